@@ -1,0 +1,55 @@
+package api_test
+
+import (
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+func heldSignals(t *testing.T) unix.Sigset_t {
+	t.Helper()
+	var now unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, nil, &now); err != nil {
+		t.Fatal(err)
+	}
+	return now
+}
+
+// While f runs no signal comes but those of a fault, and afterwards all is as before.
+func TestQuietly(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := heldSignals(t)
+	ran := false
+	api.Quietly(func() {
+		ran = true
+		now := heldSignals(t)
+		for signal, want := range map[unix.Signal]bool{
+			unix.SIGURG: true, unix.SIGTERM: true, unix.SIGPROF: true, unix.SIGCONT: true, unix.SIGSEGV: false, unix.SIGBUS: false,
+		} {
+			if got := now.Val[0]&(1<<(signal-1)) != 0; got != want {
+				t.Errorf("%s held: %v, want %v", unix.SignalName(signal), got, want)
+			}
+		}
+	})
+	if !ran || heldSignals(t) != before {
+		t.Error("didn't run, or signals stay held")
+	}
+	func() {
+		defer func() { _ = recover() }()
+		api.Quietly(func() { panic("x") })
+	}()
+	if heldSignals(t) != before {
+		t.Error("signals stay held after a panic")
+	}
+}
+
+func BenchmarkQuietly(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		api.Quietly(func() {})
+	}
+}

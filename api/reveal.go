@@ -1,0 +1,62 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"time"
+)
+
+// MaxWait is the longest a reveal may wait for a change.
+const MaxWait = 60 * time.Second
+
+// RevealRequest asks for all values of one resource, sealed to Recipient. With an Etag that still
+// stands the vault holds the request up to WaitSeconds. Source: docs/api.md, "Reveal".
+type RevealRequest struct {
+	Resource
+	Recipient   Recipient `json:"recipient"`
+	Etag        string    `json:"etag,omitempty"`
+	WaitSeconds int       `json:"wait_seconds,omitempty"` // 0 to 60
+}
+
+// Recipient is the public half of the key pair an agent made for one request.
+type Recipient struct {
+	Suite     string `json:"suite"`
+	PublicKey []byte `json:"public_key"`
+}
+
+// RevealAnswer is the whole set, in a stable order, sealed in one HPKE context. Closing is a seal
+// over the count, after the last value: an answer cut short has none that opens.
+type RevealAnswer struct {
+	Etag     string          `json:"etag"`
+	Suite    string          `json:"suite"`
+	Enc      []byte          `json:"enc"`
+	Bindings []SealedBinding `json:"bindings"`
+	Closing  []byte          `json:"closing"`
+}
+
+// SealedBinding is a Label in the clear, and what to inject under it, sealed.
+type SealedBinding struct {
+	Label
+	Sealed []byte `json:"sealed"`
+}
+
+// Label is everything about a bound value but the value. All of it is bound into the value's seal.
+type Label struct {
+	ID          string     `json:"id"`
+	SecretID    string     `json:"secret_id"`
+	ExposeAsEnv string     `json:"expose_as_env"`
+	Version     int64      `json:"version"`
+	Delivery    string     `json:"delivery"`
+	ExpiresAt   *time.Time `json:"expires_at"`
+}
+
+// Etag names a set: it changes with the resource, any id, name, version, delivery or expiry, and
+// says nothing of the values.
+func Etag(r Resource, labels []Label) string {
+	h := sha256.New()
+	h.Write(Frame("miosa-env etag", r.Type, r.ID))
+	for _, l := range labels {
+		h.Write(l.aad())
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
+}

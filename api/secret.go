@@ -1,0 +1,62 @@
+package api
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// MaxValueBytes is the longest secret value, 1 MiB.
+const MaxValueBytes = 1 << 20
+
+// Secret is a stored secret as every call answers it: never with its value.
+type Secret struct {
+	ID                  string          `json:"id"`
+	Name                string          `json:"name"`
+	Type                string          `json:"type"`
+	Scope               string          `json:"scope"`
+	WorkspaceID         *string         `json:"workspace_id"`
+	OwnerUserID         *string         `json:"owner_user_id"`
+	ExternalUserID      *string         `json:"external_user_id"`
+	ExternalWorkspaceID *string         `json:"external_workspace_id"`
+	ResourceID          *string         `json:"resource_id"`
+	ResourceType        *string         `json:"resource_type"`
+	MaskedValue         string          `json:"masked_value"`
+	Preview             string          `json:"preview"`
+	ExpiresAt           *time.Time      `json:"expires_at"`
+	Metadata            json.RawMessage `json:"metadata"` // a JSON object
+	Version             int64           `json:"version"`  // 1, then one more at each rotation
+	CreatedAt           time.Time       `json:"created_at"`
+	UpdatedAt           time.Time       `json:"updated_at"`
+}
+
+// Binding says: this secret, on this resource, under this environment variable name.
+type Binding struct {
+	ID       string `json:"id"`
+	SecretID string `json:"secret_id"`
+	Resource
+	ExposeAsEnv      string    `json:"expose_as_env"`
+	PlaceholderToken string    `json:"placeholder_token"`
+	Delivery         string    `json:"delivery"` // DeliverValue or DeliverPlaceholder
+	CreatedAt        time.Time `json:"created_at"`
+
+	SecretName string    `json:"secret_name"`
+	Version    int64     `json:"version"`    // the secret's
+	UpdatedAt  time.Time `json:"updated_at"` // the secret's: when it was last rotated
+}
+
+// The two ways a binding reaches its resource.
+const (
+	DeliverValue       = "value"       // the agent reveals the value
+	DeliverPlaceholder = "placeholder" // the agent injects the placeholder; a proxy swaps it on the way out
+)
+
+// ResourceKey describes a key that may list and reveal one resource's bindings. Key is set in the
+// answer to its creation only.
+type ResourceKey struct {
+	ID string `json:"id"`
+	Resource
+	Key       string     `json:"key,omitempty"`
+	ExpiresAt *time.Time `json:"expires_at"`
+	CreatedAt time.Time  `json:"created_at"`
+	RevokedAt *time.Time `json:"revoked_at"`
+}
