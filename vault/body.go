@@ -1,0 +1,219 @@
+package vault
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// The longest bodies, in bytes. A value of 1 MiB is up to six times as long in JSON, when every
+// byte of it is written as an escape.
+const (
+	maxBody       = 64 << 10
+	maxSecretBody = 8 << 20
+)
+
+// maxDepth is the deepest nesting of objects and arrays in a body.
+const maxDepth = 32
+
+// noBody is what a handler takes that reads none.
+type noBody struct{}
+
+// readBody reads one JSON object of at most limit bytes. Fields that In doesn't have are ignored,
+// since SDKs may send more than we know.
+// Errors: ErrTooLarge; ErrMalformed for what isn't such JSON; ErrInvalid, naming the field, for a
+// field of another type. None repeats anything of the body.
+func readBody[In any](w http.ResponseWriter, r *http.Request, limit int64) (In, error) {
+	var in In
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return in, api.NewError(api.ErrMalformed, "the body must not be compressed")
+	}
+	b, err := readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
+	defer clear(b) // it may hold a value
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		leaveUnread(w)
+		return in, errTooLarge
+	case err != nil:
+		return in, api.NewError(api.ErrMalformed, "the body ended early or came too slowly")
+	}
+	return decodeBody[In](b)
+}
+
+var errTooLarge = api.NewError(api.ErrTooLarge, "the body is too large for this route")
+
+// readAll reads to the end in one allocation when the length is known, so that no outgrown copies
+// of a value are left behind.
+func readAll(r io.Reader, length int64) ([]byte, error) {
+	if length < 0 {
+		return io.ReadAll(r)
+	}
+	b := make([]byte, length)
+	n, err := io.ReadFull(r, b)
+	if err != nil {
+		return b[:n], err
+	}
+	// One more read meets the end: the server notices a client that goes away only after it.
+	_, err = io.ReadFull(r, make([]byte, 1))
+	if err == io.EOF {
+		err = nil
+	}
+	return b, err
+}
+
+func decodeBody[In any](b []byte) (In, error) {
+	var in In
+	if err := scanJSON(b); err != nil {
+		return in, err
+	}
+	err := json.Unmarshal(b, &in)
+	var (
+		wrongType *json.UnmarshalTypeError
+		refused   *api.Error
+	)
+	switch {
+	case err == nil:
+		return in, nil
+	case errors.As(err, &refused):
+		return in, refused
+	case errors.As(err, &wrongType):
+		return in, api.NewError(api.ErrInvalid, fieldOf(wrongType)+" must be "+kindOf(wrongType.Type))
+	}
+	return in, api.NewError(api.ErrMalformed, "the body is not JSON")
+}
+
+// fieldOf gives the field's name as the sender knows it: without the names of embedded structs.
+func fieldOf(e *json.UnmarshalTypeError) string {
+	var known []string
+	for part := range strings.SplitSeq(e.Field, ".") {
+		if part != "" && part == strings.ToLower(part) {
+			known = append(known, part)
+		}
+	}
+	if len(known) == 0 {
+		return "the body"
+	}
+	return strings.Join(known, ".")
+}
+
+// kindOf says in words what a field takes.
+func kindOf(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Bool:
+		return "true or false"
+	}
+	return "an object"
+}
+
+// scanJSON refuses what the decoder would take without a word: nesting deeper than maxDepth, text
+// that isn't UTF-8, and escapes of half a surrogate pair. The last two decode to U+FFFD, so a value
+// would come back changed. Whether b is JSON at all is left to the decoder.
+func scanJSON(b []byte) error {
+	if !utf8.Valid(b) {
+		return api.NewError(api.ErrMalformed, "the body is not UTF-8")
+	}
+	depth, quoted := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			n, whole := escape(b[i:])
+			if !whole {
+				return api.NewError(api.ErrMalformed, "the body has an escape of half a character")
+			}
+			i += n - 1
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return api.NewError(api.ErrMalformed, "the body is nested too deeply")
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return nil
+}
+
+// escape measures the escape at the start of b: how long it is, and whether it is a whole character.
+func escape(b []byte) (n int, whole bool) {
+	first, ok := hex4(b)
+	switch {
+	case !ok: // a short escape, or none: the decoder's business
+		return 2, true
+	case first >= 0xdc00 && first < 0xe000:
+		return 6, false
+	case first < 0xd800 || first >= 0xe000:
+		return 6, true
+	}
+	second, ok := hex4(b[6:])
+	return 12, ok && second >= 0xdc00 && second < 0xe000
+}
+
+// hex4 reads \uXXXX.
+func hex4(b []byte) (rune, bool) {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return 0, false
+	}
+	var r rune
+	for _, c := range b[2:6] {
+		switch {
+		case c >= '0' && c <= '9':
+			r = r<<4 | rune(c-'0')
+		case c|0x20 >= 'a' && c|0x20 <= 'f':
+			r = r<<4 | rune(c|0x20-'a'+10)
+		default:
+			return 0, false
+		}
+	}
+	return r, true
+}
+
+// plain is a JSON string that holds a secret: it goes straight into an api.Value.
+type plain struct {
+	api.Value
+	given bool
+}
+
+// UnmarshalJSON implements json.Unmarshaler. null counts as not given.
+func (p *plain) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
+	if b[0] != '"' {
+		return &json.UnmarshalTypeError{Value: "another type", Type: reflect.TypeFor[string]()}
+	}
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	p.Value, p.given = api.NewValue([]byte(s)), true
+	return nil
+}
+
+// value is nil when none was given.
+func (p *plain) value() *api.Value {
+	if !p.given {
+		return nil
+	}
+	return &p.Value
+}
+
+// token is nil when none, or an empty one, was given: SDKs send "" for none.
+func (p *plain) token() *api.Value {
+	if p.Len() == 0 {
+		return nil
+	}
+	return &p.Value
+}

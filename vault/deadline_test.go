@@ -1,0 +1,189 @@
+package vault_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault"
+)
+
+// pipes is a listener whose connections are in memory, so that time can be the test's.
+type pipes struct {
+	conns chan net.Conn
+	ctx   context.Context
+	close context.CancelFunc
+
+	stop  context.CancelFunc // of Serve
+	ended chan error         // closed behind what Serve returned
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error { p.close(); return nil }
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "test"} }
+
+func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	p.conns <- theirs
+	return ours, nil
+}
+
+// inBubble serves a vault on connections in memory, and in a time that passes only while everybody
+// waits.
+func inBubble(t *testing.T, do func(t *testing.T, v *vault.Vault, p *pipes)) {
+	dir := t.TempDir()
+	root, err := vault.NewRootKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		v, err := vault.Open(t.Context(), vault.Config{
+			StoreConfig: vault.StoreConfig{DataDir: dir, RootKey: vault.RootKeyText(root), Watch: time.Second},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &pipes{conns: make(chan net.Conn)}
+		p.ctx, p.close = context.WithCancel(context.Background())
+		var ctx context.Context
+		ctx, p.stop = context.WithCancel(context.Background())
+		p.ended = make(chan error, 1)
+		go func() { p.ended <- v.Serve(ctx, p); close(p.ended) }()
+		do(t, v, p)
+		p.stop()
+		if err := <-p.ended; err != nil {
+			t.Error(err)
+		}
+		if err := v.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A connection that says too little for too long is closed.
+func TestSlowConnections(t *testing.T) {
+	for _, c := range []struct {
+		name, said string
+		after      time.Duration
+	}{
+		{"nothing", "", 10 * time.Second},
+		{"half a header", "GET /healthz HTTP/1.1\r\nHost:", 10 * time.Second},
+		{"half a body", "POST /api/v1/egress/secrets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nContent-Length: 100\r\n\r\n{", time.Minute},
+		{"a body without a key", "POST /api/v1/egress/secrets HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", time.Second},
+		{"nothing more", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 2 * time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, v *vault.Vault, p *pipes) {
+				made, err := v.Store().MintTenantKey(t.Context(), "test")
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn, _ := p.dial(t.Context(), "", "")
+				defer func() { _ = conn.Close() }()
+				begun := time.Now()
+				go func() { _, _ = io.WriteString(conn, strings.Replace(c.said, "KEY", made.Key.Reveal(), 1)) }()
+				if _, err := io.Copy(io.Discard, conn); err != nil {
+					t.Error(err)
+				}
+				// A second more for the server's own care in closing.
+				if took := time.Since(begun); took < c.after || took > c.after+time.Second {
+					t.Errorf("closed after %v, want %v", took, c.after)
+				}
+			})
+		})
+	}
+}
+
+// A request that is under way when the vault stops is answered; one that takes longer than the stop
+// timeout is cut off, and the vault stops all the same.
+func TestStopWithRequestsUnderWay(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		rest     time.Duration // until the rest of the body comes
+		answered bool
+		took     time.Duration
+	}{
+		{"in time", 9 * time.Second, true, 9 * time.Second},
+		{"never", time.Hour, false, 10 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, v *vault.Vault, p *pipes) {
+				made, err := v.Store().MintTenantKey(t.Context(), "test")
+				if err != nil {
+					t.Fatal(err)
+				}
+				conn, _ := p.dial(t.Context(), "", "")
+				defer func() { _ = conn.Close() }()
+				_, _ = io.WriteString(conn, "POST /api/v1/egress/secrets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+
+					made.Key.Reveal()+"\r\nContent-Length: 24\r\n\r\n")
+				synctest.Wait()
+				rest := time.AfterFunc(c.rest, func() { _, _ = io.WriteString(conn, `{"name":"a","value":"v"}`) })
+				defer rest.Stop()
+				begun := time.Now()
+				p.stop()
+				text, _ := io.ReadAll(conn)
+				if answered := strings.HasPrefix(string(text), "HTTP/1.1 201"); answered != c.answered {
+					t.Errorf("answered: %v", answered)
+				}
+				if err := <-p.ended; err != nil {
+					t.Error(err)
+				}
+				// It looks after its connections every half second.
+				if took := time.Since(begun); took < c.took || took > c.took+time.Second {
+					t.Errorf("stopped after %v, want %v", took, c.took)
+				}
+			})
+		})
+	}
+}
+
+// No deadline of the connection cuts the longest wait short, twice on one connection.
+func TestLongestWait(t *testing.T) {
+	inBubble(t, func(t *testing.T, v *vault.Vault, p *pipes) {
+		if _, err := v.Store().MintTenantKey(t.Context(), "test"); err != nil {
+			t.Fatal(err)
+		}
+		operator, err := v.Store().LocalActor(t.Context(), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := v.Store().CreateResourceKey(t.Context(), operator, sandbox, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := &http.Client{Transport: &http.Transport{DialContext: p.dial}}
+		defer client.CloseIdleConnections()
+		for range 2 {
+			body, _ := revealOf(t, sandbox, api.Etag(sandbox, nil), 60)
+			req, err := http.NewRequestWithContext(t.Context(), "POST", "http://vault/api/v1/egress/bindings/reveal", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+made.Key)
+			begun := time.Now()
+			res, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if took := time.Since(begun); res.StatusCode != http.StatusNotModified || took != api.MaxWait {
+				t.Errorf("status %d after %v, want 304 after 60 s", res.StatusCode, took)
+			}
+		}
+	})
+}

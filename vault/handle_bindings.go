@@ -1,0 +1,31 @@
+package vault
+
+import "github.com/Miosa-osa/miosa-env/api"
+
+// bindingBody is the body of POST /egress/bindings.
+type bindingBody struct {
+	SecretID string `json:"secret_id"`
+	api.Resource
+	ExposeAsEnv string `json:"expose_as_env"`
+	Delivery    string `json:"delivery"`
+}
+
+func (v *Vault) createBinding(c *call, in bindingBody) (reply, error) {
+	b, created, err := v.store.CreateBinding(c.ctx(), c.actor, NewBinding(in))
+	return reply{made(created), data{b}}, err
+}
+
+func (v *Vault) listBindings(c *call, _ noBody) (reply, error) {
+	q, err := c.query()
+	if err != nil {
+		return reply{}, err
+	}
+	bindings, err := v.store.Bindings(c.ctx(), c.actor, BindingFilter{
+		ResourceID: q.text("resource_id"), ResourceType: q.text("resource_type"), SecretID: q.text("secret_id"),
+	})
+	return listOf("bindings", bindings, ""), err
+}
+
+func (v *Vault) deleteBinding(c *call, _ noBody) (reply, error) {
+	return reply{body: deleted{true}}, v.store.DeleteBinding(c.ctx(), c.actor, c.id())
+}

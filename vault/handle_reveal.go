@@ -1,0 +1,86 @@
+package vault
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// revealBody is an api.RevealRequest, with the key still in base64 so that a bad one is named.
+type revealBody struct {
+	api.Resource
+	Recipient struct {
+		Suite     string `json:"suite"`
+		PublicKey string `json:"public_key"`
+	} `json:"recipient"`
+	Etag        string `json:"etag"`
+	WaitSeconds int    `json:"wait_seconds"`
+}
+
+// sealer checks what can be checked before the wait, so that a request that can't succeed fails
+// at once.
+func (b revealBody) sealer() (*api.Sealer, error) {
+	if err := b.Validate(); err != nil {
+		return nil, err
+	}
+	if b.WaitSeconds < 0 || b.WaitSeconds > int(api.MaxWait/time.Second) {
+		return nil, api.NewError(api.ErrInvalid, "wait_seconds must be 0 to 60")
+	}
+	key, err := base64.StdEncoding.DecodeString(b.Recipient.PublicKey)
+	if err != nil {
+		return nil, api.NewError(api.ErrInvalid, "recipient.public_key must be base64")
+	}
+	return api.NewSealer(b.Resource, api.Recipient{Suite: b.Recipient.Suite, PublicKey: key})
+}
+
+// reveal answers the whole set of one resource, sealed to the asker. With an etag that still stands it
+// waits; that ends with a change (200), the time asked for (304), the key's end (401), the caller's
+// leaving, or the vault's stop (503 at once, so that the agent turns elsewhere).
+func (v *Vault) reveal(c *call, in revealBody) (reply, error) {
+	to, err := in.sealer()
+	if err != nil {
+		return reply{}, err
+	}
+	if in.Etag != "" {
+		err := v.await(c, in.Resource, in.Etag, time.Duration(in.WaitSeconds)*time.Second)
+		if errors.Is(err, api.ErrNotModified) {
+			return reply{status: http.StatusNotModified}, nil
+		}
+		if err != nil {
+			return reply{}, err
+		}
+	}
+	answer, err := v.store.RevealSealed(c.ctx(), c.actor, in.Resource, to)
+	if errors.Is(err, errNotAudited) {
+		v.metrics.unaudited.Inc()
+	}
+	return reply{body: answer}, err
+}
+
+// await returns when the set differs from etag, with the connection's deadlines moved so that they
+// don't end the wait.
+func (v *Vault) await(c *call, r api.Resource, etag string, wait time.Duration) error {
+	leave, ok := v.waits.take(c.actor.KeyID)
+	if !ok {
+		return tooMany("too many reveals wait under this key", time.Second)
+	}
+	defer leave()
+	conn := http.NewResponseController(c.w)
+	_ = conn.SetReadDeadline(time.Now().Add(wait + readTimeout))
+	_ = conn.SetWriteDeadline(time.Now().Add(wait + writeTimeout))
+
+	ctx, cancel := context.WithCancel(c.ctx())
+	defer cancel()
+	defer context.AfterFunc(v.draining, cancel)()
+	v.metrics.waiting.Inc()
+	defer v.metrics.waiting.Dec()
+	_, err := v.store.Await(ctx, c.actor, r, etag, wait)
+	if err != nil && v.draining.Err() != nil && !errors.Is(err, api.ErrUnauthorized) {
+		return errStopping
+	}
+	return err
+}

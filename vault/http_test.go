@@ -1,0 +1,394 @@
+package vault_test
+
+import (
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+)
+
+var (
+	sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
+	other   = api.Resource{Type: api.Sandbox, ID: "sb_2"}
+)
+
+// answer is what came back for one request.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// ask sends body as it is. path is under the base URL, or, with a leading "//", under the server's root.
+func ask(t testing.TB, s *vaulttest.Server, key api.Key, method, path, body string, header ...string) answer {
+	t.Helper()
+	url := s.BaseURL + path
+	if root, ok := strings.CutPrefix(path, "//"); ok {
+		url = strings.TrimSuffix(s.BaseURL, "api/v1") + root
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key.Len() > 0 {
+		req.Header.Set("Authorization", "Bearer "+key.Reveal())
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{res.StatusCode, res.Header, text}
+}
+
+// decode reads a JSON body.
+func decode[T any](t testing.TB, a answer) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal(a.body, &v); err != nil {
+		t.Fatalf("status %d, not JSON (%v): %q", a.status, err, a.body)
+	}
+	return v
+}
+
+// toJSON is a body.
+func toJSON(t testing.TB, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// revealOf is a reveal's body, and what opens its answer.
+func revealOf(t testing.TB, r api.Resource, etag string, wait int) (string, *api.Opener) {
+	t.Helper()
+	opener, err := api.NewOpener(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return toJSON(t, api.RevealRequest{Resource: r, Recipient: opener.Recipient(), Etag: etag, WaitSeconds: wait}), opener
+}
+
+// reveal asks for a set at once and opens it.
+func reveal(t testing.TB, s *vaulttest.Server, key api.Key, r api.Resource) api.Snapshot {
+	t.Helper()
+	body, opener := revealOf(t, r, "", 0)
+	a := ask(t, s, key, "POST", "/egress/bindings/reveal", body)
+	if a.status != http.StatusOK {
+		t.Fatalf("reveal: status %d: %s", a.status, a.body)
+	}
+	snapshot, err := opener.Open(decode[api.RevealAnswer](t, a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snapshot
+}
+
+// values is a snapshot, name to value.
+func values(s api.Snapshot) map[string]string {
+	m := map[string]string{}
+	for _, b := range s.Bound {
+		m[b.ExposeAsEnv] = b.Value.Reveal()
+	}
+	return m
+}
+
+// shape says which keys a body has, and what kind of value stands under each, two levels deep.
+func shape(t testing.TB, a answer) map[string]string {
+	t.Helper()
+	kind := func(v any) string {
+		switch v.(type) {
+		case map[string]any:
+			return "object"
+		case []any:
+			return "list"
+		case string:
+			return "string"
+		case float64:
+			return "number"
+		case bool:
+			return "bool"
+		}
+		return "null"
+	}
+	m := map[string]string{}
+	for k, v := range decode[map[string]any](t, a) {
+		m[k] = kind(v)
+	}
+	return m
+}
+
+// Every route answers in the envelope the SDKs read.
+func TestEnvelopes(t *testing.T) {
+	s := vaulttest.Start(t)
+	secretKeys := []string{"created_at", "expires_at", "external_user_id", "external_workspace_id", "id", "masked_value", "metadata",
+		"name", "owner_user_id", "preview", "resource_id", "resource_type", "scope", "type", "updated_at", "version", "workspace_id"}
+	bindingKeys := []string{"created_at", "delivery", "expose_as_env", "id", "placeholder_token", "resource_id", "resource_type",
+		"secret_id", "secret_name", "updated_at", "version"}
+	keyKeys := []string{"created_at", "expires_at", "id", "resource_id", "resource_type", "revoked_at"}
+	ids := map[string]string{} // of what the steps before made
+	asked := map[string]bool{}
+	resourceKey := s.ResourceKey(t, sandbox)
+	revealBody, _ := revealOf(t, sandbox, "", 0)
+	for _, c := range []struct {
+		name   string
+		route  string
+		key    api.Key
+		query  string
+		body   string
+		status int
+		shape  map[string]string
+		list   string   // the list's key: its first object is looked at instead of data
+		keys   []string // of the object
+		keep   string   // remember its id as
+	}{
+		{"create", "POST /egress/secrets", s.TenantKey, "", `{"name":"a","value":"v"}`, 201,
+			map[string]string{"data": "object", "binding": "null"}, "", secretKeys, "other"},
+		{"create and bind", "POST /egress/secrets", s.TenantKey, "",
+			`{"name":"b","value":"v","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"B"}`, 201,
+			map[string]string{"data": "object", "binding": "object"}, "", secretKeys, "secrets"},
+		{"replace", "POST /egress/secrets", s.TenantKey, "", `{"name":"a","value":"w","unknown":[{}]}`, 200,
+			map[string]string{"data": "object", "binding": "null"}, "", secretKeys, ""},
+		{"list", "GET /egress/secrets", s.TenantKey, "", "", 200, map[string]string{"secrets": "list"}, "secrets", secretKeys, ""},
+		{"a page", "GET /egress/secrets", s.TenantKey, "?limit=1", "", 200,
+			map[string]string{"secrets": "list", "next_cursor": "string"}, "secrets", secretKeys, ""},
+		{"none", "GET /egress/secrets", s.TenantKey, "?scope=tenant", "", 200, map[string]string{"secrets": "list"}, "", nil, ""},
+		{"one", "GET /egress/secrets/{id}", s.TenantKey, "", "", 200, map[string]string{"data": "object"}, "", secretKeys, ""},
+		{"rotate", "PATCH /egress/secrets/{id}", s.TenantKey, "", `{"value":"x"}`, 200, map[string]string{"data": "object"}, "", secretKeys, ""},
+		{"bind", "POST /egress/bindings", s.TenantKey, "", `{"secret_id":"OTHER","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"A"}`,
+			201, map[string]string{"data": "object"}, "", bindingKeys, "bindings"},
+		{"bind again", "POST /egress/bindings", s.TenantKey, "", `{"secret_id":"OTHER","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"A"}`,
+			200, map[string]string{"data": "object"}, "", bindingKeys, ""},
+		{"list bindings", "GET /egress/bindings", s.TenantKey, "", "", 200, map[string]string{"bindings": "list"}, "bindings", bindingKeys, ""},
+		{"list bindings as the resource", "GET /egress/bindings", resourceKey, "", "", 200,
+			map[string]string{"bindings": "list"}, "bindings", bindingKeys, ""},
+		{"reveal", "POST /egress/bindings/reveal", resourceKey, "", revealBody, 200,
+			map[string]string{"etag": "string", "suite": "string", "enc": "string", "bindings": "list", "closing": "string"}, "bindings",
+			[]string{"delivery", "expires_at", "expose_as_env", "id", "sealed", "secret_id", "version"}, ""},
+		{"unbind", "DELETE /egress/bindings/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool"}, "", nil, ""},
+		{"mint", "POST /egress/resource-keys", s.TenantKey, "", `{"resource_type":"sandbox","resource_id":"sb_1","expires_at":"2100-01-01T00:00:00Z"}`,
+			201, map[string]string{"data": "object"}, "", append([]string{"key"}, keyKeys...), "resource-keys"},
+		{"list keys", "GET /egress/resource-keys", s.TenantKey, "?resource_id=sb_1", "", 200,
+			map[string]string{"resource_keys": "list"}, "resource_keys", keyKeys, ""},
+		{"revoke", "DELETE /egress/resource-keys/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool"}, "", nil, ""},
+		{"delete", "DELETE /egress/secrets/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool"}, "", nil, ""},
+		{"audit", "GET /egress/audit", s.TenantKey, "?action=secret.rotate", "", 200, map[string]string{"events": "list"}, "events",
+			[]string{"action", "id", "key_id", "outcome", "remote_addr", "request_id", "secret_id", "tenant_id", "timestamp", "version", "resource_id", "resource_type"}, "audit"},
+		{"an event", "GET /egress/audit/{id}", s.TenantKey, "", "", 200, map[string]string{"data": "object"}, "",
+			[]string{"action", "id", "key_id", "outcome", "remote_addr", "request_id", "secret_id", "tenant_id", "timestamp", "version", "resource_id", "resource_type"}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			asked[c.route] = true
+			method, path, _ := strings.Cut(c.route, " ")
+			noun := strings.Split(path, "/")[2]
+			path = strings.Replace(path, "{id}", ids[noun], 1) + c.query
+			a := ask(t, s, c.key, method, path, strings.Replace(c.body, "OTHER", ids["other"], 1))
+			if a.status != c.status {
+				t.Fatalf("status %d, want %d: %s", a.status, c.status, a.body)
+			}
+			if diff := cmp.Diff(c.shape, shape(t, a)); diff != "" {
+				t.Errorf("envelope (-want +got):\n%s", diff)
+			}
+			if got := a.header.Get("Content-Type"); got != "application/json" {
+				t.Errorf("Content-Type %q", got)
+			}
+			if a.header.Get("X-Request-ID") == "" || a.header.Get("Cache-Control") != "no-store" {
+				t.Errorf("header: %v", a.header)
+			}
+			if c.keys == nil {
+				return
+			}
+			object, _ := decode[map[string]any](t, a)["data"].(map[string]any)
+			if c.list != "" {
+				items, _ := decode[map[string]any](t, a)[c.list].([]any)
+				if len(items) == 0 {
+					t.Fatal("an empty list")
+				}
+				object, _ = items[0].(map[string]any)
+			}
+			want := slices.Sorted(slices.Values(c.keys))
+			if diff := cmp.Diff(want, slices.Sorted(maps.Keys(object))); diff != "" {
+				t.Errorf("object (-want +got):\n%s", diff)
+			}
+			if c.keep != "" {
+				ids[c.keep], _ = object["id"].(string)
+			}
+		})
+	}
+	for _, route := range s.Vault().Routes() {
+		if !asked[route] {
+			t.Errorf("%s isn't in this table", route)
+		}
+	}
+}
+
+// Every refusal has its status, its code and a sentence, whatever is wrong.
+func TestRefusals(t *testing.T) {
+	s := vaulttest.Start(t)
+	id := s.Put(t, "a", "v", sandbox, "A")
+	resourceKey := s.ResourceKey(t, sandbox)
+	revoked, keyID := s.MintResourceKey(t, sandbox)
+	s.Revoke(t, keyID)
+	good, _ := revealOf(t, sandbox, "", 0)
+	edit := func(from, to string) string {
+		if !strings.Contains(good, from) {
+			t.Fatalf("no %q in a reveal", from)
+		}
+		return strings.Replace(good, from, to, 1)
+	}
+	malformed, err := api.ParseKey("msk_u_0123456789abcdef")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name         string
+		key          api.Key
+		method, path string
+		body         string
+		want         *api.Kind
+		says         string // part of the sentence
+	}{
+		{"no key", api.Key{}, "GET", "/egress/secrets", "", api.ErrUnauthorized, "a key is required"},
+		{"unknown key", malformed, "GET", "/egress/secrets", "", api.ErrUnauthorized, "unknown"},
+		{"revoked key", revoked, "GET", "/egress/bindings", "", api.ErrUnauthorized, "revoked"},
+		{"no such path", s.TenantKey, "GET", "/egress/nothing", "", api.ErrNotFound, "/api/v1"},
+		{"outside the base path", s.TenantKey, "GET", "//egress/secrets", "", api.ErrNotFound, "/api/v1"},
+		{"the root", api.Key{}, "GET", "//", "", api.ErrNotFound, "/api/v1"},
+		{"a doubled slash", s.TenantKey, "GET", "/egress//secrets", "", api.ErrNotFound, "/api/v1"},
+		{"dots", s.TenantKey, "GET", "/egress/x/../secrets", "", api.ErrNotFound, "/api/v1"},
+		{"a slash at the end", s.TenantKey, "GET", "/egress/secrets/", "", api.ErrNotFound, "/api/v1"},
+		{"OAuth isn't served", s.TenantKey, "GET", "/egress/oauth/providers", "", api.ErrNotFound, "/api/v1"},
+		{"OAuth start isn't served", s.TenantKey, "POST", "/egress/oauth/start", "{}", api.ErrNotFound, "/api/v1"},
+		{"wrong method", s.TenantKey, "PUT", "/egress/secrets", "{}", api.ErrMethod, "GET, HEAD, POST"},
+		{"wrong method without a key", api.Key{}, "DELETE", "//healthz", "", api.ErrMethod, "GET, HEAD"},
+		{"an unknown method", s.TenantKey, "FETCH", "/egress/secrets/" + id, "", api.ErrMethod, "DELETE, GET, HEAD, PATCH"},
+		{"reveal by GET", resourceKey, "GET", "/egress/bindings/reveal", "", api.ErrMethod, "DELETE, POST"},
+
+		{"broken JSON", s.TenantKey, "POST", "/egress/secrets", `{"name":`, api.ErrMalformed, "not JSON"},
+		{"a wrong type", s.TenantKey, "POST", "/egress/secrets", `{"name":1,"value":"v"}`, api.ErrInvalid, "name must be a string"},
+		{"no name", s.TenantKey, "POST", "/egress/secrets", `{"value":"v"}`, api.ErrInvalid, "name is required"},
+		{"no value", s.TenantKey, "POST", "/egress/secrets", `{"name":"a"}`, api.ErrInvalid, "value is required"},
+		{"NUL in a value", s.TenantKey, "POST", "/egress/secrets", `{"name":"a","value":"a\u0000"}`, api.ErrInvalid, "NUL"},
+		{"a wrong scope", s.TenantKey, "POST", "/egress/secrets", `{"name":"a","value":"v","scope":"x"}`, api.ErrInvalid, "scope"},
+		{"half a resource", s.TenantKey, "POST", "/egress/secrets", `{"name":"a","value":"v","resource_id":"sb_1"}`, api.ErrInvalid, "resource_type"},
+		{"a name that isn't one", s.TenantKey, "POST", "/egress/secrets",
+			`{"name":"a","value":"v","resource_id":"sb_1","resource_type":"sandbox","expose_as_env":"A-B"}`, api.ErrInvalid, "expose_as_env"},
+		{"a name that is taken", s.TenantKey, "POST", "/egress/secrets",
+			`{"name":"z","value":"v","resource_id":"sb_1","resource_type":"sandbox","expose_as_env":"A"}`, api.ErrConflict, "expose_as_env"},
+		{"limit 0", s.TenantKey, "GET", "/egress/secrets?limit=0", "", api.ErrInvalid, "limit"},
+		{"limit over 1000", s.TenantKey, "GET", "/egress/secrets?limit=1001", "", api.ErrInvalid, "limit"},
+		{"limit a word", s.TenantKey, "GET", "/egress/audit?limit=all", "", api.ErrInvalid, "limit"},
+		{"a made-up cursor", s.TenantKey, "GET", "/egress/secrets?cursor=zzz", "", api.ErrInvalid, "cursor"},
+		{"since a word", s.TenantKey, "GET", "/egress/audit?since=yesterday", "", api.ErrInvalid, "since"},
+		{"a broken query", s.TenantKey, "GET", "/egress/secrets?scope=%zz", "", api.ErrMalformed, "query"},
+		{"rotate nothing", s.TenantKey, "PATCH", "/egress/secrets/" + id, `{}`, api.ErrInvalid, "value is required"},
+		{"rotate what isn't there", s.TenantKey, "PATCH", "/egress/secrets/sec_x", `{"value":"v"}`, api.ErrNotFound, "no such secret"},
+		{"bind nothing", s.TenantKey, "POST", "/egress/bindings", `{}`, api.ErrInvalid, "secret_id is required"},
+		{"bind an unknown secret", s.TenantKey, "POST", "/egress/bindings",
+			`{"secret_id":"sec_x","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"Z"}`, api.ErrNotFound, "no such secret"},
+		{"a key for nothing", s.TenantKey, "POST", "/egress/resource-keys", `{}`, api.ErrInvalid, "resource_type is required"},
+		{"a key that has ended", s.TenantKey, "POST", "/egress/resource-keys",
+			`{"resource_type":"sandbox","resource_id":"sb_1","expires_at":"2001-01-01T00:00:00Z"}`, api.ErrInvalid, "expires_at"},
+
+		{"reveal with a tenant key", s.TenantKey, "POST", "/egress/bindings/reveal", good, api.ErrDenied, "tenant key"},
+		{"reveal nothing with a tenant key", s.TenantKey, "POST", "/egress/bindings/reveal", "", api.ErrDenied, "tenant key"},
+		{"reveal of another resource", resourceKey, "POST", "/egress/bindings/reveal", edit("sb_1", "sb_2"), api.ErrDenied, "another resource"},
+		{"reveal of another type", resourceKey, "POST", "/egress/bindings/reveal", edit("sandbox", "computer"), api.ErrDenied, "another resource"},
+		{"unknown suite", resourceKey, "POST", "/egress/bindings/reveal", edit("mlkem768-x25519", "x25519"), api.ErrInvalid, "recipient.suite"},
+		{"no suite", resourceKey, "POST", "/egress/bindings/reveal", `{"resource_type":"sandbox","resource_id":"sb_1"}`, api.ErrInvalid, "recipient.suite"},
+		{"a key that isn't one", resourceKey, "POST", "/egress/bindings/reveal",
+			`{"resource_type":"sandbox","resource_id":"sb_1","recipient":{"suite":"mlkem768-x25519","public_key":"AAAA"}}`, api.ErrInvalid, "recipient.public_key"},
+		{"a key not in base64", resourceKey, "POST", "/egress/bindings/reveal",
+			`{"resource_type":"sandbox","resource_id":"sb_1","recipient":{"suite":"mlkem768-x25519","public_key":"*"}}`, api.ErrInvalid, "recipient.public_key"},
+		{"a wait too long", resourceKey, "POST", "/egress/bindings/reveal", edit(`"recipient"`, `"wait_seconds":61,"recipient"`), api.ErrInvalid, "wait_seconds"},
+		{"a wait below 0", resourceKey, "POST", "/egress/bindings/reveal", edit(`"recipient"`, `"wait_seconds":-1,"recipient"`), api.ErrInvalid, "wait_seconds"},
+		{"no resource", resourceKey, "POST", "/egress/bindings/reveal", `{}`, api.ErrInvalid, "resource_type"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			wantRefusal(t, ask(t, s, c.key, c.method, c.path, c.body), c.want, c.says)
+		})
+	}
+}
+
+// wantRefusal checks a refusal's status, its body, and that header and body agree.
+func wantRefusal(t testing.TB, a answer, want *api.Kind, says string) {
+	t.Helper()
+	if a.status != want.Status {
+		t.Fatalf("status %d, want %d: %s", a.status, want.Status, a.body)
+	}
+	body := decode[map[string]any](t, a)
+	sentence, _ := body["error"].(string)
+	if body["code"] != want.Code || !strings.Contains(sentence, says) {
+		t.Errorf("%v, want code %s and %q in the sentence", body, want.Code, says)
+	}
+	if id := body["request_id"]; id == "" || id != a.header.Get("X-Request-ID") {
+		t.Errorf("request_id %v, X-Request-ID %q", id, a.header.Get("X-Request-ID"))
+	}
+	retry, again := body["retry_after"].(float64)
+	if temporary := want == api.ErrRateLimited || want == api.ErrUnavailable; temporary != again {
+		t.Errorf("retry_after given: %v", again)
+	} else if again && (retry < 1 || a.header.Get("Retry-After") != toJSON(t, int(retry))) {
+		t.Errorf("retry_after %v, Retry-After %q", retry, a.header.Get("Retry-After"))
+	}
+	if want == api.ErrMethod && a.header.Get("Allow") != says {
+		t.Errorf("Allow %q, want %q", a.header.Get("Allow"), says)
+	}
+	if want == api.ErrUnauthorized && a.header.Get("WWW-Authenticate") == "" {
+		t.Error("no WWW-Authenticate")
+	}
+	if got := a.header.Get("Content-Type"); got != "application/json" {
+		t.Errorf("Content-Type %q", got)
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	s := vaulttest.Start(t)
+	for _, c := range []struct {
+		name, sent string
+		kept       bool
+	}{
+		{"none", "", false},
+		{"one of ours", "req_abc-1.2:3", true},
+		{"longest", strings.Repeat("a", 128), true},
+		{"too long", strings.Repeat("a", 129), false},
+		{"spaces", "a b", false},
+		{"markup", "<script>", false},
+		{"not ASCII", "é", false},
+		{"a key by mistake", s.TenantKey.Reveal(), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := ask(t, s, s.TenantKey, "GET", "/egress/secrets", "", "X-Request-ID", c.sent)
+			got := a.header.Get("X-Request-ID")
+			if kept := got == c.sent && got != ""; kept != c.kept || got == "" {
+				t.Errorf("answered %q", got)
+			}
+		})
+	}
+}
+
+func TestHealthAndReadiness(t *testing.T) {
+	s := vaulttest.Start(t)
+	for _, path := range []string{"//healthz", "//readyz", "//metrics"} {
+		if a := ask(t, s, api.Key{}, "GET", path, ""); a.status != http.StatusOK {
+			t.Errorf("%s: status %d: %s", path, a.status, a.body)
+		}
+	}
+}

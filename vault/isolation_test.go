@@ -1,0 +1,219 @@
+package vault_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+)
+
+// owned is one of everything, of the tenant "test", and where each id stands in a path.
+type owned struct {
+	secret, binding, keyID, event string
+	key                           api.Key // of sandbox
+}
+
+func own(t *testing.T, s *vaulttest.Server) owned {
+	t.Helper()
+	var o owned
+	o.secret = s.Put(t, "github", "s3cret-of-the-owner", sandbox, "GH_TOKEN")
+	o.key, o.keyID = s.MintResourceKey(t, sandbox)
+	bindings := decode[struct{ Bindings []api.Binding }](t, ask(t, s, s.TenantKey, "GET", "/egress/bindings", "")).Bindings
+	events := decode[struct{ Events []api.Event }](t, ask(t, s, s.TenantKey, "GET", "/egress/audit", "")).Events
+	o.binding, o.event = bindings[0].ID, events[0].ID
+	return o
+}
+
+// request is what a caller who knows every id of the owner would send to a route.
+func (o owned) request(t *testing.T, route string, unknown bool) (method, path, body string) {
+	t.Helper()
+	id := map[string]string{"secrets": o.secret, "bindings": o.binding, "resource-keys": o.keyID, "audit": o.event}
+	if unknown {
+		id = map[string]string{"secrets": "sec_x", "bindings": "bnd_x", "resource-keys": "key_x", "audit": "evt_x"}
+	}
+	reveal, _ := revealOf(t, sandbox, "", 0)
+	bodies := map[string]string{
+		"POST /egress/secrets": `{"name":"github","value":"of another","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"GH_TOKEN"}`,
+		"POST /egress/bindings": `{"secret_id":"` + id["secrets"] +
+			`","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"STOLEN"}`,
+		"PATCH /egress/secrets/{id}":        `{"value":"of another"}`,
+		"POST /egress/resource-keys":        `{"resource_type":"sandbox","resource_id":"sb_1"}`,
+		"POST /egress/bindings/reveal":      reveal,
+		"GET /egress/bindings":              "",
+		"GET /egress/secrets":               "",
+		"GET /egress/resource-keys":         "",
+		"GET /egress/audit":                 "",
+		"GET /egress/secrets/{id}":          "",
+		"GET /egress/audit/{id}":            "",
+		"DELETE /egress/secrets/{id}":       "",
+		"DELETE /egress/bindings/{id}":      "",
+		"DELETE /egress/resource-keys/{id}": "",
+	}
+	body, ok := bodies[route]
+	if !ok {
+		t.Fatalf("%s is new: say here what to send to it", route)
+	}
+	method, path, _ = strings.Cut(route, " ")
+	if strings.HasSuffix(path, "{id}") {
+		noun := strings.Split(path, "/")[2]
+		path = strings.Replace(path, "{id}", id[noun], 1)
+	}
+	return method, path, body
+}
+
+// state is everything the owner's key can see, but for the audit.
+func state(t *testing.T, s *vaulttest.Server, o owned) map[string]string {
+	t.Helper()
+	m := map[string]string{}
+	for _, path := range []string{"/egress/secrets", "/egress/bindings", "/egress/resource-keys"} {
+		m[path] = string(ask(t, s, s.TenantKey, "GET", path, "").body)
+	}
+	m["value"] = values(reveal(t, s, o.key, sandbox))["GH_TOKEN"]
+	return m
+}
+
+// mentions tells which of the owner's ids a body holds.
+func (o owned) mentions(body []byte) (found []string) {
+	for _, id := range []string{o.secret, o.binding, o.keyID, o.event, "s3cret-of-the-owner"} {
+		if strings.Contains(string(body), id) {
+			found = append(found, id)
+		}
+	}
+	return found
+}
+
+// Another tenant that knows every id gets, on every route, what it would get for an id that doesn't
+// exist, and changes nothing.
+func TestForeignTenantOnEveryRoute(t *testing.T) {
+	s := vaulttest.Start(t)
+	o := own(t, s)
+	before := state(t, s, o)
+	foreign := s.Tenant(t, "foreign")
+	// The foreign tenant has a sandbox of the same name, and a key of it.
+	minted := decode[struct{ Data api.ResourceKey }](t, ask(t, s, foreign, "POST", "/egress/resource-keys", toJSON(t, sandbox)))
+	agent, err := api.ParseKey(minted.Data.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, route := range s.Vault().Routes() {
+		t.Run(route, func(t *testing.T) {
+			method, path, body := o.request(t, route, false)
+			key := foreign
+			if strings.HasSuffix(route, "/reveal") {
+				key = agent
+			}
+			a := ask(t, s, key, method, path, body)
+			if found := o.mentions(a.body); found != nil {
+				t.Errorf("the answer holds %v", found)
+			}
+			if !strings.Contains(route, "{id}") && route != "POST /egress/bindings" {
+				if a.status/100 != 2 { // its own, empty, world
+					t.Errorf("status %d: %s", a.status, a.body)
+				}
+				return
+			}
+			method, path, body = o.request(t, route, true)
+			b := ask(t, s, key, method, path, body)
+			if a.status != http.StatusNotFound || b.status != http.StatusNotFound {
+				t.Errorf("status %d, and %d for an unknown id; want 404", a.status, b.status)
+			}
+			x, y := decode[api.ErrorBody](t, a), decode[api.ErrorBody](t, b)
+			x.RequestID, y.RequestID = "", ""
+			if diff := cmp.Diff(y, x); diff != "" {
+				t.Errorf("differs from an unknown id (-unknown +foreign):\n%s", diff)
+			}
+		})
+	}
+	if diff := cmp.Diff(before, state(t, s, o)); diff != "" {
+		t.Errorf("the owner's state changed (-before +after):\n%s", diff)
+	}
+	if got := values(reveal(t, s, agent, sandbox)); got["GH_TOKEN"] != "of another" || len(got) != 1 {
+		t.Error("the two sandboxes of one name aren't apart")
+	}
+}
+
+// A key of another resource of the same tenant gets 403 on every route, but for the list of bindings,
+// which is of its own resource.
+func TestForeignResourceOnEveryRoute(t *testing.T) {
+	s := vaulttest.Start(t)
+	o := own(t, s)
+	before := state(t, s, o)
+	key := s.ResourceKey(t, other)
+	before["/egress/resource-keys"] = string(ask(t, s, s.TenantKey, "GET", "/egress/resource-keys", "").body)
+	for _, route := range s.Vault().Routes() {
+		t.Run(route, func(t *testing.T) {
+			method, path, body := o.request(t, route, false)
+			a := ask(t, s, key, method, path, body)
+			if found := o.mentions(a.body); found != nil {
+				t.Errorf("the answer holds %v", found)
+			}
+			if route != "GET /egress/bindings" {
+				wantRefusal(t, a, api.ErrDenied, "")
+				return
+			}
+			if a.status != http.StatusOK || string(a.body) != "{\"bindings\":[]}\n" {
+				t.Errorf("status %d: %s", a.status, a.body)
+			}
+			for _, query := range []string{"?resource_id=sb_1", "?resource_type=computer", "?resource_type=sandbox&resource_id=sb_1"} {
+				wantRefusal(t, ask(t, s, key, method, path+query, ""), api.ErrDenied, "another resource")
+			}
+			if a := ask(t, s, key, method, path+"?secret_id="+o.secret, ""); a.status != http.StatusOK || o.mentions(a.body) != nil {
+				t.Errorf("by secret: status %d: %s", a.status, a.body)
+			}
+		})
+	}
+	if diff := cmp.Diff(before, state(t, s, o)); diff != "" {
+		t.Errorf("the owner's state changed (-before +after):\n%s", diff)
+	}
+	// Each attempt is in the audit, as denied, under the key that made it.
+	denied := 0
+	events := decode[struct{ Events []api.Event }](t, ask(t, s, s.TenantKey, "GET", "/egress/audit?limit=1000", "")).Events
+	for _, e := range events {
+		if e.Outcome == api.OutcomeDenied {
+			denied++
+		}
+	}
+	if want := len(s.Vault().Routes()) - 1 + 3; denied != want {
+		t.Errorf("%d denied attempts in the audit, want %d", denied, want)
+	}
+}
+
+// A key of the resource itself does two things and no more.
+func TestResourceKeyDoesTwoThings(t *testing.T) {
+	s := vaulttest.Start(t)
+	o := own(t, s)
+	before := state(t, s, o)
+	for _, route := range s.Vault().Routes() {
+		t.Run(route, func(t *testing.T) {
+			method, path, body := o.request(t, route, false)
+			a := ask(t, s, o.key, method, path, body)
+			if route == "GET /egress/bindings" || route == "POST /egress/bindings/reveal" {
+				if a.status != http.StatusOK {
+					t.Errorf("status %d: %s", a.status, a.body)
+				}
+				return
+			}
+			wantRefusal(t, a, api.ErrDenied, "resource key")
+		})
+	}
+	if diff := cmp.Diff(before, state(t, s, o)); diff != "" {
+		t.Errorf("the state changed (-before +after):\n%s", diff)
+	}
+}
+
+// Without a key there is nothing, on any route.
+func TestNoKeyOnEveryRoute(t *testing.T) {
+	s := vaulttest.Start(t)
+	o := own(t, s)
+	for _, route := range s.Vault().Routes() {
+		t.Run(route, func(t *testing.T) {
+			method, path, body := o.request(t, route, false)
+			wantRefusal(t, ask(t, s, api.Key{}, method, path, body), api.ErrUnauthorized, "a key is required")
+			wantRefusal(t, ask(t, s, api.NewKey(api.TenantKeyPrefix), method, path, body), api.ErrUnauthorized, "unknown")
+		})
+	}
+}

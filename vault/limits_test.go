@@ -1,0 +1,170 @@
+package vault
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+func TestBucketsAreOneEach(t *testing.T) {
+	b := newBuckets(2, 3, 10)
+	now := time.Unix(1e9, 0)
+	take := func(name string, want time.Duration) {
+		t.Helper()
+		if got := b.take(name, now); got != want {
+			t.Errorf("%s waits %v, want %v", name, got, want)
+		}
+	}
+	for range 3 {
+		take("a", 0)
+	}
+	take("a", 500*time.Millisecond)
+	take("a", 500*time.Millisecond) // a refusal takes nothing
+	take("b", 0)
+	now = now.Add(500 * time.Millisecond)
+	take("a", 0)
+	take("a", 500*time.Millisecond)
+	now = now.Add(time.Hour)
+	for range 3 {
+		take("a", 0)
+	}
+	take("a", 500*time.Millisecond)
+}
+
+func TestBucketsAreBounded(t *testing.T) {
+	b := newBuckets(1, 1, 3)
+	now := time.Unix(1e9, 0)
+	b.take("kept", now)
+	for i := range 1000 {
+		b.take(fmt.Sprint(i), now)
+		if b.take("kept", now) == 0 {
+			t.Fatal("a name in use was dropped")
+		}
+	}
+	if len(b.byName) != 3 || b.used.Len() != 3 {
+		t.Errorf("holds %d and %d, want 3", len(b.byName), b.used.Len())
+	}
+	if b.take("0", now) != 0 {
+		t.Error("a dropped name didn't start anew")
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	p := newPlaces(2)
+	leave, _ := p.take("a")
+	if _, ok := p.take("a"); !ok {
+		t.Fatal("no second place")
+	}
+	if _, ok := p.take("a"); ok {
+		t.Error("a third place of two")
+	}
+	other, ok := p.take("b")
+	if !ok {
+		t.Error("no place for another")
+	}
+	leave()
+	if leave, ok = p.take("a"); !ok {
+		t.Error("a place that was left isn't free")
+	}
+	leave()
+	other()
+	if len(p.taken) != 1 {
+		t.Errorf("remembers %v", p.taken)
+	}
+}
+
+func TestWholeSeconds(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		wait time.Duration
+		want int
+	}{
+		{"none", 0, 1},
+		{"little", time.Millisecond, 1},
+		{"one", time.Second, 1},
+		{"more than one", time.Second + 1, 2},
+		{"for ever", 1<<63 - 1, 3600},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := wholeSeconds(c.wait); got != c.want {
+				t.Errorf("got %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	for _, c := range []struct{ name, remote, want string }{
+		{"IPv4", "192.0.2.1:1234", "192.0.2.1"},
+		{"IPv4 in IPv6", "[::ffff:192.0.2.1]:1234", "192.0.2.1"},
+		{"IPv6", "[2001:db8:1:2:3:4:5:6]:1234", "2001:db8:1:2::/64"},
+		{"IPv6 of the same network", "[2001:db8:1:2::9]:1", "2001:db8:1:2::/64"},
+		{"IPv6 with a zone", "[fe80::1%eth0]:1", "fe80::/64"},
+		{"a unix socket", "@", "unknown"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := origin(c.remote); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// At the limit a connection isn't refused: it is taken when another closes.
+func TestLimitListener(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLimitListener(inner, 2)
+	accepted := make(chan net.Conn, 10)
+	ended := make(chan error, 1)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				ended <- err
+				return
+			}
+			accepted <- c
+		}
+	}()
+	var clients []net.Conn
+	for range 3 {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		clients = append(clients, c)
+	}
+	first, second := <-accepted, <-accepted
+	select {
+	case <-accepted:
+		t.Fatal("a third connection was taken")
+	case <-time.After(100 * time.Millisecond):
+	}
+	_ = first.Close()
+	_ = first.Close() // frees one place, not two
+	third := <-accepted
+	if len(l.places) != 2 {
+		t.Errorf("%d places taken, want 2", len(l.places))
+	}
+	if _, err := third.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+	if _, err := io.ReadFull(clients[2], make([]byte, 1)); err != nil {
+		t.Error(err)
+	}
+	// Closing it wakes an Accept that waits for a place.
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("accepts no longer, and gives no error")
+	}
+	for _, c := range append(clients, second, third) {
+		_ = c.Close()
+	}
+}

@@ -1,0 +1,83 @@
+package vault
+
+import (
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics is what /metrics tells. Labels are routes and statuses, never an id, a name or a key.
+type metrics struct {
+	registry  *prometheus.Registry
+	requests  *prometheus.CounterVec
+	latency   *prometheus.HistogramVec
+	waiting   prometheus.Gauge
+	unaudited prometheus.Counter // reveals refused because they couldn't be recorded
+
+	begun map[string]*atomic.Int64 // route: requests begun; filled at the start, read-only after
+}
+
+func newMetrics(routes []route) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "miosa_vault_requests_total", Help: "Requests answered, by route and status.",
+		}, []string{"route", "status"}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "miosa_vault_request_seconds", Help: "Time to answer, by route; a reveal's includes its wait.",
+			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 15, 60},
+		}, []string{"route"}),
+		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "miosa_vault_waiting_reveals", Help: "Reveals that wait for a change now.",
+		}),
+		unaudited: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "miosa_vault_audit_failures_total", Help: "Reveals refused because they could not be recorded.",
+		}),
+		begun: map[string]*atomic.Int64{},
+	}
+	m.registry.MustRegister(m.requests, m.latency, m.waiting, m.unaudited,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, rt := range routes {
+		m.begun[rt.name()] = new(atomic.Int64)
+	}
+	return m
+}
+
+func (m *metrics) begin(route string) {
+	if n := m.begun[route]; n != nil {
+		n.Add(1)
+	}
+}
+
+func (m *metrics) end(route string, status int, took time.Duration) {
+	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+	m.latency.WithLabelValues(route).Observe(took.Seconds())
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true})
+}
+
+// Requests returns how many requests for a route have begun since Open, those under way included.
+// A route is named as the contract does, as in "POST /egress/bindings/reveal" or
+// "GET /egress/secrets/{id}".
+func (v *Vault) Requests(route string) int {
+	if n := v.metrics.begun[route]; n != nil {
+		return int(n.Load())
+	}
+	return 0
+}
+
+// Routes names every route that needs a key, as Requests takes them.
+func (v *Vault) Routes() []string {
+	names := make([]string, len(v.routes))
+	for i, rt := range v.routes {
+		names[i] = rt.name()
+	}
+	return names
+}

@@ -1,0 +1,59 @@
+package vault
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// migrate brings the schema up to date: each numbered file of dir that schema_version doesn't list
+// runs in the one transaction of all of them, so two processes that start together don't meet halfway.
+// Errors: a database made by a newer program is refused.
+func migrate(ctx context.Context, tx *sql.Tx, files fs.FS, dir string) error {
+	if _, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS schema_version (
+		version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)`); err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	var have sql.NullInt64
+	if err := tx.QueryRowContext(ctx, `SELECT MAX(version) FROM schema_version`).Scan(&have); err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	entries, err := fs.ReadDir(files, dir) // sorted by name
+	if err != nil {
+		return err
+	}
+	if len(entries) == 0 {
+		return errors.New("no migrations")
+	}
+	var newest int64
+	for _, e := range entries {
+		number, _, _ := strings.Cut(e.Name(), "_")
+		if newest, err = strconv.ParseInt(number, 10, 64); err != nil {
+			return fmt.Errorf("migration %s: name must start with its number", e.Name())
+		}
+		if newest <= have.Int64 {
+			continue
+		}
+		text, err := fs.ReadFile(files, path.Join(dir, e.Name()))
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, string(text)); err != nil {
+			return fmt.Errorf("migration %s: %w", e.Name(), err)
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO schema_version (version, applied_at) VALUES ($1, $2)`,
+			newest, time.Now().UnixMicro()); err != nil {
+			return fmt.Errorf("migration %s: %w", e.Name(), err)
+		}
+	}
+	if have.Int64 > newest {
+		return fmt.Errorf("the database has schema %d, this program knows up to %d: run a newer one", have.Int64, newest)
+	}
+	return nil
+}

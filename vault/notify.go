@@ -1,0 +1,193 @@
+package vault
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// topic is what waiting reveals are woken by: one resource of one tenant.
+type topic struct {
+	tenant   string
+	resource api.Resource
+}
+
+// hub wakes those who wait, within this process.
+type hub struct {
+	mu      sync.Mutex                           // guards waiting
+	waiting map[topic]map[chan struct{}]struct{} // each channel holds one wake-up
+}
+
+func newHub() *hub { return &hub{waiting: map[topic]map[chan struct{}]struct{}{}} }
+
+// Subscription is woken when something about one resource may have changed. C holds at most one
+// wake-up: subscribe, then read, then wait, and no change can be missed.
+type Subscription struct {
+	C     <-chan struct{}
+	Close func()
+}
+
+// Subscribe wakes on any change of the resource's bindings, their secrets or its keys, and whenever
+// another process has changed any set or revoked any key.
+func (s *Store) Subscribe(tenantID string, r api.Resource) Subscription {
+	c := make(chan struct{}, 1)
+	t := topic{tenantID, r}
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.waiting[t] == nil {
+		h.waiting[t] = map[chan struct{}]struct{}{}
+	}
+	h.waiting[t][c] = struct{}{}
+	return Subscription{C: c, Close: func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.waiting[t], c)
+		if len(h.waiting[t]) == 0 {
+			delete(h.waiting, t)
+		}
+	}}
+}
+
+func (h *hub) wake(topics map[topic]struct{}) {
+	if len(topics) == 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for t := range topics {
+		for c := range h.waiting[t] {
+			nudge(c)
+		}
+	}
+}
+
+func (h *hub) wakeAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, channels := range h.waiting {
+		for c := range channels {
+			nudge(c)
+		}
+	}
+}
+
+// nudge leaves a wake-up unless one is there already: it never blocks.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// watermark is how far the watcher has seen what other processes commit.
+type watermark struct {
+	changes int64 // database.foreignChanges
+	seq     int64 // of the newest audit event
+}
+
+// concerning are the events after which a set may be another one, or a key no longer one.
+const concerning = `('` + actSecretReplace + `', '` + actSecretRotate + `', '` + actSecretDelete + `', '` +
+	actBindingCreate + `', '` + actBindingDelete + `', '` + actKeyRevoke + `')`
+
+// advance moves the mark to now and tells whether another process has changed what somebody may wait for.
+// Every change is audited in its own transaction, so the audit tells: reveals elsewhere, which also commit,
+// and key rotations wake nobody. The caller holds the writing connection.
+func (w *watermark) advance(ctx context.Context, db *database) (changed bool, err error) {
+	// One snapshot for both, or what is committed in between would be counted as ours.
+	snapshot, err := db.write.begin(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = snapshot.Rollback() }()
+	// Our own events are read too, so that they don't stand for another's the next time.
+	var newest, events int64
+	err = db.write.queryRow(ctx, `SELECT COALESCE(MAX(seq), 0), COALESCE(SUM(CASE WHEN action IN `+concerning+` THEN 1 ELSE 0 END), 0)
+		FROM audit WHERE seq > $1`, w.seq).Scan(&newest, &events)
+	if err != nil {
+		return false, err
+	}
+	n, err := db.foreignChanges(ctx)
+	if err != nil {
+		return false, err
+	}
+	foreign := n != w.changes
+	w.changes, w.seq = n, max(w.seq, newest)
+	return foreign && events > 0, nil
+}
+
+// watch wakes everybody when another process has changed something. It asks once an interval.
+func (s *Store) watch(ctx context.Context, interval time.Duration, seen *watermark) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if s.takeTurn(ctx) != nil {
+			return
+		}
+		changed, err := seen.advance(context.WithoutCancel(ctx), s.db)
+		s.giveTurn()
+		if err != nil {
+			s.log.Warn().Err(err).Msg("cannot look for changes by other processes")
+		}
+		// When in doubt, wake: whoever has nothing new goes back to waiting.
+		if err != nil || changed {
+			s.known.forget()
+			s.hub.wakeAll()
+		}
+	}
+}
+
+// Await returns when the resource's set differs from etag, at once if it does already.
+// Errors: api.ErrNotModified when it still stands after wait; ErrUnauthorized as soon as the key is
+// revoked or expires; ErrUnavailable when the store closes; ctx's own; else as Standing.
+func (s *Store) Await(ctx context.Context, a Actor, r api.Resource, etag string, wait time.Duration) (Standing, error) {
+	woken := s.Subscribe(a.TenantID, r)
+	defer woken.Close()
+	deadline := time.NewTimer(wait)
+	defer deadline.Stop()
+	for {
+		standing, err := s.Standing(ctx, a, r)
+		if err != nil || standing.Etag != etag {
+			return standing, err
+		}
+		byItself, stop := alarm(standing.NextChange, a.ExpiresAt)
+		select {
+		case <-woken.C:
+		case <-byItself:
+		case <-deadline.C:
+			stop()
+			return standing, api.ErrNotModified
+		case <-ctx.Done():
+			stop()
+			return Standing{}, ctx.Err()
+		case <-s.closed:
+			stop()
+			return Standing{}, errClosed
+		}
+		stop()
+	}
+}
+
+// alarm rings at the earliest of the times that are set; with none, never.
+func alarm(times ...*time.Time) (<-chan time.Time, func()) {
+	var first *time.Time
+	for _, t := range times {
+		if t != nil && (first == nil || t.Before(*first)) {
+			first = t
+		}
+	}
+	if first == nil {
+		return nil, func() {}
+	}
+	// The store compares in microseconds: one more, and the moment has passed when it rings.
+	timer := time.NewTimer(time.Until(*first) + time.Microsecond)
+	return timer.C, func() { timer.Stop() }
+}

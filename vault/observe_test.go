@@ -1,0 +1,26 @@
+package vault
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+)
+
+// A panic is a 500 for the caller; the log tells where it was, and nothing of what was worked on.
+func TestPanicIsAnsweredAndHushed(t *testing.T) {
+	var logged bytes.Buffer
+	v := &Vault{log: zerolog.New(&logged), metrics: newMetrics(nil)}
+	h := v.observe("GET /test", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("s3cret") }))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/test", nil))
+	if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), `"code":"INTERNAL"`) {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+	if text := logged.String(); strings.Contains(text, "s3cret") || !strings.Contains(text, "observe_test.go") {
+		t.Errorf("logged: %s", text)
+	}
+}

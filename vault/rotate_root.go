@@ -1,0 +1,110 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// RotateRoot makes a new root key, re-wraps every tenant's keyset with it and drops the old one. The
+// key must be in a file. Stopped at any point, nothing is lost, and running it again completes it.
+// Other processes read the file again when they meet a key they don't know.
+// Errors: ErrInvalid when the root key isn't in a file.
+func (s *Store) RotateRoot(ctx context.Context) error {
+	path := s.keys.source.file
+	if path == "" {
+		return invalid("the root key is not in a file, so it can't be replaced in place")
+	}
+	unlock, err := lockFile(path + ".lock")
+	if err != nil {
+		return fmt.Errorf("lock root key: %w", err)
+	}
+	defer unlock()
+	// First the file holds old and new, so that every process can open what any process wraps.
+	if err := s.keys.changeRoot(path, box.withNewPrimary); err != nil {
+		return err
+	}
+	if err := s.step("root key added"); err != nil {
+		return err
+	}
+	local := Actor{KeyID: LocalKeyID, local: true}
+	err = s.write(ctx, local, func(t *txn) error {
+		keyID, probe, err := s.keys.newProbe()
+		if err != nil {
+			return err
+		}
+		err = t.exec(`UPDATE root_key SET key_id = $1, probe = $2 WHERE id = 1`, keyID, probe)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.step("fence moved"); err != nil {
+		return err
+	}
+	// From here on wrap refuses root keysets without the new key; what was wrapped before is re-wrapped.
+	ids, err := s.tenantIDs(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := s.write(ctx, Actor{KeyID: LocalKeyID, TenantID: id, local: true}, func(t *txn) error { return t.rewrap(id) }); err != nil {
+			return err
+		}
+		if err := s.step("tenant re-wrapped"); err != nil {
+			return err
+		}
+	}
+	err = s.read(ctx, local, func(t *txn) error {
+		var left int
+		err := t.queryRow(`SELECT COUNT(*) FROM tenants WHERE root_key_id <> (SELECT key_id FROM root_key WHERE id = 1)`).Scan(&left)
+		if err == nil && left > 0 {
+			err = errors.New("a tenant's keyset is still under the old root key, which therefore stays: run the rotation again")
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.keys.changeRoot(path, box.primaryOnly); err != nil {
+		return err
+	}
+	return s.step("old root key dropped")
+}
+
+// changeRoot replaces the root keyset in its file, and then in memory.
+func (k *keyring) changeRoot(path string, change func(box) (box, error)) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.reloadLocked(); err != nil {
+		return err
+	}
+	changed, err := change(*k.root)
+	if err != nil {
+		return err
+	}
+	if err := writeRootFile(path, changed.handle, os.Rename); err != nil {
+		return fmt.Errorf("write root key %s: %w", path, err)
+	}
+	k.root = &changed
+	return nil
+}
+
+// rewrap wraps a tenant's keyset with the root key that wraps now. Its content and generation stay.
+func (t *txn) rewrap(tenant string) error {
+	keys, err := t.keys(tenant)
+	if err != nil {
+		return err
+	}
+	wrapped, rootKeyID, err := t.wrap(tenant, keys.generation, keys.box)
+	if err != nil {
+		return err
+	}
+	if err := t.exec(`UPDATE tenants SET keyset = $1, root_key_id = $2 WHERE id = $3`, wrapped, rootKeyID, tenant); err != nil {
+		return err
+	}
+	return t.audit(api.Event{Action: actRootRotate})
+}

@@ -1,0 +1,192 @@
+package vault
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// StoreConfig says where the store keeps its data and what opens it.
+type StoreConfig struct {
+	DataDir string         // folder of the database; made, 0700, when it's missing
+	RootKey RootKey        // what all tenants' keysets are wrapped with
+	Readers int            // connections that read at the same time, at most 64; 0: 4
+	Watch   time.Duration  // how often to look for changes made by other processes, at most 1 s; 0: 250 ms
+	Log     zerolog.Logger // never given a value or a key
+}
+
+// Validate returns every problem at once.
+func (c StoreConfig) Validate() error {
+	var problems []error
+	if c.DataDir == "" {
+		problems = append(problems, errors.New("data folder is required"))
+	}
+	if err := c.RootKey.validate(); err != nil {
+		problems = append(problems, err)
+	}
+	if c.Readers < 0 || c.Readers > 64 {
+		problems = append(problems, errors.New("readers must be 0 to 64"))
+	}
+	if c.Watch < 0 || c.Watch > time.Second {
+		problems = append(problems, errors.New("watch interval must be 0 to 1s"))
+	}
+	return errors.Join(problems...)
+}
+
+func (c StoreConfig) readers() int {
+	if c.Readers == 0 {
+		return 4
+	}
+	return c.Readers
+}
+
+func (c StoreConfig) watch() time.Duration {
+	if c.Watch == 0 {
+		return 250 * time.Millisecond
+	}
+	return c.Watch
+}
+
+// Store holds tenants, keys, secrets, bindings and their audit. All methods may be called at the
+// same time, and several processes may have the same store open.
+//
+// Errors of its methods are *api.Error (or wrap one), ready to be answered: ErrInvalid, ErrNotFound,
+// ErrConflict, ErrDenied, ErrUnauthorized (the actor's key was revoked meanwhile), ErrUnavailable
+// (the disk or the database can't take it now), ErrInternal (a row that doesn't open). Or they are
+// the context's.
+type Store struct {
+	db    *database
+	keys  *keyring
+	hub   *hub
+	known known
+	log   zerolog.Logger
+
+	queue  queue
+	turn   chan struct{} // holds one token: whoever put it there writes
+	sick   atomic.Bool   // the last write failed for the disk's sake
+	closed chan struct{}
+	once   sync.Once
+	stop   context.CancelFunc
+	ended  sync.WaitGroup
+
+	step func(name string) error // tests only: called between the steps of a rotation
+}
+
+// Actor is who asks: an authenticated key, and where the request came from. The HTTP layer sets
+// RemoteAddr and RequestID on what Authenticate returned.
+type Actor struct {
+	KeyID      string
+	TenantID   string
+	Resource   *api.Resource // the one resource of a resource key; nil for a tenant key
+	ExpiresAt  *time.Time    // when the key ends by itself
+	RemoteAddr string
+	RequestID  string
+
+	local bool // the operator on this machine, through the command line: no key to check
+}
+
+// OpenStore opens or makes the database, brings its schema up to date and checks that the root key
+// is the one it was made with.
+func OpenStore(ctx context.Context, c StoreConfig) (_ *Store, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	root := c.RootKey
+	if _, err := os.Stat(filepath.Join(c.DataDir, databaseFile)); err == nil {
+		root.create = false // a new key wouldn't open what is there
+	}
+	keys, err := newKeyring(root)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openSQLite(ctx, c.DataDir, c.readers())
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s := &Store{
+		db: db, keys: keys, hub: newHub(), log: c.Log,
+		turn: make(chan struct{}, 1), closed: make(chan struct{}),
+		step: func(string) error { return nil },
+	}
+	if err := s.prepare(ctx); err != nil {
+		_ = db.close()
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	seen := &watermark{}
+	if _, err := seen.advance(ctx, db); err != nil {
+		_ = db.close()
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	s.ended.Go(func() { s.watch(watching, c.watch(), seen) })
+	return s, nil
+}
+
+// prepare migrates, and introduces the root key to a new database or checks it against an old one.
+func (s *Store) prepare(ctx context.Context) error {
+	tx, err := s.db.write.begin(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := migrate(ctx, tx, sqliteMigrations, "migrations/sqlite"); err != nil {
+		return err
+	}
+	var keyID int64
+	var probe []byte
+	err = tx.QueryRowContext(ctx, `SELECT key_id, probe FROM root_key WHERE id = 1`).Scan(&keyID, &probe)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		if keyID, probe, err = s.keys.newProbe(); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO root_key (id, key_id, probe) VALUES (1, $1, $2)`, keyID, probe); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	default:
+		if err := s.keys.checkProbe(probe); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+// Close ends waiting reveals with ErrUnavailable, lets the write under way finish, and closes the
+// database. Calls after it fail with ErrUnavailable; closing twice is harmless.
+func (s *Store) Close() error {
+	var err error
+	s.once.Do(func() {
+		close(s.closed)
+		s.stop()
+		s.ended.Wait()
+		s.turn <- struct{}{} // nobody writes any more
+		err = s.db.close()
+		s.giveTurn()
+	})
+	return err
+}
+
+// Ready tells whether the store can take a write now: nil, or ErrUnavailable. After a write that the
+// disk refused it tries a real one, so that a full disk that was freed is noticed by itself.
+func (s *Store) Ready(ctx context.Context) error {
+	return s.write(ctx, Actor{local: true}, func(t *txn) error {
+		if !s.sick.Load() {
+			return nil
+		}
+		err := t.exec(`UPDATE heartbeat SET at = $1 WHERE id = 1`, t.now.UnixMicro())
+		return err
+	})
+}

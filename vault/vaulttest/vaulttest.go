@@ -1,0 +1,245 @@
+// Package vaulttest starts a real vault inside a test: a store in a temporary folder, served on a
+// loopback port.
+//
+//	s := vaulttest.Start(t)
+//	sandbox := api.Resource{Type: api.Sandbox, ID: "sb_1"}
+//	id := s.Put(t, "github", "s3cret", sandbox, "GH_TOKEN")
+//	key := s.ResourceKey(t, sandbox)
+//	s.Rotate(t, id, "n3w")
+package vaulttest
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault"
+)
+
+// Server is a vault that a test has to itself. It stops with the test.
+type Server struct {
+	BaseURL   string  // ends in /api/v1; stays the same across Restart
+	TenantKey api.Key // of the tenant "test"
+
+	conf   vault.Config
+	addr   string
+	client *http.Client
+	vault  *vault.Vault // nil while stopped
+	stop   context.CancelFunc
+	ended  chan error
+	begun  map[string]int // requests before the last Stop
+}
+
+// Option changes how the vault is started.
+type Option func(*vault.Config)
+
+// WithTLS serves https with a certificate, such as one of Certificate.
+func WithTLS(c tls.Certificate) Option {
+	return func(v *vault.Config) {
+		v.TLS = &tls.Config{Certificates: []tls.Certificate{c}, MinVersion: tls.VersionTLS13}
+	}
+}
+
+// Start starts a vault with a tenant and its key. By default it limits no rate: give an Option for
+// that, or for logs.
+func Start(t testing.TB, opts ...Option) *Server {
+	t.Helper()
+	root, err := vault.NewRootKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{addr: "127.0.0.1:0", begun: map[string]int{}}
+	s.conf = vault.Config{
+		StoreConfig: vault.StoreConfig{DataDir: t.TempDir(), RootKey: vault.RootKeyText(root)},
+		Rate:        1e6, Burst: 1e6,
+	}
+	for _, opt := range opts {
+		opt(&s.conf)
+	}
+	s.Restart(t)
+	t.Cleanup(func() { s.client.CloseIdleConnections(); s.Stop(t) })
+	s.TenantKey = s.Tenant(t, "test")
+	return s
+}
+
+// Restart starts the vault again on the same port, with the same data. It stops it first if it runs.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	s.Stop(t)
+	v, err := vault.Open(context.Background(), s.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = l.Addr().String()
+	transport := &http.Transport{}
+	scheme := "http"
+	if s.conf.TLS != nil {
+		scheme = "https"
+		roots := x509.NewCertPool()
+		for _, c := range s.conf.TLS.Certificates {
+			if leaf, err := x509.ParseCertificate(c.Certificate[len(c.Certificate)-1]); err == nil {
+				roots.AddCert(leaf)
+			}
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
+	}
+	s.BaseURL = scheme + "://" + s.addr + "/api/v1"
+	s.client = &http.Client{Transport: transport, Timeout: 90 * time.Second}
+	ctx, stop := context.WithCancel(context.Background())
+	s.vault, s.stop, s.ended = v, stop, make(chan error, 1)
+	go func() { s.ended <- v.Serve(ctx, l) }()
+}
+
+// Stop stops the vault as a TERM would: waiting reveals are answered, what is under way finishes.
+// Stopping twice is harmless.
+func (s *Server) Stop(t testing.TB) {
+	t.Helper()
+	if s.vault == nil {
+		return
+	}
+	s.client.CloseIdleConnections()
+	s.stop()
+	if err := <-s.ended; err != nil {
+		t.Errorf("serve: %v", err)
+	}
+	for _, route := range s.vault.Routes() {
+		s.begun[route] += s.vault.Requests(route)
+	}
+	if err := s.vault.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	s.vault = nil
+}
+
+// Vault gives the running vault, nil while it is stopped.
+func (s *Server) Vault() *vault.Vault { return s.vault }
+
+// DataDir is where the store is.
+func (s *Server) DataDir() string { return s.conf.DataDir }
+
+// Addr is the host and port it listens on.
+func (s *Server) Addr() string { return s.addr }
+
+// Requests returns how many requests for a route have begun since Start, those under way included, as
+// in Requests("POST /egress/bindings/reveal").
+func (s *Server) Requests(route string) int {
+	n := s.begun[route]
+	if s.vault != nil {
+		n += s.vault.Requests(route)
+	}
+	return n
+}
+
+// Tenant makes a tenant, or finds it, and mints a key for it.
+func (s *Server) Tenant(t testing.TB, name string) api.Key {
+	t.Helper()
+	made, err := s.vault.Store().MintTenantKey(context.Background(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made.Key
+}
+
+// ResourceKey mints a key of the tenant "test" for one resource.
+func (s *Server) ResourceKey(t testing.TB, r api.Resource) api.Key {
+	t.Helper()
+	key, _ := s.MintResourceKey(t, r)
+	return key
+}
+
+// MintResourceKey is ResourceKey, with the key's id.
+func (s *Server) MintResourceKey(t testing.TB, r api.Resource) (api.Key, string) {
+	t.Helper()
+	var made struct{ Data api.ResourceKey }
+	s.must(t, "POST", "/egress/resource-keys", r, &made)
+	key, err := api.ParseKey(made.Data.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, made.Data.ID
+}
+
+// Revoke revokes a resource key by its id.
+func (s *Server) Revoke(t testing.TB, keyID string) {
+	t.Helper()
+	s.must(t, "DELETE", "/egress/resource-keys/"+keyID, nil, nil)
+}
+
+// Put stores a secret and binds it to the resource under env. It returns the secret's id.
+func (s *Server) Put(t testing.TB, name, value string, r api.Resource, env string) (secretID string) {
+	t.Helper()
+	return s.PutSecret(t, map[string]any{
+		"name": name, "value": value, "resource_type": r.Type, "resource_id": r.ID, "expose_as_env": env,
+	})
+}
+
+// PutSecret sends the body to POST /egress/secrets as it is, and returns the secret's id.
+func (s *Server) PutSecret(t testing.TB, body map[string]any) (secretID string) {
+	t.Helper()
+	var put struct{ Data api.Secret }
+	s.must(t, "POST", "/egress/secrets", body, &put)
+	return put.Data.ID
+}
+
+// Rotate gives a secret a new value.
+func (s *Server) Rotate(t testing.TB, secretID, value string) {
+	t.Helper()
+	s.must(t, "PATCH", "/egress/secrets/"+secretID, map[string]string{"value": value}, nil)
+}
+
+// Delete deletes a secret and its bindings.
+func (s *Server) Delete(t testing.TB, secretID string) {
+	t.Helper()
+	s.must(t, "DELETE", "/egress/secrets/"+secretID, nil, nil)
+}
+
+func (s *Server) must(t testing.TB, method, path string, body, answer any) {
+	t.Helper()
+	if status, text := s.Do(t, s.TenantKey, method, path, body); status/100 != 2 {
+		t.Fatalf("%s %s: status %d: %s", method, path, status, text)
+	} else if answer != nil {
+		if err := json.Unmarshal(text, answer); err != nil {
+			t.Fatalf("%s %s: %v", method, path, err)
+		}
+	}
+}
+
+// Do makes one call, with path under BaseURL and body as JSON (nil: none), and returns its status and
+// body.
+func (s *Server) Do(t testing.TB, key api.Key, method, path string, body any) (status int, text []byte) {
+	t.Helper()
+	var sent io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, s.BaseURL+path, sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+key.Reveal())
+	res, err := s.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if text, err = io.ReadAll(res.Body); err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, text
+}
