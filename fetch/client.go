@@ -1,0 +1,102 @@
+// Package fetch is the contract's client: what the agent and the command line say to a vault.
+//
+// A key goes to the configured origin only: no redirect is followed, a proxy is used only when asked
+// for and only through CONNECT, and an address is checked after name lookup. What may pass by itself
+// is retried within one budget; what won't is a Problem, with a hint for whoever can fix it.
+package fetch
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/rs/zerolog"
+)
+
+// Client speaks to one vault with one key. It is safe for concurrent use.
+type Client struct {
+	base      string // without a slash at its end
+	host      string // for errors
+	secure    bool   // https
+	key       api.Key
+	userAgent string
+	timeout   time.Duration
+	log       zerolog.Logger
+	quick     bool                           // no CAFile: transport begins with quickRoots
+	transport atomic.Pointer[http.Transport] // replaced by widen, once
+	dial      func(ctx context.Context, network, addr string) (net.Conn, error)
+	direct    string                // where to connect to, host:port; "": through a proxy
+	ahead     atomic.Pointer[ahead] // what Connect began, until a call takes it
+	skew      atomic.Pointer[time.Duration]
+	tls       atomic.Pointer[tls.ConnectionState]
+}
+
+// New makes a client. It opens no connection. For https it reads CAFile, or the system's bundle of
+// root certificates.
+func New(c Config) (*Client, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	base, err := c.base()
+	if err != nil {
+		return nil, err
+	}
+	secure := base.Scheme == "https"
+	t := &http.Transport{
+		TLSHandshakeTimeout:    connectTimeout,
+		DisableCompression:     true, // a small answer that unpacks to gigabytes is never unpacked
+		MaxResponseHeaderBytes: 64 << 10,
+		IdleConnTimeout:        90 * time.Second,
+	}
+	if secure {
+		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		if c.CAFile == "" {
+			t.TLSClientConfig.RootCAs = quickRoots()
+		} else if t.TLSClientConfig.RootCAs, err = roots(c.CAFile); err != nil {
+			return nil, err
+		}
+	}
+	if c.Proxy != "" {
+		proxy, err := c.proxy()
+		if err != nil {
+			return nil, err
+		}
+		t.Proxy = func(*http.Request) (*url.URL, error) { return proxy, nil }
+		t.OnProxyConnectResponse = proxyAnswer
+	}
+	client := &Client{
+		base: base.String(), host: base.Host, secure: secure, quick: c.CAFile == "", key: c.Key, userAgent: c.userAgent(),
+		timeout: c.timeout(), log: c.Log, dial: dialer(!secure).DialContext,
+	}
+	if c.Proxy == "" {
+		client.direct = address(base)
+	}
+	t.DialContext = client.dialContext
+	client.transport.Store(t)
+	return client, nil
+}
+
+// Close closes the connections that no call is using.
+func (c *Client) Close() {
+	c.transport.Load().CloseIdleConnections()
+	if a := c.ahead.Swap(nil); a != nil {
+		go a.drop()
+	}
+}
+
+// ClockSkew tells how far this machine's clock is ahead of the vault's (negative: behind), to the
+// second, by the last answer; false before the first.
+func (c *Client) ClockSkew() (time.Duration, bool) {
+	if d := c.skew.Load(); d != nil {
+		return *d, true
+	}
+	return 0, false
+}
+
+// TLS describes the connection of the last answer: nil before the first, and over plain http.
+func (c *Client) TLS() *tls.ConnectionState { return c.tls.Load() }

@@ -1,0 +1,133 @@
+package fetch
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/rs/zerolog"
+)
+
+// DefaultBaseURL is where MIOSA's platform answers.
+const DefaultBaseURL = "https://api.miosa.ai/api/v1"
+
+// DefaultTimeout bounds one call, its retries included.
+const DefaultTimeout = 10 * time.Second
+
+// Config says which vault to speak to, with which key, and how.
+type Config struct {
+	// BaseURL is https, or http to loopback. Where its path is empty, /api/v1 is appended.
+	// Empty means DefaultBaseURL.
+	BaseURL string
+	// Key is a resource key or a tenant key. Required.
+	Key api.Key
+	// CAFile names a PEM file with the only root certificates to trust. Empty means the system's.
+	CAFile string
+	// Proxy is the URL of an http or https proxy, which is asked to CONNECT. Empty means none,
+	// whatever the environment says.
+	Proxy string
+	// Timeout bounds a call with all its retries; a reveal that waits has its wait on top.
+	// Zero means DefaultTimeout.
+	Timeout time.Duration
+	// Log gets attempts at debug level, and one warning where a vault has no agent API.
+	// The zero Logger is silent.
+	Log zerolog.Logger
+	// UserAgent is what the vault is told. Empty means "miosa-env".
+	UserAgent string
+}
+
+// Validate returns every problem of the configuration at once. It opens no file.
+func (c Config) Validate() error {
+	var problems []error
+	base, err := c.base()
+	if err != nil {
+		problems = append(problems, err)
+	}
+	if c.Key.Len() == 0 {
+		problems = append(problems, errors.New("a key is required"))
+	}
+	if c.Timeout < 0 {
+		problems = append(problems, fmt.Errorf("timeout %s is negative", c.Timeout))
+	}
+	if c.Proxy != "" {
+		if _, err := c.proxy(); err != nil {
+			problems = append(problems, err)
+		} else if base != nil && base.Scheme == "http" {
+			problems = append(problems, errors.New("a proxy is for https only: over http it would see the key"))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (c Config) timeout() time.Duration {
+	if c.Timeout == 0 {
+		return DefaultTimeout
+	}
+	return c.Timeout
+}
+
+func (c Config) userAgent() string {
+	if c.UserAgent == "" {
+		return "miosa-env"
+	}
+	return c.UserAgent
+}
+
+// base returns BaseURL checked, completed, and without a slash at its end.
+func (c Config) base() (*url.URL, error) {
+	text := c.BaseURL
+	if text == "" {
+		text = DefaultBaseURL
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Opaque != "" {
+		return nil, errors.New("the base URL isn't a URL: want https://HOST/api/v1") // not repeated: it may hold a password
+	}
+	host := u.Hostname()
+	switch {
+	case u.User != nil:
+		return nil, errors.New("the base URL must not hold a user name or password")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, errors.New("the base URL must not hold a query or fragment")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return nil, fmt.Errorf("base URL %s: want https://HOST/api/v1", api.RedactKeys(u.String()))
+	case host == "":
+		return nil, errors.New("the base URL has no host: want https://HOST/api/v1")
+	case u.Scheme == "http" && !loopbackName(host):
+		return nil, fmt.Errorf("base URL %s: plain http is for loopback only, use https", api.RedactKeys(u.String()))
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if err := allowed(ip, u.Scheme == "http"); err != nil {
+			return nil, err
+		}
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.RawPath = strings.TrimRight(u.RawPath, "/")
+	if u.Path == "" {
+		u.Path, u.RawPath = "/api/v1", ""
+	}
+	return u, nil
+}
+
+// proxy returns Proxy checked.
+func (c Config) proxy() (*url.URL, error) {
+	u, err := url.Parse(c.Proxy)
+	if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, errors.New("the proxy isn't a URL: want http://HOST:PORT or https://HOST:PORT") // not repeated: it may hold a password
+	}
+	return u, nil
+}
+
+// loopbackName tells whether a host can only mean this machine. What it resolves to is checked
+// again when dialing.
+func loopbackName(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap().IsLoopback()
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}

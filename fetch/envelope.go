@@ -1,0 +1,80 @@
+package fetch
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// unwrap takes an answer out of its envelope: the first of names that holds an object or a list,
+// twice at most ({"data": {"bindings": [...]}}). A bare object or list is returned as it is.
+func unwrap(body []byte, names ...string) []byte {
+	for range 2 {
+		body = bytes.TrimSpace(body)
+		var fields map[string]json.RawMessage
+		if len(body) == 0 || body[0] != '{' || json.Unmarshal(body, &fields) != nil {
+			return body
+		}
+		inner := body
+		for _, name := range names {
+			if v := bytes.TrimSpace(fields[name]); len(v) > 0 && (v[0] == '{' || v[0] == '[') {
+				inner = v
+				break
+			}
+		}
+		if len(inner) == len(body) {
+			return body
+		}
+		body = inner
+	}
+	return body
+}
+
+// one decodes a single object, bare or under "data" or noun.
+func one[T any](noun string, id func(T) string) func([]byte) (T, error) {
+	return func(body []byte) (T, error) {
+		var got T
+		if err := json.Unmarshal(unwrap(body, "data", noun), &got); err != nil || id(got) == "" {
+			var none T
+			return none, notContract(body)
+		}
+		return got, nil
+	}
+}
+
+// list decodes a list, bare or under "data", nouns or "items". A null list is empty.
+func list[T any](nouns string) func([]byte) ([]T, error) {
+	return func(body []byte) ([]T, error) {
+		inner := unwrap(body, "data", nouns, "items")
+		if len(inner) > 0 && inner[0] == '{' {
+			var fields map[string]json.RawMessage
+			if json.Unmarshal(inner, &fields) == nil && string(fields[nouns]) == "null" {
+				return nil, nil
+			}
+			return nil, notContract(body)
+		}
+		var got []T
+		if err := json.Unmarshal(inner, &got); err != nil {
+			return nil, notContract(body)
+		}
+		return got, nil
+	}
+}
+
+// nothing is for calls whose answer says no more than its status.
+func nothing([]byte) (struct{}, error) { return struct{}{}, nil }
+
+// notContract explains an answer that doesn't decode. The decoder's own error quotes the body.
+func notContract(body []byte) *Problem {
+	p := &Problem{Reason: BadAnswer, Message: "the vault's answer isn't in the contract's form", Hint: "check that MIOSA_BASE_URL is a vault's, and of a version this program knows"}
+	if !json.Valid(body) {
+		p.Message = "the vault's answer is broken JSON"
+		p.Hint = "a proxy may have changed it or cut it short"
+	}
+	return p
+}
+
+func secretID(s api.Secret) string   { return s.ID }
+func bindingID(b api.Binding) string { return b.ID }
+func keyID(k api.ResourceKey) string { return k.ID }

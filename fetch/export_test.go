@@ -1,0 +1,36 @@
+package fetch
+
+import (
+	"context"
+	"net"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// DialWith replaces how the client connects: tests run on connections in memory, in virtual time.
+func (c *Client) DialWith(dial func(ctx context.Context, network, address string) (net.Conn, error)) {
+	c.transport.Load().DialContext = dial
+}
+
+// ResolveWith has the client look up names with r, and connect as ever.
+func (c *Client) ResolveWith(r *net.Resolver) {
+	d := dialer(!c.secure)
+	d.Resolver = r
+	c.transport.Load().DialContext = d.DialContext
+}
+
+// Bundle has the clients of a test take path for the system's bundle of root certificates.
+func Bundle(t interface{ Cleanup(func()) }, path string) {
+	before := bundles
+	t.Cleanup(func() { bundles = before })
+	bundles = []string{path}
+}
+
+// The decoders, as the calls use them.
+var (
+	DecodeSecret   = one("secret", secretID)
+	DecodeSecrets  = list[api.Secret]("secrets")
+	DecodeBinding  = one("binding", bindingID)
+	DecodeBindings = list[api.Binding]("bindings")
+	DecodeReveal   = open
+)

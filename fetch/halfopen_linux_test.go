@@ -1,0 +1,68 @@
+package fetch_test
+
+import (
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"golang.org/x/sys/unix"
+)
+
+// swallow has the kernel drop every segment that arrives for the connection: to the other end it is
+// a machine that was unplugged.
+func swallow(c *net.TCPConn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	drop := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
+	err2 := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop})
+	})
+	return errors.Join(err, err2)
+}
+
+// A connection whose other end is gone without a word is noticed within 30 s, though the wait it
+// carries is longer. This takes real time: keepalive is the kernel's.
+func TestHalfOpenConnections(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute of real time")
+	}
+	for _, tt := range []struct {
+		name   string
+		before bool // the machine goes before the request arrives, so that it is never acknowledged
+	}{
+		{"under a wait", false},
+		{"under a request", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var failed atomic.Value
+			gone := make(chan struct{})
+			address, _ := raw(t, func(_ int, c *net.TCPConn) {
+				if !tt.before {
+					hear(c)
+				}
+				if err := swallow(c); err != nil {
+					failed.Store(err)
+				}
+				<-gone
+			})
+			defer close(gone)
+			c := client(t, "http://"+address)
+			began := time.Now()
+			_, err := c.Reveal(t.Context(), sandbox, "etag", 50*time.Second)
+			took := time.Since(began)
+			if err := failed.Load(); err != nil {
+				t.Skipf("SKIPPED: this kernel attaches no filter to a socket: %v", err)
+			}
+			if problem, ok := errors.AsType[*fetch.Problem](err); !ok || !api.Temporary(err) || took > 35*time.Second || took < 20*time.Second {
+				t.Errorf("error %v (%+v) after %s, want it noticed within 30 s", err, problem, took)
+			}
+		})
+	}
+}

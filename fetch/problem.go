@@ -1,0 +1,173 @@
+package fetch
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// Reason sorts problems by what a person has to do about them.
+type Reason string
+
+// The reasons a call ends with.
+const (
+	Unauthorized Reason = "unauthorized" // 401: the key is unknown, revoked or expired
+	Denied       Reason = "denied"       // 403: the key is another resource's, or may not do this
+	NotFound     Reason = "not found"    // 404
+	Refused      Reason = "refused"      // another 4xx
+	Busy         Reason = "busy"         // 429 or 5xx, after all retries
+	Unreachable  Reason = "unreachable"  // no connection, or it broke off
+	UnknownHost  Reason = "unknown host" // the name has no address
+	TimedOut     Reason = "timed out"    // connected, and no answer in time
+	BadAddress   Reason = "bad address"  // the name leads where a key must not go
+	BadProxy     Reason = "bad proxy"    // the proxy refused to connect
+	Redirected   Reason = "redirected"   // sent elsewhere, and not followed
+	NotTLS       Reason = "not tls"      // https was asked of a port that speaks plain http
+	NeedsTLS     Reason = "needs tls"    // http was asked of a port that speaks TLS
+	UnknownCA    Reason = "unknown ca"   // the certificate's issuer isn't trusted here
+	WrongName    Reason = "wrong name"   // the certificate is another host's
+	Clock        Reason = "clock"        // the certificate isn't valid now, by this machine's clock
+	TLSFailed    Reason = "tls failed"   // the handshake failed otherwise
+	BadAnswer    Reason = "bad answer"   // not the JSON the contract promises
+	TooLarge     Reason = "too large"    // the answer is over its limit
+	Tampered     Reason = "tampered"     // a reveal that doesn't open
+)
+
+// Problem is why a call ended without an answer, in words for the person who can fix it. It never
+// holds a value, a key or what a body said, but for the sentence of a refusal in the contract's form.
+//
+// It wraps the *api.Error of a refusal, api.ErrUnavailable where the vault couldn't be reached, and
+// api.ErrTampered, so errors.Is and api.Temporary work on it.
+type Problem struct {
+	Reason  Reason
+	Message string // one sentence
+	Hint    string // what to do about it; may be empty
+	cause   error
+}
+
+func (p *Problem) Error() string { return p.Message }
+
+// Advice is the hint, for who doesn't know the type.
+func (p *Problem) Advice() string { return p.Hint }
+
+// Unwrap gives what the problem is in the contract's terms, or nil.
+func (p *Problem) Unwrap() error { return p.cause }
+
+// errSlow ends an attempt whose deadline passed.
+var errSlow = errors.New("deadline of the attempt passed")
+
+// explain turns what the transport gave into a Problem. The texts of its errors are not repeated:
+// some quote what the peer sent.
+func (c *Client) explain(err error) *Problem {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return p
+	}
+	if p := c.explainTLS(err); p != nil {
+		return p
+	}
+	at := "the vault at " + c.host
+	p := &Problem{Reason: Unreachable, cause: api.ErrUnavailable, Hint: "check MIOSA_BASE_URL, and that the vault runs"}
+	dns, isDNS := errors.AsType[*net.DNSError](err)
+	op, isOp := errors.AsType[*net.OpError](err)
+	timeout, isNet := errors.AsType[net.Error](err)
+	switch {
+	case isDNS && dns.IsNotFound:
+		p.Reason, p.Message, p.Hint = UnknownHost, at+" can't be reached: its name has no address", "check MIOSA_BASE_URL, and this machine's name servers"
+	case isDNS:
+		p.Message, p.Hint = at+" can't be reached: looking up its name failed", "check this machine's name servers"
+	case isOp && op.Op == "dial" && op.Timeout():
+		p.Reason, p.Message = TimedOut, at+" can't be reached: no connection within "+connectTimeout.String()
+	case errors.Is(err, errSlow), errors.Is(err, context.DeadlineExceeded), isNet && timeout.Timeout():
+		p.Reason, p.Message, p.Hint = TimedOut, at+" took the connection but didn't answer in time", "the vault may be overloaded or stuck: look at its log"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		p.Message = at + " can't be reached: connection refused"
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		p.Message, p.Hint = at+" can't be reached: no route to it", "check this machine's network, and MIOSA_BASE_URL"
+	case isOp && op.Op == "dial":
+		p.Message = at + " can't be reached"
+	default:
+		p.Message, p.Hint = "the connection to "+at+" broke off before the answer was complete", ""
+	}
+	return p
+}
+
+// explainTLS explains failures of TLS, or of the lack of it; nil for anything else. None of them
+// passes by itself.
+func (c *Client) explainTLS(err error) *Problem {
+	at := "the vault at " + c.host
+	if e, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		p := &Problem{Reason: NotTLS, Message: at + " doesn't speak TLS on this port", Hint: "check the port, or use http where the vault is on this machine"}
+		if string(e.RecordHeader[:]) == "HTTP/" {
+			p.Message = at + " gave a plain http answer where TLS is due"
+		}
+		return p
+	}
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
+		return expired(at, e.Cert, time.Now())
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return &Problem{Reason: UnknownCA, Message: "the certificate of " + at + " is signed by an authority this machine doesn't trust",
+			Hint: "for a private authority give --ca-file; else install the ca-certificates package"}
+	}
+	if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
+		return &Problem{Reason: UnknownCA, Message: "this machine's root certificates can't be loaded", Hint: "install the ca-certificates package, or give --ca-file"}
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return &Problem{Reason: WrongName, Message: "the certificate of " + at + " is for another name", Hint: "check the host in MIOSA_BASE_URL"}
+	}
+	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
+	op, isOp := errors.AsType[*net.OpError](err)
+	alert := isOp && (op.Op == "remote error" || op.Op == "local error") // how crypto/tls marks alerts, either way
+	if invalid || unverified || alert {
+		return &Problem{Reason: TLSFailed, Message: "TLS with " + at + " failed: its certificate or the handshake was refused", Hint: "check the vault's certificate, and that it speaks TLS 1.2 or newer"}
+	}
+	// A port that speaks TLS answers plain http with an alert record: 0x15, then version 3.x.
+	if !c.secure && strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`) {
+		return needsTLS(at)
+	}
+	// crypto/tls makes its other errors, such as an unsupported version, with errors.New.
+	if c.secure && strings.HasPrefix(err.Error(), "tls: ") {
+		return &Problem{Reason: TLSFailed, Message: "TLS with " + at + " failed", Hint: "check that the vault speaks TLS 1.2 or newer"}
+	}
+	return nil
+}
+
+func needsTLS(at string) *Problem {
+	return &Problem{Reason: NeedsTLS, Message: at + " speaks TLS on this port, and was asked in plain http", Hint: "use https in MIOSA_BASE_URL"}
+}
+
+// expired explains a certificate that isn't valid now. A machine resumed from a snapshot often has
+// a wrong clock, so the hint says what this one shows.
+func expired(at string, cert *x509.Certificate, now time.Time) *Problem {
+	message := "the certificate of " + at + " has expired"
+	bound := "it ended " + cert.NotAfter.UTC().Format(time.RFC3339)
+	if now.Before(cert.NotBefore) {
+		message = "the certificate of " + at + " isn't valid yet"
+		bound = "it begins " + cert.NotBefore.UTC().Format(time.RFC3339)
+	}
+	return &Problem{Reason: Clock, Message: message,
+		Hint: "check this machine's clock: it says " + now.UTC().Format(time.RFC3339) + ", " + bound}
+}
+
+// proxyAnswer refuses all but 200 to CONNECT. What the proxy said is not repeated.
+func proxyAnswer(_ context.Context, _ *url.URL, _ *http.Request, a *http.Response) error {
+	if a.StatusCode == http.StatusOK {
+		return nil
+	}
+	p := &Problem{Reason: BadProxy, Message: "the proxy refused to connect to the vault: status " + strconv.Itoa(a.StatusCode), Hint: "check the proxy's rules for this host"}
+	if a.StatusCode == http.StatusProxyAuthRequired {
+		p.Hint = "the proxy wants a user name and password in its URL"
+	}
+	return p
+}

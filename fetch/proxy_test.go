@@ -1,0 +1,137 @@
+package fetch_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/Miosa-osa/miosa-env/fetch"
+)
+
+// proxy answers CONNECT with status, and keeps what it was told before the tunnel.
+type proxy struct {
+	status int
+	mu     sync.Mutex // guards heard
+	heard  []string   // each request, headers and all
+	tunnel sync.WaitGroup
+}
+
+func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var said strings.Builder
+	_ = r.Write(&said)
+	p.mu.Lock()
+	p.heard = append(p.heard, r.Method+" "+r.RequestURI+"\n"+said.String()+r.Header.Get("Proxy-Authorization"))
+	p.mu.Unlock()
+	if r.Method != http.MethodConnect || p.status != 200 {
+		w.Header().Set("Content-Type", "text/plain")
+		w.WriteHeader(p.status)
+		_, _ = io.WriteString(w, "canary")
+		return
+	}
+	vault, err := net.Dial("tcp", r.Host)
+	if err != nil {
+		w.WriteHeader(502)
+		return
+	}
+	defer vault.Close()
+	caller, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer caller.Close()
+	_, _ = io.WriteString(caller, "HTTP/1.1 200 OK\r\n\r\n")
+	p.tunnel.Go(func() { _, _ = io.Copy(vault, caller); _ = vault.Close() })
+	_, _ = io.Copy(caller, vault)
+	_ = caller.Close()
+	p.tunnel.Wait()
+}
+
+func TestProxy(t *testing.T) {
+	ours := newAuthority(t)
+	for _, tt := range []struct {
+		name   string
+		secure bool // the proxy speaks TLS
+		user   string
+		status int
+		reason fetch.Reason
+		hint   string
+	}{
+		{name: "http", status: 200},
+		{name: "https", secure: true, status: 200},
+		{name: "with a password", user: "user:pass@", status: 200},
+		{name: "wants a password", status: 407, reason: fetch.BadProxy, hint: "password"},
+		{name: "forbids", status: 403, reason: fetch.BadProxy, hint: "rules"},
+		{name: "can't", status: 502, reason: fetch.BadProxy, hint: "rules"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			vault := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{ours.leaf(t, nil)}},
+				func(_ int, w http.ResponseWriter, r *http.Request) { answerJSON(w, 200, seal(t, r, set())) })
+			p := &proxy{status: tt.status}
+			server := httptest.NewUnstartedServer(p)
+			scheme := "http"
+			if tt.secure {
+				scheme = "https"
+				server.TLS = &tls.Config{Certificates: []tls.Certificate{ours.leaf(t, func(*x509.Certificate) {})}}
+				server.StartTLS()
+			} else {
+				server.Start()
+			}
+			t.Cleanup(server.Close)
+			c := client(t, vault.URL, func(c *fetch.Config) {
+				c.CAFile = ours.file
+				c.Proxy = scheme + "://" + tt.user + server.Listener.Addr().String()
+			})
+			err := reveal(t, c)
+			c.Close()
+			if tt.reason == "" && err != nil {
+				t.Fatal(err)
+			}
+			if tt.reason != "" {
+				problem, ok := errors.AsType[*fetch.Problem](err)
+				if !ok || problem.Reason != tt.reason || !strings.Contains(problem.Hint, tt.hint) || strings.Contains(err.Error(), "canary") {
+					t.Fatalf("error %v (%+v), want %s", err, problem, tt.reason)
+				}
+				if len(vault.times()) != 0 {
+					t.Error("the vault was asked past the proxy")
+				}
+			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if len(p.heard) != 1 || !strings.HasPrefix(p.heard[0], "CONNECT "+vault.Listener.Addr().String()) {
+				t.Fatalf("the proxy heard %d requests", len(p.heard))
+			}
+			if strings.Contains(p.heard[0], "msk_") || strings.Contains(p.heard[0], "Bearer") {
+				t.Error("the proxy was told the key")
+			}
+			if (tt.user != "") != strings.Contains(p.heard[0], "Basic ") {
+				t.Error("the proxy's own password is missing, or made up")
+			}
+		})
+	}
+}
+
+// The environment doesn't choose a proxy: whoever sets variables in a sandbox would read the traffic.
+func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
+	p := &proxy{status: 403}
+	server := httptest.NewServer(p)
+	defer server.Close()
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
+		t.Setenv(name, server.URL)
+	}
+	ours := newAuthority(t)
+	vault := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{ours.leaf(t, nil)}},
+		func(_ int, w http.ResponseWriter, r *http.Request) { answerJSON(w, 200, seal(t, r, set())) })
+	if err := reveal(t, client(t, vault.URL, func(c *fetch.Config) { c.CAFile = ours.file })); err != nil {
+		t.Error(err)
+	}
+	if len(p.heard) != 0 {
+		t.Error("the proxy was asked")
+	}
+}

@@ -1,0 +1,114 @@
+package fetch
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// refusal reads an answer of status 400 or above. The vault's sentence is taken over where it is one
+// in the contract's form; anything else a body says stays unsaid.
+func (c *Client) refusal(answer *http.Response, k call) *Problem {
+	kind := api.KindOf(answer.StatusCode)
+	refused := &api.Error{Kind: kind, RequestID: c.clean(answer.Header.Get("X-Request-ID"), 80, k)}
+	p := &Problem{Reason: Refused, cause: refused}
+	text := ""
+	if isJSON(answer.Header) && !encoded(answer.Header) {
+		if body, err := read(answer, maxRefusal); err == nil {
+			text = c.sentence(body, k, refused)
+		}
+	} else if !c.secure && answer.StatusCode == http.StatusBadRequest {
+		// What TLS servers tell who speaks plain http to them; Go's sends no header, and its sentence
+		// may be lost with the rest of the connection.
+		body, _ := read(answer, 4<<10)
+		if s := string(body); len(answer.Header) == 0 || strings.Contains(s, "HTTP request to an HTTPS server") ||
+			strings.Contains(s, "HTTP request was sent to HTTPS port") {
+			return needsTLS("the vault at " + c.host)
+		}
+	}
+	if asked := retryAfter(answer.Header, time.Now()); asked > 0 {
+		refused.RetryAfter = asked
+	}
+	status := strconv.Itoa(answer.StatusCode)
+	own := "the vault at " + c.host + " answered status " + status + " without saying why"
+	switch kind {
+	case api.ErrUnauthorized:
+		p.Reason, own = Unauthorized, "the vault doesn't accept this key"
+		p.Hint = "it was revoked, has expired or is another vault's: mint a new one with miosa-vault keys create"
+	case api.ErrDenied:
+		p.Reason, own = Denied, "this key may not do that"
+		p.Hint = "a resource key serves the one sandbox or computer it was minted for: check MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID"
+	case api.ErrNotFound:
+		p.Reason, own = NotFound, "the vault at "+c.host+" doesn't know that"
+		p.Hint = "check the id, and MIOSA_BASE_URL"
+	case api.ErrRateLimited:
+		p.Reason, own = Busy, "the vault has had too many requests with this key"
+	case api.ErrInternal, api.ErrUnavailable:
+		p.Reason = Busy
+		p.Hint = "try again, and look at the vault's log" // its request id finds the line
+		if refused.RequestID != "" {
+			p.Hint += " for request " + refused.RequestID
+		}
+	}
+	if text == "" {
+		text = own
+	}
+	refused.Message, p.Message = text, text
+	return p
+}
+
+// sentence reads the body of a refusal into refused, and returns what it says, cleaned; "" where it
+// isn't in the contract's form.
+func (c *Client) sentence(body []byte, k call, refused *api.Error) string {
+	var said map[string]json.RawMessage
+	if json.Unmarshal(body, &said) != nil {
+		return ""
+	}
+	var text, id string // left empty where the field has another type
+	var seconds float64
+	_ = json.Unmarshal(said["error"], &text)
+	if refused.RequestID == "" && json.Unmarshal(said["request_id"], &id) == nil {
+		refused.RequestID = c.clean(id, 80, k)
+	}
+	if json.Unmarshal(said["retry_after"], &seconds) == nil {
+		refused.RetryAfter = duration(seconds)
+	}
+	return c.clean(text, 300, k)
+}
+
+// clean makes foreign text safe for an error: "" if it repeats the key or a value that was sent.
+func (c *Client) clean(text string, limit int, k call) string {
+	for _, v := range append([]api.Value{c.key.Value}, k.private...) {
+		if v.Len() > 0 && strings.Contains(text, v.Reveal()) {
+			return ""
+		}
+	}
+	return plain(text, limit)
+}
+
+// plain makes foreign text safe for one line of a terminal: no control characters, no key, and at
+// most limit bytes.
+func plain(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, api.RedactKeys(s))
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "") + "..."
+	}
+	return strings.TrimSpace(s)
+}
+
+func mebibytes(n int) string {
+	if n < 1<<20 {
+		return strconv.Itoa(n>>10) + " KiB"
+	}
+	return strconv.Itoa(n>>20) + " MiB"
+}

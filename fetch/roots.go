@@ -1,0 +1,50 @@
+package fetch
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+)
+
+// roots reads a PEM file of root certificates.
+func roots(path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read CA file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("CA file %s: %w", path, errors.New("no PEM certificate in it"))
+	}
+	return pool, nil
+}
+
+// quickRoots reads the system's bundle of root certificates, nil if there is none. Left to itself Go
+// reads that bundle and then each of the hundreds of files beside it, nearly always the same
+// certificates, which takes several times as long as all else the agent does before a command starts.
+func quickRoots() *x509.CertPool {
+	if os.Getenv("SSL_CERT_FILE") != "" || os.Getenv("SSL_CERT_DIR") != "" {
+		return nil // somebody chose: Go follows
+	}
+	for _, path := range bundles {
+		if pool, err := roots(path); err == nil {
+			return pool
+		}
+	}
+	return nil
+}
+
+// widen goes from the quick roots to all of the system's, after used met an authority it doesn't know.
+// It tells whether that is worth another attempt.
+func (c *Client) widen(used *http.Transport) bool {
+	if !c.quick || used.TLSClientConfig.RootCAs == nil {
+		return false
+	}
+	wide := used.Clone()
+	wide.TLSClientConfig.RootCAs = nil
+	c.transport.CompareAndSwap(used, wide)
+	used.CloseIdleConnections()
+	return true
+}

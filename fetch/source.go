@@ -1,0 +1,164 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+const (
+	revealWait = 50 * time.Second // below the 60 s after which many proxies cut a silent connection
+	pollEvery  = 30 * time.Second
+)
+
+// Source gives the snapshots of one resource, one after the other. Next is for one goroutine;
+// Placeholders for any.
+type Source struct {
+	client   *Client
+	resource api.Resource
+	fallen   atomic.Bool // the vault has no agent API: placeholders only
+
+	revealed bool          // a reveal has worked, so a 404 is no reason to fall back
+	troubled bool          // the last Next ended with an error
+	early    time.Duration // the pause before the next wait, after answers that came too early
+	due      time.Time     // when the next poll is, after falling back
+}
+
+// Source returns the snapshots of r.
+func (c *Client) Source(r api.Resource) *Source { return &Source{client: c, resource: r} }
+
+// Placeholders tells whether the vault has no agent API, so that all values are placeholders.
+func (s *Source) Placeholders() bool { return s.fallen.Load() }
+
+// Drop closes the connections that no call is using, such as those that a sleeping machine's peers
+// have forgotten. It is safe beside Next, whose own connection ends with its context.
+func (s *Source) Drop() { s.client.Close() }
+
+// Next returns the set, sorted by env name: at once where etag is "", else as soon as it differs from
+// the one that etag names. The first is retried within the client's timeout; later calls make one
+// request at a time, and leave retrying to the caller.
+//
+// Next returns api.ErrNotModified each time the vault says that the set still stands: when a wait
+// passed without a change, and at once after a call that ended with an error. Each time it is called
+// again to go on waiting.
+//
+// A vault that answers 404 to the first reveal has no agent API: from then on Next lists the
+// bindings every 30 s and gives their placeholders.
+func (s *Source) Next(ctx context.Context, etag string) (api.Snapshot, error) {
+	next, err := s.next(ctx, etag, etag != "")
+	s.troubled = err != nil && !errors.Is(err, api.ErrNotModified)
+	return next, err
+}
+
+// Ask returns the set at once, with one request: retrying is the caller's. It is for the goroutine that
+// calls Next.
+func (s *Source) Ask(ctx context.Context) (api.Snapshot, error) {
+	next, err := s.next(ctx, "", true)
+	s.troubled = err != nil
+	return next, err
+}
+
+// next is Next; with once it makes one request.
+func (s *Source) next(ctx context.Context, etag string, once bool) (api.Snapshot, error) {
+	if s.fallen.Load() {
+		return s.poll(ctx, etag, once)
+	}
+	wait := revealWait
+	if s.troubled || etag == "" {
+		wait = 0
+	} else if s.early > 0 {
+		if err := sleep(ctx, jitter(s.early)); err != nil {
+			return api.Snapshot{}, err
+		}
+	}
+	began := time.Now()
+	next, err := s.client.reveal(ctx, s.resource, etag, wait, once)
+	switch {
+	case err == nil && next.Etag != etag:
+		s.revealed, s.early = true, 0
+		return next, nil
+	case err == nil || errors.Is(err, api.ErrNotModified):
+		next.Wipe()
+		s.revealed = true
+		// A vault that is stopping answers early, and so does one that never holds a request: ask again
+		// soon, then ever later.
+		if wait > 0 && time.Since(began) < wait/2 {
+			s.early = min(max(2*s.early, 250*time.Millisecond), pollEvery)
+		} else if wait > 0 {
+			s.early = 0
+		}
+		return api.Snapshot{}, api.ErrNotModified
+	case !s.revealed && (errors.Is(err, api.ErrNotFound) || errors.Is(err, api.ErrMethod)):
+		s.fallen.Store(true)
+		s.client.log.Warn().Dur("poll_every", pollEvery).
+			Msg("the vault has no agent API: placeholders are injected, and changes are polled for")
+		return s.poll(ctx, etag, once)
+	}
+	return api.Snapshot{}, err
+}
+
+// poll lists the bindings, each time it is due, and gives their placeholders where they differ from etag.
+func (s *Source) poll(ctx context.Context, etag string, once bool) (api.Snapshot, error) {
+	if etag != "" {
+		if err := sleep(ctx, time.Until(s.due)); err != nil {
+			return api.Snapshot{}, err
+		}
+	}
+	bindings, err := s.client.bindings(ctx, BindingFilter{Resource: s.resource}, once)
+	if err != nil {
+		return api.Snapshot{}, err
+	}
+	s.due = time.Now().Add(jitter(pollEvery))
+	next, err := placeholders(s.resource, bindings)
+	switch {
+	case err != nil:
+		return api.Snapshot{}, err
+	case next.Etag == etag:
+		return api.Snapshot{}, api.ErrNotModified
+	}
+	return next, nil
+}
+
+// placeholders makes the set of r out of its bindings. Its etag covers the tokens too.
+func placeholders(r api.Resource, bindings []api.Binding) (api.Snapshot, error) {
+	s := api.Snapshot{Resource: r, Bound: make([]api.Bound, 0, len(bindings))}
+	for _, b := range bindings {
+		if b.Resource.ID != r.ID || (b.Resource.Type != "" && b.Resource.Type != r.Type) {
+			continue // a vault that doesn't know the filter lists everyone's
+		}
+		if b.PlaceholderToken == "" {
+			return api.Snapshot{}, &Problem{Reason: BadAnswer, Message: "the vault's answer isn't in the contract's form: a binding has no placeholder_token"}
+		}
+		s.Bound = append(s.Bound, api.Bound{
+			Label: api.Label{ID: b.ID, SecretID: b.SecretID, ExposeAsEnv: b.ExposeAsEnv,
+				Version:  max(b.Version, 1), // not told by every vault
+				Delivery: api.DeliverPlaceholder},
+			Value: api.NewValue([]byte(b.PlaceholderToken)),
+		})
+	}
+	sortByName(s.Bound)
+	labels := make([]api.Label, 0, 2*len(s.Bound))
+	for _, b := range s.Bound {
+		labels = append(labels, b.Label, api.Label{ID: b.Value.Reveal()})
+	}
+	s.Etag = api.Etag(r, labels)
+	return s, check(s)
+}
+
+// sleep waits for d, or for the end of ctx, which is its error.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,286 @@
+package fetch_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+)
+
+// follow reads a reveal's request and answers it as a vault does that holds bound: at once without an
+// etag, 304 after the wait with the one that stands.
+func follow(w http.ResponseWriter, r *http.Request, bound []api.Bound) {
+	var ask api.RevealRequest
+	if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
+		refuse(w, 400)
+		return
+	}
+	a, err := api.Seal(ask.Resource, ask.Recipient, bound)
+	if err != nil {
+		refuse(w, 422)
+		return
+	}
+	if ask.Etag == a.Etag {
+		time.Sleep(time.Duration(ask.WaitSeconds) * time.Second)
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	answerJSON(w, 200, a)
+}
+
+// change calls Next until the set isn't the one that etag names.
+func change(ctx context.Context, src *fetch.Source, etag string) (api.Snapshot, error) {
+	for {
+		if next, err := src.Next(ctx, etag); !errors.Is(err, api.ErrNotModified) {
+			return next, err
+		}
+	}
+}
+
+// gaps gives the time between requests.
+func gaps(seen []time.Time) []time.Duration {
+	out := []time.Duration{}
+	for i := 1; i < len(seen); i++ {
+		out = append(out, seen[i].Sub(seen[i-1]))
+	}
+	return out
+}
+
+func TestSourceWaitsAcross304(t *testing.T) {
+	rotated := set()
+	rotated[0].Version, rotated[0].Value = 4, api.NewValue([]byte("canary-new"))
+	virtually(t, func(n int, w http.ResponseWriter, r *http.Request) {
+		if n < 5 {
+			follow(w, r, set())
+			return
+		}
+		time.Sleep(10 * time.Second)
+		follow(w, r, rotated)
+	}, func(t *testing.T, c *fetch.Client, s *script) {
+		src := c.Source(sandbox)
+		first, err := src.Next(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var next api.Snapshot
+		took := elapsed(func() { next, err = change(t.Context(), src, first.Etag) })
+		if err != nil || next.Etag == first.Etag {
+			t.Fatalf("error %v, etag %s", err, next.Etag)
+		}
+		if diff := cmp.Diff(plainly(next), [][2]string{{"ALPHA", "canary-alpha"}, {"ZED", "canary-new"}}); diff != "" {
+			t.Errorf("set (-got +want):\n%s", diff)
+		}
+		// Three waits of 50 s and a fourth that ends with the change: not one request more.
+		if n := len(s.times()); n != 5 || took != 160*time.Second {
+			t.Errorf("%d requests in %s, want 5 in 2m40s", n, took)
+		}
+		if src.Placeholders() {
+			t.Error("says it has fallen back")
+		}
+	})
+}
+
+// A vault, or something before it, that answers a wait at once doesn't get a storm of requests.
+func TestSourceSlowsDownWhenNothingWaits(t *testing.T) {
+	unchanged := map[string]func(t *testing.T, w http.ResponseWriter, r *http.Request){
+		"304":            func(_ *testing.T, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) },
+		"200, same etag": func(t *testing.T, w http.ResponseWriter, r *http.Request) { answerJSON(w, 200, seal(t, r, set())) },
+	}
+	for name, answer := range unchanged {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(n int, w http.ResponseWriter, r *http.Request) {
+				if n == 1 {
+					follow(w, r, set())
+					return
+				}
+				answer(t, w, r)
+			}, func(t *testing.T, c *fetch.Client, s *script) {
+				src := c.Source(sandbox)
+				first, err := src.Next(t.Context(), "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				if _, err := change(ctx, src, first.Etag); !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatalf("error %v", err)
+				}
+				if n := len(s.times()); n < 110 || n > 150 {
+					t.Errorf("%d requests in an hour, want about 120", n)
+				}
+			})
+		})
+	}
+}
+
+// After an error the next answer tells that the trouble is over, though nothing has changed.
+func TestSourceTellsRecovery(t *testing.T) {
+	virtually(t, func(n int, w http.ResponseWriter, r *http.Request) {
+		if n == 2 || n == 3 {
+			refuse(w, 503, "Retry-After", "7")
+			return
+		}
+		follow(w, r, set())
+	}, func(t *testing.T, c *fetch.Client, s *script) {
+		src := c.Source(sandbox)
+		first, err := src.Next(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // one request each: pauses are the caller's
+			_, err = src.Next(t.Context(), first.Etag)
+			if refusal, ok := errors.AsType[*api.Error](err); !ok || refusal.RetryAfter != 7*time.Second {
+				t.Fatalf("error %v", err)
+			}
+		}
+		took := elapsed(func() { _, err = src.Next(t.Context(), first.Etag) })
+		if !errors.Is(err, api.ErrNotModified) || took != 0 || len(s.times()) != 4 {
+			t.Fatalf("error %v after %s and %d requests", err, took, len(s.times()))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if _, err = change(ctx, src, first.Etag); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("error %v, want it to wait again", err)
+		}
+	})
+}
+
+// platform is a vault without the agent API: it lists bindings, whatever the filter.
+type platform struct {
+	reveal   int // the status of a reveal
+	bindings []map[string]any
+	key      string // of the envelope
+}
+
+func (p *platform) serve(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path == "/api/v1/egress/bindings/reveal":
+		w.WriteHeader(p.reveal)
+	case r.Method == http.MethodGet && r.URL.Path == "/api/v1/egress/bindings":
+		answerJSON(w, 200, map[string]any{p.key: p.bindings})
+	default:
+		refuse(w, 400)
+	}
+}
+
+func bound(id, name, token, resource string) map[string]any {
+	return map[string]any{"id": id, "secret_id": "sec_" + id, "resource_id": resource, "resource_type": "sandbox",
+		"expose_as_env": name, "placeholder_token": token, "created_at": "2026-01-02T03:04:05Z"}
+}
+
+func TestSourceFallsBackToPlaceholders(t *testing.T) {
+	for _, status := range []int{404, 405} {
+		for _, key := range []string{"bindings", "data", "items"} {
+			t.Run(http.StatusText(status)+" "+key, func(t *testing.T) {
+				vault := &platform{reveal: status, key: key, bindings: []map[string]any{
+					bound("bnd_2", "ZED", "miosa-tok-z", "sb_1"), bound("bnd_1", "ALPHA", "miosa-tok-a", "sb_1"), bound("bnd_9", "ALPHA", "miosa-tok-9", "sb_2"),
+				}}
+				var log bytes.Buffer
+				virtually(t, func(_ int, w http.ResponseWriter, r *http.Request) { vault.serve(w, r) },
+					func(t *testing.T, c *fetch.Client, s *script) {
+						src := c.Source(sandbox)
+						first, err := src.Next(t.Context(), "")
+						if err != nil {
+							t.Fatal(err)
+						}
+						if diff := cmp.Diff(plainly(first), [][2]string{{"ALPHA", "miosa-tok-a"}, {"ZED", "miosa-tok-z"}}); diff != "" {
+							t.Errorf("set (-got +want):\n%s", diff)
+						}
+						for _, b := range first.Bound {
+							if b.Delivery != api.DeliverPlaceholder || b.Version < 1 {
+								t.Errorf("%s: delivery %s, version %d", b.ExposeAsEnv, b.Delivery, b.Version)
+							}
+						}
+						if !src.Placeholders() {
+							t.Error("doesn't say it has fallen back")
+						}
+						ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+						_, err = change(ctx, src, first.Etag)
+						cancel()
+						if !errors.Is(err, context.DeadlineExceeded) {
+							t.Fatalf("error %v, want it to wait", err)
+						}
+						seen := s.times()[1:] // the first was the reveal: there is no second
+						for _, gap := range gaps(seen) {
+							if gap < 27*time.Second || gap > 33*time.Second {
+								t.Errorf("polled after %s", gap)
+							}
+						}
+						if len(seen) < 109 || len(seen) > 135 {
+							t.Errorf("%d polls in an hour", len(seen))
+						}
+						vault.bindings[0]["placeholder_token"] = "miosa-tok-other"
+						var next api.Snapshot
+						took := elapsed(func() { next, err = change(t.Context(), src, first.Etag) })
+						if err != nil || next.Etag == first.Etag || took > 33*time.Second {
+							t.Errorf("another token: error %v after %s", err, took)
+						}
+						vault.reveal = 500
+						if _, err = src.Next(t.Context(), ""); err != nil {
+							t.Errorf("error %v: it reveals again", err)
+						}
+					}, func(c *fetch.Config) { c.Log = zerolog.New(&log) })
+				if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), `"level":"warn"`) || strings.Contains(log.String(), "miosa-tok") {
+					t.Errorf("log has %d lines, want one warning:\n%s", n, &log)
+				}
+			})
+		}
+	}
+}
+
+// A 404 that comes after values were revealed is trouble, and no reason to replace them.
+func TestSourceNeverFallsBackFromValues(t *testing.T) {
+	virtually(t, func(n int, w http.ResponseWriter, r *http.Request) {
+		if n == 1 {
+			follow(w, r, set())
+			return
+		}
+		refuse(w, 404)
+	}, func(t *testing.T, c *fetch.Client, _ *script) {
+		src := c.Source(sandbox)
+		first, err := src.Next(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, etag := range []string{first.Etag, ""} {
+			if _, err = src.Next(t.Context(), etag); !errors.Is(err, api.ErrNotFound) || src.Placeholders() {
+				t.Errorf("error %v, fallen back %v", err, src.Placeholders())
+			}
+		}
+	})
+}
+
+func TestSourceRefusesUnusableBindings(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(b map[string]any)
+	}{
+		{"no token", func(b map[string]any) { b["placeholder_token"] = "" }},
+		{"no id", func(b map[string]any) { delete(b, "id") }},
+		{"no secret", func(b map[string]any) { b["secret_id"] = nil }},
+		{"no name", func(b map[string]any) { b["expose_as_env"] = "" }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := bound("bnd_1", "NAME", "miosa-tok-a", "sb_1")
+			tt.change(b)
+			vault := &platform{reveal: 404, key: "bindings", bindings: []map[string]any{bound("bnd_0", "FINE", "miosa-tok-f", "sb_1"), b}}
+			virtually(t, func(_ int, w http.ResponseWriter, r *http.Request) { vault.serve(w, r) },
+				func(t *testing.T, c *fetch.Client, _ *script) {
+					got, err := c.Source(sandbox).Next(t.Context(), "")
+					problem, ok := errors.AsType[*fetch.Problem](err)
+					if !ok || problem.Reason != fetch.BadAnswer || got.Bound != nil {
+						t.Errorf("error %v with %d values", err, len(got.Bound))
+					}
+				})
+		})
+	}
+}

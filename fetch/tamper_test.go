@@ -1,0 +1,244 @@
+package fetch_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+	"github.com/google/go-cmp/cmp"
+)
+
+// middlebox stands between a client and a vault, and changes the answers to reveals: what a proxy
+// that ends TLS can do.
+type middlebox struct {
+	*httptest.Server
+	change  func(body []byte) []byte
+	reveals atomic.Int32
+}
+
+func newMiddlebox(t *testing.T, vaultURL string) *middlebox {
+	t.Helper()
+	target, err := url.Parse(vaultURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target.Path = ""
+	m := &middlebox{change: func(b []byte) []byte { return b }}
+	relay := httputil.NewSingleHostReverseProxy(target)
+	relay.Transport = &http.Transport{}
+	relay.ModifyResponse = func(a *http.Response) error {
+		if a.Request.URL.Path != "/api/v1/egress/bindings/reveal" {
+			return nil
+		}
+		m.reveals.Add(1)
+		body, err := io.ReadAll(a.Body)
+		if err != nil {
+			return err
+		}
+		body = m.change(body)
+		a.Body = io.NopCloser(bytes.NewReader(body))
+		a.ContentLength = int64(len(body))
+		a.Header.Set("Content-Length", strconv.Itoa(len(body)))
+		return nil
+	}
+	m.Server = httptest.NewServer(relay)
+	t.Cleanup(func() { m.Close(); relay.Transport.(*http.Transport).CloseIdleConnections() })
+	return m
+}
+
+// edit applies a change to the answer as JSON.
+func edit(change func(answer map[string]any, bindings []map[string]any)) func([]byte) []byte {
+	return func(body []byte) []byte {
+		var answer map[string]any
+		decoder := json.NewDecoder(bytes.NewReader(body))
+		decoder.UseNumber()
+		if decoder.Decode(&answer) != nil {
+			return body
+		}
+		var bindings []map[string]any
+		for _, b := range answer["bindings"].([]any) {
+			bindings = append(bindings, b.(map[string]any))
+		}
+		change(answer, bindings)
+		out, err := json.Marshal(answer)
+		if err != nil {
+			return body
+		}
+		return out
+	}
+}
+
+// TestTamperingOnTheWay: whatever something on the way does to a real vault's answer, the whole set
+// is refused, at once, and the next honest answer is taken.
+func TestTamperingOnTheWay(t *testing.T) {
+	v := vaulttest.Start(t)
+	for name, value := range map[string]string{"ALPHA": "canary-alpha", "BETA": "canary-beta", "GAMMA": "canary-gamma"} {
+		v.Put(t, name, value, sandbox, name)
+	}
+	other := api.Resource{Type: api.Sandbox, ID: "sb_2"}
+	v.Put(t, "other", "canary-other", other, "ALPHA")
+	m := newMiddlebox(t, v.BaseURL)
+	c := client(t, m.URL, func(c *fetch.Config) { c.Key = v.ResourceKey(t, sandbox) })
+
+	var old []byte // a genuine answer to an earlier request
+	m.change = func(b []byte) []byte { old = bytes.Clone(b); return b }
+	first, err := c.Reveal(t.Context(), sandbox, "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := plainly(first)
+
+	field := func(name string, to any) func([]byte) []byte {
+		return edit(func(_ map[string]any, b []map[string]any) { b[1][name] = to })
+	}
+	whole := func(name string, to any) func([]byte) []byte {
+		return edit(func(a map[string]any, _ []map[string]any) { a[name] = to })
+	}
+	swapped := func(fields ...string) func([]byte) []byte {
+		return edit(func(_ map[string]any, b []map[string]any) {
+			for _, f := range fields {
+				b[0][f], b[1][f] = b[1][f], b[0][f]
+			}
+		})
+	}
+	flipped := func(name string) func([]byte) []byte {
+		return edit(func(a map[string]any, _ []map[string]any) {
+			text := []byte(a[name].(string))
+			text[len(text)/2] ^= 1 // still base64, in all but rare cases where it is broken JSON instead
+			a[name] = string(text)
+		})
+	}
+	tests := map[string]func([]byte) []byte{
+		"two seals swapped":  swapped("sealed"),
+		"two names swapped":  swapped("expose_as_env"),
+		"two labels swapped": swapped("id", "secret_id", "expose_as_env", "version", "delivery", "expires_at"),
+		"two reordered":      swapped("id", "secret_id", "expose_as_env", "version", "delivery", "expires_at", "sealed"),
+		"id":                 field("id", "bnd_other"),
+		"secret_id":          field("secret_id", "sec_other"),
+		"expose_as_env":      field("expose_as_env", "LD_PRELOAD"),
+		"version up":         field("version", 2),
+		"version zero":       field("version", 0),
+		"delivery":           field("delivery", "placeholder"),
+		"expires_at":         field("expires_at", "2099-01-02T03:04:05Z"),
+		"sealed emptied":     field("sealed", ""),
+		"label dropped":      field("secret_id", nil),
+		"last dropped":       edit(func(a map[string]any, b []map[string]any) { a["bindings"] = b[:2] }),
+		"first dropped":      edit(func(a map[string]any, b []map[string]any) { a["bindings"] = b[1:] }),
+		"all dropped":        whole("bindings", []any{}),
+		"bindings null":      whole("bindings", nil),
+		"one repeated":       edit(func(a map[string]any, b []map[string]any) { a["bindings"] = append(b, b[0]) }),
+		"etag":               whole("etag", "another"),
+		"etag emptied":       whole("etag", ""),
+		"suite":              whole("suite", "x25519"),
+		"suite none":         whole("suite", "none"),
+		"suite missing":      whole("suite", nil),
+		"enc":                flipped("enc"),
+		"enc emptied":        whole("enc", ""),
+		"closing":            flipped("closing"),
+		"closing missing":    whole("closing", nil),
+		"an old answer":      func([]byte) []byte { return old },
+		"an answer of ours":  func([]byte) []byte { return sealedToSomeoneElse(t) },
+		"an empty object":    func([]byte) []byte { return []byte("{}") },
+		"a value in the clear": func([]byte) []byte {
+			return []byte(`{"etag":"e","suite":"none","enc":"","bindings":[{"id":"b","secret_id":"s","expose_as_env":"X","version":1,"value":"v","sealed":"dg=="}]}`)
+		},
+	}
+	for name, change := range tests {
+		t.Run(name, func(t *testing.T) {
+			m.change = change
+			before := m.reveals.Load()
+			got, err := c.Reveal(t.Context(), sandbox, "", 0)
+			problem, ok := errors.AsType[*fetch.Problem](err)
+			if !ok || (problem.Reason != fetch.Tampered && problem.Reason != fetch.BadAnswer) || got.Bound != nil || got.Etag != "" {
+				t.Fatalf("error %v with %d values", err, len(got.Bound))
+			}
+			if problem.Reason == fetch.Tampered && !errors.Is(err, api.ErrTampered) || api.Temporary(err) {
+				t.Error("not marked as tampered")
+			}
+			if n := m.reveals.Load() - before; n != 1 {
+				t.Errorf("%d reveals: asked again until one passed", n)
+			}
+			m.change = func(b []byte) []byte { return b }
+			if got, err = c.Reveal(t.Context(), sandbox, "", 0); err != nil {
+				t.Fatalf("the next, honest answer: %v", err)
+			}
+			if diff := cmp.Diff(plainly(got), want); diff != "" {
+				t.Errorf("set (-got +want):\n%s", diff)
+			}
+		})
+	}
+
+	// The answer for another resource, genuine and sealed to our very key pair, is none of ours.
+	t.Run("another resource", func(t *testing.T) {
+		theirs := v.ResourceKey(t, other)
+		detour := serve(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+			var ask map[string]any
+			_ = json.NewDecoder(r.Body).Decode(&ask)
+			ask["resource_id"] = other.ID
+			status, text := v.Do(t, theirs, "POST", "/egress/bindings/reveal", ask)
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			_, _ = w.Write(text)
+		})
+		_, err := client(t, detour.URL).Reveal(t.Context(), sandbox, "", 0)
+		if !errors.Is(err, api.ErrTampered) {
+			t.Errorf("error %v, want %v", err, api.ErrTampered)
+		}
+	})
+}
+
+func sealedToSomeoneElse(t *testing.T) []byte {
+	o, err := api.NewOpener(sandbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := api.Seal(sandbox, o.Recipient(), set())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// An answer cut at any byte is refused, also where its length was corrected to match.
+func TestCutAtEveryByte(t *testing.T) {
+	length := 0
+	cut := 0
+	vault := serve(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+		text, err := json.Marshal(seal(t, r, set()))
+		if err != nil {
+			t.Error(err)
+		}
+		length = len(text)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(text[:cut])
+	})
+	c := client(t, vault.URL)
+	for cut = 0; cut == 0 || cut < length; cut++ {
+		got, err := c.Reveal(t.Context(), sandbox, "", 0)
+		problem, ok := errors.AsType[*fetch.Problem](err)
+		if !ok || problem.Reason != fetch.BadAnswer || got.Bound != nil {
+			t.Fatalf("cut at byte %d of %d: error %v with %d values", cut, length, err, len(got.Bound))
+		}
+	}
+	if n := len(vault.times()); n != length {
+		t.Errorf("%d requests for %d cuts", n, length)
+	}
+	if got, err := c.Reveal(t.Context(), sandbox, "", 0); err != nil || len(got.Bound) != 2 {
+		t.Errorf("uncut: error %v", err)
+	}
+}

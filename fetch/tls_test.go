@@ -1,0 +1,214 @@
+package fetch_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+)
+
+// authority signs certificates. file is what trusts it.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	file string
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority of a test"},
+		NotBefore: time.Now().AddDate(-20, 0, 0), NotAfter: time.Now().AddDate(20, 0, 0),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return &authority{cert, key, file}
+}
+
+// leaf signs a server's certificate for 127.0.0.1 and localhost, changed as asked.
+func (a *authority) leaf(t *testing.T, change func(*x509.Certificate)) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "vault of a test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	if change != nil {
+		change(template)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// serveTLS is serve over TLS.
+func serveTLS(t *testing.T, config *tls.Config, answer func(n int, w http.ResponseWriter, r *http.Request)) *script {
+	t.Helper()
+	s := &script{}
+	s.Server = httptest.NewUnstartedServer(s.handler(answer))
+	s.TLS = config
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes are meant to fail
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestTLS(t *testing.T) {
+	ours, other := newAuthority(t), newAuthority(t)
+	for _, tt := range []struct {
+		name   string
+		ca     string
+		leaf   func(*x509.Certificate)
+		change func(*tls.Config)
+		reason fetch.Reason // "": all is well
+		says   string
+		hint   string
+	}{
+		{name: "private authority", ca: ours.file},
+		{name: "TLS 1.2", ca: ours.file, change: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }},
+		{name: "TLS 1.1", ca: ours.file, change: func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 },
+			reason: fetch.TLSFailed, says: "TLS with", hint: "1.2"},
+		{name: "another authority", ca: other.file, reason: fetch.UnknownCA, says: "authority", hint: "--ca-file"},
+		{name: "the system's authorities", reason: fetch.UnknownCA, says: "authority", hint: "--ca-file"},
+		{name: "expired", ca: ours.file, leaf: func(c *x509.Certificate) {
+			c.NotBefore, c.NotAfter = time.Now().AddDate(-2, 0, 0), time.Now().AddDate(-1, 0, 0)
+		}, reason: fetch.Clock, says: "expired", hint: "clock"},
+		{name: "not valid yet", ca: ours.file, leaf: func(c *x509.Certificate) {
+			c.NotBefore, c.NotAfter = time.Now().AddDate(10, 0, 0), time.Now().AddDate(11, 0, 0)
+		}, reason: fetch.Clock, says: "isn't valid yet", hint: "clock"},
+		{name: "another name", ca: ours.file, leaf: func(c *x509.Certificate) {
+			c.IPAddresses, c.DNSNames = nil, []string{"vault.example.com"}
+		}, reason: fetch.WrongName, says: "another name", hint: "MIOSA_BASE_URL"},
+		{name: "not a server's", ca: ours.file, leaf: func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		}, reason: fetch.TLSFailed, says: "certificate", hint: "certificate"},
+		{name: "wants a certificate of ours", ca: ours.file, change: func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert },
+			reason: fetch.TLSFailed, says: "handshake", hint: "certificate"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			config := &tls.Config{Certificates: []tls.Certificate{ours.leaf(t, tt.leaf)}}
+			if tt.change != nil {
+				tt.change(config)
+			}
+			vault := serveTLS(t, config, func(_ int, w http.ResponseWriter, r *http.Request) {
+				if r.TLS.Version < tls.VersionTLS12 || !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer msk_r_") {
+					t.Errorf("asked over %s", tls.VersionName(r.TLS.Version))
+				}
+				answerJSON(w, 200, seal(t, r, set()))
+			})
+			err := reveal(t, client(t, vault.URL, func(c *fetch.Config) { c.CAFile = tt.ca }))
+			if tt.reason == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			problem, ok := errors.AsType[*fetch.Problem](err)
+			if !ok || problem.Reason != tt.reason || !strings.Contains(problem.Message, tt.says) || !strings.Contains(problem.Hint, tt.hint) || api.Temporary(err) {
+				t.Errorf("error %v (%+v), want %s", err, problem, tt.reason)
+			}
+			if n := len(vault.times()); n != 0 {
+				t.Errorf("%d requests were heard", n)
+			}
+		})
+	}
+}
+
+// The system's bundle is enough where it knows the authority; where it doesn't, all the system has is
+// asked once.
+func TestSystemBundle(t *testing.T) {
+	ours, other := newAuthority(t), newAuthority(t)
+	t.Setenv("SSL_CERT_FILE", "")
+	t.Setenv("SSL_CERT_DIR", "")
+	for _, tt := range []struct {
+		name, bundle string
+		known        bool
+		handshakes   int32
+	}{
+		{"knows the authority", ours.file, true, 1},
+		{"doesn't", other.file, false, 2},
+		{"is missing", other.file + "x", false, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fetch.Bundle(t, tt.bundle)
+			var handshakes atomic.Int32
+			vault := serveTLS(t, &tls.Config{
+				Certificates:       []tls.Certificate{ours.leaf(t, nil)},
+				GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { handshakes.Add(1); return nil, nil },
+			}, func(_ int, w http.ResponseWriter, r *http.Request) { answerJSON(w, 200, seal(t, r, set())) })
+			err := reveal(t, client(t, vault.URL))
+			problem, _ := errors.AsType[*fetch.Problem](err)
+			if (err == nil) != tt.known || !tt.known && (problem == nil || problem.Reason != fetch.UnknownCA) {
+				t.Errorf("error %v", err)
+			}
+			if n := handshakes.Load(); n != tt.handshakes {
+				t.Errorf("%d handshakes, want %d", n, tt.handshakes)
+			}
+		})
+	}
+}
+
+func TestClockSkew(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		ahead time.Duration
+	}{{"right", 0}, {"ten years ahead", 87600 * time.Hour}, {"ten years behind", -87600 * time.Hour}} {
+		t.Run(tt.name, func(t *testing.T) {
+			vault := serve(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Date", time.Now().Add(-tt.ahead).UTC().Format(http.TimeFormat))
+				answerJSON(w, 200, seal(t, r, set()))
+			})
+			c := client(t, vault.URL)
+			if _, known := c.ClockSkew(); known {
+				t.Error("known before the first answer")
+			}
+			if err := reveal(t, c); err != nil {
+				t.Fatal(err)
+			}
+			if skew, known := c.ClockSkew(); !known || (skew-tt.ahead).Abs() > time.Minute {
+				t.Errorf("skew %s, known %v, want %s", skew, known, tt.ahead)
+			}
+		})
+	}
+}
