@@ -1,0 +1,198 @@
+package inject_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/inject"
+)
+
+func TestParseChange(t *testing.T) {
+	for _, tt := range []struct {
+		in   string
+		want inject.Change
+		bad  bool
+	}{
+		{in: "ignore"},
+		{in: "restart", want: inject.Change{Restart: true}},
+		{in: "signal=HUP", want: inject.Change{Signal: unix.SIGHUP}},
+		{in: "signal=SIGRTMIN+1", want: inject.Change{Signal: 35}},
+		{in: "hook=a=b; c", want: inject.Change{Hook: "a=b; c"}},
+		{in: "", bad: true}, {in: "signal", bad: true}, {in: "signal=", bad: true}, {in: "hook=", bad: true},
+		{in: "restart=1", bad: true}, {in: "signal=NOPE", bad: true}, {in: "signal=0", bad: true}, {in: "signal=65", bad: true},
+	} {
+		got, err := inject.ParseChange(tt.in)
+		if (err != nil) != tt.bad || err == nil && got != tt.want {
+			t.Errorf("ParseChange(%q) = %+v, %v", tt.in, got, err)
+		}
+	}
+}
+
+// changing starts a command that appends $SECRET to a file at each start, and gives what it wrote.
+func changing(t *testing.T, pid1 bool, script string, flags ...string) (c *exec.Cmd, changes string, wrote func() []string) {
+	t.Helper()
+	changes = fifo(t)
+	file := filepath.Join(t.TempDir(), "wrote")
+	argv := append(flags, "-changes", changes, "sh", "-c", strings.ReplaceAll(script, "FILE", file))
+	c = under(t, "supervise", pid1, argv...)
+	c.Env = append(c.Env, "SECRET=first")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Process.Signal(unix.SIGTERM) // not KILL: we are what ends a command that ignores TERM
+		_ = c.Wait()
+	})
+	return c, changes, func() []string {
+		b, _ := os.ReadFile(file)
+		return strings.Fields(string(b))
+	}
+}
+
+func waitFor(t *testing.T, wrote func() []string, want ...string) {
+	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("it wrote %v", wrote())
+		}
+	}()
+	eventually(t, strings.Join(want, " "), func() bool { return strings.Join(wrote(), " ") == strings.Join(want, " ") })
+}
+
+const server = `trap 'echo stopped >> FILE; exit 9' TERM; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
+
+func TestRestart(t *testing.T) {
+	for _, way := range ways[2:] {
+		t.Run(way.name, func(t *testing.T) {
+			c, changes, wrote := changing(t, way.pid1, server, "-on-change", "restart", "-settle", "10ms")
+			waitFor(t, wrote, "first")
+			say(t, changes, "SECRET=second")
+			waitFor(t, wrote, "first", "stopped", "second")
+			say(t, changes, "SECRET=third")
+			waitFor(t, wrote, "first", "stopped", "second", "stopped", "third")
+			kill(t, c.Process.Pid, unix.SIGTERM)
+			_ = c.Wait()
+			if code := codeOf(c); code != 9 {
+				t.Errorf("exit code %d, want 9", code)
+			}
+		})
+	}
+}
+
+// TestSettle: a burst is one restart, with the last of it.
+func TestSettle(t *testing.T) {
+	_, changes, wrote := changing(t, false, server, "-on-change", "restart", "-settle", "300ms")
+	waitFor(t, wrote, "first")
+	for _, value := range []string{"a", "b", "c", "last"} {
+		say(t, changes, "SECRET="+value)
+	}
+	waitFor(t, wrote, "first", "stopped", "last")
+	time.Sleep(400 * time.Millisecond)
+	waitFor(t, wrote, "first", "stopped", "last")
+}
+
+// TestChangeAndBack: what settles to what the command has is no change.
+func TestChangeAndBack(t *testing.T) {
+	_, changes, wrote := changing(t, false, server, "-on-change", "restart", "-settle", "200ms")
+	waitFor(t, wrote, "first")
+	say(t, changes, "SECRET=second")
+	waitFor(t, wrote, "first", "stopped", "second")
+	say(t, changes, "SECRET=other")
+	say(t, changes, "SECRET=second")
+	time.Sleep(400 * time.Millisecond)
+	waitFor(t, wrote, "first", "stopped", "second")
+}
+
+// TestChangeWhileStopping: the restart under way takes the newest.
+func TestChangeWhileStopping(t *testing.T) {
+	slow := `trap 'echo stopping >> FILE; sleep 0.4; exit 0' TERM; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
+	_, changes, wrote := changing(t, false, slow, "-on-change", "restart")
+	waitFor(t, wrote, "first")
+	say(t, changes, "SECRET=second")
+	waitFor(t, wrote, "first", "stopping")
+	say(t, changes, "SECRET=third")
+	waitFor(t, wrote, "first", "stopping", "third")
+}
+
+// TestTermWhileRestarting: no new command after we were told to end.
+func TestTermWhileRestarting(t *testing.T) {
+	slow := `trap 'echo stopping >> FILE; sleep 0.3; exit 4' TERM; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
+	c, changes, wrote := changing(t, false, slow, "-on-change", "restart")
+	waitFor(t, wrote, "first")
+	say(t, changes, "SECRET=second")
+	waitFor(t, wrote, "first", "stopping")
+	kill(t, c.Process.Pid, unix.SIGTERM)
+	_ = c.Wait()
+	if code := codeOf(c); code != 4 {
+		t.Errorf("exit code %d, want 4", code)
+	}
+	if got := strings.Join(wrote(), " "); strings.Contains(got, "second") {
+		t.Errorf("a command was started while ending: %s", got)
+	}
+}
+
+// TestRestartOfOneThatIgnoresTerm: it is killed with its group, then the new one starts.
+func TestRestartOfOneThatIgnoresTerm(t *testing.T) {
+	stubborn := `trap '' TERM; sleep 63 & echo "$SECRET" >> FILE; sleep 60`
+	_, changes, wrote := changing(t, false, stubborn, "-on-change", "restart", "-stop-timeout", "200ms")
+	waitFor(t, wrote, "first")
+	say(t, changes, "SECRET=second")
+	waitFor(t, wrote, "first", "second")
+}
+
+// TestCommandEndsBeforeTheRestart: its end is its end.
+func TestCommandEndsBeforeTheRestart(t *testing.T) {
+	c, changes, wrote := changing(t, false, `echo "$SECRET" >> FILE; sleep 0.3; exit 6`, "-on-change", "restart", "-settle", "30s")
+	waitFor(t, wrote, "first")
+	say(t, changes, "SECRET=second")
+	_ = c.Wait()
+	if code := codeOf(c); code != 6 {
+		t.Errorf("exit code %d, want 6", code)
+	}
+}
+
+func TestStopSignal(t *testing.T) {
+	script := `trap 'echo hup >> FILE; exit 0' HUP; trap 'echo term >> FILE' TERM; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
+	c, changes, wrote := changing(t, false, script, "-on-change", "restart", "-stop-signal", "HUP")
+	waitFor(t, wrote, "first")
+	say(t, changes, "SECRET=second")
+	waitFor(t, wrote, "first", "hup", "second")
+	kill(t, c.Process.Pid, unix.SIGTERM)
+	_ = c.Wait()
+	waitFor(t, wrote, "first", "hup", "second", "hup")
+}
+
+func TestSignalOnChange(t *testing.T) {
+	script := `trap 'echo usr1 >> FILE' USR1; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
+	_, changes, wrote := changing(t, false, script, "-on-change", "signal=USR1")
+	waitFor(t, wrote, "first")
+	say(t, changes, "SECRET=second")
+	waitFor(t, wrote, "first", "usr1")
+	say(t, changes, "SECRET=second") // nothing new
+	say(t, changes, "SECRET=third")
+	waitFor(t, wrote, "first", "usr1", "usr1")
+}
+
+func TestHookOnChange(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "hook")
+	hook := `echo "$SECRET $MIOSA_COMMAND_PID" >> ` + file + `; [ "$SECRET" != bad ]`
+	c, changes, wrote := changing(t, false, `echo "$SECRET" >> FILE; while :; do sleep 0.02; done`, "-on-change", "hook="+hook)
+	waitFor(t, wrote, "first")
+	hooked := func() []string { b, _ := os.ReadFile(file); return strings.Fields(string(b)) }
+	say(t, changes, "SECRET=bad")
+	eventually(t, "the hook", func() bool { return len(hooked()) == 2 })
+	say(t, changes, "SECRET=good")
+	eventually(t, "the hook again", func() bool { return len(hooked()) == 4 })
+	if got := hooked(); got[0] != "bad" || got[2] != "good" || got[1] != got[3] {
+		t.Errorf("the hook saw %v", got)
+	}
+	if len(children(c.Process.Pid)) != 1 {
+		t.Error("the hook isn't gone, or the command is")
+	}
+}

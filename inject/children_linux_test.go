@@ -1,0 +1,237 @@
+package inject_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestTenThousandOrphans leaves orphans, whose ends coalesce into few SIGCHLDs, while the command runs:
+// none may stay a zombie, and none may be taken for the command.
+func TestTenThousandOrphans(t *testing.T) {
+	for _, way := range ways[2:] {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			ready := filepath.Join(t.TempDir(), "ready")
+			c := under(t, way.mode, way.pid1, "sh", "-c", `
+				i=0
+				while [ $i -lt 100 ]; do
+					# A shell that leaves a hundred children behind.
+					sh -c 'i=0; while [ $i -lt 100 ]; do : & i=$((i+1)); done'
+					i=$((i+1))
+				done
+				echo > `+ready+`
+				trap 'exit 42' TERM
+				while :; do sleep 0.05; done`)
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+				if _, err := os.Stat(ready); err == nil {
+					break
+				}
+				if time.Now().After(end) {
+					t.Fatal("2 minutes were not enough for 10,000 orphans")
+				}
+			}
+			eventually(t, "no child but the command", func() bool { return len(children(c.Process.Pid)) == 1 })
+			kill(t, c.Process.Pid, unix.SIGTERM)
+			_ = c.Wait()
+			if code := codeOf(c); code != 42 {
+				t.Errorf("exit code %d, want 42", code)
+			}
+		})
+	}
+}
+
+// TestOrphanIsOurs: without being PID 1, an orphan of the command still becomes our child.
+func TestOrphanIsOurs(t *testing.T) {
+	c := under(t, "supervise", false, "sh", "-c", `sh -c 'sleep 60 & echo $!'; sleep 60`)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var orphan int
+	if _, err := fmt.Fscan(out, &orphan); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the orphan among our children", func() bool { _, ok := children(c.Process.Pid)[orphan]; return ok })
+	kill(t, c.Process.Pid, unix.SIGTERM)
+	_ = c.Wait()
+	// What the command left in its group was stopped with it.
+	eventually(t, "the orphan's end", func() bool { return !alive(orphan) })
+}
+
+// TestTermReachesTheCommand: its own code comes back.
+func TestTermReachesTheCommand(t *testing.T) {
+	for _, way := range ways[2:] {
+		t.Run(way.name, func(t *testing.T) {
+			c := under(t, way.mode, way.pid1, "sh", "-c", `trap 'exit 33' TERM; echo; while :; do sleep 0.02; done`)
+			out, err := c.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = out.Read(make([]byte, 1))
+			kill(t, c.Process.Pid, unix.SIGTERM)
+			_ = c.Wait()
+			if code := codeOf(c); code != 33 {
+				t.Errorf("exit code %d, want 33", code)
+			}
+		})
+	}
+}
+
+// TestFault_A13_ChildIgnoresTerm: KILL at the timeout, for all of the group, and 137.
+func TestFault_A13_ChildIgnoresTerm(t *testing.T) {
+	for _, way := range ways[2:] {
+		t.Run(way.name, func(t *testing.T) {
+			// Host pids: a PID namespace's own would mean nothing here.
+			c := under(t, way.mode, way.pid1, "-stop-timeout", "300ms", "sh", "-c",
+				`trap '' TERM; sleep 61 & sleep 62 & echo; sleep 60`)
+			out, err := c.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = out.Read(make([]byte, 1))
+			command := onlyChild(t, c.Process.Pid)
+			var group []int
+			eventually(t, "the command's children", func() bool {
+				group = group[:0]
+				for pid := range children(command) {
+					group = append(group, pid)
+				}
+				return len(group) >= 2
+			})
+			start := time.Now()
+			kill(t, c.Process.Pid, unix.SIGTERM)
+			_ = c.Wait()
+			if code := codeOf(c); code != 128+9 {
+				t.Errorf("exit code %d, want 137", code)
+			}
+			if took := time.Since(start); took < 300*time.Millisecond {
+				t.Errorf("killed after %v, before its time", took)
+			}
+			for _, pid := range group {
+				eventually(t, "the group's end", func() bool { return !alive(pid) })
+			}
+		})
+	}
+}
+
+// TestLeftoversOfTheGroup: what a command that ends at TERM leaves behind in its group gets TERM too,
+// and is waited for.
+func TestLeftoversOfTheGroup(t *testing.T) {
+	dir := t.TempDir()
+	c := under(t, "supervise", false, "sh", "-c", `
+		trap 'exit 5' TERM
+		sh -c 'trap "sleep 0.2; echo > `+dir+`/cleaned; exit" TERM; echo; while :; do sleep 0.02; done' &
+		while :; do sleep 0.02; done`)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = out.Read(make([]byte, 1))
+	kill(t, c.Process.Pid, unix.SIGTERM)
+	_ = c.Wait()
+	if code := codeOf(c); code != 5 {
+		t.Errorf("exit code %d, want 5", code)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "cleaned")); err != nil {
+		t.Error("we ended before the command's group had cleaned up")
+	}
+}
+
+// TestWeAreKilled: the command gets TERM when we get KILL, unless it is to outlive us.
+func TestWeAreKilled(t *testing.T) {
+	for _, outlive := range []bool{false, true} {
+		t.Run(fmt.Sprintf("outlive=%v", outlive), func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "got")
+			c := under(t, "supervise", false, fmt.Sprintf("-outlive=%v", outlive), "sh", "-c", `
+				trap 'echo TERM >> `+file+`; exit' TERM
+				echo ready > `+file+`
+				while :; do sleep 0.02; done`)
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "ready", func() bool { b, _ := os.ReadFile(file); return len(b) > 0 })
+			command := onlyChild(t, c.Process.Pid)
+			kill(t, c.Process.Pid, unix.SIGKILL)
+			_ = c.Wait()
+			if !outlive {
+				eventually(t, "the command's end", func() bool { return !alive(command) })
+				if b, _ := os.ReadFile(file); !bytes.Contains(b, []byte("TERM")) {
+					t.Error("the command wasn't told")
+				}
+				return
+			}
+			time.Sleep(200 * time.Millisecond) // a signal that comes would be here by now
+			if !alive(command) {
+				t.Error("the command didn't outlive us")
+			}
+			kill(t, command, unix.SIGKILL)
+		})
+	}
+}
+
+// TestParentDeathIsOurs: a parent-death signal is tied to the thread that forked. Ours stays for as
+// long as we do, however many threads the runtime starts and ends.
+func TestParentDeathIsOurs(t *testing.T) {
+	c := under(t, "supervise", false, "sleep", "60")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	child := waitForSleep(t, c.Process.Pid)
+	for range 200 { // each wakes the runtime up
+		kill(t, c.Process.Pid, unix.SIGWINCH)
+	}
+	if !alive(child) {
+		t.Error("the command ended though we didn't")
+	}
+	kill(t, c.Process.Pid, unix.SIGTERM)
+	_ = c.Wait()
+}
+
+// TestInheritedIgnored: what we find ignored (nohup, systemd, a background job) the command finds
+// ignored. Without the linker's entry point only HUP and INT are known; the program's own tests look
+// at the rest.
+func TestInheritedIgnored(t *testing.T) {
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			self := under(t, way.mode, way.pid1, "grep", "SigIgn", "/proc/self/status")
+			// A shell that ignores them, then becomes us.
+			self.Args = append([]string{"sh", "-c", `trap '' HUP INT; exec "$0" "$@"`, self.Path}, self.Args[1:]...)
+			self.Path = "/bin/sh"
+			out, err := self.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			mask, err := strconv.ParseUint(strings.TrimSpace(strings.TrimPrefix(string(out), "SigIgn:")), 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := uint64(1<<(syscall.SIGHUP-1) | 1<<(syscall.SIGINT-1)); mask != want {
+				t.Errorf("the command ignores %x, want %x", mask, want)
+			}
+		})
+	}
+}

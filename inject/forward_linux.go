@@ -1,0 +1,104 @@
+package inject
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// forward passes a signal sent to us on to the command.
+func (v *supervisor) forward(sig syscall.Signal) {
+	v.Log.Debug().Str("signal", signalName(sig)).Int("pid", v.pid).Msg("signal received")
+	switch sig {
+	case unix.SIGTERM:
+		v.end()
+	case unix.SIGCONT:
+		v.resume()
+	case unix.SIGTTIN, unix.SIGTTOU: // about us and the terminal, not about the command
+	case unix.SIGWINCH:
+		if p := v.streams.pty; p != nil && p.resize() && p.session {
+			return // the pty told the command
+		}
+		v.send(v.pid, sig)
+	case unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP:
+		// While we hold the foreground this is a key, meant for all of the command's group.
+		if v.terminal.holds() {
+			v.send(-v.group, sig)
+			return
+		}
+		v.send(v.pid, sig)
+	default:
+		v.send(v.pid, sig)
+	}
+}
+
+// stopped acts on the command having been stopped: by asking for the terminal, which it then gets, or
+// by its user, whose shell is then told by our stopping too.
+func (v *supervisor) stopped(by syscall.Signal) {
+	v.Log.Debug().Int("pid", v.pid).Str("signal", signalName(by)).Msg("command stopped")
+	if v.terminal == nil {
+		return
+	}
+	if (by == unix.SIGTTIN || by == unix.SIGTTOU) && v.terminal.holds() {
+		v.terminal.give(v.group)
+		v.send(-v.group, unix.SIGCONT)
+		return
+	}
+	ours := v.streams.pty != nil && v.streams.pty.session
+	if !ours && !v.terminal.foreground(v.group) && !v.terminal.holds() {
+		return // a background job's own business
+	}
+	v.streams.pty.cook()
+	v.terminal.take(v.group)
+	v.terminal.stopSelf()
+	v.resume() // we were continued, or nobody is there who could stop us
+}
+
+// resume continues the command, in the foreground if that is where we are now.
+func (v *supervisor) resume() {
+	if v.terminal.holds() {
+		if p := v.streams.pty; p != nil && p.session {
+			p.raw()
+			p.resize()
+		} else if !v.shares(v.streams) {
+			v.terminal.give(v.group)
+		}
+	}
+	v.send(-v.group, unix.SIGCONT)
+}
+
+// stopKey stops a command on our pty that leaves the stop key to the kernel.
+func (v *supervisor) stopKey() {
+	p := v.streams.pty
+	if v.pid == 0 || p == nil {
+		return
+	}
+	front, err := unix.IoctlGetInt(p.master, unix.TIOCGPGRP)
+	if err == nil && front == v.group && defaultAction(v.pid, unix.SIGTSTP) {
+		v.send(-v.group, unix.SIGSTOP)
+	}
+}
+
+// defaultAction tells whether a process neither catches, ignores nor blocks sig.
+// Source: proc_pid_status(5), SigBlk, SigIgn, SigCgt.
+func defaultAction(pid int, sig syscall.Signal) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return false
+	}
+	for line := range bytes.Lines(status) {
+		name, mask, _ := bytes.Cut(line, []byte(":"))
+		switch string(name) {
+		case "SigBlk", "SigIgn", "SigCgt":
+			bits, err := strconv.ParseUint(string(bytes.TrimSpace(mask)), 16, 64)
+			if err != nil || bits&(1<<(sig-1)) != 0 {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,286 @@
+package inject
+
+import (
+	"math/bits"
+	"slices"
+)
+
+// An automaton finds every occurrence of many patterns in one pass (Aho and Corasick, 1975). Its
+// nodes are the patterns' prefixes, 0 the empty one; the state after some text is the longest node
+// the text ends with.
+//
+// Secrets may be long and their forms are many, so a node costs few bytes: nodes are numbered in
+// preorder, a node's first child follows it, and only where a pattern branches off (at most once a
+// pattern) is there more to store. Counting all arrays: 5 bytes and 4.5 bits a node, and a node at
+// most for each byte of a pattern.
+type automaton struct {
+	label []byte   // the byte that leads to the node
+	link  []uint32 // the node of the longest proper suffix, passing over leaves; and the bits below
+
+	first [256]uint32 // the root's children; 0: none
+
+	// A run is a chain of nodes of consecutive numbers and depths.
+	starts ranked
+	runs   []run
+
+	branched ranked
+	branches []branch
+	children []uint32
+
+	// For nodes that a pattern ends at: the longest such pattern, by its place in the sorted list.
+	ends    ranked
+	longest []uint32
+}
+
+const (
+	lastBit   = 1 << 31 // the next node isn't a child
+	branchBit = 1 << 30 // there are children besides the next node
+	endBit    = 1 << 29 // a pattern ends here
+	nodeSet   = 1<<29 - 1
+)
+
+type run struct {
+	start, depth uint32 // of its first node
+	parent       uint32
+}
+
+// branch holds the children of a node besides the next one: set has their labels, and they stand in
+// children from first, by rising label.
+type branch struct {
+	set   [4]uint64
+	first uint32
+}
+
+// newAutomaton takes patterns sorted, without repetitions and without an empty one.
+func newAutomaton(patterns []string) *automaton {
+	nodes := 1
+	shared := make([]int, len(patterns)) // with the pattern before
+	for i, p := range patterns {
+		if i > 0 {
+			shared[i] = commonPrefix(patterns[i-1], p)
+		}
+		nodes += len(p) - shared[i]
+	}
+	if nodes > nodeSet {
+		// Half a gigabyte of forms: 80 times what fits in an environment.
+		panic("inject: too many bytes to mask")
+	}
+	a := &automaton{label: make([]byte, 1, nodes), link: make([]uint32, nodes)}
+	last := a.plant(patterns, shared)
+	a.branch()
+	a.connect(last)
+	return a
+}
+
+// plant makes the tree and returns the node of each pattern.
+func (a *automaton) plant(patterns []string, shared []int) []uint32 {
+	last := make([]uint32, len(patterns))
+	a.starts = newRanked(len(a.link))
+	a.runs = []run{{}}
+	a.starts.set(0)
+	path := []int{0} // the runs from the root to the pattern before
+	for i, p := range patterns {
+		node := uint32(len(a.label))
+		if i > 0 && shared[i] == len(patterns[i-1]) {
+			a.link[node-1] &^= lastBit
+		} else if i > 0 {
+			depth := uint32(shared[i])
+			for a.runs[path[len(path)-1]].depth > depth {
+				path = path[:len(path)-1]
+			}
+			from := a.runs[path[len(path)-1]]
+			path = append(path, len(a.runs))
+			a.runs = append(a.runs, run{start: node, depth: depth + 1, parent: from.start + depth - from.depth})
+			a.starts.set(node)
+		}
+		a.label = append(a.label, p[shared[i]:]...)
+		last[i] = uint32(len(a.label) - 1)
+		a.link[last[i]] = lastBit
+	}
+	a.starts.count()
+	return last
+}
+
+// branch makes the tables of the nodes with more than one child, and the root's.
+func (a *automaton) branch() {
+	if len(a.label) > 1 {
+		a.first[a.label[1]] = 1
+	}
+	a.branched = newRanked(len(a.link))
+	byParent := slices.Clone(a.runs[1:])
+	slices.SortStableFunc(byParent, func(r, s run) int { return int(r.parent) - int(s.parent) })
+	for _, r := range byParent {
+		c := a.label[r.start]
+		if r.parent == 0 {
+			a.first[c] = r.start
+			continue
+		}
+		if a.link[r.parent]&branchBit == 0 {
+			a.link[r.parent] |= branchBit
+			a.branched.set(r.parent)
+			a.branches = append(a.branches, branch{first: uint32(len(a.children))})
+		}
+		a.branches[len(a.branches)-1].set[c>>6] |= 1 << (c & 63)
+		a.children = append(a.children, r.start)
+	}
+	a.branched.count()
+}
+
+// connect sets the links and what ends where, given the node of each pattern.
+func (a *automaton) connect(last []uint32) {
+	own := newRanked(len(a.link))
+	for _, n := range last {
+		own.set(n)
+	}
+	own.count()
+	a.ends = newRanked(len(a.link))
+	a.byDepth(func(node, parent uint32) {
+		var suffix uint32
+		for n := parent; n != 0 && suffix == 0; {
+			n = a.link[n] & nodeSet
+			suffix = a.child(n, a.label[node])
+		}
+		a.link[node] |= suffix
+		if own.has(node) || a.link[suffix]&endBit != 0 {
+			a.link[node] |= endBit
+			a.ends.set(node)
+		}
+	})
+	a.ends.count()
+	a.longest = make([]uint32, a.ends.len())
+	a.byDepth(func(node, _ uint32) {
+		suffix := a.link[node] & nodeSet
+		switch {
+		case own.has(node):
+			a.longest[a.ends.rank(node)] = uint32(own.rank(node))
+		case a.link[node]&endBit != 0:
+			a.longest[a.ends.rank(node)] = a.longest[a.ends.rank(suffix)]
+		}
+		if a.leaf(suffix) {
+			a.link[node] = a.link[node]&^nodeSet | a.link[suffix]&nodeSet
+		}
+	})
+}
+
+// byDepth visits every node but the root, the shallow ones first.
+func (a *automaton) byDepth(visit func(node, parent uint32)) {
+	type walk struct{ next, end, parent uint32 }
+	waiting := slices.Clone(a.runs)
+	for i := range waiting {
+		waiting[i].parent = uint32(i) // its place among the runs
+	}
+	slices.SortStableFunc(waiting, func(r, s run) int { return int(r.depth) - int(s.depth) })
+	var walks []walk
+	for depth := uint32(1); len(waiting) > 0 || len(walks) > 0; depth++ {
+		for len(waiting) > 0 && waiting[0].depth <= depth {
+			i := waiting[0].parent
+			w := walk{next: a.runs[i].start, end: uint32(len(a.link)), parent: a.runs[i].parent}
+			if i == 0 {
+				w.next, w.parent = 1, 0
+			}
+			if int(i)+1 < len(a.runs) {
+				w.end = a.runs[i+1].start
+			}
+			if w.next < w.end {
+				walks = append(walks, w)
+			}
+			waiting = waiting[1:]
+		}
+		kept := walks[:0]
+		for _, w := range walks {
+			visit(w.next, w.parent)
+			w.parent = w.next
+			if w.next++; w.next < w.end {
+				kept = append(kept, w)
+			}
+		}
+		walks = kept
+	}
+}
+
+// child returns the node that c leads to from node, or 0.
+func (a *automaton) child(node uint32, c byte) uint32 {
+	if node == 0 {
+		return a.first[c]
+	}
+	link := a.link[node]
+	if link&lastBit == 0 && a.label[node+1] == c {
+		return node + 1
+	}
+	if link&branchBit == 0 {
+		return 0
+	}
+	f := &a.branches[a.branched.rank(node)]
+	word, bit := int(c>>6), uint64(1)<<(c&63)
+	if f.set[word]&bit == 0 {
+		return 0
+	}
+	at := bits.OnesCount64(f.set[word] & (bit - 1))
+	for _, w := range f.set[:word] {
+		at += bits.OnesCount64(w)
+	}
+	return a.children[int(f.first)+at]
+}
+
+// step returns the state after c, and its depth.
+func (a *automaton) step(state uint32, depth int, c byte) (uint32, int) {
+	if n := a.child(state, c); n != 0 {
+		return n, depth + 1
+	}
+	for state != 0 {
+		state = a.link[state] & nodeSet
+		if n := a.child(state, c); n != 0 {
+			return n, a.depth(n)
+		}
+	}
+	return 0, 0
+}
+
+// leaf tells whether the node has no children. The root never counts as one.
+func (a *automaton) leaf(node uint32) bool { return a.link[node]&(lastBit|branchBit) == lastBit }
+
+// depth returns the length of the node's prefix.
+func (a *automaton) depth(node uint32) int {
+	r := &a.runs[a.starts.rank(node+1)-1]
+	return int(r.depth + node - r.start)
+}
+
+func commonPrefix(a, b string) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
+}
+
+// ranked is a set of nodes that knows how many of its nodes stand before another.
+type ranked struct {
+	words  []uint64
+	before []uint32 // in the words before
+}
+
+func newRanked(nodes int) ranked {
+	words := nodes/64 + 1
+	return ranked{make([]uint64, words), make([]uint32, words)}
+}
+
+func (r *ranked) set(node uint32)      { r.words[node>>6] |= 1 << (node & 63) }
+func (r *ranked) has(node uint32) bool { return r.words[node>>6]>>(node&63)&1 != 0 }
+
+// count must follow the last set and precede the first rank.
+func (r *ranked) count() {
+	for i := 1; i < len(r.words); i++ {
+		r.before[i] = r.before[i-1] + uint32(bits.OnesCount64(r.words[i-1]))
+	}
+}
+
+func (r *ranked) rank(node uint32) int {
+	return int(r.before[node>>6]) + bits.OnesCount64(r.words[node>>6]&(1<<(node&63)-1))
+}
+
+func (r *ranked) len() int {
+	end := len(r.words) - 1
+	return int(r.before[end]) + bits.OnesCount64(r.words[end])
+}

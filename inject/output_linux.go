@@ -1,0 +1,288 @@
+package inject
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// Output keeps bound values as a file, or as a directory of files, that others read. It is written
+// whole or not at all: in each moment readers find the old set or the new one.
+//
+// Its directory must be reachable without symlinks, through parents that nobody else can change, and be
+// in memory unless the configuration allows disks. All methods are for any goroutine.
+type Output struct {
+	conf     OutputConfig
+	uid, gid int // -1: as it comes
+	hooks    hooks
+
+	mu       sync.Mutex       // guards the fields below, and the path
+	standing bool             // the set of written was written, or found, by this process
+	written  Fingerprint      // of that set
+	stamps   map[string]stamp // what was written, by name in the directory: how it looks if nobody touches it
+	swept    bool             // what a killed run left behind is gone
+}
+
+// NewOutput returns an output that is not written yet. Close it in the end.
+//
+// Errors: those of OutputConfig.Validate.
+func NewOutput(c OutputConfig) (*Output, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	uid, _ := userID(c.Owner)
+	gid, _ := groupID(c.Group)
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Output{conf: c, uid: uid, gid: gid, hooks: hooks{context: ctx, cancel: cancel}}, nil
+}
+
+// Name is the output's path.
+func (o *Output) Name() string { return o.conf.Path }
+
+// Keep tells whether the output stays when the daemon stops.
+func (o *Output) Keep() bool { return o.conf.Keep }
+
+// Close ends a hook that runs, and waits for it. What is written stays.
+func (o *Output) Close() { o.hooks.close() }
+
+// Write makes the output hold a snapshot, and starts the hook where that changed something. Nothing is
+// rewritten that is there already, from an earlier run too. After an error the last good content
+// stands. The snapshot isn't used any more once Write returns, by the hook neither.
+//
+// Errors: *Refused for names that bindings must not set, *CantCarry for values that the format has no
+// spelling for, *Unsafe for a path that must not be written to, each of them once it is mended; and
+// those of the system, with the path.
+func (o *Output) Write(s api.Snapshot) error {
+	bound, warnings, err := o.selected(s)
+	if err != nil {
+		return err
+	}
+	built := Built{Bound: bound}
+	wanted := built.Fingerprint()
+
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.standing && o.written == wanted {
+		if intact, _ := o.check(); intact {
+			return nil
+		}
+	}
+	write := o.writeFile
+	if o.conf.Format == FormatFiles {
+		write = o.writeFiles
+	}
+	stamps, changed, err := write(built.Named())
+	if err != nil {
+		return err
+	}
+	o.standing, o.written, o.stamps = true, wanted, stamps
+	if !changed {
+		return nil
+	}
+	for _, w := range warnings {
+		o.conf.Log.Warn().Str("output", o.conf.Path).Str("kind", string(w.Kind)).Str("name", w.Name).Msg("output may not be as meant")
+	}
+	o.conf.Log.Info().Str("output", o.conf.Path).Int("bindings", len(bound)).Msg("output written")
+	if o.conf.Hook != "" {
+		o.hooks.start(o.conf, shadowsOf(built.Named()))
+	}
+	return nil
+}
+
+// selected returns the bindings of a snapshot that are for this output, under their final names.
+func (o *Output) selected(s api.Snapshot) ([]api.Bound, []Warning, error) {
+	bound, warnings, err := Environment{Bound: s.Bound, Only: o.conf.Only, Prefix: o.conf.Prefix}.selected()
+	if err != nil {
+		return nil, nil, err
+	}
+	problems, named := guard(bound, o.conf.AllowNames)
+	if len(problems) == 0 {
+		return bound, append(warnings, named...), nil
+	}
+	for _, p := range problems {
+		if p.Allow != "" {
+			p.Allow = fmt.Sprintf("allow_names = [%q]", p.Name)
+		}
+	}
+	return nil, nil, &Refused{problems}
+}
+
+// Check tells whether the output is as Write left it: neither gone, replaced, edited nor given to
+// somebody else. It reads no values. Before the first Write nothing is.
+//
+// Errors: *Unsafe, and those of the system.
+func (o *Output) Check() (intact bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.check()
+}
+
+func (o *Output) check() (bool, error) {
+	if !o.standing {
+		return false, nil
+	}
+	at, err := openPlace(path.Dir(o.conf.Path))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	defer at.close()
+	for name, want := range o.stamps {
+		st, err := at.stat(name)
+		switch {
+		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+			return false, nil
+		case err != nil:
+			return false, &fs.PathError{Op: "stat", Path: path.Join(at.path, name), Err: err}
+		case stampOf(st) != want && stampOf(st).lasting() != want:
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Remove takes the output away, whoever wrote it, and what killed runs left behind. Of FormatFiles the
+// empty directory stays. Removing what isn't there is no error.
+//
+// Errors: *Unsafe, and those of the system.
+func (o *Output) Remove() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.standing, o.stamps = false, nil
+	at, err := openPlace(path.Dir(o.conf.Path))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	defer at.close()
+	if o.conf.Format == FormatFiles {
+		return o.removeFiles(at)
+	}
+	o.swept = false
+	return errors.Join(at.unlink(path.Base(o.conf.Path)), o.sweepFile(at), at.sync())
+}
+
+// stamp is how a file looks from outside. A change to its content or to whom it belongs shows in the
+// time of its last change, which nobody can set.
+type stamp struct {
+	dev, ino       uint64
+	size           int64
+	mode, uid, gid uint32
+	mtime, ctime   unix.Timespec
+}
+
+func stampOf(st unix.Stat_t) stamp {
+	return stamp{dev: st.Dev, ino: st.Ino, size: st.Size, mode: st.Mode, uid: st.Uid, gid: st.Gid, mtime: st.Mtim, ctime: st.Ctim}
+}
+
+// lasting is what of a directory doesn't change with what is put into it.
+func (s stamp) lasting() stamp {
+	s.size, s.mtime, s.ctime = 0, unix.Timespec{}, unix.Timespec{}
+	return s
+}
+
+// Temporary names are the final one, a mark and random letters.
+const (
+	tempMark   = ".miosa-"
+	tempRandom = 8
+)
+
+func randomName(start string) string {
+	return start + tempMark + strings.ToLower(rand.Text()[:tempRandom])
+}
+
+func isTemporary(name, start string) bool {
+	end, ok := strings.CutPrefix(name, start+tempMark)
+	return ok && len(end) == tempRandom
+}
+
+// create makes a file of the output's mode and owners that holds content and is on its medium, and
+// returns its descriptor. Until all that is done nobody but us has access to it, and if it can't be done
+// nothing stays.
+func (o *Output) create(at *place, name string, content []byte) (fd int, err error) {
+	whole := path.Join(at.path, name)
+	fd, err = unix.Openat(at.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return -1, o.failed(at, &fs.PathError{Op: "create", Path: whole, Err: err}, len(content))
+	}
+	defer func() {
+		if err != nil {
+			_ = unix.Close(fd)
+			_ = at.unlink(name)
+		}
+	}()
+	size := len(content)
+	for len(content) > 0 {
+		n, err := unix.Write(fd, content)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return -1, o.failed(at, &fs.PathError{Op: "write", Path: whole, Err: err}, size)
+		}
+		content = content[max(n, 0):]
+	}
+	if err := o.give(fd); err != nil {
+		return -1, fmt.Errorf("give %s to its owner: %w", o.conf.Path, err)
+	}
+	if err := unix.Fchmod(fd, uint32(o.conf.mode())); err != nil {
+		return -1, &fs.PathError{Op: "chmod", Path: whole, Err: err}
+	}
+	if err := unix.Fsync(fd); err != nil {
+		return -1, o.failed(at, &fs.PathError{Op: "sync", Path: whole, Err: err}, size)
+	}
+	return fd, nil
+}
+
+// give changes a file's owner and group, as far as they are configured.
+func (o *Output) give(fd int) error {
+	if o.uid < 0 && o.gid < 0 {
+		return nil
+	}
+	return unix.Fchown(fd, o.uid, o.gid)
+}
+
+// failed says it plainly when a file system is full.
+func (o *Output) failed(at *place, err error, size int) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return fmt.Errorf("%s: its file system is full (%d bytes needed, %d free), the old content stays: %w", o.conf.Path, size, at.free(), err)
+	}
+	return err
+}
+
+// ours tells whether a file has the type, mode and owners that create gives one in a directory.
+func (o *Output) ours(st, dir unix.Stat_t) bool {
+	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
+	if dir.Mode&unix.S_ISGID != 0 {
+		gid = dir.Gid
+	}
+	if o.uid >= 0 {
+		uid = uint32(o.uid)
+	}
+	if o.gid >= 0 {
+		gid = uint32(o.gid)
+	}
+	return st.Mode == unix.S_IFREG|uint32(o.conf.mode()) && st.Uid == uid && st.Gid == gid && st.Nlink == 1
+}
+
+// sortedNames are the names of pairs, in order.
+func sortedNames(pairs []Named) []string {
+	names := make([]string, len(pairs))
+	for i, p := range pairs {
+		names[i] = p.Name
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,52 @@
+package inject_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/inject"
+)
+
+// playScrub is a program that scrubs its key, then prints what is left to see of it.
+func playScrub() int {
+	kept := strings.Clone(os.Getenv("OTHER"))
+	key, err := api.ParseKey(os.Getenv("MIOSA_API_KEY"))
+	if err == nil {
+		err = inject.Scrub(key)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	for _, file := range []string{"environ", "cmdline"} {
+		b, err := os.ReadFile("/proc/self/" + file)
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		fmt.Printf("%s key=%v rest=%v\n", file, bytes.Contains(b, []byte(key.Reveal())), bytes.Contains(b, []byte("bystander")))
+	}
+	dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	fmt.Printf("environment key=%v other=%s dumpable=%d\n", strings.Contains(strings.Join(os.Environ(), " "), key.Reveal()), kept, dumpable)
+	return 0
+}
+
+func TestScrub(t *testing.T) {
+	key := api.NewKey(api.ResourceKeyPrefix).Reveal()
+	c := under(t, "scrub", false, "bystander", "--key="+key, "x"+key+key+"y")
+	c.Env = append(c.Env, "MIOSA_API_KEY="+key, "COPY=a "+key+" b", "OTHER=bystander")
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, api.RedactKeys(string(out)))
+	}
+	want := "environ key=false rest=true\ncmdline key=false rest=true\nenvironment key=false other=bystander dumpable=0\n"
+	if string(out) != want {
+		t.Errorf("(-want +got)\n-%s\n+%s", want, api.RedactKeys(string(out)))
+	}
+}

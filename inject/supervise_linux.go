@@ -1,0 +1,322 @@
+package inject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+)
+
+// Defaults of a Supervision.
+const (
+	DefaultStopTimeout = 10 * time.Second
+	DefaultSettle      = 100 * time.Millisecond
+	hookTimeout        = time.Minute
+	// sweepEvery is how often what is left of a stopping process group is looked at, beside each
+	// SIGCHLD: a member with a parent elsewhere ends without telling us.
+	sweepEvery = 20 * time.Millisecond
+)
+
+// Supervision is how a command is run as our child.
+type Supervision struct {
+	OnChange    Change         // what a change of the command's environment does
+	StopSignal  syscall.Signal // asks the command to end; 0: SIGTERM
+	StopTimeout time.Duration  // from StopSignal to SIGKILL; 0: DefaultStopTimeout
+	Settle      time.Duration  // a change waits for this long without another; 0: not at all
+	Outlive     bool           // the command isn't told when we are killed
+	Masked      bool           // Command.Mask is taken out of the output
+	Log         zerolog.Logger
+}
+
+// Run starts first and stays with it until it ends, and returns its exit code: its own, or 128 and
+// the number of the signal it died of. Every command that comes over changes is what to run from now
+// on. When ctx ends the command is stopped, as by SIGTERM.
+//
+// Run is one loop in one goroutine on one thread: it starts, signals and reaps, so no two of these
+// ever race; and the kernel's parent-death signal, which is tied to the thread that forked, comes
+// when the process is gone and not before. Nothing else in the process may wait for children.
+// Errors: *StartError.
+func (s Supervision) Run(ctx context.Context, signals *Signals, first Command, changes <-chan Command) (int, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if s.StopSignal == 0 {
+		s.StopSignal = unix.SIGTERM
+	}
+	if s.StopTimeout == 0 {
+		s.StopTimeout = DefaultStopTimeout
+	}
+	if os.Getpid() != 1 {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return ExitFailed, fmt.Errorf("become reaper of orphans: %w", err)
+		}
+	}
+	v := &supervisor{
+		Supervision: s, signals: signals, command: first,
+		terminal: openTerminal(), lazy: inPipeline(),
+		suspend: make(chan struct{}, 1),
+	}
+	if err := v.start(); err != nil {
+		return ExitFailed, err
+	}
+	return v.loop(ctx, changes)
+}
+
+// supervisor is the state of a Run. One row a field: what it says, and what changes it.
+type supervisor struct {
+	Supervision
+	signals  *Signals
+	terminal *terminal
+	lazy     bool          // the foreground is passed on only when the command asks for the terminal
+	suspend  chan struct{} // the stop key went through our pty
+
+	command  Command  // what runs, or ran last
+	next     *Command // what is to run instead: since a change, until the restart
+	streams  *streams
+	pid      int  // the command's, 0 when it was reaped
+	group    int  // its process group
+	empty    bool // that was found empty: its number may be somebody else's by now
+	code     int  // of the command that was reaped last
+	stopping bool // the stop signal was sent
+	ending   bool // no restart after this stop
+	killed   bool // the stop timeout has passed
+
+	settle   <-chan time.Time // since a change
+	settleBy time.Time        // changes that never cease are taken up then
+	deadline <-chan time.Time // while stopping
+	sweep    <-chan time.Time // while stopping, since the command was reaped
+	hook     hook
+}
+
+func (v *supervisor) loop(ctx context.Context, changes <-chan Command) (int, error) {
+	ended := ctx.Done()
+	for {
+		select {
+		case sig := <-v.signals.sent:
+			v.forward(sig.(syscall.Signal))
+		case <-v.signals.children:
+			v.reap()
+		case next, ok := <-changes:
+			if !ok {
+				changes = nil
+				continue
+			}
+			v.changed(next)
+		case <-v.settle:
+			v.settle = nil
+			v.apply()
+		case <-v.deadline:
+			v.deadline = nil
+			v.kill()
+		case <-v.sweep:
+			v.sweep = time.After(sweepEvery)
+		case <-v.suspend:
+			v.stopKey()
+		case <-v.hook.deadline:
+			v.hook.kill()
+		case <-ended:
+			ended = nil
+			v.end()
+		}
+		if v.pid != 0 || v.stopping && !v.gone() {
+			continue
+		}
+		v.release()
+		if !v.stopping || v.ending || v.next == nil {
+			return v.code, nil
+		}
+		v.command, v.next = *v.next, nil
+		if err := v.start(); err != nil {
+			return ExitFailed, err
+		}
+	}
+}
+
+// start starts v.command, in a process group of its own, in the foreground if we are there.
+func (v *supervisor) start() error {
+	streams, err := v.open()
+	if err != nil {
+		return err
+	}
+	attr := &syscall.SysProcAttr{Setpgid: true}
+	switch {
+	case streams.pty != nil && streams.pty.session:
+		attr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
+	case v.shares(streams):
+	case v.terminal.holds():
+		attr.Foreground, attr.Ctty = true, v.terminal.fd
+	}
+	if !v.Outlive {
+		attr.Pdeathsig = v.StopSignal
+	}
+	pid, err := spawn(v.command, streams.files, attr, v.signals)
+	streams.started()
+	if err != nil {
+		streams.finish(v.StopTimeout)
+		return err
+	}
+	v.streams, v.pid, v.group, v.empty = streams, pid, pid, false
+	v.stopping, v.killed, v.deadline, v.sweep = false, false, nil, nil
+	v.Log.Debug().Int("pid", pid).Msg("command started")
+	return nil
+}
+
+func (v *supervisor) open() (*streams, error) {
+	if !v.Masked {
+		return plainStreams(), nil
+	}
+	masker, short := NewMasker(v.command.Mask)
+	for _, name := range short {
+		v.Log.Warn().Str("name", name).Int("bytes", MinMasked).Msg("value is shorter than this and not masked")
+	}
+	return maskedStreams(masker, v.terminal, v.suspend)
+}
+
+// shares tells whether the terminal's foreground stays with us until the command asks for the terminal:
+// in a pipeline others of our group use it, and with only its output on our pty we need its signals.
+func (v *supervisor) shares(s *streams) bool { return v.lazy || s.pty != nil }
+
+// spawn starts a command. What was ignored when we started is ignored in it too: a child takes our
+// dispositions, so they are set for the moment of the fork.
+func spawn(c Command, files [3]uintptr, attr *syscall.SysProcAttr, signals *Signals) (int, error) {
+	ignore(startedIgnoring)
+	defer signals.catch(startedIgnoring)
+	pid, err := syscall.ForkExec(c.Path, c.Args, &syscall.ProcAttr{Env: c.Env, Files: files[:], Sys: attr})
+	if err != nil && attr.Foreground { // the terminal went away meanwhile
+		attr.Foreground = false
+		pid, err = syscall.ForkExec(c.Path, c.Args, &syscall.ProcAttr{Env: c.Env, Files: files[:], Sys: attr})
+	}
+	if err != nil {
+		return 0, startError(c.Path, err)
+	}
+	return pid, nil
+}
+
+// reap collects every child that has ended or stopped: the command, a hook, and whatever orphans the
+// kernel gave us.
+func (v *supervisor) reap() {
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG|unix.WUNTRACED, nil)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil || pid == 0:
+			return
+		case status.Stopped():
+			if pid == v.pid {
+				v.stopped(status.StopSignal())
+			}
+		case pid == v.pid:
+			v.pid, v.code = 0, exitCode(status)
+			v.Log.Debug().Int("pid", pid).Int("exit_code", v.code).Msg("command ended")
+			if v.stopping && v.groupLeft() {
+				v.send(-v.group, v.StopSignal)
+				v.sweep = time.After(sweepEvery)
+			}
+		case pid == v.hook.pid:
+			v.hook.ended(exitCode(status))
+			if v.hook.again {
+				v.runHook()
+			}
+		}
+	}
+}
+
+// exitCode is what a shell makes of a status.
+func exitCode(status unix.WaitStatus) int {
+	if status.Signaled() {
+		return exitSignal + int(status.Signal())
+	}
+	return status.ExitStatus()
+}
+
+// gone tells whether a stopped command and all of its process group are. After the kill nothing is
+// waited for but the command: what can't be killed holds nothing up.
+func (v *supervisor) gone() bool { return v.killed || !v.groupLeft() }
+
+func (v *supervisor) groupLeft() bool {
+	v.empty = v.empty || errors.Is(unix.Kill(-v.group, 0), unix.ESRCH)
+	return !v.empty
+}
+
+// release takes back what the command had of us.
+func (v *supervisor) release() {
+	v.streams.finish(v.StopTimeout)
+	v.terminal.take(v.group)
+}
+
+// changed notes what to run from now on.
+func (v *supervisor) changed(next Command) {
+	v.next = &next
+	if v.stopping {
+		return // the restart under way takes it
+	}
+	now := time.Now()
+	if v.settle == nil {
+		v.settleBy = now.Add(10 * v.Settle)
+	}
+	v.settle = time.After(min(v.Settle, v.settleBy.Sub(now)))
+}
+
+// apply does what a settled change asks for.
+func (v *supervisor) apply() {
+	if v.next == nil || v.stopping || slices.Equal(v.next.Env, v.command.Env) {
+		return
+	}
+	switch {
+	case v.OnChange.Restart:
+		v.Log.Info().Int("pid", v.pid).Msg("restarting command: its secrets changed")
+		v.stop()
+	case v.OnChange.Signal != 0:
+		v.Log.Info().Int("pid", v.pid).Str("signal", signalName(v.OnChange.Signal)).Msg("signalling command: its secrets changed")
+		v.command.Env = v.next.Env
+		v.send(v.pid, v.OnChange.Signal)
+	case v.OnChange.Hook != "":
+		v.Log.Info().Msg("running hook: the command's secrets changed")
+		v.command.Env = v.next.Env
+		v.runHook()
+	}
+}
+
+// stop asks the command to end, and sets the time by which it must have.
+func (v *supervisor) stop() {
+	v.stopping = true
+	v.deadline = time.After(v.StopTimeout)
+	v.send(v.pid, v.StopSignal)
+	v.send(v.pid, unix.SIGCONT) // a stopped one can't end
+}
+
+// end stops the command for good. Each further call asks it again.
+func (v *supervisor) end() {
+	v.ending = true
+	if v.stopping {
+		v.send(v.pid, v.StopSignal)
+		return
+	}
+	v.stop()
+}
+
+// kill ends what is left when the stop timeout has passed.
+func (v *supervisor) kill() {
+	v.Log.Warn().Int("pid", v.pid).Dur("timeout", v.StopTimeout).Msg("command didn't end in time: killing its process group")
+	v.killed = true
+	v.send(-v.group, unix.SIGKILL)
+	v.send(v.pid, unix.SIGKILL) // it may have left its group
+}
+
+// send signals a process, or with a negative number a group. 0 is one that is gone.
+func (v *supervisor) send(pid int, sig syscall.Signal) {
+	if pid == 0 {
+		return
+	}
+	if err := unix.Kill(pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+		v.Log.Warn().Err(err).Int("pid", pid).Str("signal", signalName(sig)).Msg("signal not sent")
+	}
+}
