@@ -1,0 +1,569 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+)
+
+// fakeVault answers as a test tells it to, in virtual time.
+type fakeVault struct {
+	mu    sync.Mutex // guards the fields below
+	set   api.Snapshot
+	err   error         // instead of the set
+	hang  bool          // doesn't answer
+	moved chan struct{} // closed at the next change; made by whoever waits, inside of its bubble
+	seen  []time.Time
+	drops int
+
+	troubled bool // the last call ended with an error
+}
+
+func newFakeVault(set api.Snapshot) *fakeVault {
+	return &fakeVault{set: set}
+}
+
+// copied is the set with values of its own, since whoever takes one may wipe it.
+func copied(s api.Snapshot) api.Snapshot {
+	s.Bound = slices.Clone(s.Bound)
+	for i := range s.Bound {
+		s.Bound[i].Value = api.NewValue([]byte(s.Bound[i].Value.Reveal()))
+	}
+	return s
+}
+
+// become changes what the vault does from now on, also to who waits.
+func (v *fakeVault) become(change func(*fakeVault)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	change(v)
+	if v.moved != nil {
+		close(v.moved)
+		v.moved = nil
+	}
+}
+
+func (v *fakeVault) rotate(set api.Snapshot) {
+	v.become(func(v *fakeVault) { v.set, v.err = set, nil })
+}
+func (v *fakeVault) fail(err error) { v.become(func(v *fakeVault) { v.err = err }) }
+
+func (v *fakeVault) asked() []time.Time {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.seen)
+}
+
+func (v *fakeVault) Drop() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.drops++
+}
+
+func (v *fakeVault) Ask(ctx context.Context) (api.Snapshot, error) { return v.Next(ctx, "") }
+
+func (v *fakeVault) Next(ctx context.Context, etag string) (api.Snapshot, error) {
+	v.mu.Lock()
+	v.seen = append(v.seen, time.Now())
+	long := 50 * time.Second
+	if v.troubled {
+		long = 0
+	}
+	v.mu.Unlock()
+	set, err := v.next(ctx, etag, long)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.troubled = err != nil && !errors.Is(err, api.ErrNotModified)
+	return set, err
+}
+
+func (v *fakeVault) next(ctx context.Context, etag string, long time.Duration) (api.Snapshot, error) {
+	wait, over := time.NewTimer(long), false
+	defer wait.Stop()
+	for {
+		v.mu.Lock()
+		if v.moved == nil {
+			v.moved = make(chan struct{})
+		}
+		set, err, hang, moved := copied(v.set), v.err, v.hang, v.moved
+		v.mu.Unlock()
+		switch {
+		case hang:
+		case err != nil:
+			return api.Snapshot{}, err
+		case set.Etag != etag:
+			return set, nil
+		case over:
+			return api.Snapshot{}, api.ErrNotModified
+		}
+		select {
+		case <-ctx.Done():
+			return api.Snapshot{}, ctx.Err()
+		case <-moved:
+		case <-wait.C:
+			over = true
+		}
+	}
+}
+
+// place is an output that keeps a diary.
+type place struct {
+	name  string
+	keep  bool
+	mu    sync.Mutex // guards the fields below
+	diary []string
+	err   error // of Write and Remove
+}
+
+func (p *place) Name() string { return p.name }
+func (p *place) Keep() bool   { return p.keep }
+
+func (p *place) note(what string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		what = "tried: " + what
+	}
+	p.diary = append(p.diary, what)
+	return p.err
+}
+
+func (p *place) Write(s api.Snapshot) error {
+	text := ""
+	for _, b := range s.Bound {
+		text += b.ExposeAsEnv + "=" + b.Value.Reveal() + " "
+	}
+	return p.note(strings.TrimSpace(text))
+}
+
+func (p *place) Remove() error { return p.note("removed") }
+
+func (p *place) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
+}
+
+func (p *place) read() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.diary)
+}
+
+// first is the value of a set's first binding; "" if it has none.
+func first(s api.Snapshot) string {
+	if len(s.Bound) == 0 {
+		return ""
+	}
+	return s.Bound[0].Value.Reveal()
+}
+
+// daemon runs an agent in virtual time around a test, which ends it.
+func daemon(t *testing.T, conf agent.Config, test func(t *testing.T, a *agent.Agent)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		conf.Resource = sandbox
+		a, err := agent.New(conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.Run(ctx) }()
+		synctest.Wait()
+		test(t, a)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+}
+
+// brief is what most tests look at of a status.
+type brief struct {
+	State  agent.State
+	Origin agent.Origin
+	Value  string
+	Age    time.Duration // in whole seconds
+	Error  string
+}
+
+func tell(a *agent.Agent) brief {
+	set, s := a.Snapshot()
+	return brief{s.State, s.Origin, first(set), time.Duration(s.Age) * time.Second, s.LastError}
+}
+
+func expect(t *testing.T, a *agent.Agent, what string, want brief) {
+	t.Helper()
+	synctest.Wait()
+	if diff := cmp.Diff(tell(a), want); diff != "" {
+		t.Errorf("%s (-got +want):\n%s", what, diff)
+	}
+}
+
+func cacheAt(t testing.TB, path string, key string) *agent.Cache {
+	t.Helper()
+	parsed, err := api.ParseKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := agent.NewCache(agent.CacheConfig{Path: path, Key: parsed, Resource: sandbox})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+const someKey = "msk_r_abcdefghijklmnopqrstuvwxyz0123456789"
+
+var (
+	errDown    = &api.Error{Kind: api.ErrUnavailable, Message: "not ready"}
+	errRevoked = &api.Error{Kind: api.ErrUnauthorized, Message: "key was revoked"}
+)
+
+func TestAgentStates(t *testing.T) {
+	vault := newFakeVault(snapshot(1))
+	vault.err = errDown
+	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Agent) {
+		expect(t, a, "before the first answer", brief{State: agent.Starting, Error: "not ready"})
+		vault.rotate(snapshot(1))
+		time.Sleep(time.Second)
+		expect(t, a, "after it", brief{agent.Fresh, agent.FromVault, "canary-1", 0, "not ready"})
+		time.Sleep(49 * time.Second)
+		if age := a.Status().Age; age < 49 || age > 50 {
+			t.Errorf("age %v while a wait lasts", age)
+		}
+		time.Sleep(time.Second)
+		expect(t, a, "confirmed after a wait", brief{agent.Fresh, agent.FromVault, "canary-1", 0, "not ready"})
+		vault.rotate(snapshot(2))
+		expect(t, a, "rotated, at once", brief{agent.Fresh, agent.FromVault, "canary-2", 0, "not ready"})
+		vault.fail(errors.New("gone"))
+		expect(t, a, "the vault fails", brief{agent.Stale, agent.FromVault, "canary-2", 0, "gone"})
+		time.Sleep(100 * time.Second)
+		expect(t, a, "for long", brief{agent.Stale, agent.FromVault, "canary-2", 100 * time.Second, "gone"})
+		vault.fail(nil)
+		time.Sleep(30 * time.Second)
+		expect(t, a, "is well again, within a pause", brief{agent.Fresh, agent.FromVault, "canary-2", time.Duration(a.Status().Age) * time.Second, "gone"})
+		vault.fail(errRevoked)
+		expect(t, a, "revoked", brief{State: agent.Refused, Error: "key was revoked"})
+		if _, err := a.Wait(t.Context(), ""); !errors.Is(err, api.ErrUnauthorized) {
+			t.Errorf("wait: %v", err)
+		}
+		n := len(vault.asked())
+		time.Sleep(10 * time.Minute)
+		if asked := len(vault.asked()) - n; asked < 9 || asked > 12 {
+			t.Errorf("asked %d times in 10 minutes of refusal", asked)
+		}
+		vault.fail(nil)
+		time.Sleep(66 * time.Second)
+		if s := tell(a); s.State != agent.Fresh || s.Value != "canary-2" {
+			t.Errorf("allowed again: %+v", s)
+		}
+		s := a.Status()
+		if s.Bindings != 1 || s.Etag != snapshot(2).Etag || s.PID != os.Getpid() || s.Resource != sandbox || s.Counts.Changes != 3 || s.Counts.Refusals < 10 || s.Counts.Failures < 3 || int(s.Counts.Asks) > len(vault.asked()) {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+// A hung vault: the source is given up after a while, though nothing ends its call.
+func TestAgentHungSource(t *testing.T) {
+	vault := newFakeVault(snapshot(1))
+	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Agent) {
+		time.Sleep(time.Second)
+		vault.become(func(v *fakeVault) { v.hang = true })
+		time.Sleep(2*time.Minute + time.Second)
+		if s := a.Status(); s.State != agent.Stale || s.Age < 120 {
+			t.Errorf("state %s, age %v", s.State, s.Age)
+		}
+		vault.become(func(v *fakeVault) { v.hang = false })
+		time.Sleep(31 * time.Second)
+		if s := a.Status(); s.State != agent.Fresh {
+			t.Errorf("state %s", s.State)
+		}
+	})
+}
+
+func TestAgentWait(t *testing.T) {
+	vault := newFakeVault(snapshot(1))
+	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Agent) {
+		type result struct {
+			value string
+			after time.Duration
+			err   error
+		}
+		wait := func(etag string, limit time.Duration) <-chan result {
+			out := make(chan result, 1)
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			go func() {
+				defer cancel()
+				s, err := a.Wait(ctx, etag)
+				out <- result{first(s), time.Since(began), err}
+			}()
+			return out
+		}
+		if got := <-wait("", time.Second); got != (result{value: "canary-1"}) {
+			t.Errorf("at once: %+v", got)
+		}
+		if got := <-wait(snapshot(1).Etag, time.Hour+time.Second); !errors.Is(got.err, context.DeadlineExceeded) || got.after != time.Hour+time.Second {
+			t.Errorf("nothing changes: %+v", got)
+		}
+		many := []<-chan result{}
+		for range 50 {
+			many = append(many, wait(snapshot(1).Etag, time.Hour))
+		}
+		time.Sleep(7 * time.Second)
+		vault.rotate(snapshot(2))
+		for _, w := range many {
+			if got := <-w; got != (result{"canary-2", 7 * time.Second, nil}) {
+				t.Errorf("rotated: %+v", got)
+			}
+		}
+		revoked := wait(snapshot(2).Etag, time.Hour)
+		time.Sleep(time.Second)
+		vault.fail(errRevoked)
+		if got := <-revoked; !errors.Is(got.err, api.ErrUnauthorized) || got.after != time.Second {
+			t.Errorf("revoked: %+v", got)
+		}
+	})
+}
+
+func TestAgentRefresh(t *testing.T) {
+	vault := newFakeVault(snapshot(1))
+	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Agent) {
+		time.Sleep(3 * time.Second)
+		n := len(vault.asked())
+		if err := a.Refresh(t.Context()); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if got := len(vault.asked()) - n; got != 2 { // and the wait that follows
+			t.Errorf("asked %d times for one refresh", got)
+		}
+		expect(t, a, "refreshed", brief{agent.Fresh, agent.FromVault, "canary-1", 0, ""})
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				if err := a.Refresh(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		vault.fail(errDown)
+		synctest.Wait()
+		if err := a.Refresh(t.Context()); !errors.Is(err, api.ErrUnavailable) {
+			t.Errorf("of a vault that is down: %v", err)
+		}
+		time.Sleep(time.Hour) // now its pauses are long
+		vault.fail(nil)
+		began := time.Now()
+		if err := a.Refresh(t.Context()); err != nil || time.Since(began) != 0 {
+			t.Errorf("in a pause: %v after %s", err, time.Since(began))
+		}
+		vault.fail(errRevoked)
+		synctest.Wait()
+		vault.rotate(snapshot(2))
+		if err := a.Refresh(t.Context()); err != nil {
+			t.Errorf("after a refusal: %v", err)
+		}
+		expect(t, a, "allowed again", brief{agent.Fresh, agent.FromVault, "canary-2", 0, "key was revoked"})
+		vault.become(func(v *fakeVault) { v.hang = true })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := a.Refresh(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("of a vault that hangs: %v", err)
+		}
+	})
+}
+
+func TestAgentThatHasStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, err := agent.New(agent.Config{Resource: sandbox, Source: newFakeVault(snapshot(1))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := a.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := a.Refresh(t.Context()); err == nil {
+			t.Error("refreshes")
+		}
+		if _, err := a.Wait(t.Context(), snapshot(1).Etag); err == nil {
+			t.Error("waits")
+		}
+		a.SetOutputs(outputs(&place{name: "late"}))
+	})
+}
+
+// With a cache and a vault that doesn't answer, the cached set is served within a second, and says so.
+func TestAgentCachedStart(t *testing.T) {
+	// seal saves a set in virtual time, which begins anew in each test.
+	seal := func(t *testing.T) string {
+		path := filepath.Join(t.TempDir(), "state", "set")
+		synctest.Test(t, func(t *testing.T) {
+			if err := cacheAt(t, path, someKey).Save(snapshot(3), time.Now().Add(-2*time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		})
+		return path
+	}
+	for _, tt := range []struct {
+		name   string
+		become func(*fakeVault)
+		err    string
+	}{
+		{"hung", func(v *fakeVault) { v.hang = true }, ""},
+		{"down", func(v *fakeVault) { v.err = errDown }, "not ready"},
+		{"rolled back", func(v *fakeVault) { v.set = snapshot(2) }, "the vault gave a lower version of a secret than before"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path, vault, out := seal(t), newFakeVault(snapshot(3)), &place{name: "out"}
+			tt.become(vault)
+			daemon(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Agent) {
+				time.Sleep(600 * time.Millisecond)
+				expect(t, a, "the vault has a chance", brief{State: agent.Starting, Error: tt.err})
+				time.Sleep(200 * time.Millisecond)
+				expect(t, a, "within a second", brief{agent.Stale, agent.FromCache, "canary-3", 2 * time.Hour, tt.err})
+				vault.become(func(v *fakeVault) { v.hang, v.err, v.set = false, nil, snapshot(3) })
+				time.Sleep(10 * time.Second)
+				if s := tell(a); s.State != agent.Fresh || s.Origin != agent.FromVault || s.Value != "canary-3" {
+					t.Errorf("the vault answers: %+v", s)
+				}
+				if diff := cmp.Diff(out.read(), []string{"TOKEN=canary-3"}); diff != "" {
+					t.Errorf("written (-got +want):\n%s", diff)
+				}
+			})
+		})
+	}
+	t.Run("a quick vault", func(t *testing.T) {
+		path, out := seal(t), &place{name: "out"}
+		daemon(t, agent.Config{Source: newFakeVault(snapshot(4)), Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Agent) {
+			time.Sleep(time.Second)
+			expect(t, a, "no cache", brief{agent.Fresh, agent.FromVault, "canary-4", 1 * time.Second, ""})
+			if diff := cmp.Diff(out.read(), []string{"TOKEN=canary-4"}); diff != "" {
+				t.Errorf("written (-got +want):\n%s", diff)
+			}
+			if set, _, err := cacheAt(t, path, someKey).Load(); err != nil || first(set) != "canary-4" {
+				t.Errorf("cached: %v", err)
+			}
+		})
+	})
+}
+
+// An unchanged set is saved again now and then, so that its age in the cache stays small.
+func TestAgentSavesSeldom(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "set")
+	daemon(t, agent.Config{Source: newFakeVault(snapshot(1)), Cache: cacheAt(t, path, someKey)}, func(t *testing.T, a *agent.Agent) {
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if n := a.Status().Counts.CacheSaves; n < 20 || n > 25 {
+			t.Errorf("%d saves in a day", n)
+		}
+		if _, at, err := cacheAt(t, path, someKey).Load(); err != nil || time.Since(at) > time.Hour+2*time.Minute {
+			t.Errorf("error %v, confirmed %s ago", err, time.Since(at))
+		}
+	})
+}
+
+// A new key comes with a new source and cache, and is used at once; the old cache is gone.
+func TestAgentReplace(t *testing.T) {
+	dir := t.TempDir()
+	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	old, next := newFakeVault(snapshot(1)), newFakeVault(snapshot(2))
+	daemon(t, agent.Config{Source: old, Cache: cacheAt(t, one, someKey)}, func(t *testing.T, a *agent.Agent) {
+		synctest.Wait()
+		old.fail(errRevoked)
+		expect(t, a, "revoked", brief{State: agent.Refused, Error: "key was revoked"})
+		a.Replace(next, cacheAt(t, two, "msk_r_zyxwvutsrqponmlkjihgfedcba9876543210"))
+		expect(t, a, "another key", brief{agent.Fresh, agent.FromVault, "canary-2", 0, "key was revoked"})
+		if _, err := os.Stat(one); err == nil {
+			t.Error("the old cache is there")
+		}
+		if _, err := os.Stat(two); err != nil {
+			t.Error(err)
+		}
+		n := len(old.asked())
+		a.Replace(next, nil)
+		time.Sleep(time.Hour)
+		if _, err := os.Stat(two); err == nil {
+			t.Error("a cache is there that isn't wanted any more")
+		}
+		if len(old.asked()) != n {
+			t.Error("the old source is still asked")
+		}
+	})
+}
+
+// A woken machine asks at once, over new connections, and for a while retries fast.
+func TestAgentWake(t *testing.T) {
+	vault := newFakeVault(snapshot(1))
+	var wake func(string)
+	watch := func(ctx context.Context, call func(string)) error {
+		wake = call
+		<-ctx.Done()
+		return nil
+	}
+	daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Agent) {
+		time.Sleep(10 * time.Second)
+		n := len(vault.asked())
+		wake("slept")
+		synctest.Wait()
+		if got := len(vault.asked()) - n; got != 2 || vault.drops != 2 {
+			t.Errorf("asked %d times, dropped %d times", got, vault.drops)
+		}
+		wake("clock set") // the second word of the same wake
+		synctest.Wait()
+		if got := len(vault.asked()) - n; got != 2 {
+			t.Errorf("asked %d times for two words", got)
+		}
+		vault.fail(errDown)
+		time.Sleep(time.Hour)
+		n = len(vault.asked())
+		wake("slept")
+		time.Sleep(20 * time.Second)
+		if got := len(vault.asked()) - n; got < 38 || got > 85 {
+			t.Errorf("asked %d times in the 20 s after a wake", got)
+		}
+		vault.fail(nil)
+		began := time.Now()
+		if _, err := a.Wait(t.Context(), "x"); err != nil {
+			t.Error(err)
+		}
+		for a.Status().State != agent.Fresh {
+			<-a.Changed()
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("fresh after %s", took)
+		}
+		if got := a.Status().Counts.Wakes; got != 2 {
+			t.Errorf("%d wakes", got)
+		}
+	})
+}
+
+func TestNewAgentRefuses(t *testing.T) {
+	for name, conf := range map[string]agent.Config{
+		"no resource": {Source: newFakeVault(snapshot(1)), Log: zerolog.Nop()},
+		"no source":   {Resource: sandbox},
+	} {
+		if _, err := agent.New(conf); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

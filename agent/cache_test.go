@@ -1,0 +1,379 @@
+package agent_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/google/go-cmp/cmp"
+)
+
+// manySecrets is a set with one of everything a cache must carry.
+func manySecrets() api.Snapshot {
+	expires := time.Date(2031, 2, 3, 4, 5, 6, 7, time.UTC)
+	return snapshot(3,
+		api.Bound{Label: api.Label{ID: "bnd_2", SecretID: "sec_2", ExposeAsEnv: "EMPTY", Version: 1}, Value: api.NewValue(nil)},
+		api.Bound{Label: api.Label{ID: "bnd_3", SecretID: "sec_3", ExposeAsEnv: "LONG", Version: 9, ExpiresAt: &expires}, Value: api.NewValue(bytes.Repeat([]byte("canary\n\xff"), 100))},
+		api.Bound{Label: api.Label{ID: "bnd_4", SecretID: "sec_4", ExposeAsEnv: "TOKEN_2", Version: 2, Delivery: api.DeliverPlaceholder}, Value: api.NewValue([]byte("miosa-tok-x"))},
+	)
+}
+
+// plainly gives labels and values for comparing.
+func plainly(s api.Snapshot) map[api.Label]string {
+	out := map[api.Label]string{}
+	for _, b := range s.Bound {
+		expires := b.ExpiresAt
+		b.ExpiresAt = nil
+		text := b.Value.Reveal()
+		if expires != nil {
+			text += expires.String()
+		}
+		out[b.Label] = text
+	}
+	return out
+}
+
+func TestCache(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "deep", "er", "set")
+	c := cacheAt(t, path, someKey)
+	if _, _, err := c.Load(); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("of none: %v", err)
+	}
+	at := time.Now().Add(-time.Minute)
+	for _, set := range []api.Snapshot{manySecrets(), {Resource: sandbox, Etag: "empty"}, snapshot(4)} {
+		if err := c.Save(set, at); err != nil {
+			t.Fatal(err)
+		}
+		got, when, err := c.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(plainly(got), plainly(set)); diff != "" || got.Etag != set.Etag || got.Resource != sandbox || !when.Equal(at) {
+			t.Errorf("etag %s, confirmed %s (-got +want):\n%s", got.Etag, when, diff)
+		}
+	}
+	for name, want := range map[string]os.FileMode{path: 0o600, filepath.Dir(path): 0o700, filepath.Dir(filepath.Dir(path)): 0o700} {
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
+		t.Errorf("%d files", len(entries))
+	}
+	for range 2 {
+		if err := c.Wipe(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, _, err := c.Load(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after wiping: %v", err)
+	}
+}
+
+// Nothing of a value or the key stands in the file, and no two files are alike.
+func TestCacheShowsNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "set")
+	c, seen := cacheAt(t, path, someKey), map[string]bool{}
+	for range 20 {
+		if err := c.Save(manySecrets(), time.Unix(1700000000, 0)); err != nil {
+			t.Fatal(err)
+		}
+		file, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range []string{"canary", "msk_", "TOKEN", "sec_1", "miosa-tok"} {
+			if bytes.Contains(file, []byte(word)) {
+				t.Errorf("%q is in the file", word)
+			}
+		}
+		for _, part := range [][]byte{file[17:49], file[49:61], file[len(file)-16:]} { // salt, nonce, tag
+			if seen[string(part)] {
+				t.Error("salt, nonce or tag came twice")
+			}
+			seen[string(part)] = true
+		}
+	}
+}
+
+// A cache that is cut or changed anywhere is noticed: nothing of it is used, and nothing panics.
+func TestFault_A3_DamagedCache(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "set")
+	c := cacheAt(t, path, someKey)
+	if err := c.Save(manySecrets(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(file []byte, what string, at int) {
+		t.Helper()
+		if err := os.WriteFile(path, file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		set, _, err := c.Load()
+		if !errors.Is(err, agent.ErrCacheDamaged) && !errors.Is(err, agent.ErrCacheForeign) || set.Bound != nil || set.Etag != "" {
+			t.Fatalf("%s at byte %d of %d: error %v, %d values", what, at, len(whole), err, len(set.Bound))
+		}
+		if strings.Contains(err.Error(), "canary") {
+			t.Fatalf("%s at byte %d: the error shows a value", what, at)
+		}
+	}
+	for i := range whole {
+		try(whole[:i], "cut", i)
+	}
+	for i := range whole {
+		changed := bytes.Clone(whole)
+		changed[i] ^= 1 << (i % 8)
+		try(changed, "changed", i)
+		if i < 200 { // the header, in every bit
+			for bit := range 8 {
+				changed[i] = whole[i] ^ 1<<bit
+				try(changed, "changed", i)
+			}
+		}
+	}
+	try(append(bytes.Clone(whole), 0), "longer", len(whole))
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.Load(); err != nil {
+		t.Errorf("the control, undamaged: %v", err)
+	}
+
+	// And an agent that finds one asks the vault, and replaces it.
+	if err := os.WriteFile(path, whole[:len(whole)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	vault := newFakeVault(snapshot(7))
+	vault.err = errDown
+	daemon(t, agent.Config{Source: vault, Cache: c}, func(t *testing.T, a *agent.Agent) {
+		time.Sleep(time.Minute)
+		expect(t, a, "a damaged cache", brief{State: agent.Starting, Error: "not ready"})
+		vault.fail(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if set, _, err := c.Load(); err != nil || first(set) != "canary-7" {
+			t.Errorf("it is as it was: %v", err)
+		}
+	})
+}
+
+func TestCacheRefuses(t *testing.T) {
+	other, _ := api.ParseKey("msk_r_zyxwvutsrqponmlkjihgfedcba9876543210")
+	key, _ := api.ParseKey(someKey)
+	elsewhere := api.Resource{Type: api.Sandbox, ID: "sb_2"}
+	for _, tt := range []struct {
+		name   string
+		saved  time.Duration // ago
+		change func(t *testing.T, conf *agent.CacheConfig)
+		want   error
+	}{
+		{"another key", 0, func(_ *testing.T, c *agent.CacheConfig) { c.Key = other }, agent.ErrCacheDamaged},
+		{"another resource", 0, func(_ *testing.T, c *agent.CacheConfig) { c.Resource = elsewhere }, agent.ErrCacheForeign},
+		{"too old", 24*time.Hour + time.Second, nil, agent.ErrCacheOld},
+		{"just not too old", 24*time.Hour - time.Minute, nil, nil},
+		{"too old for a short life", 2 * time.Minute, func(_ *testing.T, c *agent.CacheConfig) { c.MaxAge = time.Minute }, agent.ErrCacheOld},
+		{"from the future", -6 * time.Minute, nil, agent.ErrCacheFuture},
+		{"a clock that is a little off", -4 * time.Minute, nil, nil},
+		{"writable by others", 0, func(t *testing.T, c *agent.CacheConfig) { must(t, os.Chmod(c.Path, 0o622)) }, agent.ErrCacheUnsafe},
+		{"in a folder writable by others", 0, func(t *testing.T, c *agent.CacheConfig) { must(t, os.Chmod(filepath.Dir(c.Path), 0o777)) }, agent.ErrCacheUnsafe},
+		{"a link", 0, func(t *testing.T, c *agent.CacheConfig) {
+			must(t, os.Rename(c.Path, c.Path+"2"))
+			must(t, os.Symlink(c.Path+"2", c.Path))
+		}, agent.ErrCacheUnsafe},
+		{"a folder", 0, func(t *testing.T, c *agent.CacheConfig) {
+			must(t, os.Remove(c.Path))
+			must(t, os.Mkdir(c.Path, 0o700))
+		}, agent.ErrCacheUnsafe},
+		{"empty", 0, func(t *testing.T, c *agent.CacheConfig) { must(t, os.Truncate(c.Path, 0)) }, agent.ErrCacheDamaged},
+		{"huge", 0, func(t *testing.T, c *agent.CacheConfig) { must(t, os.Truncate(c.Path, 1<<40)) }, agent.ErrCacheDamaged},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "state")
+			conf := agent.CacheConfig{Path: filepath.Join(dir, "set"), Key: key, Resource: sandbox}
+			c, err := agent.NewCache(conf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			must(t, c.Save(manySecrets(), time.Now().Add(-tt.saved)))
+			if tt.change != nil {
+				tt.change(t, &conf)
+			}
+			if c, err = agent.NewCache(conf); err != nil {
+				t.Fatal(err)
+			}
+			set, _, err := c.Load()
+			if !errors.Is(err, tt.want) || (err != nil) != (set.Bound == nil) {
+				t.Errorf("error %v, want %v; %d values", err, tt.want, len(set.Bound))
+			}
+		})
+	}
+}
+
+// A folder into which others could put a cache of theirs isn't written to, and a failed save leaves
+// neither a file nor a change.
+func TestCacheSaveRefuses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	c := cacheAt(t, filepath.Join(dir, "set"), someKey)
+	must(t, c.Save(snapshot(1), time.Now()))
+	must(t, os.Chmod(dir, 0o777))
+	if err := c.Save(snapshot(2), time.Now()); !errors.Is(err, agent.ErrCacheUnsafe) {
+		t.Errorf("error %v", err)
+	}
+	must(t, os.Chmod(dir, 0o700))
+	foreign := snapshot(2)
+	foreign.Resource.ID = "sb_2"
+	if err := c.Save(foreign, time.Now()); !errors.Is(err, agent.ErrCacheForeign) {
+		t.Errorf("another resource's set: %v", err)
+	}
+	if set, _, err := c.Load(); err != nil || first(set) != "canary-1" {
+		t.Errorf("the old cache is gone: %v", err)
+	}
+	old := filepath.Join(dir, ".set.new-0011223344556677")
+	must(t, os.WriteFile(old, nil, 0o600))
+	must(t, os.Chtimes(old, time.Now(), time.Now().Add(-2*time.Minute)))
+	must(t, c.Save(snapshot(3), time.Now()))
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("%d files: what an interrupted save left stays", len(entries))
+	}
+}
+
+func TestCacheConfigRefuses(t *testing.T) {
+	dir := t.TempDir()
+	key, _ := api.ParseKey(someKey)
+	link := filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(dir, link))
+	good := agent.CacheConfig{Path: filepath.Join(dir, "set"), Key: key, Resource: sandbox, KeyFile: filepath.Join(dir, "other", "key")}
+	for _, tt := range []struct {
+		name   string
+		change func(*agent.CacheConfig)
+		want   string
+	}{
+		{"fine", func(*agent.CacheConfig) {}, ""},
+		{"relative", func(c *agent.CacheConfig) { c.Path = "set" }, "isn't absolute"},
+		{"beside its key", func(c *agent.CacheConfig) { c.KeyFile = filepath.Join(dir, "key") }, "beside its key"},
+		{"beside its key, through a link", func(c *agent.CacheConfig) { c.KeyFile = filepath.Join(link, "key") }, "beside its key"},
+		{"no key", func(c *agent.CacheConfig) { c.Key = api.Key{} }, "needs the key"},
+		{"negative", func(c *agent.CacheConfig) { c.MaxAge = -1 }, "is negative"},
+		{"no resource", func(c *agent.CacheConfig) { c.Resource = api.Resource{} }, "resource_type is required"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			conf := good
+			tt.change(&conf)
+			_, err := agent.NewCache(conf)
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// FuzzCache: whatever stands in a cache's file, loading it gives what was saved, or an error.
+func FuzzCache(f *testing.F) {
+	dir := f.TempDir()
+	path := filepath.Join(dir, "seed")
+	c := cacheAt(f, path, someKey)
+	if err := c.Save(manySecrets(), time.Now()); err != nil {
+		f.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	want := plainly(manySecrets())
+	f.Add(0, 0, []byte(nil))
+	f.Add(len(whole)-1, 1, []byte(nil))
+	f.Add(16, 1, []byte{2})
+	f.Add(61, 8, []byte{0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	f.Add(69, 2, []byte{0xff, 0xff})
+	f.Add(69, 2, []byte{0, 0})
+	f.Add(0, len(whole), []byte("miosa-env cache\n\x01"))
+	f.Fuzz(func(t *testing.T, at, drop int, put []byte) {
+		if at < 0 || at > len(whole) || drop < 0 || drop > len(whole)-at {
+			t.Skip()
+		}
+		file := append(append(bytes.Clone(whole[:at]), put...), whole[at+drop:]...)
+		path := filepath.Join(t.TempDir(), "set")
+		if err := os.WriteFile(path, file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		set, _, err := cacheAt(t, path, someKey).Load()
+		switch {
+		case err != nil && set.Bound != nil:
+			t.Error("an error and values")
+		case err != nil && bytes.Equal(file, whole):
+			t.Errorf("what was saved doesn't open: %v", err)
+		case err == nil && cmp.Diff(plainly(set), want) != "":
+			t.Error("something else opens")
+		}
+	})
+}
+
+// Saves that race with each other and with readers leave a whole file.
+func TestCacheBetweenProcesses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "set")
+	must(t, cacheAt(t, path, someKey).Save(snapshot(1), time.Now()))
+	done := make(chan error, 4)
+	for range 3 {
+		go func() {
+			c := cacheAt(t, path, someKey)
+			for i := range 50 {
+				if err := c.Save(snapshot(int64(i+2)), time.Now()); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	go func() {
+		c := cacheAt(t, path, someKey)
+		for range 200 {
+			if _, _, err := c.Load(); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for range 4 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func BenchmarkCacheLoad100(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "set")
+	c := cacheAt(b, path, someKey)
+	more := []api.Bound{}
+	for range 99 {
+		more = append(more, api.Bound{Label: api.Label{ID: "bnd", SecretID: "sec", ExposeAsEnv: "NAME", Version: 1}, Value: api.NewValue(bytes.Repeat([]byte("v"), 64))})
+	}
+	if err := c.Save(snapshot(1, more...), time.Now()); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := c.Load(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

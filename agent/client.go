@@ -1,0 +1,245 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+var (
+	// ErrNoAgent says that no agent listens here, so the vault is to be asked instead.
+	ErrNoAgent = errors.New("no agent is running here")
+	// ErrUntrusted says that whoever listens is neither root nor this process's own user, so nothing was
+	// asked: anybody could give away values of their own.
+	ErrUntrusted = errors.New("the agent's socket belongs to another user")
+)
+
+const (
+	connectTimeout = time.Second      // for a place in the agent's queue
+	answerTimeout  = 5 * time.Second  // for an answer that the agent doesn't hold back
+	refreshTimeout = 35 * time.Second // for the vault's answer to the agent
+	busyTimeout    = 6 * time.Second  // of asking again while the agent has no place for us: it frees one within 5
+	firstWait      = time.Second      // for the first set of an agent that is starting
+	changeWait     = 50 * time.Second
+)
+
+// SocketPath is where the agent of a user listens: /run/miosa-env/agent.sock for root, else below
+// runtimeDir, which is what XDG_RUNTIME_DIR holds.
+func SocketPath(uid int, runtimeDir string) (string, error) {
+	if uid == 0 {
+		return DefaultSocket, nil
+	}
+	if !strings.HasPrefix(runtimeDir, "/") {
+		return "", errors.New("XDG_RUNTIME_DIR isn't set to a folder, so there is no place for the agent's socket")
+	}
+	return strings.TrimRight(runtimeDir, "/") + "/miosa-env/agent.sock", nil
+}
+
+// DefaultSocket is where root's agent listens.
+const DefaultSocket = "/run/miosa-env/agent.sock"
+
+// SocketPaths is where to look for an agent, in this order: a user's own, then root's.
+func SocketPaths(uid int, runtimeDir string) []string {
+	if own, err := SocketPath(uid, runtimeDir); err == nil && own != DefaultSocket {
+		return []string{own, DefaultSocket}
+	}
+	return []string{DefaultSocket}
+}
+
+// Client asks the agent on this machine. Its methods are for any goroutine. Close it.
+type Client struct {
+	path string
+
+	dialed time.Time
+
+	mu    sync.Mutex // guards spare
+	spare *wire      // connected by Dial; nil once used
+}
+
+// Dial connects to the first of these sockets that somebody listens on.
+// Errors: ErrNoAgent if nobody does, at once; ErrUntrusted; api.ErrDenied if this user can't open the
+// socket; api.ErrUnavailable if nobody takes the connection within a second.
+func Dial(paths ...string) (*Client, error) {
+	for _, path := range paths {
+		w, err := connect(path)
+		if errors.Is(err, ErrNoAgent) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &Client{path: path, spare: w, dialed: time.Now()}, nil
+	}
+	return nil, ErrNoAgent
+}
+
+// connect makes a connection to somebody who may be believed.
+func connect(path string) (*wire, error) {
+	w, err := newWire(path, connectTimeout)
+	if err != nil {
+		return nil, err
+	}
+	p, err := peerOf(w.fd)
+	if err == nil && !p.trusted(uint32(os.Geteuid())) {
+		err = fmt.Errorf("%w: %s is uid %d's", ErrUntrusted, path, p.uid)
+	}
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// Path is the socket.
+func (c *Client) Path() string { return c.path }
+
+// Close closes what Dial opened, if nothing has been asked. Calls under way go on.
+func (c *Client) Close() {
+	if w := c.takeSpare(); w != nil {
+		w.close()
+	}
+}
+
+func (c *Client) takeSpare() *wire {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.spare
+	c.spare = nil
+	return w
+}
+
+// Status asks how the agent is doing.
+// Errors: ErrNoAgent, ErrUntrusted, api.ErrDenied if this user may not ask.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	r, err := c.ask(ctx, request{Op: opStatus}, answerTimeout)
+	if err != nil {
+		return Status{}, err
+	}
+	return r.parseJSON()
+}
+
+// Refresh has the agent ask the vault now, and tells how it is doing after.
+// Errors: those of Status; api.ErrUnauthorized if the vault refused; api.ErrUnavailable if it didn't
+// answer.
+func (c *Client) Refresh(ctx context.Context) (Status, error) {
+	r, err := c.ask(ctx, request{Op: opRefresh}, refreshTimeout)
+	if err != nil {
+		return Status{}, err
+	}
+	return r.parseJSON()
+}
+
+// Source gives the agent's sets of r. It is a Source.
+func (c *Client) Source(r api.Resource) *LocalSource { return &LocalSource{client: c, resource: r} }
+
+// LocalSource gives the sets that the agent on this machine serves. Next is for one goroutine, the others
+// for any.
+type LocalSource struct {
+	client   *Client
+	resource api.Resource
+	troubled bool // the last Next ended with an error
+
+	last atomic.Pointer[heard]
+}
+
+// Placeholders tells whether the set that Next gave last holds placeholders only.
+func (s *LocalSource) Placeholders() bool { return s.heard().placeholders }
+
+// Age is how long before the last answer the vault had confirmed the set, and stale whether the agent
+// couldn't reach the vault then.
+func (s *LocalSource) Age() (age time.Duration, stale bool) {
+	h := s.heard()
+	return h.age, h.state == Stale
+}
+
+func (s *LocalSource) heard() heard {
+	if h := s.last.Load(); h != nil {
+		return *h
+	}
+	return heard{}
+}
+
+// Next returns the set as Source says. With etag "" it waits a moment for an agent that is starting.
+// Errors: ErrNoAgent, ErrUntrusted; ErrOtherResource; api.ErrDenied if this user may not ask;
+// api.ErrUnauthorized if the vault refuses the agent; api.ErrUnavailable if it has no set yet.
+func (s *LocalSource) Next(ctx context.Context, etag string) (api.Snapshot, error) {
+	set, err := s.next(ctx, etag)
+	s.troubled = err != nil && !errors.Is(err, api.ErrNotModified)
+	return set, err
+}
+
+func (s *LocalSource) next(ctx context.Context, etag string) (api.Snapshot, error) {
+	wait := changeWait
+	if etag == "" {
+		wait = firstWait
+	} else if s.troubled {
+		wait = 0
+	}
+	q := request{Op: opReveal, Resource: s.resource, Etag: etag, WaitSeconds: int(wait / time.Second)}
+	r, err := s.client.ask(ctx, q, wait+answerTimeout)
+	switch {
+	case err != nil:
+		return api.Snapshot{}, err
+	case r.line != nil:
+		if _, err := r.parseJSON(); err != nil {
+			return api.Snapshot{}, err
+		}
+		return api.Snapshot{}, errGarbled
+	}
+	if r.same && etag == "" || !r.same && r.set.Resource != s.resource {
+		r.set.Wipe()
+		return api.Snapshot{}, errGarbled
+	}
+	s.last.Store(&r.heard)
+	if r.same || r.set.Etag == etag {
+		r.set.Wipe()
+		return api.Snapshot{}, api.ErrNotModified
+	}
+	return r.set, nil
+}
+
+// ask makes one request, and makes it again as long as the agent has no place for it.
+func (c *Client) ask(ctx context.Context, q request, patience time.Duration) (reply, error) {
+	began := time.Now()
+	for {
+		r, err := c.askOnce(ctx, q, patience)
+		if err != nil || r.line == nil || q.WaitSeconds > int(firstWait/time.Second) || time.Since(began) > busyTimeout {
+			return r, err
+		}
+		if _, refused := r.parseJSON(); !errors.Is(refused, api.ErrRateLimited) {
+			return r, nil
+		}
+		// Many clients at once come back apart from one another.
+		if !sleep(ctx, 5*time.Millisecond+random(45*time.Millisecond)) {
+			return reply{}, ctx.Err()
+		}
+	}
+}
+
+func (c *Client) askOnce(ctx context.Context, q request, patience time.Duration) (reply, error) {
+	if err := ctx.Err(); err != nil {
+		return reply{}, err
+	}
+	if w := c.takeSpare(); w != nil {
+		if time.Since(c.dialed) > requestTime/2 {
+			w.close() // the agent hangs up on who says nothing for long
+			return c.askOnce(ctx, q, patience)
+		}
+		r, err := w.exchange(ctx, q, patience)
+		if !errors.Is(err, api.ErrUnavailable) || w.silent || ctx.Err() != nil {
+			return r, err
+		}
+	}
+	w, err := connect(c.path)
+	if err != nil {
+		return reply{}, err
+	}
+	return w.exchange(ctx, q, patience)
+}

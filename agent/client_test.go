@@ -1,0 +1,96 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestDialNobody(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dead := filepath.Join(os.TempDir(), fmt.Sprintf("dead%d.sock", os.Getpid()))
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: dead, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	_ = l.Close()
+	defer func() { _ = os.Remove(dead) }()
+	for _, path := range []string{filepath.Join(dir, "none"), file, filepath.Join(file, "below"), dead, strings.Repeat("/x", 200), ""} {
+		if _, err := agent.Dial(path); !errors.Is(err, agent.ErrNoAgent) {
+			t.Errorf("dial %.40q: %v, want %v", path, err, agent.ErrNoAgent)
+		}
+	}
+	at := serveSocket(t, newShelf(many(1)), agent.Peers{})
+	c, err := agent.Dial(filepath.Join(dir, "none"), dead, at.path)
+	if err != nil || c.Path() != at.path {
+		t.Fatalf("the third of three: %v", err)
+	}
+	c.Close()
+}
+
+func TestDialLongBefore(t *testing.T) {
+	t.Parallel()
+	at := serveSocket(t, newShelf(many(1)), agent.Peers{})
+	c := at.dial(t)
+	eventually(t, "the agent has dropped it", func() bool { return strings.Contains(at.log.String(), `"op":"other"`) })
+	if _, err := c.Source(sandbox).Next(t.Context(), ""); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSocketPaths(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		uid     int
+		runtime string
+		want    string
+		paths   []string
+	}{
+		{"root", 0, "", "/run/miosa-env/agent.sock", []string{"/run/miosa-env/agent.sock"}},
+		{"root with a runtime folder", 0, "/run/user/0", "/run/miosa-env/agent.sock", []string{"/run/miosa-env/agent.sock"}},
+		{"a user", 1000, "/run/user/1000/", "/run/user/1000/miosa-env/agent.sock", []string{"/run/user/1000/miosa-env/agent.sock", "/run/miosa-env/agent.sock"}},
+		{"a user without", 1000, "", "", []string{"/run/miosa-env/agent.sock"}},
+		{"a user with an odd one", 1000, "run", "", []string{"/run/miosa-env/agent.sock"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := agent.SocketPath(tt.uid, tt.runtime)
+			if got != tt.want || (err != nil) != (tt.want == "") {
+				t.Errorf("path %q, %v, want %q", got, err, tt.want)
+			}
+			if diff := cmp.Diff(agent.SocketPaths(tt.uid, tt.runtime), tt.paths); diff != "" {
+				t.Errorf("paths (-got +want):\n%s", diff)
+			}
+		})
+	}
+}
+
+func BenchmarkDialNext(b *testing.B) {
+	for _, n := range []int{5, 100} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			at := serveSocket(b, newShelf(many(n)), agent.Peers{})
+			b.ReportAllocs()
+			for b.Loop() {
+				c, err := agent.Dial(at.path)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := c.Source(sandbox).Next(context.Background(), ""); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

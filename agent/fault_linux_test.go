@@ -1,0 +1,282 @@
+package agent_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+)
+
+// Answers of any size and shape leave the agent small, and are refused.
+func TestFault_A5_HugeBody(t *testing.T) {
+	var bomb bytes.Buffer
+	zip := gzip.NewWriter(&bomb)
+	for range 1024 {
+		_, _ = zip.Write(make([]byte, 1<<20))
+	}
+	_ = zip.Close()
+	endless := func(w http.ResponseWriter, text string) {
+		w.Header().Set("Content-Type", "application/json")
+		piece := []byte(strings.Repeat(text, 1<<16/len(text)))
+		for sent := 0; sent < 1<<30; sent += len(piece) {
+			if _, err := w.Write(piece); err != nil {
+				return
+			}
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		answer func(w http.ResponseWriter)
+	}{
+		{"a GiB, its length told", func(w http.ResponseWriter) { w.Header().Set("Content-Length", "1073741824"); endless(w, " ") }},
+		{"a GiB in chunks", func(w http.ResponseWriter) { endless(w, " ") }},
+		{"a GiB of one string", func(w http.ResponseWriter) { endless(w, `{"etag":"x`) }},
+		{"deep JSON", func(w http.ResponseWriter) { endless(w, `[`) }},
+		{"deep JSON that just fits", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, strings.Repeat(`{"data":`, 15<<20/8))
+		}},
+		{"a GiB of refusal", func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable); endless(w, `{"error":"x`) }},
+		{"a gzip bomb", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(bomb.Bytes())
+		}},
+		{"a GiB of headers", func(w http.ResponseWriter) {
+			for i := range 1 << 14 {
+				w.Header().Set(fmt.Sprint("X-", i), strings.Repeat("x", 1<<16))
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { tt.answer(w) }))
+			defer server.Close()
+			key, _ := api.ParseKey(someKey)
+			p := spawn(t, agentVariable, agentProcess{BaseURL: server.URL, KeyFile: keyFile(t, key)}, nil)
+			said := p.await(t, 2*time.Minute, "three answers are refused", func(s served) bool { return s.Failures >= 3 })
+			if peak := peakMemory(t, p.Process.Pid); peak > 64<<20 && !raced {
+				t.Errorf("%d MiB of memory", peak>>20)
+			} else {
+				t.Logf("%d MiB of memory: %s", peak>>20, said[len(said)-1].Error)
+			}
+			p.kill()
+		})
+	}
+}
+
+// A vault that is killed over and over while an agent waits on it loses the agent no version, and none
+// comes backwards.
+func TestFault_A10_VaultKilledMidWait(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root")
+	v := vaulttest.Start(t, func(c *vault.Config) { c.RootKey = vault.RootKeyFile(root, true) })
+	secret := v.Put(t, "token", "value 1", sandbox, "TOKEN")
+	key, tenant := v.ResourceKey(t, sandbox), v.TenantKey
+	v.Stop(t)
+	server := vaultProcess{DataDir: v.DataDir(), RootKey: root, Addr: v.Addr()}
+
+	a, stop := realAgent(t, v.BaseURL, key.Reveal(), agent.Config{})
+	defer stop()
+	watching, cancel := context.WithCancel(t.Context())
+	var mu sync.Mutex // guards versions
+	var versions []int64
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		for etag := ""; ; {
+			set, err := a.Wait(watching, etag)
+			if err != nil {
+				return
+			}
+			etag = set.Etag
+			mu.Lock()
+			versions = append(versions, set.Bound[0].Version)
+			mu.Unlock()
+		}
+	})
+	last := func() int64 {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(versions) == 0 {
+			return 0
+		}
+		return versions[len(versions)-1]
+	}
+	operator, err := fetch.New(fetch.Config{BaseURL: v.BaseURL, Key: tenant, Timeout: time.Minute})
+	must(t, err)
+	defer operator.Close()
+
+	rounds, most, enough := 0, 200, 100*time.Second
+	if testing.Short() {
+		most = 10
+	}
+	for began := time.Now(); rounds < most && (time.Since(began) < enough || rounds < 20); rounds++ {
+		p := spawn(t, vaultVariable, server, nil)
+		var now int64
+		until(t, time.Minute, "the vault answers", func() bool {
+			s, err := operator.Secret(t.Context(), secret)
+			now = s.Version
+			return err == nil
+		})
+		if rounds%3 != 0 { // in other rounds the kill is all that happens
+			s, err := operator.RotateSecret(t.Context(), secret, fetch.Rotation{Value: api.NewValue(fmt.Appendf(nil, "value %d", now+1))})
+			must(t, err)
+			now = s.Version
+		}
+		switch rounds % 4 {
+		case 0: // killed while the agent waits
+			until(t, time.Minute, "the version arrives", func() bool { return last() == now && a.Status().State == agent.Fresh })
+		case 1: // killed as the version arrives
+			until(t, time.Minute, "the version arrives", func() bool { return last() == now })
+		case 2, 3: // killed whatever the agent is doing
+		}
+		p.kill()
+	}
+	p := spawn(t, vaultVariable, server, nil)
+	s, err := operator.Secret(t.Context(), secret)
+	must(t, err)
+	until(t, time.Minute, "the last version arrives", func() bool { return last() == s.Version && a.Status().State == agent.Fresh })
+	set, _ := a.Snapshot()
+	if got := first(set); got != fmt.Sprintf("value %d", s.Version) {
+		t.Errorf("version %d comes with another's value", s.Version)
+	}
+	cancel()
+	watcher.Wait()
+	if !slices.IsSorted(versions) {
+		t.Errorf("versions went backwards: %v", versions)
+	}
+	p.kill()
+	t.Logf("killed %d times, %d versions, %d of them seen", rounds, s.Version, len(versions))
+	if rounds < most {
+		t.Logf("stopped after %s: this machine is slow", enough)
+	}
+}
+
+// middle stands between agents and a vault. It keeps the public keys that pass, and can let everything
+// under way hang for ever, as a connection does whose other end is gone.
+type middle struct {
+	*httptest.Server
+	mu   sync.Mutex // guards the fields below
+	keys [][]byte
+	dead chan struct{} // closed: nothing of before is answered
+	gone chan struct{} // closed at the end of the test
+}
+
+func newMiddle(t *testing.T, target string) *middle {
+	t.Helper()
+	to, err := url.Parse(target)
+	must(t, err)
+	m := &middle{dead: make(chan struct{}), gone: make(chan struct{})}
+	relay := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: to.Scheme, Host: to.Host})
+	relay.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
+	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		var ask api.RevealRequest
+		_ = json.Unmarshal(body, &ask)
+		m.mu.Lock()
+		m.keys = append(m.keys, ask.Recipient.PublicKey)
+		dead := m.dead
+		m.mu.Unlock()
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		answer := httptest.NewRecorder()
+		answered := make(chan struct{})
+		go func() { defer close(answered); relay.ServeHTTP(answer, r) }()
+		select {
+		case <-dead:
+		case <-answered:
+			select {
+			case <-dead:
+			default:
+				for name, values := range answer.Header() {
+					w.Header()[name] = values
+				}
+				w.WriteHeader(answer.Code)
+				_, _ = w.Write(answer.Body.Bytes())
+				return
+			}
+		}
+		<-m.gone // neither an answer nor an end
+		<-answered
+	}))
+	t.Cleanup(func() { close(m.gone); m.CloseClientConnections(); m.Close() })
+	return m
+}
+
+// cut lets everything under way hang.
+func (m *middle) cut() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.dead)
+	m.dead = make(chan struct{})
+}
+
+// A machine is paused, its connections die without a word, the secret is rotated, and it is resumed,
+// as one and as two clones: each has the new value within a second, and no key pair is ever used twice.
+func TestFault_A20_PausedMachine(t *testing.T) {
+	v := vaulttest.Start(t)
+	secret := v.Put(t, "token", "value 0", sandbox, "TOKEN")
+	m := newMiddle(t, v.BaseURL)
+	conf := agentProcess{BaseURL: m.URL + "/api/v1", KeyFile: keyFile(t, v.ResourceKey(t, sandbox))}
+	twins := []*process{spawn(t, agentVariable, conf, nil), spawn(t, agentVariable, conf, nil)}
+	for _, p := range twins {
+		p.await(t, time.Minute, "the first set", serves("value 0"))
+	}
+	const rounds = 5
+	var took []time.Duration
+	for i := 1; i <= rounds; i++ {
+		for _, p := range twins {
+			must(t, p.Process.Signal(syscall.SIGSTOP))
+		}
+		value := fmt.Sprint("value ", i)
+		m.cut()
+		v.Rotate(t, secret, value)
+		if i%2 == 0 {
+			v.Restart(t)
+		}
+		// Longer than an agent takes two words for one wake.
+		<-time.After(1200 * time.Millisecond)
+		resumed := time.Now()
+		for _, p := range twins {
+			must(t, p.Process.Signal(syscall.SIGCONT))
+		}
+		for _, p := range twins {
+			p.await(t, time.Minute, "the value of meanwhile", serves(value))
+			took = append(took, time.Since(resumed))
+		}
+	}
+	slices.Sort(took)
+	// Nine of ten, on a machine that has other things to do too.
+	if worst := took[len(took)*9/10-1]; worst > time.Second {
+		t.Errorf("fresh after %s", took)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.keys) < 2*2*rounds {
+		t.Errorf("%d requests", len(m.keys))
+	}
+	for i, key := range m.keys {
+		for _, other := range m.keys[:i] {
+			if bytes.Equal(key, other) {
+				t.Fatal("a key pair was used twice")
+			}
+		}
+	}
+	t.Logf("%d requests, fresh after %s", len(m.keys), took)
+}

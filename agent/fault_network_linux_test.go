@@ -1,0 +1,186 @@
+package agent_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+)
+
+// relay passes connections on, and can reset all of them.
+type relay struct {
+	net.Listener
+	mu    sync.Mutex // guards the fields below
+	open  map[*net.TCPConn]bool
+	count int // of connections ever
+}
+
+func newRelay(t *testing.T, at, to string) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", at)
+	must(t, err)
+	r := &relay{Listener: l, open: map[*net.TCPConn]bool{}}
+	t.Cleanup(func() { _ = l.Close(); r.reset() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go r.pass(c.(*net.TCPConn), to)
+		}
+	}()
+	return r
+}
+
+func (r *relay) pass(c *net.TCPConn, to string) {
+	r.mu.Lock()
+	r.open[c] = true
+	r.count++
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		delete(r.open, c)
+		r.mu.Unlock()
+		_ = c.Close()
+	}()
+	d, err := net.Dial("tcp", to)
+	if err != nil {
+		return
+	}
+	defer func() { _ = d.Close() }()
+	go func() { _, _ = io.Copy(c, d); _ = c.Close() }()
+	_, _ = io.Copy(d, c)
+}
+
+// reset ends every connection with RST.
+func (r *relay) reset() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.open {
+		_ = c.SetLinger(0)
+		_ = c.Close()
+	}
+}
+
+func (r *relay) connections() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.count
+}
+
+// An agent in a network of its own, with one cable to the vault: a reset is noticed at once, an unplugged
+// cable within 30 s though nothing is said, and each time the agent is soon as fresh as before, once.
+func TestFault_A11_LinkDown(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute of real time: keepalive is the kernel's")
+	}
+	for _, tool := range []string{"ip", "nsenter"} {
+		if _, err := exec.LookPath(tool); err != nil || os.Geteuid() != 0 {
+			t.Skipf("SKIPPED: only root can lay a cable, and with %s (install iproute2 and util-linux)", tool)
+		}
+	}
+	block := os.Getpid() % 64 * 4
+	here, there := fmt.Sprintf("198.18.77.%d", block+1), fmt.Sprintf("198.18.77.%d", block+2)
+	cert, ca, _ := vaulttest.Certificate(t, net.ParseIP(here))
+	v := vaulttest.Start(t, vaulttest.WithTLS(cert))
+	secret := v.Put(t, "token", "value 0", sandbox, "TOKEN")
+
+	// The vault's port must be known before the cable is laid, and the agent lives before it: so the relay
+	// gets its port first, on an address that will be there.
+	port, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	_, number, _ := net.SplitHostPort(port.Addr().String())
+	must(t, port.Close())
+	p := spawn(t, agentVariable, agentProcess{
+		BaseURL: "https://" + net.JoinHostPort(here, number) + "/api/v1", CAFile: ca, KeyFile: keyFile(t, v.ResourceKey(t, sandbox)),
+	}, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET})
+	p.await(t, time.Minute, "it fails without a network", func(s served) bool { return s.Failures > 0 })
+
+	pid := strconv.Itoa(p.Process.Pid)
+	mine, its := "mio"+pid+"a", "mio"+pid+"b"
+	run := func(words ...string) {
+		t.Helper()
+		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("SKIPPED: this machine lets no cable be laid: %v: %s", err, out)
+		}
+	}
+	run("ip", "link", "add", mine, "type", "veth", "peer", "name", its, "netns", pid)
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", mine).Run() })
+	run("ip", "addr", "add", here+"/30", "dev", mine)
+	run("ip", "link", "set", mine, "up")
+	run("nsenter", "-t", pid, "-n", "ip", "addr", "add", there+"/30", "dev", its)
+	run("nsenter", "-t", pid, "-n", "ip", "link", "set", its, "up")
+	var cable *relay
+	until(t, 20*time.Second, "the address is there", func() bool {
+		l, err := net.Listen("tcp", net.JoinHostPort(here, number))
+		if err == nil {
+			_ = l.Close()
+		}
+		return err == nil
+	})
+	cable = newRelay(t, net.JoinHostPort(here, number), v.Addr())
+	p.await(t, time.Minute, "the first set", serves("value 0"))
+
+	// RST, a few times, under a wait.
+	const route = "POST /egress/bindings/reveal"
+	waits := func() {
+		t.Helper()
+		last, since := 0, time.Now()
+		until(t, 20*time.Second, "the agent waits, and asks nothing more", func() bool {
+			if n := v.Requests(route); n != last {
+				last, since = n, time.Now()
+			}
+			return time.Since(since) > 300*time.Millisecond
+		})
+	}
+	waits()
+	for i := 1; i <= 5; i++ {
+		value := fmt.Sprint("value ", i)
+		began := time.Now()
+		cable.reset()
+		said := p.await(t, 20*time.Second, "a reset is noticed", func(s served) bool { return s.State == agent.Stale })
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("a reset was noticed after %s", took)
+		}
+		if last := said[len(said)-1]; last.Version != int64(i) {
+			t.Errorf("stale with version %d", last.Version)
+		}
+		v.Rotate(t, secret, value)
+		p.await(t, 20*time.Second, "fresh after a reset", serves(value))
+		waits()
+	}
+
+	// The cable is unplugged, under a wait. Nobody tells the agent.
+	before := cable.connections()
+	unplugged := time.Now()
+	run("ip", "link", "set", mine, "down")
+	v.Rotate(t, secret, "value 6")
+	p.await(t, 40*time.Second, "the unplugged cable is noticed", func(s served) bool { return s.State == agent.Stale })
+	took := time.Since(unplugged)
+	if took > 30*time.Second {
+		t.Errorf("an unplugged cable was noticed after %s", took)
+	}
+	v.Rotate(t, secret, "value 7")
+	run("ip", "link", "set", mine, "up")
+	plugged := time.Now()
+	said := p.await(t, 40*time.Second, "fresh after the cable is back", serves("value 7"))
+	for _, s := range said {
+		if s.State == agent.Fresh && s.Version != 8 {
+			t.Errorf("fresh with version %d in between", s.Version)
+		}
+	}
+	if n := cable.connections() - before; n > 3 {
+		t.Errorf("%d connections to get there", n)
+	}
+	t.Logf("noticed after %s, fresh %s after the cable was back", took, time.Since(plugged))
+}

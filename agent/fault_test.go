@@ -1,0 +1,412 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+	"github.com/rs/zerolog"
+)
+
+// What a vault asks for with Retry-After is kept to: never asked earlier, and not for ever.
+func TestFault_A6_RetryAfter(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		asked      time.Duration
+		least, top time.Duration // between the first two requests
+	}{
+		{"0", 0, 125 * time.Millisecond, 250 * time.Millisecond},
+		{"garbage", -5 * time.Second, 125 * time.Millisecond, 250 * time.Millisecond},
+		{"1", time.Second, time.Second, 1200 * time.Millisecond},
+		{"30", 30 * time.Second, 30 * time.Second, 30200 * time.Millisecond},
+		{"a date in half an hour", 30 * time.Minute, 30 * time.Minute, 30*time.Minute + 200*time.Millisecond},
+		{"10^9", 1e9 * time.Second, time.Hour, time.Hour + 200*time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			vault := newFakeVault(snapshot(1))
+			vault.err = &api.Error{Kind: api.ErrRateLimited, Message: "slow down", RetryAfter: tt.asked}
+			var wake func(string)
+			watch := func(ctx context.Context, call func(string)) error { wake = call; <-ctx.Done(); return nil }
+			daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Agent) {
+				time.Sleep(90 * time.Minute)
+				seen := vault.asked()
+				if len(seen) < 2 {
+					t.Fatal("asked once and never again")
+				}
+				if gap := seen[1].Sub(seen[0]); gap < tt.least || gap > tt.top {
+					t.Errorf("asked again after %s, want %s to %s", gap, tt.least, tt.top)
+				}
+				for i := 1; i < len(seen); i++ {
+					if gap := seen[i].Sub(seen[i-1]); gap < min(max(tt.asked, 0), time.Hour) {
+						t.Errorf("request %d came after %s", i+1, gap)
+					}
+				}
+				// Also in the hurry after a wake: one request, then the pause.
+				wake("slept")
+				time.Sleep(30 * time.Second)
+				woken := vault.asked()[len(seen):]
+				if most := int(30*time.Second/max(tt.asked, 250*time.Millisecond)) + 2; tt.asked > 0 && len(woken) > most {
+					t.Errorf("asked %d times in the 30 s after a wake, want at most %d", len(woken), most)
+				}
+				vault.fail(nil)
+				time.Sleep(time.Hour + time.Second)
+				expect(t, a, "in good time", brief{agent.Fresh, agent.FromVault, "canary-1", time.Duration(a.Status().Age) * time.Second, "slow down"})
+			})
+		})
+	}
+}
+
+// The budget of requests, stated in docs/operations.md: one each 50 s while all is well, one and a wait
+// for each rotation, and under failures not more than one each 4 s on average.
+const budgetUnderFailures = 4 * time.Second
+
+// Half of all answers are 5xx, for a virtual hour: requests stay within the budget, rotations arrive, and
+// afterwards the agent is fresh within one pause at its longest.
+func TestFault_A7_HalfErrors(t *testing.T) {
+	vault := newFakeVault(snapshot(1))
+	random := rand.New(rand.NewPCG(7, 7)) //nolint:gosec // the test is to be the same each time
+	flaky := sourceFunc(func(ctx context.Context, etag string) (api.Snapshot, error) {
+		if random.IntN(2) == 0 && time.Since(epoch) < time.Hour {
+			vault.mu.Lock()
+			defer vault.mu.Unlock()
+			vault.seen, vault.troubled = append(vault.seen, time.Now()), true
+			return api.Snapshot{}, errDown
+		}
+		return vault.Next(ctx, etag)
+	})
+	daemon(t, agent.Config{Source: flaky}, func(t *testing.T, a *agent.Agent) {
+		version := int64(1)
+		for time.Since(epoch) < time.Hour-time.Minute {
+			version++
+			vault.rotate(snapshot(version))
+			time.Sleep(time.Minute)
+		}
+		synctest.Wait()
+		if n, most := len(vault.asked()), int(time.Hour/budgetUnderFailures); n > most {
+			t.Errorf("%d requests in an hour, want at most %d", n, most)
+		}
+		if got := a.Status().Counts.Changes; got < version*9/10 {
+			t.Errorf("%d of %d rotations arrived", got, version)
+		}
+		time.Sleep(time.Minute) // past the hour
+		vault.rotate(snapshot(version + 1))
+		time.Sleep(30 * time.Second)
+		expect(t, a, "recovered within one pause", brief{agent.Fresh, agent.FromVault, fmt.Sprintf("canary-%d", version+1), time.Duration(a.Status().Age) * time.Second, "not ready"})
+	})
+}
+
+// epoch is when virtual time begins.
+var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+type sourceFunc func(ctx context.Context, etag string) (api.Snapshot, error)
+
+func (f sourceFunc) Next(ctx context.Context, etag string) (api.Snapshot, error) { return f(ctx, etag) }
+
+// A vault that is up and down for 24 hours, a minute or so each: every value arrives that stands for a
+// while, requests stay within the budget, and memory, goroutines and files are at the end what they were
+// at the beginning.
+func TestFlappingForADay(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "set")
+	vault, out := newFakeVault(snapshot(1)), &place{name: "out"}
+	random := rand.New(rand.NewPCG(24, 24)) //nolint:gosec // the test is to be the same each time
+	daemon(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: outputs(out)}, func(t *testing.T, a *agent.Agent) {
+		version, missed := int64(1), 0
+		day := func(long time.Duration) {
+			for end := time.Now().Add(long); time.Now().Before(end); {
+				switch random.IntN(4) {
+				case 0:
+					vault.fail(errDown)
+				case 1:
+					vault.fail(context.DeadlineExceeded)
+				case 2:
+					vault.become(func(v *fakeVault) { v.hang = true })
+				}
+				time.Sleep(time.Duration(random.Int64N(int64(2 * time.Minute))))
+				version++
+				vault.become(func(v *fakeVault) { v.set, v.err, v.hang = snapshot(version), nil, false })
+				time.Sleep(31 * time.Second)
+				if set, _ := a.Snapshot(); first(set) != fmt.Sprintf("canary-%d", version) {
+					missed++
+				}
+			}
+		}
+		day(time.Hour)
+		goroutines, heap, regions := measure(t)
+		asked := len(vault.asked())
+		day(24 * time.Hour)
+		if n := runtime.NumGoroutine(); n > goroutines+2 {
+			t.Errorf("%d goroutines, %d before", n, goroutines)
+		}
+		vault.mu.Lock()
+		n := len(vault.seen) - asked
+		vault.seen = nil
+		vault.mu.Unlock()
+		out.mu.Lock()
+		written := len(out.diary)
+		out.diary = nil
+		out.mu.Unlock()
+		_, after, left := measure(t)
+		if after > heap+256<<10 {
+			t.Errorf("%d KiB on the heap, %d before", after>>10, heap>>10)
+		}
+		if left > regions+2 {
+			t.Errorf("%d mappings of secret memory, %d before", left, regions)
+		}
+		if most := int(24 * time.Hour / budgetUnderFailures); n > most {
+			t.Errorf("%d requests in a day, want at most %d", n, most)
+		}
+		if missed > 0 {
+			t.Errorf("%d of %d sets weren't there 31 s after the vault was well", missed, version)
+		}
+		if s := a.Status(); int64(written) > s.Counts.Changes+1 || s.Counts.Changes < version*9/10 {
+			t.Errorf("%d writes, %d changes, %d versions", written, s.Counts.Changes, version)
+		}
+		if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
+			t.Errorf("%d files beside the cache", len(entries)-1)
+		}
+		t.Logf("%d requests, %d KiB on the heap, %d goroutines", n, after>>10, runtime.NumGoroutine())
+	})
+}
+
+// measure gives goroutines, bytes on the heap, and mappings of secret memory, once all garbage is gone.
+func measure(t *testing.T) (goroutines int, heap uint64, regions int) {
+	t.Helper()
+	for range 4 {
+		runtime.GC()
+		time.Sleep(time.Second) // virtual: cleanups run in between
+	}
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	maps, _ := os.ReadFile("/proc/self/maps")
+	return runtime.NumGoroutine(), m.HeapAlloc, bytes.Count(maps, []byte("secretmem"))
+}
+
+// A machine whose clock is years off says so, and everything measured in spans of time goes on.
+func TestFault_A8_WrongClock(t *testing.T) {
+	cert, ca, _ := vaulttest.Certificate(t)
+	v := vaulttest.Start(t, vaulttest.WithTLS(cert))
+	v.Put(t, "token", "canary-1", sandbox, "TOKEN")
+	key := v.ResourceKey(t, sandbox)
+	now := time.Now()
+	for _, tt := range []struct {
+		name  string
+		clock time.Time
+		says  string
+	}{
+		{"ten years behind", now.AddDate(-10, 0, 0), "isn't valid yet"},
+		{"right", now, ""},
+		{"ten years ahead", now.AddDate(10, 0, 0), "has expired"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "set")
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(time.Until(tt.clock)) // virtual
+				client, err := fetch.New(fetch.Config{BaseURL: v.BaseURL, Key: key, CAFile: ca})
+				must(t, err)
+				defer client.Close()
+				// What was sealed while the clock was right, an hour ago.
+				cache := cacheAt(t, path, someKey)
+				must(t, cache.Save(snapshot(1), now.Add(-time.Hour)))
+				a, err := agent.New(agent.Config{Resource: sandbox, Source: client.Source(sandbox), Cache: cache})
+				must(t, err)
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- a.Run(ctx) }()
+				err = a.Refresh(t.Context())
+				if problem, ok := errors.AsType[*fetch.Problem](err); tt.says == "" && err != nil ||
+					tt.says != "" && (!ok || problem.Reason != fetch.Clock || !strings.Contains(err.Error(), tt.says)) {
+					t.Errorf("error %v, want %q", err, tt.says)
+				}
+				s := a.Status()
+				if tt.says == "" {
+					if s.State != agent.Fresh {
+						t.Errorf("state %s", s.State)
+					}
+				} else if s.State != agent.Starting || !strings.Contains(s.LastHint, "clock") {
+					t.Errorf("state %s, hint %q: a cache of which nobody knows how old it is was used, or nothing is said of the clock", s.State, s.LastHint)
+				}
+				if tt.says != "" {
+					if _, _, err := cache.Load(); !errors.Is(err, agent.ErrCacheOld) && !errors.Is(err, agent.ErrCacheFuture) {
+						t.Errorf("cache: %v", err)
+					}
+				}
+				cancel()
+				must(t, <-ended)
+			})
+		})
+	}
+}
+
+// A vault that takes connections and gives nothing, or too little, is given up within 10 s, and the cached
+// set is served within one.
+func TestFault_A4_HungServer(t *testing.T) {
+	drip := func(c net.Conn, text string) {
+		for i := range len(text) {
+			if _, err := io.WriteString(c, text[i:i+1]); err != nil {
+				return
+			}
+			time.Sleep(time.Second)
+		}
+		_, _ = io.Copy(io.Discard, c)
+	}
+	const head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n"
+	for _, tt := range []struct {
+		name  string
+		serve func(c net.Conn)
+	}{
+		{"accepts and hangs", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }},
+		{"drips the head", func(c net.Conn) { drip(c, head) }},
+		{"drips the body", func(c net.Conn) { _, _ = io.WriteString(c, head); drip(c, strings.Repeat(" ", 5000)) }},
+		{"stalls in the body", func(c net.Conn) {
+			_, _ = io.WriteString(c, head+`{"etag":"`)
+			_, _ = io.Copy(io.Discard, c)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			must(t, err)
+			defer func() { _ = l.Close() }()
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					go func() { defer func() { _ = c.Close() }(); tt.serve(c) }()
+				}
+			}()
+			path := filepath.Join(t.TempDir(), "set")
+			must(t, cacheAt(t, path, someKey).Save(snapshot(3), time.Now().Add(-time.Hour)))
+			a, stop := realAgent(t, "http://"+l.Addr().String(), someKey, agent.Config{Cache: cacheAt(t, path, someKey)})
+			defer stop()
+			began := time.Now()
+			set, err := a.Wait(t.Context(), "")
+			if took := time.Since(began); err != nil || first(set) != "canary-3" || took > time.Second {
+				t.Errorf("cached start: error %v after %s", err, took)
+			}
+			if s := a.Status(); s.State != agent.Stale || s.Origin != agent.FromCache || s.Age < 3600 {
+				t.Errorf("state %s from %s, age %v", s.State, s.Origin, s.Age)
+			}
+			until(t, 15*time.Second, "the request is given up", func() bool { return a.Status().Counts.Failures > 0 })
+			if took := time.Since(began); took > 11*time.Second {
+				t.Errorf("given up after %s", took)
+			}
+		})
+	}
+}
+
+// A key is revoked while an agent runs: within 5 s its values, its cache and its outputs are gone, and
+// nobody is served any more.
+func TestFault_A9_RevokedMidRun(t *testing.T) {
+	v := vaulttest.Start(t)
+	v.Put(t, "token", "canary-1", sandbox, "TOKEN")
+	key, id := v.MintResourceKey(t, sandbox)
+	path, out := filepath.Join(t.TempDir(), "set"), &place{name: "out", keep: true}
+	cache, err := agent.NewCache(agent.CacheConfig{Path: path, Key: key, Resource: sandbox})
+	must(t, err)
+	revoked := make(chan struct{}, 1)
+	a, stop := realAgent(t, v.BaseURL, key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out), OnRevoke: func() { revoked <- struct{}{} }})
+	defer stop()
+	held, err := a.Wait(t.Context(), "")
+	must(t, err)
+	until(t, 20*time.Second, "cache and output are written", func() bool {
+		_, err := os.Stat(path)
+		return err == nil && slices.Equal(out.read(), []string{"TOKEN=canary-1"})
+	})
+	waiting := make(chan error, 1)
+	go func() { _, err := a.Wait(t.Context(), held.Etag); waiting <- err }()
+
+	began := time.Now()
+	v.Revoke(t, id)
+	if err := <-waiting; !errors.Is(err, api.ErrUnauthorized) {
+		t.Errorf("who waited got %v", err)
+	}
+	until(t, 20*time.Second, "all is gone", func() bool {
+		_, err := os.Stat(path)
+		return errors.Is(err, os.ErrNotExist) && slices.Equal(out.read(), []string{"TOKEN=canary-1", "removed"}) && held.Bound[0].Value.Len() == 0
+	})
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("gone after %s", took)
+	}
+	<-revoked
+	set, s := a.Snapshot()
+	if s.State != agent.Refused || len(set.Bound) != 0 || s.Bindings != 0 || s.Etag != "" {
+		t.Errorf("state %s, %d values", s.State, len(set.Bound))
+	}
+	if err := a.Refresh(t.Context()); !errors.Is(err, api.ErrUnauthorized) {
+		t.Errorf("refresh: %v", err)
+	}
+
+	// A new key brings all of it back.
+	again := v.ResourceKey(t, sandbox)
+	client, err := fetch.New(fetch.Config{BaseURL: v.BaseURL, Key: again})
+	must(t, err)
+	defer client.Close()
+	cache, err = agent.NewCache(agent.CacheConfig{Path: path, Key: again, Resource: sandbox})
+	must(t, err)
+	a.Replace(client.Source(sandbox), cache)
+	until(t, 20*time.Second, "a new key is taken up", func() bool {
+		set, _, err := cache.Load()
+		return err == nil && first(set) == "canary-1" && a.Status().State == agent.Fresh && len(out.read()) == 3
+	})
+}
+
+// realAgent runs an agent against a real server until stop.
+func realAgent(t *testing.T, base, key string, conf agent.Config, opts ...func(*fetch.Config)) (a *agent.Agent, stop func()) {
+	t.Helper()
+	parsed, err := api.ParseKey(key)
+	must(t, err)
+	to := fetch.Config{BaseURL: base, Key: parsed}
+	for _, opt := range opts {
+		opt(&to)
+	}
+	client, err := fetch.New(to)
+	must(t, err)
+	conf.Resource, conf.Source = sandbox, client.Source(sandbox)
+	if os.Getenv("MIOSA_TEST_LOG") != "" {
+		conf.Log = zerolog.New(os.Stderr)
+	}
+	a, err = agent.New(conf)
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	return a, func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("run: %v", err)
+		}
+		client.Close()
+	}
+}
+
+// until polls, on a machine that may be slow, until ok or the time is up.
+func until(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(limit); !ok(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", limit, what)
+		}
+	}
+}

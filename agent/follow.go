@@ -1,0 +1,207 @@
+// Package agent keeps a machine's bound values fresh: it follows a Source of snapshots and hands
+// every change to its Sinks.
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/rs/zerolog"
+)
+
+// Source gives snapshots of one resource: at once where etag is "", else as soon as the set differs
+// from the one that etag names. It may return api.ErrNotModified to say that all is well and the set
+// stands, and does so at once after a call that ended with an error. fetch.Source is one.
+type Source interface {
+	Next(ctx context.Context, etag string) (api.Snapshot, error)
+}
+
+// Sink takes every snapshot that differs from the one before, in order, one at a time. It shares the
+// snapshot with the other sinks, and must not wipe it.
+type Sink interface{ Take(api.Snapshot) }
+
+const (
+	firstPause   = 250 * time.Millisecond
+	longestPause = 30 * time.Second
+	longestAsked = time.Hour // a vault that asks for more is asked again after this
+)
+
+var (
+	// errBackwards: the vault's store was rolled back, or an old answer was brought up again.
+	errBackwards = errors.New("the vault gave a lower version of a secret than before")
+	errUnchanged = errors.New("the vault gave the same set again")
+	errSilent    = errors.New("the vault didn't answer in time")
+)
+
+// Follow hands each change after first to the sinks, until ctx ends (nil) or the vault refuses for
+// good: api.ErrUnauthorized or api.ErrDenied, wrapped. All else may pass: Follow keeps the old set and
+// asks again, for ever, at growing random pauses and never earlier than the vault asked for.
+//
+// With first.Etag empty there is no set yet, and the first one is fetched at once. A set in which any
+// secret has a lower version than seen before is refused like a failure.
+func Follow(ctx context.Context, src Source, first api.Snapshot, log zerolog.Logger, sinks ...Sink) error {
+	k := asking{log: log, seen: versions{}, etag: first.Etag}
+	k.seen.raise(first)
+	for {
+		a := k.next(ctx, 0, func(ctx context.Context) (api.Snapshot, error) { return src.Next(ctx, k.etag) })
+		switch a.outcome {
+		case interrupted:
+			return nil
+		case changed:
+			for _, s := range sinks {
+				s.Take(a.set)
+			}
+		case refused:
+			return fmt.Errorf("follow %s: %w", first.Resource, a.err)
+		case failed:
+			if !sleep(ctx, a.wait) {
+				return nil
+			}
+		}
+	}
+}
+
+// asking is what somebody remembers who asks a source over and over.
+type asking struct {
+	log      zerolog.Logger
+	seen     versions
+	etag     string // of the set that was taken last; empty: none
+	failures int    // in a row
+}
+
+// outcome is what came of asking once.
+type outcome int
+
+const (
+	interrupted outcome = iota // the context ended, so nothing is known
+	changed                    // there is another set
+	confirmed                  // the set stands
+	failed                     // ask again after a pause
+	refused                    // api.ErrUnauthorized or api.ErrDenied
+)
+
+type answer struct {
+	outcome
+	set  api.Snapshot  // with changed
+	err  error         // with failed and refused
+	wait time.Duration // with failed: the pause before asking again
+}
+
+// next asks once, for at most limit (zero: as long as it takes), and judges what comes.
+func (k *asking) next(ctx context.Context, limit time.Duration, ask func(context.Context) (api.Snapshot, error)) answer {
+	asked, cancel := ctx, context.CancelFunc(func() {})
+	if limit > 0 {
+		asked, cancel = context.WithTimeout(ctx, limit)
+	}
+	next, err := ask(asked)
+	late := asked.Err() != nil
+	cancel()
+	if ctx.Err() != nil {
+		next.Wipe()
+		return answer{outcome: interrupted}
+	}
+	if err == nil && next.Etag == k.etag {
+		err = errUnchanged
+	}
+	if err == nil {
+		err = k.seen.check(next)
+	}
+	switch {
+	case err == nil:
+		k.seen.raise(next)
+		k.etag = next.Etag
+		k.recovered()
+		k.log.Info().Str("etag", k.etag).Int("bindings", len(next.Bound)).Msg("new set of bindings")
+		return answer{outcome: changed, set: next}
+	case errors.Is(err, api.ErrNotModified) && k.etag != "":
+		k.recovered()
+		return answer{outcome: confirmed}
+	case errors.Is(err, api.ErrUnauthorized), errors.Is(err, api.ErrDenied):
+		return answer{outcome: refused, err: err}
+	case late && errors.Is(err, context.DeadlineExceeded):
+		err = errSilent
+	}
+	next.Wipe()
+	k.failures++
+	wait := pause(k.failures, askedFor(err))
+	event := k.log.Debug()
+	if k.failures == 1 {
+		event = k.log.Warn()
+	}
+	event.Err(err).Int("attempt", k.failures).Dur("wait", wait).Msg("no fresh set: the last one stands")
+	return answer{outcome: failed, err: err, wait: wait}
+}
+
+// recovered ends a run of failures.
+func (k *asking) recovered() {
+	if k.failures > 0 {
+		k.log.Info().Int("attempt", k.failures).Msg("the vault answers again")
+	}
+	k.failures = 0
+}
+
+// versions is the highest version seen of each secret, by its id.
+type versions map[string]int64
+
+func (v versions) raise(s api.Snapshot) {
+	for _, b := range s.Bound {
+		v[b.SecretID] = max(v[b.SecretID], b.Version)
+	}
+}
+
+func (v versions) check(s api.Snapshot) error {
+	for _, b := range s.Bound {
+		if b.Version < v[b.SecretID] {
+			return errBackwards
+		}
+	}
+	return nil
+}
+
+// askedFor is how long the vault wants to be left alone, zero if it didn't say.
+func askedFor(err error) time.Duration {
+	if refusal, ok := errors.AsType[*api.Error](err); ok {
+		return min(max(refusal.RetryAfter, 0), longestAsked)
+	}
+	return 0
+}
+
+// pause is the time to wait after so many failures in a row: half a ceiling that doubles up to
+// longestPause, and a random part of the other half, so that agents which failed together come back
+// apart. What the vault asked for is added to, never cut.
+func pause(failures int, asked time.Duration) time.Duration {
+	ceiling := longestPause
+	if failures < 8 { // 250 ms doubled seven times is past the longest
+		ceiling = min(firstPause<<(failures-1), longestPause)
+	}
+	own := ceiling/2 + random(ceiling/2)
+	if asked > 0 {
+		return asked + own/2
+	}
+	return own
+}
+
+// random is a time from 0 to below d. It comes from the kernel, since two clones of one machine would
+// draw the same from a generator that was cloned with them.
+func random(d time.Duration) time.Duration {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return time.Duration(binary.BigEndian.Uint64(b[:]) % uint64(d))
+}
+
+// sleep waits for d; false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"bytes"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+func values3() (api.Snapshot, [][]byte) {
+	raw := [][]byte{[]byte("canary-one"), {}, bytes.Repeat([]byte("canary-three"), 1000)}
+	s := api.Snapshot{Etag: "e"}
+	for i, b := range raw {
+		s.Bound = append(s.Bound, api.Bound{Label: api.Label{ID: fmt.Sprint(i)}, Value: api.NewValue(b)})
+	}
+	return s, raw
+}
+
+// collected has the collector run until it's true.
+func collected(t *testing.T, m *memory, sets int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); m.collect() != sets; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d sets live, want %d", m.collect(), sets)
+		}
+	}
+}
+
+func TestMemoryKeeps(t *testing.T) {
+	var m memory
+	s, raw := values3()
+	want := [][]byte{bytes.Clone(raw[0]), bytes.Clone(raw[1]), bytes.Clone(raw[2])}
+	kept := m.keep(s)
+	for i, b := range raw {
+		if bytes.Contains(b, []byte("canary")) {
+			t.Errorf("value %d is still where it came from", i)
+		}
+		if got := kept.Bound[i].Value.Reveal(); got != string(want[i]) {
+			t.Errorf("value %d differs after the move", i)
+		}
+	}
+	collected(t, &m, 1)
+	if got := kept.Bound[0].Value; got.Reveal() != "canary-one" {
+		t.Error("a value that is in use was collected")
+	}
+	lone := kept.Bound[0].Value
+	kept = api.Snapshot{}
+	collected(t, &m, 1) // one value of it is enough
+	if lone.Reveal() != "canary-one" {
+		t.Error("a value that is in use was collected")
+	}
+	lone = api.Value{}
+	collected(t, &m, 0)
+	_, _ = kept, lone
+}
+
+// Freed pages are zero before they are given back, and never while they are in use.
+func TestMemoryWipes(t *testing.T) {
+	var m memory
+	s, _ := values3()
+	kept := m.keep(s)
+	v := kept.Bound[0].Value
+	v.Use(func(b []byte) {
+		m.wipe()
+		if string(b) != "canary-one" {
+			t.Error("wiped while it was in use")
+		}
+		if v.Len() != 0 || kept.Bound[2].Value.Len() != 0 {
+			t.Error("can be used anew after it was wiped")
+		}
+	})
+	if v.Reveal() != "" || v.Len() != 0 {
+		t.Error("a wiped value isn't empty")
+	}
+	v.Wipe()
+	if n := m.collect(); n != 0 {
+		t.Errorf("%d sets live", n)
+	}
+	r := newRegion(64)
+	copy(r.bytes, "canary")
+	if r.kind == memoryHeap {
+		t.Log("SKIPPED: no memory outside of the heap here")
+		return
+	}
+	r.enter()
+	r.free()
+	if string(r.bytes[:6]) != "canary" {
+		t.Error("freed while it was in use")
+	}
+	r.leave()
+	if r.bytes != nil || r.enter() != nil {
+		t.Error("not given back")
+	}
+}
+
+// Use and wiping race without harm.
+func TestMemoryRaces(t *testing.T) {
+	for range 50 {
+		var m memory
+		s, _ := values3()
+		kept := m.keep(s)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for range 100 {
+					if got := kept.Bound[0].Value.Reveal(); got != "canary-one" && got != "" {
+						t.Errorf("a torn value of %d bytes", len(got))
+					}
+					if !kept.Bound[2].Value.Equal(kept.Bound[2].Value) && kept.Bound[2].Value.Len() != 0 {
+						t.Error("a value differs from itself")
+					}
+				}
+			})
+		}
+		all.Go(m.wipe)
+		all.Wait()
+	}
+}
+
+// Thousands of sets, one after the other, leave no memory behind.
+func TestMemoryStaysFlat(t *testing.T) {
+	var m memory
+	for range 2000 {
+		s, _ := values3()
+		kept := m.keep(s)
+		if kept.Bound[0].Value.Len() != 10 {
+			t.Fatal("a value got lost")
+		}
+	}
+	collected(t, &m, 0)
+}
+
+func BenchmarkKeep100(b *testing.B) {
+	var m memory
+	s := api.Snapshot{}
+	for range 100 {
+		s.Bound = append(s.Bound, api.Bound{Value: api.NewValue(bytes.Repeat([]byte("v"), 64))})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		m.keep(s)
+		m.wipe()
+	}
+}

@@ -1,0 +1,218 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// Output is a place on this machine that is kept equal to the set. Its methods are called by one
+// goroutine, one at a time.
+type Output interface {
+	// Name is its path, unique among outputs.
+	Name() string
+	// Write makes it hold the set. Writing the same set twice is harmless. After an error the last good
+	// content stands; it is tried again, unless the error is of Unfitting. Write must not wait for a hook:
+	// a revocation couldn't take the content away meanwhile.
+	Write(api.Snapshot) error
+	// Remove takes the content away. Removing twice is harmless.
+	Remove() error
+}
+
+// Keeper is an Output that may ask to stay when the daemon stops or forgets it. A revocation
+// removes it all the same.
+type Keeper interface{ Keep() bool }
+
+// Unfitting marks an error of Output.Write as one that trying again won't change: the output's format
+// can't carry the set.
+func Unfitting(err error) error { return &unfitting{err} }
+
+type unfitting struct{ error }
+
+func (u *unfitting) Unwrap() error { return u.error }
+
+const (
+	firstRetry   = 250 * time.Millisecond // of an output that failed; doubled each time
+	longestRetry = 30 * time.Second
+)
+
+// outlet keeps one output.
+type outlet struct {
+	Output
+	agent  *Agent
+	nudged chan struct{}   // something may be to do
+	again  chan struct{}   // write, whatever was written
+	forget chan bool       // closed when it is to end; true first: it is removed
+	ended  chan struct{}   // closed when it has ended
+	before <-chan struct{} // closed when the one of this name before it has ended; may be nil
+	begun  bool            // guarded by agent.mu
+}
+
+// SetOutputs keeps these outputs from now on. One that isn't among them is removed, unless it asks to
+// be kept; one of the same name takes over from the one before.
+func (a *Agent) SetOutputs(outputs []Output) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	old := a.outlets
+	a.outlets = nil
+	status := []OutputStatus{}
+	for _, out := range outputs {
+		o := &outlet{
+			Output: out, agent: a, nudged: make(chan struct{}, 1), again: make(chan struct{}, 1),
+			forget: make(chan bool, 1), ended: make(chan struct{}),
+		}
+		entry := OutputStatus{Name: out.Name(), State: Pending}
+		if i := slices.IndexFunc(old, func(b *outlet) bool { return b.Name() == out.Name() }); i >= 0 {
+			if old[i].begun {
+				o.before = old[i].ended
+			}
+			close(old[i].forget)
+			old = slices.Delete(slices.Clone(old), i, i+1)
+		}
+		a.outlets, status = append(a.outlets, o), append(status, entry)
+		if a.running != nil {
+			a.start(o)
+		}
+	}
+	for _, gone := range old {
+		gone.forget <- true
+		close(gone.forget)
+	}
+	a.change(func(v *view) { v.status.Outputs = status })
+}
+
+// Rewrite writes one output again, such as after somebody changed or deleted it.
+func (a *Agent) Rewrite(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, o := range a.outlets {
+		if o.Name() == name {
+			tell(o.again)
+		}
+	}
+}
+
+// start is for who holds mu, while running.
+func (a *Agent) start(o *outlet) {
+	ctx := a.running
+	o.begun = true
+	a.tasks.Go(func() { defer close(o.ended); o.run(ctx) })
+}
+
+func (o *outlet) nudge() { tell(o.nudged) }
+
+// tell leaves word in a channel of one place, if there is none yet.
+func tell(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps the output equal to what is served until ctx ends or it is forgotten.
+func (o *outlet) run(ctx context.Context) {
+	if o.before != nil {
+		<-o.before // which never waits long: an output's methods don't block
+	}
+	written, removed := "", false // what the output holds
+	failures := 0
+	o.nudge()
+	retry := time.NewTimer(time.Hour)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			o.leave()
+			return
+		case remove := <-o.forget:
+			if remove {
+				o.leave()
+			}
+			return
+		case <-o.nudged:
+		case <-o.again:
+			written = ""
+		case <-retry.C:
+		}
+		retry.Stop()
+		v := o.agent.now.Load()
+		var err error
+		switch {
+		case v.serves() && v.set.Etag != written:
+			removed = false
+			if err = o.Write(v.set); err == nil {
+				written = v.set.Etag
+				o.tell(OutputStatus{State: Written, WrittenAt: time.Now().UTC(), Bindings: len(v.set.Bound)})
+			}
+		case v.status.State == Refused && !removed:
+			if err = o.Remove(); err == nil {
+				written, removed = "", true
+				o.tell(OutputStatus{State: Removed})
+			}
+		}
+		if err == nil {
+			failures = 0
+			continue
+		}
+		failures++
+		if wait, again := o.failed(err, failures, v.status.State == Refused); again {
+			retry.Reset(wait)
+		} else {
+			written = v.set.Etag // as good as it gets, until there is another set
+		}
+	}
+}
+
+// failed tells of an error, and whether and when to try again.
+func (o *outlet) failed(err error, failures int, revoked bool) (time.Duration, bool) {
+	_, unfit := errors.AsType[*unfitting](err)
+	state := Failed
+	if unfit {
+		state = Unfit
+	}
+	text := api.RedactKeys(err.Error())
+	o.update(func(s *OutputStatus) { s.State, s.Error = state, text })
+	event := o.agent.conf.Log.Debug()
+	if failures == 1 {
+		event = o.agent.conf.Log.Error()
+	}
+	event.Err(err).Str("output", o.Name()).Int("attempt", failures).Bool("revoked", revoked).Msg("output isn't up to date")
+	wait := min(firstRetry<<min(failures-1, 10), longestRetry)
+	if revoked { // nothing may stay for longer than it must
+		wait = firstRetry
+	}
+	return wait, !unfit || revoked
+}
+
+// leave removes the output for good, unless it asks to stay.
+func (o *outlet) leave() {
+	if k, ok := o.Output.(Keeper); ok && k.Keep() {
+		return
+	}
+	if err := o.Remove(); err != nil {
+		o.agent.conf.Log.Error().Err(err).Str("output", o.Name()).Msg("output stays behind")
+	}
+}
+
+func (o *outlet) tell(s OutputStatus) {
+	o.agent.conf.Log.Info().Str("output", o.Name()).Str("state", string(s.State)).Int("bindings", s.Bindings).Msg("output is up to date")
+	o.update(func(to *OutputStatus) { s.Name = to.Name; *to = s })
+}
+
+// update changes the output's part of the status, while it is the one of its name.
+func (o *outlet) update(change func(*OutputStatus)) {
+	o.agent.publish(func(v *view) {
+		if !slices.Contains(o.agent.outlets, o) {
+			return
+		}
+		v.status.Outputs = slices.Clone(v.status.Outputs)
+		for i := range v.status.Outputs {
+			if v.status.Outputs[i].Name == o.Name() {
+				change(&v.status.Outputs[i])
+			}
+		}
+	})
+}

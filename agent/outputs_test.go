@@ -1,0 +1,149 @@
+package agent_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func outputs(all ...*place) []agent.Output {
+	out := make([]agent.Output, len(all))
+	for i, p := range all {
+		out[i] = p
+	}
+	return out
+}
+
+func TestOutputsFollowTheSet(t *testing.T) {
+	vault, one, two := newFakeVault(snapshot(1)), &place{name: "/run/one"}, &place{name: "/run/two", keep: true}
+	daemon(t, agent.Config{Source: vault, Outputs: outputs(one, two)}, func(t *testing.T, a *agent.Agent) {
+		synctest.Wait()
+		vault.rotate(snapshot(2))
+		time.Sleep(time.Hour)
+		vault.fail(errDown)
+		time.Sleep(time.Hour)
+		vault.fail(nil)
+		time.Sleep(time.Hour)
+		want := []agent.OutputStatus{{Name: "/run/one", State: agent.Written, Bindings: 1}, {Name: "/run/two", State: agent.Written, Bindings: 1}}
+		if diff := cmp.Diff(a.Status().Outputs, want, cmpopts.IgnoreFields(agent.OutputStatus{}, "WrittenAt")); diff != "" {
+			t.Errorf("status (-got +want):\n%s", diff)
+		}
+		a.Rewrite("/run/one")
+		a.Rewrite("/run/none")
+		synctest.Wait()
+	})
+	if diff := cmp.Diff(one.read(), []string{"TOKEN=canary-1", "TOKEN=canary-2", "TOKEN=canary-2", "removed"}); diff != "" {
+		t.Errorf("one (-got +want):\n%s", diff)
+	}
+	if diff := cmp.Diff(two.read(), []string{"TOKEN=canary-1", "TOKEN=canary-2"}); diff != "" {
+		t.Errorf("two, which is kept (-got +want):\n%s", diff)
+	}
+}
+
+// What fails is tried again, at growing pauses; what doesn't fit isn't. Neither holds up the others.
+func TestOutputsThatFail(t *testing.T) {
+	vault, full, unfit, fine := newFakeVault(snapshot(1)), &place{name: "full"}, &place{name: "unfit"}, &place{name: "fine"}
+	full.err, unfit.err = errors.New("no space left"), agent.Unfitting(errors.New("TOKEN has a newline"))
+	daemon(t, agent.Config{Source: vault, Outputs: outputs(full, unfit, fine)}, func(t *testing.T, a *agent.Agent) {
+		time.Sleep(time.Hour)
+		if n := len(full.read()); n < 120 || n > 135 {
+			t.Errorf("tried %d times in an hour", n)
+		}
+		want := []agent.OutputStatus{
+			{Name: "full", State: agent.Failed, Error: "no space left"},
+			{Name: "unfit", State: agent.Unfit, Error: "TOKEN has a newline"},
+			{Name: "fine", State: agent.Written, Bindings: 1},
+		}
+		if diff := cmp.Diff(a.Status().Outputs, want, cmpopts.IgnoreFields(agent.OutputStatus{}, "WrittenAt")); diff != "" {
+			t.Errorf("status (-got +want):\n%s", diff)
+		}
+		full.fail(nil)
+		time.Sleep(31 * time.Second)
+		if s := a.Status().Outputs[0]; s.State != agent.Written || s.Error != "" {
+			t.Errorf("space again: %+v", s)
+		}
+		unfit.fail(nil)
+		vault.rotate(snapshot(2))
+		synctest.Wait()
+		if s := a.Status().Outputs[1]; s.State != agent.Written {
+			t.Errorf("a set that fits: %+v", s)
+		}
+	})
+	if diff := cmp.Diff(unfit.read(), []string{"tried: TOKEN=canary-1", "TOKEN=canary-2", "removed"}); diff != "" {
+		t.Errorf("unfit (-got +want):\n%s", diff)
+	}
+	if diff := cmp.Diff(fine.read(), []string{"TOKEN=canary-1", "TOKEN=canary-2", "removed"}); diff != "" {
+		t.Errorf("fine (-got +want):\n%s", diff)
+	}
+}
+
+// A revocation takes everything away, kept or not, and tries until it is gone.
+func TestOutputsOfARevokedKey(t *testing.T) {
+	vault, one, kept := newFakeVault(snapshot(1)), &place{name: "one"}, &place{name: "kept", keep: true}
+	daemon(t, agent.Config{Source: vault, Outputs: outputs(one, kept)}, func(t *testing.T, a *agent.Agent) {
+		synctest.Wait()
+		kept.fail(errors.New("busy"))
+		vault.fail(errRevoked)
+		time.Sleep(3 * time.Second)
+		if s := a.Status().Outputs; s[0].State != agent.Removed || s[1].State != agent.Failed {
+			t.Errorf("status %+v", s)
+		}
+		if n := len(kept.read()); n < 10 {
+			t.Errorf("tried %d times in 3 s", n)
+		}
+		kept.fail(nil)
+		time.Sleep(time.Second)
+		if s := a.Status().Outputs; s[1].State != agent.Removed {
+			t.Errorf("status %+v", s)
+		}
+		vault.fail(nil)
+		time.Sleep(2 * time.Minute)
+		if s := a.Status().Outputs; s[0].State != agent.Written || s[1].State != agent.Written {
+			t.Errorf("allowed again: %+v", s)
+		}
+	})
+	if diff := cmp.Diff(one.read(), []string{"TOKEN=canary-1", "removed", "TOKEN=canary-1", "removed"}); diff != "" {
+		t.Errorf("one (-got +want):\n%s", diff)
+	}
+}
+
+func TestSetOutputs(t *testing.T) {
+	vault := newFakeVault(snapshot(1))
+	stays, goes, kept := &place{name: "stays"}, &place{name: "goes"}, &place{name: "kept", keep: true}
+	over, fresh := &place{name: "stays"}, &place{name: "fresh"}
+	unseen := &place{name: "stays"}
+	daemon(t, agent.Config{Source: vault, Outputs: outputs(unseen)}, func(t *testing.T, a *agent.Agent) {
+		synctest.Wait()
+		a.SetOutputs(outputs(stays, goes, kept))
+		synctest.Wait()
+		a.SetOutputs(outputs(over, fresh))
+		synctest.Wait()
+		want := []agent.OutputStatus{{Name: "stays", State: agent.Written, Bindings: 1}, {Name: "fresh", State: agent.Written, Bindings: 1}}
+		if diff := cmp.Diff(a.Status().Outputs, want, cmpopts.IgnoreFields(agent.OutputStatus{}, "WrittenAt")); diff != "" {
+			t.Errorf("status (-got +want):\n%s", diff)
+		}
+		vault.rotate(snapshot(2))
+		synctest.Wait()
+	})
+	for _, tt := range []struct {
+		name  string
+		place *place
+		want  []string
+	}{
+		{"replaced at the start", unseen, []string{"TOKEN=canary-1"}},
+		{"replaced", stays, []string{"TOKEN=canary-1"}},
+		{"forgotten", goes, []string{"TOKEN=canary-1", "removed"}},
+		{"forgotten and kept", kept, []string{"TOKEN=canary-1"}},
+		{"took over", over, []string{"TOKEN=canary-1", "TOKEN=canary-2", "removed"}},
+		{"new", fresh, []string{"TOKEN=canary-1", "TOKEN=canary-2", "removed"}},
+	} {
+		if diff := cmp.Diff(tt.place.read(), tt.want); diff != "" {
+			t.Errorf("%s (-got +want):\n%s", tt.name, diff)
+		}
+	}
+}

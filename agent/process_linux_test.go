@@ -1,0 +1,270 @@
+package agent_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"hash/fnv"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/rs/zerolog"
+)
+
+// Some faults need a process to themselves: this test binary, run again, is then an agent or a vault.
+const (
+	agentVariable = "MIOSA_TEST_AGENT" // an agentProcess as JSON
+	vaultVariable = "MIOSA_TEST_VAULT" // a vaultProcess as JSON
+)
+
+// agentProcess is what an agent in a process of its own is to do. It follows until its stdin ends, and
+// prints a line of what it serves after each change.
+type agentProcess struct {
+	BaseURL, KeyFile, CAFile, Cache, Output, Log string
+}
+
+// served is one line of an agent process: no value is ever printed, but the sum of the first one is.
+type served struct {
+	State    agent.State
+	Version  int64
+	Sum      string
+	Failures int64
+	Error    string
+}
+
+// vaultProcess is what a vault in a process of its own is to do.
+type vaultProcess struct {
+	DataDir, Addr string
+	RootKey       string // its file
+}
+
+// sum tells values apart. It is one that keeps no copy of them, as those of crypto do.
+func sum(value []byte) string {
+	h := fnv.New64a()
+	_, _ = h.Write(value)
+	return strconv.FormatUint(h.Sum64(), 36)
+}
+
+// TestProcess is no test, but the main function of those processes.
+func TestProcess(t *testing.T) {
+	var a agentProcess
+	var v vaultProcess
+	switch {
+	case json.Unmarshal([]byte(os.Getenv(agentVariable)), &a) == nil:
+		must(t, a.run(t.Context()))
+	case json.Unmarshal([]byte(os.Getenv(vaultVariable)), &v) == nil:
+		must(t, v.run(t.Context()))
+	}
+}
+
+// inFile is an output that passes a value on without a copy of its own.
+type inFile string
+
+func (f inFile) Name() string  { return string(f) }
+func (f inFile) Remove() error { return os.RemoveAll(string(f)) }
+func (f inFile) Write(s api.Snapshot) error {
+	out, err := os.OpenFile(string(f), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	for _, b := range s.Bound {
+		b.Value.Use(func(v []byte) { _, err = out.Write(v) })
+	}
+	return errors.Join(err, out.Close())
+}
+
+func (p agentProcess) run(ctx context.Context) error {
+	if err := agent.Harden(); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(p.KeyFile)
+	if err != nil {
+		return err
+	}
+	key, err := api.ParseKey(string(text))
+	if err != nil {
+		return err
+	}
+	client, err := fetch.New(fetch.Config{BaseURL: p.BaseURL, Key: key, CAFile: p.CAFile})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	conf := agent.Config{Resource: sandbox, Source: client.Source(sandbox), Sleep: agent.WatchSleep}
+	if p.Log != "" {
+		log, err := os.Create(p.Log)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = log.Close() }()
+		conf.Log = zerolog.New(log).With().Timestamp().Logger()
+	}
+	if p.Output != "" {
+		conf.Outputs = []agent.Output{inFile(p.Output)}
+	}
+	if p.Cache != "" {
+		if conf.Cache, err = agent.NewCache(agent.CacheConfig{Path: p.Cache, Key: key, Resource: sandbox}); err != nil {
+			return err
+		}
+	}
+	a, err := agent.New(conf)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // asks at each line, and ends with the last
+		lines := bufio.NewScanner(os.Stdin)
+		for lines.Scan() {
+			_ = a.Refresh(ctx)
+		}
+		cancel()
+	}()
+	var printing sync.WaitGroup
+	printing.Go(func() {
+		out, last := json.NewEncoder(os.Stdout), served{}
+		for ctx.Err() == nil {
+			changed := a.Changed()
+			set, s := a.Snapshot()
+			now := served{State: s.State, Failures: s.Counts.Failures, Error: s.LastError}
+			if len(set.Bound) > 0 {
+				now.Version = set.Bound[0].Version
+				set.Bound[0].Value.Use(func(v []byte) { now.Sum = sum(v) })
+			}
+			set = api.Snapshot{}
+			if now != last {
+				_ = out.Encode(now)
+				last = now
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+		}
+	})
+	err = a.Run(ctx)
+	cancel()
+	printing.Wait()
+	return err
+}
+
+func (p vaultProcess) run(ctx context.Context) error {
+	v, err := vault.Open(ctx, vault.Config{
+		StoreConfig: vault.StoreConfig{DataDir: p.DataDir, RootKey: vault.RootKeyFile(p.RootKey, false)}, Rate: 1e6, Burst: 1e6,
+	})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", p.Addr)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer stop()
+	return errors.Join(v.Serve(ctx, l), v.Close())
+}
+
+// process is a running child.
+type process struct {
+	*exec.Cmd
+	stdin interface{ Close() error }
+	said  chan served
+	ended chan struct{}
+}
+
+// spawn runs this binary again as what the variable says.
+func spawn(t *testing.T, variable string, conf any, attr *syscall.SysProcAttr) *process {
+	t.Helper()
+	text, err := json.Marshal(conf)
+	must(t, err)
+	self, err := os.Executable()
+	must(t, err)
+	cmd := exec.Command(self, "-test.run=^TestProcess$", "-test.timeout=0")
+	cmd.Env = append(os.Environ(), variable+"="+string(text))
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = attr
+	stdin, err := cmd.StdinPipe()
+	must(t, err)
+	stdout, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	p := &process{Cmd: cmd, stdin: stdin, said: make(chan served, 1000), ended: make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		defer close(p.said)
+		lines := bufio.NewScanner(stdout)
+		for lines.Scan() {
+			var s served
+			if json.Unmarshal(lines.Bytes(), &s) == nil {
+				p.said <- s
+			}
+		}
+	}()
+	t.Cleanup(func() { p.kill() })
+	return p
+}
+
+// kill ends the process at once, and returns when it is gone.
+func (p *process) kill() {
+	_ = p.Process.Kill()
+	_ = p.stdin.Close()
+	<-p.ended
+	_ = p.Wait()
+}
+
+// await reads what an agent says until it is what is wanted, and returns all of it.
+func (p *process) await(t *testing.T, limit time.Duration, what string, want func(served) bool) []served {
+	t.Helper()
+	deadline := time.After(limit)
+	var all []served
+	for {
+		select {
+		case s, ok := <-p.said:
+			if !ok {
+				t.Fatalf("the agent ended; it said %+v", all)
+			}
+			if all = append(all, s); want(s) {
+				return all
+			}
+		case <-deadline:
+			t.Fatalf("not within %s: %s; it said %+v", limit, what, all)
+		}
+	}
+}
+
+func serves(value string) func(served) bool {
+	return func(s served) bool { return s.State == agent.Fresh && s.Sum == sum([]byte(value)) }
+}
+
+// keyFile stores a key as a file.
+func keyFile(t *testing.T, key api.Key) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "key")
+	must(t, os.WriteFile(path, []byte(key.Reveal()), 0o600))
+	return path
+}
+
+// peakMemory is the most memory a process ever had, in bytes.
+func peakMemory(t *testing.T, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	must(t, err)
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	kib, err := strconv.Atoi(strings.Fields(rest)[0])
+	must(t, err)
+	return kib << 10
+}

@@ -1,0 +1,131 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// One connection to the agent's socket is one request and one answer. A request is a line of JSON:
+//
+//	{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","etag":"...","wait_seconds":50}
+//	{"op":"status"}
+//	{"op":"refresh"}
+//
+// Status and refresh are answered with a line of JSON, {"status":{...}}, and so is every refusal, in the
+// form of api.ErrorBody. A reveal is answered with one of
+//
+//	same 1 STATE AGE
+//	set 1 STATE AGE values|placeholders LABELS VALUES
+//
+// where 1 is the version of this form and AGE how long ago the vault last confirmed the set, in
+// milliseconds. LABELS and VALUES count the bytes that follow the line. Labels are the resource's type and
+// id, the etag, the number of bindings, and for each one id, secret_id, expose_as_env, delivery,
+// expires_at (RFC 3339; empty: never), version and the length of its value. Texts stand behind their
+// lengths, and all numbers are unsigned varints. Values are bare bytes, one after the other.
+//
+// It isn't JSON throughout because reading 100 labels of that costs a command's start half a millisecond,
+// and because values would be copied to be escaped.
+const (
+	opReveal  = "reveal"
+	opStatus  = "status"
+	opRefresh = "refresh"
+
+	setWord, sameWord           = "set", "same"
+	valuesWord, placeholderWord = "values", "placeholders"
+	formVersion                 = "1"
+)
+
+const (
+	maxRequest = 4 << 10  // bytes of a request, the line's end included
+	maxLine    = 1 << 20  // bytes of an answer's line
+	maxBlock   = 32 << 20 // bytes of all labels, and of all values: twice what a vault may answer
+)
+
+// ErrOtherResource says that the agent serves another sandbox or computer than the one asked for.
+var ErrOtherResource = errors.New("the agent serves another resource")
+
+const codeOtherResource = "OTHER_RESOURCE"
+
+var errGarbled = errors.New("the agent's answer makes no sense: is it of another version?")
+
+// request is what a client may ask.
+type request struct {
+	Op string `json:"op"`
+	api.Resource
+	Etag        string `json:"etag"`
+	WaitSeconds int    `json:"wait_seconds"` // 0 to 60
+}
+
+// parseRequest reads a line. A field that isn't known is refused: it may have been meant to ask for less.
+func parseRequest(line []byte) (request, error) {
+	var q request
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&q); err != nil {
+		return q, api.NewError(api.ErrMalformed, "the request isn't one line of JSON as the agent knows it")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return q, api.NewError(api.ErrMalformed, "there is more than one request in the line")
+	}
+	switch q.Op {
+	case opReveal:
+		if q.WaitSeconds < 0 || q.WaitSeconds > int(api.MaxWait/time.Second) {
+			return q, api.NewError(api.ErrMalformed, "wait_seconds must be 0 to "+strconv.Itoa(int(api.MaxWait/time.Second)))
+		}
+		return q, q.Resource.Validate()
+	case opStatus, opRefresh:
+		if q != (request{Op: q.Op}) {
+			return q, api.NewError(api.ErrMalformed, "only a reveal has a resource, an etag or a wait")
+		}
+		return q, nil
+	}
+	return q, api.NewError(api.ErrMalformed, "op must be reveal, status or refresh")
+}
+
+// line spells q, by hand: the first use of an encoder costs more than the whole request.
+func (q request) line() []byte {
+	b := append(make([]byte, 0, 256), `{"op":`...)
+	b = appendText(b, q.Op)
+	if q.Op == opReveal {
+		b = appendText(append(b, `,"resource_type":`...), q.Type)
+		b = appendText(append(b, `,"resource_id":`...), q.ID)
+		if q.Etag != "" {
+			b = appendText(append(b, `,"etag":`...), q.Etag)
+		}
+		b = strconv.AppendInt(append(b, `,"wait_seconds":`...), int64(q.WaitSeconds), 10)
+	}
+	return append(b, "}\n"...)
+}
+
+// appendText appends s as JSON.
+func appendText(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s)
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
+}
+
+// refusal gives the line that tells a client of err.
+func refusal(err error) []byte {
+	body := api.ErrorBody{Error: api.RedactKeys(err.Error()), Code: api.ErrInternal.Code}
+	var kind *api.Kind
+	if errors.Is(err, ErrOtherResource) {
+		body.Code = codeOtherResource
+	} else if errors.As(err, &kind) {
+		body.Code = kind.Code
+	}
+	if told, ok := errors.AsType[*api.Error](err); ok {
+		body.RetryAfter = told.RetryAfter.Seconds()
+	}
+	line, _ := json.Marshal(body)
+	return append(line, '\n')
+}

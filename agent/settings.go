@@ -1,0 +1,217 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// DefaultConfigFile is where a daemon's configuration is looked for.
+const DefaultConfigFile = "/etc/miosa-env/agent.toml"
+
+// maxSettings is more than any configuration is long, in bytes.
+const maxSettings = 1 << 20
+
+// What OnRevoke can be.
+const (
+	RevokeKeep = "keep" // commands run on with what they have
+	RevokeStop = "stop" // commands that follow the daemon are stopped
+)
+
+// Settings is what a configuration file says. What it leaves out has its zero value.
+// Source: docs/operations.md, "Configuration".
+type Settings struct {
+	BaseURL     string        // base_url
+	KeyFile     string        // key_file, absolute
+	CAFile      string        // ca_file, absolute
+	Proxy       string        // proxy
+	SandboxID   string        // sandbox_id; at most one of this and ComputerID
+	ComputerID  string        // computer_id
+	Cache       *bool         // cache
+	CacheDir    string        // cache_dir, absolute
+	CacheMaxAge time.Duration // cache_max_age
+	OnRevoke    string        // on_revoke: RevokeKeep, RevokeStop or empty
+	Socket      string        // socket, absolute
+	AllowUsers  []string      // allow_users, names or numbers
+	AllowGroups []string      // allow_groups
+	MetricsAddr string        // metrics_addr, HOST:PORT on loopback
+	LogLevel    string        // log_level
+	LogFormat   string        // log_format
+	Outputs     []OutputSettings
+
+	lines lines
+}
+
+// OutputSettings is one [[output]] of a configuration file. It is plain: what writes outputs judges
+// formats, owners and places.
+type OutputSettings struct {
+	Path        string // absolute
+	Format      string
+	Mode        fs.FileMode // 0: not said
+	Owner       string
+	Group       string
+	Only        []string
+	Prefix      string
+	AllowNames  []string // allow_names
+	Hook        string
+	HookTimeout time.Duration // hook_timeout; 0: not said
+	AllowDisk   bool          // allow_disk
+	Keep        bool
+
+	lines lines
+}
+
+// lines is where fields stand, by name; under "" the table itself.
+type lines map[string]int
+
+// Problem is an error with the line of a field that was taken and turned out to be wrong. Fields that
+// the file leaves out have the line of their table, or none.
+func (s *Settings) Problem(file, field string, err error) *SettingsError {
+	return &SettingsError{File: file, Line: s.lines.of(field), Err: err}
+}
+
+// Problem is Settings.Problem for a field of an output.
+func (o *OutputSettings) Problem(file, field string, err error) *SettingsError {
+	return &SettingsError{File: file, Line: o.lines.of(field), Err: err}
+}
+
+func (l lines) of(field string) int {
+	if line, ok := l[field]; ok {
+		return line
+	}
+	return l[""]
+}
+
+// SettingsError is one thing that is wrong with a configuration file. It never repeats a value that
+// may be a secret.
+type SettingsError struct {
+	File string
+	Line int // from 1; 0: not about one line
+	Err  error
+	Fix  string // or empty
+}
+
+func (e *SettingsError) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: %s", e.File, e.Err)
+	}
+	return fmt.Sprintf("%s line %d: %s", e.File, e.Line, e.Err)
+}
+
+// Unwrap gives what is wrong.
+func (e *SettingsError) Unwrap() error { return e.Err }
+
+// Hint says how to mend it, or is empty.
+func (e *SettingsError) Hint() string {
+	if e.Fix != "" {
+		return e.Fix
+	}
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](e.Err); ok {
+		return h.Hint()
+	}
+	return ""
+}
+
+// ReadSettings reads a configuration file.
+// Errors: fs.ErrNotExist and others of the system, with the path; SettingsErrors, all at once, joined in
+// the order of their lines.
+func ReadSettings(path string) (Settings, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Settings{}, err
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, maxSettings+1))
+	if err != nil {
+		return Settings{}, err
+	}
+	return ParseSettings(path, text)
+}
+
+// ParseSettings reads the text of a configuration file, which it calls file in errors.
+func ParseSettings(file string, text []byte) (Settings, error) {
+	if len(text) > maxSettings {
+		return Settings{}, &SettingsError{File: file, Err: errors.New("longer than 1 MiB")}
+	}
+	s := Settings{lines: lines{}}
+	r := &settingsReader{file: file, settings: &s, fields: s.fields()}
+	r.read(text)
+	r.finish()
+	if len(r.problems) == 0 {
+		return s, nil
+	}
+	slices.SortStableFunc(r.problems, func(a, b *SettingsError) int { return a.Line - b.Line })
+	joined := make([]error, len(r.problems))
+	for i, p := range r.problems {
+		joined[i] = p
+	}
+	return Settings{}, errors.Join(joined...)
+}
+
+// field is one field of a table: its name, where its value goes, and what else is asked of it.
+type field struct {
+	name  string
+	to    any // *string, *bool, **bool, *[]string, *time.Duration or *fs.FileMode
+	check func(string) error
+}
+
+func (s *Settings) fields() []field {
+	return []field{
+		{"base_url", &s.BaseURL, nil},
+		{"key_file", &s.KeyFile, absolute},
+		{"ca_file", &s.CAFile, absolute},
+		{"proxy", &s.Proxy, nil},
+		{"sandbox_id", &s.SandboxID, resourceID},
+		{"computer_id", &s.ComputerID, resourceID},
+		{"cache", &s.Cache, nil},
+		{"cache_dir", &s.CacheDir, absolute},
+		{"cache_max_age", &s.CacheMaxAge, nil},
+		{"on_revoke", &s.OnRevoke, among(RevokeKeep, RevokeStop)},
+		{"socket", &s.Socket, absolute},
+		{"allow_users", &s.AllowUsers, nil},
+		{"allow_groups", &s.AllowGroups, nil},
+		{"metrics_addr", &s.MetricsAddr, loopback},
+		{"log_level", &s.LogLevel, among("trace", "debug", "info", "warn", "error", "off")},
+		{"log_format", &s.LogFormat, among("text", "json")},
+	}
+}
+
+func (o *OutputSettings) fields() []field {
+	return []field{
+		{"path", &o.Path, absolute},
+		{"format", &o.Format, nil},
+		{"mode", &o.Mode, nil},
+		{"owner", &o.Owner, nil},
+		{"group", &o.Group, nil},
+		{"only", &o.Only, nil},
+		{"prefix", &o.Prefix, nil},
+		{"allow_names", &o.AllowNames, nil},
+		{"hook", &o.Hook, nil},
+		{"hook_timeout", &o.HookTimeout, nil},
+		{"allow_disk", &o.AllowDisk, nil},
+		{"keep", &o.Keep, nil},
+	}
+}
+
+func names(fields []field) string {
+	list := make([]string, len(fields))
+	for i, f := range fields {
+		list[i] = f.name
+	}
+	return strings.Join(list, ", ")
+}
+
+// resourceID takes what can be an id of either type.
+func resourceID(id string) error {
+	return api.Resource{Type: api.Sandbox, ID: id}.Validate()
+}

@@ -1,0 +1,76 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"golang.org/x/sys/unix"
+)
+
+// woken runs WatchSleep around a test, and gives what it says.
+func woken(t *testing.T) <-chan string {
+	t.Helper()
+	said, ended := make(chan string, 100), make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { ended <- agent.WatchSleep(ctx, func(reason string) { said <- reason }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return said
+}
+
+// overhear does something over and over until the watcher says the word: it may not be watching yet.
+func overhear(t *testing.T, said <-chan string, want string, do func()) {
+	t.Helper()
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
+	deadline := time.After(20 * time.Second)
+	for {
+		do()
+		select {
+		case got := <-said:
+			if got == want {
+				return
+			}
+		case <-again.C:
+		case <-deadline:
+			t.Fatalf("never said %q", want)
+		}
+	}
+}
+
+func TestWatchSleepNoticesSIGCONT(t *testing.T) {
+	overhear(t, woken(t), "continued", func() { must(t, unix.Kill(os.Getpid(), unix.SIGCONT)) })
+}
+
+// The clock is set to what it shows already, which moves it by microseconds and is a step all the same.
+func TestWatchSleepNoticesTheClock(t *testing.T) {
+	overhear(t, woken(t), "clock set", func() {
+		var now unix.Timespec
+		must(t, unix.ClockGettime(unix.CLOCK_REALTIME, &now))
+		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); errors.Is(err, unix.EPERM) {
+			t.Skip("SKIPPED: this process may not set the clock")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A quiet machine says nothing.
+func TestWatchSleepIsQuiet(t *testing.T) {
+	said := woken(t)
+	select {
+	case got := <-said:
+		if got != "clock set" { // some time service may be at work
+			t.Errorf("said %q", got)
+		}
+	case <-time.After(500 * time.Millisecond):
+	}
+}

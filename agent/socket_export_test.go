@@ -1,0 +1,55 @@
+package agent
+
+import (
+	"io"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// What tests of the socket need to see.
+
+// ReadReply reads an answer as a client does. It gives the line, if the answer is neither a set nor
+// "same".
+func ReadReply(r io.Reader) (set api.Snapshot, same bool, line []byte, err error) {
+	a, err := readReply(r)
+	return a.set, a.same, a.line, err
+}
+
+// ReplyError gives what a line of JSON says.
+func ReplyError(line []byte) error {
+	_, err := reply{line: line}.parseJSON()
+	return err
+}
+
+// ParseRequest reads a request and spells it again.
+func ParseRequest(line []byte) (again []byte, err error) {
+	q, err := parseRequest(line)
+	return q.line(), err
+}
+
+// SpellSet gives the whole answer of a set, as gather sends it in steps of at most so many bytes.
+func SpellSet(set api.Snapshot, status Status, steps func() int) ([]byte, error) {
+	p := spell(set)
+	g := newGather(appendSet(nil, status, p.labels, p.total), set.Bound, p.lengths)
+	var out []byte
+	for {
+		more, err := g.once(func(parts [][]byte) (int, error) {
+			left, n := steps(), 0
+			for _, part := range parts {
+				k := min(left, len(part))
+				out = append(out, part[:k]...)
+				left, n = left-k, n+k
+			}
+			return n, nil
+		})
+		if err != nil || !more {
+			return out, err
+		}
+	}
+}
+
+// Counts of connections that have a place.
+func (s *Socket) Counts() (active, waiting int) { return s.active.count(), s.waiting.count() }
+
+// Text is what /metrics says.
+func (s *Socket) Text() string { return s.text() }

@@ -1,0 +1,175 @@
+package agent_test
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/rs/zerolog"
+)
+
+// bare is a socket's path whose folder doesn't exist yet, below one that does.
+func bare(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "place")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "miosa-env", "agent.sock")
+}
+
+func listenAt(path string) (*agent.Socket, error) {
+	return agent.Listen(agent.SocketConfig{Path: path, Agent: newShelf(many(1)), Log: zerolog.Nop()})
+}
+
+// dead leaves a socket file that nobody listens on, as a killed agent does.
+func dead(t *testing.T, path string) {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	must(t, err)
+	l.SetUnlinkOnClose(false)
+	must(t, l.Close())
+}
+
+func TestSocketPlace(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		before func(t *testing.T, path string)
+		want   string // of the error; empty: none
+	}{
+		{"no folder", func(*testing.T, string) {}, ""},
+		{"a folder", func(t *testing.T, path string) { must(t, os.Mkdir(filepath.Dir(path), 0o700)) }, ""},
+		{"a dead agent's socket", func(t *testing.T, path string) {
+			must(t, os.Mkdir(filepath.Dir(path), 0o755))
+			dead(t, path)
+		}, ""},
+		{"a dead agent's lock", func(t *testing.T, path string) {
+			must(t, os.Mkdir(filepath.Dir(path), 0o755))
+			must(t, os.WriteFile(path+".lock", nil, 0o600))
+		}, ""},
+		{"a live agent", func(t *testing.T, path string) {
+			s, err := listenAt(path)
+			must(t, err)
+			t.Cleanup(s.Close)
+		}, "another agent is running and listens there"},
+		{"a live agent whose socket was removed", func(t *testing.T, path string) {
+			s, err := listenAt(path)
+			must(t, err)
+			t.Cleanup(s.Close)
+			must(t, os.Remove(path))
+		}, "another agent is running"},
+		{"another program's socket", func(t *testing.T, path string) {
+			must(t, os.Mkdir(filepath.Dir(path), 0o755))
+			l, err := net.Listen("unix", path)
+			must(t, err)
+			t.Cleanup(func() { _ = l.Close() })
+		}, "another program listens there"},
+		{"a file", func(t *testing.T, path string) {
+			must(t, os.Mkdir(filepath.Dir(path), 0o755))
+			must(t, os.WriteFile(path, []byte("precious"), 0o600))
+		}, "not a socket"},
+		{"a link", func(t *testing.T, path string) {
+			must(t, os.Mkdir(filepath.Dir(path), 0o755))
+			dead(t, path+".real")
+			must(t, os.Symlink(path+".real", path))
+		}, "not a socket"},
+		{"a link for a lock", func(t *testing.T, path string) {
+			must(t, os.Mkdir(filepath.Dir(path), 0o755))
+			must(t, os.Symlink("/tmp/elsewhere", path+".lock"))
+		}, "symbolic links"},
+		{"a folder others may write to", func(t *testing.T, path string) {
+			must(t, os.Mkdir(filepath.Dir(path), 0o755))
+			must(t, os.Chmod(filepath.Dir(path), 0o777|fs.ModeSticky))
+		}, "others may write to the folder"},
+		{"a link for a folder", func(t *testing.T, path string) {
+			must(t, os.Mkdir(filepath.Dir(path)+".real", 0o755))
+			must(t, os.Symlink(filepath.Dir(path)+".real", filepath.Dir(path)))
+		}, "isn't a folder"},
+		{"a file for a folder", func(t *testing.T, path string) {
+			must(t, os.WriteFile(filepath.Dir(path), nil, 0o600))
+		}, "isn't a folder"},
+		{"a folder of another user's", func(t *testing.T, path string) {
+			if os.Geteuid() != 0 {
+				t.Skip("needs root, to give a folder away")
+			}
+			must(t, os.Mkdir(filepath.Dir(path), 0o755))
+			must(t, os.Chown(filepath.Dir(path), 65534, 65534))
+		}, "belongs to another user"},
+		{"nothing above the folder", func(t *testing.T, path string) {
+			must(t, os.Remove(filepath.Dir(filepath.Dir(path))))
+		}, "no such file"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := bare(t)
+			tt.before(t, path)
+			s, err := listenAt(path)
+			if tt.want != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Fatalf("error %v, want %q", err, tt.want)
+				}
+				if s != nil {
+					t.Error("an error, and yet a socket")
+				}
+				return
+			}
+			must(t, err)
+			mode, folder := fs.FileMode(0o600), fs.FileMode(0o700)
+			if os.Geteuid() == 0 {
+				mode, folder = 0o666, 0o755
+			}
+			info, err := os.Lstat(path)
+			if err != nil || info.Mode() != mode|fs.ModeSocket {
+				t.Errorf("socket %v, %v", info.Mode(), err)
+			}
+			if info, err := os.Lstat(filepath.Dir(path)); tt.name == "no folder" && (err != nil || info.Mode().Perm() != folder) {
+				t.Errorf("folder %v, %v", info.Mode(), err)
+			}
+			c, err := agent.Dial(path)
+			must(t, err)
+			c.Close()
+			s.Close()
+			if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the socket stays: %v", err)
+			}
+			again, err := listenAt(path)
+			must(t, err)
+			again.Close()
+		})
+	}
+}
+
+// What was put in our socket's place isn't ours to remove.
+func TestSocketPlaceTakenOver(t *testing.T) {
+	path := bare(t)
+	s, err := listenAt(path)
+	must(t, err)
+	must(t, os.Remove(path))
+	dead(t, path)
+	s.Close()
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("the other one is gone: %v", err)
+	}
+}
+
+func TestSocketPathsThatAreNone(t *testing.T) {
+	for _, tt := range []struct{ name, path, want string }{
+		{"none", "", "want a path from the root"},
+		{"relative", "agent.sock", "want a path from the root"},
+		{"too long", "/run/" + strings.Repeat("x", 103), "longer than 107 bytes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := listenAt(tt.path); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+		})
+	}
+	if _, err := agent.Listen(agent.SocketConfig{Path: bare(t)}); err == nil {
+		t.Error("listens without an agent")
+	}
+}

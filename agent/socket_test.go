@@ -1,0 +1,262 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+)
+
+func TestSocketReveal(t *testing.T) {
+	set := many(100)
+	at := serveSocket(t, newShelf(set), agent.Peers{})
+	c := at.dial(t)
+	src := c.Source(sandbox)
+	for range 3 { // over the connection that Dial made, and over new ones
+		got, err := src.Next(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(opened(got), opened(set)); diff != "" {
+			t.Fatalf("set (-got +want):\n%s", diff)
+		}
+	}
+	if age, stale := src.Age(); age != 1500*time.Millisecond || stale || src.Placeholders() {
+		t.Errorf("age %v, stale = %v, placeholders = %v", age, stale, src.Placeholders())
+	}
+	status, err := c.Status(t.Context())
+	if err != nil || status.State != agent.Fresh || status.Bindings != 100 || status.Resource != sandbox || len(status.Outputs) != 1 {
+		t.Errorf("status %+v, %v", status, err)
+	}
+	at.stop()
+	log := at.log.String()
+	if strings.Contains(log, "canary") {
+		t.Error("a value is in the log")
+	}
+	line, _, _ := strings.Cut(log, "\n")
+	want := fmt.Sprintf(`{"level":"info","op":"reveal","outcome":"ok","uid":%d,"gid":%d,"pid":%d,"names":["VARIABLE_0","VARIABLE_1",`, os.Geteuid(), os.Getegid(), os.Getpid())
+	if !strings.HasPrefix(line, want) || strings.Count(log, `"op":"reveal","outcome":"ok"`) != 3 {
+		t.Errorf("audit line is %.300s, want %s", line, want)
+	}
+}
+
+func TestSocketRefusals(t *testing.T) {
+	set := many(2)
+	other := api.Resource{Type: api.Sandbox, ID: "sb_2"}
+	for _, tt := range []struct {
+		name     string
+		state    agent.State
+		resource api.Resource
+		want     error
+	}{
+		{"another resource", agent.Fresh, other, agent.ErrOtherResource},
+		{"another type", agent.Fresh, api.Resource{Type: api.Computer, ID: "sb_1"}, agent.ErrOtherResource},
+		{"another resource, refused", agent.Refused, other, agent.ErrOtherResource},
+		{"refused", agent.Refused, sandbox, api.ErrUnauthorized},
+		{"starting", agent.Starting, sandbox, api.ErrUnavailable},
+		{"no resource", agent.Fresh, api.Resource{}, api.ErrInvalid},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			served := newShelf(set)
+			if tt.state != agent.Fresh {
+				served.become(api.Snapshot{}, tt.state)
+			}
+			at := serveSocket(t, served, agent.Peers{})
+			got, err := at.dial(t).Source(tt.resource).Next(t.Context(), "")
+			if !errors.Is(err, tt.want) || len(got.Bound) > 0 {
+				t.Errorf("%d values, error %v, want %v", len(got.Bound), err, tt.want)
+			}
+		})
+	}
+}
+
+// The first set of an agent that is starting is waited for, for a moment.
+
+func TestSocketWhileStarting(t *testing.T) {
+	served := newShelf(api.Snapshot{})
+	served.become(api.Snapshot{}, agent.Starting)
+	at := serveSocket(t, served, agent.Peers{})
+	go func() {
+		eventually(t, "somebody waits", func() bool { _, waiting := at.Counts(); return waiting == 1 })
+		served.become(many(3), agent.Stale)
+	}()
+	src := at.dial(t).Source(sandbox)
+	got, err := src.Next(t.Context(), "")
+	if err != nil || len(got.Bound) != 3 {
+		t.Fatalf("%d values, error %v", len(got.Bound), err)
+	}
+	if _, stale := src.Age(); !stale {
+		t.Error("not told that the set is stale")
+	}
+}
+
+// A client that waits is answered at each change, and Follow works with that.
+
+func TestSocketWait(t *testing.T) {
+	served := newShelf(snapshot(1))
+	at := serveSocket(t, served, agent.Peers{})
+	src := at.dial(t).Source(sandbox)
+	first, err := src.Next(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	sets := &taken{more: make(chan struct{}, 1)}
+	ended := make(chan error, 1)
+	go func() { ended <- agent.Follow(ctx, src, first, zerolog.Nop(), sets) }()
+	for v := int64(2); v < 12; v++ {
+		eventually(t, "the follower waits", func() bool { _, waiting := at.Counts(); return waiting == 1 })
+		served.become(snapshot(v), agent.Fresh)
+		sets.await(t, fmt.Sprintf("canary-%d", v))
+	}
+	if got := len(sets.all()); got != 10 {
+		t.Errorf("%d sets, want 10", got)
+	}
+	served.become(api.Snapshot{}, agent.Refused)
+	if err := <-ended; !errors.Is(err, api.ErrUnauthorized) {
+		t.Errorf("ended with %v, want %v", err, api.ErrUnauthorized)
+	}
+}
+
+func TestSocketWaitPasses(t *testing.T) {
+	set := many(2)
+	at := serveSocket(t, newShelf(set), agent.Peers{})
+	for _, wait := range []int{0, 1} {
+		line := fmt.Sprintf(`{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","etag":%q,"wait_seconds":%d}`+"\n", set.Etag, wait)
+		if got := hear(t, at.raw(t, line)); got != "same 1 fresh 1500\n" {
+			t.Errorf("after %d s: %q", wait, got)
+		}
+	}
+}
+
+// A client that goes away, or whose context ends, leaves no place taken.
+
+func TestSocketClientsThatLeave(t *testing.T) {
+	set := snapshot(1)
+	at := serveSocket(t, newShelf(set), agent.Peers{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	src := at.dial(t).Source(sandbox)
+	go func() { _, err := src.Next(ctx, set.Etag); ended <- err }()
+	c := at.raw(t, fmt.Sprintf(`{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","etag":%q,"wait_seconds":60}`+"\n", set.Etag))
+	eventually(t, "both wait", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 2 })
+	_ = c.Close()
+	eventually(t, "one has left", func() bool { _, waiting := at.Counts(); return waiting == 1 })
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the client's error is %v, want %v", err, context.Canceled)
+	}
+	eventually(t, "both have left", func() bool { _, waiting := at.Counts(); return waiting == 0 })
+}
+
+func TestSocketStops(t *testing.T) {
+	set := snapshot(1)
+	at := serveSocket(t, newShelf(set), agent.Peers{})
+	c := at.dial(t)
+	src := c.Source(sandbox)
+	ended := make(chan error, 1)
+	go func() { _, err := src.Next(t.Context(), set.Etag); ended <- err }()
+	silent := at.raw(t, "")
+	eventually(t, "one waits and one is silent", func() bool { active, waiting := at.Counts(); return active == 1 && waiting == 1 })
+	at.stop()
+	if err := <-ended; !errors.Is(err, api.ErrUnavailable) {
+		t.Errorf("who waits is told %v, want %v", err, api.ErrUnavailable)
+	}
+	if got := hear(t, silent); !strings.Contains(got, "the agent is stopping") {
+		t.Errorf("who was silent is told %q", got)
+	}
+	if _, err := os.Lstat(at.path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+	if _, err := agent.Dial(at.path); !errors.Is(err, agent.ErrNoAgent) {
+		t.Errorf("dial: %v, want %v", err, agent.ErrNoAgent)
+	}
+	if _, err := src.Next(t.Context(), set.Etag); !errors.Is(err, agent.ErrNoAgent) {
+		t.Errorf("next: %v, want %v", err, agent.ErrNoAgent)
+	}
+}
+
+func TestSocketRefresh(t *testing.T) {
+	t.Parallel()
+	served := newShelf(many(1))
+	at := serveSocket(t, served, agent.Peers{})
+	c := at.dial(t)
+	for _, tt := range []struct {
+		name string
+		give error
+		want error
+	}{
+		{"fresh", nil, nil},
+		{"revoked", fmt.Errorf("reveal: %w", api.ErrDenied), api.ErrUnauthorized},
+		{"down", errors.New("connection refused by msk_r_0123456789abcdef"), api.ErrUnavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			served.mu.Lock()
+			served.fresh = func(context.Context) error { return tt.give }
+			served.mu.Unlock()
+			status, err := c.Refresh(t.Context())
+			if !errors.Is(err, tt.want) || tt.want == nil && (err != nil || status.State != agent.Fresh) {
+				t.Errorf("status %+v, error %v, want %v", status, err, tt.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "0123456789") {
+				t.Errorf("a key is in %q", err)
+			}
+		})
+	}
+}
+
+// Many who want a refresh at once are one question to the vault, and then another one for those who came
+
+// while it was asked.
+
+func TestSocketRefreshesTogether(t *testing.T) {
+	served := newShelf(many(1))
+	asking, goOn := make(chan struct{}, 8), make(chan struct{})
+	served.fresh = func(context.Context) error { asking <- struct{}{}; <-goOn; return nil }
+	at := serveSocket(t, served, agent.Peers{})
+	var all sync.WaitGroup
+	ask := func() {
+		c := at.dial(t)
+		all.Go(func() {
+			if _, err := c.Refresh(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	ask()
+	<-asking
+	for range 20 {
+		ask()
+	}
+	eventually(t, "all wait", func() bool { _, waiting := at.Counts(); return waiting == 21 })
+	close(goOn)
+	all.Wait()
+	at.stop()
+	if served.asked != 2 {
+		t.Errorf("the vault was asked %d times, want 2", served.asked)
+	}
+}
+
+// A thousand clients at once, more than find a place, are all served.
+
+// Clients that say nothing take no place from the next one for long, and those that wait have a limit.
+
+// A client that asks for much and doesn't read is dropped; meanwhile the values' memory isn't in use, so a
+
+// revocation can take it.
+
+// Values that are wiped while they are being handed out never come out as empty ones, whenever that is.
+
+// Lines about those who are turned away come once a second.
+
+// A connection that Dial made too long ago for the agent is made anew.

@@ -1,0 +1,55 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// Status is what a daemon tells about itself: it holds no value and no key. It is also what `miosa-env
+// status --json` prints and the socket answers.
+type Status struct {
+	State State     `json:"state"`
+	Since time.Time `json:"since"` // when it came into this state
+
+	api.Resource
+
+	Etag         string `json:"etag,omitempty"`
+	Bindings     int    `json:"bindings"`
+	Origin       Origin `json:"origin,omitempty"` // empty while there is no set
+	Placeholders bool   `json:"placeholders"`     // the vault has no agent API: no value is a secret
+
+	ConfirmedAt time.Time `json:"confirmed_at,omitzero"` // when the vault last said that the set stands
+	Age         float64   `json:"age_seconds"`           // since then, time asleep included
+	LastError   string    `json:"last_error,omitempty"`  // kept after recovery, with its time
+	LastHint    string    `json:"last_hint,omitempty"`   // what to do about it
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+	RoundTrip   float64   `json:"round_trip_ms"` // of the last request that the vault answered without holding it
+
+	Outputs  []OutputStatus `json:"outputs"`
+	OnRevoke string         `json:"on_revoke,omitempty"` // RevokeKeep or RevokeStop: what becomes of commands that follow
+	Counts   Counts         `json:"counts"`
+
+	StartedAt time.Time `json:"started_at"`
+	PID       int       `json:"pid"`
+	Version   string    `json:"version"`
+}
+
+// OutputStatus is the state of one output.
+type OutputStatus struct {
+	Name      string      `json:"name"` // its path
+	State     OutputState `json:"state"`
+	Error     string      `json:"error,omitempty"`
+	WrittenAt time.Time   `json:"written_at,omitzero"` // when its content last became what it is
+	Bindings  int         `json:"bindings"`            // in the set that was last written
+}
+
+// Counts is how often things happened since the start.
+type Counts struct {
+	Asks       int64 `json:"asks"`        // of the source: requests made, as far as the loop sees
+	Failures   int64 `json:"failures"`    // of these, with no answer that could be used
+	Refusals   int64 `json:"refusals"`    // of these, refused for good
+	Changes    int64 `json:"changes"`     // sets taken
+	Wakes      int64 `json:"wakes"`       // times the machine was found to have slept or its clock to have moved
+	CacheSaves int64 `json:"cache_saves"` // sealed to disk
+}

@@ -1,0 +1,218 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/rs/zerolog"
+)
+
+const (
+	watchSettle  = 100 * time.Millisecond // changes must have ceased for this long before they are told of,
+	watchLongest = time.Second            // unless they never do
+)
+
+// Watched is a path to watch.
+type Watched struct {
+	Path string // absolute; it needn't be there
+	// Touched: whatever happens to it is told of, and if it is a directory to what is in it, and nothing
+	// is read. Else it is a file of which another content is told of.
+	Touched bool
+}
+
+// Watcher tells when files change, through replacements, symlinks that are swapped on the way to them
+// (as Kubernetes does), and directories that come late. It costs nothing while nothing happens. A
+// renaming of a directory further up than a file's own goes unnoticed.
+type Watcher struct {
+	log    zerolog.Logger
+	notify *fsnotify.Watcher
+
+	mu     sync.Mutex // guards the field below
+	wanted []Watched
+	reset  chan struct{} // told that wanted is another
+}
+
+// NewWatcher opens what the system offers to watch with. Run closes it.
+func NewWatcher(log zerolog.Logger) (*Watcher, error) {
+	notify, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, fmt.Errorf("watch files: %w", err)
+	}
+	return &Watcher{log: log, notify: notify, reset: make(chan struct{}, 1)}, nil
+}
+
+// Set watches these paths and no others. A path that wasn't watched before is told of once it is, since
+// it may have changed after it was read.
+func (w *Watcher) Set(paths []Watched) {
+	w.mu.Lock()
+	w.wanted = slices.Clone(paths)
+	w.mu.Unlock()
+	tell(w.reset)
+}
+
+// Run calls changed with the paths that did, one call at a time, until ctx ends. It returns when all it
+// started has ended.
+func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
+	r := &watching{Watcher: w, seen: map[Watched]fingerprint{}, folders: map[string]fs.FileInfo{}, touched: map[string]bool{}}
+	defer func() { _ = w.notify.Close() }()
+	settle := time.NewTimer(time.Hour)
+	defer settle.Stop()
+	settle.Stop()
+	var since time.Time // of the first event that wasn't looked at; zero: there is none
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.reset:
+			settle.Stop()
+			since = time.Time{}
+			if paths := r.look(true); len(paths) > 0 {
+				changed(paths)
+			}
+		case event, ok := <-w.notify.Events:
+			if !ok {
+				return nil
+			}
+			if !r.matters(event.Name) {
+				continue
+			}
+			if since.IsZero() {
+				since = time.Now()
+			}
+			settle.Reset(min(watchSettle, max(0, watchLongest-time.Since(since))))
+		case err, ok := <-w.notify.Errors:
+			if !ok {
+				return nil
+			}
+			if !errors.Is(err, fsnotify.ErrEventOverflow) {
+				w.log.Warn().Err(err).Msg("a change of a file may have been missed")
+			}
+			for _, each := range r.wanted {
+				r.touched[each.Path] = each.Touched
+			}
+			since = time.Now()
+			settle.Reset(0)
+		case <-settle.C:
+			since = time.Time{}
+			if paths := r.look(false); len(paths) > 0 {
+				changed(paths)
+			}
+		}
+	}
+}
+
+// watching is the state of a Run.
+type watching struct {
+	*Watcher
+	wanted  []Watched
+	seen    map[Watched]fingerprint
+	folders map[string]fs.FileInfo // watched ones, by path
+	names   map[string][]string    // entries that lead to a wanted path, to these; what ends in / is all of a folder
+	touched map[string]bool        // wanted paths that something happened to
+}
+
+// matters tells whether an event is about a wanted path, and notes which.
+func (r *watching) matters(name string) bool {
+	_, self := r.folders[name]
+	paths := slices.Concat(r.names[name], r.names[filepath.Dir(name)+"/"])
+	if self { // a folder that was moved or removed
+		for _, each := range r.wanted {
+			paths = append(paths, each.Path)
+		}
+	}
+	for _, path := range paths {
+		r.touched[path] = true
+	}
+	return len(paths) > 0
+}
+
+// look finds out where the wanted paths lead now, watches what is on the way, and returns those that
+// changed; with anew, those too that weren't wanted before.
+func (r *watching) look(anew bool) []string {
+	if anew {
+		r.mu.Lock()
+		r.wanted = slices.Clone(r.Watcher.wanted)
+		r.mu.Unlock()
+	}
+	r.follow()
+	var changed []string
+	seen := map[Watched]fingerprint{}
+	for _, each := range r.wanted {
+		before, known := r.seen[each]
+		if each.Touched {
+			if !known || r.touched[each.Path] {
+				changed = append(changed, each.Path)
+			}
+			seen[each] = fingerprint{}
+			continue
+		}
+		now := fingerprintOf(each.Path)
+		if !known || now != before {
+			changed = append(changed, each.Path)
+		}
+		seen[each] = now
+	}
+	r.seen = seen
+	clear(r.touched)
+	return changed
+}
+
+// follow watches the folders that the wanted paths lead through. It looks again until nothing moved
+// meanwhile, since what happens before a folder is watched isn't told.
+func (r *watching) follow() {
+	for range 10 {
+		names, folders := map[string][]string{}, map[string]fs.FileInfo{}
+		for _, each := range r.wanted {
+			for _, at := range route(each) {
+				folder := filepath.Dir(at)
+				if info, err := os.Stat(folder); err == nil {
+					folders[folder] = info
+				}
+				if !slices.Contains(names[at], each.Path) {
+					names[at] = append(names[at], each.Path)
+				}
+			}
+		}
+		r.names = names
+		if !r.watch(folders) {
+			return
+		}
+	}
+}
+
+// watch changes what is watched to these folders, and tells whether it had to.
+func (r *watching) watch(folders map[string]fs.FileInfo) (moved bool) {
+	list := r.notify.WatchList()
+	for path, was := range r.folders {
+		if now, stays := folders[path]; stays && os.SameFile(was, now) && slices.Contains(list, path) {
+			continue
+		}
+		delete(r.folders, path)
+		if slices.Contains(list, path) {
+			_ = r.notify.Remove(path) // gone by itself otherwise
+		}
+	}
+	for path, info := range folders {
+		if _, watched := r.folders[path]; watched {
+			continue
+		}
+		moved = true
+		if err := r.notify.Add(path); err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				r.log.Warn().Err(err).Str("path", path).Msg("changes in this directory can't be watched")
+				r.folders[path] = info // and not tried again until it is another
+			}
+			continue
+		}
+		r.folders[path] = info
+	}
+	return moved
+}

@@ -1,0 +1,317 @@
+package agent_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+)
+
+// watched is a directory with a watcher over some paths in it, and over the file sentinel.
+type watched struct {
+	*testing.T
+	dir     string
+	watcher *agent.Watcher
+	told    chan []string
+	stop    func() // ends the watcher and waits for it
+	count   int    // of sentinels
+}
+
+func watch(t *testing.T, before func(dir string), paths ...agent.Watched) *watched {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &watched{T: t, dir: dir, told: make(chan []string, 100)}
+	if before != nil {
+		before(dir)
+	}
+	w.watcher, err = agent.NewWatcher(zerolog.New(zerolog.NewTestWriter(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write("sentinel", "")
+	w.set(paths...)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := w.watcher.Run(ctx, func(paths []string) { w.told <- paths }); err != nil {
+			t.Error(err)
+		}
+	}()
+	w.stop = func() { cancel(); <-ended }
+	t.Cleanup(w.stop)
+	w.hears(append(w.names(paths), "sentinel")...) // all that is new is told of
+	return w
+}
+
+func (w *watched) names(paths []agent.Watched) (names []string) {
+	for _, p := range paths {
+		names = append(names, p.Path)
+	}
+	return names
+}
+
+func (w *watched) set(paths ...agent.Watched) {
+	all := []agent.Watched{{Path: filepath.Join(w.dir, "sentinel")}}
+	for _, p := range paths {
+		all = append(all, agent.Watched{Path: filepath.Join(w.dir, p.Path), Touched: p.Touched})
+	}
+	w.watcher.Set(all)
+}
+
+// hears waits until all of these were told of, and no others.
+func (w *watched) hears(want ...string) {
+	w.Helper()
+	deadline := time.After(30 * time.Second)
+	for missing := slices.Clone(want); len(missing) > 0; {
+		select {
+		case paths := <-w.told:
+			for _, path := range paths {
+				name := strings.TrimPrefix(path, w.dir+"/")
+				if !slices.Contains(want, name) {
+					w.Fatalf("told of %s, want %v", name, want)
+				}
+				missing = slices.DeleteFunc(missing, func(m string) bool { return m == name })
+			}
+		case <-deadline:
+			w.Fatalf("not told of %v", missing)
+		}
+	}
+}
+
+// silent makes sure that what came before isn't told of: what comes after it is.
+func (w *watched) silent() {
+	w.Helper()
+	w.count++
+	w.write("sentinel", fmt.Sprint(w.count))
+	w.hears("sentinel")
+}
+
+func (w *watched) at(name string) string { return filepath.Join(w.dir, name) }
+
+func (w *watched) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *watched) write(name, text string) {
+	w.Helper()
+	w.must(os.WriteFile(w.at(name), []byte(text), 0o600))
+}
+
+// replace writes a file beside and renames it over, as editors and we do.
+func (w *watched) replace(name, text string) {
+	w.Helper()
+	w.write(name+".new", text)
+	w.must(os.Rename(w.at(name+".new"), w.at(name)))
+}
+
+// link makes a symlink in one step, over what is there.
+func (w *watched) link(target, name string) {
+	w.Helper()
+	w.must(os.Symlink(target, w.at(name+".new")))
+	w.must(os.Rename(w.at(name+".new"), w.at(name)))
+}
+
+func (w *watched) mkdir(name string) {
+	w.Helper()
+	w.must(os.MkdirAll(w.at(name), 0o700))
+}
+
+var file = agent.Watched{Path: "d/file"}
+
+func TestWatcher_Contents(t *testing.T) {
+	w := watch(t, nil, file)
+	w.mkdir("d")
+	w.silent()
+	w.write("d/file", "one")
+	w.hears("d/file")
+	w.write("d/file", "two")
+	w.hears("d/file")
+	w.replace("d/file", "three")
+	w.hears("d/file")
+
+	w.replace("d/file", "three")
+	w.must(os.Chtimes(w.at("d/file"), time.Now(), time.Now()))
+	w.write("d/other", "x")
+	w.silent()
+
+	w.must(os.Rename(w.at("d/file"), w.at("d/file~"))) // how vim makes its backup
+	w.write("d/file", "four")
+	w.hears("d/file")
+	w.must(os.Remove(w.at("d/file")))
+	w.hears("d/file")
+	w.silent()
+	w.write("d/file", "")
+	w.hears("d/file")
+}
+
+func TestWatcher_LateDirectories(t *testing.T) {
+	deep := agent.Watched{Path: "a/b/c/file"}
+	w := watch(t, nil, deep)
+	w.mkdir("a/b/c")
+	w.write("a/b/c/file", "one")
+	w.hears(deep.Path)
+	w.must(os.RemoveAll(w.at("a")))
+	w.hears(deep.Path)
+	w.mkdir("a/b/c")
+	w.silent()
+	w.replace("a/b/c/file", "two")
+	w.hears(deep.Path)
+	w.mkdir("x")
+	w.write("x/file", "three")
+	w.must(os.Rename(w.at("a/b/c"), w.at("a/b/old")))
+	w.must(os.Rename(w.at("x"), w.at("a/b/c")))
+	w.hears(deep.Path)
+	w.write("a/b/c/file", "four")
+	w.hears(deep.Path)
+	w.write("a/b/old/file", "no longer it")
+	w.silent()
+}
+
+// As the kubelet lays out a mounted secret: file -> ..data/file, ..data -> ..1/.
+func TestWatcher_Kubernetes(t *testing.T) {
+	w := watch(t, nil, file)
+	for i := range 3 {
+		generation := fmt.Sprintf("d/..%d", i)
+		w.mkdir(generation)
+		w.write(generation+"/file", fmt.Sprint("content ", i))
+		w.link(filepath.Base(generation), "d/..data")
+		if i == 0 {
+			w.link("..data/file", "d/file")
+		} else {
+			w.must(os.RemoveAll(w.at(fmt.Sprintf("d/..%d", i-1))))
+		}
+		w.hears("d/file")
+	}
+	w.mkdir("d/..same")
+	w.write("d/..same/file", "content 2")
+	w.link("..same", "d/..data")
+	w.silent()
+}
+
+func TestWatcher_Symlinks(t *testing.T) {
+	w := watch(t, func(dir string) {
+		for _, name := range []string{"one", "two"} {
+			if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, name, "file"), []byte(name), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Symlink("one", filepath.Join(dir, "d")); err != nil {
+			t.Fatal(err)
+		}
+	}, file)
+	w.link(w.at("two"), "d") // absolute now
+	w.hears("d/file")
+	w.write("two/file", "three")
+	w.hears("d/file")
+	w.write("one/file", "no longer it")
+	w.silent()
+	w.link("../"+filepath.Base(w.dir)+"/one", "d")
+	w.hears("d/file")
+	w.link("d", "d") // leads nowhere
+	w.hears("d/file")
+	w.link("two", "d")
+	w.hears("d/file")
+}
+
+func TestWatcher_Touched(t *testing.T) {
+	out, folder := agent.Watched{Path: "d/out", Touched: true}, agent.Watched{Path: "d/files", Touched: true}
+	w := watch(t, nil, out, folder)
+	w.mkdir("d")
+	w.hears("d/out", "d/files")
+	w.write("d/out", "one")
+	w.hears("d/out")
+	w.replace("d/out", "one")
+	w.hears("d/out")
+	w.must(os.Chmod(w.at("d/out"), 0o640))
+	w.hears("d/out")
+	w.must(os.Remove(w.at("d/out")))
+	w.hears("d/out")
+	w.write("d/other", "")
+	w.silent()
+
+	w.mkdir("d/files")
+	w.hears("d/files")
+	w.mkdir("d/files/..1")
+	w.hears("d/files")
+	w.write("d/files/..1/NAME", "value")
+	w.hears("d/files")
+	w.link("..1", "d/files/..data")
+	w.hears("d/files")
+	w.must(os.Remove(w.at("d/files/..1/NAME")))
+	w.hears("d/files")
+	w.must(os.RemoveAll(w.at("d")))
+	w.hears("d/out", "d/files")
+}
+
+func TestWatcher_Set(t *testing.T) {
+	w := watch(t, nil, agent.Watched{Path: "a"})
+	w.write("a", "1")
+	w.hears("a")
+	w.set(agent.Watched{Path: "a"}, agent.Watched{Path: "b"})
+	w.hears("b")
+	w.write("b", "1")
+	w.hears("b")
+	w.set(agent.Watched{Path: "b"})
+	w.write("a", "2")
+	w.silent()
+	w.set()
+	w.write("b", "2")
+	w.silent()
+}
+
+// A burst is told of a few times at most, the last of it included.
+func TestWatcher_Burst(t *testing.T) {
+	w := watch(t, nil, agent.Watched{Path: "a"})
+	for i := range 1000 {
+		w.write("a", fmt.Sprint(i))
+	}
+	w.write("sentinel", "end")
+	count := 0
+	for heard := false; !heard; {
+		select {
+		case paths := <-w.told:
+			count++
+			heard = slices.Contains(paths, w.at("sentinel"))
+		case <-time.After(30 * time.Second):
+			t.Fatal("not told of the end")
+		}
+	}
+	if count > 10 {
+		t.Errorf("told %d times of a burst", count)
+	}
+}
+
+func TestWatcher_Ends(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for range 20 {
+		w := watch(t, nil, file)
+		w.stop()
+		w.watcher.Set(nil) // harmless
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for runtime.NumGoroutine() > before {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+		}
+		runtime.Gosched()
+	}
+}
