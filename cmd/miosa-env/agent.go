@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+)
+
+func (p *program) agentCommand() *cobra.Command {
+	var check bool
+	at := configFile{path: agent.DefaultConfigFile}
+	c := &cobra.Command{
+		Use:   "agent [FLAG...]",
+		Short: "Keep this machine's values fresh: files, a cache and a local socket",
+		Long: `Stays, and keeps the values bound to this sandbox or computer: through rotations, which
+reach it at once, through outages of the vault, and through sleep of this machine. It writes
+them to the files that its configuration lists, and gives them on a socket to run, export,
+get and list, which then need neither key nor network.
+
+A change of the configuration, of the key file or of the CA file is taken up by itself, and on
+the signal HUP. A configuration that has a mistake in it is refused, with its line, and the
+old one stays. TERM and INT end the agent, which removes its files, but for those that
+are to be kept.`,
+		Example: `  miosa-env agent
+  miosa-env agent --config agent.toml --check
+  miosa-env status --watch`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := p.begin(c); err != nil {
+				return err
+			}
+			at.given = c.Flags().Changed("config") || p.environ.get("MIOSA_CONFIG") != ""
+			if check {
+				return p.checkDaemon(at, c)
+			}
+			return aside(c.Context(), newDaemon(p, at, c.Flags()).run)
+		},
+	}
+	set := c.Flags()
+	set.SortFlags = false
+	set.StringVar(&at.path, "config", at.path, "`FILE` the configuration; it needn't be there if none is given")
+	set.BoolVar(&check, "check", false, "say what is wrong with the configuration, or that it is fine, and do nothing else")
+	p.settings.cache.addFlags(set)
+	return c
+}
+
+// checkDaemon tells about a configuration what starting with it would.
+func (p *program) checkDaemon(at configFile, c *cobra.Command) error {
+	conf, err := p.loadDaemon(at, c.Flags())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "%s is fine: %s\n", at.path, conf.summary())
+	return nil
+}

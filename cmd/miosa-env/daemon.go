@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"sync"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/inject"
+)
+
+// daemon is miosa-env agent, from its start to its end.
+type daemon struct {
+	*program
+	at    configFile
+	flags *pflag.FlagSet
+	tap   logTap
+
+	watcher *agent.Watcher // nil: the system has nothing to watch with
+	changed chan []string  // paths, from the watcher
+	hangups chan os.Signal
+}
+
+func newDaemon(p *program, at configFile, flags *pflag.FlagSet) *daemon {
+	return &daemon{program: p, at: at, flags: flags, changed: make(chan []string), hangups: make(chan os.Signal, 1)}
+}
+
+// run returns when it was told to end and everything it started has ended.
+func (d *daemon) run(ctx context.Context) error {
+	ctx, stop := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
+	defer stop()
+	go func() { <-ctx.Done(); stop() }() // a second signal ends us at once
+	signal.Notify(d.hangups, unix.SIGHUP)
+	defer signal.Stop(d.hangups)
+	conf, err := d.loadDaemon(d.at, d.flags)
+	if err != nil {
+		return err
+	}
+	d.tap.set(d.stderr, conf.logLevel, conf.logFormat)
+	d.log = d.tap.logger()
+	d.hide(conf)
+
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if d.watcher, err = agent.NewWatcher(d.log); err != nil {
+		d.log.Warn().Err(err).Msg("files aren't watched: send HUP after a change")
+	} else {
+		watching.Go(func() { _ = d.watcher.Run(ctx, d.tell(ctx)) })
+	}
+	for conf != nil && ctx.Err() == nil {
+		g := &generation{daemon: d, conf: conf}
+		if conf, err = g.run(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hide keeps the key and the values from who may look at this process from outside.
+func (d *daemon) hide(conf *daemonConfig) {
+	err := errors.Join(inject.Scrub(conf.key.Key), agent.Harden())
+	if err != nil {
+		d.log.Warn().Err(err).Msg("this process can't be hidden from others of its user")
+	}
+	if conf.key.exposed {
+		d.log.Warn().Str("file", conf.key.where).Msg("key file may be read or changed by everybody: chmod 600 it")
+	}
+}
+
+func (d *daemon) tell(ctx context.Context) func([]string) {
+	return func(paths []string) {
+		select {
+		case d.changed <- paths:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// reload reads the configuration anew. It gives nil where there is a mistake in it, which is logged.
+func (d *daemon) reload() *daemonConfig {
+	conf, err := d.loadDaemon(d.at, d.flags)
+	if err != nil {
+		d.refuse(err)
+		return nil
+	}
+	return conf
+}
+
+// refuse logs why a new configuration isn't taken, each problem by itself.
+func (d *daemon) refuse(err error) {
+	for _, problem := range problems(err) {
+		event := d.log.Error()
+		if hint := hintOf(problem); hint != "" {
+			event = event.Str("hint", oneLine(hint))
+		}
+		if at, ok := errors.AsType[*agent.SettingsError](problem); ok {
+			event = event.Str("file", at.File).Int("line", at.Line)
+			problem = at.Err
+		}
+		event.Err(problem).Msg("the new configuration is refused: the old one stays")
+	}
+}

@@ -1,0 +1,359 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/inject"
+)
+
+// daemonConfig is all that a daemon runs on: flags, before its file, before the environment.
+type daemonConfig struct {
+	settings // flags and environment, with what the file says between them
+	file     agent.Settings
+
+	resource api.Resource
+	key      foundKey
+	ca       [sha256.Size]byte // of the CA file's content
+	outputs  []inject.OutputConfig
+	peers    agent.Peers
+	onRevoke string
+}
+
+// configFile is where a daemon's configuration is.
+type configFile struct {
+	path  string
+	given bool // by a flag or variable: then it must be there
+}
+
+// loadDaemon reads everything, and returns every problem at once. Nothing is changed by it.
+func (p *program) loadDaemon(at configFile, flags *pflag.FlagSet) (*daemonConfig, error) {
+	c := &daemonConfig{settings: p.settings}
+	file, err := agent.ReadSettings(at.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !at.given:
+	case err != nil:
+		return nil, fileError("configuration", at.path, err)
+	default:
+		if err := judgeFile(at.path); err != nil {
+			return nil, err
+		}
+	}
+	c.file = file
+	c.merge(flags, p.environ)
+	l := &loading{daemonConfig: c, path: at.path, flags: flags, environ: p.environ}
+	l.connection()
+	l.locally()
+	l.judgeOutputs()
+	slices.SortStableFunc(l.problems, func(a, b error) int { return lineOf(a) - lineOf(b) })
+	if err := errors.Join(l.problems...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// judgeFile refuses a configuration that somebody else could change, since its hooks are run.
+func judgeFile(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fileError("configuration", path, err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case ok && st.Uid != 0 && int(st.Uid) != os.Geteuid():
+		return hinted{fmt.Errorf("configuration %s: it belongs to uid %d, who could have anything run by it", path, st.Uid), fmt.Sprintf("chown %d %s", os.Geteuid(), path)}
+	case info.Mode().Perm()&0o002 != 0:
+		return hinted{fmt.Errorf("configuration %s: everybody may write to it, and have anything run by it", path), "chmod o-w " + path}
+	}
+	return nil
+}
+
+// lineOf is where in the file a problem is, after all lines if it isn't about one.
+func lineOf(err error) int {
+	if at, ok := errors.AsType[*agent.SettingsError](err); ok && at.Line > 0 {
+		return at.Line
+	}
+	return math.MaxInt32
+}
+
+// merge lets the file win over the environment, and flags over both.
+func (c *daemonConfig) merge(flags *pflag.FlagSet, e environment) {
+	f := &c.file
+	for _, s := range []struct {
+		flag string
+		from string
+		to   *string
+	}{
+		{"base-url", f.BaseURL, &c.baseURL}, {"ca-file", f.CAFile, &c.caFile}, {"proxy", f.Proxy, &c.proxy},
+		{"socket", f.Socket, &c.socket}, {"cache-dir", f.CacheDir, &c.cache.dir},
+		{"log-level", f.LogLevel, &c.logLevel.value}, {"log-format", f.LogFormat, &c.logFormat.value},
+	} {
+		if s.from != "" && !flags.Changed(s.flag) {
+			*s.to = s.from
+		}
+	}
+	if !flags.Changed("log-level") && f.LogLevel == "" && e.get("MIOSA_LOG_LEVEL") == "" {
+		c.logLevel.value = "info" // of a daemon one wants to know more than of a command
+	}
+	if f.KeyFile != "" && !flags.Changed("key-file") {
+		c.keyFile, c.apiKey, c.credentials = f.KeyFile, "", ""
+	}
+	if (f.SandboxID != "" || f.ComputerID != "") && !flags.Changed("sandbox") && !flags.Changed("computer") {
+		c.sandbox, c.computer = f.SandboxID, f.ComputerID
+	}
+	if f.Cache != nil && !flags.Changed("cache") {
+		c.cache.on = *f.Cache
+	}
+	if f.CacheMaxAge > 0 && !flags.Changed("cache-max-age") {
+		c.cache.maxAge = duration(f.CacheMaxAge)
+	}
+	if c.onRevoke = f.OnRevoke; c.onRevoke == "" {
+		c.onRevoke = e.get("MIOSA_ON_REVOKE")
+	}
+}
+
+// loading collects what is wrong.
+type loading struct {
+	*daemonConfig
+	path     string
+	flags    *pflag.FlagSet
+	environ  environment
+	problems []error
+}
+
+// blame notes an error about a field, with its line where it is the file's that counts.
+func (l *loading) blame(field, flag string, inFile bool, err error) {
+	for _, problem := range problems(err) {
+		if problem == nil {
+			continue
+		}
+		if inFile && !l.flags.Changed(flag) {
+			problem = l.file.Problem(l.path, field, problem)
+		}
+		l.problems = append(l.problems, problem)
+	}
+}
+
+// connection checks which vault is asked, as whom.
+func (l *loading) connection() {
+	var err error
+	if l.resource, err = l.settings.resource(); err != nil {
+		l.problems = append(l.problems, err)
+	}
+	if l.key, err = l.settings.key(); err != nil {
+		l.blame("key_file", "key-file", l.file.KeyFile != "", err)
+	}
+	// One at a time, to tell whose each problem is; any key will do for that.
+	vault := fetch.Config{BaseURL: l.baseURL, Key: api.NewKey(api.ResourceKeyPrefix), Timeout: time.Duration(l.timeout)}
+	if err := vault.Validate(); err != nil {
+		l.blame("base_url", "base-url", l.file.BaseURL != "", err)
+		return
+	}
+	vault.Proxy = l.proxy
+	if err := vault.Validate(); err != nil {
+		l.blame("proxy", "proxy", l.file.Proxy != "", err)
+		vault.Proxy = ""
+	}
+	vault.CAFile = l.caFile
+	client, err := fetch.New(vault)
+	if err != nil {
+		l.blame("ca_file", "ca-file", l.file.CAFile != "", err)
+		return
+	}
+	client.Close()
+	if l.caFile == "" {
+		return
+	}
+	text, err := os.ReadFile(l.caFile)
+	if err != nil {
+		l.blame("ca_file", "ca-file", l.file.CAFile != "", err)
+	}
+	l.ca = sha256.Sum256(text)
+}
+
+// locally checks what stays on this machine.
+func (l *loading) locally() {
+	if l.socket == "" {
+		path, err := ownSocket(l.environ)
+		if err != nil {
+			l.problems = append(l.problems, hinted{err, "name one with socket in the configuration, or with --socket"})
+		}
+		l.socket = path
+	}
+	var err error
+	if _, err = agent.LookupPeers(l.file.AllowUsers, nil); err != nil {
+		l.blame("allow_users", "", true, err)
+	}
+	if _, err = agent.LookupPeers(nil, l.file.AllowGroups); err != nil {
+		l.blame("allow_groups", "", true, err)
+	}
+	l.peers, _ = agent.LookupPeers(l.file.AllowUsers, l.file.AllowGroups)
+	switch l.onRevoke {
+	case "":
+		l.onRevoke = agent.RevokeKeep
+	case agent.RevokeKeep, agent.RevokeStop:
+	default:
+		l.problems = append(l.problems, fmt.Errorf("MIOSA_ON_REVOKE %s: want one of keep, stop", quoted(l.onRevoke)))
+	}
+	if !l.cache.on || l.key.Len() == 0 {
+		return
+	}
+	conf, err := l.cacheConfig(l.environ, l.key, l.resource)
+	if err == nil {
+		err = conf.Validate()
+	}
+	if err != nil {
+		l.blame("cache_dir", "cache-dir", l.file.CacheDir != "", err)
+	}
+}
+
+// judgeOutputs checks each [[output]].
+func (l *loading) judgeOutputs() {
+	for i := range l.file.Outputs {
+		o := &l.file.Outputs[i]
+		conf := inject.OutputConfig{
+			Path: o.Path, Format: o.Format, Mode: o.Mode, Owner: o.Owner, Group: o.Group,
+			Only: o.Only, Prefix: o.Prefix, AllowNames: o.AllowNames, AllowDisk: o.AllowDisk, Keep: o.Keep,
+			Hook: o.Hook, HookTimeout: o.HookTimeout,
+		}
+		for _, problem := range problems(conf.Validate()) {
+			if problem != nil {
+				field, _, _ := strings.Cut(problem.Error(), " ") // each begins with its field's name
+				l.problems = append(l.problems, o.Problem(l.path, field, problem))
+			}
+		}
+		l.outputs = append(l.outputs, conf)
+	}
+}
+
+// sameVault tells whether the vault is asked in the same way, as the same.
+func (c *daemonConfig) sameVault(d *daemonConfig) bool {
+	return c.baseURL == d.baseURL && c.proxy == d.proxy && c.timeout == d.timeout && c.caFile == d.caFile && c.ca == d.ca &&
+		c.key.Equal(d.key.Value)
+}
+
+func (c *daemonConfig) sameCache(d *daemonConfig) bool {
+	return c.cache == d.cache && c.key.Equal(d.key.Value) && c.key.where == d.key.where
+}
+
+func (c *daemonConfig) sameOutputs(d *daemonConfig) bool {
+	return reflect.DeepEqual(c.outputs, d.outputs)
+}
+
+// watched are the paths whose changes matter.
+func (c *daemonConfig) watched(at configFile) []agent.Watched {
+	list := []agent.Watched{{Path: absolutePath(at.path)}}
+	for _, path := range []string{c.key.path(), c.caFile} {
+		if path != "" {
+			list = append(list, agent.Watched{Path: absolutePath(path)})
+		}
+	}
+	for _, o := range c.outputs {
+		list = append(list, agent.Watched{Path: o.Path, Touched: true})
+	}
+	return list
+}
+
+// absolutePath is path as it is meant where we were started.
+func absolutePath(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return path
+}
+
+// cacheConfig says where the sealed copy of r's values is, and what opens it.
+func (s *settings) cacheConfig(e environment, key foundKey, r api.Resource) (agent.CacheConfig, error) {
+	dir := s.cache.dir
+	if dir == "" {
+		var err error
+		if dir, err = stateFolder(e); err != nil {
+			return agent.CacheConfig{}, err
+		}
+	}
+	conf := agent.CacheConfig{
+		Path: filepath.Join(absolutePath(dir), r.Type+"-"+r.ID+".cache"), Key: key.Key, Resource: r,
+		MaxAge: time.Duration(s.cache.maxAge),
+	}
+	if path := key.path(); path != "" {
+		conf.KeyFile = absolutePath(path)
+	}
+	return conf, nil
+}
+
+// stateFolder is where what outlives a restart belongs: systemd's StateDirectory=, root's, or a user's.
+func stateFolder(e environment) (string, error) {
+	if first, _, _ := strings.Cut(e.get("STATE_DIRECTORY"), ":"); first != "" {
+		return first, nil
+	}
+	if os.Geteuid() == 0 {
+		return "/var/lib/miosa-env", nil
+	}
+	if state := e.get("XDG_STATE_HOME"); filepath.IsAbs(state) {
+		return filepath.Join(state, "miosa-env"), nil
+	}
+	if home := e.get("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local/state/miosa-env"), nil
+	}
+	return "", hinted{errors.New("there is no place for the cache: neither XDG_STATE_HOME nor HOME is set"), "name one with --cache-dir or cache_dir"}
+}
+
+// ownSocket is where a daemon listens that isn't told: in systemd's RuntimeDirectory=, root's, or a
+// user's.
+func ownSocket(e environment) (string, error) {
+	if first, _, _ := strings.Cut(e.get("RUNTIME_DIRECTORY"), ":"); first != "" {
+		return filepath.Join(first, filepath.Base(agent.DefaultSocket)), nil
+	}
+	return agent.SocketPath(os.Geteuid(), e.get("XDG_RUNTIME_DIR"))
+}
+
+// fileError says what and path once.
+func fileError(what, path string, err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("%s %s: %w", what, path, at.Err)
+	}
+	return err
+}
+
+// path is the key's file, "" where it came from a variable.
+func (k foundKey) path() string {
+	if k.where == "MIOSA_API_KEY" {
+		return ""
+	}
+	return k.where
+}
+
+// summary says in a line what was configured.
+func (c *daemonConfig) summary() string {
+	var b bytes.Buffer
+	b.WriteString(c.resource.Type + " " + c.resource.ID)
+	switch n := len(c.outputs); n {
+	case 0:
+		b.WriteString(", no outputs")
+	case 1:
+		b.WriteString(", 1 output")
+	default:
+		b.WriteString(", " + strconv.Itoa(n) + " outputs")
+	}
+	if c.cache.on {
+		b.WriteString(", with a cache")
+	}
+	return b.String()
+}

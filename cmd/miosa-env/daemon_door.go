@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"sync"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+)
+
+// door is the socket while it is served.
+type door struct {
+	*agent.Socket
+	stop    context.CancelFunc
+	serving sync.WaitGroup
+}
+
+// open takes the place that conf names and serves there, until it is closed.
+func (g *generation) open(conf *daemonConfig) (*door, error) {
+	socket, err := agent.Listen(agent.SocketConfig{Path: conf.socket, Agent: g.agent, Allow: conf.peers, Log: g.log})
+	if err != nil {
+		return nil, conf.blamed(g.at, "socket", conf.file.Socket == conf.socket, err)
+	}
+	d := &door{Socket: socket}
+	var ctx context.Context
+	ctx, d.stop = context.WithCancel(context.Background())
+	d.serving.Go(func() { _ = socket.Serve(ctx) })
+	return d, nil
+}
+
+func (d *door) close() {
+	d.stop()
+	d.serving.Wait()
+}
+
+// hatch is the port for metrics while it is served.
+type hatch struct {
+	stop    context.CancelFunc
+	serving sync.WaitGroup
+}
+
+// openHatch serves metrics on the port that conf names. It gives nil where it names none.
+func (g *generation) openHatch(ctx context.Context, conf *daemonConfig, d *door) (*hatch, error) {
+	if conf.file.MetricsAddr == "" {
+		return nil, nil
+	}
+	listener, err := agent.ListenMetrics(ctx, conf.file.MetricsAddr)
+	if err != nil {
+		return nil, conf.blamed(g.at, "metrics_addr", true, err)
+	}
+	h := &hatch{}
+	ctx, h.stop = context.WithCancel(ctx)
+	h.serving.Go(func() { _ = d.ServeMetrics(ctx, listener) })
+	return h, nil
+}
+
+func (h *hatch) close() {
+	if h != nil {
+		h.stop()
+		h.serving.Wait()
+	}
+}
+
+// blamed adds the line of a field to an error that it led to.
+func (c *daemonConfig) blamed(at configFile, field string, inFile bool, err error) error {
+	if inFile {
+		return c.file.Problem(at.path, field, err)
+	}
+	return err
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"reflect"
+	"sync"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/fetch"
+)
+
+// generation is a daemon's work for one resource. What else its configuration says can change while
+// it runs.
+type generation struct {
+	*daemon
+	conf    *daemonConfig
+	agent   *agent.Agent
+	client  *fetch.Client
+	source  *fetch.Source
+	cache   *agent.Cache
+	outputs outputs
+	door    *door
+	hatch   *hatch // nil: none
+}
+
+// run works until ctx ends, or until there is a configuration for another resource, which it returns.
+func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
+	if err := g.make(); err != nil {
+		return nil, err
+	}
+	defer func() { g.client.Close() }()
+	defer func() { g.outputs.close(nil) }()
+	var err error
+	if g.door, err = g.open(g.conf); err != nil {
+		return nil, err
+	}
+	defer func() { g.door.close() }()
+	if g.hatch, err = g.openHatch(ctx, g.conf, g.door); err != nil {
+		return nil, err
+	}
+	defer func() { g.hatch.close() }()
+
+	running, cancel := context.WithCancel(ctx)
+	var working sync.WaitGroup
+	defer working.Wait()
+	defer cancel()
+	working.Go(func() { _ = g.agent.Run(running) })
+	g.watch()
+	g.log.Info().Str("resource", g.conf.resource.String()).Str("socket", g.door.Path()).Int("outputs", len(g.outputs)).
+		Bool("cache", g.cache != nil).Str("version", version).Msg("agent started")
+	for {
+		var next *daemonConfig
+		select {
+		case <-ctx.Done():
+			g.log.Info().Msg("agent is stopping")
+			return nil, nil
+		case <-g.hangups:
+			if next = g.reload(); next != nil {
+				g.log.Info().Msg("reading everything anew, as asked for by HUP")
+			}
+		case paths := <-g.changed:
+			g.outputs.mend(paths, g.agent, g.log)
+			if g.concerns(paths) {
+				next = g.reload()
+			}
+		}
+		switch {
+		case next == nil:
+		case next.resource != g.conf.resource:
+			g.log.Info().Str("resource", next.resource.String()).Msg("the configuration names another resource: starting over")
+			return next, nil
+		default:
+			if err := g.take(ctx, next); err != nil {
+				g.refuse(err)
+			}
+		}
+	}
+}
+
+// concerns tells whether one of paths isn't an output.
+func (g *generation) concerns(paths []string) bool {
+	for _, path := range paths {
+		if g.outputs[path] == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *generation) watch() {
+	if g.watcher != nil {
+		g.watcher.Set(g.conf.watched(g.at))
+	}
+}
+
+// make makes everything that asks nobody anything.
+func (g *generation) make() (err error) {
+	if g.client, err = fetch.New(g.conf.config(g.program, g.conf.key.Key)); err != nil {
+		return err
+	}
+	g.source = g.client.Source(g.conf.resource)
+	if g.cache, err = g.newCache(g.conf); err != nil {
+		return err
+	}
+	if g.outputs, err = (outputs{}).renew(g.conf.outputs, g.log); err != nil {
+		return err
+	}
+	g.agent, err = agent.New(agent.Config{
+		Resource: g.conf.resource, Source: g.source, Cache: g.cache, Outputs: g.outputs.list(g.conf.outputs),
+		Sleep: agent.WatchSleep, Version: version, Log: g.log,
+	})
+	if err != nil {
+		return err
+	}
+	g.agent.SetOnRevoke(g.conf.onRevoke)
+	return nil
+}
+
+func (g *generation) newCache(conf *daemonConfig) (*agent.Cache, error) {
+	if !conf.cache.on {
+		return nil, nil
+	}
+	c, err := conf.cacheConfig(g.environ, conf.key, conf.resource)
+	if err != nil {
+		return nil, err
+	}
+	return agent.NewCache(c)
+}
+
+// take goes on with another configuration. First comes all that may fail: after an error nothing has
+// changed.
+func (g *generation) take(ctx context.Context, next *daemonConfig) error {
+	old := g.conf
+	client, source, cache := g.client, g.source, g.cache
+	var err error
+	if !next.sameVault(old) {
+		if client, err = fetch.New(next.config(g.program, next.key.Key)); err != nil {
+			return err
+		}
+		source = client.Source(next.resource)
+	}
+	if !next.sameCache(old) {
+		if cache, err = g.newCache(next); err != nil {
+			return err
+		}
+	}
+	outputs, err := g.outputs.renew(next.outputs, g.log)
+	if err != nil {
+		return err
+	}
+	taken, err := g.move(ctx, next)
+	if err != nil {
+		outputs.close(g.outputs)
+		return err
+	}
+
+	g.tap.set(g.stderr, next.logLevel, next.logFormat)
+	if source != g.source || cache != g.cache {
+		g.agent.Replace(source, cache)
+		if client != g.client {
+			g.client.Close()
+			taken = append(taken, "vault")
+		}
+		if cache != g.cache {
+			taken = append(taken, "cache")
+		}
+		g.client, g.source, g.cache = client, source, cache
+		g.hide(next)
+	}
+	if !next.sameOutputs(old) {
+		g.agent.SetOutputs(outputs.list(next.outputs))
+		g.outputs.close(outputs)
+		g.outputs = outputs
+		taken = append(taken, "outputs")
+	}
+	g.door.SetAllowed(next.peers)
+	g.agent.SetOnRevoke(next.onRevoke)
+	if !reflect.DeepEqual(next.file, old.file) || len(taken) > 0 {
+		g.log.Info().Strs("changed", taken).Msg("new configuration taken up")
+	}
+	g.conf = next
+	g.watch()
+	return nil
+}
+
+// move goes to another socket or port, if it must. After an error it has stayed.
+func (g *generation) move(ctx context.Context, next *daemonConfig) (moved []string, err error) {
+	door, hatch := g.door, g.hatch
+	if next.socket != g.conf.socket {
+		if door, err = g.open(next); err != nil {
+			return nil, err
+		}
+		moved = append(moved, "socket")
+	}
+	switch {
+	case next.file.MetricsAddr != g.conf.file.MetricsAddr:
+		if hatch, err = g.openHatch(ctx, next, door); err != nil {
+			if door != g.door {
+				door.close()
+			}
+			return nil, err
+		}
+		g.hatch.close()
+		moved = append(moved, "metrics")
+	case door != g.door && hatch != nil: // which tells of the old socket
+		hatch.close()
+		if hatch, err = g.openHatch(ctx, next, door); err != nil {
+			g.log.Error().Err(err).Msg("there are no metrics on a port any more")
+		}
+	}
+	if door != g.door {
+		g.door.close()
+	}
+	g.door, g.hatch = door, hatch
+	return moved, nil
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+)
+
+// agentRun is a miosa-env agent under test, in a directory of its own that is its configuration's too.
+type agentRun struct {
+	*testing.T
+	dir     string
+	command *exec.Cmd
+}
+
+// runAgent starts an agent with a configuration, in which $DIR is its directory.
+func runAgent(t *testing.T, a attempt, config string) *agentRun {
+	t.Helper()
+	r := &agentRun{T: t, dir: t.TempDir()}
+	r.write("agent.toml", "socket = \"$DIR/agent.sock\"\n"+config)
+	r.command = exec.Command(filepath.Join(built, "miosa-env"), "agent", "--config", "agent.toml")
+	r.command.Dir = r.dir
+	r.command.Env = []string{"PATH=" + os.Getenv("PATH")}
+	for name, value := range a.env {
+		r.command.Env = append(r.command.Env, name+"="+value)
+	}
+	log, err := os.Create(filepath.Join(r.dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	r.command.Stdout, r.command.Stderr = log, log
+	if err := r.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if r.command.ProcessState == nil {
+			_ = r.command.Process.Kill()
+			_ = r.command.Wait()
+		}
+	})
+	return r
+}
+
+// write replaces a file by renaming another over it.
+func (r *agentRun) write(name, text string) {
+	r.Helper()
+	text = strings.ReplaceAll(text, "$DIR", r.dir)
+	path := filepath.Join(r.dir, name)
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		r.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		r.Fatal(err)
+	}
+}
+
+func (r *agentRun) log() string {
+	b, err := os.ReadFile(filepath.Join(r.dir, "log"))
+	if err != nil {
+		r.Fatal(err)
+	}
+	return string(b)
+}
+
+// says waits for a pattern in the log.
+func (r *agentRun) says(pattern string) {
+	r.Helper()
+	sought := regexp.MustCompile("(?m)" + pattern)
+	if !eventually(func() bool { return sought.MatchString(r.log()) }) {
+		r.Fatalf("the log never says %s:\n%s", pattern, r.log())
+	}
+}
+
+// holds waits for a file to hold a text.
+func (r *agentRun) holds(name, text string) {
+	r.Helper()
+	if !eventually(func() bool {
+		b, _ := os.ReadFile(filepath.Join(r.dir, name))
+		return strings.Contains(string(b), text)
+	}) {
+		r.Fatalf("%s never holds it; the log:\n%s", name, r.log())
+	}
+}
+
+func (r *agentRun) ends() {
+	r.Helper()
+	if err := r.command.Process.Signal(syscall.SIGTERM); err != nil {
+		r.Fatal(err)
+	}
+	if err := r.command.Wait(); err != nil {
+		r.Fatalf("%v\n%s", err, r.log())
+	}
+}
+
+// A certificate authority that is put in the place of another is trusted from then on, and no more than
+// that: the wrong one leaves the agent without values.
+func TestAgent_TakesUpCA(t *testing.T) {
+	c, ca, _ := vaulttest.Certificate(t)
+	_, other, _ := vaulttest.Certificate(t)
+	s := vaulttest.Start(t, vaulttest.WithTLS(c))
+	s.Put(t, "token", "the-value", sandbox, "TOKEN")
+	text := func(path string) string {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	dir := t.TempDir()
+	r := &agentRun{T: t, dir: dir}
+	r.write("ca.pem", text(other))
+	a := configured(s.BaseURL, s.ResourceKey(t, sandbox)).with("MIOSA_CA_FILE", filepath.Join(dir, "ca.pem"))
+	d := runAgent(t, a, "[[output]]\npath = \"$DIR/env\"\nformat = \"shell\"\nallow_disk = true\n")
+	d.says("signed by an authority this machine doesn't trust")
+	r.write("ca.pem", text(ca))
+	d.says(`new configuration taken up changed=\["vault"\]`)
+	d.holds("env", "the-value")
+	r.write("ca.pem", "not a certificate")
+	d.says("the new configuration is refused: the old one stays")
+	d.ends()
+}
+
+// An agent's life at trace level, with everything in it that fails: no value and no key is in its log.
+func TestAgent_LogsNoSecret(t *testing.T) {
+	s := vaulttest.Start(t)
+	id := s.Put(t, "one", canaries[0], sandbox, "ONE")
+	key, keyID := s.MintResourceKey(t, sandbox)
+	d := runAgent(t, configured(s.BaseURL, key).with("MIOSA_LOG_LEVEL", "trace"), `
+cache = true
+cache_dir = "$DIR/state"
+
+[[output]]
+path = "$DIR/env"
+format = "docker"
+hook = ". $DIR/env; cat $DIR/env >&2; env"
+allow_disk = true
+
+[[output]]
+path = "$DIR/files"
+format = "files"
+allow_disk = true
+`)
+	d.says("hook done")
+	s.Rotate(t, id, canaries[1]) // two lines, which docker's form can't carry
+	d.says("output isn't up to date")
+	d.holds("files/ONE", canaries[1])
+	d.write("agent.toml", "key = \""+key.Reveal()+"\"\n"+key.Reveal()+" = 1\n")
+	d.says("the new configuration is refused")
+	s.Stop(t)
+	d.says("no fresh set")
+	s.Restart(t)
+	d.says("the vault answers again")
+	s.Revoke(t, keyID)
+	d.says("the vault refuses: values, cache and outputs are removed")
+	if !eventually(func() bool { _, err := os.Stat(filepath.Join(d.dir, "env")); return os.IsNotExist(err) }) {
+		t.Error("the env file outlives the revocation")
+	}
+	d.ends()
+	if i, yes := leaked(d.log(), append([]string{key.Reveal()}, canaries...)...); yes {
+		t.Errorf("secret %d is in the log:\n%s", i, d.log())
+	}
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/inject"
+)
+
+// maxKept is how much of an env file is kept in memory, in bytes: one more than inject reads of one.
+const maxKept = 8<<20 + 1
+
+// keepPipes lets env files be read again at each change. What isn't a regular file, such as the pipe that a
+// shell makes of <(command), gives its content once: it is read now and kept in memory, under a path of
+// its own. The names by which it was given are kept for errors.
+func (r *runner) keepPipes() error {
+	r.given = map[string]string{}
+	for i, path := range r.environment.Files {
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().IsRegular() || info.IsDir() {
+			continue // Build says what is wrong with it
+		}
+		kept, err := r.keep(path)
+		if err != nil {
+			return fmt.Errorf("env file %s: %w", path, err)
+		}
+		r.given[kept] = path
+		r.environment.Files[i] = kept
+	}
+	return nil
+}
+
+func (r *runner) keep(path string) (string, error) {
+	from, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = from.Close() }()
+	fd, err := unix.MemfdCreate("env file", unix.MFD_CLOEXEC)
+	if err != nil {
+		return "", err
+	}
+	to := os.NewFile(uintptr(fd), path)
+	if _, err := io.Copy(to, io.LimitReader(from, maxKept)); err != nil {
+		return "", errors.Join(err, to.Close())
+	}
+	r.kept = append(r.kept, to) // an *os.File nobody holds is closed
+	return fmt.Sprintf("/proc/self/fd/%d", fd), nil
+}
+
+// asGiven lets the errors of a Build call files as they were given.
+func (r *runner) asGiven(err error) error {
+	for _, problem := range problems(err) {
+		if file, ok := errors.AsType[*inject.FileError](problem); ok && r.given[file.Path] != "" {
+			file.Path = r.given[file.Path]
+		}
+	}
+	return err
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/inject"
+)
+
+// choice is a flag that takes one of a few words.
+type choice struct {
+	value string
+	among []string
+}
+
+// Set takes one of the words.
+func (c *choice) Set(s string) error {
+	if !slices.Contains(c.among, s) {
+		return fmt.Errorf("want one of %s", strings.Join(c.among, ", "))
+	}
+	c.value = s
+	return nil
+}
+
+func (c *choice) String() string { return c.value }
+
+// Type is what pflag wants to know; nothing shows it.
+func (c *choice) Type() string { return "choice" }
+
+// duration is a flag that takes a length of time, zero or more.
+type duration time.Duration
+
+// Set reads what time.ParseDuration does.
+func (d *duration) Set(s string) error {
+	got, err := time.ParseDuration(s)
+	if err != nil || got < 0 {
+		return errors.New("want a length of time such as 500ms, 10s or 2m")
+	}
+	*d = duration(got)
+	return nil
+}
+
+func (d *duration) String() string { return time.Duration(*d).String() }
+
+// Type is what pflag wants to know; nothing shows it.
+func (d *duration) Type() string { return "duration" }
+
+// words is a flag that takes words between commas, and can be given several times.
+type words []string
+
+// Set adds words.
+func (w *words) Set(s string) error {
+	for word := range strings.SplitSeq(s, ",") {
+		if word == "" {
+			return errors.New("a name is empty")
+		}
+		*w = append(*w, word)
+	}
+	return nil
+}
+
+func (w *words) String() string { return strings.Join(*w, ",") }
+
+// Type is what pflag wants to know; nothing shows it.
+func (w *words) Type() string { return "words" }
+
+// preserve is the flag --preserve-env[=NAMES].
+type preserve struct {
+	all   bool
+	names words
+}
+
+// preserveAll is what pflag sets for a --preserve-env without names. No variable has this name.
+const preserveAll = "*"
+
+// Set adds names, or all of them.
+func (p *preserve) Set(s string) error {
+	if s == preserveAll {
+		p.all = true
+		return nil
+	}
+	return p.names.Set(s)
+}
+
+func (p *preserve) String() string { return p.names.String() }
+
+// Type is what pflag wants to know; nothing shows it.
+func (p *preserve) Type() string { return "preserve" }
+
+// change is the flag --on-change.
+type change struct {
+	inject.Change
+	text string
+}
+
+// Set reads what inject.ParseChange does.
+func (c *change) Set(s string) error {
+	got, err := inject.ParseChange(s)
+	if err != nil {
+		return errors.New("want ignore, restart, signal=SIGNAL or hook=COMMAND")
+	}
+	c.Change, c.text = got, s
+	return nil
+}
+
+func (c *change) String() string { return c.text }
+
+// Type is what pflag wants to know; nothing shows it.
+func (c *change) Type() string { return "change" }
+
+// signalFlag is a flag that takes a signal.
+type signalFlag struct {
+	number syscall.Signal
+	text   string
+}
+
+// Set reads what inject.ParseSignal does.
+func (f *signalFlag) Set(s string) error {
+	got, err := inject.ParseSignal(s)
+	if err != nil {
+		return errors.New("want a name such as TERM, HUP or RTMIN+1, or a number from 1 to 64")
+	}
+	f.number, f.text = got, s
+	return nil
+}
+
+func (f *signalFlag) String() string { return f.text }
+
+// Type is what pflag wants to know; nothing shows it.
+func (f *signalFlag) Type() string { return "signal" }

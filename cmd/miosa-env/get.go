@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/fetch"
+)
+
+func (p *program) getCommand() *cobra.Command {
+	var noNewline bool
+	c := &cobra.Command{
+		Use:   "get [FLAG...] NAME",
+		Short: "Print one bound value",
+		Long: `Prints the value bound as NAME, byte for byte, and a line end after it. The shell's $(...)
+drops that again; for anything that counts bytes, leave it out with -n.`,
+		Example: `  curl -H "Authorization: Bearer $(miosa-env get GH_TOKEN)" https://api.github.com/user
+  miosa-env get -n TLS_KEY > /run/tls.key`,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch len(args) {
+			case 0:
+				return errors.New("the name of a variable is missing")
+			case 1:
+				return nil
+			}
+			return hinted{errors.New("one name at a time"), "miosa-env export --only NAME,NAME prints several"}
+		},
+		ValidArgsFunction: p.completeNames,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := p.begin(c); err != nil {
+				return err
+			}
+			s, err := p.values(c.Context())
+			if err != nil {
+				return err
+			}
+			defer s.Wipe()
+			for _, b := range s.Bound {
+				if b.ExposeAsEnv != args[0] {
+					continue
+				}
+				value := []byte(b.Value.Reveal())
+				if !noNewline {
+					value = append(value, '\n')
+				}
+				defer clear(value)
+				if _, err := p.stdout.Write(value); err != nil {
+					return fmt.Errorf("write value: %w", err)
+				}
+				return nil
+			}
+			return hinted{
+				fmt.Errorf("nothing is bound to %s as %s", s.Resource, quoted(args[0])), "miosa-env list shows what is",
+			}
+		},
+	}
+	c.Flags().BoolVarP(&noNewline, "no-newline", "n", false, "print no line end after the value")
+	p.addAgentFlag(c.Flags())
+	return c
+}
+
+// completeNames offers the names of bindings to a shell. It asks for no value.
+func (p *program) completeNames(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 || p.begin(c) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	vault, err := p.connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	bindings, err := vault.Bindings(c.Context(), fetch.BindingFilter{Resource: vault.resource})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, b := range bindings {
+		names = append(names, b.ExposeAsEnv)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+)
+
+// listed is a binding as list --json prints it.
+type listed struct {
+	Variable  string     `json:"variable"`
+	Secret    string     `json:"secret"` // its name; empty where the vault doesn't tell
+	Version   int64      `json:"version"`
+	RotatedAt *time.Time `json:"rotated_at"` // null where the vault doesn't tell
+	Delivery  string     `json:"delivery"`   // value or placeholder
+	BindingID string     `json:"binding_id"`
+	SecretID  string     `json:"secret_id"`
+}
+
+func (p *program) listCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "list [FLAG...]",
+		Short: "List what is bound here, without the values",
+		Long: `Lists the variables bound to this sandbox or computer: the secret behind each, its version,
+when it was rotated last, and whether run gets the value or a placeholder that a proxy
+at the network's edge replaces.
+
+An agent on this machine that serves them is asked first, and knows secrets by their ids only;
+--no-agent asks the vault for their names and times.`,
+		Example: `  miosa-env list
+  miosa-env list --json | jq -r '.[].variable'`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := p.begin(c); err != nil {
+				return err
+			}
+			resource, rows, err := p.rows(c.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(p.stdout, rows)
+			}
+			if len(rows) == 0 {
+				fmt.Fprintf(p.stderr, "miosa-env: nothing is bound to %s\n", resource)
+				return nil
+			}
+			return printTable(p.stdout, rows, time.Now())
+		},
+	}
+	c.Flags().SortFlags = false
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
+	p.addAgentFlag(c.Flags())
+	return c
+}
+
+// rows asks the agent, where there is one, else the vault.
+func (p *program) rows(ctx context.Context) (api.Resource, []listed, error) {
+	s, err := p.supply(ctx)
+	if err != nil {
+		return api.Resource{}, nil, err
+	}
+	defer s.Close()
+	if s.local != nil {
+		set, err := s.local.Next(ctx, "")
+		defer set.Wipe()
+		if err == nil {
+			return s.resource, rowsOfSet(set), nil
+		}
+		if !s.settings.hasKey() {
+			return s.resource, nil, keyless(err)
+		}
+		s.log.Debug().Err(err).Msg("the agent tells nothing: asking the vault")
+		if err := s.connectVault(); err != nil {
+			return s.resource, nil, err
+		}
+	}
+	bindings, err := s.vault.Bindings(ctx, fetch.BindingFilter{Resource: s.resource})
+	return s.resource, rowsOf(s.resource, bindings), err
+}
+
+// rowsOfSet is rowsOf for what an agent knows, which is neither a secret's name nor its times.
+func rowsOfSet(set api.Snapshot) []listed {
+	rows := []listed{}
+	for _, b := range set.Bound {
+		rows = append(rows, listed{
+			Variable: b.ExposeAsEnv, Version: b.Version, Delivery: b.Delivery, BindingID: b.ID, SecretID: b.SecretID,
+		})
+	}
+	return rows
+}
+
+// rowsOf sorts by variable. A vault that doesn't know the filter lists other resources' bindings too.
+func rowsOf(r api.Resource, bindings []api.Binding) []listed {
+	rows := []listed{}
+	for _, b := range bindings {
+		if b.Resource.ID != r.ID || b.Resource.Type != "" && b.Resource.Type != r.Type {
+			continue
+		}
+		row := listed{
+			Variable: b.ExposeAsEnv, Secret: b.SecretName, Version: b.Version, Delivery: b.Delivery,
+			BindingID: b.ID, SecretID: b.SecretID,
+		}
+		if !b.UpdatedAt.IsZero() {
+			at := b.UpdatedAt.UTC()
+			row.RotatedAt = &at
+		}
+		if row.Delivery == "" { // a vault of before there were two
+			row.Delivery = api.DeliverPlaceholder
+		}
+		rows = append(rows, row)
+	}
+	slices.SortStableFunc(rows, func(a, b listed) int { return strings.Compare(a.Variable, b.Variable) })
+	return rows
+}
+
+func printJSON(w io.Writer, what any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(what); err != nil {
+		return fmt.Errorf("write JSON: %w", err)
+	}
+	return nil
+}
+
+func printTable(w io.Writer, rows []listed, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "VARIABLE\tSECRET\tVERSION\tROTATED\tDELIVERY")
+	for _, r := range rows {
+		version, rotated := "-", "-"
+		if r.Version > 0 {
+			version = strconv.FormatInt(r.Version, 10)
+		}
+		if r.RotatedAt != nil {
+			rotated = ago(now.Sub(*r.RotatedAt), *r.RotatedAt)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", cell(r.Variable), cell(cmp.Or(r.Secret, r.SecretID)), version, rotated, cell(r.Delivery))
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("write table: %w", err)
+	}
+	return nil
+}
+
+// cell makes foreign text safe for a table on a terminal.
+func cell(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return oneLine(s)
+}
+
+// ago says how long ago something was, in its largest unit; its date where that is more than 60 days
+// or, clocks being what they are, in the future.
+func ago(since time.Duration, at time.Time) string {
+	for _, step := range []struct {
+		below, unit time.Duration
+		name        string
+	}{
+		{time.Minute, time.Second, "second"},
+		{time.Hour, time.Minute, "minute"},
+		{48 * time.Hour, time.Hour, "hour"},
+		{60 * 24 * time.Hour, 24 * time.Hour, "day"},
+	} {
+		if since < 0 || since >= step.below {
+			continue
+		}
+		n := int(since / step.unit)
+		if n == 1 {
+			return "1 " + step.name + " ago"
+		}
+		return strconv.Itoa(n) + " " + step.name + "s ago"
+	}
+	return at.Format(time.DateOnly)
+}

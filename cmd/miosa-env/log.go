@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/rs/zerolog"
+)
+
+// newLogger logs to w, as text for people or as JSON with the time in it.
+func newLogger(w io.Writer, level, format choice) zerolog.Logger {
+	log := zerolog.New(logForm(w, format)).Level(logLevel(level))
+	if format.value == "json" {
+		return log.With().Timestamp().Logger()
+	}
+	return log
+}
+
+func logLevel(level choice) zerolog.Level {
+	parsed, err := zerolog.ParseLevel(level.value)
+	if err != nil || level.value == "off" {
+		return zerolog.Disabled
+	}
+	return parsed
+}
+
+// logForm turns zerolog's lines into what format says.
+func logForm(w io.Writer, format choice) io.Writer {
+	if format.value == "json" {
+		return w
+	}
+	return zerolog.ConsoleWriter{
+		Out:           w,
+		NoColor:       true,
+		PartsOrder:    []string{zerolog.LevelFieldName, zerolog.MessageFieldName},
+		FormatLevel:   func(level any) string { return fmt.Sprintf("miosa-env: %v:", level) },
+		FormatMessage: func(message any) string { return fmt.Sprint(message) },
+	}
+}
+
+// logTap is where the log of a daemon goes, whose level and form can change while loggers are in use.
+type logTap struct{ now atomic.Pointer[logWay] }
+
+type logWay struct {
+	level zerolog.Level
+	to    io.Writer
+}
+
+func (t *logTap) set(w io.Writer, level, format choice) {
+	t.now.Store(&logWay{logLevel(level), logForm(w, format)})
+}
+
+func (t *logTap) logger() zerolog.Logger { return zerolog.New(t).With().Timestamp().Logger() }
+
+// Write takes a line of no level.
+func (t *logTap) Write(line []byte) (int, error) { return t.now.Load().to.Write(line) }
+
+// WriteLevel takes a line.
+func (t *logTap) WriteLevel(level zerolog.Level, line []byte) (int, error) {
+	if way := t.now.Load(); level >= way.level {
+		return way.to.Write(line)
+	}
+	return len(line), nil
+}

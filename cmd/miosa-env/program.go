@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// program is one run of miosa-env, from its arguments to its exit code.
+type program struct {
+	args           []string    // after our own name
+	environ        environment // what we were started with
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	settings settings
+	log      zerolog.Logger
+	begun    bool // the arguments were understood: errors from here on aren't usage
+	code     int  // the exit code where there is no error
+}
+
+// newProgram copies arguments and environment: Scrub overwrites the key in the originals.
+func newProgram(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) *program {
+	if len(args) > 0 {
+		args = args[1:]
+	}
+	return &program{
+		args: clones(args), environ: clones(environ),
+		stdin: stdin, stdout: stdout, stderr: redacted{stderr}, log: zerolog.Nop(),
+	}
+}
+
+func (p *program) execute(ctx context.Context) int {
+	root := p.rootCommand()
+	root.SetArgs(p.args)
+	root.SetIn(p.stdin)
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	command, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return p.code
+	}
+	if !p.begun {
+		err = usageErrorOf(command, err)
+	}
+	report(p.stderr, err)
+	return exitCode(err)
+}
+
+func (p *program) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "miosa-env",
+		Short: "Run a command with the secrets bound to its sandbox or computer",
+		Long: `miosa-env starts a command with the secrets bound to its sandbox or computer in
+its environment, and keeps them current while it runs.
+
+It needs to know who it is: a key in MIOSA_API_KEY (or in a file named by
+MIOSA_API_KEY_FILE, or in the systemd credential miosa-api-key), and the id of the
+sandbox or computer in MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID. Inside MIOSA's
+sandboxes the platform has set these. There is no flag for the key, since
+everybody on a machine can read arguments. An empty variable counts as not set, and a
+flag comes before its variable.`,
+		Example: `  miosa-env run -- ./server --port 8080
+  miosa-env run --on-change restart --mask -- npm start
+  eval "$(miosa-env export)"
+  miosa-env doctor`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("a command is missing")
+			}
+			return errors.New("unknown command " + quoted(args[0]))
+		},
+		RunE:               func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
+		Version:            version,
+		SilenceErrors:      true,
+		SilenceUsage:       true,
+		DisableSuggestions: true,
+		CompletionOptions:  cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetHelpFunc(help)
+	root.SetFlagErrorFunc(flagError)
+	root.SetUsageFunc(func(c *cobra.Command) error { help(c, nil); return nil })
+	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(c *cobra.Command, args []string) error {
+		about, _, err := c.Root().Find(args)
+		if err != nil || about == nil {
+			return errors.New("unknown command " + quoted(strings.Join(args, " ")))
+		}
+		return about.Help()
+	}})
+	p.settings.addFlags(root.PersistentFlags())
+	root.AddCommand(
+		p.runCommand(), p.exportCommand(), p.getCommand(), p.listCommand(), p.agentCommand(), p.statusCommand(),
+		p.refreshCommand(), p.doctorCommand(),
+		p.completionCommand(), p.versionCommand(),
+	)
+	cobra.EnableCommandSorting = false
+	return root
+}
+
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return errors.New("unexpected argument " + quoted(args[0]))
+	}
+	return nil
+}
+
+// flagError adds what to do instead for those who look for a flag that isn't there on purpose.
+func flagError(_ *cobra.Command, err error) error {
+	if missing, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		switch missing.GetSpecifiedName() {
+		case "api-key", "apikey", "key", "token", "api-token", "auth-token":
+			return hinted{
+				errors.New("a key isn't taken from the command line, where everybody on this machine can read it"),
+				"set MIOSA_API_KEY, or give a file that holds it with --key-file FILE",
+			}
+		}
+	}
+	return err
+}
+
+// begin is the first thing each command does once its arguments are understood.
+func (p *program) begin(c *cobra.Command) error {
+	p.begun = true
+	if err := p.settings.complete(c.Flags(), p.environ); err != nil {
+		return err
+	}
+	p.log = newLogger(p.stderr, p.settings.logLevel, p.settings.logFormat)
+	return nil
+}
+
+// environment is NAME=value strings, as os.Environ gives them.
+type environment []string
+
+// get returns the value of the first entry of that name, which is the one getenv finds, or "".
+func (e environment) get(name string) string {
+	for _, entry := range e {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+func clones(list []string) []string {
+	copies := make([]string, len(list))
+	for i, s := range list {
+		copies[i] = strings.Clone(s)
+	}
+	return copies
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/inject"
+)
+
+// start turns into the command, or stays with it until it ends and returns its exit code.
+func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
+	first := os.Getpid() == 1
+	supervised := !f.replace && (first || f.mask || f.watches())
+	if !supervised && !first {
+		// In a goroutine of its own: this one is bound to its thread, so that each time the many
+		// goroutines of a request wake it or are woken by it the kernel would have to switch threads.
+		if err := aside(ctx, r.prepare); err != nil {
+			return 0, err
+		}
+		return 0, inject.Replace(r.command)
+	}
+	// From here on no signal is lost: process 1 isn't ended by one it doesn't catch, and what the
+	// command is to get must be waiting for it when it starts.
+	signals, err := inject.CatchSignals()
+	if err != nil {
+		return 0, err
+	}
+	if err := signals.Until(ctx, func(ctx context.Context) error { return aside(ctx, r.prepare) }); err != nil {
+		return 0, err
+	}
+	if !supervised {
+		return 0, inject.Replace(r.command)
+	}
+	return r.supervise(ctx, f, signals)
+}
+
+// aside runs work in a goroutine and returns when it does or ctx ends, whichever is first: opening a
+// named pipe can block for ever, and no context ends that. Nothing that work sets may be looked at after
+// an error.
+func aside(ctx context.Context, work func(context.Context) error) error {
+	done := make(chan error, 1)
+	go func() { done <- work(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *runner) supervise(ctx context.Context, f *runFlags, signals *inject.Signals) (int, error) {
+	s := inject.Supervision{
+		OnChange: f.onChange.Change, StopSignal: f.stopSignal.number,
+		StopTimeout: max(time.Duration(f.stopTimeout), 1), // 0 would be the default
+		Settle:      time.Duration(f.settle), Outlive: f.outlive, Masked: f.mask, Log: r.log,
+	}
+	if !f.watches() {
+		r.supply.Close()
+		return s.Run(ctx, signals, r.command, nil)
+	}
+	ctx, end := context.WithCancel(ctx) // of the command
+	defer end()
+	following, stop := context.WithCancel(ctx)
+	changes := make(chan inject.Command)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if r.follow(following, f, changes) == agent.RevokeStop {
+			end()
+		}
+	}()
+	code, err := s.Run(ctx, signals, r.command, changes)
+	stop()
+	select {
+	case <-ended:
+	case <-time.After(time.Second): // reading an env file again may hang
+	}
+	return code, err
+}
+
+// watches tells whether the command needs somebody to follow what the vault says.
+func (f *runFlags) watches() bool {
+	return !f.onChange.Ignored() || f.onRevoke.value == agent.RevokeStop
+}
+
+// follow passes changes on until ctx ends, or the vault refuses for good. It returns what is to become of
+// the command then.
+func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- inject.Command) string {
+	for {
+		err := agent.Follow(ctx, r.supply, r.first, r.log, &follower{r, ctx, changes})
+		if err == nil {
+			return agent.RevokeKeep
+		}
+		what := r.onRevoke(ctx, f)
+		switch {
+		case what == agent.RevokeStop:
+			r.log.Error().Err(err).Msg("the vault refuses: the command is stopped")
+			return what
+		case r.supply.client == nil:
+			r.log.Error().Err(err).Msg("changes are no longer followed: the command keeps what it has")
+			return what
+		}
+		// The agent may get another key.
+		r.log.Error().Err(err).Msg("the command keeps what it has until the agent has values again")
+		select {
+		case <-ctx.Done():
+			return what
+		case <-time.After(againAfter):
+		}
+	}
+}
+
+// againAfter is how long an agent that the vault refuses is left alone.
+const againAfter = 30 * time.Second
+
+// onRevoke is what becomes of the command after a revocation: what the flag says, else the agent.
+func (r *runner) onRevoke(ctx context.Context, f *runFlags) string {
+	if f.onRevoke.value != "" || r.supply.client == nil {
+		return f.onRevoke.value
+	}
+	status, err := r.supply.client.Status(ctx)
+	if err != nil {
+		r.log.Debug().Err(err).Msg("the agent doesn't say what a revocation means for the command")
+	}
+	return status.OnRevoke
+}
+
+// follower is the Sink of a supervised command.
+type follower struct {
+	*runner
+	ctx     context.Context // ends the one send that could block
+	changes chan<- inject.Command
+}
+
+// Take passes on what to run from now on, if it differs in what the command sees. A set that is refused
+// changes nothing.
+func (f *follower) Take(s api.Snapshot) {
+	f.first = s
+	if !f.follows {
+		return
+	}
+	command, seen, err := f.build(s)
+	if err != nil {
+		f.log.Error().Err(err).Msg("the new set is refused: the command keeps what it has")
+		return
+	}
+	if seen == f.seen {
+		f.log.Debug().Msg("nothing changed in what the command sees")
+		return
+	}
+	f.seen = seen
+	select {
+	case f.changes <- command:
+	case <-f.ctx.Done():
+	}
+}

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"github.com/rs/zerolog"
+	"github.com/spf13/pflag"
+
+	"github.com/Miosa-osa/miosa-env/inject"
+)
+
+// selection is which bindings are taken, and under which names.
+type selection struct {
+	only    words
+	prefix  string
+	require words
+	allow   words
+}
+
+func (s *selection) addFlags(f *pflag.FlagSet) {
+	f.Var(&s.only, "only", "`NAMES` take only bindings with these names, or that match a pattern such as 'DB_*'")
+	f.StringVar(&s.prefix, "prefix", "", "`TEXT` put this before each bound name; --only means names without it")
+	f.Var(&s.require, "require", "`NAMES` fail if one of these isn't set")
+	f.Var(&s.allow, "allow-name", "`NAMES` let bindings set these though they run code or move traffic")
+}
+
+// environment holds the selection, and nothing else yet.
+func (s *selection) environment() inject.Environment {
+	return inject.Environment{Only: s.only, Prefix: s.prefix, Require: s.require, AllowNames: s.allow}
+}
+
+// warn logs what a Build found that may not be meant.
+func warn(log zerolog.Logger, warnings []inject.Warning) {
+	for _, w := range warnings {
+		switch w.Kind {
+		case inject.WarnOnly:
+			log.Warn().Str("only", w.Name).Msg("--only keeps no binding")
+		default:
+			log.Warn().Str("binding_id", w.Binding).Str("name", w.Name).Msg("binding sets a name that changes how programs behave")
+		}
+	}
+}

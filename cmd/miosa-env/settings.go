@@ -1,0 +1,159 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+)
+
+// settings say which vault to speak to, as whom, and how to log. Each has a flag and an environment
+// variable.
+type settings struct {
+	baseURL   string
+	keyFile   string
+	sandbox   string
+	computer  string
+	caFile    string
+	proxy     string
+	socket    string
+	noAgent   bool
+	timeout   duration
+	logLevel  choice
+	logFormat choice
+
+	apiKey      string // MIOSA_API_KEY, where no --key-file comes before it
+	credentials string // the folder of systemd's credentials, where nothing comes before it
+
+	cache cacheFlags // of commands that have them
+}
+
+// cacheFlags say whether a sealed copy of the values is kept on this machine, and where.
+type cacheFlags struct {
+	on     bool
+	dir    string
+	maxAge duration
+}
+
+func (c *cacheFlags) addFlags(f *pflag.FlagSet) {
+	c.maxAge = duration(agent.DefaultCacheMaxAge)
+	f.BoolVar(&c.on, "cache", false, "keep a sealed copy of the values on this machine, and start from it when the vault is out of reach")
+	f.StringVar(&c.dir, "cache-dir", "", "`DIR` where that copy is kept (default: the state directory)")
+	f.Var(&c.maxAge, "cache-max-age", "`DURATION` how old it may be, from when the vault confirmed it last")
+}
+
+// variableOf gives the environment variable of a flag, "" where it has none. A map would be filled at
+// each start.
+func variableOf(flag string) string {
+	switch flag {
+	case "base-url":
+		return "MIOSA_BASE_URL"
+	case "key-file":
+		return "MIOSA_API_KEY_FILE"
+	case "sandbox":
+		return "MIOSA_SANDBOX_ID"
+	case "computer":
+		return "MIOSA_COMPUTER_ID"
+	case "ca-file":
+		return "MIOSA_CA_FILE"
+	case "proxy":
+		return "MIOSA_PROXY"
+	case "socket":
+		return "MIOSA_SOCKET"
+	case "no-agent":
+		return "MIOSA_NO_AGENT"
+	case "config":
+		return "MIOSA_CONFIG"
+	case "cache":
+		return "MIOSA_CACHE"
+	case "cache-dir":
+		return "MIOSA_CACHE_DIR"
+	case "cache-max-age":
+		return "MIOSA_CACHE_MAX_AGE"
+	case "on-revoke":
+		return "MIOSA_ON_REVOKE"
+	case "timeout":
+		return "MIOSA_TIMEOUT"
+	case "log-level":
+		return "MIOSA_LOG_LEVEL"
+	case "log-format":
+		return "MIOSA_LOG_FORMAT"
+	}
+	return ""
+}
+
+func (s *settings) addFlags(f *pflag.FlagSet) {
+	s.logLevel = choice{"warn", []string{"trace", "debug", "info", "warn", "error", "off"}}
+	s.logFormat = choice{"text", []string{"text", "json"}}
+	f.SortFlags = false
+	f.StringVar(&s.baseURL, "base-url", "", "`URL` the vault's API (default "+fetch.DefaultBaseURL+")")
+	f.StringVar(&s.keyFile, "key-file", "", "`FILE` the file that holds the key; comes before MIOSA_API_KEY")
+	f.StringVar(&s.sandbox, "sandbox", "", "`ID` the sandbox whose secrets are meant")
+	f.StringVar(&s.computer, "computer", "", "`ID` the computer whose secrets are meant, where it isn't a sandbox")
+	f.StringVar(&s.caFile, "ca-file", "", "`FILE` a PEM file with the only certificate authorities to trust")
+	f.StringVar(&s.proxy, "proxy", "", "`URL` a proxy to reach the vault through; HTTPS_PROXY and its like are not looked at")
+	f.StringVar(&s.socket, "socket", "", "`FILE` the agent's socket (default "+agent.DefaultSocket+", or below XDG_RUNTIME_DIR)")
+	s.timeout = duration(fetch.DefaultTimeout)
+	f.Var(&s.timeout, "timeout", "`DURATION` how long a request may take with all its retries")
+	f.Var(&s.logLevel, "log-level", "`LEVEL` what is logged on standard error: trace, debug, info, warn, error or off")
+	f.Var(&s.logFormat, "log-format", "`FORMAT` how it is logged: text or json")
+}
+
+// complete takes from the environment what no flag gave.
+func (s *settings) complete(f *pflag.FlagSet, e environment) error {
+	resource := f.Changed("sandbox") || f.Changed("computer")
+	if f.Changed("sandbox") && f.Changed("computer") {
+		return usageError{hinted{errors.New("--sandbox and --computer are both given"), "leave one out"}}
+	}
+	var problems []error
+	f.VisitAll(func(flag *pflag.Flag) {
+		variable := variableOf(flag.Name)
+		value := e.get(variable)
+		if variable == "" || value == "" || flag.Changed || resource && (flag.Name == "sandbox" || flag.Name == "computer") {
+			return
+		}
+		if err := flag.Value.Set(value); err != nil {
+			problems = append(problems, fmt.Errorf("%s %s: %w", variable, quoted(value), err))
+		}
+	})
+	if !f.Changed("key-file") {
+		if s.apiKey = e.get("MIOSA_API_KEY"); s.apiKey != "" {
+			s.keyFile = ""
+		} else if s.keyFile == "" {
+			s.credentials = e.get("CREDENTIALS_DIRECTORY")
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// resource says whose secrets are meant.
+func (s *settings) resource() (api.Resource, error) {
+	switch {
+	case s.sandbox != "" && s.computer != "":
+		return api.Resource{}, hinted{
+			errors.New("MIOSA_SANDBOX_ID and MIOSA_COMPUTER_ID are both set"),
+			"unset one, or give --sandbox ID or --computer ID, which comes before both",
+		}
+	case s.sandbox != "":
+		r := api.Resource{Type: api.Sandbox, ID: s.sandbox}
+		return r, named(r.Validate(), "sandbox id")
+	case s.computer != "":
+		r := api.Resource{Type: api.Computer, ID: s.computer}
+		return r, named(r.Validate(), "computer id")
+	}
+	return api.Resource{}, hinted{
+		errors.New("no sandbox or computer is named: neither MIOSA_SANDBOX_ID nor MIOSA_COMPUTER_ID is set"),
+		"set one, or give --sandbox ID or --computer ID",
+	}
+}
+
+func named(err error, what string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

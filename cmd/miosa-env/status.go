@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// watchEvery is how often status --watch looks.
+const watchEvery = time.Second
+
+func (p *program) statusCommand() *cobra.Command {
+	var asJSON, watch bool
+	c := &cobra.Command{
+		Use:   "status [FLAG...]",
+		Short: "Show how the agent on this machine is doing",
+		Long: `Asks the agent on this machine how it is doing: whether the vault confirms what it serves,
+how old that is, how its outputs are, and what went wrong last. Shows no value.
+
+  starting  it has no values yet
+  fresh     the vault confirmed the values, and tells of each change
+  stale     the vault doesn't answer: the last good values are served
+  refused   the key was revoked or the resource is gone: nothing is served
+
+The exit code is 0 where the agent is fresh and every output is written, 1 where it isn't,
+125 where there is no agent to ask.`,
+		Example: `  miosa-env status
+  miosa-env status --watch
+  miosa-env status --json | jq -r .state`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := p.begin(c); err != nil {
+				return err
+			}
+			if watch {
+				return p.watchStatus(c.Context(), asJSON)
+			}
+			status, err := p.status(c.Context())
+			if err != nil {
+				return err
+			}
+			if !well(status) {
+				p.code = 1
+			}
+			return p.showStatus(status, asJSON)
+		},
+	}
+	c.Flags().SortFlags = false
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object; with --watch, one a line")
+	c.Flags().BoolVar(&watch, "watch", false, "go on, and print again when something changes")
+	return c
+}
+
+// well tells whether nothing needs anybody's attention.
+func well(s agent.Status) bool {
+	for _, o := range s.Outputs {
+		if o.State != agent.Written {
+			return false
+		}
+	}
+	return s.State == agent.Fresh
+}
+
+// askAgent connects to the agent, which must be there.
+func (p *program) askAgent() (*agent.Client, error) {
+	client, err := agent.Dial(p.sockets()...)
+	if errors.Is(err, agent.ErrNoAgent) {
+		return nil, hinted{err, "start one with miosa-env agent, or name its socket with --socket FILE"}
+	}
+	return client, err
+}
+
+// sockets are where an agent may be listening.
+func (p *program) sockets() []string {
+	if p.settings.socket != "" {
+		return []string{p.settings.socket}
+	}
+	return agent.SocketPaths(os.Geteuid(), p.environ.get("XDG_RUNTIME_DIR"))
+}
+
+func (p *program) status(ctx context.Context) (agent.Status, error) {
+	client, err := p.askAgent()
+	if err != nil {
+		return agent.Status{}, err
+	}
+	defer client.Close()
+	return client.Status(ctx)
+}
+
+// watchStatus prints the status again each time that more of it than ages has changed. That there is no
+// agent, or none any more, is told and waited out.
+func (p *program) watchStatus(ctx context.Context, asJSON bool) error {
+	var last agent.Status
+	trouble := ""
+	for first := true; ; first = false {
+		status, err := p.status(ctx)
+		switch {
+		case err != nil && err.Error() != trouble:
+			trouble, last = err.Error(), agent.Status{}
+			report(p.stderr, err)
+		case err == nil && !reflect.DeepEqual(timeless(status), last):
+			trouble, last = "", timeless(status)
+			if !first && !asJSON {
+				fmt.Fprintln(p.stdout)
+			}
+			show := p.showStatus
+			if asJSON {
+				show = p.statusLine
+			}
+			if err := show(status, true); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchEvery):
+		}
+	}
+}
+
+// timeless is a status without what changes by itself.
+func timeless(s agent.Status) agent.Status {
+	s.Age, s.ConfirmedAt, s.LastErrorAt, s.RoundTrip, s.Counts = 0, time.Time{}, time.Time{}, 0, agent.Counts{}
+	return s
+}
+
+func (p *program) statusLine(s agent.Status, _ bool) error {
+	line, err := json.Marshal(s)
+	if err == nil {
+		_, err = p.stdout.Write(append(line, '\n'))
+	}
+	return named(err, "write JSON")
+}
+
+func (p *program) showStatus(s agent.Status, asJSON bool) error {
+	if asJSON {
+		return printJSON(p.stdout, s)
+	}
+	return printStatus(p.stdout, s, time.Now())
+}
+
+// printStatus prints a status for people.
+func printStatus(w io.Writer, s agent.Status, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "state\t%s\n", cell(string(s.State)))
+	fmt.Fprintf(t, "since\t%s\n", ago(now.Sub(s.Since), s.Since))
+	fmt.Fprintf(t, "resource\t%s %s\n", cell(s.Type), cell(s.ID))
+	if s.State == agent.Fresh || s.State == agent.Stale {
+		what := counted(s.Bindings, "binding")
+		if s.Placeholders {
+			what += ", placeholders only"
+		}
+		if s.Origin == agent.FromCache {
+			what += ", from the cache"
+		}
+		fmt.Fprintf(t, "set\t%s, confirmed %s\n", what, ago(time.Duration(s.Age*float64(time.Second)), s.ConfirmedAt))
+	}
+	if s.RoundTrip > 0 {
+		fmt.Fprintf(t, "vault\tanswers in %s ms\n", strconv.FormatFloat(s.RoundTrip, 'f', 1, 64))
+	}
+	if s.LastError != "" {
+		fmt.Fprintf(t, "last error\t%s: %s\n", ago(now.Sub(s.LastErrorAt), s.LastErrorAt), cell(api.RedactKeys(s.LastError)))
+	}
+	fmt.Fprintf(t, "agent\tprocess %d, version %s, started %s\n", s.PID, cell(s.Version), ago(now.Sub(s.StartedAt), s.StartedAt))
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("write status: %w", err)
+	}
+	if len(s.Outputs) == 0 {
+		return nil
+	}
+	fmt.Fprintln(t, "\nOUTPUT\tSTATE\tBINDINGS\tWRITTEN")
+	for _, o := range s.Outputs {
+		written := "-"
+		if !o.WrittenAt.IsZero() {
+			written = ago(now.Sub(o.WrittenAt), o.WrittenAt)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\n", cell(o.Name), cell(string(o.State)), o.Bindings, written)
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("write status: %w", err)
+	}
+	for _, o := range s.Outputs {
+		if o.Error != "" {
+			fmt.Fprintf(w, "%s: %s\n", cell(o.Name), oneLine(api.RedactKeys(o.Error)))
+		}
+	}
+	return nil
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}

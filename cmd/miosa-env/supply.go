@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/inject"
+)
+
+// patience is how long the vault has to answer before a command starts from the cache.
+const patience = 700 * time.Millisecond
+
+// supply is where a command's values come from: the agent on this machine where one serves the resource
+// that is meant, else the vault. It is an agent.Source, for one goroutine.
+type supply struct {
+	*program
+	resource api.Resource
+	client   *agent.Client      // of the agent; nil: it isn't asked
+	local    *agent.LocalSource // the same
+	vault    connection         // its Client is nil until the vault is asked
+	remote   *fetch.Source      // the same
+	cache    *agent.Cache       // nil: there is none
+	spoiled  bool               // it is of no use
+	strayed  bool               // the vault was asked because the agent gave nothing, and that was told
+}
+
+// addAgentFlag adds --no-agent to a command that asks the agent first.
+func (p *program) addAgentFlag(f *pflag.FlagSet) {
+	f.BoolVar(&p.settings.noAgent, "no-agent", false, "ask the vault, even if an agent on this machine has the values")
+}
+
+// supply finds out whom to ask. It has asked nobody for values yet.
+func (p *program) supply(ctx context.Context) (*supply, error) {
+	s := &supply{program: p}
+	if !p.settings.noAgent {
+		s.dial(ctx)
+	}
+	if s.local != nil {
+		return s, nil
+	}
+	return s, s.connectVault()
+}
+
+// dial connects to the agent, if there is one that can be asked. It makes do without a key.
+func (s *supply) dial(ctx context.Context) {
+	client, err := agent.Dial(s.sockets()...)
+	switch {
+	case errors.Is(err, agent.ErrNoAgent):
+		return
+	case errors.Is(err, agent.ErrUntrusted):
+		s.log.Warn().Err(err).Msg("not asking the agent")
+		return
+	case err != nil:
+		s.log.Debug().Err(err).Msg("not asking the agent")
+		return
+	}
+	if s.settings.sandbox == "" && s.settings.computer == "" {
+		status, err := client.Status(ctx) // there is one resource it can be about
+		if err != nil {
+			s.log.Debug().Err(err).Msg("not asking the agent")
+			return
+		}
+		s.resource = status.Resource
+	} else if s.resource, err = s.settings.resource(); err != nil {
+		client.Close() // the same error comes of asking the vault
+		return
+	}
+	key, _ := api.ParseKey(s.settings.apiKey)
+	if err := inject.Scrub(key); err != nil {
+		s.log.Warn().Err(err).Msg("the key stays visible in this process's environment or arguments")
+	}
+	s.client, s.local = client, client.Source(s.resource)
+}
+
+// connectVault makes a client of the vault, which opens no connection yet.
+func (s *supply) connectVault() error {
+	if s.remote != nil {
+		return nil
+	}
+	vault, err := s.connect()
+	if err != nil {
+		return err
+	}
+	s.vault, s.resource, s.remote = vault, vault.resource, vault.Source(vault.resource)
+	if !s.settings.cache.on {
+		return nil
+	}
+	conf, err := s.settings.cacheConfig(s.environ, vault.key, s.resource)
+	if err == nil {
+		s.cache, err = agent.NewCache(conf)
+	}
+	return err
+}
+
+// Close ends what Next left open.
+func (s *supply) Close() {
+	if s.client != nil {
+		s.client.Close()
+	}
+	if s.vault.Client != nil {
+		s.vault.Close()
+	}
+}
+
+// Placeholders tells whether no value of the last set is a secret.
+func (s *supply) Placeholders() bool {
+	if s.remote != nil {
+		return s.remote.Placeholders()
+	}
+	return s.local.Placeholders()
+}
+
+// Next gives the set as agent.Source says, of the agent if it can. Where that gives nothing the vault is
+// asked, if there is a key, and the agent again next time.
+func (s *supply) Next(ctx context.Context, etag string) (api.Snapshot, error) {
+	if s.local == nil {
+		return s.ask(ctx, etag)
+	}
+	set, err := s.local.Next(ctx, etag)
+	if err == nil || errors.Is(err, api.ErrNotModified) || ctx.Err() != nil {
+		s.strayed = false
+		return set, err
+	}
+	if !s.settings.hasKey() {
+		return set, keyless(err)
+	}
+	if !s.strayed {
+		s.strayed = true
+		event := s.log.Debug()
+		switch {
+		case errors.Is(err, agent.ErrNoAgent), errors.Is(err, agent.ErrOtherResource), errors.Is(err, api.ErrDenied):
+		default:
+			event = s.log.Warn()
+		}
+		event.Err(err).Msg("the agent gives no values: asking the vault")
+	}
+	if err := s.connectVault(); err != nil {
+		return api.Snapshot{}, err
+	}
+	return s.ask(ctx, etag)
+}
+
+// ask asks the vault, and keeps the cache equal to what it says.
+func (s *supply) ask(ctx context.Context, etag string) (api.Snapshot, error) {
+	if s.cache != nil && etag == "" {
+		return s.cached(ctx)
+	}
+	set, err := s.remote.Next(ctx, etag)
+	if s.cache != nil {
+		s.note(set, err)
+	}
+	return set, err
+}
+
+// keyless says what to do about an agent that gives nothing, for who can't ask the vault.
+func keyless(err error) error {
+	hint := "miosa-env status says why; with a key in MIOSA_API_KEY the vault is asked instead"
+	switch {
+	case errors.Is(err, agent.ErrOtherResource):
+		hint = "miosa-env status says which; with a key in MIOSA_API_KEY the vault is asked instead"
+	case errors.Is(err, api.ErrDenied):
+		hint = "have this user allowed with allow_users or allow_groups in the agent's configuration, or set MIOSA_API_KEY"
+	}
+	return hinted{err, hint}
+}
+
+// first gives the set to start with. Without an answer of the vault it is the cache's, if there is one.
+func (s *supply) first(ctx context.Context) (api.Snapshot, error) {
+	set, err := s.Next(ctx, "")
+	if err == nil && s.remote == nil {
+		if age, stale := s.local.Age(); stale {
+			s.log.Warn().Dur("age", age).Msg("the vault is out of reach: the agent's last values are used")
+		}
+	}
+	return set, err
+}
+
+// hasKey tells whether there is something that should be a key.
+func (s *settings) hasKey() bool {
+	if s.apiKey != "" || s.keyFile != "" {
+		return true
+	}
+	if s.credentials == "" {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(s.credentials, credentialName))
+	return !errors.Is(err, fs.ErrNotExist)
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"github.com/rs/zerolog"
+)
+
+// certificate is one that can be replaced while it is served. A nil one is that of plain http.
+type certificate struct {
+	certFile, keyFile string
+	loaded            atomic.Pointer[tls.Certificate]
+}
+
+// loadCertificate returns nil when no files are named.
+func loadCertificate(certFile, keyFile string) (*certificate, error) {
+	if certFile == "" {
+		return nil, nil
+	}
+	c := &certificate{certFile: certFile, keyFile: keyFile}
+	return c, c.load()
+}
+
+func (c *certificate) load() error {
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		return fmt.Errorf("load certificate %s: %w", c.certFile, err)
+	}
+	c.loaded.Store(&pair)
+	return nil
+}
+
+// tls is nil for plain http.
+func (c *certificate) tls() *tls.Config {
+	if c == nil {
+		return nil
+	}
+	current := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.loaded.Load(), nil }
+	return &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: current}
+}
+
+// follow loads the files again at each signal, until ctx ends. When they can't be, the old
+// certificate stays.
+func (c *certificate) follow(ctx context.Context, again <-chan os.Signal, log zerolog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-again:
+		}
+		if c == nil {
+			log.Info().Msg("no certificate to reload")
+			continue
+		}
+		if err := c.load(); err != nil {
+			log.Error().Err(err).Msg("certificate not reloaded; the old one stays")
+			continue
+		}
+		log.Info().Msg("certificate reloaded")
+	}
+}

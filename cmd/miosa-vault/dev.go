@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault"
+)
+
+// devTenant is the one tenant of a development vault.
+const devTenant = "dev"
+
+// development is the command dev.
+type development struct {
+	*program
+	logs     logFlags
+	addr     string
+	resource string
+	seed     string
+}
+
+func (p *program) dev() *cobra.Command {
+	d := &development{program: p}
+	c := &cobra.Command{
+		Use:   "dev [--resource sandbox:ID] [--seed FILE]",
+		Short: "serve an empty vault on loopback that forgets everything when it stops",
+		Long: `Serve an empty vault on loopback, in memory where the system has a place for that, until stopped;
+then everything is gone.
+
+On stdout it prints how to reach it, as lines "export NAME=value": MIOSA_BASE_URL, MIOSA_TENANT_KEY and,
+with --resource, MIOSA_API_KEY and MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID; then the line "# ready".`,
+		Args: cobra.NoArgs,
+		RunE: p.does(func(ctx context.Context, _ []string) error { return d.run(ctx) }),
+	}
+	f := c.Flags()
+	d.logs.add(f, "warn")
+	f.StringVar(&d.addr, "addr", "127.0.0.1:0", "loopback `host:port` to listen on; port 0 takes any that is free")
+	f.StringVar(&d.resource, "resource", "", "also mint a key for this `resource`, as in sandbox:sb_1 or computer:c_1")
+	f.StringVar(&d.seed, "seed", "", ".env `file`: store each line and bind it to the resource (needs --resource)")
+	return c
+}
+
+func (d *development) run(ctx context.Context) (err error) {
+	log, err := d.logs.open(d.stderr)
+	if err != nil {
+		return err
+	}
+	resource, err := d.check()
+	if err != nil {
+		return err
+	}
+	seeds, err := readSeed(d.seed)
+	if err != nil {
+		return err
+	}
+	// HUP too: a closed terminal leaves nothing behind. And a reader of stdout that goes away is an
+	// error, not the end of the process.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer func() {
+		err = unlessStopped(ctx, err)
+		stop()
+	}()
+	dir, err := memoryDir(d.getenv("XDG_RUNTIME_DIR"))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if gone := os.RemoveAll(dir); err == nil {
+			err = gone
+		}
+	}()
+	root, err := vault.NewRootKey()
+	if err != nil {
+		return err
+	}
+	v, err := vault.Open(ctx, vault.Config{
+		StoreConfig: vault.StoreConfig{DataDir: dir, RootKey: vault.RootKeyText(root), Log: log},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closed := v.Close(); err == nil {
+			err = closed
+		}
+	}()
+	settings, err := d.fill(ctx, v.Store(), resource, seeds)
+	if err != nil {
+		return err
+	}
+	return listenAndServe(ctx, v, d.addr, func(l net.Listener) error {
+		text := fmt.Sprintf("export MIOSA_BASE_URL=http://%s/api/v1\n%s# ready\n", l.Addr(), settings)
+		_, err := fmt.Fprint(d.stdout, text)
+		return err
+	})
+}
+
+func (d *development) check() (*api.Resource, error) {
+	addr, err := net.ResolveTCPAddr("tcp", d.addr)
+	if err != nil || !addr.IP.IsLoopback() {
+		return nil, usage("--addr must be host:port on loopback", "a vault for others is miosa-vault serve")
+	}
+	if d.resource == "" {
+		if d.seed != "" {
+			return nil, usage("--seed needs --resource", "say what to bind the lines to, as in --resource sandbox:sb_1")
+		}
+		return nil, nil
+	}
+	return parseResource(d.resource)
+}
+
+func parseResource(s string) (*api.Resource, error) {
+	r, err := api.ParseResource(s)
+	if err != nil {
+		return nil, usage("--resource: "+err.Error(), "give it as in --resource sandbox:sb_1")
+	}
+	return &r, nil
+}
+
+// fill makes the tenant, its keys and what is seeded. It returns the lines to print.
+func (d *development) fill(ctx context.Context, store *vault.Store, r *api.Resource, seeds []seed) (string, error) {
+	tenant, err := store.MintTenantKey(ctx, devTenant)
+	if err != nil {
+		return "", err
+	}
+	lines := "export MIOSA_TENANT_KEY=" + tenant.Key.Reveal() + "\n"
+	if r == nil {
+		return lines, nil
+	}
+	operator, err := store.LocalActor(ctx, devTenant)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range seeds {
+		if err := s.put(ctx, store, operator, *r); err != nil {
+			return "", fmt.Errorf("seed %s, %s: %w", d.seed, s.name, err)
+		}
+	}
+	key, err := store.CreateResourceKey(ctx, operator, *r, nil)
+	if err != nil {
+		return "", err
+	}
+	name := map[string]string{api.Sandbox: "MIOSA_SANDBOX_ID", api.Computer: "MIOSA_COMPUTER_ID"}[r.Type]
+	return lines + "export MIOSA_API_KEY=" + key.Key + "\nexport " + name + "=" + r.ID + "\n", nil
+}
+
+// memoryDir makes a folder, 0700, in memory where there is such a place, else where temporary files
+// go. (What stands in it is encrypted under a key that is nowhere on disk.)
+func memoryDir(runtimeDir string) (string, error) {
+	var err error
+	for _, parent := range []string{runtimeDir, "/dev/shm", os.TempDir()} {
+		if parent == "" {
+			continue
+		}
+		var dir string
+		if dir, err = os.MkdirTemp(parent, "miosa-vault-dev-*"); err == nil {
+			return dir, nil
+		}
+	}
+	return "", err
+}

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault"
+)
+
+func (p *program) keys() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "keys",
+		Short: "make, list, revoke and rotate keys",
+		Long: `Make, list, revoke and rotate keys. All of these work on the data folder directly, while a server
+serves from it or not; a server notices at once.`,
+		Args: cobra.NoArgs,
+		RunE: missingCommand,
+	}
+	c.AddCommand(p.keysCreate(), p.keysList(), p.keysRevoke(), p.keysRotate(), p.keysRoot())
+	return c
+}
+
+func (p *program) keysCreate() *cobra.Command {
+	var (
+		store            storeFlags
+		tenant, resource string
+		expires          time.Duration
+	)
+	c := &cobra.Command{
+		Use:   "create --tenant NAME [--resource sandbox:ID [--expires 720h]]",
+		Short: "make a tenant key, and the tenant with it, or a resource key",
+		Long: `Make a tenant key, and the tenant too if there is none of that name; or, with --resource, a key that may
+list and reveal the bindings of that one resource.
+
+The key is printed on stdout, once: the vault keeps only a hash of it. Its id goes to stderr.`,
+		Args: cobra.NoArgs,
+		RunE: p.does(func(ctx context.Context, _ []string) error {
+			return p.createKey(ctx, store, tenant, resource, expires)
+		}),
+	}
+	store.add(c.Flags())
+	c.Flags().StringVar(&tenant, "tenant", "", "`name` of the tenant (required)")
+	c.Flags().StringVar(&resource, "resource", "", "`resource` the key is for, as in sandbox:sb_1 or computer:c_1")
+	c.Flags().DurationVar(&expires, "expires", 0, "`time` until the resource key ends by itself, as in 720h; without it, never")
+	return c
+}
+
+func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource string, expires time.Duration) error {
+	switch {
+	case tenant == "":
+		return usage("--tenant is required", "name the tenant, as in --tenant acme")
+	case resource == "" && expires != 0:
+		return usage("--expires is for resource keys", "add --resource, or revoke the tenant key when its time has come")
+	case expires < 0:
+		return usage("--expires must be more than 0", "give a time such as 720h")
+	}
+	var r *api.Resource
+	if resource != "" {
+		var err error
+		if r, err = parseResource(resource); err != nil {
+			return err
+		}
+	}
+	store, err := f.open(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }()
+	if r == nil {
+		made, err := store.MintTenantKey(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		return p.printKey(made.Key.Reveal(), made.ID)
+	}
+	operator, err := store.LocalActor(ctx, tenant)
+	if errors.Is(err, api.ErrNotFound) {
+		return withHint(err, "make the tenant first: miosa-vault keys create --tenant NAME")
+	}
+	if err != nil {
+		return err
+	}
+	var until *time.Time
+	if expires > 0 {
+		t := time.Now().Add(expires)
+		until = &t
+	}
+	made, err := store.CreateResourceKey(ctx, operator, *r, until)
+	if err != nil {
+		return err
+	}
+	return p.printKey(made.Key, made.ID)
+}
+
+func (p *program) printKey(key, id string) error {
+	if _, err := fmt.Fprintln(p.stdout, key); err != nil {
+		return err
+	}
+	fmt.Fprintln(p.stderr, "id:", id)
+	return nil
+}
+
+func (p *program) keysList() *cobra.Command {
+	var (
+		store  storeFlags
+		tenant string
+		asJSON bool
+	)
+	c := &cobra.Command{
+		Use:   "list [--tenant NAME] [--json]",
+		Short: "list keys, without what they are",
+		Args:  cobra.NoArgs,
+		RunE: p.does(func(ctx context.Context, _ []string) error {
+			s, err := store.open(ctx, p)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = s.Close() }()
+			list, err := s.Keys(ctx, tenant)
+			if err != nil {
+				return err
+			}
+			return p.printKeys(list, asJSON)
+		}),
+	}
+	store.add(c.Flags())
+	c.Flags().StringVar(&tenant, "tenant", "", "only those of the tenant of this `name`")
+	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON array")
+	return c
+}
+
+// listedKey is a key as `keys list --json` prints it.
+type listedKey struct {
+	ID        string     `json:"id"`
+	Tenant    string     `json:"tenant"`
+	Resource  string     `json:"resource,omitempty"` // "" for a tenant key
+	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at"`
+	RevokedAt *time.Time `json:"revoked_at"`
+}
+
+func (p *program) printKeys(list []vault.KeyInfo, asJSON bool) error {
+	listed := make([]listedKey, len(list))
+	for i, k := range list {
+		listed[i] = listedKey{k.ID, k.TenantName, "", k.CreatedAt, k.ExpiresAt, k.RevokedAt}
+		if k.Resource != nil {
+			listed[i].Resource = k.Resource.String()
+		}
+	}
+	if asJSON {
+		enc := json.NewEncoder(p.stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(listed)
+	}
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tTENANT\tRESOURCE\tCREATED\tEXPIRES\tREVOKED")
+	when := func(t *time.Time) string {
+		if t == nil {
+			return "-"
+		}
+		return t.Format(time.RFC3339)
+	}
+	for _, k := range listed {
+		if k.Resource == "" {
+			k.Resource = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Tenant, k.Resource, when(&k.CreatedAt), when(k.ExpiresAt), when(k.RevokedAt))
+	}
+	return w.Flush()
+}
+
+func (p *program) keysRevoke() *cobra.Command {
+	var store storeFlags
+	c := &cobra.Command{
+		Use:   "revoke ID",
+		Short: "revoke a key by its id; reveals that wait under it end at once",
+		Args:  cobra.ExactArgs(1),
+		RunE: p.does(func(ctx context.Context, args []string) error {
+			s, err := store.open(ctx, p)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = s.Close() }()
+			err = s.RevokeKey(ctx, args[0])
+			if errors.Is(err, api.ErrNotFound) {
+				return withHint(err, "miosa-vault keys list shows the ids")
+			}
+			return err
+		}),
+	}
+	store.add(c.Flags())
+	return c
+}
+
+func (p *program) keysRotate() *cobra.Command {
+	var (
+		store     storeFlags
+		tenant    string
+		all, root bool
+	)
+	c := &cobra.Command{
+		Use:   "rotate [--all | --tenant NAME | --root]",
+		Short: "give tenants new data keys and re-encrypt, or make a new root key",
+		Long: `Give every tenant (or one, with --tenant) a new data key, re-encrypt everything under it and drop the
+old one; or, with --root, replace the root key in its file. Servers go on meanwhile. Stopped at any point nothing
+is lost, and running it again completes it.`,
+		Args: cobra.NoArgs,
+		RunE: p.does(func(ctx context.Context, _ []string) error {
+			s, err := store.open(ctx, p)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = s.Close() }()
+			if root {
+				return s.RotateRoot(ctx)
+			}
+			rows, err := s.RotateKeys(ctx, tenant)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(p.stderr, "re-encrypted:", rows)
+			return nil
+		}),
+	}
+	store.add(c.Flags())
+	c.Flags().StringVar(&tenant, "tenant", "", "only the tenant of this `name`")
+	c.Flags().BoolVar(&all, "all", false, "every tenant; so it is without --tenant too")
+	c.Flags().BoolVar(&root, "root", false, "the root key instead of data keys")
+	c.MarkFlagsMutuallyExclusive("tenant", "all", "root")
+	return c
+}
+
+func (p *program) keysRoot() *cobra.Command {
+	var out string
+	c := &cobra.Command{
+		Use:   "root --out FILE",
+		Short: "make a new root key in a file",
+		Long: `Make a new root key in a new file that only its owner may read. Keep a copy somewhere safe and not beside the
+data: without it the data can't be read, and with both anybody can.`,
+		Args: cobra.NoArgs,
+		RunE: p.does(func(context.Context, []string) error {
+			if out == "" {
+				return usage("--out is required", "name the file to make, outside the data folder")
+			}
+			return writeRootKey(out)
+		}),
+	}
+	c.Flags().StringVar(&out, "out", "", "`file` to make (required)")
+	return c
+}
+
+// writeRootKey makes the file, or leaves none.
+func writeRootKey(file string) error {
+	key, err := vault.NewRootKey()
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return withHint(err, "name another file: what an old root key has wrapped, a new one can't open")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(key.Reveal() + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		_ = os.Remove(file)
+		return err
+	}
+	return nil
+}

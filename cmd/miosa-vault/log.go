@@ -1,0 +1,32 @@
+package main
+
+import (
+	"io"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/pflag"
+)
+
+// logFlags say what is logged, and how. Logs go to stderr and hold no value and no key, whatever the
+// level.
+type logFlags struct{ level, format string }
+
+func (f *logFlags) add(flags *pflag.FlagSet, level string) {
+	flags.StringVar(&f.level, "log-level", level, "least `level` that is logged: trace, debug, info, warn, error")
+	flags.StringVar(&f.format, "log-format", "text", "`form` of log lines: text or json")
+}
+
+func (f *logFlags) open(w io.Writer) (zerolog.Logger, error) {
+	level, err := zerolog.ParseLevel(f.level)
+	if err != nil || f.level == "" {
+		return zerolog.Nop(), usage("unknown log level", "--log-level is trace, debug, info, warn or error")
+	}
+	switch f.format {
+	case "text":
+		w = zerolog.ConsoleWriter{Out: w, NoColor: true, TimeFormat: "2006-01-02T15:04:05.000Z07:00"}
+	case "json":
+	default:
+		return zerolog.Nop(), usage("unknown log format", "--log-format is text or json")
+	}
+	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
+}

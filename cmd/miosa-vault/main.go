@@ -1,0 +1,15 @@
+// Command miosa-vault keeps secrets, encrypted, and serves them to the sandboxes and computers they are
+// bound to. The contract it speaks is docs/api.md.
+package main
+
+import (
+	"context"
+	"os"
+)
+
+// version is set by the build.
+var version = "unknown"
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}

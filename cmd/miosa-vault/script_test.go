@@ -1,0 +1,273 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/scripts"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"miosa-vault": func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) },
+	})
+}
+
+// Each script has two certificates, $WORK/a and $WORK/b (.pem and .key), and these commands beside
+// testscript's own:
+//
+//	vault ARGS...          start miosa-vault dev or serve, and take what it exports into the environment
+//	ends SIGNAL CODE       send it a signal; it must end with that exit code; out.txt, err.txt: what it wrote
+//	hup                    send HUP and wait until the log tells what came of it
+//	exits CODE COMMAND...  run a command that must end with that exit code
+//	call STATUS METHOD PATH [BODY]   with $KEY, as a client that trusts $CA; the answer's body goes to stdout.txt
+//	reveals [NAME=VALUE...]          with $MIOSA_API_KEY: exactly these are bound; a line break is \n
+//	save VARIABLE FILE     set a variable to a file's first line
+func TestScripts(t *testing.T) {
+	scripts.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			for _, name := range []string{"a", "b"} {
+				_, cert, key := vaulttest.Certificate(e.T().(testing.TB))
+				if err := errors.Join(os.Rename(cert, e.WorkDir+"/"+name+".pem"), os.Rename(key, e.WorkDir+"/"+name+".key")); err != nil {
+					return err
+				}
+			}
+			e.Setenv("XDG_RUNTIME_DIR", e.WorkDir+"/run")
+			return os.Mkdir(e.WorkDir+"/run", 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"vault": cmdVault, "ends": cmdEnds, "hup": cmdHup, "exits": cmdExits, "call": cmdCall, "reveals": cmdReveals, "save": cmdSave,
+		},
+	})
+}
+
+// patience is far more than anything here takes.
+const patience = 30 * time.Second
+
+// process is a vault that runs.
+type process struct {
+	*exec.Cmd
+	ended chan struct{} // closed once Wait has returned
+
+	mu       sync.Mutex // guards out and err
+	out, err bytes.Buffer
+}
+
+// text is what it has written so far.
+func (p *process) text() (out, err string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out.String(), p.err.String()
+}
+
+type locked struct {
+	mu  *sync.Mutex
+	buf *bytes.Buffer
+}
+
+func (l locked) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+// running finds a script's vault by its working directory.
+var running sync.Map // of *process
+
+func current(ts *testscript.TestScript) *process {
+	p, ok := running.Load(ts.Getenv("WORK"))
+	if !ok {
+		ts.Fatalf("no vault runs")
+	}
+	return p.(*process)
+}
+
+// await polls until done says so, or the vault has ended.
+func (p *process) await(ts *testscript.TestScript, what string, done func() bool) {
+	for deadline := time.Now().Add(patience); !done(); {
+		select {
+		case <-p.ended:
+			_, text := p.text()
+			ts.Fatalf("the vault ended before %s: %s", what, text)
+		case <-time.After(5 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			_, text := p.text()
+			ts.Fatalf("never: %s: %s", what, text)
+		}
+	}
+}
+
+func cmdVault(ts *testscript.TestScript, _ bool, args []string) {
+	path, err := exec.LookPath("miosa-vault")
+	ts.Check(err)
+	p := &process{Cmd: exec.Command(path, args...), ended: make(chan struct{})}
+	p.Dir = ts.Getenv("WORK")
+	for _, name := range []string{"HOME", "PATH", "XDG_RUNTIME_DIR", "MIOSA_VAULT_ROOT_KEY", "CREDENTIALS_DIRECTORY"} {
+		if v := ts.Getenv(name); v != "" {
+			p.Env = append(p.Env, name+"="+v)
+		}
+	}
+	p.Stdout, p.Stderr = locked{&p.mu, &p.out}, locked{&p.mu, &p.err}
+	ts.Check(p.Start())
+	go func() { _ = p.Wait(); close(p.ended) }()
+	running.Store(p.Dir, p)
+	ts.Defer(func() {
+		_ = p.Process.Kill()
+		<-p.ended
+		running.CompareAndDelete(p.Dir, p)
+	})
+	if args[0] == "dev" {
+		p.await(ts, "it is ready", func() bool { out, _ := p.text(); return strings.HasSuffix(out, "# ready\n") })
+		out, _ := p.text()
+		for line := range strings.Lines(out) {
+			if assignment, ok := strings.CutPrefix(strings.TrimSpace(line), "export "); ok {
+				name, value, _ := strings.Cut(assignment, "=")
+				ts.Setenv(name, value)
+			}
+		}
+		return
+	}
+	var line struct {
+		Message, Addr string
+		TLS           bool
+	}
+	p.await(ts, "it serves", func() bool {
+		_, text := p.text()
+		for l := range strings.Lines(text) {
+			if json.Unmarshal([]byte(l), &line) == nil && line.Message == "serving" {
+				return true
+			}
+		}
+		return false
+	})
+	scheme := map[bool]string{false: "http", true: "https"}[line.TLS]
+	ts.Setenv("MIOSA_BASE_URL", scheme+"://"+line.Addr+"/api/v1")
+	ts.Setenv("ADDR", line.Addr)
+}
+
+var signals = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}
+
+func cmdEnds(ts *testscript.TestScript, _ bool, args []string) {
+	p := current(ts)
+	ts.Check(p.Process.Signal(signals[args[0]]))
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		ts.Fatalf("still there after %s", args[0])
+	}
+	running.CompareAndDelete(p.Dir, p)
+	out, text := p.text()
+	ts.Check(os.WriteFile(filepath.Join(p.Dir, "out.txt"), []byte(out), 0o600))
+	ts.Check(os.WriteFile(filepath.Join(p.Dir, "err.txt"), []byte(text), 0o600))
+	if got := fmt.Sprint(p.ProcessState.ExitCode()); got != args[1] {
+		ts.Fatalf("exit code %s, want %s: %s", got, args[1], text)
+	}
+}
+
+func cmdHup(ts *testscript.TestScript, _ bool, _ []string) {
+	p := current(ts)
+	told := func() int { _, text := p.text(); return strings.Count(text, "reload") }
+	before := told()
+	ts.Check(p.Process.Signal(syscall.SIGHUP))
+	p.await(ts, "the log tells of the certificate", func() bool { return told() > before })
+}
+
+func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func send(ts *testscript.TestScript, key, method, path, body string) (int, []byte) {
+	transport := &http.Transport{DisableKeepAlives: true}
+	if ca := ts.Getenv("CA"); ca != "" {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM([]byte(ts.ReadFile(ca)))
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
+	}
+	req, err := http.NewRequestWithContext(context.Background(), method, ts.Getenv("MIOSA_BASE_URL")+path, strings.NewReader(body))
+	ts.Check(err)
+	req.Header.Set("Authorization", "Bearer "+key)
+	res, err := transport.RoundTrip(req)
+	ts.Check(err)
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	ts.Check(err)
+	return res.StatusCode, text
+}
+
+func cmdCall(ts *testscript.TestScript, _ bool, args []string) {
+	status, text := send(ts, ts.Getenv("KEY"), args[1], args[2], strings.Join(args[3:], " "))
+	if fmt.Sprint(status) != args[0] {
+		ts.Fatalf("status %d, want %s: %s", status, args[0], text)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("stdout.txt"), text, 0o600))
+}
+
+func cmdReveals(ts *testscript.TestScript, _ bool, args []string) {
+	r := api.Resource{Type: api.Sandbox, ID: ts.Getenv("MIOSA_SANDBOX_ID")}
+	if id := ts.Getenv("MIOSA_COMPUTER_ID"); id != "" {
+		r = api.Resource{Type: api.Computer, ID: id}
+	}
+	opener, err := api.NewOpener(r)
+	ts.Check(err)
+	body, err := json.Marshal(api.RevealRequest{Resource: r, Recipient: opener.Recipient()})
+	ts.Check(err)
+	status, text := send(ts, ts.Getenv("MIOSA_API_KEY"), "POST", "/egress/bindings/reveal", string(body))
+	if status != http.StatusOK {
+		ts.Fatalf("status %d: %s", status, text)
+	}
+	var sealed api.RevealAnswer
+	ts.Check(json.Unmarshal(text, &sealed))
+	snapshot, err := opener.Open(sealed)
+	ts.Check(err)
+	got := []string{}
+	for _, b := range snapshot.Bound {
+		got = append(got, b.ExposeAsEnv+"="+strings.ReplaceAll(b.Value.Reveal(), "\n", `\n`))
+	}
+	if diff := cmp.Diff(append([]string{}, args...), got); diff != "" {
+		ts.Fatalf("(-want +got):\n%s", diff)
+	}
+}
+
+func cmdSave(ts *testscript.TestScript, _ bool, args []string) {
+	lines := bufio.NewScanner(strings.NewReader(ts.ReadFile(args[1])))
+	if !lines.Scan() {
+		ts.Fatalf("%s is empty", args[1])
+	}
+	ts.Setenv(args[0], lines.Text())
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/vault"
+)
+
+// server is the command serve.
+type server struct {
+	*program
+	store storeFlags
+	logs  logFlags
+
+	addr           string
+	cert, key      string
+	allowPlainHTTP bool
+	rate           float64
+	burst          int
+	maxConns       int
+	stopTimeout    time.Duration
+}
+
+func (p *program) serve() *cobra.Command {
+	s := &server{program: p}
+	c := &cobra.Command{
+		Use:   "serve --data-dir DIR --root-key-file FILE [flags]",
+		Short: "serve the API from a folder, until stopped",
+		Long: `Serve the API from a folder, until stopped with TERM or INT: then it takes no more connections,
+answers waiting reveals at once, and gives running requests the stop timeout to finish.
+
+HUP reads the TLS certificate again. Plain http is served on loopback only, unless --allow-plain-http
+says that something in front ends TLS.`,
+		Args: cobra.NoArgs,
+		RunE: p.does(func(ctx context.Context, _ []string) error { return s.run(ctx) }),
+	}
+	f := c.Flags()
+	s.store.add(f)
+	s.logs.add(f, "info")
+	f.StringVar(&s.addr, "addr", "127.0.0.1:8200", "`host:port` to listen on")
+	f.StringVar(&s.cert, "tls-cert", "", "PEM `file` with the certificate, and those between it and the root")
+	f.StringVar(&s.key, "tls-key", "", "PEM `file` with the certificate's key")
+	f.BoolVar(&s.allowPlainHTTP, "allow-plain-http", false, "serve http without TLS off loopback too")
+	f.Float64Var(&s.rate, "rate", 100, "`number` of requests a second that one key may make in the long run")
+	f.IntVar(&s.burst, "burst", 200, "`number` of requests that one key may make at once")
+	f.IntVar(&s.maxConns, "max-connections", 16384, "`number` of connections open at the same time; more wait")
+	f.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "`time` that running requests get to finish when it stops")
+	return c
+}
+
+func (s *server) run(ctx context.Context) (err error) {
+	log, err := s.logs.open(s.stderr)
+	if err != nil {
+		return err
+	}
+	if err := s.check(); err != nil {
+		return err
+	}
+	// Before anything is open, so that a signal at any moment closes it again.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	var following sync.WaitGroup
+	defer func() {
+		err = unlessStopped(ctx, err)
+		stop()
+		following.Wait()
+	}()
+	store, err := s.store.config(s.program, log)
+	if err != nil {
+		return err
+	}
+	cert, err := loadCertificate(s.cert, s.key)
+	if err != nil {
+		return err
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // to the end of the process: HUP mustn't kill it while it stops
+	following.Go(func() { cert.follow(ctx, hup, log) })
+	v, err := vault.Open(ctx, vault.Config{
+		StoreConfig: store, Rate: s.rate, Burst: s.burst, MaxConns: s.maxConns,
+		StopTimeout: s.stopTimeout, TLS: cert.tls(),
+	})
+	if err != nil {
+		return storeProblem(err)
+	}
+	err = listenAndServe(ctx, v, s.addr, func(l net.Listener) error {
+		log.Info().Stringer("addr", l.Addr()).Bool("tls", cert != nil).Str("version", version).Msg("serving")
+		return nil
+	})
+	if closed := v.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		log.Info().Msg("stopped")
+	}
+	return err
+}
+
+// listenAndServe calls ready once connections are taken.
+func listenAndServe(ctx context.Context, v *vault.Vault, addr string, ready func(net.Listener) error) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return withHint(err, "choose another address with --addr; port 0 takes any that is free")
+	}
+	if err := ready(l); err != nil {
+		_ = l.Close()
+		return err
+	}
+	return v.Serve(ctx, l)
+}
+
+// unlessStopped drops the error of a start that a signal broke off: it did what it was told.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// check refuses what can't be meant.
+func (s *server) check() error {
+	if (s.cert == "") != (s.key == "") {
+		return usage("--tls-cert and --tls-key go together", "give both, or neither on loopback")
+	}
+	if s.rate <= 0 || s.burst < 1 || s.maxConns < 1 || s.stopTimeout <= 0 {
+		return usage("--rate, --burst, --max-connections and --stop-timeout must be more than 0", "leave them out for the defaults")
+	}
+	addr, err := net.ResolveTCPAddr("tcp", s.addr)
+	if err != nil {
+		return usage("--addr can't be listened on: "+err.Error(), "give host:port, such as --addr 127.0.0.1:8200")
+	}
+	if s.cert == "" && !s.allowPlainHTTP && !addr.IP.IsLoopback() {
+		return usage(fmt.Sprintf("refusing plain http on %s, which is not loopback", s.addr),
+			"give --tls-cert and --tls-key, listen on 127.0.0.1, or, behind a proxy that ends TLS, --allow-plain-http")
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/pflag"
+
+	"github.com/Miosa-osa/miosa-env/vault"
+)
+
+// storeFlags say which store a command works on.
+type storeFlags struct {
+	dataDir     string
+	rootKeyFile string
+}
+
+func (f *storeFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.dataDir, "data-dir", "", "`folder` of the database; made, 0700, when it is missing (required)")
+	flags.StringVar(&f.rootKeyFile, "root-key-file", "",
+		"`file` with the root key; without it the systemd credential "+vault.RootKeyCredential+", then "+vault.RootKeyEnv)
+}
+
+const hintRootKey = "make one with miosa-vault keys root --out FILE, outside the data folder, and name it with --root-key-file"
+
+// config finds the root key. A missing one is never made by itself: whoever runs a vault should know
+// where its root key is.
+func (f *storeFlags) config(p *program, log zerolog.Logger) (vault.StoreConfig, error) {
+	if f.dataDir == "" {
+		return vault.StoreConfig{}, usage("--data-dir is required", "name the folder of the database, such as --data-dir /var/lib/miosa-vault")
+	}
+	c := vault.StoreConfig{DataDir: f.dataDir, Log: log}
+	if f.rootKeyFile != "" {
+		c.RootKey = vault.RootKeyFile(f.rootKeyFile, false)
+		return c, nil
+	}
+	var err error
+	if c.RootKey, err = vault.FindRootKey("", false, p.getenv); err != nil {
+		return vault.StoreConfig{}, withHint(err, hintRootKey)
+	}
+	return c, nil
+}
+
+// storeProblem adds what to do about an error of opening a store.
+func storeProblem(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return withHint(err, hintRootKey)
+	}
+	return err
+}
+
+// open opens the store for one command. It may be in use by a server at the same time.
+func (f *storeFlags) open(ctx context.Context, p *program) (*vault.Store, error) {
+	c, err := f.config(p, zerolog.Nop())
+	if err != nil {
+		return nil, err
+	}
+	s, err := vault.OpenStore(ctx, c)
+	return s, storeProblem(err)
+}
