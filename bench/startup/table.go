@@ -1,0 +1,93 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+)
+
+// row is one program and what its runs cost, in the order of the rounds.
+type row struct {
+	name    string
+	argv    []string
+	env     []string
+	ours    bool // the targets hold for it
+	samples []sample
+}
+
+// table compares rows, which have a sample for each round.
+type table struct {
+	rows  []*row
+	floor int // the row that ratios are to
+}
+
+// quantile returns the value that the fraction q of the values doesn't exceed.
+func quantile[T cmp.Ordered](values []T, q float64) T {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[int(q*float64(len(sorted)-1)+0.5)]
+}
+
+func (r *row) walls() []time.Duration {
+	walls := make([]time.Duration, len(r.samples))
+	for i, s := range r.samples {
+		walls[i] = s.wall
+	}
+	return walls
+}
+
+// peak returns the most memory of any run, in bytes.
+func (r *row) peak() int64 {
+	var peak int64
+	for _, s := range r.samples {
+		peak = max(peak, s.peak)
+	}
+	return peak
+}
+
+// ratio returns the median over the rounds of the row's wall time to the other's.
+func (r *row) ratio(to *row) float64 {
+	ratios := make([]float64, len(r.samples))
+	for i, s := range r.samples {
+		ratios[i] = float64(s.wall) / float64(to.samples[i].wall)
+	}
+	return quantile(ratios, 0.5)
+}
+
+func (t *table) print(w io.Writer) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "\tmedian\tp10\tp90\tto bare\tto floor\tpeak memory\t")
+	width := 0
+	for _, r := range t.rows {
+		width = max(width, len(r.name))
+	}
+	for _, r := range t.rows {
+		walls := r.walls()
+		ms := func(q float64) string { return fmt.Sprintf("%.2f ms", float64(quantile(walls, q))/1e6) }
+		fmt.Fprintf(tw, "%-*s\t%s\t%s\t%s\t%.2f\t%.2f\t%.1f MiB\t\n", width, r.name, ms(0.5), ms(0.1), ms(0.9),
+			r.ratio(t.rows[0]), r.ratio(t.rows[t.floor]), float64(r.peak())/(1<<20))
+	}
+	return tw.Flush()
+}
+
+// missed lists the targets that aren't met. binary is miosa-env's size in bytes.
+func (t *table) missed(binary int64) []string {
+	var missed []string
+	for _, r := range t.rows {
+		if !r.ours {
+			continue
+		}
+		if ratio := r.ratio(t.rows[t.floor]); ratio > maxRatio {
+			missed = append(missed, fmt.Sprintf("%s takes %.2f times the floor, at most %.1f wanted", r.name, ratio, maxRatio))
+		}
+		if r.peak() > maxPeak {
+			missed = append(missed, fmt.Sprintf("%s needs %.1f MiB, at most %d wanted", r.name, float64(r.peak())/(1<<20), maxPeak>>20))
+		}
+	}
+	if binary > maxBinary {
+		missed = append(missed, fmt.Sprintf("miosa-env has %.2f MB, at most %.0f wanted", float64(binary)/1e6, maxBinary/1e6))
+	}
+	return missed
+}

@@ -1,0 +1,225 @@
+// Command demo shows the point of miosa-env, with the real programs: a secret is put in a vault and
+// bound to a sandbox, a command has it in its environment, the secret is rotated, and the command is
+// restarted with the new value. It ends by itself, leaves nothing behind, and exits 1 when anything of
+// that didn't happen.
+//
+// Its argument is the folder with the two programs. `make demo` runs it.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+)
+
+const (
+	limit    = 30 * time.Second // for everything
+	variable = "GH_TOKEN"
+	first    = "ghp_example_of_today"
+	second   = "ghp_example_of_tomorrow"
+	app      = `echo "$$ $` + variable + `"; exec sleep 60`
+)
+
+var sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: demo FOLDER-OF-BINARIES")
+		os.Exit(2)
+	}
+	if err := run(ctx, os.Args[1], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "demo: error:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, bin string, out io.Writer) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done within %s", limit))
+	defer cancel()
+	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
+
+	say("\n1. A vault starts, on loopback, empty.\n")
+	say("     $ miosa-vault dev --resource %s", sandbox)
+	vault, err := start(ctx, nil, filepath.Join(bin, "miosa-vault"), "dev", "--resource", sandbox.String())
+	if err != nil {
+		return err
+	}
+	defer vault.stop()
+	settings, err := exports(ctx, vault)
+	if err != nil {
+		return err
+	}
+	tenant, err := client(settings)
+	if err != nil {
+		return err
+	}
+	defer tenant.Close()
+
+	say("\n2. A developer puts a secret in it, bound to %s as %s.\n", sandbox, variable)
+	secret, _, err := tenant.PutSecret(ctx, fetch.NewSecret{
+		Name: "github", Value: api.NewValue([]byte(first)), Resource: sandbox, ExposeAsEnv: variable,
+	})
+	if err != nil {
+		return err
+	}
+	say("     %s, version %d: %s (a made-up one; the vault never shows it again)", secret.Name, secret.Version, first)
+
+	say("\n3. In the sandbox, a command runs. It knows nothing of the vault.\n")
+	say("     $ miosa-env run --on-change restart -- sh -c '%s'", app)
+	command, err := start(ctx, sandboxOnly(settings), filepath.Join(bin, "miosa-env"), "run", "--on-change", "restart", "--", "sh", "-c", app)
+	if err != nil {
+		return err
+	}
+	defer command.stop()
+	before, err := command.prints(ctx, first)
+	if err != nil {
+		return err
+	}
+	say("     pid %-7s %s=%s", before, variable, first)
+
+	say("\n4. The developer rotates the secret. Nobody touches the sandbox.\n")
+	asked := time.Now()
+	if secret, err = tenant.RotateSecret(ctx, secret.ID, fetch.Rotation{Value: api.NewValue([]byte(second))}); err != nil {
+		return err
+	}
+	after, err := command.prints(ctx, second)
+	if err != nil {
+		return err
+	}
+	took := time.Since(asked)
+	if after == before {
+		return fmt.Errorf("process %s was not restarted", before)
+	}
+	say("     pid %-7s %s=%s", after, variable, second)
+	say("     restarted with version %d after %d ms, of which it waited 100 for further changes (--settle)", secret.Version, took.Milliseconds())
+
+	say("\n5. The command is stopped, with the exit code that is its due; so is the vault.\n")
+	if code := command.stop(); code != 128+int(syscall.SIGTERM) {
+		return fmt.Errorf("miosa-env ended with %d, not with 143 as a command ended by TERM does", code)
+	}
+	if code := vault.stop(); code != 0 {
+		return fmt.Errorf("miosa-vault ended with %d, not with 0", code)
+	}
+	say("     143 (TERM) and 0. Nothing is left behind.\n")
+	return nil
+}
+
+// exports reads what `miosa-vault dev` prints until it is ready, NAME to value.
+func exports(ctx context.Context, vault *process) (map[string]string, error) {
+	settings := map[string]string{}
+	for {
+		line, err := vault.line(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if line == "# ready" {
+			return settings, nil
+		}
+		if assignment, ok := strings.CutPrefix(line, "export "); ok {
+			name, value, _ := strings.Cut(assignment, "=")
+			settings[name] = strings.Trim(value, `'"`)
+		}
+	}
+}
+
+// client is the developer's.
+func client(settings map[string]string) (*fetch.Client, error) {
+	key, err := api.ParseKey(settings["MIOSA_TENANT_KEY"])
+	if err != nil {
+		return nil, fmt.Errorf("tenant key of miosa-vault dev: %w", err)
+	}
+	return fetch.New(fetch.Config{BaseURL: settings["MIOSA_BASE_URL"], Key: key})
+}
+
+// sandboxOnly is the environment inside the sandbox: as the platform sets it, without the tenant's key.
+func sandboxOnly(settings map[string]string) []string {
+	env := []string{"PATH=" + os.Getenv("PATH")}
+	for _, name := range []string{"MIOSA_BASE_URL", "MIOSA_API_KEY", "MIOSA_SANDBOX_ID"} {
+		env = append(env, name+"="+settings[name])
+	}
+	return env
+}
+
+// process is a program that was started, with the lines it prints.
+type process struct {
+	name  string
+	cmd   *exec.Cmd
+	lines chan string
+}
+
+// start runs a program whose end is the context's: TERM, and KILL five seconds later. env nil is our own.
+func start(ctx context.Context, env []string, path string, args ...string) (*process, error) {
+	p := &process{name: filepath.Base(path), cmd: exec.CommandContext(ctx, path, args...), lines: make(chan string)}
+	p.cmd.Env = env
+	p.cmd.Stderr = os.Stderr
+	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
+	p.cmd.WaitDelay = 5 * time.Second
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		defer close(p.lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			p.lines <- s.Text()
+		}
+	}()
+	return p, nil
+}
+
+// line is the next one that was printed.
+func (p *process) line(ctx context.Context) (string, error) {
+	select {
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	case line, ok := <-p.lines:
+		if !ok {
+			return "", fmt.Errorf("%s ended early with %d", p.name, p.stop())
+		}
+		return line, nil
+	}
+}
+
+// prints waits for the command's line with its process id and the wanted value, and returns the id.
+func (p *process) prints(ctx context.Context, want string) (pid string, err error) {
+	line, err := p.line(ctx)
+	if err != nil {
+		return "", err
+	}
+	pid, value, _ := strings.Cut(line, " ")
+	if value != want {
+		return "", fmt.Errorf("the command has %q in %s, not %q", value, variable, want)
+	}
+	return pid, nil
+}
+
+// stop ends the program if it still runs and returns its exit code, the same each time.
+func (p *process) stop() int {
+	if p.cmd.ProcessState == nil {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+		for range p.lines {                       // to the end of its output, as Wait asks for
+		}
+		var exit *exec.ExitError
+		if err := p.cmd.Wait(); err != nil && !errors.As(err, &exit) {
+			fmt.Fprintln(os.Stderr, "demo:", p.name+":", err)
+		}
+	}
+	return p.cmd.ProcessState.ExitCode()
+}

@@ -1,0 +1,130 @@
+package house_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// folder is where build put the programs; empty before.
+var folder string
+
+// build builds both programs as `make build` does, but for their size, once for all tests.
+var build = sync.OnceValues(func() (bin string, err error) {
+	if folder, err = os.MkdirTemp("", "house-test-"); err != nil {
+		return "", err
+	}
+	bin = filepath.Join(folder, "bin")
+	command := exec.Command("go", "build", "-buildvcs=false", "-o", bin+"/", "./cmd/...")
+	command.Dir = root
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := command.CombinedOutput(); err != nil {
+		return bin, fmt.Errorf("go build ./cmd/...: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+func built(t *testing.T) (bin string) {
+	t.Helper()
+	bin, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if folder != "" {
+		_ = os.RemoveAll(folder)
+	}
+	os.Exit(code)
+}
+
+// block returns the first fenced block of a language under a heading of a Markdown text.
+func block(t *testing.T, text, heading, language string) string {
+	t.Helper()
+	_, section, found := strings.Cut(text, "\n## "+heading+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	match := regexp.MustCompile("(?ms)^```" + language + "\n(.*?)^```").FindStringSubmatch(section)
+	if !found || match == nil {
+		t.Fatalf("README.md has no %s block under %q", language, heading)
+	}
+	return match[1]
+}
+
+func TestReadmeSessionWorks(t *testing.T) {
+	readme := read(t, root+"/README.md")
+	session := block(t, readme, "Try it", "sh")
+	built(t)
+
+	rest, starts := strings.CutPrefix(session, "make build\n")
+	if !starts {
+		t.Fatal("the session doesn't start with make build")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	shell := exec.CommandContext(ctx, "sh", "-eu")
+	shell.Dir = folder // where the session's $PWD/bin is
+	shell.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + t.TempDir()}
+	shell.Stdin = strings.NewReader(rest)
+	// A group of its own, so that a session that breaks off leaves no vault behind.
+	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGTERM) }
+	shell.WaitDelay = 10 * time.Second
+	out, err := shell.CombinedOutput()
+	_ = shell.Cancel() // there is nobody left where it went well
+	if err != nil {
+		t.Errorf("the session ended with %v", err)
+	}
+	for line := range strings.Lines(block(t, readme, "Try it", "text")) {
+		if !strings.Contains(string(out), line) {
+			t.Errorf("the session didn't print %q", line)
+		}
+	}
+	if t.Failed() {
+		t.Logf("it printed:\n%s", out)
+	}
+}
+
+// Each flag of `miosa-env run` stands in the README's tables, and each flag in those tables exists.
+func TestReadmeNamesEveryFlag(t *testing.T) {
+	flags := regexp.MustCompile(`--[a-z][a-z-]+`)
+	documented := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `.*$").FindAllString(read(t, root+"/README.md"), -1) {
+		first, _, _ := strings.Cut(strings.TrimPrefix(row, "|"), "|")
+		for _, flag := range flags.FindAllString(first, -1) {
+			documented[flag] = true
+		}
+	}
+	help := exec.CommandContext(t.Context(), filepath.Join(built(t), "miosa-env"), "run", "--help")
+	out, err := help.CombinedOutput()
+	if err != nil {
+		t.Fatalf("miosa-env run --help: %v\n%s", err, out)
+	}
+	existing := map[string]bool{}
+	for _, line := range regexp.MustCompile(`(?m)^ +(-[a-z], )?--[a-z].*$`).FindAllString(string(out), -1) {
+		existing[flags.FindString(line)] = true
+	}
+	if len(existing) < 5 {
+		t.Fatalf("found %d flags in miosa-env run --help:\n%s", len(existing), out)
+	}
+	for flag := range existing {
+		if !documented[flag] && flag != "--help" {
+			t.Errorf("README.md names %s in no table", flag)
+		}
+	}
+	for flag := range documented {
+		if !existing[flag] {
+			t.Errorf("README.md names %s, which miosa-env run doesn't have", flag)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package house_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// root is the repository, from this package's folder, where tests run.
+const root = "../.."
+
+// files lists the repository's files whose names end in one of the suffixes, leaving out what is
+// built and fixtures.
+func files(t *testing.T, suffixes ...string) []string {
+	t.Helper()
+	var found []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			switch d.Name() {
+			case ".git", "bin", "dist", "testdata":
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		for _, s := range suffixes {
+			if strings.HasSuffix(path, s) {
+				found = append(found, path)
+				return nil
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) == 0 {
+		t.Fatalf("no file ends in %v", suffixes)
+	}
+	return found
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestEveryPackageHasADocComment(t *testing.T) {
+	documented := map[string]bool{} // by folder
+	for _, path := range files(t, ".go") {
+		folder := filepath.Dir(path)
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.PackageClauseOnly|parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		documented[folder] = documented[folder] || saysWhatItIs(f, filepath.Base(folder))
+	}
+	for folder, ok := range documented {
+		if !ok {
+			t.Errorf("%s: no file has a package comment", folder)
+		}
+	}
+}
+
+// saysWhatItIs tells whether a file's package comment starts as Go's tools expect it: a library's with
+// Package NAME, a program's with Command NAME or its name as a sentence begins.
+func saysWhatItIs(f *ast.File, folder string) bool {
+	doc, name := f.Doc.Text(), f.Name.Name
+	if name != "main" {
+		return strings.HasPrefix(doc, "Package "+name+" ")
+	}
+	return strings.HasPrefix(doc, "Command "+folder+" ") || strings.HasPrefix(doc, strings.ToUpper(folder[:1])+folder[1:]+" ")
+}
+
+func TestNothingIsLeftOpen(t *testing.T) {
+	// Put together here, so that this file doesn't find itself.
+	open := regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|X` + `XX|HA` + `CK)\b|not ` + `implemented|un` + `implemented`)
+	for _, path := range files(t, ".go", ".s", ".sh", ".md", ".yml", ".toml", ".sql", "Makefile", ".ci/run") {
+		for n, line := range strings.Split(read(t, path), "\n") {
+			if found := open.FindString(line); found != "" {
+				t.Errorf("%s:%d: %q: finish it", path, n+1, found)
+			}
+		}
+	}
+}
+
+// The linter holds what we import; this holds what our imports bring along.
+func TestAgentLinksNothingOfTheVault(t *testing.T) {
+	for _, forbidden := range []string{
+		"github.com/Miosa-osa/miosa-env/vault", "modernc.org/", "github.com/tink-crypto/",
+		"github.com/prometheus/", "google.golang.org/protobuf", "database/sql", "testing",
+	} {
+		for _, dep := range dependencies(t, "./cmd/miosa-env") {
+			if dep == forbidden || strings.HasPrefix(dep, strings.TrimSuffix(forbidden, "/")+"/") {
+				t.Errorf("miosa-env links %s", dep)
+			}
+		}
+	}
+}
+
+func TestContractLinksNothingOfOurs(t *testing.T) {
+	for _, dep := range dependencies(t, "./api") {
+		if first, _, _ := strings.Cut(dep, "/"); strings.Contains(first, ".") && dep != "github.com/Miosa-osa/miosa-env/api" {
+			t.Errorf("api links %s: it needs the standard library only", dep)
+		}
+	}
+}
+
+func dependencies(t *testing.T, pkg string) []string {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "go", "list", "-deps", pkg)
+	list.Dir = root
+	list.Stderr = os.Stderr
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list -deps %s: %v", pkg, err)
+	}
+	return strings.Fields(string(out))
+}
