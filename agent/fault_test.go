@@ -81,7 +81,7 @@ const budgetUnderFailures = 4 * time.Second
 // afterwards the agent is fresh within one pause at its longest.
 func TestFault_A7_HalfErrors(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
-	random := rand.New(rand.NewPCG(7, 7)) //nolint:gosec // the test is to be the same each time
+	random := rand.New(rand.NewPCG(7, 7)) // the same each time
 	flaky := sourceFunc(func(ctx context.Context, etag string) (api.Snapshot, error) {
 		if random.IntN(2) == 0 && time.Since(epoch) < time.Hour {
 			vault.mu.Lock()
@@ -125,7 +125,7 @@ func (f sourceFunc) Next(ctx context.Context, etag string) (api.Snapshot, error)
 func TestFlappingForADay(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
 	vault, out := newFakeVault(snapshot(1)), &place{name: "out"}
-	random := rand.New(rand.NewPCG(24, 24)) //nolint:gosec // the test is to be the same each time
+	random := rand.New(rand.NewPCG(24, 24)) // the same each time
 	daemon(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: outputs(out)}, func(t *testing.T, a *agent.Agent) {
 		version, missed := int64(1), 0
 		day := func(long time.Duration) {

@@ -31,6 +31,9 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	hear(t, at.raw(t, "nonsense\n"))
+	eventually(t, "the connections' end", func() bool { // they are counted after they are answered
+		return strings.Contains(at.Text(), "socket_connections 0\n")
+	})
 	text := at.Text()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))

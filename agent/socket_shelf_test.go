@@ -184,8 +184,7 @@ func hear(t testing.TB, c net.Conn) string {
 	return string(text)
 }
 
-// until waits for something to come true.
-
+// eventually waits for something to come true.
 func eventually(t testing.TB, what string, true func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !true(); time.Sleep(time.Millisecond) {
