@@ -47,7 +47,7 @@ lint:
 	$(TOOL) golangci-lint run $(PKG)
 
 bench: build ## what a start costs beside its floor, then the Go benchmarks (docs/benchmarks.md)
-	$(GO) run ./bench/startup -bin $(BIN)
+	$(GO) run ./bench/measure -bin $(BIN)
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m $(PKG)
 
 build: ## build bin/miosa-env and bin/miosa-vault, static and stripped

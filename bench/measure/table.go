@@ -14,14 +14,15 @@ type row struct {
 	name    string
 	argv    []string
 	env     []string
-	ours    bool // the targets hold for it
+	floor   *row    // what it is measured against; nil: it is one of those itself
+	most    float64 // times its floor, the target
 	samples []sample
 }
 
 // table compares rows, which have a sample for each round.
 type table struct {
-	rows  []*row
-	floor int // the row that ratios are to
+	rows []*row
+	bare *row // the command by itself
 }
 
 // quantile returns the value that the fraction q of the values doesn't exceed.
@@ -58,7 +59,7 @@ func (r *row) ratio(to *row) float64 {
 
 func (t *table) print(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "\tmedian\tp10\tp90\tto bare\tto floor\tpeak memory\t")
+	fmt.Fprintln(tw, "\tmedian\tp10\tp90\tto bare\tto floor\ttarget\tpeak memory\t")
 	width := 0
 	for _, r := range t.rows {
 		width = max(width, len(r.name))
@@ -66,8 +67,12 @@ func (t *table) print(w io.Writer) error {
 	for _, r := range t.rows {
 		walls := r.walls()
 		ms := func(q float64) string { return fmt.Sprintf("%.2f ms", float64(quantile(walls, q))/1e6) }
-		fmt.Fprintf(tw, "%-*s\t%s\t%s\t%s\t%.2f\t%.2f\t%.1f MiB\t\n", width, r.name, ms(0.5), ms(0.1), ms(0.9),
-			r.ratio(t.rows[0]), r.ratio(t.rows[t.floor]), float64(r.peak())/(1<<20))
+		toFloor, target := "", ""
+		if r.floor != nil {
+			toFloor, target = fmt.Sprintf("%.2f", r.ratio(r.floor)), fmt.Sprintf("%.1f", r.most)
+		}
+		fmt.Fprintf(tw, "%-*s\t%s\t%s\t%s\t%.2f\t%s\t%s\t%.1f MiB\t\n", width, r.name, ms(0.5), ms(0.1), ms(0.9),
+			r.ratio(t.bare), toFloor, target, float64(r.peak())/(1<<20))
 	}
 	return tw.Flush()
 }
@@ -76,11 +81,11 @@ func (t *table) print(w io.Writer) error {
 func (t *table) missed(binary int64) []string {
 	var missed []string
 	for _, r := range t.rows {
-		if !r.ours {
+		if r.floor == nil {
 			continue
 		}
-		if ratio := r.ratio(t.rows[t.floor]); ratio > maxRatio {
-			missed = append(missed, fmt.Sprintf("%s takes %.2f times the floor, at most %.1f wanted", r.name, ratio, maxRatio))
+		if ratio := r.ratio(r.floor); ratio > r.most {
+			missed = append(missed, fmt.Sprintf("%s takes %.2f times the floor, at most %.1f wanted", r.name, ratio, r.most))
 		}
 		if r.peak() > maxPeak {
 			missed = append(missed, fmt.Sprintf("%s needs %.1f MiB, at most %d wanted", r.name, float64(r.peak())/(1<<20), maxPeak>>20))

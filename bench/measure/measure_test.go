@@ -19,11 +19,9 @@ func rows(floor, ours []time.Duration, peak int64) *table {
 		}
 		return all
 	}
-	return &table{floor: 1, rows: []*row{
-		{name: "bare", samples: samples(floor)},
-		{name: "floor", samples: samples(floor)},
-		{name: "ours", ours: true, samples: samples(ours)},
-	}}
+	bare := &row{name: "bare", samples: samples(floor)}
+	least := &row{name: "floor", samples: samples(floor)}
+	return &table{bare: bare, rows: []*row{bare, least, {name: "ours", floor: least, most: 1.6, samples: samples(ours)}}}
 }
 
 func TestMissed(t *testing.T) {
@@ -57,10 +55,10 @@ func TestPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `
-          median      p10      p90  to bare  to floor  peak memory
-  bare   2.00 ms  1.00 ms  3.00 ms     1.00      1.00      3.0 MiB
-  floor  2.00 ms  1.00 ms  3.00 ms     1.00      1.00      3.0 MiB
-  ours   3.00 ms  2.00 ms  4.00 ms     1.50      1.50      3.0 MiB
+          median      p10      p90  to bare  to floor  target  peak memory
+  bare   2.00 ms  1.00 ms  3.00 ms     1.00                        3.0 MiB
+  floor  2.00 ms  1.00 ms  3.00 ms     1.00                        3.0 MiB
+  ours   3.00 ms  2.00 ms  4.00 ms     1.50      1.50     1.6      3.0 MiB
 `
 	if diff := cmp.Diff(want, "\n"+b.String()); diff != "" {
 		t.Errorf("table (-want +got):\n%s", diff)
@@ -131,7 +129,7 @@ func TestLaunch(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{"-rounds", "0"}, {"-warmup", "-1"}, {"more"}, {"-unknown"}} {
+	for _, args := range [][]string{{"-rounds", "0"}, {"-warmup", "-1"}, {"-rotations", "0"}, {"-idle", "0s"}, {"-only", "startup,x"}, {"more"}, {"-unknown"}} {
 		var out, err strings.Builder
 		if code := run(t.Context(), args, &out, &err); code != 2 || out.Len() > 0 || err.Len() == 0 {
 			t.Errorf("%v: exit code %d, stdout %q, stderr %q", args, code, out.String(), err.String())

@@ -1,0 +1,126 @@
+// Measure shows what miosa-env costs, with the real programs: what a command's start through it takes
+// beside what the machine asks for anyway, how long a rotation at the vault takes to the machine's file and
+// command, and what an agent needs that has nothing to do. docs/benchmarks.md explains the figures.
+//
+//	go run ./bench/measure [-bin bin] [-only startup,rotation,idle] [-check] ...
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+
+// config is what the flags say.
+type config struct {
+	bin            string // where make build put our programs
+	only           string // names of parts, with commas between; "": all
+	rounds, warmup int    // of starts
+	rotations      int
+	idle           time.Duration
+	check          bool
+}
+
+// part is one of the things to measure. It prints its figures and returns the targets missed. dir is
+// for its files, in memory where this machine has such a place, and is removed afterwards.
+type part struct {
+	name    string
+	measure func(c config, ctx context.Context, dir string, stdout io.Writer) (missed []string, err error)
+}
+
+var parts = []part{{"startup", config.startup}, {"rotation", config.rotation}, {"idle", config.idling}}
+
+// run returns 0, 1 when something failed or -check found too much, 2 for wrong usage.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	var c config
+	f := flag.NewFlagSet("measure", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&c.bin, "bin", "bin", "`directory` of miosa-env and miosa-vault")
+	f.StringVar(&c.only, "only", "", "`parts` to measure, with commas between them: startup, rotation, idle (default all)")
+	f.IntVar(&c.rounds, "rounds", 200, "how many rounds of starts to measure")
+	f.IntVar(&c.warmup, "warmup", 20, "how many rounds of starts to run before")
+	f.IntVar(&c.rotations, "rotations", 200, "how many rotations to measure")
+	f.DurationVar(&c.idle, "idle", time.Minute, "how long to watch an idle agent")
+	f.BoolVar(&c.check, "check", false, "fail where a target is missed")
+	if err := f.Parse(args); err != nil {
+		return 2
+	}
+	chosen, err := c.parts()
+	if err == nil && (c.rounds < 1 || c.warmup < 0 || c.rotations < 1 || c.idle <= 0 || f.NArg() > 0) {
+		err = errors.New("-rounds and -rotations must be at least 1, -warmup at least 0, -idle above 0, and there are no arguments")
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "measure: error: %v\n", err)
+		return 2
+	}
+	var missed []string
+	for _, p := range chosen {
+		m, err := c.inMemory(ctx, p, stdout)
+		if err != nil {
+			fmt.Fprintf(stderr, "measure: error: %s: %v\n", p.name, err)
+			return 1
+		}
+		missed = append(missed, m...)
+	}
+	for _, m := range missed {
+		fmt.Fprintf(stdout, "target missed: %s\n", m)
+	}
+	if c.check && len(missed) > 0 {
+		return 1
+	}
+	return 0
+}
+
+// parts are those that -only names.
+func (c config) parts() ([]part, error) {
+	if c.only == "" {
+		return parts, nil
+	}
+	var chosen []part
+	for name := range strings.SplitSeq(c.only, ",") {
+		i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("-only: there is no part %q", name)
+		}
+		chosen = append(chosen, parts[i])
+	}
+	return chosen, nil
+}
+
+func (c config) inMemory(ctx context.Context, p part, stdout io.Writer) (missed []string, err error) {
+	parent := "/dev/shm"
+	if info, err := os.Stat(parent); err != nil || !info.IsDir() {
+		parent = ""
+	}
+	dir, err := os.MkdirTemp(parent, "miosa-env-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	return p.measure(c, ctx, dir, stdout)
+}
+
+// program is the path of one of our programs.
+func (c config) program(name string) (string, error) {
+	path, err := filepath.Abs(filepath.Join(c.bin, name))
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%w (make build makes it)", err)
+	}
+	return path, nil
+}

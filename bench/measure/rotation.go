@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	maxRotation  = 20 * time.Millisecond // p99, from a rotation to the file and to the command
+	rotationTime = 10 * time.Second      // for one, before it counts as lost
+	rotationRest = 20 * time.Millisecond // between two: in the long run a key may make 100 requests a second
+)
+
+// rotation measures how long a rotation takes to reach a machine: an agent's env file, a command that
+// follows the agent, and one that follows the vault, each by itself. The clock starts before the rotation is
+// asked for, so the vault's own work is counted in.
+func (c config) rotation(ctx context.Context, dir string, stdout io.Writer) (missed []string, err error) {
+	fmt.Fprintf(stdout, "From a rotation at the vault, %d of each, to\n\n", c.rotations)
+	tw := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "\tp50\tp99\tmost\ttarget for p99\t")
+	row := func(what string, times []time.Duration, target string) {
+		ms := func(q float64) string { return fmt.Sprintf("%.2f ms", float64(quantile(times, q))/1e6) }
+		fmt.Fprintf(tw, "%-41s\t%s\t%s\t%s\t%s\t\n", what, ms(0.5), ms(0.99), ms(1), target)
+	}
+	var asked []time.Duration
+	for _, place := range []struct {
+		what  string
+		watch func(ctx context.Context, c config, m *machine, r *rotations) (stop func() error, err error)
+	}{
+		{"the env file in its place", watchFile},
+		{"a command restarted, following the agent", watchFollowerOfAgent},
+		{"a command restarted, following the vault", watchFollowerOfVault},
+	} {
+		r, err := c.rotateAll(ctx, dir, place.what, place.watch)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", place.what, err)
+		}
+		row(place.what, r.took, "20 ms")
+		asked = append(asked, r.asked...)
+		if p99 := quantile(r.took, 0.99); p99 > maxRotation {
+			missed = append(missed, fmt.Sprintf("%s: p99 %s, at most %s wanted", place.what, p99.Round(10*time.Microsecond), maxRotation))
+		}
+	}
+	row("the vault's answer to who rotates", asked, "")
+	if err := tw.Flush(); err != nil {
+		return nil, err
+	}
+	fmt.Fprint(stdout, "\nthe command's includes the end of the one before, which TERM ends at once, and the start of the\n"+
+		"shell that prints it; --settle, 100ms unless told otherwise, comes on top\n\n")
+	return missed, nil
+}
+
+// rotateAll makes all rotations of one kind, on a machine of its own.
+func (c config) rotateAll(ctx context.Context, dir, name string,
+	watch func(ctx context.Context, c config, m *machine, r *rotations) (func() error, error)) (r *rotations, err error) {
+	m, err := c.startMachine(ctx, dir, name, 5)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, m.stop()) }()
+	r = &rotations{arrivals: make(chan arrival, 1024)} // more than there are of one rotation
+	if r.tenant, r.secret, err = m.vault.tenant(ctx, variable(0)); err != nil {
+		return nil, err
+	}
+	defer r.tenant.Close()
+	stop, err := watch(ctx, c, m, r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	for i := range c.rotations {
+		if err := r.rotate(ctx, fmt.Sprintf("value-of-rotation-%06d", i)); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// rotations makes them, and notes when each arrives.
+type rotations struct {
+	tenant   *fetch.Client
+	secret   string
+	arrivals chan arrival
+	asked    []time.Duration // the vault's answers
+	took     []time.Duration
+}
+
+type arrival struct {
+	value string
+	at    time.Time
+}
+
+// rotate makes a rotation and waits until it is there.
+func (r *rotations) rotate(ctx context.Context, value string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, rotationTime, fmt.Errorf("a rotation hasn't arrived within %s", rotationTime))
+	defer cancel()
+	began := time.Now()
+	if _, err := r.tenant.RotateSecret(ctx, r.secret, fetch.Rotation{Value: api.NewValue([]byte(value))}); err != nil {
+		return err
+	}
+	r.asked = append(r.asked, time.Since(began))
+	for {
+		select {
+		case got := <-r.arrivals:
+			if got.value != value {
+				continue
+			}
+			r.took = append(r.took, got.at.Sub(began))
+			return pause(ctx, rotationRest)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// watchFile notes each new content of an agent's env file.
+func watchFile(ctx context.Context, c config, m *machine, r *rotations) (stop func() error, err error) {
+	if err := c.startAgent(ctx, m, true); err != nil {
+		return nil, err
+	}
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Add(filepath.Dir(m.file())); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	go func() {
+		for event := range w.Events {
+			at := time.Now()
+			if event.Name != m.file() || !event.Has(fsnotify.Create) {
+				continue
+			}
+			text, err := os.ReadFile(event.Name)
+			if err != nil {
+				continue // the next one is there already
+			}
+			line, _, _ := bytes.Cut(text, []byte("\n"))
+			_, value, _ := bytes.Cut(line, []byte("="))
+			r.arrivals <- arrival{string(bytes.Trim(value, `"'`)), at}
+		}
+	}()
+	return w.Close, nil
+}
+
+func watchFollowerOfAgent(ctx context.Context, c config, m *machine, r *rotations) (func() error, error) {
+	if err := c.startAgent(ctx, m, false); err != nil {
+		return nil, err
+	}
+	return c.watchCommand(ctx, m.agentEnv(), r)
+}
+
+func watchFollowerOfVault(ctx context.Context, c config, m *machine, r *rotations) (func() error, error) {
+	return c.watchCommand(ctx, m.vaultEnv(), r)
+}
+
+// watchCommand starts a command that prints the value it has, and notes each.
+func (c config) watchCommand(ctx context.Context, env []string, r *rotations) (stop func() error, err error) {
+	path, err := c.program("miosa-env")
+	if err != nil {
+		return nil, err
+	}
+	out, in, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	p, err := startProgram(ctx, env, in, path, "run", "--on-change", "restart", "--settle", "0s", "--only", variable(0),
+		"--", "sh", "-c", `echo "$`+variable(0)+`"; exec sleep 600`)
+	_ = in.Close()
+	if err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	go func() {
+		defer func() { _ = out.Close() }()
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			r.arrivals <- arrival{lines.Text(), time.Now()}
+		}
+	}()
+	select {
+	case <-r.arrivals: // the first it has: from here on it follows
+		return p.stop, nil
+	case <-p.ended:
+		return nil, errors.Join(p.err, errors.New(p.said()))
+	case <-time.After(startLimit):
+		return nil, errors.Join(errors.New("the command doesn't start"), p.stop())
+	}
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// What -check holds of a start. Source: docs/benchmarks.md, "What a start costs".
+const (
+	maxVaultRatio = 1.6      // to the floor of one HTTP request
+	maxAgentRatio = 1.5      // to the floor of one unix socket
+	maxPeak       = 12 << 20 // bytes
+	maxBinary     = 9e6      // bytes
+)
+
+// startup measures starts: every program below starts /bin/true, in turn, round after round, so that
+// whatever else the machine does meets all of them alike.
+func (c config) startup(ctx context.Context, dir string, stdout io.Writer) (missed []string, err error) {
+	ours, err := c.program("miosa-env")
+	if err != nil {
+		return nil, err
+	}
+	if err := buildFloors(ctx, dir); err != nil {
+		return nil, err
+	}
+	var machines []*machine // with few bindings, and with many
+	for _, bindings := range []int{5, 100} {
+		m, err := c.startMachine(ctx, dir, strconv.Itoa(bindings), bindings)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, m.stop()) }()
+		if err := c.startAgent(ctx, m, false); err != nil {
+			return nil, err
+		}
+		machines = append(machines, m)
+	}
+	few, many := machines[0], machines[1]
+	const target = "/bin/true"
+	run := []string{ours, "run", "--", target}
+	bare := &row{name: "bare " + target, argv: []string{target}, env: few.vaultEnv()}
+	http := &row{name: "floor: Go, one GET, exec", env: few.vaultEnv(),
+		argv: []string{filepath.Join(dir, "floor-http"), few.vault.url + "/healthz", target}}
+	socket := &row{name: "floor: Go, one unix socket, exec", env: few.agentEnv(),
+		argv: []string{filepath.Join(dir, "floor-socket"), few.socket, target}}
+	t := &table{bare: bare, rows: []*row{
+		bare,
+		{name: "Go exec", argv: []string{filepath.Join(dir, "floor-exec"), target}, env: few.vaultEnv()},
+		http,
+		{name: "miosa-env run, 5 bindings", argv: run, env: few.vaultEnv(), floor: http, most: maxVaultRatio},
+		{name: "miosa-env run, 100 bindings", argv: run, env: many.vaultEnv(), floor: http, most: maxVaultRatio},
+		socket,
+		{name: "the same through the agent, 5", argv: run, env: few.agentEnv(), floor: socket, most: maxAgentRatio},
+		{name: "the same through the agent, 100", argv: run, env: many.agentEnv(), floor: socket, most: maxAgentRatio},
+	}}
+	launcher := filepath.Join(dir, "launch")
+	for round := range c.warmup + c.rounds {
+		for _, r := range t.rows {
+			s, err := launch(ctx, launcher, r)
+			if err != nil {
+				return nil, err
+			}
+			if round >= c.warmup {
+				r.samples = append(r.samples, s)
+			}
+		}
+	}
+	fmt.Fprintf(stdout, "A command's start: %d rounds of each, in turn, after %d to warm up\n\n", c.rounds, c.warmup)
+	if err := t.print(stdout); err != nil {
+		return nil, err
+	}
+	fmt.Fprint(stdout, "\nto floor: the median over the rounds of wall time to that of its floor in the same round\n"+
+		"peak memory: the most of any round (target 12.0 MiB); what starts the programs is counted in,\n"+
+		"so nothing shows less than the bare command does here\n\n")
+	for _, name := range []string{"miosa-env", "miosa-vault"} {
+		info, err := os.Stat(filepath.Join(c.bin, name))
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(stdout, "%-12s %5.2f MB\n", name, float64(info.Size())/1e6)
+	}
+	fmt.Fprintln(stdout)
+	binary, err := os.Stat(ours)
+	if err != nil {
+		return nil, err
+	}
+	return t.missed(binary.Size()), nil
+}
+
+// buildFloors builds the programs to compare with, as make build builds ours.
+func buildFloors(ctx context.Context, dir string) error {
+	for _, name := range []string{"floor-exec", "floor-http", "floor-socket", "launch"} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w",
+			"-o", filepath.Join(dir, name), "github.com/Miosa-osa/miosa-env/bench/"+name)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w: %s", name, err, bytes.TrimSpace(out))
+		}
+	}
+	return nil
+}
+
+// sample is what one run cost.
+type sample struct {
+	wall time.Duration
+	peak int64 // bytes
+}
+
+// launch runs the row's command once, through bench/launch.
+func launch(ctx context.Context, launcher string, r *row) (sample, error) {
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, launcher, r.argv...)
+	cmd.Env, cmd.Stderr = r.env, &stderr
+	out, err := cmd.Output()
+	var wall, peak int64
+	var status int
+	if err == nil {
+		_, err = fmt.Sscan(string(out), &wall, &peak, &status)
+	}
+	if err == nil && status != 0 {
+		err = describe(syscall.WaitStatus(status))
+	}
+	if err != nil {
+		return sample{}, fmt.Errorf("%s: %w: %s", r.name, err, strings.TrimSpace(stderr.String()))
+	}
+	return sample{time.Duration(wall), peak}, nil
+}
+
+func describe(s syscall.WaitStatus) error {
+	if s.Signaled() {
+		return fmt.Errorf("killed by signal %d", s.Signal())
+	}
+	return fmt.Errorf("exit status %d", s.ExitStatus())
+}
