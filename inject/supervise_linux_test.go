@@ -261,10 +261,15 @@ func fifo(t *testing.T) string {
 // say writes a line to a fifo or file.
 func say(t *testing.T, path, line string) {
 	t.Helper()
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var f *os.File
+	eventually(t, "a reader of "+path, func() (ok bool) { // what no reader has open yet forgets what is written
+		var err error
+		f, err = os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0)
+		if err != nil && !errors.Is(err, unix.ENXIO) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	defer f.Close()
 	if _, err := f.WriteString(line + "\n"); err != nil {
 		t.Fatal(err)

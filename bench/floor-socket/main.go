@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	c, err := net.Dial("unix", os.Args[1]) //nolint:noctx // the least code there is; exec ends it all
+	c, err := net.Dial("unix", os.Args[1]) //nolint:gosec,noctx // the least code there is; the path is the runner's, and exec ends it all
 	if err != nil {
 		panic(err)
 	}
