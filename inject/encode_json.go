@@ -2,6 +2,7 @@ package inject
 
 import (
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -31,8 +32,9 @@ func roomJSON(value string) int {
 	return room
 }
 
-// jsonControls are the escapes of the characters before the space.
-var jsonControls = func() (escapes [' ']string) {
+// jsonControls gives the escapes of the characters before the space. They are made at the first use: a
+// command's start has none.
+var jsonControls = sync.OnceValue(func() (escapes [' ']string) {
 	const hex = "0123456789abcdef"
 	for c := range escapes {
 		escapes[c] = `\u00` + hex[c>>4:c>>4+1] + hex[c&15:c&15+1]
@@ -41,14 +43,14 @@ var jsonControls = func() (escapes [' ']string) {
 		escapes[c] = `\` + letter
 	}
 	return escapes
-}()
+})
 
 // escapeJSON gives the escape of the first character of text, empty if it needs none, and the
 // character's length in bytes. U+2028 and U+2029 end a line to JavaScript.
 func escapeJSON(text string) (escape string, width int) {
 	switch c := text[0]; {
 	case c < ' ':
-		return jsonControls[c], 1
+		return jsonControls()[c], 1
 	case c == '"':
 		return `\"`, 1
 	case c == '\\':

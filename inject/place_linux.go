@@ -119,16 +119,23 @@ func (p *place) inMemory() error {
 	if kind == unix.TMPFS_MAGIC || kind == unix.RAMFS_MAGIC {
 		return nil
 	}
-	name, known := diskNames[kind]
-	if !known {
-		name = fmt.Sprintf("a file system of type %#x", kind)
-	}
-	return &Unsafe{p.path, "is on " + name + ", where values would outlive this machine's memory", "choose a path on a tmpfs, such as /run or /dev/shm, or set allow_disk = true"}
+	return &Unsafe{p.path, "is on " + diskName(kind) + ", where values would outlive this machine's memory", "choose a path on a tmpfs, such as /run or /dev/shm, or set allow_disk = true"}
 }
 
-var diskNames = map[uint32]string{
-	unix.EXT4_SUPER_MAGIC: "ext4", unix.XFS_SUPER_MAGIC: "xfs", unix.BTRFS_SUPER_MAGIC: "btrfs", unix.OVERLAYFS_SUPER_MAGIC: "overlay",
-	unix.NFS_SUPER_MAGIC: "nfs", unix.FUSE_SUPER_MAGIC: "fuse", unix.F2FS_SUPER_MAGIC: "f2fs", 0x2fc12fc1: "zfs", unix.V9FS_MAGIC: "9p", 0x6a656a63: "virtiofs",
+func diskName(kind uint32) string {
+	for _, known := range []struct {
+		kind uint32
+		name string
+	}{
+		{unix.EXT4_SUPER_MAGIC, "ext4"}, {unix.XFS_SUPER_MAGIC, "xfs"}, {unix.BTRFS_SUPER_MAGIC, "btrfs"},
+		{unix.OVERLAYFS_SUPER_MAGIC, "overlay"}, {unix.NFS_SUPER_MAGIC, "nfs"}, {unix.FUSE_SUPER_MAGIC, "fuse"},
+		{unix.F2FS_SUPER_MAGIC, "f2fs"}, {0x2fc12fc1, "zfs"}, {unix.V9FS_MAGIC, "9p"}, {0x6a656a63, "virtiofs"},
+	} {
+		if kind == known.kind {
+			return known.name
+		}
+	}
+	return fmt.Sprintf("a file system of type %#x", kind)
 }
 
 // free is how many bytes are left in p's file system, for an error to say.

@@ -131,7 +131,7 @@ func (s *streams) finish(patience time.Duration) {
 			_ = unix.Close(r.wake[0])
 			_ = unix.Close(r.wake[1])
 		case <-timeout:
-			timeout = closedTime
+			timeout = passed()
 		}
 	}
 	if s.pty != nil {
@@ -140,8 +140,12 @@ func (s *streams) finish(patience time.Duration) {
 	}
 }
 
-// closedTime is a timeout that has passed.
-var closedTime = func() <-chan time.Time { c := make(chan time.Time); close(c); return c }()
+// passed is a timeout that has passed.
+func passed() <-chan time.Time {
+	c := make(chan time.Time)
+	close(c)
+	return c
+}
 
 func dup(fd int) (int, error) {
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)

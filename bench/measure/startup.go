@@ -24,15 +24,28 @@ const (
 )
 
 // startup measures starts: every program below starts /bin/true, in turn, round after round, so that
-// whatever else the machine does meets all of them alike.
+// whatever else the machine does meets all of them alike. Each is copied into place first, as installers
+// do: the kernel maps a file that was written in one go quicker than one that the linker has left.
 func (c config) startup(ctx context.Context, dir string, stdout io.Writer) (missed []string, err error) {
-	ours, err := c.program("miosa-env")
+	built, err := c.program("miosa-env")
 	if err != nil {
 		return nil, err
 	}
 	if err := buildFloors(ctx, dir); err != nil {
 		return nil, err
 	}
+	installed, err := os.MkdirTemp("", "miosa-env-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(installed)) }()
+	program := map[string]string{}
+	for _, path := range append([]string{built}, floors(dir)...) {
+		if program[filepath.Base(path)], err = install(path, installed); err != nil {
+			return nil, err
+		}
+	}
+	ours := program["miosa-env"]
 	var machines []*machine // with few bindings, and with many
 	for _, bindings := range []int{5, 100} {
 		m, err := c.startMachine(ctx, dir, strconv.Itoa(bindings), bindings)
@@ -50,12 +63,12 @@ func (c config) startup(ctx context.Context, dir string, stdout io.Writer) (miss
 	run := []string{ours, "run", "--", target}
 	bare := &row{name: "bare " + target, argv: []string{target}, env: few.vaultEnv()}
 	http := &row{name: "floor: Go, one GET, exec", env: few.vaultEnv(),
-		argv: []string{filepath.Join(dir, "floor-http"), few.vault.url + "/healthz", target}}
+		argv: []string{program["floor-http"], few.vault.url + "/healthz", target}}
 	socket := &row{name: "floor: Go, one unix socket, exec", env: few.agentEnv(),
-		argv: []string{filepath.Join(dir, "floor-socket"), few.socket, target}}
+		argv: []string{program["floor-socket"], few.socket, target}}
 	t := &table{bare: bare, rows: []*row{
 		bare,
-		{name: "Go exec", argv: []string{filepath.Join(dir, "floor-exec"), target}, env: few.vaultEnv()},
+		{name: "Go exec", argv: []string{program["floor-exec"], target}, env: few.vaultEnv()},
 		http,
 		{name: "miosa-env run, 5 bindings", argv: run, env: few.vaultEnv(), floor: http, most: maxVaultRatio},
 		{name: "miosa-env run, 100 bindings", argv: run, env: many.vaultEnv(), floor: http, most: maxVaultRatio},
@@ -63,10 +76,9 @@ func (c config) startup(ctx context.Context, dir string, stdout io.Writer) (miss
 		{name: "the same through the agent, 5", argv: run, env: few.agentEnv(), floor: socket, most: maxAgentRatio},
 		{name: "the same through the agent, 100", argv: run, env: many.agentEnv(), floor: socket, most: maxAgentRatio},
 	}}
-	launcher := filepath.Join(dir, "launch")
 	for round := range c.warmup + c.rounds {
 		for _, r := range t.rows {
-			s, err := launch(ctx, launcher, r)
+			s, err := launch(ctx, program["launch"], r)
 			if err != nil {
 				return nil, err
 			}
@@ -97,11 +109,31 @@ func (c config) startup(ctx context.Context, dir string, stdout io.Writer) (miss
 	return t.missed(binary.Size()), nil
 }
 
+// floors are the programs to compare with, and the one that starts them all, once built in dir.
+func floors(dir string) []string {
+	var paths []string
+	for _, name := range []string{"floor-exec", "floor-http", "floor-socket", "launch"} {
+		paths = append(paths, filepath.Join(dir, name))
+	}
+	return paths
+}
+
+// install copies a program into dir.
+func install(path, dir string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	to := filepath.Join(dir, filepath.Base(path))
+	return to, os.WriteFile(to, text, 0o700) //nolint:gosec // a program has to be executable
+}
+
 // buildFloors builds the programs to compare with, as make build builds ours.
 func buildFloors(ctx context.Context, dir string) error {
-	for _, name := range []string{"floor-exec", "floor-http", "floor-socket", "launch"} {
+	for _, path := range floors(dir) {
+		name := filepath.Base(path)
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w",
-			"-o", filepath.Join(dir, name), "github.com/Miosa-osa/miosa-env/bench/"+name)
+			"-o", path, "github.com/Miosa-osa/miosa-env/bench/"+name)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w: %s", name, err, bytes.TrimSpace(out))

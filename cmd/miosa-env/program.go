@@ -93,13 +93,22 @@ flag comes before its variable.`,
 		return about.Help()
 	}})
 	p.settings.addFlags(root.PersistentFlags())
-	root.AddCommand(
+	root.AddCommand(p.commands()...)
+	cobra.EnableCommandSorting = false
+	return root
+}
+
+// commands are all there are, or run alone where that is what was asked for: making the others is a
+// noticeable part of a command's start.
+func (p *program) commands() []*cobra.Command {
+	if len(p.args) > 0 && p.args[0] == "run" {
+		return []*cobra.Command{p.runCommand()}
+	}
+	return []*cobra.Command{
 		p.runCommand(), p.exportCommand(), p.getCommand(), p.listCommand(), p.agentCommand(), p.statusCommand(),
 		p.refreshCommand(), p.doctorCommand(),
 		p.completionCommand(), p.versionCommand(),
-	)
-	cobra.EnableCommandSorting = false
-	return root
+	}
 }
 
 func noArguments(_ *cobra.Command, args []string) error {

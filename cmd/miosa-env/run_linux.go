@@ -15,9 +15,7 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 	first := os.Getpid() == 1
 	supervised := !f.replace && (first || f.mask || f.watches())
 	if !supervised && !first {
-		// In a goroutine of its own: this one is bound to its thread, so that each time the many
-		// goroutines of a request wake it or are woken by it the kernel would have to switch threads.
-		if err := aside(ctx, r.prepare); err != nil {
+		if err := r.prepare(ctx); err != nil {
 			return 0, err
 		}
 		return 0, inject.Replace(r.command)
