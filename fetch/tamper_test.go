@@ -79,9 +79,9 @@ func edit(change func(answer map[string]any, bindings []map[string]any)) func([]
 	}
 }
 
-// TestTamperingOnTheWay: whatever something on the way does to a real vault's answer, the whole set
+// Whatever something on the way does to a real vault's answer, the whole set
 // is refused, at once, and the next honest answer is taken.
-func TestTamperingOnTheWay(t *testing.T) {
+func TestFault_A15_TamperingOnTheWay(t *testing.T) {
 	v := vaulttest.Start(t)
 	for name, value := range map[string]string{"ALPHA": "canary-alpha", "BETA": "canary-beta", "GAMMA": "canary-gamma"} {
 		v.Put(t, name, value, sandbox, name)

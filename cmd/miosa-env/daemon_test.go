@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -89,6 +90,20 @@ func (r *agentRun) holds(name, text string) {
 	}
 }
 
+// holdsNone looks for secrets in files, which are named without them.
+func (r *agentRun) holdsNone(secrets []string, paths ...string) {
+	r.Helper()
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			r.Error(err)
+		}
+		if i, yes := leaked(string(b), secrets...); yes {
+			r.Errorf("secret %d is in %s", i, path)
+		}
+	}
+}
+
 func (r *agentRun) ends() {
 	r.Helper()
 	if err := r.command.Process.Signal(syscall.SIGTERM); err != nil {
@@ -127,8 +142,10 @@ func TestAgent_TakesUpCA(t *testing.T) {
 	d.ends()
 }
 
-// An agent's life at trace level, with everything in it that fails: no value and no key is in its log.
-func TestAgent_LogsNoSecret(t *testing.T) {
+// An agent's life at trace level, with everything in it that fails: no value and no key is in its log, its
+// arguments, its environment, or a file but the outputs. (A core of it, and its memory, are looked at by
+// TestMemoryImage.)
+func TestFault_A18_Canaries(t *testing.T) {
 	s := vaulttest.Start(t)
 	id := s.Put(t, "one", canaries[0], sandbox, "ONE")
 	key, keyID := s.MintResourceKey(t, sandbox)
@@ -157,13 +174,19 @@ allow_disk = true
 	d.says("no fresh set")
 	s.Restart(t)
 	d.says("the vault answers again")
+	secrets := append([]string{key.Reveal()}, canaries...)
+	d.holdsNone(secrets, filepath.Join("/proc", strconv.Itoa(d.command.Process.Pid), "cmdline"))
+	d.holdsNone(secrets, filepath.Join("/proc", strconv.Itoa(d.command.Process.Pid), "environ"))
+	cached, err := filepath.Glob(filepath.Join(d.dir, "state", "*"))
+	if err != nil || len(cached) == 0 {
+		t.Errorf("no cache to look at: %v", err)
+	}
+	d.holdsNone(secrets, cached...)
 	s.Revoke(t, keyID)
 	d.says("the vault refuses: values, cache and outputs are removed")
 	if !eventually(func() bool { _, err := os.Stat(filepath.Join(d.dir, "env")); return os.IsNotExist(err) }) {
 		t.Error("the env file outlives the revocation")
 	}
 	d.ends()
-	if i, yes := leaked(d.log(), append([]string{key.Reveal()}, canaries...)...); yes {
-		t.Errorf("secret %d is in the log:\n%s", i, d.log())
-	}
+	d.holdsNone(secrets, filepath.Join(d.dir, "log"))
 }
