@@ -6,11 +6,14 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
@@ -24,10 +27,8 @@ type relay struct {
 	count int // of connections ever
 }
 
-func newRelay(t *testing.T, at, to string) *relay {
+func newRelay(t *testing.T, l net.Listener, to string) *relay {
 	t.Helper()
-	l, err := net.Listen("tcp", at)
-	must(t, err)
 	r := &relay{Listener: l, open: map[*net.TCPConn]bool{}}
 	t.Cleanup(func() { _ = l.Close(); r.reset() })
 	go func() {
@@ -78,6 +79,34 @@ func (r *relay) connections() int {
 	return r.count
 }
 
+// network is a network namespace of this test's own, in which one thread is.
+type network struct{ work chan func() }
+
+func newNetwork(t *testing.T) *network {
+	t.Helper()
+	n := &network{make(chan func())}
+	entered := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		entered <- unix.Unshare(unix.CLONE_NEWNET)
+		for f := range n.work {
+			f()
+		}
+	}()
+	t.Cleanup(func() { close(n.work) })
+	if err := <-entered; err != nil {
+		t.Skipf("SKIPPED: no network namespace: %v (run as root)", err)
+	}
+	return n
+}
+
+// do has f called in the network. What f opens or starts stays there.
+func (n *network) do(f func()) {
+	done := make(chan struct{})
+	n.work <- func() { defer close(done); f() }
+	<-done
+}
+
 // An agent in a network of its own, with one cable to the vault: a reset is noticed at once, an unplugged
 // cable within 30 s though nothing is said, and each time the agent is soon as fresh as before, once.
 func TestFault_A11_LinkDown(t *testing.T) {
@@ -89,46 +118,41 @@ func TestFault_A11_LinkDown(t *testing.T) {
 			t.Skipf("SKIPPED: only root can lay a cable, and with %s (install iproute2 and util-linux)", tool)
 		}
 	}
-	block := os.Getpid() % 64 * 4
-	here, there := fmt.Sprintf("198.18.77.%d", block+1), fmt.Sprintf("198.18.77.%d", block+2)
+	const here, there = "198.18.77.1", "198.18.77.2"
+	ours := newNetwork(t)
 	cert, ca, _ := vaulttest.Certificate(t, net.ParseIP(here))
 	v := vaulttest.Start(t, vaulttest.WithTLS(cert))
 	secret := v.Put(t, "token", "value 0", sandbox, "TOKEN")
 
-	// The vault's port must be known before the cable is laid, and the agent lives before it: so the relay
-	// gets its port first, on an address that will be there.
-	port, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	_, number, _ := net.SplitHostPort(port.Addr().String())
-	must(t, port.Close())
+	const vault = here + ":8200"
 	p := spawn(t, agentVariable, agentProcess{
-		BaseURL: "https://" + net.JoinHostPort(here, number) + "/api/v1", CAFile: ca, KeyFile: keyFile(t, v.ResourceKey(t, sandbox)),
+		BaseURL: "https://" + vault + "/api/v1", CAFile: ca, KeyFile: keyFile(t, v.ResourceKey(t, sandbox)),
 	}, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET})
 	p.await(t, time.Minute, "it fails without a network", func(s served) bool { return s.Failures > 0 })
 
 	pid := strconv.Itoa(p.Process.Pid)
-	mine, its := "mio"+pid+"a", "mio"+pid+"b"
+	const mine, its = "vault", "agent"
 	run := func(words ...string) {
 		t.Helper()
-		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+		var out []byte
+		var err error
+		ours.do(func() { out, err = exec.Command(words[0], words[1:]...).CombinedOutput() })
+		if err != nil {
 			t.Skipf("SKIPPED: this machine lets no cable be laid: %v: %s", err, out)
 		}
 	}
 	run("ip", "link", "add", mine, "type", "veth", "peer", "name", its, "netns", pid)
-	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", mine).Run() })
 	run("ip", "addr", "add", here+"/30", "dev", mine)
 	run("ip", "link", "set", mine, "up")
 	run("nsenter", "-t", pid, "-n", "ip", "addr", "add", there+"/30", "dev", its)
 	run("nsenter", "-t", pid, "-n", "ip", "link", "set", its, "up")
-	var cable *relay
+	var socket net.Listener
 	until(t, 20*time.Second, "the address is there", func() bool {
-		l, err := net.Listen("tcp", net.JoinHostPort(here, number))
-		if err == nil {
-			_ = l.Close()
-		}
+		var err error
+		ours.do(func() { socket, err = net.Listen("tcp", vault) })
 		return err == nil
 	})
-	cable = newRelay(t, net.JoinHostPort(here, number), v.Addr())
+	cable := newRelay(t, socket, v.Addr())
 	p.await(t, time.Minute, "the first set", serves("value 0"))
 
 	// RST, a few times, under a wait.
