@@ -53,7 +53,8 @@ type Agent struct {
 	interrupt context.CancelFunc // ends what the loop is waiting for; nil while it waits for nothing
 	hurried   bool               // ask at once
 	refreshes []chan error       // Refresh calls that nobody has asked for yet
-	woken     time.Time          // of the latest Wake
+	woken     time.Time          // of the latest wake
+	waking    *time.Timer        // of the wake that comes next; nil: none
 }
 
 // errEnded is what a call gets that nobody will answer any more.
@@ -105,6 +106,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.loop(ctx)
 	a.mu.Lock()
 	a.running = nil // no output starts from here on
+	a.sleepOn()
 	close(a.ended)
 	a.mu.Unlock()
 	own.Wait()
@@ -148,16 +150,43 @@ func (a *Agent) SetOnRevoke(what string) {
 
 // Wake has the vault asked at once over new connections, since the old ones may be dead and the set old:
 // this machine slept, was cloned, or its clock was set. For a while after it failures are retried faster.
+//
+// Wakes that come within wakeApart of the last one are together one more, at its end. None is lost: the
+// time that this measures stands still while a virtual machine is paused, so what looks like a second
+// word for the same wake may be the first after another pause.
 func (a *Agent) Wake(reason string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.woken.IsZero() && time.Since(a.woken) < wakeApart {
-		return
+	wait := wakeApart - time.Since(a.woken)
+	switch {
+	case a.woken.IsZero() || wait <= 0:
+		a.wake(reason)
+	case a.waking == nil && a.running != nil:
+		a.waking = time.AfterFunc(wait, func() {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if a.waking != nil {
+				a.wake(reason)
+			}
+		})
 	}
+}
+
+// wake is Wake for who holds mu.
+func (a *Agent) wake(reason string) {
+	a.sleepOn()
 	a.woken = time.Now()
 	a.conf.Log.Info().Str("reason", reason).Msg("woken: asking the vault anew")
 	a.hurry()
 	a.change(func(v *view) { v.status.Counts.Wakes++ })
+}
+
+// sleepOn forgets the wake that is to come. The caller holds mu.
+func (a *Agent) sleepOn() {
+	if a.waking != nil {
+		a.waking.Stop()
+		a.waking = nil
+	}
 }
 
 // hurry has the loop ask at once. The caller holds mu.

@@ -527,10 +527,22 @@ func TestAgentWake(t *testing.T) {
 		if got := len(vault.asked()) - n; got != 2 || vault.drops != 2 {
 			t.Errorf("asked %d times, dropped %d times", got, vault.drops)
 		}
-		wake("clock set") // the second word of the same wake
+		// Whether more words are of the same wake, or of one after another pause that took no time by this
+		// machine's clock, nobody can tell: together they are one more wake, soon.
+		wake("clock set")
+		wake("continued")
 		synctest.Wait()
 		if got := len(vault.asked()) - n; got != 2 {
-			t.Errorf("asked %d times for two words", got)
+			t.Errorf("asked %d times at the first of three words", got)
+		}
+		time.Sleep(500 * time.Millisecond)
+		synctest.Wait()
+		if got := len(vault.asked()) - n; got != 4 || vault.drops != 3 {
+			t.Errorf("asked %d times for three words, dropped %d times", got, vault.drops)
+		}
+		time.Sleep(10 * time.Second)
+		if got := len(vault.asked()) - n; got != 4 {
+			t.Errorf("asked %d times for three words", got)
 		}
 		vault.fail(errDown)
 		time.Sleep(time.Hour)
@@ -551,9 +563,30 @@ func TestAgentWake(t *testing.T) {
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("fresh after %s", took)
 		}
-		if got := a.Status().Counts.Wakes; got != 2 {
+		if got := a.Status().Counts.Wakes; got != 3 {
 			t.Errorf("%d wakes", got)
 		}
+		wake("slept")
+		wake("clock set") // the agent ends before this one's turn
+	})
+}
+
+// What changed in a pause that was over for a moment only before the next one is fetched within a second,
+// though no time seems to have passed: by this machine's clock both wakes come at once.
+func TestAgentWakesTwiceAtOnce(t *testing.T) {
+	vault := newFakeVault(snapshot(1))
+	var wake func(string)
+	watch := func(ctx context.Context, call func(string)) error { wake = call; <-ctx.Done(); return nil }
+	daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Agent) {
+		time.Sleep(10 * time.Second)
+		wake("clock set")
+		synctest.Wait()
+		vault.mu.Lock()
+		vault.set = snapshot(2) // during the second pause, which kills the connection: nobody who waits hears of it
+		vault.mu.Unlock()
+		wake("clock set")
+		time.Sleep(time.Second)
+		expect(t, a, "after the second wake", brief{agent.Fresh, agent.FromVault, "canary-2", 0, ""})
 	})
 }
 

@@ -14,7 +14,7 @@ const (
 	refusedPause = time.Minute            // between asking a vault that refuses, about
 	longestNext  = 2 * time.Minute        // a source that is silent for longer has lost its way
 	longestAsk   = 15 * time.Second       // the same, where the vault isn't asked to wait
-	wakeApart    = time.Second            // between two wakes
+	wakeApart    = 500 * time.Millisecond // between two wakes, so that the later one too is fresh within a second
 	wakeHurry    = 30 * time.Second       // after a wake pauses are short
 	wakePause    = 500 * time.Millisecond // that short, at most
 	sleepNoticed = 2 * time.Second        // a suspend that makes a difference
