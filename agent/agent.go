@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,7 @@ type Agent struct {
 
 	mu        sync.Mutex // guards changes of now, and the fields below
 	source    Source
+	replaced  int // how often source was exchanged
 	cache     *Cache
 	outlets   []*outlet
 	tasks     sync.WaitGroup
@@ -53,6 +55,8 @@ type Agent struct {
 	interrupt context.CancelFunc // ends what the loop is waiting for; nil while it waits for nothing
 	hurried   bool               // ask at once
 	refreshes []chan error       // Refresh calls that nobody has asked for yet
+	quiet     time.Time          // until then the vault wants to be left alone
+	busy      *api.Error         // what it said
 	woken     time.Time          // of the latest wake
 	waking    *time.Timer        // of the wake that comes next; nil: none
 }
@@ -115,10 +119,16 @@ func (a *Agent) Run(ctx context.Context) error {
 }
 
 // Refresh asks the vault now and returns when it has answered: nil if it gave or confirmed a set, else
-// what came instead.
+// what came instead. While the vault wants to be left alone it isn't asked: the error is an api.Error that
+// says so, and for how long.
 func (a *Agent) Refresh(ctx context.Context) error {
 	answered := make(chan error, 1)
 	a.mu.Lock()
+	if left := time.Until(a.quiet); left > 0 {
+		defer a.mu.Unlock()
+		return &api.Error{Kind: a.busy.Kind, RetryAfter: left,
+			Message: fmt.Sprintf("the vault asked to be left alone for another %s: %s", roundUp(left), a.busy.Message)}
+	}
 	a.refreshes = append(a.refreshes, answered)
 	a.hurry()
 	a.mu.Unlock()
@@ -137,7 +147,8 @@ func (a *Agent) Refresh(ctx context.Context) error {
 func (a *Agent) Replace(src Source, cache *Cache) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.source, a.cache = src, cache
+	a.source, a.cache, a.quiet = src, cache, time.Time{}
+	a.replaced++
 	a.hurry()
 	a.save()
 }
@@ -148,7 +159,7 @@ func (a *Agent) SetOnRevoke(what string) {
 	a.publish(func(v *view) { v.status.OnRevoke = what })
 }
 
-// Wake has the vault asked at once over new connections, since the old ones may be dead and the set old:
+// Wake has the vault asked at once, but for the time it wants to be left alone, over new connections, since the old ones may be dead and the set old:
 // this machine slept, was cloned, or its clock was set. For a while after it failures are retried faster.
 //
 // Wakes that come within wakeApart of the last one are together one more, at its end. None is lost: the
@@ -189,7 +200,7 @@ func (a *Agent) sleepOn() {
 	}
 }
 
-// hurry has the loop ask at once. The caller holds mu.
+// hurry has the loop ask at once, or as soon as the vault may be asked. The caller holds mu.
 func (a *Agent) hurry() {
 	a.hurried = true
 	if a.interrupt != nil {

@@ -25,6 +25,7 @@ type step struct {
 	ctx       context.Context //nolint:containedctx // ends with the turn
 	cancel    context.CancelFunc
 	source    Source
+	replaced  int          // how often it had been exchanged
 	refreshes []chan error // to be told what comes of it
 	woken     time.Time
 }
@@ -83,6 +84,10 @@ func (a *Agent) loop(ctx context.Context) {
 				pause = min(pause, wakePause/2+random(wakePause/2))
 			}
 		}
+		if asked := askedFor(got.err); asked > 0 {
+			pause = max(pause, asked)
+			a.leaveAlone(&s, got.err, asked)
+		}
 		for _, r := range s.refreshes {
 			r <- got.err
 		}
@@ -123,7 +128,7 @@ func askNow(ctx context.Context, src Source) (api.Snapshot, error) {
 func (a *Agent) begin(ctx context.Context) (step, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := step{source: a.source, refreshes: a.refreshes, woken: a.woken}
+	s := step{source: a.source, replaced: a.replaced, refreshes: a.refreshes, woken: a.woken}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	atOnce := a.hurried
 	a.interrupt, a.hurried, a.refreshes = s.cancel, false, nil
@@ -142,20 +147,36 @@ func (a *Agent) again(s step) {
 	a.change(func(v *view) { v.status.Counts.Asks++ })
 }
 
-// rest waits between two turns, unless somebody is in a hurry.
+// leaveAlone notes that the vault isn't to be asked for a while, whoever is in a hurry. Who wants a refresh
+// gets this turn's answer, also where it came too late for that.
+func (a *Agent) leaveAlone(s *step, err error, asked time.Duration) {
+	busy, _ := errors.AsType[*api.Error](err)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.replaced != s.replaced {
+		return // another source didn't say so
+	}
+	a.quiet, a.busy = time.Now().Add(asked), busy
+	s.refreshes, a.refreshes = append(s.refreshes, a.refreshes...), nil
+}
+
+// rest waits between two turns. Where somebody is in a hurry it waits as long only as the vault asked for.
 func (a *Agent) rest(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	a.mu.Lock()
-	a.interrupt = cancel
-	if a.hurried {
+	for end, over := time.Now().Add(d), false; !over && ctx.Err() == nil; {
+		undisturbed, cancel := context.WithCancel(ctx)
+		a.mu.Lock()
+		a.interrupt = cancel
+		until := end
+		if a.hurried && a.quiet.Before(end) {
+			until = a.quiet
+		}
+		a.mu.Unlock()
+		over = sleep(undisturbed, time.Until(until))
 		cancel()
 	}
-	a.mu.Unlock()
-	sleep(ctx, d)
 }
 
 // warm reads the cache, and serves it if the vault has given nothing soon after.
