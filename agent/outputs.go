@@ -173,11 +173,14 @@ func (o *outlet) failed(err error, failures int, revoked bool) (time.Duration, b
 	if unfit {
 		state = Unfit
 	}
-	text := api.RedactKeys(err.Error())
-	o.update(func(s *OutputStatus) { s.State, s.Error = state, text })
+	text, hint := api.RedactKeys(err.Error()), api.RedactKeys(hintOf(err))
+	o.update(func(s *OutputStatus) { s.State, s.Error, s.Hint = state, text, hint })
 	event := o.agent.conf.Log.Debug()
 	if failures == 1 {
 		event = o.agent.conf.Log.Error()
+	}
+	if hint != "" {
+		event = event.Str("hint", hint)
 	}
 	event.Err(err).Str("output", o.Name()).Int("attempt", failures).Bool("revoked", revoked).Msg("output isn't up to date")
 	wait := min(firstRetry<<min(failures-1, 10), longestRetry)
@@ -187,13 +190,28 @@ func (o *outlet) failed(err error, failures int, revoked bool) (time.Duration, b
 	return wait, !unfit || revoked
 }
 
+// hintOf is what an error says to do about it, or empty.
+func hintOf(err error) string {
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		return h.Hint()
+	}
+	return ""
+}
+
 // leave removes the output for good, unless it asks to stay.
 func (o *outlet) leave() {
 	if k, ok := o.Output.(Keeper); ok && k.Keep() {
 		return
 	}
 	if err := o.Remove(); err != nil {
-		o.agent.conf.Log.Error().Err(err).Str("output", o.Name()).Msg("output stays behind")
+		event := o.agent.conf.Log.Error()
+		if hint := hintOf(err); hint != "" {
+			event = event.Str("hint", hint)
+		}
+		event.Err(err).Str("output", o.Name()).Msg("output stays behind")
 	}
 }
 

@@ -113,13 +113,7 @@ func (e *SettingsError) Hint() string {
 	if e.Fix != "" {
 		return e.Fix
 	}
-	if h, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](e.Err); ok {
-		return h.Hint()
-	}
-	return ""
+	return hintOf(e.Err)
 }
 
 // ReadSettings reads a configuration file.

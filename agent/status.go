@@ -40,6 +40,7 @@ type OutputStatus struct {
 	Name      string      `json:"name"` // its path
 	State     OutputState `json:"state"`
 	Error     string      `json:"error,omitempty"`
+	Hint      string      `json:"hint,omitempty"`      // what to do about it
 	WrittenAt time.Time   `json:"written_at,omitzero"` // when its content last became what it is
 	Bindings  int         `json:"bindings"`            // in the set that was last written
 }

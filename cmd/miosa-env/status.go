@@ -119,7 +119,7 @@ func (p *program) watchStatus(ctx context.Context, asJSON bool) error {
 			if asJSON {
 				show = p.statusLine
 			}
-			if err := show(status, true); err != nil {
+			if err := show(status, asJSON); err != nil {
 				return err
 			}
 		}
@@ -173,6 +173,9 @@ func printStatus(w io.Writer, s agent.Status, now time.Time) error {
 	}
 	if s.LastError != "" {
 		fmt.Fprintf(t, "last error\t%s: %s\n", ago(now.Sub(s.LastErrorAt), s.LastErrorAt), cell(api.RedactKeys(s.LastError)))
+		if s.LastHint != "" {
+			fmt.Fprintf(t, "  hint\t%s\n", cell(api.RedactKeys(s.LastHint)))
+		}
 	}
 	fmt.Fprintf(t, "agent\tprocess %d, version %s, started %s\n", s.PID, cell(s.Version), ago(now.Sub(s.StartedAt), s.StartedAt))
 	if err := t.Flush(); err != nil {
@@ -195,6 +198,9 @@ func printStatus(w io.Writer, s agent.Status, now time.Time) error {
 	for _, o := range s.Outputs {
 		if o.Error != "" {
 			fmt.Fprintf(w, "%s: %s\n", cell(o.Name), oneLine(api.RedactKeys(o.Error)))
+			if o.Hint != "" {
+				fmt.Fprintf(w, "  hint: %s\n", oneLine(api.RedactKeys(o.Hint)))
+			}
 		}
 	}
 	return nil
