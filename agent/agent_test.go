@@ -1,10 +1,12 @@
 package agent_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -173,22 +175,26 @@ func first(s api.Snapshot) string {
 // daemon runs an agent in virtual time around a test, which ends it.
 func daemon(t *testing.T, conf agent.Config, test func(t *testing.T, a *agent.Agent)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		conf.Resource = sandbox
-		a, err := agent.New(conf)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- a.Run(ctx) }()
-		synctest.Wait()
-		test(t, a)
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("run: %v", err)
-		}
-	})
+	synctest.Test(t, func(t *testing.T) { runAgent(t, conf, test) })
+}
+
+// runAgent is daemon for who is in virtual time already.
+func runAgent(t *testing.T, conf agent.Config, test func(t *testing.T, a *agent.Agent)) {
+	t.Helper()
+	conf.Resource = sandbox
+	a, err := agent.New(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	synctest.Wait()
+	test(t, a)
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
+	}
 }
 
 // brief is what most tests look at of a status.
@@ -430,7 +436,7 @@ func TestAgentCachedStart(t *testing.T) {
 	}{
 		{"hung", func(v *fakeVault) { v.hang = true }, ""},
 		{"down", func(v *fakeVault) { v.err = errDown }, "not ready"},
-		{"rolled back", func(v *fakeVault) { v.set = snapshot(2) }, "the vault gave a lower version of a secret than before"},
+		{"rolled back", func(v *fakeVault) { v.set = snapshot(2) }, "the vault gave a lower version of a secret than before: 2 of sec_1, after 3"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path, vault, out := seal(t), newFakeVault(snapshot(3)), &place{name: "out"}
@@ -463,6 +469,86 @@ func TestAgentCachedStart(t *testing.T) {
 				t.Errorf("cached: %v", err)
 			}
 		})
+	})
+}
+
+// A vault that was restored from an older backup isn't believed by itself, for ever: the log and the status
+// say why, and what an operator does who wants its values.
+func TestAgentOfARestoredVault(t *testing.T) {
+	const (
+		says = "the vault gave a lower version of a secret than before: 2 of sec_1, after 3"
+		hint = "stop miosa-env, delete its cache, start it"
+	)
+	path, vault := filepath.Join(t.TempDir(), "set"), newFakeVault(snapshot(3))
+	var log bytes.Buffer
+	conf := agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Log: zerolog.New(&log).Level(zerolog.WarnLevel)}
+	stale := func(t *testing.T, a *agent.Agent) {
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if got, s := tell(a), a.Status(); got.State != agent.Stale || got.Value != "canary-3" || got.Error != says || !strings.Contains(s.LastHint, hint) {
+			t.Errorf("%+v, hint %q", got, s.LastHint)
+		}
+		if err := a.Refresh(t.Context()); err == nil || err.Error() != says {
+			t.Errorf("refresh: %v", err)
+		}
+		if !strings.Contains(log.String(), says) || !strings.Contains(log.String(), hint) {
+			t.Errorf("the log says\n%s", log.String())
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		run := func(c agent.Config, test func(t *testing.T, a *agent.Agent)) {
+			log.Reset()
+			runAgent(t, c, test)
+		}
+		run(conf, func(t *testing.T, a *agent.Agent) {
+			time.Sleep(time.Minute)
+			vault.rotate(snapshot(2)) // the older backup
+			stale(t, a)
+		})
+		// A start alone doesn't do.
+		conf.Cache = cacheAt(t, path, someKey)
+		must(t, conf.Cache.Save(snapshot(3), time.Now()))
+		run(conf, stale)
+		must(t, os.Remove(path))
+		run(conf, func(t *testing.T, a *agent.Agent) {
+			expect(t, a, "the backup's set is taken", brief{agent.Fresh, agent.FromVault, "canary-2", 0, ""})
+		})
+		set, _, err := conf.Cache.Load()
+		if err != nil || first(set) != "canary-2" {
+			t.Errorf("cached: %q, %v", first(set), err)
+		}
+	})
+}
+
+// What the log says of a failure depends on whether there is a set, and how long it waits can be read.
+func TestAgentLogsFailures(t *testing.T) {
+	vault := newFakeVault(snapshot(1))
+	vault.err = errDown
+	var log bytes.Buffer
+	daemon(t, agent.Config{Source: vault, Log: zerolog.New(&log).Level(zerolog.WarnLevel)}, func(t *testing.T, a *agent.Agent) {
+		says := func(when string, want ...string) {
+			t.Helper()
+			synctest.Wait()
+			if diff := cmp.Diff(lines(&log), append([]string{}, want...)); diff != "" {
+				t.Errorf("%s (-got +want):\n%s", when, diff)
+			}
+			log.Reset()
+		}
+		if !regexp.MustCompile(`"wait":"\d+ms"`).MatchString(log.String()) {
+			t.Errorf("no wait that one can read: %s", log.String())
+		}
+		says("at the start", saysNone)
+		vault.rotate(snapshot(1))
+		time.Sleep(time.Minute)
+		vault.fail(errDown)
+		says("with a set", saysStale)
+		vault.fail(nil)
+		time.Sleep(time.Minute)
+		vault.fail(errRevoked)
+		says("refused", "error: the vault refuses: values, cache and outputs are removed")
+		vault.fail(errDown)
+		time.Sleep(2 * time.Minute)
+		says("after a refusal", saysNone)
 	})
 }
 

@@ -32,11 +32,36 @@ const (
 )
 
 var (
-	// errBackwards: the vault's store was rolled back, or an old answer was brought up again.
-	errBackwards = errors.New("the vault gave a lower version of a secret than before")
 	errUnchanged = errors.New("the vault gave the same set again")
 	errSilent    = errors.New("the vault didn't answer in time")
 )
+
+// backwards is a set with a lower version of a secret than one seen before: the vault's store was rolled
+// back, or an old answer was brought up again. Which of them it is, no agent can tell.
+type backwards struct {
+	secretID  string
+	got, seen int64
+}
+
+func (b *backwards) Error() string {
+	return fmt.Sprintf("the vault gave a lower version of a secret than before: %d of %s, after %d", b.got, b.secretID, b.seen)
+}
+
+func (b *backwards) Advice() string {
+	return "if the vault was restored from an older backup and its values are the ones to have: stop miosa-env, delete its cache, start it; " +
+		"if it wasn't, something on the way brings up old answers"
+}
+
+// advice is what to do about an error; empty where nobody knows.
+func advice(err error) string {
+	if hinting, ok := errors.AsType[interface {
+		error
+		Advice() string
+	}](err); ok {
+		return api.RedactKeys(hinting.Advice())
+	}
+	return ""
+}
 
 // Follow hands each change after first to the sinks, until ctx ends (nil) or the vault refuses for
 // good: api.ErrUnauthorized or api.ErrDenied, wrapped. All else may pass: Follow keeps the old set and
@@ -45,7 +70,7 @@ var (
 // With first.Etag empty there is no set yet, and the first one is fetched at once. A set in which any
 // secret has a lower version than seen before is refused like a failure.
 func Follow(ctx context.Context, src Source, first api.Snapshot, log zerolog.Logger, sinks ...Sink) error {
-	k := asking{log: log, seen: versions{}, etag: first.Etag}
+	k := asking{log: log, seen: versions{}, etag: first.Etag, stands: first.Etag != ""}
 	k.seen.raise(first)
 	for {
 		a := k.next(ctx, 0, func(ctx context.Context) (api.Snapshot, error) { return src.Next(ctx, k.etag) })
@@ -71,6 +96,7 @@ type asking struct {
 	log      zerolog.Logger
 	seen     versions
 	etag     string // of the set that was taken last; empty: none
+	stands   bool   // there is a set, if only a cached one
 	failures int    // in a row
 }
 
@@ -114,7 +140,7 @@ func (k *asking) next(ctx context.Context, limit time.Duration, ask func(context
 	switch {
 	case err == nil:
 		k.seen.raise(next)
-		k.etag = next.Etag
+		k.etag, k.stands = next.Etag, true
 		k.recovered()
 		k.log.Info().Str("etag", k.etag).Int("bindings", len(next.Bound)).Msg("new set of bindings")
 		return answer{outcome: changed, set: next}
@@ -122,6 +148,7 @@ func (k *asking) next(ctx context.Context, limit time.Duration, ask func(context
 		k.recovered()
 		return answer{outcome: confirmed}
 	case errors.Is(err, api.ErrUnauthorized), errors.Is(err, api.ErrDenied):
+		k.stands = false
 		return answer{outcome: refused, err: err}
 	case late && errors.Is(err, context.DeadlineExceeded):
 		err = errSilent
@@ -133,7 +160,15 @@ func (k *asking) next(ctx context.Context, limit time.Duration, ask func(context
 	if k.failures == 1 {
 		event = k.log.Warn()
 	}
-	event.Err(err).Int("attempt", k.failures).Dur("wait", wait).Msg("no fresh set: the last one stands")
+	event = event.Err(err).Int("attempt", k.failures).Str("wait", wait.Round(time.Millisecond).String())
+	if hint := advice(err); hint != "" {
+		event = event.Str("hint", hint)
+	}
+	if k.stands {
+		event.Msg("no fresh set: the last one stands")
+	} else {
+		event.Msg("no set to serve: asking the vault again")
+	}
 	return answer{outcome: failed, err: err, wait: wait}
 }
 
@@ -157,7 +192,7 @@ func (v versions) raise(s api.Snapshot) {
 func (v versions) check(s api.Snapshot) error {
 	for _, b := range s.Bound {
 		if b.Version < v[b.SecretID] {
-			return errBackwards
+			return &backwards{secretID: b.SecretID, got: b.Version, seen: v[b.SecretID]}
 		}
 	}
 	return nil

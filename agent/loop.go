@@ -193,6 +193,7 @@ func (a *Agent) warm(k *asking) *time.Timer {
 		return time.AfterFunc(0, func() {})
 	}
 	k.seen.raise(set)
+	k.stands = true
 	set = a.memory.keep(set)
 	return time.AfterFunc(cacheAfter, func() {
 		a.publish(func(v *view) {
@@ -273,9 +274,5 @@ func (a *Agent) refuse(err error) {
 }
 
 func (v *view) blame(err error) {
-	v.status.LastError, v.status.LastHint, v.status.LastErrorAt = api.RedactKeys(err.Error()), "", time.Now().UTC()
-	var hinting interface{ Advice() string }
-	if errors.As(err, &hinting) {
-		v.status.LastHint = api.RedactKeys(hinting.Advice())
-	}
+	v.status.LastError, v.status.LastHint, v.status.LastErrorAt = api.RedactKeys(err.Error()), advice(err), time.Now().UTC()
 }
