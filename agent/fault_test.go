@@ -125,10 +125,6 @@ func TestRetryAfterUnderHaste(t *testing.T) {
 	})
 }
 
-// The budget of requests, stated in docs/operations.md: one each 50 s while all is well, one and a wait
-// for each rotation, and under failures not more than one each 4 s on average.
-const budgetUnderFailures = 4 * time.Second
-
 // Half of all answers are 5xx, for a virtual hour: requests stay within the budget, rotations arrive, and
 // afterwards the agent is fresh within one pause at its longest.
 func TestFault_A7_HalfErrors(t *testing.T) {

@@ -127,7 +127,7 @@ func (k *asking) next(ctx context.Context, limit time.Duration, ask func(context
 	next, err := ask(asked)
 	late := asked.Err() != nil
 	cancel()
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && askedFor(err) == 0 { // that the vault wants to be left alone is heard at any time
 		next.Wipe()
 		return answer{outcome: interrupted}
 	}
