@@ -29,7 +29,7 @@ The exit code is 0 where the vault answered, 125 where it didn't or there is no 
 			defer client.Close()
 			s, err := client.Refresh(c.Context())
 			if err != nil {
-				return err
+				return unasked(err)
 			}
 			fmt.Fprintf(p.stdout, "%s: %s, the vault answered in %s ms\n",
 				s.State, counted(s.Bindings, "binding"), strconv.FormatFloat(s.RoundTrip, 'f', 1, 64))

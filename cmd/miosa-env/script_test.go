@@ -315,9 +315,9 @@ func cmdEnds(ts *testscript.TestScript, neg bool, args []string) {
 
 // cmdSignal sends a signal to what was started.
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP}
 	if neg || len(args) < 1 || len(args) > 2 || signals[args[0]] == 0 {
-		ts.Fatalf("usage: signal TERM|INT|HUP|KILL [agent]")
+		ts.Fatalf("usage: signal TERM|INT|HUP|KILL|STOP [agent]")
 	}
 	ts.Check(startedAs(ts, args[1:]).Process.Signal(signals[args[0]]))
 }

@@ -76,10 +76,26 @@ func well(s agent.Status) bool {
 // askAgent connects to the agent, which must be there.
 func (p *program) askAgent() (*agent.Client, error) {
 	client, err := agent.Dial(p.sockets()...)
-	if errors.Is(err, agent.ErrNoAgent) {
-		return nil, hinted{err, "start one with miosa-env agent, or name its socket with --socket FILE"}
+	return client, unasked(err)
+}
+
+// What to do about an agent that isn't to be asked.
+const (
+	haveAllowed = "have this user allowed with allow_users or allow_groups in the agent's configuration"
+	onlyTrusted = "only an agent of root's or of this user's own is believed"
+)
+
+// unasked adds to an error of an agent's what to do about it.
+func unasked(err error) error {
+	switch {
+	case errors.Is(err, agent.ErrNoAgent):
+		return hinted{err, "start one with miosa-env agent, or name its socket with --socket FILE"}
+	case errors.Is(err, agent.ErrUntrusted):
+		return hinted{err, onlyTrusted + ": name its socket with --socket FILE"}
+	case errors.Is(err, api.ErrDenied):
+		return hinted{err, haveAllowed}
 	}
-	return client, err
+	return err
 }
 
 // sockets are where an agent may be listening.
@@ -96,7 +112,8 @@ func (p *program) status(ctx context.Context) (agent.Status, error) {
 		return agent.Status{}, err
 	}
 	defer client.Close()
-	return client.Status(ctx)
+	s, err := client.Status(ctx)
+	return s, unasked(err)
 }
 
 // watchStatus prints the status again each time that more of it than ages has changed. That there is no

@@ -16,8 +16,15 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject"
 )
 
-// patience is how long the vault has to answer before a command starts from the cache.
-const patience = 700 * time.Millisecond
+const (
+	// patience is how long the vault has to answer before a command starts from the cache.
+	patience = 700 * time.Millisecond
+	// agentPatience is how long the agent has for the first set, where there is a key to ask the vault
+	// with: a moment longer than it holds a request while it is starting.
+	agentPatience = 1500 * time.Millisecond
+)
+
+var errHangs = errors.New("the agent doesn't answer in time")
 
 // supply is where a command's values come from: the agent on this machine where one serves the resource
 // that is meant, else the vault. It is an agent.Source, for one goroutine.
@@ -42,7 +49,12 @@ func (p *program) addAgentFlag(f *pflag.FlagSet) {
 func (p *program) supply(ctx context.Context) (*supply, error) {
 	s := &supply{program: p}
 	if !p.settings.noAgent {
-		s.dial(ctx)
+		if err := s.dial(ctx); err != nil {
+			if ctx.Err() != nil || !p.settings.hasKey() {
+				return s, keyless(err)
+			}
+			s.pass(err)
+		}
 	}
 	if s.local != nil {
 		return s, nil
@@ -50,35 +62,65 @@ func (p *program) supply(ctx context.Context) (*supply, error) {
 	return s, s.connectVault()
 }
 
-// dial connects to the agent, if there is one that can be asked. It makes do without a key.
-func (s *supply) dial(ctx context.Context) {
+// dial connects to the agent, if there is one. It makes do without a key.
+// Errors: why it can't be asked; that there is none isn't one.
+func (s *supply) dial(ctx context.Context) error {
 	client, err := agent.Dial(s.sockets()...)
 	switch {
 	case errors.Is(err, agent.ErrNoAgent):
-		return
-	case errors.Is(err, agent.ErrUntrusted):
-		s.log.Warn().Err(err).Msg("not asking the agent")
-		return
+		return nil
 	case err != nil:
-		s.log.Debug().Err(err).Msg("not asking the agent")
-		return
+		return err
 	}
 	if s.settings.sandbox == "" && s.settings.computer == "" {
-		status, err := client.Status(ctx) // there is one resource it can be about
+		err = s.hurried(ctx, func(ctx context.Context) error {
+			status, err := client.Status(ctx) // there is one resource it can be about
+			s.resource = status.Resource
+			return err
+		})
 		if err != nil {
-			s.log.Debug().Err(err).Msg("not asking the agent")
-			return
+			return err
 		}
-		s.resource = status.Resource
 	} else if s.resource, err = s.settings.resource(); err != nil {
-		client.Close() // the same error comes of asking the vault
-		return
+		client.Close()
+		return nil // the same error comes of asking the vault
 	}
 	key, _ := api.ParseKey(s.settings.apiKey)
 	if err := inject.Scrub(key); err != nil {
 		s.log.Warn().Err(err).Msg("the key stays visible in this process's environment or arguments")
 	}
 	s.client, s.local = client, client.Source(s.resource)
+	return nil
+}
+
+// hurried asks the agent for something to start with. It doesn't take its time where the vault can be
+// asked instead.
+func (s *supply) hurried(ctx context.Context, ask func(context.Context) error) error {
+	if !s.settings.hasKey() {
+		return ask(ctx)
+	}
+	soon, cancel := context.WithTimeout(ctx, agentPatience)
+	defer cancel()
+	err := ask(soon)
+	if err != nil && soon.Err() != nil && ctx.Err() == nil {
+		err = errHangs
+	}
+	return err
+}
+
+// pass says why the vault is asked and not the agent, once as long as that is so.
+func (s *supply) pass(err error) {
+	if s.strayed {
+		return
+	}
+	s.strayed = true
+	event := s.log.Debug()
+	switch {
+	case errors.Is(err, agent.ErrNoAgent), errors.Is(err, agent.ErrOtherResource), errors.Is(err, api.ErrDenied):
+	default:
+		event = s.log.Warn()
+	}
+	event.Err(err).Msg("the agent gives no values: asking the vault")
 }
 
 // connectVault makes a client of the vault, which opens no connection yet.
@@ -125,7 +167,7 @@ func (s *supply) Next(ctx context.Context, etag string) (api.Snapshot, error) {
 	if s.local == nil {
 		return s.ask(ctx, etag)
 	}
-	set, err := s.local.Next(ctx, etag)
+	set, err := s.asked(ctx, etag)
 	if err == nil || errors.Is(err, api.ErrNotModified) || ctx.Err() != nil {
 		s.strayed = false
 		return set, err
@@ -133,20 +175,23 @@ func (s *supply) Next(ctx context.Context, etag string) (api.Snapshot, error) {
 	if !s.settings.hasKey() {
 		return set, keyless(err)
 	}
-	if !s.strayed {
-		s.strayed = true
-		event := s.log.Debug()
-		switch {
-		case errors.Is(err, agent.ErrNoAgent), errors.Is(err, agent.ErrOtherResource), errors.Is(err, api.ErrDenied):
-		default:
-			event = s.log.Warn()
-		}
-		event.Err(err).Msg("the agent gives no values: asking the vault")
-	}
+	s.pass(err)
 	if err := s.connectVault(); err != nil {
 		return api.Snapshot{}, err
 	}
 	return s.ask(ctx, etag)
+}
+
+// asked gives the agent's set.
+func (s *supply) asked(ctx context.Context, etag string) (set api.Snapshot, err error) {
+	if etag != "" {
+		return s.local.Next(ctx, etag)
+	}
+	err = s.hurried(ctx, func(ctx context.Context) error {
+		set, err = s.local.Next(ctx, etag)
+		return err
+	})
+	return set, err
 }
 
 // ask asks the vault, and keeps the cache equal to what it says.
@@ -167,8 +212,10 @@ func keyless(err error) error {
 	switch {
 	case errors.Is(err, agent.ErrOtherResource):
 		hint = "miosa-env status says which; with a key in MIOSA_API_KEY the vault is asked instead"
+	case errors.Is(err, agent.ErrUntrusted):
+		hint = onlyTrusted + "; with a key in MIOSA_API_KEY the vault is asked instead"
 	case errors.Is(err, api.ErrDenied):
-		hint = "have this user allowed with allow_users or allow_groups in the agent's configuration, or set MIOSA_API_KEY"
+		hint = haveAllowed + ", or set MIOSA_API_KEY"
 	}
 	return hinted{err, hint}
 }
