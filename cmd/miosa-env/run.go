@@ -103,7 +103,7 @@ for wrong flags.`,
 	set.Var(&f.stopTimeout, "stop-timeout", "`DURATION` how long COMMAND has to end before its whole process group is killed")
 	set.Var(&f.settle, "settle", "`DURATION` how long changes must have ceased before they are acted on")
 	set.BoolVar(&f.outlive, "outlive", false, "let COMMAND run on if miosa-env itself is killed")
-	set.Var(&f.onRevoke, "on-revoke", "`WHAT` what to do when the key is revoked: keep COMMAND as it is, or stop it (default: as the agent says, else keep)")
+	set.Var(&f.onRevoke, "on-revoke", "`WHAT` what to do when the key is revoked: keep COMMAND as it is, or stop it (default: as the agent says where miosa-env stays, else keep)")
 	p.addAgentFlag(set)
 	p.settings.cache.addFlags(set)
 	return c

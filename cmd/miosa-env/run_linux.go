@@ -5,6 +5,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
@@ -55,7 +57,7 @@ func (r *runner) supervise(ctx context.Context, f *runFlags, signals *inject.Sig
 		StopTimeout: max(time.Duration(f.stopTimeout), 1), // 0 would be the default
 		Settle:      time.Duration(f.settle), Outlive: f.outlive, Masked: f.mask, Log: r.log,
 	}
-	if !f.watches() {
+	if !f.watches() && !r.heeds(f) {
 		r.supply.Close()
 		return s.Run(ctx, signals, r.command, nil)
 	}
@@ -84,11 +86,21 @@ func (f *runFlags) watches() bool {
 	return !f.onChange.Ignored() || f.onRevoke.value == agent.RevokeStop
 }
 
+// heeds tells whether it is for the agent to say what a revocation does to the command. That may change
+// while the command runs.
+func (r *runner) heeds(f *runFlags) bool {
+	return f.onRevoke.value == "" && r.supply.local != nil && r.supply.remote == nil
+}
+
 // follow passes changes on until ctx ends, or the vault refuses for good. It returns what is to become of
 // the command then.
 func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- inject.Command) string {
+	source, log := agent.Source(r.supply), r.log
+	if !f.watches() { // nobody has asked us for anything: the agent is listened to, and no more
+		source, log = r.supply.local, zerolog.Nop()
+	}
 	for {
-		err := agent.Follow(ctx, r.supply, r.first, r.log, &follower{r, ctx, changes})
+		err := agent.Follow(ctx, source, r.first, log, &follower{r, ctx, changes})
 		if err == nil {
 			return agent.RevokeKeep
 		}
@@ -98,11 +110,11 @@ func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- inject.
 			r.log.Error().Err(err).Msg("the vault refuses: the command is stopped")
 			return what
 		case r.supply.client == nil:
-			r.log.Error().Err(err).Msg("changes are no longer followed: the command keeps what it has")
+			log.Error().Err(err).Msg("changes are no longer followed: the command keeps what it has")
 			return what
 		}
 		// The agent may get another key.
-		r.log.Error().Err(err).Msg("the command keeps what it has until the agent has values again")
+		log.Error().Err(err).Msg("the command keeps what it has until the agent has values again")
 		select {
 		case <-ctx.Done():
 			return what
