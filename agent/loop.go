@@ -13,7 +13,7 @@ const (
 	cacheAfter   = 700 * time.Millisecond // of a start without an answer: the cached set is served
 	refusedPause = time.Minute            // between asking a vault that refuses, about
 	longestNext  = 2 * time.Minute        // a source that is silent for longer has lost its way
-	longestAsk   = 15 * time.Second       // the same, where the vault isn't asked to wait
+	longestAsk   = 9 * time.Second        // the same, where the vault isn't asked to wait: a busy machine has given up within 10 s
 	wakeApart    = 500 * time.Millisecond // between two wakes, so that the later one too is fresh within a second
 	wakeHurry    = 30 * time.Second       // after a wake pauses are short
 	wakePause    = 500 * time.Millisecond // that short, at most
