@@ -95,7 +95,7 @@ func (s *Socket) Serve(ctx context.Context) error {
 	defer s.tasks.Wait()
 	own := uint32(os.Geteuid())
 	for {
-		c, err := s.place.listener.AcceptUnix()
+		c, err := s.place.accept()
 		switch {
 		case ctx.Err() != nil:
 			if err == nil {

@@ -18,51 +18,117 @@ const maxSocketPath = 107
 
 // place is a path that this process, and no other, listens on.
 type place struct {
-	path     string
+	path string
+
+	mu       sync.Mutex // guards the fields below
 	listener *net.UnixListener
 	lock     *os.File
 	made     os.FileInfo // our socket
-
-	left sync.Once
+	left     bool
 }
 
 // takePlace listens on path. The socket is for everybody if we are root, since it is the kernel's word
 // on who asks that counts; else for this user.
-func takePlace(path string) (p *place, err error) {
+func takePlace(path string) (*place, error) {
+	if err := ValidSocketPath(path); err != nil {
+		return nil, err
+	}
+	p := &place{path: path}
+	if err := p.take(); err != nil {
+		p.leave()
+		return nil, fmt.Errorf("socket %s: %w", path, err)
+	}
+	return p, nil
+}
+
+// ValidSocketPath tells whether a socket can have this path, wherever it leads.
+func ValidSocketPath(path string) error {
 	if !filepath.IsAbs(path) {
-		return nil, fmt.Errorf("socket %q: want a path from the root", path)
+		return fmt.Errorf("socket %q: want a path from the root", path)
 	}
 	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("socket %s: the path is longer than %d bytes", path, maxSocketPath)
+		return fmt.Errorf("socket %s: the path is longer than %d bytes", path, maxSocketPath)
 	}
+	return nil
+}
+
+// take listens on the path, in the place of our own socket of before too. After an error that one stands,
+// if it did.
+func (p *place) take() (err error) {
 	mode, folderMode := fs.FileMode(0o600), fs.FileMode(0o700)
 	if os.Geteuid() == 0 {
 		mode, folderMode = 0o666, 0o755
 	}
-	if err := takeFolder(filepath.Dir(path), folderMode); err != nil {
-		return nil, fmt.Errorf("socket %s: %w", path, err)
+	if err := takeFolder(filepath.Dir(p.path), folderMode); err != nil {
+		return err
 	}
-	p = &place{path: path}
-	defer func() {
-		if err != nil {
-			p.leave()
-			p, err = nil, fmt.Errorf("socket %s: %w", path, err)
-		}
-	}()
 	if err := p.takeLock(); err != nil {
-		return p, err
+		return err
 	}
 	if err := p.clear(); err != nil {
-		return p, err
+		return err
 	}
-	if p.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"}); err != nil {
-		return p, err
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: p.path, Net: "unix"})
+	if err != nil {
+		return err
 	}
-	p.listener.SetUnlinkOnClose(false)
-	if p.made, err = os.Lstat(path); err != nil {
-		return p, err
+	listener.SetUnlinkOnClose(false)
+	made, err := os.Lstat(p.path)
+	if err == nil {
+		err = os.Chmod(p.path, mode)
 	}
-	return p, os.Chmod(path, mode)
+	if err != nil {
+		_ = os.Remove(p.path)
+		_ = listener.Close()
+		return err
+	}
+	if p.listener != nil {
+		_ = p.listener.Close() // nobody finds it any more
+	}
+	p.listener, p.made = listener, made
+	return nil
+}
+
+// accept takes the next connection. Errors: net.ErrClosed once the place was left.
+func (p *place) accept() (*net.UnixConn, error) {
+	for {
+		p.mu.Lock()
+		listener := p.listener
+		p.mu.Unlock()
+		c, err := listener.AcceptUnix()
+		if errors.Is(err, net.ErrClosed) && p.renewed(listener) {
+			continue
+		}
+		return c, err
+	}
+}
+
+func (p *place) renewed(old *net.UnixListener) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.listener != old
+}
+
+// Restore listens at the path again where somebody has removed or replaced the socket, and tells whether
+// it had to. Whoever is connected stays so.
+// Errors: those of Listen.
+func (s *Socket) Restore() (restored bool, err error) {
+	p := s.place
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.left || stands(p.path, p.made) {
+		return false, nil
+	}
+	if err := p.take(); err != nil {
+		return false, fmt.Errorf("socket %s: %w", p.path, err)
+	}
+	return true, nil
+}
+
+// stands tells whether a path leads to what was made there.
+func stands(path string, made os.FileInfo) bool {
+	now, err := os.Lstat(path)
+	return err == nil && made != nil && os.SameFile(now, made)
 }
 
 // takeFolder makes the folder if it isn't there, and refuses one in which others could put a socket of
@@ -93,16 +159,30 @@ var errAlive = errors.New("another agent is running and listens there")
 
 // takeLock makes sure that we are the only agent that wants this path. The lock goes with its process,
 // however that ends; its file stays, since whoever removed it could remove the next one's.
-func (p *place) takeLock() (err error) {
-	p.lock, err = os.OpenFile(p.path+".lock", os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+func (p *place) takeLock() error {
+	path := p.path + ".lock"
+	if p.lock != nil {
+		if had, err := p.lock.Stat(); err == nil && stands(path, had) {
+			return nil
+		}
+	}
+	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
-	err = unix.Flock(int(p.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return errAlive
+	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil {
+		_ = lock.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return errAlive
+		}
+		return err
 	}
-	return err
+	if p.lock != nil {
+		_ = p.lock.Close()
+	}
+	p.lock = lock
+	return nil
 }
 
 // clear removes what a dead agent left.
@@ -130,15 +210,19 @@ func (p *place) clear() error {
 
 // leave gives the place up, and removes the socket unless it isn't ours any more.
 func (p *place) leave() {
-	p.left.Do(func() {
-		if now, err := os.Lstat(p.path); err == nil && p.made != nil && os.SameFile(now, p.made) {
-			_ = os.Remove(p.path)
-		}
-		if p.listener != nil {
-			_ = p.listener.Close()
-		}
-		if p.lock != nil {
-			_ = p.lock.Close()
-		}
-	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.left {
+		return
+	}
+	p.left = true
+	if stands(p.path, p.made) {
+		_ = os.Remove(p.path)
+	}
+	if p.listener != nil {
+		_ = p.listener.Close()
+	}
+	if p.lock != nil {
+		_ = p.lock.Close()
+	}
 }

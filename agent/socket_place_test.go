@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net"
@@ -154,6 +155,74 @@ func TestSocketPlaceTakenOver(t *testing.T) {
 	s.Close()
 	if _, err := os.Lstat(path); err != nil {
 		t.Errorf("the other one is gone: %v", err)
+	}
+}
+
+// A socket that somebody removed is made again, and found; what stands in its place isn't touched.
+func TestSocketRestore(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		meddle   func(t *testing.T, path string)
+		restored bool
+		want     string // of the error; empty: none
+	}{
+		{"nothing", func(*testing.T, string) {}, false, ""},
+		{"removed", func(t *testing.T, path string) { must(t, os.Remove(path)) }, true, ""},
+		{"moved away", func(t *testing.T, path string) { must(t, os.Rename(path, path+".old")) }, true, ""},
+		{"with its lock", func(t *testing.T, path string) {
+			must(t, os.Remove(path))
+			must(t, os.Remove(path+".lock"))
+		}, true, ""},
+		{"with its folder", func(t *testing.T, path string) { must(t, os.RemoveAll(filepath.Dir(path))) }, true, ""},
+		{"a dead one's", func(t *testing.T, path string) {
+			must(t, os.Remove(path))
+			dead(t, path)
+		}, true, ""},
+		{"a file", func(t *testing.T, path string) {
+			must(t, os.Remove(path))
+			must(t, os.WriteFile(path, []byte("precious"), 0o600))
+		}, false, "not a socket"},
+		{"another program's", func(t *testing.T, path string) {
+			must(t, os.Remove(path))
+			l, err := net.Listen("unix", path)
+			must(t, err)
+			t.Cleanup(func() { _ = l.Close() })
+		}, false, "another program listens there"},
+		{"another agent's", func(t *testing.T, path string) {
+			must(t, os.RemoveAll(filepath.Dir(path)))
+			s, err := listenAt(path)
+			must(t, err)
+			t.Cleanup(s.Close)
+		}, false, "another agent is running"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := bare(t)
+			s, err := listenAt(path)
+			must(t, err)
+			ctx, stop := context.WithCancel(t.Context())
+			served := make(chan error, 1)
+			go func() { served <- s.Serve(ctx) }()
+			defer func() {
+				stop()
+				must(t, <-served)
+				if _, err := os.Lstat(path); tt.want == "" && !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("the socket stays: %v", err)
+				}
+			}()
+			tt.meddle(t, path)
+			restored, err := s.Restore()
+			if restored != tt.restored || (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("restored %v, error %v; want %v, %q", restored, err, tt.restored, tt.want)
+			}
+			if tt.want != "" {
+				return
+			}
+			c, err := agent.Dial(path)
+			must(t, err)
+			if _, err := c.Status(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

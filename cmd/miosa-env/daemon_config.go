@@ -265,6 +265,7 @@ func (c *daemonConfig) watched(at configFile) []agent.Watched {
 			list = append(list, agent.Watched{Path: absolutePath(path)})
 		}
 	}
+	list = append(list, agent.Watched{Path: c.socket, Touched: true})
 	for _, o := range c.outputs {
 		list = append(list, agent.Watched{Path: o.Path, Touched: true})
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 
+	"github.com/rs/zerolog"
+
 	"github.com/Miosa-osa/miosa-env/agent"
 )
 
@@ -25,6 +27,16 @@ func (g *generation) open(conf *daemonConfig) (*door, error) {
 	ctx, d.stop = context.WithCancel(context.Background())
 	d.serving.Go(func() { _ = socket.Serve(ctx) })
 	return d, nil
+}
+
+// restore listens again where somebody has removed the socket.
+func (d *door) restore(log zerolog.Logger) {
+	switch restored, err := d.Restore(); {
+	case err != nil:
+		log.Error().Err(err).Msg("the socket is gone, and can't be made again")
+	case restored:
+		log.Warn().Str("socket", d.Path()).Msg("the socket was gone: listening again")
+	}
 }
 
 func (d *door) close() {

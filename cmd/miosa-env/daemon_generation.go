@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/Miosa-osa/miosa-env/agent"
@@ -55,10 +56,14 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 			g.log.Info().Msg("agent is stopping")
 			return nil, nil
 		case <-g.hangups:
+			g.door.restore(g.log)
 			if next = g.reload(); next != nil {
 				g.log.Info().Msg("reading everything anew, as asked for by HUP")
 			}
 		case paths := <-g.changed:
+			if slices.Contains(paths, g.door.Path()) {
+				g.door.restore(g.log)
+			}
 			g.outputs.mend(paths, g.agent, g.log)
 			if g.concerns(paths) {
 				next = g.reload()
@@ -77,10 +82,10 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 	}
 }
 
-// concerns tells whether one of paths isn't an output.
+// concerns tells whether one of paths is none that we write.
 func (g *generation) concerns(paths []string) bool {
 	for _, path := range paths {
-		if g.outputs[path] == nil {
+		if g.outputs[path] == nil && path != g.door.Path() {
 			return true
 		}
 	}
