@@ -371,60 +371,99 @@ func TestFault_A4_HungServer(t *testing.T) {
 	})
 }
 
-// A key is revoked while an agent runs: within 5 s its values, its cache and its outputs are gone, and
-// nobody is served any more.
-func TestFault_A9_RevokedMidRun(t *testing.T) {
-	v := vaulttest.Start(t)
-	v.Put(t, "token", "canary-1", sandbox, "TOKEN")
-	key, id := v.MintResourceKey(t, sandbox)
-	path, out := filepath.Join(t.TempDir(), "set"), &place{name: "out", keep: true}
-	cache, err := agent.NewCache(agent.CacheConfig{Path: path, Key: key, Resource: sandbox})
-	must(t, err)
-	revoked := make(chan struct{}, 1)
-	a, stop := realAgent(t, v.BaseURL, key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out), OnRevoke: func() { revoked <- struct{}{} }})
-	defer stop()
-	held, err := a.Wait(t.Context(), "")
-	must(t, err)
-	until(t, 20*time.Second, "cache and output are written", func() bool {
-		_, err := os.Stat(path)
-		return err == nil && slices.Equal(out.read(), []string{"TOKEN=canary-1"})
-	})
-	waiting := make(chan error, 1)
-	go func() { _, err := a.Wait(t.Context(), held.Etag); waiting <- err }()
+// A vault begins to refuse while an agent runs, with 401 or with 403: within 5 s its values, its cache and
+// its outputs are gone, and the socket says no. Whoever is asked again later may say yes, and all is back.
+func TestFault_A9_RefusedMidRun(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		kind   *api.Kind
+		refuse func(t *testing.T, v *vaulttest.Server, b *box, keyID string)
+		again  func(t *testing.T, v *vaulttest.Server, b *box, a *agent.Agent, path string)
+	}{
+		{
+			name: "401: the key is revoked", kind: api.ErrUnauthorized,
+			refuse: func(t *testing.T, v *vaulttest.Server, _ *box, keyID string) { v.Revoke(t, keyID) },
+			again: func(t *testing.T, v *vaulttest.Server, _ *box, a *agent.Agent, path string) {
+				key := v.ResourceKey(t, sandbox)
+				client, err := fetch.New(fetch.Config{BaseURL: v.BaseURL, Key: key})
+				must(t, err)
+				t.Cleanup(client.Close)
+				cache, err := agent.NewCache(agent.CacheConfig{Path: path, Key: key, Resource: sandbox})
+				must(t, err)
+				a.Replace(client.Source(sandbox), cache)
+			},
+		},
+		{
+			name: "403: the key isn't this resource's any more", kind: api.ErrDenied,
+			refuse: func(_ *testing.T, _ *vaulttest.Server, b *box, _ string) { b.deny(true) },
+			again: func(t *testing.T, _ *vaulttest.Server, b *box, a *agent.Agent, _ string) {
+				b.deny(false)
+				must(t, a.Refresh(t.Context()))
+			},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v := vaulttest.Start(t)
+			v.Put(t, "token", "canary-1", sandbox, "TOKEN")
+			b := newBox(t, v.BaseURL)
+			key, id := v.MintResourceKey(t, sandbox)
+			path, out := filepath.Join(t.TempDir(), "set"), &place{name: "out", keep: true}
+			cache, err := agent.NewCache(agent.CacheConfig{Path: path, Key: key, Resource: sandbox})
+			must(t, err)
+			revoked := make(chan struct{}, 1)
+			a, stop := realAgent(t, b.URL+"/api/v1", key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out), OnRevoke: func() { revoked <- struct{}{} }})
+			defer stop()
+			socket := serveSocket(t, a, agent.Peers{}).dial(t).Source(sandbox)
+			held, err := a.Wait(t.Context(), "")
+			must(t, err)
+			until(t, 20*time.Second, "cache and output are written", func() bool {
+				_, err := os.Stat(path)
+				return err == nil && slices.Equal(out.read(), []string{"TOKEN=canary-1"})
+			})
+			if set, err := socket.Next(t.Context(), ""); err != nil || first(set) != "canary-1" {
+				t.Fatalf("at the socket: %v", err)
+			}
+			waiting, client := make(chan error, 1), make(chan error, 1)
+			go func() { _, err := a.Wait(t.Context(), held.Etag); waiting <- err }()
+			go func() { _, err := socket.Next(t.Context(), held.Etag); client <- err }()
 
-	began := time.Now()
-	v.Revoke(t, id)
-	if err := <-waiting; !errors.Is(err, api.ErrUnauthorized) {
-		t.Errorf("who waited got %v", err)
-	}
-	until(t, 20*time.Second, "all is gone", func() bool {
-		_, err := os.Stat(path)
-		return errors.Is(err, os.ErrNotExist) && slices.Equal(out.read(), []string{"TOKEN=canary-1", "removed"}) && held.Bound[0].Value.Len() == 0
-	})
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("gone after %s", took)
-	}
-	<-revoked
-	set, s := a.Snapshot()
-	if s.State != agent.Refused || len(set.Bound) != 0 || s.Bindings != 0 || s.Etag != "" {
-		t.Errorf("state %s, %d values", s.State, len(set.Bound))
-	}
-	if err := a.Refresh(t.Context()); !errors.Is(err, api.ErrUnauthorized) {
-		t.Errorf("refresh: %v", err)
-	}
+			began := time.Now()
+			tt.refuse(t, v, b, id)
+			if err := <-waiting; !errors.Is(err, tt.kind) {
+				t.Errorf("who waited got %v", err)
+			}
+			if err := <-client; !errors.Is(err, api.ErrUnauthorized) {
+				t.Errorf("who waited at the socket got %v", err)
+			}
+			until(t, 20*time.Second, "all is gone", func() bool {
+				_, err := os.Stat(path)
+				return errors.Is(err, os.ErrNotExist) && slices.Equal(out.read(), []string{"TOKEN=canary-1", "removed"}) && held.Bound[0].Value.Len() == 0
+			})
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("gone after %s", took)
+			}
+			<-revoked
+			set, s := a.Snapshot()
+			if s.State != agent.Refused || len(set.Bound) != 0 || s.Bindings != 0 || s.Etag != "" {
+				t.Errorf("state %s, %d values", s.State, len(set.Bound))
+			}
+			if err := a.Refresh(t.Context()); !errors.Is(err, tt.kind) {
+				t.Errorf("refresh: %v", err)
+			}
+			if set, err := socket.Next(t.Context(), ""); !errors.Is(err, api.ErrUnauthorized) || len(set.Bound) != 0 {
+				t.Errorf("at the socket: %v", err)
+			}
 
-	// A new key brings all of it back.
-	again := v.ResourceKey(t, sandbox)
-	client, err := fetch.New(fetch.Config{BaseURL: v.BaseURL, Key: again})
-	must(t, err)
-	defer client.Close()
-	cache, err = agent.NewCache(agent.CacheConfig{Path: path, Key: again, Resource: sandbox})
-	must(t, err)
-	a.Replace(client.Source(sandbox), cache)
-	until(t, 20*time.Second, "a new key is taken up", func() bool {
-		set, _, err := cache.Load()
-		return err == nil && first(set) == "canary-1" && a.Status().State == agent.Fresh && len(out.read()) == 3
-	})
+			tt.again(t, v, b, a, path)
+			until(t, 20*time.Second, "all is back", func() bool {
+				_, err := os.Stat(path)
+				return err == nil && a.Status().State == agent.Fresh && len(out.read()) == 3
+			})
+			if set, err := socket.Next(t.Context(), ""); err != nil || first(set) != "canary-1" {
+				t.Errorf("at the socket again: %v", err)
+			}
+		})
+	}
 }
 
 // realAgent runs an agent against a real server until stop.

@@ -1,0 +1,149 @@
+package agent_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+	"github.com/google/go-cmp/cmp"
+)
+
+// edit applies a change to an answer as JSON.
+func edit(change func(answer map[string]any, bindings []map[string]any)) func([]byte) []byte {
+	return func(body []byte) []byte {
+		var answer map[string]any
+		decoder := json.NewDecoder(bytes.NewReader(body))
+		decoder.UseNumber()
+		if decoder.Decode(&answer) != nil {
+			return body
+		}
+		var bindings []map[string]any
+		for _, b := range answer["bindings"].([]any) {
+			bindings = append(bindings, b.(map[string]any))
+		}
+		change(answer, bindings)
+		out, err := json.Marshal(answer)
+		if err != nil {
+			return body
+		}
+		return out
+	}
+}
+
+// Something on the way changes what a real vault answers when its secrets are rotated: the agent keeps the
+// old set, to the last byte of its output and its cache, and says that it is stale and why. Once the
+// answers are honest, the new set is there whole.
+func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
+	v := vaulttest.Start(t)
+	names := []string{"ALPHA", "BETA", "GAMMA"}
+	secrets := map[string]string{}
+	all := func(version int) string {
+		text := ""
+		for _, name := range names {
+			text += fmt.Sprintf("%s=canary-%s-%d ", name, name, version)
+		}
+		return strings.TrimSpace(text)
+	}
+	for _, name := range names {
+		secrets[name] = v.Put(t, name, fmt.Sprintf("canary-%s-1", name), sandbox, name)
+	}
+	b := newBox(t, v.BaseURL)
+	key := v.ResourceKey(t, sandbox)
+	path, out := filepath.Join(t.TempDir(), "set"), &place{name: "out"}
+	cache, err := agent.NewCache(agent.CacheConfig{Path: path, Key: key, Resource: sandbox})
+	must(t, err)
+	a, stop := realAgent(t, b.URL+"/api/v1", key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out)})
+	defer stop()
+	socket := serveSocket(t, a, agent.Peers{}).dial(t).Source(sandbox)
+	shown := func(s api.Snapshot) string {
+		text := ""
+		for _, b := range s.Bound {
+			text += b.ExposeAsEnv + "=" + b.Value.Reveal() + " "
+		}
+		return strings.TrimSpace(text)
+	}
+	sealed := func() []byte {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil
+		}
+		return text
+	}
+	version, diary := 1, []string{all(1)}
+	settled := func() bool {
+		set, s := a.Snapshot()
+		saved, _, err := cache.Load()
+		return s.State == agent.Fresh && shown(set) == all(version) && err == nil && shown(saved) == all(version) &&
+			cmp.Equal(out.read(), diary)
+	}
+	until(t, 20*time.Second, "the first set is everywhere", settled)
+	var replay []byte // a genuine answer to an earlier request
+	b.tamper(func(body []byte) []byte { replay = bytes.Clone(body); return body })
+	must(t, a.Refresh(t.Context()))
+	until(t, 20*time.Second, "the agent is well", settled)
+	label := []string{"id", "secret_id", "expose_as_env", "version", "delivery", "expires_at"}
+	swapped := func(fields ...string) func([]byte) []byte {
+		return edit(func(_ map[string]any, b []map[string]any) {
+			for _, f := range fields {
+				b[0][f], b[1][f] = b[1][f], b[0][f]
+			}
+		})
+	}
+	for _, tt := range []struct {
+		name   string
+		change func([]byte) []byte
+	}{
+		{"values swapped", swapped("sealed")},
+		{"reordered", swapped(append(label, "sealed")...)},
+		{"relabelled", swapped("expose_as_env")},
+		{"labels swapped", swapped(label...)},
+		{"another version", edit(func(_ map[string]any, b []map[string]any) { b[2]["version"] = 1000 })},
+		{"replayed", func([]byte) []byte { return replay }},
+		{"the last one cut", edit(func(a map[string]any, b []map[string]any) { a["bindings"] = b[:2] })},
+		{"the end cut", func(body []byte) []byte { return body[:len(body)-10] }},
+		{"no closing", edit(func(a map[string]any, _ []map[string]any) { delete(a, "closing") })},
+		{"another etag", edit(func(a map[string]any, _ []map[string]any) { a["etag"] = "another" })},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before, failures := sealed(), a.Status().Counts.Failures
+			b.tamper(tt.change)
+			for _, name := range names {
+				v.Rotate(t, secrets[name], fmt.Sprintf("canary-%s-%d", name, version+1))
+			}
+			until(t, 20*time.Second, "several answers are refused", func() bool { return a.Status().Counts.Failures >= failures+3 })
+			set, s := a.Snapshot()
+			if s.State != agent.Stale || s.LastError == "" || s.LastErrorAt.IsZero() {
+				t.Errorf("state %s, error %q", s.State, s.LastError)
+			}
+			if got := shown(set); got != all(version) {
+				t.Errorf("serves %q", got)
+			}
+			if got, err := socket.Next(t.Context(), ""); err != nil || shown(got) != all(version) {
+				t.Errorf("the socket gives %q, %v", shown(got), err)
+			}
+			if diff := cmp.Diff(out.read(), diary); diff != "" {
+				t.Errorf("written (-got +want):\n%s", diff)
+			}
+			if !bytes.Equal(sealed(), before) || len(before) == 0 {
+				t.Error("the cache has changed")
+			}
+			b.tamper(unchanged)
+			must(t, a.Refresh(t.Context()))
+			version++
+			// The vault rotated one secret after the other, but the agent heard of none before all had been.
+			diary = append(diary, all(version))
+			until(t, 20*time.Second, "the new set is everywhere", settled)
+			if got, err := socket.Next(t.Context(), ""); err != nil || shown(got) != all(version) {
+				t.Errorf("the socket gives %q, %v", shown(got), err)
+			}
+		})
+	}
+}
