@@ -108,11 +108,13 @@ func (n *network) do(f func()) {
 }
 
 // An agent in a network of its own, with one cable to the vault: a reset is noticed at once, an unplugged
-// cable within 30 s though nothing is said, and each time the agent is soon as fresh as before, once.
+// cable within 30 s though nothing is said, and each time the agent is soon as fresh as before, once. The
+// cable is out for a minute, in which the agent goes on serving what it has.
 func TestFault_A11_LinkDown(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes half a minute of real time: keepalive is the kernel's")
+		t.Skip("takes more than a minute of real time: keepalive is the kernel's")
 	}
+	t.Parallel() // nearly all of it is waiting
 	for _, tool := range []string{"ip", "nsenter"} {
 		if _, err := exec.LookPath(tool); err != nil || os.Geteuid() != 0 {
 			t.Skipf("SKIPPED: only root can lay a cable, and with %s (install iproute2 and util-linux)", tool)
@@ -195,16 +197,29 @@ func TestFault_A11_LinkDown(t *testing.T) {
 		t.Errorf("an unplugged cable was noticed after %s", took)
 	}
 	v.Rotate(t, secret, "value 7")
+	<-time.After(time.Until(unplugged.Add(time.Minute)))
+	if n := cable.connections() - before; n != 0 {
+		t.Errorf("%d connections through a cable that is out", n)
+	}
+	asked := v.Requests(route)
 	run("ip", "link", "set", mine, "up")
 	plugged := time.Now()
 	said := p.await(t, 40*time.Second, "fresh after the cable is back", serves("value 7"))
 	for _, s := range said {
-		if s.State == agent.Fresh && s.Version != 8 {
-			t.Errorf("fresh with version %d in between", s.Version)
+		if s.State == agent.Fresh && s.Version != 8 || s.State != agent.Fresh && s.Version != 6 {
+			t.Errorf("%s with version %d in between", s.State, s.Version)
 		}
 	}
-	if n := cable.connections() - before; n > 3 {
+	waits()
+	// One convergence is two requests, one that is answered at once and one that waits. They come over one
+	// connection; but what the agent sent into the cable when it was out may arrive once it is in again: the
+	// kernel sends a SYN anew for as long as its connect isn't given up, and such a connection may be opened
+	// and left just before, or beside, the one that is used.
+	if n := cable.connections() - before; n < 1 || n > 2 {
 		t.Errorf("%d connections to get there", n)
+	}
+	if n := v.Requests(route) - asked; n > 2 {
+		t.Errorf("%d requests to get there", n)
 	}
 	t.Logf("noticed after %s, fresh %s after the cable was back", took, time.Since(plugged))
 }
