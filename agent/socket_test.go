@@ -198,6 +198,7 @@ func TestSocketRefresh(t *testing.T) {
 	}{
 		{"fresh", nil, nil},
 		{"revoked", fmt.Errorf("reveal: %w", api.ErrDenied), api.ErrUnauthorized},
+		{"left alone", &api.Error{Kind: api.ErrRateLimited, Message: "the vault asked to be left alone", RetryAfter: time.Hour}, api.ErrUnavailable},
 		{"down", errors.New("connection refused by msk_r_0123456789abcdef"), api.ErrUnavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
