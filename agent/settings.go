@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
@@ -117,10 +119,10 @@ func (e *SettingsError) Hint() string {
 }
 
 // ReadSettings reads a configuration file.
-// Errors: fs.ErrNotExist and others of the system, with the path; SettingsErrors, all at once, joined in
-// the order of their lines.
+// Errors: fs.ErrNotExist and others of the system, with the path, also for what OpenFile refuses;
+// SettingsErrors, all at once, joined in the order of their lines.
 func ReadSettings(path string) (Settings, error) {
-	f, err := os.Open(path)
+	f, err := OpenFile(path)
 	if err != nil {
 		return Settings{}, err
 	}
@@ -130,6 +132,37 @@ func ReadSettings(path string) (Settings, error) {
 		return Settings{}, err
 	}
 	return ParseSettings(path, text)
+}
+
+// OpenFile opens a file that is read again whenever it changes, for reading. It may be reached through
+// symlinks, and must be a regular one: a pipe would keep a daemon waiting that has other things to do.
+// Errors: of the system, with the path.
+func OpenFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("want a regular file, not a %s", kindOfFile(info.Mode()))}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func kindOfFile(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "pipe"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
 }
 
 // ParseSettings reads the text of a configuration file, which it calls file in errors.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
@@ -80,9 +81,9 @@ func (s *settings) key() (foundKey, error) {
 	case s.apiKey != "":
 		return parseKey(foundKey{where: "MIOSA_API_KEY"}, s.apiKey)
 	case s.keyFile != "":
-		return readKey(s.keyFile)
+		return s.readKey(s.keyFile)
 	case s.credentials != "":
-		found, err := readKey(filepath.Join(s.credentials, credentialName))
+		found, err := s.readKey(filepath.Join(s.credentials, credentialName))
 		if !errors.Is(err, fs.ErrNotExist) {
 			return found, err
 		}
@@ -90,9 +91,13 @@ func (s *settings) key() (foundKey, error) {
 	return foundKey{}, hinted{errors.New("there is no key: MIOSA_API_KEY isn't set"), "set it or MIOSA_API_KEY_FILE, or give --key-file FILE"}
 }
 
-func readKey(path string) (foundKey, error) {
+func (s *settings) readKey(path string) (foundKey, error) {
 	found := foundKey{where: path}
-	f, err := os.Open(path)
+	open := os.Open
+	if s.rereads {
+		open = agent.OpenFile
+	}
+	f, err := open(path)
 	if err != nil {
 		return found, keyFileError(path, err)
 	}

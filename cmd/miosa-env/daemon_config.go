@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -46,6 +47,7 @@ type configFile struct {
 // loadDaemon reads everything, and returns every problem at once. Nothing is changed by it.
 func (p *program) loadDaemon(at configFile, flags *pflag.FlagSet) (*daemonConfig, error) {
 	c := &daemonConfig{settings: p.settings}
+	c.rereads = true
 	file, err := agent.ReadSettings(at.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !at.given:
@@ -171,6 +173,12 @@ func (l *loading) connection() {
 		l.blame("proxy", "proxy", l.file.Proxy != "", err)
 		vault.Proxy = ""
 	}
+	if l.caFile != "" {
+		if l.ca, err = sumOf(l.caFile); err != nil {
+			l.blame("ca_file", "ca-file", l.file.CAFile != "", fileError("CA file", l.caFile, err))
+			return
+		}
+	}
 	vault.CAFile = l.caFile
 	client, err := fetch.New(vault)
 	if err != nil {
@@ -178,14 +186,19 @@ func (l *loading) connection() {
 		return
 	}
 	client.Close()
-	if l.caFile == "" {
-		return
-	}
-	text, err := os.ReadFile(l.caFile)
+}
+
+// sumOf tells a file's contents apart.
+func sumOf(path string) (sum [sha256.Size]byte, err error) {
+	f, err := agent.OpenFile(path)
 	if err != nil {
-		l.blame("ca_file", "ca-file", l.file.CAFile != "", err)
+		return sum, err
 	}
-	l.ca = sha256.Sum256(text)
+	defer func() { _ = f.Close() }()
+	hash := sha256.New()
+	_, err = io.Copy(hash, f)
+	hash.Sum(sum[:0])
+	return sum, err
 }
 
 // locally checks what stays on this machine.

@@ -29,6 +29,8 @@ type settings struct {
 	apiKey      string // MIOSA_API_KEY, where no --key-file comes before it
 	credentials string // the folder of systemd's credentials, where nothing comes before it
 
+	rereads bool // files are read again when they change: a pipe won't do
+
 	cache cacheFlags // of commands that have them
 }
 
