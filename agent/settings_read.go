@@ -51,7 +51,11 @@ func (r *settingsReader) read(text []byte) {
 		if len(broken.Highlight) > 0 {
 			line = r.line(r.parser.Range(broken.Highlight))
 		}
-		r.problem(line, "", "not TOML: %s", broken.Message)
+		fix := ""
+		if strings.Contains(broken.Message, "leading zero") {
+			fix = `permissions are written in quotes: mode = "0600"`
+		}
+		r.problem(line, fix, "not TOML: %s", broken.Message)
 	} else if err := r.parser.Error(); err != nil {
 		r.problem(0, "", "not TOML: %w", err)
 	}

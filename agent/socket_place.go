@@ -142,9 +142,14 @@ func takeFolder(path string, mode fs.FileMode) error {
 		return err
 	}
 	info, err := os.Lstat(path)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	return judgeFolder(path, info)
+}
+
+func judgeFolder(path string, info fs.FileInfo) error {
+	switch {
 	case !info.IsDir():
 		return fmt.Errorf("%s isn't a folder", path)
 	case info.Mode().Perm()&0o022 != 0:
@@ -155,7 +160,41 @@ func takeFolder(path string, mode fs.FileMode) error {
 	return nil
 }
 
-var errAlive = errors.New("another agent is running and listens there")
+var (
+	errAlive    = errors.New("another agent is running and listens there")
+	errOccupied = errors.New("there is something else in its place, and not a socket")
+)
+
+// LookAtSocketPath tells what Listen would find at a path, another agent aside, and writes nothing.
+// Errors: those of Listen.
+func LookAtSocketPath(path string) error {
+	if err := ValidSocketPath(path); err != nil {
+		return err
+	}
+	folder := filepath.Dir(path)
+	info, err := os.Lstat(folder)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // it would be made, but not the one above
+		folder = filepath.Dir(folder)
+		_, err = os.Stat(folder)
+	case err == nil:
+		err = judgeFolder(folder, info)
+	}
+	if err == nil {
+		if err = unix.Faccessat(unix.AT_FDCWD, folder, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+			err = &fs.PathError{Op: "write to", Path: folder, Err: err}
+		}
+	}
+	if err == nil {
+		if there, statErr := os.Lstat(path); statErr == nil && there.Mode().Type() != fs.ModeSocket {
+			err = errOccupied
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("socket %s: %w", path, err)
+	}
+	return nil
+}
 
 // takeLock makes sure that we are the only agent that wants this path. The lock goes with its process,
 // however that ends; its file stays, since whoever removed it could remove the next one's.
@@ -194,7 +233,7 @@ func (p *place) clear() error {
 	case err != nil:
 		return err
 	case info.Mode().Type() != fs.ModeSocket:
-		return errors.New("there is something else in its place, and not a socket")
+		return errOccupied
 	}
 	// We have the lock, so this isn't an agent's that lives; but it may be another program's.
 	w, err := newWire(p.path, time.Second)

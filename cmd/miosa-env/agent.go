@@ -48,9 +48,13 @@ are to be kept.`,
 
 // checkDaemon tells about a configuration what starting with it would.
 func (p *program) checkDaemon(at configFile, c *cobra.Command) error {
-	conf, err := p.loadDaemon(at, c.Flags())
+	conf, err := p.loadDaemonLooking(at, c.Flags(), true)
 	if err != nil {
 		return err
+	}
+	if conf.absent {
+		fmt.Fprintf(p.stdout, "there is no %s; flags, environment and defaults are fine: %s\n", at.path, conf.summary())
+		return nil
 	}
 	fmt.Fprintf(p.stdout, "%s is fine: %s\n", at.path, conf.summary())
 	return nil

@@ -8,13 +8,11 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -29,6 +27,7 @@ import (
 type daemonConfig struct {
 	settings // flags and environment, with what the file says between them
 	file     agent.Settings
+	absent   bool // there is no file
 
 	resource api.Resource
 	key      foundKey
@@ -46,11 +45,18 @@ type configFile struct {
 
 // loadDaemon reads everything, and returns every problem at once. Nothing is changed by it.
 func (p *program) loadDaemon(at configFile, flags *pflag.FlagSet) (*daemonConfig, error) {
+	return p.loadDaemonLooking(at, flags, false)
+}
+
+// loadDaemonLooking is loadDaemon which, if look, tells too what starting would find at the places of socket
+// and outputs.
+func (p *program) loadDaemonLooking(at configFile, flags *pflag.FlagSet, look bool) (*daemonConfig, error) {
 	c := &daemonConfig{settings: p.settings}
 	c.rereads = true
 	file, err := agent.ReadSettings(at.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !at.given:
+		c.absent = true
 	case err != nil:
 		return nil, fileError("configuration", at.path, err)
 	default:
@@ -64,27 +70,14 @@ func (p *program) loadDaemon(at configFile, flags *pflag.FlagSet) (*daemonConfig
 	l.connection()
 	l.locally()
 	l.judgeOutputs()
+	if look {
+		l.look()
+	}
 	slices.SortStableFunc(l.problems, func(a, b error) int { return lineOf(a) - lineOf(b) })
 	if err := errors.Join(l.problems...); err != nil {
 		return nil, err
 	}
 	return c, nil
-}
-
-// judgeFile refuses a configuration that somebody else could change, since its hooks are run.
-func judgeFile(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fileError("configuration", path, err)
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	switch {
-	case ok && st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return hinted{fmt.Errorf("configuration %s: it belongs to uid %d, who could have anything run by it", path, st.Uid), fmt.Sprintf("chown %d %s", os.Geteuid(), path)}
-	case info.Mode().Perm()&0o002 != 0:
-		return hinted{fmt.Errorf("configuration %s: everybody may write to it, and have anything run by it", path), "chmod o-w " + path}
-	}
-	return nil
 }
 
 // lineOf is where in the file a problem is, after all lines if it isn't about one.
@@ -137,6 +130,7 @@ type loading struct {
 	path     string
 	flags    *pflag.FlagSet
 	environ  environment
+	lost     bool // the socket has no place that could be looked at
 	problems []error
 }
 
@@ -207,8 +201,12 @@ func (l *loading) locally() {
 		path, err := ownSocket(l.environ)
 		if err != nil {
 			l.problems = append(l.problems, hinted{err, "name one with socket in the configuration, or with --socket"})
+			l.lost = true
 		}
 		l.socket = path
+	} else if err := agent.ValidSocketPath(l.socket); err != nil {
+		l.blame("socket", "socket", l.file.Socket != "", err)
+		l.lost = true
 	}
 	var err error
 	if _, err = agent.LookupPeers(l.file.AllowUsers, nil); err != nil {
@@ -254,6 +252,14 @@ func (l *loading) judgeOutputs() {
 		}
 		l.outputs = append(l.outputs, conf)
 	}
+	for i, inner := range l.outputs {
+		for _, outer := range l.outputs {
+			if strings.HasPrefix(inner.Path, outer.Path+"/") {
+				err := fmt.Errorf("path: it is inside of another output, %s", outer.Path)
+				l.problems = append(l.problems, l.file.Outputs[i].Problem(l.path, "path", err))
+			}
+		}
+	}
 }
 
 // sameVault tells whether the vault is asked in the same way, as the same.
@@ -291,51 +297,6 @@ func absolutePath(path string) string {
 		return whole
 	}
 	return path
-}
-
-// cacheConfig says where the sealed copy of r's values is, and what opens it.
-func (s *settings) cacheConfig(e environment, key foundKey, r api.Resource) (agent.CacheConfig, error) {
-	dir := s.cache.dir
-	if dir == "" {
-		var err error
-		if dir, err = stateFolder(e); err != nil {
-			return agent.CacheConfig{}, err
-		}
-	}
-	conf := agent.CacheConfig{
-		Path: filepath.Join(absolutePath(dir), r.Type+"-"+r.ID+".cache"), Key: key.Key, Resource: r,
-		MaxAge: time.Duration(s.cache.maxAge),
-	}
-	if path := key.path(); path != "" {
-		conf.KeyFile = absolutePath(path)
-	}
-	return conf, nil
-}
-
-// stateFolder is where what outlives a restart belongs: systemd's StateDirectory=, root's, or a user's.
-func stateFolder(e environment) (string, error) {
-	if first, _, _ := strings.Cut(e.get("STATE_DIRECTORY"), ":"); first != "" {
-		return first, nil
-	}
-	if os.Geteuid() == 0 {
-		return "/var/lib/miosa-env", nil
-	}
-	if state := e.get("XDG_STATE_HOME"); filepath.IsAbs(state) {
-		return filepath.Join(state, "miosa-env"), nil
-	}
-	if home := e.get("HOME"); filepath.IsAbs(home) {
-		return filepath.Join(home, ".local/state/miosa-env"), nil
-	}
-	return "", hinted{errors.New("there is no place for the cache: neither XDG_STATE_HOME nor HOME is set"), "name one with --cache-dir or cache_dir"}
-}
-
-// ownSocket is where a daemon listens that isn't told: in systemd's RuntimeDirectory=, root's, or a
-// user's.
-func ownSocket(e environment) (string, error) {
-	if first, _, _ := strings.Cut(e.get("RUNTIME_DIRECTORY"), ":"); first != "" {
-		return filepath.Join(first, filepath.Base(agent.DefaultSocket)), nil
-	}
-	return agent.SocketPath(os.Geteuid(), e.get("XDG_RUNTIME_DIR"))
 }
 
 // fileError says what and path once.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"reflect"
 	"slices"
 
@@ -29,6 +30,14 @@ func (o *output) Write(s api.Snapshot) error {
 	}
 	if _, cant := errors.AsType[*inject.CantCarry](err); cant {
 		return agent.Unfitting(err)
+	}
+	return placeless(err)
+}
+
+// placeless adds to an error about a directory that isn't there who could make it.
+func placeless(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return hinted{err, "make that directory, at each boot where it is in memory: with tmpfiles.d, or RuntimeDirectory= in systemd's unit"}
 	}
 	return err
 }

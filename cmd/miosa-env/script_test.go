@@ -22,6 +22,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/scripts"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
@@ -81,6 +82,10 @@ func TestScripts(t *testing.T) {
 		Condition: func(name string) (bool, error) {
 			if name == "pidns" {
 				return exec.Command("unshare", "--pid", "--fork", "--mount-proc", "true").Run() == nil, nil
+			}
+			if name == "configured" {
+				_, err := os.Stat(agent.DefaultConfigFile)
+				return err == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %s", name)
 		},
