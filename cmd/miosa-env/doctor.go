@@ -82,8 +82,9 @@ taken; it prints none of them. The exit code is 0, or 1 where any line says fail
 			if err := p.begin(c); err != nil {
 				found.failed("configuration", err, "")
 			}
-			found.vault(c.Context(), p)
-			found.agent(c.Context(), p)
+			local := p.localAgent(c.Context())
+			found.vault(c.Context(), p, local)
+			found.agent(p, local)
 			found.machine()
 			if found.level(levelFail) {
 				p.code = 1
@@ -117,8 +118,36 @@ func (f findings) print(w io.Writer) {
 	}
 }
 
+// localAgent is what the agent on this machine says of itself.
+type localAgent struct {
+	agent.Status
+	err error
+}
+
+func (p *program) localAgent(ctx context.Context) (l localAgent) {
+	l.Status, l.err = p.status(ctx)
+	return l
+}
+
+// serves tells whether it gives the values that are meant.
+func (l localAgent) serves(s *settings) bool {
+	if l.err != nil || s.noAgent || l.State != agent.Fresh && l.State != agent.Stale {
+		return false
+	}
+	if s.sandbox == "" && s.computer == "" {
+		return true
+	}
+	r, err := s.resource()
+	return err == nil && r == l.Resource
+}
+
 // vault checks everything between us and the values.
-func (f *findings) vault(ctx context.Context, p *program) {
+func (f *findings) vault(ctx context.Context, p *program, local localAgent) {
+	if local.serves(&p.settings) && !p.settings.hasKey() {
+		f.warn("key", "none: values come from the agent on this machine, and from nowhere while it is gone",
+			"nothing, where that is meant; else set MIOSA_API_KEY or MIOSA_API_KEY_FILE, or give --key-file FILE")
+		return
+	}
 	resource, resourceErr := p.settings.resource()
 	if resourceErr != nil {
 		f.failed("configuration", resourceErr, "")
@@ -163,26 +192,24 @@ func (f *findings) vault(ctx context.Context, p *program) {
 }
 
 // agent tells about the one on this machine. None is needed.
-func (f *findings) agent(ctx context.Context, p *program) {
-	client, err := agent.Dial(p.sockets()...)
-	if errors.Is(err, agent.ErrNoAgent) {
+func (f *findings) agent(p *program, s localAgent) {
+	what := s.Type + " " + s.ID + ", " + string(s.State)
+	if s.State == agent.Fresh || s.State == agent.Stale {
+		what += ", confirmed " + ago(time.Duration(s.Age*float64(time.Second)), s.ConfirmedAt)
+	}
+	switch {
+	case errors.Is(s.err, agent.ErrNoAgent):
 		f.ok("agent", "none is running here: run asks the vault")
-		return
-	}
-	var s agent.Status
-	if err == nil {
-		defer client.Close()
-		s, err = client.Status(ctx)
-	}
-	switch what := s.Type + " " + s.ID + ", " + string(s.State); {
-	case errors.Is(err, api.ErrDenied):
+	case errors.Is(s.err, api.ErrDenied) && p.settings.hasKey():
 		f.ok("agent", "this user may not ask it: run asks the vault")
-	case err != nil:
-		f.failed("agent", err, "give --no-agent to go past it")
+	case errors.Is(s.err, api.ErrDenied):
+		f.warn("agent", "this user may not ask it", haveAllowed)
+	case s.err != nil:
+		f.failed("agent", s.err, "give --no-agent to go past it")
 	case s.State == agent.Fresh:
 		f.ok("agent", what)
 	default:
-		f.warn("agent", what+": "+cmp.Or(s.LastError, "the vault hasn't answered yet"), "see miosa-env status, and docs/operations.md, \"What to do when\"")
+		f.warn("agent", what+": "+cmp.Or(s.LastError, "the vault hasn't answered yet"), cmp.Or(s.LastHint, "see miosa-env status, and docs/operations.md, \"What to do when\""))
 	}
 }
 
