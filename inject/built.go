@@ -1,13 +1,10 @@
 package inject
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
+	"hash/maphash"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -56,30 +53,33 @@ func (b Built) Named() []Named {
 }
 
 // Fingerprint stands for what a command sees of a snapshot: two are equal where the same names have
-// the same values. It is good within this process only, says nothing of the values to whoever finds
-// it, and outlives the snapshot.
-type Fingerprint [sha256.Size]byte
+// the same values. It is good within this process only, and outlives the snapshot. It tells sets apart
+// and hides nothing: whoever has the process's memory has the seeds too.
+type Fingerprint [2]uint64
 
-var fingerprintKey = sync.OnceValue(func() []byte {
-	key := make([]byte, sha256.Size)
-	_, _ = rand.Read(key) // never fails: crypto/rand aborts the program instead
-	return key
-})
+// seeds are of this process, one for each half of a Fingerprint.
+var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 
 // Fingerprint is taken before the snapshot's values are wiped.
+//
+// The sums are computed where the bytes lie. A hash that is written to, as those of crypto are and
+// maphash.Hash is, keeps what doesn't fill a block, and leaves it on the heap.
 func (b Built) Fingerprint() Fingerprint {
 	byName := b.Named()
 	slices.SortFunc(byName, func(x, y Named) int { return strings.Compare(x.Name, y.Name) })
-	h := hmac.New(sha256.New, fingerprintKey())
-	size := make([]byte, 8)
-	sized := func(b []byte) {
-		binary.BigEndian.PutUint64(size, uint64(len(b)))
-		h.Write(size)
-		h.Write(b)
+	const field = 3 * 8 // length, and both sums: fields can't run together
+	sums := make([]byte, 0, 2*field*len(byName))
+	add := func(b []byte) {
+		sums = binary.BigEndian.AppendUint64(sums, uint64(len(b)))
+		for _, seed := range seeds {
+			sums = binary.BigEndian.AppendUint64(sums, maphash.Bytes(seed, b))
+		}
 	}
-	for _, n := range byName {
-		sized([]byte(n.Name))
-		n.Value.Use(sized)
-	}
-	return Fingerprint(h.Sum(nil))
+	api.Quietly(func() {
+		for _, n := range byName {
+			add([]byte(n.Name))
+			n.Value.Use(add)
+		}
+	})
+	return Fingerprint{maphash.Bytes(seeds[0], sums), maphash.Bytes(seeds[1], sums)}
 }
