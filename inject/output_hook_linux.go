@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"hash/maphash"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,6 +13,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/api"
 )
 
 // What a hook may print, beyond which it is left out.
@@ -22,6 +22,10 @@ const (
 	hookLine  = 4 << 10 // bytes
 	hookLines = 1000    // of one run
 )
+
+// hookRest is how long the rest of what a hook prints is waited for, where something that it leaves
+// running has its output open.
+const hookRest = time.Second
 
 // hooks runs one hook at a time, and once more when there was a change meanwhile.
 type hooks struct {
@@ -31,15 +35,28 @@ type hooks struct {
 	mu      sync.Mutex // guards the fields below
 	running bool
 	again   bool
-	masked  shadows
+	coming  shadows // of the set that was announced last
+	written shadows // of the set that is there
+	masked  shadows // of every set that a hook under way may have read
 	ended   sync.WaitGroup
 }
 
-// start runs the hook in a goroutine of its own.
-func (h *hooks) start(c OutputConfig, masked shadows) {
+// expect announces a set before it is written: a hook that runs already may read it at once.
+func (h *hooks) expect(set shadows) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.masked = masked
+	h.coming = set
+	if h.running {
+		set = h.masked.with(set)
+	}
+	h.masked = set
+}
+
+// start runs the hook in a goroutine of its own, now that the set is there that was announced last.
+func (h *hooks) start(c OutputConfig) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.written = h.coming
 	if h.running {
 		h.again = true
 		return
@@ -60,7 +77,17 @@ func (h *hooks) next() bool {
 	defer h.mu.Unlock()
 	h.running = h.again && h.context.Err() == nil
 	h.again = false
+	h.masked = h.written.with(h.coming)
 	return h.running
+}
+
+// hide masks a line of a hook's.
+func (h *hooks) hide(line []byte) (text string) {
+	h.mu.Lock()
+	masked := h.masked
+	h.mu.Unlock()
+	api.Quietly(func() { text = masked.hide(line) })
+	return text
 }
 
 func (h *hooks) close() {
@@ -74,9 +101,6 @@ func (h *hooks) close() {
 // environment is ours without what is ours alone, and MIOSA_OUTPUT, the output's path: no value is in
 // it, and those it prints all the same are masked.
 func (h *hooks) run(c OutputConfig) {
-	h.mu.Lock()
-	masked := h.masked
-	h.mu.Unlock()
 	log := c.Log.With().Str("output", c.Path).Logger()
 	ctx, cancel := context.WithTimeout(h.context, c.hookTimeout())
 	defer cancel()
@@ -88,22 +112,19 @@ func (h *hooks) run(c OutputConfig) {
 		}
 	}
 	cmd.Env = append(cmd.Env, "MIOSA_OUTPUT="+c.Path)
-	lines := &hookLog{log: log, masked: masked, line: make([]byte, 0, hookLine)}
-	cmd.Stdout, cmd.Stderr = lines, lines
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
-	cmd.WaitDelay = time.Second // for what it leaves running with its output open
+	lines := &hookLog{log: log, hide: h.hide, buffer: make([]byte, hookLine), line: make([]byte, 0, hookLine)}
 
 	began := time.Now()
-	err := cmd.Run()
-	lines.end()
+	err := lines.run(cmd)
 	took := time.Since(began).Round(time.Millisecond)
 	switch exit := (*exec.ExitError)(nil); {
 	case h.context.Err() != nil:
 		log.Info().Msg("hook killed: its output is closed")
 	case ctx.Err() != nil && err != nil:
 		log.Error().Dur("timeout", c.hookTimeout()).Msg("hook didn't end in time: killed")
-	case err == nil, errors.Is(err, exec.ErrWaitDelay):
+	case err == nil:
 		log.Info().Dur("took", took).Msg("hook done")
 	case errors.As(err, &exit):
 		log.Error().Dur("took", took).Str("status", exit.String()).Msg("hook failed")
@@ -112,98 +133,85 @@ func (h *hooks) run(c OutputConfig) {
 	}
 }
 
-// hookLog is a writer of lines to a log.
+// hookLog logs what a hook prints by lines.
 type hookLog struct {
 	log    zerolog.Logger
-	masked shadows
+	hide   func(line []byte) string
+	buffer []byte // never on a stack, of which copies stay behind when it grows
 	line   []byte
 	long   bool // the line is longer than what is kept of it
 	count  int
 }
 
-func (l *hookLog) Write(b []byte) (int, error) {
-	for rest := b; len(rest) > 0; {
-		line, after, ended := bytes.Cut(rest, []byte("\n"))
-		if l.long = l.long || len(l.line)+len(line) > hookLine; !l.long {
-			l.line = append(l.line, line...)
+// run runs a command and logs what it prints. The pipe is ours, and not one of exec's, which leaves what
+// was printed last in a buffer on the heap: hooks print values.
+func (l *hookLog) run(cmd *exec.Cmd) error {
+	prints, end, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = prints.Close() }()
+	cmd.Stdout, cmd.Stderr = end, end
+	err = cmd.Start()
+	_ = end.Close()
+	if err != nil {
+		return err
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() { l.read(prints) })
+	err = cmd.Wait()
+	_ = prints.SetReadDeadline(time.Now().Add(hookRest))
+	reading.Wait()
+	return err
+}
+
+// read reads to the end, or as long as it may, and leaves no copy behind.
+func (l *hookLog) read(prints *os.File) {
+	defer l.end()
+	for {
+		n, err := prints.Read(l.buffer)
+		l.take(l.buffer[:n])
+		clear(l.buffer[:n])
+		if err != nil {
+			return
 		}
+	}
+}
+
+func (l *hookLog) take(rest []byte) {
+	for len(rest) > 0 {
+		ended := false
+		api.Quietly(func() {
+			var line []byte
+			line, rest, ended = bytes.Cut(rest, []byte("\n"))
+			if l.long = l.long || len(l.line)+len(line) > hookLine; !l.long {
+				l.line = append(l.line, line...)
+			}
+		})
 		if ended {
 			l.end()
 		}
-		rest = after
 	}
-	return len(b), nil
 }
 
 // end tells what there is of a line. One that is too long isn't cut: it may hold half of a value.
 func (l *hookLog) end() {
-	defer func() {
-		clear(l.line[:cap(l.line)])
-		l.line, l.long = l.line[:0], false
-	}()
 	if len(l.line) == 0 && !l.long {
 		return
 	}
+	text, long := "", l.long
+	if !long {
+		text = l.hide(bytes.TrimSuffix(l.line, []byte("\r")))
+	}
+	clear(l.line[:cap(l.line)])
+	l.line, l.long = l.line[:0], false
 	switch l.count++; {
 	case l.count == hookLines:
 		l.log.Warn().Int("lines", hookLines).Msg("hook prints much: the rest is left out")
 	case l.count > hookLines:
-	case l.long:
+	case long:
 		l.log.Warn().Int("longest", hookLine).Msg("hook printed a line that is too long: left out")
 	default:
-		l.log.Info().Str("line", l.masked.hide(bytes.TrimSuffix(l.line, []byte("\r")))).Msg("hook")
+		l.log.Info().Str("line", text).Msg("hook")
 	}
-}
-
-// shadows recognise values in text without holding them: lengths in bytes -> hashes -> names. The lines
-// of a value that has several stand for themselves. Those under MinMasked are too common to be masked.
-type shadows struct {
-	seed    maphash.Seed
-	lengths []int // the longest first
-	names   map[int]map[uint64]string
-}
-
-func shadowsOf(pairs []Named) shadows {
-	s := shadows{seed: maphash.MakeSeed(), names: map[int]map[uint64]string{}}
-	for _, pair := range pairs {
-		pair.Value.Use(func(value []byte) {
-			for line := range bytes.SplitSeq(value, []byte("\n")) {
-				n := len(line)
-				if n < MinMasked || n > hookLine {
-					continue
-				}
-				if s.names[n] == nil {
-					s.names[n] = map[uint64]string{}
-					s.lengths = append(s.lengths, n)
-				}
-				s.names[n][maphash.Bytes(s.seed, line)] = pair.Name
-			}
-		})
-	}
-	slices.Sort(s.lengths)
-	slices.Reverse(s.lengths)
-	return s
-}
-
-// hide replaces values in a line by their names in brackets. Of such that overlap no byte is left.
-func (s shadows) hide(line []byte) string {
-	var out strings.Builder
-	hidden := 0 // up to here line is covered
-	for i := range line {
-		for _, n := range s.lengths {
-			if i+n <= len(line) && i+n > hidden {
-				if name, ok := s.names[n][maphash.Bytes(s.seed, line[i:i+n])]; ok {
-					if i >= hidden {
-						out.WriteString("[" + name + "]")
-					}
-					hidden = i + n
-					break
-				}
-			}
-		}
-		if i >= hidden {
-			out.WriteByte(line[i])
-		}
-	}
-	return out.String()
 }

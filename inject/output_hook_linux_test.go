@@ -211,3 +211,46 @@ func TestOutputHookMasked(t *testing.T) {
 		})
 	}
 }
+
+// TestOutputHookMaskedAsSpelled: what is printed of an output is masked where its format escapes.
+func TestOutputHookMaskedAsSpelled(t *testing.T) {
+	const value = `canary "it's" \ $HOME`
+	for format, want := range map[string][]string{
+		"json": {"{", `  "A": "[A]"`, "}"}, "systemd": {`A="[A]"`}, "shell": {"export A='[A]'"}, "docker": {"A=[A]"}, "files": {"[A]"},
+	} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			log := &logged{}
+			o := output(t, format, inMemory(t)+"/out", func(c *inject.OutputConfig) {
+				c.Log, c.Hook = zerolog.New(log), `cat "$MIOSA_OUTPUT" 2>/dev/null || cat "$MIOSA_OUTPUT"/*`
+			})
+			write(t, o, "A", value)
+			log.done(t, 1, "hook done")
+			if lines, _ := log.lines(t); !cmp.Equal(lines, want) {
+				t.Error("not masked, or not as wanted")
+			}
+		})
+	}
+}
+
+// TestOutputHookMaskedWhileItChanges: a hook that is under way reads a set that has come since, and has read
+// the one before.
+func TestOutputHookMaskedWhileItChanges(t *testing.T) {
+	dir := inMemory(t)
+	log := &logged{}
+	gate := fifo(t)
+	o := output(t, "docker", dir+"/out", func(c *inject.OutputConfig) {
+		c.Log = zerolog.New(log)
+		c.Hook = `old=$(cat "$MIOSA_OUTPUT"); echo begun; read -r line < ` + gate + `; echo "$old"; cat "$MIOSA_OUTPUT"`
+	})
+	write(t, o, "A", "canary-old")
+	eventually(t, "the first hook", func() bool { lines, _ := log.lines(t); return len(lines) == 1 })
+	write(t, o, "A", "canary-new")
+	say(t, gate, "go")
+	eventually(t, "the second hook", func() bool { lines, _ := log.lines(t); return len(lines) == 4 })
+	say(t, gate, "go")
+	log.done(t, 2, "hook done")
+	if lines, _ := log.lines(t); !cmp.Equal(lines, []string{"begun", "A=[A]", "A=[A]", "begun", "A=[A]", "A=[A]"}) {
+		t.Error("not masked, or not as wanted")
+	}
+}

@@ -82,6 +82,9 @@ func (o *Output) Write(s api.Snapshot) error {
 	if o.conf.Format == FormatFiles {
 		write = o.writeFiles
 	}
+	if o.conf.Hook != "" {
+		o.hooks.expect(shadowsOf(o.conf.Format, built.Named()))
+	}
 	stamps, changed, err := write(built.Named())
 	if err != nil {
 		return err
@@ -95,7 +98,7 @@ func (o *Output) Write(s api.Snapshot) error {
 	}
 	o.conf.Log.Info().Str("output", o.conf.Path).Int("bindings", len(bound)).Msg("output written")
 	if o.conf.Hook != "" {
-		o.hooks.start(o.conf, shadowsOf(built.Named()))
+		o.hooks.start(o.conf)
 	}
 	return nil
 }

@@ -1,0 +1,99 @@
+package inject
+
+import (
+	"bytes"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// shadows recognise values in text without holding them: lengths in bytes -> hashes -> names. The lines
+// of a value that has several stand for themselves. Those under MinMasked are too common to be masked.
+type shadows struct {
+	lengths []int // the longest first
+	names   map[int]map[uint64]string
+}
+
+// shadowsOf knows values as they are and as a format spells them: a hook that prints values has mostly
+// read them from its output.
+func shadowsOf(format string, pairs []Named) shadows {
+	s := shadows{names: map[int]map[uint64]string{}}
+	for _, pair := range pairs {
+		only := []Named{pair}
+		room := make([]byte, 0, Room(format, only))
+		api.Quietly(func() {
+			pair.Value.Use(func(value []byte) { s.add(pair.Name, value) })
+			if text, err := Append(room, format, only); err == nil {
+				s.add(pair.Name, spelledIn(text))
+			}
+			clear(room[:cap(room)])
+		})
+	}
+	s.sort()
+	return s
+}
+
+func (s *shadows) sort() {
+	s.lengths = slices.Sorted(maps.Keys(s.names))
+	slices.Reverse(s.lengths)
+}
+
+// with knows what both know. Neither is changed.
+func (s shadows) with(other shadows) shadows {
+	all := shadows{names: map[int]map[uint64]string{}}
+	for _, one := range []shadows{s, other} {
+		for n, names := range one.names {
+			if all.names[n] == nil {
+				all.names[n] = map[uint64]string{}
+			}
+			maps.Copy(all.names[n], names)
+		}
+	}
+	all.sort()
+	return all
+}
+
+// spelledIn is what stands for the value in the text of one variable, without what encloses it.
+func spelledIn(text []byte) []byte {
+	after := bytes.IndexAny(text, "=:") // which is in no name
+	return bytes.Trim(text[after+1:], "\"' \n}")
+}
+
+func (s *shadows) add(name string, value []byte) {
+	for line := range bytes.SplitSeq(value, []byte("\n")) {
+		n := len(line)
+		if n < MinMasked || n > hookLine {
+			continue
+		}
+		if s.names[n] == nil {
+			s.names[n] = map[uint64]string{}
+		}
+		s.names[n][maphash.Bytes(seeds[0], line)] = name
+	}
+}
+
+// hide replaces values in a line by their names in brackets. Of such that overlap no byte is left.
+func (s shadows) hide(line []byte) string {
+	var out strings.Builder
+	hidden := 0 // up to here line is covered
+	for i := range line {
+		for _, n := range s.lengths {
+			if i+n <= len(line) && i+n > hidden {
+				if name, ok := s.names[n][maphash.Bytes(seeds[0], line[i:i+n])]; ok {
+					if i >= hidden {
+						out.WriteString("[" + name + "]")
+					}
+					hidden = i + n
+					break
+				}
+			}
+		}
+		if i >= hidden {
+			out.WriteByte(line[i])
+		}
+	}
+	return out.String()
+}
