@@ -157,28 +157,3 @@ func TestMemoryImage(t *testing.T) {
 	}
 	look("a core file", text)
 }
-
-// A process that is hardened leaves no core, whatever kills it.
-func TestHarden(t *testing.T) {
-	v := vaulttest.Start(t)
-	v.Put(t, "first", "canary", sandbox, "AAA")
-	p := spawn(t, agentVariable, agentProcess{BaseURL: v.BaseURL, KeyFile: keyFile(t, v.ResourceKey(t, sandbox))}, nil)
-	p.await(t, time.Minute, "the first set", serves("canary"))
-	limits, err := os.ReadFile("/proc/" + strconv.Itoa(p.Process.Pid) + "/limits")
-	must(t, err)
-	found := false
-	for line := range strings.Lines(string(limits)) {
-		if rest, ok := strings.CutPrefix(line, "Max core file size"); ok {
-			found = true
-			if strings.Fields(rest)[0] != "0" {
-				t.Errorf("cores of %s bytes are allowed", strings.Fields(rest)[0])
-			}
-		}
-	}
-	if !found {
-		t.Error("no limit of cores is told")
-	}
-	if info, err := os.Stat("/proc/" + strconv.Itoa(p.Process.Pid) + "/mem"); err != nil || info.Sys() == nil {
-		t.Error(err)
-	}
-}
