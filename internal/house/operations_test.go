@@ -1,8 +1,13 @@
 package house_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -18,6 +23,75 @@ func TestOperationsNameEveryField(t *testing.T) {
 	}
 	if !slices.Equal(documented, existing) {
 		t.Errorf("docs/operations.md has the fields\n%v, the code\n%v", documented, existing)
+	}
+}
+
+// The table of docs/operations.md has each message that a running agent logs at info and above.
+func TestOperationsExplainEveryMessage(t *testing.T) {
+	explained := captures(read(t, root+"/docs/operations.md"), "(?m)^\\| (?:info|warn|error) \\| `([^`]+)` \\|")
+	logged := 0
+	for _, pattern := range []string{"agent/*.go", "inject/output*.go", "cmd/miosa-env/daemon*.go"} {
+		paths, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			if strings.HasSuffix(path, "_test.go") {
+				continue
+			}
+			for _, message := range messages(t, path) {
+				logged++
+				if !slices.Contains(explained, message) {
+					t.Errorf("%s logs %q, which docs/operations.md doesn't explain", path, message)
+				}
+			}
+		}
+	}
+	if logged < 20 {
+		t.Errorf("found %d messages", logged)
+	}
+}
+
+// messages gives what a file logs, but for what is plainly logged at debug or trace level.
+func messages(t *testing.T, path string) (all []string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok || len(call.Args) != 1 {
+			return true
+		}
+		text, ok := call.Args[0].(*ast.BasicLit)
+		if method, isMethod := call.Fun.(*ast.SelectorExpr); !ok || !isMethod || method.Sel.Name != "Msg" || quiet(method.X) {
+			return true
+		}
+		message, err := strconv.Unquote(text.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, message)
+		return true
+	})
+	return all
+}
+
+// quiet tells whether a chain of calls begins an event at debug or trace level.
+func quiet(chain ast.Expr) bool {
+	for {
+		switch e := chain.(type) {
+		case *ast.CallExpr:
+			chain = e.Fun
+		case *ast.SelectorExpr:
+			if e.Sel.Name == "Debug" || e.Sel.Name == "Trace" {
+				return true
+			}
+			chain = e.X
+		default:
+			return false
+		}
 	}
 }
 
