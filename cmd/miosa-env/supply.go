@@ -83,7 +83,7 @@ func (s *supply) dial(ctx context.Context) error {
 		}
 	} else if s.resource, err = s.settings.resource(); err != nil {
 		client.Close()
-		return nil // the same error comes of asking the vault
+		return nil //nolint:nilerr // the same error comes of asking the vault
 	}
 	key, _ := api.ParseKey(s.settings.apiKey)
 	if err := inject.Scrub(key); err != nil {
