@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,12 +19,17 @@ import (
 
 // StoreConfig says where the store keeps its data and what opens it.
 type StoreConfig struct {
-	DataDir string         // folder of the database; made, 0700, when it's missing
-	RootKey RootKey        // what all tenants' keysets are wrapped with
-	Readers int            // connections that read at the same time, at most 64; 0: 4
-	Watch   time.Duration  // how often to look for changes made by other processes, at most 1 s; 0: 250 ms
-	Log     zerolog.Logger // never given a value or a key
+	DataDir string  // folder of the database; made, 0700, when it's missing, unless Existing
+	RootKey RootKey // what all tenants' keysets are wrapped with
+	// Existing refuses a folder without a database, with ErrNoVault, and makes nothing.
+	Existing bool
+	Readers  int            // connections that read at the same time, at most 64; 0: 4
+	Watch    time.Duration  // how often to look for changes made by other processes, at most 1 s; 0: 250 ms
+	Log      zerolog.Logger // never given a value or a key
 }
+
+// ErrNoVault is the error of opening, with StoreConfig.Existing, a folder that holds no database.
+var ErrNoVault = errors.New("no vault")
 
 // Validate returns every problem at once.
 func (c StoreConfig) Validate() error {
@@ -42,6 +48,8 @@ func (c StoreConfig) Validate() error {
 	}
 	return errors.Join(problems...)
 }
+
+func (c StoreConfig) missing() error { return fmt.Errorf("%w in %s", ErrNoVault, c.DataDir) }
 
 func (c StoreConfig) readers() int {
 	if c.Readers == 0 {
@@ -70,6 +78,8 @@ type Store struct {
 	hub   *hub
 	known known
 	log   zerolog.Logger
+
+	made bool // by OpenStore: there was none
 
 	queue  queue
 	turn   chan struct{} // holds one token: whoever put it there writes
@@ -102,8 +112,14 @@ func OpenStore(ctx context.Context, c StoreConfig) (_ *Store, err error) {
 		return nil, err
 	}
 	root := c.RootKey
-	if _, err := os.Stat(filepath.Join(c.DataDir, databaseFile)); err == nil {
+	_, err = os.Stat(filepath.Join(c.DataDir, databaseFile))
+	switch {
+	case err == nil:
 		root.create = false // a new key wouldn't open what is there
+	case c.Existing && errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("open store: %w", c.missing())
+	case c.Existing:
+		return nil, fmt.Errorf("open store: %w", err)
 	}
 	keys, err := newKeyring(root)
 	if err != nil {
@@ -118,7 +134,7 @@ func OpenStore(ctx context.Context, c StoreConfig) (_ *Store, err error) {
 		turn: make(chan struct{}, 1), closed: make(chan struct{}),
 		step: func(string) error { return nil },
 	}
-	if err := s.prepare(ctx); err != nil {
+	if err := s.prepare(ctx, c); err != nil {
 		_ = db.close()
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -134,7 +150,7 @@ func OpenStore(ctx context.Context, c StoreConfig) (_ *Store, err error) {
 }
 
 // prepare migrates, and introduces the root key to a new database or checks it against an old one.
-func (s *Store) prepare(ctx context.Context) error {
+func (s *Store) prepare(ctx context.Context, c StoreConfig) error {
 	tx, err := s.db.write.begin(ctx, nil)
 	if err != nil {
 		return err
@@ -148,6 +164,10 @@ func (s *Store) prepare(ctx context.Context) error {
 	err = tx.QueryRowContext(ctx, `SELECT key_id, probe FROM root_key WHERE id = 1`).Scan(&keyID, &probe)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
+		if c.Existing { // the file of a program that was killed before it had made one
+			return c.missing()
+		}
+		s.made = true
 		if keyID, probe, err = s.keys.newProbe(); err != nil {
 			return err
 		}
@@ -163,6 +183,9 @@ func (s *Store) prepare(ctx context.Context) error {
 	}
 	return tx.Commit()
 }
+
+// Made tells whether there was no database and OpenStore made it.
+func (s *Store) Made() bool { return s.made }
 
 // Close ends waiting reveals with ErrUnavailable, lets the write under way finish, and closes the
 // database. Calls after it fail with ErrUnavailable; closing twice is harmless.

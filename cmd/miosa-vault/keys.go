@@ -38,7 +38,7 @@ func (p *program) keysCreate() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "create --tenant NAME [--resource sandbox:ID [--expires 720h]]",
 		Short: "make a tenant key, and the tenant with it, or a resource key",
-		Long: `Make a tenant key, and the tenant too if there is none of that name; or, with --resource, a key that may
+		Long: `Make a tenant key, and the tenant and the vault too where there is none; or, with --resource, a key that may
 list and reveal the bindings of that one resource.
 
 The key is printed on stdout, once: the vault keeps only a hash of it. Its id goes to stderr.`,
@@ -47,7 +47,7 @@ The key is printed on stdout, once: the vault keeps only a hash of it. Its id go
 			return p.createKey(ctx, store, tenant, resource, expires)
 		}),
 	}
-	store.add(c.Flags())
+	store.add(c.Flags(), makesFirst)
 	c.Flags().StringVar(&tenant, "tenant", "", "`name` of the tenant (required)")
 	c.Flags().StringVar(&resource, "resource", "", "`resource` the key is for, as in sandbox:sb_1 or computer:c_1")
 	c.Flags().DurationVar(&expires, "expires", 0, "`time` until the resource key ends by itself, as in 720h; without it, never")
@@ -70,7 +70,7 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 			return err
 		}
 	}
-	store, err := f.open(ctx, p)
+	store, err := f.openOrMake(ctx, p, r == nil)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (p *program) keysList() *cobra.Command {
 			return p.printKeys(list, asJSON)
 		}),
 	}
-	store.add(c.Flags())
+	store.add(c.Flags(), makesNone)
 	c.Flags().StringVar(&tenant, "tenant", "", "only those of the tenant of this `name`")
 	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON array")
 	return c
@@ -197,7 +197,7 @@ func (p *program) keysRevoke() *cobra.Command {
 			return err
 		}),
 	}
-	store.add(c.Flags())
+	store.add(c.Flags(), makesNone)
 	return c
 }
 
@@ -231,7 +231,7 @@ is lost, and running it again completes it.`,
 			return nil
 		}),
 	}
-	store.add(c.Flags())
+	store.add(c.Flags(), makesNone)
 	c.Flags().StringVar(&tenant, "tenant", "", "only the tenant of this `name`")
 	c.Flags().BoolVar(&all, "all", false, "every tenant; so it is without --tenant too")
 	c.Flags().BoolVar(&root, "root", false, "the root key instead of data keys")

@@ -45,7 +45,7 @@ says that something in front ends TLS.`,
 		RunE: p.does(func(ctx context.Context, _ []string) error { return s.run(ctx) }),
 	}
 	f := c.Flags()
-	s.store.add(f)
+	s.store.add(f, makes)
 	s.logs.add(f, "info")
 	f.StringVar(&s.addr, "addr", "127.0.0.1:8200", "`host:port` to listen on")
 	f.StringVar(&s.cert, "tls-cert", "", "PEM `file` with the certificate, and those between it and the root")
@@ -91,6 +91,9 @@ func (s *server) run(ctx context.Context) (err error) {
 	})
 	if err != nil {
 		return storeProblem(err)
+	}
+	if v.Store().Made() { // a warning: the folder may be a mistyped one, or a volume that isn't there
+		log.Warn().Str("data_dir", s.store.dataDir).Msg("made a new vault")
 	}
 	err = listenAndServe(ctx, v, s.addr, func(l net.Listener) error {
 		log.Info().Stringer("addr", l.Addr()).Bool("tls", cert != nil).Str("version", version).Msg("serving")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"github.com/rs/zerolog"
@@ -17,11 +18,20 @@ type storeFlags struct {
 	rootKeyFile string
 }
 
-func (f *storeFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.dataDir, "data-dir", "", "`folder` of the database; made, 0700, when it is missing (required)")
+// When a command makes the folder and the database where they are missing, as its help says it.
+const (
+	makes      = "; made, 0700, when it is missing"
+	makesFirst = "; made, 0700, when it is missing, for a tenant key only"
+	makesNone  = ""
+)
+
+func (f *storeFlags) add(flags *pflag.FlagSet, making string) {
+	flags.StringVar(&f.dataDir, "data-dir", "", "`folder` of the database"+making+" (required)")
 	flags.StringVar(&f.rootKeyFile, "root-key-file", "",
 		"`file` with the root key; without it the systemd credential "+vault.RootKeyCredential+", then "+vault.RootKeyEnv)
 }
+
+const hintNoVault = "check --data-dir; keys create --tenant NAME, without --resource, makes a new vault, and so does serve"
 
 const hintRootKey = "make one with miosa-vault keys root --out FILE, outside the data folder, and name it with --root-key-file"
 
@@ -45,7 +55,10 @@ func (f *storeFlags) config(p *program, log zerolog.Logger) (vault.StoreConfig, 
 
 // storeProblem adds what to do about an error of opening a store.
 func storeProblem(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, vault.ErrNoVault):
+		return withHint(err, hintNoVault)
+	case errors.Is(err, fs.ErrNotExist):
 		return withHint(err, hintRootKey)
 	}
 	return err
@@ -53,10 +66,23 @@ func storeProblem(err error) error {
 
 // open opens the store for one command. It may be in use by a server at the same time.
 func (f *storeFlags) open(ctx context.Context, p *program) (*vault.Store, error) {
+	return f.openOrMake(ctx, p, false)
+}
+
+// openOrMake is open, and with orMake makes the store where there is none and says so: the folder may be
+// a mistyped one.
+func (f *storeFlags) openOrMake(ctx context.Context, p *program, orMake bool) (*vault.Store, error) {
 	c, err := f.config(p, zerolog.Nop())
 	if err != nil {
 		return nil, err
 	}
+	c.Existing = !orMake
 	s, err := vault.OpenStore(ctx, c)
-	return s, storeProblem(err)
+	if err != nil {
+		return nil, storeProblem(err)
+	}
+	if s.Made() {
+		fmt.Fprintln(p.stderr, "made a new vault in", f.dataDir)
+	}
+	return s, nil
 }
