@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -134,6 +135,71 @@ func TestForeignTenantOnEveryRoute(t *testing.T) {
 	if got := values(reveal(t, s, agent, sandbox)); got["GH_TOKEN"] != "of another" || len(got) != 1 {
 		t.Error("the two sandboxes of one name aren't apart")
 	}
+}
+
+// Lists that another tenant narrows to ids of the owner hold nothing of the owner's, and nothing at all
+// where the foreign tenant has nothing of that name; nor does a cursor of the owner's lead into its lists.
+func TestForeignTenantFilters(t *testing.T) {
+	s := vaulttest.Start(t)
+	o := own(t, s)
+	s.Put(t, "gitlab", "s3cret-of-the-owner", sandbox, "GL_TOKEN") // so that lists have a second page
+	foreign := s.Tenant(t, "foreign")
+	for _, path := range []string{
+		"/egress/secrets?resource_id=" + sandbox.ID,
+		"/egress/secrets?resource_type=" + sandbox.Type,
+		"/egress/secrets?resource_type=" + sandbox.Type + "&resource_id=" + sandbox.ID,
+		"/egress/secrets?scope=user", "/egress/secrets?type=api_key",
+		"/egress/bindings?secret_id=" + o.secret,
+		"/egress/bindings?resource_id=" + sandbox.ID,
+		"/egress/bindings?resource_type=" + sandbox.Type,
+		"/egress/bindings?secret_id=" + o.secret + "&resource_type=" + sandbox.Type + "&resource_id=" + sandbox.ID,
+		"/egress/resource-keys?resource_id=" + sandbox.ID,
+		"/egress/resource-keys?resource_type=" + sandbox.Type,
+		"/egress/audit?resource_id=" + sandbox.ID,
+		"/egress/audit?resource_type=" + sandbox.Type,
+		"/egress/audit?resource_type=" + sandbox.Type + "&resource_id=" + sandbox.ID,
+		"/egress/audit?action=secret.create", "/egress/audit?action=reveal",
+		"/egress/audit?action=secret.create&since=2000-01-01T00:00:00Z&until=2100-01-01T00:00:00Z",
+	} {
+		t.Run(path, func(t *testing.T) {
+			// It matches something, or it shows nothing here; only reveals haven't been made.
+			if a := ask(t, s, s.TenantKey, "GET", path, ""); items(t, a) == 0 && !strings.HasSuffix(path, "=reveal") {
+				t.Errorf("the owner gets nothing either: %s", a.body)
+			}
+			a := ask(t, s, foreign, "GET", path, "")
+			if a.status != http.StatusOK || items(t, a) != 0 {
+				t.Errorf("status %d: %s", a.status, a.body)
+			}
+		})
+	}
+	for _, path := range []string{"/egress/secrets?limit=1", "/egress/audit?limit=1"} {
+		t.Run("cursor "+path, func(t *testing.T) {
+			page := decode[struct {
+				Next string `json:"next_cursor"`
+			}](t, ask(t, s, s.TenantKey, "GET", path, ""))
+			if page.Next == "" {
+				t.Fatal("the owner has one page only")
+			}
+			a := ask(t, s, foreign, "GET", path+"&cursor="+url.QueryEscape(page.Next), "")
+			if found := o.mentions(a.body); found != nil || strings.Contains(string(a.body), "GL_TOKEN") {
+				t.Errorf("the answer holds %v: %s", found, a.body)
+			}
+			if a.status == http.StatusOK && strings.HasPrefix(path, "/egress/secrets") && items(t, a) != 0 {
+				t.Errorf("the foreign tenant has secrets: %s", a.body)
+			}
+		})
+	}
+}
+
+// items counts what a list answers.
+func items(t *testing.T, a answer) (n int) {
+	t.Helper()
+	for _, v := range decode[map[string]any](t, a) {
+		if list, ok := v.([]any); ok {
+			n += len(list)
+		}
+	}
+	return n
 }
 
 // A key of another resource of the same tenant gets 403 on every route, but for the list of bindings,
