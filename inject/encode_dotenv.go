@@ -112,6 +112,8 @@ func assignsSomewhere(value string) bool {
 	return false
 }
 
+const byteOrderMark = "\ufeff"
+
 // bareQuotable tells whether a value with quotes in it can stand without quotes around it, and what
 // must follow it on its line. No reader may take its beginning for a quote or a part of it for a
 // comment, and a shell must find it to be one word with nothing in it to run: spaces, operators and
@@ -119,6 +121,9 @@ func assignsSomewhere(value string) bool {
 func bareQuotable(value string) (comment string, ok bool) {
 	if value == "" || strings.ContainsRune("\"'` ", rune(value[0])) || strings.HasSuffix(value, " ") {
 		return "", false
+	}
+	if strings.HasPrefix(value, byteOrderMark) || strings.HasSuffix(value, byteOrderMark) {
+		return "", false // JavaScript's trim takes it for a space, as unicode.IsSpace doesn't
 	}
 	var quote rune // the one that is open
 	escaped := false

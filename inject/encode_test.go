@@ -56,7 +56,19 @@ var nasty = []string{
 	"x\nINJECTED=1", "x'\nINJECTED=1", "x\"\nINJECTED=1", "x'\"\nINJECTED=1\n'\"", "'\nexport INJECTED=1\n'", "\"\nexport INJECTED=1\n\"", "`\nINJECTED=1\n`", "\"\n export INJECTED = 1", "\\\nINJECTED=1", "x\\\nINJECTED=1", "x$X\nINJECTED=1", "x\nINJECTED: 1", "x\"\nINJECTED: 1",
 	"'INJECTED=1", "\"INJECTED=1", "x INJECTED=1", "x' INJECTED=1", "x\" INJECTED=1", "x\\' INJECTED=1", "x'\" INJECTED=1",
 	"CR\rmiddle", "CRLF\r\nINJECTED=1", "end\r", "'\rINJECTED=1", "é", "日本語", "😀", "it's é \"ü\"", "\u2028", "x\u2028INJECTED=1", "it's\u2028\"x\"", "a'b\"c\u2028'\"", "\u00a0", "\u0085x\u0085", "\ufeff", "\x01\x02\x1b[2J\x7f", "\v\f", "it's\v\"", "a'\v'\"\"",
+	"\ufeffx", "x\ufeff", "\ufeff'\\", "\\'\ufeff", "\ufeff\"'\\", "'\"\ufeff", "\ufeff'\n", "\n'\ufeff", "it's\ufeff", "\ufeffit's",
 	"() { :; }; touch pwned", "%s%n", "-n", "-e x", "export X=1", "x\n", strings.Repeat("long ", 20_000),
+}
+
+// trimmed are the characters that JavaScript's trim takes off, beside ASCII's.
+const trimmed = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+
+func init() {
+	for _, r := range trimmed {
+		for _, value := range []string{`'\`, `\'`, `x'"`, "it's", "x\n'", `"`, "x"} {
+			nasty = append(nasty, string(r)+value, value+string(r), string(r)+value+string(r))
+		}
+	}
 }
 
 func TestEncode(t *testing.T) {
@@ -137,7 +149,7 @@ func TestEncodeErrors(t *testing.T) {
 func mixed(count int) []string {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	parts := []string{"'", "'", `"`, `"`, "`", `\`, `\`, "$", "$", "\n", "\n", "\n", " ", " ", "#", " #", "=", "=", "{", "}", "(", ")", "[", "n", "r", "X", "x", "1", "_",
-		"export ", "INJECTED=1", "\nINJECTED=1", "\t", "\u2028", "é", ":", ";", "&", "|", "<", "~", "!", "*", "?", "-", "\x01", "touch pwned", "$(touch pwned)", "`touch pwned`"}
+		"export ", "INJECTED=1", "\nINJECTED=1", "\t", "\u2028", "\ufeff", "\u00a0", "\u3000", "é", ":", ";", "&", "|", "<", "~", "!", "*", "?", "-", "\x01", "touch pwned", "$(touch pwned)", "`touch pwned`"}
 	values := make([]string, count)
 	for i := range values {
 		for range 1 + rnd.IntN(9) {
@@ -169,6 +181,24 @@ func carried(t *testing.T, format string) []inject.Named {
 	}
 	t.Logf("%s carries %d of %d values, not %q", format, len(out), len(nasty)+3000, refused)
 	return out
+}
+
+// fewOf makes sets of up to four variables from nasty and mixed values, the same in every run.
+func fewOf(t *testing.T, count int) [][]inject.Named {
+	t.Helper()
+	rnd := rand.New(rand.NewPCG(3, 4))
+	values := slices.Concat(nasty[:len(nasty):len(nasty)], mixed(3000))
+	sets := make([][]inject.Named, count)
+	for i := range sets {
+		for want := 1 + rnd.IntN(4); len(sets[i]) < want; {
+			value := values[rnd.IntN(len(values))]
+			p := pairs(string(rune('A'+len(sets[i]))), value)
+			if len(value) < 1000 && inject.Encode(io.Discard, "dotenv", p) == nil {
+				sets[i] = append(sets[i], p...)
+			}
+		}
+	}
+	return sets
 }
 
 func wantOf(p []inject.Named) map[string]string {
@@ -317,6 +347,49 @@ func TestDotenvReadBack(t *testing.T) {
 		if diff := cmp.Diff(environOf(t, "node", "-e", script, module, file), want); diff != "" {
 			t.Errorf("(-got +want):\n%s", diff)
 		}
+	})
+	// Many files of few variables: how one is read depends on what stands beside it.
+	t.Run("node and npm dotenv, file by file", func(t *testing.T) {
+		need(t, "node")
+		sets := fewOf(t, 300)
+		dir := t.TempDir()
+		for i, p := range sets {
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), []byte(encoded(t, "dotenv", p)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Node's own reader of --env-file, and dotenv where it is installed.
+		const script = `const fs = require("fs"), util = require("util"), [module, dir] = process.argv.slice(1);
+const [major, minor] = process.versions.node.split("."), all = [];
+const reads = major > 20 || major == 20 && minor >= 13;
+for (let i = 0; fs.existsSync(dir + "/" + i); i++) {
+	const text = fs.readFileSync(dir + "/" + i);
+	all.push({Node: reads ? util.parseEnv(text.toString()) : null, Dotenv: module ? require(module).parse(text) : null});
+}
+process.stdout.write(JSON.stringify(all));`
+		c := exec.Command("node", "-e", script, os.Getenv("DOTENV_MODULE"), dir)
+		c.Stderr = os.Stderr
+		out, err := c.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []struct{ Node, Dotenv map[string]string }
+		if err := json.Unmarshal(out, &got); err != nil || len(got) != len(sets) {
+			t.Fatalf("%d of %d files read: %v", len(got), len(sets), err)
+		}
+		readers := map[string]int{}
+		for i, p := range sets {
+			for reader, values := range map[string]map[string]string{"node": got[i].Node, "npm dotenv": got[i].Dotenv} {
+				if values == nil {
+					continue
+				}
+				readers[reader]++
+				if diff := cmp.Diff(values, wantOf(p)); diff != "" {
+					t.Errorf("%s, file %d (-got +want):\n%s", reader, i, diff)
+				}
+			}
+		}
+		t.Logf("files read: %v", readers)
 	})
 	// Not all values come out right in a shell, but none is run, and no other variable is set.
 	for _, shell := range []string{"sh", "dash", "bash"} {
