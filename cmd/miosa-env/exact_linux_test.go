@@ -1,0 +1,327 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+)
+
+// These tests hold the program as it ships to what it says of exit codes and signals; those of inject look
+// closer, at its parts.
+
+// countAs lets this test binary be a command that counts signals.
+const countAs = "MIOSA_ENV_TEST_COUNT"
+
+func init() {
+	if os.Getenv(countAs) != "" {
+		os.Exit(count())
+	}
+}
+
+// count shows each INT with its number, until QUIT. A shell would take two that come close together for one.
+func count() int {
+	signals := make(chan os.Signal, 100)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT)
+	fmt.Println("counting")
+	for n := 1; (<-signals) == syscall.SIGINT; n++ {
+		fmt.Printf("INT %d.\n", n)
+	}
+	fmt.Println("done")
+	return 7
+}
+
+// way is a way in which a command can run under the program.
+type way struct {
+	name  string
+	flags []string
+	pid1  bool
+}
+
+var ways = []way{
+	{"replace", nil, false},
+	{"replace as PID 1", []string{"--replace"}, true},
+	{"supervise", []string{"--on-change", "restart"}, false},
+	{"supervise as PID 1", []string{"--on-change", "restart"}, true},
+}
+
+// exact gives what starts a command in a way. The vault binds 0 to ZERO.
+type exact struct {
+	env []string
+	dir string
+}
+
+func newExact(t *testing.T) exact {
+	t.Helper()
+	ignoreNothing()
+	s := vaulttest.Start(t)
+	s.Put(t, "zero", "0", sandbox, "ZERO")
+	a := configured(s.BaseURL, s.ResourceKey(t, sandbox)).with("MIOSA_TIMEOUT", "30s").with("MIOSA_SOCKET", filepath.Join(t.TempDir(), "none"))
+	e := exact{[]string{"PATH=" + os.Getenv("PATH")}, t.TempDir()}
+	for name, value := range a.env {
+		e.env = append(e.env, name+"="+value)
+	}
+	return e
+}
+
+func (e exact) command(t *testing.T, w way, argv ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	c := exec.CommandContext(ctx, filepath.Join(built, "miosa-env"), append(append(append([]string{"run"}, w.flags...), "--"), argv...)...)
+	c.Env, c.Dir = e.env, e.dir
+	c.SysProcAttr = &syscall.SysProcAttr{}
+	if w.pid1 {
+		c.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
+	}
+	return c
+}
+
+// code runs c and gives the code that a shell would, and what c said of errors.
+func (w way) code(t *testing.T, c *exec.Cmd) (int, string) {
+	t.Helper()
+	var said bytes.Buffer
+	c.Stderr = &said
+	c.WaitDelay = 10 * time.Second
+	if err := c.Run(); err != nil {
+		if _, ok := errors.AsType[*exec.ExitError](err); !ok {
+			t.Fatal(err)
+		}
+	}
+	return codeOf(c.ProcessState), said.String()
+}
+
+func (w way) needed(t *testing.T) {
+	t.Helper()
+	if !w.pid1 {
+		return
+	}
+	c := exec.Command("true")
+	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	if err := c.Run(); err != nil {
+		t.Skipf("SKIPPED: no process id namespace to be PID 1 in: %v (run as root)", err)
+	}
+}
+
+// ignoreNothing sets to their default the signals that these tests were started with ignored, which all they
+// start would inherit: make leaves 32 and 33 so. Go's own functions put back what was there at the start.
+var ignoreNothing = sync.OnceFunc(func() {
+	type sigaction struct{ handler, flags, restorer, mask uint64 }
+	for n := uintptr(1); n <= 64; n++ {
+		var now, standard sigaction
+		unix.RawSyscall6(unix.SYS_RT_SIGACTION, n, 0, uintptr(unsafe.Pointer(&now)), 8, 0, 0)
+		if now.handler == 1 { // SIG_IGN
+			unix.RawSyscall6(unix.SYS_RT_SIGACTION, n, uintptr(unsafe.Pointer(&standard)), 0, 8, 0, 0)
+		}
+	}
+})
+
+// What these tests start is linked as the Makefile links what ships: it starts at our own entry symbol.
+func TestLinkedAsShipped(t *testing.T) {
+	f, err := elf.Open(filepath.Join(built, "miosa-env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	symbols, err := f.Symbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range symbols {
+		if s.Name == "miosa_env_start" {
+			if f.Entry != s.Value {
+				t.Errorf("it starts at %#x, and miosa_env_start is at %#x", f.Entry, s.Value)
+			}
+			return
+		}
+	}
+	if _, err := os.Stat("../../inject/entry_linux_" + runtime.GOARCH + ".s"); err == nil {
+		t.Error("miosa_env_start isn't in it")
+	}
+	t.Skip("SKIPPED: this architecture has no entry symbol")
+}
+
+func TestExactExitCodes(t *testing.T) {
+	e := newExact(t)
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			w.needed(t)
+			for want := range 256 {
+				c := e.command(t, w, "sh", "-c", fmt.Sprintf("exit $((%d + ${ZERO:-1000}))", want))
+				if got, said := w.code(t, c); got != want || said != "" {
+					t.Errorf("exit %d came out as %d\n%s", want, got, said)
+				}
+			}
+		})
+	}
+}
+
+// deadly are the signals whose default is to end a process.
+func deadly() (all []syscall.Signal) {
+	for n := syscall.Signal(1); n <= 64; n++ {
+		switch n {
+		case unix.SIGCHLD, unix.SIGCONT, unix.SIGURG, unix.SIGWINCH, unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+		default:
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+func TestExactDeaths(t *testing.T) {
+	e := newExact(t)
+	for _, w := range ways {
+		if w.pid1 && w.name == "replace as PID 1" {
+			continue // a PID 1 can't kill itself: the kernel's rule, not ours
+		}
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			w.needed(t)
+			for _, n := range deadly() {
+				c := e.command(t, w, "sh", "-c", fmt.Sprintf("ulimit -c 0; kill -%d $$; sleep 5", n))
+				if got, said := w.code(t, c); got != 128+int(n) || said != "" {
+					t.Errorf("death by %d came out as %d\n%s", n, got, said)
+				}
+			}
+		})
+	}
+}
+
+// A supervisor that is killed takes its command along, unless it is told not to.
+func TestKilledSupervisor(t *testing.T) {
+	e := newExact(t)
+	for _, tt := range []struct {
+		name    string
+		flags   []string
+		outlive bool
+	}{
+		{"killed", []string{"--on-change", "restart"}, false},
+		{"killed, masking", []string{"--mask"}, false},
+		{"killed, outlived", []string{"--on-change", "restart", "--outlive"}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			read := func(name string) string { b, _ := os.ReadFile(filepath.Join(dir, name)); return string(b) } // may not be there yet
+			c := e.command(t, way{flags: tt.flags}, "sh", "-c", `
+				trap 'echo TERM > got; exit' TERM
+				echo $$ > pid
+				while :; do echo >> ticks; sleep 0.02; done`)
+			c.Dir = dir
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Process.Kill() }()
+			if !eventually(func() bool { return len(read("ticks")) > 0 }) {
+				t.Fatal("the command never starts")
+			}
+			pid, err := strconv.Atoi(strings.TrimSpace(read("pid")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Wait() // of KILL; the command's signal has been sent by now
+			if !tt.outlive {
+				if !eventually(func() bool { return read("got") == "TERM\n" }) {
+					t.Error("the command gets no TERM")
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+				}
+				return
+			}
+			ticks := len(read("ticks"))
+			if !eventually(func() bool { return len(read("ticks")) > ticks+5 || read("got") != "" }) || read("got") != "" {
+				t.Error("the command doesn't outlive it")
+			}
+			if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+				t.Error(err)
+			}
+			if !eventually(func() bool { return read("got") == "TERM\n" }) {
+				t.Error("the command can't be ended")
+			}
+		})
+	}
+}
+
+// One Ctrl-C is one INT for the command, and Ctrl-\ one QUIT. Were one passed on once more, it would be
+// counted by the time the next ones are.
+func TestOneCtrlCIsOne(t *testing.T) {
+	e := newExact(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.env = append(e.env, countAs+"=yes")
+	for _, w := range append(ways, way{"mask", []string{"--mask"}, false}) {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			w.needed(t)
+			c := e.command(t, w, self)
+			c.SysProcAttr.Setsid, c.SysProcAttr.Setctty = true, true
+			master, err := pty.StartWithAttrs(c, &pty.Winsize{Rows: 24, Cols: 80}, c.SysProcAttr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var mu sync.Mutex
+			var text bytes.Buffer // mu guards it
+			closed := make(chan struct{})
+			go func() {
+				defer close(closed)
+				b := make([]byte, 4096)
+				for {
+					n, err := master.Read(b)
+					mu.Lock()
+					text.Write(b[:n])
+					mu.Unlock()
+					if err != nil {
+						return
+					}
+				}
+			}()
+			t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait(); _ = master.Close(); <-closed })
+			shown := func() string { mu.Lock(); defer mu.Unlock(); return text.String() }
+			typed := func(keys, then string) {
+				t.Helper()
+				if _, err := master.WriteString(keys); err != nil {
+					t.Fatal(err)
+				}
+				if !eventually(func() bool { return strings.Contains(shown(), then) }) {
+					t.Fatalf("the screen never shows %q:\n%s", then, shown())
+				}
+			}
+			const times = 20
+			typed("", "counting")
+			for n := 1; n <= times; n++ {
+				typed("\x03", fmt.Sprintf("INT %d.", n))
+			}
+			typed("\x1c", "done")
+			_ = c.Wait()
+			if n := strings.Count(shown(), "INT "); n != times {
+				t.Errorf("%d times Ctrl-C were %d", times, n)
+			}
+			if code := codeOf(c.ProcessState); code != 7 {
+				t.Errorf("exit code %d, want 7", code)
+			}
+		})
+	}
+}
