@@ -22,7 +22,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/vault"
-	"github.com/rs/zerolog"
 )
 
 // Some faults need a process to themselves: this test binary, run again, is then an agent or a vault.
@@ -34,7 +33,7 @@ const (
 // agentProcess is what an agent in a process of its own is to do. It follows until its stdin ends, and
 // prints a line of what it serves after each change.
 type agentProcess struct {
-	BaseURL, KeyFile, CAFile, Cache, Output, Log string
+	BaseURL, KeyFile, CAFile, Cache string
 }
 
 // served is one line of an agent process: no value is ever printed, but the sum of the first one is.
@@ -52,7 +51,7 @@ type vaultProcess struct {
 	RootKey       string // its file
 }
 
-// sum tells values apart. It is one that keeps no copy of them, as those of crypto do.
+// sum tells values apart.
 func sum(value []byte) string {
 	h := fnv.New64a()
 	_, _ = h.Write(value)
@@ -69,22 +68,6 @@ func TestProcess(t *testing.T) {
 	case json.Unmarshal([]byte(os.Getenv(vaultVariable)), &v) == nil:
 		must(t, v.run(t.Context()))
 	}
-}
-
-// inFile is an output that passes a value on without a copy of its own.
-type inFile string
-
-func (f inFile) Name() string  { return string(f) }
-func (f inFile) Remove() error { return os.RemoveAll(string(f)) }
-func (f inFile) Write(s api.Snapshot) error {
-	out, err := os.OpenFile(string(f), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	for _, b := range s.Bound {
-		b.Value.Use(func(v []byte) { _, err = out.Write(v) })
-	}
-	return errors.Join(err, out.Close())
 }
 
 func (p agentProcess) run(ctx context.Context) error {
@@ -105,17 +88,6 @@ func (p agentProcess) run(ctx context.Context) error {
 	}
 	defer client.Close()
 	conf := agent.Config{Resource: sandbox, Source: client.Source(sandbox), Sleep: agent.WatchSleep}
-	if p.Log != "" {
-		log, err := os.Create(p.Log)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = log.Close() }()
-		conf.Log = zerolog.New(log).With().Timestamp().Logger()
-	}
-	if p.Output != "" {
-		conf.Outputs = []agent.Output{inFile(p.Output)}
-	}
 	if p.Cache != "" {
 		if conf.Cache, err = agent.NewCache(agent.CacheConfig{Path: p.Cache, Key: key, Resource: sandbox}); err != nil {
 			return err

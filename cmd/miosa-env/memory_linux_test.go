@@ -1,0 +1,322 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+)
+
+// marks are what values of one test carry at both ends and what stands nowhere else, in the ways in which
+// it might lie around. So whatever piece of a value is left somewhere, of its last bytes too, is found, and
+// the digits behind the mark tell whose it is.
+type marks struct {
+	text  string
+	forms map[string][]byte
+}
+
+func newMarks() marks { return marksOf(rand.Text()[:14]) }
+
+func marksOf(text string) marks {
+	wide := make([]byte, 0, 2*len(text))
+	for i := range len(text) {
+		wide = append(wide, text[i], 0)
+	}
+	m := marks{text, map[string][]byte{"plain": []byte(text), "hex": []byte(hex.EncodeToString([]byte(text))), "wide": wide}}
+	for shift := range 3 { // base64 at each alignment, its edges cut
+		encoded := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + text))
+		m.forms[fmt.Sprint("base64 at ", shift)] = []byte(encoded[4 : len(encoded)-4])
+	}
+	return m
+}
+
+// value gives a value with two marks and more bytes between them; number has four digits.
+func (m marks) value(number, more int, filler string) string {
+	mark := fmt.Sprintf("%s%04d", m.text, number)
+	return mark + strings.Repeat(filler, more/len(filler)+1)[:more] + mark
+}
+
+// sought tells which forms stand in b, and whose.
+func (m marks) sought(b []byte) (found []string) {
+	for name, form := range m.forms {
+		at := bytes.Index(b, form)
+		if at < 0 {
+			continue
+		}
+		if digits := b[at+len(form):]; name == "plain" && len(digits) >= 4 {
+			name = fmt.Sprintf("plain, of value %.4s", digits)
+		}
+		found = append(found, name)
+	}
+	slices.Sort(found)
+	return found
+}
+
+// image is what root can read of a process: its mappings one by one, or all of a core.
+type image struct {
+	found  map[string][]string // by mapping: what is sought and is there
+	size   int
+	closed []string // mappings that can't be read
+}
+
+// imageOf reads a process's memory in pieces that overlap.
+func imageOf(t *testing.T, pid int, m marks) image {
+	t.Helper()
+	maps, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem, err := os.Open("/proc/" + strconv.Itoa(pid) + "/mem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = mem.Close() }()
+	const piece, overlap = 4 << 20, 4 << 10
+	i := image{found: map[string][]string{}}
+	buffer := make([]byte, piece)
+	for line := range strings.Lines(string(maps)) {
+		line = strings.TrimSpace(line)
+		if fields := strings.Fields(line); !strings.HasPrefix(fields[1], "r") || strings.Contains(line, "[vsyscall]") {
+			continue
+		}
+		var from, to int64
+		if _, err := fmt.Sscanf(line, "%x-%x", &from, &to); err != nil {
+			t.Fatal(err)
+		}
+		for at := from; at < to; at += piece - overlap {
+			n, err := mem.ReadAt(buffer[:min(piece, to-at)], at)
+			i.size += n
+			if found := m.sought(buffer[:n]); found != nil {
+				i.found[line] = append(i.found[line], found...)
+			}
+			if err != nil {
+				i.closed = append(i.closed, line)
+				break
+			}
+		}
+	}
+	return i
+}
+
+// coreOf makes a core of a running process, and gives what stands in it; false where none can be made.
+func coreOf(t *testing.T, pid int) ([]byte, bool) {
+	t.Helper()
+	gcore, err := exec.LookPath("gcore")
+	if err != nil {
+		t.Log("SKIPPED in part: no gcore here to make a core with (install gdb)")
+		return nil, false
+	}
+	core := filepath.Join(t.TempDir(), "core")
+	if out, err := exec.Command(gcore, "-a", "-o", core, strconv.Itoa(pid)).CombinedOutput(); err != nil {
+		t.Logf("SKIPPED in part: no core can be made: %v\n%s", err, out)
+		return nil, false
+	}
+	text, err := os.ReadFile(core + "." + strconv.Itoa(pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text, true
+}
+
+// clean looks for values in all that root gets of the agent, and for controls, which are known to be there.
+func (r *agentRun) clean(values, controls marks) {
+	r.Helper()
+	r.idle()
+	pid := r.command.Process.Pid
+	seen := imageOf(r.T, pid, values)
+	for where, found := range seen.found {
+		r.Errorf("%q in %s", found, where)
+	}
+	secret := 0
+	for _, line := range seen.closed {
+		if strings.Contains(line, "secretmem") {
+			secret++
+		} else if !strings.Contains(line, "[v") { // vvar, vsyscall
+			r.Logf("can't be read: %s", line)
+		}
+	}
+	if secret == 0 {
+		r.Error("no mapping is closed to root: does this kernel have memfd_secret?")
+	}
+	r.Logf("%d KiB seen, %d mappings of secret memory", seen.size>>10, secret)
+	if len(imageOf(r.T, pid, controls).found) == 0 {
+		r.Error("the image is blind")
+	}
+	if text, ok := coreOf(r.T, pid); ok {
+		if found := values.sought(text); found != nil {
+			r.Errorf("%q in a core", found)
+		}
+		if controls.sought(text) == nil {
+			r.Error("the core is blind")
+		}
+	}
+}
+
+// idle waits until no hook runs.
+func (r *agentRun) idle() {
+	r.Helper()
+	if !eventually(func() bool {
+		lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", r.command.Process.Pid))
+		running := err != nil || len(lists) == 0
+		for _, list := range lists {
+			text, err := os.ReadFile(list)
+			running = running || err == nil && len(text) > 0
+		}
+		return !running
+	}) {
+		r.Fatal("its hooks don't end")
+	}
+}
+
+// asks has clients get values through the socket, in every way there is.
+func (r *agentRun) asks() {
+	r.Helper()
+	const small = "[VO]*[0-9S]" // execve takes no variable as large as another
+	for _, args := range [][]string{
+		{"run", "--only", small, "--", "true"}, {"run", "--mask", "--only", small, "--", "env"}, {"export"}, {"export", "--format", "json"},
+		{"export", "--format", "dotenv", "--only", "VALUE_*"}, {"get", "VALUE_33"}, {"get", "ODD_HUGE"}, {"list"}, {"list", "--json"}, {"refresh"}, {"status"},
+	} {
+		asked := attempt{args: args, env: map[string]string{"MIOSA_SOCKET": filepath.Join(r.dir, "agent.sock")}}
+		if _, stderr, code := asked.start(r.T, r.dir); code != 0 {
+			r.Fatalf("%s: exit code %d\n%s", args[0], code, stderr)
+		}
+	}
+}
+
+func TestMarksSeeEveryForm(t *testing.T) {
+	m := newMarks()
+	value := m.value(7, 30, "x")
+	wide := ""
+	for i := range len(value) {
+		wide += value[i:i+1] + "\x00"
+	}
+	for name, text := range map[string]string{
+		"plain": value, "its end": value[len(value)-len(m.text)-4:], "hex": hex.EncodeToString([]byte(value)), "wide": wide,
+		"base64":         base64.StdEncoding.EncodeToString([]byte(value)),
+		"base64, 1 more": base64.RawURLEncoding.EncodeToString([]byte("." + value)),
+		"base64, 2 more": base64.RawStdEncoding.EncodeToString([]byte(".." + value)),
+	} {
+		if m.sought([]byte("before "+text+" after")) == nil {
+			t.Errorf("blind to %s", name)
+		}
+	}
+	if m.sought([]byte(newMarks().value(7, 30, "x"))) != nil {
+		t.Error("sees what isn't there")
+	}
+}
+
+// The memory of the agent as it ships, which fetches, caches, writes outputs of every format, runs hooks
+// that print all of it, answers clients and has seen rotations, holds no value that anybody could read, root
+// included; nor does a core of it; nor is there any in one that has started from the cache.
+func TestMemoryImage(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: only root may read another process's memory")
+	}
+	s := vaulttest.Start(t)
+	values, controls := newMarks(), newMarks()
+	const filler = "0123456789abcdefghijklmnopqrstuvwxyz"
+	ids, number := map[string]string{}, 0
+	next := func(more int) string { number++; return values.value(number, more, filler) }
+	var plain []string
+	lengths := map[string]int{}
+	add := func(name string, more int) {
+		lengths[name] = more
+		plain = append(plain, name)
+		ids[name] = s.Put(t, "the "+name, next(more), sandbox, name)
+	}
+	for more := range 71 {
+		add(fmt.Sprintf("VALUE_%d", more), more)
+	}
+	for _, more := range []int{200, 1000, 3900, 5000, 40_000} {
+		add(fmt.Sprintf("VALUE_%d", more), more)
+	}
+	odd := map[string]string{ // what not every format carries
+		"ODD_QUOTES": `it's "quoted" \ $HOME `, "ODD_LINES": "line\nand <another> & é\n", "ODD_HUGE": strings.Repeat(filler, 10_000),
+	}
+	for name, within := range odd {
+		ids[name] = s.Put(t, "the "+name, next(0)+within+next(0), sandbox, name)
+	}
+
+	dir := t.TempDir()
+	config := "cache = true\ncache_dir = \"" + dir + "/state\"\n"
+	for _, format := range []string{"systemd", "shell", "docker", "dotenv", "json", "files"} {
+		only := `["VALUE_*"]`
+		if format == "json" || format == "files" {
+			only = `["*"]`
+		}
+		config += fmt.Sprintf("\n[[output]]\npath = \"$DIR/%[1]s\"\nformat = \"%[1]s\"\nallow_disk = true\nonly = %s\n"+
+			"hook = 'if [ -d \"$MIOSA_OUTPUT\" ]; then cat \"$MIOSA_OUTPUT\"/*; else cat \"$MIOSA_OUTPUT\" >&2; fi # %s'\n", format, only, controls.text)
+	}
+	a := configured(s.BaseURL, s.ResourceKey(t, sandbox)).with("MIOSA_LOG_LEVEL", "trace")
+	d := runAgent(t, a, config)
+	d.says("hook done.*files")
+	d.asks()
+	for i := range 3 { // each changes values of many lengths
+		last := ""
+		for at := i; at < len(plain); at += 5 {
+			last = next(lengths[plain[at]])
+			s.Rotate(t, ids[plain[at]], last)
+		}
+		for _, format := range []string{"systemd", "shell", "docker", "dotenv", "json"} {
+			d.holds(format, last)
+		}
+		d.asks()
+	}
+	s.Rotate(t, ids["ODD_LINES"], odd["ODD_QUOTES"]+next(0)+odd["ODD_LINES"]+next(0))
+	s.Delete(t, ids["VALUE_70"])
+	if !eventually(func() bool { _, err := os.Lstat(d.dir + "/files/VALUE_70"); return os.IsNotExist(err) }) {
+		t.Error("a value that was deleted is still there")
+	}
+
+	// The controls: what holds values is seen to, and so is what surely is in the agent.
+	holder := exec.Command(filepath.Join(built, "miosa-env"), "run", "--only", "VALUE_33", "--", "sleep", "1000")
+	holder.Env = []string{"PATH=" + os.Getenv("PATH"), "MIOSA_SOCKET=" + filepath.Join(d.dir, "agent.sock")}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = holder.Process.Kill(); _ = holder.Wait() })
+	if !eventually(func() bool {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", holder.Process.Pid))
+		return strings.HasPrefix(string(text), "sleep")
+	}) {
+		t.Fatal("the command never starts")
+	}
+	if len(imageOf(t, holder.Process.Pid, values).found) == 0 {
+		t.Error("the image is blind: a command's environment isn't seen")
+	}
+	d.clean(values, controls)
+	log := d.log()
+	if values.sought([]byte(log)) != nil || !strings.Contains(log, "[VALUE_33]") {
+		t.Error("a value is in the log, or the hooks printed none")
+	}
+	cached, err := filepath.Glob(filepath.Join(dir, "state", "*"))
+	if err != nil || len(cached) == 0 {
+		t.Fatalf("no cache: %v", err)
+	}
+	for _, path := range cached {
+		text, err := os.ReadFile(path)
+		if err != nil || values.sought(text) != nil {
+			t.Errorf("the cache holds a value in the clear, or can't be read: %v", err)
+		}
+	}
+
+	d.ends()
+	s.Stop(t)
+	d = runAgent(t, a, config)
+	d.says("hook done.*files")
+	asked := attempt{args: []string{"get", "VALUE_33"}, env: map[string]string{"MIOSA_SOCKET": filepath.Join(d.dir, "agent.sock")}}
+	if stdout, _, code := asked.start(t, d.dir); code != 0 || values.sought([]byte(stdout)) == nil {
+		t.Errorf("no value from the cache: exit code %d", code)
+	}
+	d.clean(values, controls)
+}
