@@ -24,10 +24,10 @@ import (
 const writerEnv = "MIOSA_TEST_WRITE_TO"
 
 const (
-	killRounds   = 200
-	killSecrets  = 4                // rotated, each by one goroutine, so that at most one write of it is in flight
+	killRounds   = 40
+	killSecrets  = 4 // rotated, each by one goroutine, so that at most one write of it is in flight
 	killTenant   = "acme"
-	killFewest   = 20 // with -short
+	killFewest   = 8 // with -short
 	killUnawares = 5 // one round in so many is killed at any moment, opening the store included
 )
 
@@ -87,8 +87,9 @@ func valueOf(version int64) *api.Value {
 	return text(fmt.Sprintf("%d %s", version, strings.Repeat("v", int(version%5)*4000)))
 }
 
-// TestKillUnderWrites kills a process that writes, 200 times, and looks after each time whether all it
-// acknowledged is there and opens.
+// TestKillUnderWrites kills a process that writes, data keys being rotated meanwhile, and looks after each
+// time whether all it acknowledged is there and opens, previews included, and at the end whether the
+// database is sound. The server under HTTP writes is killed more often, by cmd/miosa-vault's TestKillServe.
 func TestKillUnderWrites(t *testing.T) {
 	dir := t.TempDir()
 	s := storeAt(t, dir)

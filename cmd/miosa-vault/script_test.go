@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -64,36 +63,6 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// patience is far more than anything here takes.
-const patience = 30 * time.Second
-
-// process is a vault that runs.
-type process struct {
-	*exec.Cmd
-	ended chan struct{} // closed once Wait has returned
-
-	mu       sync.Mutex // guards out and err
-	out, err bytes.Buffer
-}
-
-// text is what it has written so far.
-func (p *process) text() (out, err string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.out.String(), p.err.String()
-}
-
-type locked struct {
-	mu  *sync.Mutex
-	buf *bytes.Buffer
-}
-
-func (l locked) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
 // running finds a script's vault by its working directory.
 var running sync.Map // of *process
 
@@ -105,39 +74,20 @@ func current(ts *testscript.TestScript) *process {
 	return p.(*process)
 }
 
-// await polls until done says so, or the vault has ended.
-func (p *process) await(ts *testscript.TestScript, what string, done func() bool) {
-	for deadline := time.Now().Add(patience); !done(); {
-		select {
-		case <-p.ended:
-			_, text := p.text()
-			ts.Fatalf("the vault ended before %s: %s", what, text)
-		case <-time.After(5 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			_, text := p.text()
-			ts.Fatalf("never: %s: %s", what, text)
-		}
-	}
-}
-
 func cmdVault(ts *testscript.TestScript, _ bool, args []string) {
 	path, err := exec.LookPath("miosa-vault")
 	ts.Check(err)
-	p := &process{Cmd: exec.Command(path, args...), ended: make(chan struct{})}
+	p := &process{Cmd: exec.Command(path, args...)}
 	p.Dir = ts.Getenv("WORK")
 	for _, name := range []string{"HOME", "PATH", "XDG_RUNTIME_DIR", "MIOSA_VAULT_ROOT_KEY", "CREDENTIALS_DIRECTORY"} {
 		if v := ts.Getenv(name); v != "" {
 			p.Env = append(p.Env, name+"="+v)
 		}
 	}
-	p.Stdout, p.Stderr = locked{&p.mu, &p.out}, locked{&p.mu, &p.err}
-	ts.Check(p.Start())
-	go func() { _ = p.Wait(); close(p.ended) }()
+	ts.Check(p.start())
 	running.Store(p.Dir, p)
 	ts.Defer(func() {
-		_ = p.Process.Kill()
-		<-p.ended
+		p.kill()
 		running.CompareAndDelete(p.Dir, p)
 	})
 	if args[0] == "dev" {
@@ -151,22 +101,9 @@ func cmdVault(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		return
 	}
-	var line struct {
-		Message, Addr string
-		TLS           bool
-	}
-	p.await(ts, "it serves", func() bool {
-		_, text := p.text()
-		for l := range strings.Lines(text) {
-			if json.Unmarshal([]byte(l), &line) == nil && line.Message == "serving" {
-				return true
-			}
-		}
-		return false
-	})
-	scheme := map[bool]string{false: "http", true: "https"}[line.TLS]
-	ts.Setenv("MIOSA_BASE_URL", scheme+"://"+line.Addr+"/api/v1")
-	ts.Setenv("ADDR", line.Addr)
+	url, addr := p.serves(ts)
+	ts.Setenv("MIOSA_BASE_URL", url)
+	ts.Setenv("ADDR", addr)
 }
 
 var signals = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}

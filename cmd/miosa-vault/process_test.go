@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// patience is far more than anything here takes.
+const patience = 30 * time.Second
+
+// process is a vault that runs.
+type process struct {
+	*exec.Cmd
+	ended chan struct{} // closed once Wait has returned
+
+	mu       sync.Mutex // guards out and err
+	out, err bytes.Buffer
+}
+
+// fataler is a test or a script.
+type fataler interface {
+	Fatalf(format string, args ...any)
+}
+
+// start starts a command; its output goes to what text returns.
+func (p *process) start() error {
+	p.ended = make(chan struct{})
+	p.Stdout, p.Stderr = locked{&p.mu, &p.out}, locked{&p.mu, &p.err}
+	if err := p.Start(); err != nil {
+		return err
+	}
+	go func() { _ = p.Wait(); close(p.ended) }()
+	return nil
+}
+
+// kill kills it and waits for its end.
+func (p *process) kill() {
+	_ = p.Process.Kill()
+	<-p.ended
+}
+
+// text is what it has written so far.
+func (p *process) text() (out, err string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out.String(), p.err.String()
+}
+
+type locked struct {
+	mu  *sync.Mutex
+	buf *bytes.Buffer
+}
+
+func (l locked) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+// await polls until done says so, or the vault has ended.
+func (p *process) await(t fataler, what string, done func() bool) {
+	for deadline := time.Now().Add(patience); !done(); {
+		select {
+		case <-p.ended:
+			_, text := p.text()
+			t.Fatalf("the vault ended before %s: %s", what, text)
+		case <-time.After(5 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			_, text := p.text()
+			t.Fatalf("never: %s: %s", what, text)
+		}
+	}
+}
+
+// serves waits until serve, with --log-format json, says that it takes connections, and returns where.
+func (p *process) serves(t fataler) (baseURL, addr string) {
+	var line struct {
+		Message, Addr string
+		TLS           bool
+	}
+	p.await(t, "it serves", func() bool {
+		_, text := p.text()
+		for l := range strings.Lines(text) {
+			if json.Unmarshal([]byte(l), &line) == nil && line.Message == "serving" {
+				return true
+			}
+		}
+		return false
+	})
+	scheme := map[bool]string{false: "http", true: "https"}[line.TLS]
+	return scheme + "://" + line.Addr + "/api/v1", line.Addr
+}
