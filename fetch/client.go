@@ -54,7 +54,7 @@ func New(c Config) (*Client, error) {
 		IdleConnTimeout:        90 * time.Second,
 	}
 	if secure {
-		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13}
 		if c.CAFile == "" {
 			t.TLSClientConfig.RootCAs = quickRoots()
 		} else if t.TLSClientConfig.RootCAs, err = roots(c.CAFile); err != nil {

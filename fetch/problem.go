@@ -96,7 +96,7 @@ func (c *Client) explain(err error) *Problem {
 	case isOp && op.Op == "dial":
 		p.Message = at + " can't be reached"
 	default:
-		p.Message, p.Hint = "the connection to "+at+" broke off before the answer was complete", ""
+		p.Message, p.Hint = "the connection to "+at+" broke off before the answer was complete", "look at the vault's log, or at a proxy in between: either may have been restarted"
 	}
 	return p
 }
@@ -129,8 +129,11 @@ func (c *Client) explainTLS(err error) *Problem {
 	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
 	op, isOp := errors.AsType[*net.OpError](err)
 	alert := isOp && (op.Op == "remote error" || op.Op == "local error") // how crypto/tls marks alerts, either way
+	if tooOld(err) {
+		return &Problem{Reason: TLSFailed, Message: at + " speaks no TLS 1.3, which is the oldest that is taken", Hint: "let the vault, or what ends TLS in front of it, speak TLS 1.3"}
+	}
 	if invalid || unverified || alert {
-		return &Problem{Reason: TLSFailed, Message: "TLS with " + at + " failed: its certificate or the handshake was refused", Hint: "check the vault's certificate, and that it speaks TLS 1.2 or newer"}
+		return &Problem{Reason: TLSFailed, Message: "TLS with " + at + " failed: its certificate or the handshake was refused", Hint: "check the vault's certificate, and that it speaks TLS 1.3"}
 	}
 	// A port that speaks TLS answers plain http with an alert record: 0x15, then version 3.x.
 	if !c.secure && strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`) {
@@ -138,9 +141,16 @@ func (c *Client) explainTLS(err error) *Problem {
 	}
 	// crypto/tls makes its other errors, such as an unsupported version, with errors.New.
 	if c.secure && strings.HasPrefix(err.Error(), "tls: ") {
-		return &Problem{Reason: TLSFailed, Message: "TLS with " + at + " failed", Hint: "check that the vault speaks TLS 1.2 or newer"}
+		return &Problem{Reason: TLSFailed, Message: "TLS with " + at + " failed", Hint: "check that the vault speaks TLS 1.3"}
 	}
 	return nil
+}
+
+// tooOld tells whether the other side has no version of TLS that we take: it says so with an alert, or goes
+// on with one that wasn't offered. crypto/tls has a type for neither.
+func tooOld(err error) bool {
+	return strings.HasSuffix(err.Error(), "tls: protocol version not supported") ||
+		strings.Contains(err.Error(), "tls: server selected unsupported protocol version")
 }
 
 func needsTLS(at string) *Problem {

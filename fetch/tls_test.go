@@ -106,9 +106,10 @@ func TestTLS(t *testing.T) {
 		hint   string
 	}{
 		{name: "private authority", ca: ours.file},
-		{name: "TLS 1.2", ca: ours.file, change: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }},
+		{name: "TLS 1.2", ca: ours.file, change: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 },
+			reason: fetch.TLSFailed, says: "speaks no TLS 1.3", hint: "let the vault"},
 		{name: "TLS 1.1", ca: ours.file, change: func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 },
-			reason: fetch.TLSFailed, says: "TLS with", hint: "1.2"},
+			reason: fetch.TLSFailed, says: "speaks no TLS 1.3", hint: "let the vault"},
 		{name: "another authority", ca: other.file, reason: fetch.UnknownCA, says: "authority", hint: "--ca-file"},
 		{name: "the system's authorities", reason: fetch.UnknownCA, says: "authority", hint: "--ca-file"},
 		{name: "expired", ca: ours.file, leaf: func(c *x509.Certificate) {
@@ -132,7 +133,7 @@ func TestTLS(t *testing.T) {
 				tt.change(config)
 			}
 			vault := serveTLS(t, config, func(_ int, w http.ResponseWriter, r *http.Request) {
-				if r.TLS.Version < tls.VersionTLS12 || !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer msk_r_") {
+				if r.TLS.Version < tls.VersionTLS13 || !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer msk_r_") {
 					t.Errorf("asked over %s", tls.VersionName(r.TLS.Version))
 				}
 				answerJSON(w, 200, seal(t, r, set()))
