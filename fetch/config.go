@@ -40,6 +40,24 @@ type Config struct {
 	UserAgent string
 }
 
+// SettingError says what is wrong with a setting.
+type SettingError struct {
+	message, hint string
+	cause         error // or nil
+}
+
+func (e *SettingError) Error() string { return e.message }
+
+// Hint says what to give instead.
+func (e *SettingError) Hint() string { return e.hint }
+
+// Unwrap gives the operating system's reason, where that is what is wrong.
+func (e *SettingError) Unwrap() error { return e.cause }
+
+func badBase(message string) error {
+	return &SettingError{message: message, hint: "give the vault's address, such as " + DefaultBaseURL + "; plain http is for a vault on this machine"}
+}
+
 // Validate returns every problem of the configuration at once. It opens no file.
 func (c Config) Validate() error {
 	var problems []error
@@ -85,20 +103,20 @@ func (c Config) base() (*url.URL, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Opaque != "" {
-		return nil, errors.New("the base URL isn't a URL: want https://HOST/api/v1") // not repeated: it may hold a password
+		return nil, badBase("the base URL isn't a URL: want https://HOST/api/v1") // not repeated: it may hold a password
 	}
 	host := u.Hostname()
 	switch {
 	case u.User != nil:
-		return nil, errors.New("the base URL must not hold a user name or password")
+		return nil, badBase("the base URL must not hold a user name or password")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, errors.New("the base URL must not hold a query or fragment")
+		return nil, badBase("the base URL must not hold a query or fragment")
 	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, fmt.Errorf("base URL %s: want https://HOST/api/v1", api.RedactKeys(u.String()))
+		return nil, badBase("base URL " + api.RedactKeys(u.String()) + ": want https://HOST/api/v1")
 	case host == "":
-		return nil, errors.New("the base URL has no host: want https://HOST/api/v1")
+		return nil, badBase("the base URL has no host: want https://HOST/api/v1")
 	case u.Scheme == "http" && !loopbackName(host):
-		return nil, fmt.Errorf("base URL %s: plain http is for loopback only, use https", api.RedactKeys(u.String()))
+		return nil, badBase("base URL " + api.RedactKeys(u.String()) + ": plain http is for loopback only, use https")
 	}
 	if ip, err := netip.ParseAddr(host); err == nil {
 		if err := allowed(ip, u.Scheme == "http"); err != nil {

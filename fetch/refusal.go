@@ -39,7 +39,7 @@ func (c *Client) refusal(answer *http.Response, k call) *Problem {
 	switch kind {
 	case api.ErrUnauthorized:
 		p.Reason, own = Unauthorized, "the vault doesn't accept this key"
-		p.Hint = "it was revoked, has expired or is another vault's: mint a new one with miosa-vault keys create"
+		p.Hint = "mint a new one with miosa-vault keys create"
 	case api.ErrDenied:
 		p.Reason, own = Denied, "this key may not do that"
 		p.Hint = "a resource key serves the one sandbox or computer it was minted for: check MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID"

@@ -2,8 +2,6 @@ package fetch
 
 import (
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"net/http"
 	"os"
 )
@@ -12,13 +10,17 @@ import (
 func roots(path string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read CA file: %w", err)
+		return nil, badCA("read CA file: "+err.Error(), err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("CA file %s: %w", path, errors.New("no PEM certificate in it"))
+		return nil, badCA("CA file "+path+": no PEM certificate in it", nil)
 	}
 	return pool, nil
+}
+
+func badCA(message string, cause error) error {
+	return &SettingError{message, "give a file with the authority's certificate in PEM: it holds a line -----BEGIN CERTIFICATE-----", cause}
 }
 
 // quickRoots reads the system's bundle of root certificates, nil if there is none. Left to itself Go

@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,7 @@ func TestBadInput(t *testing.T) {
 			return configured("", api.Key{}).with("MIOSA_API_KEY_FILE", "missing")
 		}, 125, []string{
 			"error: key file missing: no such file or directory",
+			"hint: check the path, and that this user may read it; a relative one starts at the working directory",
 		}},
 		{"revoked key", func(t *testing.T, _ string) attempt {
 			s := vaulttest.Start(t)
@@ -119,7 +121,7 @@ func TestBadInput(t *testing.T) {
 			return configured(s.BaseURL, key)
 		}, 125, []string{
 			"error: the key is unknown, revoked or expired",
-			"hint: it was revoked, has expired or is another vault's: mint a new one with miosa-vault keys create",
+			"hint: mint a new one with miosa-vault keys create",
 		}},
 		{"tenant key", func(t *testing.T, _ string) attempt {
 			s := vaulttest.Start(t)
@@ -151,11 +153,13 @@ func TestBadInput(t *testing.T) {
 			return configured("vault.example", aKey())
 		}, 125, []string{
 			"error: base URL vault.example: want https://HOST/api/v1",
+			"hint: give the vault's address, such as https://api.miosa.ai/api/v1; plain http is for a vault on this machine",
 		}},
 		{"plain http to elsewhere", func(t *testing.T, _ string) attempt {
 			return configured("http://vault.example", aKey())
 		}, 125, []string{
 			"error: base URL http://vault.example: plain http is for loopback only, use https",
+			"hint: give the vault's address, such as https://api.miosa.ai/api/v1; plain http is for a vault on this machine",
 		}},
 		{"vault down", func(t *testing.T, _ string) attempt {
 			l := listen(t)
@@ -222,6 +226,21 @@ func TestBadInput(t *testing.T) {
 			return configured("https://localhost:1", aKey()).with("MIOSA_CA_FILE", "ca.pem")
 		}, 125, []string{
 			"error: CA file ca.pem: no PEM certificate in it",
+			"hint: give a file with the authority's certificate in PEM: it holds a line -----BEGIN CERTIFICATE-----",
+		}},
+		{"TLS 1.2 only", func(t *testing.T, dir string) attempt {
+			return configured(behind(t, dir, "localhost", -time.Hour, time.Hour, func(c *tls.Config) {
+				c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 //nolint:gosec // is refused
+			}), aKey()).with("MIOSA_CA_FILE", "ca.pem")
+		}, 125, []string{
+			"error: the vault at ADDRESS speaks no TLS 1.3, which is the oldest that is taken",
+			"hint: let the vault, or what ends TLS in front of it, speak TLS 1.3",
+		}},
+		{"connection reset over TLS", func(t *testing.T, dir string) attempt {
+			return configured(resetting(t, dir), aKey()).with("MIOSA_CA_FILE", "ca.pem")
+		}, 125, []string{
+			"error: the connection to the vault at ADDRESS broke off before the answer was complete",
+			"hint: look at the vault's log, or at a proxy in between: either may have been restarted",
 		}},
 		{"redirect", func(t *testing.T, _ string) attempt {
 			return configured(serve(t, http.RedirectHandler("http://127.0.0.1:1/", http.StatusTemporaryRedirect)), aKey())
@@ -272,6 +291,12 @@ func TestBadInput(t *testing.T) {
 		}, 125, []string{
 			"error: required but not set: DB_URL",
 			"hint: bind a secret to it (miosa-env list shows what is bound), set it in an env file, or drop --require",
+		}},
+		{"prefix that no name begins with", func(t *testing.T, _ string) attempt {
+			return configured("", aKey()).running("--prefix", "1", "--", "echo", started)
+		}, 2, []string{
+			`error: invalid argument "1" for "--prefix" flag: want letters, digits and _, no digit first`,
+			"hint: miosa-env run --help lists the flags",
 		}},
 		{"broken --only", func(t *testing.T, _ string) attempt {
 			s := vaulttest.Start(t)
@@ -337,12 +362,14 @@ func TestBadInput(t *testing.T) {
 			return configured(s.BaseURL, s.ResourceKey(t, sandbox)).running("--env-file", "missing.env", "--", "echo", started)
 		}, 125, []string{
 			"error: env file missing.env: no such file or directory",
+			"hint: check the path, and that this user may read it; a relative one starts at the working directory",
 		}},
 		{"unreadable --env-file", func(t *testing.T, dir string) attempt {
 			s := vaulttest.Start(t)
 			return configured(s.BaseURL, s.ResourceKey(t, sandbox)).running("--env-file", ".", "--", "echo", started)
 		}, 125, []string{
 			"error: env file .: is a directory",
+			"hint: check the path, and that this user may read it; a relative one starts at the working directory",
 		}},
 		{"broken --env-file", func(t *testing.T, dir string) attempt {
 			write(t, dir, "broken.env", "A=1\nB='canary", 0o600)
@@ -350,6 +377,7 @@ func TestBadInput(t *testing.T) {
 			return configured(s.BaseURL, s.ResourceKey(t, sandbox)).running("--env-file", "broken.env", "--", "echo", started)
 		}, 125, []string{
 			"error: env file broken.env line 2: a quote that isn't closed",
+			"hint: the file takes lines of NAME=value, with quotes around a value of several lines",
 		}},
 		{"broken JSON", func(t *testing.T, _ string) attempt {
 			return configured(answers(t, http.StatusOK, `{"etag": "canary`), aKey())
@@ -493,7 +521,43 @@ func sealing(t *testing.T, change func(*api.RevealAnswer), set ...api.Bound) (ba
 
 // behind serves nothing, behind a certificate for one name that is valid from and until so long from now.
 // It writes the certificate to ca.pem.
-func behind(t *testing.T, dir, name string, from, until time.Duration) (baseURL string) {
+func behind(t *testing.T, dir, name string, from, until time.Duration, change ...func(*tls.Config)) (baseURL string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = certified(t, dir, name, from, until)
+	for _, f := range change {
+		f(server.TLS)
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return "https://localhost:" + server.URL[strings.LastIndex(server.URL, ":")+1:]
+}
+
+// resetting takes connections over TLS, and resets each when it is asked something.
+func resetting(t *testing.T, dir string) (baseURL string) {
+	t.Helper()
+	config := certified(t, dir, "localhost", -time.Hour, time.Hour)
+	l := listen(t)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = tls.Server(c, config).Read(make([]byte, 1)) // of the request
+				_ = c.(*net.TCPConn).SetLinger(0)
+				_ = c.Close()
+			}()
+		}
+	}()
+	return "https://localhost:" + strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// certified makes a certificate for one name that is valid from and until so long from now, and writes it to
+// ca.pem.
+func certified(t *testing.T, dir, name string, from, until time.Duration) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -508,9 +572,5 @@ func behind(t *testing.T, dir, name string, from, until time.Duration) (baseURL 
 		t.Fatal(err)
 	}
 	write(t, dir, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), 0o600)
-	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS13}
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	return "https://localhost:" + server.URL[strings.LastIndex(server.URL, ":")+1:]
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS13}
 }

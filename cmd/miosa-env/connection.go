@@ -118,7 +118,7 @@ func keyFileError(path string, err error) error {
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		err = at.Err
 	}
-	return fmt.Errorf("key file %s: %w", path, err)
+	return hinted{fmt.Errorf("key file %s: %w", path, err), "check the path, and that this user may read it; a relative one starts at the working directory"}
 }
 
 func parseKey(found foundKey, text string) (foundKey, error) {

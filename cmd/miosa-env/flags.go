@@ -68,6 +68,27 @@ func (w *words) String() string { return strings.Join(*w, ",") }
 // Type is what pflag wants to know; nothing shows it.
 func (w *words) Type() string { return "words" }
 
+// prefix is a flag that takes what a variable's name can begin with, or nothing.
+type prefix string
+
+// Set takes letters, digits and _, no digit first.
+func (p *prefix) Set(s string) error {
+	for i, c := range []byte(s) {
+		switch {
+		case c == '_', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9' && i > 0:
+		default:
+			return errors.New("want letters, digits and _, no digit first")
+		}
+	}
+	*p = prefix(s)
+	return nil
+}
+
+func (p *prefix) String() string { return string(*p) }
+
+// Type is what pflag wants to know; nothing shows it.
+func (p *prefix) Type() string { return "prefix" }
+
 // preserve is the flag --preserve-env[=NAMES].
 type preserve struct {
 	all   bool

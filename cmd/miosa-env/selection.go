@@ -10,21 +10,21 @@ import (
 // selection is which bindings are taken, and under which names.
 type selection struct {
 	only    words
-	prefix  string
+	prefix  prefix
 	require words
 	allow   words
 }
 
 func (s *selection) addFlags(f *pflag.FlagSet) {
 	f.Var(&s.only, "only", "`NAMES` take only bindings with these names, or that match a pattern such as 'DB_*'")
-	f.StringVar(&s.prefix, "prefix", "", "`TEXT` put this before each bound name; --only means names without it")
+	f.Var(&s.prefix, "prefix", "`TEXT` put this before each bound name; --only means names without it")
 	f.Var(&s.require, "require", "`NAMES` fail if one of these isn't set")
 	f.Var(&s.allow, "allow-name", "`NAMES` let bindings set these though they run code or move traffic")
 }
 
 // environment holds the selection, and nothing else yet.
 func (s *selection) environment() inject.Environment {
-	return inject.Environment{Only: s.only, Prefix: s.prefix, Require: s.require, AllowNames: s.allow}
+	return inject.Environment{Only: s.only, Prefix: string(s.prefix), Require: s.require, AllowNames: s.allow}
 }
 
 // warn logs what a Build found that may not be meant.
