@@ -92,8 +92,7 @@ taken; it prints none of them. The exit code is 0, or 1 where any line says fail
 			if asJSON {
 				return printJSON(p.stdout, found)
 			}
-			found.print(p.stdout)
-			return nil
+			return found.print(p.stdout)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
@@ -109,13 +108,18 @@ func (f findings) level(level string) bool {
 	return false
 }
 
-func (f findings) print(w io.Writer) {
+func (f findings) print(w io.Writer) error {
+	var out strings.Builder
 	for _, one := range f {
-		fmt.Fprintf(w, "%-4s  %s: %s\n", one.Level, one.Subject, api.RedactKeys(one.Found))
+		fmt.Fprintf(&out, "%-4s  %s: %s\n", one.Level, one.Subject, api.RedactKeys(one.Found))
 		if one.Fix != "" {
-			fmt.Fprintf(w, "        fix: %s\n", api.RedactKeys(one.Fix))
+			fmt.Fprintf(&out, "        fix: %s\n", api.RedactKeys(one.Fix))
 		}
 	}
+	if _, err := io.WriteString(w, out.String()); err != nil {
+		return fmt.Errorf("write findings: %w", err)
+	}
+	return nil
 }
 
 // localAgent is what the agent on this machine says of itself.
@@ -146,6 +150,7 @@ func (f *findings) vault(ctx context.Context, p *program, local localAgent) {
 	if local.serves(&p.settings) && !p.settings.hasKey() {
 		f.warn("key", "none: values come from the agent on this machine, and from nowhere while it is gone",
 			"nothing, where that is meant; else set MIOSA_API_KEY or MIOSA_API_KEY_FILE, or give --key-file FILE")
+		f.fromAgent(ctx, p)
 		return
 	}
 	resource, resourceErr := p.settings.resource()
@@ -155,6 +160,7 @@ func (f *findings) vault(ctx context.Context, p *program, local localAgent) {
 	key, err := p.settings.key()
 	if err != nil {
 		f.failed("key", err, "")
+		f.unchecked(p, "there is no key to ask the vault with", "key")
 		return
 	}
 	f.key(key)
@@ -164,22 +170,24 @@ func (f *findings) vault(ctx context.Context, p *program, local localAgent) {
 	client, err := fetch.New(p.settings.config(p, key.Key))
 	if err != nil {
 		f.failed("configuration", err, "")
-		return
+	} else {
+		defer client.Close()
 	}
-	defer client.Close()
-	if resourceErr != nil {
+	if err != nil || resourceErr != nil {
+		f.unchecked(p, "the configuration doesn't say whom to ask for what", "configuration")
 		return
 	}
 	f.ok("configuration", resource.Type+" "+resource.ID+", vault "+cmp.Or(p.settings.baseURL, fetch.DefaultBaseURL))
 	source := client.Source(resource)
 	s, err := source.Next(ctx, "")
 	defer s.Wipe()
-	f.clock(client)
-	f.tls(client, err)
+	f.clock(client, err)
+	f.tls(client, !strings.HasPrefix(strings.ToLower(p.settings.baseURL), "http:"), err)
 	switch {
 	case err != nil && !aboutTLS(err):
 		f.failed("vault", err, "")
 	case err != nil:
+		f.notChecked("vault", "there is no connection", "tls")
 	case source.Placeholders():
 		f.warn("vault", "it answers, and has no agent API: placeholders are injected, changes are polled for",
 			"nothing, where a proxy at the network's edge replaces placeholders; else use a vault with the agent API")
@@ -188,7 +196,47 @@ func (f *findings) vault(ctx context.Context, p *program, local localAgent) {
 	}
 	if err == nil {
 		f.bindings(p, s)
+		return
 	}
+	f.ownLimits(p)
+	f.notChecked("bindings", "the vault gave none", failing(err))
+}
+
+// fromAgent checks what an agent gives, which asks the vault by itself.
+func (f *findings) fromAgent(ctx context.Context, p *program) {
+	for _, subject := range []string{"clock", "tls", "vault"} {
+		f.ok(subject, "not checked: it is for the agent to ask the vault")
+	}
+	s, err := p.values(ctx)
+	if err != nil {
+		f.failed("bindings", err, "")
+		f.ownLimits(p)
+		return
+	}
+	defer s.Wipe()
+	f.bindings(p, s)
+}
+
+// unchecked says so of all that takes a vault's answer, and of what that hangs on.
+func (f *findings) unchecked(p *program, why, first string) {
+	for _, subject := range []string{"clock", "tls", "vault"} {
+		f.notChecked(subject, why, first)
+	}
+	f.ownLimits(p)
+	f.notChecked("bindings", why, first)
+}
+
+// notChecked says that a subject waits for another, which failed.
+func (f *findings) notChecked(subject, why, first string) {
+	f.warn(subject, "not checked: "+why, "mend what is said of "+first+", then run miosa-env doctor again")
+}
+
+// failing is the subject under which an error of a call is told.
+func failing(err error) string {
+	if aboutTLS(err) {
+		return "tls"
+	}
+	return "vault"
 }
 
 // agent tells about the one on this machine. None is needed.
@@ -225,10 +273,14 @@ func (f *findings) key(key foundKey) {
 	}
 }
 
-func (f *findings) clock(client *fetch.Client) {
+// clock compares this machine's with the vault's, if the vault said what it is.
+func (f *findings) clock(client *fetch.Client, err error) {
 	skew, known := client.ClockSkew()
 	switch {
+	case !known && err != nil:
+		f.notChecked("clock", "the vault didn't answer", failing(err))
 	case !known:
+		f.warn("clock", "not checked: the vault's answer has no date", "let the vault, or the proxy in front of it, send a Date header")
 	case skew.Abs() >= skewWarned:
 		direction := "ahead of"
 		if skew < 0 {
@@ -241,16 +293,17 @@ func (f *findings) clock(client *fetch.Client) {
 }
 
 // tls checks the connection that was made, or why none was.
-func (f *findings) tls(client *fetch.Client, err error) {
+func (f *findings) tls(client *fetch.Client, secure bool, err error) {
 	if aboutTLS(err) {
 		f.failed("tls", err, "")
 		return
 	}
 	state := client.TLS()
 	switch {
-	case state == nil && err == nil:
+	case !secure:
 		f.ok("tls", "none: plain http to this machine itself")
 	case state == nil || len(state.PeerCertificates) == 0:
+		f.notChecked("tls", "the vault didn't answer", failing(err))
 	default:
 		leaf := state.PeerCertificates[0]
 		found := tls.VersionName(state.Version) + ", certificate by " + issuer(leaf) + " until " + leaf.NotAfter.UTC().Format(time.DateOnly)
@@ -284,22 +337,38 @@ func issuer(c *x509.Certificate) string {
 	return "an authority without a name"
 }
 
+// ownLimits checks our own environment, where the values aren't there to go with it.
+func (f *findings) ownLimits(p *program) {
+	built, err := inject.Environment{Inherited: p.environ}.Build()
+	if err != nil {
+		f.failed("limits", err, "")
+		return
+	}
+	f.limits(built, ", without any values")
+}
+
+// limits tells whether the kernel would take an environment.
+func (f *findings) limits(built inject.Built, without string) {
+	if err := inject.Preflight("/bin/sh", []string{"sh"}, built.Environ, built.Bound); err != nil {
+		f.failed("limits", err, "")
+		return
+	}
+	size := 0
+	for _, entry := range built.Environ {
+		size += len(entry) + 1
+	}
+	f.ok("limits", fmt.Sprintf("an environment of %d variables and %d bytes fits%s", len(built.Environ), size, without))
+}
+
 // bindings tells what run would say to them.
 func (f *findings) bindings(p *program, s api.Snapshot) {
 	built, err := inject.Environment{Inherited: p.environ, Bound: s.Bound}.Build()
 	if err != nil {
 		f.failed("bindings", err, "")
+		f.ownLimits(p)
 		return
 	}
-	if err := inject.Preflight("/bin/sh", []string{"sh"}, built.Environ, built.Bound); err != nil {
-		f.failed("limits", err, "")
-	} else {
-		size := 0
-		for _, entry := range built.Environ {
-			size += len(entry) + 1
-		}
-		f.ok("limits", fmt.Sprintf("an environment of %d variables and %d bytes fits", len(built.Environ), size))
-	}
+	f.limits(built, "")
 	for _, w := range built.Warnings {
 		f.warn("bindings", w.String(), "bind it under another name, unless it is meant")
 	}

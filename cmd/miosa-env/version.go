@@ -21,7 +21,9 @@ func (p *program) versionCommand() *cobra.Command {
 					"version": version, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
 				})
 			}
-			fmt.Fprintf(p.stdout, "miosa-env %s %s/%s %s\n", version, runtime.GOOS, runtime.GOARCH, runtime.Version())
+			if _, err := fmt.Fprintf(p.stdout, "miosa-env %s %s/%s %s\n", version, runtime.GOOS, runtime.GOARCH, runtime.Version()); err != nil {
+				return fmt.Errorf("write version: %w", err)
+			}
 			return nil
 		},
 	}
