@@ -23,11 +23,19 @@ var canaries = []string{
 // forms gives a text and what encoders make of it.
 func forms(text string) []string {
 	quoted, _ := json.Marshal(text)
-	return append(strings.Split(text, "\n"),
+	all := append(strings.Split(text, "\n"),
 		hex.EncodeToString([]byte(text)), strings.ToUpper(hex.EncodeToString([]byte(text))),
-		base64.StdEncoding.EncodeToString([]byte(text))[:len(text)], base64.RawURLEncoding.EncodeToString([]byte(text)),
 		url.QueryEscape(text), url.PathEscape(text), strings.Trim(string(quoted), `"`),
 	)
+	// Base64 of a text it stands in: three alignments, without the characters at the edges that its
+	// neighbours change.
+	for shift := range 3 {
+		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			encoded := encoding.EncodeToString([]byte(strings.Repeat("x", shift) + text))
+			all = append(all, encoded[(shift*8+5)/6:len(encoded)-1])
+		}
+	}
+	return all
 }
 
 // leaked names the first secret found in a text, by its place and never by itself.
@@ -47,6 +55,14 @@ func TestLeakedSeesEveryForm(t *testing.T) {
 		for _, form := range forms(s) {
 			if _, yes := leaked("before "+form+" after", s); len(form) >= 8 && !yes {
 				t.Errorf("blind to %q", form)
+			}
+		}
+		for before := range 3 {
+			for after := range 3 {
+				text := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("-", before) + s + strings.Repeat("-", after)))
+				if _, yes := leaked(text, s); !yes {
+					t.Errorf("blind to base64 of it with %d bytes before and %d after", before, after)
+				}
 			}
 		}
 	}
