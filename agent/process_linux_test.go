@@ -33,7 +33,7 @@ const (
 // agentProcess is what an agent in a process of its own is to do. It follows until its stdin ends, and
 // prints a line of what it serves after each change.
 type agentProcess struct {
-	BaseURL, KeyFile, CAFile, Cache string
+	BaseURL, KeyFile, CAFile string
 }
 
 // served is one line of an agent process: no value is ever printed, but the sum of the first one is.
@@ -88,11 +88,6 @@ func (p agentProcess) run(ctx context.Context) error {
 	}
 	defer client.Close()
 	conf := agent.Config{Resource: sandbox, Source: client.Source(sandbox), Sleep: agent.WatchSleep}
-	if p.Cache != "" {
-		if conf.Cache, err = agent.NewCache(agent.CacheConfig{Path: p.Cache, Key: key, Resource: sandbox}); err != nil {
-			return err
-		}
-	}
 	a, err := agent.New(conf)
 	if err != nil {
 		return err
