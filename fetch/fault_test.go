@@ -86,6 +86,12 @@ func TestConnectionFaults(t *testing.T) {
 			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
 		}, fetch.NotTLS, "plain http", false},
 		{"something else to TLS", "https", func(_ int, c *net.TCPConn) { _, _ = io.WriteString(c, "SSH-2.0-canary\r\n") }, fetch.NotTLS, "doesn't speak TLS", false},
+		{"chooses TLS 1.2 though it wasn't offered", "https", func(_ int, c *net.TCPConn) {
+			_, _ = c.Read(make([]byte, 4096))
+			hello := append([]byte{3, 3}, make([]byte, 32)...)                                                       // version, random
+			hello = append(hello, 0, 0xc0, 0x2f, 0)                                                                  // no session, a cipher, no compression
+			_, _ = c.Write(append([]byte{0x16, 3, 3, 0, byte(len(hello) + 4), 2, 0, 0, byte(len(hello))}, hello...)) // record, handshake
+		}, fetch.TLSFailed, "speaks no TLS 1.3", false},
 		{"changes the protocol", "http", func(_ int, c *net.TCPConn) {
 			hear(c)
 			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: canary\r\n\r\n")
