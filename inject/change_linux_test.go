@@ -37,11 +37,18 @@ func TestParseChange(t *testing.T) {
 // changing starts a command that appends $SECRET to a file at each start, and gives what it wrote.
 func changing(t *testing.T, pid1 bool, script string, flags ...string) (c *exec.Cmd, changes string, wrote func() []string) {
 	t.Helper()
+	return changingAs(t, pid1, func(*exec.Cmd) {}, script, flags...)
+}
+
+// changingAs has prepare see the command before it starts.
+func changingAs(t *testing.T, pid1 bool, prepare func(*exec.Cmd), script string, flags ...string) (c *exec.Cmd, changes string, wrote func() []string) {
+	t.Helper()
 	changes = fifo(t)
 	file := filepath.Join(t.TempDir(), "wrote")
 	argv := append(flags, "-changes", changes, "sh", "-c", strings.ReplaceAll(script, "FILE", file))
 	c = under(t, "supervise", pid1, argv...)
 	c.Env = append(c.Env, "SECRET=first")
+	prepare(c)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -134,6 +141,55 @@ func TestTermWhileRestarting(t *testing.T) {
 	}
 	if got := strings.Join(wrote(), " "); strings.Contains(got, "second") {
 		t.Errorf("a command was started while ending: %s", got)
+	}
+}
+
+// TestKeysWhileRestarting: what a person sends to end a command ends us too, though a restart is under way.
+// Without a terminal HUP doesn't: services are told so to read their configuration again.
+func TestKeysWhileRestarting(t *testing.T) {
+	slow := `trap 'echo stopping >> FILE; sleep 0.3; exit 4' TERM; trap '' INT QUIT HUP; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
+	for _, tt := range []struct {
+		name string
+		sig  unix.Signal
+		ends bool
+	}{{"INT", unix.SIGINT, true}, {"QUIT", unix.SIGQUIT, true}, {"HUP without a terminal", unix.SIGHUP, false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			alone := func(c *exec.Cmd) { c.SysProcAttr.Setsid = true }
+			c, changes, wrote := changingAs(t, false, alone, slow, "-on-change", "restart")
+			waitFor(t, wrote, "first")
+			say(t, changes, "SECRET=second")
+			waitFor(t, wrote, "first", "stopping")
+			kill(t, c.Process.Pid, tt.sig)
+			if !tt.ends {
+				waitFor(t, wrote, "first", "stopping", "second")
+				return
+			}
+			_ = c.Wait()
+			if code := codeOf(c); code != 4 {
+				t.Errorf("exit code %d, want 4", code)
+			}
+			if got := strings.Join(wrote(), " "); got != "first stopping" {
+				t.Errorf("a command was started while ending: %s", got)
+			}
+		})
+	}
+}
+
+// TestOurBrokenPipe: that nobody reads our log is nothing to the command, which goes on and is restarted.
+func TestOurBrokenPipe(t *testing.T) {
+	for _, way := range ways[2:] {
+		t.Run(way.name, func(t *testing.T) {
+			read, write, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = read.Close()
+			defer func() { _ = write.Close() }()
+			_, changes, wrote := changingAs(t, way.pid1, func(c *exec.Cmd) { c.Stderr = write }, server, "-v", "-on-change", "restart")
+			waitFor(t, wrote, "first")
+			say(t, changes, "SECRET=second")
+			waitFor(t, wrote, "first", "stopped", "second")
+		})
 	}
 }
 

@@ -13,6 +13,9 @@ import (
 // forward passes a signal sent to us on to the command.
 func (v *supervisor) forward(sig syscall.Signal) {
 	v.Log.Debug().Str("signal", signalName(sig)).Int("pid", v.pid).Msg("signal received")
+	if v.stopping && v.asksToEnd(sig) {
+		v.ending = true // and not only the command that a restart is ending anyway
+	}
 	switch sig {
 	case unix.SIGTERM:
 		v.end()
@@ -34,6 +37,12 @@ func (v *supervisor) forward(sig syscall.Signal) {
 	default:
 		v.send(v.pid, sig)
 	}
+}
+
+// asksToEnd tells whether a signal is a person's or a terminal's way of ending what runs. HUP is that only
+// where there is a terminal: else it is how services are told to read their configuration again.
+func (v *supervisor) asksToEnd(sig syscall.Signal) bool {
+	return sig == unix.SIGINT || sig == unix.SIGQUIT || sig == unix.SIGHUP && v.terminal != nil
 }
 
 // stopped acts on the command having been stopped: by asking for the terminal, which it then gets, or

@@ -39,12 +39,9 @@ func (r *relay) finish() {
 // run closes its side when ours breaks, so the command meets the broken pipe it would have met.
 func (r *relay) run() {
 	defer close(r.done)
-	// Our own broken pipe is an error to us, not a signal to pass on.
-	blocked(unix.SIGPIPE, func() {
-		if masked, ok := r.to.(*MaskWriter); r.carry() == nil && ok {
-			_ = masked.Flush()
-		}
-	})
+	if masked, ok := r.to.(*MaskWriter); r.carry() == nil && ok {
+		_ = masked.Flush()
+	}
 	_ = unix.Close(r.from)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,14 +23,18 @@ const firstRealTime, lastRealTime = 34, 64
 type Signals struct {
 	sent     chan os.Signal // to be forwarded
 	children chan os.Signal // SIGCHLD: something changed, look at all
+	broken   chan os.Signal // nobody listens: see CatchSignals
 	relays   sigaction      // our own handler's
 }
 
 // CatchSignals takes over all signals that can be caught, but URG (Go's runtime uses it on itself).
 // Call it once a process.
 func CatchSignals() (*Signals, error) {
-	s := &Signals{sent: make(chan os.Signal, 1024), children: make(chan os.Signal, 1)}
+	s := &Signals{sent: make(chan os.Signal, 1024), children: make(chan os.Signal, 1), broken: make(chan os.Signal)}
 	signal.Notify(s.children, unix.SIGCHLD)
+	// A write of ours that meets a closed pipe is an error and no signal to pass on. Go's runtime would
+	// make one of it, and end us if nobody had asked for it.
+	signal.Notify(s.broken, unix.SIGPIPE)
 	for n := syscall.Signal(1); n <= lastRealTime; n++ {
 		switch {
 		case n == unix.SIGKILL, n == unix.SIGSTOP, n == unix.SIGCHLD, n == unix.SIGURG, relayed(n):
@@ -76,8 +81,11 @@ func (e Interrupted) Error() string { return "stopped by " + signalName(e.Signal
 // ExitCode is 128 plus the signal's number.
 func (e Interrupted) ExitCode() int { return exitSignal + int(e.Signal) }
 
-// Until runs what comes before the command. A signal that would end a program that doesn't catch it
-// cancels the context and is returned as Interrupted; any other stays for the command.
+// mild are the signals that end nobody.
+var mild = []syscall.Signal{unix.SIGCONT, unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU}
+
+// Until runs what comes before the command. A signal that would end a program that neither catches it nor
+// was started with it ignored cancels the context and is returned as Interrupted; any other stays for the command.
 func (s *Signals) Until(ctx context.Context, prepare func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -100,8 +108,8 @@ func (s *Signals) Until(ctx context.Context, prepare func(context.Context) error
 			}
 			return err
 		case sig := <-s.sent:
-			switch sig {
-			case unix.SIGCONT, unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+			switch {
+			case slices.Contains(mild, sig.(syscall.Signal)), slices.Contains(startedIgnoring, sig):
 				later = append(later, sig)
 			default:
 				cancel(Interrupted{sig.(syscall.Signal)})
@@ -110,15 +118,21 @@ func (s *Signals) Until(ctx context.Context, prepare func(context.Context) error
 	}
 }
 
-// relayPipe is where the handler of relaysig_linux_*.s writes. Set before the handler is installed.
-var relayPipe int32 //nolint:unused // read by assembly
+// What the handler of relaysig_linux_*.s reads. Set before it is installed.
+var (
+	relayPipe int32 //nolint:unused // where it writes; read by assembly
+	ownPID    int32 //nolint:unused // whose SIGPIPE it drops; read by assembly
+)
 
 // relayHandler gives the addresses of the handler and of what the kernel runs after it.
 func relayHandler() (handler, restorer uintptr)
 
-// relayed tells of the signals that Go's runtime keeps from os/signal: the profiler's, two that C
-// libraries use for threads, and SIGRTMIN.
-func relayed(n syscall.Signal) bool { return n == unix.SIGPROF || n >= 32 && n <= firstRealTime }
+// relayed tells of the signals that a handler of our own catches. Go's runtime keeps some from os/signal: the
+// profiler's, two that C libraries use for threads, and SIGRTMIN. With SIGPIPE os/signal can't tell whether
+// somebody sent it or a write of ours caused it.
+func relayed(n syscall.Signal) bool {
+	return n == unix.SIGPROF || n == unix.SIGPIPE || n >= 32 && n <= firstRealTime
+}
 
 // relay catches these with a handler of our own: it writes their numbers to a pipe, and a goroutine
 // passes them on.
@@ -131,7 +145,7 @@ func (s *Signals) relay() error {
 	if err := unix.SetNonblock(p[1], true); err != nil {
 		return fmt.Errorf("pipe for signals: %w", err)
 	}
-	relayPipe = int32(p[1])
+	relayPipe, ownPID = int32(p[1]), int32(os.Getpid())
 	go func() {
 		var b [64]byte
 		for {
@@ -144,9 +158,9 @@ func (s *Signals) relay() error {
 			}
 		}
 	}()
-	const onStack, restart, hasRestorer = 0x08000000, 0x10000000, 0x04000000
+	const withInfo, onStack, restart, hasRestorer = 0x4, 0x08000000, 0x10000000, 0x04000000
 	handler, restorer := relayHandler()
-	s.relays = sigaction{handler, onStack | restart | hasRestorer, restorer, ^uint64(0)}
+	s.relays = sigaction{handler, withInfo | onStack | restart | hasRestorer, restorer, ^uint64(0)}
 	for n := syscall.Signal(1); n <= lastRealTime; n++ {
 		if relayed(n) {
 			if _, err := setAction(n, s.relays); err != nil {

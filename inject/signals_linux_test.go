@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,7 +28,7 @@ func TestParseSignal(t *testing.T) {
 }
 
 // playUntil is a program that is sent signals before it has a command. It prints what goes wrong.
-func playUntil() int {
+func playUntil(args []string) int {
 	signals, err := inject.CatchSignals()
 	if err != nil {
 		fmt.Println(err)
@@ -34,6 +36,21 @@ func playUntil() int {
 	}
 	ctx := context.Background()
 	prepared := errors.New("prepared")
+	if slices.Equal(args, []string{"ignored"}) {
+		err := signals.Until(ctx, func(ctx context.Context) error {
+			_ = unix.Kill(unix.Getpid(), unix.SIGHUP)
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(100 * time.Millisecond):
+				return prepared
+			}
+		})
+		if !errors.Is(err, prepared) {
+			fmt.Printf("an ignored signal: got %v\n", err)
+		}
+		return 0
+	}
 	if err := signals.Until(ctx, func(context.Context) error { return prepared }); !errors.Is(err, prepared) {
 		fmt.Printf("got %v, want what the preparing gave\n", err)
 	}
@@ -50,11 +67,49 @@ func playUntil() int {
 			fmt.Printf("signal %d: got %v\n", sig, err)
 		}
 	}
+	if err := signals.Until(ctx, breakPipe); !errors.Is(err, unix.EPIPE) {
+		fmt.Printf("a closed pipe we write to: got %v, want what the preparing gave\n", err)
+	}
 	err = signals.Until(ctx, func(context.Context) error { return unix.Kill(unix.Getpid(), unix.SIGWINCH) })
 	if err != nil {
 		fmt.Printf("a change of window size: %v\n", err)
 	}
 	return 0
+}
+
+// breakPipe writes to a pipe and to a connection whose other ends are closed.
+func breakPipe(ctx context.Context) error {
+	var p [2]int
+	if err := errors.Join(unix.Pipe(p[:]), unix.Close(p[0])); err != nil {
+		return err
+	}
+	s, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.Close(s[0]); err != nil {
+		return err
+	}
+	_, onPipe := unix.Write(p[1], []byte("x"))
+	_, onSocket := unix.Write(s[1], []byte("x"))
+	select {
+	case <-ctx.Done(): // it was taken for somebody's wish
+		return ctx.Err()
+	case <-time.After(100 * time.Millisecond):
+	}
+	if onPipe != onSocket {
+		return fmt.Errorf("pipe: %w, socket: %w", onPipe, onSocket)
+	}
+	return onPipe
+}
+
+// TestUntilIgnores: what was ignored as we started doesn't end the preparing.
+func TestUntilIgnores(t *testing.T) {
+	c := under(t, "until", false, "ignored")
+	c.Path, c.Args = "/bin/sh", []string{"sh", "-c", `trap '' HUP; exec "$0" ignored`, c.Path}
+	if out, err := c.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 // TestUntil: a signal before there is a command ends the preparing, and says so.

@@ -215,6 +215,9 @@ func (v *supervisor) reap() {
 			}
 		case pid == v.pid:
 			v.pid, v.code = 0, exitCode(status)
+			if v.stopping && status.Signaled() && status.Signal() != v.StopSignal && v.asksToEnd(status.Signal()) {
+				v.ending = true // the terminal's keys go to the command's group, not to us
+			}
 			v.Log.Debug().Int("pid", pid).Int("exit_code", v.code).Msg("command ended")
 			if v.stopping && v.groupLeft() {
 				v.send(-v.group, v.StopSignal)
@@ -225,6 +228,8 @@ func (v *supervisor) reap() {
 			if v.hook.again {
 				v.runHook()
 			}
+		default:
+			v.Log.Trace().Int("pid", pid).Msg("orphan reaped")
 		}
 	}
 }

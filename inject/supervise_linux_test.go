@@ -60,7 +60,7 @@ func play(mode string, args []string) int {
 	case "scrub":
 		return playScrub()
 	case "until":
-		return playUntil()
+		return playUntil(args)
 	case "output":
 		return playOutput(args)
 	}
@@ -95,7 +95,7 @@ func play(mode string, args []string) int {
 	}
 	s.Log = zerolog.Nop()
 	if *verbose {
-		s.Log = zerolog.New(os.Stderr).Level(zerolog.DebugLevel)
+		s.Log = zerolog.New(os.Stderr)
 	}
 	if s.OnChange, err = inject.ParseChange(*onChange); err != nil {
 		return fail(err)
