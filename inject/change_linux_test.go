@@ -235,6 +235,40 @@ func TestSignalOnChange(t *testing.T) {
 	waitFor(t, wrote, "first", "usr1", "usr1")
 }
 
+// TestMaskOnChange: what is new to a running command, or to its hook, is masked in what it prints from then on,
+// and what it had goes on being masked; so it is after a restart, for what was written before.
+func TestMaskOnChange(t *testing.T) {
+	dir := t.TempDir()
+	for _, how := range []string{"signal=USR1", "hook=echo in hook $SECRET; kill -USR1 $MIOSA_COMMAND_PID", "restart"} {
+		t.Run(how, func(t *testing.T) {
+			var out, errs logged
+			told := filepath.Join(dir, "told")
+			if err := os.WriteFile(told, []byte("second-value"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			script := `read -r new < ` + told + `; trap 'echo got $new, had $SECRET' USR1; trap 'exit 0' TERM; echo "start $SECRET first-value"; while :; do sleep 0.02; done`
+			capture := func(c *exec.Cmd) { c.Stdout, c.Stderr, c.Env = &out, &errs, append(c.Env, "SECRET=first-value") }
+			_, changes, _ := changingAs(t, false, capture, script, "-mask", "SECRET=first-value", "-on-change", how)
+			eventually(t, "the start", func() bool { return strings.Contains(out.String(), "start") })
+			say(t, changes, "SECRET=second-value")
+			want := "start [SECRET] [SECRET]\ngot [SECRET], had [SECRET]\n"
+			if how == "restart" {
+				want = "start [SECRET] [SECRET]\nstart [SECRET] [SECRET]\n"
+			}
+			eventually(t, "the change", func() bool { return strings.Count(out.String(), "\n") == 2 })
+			if out.String() != want {
+				t.Errorf("it printed %q, want %q", out.String(), want)
+			}
+			if strings.HasPrefix(how, "hook") {
+				eventually(t, "the hook's line", func() bool { return strings.Contains(errs.String(), "\n") })
+				if errs.String() != "in hook [SECRET]\n" {
+					t.Errorf("the hook printed %q", errs.String())
+				}
+			}
+		})
+	}
+}
+
 func TestHookOnChange(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "hook")
 	hook := `echo "$SECRET $MIOSA_COMMAND_PID" >> ` + file + `; [ "$SECRET" != bad ]`

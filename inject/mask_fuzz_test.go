@@ -3,9 +3,13 @@ package inject
 import (
 	"bytes"
 	"cmp"
+	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/Miosa-osa/miosa-env/api"
 )
 
 type labelledForm struct {
@@ -149,7 +153,35 @@ func FuzzMaskChunking(f *testing.F) {
 	})
 }
 
-// FuzzMaskRelease lets the stream pause after every cut: of each occurrence at most the first 5
+// FuzzMaskBecomes: a writer that goes on with a masker of more secrets, wherever the stream is cut then, shows no
+// less masked than one that knew the first ones only.
+func FuzzMaskBecomes(f *testing.F) {
+	if len(maskSeeds) == 0 {
+		f.Fatal("no seeds")
+	}
+	for i, s := range maskSeeds {
+		f.Add(s.secrets, s.text, byte(i))
+	}
+	f.Fuzz(func(t *testing.T, lines, text string, cut byte) {
+		secrets, text := maskCase(lines, text)
+		m, _ := NewMasker(secrets)
+		same, _ := NewMasker(append(slices.Clone(secrets), Named{Name: "NOWHERE", Value: api.NewValue([]byte("\x00 in no text \x00"))}))
+		var out bytes.Buffer
+		w := m.Writer(&out)
+		at := min(int(cut), len(text))
+		_, err := io.WriteString(w, text[:at])
+		w.become(same)
+		_, more := io.WriteString(w, text[at:])
+		if err := errors.Join(err, more, w.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if want := maskSlowly(secrets, text); out.String() != want {
+			t.Fatalf("%q cut at %d:\ngot  %q\nwant %q", text, at, out.String(), want)
+		}
+	})
+}
+
+// FuzzMaskRelease lets the stream pause after every cut: of each occurrence at most the first 2
 // bytes may be shown, never one more.
 func FuzzMaskRelease(f *testing.F) {
 	if len(maskSeeds) == 0 {

@@ -144,7 +144,8 @@ func TestMaskRelease(t *testing.T) {
 		want []string // all of the output, then
 	}{
 		{"letter by letter", []string{"s", "e", "a"}, []string{"s", "se", "sea"}},
-		{"secret all the same", []string{"sec", "ret word."}, []string{"sec", "sec[A]."}},
+		{"secret all the same", []string{"se", "cret word."}, []string{"se", "se[A]."}},
+		{"three bytes of it", []string{"sec", "ret word."}, []string{"", "[A]."}},
 		{"too much held", []string{"secret", " wor", "d"}, []string{"", "", "[A]"}},
 		{"grown over it", []string{"secret word", "list"}, []string{"[A]", "[A]"}},
 		{"not grown over it", []string{"secret word", "lis", "-"}, []string{"[A]", "[A]", "[A]lis-"}},
@@ -175,6 +176,54 @@ func TestMaskRelease(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a writer learns while it runs is masked from the next byte on, in what it holds back too; what it
+// knew before goes on being masked, across the moment.
+func TestMaskBecomes(t *testing.T) {
+	before := []Named{named("A", "first secret"), named("A", "secretary")}
+	after := append(slices.Clone(before), named("B", "second"), named("B", "cret agent"))
+	for _, tc := range []struct {
+		name     string
+		in, more string
+		want     string
+	}{
+		{"both", "first secret second ", "first secret second", "[A] second [A] [B]"},
+		{"old one across", "x first se", "cret y", "x [A] y"},
+		{"new one across", "x sec", "ond y", "x [B] y"},
+		{"held back for the old one, is the new one's", "x secre", "t agent y", "x se[B] y"},
+		{"overlapping across", "first secret", "ary y", "[A] y"},
+		{"overlapping and broken off", "first secret", "arz y", "[A]arz y"},
+		{"nothing held", "abc", "second", "abc[B]"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			old, _ := NewMasker(before)
+			now, _ := NewMasker(after)
+			var out bytes.Buffer
+			w := old.Writer(&out)
+			_, err := io.WriteString(w, tc.in)
+			w.become(now)
+			_, more := io.WriteString(w, tc.more)
+			if err := errors.Join(err, more, w.Flush()); err != nil {
+				t.Fatal(err)
+			}
+			if out.String() != tc.want {
+				t.Errorf("%q and %q gave %q, want %q", tc.in, tc.more, out.String(), tc.want)
+			}
+		})
+	}
+	t.Run("from nothing", func(t *testing.T) {
+		nothing, _ := NewMasker(nil)
+		now, _ := NewMasker(after)
+		var out bytes.Buffer
+		w := nothing.Writer(&out)
+		_, err := io.WriteString(w, "second ")
+		w.become(now)
+		_, more := io.WriteString(w, "second")
+		if err := errors.Join(err, more, w.Flush()); err != nil || out.String() != "second [B]" {
+			t.Errorf("%q, %v", out.String(), err)
+		}
+	})
 }
 
 func TestMaskAfterFlush(t *testing.T) {

@@ -86,14 +86,31 @@ func (w *MaskWriter) Flush() error {
 	return w.err
 }
 
-// Release passes on what is held back if that is less than MinMasked bytes, and forgets nothing: of
-// a secret that follows all the same, those bytes were shown, and the rest is masked. It is for
-// terminals, where somebody waits to see the letter just typed: call it when the stream pauses.
+// maxReleased is how many bytes of a secret Release may show.
+const maxReleased = 2
+
+// Release passes on what is held back if that is at most two bytes, and forgets nothing: of a secret
+// that follows all the same, those bytes were shown, and the rest is masked. It is for terminals, where
+// somebody waits to see the letter just typed: call it when the stream pauses.
 func (w *MaskWriter) Release() error {
-	if w.err == nil && w.end()-w.given < MinMasked && w.depth < MinMasked {
+	if w.err == nil && w.end()-w.given <= maxReleased && w.depth <= maxReleased {
 		w.give(w.end())
 	}
 	return w.err
+}
+
+// become has w mask what m knows from here on, what it holds back included. The first secrets that m was
+// made of are those of the masker before, in their order.
+func (w *MaskWriter) become(m *Masker) {
+	begun := w.hits[:0]
+	if w.first < len(w.hits) && w.hits[w.first].labelled {
+		begun = append(begun, w.hits[w.first]) // its label was given, and more of it may follow
+	}
+	pending := w.undecided()
+	w.masker, w.hits, w.first, w.state, w.depth = m, begun, 0, 0, 0
+	if m.automaton != nil {
+		w.scan(int(pending - w.base))
+	}
 }
 
 // end is the offset of the stream's end so far.

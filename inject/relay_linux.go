@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,17 +12,18 @@ import (
 // relay carries bytes from a file descriptor to a writer on a thread of its own, which blocks as a
 // reader or writer without us would: what flows is bounded by those at both ends.
 type relay struct {
-	from  int       // ours to close
-	to    io.Writer // a MaskWriter for output, a keyboard for input
-	drain bool      // at the end, pass on what is left to read
-	eager bool      // a person is watching: when the output pauses, show what a masker holds back
-	wake  [2]int    // a byte in this pipe says that the command has ended
+	from  int                     // ours to close
+	to    io.Writer               // a MaskWriter for output, a keyboard for input
+	drain bool                    // at the end, pass on what is left to read
+	eager bool                    // a person is watching: when the output pauses, show what a masker holds back
+	next  *atomic.Pointer[Masker] // what to mask with from the next read on, where that changes
+	wake  [2]int                  // a byte in this pipe says that the command has ended
 	done  chan struct{}
 }
 
 // startRelay begins to carry. Whoever starts a relay calls finish, then waits for done.
 func startRelay(r relay) (*relay, error) {
-	r.done = make(chan struct{})
+	r.done, r.next = make(chan struct{}), new(atomic.Pointer[Masker])
 	if err := unix.Pipe2(r.wake[:], unix.O_CLOEXEC); err != nil {
 		_ = unix.Close(r.from)
 		return nil, fmt.Errorf("pipe for output: %w", err)
@@ -76,6 +78,9 @@ func (r *relay) carry() error {
 		n, err = unix.Read(r.from, buffer)
 		switch {
 		case n > 0:
+			if next := r.next.Swap(nil); next != nil && masked != nil {
+				masked.become(next)
+			}
 			if _, err := r.to.Write(buffer[:n]); err != nil {
 				return err
 			}

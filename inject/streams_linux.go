@@ -110,6 +110,13 @@ func (s *streams) relay(r relay) error {
 	return err
 }
 
+// remask has all that is read from here on masked by m, which knows what the maskers before knew.
+func (s *streams) remask(m *Masker) {
+	for _, r := range s.relays {
+		r.next.Store(m)
+	}
+}
+
 // started closes our copies of the command's ends: it alone has them now.
 func (s *streams) started() {
 	for _, fd := range s.theirs {

@@ -58,7 +58,7 @@ func (s Supervision) Run(ctx context.Context, signals *Signals, first Command, c
 		}
 	}
 	v := &supervisor{
-		Supervision: s, signals: signals, command: first,
+		Supervision: s, signals: signals, command: first, masked: first.Mask,
 		terminal: openTerminal(), lazy: inPipeline(),
 		suspend: make(chan struct{}, 1),
 	}
@@ -78,6 +78,7 @@ type supervisor struct {
 
 	command  Command  // what runs, or ran last
 	next     *Command // what is to run instead: since a change, until the restart
+	masked   []Named  // what its output may not show, in the order it came: all it was given, and what the one before had last
 	streams  *streams
 	pid      int  // the command's, 0 when it was reaped
 	group    int  // its process group
@@ -131,6 +132,7 @@ func (v *supervisor) loop(ctx context.Context, changes <-chan Command) (int, err
 		if !v.stopping || v.ending || v.next == nil {
 			return v.code, nil
 		}
+		v.masked = union(slices.Clone(v.command.Mask), v.next.Mask) // what was written before may be shown yet
 		v.command, v.next = *v.next, nil
 		if err := v.start(); err != nil {
 			return ExitFailed, err
@@ -171,11 +173,36 @@ func (v *supervisor) open() (*streams, error) {
 	if !v.Masked {
 		return plainStreams(), nil
 	}
-	masker, short := NewMasker(v.command.Mask)
+	return maskedStreams(v.masker(), v.terminal, v.suspend)
+}
+
+// masker knows all that the command's output may not show.
+func (v *supervisor) masker() *Masker {
+	masker, short := NewMasker(v.masked)
 	for _, name := range short {
 		v.Log.Warn().Str("name", name).Int("bytes", MinMasked).Msg("value is shorter than this and not masked")
 	}
-	return maskedStreams(masker, v.terminal, v.suspend)
+	return masker
+}
+
+// given takes up what the command, or its hook, has been given: the output of what runs already mustn't show
+// that either.
+func (v *supervisor) given(next Command) {
+	v.command.Env, v.command.Mask = next.Env, next.Mask
+	if v.Masked {
+		v.masked = union(v.masked, next.Mask)
+		v.streams.remask(v.masker())
+	}
+}
+
+// union appends those of more that all doesn't have.
+func union(all, more []Named) []Named {
+	for _, m := range more {
+		if !slices.ContainsFunc(all, func(a Named) bool { return a.Name == m.Name && a.Value.Equal(m.Value) }) {
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 // shares tells whether the terminal's foreground stays with us until the command asks for the terminal:
@@ -281,11 +308,11 @@ func (v *supervisor) apply() {
 		v.stop()
 	case v.OnChange.Signal != 0:
 		v.Log.Info().Int("pid", v.pid).Str("signal", signalName(v.OnChange.Signal)).Msg("signalling command: its secrets changed")
-		v.command.Env = v.next.Env
+		v.given(*v.next)
 		v.send(v.pid, v.OnChange.Signal)
 	case v.OnChange.Hook != "":
 		v.Log.Info().Msg("running hook: the command's secrets changed")
-		v.command.Env = v.next.Env
+		v.given(*v.next)
 		v.runHook()
 	}
 }

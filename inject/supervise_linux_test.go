@@ -122,6 +122,9 @@ func play(mode string, args []string) int {
 			for lines := bufio.NewScanner(fifo); lines.Scan(); {
 				changed := c
 				changed.Env = append(os.Environ(), lines.Text())
+				if name, value, ok := strings.Cut(lines.Text(), "="); ok && s.Masked {
+					changed.Mask = []inject.Named{{Name: name, Value: api.NewValue([]byte(value))}}
+				}
 				next <- changed
 			}
 		}()
