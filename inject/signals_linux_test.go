@@ -97,10 +97,10 @@ func breakPipe(ctx context.Context) error {
 		return ctx.Err()
 	case <-time.After(100 * time.Millisecond):
 	}
-	if onPipe != onSocket {
-		return fmt.Errorf("pipe: %w, socket: %w", onPipe, onSocket)
+	if !errors.Is(onPipe, unix.EPIPE) {
+		return fmt.Errorf("pipe: %w", onPipe)
 	}
-	return onPipe
+	return onSocket
 }
 
 // TestUntilIgnores: what was ignored as we started doesn't end the preparing.
