@@ -49,7 +49,7 @@ func CatchSignals() (*Signals, error) {
 // of reach: the runtime keeps PROF for its profiler, and sets it to its default in what is forked.
 func ignore(some []os.Signal) {
 	for _, sig := range some {
-		if n := sig.(syscall.Signal); relayed(n) {
+		if n := sig.(syscall.Signal); relayed(n) && n != unix.SIGPIPE { // that one the runtime knows of too
 			_, _ = setAction(n, sigaction{handler: 1})
 		} else {
 			signal.Ignore(n)
@@ -65,6 +65,9 @@ func (s *Signals) catch(some []os.Signal) {
 			signal.Notify(s.children, n)
 		case n == unix.SIGURG:
 			signal.Reset(n)
+		case n == unix.SIGPIPE:
+			signal.Notify(s.broken, n)
+			_, _ = setAction(n, s.relays)
 		case relayed(n):
 			_, _ = setAction(n, s.relays)
 		default:
