@@ -58,7 +58,9 @@ func (c config) rotation(ctx context.Context, dir string, stdout io.Writer) (mis
 		return nil, err
 	}
 	fmt.Fprint(stdout, "\nthe command's includes the end of the one before, which TERM ends at once, and the start of the\n"+
-		"shell that prints it; --settle, 100ms unless told otherwise, comes on top\n\n")
+		"shell that prints it; --settle, 100ms unless told otherwise, comes on top\n\n"+
+		"others by their defaults, not run here: envconsul, consul-template and OpenBao's agent 254 to 280 s,\n"+
+		"Infisical's run 4.7 s, Doppler 1.13 s (docs/benchmarks.md)\n\n")
 	return missed, nil
 }
 
