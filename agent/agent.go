@@ -159,8 +159,9 @@ func (a *Agent) SetOnRevoke(what string) {
 	a.publish(func(v *view) { v.status.OnRevoke = what })
 }
 
-// Wake has the vault asked at once, but for the time it wants to be left alone, over new connections, since the old ones may be dead and the set old:
-// this machine slept, was cloned, or its clock was set. For a while after it failures are retried faster.
+// Wake has the vault asked at once, but for the time it wants to be left alone, over new connections, since
+// the old ones may be dead and the set old: this machine slept, was cloned, or its clock was set. For a
+// while after it failures are retried faster.
 //
 // Wakes that come within wakeApart of the last one are together one more, at its end. None is lost: the
 // time that this measures stands still while a virtual machine is paused, so what looks like a second

@@ -30,7 +30,7 @@ func (v *supervisor) runHook() {
 	v.hook = hook{log: v.Log}
 	streams := plainStreams()
 	if v.Masked {
-		if err := streams.maskHook(v.masker()); err != nil {
+		if err := streams.maskHook(v.masker); err != nil {
 			v.Log.Error().Err(err).Msg("hook not started")
 			return
 		}

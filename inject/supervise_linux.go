@@ -79,6 +79,7 @@ type supervisor struct {
 	command  Command  // what runs, or ran last
 	next     *Command // what is to run instead: since a change, until the restart
 	masked   []Named  // what its output may not show, in the order it came: all it was given, and what the one before had last
+	masker   *Masker  // of masked
 	streams  *streams
 	pid      int  // the command's, 0 when it was reaped
 	group    int  // its process group
@@ -173,16 +174,17 @@ func (v *supervisor) open() (*streams, error) {
 	if !v.Masked {
 		return plainStreams(), nil
 	}
-	return maskedStreams(v.masker(), v.terminal, v.suspend)
+	v.mask()
+	return maskedStreams(v.masker, v.terminal, v.suspend)
 }
 
-// masker knows all that the command's output may not show.
-func (v *supervisor) masker() *Masker {
-	masker, short := NewMasker(v.masked)
+// mask makes the masker anew.
+func (v *supervisor) mask() {
+	var short []string
+	v.masker, short = NewMasker(v.masked)
 	for _, name := range short {
 		v.Log.Warn().Str("name", name).Int("bytes", MinMasked).Msg("value is shorter than this and not masked")
 	}
-	return masker
 }
 
 // given takes up what the command, or its hook, has been given: the output of what runs already mustn't show
@@ -191,7 +193,8 @@ func (v *supervisor) given(next Command) {
 	v.command.Env, v.command.Mask = next.Env, next.Mask
 	if v.Masked {
 		v.masked = union(v.masked, next.Mask)
-		v.streams.remask(v.masker())
+		v.mask()
+		v.streams.remask(v.masker)
 	}
 }
 
