@@ -23,8 +23,9 @@ type Secret struct {
 	MaskedValue         string          `json:"masked_value"`
 	Preview             string          `json:"preview"`
 	ExpiresAt           *time.Time      `json:"expires_at"`
-	Metadata            json.RawMessage `json:"metadata"` // a JSON object
-	Version             int64           `json:"version"`  // 1, then one more at each rotation
+	Metadata            json.RawMessage `json:"metadata"`                 // a JSON object
+	OAuthProvider       string          `json:"oauth_provider,omitempty"` // of a connected account: whose
+	Version             int64           `json:"version"`                  // 1, then one more at each rotation
 	CreatedAt           time.Time       `json:"created_at"`
 	UpdatedAt           time.Time       `json:"updated_at"`
 }
