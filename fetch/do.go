@@ -68,7 +68,7 @@ func do[T any](ctx context.Context, c *Client, k call, decode func([]byte) (T, e
 		retries.ask(err)
 		return got, err
 	}, backoff.WithContext(retries, all), func(err error, wait time.Duration) {
-		c.log.Debug().Err(err).Str("path", k.path).Int("attempt", attempt).Dur("wait", wait).Msg("trying again")
+		c.log.Debug().Err(err).Str("path", k.path).Int("attempt", attempt).Stringer("wait", wait).Msg("trying again")
 	})
 	switch {
 	case err == nil:

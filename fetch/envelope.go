@@ -62,6 +62,34 @@ func list[T any](nouns string) func([]byte) ([]T, error) {
 	}
 }
 
+// page is one answer of a list that comes in several.
+type page[T any] struct {
+	items []T
+	next  string // the cursor of the answer that follows, "" at the end
+}
+
+// pageOf decodes a list as list does, and next_cursor beside it.
+func pageOf[T any](nouns string) func([]byte) (page[T], error) {
+	return func(body []byte) (page[T], error) {
+		items, err := list[T](nouns)(body)
+		if err != nil {
+			return page[T]{}, err
+		}
+		for _, text := range [][]byte{body, unwrap(body, "data")} {
+			var beside struct {
+				Next string `json:"next_cursor"`
+			}
+			if text = bytes.TrimSpace(text); text[0] == '{' && json.Unmarshal(text, &beside) != nil {
+				return page[T]{}, notContract(body)
+			}
+			if beside.Next != "" {
+				return page[T]{items, beside.Next}, nil
+			}
+		}
+		return page[T]{items: items}, nil
+	}
+}
+
 // nothing is for calls whose answer says no more than its status.
 func nothing([]byte) (struct{}, error) { return struct{}{}, nil }
 
@@ -78,3 +106,4 @@ func notContract(body []byte) *Problem {
 func secretID(s api.Secret) string   { return s.ID }
 func bindingID(b api.Binding) string { return b.ID }
 func keyID(k api.ResourceKey) string { return k.ID }
+func eventID(e api.Event) string     { return e.ID }

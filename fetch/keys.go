@@ -8,9 +8,11 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// ResourceKeys lists the tenant's resource keys, without the keys themselves.
-func (c *Client) ResourceKeys(ctx context.Context) ([]api.ResourceKey, error) {
-	return do(ctx, c, call{method: http.MethodGet, path: "/egress/resource-keys"}, list[api.ResourceKey]("resource_keys"))
+// ResourceKeys lists the keys of a resource, or with the zero Resource the tenant's: revoked ones too,
+// and none with the key itself.
+func (c *Client) ResourceKeys(ctx context.Context, r api.Resource) ([]api.ResourceKey, error) {
+	q := query("resource_type", r.Type, "resource_id", r.ID)
+	return do(ctx, c, call{method: http.MethodGet, path: "/egress/resource-keys", query: q}, list[api.ResourceKey]("resource_keys"))
 }
 
 // CreateResourceKey mints a key for one resource. The key is in this answer and nowhere after it.

@@ -234,7 +234,7 @@ func TestRealTenantCalls(t *testing.T) {
 	if _, err := api.ParseKey(key.Key); err != nil {
 		t.Error("a minted key isn't one")
 	}
-	if keys, err := tenant.ResourceKeys(ctx); err != nil || len(keys) != 2 || keys[0].Key != "" || keys[1].Key != "" {
+	if keys, err := tenant.ResourceKeys(ctx, api.Resource{}); err != nil || len(keys) != 2 || keys[0].Key != "" || keys[1].Key != "" {
 		t.Errorf("keys: error %v, %d", err, len(keys))
 	}
 	if err := tenant.DeleteBinding(ctx, made.ID); err != nil {

@@ -1,8 +1,10 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -29,9 +31,40 @@ func (f SecretFilter) query() url.Values {
 		"external_user_id", f.ExternalUserID, "external_workspace_id", f.ExternalWorkspaceID)
 }
 
-// Secrets lists secrets, never their values.
+// maxPage is the most that a vault gives in one answer of a list.
+const maxPage = 1000
+
+// Secrets lists all secrets that match, never their values. It asks for all at once, which every vault
+// knows, and in parts where that is more than an answer may hold.
 func (c *Client) Secrets(ctx context.Context, f SecretFilter) ([]api.Secret, error) {
-	return do(ctx, c, call{method: http.MethodGet, path: "/egress/secrets", query: f.query()}, list[api.Secret]("secrets"))
+	var all []api.Secret
+	limit, cursor := 0, ""
+	for {
+		part, next, err := c.SecretPage(ctx, f, limit, cursor)
+		if p, ok := errors.AsType[*Problem](err); ok && p.Reason == TooLarge && limit != 1 {
+			limit = max(1, cmp.Or(limit, 2*maxPage)/2)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, part...)
+		switch next {
+		case "":
+			return all, nil
+		case cursor:
+			return nil, &Problem{Reason: BadAnswer, Message: "the vault's list doesn't go on: it gives the same cursor again", Hint: "check the vault's version"}
+		}
+		cursor = next
+	}
+}
+
+// SecretPage lists at most limit secrets that match, from a cursor on; "" is the start. next is the
+// cursor of the answer that follows, "" at the end. Zero is no limit.
+func (c *Client) SecretPage(ctx context.Context, f SecretFilter, limit int, cursor string) (secrets []api.Secret, next string, err error) {
+	k := call{method: http.MethodGet, path: "/egress/secrets", query: paged(f.query(), limit, cursor)}
+	got, err := do(ctx, c, k, pageOf[api.Secret]("secrets"))
+	return got.items, got.next, err
 }
 
 // Secret gives one secret, never its value.
@@ -54,12 +87,13 @@ type NewSecret struct {
 	ExternalWorkspaceID string
 	Resource            api.Resource // with ExposeAsEnv it is also bound there
 	ExposeAsEnv         string
+	Delivery            string // of that binding; api.DeliverValue where empty
 	RefreshToken        api.Value
 	ExpiresAt           *time.Time
 	Metadata            json.RawMessage // a JSON object
 }
 
-// secretBody is the body of a put or rotation. It holds values in the clear, and lives as long as
+// secretBody is the body of a put. It holds values in the clear, and lives as long as
 // one request.
 type secretBody struct {
 	Name                string          `json:"name,omitempty"`
@@ -73,6 +107,7 @@ type secretBody struct {
 	ResourceType        string          `json:"resource_type,omitempty"`
 	ResourceID          string          `json:"resource_id,omitempty"`
 	ExposeAsEnv         string          `json:"expose_as_env,omitempty"`
+	Delivery            string          `json:"delivery,omitempty"`
 	RefreshToken        string          `json:"refresh_token,omitempty"`
 	ExpiresAt           *time.Time      `json:"expires_at,omitempty"`
 	Metadata            json.RawMessage `json:"metadata,omitempty"`
@@ -81,14 +116,14 @@ type secretBody struct {
 // PutSecret creates a secret or replaces the one with the same name, scope, attribution and resource.
 // The binding is nil unless one was asked for. It isn't retried once the vault may have seen it.
 func (c *Client) PutSecret(ctx context.Context, s NewSecret) (api.Secret, *api.Binding, error) {
-	if err := checkValue(s.Value); err != nil {
+	if err := checkValues(s.Value, s.RefreshToken); err != nil {
 		return api.Secret{}, nil, err
 	}
 	k := call{
 		method: http.MethodPost, path: "/egress/secrets", unsafe: true, private: []api.Value{s.Value, s.RefreshToken},
 		body: func() (content, error) {
 			return asJSON(secretBody{s.Name, s.Value.Reveal(), s.Type, s.Scope, s.WorkspaceID, s.OwnerUserID, s.ExternalUserID,
-				s.ExternalWorkspaceID, s.Resource.Type, s.Resource.ID, s.ExposeAsEnv, s.RefreshToken.Reveal(), s.ExpiresAt, s.Metadata})
+				s.ExternalWorkspaceID, s.Resource.Type, s.Resource.ID, s.ExposeAsEnv, s.Delivery, s.RefreshToken.Reveal(), s.ExpiresAt, s.Metadata})
 		},
 	}
 	type answer struct {
@@ -114,8 +149,31 @@ func (c *Client) PutSecret(ctx context.Context, s NewSecret) (api.Secret, *api.B
 // Rotation is a secret's next value.
 type Rotation struct {
 	Value        api.Value
-	RefreshToken api.Value // empty: kept
-	ExpiresAt    *time.Time
+	RefreshToken api.Value  // empty: kept
+	ExpiresAt    *time.Time // nil: kept if it is still to come, dropped if it has passed
+	NeverExpires bool       // drops what was kept; not together with ExpiresAt
+}
+
+// rotationBody is the body of a rotation, which lives as long as a secretBody.
+type rotationBody struct {
+	Value        string          `json:"value"`
+	RefreshToken string          `json:"refresh_token,omitempty"`
+	ExpiresAt    json.RawMessage `json:"expires_at,omitempty"`
+}
+
+func (r Rotation) body() (content, error) {
+	b := rotationBody{Value: r.Value.Reveal(), RefreshToken: r.RefreshToken.Reveal()}
+	switch {
+	case r.NeverExpires:
+		b.ExpiresAt = json.RawMessage("null")
+	case r.ExpiresAt != nil:
+		at, err := r.ExpiresAt.MarshalJSON()
+		if err != nil {
+			return content{}, api.NewError(api.ErrInvalid, "expires_at has no form in RFC 3339")
+		}
+		b.ExpiresAt = at
+	}
+	return asJSON(b)
 }
 
 // RotateSecret gives a secret its next value; its version rises by one. It isn't retried once the
@@ -125,14 +183,15 @@ func (c *Client) RotateSecret(ctx context.Context, id string, r Rotation) (api.S
 	if err != nil {
 		return api.Secret{}, err
 	}
-	if err := checkValue(r.Value); err != nil {
+	if err := checkValues(r.Value, r.RefreshToken); err != nil {
 		return api.Secret{}, err
+	}
+	if r.NeverExpires && r.ExpiresAt != nil {
+		return api.Secret{}, api.NewError(api.ErrInvalid, "a secret that never expires has no expires_at")
 	}
 	k := call{
 		method: http.MethodPatch, path: path, unsafe: true, private: []api.Value{r.Value, r.RefreshToken},
-		body: func() (content, error) {
-			return asJSON(secretBody{Value: r.Value.Reveal(), RefreshToken: r.RefreshToken.Reveal(), ExpiresAt: r.ExpiresAt})
-		},
+		body: r.body,
 	}
 	return do(ctx, c, k, one("secret", secretID))
 }
@@ -142,16 +201,21 @@ func (c *Client) DeleteSecret(ctx context.Context, id string) error {
 	return c.remove(ctx, "/egress/secrets/", id)
 }
 
-// checkValue refuses what can't come back byte for byte, before it leaves the machine: JSON would
+// checkValues refuses what can't come back byte for byte, before it leaves the machine: JSON would
 // replace broken UTF-8 in silence.
-func checkValue(v api.Value) error {
-	switch text := v.Reveal(); {
-	case len(text) > api.MaxValueBytes:
-		return api.NewError(api.ErrInvalid, "value is longer than "+strconv.Itoa(api.MaxValueBytes)+" bytes")
-	case strings.IndexByte(text, 0) >= 0:
-		return api.NewError(api.ErrInvalid, "value holds a NUL byte")
-	case !utf8.ValidString(text):
-		return api.NewError(api.ErrInvalid, "value isn't UTF-8 text")
+func checkValues(value, refreshToken api.Value) error {
+	for _, v := range []struct {
+		name string
+		api.Value
+	}{{"value", value}, {"refresh_token", refreshToken}} {
+		switch text := v.Reveal(); {
+		case len(text) > api.MaxValueBytes:
+			return api.NewError(api.ErrInvalid, v.name+" is longer than "+strconv.Itoa(api.MaxValueBytes)+" bytes")
+		case strings.IndexByte(text, 0) >= 0:
+			return api.NewError(api.ErrInvalid, v.name+" holds a NUL byte")
+		case !utf8.ValidString(text):
+			return api.NewError(api.ErrInvalid, v.name+" isn't UTF-8 text")
+		}
 	}
 	return nil
 }

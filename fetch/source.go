@@ -93,7 +93,7 @@ func (s *Source) next(ctx context.Context, etag string, once bool) (api.Snapshot
 		return api.Snapshot{}, api.ErrNotModified
 	case !s.revealed && (errors.Is(err, api.ErrNotFound) || errors.Is(err, api.ErrMethod)):
 		s.fallen.Store(true)
-		s.client.log.Warn().Dur("poll_every", pollEvery).
+		s.client.log.Warn().Stringer("poll_every", pollEvery).
 			Msg("the vault has no agent API: placeholders are injected, and changes are polled for")
 		return s.poll(ctx, etag, once)
 	}

@@ -1,0 +1,61 @@
+package fetch
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// AuditFilter narrows the audit to exact matches; empty fields match all.
+type AuditFilter struct {
+	Resource     api.Resource
+	Action       string     // such as secret.rotate or reveal
+	Since, Until *time.Time // Since is included, Until isn't
+	Limit        int        // events in one answer, 1 to 1,000; zero: the vault's own, 100
+	Cursor       string     // from the answer before
+}
+
+func (f AuditFilter) query() url.Values {
+	q := query("resource_type", f.Resource.Type, "resource_id", f.Resource.ID, "action", f.Action,
+		"since", moment(f.Since), "until", moment(f.Until))
+	return paged(q, f.Limit, f.Cursor)
+}
+
+// Audit lists events: the newest first, or with Since the oldest first. next is the Cursor of the
+// answer that follows, "" at the end.
+func (c *Client) Audit(ctx context.Context, f AuditFilter) (events []api.Event, next string, err error) {
+	got, err := do(ctx, c, call{method: http.MethodGet, path: "/egress/audit", query: f.query()}, pageOf[api.Event]("events"))
+	return got.items, got.next, err
+}
+
+// AuditEvent gives one event.
+func (c *Client) AuditEvent(ctx context.Context, id string) (api.Event, error) {
+	path, err := under("/egress/audit/", id)
+	if err != nil {
+		return api.Event{}, err
+	}
+	return do(ctx, c, call{method: http.MethodGet, path: path}, one("event", eventID))
+}
+
+// moment is a time in a query, "" for none.
+func moment(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// paged adds to a query which part of a list is wanted; all of it where both are zero.
+func paged(q url.Values, limit int, cursor string) url.Values {
+	if limit != 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	if cursor != "" {
+		q.Set("cursor", cursor)
+	}
+	return q
+}

@@ -1,0 +1,116 @@
+package fetch
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// Providers lists the OAuth providers that the vault can connect accounts at.
+func (c *Client) Providers(ctx context.Context) ([]api.Provider, error) {
+	return do(ctx, c, call{method: http.MethodGet, path: "/egress/oauth/providers"}, list[api.Provider]("providers"))
+}
+
+// Connection is an account to connect: where, for whom, and what it is bound to. Provider is required.
+type Connection struct {
+	Provider            string // as Providers names it
+	Scope               string // of the secret it becomes; the vault's default where empty
+	OwnerUserID         string
+	ExternalUserID      string
+	ExternalWorkspaceID string
+	Resource            api.Resource // with ExposeAsEnv the secret is also bound there
+	ExposeAsEnv         string
+	RedirectURI         string // where the browser goes at the end; the vault's own page where empty
+}
+
+// connectionBody is a Connection as it goes over the wire.
+type connectionBody struct {
+	Provider            string `json:"provider"`
+	Scope               string `json:"scope,omitempty"`
+	OwnerUserID         string `json:"owner_user_id,omitempty"`
+	ExternalUserID      string `json:"external_user_id,omitempty"`
+	ExternalWorkspaceID string `json:"external_workspace_id,omitempty"`
+	ResourceType        string `json:"resource_type,omitempty"`
+	ResourceID          string `json:"resource_id,omitempty"`
+	ExposeAsEnv         string `json:"expose_as_env,omitempty"`
+	RedirectURI         string `json:"redirect_uri,omitempty"`
+}
+
+// StartOAuth begins a flow: the user is to open its AuthorizeURL, which is http or https and printable.
+// It isn't retried once the vault may have seen it, so that no second flow is left open.
+func (c *Client) StartOAuth(ctx context.Context, n Connection) (api.OAuthStart, error) {
+	k := call{
+		method: http.MethodPost, path: "/egress/oauth/start", unsafe: true,
+		body: func() (content, error) {
+			return asJSON(connectionBody{n.Provider, n.Scope, n.OwnerUserID, n.ExternalUserID, n.ExternalWorkspaceID,
+				n.Resource.Type, n.Resource.ID, n.ExposeAsEnv, n.RedirectURI})
+		},
+	}
+	start, err := do(ctx, c, k, started)
+	if start.Provider == "" {
+		start.Provider = n.Provider // not told by every vault
+	}
+	return start, err
+}
+
+// started decodes the start of a flow, at the top level or under "data".
+func started(body []byte) (api.OAuthStart, error) {
+	for _, text := range [][]byte{body, unwrap(body, "data")} {
+		var got struct {
+			api.OAuthStart
+			Camel string `json:"authorizeUrl"`
+		}
+		if json.Unmarshal(text, &got) != nil {
+			continue
+		}
+		if got.AuthorizeURL == "" {
+			got.AuthorizeURL = got.Camel
+		}
+		if forBrowser(got.AuthorizeURL) && printable(got.State) {
+			return got.OAuthStart, nil
+		}
+	}
+	return api.OAuthStart{}, notContract(body)
+}
+
+// forBrowser tells whether a URL may be shown to a person and opened: a browser does more with one of
+// another scheme than open a page.
+func forBrowser(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && printable(text)
+}
+
+// printable tells whether s is one or more visible ASCII characters.
+func printable(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
+}
+
+// OAuthStatus tells how the flow with this state is going. Errors: api.ErrNotFound where there is none.
+func (c *Client) OAuthStatus(ctx context.Context, state string) (api.OAuthStatus, error) {
+	if state == "" {
+		return api.OAuthStatus{}, api.NewError(api.ErrInvalid, "a flow's state is required")
+	}
+	k := call{
+		method: http.MethodGet, path: "/egress/oauth/status", query: url.Values{"state": {state}},
+		private: []api.Value{api.NewValue([]byte(state))},
+	}
+	return do(ctx, c, k, func(body []byte) (api.OAuthStatus, error) {
+		for _, text := range [][]byte{body, unwrap(body, "data")} {
+			var got api.OAuthStatus
+			if json.Unmarshal(text, &got) != nil || got.Status == "" {
+				continue
+			}
+			for field, limit := range map[*string]int{
+				&got.Status: 80, &got.Provider: 80, &got.SecretID: 300, &got.Error: 80, &got.Message: 300,
+			} {
+				*field = c.clean(*field, limit, k) // people get to read these
+			}
+			return got, nil
+		}
+		return api.OAuthStatus{}, notContract(body)
+	})
+}
