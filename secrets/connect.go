@@ -1,0 +1,45 @@
+package secrets
+
+import (
+	"context"
+
+	"github.com/Miosa-osa/miosa-env/fetch"
+)
+
+// Providers gives the OAuth providers that accounts can be connected at.
+func (c *Client) Providers(ctx context.Context) ([]Provider, error) { return c.vault.Providers(ctx) }
+
+// Connect says what becomes of an account that is connected. All of it is optional.
+type Connect struct {
+	Scope string // as in Set
+
+	OwnerUserID, ExternalUserID, ExternalWorkspaceID string // whom it is attributed to
+
+	Resource    Resource // the sandbox or computer it is for; the zero Resource: none
+	ExposeAsEnv string   // with Resource: also bind it there, under this variable
+
+	RedirectURI string // where the user's browser goes at the end; the vault's own page where empty
+}
+
+// Connect begins to connect an account at a provider, by the name that Providers gives. The user is to
+// open the flow's AuthorizeURL; this package opens no browser. Once the user has agreed, the vault
+// keeps the token as a secret and renews it.
+// Errors: api.ErrInvalid; api.ErrNotFound where the vault has no OAuth.
+func (c *Client) Connect(ctx context.Context, provider string, o Connect) (*Flow, error) {
+	start, err := c.vault.StartOAuth(ctx, fetch.Connection{
+		Provider: provider, Scope: o.Scope,
+		OwnerUserID: o.OwnerUserID, ExternalUserID: o.ExternalUserID, ExternalWorkspaceID: o.ExternalWorkspaceID,
+		Resource: o.Resource, ExposeAsEnv: o.ExposeAsEnv, RedirectURI: o.RedirectURI,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Flow{
+		AuthorizeURL: start.AuthorizeURL, State: start.State, Provider: start.Provider, ExpiresAt: start.ExpiresAt,
+		vault: c.vault,
+	}, nil
+}
+
+// Resume gives the flow with a State that was kept from an earlier Connect, here or elsewhere. Its other
+// fields are empty.
+func (c *Client) Resume(state string) *Flow { return &Flow{State: state, vault: c.vault} }

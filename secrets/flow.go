@@ -1,0 +1,120 @@
+package secrets
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+)
+
+// FlowStatus tells how a flow is going: its Status is api.FlowPending, or at the end api.FlowCompleted
+// (with SecretID), api.FlowFailed or api.FlowDenied (with Error, and where the vault has one a Message).
+type FlowStatus = api.OAuthStatus
+
+// Flow is an account that is being connected. Printing it doesn't show its State.
+type Flow struct {
+	AuthorizeURL string    // what the user is to open
+	State        string    // names the flow; keep it like a key
+	Provider     string    // where
+	ExpiresAt    time.Time // when it ends by itself, as failed; zero where the vault doesn't say
+
+	vault *fetch.Client
+}
+
+// String implements fmt.Stringer.
+func (f *Flow) String() string { return "OAuth flow at " + cmp.Or(f.Provider, "a provider") }
+
+// GoString implements fmt.GoStringer.
+func (f *Flow) GoString() string { return f.String() }
+
+// Status asks once how the flow is going. A flow that failed is no error here.
+// Errors: api.ErrNotFound where the vault knows no flow with this State.
+func (f *Flow) Status(ctx context.Context) (FlowStatus, error) {
+	return f.vault.OAuthStatus(ctx, f.State)
+}
+
+// WaitOptions says how long to wait for a flow's end, and how often to ask.
+type WaitOptions struct {
+	Timeout      time.Duration // zero means 5 minutes
+	PollInterval time.Duration // zero means 2 seconds
+}
+
+// ErrFlowTimeout says that a flow hadn't ended when the wait for it did. It may still complete.
+var ErrFlowTimeout = errors.New("the account wasn't connected in time")
+
+// FlowError says that a flow ended without a connection.
+type FlowError struct{ Status FlowStatus }
+
+func (e *FlowError) Error() string {
+	what := "connecting an account"
+	if e.Status.Provider != "" {
+		what += " at " + e.Status.Provider
+	}
+	if e.Status.Status == api.FlowDenied {
+		what += " was denied"
+	} else {
+		what += " failed"
+	}
+	if why := cmp.Or(e.Status.Message, e.Status.Error); why != "" {
+		what += ": " + why
+	}
+	return what
+}
+
+// WaitForCompletion waits for the flow's end. Its error is nil only where the account is connected.
+// A poll that fails in a way that may pass doesn't end the wait.
+// Errors: *FlowError where the flow failed or was denied; ErrFlowTimeout; api.ErrNotFound and others
+// that don't pass; the context's.
+func (f *Flow) WaitForCompletion(ctx context.Context, o WaitOptions) (FlowStatus, error) {
+	all, cancel := context.WithTimeout(ctx, cmp.Or(o.Timeout, 5*time.Minute))
+	defer cancel()
+	var last FlowStatus
+	var trouble error // of the last poll
+	for {
+		pause := cmp.Or(o.PollInterval, 2*time.Second)
+		status, err := f.Status(all)
+		switch {
+		case err == nil && status.Status == api.FlowCompleted:
+			return status, nil
+		case err == nil && (status.Status == api.FlowFailed || status.Status == api.FlowDenied):
+			status.Provider = cmp.Or(status.Provider, f.Provider)
+			return status, &FlowError{status}
+		case err == nil: // pending
+			last, trouble = status, nil
+		case all.Err() != nil: // the error is that of the wait's end
+		case !api.Temporary(err):
+			return last, err
+		default:
+			trouble = err
+			if refusal, ok := errors.AsType[*api.Error](err); ok {
+				pause = max(pause, refusal.RetryAfter)
+			}
+		}
+		if rest(all, pause) {
+			continue
+		}
+		switch {
+		case ctx.Err() != nil:
+			return last, ctx.Err()
+		case trouble != nil:
+			return last, fmt.Errorf("%w: %w", ErrFlowTimeout, trouble)
+		}
+		return last, ErrFlowTimeout
+	}
+}
+
+// rest waits for d. It tells whether ctx still stands after it.
+func rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return ctx.Err() == nil
+	}
+}
