@@ -100,6 +100,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	first := a.cacheNow()
 	own.Go(func() { a.persist(ctx, first) })
 	own.Go(func() { a.collect(ctx) })
+	own.Go(func() { a.expire(ctx) })
 	if a.conf.Sleep != nil {
 		own.Go(func() {
 			if err := a.conf.Sleep(ctx, a.Wake); err != nil {

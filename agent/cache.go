@@ -96,8 +96,8 @@ func NewCache(c CacheConfig) (*Cache, error) {
 // Path is the cache's file.
 func (c *Cache) Path() string { return c.conf.Path }
 
-// Load returns the set, and when the vault last confirmed it. The values are opened where no dump sees
-// them. Nothing of a cache that is refused is returned.
+// Load returns the set without what has expired, and when the vault last confirmed it. The values are opened
+// where no dump sees them. Nothing of a cache that is refused is returned.
 // Errors: fs.ErrNotExist, and the ErrCache ones, wrapped.
 func (c *Cache) Load() (api.Snapshot, time.Time, error) {
 	s, at, err := c.load()
@@ -126,6 +126,8 @@ func (c *Cache) load() (api.Snapshot, time.Time, error) {
 		s.Wipe()
 		return api.Snapshot{}, time.Time{}, err
 	}
+	s, expired := unexpired(s)
+	api.Snapshot{Bound: expired}.Wipe()
 	return s, at, nil
 }
 

@@ -68,23 +68,24 @@ func advice(err error) string {
 // asks again, for ever, at growing random pauses and never earlier than the vault asked for.
 //
 // With first.Etag empty there is no set yet, and the first one is fetched at once. A set in which any
-// secret has a lower version than seen before is refused like a failure.
+// secret has a lower version than seen before is refused like a failure. What expires is taken out of the
+// set, whether or not the source can be asked then, and the sinks take what is left, once.
 func Follow(ctx context.Context, src Source, first api.Snapshot, log zerolog.Logger, sinks ...Sink) error {
-	k := asking{log: log, seen: versions{}, etag: first.Etag, stands: first.Etag != ""}
+	k := &asking{log: log, seen: versions{}, etag: first.Etag, stands: first.Etag != ""}
 	k.seen.raise(first)
+	h := &held{set: first, sinks: sinks}
+	ask := func(ctx context.Context) (api.Snapshot, error) { return src.Next(ctx, k.etag) }
 	for {
-		a := k.next(ctx, 0, func(ctx context.Context) (api.Snapshot, error) { return src.Next(ctx, k.etag) })
+		a := during(h, k, func() answer { return k.next(ctx, 0, ask) })
 		switch a.outcome {
 		case interrupted:
 			return nil
 		case changed:
-			for _, s := range sinks {
-				s.Take(a.set)
-			}
+			h.take(a.set)
 		case refused:
 			return fmt.Errorf("follow %s: %w", first.Resource, a.err)
 		case failed:
-			if !sleep(ctx, a.wait) {
+			if !during(h, k, func() bool { return sleep(ctx, a.wait) }) {
 				return nil
 			}
 		}

@@ -212,9 +212,16 @@ func (a *Agent) warm(k *asking) *time.Timer {
 func (a *Agent) take(set api.Snapshot, src Source, roundTrip time.Duration) {
 	p, ok := src.(interface{ Placeholders() bool })
 	placeholders := ok && p.Placeholders()
-	set = a.memory.keep(set)
+	left, expired := unexpired(set)
+	api.Snapshot{Bound: expired}.Wipe()
+	if now := a.look(); len(now.status.Expired) > 0 && now.serves() && left.Etag == now.set.Etag {
+		left.Wipe() // the vault has come to the same
+		a.confirm(roundTrip)
+		return
+	}
+	set = a.memory.keep(left)
 	a.publish(func(v *view) {
-		v.set, v.status.Placeholders = set, placeholders
+		v.set, v.status.Placeholders, v.status.Expired = set, placeholders, envNames(expired)
 		v.status.Counts.Asks++
 		v.status.Counts.Changes++
 		v.confirm(roundTrip)
@@ -257,7 +264,7 @@ func (a *Agent) refuse(err error) {
 	first := a.Status().State != Refused
 	a.publish(func(v *view) {
 		v.set = api.Snapshot{}
-		v.status.State, v.status.Origin, v.status.Placeholders = Refused, "", false
+		v.status.State, v.status.Origin, v.status.Placeholders, v.status.Expired = Refused, "", false, nil
 		v.status.ConfirmedAt, v.status.Age, v.refusal = time.Time{}, 0, err
 		v.status.Counts.Asks++
 		v.status.Counts.Refusals++

@@ -104,6 +104,13 @@ type memory struct {
 
 // keep moves a set into a region of its own: the values it came with are zeroed.
 func (m *memory) keep(s api.Snapshot) api.Snapshot {
+	kept := m.copy(s)
+	api.Quietly(s.Wipe)
+	return kept
+}
+
+// copy puts a set into a region of its own too: the values it came with stay.
+func (m *memory) copy(s api.Snapshot) api.Snapshot {
 	total := 0
 	for _, b := range s.Bound {
 		total += b.Value.Len()
@@ -118,7 +125,6 @@ func (m *memory) keep(s api.Snapshot) api.Snapshot {
 			kept.Bound[i] = api.Bound{Label: b.Label, Value: r.value(at, n)}
 			at += n
 		}
-		s.Wipe()
 	})
 	m.mu.Lock()
 	defer m.mu.Unlock()

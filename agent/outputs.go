@@ -138,7 +138,7 @@ func (o *outlet) run(ctx context.Context) {
 		case <-retry.C:
 		}
 		retry.Stop()
-		v := o.agent.now.Load()
+		v := o.agent.look()
 		var err error
 		switch {
 		case v.serves() && v.set.Etag != written:

@@ -46,7 +46,7 @@ func (a *Agent) persist(ctx context.Context, first *Cache) {
 		case <-a.saving:
 		case <-retry.C:
 		}
-		v, cache := a.now.Load(), a.cacheNow()
+		v, cache := a.look(), a.cacheNow()
 		var err error
 		if old := last.cache; cache != old {
 			if old != nil && (cache == nil || cache.Path() != old.Path()) {
@@ -63,7 +63,7 @@ func (a *Agent) persist(ctx context.Context, first *Cache) {
 				last.etag, last.wiped = "", true
 				a.conf.Log.Info().Msg("cache wiped")
 			}
-		case v.status.State == Fresh &&
+		case (v.status.State == Fresh || v.status.State == Stale && len(v.status.Expired) > 0) &&
 			(v.set.Etag != last.etag || v.status.ConfirmedAt.Sub(last.at) > cache.conf.maxAge()/saveShare):
 			if err = cache.Save(v.set, v.status.ConfirmedAt); err == nil {
 				last.etag, last.at, last.wiped = v.set.Etag, v.status.ConfirmedAt, false

@@ -19,6 +19,10 @@ type Status struct {
 	Origin       Origin `json:"origin,omitempty"` // empty while there is no set
 	Placeholders bool   `json:"placeholders"`     // the vault has no agent API: no value is a secret
 
+	// Expired names the variables that aren't in the set any more because their secrets expired after the
+	// vault gave them.
+	Expired []string `json:"expired,omitempty"`
+
 	ConfirmedAt time.Time `json:"confirmed_at,omitzero"` // when the vault last said that the set stands
 	Age         float64   `json:"age_seconds"`           // since then, time asleep included
 	LastError   string    `json:"last_error,omitempty"`  // kept after recovery, with its time

@@ -11,6 +11,7 @@ import (
 // view is what the agent serves at one moment. It is never changed, and neither is what it holds.
 type view struct {
 	set     api.Snapshot
+	expires time.Time // when the first of its values does; zero: none
 	status  Status
 	asleep  time.Duration // when the vault last confirmed the set
 	refusal error         // why, in state Refused
@@ -20,12 +21,12 @@ type view struct {
 // Snapshot returns the set that is served, and the status that belongs to it. The set is shared and
 // must not be wiped. It is empty in the states Starting and Refused.
 func (a *Agent) Snapshot() (api.Snapshot, Status) {
-	v := a.now.Load()
+	v := a.look()
 	return v.set, v.tell()
 }
 
 // Status tells how the daemon is doing.
-func (a *Agent) Status() Status { return a.now.Load().tell() }
+func (a *Agent) Status() Status { return a.look().tell() }
 
 // Changed is closed at the next change of the set or the status.
 func (a *Agent) Changed() <-chan struct{} { return a.now.Load().changed }
@@ -35,7 +36,7 @@ func (a *Agent) Changed() <-chan struct{} { return a.now.Load().changed }
 // Errors: api.ErrUnauthorized or api.ErrDenied, wrapped, while the vault refuses; the context's.
 func (a *Agent) Wait(ctx context.Context, etag string) (api.Snapshot, error) {
 	for {
-		v := a.now.Load()
+		v := a.look()
 		switch {
 		case v.status.State == Refused:
 			return api.Snapshot{}, v.refusal
@@ -86,7 +87,7 @@ func (a *Agent) change(change func(*view)) {
 		v.status.Since = time.Now().UTC()
 		a.conf.Log.Info().Str("from", string(old.status.State)).Str("state", string(v.status.State)).Msg("state changed")
 	}
-	v.status.Etag, v.status.Bindings = v.set.Etag, len(v.set.Bound)
+	v.status.Etag, v.status.Bindings, v.expires = v.set.Etag, len(v.set.Bound), expiry(v.set)
 	a.now.Store(&v)
 	close(old.changed)
 	if v.set.Etag != old.set.Etag || v.status.State != old.status.State || v.status.Origin != old.status.Origin {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -184,6 +185,9 @@ func printStatus(w io.Writer, s agent.Status, now time.Time) error {
 			what += ", from the cache"
 		}
 		fmt.Fprintf(t, "set\t%s, confirmed %s\n", what, ago(time.Duration(s.Age*float64(time.Second)), s.ConfirmedAt))
+	}
+	if len(s.Expired) > 0 {
+		fmt.Fprintf(t, "expired\t%s: not served until the vault has newer values\n", cell(strings.Join(s.Expired, ", ")))
 	}
 	if s.RoundTrip > 0 {
 		fmt.Fprintf(t, "vault\tanswers in %s ms\n", strconv.FormatFloat(s.RoundTrip, 'f', 1, 64))

@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// The vault ends a wait when a bound secret expires. Whoever can't reach it then drops the secret all the
+// same, by this machine's clock, and is left with the set that the vault will name without it.
+
+// longestLook is how long the clock isn't looked at while something is to expire: it may have been set, or
+// the machine suspended.
+const longestLook = 10 * time.Second
+
+// expiry is when the first of a set's values expires; zero: none does.
+func expiry(s api.Snapshot) (at time.Time) {
+	for _, b := range s.Bound {
+		if b.ExpiresAt != nil && (at.IsZero() || b.ExpiresAt.Before(at)) {
+			at = *b.ExpiresAt
+		}
+	}
+	return at
+}
+
+// unexpired parts a set in what is left of it now, under the etag that the vault gives to that, and what has
+// expired. The values are the set's own. Where nothing has expired the set is left as it is.
+func unexpired(s api.Snapshot) (left api.Snapshot, expired []api.Bound) {
+	now := time.Now()
+	if at := expiry(s); at.IsZero() || at.After(now) {
+		return s, nil
+	}
+	left = api.Snapshot{Resource: s.Resource, Bound: make([]api.Bound, 0, len(s.Bound))}
+	labels := make([]api.Label, 0, len(s.Bound))
+	for _, b := range s.Bound {
+		if b.ExpiresAt != nil && !b.ExpiresAt.After(now) {
+			expired = append(expired, b)
+			continue
+		}
+		left.Bound, labels = append(left.Bound, b), append(labels, b.Label)
+	}
+	left.Etag = api.Etag(s.Resource, labels)
+	return left, expired
+}
+
+func envNames(list []api.Bound) []string {
+	var all []string
+	for _, b := range list {
+		all = append(all, b.ExposeAsEnv)
+	}
+	return all
+}
+
+// untilLook is how long to wait before looking whether what expires then has expired.
+func untilLook(at time.Time) time.Duration { return min(max(0, time.Until(at)), longestLook) }
+
+// look gives what is served, after what has expired was dropped.
+func (a *Agent) look() *view {
+	v := a.now.Load()
+	if v.expires.IsZero() || v.expires.After(time.Now()) {
+		return v
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	left, expired := unexpired(a.now.Load().set)
+	if expired == nil {
+		return a.now.Load()
+	}
+	left = a.memory.copy(left)
+	a.change(func(v *view) {
+		v.set, v.status.Expired = left, slices.Concat(v.status.Expired, envNames(expired))
+		v.status.Counts.Changes++
+	})
+	a.conf.Log.Info().Strs("names", envNames(expired)).Str("etag", left.Etag).Msg("secrets have expired: they are served no more")
+	a.save()
+	a.tidy()
+	return a.now.Load()
+}
+
+// expire drops what expires, when it does, until ctx ends.
+func (a *Agent) expire(ctx context.Context) {
+	for {
+		v := a.look()
+		var due <-chan time.Time
+		if !v.expires.IsZero() {
+			due = time.After(untilLook(v.expires))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-v.changed: // a wake too
+		case <-due:
+		}
+	}
+}
+
+// held is what the sinks of a Follow have.
+type held struct {
+	set   api.Snapshot
+	sinks []Sink
+	less  bool // something has expired since the vault gave the set
+}
+
+// take hands a new set to the sinks, unless it is what they have since something expired.
+func (h *held) take(set api.Snapshot) {
+	left, expired := unexpired(set)
+	api.Snapshot{Bound: expired}.Wipe()
+	if h.less = h.less || expired != nil; h.less && left.Etag == h.set.Etag {
+		left.Wipe()
+		return
+	}
+	h.less = expired != nil
+	h.give(left)
+}
+
+func (h *held) give(set api.Snapshot) {
+	h.set = set
+	for _, s := range h.sinks {
+		s.Take(set)
+	}
+}
+
+// during returns what comes of work, and hands on what is left when something expires meanwhile.
+func during[T any](h *held, k *asking, work func() T) T {
+	if expiry(h.set).IsZero() {
+		return work()
+	}
+	done := make(chan T, 1)
+	go func() { done <- work() }()
+	for {
+		var due <-chan time.Time
+		if at := expiry(h.set); !at.IsZero() {
+			due = time.After(untilLook(at))
+		}
+		select {
+		case came := <-done:
+			return came
+		case <-due:
+		}
+		if left, expired := unexpired(h.set); expired != nil {
+			h.less = true
+			k.log.Info().Strs("names", envNames(expired)).Str("etag", left.Etag).Msg("secrets have expired: they are served no more")
+			h.give(left)
+		}
+	}
+}

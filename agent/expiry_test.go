@@ -1,0 +1,258 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+)
+
+// expiring is a set of TOKEN, which stays, and PASS, which expires after some time.
+func expiring(version int64, after time.Duration) api.Snapshot {
+	at := time.Now().UTC().Add(after).Round(0)
+	return snapshot(version, api.Bound{
+		Label: api.Label{ID: "bnd_2", SecretID: "sec_2", ExposeAsEnv: "PASS", Version: version, ExpiresAt: &at},
+		Value: api.NewValue([]byte("brief")),
+	})
+}
+
+// What expires is dropped by the agent alone, at the moment and once, whatever the vault does then.
+func TestExpiryUnderAnAgent(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		become func(*fakeVault) // before it expires
+		at     func(*fakeVault) // when it does
+		state  agent.State
+		named  []string
+	}{
+		{"the vault is down", func(v *fakeVault) { v.err = errDown }, nil, agent.Stale, []string{"PASS"}},
+		{"the vault hangs", func(v *fakeVault) { v.hang = true }, nil, agent.Fresh, []string{"PASS"}},
+		{"the vault's clock is late", func(*fakeVault) {}, nil, agent.Fresh, []string{"PASS"}},
+		{"the vault says so just before", func(*fakeVault) {}, func(v *fakeVault) { v.set = snapshot(1) }, agent.Fresh, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "state", "set")
+			synctest.Test(t, func(t *testing.T) {
+				vault, out := newFakeVault(expiring(1, 20*time.Second)), &place{name: "out"}
+				full := vault.set.Etag
+				conf := agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}
+				runAgent(t, conf, func(t *testing.T, a *agent.Agent) {
+					time.Sleep(10 * time.Second)
+					vault.become(tt.become)
+					time.Sleep(10*time.Second - time.Nanosecond)
+					if set, s := a.Snapshot(); len(set.Bound) != 2 || s.Etag != full || s.Expired != nil {
+						t.Fatalf("a moment before: %d values, expired %v", len(set.Bound), s.Expired)
+					}
+					waited := make(chan api.Snapshot, 1)
+					go func() {
+						set, _ := a.Wait(t.Context(), full)
+						waited <- set
+					}()
+					if tt.at != nil {
+						vault.become(tt.at)
+					}
+					time.Sleep(time.Nanosecond)
+					set, s := a.Snapshot()
+					if len(set.Bound) != 1 || s.Etag != snapshot(1).Etag || s.State != tt.state || s.Bindings != 1 {
+						t.Errorf("when it expires: %s, %d values", s.State, len(set.Bound))
+					}
+					if diff := cmp.Diff(s.Expired, tt.named); diff != "" {
+						t.Errorf("expired (-got +want):\n%s", diff)
+					}
+					synctest.Wait()
+					if set := <-waited; len(set.Bound) != 1 {
+						t.Errorf("who waits gets %d values", len(set.Bound))
+					}
+					if diff := cmp.Diff(out.read(), []string{"TOKEN=canary-1 PASS=brief", "TOKEN=canary-1"}); diff != "" {
+						t.Errorf("written (-got +want):\n%s", diff)
+					}
+					time.Sleep(time.Second)
+					if set, _, err := cacheAt(t, path, someKey).Load(); err != nil || len(set.Bound) != 1 || set.Etag != snapshot(1).Etag {
+						t.Errorf("cached: %d values, %v", len(set.Bound), err)
+					}
+
+					// The vault is back, and has it no more either: nothing more happens.
+					changes := a.Status().Counts.Changes
+					vault.become(func(v *fakeVault) { v.err, v.hang, v.set = nil, false, snapshot(1) })
+					time.Sleep(2 * time.Minute)
+					if s := a.Status(); s.State != agent.Fresh || s.Counts.Changes != changes || len(out.read()) != 2 {
+						t.Errorf("the vault comes to the same: %s, %d changes after %d, written %q", s.State, s.Counts.Changes, changes, out.read())
+					}
+					// A newer value is another matter.
+					vault.rotate(expiring(2, time.Hour))
+					time.Sleep(time.Second)
+					if set, s := a.Snapshot(); len(set.Bound) != 2 || s.Expired != nil || first(set) != "canary-2" {
+						t.Errorf("a newer value: %d values, expired %v", len(set.Bound), s.Expired)
+					}
+				})
+			})
+		})
+	}
+}
+
+// Each value goes at its own time, and a vault whose clock is late and gives an expired one over and over
+// isn't asked any more often for it.
+func TestExpiryOneByOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		later := time.Now().UTC().Add(40 * time.Second).Round(0)
+		set := expiring(1, 20*time.Second)
+		set.Bound[0].ExpiresAt = &later
+		set.Etag = api.Etag(sandbox, []api.Label{set.Bound[0].Label, set.Bound[1].Label})
+		vault, out := newFakeVault(set), &place{name: "out"}
+		runAgent(t, agent.Config{Source: vault, Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Agent) {
+			time.Sleep(5 * time.Minute)
+			if diff := cmp.Diff(out.read(), []string{"TOKEN=canary-1 PASS=brief", "TOKEN=canary-1", ""}); diff != "" {
+				t.Errorf("written (-got +want):\n%s", diff)
+			}
+			if s := a.Status(); s.State != agent.Fresh || !slices.Equal(s.Expired, []string{"PASS", "TOKEN"}) {
+				t.Errorf("%s, expired %v", s.State, s.Expired)
+			}
+			if n := len(vault.asked()); n > 8 {
+				t.Errorf("asked %d times in 5 minutes", n)
+			}
+			// What is given anew and has expired by this machine's clock isn't served either.
+			a.Wake("clock set")
+			time.Sleep(time.Second)
+			if set, s := a.Snapshot(); len(set.Bound) != 0 || s.State != agent.Fresh {
+				t.Errorf("after a wake: %s, %d values", s.State, len(set.Bound))
+			}
+		})
+	})
+}
+
+// A start from the cache is one without what has expired since.
+func TestExpiryInTheCache(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state", "set")
+	synctest.Test(t, func(t *testing.T) {
+		must(t, cacheAt(t, path, someKey).Save(expiring(1, time.Second), time.Now()))
+		time.Sleep(2 * time.Second)
+		set, at, err := cacheAt(t, path, someKey).Load()
+		must(t, err)
+		if len(set.Bound) != 1 || set.Etag != snapshot(1).Etag || time.Since(at) != 2*time.Second {
+			t.Errorf("%d values of %s ago", len(set.Bound), time.Since(at))
+		}
+		vault, out := newFakeVault(snapshot(1)), &place{name: "out"}
+		vault.err = errDown
+		runAgent(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Agent) {
+			time.Sleep(10 * time.Second)
+			expect(t, a, "cached", brief{agent.Stale, agent.FromCache, "canary-1", 12 * time.Second, "not ready"})
+			if diff := cmp.Diff(out.read(), []string{"TOKEN=canary-1"}); diff != "" {
+				t.Errorf("written (-got +want):\n%s", diff)
+			}
+		})
+	})
+}
+
+// A command that follows the vault loses what expires too, while a request waits and between two of them.
+func TestExpiryUnderFollow(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error // of the vault meanwhile; nil: it hangs
+	}{
+		{"the vault hangs", nil},
+		{"the vault is down", errDown},
+		{"the vault is down for long", &api.Error{Kind: api.ErrUnavailable, Message: "not ready", RetryAfter: time.Minute}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				first, back := expiring(1, 5*time.Second), make(chan struct{})
+				began := time.Now()
+				src := &source{next: func(ctx context.Context, _ int, etag string) (api.Snapshot, error) {
+					if time.Since(began) > 50*time.Second { // it has the same set as is left
+						if etag == snapshot(1).Etag {
+							return never(ctx)
+						}
+						return copied(snapshot(1)), nil
+					}
+					if tt.err != nil {
+						return api.Snapshot{}, tt.err
+					}
+					select {
+					case <-back:
+						return api.Snapshot{}, errors.New("broken off")
+					case <-ctx.Done():
+						return api.Snapshot{}, ctx.Err()
+					}
+				}}
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+				defer cancel()
+				took := &sink{}
+				ended := make(chan error, 1)
+				go func() { ended <- agent.Follow(ctx, src, first, zerolog.Nop(), took) }()
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				want := []string{"TOKEN=1:canary-1"}
+				if diff := cmp.Diff(took.took, want); diff != "" {
+					t.Errorf("when it expires (-got +want):\n%s", diff)
+				}
+				time.Sleep(time.Minute)
+				close(back)
+				must(t, <-ended)
+				if diff := cmp.Diff(took.took, want); diff != "" {
+					t.Errorf("in the end (-got +want):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// An agent in a process of its own is stopped across the moment at which its value expires, with the vault
+// gone: as soon as it goes on, the value is served no more.
+func TestExpiryOfAPausedProcess(t *testing.T) {
+	v := vaulttest.Start(t)
+	v.PutSecret(t, map[string]any{
+		"name": "token", "value": "brief", "resource_type": sandbox.Type, "resource_id": sandbox.ID, "expose_as_env": "TOKEN",
+		"expires_at": time.Now().Add(4 * time.Second),
+	})
+	p := spawn(t, agentVariable, agentProcess{BaseURL: v.BaseURL, KeyFile: keyFile(t, v.ResourceKey(t, sandbox))}, nil)
+	p.await(t, time.Minute, "the value", serves("brief"))
+	must(t, p.Process.Signal(syscall.SIGSTOP))
+	v.Stop(t)
+	time.Sleep(5 * time.Second)
+	resumed := time.Now()
+	must(t, p.Process.Signal(syscall.SIGCONT))
+	for _, s := range p.await(t, time.Minute, "the end of the value", func(s served) bool { return s.Sum == "" }) {
+		if s.Sum != "" {
+			t.Errorf("served after it was resumed: %+v", s)
+		}
+	}
+	if took := time.Since(resumed); took > 2*time.Second {
+		t.Errorf("gone after %s", took)
+	}
+}
+
+// The cache on disk is rewritten too, though the vault can't confirm it.
+func TestExpiryRewritesTheCache(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state", "set")
+	synctest.Test(t, func(t *testing.T) {
+		vault := newFakeVault(expiring(1, 20*time.Second))
+		runAgent(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey)}, func(t *testing.T, _ *agent.Agent) {
+			time.Sleep(time.Second)
+			vault.fail(errDown)
+			before, err := os.ReadFile(path)
+			must(t, err)
+			time.Sleep(20 * time.Second)
+			after, err := os.ReadFile(path)
+			must(t, err)
+			if strings.Contains(string(after), "PASS") || len(after) >= len(before) {
+				t.Errorf("%d bytes, %d before", len(after), len(before))
+			}
+			_, at, err := cacheAt(t, path, someKey).Load()
+			if must(t, err); time.Since(at) < 20*time.Second {
+				t.Errorf("the vault is said to have confirmed it %s ago", time.Since(at))
+			}
+		})
+	})
+}

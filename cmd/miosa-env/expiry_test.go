@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Beside a vault that is gone, a secret expires: the agent's env file and socket lose it, a command that
+// follows is restarted without it once, a start from a cache doesn't get it, and the status names it.
+func TestExpiryWithoutAVault(t *testing.T) {
+	s := newScriptVault(t)
+	s.put("STAYS", "lasting", "")
+	expires := time.Now().Add(8 * time.Second)
+	s.PutSecret(t, map[string]any{
+		"name": "brief", "value": "expiring", "expose_as_env": "BRIEF", "expires_at": expires,
+		"resource_type": sandbox.Type, "resource_id": sandbox.ID,
+	})
+	shm, err := os.MkdirTemp("/dev/shm", "miosa-env-test-")
+	if err != nil {
+		t.Skip("no directory in memory: ", err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(shm) })
+	env := map[string]string{"MIOSA_BASE_URL": s.BaseURL, "MIOSA_API_KEY": s.key.Reveal(), "MIOSA_SANDBOX_ID": sandbox.ID}
+	r := runAgent(t, attempt{env: env}, "cache = true\ncache_dir = \"$DIR/state\"\n[[output]]\npath = \""+shm+"/app.env\"\nformat = \"shell\"\n"+
+		"hook = \"echo hook >>$DIR/hooks\"\n")
+	file := filepath.Join(shm, "app.env")
+	has := func(path, text string) func() bool {
+		return func() bool { b, _ := os.ReadFile(path); return bytes.Contains(b, []byte(text)) }
+	}
+	if !eventually(has(file, "BRIEF")) {
+		t.Fatalf("no env file; the log:\n%s", r.log())
+	}
+	program := func(extra ...string) *exec.Cmd {
+		c := exec.Command(filepath.Join(built, "miosa-env"), extra...)
+		c.Dir, c.Env = r.dir, []string{"PATH=" + os.Getenv("PATH"), "MIOSA_CACHE_DIR=" + r.dir + "/own"}
+		for name, value := range env {
+			c.Env = append(c.Env, name+"="+value)
+		}
+		return c
+	}
+	follower := program("run", "--no-agent", "--cache", "--on-change", "restart", "--settle", "0s", "--",
+		"sh", "-c", "echo $STAYS $BRIEF >>followed; exec sleep 120")
+	log, err := os.Create(filepath.Join(r.dir, "follower.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	follower.Stderr = log
+	if err := follower.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = follower.Process.Signal(os.Interrupt)
+		_ = follower.Wait()
+	}()
+	r.holds("followed", "lasting expiring")
+	s.Stop(t)
+	if time.Now().After(expires) {
+		t.Skip("this machine is too slow for a secret that lives for 8 s")
+	}
+	time.Sleep(time.Until(expires))
+	if !eventually(func() bool { return !has(file, "BRIEF")() && has(file, "STAYS")() }) {
+		t.Errorf("the env file keeps it; the log:\n%s", r.log())
+	}
+	took := time.Since(expires)
+	r.holds("followed", "lasting expiring\nlasting\n")
+	if took > 3*time.Second || time.Since(expires) > 5*time.Second {
+		t.Errorf("dropped from the file after %s, from the command after %s", took, time.Since(expires))
+	}
+	for _, from := range [][]string{{"--socket", "agent.sock"}, {"--no-agent", "--cache"}} {
+		args := append([]string{"run", "--timeout", "1s"}, append(from, "--", "sh", "-c", "echo $STAYS $BRIEF")...)
+		if out, err := program(args...).Output(); err != nil || string(out) != "lasting\n" {
+			t.Errorf("run %s prints %q: %v", strings.Join(from, " "), out, err)
+		}
+	}
+	out, _ := program("status", "--socket", "agent.sock").Output() // which ends with 1, since it is stale
+	if !strings.Contains(string(out), "BRIEF: not served until the vault has newer values\n") || !strings.Contains(string(out), "stale") {
+		t.Errorf("status:\n%s", out)
+	}
+	s.Restart(t)
+	r.says("from=stale state=fresh")
+	time.Sleep(2 * time.Second)
+	for name, want := range map[string]int{"followed": 2, "hooks": 2} {
+		if b, _ := os.ReadFile(filepath.Join(r.dir, name)); bytes.Count(b, []byte("\n")) != want {
+			t.Errorf("%s:\n%s", name, b)
+		}
+	}
+}
