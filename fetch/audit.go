@@ -28,7 +28,7 @@ func (f AuditFilter) query() url.Values {
 // Audit lists events: the newest first, or with Since the oldest first. next is the Cursor of the
 // answer that follows, "" at the end.
 func (c *Client) Audit(ctx context.Context, f AuditFilter) (events []api.Event, next string, err error) {
-	got, err := do(ctx, c, call{method: http.MethodGet, path: "/egress/audit", query: f.query()}, pageOf[api.Event]("events"))
+	got, err := do(ctx, c, call{method: http.MethodGet, path: "/egress/audit", query: f.query()}, pageOf[api.Event]("events", "audit"))
 	return got.items, got.next, err
 }
 

@@ -3,6 +3,7 @@ package fetch
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -43,13 +44,14 @@ func one[T any](noun string, id func(T) string) func([]byte) (T, error) {
 	}
 }
 
-// list decodes a list, bare or under "data", nouns or "items". A null list is empty.
-func list[T any](nouns string) func([]byte) ([]T, error) {
+// list decodes a list, bare or under "data", one of nouns or "items". A null list is empty.
+func list[T any](nouns ...string) func([]byte) ([]T, error) {
+	names := append(append([]string{"data"}, nouns...), "items")
 	return func(body []byte) ([]T, error) {
-		inner := unwrap(body, "data", nouns, "items")
+		inner := unwrap(body, names...)
 		if len(inner) > 0 && inner[0] == '{' {
 			var fields map[string]json.RawMessage
-			if json.Unmarshal(inner, &fields) == nil && string(fields[nouns]) == "null" {
+			if json.Unmarshal(inner, &fields) == nil && slices.ContainsFunc(nouns, func(n string) bool { return string(fields[n]) == "null" }) {
 				return nil, nil
 			}
 			return nil, notContract(body)
@@ -69,9 +71,9 @@ type page[T any] struct {
 }
 
 // pageOf decodes a list as list does, and next_cursor beside it.
-func pageOf[T any](nouns string) func([]byte) (page[T], error) {
+func pageOf[T any](nouns ...string) func([]byte) (page[T], error) {
 	return func(body []byte) (page[T], error) {
-		items, err := list[T](nouns)(body)
+		items, err := list[T](nouns...)(body)
 		if err != nil {
 			return page[T]{}, err
 		}

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -12,7 +13,13 @@ import (
 
 // Providers lists the OAuth providers that the vault can connect accounts at.
 func (c *Client) Providers(ctx context.Context) ([]api.Provider, error) {
-	return do(ctx, c, call{method: http.MethodGet, path: "/egress/oauth/providers"}, list[api.Provider]("providers"))
+	all, err := do(ctx, c, call{method: http.MethodGet, path: "/egress/oauth/providers"}, list[api.Provider]("providers"))
+	for i := range all {
+		if all[i].Scopes == nil {
+			all[i].Scopes = []string{} // not told by every vault
+		}
+	}
+	return all, err
 }
 
 // Connection is an account to connect: where, for whom, and what it is bound to. Provider is required.
@@ -51,9 +58,7 @@ func (c *Client) StartOAuth(ctx context.Context, n Connection) (api.OAuthStart, 
 		},
 	}
 	start, err := do(ctx, c, k, started)
-	if start.Provider == "" {
-		start.Provider = n.Provider // not told by every vault
-	}
+	start.Provider = cmp.Or(start.Provider, n.Provider) // not told by every vault
 	return start, err
 }
 
@@ -67,9 +72,7 @@ func started(body []byte) (api.OAuthStart, error) {
 		if json.Unmarshal(text, &got) != nil {
 			continue
 		}
-		if got.AuthorizeURL == "" {
-			got.AuthorizeURL = got.Camel
-		}
+		got.AuthorizeURL = cmp.Or(got.AuthorizeURL, got.Camel)
 		if forBrowser(got.AuthorizeURL) && printable(got.State) {
 			return got.OAuthStart, nil
 		}
@@ -88,6 +91,9 @@ func forBrowser(text string) bool {
 func printable(s string) bool {
 	return s != "" && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }
+
+// words gives the contract's words for others that SDKs take for a flow's end.
+var words = map[string]string{"ready": api.FlowCompleted, "succeeded": api.FlowCompleted, "error": api.FlowFailed}
 
 // OAuthStatus tells how the flow with this state is going. Errors: api.ErrNotFound where there is none.
 func (c *Client) OAuthStatus(ctx context.Context, state string) (api.OAuthStatus, error) {
@@ -109,6 +115,7 @@ func (c *Client) OAuthStatus(ctx context.Context, state string) (api.OAuthStatus
 			} {
 				*field = c.clean(*field, limit, k) // people get to read these
 			}
+			got.Status = cmp.Or(words[got.Status], got.Status)
 			return got, nil
 		}
 		return api.OAuthStatus{}, notContract(body)

@@ -127,6 +127,22 @@ func TestRealRefusals(t *testing.T) {
 			_, err := tenant.RotateSecret(t.Context(), id, fetch.Rotation{Value: api.NewValue(make([]byte, api.MaxValueBytes+1))})
 			return err
 		}, api.ErrInvalid},
+		{"a refresh token with NUL", func() error {
+			_, _, err := tenant.PutSecret(t.Context(), fetch.NewSecret{Name: "n", RefreshToken: api.NewValue([]byte("a\x00b"))})
+			return err
+		}, api.ErrInvalid},
+		{"an expiry, and none", func() error {
+			_, err := tenant.RotateSecret(t.Context(), id, fetch.Rotation{ExpiresAt: new(time.Now()), NeverExpires: true})
+			return err
+		}, api.ErrInvalid},
+		{"an expiry that can't be written", func() error {
+			_, err := tenant.RotateSecret(t.Context(), id, fetch.Rotation{ExpiresAt: new(time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC))})
+			return err
+		}, api.ErrInvalid},
+		{"a delivery that isn't one", func() error {
+			_, _, err := tenant.PutSecret(t.Context(), fetch.NewSecret{Name: "n", Resource: sandbox, ExposeAsEnv: "N", Delivery: "pigeon"})
+			return err
+		}, api.ErrInvalid},
 		{"a name that is taken", func() error {
 			other := v.Put(t, "other", "x", api.Resource{Type: api.Sandbox, ID: "sb_3"}, "OTHER")
 			_, err := tenant.CreateBinding(t.Context(), fetch.NewBinding{SecretID: other, Resource: sandbox, ExposeAsEnv: "TOKEN"})
@@ -237,6 +253,9 @@ func TestRealTenantCalls(t *testing.T) {
 	if keys, err := tenant.ResourceKeys(ctx, api.Resource{}); err != nil || len(keys) != 2 || keys[0].Key != "" || keys[1].Key != "" {
 		t.Errorf("keys: error %v, %d", err, len(keys))
 	}
+	if keys, err := tenant.ResourceKeys(ctx, api.Resource{Type: api.Computer, ID: "c_1"}); err != nil || len(keys) != 0 {
+		t.Errorf("another resource's keys: error %v, %d", err, len(keys))
+	}
 	if err := tenant.DeleteBinding(ctx, made.ID); err != nil {
 		t.Errorf("unbind: %v", err)
 	}
@@ -248,6 +267,34 @@ func TestRealTenantCalls(t *testing.T) {
 	}
 	if got, err := tenant.Secrets(ctx, fetch.SecretFilter{}); err != nil || len(got) != 0 {
 		t.Errorf("after all: error %v, %d secrets", err, len(got))
+	}
+}
+
+// An expiry is kept, moved and dropped as the rotation says.
+func TestRealRotationsAndExpiry(t *testing.T) {
+	v := vaulttest.Start(t)
+	_, tenant := clients(t, v)
+	early, late := time.Now().Add(time.Hour).UTC().Truncate(time.Second), time.Now().Add(2*time.Hour).UTC().Truncate(time.Second)
+	secret, binding, err := tenant.PutSecret(t.Context(), fetch.NewSecret{Name: "token", Value: api.NewValue([]byte("v")), Resource: sandbox,
+		ExposeAsEnv: "TOKEN", Delivery: api.DeliverPlaceholder, ExpiresAt: &early})
+	if err != nil || binding == nil || binding.Delivery != api.DeliverPlaceholder {
+		t.Fatalf("error %v, binding %+v", err, binding)
+	}
+	for _, tt := range []struct {
+		name     string
+		rotation fetch.Rotation
+		want     *time.Time
+	}{
+		{"kept", fetch.Rotation{}, &early},
+		{"moved", fetch.Rotation{ExpiresAt: &late}, &late},
+		{"dropped", fetch.Rotation{NeverExpires: true}, nil},
+		{"none is kept", fetch.Rotation{}, nil},
+	} {
+		tt.rotation.Value = api.NewValue([]byte(tt.name))
+		got, err := tenant.RotateSecret(t.Context(), secret.ID, tt.rotation)
+		if diff := cmp.Diff(got.ExpiresAt, tt.want); err != nil || diff != "" {
+			t.Errorf("%s: error %v, expiry (-got +want):\n%s", tt.name, err, diff)
+		}
 	}
 }
 

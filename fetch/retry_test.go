@@ -161,6 +161,10 @@ func TestUnsafeCallsAreSentOnce(t *testing.T) {
 			_, err := c.CreateResourceKey(ctx, sandbox, nil)
 			return err
 		},
+		"start OAuth": func(ctx context.Context, c *fetch.Client) error {
+			_, err := c.StartOAuth(ctx, fetch.Connection{Provider: "github"})
+			return err
+		},
 	}
 	for _, tt := range []struct {
 		name   string
@@ -180,7 +184,7 @@ func TestUnsafeCallsAreSentOnce(t *testing.T) {
 						tt.answer(w)
 						return
 					}
-					answerJSON(w, 201, map[string]any{"data": map[string]string{"id": "sec_1"}, "binding": nil})
+					answerJSON(w, 201, map[string]any{"data": map[string]string{"id": "sec_1", "authorize_url": "https://p.example/a", "state": "st_1"}, "binding": nil})
 				}, func(t *testing.T, c *fetch.Client, s *script) {
 					err := call(t.Context(), c)
 					if n := len(s.times()); n != tt.want || (err == nil) != (tt.want == 2) {

@@ -39,8 +39,22 @@ func (f *Flow) Status(ctx context.Context) (FlowStatus, error) {
 
 // WaitOptions says how long to wait for a flow's end, and how often to ask.
 type WaitOptions struct {
-	Timeout      time.Duration // zero means 5 minutes
-	PollInterval time.Duration // zero means 2 seconds
+	Timeout      time.Duration // zero and below mean 5 minutes
+	PollInterval time.Duration // zero and below mean 2 seconds
+}
+
+func (o WaitOptions) timeout() time.Duration {
+	if o.Timeout <= 0 {
+		return 5 * time.Minute
+	}
+	return o.Timeout
+}
+
+func (o WaitOptions) pollInterval() time.Duration {
+	if o.PollInterval <= 0 {
+		return 2 * time.Second
+	}
+	return o.PollInterval
 }
 
 // ErrFlowTimeout says that a flow hadn't ended when the wait for it did. It may still complete.
@@ -70,12 +84,12 @@ func (e *FlowError) Error() string {
 // Errors: *FlowError where the flow failed or was denied; ErrFlowTimeout; api.ErrNotFound and others
 // that don't pass; the context's.
 func (f *Flow) WaitForCompletion(ctx context.Context, o WaitOptions) (FlowStatus, error) {
-	all, cancel := context.WithTimeout(ctx, cmp.Or(o.Timeout, 5*time.Minute))
+	all, cancel := context.WithTimeout(ctx, o.timeout())
 	defer cancel()
 	var last FlowStatus
 	var trouble error // of the last poll
 	for {
-		pause := cmp.Or(o.PollInterval, 2*time.Second)
+		pause := o.pollInterval()
 		status, err := f.Status(all)
 		switch {
 		case err == nil && status.Status == api.FlowCompleted:

@@ -1,6 +1,7 @@
 package secrets
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"time"
@@ -22,12 +23,9 @@ func (c *Client) ForComputer(id string) *View { return &View{c, Computer(id)} }
 // Resource is what the view looks at.
 func (v *View) Resource() Resource { return v.resource }
 
-// or gives the caller's resource, or the view's where it was left out.
+// or gives the caller's resource, with what was left out of it from the view's.
 func (v *View) or(r Resource) Resource {
-	if r == (Resource{}) {
-		return v.resource
-	}
-	return r
+	return Resource{Type: cmp.Or(r.Type, v.resource.Type), ID: cmp.Or(r.ID, v.resource.ID)}
 }
 
 // Set is Client.Set for the view's resource.

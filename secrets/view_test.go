@@ -1,0 +1,105 @@
+package secrets_test
+
+import (
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/secrets"
+	"github.com/google/go-cmp/cmp"
+)
+
+// A view sees and makes what is its resource's, as it would be with the resource given each time.
+func TestView(t *testing.T) {
+	v, c := start(t)
+	ctx := t.Context()
+	v.Put(t, "another's", "x", secrets.Sandbox("sb_2"), "TOKEN")
+	for _, view := range []*secrets.View{c.ForSandbox("sb_1"), c.ForComputer("sb_1")} {
+		t.Run(view.Resource().String(), func(t *testing.T) {
+			secret, binding, err := view.Set(ctx, secrets.Set{Name: "token", Value: secrets.Text("value"), ExposeAsEnv: "TOKEN"})
+			if err != nil || binding == nil || binding.Resource != view.Resource() || *secret.ResourceID != "sb_1" || *secret.ResourceType != view.Resource().Type {
+				t.Fatalf("set: error %v, %+v, binding %+v", err, secret, binding)
+			}
+			if list, err := view.List(ctx, secrets.Filter{}); err != nil || len(list) != 1 || list[0].ID != secret.ID {
+				t.Errorf("list: error %v, %+v", err, list)
+			}
+			if bound, err := view.CreateBinding(ctx, secrets.NewBinding{SecretID: secret.ID, ExposeAsEnv: "AGAIN"}); err != nil || bound.Resource != view.Resource() {
+				t.Errorf("bind: error %v, %+v", err, bound)
+			}
+			if list, err := view.ListBindings(ctx, secrets.BindingFilter{}); err != nil || len(list) != 2 || list[0].Resource != view.Resource() {
+				t.Errorf("bindings: error %v, %+v", err, list)
+			}
+			key, err := view.CreateKey(ctx, nil)
+			if err != nil || key.Resource != view.Resource() {
+				t.Fatalf("key: error %v", err)
+			}
+			if diff := cmp.Diff(read(t, v, view.Resource(), key.Key), map[string]string{"TOKEN": "value", "AGAIN": "value"}); diff != "" {
+				t.Errorf("set (-got +want):\n%s", diff)
+			}
+			if list, err := view.ListKeys(ctx); err != nil || len(list) != 1 || list[0].ID != key.ID {
+				t.Errorf("keys: error %v, %d", err, len(list))
+			}
+			events, _, err := view.Audit(ctx, secrets.AuditFilter{Action: "binding.create"})
+			if err != nil || len(events) != 2 || events[0].ResourceType != view.Resource().Type {
+				t.Errorf("audit: error %v, %+v", err, events)
+			}
+			all := 0
+			for e, err := range view.AuditAll(ctx, secrets.AuditFilter{Limit: 1}) {
+				if all++; err != nil || e.ResourceType != view.Resource().Type || e.ResourceID != "sb_1" {
+					t.Errorf("all of the audit: error %v, %+v", err, e)
+				}
+			}
+			if all < 3 {
+				t.Errorf("%d events", all)
+			}
+			// The client's own calls are there as they are.
+			if got, err := view.Get(ctx, secret.ID); err != nil || got.ID != secret.ID {
+				t.Errorf("get: error %v", err)
+			}
+			if got, err := view.Rotate(ctx, secret.ID, secrets.Rotation{Value: secrets.Text("next")}); err != nil || got.Version != 2 {
+				t.Errorf("rotate: error %v", err)
+			}
+			if err := view.DeleteBinding(ctx, binding.ID); err != nil {
+				t.Errorf("unbind: %v", err)
+			}
+			if err := view.Delete(ctx, secret.ID); err != nil {
+				t.Errorf("delete: %v", err)
+			}
+		})
+	}
+}
+
+// What the caller gives goes before the view's.
+func TestViewLetsTheCallerChoose(t *testing.T) {
+	v, c := start(t)
+	id := v.Put(t, "token", "x", secrets.Sandbox("sb_2"), "TOKEN")
+	view := c.ForSandbox("sb_1")
+	for _, r := range []secrets.Resource{secrets.Sandbox("sb_2"), {ID: "sb_2"}} {
+		if list, err := view.List(t.Context(), secrets.Filter{Resource: r}); err != nil || len(list) != 1 || list[0].ID != id {
+			t.Errorf("%v: error %v, %+v", r, err, list)
+		}
+	}
+	_, binding, err := view.Set(t.Context(), secrets.Set{Name: "n", Resource: secrets.Computer("c_1"), ExposeAsEnv: "N", Delivery: api.DeliverPlaceholder})
+	if err != nil || binding == nil || binding.Resource != secrets.Computer("c_1") || binding.Delivery != api.DeliverPlaceholder {
+		t.Errorf("error %v, binding %+v", err, binding)
+	}
+}
+
+func TestViewConnects(t *testing.T) {
+	var asked string
+	c, _ := serve(t, time.Second, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		asked = string(body)
+		answerJSON(w, 200, map[string]string{"authorize_url": "https://p.example/a", "state": "st_1"})
+	})
+	flow, err := c.ForComputer("c_1").Connect(t.Context(), "github", secrets.Connect{ExposeAsEnv: "GH_TOKEN"})
+	if err != nil || flow.State != "st_1" || flow.Provider != "github" {
+		t.Fatalf("error %v, %v", err, flow)
+	}
+	want := `{"provider":"github","resource_type":"computer","resource_id":"c_1","expose_as_env":"GH_TOKEN"}`
+	if diff := cmp.Diff(asked, want); diff != "" {
+		t.Errorf("body (-got +want):\n%s", diff)
+	}
+}
