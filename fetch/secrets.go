@@ -42,7 +42,7 @@ func (c *Client) Secrets(ctx context.Context, f SecretFilter) ([]api.Secret, err
 	for {
 		part, next, err := c.SecretPage(ctx, f, limit, cursor)
 		if p, ok := errors.AsType[*Problem](err); ok && p.Reason == TooLarge && limit != 1 {
-			limit = max(1, cmp.Or(limit, 2*maxPage)/2)
+			limit = cmp.Or(limit/10, maxPage) // 1000, 100, 10, 1
 			continue
 		}
 		if err != nil {
