@@ -73,7 +73,7 @@ func TestAuditAllEndsWithAnError(t *testing.T) {
 		}, api.ErrInternal},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, _ := serve(t, time.Second, func(w http.ResponseWriter, r *http.Request) {
+			c, _ := serve(t, time.Minute, func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Query().Get("cursor") == "a" {
 					tt.second(w)
 					return

@@ -89,7 +89,7 @@ func TestViewLetsTheCallerChoose(t *testing.T) {
 
 func TestViewConnects(t *testing.T) {
 	var asked string
-	c, _ := serve(t, time.Second, func(w http.ResponseWriter, r *http.Request) {
+	c, _ := serve(t, time.Minute, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		asked = string(body)
 		answerJSON(w, 200, map[string]string{"authorize_url": "https://p.example/a", "state": "st_1"})
