@@ -23,6 +23,10 @@ const (
 	actBindingDelete = "binding.delete"
 	actBindingList   = "binding.list" // denied attempts only
 	actReveal        = "reveal"
+	actOAuthStart    = "oauth.start"
+	actOAuthCallback = "oauth.callback" // a flow ended; what it stored has events of its own
+	actOAuthRefresh  = "oauth.refresh"  // one that gave no token; others are secret.rotate
+	actOAuthRead     = "oauth.read"     // denied attempts only
 	actKeyCreate     = "key.create"
 	actKeyRevoke     = "key.revoke"
 	actKeysRotate    = "keys.rotate" // a new data key seals from now on
@@ -59,10 +63,10 @@ func (t *txn) insertEvent(e api.Event) error {
 		refs = string(appendRefs(nil, e.Bindings))
 	}
 	err := t.exec(`INSERT INTO audit (id, tenant_id, at, action, outcome, key_id, secret_id, binding_id,
-		target_key_id, resource_type, resource_id, version, bindings, remote_addr, request_id)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+		target_key_id, resource_type, resource_id, version, bindings, detail, remote_addr, request_id)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
 		e.ID, e.TenantID, e.Timestamp.UnixMicro(), e.Action, e.Outcome, e.KeyID, e.SecretID, e.BindingID,
-		e.TargetKeyID, e.ResourceType, e.ResourceID, e.Version, refs, e.RemoteAddr, e.RequestID)
+		e.TargetKeyID, e.ResourceType, e.ResourceID, e.Version, refs, e.Detail, e.RemoteAddr, e.RequestID)
 	if err != nil {
 		return fmt.Errorf("audit %s: %w", e.Action, err)
 	}
@@ -111,13 +115,13 @@ func (s *Store) tenantOnly(ctx context.Context, a Actor, action string) error {
 }
 
 const eventColumns = `seq, id, tenant_id, at, action, outcome, key_id, secret_id, binding_id, target_key_id,
-	resource_type, resource_id, version, bindings, remote_addr, request_id`
+	resource_type, resource_id, version, bindings, detail, remote_addr, request_id`
 
 func scanEvent(from interface{ Scan(...any) error }) (e api.Event, seq int64, err error) {
 	var at int64
 	var refs string
 	err = from.Scan(&seq, &e.ID, &e.TenantID, &at, &e.Action, &e.Outcome, &e.KeyID, &e.SecretID, &e.BindingID, &e.TargetKeyID,
-		&e.ResourceType, &e.ResourceID, &e.Version, &refs, &e.RemoteAddr, &e.RequestID)
+		&e.ResourceType, &e.ResourceID, &e.Version, &refs, &e.Detail, &e.RemoteAddr, &e.RequestID)
 	if err != nil {
 		return api.Event{}, 0, err
 	}

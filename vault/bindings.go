@@ -44,6 +44,9 @@ func (s *Store) CreateBinding(ctx context.Context, a Actor, n NewBinding) (b api
 	return b, created, err
 }
 
+var errNameTaken = api.NewError(api.ErrConflict,
+	"expose_as_env is bound to another secret on this resource: delete that binding first")
+
 // bind does what CreateBinding promises, in a transaction.
 func (t *txn) bind(n NewBinding) (b api.Binding, created bool, err error) {
 	secret, err := t.secret(n.SecretID)
@@ -63,8 +66,7 @@ func (t *txn) bind(n NewBinding) (b api.Binding, created bool, err error) {
 		b = standing[0]
 		switch {
 		case b.SecretID != n.SecretID:
-			return api.Binding{}, false, api.NewError(api.ErrConflict,
-				"expose_as_env is bound to another secret on this resource: delete that binding first")
+			return api.Binding{}, false, errNameTaken
 		case n.Delivery != "" && n.Delivery != b.Delivery:
 			return api.Binding{}, false, api.NewError(api.ErrConflict,
 				"this binding stands with another delivery: delete it first")

@@ -45,6 +45,9 @@ func (v *Vault) reveal(c *call, in revealBody) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if err := v.renewer.freshen(c.ctx(), c.actor, in.Resource); err != nil {
+		return reply{}, err
+	}
 	if in.Etag != "" {
 		err := v.await(c, in.Resource, in.Etag, time.Duration(in.WaitSeconds)*time.Second)
 		if errors.Is(err, api.ErrNotModified) {

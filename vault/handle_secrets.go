@@ -37,14 +37,18 @@ type secretAndBinding struct {
 func (v *Vault) putSecret(c *call, in secretBody) (reply, error) {
 	defer in.Value.Wipe()
 	defer in.RefreshToken.Wipe()
-	secret, binding, created, err := v.store.PutSecret(c.ctx(), c.actor, PutSecret{
+	put := PutSecret{
 		Name: in.Name, Type: in.Type, Scope: in.Scope,
 		WorkspaceID: in.WorkspaceID, OwnerUserID: in.OwnerUserID,
 		ExternalUserID: in.ExternalUserID, ExternalWorkspaceID: in.ExternalWorkspaceID,
 		ResourceType: in.ResourceType, ResourceID: in.ResourceID,
 		Value: in.Value.value(), RefreshToken: in.RefreshToken.token(), ExpiresAt: in.ExpiresAt.Time,
 		Metadata: json.RawMessage(in.Metadata), ExposeAsEnv: in.ExposeAsEnv, Delivery: in.Delivery,
-	})
+	}
+	if err := v.renewable(c, &put); err != nil {
+		return reply{}, err
+	}
+	secret, binding, created, err := v.store.PutSecret(c.ctx(), c.actor, put)
 	return reply{made(created), secretAndBinding{secret, binding}}, err
 }
 
@@ -79,10 +83,14 @@ type rotationBody struct {
 func (v *Vault) rotateSecret(c *call, in rotationBody) (reply, error) {
 	defer in.Value.Wipe()
 	defer in.RefreshToken.Wipe()
-	secret, err := v.store.RotateSecret(c.ctx(), c.actor, c.id(), Rotation{
+	next := Rotation{
 		Value: in.Value.value(), RefreshToken: in.RefreshToken.token(),
 		ExpiresAt: in.ExpiresAt.Time, NeverExpires: in.ExpiresAt.null,
-	})
+	}
+	if err := v.remint(c, &next); err != nil {
+		return reply{}, err
+	}
+	secret, err := v.store.RotateSecret(c.ctx(), c.actor, c.id(), next)
 	return reply{body: data{secret}}, err
 }
 

@@ -136,9 +136,21 @@ func shape(t testing.TB, a answer) map[string]string {
 	return m
 }
 
+// acmeProvider is one that nobody is asked at.
+const acmeProvider = `
+[[provider]]
+name = "acme"
+display_name = "Acme"
+authorize_url = "https://id.acme.example/authorize"
+token_url = "https://id.acme.example/token"
+client_id = "miosa"
+client_auth = "none"
+scopes = ["read"]
+`
+
 // Every route answers in the envelope the SDKs read.
 func TestEnvelopes(t *testing.T) {
-	s := vaulttest.Start(t)
+	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	secretKeys := []string{"created_at", "expires_at", "external_user_id", "external_workspace_id", "id", "masked_value", "metadata",
 		"name", "owner_user_id", "preview", "resource_id", "resource_type", "scope", "type", "updated_at", "version", "workspace_id"}
 	bindingKeys := []string{"created_at", "delivery", "expose_as_env", "id", "placeholder_token", "resource_id", "resource_type",
@@ -190,6 +202,12 @@ func TestEnvelopes(t *testing.T) {
 			map[string]string{"resource_keys": "list"}, "resource_keys", keyKeys, ""},
 		{"revoke", "DELETE /egress/resource-keys/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool"}, "", nil, ""},
 		{"delete", "DELETE /egress/secrets/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool"}, "", nil, ""},
+		{"providers", "GET /egress/oauth/providers", s.TenantKey, "", "", 200, map[string]string{"providers": "list"}, "providers",
+			[]string{"name", "display_name", "scopes"}, ""},
+		{"start", "POST /egress/oauth/start", s.TenantKey, "", `{"provider":"acme"}`, 200,
+			map[string]string{"authorize_url": "string", "state": "string", "provider": "string", "expires_at": "string"}, "", nil, ""},
+		{"status", "GET /egress/oauth/status", s.TenantKey, "?state=STATE", "", 200,
+			map[string]string{"status": "string", "provider": "string", "expires_at": "string"}, "", nil, ""},
 		{"audit", "GET /egress/audit", s.TenantKey, "?action=secret.rotate", "", 200, map[string]string{"events": "list"}, "events",
 			[]string{"action", "id", "key_id", "outcome", "remote_addr", "request_id", "secret_id", "tenant_id", "timestamp", "version", "resource_id", "resource_type"}, "audit"},
 		{"an event", "GET /egress/audit/{id}", s.TenantKey, "", "", 200, map[string]string{"data": "object"}, "",
@@ -199,13 +217,16 @@ func TestEnvelopes(t *testing.T) {
 			asked[c.route] = true
 			method, path, _ := strings.Cut(c.route, " ")
 			noun := strings.Split(path, "/")[2]
-			path = strings.Replace(path, "{id}", ids[noun], 1) + c.query
+			path = strings.Replace(path, "{id}", ids[noun], 1) + strings.Replace(c.query, "STATE", ids["state"], 1)
 			a := ask(t, s, c.key, method, path, strings.Replace(c.body, "OTHER", ids["other"], 1))
 			if a.status != c.status {
 				t.Fatalf("status %d, want %d: %s", a.status, c.status, a.body)
 			}
 			if diff := cmp.Diff(c.shape, shape(t, a)); diff != "" {
 				t.Errorf("envelope (-want +got):\n%s", diff)
+			}
+			if started := decode[api.OAuthStart](t, a); started.State != "" {
+				ids["state"] = started.State
 			}
 			if got := a.header.Get("Content-Type"); got != "application/json" {
 				t.Errorf("Content-Type %q", got)
@@ -275,8 +296,6 @@ func TestRefusals(t *testing.T) {
 		{"a doubled slash", s.TenantKey, "GET", "/egress//secrets", "", api.ErrNotFound, "/api/v1"},
 		{"dots", s.TenantKey, "GET", "/egress/x/../secrets", "", api.ErrNotFound, "/api/v1"},
 		{"a slash at the end", s.TenantKey, "GET", "/egress/secrets/", "", api.ErrNotFound, "/api/v1"},
-		{"OAuth isn't served", s.TenantKey, "GET", "/egress/oauth/providers", "", api.ErrNotFound, "/api/v1"},
-		{"OAuth start isn't served", s.TenantKey, "POST", "/egress/oauth/start", "{}", api.ErrNotFound, "/api/v1"},
 		{"wrong method", s.TenantKey, "PUT", "/egress/secrets", "{}", api.ErrMethod, "GET, HEAD, POST"},
 		{"wrong method without a key", api.Key{}, "DELETE", "//healthz", "", api.ErrMethod, "GET, HEAD"},
 		{"an unknown method", s.TenantKey, "FETCH", "/egress/secrets/" + id, "", api.ErrMethod, "DELETE, GET, HEAD, PATCH"},

@@ -14,8 +14,8 @@ import (
 
 // owned is one of everything, of the tenant "test", and where each id stands in a path.
 type owned struct {
-	secret, binding, keyID, event string
-	key                           api.Key // of sandbox
+	secret, binding, keyID, event, state string
+	key                                  api.Key // of sandbox
 }
 
 func own(t *testing.T, s *vaulttest.Server) owned {
@@ -26,6 +26,7 @@ func own(t *testing.T, s *vaulttest.Server) owned {
 	bindings := decode[struct{ Bindings []api.Binding }](t, ask(t, s, s.TenantKey, "GET", "/egress/bindings", "")).Bindings
 	events := decode[struct{ Events []api.Event }](t, ask(t, s, s.TenantKey, "GET", "/egress/audit", "")).Events
 	o.binding, o.event = bindings[0].ID, events[0].ID
+	o.state = decode[api.OAuthStart](t, ask(t, s, s.TenantKey, "POST", "/egress/oauth/start", `{"provider":"acme"}`)).State
 	return o
 }
 
@@ -53,12 +54,18 @@ func (o owned) request(t *testing.T, route string, unknown bool) (method, path, 
 		"DELETE /egress/secrets/{id}":       "",
 		"DELETE /egress/bindings/{id}":      "",
 		"DELETE /egress/resource-keys/{id}": "",
+		"GET /egress/oauth/providers":       "",
+		"POST /egress/oauth/start":          `{"provider":"acme","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"ACME"}`,
+		"GET /egress/oauth/status":          "",
 	}
 	body, ok := bodies[route]
 	if !ok {
 		t.Fatalf("%s is new: say here what to send to it", route)
 	}
 	method, path, _ = strings.Cut(route, " ")
+	if route == "GET /egress/oauth/status" {
+		path += "?state=" + map[bool]string{false: o.state, true: "x"}[unknown]
+	}
 	if strings.HasSuffix(path, "{id}") {
 		noun := strings.Split(path, "/")[2]
 		path = strings.Replace(path, "{id}", id[noun], 1)
@@ -79,7 +86,7 @@ func state(t *testing.T, s *vaulttest.Server, o owned) map[string]string {
 
 // mentions tells which of the owner's ids a body holds.
 func (o owned) mentions(body []byte) (found []string) {
-	for _, id := range []string{o.secret, o.binding, o.keyID, o.event, "s3cret-of-the-owner"} {
+	for _, id := range []string{o.secret, o.binding, o.keyID, o.event, o.state, "s3cret-of-the-owner"} {
 		if strings.Contains(string(body), id) {
 			found = append(found, id)
 		}
@@ -90,7 +97,7 @@ func (o owned) mentions(body []byte) (found []string) {
 // Another tenant that knows every id gets, on every route, what it would get for an id that doesn't
 // exist, and changes nothing.
 func TestForeignTenantOnEveryRoute(t *testing.T) {
-	s := vaulttest.Start(t)
+	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	o := own(t, s)
 	before := state(t, s, o)
 	foreign := s.Tenant(t, "foreign")
@@ -111,7 +118,7 @@ func TestForeignTenantOnEveryRoute(t *testing.T) {
 			if found := o.mentions(a.body); found != nil {
 				t.Errorf("the answer holds %v", found)
 			}
-			if !strings.Contains(route, "{id}") && route != "POST /egress/bindings" {
+			if !strings.Contains(route, "{id}") && route != "POST /egress/bindings" && route != "GET /egress/oauth/status" {
 				if a.status/100 != 2 { // its own, empty, world
 					t.Errorf("status %d: %s", a.status, a.body)
 				}
@@ -140,7 +147,7 @@ func TestForeignTenantOnEveryRoute(t *testing.T) {
 // Lists that another tenant narrows to ids of the owner hold nothing of the owner's, and nothing at all
 // where the foreign tenant has nothing of that name; nor does a cursor of the owner's lead into its lists.
 func TestForeignTenantFilters(t *testing.T) {
-	s := vaulttest.Start(t)
+	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	o := own(t, s)
 	s.Put(t, "gitlab", "s3cret-of-the-owner", sandbox, "GL_TOKEN") // so that lists have a second page
 	foreign := s.Tenant(t, "foreign")
@@ -205,7 +212,7 @@ func items(t *testing.T, a answer) (n int) {
 // A key of another resource of the same tenant gets 403 on every route, but for the list of bindings,
 // which is of its own resource.
 func TestForeignResourceOnEveryRoute(t *testing.T) {
-	s := vaulttest.Start(t)
+	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	o := own(t, s)
 	before := state(t, s, o)
 	key := s.ResourceKey(t, other)
@@ -250,7 +257,7 @@ func TestForeignResourceOnEveryRoute(t *testing.T) {
 
 // A key of the resource itself does two things and no more.
 func TestResourceKeyDoesTwoThings(t *testing.T) {
-	s := vaulttest.Start(t)
+	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	o := own(t, s)
 	before := state(t, s, o)
 	for _, route := range s.Vault().Routes() {
@@ -273,7 +280,7 @@ func TestResourceKeyDoesTwoThings(t *testing.T) {
 
 // Without a key there is nothing, on any route.
 func TestNoKeyOnEveryRoute(t *testing.T) {
-	s := vaulttest.Start(t)
+	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	o := own(t, s)
 	for _, route := range s.Vault().Routes() {
 		t.Run(route, func(t *testing.T) {

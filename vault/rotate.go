@@ -148,27 +148,32 @@ func (t *txn) reencrypt(tenant string) (moved int, err error) {
 		return 0, err
 	}
 	for _, r := range batch {
-		for _, field := range []struct {
-			name   string
-			sealed *[]byte
-		}{{fieldValue, &r.value}, {fieldPreview, &r.preview}, {fieldRefresh, &r.refresh}} {
-			if *field.sealed == nil {
-				continue // no refresh token
-			}
-			plain, err := keys.open(*field.sealed, r.id, r.version, field.name)
-			if err != nil {
-				return 0, err
-			}
-			if *field.sealed, err = keys.seal(plain, r.id, r.version, field.name); err != nil {
-				return 0, err
-			}
-		}
-		if err := t.exec(`UPDATE secrets SET key_id = $1, value = $2, preview = $3, refresh_token = $4 WHERE id = $5`,
-			keys.primary, r.value, r.preview, r.refresh, r.id); err != nil {
+		if err := t.reseal(keys, r); err != nil {
 			return 0, err
 		}
 	}
 	return len(batch), nil
+}
+
+// reseal moves what is sealed of a row to the key that seals now.
+func (t *txn) reseal(keys *tenantKeys, r secretRow) error {
+	for _, field := range []struct {
+		name   string
+		sealed *[]byte
+	}{{fieldValue, &r.value}, {fieldPreview, &r.preview}, {fieldRefresh, &r.refresh}} {
+		if *field.sealed == nil {
+			continue // no refresh token
+		}
+		plain, err := keys.open(*field.sealed, r.id, r.version, field.name)
+		if err != nil {
+			return err
+		}
+		if *field.sealed, err = keys.seal(plain, r.id, r.version, field.name); err != nil {
+			return err
+		}
+	}
+	return t.exec(`UPDATE secrets SET key_id = $1, value = $2, preview = $3, refresh_token = $4 WHERE id = $5`,
+		keys.primary, r.value, r.preview, r.refresh, r.id)
 }
 
 func (t *txn) rowsUnderOldKeys(tenant string, primary int64) ([]secretRow, error) {

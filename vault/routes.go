@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
 // contract is every route that needs a key. A test asks each of them for what is another tenant's and
@@ -27,20 +28,42 @@ func (v *Vault) contract() []route {
 		{"GET", "/egress/resource-keys", tenantOnly, actKeyRead, maxBody, serveJSON(v.listResourceKeys)},
 		{"DELETE", "/egress/resource-keys/{id}", tenantOnly, actKeyRevoke, maxBody, serveJSON(v.revokeResourceKey)},
 
+		{"GET", "/egress/oauth/providers", tenantOnly, actOAuthRead, maxBody, serveJSON(v.listProviders)},
+		{"POST", "/egress/oauth/start", tenantOnly, actOAuthStart, maxBody, serveJSON(v.startOAuth)},
+		{"GET", "/egress/oauth/status", tenantOnly, actOAuthRead, maxBody, serveJSON(v.oauthStatus)},
+
 		{"GET", "/egress/audit", tenantOnly, actAuditRead, maxBody, serveJSON(v.listAudit)},
 		{"GET", "/egress/audit/{id}", tenantOnly, actAuditRead, maxBody, serveJSON(v.oneAuditEvent)},
 	}
 }
 
-// Handler serves the whole contract, and /healthz, /readyz and /metrics.
+// openRoute is one that needs no key.
+type openRoute struct {
+	pattern string // as http.ServeMux takes it
+	handle  http.HandlerFunc
+}
+
+// open is every route that needs no key.
+func (v *Vault) open() []openRoute {
+	return []openRoute{
+		{"GET " + oauth.CallbackPath, v.callback},
+
+		{"GET /healthz", v.healthz},
+		{"GET /readyz", v.readyz},
+		{"GET /metrics", v.metrics.handler().ServeHTTP},
+	}
+}
+
+// Handler serves the whole contract, and what stands beside it.
 func (v *Vault) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range v.routes {
 		mux.Handle(rt.method+" "+basePath+rt.path, v.observe(rt.name(), v.serve(rt)))
 	}
-	mux.Handle("GET /healthz", v.observe("/healthz", http.HandlerFunc(v.healthz)))
-	mux.Handle("GET /readyz", v.observe("/readyz", http.HandlerFunc(v.readyz)))
-	mux.Handle("GET /metrics", v.observe("/metrics", v.metrics.handler()))
+	for _, rt := range v.open() {
+		_, path, _ := strings.Cut(rt.pattern, " ")
+		mux.Handle(rt.pattern, v.observe(strings.TrimPrefix(path, basePath), rt.handle))
+	}
 	none := v.observe("none", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.noRoute(mux, w, r) }))
 	mux.Handle("/", none)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

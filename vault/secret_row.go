@@ -106,13 +106,17 @@ func (r secretRow) answer(keys *tenantKeys) (api.Secret, error) {
 	if err != nil {
 		return api.Secret{}, err
 	}
+	provider := ""
+	if r.typ == typeConnect {
+		provider = oauthOf(r.metadata).Provider
+	}
 	return api.Secret{
 		ID: r.id, Name: r.name, Type: r.typ, Scope: r.scope,
 		WorkspaceID: orNull(r.workspace), OwnerUserID: orNull(r.owner),
 		ExternalUserID: orNull(r.externalUser), ExternalWorkspaceID: orNull(r.externalWorkspace),
 		ResourceID: orNull(r.resource.ID), ResourceType: orNull(r.resource.Type),
 		MaskedValue: string(preview), Preview: string(preview),
-		ExpiresAt: fromNullMicros(r.expires), Metadata: json.RawMessage(r.metadata), Version: r.version,
+		ExpiresAt: fromNullMicros(r.expires), Metadata: json.RawMessage(r.metadata), OAuthProvider: provider, Version: r.version,
 		CreatedAt: fromMicros(r.created), UpdatedAt: fromMicros(r.updated),
 	}, nil
 }

@@ -28,6 +28,8 @@ type PutSecret struct {
 	Metadata            json.RawMessage // a JSON object; nil or null: {}
 	ExposeAsEnv         string          // with a resource: also bind under this name
 	Delivery            string          // of that binding; "": value
+
+	grant *grant // nil: nothing the vault renews
 }
 
 // Rotation is what PATCH /egress/secrets/:id takes.
@@ -62,62 +64,77 @@ func (s *Store) PutSecret(ctx context.Context, a Actor, p PutSecret) (secret api
 		return api.Secret{}, nil, false, err
 	}
 	err = s.write(ctx, a, func(t *txn) error {
-		row := secretRow{
-			tenant: a.TenantID, name: p.Name, typ: p.Type, scope: p.Scope, workspace: p.WorkspaceID, owner: p.OwnerUserID,
-			externalUser: p.ExternalUserID, externalWorkspace: p.ExternalWorkspaceID,
-			resource: api.Resource{Type: p.ResourceType, ID: p.ResourceID},
-			expires:  micros(p.ExpiresAt), metadata: string(p.Metadata), updated: t.now.UnixMicro(),
-		}
-		upsert := row.upsertKey()
-		err := t.queryRow(`SELECT id, version, created_at FROM secrets WHERE tenant_id = $1 AND upsert_key = $2`,
-			a.TenantID, upsert).Scan(&row.id, &row.version, &row.created)
-		created = errors.Is(err, sql.ErrNoRows)
-		switch {
-		case created:
-			row.id, row.created = newID("sec_"), row.updated
-		case err != nil:
-			return err
-		}
-		row.version++
-		keys, err := t.keys(a.TenantID)
-		if err != nil {
-			return err
-		}
-		if err := row.seal(keys, *p.Value, p.RefreshToken); err != nil {
-			return err
-		}
-		action := actSecretReplace
-		if created {
-			action = actSecretCreate
-			err = t.insertSecret(row, upsert)
-		} else {
-			err = t.updateSecret(row)
-		}
-		if err != nil {
-			return err
-		}
-		if err := t.auditSecret(action, row); err != nil {
-			return err
-		}
-		if !created {
-			if _, err := t.wakeBound(row.id); err != nil {
-				return err
-			}
-		}
-		if p.ExposeAsEnv != "" && p.ResourceID != "" {
-			b, _, err := t.bind(NewBinding{SecretID: row.id, Resource: row.resource, ExposeAsEnv: p.ExposeAsEnv, Delivery: p.Delivery})
-			if err != nil {
-				return err
-			}
-			binding = &b
-		}
-		secret, err = row.answer(keys)
+		secret, binding, created, err = t.put(p)
 		return err
 	})
 	if err != nil {
 		return api.Secret{}, nil, false, err
 	}
 	return secret, binding, created, nil
+}
+
+// row is what p says of a row.
+func (p PutSecret) row() secretRow {
+	return secretRow{
+		name: p.Name, typ: p.Type, scope: p.Scope, workspace: p.WorkspaceID, owner: p.OwnerUserID,
+		externalUser: p.ExternalUserID, externalWorkspace: p.ExternalWorkspaceID,
+		resource: api.Resource{Type: p.ResourceType, ID: p.ResourceID},
+		expires:  micros(p.ExpiresAt), metadata: string(p.Metadata),
+	}
+}
+
+// put does what PutSecret promises, in a transaction. p is complete.
+func (t *txn) put(p PutSecret) (secret api.Secret, binding *api.Binding, created bool, err error) {
+	row := p.row()
+	row.tenant, row.updated = t.actor.TenantID, t.now.UnixMicro()
+	upsert := row.upsertKey()
+	err = t.queryRow(`SELECT id, version, created_at FROM secrets WHERE tenant_id = $1 AND upsert_key = $2`,
+		row.tenant, upsert).Scan(&row.id, &row.version, &row.created)
+	created = errors.Is(err, sql.ErrNoRows)
+	switch {
+	case created:
+		row.id, row.created = newID("sec_"), row.updated
+	case err != nil:
+		return secret, nil, false, err
+	}
+	row.version++
+	keys, err := t.keys(row.tenant)
+	if err != nil {
+		return secret, nil, false, err
+	}
+	if err := row.seal(keys, *p.Value, p.RefreshToken); err != nil {
+		return secret, nil, false, err
+	}
+	action := actSecretReplace
+	if created {
+		action = actSecretCreate
+		err = t.insertSecret(row, upsert)
+	} else {
+		err = t.updateSecret(row)
+	}
+	if err != nil {
+		return secret, nil, false, err
+	}
+	if err := t.auditSecret(action, row); err != nil {
+		return secret, nil, false, err
+	}
+	if !created {
+		if _, err := t.wakeBound(row.id); err != nil {
+			return secret, nil, false, err
+		}
+	}
+	if err := t.setGrant(row, p.grant); err != nil {
+		return secret, nil, false, err
+	}
+	if p.ExposeAsEnv != "" && p.ResourceID != "" {
+		b, _, err := t.bind(NewBinding{SecretID: row.id, Resource: row.resource, ExposeAsEnv: p.ExposeAsEnv, Delivery: p.Delivery})
+		if err != nil {
+			return secret, nil, false, err
+		}
+		binding = &b
+	}
+	secret, err = row.answer(keys)
+	return secret, binding, created, err
 }
 
 // Secrets lists secrets, oldest first. next is the cursor of the following page, "" at the end.
@@ -228,29 +245,44 @@ func (s *Store) RotateSecret(ctx context.Context, a Actor, id string, r Rotation
 				return err
 			}
 		}
-		row.version, row.updated = row.version+1, t.now.UnixMicro()
 		switch {
 		case r.ExpiresAt != nil:
 			row.expires = micros(r.ExpiresAt)
-		case r.NeverExpires || row.expires.Int64 <= row.updated:
+		case r.NeverExpires || row.expires.Int64 <= t.now.UnixMicro():
 			row.expires = sql.NullInt64{}
 		}
-		if err := row.seal(keys, *r.Value, refresh); err != nil {
+		g, err := t.grant(id)
+		if err != nil {
 			return err
 		}
-		if err := t.updateSecret(row); err != nil {
+		if g != nil {
+			row.metadata = withOAuth(row.metadata, api.OAuthConnected, "")
+		}
+		if err := t.rotate(keys, &row, *r.Value, refresh); err != nil {
 			return err
 		}
-		if _, err := t.wakeBound(id); err != nil {
-			return err
-		}
-		if err := t.auditSecret(actSecretRotate, row); err != nil {
+		if err := t.setGrant(row, g); err != nil {
 			return err
 		}
 		secret, err = row.answer(keys)
 		return err
 	})
 	return secret, err
+}
+
+// rotate gives row its next version: it seals, stores, wakes and audits.
+func (t *txn) rotate(keys *tenantKeys, row *secretRow, value api.Value, refresh *api.Value) error {
+	row.version, row.updated = row.version+1, t.now.UnixMicro()
+	if err := row.seal(keys, value, refresh); err != nil {
+		return err
+	}
+	if err := t.updateSecret(*row); err != nil {
+		return err
+	}
+	if _, err := t.wakeBound(row.id); err != nil {
+		return err
+	}
+	return t.auditSecret(actSecretRotate, *row)
 }
 
 // DeleteSecret deletes a secret and its bindings. It opens nothing, so a row that was damaged can be
@@ -274,6 +306,9 @@ func (s *Store) DeleteSecret(ctx context.Context, a Actor, id string) error {
 			event.Bindings = append(event.Bindings, api.EventRef{ID: bindingID, SecretID: id, Version: row.version})
 		}
 		if err := t.exec(`DELETE FROM bindings WHERE secret_id = $1`, id); err != nil {
+			return err
+		}
+		if err := t.exec(`DELETE FROM oauth_grants WHERE secret_id = $1`, id); err != nil {
 			return err
 		}
 		if err := t.exec(`DELETE FROM secrets WHERE id = $1`, id); err != nil {

@@ -31,6 +31,7 @@ const maxHeader = 16<<10 - 4096
 // with 503 so that their agents turn elsewhere, gives what is under way StopTimeout to finish, and
 // returns nil. It closes l.
 func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
+	v.noteAddress(l.Addr())
 	l = newLimitListener(l, v.conf.maxConns())
 	if v.conf.TLS != nil {
 		c := v.conf.TLS.Clone()
@@ -71,6 +72,19 @@ func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 	}
 	<-ended
 	return nil
+}
+
+// noteAddress remembers a loopback address: browsers on this machine reach it there.
+func (v *Vault) noteAddress(a net.Addr) {
+	at, ok := a.(*net.TCPAddr)
+	if !ok || !at.IP.IsLoopback() {
+		return
+	}
+	url := "http://" + at.String()
+	if v.conf.TLS != nil {
+		url = "https://" + at.String()
+	}
+	v.listens.Store(&url)
 }
 
 // logWriter takes net/http's own complaints, such as failed TLS handshakes.

@@ -89,7 +89,9 @@ type Store struct {
 	stop   context.CancelFunc
 	ended  sync.WaitGroup
 
-	step func(name string) error // tests only: called between the steps of a rotation
+	renewals chan struct{} // holds a nudge when the schedule of renewals has changed
+
+	step func(name string) error // tests only: called between the steps of a rotation, and of a renewal
 }
 
 // Actor is who asks: an authenticated key, and where the request came from. The HTTP layer sets
@@ -132,7 +134,7 @@ func OpenStore(ctx context.Context, c StoreConfig) (_ *Store, err error) {
 	s := &Store{
 		db: db, keys: keys, hub: newHub(), log: c.Log,
 		turn: make(chan struct{}, 1), closed: make(chan struct{}),
-		step: func(string) error { return nil },
+		renewals: make(chan struct{}, 1), step: func(string) error { return nil },
 	}
 	if err := s.prepare(ctx, c); err != nil {
 		_ = db.close()

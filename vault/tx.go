@@ -21,6 +21,8 @@ type txn struct {
 	actor Actor
 	now   time.Time // in the resolution of the store, microseconds, UTC
 	wakes map[topic]struct{}
+
+	renews bool // the schedule of renewals has changed
 }
 
 // read runs do on one snapshot of the database, after making sure the actor's key still stands.

@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
 // Config is a vault: its store and the limits in front of it.
@@ -18,6 +21,9 @@ type Config struct {
 	MaxConns    int           // connections open at the same time; more wait; 0: 16384
 	StopTimeout time.Duration // how long running requests may take to finish when it stops; 0: 10 s
 	TLS         *tls.Config   // nil: plain http
+
+	OAuth    *oauth.Providers // nil: none
+	FlowTime time.Duration    // how long a user has to come back from a provider; 0: 10 min
 }
 
 // Failed authentications of one remote address: this many at once, and a second in the long run.
@@ -61,6 +67,13 @@ func (c Config) stopTimeout() time.Duration {
 	return c.StopTimeout
 }
 
+func (c Config) flowTime() time.Duration {
+	if c.FlowTime == 0 {
+		return 10 * time.Minute
+	}
+	return c.FlowTime
+}
+
 // Validate returns every problem at once.
 func (c Config) Validate() error {
 	problems := []error{c.StoreConfig.Validate()}
@@ -75,6 +88,9 @@ func (c Config) Validate() error {
 	}
 	if c.StopTimeout < 0 {
 		problems = append(problems, errors.New("stop timeout must not be negative"))
+	}
+	if c.FlowTime < 0 {
+		problems = append(problems, errors.New("flow time must not be negative"))
 	}
 	return errors.Join(problems...)
 }
@@ -91,6 +107,8 @@ type Vault struct {
 	metrics  *metrics
 	ready    readiness
 	routes   []route
+	renewer  *renewer
+	listens  atomic.Pointer[string] // where Serve listens, as a URL; nil before
 
 	draining context.Context // done when the vault stops: waiting reveals end
 	drain    context.CancelFunc
@@ -114,14 +132,27 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 	v.draining, v.drain = context.WithCancel(context.Background())
 	v.routes = v.contract()
 	v.metrics = newMetrics(v.routes)
+	v.renewer = newRenewer(store, c.OAuth, c.Log)
 	return v, nil
+}
+
+// publicURL is where browsers reach the vault: as configured, else where it listens, if that is loopback. "": unknown.
+func (v *Vault) publicURL() string {
+	if v.conf.OAuth != nil && v.conf.OAuth.PublicURL != "" {
+		return v.conf.OAuth.PublicURL
+	}
+	if at := v.listens.Load(); at != nil {
+		return *at
+	}
+	return ""
 }
 
 // Store gives the store, for what has no route: minting tenant keys, rotating data keys.
 func (v *Vault) Store() *Store { return v.store }
 
-// Close wakes what waits and closes the store. Stop serving first: end Serve's ctx.
+// Close wakes what waits, lets renewals that have begun store what they were given, and closes the store. Stop serving first: end Serve's ctx.
 func (v *Vault) Close() error {
 	v.drain()
+	v.renewer.close()
 	return v.store.Close()
 }

@@ -21,6 +21,7 @@ type job struct {
 	actor Actor
 	do    func(*txn) error
 	wakes map[topic]struct{}
+	renew bool // the schedule of renewals has changed
 	err   error
 	done  chan struct{} // closed when the fields above are final
 }
@@ -87,6 +88,9 @@ func (s *Store) finish(j *job) error {
 	}
 	s.sick.Store(false)
 	s.hub.wake(j.wakes)
+	if j.renew {
+		nudge(s.renewals)
+	}
 	return nil
 }
 
@@ -160,7 +164,9 @@ func (s *Store) perform(ctx context.Context, j *job) error {
 	if err := t.checkKey(); err != nil {
 		return err
 	}
-	return j.do(t)
+	err := j.do(t)
+	j.renew = t.renews
+	return err
 }
 
 // fail gives all jobs that weren't refused before one error.

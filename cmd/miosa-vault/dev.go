@@ -24,6 +24,7 @@ type development struct {
 	addr     string
 	resource string
 	seed     string
+	oauth    string
 }
 
 func (p *program) dev() *cobra.Command {
@@ -44,6 +45,7 @@ with --resource, MIOSA_API_KEY and MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID; then t
 	f.StringVar(&d.addr, "addr", "127.0.0.1:0", "loopback `host:port` to listen on; port 0 takes any that is free")
 	f.StringVar(&d.resource, "resource", "", "also mint a key for this `resource`, as in sandbox:sb_1 or computer:c_1")
 	f.StringVar(&d.seed, "seed", "", ".env `file`: store each line and bind it to the resource (needs --resource)")
+	f.StringVar(&d.oauth, "oauth-file", "", oauthUsage)
 	return c
 }
 
@@ -57,6 +59,10 @@ func (d *development) run(ctx context.Context) (err error) {
 		return err
 	}
 	seeds, err := readSeed(d.seed)
+	if err != nil {
+		return err
+	}
+	providers, err := d.providers(d.oauth)
 	if err != nil {
 		return err
 	}
@@ -83,6 +89,7 @@ func (d *development) run(ctx context.Context) (err error) {
 	}
 	v, err := vault.Open(ctx, vault.Config{
 		StoreConfig: vault.StoreConfig{DataDir: dir, RootKey: vault.RootKeyText(root), Log: log},
+		OAuth:       providers,
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
 // server is the command serve.
@@ -29,6 +30,7 @@ type server struct {
 	burst          int
 	maxConns       int
 	stopTimeout    time.Duration
+	oauthFile      string
 }
 
 func (p *program) serve() *cobra.Command {
@@ -38,6 +40,8 @@ func (p *program) serve() *cobra.Command {
 		Short: "serve the API from a folder, until stopped",
 		Long: `Serve the API from a folder, until stopped with TERM or INT: then it takes no more connections,
 answers waiting reveals at once, and gives running requests the stop timeout to finish.
+
+--oauth-file names the OAuth providers that users can connect accounts at; docs/vault.md says what is in it.
 
 HUP reads the TLS certificate again. Plain http is served on loopback only, unless --allow-plain-http
 says that something in front ends TLS.`,
@@ -55,6 +59,7 @@ says that something in front ends TLS.`,
 	f.IntVar(&s.burst, "burst", 200, "`number` of requests that one key may make at once")
 	f.IntVar(&s.maxConns, "max-connections", 16384, "`number` of connections open at the same time; more wait")
 	f.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "`time` that running requests get to finish when it stops")
+	f.StringVar(&s.oauthFile, "oauth-file", "", oauthUsage)
 	return c
 }
 
@@ -78,6 +83,13 @@ func (s *server) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	providers, err := s.providers(s.oauthFile)
+	if err != nil {
+		return err
+	}
+	if err := s.checkPublicURL(providers); err != nil {
+		return err
+	}
 	cert, err := loadCertificate(s.cert, s.key)
 	if err != nil {
 		return err
@@ -87,7 +99,7 @@ func (s *server) run(ctx context.Context) (err error) {
 	following.Go(func() { cert.follow(ctx, hup, log) })
 	v, err := vault.Open(ctx, vault.Config{
 		StoreConfig: store, Rate: s.rate, Burst: s.burst, MaxConns: s.maxConns,
-		StopTimeout: s.stopTimeout, TLS: cert.tls(),
+		StopTimeout: s.stopTimeout, TLS: cert.tls(), OAuth: providers,
 	})
 	if err != nil {
 		return storeProblem(err)
@@ -127,6 +139,16 @@ func unlessStopped(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
+}
+
+// checkPublicURL asks for one where browsers can't be expected to find the vault where it listens.
+func (s *server) checkPublicURL(providers *oauth.Providers) error {
+	addr, err := net.ResolveTCPAddr("tcp", s.addr)
+	if providers == nil || providers.PublicURL != "" || err == nil && addr.IP.IsLoopback() {
+		return err
+	}
+	return withHint(errors.New(s.oauthFile+": public_url is required: providers send users' browsers there"),
+		"add a line such as public_url = \"https://vault.example.com\"")
 }
 
 // check refuses what can't be meant.

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // The tables of docs/operations.md name each field of the configuration, and no other.
@@ -49,6 +51,39 @@ func TestOperationsExplainEveryMessage(t *testing.T) {
 	}
 	if logged < 20 {
 		t.Errorf("found %d messages", logged)
+	}
+}
+
+// The table of docs/vault.md has each message that a vault logs at info and above, and no other; its tables of
+// OAuth have each field that is read.
+func TestVaultExplainsEveryMessageAndField(t *testing.T) {
+	page := read(t, root+"/docs/vault.md")
+	explained := captures(page, "(?m)^\\| (?:info|warn|error) \\| `([^`]+)` \\|")
+	var logged []string
+	for _, pattern := range []string{"vault/*.go", "vault/oauth/*.go", "cmd/miosa-vault/*.go"} {
+		paths, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			if !strings.HasSuffix(path, "_test.go") {
+				logged = append(logged, messages(t, path)...)
+			}
+		}
+	}
+	slices.Sort(logged)
+	slices.Sort(explained)
+	if diff := cmp.Diff(slices.Compact(logged), explained); diff != "" {
+		t.Errorf("messages (-code +document):\n%s", diff)
+	}
+	fields := captures(read(t, root+"/vault/oauth/config.go"), "toml:\"([a-z_]+)\"")
+	for _, field := range fields {
+		if field != "provider" && field != "machine" && field != "client_secret" && !strings.Contains(page, "`"+field+"`") {
+			t.Errorf("docs/vault.md doesn't explain %s", field)
+		}
+	}
+	if len(fields) < 10 {
+		t.Errorf("found %d fields", len(fields))
 	}
 }
 

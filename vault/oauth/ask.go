@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	requestTimeout = 20 * time.Second // a whole request to a provider
+	requestTimeout = 15 * time.Second // a whole request to a provider
 	maxAnswer      = 1 << 20          // bytes of a provider's answer
 )
 

@@ -2,6 +2,6 @@
 // and how a code, a refresh token or a client's own credentials become a token. It keeps nothing: flows,
 // tokens and when to renew them are package vault's.
 //
-// Providers come from a TOML file (docs/operations.md, "OAuth providers"). A client's secret is never in that
+// Providers come from a TOML file (docs/vault.md, "OAuth providers"). A client's secret is never in that
 // file but in one of its own, or a systemd credential, read anew for each request, so that it can be replaced.
 package oauth

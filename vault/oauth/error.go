@@ -124,3 +124,11 @@ func retryAfter(h http.Header) time.Duration {
 	}
 	return min(max(d, 0), time.Hour)
 }
+
+// Public is the part of the reason that whoever named the URL may know; "" where there is none.
+func (e *Error) Public() string {
+	if errors.Is(e.cause, errNotPublic) {
+		return errNotPublic.Error()
+	}
+	return ""
+}

@@ -17,11 +17,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
 // Server is a vault that a test has to itself. It stops with the test.
@@ -46,6 +49,26 @@ func WithTLS(c tls.Certificate) Option {
 	return func(v *vault.Config) {
 		v.TLS = &tls.Config{Certificates: []tls.Certificate{c}, MinVersion: tls.VersionTLS13}
 	}
+}
+
+// WithOAuth gives the vault the providers of a configuration, as miosa-vault serve --oauth-file reads it. Client
+// secrets are named by absolute paths.
+func WithOAuth(t testing.TB, text string) Option {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "oauth.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	providers, err := oauth.Load(file, os.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(v *vault.Config) { v.OAuth = providers }
+}
+
+// WithFlowTime sets how long a user has to come back from a provider.
+func WithFlowTime(d time.Duration) Option {
+	return func(v *vault.Config) { v.FlowTime = d }
 }
 
 // Start starts a vault with a tenant and its key. By default it limits no rate: give an Option for

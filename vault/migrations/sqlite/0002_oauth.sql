@@ -1,0 +1,36 @@
+-- OAuth: flows under way, and which secrets the vault renews by itself.
+
+-- A flow's state is in the browser and with who began it; here is its hash. What proves to the provider that
+-- the code is ours (PKCE) is made of both the state and salt, so neither this table nor the browser has it.
+CREATE TABLE oauth_flows (
+    id           TEXT   PRIMARY KEY,
+    tenant_id    TEXT   NOT NULL REFERENCES tenants (id),
+    state_hash   TEXT   NOT NULL UNIQUE, -- SHA-256, hex; the state is 256 random bits
+    salt         BLOB   NOT NULL,
+    provider     TEXT   NOT NULL,
+    redirect_uri TEXT   NOT NULL,
+    asked        TEXT   NOT NULL, -- JSON: the secret and binding to make
+    key_id       TEXT   NOT NULL REFERENCES api_keys (id), -- who began it
+    status       TEXT   NOT NULL, -- pending, exchanging, completed, failed, denied
+    error        TEXT   NOT NULL, -- a word; of failed and denied
+    secret_id    TEXT   NOT NULL, -- of completed
+    created_at   BIGINT NOT NULL,
+    expires_at   BIGINT NOT NULL,
+    updated_at   BIGINT NOT NULL
+);
+CREATE INDEX oauth_flows_by_time ON oauth_flows (created_at);
+
+CREATE TABLE oauth_grants (
+    secret_id     TEXT   PRIMARY KEY REFERENCES secrets (id),
+    tenant_id     TEXT   NOT NULL REFERENCES tenants (id),
+    provider      TEXT   NOT NULL, -- empty: client credentials, described in the secret's metadata
+    due_at        BIGINT,          -- when to renew; NULL: not any more, or never
+    claimed_until BIGINT NOT NULL, -- a process renews it until then; 0: none
+    claim         TEXT   NOT NULL, -- which
+    failures      BIGINT NOT NULL, -- in a row
+    unclear       BIGINT NOT NULL  -- requests under the token in hand whose answer isn't known
+);
+CREATE INDEX oauth_grants_due ON oauth_grants (due_at);
+
+-- Of OAuth: the provider, and what it said where it gave no token.
+ALTER TABLE audit ADD COLUMN detail TEXT NOT NULL DEFAULT '';
