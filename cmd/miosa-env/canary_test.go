@@ -81,6 +81,9 @@ func TestNothingLeaks(t *testing.T) {
 	write(t, dir, "good.env", "FILED="+canaries[2]+"\n", 0o600)
 	write(t, dir, "bad.env", "FILED='"+canaries[2]+"\nX", 0o600)
 	write(t, dir, "bad.key", key.Reveal()+" "+canaries[0], 0o600)
+	write(t, dir, "value", canaries[1], 0o600)
+	write(t, dir, "binary", canaries[0]+"\xff", 0o600)
+	write(t, dir, "refused.env", "LD_PRELOAD="+canaries[2]+"\nONE="+canaries[0]+"\n", 0o600)
 	write(t, dir, "app", "#!/bin/sh\nwhile :; do sleep 0.05; done\n", 0o755)
 
 	for _, tt := range []struct {
@@ -123,6 +126,36 @@ func TestNothingLeaks(t *testing.T) {
 		{"refresh", []string{"refresh"}, false},
 		{"completion", []string{"__complete", "get", ""}, false},
 		{"version", []string{"version"}, false},
+		{"secrets set", []string{"secrets", "set", "three", "--value-file", "value", "--bind", "sandbox:sb_1=THREE", "--bind", "sandbox:sb_1=ONE"}, false},
+		{"secrets set json", []string{"secrets", "set", "three", "--value-file", "value", "--resource", "sandbox:sb_1", "--json"}, false},
+		{"secrets set, not text", []string{"secrets", "set", "three", "--value-file", "binary"}, false},
+		{"secrets set, value as argument", []string{"secrets", "set", "three", canaries[0]}, false},
+		{"secrets set, value as name", []string{"secrets", "set", "three=" + canaries[0]}, false},
+		{"secrets set, value as flag", []string{"secrets", "set", "three", "--value", canaries[0]}, false},
+		{"secrets set, value as a flag's value", []string{"secrets", "set", "three", "--bind", "THREE=" + canaries[0]}, false},
+		{"secrets set, value as metadata", []string{"secrets", "set", "three", "--metadata", "value"}, false},
+		{"secrets rotate", []string{"secrets", "rotate", "two", "--value-file", "value"}, false},
+		{"secrets rotate, value as argument", []string{"secrets", "rotate", "two", canaries[0]}, false},
+		{"secrets list", []string{"secrets", "list"}, false},
+		{"secrets list json", []string{"secrets", "list", "--json"}, false},
+		{"secrets get", []string{"secrets", "get", "two"}, false},
+		{"secrets get json", []string{"secrets", "get", "two", "--json"}, false},
+		{"secrets get a key", []string{"secrets", "get", key.Reveal()}, false},
+		{"secrets delete", []string{"secrets", "delete", "short"}, false},
+		{"secrets, tenant key as file", []string{"secrets", "list", "--key-file", s.TenantKey.Reveal()}, false},
+		{"bindings create", []string{"bindings", "create", "two", "sandbox:sb_1=ONE"}, false},
+		{"bindings create, a value", []string{"bindings", "create", "two", "TWO=" + canaries[0]}, false},
+		{"bindings list", []string{"bindings", "list", "--json"}, false},
+		{"bindings delete", []string{"bindings", "delete", key.Reveal(), "--yes"}, false},
+		{"keys list", []string{"keys", "list", "--json"}, false},
+		{"keys revoke", []string{"keys", "revoke", key.Reveal()}, false},
+		{"audit", []string{"audit", "--json"}, false},
+		{"import", []string{"import", "good.env", "--bind", "sandbox:sb_1", "--yes"}, false},
+		{"import json", []string{"import", "good.env", "--bind", "sandbox:sb_1", "--yes", "--json"}, false},
+		{"import, broken file", []string{"import", "bad.env", "--bind", "sandbox:sb_1", "--yes"}, false},
+		{"import, refused names", []string{"import", "refused.env", "--bind", "sandbox:sb_1", "--yes"}, false},
+		{"oauth", []string{"oauth", "connect", "github"}, false},
+		{"completion of secrets", []string{"__complete", "secrets", "set", ""}, false},
 	} {
 		for _, format := range []string{"text", "json"} {
 			t.Run(tt.name+", "+format, func(t *testing.T) {

@@ -36,12 +36,26 @@ func help(c *cobra.Command, _ []string) {
 		flags(&out, "Flags", c.LocalFlags())
 	}
 	if c.Annotations[noConnection] == "" {
-		flags(&out, "Connection flags, and their variables", c.Root().PersistentFlags())
+		flags(&out, "Connection flags, and their variables", connectionFlags(c))
 	}
 	if c.HasAvailableSubCommands() {
 		out.WriteString("\n" + c.CommandPath() + " COMMAND --help says more about a command.\n")
 	}
 	_, _ = io.WriteString(c.OutOrStdout(), out.String())
+}
+
+// connectionFlags are those of the root that a command has a use for.
+func connectionFlags(c *cobra.Command) *pflag.FlagSet {
+	set := pflag.NewFlagSet("", pflag.ContinueOnError)
+	set.SortFlags = false
+	c.Root().PersistentFlags().VisitAll(func(f *pflag.Flag) {
+		own := c.HasParent() && c.LocalNonPersistentFlags().Lookup(f.Name) != nil
+		idle := c.Annotations[noResource] != "" && (f.Name == "sandbox" || f.Name == "computer" || f.Name == "socket")
+		if !own && !idle {
+			set.AddFlag(f)
+		}
+	})
+	return set
 }
 
 // noConnection marks commands that speak to no vault.
@@ -78,7 +92,7 @@ func flags(out *strings.Builder, title string, set *pflag.FlagSet) {
 		if f.DefValue != "" && f.DefValue != "[]" && f.Value.Type() != "bool" {
 			text += " (default " + f.DefValue + ")"
 		}
-		if variable := variableOf(f.Name); variable != "" {
+		if variable := variableOf(f.Name); variable != "" && f.Annotations[ownTimeout] == nil {
 			text += " [" + variable + "]"
 		}
 		if len(left) > flagColumn-2 {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -107,6 +108,7 @@ func (p *program) commands() []*cobra.Command {
 	return []*cobra.Command{
 		p.runCommand(), p.exportCommand(), p.getCommand(), p.listCommand(), p.agentCommand(), p.statusCommand(),
 		p.refreshCommand(), p.doctorCommand(),
+		p.secretsCommand(), p.bindingsCommand(), p.oauthCommand(), p.keysCommand(), p.importCommand(), p.auditCommand(),
 		p.completionCommand(), p.versionCommand(),
 	}
 }
@@ -120,6 +122,10 @@ func noArguments(_ *cobra.Command, args []string) error {
 
 // flagError adds what to do instead for those who look for a flag that isn't there on purpose.
 func flagError(_ *cobra.Command, err error) error {
+	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok && wrong.GetFlag().Name == "bind" {
+		// What was given isn't repeated: it may be the value, by mistake.
+		return fmt.Errorf("--bind: %w", errors.Unwrap(err))
+	}
 	if missing, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		switch missing.GetSpecifiedName() {
 		case "api-key", "apikey", "key", "token", "api-token", "auth-token":
@@ -127,6 +133,8 @@ func flagError(_ *cobra.Command, err error) error {
 				errors.New("a key isn't taken from the command line, where everybody on this machine can read it"),
 				"set MIOSA_API_KEY, or give a file that holds it with --key-file FILE",
 			}
+		case "value", "secret-value", "password":
+			return refusedValue()
 		}
 	}
 	return err

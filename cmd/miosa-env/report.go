@@ -38,6 +38,9 @@ func usageErrorOf(c *cobra.Command, err error) error {
 	hint := "miosa-env --help lists commands and flags"
 	if c != nil && c.HasParent() {
 		hint = c.CommandPath() + " --help lists the flags"
+		if c.HasAvailableSubCommands() {
+			hint = c.CommandPath() + " --help lists the commands"
+		}
 	}
 	if h, ok := errors.AsType[hinted](err); ok {
 		hint = h.hint

@@ -90,14 +90,15 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %s", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"agent":   cmdAgent,
-			"ends":    cmdEnds,
-			"exits":   cmdExits,
-			"expand":  cmdExpand,
-			"signal":  cmdSignal,
-			"start":   cmdStart,
-			"vault":   cmdVault,
-			"waitfor": cmdWaitFor,
+			"agent":    cmdAgent,
+			"ends":     cmdEnds,
+			"exits":    cmdExits,
+			"expand":   cmdExpand,
+			"signal":   cmdSignal,
+			"start":    cmdStart,
+			"terminal": cmdTerminal,
+			"vault":    cmdVault,
+			"waitfor":  cmdWaitFor,
 		},
 	})
 }
@@ -119,7 +120,7 @@ type scriptVault struct {
 // passed are the variables that start passes on.
 var passed = []string{
 	"PATH", "HOME", "MIOSA_BASE_URL", "MIOSA_API_KEY", "MIOSA_SANDBOX_ID", "MIOSA_COMPUTER_ID", "MIOSA_TIMEOUT",
-	"MIOSA_LOG_LEVEL", "MIOSA_SOCKET", "MIOSA_NO_AGENT", "MIOSA_CACHE", "MIOSA_CACHE_DIR", "MIOSA_CONFIG",
+	"MIOSA_LOG_LEVEL", "MIOSA_TENANT_KEY", "NO_COLOR", "MIOSA_SOCKET", "MIOSA_NO_AGENT", "MIOSA_CACHE", "MIOSA_CACHE_DIR", "MIOSA_CONFIG",
 }
 
 func (s *scriptVault) variables(ts *testscript.TestScript) []string {
@@ -142,10 +143,12 @@ const vaultUsage = `usage: vault put|placeholder|rotate NAME VALUE
        vault putfile NAME FILE
        vault delete NAME
        vault revoke|mint|stop|start|old|hang
-       vault requests reveal|list|hanging COUNT`
+       vault connects completed|denied|failed|never
+       vault requests reveal|list|hanging|ROUTE COUNT`
 
 // cmdVault does something to the script's vault. requests waits until there were COUNT, and fails on more.
-// old lets MIOSA_BASE_URL lead to a vault without the agent API, and hang to one that never answers.
+// old lets MIOSA_BASE_URL lead to a vault without the agent API, hang to one that never answers, and
+// connects to one where an OAuth flow ends so.
 func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 	s := ts.Value(vaultKey{}).(*scriptVault)
 	if neg || len(args) == 0 {
@@ -176,6 +179,8 @@ func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Setenv("MIOSA_BASE_URL", s.withoutAgentAPI())
 	case what == "hang" && len(args) == 1:
 		ts.Setenv("MIOSA_BASE_URL", s.hang())
+	case what == "connects" && len(args) == 2:
+		ts.Setenv("MIOSA_BASE_URL", s.connects(args[1]))
 	case what == "requests" && len(args) == 3:
 		want, err := strconv.Atoi(args[2])
 		ts.Check(err)
@@ -184,6 +189,9 @@ func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 			"list":    func() int { return s.Requests("GET /egress/bindings") },
 			"hanging": func() int { return int(s.hanging.Load()) },
 		}[args[1]]
+		if strings.Contains(args[1], " ") { // another route, as the vault calls it
+			count = func() int { return s.Requests(args[1]) }
+		}
 		if got := settled(count, want); got != want {
 			ts.Fatalf("%d requests, want %d", got, want)
 		}

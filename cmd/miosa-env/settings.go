@@ -105,6 +105,9 @@ func (s *settings) addFlags(f *pflag.FlagSet) {
 	f.Var(&s.logFormat, "log-format", "`FORMAT` how it is logged: text or json")
 }
 
+// ownTimeout marks a --timeout that isn't about one request: MIOSA_TIMEOUT isn't about it.
+const ownTimeout = "own timeout"
+
 // complete takes from the environment what no flag gave.
 func (s *settings) complete(f *pflag.FlagSet, e environment) error {
 	resource := f.Changed("sandbox") || f.Changed("computer")
@@ -114,11 +117,15 @@ func (s *settings) complete(f *pflag.FlagSet, e environment) error {
 	var problems []error
 	f.VisitAll(func(flag *pflag.Flag) {
 		variable := variableOf(flag.Name)
-		value := e.get(variable)
-		if variable == "" || value == "" || flag.Changed || resource && (flag.Name == "sandbox" || flag.Name == "computer") {
+		value, own := e.get(variable), flag.Annotations[ownTimeout] != nil
+		if variable == "" || value == "" || flag.Changed && !own || resource && (flag.Name == "sandbox" || flag.Name == "computer") {
 			return
 		}
-		if err := flag.Value.Set(value); err != nil {
+		to := flag.Value
+		if own {
+			to = &s.timeout
+		}
+		if err := to.Set(value); err != nil {
 			problems = append(problems, fmt.Errorf("%s %s: %w", variable, quoted(value), err))
 		}
 	})

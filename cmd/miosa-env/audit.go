@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/secrets"
+)
+
+const (
+	auditPage  = 1000            // the most events in one answer
+	auditPause = 2 * time.Second // between looks at what is new
+)
+
+func (p *program) auditCommand() *cobra.Command {
+	var (
+		asJSON, follow bool
+		resource       resourceFlag
+		filter         secrets.AuditFilter
+		limit          = 100
+		since, until   = expiry{former: true}, expiry{former: true}
+	)
+	c := manager(&cobra.Command{
+		Use:   "audit [FLAG...]",
+		Short: "Show who did what to secrets, and when",
+		Long: `Shows the tenant's audit: every change and every reveal, with the key that was used and the address it
+came from. The newest comes first; with --since the oldest does. It takes a tenant key, as
+miosa-env secrets does.`,
+		Example: `  miosa-env audit --since 24h --action reveal
+  miosa-env audit --resource sandbox:sb_1 --limit 20
+  miosa-env audit --follow --json | jq -r .action`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case limit < 0:
+				return usageError{hinted{errors.New("--limit is below zero"), "0 shows all"}}
+			case follow && (until.at != nil || c.Flags().Changed("limit")):
+				return usageError{hinted{errors.New("--follow has no end, so neither --until nor --limit goes with it"), "leave one out"}}
+			}
+			vault, err := p.manage(c)
+			if err != nil {
+				return err
+			}
+			defer vault.Close()
+			filter.Resource, filter.Since, filter.Until = resource.Resource, since.at, until.at
+			if follow {
+				return p.followAudit(c.Context(), vault, filter, asJSON)
+			}
+			list, err := events(c.Context(), vault, filter, limit)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return p.printJSON(orEmpty(list))
+			}
+			if len(list) == 0 {
+				fmt.Fprintln(p.stderr, "miosa-env: there are no such events")
+				return nil
+			}
+			t := &table{head: []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM"}}
+			for _, e := range list {
+				t.add(eventCells(e)...)
+			}
+			return t.writeTo(p.stdout)
+		},
+	})
+	f := c.Flags()
+	f.Var(&resource, "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
+	f.StringVar(&filter.Action, "action", "", "`ACTION` such as reveal or secret.rotate")
+	f.Var(&since, "since", "`WHEN` from then on: 24h ago, or 2030-01-02T15:04:05Z")
+	f.Var(&until, "until", "`WHEN` before then: 1h ago, or 2030-01-02T15:04:05Z")
+	f.IntVar(&limit, "limit", limit, "`NUMBER` at most so many; 0: all")
+	f.BoolVar(&follow, "follow", false, "stay, and show what happens from now on, or from --since on")
+	addJSONFlag(f, &asJSON, "a JSON list; with --follow, an object a line")
+	p.completeWords(c)
+	return c
+}
+
+// events gives at most limit events, all of them where that is 0.
+func events(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter, limit int) ([]api.Event, error) {
+	f.Limit = auditPage
+	if limit > 0 {
+		f.Limit = min(limit, auditPage)
+	}
+	var list []api.Event
+	for e, err := range vault.AuditAll(ctx, f) {
+		if err != nil {
+			return nil, err
+		}
+		if list = append(list, e); len(list) == limit {
+			break
+		}
+	}
+	return list, nil
+}
+
+func eventCells(e api.Event) []string {
+	resource := ""
+	if e.ResourceID != "" {
+		resource = e.ResourceType + ":" + e.ResourceID
+	}
+	var what []string
+	if len(e.Bindings) > 0 {
+		what = append(what, counted(len(e.Bindings), "binding"))
+	}
+	for _, id := range []string{e.SecretID, e.BindingID, e.TargetKeyID} {
+		if id != "" {
+			what = append(what, id)
+		}
+	}
+	if e.Version > 0 {
+		what = append(what, "version "+strconv.FormatInt(e.Version, 10))
+	}
+	return []string{
+		e.Timestamp.UTC().Format(time.RFC3339), e.Action, e.Outcome, e.KeyID, resource, strings.Join(what, ", "), e.RemoteAddr,
+	}
+}
+
+// followAudit shows events as they happen, until it is interrupted.
+func (p *program) followAudit(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter, asJSON bool) error {
+	f.Limit = auditPage
+	shown := map[string]bool{} // ids of the events at f.Since
+	if f.Since == nil {
+		var err error
+		if f.Since, err = lastEvent(ctx, vault, f, shown); err != nil {
+			return err
+		}
+	}
+	for {
+		for e, err := range vault.AuditAll(ctx, f) {
+			if err != nil {
+				if !api.Temporary(err) {
+					return err
+				}
+				p.log.Warn().Err(err).Msg("the audit can't be followed for now: trying again")
+				break
+			}
+			if shown[e.ID] {
+				continue
+			}
+			if err := p.showEvent(e, asJSON); err != nil {
+				return err
+			}
+			if !e.Timestamp.Equal(*f.Since) {
+				clear(shown)
+				f.Since = &e.Timestamp
+			}
+			shown[e.ID] = true
+		}
+		if err := pause(ctx, auditPause); err != nil {
+			return err
+		}
+	}
+}
+
+// lastEvent gives the time of the newest event, as the vault's clock has it, and notes those of that time.
+func lastEvent(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter, shown map[string]bool) (*time.Time, error) {
+	list, err := events(ctx, vault, f, 1)
+	if err != nil || len(list) == 0 {
+		return &time.Time{}, err
+	}
+	f.Since = &list[0].Timestamp
+	list, err = events(ctx, vault, f, 0)
+	for _, e := range list {
+		shown[e.ID] = true
+	}
+	return f.Since, err
+}
+
+func (p *program) showEvent(e api.Event, asJSON bool) error {
+	line, err := json.Marshal(e)
+	if !asJSON {
+		cells := eventCells(e)
+		for i, width := range []int{20, 15, 7, 30, 16, 0, 0} {
+			cells[i] = fmt.Sprintf("%-*s", width, cell(cells[i]))
+		}
+		line = []byte(strings.Join(cells, "  "))
+	}
+	if err == nil {
+		_, err = redacted{p.stdout}.Write(append(line, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("write event: %w", err)
+	}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

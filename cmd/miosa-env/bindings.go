@@ -1,0 +1,170 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/secrets"
+)
+
+func (p *program) bindingsCommand() *cobra.Command {
+	return groupCommand("bindings", "Say which secret is which variable where",
+		`A binding says: this secret, on this sandbox or computer, as this variable. These commands take a
+tenant key, as miosa-env secrets does; miosa-env list shows what is bound where it runs.`,
+		p.bindingsCreateCommand(), p.bindingsListCommand(), p.bindingsDeleteCommand(),
+	)
+}
+
+func (p *program) bindingsCreateCommand() *cobra.Command {
+	var asJSON bool
+	delivery := choice{among: []string{api.DeliverValue, api.DeliverPlaceholder}}
+	c := manager(&cobra.Command{
+		Use:   "create [FLAG...] SECRET RESOURCE=NAME",
+		Short: "Bind a secret to a sandbox or computer, as a variable",
+		Long: `Binds a secret to a sandbox or computer as a variable. What runs there under miosa-env gets it at
+once. The same binding again is fine; a variable that stands for another secret there is refused.`,
+		Example: `  miosa-env bindings create github sandbox:sb_1=GH_TOKEN`,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch len(args) {
+			case 0:
+				return errors.New("the secret's id or name is missing")
+			case 1:
+				return errors.New("where to bind it is missing: sandbox:ID=NAME or computer:ID=NAME")
+			case 2:
+				if _, err := parsePlace(args[1]); err != nil {
+					return fmt.Errorf("where to bind it: %w", err)
+				}
+				return nil
+			}
+			return errors.New("unexpected argument " + quoted(args[2]))
+		},
+		ValidArgsFunction: p.completeSecretAndPlace,
+		RunE: func(c *cobra.Command, args []string) error {
+			vault, err := p.manage(c)
+			if err != nil {
+				return err
+			}
+			defer vault.Close()
+			to, err := parsePlace(args[1])
+			if err != nil {
+				return err
+			}
+			s, err := findSecret(c.Context(), vault, args[0])
+			if err != nil {
+				return err
+			}
+			b, err := vault.CreateBinding(c.Context(), secrets.NewBinding{
+				SecretID: s.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery.value,
+			})
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return p.printJSON(b)
+			}
+			return p.say("bound " + calledSecret(s) + " as " + placeOf(b).String() + " (" + b.ID + ")")
+		},
+	})
+	c.Flags().Var(&delivery, "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a proxy replaces")
+	addJSONFlag(c.Flags(), &asJSON, "a JSON object")
+	p.completeWords(c)
+	return c
+}
+
+func (p *program) bindingsListCommand() *cobra.Command {
+	var asJSON bool
+	var resource resourceFlag
+	var secret string
+	c := manager(&cobra.Command{
+		Use:   "list [FLAG...]",
+		Short: "List what is bound where",
+		Long:  `Lists bindings, sorted by resource and variable.`,
+		Example: `  miosa-env bindings list --resource sandbox:sb_1
+  miosa-env bindings list --secret github`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			vault, err := p.manage(c)
+			if err != nil {
+				return err
+			}
+			defer vault.Close()
+			filter := secrets.BindingFilter{Resource: resource.Resource}
+			if secret != "" {
+				s, err := findSecret(c.Context(), vault, secret)
+				if err != nil {
+					return err
+				}
+				filter.SecretID = s.ID
+			}
+			list, err := vault.ListBindings(c.Context(), filter)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return p.printJSON(orEmpty(list))
+			}
+			if len(list) == 0 {
+				fmt.Fprintln(p.stderr, "miosa-env: there are no such bindings")
+				return nil
+			}
+			return bindingTable(list, time.Now()).writeTo(p.stdout)
+		},
+	})
+	c.Flags().Var(&resource, "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
+	c.Flags().StringVar(&secret, "secret", "", "`SECRET` those of this one, by its id or name")
+	addJSONFlag(c.Flags(), &asJSON, "a JSON list")
+	p.completeWords(c)
+	return c
+}
+
+func bindingTable(list []api.Binding, now time.Time) *table {
+	t := &table{head: []string{"RESOURCE", "VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY", "ID"}}
+	for _, b := range list {
+		version, rotated, secret := "", "", b.SecretName
+		if b.Version > 0 {
+			version = strconv.FormatInt(b.Version, 10)
+		}
+		if !b.UpdatedAt.IsZero() {
+			rotated = when(b.UpdatedAt, now)
+		}
+		if secret == "" {
+			secret = b.SecretID
+		}
+		t.add(b.Resource.String(), b.ExposeAsEnv, secret, version, rotated, b.Delivery, b.ID)
+	}
+	return t
+}
+
+func (p *program) bindingsDeleteCommand() *cobra.Command {
+	var yes bool
+	c := manager(&cobra.Command{
+		Use:   "delete [FLAG...] ID",
+		Short: "Unbind: the variable goes, the secret stays",
+		Long: `Deletes a binding by its id. It asks first, and where there is no terminal to ask at, it wants
+--yes.`,
+		Example:           `  miosa-env bindings delete bnd_2b7nq --yes`,
+		Args:              oneArgument("the binding's id"),
+		ValidArgsFunction: p.completeBindings,
+		RunE: func(c *cobra.Command, args []string) error {
+			vault, err := p.manage(c)
+			if err != nil {
+				return err
+			}
+			defer vault.Close()
+			if err := p.confirm(yes, "Delete the binding "+oneLine(args[0])+"?"); err != nil {
+				return err
+			}
+			if err := vault.DeleteBinding(c.Context(), args[0]); err != nil {
+				return err
+			}
+			return p.say("deleted " + args[0])
+		},
+	})
+	addYesFlag(c.Flags(), &yes)
+	return c
+}

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/secrets"
+)
+
+// What becomes of a variable of an imported file.
+const (
+	importNew     = "new"
+	importReplace = "replace" // there is one already; whether its value is another can't be known
+	importLeave   = "leave out"
+)
+
+// imported is one variable of a file, as --json prints it.
+type imported struct {
+	Variable string `json:"variable"`
+	Bytes    int    `json:"bytes"`
+	Plan     string `json:"plan"`    // new, replace or leave out
+	Problem  string `json:"problem"` // why it is left out, or wasn't stored
+	SecretID string `json:"secret_id"`
+	Version  int64  `json:"version"` // what it has now; 0 where it isn't stored
+
+	note  string
+	value api.Value
+}
+
+func (p *program) importCommand() *cobra.Command {
+	var (
+		resource    resourceFlag
+		only, allow words
+		before      prefix
+		yes, asJSON bool
+	)
+	c := manager(&cobra.Command{
+		Use:   "import [FLAG...] --bind RESOURCE FILE",
+		Short: "Store the variables of a .env file, and bind them",
+		Long: `Stores each variable of a .env file as a secret of one sandbox or computer, and binds it there under
+its name. It takes a tenant key, as miosa-env secrets does. Secrets of other resources stay as they
+are, whatever they are called.
+
+First it shows what it would do, without values, and asks; where there is no terminal to ask at, it
+wants --yes. Variables that run would refuse to set, since they run code or move traffic, are left
+out unless --allow-name names them; so are those that stand for another secret there. Where
+something was left out or not stored that nobody was shown before, the exit code says so.`,
+		Example: `  miosa-env import .env --bind sandbox:sb_1
+  miosa-env import .env --bind sandbox:sb_1 --only 'DB_*' --yes`,
+		Args: oneArgument("the file"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if resource.Resource == (api.Resource{}) {
+				return usageError{hinted{errors.New("where to bind the variables is missing"), "add --bind sandbox:ID or --bind computer:ID"}}
+			}
+			vault, err := p.manage(c)
+			if err != nil {
+				return err
+			}
+			defer vault.Close()
+			list, err := readImport(args[0], only, string(before), allow)
+			defer func() {
+				for i := range list {
+					list[i].value.Wipe()
+				}
+			}()
+			if err != nil {
+				return err
+			}
+			if err := compare(c.Context(), vault, list, resource.Resource); err != nil {
+				return err
+			}
+			if err := p.preview(list, args[0], resource.Resource); err != nil {
+				return err
+			}
+			count := 0
+			for _, v := range list {
+				if v.Plan != importLeave {
+					count++
+				}
+			}
+			if count > 0 {
+				if err := p.confirm(yes, "Store "+counted(count, "secret")+" for "+resource.Resource.String()+"?"); err != nil {
+					return err
+				}
+			}
+			err = storeAll(c.Context(), vault, list, resource.Resource)
+			return p.tellImport(list, resource.Resource, yes || count == 0, asJSON, err)
+		},
+	})
+	f := c.Flags()
+	f.Var(&resource, "bind", "`RESOURCE` where: sandbox:ID or computer:ID")
+	f.Var(&only, "only", "`NAMES` take only variables with these names, or that match a pattern such as 'DB_*'")
+	f.Var(&before, "prefix", "`TEXT` put this before each name; --only means names without it")
+	f.Var(&allow, "allow-name", "`NAMES` store these though they run code or move traffic: run wants the same flag")
+	addYesFlag(f, &yes)
+	addJSONFlag(f, &asJSON, "a JSON list of what was done")
+	p.completeWords(c)
+	return c
+}
+
+// readImport reads a file's variables, sorted, under the names they are to have.
+func readImport(file string, only []string, before string, allow []string) ([]imported, error) {
+	// Nothing is left out of what the file says: what must not be set is said so below.
+	read, err := inject.Environment{Pristine: true, Files: []string{file}, KeepKey: true}.Build()
+	if err != nil {
+		return nil, err
+	}
+	used := make([]bool, len(only))
+	var list []imported
+	for _, entry := range read.Environ {
+		name, value, _ := strings.Cut(entry, "=")
+		keep := len(only) == 0
+		for i, pattern := range only {
+			match, err := path.Match(pattern, name)
+			if err != nil {
+				return nil, usageError{hinted{errors.New("--only " + quoted(pattern) + ": not a pattern"), "patterns look like 'DB_*'"}}
+			}
+			if match || pattern == name {
+				keep, used[i] = true, true
+			}
+		}
+		if keep {
+			list = append(list, imported{Variable: before + name, Bytes: len(value), Plan: importNew, value: api.NewValue([]byte(value))})
+		}
+	}
+	var missing []error
+	for i, pattern := range only {
+		if !used[i] {
+			missing = append(missing, hinted{errors.New("--only " + quoted(pattern) + ": no such variable in " + file), "check its spelling"})
+		}
+	}
+	refuse(list, allow)
+	return list, errors.Join(missing...)
+}
+
+// refuse leaves out what can't be stored, or what run would refuse to set.
+func refuse(list []imported, allow []string) {
+	for i := range list {
+		v := &list[i]
+		leave := func(why string) { v.Plan, v.Problem = importLeave, why }
+		bound := api.Bound{Value: v.value}
+		bound.ExposeAsEnv = v.Variable
+		built, err := inject.Environment{Pristine: true, Bound: []api.Bound{bound}, AllowNames: allow}.Build()
+		refused, isRefused := errors.AsType[*inject.Refused](err)
+		switch {
+		case isRefused:
+			why := refused.Problems[0].Reason
+			if refused.Problems[0].Allow != "" {
+				why += "; " + refused.Problems[0].Allow + " takes it"
+			}
+			leave(strings.TrimPrefix(why, "is refused: it "))
+		case v.Bytes > api.MaxValueBytes:
+			leave("is longer than 1 MiB")
+		case !utf8.ValidString(v.value.Reveal()):
+			leave("isn't UTF-8 text")
+		case len(built.Warnings) > 0:
+			v.note = "changes how programs behave"
+		}
+	}
+}
+
+// compare finds out what stands at the vault already.
+func compare(ctx context.Context, vault *secrets.Client, list []imported, r api.Resource) error {
+	standing, err := vault.List(ctx, secrets.Filter{Resource: r, Scope: "user"})
+	if err != nil {
+		return err
+	}
+	bound, err := vault.ListBindings(ctx, secrets.BindingFilter{Resource: r})
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		v := &list[i]
+		id := ""
+		at := slices.IndexFunc(standing, func(s api.Secret) bool { return s.Name == v.Variable && !attributed(s) })
+		if at >= 0 {
+			id = standing[at].ID
+		}
+		taken := slices.IndexFunc(bound, func(b api.Binding) bool { return b.ExposeAsEnv == v.Variable })
+		switch {
+		case v.Plan == importLeave:
+		case taken >= 0 && bound[taken].SecretID != id:
+			v.Plan, v.Problem = importLeave, "stands for another secret there: "+bound[taken].SecretID
+		case at >= 0:
+			v.Plan, v.note = importReplace, strings.TrimPrefix(v.note+", version "+strconv.FormatInt(standing[at].Version, 10)+" of "+when(standing[at].UpdatedAt, time.Now()), ", ")
+		}
+	}
+	return nil
+}
+
+// attributed tells whether a secret is somebody's, which what import stores is not.
+func attributed(s api.Secret) bool {
+	for _, id := range []*string{s.WorkspaceID, s.OwnerUserID, s.ExternalUserID, s.ExternalWorkspaceID} {
+		if id != nil && *id != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *program) preview(list []imported, file string, r api.Resource) error {
+	if len(list) == 0 {
+		fmt.Fprintf(p.stderr, "miosa-env: there are no variables in %s\n", oneLine(file))
+		return nil
+	}
+	t := &table{head: []string{"VARIABLE", "BYTES", "PLAN", "NOTE"}}
+	for _, v := range list {
+		t.add(v.Variable, strconv.Itoa(v.Bytes), v.Plan, v.Problem+v.note)
+	}
+	fmt.Fprintf(p.stderr, "%s, for %s:\n", oneLine(file), r)
+	return t.writeTo(p.stderr)
+}
+
+// storeAll stores what isn't left out. It goes on after a refusal, which is about one secret, and stops
+// where no other could be stored either.
+func storeAll(ctx context.Context, vault *secrets.Client, list []imported, r api.Resource) error {
+	for i := range list {
+		v := &list[i]
+		if v.Plan == importLeave {
+			continue
+		}
+		s, _, err := vault.Set(ctx, secrets.Set{Name: v.Variable, Value: v.value, Type: "env_var", Resource: r, ExposeAsEnv: v.Variable})
+		switch {
+		case err == nil:
+			v.SecretID, v.Version = s.ID, s.Version
+		case errors.Is(err, api.ErrInvalid), errors.Is(err, api.ErrConflict), errors.Is(err, api.ErrTooLarge):
+			v.Problem = err.Error()
+		default:
+			v.Problem = err.Error()
+			for j := range list[i+1:] {
+				if rest := &list[i+1+j]; rest.Plan != importLeave {
+					rest.Problem = "not tried"
+				}
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// tellImport says what was done. unseen is that nobody has agreed to what is left out.
+func (p *program) tellImport(list []imported, r api.Resource, unseen, asJSON bool, err error) error {
+	done := map[string]int{}
+	var problems []error
+	for _, v := range list {
+		switch {
+		case v.Version > 0:
+			done[v.Plan]++
+		case v.Plan != importLeave || unseen:
+			problems = append(problems, errors.New(quoted(v.Variable)+" isn't stored: "+v.Problem))
+		}
+	}
+	if asJSON {
+		problems = append(problems, p.printJSON(orEmpty(list)))
+	} else {
+		problems = append(problems, p.say(fmt.Sprintf("stored %s for %s: %d new, %d replaced",
+			counted(done[importNew]+done[importReplace], "secret"), r, done[importNew], done[importReplace])))
+	}
+	if all := errors.Join(problems...); err == nil {
+		return all
+	} else if hint := hintOf(err); hint != "" {
+		return hinted{all, hint}
+	} else {
+		return all
+	}
+}

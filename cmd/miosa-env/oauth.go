@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/secrets"
+)
+
+// Exit codes of oauth connect, beside those that every command has.
+const (
+	exitDenied  = 3 // the user, or the provider, said no
+	exitFailed  = 4 // the flow ended without a connection
+	exitTimeout = 5 // it goes on, and we don't wait any longer
+)
+
+// flowEnd is how a flow ended that wasn't completed.
+type flowEnd struct {
+	hinted
+	code int
+}
+
+func (e flowEnd) ExitCode() int { return e.code }
+
+func (p *program) oauthCommand() *cobra.Command {
+	return groupCommand("oauth", "Connect accounts at GitHub, Google and others",
+		`Connects an account at a provider: somebody opens a link and agrees, and the vault keeps the token as
+a secret, and renews it. These commands take a tenant key, as miosa-env secrets does.`,
+		p.oauthProvidersCommand(), p.oauthConnectCommand(),
+	)
+}
+
+func (p *program) oauthProvidersCommand() *cobra.Command {
+	var asJSON bool
+	c := manager(&cobra.Command{
+		Use:   "providers [FLAG...]",
+		Short: "List where accounts can be connected",
+		Args:  noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			vault, err := p.manage(c)
+			if err != nil {
+				return err
+			}
+			defer vault.Close()
+			list, err := vault.Providers(c.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return p.printJSON(orEmpty(list))
+			}
+			if len(list) == 0 {
+				fmt.Fprintln(p.stderr, "miosa-env: the vault has no providers")
+				return nil
+			}
+			t := &table{head: []string{"PROVIDER", "CALLED", "ASKS FOR"}}
+			for _, provider := range list {
+				t.add(provider.Name, provider.DisplayName, strings.Join(provider.Scopes, " "))
+			}
+			return t.writeTo(p.stdout)
+		},
+	})
+	addJSONFlag(c.Flags(), &asJSON, "a JSON list")
+	return c
+}
+
+func (p *program) oauthConnectCommand() *cobra.Command {
+	var (
+		bind         places
+		whose        owners
+		noQR, asJSON bool
+		wait         = duration(5 * time.Minute)
+	)
+	c := manager(&cobra.Command{
+		Use:   "connect [FLAG...] PROVIDER",
+		Short: "Connect an account, and bind its token",
+		Long: `Prints a link, and on a terminal a QR code of it, for somebody to open and agree to; then waits for how
+it ends. Who has the link can connect an account of theirs, until it is used or ends.
+
+  0    connected: the token is a secret now, and bound where --bind says
+  3    denied, by whoever opened the link or by the provider
+  4    failed, or the link has ended unused
+  5    not done within --timeout; the link goes on working until it ends
+  130  interrupted; the same
+  2    wrong flags; 125  anything else`,
+		Example: `  miosa-env oauth connect github --bind sandbox:sb_1=GH_TOKEN
+  miosa-env oauth connect google --external-user u_17 --timeout 10m`,
+		Args:              oneArgument("the provider's name"),
+		ValidArgsFunction: p.completeProviders,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(bind) > 1 {
+				return usageError{hinted{errors.New("--bind is given more than once"), "connect with one, and add others with miosa-env bindings create"}}
+			}
+			vault, err := p.manage(c)
+			if err != nil {
+				return err
+			}
+			defer vault.Close()
+			options := secrets.Connect{
+				Scope: whose.scope, OwnerUserID: whose.owner, ExternalUserID: whose.externalUser, ExternalWorkspaceID: whose.externalWorkspace,
+			}
+			if len(bind) == 1 {
+				options.Resource, options.ExposeAsEnv = bind[0].Resource, bind[0].variable
+			}
+			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			flow, err := vault.Connect(ctx, args[0], options)
+			if err != nil {
+				return err
+			}
+			p.showLink(flow, noQR, asJSON)
+			done := p.waiting(ctx, "waiting for somebody to agree at "+oneLine(args[0]))
+			status, err := flow.WaitForCompletion(ctx, secrets.WaitOptions{Timeout: time.Duration(wait)})
+			done()
+			if asJSON && status.Status != "" {
+				err = errors.Join(p.printJSON(status), err)
+			}
+			if err != nil {
+				return endOf(flow, err, time.Duration(wait))
+			}
+			if asJSON {
+				return nil
+			}
+			text := "connected: the token is the secret " + status.SecretID
+			if len(bind) == 1 {
+				text += ", bound as " + bind[0].String()
+			}
+			return p.say(text)
+		},
+	})
+	f := c.Flags()
+	f.Var(&bind, "bind", "`RESOURCE=NAME` bind the token there as this variable, such as sandbox:sb_1=GH_TOKEN")
+	whose.addFlags(f, false)
+	f.Var(&wait, "timeout", "`DURATION` how long to wait for somebody to agree")
+	f.BoolVar(&noQR, "no-qr", false, "show no QR code")
+	addJSONFlag(f, &asJSON, "how it ended, as a JSON object; the link goes to standard error")
+	_ = f.SetAnnotation("timeout", ownTimeout, []string{"true"}) // fails for a flag that isn't there only
+	p.completeWords(c)
+	return c
+}
+
+// endOf says in plain words how a flow ended that wasn't completed.
+func endOf(flow *secrets.Flow, err error, waited time.Duration) error {
+	later := "miosa-env secrets list --type oauth_connect shows whether it has come about"
+	if !flow.ExpiresAt.IsZero() {
+		later = "the link works until " + flow.ExpiresAt.Local().Format("15:04:05") + "; " + later
+	}
+	again := "run the same command for a new link"
+	ended, isEnd := errors.AsType[*secrets.FlowError](err)
+	switch {
+	case isEnd && ended.Status.Status == api.FlowDenied:
+		return flowEnd{hinted{errors.New("not connected: access was denied" + because(ended.Status)), again}, exitDenied}
+	case isEnd && ended.Status.Error == "expired":
+		return flowEnd{hinted{errors.New("not connected: nobody used the link before it ended"), again}, exitFailed}
+	case isEnd:
+		return flowEnd{hinted{errors.New("not connected: the provider or the vault failed" + because(ended.Status)), again}, exitFailed}
+	case errors.Is(err, secrets.ErrFlowTimeout):
+		return flowEnd{hinted{fmt.Errorf("not connected yet, after %s", waited), later}, exitTimeout}
+	case errors.Is(err, context.Canceled):
+		return flowEnd{hinted{errors.New("interrupted: not connected yet"), later}, 128 + int(syscall.SIGINT)}
+	}
+	return err
+}
+
+func because(s api.OAuthStatus) string {
+	switch {
+	case s.Message != "":
+		return ": " + s.Message
+	case s.Error != "":
+		return " (" + s.Error + ")"
+	}
+	return ""
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+	"rsc.io/qr"
+
+	"github.com/Miosa-osa/miosa-env/secrets"
+)
+
+// quietZone is how many light modules the standard wants around a QR code.
+const quietZone = 4
+
+// showLink prints a flow's link, and where people look at it a QR code.
+func (p *program) showLink(flow *secrets.Flow, noQR, asJSON bool) {
+	to := p.stdout
+	if asJSON {
+		to = p.stderr
+	}
+	_, _ = io.WriteString(to, "Open this link and agree:\n\n  "+oneLine(flow.AuthorizeURL)+"\n\n")
+	out, ok := p.screen()
+	if noQR || !ok {
+		return
+	}
+	code, err := qr.Encode(flow.AuthorizeURL, qr.L)
+	if err != nil {
+		return // too long for one: there is the link
+	}
+	width, height, err := term.GetSize(int(out.Fd()))
+	if side := code.Size + 2*quietZone; err != nil || side > width || (side+1)/2 > height {
+		fmt.Fprintf(p.stderr, "(This terminal is too small for a QR code of it: that takes %d columns and %d lines.)\n\n", side, (side+1)/2)
+		return
+	}
+	_, _ = io.WriteString(p.stderr, drawQR(code, p.colours())+"\n")
+}
+
+// screen is standard error where it is a terminal that moves its cursor.
+func (p *program) screen() (*os.File, bool) {
+	to := p.stderr
+	if r, ok := to.(redacted); ok {
+		to = r.to
+	}
+	f, ok := terminalOf(to)
+	return f, ok && p.environ.get("TERM") != "dumb"
+}
+
+// colours tells whether they are wanted. Source: no-color.org.
+func (p *program) colours() bool { return p.environ.get("NO_COLOR") == "" }
+
+// drawQR draws two rows of modules a line. With colours it is black on white whatever the terminal's own are;
+// without, light modules are drawn, which is right on a dark terminal, and most readers take the
+// reverse on a light one.
+func drawQR(code *qr.Code, colours bool) string {
+	const black, white, plain = "\x1b[38;5;16m", "\x1b[48;5;231m", "\x1b[0m"
+	var out strings.Builder
+	end := code.Size + quietZone
+	for y := -quietZone; y < end; y += 2 {
+		if colours {
+			out.WriteString(black + white)
+		}
+		for x := -quietZone; x < end; x++ {
+			// What is outside of the code is light: so is the half line after the last row.
+			upper, lower := code.Black(x, y), code.Black(x, y+1)
+			if !colours {
+				upper, lower = !upper, !lower
+			}
+			out.WriteString([]string{" ", "▀", "▄", "█"}[number(upper)+2*number(lower)])
+		}
+		if colours {
+			out.WriteString(plain)
+		}
+		out.WriteByte('\n')
+	}
+	return out.String()
+}
+
+func number(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// waiting says that something is waited for: on a terminal by a line that moves, until done is called,
+// elsewhere once.
+func (p *program) waiting(ctx context.Context, text string) (done func()) {
+	if _, ok := p.screen(); !ok || !p.colours() {
+		fmt.Fprintf(p.stderr, "%s\n", text)
+		return func() {}
+	}
+	ctx, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		begun := time.Now()
+		for frames := []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"); ; frames = append(frames[1:], frames[0]) {
+			fmt.Fprintf(p.stderr, "\r\x1b[K%c %s, %s", frames[0], text, time.Since(begun).Truncate(time.Second))
+			if pause(ctx, 120*time.Millisecond) != nil {
+				_, _ = io.WriteString(p.stderr, "\r\x1b[K")
+				return
+			}
+		}
+	}()
+	return func() { stop(); <-ended }
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/secrets"
+)
+
+func (p *program) secretsDeleteCommand() *cobra.Command {
+	var yes bool
+	c := manager(&cobra.Command{
+		Use:   "delete [FLAG...] SECRET",
+		Short: "Delete a secret and its bindings",
+		Long: `Deletes a secret, and its bindings with it: the variables are gone where it was bound. It asks
+first, and where there is no terminal to ask at, it wants --yes.`,
+		Example: `  miosa-env secrets delete github
+  miosa-env secrets delete sec_2b7nq --yes`,
+		Args:              oneArgument("the secret's id or name"),
+		ValidArgsFunction: p.completeSecrets,
+		RunE: func(c *cobra.Command, args []string) error {
+			vault, err := p.manage(c)
+			if err != nil {
+				return err
+			}
+			defer vault.Close()
+			s, err := findSecret(c.Context(), vault, args[0])
+			if err != nil {
+				return err
+			}
+			bindings, err := vault.ListBindings(c.Context(), secrets.BindingFilter{SecretID: s.ID})
+			if err != nil {
+				return err
+			}
+			if err := p.confirm(yes, "Delete the secret "+calledSecret(s)+boundAt(bindings)+"?"); err != nil {
+				return err
+			}
+			if err := vault.Delete(c.Context(), s.ID); err != nil {
+				return err
+			}
+			return p.say("deleted " + calledSecret(s))
+		},
+	})
+	addYesFlag(c.Flags(), &yes)
+	return c
+}
+
+// calledSecret says which secret is meant, to people.
+func calledSecret(s api.Secret) string { return quoted(s.Name) + " (" + s.ID + ")" }
+
+// boundAt says what goes with a secret.
+func boundAt(bindings []api.Binding) string {
+	if len(bindings) == 0 {
+		return ", which is bound nowhere"
+	}
+	var all []string
+	for _, b := range bindings {
+		all = append(all, placeOf(b).String())
+	}
+	return ", bound as " + strings.Join(all, ", ")
+}
+
+func placeOf(b api.Binding) place { return place{b.Resource, b.ExposeAsEnv} }

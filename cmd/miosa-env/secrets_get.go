@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/secrets"
+)
+
+func (p *program) secretsGetCommand() *cobra.Command {
+	var asJSON bool
+	c := manager(&cobra.Command{
+		Use:   "get [FLAG...] SECRET",
+		Short: "Show what is known of a secret, and where it is bound",
+		Long: `Shows a secret and its bindings. It shows no value, since no call answers one; of a value of
+32 characters or more, the first six and the last four.`,
+		Example: `  miosa-env secrets get github
+  miosa-env secrets get sec_2b7nq --json`,
+		Args:              oneArgument("the secret's id or name"),
+		ValidArgsFunction: p.completeSecrets,
+		RunE: func(c *cobra.Command, args []string) error {
+			vault, err := p.manage(c)
+			if err != nil {
+				return err
+			}
+			defer vault.Close()
+			s, err := findSecret(c.Context(), vault, args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return p.printJSON(s)
+			}
+			bindings, err := vault.ListBindings(c.Context(), secrets.BindingFilter{SecretID: s.ID})
+			if err != nil {
+				return err
+			}
+			return p.showSecret(s, bindings, time.Now())
+		},
+	})
+	addJSONFlag(c.Flags(), &asJSON, "a JSON object, without the bindings")
+	return c
+}
+
+func (p *program) showSecret(s api.Secret, bindings []api.Binding, now time.Time) error {
+	out := tabwriter.NewWriter(redacted{p.stdout}, 0, 0, 2, ' ', 0)
+	row := func(what, text string) {
+		if text != "" {
+			fmt.Fprintf(out, "%s\t%s\n", what, oneLine(text))
+		}
+	}
+	row("name", s.Name)
+	row("id", s.ID)
+	row("type", s.Type)
+	row("provider", s.OAuthProvider)
+	row("state", oauthState(s))
+	row("scope", s.Scope)
+	row("for", whose(s))
+	row("preview", s.MaskedValue)
+	row("version", strconv.FormatInt(s.Version, 10))
+	row("rotated", when(s.UpdatedAt, now))
+	row("created", when(s.CreatedAt, now))
+	row("expires", ends(s.ExpiresAt, now))
+	if m := string(s.Metadata); m != "{}" && m != "null" {
+		row("metadata", m)
+	}
+	for _, b := range bindings {
+		row("bound", b.Resource.String()+" as "+b.ExposeAsEnv+", "+b.Delivery+" ("+b.ID+")")
+	}
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	return nil
+}
+
+// findSecret finds a secret by its id, or by a name that no other has.
+func findSecret(ctx context.Context, vault *secrets.Client, idOrName string) (api.Secret, error) {
+	if strings.HasPrefix(idOrName, "sec_") {
+		s, err := vault.Get(ctx, idOrName)
+		if !errors.Is(err, api.ErrNotFound) {
+			return s, err
+		}
+	}
+	list, err := vault.List(ctx, secrets.Filter{})
+	if err != nil {
+		return api.Secret{}, err
+	}
+	if i := slices.IndexFunc(list, func(s api.Secret) bool { return s.ID == idOrName }); i >= 0 {
+		return list[i], nil
+	}
+	list = slices.DeleteFunc(list, func(s api.Secret) bool { return s.Name != idOrName })
+	switch len(list) {
+	case 0:
+		return api.Secret{}, hinted{errors.New("no secret has the id or name " + quoted(idOrName)), "miosa-env secrets list shows all"}
+	case 1:
+		return list[0], nil
+	}
+	var ids []string
+	for _, s := range list {
+		id := s.ID + " (" + s.Scope
+		if of := whose(s); of != "" {
+			id += ", " + of
+		}
+		ids = append(ids, id+")")
+	}
+	return api.Secret{}, hinted{
+		fmt.Errorf("%d secrets have the name %s: %s", len(list), quoted(idOrName), strings.Join(ids, ", ")),
+		"give the id of the one that is meant",
+	}
+}

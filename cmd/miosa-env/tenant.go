@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/secrets"
+)
+
+// noResource marks commands that manage a tenant's secrets: they have no use for a sandbox's id or an
+// agent's socket.
+const noResource = "no resource"
+
+// manages is the annotation of such a command.
+func manages() map[string]string { return map[string]string{noResource: "true"} }
+
+// groupCommand is a command that only has commands.
+func groupCommand(use, short, long string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short, Long: long, Annotations: manages(),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("a command is missing")
+			}
+			return errors.New("unknown command " + quoted(args[0]))
+		},
+		RunE: func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
+	}
+	c.AddCommand(commands...)
+	return c
+}
+
+// manager is what the commands of a group have in common.
+func manager(c *cobra.Command) *cobra.Command {
+	c.Annotations = manages()
+	c.Flags().SortFlags = false
+	return c
+}
+
+// manage begins a command that manages a tenant's secrets: it makes a client of the vault, and takes its key
+// out of this process's own arguments and environment. A resource key is refused before anybody sees it.
+func (p *program) manage(c *cobra.Command) (*secrets.Client, error) {
+	if err := p.begin(c); err != nil {
+		return nil, err
+	}
+	found, err := p.tenantKey(c.Flags().Changed("key-file"))
+	if found.exposed {
+		p.log.Warn().Str("file", found.where).Msg("key file may be read or changed by everybody: chmod 600 it")
+	}
+	if err := inject.Scrub(found.Key); err != nil {
+		p.log.Warn().Err(err).Msg("the key stays visible in this process's environment or arguments")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return secrets.New(secrets.Config{
+		BaseURL: p.settings.baseURL, Key: found.Key, CAFile: p.settings.caFile, Proxy: p.settings.proxy,
+		Timeout: time.Duration(p.settings.timeout), Log: p.log, UserAgent: "miosa-env/" + version,
+	})
+}
+
+// tenantKey finds the key: --key-file, MIOSA_TENANT_KEY, then where every other command looks.
+func (p *program) tenantKey(fileGiven bool) (found foundKey, err error) {
+	text := p.environ.get("MIOSA_TENANT_KEY")
+	switch {
+	case fileGiven:
+		found, err = p.settings.readKey(p.settings.keyFile)
+	case text != "":
+		found, err = parseKey(foundKey{where: "MIOSA_TENANT_KEY"}, text)
+	case p.settings.hasKey():
+		found, err = p.settings.key()
+	default:
+		err = hinted{errors.New("there is no tenant key: MIOSA_TENANT_KEY isn't set"), "set it, or give --key-file FILE"}
+	}
+	if err == nil && !found.ForTenant() {
+		err = hinted{
+			errors.New(found.where + " holds the key of one sandbox or computer (msk_r_...); managing secrets takes a tenant key (msk_u_...)"),
+			"set MIOSA_TENANT_KEY, or give a file that holds one with --key-file FILE",
+		}
+	}
+	return found, err
+}
+
+// oneArgument lets exactly one word through.
+func oneArgument(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch len(args) {
+		case 0:
+			return errors.New(what + " is missing")
+		case 1:
+			return nil
+		}
+		return errors.New("unexpected argument " + quoted(args[1]))
+	}
+}
+
+// say prints a line of what was done.
+func (p *program) say(line string) error {
+	if _, err := io.WriteString(redacted{p.stdout}, oneLine(line)+"\n"); err != nil {
+		return fmt.Errorf("%s, but telling it failed: %w", line, err)
+	}
+	return nil
+}
+
+// printJSON prints what the vault has answered. What looks like a key is none of ours, and isn't repeated.
+func (p *program) printJSON(what any) error { return printJSON(redacted{p.stdout}, what) }
+
+// orEmpty makes a list that is printed as [] and never as null.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func addYesFlag(f *pflag.FlagSet, yes *bool) {
+	f.BoolVar(yes, "yes", false, "don't ask")
+}
+
+// addJSONFlag adds --json.
+func addJSONFlag(f *pflag.FlagSet, asJSON *bool, what string) {
+	f.BoolVar(asJSON, "json", false, "print "+what)
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/inject"
+)
+
+// valueFlags say where a secret's value comes from: never from the command line itself.
+type valueFlags struct {
+	file        string
+	keepNewline bool
+	allowEmpty  bool
+}
+
+func (v *valueFlags) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&v.file, "value-file", "", "`FILE` holds the value; without it, standard input does, or you are asked for it")
+	f.BoolVar(&v.keepNewline, "keep-newline", false, "keep a line end that ends the file or standard input; one is dropped otherwise")
+	f.BoolVar(&v.allowEmpty, "allow-empty", false, "take a value of no bytes")
+}
+
+// valueHelp is the part of a command's help that is about the value.
+const valueHelp = `The value comes from --value-file, or from standard input, or, where that is a terminal, from what
+you type at a prompt that doesn't show it. It isn't taken from the command line, where everybody on
+this machine can read it and the shell's history keeps it. Every byte of it is kept, but for one line
+end at the end, which is dropped unless --keep-newline is given.`
+
+// oneSecret lets through exactly the secret that is meant. Whatever follows may well be its value, so it is
+// wiped from our arguments and not repeated.
+func oneSecret(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch len(args) {
+		case 0:
+			return errors.New(what + " is missing")
+		case 1:
+			return nil
+		}
+		return refusedValue(args[1:]...)
+	}
+}
+
+// refusedValue wipes words from our arguments, as far as that goes: it is an error anyway.
+func refusedValue(words ...string) error {
+	for _, word := range words {
+		_ = inject.Scrub(api.Key{Value: api.NewValue([]byte(word))})
+	}
+	return hinted{
+		errors.New("a value isn't taken from the command line, where everybody on this machine can read it"),
+		"leave it out to be asked for it, pipe it in, or give --value-file FILE",
+	}
+}
+
+// value gets the value of what, which a prompt names.
+func (p *program) value(f valueFlags, what string) (api.Value, error) {
+	v, err := p.anyValue(f, what)
+	if err == nil && v.Len() == 0 && !f.allowEmpty {
+		return v, hinted{errors.New("the value is empty"), "if that is meant, add --allow-empty"}
+	}
+	return v, err
+}
+
+func (p *program) anyValue(f valueFlags, what string) (api.Value, error) {
+	if f.file != "" {
+		file, err := os.Open(f.file)
+		if err != nil {
+			return api.Value{}, valueFileError(f.file, err)
+		}
+		defer func() { _ = file.Close() }()
+		return readValue(file, "value file "+f.file, f.keepNewline)
+	}
+	if t, ok := terminalOf(p.stdin); ok {
+		return p.askHidden(t, "Value of "+what+" (not shown): ")
+	}
+	return readValue(p.stdin, "standard input", f.keepNewline)
+}
+
+// readValue reads all of r. Too much of it is refused before it is read.
+func readValue(r io.Reader, from string, keepNewline bool) (api.Value, error) {
+	text := make([]byte, api.MaxValueBytes+2) // one array: a growing one would leave copies behind
+	n, err := io.ReadFull(r, text)
+	switch {
+	case err == nil:
+		clear(text)
+		return api.Value{}, hinted{fmt.Errorf("%s: longer than %d bytes, the most a value may have", from, api.MaxValueBytes), "store it in pieces, or where it can be fetched from"}
+	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		clear(text)
+		return api.Value{}, fmt.Errorf("%s: %w", from, bareError(err))
+	}
+	text = text[:n]
+	if !keepNewline && n > 0 && text[n-1] == '\n' {
+		text = text[:n-1]
+	}
+	return api.NewValue(text), nil
+}
+
+func valueFileError(path string, err error) error {
+	return hinted{fmt.Errorf("value file %s: %w", path, bareError(err)), "check the path, and that this user may read it; a relative one starts at the working directory"}
+}
+
+// bareError drops the path that is said already.
+func bareError(err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		return at.Err
+	}
+	return err
+}
