@@ -68,10 +68,19 @@ func (t *txn) insertEvent(e api.Event) error {
 		e.ID, e.TenantID, e.Timestamp.UnixMicro(), e.Action, e.Outcome, e.KeyID, e.SecretID, e.BindingID,
 		e.TargetKeyID, e.ResourceType, e.ResourceID, e.Version, refs, e.Detail, e.RemoteAddr, e.RequestID)
 	if err != nil {
-		return fmt.Errorf("audit %s: %w", e.Action, err)
+		return &unaudited{e.Action, err}
 	}
 	return nil
 }
+
+// unaudited says that an event couldn't be written, so that what it is of is refused, for now.
+type unaudited struct {
+	action string
+	err    error
+}
+
+func (u *unaudited) Error() string { return "audit " + u.action + ": " + u.err.Error() }
+func (u *unaudited) Unwrap() error { return u.err }
 
 // appendRefs appends refs as JSON. Their ids are our own: nothing in them needs escaping.
 func appendRefs(b []byte, refs []api.EventRef) []byte {

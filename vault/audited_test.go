@@ -12,7 +12,7 @@ import (
 )
 
 // A reveal that can't be recorded is refused, counted, and works again when it can be.
-func TestRevealWithoutAudit(t *testing.T) {
+func TestFault_V10_RevealWithoutAudit(t *testing.T) {
 	s := vaulttest.Start(t)
 	id := s.Put(t, "a", "1", sandbox, "A")
 	key := s.ResourceKey(t, sandbox)

@@ -105,7 +105,7 @@ var errCrash = errors.New("crash")
 
 // Each rotation is stopped after its first step, then after its second, and so on until it
 // runs through. After each stop everything opens, and a rotation run again completes.
-func TestCrashAtEachStepOfARotation(t *testing.T) {
+func TestFault_V4_CrashAtEachStepOfARotation(t *testing.T) {
 	rotations := []struct {
 		name   string
 		rotate func(t *testing.T, s *Store) error

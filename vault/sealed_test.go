@@ -16,7 +16,7 @@ import (
 )
 
 // What stands in one row is copied into another: the other doesn't open, and the refusal says so.
-func TestSwappedRowsAreRefused(t *testing.T) {
+func TestFault_V12_SwappedRowsAreRefused(t *testing.T) {
 	tests := []struct {
 		name, sql string // $1: the victim's id, $2: the id of the row copied from
 		from      string // "same tenant", "other tenant", "older version"

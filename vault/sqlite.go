@@ -101,6 +101,12 @@ func busy(err error) bool {
 	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY
 }
 
+// diskFull tells whether the disk has no room left.
+func diskFull(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_FULL
+}
+
 // passing tells whether a database error is the disk's or a lock's, and so may pass.
 func passing(err error) bool {
 	var e *sqlite.Error

@@ -105,15 +105,26 @@ func (s *Store) refusal(err error, writing bool) error {
 		return err
 	case errors.Is(err, errStaleSnapshot):
 		return errRootMoved
-	case passing(err):
+	case passing(err), errors.As(err, new(*unaudited)):
 		if writing {
 			s.sick.Store(true)
 		}
 		s.log.Error().Err(err).Bool("writing", writing).Msg("store unavailable")
-		return fmt.Errorf("%w: %w", api.NewError(api.ErrUnavailable, "the store can't take this now"), err)
+		return fmt.Errorf("%w: %w", api.NewError(api.ErrUnavailable, excuse(err)), err)
 	default:
 		return fmt.Errorf("%w: %w", api.NewError(api.ErrInternal, "the store failed"), err)
 	}
+}
+
+// excuse is what those are told whom the store can't serve now.
+func excuse(err error) string {
+	switch {
+	case diskFull(err):
+		return "the vault's disk is full, so nothing can be stored or revealed until there is room"
+	case errors.As(err, new(*unaudited)):
+		return "this can't be audited now, so it is refused"
+	}
+	return "the store can't take this now"
 }
 
 // checkKey makes sure that the actor's key hasn't been revoked and hasn't expired since it was

@@ -1,0 +1,108 @@
+package vault_test
+
+import (
+	"bytes"
+	"database/sql"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+)
+
+// aside opens the vault's database beside the vault, as another process would.
+func aside(t *testing.T, s *vaulttest.Server) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(s.DataDir(), "vault.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// While no event can be written, every route that changes something and the one that reveals values say so
+// with a 503, and nothing changes and no value is given; what only reads goes on. Afterwards all is well again.
+func TestFault_V10_NothingUnaudited(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		block, unblock string
+		slow           bool // each commit waits for the lock, 10 s: all ask at once
+	}{
+		{"the table refuses", `CREATE TRIGGER blocked BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END`, `DROP TRIGGER blocked`, false},
+		{"the table breaks the transaction", `CREATE TRIGGER blocked BEFORE INSERT ON audit BEGIN SELECT RAISE(ROLLBACK, 'no'); END`, `DROP TRIGGER blocked`, false},
+		{"the database is locked", `BEGIN EXCLUSIVE`, `ROLLBACK`, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.slow && testing.Short() {
+				t.Skip("takes as long as the vault waits for a lock")
+			}
+			t.Parallel()
+			s := vaulttest.Start(t)
+			o := own(t, s)
+			before := state(t, s, o)
+			db := aside(t, s)
+			run := func(statement string) {
+				t.Helper()
+				if _, err := db.ExecContext(t.Context(), statement); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run(tt.block)
+			answers := map[string]answer{}
+			var mu sync.Mutex // guards answers
+			var asking sync.WaitGroup
+			for _, route := range s.Vault().Routes() {
+				method, path, body := o.request(t, route, false)
+				key := s.TenantKey
+				if strings.HasSuffix(route, "/reveal") {
+					key = o.key
+				}
+				send := func() {
+					a := ask(t, s, key, method, path, body)
+					mu.Lock()
+					defer mu.Unlock()
+					answers[route] = a
+				}
+				if tt.slow {
+					asking.Go(send)
+				} else {
+					send()
+				}
+			}
+			asking.Wait()
+			if !tt.slow { // who may not ask isn't let in for want of a record of it
+				wantRefusal(t, ask(t, s, o.key, "GET", "/egress/secrets/"+o.secret, ""), api.ErrDenied, "")
+			}
+			run(tt.unblock)
+			for route, a := range answers {
+				if bytes.Contains(a.body, []byte("s3cret-of-the-owner")) || bytes.Contains(a.body, []byte("sealed")) {
+					t.Errorf("%s gives a value", route)
+				}
+				if !strings.HasPrefix(route, "GET ") {
+					t.Run(route, func(t *testing.T) { wantRefusal(t, a, api.ErrUnavailable, "") })
+				} else if a.status != http.StatusOK {
+					t.Errorf("%s: status %d: %s", route, a.status, a.body)
+				}
+				if !tt.slow && !strings.HasPrefix(route, "GET ") && !bytes.Contains(a.body, []byte("audited")) {
+					t.Errorf("%s doesn't say why: %s", route, a.body)
+				}
+			}
+			if diff := cmp.Diff(before, state(t, s, o)); diff != "" {
+				t.Errorf("the state changed (-before +after):\n%s", diff)
+			}
+			for _, route := range []string{"PATCH /egress/secrets/{id}", "DELETE /egress/secrets/{id}"} {
+				method, path, body := o.request(t, route, false)
+				if a := ask(t, s, s.TenantKey, method, path, body); a.status != http.StatusOK {
+					t.Errorf("afterwards, %s: status %d: %s", route, a.status, a.body)
+				}
+			}
+		})
+	}
+}
