@@ -44,7 +44,7 @@ func TestFault_V10_NothingUnaudited(t *testing.T) {
 				t.Skip("takes as long as the vault waits for a lock")
 			}
 			t.Parallel()
-			s := vaulttest.Start(t)
+			s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 			o := own(t, s)
 			before := state(t, s, o)
 			db := aside(t, s)
