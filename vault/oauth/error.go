@@ -77,7 +77,7 @@ func judge(err error, sent bool) error {
 		e.Code = "status_" + strconv.Itoa(status)
 	}
 	switch {
-	case status == http.StatusTooManyRequests || passing[answer.ErrorCode] && status < 500:
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable, passing[answer.ErrorCode] && status < 500:
 		e.Outcome = Unsent
 	case status >= 500:
 		e.Outcome = Unclear
