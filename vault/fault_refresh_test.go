@@ -1,0 +1,438 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// still takes the scheduler away, so that a test decides when what is renewed.
+func (c *connected) still() *connected {
+	c.vault.renewer.stop()
+	c.vault.renewer.ended.Wait()
+	return c
+}
+
+func (c *connected) wantHealth(status, word string) {
+	c.t.Helper()
+	got := oauthOf(string(c.secret().Metadata))
+	if diff := cmp.Diff(oauthState{Provider: "acme", Scopes: []string{"read"}, Status: status, Error: word}, got); diff != "" {
+		c.t.Errorf("metadata.oauth (-want +got)\n%s", diff)
+	}
+}
+
+// V6. The provider commits a refresh, and the reply is lost: the old refresh token is tried once more, soon. This
+// provider takes that for a theft, as RFC 9700 asks, so somebody has to connect again. The last value stays.
+func TestFault_V6_ReplyLost(t *testing.T) {
+	for name, lost := range map[string]failure{
+		"connection closed": {drop: true}, "answered 500": {after: 500}, "answered 502": {after: 502}, "cut short": {after: 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := connect(t, 3600).still()
+			before := c.value()
+			c.provider.set(func(p *provider) { p.fail = func(string) failure { return lost } })
+			if err := c.renew(); err == nil {
+				t.Fatal("renewed")
+			}
+			word := oauthOf(string(c.secret().Metadata)).Error
+			c.wantHealth(api.OAuthRetrying, word)
+			var due int64
+			look(t, c.vault.store, &due, `SELECT due_at FROM oauth_grants`)
+			if wait := time.Until(fromMicros(due)); wait > afterUnclear {
+				t.Errorf("the second try is in %s", wait)
+			}
+			c.provider.set(func(p *provider) { p.fail = func(string) failure { return failure{} } })
+			if err := c.renew(); err == nil {
+				t.Fatal("renewed")
+			}
+			c.wantHealth(api.OAuthReconnect, "invalid_grant")
+			if c.value() != before || c.secret().Version != 1 {
+				t.Error("the last value is gone")
+			}
+			asked := c.provider.requests()
+			if err := c.renew(); err != nil || c.provider.requests() != asked {
+				t.Errorf("asked again after a refusal: %v", err)
+			}
+			events := audited(t, c.vault.store, c.owner, actOAuthRefresh)
+			if len(events) != 2 || events[0].Outcome != api.OutcomeFailed || events[1].Outcome != api.OutcomeDenied ||
+				events[1].Detail != "acme: invalid_grant" || events[1].KeyID != RenewerKeyID {
+				t.Errorf("audit: %+v", events)
+			}
+		})
+	}
+}
+
+// A provider that keeps the old refresh token good for a moment loses nothing.
+func TestFault_V6_ReplyLostProviderForgives(t *testing.T) {
+	c := connect(t, 3600).still()
+	before := c.value()
+	c.provider.set(func(p *provider) {
+		p.fail = func(string) failure {
+			for old := range p.refresh {
+				p.refresh[old] = true
+			}
+			return failure{drop: len(p.asked) == 2}
+		}
+	})
+	if err := c.renew(); err == nil {
+		t.Fatal("renewed")
+	}
+	c.provider.set(func(p *provider) {
+		for old := range p.refresh {
+			p.refresh[old] = true
+		}
+	})
+	if err := c.renew(); err != nil {
+		t.Fatal(err)
+	}
+	c.wantHealth(api.OAuthConnected, "")
+	if c.secret().Version != 2 || c.value() == before {
+		t.Error("not renewed")
+	}
+}
+
+// When the second try is unclear too, somebody is told; the tries go on, and one that works ends it.
+func TestFault_V6_UnclearTwice(t *testing.T) {
+	c := connect(t, 3600).still()
+	before := c.value()
+	c.provider.set(func(p *provider) { p.fail = func(string) failure { return failure{before: 500, code: "x"} } })
+	_ = c.renew()
+	c.wantHealth(api.OAuthRetrying, "x")
+	_ = c.renew()
+	c.wantHealth(api.OAuthReconnect, "x")
+	_ = c.renew()
+	if n := len(audited(t, c.vault.store, c.owner, actOAuthRefresh)); n != 2 {
+		t.Errorf("%d events for three failures of which two say something new", n)
+	}
+	if c.value() != before {
+		t.Error("the last value is gone")
+	}
+	c.provider.set(func(p *provider) { p.fail = func(string) failure { return failure{} } })
+	if err := c.renew(); err != nil {
+		t.Fatal(err)
+	}
+	c.wantHealth(api.OAuthConnected, "")
+	if c.value() == before {
+		t.Error("not renewed")
+	}
+}
+
+// A provider that is down, or busy, is asked again; nothing but its own refusal ends that.
+func TestFault_V6_ProviderDown(t *testing.T) {
+	c := connect(t, 3600).still()
+	c.provider.set(func(p *provider) { p.fail = func(string) failure { return failure{before: 503, code: "busy"} } })
+	for range 5 {
+		_ = c.renew()
+		c.wantHealth(api.OAuthRetrying, "busy")
+	}
+	c.provider.Close()
+	for range 5 {
+		_ = c.renew()
+		c.wantHealth(api.OAuthRetrying, "unreachable")
+	}
+	var failures, unclear int
+	look(t, c.vault.store, &failures, `SELECT failures FROM oauth_grants`)
+	look(t, c.vault.store, &unclear, `SELECT unclear FROM oauth_grants`)
+	if failures != 10 || unclear != 0 {
+		t.Errorf("%d failures, %d unclear", failures, unclear)
+	}
+}
+
+// A client that is refused is an operator's to mend: connecting again wouldn't help.
+func TestFault_V6_ClientRefused(t *testing.T) {
+	c := connect(t, 3600).still()
+	c.provider.set(func(p *provider) {
+		p.fail = func(string) failure { return failure{before: 401, code: "invalid_client"} }
+	})
+	_ = c.renew()
+	_ = c.renew()
+	c.wantHealth(api.OAuthRetrying, "invalid_client")
+	c.provider.set(func(p *provider) { p.fail = func(string) failure { return failure{} } })
+	if err := c.renew(); err != nil {
+		t.Fatal(err)
+	}
+	c.wantHealth(api.OAuthConnected, "")
+}
+
+// V6. A crash before the provider was asked, and one between its answer and the storing: what is on the disk is the old
+// refresh token, and whoever takes over asks with it again.
+func TestFault_V6_CrashBetweenSteps(t *testing.T) {
+	for _, test := range []struct {
+		at      string
+		renewed bool // by the next process: the provider hasn't seen the old refresh token yet
+	}{{"claimed", true}, {"answered", false}} {
+		t.Run(test.at, func(t *testing.T) {
+			c := connect(t, 3600).still()
+			before := c.value()
+			c.vault.store.step = func(name string) error {
+				if name == test.at {
+					return errCrash
+				}
+				return nil
+			}
+			if err := c.renew(); !errors.Is(err, errCrash) {
+				t.Fatalf("got %v", err)
+			}
+			c.reopen()
+			c.still()
+			if c.value() != before || c.secret().Version != 1 {
+				t.Fatal("the value is gone")
+			}
+			// The claim still stands: nobody asks before it runs out.
+			tamper(t, c.vault.store, `UPDATE oauth_grants SET due_at = 1`)
+			asked := c.provider.requests()
+			if _, err := c.vault.store.claimRenewal(t.Context(), c.owner.TenantID, c.secret().ID, 0); !errors.Is(err, errBeingTaken) {
+				t.Errorf("claimed twice: %v", err)
+			}
+			err := c.renew()
+			if c.provider.requests() != asked+1 {
+				t.Errorf("asked %d times", c.provider.requests()-asked)
+			}
+			if test.renewed {
+				if err != nil || c.value() == before {
+					t.Errorf("not renewed: %v", err)
+				}
+				c.wantHealth(api.OAuthConnected, "")
+				return
+			}
+			c.wantHealth(api.OAuthReconnect, "invalid_grant")
+			if c.value() != before {
+				t.Error("the last value is gone")
+			}
+		})
+	}
+}
+
+// V6. A crash after storing: everything is there, and the next process renews with the new refresh token.
+func TestFault_V6_CrashAfterStoring(t *testing.T) {
+	c := connect(t, 3600).still()
+	for version := int64(2); version < 6; version++ {
+		if err := c.renew(); err != nil {
+			t.Fatal(err)
+		}
+		c.reopen()
+		c.still()
+		if got := c.secret().Version; got != version {
+			t.Fatalf("version %d, want %d", got, version)
+		}
+	}
+	c.wantHealth(api.OAuthConnected, "")
+}
+
+// V6. A disk that can't take the new token is asked until it can: the provider has given up the old one.
+func TestFault_V6_DiskFullAtStoring(t *testing.T) {
+	c := connect(t, 3600).still()
+	before := c.value()
+	c.vault.store.step = func(name string) error {
+		if name == "answered" {
+			tamper(t, c.vault.store, `PRAGMA query_only = on`) // every write is refused, as by a full disk
+		}
+		return nil
+	}
+	c.due()
+	renewed := c.vault.renewer.begin(t.Context(), c.owner.TenantID, c.secret().ID, 0)
+	until(t, 10*time.Second, "refused by the disk", c.vault.store.sick.Load)
+	if c.secret().Version != 1 {
+		t.Error("a version that isn't stored")
+	}
+	tamper(t, c.vault.store, `PRAGMA query_only = off`)
+	if got := <-renewed; got.Err != nil {
+		t.Fatal(got.Err)
+	}
+	if c.secret().Version != 2 || c.value() == before {
+		t.Error("not renewed")
+	}
+	c.vault.store.step = func(string) error { return nil }
+	if err := c.renew(); err != nil { // with the refresh token that was stored late
+		t.Error(err)
+	}
+}
+
+// V7, one node. A hundred callers want the token that has expired, at once: the provider is asked once, and all of them
+// get the new one.
+func TestFault_V7_OneUpstreamRefresh(t *testing.T) {
+	c := connect(t, 3600).still()
+	before, asked := c.value(), c.provider.requests()
+	tamper(t, c.vault.store, `UPDATE secrets SET expires_at = 1`)
+	if c.value() != "" {
+		t.Fatal("an expired token is revealed")
+	}
+	c.due()
+	c.vault.renewer.any.Store(true)
+	held := make(chan struct{})
+	c.provider.set(func(p *provider) { p.held = held })
+	const callers = 100
+	var all sync.WaitGroup
+	got := make([]string, callers)
+	begun := make(chan struct{}, callers)
+	for i := range callers {
+		all.Go(func() {
+			begun <- struct{}{}
+			if err := c.vault.renewer.freshen(context.Background(), c.reader, box1); err != nil {
+				t.Error(err)
+			}
+			got[i] = revealed(t, c.vault.store, c.reader)["ACME_TOKEN"]
+		})
+	}
+	for range callers {
+		<-begun
+	}
+	until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
+	close(held)
+	all.Wait()
+	if n := c.provider.requests() - asked; n != 1 {
+		t.Errorf("the provider was asked %d times", n)
+	}
+	for i, v := range got {
+		if v == "" || v == before || v != got[0] {
+			t.Fatalf("caller %d has another token", i)
+		}
+	}
+	if c.secret().Version != 2 {
+		t.Errorf("version %d", c.secret().Version)
+	}
+}
+
+// V7 in one folder: several processes' schedules, and still one request.
+func TestFault_V7_TwoProcessesOneRefresh(t *testing.T) {
+	c := connect(t, 3600).still()
+	other, err := Open(t.Context(), c.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	other.renewer.stop()
+	other.renewer.ended.Wait()
+	asked := c.provider.requests()
+	id := c.secret().ID
+	held := make(chan struct{})
+	c.provider.set(func(p *provider) { p.held = held })
+	c.due()
+	first := c.vault.renewer.begin(t.Context(), c.owner.TenantID, id, 1)
+	until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
+	second := other.renewer.begin(t.Context(), c.owner.TenantID, id, 1)
+	close(held)
+	if a, b := <-first, <-second; a.Err != nil || b.Err != nil {
+		t.Errorf("%v, %v", a.Err, b.Err)
+	}
+	if n := c.provider.requests() - asked; n != 1 || c.secret().Version != 2 {
+		t.Errorf("asked %d times, version %d", n, c.secret().Version)
+	}
+}
+
+// The schedule works by itself: a token that ends is renewed before it does, again and again, and whoever waits for a
+// change is told each time.
+func TestTokensRenewThemselves(t *testing.T) {
+	c := connect(t, 2)
+	seen := map[string]bool{c.value(): true}
+	standing, err := c.vault.store.Standing(t.Context(), c.reader, box1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if standing, err = c.vault.store.Await(t.Context(), c.reader, box1, standing.Etag, 20*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if len(standing.Labels) == 0 {
+			t.Fatal("the token ended before it was renewed")
+		}
+		seen[c.value()] = true
+	}
+	if len(seen) != 4 {
+		t.Errorf("%d tokens", len(seen))
+	}
+	c.wantHealth(api.OAuthConnected, "")
+	for _, e := range audited(t, c.vault.store, c.owner, actSecretRotate) {
+		if e.KeyID != RenewerKeyID {
+			t.Errorf("rotated by %s", e.KeyID)
+		}
+	}
+}
+
+// A token without a refresh token is told of when it ends, not before.
+func TestTokenThatCantBeRenewed(t *testing.T) {
+	c := connect(t, 3600).still()
+	tamper(t, c.vault.store, `UPDATE secrets SET refresh_token = NULL`)
+	if err := c.renew(); err == nil {
+		t.Fatal("renewed")
+	}
+	c.wantHealth(api.OAuthReconnect, "no_refresh_token")
+}
+
+// What a person sets by hand while a renewal is under way stays; the refresh token that the provider gave isn't lost.
+func TestRotatedWhileRenewing(t *testing.T) {
+	c := connect(t, 3600).still()
+	asked := c.provider.requests()
+	held := make(chan struct{})
+	c.provider.set(func(p *provider) { p.held = held })
+	c.due()
+	renewed := c.vault.renewer.begin(t.Context(), c.owner.TenantID, c.secret().ID, 0)
+	until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
+	if w := c.do("PATCH", "/egress/secrets/"+c.secret().ID, `{"value":"by hand"}`); w.Code != http.StatusOK {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	close(held)
+	if got := <-renewed; got.Err != nil {
+		t.Fatal(got.Err)
+	}
+	if c.value() != "by hand" || c.secret().Version != 2 {
+		t.Error("what was set by hand is gone")
+	}
+	c.provider.set(func(p *provider) { p.held = nil })
+	tamper(t, c.vault.store, `UPDATE oauth_grants SET due_at = 1`)
+	if err := c.renew(); err != nil {
+		t.Errorf("the new refresh token was lost: %v", err)
+	}
+	if !strings.HasPrefix(c.value(), "at-") {
+		t.Error("not renewed")
+	}
+}
+
+func TestDeletedWhileRenewing(t *testing.T) {
+	c := connect(t, 3600).still()
+	held := make(chan struct{})
+	asked := c.provider.requests()
+	c.provider.set(func(p *provider) { p.held = held })
+	c.due()
+	id := c.secret().ID
+	renewed := c.vault.renewer.begin(t.Context(), c.owner.TenantID, id, 0)
+	until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
+	if err := c.vault.store.DeleteSecret(t.Context(), c.owner, id); err != nil {
+		t.Fatal(err)
+	}
+	close(held)
+	if got := <-renewed; got.Err != nil {
+		t.Error(got.Err)
+	}
+	if got := <-c.vault.renewer.begin(t.Context(), c.owner.TenantID, id, 0); got.Err != nil {
+		t.Error(got.Err)
+	}
+}
+
+// Renewals and a rotation of the data keys don't disturb each other.
+func TestRenewedWhileKeysRotate(t *testing.T) {
+	c := connect(t, 3600).still()
+	c.vault.store.step = func(name string) error {
+		if name == "answered" {
+			_, err := c.vault.store.RotateKeys(context.Background(), "acme")
+			return err
+		}
+		return nil
+	}
+	for range 3 {
+		if err := c.renew(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.secret().Version != 4 || c.value() == "" {
+		t.Errorf("version %d", c.secret().Version)
+	}
+}

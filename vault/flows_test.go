@@ -1,0 +1,427 @@
+package vault
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// wantPage checks what every page of a flow's end promises.
+func wantPage(t *testing.T, w *httptest.ResponseRecorder, status int, says string, never ...string) {
+	t.Helper()
+	text := w.Body.String()
+	if w.Code != status || !strings.Contains(text, says) {
+		t.Errorf("status %d, want %d and %q:\n%s", w.Code, status, says, text)
+	}
+	h := w.Header()
+	policy := h.Get("Content-Security-Policy")
+	if !strings.HasPrefix(policy, "default-src 'none'; style-src 'sha256-") || strings.Contains(policy, "unsafe") ||
+		strings.Contains(policy, "script-src") || !strings.Contains(policy, "frame-ancestors 'none'") {
+		t.Errorf("policy %q", policy)
+	}
+	for name, want := range map[string]string{
+		"Content-Type": "text/html; charset=utf-8", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+	} {
+		if h.Get(name) != want {
+			t.Errorf("%s: %q", name, h.Get(name))
+		}
+	}
+	for _, word := range append(never, "<script", "at-", "rt-", "<a ") {
+		if word != "" && strings.Contains(text, word) {
+			t.Errorf("the page holds %q", word)
+		}
+	}
+	if !strings.Contains(text, `class="next"`) || !strings.Contains(text, "width=device-width") {
+		t.Error("it doesn't say what to do next, or isn't made for a phone")
+	}
+}
+
+func TestConnect(t *testing.T) {
+	c := newConnected(t, 3600)
+	started := c.start(map[string]string{
+		"resource_type": "sandbox", "resource_id": "sb_1", "expose_as_env": "ACME_TOKEN", "scope": "external_user", "external_user_id": "u_7",
+	})
+	if left := time.Until(started.ExpiresAt); left < 9*time.Minute || left > 10*time.Minute || started.Provider != "acme" {
+		t.Errorf("started: %+v", started)
+	}
+	link, err := url.Parse(started.AuthorizeURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := link.Query()
+	if q.Get("redirect_uri") != "https://vault.example/api/v1/egress/oauth/callback" || q.Get("code_challenge_method") != "S256" ||
+		len(q.Get("code_challenge")) != 43 || q.Get("state") != started.State || len(started.State) != 43 || q.Get("scope") != "read" {
+		t.Errorf("link: %v", q)
+	}
+	want := api.OAuthStatus{Status: api.FlowPending, Provider: "acme", ExpiresAt: started.ExpiresAt}
+	if diff := cmp.Diff(want, c.status(started.State)); diff != "" {
+		t.Errorf("before (-want +got)\n%s", diff)
+	}
+	answer := c.provider.consent(t, started.AuthorizeURL)
+	wantPage(t, c.callback(answer), http.StatusOK, "Acme is connected", started.State, answer.Get("code"))
+	secret := c.secret()
+	want.Status, want.SecretID = api.FlowCompleted, secret.ID
+	if diff := cmp.Diff(want, c.status(started.State)); diff != "" {
+		t.Errorf("after (-want +got)\n%s", diff)
+	}
+	if secret.Type != "oauth_connect" || secret.Name != "acme" || secret.OAuthProvider != "acme" || secret.Scope != "external_user" ||
+		secret.ExternalUserID == nil || *secret.ExternalUserID != "u_7" || secret.ExpiresAt == nil || secret.Version != 1 {
+		t.Errorf("secret: %+v", secret)
+	}
+	c.wantHealth(api.OAuthConnected, "")
+	if !strings.HasPrefix(c.value(), "at-") {
+		t.Error("the token isn't delivered")
+	}
+	// Whoever connects again replaces the same secret; the binding stays.
+	again := c.start(map[string]string{
+		"resource_type": "sandbox", "resource_id": "sb_1", "expose_as_env": "ACME_TOKEN", "scope": "external_user", "external_user_id": "u_7",
+	})
+	before := c.value()
+	wantPage(t, c.callback(c.provider.consent(t, again.AuthorizeURL)), http.StatusOK, "Acme is connected")
+	if c.secret().Version != 2 || c.value() == before {
+		t.Error("not replaced")
+	}
+	actions := ""
+	events, _, err := c.vault.store.Audit(t.Context(), c.owner, AuditFilter{Since: &time.Time{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		if strings.HasPrefix(e.Action, "oauth.") || strings.HasPrefix(e.Action, "secret.") || strings.HasPrefix(e.Action, "binding.") {
+			actions += fmt.Sprintf("%s %s %s %v; ", e.Action, e.Outcome, e.Detail, e.KeyID == c.owner.KeyID)
+		}
+	}
+	if want := "oauth.start ok acme true; secret.create ok  true; binding.create ok  true; oauth.callback ok acme true; " +
+		"oauth.start ok acme true; secret.replace ok  true; oauth.callback ok acme true; "; actions != want {
+		t.Errorf("audit:\n%s\nwant\n%s", actions, want)
+	}
+}
+
+// A state works once: a replay does nothing, and tells nothing of how the flow ended.
+func TestReplayedState(t *testing.T) {
+	c := newConnected(t, 3600)
+	started := c.start(nil)
+	answer := c.provider.consent(t, started.AuthorizeURL)
+	wantPage(t, c.callback(answer), http.StatusOK, "connected")
+	asked := c.provider.requests()
+	for range 3 {
+		wantPage(t, c.callback(answer), http.StatusConflict, "already used", "Acme")
+		wantPage(t, c.callback(c.provider.consent(t, started.AuthorizeURL)), http.StatusConflict, "already used")
+		wantPage(t, c.callback(url.Values{"state": {started.State}, "error": {"access_denied"}}), http.StatusConflict, "already used")
+	}
+	if c.provider.requests() != asked || c.secret().Version != 1 || c.status(started.State).Status != api.FlowCompleted {
+		t.Error("a replay did something")
+	}
+}
+
+// Of many browsers with one answer, one gets through.
+func TestStateUsedAtOnce(t *testing.T) {
+	c := newConnected(t, 3600)
+	started := c.start(nil)
+	answer := c.provider.consent(t, started.AuthorizeURL)
+	var connected, used atomic.Int32
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			switch c.callback(answer).Code {
+			case http.StatusOK:
+				connected.Add(1)
+			case http.StatusConflict:
+				used.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if connected.Load() != 1 || used.Load() != 19 || c.provider.requests() != 1 {
+		t.Errorf("%d connected, %d used, %d requests", connected.Load(), used.Load(), c.provider.requests())
+	}
+}
+
+// How a flow ends that gives nothing: a page in plain words, a final status with a word and a sentence, nothing stored.
+func TestFlowsThatFail(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		before func(c *connected, started api.OAuthStart)
+		answer url.Values // beside state; nil: the user consents
+		page   int
+		says   string
+		status string
+		word   string
+	}{
+		{"denied", nil, url.Values{"error": {"access_denied"}, "error_description": {"<b>c4nary</b>"}}, 200, "Acme wasn’t connected", api.FlowDenied, "access_denied"},
+		{"provider's error", nil, url.Values{"error": {"invalid_scope"}, "error_uri": {"https://c4nary.example"}}, 502, "Acme refused", api.FlowFailed, "invalid_scope"},
+		{"an error that is none", nil, url.Values{"error": {"<script>c4nary"}}, 502, "couldn’t be connected", api.FlowFailed, "unreadable_error"},
+		{"a code of nobody", nil, url.Values{"code": {"c4nary"}}, 502, "couldn’t be connected", api.FlowFailed, "invalid_grant"},
+		{"wrong issuer", nil, url.Values{"code": {"c4nary"}, "iss": {"https://evil.example"}}, 400, "didn’t come from Acme", api.FlowFailed, "wrong_issuer"},
+		{"provider is down", func(c *connected, _ api.OAuthStart) { c.provider.Close() }, nil, 502, "Acme didn’t answer", api.FlowFailed, "unreachable"},
+		{"provider says 500 after committing", func(c *connected, _ api.OAuthStart) {
+			c.provider.set(func(p *provider) { p.fail = func(string) failure { return failure{after: 500} } })
+		}, nil, 502, "couldn’t be connected", api.FlowFailed, "status_500"},
+		{"vault is refused as a client", func(c *connected, _ api.OAuthStart) {
+			c.provider.set(func(p *provider) {
+				p.fail = func(string) failure { return failure{before: 401, code: "invalid_client"} }
+			})
+		}, nil, 502, "isn’t set up rightly", api.FlowFailed, "invalid_client"},
+		{"expired", func(c *connected, _ api.OAuthStart) {
+			tamper(c.t, c.vault.store, `UPDATE oauth_flows SET expires_at = 1`)
+		}, nil, 410, "expired", api.FlowFailed, "expired"},
+		{"interrupted", func(c *connected, _ api.OAuthStart) {
+			tamper(c.t, c.vault.store, `UPDATE oauth_flows SET status = 'exchanging', updated_at = 1`)
+		}, nil, 409, "already used", api.FlowFailed, "interrupted"},
+		{"altered in the store", func(c *connected, _ api.OAuthStart) {
+			tamper(c.t, c.vault.store, `UPDATE oauth_flows SET asked = '{"resource_type":"sandbox","resource_id":"sb_evil","expose_as_env":"X"}'`)
+		}, nil, 502, "couldn’t be connected", api.FlowFailed, "invalid_grant"},
+		{"the key was revoked", func(c *connected, _ api.OAuthStart) {
+			k, err := c.vault.store.MintTenantKey(c.t.Context(), "acme")
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			if err := c.vault.store.RevokeKey(c.t.Context(), c.owner.KeyID); err != nil {
+				c.t.Fatal(err)
+			}
+			c.key, c.owner = k.Key, actorOf(c.t, c.vault.store, k.Key)
+		}, nil, 403, "isn’t allowed", api.FlowFailed, "key_revoked"},
+		{"the name was taken", func(c *connected, _ api.OAuthStart) {
+			bound(c.t, c.vault.store, c.owner, "ACME_TOKEN", "another")
+		}, nil, 409, "belongs to another secret", api.FlowFailed, "name_taken"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := newConnected(t, 3600)
+			c.t = t
+			started := c.start(map[string]string{"resource_type": "sandbox", "resource_id": "sb_1", "expose_as_env": "ACME_TOKEN"})
+			if test.before != nil {
+				test.before(c, started)
+			}
+			answer := test.answer
+			if answer == nil {
+				answer = c.provider.consent(t, started.AuthorizeURL)
+			} else {
+				answer.Set("state", started.State)
+			}
+			wantPage(t, c.callback(answer), test.page, test.says, "c4nary", started.State, answer.Get("code"))
+			got := c.status(started.State)
+			if got.Status != test.status || got.Error != test.word || got.Message == "" || got.SecretID != "" {
+				t.Errorf("status: %+v", got)
+			}
+			list, _, err := c.vault.store.Secrets(t.Context(), c.owner, SecretFilter{Type: typeConnect})
+			if err != nil || len(list) != 0 {
+				t.Errorf("%d secrets, %v", len(list), err)
+			}
+		})
+	}
+}
+
+// Answers to no flow, or that are none, end nothing.
+func TestCallbackOfNoFlow(t *testing.T) {
+	c := newConnected(t, 3600)
+	started := c.start(nil)
+	forged := []byte(started.State)
+	forged[10] ^= 1
+	for _, test := range []struct {
+		name   string
+		q      url.Values
+		status int
+		says   string
+	}{
+		{"nothing", url.Values{}, 400, "isn’t complete"},
+		{"no state", url.Values{"code": {"x"}}, 400, "isn’t complete"},
+		{"no code", url.Values{"state": {started.State}}, 400, "isn’t complete"},
+		{"state twice", url.Values{"state": {started.State, started.State}, "code": {"x"}}, 400, "isn’t complete"},
+		{"code twice", url.Values{"state": {started.State}, "code": {"x", "y"}}, 400, "isn’t complete"},
+		{"forged", url.Values{"state": {string(forged)}, "code": {"x"}}, 404, "isn’t known"},
+		{"longer", url.Values{"state": {started.State + "A"}, "code": {"x"}}, 404, "isn’t known"},
+		{"long", url.Values{"state": {strings.Repeat("a", 5000)}, "code": {"x"}}, 404, "isn’t known"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			wantPage(t, c.callback(test.q), test.status, test.says, started.State)
+		})
+	}
+	head := httptest.NewRecorder()
+	answer := c.provider.consent(t, started.AuthorizeURL)
+	c.vault.Handler().ServeHTTP(head, httptest.NewRequest("HEAD", "https://vault.example/api/v1/egress/oauth/callback?"+answer.Encode(), http.NoBody))
+	if head.Code != http.StatusMethodNotAllowed {
+		t.Errorf("HEAD: %d", head.Code)
+	}
+	if c.status(started.State).Status != api.FlowPending || c.provider.requests() != 0 {
+		t.Error("the flow has ended")
+	}
+	wantPage(t, c.callback(answer), http.StatusOK, "connected")
+	for i := range failBurst + 5 {
+		w := c.callback(url.Values{"state": {fmt.Sprint("guess ", i)}, "code": {"x"}})
+		if i == failBurst+4 {
+			wantPage(t, w, http.StatusTooManyRequests, "Too many tries")
+		}
+	}
+}
+
+// What start refuses, it refuses before a user is sent anywhere.
+func TestStartRefuses(t *testing.T) {
+	c := newConnected(t, 3600)
+	bound(t, c.vault.store, c.owner, "TAKEN", "x")
+	for _, test := range []struct {
+		name, body string
+		status     int
+		says       string
+	}{
+		{"nothing", `{}`, 422, "provider is required"},
+		{"unknown", `{"provider":"gitbuh"}`, 422, "GET /egress/oauth/providers"},
+		{"scope", `{"provider":"acme","scope":"repo"}`, 422, "scope must be"},
+		{"resource", `{"provider":"acme","resource_type":"sandbox"}`, 422, "resource_id"},
+		{"name", `{"provider":"acme","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"1X"}`, 422, "expose_as_env must be"},
+		{"taken", `{"provider":"acme","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"TAKEN"}`, 409, "bound to another secret"},
+		{"redirect", `{"provider":"acme","redirect_uri":"https://evil.example/cb"}`, 422, "redirect_uri isn't on the list"},
+		{"almost", `{"provider":"acme","redirect_uri":"https://vault.example/api/v1/egress/oauth/callback/"}`, 422, "byte for byte"},
+		{"its own", `{"provider":"acme","redirect_uri":"https://vault.example/api/v1/egress/oauth/callback"}`, 200, "authorize_url"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := c.do("POST", "/egress/oauth/start", test.body)
+			if w.Code != test.status || !strings.Contains(w.Body.String(), test.says) {
+				t.Errorf("status %d: %s", w.Code, w.Body)
+			}
+		})
+	}
+	if w := c.do("GET", "/egress/oauth/status?state=nope", ""); w.Code != http.StatusNotFound {
+		t.Errorf("unknown state: %d", w.Code)
+	}
+	if w := c.do("GET", "/egress/oauth/status", ""); w.Code != http.StatusUnprocessableEntity {
+		t.Errorf("no state: %d", w.Code)
+	}
+}
+
+func TestOldFlowsAreForgotten(t *testing.T) {
+	c := newConnected(t, 3600)
+	old := c.start(nil)
+	tamper(t, c.vault.store, `UPDATE oauth_flows SET created_at = 1`)
+	c.start(nil)
+	if w := c.do("GET", "/egress/oauth/status?state="+old.State, ""); w.Code != http.StatusNotFound {
+		t.Errorf("status %d", w.Code)
+	}
+}
+
+// A client of its own: the token is minted before the secret is stored, delivered in place of the client's secret, and
+// renewed.
+func TestMachine(t *testing.T) {
+	c := newConnected(t, 3600).still()
+	body := func(more string) string {
+		return `{"name":"acme","type":"oauth_machine","value":"the client's secret","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"ACME_TOKEN",
+			"metadata":{"team":"x","oauth":{"token_url":"` + c.provider.URL + `/token","client_id":"m","scopes":["read"]` + more + `}}}`
+	}
+	c.provider.set(func(p *provider) {
+		p.fail = func(string) failure { return failure{before: 401, code: "invalid_client"} }
+	})
+	if w := c.do("POST", "/egress/secrets", body("")); w.Code != 422 || !strings.Contains(w.Body.String(), "refused the client: invalid_client") {
+		t.Errorf("refused: %d %s", w.Code, w.Body)
+	}
+	c.provider.set(func(p *provider) { p.fail = func(string) failure { return failure{before: 503} } })
+	if w := c.do("POST", "/egress/secrets", body("")); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+		t.Errorf("down: %d %s", w.Code, w.Body)
+	}
+	if list, _, _ := c.vault.store.Secrets(t.Context(), c.owner, SecretFilter{}); len(list) != 0 {
+		t.Fatal("stored without a token")
+	}
+	c.provider.set(func(p *provider) { p.fail = func(string) failure { return failure{} } })
+	w := c.do("POST", "/egress/secrets", body(""))
+	if w.Code != http.StatusCreated || strings.Contains(w.Body.String(), "the client's secret") {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	first := c.value()
+	secret := c.secret()
+	if !strings.HasPrefix(first, "at-") || secret.ExpiresAt == nil || !strings.Contains(string(secret.Metadata), `"team":"x"`) ||
+		!strings.Contains(string(secret.Metadata), `"status":"connected"`) {
+		t.Errorf("secret: %+v", secret)
+	}
+	if err := c.renew(); err != nil {
+		t.Fatal(err)
+	}
+	second := c.value()
+	if second == first || c.secret().Version != 2 {
+		t.Error("not renewed")
+	}
+	if w := c.do("PATCH", "/egress/secrets/"+secret.ID, `{"value":"the next secret"}`); w.Code != http.StatusOK {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	if c.value() == second || !strings.HasPrefix(c.value(), "at-") || c.secret().Version != 3 {
+		t.Error("a new client secret gives no new token")
+	}
+	if err := c.renew(); err != nil || c.secret().Version != 4 {
+		t.Errorf("not renewed after that: %v", err)
+	}
+	for name, test := range map[string][2]string{
+		"no metadata":   {`{"name":"a","type":"oauth_machine","value":"v"}`, "metadata.oauth.token_url is required"},
+		"plain http":    {`{"name":"a","type":"oauth_machine","value":"v","metadata":{"oauth":{"token_url":"http://id.example/t","client_id":"m"}}}`, "metadata.oauth.token_url must begin with https://"},
+		"no client":     {`{"name":"a","type":"oauth_machine","value":"v","metadata":{"oauth":{"token_url":"https://id.example/t"}}}`, "client_id is required"},
+		"odd scopes":    {`{"name":"a","type":"oauth_machine","value":"v","metadata":{"oauth":{"token_url":"https://id.example/t","scopes":"a b"}}}`, "scopes, a list of texts"},
+		"client_auth":   {strings.Replace(body(""), `"scopes"`, `"client_auth":"x","scopes"`, 1), "client_auth must be"},
+		"refresh_token": {`{"name":"a","type":"oauth_machine","value":"v","refresh_token":"r","metadata":{}}`, "refresh_token has no meaning"},
+		"expires_at":    {`{"name":"a","type":"oauth_machine","value":"v","expires_at":"2100-01-01T00:00:00Z","metadata":{}}`, "the provider's to say"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if w := c.do("POST", "/egress/secrets", test[0]); w.Code != 422 || !strings.Contains(w.Body.String(), test[1]) {
+				t.Errorf("status %d: %s", w.Code, w.Body)
+			}
+		})
+	}
+	private := strings.Replace(body(""), c.provider.URL+"/token", "https://127.0.0.1:1/token", 1)
+	if w := c.do("POST", "/egress/secrets", private); w.Code != 503 || !strings.Contains(w.Body.String(), "isn't a public one") && !strings.Contains(w.Body.String(), "not a public one") {
+		t.Errorf("loopback: %d %s", w.Code, w.Body)
+	}
+}
+
+// A token from elsewhere is renewed where it says by whom.
+func TestTokenFromElsewhere(t *testing.T) {
+	c := newConnected(t, 3600).still()
+	c.provider.set(func(p *provider) { p.refresh["rt-elsewhere"] = true })
+	body := `{"name":"acme","type":"oauth_connect","value":"at-elsewhere","refresh_token":"rt-elsewhere","expires_at":"2100-01-01T00:00:00Z",
+		"metadata":{"oauth":{"provider":"acme"}},"resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"ACME_TOKEN"}`
+	if w := c.do("POST", "/egress/secrets", body); w.Code != http.StatusCreated {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	if err := c.renew(); err != nil || c.value() == "at-elsewhere" {
+		t.Errorf("not renewed: %v", err)
+	}
+	// Replaced by something that says nothing of that, it isn't any more.
+	if w := c.do("POST", "/egress/secrets", `{"name":"acme","value":"plain","resource_type":"sandbox","resource_id":"sb_1"}`); w.Code != http.StatusOK {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	var n int
+	look(t, c.vault.store, &n, `SELECT COUNT(*) FROM oauth_grants`)
+	if n != 0 || c.secret().OAuthProvider != "" {
+		t.Errorf("%d grants", n)
+	}
+}
+
+// Nothing of a flow or a token stands readable in the store.
+func TestOAuthLeavesNothingReadable(t *testing.T) {
+	c := newConnected(t, 3600)
+	started := c.start(map[string]string{"resource_type": "sandbox", "resource_id": "sb_1", "expose_as_env": "ACME_TOKEN"})
+	answer := c.provider.consent(t, started.AuthorizeURL)
+	c.callback(answer)
+	canaries := []string{started.State, answer.Get("code"), c.value()}
+	c.provider.set(func(p *provider) {
+		for token := range p.refresh {
+			canaries = append(canaries, token)
+		}
+	})
+	if err := c.vault.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range contents(t, c.conf.DataDir) {
+		for _, canary := range canaries {
+			for _, form := range forms(canary) {
+				if strings.Contains(text, form) {
+					t.Errorf("%s holds a token, code or state", name)
+				}
+			}
+		}
+	}
+}

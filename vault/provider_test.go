@@ -1,0 +1,281 @@
+package vault
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/oauth"
+)
+
+// provider is a token endpoint that keeps the rules of RFC 6749 and 9700: a code and a refresh token work once, and
+// PKCE is checked. It can be told to fail at any point. (Tests in a browser use a server we did not write.)
+type provider struct {
+	*httptest.Server
+
+	mu         sync.Mutex // guards what follows
+	challenges map[string]string
+	codes      map[string]string // code: challenge
+	refresh    map[string]bool   // refresh token: still good
+	life       int               // seconds; 0: tokens don't end
+	fail       func(grant string) failure
+	asked      []string // grant types
+	held       chan struct{}
+}
+
+// failure is what goes wrong with one request.
+type failure struct {
+	before int  // answer this status before anything is done
+	after  int  // do what was asked, then answer this status
+	drop   bool // do what was asked, then close the connection
+	code   string
+}
+
+func newProvider(t testing.TB) *provider {
+	t.Helper()
+	p := &provider{codes: map[string]string{}, refresh: map[string]bool{}, life: 3600, fail: func(string) failure { return failure{} }}
+	p.Server = httptest.NewServer(http.HandlerFunc(p.token))
+	t.Cleanup(p.Close)
+	return p
+}
+
+// consent is what the user does: it turns a link into the query that the browser brings back.
+func (p *provider) consent(t testing.TB, link string) url.Values {
+	t.Helper()
+	u, err := url.Parse(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := rand.Text()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.codes[code] = u.Query().Get("code_challenge")
+	return url.Values{"state": {u.Query().Get("state")}, "code": {code}}
+}
+
+func (p *provider) requests() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.asked)
+}
+
+func (p *provider) set(do func(*provider)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	do(p)
+}
+
+func (p *provider) token(w http.ResponseWriter, r *http.Request) {
+	_ = r.ParseForm()
+	p.mu.Lock()
+	grant := r.Form.Get("grant_type")
+	p.asked = append(p.asked, grant)
+	f, held := p.fail(grant), p.held
+	p.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	refuse := func(status int, code string) {
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": code})
+	}
+	if f.before != 0 {
+		refuse(f.before, f.code)
+		return
+	}
+	switch grant {
+	case "authorization_code":
+		challenge, ok := p.codes[r.Form.Get("code")]
+		delete(p.codes, r.Form.Get("code"))
+		sum := sha256.Sum256([]byte(r.Form.Get("code_verifier")))
+		if !ok || challenge != base64.RawURLEncoding.EncodeToString(sum[:]) {
+			refuse(http.StatusBadRequest, "invalid_grant")
+			return
+		}
+	case "refresh_token":
+		used := r.Form.Get("refresh_token")
+		if !p.refresh[used] { // used before: all of the family is gone
+			clear(p.refresh)
+			refuse(http.StatusBadRequest, "invalid_grant")
+			return
+		}
+		p.refresh[used] = false
+	}
+	answer := map[string]any{"access_token": "at-" + rand.Text(), "token_type": "bearer"}
+	if p.life != 0 {
+		answer["expires_in"] = p.life
+	}
+	if grant != "client_credentials" {
+		next := "rt-" + rand.Text()
+		p.refresh[next] = true
+		answer["refresh_token"] = next
+	}
+	switch {
+	case f.drop:
+		c, _, err := w.(http.Hijacker).Hijack()
+		if err == nil {
+			_ = c.Close()
+		}
+		return
+	case f.after != 0:
+		w.WriteHeader(f.after)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// connected is a vault with one provider, whose account a user has connected with a binding to box1.
+type connected struct {
+	t        testing.TB
+	provider *provider
+	vault    *Vault
+	conf     Config
+	owner    Actor
+	reader   Actor
+	key      api.Key
+}
+
+func (c *connected) open() {
+	c.t.Helper()
+	v, err := Open(c.t.Context(), c.conf)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.vault = v
+}
+
+// reopen is another process taking over: what the first one claimed is still claimed.
+func (c *connected) reopen() {
+	c.t.Helper()
+	if err := c.vault.Close(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.open()
+}
+
+// connect makes all of it, with tokens of the given life.
+func connect(t testing.TB, life int) *connected {
+	t.Helper()
+	c := newConnected(t, life)
+	state := c.start(map[string]string{"resource_type": "sandbox", "resource_id": "sb_1", "expose_as_env": "ACME_TOKEN"})
+	if page := c.callback(c.provider.consent(t, state.AuthorizeURL)); page.Code != http.StatusOK {
+		t.Fatalf("status %d: %s", page.Code, page.Body)
+	}
+	return c
+}
+
+func newConnected(t testing.TB, life int) *connected {
+	t.Helper()
+	p := newProvider(t)
+	p.life = life
+	file := filepath.Join(t.TempDir(), "oauth.toml")
+	text := "[machine]\ntoken_urls=['" + p.URL + "/token']\n[[provider]]\nname='acme'\ndisplay_name='Acme'\nauthorize_url='" + p.URL +
+		"/authorize'\ntoken_url='" + p.URL + "/token'\nclient_id='miosa'\nclient_auth='none'\nscopes=['read']\n"
+	if err := os.WriteFile(file, []byte("public_url='https://vault.example'\n"+text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	providers, err := oauth.Load(file, os.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := NewRootKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &connected{t: t, provider: p, conf: Config{
+		StoreConfig: StoreConfig{DataDir: t.TempDir(), RootKey: RootKeyText(root), Log: zerolog.New(zerolog.NewTestWriter(t))},
+		Rate:        1e6, Burst: 1e6, OAuth: providers,
+	}}
+	c.open()
+	t.Cleanup(func() { _ = c.vault.Close() })
+	k, err := c.vault.store.MintTenantKey(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.key, c.owner = k.Key, actorOf(t, c.vault.store, k.Key)
+	c.reader = agent(t, c.vault.store, c.owner, box1)
+	return c
+}
+
+func (c *connected) do(method, path, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, "https://vault.example"+basePath+path, strings.NewReader(body)).WithContext(context.Background())
+	r.Header.Set("Authorization", "Bearer "+c.key.Reveal())
+	w := httptest.NewRecorder()
+	c.vault.Handler().ServeHTTP(w, r)
+	return w
+}
+
+func (c *connected) start(more map[string]string) (started api.OAuthStart) {
+	c.t.Helper()
+	body := map[string]string{"provider": "acme"}
+	for k, v := range more {
+		body[k] = v
+	}
+	w := c.do("POST", "/egress/oauth/start", string(jsonOf(body)))
+	if err := json.Unmarshal(w.Body.Bytes(), &started); err != nil || w.Code != http.StatusOK {
+		c.t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	return started
+}
+
+func (c *connected) callback(q url.Values) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("GET", "https://vault.example"+oauth.CallbackPath+"?"+q.Encode(), http.NoBody)
+	w := httptest.NewRecorder()
+	c.vault.Handler().ServeHTTP(w, r)
+	return w
+}
+
+func (c *connected) status(state string) (s api.OAuthStatus) {
+	c.t.Helper()
+	w := c.do("GET", "/egress/oauth/status?state="+url.QueryEscape(state), "")
+	if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil || w.Code != http.StatusOK {
+		c.t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	return s
+}
+
+// secret is the one there is.
+func (c *connected) secret() api.Secret {
+	c.t.Helper()
+	list, _, err := c.vault.store.Secrets(c.t.Context(), c.owner, SecretFilter{})
+	if err != nil || len(list) != 1 {
+		c.t.Fatalf("%d secrets, %v", len(list), err)
+	}
+	return list[0]
+}
+
+// value is what box1 is given.
+func (c *connected) value() string {
+	c.t.Helper()
+	return revealed(c.t, c.vault.store, c.reader)["ACME_TOKEN"]
+}
+
+// due makes the token due, as if time had passed, and any claim run out.
+func (c *connected) due() {
+	c.t.Helper()
+	tamper(c.t, c.vault.store, `UPDATE oauth_grants SET due_at = 1, claimed_until = 0 WHERE due_at IS NOT NULL`)
+}
+
+// renew renews what is due, and returns when that has ended, however.
+func (c *connected) renew() error {
+	c.t.Helper()
+	c.due()
+	got := <-c.vault.renewer.begin(c.t.Context(), c.owner.TenantID, c.secret().ID, 0)
+	return got.Err
+}
