@@ -61,7 +61,8 @@ func bounded(t *testing.T) context.Context {
 
 func TestCodeFlow(t *testing.T) {
 	uri, brought := callback(t)
-	s := authserver.Start(t, authserver.Config{RedirectURIs: []string{uri}, TokenLife: 2 * time.Second})
+	s := authserver.Start(t, authserver.Config{TokenLife: 2 * time.Second})
+	s.AllowRedirect(t, uri)
 	tab := browser.Start(t)
 	steps := []chromedp.Action[chromedp.Void]{authserver.SignIn("ada"), authserver.Allow()}
 	var old *oauth2.Token

@@ -21,6 +21,7 @@ const (
 	Delay     Mode = "delay"  // answers a token request only after so many milliseconds
 	WrongIss  Mode = "iss"    // sends the browser back with another issuer
 	NoIss     Mode = "no iss" // sends the browser back without an issuer
+	Leave     Mode = "leave"  // sends the browser back, and ends; see Restart
 )
 
 // Break makes the server go wrong the next so many times. value is what the mode needs: the
@@ -30,6 +31,13 @@ func (s *Server) Break(t testing.TB, mode Mode, times int, value string) {
 	s.control(t, http.MethodPost, url.Values{
 		"mode": {string(mode)}, "times": {strconv.Itoa(times)}, "value": {value},
 	})
+}
+
+// AllowRedirect adds a redirect URI to those of the clients Basic and Post.
+func (s *Server) AllowRedirect(t testing.TB, uri string) {
+	t.Helper()
+	s.settings.Redirects = append(s.settings.Redirects, uri)
+	s.control(t, http.MethodPost, url.Values{"redirect": {uri}})
 }
 
 // Requests tells how many token requests of a grant type were answered since the server was last

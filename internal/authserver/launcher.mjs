@@ -115,6 +115,9 @@ const provider = new Provider(issuer, {
   ttl: { AccessToken: settings.ttl, ClientCredentials: settings.ttl, RefreshToken: 86400, Grant: 86400, Session: 3600, Interaction: 600 },
 });
 
+// Where browsers may be sent back to: the test may add to it, so what the clients were registered with isn't asked.
+provider.Client.prototype.redirectUriAllowed = (uri) => settings.redirects.includes(uri);
+
 // What the test asked for: the next `times` token requests of a kind, or answers to authorization, go wrong.
 const broken = { mode: '', times: 0, value: '' };
 const counts = {};
@@ -127,7 +130,9 @@ function breaks(...modes) {
 
 async function control(ctx) {
   const asked = new URL(ctx.href);
-  if (ctx.method === 'POST') {
+  if (asked.searchParams.has('redirect')) {
+    settings.redirects.push(asked.searchParams.get('redirect'));
+  } else if (ctx.method === 'POST') {
     Object.assign(broken, { mode: asked.searchParams.get('mode'), times: Number(asked.searchParams.get('times')), value: asked.searchParams.get('value') });
   }
   ctx.body = counts;
@@ -138,7 +143,12 @@ provider.use(async (ctx, next) => {
   if (ctx.path === '/token' && ctx.method === 'POST') return token(ctx, next);
   await next();
   const to = ctx.response.get('location');
-  if (to?.includes('iss=') && breaks('iss', 'no iss')) {
+  if (!to?.includes('iss=')) return undefined;
+  if (breaks('leave')) {
+    server.close(); // before the browser has its answer, so that nobody gets through after it
+    ctx.set('connection', 'close');
+    ctx.res.on('finish', () => process.exit(0));
+  } else if (breaks('iss', 'no iss')) {
     const changed = new URL(to);
     changed.searchParams.delete('iss');
     if (broken.mode === 'iss') changed.searchParams.set('iss', broken.value);
