@@ -26,14 +26,13 @@ import (
 type provider struct {
 	*httptest.Server
 
-	mu         sync.Mutex // guards what follows
-	challenges map[string]string
-	codes      map[string]string // code: challenge
-	refresh    map[string]bool   // refresh token: still good
-	life       int               // seconds; 0: tokens don't end
-	fail       func(grant string) failure
-	asked      []string // grant types
-	held       chan struct{}
+	mu      sync.Mutex        // guards what follows
+	codes   map[string]string // code: challenge
+	refresh map[string]bool   // refresh token: still good
+	life    int               // seconds; 0: tokens don't end
+	fail    func(grant string) failure
+	asked   []string // grant types
+	held    chan struct{}
 }
 
 // failure is what goes wrong with one request.
