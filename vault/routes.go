@@ -48,6 +48,9 @@ func (v *Vault) open() []openRoute {
 	return []openRoute{
 		{"GET " + oauth.CallbackPath, v.callback},
 
+		{"GET /{$}", v.page},
+		{"GET /page/{file}", v.page},
+
 		{"GET /healthz", v.healthz},
 		{"GET /readyz", v.readyz},
 		{"GET /metrics", v.metrics.handler().ServeHTTP},

@@ -1,0 +1,84 @@
+package pagetest
+
+import (
+	"database/sql"
+	"path/filepath"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+)
+
+var (
+	production = api.Resource{Type: api.Sandbox, ID: "sb_checkout"}
+	preview    = api.Resource{Type: api.Sandbox, ID: "sb_preview_42"}
+	builder    = api.Resource{Type: api.Computer, ID: "build-01"}
+)
+
+// demo fills a vault with what a small team may have: things that are well, and one of each that isn't.
+func demo(s *screen) {
+	s.Helper()
+	put := func(body map[string]any) string {
+		body["value"] = "an example, and no key of anybody's"
+		return s.PutSecret(s, body)
+	}
+	github := put(map[string]any{"name": "github-deploy", "owner_user_id": "maria"})
+	openai := put(map[string]any{"name": "openai", "scope": "workspace", "workspace_id": "research", "type": "bearer"})
+	postgres := s.PutSecret(s, map[string]any{"name": "postgres", "value": "short", "scope": "tenant", "type": "basic"})
+	signing := s.PutSecret(s, map[string]any{"name": "signing-key", "value": "short", "scope": "tenant", "type": "generic",
+		"expires_at": time.Now().Add(12*24*time.Hour + time.Hour)})
+	put(map[string]any{"name": "webhooks", "scope": "external_user", "external_user_id": "customer-118"})
+	calendar := put(map[string]any{"name": "calendar", "type": "oauth_connect", "owner_user_id": "maria",
+		"metadata": map[string]any{"oauth": map[string]any{"provider": "google", "status": "connected", "scopes": []string{"calendar.readonly"}}}})
+	put(map[string]any{"name": "issues", "type": "oauth_connect", "owner_user_id": "jon",
+		"metadata": map[string]any{"oauth": map[string]any{"provider": "github", "status": "reconnect_required", "scopes": []string{"repo", "read:org"}}}})
+
+	bind := func(secret string, r api.Resource, env string) {
+		s.Helper()
+		body := map[string]any{"secret_id": secret, "resource_type": r.Type, "resource_id": r.ID, "expose_as_env": env}
+		if status, text := s.Do(s, s.TenantKey, "POST", "/egress/bindings", body); status/100 != 2 {
+			s.Fatalf("bind: status %d: %s", status, text)
+		}
+	}
+	bind(github, preview, "GH_TOKEN")
+	bind(postgres, preview, "DATABASE_URL")
+	bind(openai, preview, "OPENAI_API_KEY")
+	s.revealed(preview)
+	s.Rotate(s, github, "another example, and no key either..")
+	s.Rotate(s, github, "an example, and no key of anybody's")
+	s.Rotate(s, openai, "another example, and no key either..")
+	bind(github, production, "GH_TOKEN")
+	bind(postgres, production, "DATABASE_URL")
+	bind(calendar, production, "CALENDAR_TOKEN")
+	s.revealed(production)
+	bind(signing, builder, "SIGNING_KEY")
+	age(s, s.Server, map[string]time.Duration{
+		"github-deploy": 2*time.Hour + time.Minute, "openai": 35*time.Minute + time.Second, "postgres": 9*24*time.Hour + time.Hour,
+		"signing-key": 3*24*time.Hour + time.Hour, "webhooks": 20*24*time.Hour + time.Hour,
+		"calendar": 26*time.Minute + time.Second, "issues": 6*24*time.Hour + time.Hour,
+	}, map[string]time.Duration{production.ID: 25*time.Minute + time.Second, preview.ID: 4*time.Hour + time.Minute})
+}
+
+// age makes secrets, by name, and the reveals of resources look as old as that. The vault's clock can't be
+// set, so it is done in its database.
+func age(t testing.TB, s *vaulttest.Server, secrets, reveals map[string]time.Duration) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(s.DataDir(), "vault.db")+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for name, since := range secrets {
+		if _, err := db.Exec("UPDATE secrets SET updated_at = ? WHERE name = ?", time.Now().Add(-since).UnixMicro(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, since := range reveals {
+		if _, err := db.Exec("UPDATE audit SET at = ? WHERE action = 'reveal' AND resource_id = ?", time.Now().Add(-since).UnixMicro(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+// What can be done to secrets and bindings, a dialog each. m is the model: what the page knows.
+import { h } from './dom.js';
+import { call } from './client.js';
+import { form } from './dialog.js';
+import { choice, delivery, moment, resource, text, value, variable } from './field.js';
+import { place, plural, scopes, types } from './words.js';
+
+const path = encodeURIComponent;
+const beside = (...fields) => h('div', { class: 'beside' }, fields.map((f) => f.node));
+const which = (kind, id) => h('div', { class: 'beside which-one' }, kind.node, id.node);
+const optional = () => h('span', { class: 'optional' }, ' optional');
+
+// setSecret stores a secret, and binds it where that is asked for: to r from the start.
+export function setSecret(m, opener, r) {
+  const type = choice('type', 'Type', Object.entries(types).filter(([t]) => !/^oauth_(connect|machine)$/.test(t)));
+  const scope = choice('scope', 'Belongs to', Object.entries(scopes).map(([s, { label }]) => [s, label]));
+  const whose = text('owner_user_id', 'User id', { mono: true });
+  const expires = moment('expires_at', 'Expires', { hint: 'From then on nobody gets it. Left out: never.' });
+  const named = () => {
+    const { field, id } = scopes[scope.read()];
+    whose.node.hidden = !field;
+    if (field) whose.rename(field, id);
+  };
+  scope.input.addEventListener('change', named);
+  named();
+  const [kind, id] = resource({ value: r, known: m.resources });
+  const env = variable({ needed: () => id.read() !== '' && 'Variable is needed to bind it.' });
+  id.fault = () => (id.read() === '' && env.read() !== '' ? 'Say which one the variable is for.' : '');
+  const how = delivery();
+  const name = text('name', 'Name', { required: true, hint: 'What people call it. Setting the same name again replaces the value.' });
+  const secret = value('value', 'Value');
+
+  form({
+    title: 'Set a secret', submit: 'Set the secret', opener, after: m.refresh,
+    fields: [name, secret, kind, id, env, how, type, scope, whose, expires],
+    body: [name.node, secret.node,
+      h('fieldset', {}, h('legend', {}, 'Bind it at once', optional()), which(kind, id), beside(env, how)),
+      h('details', {}, h('summary', {}, 'Type, owner and expiry'), type.node, beside(scope, whose), expires.node)],
+    async run(values) {
+      if (!values.resource_id) {
+        delete values.resource_type;
+        delete values.delivery;
+      }
+      const { data, binding } = await call('POST', 'secrets', { body: values });
+      const done = data.version === 1 ? `${data.name} is set` : `${data.name} was there, and has the new value as version ${data.version}`;
+      return binding ? `${done}. It is bound to ${place(binding)} as ${binding.expose_as_env}.` : `${done}.`;
+    },
+  });
+}
+
+// rotate gives a secret a new value.
+export function rotate(m, opener, secret) {
+  const fresh = value('value', 'New value');
+  const expiry = choice('expiry', 'Expiry', [['keep', 'as it is'], ['never', 'never'], ['at', 'at a time']]);
+  const at = moment('expires_at', 'Expires');
+  const needed = at.fault;
+  at.fault = () => (at.read() === '' ? 'Expires is needed.' : needed(at.read()));
+  at.node.hidden = true;
+  expiry.input.addEventListener('change', () => { at.node.hidden = expiry.read() !== 'at'; });
+  const places = m.bound(secret).length;
+  form({
+    title: `Rotate ${secret.name}`, submit: 'Rotate', opener, after: m.refresh,
+    fields: [fresh, expiry, at],
+    body: [h('p', {}, `It becomes version ${secret.version + 1}. `,
+      places ? `${plural(places, 'binding')} will have the new value as soon as it is saved.` : 'It is bound nowhere yet.'),
+    fresh.node, beside(expiry, at)],
+    async run({ value: v, expiry: how, expires_at }) {
+      const body = { value: v };
+      if (how === 'never') body.expires_at = null;
+      if (how === 'at') body.expires_at = expires_at;
+      const { data } = await call('PATCH', `secrets/${path(secret.id)}`, { body });
+      return `${data.name} is rotated: it is version ${data.version} now.`;
+    },
+  });
+}
+
+// bind puts a secret on a resource; what is given already isn't asked for. Where there is no secret yet,
+// it begins with one.
+export function bind(m, opener, { secret, resource: r } = {}) {
+  if (m.secrets.length === 0) return setSecret(m, opener, r);
+  const chosen = choice('secret_id', 'Secret', m.secrets.map((s) => [s.id, m.twins(s) ? `${s.name} (${s.id})` : s.name]), { value: secret?.id });
+  const [kind, id] = resource({ value: r, known: m.resources, required: true });
+  const [env, how] = [variable({ required: true }), delivery()];
+  return form({
+    title: secret ? `Bind ${secret.name}` : `Bind a secret to ${place(r)}`, submit: 'Bind', opener, after: m.refresh,
+    fields: [chosen, kind, id, env, how],
+    body: [secret ? null : chosen.node, r ? null : which(kind, id), beside(env, how)],
+    async run(values) {
+      const { data } = await call('POST', 'bindings', {
+        body: { ...values, secret_id: secret?.id || values.secret_id, ...(r && { resource_type: r.resource_type, resource_id: r.resource_id }) },
+      });
+      return `${data.secret_name} is bound to ${place(data)} as ${data.expose_as_env}.`;
+    },
+  });
+}
+
+// unbind takes a binding away; the secret stays.
+export function unbind(m, opener, binding) {
+  form({
+    title: `Unbind ${binding.expose_as_env}?`, submit: 'Unbind', danger: true, opener, after: m.refresh,
+    body: [h('p', {}, `New commands on ${place(binding)} will not have `, h('code', {}, binding.expose_as_env),
+      ` any more. The secret ${binding.secret_name} stays.`)],
+    async run() {
+      await call('DELETE', `bindings/${path(binding.id)}`);
+      return `${binding.expose_as_env} is unbound from ${place(binding)}.`;
+    },
+  });
+}
+
+// remove deletes a secret. What goes with it is asked for now: it may be more than the page last saw.
+export async function remove(m, opener, secret) {
+  const bindings = await m.attempt(async () => (await call('GET', 'bindings', { query: { secret_id: secret.id } })).bindings);
+  if (!bindings) return;
+  const shown = bindings.slice(0, 8);
+  form({
+    title: `Delete ${secret.name}?`, danger: true, opener, after: m.refresh,
+    submit: bindings.length ? `Delete it and ${plural(bindings.length, 'binding')}` : 'Delete',
+    body: [
+      h('p', {}, bindings.length ? `${plural(bindings.length, 'binding')} will go with it:` : 'It is bound nowhere.'),
+      shown.length ? h('ul', {}, shown.map((b) => h('li', {}, h('code', {}, b.expose_as_env), ` on ${place(b)}`)),
+        bindings.length > shown.length && h('li', {}, `and ${bindings.length - shown.length} more`)) : null,
+      h('p', {}, 'Its value cannot be brought back.')],
+    async run() {
+      await call('DELETE', `secrets/${path(secret.id)}`);
+      return `${secret.name} is deleted${bindings.length ? `, and ${plural(bindings.length, 'binding')} with it` : ''}.`;
+    },
+  });
+}

@@ -1,0 +1,98 @@
+// What the page is built of. Text only ever becomes text: nothing here reads markup.
+
+// h makes an element. An attribute that is a function is a listener (onclick), true is a bare
+// attribute, false and null are none. Children are nodes or texts; null and false are left out.
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === 'function') element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, '');
+    else if (value !== false && value != null) element.setAttribute(name, String(value));
+  }
+  element.append(...children.flat(Infinity).filter((child) => child != null && child !== false));
+  return element;
+}
+
+const shapes = {
+  sandbox: 'M12 2.8 20 7v10l-8 4.2L4 17V7zM4 7l8 4.2L20 7M12 11.2v10',
+  computer: 'M4 4.5h16v11H4zM9 20h6M12 15.5V20',
+  good: 'M5 12.5l4.5 4.5L19 7.5',
+  stale: 'M12 7v5.5l3.5 2M12 3.5a8.5 8.5 0 1 1 0 17 8.5 8.5 0 0 1 0-17z',
+  bad: 'M12 4 21 19.5H3zM12 10v4.5M12 17v.3',
+  none: 'M6 12h12',
+};
+
+// icon is a drawing that says nothing by itself: a word always stands beside it.
+export function icon(name) {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+  svg.setAttribute('viewBox', '0 0 24 24');
+  svg.setAttribute('class', 'icon');
+  svg.setAttribute('aria-hidden', 'true');
+  path.setAttribute('d', shapes[name]);
+  svg.append(path);
+  return svg;
+}
+
+// state is a word with its icon and colour: good, stale, bad or none.
+export function state(kind, ...words) {
+  return h('span', { class: `state ${kind}` }, icon(kind), h('span', {}, ...words));
+}
+
+// table makes one whose rows become cards on a phone and stay rows to a screen reader: where CSS
+// changes how rows are laid out, browsers forget what they are unless their roles are said.
+// columns: {label, class, quiet}; rows: lists of cells, each a node, a text or a list of them.
+export function table(caption, columns, rows) {
+  return h('table', { role: 'table' },
+    h('caption', { class: 'unseen' }, caption),
+    h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, columns.map((c) =>
+      h('th', { role: 'columnheader', scope: 'col', class: c.class }, c.quiet ? h('span', { class: 'unseen' }, c.label) : c.label)))),
+    h('tbody', { role: 'rowgroup' }, rows.map((cells) => h('tr', { role: 'row' }, cells.map((cell, i) => {
+      const first = i === 0;
+      return h(first ? 'th' : 'td', {
+        role: first ? 'rowheader' : 'cell', scope: first ? 'row' : null,
+        class: columns[i].class, 'data-label': first || columns[i].quiet ? null : columns[i].label,
+      }, cell);
+    })))));
+}
+
+// button makes one that does something here. key names it across renderings, so that the focus finds
+// it again; about is what it is about, where the label alone doesn't say so.
+export function button(label, onclick, { key, about, kind = 'quiet' } = {}) {
+  return h('button', { type: 'button', class: kind, onclick, 'data-key': key },
+    label, about ? h('span', { class: 'unseen' }, ` ${about}`) : null);
+}
+
+// command is a line to copy.
+export function command(text) {
+  const copy = navigator.clipboard && button('Copy', async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      say('Copied.');
+    } catch {
+      say('The browser did not let the page copy: select the line instead.');
+    }
+  }, { about: text });
+  return h('div', { class: 'command' }, h('code', {}, text), copy || null);
+}
+
+let hush;
+
+// say tells an outcome, to the eye and to the ear.
+export function say(text) {
+  const notice = document.getElementById('notice');
+  const dismiss = document.getElementById('dismiss');
+  clearTimeout(hush);
+  notice.textContent = '';
+  dismiss.hidden = !text;
+  if (!text) return;
+  // In a later turn, or saying the same twice would be heard once.
+  setTimeout(() => { notice.textContent = text; }, 50);
+  hush = setTimeout(() => say(''), 12_000);
+}
+
+// focusOn moves the focus to what key named before, else to the view's heading.
+export function focusOn(key) {
+  const again = key && document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  (again || document.querySelector('main h1') || document.getElementById('main')).focus();
+}

@@ -1,0 +1,143 @@
+// The fields of a dialog. Each is {name, node, input, read, fault, problem, wipe}: read gives its
+// value, fault what is wrong with it before anybody is asked, problem shows a sentence at it.
+import { h, button } from './dom.js';
+
+let ids = 0;
+
+function field(name, label, input, { hint, required, beside, fault } = {}) {
+  const id = `f${++ids}`;
+  const error = h('p', { class: 'error', id: `${id}-error`, hidden: true });
+  input.id = id;
+  input.setAttribute('aria-describedby', [hint && `${id}-hint`, error.id].filter(Boolean).join(' '));
+  if (required) input.required = true;
+  const it = {
+    name, label, input,
+    node: h('div', { class: beside ? 'field with-tools' : 'field' },
+      h('label', { for: id }, label, required ? null : h('span', { class: 'optional' }, ' optional')),
+      h('div', { class: 'entry' }, input, beside || null),
+      hint && h('p', { class: 'hint', id: `${id}-hint` }, hint), error),
+    read: () => it.input.value.trim(),
+    fault: () => (required && it.read() === '' ? `${label} is needed.` : fault?.(it.read()) || ''),
+    problem(sentence) {
+      error.textContent = sentence;
+      error.hidden = !sentence;
+      if (sentence) it.input.setAttribute('aria-invalid', 'true');
+      else it.input.removeAttribute('aria-invalid');
+    },
+    rename(other, words) {
+      Object.assign(it, { name: other, label: words });
+      it.node.querySelector('label').firstChild.data = words;
+    },
+    wipe() {},
+  };
+  return it;
+}
+
+const plain = { autocomplete: 'off', autocapitalize: 'off', autocorrect: 'off', spellcheck: 'false' };
+
+// text is one line. suggestions are offered, not demanded.
+export function text(name, label, { value = '', suggestions, mono, ...more } = {}) {
+  const input = h('input', { ...plain, type: 'text', class: mono && 'mono' });
+  input.value = value;
+  const it = field(name, label, input, more);
+  if (suggestions?.length) {
+    const list = h('datalist', { id: `${input.id}-list` }, [...new Set(suggestions)].map((s) => h('option', { value: s })));
+    input.setAttribute('list', list.id);
+    it.node.append(list);
+  }
+  return it;
+}
+
+// choice is one of options: {value: label}, or a list of such pairs.
+export function choice(name, label, options, { value, ...more } = {}) {
+  const pairs = Array.isArray(options) ? options : Object.entries(options);
+  const select = h('select', {}, pairs.map(([v, l]) => h('option', { value: v }, l)));
+  if (value !== undefined) select.value = value;
+  return field(name, label, select, { required: true, ...more });
+}
+
+// moment is a time that may be left out, read as RFC 3339.
+export function moment(name, label, more = {}) {
+  const it = field(name, label, h('input', { type: 'datetime-local', autocomplete: 'off' }), {
+    fault: (v) => (v && new Date(v) <= Date.now() ? `${label} must be a time to come.` : ''), ...more,
+  });
+  const raw = it.read;
+  it.read = () => (raw() ? new Date(raw()).toISOString() : '');
+  return it;
+}
+
+const longest = 1 << 20;
+
+// value is what must not be seen: hidden unless Show is pressed, of several lines where they are
+// asked for or pasted, wiped when it has been sent.
+export function value(name, label, more = {}) {
+  const line = h('input', { ...plain, type: 'password', class: 'mono', 'data-1p-ignore': true, 'data-lpignore': 'true' });
+  const area = h('textarea', { ...plain, class: 'mono masked', rows: 5, wrap: 'off', 'data-1p-ignore': true });
+  const show = button('Show', () => reveal(show.getAttribute('aria-pressed') !== 'true'), { about: label.toLowerCase() });
+  const lines = button('Several lines', () => swap(it.input === line), { about: `in ${label.toLowerCase()}` });
+  for (const b of [show, lines]) b.setAttribute('aria-pressed', 'false');
+  const it = field(name, label, line, { required: true, beside: h('div', { class: 'above' }, more.single ? null : lines, show), ...more });
+
+  function reveal(shown) {
+    show.setAttribute('aria-pressed', shown);
+    line.type = shown ? 'text' : 'password';
+    area.classList.toggle('masked', !shown);
+  }
+  function swap(toArea) {
+    const [from, to] = toArea ? [line, area] : [area, line];
+    if (it.input === to) return;
+    to.value = from.value;
+    from.value = '';
+    for (const a of ['id', 'aria-describedby', 'aria-invalid']) {
+      if (from.hasAttribute(a)) to.setAttribute(a, from.getAttribute(a));
+      from.removeAttribute(a);
+    }
+    to.required = from.required;
+    from.replaceWith(to);
+    it.input = to;
+    lines.setAttribute('aria-pressed', toArea);
+    to.focus();
+  }
+  // A line would drop the breaks of what is pasted into it, and a key of several lines would be broken.
+  line.addEventListener('paste', (event) => {
+    const pasted = event.clipboardData.getData('text/plain');
+    if (more.single || !/[\r\n]/.test(pasted.trim())) return;
+    event.preventDefault();
+    const at = [line.selectionStart, line.selectionEnd];
+    swap(true);
+    area.setRangeText(pasted, ...at, 'end');
+  });
+  it.read = () => it.input.value;
+  it.fault = () => {
+    if (it.read() === '') return `${label} is needed.`;
+    return new TextEncoder().encode(it.read()).length > longest ? `${label} is longer than 1 MiB.` : '';
+  };
+  it.wipe = () => {
+    line.value = area.value = '';
+    reveal(false);
+  };
+  return it;
+}
+
+// variable is the name of an environment variable. needed says why it can't be left out just now.
+export const variable = ({ needed, ...more } = {}) => text('expose_as_env', 'Variable', {
+  mono: true, hint: 'Its name in commands, such as GH_TOKEN.',
+  fault(v) {
+    if (v === '') return needed?.() || '';
+    return /^[A-Za-z_][A-Za-z0-9_]*$/.test(v) ? '' : 'Variable must be letters, digits and _, and not begin with a digit.';
+  },
+  ...more,
+});
+
+// resource is a sandbox or computer: two fields in one line.
+export function resource({ value: r, known = [], required } = {}) {
+  return [
+    choice('resource_type', 'Kind', { sandbox: 'Sandbox', computer: 'Computer' }, { value: r?.resource_type }),
+    text('resource_id', 'Id', { value: r?.resource_id, suggestions: known.map((k) => k.resource_id), mono: true, required }),
+  ];
+}
+
+// delivery is which of two things the resource gets.
+export const delivery = () => choice('delivery', 'It gets', [
+  ['value', 'the value'], ['placeholder', 'a placeholder for the proxy'],
+]);

@@ -1,0 +1,51 @@
+// What the page knows of the tenant. All of it comes through the API, as it does to any client.
+import { all, call } from './client.js';
+import { taken } from './taken.js';
+import { place } from './words.js';
+
+// Model is filled by load. Its lists are the API's own objects.
+export class Model {
+  secrets = [];
+  bindings = [];
+  resources = []; // {resource_type, resource_id, keyed}: whatever has a binding or a key that works
+  providers = null; // null: the vault has no OAuth
+  taken = new Map(); // by place: what taken gives
+  search = '';
+  at = null; // when it was loaded
+  #text = '';
+
+  secret(id) { return this.secrets.find((s) => s.id === id); }
+  bound(secret) { return this.bindings.filter((b) => b.secret_id === secret.id); }
+  twins(secret) { return this.secrets.some((s) => s.name === secret.name && s.id !== secret.id); }
+
+  async #listProviders() {
+    if (this.at && !this.providers) return null; // it won't have learnt it since
+    try {
+      return (await call('GET', 'oauth/providers')).providers;
+    } catch (refusal) {
+      if (refusal.status === 404) return null;
+      throw refusal;
+    }
+  }
+
+  // load asks for everything again and tells whether anything is different.
+  async load() {
+    const [secrets, { bindings }, keys, providers] = await Promise.all([
+      all('secrets', 'secrets', { limit: 500 }), call('GET', 'bindings'), call('GET', 'resource-keys'), this.#listProviders(),
+    ]);
+    const resources = new Map();
+    for (const b of bindings) resources.set(place(b), { resource_type: b.resource_type, resource_id: b.resource_id, keyed: false });
+    for (const k of keys.resource_keys) {
+      if (k.revoked_at || (k.expires_at && new Date(k.expires_at) <= Date.now())) continue;
+      resources.set(place(k), { resource_type: k.resource_type, resource_id: k.resource_id, keyed: true });
+    }
+    const sorted = [...resources.values()].sort((a, b) => place(a).localeCompare(place(b), undefined, { numeric: true }));
+    const took = await taken(sorted);
+    secrets.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }) || a.created_at.localeCompare(b.created_at));
+    Object.assign(this, { secrets, bindings, resources: sorted, providers, taken: took, at: new Date() });
+    const text = JSON.stringify([secrets, bindings, sorted, providers, [...took]]);
+    const changed = text !== this.#text;
+    this.#text = text;
+    return changed;
+  }
+}

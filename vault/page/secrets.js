@@ -1,0 +1,75 @@
+// The view of all secrets.
+import { h, button, command, state, table } from './dom.js';
+import { bind, remove, rotate, setSecret } from './actions.js';
+import { expired, owner, plural, types, when } from './words.js';
+
+export const title = 'Secrets';
+
+// view gives the nodes of the page's main part.
+export function view(m) {
+  const set = button('Set a secret', (e) => setSecret(m, e.currentTarget), { key: 'set', kind: 'primary' });
+  if (m.secrets.length === 0) return [heading('Secrets', null), first(set)];
+  const count = h('p', { class: 'lead' });
+  const list = h('div');
+  const fill = () => {
+    const found = m.secrets.filter((s) => matches(s, m.search));
+    count.textContent = m.search ? `${found.length} of ${plural(m.secrets.length, 'secret')}` : plural(m.secrets.length, 'secret');
+    list.replaceChildren(found.length ? rows(m, found) : h('p', { class: 'plain' }, 'No secret is called that.'));
+  };
+  fill();
+  return [heading('Secrets', count, m.secrets.length > 6 && find(m, fill), set), list];
+}
+
+export const heading = (words, lead, ...tools) => h('div', { class: 'heading' },
+  h('div', {}, h('h1', { tabindex: '-1' }, words), lead), h('div', { class: 'tools' }, tools));
+
+function find(m, fill) {
+  const input = h('input', {
+    type: 'search', 'aria-label': 'Find a secret', placeholder: 'Find', autocomplete: 'off', spellcheck: 'false', 'data-key': 'find',
+    oninput: (e) => { m.search = e.target.value.trim().toLowerCase(); fill(); },
+  });
+  input.value = m.search;
+  return input;
+}
+
+const matches = (s, words) => [s.name, s.type, ...owner(s).named].some((t) => t.toLowerCase().includes(words));
+
+function rows(m, secrets) {
+  const columns = [
+    { label: 'Name' }, { label: 'Value' }, { label: 'Belongs to' }, { label: 'Version' }, { label: 'Expires' },
+    { label: 'Bound to' }, { label: 'What to do', quiet: true, class: 'actions' },
+  ];
+  return table('Secrets', columns, secrets.map((s) => {
+    const { scope, named } = owner(s);
+    const about = m.twins(s) ? `${s.name} of ${named.join(', ') || scope}` : s.name;
+    const act = (label, what) => button(label, (e) => what(m, e.currentTarget, s), { key: `${label} ${s.id}`, about });
+    const places = m.bound(s);
+    return [
+      [h('span', { class: 'name' }, s.name), small(types[s.type] || s.type)],
+      h('code', { class: 'masked-value' }, s.masked_value === '********' ? h('span', { 'aria-label': 'hidden', role: 'img' }, '••••••••') : s.masked_value),
+      [h('span', {}, scope), named.map((n) => small(n))],
+      [h('span', {}, `v${s.version}`), small(when(s.updated_at))],
+      expiry(s),
+      places.length ? h('a', { href: '#resources' }, plural(places.length, 'binding')) : h('span', { class: 'faint' }, 'nothing'),
+      h('div', { class: 'row-actions' }, s.type === 'oauth_connect' ? null : act('Rotate', rotate), act('Bind', (_, o) => bind(m, o, { secret: s })), act('Delete', remove)),
+    ];
+  }));
+}
+
+export const small = (...words) => h('span', { class: 'small' }, ...words);
+
+export function expiry(s) {
+  if (!s.expires_at) return h('span', { class: 'faint' }, 'never');
+  return expired(s) ? state('bad', 'expired ', when(s.expires_at)) : when(s.expires_at);
+}
+
+// first is what is shown before there is anything: what to do next.
+function first(set) {
+  return h('section', { class: 'first', 'aria-label': 'First steps' },
+    h('p', { class: 'lead' }, 'Nothing is kept here yet. Three steps bring a secret into a command.'),
+    h('ol', {},
+      h('li', {}, h('h2', {}, 'Set a secret'), h('p', {}, 'Its value is encrypted, and no page and no call ever shows it again.'), set),
+      h('li', {}, h('h2', {}, 'Bind it'), h('p', {}, 'Say which sandbox or computer gets it, and under which variable. You can do both in one go.')),
+      h('li', {}, h('h2', {}, 'Run a command there'), h('p', {}, 'It finds the variable in its environment:'),
+        command('miosa-env run -- ./app'))));
+}

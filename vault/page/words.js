@@ -1,0 +1,74 @@
+// How things are called.
+import { h } from './dom.js';
+
+export const plural = (n, one, many = `${one}s`) => `${n} ${n === 1 ? one : many}`;
+
+const steps = [['min', 60], ['hour', 3600], ['day', 86400]];
+
+function distance(seconds) {
+  if (seconds < 60) return '';
+  const [unit, size] = steps.findLast(([, s]) => seconds >= s);
+  const n = Math.floor(seconds / size);
+  return unit === 'min' ? `${n} min` : plural(n, unit);
+}
+
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
+
+function relative(moment) {
+  const seconds = (Date.now() - moment) / 1000;
+  const far = distance(Math.abs(seconds));
+  if (Math.abs(seconds) > 30 * 86400) return day.format(moment);
+  if (!far) return seconds >= 0 ? 'just now' : 'in a moment';
+  return seconds > 0 ? `${far} ago` : `in ${far}`;
+}
+
+// when is a time in the words of now; retell brings what stands on the page up to date.
+export function when(text) {
+  const moment = new Date(text);
+  return h('time', { datetime: text, title: exact.format(moment) }, relative(moment));
+}
+
+export function retell() {
+  for (const time of document.querySelectorAll('time')) {
+    time.textContent = relative(new Date(time.getAttribute('datetime')));
+  }
+}
+
+export const expired = (secret) => secret.expires_at !== null && new Date(secret.expires_at) <= Date.now();
+
+export const types = {
+  api_key: 'API key', env_var: 'Variable', bearer: 'Bearer token', basic: 'Basic login', oauth_token: 'OAuth token',
+  generic: 'Something else', oauth_connect: 'Connected account', oauth_machine: 'OAuth client',
+};
+
+export const kinds = { sandbox: 'Sandbox', computer: 'Computer' };
+
+// scopes: who a secret belongs to, and the field that says which one.
+export const scopes = {
+  user: { label: 'A user', field: 'owner_user_id', id: 'User id' },
+  workspace: { label: 'A workspace', field: 'workspace_id', id: 'Workspace id' },
+  tenant: { label: 'The whole tenant' },
+  external_user: { label: 'A user of your own', field: 'external_user_id', id: 'Your user id' },
+  external_workspace: { label: 'A workspace of your own', field: 'external_workspace_id', id: 'Your workspace id' },
+};
+
+const owners = {
+  workspace_id: 'workspace', owner_user_id: 'user', external_user_id: 'your user', external_workspace_id: 'your workspace',
+};
+
+// owner says in whose name a secret is kept: its scope, the id of whom that is, then all else that it is
+// attributed to.
+export function owner(secret) {
+  const own = scopes[secret.scope]?.field;
+  const named = Object.keys(owners).filter((f) => secret[f]).sort((a, b) => (b === own) - (a === own))
+    .map((f) => (f === own ? secret[f] : `${owners[f]} ${secret[f]}`));
+  if (secret.resource_id) named.push(place(secret));
+  return { scope: secret.scope.replaceAll('_', ' '), named };
+}
+
+// place is a resource in a sentence.
+export const place = (r) => `${r.resource_type} ${r.resource_id}`;
+
+// here is an address on this vault, as others would call it.
+export const here = (path) => new URL(path, document.baseURI).href;
