@@ -75,6 +75,7 @@ func TestEnvelopesOfAFlow(t *testing.T) {
 		{"no url", `{"state":"st_1"}`, refused},
 		{"a script", `{"authorize_url":"javascript:alert(1)","state":"st_1"}`, refused},
 		{"a file", `{"authorize_url":"file:///etc/passwd","state":"st_1"}`, refused},
+		{"another scheme", `{"authorize_url":"app://p.example/a","state":"st_1"}`, refused},
 		{"no host", `{"authorize_url":"https:///a","state":"st_1"}`, refused},
 		{"a path", `{"authorize_url":"/a","state":"st_1"}`, refused},
 		{"terminal codes in the url", `{"authorize_url":"https://p.example/\u001b[2J","state":"st_1"}`, refused},

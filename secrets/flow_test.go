@@ -101,7 +101,7 @@ func TestWaitForCompletion(t *testing.T) {
 			got, err := flow.WaitForCompletion(t.Context(), secrets.WaitOptions{Timeout: 20 * time.Second, PollInterval: time.Millisecond})
 			switch ended, failed := errors.AsType[*secrets.FlowError](err); {
 			case tt.kind != nil:
-				if !errors.Is(err, tt.kind) || failed {
+				if !errors.Is(err, tt.kind) || failed || errors.Is(err, secrets.ErrFlowTimeout) {
 					t.Errorf("error %v, want %v", err, tt.kind)
 				}
 			case tt.message != "":
