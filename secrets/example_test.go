@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -159,43 +157,41 @@ func ExampleClient_AuditAll() {
 
 // Connect an account by OAuth: show the user a link, and wait.
 func ExampleFlow_WaitForCompletion() {
-	vault := httptest.NewServer(http.HandlerFunc(consent)) // a vault whose user agrees at once
-	defer vault.Close()
+	vault := startVault()
+	defer vault.stop()
 	ctx := context.Background()
-	c, err := secrets.New(secrets.Config{BaseURL: vault.URL, Key: api.NewKey(api.TenantKeyPrefix)})
+	c, err := secrets.New(secrets.Config{BaseURL: vault.BaseURL, Key: vault.TenantKey})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer c.Close()
 
-	flow, err := c.Connect(ctx, "github", secrets.Connect{Resource: secrets.Sandbox("sb_1"), ExposeAsEnv: "GH_TOKEN"})
+	flow, err := c.Connect(ctx, "acme", secrets.Connect{Resource: secrets.Sandbox("sb_1"), ExposeAsEnv: "ACME_TOKEN"})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println("open", flow.AuthorizeURL)
+	show(flow.AuthorizeURL) // to the user, who agrees there
 	done, err := flow.WaitForCompletion(ctx, secrets.WaitOptions{Timeout: time.Minute})
-	var refused *secrets.FlowError
+	var ended *secrets.FlowError
 	switch {
-	case errors.As(err, &refused):
-		fmt.Println("no:", refused.Status.Error)
+	case errors.As(err, &ended):
+		fmt.Println("not connected:", ended.Status.Message)
 	case errors.Is(err, secrets.ErrFlowTimeout):
 		fmt.Println("nobody came")
 	case err != nil:
 		fmt.Println(err)
 	default:
-		fmt.Println(done.Status, done.SecretID)
+		fmt.Println(done.Provider, done.Status)
 	}
 	// Output:
-	// open https://github.example/authorize
-	// completed sec_1
+	// acme completed
 }
 
-func consent(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodPost {
-		answerJSON(w, http.StatusOK, map[string]string{"authorize_url": "https://github.example/authorize", "state": "st_1"})
-		return
+// show stands for a user who opens the link and agrees.
+func show(link string) {
+	if _, err := visit(link); err != nil {
+		panic(err)
 	}
-	answerJSON(w, http.StatusOK, map[string]string{"status": api.FlowCompleted, "secret_id": "sec_1"})
 }

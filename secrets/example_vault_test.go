@@ -10,7 +10,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// exampleVault is a vault that an example has to itself, from startVault until stop.
+// exampleVault is a vault that an example has to itself, from startVault until stop. It knows the OAuth
+// provider "acme", where users agree.
 type exampleVault struct {
 	*vaulttest.Server
 	stage *stage
@@ -18,7 +19,7 @@ type exampleVault struct {
 
 func startVault() exampleVault {
 	s := &stage{}
-	return exampleVault{vaulttest.Start(s), s}
+	return exampleVault{vaulttest.Start(s, newProvider(s).at(s)), s}
 }
 
 func (v exampleVault) stop() {
