@@ -113,7 +113,10 @@ it ends. Who has the link can connect an account of theirs, until it is used or 
 			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			flow, err := vault.Connect(ctx, args[0], options)
-			if err != nil {
+			switch {
+			case errors.Is(err, api.ErrInvalid) && strings.HasPrefix(err.Error(), "provider"):
+				return hinted{fmt.Errorf("the vault has no provider %s", quoted(args[0])), "miosa-env oauth providers lists them"}
+			case err != nil:
 				return err
 			}
 			p.showLink(flow, noQR, asJSON)

@@ -1,54 +1,107 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
+	"regexp"
 	"strings"
-	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-// connects starts a server that has all of the vault, and OAuth flows that end so at the second look, or
-// never.
-func (s *scriptVault) connects(end string) string {
-	target, err := url.Parse(s.BaseURL)
-	if err != nil {
-		s.tb.Fatal(err)
-	}
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: target.Scheme, Host: target.Host})
-	var looks atomic.Int32
+// startProvider starts a server that gives a token for the code "good", and returns a configuration of the
+// vault that knows it as the provider github.
+func startProvider(t *testing.T) (config string) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, call, found := strings.Cut(r.URL.Path, "/egress/oauth/")
-		if !found {
-			proxy.ServeHTTP(w, r)
+		w.Header().Set("Content-Type", "application/json")
+		if r.FormValue("code") != "good" {
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprint(w, `{"error": "invalid_grant"}`)
 			return
 		}
-		answer := map[string]any{}
-		switch call {
-		case "providers":
-			answer["providers"] = []map[string]any{{"name": "github", "display_name": "GitHub", "scopes": []string{"repo", "read:org"}}}
-		case "start":
-			answer["authorize_url"], answer["state"], answer["provider"] = "https://github.example/login/oauth/authorize?client_id=c&state=s_1", "s_1", "github"
-			answer["expires_at"] = "2099-01-02T03:04:05Z"
-		case "status":
-			answer["status"], answer["provider"] = "pending", "github"
-			if looks.Add(1) > 1 && end != "never" {
-				answer["status"] = end
-				switch end {
-				case "completed":
-					answer["secret_id"] = "sec_1"
-				case "denied":
-					answer["error"], answer["message"] = "access_denied", "the user said no"
-				case "failed":
-					answer["error"] = "expired"
-				}
-			}
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(answer)
+		fmt.Fprint(w, `{"access_token": "canary-access-token", "token_type": "bearer", "refresh_token": "canary-refresh", "expires_in": 3600}`)
 	}))
-	s.tb.Cleanup(server.Close)
-	return server.URL + target.Path
+	t.Cleanup(server.Close)
+	return fmt.Sprintf(`
+[[provider]]
+name = "github"
+display_name = "GitHub"
+authorize_url = "%s/authorize"
+token_url = "%[1]s/token"
+client_id = "miosa"
+client_auth = "none"
+scopes = ["repo", "read:org"]
+`, server.URL)
+}
+
+var linkLine = regexp.MustCompile(`(?m)^  (http://\S+/authorize\?\S+)\s*$`)
+
+// consent does what a browser does for a user who allows, denies or runs into a failure, with the link in
+// a text.
+func (s *scriptVault) consent(how, text string) error {
+	found := linkLine.FindStringSubmatch(text)
+	if found == nil {
+		return errors.New("there is no link")
+	}
+	link, err := url.Parse(found[1])
+	if err != nil {
+		return err
+	}
+	back := url.Values{"state": {link.Query().Get("state")}}
+	switch how {
+	case "allows":
+		back.Set("code", "good")
+	case "denies":
+		back.Set("error", "access_denied")
+	case "fails":
+		back.Set("code", "bad")
+	default:
+		return errors.New("a user allows, denies or fails")
+	}
+	client := http.Client{Timeout: 20 * time.Second}
+	page, err := client.Get(link.Query().Get("redirect_uri") + "?" + back.Encode())
+	if err != nil {
+		return err
+	}
+	_, _ = io.Copy(io.Discard, page.Body)
+	return page.Body.Close()
+}
+
+// Every end of a flow is said in plain words, with what to do next and an exit code of its own.
+func TestEndOfFlow(t *testing.T) {
+	ended := func(status, word, message string) error {
+		return &secrets.FlowError{Status: api.OAuthStatus{Status: status, Error: word, Message: message}}
+	}
+	for _, tt := range []struct {
+		name string
+		err  error
+		code int
+		want string
+	}{
+		{"denied", ended(api.FlowDenied, "access_denied", ""), 3, "not connected: access was denied (access_denied)"},
+		{"denied, with a sentence", ended(api.FlowDenied, "access_denied", "The user said no."), 3, "not connected: access was denied: The user said no."},
+		{"expired", ended(api.FlowFailed, "expired", "Nobody came back in time."), 4, "not connected: nobody used the link before it ended"},
+		{"failed", ended(api.FlowFailed, "status_500", ""), 4, "not connected: the provider or the vault failed (status_500)"},
+		{"timeout", fmt.Errorf("%w: %w", secrets.ErrFlowTimeout, api.ErrUnavailable), 5, "not connected yet, after 5m0s"},
+		{"another", api.NewError(api.ErrNotFound, "no such flow"), 125, "no such flow"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := endOf(&secrets.Flow{}, tt.err, 5*time.Minute)
+			if diff := cmp.Diff(got.Error(), tt.want); diff != "" || exitCode(got) != tt.code {
+				t.Errorf("exit code %d, want %d (-got +want)\n%s", exitCode(got), tt.code, diff)
+			}
+			if hint := hintOf(got); (hint == "") != (tt.code == 125) || strings.Contains(hint, "0001") {
+				t.Errorf("hint %q", hint)
+			}
+		})
+	}
 }

@@ -58,10 +58,11 @@ var sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
 
 // Each script has a vault of its own, and starts with a resource key for sandbox sb_1 in its environment.
 func TestScripts(t *testing.T) {
+	providers := vaulttest.WithOAuth(t, startProvider(t))
 	scripts.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
-			s := newScriptVault(e.T().(testing.TB))
+			s := newScriptVault(e.T().(testing.TB), providers)
 			e.Values[vaultKey{}] = s
 			for name, value := range map[string]string{
 				"PATH":             built + ":" + os.Getenv("PATH"),
@@ -96,6 +97,7 @@ func TestScripts(t *testing.T) {
 			"expand":   cmdExpand,
 			"signal":   cmdSignal,
 			"start":    cmdStart,
+			"user":     cmdUser,
 			"terminal": cmdTerminal,
 			"vault":    cmdVault,
 			"waitfor":  cmdWaitFor,
@@ -133,8 +135,8 @@ func (s *scriptVault) variables(ts *testscript.TestScript) []string {
 	return list
 }
 
-func newScriptVault(tb testing.TB) *scriptVault {
-	s := &scriptVault{Server: vaulttest.Start(tb), tb: tb, ids: map[string]string{}, started: map[string]*exec.Cmd{}}
+func newScriptVault(tb testing.TB, o ...vaulttest.Option) *scriptVault {
+	s := &scriptVault{Server: vaulttest.Start(tb, o...), tb: tb, ids: map[string]string{}, started: map[string]*exec.Cmd{}}
 	s.key, s.keyID = s.MintResourceKey(tb, sandbox)
 	return s
 }
@@ -143,12 +145,10 @@ const vaultUsage = `usage: vault put|placeholder|rotate NAME VALUE
        vault putfile NAME FILE
        vault delete NAME
        vault revoke|mint|stop|start|old|hang
-       vault connects completed|denied|failed|never
        vault requests reveal|list|hanging|ROUTE COUNT`
 
 // cmdVault does something to the script's vault. requests waits until there were COUNT, and fails on more.
-// old lets MIOSA_BASE_URL lead to a vault without the agent API, hang to one that never answers, and
-// connects to one where an OAuth flow ends so.
+// old lets MIOSA_BASE_URL lead to a vault without the agent API, and hang to one that never answers.
 func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 	s := ts.Value(vaultKey{}).(*scriptVault)
 	if neg || len(args) == 0 {
@@ -179,8 +179,6 @@ func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Setenv("MIOSA_BASE_URL", s.withoutAgentAPI())
 	case what == "hang" && len(args) == 1:
 		ts.Setenv("MIOSA_BASE_URL", s.hang())
-	case what == "connects" && len(args) == 2:
-		ts.Setenv("MIOSA_BASE_URL", s.connects(args[1]))
 	case what == "requests" && len(args) == 3:
 		want, err := strconv.Atoi(args[2])
 		ts.Check(err)
@@ -324,6 +322,17 @@ func cmdEnds(ts *testscript.TestScript, neg bool, args []string) {
 	if got := codeOf(command.ProcessState); got != want {
 		ts.Fatalf("exit code %d, want %d; its log:\n%s", got, want, ts.ReadFile(append([]string{"log"}, "agent.log")[len(args)-1]))
 	}
+}
+
+// cmdUser is somebody who opens the link that what was started has printed.
+func cmdUser(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: user allows|denies|fails")
+	}
+	if !eventually(func() bool { return linkLine.MatchString(ts.ReadFile("out")) }) {
+		ts.Fatalf("no link was printed; the log:\n%s", ts.ReadFile("log"))
+	}
+	ts.Check(ts.Value(vaultKey{}).(*scriptVault).consent(args[0], ts.ReadFile("out")))
 }
 
 // cmdSignal sends a signal to what was started.

@@ -20,7 +20,7 @@ import (
 )
 
 // cmdTerminal runs a program on a terminal of its own, and talks with it as a file says: "sees TEXT" waits
-// until the screen shows it, after what was seen before; "types TEXT" types it, a Go string's inside;
+// until the screen shows it, after what was seen before; "types TEXT" types it, a Go string's inside; "user allows" opens the link on the screen;
 // "size COLUMNS ROWS" comes first, if at all. What the screen has shown is in the file screen then. The
 // terminal has to be left as it was found.
 func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
@@ -72,6 +72,8 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Check(err)
 			_, err = master.WriteString(keys)
 			ts.Check(err)
+		case "user":
+			ts.Check(s.consent(text, strings.ReplaceAll(screen.text(), "\r\n", "\n")))
 		default:
 			ts.Fatalf("no step: %s", step)
 		}
