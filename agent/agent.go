@@ -41,6 +41,7 @@ type Agent struct {
 	conf   Config
 	now    atomic.Pointer[view]
 	memory memory
+	clock  clock
 	saving chan struct{} // told that the cache has something to do
 	stale  chan struct{} // told that superseded values wait to be freed
 	ended  chan struct{} // closed when Run has ended

@@ -126,7 +126,7 @@ func (c *Cache) load() (api.Snapshot, time.Time, error) {
 		s.Wipe()
 		return api.Snapshot{}, time.Time{}, err
 	}
-	s, expired := unexpired(s)
+	s, expired := unexpired(s, time.Now())
 	api.Snapshot{Bound: expired}.Wipe()
 	return s, at, nil
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -252,6 +253,59 @@ func TestExpiryRewritesTheCache(t *testing.T) {
 			_, at, err := cacheAt(t, path, someKey).Load()
 			if must(t, err); time.Since(at) < 20*time.Second {
 				t.Errorf("the vault is said to have confirmed it %s ago", time.Since(at))
+			}
+		})
+	})
+}
+
+// skewed is a vault that tells its time, by which this machine's clock is ahead.
+type skewed struct {
+	*fakeVault
+	ahead atomic.Int64
+}
+
+func (s *skewed) ClockSkew() (time.Duration, bool) { return time.Duration(s.ahead.Load()), true }
+
+// On a machine whose clock is wrong a value lives for as long as the vault meant it to.
+func TestExpiryByTheVaultsClock(t *testing.T) {
+	for _, ahead := range []time.Duration{10 * time.Minute, -10 * time.Minute, 0, 2 * time.Second} {
+		t.Run(ahead.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const life = 30 * time.Second
+				at := life // by this machine's clock, with what differences don't count
+				if ahead.Abs() >= 5*time.Second {
+					at = life - ahead
+				}
+				vault := &skewed{fakeVault: newFakeVault(expiring(1, at))}
+				vault.ahead.Store(int64(ahead))
+				runAgent(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Agent) {
+					time.Sleep(life - time.Second)
+					if set, s := a.Snapshot(); len(set.Bound) != 2 {
+						t.Errorf("a moment before: %d values, expired %v", len(set.Bound), s.Expired)
+					}
+					time.Sleep(time.Second)
+					if set, s := a.Snapshot(); len(set.Bound) != 1 || len(s.Expired) != 1 {
+						t.Errorf("when it expires: %d values", len(set.Bound))
+					}
+				})
+			})
+		})
+	}
+}
+
+// A value that was dropped by a wrong clock comes back once the vault has told the time.
+func TestExpiryUndoneWhenTheClockIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		vault := &skewed{fakeVault: newFakeVault(expiring(1, 20*time.Second))}
+		runAgent(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Agent) {
+			time.Sleep(21 * time.Second)
+			if set, _ := a.Snapshot(); len(set.Bound) != 1 {
+				t.Fatalf("%d values", len(set.Bound))
+			}
+			vault.ahead.Store(int64(time.Hour))
+			time.Sleep(2 * time.Minute)
+			if set, s := a.Snapshot(); len(set.Bound) != 2 || s.Expired != nil {
+				t.Errorf("%d values, expired %v", len(set.Bound), s.Expired)
 			}
 		})
 	})

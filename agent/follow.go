@@ -77,11 +77,16 @@ func Follow(ctx context.Context, src Source, first api.Snapshot, log zerolog.Log
 	ask := func(ctx context.Context) (api.Snapshot, error) { return src.Next(ctx, k.etag) }
 	for {
 		a := during(h, k, func() answer { return k.next(ctx, 0, ask) })
+		h.clock.see(src)
 		switch a.outcome {
 		case interrupted:
 			return nil
 		case changed:
 			h.take(a.set)
+		case confirmed:
+			if h.less && h.last.After(h.clock.now()) {
+				k.etag = "" // it was dropped by a clock that was wrong: get it again
+			}
 		case refused:
 			return fmt.Errorf("follow %s: %w", first.Resource, a.err)
 		case failed:

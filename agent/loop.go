@@ -61,6 +61,7 @@ func (a *Agent) loop(ctx context.Context) {
 			continue
 		}
 		s.cancel()
+		a.clock.see(s.source)
 		took := time.Duration(0)
 		if atOnce || troubled {
 			took = time.Since(began)
@@ -71,6 +72,9 @@ func (a *Agent) loop(ctx context.Context) {
 		case changed:
 			a.take(got.set, s.source, took)
 		case confirmed:
+			if a.look().dropped.After(a.clock.now()) {
+				k.etag = "" // it was dropped by a clock that was wrong: get it again
+			}
 			a.confirm(took)
 		case refused:
 			k.etag = ""
@@ -212,7 +216,7 @@ func (a *Agent) warm(k *asking) *time.Timer {
 func (a *Agent) take(set api.Snapshot, src Source, roundTrip time.Duration) {
 	p, ok := src.(interface{ Placeholders() bool })
 	placeholders := ok && p.Placeholders()
-	left, expired := unexpired(set)
+	left, expired := unexpired(set, a.clock.now())
 	api.Snapshot{Bound: expired}.Wipe()
 	if now := a.look(); len(now.status.Expired) > 0 && now.serves() && left.Etag == now.set.Etag {
 		left.Wipe() // the vault has come to the same
@@ -222,6 +226,7 @@ func (a *Agent) take(set api.Snapshot, src Source, roundTrip time.Duration) {
 	set = a.memory.keep(left)
 	a.publish(func(v *view) {
 		v.set, v.status.Placeholders, v.status.Expired = set, placeholders, envNames(expired)
+		v.dropped = lastOf(expired)
 		v.status.Counts.Asks++
 		v.status.Counts.Changes++
 		v.confirm(roundTrip)
@@ -265,6 +270,7 @@ func (a *Agent) refuse(err error) {
 	a.publish(func(v *view) {
 		v.set = api.Snapshot{}
 		v.status.State, v.status.Origin, v.status.Placeholders, v.status.Expired = Refused, "", false, nil
+		v.dropped = time.Time{}
 		v.status.ConfirmedAt, v.status.Age, v.refusal = time.Time{}, 0, err
 		v.status.Counts.Asks++
 		v.status.Counts.Refusals++

@@ -12,6 +12,7 @@ import (
 type view struct {
 	set     api.Snapshot
 	expires time.Time // when the first of its values does; zero: none
+	dropped time.Time // when the last of those that have expired did; zero: none has
 	status  Status
 	asleep  time.Duration // when the vault last confirmed the set
 	refusal error         // why, in state Refused

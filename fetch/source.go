@@ -37,6 +37,9 @@ func (s *Source) Placeholders() bool { return s.fallen.Load() }
 // have forgotten. It is safe beside Next, whose own connection ends with its context.
 func (s *Source) Drop() { s.client.Close() }
 
+// ClockSkew is Client.ClockSkew.
+func (s *Source) ClockSkew() (time.Duration, bool) { return s.client.ClockSkew() }
+
 // Next returns the set, sorted by env name: at once where etag is "", else as soon as it differs from
 // the one that etag names. The first is retried within the client's timeout; later calls make one
 // request at a time, and leave retrying to the caller.
