@@ -205,13 +205,22 @@ func (s *Store) Close() error {
 }
 
 // Ready tells whether the store can take a write now: nil, or ErrUnavailable. After a write that the
-// disk refused it tries a real one, so that a full disk that was freed is noticed by itself.
+// disk refused it tries a real one, so that a full disk that was freed is noticed by itself; one that is as large
+// as others are, since a small one may fit where they don't.
 func (s *Store) Ready(ctx context.Context) error {
-	return s.write(ctx, Actor{local: true}, func(t *txn) error {
-		if !s.sick.Load() {
-			return nil
-		}
-		err := t.exec(`UPDATE heartbeat SET at = $1 WHERE id = 1`, t.now.UnixMicro())
+	local := Actor{local: true}
+	if !s.sick.Load() {
+		return s.write(ctx, local, func(*txn) error { return nil })
+	}
+	if err := s.write(ctx, local, func(t *txn) error {
+		return t.exec(`UPDATE heartbeat SET at = zeroblob($1) WHERE id = 1`, trialBytes)
+	}); err != nil {
 		return err
+	}
+	return s.write(ctx, local, func(t *txn) error {
+		return t.exec(`UPDATE heartbeat SET at = $1 WHERE id = 1`, t.now.UnixMicro())
 	})
 }
+
+// trialBytes is what a write takes that is to find out whether there is room.
+const trialBytes = 64 << 10

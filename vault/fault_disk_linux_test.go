@@ -1,0 +1,256 @@
+package vault_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+)
+
+// aloneEnv is set where a test runs in a process that it has to itself.
+const aloneEnv = "MIOSA_TEST_ALONE"
+
+// alone runs the test once more in a process of its own, and tells whether this is that one. What it skips
+// there is skipped here.
+func alone(t *testing.T, attr *syscall.SysProcAttr) bool {
+	t.Helper()
+	if os.Getenv(aloneEnv) == t.Name() {
+		return true
+	}
+	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=30s")
+	c.Env = append(os.Environ(), aloneEnv+"="+t.Name())
+	c.SysProcAttr = attr
+	out, err := c.CombinedOutput()
+	switch {
+	case errors.Is(err, unix.EPERM):
+		t.Skipf("SKIPPED: %v", err)
+	case err != nil:
+		t.Fatalf("%v\n%s", err, out)
+	case bytes.Contains(out, []byte("SKIPPED")):
+		t.Skipf("%s", out)
+	}
+	t.Logf("%s", out)
+	return false
+}
+
+// ill is a vault on a bad disk, and what it has acknowledged.
+type ill struct {
+	*vaulttest.Server
+	key    api.Key          // of sandbox
+	values map[string]string // by variable, which is the secret's name too
+	ids    map[string]string // by the same
+	made   int
+}
+
+func newIll(t *testing.T, opts ...vaulttest.Option) *ill {
+	t.Helper()
+	d := &ill{Server: vaulttest.Start(t, opts...), values: map[string]string{}, ids: map[string]string{}}
+	d.key = d.ResourceKey(t, sandbox)
+	for range 3 {
+		if !d.put(t, 100) {
+			t.Fatal("a secret can't be put on a disk that is well")
+		}
+	}
+	return d
+}
+
+// put makes a secret with a value of n bytes, and tells whether that was acknowledged. A refusal is a 503
+// that says when to try again.
+func (d *ill) put(t *testing.T, n int) bool {
+	t.Helper()
+	d.made++
+	name := fmt.Sprintf("S%03d", d.made)
+	value := name + strings.Repeat("v", n)
+	a := ask(t, d.Server, d.TenantKey, "POST", "/egress/secrets", toJSON(t, map[string]string{
+		"name": name, "value": value, "resource_type": sandbox.Type, "resource_id": sandbox.ID, "expose_as_env": name}))
+	if a.status != http.StatusCreated {
+		wantRefusal(t, a, api.ErrUnavailable, "")
+		return false
+	}
+	d.values[name], d.ids[name] = value, decode[struct{ Data api.Secret }](t, a).Data.ID
+	return true
+}
+
+// rotate gives the first secret another value.
+func (d *ill) rotate(t *testing.T) bool {
+	t.Helper()
+	d.made++
+	value := fmt.Sprintf("rotated %d", d.made)
+	a := ask(t, d.Server, d.TenantKey, "PATCH", "/egress/secrets/"+d.ids["S001"], toJSON(t, map[string]string{"value": value}))
+	if a.status != http.StatusOK {
+		wantRefusal(t, a, api.ErrUnavailable, "")
+		return false
+	}
+	d.values["S001"] = value
+	return true
+}
+
+// reads checks that what only reads goes on, and shows what was acknowledged and nothing else.
+func (d *ill) reads(t *testing.T) {
+	t.Helper()
+	a := ask(t, d.Server, d.TenantKey, "GET", "/egress/secrets", "")
+	if a.status != http.StatusOK {
+		t.Fatalf("list: status %d: %s", a.status, a.body)
+	}
+	listed := map[string]string{}
+	for _, s := range decode[struct{ Secrets []api.Secret }](t, a).Secrets {
+		listed[s.Name] = s.ID
+	}
+	if diff := cmp.Diff(listed, d.ids); diff != "" {
+		t.Fatalf("listed (-got +acknowledged):\n%s", diff)
+	}
+	for path, status := range map[string]int{"/egress/secrets/" + d.ids["S001"]: 200, "/egress/bindings": 200, "/egress/audit": 200, "//healthz": 200} {
+		if a := ask(t, d.Server, d.TenantKey, "GET", path, ""); a.status != status {
+			t.Errorf("%s: status %d: %s", path, a.status, a.body)
+		}
+	}
+}
+
+// reveals is how many reveals are in the audit.
+func (d *ill) reveals(t *testing.T) int {
+	t.Helper()
+	return items(t, ask(t, d.Server, d.TenantKey, "GET", "/egress/audit?action=reveal&limit=1000", ""))
+}
+
+// tryReveal checks that values are given with a record of it, or refused.
+func (d *ill) tryReveal(t *testing.T) bool {
+	t.Helper()
+	before := d.reveals(t)
+	body, _ := revealOf(t, sandbox, "", 0)
+	a := ask(t, d.Server, d.key, "POST", "/egress/bindings/reveal", body)
+	given := a.status == http.StatusOK
+	if !given {
+		wantRefusal(t, a, api.ErrUnavailable, "audited")
+	}
+	if n := d.reveals(t) - before; n > 1 || given && n != 1 || !given && n != 0 {
+		t.Errorf("status %d, and %d reveals audited", a.status, n)
+	}
+	return given
+}
+
+// recovers checks that all is well again by itself: writes within seconds, and what was acknowledged is there.
+func (d *ill) recovers(t *testing.T) {
+	t.Helper()
+	until(t, "ready again", func() bool { return ask(t, d.Server, api.Key{}, "GET", "//readyz", "").status == http.StatusOK })
+	if !d.rotate(t) || !d.put(t, 5000) {
+		t.Fatal("no writes although it is ready")
+	}
+	d.reads(t)
+	if diff := cmp.Diff(values(reveal(t, d.Server, d.key, sandbox)), d.values); diff != "" {
+		t.Fatalf("revealed (-got +acknowledged):\n%s", diff)
+	}
+}
+
+// restarts checks that the next process finds the same, in a database that is sound.
+func (d *ill) restarts(t *testing.T) {
+	t.Helper()
+	d.Restart(t)
+	d.reads(t)
+	if diff := cmp.Diff(values(reveal(t, d.Server, d.key, sandbox)), d.values); diff != "" {
+		t.Fatalf("revealed after a restart (-got +acknowledged):\n%s", diff)
+	}
+	var verdict string
+	if err := aside(t, d.Server).QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
+		t.Errorf("integrity: %q, %v", verdict, err)
+	}
+}
+
+// A real file system fills up under a vault, with more or less room left at the end: nothing is acknowledged
+// that isn't stored and nothing revealed that isn't audited, what only reads goes on, the refusals are 503 and
+// name the reason, and once there is room all is well without a restart.
+func TestFault_V3_FullDisk(t *testing.T) {
+	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if uid := os.Geteuid(); uid != 0 { // in a user namespace that is allowed too, where there are such
+		attr.Cloneflags |= syscall.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	if !alone(t, attr) {
+		return
+	}
+	dir := t.TempDir()
+	_ = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=10m,mode=700"); err != nil {
+		t.Skipf("SKIPPED: no file system of a size of its own: %v (run as root)", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	for _, left := range []int{0, 1, 2, 3, 5, 8, 20, 100} { // pages
+		t.Run(fmt.Sprintf("%d pages left", left), func(t *testing.T) {
+			data := filepath.Join(dir, fmt.Sprint(left))
+			t.Cleanup(func() { _ = os.RemoveAll(data) })
+			d := newIll(t, func(c *vault.Config) { c.DataDir = data })
+			ballast := filepath.Join(dir, "ballast")
+			fillUp(t, ballast, left)
+			acknowledged := 0
+			for refused := 0; refused < 5; {
+				if d.put(t, 50_000) {
+					acknowledged, refused = acknowledged+1, 0
+				} else {
+					refused++
+				}
+			}
+			for range 200 { // and with what still fits
+				if !d.rotate(t) {
+					break
+				}
+				acknowledged++
+			}
+			if d.rotate(t) {
+				t.Fatal("the disk never is full")
+			}
+			d.reads(t)
+			if given := d.tryReveal(t); given {
+				t.Log("an event still fits")
+			}
+			a := ask(t, d.Server, d.TenantKey, "POST", "/egress/resource-keys", toJSON(t, sandbox))
+			wantRefusal(t, a, api.ErrUnavailable, "disk is full")
+			wantRefusal(t, ask(t, d.Server, d.TenantKey, "DELETE", "/egress/secrets/"+d.ids["S002"], ""), api.ErrUnavailable, "disk is full")
+			until(t, "not ready", func() bool { return ask(t, d.Server, api.Key{}, "GET", "//readyz", "").status == http.StatusServiceUnavailable })
+			if err := os.Remove(ballast); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			d.recovers(t)
+			t.Logf("%d acknowledged on the way; well again after %s", acknowledged, time.Since(began).Round(time.Millisecond))
+			d.restarts(t)
+		})
+	}
+}
+
+// fillUp writes a file until so many pages are left.
+func fillUp(t *testing.T, path string, left int) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	size, page := int64(0), make([]byte, os.Getpagesize())
+	for {
+		n, err := f.Write(page)
+		size += int64(n)
+		if errors.Is(err, unix.ENOSPC) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Truncate(max(0, size-int64(left*len(page)))); err != nil {
+		t.Fatal(err)
+	}
+}
