@@ -50,7 +50,7 @@ func alone(t *testing.T, attr *syscall.SysProcAttr) bool {
 // ill is a vault on a bad disk, and what it has acknowledged.
 type ill struct {
 	*vaulttest.Server
-	key    api.Key          // of sandbox
+	key    api.Key           // of sandbox
 	values map[string]string // by variable, which is the secret's name too
 	ids    map[string]string // by the same
 	made   int
@@ -219,7 +219,9 @@ func TestFault_V3_FullDisk(t *testing.T) {
 			a := ask(t, d.Server, d.TenantKey, "POST", "/egress/resource-keys", toJSON(t, sandbox))
 			wantRefusal(t, a, api.ErrUnavailable, "disk is full")
 			wantRefusal(t, ask(t, d.Server, d.TenantKey, "DELETE", "/egress/secrets/"+d.ids["S002"], ""), api.ErrUnavailable, "disk is full")
-			until(t, "not ready", func() bool { return ask(t, d.Server, api.Key{}, "GET", "//readyz", "").status == http.StatusServiceUnavailable })
+			until(t, "not ready", func() bool {
+				return ask(t, d.Server, api.Key{}, "GET", "//readyz", "").status == http.StatusServiceUnavailable
+			})
 			if err := os.Remove(ballast); err != nil {
 				t.Fatal(err)
 			}
