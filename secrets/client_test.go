@@ -1,12 +1,19 @@
 package secrets_test
 
 import (
+	"bytes"
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/secrets"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+	"github.com/rs/zerolog"
 )
 
 // client makes a client of a server, closed with the test. The zero key stands for a new tenant key.
@@ -54,5 +61,59 @@ func TestNewRefuses(t *testing.T) {
 	}
 	if _, err := secrets.New(secrets.Config{Key: resource}); !errors.Is(err, api.ErrDenied) {
 		t.Errorf("a resource key: error %v, want %v", err, api.ErrDenied)
+	}
+}
+
+// What a program configures reaches the wire.
+func TestConfigCounts(t *testing.T) {
+	cert, certFile, _ := vaulttest.Certificate(t)
+	v := vaulttest.Start(t, vaulttest.WithTLS(cert))
+	for _, tt := range []struct {
+		name   string
+		change func(*secrets.Config)
+		says   string // "": no error
+	}{
+		{"its CA file", func(c *secrets.Config) { c.CAFile = certFile }, ""},
+		{"no CA file", func(*secrets.Config) {}, "an authority this machine doesn't trust"},
+		{"a proxy that isn't there", func(c *secrets.Config) {
+			c.CAFile, c.Proxy, c.Timeout = certFile, "http://127.0.0.1:1", 200*time.Millisecond
+		}, "can't be reached"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			config := secrets.Config{BaseURL: v.BaseURL, Key: v.TenantKey}
+			tt.change(&config)
+			c, err := secrets.New(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_, err = c.List(t.Context(), secrets.Filter{})
+			if (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("error %v, want %q", err, tt.says)
+			}
+		})
+	}
+
+	var agent string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agent = r.UserAgent()
+		answerJSON(w, 503, api.ErrorBody{Error: "not now"})
+	}))
+	defer s.Close()
+	var log bytes.Buffer
+	c, err := secrets.New(secrets.Config{BaseURL: s.URL, Key: v.TenantKey, UserAgent: "a program/1", Timeout: time.Second, Log: zerolog.New(&log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.List(t.Context(), secrets.Filter{}); !errors.Is(err, api.ErrUnavailable) {
+		t.Errorf("error %v, want %v", err, api.ErrUnavailable)
+	}
+	if agent != "a program/1" {
+		t.Errorf("the vault is told %q", agent)
+	}
+	if text := log.String(); !strings.Contains(text, `"message":"trying again"`) || !regexp.MustCompile(`"wait":"[0-9.]+m?s"`).MatchString(text) ||
+		strings.Contains(text, v.TenantKey.Reveal()) {
+		t.Error("the log hasn't the attempts, or has the key")
 	}
 }

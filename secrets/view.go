@@ -8,7 +8,8 @@ import (
 )
 
 // View is a client that looks at one sandbox or computer: where a call takes a resource and the caller
-// leaves it out, it is this one. Other calls are the client's own.
+// leaves it out, it is this one. Other calls are the client's own. A view of an id that can't be one
+// gives api.ErrInvalid from these calls, rather than what belongs to others.
 type View struct {
 	*Client
 	resource Resource
@@ -23,38 +24,49 @@ func (c *Client) ForComputer(id string) *View { return &View{c, Computer(id)} }
 // Resource is what the view looks at.
 func (v *View) Resource() Resource { return v.resource }
 
-// or gives the caller's resource, with what was left out of it from the view's.
-func (v *View) or(r Resource) Resource {
-	return Resource{Type: cmp.Or(r.Type, v.resource.Type), ID: cmp.Or(r.ID, v.resource.ID)}
+// fill puts into r what the caller left out of it.
+func (v *View) fill(r *Resource) error {
+	r.Type, r.ID = cmp.Or(r.Type, v.resource.Type), cmp.Or(r.ID, v.resource.ID)
+	return r.Validate()
 }
 
 // Set is Client.Set for the view's resource.
 func (v *View) Set(ctx context.Context, s Set) (Secret, *Binding, error) {
-	s.Resource = v.or(s.Resource)
+	if err := v.fill(&s.Resource); err != nil {
+		return Secret{}, nil, err
+	}
 	return v.Client.Set(ctx, s)
 }
 
 // List is Client.List of the view's resource.
 func (v *View) List(ctx context.Context, f Filter) ([]Secret, error) {
-	f.Resource = v.or(f.Resource)
+	if err := v.fill(&f.Resource); err != nil {
+		return nil, err
+	}
 	return v.Client.List(ctx, f)
 }
 
 // CreateBinding is Client.CreateBinding to the view's resource.
 func (v *View) CreateBinding(ctx context.Context, b NewBinding) (Binding, error) {
-	b.Resource = v.or(b.Resource)
+	if err := v.fill(&b.Resource); err != nil {
+		return Binding{}, err
+	}
 	return v.Client.CreateBinding(ctx, b)
 }
 
 // ListBindings is Client.ListBindings of the view's resource.
 func (v *View) ListBindings(ctx context.Context, f BindingFilter) ([]Binding, error) {
-	f.Resource = v.or(f.Resource)
+	if err := v.fill(&f.Resource); err != nil {
+		return nil, err
+	}
 	return v.Client.ListBindings(ctx, f)
 }
 
 // Connect is Client.Connect for the view's resource.
 func (v *View) Connect(ctx context.Context, provider string, o Connect) (*Flow, error) {
-	o.Resource = v.or(o.Resource)
+	if err := v.fill(&o.Resource); err != nil {
+		return nil, err
+	}
 	return v.Client.Connect(ctx, provider, o)
 }
 
@@ -65,17 +77,24 @@ func (v *View) CreateKey(ctx context.Context, expiresAt *time.Time) (ResourceKey
 
 // ListKeys is Client.ListKeys of the view's resource.
 func (v *View) ListKeys(ctx context.Context) ([]ResourceKey, error) {
+	if err := v.resource.Validate(); err != nil {
+		return nil, err
+	}
 	return v.Client.ListKeys(ctx, v.resource)
 }
 
 // Audit is Client.Audit of the view's resource.
 func (v *View) Audit(ctx context.Context, f AuditFilter) (events []Event, next string, err error) {
-	f.Resource = v.or(f.Resource)
+	if err := v.fill(&f.Resource); err != nil {
+		return nil, "", err
+	}
 	return v.Client.Audit(ctx, f)
 }
 
 // AuditAll is Client.AuditAll of the view's resource.
 func (v *View) AuditAll(ctx context.Context, f AuditFilter) iter.Seq2[Event, error] {
-	f.Resource = v.or(f.Resource)
+	if err := v.fill(&f.Resource); err != nil {
+		return func(yield func(Event, error) bool) { yield(Event{}, err) }
+	}
 	return v.Client.AuditAll(ctx, f)
 }

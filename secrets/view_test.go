@@ -1,6 +1,7 @@
 package secrets_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"testing"
@@ -84,6 +85,32 @@ func TestViewLetsTheCallerChoose(t *testing.T) {
 	_, binding, err := view.Set(t.Context(), secrets.Set{Name: "n", Resource: secrets.Computer("c_1"), ExposeAsEnv: "N", Delivery: api.DeliverPlaceholder})
 	if err != nil || binding == nil || binding.Resource != secrets.Computer("c_1") || binding.Delivery != api.DeliverPlaceholder {
 		t.Errorf("error %v, binding %+v", err, binding)
+	}
+}
+
+// A program whose id is missing isn't shown everyone's.
+func TestViewOfNothing(t *testing.T) {
+	v, c := start(t)
+	v.Put(t, "another's", "x", secrets.Sandbox("sb_2"), "TOKEN")
+	v.ResourceKey(t, secrets.Sandbox("sb_2"))
+	ctx := t.Context()
+	for _, id := range []string{"", "../x"} {
+		view := c.ForSandbox(id)
+		for name, call := range map[string]func() error{
+			"Set":           func() error { _, _, err := view.Set(ctx, secrets.Set{Name: "n"}); return err },
+			"List":          func() error { _, err := view.List(ctx, secrets.Filter{}); return err },
+			"CreateBinding": func() error { _, err := view.CreateBinding(ctx, secrets.NewBinding{}); return err },
+			"ListBindings":  func() error { _, err := view.ListBindings(ctx, secrets.BindingFilter{}); return err },
+			"Connect":       func() error { _, err := view.Connect(ctx, "acme", secrets.Connect{}); return err },
+			"CreateKey":     func() error { _, err := view.CreateKey(ctx, nil); return err },
+			"ListKeys":      func() error { _, err := view.ListKeys(ctx); return err },
+			"Audit":         func() error { _, _, err := view.Audit(ctx, secrets.AuditFilter{}); return err },
+			"AuditAll":      func() error { return lastError(view.AuditAll(ctx, secrets.AuditFilter{})) },
+		} {
+			if err := call(); !errors.Is(err, api.ErrInvalid) {
+				t.Errorf("%s of %q: error %v, want %v", name, id, err, api.ErrInvalid)
+			}
+		}
 	}
 }
 
