@@ -24,7 +24,8 @@ type Connect struct {
 // Connect begins to connect an account at a provider, by the name that Providers gives. The user is to
 // open the flow's AuthorizeURL; this package opens no browser. Once the user has agreed, the vault
 // keeps the token as a secret and renews it.
-// Errors: api.ErrInvalid; api.ErrNotFound where the vault has no OAuth.
+// Errors: api.ErrInvalid where there is no such provider, or RedirectURI isn't allowed; api.ErrNotFound from
+// a vault that doesn't know OAuth.
 func (c *Client) Connect(ctx context.Context, provider string, o Connect) (*Flow, error) {
 	start, err := c.vault.StartOAuth(ctx, fetch.Connection{
 		Provider: provider, Scope: o.Scope,
