@@ -62,7 +62,7 @@ func Start(t testing.TB, opts ...Option) context.Context {
 	t.Cleanup(cancel)
 	found := &collection{}
 	ctx = context.WithValue(ctx, collectionKey{}, found)
-	ctx, wait := chromedp.NewExecAllocator(ctx, s.options(path, t.TempDir())...)
+	ctx, wait := chromedp.NewExecAllocator(ctx, s.options(path, folder(t))...)
 	t.Cleanup(wait)
 	ctx, end := chromedp.NewContext(ctx, chromedp.WithListener(found.add))
 	t.Cleanup(end)
@@ -87,6 +87,27 @@ func Tab(t testing.TB, ctx context.Context, opts ...chromedp.ContextOption) cont
 	return tab
 }
 
+// folder makes a folder for what Chromium leaves behind when it is killed. Its path is short, since sockets
+// are in it: a test's own temporary folder has the test's name in its path.
+func folder(t testing.TB) string {
+	t.Helper()
+	path, err := os.MkdirTemp("", "browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		// The last of its processes may still be writing, for a moment.
+		for range 20 {
+			if err = os.RemoveAll(path); err == nil {
+				return
+			}
+			<-time.After(50 * time.Millisecond)
+		}
+		t.Logf("left behind: %v", err)
+	})
+	return path
+}
+
 // find gives the path of Chromium, or skips the test.
 func find(t testing.TB) string {
 	t.Helper()
@@ -99,16 +120,16 @@ func find(t testing.TB) string {
 	return ""
 }
 
-// options are the flags and the environment of the process. Chromium keeps its profile in a temporary
-// folder that chromedp makes and removes.
-func (s *settings) options(path, home string) []chromedp.ExecAllocatorOption {
+// options are the flags and the environment of the process. Its home and temporary files are in folder; its
+// profile is in another temporary folder, which chromedp makes and removes.
+func (s *settings) options(path, folder string) []chromedp.ExecAllocatorOption {
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path),
 		chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.WindowSize(s.width, s.height),
 		// Of our environment it gets what it needs to run, and no proxy.
 		chromedp.NoInheritEnv,
-		chromedp.Env("PATH="+os.Getenv("PATH"), "HOME="+home, "TMPDIR="+os.TempDir(), "LANG=C.UTF-8"),
+		chromedp.Env("PATH="+os.Getenv("PATH"), "HOME="+folder, "TMPDIR="+folder, "LANG=C.UTF-8"),
 	}
 	flags := map[string]any{
 		// Loopback only.

@@ -157,11 +157,13 @@ func TestTab(t *testing.T) {
 }
 
 func TestNothingIsLeft(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
 	var started []int
 	t.Run("start", func(t *testing.T) {
 		ctx := browser.Start(t)
 		do(t, ctx, chromedp.Navigate(served(t, "", "<p>x")))
-		started = descendants(chromedp.FromContext(ctx).Browser.Process().Pid)
+		started = naming(temp)
 	})
 	if len(started) < 3 {
 		t.Skipf("found %d processes of a browser", len(started)) // skipped above, or no /proc
@@ -175,21 +177,27 @@ func TestNothingIsLeft(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	}
+	left, err := os.ReadDir(temp)
+	if err != nil || len(left) > 0 {
+		t.Errorf("files are left behind: %v %v", left, err)
+	}
 }
 
-// descendants gives a process and all that stem from it.
-func descendants(pid int) []int {
-	all := []int{pid}
-	tasks, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
-	for _, path := range tasks {
-		text, _ := os.ReadFile(path)
-		for _, field := range strings.Fields(string(text)) {
-			if child, err := strconv.Atoi(field); err == nil {
-				all = append(all, descendants(child)...)
-			}
+// naming gives the processes that name a folder in their arguments or their environment.
+func naming(folder string) (pids []int) {
+	paths, _ := filepath.Glob("/proc/[0-9]*")
+	for _, path := range paths {
+		pid, err := strconv.Atoi(filepath.Base(path))
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		arguments, _ := os.ReadFile(path + "/cmdline")
+		environment, _ := os.ReadFile(path + "/environ")
+		if bytes.Contains(append(arguments, environment...), []byte(folder)) {
+			pids = append(pids, pid)
 		}
 	}
-	return all
+	return pids
 }
 
 // alive tells whether a process runs; one that only waits to be reaped doesn't.
