@@ -94,6 +94,8 @@ func (v *Vault) exchange(ctx context.Context, from Actor, f flow, p *oauth.Provi
 	case err != nil:
 		return endUnavailable, f.provider, err
 	}
+	v.renewer.active.Add(1) // a vault that stops waits for what it was given to be stored
+	defer v.renewer.active.Done()
 	token, err := p.Exchange(ctx, code, f.verifier(state), f.redirectURI)
 	if err != nil {
 		return v.endFlow(from, f, p.DisplayName, api.FlowFailed, codeOf(err), err)

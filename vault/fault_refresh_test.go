@@ -331,7 +331,7 @@ func TestFault_V7_TwoProcessesOneRefresh(t *testing.T) {
 // The schedule works by itself: a token that ends is renewed before it does, again and again, and whoever waits for a
 // change is told each time.
 func TestTokensRenewThemselves(t *testing.T) {
-	c := connect(t, 2)
+	c := connect(t, 3)
 	seen := map[string]bool{c.value(): true}
 	standing, err := c.vault.store.Standing(t.Context(), c.reader, box1)
 	if err != nil {
@@ -353,6 +353,24 @@ func TestTokensRenewThemselves(t *testing.T) {
 	for _, e := range audited(t, c.vault.store, c.owner, actSecretRotate) {
 		if e.KeyID != RenewerKeyID {
 			t.Errorf("rotated by %s", e.KeyID)
+		}
+	}
+}
+
+func TestRenewAt(t *testing.T) {
+	now := time.Now()
+	for _, life := range []time.Duration{-time.Hour, 0, time.Second, time.Minute, 8 * time.Hour, 10 * 365 * 24 * time.Hour} {
+		counts := max(life, shortestLife)
+		seen := map[time.Duration]bool{}
+		for range 200 {
+			after := renewAt(now, now.Add(life)).Sub(now)
+			if after < counts/100*70 || after > counts/100*85+time.Second/100 {
+				t.Fatalf("life %s: renewed after %s", life, after)
+			}
+			seen[after] = true
+		}
+		if len(seen) < 100 {
+			t.Errorf("life %s: %d moments in 200", life, len(seen))
 		}
 	}
 }

@@ -64,13 +64,14 @@ func (t *txn) writeGrant(secretID string, g grant) error {
 		secretID, t.actor.TenantID, g.provider, g.due, g.claimedUntil, g.claim, g.failures, g.unclear)
 }
 
+// shortestLife is what a token is taken to live for at least, when its renewal is planned.
+const shortestLife = time.Second
+
 // renewAt is when a token is renewed: at a moment between 70 and 85 % of its life that is drawn anew each time, so
 // that tokens made together aren't renewed together, and a renewal that fails has time for others.
 func renewAt(now, ends time.Time) time.Time {
-	life := ends.Sub(now)
-	if life <= 0 {
-		return now
-	}
+	// A provider may give tokens that have ended already. It isn't asked all the time for that.
+	life := max(ends.Sub(now), shortestLife)
 	const from, spread = 70, 15
 	return now.Add(life / 100 * from).Add(time.Duration(randomBelow(int64(life / 100 * spread))))
 }

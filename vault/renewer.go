@@ -33,7 +33,7 @@ type renewer struct {
 	any     atomic.Bool        // there may be grants: without any, reveals needn't look
 	stop    context.CancelFunc
 	ended   sync.WaitGroup // the schedule
-	active  sync.WaitGroup // renewals
+	active  sync.WaitGroup // renewals, and exchanges of codes
 }
 
 func newRenewer(s *Store, providers *oauth.Providers, log zerolog.Logger) *renewer {
