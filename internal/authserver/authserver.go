@@ -6,7 +6,7 @@
 //	... a browser goes to s.Issuer + "/auth?...": authserver.SignIn("ada"), authserver.Allow()
 //	s.Break(t, authserver.FailAfter, 1, "")
 //
-// OIDC_PROVIDER_DIR names the folder of the installed package; the node in PATH must be 22.1 or later.
+// OIDC_PROVIDER_DIR names the folder of the installed package; the node in PATH must be 22.1 or later, or a late 20.
 // Where one of them is missing, tests are skipped.
 package authserver
 

@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
-if (!URL.parse) { // what the package needs, and Node has since 22.1
+if (!URL.parse) { // which the package needs: Node 22.1 has it, and late ones of 20
   say({ unfit: `node ${process.version} is older than the package needs` });
   process.exit(0);
 }
