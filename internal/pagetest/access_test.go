@@ -111,6 +111,8 @@ func (s *screen) walk(look func(view string)) {
 		s.wait("document.querySelector('main h1').textContent === " + quote(view))
 		look(view + ", empty")
 	}
+	s.shows("No provider is set up")
+	s.shows(s.BaseURL + "/egress/oauth/callback")
 	demo(s)
 	s.press("Refresh")
 	s.shows("calendar")

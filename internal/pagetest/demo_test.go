@@ -22,7 +22,7 @@ var (
 func demo(s *screen) {
 	s.Helper()
 	put := func(body map[string]any) string {
-		body["value"] = "an example, and no key of anybody's"
+		body["value"] = "example-value-that-is-nobodys-0001"
 		return s.PutSecret(s, body)
 	}
 	github := put(map[string]any{"name": "github-deploy", "owner_user_id": "maria"})
@@ -47,9 +47,9 @@ func demo(s *screen) {
 	bind(postgres, preview, "DATABASE_URL")
 	bind(openai, preview, "OPENAI_API_KEY")
 	s.revealed(preview)
-	s.Rotate(s, github, "another example, and no key either..")
-	s.Rotate(s, github, "an example, and no key of anybody's")
-	s.Rotate(s, openai, "another example, and no key either..")
+	s.Rotate(s, github, "example-value-that-is-nobodys-0002")
+	s.Rotate(s, github, "example-value-that-is-nobodys-0001")
+	s.Rotate(s, openai, "example-value-that-is-nobodys-0002")
 	bind(github, production, "GH_TOKEN")
 	bind(postgres, production, "DATABASE_URL")
 	bind(calendar, production, "CALENDAR_TOKEN")

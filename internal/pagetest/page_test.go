@@ -23,6 +23,7 @@ func TestPage(t *testing.T) {
 		{"several lines", severalLines},
 		{"what resources took", resources},
 		{"a quiet refresh", quietRefresh},
+		{"names of all kinds", namesOfAllKinds},
 		{"by keyboard alone", byKeyboardAlone},
 		{"axe", axe},
 		{"on small screens", onSmallScreens},

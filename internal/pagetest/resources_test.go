@@ -1,9 +1,13 @@
 package pagetest
 
 import (
+	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/browser"
 )
 
 // What each resource took, and what of it is stale, is told as it is.
@@ -73,5 +77,40 @@ func quietRefresh(t *testing.T, s *screen) {
 	if !eval[bool](s, "!window.before.isConnected && document.activeElement.textContent === 'Rotate github'") {
 		t.Error("the focus got lost in a change")
 	}
+	s.noProblems()
+}
+
+// A name is a text, whatever stands in it, and the longest that the vault takes breaks no view.
+func namesOfAllKinds(t *testing.T, s *screen) {
+	long := api.Resource{Type: api.Computer, ID: strings.Repeat("c", 128)}
+	for i, name := range []string{
+		"<img src=x onerror=alert(1)>", "</script><script>document.title = 'run'</script>", strings.Repeat("w", 256), "javascript:alert(1)",
+		"\u202eright to left", strings.Repeat("many words ", 23), "__proto__", "constructor",
+	} {
+		s.PutSecret(t, map[string]any{
+			"name": name, "value": "v", "type": "<b>type</b>", "scope": "external_user", "external_user_id": name, "metadata": map[string]any{"oauth": name},
+			"resource_type": long.Type, "resource_id": long.ID, "expose_as_env": strings.Repeat("V", 250) + string(rune('a'+i)),
+		})
+	}
+	s.PutSecret(t, map[string]any{"name": "<i>account</i>", "value": "v", "type": "oauth_connect",
+		"metadata": map[string]any{"oauth": map[string]any{"provider": "<i>x</i>", "status": "<i>x</i>", "scopes": []any{"<i>x</i>", 7, strings.Repeat("w", 200)}}}})
+	s.signIn()
+	for _, view := range []string{"Resources", "Connections", "Secrets"} {
+		s.press(view)
+		s.wait("document.querySelector('main h1').textContent === " + quote(view))
+		s.shows("<i")
+		if eval[bool](s, "!!document.querySelector('main :is(i, b, script), main img') || document.title.includes('run')") {
+			t.Errorf("%s: a name became markup", view)
+		}
+		for name, size := range map[string]chromedp.Action[chromedp.Void]{"phone": browser.Phone(), "wide": chromedp.EmulateViewport(1280, 800)} {
+			s.do(size)
+			if over := eval[int](s, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); over > 0 {
+				t.Errorf("%s, %s: %d points too wide", view, name, over)
+			}
+		}
+	}
+	s.press("Delete " + strings.Repeat("w", 256))
+	s.shows("1 binding will go with it")
+	s.press("Cancel")
 	s.noProblems()
 }

@@ -2,6 +2,7 @@ package pagetest
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/Miosa-osa/miosa-env/internal/browser"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
 var update = flag.Bool("update", false, "write the pictures in docs/screenshots anew")
@@ -20,8 +22,23 @@ func TestScreenshots(t *testing.T) {
 	if !*update {
 		t.Skip("pictures are made with -update")
 	}
-	s := open(browser.Start(t), t)
-	demo(s)
+	secret := filepath.Join(t.TempDir(), "client.secret")
+	if err := os.WriteFile(secret, []byte("an example"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(browser.Start(t), t, vaulttest.WithOAuth(t, fmt.Sprintf(`
+[[provider]]
+preset = "github"
+client_id = "example"
+client_secret_file = %[1]q
+scopes = ["repo", "read:org"]
+
+[[provider]]
+preset = "google"
+client_id = "example"
+client_secret_file = %[1]q
+scopes = ["openid", "email"]
+`, secret)))
 	folder, all := os.Getenv("SCREENSHOTS"), true
 	if folder == "" {
 		folder, all = "../../docs/screenshots", false
@@ -51,6 +68,17 @@ func TestScreenshots(t *testing.T) {
 		s.do(wide)
 	}
 	take("sign-in", "wide-light", "phone-dark")
+	if all {
+		s.press("Where do I get a key?")
+		s.fill("Tenant key", s.ResourceKey(t, production).Reveal())
+		s.press("Sign in")
+		take("sign-in-error")
+		s.signIn()
+		s.wait("document.querySelector('.first')")
+		take("first")
+		s.press("Sign out")
+	}
+	demo(s)
 	s.signIn()
 	s.shows("github-deploy")
 	take("secrets", "wide-light", "phone-dark")
@@ -60,6 +88,14 @@ func TestScreenshots(t *testing.T) {
 	s.press("Connections")
 	s.shows("calendar")
 	take("connections")
+	if all {
+		s.press("Connect GitHub")
+		take("connect")
+		s.press("Go on")
+		s.shows("Waiting")
+		take("wait")
+		s.press("Cancel")
+	}
 	s.press("Secrets")
 	s.press("Delete github-deploy")
 	s.shows("2 bindings will go")
@@ -71,4 +107,18 @@ func TestScreenshots(t *testing.T) {
 	s.fill("Id", preview.ID)
 	s.fill("Variable", "PAYMENTS_KEY")
 	take("dialog", "wide-dark", "phone-light")
+	if all {
+		s.press("Type, owner and expiry")
+		s.press("Several lines in value")
+		s.fill("Variable", "1")
+		s.press("Set the secret")
+		take("dialog-error")
+		s.fill("Variable", "PAYMENTS")
+		s.press("Set the secret")
+		s.told("payments is set")
+		take("told")
+		s.press("Rotate payments")
+		s.choose("Expiry", "at a time")
+		take("rotate")
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/browser"
+	"github.com/Miosa-osa/miosa-env/vault"
 )
 
 const password = `document.querySelector('main input').type === 'password' && document.querySelector('main input').autocomplete === 'off'`
@@ -48,6 +50,7 @@ func signIn(t *testing.T, s *screen) {
 	s.press("Sign out")
 	s.wait(password)
 	s.holdsNot("the key", s.TenantKey.Reveal())
+	s.wait("document.getElementById('notice').textContent === ''")
 	asked := s.Requests("GET /egress/secrets")
 	eval[bool](s, "document.dispatchEvent(new Event('visibilitychange'))")
 	eval[bool](s, "new Promise((done) => setTimeout(() => done(true), 300))")
@@ -113,4 +116,17 @@ func outage(t *testing.T, s *screen) {
 	eval[bool](s, "document.dispatchEvent(new Event('visibilitychange'))")
 	s.shows("gitlab")
 	s.wait("!document.getElementById('fresh').classList.contains('stale')")
+}
+
+// A page that has been told nothing yet doesn't say that there is nothing.
+func TestToldNothing(t *testing.T) {
+	s := open(browser.Start(t), t, func(c *vault.Config) { c.Rate, c.Burst = 2, 2 })
+	s.Put(t, "github", "v", production, "GH_TOKEN")
+	s.signIn()
+	s.shows("The vault has not told yet what is here.")
+	s.shows("Too many requests at once: try again in 1 s.")
+	if eval[bool](s, "document.body.innerText.includes('Nothing is kept here yet')") {
+		t.Error("it says that there is nothing")
+	}
+	s.noProblems(429)
 }

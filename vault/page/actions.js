@@ -35,7 +35,8 @@ export function setSecret(m, opener, r) {
     fields: [name, secret, kind, id, env, how, type, scope, whose, expires],
     body: [name.node, secret.node,
       h('fieldset', {}, h('legend', {}, 'Bind it at once', optional()), which(kind, id), beside(env, how)),
-      h('details', {}, h('summary', {}, 'Type, owner and expiry'), type.node, beside(scope, whose), expires.node)],
+      h('details', {}, h('summary', {}, 'Type, owner and expiry'),
+        h('div', { class: 'more' }, type.node, beside(scope, whose), expires.node))],
     async run(values) {
       if (!values.resource_id) {
         delete values.resource_type;
@@ -52,9 +53,7 @@ export function setSecret(m, opener, r) {
 export function rotate(m, opener, secret) {
   const fresh = value('value', 'New value');
   const expiry = choice('expiry', 'Expiry', [['keep', 'as it is'], ['never', 'never'], ['at', 'at a time']]);
-  const at = moment('expires_at', 'Expires');
-  const needed = at.fault;
-  at.fault = () => (at.read() === '' ? 'Expires is needed.' : needed(at.read()));
+  const at = moment('expires_at', 'Expires', { required: true });
   at.node.hidden = true;
   expiry.input.addEventListener('change', () => { at.node.hidden = expiry.read() !== 'at'; });
   const places = m.bound(secret).length;

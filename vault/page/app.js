@@ -1,5 +1,5 @@
 // The page: signing in and out, which view is shown, and keeping it fresh.
-import { focusOn, say } from './dom.js';
+import { focusOn, h, say } from './dom.js';
 import { Refusal, forget, known, whenEnded } from './client.js';
 import { isOpen } from './dialog.js';
 import { Model } from './model.js';
@@ -28,9 +28,13 @@ function render() {
     if (views[link.hash] === view()) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
-  main.replaceChildren(...view().view(model).flat(Infinity).filter(Boolean));
+  const nodes = model.at ? view().view(model) : unread();
+  main.replaceChildren(...nodes.flat(Infinity).filter(Boolean));
   if (focused && !isOpen()) focusOn(focused);
 }
+
+// unread is shown in place of a view while the vault has told nothing yet: an empty list would be a lie.
+const unread = () => [secrets.heading(view().title, h('p', { class: 'lead' }, 'The vault has not told yet what is here. Refresh asks it again.'))];
 
 // refresh asks the vault again. What stands is left alone while it is still right, so that neither focus
 // nor selection nor a screen reader is disturbed.
@@ -45,7 +49,7 @@ async function refresh() {
     stale(refusal.message);
     return;
   }
-  if (mine !== model) return;
+  if (mine !== model || !mine.at) return;
   fresh.classList.remove('stale');
   fresh.textContent = `As of ${clock.format(mine.at)}`;
   if (changed) render();
@@ -114,6 +118,7 @@ document.querySelector('.skip').addEventListener('click', (event) => {
 });
 window.addEventListener('hashchange', () => {
   if (!model) return;
+  for (const dialog of document.querySelectorAll('dialog')) dialog.close();
   say('');
   render();
   window.scrollTo(0, 0);

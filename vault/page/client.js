@@ -54,7 +54,6 @@ function sentence(answer, content) {
     case 413: return 'That is more than the vault takes at once.';
     case 429: return `Too many requests at once: try again in ${content.retry_after || 1} s.`;
     case 500: return `Something went wrong in the vault. If it does again, tell whoever runs it: ${content.request_id}`;
-    case 503: return 'The vault cannot do that right now. Try again in a moment.';
   }
   const said = content.error || `The vault answered ${answer.status}.`;
   return said.charAt(0).toUpperCase() + said.slice(1) + (/[.!?]$/.test(said) ? '' : '.');

@@ -48,13 +48,12 @@ async function start(body) {
 function wait(m, opener, provider, flow) {
   let timer;
   let over = false;
-  const progress = h('p', { role: 'status' }, 'Waiting for you to come back from there.');
+  const progress = h('p', { role: 'status' }, 'Waiting for you to sign in there.');
   const link = h('a', { class: 'button primary', href: flow.authorize_url, target: '_blank', rel: 'noopener noreferrer' },
     `Sign in at ${provider.display_name}`, h('span', { class: 'unseen' }, ' in a new tab'));
   const dismiss = button('Cancel', () => close());
   const close = show(`Connect ${provider.display_name}`, h('div', { class: 'wait' },
-    h('p', {}, 'The link opens a new tab. Come back here when you are done there.'),
-    progress, h('div', { class: 'buttons' }, dismiss, link)), { opener, ended: () => { over = true; clearTimeout(timer); } });
+    h('p', {}, `Sign in at ${provider.display_name} in the tab that opens, and come back here.`), progress, h('div', { class: 'buttons' }, dismiss, link)), { opener, ended: () => { over = true; clearTimeout(timer); } });
   link.focus();
 
   const end = async (words, good) => {

@@ -36,7 +36,7 @@ function rows(m, connections) {
     return [
       [h('span', { class: 'name' }, s.name), small([provider?.display_name || providerOf(s), ...owner(s).named].filter(Boolean).join(', '))],
       (health[status] || (() => state('none', 'not told')))(error),
-      words.length ? words.map((w) => h('code', { class: 'word' }, w)) : h('span', { class: 'faint' }, 'not told'),
+      words.length ? h('span', {}, words.map((w) => h('code', { class: 'word' }, w))) : h('span', { class: 'faint' }, 'not told'),
       places.length ? h('a', { href: '#resources' }, plural(places.length, 'binding')) : h('span', { class: 'faint' }, 'nothing'),
       [h('span', {}, `v${s.version}`), small(when(s.updated_at))],
       expiry(s),

@@ -16,6 +16,7 @@ export function show(title, content, { opener, alert, ended } = {}) {
     else if (there) focusOn(key);
     ended?.();
   });
+  say('');
   document.body.append(dialog);
   dialog.showModal();
   return () => dialog.close();

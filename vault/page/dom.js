@@ -73,21 +73,25 @@ export function command(text) {
       say('The browser did not let the page copy: select the line instead.');
     }
   }, { about: text });
-  return h('div', { class: 'command' }, h('code', {}, text), copy || null);
+  // A line breaks between words only: never within an option, after its hyphens.
+  const words = text.split(' ').flatMap((word, i) => [i > 0 && ' ', h('span', {}, word)]);
+  return h('div', { class: 'command' }, h('code', {}, words), copy || null);
 }
 
 let hush;
+let voice;
 
 // say tells an outcome, to the eye and to the ear.
 export function say(text) {
   const notice = document.getElementById('notice');
   const dismiss = document.getElementById('dismiss');
   clearTimeout(hush);
+  clearTimeout(voice);
   notice.textContent = '';
   dismiss.hidden = !text;
   if (!text) return;
   // In a later turn, or saying the same twice would be heard once.
-  setTimeout(() => { notice.textContent = text; }, 50);
+  voice = setTimeout(() => { notice.textContent = text; }, 50);
   hush = setTimeout(() => say(''), 12_000);
 }
 

@@ -1,7 +1,7 @@
 // What the page knows of the tenant. All of it comes through the API, as it does to any client.
 import { all, call } from './client.js';
 import { taken } from './taken.js';
-import { place } from './words.js';
+import { expired, place } from './words.js';
 
 // Model is filled by load. Its lists are the API's own objects.
 export class Model {
@@ -13,10 +13,14 @@ export class Model {
   search = '';
   at = null; // when it was loaded
   #text = '';
+  #turn = 0;
+  #byID = new Map();
+  #byName = new Map();
+  #bound = new Map();
 
-  secret(id) { return this.secrets.find((s) => s.id === id); }
-  bound(secret) { return this.bindings.filter((b) => b.secret_id === secret.id); }
-  twins(secret) { return this.secrets.some((s) => s.name === secret.name && s.id !== secret.id); }
+  secret(id) { return this.#byID.get(id); }
+  bound(secret) { return this.#bound.get(secret.id) || []; }
+  twins(secret) { return this.#byName.get(secret.name).length > 1; }
 
   async #listProviders() {
     if (this.at && !this.providers) return null; // it won't have learnt it since
@@ -28,8 +32,10 @@ export class Model {
     }
   }
 
-  // load asks for everything again and tells whether anything is different.
+  // load asks for everything again and tells whether anything is different. Of several at a time the one
+  // that began last counts: the others may have been answered before what has just been done.
   async load() {
+    const turn = ++this.#turn;
     const [secrets, { bindings }, keys, providers] = await Promise.all([
       all('secrets', 'secrets', { limit: 500 }), call('GET', 'bindings'), call('GET', 'resource-keys'), this.#listProviders(),
     ]);
@@ -41,9 +47,13 @@ export class Model {
     }
     const sorted = [...resources.values()].sort((a, b) => place(a).localeCompare(place(b), undefined, { numeric: true }));
     const took = await taken(sorted);
+    if (turn !== this.#turn) return false;
     secrets.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }) || a.created_at.localeCompare(b.created_at));
     Object.assign(this, { secrets, bindings, resources: sorted, providers, taken: took, at: new Date() });
-    const text = JSON.stringify([secrets, bindings, sorted, providers, [...took]]);
+    this.#byID = new Map(secrets.map((s) => [s.id, s]));
+    this.#byName = Map.groupBy(secrets, (s) => s.name);
+    this.#bound = Map.groupBy(bindings, (b) => b.secret_id);
+    const text = JSON.stringify([secrets, secrets.map(expired), bindings, sorted, providers, [...took]]);
     const changed = text !== this.#text;
     this.#text = text;
     return changed;

@@ -5,6 +5,8 @@ import { expired, owner, plural, types, when } from './words.js';
 
 export const title = 'Secrets';
 
+const most = 500; // rows at a time
+
 // view gives the nodes of the page's main part.
 export function view(m) {
   const set = button('Set a secret', (e) => setSecret(m, e.currentTarget), { key: 'set', kind: 'primary' });
@@ -14,7 +16,8 @@ export function view(m) {
   const fill = () => {
     const found = m.secrets.filter((s) => matches(s, m.search));
     count.textContent = m.search ? `${found.length} of ${plural(m.secrets.length, 'secret')}` : plural(m.secrets.length, 'secret');
-    list.replaceChildren(found.length ? rows(m, found) : h('p', { class: 'plain' }, 'No secret is called that.'));
+    list.replaceChildren(found.length ? rows(m, found.slice(0, most)) : h('p', { class: 'plain' }, 'No secret is called that.'));
+    if (found.length > most) list.append(h('p', { class: 'plain' }, `These are the first ${most}. Find the others by their names.`));
   };
   fill();
   return [heading('Secrets', count, m.secrets.length > 6 && find(m, fill), set), list];

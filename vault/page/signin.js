@@ -15,12 +15,12 @@ export function view(entered, why) {
     event.preventDefault();
     if (busy) return;
     const given = key.read().trim();
+    key.wipe();
     key.problem('');
     const fault = given === '' ? 'Tenant key is needed.' : given.startsWith('msk_r_') ? resourceKey
       : /^msk_[a-z]{1,8}_[A-Za-z0-9_-]{16,512}$/.test(given) ? '' : 'That is not a key: a tenant key begins with msk_u_ and has no spaces.';
     if (fault) return refused(fault);
     busy = true;
-    key.wipe();
     use(given);
     try {
       await call('GET', 'secrets', { query: { limit: 1 } });

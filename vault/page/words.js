@@ -39,7 +39,7 @@ export const expired = (secret) => secret.expires_at !== null && new Date(secret
 
 export const types = {
   api_key: 'API key', env_var: 'Variable', bearer: 'Bearer token', basic: 'Basic login', oauth_token: 'OAuth token',
-  generic: 'Something else', oauth_connect: 'Connected account', oauth_machine: 'OAuth client',
+  generic: 'Generic', oauth_connect: 'Connected account', oauth_machine: 'OAuth client',
 };
 
 export const kinds = { sandbox: 'Sandbox', computer: 'Computer' };
