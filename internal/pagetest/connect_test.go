@@ -52,7 +52,7 @@ func (s *screen) follow(name string) context.Context {
 }
 
 // at does steps in the provider's tab, waits until it is back at the vault, and closes it.
-func (s *screen) at(tab context.Context, steps ...chromedp.Action[chromedp.Void]) { //nolint:revive // the receiver is the test
+func (s *screen) at(tab context.Context, steps ...chromedp.Action[chromedp.Void]) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(tab, patience)
 	defer cancel()
