@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,6 +58,7 @@ once. The same binding again is fine; a variable that stands for another secret 
 			if err != nil {
 				return err
 			}
+			p.warnOfNames(to)
 			b, err := vault.CreateBinding(c.Context(), secrets.NewBinding{
 				SecretID: s.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery.value,
 			})
@@ -125,17 +126,7 @@ func (p *program) bindingsListCommand() *cobra.Command {
 func bindingTable(list []api.Binding, now time.Time) *table {
 	t := &table{head: []string{"RESOURCE", "VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY", "ID"}}
 	for _, b := range list {
-		version, rotated, secret := "", "", b.SecretName
-		if b.Version > 0 {
-			version = strconv.FormatInt(b.Version, 10)
-		}
-		if !b.UpdatedAt.IsZero() {
-			rotated = when(b.UpdatedAt, now)
-		}
-		if secret == "" {
-			secret = b.SecretID
-		}
-		t.add(b.Resource.String(), b.ExposeAsEnv, secret, version, rotated, b.Delivery, b.ID)
+		t.add(b.Resource.String(), b.ExposeAsEnv, cmp.Or(b.SecretName, b.SecretID), versionOf(b.Version), when(b.UpdatedAt, now), b.Delivery, b.ID)
 	}
 	return t
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ const completionPatience = 1500 * time.Millisecond
 // the middle of somebody's line.
 func (p *program) offer(c *cobra.Command, ask func(context.Context, *secrets.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	const nothing = cobra.ShellCompDirectiveNoFileComp
-	p.settings.logLevel.value = "off"
+	p.stderr = io.Discard // what is logged
 	vault, err := p.manage(c)
 	if err != nil {
 		return nil, nothing

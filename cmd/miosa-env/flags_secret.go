@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -26,6 +27,9 @@ func parsePlace(s string) (place, error) {
 		return place{}, errNoPlace
 	}
 	r, err := parseResource(resource)
+	if err == nil && (len(variable) > 256 || new(prefix).Set(variable) != nil) {
+		err = errors.New("the name of a variable is letters, digits and _, no digit first")
+	}
 	return place{r, variable}, err
 }
 
@@ -57,6 +61,20 @@ func (p *places) String() string { return "" }
 
 // Type is what pflag wants to know; nothing shows it.
 func (p *places) Type() string { return "places" }
+
+// warnOfNames warns of variables that run refuses to set: until it gets --allow-name, or the binding is gone,
+// it starts nothing on that resource.
+func (p *program) warnOfNames(list ...place) {
+	for _, to := range list {
+		bound := api.Bound{}
+		bound.ExposeAsEnv = to.variable
+		_, err := inject.Environment{Pristine: true, Bound: []api.Bound{bound}}.Build()
+		if refused, ok := errors.AsType[*inject.Refused](err); ok {
+			p.log.Warn().Str("name", to.variable).Str("resource", to.Resource.String()).Str("reason", refused.Problems[0].Reason).
+				Str("allow", refused.Problems[0].Allow).Msg("run refuses to set this variable")
+		}
+	}
+}
 
 // resourceFlag is a flag that takes a sandbox or computer.
 type resourceFlag struct{ api.Resource }

@@ -110,6 +110,7 @@ it ends. Who has the link can connect an account of theirs, until it is used or 
 			if len(bind) == 1 {
 				options.Resource, options.ExposeAsEnv = bind[0].Resource, bind[0].variable
 			}
+			p.warnOfNames(bind...)
 			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			flow, err := vault.Connect(ctx, args[0], options)

@@ -65,7 +65,10 @@ MIOSA_API_KEY_FILE, or in the systemd credential miosa-api-key), and the id of t
 sandbox or computer in MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID. Inside MIOSA's
 sandboxes the platform has set these. There is no flag for the key, since
 everybody on a machine can read arguments. An empty variable counts as not set, and a
-flag comes before its variable.`,
+flag comes before its variable.
+
+secrets, bindings, oauth, keys, import and audit manage what is stored, from anywhere. They need
+no sandbox or computer, but a tenant key, in MIOSA_TENANT_KEY.`,
 		Example: `  miosa-env run -- ./server --port 8080
   miosa-env run --on-change restart --mask -- npm start
   eval "$(miosa-env export)"
@@ -99,11 +102,20 @@ flag comes before its variable.`,
 	return root
 }
 
-// commands are all there are, or run alone where that is what was asked for: making the others is a
-// noticeable part of a command's start.
+// commands are all there are, or the one alone that was asked for, where that is one that other commands
+// wait for: making the others is a noticeable part of its start.
 func (p *program) commands() []*cobra.Command {
-	if len(p.args) > 0 && p.args[0] == "run" {
+	first := ""
+	if len(p.args) > 0 {
+		first = p.args[0]
+	}
+	switch first {
+	case "run":
 		return []*cobra.Command{p.runCommand()}
+	case "export":
+		return []*cobra.Command{p.exportCommand()}
+	case "get":
+		return []*cobra.Command{p.getCommand()}
 	}
 	return []*cobra.Command{
 		p.runCommand(), p.exportCommand(), p.getCommand(), p.listCommand(), p.agentCommand(), p.statusCommand(),

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -71,7 +70,7 @@ bound where.`,
 func secretTable(list []api.Secret, now time.Time) *table {
 	t := &table{head: []string{"NAME", "TYPE", "SCOPE", "FOR", "VERSION", "ROTATED", "EXPIRES", "STATE", "ID"}}
 	for _, s := range list {
-		t.add(s.Name, s.Type, s.Scope, whose(s), strconv.FormatInt(s.Version, 10), when(s.UpdatedAt, now),
+		t.add(s.Name, s.Type, s.Scope, whose(s), versionOf(s.Version), when(s.UpdatedAt, now),
 			ends(s.ExpiresAt, now), oauthState(s), s.ID)
 	}
 	return t

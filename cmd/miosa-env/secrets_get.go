@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -66,7 +65,7 @@ func (p *program) showSecret(s api.Secret, bindings []api.Binding, now time.Time
 	row("scope", s.Scope)
 	row("for", whose(s))
 	row("preview", s.MaskedValue)
-	row("version", strconv.FormatInt(s.Version, 10))
+	row("version", versionOf(s.Version))
 	row("rotated", when(s.UpdatedAt, now))
 	row("created", when(s.CreatedAt, now))
 	row("expires", ends(s.ExpiresAt, now))

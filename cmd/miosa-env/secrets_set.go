@@ -82,6 +82,7 @@ only one of a secret to its own --resource: these two are stored together or not
 				return err
 			}
 			defer set.Value.Wipe()
+			p.warnOfNames(bind...)
 			done, err := store(c.Context(), vault, set, bind, delivery.value)
 			return p.tellStored(done, asJSON, err)
 		},

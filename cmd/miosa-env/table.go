@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -46,8 +47,11 @@ func (t *table) writeTo(w io.Writer) error {
 	return nil
 }
 
-// when says when something was or will be, as people do.
+// when says when something was or will be, as people do; "" for the zero time, which a vault didn't tell.
 func when(at, now time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
 	at = at.UTC()
 	if away := at.Sub(now); away >= 0 {
 		if text, ok := strings.CutSuffix(ago(away, at), " ago"); ok {
@@ -56,6 +60,14 @@ func when(at, now time.Time) string {
 		return at.Format(time.DateOnly)
 	}
 	return ago(now.Sub(at), at)
+}
+
+// versionOf says which version it is; "" where the vault doesn't tell.
+func versionOf(n int64) string {
+	if n <= 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
 }
 
 // ends says when something ends: never, where at is nil.
