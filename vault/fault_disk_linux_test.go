@@ -192,7 +192,8 @@ func TestFault_V3_FullDisk(t *testing.T) {
 		t.Run(fmt.Sprintf("%d pages left", left), func(t *testing.T) {
 			data := filepath.Join(dir, fmt.Sprint(left))
 			t.Cleanup(func() { _ = os.RemoveAll(data) })
-			d := newIll(t, func(c *vault.Config) { c.DataDir = data })
+			var conf vault.Config
+			d := newIll(t, func(c *vault.Config) { c.DataDir = data; conf = *c })
 			ballast := filepath.Join(dir, "ballast")
 			fillUp(t, ballast, left)
 			acknowledged := 0
@@ -228,6 +229,23 @@ func TestFault_V3_FullDisk(t *testing.T) {
 			began := time.Now()
 			d.recovers(t)
 			t.Logf("%d acknowledged on the way; well again after %s", acknowledged, time.Since(began).Round(time.Millisecond))
+			// A vault that is started on a full disk serves or says why it doesn't, and spoils nothing.
+			fillUp(t, ballast, left)
+			d.Stop(t)
+			fillUp(t, ballast+"2", 0) // what stopping has freed
+			v, err := vault.Open(t.Context(), conf)
+			t.Logf("started while the disk is full: %v", err)
+			switch {
+			case err == nil:
+				if err := v.Close(); err != nil {
+					t.Logf("closed: %v", err)
+				}
+			case !strings.Contains(err.Error(), "disk"):
+				t.Errorf("it doesn't say why: %v", err)
+			}
+			if err := errors.Join(os.Remove(ballast), os.Remove(ballast+"2")); err != nil {
+				t.Fatal(err)
+			}
 			d.restarts(t)
 		})
 	}
