@@ -119,6 +119,9 @@ func eventCells(e api.Event) []string {
 	if e.Version > 0 {
 		what = append(what, "version "+strconv.FormatInt(e.Version, 10))
 	}
+	if e.Detail != "" {
+		what = append(what, e.Detail)
+	}
 	return []string{
 		e.Timestamp.UTC().Format(time.RFC3339), e.Action, e.Outcome, e.KeyID, resource, strings.Join(what, ", "), e.RemoteAddr,
 	}

@@ -255,7 +255,7 @@ func (p *program) tellImport(list []imported, r api.Resource, unseen, asJSON boo
 	var problems []error
 	for _, v := range list {
 		switch {
-		case v.Version > 0:
+		case v.SecretID != "":
 			done[v.Plan]++
 		case v.Plan != importLeave || unseen:
 			problems = append(problems, errors.New(quoted(v.Variable)+" isn't stored: "+v.Problem))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -152,7 +151,7 @@ func (p *program) tellStored(done stored, asJSON bool, err error) error {
 	if done.Secret.Version > 1 {
 		how = "replaced "
 	}
-	lines := []string{how + calledSecret(done.Secret) + ", version " + strconv.FormatInt(done.Secret.Version, 10)}
+	lines := []string{how + calledSecret(done.Secret) + atVersion(done.Secret)}
 	for _, b := range done.Bindings {
 		lines = append(lines, "bound as "+placeOf(b).String()+" ("+b.ID+")")
 	}
@@ -160,6 +159,14 @@ func (p *program) tellStored(done stored, asJSON bool, err error) error {
 		err = errors.Join(p.say(line), err)
 	}
 	return err
+}
+
+// atVersion says which version a secret is at, where the vault tells.
+func atVersion(s api.Secret) string {
+	if s.Version <= 0 {
+		return ""
+	}
+	return ", version " + versionOf(s.Version)
 }
 
 // readMetadata reads a JSON object; nil where no file is given.
@@ -222,7 +229,7 @@ An --expires that is still to come is kept, one that has passed dropped, unless 
 			if asJSON {
 				return p.printJSON(s)
 			}
-			return p.say("rotated " + calledSecret(s) + ", version " + strconv.FormatInt(s.Version, 10))
+			return p.say("rotated " + calledSecret(s) + atVersion(s))
 		},
 	})
 	from.addFlags(c.Flags())
