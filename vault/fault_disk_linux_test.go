@@ -31,7 +31,7 @@ func alone(t *testing.T, attr *syscall.SysProcAttr) bool {
 	if os.Getenv(aloneEnv) == t.Name() {
 		return true
 	}
-	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=30s")
+	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
 	c.Env = append(os.Environ(), aloneEnv+"="+t.Name())
 	c.SysProcAttr = attr
 	out, err := c.CombinedOutput()
