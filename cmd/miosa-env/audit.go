@@ -28,7 +28,8 @@ func (p *program) auditCommand() *cobra.Command {
 		limit          = 100
 		since, until   = expiry{former: true}, expiry{former: true}
 	)
-	c := manager(&cobra.Command{
+	var c *cobra.Command
+	c = p.manager(&cobra.Command{
 		Use:   "audit [FLAG...]",
 		Short: "Show who did what to secrets, and when",
 		Long: `Shows the tenant's audit: every change and every reveal, with the key that was used and the address it
@@ -38,39 +39,29 @@ miosa-env secrets does.`,
   miosa-env audit --resource sandbox:sb_1 --limit 20
   miosa-env audit --follow --json | jq -r .action`,
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			switch {
-			case limit < 0:
-				return usageError{hinted{errors.New("--limit is below zero"), "0 shows all"}}
-			case follow && (until.at != nil || c.Flags().Changed("limit")):
-				return usageError{hinted{errors.New("--follow has no end, so neither --until nor --limit goes with it"), "leave one out"}}
-			}
-			vault, err := p.manage(c)
-			if err != nil {
-				return err
-			}
-			defer vault.Close()
-			filter.Resource, filter.Since, filter.Until = resource.Resource, since.at, until.at
-			if follow {
-				return p.followAudit(c.Context(), vault, filter, asJSON)
-			}
-			list, err := events(c.Context(), vault, filter, limit)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return p.printJSON(orEmpty(list))
-			}
-			if len(list) == 0 {
-				fmt.Fprintln(p.stderr, "miosa-env: there are no such events")
-				return nil
-			}
-			t := &table{head: []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM"}}
-			for _, e := range list {
-				t.add(eventCells(e)...)
-			}
-			return t.writeTo(p.stdout)
-		},
+	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
+		switch {
+		case limit < 0:
+			return usageError{hinted{errors.New("--limit is below zero"), "0 shows all"}}
+		case follow && (until.at != nil || c.Flags().Changed("limit")):
+			return usageError{hinted{errors.New("--follow has no end, so neither --until nor --limit goes with it"), "leave one out"}}
+		}
+		filter.Resource, filter.Since, filter.Until = resource.Resource, since.at, until.at
+		if follow {
+			return p.followAudit(ctx, vault, filter, asJSON)
+		}
+		list, err := events(ctx, vault, filter, limit)
+		if err != nil {
+			return err
+		}
+		if asJSON || len(list) == 0 {
+			return p.noTable(asJSON, orEmpty(list), "there are no such events")
+		}
+		t := &table{head: []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM"}}
+		for _, e := range list {
+			t.add(eventCells(e)...)
+		}
+		return t.writeTo(p.stdout)
 	})
 	f := c.Flags()
 	f.Var(&resource, "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -23,7 +24,7 @@ tenant key, as miosa-env secrets does; miosa-env list shows what is bound where 
 func (p *program) bindingsCreateCommand() *cobra.Command {
 	var asJSON bool
 	delivery := choice{among: []string{api.DeliverValue, api.DeliverPlaceholder}}
-	c := manager(&cobra.Command{
+	c := p.manager(&cobra.Command{
 		Use:   "create [FLAG...] SECRET RESOURCE=NAME",
 		Short: "Bind a secret to a sandbox or computer, as a variable",
 		Long: `Binds a secret to a sandbox or computer as a variable. What runs there under miosa-env gets it at
@@ -44,32 +45,26 @@ once. The same binding again is fine; a variable that stands for another secret 
 			return errors.New("unexpected argument " + quoted(args[2]))
 		},
 		ValidArgsFunction: p.completeSecretAndPlace,
-		RunE: func(c *cobra.Command, args []string) error {
-			vault, err := p.manage(c)
-			if err != nil {
-				return err
-			}
-			defer vault.Close()
-			to, err := parsePlace(args[1])
-			if err != nil {
-				return err
-			}
-			s, err := findSecret(c.Context(), vault, args[0])
-			if err != nil {
-				return err
-			}
-			p.warnOfNames(to)
-			b, err := vault.CreateBinding(c.Context(), secrets.NewBinding{
-				SecretID: s.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery.value,
-			})
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return p.printJSON(b)
-			}
-			return p.say("bound " + calledSecret(s) + " as " + placeOf(b).String() + " (" + b.ID + ")")
-		},
+	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		to, err := parsePlace(args[1])
+		if err != nil {
+			return err
+		}
+		s, err := findSecret(ctx, vault, args[0])
+		if err != nil {
+			return err
+		}
+		p.warnOfNames(to)
+		b, err := vault.CreateBinding(ctx, secrets.NewBinding{
+			SecretID: s.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery.value,
+		})
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return p.printJSON(b)
+		}
+		return p.say("bound " + calledSecret(s) + " as " + placeOf(b).String() + " (" + b.ID + ")")
 	})
 	c.Flags().Var(&delivery, "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a proxy replaces")
 	addJSONFlag(c.Flags(), &asJSON, "a JSON object")
@@ -81,40 +76,30 @@ func (p *program) bindingsListCommand() *cobra.Command {
 	var asJSON bool
 	var resource resourceFlag
 	var secret string
-	c := manager(&cobra.Command{
+	c := p.manager(&cobra.Command{
 		Use:   "list [FLAG...]",
 		Short: "List what is bound where",
 		Long:  `Lists bindings, sorted by resource and variable.`,
 		Example: `  miosa-env bindings list --resource sandbox:sb_1
   miosa-env bindings list --secret github`,
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			vault, err := p.manage(c)
+	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
+		filter := secrets.BindingFilter{Resource: resource.Resource}
+		if secret != "" {
+			s, err := findSecret(ctx, vault, secret)
 			if err != nil {
 				return err
 			}
-			defer vault.Close()
-			filter := secrets.BindingFilter{Resource: resource.Resource}
-			if secret != "" {
-				s, err := findSecret(c.Context(), vault, secret)
-				if err != nil {
-					return err
-				}
-				filter.SecretID = s.ID
-			}
-			list, err := vault.ListBindings(c.Context(), filter)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return p.printJSON(orEmpty(list))
-			}
-			if len(list) == 0 {
-				fmt.Fprintln(p.stderr, "miosa-env: there are no such bindings")
-				return nil
-			}
-			return bindingTable(list, time.Now()).writeTo(p.stdout)
-		},
+			filter.SecretID = s.ID
+		}
+		list, err := vault.ListBindings(ctx, filter)
+		if err != nil {
+			return err
+		}
+		if asJSON || len(list) == 0 {
+			return p.noTable(asJSON, orEmpty(list), "there are no such bindings")
+		}
+		return bindingTable(list, time.Now()).writeTo(p.stdout)
 	})
 	c.Flags().Var(&resource, "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
 	c.Flags().StringVar(&secret, "secret", "", "`SECRET` those of this one, by its id or name")
@@ -133,7 +118,7 @@ func bindingTable(list []api.Binding, now time.Time) *table {
 
 func (p *program) bindingsDeleteCommand() *cobra.Command {
 	var yes bool
-	c := manager(&cobra.Command{
+	c := p.manager(&cobra.Command{
 		Use:   "delete [FLAG...] ID",
 		Short: "Unbind: the variable goes, the secret stays",
 		Long: `Deletes a binding by its id. It asks first, and where there is no terminal to ask at, it wants
@@ -141,20 +126,14 @@ func (p *program) bindingsDeleteCommand() *cobra.Command {
 		Example:           `  miosa-env bindings delete bnd_2b7nq --yes`,
 		Args:              oneArgument("the binding's id"),
 		ValidArgsFunction: p.completeBindings,
-		RunE: func(c *cobra.Command, args []string) error {
-			vault, err := p.manage(c)
-			if err != nil {
-				return err
-			}
-			defer vault.Close()
-			if err := p.confirm(yes, "Delete the binding "+oneLine(args[0])+"?"); err != nil {
-				return err
-			}
-			if err := vault.DeleteBinding(c.Context(), args[0]); err != nil {
-				return err
-			}
-			return p.say("deleted " + args[0])
-		},
+	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		if err := p.confirm(yes, "Delete the binding "+oneLine(args[0])+"?"); err != nil {
+			return err
+		}
+		if err := vault.DeleteBinding(ctx, args[0]); err != nil {
+			return err
+		}
+		return p.say("deleted " + args[0])
 	})
 	addYesFlag(c.Flags(), &yes)
 	return c

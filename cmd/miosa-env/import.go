@@ -45,7 +45,7 @@ func (p *program) importCommand() *cobra.Command {
 		before      prefix
 		yes, asJSON bool
 	)
-	c := manager(&cobra.Command{
+	c := p.manager(&cobra.Command{
 		Use:   "import [FLAG...] --bind RESOURCE FILE",
 		Short: "Store the variables of a .env file, and bind them",
 		Long: `Stores each variable of a .env file as a secret of one sandbox or computer, and binds it there under
@@ -53,50 +53,45 @@ its name. It takes a tenant key, as miosa-env secrets does. Secrets of other res
 are, whatever they are called.
 
 First it shows what it would do, without values, and asks; where there is no terminal to ask at, it
-wants --yes. Variables that run would refuse to set, since they run code or move traffic, are left
+wants --yes. "replace" means that there is one already; whether its value is the same can't be known,
+since no call answers a value. Variables that run would refuse to set, since they run code or move traffic, are left
 out unless --allow-name names them; so are those that stand for another secret there. Where
 something was left out or not stored that nobody was shown before, the exit code says so.`,
 		Example: `  miosa-env import .env --bind sandbox:sb_1
   miosa-env import .env --bind sandbox:sb_1 --only 'DB_*' --yes`,
 		Args: oneArgument("the file"),
-		RunE: func(c *cobra.Command, args []string) error {
-			if resource.Resource == (api.Resource{}) {
-				return usageError{hinted{errors.New("where to bind the variables is missing"), "add --bind sandbox:ID or --bind computer:ID"}}
+	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		if resource.Resource == (api.Resource{}) {
+			return usageError{hinted{errors.New("where to bind the variables is missing"), "add --bind sandbox:ID or --bind computer:ID"}}
+		}
+		list, err := readImport(args[0], only, string(before), allow)
+		defer func() {
+			for i := range list {
+				list[i].value.Wipe()
 			}
-			vault, err := p.manage(c)
-			if err != nil {
+		}()
+		if err != nil {
+			return err
+		}
+		if err := compare(ctx, vault, list, resource.Resource); err != nil {
+			return err
+		}
+		if err := p.preview(list, args[0], resource.Resource); err != nil {
+			return err
+		}
+		count := 0
+		for _, v := range list {
+			if v.Plan != importLeave {
+				count++
+			}
+		}
+		if count > 0 {
+			if err := p.confirm(yes, "Store "+counted(count, "secret")+" for "+resource.Resource.String()+"?"); err != nil {
 				return err
 			}
-			defer vault.Close()
-			list, err := readImport(args[0], only, string(before), allow)
-			defer func() {
-				for i := range list {
-					list[i].value.Wipe()
-				}
-			}()
-			if err != nil {
-				return err
-			}
-			if err := compare(c.Context(), vault, list, resource.Resource); err != nil {
-				return err
-			}
-			if err := p.preview(list, args[0], resource.Resource); err != nil {
-				return err
-			}
-			count := 0
-			for _, v := range list {
-				if v.Plan != importLeave {
-					count++
-				}
-			}
-			if count > 0 {
-				if err := p.confirm(yes, "Store "+counted(count, "secret")+" for "+resource.Resource.String()+"?"); err != nil {
-					return err
-				}
-			}
-			err = storeAll(c.Context(), vault, list, resource.Resource)
-			return p.tellImport(list, resource.Resource, yes || count == 0, asJSON, err)
-		},
+		}
+		err = storeAll(ctx, vault, list, resource.Resource)
+		return p.tellImport(list, resource.Resource, yes || count == 0, asJSON, err)
 	})
 	f := c.Flags()
 	f.Var(&resource, "bind", "`RESOURCE` where: sandbox:ID or computer:ID")

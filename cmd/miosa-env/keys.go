@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
 func (p *program) keysCommand() *cobra.Command {
@@ -22,7 +24,7 @@ secrets does.`,
 func (p *program) keysCreateCommand() *cobra.Command {
 	var asJSON bool
 	var expires expiry
-	c := manager(&cobra.Command{
+	c := p.manager(&cobra.Command{
 		Use:   "create [FLAG...] RESOURCE",
 		Short: "Make a key for a sandbox or computer, and print it this once",
 		Long: `Makes a key for one sandbox or computer. Standard output gets the key and nothing else, standard
@@ -36,31 +38,25 @@ error its id. The vault keeps only a hash: the key can't be shown again.`,
 			return err
 		},
 		ValidArgsFunction: p.completeResources,
-		RunE: func(c *cobra.Command, args []string) error {
-			resource, err := parseResource(args[0])
-			if err != nil {
-				return err
-			}
-			vault, err := p.manage(c)
-			if err != nil {
-				return err
-			}
-			defer vault.Close()
-			key, err := vault.CreateKey(c.Context(), resource, expires.at)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(p.stderr, "miosa-env: made the key %s of %s\n", oneLine(key.ID), resource)
-			if asJSON {
-				err = printJSON(p.stdout, key)
-			} else if _, err = io.WriteString(p.stdout, key.Key+"\n"); err != nil {
-				err = fmt.Errorf("write key: %w", err)
-			}
-			if err != nil {
-				return hinted{err, "nobody has the key: miosa-env keys revoke " + key.ID}
-			}
-			return nil
-		},
+	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		resource, err := parseResource(args[0])
+		if err != nil {
+			return err
+		}
+		key, err := vault.CreateKey(ctx, resource, expires.at)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(p.stderr, "miosa-env: made the key %s of %s\n", oneLine(key.ID), resource)
+		if asJSON {
+			err = printJSON(p.stdout, key)
+		} else if _, err = io.WriteString(p.stdout, key.Key+"\n"); err != nil {
+			err = fmt.Errorf("write key: %w", err)
+		}
+		if err != nil {
+			return hinted{err, "nobody has the key: miosa-env keys revoke " + key.ID}
+		}
+		return nil
 	})
 	c.Flags().Var(&expires, "expires", "`WHEN` it ends: 720h, or 2030-01-02T15:04:05Z; never, where it isn't given")
 	addJSONFlag(c.Flags(), &asJSON, "a JSON object with the key in it")
@@ -70,30 +66,20 @@ error its id. The vault keeps only a hash: the key can't be shown again.`,
 func (p *program) keysListCommand() *cobra.Command {
 	var asJSON bool
 	var resource resourceFlag
-	c := manager(&cobra.Command{
+	c := p.manager(&cobra.Command{
 		Use:     "list [FLAG...]",
 		Short:   "List keys, revoked ones too, without the keys themselves",
 		Example: `  miosa-env keys list --resource sandbox:sb_1`,
 		Args:    noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			vault, err := p.manage(c)
-			if err != nil {
-				return err
-			}
-			defer vault.Close()
-			list, err := vault.ListKeys(c.Context(), resource.Resource)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return p.printJSON(orEmpty(list))
-			}
-			if len(list) == 0 {
-				fmt.Fprintln(p.stderr, "miosa-env: there are no such keys")
-				return nil
-			}
-			return keyTable(list, time.Now()).writeTo(p.stdout)
-		},
+	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
+		list, err := vault.ListKeys(ctx, resource.Resource)
+		if err != nil {
+			return err
+		}
+		if asJSON || len(list) == 0 {
+			return p.noTable(asJSON, orEmpty(list), "there are no such keys")
+		}
+		return keyTable(list, time.Now()).writeTo(p.stdout)
 	})
 	c.Flags().Var(&resource, "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
 	addJSONFlag(c.Flags(), &asJSON, "a JSON list")
@@ -114,7 +100,7 @@ func keyTable(list []api.ResourceKey, now time.Time) *table {
 }
 
 func (p *program) keysRevokeCommand() *cobra.Command {
-	c := manager(&cobra.Command{
+	c := p.manager(&cobra.Command{
 		Use:   "revoke [FLAG...] ID",
 		Short: "Revoke a key at once",
 		Long: `Revokes a key by its id. Whoever uses it is refused from now on, and what waits under it ends at
@@ -122,17 +108,11 @@ once. It doesn't ask: where a key has leaked there is no time to lose.`,
 		Example:           `  miosa-env keys revoke key_2b7nq`,
 		Args:              oneArgument("the key's id"),
 		ValidArgsFunction: p.completeKeys,
-		RunE: func(c *cobra.Command, args []string) error {
-			vault, err := p.manage(c)
-			if err != nil {
-				return err
-			}
-			defer vault.Close()
-			if err := vault.RevokeKey(c.Context(), args[0]); err != nil {
-				return err
-			}
-			return p.say("revoked " + args[0])
-		},
+	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		if err := vault.RevokeKey(ctx, args[0]); err != nil {
+			return err
+		}
+		return p.say("revoked " + args[0])
 	})
 	return c
 }

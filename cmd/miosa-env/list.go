@@ -6,9 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
+	"sort"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -123,7 +122,7 @@ func rowsOf(r api.Resource, bindings []api.Binding) []listed {
 		}
 		rows = append(rows, row)
 	}
-	slices.SortStableFunc(rows, func(a, b listed) int { return strings.Compare(a.Variable, b.Variable) })
+	sort.SliceStable(rows, func(i, j int) bool { return rows[i].Variable < rows[j].Variable })
 	return rows
 }
 

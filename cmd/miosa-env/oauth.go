@@ -40,33 +40,23 @@ a secret, and renews it. These commands take a tenant key, as miosa-env secrets 
 
 func (p *program) oauthProvidersCommand() *cobra.Command {
 	var asJSON bool
-	c := manager(&cobra.Command{
+	c := p.manager(&cobra.Command{
 		Use:   "providers [FLAG...]",
 		Short: "List where accounts can be connected",
 		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			vault, err := p.manage(c)
-			if err != nil {
-				return err
-			}
-			defer vault.Close()
-			list, err := vault.Providers(c.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return p.printJSON(orEmpty(list))
-			}
-			if len(list) == 0 {
-				fmt.Fprintln(p.stderr, "miosa-env: the vault has no providers")
-				return nil
-			}
-			t := &table{head: []string{"PROVIDER", "CALLED", "ASKS FOR"}}
-			for _, provider := range list {
-				t.add(provider.Name, provider.DisplayName, strings.Join(provider.Scopes, " "))
-			}
-			return t.writeTo(p.stdout)
-		},
+	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
+		list, err := vault.Providers(ctx)
+		if err != nil {
+			return err
+		}
+		if asJSON || len(list) == 0 {
+			return p.noTable(asJSON, orEmpty(list), "the vault has no providers")
+		}
+		t := &table{head: []string{"PROVIDER", "CALLED", "ASKS FOR"}}
+		for _, provider := range list {
+			t.add(provider.Name, provider.DisplayName, strings.Join(provider.Scopes, " "))
+		}
+		return t.writeTo(p.stdout)
 	})
 	addJSONFlag(c.Flags(), &asJSON, "a JSON list")
 	return c
@@ -79,7 +69,7 @@ func (p *program) oauthConnectCommand() *cobra.Command {
 		noQR, asJSON bool
 		wait         = duration(5 * time.Minute)
 	)
-	c := manager(&cobra.Command{
+	c := p.manager(&cobra.Command{
 		Use:   "connect [FLAG...] PROVIDER",
 		Short: "Connect an account, and bind its token",
 		Long: `Prints a link, and on a terminal a QR code of it, for somebody to open and agree to; then waits for how
@@ -95,50 +85,44 @@ it ends. Who has the link can connect an account of theirs, until it is used or 
   miosa-env oauth connect google --external-user u_17 --timeout 10m`,
 		Args:              oneArgument("the provider's name"),
 		ValidArgsFunction: p.completeProviders,
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(bind) > 1 {
-				return usageError{hinted{errors.New("--bind is given more than once"), "connect with one, and add others with miosa-env bindings create"}}
-			}
-			vault, err := p.manage(c)
-			if err != nil {
-				return err
-			}
-			defer vault.Close()
-			options := secrets.Connect{
-				Scope: whose.scope, OwnerUserID: whose.owner, ExternalUserID: whose.externalUser, ExternalWorkspaceID: whose.externalWorkspace,
-			}
-			if len(bind) == 1 {
-				options.Resource, options.ExposeAsEnv = bind[0].Resource, bind[0].variable
-			}
-			p.warnOfNames(bind...)
-			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
-			defer stop()
-			flow, err := vault.Connect(ctx, args[0], options)
-			switch {
-			case errors.Is(err, api.ErrInvalid) && strings.HasPrefix(err.Error(), "provider"):
-				return hinted{fmt.Errorf("the vault has no provider %s", quoted(args[0])), "miosa-env oauth providers lists them"}
-			case err != nil:
-				return err
-			}
-			p.showLink(flow, noQR, asJSON)
-			done := p.waiting(ctx, "waiting for somebody to agree at "+oneLine(args[0]))
-			status, err := flow.WaitForCompletion(ctx, secrets.WaitOptions{Timeout: time.Duration(wait)})
-			done()
-			if asJSON && status.Status != "" {
-				err = errors.Join(p.printJSON(status), err)
-			}
-			if err != nil {
-				return endOf(flow, err, time.Duration(wait))
-			}
-			if asJSON {
-				return nil
-			}
-			text := "connected: the token is the secret " + status.SecretID
-			if len(bind) == 1 {
-				text += ", bound as " + bind[0].String()
-			}
-			return p.say(text)
-		},
+	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		if len(bind) > 1 {
+			return usageError{hinted{errors.New("--bind is given more than once"), "connect with one, and add others with miosa-env bindings create"}}
+		}
+		options := secrets.Connect{
+			Scope: whose.scope, OwnerUserID: whose.owner, ExternalUserID: whose.externalUser, ExternalWorkspaceID: whose.externalWorkspace,
+		}
+		if len(bind) == 1 {
+			options.Resource, options.ExposeAsEnv = bind[0].Resource, bind[0].variable
+		}
+		p.warnOfNames(bind...)
+		ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		flow, err := vault.Connect(ctx, args[0], options)
+		switch {
+		case errors.Is(err, api.ErrInvalid) && strings.HasPrefix(err.Error(), "provider"):
+			return hinted{fmt.Errorf("the vault has no provider %s", quoted(args[0])), "miosa-env oauth providers lists them"}
+		case err != nil:
+			return err
+		}
+		p.showLink(flow, noQR, asJSON)
+		done := p.waiting(ctx, "waiting for somebody to agree at "+oneLine(args[0]))
+		status, err := flow.WaitForCompletion(ctx, secrets.WaitOptions{Timeout: time.Duration(wait)})
+		done()
+		if asJSON && status.Status != "" {
+			err = errors.Join(p.printJSON(status), err)
+		}
+		if err != nil {
+			return endOf(flow, err, time.Duration(wait))
+		}
+		if asJSON {
+			return nil
+		}
+		text := "connected: the token is the secret " + status.SecretID
+		if len(bind) == 1 {
+			text += ", bound as " + bind[0].String()
+		}
+		return p.say(text)
 	})
 	f := c.Flags()
 	f.Var(&bind, "bind", "`RESOURCE=NAME` bind the token there as this variable, such as sandbox:sb_1=GH_TOKEN")

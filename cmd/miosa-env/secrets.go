@@ -1,14 +1,15 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
 func (p *program) secretsCommand() *cobra.Command {
@@ -27,7 +28,7 @@ func (p *program) secretsListCommand() *cobra.Command {
 	var whose owners
 	var kind string
 	var resource resourceFlag
-	c := manager(&cobra.Command{
+	c := p.manager(&cobra.Command{
 		Use:   "list [FLAG...]",
 		Short: "List secrets, without their values",
 		Long: `Lists the tenant's secrets, the oldest first. Each flag keeps the secrets that match it exactly.
@@ -37,27 +38,17 @@ bound where.`,
   miosa-env secrets list --type oauth_connect
   miosa-env secrets list --json | jq -r '.[].id'`,
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			vault, err := p.manage(c)
-			if err != nil {
-				return err
-			}
-			defer vault.Close()
-			filter := whose.filter()
-			filter.Type, filter.Resource = kind, resource.Resource
-			list, err := vault.List(c.Context(), filter)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return p.printJSON(orEmpty(list))
-			}
-			if len(list) == 0 {
-				fmt.Fprintln(p.stderr, "miosa-env: there are no such secrets")
-				return nil
-			}
-			return secretTable(list, time.Now()).writeTo(p.stdout)
-		},
+	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
+		filter := whose.filter()
+		filter.Type, filter.Resource = kind, resource.Resource
+		list, err := vault.List(ctx, filter)
+		if err != nil {
+			return err
+		}
+		if asJSON || len(list) == 0 {
+			return p.noTable(asJSON, orEmpty(list), "there are no such secrets")
+		}
+		return secretTable(list, time.Now()).writeTo(p.stdout)
 	})
 	c.Flags().StringVar(&kind, "type", "", "`TYPE` such as api_key or oauth_connect")
 	c.Flags().Var(&resource, "resource", "`RESOURCE` the one they are for: sandbox:ID or computer:ID")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,7 +12,7 @@ import (
 
 func (p *program) secretsDeleteCommand() *cobra.Command {
 	var yes bool
-	c := manager(&cobra.Command{
+	c := p.manager(&cobra.Command{
 		Use:   "delete [FLAG...] SECRET",
 		Short: "Delete a secret and its bindings",
 		Long: `Deletes a secret, and its bindings with it: the variables are gone where it was bound. It asks
@@ -20,28 +21,22 @@ first, and where there is no terminal to ask at, it wants --yes.`,
   miosa-env secrets delete sec_2b7nq --yes`,
 		Args:              oneArgument("the secret's id or name"),
 		ValidArgsFunction: p.completeSecrets,
-		RunE: func(c *cobra.Command, args []string) error {
-			vault, err := p.manage(c)
-			if err != nil {
-				return err
-			}
-			defer vault.Close()
-			s, err := findSecret(c.Context(), vault, args[0])
-			if err != nil {
-				return err
-			}
-			bindings, err := vault.ListBindings(c.Context(), secrets.BindingFilter{SecretID: s.ID})
-			if err != nil {
-				return err
-			}
-			if err := p.confirm(yes, "Delete the secret "+calledSecret(s)+boundAt(bindings)+"?"); err != nil {
-				return err
-			}
-			if err := vault.Delete(c.Context(), s.ID); err != nil {
-				return err
-			}
-			return p.say("deleted " + calledSecret(s))
-		},
+	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		s, err := findSecret(ctx, vault, args[0])
+		if err != nil {
+			return err
+		}
+		bindings, err := vault.ListBindings(ctx, secrets.BindingFilter{SecretID: s.ID})
+		if err != nil {
+			return err
+		}
+		if err := p.confirm(yes, "Delete the secret "+calledSecret(s)+boundAt(bindings)+"?"); err != nil {
+			return err
+		}
+		if err := vault.Delete(ctx, s.ID); err != nil {
+			return err
+		}
+		return p.say("deleted " + calledSecret(s))
 	})
 	addYesFlag(c.Flags(), &yes)
 	return c

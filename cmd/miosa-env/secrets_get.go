@@ -17,7 +17,7 @@ import (
 
 func (p *program) secretsGetCommand() *cobra.Command {
 	var asJSON bool
-	c := manager(&cobra.Command{
+	c := p.manager(&cobra.Command{
 		Use:   "get [FLAG...] SECRET",
 		Short: "Show what is known of a secret, and where it is bound",
 		Long: `Shows a secret and its bindings. It shows no value, since no call answers one; of a value of
@@ -26,25 +26,19 @@ func (p *program) secretsGetCommand() *cobra.Command {
   miosa-env secrets get sec_2b7nq --json`,
 		Args:              oneArgument("the secret's id or name"),
 		ValidArgsFunction: p.completeSecrets,
-		RunE: func(c *cobra.Command, args []string) error {
-			vault, err := p.manage(c)
-			if err != nil {
-				return err
-			}
-			defer vault.Close()
-			s, err := findSecret(c.Context(), vault, args[0])
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return p.printJSON(s)
-			}
-			bindings, err := vault.ListBindings(c.Context(), secrets.BindingFilter{SecretID: s.ID})
-			if err != nil {
-				return err
-			}
-			return p.showSecret(s, bindings, time.Now())
-		},
+	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		s, err := findSecret(ctx, vault, args[0])
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return p.printJSON(s)
+		}
+		bindings, err := vault.ListBindings(ctx, secrets.BindingFilter{SecretID: s.ID})
+		if err != nil {
+			return err
+		}
+		return p.showSecret(s, bindings, time.Now())
 	})
 	addJSONFlag(c.Flags(), &asJSON, "a JSON object, without the bindings")
 	return c

@@ -36,7 +36,7 @@ func (p *program) secretsSetCommand() *cobra.Command {
 		set      secrets.Set
 	)
 	delivery := choice{among: []string{api.DeliverValue, api.DeliverPlaceholder}}
-	c := manager(&cobra.Command{
+	c := p.manager(&cobra.Command{
 		Use:   "set [FLAG...] NAME",
 		Short: "Store a secret, or the next value of one, and bind it",
 		Long: `Stores a secret. Where there is one with the same name, scope, attribution and resource, this is its
@@ -62,29 +62,24 @@ only one of a secret to its own --resource: these two are stored together or not
 			return nil
 		},
 		ValidArgsFunction: p.completeSecretNames,
-		RunE: func(c *cobra.Command, args []string) error {
-			if delivery.value != "" && len(bind) == 0 {
-				return usageError{hinted{errors.New("--delivery is about bindings, and there is none"), "add --bind, or leave it out"}}
-			}
-			vault, err := p.manage(c)
-			if err != nil {
-				return err
-			}
-			defer vault.Close()
-			set.Name, set.Resource, set.ExpiresAt = args[0], resource.Resource, expires.at
-			set.Scope, set.WorkspaceID, set.OwnerUserID = whose.scope, whose.workspace, whose.owner
-			set.ExternalUserID, set.ExternalWorkspaceID = whose.externalUser, whose.externalWorkspace
-			if set.Metadata, err = readMetadata(metadata); err != nil {
-				return err
-			}
-			if set.Value, err = p.value(from, quoted(set.Name)); err != nil {
-				return err
-			}
-			defer set.Value.Wipe()
-			p.warnOfNames(bind...)
-			done, err := store(c.Context(), vault, set, bind, delivery.value)
-			return p.tellStored(done, asJSON, err)
-		},
+	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		if delivery.value != "" && len(bind) == 0 {
+			return usageError{hinted{errors.New("--delivery is about bindings, and there is none"), "add --bind, or leave it out"}}
+		}
+		set.Name, set.Resource, set.ExpiresAt = args[0], resource.Resource, expires.at
+		set.Scope, set.WorkspaceID, set.OwnerUserID = whose.scope, whose.workspace, whose.owner
+		set.ExternalUserID, set.ExternalWorkspaceID = whose.externalUser, whose.externalWorkspace
+		var err error
+		if set.Metadata, err = readMetadata(metadata); err != nil {
+			return err
+		}
+		if set.Value, err = p.value(from, quoted(set.Name)); err != nil {
+			return err
+		}
+		defer set.Value.Wipe()
+		p.warnOfNames(bind...)
+		done, err := store(ctx, vault, set, bind, delivery.value)
+		return p.tellStored(done, asJSON, err)
 	})
 	f := c.Flags()
 	f.Var(&bind, "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
@@ -194,7 +189,7 @@ func (p *program) secretsRotateCommand() *cobra.Command {
 	var from valueFlags
 	var asJSON bool
 	expires := expiry{or: true}
-	c := manager(&cobra.Command{
+	c := p.manager(&cobra.Command{
 		Use:   "rotate [FLAG...] SECRET",
 		Short: "Give a secret its next value",
 		Long: `Gives a secret its next value: every sandbox and computer it is bound to gets it at once. Unlike set
@@ -207,30 +202,24 @@ An --expires that is still to come is kept, one that has passed dropped, unless 
   openssl rand -hex 32 | miosa-env secrets rotate session-key`,
 		Args:              oneSecret("the secret's id or name"),
 		ValidArgsFunction: p.completeSecrets,
-		RunE: func(c *cobra.Command, args []string) error {
-			vault, err := p.manage(c)
-			if err != nil {
-				return err
-			}
-			defer vault.Close()
-			s, err := findSecret(c.Context(), vault, args[0]) // before anybody types a value
-			if err != nil {
-				return err
-			}
-			value, err := p.value(from, quoted(s.Name))
-			if err != nil {
-				return err
-			}
-			defer value.Wipe()
-			s, err = vault.Rotate(c.Context(), s.ID, secrets.Rotation{Value: value, ExpiresAt: expires.at, NeverExpires: expires.never})
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return p.printJSON(s)
-			}
-			return p.say("rotated " + calledSecret(s) + atVersion(s))
-		},
+	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		s, err := findSecret(ctx, vault, args[0]) // before anybody types a value
+		if err != nil {
+			return err
+		}
+		value, err := p.value(from, quoted(s.Name))
+		if err != nil {
+			return err
+		}
+		defer value.Wipe()
+		s, err = vault.Rotate(ctx, s.ID, secrets.Rotation{Value: value, ExpiresAt: expires.at, NeverExpires: expires.never})
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return p.printJSON(s)
+		}
+		return p.say("rotated " + calledSecret(s) + atVersion(s))
 	})
 	from.addFlags(c.Flags())
 	c.Flags().Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, 2030-01-02T15:04:05Z, or never")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,10 +37,18 @@ func groupCommand(use, short, long string, commands ...*cobra.Command) *cobra.Co
 	return c
 }
 
-// manager is what the commands of a group have in common.
-func manager(c *cobra.Command) *cobra.Command {
+// manager makes a command of one that has all but what it does, which is done with a client of the vault.
+func (p *program) manager(c *cobra.Command, run func(context.Context, *secrets.Client, []string) error) *cobra.Command {
 	c.Annotations = manages()
 	c.Flags().SortFlags = false
+	c.RunE = func(c *cobra.Command, args []string) error {
+		vault, err := p.manage(c)
+		if err != nil {
+			return err
+		}
+		defer vault.Close()
+		return run(c.Context(), vault, args)
+	}
 	return c
 }
 
@@ -110,6 +119,15 @@ func (p *program) say(line string) error {
 
 // printJSON prints what the vault has answered. What looks like a key is none of ours, and isn't repeated.
 func (p *program) printJSON(what any) error { return printJSON(redacted{p.stdout}, what) }
+
+// noTable prints a list as JSON, or says that it is empty.
+func (p *program) noTable(asJSON bool, list any, empty string) error {
+	if asJSON {
+		return p.printJSON(list)
+	}
+	fmt.Fprintln(p.stderr, "miosa-env: "+empty)
+	return nil
+}
 
 // orEmpty makes a list that is printed as [] and never as null.
 func orEmpty[T any](list []T) []T {
