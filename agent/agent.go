@@ -42,6 +42,7 @@ type Agent struct {
 	now    atomic.Pointer[view]
 	memory memory
 	clock  clock
+	pulse  pulse
 	saving chan struct{} // told that the cache has something to do
 	stale  chan struct{} // told that superseded values wait to be freed
 	ended  chan struct{} // closed when Run has ended

@@ -55,7 +55,9 @@ func (a *Agent) loop(ctx context.Context) {
 		}
 		tries++
 		began := time.Now()
+		a.pulse.expect(limit)
 		got := k.next(s.ctx, limit, ask)
+		a.pulse.expect(0)
 		if got.outcome == interrupted {
 			a.again(s)
 			continue
@@ -169,6 +171,8 @@ func (a *Agent) rest(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
 	}
+	a.pulse.expect(d)
+	defer a.pulse.expect(0)
 	for end, over := time.Now().Add(d), false; !over && ctx.Err() == nil; {
 		undisturbed, cancel := context.WithCancel(ctx)
 		a.mu.Lock()

@@ -24,6 +24,7 @@ type daemon struct {
 	watcher *agent.Watcher // nil: the system has nothing to watch with
 	changed chan []string  // paths, from the watcher
 	hangups chan os.Signal
+	manager *agent.Notifier // nil: nobody wants to be told
 }
 
 func newDaemon(p *program, at configFile, flags *pflag.FlagSet) *daemon {
@@ -44,6 +45,11 @@ func (d *daemon) run(ctx context.Context) error {
 	d.tap.set(d.stderr, conf.logLevel, conf.logFormat)
 	d.log = d.tap.logger()
 	d.hide(conf)
+	d.manager = agent.NewNotifier(d.environ.get, d.log)
+	defer d.manager.Close()
+	if err := agent.ForgetManager(); err != nil {
+		return err
+	}
 
 	var watching sync.WaitGroup
 	defer watching.Wait()

@@ -49,13 +49,21 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 	g.watch()
 	g.log.Info().Str("resource", g.conf.resource.String()).Str("socket", g.door.Path()).Int("outputs", len(g.outputs)).
 		Bool("cache", g.cache != nil).Str("version", version).Msg("agent started")
+	g.manager.Beat(g.agent)
 	for {
 		var next *daemonConfig
+		moved := g.agent.Changed() // asked for first: no change is missed
+		g.manager.Tell(g.agent)
 		select {
 		case <-ctx.Done():
 			g.log.Info().Msg("agent is stopping")
+			g.manager.Stopping()
 			return nil, nil
+		case <-moved:
+		case <-g.manager.Tick():
+			g.manager.Beat(g.agent)
 		case <-g.hangups:
+			g.manager.Reloading()
 			g.door.restore(g.log)
 			if next = g.reload(); next != nil {
 				g.log.Info().Msg("reading everything anew, as asked for by HUP")
@@ -66,6 +74,7 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 			}
 			g.outputs.mend(paths, g.agent, g.log)
 			if g.concerns(paths) {
+				g.manager.Reloading()
 				next = g.reload()
 			}
 		}

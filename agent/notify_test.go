@@ -1,0 +1,338 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+)
+
+// manager is the service manager's end: a real socket, which is read without waiting, so that virtual time
+// doesn't matter to it.
+type manager struct {
+	*testing.T
+	fd  int
+	env map[string]string
+}
+
+func newManager(t *testing.T, name string, watchdog time.Duration) *manager {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: name}))
+	m := &manager{t, fd, map[string]string{"NOTIFY_SOCKET": name}}
+	if watchdog > 0 {
+		m.env["WATCHDOG_USEC"], m.env["WATCHDOG_PID"] = strconv.FormatInt(watchdog.Microseconds(), 10), strconv.Itoa(os.Getpid())
+	}
+	return m
+}
+
+func (m *manager) get(name string) string { return m.env[name] }
+
+var (
+	someTime  = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:]+Z`)
+	monotonic = regexp.MustCompile(`MONOTONIC_USEC=\d+`)
+)
+
+// heard gives the messages since it was called last.
+func (m *manager) heard() []string {
+	m.Helper()
+	var list []string
+	for b := make([]byte, 4096); ; {
+		n, _, err := unix.Recvfrom(m.fd, b, unix.MSG_DONTWAIT)
+		if err != nil {
+			return list
+		}
+		list = append(list, strings.ReplaceAll(someTime.ReplaceAllString(string(b[:n]), "TIME"), "\n", "|"))
+	}
+}
+
+func (m *manager) expect(what string, want ...string) {
+	m.Helper()
+	synctest.Wait()
+	if diff := cmp.Diff(m.heard(), want); diff != "" {
+		m.Errorf("%s (-got +want):\n%s", what, diff)
+	}
+}
+
+// notifying does what the program does around a Notifier, until ctx ends. It reloads when told to.
+func notifying(ctx context.Context, n *agent.Notifier, a *agent.Agent, reload <-chan func()) {
+	n.Beat(a)
+	for {
+		moved := a.Changed()
+		n.Tell(a)
+		select {
+		case <-ctx.Done():
+			n.Stopping()
+			return
+		case <-moved:
+		case <-n.Tick():
+			n.Beat(a)
+		case change := <-reload:
+			n.Reloading()
+			change()
+		}
+	}
+}
+
+// managed runs an agent that tells m around a test.
+func (m *manager) managed(conf agent.Config, test func(a *agent.Agent, reload chan<- func())) {
+	m.Helper()
+	daemon(m.T, conf, func(t *testing.T, a *agent.Agent) {
+		n := agent.NewNotifier(m.get, zerolog.Nop())
+		defer n.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		reload, ended := make(chan func()), make(chan bool)
+		go func() { notifying(ctx, n, a, reload); close(ended) }()
+		test(a, reload)
+		cancel()
+		<-ended
+		if got := m.heard(); len(got) == 0 || got[len(got)-1] != "STOPPING=1|STATUS=stopping" {
+			t.Errorf("at the end: %q", got)
+		}
+	})
+}
+
+func socketIn(t *testing.T) string { return filepath.Join(t.TempDir(), "notify") }
+
+// The manager hears that values are in place when they are, and not before: from a vault that was down at first.
+func TestNotifyReady(t *testing.T) {
+	for _, name := range []string{socketIn(t), fmt.Sprintf("@miosa-env-test-%d", os.Getpid())} {
+		m := newManager(t, name, 0)
+		vault, out := newFakeVault(snapshot(1)), &place{name: "/out"}
+		vault.err = errDown
+		out.err = errors.New("no room")
+		m.managed(agent.Config{Source: vault, Outputs: []agent.Output{out}}, func(*agent.Agent, chan<- func()) {
+			m.expect("the vault is down", "EXTEND_TIMEOUT_USEC=30000000", "STATUS=waiting for the vault: not ready")
+			time.Sleep(25 * time.Second)
+			m.expect("still", "EXTEND_TIMEOUT_USEC=30000000", "EXTEND_TIMEOUT_USEC=30000000")
+			vault.rotate(snapshot(1))
+			time.Sleep(time.Minute)
+			if got := m.heard(); len(got) == 0 || !strings.HasPrefix(got[len(got)-1], "READY=1|STATUS=1 value, fresh; 1 output failed") {
+				t.Errorf("with an output that can't be written: %q", got)
+			}
+			out.fail(nil)
+			time.Sleep(time.Minute)
+			m.expect("written", "STATUS=1 value, fresh")
+			vault.rotate(snapshot(2))
+			m.expect("a rotation changes nothing of that")
+			vault.fail(errors.New("gone\nREADY=0\x00"))
+			m.expect("the vault is gone", "STATUS=1 value, stale: last confirmed TIME: gone READY=0 ")
+			vault.fail(errRevoked)
+			time.Sleep(time.Minute)
+			m.expect("revoked", "STATUS=refused: nothing is served: key was revoked")
+		})
+	}
+}
+
+// blocked is an output that takes its time.
+type blocked struct {
+	place
+	open chan struct{}
+}
+
+func (b *blocked) Write(s api.Snapshot) error {
+	<-b.open
+	return b.place.Write(s)
+}
+
+// It isn't said either while an output has a set still to come, nor while the vault refuses.
+func TestNotifyWaits(t *testing.T) {
+	m := newManager(t, socketIn(t), 0)
+	vault := newFakeVault(snapshot(1))
+	vault.err = errRevoked
+	synctest.Test(t, func(t *testing.T) {
+		out := &blocked{place{name: "/out"}, make(chan struct{})}
+		runAgent(t, agent.Config{Source: vault, Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Agent) {
+			n := agent.NewNotifier(m.get, zerolog.Nop())
+			defer n.Close()
+			n.Tell(a)
+			m.expect("refused", "STATUS=refused: nothing is served: key was revoked")
+			vault.rotate(snapshot(1))
+			must(t, a.Refresh(t.Context()))
+			synctest.Wait()
+			n.Tell(a)
+			m.expect("not written", "STATUS=1 value, fresh; 1 output pending")
+			close(out.open)
+			synctest.Wait()
+			n.Tell(a)
+			m.expect("written", "READY=1|STATUS=1 value, fresh")
+		})
+	})
+}
+
+// A cached set is values in place, stale as it is.
+func TestNotifyReadyFromTheCache(t *testing.T) {
+	m := newManager(t, socketIn(t), 0)
+	cache := cacheAt(t, filepath.Join(t.TempDir(), "cache"), someKey)
+	must(t, cache.Save(snapshot(1), time.Now()))
+	vault := newFakeVault(snapshot(1))
+	vault.hang = true
+	synctest.Test(t, func(t *testing.T) {
+		must(t, cache.Save(snapshot(1), time.Now()))
+		runAgent(t, agent.Config{Source: vault, Cache: cache}, func(t *testing.T, a *agent.Agent) {
+			n := agent.NewNotifier(m.get, zerolog.Nop())
+			defer n.Close()
+			n.Tell(a)
+			m.expect("before the cache's turn", "STATUS=waiting for the vault")
+			time.Sleep(time.Second)
+			n.Tell(a)
+			m.expect("after it", "READY=1|STATUS=1 value, stale: last confirmed TIME")
+		})
+	})
+}
+
+// A reload is over when the outputs it brought are in place.
+func TestNotifyReload(t *testing.T) {
+	m := newManager(t, socketIn(t), 0)
+	m.managed(agent.Config{Source: newFakeVault(snapshot(1))}, func(a *agent.Agent, reload chan<- func()) {
+		m.expect("at first", "EXTEND_TIMEOUT_USEC=30000000", "READY=1|STATUS=1 value, fresh")
+		for range 2 {
+			var before, after unix.Timespec
+			must(t, unix.ClockGettime(unix.CLOCK_MONOTONIC, &before))
+			reload <- func() { a.SetOutputs([]agent.Output{&place{name: "/out"}}) }
+			synctest.Wait()
+			must(t, unix.ClockGettime(unix.CLOCK_MONOTONIC, &after))
+			got := m.heard()
+			want := []string{"RELOADING=1|MONOTONIC_USEC=N", "STATUS=1 value, fresh; 1 output pending", "READY=1|STATUS=1 value, fresh"}
+			at := int64(0)
+			if len(got) > 0 {
+				at, _ = strconv.ParseInt(strings.TrimPrefix(monotonic.FindString(got[0]), "MONOTONIC_USEC="), 10, 64)
+				got[0] = monotonic.ReplaceAllString(got[0], "MONOTONIC_USEC=N")
+			}
+			got = slices.DeleteFunc(got, func(s string) bool { return s == want[1] }) // a moment that may be missed
+			if diff := cmp.Diff(got, []string{want[0], want[2]}); diff != "" {
+				t.Errorf("(-got +want):\n%s", diff)
+			}
+			if at < before.Nano()/1000 || at > after.Nano()/1000 {
+				t.Errorf("at %d µs, between %d and %d", at, before.Nano()/1000, after.Nano()/1000)
+			}
+		}
+	})
+}
+
+// stuck is a source that hears nothing, not even that it is to stop.
+type stuck struct {
+	*fakeVault
+	free chan struct{}
+}
+
+func (s *stuck) Next(ctx context.Context, etag string) (api.Snapshot, error) {
+	if etag != "" {
+		<-s.free
+	}
+	return s.fakeVault.Next(ctx, etag)
+}
+
+// The watchdog is fed at a third of its time, through a wait that takes its time, and not by a loop that hangs.
+func TestNotifyWatchdog(t *testing.T) {
+	m := newManager(t, socketIn(t), 30*time.Second)
+	fed := func() (n int) { // since it was called last: the socket holds ten messages
+		synctest.Wait()
+		for _, s := range m.heard() {
+			if strings.HasPrefix(s, "WATCHDOG=1") {
+				n++
+			}
+		}
+		return n
+	}
+	vault := newFakeVault(snapshot(1))
+	m.managed(agent.Config{Source: vault}, func(*agent.Agent, chan<- func()) {
+		fed()
+		during := func(d time.Duration) (n int) {
+			for range d / time.Minute {
+				time.Sleep(time.Minute)
+				n += fed()
+			}
+			return n
+		}
+		time.Sleep(time.Second)
+		if n := during(10 * time.Minute); n != 60 {
+			t.Errorf("fed %d times in 10 minutes, want 60", n)
+		}
+		vault.fail(&api.Error{Kind: api.ErrUnavailable, Message: "later", RetryAfter: 30 * time.Minute})
+		if n := during(30 * time.Minute); n != 180 {
+			t.Errorf("fed %d times in half an hour that the vault wants to be left alone for, want 180", n)
+		}
+	})
+
+	synctest.Test(t, func(t *testing.T) {
+		source := &stuck{newFakeVault(snapshot(1)), make(chan struct{})}
+		runAgent(t, agent.Config{Source: source}, func(t *testing.T, a *agent.Agent) {
+			n := agent.NewNotifier(m.get, zerolog.Nop())
+			defer n.Close()
+			count := func(d time.Duration) (times int) {
+				for over := time.After(d); ; {
+					select {
+					case <-n.Tick():
+						n.Beat(a)
+						times += fed()
+					case <-over:
+						return times
+					}
+				}
+			}
+			if n := count(95 * time.Second); n != 9 {
+				t.Errorf("fed %d times while it may still wait, want 9", n)
+			}
+			count(time.Minute)
+			if n := count(10 * time.Minute); n != 0 {
+				t.Errorf("fed %d times while it hangs", n)
+			}
+			close(source.free)
+			synctest.Wait()
+			if n := count(time.Minute); n != 6 {
+				t.Errorf("fed %d times once it turns again, want 6", n)
+			}
+		})
+	})
+}
+
+// A watchdog of another process, or none, isn't fed; where no manager is, nobody is told.
+func TestNotifyNobody(t *testing.T) {
+	if n := agent.NewNotifier(func(string) string { return "" }, zerolog.Nop()); n != nil {
+		t.Error("there is nobody to tell")
+	}
+	var nobody *agent.Notifier
+	nobody.Reloading()
+	nobody.Stopping()
+	nobody.Close()
+	if nobody.Tick() != nil {
+		t.Error("it ticks")
+	}
+	m := newManager(t, socketIn(t), time.Second)
+	m.env["WATCHDOG_PID"] = "1"
+	m.managed(agent.Config{Source: newFakeVault(snapshot(1))}, func(*agent.Agent, chan<- func()) {
+		m.expect("at first", "EXTEND_TIMEOUT_USEC=30000000", "READY=1|STATUS=1 value, fresh")
+		time.Sleep(time.Minute)
+		m.expect("and then")
+	})
+}
+
+// What didn't get through is told again.
+func TestNotifyIsHeardLater(t *testing.T) {
+	name := socketIn(t)
+	m := newManager(t, name, 0)
+	must(t, os.Rename(name, name+".gone"))
+	m.managed(agent.Config{Source: newFakeVault(snapshot(1))}, func(*agent.Agent, chan<- func()) {
+		m.expect("while it is gone")
+		must(t, os.Rename(name+".gone", name))
+		time.Sleep(10 * time.Second)
+		m.expect("later", "EXTEND_TIMEOUT_USEC=30000000", "READY=1|STATUS=1 value, fresh")
+	})
+}
