@@ -1,6 +1,7 @@
 package pagetest
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -44,15 +45,35 @@ func resources(t *testing.T, s *screen) {
 	s.press("Refresh")
 	s.wait("!document.body.innerText.includes('no longer bound')")
 
-	// Another resource's key is refused at this one: that is told where it happened.
-	other := api.Resource{Type: api.Computer, ID: "c_7"}
-	s.Put(t, "other", "v", other, "OTHER")
-	key := s.ResourceKey(t, other)
-	if status, _ := s.Do(t, key, "GET", "/egress/secrets", nil); status != 403 {
-		t.Fatalf("status %d", status)
+	// Another resource's key asks for these values.
+	s.shows("up to date")
+	opener, err := api.NewOpener(production)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := s.ResourceKey(t, api.Resource{Type: api.Computer, ID: "c_7"})
+	ask := api.RevealRequest{Resource: production, Recipient: opener.Recipient()}
+	if status, _ := s.Do(t, key, "POST", "/egress/bindings/reveal", ask); status != 403 {
+		t.Fatalf("reveal: status %d", status)
 	}
 	s.press("Refresh")
-	s.row("OTHER", "not taken yet")
+	s.shows("A key that is not its own asked for its values, and was refused, just now.")
+	s.row("DATABASE_URL", "up to date")
+	s.shows("Nothing is bound to it.") // c_7, which has a key and no more
+
+	// Its keys end: it has what it has, and gets nothing new.
+	var keys struct {
+		ResourceKeys []api.ResourceKey `json:"resource_keys"`
+	}
+	if _, text := s.Do(t, s.TenantKey, "GET", "/egress/resource-keys?resource_id="+production.ID, nil); json.Unmarshal(text, &keys) != nil {
+		t.Fatalf("keys: %s", text)
+	}
+	for _, k := range keys.ResourceKeys {
+		s.Revoke(t, k.ID)
+	}
+	s.press("Refresh")
+	s.shows("its key has ended")
+	s.shows("it takes nothing new until it has another")
 	s.noProblems()
 }
 

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
@@ -26,7 +28,7 @@ func TestScreenshots(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("an example"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := open(browser.Start(t), t, vaulttest.WithOAuth(t, fmt.Sprintf(`
+	s := open(browser.Start(t, browser.Limit(8*time.Minute)), t, vaulttest.WithOAuth(t, fmt.Sprintf(`
 [[provider]]
 preset = "github"
 client_id = "example"
@@ -43,21 +45,18 @@ scopes = ["openid", "email"]
 	if folder == "" {
 		folder, all = "../../docs/screenshots", false
 	}
-	wide := chromedp.EmulateViewport(1280, 800)
+	sizes := map[string]chromedp.Action[chromedp.Void]{
+		"wide": chromedp.EmulateViewport(1280, 800), "tablet": chromedp.EmulateViewport(820, 1180), "phone": browser.Phone(),
+	}
+	themes := map[string]browser.Feature{"light": browser.Light, "dark": browser.Dark}
 	take := func(name string, looks ...string) {
 		t.Helper()
 		if all {
-			looks = []string{"wide-light", "wide-dark", "phone-light", "phone-dark"}
+			looks = []string{"wide-light", "wide-dark", "tablet-light", "phone-light", "phone-dark"}
 		}
 		for _, look := range looks {
-			size, theme := wide, browser.Light
-			if look[:4] != "wide" {
-				size = browser.Phone()
-			}
-			if look[len(look)-4:] == "dark" {
-				theme = browser.Dark
-			}
-			s.do(size, browser.Media(theme), chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, 1, 1))
+			size, theme, _ := strings.Cut(look, "-")
+			s.do(sizes[size], browser.Media(themes[theme]), chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, 1, 1))
 			eval[bool](s, "document.activeElement.blur(), scrollTo(0, 0), new Promise((done) => setTimeout(() => done(true), 400))")
 			picture, err := chromedp.Run(s.ctx, chromedp.CaptureScreenshot())
 			if err != nil {
@@ -65,7 +64,7 @@ scopes = ["openid", "email"]
 			}
 			save(t, filepath.Join(folder, name+"-"+look+".png"), picture)
 		}
-		s.do(wide)
+		s.do(sizes["wide"])
 	}
 	take("sign-in", "wide-light", "phone-dark")
 	if all {

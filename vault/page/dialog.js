@@ -7,7 +7,9 @@ export const isOpen = () => document.querySelector('dialog') !== null;
 // show opens a dialog and gives its close. ended runs when it has closed, however that came.
 export function show(title, content, { opener, alert, ended } = {}) {
   const heading = h('h2', { id: 'dialog-title' }, title);
-  const dialog = h('dialog', { 'aria-labelledby': 'dialog-title', role: alert ? 'alertdialog' : null }, heading, content);
+  const dialog = h('dialog', {
+    'aria-labelledby': 'dialog-title', 'aria-describedby': alert && 'dialog-about', role: alert && 'alertdialog',
+  }, heading, content);
   const key = opener?.dataset.key;
   dialog.addEventListener('close', () => {
     const there = dialog.isConnected; // signing out takes dialogs away, and has the focus elsewhere
@@ -79,7 +81,7 @@ export function form({ title, fields = [], body = fields.map((f) => f.node), sub
     else tell(error.message + again);
   };
   const all = h('form', { novalidate: true, autocomplete: 'off', onsubmit: submitted },
-    body, problem, h('div', { class: 'buttons' }, cancel, send));
+    danger ? h('div', { class: 'more', id: 'dialog-about' }, body) : body, problem, h('div', { class: 'buttons' }, cancel, send));
   const close = show(title, all, { opener, alert: danger, ended() {
     for (const f of fields) f.wipe();
     if (done) then?.();

@@ -121,7 +121,7 @@ export function value(name, label, more = {}) {
 
 // variable is the name of an environment variable. needed says why it can't be left out just now.
 export const variable = ({ needed, ...more } = {}) => text('expose_as_env', 'Variable', {
-  mono: true, hint: 'Its name in commands, such as GH_TOKEN.',
+  mono: true, hint: 'Such as GH_TOKEN.',
   fault(v) {
     if (v === '') return needed?.() || '';
     return /^[A-Za-z_][A-Za-z0-9_]*$/.test(v) ? '' : 'Variable must be letters, digits and _, and not begin with a digit.';

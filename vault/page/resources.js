@@ -31,7 +31,7 @@ function look(m, r) {
   const took = m.taken.get(it);
   const rows = bindings.map((b) => [b, standing(b, m.secret(b.secret_id), took)]);
   const has = (word) => rows.some(([, s]) => s.word === word);
-  const rank = has('stale') ? 0 : has('expired') ? 1 : has('untaken') ? 2 : rows.length ? 3 : 4;
+  const rank = has('stale') ? 0 : has('expired') || (rows.length && !r.keyed) ? 1 : has('untaken') ? 2 : rows.length ? 3 : 4;
   return { r, it, bindings, took, rows, rank };
 }
 
@@ -54,10 +54,12 @@ function summary(rows, took, r) {
   const untaken = rows.filter(([, s]) => s.word === 'untaken').length;
   if (rows.length === 0) return null;
   if (stale) return state('stale', `${stale} of ${rows.length} stale`);
-  if (!r.keyed && !took?.ok) return state('none', 'has no key');
+  if (!r.keyed) return took?.ok ? state('bad', 'its key has ended') : state('none', 'has no key');
   if (untaken) return state('none', took?.ok ? `${untaken} of ${rows.length} not taken yet` : 'never took them');
   return rows.some(([, s]) => s.word === 'expired') ? state('bad', 'has expired secrets') : state('good', 'up to date');
 }
+
+const day = 86_400_000;
 
 // notes are what the table can't say.
 function notes(m, bindings, took, r) {
@@ -65,12 +67,12 @@ function notes(m, bindings, took, r) {
   const names = left.map((ref) => `${m.secret(ref.secret_id)?.name || ref.secret_id} (v${ref.version})`);
   const lines = [
     left.length && state('stale', `It last took ${plural(left.length, 'value')} that ${left.length === 1 ? 'is' : 'are'} no longer bound: ${names.join(', ')}.`),
-    took?.denied && (!took.ok || took.denied.timestamp > took.ok.timestamp)
-      && state('bad', 'The vault refused its last attempt, ', when(took.denied.timestamp), '.'),
-    !r.keyed && !took?.ok && bindings.length
-      && h('p', { class: 'small' }, 'It takes nothing until it has a key. Whoever runs the vault makes one:'),
-    !r.keyed && !took?.ok && bindings.length
-      && command(`miosa-vault keys create --tenant NAME --resource ${r.resource_type}:${r.resource_id}`),
+    took?.denied && Date.now() - new Date(took.denied.timestamp) < day
+      && state('bad', h('span', {}, 'A key that is not its own asked for its values, and was refused, ', when(took.denied.timestamp), '.')),
+    !r.keyed && bindings.length && h('p', { class: 'small' },
+      took?.ok ? 'Its key was revoked or has expired: it takes nothing new until it has another. Whoever runs the vault makes one:'
+        : 'It takes nothing until it has a key. Whoever runs the vault makes one:'),
+    !r.keyed && bindings.length && command(`miosa-vault keys create --tenant NAME --resource ${r.resource_type}:${r.resource_id}`),
   ].filter(Boolean);
   return lines.length ? h('div', { class: 'notes' }, lines) : null;
 }
