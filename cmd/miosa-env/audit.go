@@ -58,8 +58,8 @@ miosa-env secrets does.`,
 			return p.noTable(asJSON, orEmpty(list), "there are no such events")
 		}
 		t := &table{head: []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM"}}
-		for _, e := range list {
-			t.add(eventCells(e)...)
+		for i := range list {
+			t.add(eventCells(&list[i])...)
 		}
 		return t.writeTo(p.stdout)
 	})
@@ -93,7 +93,7 @@ func events(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter, l
 	return list, nil
 }
 
-func eventCells(e api.Event) []string {
+func eventCells(e *api.Event) []string {
 	resource := ""
 	if e.ResourceID != "" {
 		resource = e.ResourceType + ":" + e.ResourceID
@@ -140,7 +140,7 @@ func (p *program) followAudit(ctx context.Context, vault *secrets.Client, f secr
 			if shown[e.ID] {
 				continue
 			}
-			if err := p.showEvent(e, asJSON); err != nil {
+			if err := p.showEvent(&e, asJSON); err != nil {
 				return err
 			}
 			if !e.Timestamp.Equal(*f.Since) {
@@ -169,7 +169,7 @@ func lastEvent(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter
 	return f.Since, err
 }
 
-func (p *program) showEvent(e api.Event, asJSON bool) error {
+func (p *program) showEvent(e *api.Event, asJSON bool) error {
 	line, err := json.Marshal(e)
 	if !asJSON {
 		cells := eventCells(e)

@@ -62,9 +62,9 @@ once. The same binding again is fine; a variable that stands for another secret 
 			return err
 		}
 		if asJSON {
-			return p.printJSON(b)
+			return p.printJSON(&b)
 		}
-		return p.say("bound " + calledSecret(s) + " as " + placeOf(b).String() + " (" + b.ID + ")")
+		return p.say("bound " + calledSecret(s) + " as " + placeOf(&b).String() + " (" + b.ID + ")")
 	})
 	c.Flags().Var(&delivery, "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a proxy replaces")
 	addJSONFlag(c.Flags(), &asJSON, "a JSON object")
@@ -110,7 +110,8 @@ func (p *program) bindingsListCommand() *cobra.Command {
 
 func bindingTable(list []api.Binding, now time.Time) *table {
 	t := &table{head: []string{"RESOURCE", "VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY", "ID"}}
-	for _, b := range list {
+	for i := range list {
+		b := &list[i]
 		t.add(b.Resource.String(), b.ExposeAsEnv, cmp.Or(b.SecretName, b.SecretID), versionOf(b.Version), when(b.UpdatedAt, now), b.Delivery, b.ID)
 	}
 	return t

@@ -91,7 +91,7 @@ func (p *program) completeBindings(c *cobra.Command, args []string, _ string) ([
 	return p.offer(c, func(ctx context.Context, vault *secrets.Client) (words []string, err error) {
 		list, err := vault.ListBindings(ctx, secrets.BindingFilter{})
 		for _, b := range list {
-			words = append(words, described(b.ID, placeOf(b).String()))
+			words = append(words, described(b.ID, placeOf(&b).String()))
 		}
 		return words, err
 	})

@@ -10,7 +10,7 @@ import (
 	"math"
 	"path/filepath"
 	"reflect"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -73,7 +73,7 @@ func (p *program) loadDaemonLooking(at configFile, flags *pflag.FlagSet, look bo
 	if look {
 		l.look()
 	}
-	slices.SortStableFunc(l.problems, func(a, b error) int { return lineOf(a) - lineOf(b) })
+	sort.SliceStable(l.problems, func(i, j int) bool { return lineOf(l.problems[i]) < lineOf(l.problems[j]) })
 	if err := errors.Join(l.problems...); err != nil {
 		return nil, err
 	}

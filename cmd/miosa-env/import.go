@@ -178,7 +178,7 @@ func compare(ctx context.Context, vault *secrets.Client, list []imported, r api.
 	for i := range list {
 		v := &list[i]
 		id := ""
-		at := slices.IndexFunc(standing, func(s api.Secret) bool { return s.Name == v.Variable && !attributed(s) })
+		at := slices.IndexFunc(standing, func(s api.Secret) bool { return s.Name == v.Variable && !attributed(&s) })
 		if at >= 0 {
 			id = standing[at].ID
 		}
@@ -195,7 +195,7 @@ func compare(ctx context.Context, vault *secrets.Client, list []imported, r api.
 }
 
 // attributed tells whether a secret is somebody's, which what import stores is not.
-func attributed(s api.Secret) bool {
+func attributed(s *api.Secret) bool {
 	for _, id := range []*string{s.WorkspaceID, s.OwnerUserID, s.ExternalUserID, s.ExternalWorkspaceID} {
 		if id != nil && *id != "" {
 			return true

@@ -60,7 +60,8 @@ bound where.`,
 
 func secretTable(list []api.Secret, now time.Time) *table {
 	t := &table{head: []string{"NAME", "TYPE", "SCOPE", "FOR", "VERSION", "ROTATED", "EXPIRES", "STATE", "ID"}}
-	for _, s := range list {
+	for i := range list {
+		s := &list[i]
 		t.add(s.Name, s.Type, s.Scope, whose(s), versionOf(s.Version), when(s.UpdatedAt, now),
 			ends(s.ExpiresAt, now), oauthState(s), s.ID)
 	}
@@ -68,7 +69,7 @@ func secretTable(list []api.Secret, now time.Time) *table {
 }
 
 // whose says whom and what a secret is for, "" where it doesn't say.
-func whose(s api.Secret) string {
+func whose(s *api.Secret) string {
 	var all []string
 	for _, part := range []struct {
 		what string
@@ -88,7 +89,7 @@ func whose(s api.Secret) string {
 }
 
 // oauthState is what there is to say about a connected account, "" where all is well.
-func oauthState(s api.Secret) string {
+func oauthState(s *api.Secret) string {
 	var known struct {
 		OAuth struct {
 			Status string `json:"status"`

@@ -43,7 +43,7 @@ first, and where there is no terminal to ask at, it wants --yes.`,
 }
 
 // calledSecret says which secret is meant, to people.
-func calledSecret(s api.Secret) string { return quoted(s.Name) + " (" + s.ID + ")" }
+func calledSecret(s *api.Secret) string { return quoted(s.Name) + " (" + s.ID + ")" }
 
 // boundAt says what goes with a secret.
 func boundAt(bindings []api.Binding) string {
@@ -51,10 +51,10 @@ func boundAt(bindings []api.Binding) string {
 		return ", which is bound nowhere"
 	}
 	var all []string
-	for _, b := range bindings {
-		all = append(all, placeOf(b).String())
+	for i := range bindings {
+		all = append(all, placeOf(&bindings[i]).String())
 	}
 	return ", bound as " + strings.Join(all, ", ")
 }
 
-func placeOf(b api.Binding) place { return place{b.Resource, b.ExposeAsEnv} }
+func placeOf(b *api.Binding) place { return place{b.Resource, b.ExposeAsEnv} }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -44,7 +43,7 @@ func (p *program) secretsGetCommand() *cobra.Command {
 	return c
 }
 
-func (p *program) showSecret(s api.Secret, bindings []api.Binding, now time.Time) error {
+func (p *program) showSecret(s *api.Secret, bindings []api.Binding, now time.Time) error {
 	out := tabwriter.NewWriter(redacted{p.stdout}, 0, 0, 2, ' ', 0)
 	row := func(what, text string) {
 		if text != "" {
@@ -76,37 +75,42 @@ func (p *program) showSecret(s api.Secret, bindings []api.Binding, now time.Time
 }
 
 // findSecret finds a secret by its id, or by a name that no other has.
-func findSecret(ctx context.Context, vault *secrets.Client, idOrName string) (api.Secret, error) {
+func findSecret(ctx context.Context, vault *secrets.Client, idOrName string) (*api.Secret, error) {
 	if strings.HasPrefix(idOrName, "sec_") {
 		s, err := vault.Get(ctx, idOrName)
 		if !errors.Is(err, api.ErrNotFound) {
-			return s, err
+			return &s, err
 		}
 	}
 	list, err := vault.List(ctx, secrets.Filter{})
 	if err != nil {
-		return api.Secret{}, err
+		return nil, err
 	}
-	if i := slices.IndexFunc(list, func(s api.Secret) bool { return s.ID == idOrName }); i >= 0 {
-		return list[i], nil
+	var named []*api.Secret
+	for i := range list {
+		if list[i].ID == idOrName {
+			return &list[i], nil
+		}
+		if list[i].Name == idOrName {
+			named = append(named, &list[i])
+		}
 	}
-	list = slices.DeleteFunc(list, func(s api.Secret) bool { return s.Name != idOrName })
-	switch len(list) {
+	switch len(named) {
 	case 0:
-		return api.Secret{}, hinted{errors.New("no secret has the id or name " + quoted(idOrName)), "miosa-env secrets list shows all"}
+		return nil, hinted{errors.New("no secret has the id or name " + quoted(idOrName)), "miosa-env secrets list shows all"}
 	case 1:
-		return list[0], nil
+		return named[0], nil
 	}
 	var ids []string
-	for _, s := range list {
+	for _, s := range named {
 		id := s.ID + " (" + s.Scope
 		if of := whose(s); of != "" {
 			id += ", " + of
 		}
 		ids = append(ids, id+")")
 	}
-	return api.Secret{}, hinted{
-		fmt.Errorf("%d secrets have the name %s: %s", len(list), quoted(idOrName), strings.Join(ids, ", ")),
+	return nil, hinted{
+		fmt.Errorf("%d secrets have the name %s: %s", len(named), quoted(idOrName), strings.Join(ids, ", ")),
 		"give the id of the one that is meant",
 	}
 }

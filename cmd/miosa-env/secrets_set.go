@@ -78,7 +78,7 @@ only one of a secret to its own --resource: these two are stored together or not
 		}
 		defer set.Value.Wipe()
 		p.warnOfNames(bind...)
-		done, err := store(ctx, vault, set, bind, delivery.value)
+		done, err := store(ctx, vault, &set, bind, delivery.value)
 		return p.tellStored(done, asJSON, err)
 	})
 	f := c.Flags()
@@ -97,13 +97,13 @@ only one of a secret to its own --resource: these two are stored together or not
 
 // store stores a secret and binds it. What has been done is returned with an error too; the secret's ID is
 // empty where nothing has.
-func store(ctx context.Context, vault *secrets.Client, set secrets.Set, bind []place, delivery string) (stored, error) {
+func store(ctx context.Context, vault *secrets.Client, set *secrets.Set, bind []place, delivery string) (*stored, error) {
 	if len(bind) == 1 && bind[0].Resource == set.Resource {
 		set.ExposeAsEnv, set.Delivery = bind[0].variable, delivery
 		bind = nil
 	}
-	done := stored{Bindings: []api.Binding{}}
-	secret, binding, err := vault.Set(ctx, set)
+	done := &stored{Bindings: []api.Binding{}}
+	secret, binding, err := vault.Set(ctx, *set)
 	if err != nil {
 		return done, err
 	}
@@ -135,7 +135,7 @@ func (n notBound) Error() string { return "not bound as " + n.place.String() + "
 func (n notBound) Unwrap() error { return n.error }
 
 // tellStored prints what was done, also where not all of it was.
-func (p *program) tellStored(done stored, asJSON bool, err error) error {
+func (p *program) tellStored(done *stored, asJSON bool, err error) error {
 	if done.Secret.ID == "" {
 		return err
 	}
@@ -146,8 +146,9 @@ func (p *program) tellStored(done stored, asJSON bool, err error) error {
 	if done.Secret.Version > 1 {
 		how = "replaced "
 	}
-	lines := []string{how + calledSecret(done.Secret) + atVersion(done.Secret)}
-	for _, b := range done.Bindings {
+	lines := []string{how + calledSecret(&done.Secret) + atVersion(&done.Secret)}
+	for i := range done.Bindings {
+		b := &done.Bindings[i]
 		lines = append(lines, "bound as "+placeOf(b).String()+" ("+b.ID+")")
 	}
 	for _, line := range lines {
@@ -157,7 +158,7 @@ func (p *program) tellStored(done stored, asJSON bool, err error) error {
 }
 
 // atVersion says which version a secret is at, where the vault tells.
-func atVersion(s api.Secret) string {
+func atVersion(s *api.Secret) string {
 	if s.Version <= 0 {
 		return ""
 	}
@@ -212,14 +213,14 @@ An --expires that is still to come is kept, one that has passed dropped, unless 
 			return err
 		}
 		defer value.Wipe()
-		s, err = vault.Rotate(ctx, s.ID, secrets.Rotation{Value: value, ExpiresAt: expires.at, NeverExpires: expires.never})
+		rotated, err := vault.Rotate(ctx, s.ID, secrets.Rotation{Value: value, ExpiresAt: expires.at, NeverExpires: expires.never})
 		if err != nil {
 			return err
 		}
 		if asJSON {
-			return p.printJSON(s)
+			return p.printJSON(&rotated)
 		}
-		return p.say("rotated " + calledSecret(s) + atVersion(s))
+		return p.say("rotated " + calledSecret(&rotated) + atVersion(&rotated))
 	})
 	from.addFlags(c.Flags())
 	c.Flags().Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, 2030-01-02T15:04:05Z, or never")
