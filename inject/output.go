@@ -56,6 +56,12 @@ type OutputConfig struct {
 	Log zerolog.Logger
 }
 
+// Temporary names are the final one, a mark and random letters.
+const (
+	tempMark   = ".miosa-"
+	tempRandom = 8
+)
+
 // longestName is how long the last part of a path may be, in bytes, with a temporary name made of it.
 const longestName = 255 - len(".") - len(tempMark) - tempRandom
 

@@ -199,12 +199,6 @@ func (s stamp) lasting() stamp {
 	return s
 }
 
-// Temporary names are the final one, a mark and random letters.
-const (
-	tempMark   = ".miosa-"
-	tempRandom = 8
-)
-
 func randomName(start string) string {
 	return start + tempMark + strings.ToLower(rand.Text()[:tempRandom])
 }

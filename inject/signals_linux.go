@@ -7,15 +7,14 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// firstRealTime and lastRealTime are SIGRTMIN and SIGRTMAX as C libraries number them.
+// firstRealTime and lastRealTime are SIGRTMIN and SIGRTMAX as C libraries number them. No signal comes
+// after them.
 const firstRealTime, lastRealTime = 34, 64
 
 // Signals is every signal sent to this process from CatchSignals on, so that none is lost or acted on
@@ -190,39 +189,4 @@ func setAction(n syscall.Signal, action sigaction) (old sigaction, err error) {
 		return old, fmt.Errorf("set action of %s: %w", signalName(n), errno)
 	}
 	return old, nil
-}
-
-// ParseSignal reads a signal as kill(1) does: TERM, SIGTERM, 15, RTMIN, RTMIN+3 or RTMAX-1.
-func ParseSignal(s string) (syscall.Signal, error) {
-	name := strings.ToUpper(strings.TrimSpace(s))
-	if n, err := strconv.Atoi(name); err == nil && n >= 1 && n <= lastRealTime {
-		return syscall.Signal(n), nil
-	}
-	name = strings.TrimPrefix(name, "SIG")
-	if n := unix.SignalNum("SIG" + name); n != 0 {
-		return n, nil
-	}
-	for base, from := range map[string]int{"RTMIN": firstRealTime, "RTMAX": lastRealTime} {
-		if offset, ok := strings.CutPrefix(name, base); ok {
-			n, err := 0, error(nil)
-			if offset != "" {
-				n, err = strconv.Atoi(offset)
-			}
-			if err == nil && from+n >= firstRealTime && from+n <= lastRealTime {
-				return syscall.Signal(from + n), nil
-			}
-		}
-	}
-	return 0, fmt.Errorf("signal %q: want a name such as TERM, HUP or RTMIN+1, or a number from 1 to %d", s, lastRealTime)
-}
-
-// signalName is SIGTERM for 15, and SIGRTMIN+1 for 35.
-func signalName(n syscall.Signal) string {
-	if name := unix.SignalName(n); name != "" {
-		return name
-	}
-	if n >= firstRealTime && n <= lastRealTime {
-		return fmt.Sprintf("SIGRTMIN+%d", int(n)-firstRealTime)
-	}
-	return fmt.Sprintf("signal %d", int(n))
 }

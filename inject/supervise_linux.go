@@ -14,11 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Defaults of a Supervision.
 const (
-	DefaultStopTimeout = 10 * time.Second
-	DefaultSettle      = 100 * time.Millisecond
-	hookTimeout        = time.Minute
+	hookTimeout = time.Minute
 	// sweepEvery is how often what is left of a stopping process group is looked at, beside each
 	// SIGCHLD: a member with a parent elsewhere ends without telling us.
 	sweepEvery = 20 * time.Millisecond

@@ -31,6 +31,9 @@ are to be kept.`,
 			if err := p.begin(c); err != nil {
 				return err
 			}
+			if !onLinux {
+				return needsLinux("agent")
+			}
 			at.given = c.Flags().Changed("config") || p.environ.get("MIOSA_CONFIG") != ""
 			if check {
 				return p.checkDaemon(at, c)

@@ -7,8 +7,6 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/Miosa-osa/miosa-env/inject"
 )
 
 // maxKept is how much of an env file is kept in memory, in bytes: one more than inject reads of one.
@@ -50,14 +48,4 @@ func (r *runner) keep(path string) (string, error) {
 	}
 	r.kept = append(r.kept, to) // an *os.File nobody holds is closed
 	return fmt.Sprintf("/proc/self/fd/%d", fd), nil
-}
-
-// asGiven lets the errors of a Build call files as they were given.
-func (r *runner) asGiven(err error) error {
-	for _, problem := range problems(err) {
-		if file, ok := errors.AsType[*inject.FileError](problem); ok && r.given[file.Path] != "" {
-			file.Path = r.given[file.Path]
-		}
-	}
-	return err
 }

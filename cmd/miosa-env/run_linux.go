@@ -37,20 +37,6 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 	return r.supervise(ctx, f, signals)
 }
 
-// aside runs work in a goroutine and returns when it does or ctx ends, whichever is first: opening a
-// named pipe can block for ever, and no context ends that. Nothing that work sets may be looked at after
-// an error.
-func aside(ctx context.Context, work func(context.Context) error) error {
-	done := make(chan error, 1)
-	go func() { done <- work(ctx) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 func (r *runner) supervise(ctx context.Context, f *runFlags, signals *inject.Signals) (int, error) {
 	s := inject.Supervision{
 		OnChange: f.onChange.Change, StopSignal: f.stopSignal.number,

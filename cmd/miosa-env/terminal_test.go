@@ -42,7 +42,7 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 		steps = steps[1:]
 	}
 	ts.Check(pty.Setsize(master, &size))
-	before, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+	before, err := unix.IoctlGetTermios(int(tty.Fd()), getTermios)
 	ts.Check(err)
 
 	s := ts.Value(vaultKey{}).(*scriptVault)
@@ -81,7 +81,7 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	timer := time.AfterFunc(time.Minute, func() { _ = c.Process.Kill() })
 	_ = c.Wait() // the code is compared
 	timer.Stop()
-	after, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+	after, err := unix.IoctlGetTermios(int(tty.Fd()), getTermios)
 	ts.Check(err)
 	_ = eventually(func() bool { n, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCOUTQ); return err != nil || n == 0 })
 	_ = tty.Close()

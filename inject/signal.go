@@ -1,0 +1,45 @@
+package inject
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ParseSignal reads a signal as kill(1) does: TERM, SIGTERM, 15, RTMIN, RTMIN+3 or RTMAX-1.
+func ParseSignal(s string) (syscall.Signal, error) {
+	name := strings.ToUpper(strings.TrimSpace(s))
+	if n, err := strconv.Atoi(name); err == nil && n >= 1 && n <= lastRealTime {
+		return syscall.Signal(n), nil
+	}
+	name = strings.TrimPrefix(name, "SIG")
+	if n := unix.SignalNum("SIG" + name); n != 0 {
+		return n, nil
+	}
+	for base, from := range map[string]int{"RTMIN": firstRealTime, "RTMAX": lastRealTime} {
+		if offset, ok := strings.CutPrefix(name, base); ok {
+			n, err := 0, error(nil)
+			if offset != "" {
+				n, err = strconv.Atoi(offset)
+			}
+			if err == nil && from+n >= firstRealTime && from+n <= lastRealTime {
+				return syscall.Signal(from + n), nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("signal %q: want a name such as TERM, HUP or RTMIN+1, or a number from 1 to %d", s, lastRealTime)
+}
+
+// signalName is SIGTERM for 15, and SIGRTMIN+1 for 35.
+func signalName(n syscall.Signal) string {
+	if name := unix.SignalName(n); name != "" {
+		return name
+	}
+	if n >= firstRealTime && n <= lastRealTime {
+		return fmt.Sprintf("SIGRTMIN+%d", int(n)-firstRealTime)
+	}
+	return fmt.Sprintf("signal %d", int(n))
+}
