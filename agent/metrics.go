@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -65,8 +66,10 @@ func (m *metrics) counts() (lines []tally, numbers map[tally]int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	numbers = maps.Clone(m.requests)
-	lines = slices.SortedFunc(maps.Keys(numbers), func(a, b tally) int {
-		return strings.Compare(string(a.asked)+" "+string(a.result), string(b.asked)+" "+string(b.result))
+	lines = slices.Collect(maps.Keys(numbers))
+	sort.Slice(lines, func(i, j int) bool {
+		a, b := lines[i], lines[j]
+		return a.asked < b.asked || a.asked == b.asked && a.result < b.result
 	})
 	return lines, numbers
 }

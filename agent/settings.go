@@ -6,7 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -177,7 +177,7 @@ func ParseSettings(file string, text []byte) (Settings, error) {
 	if len(r.problems) == 0 {
 		return s, nil
 	}
-	slices.SortStableFunc(r.problems, func(a, b *SettingsError) int { return a.Line - b.Line })
+	sort.SliceStable(r.problems, func(i, j int) bool { return r.problems[i].Line < r.problems[j].Line })
 	joined := make([]error, len(r.problems))
 	for i, p := range r.problems {
 		joined[i] = p

@@ -39,6 +39,17 @@ type call struct {
 // within the client's timeout, the wait on top.
 // Errors: *Problem; api.ErrNotModified; the context's error where the caller's context ended.
 func do[T any](ctx context.Context, c *Client, k call, decode func([]byte) (T, error)) (T, error) {
+	var got T
+	err := c.do(ctx, k, func(body []byte) (err error) { got, err = decode(body); return err })
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return got, nil
+}
+
+// do is the part of it that is the same for all types: the compiler makes it once.
+func (c *Client) do(ctx context.Context, k call, decode func([]byte) error) error {
 	budget := c.timeout
 	if k.wait > 0 {
 		budget += k.wait + headerTimeout
@@ -48,37 +59,34 @@ func do[T any](ctx context.Context, c *Client, k call, decode func([]byte) (T, e
 	retries := newPatience(c.timeout)
 	var last error // what the latest attempt ended with
 	attempt := 0
-	got, err := backoff.RetryNotifyWithData(func() (T, error) {
-		var got T
+	err := backoff.RetryNotify(func() error {
 		attempt++
 		body, again, err := c.attempt(all, k)
 		cut := err != nil && all.Err() != nil // short, by the end of the budget: it tells nothing new
 		if err == nil {
-			got, err = decode(body)
+			err = decode(body)
 			again = false
 		} else if attempt > 1 && k.method == http.MethodDelete && errors.Is(err, api.ErrNotFound) {
-			got, err = decode(nil) // an earlier attempt did it, and its answer was lost
+			err = decode(nil) // an earlier attempt did it, and its answer was lost
 		}
 		if last == nil || !cut {
 			last = err
 		}
 		if err != nil && (!again || k.once) {
-			return got, backoff.Permanent(err)
+			return backoff.Permanent(err)
 		}
 		retries.ask(err)
-		return got, err
+		return err
 	}, backoff.WithContext(retries, all), func(err error, wait time.Duration) {
 		c.log.Debug().Err(err).Str("path", k.path).Int("attempt", attempt).Stringer("wait", wait).Msg("trying again")
 	})
 	switch {
 	case err == nil:
-		return got, nil
+		return nil
 	case ctx.Err() != nil:
-		var zero T
-		return zero, ctx.Err()
+		return ctx.Err()
 	}
-	var zero T
-	return zero, last
+	return last
 }
 
 // attempt makes one request. It returns the body of a 2xx answer, or an error and whether the same

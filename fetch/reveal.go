@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"strings"
+	"sort"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -120,10 +119,8 @@ func check(s api.Snapshot) error {
 
 // sortByName sorts by env name, then by id where a name stands twice.
 func sortByName(set []api.Bound) {
-	slices.SortFunc(set, func(a, b api.Bound) int {
-		if c := strings.Compare(a.ExposeAsEnv, b.ExposeAsEnv); c != 0 {
-			return c
-		}
-		return strings.Compare(a.ID, b.ID)
+	sort.SliceStable(set, func(i, j int) bool {
+		a, b := &set[i], &set[j]
+		return a.ExposeAsEnv < b.ExposeAsEnv || a.ExposeAsEnv == b.ExposeAsEnv && a.ID < b.ID
 	})
 }

@@ -3,8 +3,7 @@ package inject
 import (
 	"encoding/binary"
 	"hash/maphash"
-	"slices"
-	"strings"
+	"sort"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -66,7 +65,7 @@ var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 // maphash.Hash is, keeps what doesn't fill a block, and leaves it on the heap.
 func (b Built) Fingerprint() Fingerprint {
 	byName := b.Named()
-	slices.SortFunc(byName, func(x, y Named) int { return strings.Compare(x.Name, y.Name) })
+	sort.SliceStable(byName, func(i, j int) bool { return byName[i].Name < byName[j].Name })
 	const field = 3 * 8 // length, and both sums: fields can't run together
 	sums := make([]byte, 0, 2*field*len(byName))
 	add := func(b []byte) {

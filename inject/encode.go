@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sort"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
@@ -111,7 +112,7 @@ func Append(dst []byte, format string, pairs []Named) ([]byte, error) {
 		return dst, fmt.Errorf("format %s: want one of %s", shown(format), strings.Join(Formats, ", "))
 	}
 	sorted := slices.Clone(pairs)
-	slices.SortStableFunc(sorted, func(a, b Named) int { return strings.Compare(a.Name, b.Name) })
+	sort.SliceStable(sorted, func(i, j int) bool { return sorted[i].Name < sorted[j].Name })
 
 	out := dst
 	var problems []error

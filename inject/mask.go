@@ -3,7 +3,7 @@ package inject
 import (
 	"io"
 	"slices"
-	"strings"
+	"sort"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -59,7 +59,7 @@ func NewMasker(secrets []Named) (*Masker, []string) {
 	if len(forms) == 0 {
 		return m, short
 	}
-	slices.SortStableFunc(forms, func(a, b form) int { return strings.Compare(a.text, b.text) })
+	sort.SliceStable(forms, func(i, j int) bool { return forms[i].text < forms[j].text })
 	forms = slices.CompactFunc(forms, func(a, b form) bool { return a.text == b.text })
 	texts := make([]string, len(forms))
 	m.patterns = make([]pattern, len(forms))
