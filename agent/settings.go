@@ -47,6 +47,7 @@ type Settings struct {
 	LogLevel    string        // log_level
 	LogFormat   string        // log_format
 	Outputs     []OutputSettings
+	Units       []UnitSettings
 
 	lines lines
 }
@@ -66,6 +67,14 @@ type OutputSettings struct {
 	HookTimeout time.Duration // hook_timeout; 0: not said
 	AllowDisk   bool          // allow_disk
 	Keep        bool
+
+	lines lines
+}
+
+// UnitSettings is one [[unit]] of a configuration file: a unit of systemd's that may load credentials.
+type UnitSettings struct {
+	Name string   // such as app.service; app@.service is each of its instances
+	Only []string // names or patterns of path.Match, of the bindings it may have
 
 	lines lines
 }
@@ -227,6 +236,13 @@ func (o *OutputSettings) fields() []field {
 		{"hook_timeout", &o.HookTimeout, nil},
 		{"allow_disk", &o.AllowDisk, nil},
 		{"keep", &o.Keep, nil},
+	}
+}
+
+func (u *UnitSettings) fields() []field {
+	return []field{
+		{"name", &u.Name, unitName},
+		{"only", &u.Only, nil},
 	}
 }
 

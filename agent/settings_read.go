@@ -30,12 +30,12 @@ type settingsReader struct {
 	// The table that is being read.
 	fields []field
 	lines  lines
-	output int  // its place in settings.Outputs; -1: it isn't one
-	skip   bool // it is unknown, and was told of
+	kind   string // its name: output or unit; empty: the general one
+	skip   bool   // it is unknown, and was told of
 }
 
 func (r *settingsReader) read(text []byte) {
-	r.lines, r.output = r.settings.lines, -1
+	r.lines = r.settings.lines
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	r.parser.Reset(text)
 	for r.parser.NextExpression() {
@@ -82,17 +82,21 @@ func (r *settingsReader) key(e *unstable.Node) (string, int) {
 
 func (r *settingsReader) table(e *unstable.Node) {
 	name, line := r.key(e)
-	r.skip = name != "output" || e.Kind != unstable.ArrayTable
+	known := name == "output" || name == "unit"
+	r.skip = !known || e.Kind != unstable.ArrayTable
 	switch {
-	case name == "output" && r.skip:
-		r.problem(line, "", "[output] is written [[output]]: there can be several")
+	case known && r.skip:
+		r.problem(line, "", "[%s] is written [[%s]]: there can be several", name, name)
 	case r.skip:
-		r.problem(line, "the only table is [[output]]", "unknown table %s", told(name))
-	default:
+		r.problem(line, "the tables are [[output]] and [[unit]]", "unknown table %s", told(name))
+	case name == "output":
 		r.settings.Outputs = append(r.settings.Outputs, OutputSettings{lines: lines{"": line}})
-		r.output = len(r.settings.Outputs) - 1
-		o := &r.settings.Outputs[r.output]
-		r.fields, r.lines = o.fields(), o.lines
+		o := &r.settings.Outputs[len(r.settings.Outputs)-1]
+		r.kind, r.fields, r.lines = name, o.fields(), o.lines
+	default:
+		r.settings.Units = append(r.settings.Units, UnitSettings{lines: lines{"": line}})
+		u := &r.settings.Units[len(r.settings.Units)-1]
+		r.kind, r.fields, r.lines = name, u.fields(), u.lines
 	}
 }
 
@@ -120,9 +124,9 @@ func (r *settingsReader) keyValue(e *unstable.Node) {
 func (r *settingsReader) unknown(name string, line int) {
 	fix := "the fields are " + names(r.fields)
 	switch {
-	case r.output >= 0 && slices.ContainsFunc(r.settings.fields(), func(f field) bool { return f.name == name }):
-		fix = "it isn't an output's: move it above the first [[output]]"
-	case r.output < 0 && slices.ContainsFunc((&OutputSettings{}).fields(), func(f field) bool { return f.name == name }):
+	case r.kind != "" && slices.ContainsFunc(r.settings.fields(), func(f field) bool { return f.name == name }):
+		fix = map[string]string{"output": "it isn't an output's", "unit": "it isn't a unit's"}[r.kind] + ": move it above the first [[" + r.kind + "]]"
+	case r.kind == "" && slices.ContainsFunc((&OutputSettings{}).fields(), func(f field) bool { return f.name == name }):
 		fix = "it is an output's: write [[output]] above it"
 	case slices.Contains([]string{"api_key", "key", "token", "apikey"}, name):
 		fix = "the key has a file of its own: name that with key_file"
@@ -154,6 +158,7 @@ func (r *settingsReader) finish() {
 			r.problem(line, "", "an [[output]] needs a format")
 		}
 	}
+	r.finishUnits()
 }
 
 // set takes a value if it is of the field's type and in its form.

@@ -60,7 +60,7 @@ func Listen(c SocketConfig) (*Socket, error) {
 	if c.Agent == nil {
 		return nil, errors.New("a socket needs an agent")
 	}
-	p, err := takePlace(c.Path)
+	p, err := takePlace(c.Path, false)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,8 @@ const maxSocketPath = 107
 
 // place is a path that this process, and no other, listens on.
 type place struct {
-	path string
+	path    string
+	private bool // for root, or this user, alone
 
 	mu       sync.Mutex // guards the fields below
 	listener *net.UnixListener
@@ -27,13 +28,13 @@ type place struct {
 	left     bool
 }
 
-// takePlace listens on path. The socket is for everybody if we are root, since it is the kernel's word
+// takePlace listens on path, privately or not. The socket is for everybody if we are root, since it is the kernel's word
 // on who asks that counts; else for this user.
-func takePlace(path string) (*place, error) {
+func takePlace(path string, private bool) (*place, error) {
 	if err := ValidSocketPath(path); err != nil {
 		return nil, err
 	}
-	p := &place{path: path}
+	p := &place{path: path, private: private}
 	if err := p.take(); err != nil {
 		p.leave()
 		return nil, fmt.Errorf("socket %s: %w", path, err)
@@ -58,6 +59,9 @@ func (p *place) take() (err error) {
 	mode, folderMode := fs.FileMode(0o600), fs.FileMode(0o700)
 	if os.Geteuid() == 0 {
 		mode, folderMode = 0o666, 0o755
+	}
+	if p.private {
+		mode = 0o600
 	}
 	if err := takeFolder(filepath.Dir(p.path), folderMode); err != nil {
 		return err
@@ -112,8 +116,9 @@ func (p *place) renewed(old *net.UnixListener) bool {
 // Restore listens at the path again where somebody has removed or replaced the socket, and tells whether
 // it had to. Whoever is connected stays so.
 // Errors: those of Listen.
-func (s *Socket) Restore() (restored bool, err error) {
-	p := s.place
+func (s *Socket) Restore() (restored bool, err error) { return s.place.restore() }
+
+func (p *place) restore() (restored bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.left || stands(p.path, p.made) {

@@ -285,6 +285,9 @@ func (c *daemonConfig) watched(at configFile) []agent.Watched {
 		}
 	}
 	list = append(list, agent.Watched{Path: c.socket, Touched: true})
+	if len(c.file.Units) > 0 {
+		list = append(list, agent.Watched{Path: agent.CredentialsPath(c.socket), Touched: true})
+	}
 	for _, o := range c.outputs {
 		list = append(list, agent.Watched{Path: o.Path, Touched: true})
 	}

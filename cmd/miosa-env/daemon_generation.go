@@ -22,6 +22,7 @@ type generation struct {
 	outputs outputs
 	door    *door
 	hatch   *hatch // nil: none
+	desk    *desk  // nil: none
 }
 
 // run works until ctx ends, or until there is a configuration for another resource, which it returns.
@@ -36,6 +37,10 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 		return nil, err
 	}
 	defer func() { g.door.close() }()
+	if g.desk, err = g.renewDesk(g.conf); err != nil {
+		return nil, err
+	}
+	defer func() { g.desk.close() }()
 	if g.hatch, err = g.openHatch(ctx, g.conf, g.door); err != nil {
 		return nil, err
 	}
@@ -65,12 +70,16 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 		case <-g.hangups:
 			g.manager.Reloading()
 			g.door.restore(g.log)
+			g.desk.restore(g.log)
 			if next = g.reload(); next != nil {
 				g.log.Info().Msg("reading everything anew, as asked for by HUP")
 			}
 		case paths := <-g.changed:
 			if slices.Contains(paths, g.door.Path()) {
 				g.door.restore(g.log)
+			}
+			if slices.Contains(paths, agent.CredentialsPath(g.door.Path())) {
+				g.desk.restore(g.log)
 			}
 			g.outputs.mend(paths, g.agent, g.log)
 			if g.concerns(paths) {
@@ -94,7 +103,7 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 // concerns tells whether one of paths is none that we write.
 func (g *generation) concerns(paths []string) bool {
 	for _, path := range paths {
-		if g.outputs[path] == nil && path != g.door.Path() {
+		if g.outputs[path] == nil && path != g.door.Path() && path != agent.CredentialsPath(g.door.Path()) {
 			return true
 		}
 	}
@@ -162,10 +171,25 @@ func (g *generation) take(ctx context.Context, next *daemonConfig) error {
 	if err != nil {
 		return err
 	}
-	taken, err := g.move(ctx, next)
+	desk, err := g.renewDesk(next)
 	if err != nil {
 		outputs.close(g.outputs)
 		return err
+	}
+	taken, err := g.move(ctx, next)
+	if err != nil {
+		if desk != g.desk {
+			desk.close()
+		}
+		outputs.close(g.outputs)
+		return err
+	}
+	if desk != g.desk {
+		g.desk.close()
+		g.desk = desk
+	}
+	if desk != nil {
+		desk.SetUnits(next.file.Units)
 	}
 
 	g.tap.set(g.stderr, next.logLevel, next.logFormat)

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+)
+
+// desk is the socket for credentials while it is served.
+type desk struct {
+	*agent.Credentials
+	stop    context.CancelFunc
+	serving sync.WaitGroup
+}
+
+// renewDesk gives the desk that conf wants: the one there is, another, or nil, where no unit may have anything.
+func (g *generation) renewDesk(conf *daemonConfig) (*desk, error) {
+	path := agent.CredentialsPath(conf.socket)
+	switch {
+	case len(conf.file.Units) == 0:
+		return nil, nil
+	case g.desk != nil && g.desk.Path() == path:
+		return g.desk, nil
+	}
+	served, err := agent.ListenCredentials(agent.CredentialsConfig{Path: path, Agent: g.agent, Units: conf.file.Units, Log: g.log})
+	if err != nil {
+		return nil, conf.blamed(g.at, "socket", conf.file.Socket == conf.socket, err)
+	}
+	d := &desk{Credentials: served}
+	var ctx context.Context
+	ctx, d.stop = context.WithCancel(context.Background())
+	d.serving.Go(func() { _ = served.Serve(ctx) })
+	return d, nil
+}
+
+// restore listens again where somebody has removed the socket.
+func (d *desk) restore(log zerolog.Logger) {
+	if d == nil {
+		return
+	}
+	switch restored, err := d.Restore(); {
+	case err != nil:
+		log.Error().Err(err).Msg("the socket is gone, and can't be made again")
+	case restored:
+		log.Warn().Str("socket", d.Path()).Msg("the socket was gone: listening again")
+	}
+}
+
+func (d *desk) close() {
+	if d != nil {
+		d.stop()
+		d.serving.Wait()
+	}
+}
