@@ -1,0 +1,108 @@
+package containertest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// shipped gives an example of packaging/container with other words in the place of some, each of which must be there.
+func shipped(t *testing.T, name string, replaced ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "packaging/container", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; n < len(replaced); n += 2 {
+		if !strings.Contains(string(text), replaced[n]) {
+			t.Fatalf("%s doesn't say %q", name, replaced[n])
+		}
+		text = []byte(strings.ReplaceAll(string(text), replaced[n], replaced[n+1]))
+	}
+	return string(text)
+}
+
+// play has podman run a Kubernetes example against the vault. Its images are those that were built here.
+func (s *stage) play(t *testing.T, name string, replaced ...string) {
+	t.Helper()
+	if _, err := os.Stat("/usr/libexec/podman/catatonit"); err != nil {
+		t.Skip("SKIPPED: catatonit isn't installed, without which podman makes no pods (apt-get install catatonit)")
+	}
+	const bound = "- {name: MIOSA_SANDBOX_ID, value: sb_1}"
+	pod := shipped(t, name, append(replaced,
+		bound, bound+fmt.Sprintf("\n%s- {name: MIOSA_BASE_URL, value: %q}", strings.Repeat(" ", indent(t, name, bound)), s.BaseURL),
+		// Debian 12's podman crashes where this isn't said.
+		"secretName: miosa-api-key", "secretName: miosa-api-key, optional: false",
+	)...)
+	dir := t.TempDir()
+	// Debian 12's podman takes what is in here as it stands, where Kubernetes has base64.
+	secret := "apiVersion: v1\nkind: Secret\nmetadata: {name: miosa-api-key}\ndata: {key: " + s.key.Reveal() + "}\n"
+	for file, text := range map[string]string{"pod.yaml": pod, "secret.yaml": secret} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.must(t, "secret", "create", "miosa-api-key", filepath.Join(dir, "secret.yaml"))
+	t.Cleanup(func() {
+		for _, args := range [][]string{
+			{"kube", "down", filepath.Join(dir, "pod.yaml")},
+			{"volume", "rm", "--all", "--force"},
+			{"secret", "rm", "miosa-api-key"},
+		} {
+			if _, err := s.do(args...); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	s.must(t, "kube", "play", "--network=host", filepath.Join(dir, "pod.yaml"))
+}
+
+// indent is how far in a line with a text begins.
+func indent(t *testing.T, name, text string) int {
+	t.Helper()
+	for line := range strings.Lines(shipped(t, name)) {
+		if at := strings.Index(line, text); at >= 0 {
+			return at
+		}
+	}
+	t.Fatalf("%s doesn't say %q", name, text)
+	return 0
+}
+
+func TestKubernetesEntrypoint(t *testing.T) {
+	s := newStage(t)
+	s.play(t, "kubernetes.yaml", "image: your-app-with-secrets", "image: "+wrapped, `args: ["/app"]`, `args: ["/app", "serve", "TOKEN"]`)
+	c := &container{s.engine, "app-pod-0-app"}
+	c.prints(t, "serving TOKEN "+sum(value))
+	s.Rotate(t, s.secret, "canary-that-is-next")
+	c.prints(t, "serving TOKEN "+sum("canary-that-is-next"))
+	c.within(t, "uid 65532", "/app", "show")
+	if code, _ := c.stop(t, 30); code != "3" {
+		t.Errorf("exit code %s, want the command's 3", code)
+	}
+}
+
+func TestKubernetesInit(t *testing.T) {
+	s := newStage(t)
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"app":   "FROM " + busybox + "\nCOPY --from=" + theirs + " /app /app\n",
+		"value": "FROM " + busybox + "\nCOPY --from=" + ours + " /miosa-env /usr/local/bin/miosa-env\n",
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.must(t, "build", "-t", "localhost/init-"+name, "-f", file, dir)
+	}
+	s.play(t, "kubernetes-init.yaml", "image: your-app-with-secrets", "image: localhost/init-value", "image: your-app\n", "image: localhost/init-app\n",
+		"exec /app", "exec /app serve TOKEN",
+		// Else podman removes the container that has ended, and now and then is too early.
+		"  name: app\nspec:", "  name: app\n  annotations: {io.podman.annotations.init.container.type: always}\nspec:")
+	c := &container{s.engine, "app-app"}
+	c.prints(t, "serving TOKEN "+sum(value))
+	c.within(t, "uid 65532 mode 0600", "/app", "file", "/run/values/app.env", "TOKEN")
+	c.within(t, "MIOSA_API_KEY_FILE isn't set", "/app", "show", "MIOSA_API_KEY_FILE")
+}
