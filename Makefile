@@ -8,6 +8,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 PREFIX  ?= /usr/local
 BIN     ?= bin
 PKG     ?= ./...
+OUT     ?= dist
+NFPM    ?= $(OUT)/bin/nfpm
+EPOCH   := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 0))
 
 # What both programs are built for. On macOS nothing of miosa-env stays (docs/install.md).
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
@@ -24,7 +27,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 ENTRY := $(if $(wildcard inject/entry_$(GOOS)_$(GOARCH).s),-E miosa_env_start)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race check lint bench build install clean
+.PHONY: help demo test race check lint bench build install package release clean
 
 help: ## list the targets
 	@echo "make TARGET, one of:"
@@ -68,6 +71,21 @@ build: ## build bin/miosa-env and bin/miosa-vault, static and stripped
 install: build ## copy both binaries to PREFIX/bin (PREFIX=/usr/local; DESTDIR is honoured)
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(BIN)/miosa-env $(BIN)/miosa-vault $(DESTDIR)$(PREFIX)/bin/
+
+package: ## deb, rpm and apk packages, archives, SBOMs and SHA256SUMS, into dist/
+	rm -rf $(OUT) && mkdir -p $(OUT)
+	@for platform in $(PLATFORMS); do \
+		echo "package: $$platform"; \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(MAKE) --no-print-directory build BIN=$(OUT)/bin/$$platform VERSION=$(VERSION) >$(OUT)/build.log 2>&1 || { cat $(OUT)/build.log; exit 1; }; \
+	done; rm -f $(OUT)/build.log
+	test -x $(NFPM) || $(GO) build -modfile=packaging/tools/go.mod -o $(NFPM) github.com/goreleaser/nfpm/v2/cmd/nfpm
+	$(GO) run ./internal/release -bin $(OUT)/bin -out $(OUT) -version $(VERSION) -epoch $(EPOCH) -nfpm $(NFPM)
+	rm -rf $(OUT)/bin
+
+release: package ## everything that a release hands out, verified; nothing is uploaded
+	@case "$(VERSION)" in v*.*.*-*-g* | *-dirty | unknown) echo "release: $(VERSION) isn't a tag on a clean tree: a rehearsal" ;; v*.*.*) ;; *) echo "release: $(VERSION) isn't a tag: a rehearsal" ;; esac
+	$(GO) run ./internal/release -verify -out $(OUT)
+	@echo "release: $(OUT) is complete; nothing was uploaded"
 
 clean: ## remove what was built
 	rm -rf $(BIN) dist

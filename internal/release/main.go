@@ -1,0 +1,44 @@
+// Command release makes what is handed out of programs that are built: packages, archives, the list of what is in
+// them, and checksums. `make package` runs it. The same commit gives the same bytes: times are the commit's,
+// owners are root, order is by name.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	set := flag.NewFlagSet("release", flag.ContinueOnError)
+	set.SetOutput(stderr)
+	r := &release{}
+	set.StringVar(&r.bin, "bin", "", "directory with the programs, as OS/ARCH/NAME")
+	set.StringVar(&r.root, "root", ".", "directory of the sources")
+	set.StringVar(&r.out, "out", "dist", "directory to write to, or to verify")
+	set.StringVar(&r.described, "version", "", "version, as git describe says it")
+	set.StringVar(&r.nfpm, "nfpm", "", "the program nfpm, which makes the packages")
+	epoch := set.Int64("epoch", 0, "time of the commit, in seconds since 1970")
+	verify := set.Bool("verify", false, "make nothing: look whether all is there and as its checksum says")
+	if set.Parse(args) != nil {
+		return 2
+	}
+	r.time = time.Unix(*epoch, 0).UTC()
+	r.number = numberOf(r.described, r.time)
+	do := r.make
+	if *verify {
+		do = r.verify
+	}
+	if err := do(ctx, stdout); err != nil {
+		fmt.Fprintln(stderr, "release:", err)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// formats are the packages' formats, as nfpm names them.
+var formats = []string{"deb", "rpm", "apk"}
+
+// pkg is one package of a program.
+type pkg struct {
+	name, about string
+	files       []entry
+	scripts     string // folder in packaging of its maintainer scripts; empty: it needs none
+}
+
+// entry is a file of a package beside its program, manual pages and completions.
+type entry struct {
+	from, to string
+	mode     os.FileMode
+	config   bool   // an upgrade keeps what the administrator made of it
+	formats  string // those it is in; empty: all
+}
+
+const withSystemd = "deb rpm" // Alpine has none
+
+// packages are all there are. A file in from that isn't in the sources is an error.
+var packages = []pkg{
+	{
+		name: "miosa-env", scripts: "miosa-env",
+		files: []entry{
+			{from: "systemd/miosa-env.service", to: "/usr/lib/systemd/system/miosa-env.service", mode: 0o644, formats: withSystemd},
+			{from: "systemd/miosa-env.target", to: "/usr/lib/systemd/system/miosa-env.target", mode: 0o644, formats: withSystemd},
+			{from: "systemd/miosa-env.sysusers.conf", to: "/usr/lib/sysusers.d/miosa-env.conf", mode: 0o644, formats: withSystemd},
+			{from: "systemd/miosa-env.tmpfiles.conf", to: "/usr/lib/tmpfiles.d/miosa-env.conf", mode: 0o644, formats: withSystemd},
+			{from: "systemd/agent.toml", to: "/etc/miosa-env/agent.toml", mode: 0o644, config: true},
+		},
+		about: "Starts a command with the secrets bound to its sandbox or computer in its\nenvironment, and keeps them current while it runs.",
+	},
+	{
+		name:  "miosa-vault",
+		about: "Keeps secrets, encrypted at rest, and serves them to the sandboxes and computers\nthey are bound to.",
+	},
+}
+
+// pack makes one package.
+func (r *release) pack(ctx context.Context, p platform, of pkg, format, stage string) error {
+	contents, err := r.contents(p, of, format, stage)
+	if err != nil {
+		return err
+	}
+	c := map[string]any{
+		"name": of.name, "arch": p.machine, "platform": "linux",
+		"version_schema": "none", "version": r.number.base, "prerelease": r.number.early, "version_metadata": r.number.later,
+		"release": "1", "section": "admin", "priority": "optional",
+		"maintainer":  "MIOSA <noreply@miosa.ai>",
+		"vendor":      "MIOSA",
+		"homepage":    "https://github.com/Miosa-osa/miosa-env",
+		"license":     "MIT",
+		"description": about[of.name] + "\n" + of.about,
+		"mtime":       r.time.Format("2006-01-02T15:04:05Z"),
+		"contents":    contents,
+		"rpm":         map[string]any{"buildhost": "localhost", "summary": about[of.name], "group": "System Environment/Base"},
+	}
+	if format != "apk" {
+		c["recommends"] = []string{"ca-certificates"}
+	}
+	if of.scripts != "" && format != "apk" {
+		scripts := map[string]string{}
+		for _, name := range []string{"postinstall", "preremove", "postremove"} {
+			scripts[name] = filepath.Join(r.root, "packaging", of.scripts, name+".sh")
+		}
+		c["scripts"] = scripts
+	}
+	text, err := json.Marshal(c) // which is YAML too
+	if err != nil {
+		return err
+	}
+	config := filepath.Join(stage, "nfpm.yaml")
+	if err := os.WriteFile(config, text, 0o600); err != nil {
+		return err
+	}
+	file := fmt.Sprintf("%s_%s_%s.%s", of.name, r.number, p.machine, format)
+	made := exec.CommandContext(ctx, r.nfpm, "package", "-f", config, "-p", format, "-t", filepath.Join(r.out, file))
+	made.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.time.Unix()))
+	if said, err := made.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", file, err, said)
+	}
+	return nil
+}
+
+// contents lists a package's files as nfpm wants them.
+func (r *release) contents(p platform, of pkg, format, stage string) ([]map[string]any, error) {
+	var list []map[string]any
+	add := func(from, to string, mode os.FileMode, kind string) {
+		list = append(list, map[string]any{"src": from, "dst": to, "type": kind,
+			"file_info": map[string]any{"mode": mode, "owner": "root", "group": "root", "mtime": r.time}})
+	}
+	add(r.program(p, of.name), "/usr/bin/"+of.name, 0o755, "")
+	shared := filepath.Join(stage, of.name)
+	err := walkFiles(shared, func(at, name string) error {
+		if strings.HasPrefix(name, "man/") {
+			packed, err := zip(at, stage, of.name)
+			if err != nil {
+				return err
+			}
+			at, name = packed, name+".gz"
+		}
+		if strings.HasPrefix(name, "zsh/") && format == "deb" {
+			name = strings.Replace(name, "site-functions", "vendor-completions", 1)
+		}
+		add(at, "/usr/share/"+name, 0o644, "")
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range of.files {
+		if f.formats != "" && !strings.Contains(f.formats, format) {
+			continue
+		}
+		kind := ""
+		if f.config {
+			kind = "config|noreplace"
+		}
+		add(filepath.Join(r.root, f.from), f.to, f.mode, kind)
+	}
+	documents, err := r.documents(of.name, format, stage)
+	for from, to := range documents {
+		add(from, to, 0o644, "")
+	}
+	return list, err
+}
+
+// documents are a package's licence and changes, where its system looks for them.
+func (r *release) documents(name, format, stage string) (map[string]string, error) {
+	licence := filepath.Join(r.root, "LICENSE")
+	if format != "deb" {
+		return map[string]string{licence: "/usr/share/licenses/" + name + "/LICENSE"}, nil
+	}
+	changes, err := zip(filepath.Join(r.root, "CHANGELOG.md"), stage, name)
+	return map[string]string{
+		licence: "/usr/share/doc/" + name + "/copyright",
+		changes: "/usr/share/doc/" + name + "/changelog.gz",
+	}, err
+}
+
+// zip compresses a file into the stage, and returns where.
+func zip(from, stage, name string) (string, error) {
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return "", err
+	}
+	if content, err = zipped(content); err != nil {
+		return "", err
+	}
+	dir := filepath.Join(stage, "zipped", name)
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return "", err
+	}
+	to := filepath.Join(dir, filepath.Base(from)+".gz")
+	return to, os.WriteFile(to, content, 0o600)
+}

@@ -1,0 +1,137 @@
+#!/bin/sh
+# Installs miosa-env and miosa-vault from an archive that is checked against its SHA-256 sum first.
+# Read it, then run it from a file: it needs no root where PREFIX is yours.
+set -eu
+
+usage() {
+  cat <<'TEXT'
+Usage: sh install.sh --base-url URL [--prefix DIR] [--dry-run]
+       sh install.sh --remove [--prefix DIR] [--dry-run]
+
+  --base-url URL   where the archives and SHA256SUMS of one version are: https, or http to
+                   this machine itself [MIOSA_INSTALL_URL]
+  --prefix DIR     where bin and share are put (default /usr/local) [PREFIX]
+  --remove         take away what was installed there
+  --dry-run        download and check, and say what would be done
+
+Exit codes: 0 done, 1 it couldn't be, 2 wrong usage, 3 the checksum is another: nothing was installed.
+TEXT
+}
+
+say() { printf 'install: %s\n' "$*"; }
+fail() { code=$1; shift; printf 'install: error: %s\n' "$*" >&2; exit "$code"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+base=${MIOSA_INSTALL_URL:-} prefix=${PREFIX:-/usr/local} dry= remove=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --base-url | --prefix)
+      [ $# -ge 2 ] || fail 2 "$1 needs a value"
+      [ "$1" = --prefix ] && prefix=$2 || base=$2
+      shift ;;
+    --base-url=*) base=${1#*=} ;;
+    --prefix=*) prefix=${1#*=} ;;
+    --dry-run) dry=1 ;;
+    --remove) remove=1 ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; fail 2 "unknown argument $1" ;;
+  esac
+  shift
+done
+case $prefix in /*) ;; *) fail 2 "--prefix wants an absolute path" ;; esac
+prefix=${prefix%/}
+
+# installed lists what there is of ours below PREFIX.
+installed() {
+  for file in bin/miosa-env bin/miosa-vault share/man/man1/miosa-env.1 share/man/man1/miosa-env-*.1 \
+    share/man/man1/miosa-vault.1 share/man/man1/miosa-vault-*.1 share/doc/miosa-env/* \
+    share/bash-completion/completions/miosa-env share/bash-completion/completions/miosa-vault \
+    share/zsh/site-functions/_miosa-env share/zsh/site-functions/_miosa-vault \
+    share/fish/vendor_completions.d/miosa-env.fish share/fish/vendor_completions.d/miosa-vault.fish; do
+    [ ! -f "$file" ] || printf '%s\n' "$file"
+  done
+}
+
+if [ -n "$remove" ]; then
+  cd "$prefix" || fail 1 "there is no $prefix"
+  installed | while IFS= read -r file; do
+    if [ -n "$dry" ]; then
+      say "would remove $prefix/$file"
+    else
+      rm -f -- "$file" && say "removed $prefix/$file"
+    fi
+  done
+  [ -n "$dry" ] || rmdir share/doc/miosa-env 2>/dev/null || :
+  exit 0
+fi
+
+base=${base%/}
+case $base in
+  https://?* | http://127.0.0.1[:/]* | http://localhost[:/]* | 'http://[::1]'[:/]*) ;;
+  '') usage >&2; fail 2 "--base-url is missing" ;;
+  *) fail 2 "--base-url wants https" ;;
+esac
+case $(uname -s) in
+  Linux) system=linux ;;
+  Darwin) system=darwin ;;
+  *) fail 1 "there is no archive for $(uname -s)" ;;
+esac
+case $(uname -m) in
+  x86_64 | amd64) machine=amd64 ;;
+  aarch64 | arm64) machine=arm64 ;;
+  *) fail 1 "there is no archive for $(uname -m)" ;;
+esac
+
+# fetch URL FILE
+fetch() {
+  if has curl; then
+    curl --fail --silent --show-error --location --proto =https,http --proto-redir =https --output "$2" "$1"
+  else
+    wget -q -O "$2" "$1"
+  fi || fail 1 "$1 can't be downloaded"
+}
+
+# sum FILE
+sum() {
+  if has sha256sum; then
+    sha256sum <"$1"
+  else
+    shasum -a 256 <"$1"
+  fi | cut -d ' ' -f 1
+}
+
+has curl || has wget || fail 1 "neither curl nor wget is here"
+has sha256sum || has shasum || fail 1 "neither sha256sum nor shasum is here: nothing could be checked"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+fetch "$base/SHA256SUMS" "$work/SHA256SUMS"
+line=$(grep -E "^[0-9a-f]{64}  miosa-env_[0-9A-Za-z.+~-]+_${system}_$machine\.tar\.gz\$" "$work/SHA256SUMS" || :)
+case $line in
+  '') fail 1 "SHA256SUMS has no archive for $system $machine" ;;
+  *"
+"*) fail 1 "SHA256SUMS has several archives for $system $machine" ;;
+esac
+want=${line%% *} name=${line##* }
+fetch "$base/$name" "$work/$name"
+got=$(sum "$work/$name")
+[ "$got" = "$want" ] || fail 3 "$name has the checksum $got, and SHA256SUMS says $want: nothing was installed"
+say "$name is as SHA256SUMS says"
+
+tar -xzf "$work/$name" -C "$work"
+cd "$work/${name%.tar.gz}"
+find bin share -type f | LC_ALL=C sort >"$work/files"
+if [ -n "$dry" ]; then
+  while IFS= read -r file; do say "would install $prefix/$file"; done <"$work/files"
+  exit 0
+fi
+# Each file takes its place at once: a program that runs keeps the one it was started from.
+while IFS= read -r file; do
+  case $file in bin/*) mode=0755 ;; *) mode=0644 ;; esac
+  mkdir -p "$prefix/${file%/*}"
+  cp "$file" "$prefix/$file.new"
+  chmod "$mode" "$prefix/$file.new"
+  mv -f "$prefix/$file.new" "$prefix/$file"
+done <"$work/files"
+say "installed $("$prefix/bin/miosa-env" --version) in $prefix"

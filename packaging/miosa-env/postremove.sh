@@ -1,0 +1,18 @@
+#!/bin/sh
+# After a removal. What the agent made of the vault's values goes at once. deb says "purge" later, if at all, and
+# then the configuration and the group go too; rpm keeps both.
+set -e
+case "$1" in
+  remove | purge | 0) ;;
+  *) exit 0 ;;
+esac
+rm -rf /run/miosa-env /var/lib/miosa-env
+if [ "$1" = purge ]; then
+  rm -rf /etc/miosa-env
+  if getent group miosa-env >/dev/null; then
+    groupdel miosa-env || :
+  fi
+fi
+if [ -d /run/systemd/system ]; then
+  systemctl daemon-reload
+fi
