@@ -131,6 +131,10 @@ func (r *release) contents(p platform, of pkg, format, stage string) ([]map[stri
 		}
 		add(filepath.Join(r.root, f.from), f.to, f.mode, kind)
 	}
+	if format != "deb" { // else a removal leaves the folder
+		list = append(list, map[string]any{"dst": "/usr/share/licenses/" + of.name, "type": "dir",
+			"file_info": map[string]any{"mode": 0o755, "owner": "root", "group": "root", "mtime": r.time}})
+	}
 	documents, err := r.documents(of.name, format, stage)
 	for from, to := range documents {
 		add(from, to, 0o644, "")
