@@ -12,7 +12,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -216,7 +218,16 @@ authorize_params = { prompt = "select_account" }
 type server struct {
 	*httptest.Server
 	answer func(w http.ResponseWriter, r *http.Request)
-	asked  []*http.Request // with their form, or JSON, parsed into Form
+
+	mu   sync.Mutex      // guards seen: a connection that is dropped doesn't wait for its handler
+	seen []*http.Request // with their form, or JSON, parsed into Form
+}
+
+// asked gives the requests so far.
+func (s *server) asked() []*http.Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.seen)
 }
 
 func serve(t *testing.T) *server {
@@ -233,7 +244,9 @@ func serve(t *testing.T) *server {
 		} else {
 			_ = r.ParseForm()
 		}
-		s.asked = append(s.asked, r)
+		s.mu.Lock()
+		s.seen = append(s.seen, r)
+		s.mu.Unlock()
 		s.answer(w, r)
 	}))
 	t.Cleanup(s.Close)
@@ -291,7 +304,7 @@ func TestExchange(t *testing.T) {
 			if text := fmt.Sprintf("%s %s %d %v", got.Access.Reveal(), got.Refresh.Reveal(), life, got.Scopes); text != test.want {
 				t.Errorf("got %s, want %s", text, test.want)
 			}
-			r := s.asked[0]
+			r := s.asked()[0]
 			id, secret, basic := r.BasicAuth()
 			if !basic {
 				id, secret = r.Form.Get("client_id"), r.Form.Get("client_secret")
@@ -321,7 +334,7 @@ func TestRefreshKeepsTheOldToken(t *testing.T) {
 	if err != nil || got.Access.Reveal() != "two" || got.Refresh.Reveal() != "rt" {
 		t.Errorf("without a new one: %v", err)
 	}
-	if f := s.asked[0].Form; f.Get("grant_type") != "refresh_token" || f.Get("refresh_token") != "rt" {
+	if f := s.asked()[0].Form; f.Get("grant_type") != "refresh_token" || f.Get("refresh_token") != "rt" {
 		t.Errorf("form: %v", f)
 	}
 	s.answer = answering("application/json", `{"access_token":"two","refresh_token":"rt2"}`)
@@ -385,8 +398,8 @@ func TestErrors(t *testing.T) {
 			if text := fmt.Sprintf("%v %+v", err, err); strings.Contains(text, "c4nary") || strings.Contains(text, "s3cr") {
 				t.Errorf("the error repeats what was sent or answered: %s", text)
 			}
-			if len(s.asked) != 1 {
-				t.Errorf("asked %d times", len(s.asked))
+			if len(s.asked()) != 1 {
+				t.Errorf("asked %d times", len(s.asked()))
 			}
 		})
 	}
@@ -502,15 +515,15 @@ func TestMint(t *testing.T) {
 	var none *Providers
 	_, err := none.Mint(t.Context(), m, api.NewValue([]byte("s")))
 	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Outcome != Unsent || e.Public() == "" || len(s.asked) != 0 {
-		t.Fatalf("loopback, named by a tenant: got %v, asked %d times", err, len(s.asked))
+	if !ok || e.Outcome != Unsent || e.Public() == "" || len(s.asked()) != 0 {
+		t.Fatalf("loopback, named by a tenant: got %v, asked %d times", err, len(s.asked()))
 	}
 	ps := load(t, "[machine]\ntoken_urls=['"+s.URL+"/t']")
 	got, err := ps.Mint(t.Context(), m, api.NewValue([]byte("s")))
 	if err != nil || got.Access.Reveal() != "at" || got.ExpiresAt == nil {
 		t.Fatalf("allowed: %v", err)
 	}
-	if r := s.asked[0]; r.Form.Get("grant_type") != "client_credentials" || r.Form.Get("scope") != "a b" {
+	if r := s.asked()[0]; r.Form.Get("grant_type") != "client_credentials" || r.Form.Get("scope") != "a b" {
 		t.Errorf("form: %v", r.Form)
 	}
 	m.TokenURL += "2"
