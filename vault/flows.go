@@ -141,6 +141,8 @@ func (t *txn) mayBind(provider string, want asked) error {
 
 const flowColumns = `id, tenant_id, salt, provider, redirect_uri, asked, key_id, status, error, secret_id, created_at, expires_at, updated_at`
 
+var errOAuthGone = api.NewError(api.ErrNotFound, "no such flow")
+
 // flow reads the one that a state names, of the actor's tenant, or of any where the actor has none: who brings
 // the state has shown enough. Errors: ErrNotFound.
 func (t *txn) flow(state string) (f flow, err error) {
@@ -193,7 +195,7 @@ func (f flow) open(now time.Time) error {
 	return nil
 }
 
-// flowActor is on whose behalf a flow goes on: the key that began it, which must still stand.
+// actor is on whose behalf a flow goes on: the key that began it, which must still stand.
 func (f flow) actor(from Actor) Actor {
 	from.KeyID, from.TenantID = f.keyID, f.tenant
 	return from
@@ -204,8 +206,7 @@ func (f flow) actor(from Actor) Actor {
 func (s *Store) takeFlow(ctx context.Context, from Actor, f flow) error {
 	over := false
 	err := s.write(ctx, f.actor(from), func(t *txn) error {
-		var status string
-		err := t.queryRow(`SELECT status FROM oauth_flows WHERE id = $1`, f.id).Scan(&status)
+		status, err := t.flowStatus(f.id)
 		if err != nil {
 			return err
 		}
@@ -225,7 +226,7 @@ func (s *Store) endFlow(ctx context.Context, from Actor, f flow, status, word st
 	a := f.actor(from)
 	a.local = true
 	return s.write(ctx, a, func(t *txn) error {
-		now, err := t.flowByID(f.id)
+		now, err := t.flowStatus(f.id)
 		if err != nil || now != api.FlowPending && now != flowExchanging {
 			return err
 		}
@@ -241,7 +242,7 @@ func (s *Store) endFlow(ctx context.Context, from Actor, f flow, status, word st
 	})
 }
 
-func (t *txn) flowByID(id string) (status string, err error) {
+func (t *txn) flowStatus(id string) (status string, err error) {
 	err = t.queryRow(`SELECT status FROM oauth_flows WHERE id = $1`, id).Scan(&status)
 	return status, err
 }

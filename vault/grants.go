@@ -6,8 +6,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
-
-	"github.com/Miosa-osa/miosa-env/api"
 )
 
 // The types of secrets whose value the vault renews by itself.
@@ -116,16 +114,14 @@ func withOAuth(metadata, status, code string) string {
 	if own == nil {
 		own = map[string]json.RawMessage{}
 	}
-	own["status"] = jsonText(status)
+	own["status"] = jsonOf(status)
 	delete(own, "error")
 	if code != "" {
-		own["error"] = jsonText(code)
+		own["error"] = jsonOf(code)
 	}
 	all["oauth"] = jsonOf(own)
 	return string(jsonOf(all))
 }
-
-func jsonText(s string) json.RawMessage { return jsonOf(s) }
 
 // jsonOf encodes what always can be.
 func jsonOf(v any) json.RawMessage {
@@ -150,5 +146,3 @@ func givenOAuth(p PutSecret, known func(provider string) bool) *grant {
 	}
 	return &grant{provider: provider}
 }
-
-var errOAuthGone = api.NewError(api.ErrNotFound, "no such flow")

@@ -223,7 +223,7 @@ func (r renewal) called() string {
 	return r.provider
 }
 
-// machine reads what a secret's metadata says of its client.
+// machineOf reads what a secret's metadata says of its client.
 func machineOf(metadata string) (m oauth.Machine, err error) {
 	var all struct {
 		OAuth oauth.Machine `json:"oauth"`
@@ -254,8 +254,7 @@ func (s *Store) dueRenewals(ctx context.Context, most int) (due []renewal, next 
 		if err := rows.Err(); err != nil {
 			return err
 		}
-		at, err := t.nextRenewal()
-		next = at
+		next, err = t.nextRenewal()
 		return err
 	})
 	return due, next, err

@@ -123,8 +123,10 @@ func (t *txn) put(p PutSecret) (secret api.Secret, binding *api.Binding, created
 			return secret, nil, false, err
 		}
 	}
-	if err := t.setGrant(row, p.grant); err != nil {
-		return secret, nil, false, err
+	if p.grant != nil || !created { // a new secret has no schedule to end
+		if err := t.setGrant(row, p.grant); err != nil {
+			return secret, nil, false, err
+		}
 	}
 	if p.ExposeAsEnv != "" && p.ResourceID != "" {
 		b, _, err := t.bind(NewBinding{SecretID: row.id, Resource: row.resource, ExposeAsEnv: p.ExposeAsEnv, Delivery: p.Delivery})
@@ -261,8 +263,10 @@ func (s *Store) RotateSecret(ctx context.Context, a Actor, id string, r Rotation
 		if err := t.rotate(keys, &row, *r.Value, refresh); err != nil {
 			return err
 		}
-		if err := t.setGrant(row, g); err != nil {
-			return err
+		if g != nil {
+			if err := t.setGrant(row, g); err != nil {
+				return err
+			}
 		}
 		secret, err = row.answer(keys)
 		return err

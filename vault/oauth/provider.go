@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"slices"
@@ -102,7 +103,7 @@ func (p *Provider) config(e *endpoint, redirectURI string) (*oauth2.Config, erro
 		return nil, &Error{Outcome: Unsent, Code: "client_secret_unreadable", cause: err}
 	}
 	style := oauth2.AuthStyleInHeader
-	if way := first(p.auth, e.auth, authBasic); way != authBasic {
+	if way := cmp.Or(p.auth, e.auth, authBasic); way != authBasic {
 		style = oauth2.AuthStyleInParams
 	}
 	scopes := p.Scopes
@@ -113,15 +114,6 @@ func (p *Provider) config(e *endpoint, redirectURI string) (*oauth2.Config, erro
 		ClientID: p.clientID, ClientSecret: secret, RedirectURL: redirectURI, Scopes: scopes,
 		Endpoint: oauth2.Endpoint{AuthURL: e.authorize, TokenURL: e.token, AuthStyle: style},
 	}, nil
-}
-
-func first(words ...string) string {
-	for _, w := range words {
-		if w != "" {
-			return w
-		}
-	}
-	return ""
 }
 
 // AuthorizeURL is where the user's browser is sent. verifier is the PKCE one (RFC 7636), which only its hash
