@@ -66,6 +66,7 @@ type OutputSettings struct {
 	Hook        string
 	HookTimeout time.Duration // hook_timeout; 0: not said
 	AllowDisk   bool          // allow_disk
+	AllowShared bool          // allow_shared
 	Keep        bool
 
 	lines lines
@@ -235,6 +236,7 @@ func (o *OutputSettings) fields() []field {
 		{"hook", &o.Hook, nil},
 		{"hook_timeout", &o.HookTimeout, nil},
 		{"allow_disk", &o.AllowDisk, nil},
+		{"allow_shared", &o.AllowShared, nil},
 		{"keep", &o.Keep, nil},
 	}
 }

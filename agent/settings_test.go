@@ -46,6 +46,7 @@ allow_names = ["HTTPS_PROXY"]
 hook = "systemctl try-reload-or-restart app"
 hook_timeout = "1m30s"
 allow_disk = true
+allow_shared = true
 keep = true
 
 [[output]]
@@ -65,7 +66,7 @@ func TestParseSettings(t *testing.T) {
 			{
 				Path: "/run/app/env", Format: "systemd", Mode: 0o640, Owner: "app", Group: "app",
 				Only: []string{"DB_*", "API_KEY"}, Prefix: "APP_", AllowNames: []string{"HTTPS_PROXY"},
-				Hook: "systemctl try-reload-or-restart app", HookTimeout: 90 * time.Second, AllowDisk: true, Keep: true,
+				Hook: "systemctl try-reload-or-restart app", HookTimeout: 90 * time.Second, AllowDisk: true, AllowShared: true, Keep: true,
 			},
 			{Path: "/run/other/env", Format: "json"},
 		},
@@ -107,7 +108,7 @@ func TestParseSettings_Problems(t *testing.T) {
 		hint string   // of the first
 	}{
 		{"unknown field", "\nbase_ul = \"x\"", []string{`agent.toml line 2: unknown field "base_ul"`}, "the fields are base_url, key_file, ca_file, proxy, sandbox_id, computer_id, cache, cache_dir, cache_max_age, on_revoke, socket, allow_users, allow_groups, metrics_addr, log_level, log_format"},
-		{"unknown field of an output", "[[output]]\npath='/a'\nformat='f'\nmod = \"0600\"", []string{`agent.toml line 4: unknown field "mod"`}, "the fields are path, format, mode, owner, group, only, prefix, allow_names, hook, hook_timeout, allow_disk, keep"},
+		{"unknown field of an output", "[[output]]\npath='/a'\nformat='f'\nmod = \"0600\"", []string{`agent.toml line 4: unknown field "mod"`}, "the fields are path, format, mode, owner, group, only, prefix, allow_names, hook, hook_timeout, allow_disk, allow_shared, keep"},
 		{"dotted field", "cache.dir = \"/x\"", []string{`agent.toml line 1: unknown field "cache.dir"`}, ""},
 		{"a general field below an output", "[[output]]\npath='/a'\nformat='f'\nlog_level = \"info\"", []string{`agent.toml line 4: unknown field "log_level"`}, "it isn't an output's: move it above the first [[output]]"},
 		{"an output's field on top", "path = \"/a\"", []string{`agent.toml line 1: unknown field "path"`}, "it is an output's: write [[output]] above it"},
@@ -199,7 +200,7 @@ func TestReadSettings(t *testing.T) {
 		{"a field", s.Problem("f", "proxy", bad), "f line 5: bad"},
 		{"a field left out", s.Problem("f", "computer_id", bad), "f: bad"},
 		{"an output's field", s.Outputs[0].Problem("f", "mode", bad), "f line 21: bad"},
-		{"an output's field left out", s.Outputs[1].Problem("f", "mode", bad), "f line 34: bad"},
+		{"an output's field left out", s.Outputs[1].Problem("f", "mode", bad), "f line 35: bad"},
 	} {
 		if test.got.Error() != test.want {
 			t.Errorf("%s: %q, want %q", test.name, test.got, test.want)

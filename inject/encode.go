@@ -20,8 +20,8 @@ const (
 	FormatDocker  = "docker"  // NAME=value, for docker run --env-file
 )
 
-// Formats lists those that a person or a shell reads.
-var Formats = []string{FormatShell, FormatDotenv, FormatJSON}
+// Formats lists what Encode writes, each named after its reader.
+var Formats = []string{FormatShell, FormatDotenv, FormatJSON, FormatSystemd, FormatDocker}
 
 // spelling is how a format writes one variable.
 type spelling struct {

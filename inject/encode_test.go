@@ -118,7 +118,7 @@ func TestEncodeErrors(t *testing.T) {
 				"B can't be written as dotenv: a line of its value looks like another variable\n" +
 				"C can't be written as dotenv: its value mixes quotes with characters that readers of .env files disagree on\n" +
 				"D can't be written as dotenv: its value holds a carriage return, which readers of .env files drop or turn into a line end"},
-		{"format", "yaml", pairs("A", "canary"), "format yaml: want one of shell, dotenv, json"},
+		{"format", "yaml", pairs("A", "canary"), "format yaml: want one of shell, dotenv, json, systemd, docker"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer

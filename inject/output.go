@@ -18,7 +18,7 @@ import (
 const FormatFiles = "files"
 
 // OutputFormats lists what an output can be written as, each named after its reader.
-var OutputFormats = []string{FormatSystemd, FormatShell, FormatDocker, FormatDotenv, FormatJSON, FormatFiles}
+var OutputFormats = append(slices.Clone(Formats), FormatFiles)
 
 // OutputConfig says where bound values are kept as a file, in which format and for whom.
 type OutputConfig struct {
@@ -44,6 +44,9 @@ type OutputConfig struct {
 
 	// AllowDisk lets the file be elsewhere than in memory (tmpfs, ramfs).
 	AllowDisk bool
+	// AllowShared lets the directory that Path is in be one that others may write to, as the emptyDir of a
+	// Kubernetes pod is. They can't read the values, but put something else in their place.
+	AllowShared bool
 	// Keep leaves the file where it is when the daemon stops.
 	Keep bool
 
@@ -135,6 +138,24 @@ func (c OutputConfig) Validate() error {
 		problem("hook_timeout %s: there is no hook", c.HookTimeout)
 	}
 	return errors.Join(problems...)
+}
+
+// Unsafe says why values aren't written to a path, and what would mend it.
+type Unsafe struct {
+	Path   string // the one to blame: a parent maybe
+	Reason string // completes "PATH ..."
+	Fix    string
+	Allow  string // the field of a configuration that lets it be all the same, or empty
+}
+
+func (u *Unsafe) Error() string { return shown(u.Path) + " " + u.Reason }
+
+// Hint says how to mend it.
+func (u *Unsafe) Hint() string {
+	if u.Allow == "" {
+		return u.Fix
+	}
+	return u.Fix + ", or set " + u.Allow + " = true"
 }
 
 // userID returns a user's number, -1 for nobody in particular.

@@ -13,7 +13,7 @@ import (
 // Errors: *Unsafe; fs.ErrNotExist and others of the system, with the path.
 func (c OutputConfig) Look() error {
 	dir := path.Dir(c.Path)
-	at, err := openPlace(dir)
+	at, err := c.open(dir)
 	if err != nil {
 		return err
 	}
@@ -27,11 +27,11 @@ func (c OutputConfig) Look() error {
 	case kind == unix.S_IFLNK:
 		return symlinked(c.Path, at.readlink(base))
 	case c.Format != FormatFiles && kind != unix.S_IFREG:
-		return &Unsafe{c.Path, "is there and isn't a file", "remove it, or choose another path"}
+		return &Unsafe{Path: c.Path, Reason: "is there and isn't a file", Fix: "remove it, or choose another path"}
 	case c.Format == FormatFiles && kind != unix.S_IFDIR:
-		return &Unsafe{c.Path, "is there and isn't a directory", "remove it, or choose another path"}
+		return &Unsafe{Path: c.Path, Reason: "is there and isn't a directory", Fix: "remove it, or choose another path"}
 	case c.Format == FormatFiles: // which may be a file system of its own
-		within, err := openPlace(c.Path)
+		within, err := c.open(c.Path)
 		if err != nil {
 			return err
 		}

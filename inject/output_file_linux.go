@@ -20,7 +20,7 @@ func (o *Output) writeFile(pairs []Named) (stamps map[string]stamp, changed bool
 	if err != nil {
 		return nil, false, err
 	}
-	at, err := openPlace(path.Dir(o.conf.Path))
+	at, err := o.conf.open(path.Dir(o.conf.Path))
 	if err != nil {
 		return nil, false, err
 	}
@@ -41,7 +41,7 @@ func (o *Output) writeFile(pairs []Named) (stamps map[string]stamp, changed bool
 	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
 		return nil, false, symlinked(o.conf.Path, at.readlink(base))
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, false, &Unsafe{o.conf.Path, "is there and isn't a file", "remove it, or choose another path"}
+		return nil, false, &Unsafe{Path: o.conf.Path, Reason: "is there and isn't a file", Fix: "remove it, or choose another path"}
 	default:
 		if found, ok := o.found(at, base, text); ok {
 			return map[string]stamp{base: found}, false, nil

@@ -82,7 +82,7 @@ func (o *Output) writeFiles(pairs []Named) (stamps map[string]stamp, changed boo
 // openFiles opens the output's directory, makes it if need be, and removes, but for the generation that
 // is in force, what killed runs left in it.
 func (o *Output) openFiles() (*place, error) {
-	parent, err := openPlace(path.Dir(o.conf.Path))
+	parent, err := o.conf.open(path.Dir(o.conf.Path))
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (o *Output) openFiles() (*place, error) {
 			return nil, o.failed(parent, &fs.PathError{Op: "create", Path: o.conf.Path, Err: err}, 0)
 		}
 	}
-	at, err := openPlace(o.conf.Path)
+	at, err := o.conf.open(o.conf.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (o *Output) secure(at *place) error {
 		return &fs.PathError{Op: "stat", Path: at.path, Err: err}
 	}
 	if st.Mode&0o022 != 0 {
-		return &Unsafe{at.path, fmt.Sprintf("has mode %#o: others could put something else there", st.Mode&0o7777), "chmod go-w " + shown(at.path)}
+		return &Unsafe{Path: at.path, Reason: fmt.Sprintf("has mode %#o: others could put something else there", st.Mode&0o7777), Fix: "chmod go-w " + shown(at.path)}
 	}
 	if !o.conf.AllowDisk {
 		if err := at.inMemory(); err != nil {
@@ -183,7 +183,7 @@ func (o *Output) inTheWay(at *place, there []string, pairs []Named) error {
 		if name == dataLink && isGeneration(target) || name != dataLink && target == dataLink+"/"+name {
 			continue
 		}
-		return &Unsafe{path.Join(at.path, name), "is there and isn't ours", "remove it, or choose another path"}
+		return &Unsafe{Path: path.Join(at.path, name), Reason: "is there and isn't ours", Fix: "remove it, or choose another path"}
 	}
 	return nil
 }
@@ -348,7 +348,7 @@ func (o *Output) removeFiles(parent *place) error {
 	case err != nil:
 		return &fs.PathError{Op: "stat", Path: o.conf.Path, Err: err}
 	}
-	at, err := openPlace(o.conf.Path)
+	at, err := o.conf.open(o.conf.Path)
 	if err != nil {
 		return err
 	}

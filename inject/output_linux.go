@@ -135,7 +135,7 @@ func (o *Output) check() (bool, error) {
 	if !o.standing {
 		return false, nil
 	}
-	at, err := openPlace(path.Dir(o.conf.Path))
+	at, err := o.conf.open(path.Dir(o.conf.Path))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
@@ -165,7 +165,7 @@ func (o *Output) Remove() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.standing, o.stamps = false, nil
-	at, err := openPlace(path.Dir(o.conf.Path))
+	at, err := o.conf.open(path.Dir(o.conf.Path))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil

@@ -29,7 +29,7 @@ func TestOutputConfigValidate(t *testing.T) {
 		{"a NUL", func(c *inject.OutputConfig) { c.Path = "/run/a\x00b" }, `path "/run/a\x00b": not a file's`},
 		{"the longest name", func(c *inject.OutputConfig) { c.Path = "/run/" + strings.Repeat("x", 239) }, ""},
 		{"a longer name", func(c *inject.OutputConfig) { c.Path = "/" + strings.Repeat("x", 240) }, "path /" + strings.Repeat("x", 79) + "...: its last part is longer than 239 bytes"},
-		{"no format", func(c *inject.OutputConfig) { c.Format = "" }, `format "": want one of systemd, shell, docker, dotenv, json, files`},
+		{"no format", func(c *inject.OutputConfig) { c.Format = "" }, `format "": want one of shell, dotenv, json, systemd, docker, files`},
 		{"for everybody", func(c *inject.OutputConfig) { c.Mode = 0o644 }, "mode 0644 lets everyone on this machine have the values: want an owner or a group instead"},
 		{"a program", func(c *inject.OutputConfig) { c.Mode = 0o700 }, "mode 0700: the file isn't a program"},
 		{"set-uid", func(c *inject.OutputConfig) { c.Mode = 0o4600 }, "mode 04600: want permissions only"},
@@ -43,7 +43,7 @@ func TestOutputConfigValidate(t *testing.T) {
 		{"a negative timeout", func(c *inject.OutputConfig) { c.Hook, c.HookTimeout = "true", -1 }, "hook_timeout -1ns: want more than nothing"},
 		{"a timeout of nothing", func(c *inject.OutputConfig) { c.HookTimeout = time.Second }, "hook_timeout 1s: there is no hook"},
 		{"all at once", func(c *inject.OutputConfig) { *c = inject.OutputConfig{Mode: 0o666, Prefix: "-"} },
-			"path is missing\nformat \"\": want one of systemd, shell, docker, dotenv, json, files\nmode 0666 lets everyone on this machine have the values: want an owner or a group instead\nprefix -: want letters, digits and _, no digit first"},
+			"path is missing\nformat \"\": want one of shell, dotenv, json, systemd, docker, files\nmode 0666 lets everyone on this machine have the values: want an owner or a group instead\nprefix -: want letters, digits and _, no digit first"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := inject.OutputConfig{Path: "/run/app.env", Format: "systemd"}

@@ -12,18 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unsafe says why values aren't written to a path, and what would mend it.
-type Unsafe struct {
-	Path   string // the one to blame: a parent maybe
-	Reason string // completes "PATH ..."
-	Fix    string
-}
-
-func (u *Unsafe) Error() string { return shown(u.Path) + " " + u.Reason }
-
-// Hint says how to mend it.
-func (u *Unsafe) Hint() string { return u.Fix }
-
 // place is an open directory that was reached without a symlink, through parents that nobody else can
 // change. Whatever is done in it is done relative to fd: its path isn't looked up a second time.
 type place struct {
@@ -33,16 +21,16 @@ type place struct {
 
 // openPlace walks to a directory, given as an absolute and clean path, part by part. Each part is
 // opened before it is looked at, so what was checked is what is used, and each must belong to root or to
-// us and be writable by nobody else, unless it is sticky as /dev/shm is.
+// us and be writable by nobody else, unless it is sticky as /dev/shm is, or is the one that may be shared.
 //
 // Errors: *Unsafe; fs.ErrNotExist and others of the system, with the path.
-func openPlace(dir string) (*place, error) {
+func openPlace(dir, shared string) (*place, error) {
 	fd, err := openDirectory(unix.AT_FDCWD, "/")
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: "/", Err: err}
 	}
 	at := &place{fd, "/"}
-	if err := at.trusted(); err != nil {
+	if err := at.trusted(shared); err != nil {
 		at.close()
 		return nil, err
 	}
@@ -55,7 +43,7 @@ func openPlace(dir string) (*place, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := next.trusted(); err != nil {
+		if err := next.trusted(shared); err != nil {
 			next.close()
 			return nil, err
 		}
@@ -68,6 +56,19 @@ func openPlace(dir string) (*place, error) {
 		return nil, &fs.PathError{Op: "open", Path: at.path, Err: err}
 	}
 	return &place{fd, at.path}, nil
+}
+
+// open is openPlace for a directory on the way to Path, or for Path itself.
+func (c OutputConfig) open(dir string) (*place, error) {
+	mayBeShared, shared := path.Dir(c.Path), ""
+	if c.AllowShared {
+		shared = mayBeShared
+	}
+	at, err := openPlace(dir, shared)
+	if unsafe, ok := errors.AsType[*Unsafe](err); ok && unsafe.Path != mayBeShared {
+		unsafe.Allow = ""
+	}
+	return at, err
 }
 
 func openDirectory(at int, name string) (int, error) {
@@ -91,20 +92,23 @@ func symlinked(at, target string) *Unsafe {
 	if !path.IsAbs(target) {
 		target = path.Join(path.Dir(at), target)
 	}
-	return &Unsafe{at, "is a symlink", "give the path without symlinks: " + shown(at) + " leads to " + shown(target)}
+	return &Unsafe{Path: at, Reason: "is a symlink", Fix: "give the path without symlinks: " + shown(at) + " leads to " + shown(target)}
 }
 
-// trusted tells whether nobody but root and us can change what is in p.
-func (p *place) trusted() error {
+// trusted tells whether nobody but root and us can change what is in p, or whether it may be shared.
+func (p *place) trusted(shared string) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(p.fd, &st); err != nil {
 		return &fs.PathError{Op: "stat", Path: p.path, Err: err}
 	}
 	if us := os.Geteuid(); st.Uid != 0 && int(st.Uid) != us {
-		return &Unsafe{p.path, "belongs to uid " + strconv.Itoa(int(st.Uid)) + ", who could put something else in the way", "chown " + strconv.Itoa(us) + " " + shown(p.path) + ", or choose a path under directories of root's"}
+		return &Unsafe{Path: p.path, Reason: "belongs to uid " + strconv.Itoa(int(st.Uid)) + ", who could put something else in the way", Fix: "chown " + strconv.Itoa(us) + " " + shown(p.path) + ", or choose a path under directories of root's"}
 	}
-	if st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0 {
-		return &Unsafe{p.path, fmt.Sprintf("has mode %#o: others could put something else in the way", st.Mode&0o7777), "chmod go-w " + shown(p.path)}
+	if st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0 && p.path != shared {
+		return &Unsafe{
+			Path: p.path, Reason: fmt.Sprintf("has mode %#o: others could put something else in the way", st.Mode&0o7777),
+			Fix: "chmod go-w " + shown(p.path), Allow: "allow_shared",
+		}
 	}
 	return nil
 }
@@ -119,7 +123,10 @@ func (p *place) inMemory() error {
 	if kind == unix.TMPFS_MAGIC || kind == unix.RAMFS_MAGIC {
 		return nil
 	}
-	return &Unsafe{p.path, "is on " + diskName(kind) + ", where values would outlive this machine's memory", "choose a path on a tmpfs, such as /run or /dev/shm, or set allow_disk = true"}
+	return &Unsafe{
+		Path: p.path, Reason: "is on " + diskName(kind) + ", where values would outlive this machine's memory",
+		Fix: "choose a path on a tmpfs, such as /run or /dev/shm", Allow: "allow_disk",
+	}
 }
 
 func diskName(kind uint32) string {

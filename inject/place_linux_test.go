@@ -49,7 +49,7 @@ func TestOutputUnsafe(t *testing.T) {
 		}, false, "DIR/a has mode 0770: others could put something else in the way", "chmod go-w DIR/a"},
 		{"a parent that everybody may write to", "files", func(dir string) error {
 			return errors.Join(os.MkdirAll(dir+"/a/b", 0o700), os.Chmod(dir+"/a/b", 0o707))
-		}, false, "DIR/a/b has mode 0707: others could put something else in the way", "chmod go-w DIR/a/b"},
+		}, false, "DIR/a/b has mode 0707: others could put something else in the way", "chmod go-w DIR/a/b, or set allow_shared = true"},
 		{"a directory of files that is sticky only", "files", func(dir string) error {
 			return errors.Join(os.MkdirAll(dir+"/a/b/out", 0o700), os.Chmod(dir+"/a/b/out", 0o777|os.ModeSticky))
 		}, false, "DIR/a/b/out has mode 01777: others could put something else there", "chmod go-w DIR/a/b/out"},
@@ -126,6 +126,31 @@ func TestOutputDisk(t *testing.T) {
 			intact(t, o, true)
 			if err := o.Remove(); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestOutputInSharedDirectory: one that others may write to only where that is allowed, and only the one that the
+// output is in.
+func TestOutputInSharedDirectory(t *testing.T) {
+	for _, format := range []string{"docker", "files"} {
+		t.Run(format, func(t *testing.T) {
+			dir := inMemory(t) + "/pod"
+			if err := errors.Join(os.MkdirAll(dir+"/volume/within", 0o700), os.Chmod(dir+"/volume", 0o777|os.ModeSetgid)); err != nil {
+				t.Fatal(err)
+			}
+			shared := func(c *inject.OutputConfig) { c.AllowShared = true }
+			o := output(t, format, dir+"/volume/out", shared)
+			write(t, o, "A", "1")
+			intact(t, o, true)
+			if err := o.Remove(); err != nil {
+				t.Error(err)
+			}
+			var unsafe *inject.Unsafe
+			err := output(t, format, dir+"/volume/within/out", shared).Write(snapshot("A", "canary"))
+			if !errors.As(err, &unsafe) || unsafe.Path != dir+"/volume" || unsafe.Hint() != "chmod go-w "+dir+"/volume" {
+				t.Errorf("got %v", err)
 			}
 		})
 	}

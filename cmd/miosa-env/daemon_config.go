@@ -241,7 +241,7 @@ func (l *loading) judgeOutputs() {
 		o := &l.file.Outputs[i]
 		conf := inject.OutputConfig{
 			Path: o.Path, Format: o.Format, Mode: o.Mode, Owner: o.Owner, Group: o.Group,
-			Only: o.Only, Prefix: o.Prefix, AllowNames: o.AllowNames, AllowDisk: o.AllowDisk, Keep: o.Keep,
+			Only: o.Only, Prefix: o.Prefix, AllowNames: o.AllowNames, AllowDisk: o.AllowDisk, AllowShared: o.AllowShared, Keep: o.Keep,
 			Hook: o.Hook, HookTimeout: o.HookTimeout,
 		}
 		for _, problem := range problems(conf.Validate()) {

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -88,6 +90,24 @@ func (p *prefix) String() string { return string(*p) }
 
 // Type is what pflag wants to know; nothing shows it.
 func (p *prefix) Type() string { return "prefix" }
+
+// mode is a flag that takes a file's permissions, in octal digits.
+type mode fs.FileMode
+
+// Set reads octal digits.
+func (m *mode) Set(s string) error {
+	bits, err := strconv.ParseUint(s, 8, 12)
+	if err != nil || bits == 0 {
+		return errors.New("want permissions in octal digits, such as 0600 or 0640")
+	}
+	*m = mode(bits)
+	return nil
+}
+
+func (m *mode) String() string { return fmt.Sprintf("%#o", uint32(*m)) }
+
+// Type is what pflag wants to know; nothing shows it.
+func (m *mode) Type() string { return "mode" }
 
 // preserve is the flag --preserve-env[=NAMES].
 type preserve struct {
