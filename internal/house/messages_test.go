@@ -1,0 +1,137 @@
+package house_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Each part of docs/messages.md has each message that its part of the code logs, at whatever level, and no other.
+func TestMessagesAreThoseOfTheCode(t *testing.T) {
+	agent := []string{"agent/*.go", "inject/output*.go", "cmd/miosa-env/daemon*.go"}
+	for _, test := range []struct {
+		heading  string
+		files    []string // patterns
+		but      []string // patterns of those that aren't meant
+		borrowed []string // what it logs by the code of other commands
+	}{
+		{"Messages of the agent", agent, nil, []string{
+			"key file may be read or changed by everybody: chmod 600 it",
+			"the key stays visible in this process's environment or arguments",
+			"the vault has no agent API: placeholders are injected, and changes are polled for",
+			"trying again",
+		}},
+		{"Messages of other commands", []string{"inject/*.go", "fetch/*.go", "cmd/miosa-env/*.go"}, agent, nil},
+		{"Messages of the vault", []string{"vault/*.go", "vault/oauth/*.go", "cmd/miosa-vault/*.go"}, nil, nil},
+	} {
+		t.Run(test.heading, func(t *testing.T) {
+			but := sources(t, test.but)
+			logged := slices.Clone(test.borrowed)
+			for _, path := range sources(t, test.files) {
+				if !slices.Contains(but, path) {
+					logged = append(logged, messages(t, path)...)
+				}
+			}
+			slices.Sort(logged)
+			explained := captures(section(t, test.heading), "(?m)^\\| (?:trace|debug|info|warn|error) \\| `([^`]+)` \\|")
+			slices.Sort(explained)
+			if diff := cmp.Diff(slices.Compact(logged), explained); diff != "" {
+				t.Errorf("messages (-code +document):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Each metric of docs/messages.md is one that the code has, and the other way round.
+func TestMetricsAreThoseOfTheCode(t *testing.T) {
+	for _, test := range []struct{ heading, file, pattern, start string }{
+		{"Metrics of the agent", "agent/metrics.go", `p\.(?:metric|gauge|counter)\("([a-z_]+)"`, "miosa_env_agent_"},
+		{"Metrics of the vault", "vault/metrics.go", `Name: "miosa_vault_([a-z_]+)"`, "miosa_vault_"},
+	} {
+		var code []string
+		for _, name := range captures(read(t, filepath.Join(root, test.file)), test.pattern) {
+			code = append(code, test.start+name)
+		}
+		if diff := cmp.Diff(code, captures(section(t, test.heading), "(?m)^\\| `([a-z_]+)` \\|")); diff != "" || len(code) < 4 {
+			t.Errorf("%s (-code +document):\n%s", test.heading, diff)
+		}
+	}
+}
+
+// Whatever docs/troubleshooting.md says is printed is printed by something.
+func TestTroubleshootingQuotesWhatIsPrinted(t *testing.T) {
+	var code strings.Builder
+	for _, path := range files(t, ".go") {
+		if !strings.HasSuffix(path, "_test.go") {
+			code.WriteString(read(t, path))
+		}
+	}
+	printed := captures(read(t, root+"/docs/troubleshooting.md"), "(?m)^\\| (?:\\*\\*stale\\*\\*, with )?`([^`]{8,})`(?: in the log, .*?)? \\|")
+	for _, text := range printed {
+		for part := range strings.SplitSeq(text, "...") {
+			if !strings.Contains(code.String(), strings.TrimSpace(part)) {
+				t.Errorf("nothing prints %q", part)
+			}
+		}
+	}
+	if len(printed) < 30 {
+		t.Errorf("found %d texts", len(printed))
+	}
+}
+
+// section is what docs/messages.md has below a heading.
+func section(t *testing.T, heading string) string {
+	t.Helper()
+	_, text, found := strings.Cut(read(t, root+"/docs/messages.md"), "\n## "+heading+"\n")
+	if !found {
+		t.Fatalf("docs/messages.md has no %q", heading)
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	return text
+}
+
+// sources are the files that patterns find, without tests.
+func sources(t *testing.T, patterns []string) (all []string) {
+	t.Helper()
+	for _, pattern := range patterns {
+		paths, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, slices.DeleteFunc(paths, func(path string) bool { return strings.HasSuffix(path, "_test.go") })...)
+	}
+	return all
+}
+
+// messages gives what a file logs.
+func messages(t *testing.T, path string) (all []string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok || len(call.Args) != 1 {
+			return true
+		}
+		text, ok := call.Args[0].(*ast.BasicLit)
+		if method, isMethod := call.Fun.(*ast.SelectorExpr); !ok || !isMethod || method.Sel.Name != "Msg" {
+			return true
+		}
+		message, err := strconv.Unquote(text.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, message)
+		return true
+	})
+	return all
+}
