@@ -3,7 +3,6 @@ package inject
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"runtime"
 	"slices"
@@ -51,7 +50,7 @@ func (s Supervision) Run(ctx context.Context, signals *Signals, first Command, c
 	}
 	if os.Getpid() != 1 {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-			return ExitFailed, fmt.Errorf("become reaper of orphans: %w", err)
+			s.Log.Debug().Err(err).Msg("orphans are left to process 1") // an emulator, or a filter of calls
 		}
 	}
 	v := &supervisor{

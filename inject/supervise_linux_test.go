@@ -70,6 +70,7 @@ func play(mode string, args []string) int {
 	changes := set.String("changes", "", "a fifo; each line in it is a new NAME=value")
 	mask := set.String("mask", "", "NAME=value")
 	verbose := set.Bool("v", false, "")
+	refuse := set.Bool("no-subreaper", false, "")
 	set.DurationVar(&s.StopTimeout, "stop-timeout", 0, "")
 	set.DurationVar(&s.Settle, "settle", 0, "")
 	set.BoolVar(&s.Outlive, "outlive", false, "")
@@ -106,6 +107,11 @@ func play(mode string, args []string) int {
 	if name, value, ok := strings.Cut(*mask, "="); ok {
 		s.Masked = true
 		c.Mask = []inject.Named{{Name: name, Value: api.NewValue([]byte(value))}}
+	}
+	if *refuse {
+		if err := refuseSubreaper(); err != nil {
+			return fail(err)
+		}
 	}
 	signals, err := inject.CatchSignals()
 	if err != nil {
