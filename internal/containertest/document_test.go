@@ -5,29 +5,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/document"
 )
 
 // block gives the first block of a language under a heading of docs/container.md.
 func block(t *testing.T, heading, language string) string {
 	t.Helper()
-	text, err := os.ReadFile(root + "/docs/container.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, found := strings.Cut(string(text), "\n## "+heading+"\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	match := regexp.MustCompile("(?ms)^```" + language + "\n(.*?)^```").FindStringSubmatch(section)
-	if !found || match == nil {
-		t.Fatalf("docs/container.md has no %s block under %q", language, heading)
-	}
-	return match[1]
+	return document.Read(t, root+"/docs/container.md").Block(t, heading, language)
 }
 
 func TestDocumentSessionWorks(t *testing.T) {
@@ -36,32 +24,12 @@ func TestDocumentSessionWorks(t *testing.T) {
 	if !starts {
 		t.Fatal("the session doesn't start with make build")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
-	defer cancel()
-	shell := exec.CommandContext(ctx, "sh", "-eu")
-	shell.Dir = root
-	shell.Env = append(e.environ(), "TMPDIR="+t.TempDir())
-	shell.Env[0] += ":" + filepath.Join(e.dir, "stage/out") // where its make build went
-	shell.Stdin = strings.NewReader(rest)
-	// A group of its own, so that a session that breaks off leaves no vault behind.
-	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGTERM) }
-	shell.WaitDelay = 10 * time.Second
-	out, err := shell.CombinedOutput()
-	_ = shell.Cancel() // there is nobody left where it went well
-	if err != nil {
-		t.Errorf("the session ended with %v", err)
-	}
-	for line := range strings.Lines(block(t, "Try it", "text")) {
-		if !strings.Contains(string(out), strings.TrimSuffix(line, "\n")) {
-			t.Errorf("the session didn't print %q", line)
-		}
-	}
-	if n := strings.Count(string(out), "the app has an-example-token"); n != 2 {
+	s := document.Session{Script: rest, Dir: root, Env: append(e.environ(), "TMPDIR="+t.TempDir()), Limit: 2 * patience}
+	s.Env[0] += ":" + filepath.Join(e.dir, "stage/out") // where its make build went
+	out := s.Run(t)
+	document.Prints(t, out, block(t, "Try it", "text"))
+	if n := strings.Count(out, "the app has an-example-token"); n != 2 {
 		t.Errorf("the app had its value %d times, want 2: once with a read-only root", n)
-	}
-	if t.Failed() {
-		t.Logf("it printed:\n%s", api.RedactKeys(string(out)))
 	}
 }
 

@@ -1,7 +1,6 @@
 package house_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,9 +8,9 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/document"
 )
 
 // folder is where build put the programs; empty before.
@@ -49,50 +48,20 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// block returns the first fenced block of a language under a heading of a Markdown text.
-func block(t *testing.T, text, heading, language string) string {
-	t.Helper()
-	_, section, found := strings.Cut(text, "\n## "+heading+"\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	match := regexp.MustCompile("(?ms)^```" + language + "\n(.*?)^```").FindStringSubmatch(section)
-	if !found || match == nil {
-		t.Fatalf("README.md has no %s block under %q", language, heading)
-	}
-	return match[1]
-}
-
 func TestReadmeSessionWorks(t *testing.T) {
-	readme := read(t, root+"/README.md")
-	session := block(t, readme, "Try it", "sh")
+	readme := document.Read(t, root+"/README.md")
 	built(t)
 
-	rest, starts := strings.CutPrefix(session, "make build\n")
+	rest, starts := strings.CutPrefix(readme.Block(t, "Try it", "sh"), "make build\n")
 	if !starts {
 		t.Fatal("the session doesn't start with make build")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	shell := exec.CommandContext(ctx, "sh", "-eu")
-	shell.Dir = folder // where the session's $PWD/bin is
-	shell.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + t.TempDir()}
-	shell.Stdin = strings.NewReader(rest)
-	// A group of its own, so that a session that breaks off leaves no vault behind.
-	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGTERM) }
-	shell.WaitDelay = 10 * time.Second
-	out, err := shell.CombinedOutput()
-	_ = shell.Cancel() // there is nobody left where it went well
-	if err != nil {
-		t.Errorf("the session ended with %v", err)
-	}
-	for line := range strings.Lines(block(t, readme, "Try it", "text")) {
-		if !strings.Contains(string(out), line) {
-			t.Errorf("the session didn't print %q", line)
-		}
-	}
-	if t.Failed() {
-		t.Logf("it printed:\n%s", out)
-	}
+	out := document.Session{
+		Script: rest,
+		Dir:    folder, // where the session's $PWD/bin is
+		Env:    []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + t.TempDir()},
+	}.Run(t)
+	document.Prints(t, out, readme.Block(t, "Try it", "text"))
 }
 
 // Each flag of `miosa-env run` stands in the README's tables, and each flag in those tables exists.

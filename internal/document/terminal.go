@@ -1,0 +1,70 @@
+package document
+
+import (
+	"cmp"
+	"context"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// Talk runs the session on a terminal of its own, and gives what stood on it. Of each pair of words it waits for the
+// first on the screen, after what was seen before, and types the second.
+func (s Session) Talk(t testing.TB, pairs ...string) (screen string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(s.Limit, time.Minute))
+	defer cancel()
+	shell := exec.CommandContext(ctx, "sh", "-euc", s.Script)
+	shell.Dir, shell.Env = s.Dir, append(s.Env, "TERM=xterm")
+	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGHUP) }
+	shell.WaitDelay = 10 * time.Second
+	terminal, err := pty.Start(shell) // a session and a group of its own
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = terminal.Close() }()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the screen showed:\n%s", api.RedactKeys(screen))
+		}
+	})
+	ended := make(chan error, 1)
+	text := make(chan string)
+	go func() {
+		defer close(text)
+		b := make([]byte, 4096)
+		for {
+			n, err := terminal.Read(b)
+			text <- string(b[:n])
+			if err != nil { // nobody has the terminal any more
+				ended <- shell.Wait()
+				return
+			}
+		}
+	}()
+	seen := 0
+	for more := range text {
+		screen += more
+		for len(pairs) > 1 && strings.Contains(screen[seen:], pairs[0]) {
+			seen += strings.Index(screen[seen:], pairs[0]) + len(pairs[0])
+			if _, err := terminal.WriteString(pairs[1]); err != nil {
+				t.Error(err)
+			}
+			pairs = pairs[2:]
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the session ended with %v", err)
+	}
+	_ = syscall.Kill(-shell.Process.Pid, syscall.SIGHUP) // there is nobody left where it went well
+	if len(pairs) > 0 {
+		t.Errorf("the screen never showed %q", pairs[0])
+	}
+	return screen
+}
