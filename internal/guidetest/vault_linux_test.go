@@ -1,0 +1,103 @@
+package guidetest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/document"
+)
+
+// aside makes a machine of its own out of namespaces: root, a network with nothing but loopback, an empty /var/lib,
+// and an /etc whose changes are gone afterwards.
+const aside = `
+mount -t tmpfs none "$UPPER"
+mkdir "$UPPER/upper" "$UPPER/work"
+mount -t overlay overlay -o "lowerdir=/etc,upperdir=$UPPER/upper,workdir=$UPPER/work" /etc
+mount -t tmpfs none /var/lib
+ip link set lo up
+`
+
+// inItsPlace is what docs/vault.md takes for granted: a certificate, the vault's name, and of the providers the
+// configuration and the secrets.
+const inItsPlace = `
+mkdir /etc/miosa-vault
+cp "$FILES"/* /etc/miosa-vault
+echo 127.0.0.1 vault.example.com >> /etc/hosts
+cd "$(mktemp -d)"
+`
+
+func TestVaultGuide(t *testing.T) {
+	need(t, "ip", "mount")
+	page := document.Read(t, root+"/docs/vault.md")
+	files := t.TempDir()
+	certificate(t, files, "vault.example.com")
+	for name, text := range map[string]string{
+		"oauth.toml":         page.Block(t, "OAuth providers", "toml"),
+		"github.secret":      "an-example-secret\n",
+		"acme-client-secret": "another-example\n",
+	} {
+		if err := os.WriteFile(filepath.Join(files, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := session(t, head+aside+inItsPlace+page.Script(t, "TestVaultGuide", "sh"),
+		"UPPER="+t.TempDir(), "FILES="+files, "MIOSA_CA_FILE=/etc/miosa-vault/tls.crt", "CREDENTIALS_DIRECTORY=/etc/miosa-vault")
+	s.Attr = namespaces()
+	try := exec.CommandContext(t.Context(), "sh", "-euc", aside)
+	try.Env, try.SysProcAttr = append(environ(t), "UPPER="+t.TempDir()), namespaces()
+	if out, err := try.CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: there are no user, mount and network namespaces to be had here, or no overlay in them (as root on Debian there are): %v\n%s", err, out)
+	}
+	out := s.Run(t)
+	prints(t, page, out)
+	if strings.Contains(out, " ERR ") {
+		t.Error("a vault logged an error")
+	}
+}
+
+// namespaces has a process start as root among users of its own.
+func namespaces() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+}
+
+// certificate leaves a certificate for a name, and its key, as tls.crt and tls.key.
+func certificate(t *testing.T, dir, name string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{"tls.crt": {Type: "CERTIFICATE", Bytes: cert}, "tls.key": {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

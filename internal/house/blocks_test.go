@@ -1,0 +1,82 @@
+package house_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/Miosa-osa/miosa-env/internal/document"
+)
+
+// runners are the packages whose tests run the commands of a document of their own, on machines and in containers,
+// and so needn't be named above each block.
+var runners = map[string]string{
+	"docs/container.md": "internal/containertest",
+	"docs/install.md":   "internal/packagetest",
+	"docs/systemd.md":   "internal/systemdtest",
+}
+
+// Each block of commands in the README and the guides says in a comment above it which test runs it, or that no
+// test does, and why:
+//
+//	<!-- TestStart runs this block as it stands. -->
+//	<!-- No test runs this block: it is Vault's. -->
+func TestEachBlockOfCommandsIsRun(t *testing.T) {
+	run := regexp.MustCompile(`^(Test[A-Z]\w*) runs `)
+	exempt := regexp.MustCompile(`^No test runs (this|these) \w+: \S.{9,}\.$`)
+	tests := testsByName(t)
+	pages, err := filepath.Glob(root + "/docs/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("no guides: %v", err)
+	}
+	named := map[string]bool{} // the tests that comments name
+	for _, path := range append(pages, root+"/README.md") {
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range document.Read(t, path).Blocks() {
+			if b.Language != "sh" && b.Language != "bash" && b.Language != "shell" && b.Language != "console" {
+				continue
+			}
+			match := run.FindStringSubmatch(b.Comment)
+			switch {
+			case match != nil && !strings.Contains(tests[match[1]], name[strings.LastIndex(name, "/")+1:]):
+				t.Errorf("%s:%d: no file has a %s that reads this document", name, b.Line, match[1])
+			case match != nil:
+				named[match[1]] = true
+			case exempt.MatchString(b.Comment), tests[runners[name]] != "":
+			default:
+				t.Errorf("%s:%d: say in a comment right above these commands that a test runs them (<!-- TestNAME runs this block ... -->), or that none does (<!-- No test runs this block: REASON. -->); it says %q", name, b.Line, b.Comment)
+			}
+		}
+	}
+	if len(named) < 3 {
+		t.Errorf("the documents name %d tests", len(named))
+	}
+}
+
+// testsByName gives the text of the file that each test stands in, and of all test files of each package by its
+// folder.
+func testsByName(t *testing.T) map[string]string {
+	t.Helper()
+	declared := regexp.MustCompile(`(?m)^func (Test[A-Z]\w*)\(t \*testing\.T\)`)
+	texts := map[string]string{}
+	for _, path := range files(t, "_test.go") {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range declared.FindAllStringSubmatch(string(text), -1) {
+			texts[match[1]] += string(text)
+		}
+		folder, err := filepath.Rel(root, filepath.Dir(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[folder] += string(text)
+	}
+	return texts
+}
