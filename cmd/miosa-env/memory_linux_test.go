@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -162,17 +163,30 @@ func (r *agentRun) clean(values, controls marks) {
 	}
 }
 
-// idle waits until no hook runs.
+// idle waits until no hook runs, and all that hooks have printed is read: until then it lies in a buffer.
 func (r *agentRun) idle() {
 	r.Helper()
+	proc, quiet := fmt.Sprintf("/proc/%d/", r.command.Process.Pid), 0
 	if !eventually(func() bool {
-		lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", r.command.Process.Pid))
+		lists, err := filepath.Glob(proc + "task/*/children")
 		running := err != nil || len(lists) == 0
 		for _, list := range lists {
 			text, err := os.ReadFile(list)
 			running = running || err == nil && len(text) > 0
 		}
-		return !running
+		open, err := filepath.Glob(proc + "fd/*")
+		running = running || err != nil || len(open) == 0
+		for _, fd := range open {
+			to, err := os.Readlink(fd)
+			info, _ := os.ReadFile(proc + "fdinfo/" + filepath.Base(fd))
+			// One that it was started with stays open over exec: its own don't.
+			own := regexp.MustCompile(`flags:\s0*2\d{6}\n`).Match(info)
+			running = running || err == nil && own && strings.HasPrefix(to, "pipe:")
+		}
+		if quiet++; running {
+			quiet = 0
+		}
+		return quiet == 3 // not between one hook and the next
 	}) {
 		r.Fatal("its hooks don't end")
 	}
