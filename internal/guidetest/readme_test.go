@@ -1,9 +1,12 @@
 package guidetest
 
 import (
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/document"
 )
@@ -17,6 +20,31 @@ func inTryIt(t *testing.T, script string, more ...string) document.Session {
 		t.Fatal("Try it doesn't end with kill $!")
 	}
 	return session(t, begin+"vault=$!\n"+script+"kill $vault\n", more...)
+}
+
+func TestReadmeDemo(t *testing.T) {
+	need(t, "git", "make")
+	checkout, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(checkout, ".git")); err != nil {
+		t.Skipf("SKIPPED: there is nothing to clone (run this in a clone of the repository): %v", err)
+	}
+	cached, err := exec.CommandContext(t.Context(), "go", "env", "GOMODCACHE", "GOCACHE", "GOFLAGS").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := strings.Split(string(cached), "\n")
+	out := document.Session{
+		Script: document.Read(t, root+"/README.md").Block(t, "See it", "sh"),
+		Dir:    t.TempDir(),
+		Env: environ(t, "GOMODCACHE="+of[0], "GOCACHE="+of[1], "GOFLAGS="+of[2], "GIT_CONFIG_COUNT=2",
+			"GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
+			"GIT_CONFIG_KEY_1=url."+checkout+".insteadOf", "GIT_CONFIG_VALUE_1=https://github.com/Miosa-osa/miosa-env"),
+		Limit: 3 * time.Minute, // builds what isn't built yet
+	}.Run(t)
+	document.Prints(t, out, "GH_TOKEN=ghp_example_of_tomorrow\nNothing is left behind.\n")
 }
 
 func TestReadmeManages(t *testing.T) {
