@@ -26,6 +26,9 @@ var build = sync.OnceValue(func() (err error) {
 	if folder, err = os.MkdirTemp("", "guidetest-"); err != nil {
 		return err
 	}
+	if err := os.Chmod(folder, 0o755); err != nil { // other users run what is in it
+		return err
+	}
 	if out, err := exec.Command("make", "-C", root, "build", "BIN="+filepath.Join(folder, "bin")).CombinedOutput(); err != nil {
 		return fmt.Errorf("make build: %w\n%s", err, out)
 	}
