@@ -22,7 +22,7 @@ say() { printf 'install: %s\n' "$*"; }
 fail() { code=$1; shift; printf 'install: error: %s\n' "$*" >&2; exit "$code"; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
-base=${MIOSA_INSTALL_URL:-} prefix=${PREFIX:-/usr/local} dry= remove=
+base=${MIOSA_INSTALL_URL:-} prefix=${PREFIX:-/usr/local} dry='' remove=''
 while [ $# -gt 0 ]; do
   case $1 in
     --base-url | --prefix)

@@ -2,10 +2,6 @@ package systemdtest
 
 import (
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -22,39 +18,6 @@ const (
 	canary2 = "canary-7f3a-second"
 )
 
-// page is what docs/systemd.md says to do.
-type page struct {
-	commands []string          // its blocks of commands
-	config   string            // what it adds to agent.toml
-	units    map[string]string // by path
-}
-
-var (
-	block    = regexp.MustCompile("(?s)```(\\w+)\n(.*?)```")
-	unitPath = regexp.MustCompile("`(/etc/systemd/system/[a-z-]+\\.service)`")
-)
-
-func readPage(t *testing.T) page {
-	t.Helper()
-	text, p := read(t, "docs/systemd.md"), page{units: map[string]string{}}
-	for _, at := range block.FindAllStringSubmatchIndex(text, -1) {
-		body := text[at[4]:at[5]]
-		switch text[at[2]:at[3]] {
-		case "sh":
-			p.commands = append(p.commands, body)
-		case "toml":
-			p.config += "\n" + body
-		case "ini":
-			paths := unitPath.FindAllStringSubmatch(text[:at[0]], -1)
-			p.units[paths[len(paths)-1][1]] = body
-		}
-	}
-	if len(p.commands) != 2 || p.config == "" || len(p.units) != 3 {
-		t.Fatalf("docs/systemd.md has %d blocks of commands and %d units: this test runs 2 and 3", len(p.commands), len(p.units))
-	}
-	return p
-}
-
 // app notes what it was given in a file of its unit's name, and stays.
 const app = `#!/bin/sh
 unit=$(sed -n 's|.*/\([^/]*\.service\).*|\1|p' /proc/self/cgroup | head -n 1)
@@ -68,28 +31,20 @@ func asking(name string) string {
 	return "[Service]\nType=oneshot\nLoadCredential=" + name + ":/run/miosa-env/credentials.sock\nExecStart=/bin/true\n"
 }
 
-// The computer of docs/systemd.md, from its installation by that page's own lines through a vault that is slow, a
-// rotation, an agent that dies or hangs, and a reboot, to the end of its key.
+// apps are docs/systemd.md's, which have their values in three ways.
+var apps = []string{"app.service", "app-run.service", "app-credential.service"}
+
+// The computer of docs/systemd.md: the package is installed by that page's own lines, configured and booted with a vault
+// that is slow; values are rotated, the agent dies or hangs, the package is replaced by another version, the key ends, and
+// the package is removed and purged. What it brought is then brought from a checkout.
 func TestComputer(t *testing.T) {
 	needed(t)
 	p := readPage(t)
-	binary := filepath.Join(t.TempDir(), "miosa-env")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/miosa-env")
-	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	s := vaulttest.Start(t)
 	secret := s.Put(t, "token", canary1, computer, "GH_TOKEN")
 	key, keyID := s.MintResourceKey(t, computer)
-
 	m := newMachine(t)
-	program, err := os.ReadFile(binary)
-	must(t, err)
-	m.write("/root/miosa-env", string(program), 0o755)
-	for _, name := range []string{"miosa-env.service", "miosa-env.target", "miosa-env.tmpfiles.conf", "miosa-env.sysusers.conf", "agent.toml"} {
-		m.write("/root/systemd/"+name, read(t, "systemd/"+name), 0o644)
-	}
+	m.give(packages(t))
 	m.write("/usr/local/bin/app", app, 0o755)
 	for path, text := range p.units {
 		m.write(path, text, 0o644)
@@ -99,36 +54,25 @@ func TestComputer(t *testing.T) {
 	// The unit's own times are meant for computers, not for tests.
 	m.write("/etc/systemd/system/miosa-env.service.d/test.conf", "[Service]\nWatchdogSec=3\nTimeoutAbortSec=2\n", 0o644)
 	m.boot()
-	m.does("sh", "-ec", "cd /root\n"+p.commands[0])
-	config := strings.NewReplacer(`#computer_id = "c_1"`, `computer_id = "c_1"`,
-		`#base_url = "https://vault.example.com"`, `base_url = "`+s.BaseURL+`"`).Replace(read(t, "systemd/agent.toml"))
-	m.write("/etc/miosa-env/agent.toml", config+p.config+"\n[[unit]]\nname = \"slow.service\"\nonly = [\"GH_*\"]\n", 0o644)
+	m.shell(p.install)
+	m.idle()
+	config := m.config(s, p)
+	m.write("/etc/miosa-env/agent.toml", config, 0o644)
 	m.write("/etc/miosa-env/key", key.Reveal(), 0o600)
 
 	// A vault that takes connections and says nothing.
 	s.Stop(t)
 	silent, err := net.Listen("tcp", s.Addr())
 	must(t, err)
-	m.does("sh", "-ec", p.commands[1])
+	m.shell(p.configured)
 	m.reboot()
-	m.eventually("the boot is over without a vault", 30*time.Second, func() bool { return m.show("multi-user.target", "ActiveState") == "active" })
-	m.eventually("the agent says that it waits", 30*time.Second, func() bool {
-		return strings.HasPrefix(m.show("miosa-env", "StatusText"), "waiting for the vault")
-	})
-	if state := m.show("miosa-env", "ActiveState"); state != "activating" {
-		t.Errorf("without values the agent is %s", state)
-	}
-	began := time.Now()
-	m.fails243("slow.service")
-	if took := time.Since(began); took > 6*time.Second {
-		t.Errorf("a credential was denied after %v", took)
-	}
+	m.waits()
+	m.replaceUnready(first)
 	must(t, silent.Close())
 	s.Restart(t)
-	m.eventually("the agent is ready", time.Minute, func() bool { return m.show("miosa-env", "ActiveState") == "active" })
+	m.ready()
 	m.does("grep", "-q", canary1, "/run/miosa-env/app.env")
 
-	apps := []string{"app.service", "app-run.service", "app-credential.service"}
 	m.does(append([]string{"systemctl", "enable", "--now"}, apps...)...)
 	m.have(canary1, apps...)
 	m.does("systemctl", "start", "slow.service")
@@ -143,18 +87,10 @@ func TestComputer(t *testing.T) {
 	m.does("systemctl", "restart", apps[2])
 	m.have(canary2, apps[2])
 
-	before := m.pids(apps)
-	for signal, dead := range map[string]string{"KILL": "signal", "STOP": "watchdog"} {
-		agent := m.show("miosa-env", "MainPID")
-		m.does("systemctl", "kill", "--kill-whom=main", "--signal="+signal, "miosa-env")
-		m.eventually("after "+signal+" the agent is back, as from "+dead, time.Minute, func() bool {
-			return m.show("miosa-env", "ActiveState") == "active" && m.show("miosa-env", "MainPID") != agent
-		})
-		m.does("grep", "-q", canary2, "/run/miosa-env/app.env")
-	}
-	if after := m.pids(apps); after != before {
-		t.Errorf("apps were touched: %s, then %s", before, after)
-	}
+	m.unnoticed("an agent that dies and hangs", m.dies)
+	m.unnoticed("an upgrade", func() { m.upgrade(config) })
+	m.unnoticed("a restart", func() { m.does("systemctl", "restart", "miosa-env") })
+	m.replaceStopped()
 
 	m.reboot()
 	m.have(canary2, apps...)
@@ -168,8 +104,97 @@ func TestComputer(t *testing.T) {
 		t.Errorf("after the revocation the app is %s", state)
 	}
 	m.fails243("slow.service")
-	if out, err := m.run("sh", "-c", "journalctl -o export | grep -c -e canary-7f3a -e "+key.Reveal()); err == nil {
-		t.Errorf("values or the key are in %s lines of the journal", out)
+
+	another, pid := s.ResourceKey(t, computer), m.show("app.service", "MainPID")
+	m.write("/etc/miosa-env/key", another.Reveal(), 0o600)
+	m.does("systemctl", "restart", "miosa-env")
+	m.does("grep", "-q", canary2, "/run/miosa-env/app.env")
+	m.eventually("the hook restarts the app, whose file is there again", 30*time.Second, func() bool { return m.show("app.service", "MainPID") != pid })
+	m.have(canary2, apps...)
+	m.untouched("a removal", func() { m.remove(p, config) })
+	m.installAgain(p)
+	m.purge(p)
+	m.checkout(p, config, another.Reveal())
+	m.does("grep", "-q", canary2, "/run/miosa-env/app.env")
+	for _, k := range []api.Key{key, another} {
+		if out, err := m.run("sh", "-c", "journalctl -o export | grep -c -e canary-7f3a -e "+k.Reveal()); err == nil {
+			t.Errorf("values or a key are in %s lines of the journal", out)
+		}
+	}
+}
+
+// config is agent.toml as it is installed, filled in, with what docs/systemd.md adds for its apps.
+func (m *machine) config(s *vaulttest.Server, p page) string {
+	m.Helper()
+	return strings.NewReplacer(`#computer_id = "c_1"`, `computer_id = "c_1"`,
+		`#base_url = "https://vault.example.com"`, `base_url = "`+s.BaseURL+`"`).Replace(m.does("cat", "/etc/miosa-env/agent.toml")) +
+		"\n" + p.config + "\n[[unit]]\nname = \"slow.service\"\nonly = [\"GH_*\"]\n"
+}
+
+// waits is a boot without a vault: it ends, the agent says what it waits for, and who asks it is told no in time.
+func (m *machine) waits() {
+	m.Helper()
+	m.eventually("the boot is over without a vault", 30*time.Second, func() bool { return m.show("multi-user.target", "ActiveState") == "active" })
+	m.waiting()
+	began := time.Now()
+	m.fails243("slow.service")
+	if took := time.Since(began); took > 6*time.Second {
+		m.Errorf("a credential was denied after %v", took)
+	}
+}
+
+// waiting is an agent without values.
+func (m *machine) waiting() {
+	m.Helper()
+	m.eventually("the agent says that it waits", 30*time.Second, func() bool {
+		return strings.HasPrefix(m.show("miosa-env", "StatusText"), "waiting for the vault")
+	})
+	if state := m.show("miosa-env", "ActiveState"); state != "activating" {
+		m.Errorf("without values the agent is %s", state)
+	}
+}
+
+func (m *machine) ready() {
+	m.Helper()
+	m.eventually("the agent is ready", time.Minute, func() bool { return m.show("miosa-env", "ActiveState") == "active" })
+}
+
+// dies kills the agent, and stops it until the watchdog does.
+func (m *machine) dies() {
+	for signal, dead := range map[string]string{"KILL": "signal", "STOP": "watchdog"} {
+		agent := m.show("miosa-env", "MainPID")
+		m.does("systemctl", "kill", "--kill-whom=main", "--signal="+signal, "miosa-env")
+		m.back("after "+signal+" the agent is back, as from "+dead, agent)
+		m.does("grep", "-q", canary2, "/run/miosa-env/app.env")
+	}
+}
+
+// back waits for an agent that isn't the one of a process id.
+func (m *machine) back(what, agent string) {
+	m.Helper()
+	m.eventually(what, time.Minute, func() bool {
+		return m.show("miosa-env", "ActiveState") == "active" && m.show("miosa-env", "MainPID") != agent
+	})
+}
+
+// unnoticed looks whether something leaves the apps as they are, and their file, which a hook would tell them of.
+func (m *machine) unnoticed(what string, do func()) {
+	m.Helper()
+	file := []string{"stat", "-c", "%i %y", "/run/miosa-env/app.env"}
+	before := m.does(file...)
+	m.untouched(what, do)
+	if after := m.does(file...); after != before {
+		m.Errorf("after %s the file of an app is another one: %s, then %s", what, before, after)
+	}
+}
+
+// untouched looks whether something leaves the apps as they are.
+func (m *machine) untouched(what string, do func()) {
+	m.Helper()
+	before := m.pids(apps)
+	do()
+	if after := m.pids(apps); after != before || strings.HasPrefix(after, "0") {
+		m.Errorf("%s touches apps: %s, then %s", what, before, after)
 	}
 }
 

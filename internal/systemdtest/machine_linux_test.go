@@ -133,7 +133,7 @@ func (m *machine) off() {
 
 // run runs a command in the machine, and gives what it printed.
 func (m *machine) run(argv ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, "nsenter", append([]string{"-t", strconv.Itoa(m.pid1), "-m", "-u", "-i", "-n", "-p", "-C", "env", "-i", "PATH=/usr/bin:/usr/sbin:/bin:/sbin"}, argv...)...)
 	c.Dir = "/"
@@ -151,6 +151,12 @@ func (m *machine) does(argv ...string) string {
 		m.Fatalf("%s: %v\n%s\nthe journal:\n%s", strings.Join(argv, " "), err, out, journal)
 	}
 	return out
+}
+
+// shell runs lines of a document in root's home, each of which must succeed.
+func (m *machine) shell(lines string) string {
+	m.Helper()
+	return m.does("sh", "-ec", "cd /root\n"+lines)
 }
 
 // show gives a property of a unit.

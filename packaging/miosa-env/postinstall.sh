@@ -1,10 +1,11 @@
 #!/bin/sh
-# After an installation or an upgrade. deb says "configure" and, for an upgrade, which version was there;
-# rpm says how many versions are installed now.
+# After an installation, an upgrade or a downgrade. deb says "configure" and, unless it is the first time, which version
+# was there; after an upgrade that failed it says "abort-upgrade", and the old version ran on. rpm says how many versions
+# are installed now.
 set -e
 case "$1" in
   configure) before=$2 ;;
-  1) before= ;;
+  1) before='' ;;
   [2-9]) before=one ;;
   *) exit 0 ;;
 esac
@@ -15,9 +16,10 @@ if command -v systemd-tmpfiles >/dev/null; then
   systemd-tmpfiles --create miosa-env.conf || : # where /run isn't there yet, the boot does it
 fi
 if [ -d /run/systemd/system ]; then
-  systemctl daemon-reload
-  # The first time it is for the administrator to say whose values are meant, and to start it.
+  systemctl daemon-reload || :
+  # The first time it is for the administrator to say whose values are meant, and to start it. Nobody waits here until it
+  # is ready: without a vault that is never.
   if [ -n "$before" ]; then
-    systemctl try-restart miosa-env.service
+    systemctl --no-block try-restart miosa-env.service || :
   fi
 fi

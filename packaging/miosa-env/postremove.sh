@@ -14,5 +14,6 @@ if [ "$1" = purge ]; then
   fi
 fi
 if [ -d /run/systemd/system ]; then
-  systemctl daemon-reload
+  systemctl daemon-reload || :
+  systemctl reset-failed miosa-env.service 2>/dev/null || : # else it is listed as long as it isn't forgotten
 fi

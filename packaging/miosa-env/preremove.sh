@@ -6,7 +6,7 @@ case "$1" in
   *) exit 0 ;;
 esac
 if [ -d /run/systemd/system ]; then
-  systemctl disable --now miosa-env.service || :
+  systemctl disable --now miosa-env.service miosa-env.target || :
 elif command -v systemctl >/dev/null; then
-  systemctl disable miosa-env.service || :
+  systemctl disable miosa-env.service miosa-env.target || :
 fi

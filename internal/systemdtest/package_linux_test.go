@@ -1,0 +1,201 @@
+package systemdtest
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
+)
+
+// The package that docs/systemd.md installs, and the one after it.
+const (
+	first = "miosa-env_1.2.3_amd64.deb"
+	next  = "miosa-env_1.3.0_amd64.deb"
+)
+
+// packages makes both, and gives their paths.
+func packages(t *testing.T) (paths []string) {
+	t.Helper()
+	dir := t.TempDir()
+	for version, name := range map[string]string{releasetest.First: first, releasetest.Next: next} {
+		out := filepath.Join(dir, version)
+		must(t, releasetest.Make(root, out, filepath.Join(dir, "nfpm"), version, "linux/amd64"))
+		paths = append(paths, filepath.Join(out, name))
+	}
+	return paths
+}
+
+// give copies files into the home of root.
+func (m *machine) give(paths []string) {
+	m.Helper()
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		must(m.T, err)
+		m.write(filepath.Join("/root", filepath.Base(path)), string(content), 0o644)
+	}
+}
+
+// is compares what systemd says of the agent's service.
+func (m *machine) is(active, enabled string) {
+	m.Helper()
+	now, file := m.show("miosa-env.service", "ActiveState"), m.show("miosa-env.service", "UnitFileState")
+	if now != active || file != enabled {
+		m.Errorf("the service is %s and %q, and should be %s and %q", now, file, active, enabled)
+	}
+}
+
+// has looks whether a version is installed.
+func (m *machine) has(version string) {
+	m.Helper()
+	if out := m.does("miosa-env", "--version"); !strings.Contains(out, version) {
+		m.Errorf("miosa-env --version says %s, and not %s", out, version)
+	}
+}
+
+// dpkg has a package take the place of another one, with nobody there to be asked, and without waiting for anybody.
+func (m *machine) dpkg(name string) {
+	m.Helper()
+	began := time.Now()
+	m.does("dpkg", "-i", "/root/"+name)
+	if took := time.Since(began); took > 20*time.Second {
+		m.Errorf("dpkg -i %s takes %v", name, took)
+	}
+}
+
+// idle is a package that was installed for the first time: it runs nothing, now or at the next boot.
+func (m *machine) idle() {
+	m.Helper()
+	m.has(releasetest.First)
+	m.is("inactive", "disabled")
+	if out := m.does("systemctl", "list-units", "--all", "--no-legend", "--plain", "*miosa*"); out != "" {
+		m.Errorf("units:\n%s", out)
+	}
+	if out := m.does("find", "/etc/systemd/system", "-name", "*miosa*", "-not", "-name", "*.d"); out != "" {
+		m.Errorf("enabled:\n%s", out)
+	}
+}
+
+// replaceUnready installs a version over itself while the agent waits for the vault, which dpkg doesn't.
+func (m *machine) replaceUnready(name string) {
+	m.Helper()
+	agent := m.show("miosa-env", "MainPID")
+	m.dpkg(name)
+	m.eventually("another agent waits", 30*time.Second, func() bool {
+		now := m.show("miosa-env", "MainPID")
+		return now != agent && now != "0"
+	})
+	m.waiting()
+}
+
+// upgrade goes on to the next version while the service runs. Credentials are given again, and what the administrator has
+// written stays.
+func (m *machine) upgrade(config string) {
+	m.Helper()
+	agent := m.show("miosa-env", "MainPID")
+	m.dpkg(next)
+	m.back("after the upgrade the agent is back", agent)
+	m.has(releasetest.Next)
+	if pid := m.show("miosa-env", "MainPID"); !strings.Contains(m.does("/proc/"+pid+"/exe", "--version"), releasetest.Next) {
+		m.Error("the service runs the old version")
+	}
+	m.does("systemctl", "start", "slow.service")
+	m.configured(config)
+	m.is("active", "enabled")
+}
+
+// configured looks for what the administrator has written.
+func (m *machine) configured(config string) {
+	m.Helper()
+	if diff := cmp.Diff(m.does("cat", "/etc/miosa-env/agent.toml"), strings.TrimSpace(config)); diff != "" {
+		m.Errorf("agent.toml (-got +want):\n%s", diff)
+	}
+	m.does("test", "-s", "/etc/miosa-env/key")
+}
+
+// replaceStopped changes versions, backwards and forwards, of a service that doesn't run, which it then still doesn't.
+func (m *machine) replaceStopped() {
+	m.Helper()
+	m.does("systemctl", "stop", "miosa-env")
+	m.dpkg(first)
+	m.has(releasetest.First)
+	m.is("inactive", "enabled")
+	m.does("systemctl", "disable", "miosa-env.service")
+	m.dpkg(next)
+	m.has(releasetest.Next)
+	m.is("inactive", "disabled")
+	m.does("systemctl", "enable", "--now", "miosa-env.service")
+	m.is("active", "enabled")
+}
+
+// remove takes the program away and what it made, and leaves what the administrator has written.
+func (m *machine) remove(p page, config string) {
+	m.Helper()
+	m.shell(p.remove)
+	for _, gone := range []string{"/run/miosa-env", "/var/lib/miosa-env", "/usr/bin/miosa-env"} {
+		m.does("test", "!", "-e", gone)
+	}
+	m.forgotten()
+	m.configured(config)
+}
+
+// installAgain is a removal that was thought better of: the service has all it needs, and waits to be enabled.
+func (m *machine) installAgain(p page) {
+	m.Helper()
+	m.shell(p.install)
+	m.is("inactive", "disabled")
+	m.shell(p.configured)
+	m.ready()
+}
+
+// purge leaves nothing, once the administrator's own units are gone.
+func (m *machine) purge(p page) {
+	m.Helper()
+	m.shell("systemctl disable --now " + strings.Join(apps, " ") + "; rm -r /etc/systemd/system/*app*.service /etc/systemd/system/miosa-env.service.d; systemctl daemon-reload")
+	m.shell(p.purge)
+	m.forgotten()
+	out := m.does("find", "/etc", "/usr", "/var/lib", "/run", "-name", "*miosa*", "-not", "-path", "/run/systemd/units/*")
+	if group, err := m.run("getent", "group", "miosa-env"); out != "" || err == nil {
+		m.Errorf("a purge leaves %s %s", out, group)
+	}
+	if out := m.does("systemctl", "list-units", "--all", "--no-legend", "--plain", "*miosa*"); out != "" {
+		m.Errorf("systemd still knows\n%s", out)
+	}
+	m.does("systemctl", "reset-failed", "slow.service") // which was to fail
+	if out, _ := m.run("systemctl", "is-system-running"); out != "running" {
+		failed, _ := m.run("systemctl", "list-units", "--failed", "--no-legend")
+		m.Errorf("the machine is %s: %s", out, failed)
+	}
+}
+
+// forgotten is a service that systemd doesn't run, nor start, nor count as failed. It may be known to units that want it.
+func (m *machine) forgotten() {
+	m.Helper()
+	m.is("inactive", "")
+	for _, unit := range []string{"miosa-env.service", "miosa-env.target"} {
+		if state := m.show(unit, "LoadState") + " " + m.show(unit, "ActiveState"); state != "not-found inactive" {
+			m.Errorf("%s is %s", unit, state)
+		}
+	}
+	if out := m.does("find", "/etc/systemd/system", "-name", "*miosa*", "-not", "-name", "*.d", "-o", "-xtype", "l", "-lname", "*miosa*"); out != "" {
+		m.Errorf("a removal leaves\n%s", out)
+	}
+}
+
+// checkout installs from the sources.
+func (m *machine) checkout(p page, config, key string) {
+	m.Helper()
+	m.shell("dpkg-deb --fsys-tarfile " + first + " | tar -xO ./usr/bin/miosa-env >miosa-env")
+	for _, name := range []string{"miosa-env.service", "miosa-env.target", "miosa-env.tmpfiles.conf", "miosa-env.sysusers.conf", "agent.toml"} {
+		m.write("/root/systemd/"+name, read(m.T, "systemd/"+name), 0o644)
+	}
+	m.shell(p.checkout)
+	m.write("/etc/miosa-env/agent.toml", config, 0o644)
+	m.write("/etc/miosa-env/key", key, 0o600)
+	m.shell(p.configured)
+	m.ready()
+}
