@@ -3,47 +3,15 @@
 package packagetest
 
 import (
-	"context"
-	"fmt"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
 )
-
-// following is the folder of the version after: the same programs, under another number.
-var following = sync.OnceValues(func() (string, error) {
-	bin, out := filepath.Join(workplace, "following", "bin"), filepath.Join(workplace, "following", "dist")
-	script := `mkdir -p "$1/linux/amd64"
-tar -xzf "$2"/miosa-env_*_linux_amd64.tar.gz -C "$1/linux/amd64" --strip-components=2 --wildcards '*/bin/*'
-cd "$5" && exec go run ./internal/release -bin "$1" -out "$3" -version v1.3.0 -epoch "$4" -nfpm "$6"`
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	dist, err := made()
-	if err != nil {
-		return "", err
-	}
-	said, err := exec.CommandContext(ctx, "sh", "-ec", script, "sh", bin, dist, out, strconv.Itoa(epoch+1), root, filepath.Join(workplace, "nfpm")).CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("release: %w\n%s", err, said)
-	}
-	return out, err
-})
-
-func later(t *testing.T) string {
-	t.Helper()
-	out, err := following()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
 
 // A Debian has the package installed, upgraded, removed and purged, and is then as it was.
 func TestDeb_Life(t *testing.T) {
@@ -98,24 +66,33 @@ func TestDeb_Life(t *testing.T) {
 	}
 }
 
-// The same of an rpm, by rpm's own rules: it has no purge.
+// The same of an rpm, by rpm's own rules and the lines of docs/install.md: it has no purge.
 func TestRpm_Life(t *testing.T) {
 	s := newSystem(t)
 	next := later(t)
-	s.give(file(t, "miosa-env_1.2.3_amd64.rpm"), "one.rpm")
-	s.give(filepath.Join(next, "miosa-env_1.3.0_amd64.rpm"), "two.rpm")
-	rpm := func(command string) string { return s.must("rpm " + command) }
-	rpm("-i --nodeps /one.rpm") // rpm knows of no package here, and so of no /bin/sh
+	lines := strings.Split(strings.TrimSpace(releasetest.Under(t, root+"/docs/install.md", "Rpm", 1)[0]), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("docs/install.md has %d lines for rpm, and this test runs 3", len(lines))
+	}
+	s.give(file(t, "miosa-env_1.2.3_amd64.rpm"), "root/miosa-env_1.2.3_amd64.rpm")
+	s.give(filepath.Join(next, "miosa-env_1.3.0_amd64.rpm"), "root/miosa-env_1.3.0_amd64.rpm")
+	// rpm knows of no package here, and so of no /bin/sh.
+	rpm := func(line string) string { return s.must("rpm() { command rpm --nodeps \"$@\"; }; cd /root; " + line) }
+	rpm(lines[0])
 	if out := s.must("miosa-env --version"); !strings.Contains(out, first) {
 		t.Errorf("miosa-env --version says %s", out)
 	}
 	configured(t, s)
-	rpm("-U --nodeps /two.rpm")
-	if out := rpm("-q miosa-env"); out != "miosa-env-1.3.0-1.x86_64\n" {
+	rpm(lines[1])
+	if out := s.must("rpm -q miosa-env; miosa-env --version"); !strings.HasPrefix(out, "miosa-env-1.3.0-1.x86_64\n") || !strings.Contains(out, releasetest.Next) {
 		t.Errorf("after the upgrade: %s", out)
 	}
 	kept(t, s, "/etc/miosa-env/agent.toml")
-	rpm("-e --nodeps miosa-env")
+	s.must("rpm -U --nodeps --oldpackage /root/miosa-env_1.2.3_amd64.rpm; rpm -U --nodeps --replacepkgs /root/miosa-env_1.2.3_amd64.rpm")
+	kept(t, s, "/etc/miosa-env/agent.toml")
+	s.must("systemctl is-enabled miosa-env.service")
+	rpm(lines[2])
+	s.must("rm /root/*.rpm")
 	if out := s.ours(); strings.Contains(out, "/usr/") {
 		t.Errorf("removal left\n%s", out)
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +28,8 @@ func told(mode int64, owner, path string) string {
 func want(name, format string) []string {
 	zsh, documents := "site-functions", []string{"/usr/share/licenses/" + name + "/LICENSE"}
 	if format == "deb" {
-		zsh, documents = "vendor-completions", []string{"/usr/share/doc/" + name + "/copyright", "/usr/share/doc/" + name + "/changelog.gz"}
+		doc := "/usr/share/doc/" + name + "/"
+		zsh, documents = "vendor-completions", []string{doc + "copyright", doc + "changelog.gz", doc + "changelog.Debian.gz", "/usr/share/lintian/overrides/" + name}
 	}
 	list := []string{"0755 root /usr/bin/" + name}
 	for _, path := range append(documents,
@@ -164,10 +166,13 @@ func TestApk_Files(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range []string{"pkgname = " + name, "pkgver = 1.2.3-r1", "license = MIT"} {
+		for _, line := range []string{"pkgname = " + name, "pkgver = 1.2.3-r1", "license = MIT", "arch = " + map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[machine]} {
 			if !strings.Contains(string(about), line+"\n") {
 				t.Errorf("control doesn't say %q", line)
 			}
+		}
+		if _, fields, _ := strings.Cut(string(about), "pkgname"); regexp.MustCompile(`\n[a-z]+ = [^\n]*\n[^a-z\x00]`).MatchString(fields) {
+			t.Errorf("a field of control goes over more than a line:\n%s", about)
 		}
 		data, err := gzip.NewReader(buffered)
 		if err != nil {

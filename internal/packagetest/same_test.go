@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
 )
 
 // The same commit, built in another folder, time zone and umask, at another time, gives the same bytes.
@@ -18,7 +20,7 @@ func TestPackage_Reproducible(t *testing.T) {
 	sources := filepath.Join(workplace, "elsewhere")
 	said(t, "cp", "-R", root, sources)
 	again := filepath.Join(workplace, "again")
-	if err := makePackage(sources, again, "linux/amd64", "TZ=Pacific/Chatham", "LC_ALL=C", "HOSTNAME=elsewhere"); err != nil {
+	if err := releasetest.Make(sources, again, nfpm(), first, "linux/amd64", "TZ=Pacific/Chatham", "LC_ALL=C", "HOSTNAME=elsewhere"); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(again)

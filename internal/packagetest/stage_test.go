@@ -13,12 +13,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
 )
 
 const (
 	root  = "../.."
-	epoch = 1700000000 // the time of a commit
-	first = "v1.2.3"
+	epoch = releasetest.Epoch
+	first = releasetest.First
 )
 
 // workplace is a folder for everything these tests make.
@@ -41,7 +43,7 @@ func TestMain(m *testing.M) {
 // made is the folder of what make package makes for Linux.
 var made = sync.OnceValues(func() (string, error) {
 	out := filepath.Join(workplace, "dist")
-	return out, makePackage(root, out, "linux/amd64 linux/arm64")
+	return out, releasetest.Make(root, out, nfpm(), first, "linux/amd64 linux/arm64")
 })
 
 // dist is made, for a test.
@@ -54,31 +56,24 @@ func dist(t *testing.T) string {
 	return out
 }
 
-func makePackage(sources, out, platforms string, environment ...string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	c := exec.CommandContext(ctx, "make", "--no-print-directory", "package",
-		"OUT="+out, "NFPM="+filepath.Join(workplace, "nfpm"), "PLATFORMS="+platforms, "VERSION="+first, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch))
-	c.Dir = sources
-	c.Env = append(clean(os.Environ()), environment...)
-	if said, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("make package: %w\n%s", err, said)
+// following makes the version after, for one processor.
+var following = sync.OnceValues(func() (string, error) {
+	out := filepath.Join(workplace, "following")
+	return out, releasetest.Make(root, out, nfpm(), releasetest.Next, "linux/amd64")
+})
+
+// later is following, for a test.
+func later(t *testing.T) string {
+	t.Helper()
+	out, err := following()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return nil
+	return out
 }
 
-// clean is an environment without what a make around us has set.
-func clean(environ []string) []string {
-	var kept []string
-	for _, entry := range environ {
-		switch name, _, _ := strings.Cut(entry, "="); name {
-		case "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "VERSION", "OUT", "NFPM", "BIN", "PREFIX", "GOOS", "GOARCH":
-		default:
-			kept = append(kept, entry)
-		}
-	}
-	return kept
-}
+// nfpm is where the program that makes packages is put.
+func nfpm() string { return filepath.Join(workplace, "nfpm") }
 
 // need skips a test where a program isn't here.
 func need(t *testing.T, programs ...string) {

@@ -41,3 +41,15 @@ func (n number) String() string {
 	}
 	return s
 }
+
+// debian is the version as it stands in a package of Debian's.
+func (n number) debian() string {
+	s := n.base
+	if n.early != "" {
+		s += "~" + n.early
+	}
+	if n.later != "" {
+		s += "+" + n.later
+	}
+	return s + "-" + revision
+}

@@ -62,7 +62,10 @@ func (r *release) share(ctx context.Context, here platform, stage string) error 
 // zipped is content as gzip has it, without a name and a time.
 func zipped(content []byte) ([]byte, error) {
 	var out bytes.Buffer
-	w := gzip.NewWriter(&out)
+	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := w.Write(content); err != nil {
 		return nil, err
 	}

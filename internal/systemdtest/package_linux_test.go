@@ -97,6 +97,10 @@ func (m *machine) replaceUnready(name string) {
 func (m *machine) upgrade(config string) {
 	m.Helper()
 	agent := m.show("miosa-env", "MainPID")
+	m.failsToUpgrade()
+	if now := m.show("miosa-env", "MainPID"); now != agent {
+		m.Errorf("an upgrade that failed replaced the agent %s by %s", agent, now)
+	}
 	m.dpkg(next)
 	m.back("after the upgrade the agent is back", agent)
 	m.has(releasetest.Next)
@@ -105,6 +109,19 @@ func (m *machine) upgrade(config string) {
 	}
 	m.does("systemctl", "start", "slow.service")
 	m.configured(config)
+	m.is("active", "enabled")
+}
+
+// failsToUpgrade tries a version that breaks off once the old one was asked to make room.
+func (m *machine) failsToUpgrade() {
+	m.Helper()
+	m.shell("dpkg-deb -R " + next + " broken; printf '#!/bin/sh\nexit 1\n' >broken/DEBIAN/preinst; chmod 0755 broken/DEBIAN/preinst; dpkg-deb -Znone -b broken broken.deb")
+	if out, err := m.run("dpkg", "-i", "/root/broken.deb"); err == nil || !strings.Contains(out, "exit status 1") {
+		m.Errorf("the upgrade doesn't fail: %s", out)
+	}
+	if out := m.does("dpkg-query", "-W", "-f", "${Version} ${Status}", "miosa-env"); out != "1.2.3-1 install ok installed" {
+		m.Errorf("after an upgrade that failed: %s", out)
+	}
 	m.is("active", "enabled")
 }
 

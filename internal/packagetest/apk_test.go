@@ -1,0 +1,70 @@
+//go:build !race
+
+package packagetest
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A reader of Alpine's packages that isn't the maker's installs ours to a folder: the same files, in content and mode, as
+// Debian's packages have, but for what is one's alone.
+func TestApk_Install(t *testing.T) {
+	need(t, "go", "dpkg-deb")
+	program := filepath.Join(workplace, "apkinstall")
+	said(t, "go", "build", "-C", "apkinstall", "-o", program, ".")
+	dir, debs := t.TempDir(), t.TempDir()
+	out := said(t, program, dir, file(t, "miosa-env_1.2.3_amd64.apk"), file(t, "miosa-vault_1.2.3_amd64.apk"))
+	if want := "miosa-env 1.2.3-r1 x86_64\nmiosa-vault 1.2.3-r1 x86_64\n"; out != want {
+		t.Errorf("installed\n%swant\n%s", out, want)
+	}
+	for _, name := range []string{"miosa-env", "miosa-vault"} {
+		said(t, "dpkg-deb", "-x", file(t, name+"_1.2.3_amd64.deb"), debs)
+	}
+	got, want := contents(t, filepath.Join(dir, "usr"), filepath.Join(dir, "etc", "miosa-env")), contents(t, filepath.Join(debs, "usr"), filepath.Join(debs, "etc", "miosa-env"))
+	for name := range got {
+		if strings.HasPrefix(name, "share/licenses/") {
+			delete(got, name)
+		}
+	}
+	for name, content := range want {
+		switch {
+		case strings.HasPrefix(name, "lib/"), strings.HasPrefix(name, "share/doc/"), strings.HasPrefix(name, "share/lintian/"):
+			delete(want, name)
+		case strings.HasPrefix(name, "share/zsh/vendor-completions/"):
+			delete(want, name)
+			want[strings.Replace(name, "vendor-completions", "site-functions", 1)] = content
+		}
+	}
+	if len(got) < 40 {
+		t.Errorf("%d files", len(got))
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("files (-got +want):\n%s", diff)
+	}
+	if out := said(t, filepath.Join(dir, "usr", "bin", "miosa-env"), "--version"); !strings.Contains(out, first) {
+		t.Errorf("miosa-env --version says %q", out)
+	}
+}
+
+// contents are the files below folders, by their names in them, as mode and checksum.
+func contents(t *testing.T, folders ...string) map[string]string {
+	t.Helper()
+	list := map[string]string{}
+	for _, folder := range folders {
+		for _, name := range installed(t, folder) {
+			at := filepath.Join(folder, name)
+			info, err := os.Stat(at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum, _, _ := strings.Cut(said(t, "sha256sum", at), " ")
+			list[name] = info.Mode().String() + " " + sum
+		}
+	}
+	return list
+}
