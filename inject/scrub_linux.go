@@ -13,27 +13,28 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Scrub overwrites every copy of key in this process's own arguments and environment, as
-// /proc/PID/cmdline and /proc/PID/environ show them and as Go holds them, and makes the process
-// undumpable, so that another process of the same user reads neither these files nor its memory.
+// Scrub overwrites every copy of key, and of what the environment's variables for keys hold, in this process's
+// own arguments and environment, as /proc/PID/cmdline and /proc/PID/environ show them and as Go holds them,
+// and makes the process undumpable, so that another process of the same user reads neither these files nor
+// its memory.
 //
 // Strings of os.Args and os.Environ that hold the key are changed in place: clone what is still
 // needed before. An execve makes the process dumpable again.
 func Scrub(key api.Key) error {
-	secret := []byte(key.Reveal())
-	defer clear(secret)
-	if len(secret) == 0 {
+	secrets := keysAround(key)
+	defer forget(secrets)
+	if len(secrets) == 0 {
 		return nil
 	}
-	for _, entry := range os.Environ() {
-		wipe(unsafe.Slice(unsafe.StringData(entry), len(entry)), secret)
-	}
 	blocks, err := startBlocks()
-	if err != nil {
-		return err
+	for _, entry := range os.Environ() {
+		blocks = append(blocks, unsafe.Slice(unsafe.StringData(entry), len(entry)))
 	}
 	for _, block := range blocks {
-		wipe(block, secret)
+		wipe(block, secrets)
+	}
+	if err != nil {
+		return err
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("make process undumpable: %w", err)
