@@ -134,4 +134,5 @@ while IFS= read -r file; do
   chmod "$mode" "$prefix/$file.new"
   mv -f "$prefix/$file.new" "$prefix/$file"
 done <"$work/files"
-say "installed $("$prefix/bin/miosa-env" --version) in $prefix"
+version=$("$prefix/bin/miosa-env" --version) || fail 1 "it is installed in $prefix, but miosa-env doesn't run here"
+say "installed $version in $prefix"

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -132,5 +133,22 @@ func TestInstall_Refuses(t *testing.T) {
 				t.Errorf("installed %v", files)
 			}
 		})
+	}
+}
+
+// What is installed and doesn't run is no success.
+func TestInstall_DoesNotRun(t *testing.T) {
+	need(t, "sh", "curl", "tar")
+	archive, dir := filepath.Base(file(t, "*_linux_"+runtime.GOARCH+".tar.gz")), t.TempDir()
+	script := `cd "$1"; mkdir -p "$2/bin" "$2/share"; printf '#!/bin/sh\nexit 1\n' >"$2/bin/miosa-env"; tar -czf "$2.tar.gz" "$2"; sha256sum "$2.tar.gz"`
+	sum := said(t, "sh", "-ec", script, "sh", dir, strings.TrimSuffix(archive, ".tar.gz"))
+	content, err := os.ReadFile(filepath.Join(dir, archive))
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := serve(t, map[string]string{archive: string(content), "SHA256SUMS": sum})
+	out, errs, code := ran(t, nil, "sh", installer, "--base-url", url, "--prefix", t.TempDir())
+	if code != 1 || !strings.Contains(errs, "but miosa-env doesn't run here") {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
 }

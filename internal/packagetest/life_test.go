@@ -39,11 +39,12 @@ func TestDeb_Life(t *testing.T) {
 		t.Errorf("dpkg --verify: exit code %d\n%s", code, out)
 	}
 	configured(t, s)
-	dpkg("-i --force-confold /two-miosa-env.deb /two-miosa-vault.deb")
+	dpkg("-i /two-miosa-env.deb /two-miosa-vault.deb </dev/null")
 	if out := s.must("dpkg-query -W -f '${Version} ${Status}\n' miosa-env miosa-vault"); out != strings.Repeat("1.3.0-1 install ok installed\n", 2) {
 		t.Errorf("after the upgrade: %s", out)
 	}
 	kept(t, s, "/etc/miosa-env/agent.toml")
+	bothChanged(t, s)
 	dpkg("-r miosa-env miosa-vault")
 	if out := s.ours(); strings.Contains(out, "/usr/") {
 		t.Errorf("removal left\n%s", out)
@@ -64,6 +65,18 @@ func TestDeb_Life(t *testing.T) {
 	if out := s.ours(); out != "" {
 		t.Errorf("purge left\n%s", out)
 	}
+}
+
+// bothChanged is an upgrade to a version whose configuration is another, after the administrator has changed his: with nobody
+// to ask it stops, and goes on as it is told.
+func bothChanged(t *testing.T, s *system) {
+	t.Helper()
+	s.must("cd /tmp; dpkg-deb -R /two-miosa-env.deb three; echo '# of the next version' >>three/etc/miosa-env/agent.toml; dpkg-deb -Znone -b three three.deb")
+	if out, code := s.run("dpkg -i /tmp/three.deb </dev/null"); code == 0 || !strings.Contains(out, "conffile prompt") {
+		t.Errorf("dpkg doesn't ask: exit code %d\n%s", code, out)
+	}
+	s.must("dpkg -i --force-confold /tmp/three.deb </dev/null; grep -q '# of the next version' /etc/miosa-env/agent.toml.dpkg-dist; rm -r /tmp/three /tmp/three.deb")
+	kept(t, s, "/etc/miosa-env/agent.toml")
 }
 
 // The same of an rpm, by rpm's own rules and the lines of docs/install.md: it has no purge.

@@ -62,7 +62,7 @@ func (m *machine) dpkg(name string) {
 	m.Helper()
 	began := time.Now()
 	m.does("dpkg", "-i", "/root/"+name)
-	if took := time.Since(began); took > 20*time.Second {
+	if took := time.Since(began); took > 40*time.Second {
 		m.Errorf("dpkg -i %s takes %v", name, took)
 	}
 }
