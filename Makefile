@@ -44,7 +44,7 @@ test: ## run every test; the closing line counts passes, skips and failures
 
 race: ## run every test under the race detector (needs a C compiler), but for those that drive whole machines
 	CGO_ENABLED=1 $(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -count=1 -timeout 30m \
-		$$($(GO) list $(PKG) | grep -v -E '/internal/(browser|authserver|oauthtest|pagetest|systemdtest|containertest|packagetest)$$')
+		$$($(GO) list $(PKG) | grep -v -E '/internal/(browser|authserver|oauthtest|pagetest|systemdtest|containertest|packagetest|arm64test)$$')
 
 check: lint ## formatting, vet, linters, go.mod, builds for the other platforms
 	$(GO) mod tidy -diff

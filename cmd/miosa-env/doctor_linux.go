@@ -72,7 +72,7 @@ func (f *findings) kernel() {
 	f.ok("kernel", found)
 
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		f.fail("kernel", "orphans can't be adopted (PR_SET_CHILD_SUBREAPER): run --on-change and --mask don't work", "use a kernel of 3.4 or newer, and let the sandbox's filter pass prctl")
+		f.warn("kernel", "orphans can't be adopted (PR_SET_CHILD_SUBREAPER): those of a command are left to process 1", "use a kernel of 3.4 or newer, and let the sandbox's filter pass prctl")
 	}
 	if dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0); err == nil && dumpable == 0 {
 		f.ok("memory", "other processes of this user can't read this one's")

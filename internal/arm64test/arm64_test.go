@@ -1,0 +1,76 @@
+package arm64test
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// outcome is the line of a test that has ended.
+var outcome = regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): (\w+)`)
+
+// told repeats what a machine's tests have come to. At least as many must have passed: none has gone unnoticed.
+func told(t *testing.T, printed string, least int) {
+	t.Helper()
+	passed := 0
+	for _, line := range outcome.FindAllStringSubmatch(printed, -1) {
+		t.Run(line[2], func(t *testing.T) {
+			switch line[1] {
+			case "FAIL":
+				t.Error("failed on arm64")
+			case "SKIP":
+				t.Skip("SKIPPED on arm64")
+			}
+			passed++
+		})
+	}
+	if passed < least {
+		t.Errorf("%d tests have passed, want %d or more", passed, least)
+	}
+	if n := strings.Count(printed, "\nPASS\n"); n == 0 {
+		t.Error("the test program didn't come to a good end")
+	}
+	if t.Failed() {
+		printed = api.RedactKeys(printed)
+		t.Logf("the machine printed at last:\n%s", printed[max(0, len(printed)-8000):])
+	}
+}
+
+// Commands are supervised: signals, exit codes, orphans, terminals, changes, masking. What isn't named here takes minutes
+// on an emulated processor, or is the same arithmetic on each.
+func TestSupervision(t *testing.T) {
+	m := newMachine(t)
+	m.add("inject", "-test.run=^Test("+strings.Join([]string{
+		"EverySignalIsForwarded|SignalsThatDontKill|StopAndContinueByHand|InheritedIgnored|Until", // by our own assembly
+		"Restart|Settle|ChangeWhileStopping|TermWhileRestarting|CommandEndsBeforeTheRestart|StopSignal|.*OnChange",
+		"OrphanIsOurs|NoSubreaper|TermReachesTheCommand|Fault_A13|LeftoversOfTheGroup|WeAreKilled|ParentDeathIsOurs|StartErrors",
+		"CtrlC|WindowSize|StopKey|Foreground|Pipeline|Masked|MaskHolds",
+		"OutputFormats|OutputRewritten|OutputReaders|EnvFile|Scrub",
+	}, "|")+")")
+	told(t, m.boot(), 40)
+}
+
+// The program does what its scripts say, as it ships.
+func TestProgram(t *testing.T) {
+	m := newMachine(t)
+	m.build("build", "-buildvcs=false", "-ldflags=-X main.version=v0.0.0-test -E miosa_env_start", "-o", filepath.Join(m.dir, "repository/cmd/miosa-env/built/miosa-env"), "./cmd/miosa-env")
+	m.add("cmd/miosa-env", "-test.run=^TestScripts$/^(run_(environment|hook|ignored_signals|interrupted|key_hidden|mask|mask_restart|pid1|replace|restart|signal|cache)|agent_(cache|envfile|status)|doctor|export|get|list)$")
+	told(t, m.boot(), 1)
+}
+
+// The agent keeps values where nobody reads them: memfd_secret is there on this kernel.
+func TestAgent(t *testing.T) {
+	m := newMachine(t)
+	m.add("agent", "-test.run=^Test(Memory|Harden|Socket|Cache)", "-test.skip=Thousand") // clients are too many for it
+	told(t, m.boot(), 5)
+}
+
+// The vault stays one, and is stopped by signals.
+func TestVault(t *testing.T) {
+	m := newMachine(t)
+	m.add("cmd/miosa-vault", "-test.run=^TestScripts$")
+	told(t, m.boot(), 1)
+}

@@ -1,0 +1,79 @@
+package arm64test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fetched has apt get packages for arm64, with what they depend on, and unpacks them: nothing is installed, and the
+// lists of this machine's apt are left alone. What a kernel finds first is then in base.cpio, without what no test
+// reads; later archives come over it.
+const fetched = `
+mkdir -p lists/partial archives/partial tree
+echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main' >sources.list
+: >status
+get() {
+	apt-get -qq -y -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User=root -o Acquire::Languages=none \
+		-o Dir::State::Lists="$PWD/lists" -o Dir::State::status="$PWD/status" -o Dir::Cache="$PWD" -o Dir::Cache::Archives="$PWD/archives" \
+		-o Dir::Etc::SourceList="$PWD/sources.list" -o Dir::Etc::SourceParts=/dev/null "$@"
+}
+get update
+get install --download-only --no-install-recommends linux-image-cloud-arm64 bash dash coreutils util-linux procps mount sed grep findutils iproute2 busybox-static
+for package in archives/*.deb; do dpkg-deb -x "$package" tree; done
+mv tree/boot/vmlinuz-* vmlinuz
+rm -rf lists archives *.bin tree/boot tree/lib/modules tree/usr/share tree/usr/lib/aarch64-linux-gnu/perl*
+ln -sf dash tree/bin/sh
+echo 'root:x:0:0:root:/root:/bin/sh' >tree/etc/passwd
+echo 'nobody:x:65534:65534:nobody:/nonexistent:/bin/false' >>tree/etc/passwd
+echo '127.0.0.1 localhost' >tree/etc/hosts
+(cd tree && find . | cpio --quiet -o -H newc) >base.cpio
+rm -rf tree
+`
+
+// debian gives a folder with vmlinuz and base.cpio, or skips the test where it can't be had.
+func debian(t *testing.T) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: NOTHING RUNS ON A KERNEL FOR ARM64: run as root")
+	}
+	for _, program := range []string{"qemu-system-aarch64", "apt-get", "dpkg-deb", "cpio"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("SKIPPED: NOTHING RUNS ON A KERNEL FOR ARM64: no %s (apt-get install qemu-system-arm cpio)", program)
+		}
+	}
+	dir := filepath.Join(os.TempDir(), "miosa-env-arm64-bookworm")
+	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Close() }()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		return dir
+	}
+	part := dir + ".part"
+	if err := errors.Join(os.RemoveAll(part), os.Mkdir(part, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, "sh", "-euc", fetched)
+	c.Dir, c.WaitDelay = part, time.Second
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: NOTHING RUNS ON A KERNEL FOR ARM64: it can't be had from Debian: %v\n%s", err, out[max(0, len(out)-1000):])
+	}
+	if err := os.Rename(part, dir); err != nil {
+		t.Fatal(fmt.Errorf("keep the kernel: %w", err))
+	}
+	return dir
+}
