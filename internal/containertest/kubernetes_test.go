@@ -1,11 +1,14 @@
 package containertest
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // shipped gives an example of packaging/container with other words in the place of some, each of which must be there.
@@ -24,8 +27,16 @@ func shipped(t *testing.T, name string, replaced ...string) string {
 	return string(text)
 }
 
-// play has podman run a Kubernetes example against the vault. Its images are those that were built here.
+// play has podman make the containers of a Kubernetes example, with the vault's address, and run them. Its images are
+// those that were built here.
 func (s *stage) play(t *testing.T, name string, replaced ...string) {
+	t.Helper()
+	s.must(t, "kube", "play", "--network=host", s.pod(t, name, replaced...))
+}
+
+// pod writes a Kubernetes example for podman and makes the secret that it names. Both are gone after the test, with
+// what was made of them.
+func (s *stage) pod(t *testing.T, name string, replaced ...string) string {
 	t.Helper()
 	if _, err := os.Stat("/usr/libexec/podman/catatonit"); err != nil {
 		t.Skip("SKIPPED: catatonit isn't installed, without which podman makes no pods (apt-get install catatonit)")
@@ -56,7 +67,7 @@ func (s *stage) play(t *testing.T, name string, replaced ...string) {
 			}
 		}
 	})
-	s.must(t, "kube", "play", "--network=host", filepath.Join(dir, "pod.yaml"))
+	return filepath.Join(dir, "pod.yaml")
 }
 
 // indent is how far in a line with a text begins.
@@ -86,18 +97,14 @@ func TestKubernetesEntrypoint(t *testing.T) {
 
 func TestKubernetesInit(t *testing.T) {
 	s := newStage(t)
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"app":   "FROM " + busybox + "\nCOPY --from=" + theirs + " /app /app\n",
-		"value": "FROM " + busybox + "\nCOPY --from=" + ours + " /miosa-env /usr/local/bin/miosa-env\n",
-	} {
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s.must(t, "build", "-t", "localhost/init-"+name, "-f", file, dir)
+	file := filepath.Join(t.TempDir(), "app")
+	if err := os.WriteFile(file, []byte("FROM "+busybox+"\nCOPY --from="+theirs+" /app /app\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	s.play(t, "kubernetes-init.yaml", "image: your-app-with-secrets", "image: localhost/init-value", "image: your-app\n", "image: localhost/init-app\n",
+	s.must(t, "build", "-t", "localhost/init-app", "-f", file, filepath.Dir(file))
+	// An emptyDir as Kubernetes makes it with this fsGroup. Debian 12's podman would make one on disk.
+	s.must(t, "volume", "create", "--opt=type=tmpfs", "--opt=device=tmpfs", "--opt=o=mode=2777,gid=65532", "values")
+	s.play(t, "kubernetes-init.yaml", "image: miosa-env", "image: "+ours, "image: your-app\n", "image: localhost/init-app\n",
 		"exec /app", "exec /app serve TOKEN",
 		// Else podman removes the container that has ended, and now and then is too early.
 		"  name: app\nspec:", "  name: app\n  annotations: {io.podman.annotations.init.container.type: always}\nspec:")
@@ -105,4 +112,41 @@ func TestKubernetesInit(t *testing.T) {
 	c.prints(t, "serving TOKEN "+sum(value))
 	c.within(t, "uid 65532 mode 0600", "/app", "file", "/run/values/app.env", "TOKEN")
 	c.within(t, "MIOSA_API_KEY_FILE isn't set", "/app", "show", "MIOSA_API_KEY_FILE")
+}
+
+// podman knows no sidecars. So the agent becomes a container like the other, which is started when what the example's
+// probe asks is answered.
+func TestKubernetesSidecar(t *testing.T) {
+	s := newStage(t)
+	probe := regexp.MustCompile(`(?m)^ {6}startupProbe: .*\n {8}exec: \{command: (\[.*\])\}\n {8}periodSeconds: 1\n {8}failureThreshold: 60\n`).
+		FindStringSubmatch(shipped(t, "kubernetes-sidecar.yaml"))
+	var asks []string
+	if probe == nil || json.Unmarshal([]byte(probe[1]), &asks) != nil {
+		t.Fatal("kubernetes-sidecar.yaml has no startup probe as expected")
+	}
+	file := s.pod(t, "kubernetes-sidecar.yaml",
+		"  containers:\n    - name: app\n", "    - name: app\n",
+		"  initContainers:\n", "  containers:\n", "      restartPolicy: Always\n", "", probe[0], "",
+		"image: miosa-env\n", "image: "+ours+"\n", "image: your-app-with-secrets", "image: "+wrapped,
+		`args: ["/app"]`, `args: ["/app", "serve", "TOKEN"]`)
+	s.must(t, "kube", "play", "--start=false", "--network=host", file)
+	agent, app := &container{s.engine, "app-agent"}, &container{s.engine, "app-app"}
+	s.must(t, "start", agent.id)
+	agent.within(t, "fresh", asks...)
+	s.must(t, "start", app.id)
+	app.prints(t, "serving TOKEN "+sum(value))
+	s.Rotate(t, s.secret, "canary-that-is-next")
+	app.prints(t, "serving TOKEN "+sum("canary-that-is-next"))
+	app.within(t, "uid 65532 ", "/app", "show")
+	app.within(t, "CapBnd: 0000000000000000\nNoNewPrivs: 1\n", "/app", "limits")
+	app.within(t, "/run/miosa-key/file wasn't: no such file or directory", "/app", "write", "/run/miosa-key/file")
+	if out := app.must(t, "exec", app.id, "/app", "keys"); strings.Contains(out, "HAS A KEY") {
+		t.Errorf("the app can read a key:\n%s", out)
+	}
+	if code, took := app.stop(t, 30); code != "3" || took > 25*time.Second {
+		t.Errorf("exit code %s after %v, want the command's 3 at once", code, took)
+	}
+	if code, took := agent.stop(t, 30); code != "0" || took > 25*time.Second {
+		t.Errorf("the agent's exit code is %s after %v, want 0 at once", code, took)
+	}
 }
