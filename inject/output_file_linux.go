@@ -54,9 +54,14 @@ func (o *Output) writeFile(pairs []Named) (stamps map[string]stamp, changed bool
 		return nil, false, err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	if err := unix.Renameat(at.fd, temp, at.fd, base); err != nil {
+	if err = o.owe(at); err == nil {
+		if err = unix.Renameat(at.fd, temp, at.fd, base); err != nil {
+			err = o.failed(at, &fs.PathError{Op: "replace", Path: o.conf.Path, Err: err}, len(text))
+		}
+	}
+	if err != nil {
 		_ = at.unlink(temp)
-		return nil, false, o.failed(at, &fs.PathError{Op: "replace", Path: o.conf.Path, Err: err}, len(text))
+		return nil, false, err
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

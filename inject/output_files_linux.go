@@ -61,12 +61,15 @@ func (o *Output) writeFiles(pairs []Named) (stamps map[string]stamp, changed boo
 		return nil, false, errors.Join(err, removeGeneration(at, generation))
 	}
 	link := randomName(dataLink)
-	err = unix.Symlinkat(generation, at.fd, link)
-	if err == nil {
-		err = unix.Renameat(at.fd, link, at.fd, dataLink)
+	if err = o.owe(at); err == nil {
+		if err = unix.Symlinkat(generation, at.fd, link); err == nil {
+			err = unix.Renameat(at.fd, link, at.fd, dataLink)
+		}
+		if err != nil {
+			err = o.failed(at, &fs.PathError{Op: "replace", Path: path.Join(at.path, dataLink), Err: err}, 0)
+		}
 	}
 	if err != nil {
-		err = o.failed(at, &fs.PathError{Op: "replace", Path: path.Join(at.path, dataLink), Err: err}, 0)
 		return nil, false, errors.Join(err, at.unlink(link), removeGeneration(at, generation))
 	}
 	if err := o.relink(at, there, pairs); err != nil {
@@ -357,7 +360,7 @@ func (o *Output) removeFiles(parent *place) error {
 	if err != nil {
 		return err
 	}
-	problems := []error{at.unlink(dataLink)} // first: from here on no name leads to a value
+	problems := []error{at.unlink(dataLink), at.unlink(o.owedName())} // the link first: from here on no name leads to a value
 	problems = append(problems, o.relink(at, there, nil), at.sync())
 	return errors.Join(problems...)
 }

@@ -35,6 +35,7 @@ type hooks struct {
 	mu      sync.Mutex // guards the fields below
 	running bool
 	again   bool
+	due     bool    // a set was announced, and whether that is a change is not known yet
 	coming  shadows // of the set that was announced last
 	written shadows // of the set that is there
 	masked  shadows // of every set that a hook under way may have read
@@ -45,15 +46,23 @@ type hooks struct {
 func (h *hooks) expect(set shadows) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.coming = set
+	h.coming, h.due = set, true
 	if h.running {
 		set = h.masked.with(set)
 	}
 	h.masked = set
 }
 
-// start runs the hook in a goroutine of its own, now that the set is there that was announced last.
-func (h *hooks) start(c OutputConfig) {
+// settle notes that the set that was announced is there, or won't be.
+func (h *hooks) settle() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.due = false
+}
+
+// start runs the hook in a goroutine of its own, now that the set is there that was announced last. paid is called
+// when it has run and nothing more is to be done.
+func (h *hooks) start(c OutputConfig, paid func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.written = h.coming
@@ -66,16 +75,19 @@ func (h *hooks) start(c OutputConfig) {
 	}
 	h.running = true
 	h.ended.Go(func() {
-		for h.run(c); h.next(); h.run(c) {
+		for h.run(c); h.next(paid); h.run(c) {
 		}
 	})
 }
 
 // next tells whether to run once more.
-func (h *hooks) next() bool {
+func (h *hooks) next(paid func()) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.running = h.again && h.context.Err() == nil
+	if !h.again && !h.due && h.context.Err() == nil { // else the last one was killed
+		paid()
+	}
 	h.again = false
 	h.masked = h.written.with(h.coming)
 	return h.running

@@ -56,8 +56,8 @@ func (o *Output) Keep() bool { return o.conf.Keep }
 // Close ends a hook that runs, and waits for it. What is written stays.
 func (o *Output) Close() { o.hooks.close() }
 
-// Write makes the output hold a snapshot, and starts the hook where that changed something. Nothing is
-// rewritten that is there already, from an earlier run too. After an error the last good content
+// Write makes the output hold a snapshot, and starts the hook where that changed something, or where an earlier
+// run was cut off before its hook had run. Nothing is rewritten that is there already, from an earlier run too. After an error the last good content
 // stands. The snapshot isn't used any more once Write returns, by the hook neither.
 //
 // Errors: *Refused for names that bindings must not set, *CantCarry for values that the format has no
@@ -83,22 +83,23 @@ func (o *Output) Write(s api.Snapshot) error {
 		write = o.writeFiles
 	}
 	if o.conf.Hook != "" {
+		defer o.hooks.settle()
 		o.hooks.expect(shadowsOf(o.conf.Format, built.Named()))
 	}
 	stamps, changed, err := write(built.Named())
 	if err != nil {
 		return err
 	}
+	first := !o.standing
 	o.standing, o.written, o.stamps = true, wanted, stamps
-	if !changed {
-		return nil
+	if changed {
+		for _, w := range warnings {
+			o.conf.Log.Warn().Str("output", o.conf.Path).Str("kind", string(w.Kind)).Str("name", w.Name).Msg("output may not be as meant")
+		}
+		o.conf.Log.Info().Str("output", o.conf.Path).Int("bindings", len(bound)).Msg("output written")
 	}
-	for _, w := range warnings {
-		o.conf.Log.Warn().Str("output", o.conf.Path).Str("kind", string(w.Kind)).Str("name", w.Name).Msg("output may not be as meant")
-	}
-	o.conf.Log.Info().Str("output", o.conf.Path).Int("bindings", len(bound)).Msg("output written")
-	if o.conf.Hook != "" {
-		o.hooks.start(o.conf)
+	if o.conf.Hook != "" && (changed || first && o.owed()) {
+		o.hooks.start(o.conf, o.paid)
 	}
 	return nil
 }
@@ -177,7 +178,7 @@ func (o *Output) Remove() error {
 		return o.removeFiles(at)
 	}
 	o.swept = false
-	return errors.Join(at.unlink(path.Base(o.conf.Path)), o.sweepFile(at), at.sync())
+	return errors.Join(at.unlink(path.Base(o.conf.Path)), at.unlink(o.owedName()), o.sweepFile(at), at.sync())
 }
 
 // stamp is how a file looks from outside. A change to its content or to whom it belongs shows in the
