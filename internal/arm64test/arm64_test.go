@@ -64,7 +64,7 @@ func TestProgram(t *testing.T) {
 // The agent keeps values where nobody reads them: memfd_secret is there on this kernel.
 func TestAgent(t *testing.T) {
 	m := newMachine(t)
-	m.add("agent", "-test.run=^Test(Memory|Harden|Socket|Cache)", "-test.skip=Thousand") // clients are too many for it
+	m.add("agent", "-test.run=^Test(Memory|Harden|Cache|Socket(Peers|OfARealAgent|Reveal|Wait|Stops))")
 	told(t, m.boot(), 5)
 }
 
