@@ -26,10 +26,10 @@ func told(mode int64, owner, path string) string {
 
 // want is what each package has in a format, but for its manual pages, of which there are many.
 func want(name, format string) []string {
-	zsh, documents := "site-functions", []string{"/usr/share/licenses/" + name + "/LICENSE"}
+	zsh, documents := "site-functions", []string{"/usr/share/licenses/" + name + "/LICENSE", "/usr/share/licenses/" + name + "/THIRD-PARTY"}
 	if format == "deb" {
 		doc := "/usr/share/doc/" + name + "/"
-		zsh, documents = "vendor-completions", []string{doc + "copyright", doc + "changelog.gz", doc + "changelog.Debian.gz", "/usr/share/lintian/overrides/" + name}
+		zsh, documents = "vendor-completions", []string{doc + "copyright", doc + "changelog.gz", doc + "changelog.Debian.gz", doc + "third-party.gz", "/usr/share/lintian/overrides/" + name}
 	}
 	list := []string{"0755 root /usr/bin/" + name}
 	for _, path := range append(documents,

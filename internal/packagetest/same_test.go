@@ -93,15 +93,15 @@ func TestManual(t *testing.T) {
 			continue
 		}
 		text, _, _ := ran(t, append(os.Environ(), "LC_ALL=C.UTF-8", "MANWIDTH=100"), "man", "-P", "cat", "-l", page)
-		for _, part := range []string{"miosa-env-run - Start a command with its secrets", "--stop-timeout DURATION", "eval", "MIOSA_API_KEY", "SEE ALSO"} {
-			if part != "eval" && !strings.Contains(text, part) {
+		for _, part := range []string{"miosa-env-run - Start a command with its secrets", "--stop-timeout DURATION", "MIOSA_API_KEY", "SEE ALSO"} {
+			if !strings.Contains(text, part) {
 				t.Errorf("miosa-env-run(1) doesn't say %q", part)
 			}
 		}
 	}
 }
 
-// The lists of parts name each module that a program says it is made of.
+// The lists of parts name each module that a program says it is made of, and the licences have one of each.
 func TestBill(t *testing.T) {
 	need(t, "go", "tar")
 	dir := t.TempDir()
@@ -116,8 +116,19 @@ func TestBill(t *testing.T) {
 		if err != nil || len(binary) != 1 {
 			t.Fatal(binary, err)
 		}
+		licences, err := filepath.Glob(filepath.Join(dir, "*", "share/doc/miosa-env/licences-of-"+name+".txt"))
+		if err != nil || len(licences) != 1 {
+			t.Fatal(licences, err)
+		}
+		text, err := os.ReadFile(licences[0])
+		if err != nil {
+			t.Fatal(err)
+		}
 		for line := range strings.Lines(said(t, "go", "version", "-m", binary[0])) {
 			if f := strings.Fields(line); len(f) >= 3 && f[0] == "dep" {
+				if !strings.Contains(string(text), "\n"+f[1]+" "+f[2]+": ") {
+					t.Errorf("there is no licence of %s %s", f[1], f[2])
+				}
 				listed["pkg:golang/"+f[1]+"@"+f[2]] = strings.Count(string(bill), `"purl": "pkg:golang/`+f[1]+"@"+f[2]+`"`)
 			}
 		}

@@ -16,6 +16,7 @@ func (r *release) archive(p platform, stage string) error {
 	files := map[string]string{} // in the archive: on the disk
 	for _, name := range programs {
 		files["bin/"+name] = r.program(p, name)
+		files["share/doc/miosa-env/licences-of-"+name+".txt"] = licencesIn(stage, name)
 		err := walkFiles(filepath.Join(stage, name), func(at, name string) error {
 			files["share/"+name] = at
 			return nil

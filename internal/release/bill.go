@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"debug/buildinfo"
 	"encoding/json"
@@ -25,28 +26,14 @@ type component struct {
 // bill writes what a program is made of, as it says itself, over all platforms.
 // Source: the CycloneDX specification 1.6, JSON.
 func (r *release) bill(name string, platforms []platform) error {
-	parts := map[string]component{}
-	add := func(path, version string) {
-		purl := "pkg:golang/" + path + "@" + version
-		parts[purl] = component{"library", purl, path, version, purl}
+	linked, err := r.linked(name, platforms)
+	if err != nil {
+		return err
 	}
-	for _, p := range platforms {
-		info, err := buildinfo.ReadFile(r.program(p, name))
-		if err != nil {
-			return fmt.Errorf("read what %s is made of: %w", r.program(p, name), err)
-		}
-		add("std", strings.TrimPrefix(info.GoVersion, "go"))
-		for _, m := range info.Deps {
-			if m.Replace != nil {
-				m = m.Replace
-			}
-			add(m.Path, m.Version)
-		}
-	}
-	refs := slices.Sorted(maps.Keys(parts))
-	list := make([]component, len(refs))
-	for i, ref := range refs {
-		list[i] = parts[ref]
+	refs, list := make([]string, len(linked)), make([]component, len(linked))
+	for i, m := range linked {
+		refs[i] = "pkg:golang/" + m.path + "@" + m.version
+		list[i] = component{"library", refs[i], m.path, m.version, refs[i]}
 	}
 	self := "pkg:golang/github.com/Miosa-osa/miosa-env@" + r.number.String() + "#cmd/" + name
 	text, err := json.MarshalIndent(map[string]any{
@@ -63,6 +50,30 @@ func (r *release) bill(name string, platforms []platform) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(r.out, fmt.Sprintf("%s_%s.cdx.json", name, r.number)), append(text, '\n'), 0o644) //nolint:gosec // it is handed out
+}
+
+// module is one that is linked into a program. That of Go's own packages is "std".
+type module struct{ path, version string }
+
+// linked lists a program's modules, as it says itself, over all platforms, by their paths.
+func (r *release) linked(name string, platforms []platform) ([]module, error) {
+	all := map[module]bool{}
+	for _, p := range platforms {
+		info, err := buildinfo.ReadFile(r.program(p, name))
+		if err != nil {
+			return nil, fmt.Errorf("read what %s is made of: %w", r.program(p, name), err)
+		}
+		all[module{"std", strings.TrimPrefix(info.GoVersion, "go")}] = true
+		for _, m := range info.Deps {
+			if m.Replace != nil {
+				m = m.Replace
+			}
+			all[module{m.Path, m.Version}] = true
+		}
+	}
+	return slices.SortedFunc(maps.Keys(all), func(a, b module) int {
+		return cmp.Or(strings.Compare(a.path, b.path), strings.Compare(a.version, b.version))
+	}), nil
 }
 
 // serial is a UUID made of what a list says, so that equal lists have equal ones.

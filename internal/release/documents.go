@@ -13,7 +13,8 @@ import (
 func (r *release) documents(of pkg, format, stage string) (map[string]string, error) {
 	licence := filepath.Join(r.root, "LICENSE")
 	if format != "deb" {
-		return map[string]string{licence: "/usr/share/licenses/" + of.name + "/LICENSE"}, nil
+		dir := "/usr/share/licenses/" + of.name + "/"
+		return map[string]string{licence: dir + "LICENSE", licencesIn(stage, of.name): dir + "THIRD-PARTY"}, nil
 	}
 	dir := filepath.Join(stage, "documents", of.name)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -39,12 +40,17 @@ func (r *release) documents(of pkg, format, stage string) (map[string]string, er
 	if err != nil {
 		return nil, err
 	}
+	others, err := zip(licencesIn(stage, of.name), stage, of.name)
+	if err != nil {
+		return nil, err
+	}
 	debian, err := zip(list["changelog.Debian"], stage, of.name)
 	doc := "/usr/share/doc/" + of.name + "/"
 	return map[string]string{
 		list["copyright"]: doc + "copyright",
 		debian:            doc + "changelog.Debian.gz",
 		changes:           doc + "changelog.gz",
+		others:            doc + "third-party.gz",
 		list["overrides"]: "/usr/share/lintian/overrides/" + of.name,
 	}, err
 }

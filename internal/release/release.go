@@ -61,6 +61,11 @@ func (r *release) make(ctx context.Context, stdout io.Writer) error {
 	if err := r.share(ctx, here, stage); err != nil {
 		return err
 	}
+	for _, name := range programs {
+		if err := r.licences(ctx, name, platforms, stage); err != nil {
+			return err
+		}
+	}
 	for _, p := range platforms {
 		if err := r.archive(p, stage); err != nil {
 			return err

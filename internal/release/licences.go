@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// licenceFile are the files of a module that have to go with what is made of it.
+var licenceFile = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents|[a-z]+-licen[cs]e)(\.[a-z]+)?$`)
+
+// licences writes, into the stage, the licences of everything that is linked into a program.
+func (r *release) licences(ctx context.Context, name string, platforms []platform, stage string) error {
+	linked, err := r.linked(name, platforms)
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "%s has the following in it, under these licences.\n", name)
+	for _, m := range linked {
+		dir, err := r.sources(ctx, m)
+		if err != nil {
+			return err
+		}
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		found := false
+		for _, f := range files {
+			if !licenceFile.MatchString(f.Name()) || !f.Type().IsRegular() {
+				continue
+			}
+			content, err := os.ReadFile(filepath.Join(dir, f.Name()))
+			if err != nil {
+				return err
+			}
+			found = true
+			fmt.Fprintf(&text, "\n%s\n%s %s: %s\n%[1]s\n\n%[5]s\n", strings.Repeat("=", 80), m.path, m.version, f.Name(), bytes.TrimSpace(content))
+		}
+		if !found {
+			return fmt.Errorf("%s %s has no licence in %s: it can't be handed out", m.path, m.version, dir)
+		}
+	}
+	to := licencesIn(stage, name)
+	if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
+		return err
+	}
+	return os.WriteFile(to, text.Bytes(), 0o600)
+}
+
+// sources is where a module's sources are, or Go's own.
+func (r *release) sources(ctx context.Context, m module) (string, error) {
+	ask := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", m.path)
+	if m.path == "std" {
+		ask = exec.CommandContext(ctx, "go", "env", "GOROOT")
+	}
+	ask.Dir, ask.Stderr = r.root, os.Stderr
+	dir, err := ask.Output()
+	if err != nil {
+		return "", fmt.Errorf("where are the sources of %s? %w", m.path, err)
+	}
+	return strings.TrimSpace(string(dir)), nil
+}
+
+// licencesIn is where the stage has the licences of what is in a program.
+func licencesIn(stage, name string) string { return filepath.Join(stage, "licences", name) }
