@@ -10,7 +10,7 @@ import (
 )
 
 // outcome is the line of a test that has ended.
-var outcome = regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): (\w+)`)
+var outcome = regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): (\w+) \((.*)\)$`)
 
 // told repeats what a machine's tests have come to. At least as many must have passed: none has gone unnoticed.
 func told(t *testing.T, printed string, least int) {
@@ -18,6 +18,7 @@ func told(t *testing.T, printed string, least int) {
 	passed := 0
 	for _, line := range outcome.FindAllStringSubmatch(printed, -1) {
 		t.Run(line[2], func(t *testing.T) {
+			t.Logf("took %s on arm64", line[3])
 			switch line[1] {
 			case "FAIL":
 				t.Error("failed on arm64")
