@@ -89,6 +89,38 @@ func (p *Page) Block(t testing.TB, heading, language string) string {
 	return ""
 }
 
+// Commands gives the n blocks of commands under a heading, but for those of which a comment says that no test runs them.
+func (p *Page) Commands(t testing.TB, heading string, n int) (scripts []string) {
+	t.Helper()
+	for _, b := range p.Blocks() {
+		if b.Heading == heading && b.Language == "sh" && !b.Exempt() {
+			scripts = append(scripts, b.Body)
+		}
+	}
+	if len(scripts) != n {
+		t.Fatalf("%s has %d blocks of commands to run under %q, and a test runs %d", p.Path, len(scripts), heading, n)
+	}
+	return scripts
+}
+
+// Exempt tells whether the comment says that no test runs this block.
+func (b Block) Exempt() bool { return strings.HasPrefix(b.Comment, "No test runs ") }
+
+// Line is the only line of a text that begins in a way.
+func Line(t testing.TB, text, begins string) (found string) {
+	t.Helper()
+	n := 0
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, begins) {
+			found, n = strings.TrimSpace(line), n+1
+		}
+	}
+	if n != 1 {
+		t.Fatalf("%d lines begin with %q in\n%s", n, begins, text)
+	}
+	return found
+}
+
 // Script gives all blocks of a language whose comment says that the named test runs them, one after the other.
 func (p *Page) Script(t testing.TB, test, language string) (script string) {
 	t.Helper()

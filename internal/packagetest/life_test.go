@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/Miosa-osa/miosa-env/internal/document"
 	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
 )
 
@@ -83,7 +84,7 @@ func bothChanged(t *testing.T, s *system) {
 func TestRpm_Life(t *testing.T) {
 	s := newSystem(t)
 	next := later(t)
-	lines := strings.Split(strings.TrimSpace(releasetest.Under(t, root+"/docs/install.md", "Rpm", 1)[0]), "\n")
+	lines := strings.Split(strings.TrimSpace(document.Read(t, guide).Commands(t, "Rpm", 1)[0]), "\n")
 	if len(lines) != 3 {
 		t.Fatalf("docs/install.md has %d lines for rpm, and this test runs 3", len(lines))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/Miosa-osa/miosa-env/internal/document"
 	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
 )
 
@@ -25,9 +26,9 @@ func TestGuides(t *testing.T) {
 	}
 	for path, want := range run {
 		var got []string
-		for _, b := range releasetest.Blocks(t, path) {
-			if b.Why == "" {
-				got = append(got, b.Under)
+		for _, b := range document.Read(t, path).Blocks() {
+			if b.Language == "sh" && !b.Exempt() {
+				got = append(got, b.Heading)
 			}
 		}
 		if diff := cmp.Diff(got, want); diff != "" {
@@ -39,7 +40,7 @@ func TestGuides(t *testing.T) {
 // What was downloaded is checked, also where it isn't all of a release.
 func TestGuide_Sums(t *testing.T) {
 	need(t, "sha256sum")
-	line, dir := releasetest.Under(t, guide, "Installing", 1)[0], t.TempDir()
+	line, dir := document.Read(t, guide).Commands(t, "Installing", 1)[0], t.TempDir()
 	said(t, "cp", file(t, "SHA256SUMS"), file(t, "miosa-env_1.2.3_amd64.deb"), dir)
 	if out := said(t, "sh", "-ec", "cd "+dir+"\n"+line); out != "miosa-env_1.2.3_amd64.deb: OK\n" {
 		t.Errorf("it says\n%s", out)
@@ -57,7 +58,7 @@ func TestGuide_Archive(t *testing.T) {
 	need(t, "sh", "curl")
 	dir, prefix := t.TempDir(), t.TempDir()
 	said(t, "cp", file(t, "install.sh"), dir)
-	lines := strings.Split(strings.TrimSpace(releasetest.Under(t, guide, "Archive", 1)[0]), "\n")
+	lines := strings.Split(strings.TrimSpace(document.Read(t, guide).Commands(t, "Archive", 1)[0]), "\n")
 	url, counts := serve(t, nil), []int{}
 	for _, line := range lines {
 		line = strings.ReplaceAll(line, "URL", url)
@@ -78,7 +79,7 @@ func TestGuide_Source(t *testing.T) {
 	said(t, "cp", "-R", root, sources)
 	t.Cleanup(func() { _ = os.RemoveAll(sources) })
 	environ := append(releasetest.Clean(os.Environ()), "DESTDIR="+dest)
-	lines := strings.ReplaceAll(releasetest.Under(t, guide, "From source", 1)[0], "sudo ", "")
+	lines := strings.ReplaceAll(document.Read(t, guide).Commands(t, "From source", 1)[0], "sudo ", "")
 	if out, errs, code := ran(t, environ, "sh", "-ec", "cd "+sources+"\n"+lines); code != 0 {
 		t.Fatalf("exit code %d\n%s%s", code, out, errs)
 	}

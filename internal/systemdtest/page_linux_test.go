@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
+	"github.com/Miosa-osa/miosa-env/internal/document"
 )
 
 // page is what docs/systemd.md and docs/install.md say to do.
@@ -18,31 +18,27 @@ type page struct {
 	units               map[string]string // by path
 }
 
-var (
-	block    = regexp.MustCompile("(?s)```(\\w+)\n(.*?)```")
-	unitPath = regexp.MustCompile("`(/etc/systemd/system/[a-z-]+\\.service)`")
-)
+var unitPath = regexp.MustCompile("`(/etc/systemd/system/[a-z-]+\\.service)`")
 
 func readPage(t *testing.T) page {
 	t.Helper()
-	one, other := filepath.Join(root, "docs/systemd.md"), filepath.Join(root, "docs/install.md")
-	here, there := releasetest.Under(t, one, "Install", 2), releasetest.Under(t, other, "Debian and its like", 2)
+	one, other := document.Read(t, filepath.Join(root, "docs/systemd.md")), document.Read(t, filepath.Join(root, "docs/install.md"))
+	here, there := one.Commands(t, "Install", 2), other.Commands(t, "Debian and its like", 2)
 	p := page{
-		install: here[0], configured: here[1], checkout: releasetest.Under(t, one, "From a checkout", 1)[0],
-		remove: releasetest.Line(t, there[0], "dpkg -r"), purge: releasetest.Line(t, there[0], "dpkg -P"), units: map[string]string{},
+		install: here[0], configured: here[1], checkout: one.Commands(t, "From a checkout", 1)[0],
+		remove: document.Line(t, there[0], "dpkg -r"), purge: document.Line(t, there[0], "dpkg -P"), units: map[string]string{},
 	}
-	if line := releasetest.Line(t, there[0], "dpkg -i"); !strings.HasPrefix(line, strings.TrimSpace(p.install)) || there[1] != p.configured {
+	if line := document.Line(t, there[0], "dpkg -i"); !strings.HasPrefix(line, strings.TrimSpace(p.install)) || there[1] != p.configured {
 		t.Fatal("docs/install.md installs or starts it in another way than docs/systemd.md")
 	}
-	text := read(t, "docs/systemd.md")
-	for _, at := range block.FindAllStringSubmatchIndex(text, -1) {
-		body := text[at[4]:at[5]]
-		switch text[at[2]:at[3]] {
+	lines := strings.SplitAfter(one.Text, "\n")
+	for _, b := range one.Blocks() {
+		switch b.Language {
 		case "toml":
-			p.config += "\n" + body
-		case "ini":
-			paths := unitPath.FindAllStringSubmatch(text[:at[0]], -1)
-			p.units[paths[len(paths)-1][1]] = body
+			p.config += "\n" + b.Body
+		case "ini": // its path is the last one above
+			paths := unitPath.FindAllStringSubmatch(strings.Join(lines[:b.Line], ""), -1)
+			p.units[paths[len(paths)-1][1]] = b.Body
 		}
 	}
 	if p.config == "" || len(p.units) != 3 {

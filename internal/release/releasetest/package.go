@@ -1,5 +1,4 @@
-// Package releasetest is for tests of what is handed out: it makes packages of a version as `make package` does, and
-// reads from a document what it says to do with them.
+// Package releasetest is for tests of what is handed out: it makes packages of a version as `make package` does.
 package releasetest
 
 import (
