@@ -182,21 +182,22 @@ func (o *Output) Remove() error {
 }
 
 // stamp is how a file looks from outside. A change to its content or to whom it belongs shows in the
-// time of its last change, which nobody can set.
+// time of its last change, which nobody can set, and which goes on in steps of some milliseconds.
 type stamp struct {
 	dev, ino       uint64
+	links          uint64
 	size           int64
 	mode, uid, gid uint32
 	mtime, ctime   unix.Timespec
 }
 
 func stampOf(st unix.Stat_t) stamp {
-	return stamp{dev: st.Dev, ino: st.Ino, size: st.Size, mode: st.Mode, uid: st.Uid, gid: st.Gid, mtime: st.Mtim, ctime: st.Ctim}
+	return stamp{dev: st.Dev, ino: st.Ino, links: uint64(st.Nlink), size: st.Size, mode: st.Mode, uid: st.Uid, gid: st.Gid, mtime: st.Mtim, ctime: st.Ctim}
 }
 
 // lasting is what of a directory doesn't change with what is put into it.
 func (s stamp) lasting() stamp {
-	s.size, s.mtime, s.ctime = 0, unix.Timespec{}, unix.Timespec{}
+	s.links, s.size, s.mtime, s.ctime = 0, 0, unix.Timespec{}, unix.Timespec{}
 	return s
 }
 

@@ -205,6 +205,7 @@ func TestOutputRewritten(t *testing.T) {
 			o := output(t, "docker", dir+"/out")
 			write(t, o, "A", "1")
 			intact(t, o, true)
+			tick(t, dir+"/out")
 			if err := tt.does(dir + "/out"); err != nil {
 				t.Fatal(err)
 			}
@@ -218,6 +219,21 @@ func TestOutputRewritten(t *testing.T) {
 			}
 		})
 	}
+}
+
+// tick waits until a file that is changed now has another time of change: some kernels tell it in steps.
+func tick(t *testing.T, path string) {
+	t.Helper()
+	then := stat(t, path).Ctim
+	probe := path + ".tick"
+	defer func() { _ = os.Remove(probe) }()
+	eventually(t, "the next tick", func() bool {
+		if err := os.WriteFile(probe, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		now := stat(t, probe).Ctim
+		return now.Nano() > then.Nano()
+	})
 }
 
 func TestOutputModeAndOwners(t *testing.T) {
