@@ -40,7 +40,7 @@ demo: build ## see the point in ten seconds: a secret, a command that has it, a 
 	@$(GO) run ./internal/demo $(BIN)
 
 test: ## run every test; the closing line counts passes, skips and failures
-	$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -count=1 -timeout 15m $(PKG)
+	$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -count=1 -timeout 25m $(PKG)
 
 race: ## run every test under the race detector (needs a C compiler), but for those that drive whole machines
 	CGO_ENABLED=1 $(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -count=1 -timeout 30m \
