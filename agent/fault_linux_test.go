@@ -242,7 +242,7 @@ func TestFault_A20_PausedMachine(t *testing.T) {
 	for _, p := range twins {
 		p.await(t, time.Minute, "the first set", serves("value 0"))
 	}
-	const rounds = 5
+	const rounds = 10
 	var took []time.Duration
 	for i := 1; i <= rounds; i++ {
 		for _, p := range twins {
@@ -264,7 +264,7 @@ func TestFault_A20_PausedMachine(t *testing.T) {
 		}
 	}
 	slices.Sort(took)
-	// Nine of ten, on a machine that has other things to do too.
+	// Nine rounds of ten, on a machine that has other things to do too. The twins of a slow one are both late.
 	if worst := took[len(took)*9/10-1]; worst > time.Second {
 		t.Errorf("fresh after %s", took)
 	}
