@@ -192,7 +192,8 @@ type stamp struct {
 }
 
 func stampOf(st unix.Stat_t) stamp {
-	return stamp{dev: st.Dev, ino: st.Ino, links: uint64(st.Nlink), size: st.Size, mode: st.Mode, uid: st.Uid, gid: st.Gid, mtime: st.Mtim, ctime: st.Ctim}
+	links := uint64(st.Nlink) //nolint:unconvert // on arm64 it has 32 bits
+	return stamp{dev: st.Dev, ino: st.Ino, links: links, size: st.Size, mode: st.Mode, uid: st.Uid, gid: st.Gid, mtime: st.Mtim, ctime: st.Ctim}
 }
 
 // lasting is what of a directory doesn't change with what is put into it.
