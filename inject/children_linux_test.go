@@ -55,9 +55,9 @@ func TestTenThousandOrphans(t *testing.T) {
 	}
 }
 
-// TestOrphanIsOurs: without being PID 1, an orphan of the command still becomes our child.
-func TestOrphanIsOurs(t *testing.T) {
-	c := under(t, "supervise", false, "sh", "-c", `sh -c 'sleep 60 & echo $!'; sleep 60`)
+// startTelling starts a command that prints a process id first, and gives that.
+func startTelling(t *testing.T, c *exec.Cmd) (pid int) {
+	t.Helper()
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -65,10 +65,16 @@ func TestOrphanIsOurs(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var orphan int
-	if _, err := fmt.Fscan(out, &orphan); err != nil {
+	if _, err := fmt.Fscan(out, &pid); err != nil {
 		t.Fatal(err)
 	}
+	return pid
+}
+
+// TestOrphanIsOurs: without being PID 1, an orphan of the command still becomes our child.
+func TestOrphanIsOurs(t *testing.T) {
+	c := under(t, "supervise", false, "sh", "-c", `sh -c 'sleep 60 & echo $!'; sleep 60`)
+	orphan := startTelling(t, c)
 	eventually(t, "the orphan among our children", func() bool { _, ok := children(c.Process.Pid)[orphan]; return ok })
 	kill(t, c.Process.Pid, unix.SIGTERM)
 	_ = c.Wait()

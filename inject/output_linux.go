@@ -57,8 +57,9 @@ func (o *Output) Keep() bool { return o.conf.Keep }
 func (o *Output) Close() { o.hooks.close() }
 
 // Write makes the output hold a snapshot, and starts the hook where that changed something, or where an earlier
-// run was cut off before its hook had run. Nothing is rewritten that is there already, from an earlier run too. After an error the last good content
-// stands. The snapshot isn't used any more once Write returns, by the hook neither.
+// run was cut off before its hook had run. Nothing is rewritten that is there already, from an earlier run
+// too. After an error the last good content stands. The snapshot isn't used any more once Write returns, by
+// the hook neither.
 //
 // Errors: *Refused for names that bindings must not set, *CantCarry for values that the format has no
 // spelling for, *Unsafe for a path that must not be written to, each of them once it is mended; and

@@ -11,7 +11,8 @@ import (
 )
 
 // Scrub overwrites every copy of key, and of what the environment's variables for keys hold, in this process's
-// own arguments and environment. Go's strings of them are the memory that the kernel laid down, which is also what it shows to other processes.
+// own arguments and environment. Go's strings of them are the memory that the kernel laid down, which is also
+// what it shows to other processes.
 //
 // Strings of os.Args and os.Environ that hold the key are changed in place: clone what is still
 // needed before. The error is always nil.

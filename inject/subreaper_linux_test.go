@@ -2,7 +2,6 @@ package inject_test
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 	"unsafe"
 
@@ -49,17 +48,7 @@ func TestNoSubreaper(t *testing.T) {
 		}
 	}
 	c := under(t, "supervise", false, "-no-subreaper", "sh", "-c", `trap 'exit 33' TERM; sh -c 'sleep 60 & echo $!'; while :; do sleep 0.02; done`)
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var orphan int
-	if _, err := fmt.Fscan(out, &orphan); err != nil {
-		t.Fatal(err)
-	}
+	orphan := startTelling(t, c)
 	kill(t, c.Process.Pid, unix.SIGTERM)
 	_ = c.Wait()
 	if code := codeOf(c); code != 33 {

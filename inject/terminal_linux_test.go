@@ -312,17 +312,7 @@ func TestMaskedTerminalIsGivenBack(t *testing.T) {
 // TestMaskedGrandchildHoldsTheOutput: our end doesn't wait for what the command left running.
 func TestMaskedGrandchildHoldsTheOutput(t *testing.T) {
 	c := under(t, "supervise", false, "-mask", "TOKEN=hunter2hunter2", "sh", "-c", "sleep 64 & echo $!; exit 0")
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var left int
-	if _, err := fmt.Fscan(out, &left); err != nil {
-		t.Fatal(err)
-	}
+	left := startTelling(t, c)
 	ended := make(chan struct{})
 	go func() { _, _ = c.Process.Wait(); close(ended) }()
 	select {

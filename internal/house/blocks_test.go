@@ -51,8 +51,8 @@ func TestEachBlockOfCommandsIsRun(t *testing.T) {
 	}
 }
 
-// testsByName gives the text of the files that have tests: of those with one test by its name, of all by "A test",
-// and of each package's by its folder. This file isn't among them, since it names documents without reading them.
+// testsByName gives the text of the files that have tests: of those with one test by its name, of all by "A test".
+// This file isn't among them, since it names documents without reading them.
 func testsByName(t *testing.T) map[string]string {
 	t.Helper()
 	declared := regexp.MustCompile(`(?m)^func (Test[A-Z]\w*)\(t \*testing\.T\)`)
@@ -69,11 +69,6 @@ func testsByName(t *testing.T) map[string]string {
 			texts[match[1]] += string(text)
 		}
 		texts["A test"] += string(text)
-		folder, err := filepath.Rel(root, filepath.Dir(path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		texts[folder] += string(text)
 	}
 	return texts
 }
