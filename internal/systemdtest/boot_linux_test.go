@@ -2,6 +2,7 @@ package systemdtest
 
 import (
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,7 +110,7 @@ func TestComputer(t *testing.T) {
 	m.write("/etc/miosa-env/key", another.Reveal(), 0o600)
 	m.does("systemctl", "restart", "miosa-env")
 	m.does("grep", "-q", canary2, "/run/miosa-env/app.env")
-	m.eventually("the hook restarts the app, whose file is there again", 30*time.Second, func() bool { return m.show("app.service", "MainPID") != pid })
+	m.back("the hook restarts the app, whose file is there again", "app.service", pid)
 	m.have(canary2, apps...)
 	m.untouched("a removal", func() { m.remove(p, config) })
 	m.installAgain(p)
@@ -164,16 +165,17 @@ func (m *machine) dies() {
 	for signal, dead := range map[string]string{"KILL": "signal", "STOP": "watchdog"} {
 		agent := m.show("miosa-env", "MainPID")
 		m.does("systemctl", "kill", "--kill-whom=main", "--signal="+signal, "miosa-env")
-		m.back("after "+signal+" the agent is back, as from "+dead, agent)
+		m.back("after "+signal+" the agent is back, as from "+dead, "miosa-env", agent)
 		m.does("grep", "-q", canary2, "/run/miosa-env/app.env")
 	}
 }
 
-// back waits for an agent that isn't the one of a process id.
-func (m *machine) back(what, agent string) {
+// back waits until a unit is active with a main process other than pid.
+func (m *machine) back(what, unit, pid string) {
 	m.Helper()
 	m.eventually(what, time.Minute, func() bool {
-		return m.show("miosa-env", "ActiveState") == "active" && m.show("miosa-env", "MainPID") != agent
+		now := m.mainProcess(unit)
+		return now != "" && now != pid
 	})
 }
 
@@ -191,10 +193,10 @@ func (m *machine) unnoticed(what string, do func()) {
 // untouched looks whether something leaves the apps as they are.
 func (m *machine) untouched(what string, do func()) {
 	m.Helper()
-	before := m.pids(apps)
+	before := m.mainProcesses(apps)
 	do()
-	if after := m.pids(apps); after != before || strings.HasPrefix(after, "0") {
-		m.Errorf("%s touches apps: %s, then %s", what, before, after)
+	if after := m.mainProcesses(apps); !slices.Equal(after, before) || slices.Contains(after, "") {
+		m.Errorf("%s touches apps: %q, then %q", what, before, after)
 	}
 }
 
@@ -218,11 +220,29 @@ func (m *machine) fails243(unit string) {
 	}
 }
 
-// pids gives the main processes of units.
-func (m *machine) pids(units []string) string {
-	var list []string
-	for _, unit := range units {
-		list = append(list, m.show(unit, "MainPID"))
+// mainProcess returns the main process of an active unit; empty if the unit is in any other state.
+// State and process come from one call: between two the unit can be stopped, and its process is then 0.
+func (m *machine) mainProcess(unit string) string {
+	pid, active := "", false
+	for line := range strings.Lines(m.properties(unit, "ActiveState", "MainPID")) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch name {
+		case "ActiveState":
+			active = value == "active"
+		case "MainPID":
+			pid = value
+		}
 	}
-	return strings.Join(list, " ")
+	if !active || pid == "0" {
+		return ""
+	}
+	return pid
+}
+
+// mainProcesses returns mainProcess of each unit.
+func (m *machine) mainProcesses(units []string) (pids []string) {
+	for _, unit := range units {
+		pids = append(pids, m.mainProcess(unit))
+	}
+	return pids
 }

@@ -159,9 +159,15 @@ func (m *machine) shell(lines string) string {
 	return m.does("sh", "-ec", "cd /root\n"+lines)
 }
 
-// show gives a property of a unit.
+// show returns the value of one property of a unit.
 func (m *machine) show(unit, property string) string {
-	out, _ := m.run("systemctl", "show", "--value", "-p", property, unit)
+	_, value, _ := strings.Cut(m.properties(unit, property), "=")
+	return value
+}
+
+// properties returns properties of a unit at one moment, as lines of the form Name=value.
+func (m *machine) properties(unit string, names ...string) string {
+	out, _ := m.run("systemctl", "show", "-p", strings.Join(names, ","), unit)
 	return out
 }
 

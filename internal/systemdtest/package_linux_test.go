@@ -85,9 +85,9 @@ func (m *machine) replaceUnready(name string) {
 	m.Helper()
 	agent := m.show("miosa-env", "MainPID")
 	m.dpkg(name)
-	m.eventually("another agent waits", 30*time.Second, func() bool {
+	m.eventually("another agent runs", 30*time.Second, func() bool {
 		now := m.show("miosa-env", "MainPID")
-		return now != agent && now != "0"
+		return now != agent && now != "0" && now != ""
 	})
 	m.waiting()
 }
@@ -102,7 +102,7 @@ func (m *machine) upgrade(config string) {
 		m.Errorf("an upgrade that failed replaced the agent %s by %s", agent, now)
 	}
 	m.dpkg(next)
-	m.back("after the upgrade the agent is back", agent)
+	m.back("after the upgrade the agent is back", "miosa-env", agent)
 	m.has(releasetest.Next)
 	if pid := m.show("miosa-env", "MainPID"); !strings.Contains(m.does("/proc/"+pid+"/exe", "--version"), releasetest.Next) {
 		m.Error("the service runs the old version")
