@@ -166,7 +166,7 @@ func (k *asking) next(ctx context.Context, limit time.Duration, ask func(context
 	if k.failures == 1 {
 		event = k.log.Warn()
 	}
-	event = event.Err(err).Int("attempt", k.failures).Str("wait", wait.Round(time.Millisecond).String())
+	event = event.Err(err).Int("attempt", k.failures).Stringer("wait", wait.Round(time.Millisecond))
 	if hint := advice(err); hint != "" {
 		event = event.Str("hint", hint)
 	}

@@ -78,7 +78,7 @@ func (c *Client) do(ctx context.Context, k call, decode func([]byte) error) erro
 		retries.ask(err)
 		return err
 	}, backoff.WithContext(retries, all), func(err error, wait time.Duration) {
-		c.log.Debug().Err(err).Str("path", k.path).Int("attempt", attempt).Stringer("wait", wait).Msg("trying again")
+		c.log.Debug().Err(err).Str("path", k.path).Int("attempt", attempt).Stringer("wait", wait.Round(time.Millisecond)).Msg("trying again")
 	})
 	switch {
 	case err == nil:

@@ -135,11 +135,11 @@ func (h *hooks) run(c OutputConfig) {
 	case h.context.Err() != nil:
 		log.Info().Msg("hook killed: its output is closed")
 	case ctx.Err() != nil && err != nil:
-		log.Error().Dur("timeout", c.hookTimeout()).Msg("hook didn't end in time: killed")
+		log.Error().Stringer("timeout", c.hookTimeout()).Msg("hook didn't end in time: killed")
 	case err == nil:
-		log.Info().Dur("took", took).Msg("hook done")
+		log.Info().Stringer("took", took).Msg("hook done")
 	case errors.As(err, &exit):
-		log.Error().Dur("took", took).Str("status", exit.String()).Msg("hook failed")
+		log.Error().Stringer("took", took).Str("status", exit.String()).Msg("hook failed")
 	default:
 		log.Error().Err(err).Msg("hook not started")
 	}

@@ -336,7 +336,7 @@ func (v *supervisor) end() {
 
 // kill ends what is left when the stop timeout has passed.
 func (v *supervisor) kill() {
-	v.Log.Warn().Int("pid", v.pid).Dur("timeout", v.StopTimeout).Msg("command didn't end in time: killing its process group")
+	v.Log.Warn().Int("pid", v.pid).Stringer("timeout", v.StopTimeout).Msg("command didn't end in time: killing its process group")
 	v.killed = true
 	v.send(-v.group, unix.SIGKILL)
 	v.send(v.pid, unix.SIGKILL) // it may have left its group

@@ -253,7 +253,7 @@ func (v *Vault) observe(name string, next http.Handler) http.Handler {
 			took := time.Since(start)
 			v.metrics.end(name, n.status, took)
 			v.log.Debug().Str("request_id", n.id).Str("key_id", n.keyID).Str("route", name).
-				Int("status", n.status).Dur("took", took).Msg("request")
+				Int("status", n.status).Stringer("took", took.Round(time.Microsecond)).Msg("request")
 		}()
 		next.ServeHTTP(n, r)
 	})

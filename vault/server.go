@@ -67,7 +67,7 @@ func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.conf.stopTimeout())
 	defer cancel()
 	if err := srv.Shutdown(patience); err != nil {
-		v.log.Warn().Dur("stop_timeout", v.conf.stopTimeout()).Msg("requests were cut off: they took longer than the stop timeout")
+		v.log.Warn().Stringer("stop_timeout", v.conf.stopTimeout()).Msg("requests were cut off: they took longer than the stop timeout")
 		_ = srv.Close()
 	}
 	<-ended

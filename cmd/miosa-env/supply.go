@@ -225,7 +225,7 @@ func (s *supply) first(ctx context.Context) (api.Snapshot, error) {
 	set, err := s.Next(ctx, "")
 	if err == nil && s.remote == nil {
 		if age, stale := s.local.Age(); stale {
-			s.log.Warn().Dur("age", age).Msg("the vault is out of reach: the agent's last values are used")
+			s.log.Warn().Stringer("age", age.Round(time.Second)).Msg("the vault is out of reach: the agent's last values are used")
 		}
 	}
 	return set, err

@@ -86,7 +86,7 @@ func (s *supply) fromCache(why error) (api.Snapshot, error) {
 	s.spoiled = err != nil
 	switch {
 	case err == nil:
-		s.log.Warn().Err(why).Dur("age", max(0, time.Since(at))).Msg("the vault doesn't answer: starting from the cache")
+		s.log.Warn().Err(why).Stringer("age", max(0, time.Since(at)).Round(time.Second)).Msg("the vault doesn't answer: starting from the cache")
 	case !errors.Is(err, fs.ErrNotExist):
 		s.log.Warn().Err(err).Msg("the cache is of no use")
 	}

@@ -86,6 +86,24 @@ func TestTroubleshootingQuotesWhatIsPrinted(t *testing.T) {
 	}
 }
 
+// Durations are logged with Stringer, which writes their unit: those of zerolog are bare numbers.
+func TestDurationsAreLoggedWithUnits(t *testing.T) {
+	for _, path := range sources(t, []string{"api/*.go", "fetch/*.go", "agent/*.go", "inject/*.go", "secrets/*.go", "vault/*.go", "vault/*/*.go", "cmd/*/*.go"}) {
+		fileset := token.NewFileSet()
+		file, err := parser.ParseFile(fileset, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			method, ok := n.(*ast.SelectorExpr)
+			if ok && slices.Contains([]string{"Dur", "Durs", "TimeDiff"}, method.Sel.Name) {
+				t.Errorf("%s: %s writes a number without a unit: use Stringer", fileset.Position(method.Pos()), method.Sel.Name)
+			}
+			return true
+		})
+	}
+}
+
 // section is what docs/messages.md has below a heading.
 func section(t *testing.T, heading string) string {
 	t.Helper()
