@@ -39,11 +39,14 @@ help: ## list the targets
 demo: build ## see the point in ten seconds: a secret, a command that has it, a rotation
 	@$(GO) run ./internal/demo $(BIN)
 
-test: ## run every test; the closing line counts passes, skips and failures
-	$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -count=1 -timeout 25m $(PKG)
+# Built first, since go run passes no signals on.
+TESTRUN = mkdir -p "$(BIN)" && $(GO) build -buildvcs=false -o "$(BIN)/testrun" ./internal/testrun && exec "$(BIN)/testrun"
+
+test: ## run every test; the end says what was skipped, how to install what is missing, and counts
+	@$(TESTRUN) -count=1 -timeout 25m $(PKG)
 
 race: ## run every test under the race detector (needs a C compiler), but for those that drive whole machines
-	CGO_ENABLED=1 $(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -count=1 -timeout 30m \
+	@export CGO_ENABLED=1; $(TESTRUN) -race -count=1 -timeout 30m \
 		$$($(GO) list $(PKG) | grep -v -E '/internal/(browser|authserver|oauthtest|pagetest|systemdtest|containertest|packagetest|arm64test)$$')
 
 check: lint ## formatting, vet, linters, go.mod, builds for the other platforms

@@ -10,6 +10,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
@@ -19,9 +20,7 @@ import (
 // status says so and why, others are served the new set, and once there is room the file has it too.
 func TestFault_A2_TmpfsFullUnderARunningAgent(t *testing.T) {
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k,mode=700"); err != nil {
-		t.Skipf("SKIPPED: no tmpfs of a size of its own: %v (run as root)", err)
-	}
+	needs.Granted(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k,mode=700"), "a tmpfs of a size of its own")
 	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
 	v := vaulttest.Start(t)
 	secret := v.Put(t, "token", "canary-old", sandbox, "TOKEN")

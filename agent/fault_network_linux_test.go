@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -94,9 +94,7 @@ func newNetwork(t *testing.T) *network {
 		}
 	}()
 	t.Cleanup(func() { close(n.work) })
-	if err := <-entered; err != nil {
-		t.Skipf("SKIPPED: no network namespace: %v (run as root)", err)
-	}
+	needs.Granted(t, <-entered, "a network namespace")
 	return n
 }
 
@@ -111,15 +109,10 @@ func (n *network) do(f func()) {
 // cable within 30 s though nothing is said, and each time the agent is soon as fresh as before, once. The
 // cable is out for a minute, in which the agent goes on serving what it has.
 func TestFault_A11_LinkDown(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes more than a minute of real time: keepalive is the kernel's")
-	}
+	needs.Long(t, "more than a minute of real time: keepalive is the kernel's")
 	t.Parallel() // nearly all of it is waiting
-	for _, tool := range []string{"ip", "nsenter"} {
-		if _, err := exec.LookPath(tool); err != nil || os.Geteuid() != 0 {
-			t.Skipf("SKIPPED: only root can lay a cable, and with %s (install iproute2 and util-linux)", tool)
-		}
-	}
+	needs.Root(t, "to connect two network namespaces")
+	needs.Command(t, "ip", "nsenter")
 	const here, there = "198.18.77.1", "198.18.77.2"
 	ours := newNetwork(t)
 	cert, ca, _ := vaulttest.Certificate(t, net.ParseIP(here))
@@ -140,7 +133,7 @@ func TestFault_A11_LinkDown(t *testing.T) {
 		var err error
 		ours.do(func() { out, err = exec.Command(words[0], words[1:]...).CombinedOutput() })
 		if err != nil {
-			t.Skipf("SKIPPED: this machine lets no cable be laid: %v: %s", err, out)
+			needs.System(t, "a connection of two network namespaces: %v: %s", err, out)
 		}
 	}
 	run("ip", "link", "add", mine, "type", "veth", "peer", "name", its, "netns", pid)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"golang.org/x/sys/unix"
 )
 
@@ -88,8 +89,8 @@ func TestHardenLeavesNoCore(t *testing.T) {
 	} {
 		for _, signal := range []syscall.Signal{syscall.SIGSEGV, syscall.SIGABRT, syscall.SIGQUIT, syscall.SIGBUS} {
 			t.Run(fmt.Sprint(tt.name, ", ", signal), func(t *testing.T) {
-				if tt.lifted && tt.harden == "yes" && os.Geteuid() != 0 {
-					t.Skip("SKIPPED: only root can lift the limit of a process that can't be dumped")
+				if tt.lifted && tt.harden == "yes" {
+					needs.Root(t, "to lift the limit of a process that can't be dumped")
 				}
 				c, dir := hardenProcess(t, tt.harden, uint32(os.Geteuid()))
 				if tt.lifted {
@@ -104,7 +105,7 @@ func TestHardenLeavesNoCore(t *testing.T) {
 				files, err := filepath.Glob(filepath.Join(dir, "*"))
 				must(t, err)
 				if tt.core && !end.CoreDump() {
-					t.Skipf("SKIPPED in part: this machine makes no cores at all (core_pattern is %q)", pattern)
+					needs.System(t, "this machine makes no cores (core_pattern is %q)", pattern)
 				}
 				if end.CoreDump() != tt.core {
 					t.Errorf("%v", c.ProcessState)
@@ -120,9 +121,7 @@ func TestHardenLeavesNoCore(t *testing.T) {
 // Another process of the same user can't look into one that is hardened: what the kernel shows of it belongs
 // to root.
 func TestHardenClosesProc(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: only root can be another user")
-	}
+	needs.Root(t, "to be another user")
 	const nobody = 65534
 	for _, tt := range []struct {
 		harden string

@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"golang.org/x/sys/unix"
 )
 
@@ -89,7 +90,7 @@ func TestMemorySecret(t *testing.T) {
 	b, kind := allocate(64)
 	release(b, kind)
 	if kind != memorySecret {
-		t.Skipf("SKIPPED: no memfd_secret here, %s memory instead", kind)
+		needs.System(t, "memfd_secret, which isn't here: %s memory instead", kind)
 	}
 	holds(t, memorySecret)
 }
@@ -100,7 +101,7 @@ func TestMemoryLocked(t *testing.T) {
 	b, kind := allocate(64)
 	release(b, kind)
 	if kind != memoryLocked {
-		t.Skipf("SKIPPED: RLIMIT_MEMLOCK is used up, or 0: %s memory instead", kind)
+		needs.System(t, "memory to lock: RLIMIT_MEMLOCK is used up, or 0: %s memory instead", kind)
 	}
 	holds(t, memoryLocked)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -83,9 +84,7 @@ func init() {
 // other is this test binary as another user.
 func other(t *testing.T, todo string, uid, gid uint32, groups ...uint32) *exec.Cmd {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to be other users")
-	}
+	needs.Root(t, "to be other users")
 	c := exec.CommandContext(t.Context(), "/proc/self/exe")
 	c.Env = []string{asOther + "=" + todo}
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/rs/zerolog"
 )
 
@@ -96,9 +97,7 @@ func TestSocketPlace(t *testing.T) {
 			must(t, os.WriteFile(filepath.Dir(path), nil, 0o600))
 		}, "isn't a folder"},
 		{"a folder of another user's", func(t *testing.T, path string) {
-			if os.Geteuid() != 0 {
-				t.Skip("needs root, to give a folder away")
-			}
+			needs.Root(t, "to give a folder to another user")
 			must(t, os.Mkdir(filepath.Dir(path), 0o755))
 			must(t, os.Chown(filepath.Dir(path), 65534, 65534))
 		}, "belongs to another user"},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,9 +30,7 @@ func swallow(c *net.TCPConn) error {
 // A connection whose other end is gone without a word is noticed within 30 s, though the wait it
 // carries is longer. This takes real time: keepalive is the kernel's.
 func TestHalfOpenConnections(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute of real time")
-	}
+	needs.Long(t, "half a minute of real time")
 	for _, tt := range []struct {
 		name   string
 		before bool // the machine goes before the request arrives, so that it is never acknowledged
@@ -58,7 +57,7 @@ func TestHalfOpenConnections(t *testing.T) {
 			_, err := c.Reveal(t.Context(), sandbox, "etag", 50*time.Second)
 			took := time.Since(began)
 			if err := failed.Load(); err != nil {
-				t.Skipf("SKIPPED: this kernel attaches no filter to a socket: %v", err)
+				needs.System(t, "a filter on a socket: %v", err)
 			}
 			if problem, ok := errors.AsType[*fetch.Problem](err); !ok || !api.Temporary(err) || took > 35*time.Second || took < 20*time.Second {
 				t.Errorf("error %v (%+v) after %s, want it noticed within 30 s", err, problem, took)

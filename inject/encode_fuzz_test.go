@@ -12,6 +12,7 @@ import (
 	"github.com/joho/godotenv"
 
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // FuzzDotenvRoundTrip: what is written is read back the same by godotenv, with the variables before
@@ -47,10 +48,7 @@ func FuzzDotenvRoundTrip(f *testing.F) {
 
 // FuzzShellRoundTrip: a real shell that sources what is written has exactly that in its environment.
 func FuzzShellRoundTrip(f *testing.F) {
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		f.Skip("sh is not installed")
-	}
+	sh := needs.OneCommand(f, "sh")
 	for i := range nasty {
 		if i%8 == 0 { // every one of them is in TestShellReadBack
 			f.Add([]byte(nasty[i]))
@@ -85,10 +83,7 @@ func FuzzShellRoundTrip(f *testing.F) {
 // FuzzDotenvInShell: a shell that sources a dotenv file sets the same names, and runs nothing: every
 // command is one it can't find, and says so on standard error.
 func FuzzDotenvInShell(f *testing.F) {
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		f.Skip("sh is not installed")
-	}
+	sh := needs.OneCommand(f, "sh")
 	for i := range nasty {
 		if i%8 == 1 {
 			f.Add(nasty[i])

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // systemdPath is where distributions have it.
@@ -76,16 +77,10 @@ StandardOutput=truncate:%s
 // needSystemd skips, loudly, where there is none that runs. It returns what a service has of its own.
 func needSystemd(t *testing.T) map[string]string {
 	t.Helper()
-	if _, err := os.Stat(systemdPath); err != nil {
-		t.Skipf("SKIPPED: systemd isn't installed (apt-get install systemd): %v", err)
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: not root, so no namespaces to run a systemd in")
-	}
+	needs.Command(t, systemdPath)
+	needs.Root(t, "to run a systemd in namespaces of its own")
 	got, err := systemdReads(t, "PROBE=probe\n")
-	if err != nil {
-		t.Skipf("SKIPPED: no systemd starts here: %v", err)
-	}
+	needs.Granted(t, err, "a systemd of the test's own")
 	if got["PROBE"] != "probe" {
 		t.Fatalf("systemd reads %q", got)
 	}
@@ -117,7 +112,7 @@ func TestSystemdRefusals(t *testing.T) {
 	needSystemd(t)
 	longest := strings.Repeat("x", 131_071-len("A="))
 	if os.Getpagesize() != 4096 {
-		t.Skip("SKIPPED: the limits of execve are other ones with these pages")
+		needs.System(t, "pages of 4 KiB: with others the limits of execve are different")
 	}
 	for _, tt := range []struct {
 		name, value, want string

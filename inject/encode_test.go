@@ -21,6 +21,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // pairs takes NAME, value, NAME, value...
@@ -223,16 +224,6 @@ func TestJSONReadBack(t *testing.T) {
 	}
 }
 
-// need skips a test, loudly, where a program isn't installed.
-func need(t *testing.T, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Skipf("%s is not installed", program)
-	}
-	return path
-}
-
 // environOf runs a program that ends in env -0 in an empty directory, checks that nothing was made in
 // it, and returns what it printed.
 func environOf(t *testing.T, program string, args ...string) map[string]string {
@@ -284,7 +275,7 @@ func TestShellReadBack(t *testing.T) {
 	for _, shell := range []string{"sh", "dash", "bash", "busybox", "ksh", "mksh", "zsh"} {
 		for how, script := range map[string]string{"sourced": `. "$1"; exec env -0`, "eval": `eval "$(cat "$1")"; exec env -0`} {
 			t.Run(shell+" "+how, func(t *testing.T) {
-				need(t, shell)
+				needs.Command(t, shell)
 				args := []string{"-c", script, "test"}
 				if shell == "busybox" {
 					args = append([]string{"sh"}, args...)
@@ -329,20 +320,17 @@ func TestDotenvReadBack(t *testing.T) {
 	})
 	const dump = `for (const k in e) process.stdout.write(k + "=" + e[k] + "\0")`
 	t.Run("node", func(t *testing.T) {
-		need(t, "node")
+		needs.Command(t, "node")
 		if out, err := exec.Command("node", "-p", `const [a, b] = process.versions.node.split("."); a > 20 || a == 20 && b >= 13`).Output(); err != nil || string(out) != "true\n" {
-			t.Skipf("node is older than 20.13: its --env-file reads no line breaks, or crashes on long values (%v)", err)
+			needs.NewerNode(t, "20.13 at least: the --env-file of older ones reads no line breaks")
 		}
 		if diff := cmp.Diff(environOf(t, "node", "--env-file="+file, "-e", `const e = process.env;`+dump), want); diff != "" {
 			t.Errorf("(-got +want):\n%s", diff)
 		}
 	})
 	t.Run("npm dotenv", func(t *testing.T) {
-		need(t, "node")
-		module := os.Getenv("DOTENV_MODULE")
-		if module == "" {
-			t.Skip("DOTENV_MODULE doesn't name the directory of an installed npm package dotenv")
-		}
+		needs.Command(t, "node")
+		module := needs.NPM(t, "dotenv")
 		script := `const e = require(process.argv[1]).parse(require("fs").readFileSync(process.argv[2]));` + dump
 		if diff := cmp.Diff(environOf(t, "node", "-e", script, module, file), want); diff != "" {
 			t.Errorf("(-got +want):\n%s", diff)
@@ -350,7 +338,7 @@ func TestDotenvReadBack(t *testing.T) {
 	})
 	// Many files of few variables: how one is read depends on what stands beside it.
 	t.Run("node and npm dotenv, file by file", func(t *testing.T) {
-		need(t, "node")
+		needs.Command(t, "node")
 		sets := fewOf(t, 300)
 		dir := t.TempDir()
 		for i, p := range sets {
@@ -394,7 +382,7 @@ process.stdout.write(JSON.stringify(all));`
 	// Not all values come out right in a shell, but none is run, and no other variable is set.
 	for _, shell := range []string{"sh", "dash", "bash"} {
 		t.Run("sourced by "+shell, func(t *testing.T) {
-			need(t, shell)
+			needs.Command(t, shell)
 			got := environOf(t, shell, "-c", `set -a; . "$1"; exec env -0`, "test", file)
 			if diff := cmp.Diff(slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want))); diff != "" {
 				t.Errorf("names (-got +want):\n%s", diff)

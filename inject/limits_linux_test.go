@@ -15,6 +15,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // longest is the most bytes one string may have. Source: execve(2), MAX_ARG_STRLEN.
@@ -105,7 +106,7 @@ func TestLimitOfAll(t *testing.T) {
 			c.Env = append(os.Environ(), "INJECT_TEST_STACK="+kib)
 			out, err := c.CombinedOutput()
 			if err != nil && strings.Contains(string(out), "ulimit") {
-				t.Skipf("a stack limit of %s can't be set here: %s", kib, out)
+				needs.Granted(t, err, "a stack limit of "+kib+" KiB")
 			}
 			if err != nil {
 				t.Errorf("%v\n%s", err, out)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 var maskValues = []struct{ name, value string }{
@@ -125,7 +127,7 @@ func TestMaskFormsOfCommands(t *testing.T) {
 		{"xxd -p -u", []string{"xxd", "-p", "-u", "-c", "0"}, "\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			needCommand(t, tc.argv[0])
+			needs.Command(t, tc.argv[0])
 			for _, v := range maskValues {
 				cmd := exec.CommandContext(t.Context(), tc.argv[0], tc.argv[1:]...)
 				cmd.Stdin = strings.NewReader(v.value)
@@ -167,7 +169,7 @@ func TestMaskFormsOfLanguages(t *testing.T) {
 		{"node base64url", node("Buffer.from(s).toString('base64url')"), ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			needCommand(t, tc.argv[0])
+			needs.Command(t, tc.argv[0])
 			cmd := exec.CommandContext(t.Context(), tc.argv[0], tc.argv[1:]...)
 			cmd.Env = append(cmd.Environ(), "PYTHONUTF8=1")
 			var names, values []string
@@ -189,13 +191,6 @@ func TestMaskFormsOfLanguages(t *testing.T) {
 				checkOnlyLabel(t, names[i], values[i], form, tc.trim)
 			}
 		})
-	}
-}
-
-func needCommand(t *testing.T, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		t.Skipf("%s is not installed here, so its forms are not tried", name)
 	}
 }
 

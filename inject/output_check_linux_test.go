@@ -9,14 +9,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"golang.org/x/sys/unix"
 )
 
 func TestOutputLook(t *testing.T) {
 	dir, err := os.MkdirTemp("/dev/shm", "look")
-	if err != nil {
-		t.Skip("SKIPPED: no directory in memory: ", err)
-	}
+	needs.Granted(t, err, "a directory in memory")
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	at := func(parts ...string) string { return filepath.Join(append([]string{dir}, parts...)...) }
 	for _, err := range []error{

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // faultSets are what playOutput writes in turns: of different sizes, and with a name each that the other
@@ -178,20 +179,12 @@ func beside(t *testing.T, dir, format string) []string {
 // smallTmpfs mounts one of so many bytes where only this test sees it.
 func smallTmpfs(t *testing.T, size int) string {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: not root, so no tmpfs of a size of its own")
-	}
+	needs.Root(t, "for a tmpfs of a size of its own")
 	dir := inMemory(t)
 	runtime.LockOSThread() // and never unlocked: the thread ends with the test
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		t.Skipf("SKIPPED: no mount namespace: %v", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		t.Skipf("SKIPPED: mounts can't be made private: %v", err)
-	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=700", size)); err != nil {
-		t.Skipf("SKIPPED: no tmpfs: %v", err)
-	}
+	needs.Granted(t, unix.Unshare(unix.CLONE_NEWNS), "a mount namespace")
+	needs.Granted(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), "private mounts")
+	needs.Granted(t, unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=700", size)), "a tmpfs of a size of its own")
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 	return dir
 }
@@ -227,9 +220,7 @@ func TestFault_A2_TmpfsFull(t *testing.T) {
 	}
 	t.Run("of inodes", func(t *testing.T) {
 		dir := smallTmpfs(t, 256<<10)
-		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "nr_inodes=2"); err != nil {
-			t.Skipf("SKIPPED: tmpfs takes no limit of inodes: %v", err)
-		}
+		needs.Granted(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "nr_inodes=2"), "a tmpfs with a limit of inodes")
 		if err := os.WriteFile(dir+"/out", []byte("old"), 0o600); err != nil {
 			t.Fatal(err)
 		}

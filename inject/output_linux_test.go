@@ -17,6 +17,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // inMemory makes a directory on a tmpfs that the system has.
@@ -34,7 +35,7 @@ func inMemory(t testing.TB) string {
 		t.Cleanup(func() { os.RemoveAll(dir) })
 		return dir
 	}
-	t.Skip("SKIPPED: no tmpfs that we may write to: not /dev/shm, XDG_RUNTIME_DIR or /run")
+	needs.System(t, "a tmpfs to write to: not /dev/shm, XDG_RUNTIME_DIR or /run")
 	return ""
 }
 
@@ -198,8 +199,8 @@ func TestOutputRewritten(t *testing.T) {
 		}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.root && os.Geteuid() != 0 {
-				t.Skip("SKIPPED: not root, who alone can give files away")
+			if tt.root {
+				needs.Root(t, "to give files to another user")
 			}
 			dir := inMemory(t)
 			o := output(t, "docker", dir+"/out")
@@ -237,9 +238,7 @@ func tick(t *testing.T, path string) {
 }
 
 func TestOutputModeAndOwners(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: not root, who alone can give files away")
-	}
+	needs.Root(t, "to give files to another user")
 	for _, format := range []string{"docker", "files"} {
 		t.Run(format, func(t *testing.T) {
 			dir := inMemory(t)
@@ -360,9 +359,7 @@ func TestOutputLeftovers(t *testing.T) {
 		})
 	}
 	t.Run("of somebody else, where everybody may write", func(t *testing.T) {
-		if os.Geteuid() != 0 {
-			t.Skip("SKIPPED: not root, who alone can give files away")
-		}
+		needs.Root(t, "to give files to another user")
 		dir := inMemory(t)
 		os.Chmod(dir, 0o777|os.ModeSticky)
 		os.WriteFile(dir+"/.out.miosa-abcdefgh", nil, 0o600)

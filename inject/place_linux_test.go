@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // TestOutputUnsafe: an output isn't written through or over what somebody else could have put there; the
@@ -67,8 +68,8 @@ func TestOutputUnsafe(t *testing.T) {
 		}, false, "DIR/a/b/out/..data is there and isn't ours", "remove it, or choose another path"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.root && os.Geteuid() != 0 {
-				t.Skip("SKIPPED: not root, who alone can give files away")
+			if tt.root {
+				needs.Root(t, "to give files to another user")
 			}
 			dir := inMemory(t)
 			if err := tt.make(dir); err != nil {
@@ -109,7 +110,7 @@ func TestOutputDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	if kind := uint32(st.Type); kind == unix.TMPFS_MAGIC || kind == unix.RAMFS_MAGIC {
-		t.Skipf("SKIPPED: %s is in memory (set TMPDIR to a directory on a disk)", dir)
+		needs.System(t, "a directory on a disk: %s is in memory (set TMPDIR to another)", dir)
 	}
 	for _, format := range []string{"docker", "files"} {
 		t.Run(format, func(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // The tests of processes start this test binary again as the program under test: with playAs set it
@@ -173,9 +174,7 @@ func needNamespaces(t *testing.T) {
 	if os.Geteuid() != 0 {
 		c.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 	}
-	if err := c.Run(); err != nil {
-		t.Skipf("SKIPPED: no PID namespace to be PID 1 in: %v (run as root)", err)
-	}
+	needs.Granted(t, c.Run(), "a PID namespace")
 }
 
 // status runs c and gives the code that a shell would: 128+n for death by signal n.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -40,8 +41,8 @@ func TestFault_V10_NothingUnaudited(t *testing.T) {
 		{"the database is locked", `BEGIN EXCLUSIVE`, `ROLLBACK`, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.slow && testing.Short() {
-				t.Skip("takes as long as the vault waits for a lock")
+			if tt.slow {
+				needs.Long(t, "as long as the vault waits for a lock")
 			}
 			t.Parallel()
 			s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))

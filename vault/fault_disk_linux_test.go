@@ -1,7 +1,6 @@
 package vault_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
@@ -37,12 +37,11 @@ func alone(t *testing.T, attr *syscall.SysProcAttr) bool {
 	out, err := c.CombinedOutput()
 	switch {
 	case errors.Is(err, unix.EPERM):
-		t.Skipf("SKIPPED: %v", err)
+		needs.Granted(t, err, "a mount namespace")
 	case err != nil:
 		t.Fatalf("%v\n%s", err, out)
-	case bytes.Contains(out, []byte("SKIPPED")):
-		t.Skipf("%s", out)
 	}
+	needs.WhatItNeeded(t, out)
 	t.Logf("%s", out)
 	return false
 }
@@ -184,9 +183,7 @@ func TestFault_V3_FullDisk(t *testing.T) {
 	}
 	dir := t.TempDir()
 	_ = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=10m,mode=700"); err != nil {
-		t.Skipf("SKIPPED: no file system of a size of its own: %v (run as root)", err)
-	}
+	needs.Granted(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=10m,mode=700"), "a tmpfs of a size of its own")
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	for _, left := range []int{0, 1, 2, 3, 5, 8, 20, 100} { // pages
 		t.Run(fmt.Sprintf("%d pages left", left), func(t *testing.T) {

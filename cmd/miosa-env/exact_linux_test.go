@@ -22,6 +22,7 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -116,9 +117,7 @@ func (w way) needed(t *testing.T) {
 	}
 	c := exec.Command("true")
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
-	if err := c.Run(); err != nil {
-		t.Skipf("SKIPPED: no process id namespace to be PID 1 in: %v (run as root)", err)
-	}
+	needs.Granted(t, c.Run(), "a PID namespace")
 }
 
 // ignoreNothing sets to their default the signals that these tests were started with ignored, which all they
@@ -156,7 +155,7 @@ func TestLinkedAsShipped(t *testing.T) {
 	if _, err := os.Stat("../../inject/entry_linux_" + runtime.GOARCH + ".s"); err == nil {
 		t.Error("miosa_env_start isn't in it")
 	}
-	t.Skip("SKIPPED: this architecture has no entry symbol")
+	needs.System(t, "an architecture with an entry symbol")
 }
 
 func TestExactExitCodes(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // Beside a vault that is gone, a secret expires: the agent's env file and socket lose it, a command that
@@ -21,9 +23,7 @@ func TestExpiryWithoutAVault(t *testing.T) {
 		"resource_type": sandbox.Type, "resource_id": sandbox.ID,
 	})
 	shm, err := os.MkdirTemp("/dev/shm", "miosa-env-test-")
-	if err != nil {
-		t.Skip("no directory in memory: ", err)
-	}
+	needs.Granted(t, err, "a directory in memory")
 	t.Cleanup(func() { _ = os.RemoveAll(shm) })
 	env := map[string]string{"MIOSA_BASE_URL": s.BaseURL, "MIOSA_API_KEY": s.key.Reveal(), "MIOSA_SANDBOX_ID": sandbox.ID}
 	r := runAgent(t, attempt{env: env}, "cache = true\ncache_dir = \"$DIR/state\"\n[[output]]\npath = \""+shm+"/app.env\"\nformat = \"shell\"\n"+
@@ -61,7 +61,7 @@ func TestExpiryWithoutAVault(t *testing.T) {
 	r.holds("followed", "lasting expiring")
 	s.Stop(t)
 	if time.Now().After(expires) {
-		t.Skip("this machine is too slow for a secret that lives for 8 s")
+		needs.System(t, "a faster machine: the secret of 8 s has expired already")
 	}
 	time.Sleep(time.Until(expires))
 	if !eventually(func() bool { return !has(file, "BRIEF")() && has(file, "STAYS")() }) {

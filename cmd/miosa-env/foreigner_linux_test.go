@@ -8,14 +8,13 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
 // A user whom the agent turns away hears that, and what to do about it, and not that a key is missing.
 func TestForeignerIsToldWhy(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: needs root, to be another user")
-	}
+	needs.Root(t, "to be another user")
 	const foreigner = 65534
 	s := vaulttest.Start(t)
 	s.Put(t, "token", "the-value", sandbox, "TOKEN")

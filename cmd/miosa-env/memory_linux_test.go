@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -233,9 +234,7 @@ func TestMarksSeeEveryForm(t *testing.T) {
 // that print all of it, answers clients and has seen rotations, holds no value that anybody could read, root
 // included; nor does a core of it; nor is there any in one that has started from the cache.
 func TestMemoryImage(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: only root may read another process's memory")
-	}
+	needs.Root(t, "to read another process's memory")
 	s := vaulttest.Start(t)
 	values, controls := newMarks(), newMarks()
 	const filler = "0123456789abcdefghijklmnopqrstuvwxyz"

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,14 +42,8 @@ rm -rf tree
 // debian gives a folder with vmlinuz and base.cpio, or skips the test where it can't be had.
 func debian(t *testing.T) string {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: NOTHING RUNS ON A KERNEL FOR ARM64: run as root")
-	}
-	for _, program := range []string{"qemu-system-aarch64", "apt-get", "dpkg-deb", "cpio"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("SKIPPED: NOTHING RUNS ON A KERNEL FOR ARM64: no %s (apt-get install qemu-system-arm cpio)", program)
-		}
-	}
+	needs.Root(t, "to make the first file system of a kernel for arm64")
+	needs.Command(t, "qemu-system-aarch64", "apt-get", "dpkg-deb", "cpio")
 	dir := filepath.Join(os.TempDir(), "miosa-env-arm64-bookworm")
 	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -70,7 +65,7 @@ func debian(t *testing.T) string {
 	c := exec.CommandContext(ctx, "sh", "-euc", fetched)
 	c.Dir, c.WaitDelay = part, time.Second
 	if out, err := c.CombinedOutput(); err != nil {
-		t.Skipf("SKIPPED: NOTHING RUNS ON A KERNEL FOR ARM64: it can't be had from Debian: %v\n%s", err, out[max(0, len(out)-1000):])
+		needs.System(t, "a kernel for arm64 from Debian: %v\n%s", err, out[max(0, len(out)-1000):])
 	}
 	if err := os.Rename(part, dir); err != nil {
 		t.Fatal(fmt.Errorf("keep the kernel: %w", err))

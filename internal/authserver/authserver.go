@@ -23,13 +23,12 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 //go:embed launcher.mjs
 var launcher []byte
-
-// DirVariable is the environment variable that names the folder of the installed package.
-const DirVariable = "OIDC_PROVIDER_DIR"
 
 // Config is how a server is to be. The zero value serves the machine client only.
 type Config struct {
@@ -75,13 +74,8 @@ type settings struct {
 // Start starts a server on a loopback port.
 func Start(t testing.TB, c Config) *Server {
 	t.Helper()
-	dir := os.Getenv(DirVariable)
-	if dir == "" {
-		t.Skipf("NO AUTHORIZATION SERVER: OAuth with a server of somebody else's is NOT TESTED here; %s must name the folder of the installed npm package oidc-provider", DirVariable)
-	}
-	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("NO NODE: OAuth with a server of somebody else's is NOT TESTED here")
-	}
+	needs.Command(t, "node")
+	dir := needs.NPM(t, "oidc-provider")
 	temp := t.TempDir()
 	s := &Server{
 		Basic: newClient("basic"), Post: newClient("post"), Machine: newClient("machine"),
@@ -155,7 +149,7 @@ func (s *Server) Restart(t testing.TB) {
 		t.Fatalf("the authorization server didn't start: %v\n%s", err, s.said)
 	case answer.Unfit != "":
 		s.Stop(t)
-		t.Skipf("OLD NODE: OAuth with a server of somebody else's is NOT TESTED here: %s", answer.Unfit)
+		needs.NewerNode(t, answer.Unfit)
 	}
 	s.settings.Port = answer.Port
 	s.Issuer = "http://" + s.settings.Host + ":" + strconv.Itoa(answer.Port)

@@ -14,10 +14,10 @@ package browser
 import (
 	"context"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/chromedp/chromedp"
 )
 
@@ -111,13 +111,7 @@ func folder(t testing.TB) string {
 // find gives the path of Chromium, or skips the test.
 func find(t testing.TB) string {
 	t.Helper()
-	for _, name := range programs {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	t.Skipf("NO CHROMIUM: what a person sees in a browser is NOT TESTED here; install one of %v", programs)
-	return ""
+	return needs.OneCommand(t, programs...)
 }
 
 // options are the flags and the environment of the process. Its home and temporary files are in folder; its

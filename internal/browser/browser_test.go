@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/internal/browser"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // served serves one page, with a content security policy where csp isn't empty.
@@ -166,7 +167,7 @@ func TestNothingIsLeft(t *testing.T) {
 		started = naming(temp)
 	})
 	if len(started) < 3 {
-		t.Skipf("found %d processes of a browser", len(started)) // skipped above, or no /proc
+		needs.System(t, "the processes of a browser in /proc, which shows %d", len(started))
 	}
 	deadline := time.Now().Add(10 * time.Second)
 	for _, pid := range started {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // hostOnly is podman for Debian 12's podman-compose, which asks for a network of the project's even where a service
@@ -37,9 +38,7 @@ func (e *engine) compose(ctx context.Context, dir string, args ...string) (strin
 
 // The example for compose is run as it ships, with the image, command, network and vault of the test.
 func TestCompose(t *testing.T) {
-	if _, err := exec.LookPath("podman-compose"); err != nil {
-		t.Skip("SKIPPED: podman-compose isn't installed (apt-get install podman-compose)")
-	}
+	needs.Command(t, "podman-compose")
 	s := newStage(t)
 	dir := filepath.Join(t.TempDir(), "project")
 	if err := copyFile(s.keyFile(t, 65532), filepath.Join(dir, "miosa-api-key")); err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // root is the repository, from this package's folder, where tests run.
@@ -46,14 +47,8 @@ var folder string
 // ready gives the engine, or skips the test where this machine can't have one.
 func ready(t *testing.T) *engine {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: not root, so no containers")
-	}
-	for _, program := range []string{"podman", "runc", "busybox", "make", "ldd"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("SKIPPED: %s isn't installed (apt-get install podman runc busybox make libc-bin)", program)
-		}
-	}
+	needs.Root(t, "to run containers")
+	needs.Command(t, "podman", "runc", "busybox", "make", "ldd")
 	e, err := prepared()
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // shipped gives an example of packaging/container with other words in the place of some, each of which must be there.
@@ -38,9 +40,7 @@ func (s *stage) play(t *testing.T, name string, replaced ...string) {
 // what was made of them.
 func (s *stage) pod(t *testing.T, name string, replaced ...string) string {
 	t.Helper()
-	if _, err := os.Stat("/usr/libexec/podman/catatonit"); err != nil {
-		t.Skip("SKIPPED: catatonit isn't installed, without which podman makes no pods (apt-get install catatonit)")
-	}
+	needs.Command(t, "/usr/libexec/podman/catatonit") // without it podman makes no pods
 	const bound = "- {name: MIOSA_SANDBOX_ID, value: sb_1}"
 	pod := shipped(t, name, append(replaced,
 		bound, bound+fmt.Sprintf("\n%s- {name: MIOSA_BASE_URL, value: %q}", strings.Repeat(" ", indent(t, name, bound)), s.BaseURL),

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // The examples for Kubernetes are what Kubernetes' own types say, to the last field.
@@ -21,7 +23,7 @@ func TestManifests(t *testing.T) {
 	download := exec.CommandContext(ctx, "go", "mod", "download")
 	download.Dir = "manifest"
 	if out, err := download.CombinedOutput(); err != nil {
-		t.Skipf("SKIPPED: NO MANIFEST IS CHECKED: Kubernetes' types can't be fetched (set GOPROXY to a proxy that has them): %v\n%s", err, out)
+		needs.System(t, "Kubernetes' types from the Go module proxy: %v\n%s", err, out)
 	}
 	program := filepath.Join(t.TempDir(), "manifest")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-C", "manifest", "-buildvcs=false", "-o", program, ".").CombinedOutput(); err != nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // compiler is in the place of the image with Go, for which there is no registry here: it has no files but this
@@ -47,7 +49,7 @@ func (e *engine) buildCompiler(t *testing.T) []string {
 	download := exec.CommandContext(t.Context(), "go", "mod", "download")
 	download.Dir = root
 	if out, err := download.CombinedOutput(); err != nil {
-		t.Skipf("SKIPPED: THE DOCKERFILE'S FIRST STAGE IS NOT BUILT: modules can't be fetched: %v\n%s", err, out)
+		needs.System(t, "the modules from the Go module proxy: %v\n%s", err, out)
 	}
 	text := fmt.Sprintf("FROM scratch\nCOPY . /\nENV PATH=%s/bin:/usr/bin HOME=/root GOMODCACHE=/modules GOCACHE=/objects GOPROXY=off GOTOOLCHAIN=local GOFLAGS=\n", goroot)
 	file := filepath.Join(t.TempDir(), "Dockerfile")
@@ -67,7 +69,7 @@ func TestFirstStage(t *testing.T) {
 	s := newStage(t)
 	for _, path := range []string{"/usr/bin/sh", "/usr/bin/git", "/usr/bin/make"} {
 		if _, err := os.Stat(path); err != nil {
-			t.Skipf("SKIPPED: THE DOCKERFILE'S FIRST STAGE IS NOT BUILT: this machine isn't a Debian with git and make: %v", err)
+			needs.System(t, "a Debian with git and make: %v", err)
 		}
 	}
 	flags := s.buildCompiler(t)

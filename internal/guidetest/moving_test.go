@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/internal/document"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // theirs is what the commands of others leave, which docs/moving.md has but no test runs.
@@ -20,7 +21,7 @@ var theirs = map[string]string{
 }
 
 func TestMovingGuide(t *testing.T) {
-	need(t, "jq")
+	needs.Command(t, "jq")
 	page := document.Read(t, root+"/docs/moving.md")
 	dir := t.TempDir()
 	for name, text := range theirs {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/document"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // inTryIt puts a script into the session of README.md's Try it, before its last line, which ends the vault.
@@ -23,13 +24,13 @@ func inTryIt(t *testing.T, script string, more ...string) document.Session {
 }
 
 func TestReadmeDemo(t *testing.T) {
-	need(t, "git", "make")
+	needs.Command(t, "git", "make")
 	checkout, err := filepath.Abs(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(checkout, ".git")); err != nil {
-		t.Skipf("SKIPPED: there is nothing to clone (run this in a clone of the repository): %v", err)
+		needs.System(t, "a clone of the repository, which this isn't: %v", err)
 	}
 	cached, err := exec.CommandContext(t.Context(), "go", "env", "GOMODCACHE", "GOCACHE", "GOFLAGS").Output()
 	if err != nil {

@@ -1,17 +1,17 @@
 package guidetest
 
 import (
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/internal/document"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 func TestSandboxSession(t *testing.T) {
-	need(t, "git", "make", "python3")
+	needs.Command(t, "git", "make", "python3")
 	page := document.Read(t, root+"/docs/sandbox.md")
 	out := session(t, page.Block(t, "Try it", "sh")).Run(t)
 	document.Prints(t, out, page.Block(t, "Try it", "text"))
@@ -31,18 +31,15 @@ until grep -q '# ready' dev.sh; do sleep 0.1; done
 `
 
 func TestSandboxUsers(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("SKIPPED: users and their sandbox take root (run as root)")
-	}
-	need(t, "ip", "mount", "useradd", "setpriv")
+	needs.Root(t, "to add users")
+	needs.Command(t, "ip", "mount", "useradd", "setpriv")
 	page := document.Read(t, root+"/docs/sandbox.md")
 	// Root's own users: without a user namespace, in which there would be one only.
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET}
 	try := exec.CommandContext(t.Context(), "sh", "-euc", "mount --make-rprivate /\n"+aside)
 	try.Env, try.SysProcAttr = append(environ(t), "UPPER="+t.TempDir()), attr
-	if out, err := try.CombinedOutput(); err != nil {
-		t.Skipf("SKIPPED: there are no mount and network namespaces to be had here, or no overlay in them (as root on Debian there are): %v\n%s", err, out)
-	}
+	out, err := try.CombinedOutput()
+	needs.Granted(t, withOutput(err, out), "mount and network namespaces with an overlay")
 	s := session(t, head+"mount --make-rprivate /\n"+aside+platform+page.Block(t, "Users", "sh")+"kill $vault\n", "UPPER="+t.TempDir())
 	s.Attr = &syscall.SysProcAttr{Cloneflags: attr.Cloneflags}
 	document.Prints(t, s.Run(t), page.Block(t, "Users", "text"))

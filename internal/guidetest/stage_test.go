@@ -43,14 +43,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// need skips a test on a machine without what its guide takes.
-func need(t *testing.T, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			t.Skipf("SKIPPED: there is no %[1]s (apt-get install %[1]s)", p)
-		}
+// withOutput adds to an error what the command printed, on lines of its own.
+func withOutput(err error, out []byte) error {
+	if err == nil {
+		return nil
 	}
+	return fmt.Errorf("%w\n%s", err, out)
 }
 
 // environ is a session's environment: of the caller's only the PATH, and folders of the test's own.

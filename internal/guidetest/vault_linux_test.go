@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/document"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // aside makes a machine of its own out of namespaces: root, a network with nothing but loopback, an empty /var/lib,
@@ -38,7 +39,7 @@ cd "$(mktemp -d)"
 `
 
 func TestVaultGuide(t *testing.T) {
-	need(t, "ip", "mount")
+	needs.Command(t, "ip", "mount")
 	page := document.Read(t, root+"/docs/vault.md")
 	files := t.TempDir()
 	certificate(t, files, "vault.example.com")
@@ -56,12 +57,11 @@ func TestVaultGuide(t *testing.T) {
 	s.Attr = namespaces()
 	try := exec.CommandContext(t.Context(), "sh", "-euc", aside)
 	try.Env, try.SysProcAttr = append(environ(t), "UPPER="+t.TempDir()), namespaces()
-	if out, err := try.CombinedOutput(); err != nil {
-		t.Skipf("SKIPPED: there are no user, mount and network namespaces to be had here, or no overlay in them (as root on Debian there are): %v\n%s", err, out)
-	}
-	out := s.Run(t)
-	prints(t, page, out)
-	if strings.Contains(out, " ERR ") {
+	out, err := try.CombinedOutput()
+	needs.Granted(t, withOutput(err, out), "user, mount and network namespaces with an overlay")
+	printed := s.Run(t)
+	prints(t, page, printed)
+	if strings.Contains(printed, " ERR ") {
 		t.Error("a vault logged an error")
 	}
 }

@@ -8,13 +8,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/google/go-cmp/cmp"
 )
 
 // A reader of Alpine's packages that isn't the maker's installs ours to a folder: the same files, in content and mode, as
 // Debian's packages have, but for what is one's alone.
 func TestApk_Install(t *testing.T) {
-	need(t, "go", "dpkg-deb")
+	needs.Command(t, "go", "dpkg-deb")
 	program := filepath.Join(workplace, "apkinstall")
 	said(t, "go", "build", "-C", "apkinstall", "-o", program, ".")
 	dir, debs := t.TempDir(), t.TempDir()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // staying is a program for arm64 that stays. What it prints is in a file.
@@ -104,10 +105,8 @@ func TestArm64_Supervise(t *testing.T) {
 
 // As process 1 it reaps what others leave to it.
 func TestArm64_Process1(t *testing.T) {
-	need(t, "unshare")
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED, NOT TESTED: a process 1 of one's own takes root")
-	}
+	needs.Command(t, "unshare")
+	needs.Root(t, "for a PID namespace")
 	e := newEmulated(t)
 	const script = `test $PPID = 1 || exit 4
 pids=$(sh -c 'for n in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2 >/dev/null & echo $!; done')

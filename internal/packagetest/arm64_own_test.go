@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
 )
 
@@ -15,9 +16,9 @@ import (
 // files. Those that start processes are in internal/arm64test.
 func TestArm64_OwnTests(t *testing.T) {
 	if runtime.GOARCH == "arm64" {
-		t.Skip("SKIPPED: this is arm64, where go test runs them all")
+		needs.System(t, "another processor than arm64, where go test runs them all")
 	}
-	need(t, "qemu-aarch64")
+	needs.Command(t, "qemu-aarch64")
 	environ := append(releasetest.Clean(os.Environ()), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
 	for _, test := range []struct{ pkg, run string }{
 		{"api", "."},

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -26,10 +27,10 @@ func newEmulated(t *testing.T) *emulated {
 	t.Helper()
 	e := &emulated{}
 	if runtime.GOARCH != "arm64" {
-		need(t, "qemu-aarch64")
+		needs.Command(t, "qemu-aarch64")
 		e.emulator = []string{"qemu-aarch64"}
 	}
-	need(t, "tar")
+	needs.Command(t, "tar")
 	dir := t.TempDir()
 	said(t, "tar", "-xzf", file(t, "*_linux_arm64.tar.gz"), "-C", dir, "--strip-components=1")
 	e.bin = filepath.Join(dir, "bin")

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // system is a Debian of its own, in a folder.
@@ -25,10 +27,8 @@ const suite = "bookworm"
 // newSystem copies a small Debian. As root only.
 func newSystem(t *testing.T) *system {
 	t.Helper()
-	need(t, "debootstrap", "chroot", "cp", "dpkg")
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED, NOT TESTED: a system in a folder takes root")
-	}
+	needs.Command(t, "debootstrap", "chroot", "cp", "dpkg")
+	needs.Root(t, "to install a system in a folder")
 	base := filepath.Join(os.TempDir(), "miosa-env-test-"+suite)
 	if _, err := os.Stat(base); err != nil {
 		bootstrap(t, base)
@@ -56,7 +56,7 @@ func bootstrap(t *testing.T, base string) {
 	c.WaitDelay = time.Second
 	if out, err := c.CombinedOutput(); err != nil {
 		lines := strings.Split(string(out), "\n")
-		t.Skipf("SKIPPED, NOT TESTED: no Debian can be made here: %v\n%s", err, strings.Join(lines[max(0, len(lines)-5):], "\n"))
+		needs.System(t, "a Debian from its mirror: %v\n%s", err, strings.Join(lines[max(0, len(lines)-5):], "\n"))
 	}
 	_ = os.RemoveAll(filepath.Join(making, "var", "cache", "apt"))
 	if err := os.Rename(making, base); err != nil && !os.IsExist(err) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -51,7 +52,7 @@ func installed(t *testing.T, prefix string) (files []string) {
 func TestInstall_AndRemove(t *testing.T) {
 	for _, shell := range []string{"dash", "bash", "busybox"} {
 		t.Run(shell, func(t *testing.T) {
-			need(t, shell, "curl")
+			needs.Command(t, shell, "curl")
 			script := []string{installer}
 			if shell == "busybox" {
 				script = []string{"sh", installer}
@@ -92,7 +93,7 @@ func TestInstall_AndRemove(t *testing.T) {
 
 // Nothing is installed that isn't what the sums say, or when it isn't sure what to install.
 func TestInstall_Refuses(t *testing.T) {
-	need(t, "sh", "curl")
+	needs.Command(t, "sh", "curl")
 	sums, err := os.ReadFile(filepath.Join(dist(t), "SHA256SUMS"))
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +139,7 @@ func TestInstall_Refuses(t *testing.T) {
 
 // What is installed and doesn't run is no success.
 func TestInstall_DoesNotRun(t *testing.T) {
-	need(t, "sh", "curl", "tar")
+	needs.Command(t, "sh", "curl", "tar")
 	archive, dir := filepath.Base(file(t, "*_linux_"+runtime.GOARCH+".tar.gz")), t.TempDir()
 	script := `cd "$1"; mkdir -p "$2/bin" "$2/share"; printf '#!/bin/sh\nexit 1\n' >"$2/bin/miosa-env"; tar -czf "$2.tar.gz" "$2"; sha256sum "$2.tar.gz"`
 	sum := said(t, "sh", "-ec", script, "sh", dir, strings.TrimSuffix(archive, ".tar.gz"))

@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // lintian has nothing to say against the packages of Debian's, but for what they say themselves is meant so. Those for
 // another processor have the same in them.
 func TestDeb_Lintian(t *testing.T) {
-	need(t, "lintian")
+	needs.Command(t, "lintian")
 	debs, err := filepath.Glob(filepath.Join(dist(t), "*_amd64.deb"))
 	if err != nil || len(debs) != 2 {
 		t.Fatal(debs, err)
@@ -26,7 +28,7 @@ func TestDeb_Lintian(t *testing.T) {
 
 // The scripts that run as root on other people's machines have nothing that shellcheck finds, as POSIX's shell reads them.
 func TestShellcheck(t *testing.T) {
-	need(t, "shellcheck")
+	needs.Command(t, "shellcheck")
 	scripts, err := filepath.Glob(filepath.Join(root, "packaging", "miosa-env", "*.sh"))
 	if err != nil || len(scripts) != 3 {
 		t.Fatal(scripts, err)

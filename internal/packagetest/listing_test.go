@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -96,7 +97,7 @@ func tarred(t *testing.T, from io.Reader) (files []string) {
 }
 
 func TestDeb_Files(t *testing.T) {
-	need(t, "dpkg-deb")
+	needs.Command(t, "dpkg-deb")
 	each(t, func(t *testing.T, name, machine string) {
 		deb := file(t, name+"_1.2.3_"+machine+".deb")
 		c := exec.CommandContext(t.Context(), "dpkg-deb", "--fsys-tarfile", deb)
@@ -121,7 +122,7 @@ func TestDeb_Files(t *testing.T) {
 }
 
 func TestRpm_Files(t *testing.T) {
-	need(t, "rpm")
+	needs.Command(t, "rpm")
 	each(t, func(t *testing.T, name, machine string) {
 		rpm := file(t, name+"_1.2.3_"+machine+".rpm")
 		var files []string

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/internal/document"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
 )
 
@@ -39,7 +40,7 @@ func TestGuides(t *testing.T) {
 
 // What was downloaded is checked, also where it isn't all of a release.
 func TestGuide_Sums(t *testing.T) {
-	need(t, "sha256sum")
+	needs.Command(t, "sha256sum")
 	line, dir := document.Read(t, guide).Commands(t, "Installing", 1)[0], t.TempDir()
 	said(t, "cp", file(t, "SHA256SUMS"), file(t, "miosa-env_1.2.3_amd64.deb"), dir)
 	if out := said(t, "sh", "-ec", "cd "+dir+"\n"+line); out != "miosa-env_1.2.3_amd64.deb: OK\n" {
@@ -55,7 +56,7 @@ func TestGuide_Sums(t *testing.T) {
 
 // install.sh does what each line says.
 func TestGuide_Archive(t *testing.T) {
-	need(t, "sh", "curl")
+	needs.Command(t, "sh", "curl")
 	dir, prefix := t.TempDir(), t.TempDir()
 	said(t, "cp", file(t, "install.sh"), dir)
 	lines := strings.Split(strings.TrimSpace(document.Read(t, guide).Commands(t, "Archive", 1)[0]), "\n")
@@ -74,7 +75,7 @@ func TestGuide_Archive(t *testing.T) {
 
 // The sources are built and installed, in a copy of them, to a folder.
 func TestGuide_Source(t *testing.T) {
-	need(t, "go", "make", "cp")
+	needs.Command(t, "go", "make", "cp")
 	sources, dest := filepath.Join(workplace, "source"), t.TempDir()
 	said(t, "cp", "-R", root, sources)
 	t.Cleanup(func() { _ = os.RemoveAll(sources) })

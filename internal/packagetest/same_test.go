@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
 )
 
@@ -49,7 +50,7 @@ func TestPackage_Reproducible(t *testing.T) {
 
 // SHA256SUMS has every file, and sha256sum agrees.
 func TestSums(t *testing.T) {
-	need(t, "sha256sum")
+	needs.Command(t, "sha256sum")
 	dir := dist(t)
 	checked := said(t, "sh", "-c", "cd "+dir+" && sha256sum --check --strict SHA256SUMS")
 	entries, err := os.ReadDir(dir)
@@ -68,7 +69,7 @@ func TestSums(t *testing.T) {
 
 // Each manual page is one that man(1) has nothing to say against, and each command of the README has one.
 func TestManual(t *testing.T) {
-	need(t, "man", "tar")
+	needs.Command(t, "man", "tar")
 	dir := t.TempDir()
 	said(t, "tar", "-xzf", file(t, "*_linux_amd64.tar.gz"), "-C", dir)
 	pages, err := filepath.Glob(filepath.Join(dir, "*", "share", "man", "man1", "*.1"))
@@ -103,7 +104,7 @@ func TestManual(t *testing.T) {
 
 // The lists of parts name each module that a program says it is made of, and the licences have one of each.
 func TestBill(t *testing.T) {
-	need(t, "go", "tar")
+	needs.Command(t, "go", "tar")
 	dir := t.TempDir()
 	said(t, "tar", "-xzf", file(t, "*_linux_amd64.tar.gz"), "-C", dir)
 	for _, name := range []string{"miosa-env", "miosa-vault"} {

@@ -75,16 +75,6 @@ func later(t *testing.T) string {
 // nfpm is where the program that makes packages is put.
 func nfpm() string { return filepath.Join(workplace, "nfpm") }
 
-// need skips a test where a program isn't here.
-func need(t *testing.T, programs ...string) {
-	t.Helper()
-	for _, name := range programs {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("SKIPPED, NOT TESTED: %s isn't here; .ci/run says which package has it", name)
-		}
-	}
-}
-
 // said runs a command and returns what it wrote to standard output. It must succeed.
 func said(t *testing.T, name string, args ...string) string {
 	t.Helper()

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/internal/browser"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // focus is what has the focus: what a screen reader would call it, or nearly.
@@ -146,10 +147,7 @@ func (s *screen) walk(look func(view string)) {
 
 // axe looks at every view and dialog, in both themes.
 func axe(t *testing.T, s *screen) {
-	path := os.Getenv("AXE_JS")
-	if path == "" {
-		t.Skip("NO AXE: whether people with a screen reader can use the page is NOT TESTED here; set AXE_JS to axe.min.js of the npm package axe-core")
-	}
+	path := needs.NPM(t, "axe-core")
 	source, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

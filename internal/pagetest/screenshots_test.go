@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/Miosa-osa/miosa-env/internal/browser"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -21,9 +22,7 @@ var update = flag.Bool("update", false, "write the pictures in docs/screenshots 
 // The pictures of docs/page.md, each view in both sizes and both themes between them. Nothing compares
 // them: they are looked at. With SCREENSHOTS set to a folder, all of every view are written there instead.
 func TestScreenshots(t *testing.T) {
-	if !*update {
-		t.Skip("pictures are made with -update")
-	}
+	needs.Option(t, *update, "-update", "it writes pictures")
 	secret := filepath.Join(t.TempDir(), "client.secret")
 	if err := os.WriteFile(secret, []byte("an example"), 0o600); err != nil {
 		t.Fatal(err)

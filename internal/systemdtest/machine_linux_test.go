@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,17 +29,9 @@ type machine struct {
 // needed skips a test where it can't boot anything.
 func needed(t *testing.T) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("SKIPPED: booting takes a minute (run without -short)")
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: NOTHING OF SYSTEMD IS TESTED: run as root")
-	}
-	for _, tool := range []string{"systemd-nspawn", "debootstrap", "nsenter"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("SKIPPED: NOTHING OF SYSTEMD IS TESTED: no %s (apt-get install systemd-container debootstrap util-linux)", tool)
-		}
-	}
+	needs.Long(t, "booting takes a minute")
+	needs.Root(t, "to boot a machine")
+	needs.Command(t, "systemd-nspawn", "debootstrap", "nsenter")
 }
 
 // debian gives a folder with a small Debian 12, which is made once for this host.
@@ -57,7 +50,7 @@ func debian(t *testing.T) string {
 	must(t, os.RemoveAll(tree+".part"))
 	out, err := exec.CommandContext(ctx, "debootstrap", "--variant=minbase", "--include=systemd,systemd-sysv,dbus,ca-certificates", "bookworm", tree+".part").CombinedOutput()
 	if err != nil {
-		t.Skipf("SKIPPED: NOTHING OF SYSTEMD IS TESTED: no Debian to boot: %v\n%s", err, tail(string(out)))
+		needs.System(t, "a Debian from its mirror: %v\n%s", err, tail(string(out)))
 	}
 	must(t, os.Rename(tree+".part", tree))
 	return tree
@@ -71,9 +64,7 @@ func newMachine(t *testing.T) *machine {
 		must(t, os.Mkdir(filepath.Join(dir, d), 0o755))
 	}
 	options := fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", tree, dir, dir)
-	if err := unix.Mount("overlay", m.disk, "overlay", 0, options); err != nil {
-		t.Skipf("SKIPPED: NOTHING OF SYSTEMD IS TESTED: no overlay to boot from: %v", err)
-	}
+	needs.Granted(t, unix.Mount("overlay", m.disk, "overlay", 0, options), "an overlay to boot from")
 	t.Cleanup(func() {
 		m.off()
 		if err := unix.Unmount(m.disk, unix.MNT_DETACH); err != nil {

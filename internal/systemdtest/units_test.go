@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 const root = "../.."
@@ -23,9 +24,7 @@ func read(t *testing.T, path string) string {
 
 // The unit leaves the agent no more than systemd-analyze calls 2.0.
 func TestUnitIsHardened(t *testing.T) {
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Skip("SKIPPED: there is no systemd-analyze (apt-get install systemd)")
-	}
+	needs.Command(t, "systemd-analyze")
 	unit := filepath.Join(root, "systemd/miosa-env.service")
 	out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--no-pager", "--offline=yes", "--threshold=20", unit).CombinedOutput()
 	if err != nil {
