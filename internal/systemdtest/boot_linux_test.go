@@ -95,6 +95,7 @@ func TestComputer(t *testing.T) {
 
 	m.reboot()
 	m.have(canary2, apps...)
+	m.hookDone()
 
 	s.Revoke(t, keyID)
 	m.eventually("the file is gone", 10*time.Second, func() bool {
@@ -106,14 +107,16 @@ func TestComputer(t *testing.T) {
 	}
 	m.fails243("slow.service")
 
-	another, pid := s.ResourceKey(t, computer), m.show("app.service", "MainPID")
+	another, pid := s.ResourceKey(t, computer), m.mainProcess("app.service")
 	m.write("/etc/miosa-env/key", another.Reveal(), 0o600)
 	m.does("systemctl", "restart", "miosa-env")
 	m.does("grep", "-q", canary2, "/run/miosa-env/app.env")
 	m.back("the hook restarts the app, whose file is there again", "app.service", pid)
 	m.have(canary2, apps...)
 	m.untouched("a removal", func() { m.remove(p, config) })
+	pid = m.mainProcess("app.service")
 	m.installAgain(p)
+	m.back("the hook restarts the app after the second installation", "app.service", pid)
 	m.purge(p)
 	m.checkout(p, config, another.Reveal())
 	m.does("grep", "-q", canary2, "/run/miosa-env/app.env")
@@ -176,6 +179,15 @@ func (m *machine) back(what, unit, pid string) {
 	m.eventually(what, time.Minute, func() bool {
 		now := m.mainProcess(unit)
 		return now != "" && now != pid
+	})
+}
+
+// hookDone waits for the hook that follows a boot, and for the restart of an app that it asks systemd for.
+func (m *machine) hookDone() {
+	m.Helper()
+	m.eventually("the hook after the boot is done", time.Minute, func() bool {
+		_, err := m.run("sh", "-c", "journalctl -b -u miosa-env | grep -q 'hook done' && systemctl list-jobs | grep -q 'No jobs'")
+		return err == nil
 	})
 }
 
