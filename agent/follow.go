@@ -71,8 +71,8 @@ func advice(err error) string {
 // secret has a lower version than seen before is refused like a failure. What expires is taken out of the
 // set, whether or not the source can be asked then, and the sinks take what is left, once.
 func Follow(ctx context.Context, src Source, first api.Snapshot, log zerolog.Logger, sinks ...Sink) error {
-	k := &asking{log: log, seen: versions{}, etag: first.Etag, stands: first.Etag != ""}
-	k.seen.raise(first)
+	k := &asking{log: log, seen: versions{}, etag: first.Etag, stands: first.Etag != "", news: zerolog.DebugLevel}
+	k.raise(first)
 	h := &held{set: first, sinks: sinks}
 	ask := func(ctx context.Context) (api.Snapshot, error) { return src.Next(ctx, k.etag) }
 	for {
@@ -101,9 +101,11 @@ func Follow(ctx context.Context, src Source, first api.Snapshot, log zerolog.Log
 type asking struct {
 	log      zerolog.Logger
 	seen     versions
-	etag     string // of the set that was taken last; empty: none
-	stands   bool   // there is a set, if only a cached one
-	failures int    // in a row
+	etag     string        // of the set that was taken last; empty: none
+	labels   []api.Label   // of that set; nil: none
+	news     zerolog.Level // of the message of another set
+	stands   bool          // there is a set, if only a cached one
+	failures int           // in a row
 }
 
 // outcome is what came of asking once.
@@ -145,16 +147,20 @@ func (k *asking) next(ctx context.Context, limit time.Duration, ask func(context
 	}
 	switch {
 	case err == nil:
-		k.seen.raise(next)
-		k.etag, k.stands = next.Etag, true
 		k.recovered()
-		k.log.Info().Str("etag", k.etag).Int("bindings", len(next.Bound)).Msg("new set of bindings")
+		event := k.log.WithLevel(k.news).Str("etag", next.Etag).Int("bindings", len(next.Bound))
+		if k.labels != nil {
+			event = event.Any("changes", api.CompareLabels(k.labels, api.Labels(next.Bound)))
+		}
+		event.Msg("new set of bindings")
+		k.raise(next)
+		k.etag, k.stands = next.Etag, true
 		return answer{outcome: changed, set: next}
 	case errors.Is(err, api.ErrNotModified) && k.etag != "":
 		k.recovered()
 		return answer{outcome: confirmed}
 	case errors.Is(err, api.ErrUnauthorized), errors.Is(err, api.ErrDenied):
-		k.stands = false
+		k.stands, k.labels = false, nil
 		return answer{outcome: refused, err: err}
 	case late && errors.Is(err, context.DeadlineExceeded):
 		err = errSilent
@@ -184,6 +190,14 @@ func (k *asking) recovered() {
 		k.log.Info().Int("attempt", k.failures).Msg("the vault answers again")
 	}
 	k.failures = 0
+}
+
+// raise notes what a set that was taken has.
+func (k *asking) raise(s api.Snapshot) {
+	k.seen.raise(s)
+	if s.Etag != "" {
+		k.labels = api.Labels(s.Bound)
+	}
 }
 
 // versions is the highest version seen of each secret, by its id.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/rs/zerolog"
 )
 
 const (
@@ -32,7 +33,7 @@ type step struct {
 
 // loop asks the vault until ctx ends.
 func (a *Agent) loop(ctx context.Context) {
-	k := &asking{log: a.conf.Log, seen: versions{}}
+	k := &asking{log: a.conf.Log, seen: versions{}, news: zerolog.InfoLevel}
 	warm := a.warm(k)
 	defer warm.Stop()
 	a.mu.Lock()
@@ -200,7 +201,7 @@ func (a *Agent) warm(k *asking) *time.Timer {
 		}
 		return time.AfterFunc(0, func() {})
 	}
-	k.seen.raise(set)
+	k.raise(set)
 	k.stands = true
 	set = a.memory.keep(set)
 	return time.AfterFunc(cacheAfter, func() {

@@ -101,10 +101,7 @@ func NewSealer(r Resource, to Recipient) (*Sealer, error) {
 // Seal seals a set. What is sealed under a label is the value, or the placeholder where Delivery says
 // so. Errors: ErrInvalid for a public key that turns out to be none.
 func (s *Sealer) Seal(set []Bound) (RevealAnswer, error) {
-	labels := make([]Label, len(set))
-	for i, b := range set {
-		labels[i] = b.Label
-	}
+	labels := Labels(set)
 	a := RevealAnswer{Etag: Etag(s.resource, labels), Suite: SuiteXWing, Bindings: make([]SealedBinding, len(set))}
 	enc, ctx, err := hpke.NewSender(s.public, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info(s.resource, a.Etag))
 	if err != nil {

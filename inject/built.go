@@ -82,3 +82,29 @@ func (b Built) Fingerprint() Fingerprint {
 	})
 	return Fingerprint{maphash.Bytes(seeds[0], sums), maphash.Bytes(seeds[1], sums)}
 }
+
+// trace stands for what a variable was given, as a Fingerprint does for all of them, with its version.
+type trace struct {
+	version int64
+	sums    Fingerprint
+}
+
+// traces gives the trace of each bound variable by its final name. It is taken before the values are wiped.
+func (b Built) traces() map[string]trace {
+	m := make(map[string]trace, len(b.Bound))
+	api.Quietly(func() {
+		for _, s := range b.Bound {
+			s.Value.Use(func(v []byte) {
+				m[s.ExposeAsEnv] = trace{s.Version, Fingerprint{maphash.Bytes(seeds[0], v), maphash.Bytes(seeds[1], v)}}
+			})
+		}
+	})
+	return m
+}
+
+// changesOf says which variables have other values than before.
+func changesOf(before, now map[string]trace) api.Changes {
+	return api.Compare(before, now,
+		func(a, b trace) bool { return a.sums == b.sums },
+		func(name string) int64 { return now[name].version })
+}

@@ -3,15 +3,40 @@ package inject
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
+
+	"github.com/Miosa-osa/miosa-env/api"
 )
 
 // Command is what to run, ready for execve.
 type Command struct {
-	Path string   // the file, as Lookup found it
-	Args []string // argv, with argv[0]
-	Env  []string // NAME=value, each name once
-	Mask []Named  // what a masked command's output may not show
+	Path  string      // the file, as Lookup found it
+	Args  []string    // argv, with argv[0]
+	Env   []string    // NAME=value, each name once
+	Bound []api.Label // the variables of Env that are bound, under their final names: for logs of changes
+	Mask  []Named     // what a masked command's output may not show
+}
+
+// since says what is different in the environment of c.
+func (c Command) since(before Command) api.Changes {
+	versions := make(map[string]int64, len(c.Bound))
+	for _, l := range c.Bound {
+		versions[l.ExposeAsEnv] = l.Version
+	}
+	return api.Compare(variables(before.Env), variables(c.Env),
+		func(a, b string) bool { return a == b },
+		func(name string) int64 { return versions[name] })
+}
+
+// variables gives the values of an environment by name.
+func variables(env []string) map[string]string {
+	m := make(map[string]string, len(env))
+	for _, entry := range env {
+		name, value, _ := strings.Cut(entry, "=")
+		m[name] = value
+	}
+	return m
 }
 
 // The exit codes that are ours, as shells, env and timeout have them.

@@ -35,10 +35,12 @@ type hooks struct {
 	mu      sync.Mutex // guards the fields below
 	running bool
 	again   bool
-	due     bool    // a set was announced, and whether that is a change is not known yet
-	coming  shadows // of the set that was announced last
-	written shadows // of the set that is there
-	masked  shadows // of every set that a hook under way may have read
+	due     bool             // a set was announced, and whether that is a change is not known yet
+	coming  shadows          // of the set that was announced last
+	written shadows          // of the set that is there
+	masked  shadows          // of every set that a hook under way may have read
+	traces  map[string]trace // of the set that is there
+	told    map[string]trace // of the set that the last hook was started for, or that needed none
 	ended   sync.WaitGroup
 }
 
@@ -60,12 +62,31 @@ func (h *hooks) settle() {
 	h.due = false
 }
 
-// start runs the hook in a goroutine of its own, now that the set is there that was announced last. paid is called
-// when it has run and nothing more is to be done.
-func (h *hooks) start(c OutputConfig, paid func()) {
+// skip notes that a set is there which no hook has to run for. Nil: there is none.
+func (h *hooks) skip(traces map[string]trace) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.written = h.coming
+	h.traces = traces
+	if !h.running || traces == nil {
+		h.told = traces
+	}
+}
+
+// changes is what is different from when it was asked for last: each run of the hook says what it is for.
+func (h *hooks) changes() api.Changes {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	told := h.told
+	h.told = h.traces
+	return changesOf(told, h.told)
+}
+
+// start runs the hook in a goroutine of its own, now that the set with these traces is there, which was announced
+// last. paid is called when it has run and nothing more is to be done.
+func (h *hooks) start(c OutputConfig, traces map[string]trace, paid func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.written, h.traces = h.coming, traces
 	if h.running {
 		h.again = true
 		return
@@ -128,6 +149,7 @@ func (h *hooks) run(c OutputConfig) {
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	lines := &hookLog{log: log, hide: h.hide, buffer: make([]byte, hookLine), line: make([]byte, 0, hookLine)}
 
+	log.Info().Any("changes", h.changes()).Msg("running hook")
 	began := time.Now()
 	err := lines.run(cmd)
 	took := time.Since(began).Round(time.Millisecond)

@@ -74,7 +74,7 @@ func TestOutputHook(t *testing.T) {
 	if diff := cmp.Diff(lines, []string{`A="short"`, `B="[B]"`, "plain .", "/", "no end"}); diff != "" {
 		t.Errorf("(-got +want):\n%s", diff)
 	}
-	if diff := cmp.Diff(messages, []string{"output written", "hook done"}); diff != "" {
+	if diff := cmp.Diff(messages, []string{"output written", "running hook", "hook done"}); diff != "" {
 		t.Errorf("(-got +want):\n%s", diff)
 	}
 	// Nothing changes: no hook. Something does, and it fails to be written: no hook either.
@@ -117,9 +117,9 @@ func TestOutputHookFails(t *testing.T) {
 				c.Log, c.Hook, c.HookTimeout = zerolog.New(log), tt.hook, 3*time.Second
 			})
 			write(t, o, "A", "1")
-			eventually(t, "an end", func() bool { _, messages := log.lines(t); return len(messages) == 1+len(tt.want) })
+			eventually(t, "an end", func() bool { _, messages := log.lines(t); return len(messages) == 2+len(tt.want) })
 			lines, messages := log.lines(t)
-			if diff := cmp.Diff(messages[1:], tt.want); diff != "" {
+			if diff := cmp.Diff(messages[2:], tt.want); diff != "" {
 				t.Errorf("(-got +want):\n%s", diff)
 			}
 			if tt.name != "isn't there" { // the shell's own words

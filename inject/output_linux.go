@@ -30,6 +30,7 @@ type Output struct {
 	mu       sync.Mutex       // guards the fields below, and the path
 	standing bool             // the set of written was written, or found, by this process
 	written  Fingerprint      // of that set
+	traces   map[string]trace // of that set
 	stamps   map[string]stamp // what was written, by name in the directory: how it looks if nobody touches it
 	swept    bool             // what a killed run left behind is gone
 }
@@ -91,16 +92,21 @@ func (o *Output) Write(s api.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	first := !o.standing
-	o.standing, o.written, o.stamps = true, wanted, stamps
+	first, before := !o.standing, o.traces
+	o.standing, o.written, o.traces, o.stamps = true, wanted, built.traces(), stamps
 	if changed {
 		for _, w := range warnings {
 			o.conf.Log.Warn().Str("output", o.conf.Path).Str("kind", string(w.Kind)).Str("name", w.Name).Msg("output may not be as meant")
 		}
-		o.conf.Log.Info().Str("output", o.conf.Path).Int("bindings", len(bound)).Msg("output written")
+		o.conf.Log.Info().Any("changes", changesOf(before, o.traces)).
+			Str("output", o.conf.Path).Int("bindings", len(bound)).Msg("output written")
 	}
-	if o.conf.Hook != "" && (changed || first && o.owed()) {
-		o.hooks.start(o.conf, o.paid)
+	switch {
+	case o.conf.Hook == "":
+	case changed || first && o.owed():
+		o.hooks.start(o.conf, o.traces, o.paid)
+	default:
+		o.hooks.skip(o.traces)
 	}
 	return nil
 }
@@ -166,7 +172,8 @@ func (o *Output) check() (bool, error) {
 func (o *Output) Remove() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.standing, o.stamps = false, nil
+	o.standing, o.stamps, o.traces = false, nil, nil
+	o.hooks.skip(nil)
 	at, err := o.conf.open(path.Dir(o.conf.Path))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -412,7 +412,7 @@ func TestOutputLog(t *testing.T) {
 	want := []string{
 		`{"level":"warn","output":"OUT","kind":"only","name":"NONE*","message":"output may not be as meant"}`,
 		`{"level":"warn","output":"OUT","kind":"name","name":"HOME","message":"output may not be as meant"}`,
-		`{"level":"info","output":"OUT","bindings":1,"message":"output written"}`,
+		`{"level":"info","changes":{"added":[{"name":"HOME"}]},"output":"OUT","bindings":1,"message":"output written"}`,
 	}
 	got := strings.Split(strings.TrimSpace(strings.ReplaceAll(log.String(), dir+"/out", "OUT")), "\n")
 	if diff := cmp.Diff(got, want); diff != "" {

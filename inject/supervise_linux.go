@@ -186,7 +186,7 @@ func (v *supervisor) mask() {
 // given takes up what the command, or its hook, has been given: the output of what runs already mustn't show
 // that either.
 func (v *supervisor) given(next Command) {
-	v.command.Env, v.command.Mask = next.Env, next.Mask
+	v.command.Env, v.command.Bound, v.command.Mask = next.Env, next.Bound, next.Mask
 	if v.Masked {
 		v.masked = union(v.masked, next.Mask)
 		v.mask()
@@ -285,9 +285,13 @@ func (v *supervisor) release() {
 
 // changed notes what to run from now on.
 func (v *supervisor) changed(next Command) {
+	previous := v.next
 	v.next = &next
-	if v.stopping {
-		return // the restart under way takes it
+	if v.stopping { // the restart under way takes it
+		if previous != nil && !v.ending {
+			v.Log.Info().Any("changes", next.since(*previous)).Msg("restarting command with a later change")
+		}
+		return
 	}
 	now := time.Now()
 	if v.settle == nil {
@@ -301,16 +305,17 @@ func (v *supervisor) apply() {
 	if v.next == nil || v.stopping || slices.Equal(v.next.Env, v.command.Env) {
 		return
 	}
+	changes := v.next.since(v.command)
 	switch {
 	case v.OnChange.Restart:
-		v.Log.Info().Int("pid", v.pid).Msg("restarting command: its secrets changed")
+		v.Log.Info().Any("changes", changes).Int("pid", v.pid).Msg("restarting command")
 		v.stop()
 	case v.OnChange.Signal != 0:
-		v.Log.Info().Int("pid", v.pid).Str("signal", signalName(v.OnChange.Signal)).Msg("signalling command: its secrets changed")
+		v.Log.Info().Any("changes", changes).Int("pid", v.pid).Str("signal", signalName(v.OnChange.Signal)).Msg("signalling command")
 		v.given(*v.next)
 		v.send(v.pid, v.OnChange.Signal)
 	case v.OnChange.Hook != "":
-		v.Log.Info().Msg("running hook: the command's secrets changed")
+		v.Log.Info().Any("changes", changes).Int("pid", v.pid).Msg("running hook")
 		v.given(*v.next)
 		v.runHook()
 	}

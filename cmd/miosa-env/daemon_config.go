@@ -104,9 +104,6 @@ func (c *daemonConfig) merge(flags *pflag.FlagSet, e environment) {
 			*s.to = s.from
 		}
 	}
-	if !flags.Changed("log-level") && f.LogLevel == "" && e.get("MIOSA_LOG_LEVEL") == "" {
-		c.logLevel.value = "info" // of a daemon one wants to know more than of a command
-	}
 	if f.KeyFile != "" && !flags.Changed("key-file") {
 		c.keyFile, c.apiKey, c.credentials = f.KeyFile, "", ""
 	}

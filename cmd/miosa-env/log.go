@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
@@ -36,7 +37,38 @@ func logForm(w io.Writer, format choice) io.Writer {
 		PartsOrder:    []string{zerolog.LevelFieldName, zerolog.MessageFieldName},
 		FormatLevel:   func(level any) string { return fmt.Sprintf("miosa-env: %v:", level) },
 		FormatMessage: func(message any) string { return fmt.Sprint(message) },
+		FormatPrepare: sayChanges,
 	}
+}
+
+// changesField holds an api.Changes.
+const changesField = "changes"
+
+// sayChanges puts changes into the message, as a sentence: "restarting command: GH_TOKEN changed to version 3".
+func sayChanges(event map[string]any) error {
+	changes, ok := event[changesField].(map[string]any)
+	if !ok {
+		return nil
+	}
+	delete(event, changesField)
+	var said []string
+	for _, kind := range []struct{ name, verb, to string }{
+		{"added", "added", " at version "}, {"changed", "changed", " to version "}, {"removed", "removed", ""},
+	} {
+		list, _ := changes[kind.name].([]any)
+		for _, one := range list {
+			variable, _ := one.(map[string]any)
+			text := oneLine(fmt.Sprint(variable["name"])) + " " + kind.verb
+			if version := variable["version"]; version != nil {
+				text += kind.to + fmt.Sprint(version)
+			}
+			said = append(said, text)
+		}
+	}
+	if len(said) > 0 {
+		event[zerolog.MessageFieldName] = fmt.Sprint(event[zerolog.MessageFieldName]) + ": " + strings.Join(said, ", ")
+	}
+	return nil
 }
 
 // logTap is where the log of a daemon goes, whose level and form can change while loggers are in use.

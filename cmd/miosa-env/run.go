@@ -169,9 +169,9 @@ func (r *runner) build(s api.Snapshot) (inject.Command, inject.Fingerprint, erro
 		return inject.Command{}, inject.Fingerprint{}, err
 	}
 	r.log.Debug().Str("path", path).Int("bindings", len(built.Bound)).Int("variables", len(built.Environ)).Msg("command is ready")
-	var seen inject.Fingerprint
+	command, seen := inject.Command{Path: path, Args: r.argv, Env: built.Environ, Mask: built.Named()}, inject.Fingerprint{}
 	if r.follows {
-		seen = built.Fingerprint()
+		command.Bound, seen = api.Labels(built.Bound), built.Fingerprint()
 	}
-	return inject.Command{Path: path, Args: r.argv, Env: built.Environ, Mask: built.Named()}, seen, nil
+	return command, seen, nil
 }

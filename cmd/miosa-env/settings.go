@@ -89,7 +89,7 @@ func variableOf(flag string) string {
 }
 
 func (s *settings) addFlags(f *pflag.FlagSet) {
-	s.logLevel = choice{"warn", []string{"trace", "debug", "info", "warn", "error", "off"}}
+	s.logLevel = choice{"info", []string{"trace", "debug", "info", "warn", "error", "off"}}
 	s.logFormat = choice{"text", []string{"text", "json"}}
 	f.SortFlags = false
 	f.StringVar(&s.baseURL, "base-url", "", "`URL` the vault's API (default "+fetch.DefaultBaseURL+")")

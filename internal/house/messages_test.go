@@ -28,7 +28,12 @@ func TestMessagesAreThoseOfTheCode(t *testing.T) {
 			"the vault has no agent API: placeholders are injected, and changes are polled for",
 			"trying again",
 		}},
-		{"Messages of other commands", []string{"inject/*.go", "fetch/*.go", "cmd/miosa-env/*.go"}, agent, nil},
+		{"Messages of other commands", []string{"inject/*.go", "fetch/*.go", "cmd/miosa-env/*.go"}, agent, []string{
+			"new set of bindings",
+			"no fresh set: the last one stands",
+			"secrets have expired: they are served no more",
+			"the vault answers again",
+		}},
 		{"Messages of the vault", []string{"vault/*.go", "vault/oauth/*.go", "cmd/miosa-vault/*.go"}, nil, nil},
 	} {
 		t.Run(test.heading, func(t *testing.T) {
