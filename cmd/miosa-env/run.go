@@ -63,8 +63,7 @@ before COMMAND ran, 126 where COMMAND can't be executed, 127 where it wasn't fou
 for wrong flags.`,
 		Example: `  miosa-env run -- ./server --port 8080
   miosa-env run --on-change restart -- ./server
-  miosa-env run --on-change signal=HUP -- nginx -g 'daemon off;'
-  miosa-env run --on-change 'hook=kill -USR1 $MIOSA_COMMAND_PID' -- ./server
+  miosa-env run --on-change 'hook=./render-config && kill -HUP $MIOSA_COMMAND_PID' -- ./server
   miosa-env run --env-file .env --only 'DB_*' --require DB_URL -- ./migrate
   miosa-env run --mask -- make deploy`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -96,7 +95,7 @@ for wrong flags.`,
 	set.Lookup("preserve-env").NoOptDefVal = preserveAll
 	set.BoolVar(&f.pristine, "pristine", false, "start from an empty environment instead of our own")
 	set.BoolVar(&f.keepKey, "keep-key", false, "leave MIOSA_API_KEY and MIOSA_API_KEY_FILE in COMMAND's environment")
-	set.Var(&f.onChange, "on-change", "`WHAT` what to do when a value changes: ignore, restart, signal=SIGNAL, or hook=SHELL-COMMAND, which gets the new environment and MIOSA_COMMAND_PID")
+	set.Var(&f.onChange, "on-change", "`WHAT` what to do when a value changes: ignore; restart; signal=SIGNAL, which leaves COMMAND's environment as it is; or hook=SHELL-COMMAND, which gets the new environment and MIOSA_COMMAND_PID")
 	set.BoolVar(&f.mask, "mask", false, "replace values that COMMAND prints, encoded ones too, by [NAME]")
 	set.BoolVar(&f.replace, "replace", false, "turn into COMMAND even as process 1")
 	set.Var(&f.stopSignal, "stop-signal", "`SIGNAL` what asks COMMAND to end")
