@@ -63,9 +63,11 @@ var (
 // Message is one sentence that never repeats a value or a key.
 type Error struct {
 	Kind       *Kind
+	Code       string // as the vault gave it; empty: not said, or Kind's
 	Message    string
 	RequestID  string
 	RetryAfter time.Duration // zero: not said
+	Retryable  *bool         // whether the same request may succeed later, as the vault said; nil: as Kind says
 }
 
 // NewError takes a finished sentence. There is no formatting twin on purpose: it would invite values
@@ -77,16 +79,34 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap makes errors.Is(err, api.ErrDenied) work.
 func (e *Error) Unwrap() error { return e.Kind }
 
-// Temporary tells whether the same request may succeed later: 429 and 5xx.
+// CodeMachineScope is the code of a 403 of MIOSA's platform: the key is a machine's own, for its
+// lifecycle, and the call isn't part of that.
+const CodeMachineScope = "MACHINE_KEY_SCOPE"
+
+// OutOfScope reports whether err refuses a machine's own key, whatever it asks for.
+func OutOfScope(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == ErrDenied && e.Code == CodeMachineScope
+}
+
+// Temporary reports whether the same request may succeed later: 429 and 5xx, unless the vault said
+// otherwise. Nothing it says makes a refused key temporary.
 func Temporary(err error) bool {
+	var e *Error
+	if errors.As(err, &e) && e.Retryable != nil && e.Kind != ErrUnauthorized && e.Kind != ErrDenied {
+		return *e.Retryable
+	}
 	var k *Kind
 	return errors.As(err, &k) && k.retry
 }
 
-// ErrorBody is an Error as it goes over the wire. RetryAfter is in seconds.
+// ErrorBody is an Error as it goes over the wire. RetryAfter is in seconds. Message repeats Error, and
+// Retryable is true of refusals after which nothing has changed: SDKs look for these two.
 type ErrorBody struct {
 	Error      string  `json:"error"`
+	Message    string  `json:"message,omitempty"`
 	Code       string  `json:"code"`
 	RequestID  string  `json:"request_id"`
 	RetryAfter float64 `json:"retry_after,omitempty"`
+	Retryable  bool    `json:"retryable,omitempty"`
 }

@@ -84,6 +84,41 @@ func TestTemporaryOfOthers(t *testing.T) {
 	}
 }
 
+// What the vault says of a request comes before what its status says, but for a key that is refused.
+func TestTemporaryAsTheVaultSays(t *testing.T) {
+	yes, no := true, false
+	for _, tt := range []struct {
+		kind *api.Kind
+		says *bool
+		want bool
+	}{
+		{api.ErrUnavailable, &no, false}, {api.ErrRateLimited, &no, false}, {api.ErrConflict, &yes, true}, {api.ErrInternal, &yes, true},
+		{api.ErrUnauthorized, &yes, false}, {api.ErrDenied, &yes, false}, {api.ErrConflict, nil, false}, {api.ErrUnavailable, nil, true},
+	} {
+		err := fmt.Errorf("list: %w", &api.Error{Kind: tt.kind, Retryable: tt.says})
+		if got := api.Temporary(err); got != tt.want {
+			t.Errorf("%s, retryable %v: temporary = %v, want %v", tt.kind.Code, tt.says, got, tt.want)
+		}
+	}
+}
+
+func TestOutOfScope(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{fmt.Errorf("x: %w", &api.Error{Kind: api.ErrDenied, Code: api.CodeMachineScope}), true},
+		{&api.Error{Kind: api.ErrDenied, Code: api.ErrDenied.Code}, false},
+		{&api.Error{Kind: api.ErrUnauthorized, Code: api.CodeMachineScope}, false},
+		{errors.New(api.CodeMachineScope), false},
+		{nil, false},
+	} {
+		if got := api.OutOfScope(tt.err); got != tt.want {
+			t.Errorf("%v: out of scope = %v, want %v", tt.err, got, tt.want)
+		}
+	}
+}
+
 func TestErrorBody(t *testing.T) {
 	for _, tt := range []struct {
 		name string

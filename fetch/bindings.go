@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -25,8 +26,17 @@ func (c *Client) Bindings(ctx context.Context, f BindingFilter) ([]api.Binding, 
 
 func (c *Client) bindings(ctx context.Context, f BindingFilter, once bool) ([]api.Binding, error) {
 	k := call{method: http.MethodGet, path: "/egress/bindings", query: f.query(), once: once}
-	return do(ctx, c, k, list[api.Binding]("bindings"))
+	all, err := do(ctx, c, k, list[api.Binding]("bindings"))
+	return slices.DeleteFunc(all, func(b api.Binding) bool { return !f.matches(&b) }), err
 }
+
+// matches reports whether b is one that was asked for: a vault that doesn't know a filter lists everyone's.
+func (f BindingFilter) matches(b *api.Binding) bool {
+	return matches(f.Resource.ID, b.Resource.ID) && matches(f.Resource.Type, b.Resource.Type) && matches(f.SecretID, b.SecretID)
+}
+
+// matches reports whether a field that is filtered by wanted may be got: either may be left out.
+func matches(wanted, got string) bool { return wanted == "" || got == "" || wanted == got }
 
 // NewBinding says: this secret, on this resource, under this name. All fields but Delivery are required.
 type NewBinding struct {

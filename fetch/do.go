@@ -128,7 +128,7 @@ func (c *Client) attempt(ctx context.Context, k call) (body []byte, again bool, 
 			Hint: "check MIOSA_BASE_URL: its scheme, host and path"}
 	case s >= 400:
 		p := c.refusal(answer, k)
-		return nil, api.Temporary(p) && (!k.unsafe || s == http.StatusTooManyRequests), p
+		return nil, api.Temporary(p) && (!k.unsafe || undone(p)), p
 	case s < 200:
 		return nil, false, &Problem{Reason: BadAnswer, Message: "the vault at " + c.host + " changed the protocol unasked"}
 	}
@@ -148,6 +148,14 @@ func (c *Client) attempt(ctx context.Context, k call) (body []byte, again bool, 
 		return nil, api.Temporary(p) && !sent, p
 	}
 	return body, false, nil
+}
+
+// undone reports whether a refusal says that the vault has done nothing: it was asked too much, or it
+// couldn't then and calls the request retryable.
+func undone(err error) bool {
+	refused, ok := errors.AsType[*api.Error](err)
+	return ok && (refused.Kind == api.ErrRateLimited ||
+		refused.Kind == api.ErrUnavailable && refused.Retryable != nil && *refused.Retryable)
 }
 
 // first returns the cause where there is one: it says which deadline passed.

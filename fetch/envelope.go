@@ -51,7 +51,7 @@ func list[T any](nouns ...string) func([]byte) ([]T, error) {
 		inner := unwrap(body, names...)
 		if len(inner) > 0 && inner[0] == '{' {
 			var fields map[string]json.RawMessage
-			if json.Unmarshal(inner, &fields) == nil && slices.ContainsFunc(nouns, func(n string) bool { return string(fields[n]) == "null" }) {
+			if json.Unmarshal(inner, &fields) == nil && slices.ContainsFunc(names, func(n string) bool { return string(fields[n]) == "null" }) {
 				return nil, nil
 			}
 			return nil, notContract(body)

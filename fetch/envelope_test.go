@@ -57,6 +57,8 @@ func TestEnvelopesOfMany(t *testing.T) {
 		{"empty", `{"bindings":[]}`, none},
 		{"empty, bare", `[]`, none},
 		{"null", `{"bindings":null}`, none},
+		{"null data", `{"data":null}`, none},
+		{"data beside more", `{"data":` + items + `,"meta":{"total":2}}`, both},
 		{"one object", `{"bindings":{"id":"bnd_1"}}`, nil},
 		{"another noun", `{"secrets":` + items + `}`, nil},
 		{"an empty object", `{}`, nil},

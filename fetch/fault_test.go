@@ -177,7 +177,7 @@ func TestBadAnswers(t *testing.T) {
 		{"a page for 400", 400, "text/html", nil, "<html>canary</html>", fetch.Refused, "status 400", api.ErrMalformed, false},
 		{"a page for 502", 502, "text/html", nil, "<html>canary</html>", fetch.Busy, "status 502", api.ErrUnavailable, true},
 		{"a gzipped 500", 500, asJSON, []string{"Content-Encoding", "gzip"}, zipped(`{"error":"canary"}`), fetch.Busy, "status 500", api.ErrInternal, true},
-		{"an error that is an object", 403, asJSON, nil, `{"error":{"message":"canary"}}`, fetch.Denied, "may not", api.ErrDenied, false},
+		{"an error of objects", 403, asJSON, nil, `{"error":{"sentence":"canary"}}`, fetch.Denied, "may not", api.ErrDenied, false},
 		{"an error that is a list", 403, asJSON, nil, `["canary"]`, fetch.Denied, "may not", api.ErrDenied, false},
 		{"a huge error", 403, asJSON, nil, `{"error":"` + strings.Repeat("canary", 1<<20) + `"}`, fetch.Denied, "may not", api.ErrDenied, false},
 		{"Go's TLS server", 400, "", nil, "Client sent an HTTP request to an HTTPS server.\n", fetch.NeedsTLS, "speaks TLS", nil, false},

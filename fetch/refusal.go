@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
@@ -11,16 +10,23 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
+// scopeHint is what to do about a machine's own key.
+const scopeHint = "the key is the machine's own: its scope is that machine's lifecycle, not bindings or secrets (" + api.CodeMachineScope + "). " +
+	"Use a key that may read them, or start the command without miosa-env: the platform has set the bound variables already"
+
 // refusal reads an answer of status 400 or above. The vault's sentence is taken over where it is one
 // in the contract's form; anything else a body says stays unsaid.
 func (c *Client) refusal(answer *http.Response, k call) *Problem {
 	kind := api.KindOf(answer.StatusCode)
+	if answer.StatusCode == http.StatusNotImplemented {
+		kind = api.ErrMethod // the vault doesn't have the call, and trying again doesn't change that
+	}
 	refused := &api.Error{Kind: kind, RequestID: c.clean(answer.Header.Get("X-Request-ID"), 80, k)}
 	p := &Problem{Reason: Refused, cause: refused}
 	text := ""
 	if isJSON(answer.Header) && !encoded(answer.Header) {
 		if body, err := read(answer, maxRefusal); err == nil {
-			text = c.sentence(body, k, refused)
+			text = c.readRefusal(body, k, refused)
 		}
 	} else if !c.secure && answer.StatusCode == http.StatusBadRequest {
 		// What TLS servers tell who speaks plain http to them; Go's sends no header, and its sentence
@@ -43,6 +49,9 @@ func (c *Client) refusal(answer *http.Response, k call) *Problem {
 	case api.ErrDenied:
 		p.Reason, own = Denied, "this key may not do that"
 		p.Hint = "a resource key serves the one sandbox or computer it was minted for: check MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID"
+		if refused.Code == api.CodeMachineScope {
+			p.Hint = scopeHint
+		}
 	case api.ErrNotFound:
 		p.Reason, own = NotFound, "the vault at "+c.host+" doesn't know that"
 		p.Hint = "check the id, and MIOSA_BASE_URL"
@@ -57,28 +66,12 @@ func (c *Client) refusal(answer *http.Response, k call) *Problem {
 	}
 	if text == "" {
 		text = own
+		if refused.Code != "" && refused.Code != kind.Code {
+			text += " (" + refused.Code + ")"
+		}
 	}
 	refused.Message, p.Message = text, text
 	return p
-}
-
-// sentence reads the body of a refusal into refused, and returns what it says, cleaned; "" where it
-// isn't in the contract's form.
-func (c *Client) sentence(body []byte, k call, refused *api.Error) string {
-	var said map[string]json.RawMessage
-	if json.Unmarshal(body, &said) != nil {
-		return ""
-	}
-	var text, id string // left empty where the field has another type
-	var seconds float64
-	_ = json.Unmarshal(said["error"], &text)
-	if refused.RequestID == "" && json.Unmarshal(said["request_id"], &id) == nil {
-		refused.RequestID = c.clean(id, 80, k)
-	}
-	if json.Unmarshal(said["retry_after"], &seconds) == nil {
-		refused.RetryAfter = duration(seconds)
-	}
-	return c.clean(text, 300, k)
 }
 
 // clean makes foreign text safe for an error: "" if it repeats the key or a value that was sent.

@@ -98,6 +98,65 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+// An error may say whether and when the request is worth sending again, beside its status or against it.
+func TestRetryable(t *testing.T) {
+	const rotate, list = "PATCH", "GET"
+	for _, tt := range []struct {
+		name, method string
+		status       int
+		body         string
+		again        bool
+		after        time.Duration // at the earliest
+	}{
+		{"503", list, 503, `{"error":"x"}`, true, 0},
+		{"503 that isn't retryable", list, 503, `{"error":{"code":"MAINTENANCE","message":"x","retryable":false}}`, false, 0},
+		{"429 that isn't retryable", list, 429, `{"error":{"code":"QUOTA","message":"x","retryable":false}}`, false, 0},
+		{"409 that is", list, 409, `{"error":{"code":"BUSY","message":"x","retryable":true}}`, true, 0},
+		{"flat, at the top", list, 409, `{"error":"x","retryable":true}`, true, 0},
+		{"in words, which say nothing", list, 409, `{"error":{"message":"x","retryable":"yes"}}`, false, 0},
+		{"401 that says so", list, 401, `{"error":{"message":"x","retryable":true}}`, false, 0},
+		{"403 that says so", list, 403, `{"error":{"message":"x","retryable":true}}`, false, 0},
+		{"429 with milliseconds", list, 429, `{"error":{"message":"x","retry_after_ms":1500}}`, true, 1500 * time.Millisecond},
+		{"503 with milliseconds", list, 503, `{"error":{"message":"x","retryable":true,"retry_after_ms":2500}}`, true, 2500 * time.Millisecond},
+		{"milliseconds at the top", list, 503, `{"error":"x","retry_after_ms":2500}`, true, 2500 * time.Millisecond},
+		{"seconds in the error", list, 503, `{"error":{"message":"x","retry_after":2}}`, true, 2 * time.Second},
+		{"no sense in them", list, 503, `{"error":{"message":"x","retry_after_ms":-5}}`, true, 0},
+
+		{"an unsafe call", rotate, 503, `{"error":"x"}`, false, 0},
+		{"one that the vault says to repeat", rotate, 503, `{"error":{"message":"x","retryable":true,"retry_after_ms":700}}`, true, 700 * time.Millisecond},
+		{"the same, flat", rotate, 503, `{"error":"x","retryable":true}`, true, 0},
+		{"a fault, which may have changed something", rotate, 500, `{"error":{"message":"x","retryable":true}}`, false, 0},
+		{"429 after an unsafe call", rotate, 429, `{"error":{"message":"x"}}`, true, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			virtually(t, func(n int, w http.ResponseWriter, r *http.Request) {
+				switch {
+				case n == 1:
+					w.Header().Set("Content-Type", "application/json; charset=utf-8")
+					w.WriteHeader(tt.status)
+					_, _ = io.WriteString(w, tt.body)
+				case r.Method == rotate:
+					answerJSON(w, 200, map[string]any{"data": map[string]any{"id": "sec_1"}})
+				default:
+					answerJSON(w, 200, map[string]any{"data": []any{}})
+				}
+			}, func(t *testing.T, c *fetch.Client, s *script) {
+				var err error
+				took := elapsed(func() {
+					if tt.method == rotate {
+						_, err = c.RotateSecret(t.Context(), "sec_1", fetch.Rotation{Value: api.NewValue([]byte("canary"))})
+					} else {
+						_, err = c.Bindings(t.Context(), fetch.BindingFilter{})
+					}
+				})
+				if n := len(s.times()); n != map[bool]int{true: 2, false: 1}[tt.again] || (err == nil) != tt.again || took < tt.after || took > tt.after+2*time.Second {
+					t.Errorf("%d requests in %s and error %v, want again: %v after %s", n, took, err, tt.again, tt.after)
+				}
+			})
+		})
+	}
+}
+
 // What each status leads to: which kind, and whether it is worth trying again.
 func TestStatuses(t *testing.T) {
 	for _, tt := range []struct {

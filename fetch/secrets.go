@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,23 @@ func (f SecretFilter) query() url.Values {
 	return query("resource_type", f.Resource.Type, "resource_id", f.Resource.ID, "scope", f.Scope, "type", f.Type,
 		"workspace_id", f.WorkspaceID, "owner_user_id", f.OwnerUserID,
 		"external_user_id", f.ExternalUserID, "external_workspace_id", f.ExternalWorkspaceID)
+}
+
+// matches reports whether s is one that was asked for, as BindingFilter's does.
+func (f SecretFilter) matches(s *api.Secret) bool {
+	for _, field := range []struct {
+		wanted string
+		got    *string
+	}{
+		{f.Resource.Type, s.ResourceType}, {f.Resource.ID, s.ResourceID}, {f.Scope, &s.Scope}, {f.Type, &s.Type},
+		{f.WorkspaceID, s.WorkspaceID}, {f.OwnerUserID, s.OwnerUserID},
+		{f.ExternalUserID, s.ExternalUserID}, {f.ExternalWorkspaceID, s.ExternalWorkspaceID},
+	} {
+		if field.got != nil && !matches(field.wanted, *field.got) {
+			return false
+		}
+	}
+	return true
 }
 
 // maxPage is the most that a vault gives in one answer of a list.
@@ -64,7 +82,7 @@ func (c *Client) Secrets(ctx context.Context, f SecretFilter) ([]api.Secret, err
 func (c *Client) SecretPage(ctx context.Context, f SecretFilter, limit int, cursor string) (secrets []api.Secret, next string, err error) {
 	k := call{method: http.MethodGet, path: "/egress/secrets", query: paged(f.query(), limit, cursor)}
 	got, err := do(ctx, c, k, pageOf[api.Secret]("secrets"))
-	return got.items, got.next, err
+	return slices.DeleteFunc(got.items, func(s api.Secret) bool { return !f.matches(&s) }), got.next, err
 }
 
 // Secret gives one secret, never its value.

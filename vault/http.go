@@ -186,19 +186,21 @@ func encode(body any) []byte {
 // caller's: it is logged, and answered without detail.
 func (v *Vault) refuse(w http.ResponseWriter, err error) {
 	var e *api.Error
+	undone := true // nothing was changed, as far as we know
 	switch {
 	case errors.As(err, &e):
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+		undone = false
 		e = api.NewError(api.ErrUnavailable, "the request was cut short")
 	default:
 		v.log.Error().Err(err).Str("request_id", note(w).id).Msg("request failed")
 		e = api.NewError(api.ErrInternal, "something went wrong in the vault")
 	}
-	body := api.ErrorBody{Error: e.Message, Code: e.Kind.Code, RequestID: note(w).id}
+	body := api.ErrorBody{Error: e.Message, Message: e.Message, Code: e.Kind.Code, RequestID: note(w).id}
 	switch e.Kind {
 	case api.ErrRateLimited, api.ErrUnavailable:
 		seconds := wholeSeconds(e.RetryAfter)
-		body.RetryAfter = float64(seconds)
+		body.RetryAfter, body.Retryable = float64(seconds), undone
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	case api.ErrUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")

@@ -201,6 +201,13 @@ func wantSDKError(t testing.TB, a answer, want *api.Kind) {
 			t.Errorf("%s is %v", k, o[k])
 		}
 	}
+	// The newest look for these two: the sentence again, and whether a POST may be sent again.
+	if o["message"] != o["error"] {
+		t.Errorf("message %v, want %v", o["message"], o["error"])
+	}
+	if again := want == api.ErrRateLimited || want == api.ErrUnavailable; (o["retryable"] == true) != again {
+		t.Errorf("retryable %v, want %v", o["retryable"], again)
+	}
 	// No SDK may take it for something that was unwrapped.
 	for _, k := range []string{"data", "secret", "binding", "items", "secrets", "bindings", "providers"} {
 		if _, there := o[k]; there {

@@ -55,7 +55,8 @@ function sentence(answer, content) {
     case 429: return `Too many requests at once: try again in ${content.retry_after || 1} s.`;
     case 500: return `Something went wrong in the vault. If it does again, tell whoever runs it: ${content.request_id}`;
   }
-  const said = content.error || `The vault answered ${answer.status}.`;
+  const said = [content.error?.message, content.error, content.message].find((s) => typeof s === 'string' && s)
+    || `The vault answered ${answer.status}.`;
   return said.charAt(0).toUpperCase() + said.slice(1) + (/[.!?]$/.test(said) ? '' : '.');
 }
 

@@ -1,0 +1,111 @@
+package fetch
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// refusalFields are the fields of an error, in whichever of these forms it comes:
+//
+//	{"error": "sentence", "code": "CODE", "retry_after": 1.5}
+//	{"error": {"code": "CODE", "message": "sentence", "details": {...}, "retryable": true, "retry_after_ms": 1500}}
+//	{"errors": {"detail": "sentence"}} and {"errors": {"field": ["sentence"]}}
+//
+// The first is miosa-vault's, the second that of MIOSA's platform, the third Phoenix's own.
+type refusalFields map[string]json.RawMessage
+
+// readRefusal reads the body of a refusal into refused, and returns what it says, cleaned; "" where it
+// says nothing, or is in no form that is known.
+func (c *Client) readRefusal(body []byte, k call, refused *api.Error) string {
+	var outer, inner refusalFields
+	if json.Unmarshal(body, &outer) != nil {
+		return ""
+	}
+	_ = json.Unmarshal(outer["error"], &inner) // nil where it is a sentence
+	c.readFields(outer, k, refused)
+	c.readFields(inner, k, refused)
+	for _, said := range []json.RawMessage{
+		inner["message"], inner["detail"], sentenceOf(outer["error"]), outer["message"], outer["detail"], outer["errors"],
+	} {
+		text := c.clean(flatten(said, 3), 300, k)
+		if text == "" || strings.EqualFold(text, http.StatusText(refused.Kind.Status)) {
+			continue // ours says more
+		}
+		if details := c.clean(flatten(inner["details"], 3), 300, k); details != "" {
+			text = plain(text+": "+details, 300)
+		}
+		return text
+	}
+	return ""
+}
+
+// readFields reads what isn't for people. A field of another type counts as left out.
+func (c *Client) readFields(from refusalFields, k call, refused *api.Error) {
+	var code, id string
+	var seconds, milliseconds float64
+	if json.Unmarshal(from["code"], &code) == nil && code != "" {
+		refused.Code = c.clean(code, 80, k)
+	}
+	if refused.RequestID == "" && json.Unmarshal(from["request_id"], &id) == nil {
+		refused.RequestID = c.clean(id, 80, k)
+	}
+	if json.Unmarshal(from["retry_after"], &seconds) == nil && seconds > 0 {
+		refused.RetryAfter = duration(seconds)
+	}
+	if json.Unmarshal(from["retry_after_ms"], &milliseconds) == nil && milliseconds > 0 {
+		refused.RetryAfter = duration(milliseconds / 1000)
+	}
+	var retryable *bool
+	if json.Unmarshal(from["retryable"], &retryable) == nil && retryable != nil {
+		refused.Retryable = retryable
+	}
+}
+
+// sentenceOf returns raw if it is text, else nothing.
+func sentenceOf(raw json.RawMessage) json.RawMessage {
+	if len(raw) > 0 && raw[0] == '"' {
+		return raw
+	}
+	return nil
+}
+
+// flatten returns the texts in a value of at most depth levels: items of a list separated by commas, fields
+// of an object by semicolons, each behind its name unless that only says that a text follows.
+func flatten(raw json.RawMessage, depth int) string {
+	var (
+		text   string
+		list   []json.RawMessage
+		fields map[string]json.RawMessage
+		parts  []string
+	)
+	switch {
+	case len(raw) == 0 || depth == 0:
+		return ""
+	case json.Unmarshal(raw, &text) == nil:
+		return text
+	case json.Unmarshal(raw, &list) == nil:
+		for _, item := range list {
+			if part := flatten(item, depth-1); part != "" {
+				parts = append(parts, part)
+			}
+		}
+		return strings.Join(parts, ", ")
+	case json.Unmarshal(raw, &fields) == nil:
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			part := flatten(fields[name], depth-1)
+			if part != "" && name != "detail" && name != "message" {
+				part = name + " " + part
+			}
+			if part != "" {
+				parts = append(parts, part)
+			}
+		}
+		return strings.Join(parts, "; ")
+	}
+	return ""
+}
