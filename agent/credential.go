@@ -163,6 +163,8 @@ func (s *Credentials) give(ctx context.Context, c *net.UnixConn, name string) er
 		}
 		n := b.Value.Len()
 		switch {
+		case b.Delivery == api.DeliverPlatform:
+			return errors.New("the platform sets it itself: there is no value to give")
 		case n == 0:
 			return errors.New("its value is empty, or was taken away")
 		case n > largestCredential:

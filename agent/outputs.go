@@ -26,8 +26,8 @@ type Output interface {
 // removes it all the same.
 type Keeper interface{ Keep() bool }
 
-// Unfitting marks an error of Output.Write as one that trying again won't change: the output's format
-// can't carry the set.
+// Unfitting marks an error of Output.Write as one that trying again won't change: the output can't hold
+// this set.
 func Unfitting(err error) error { return &unfitting{err} }
 
 type unfitting struct{ error }

@@ -45,10 +45,11 @@ type Binding struct {
 	UpdatedAt  time.Time `json:"updated_at"` // the secret's: when it was last rotated
 }
 
-// The two ways a binding reaches its resource.
+// How a binding reaches its resource. A vault with the agent API knows the first two.
 const (
 	DeliverValue       = "value"       // the agent reveals the value
 	DeliverPlaceholder = "placeholder" // the agent injects the placeholder; a proxy swaps it on the way out
+	DeliverPlatform    = "platform"    // the platform sets the variable itself, and we have no value for it
 )
 
 // ResourceKey describes a key that may list and reveal one resource's bindings. Key is set in the

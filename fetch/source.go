@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +31,7 @@ type Source struct {
 // Source returns the snapshots of r.
 func (c *Client) Source(r api.Resource) *Source { return &Source{client: c, resource: r} }
 
-// Placeholders tells whether the vault has no agent API, so that all values are placeholders.
+// Placeholders reports whether the vault has no agent API, so that no value is a secret.
 func (s *Source) Placeholders() bool { return s.fallen.Load() }
 
 // Drop closes the connections that no call is using, such as those that a sleeping machine's peers
@@ -48,8 +49,9 @@ func (s *Source) ClockSkew() (time.Duration, bool) { return s.client.ClockSkew()
 // passed without a change, and at once after a call that ended with an error. Each time it is called
 // again to go on waiting.
 //
-// A vault that answers 404 to the first reveal has no agent API: from then on Next lists the
-// bindings every 30 s and gives their placeholders.
+// A vault that doesn't know the first reveal (404, 405, 501), or refuses it because the key is a
+// machine's own (403 MACHINE_KEY_SCOPE), has no agent API for us: from then on Next lists the bindings
+// every 30 s and gives their placeholders. A binding without one is delivered as api.DeliverPlatform.
 func (s *Source) Next(ctx context.Context, etag string) (api.Snapshot, error) {
 	next, err := s.next(ctx, etag, etag != "")
 	s.troubled = err != nil && !errors.Is(err, api.ErrNotModified)
@@ -94,13 +96,43 @@ func (s *Source) next(ctx context.Context, etag string, once bool) (api.Snapshot
 			s.early = 0
 		}
 		return api.Snapshot{}, api.ErrNotModified
-	case !s.revealed && (errors.Is(err, api.ErrNotFound) || errors.Is(err, api.ErrMethod)):
+	case !s.revealed && withoutReveal(err):
+		return s.fall(ctx, etag, once, err)
+	}
+	return api.Snapshot{}, err
+}
+
+// fall goes on without the agent API, which why denies, as soon as the bindings can be listed.
+func (s *Source) fall(ctx context.Context, etag string, once bool, why error) (api.Snapshot, error) {
+	next, err := s.poll(ctx, etag, once)
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return api.Snapshot{}, s.client.neither(p, api.OutOfScope(why))
+	}
+	if err == nil || errors.Is(err, api.ErrNotModified) {
 		s.fallen.Store(true)
 		s.client.log.Warn().Stringer("poll_every", pollEvery).
 			Msg("the vault has no agent API: placeholders are injected, and changes are polled for")
-		return s.poll(ctx, etag, once)
 	}
-	return api.Snapshot{}, err
+	return next, err
+}
+
+// neither says what it means that after a reveal a list of bindings was refused too.
+func (c *Client) neither(p *Problem, scope bool) *Problem {
+	said := *p
+	missing := errors.Is(p, api.ErrNotFound) || errors.Is(p, api.ErrMethod)
+	if missing {
+		said.Message = "the vault at " + c.host + " neither reveals nor lists bindings"
+		said.Hint = "check MIOSA_BASE_URL: its host, and its path, which ends in /api/v1"
+	}
+	if scope && (missing || errors.Is(p, api.ErrDenied)) {
+		said.Hint = scopeHint
+	}
+	return &said
+}
+
+// withoutReveal reports whether a reveal ended in a way that says the vault has none for this key.
+func withoutReveal(err error) bool {
+	return errors.Is(err, api.ErrNotFound) || errors.Is(err, api.ErrMethod) || api.OutOfScope(err)
 }
 
 // poll lists the bindings, each time it is due, and gives their placeholders where they differ from etag.
@@ -129,17 +161,18 @@ func (s *Source) poll(ctx context.Context, etag string, once bool) (api.Snapshot
 func placeholders(r api.Resource, bindings []api.Binding) (api.Snapshot, error) {
 	s := api.Snapshot{Resource: r, Bound: make([]api.Bound, 0, len(bindings))}
 	for _, b := range bindings {
-		if b.Resource.ID != r.ID || (b.Resource.Type != "" && b.Resource.Type != r.Type) {
-			continue // a vault that doesn't know the filter lists everyone's
+		if b.Resource.ID != r.ID {
+			continue // it doesn't even say whose it is
 		}
-		if b.PlaceholderToken == "" {
-			return api.Snapshot{}, &Problem{Reason: BadAnswer, Message: "the vault's answer isn't in the contract's form: a binding has no placeholder_token"}
+		token, delivery := b.PlaceholderToken, api.DeliverPlaceholder
+		if token == "" || strings.ContainsAny(token, "*…") || strings.Contains(token, "...") { // none, or a preview of one
+			token, delivery = "", api.DeliverPlatform
 		}
 		s.Bound = append(s.Bound, api.Bound{
 			Label: api.Label{ID: b.ID, SecretID: b.SecretID, ExposeAsEnv: b.ExposeAsEnv,
 				Version:  max(b.Version, 1), // not told by every vault
-				Delivery: api.DeliverPlaceholder},
-			Value: api.NewValue([]byte(b.PlaceholderToken)),
+				Delivery: delivery},
+			Value: api.NewValue([]byte(token)),
 		})
 	}
 	sortByName(s.Bound)

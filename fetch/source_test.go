@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -237,6 +238,109 @@ func TestSourceFallsBackToPlaceholders(t *testing.T) {
 	}
 }
 
+// A binding without a placeholder is the platform's to deliver: no value is made up for it.
+func TestSourceLeavesVariablesToThePlatform(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(b map[string]any)
+	}{
+		{"no token", func(b map[string]any) { delete(b, "placeholder_token") }},
+		{"an empty one", func(b map[string]any) { b["placeholder_token"] = "" }},
+		{"null", func(b map[string]any) { b["placeholder_token"] = nil }},
+		{"a preview beside it", func(b map[string]any) {
+			delete(b, "placeholder_token")
+			b["placeholder_preview"] = "miosa-tok-..."
+		}},
+		{"a preview in its place", func(b map[string]any) { b["placeholder_token"] = "miosa-tok-..." }},
+		{"a masked one", func(b map[string]any) { b["placeholder_token"] = "miosa-tok-****" }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			theirs := bound("bnd_1", "THEIRS", "miosa-tok-b", "sb_1")
+			tt.change(theirs)
+			vault := &platform{reveal: 404, key: "data", bindings: []map[string]any{bound("bnd_0", "OURS", "miosa-tok-a", "sb_1"), theirs}}
+			virtually(t, func(_ int, w http.ResponseWriter, r *http.Request) { vault.serve(w, r) },
+				func(t *testing.T, c *fetch.Client, _ *script) {
+					got, err := c.Source(sandbox).Next(t.Context(), "")
+					if diff := cmp.Diff(plainly(got), [][2]string{{"OURS", "miosa-tok-a"}, {"THEIRS", ""}}); err != nil || diff != "" {
+						t.Fatalf("error %v, set (-got +want):\n%s", err, diff)
+					}
+					if ours, theirs := got.Bound[0].Delivery, got.Bound[1].Delivery; ours != api.DeliverPlaceholder || theirs != api.DeliverPlatform {
+						t.Errorf("delivered as %s and %s", ours, theirs)
+					}
+				})
+		})
+	}
+}
+
+// What a refused reveal means: that this vault has none for the key, or that the key is refused.
+func TestSourceFallsBackOnlyWithoutReveal(t *testing.T) {
+	const (
+		scope    = `{"error":{"code":"MACHINE_KEY_SCOPE","message":"not this machine's lifecycle"}}`
+		ordinary = `{"error":{"code":"FORBIDDEN","message":"no"}}`
+		page     = "<html>Not Found</html>"
+	)
+	for _, tt := range []struct {
+		name         string
+		reveal, list int // statuses
+		body         string
+		listBody     string // of a list that is refused
+		want         error  // nil: the list is taken
+		hint         string // a part of it
+	}{
+		{"no route", 404, 200, `{"errors":{"detail":"Not Found"}}`, "", nil, ""},
+		{"a page", 404, 200, page, "", nil, ""},
+		{"another method", 405, 200, `{}`, "", nil, ""},
+		{"a status for calls that are not there", 501, 200, `{}`, "", nil, ""},
+		{"a machine's own key", 403, 200, scope, "", nil, ""},
+		{"its code in a flat error", 403, 200, `{"error":"no","code":"MACHINE_KEY_SCOPE"}`, "", nil, ""},
+		{"another 403", 403, 200, ordinary, "", api.ErrDenied, "a resource key serves the one sandbox"},
+		{"a 403 without a body", 403, 200, "", "", api.ErrDenied, "a resource key serves the one sandbox"},
+		{"a 403 that says it may be tried again", 403, 200, `{"error":{"code":"FORBIDDEN","message":"no","retryable":true}}`, "", api.ErrDenied, "a resource key"},
+		{"an unknown key", 401, 200, scope, "", api.ErrUnauthorized, "mint"},
+		{"a machine's own key that may not list", 403, 403, scope, scope, api.ErrDenied, "the key is the machine's own"},
+		{"one that gets another 403 for that", 403, 403, scope, ordinary, api.ErrDenied, "the key is the machine's own"},
+		{"one that finds no list", 403, 404, scope, page, api.ErrNotFound, "the key is the machine's own"},
+		{"no route at all", 404, 404, page, page, api.ErrNotFound, "check MIOSA_BASE_URL"},
+		{"a list that is refused", 404, 403, page, ordinary, api.ErrDenied, "a resource key serves the one sandbox"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			vault := &platform{key: "data", bindings: []map[string]any{bound("bnd_1", "ALPHA", "miosa-tok-a", "sb_1")}}
+			var log bytes.Buffer
+			virtually(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+				status, body := tt.list, tt.listBody
+				if r.Method == http.MethodPost {
+					status, body = tt.reveal, tt.body
+				}
+				if status == 200 {
+					vault.serve(w, r)
+					return
+				}
+				if w.Header().Set("Content-Type", "application/json"); body == page {
+					w.Header().Set("Content-Type", "text/html")
+				}
+				w.WriteHeader(status)
+				_, _ = io.WriteString(w, body)
+			}, func(t *testing.T, c *fetch.Client, s *script) {
+				src := c.Source(sandbox)
+				got, err := src.Next(t.Context(), "")
+				problem, _ := errors.AsType[*fetch.Problem](err)
+				switch {
+				case tt.want == nil && (err != nil || len(got.Bound) != 1 || !src.Placeholders()):
+					t.Errorf("error %v with %d bindings", err, len(got.Bound))
+				case tt.want != nil && (!errors.Is(err, tt.want) || problem == nil || !strings.Contains(problem.Hint, tt.hint) || src.Placeholders()):
+					t.Errorf("error %v (%+v), want %v", err, problem, tt.want)
+				}
+				if n := len(s.times()); n > 2 {
+					t.Errorf("%d requests: none of these is tried again", n)
+				}
+			}, func(c *fetch.Config) { c.Log = zerolog.New(&log) })
+			if warned := strings.Contains(log.String(), "no agent API"); warned != (tt.want == nil) {
+				t.Errorf("log:\n%s", &log)
+			}
+		})
+	}
+}
+
 // A 404 that comes after values were revealed is trouble, and no reason to replace them.
 func TestSourceNeverFallsBackFromValues(t *testing.T) {
 	virtually(t, func(n int, w http.ResponseWriter, r *http.Request) {
@@ -264,7 +368,6 @@ func TestSourceRefusesUnusableBindings(t *testing.T) {
 		name   string
 		change func(b map[string]any)
 	}{
-		{"no token", func(b map[string]any) { b["placeholder_token"] = "" }},
 		{"no id", func(b map[string]any) { delete(b, "id") }},
 		{"no secret", func(b map[string]any) { b["secret_id"] = nil }},
 		{"no name", func(b map[string]any) { b["expose_as_env"] = "" }},

@@ -23,6 +23,8 @@ type Built struct {
 const (
 	WarnName WarningKind = "name" // a binding sets a name that changes how programs behave
 	WarnOnly WarningKind = "only" // an entry of Only keeps no binding
+
+	WarnPlatform WarningKind = "platform" // the platform has set the variable, and it is kept as it is
 )
 
 // WarningKind tells warnings apart.
@@ -36,8 +38,11 @@ type Warning struct {
 }
 
 func (w Warning) String() string {
-	if w.Kind == WarnOnly {
+	switch w.Kind {
+	case WarnOnly:
 		return "--only " + shown(w.Name) + " keeps no binding"
+	case WarnPlatform:
+		return shown(w.Name) + " is kept as the platform has set it: its binding " + shown(w.Binding) + " has no placeholder_token"
 	}
 	return "binding " + shown(w.Binding) + " sets " + shown(w.Name) + ", which " + warnedName.reason()
 }

@@ -15,7 +15,7 @@ import (
 type Environment struct {
 	// Inherited is our own environment, as os.Environ gives it. Entries go through byte for byte, odd
 	// ones (without "=", or with nothing before it) too; of several with one name the first stays,
-	// which is the one that getenv finds.
+	// which is the one that getenv finds. Bindings of api.DeliverPlatform have their values here.
 	Inherited []string
 	// Files are paths of env files, read at each Build; a later file wins. See readEnvFile for what is
 	// understood in them.
@@ -32,7 +32,7 @@ type Environment struct {
 	PreserveEnv bool
 	// PreserveNames does so for these final names.
 	PreserveNames []string
-	// Pristine starts from nothing: Inherited is ignored.
+	// Pristine starts from nothing: of Inherited only what bindings of api.DeliverPlatform name is taken.
 	Pristine bool
 
 	// Require lists final names that must be set, to whatever, from whichever source.
@@ -53,7 +53,8 @@ var ownKeys = []string{"MIOSA_API_KEY", "MIOSA_API_KEY_FILE", "MIOSA_TENANT_KEY"
 // has chosen, who could start it without us.
 //
 // Errors, every one at once in lines of their own: *FileError for an env file, *Refused for what
-// bindings must not set, *MissingError for Require, and a line for each broken pattern and prefix.
+// bindings must not set, *NotProvided for what the platform should have set, *MissingError for Require,
+// and a line for each broken pattern and prefix.
 func (e Environment) Build() (Built, error) {
 	var problems []error
 	if e.Prefix != "" && !validName(e.Prefix) {
@@ -80,12 +81,21 @@ func (e Environment) Build() (Built, error) {
 		problems = append(problems, &Refused{refused})
 	}
 	seen := bound[:0]
+	absent := &NotProvided{}
 	for _, b := range bound {
 		if (e.PreserveEnv || slices.Contains(e.PreserveNames, b.ExposeAsEnv)) && set.has(b.ExposeAsEnv) {
 			continue
 		}
+		if notProvided(&b) {
+			absent.add(&b, e.Prefix)
+			set.put(b.ExposeAsEnv, "") // so that it isn't said to be missing as well
+			continue
+		}
 		set.put(b.ExposeAsEnv, b.Value.Reveal())
 		seen = append(seen, b)
+	}
+	if len(absent.Bindings) > 0 {
+		problems = append(problems, absent)
 	}
 	if files { // else what is missing may stand in the file that can't be read
 		problems = append(problems, e.missing(set))
@@ -93,7 +103,7 @@ func (e Environment) Build() (Built, error) {
 	if err := errors.Join(problems...); err != nil {
 		return Built{}, err
 	}
-	return Built{Environ: set.entries, Bound: seen, Warnings: append(warnings, named...)}, nil
+	return Built{Environ: set.entries, Bound: seen, Warnings: slices.Concat(warnings, named, platformWarnings(seen))}, nil
 }
 
 // inherit takes one inherited entry.
@@ -134,8 +144,8 @@ func (e Environment) addFile(set *nameSet, path string) error {
 	return nil
 }
 
-// selected returns the bindings that Only keeps, under their final names, and a warning for each
-// entry of Only that keeps none.
+// selected returns the bindings that Only keeps, under their final names and with the values that the
+// platform has set, and a warning for each entry of Only that keeps none.
 func (e Environment) selected() ([]api.Bound, []Warning, error) {
 	kept := make([]api.Bound, 0, len(e.Bound))
 	used := make([]bool, len(e.Only))
@@ -155,6 +165,9 @@ func (e Environment) selected() ([]api.Bound, []Warning, error) {
 		}
 		if !keep {
 			continue
+		}
+		if notProvided(&b) { // yet
+			b.Value = e.platformValue(b.ExposeAsEnv)
 		}
 		if b.ExposeAsEnv != "" { // an empty name stays one, for the guard to see
 			b.ExposeAsEnv = e.Prefix + b.ExposeAsEnv

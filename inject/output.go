@@ -42,6 +42,10 @@ type OutputConfig struct {
 	// AllowNames lists final names, exact, that a binding may set though they run code or move traffic.
 	AllowNames []string
 
+	// Inherited is our own environment, as os.Environ gives it: bindings of api.DeliverPlatform have
+	// their values there.
+	Inherited []string
+
 	// AllowDisk lets the file be elsewhere than in memory (tmpfs, ramfs).
 	AllowDisk bool
 	// AllowShared lets the directory that Path is in be one that others may write to, as the emptyDir of a

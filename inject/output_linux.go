@@ -62,7 +62,8 @@ func (o *Output) Close() { o.hooks.close() }
 // too. After an error the last good content stands. The snapshot isn't used any more once Write returns, by
 // the hook neither.
 //
-// Errors: *Refused for names that bindings must not set, *CantCarry for values that the format has no
+// Errors: *Refused for names that bindings must not set, *NotProvided for what the platform should have set
+// in our own environment, *CantCarry for values that the format has no
 // spelling for, *Unsafe for a path that must not be written to, each of them once it is mended; and
 // those of the system, with the path.
 func (o *Output) Write(s api.Snapshot) error {
@@ -113,13 +114,22 @@ func (o *Output) Write(s api.Snapshot) error {
 
 // selected returns the bindings of a snapshot that are for this output, under their final names.
 func (o *Output) selected(s api.Snapshot) ([]api.Bound, []Warning, error) {
-	bound, warnings, err := Environment{Bound: s.Bound, Only: o.conf.Only, Prefix: o.conf.Prefix}.selected()
+	bound, warnings, err := Environment{Inherited: o.conf.Inherited, Bound: s.Bound, Only: o.conf.Only, Prefix: o.conf.Prefix}.selected()
 	if err != nil {
 		return nil, nil, err
 	}
+	absent := &NotProvided{}
+	for i := range bound {
+		if notProvided(&bound[i]) {
+			absent.add(&bound[i], o.conf.Prefix)
+		}
+	}
+	if len(absent.Bindings) > 0 {
+		return nil, nil, absent
+	}
 	problems, named := guard(bound, o.conf.AllowNames)
 	if len(problems) == 0 {
-		return bound, append(warnings, named...), nil
+		return bound, slices.Concat(warnings, named, platformWarnings(bound)), nil
 	}
 	for _, p := range problems {
 		if p.Allow != "" {

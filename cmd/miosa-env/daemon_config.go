@@ -239,7 +239,7 @@ func (l *loading) judgeOutputs() {
 		conf := inject.OutputConfig{
 			Path: o.Path, Format: o.Format, Mode: o.Mode, Owner: o.Owner, Group: o.Group,
 			Only: o.Only, Prefix: o.Prefix, AllowNames: o.AllowNames, AllowDisk: o.AllowDisk, AllowShared: o.AllowShared, Keep: o.Keep,
-			Hook: o.Hook, HookTimeout: o.HookTimeout,
+			Hook: o.Hook, HookTimeout: o.HookTimeout, Inherited: l.environ,
 		}
 		for _, problem := range problems(conf.Validate()) {
 			if problem != nil {

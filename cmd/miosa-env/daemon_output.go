@@ -28,6 +28,9 @@ func (o *output) Write(s api.Snapshot) error {
 	if _, refused := errors.AsType[*inject.Refused](err); refused {
 		return agent.Unfitting(err)
 	}
+	if _, absent := errors.AsType[*inject.NotProvided](err); absent {
+		return agent.Unfitting(err)
+	}
 	if _, cant := errors.AsType[*inject.CantCarry](err); cant {
 		return agent.Unfitting(err)
 	}

@@ -370,6 +370,10 @@ func (f *findings) bindings(p *program, s api.Snapshot) {
 	}
 	f.limits(built, "")
 	for _, w := range built.Warnings {
+		if w.Kind == inject.WarnPlatform {
+			f.warn("bindings", w.String(), "nothing, where a proxy at the network's edge replaces what it holds; else use a vault with the agent API")
+			continue
+		}
 		f.warn("bindings", w.String(), "bind it under another name, unless it is meant")
 	}
 	switch len(s.Bound) {

@@ -34,6 +34,9 @@ to a file in memory.
 Bindings that run would refuse are refused here too. Nothing is printed unless
 everything can be: a value that a format has no spelling for is an error.
 
+A binding without a value or placeholder is taken from our own environment, where the
+platform has set its variable.
+
 With --output the file is written whole or not at all, with mode 0600 from its first
 byte, and renamed over the one that is there. It stays until somebody removes it, and
 isn't kept fresh: that is what miosa-env agent does.`,
@@ -55,7 +58,7 @@ isn't kept fresh: that is what miosa-env agent does.`,
 			}
 			defer s.Wipe()
 			e := f.environment()
-			e.Bound = s.Bound
+			e.Bound, e.Inherited, e.Pristine = s.Bound, p.environ, true
 			built, err := e.Build()
 			if err != nil {
 				return err

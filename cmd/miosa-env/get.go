@@ -6,7 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/inject"
 )
 
 func (p *program) getCommand() *cobra.Command {
@@ -41,7 +43,11 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 				if b.ExposeAsEnv != args[0] {
 					continue
 				}
-				value := []byte(b.Value.Reveal())
+				bound, err := p.onlyBound(b)
+				if err != nil {
+					return err
+				}
+				value := []byte(bound.Value.Reveal())
 				if !noNewline {
 					value = append(value, '\n')
 				}
@@ -59,6 +65,19 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 	c.Flags().BoolVarP(&noNewline, "no-newline", "n", false, "print no line end after the value")
 	p.addAgentFlag(c.Flags())
 	return c
+}
+
+// onlyBound is b with its value, which may be in our own environment.
+func (p *program) onlyBound(b api.Bound) (api.Bound, error) {
+	if b.Delivery != api.DeliverPlatform {
+		return b, nil // whatever its name does: nothing is set here
+	}
+	built, err := inject.Environment{Inherited: p.environ, Pristine: true, Bound: []api.Bound{b}, AllowNames: []string{b.ExposeAsEnv}}.Build()
+	if err != nil {
+		return b, err
+	}
+	warn(p.log, built.Warnings)
+	return built.Bound[0], nil
 }
 
 // completeNames offers the names of bindings to a shell. It asks for no value.

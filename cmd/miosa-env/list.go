@@ -23,7 +23,7 @@ type listed struct {
 	Secret    string     `json:"secret"` // its name; empty where the vault doesn't tell
 	Version   int64      `json:"version"`
 	RotatedAt *time.Time `json:"rotated_at"` // null where the vault doesn't tell
-	Delivery  string     `json:"delivery"`   // value or placeholder
+	Delivery  string     `json:"delivery"`   // value, placeholder, or platform
 	BindingID string     `json:"binding_id"`
 	SecretID  string     `json:"secret_id"`
 }
@@ -34,8 +34,8 @@ func (p *program) listCommand() *cobra.Command {
 		Use:   "list [FLAG...]",
 		Short: "List what is bound here, without the values",
 		Long: `Lists the variables bound to this sandbox or computer: the secret behind each, its version,
-when it was rotated last, and whether run gets the value or a placeholder that a proxy
-at the network's edge replaces.
+when it was rotated last, and how run gets it: as the value, as a placeholder that a proxy at the
+network's edge replaces, or from the platform, which sets the variable itself.
 
 An agent on this machine that serves them is asked first, and knows secrets by their ids only;
 --no-agent asks the vault for their names and times.`,
@@ -117,7 +117,11 @@ func rowsOf(r api.Resource, bindings []api.Binding) []listed {
 			at := b.UpdatedAt.UTC()
 			row.RotatedAt = &at
 		}
-		if row.Delivery == "" { // a vault of before there were two
+		switch {
+		case row.Delivery == api.DeliverValue:
+		case b.PlaceholderToken == "":
+			row.Delivery = api.DeliverPlatform
+		case row.Delivery == "": // a vault that knows no other
 			row.Delivery = api.DeliverPlaceholder
 		}
 		rows = append(rows, row)

@@ -123,6 +123,7 @@ type scriptVault struct {
 var passed = []string{
 	"PATH", "HOME", "MIOSA_BASE_URL", "MIOSA_API_KEY", "MIOSA_SANDBOX_ID", "MIOSA_COMPUTER_ID", "MIOSA_TIMEOUT",
 	"MIOSA_LOG_LEVEL", "MIOSA_TENANT_KEY", "NO_COLOR", "MIOSA_SOCKET", "MIOSA_NO_AGENT", "MIOSA_CACHE", "MIOSA_CACHE_DIR", "MIOSA_CONFIG",
+	"GH_TOKEN", // as MIOSA's platform sets it
 }
 
 func (s *scriptVault) variables(ts *testscript.TestScript) []string {
@@ -145,10 +146,12 @@ const vaultUsage = `usage: vault put|placeholder|rotate NAME VALUE
        vault putfile NAME FILE
        vault delete NAME
        vault revoke|mint|stop|start|old|hang
+       vault platform [tokens|preview] [CALL=STATUS/CODE...]
        vault requests reveal|list|hanging|ROUTE COUNT`
 
 // cmdVault does something to the script's vault. requests waits until there were COUNT, and fails on more.
-// old lets MIOSA_BASE_URL lead to a vault without the agent API, and hang to one that never answers.
+// old lets MIOSA_BASE_URL lead to a vault without the agent API, hang to one that never answers, and
+// platform to one that answers as MIOSA's platform does, and refuses reveal or list as it is told.
 func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 	s := ts.Value(vaultKey{}).(*scriptVault)
 	if neg || len(args) == 0 {
@@ -177,6 +180,8 @@ func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 		s.Restart(s.tb)
 	case what == "old" && len(args) == 1:
 		ts.Setenv("MIOSA_BASE_URL", s.withoutAgentAPI())
+	case what == "platform":
+		ts.Setenv("MIOSA_BASE_URL", s.Platform(s.tb, platformOf(ts, args[1:])))
 	case what == "hang" && len(args) == 1:
 		ts.Setenv("MIOSA_BASE_URL", s.hang())
 	case what == "requests" && len(args) == 3:
@@ -196,6 +201,28 @@ func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 	default:
 		ts.Fatalf(vaultUsage)
 	}
+}
+
+// platformOf reads the words after vault platform.
+func platformOf(ts *testscript.TestScript, words []string) (p vaulttest.Platform) {
+	for _, word := range words {
+		call, refused, _ := strings.Cut(word, "=")
+		text, code, _ := strings.Cut(refused, "/")
+		status, err := strconv.Atoi(text)
+		switch {
+		case word == "tokens":
+			p.Tokens = true
+		case word == "preview":
+			p.Preview = true
+		case call == "reveal" && err == nil:
+			p.Reveal = vaulttest.Refusal{Status: status, Code: code}
+		case call == "list" && err == nil:
+			p.Bindings = vaulttest.Refusal{Status: status, Code: code}
+		default:
+			ts.Fatalf(vaultUsage)
+		}
+	}
+	return p
 }
 
 func (s *scriptVault) put(env, value, delivery string) {

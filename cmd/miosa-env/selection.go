@@ -29,12 +29,18 @@ func (s *selection) environment() inject.Environment {
 
 // warn logs what a Build found that may not be meant.
 func warn(log zerolog.Logger, warnings []inject.Warning) {
+	var platform []string
 	for _, w := range warnings {
 		switch w.Kind {
 		case inject.WarnOnly:
 			log.Warn().Str("only", w.Name).Msg("--only keeps no binding")
+		case inject.WarnPlatform:
+			platform = append(platform, w.Name)
 		default:
 			log.Warn().Str("binding_id", w.Binding).Str("name", w.Name).Msg("binding sets a name that changes how programs behave")
 		}
+	}
+	if len(platform) > 0 {
+		log.Warn().Strs("names", platform).Msg("these variables are kept as the platform has set them: their bindings have no placeholder_token")
 	}
 }

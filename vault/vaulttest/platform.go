@@ -1,0 +1,156 @@
+package vaulttest
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Platform says how MIOSA's platform, which has no agent API, differs from one test to the next.
+type Platform struct {
+	Reveal   Refusal // what a reveal gets; the zero Refusal: 404
+	Bindings Refusal // what a list of bindings gets; the zero Refusal: the list
+	Tokens   bool    // bindings have a placeholder_token
+	Preview  bool    // bindings have a placeholder_preview
+}
+
+// Refusal is an error as the platform answers it.
+type Refusal struct {
+	Status int
+	Code   string
+}
+
+// traffic is the platform's audit, which is of requests that leave sandboxes.
+const traffic = `{"data": [
+	{"id": "evt_2", "action": "denied", "host": "example.com", "method": "POST", "path": "/upload", "status_code": 403, "effect": "deny",
+	 "policy_id": "pol_1", "rule_id": "rul_1", "inserted_at": "2026-01-02T03:04:06Z", "resource_id": "sb_1", "resource_type": "sandbox"},
+	{"id": "evt_1", "action": "allowed", "host": "api.github.com", "method": "GET", "path": "/user", "status_code": 200, "effect": "allow",
+	 "external_user_id": "u_1", "metadata": {"bytes": 12}, "inserted_at": "2026-01-02T03:04:05Z", "resource_id": "sb_1", "resource_type": "sandbox"}]}`
+
+// platformFields are what SDKs know of a secret and a binding, and what the platform answers.
+var platformFields = map[string]bool{
+	"id": true, "name": true, "type": true, "scope": true, "workspace_id": true, "owner_user_id": true, "external_user_id": true,
+	"external_workspace_id": true, "resource_id": true, "resource_type": true, "masked_value": true, "expires_at": true, "metadata": true,
+	"created_at": true, "oauth_provider": true, "secret_id": true, "expose_as_env": true, "display_name": true, "scopes": true,
+}
+
+// Platform starts a server in front of s that answers as MIOSA's platform does: lists under data and
+// without regard to filters, nested errors, deletions without a body, and none of the calls and fields
+// that SDKs don't know. It returns its base URL.
+func (s *Server) Platform(t testing.TB, p Platform) string {
+	t.Helper()
+	if p.Reveal.Status == 0 {
+		p.Reveal = Refusal{http.StatusNotFound, "NOT_FOUND"}
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := strings.TrimPrefix(r.URL.Path, "/api/v1/egress")
+		switch {
+		case path == "/bindings/reveal":
+			p.Reveal.write(w)
+		case path == "/bindings" && r.Method == http.MethodGet && p.Bindings.Status != 0:
+			p.Bindings.write(w)
+		case path == "/oauth/status", strings.HasPrefix(path, "/resource-keys"):
+			Refusal{http.StatusNotFound, "NOT_FOUND"}.write(w)
+		case path == "/audit":
+			p.audit(w, r.URL.Query())
+		default:
+			p.pass(w, r, s)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL + "/api/v1"
+}
+
+// lengthAgo is a time in the audit's queries, beside RFC 3339.
+var lengthAgo = regexp.MustCompile(`^[0-9]+[smhdw]$`)
+
+func (p Platform) audit(w http.ResponseWriter, q url.Values) {
+	for _, bound := range []string{q.Get("since"), q.Get("until")} {
+		if _, err := time.Parse(time.RFC3339, bound); err != nil && bound != "" && !lengthAgo.MatchString(bound) {
+			Refusal{http.StatusUnprocessableEntity, "INVALID"}.write(w)
+			return
+		}
+	}
+	writeAs(w, http.StatusOK, json.RawMessage(traffic))
+}
+
+// pass answers what s does, in the platform's form.
+func (p Platform) pass(w http.ResponseWriter, r *http.Request, s *Server) {
+	body, err := io.ReadAll(r.Body)
+	var answer *http.Response
+	if err == nil {
+		var ask *http.Request
+		ask, err = http.NewRequestWithContext(r.Context(), r.Method, s.BaseURL+strings.TrimPrefix(r.URL.EscapedPath(), "/api/v1"), bytes.NewReader(body))
+		if err == nil {
+			ask.Header = r.Header.Clone()
+			answer, err = s.client.Do(ask)
+		}
+	}
+	if err != nil {
+		Refusal{http.StatusBadGateway, "BAD_GATEWAY"}.write(w)
+		return
+	}
+	defer func() { _ = answer.Body.Close() }()
+	var said map[string]any
+	if err := json.NewDecoder(answer.Body).Decode(&said); err != nil {
+		Refusal{http.StatusBadGateway, "BAD_GATEWAY"}.write(w)
+		return
+	}
+	switch {
+	case answer.StatusCode >= 400:
+		writeAs(w, answer.StatusCode, map[string]any{"error": map[string]any{
+			"code": said["code"], "message": said["error"], "retryable": said["retryable"] == true, "details": map[string]any{},
+		}})
+	case r.Method == http.MethodDelete:
+		w.WriteHeader(http.StatusNoContent)
+	case said["authorize_url"] != nil:
+		writeAs(w, http.StatusOK, map[string]any{"authorize_url": said["authorize_url"], "state": said["state"]})
+	default:
+		writeAs(w, answer.StatusCode, map[string]any{"data": p.reduce(said)})
+	}
+}
+
+// reduce takes an answer out of its envelope, and out of it what the platform doesn't answer.
+func (p Platform) reduce(said map[string]any) any {
+	for _, name := range []string{"secrets", "bindings", "providers"} {
+		list, ok := said[name].([]any)
+		if !ok {
+			continue
+		}
+		for i := range list {
+			list[i] = p.object(list[i].(map[string]any))
+		}
+		return list
+	}
+	return p.object(said["data"].(map[string]any))
+}
+
+func (p Platform) object(o map[string]any) map[string]any {
+	kept := map[string]any{}
+	for name, value := range o {
+		if platformFields[name] || name == "placeholder_token" && p.Tokens {
+			kept[name] = value
+		}
+	}
+	if token, ok := o["placeholder_token"].(string); ok && p.Preview {
+		kept["placeholder_preview"] = token[:12] + "..."
+	}
+	return kept
+}
+
+func (r Refusal) write(w http.ResponseWriter) {
+	writeAs(w, r.Status, map[string]any{"error": map[string]any{"code": r.Code, "message": http.StatusText(r.Status)}})
+}
+
+func writeAs(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
