@@ -16,6 +16,10 @@ func (v *supervisor) forward(sig syscall.Signal) {
 	if v.stopping && v.asksToEnd(sig) {
 		v.ending = true // and not only the command that a restart is ending anyway
 	}
+	if v.draining != nil && (sig == unix.SIGTERM || sig == unix.SIGHUP || v.asksToEnd(sig)) {
+		v.cutShort(sig)
+		return
+	}
 	switch sig {
 	case unix.SIGTERM:
 		v.end()

@@ -30,7 +30,8 @@ func (v *supervisor) runHook() {
 	v.hook = hook{log: v.Log}
 	streams := plainStreams()
 	if v.Masked {
-		if err := streams.maskHook(v.masker); err != nil {
+		var err error
+		if streams, err = hookStreams(v.remask(), v.lost); err != nil {
 			v.Log.Error().Err(err).Msg("hook not started")
 			return
 		}
@@ -50,16 +51,16 @@ func (v *supervisor) runHook() {
 	pid, err := spawn(c, streams.files, &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGTERM}, v.signals)
 	streams.started()
 	if err != nil {
-		streams.finish(0)
+		streams.abandon()
 		v.Log.Error().Err(err).Msg("hook not started")
 		return
 	}
 	v.hook.pid, v.hook.streams, v.hook.deadline = pid, streams, time.After(hookTimeout)
 }
 
-// ended notes how the hook went.
+// ended notes how the hook went. What it printed is passed on beside what the command prints.
 func (h *hook) ended(code int) {
-	h.streams.finish(time.Second)
+	h.streams.end()
 	h.pid, h.deadline = 0, nil
 	if code != 0 {
 		h.log.Error().Int("exit_code", code).Msg("hook failed")

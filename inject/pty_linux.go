@@ -1,12 +1,10 @@
 package inject
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 )
 
 // ptyPair stands between a masked command and the terminal, so that the command still has one.
@@ -16,24 +14,29 @@ import (
 // only output goes through, and the real terminal keeps the keys.
 type ptyPair struct {
 	master, slave int
-	real          int  // our stream that is the terminal
-	session       bool // the command leads a session on the pty
-	cooked        *term.State
+	real          int             // our stream that is the terminal
+	session       bool            // the command leads a session on the pty
+	suspend       chan<- struct{} // told of the stop key
+	keys          *keyboard       // while cooked is set
+	cooked        *unix.Termios   // the terminal's modes, while it passes every key
 	size          unix.Winsize
 }
 
 // openPty makes a pty that looks like the terminal real: same modes, same size.
-func openPty(real int, session bool) (*ptyPair, error) {
+func openPty(real int, session bool, suspend chan<- struct{}) (*ptyPair, error) {
 	m, s, err := pty.Open()
 	if err != nil {
 		return nil, fmt.Errorf("open a pty: %w", err)
 	}
 	// Plain descriptors: their lives are the relays', not the garbage collector's.
-	p := &ptyPair{real: real, session: session}
+	p := &ptyPair{real: real, session: session, suspend: suspend}
 	if p.master, err = unix.FcntlInt(m.Fd(), unix.F_DUPFD_CLOEXEC, 3); err == nil {
 		p.slave, err = unix.FcntlInt(s.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	}
 	_, _ = m.Close(), s.Close()
+	if err == nil {
+		err = unix.SetNonblock(p.master, true) // a command that reads no keys mustn't hold us up
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open a pty: %w", err)
 	}
@@ -58,12 +61,28 @@ func (p *ptyPair) resize() bool {
 	return unix.IoctlSetWinsize(p.master, unix.TIOCSWINSZ, size) == nil
 }
 
-// raw makes the terminal pass every key to us as it is.
+// raw has every key pass through us to the pty, as it is.
 func (p *ptyPair) raw() {
 	if p == nil || !p.session || p.cooked != nil {
 		return
 	}
-	p.cooked, _ = term.MakeRaw(p.real)
+	modes, err := unix.IoctlGetTermios(p.real, unix.TCGETS)
+	if err != nil {
+		return
+	}
+	p.cooked = modes
+	passing := *modes
+	passing.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+	passing.Oflag &^= unix.OPOST
+	passing.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	passing.Cc[unix.VMIN], passing.Cc[unix.VTIME] = 1, 0
+	_ = unix.IoctlSetTermios(p.real, unix.TCSETS, &passing)
+	keys, err := newKeyboard(p.real, p.master, p.suspend)
+	if err != nil {
+		return // nothing can be typed, but everything else works
+	}
+	p.keys = keys
+	go keys.run()
 }
 
 // cook gives the terminal back as it was.
@@ -71,26 +90,26 @@ func (p *ptyPair) cook() {
 	if p == nil || p.cooked == nil {
 		return
 	}
-	_ = term.Restore(p.real, p.cooked)
+	p.stopKeys()
+	_ = unix.IoctlSetTermios(p.real, unix.TCSETS, p.cooked)
 	p.cooked = nil
 }
 
-// keyboard passes keys to the pty. The kernel ignores the pty's stop key, for it would stop a session
-// that has no shell to continue it; but we are there to do so, so suspend is told of it.
-type keyboard struct {
-	master  int
-	suspend chan<- struct{}
+func (p *ptyPair) stopKeys() {
+	if p.keys != nil {
+		p.keys.stop()
+		p.keys = nil
+	}
 }
 
-func (k keyboard) Write(p []byte) (int, error) {
-	modes, err := unix.IoctlGetTermios(k.master, unix.TCGETS) // of the slave
-	stop := err == nil && modes.Lflag&unix.ISIG != 0 && bytes.IndexByte(p, modes.Cc[unix.VSUSP]) >= 0
-	n, err := stream(k.master).Write(p)
-	if stop && err == nil {
-		select {
-		case k.suspend <- struct{}{}:
-		default:
-		}
+// end passes no more keys on, as the command has ended. The terminal makes signals of keys again, and shows what the
+// pty has still to give as it comes: cook does the rest.
+func (p *ptyPair) end() {
+	p.stopKeys()
+	if p.cooked != nil {
+		modes := *p.cooked
+		modes.Oflag &^= unix.OPOST
+		_ = unix.IoctlSetTermios(p.real, unix.TCSETS, &modes)
 	}
-	return n, err
+	_ = unix.Close(p.master)
 }

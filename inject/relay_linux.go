@@ -1,119 +1,200 @@
 package inject
 
 import (
+	"errors"
 	"fmt"
-	"io"
-	"os"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
 
-// relay carries bytes from a file descriptor to a writer on a thread of its own, which blocks as a
-// reader or writer without us would: what flows is bounded by those at both ends.
+// relay passes what a command prints through a mask to one of our streams, on a goroutine that blocks as the
+// command would: what is in flight is bounded by the pipe on either side. It ends when the last writer has
+// closed its end, or when our stream can't be written to; then it closes from, so that the next write of a
+// writer fails.
 type relay struct {
-	from  int                     // ours to close
-	to    io.Writer               // a MaskWriter for output, a keyboard for input
-	drain bool                    // at the end, pass on what is left to read
-	eager bool                    // a person is watching: when the output pauses, show what a masker holds back
-	next  *atomic.Pointer[Masker] // what to mask with from the next read on, where that changes
-	wake  [2]int                  // a byte in this pipe says that the command has ended
-	done  chan struct{}
+	from  int         // a pipe's end or a pty's master; the relay closes it
+	to    *MaskWriter // writes to out
+	out   *streamWriter
+	mask  []Named                 // what to is made of
+	eager bool                    // a pty: when the output pauses, show what a masker holds back
+	next  *atomic.Pointer[remask] // what to mask with from the next read on, if that changes
+
+	ending  atomic.Bool // the command has ended: close caught once what it wrote was passed on
+	parking atomic.Bool // stop where it is
+	wake    int         // an eventfd that interrupts waiting for input, or for room in out
+
+	caught  chan struct{} // closed when what the command wrote was passed on, or the relay has ended
+	stopped chan struct{} // closed when the relay's goroutine has returned; the fields below are valid then
+	ended   bool          // no writer or no reader is left
+	lost    error         // why bytes were lost, if any were
 }
 
-// startRelay begins to carry. Whoever starts a relay calls finish, then waits for done.
-func startRelay(r relay) (*relay, error) {
-	r.done, r.next = make(chan struct{}), new(atomic.Pointer[Masker])
-	if err := unix.Pipe2(r.wake[:], unix.O_CLOEXEC); err != nil {
-		_ = unix.Close(r.from)
-		return nil, fmt.Errorf("pipe for output: %w", err)
+// remask is a masker with what it is made of.
+type remask struct {
+	masker *Masker
+	named  []Named
+}
+
+// errReaderGone is the loss of output that nobody reads any more.
+var errReaderGone = errors.New("its reader is gone")
+
+// newRelay makes a relay from a descriptor to one of our output streams.
+func newRelay(from, to int, m remask) (*relay, error) {
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(from)
+		return nil, fmt.Errorf("relay output: %w", err)
 	}
-	go r.run()
-	return &r, nil
+	r := &relay{
+		from: from, mask: m.named, wake: wake, next: new(atomic.Pointer[remask]),
+		caught: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	r.out = newStreamWriter(to, wake, &r.parking)
+	r.to = m.masker.Writer(r.out)
+	return r, nil
 }
 
-// finish says that the command has ended. What it wrote is passed on; what its descendants may write
-// later isn't waited for. done is closed when that is so.
-func (r *relay) finish() {
-	_, _ = unix.Write(r.wake[1], []byte{0})
+// end says that the command has ended. caught is closed when what it wrote until now was passed on.
+func (r *relay) end() {
+	r.ending.Store(true)
+	r.interrupt()
 }
 
-// run closes its side when ours breaks, so the command meets the broken pipe it would have met.
-func (r *relay) run() {
-	defer close(r.done)
-	if masked, ok := r.to.(*MaskWriter); r.carry() == nil && ok {
-		_ = masked.Flush()
+// park stops the relay where it is. The caller waits for stopped.
+func (r *relay) park() {
+	r.parking.Store(true)
+	r.interrupt()
+}
+
+func (r *relay) interrupt() { _, _ = unix.Write(r.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
+
+// run passes bytes on until the end, or until the relay is parked. report is called if bytes are lost.
+func (r *relay) run(report func(error)) {
+	defer close(r.stopped)
+	err := r.out.resume()
+	if err == nil {
+		err = r.carry()
+	}
+	if errors.Is(err, errParked) {
+		return
+	}
+	r.close(err)
+	if r.lost != nil {
+		report(r.lost)
+	}
+	if !isClosed(r.caught) {
+		close(r.caught)
+	}
+}
+
+// close ends the relay, with the reason why nothing more can be written, if there is one.
+func (r *relay) close(err error) {
+	if err == nil {
+		err = r.to.Flush()
 	}
 	_ = unix.Close(r.from)
+	r.ended, r.lost = true, err
 }
 
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+var errParked = errors.New("parked")
+
+// carry returns nil at the end of the input, errParked, or why nothing more can be written.
 func (r *relay) carry() error {
-	buffer := make([]byte, 32<<10)
-	fds := []unix.PollFd{{Fd: int32(r.from), Events: unix.POLLIN}, {Fd: int32(r.wake[0]), Events: unix.POLLIN}}
-	masked, _ := r.to.(*MaskWriter)
+	buffer := make([]byte, maskBlock)
+	// Of the output only errors are polled for: a reader that goes away.
+	fds := []unix.PollFd{{Fd: int32(r.from), Events: unix.POLLIN}, {Fd: int32(r.wake), Events: unix.POLLIN}, {Fd: int32(r.out.watched())}}
 	const forever, now = -1, 0
-	wait := forever
+	wait, left := forever, -1
 	for {
+		switch {
+		case r.parking.Load():
+			return errParked
+		case left < 0 && r.ending.Load():
+			left = r.waiting()
+		}
+		ending := left >= 0 && !isClosed(r.caught)
+		if ending {
+			wait = now
+		}
 		n, err := unix.Poll(fds, wait)
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err != nil:
 			return fmt.Errorf("wait for output: %w", err)
-		case n == 0 && wait == now:
-			return nil // ended, and nothing is left
-		case n == 0:
-			wait = forever
-			if err := masked.Release(); err != nil {
-				return err
-			}
-			continue
-		case len(fds) == 2 && fds[1].Revents != 0:
-			if !r.drain {
-				return nil
-			}
-			fds, wait = fds[:1], now
-			continue
 		}
-		n, err = unix.Read(r.from, buffer)
-		switch {
-		case n > 0:
-			if next := r.next.Swap(nil); next != nil && masked != nil {
-				masked.become(next)
-			}
-			if _, err := r.to.Write(buffer[:n]); err != nil {
-				return err
-			}
-			if r.eager && wait != now {
+		if ending && (left == 0 || n == 0) && fds[0].Revents&^unix.POLLIN == 0 {
+			close(r.caught)
+			wait = forever
+			if r.eager {
 				wait = releaseAfter
 			}
-		case err == unix.EINTR, err == unix.EAGAIN:
-		default: // end of file, or EIO: the pty's last user is gone
+			continue
+		}
+		if n == 0 {
+			wait = forever
+			if err := r.to.Release(); err != nil {
+				return err
+			}
+			continue
+		}
+		if fds[1].Revents != 0 {
+			var b [8]byte
+			_, _ = unix.Read(r.wake, b[:])
+		}
+		if fds[0].Revents != 0 {
+			n, err = unix.Read(r.from, buffer)
+			switch {
+			case n > 0:
+				if left > 0 {
+					left = max(0, left-n)
+				}
+				if next := r.next.Swap(nil); next != nil {
+					r.to.become(next.masker)
+					r.mask = next.named
+				}
+				if _, err := r.to.Write(buffer[:n]); err != nil {
+					return err
+				}
+				if r.eager {
+					wait = releaseAfter
+				}
+			case err == unix.EINTR, err == unix.EAGAIN:
+			default: // end of file, or EIO: the pty's last user is gone
+				return nil
+			}
+		} else if fds[2].Revents != 0 {
+			if r.waiting() > 0 || r.to.held() > 0 {
+				return errReaderGone
+			}
 			return nil
 		}
 	}
 }
 
+// waiting is how many bytes can be read now, as far as the kernel says. A pty may have more on their way.
+func (r *relay) waiting() int {
+	n, err := unix.IoctlGetInt(r.from, unix.TIOCINQ)
+	if err != nil || r.eager {
+		return ptyBuffer
+	}
+	return n
+}
+
+// ptyBuffer is more than a pty holds.
+// Source: drivers/tty/tty_buffer.c (TTYB_DEFAULT_MEM_LIMIT).
+const ptyBuffer = 640 << 10
+
 // releaseAfter is the pause in a terminal's output, in milliseconds, after which a masker shows the
 // few bytes it holds back: nearly every letter that is typed could be the start of something.
 const releaseAfter = 30
-
-// stream writes to a file descriptor, whole, whatever its mode.
-type stream int
-
-func (fd stream) Write(p []byte) (int, error) {
-	written := 0
-	for written < len(p) {
-		n, err := unix.Write(int(fd), p[written:])
-		switch err {
-		case nil:
-			written += n
-		case unix.EINTR:
-		case unix.EAGAIN:
-			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
-		default:
-			return written, os.NewSyscallError("write", err)
-		}
-	}
-	return written, nil
-}

@@ -3,7 +3,6 @@ package inject
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,36 +14,37 @@ type streams struct {
 	pty    *ptyPair
 	theirs []int // the command's ends, closed here once it has them
 	relays []*relay
+	lost   func(stream string, err error) // reports lost output; called on a relay's goroutine
 }
 
 // plainStreams are our own.
 func plainStreams() *streams { return &streams{files: [3]uintptr{0, 1, 2}} }
 
-// maskedStreams put masker between the command and our output: through a pty where ours is a terminal,
+// maskedStreams put a mask between the command and our output: through a pty where ours is a terminal,
 // else through a pipe; one for both where both are the same, so that their order stays.
-func maskedStreams(masker *Masker, t *terminal, suspend chan<- struct{}) (*streams, error) {
+func maskedStreams(m remask, t *terminal, suspend chan<- struct{}, lost func(string, error)) (*streams, error) {
 	s := plainStreams()
-	if err := s.mask(masker, t, suspend); err != nil {
-		s.started()
-		s.finish(time.Second)
+	s.lost = lost
+	if err := s.mask(m, t, suspend); err != nil {
+		s.abandon()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *streams) mask(masker *Masker, t *terminal, suspend chan<- struct{}) error {
+func (s *streams) mask(m remask, t *terminal, suspend chan<- struct{}) error {
 	for _, fd := range []int{1, 2} {
 		switch {
 		case isTerminal(fd) && s.pty != nil:
 			s.files[fd] = uintptr(s.pty.slave)
 		case isTerminal(fd):
-			if err := s.openPty(fd, masker, isTerminal(0) && t.holds(), suspend); err != nil {
+			if err := s.openPty(fd, m, isTerminal(0) && t.holds(), suspend); err != nil {
 				return err
 			}
 		case fd == 2 && !isTerminal(1) && sameFile(1, 2):
 			s.files[2] = s.files[1]
 		default:
-			end, err := s.pipe(fd, masker)
+			end, err := s.pipe(fd, m)
 			if err != nil {
 				return err
 			}
@@ -54,66 +54,67 @@ func (s *streams) mask(masker *Masker, t *terminal, suspend chan<- struct{}) err
 	return nil
 }
 
-// maskHook gives a hook one masked pipe to our standard error.
-func (s *streams) maskHook(masker *Masker) error {
-	end, err := s.pipe(2, masker)
+// hookStreams are what a hook gets: nothing to read, and one masked pipe to our standard error.
+func hookStreams(m remask, lost func(string, error)) (*streams, error) {
+	s := plainStreams()
+	s.lost = lost
+	end, err := s.pipe(2, m)
 	s.files[1], s.files[2] = end, end
-	return err
+	return s, err
 }
 
 // pipe starts a relay to fd and returns the end to write to.
-func (s *streams) pipe(fd int, masker *Masker) (uintptr, error) {
+func (s *streams) pipe(fd int, m remask) (uintptr, error) {
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return 0, fmt.Errorf("pipe for output: %w", err)
 	}
 	s.theirs = append(s.theirs, p[1])
-	return uintptr(p[1]), s.relay(relay{from: p[0], to: masker.Writer(stream(fd)), drain: true})
+	return uintptr(p[1]), s.relay(p[0], fd, m, false)
 }
 
-func (s *streams) openPty(fd int, masker *Masker, session bool, suspend chan<- struct{}) error {
-	pair, err := openPty(fd, session)
+func (s *streams) openPty(fd int, m remask, session bool, suspend chan<- struct{}) error {
+	pair, err := openPty(fd, session, suspend)
 	if err != nil {
 		return err
 	}
 	s.pty = pair
 	s.files[fd] = uintptr(pair.slave)
 	s.theirs = append(s.theirs, pair.slave)
-	// Each relay closes what it reads, so each gets a descriptor of its own; master stays ours.
+	// The relay closes what it reads; master stays ours.
 	out, err := dup(pair.master)
 	if err != nil {
 		return err
 	}
-	if err := s.relay(relay{from: out, to: masker.Writer(stream(fd)), drain: true, eager: true}); err != nil {
+	if err := s.relay(out, fd, m, true); err != nil || !session {
 		return err
-	}
-	if !session {
-		return nil
 	}
 	s.files[0] = uintptr(pair.slave)
-	in, err := dup(0)
-	if err != nil {
-		return err
-	}
-	if err := s.relay(relay{from: in, to: keyboard{pair.master, suspend}}); err != nil {
-		return err
-	}
 	pair.raw()
 	return nil
 }
 
-func (s *streams) relay(r relay) error {
-	started, err := startRelay(r)
-	if err == nil {
-		s.relays = append(s.relays, started)
+// relay starts one.
+func (s *streams) relay(from, to int, m remask, eager bool) error {
+	r, err := newRelay(from, to, m)
+	if err != nil {
+		return err
 	}
-	return err
+	r.eager = eager
+	s.relays = append(s.relays, r)
+	go r.run(func(err error) { s.lost(streamName(to), err) })
+	return nil
+}
+
+// streamName is what messages call a standard stream.
+func streamName(fd int) string {
+	return [...]string{"standard input", "standard output", "standard error"}[fd]
 }
 
 // remask has all that is read from here on masked by m, which knows what the maskers before knew.
-func (s *streams) remask(m *Masker) {
+func (s *streams) remask(m remask) {
 	for _, r := range s.relays {
-		r.next.Store(m)
+		r.next.Store(&m)
 	}
 }
 
@@ -125,33 +126,22 @@ func (s *streams) started() {
 	s.theirs = nil
 }
 
-// finish passes on what the command left, and gives the terminal back. A reader of ours that doesn't
-// read holds it up, but no longer than patience.
-func (s *streams) finish(patience time.Duration) {
-	for _, r := range s.relays {
-		r.finish()
-	}
-	timeout := time.After(patience)
-	for _, r := range s.relays {
-		select {
-		case <-r.done:
-			_ = unix.Close(r.wake[0])
-			_ = unix.Close(r.wake[1])
-		case <-timeout:
-			timeout = passed()
-		}
-	}
+// end says that the command has ended. No more keys are passed to it; what it wrote is passed on, and then what
+// its descendants write.
+func (s *streams) end() {
 	if s.pty != nil {
-		s.pty.cook()
-		_ = unix.Close(s.pty.master)
+		s.pty.end()
+	}
+	for _, r := range s.relays {
+		r.end()
 	}
 }
 
-// passed is a timeout that has passed.
-func passed() <-chan time.Time {
-	c := make(chan time.Time)
-	close(c)
-	return c
+// abandon ends the streams of a command that wasn't started.
+func (s *streams) abandon() {
+	s.started()
+	s.end()
+	s.pty.cook()
 }
 
 func dup(fd int) (int, error) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -77,19 +78,27 @@ type supervisor struct {
 	masked   []Named  // what its output may not show, in the order it came: all it was given, and what the one before had last
 	masker   *Masker  // of masked
 	streams  *streams
-	pid      int  // the command's, 0 when it was reaped
-	group    int  // its process group
-	empty    bool // that was found empty: its number may be somebody else's by now
-	code     int  // of the command that was reaped last
-	stopping bool // the stop signal was sent
-	ending   bool // no restart after this stop
-	killed   bool // the stop timeout has passed
+	relays   []*relay // of streams whose command has ended, and which others may still write to
+	pid      int      // the command's, 0 when it was reaped
+	group    int      // its process group
+	empty    bool     // that was found empty: its number may be somebody else's by now
+	code     int      // of the command that was reaped last
+	stopping bool     // the stop signal was sent
+	ending   bool     // no restart after this stop
+	killed   bool     // the stop timeout has passed
 
 	settle   <-chan time.Time // since a change
 	settleBy time.Time        // changes that never cease are taken up then
 	deadline <-chan time.Time // while stopping
 	sweep    <-chan time.Time // while stopping, since the command was reaped
-	hook     hook
+
+	draining   <-chan struct{}  // since the command's end: closed when what it wrote was passed on
+	patience   <-chan time.Time // how long that may take, where there is a limit
+	cut        bool             // it took longer
+	cutBy      syscall.Signal   // a signal that set the limit
+	outputLost atomic.Bool
+
+	hook hook
 }
 
 func (v *supervisor) loop(ctx context.Context, changes <-chan Command) (int, error) {
@@ -116,18 +125,20 @@ func (v *supervisor) loop(ctx context.Context, changes <-chan Command) (int, err
 			v.sweep = time.After(sweepEvery)
 		case <-v.suspend:
 			v.stopKey()
+		case <-v.draining:
+		case <-v.patience:
+			v.cut = true
 		case <-v.hook.deadline:
 			v.hook.kill()
 		case <-ended:
 			ended = nil
 			v.end()
 		}
-		if v.pid != 0 || v.stopping && !v.gone() {
+		if v.pid != 0 || v.stopping && !v.gone() || !v.drained() {
 			continue
 		}
-		v.release()
 		if !v.stopping || v.ending || v.next == nil {
-			return v.code, nil
+			return v.leave(), nil
 		}
 		v.masked = union(slices.Clone(v.command.Mask), v.next.Mask) // what was written before may be shown yet
 		v.command, v.next = *v.next, nil
@@ -157,9 +168,10 @@ func (v *supervisor) start() error {
 	pid, err := spawn(v.command, streams.files, attr, v.signals)
 	streams.started()
 	if err != nil {
-		streams.finish(v.StopTimeout)
+		streams.abandon()
 		return err
 	}
+	v.draining, v.patience, v.cut = nil, nil, false
 	v.streams, v.pid, v.group, v.empty = streams, pid, pid, false
 	v.stopping, v.killed, v.deadline, v.sweep = false, false, nil, nil
 	v.Log.Debug().Int("pid", pid).Msg("command started")
@@ -171,8 +183,11 @@ func (v *supervisor) open() (*streams, error) {
 		return plainStreams(), nil
 	}
 	v.mask()
-	return maskedStreams(v.masker, v.terminal, v.suspend)
+	return maskedStreams(v.remask(), v.terminal, v.suspend, v.lost)
 }
+
+// remask is what to mask with now.
+func (v *supervisor) remask() remask { return remask{v.masker, slices.Clone(v.masked)} }
 
 // mask makes the masker anew.
 func (v *supervisor) mask() {
@@ -190,7 +205,7 @@ func (v *supervisor) given(next Command) {
 	if v.Masked {
 		v.masked = union(v.masked, next.Mask)
 		v.mask()
-		v.streams.remask(v.masker)
+		v.streams.remask(v.remask())
 	}
 }
 
@@ -251,6 +266,7 @@ func (v *supervisor) reap() {
 			}
 		case pid == v.hook.pid:
 			v.hook.ended(exitCode(status))
+			v.keep(v.hook.streams)
 			if v.hook.again {
 				v.runHook()
 			}
@@ -275,12 +291,6 @@ func (v *supervisor) gone() bool { return v.killed || !v.groupLeft() }
 func (v *supervisor) groupLeft() bool {
 	v.empty = v.empty || errors.Is(unix.Kill(-v.group, 0), unix.ESRCH)
 	return !v.empty
-}
-
-// release takes back what the command had of us.
-func (v *supervisor) release() {
-	v.streams.finish(v.StopTimeout)
-	v.terminal.take(v.group)
 }
 
 // changed notes what to run from now on.

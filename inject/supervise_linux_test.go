@@ -33,6 +33,9 @@ const playAs = "INJECT_TEST_PLAY"
 func init() { runtime.LockOSThread() } // as miosa-env does
 
 func TestMain(m *testing.M) {
+	if code, ok := inject.Helper(os.Args); ok {
+		os.Exit(code)
+	}
 	if mode := os.Getenv(playAs); mode != "" {
 		os.Unsetenv(playAs)
 		os.Exit(play(mode, os.Args[1:]))

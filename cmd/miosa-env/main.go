@@ -30,6 +30,9 @@ func asksToStay(arg string) bool {
 }
 
 func main() {
+	if code, ok := helper(os.Args); ok {
+		os.Exit(code)
+	}
 	os.Exit(run(context.Background(), os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
 

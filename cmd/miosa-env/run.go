@@ -59,7 +59,7 @@ signals on, and gives COMMAND the terminal. From the first word that isn't a fla
 from --, everything is COMMAND's.
 
 The exit code is COMMAND's own, 128+n where signal n ended it; 125 where miosa-env failed
-before COMMAND ran, 126 where COMMAND can't be executed, 127 where it wasn't found, 2
+before COMMAND ran, or where --mask lost output of a COMMAND that exited with 0; 126 where COMMAND can't be executed, 127 where it wasn't found, 2
 for wrong flags.`,
 		Example: `  miosa-env run -- ./server --port 8080
   miosa-env run --on-change restart -- ./server

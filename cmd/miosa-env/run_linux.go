@@ -12,6 +12,9 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject"
 )
 
+// helper is this program as a helper of another run.
+func helper(args []string) (code int, ok bool) { return inject.Helper(args) }
+
 // start turns into the command, or stays with it until it ends and returns its exit code.
 func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 	first := os.Getpid() == 1

@@ -9,6 +9,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject"
 )
 
+func helper([]string) (code int, ok bool) { return 0, false }
+
 // start turns into the command. To stay with it takes Linux.
 func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 	switch {

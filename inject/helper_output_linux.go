@@ -1,0 +1,118 @@
+package inject
+
+import (
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// outputOrder is what the output helper is to pass on. Its descriptors come as pairs: where a stream is read from, and
+// where it is written to.
+type outputOrder struct {
+	Masks   [][]maskedName // each used by one stream or more
+	Streams []outputStream
+}
+
+type maskedName struct{ Name, Value []byte }
+
+// outputStream is a relay that was parked.
+type outputStream struct {
+	Mask  int // place in Masks
+	Eager bool
+	State maskState
+	Rest  []byte // masked already, and not written yet
+}
+
+// startOutput starts the output helper for parked relays, and returns when it has taken over.
+func startOutput(relays []*relay, signals *Signals) error {
+	var order outputOrder
+	var fds []int
+	masks := map[*Masker]int{}
+	for _, r := range relays {
+		mask, ok := masks[r.to.masker]
+		if !ok {
+			mask = len(order.Masks)
+			masks[r.to.masker] = mask
+			order.Masks = append(order.Masks, revealed(r.mask))
+		}
+		order.Streams = append(order.Streams, outputStream{Mask: mask, Eager: r.eager, State: r.to.saved(), Rest: r.out.rest})
+		fds = append(fds, r.from, r.out.fd)
+	}
+	conn, err := startHelper(outputHelper, &syscall.SysProcAttr{Setsid: true}, signals)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(conn) }()
+	err = send(conn, order, fds...)
+	for _, mask := range order.Masks {
+		for _, m := range mask {
+			clear(m.Value)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = receive(conn, new(struct{}))
+	return err
+}
+
+func revealed(named []Named) []maskedName {
+	var all []maskedName
+	for _, n := range named {
+		all = append(all, maskedName{[]byte(n.Name), []byte(n.Value.Reveal())})
+	}
+	return all
+}
+
+// outputHelperMain passes on what the order says until the last writer has closed its end. Nobody is left to report
+// an error to: a stream that can't be written to is closed, so its writers get the error.
+func outputHelperMain() error {
+	if err := beHelper(); err != nil {
+		return err
+	}
+	if err := unix.CloseRange(3, ^uint(0), 0); err != nil {
+		return fmt.Errorf("close what isn't ours: %w", err)
+	}
+	var order outputOrder
+	fds, err := receive(0, &order)
+	if err != nil {
+		return err
+	}
+	masks := make([]remask, len(order.Masks))
+	for i, mask := range order.Masks {
+		for _, m := range mask {
+			masks[i].named = append(masks[i].named, Named{Name: string(m.Name), Value: api.NewValue(m.Value)})
+		}
+		masks[i].masker, _ = NewMasker(masks[i].named)
+	}
+	if len(fds) != 2*len(order.Streams) {
+		return fmt.Errorf("%d descriptors for %d streams", len(fds), len(order.Streams))
+	}
+	var relays []*relay
+	for i, s := range order.Streams {
+		r, err := newRelay(fds[2*i], fds[2*i+1], masks[s.Mask])
+		if err != nil {
+			return err
+		}
+		r.eager, r.out.rest = s.Eager, s.Rest
+		r.to = r.to.masker.resumeWriter(r.out, s.State)
+		relays = append(relays, r)
+	}
+	if err := send(0, struct{}{}); err != nil {
+		return err
+	}
+	_ = unix.Close(0)
+	for _, r := range relays {
+		go func() {
+			r.run(func(error) {})
+			_ = unix.Close(r.out.fd) // whoever reads it waits for its end
+		}()
+	}
+	for _, r := range relays {
+		<-r.stopped
+	}
+	return nil
+}

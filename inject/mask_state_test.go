@@ -1,0 +1,51 @@
+package inject
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"testing"
+)
+
+// FuzzMaskState: a writer that goes on from another's state masks as one writer does, wherever the stream is
+// handed over.
+func FuzzMaskState(f *testing.F) {
+	if len(maskSeeds) == 0 {
+		f.Fatal("no seeds")
+	}
+	for i, s := range maskSeeds {
+		f.Add(s.secrets, s.text, byte(i), i%2 == 0)
+	}
+	f.Fuzz(func(t *testing.T, lines, text string, cut byte, pause bool) {
+		secrets, text := maskCase(lines, text)
+		first, _ := NewMasker(secrets)
+		second, _ := NewMasker(secrets)
+		var out, want bytes.Buffer
+		at := min(int(cut), len(text))
+
+		w, one := first.Writer(&out), first.Writer(&want)
+		_, err1 := io.WriteString(w, text[:at])
+		_, err2 := io.WriteString(one, text[:at])
+		if pause {
+			err1, err2 = errors.Join(err1, w.Release()), errors.Join(err2, one.Release())
+		}
+		sent, err := json.Marshal(w.saved())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var state maskState
+		if err := json.Unmarshal(sent, &state); err != nil {
+			t.Fatal(err)
+		}
+		w = second.resumeWriter(&out, state)
+		_, err3 := io.WriteString(w, text[at:])
+		_, err4 := io.WriteString(one, text[at:])
+		if err := errors.Join(err1, err2, err3, err4, w.Flush(), one.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != want.String() {
+			t.Fatalf("%q handed over at %d:\ngot  %q\nwant %q", text, at, out.String(), want.String())
+		}
+	})
+}

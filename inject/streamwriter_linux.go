@@ -1,0 +1,104 @@
+package inject
+
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// streamWriter writes to a file descriptor, whole and in order, whatever its mode. Writing to a pipe or socket
+// blocks as long as its reader doesn't read, and can be interrupted: then the rest is kept.
+type streamWriter struct {
+	fd      int
+	kind    uint32       // S_IFIFO and so on
+	pipefs  bool         // a pipe without a name: a reader that is gone can't come back
+	noWait  bool         // the kernel can be asked not to block, without a change of the descriptor's flags
+	wake    int          // readable when something has changed
+	parking *atomic.Bool // set: stop writing
+	rest    []byte       // what was not written when that was set
+}
+
+func newStreamWriter(fd, wake int, parking *atomic.Bool) *streamWriter {
+	s := &streamWriter{fd: fd, wake: wake, parking: parking}
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil {
+		s.kind = st.Mode & unix.S_IFMT
+		s.pipefs = s.kind == unix.S_IFIFO && st.Nlink == 1 && st.Dev == pipeDevice()
+		s.noWait = s.kind == unix.S_IFIFO || s.kind == unix.S_IFSOCK
+	}
+	return s
+}
+
+// watched is the descriptor if the kernel's word that its reader is gone is final, else -1.
+func (s *streamWriter) watched() int {
+	if s.pipefs || s.kind == unix.S_IFSOCK {
+		return s.fd
+	}
+	return -1
+}
+
+func (s *streamWriter) Write(p []byte) (int, error) {
+	for written := 0; written < len(p); {
+		n, err := s.write(p[written:])
+		switch {
+		case err == nil:
+			written += n
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			if s.parking.Load() {
+				s.rest = append(s.rest, p[written:]...)
+				return len(p), nil
+			}
+			s.wait()
+		default:
+			return written, os.NewSyscallError("write", err)
+		}
+	}
+	return len(p), nil
+}
+
+// resume writes what an interrupted write left.
+func (s *streamWriter) resume() error {
+	rest := s.rest
+	s.rest = nil
+	_, err := s.Write(rest)
+	clear(rest)
+	return err
+}
+
+func (s *streamWriter) write(p []byte) (int, error) {
+	if s.noWait {
+		n, err := unix.Pwritev2(s.fd, [][]byte{p}, -1, unix.RWF_NOWAIT)
+		switch err {
+		case unix.EOPNOTSUPP, unix.ENOSYS, unix.EINVAL: // an old kernel
+			s.noWait = false
+		default:
+			return n, err
+		}
+	}
+	return unix.Write(s.fd, p)
+}
+
+// wait blocks until there is room, or something has changed.
+func (s *streamWriter) wait() {
+	fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}, {Fd: int32(s.wake), Events: unix.POLLIN}}
+	_, _ = unix.Poll(fds, -1)
+	if fds[1].Revents != 0 {
+		var b [8]byte
+		_, _ = unix.Read(s.wake, b[:])
+	}
+}
+
+// pipeDevice is the device number of pipes without a name.
+func pipeDevice() uint64 {
+	var p [2]int
+	if unix.Pipe2(p[:], unix.O_CLOEXEC) != nil {
+		return 0
+	}
+	defer func() { _, _ = unix.Close(p[0]), unix.Close(p[1]) }()
+	var st unix.Stat_t
+	_ = unix.Fstat(p[0], &st)
+	return st.Dev
+}
