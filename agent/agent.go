@@ -18,7 +18,7 @@ type Config struct {
 	Resource api.Resource
 	// Source is the vault. Required. Agent.Replace exchanges it. Where it has them, these methods of
 	// fetch.Source are used too: Ask, which gives the set at once with one request; Drop, which closes
-	// connections nobody uses; Placeholders, which tells that no value is a secret.
+	// connections nobody uses; Placeholders, which tells that no value is a secret; Vault, which names the vault.
 	Source Source
 	// Cache is where the set outlives a restart. Nil means none.
 	Cache *Cache
@@ -81,7 +81,7 @@ func New(c Config) (*Agent, error) {
 	began := time.Now().UTC()
 	a.now.Store(&view{changed: make(chan struct{}), status: Status{
 		State: Starting, Since: began, Resource: c.Resource, StartedAt: began, PID: os.Getpid(), Version: c.Version,
-		Outputs: []OutputStatus{},
+		Vault: vaultOf(c.Source), Outputs: []OutputStatus{},
 	}})
 	a.SetOutputs(c.Outputs)
 	return a, nil
@@ -152,8 +152,21 @@ func (a *Agent) Replace(src Source, cache *Cache) {
 	defer a.mu.Unlock()
 	a.source, a.cache, a.quiet = src, cache, time.Time{}
 	a.replaced++
+	a.change(func(v *view) {
+		if !v.serves() {
+			v.status.Vault = vaultOf(src)
+		}
+	})
 	a.hurry()
 	a.save()
+}
+
+// vaultOf is the base URL of the vault that a source asks, empty where it doesn't say.
+func vaultOf(src Source) string {
+	if named, ok := src.(interface{ Vault() string }); ok {
+		return named.Vault()
+	}
+	return ""
 }
 
 // SetOnRevoke notes what becomes of the commands that follow this daemon once the vault refuses:

@@ -122,7 +122,15 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	return r.parseJSON()
+	return c.parseStatus(r)
+}
+
+func (c *Client) parseStatus(r reply) (Status, error) {
+	s, err := r.parseJSON()
+	if err == nil {
+		s.Socket = c.path
+	}
+	return s, err
 }
 
 // Refresh has the agent ask the vault now, and tells how it is doing after.
@@ -133,7 +141,7 @@ func (c *Client) Refresh(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	return r.parseJSON()
+	return c.parseStatus(r)
 }
 
 // Source gives the agent's sets of r. It is a Source.
@@ -144,9 +152,17 @@ func (c *Client) Source(r api.Resource) *LocalSource { return &LocalSource{clien
 type LocalSource struct {
 	client   *Client
 	resource api.Resource
-	troubled bool // the last Next ended with an error
+	vault    string // empty: any
+	troubled bool   // the last Next ended with an error
 
 	last atomic.Pointer[heard]
+}
+
+// Of has the source give sets of this vault only, by its base URL in normal form. Empty means any. It is for
+// before the first Next.
+func (s *LocalSource) Of(vault string) *LocalSource {
+	s.vault = vault
+	return s
 }
 
 // Placeholders tells whether the set that Next gave last holds placeholders only.
@@ -167,7 +183,7 @@ func (s *LocalSource) heard() heard {
 }
 
 // Next returns the set as Source says. With etag "" it waits a moment for an agent that is starting.
-// Errors: ErrNoAgent, ErrUntrusted; ErrOtherResource; api.ErrDenied if this user may not ask;
+// Errors: ErrNoAgent, ErrUntrusted; ErrOtherResource; *OtherVault; api.ErrDenied if this user may not ask;
 // api.ErrUnauthorized if the vault refuses the agent; api.ErrUnavailable if it has no set yet.
 func (s *LocalSource) Next(ctx context.Context, etag string) (api.Snapshot, error) {
 	set, err := s.next(ctx, etag)
@@ -182,14 +198,14 @@ func (s *LocalSource) next(ctx context.Context, etag string) (api.Snapshot, erro
 	} else if s.troubled {
 		wait = 0
 	}
-	q := request{Op: opReveal, Resource: s.resource, Etag: etag, WaitSeconds: int(wait / time.Second)}
+	q := request{Op: opReveal, Resource: s.resource, Vault: s.vault, Etag: etag, WaitSeconds: int(wait / time.Second)}
 	r, err := s.client.ask(ctx, q, wait+answerTimeout)
 	switch {
 	case err != nil:
 		return api.Snapshot{}, err
 	case r.line != nil:
 		if _, err := r.parseJSON(); err != nil {
-			return api.Snapshot{}, err
+			return api.Snapshot{}, s.otherVault(err)
 		}
 		return api.Snapshot{}, errGarbled
 	}
@@ -203,6 +219,20 @@ func (s *LocalSource) next(ctx context.Context, etag string) (api.Snapshot, erro
 		return api.Snapshot{}, api.ErrNotModified
 	}
 	return r.set, nil
+}
+
+// otherVault completes an error that says that the agent serves another vault. An agent of a version that
+// doesn't know what a vault is in a request calls that malformed.
+func (s *LocalSource) otherVault(err error) error {
+	other, ok := errors.AsType[*OtherVault](err)
+	if !ok && (s.vault == "" || !errors.Is(err, api.ErrMalformed)) {
+		return err
+	}
+	if !ok {
+		other = &OtherVault{}
+	}
+	other.Socket, other.Named = s.client.path, s.vault
+	return other
 }
 
 // ask makes one request, and makes it again as long as the agent has no place for it.

@@ -78,10 +78,10 @@ func (a *Agent) loop(ctx context.Context) {
 			if a.look().dropped.After(a.clock.now()) {
 				k.etag = "" // it was dropped by a clock that was wrong: get it again
 			}
-			a.confirm(took)
+			a.confirm(s.source, took)
 		case refused:
 			k.etag = ""
-			a.refuse(got.err)
+			a.refuse(s.source, got.err)
 			pause = refusedPause*9/10 + random(refusedPause/5)
 		case failed:
 			troubled = true
@@ -204,12 +204,13 @@ func (a *Agent) warm(k *asking) *time.Timer {
 	k.raise(set)
 	k.stands = true
 	set = a.memory.keep(set)
+	vault := a.look().status.Vault
 	return time.AfterFunc(cacheAfter, func() {
 		a.publish(func(v *view) {
 			if v.status.State != Starting {
 				return
 			}
-			v.set, v.status.State, v.status.Origin = set, Stale, FromCache
+			v.set, v.status.State, v.status.Origin, v.status.Vault = set, Stale, FromCache, vault
 			v.status.ConfirmedAt, v.asleep = at.UTC(), asleep()
 		})
 		set = api.Snapshot{}
@@ -225,7 +226,7 @@ func (a *Agent) take(set api.Snapshot, src Source, roundTrip time.Duration) {
 	api.Snapshot{Bound: expired}.Wipe()
 	if now := a.look(); len(now.status.Expired) > 0 && now.serves() && left.Etag == now.set.Etag {
 		left.Wipe() // the vault has come to the same
-		a.confirm(roundTrip)
+		a.confirm(src, roundTrip)
 		return
 	}
 	set = a.memory.keep(left)
@@ -234,23 +235,23 @@ func (a *Agent) take(set api.Snapshot, src Source, roundTrip time.Duration) {
 		v.dropped = lastOf(expired)
 		v.status.Counts.Asks++
 		v.status.Counts.Changes++
-		v.confirm(roundTrip)
+		v.confirm(src, roundTrip)
 	})
 	a.save()
 	a.tidy()
 }
 
 // confirm notes that the set stands.
-func (a *Agent) confirm(roundTrip time.Duration) {
+func (a *Agent) confirm(src Source, roundTrip time.Duration) {
 	a.publish(func(v *view) {
 		v.status.Counts.Asks++
-		v.confirm(roundTrip)
+		v.confirm(src, roundTrip)
 	})
 	a.save()
 }
 
-func (v *view) confirm(roundTrip time.Duration) {
-	v.status.State, v.status.Origin, v.refusal = Fresh, FromVault, nil
+func (v *view) confirm(src Source, roundTrip time.Duration) {
+	v.status.State, v.status.Origin, v.status.Vault, v.refusal = Fresh, FromVault, vaultOf(src), nil
 	v.status.ConfirmedAt, v.asleep = time.Now().UTC(), asleep()
 	if roundTrip > 0 {
 		v.status.RoundTrip = float64(roundTrip.Microseconds()) / 1000
@@ -270,11 +271,12 @@ func (a *Agent) fail(err error) {
 }
 
 // refuse stops serving anything.
-func (a *Agent) refuse(err error) {
+func (a *Agent) refuse(src Source, err error) {
 	first := a.Status().State != Refused
 	a.publish(func(v *view) {
 		v.set = api.Snapshot{}
 		v.status.State, v.status.Origin, v.status.Placeholders, v.status.Expired = Refused, "", false, nil
+		v.status.Vault = vaultOf(src)
 		v.dropped = time.Time{}
 		v.status.ConfirmedAt, v.status.Age, v.refusal = time.Time{}, 0, err
 		v.status.Counts.Asks++

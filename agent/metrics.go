@@ -32,7 +32,7 @@ const (
 	resultOK          result = "ok"
 	resultSame        result = "same"      // a reveal: the client has the set already
 	resultDenied      result = "denied"    // this user may not ask
-	resultOther       result = "other"     // another resource is served
+	resultOther       result = "other"     // another resource or vault is served
 	resultRefused     result = "refused"   // the vault refuses
 	resultUnavailable result = "not_ready" // no set yet, or stopping
 	resultBusy        result = "busy"      // too many at once
@@ -154,6 +154,9 @@ func quoted(s string) string {
 
 // resultOf is what an error to a client counts as.
 func resultOf(err error) result {
+	if _, ok := errors.AsType[*OtherVault](err); ok {
+		return resultOther
+	}
 	for _, k := range []struct {
 		is error
 		result

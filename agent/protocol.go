@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"time"
@@ -16,6 +17,10 @@ import (
 //	{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","etag":"...","wait_seconds":50}
 //	{"op":"status"}
 //	{"op":"refresh"}
+//
+// A reveal may have "vault":"https://HOST/api/v1" too, a base URL in its normal form: it is then refused by an agent
+// that serves another vault, with the code OTHER_VAULT and, under vault, the one that it serves. An agent of a version
+// without this field refuses it as malformed, so that nobody takes its set for that of a vault that it may not be of.
 //
 // Status and refresh are answered with a line of JSON, {"status":{...}}, and so is every refusal, in the
 // form of api.ErrorBody. A reveal is answered with one of
@@ -50,7 +55,25 @@ const (
 // ErrOtherResource says that the agent serves another sandbox or computer than the one asked for.
 var ErrOtherResource = errors.New("the agent serves another resource")
 
-const codeOtherResource = "OTHER_RESOURCE"
+// OtherVault is the error of a client that named a vault, where the agent serves another one or doesn't say
+// which it serves.
+type OtherVault struct {
+	Socket string
+	Serves string // base URL; empty: the agent is of a version that doesn't say
+	Named  string // base URL
+}
+
+func (e *OtherVault) Error() string {
+	if e.Serves == "" {
+		return fmt.Sprintf("the agent at %s doesn't say which vault it serves, and %s is the one that is named", e.Socket, e.Named)
+	}
+	return fmt.Sprintf("the agent at %s serves the vault %s, and %s is the one that is named", e.Socket, e.Serves, e.Named)
+}
+
+const (
+	codeOtherResource = "OTHER_RESOURCE"
+	codeOtherVault    = "OTHER_VAULT"
+)
 
 var errGarbled = errors.New("the agent's answer makes no sense: is it of another version?")
 
@@ -58,6 +81,7 @@ var errGarbled = errors.New("the agent's answer makes no sense: is it of another
 type request struct {
 	Op string `json:"op"`
 	api.Resource
+	Vault       string `json:"vault"` // empty: any
 	Etag        string `json:"etag"`
 	WaitSeconds int    `json:"wait_seconds"` // 0 to 60
 }
@@ -81,7 +105,7 @@ func parseRequest(line []byte) (request, error) {
 		return q, q.Resource.Validate()
 	case opStatus, opRefresh:
 		if q != (request{Op: q.Op}) {
-			return q, api.NewError(api.ErrMalformed, "only a reveal has a resource, an etag or a wait")
+			return q, api.NewError(api.ErrMalformed, "only a reveal has a resource, a vault, an etag or a wait")
 		}
 		return q, nil
 	}
@@ -95,6 +119,9 @@ func (q request) line() []byte {
 	if q.Op == opReveal {
 		b = appendText(append(b, `,"resource_type":`...), q.Type)
 		b = appendText(append(b, `,"resource_id":`...), q.ID)
+		if q.Vault != "" {
+			b = appendText(append(b, `,"vault":`...), q.Vault)
+		}
 		if q.Etag != "" {
 			b = appendText(append(b, `,"etag":`...), q.Etag)
 		}
@@ -114,13 +141,23 @@ func appendText(b []byte, s string) []byte {
 	return append(append(append(b, '"'), s...), '"')
 }
 
+// refusalBody is a refusal's line.
+type refusalBody struct {
+	api.ErrorBody
+	Vault string `json:"vault,omitempty"` // with codeOtherVault: the one that is served
+}
+
 // refusal gives the line that tells a client of err.
 func refusal(err error) []byte {
-	body := api.ErrorBody{Error: api.RedactKeys(err.Error()), Code: api.ErrInternal.Code}
+	body := refusalBody{ErrorBody: api.ErrorBody{Error: api.RedactKeys(err.Error()), Code: api.ErrInternal.Code}}
 	var kind *api.Kind
-	if errors.Is(err, ErrOtherResource) {
+	var other *OtherVault
+	switch {
+	case errors.Is(err, ErrOtherResource):
 		body.Code = codeOtherResource
-	} else if errors.As(err, &kind) {
+	case errors.As(err, &other):
+		body.Code, body.Vault = codeOtherVault, other.Serves
+	case errors.As(err, &kind):
 		body.Code = kind.Code
 	}
 	if told, ok := errors.AsType[*api.Error](err); ok {

@@ -239,7 +239,7 @@ func cutShort(err error) error {
 // parseJSON reads a line that is neither same nor a set.
 func (a reply) parseJSON() (Status, error) {
 	var body struct {
-		api.ErrorBody
+		refusalBody
 		Status *Status `json:"status"`
 	}
 	if err := json.Unmarshal(a.line, &body); err != nil {
@@ -253,6 +253,8 @@ func (a reply) parseJSON() (Status, error) {
 		return Status{}, errGarbled
 	case codeOtherResource:
 		return Status{}, fmt.Errorf("%w: %s", ErrOtherResource, body.Error)
+	case codeOtherVault:
+		return Status{}, &OtherVault{Serves: body.Vault}
 	}
 	refused := api.NewError(api.ErrInternal, body.Error)
 	for _, k := range api.Kinds {

@@ -132,6 +132,9 @@ func (k *asker) reveal(ctx context.Context, q request) {
 	for tries := 0; tries < 100; tries++ { // each one but the first after a change
 		set, status := k.conf.Agent.Snapshot()
 		switch {
+		case q.Vault != "" && q.Vault != status.Vault:
+			k.fail(countReveal, &OtherVault{Socket: k.Path(), Serves: status.Vault, Named: q.Vault})
+			return
 		case q.Resource != status.Resource:
 			k.fail(countReveal, ErrOtherResource)
 			return

@@ -14,6 +14,12 @@ type Status struct {
 
 	api.Resource
 
+	// Vault is the base URL of the vault whose set is served, in its normal form; while there is no set, of the
+	// one that is asked. Empty: an agent of a version that didn't say.
+	Vault string `json:"vault,omitempty"`
+	// Socket is where the agent was asked. It is empty but in what a Client gives.
+	Socket string `json:"socket,omitempty"`
+
 	Etag         string `json:"etag,omitempty"`
 	Bindings     int    `json:"bindings"`
 	Origin       Origin `json:"origin,omitempty"` // empty while there is no set

@@ -58,10 +58,7 @@ func (a *ahead) drop() {
 func address(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
-		port = "80"
-		if u.Scheme == "https" {
-			port = "443"
-		}
+		port = defaultPort(u.Scheme)
 	}
 	return net.JoinHostPort(u.Hostname(), port)
 }

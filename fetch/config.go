@@ -3,9 +3,7 @@ package fetch
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -95,42 +93,6 @@ func (c Config) userAgent() string {
 	return c.UserAgent
 }
 
-// base returns BaseURL checked, completed, and without a slash at its end.
-func (c Config) base() (*url.URL, error) {
-	text := c.BaseURL
-	if text == "" {
-		text = DefaultBaseURL
-	}
-	u, err := url.Parse(text)
-	if err != nil || u.Opaque != "" {
-		return nil, badBase("the base URL isn't a URL: want https://HOST/api/v1") // not repeated: it may hold a password
-	}
-	host := u.Hostname()
-	switch {
-	case u.User != nil:
-		return nil, badBase("the base URL must not hold a user name or password")
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, badBase("the base URL must not hold a query or fragment")
-	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, badBase("base URL " + api.RedactKeys(u.String()) + ": want https://HOST/api/v1")
-	case host == "":
-		return nil, badBase("the base URL has no host: want https://HOST/api/v1")
-	case u.Scheme == "http" && !loopbackName(host):
-		return nil, badBase("base URL " + api.RedactKeys(u.String()) + ": plain http is for loopback only, use https")
-	}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		if err := allowed(ip, u.Scheme == "http"); err != nil {
-			return nil, err
-		}
-	}
-	u.Path = strings.TrimRight(u.Path, "/")
-	u.RawPath = strings.TrimRight(u.RawPath, "/")
-	if u.Path == "" {
-		u.Path, u.RawPath = "/api/v1", ""
-	}
-	return u, nil
-}
-
 // proxy returns Proxy checked.
 func (c Config) proxy() (*url.URL, error) {
 	u, err := url.Parse(c.Proxy)
@@ -138,14 +100,4 @@ func (c Config) proxy() (*url.URL, error) {
 		return nil, errors.New("the proxy isn't a URL: want http://HOST:PORT or https://HOST:PORT") // not repeated: it may hold a password
 	}
 	return u, nil
-}
-
-// loopbackName tells whether a host can only mean this machine. What it resolves to is checked
-// again when dialing.
-func loopbackName(host string) bool {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return ip.Unmap().IsLoopback()
-	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }

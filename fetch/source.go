@@ -38,6 +38,9 @@ func (s *Source) Placeholders() bool { return s.fallen.Load() }
 // have forgotten. It is safe beside Next, whose own connection ends with its context.
 func (s *Source) Drop() { s.client.Close() }
 
+// Vault is Client.Vault.
+func (s *Source) Vault() string { return s.client.Vault() }
+
 // ClockSkew is Client.ClockSkew.
 func (s *Source) ClockSkew() (time.Duration, bool) { return s.client.ClockSkew() }
 

@@ -74,7 +74,7 @@ func (p *program) rows(ctx context.Context) (api.Resource, []listed, error) {
 	}
 	defer s.Close()
 	if s.local != nil {
-		set, err := s.local.Next(ctx, "")
+		set, err := s.asked(ctx, "")
 		defer set.Wipe()
 		if err == nil {
 			return s.resource, rowsOfSet(set), nil
@@ -82,7 +82,7 @@ func (p *program) rows(ctx context.Context) (api.Resource, []listed, error) {
 		if !s.settings.hasKey() {
 			return s.resource, nil, keyless(err)
 		}
-		s.log.Debug().Err(err).Msg("the agent tells nothing: asking the vault")
+		s.pass(err)
 		if err := s.connectVault(); err != nil {
 			return s.resource, nil, err
 		}

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/agent"
 )
 
 func (p *program) refreshCommand() *cobra.Command {
@@ -14,6 +17,8 @@ func (p *program) refreshCommand() *cobra.Command {
 		Long: `Has the agent on this machine ask the vault for its values now, and waits for the answer. There
 is no need to: changes reach the agent by themselves. It helps after an outage, when one
 doesn't want to wait for the agent's next attempt.
+
+An agent that serves another vault than the one that --base-url or MIOSA_BASE_URL names isn't asked.
 
 The exit code is 0 where the vault answered, 125 where it didn't or there is no agent.`,
 		Example: `  miosa-env refresh && miosa-env status`,
@@ -27,6 +32,9 @@ The exit code is 0 where the vault answered, 125 where it didn't or there is no 
 				return err
 			}
 			defer client.Close()
+			if err := p.servesNamed(c.Context(), client); err != nil {
+				return err
+			}
 			s, err := client.Refresh(c.Context())
 			if err != nil {
 				return unasked(err)
@@ -36,4 +44,20 @@ The exit code is 0 where the vault answered, 125 where it didn't or there is no 
 			return nil
 		},
 	}
+}
+
+// servesNamed returns an error where the agent says that it serves another vault than the one that is named.
+func (p *program) servesNamed(ctx context.Context, client *agent.Client) error {
+	named, err := p.settings.namedVault()
+	if err != nil || named == "" {
+		return err
+	}
+	s, err := client.Status(ctx)
+	if err != nil {
+		return unasked(err)
+	}
+	if err := otherVault(s, named); err != nil && s.Vault != "" {
+		return hinted{err, "leave out --base-url and MIOSA_BASE_URL to have this agent refreshed, or name another one with --socket FILE"}
+	}
+	return nil
 }

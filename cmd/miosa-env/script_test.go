@@ -145,11 +145,12 @@ func newScriptVault(tb testing.TB, o ...vaulttest.Option) *scriptVault {
 const vaultUsage = `usage: vault put|placeholder|rotate NAME VALUE
        vault putfile NAME FILE
        vault delete NAME
-       vault revoke|mint|stop|start|old|hang
+       vault revoke|mint|stop|start|old|hang|another
        vault platform [tokens|preview] [CALL=STATUS/CODE...]
        vault requests reveal|list|hanging|ROUTE COUNT`
 
 // cmdVault does something to the script's vault. requests waits until there were COUNT, and fails on more.
+// another starts a second vault and makes it the script's, in its environment too; the first one goes on.
 // old lets MIOSA_BASE_URL lead to a vault without the agent API, hang to one that never answers, and
 // platform to one that answers as MIOSA's platform does, and refuses reveal or list as it is told.
 func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
@@ -174,6 +175,15 @@ func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 		s.key, s.keyID = s.MintResourceKey(s.tb, sandbox)
 		ts.Setenv("KEY", s.key.Reveal())
 		ts.Setenv("MIOSA_API_KEY", s.key.Reveal())
+	case what == "another" && len(args) == 1:
+		s.Server, s.ids = vaulttest.Start(s.tb), map[string]string{}
+		s.key, s.keyID = s.MintResourceKey(s.tb, sandbox)
+		for name, value := range map[string]string{
+			"URL": s.BaseURL, "MIOSA_BASE_URL": s.BaseURL, "KEY": s.key.Reveal(), "MIOSA_API_KEY": s.key.Reveal(),
+			"TENANT_KEY": s.TenantKey.Reveal(),
+		} {
+			ts.Setenv(name, value)
+		}
 	case what == "stop" && len(args) == 1:
 		s.Stop(s.tb)
 	case what == "start" && len(args) == 1:

@@ -139,6 +139,14 @@ func (s *settings) complete(f *pflag.FlagSet, e environment) error {
 	return errors.Join(problems...)
 }
 
+// namedVault is the vault that --base-url or MIOSA_BASE_URL names, in its normal form; empty: none.
+func (s *settings) namedVault() (string, error) {
+	if s.baseURL == "" {
+		return "", nil
+	}
+	return fetch.Config{BaseURL: s.baseURL}.Vault()
+}
+
 // resource says whose secrets are meant.
 func (s *settings) resource() (api.Resource, error) {
 	switch {

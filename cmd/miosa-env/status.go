@@ -189,8 +189,12 @@ func printStatus(w io.Writer, s agent.Status, now time.Time) error {
 	if len(s.Expired) > 0 {
 		fmt.Fprintf(t, "expired\t%s: not served until the vault has newer values\n", cell(strings.Join(s.Expired, ", ")))
 	}
+	vault := s.Vault
 	if s.RoundTrip > 0 {
-		fmt.Fprintf(t, "vault\tanswers in %s ms\n", strconv.FormatFloat(s.RoundTrip, 'f', 1, 64))
+		vault = strings.TrimPrefix(vault+", answers in "+strconv.FormatFloat(s.RoundTrip, 'f', 1, 64)+" ms", ", ")
+	}
+	if vault != "" {
+		fmt.Fprintf(t, "vault\t%s\n", cell(vault))
 	}
 	if s.LastError != "" {
 		fmt.Fprintf(t, "last error\t%s: %s\n", ago(now.Sub(s.LastErrorAt), s.LastErrorAt), cell(api.RedactKeys(s.LastError)))

@@ -31,6 +31,7 @@ var errHangs = errors.New("the agent doesn't answer in time")
 type supply struct {
 	*program
 	resource api.Resource
+	named    string             // the vault that is named; empty: none, so that the agent's is meant
 	client   *agent.Client      // of the agent; nil: it isn't asked
 	local    *agent.LocalSource // the same
 	vault    connection         // its Client is nil until the vault is asked
@@ -49,6 +50,10 @@ func (p *program) addAgentFlag(f *pflag.FlagSet) {
 func (p *program) supply(ctx context.Context) (*supply, error) {
 	s := &supply{program: p}
 	if !p.settings.noAgent {
+		var err error
+		if s.named, err = p.settings.namedVault(); err != nil {
+			return s, err
+		}
 		if err := s.dial(ctx); err != nil {
 			if ctx.Err() != nil || !p.settings.hasKey() {
 				return s, keyless(err)
@@ -76,9 +81,13 @@ func (s *supply) dial(ctx context.Context) error {
 		err = s.hurried(ctx, func(ctx context.Context) error {
 			status, err := client.Status(ctx) // there is one resource it can be about
 			s.resource = status.Resource
+			if err == nil {
+				err = otherVault(status, s.named)
+			}
 			return err
 		})
 		if err != nil {
+			client.Close()
 			return err
 		}
 	} else if s.resource, err = s.settings.resource(); err != nil {
@@ -89,8 +98,16 @@ func (s *supply) dial(ctx context.Context) error {
 	if err := inject.Scrub(key); err != nil {
 		s.log.Warn().Err(err).Msg("the key stays visible in this process's environment or arguments")
 	}
-	s.client, s.local = client, client.Source(s.resource)
+	s.client, s.local = client, client.Source(s.resource).Of(s.named)
 	return nil
+}
+
+// otherVault is the error where an agent isn't known to serve the vault that is named.
+func otherVault(s agent.Status, named string) error {
+	if named == "" || s.Vault == named {
+		return nil
+	}
+	return &agent.OtherVault{Socket: s.Socket, Serves: s.Vault, Named: named}
 }
 
 // hurried asks the agent for something to start with. It doesn't take its time where the vault can be
@@ -108,8 +125,13 @@ func (s *supply) hurried(ctx context.Context, ask func(context.Context) error) e
 	return err
 }
 
-// pass says why the vault is asked and not the agent, once as long as that is so.
+// pass says why the vault is asked and not the agent, once as long as that is so. An agent of another vault than
+// the one that is named isn't asked again.
 func (s *supply) pass(err error) {
+	if _, other := errors.AsType[*agent.OtherVault](err); other && s.client != nil {
+		s.client.Close()
+		s.client, s.local = nil, nil
+	}
 	if s.strayed {
 		return
 	}
@@ -209,7 +231,12 @@ func (s *supply) ask(ctx context.Context, etag string) (api.Snapshot, error) {
 // keyless says what to do about an agent that gives nothing, for who can't ask the vault.
 func keyless(err error) error {
 	hint := "miosa-env status says why; with a key in MIOSA_API_KEY the vault is asked instead"
+	other, isOther := errors.AsType[*agent.OtherVault](err)
 	switch {
+	case isOther && other.Serves == "":
+		hint = "restart the agent, which is of an older version; or set MIOSA_API_KEY to ask the vault"
+	case isOther:
+		hint = "leave out --base-url and MIOSA_BASE_URL to have the agent's values, or set MIOSA_API_KEY to a key of the vault that is named"
 	case errors.Is(err, agent.ErrOtherResource):
 		hint = "miosa-env status says which; with a key in MIOSA_API_KEY the vault is asked instead"
 	case errors.Is(err, agent.ErrUntrusted):

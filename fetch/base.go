@@ -1,0 +1,116 @@
+package fetch
+
+import (
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// Vault returns the base URL in its normal form: completed, without a slash at its end, with scheme and
+// host in lower case, without the scheme's own port, and with percent-encoding as RFC 3986 (section 6.2.2)
+// has it. Two configurations name the same vault where these are equal.
+// Errors: *SettingError.
+func (c Config) Vault() (string, error) {
+	u, err := c.base()
+	if err != nil {
+		return "", err
+	}
+	return u.String(), nil
+}
+
+// Vault is Config.Vault of the configuration that the client was made with.
+func (c *Client) Vault() string { return c.base }
+
+// base returns BaseURL checked and in its normal form.
+func (c Config) base() (*url.URL, error) {
+	text := c.BaseURL
+	if text == "" {
+		text = DefaultBaseURL
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Opaque != "" {
+		return nil, badBase("the base URL isn't a URL: want https://HOST/api/v1") // not repeated: it may hold a password
+	}
+	host, port := u.Hostname(), u.Port()
+	switch {
+	case u.User != nil:
+		return nil, badBase("the base URL must not hold a user name or password")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, badBase("the base URL must not hold a query or fragment")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return nil, badBase("base URL " + api.RedactKeys(u.String()) + ": want https://HOST/api/v1")
+	case host == "":
+		return nil, badBase("the base URL has no host: want https://HOST/api/v1")
+	case u.Scheme == "http" && !loopbackName(host):
+		return nil, badBase("base URL " + api.RedactKeys(u.String()) + ": plain http is for loopback only, use https")
+	}
+	ip, err := netip.ParseAddr(host)
+	if err == nil {
+		if err := allowed(ip, u.Scheme == "http"); err != nil {
+			return nil, err
+		}
+		host = ip.String()
+	}
+	u.Host = strings.ToLower(host)
+	if strings.Contains(host, ":") {
+		u.Host = "[" + u.Host + "]"
+	}
+	if port != "" && port != defaultPort(u.Scheme) {
+		u.Host += ":" + port
+	}
+	escaped := normalEscapes(strings.TrimRight(u.EscapedPath(), "/"))
+	if escaped == "" {
+		escaped = "/api/v1"
+	}
+	if u.Path, err = url.PathUnescape(escaped); err != nil {
+		return nil, badBase("the base URL isn't a URL: want https://HOST/api/v1")
+	}
+	u.RawPath = escaped
+	return u, nil
+}
+
+func defaultPort(scheme string) string {
+	if scheme == "https" {
+		return "443"
+	}
+	return "80"
+}
+
+// normalEscapes writes the hexadecimal digits of percent-encoded bytes in upper case, and letters, digits, -, ., _
+// and ~ as themselves.
+func normalEscapes(path string) string {
+	if !strings.Contains(path, "%") {
+		return path
+	}
+	var b strings.Builder
+	for i := 0; i < len(path); i++ {
+		if path[i] != '%' || i+2 >= len(path) {
+			b.WriteByte(path[i])
+			continue
+		}
+		code := path[i : i+3]
+		i += 2
+		if plain, err := url.PathUnescape(code); err == nil && unreserved(plain[0]) {
+			b.WriteString(plain)
+		} else {
+			b.WriteString(strings.ToUpper(code))
+		}
+	}
+	return b.String()
+}
+
+func unreserved(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
+}
+
+// loopbackName tells whether a host can only mean this machine. What it resolves to is checked
+// again when dialing.
+func loopbackName(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap().IsLoopback()
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
