@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"sort"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -248,12 +247,12 @@ func (u *UnitSettings) fields() []field {
 	}
 }
 
-func names(fields []field) string {
+func names(fields []field) []string {
 	list := make([]string, len(fields))
 	for i, f := range fields {
 		list[i] = f.name
 	}
-	return strings.Join(list, ", ")
+	return list
 }
 
 // resourceID takes what can be an id of either type.

@@ -16,6 +16,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 )
 
 // settingsReader takes a configuration file apart. It goes on after a problem, so that a person sees
@@ -88,7 +89,11 @@ func (r *settingsReader) table(e *unstable.Node) {
 	case known && r.skip:
 		r.problem(line, "", "[%s] is written [[%s]]: there can be several", name, name)
 	case r.skip:
-		r.problem(line, "the tables are [[output]] and [[unit]]", "unknown table %s", told(name))
+		fix := "the tables are [[output]] and [[unit]]"
+		if word := nearest.Word(name, []string{"output", "unit"}); word != "" {
+			fix = "did you mean [[" + word + "]]? " + fix
+		}
+		r.problem(line, fix, "unknown table %s", told(name))
 	case name == "output":
 		r.settings.Outputs = append(r.settings.Outputs, OutputSettings{lines: lines{"": line}})
 		o := &r.settings.Outputs[len(r.settings.Outputs)-1]
@@ -122,7 +127,7 @@ func (r *settingsReader) keyValue(e *unstable.Node) {
 
 // unknown tells of a field that there isn't, and where it may have been meant to stand.
 func (r *settingsReader) unknown(name string, line int) {
-	fix := "the fields are " + names(r.fields)
+	fix := strings.TrimSpace(nearest.Hint(name, names(r.fields)) + " the fields are " + strings.Join(names(r.fields), ", "))
 	switch {
 	case r.kind != "" && slices.ContainsFunc(r.settings.fields(), func(f field) bool { return f.name == name }):
 		fix = map[string]string{"output": "it isn't an output's", "unit": "it isn't a unit's"}[r.kind] + ": move it above the first [[" + r.kind + "]]"

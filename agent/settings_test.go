@@ -107,14 +107,14 @@ func TestParseSettings_Problems(t *testing.T) {
 		want []string // lines of the error
 		hint string   // of the first
 	}{
-		{"unknown field", "\nbase_ul = \"x\"", []string{`agent.toml line 2: unknown field "base_ul"`}, "the fields are base_url, key_file, ca_file, proxy, sandbox_id, computer_id, cache, cache_dir, cache_max_age, on_revoke, socket, allow_users, allow_groups, metrics_addr, log_level, log_format"},
-		{"unknown field of an output", "[[output]]\npath='/a'\nformat='f'\nmod = \"0600\"", []string{`agent.toml line 4: unknown field "mod"`}, "the fields are path, format, mode, owner, group, only, prefix, allow_names, hook, hook_timeout, allow_disk, allow_shared, keep"},
+		{"unknown field", "\nbase_ul = \"x\"", []string{`agent.toml line 2: unknown field "base_ul"`}, "did you mean base_url? the fields are base_url, key_file, ca_file, proxy, sandbox_id, computer_id, cache, cache_dir, cache_max_age, on_revoke, socket, allow_users, allow_groups, metrics_addr, log_level, log_format"},
+		{"unknown field of an output", "[[output]]\npath='/a'\nformat='f'\nmod = \"0600\"", []string{`agent.toml line 4: unknown field "mod"`}, "did you mean mode? the fields are path, format, mode, owner, group, only, prefix, allow_names, hook, hook_timeout, allow_disk, allow_shared, keep"},
 		{"dotted field", "cache.dir = \"/x\"", []string{`agent.toml line 1: unknown field "cache.dir"`}, ""},
 		{"a general field below an output", "[[output]]\npath='/a'\nformat='f'\nlog_level = \"info\"", []string{`agent.toml line 4: unknown field "log_level"`}, "it isn't an output's: move it above the first [[output]]"},
 		{"an output's field on top", "path = \"/a\"", []string{`agent.toml line 1: unknown field "path"`}, "it is an output's: write [[output]] above it"},
 		{"a key", "api_key = \"msk_r_abcdefghijklmnop\"", []string{`agent.toml line 1: unknown field "api_key"`}, "the key has a file of its own: name that with key_file"},
 		{"a key as a field", "msk_r_abcdefghijklmnop = 1", []string{`agent.toml line 1: unknown field "msk_[redacted]"`}, ""},
-		{"unknown table", "[outputs]\npath = 1\nx = 2", []string{`agent.toml line 1: unknown table "outputs"`}, "the tables are [[output]] and [[unit]]"},
+		{"unknown table", "[outputs]\npath = 1\nx = 2", []string{`agent.toml line 1: unknown table "outputs"`}, "did you mean [[output]]? the tables are [[output]] and [[unit]]"},
 		{"table below an output", "[[output]]\npath='/a'\nformat='f'\n[output.hook]\ncommand = 'x'", []string{`agent.toml line 4: unknown table "output.hook"`}, ""},
 		{"output as a single table", "[output]\npath='/a'", []string{`agent.toml line 1: [output] is written [[output]]: there can be several`}, ""},
 		{"output as a list", "output = [{path='/a'}]", []string{`agent.toml line 1: unknown field "output"`}, "write each output as a table that begins with [[output]]"},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,6 +32,19 @@ func ParseSignal(s string) (syscall.Signal, error) {
 		}
 	}
 	return 0, fmt.Errorf("signal %q: want a name such as TERM, HUP or RTMIN+1, or a number from 1 to %d", s, lastRealTime)
+}
+
+// NearestSignal is the name of the signal that was probably meant by an unknown one, as ParseSignal reads it; "" where
+// no name is near.
+func NearestSignal(name string) string {
+	known := []string{"RTMIN", "RTMAX"}
+	for n := syscall.Signal(1); n < firstRealTime; n++ {
+		if s := unix.SignalName(n); s != "" {
+			known = append(known, strings.TrimPrefix(s, "SIG"))
+		}
+	}
+	name = strings.ToUpper(strings.TrimSpace(name))
+	return nearest.Word(strings.TrimPrefix(name, "SIG"), known)
 }
 
 // signalName is SIGTERM for 15, and SIGRTMIN+1 for 35.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -19,6 +21,12 @@ const (
 	auditPage  = 1000            // the most events in one answer
 	auditPause = 2 * time.Second // between looks at what is new
 )
+
+// auditActions are what the vault's audit tells of (docs/api.md).
+var auditActions = []string{
+	"secret.create", "secret.replace", "secret.rotate", "secret.delete", "binding.create", "binding.delete",
+	"reveal", "key.create", "key.revoke", "oauth.start", "oauth.callback", "oauth.refresh",
+}
 
 func (p *program) auditCommand() *cobra.Command {
 	var (
@@ -55,7 +63,8 @@ miosa-env secrets does.`,
 			return err
 		}
 		if asJSON || len(list) == 0 {
-			return p.noTable(asJSON, orEmpty(list), "there are no such events")
+			return p.noTable(asJSON, orEmpty(list), "there are no such events"+orMeant(cmp.Or(
+				nearest.Word(filter.Action, auditActions), nearResource(ctx, vault, resource.Resource))))
 		}
 		t := &table{head: []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM"}}
 		for i := range list {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -97,7 +98,7 @@ func (p *program) bindingsListCommand() *cobra.Command {
 			return err
 		}
 		if asJSON || len(list) == 0 {
-			return p.noTable(asJSON, orEmpty(list), "there are no such bindings")
+			return p.noTable(asJSON, orEmpty(list), "there are no such bindings"+orMeant(nearResource(ctx, vault, resource.Resource)))
 		}
 		return bindingTable(list, time.Now()).writeTo(p.stdout)
 	})
@@ -106,6 +107,19 @@ func (p *program) bindingsListCommand() *cobra.Command {
 	addJSONFlag(c.Flags(), &asJSON, "a JSON list")
 	p.completeWords(c)
 	return c
+}
+
+// nearResource is the resource with bindings that was probably meant by one without, "" where none is near.
+func nearResource(ctx context.Context, vault *secrets.Client, r api.Resource) string {
+	if r == (api.Resource{}) {
+		return ""
+	}
+	list, _ := vault.ListBindings(ctx, secrets.BindingFilter{}) // only to name one that was meant
+	var known []string
+	for _, b := range list {
+		known = append(known, b.Resource.String())
+	}
+	return nearest.Word(r.String(), known)
 }
 
 func bindingTable(list []api.Binding, now time.Time) *table {

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/internal/completion"
 )
 
 func (p *program) completionCommand() *cobra.Command {
@@ -13,7 +15,7 @@ func (p *program) completionCommand() *cobra.Command {
 		Example: `  miosa-env completion bash > /etc/bash_completion.d/miosa-env
   miosa-env completion zsh > "${fpath[1]}/_miosa-env"
   miosa-env completion fish > ~/.config/fish/completions/miosa-env.fish`,
-		ValidArgs:             []string{"bash", "zsh", "fish"},
+		ValidArgs:             completion.Shells,
 		DisableFlagsInUseLine: true,
 		Annotations:           map[string]string{noConnection: "true"},
 		Args: func(_ *cobra.Command, args []string) error {
@@ -23,16 +25,7 @@ func (p *program) completionCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			root := c.Root()
-			switch args[0] {
-			case "bash":
-				return root.GenBashCompletionV2(p.stdout, true)
-			case "zsh":
-				return root.GenZshCompletion(p.stdout)
-			case "fish":
-				return root.GenFishCompletion(p.stdout, true)
-			}
-			return errors.New("no completion for " + quoted(args[0]) + ": name bash, zsh or fish")
+			return completion.Write(p.stdout, c.Root(), args[0])
 		},
 	}
 }

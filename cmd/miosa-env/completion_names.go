@@ -177,8 +177,7 @@ func (p *program) completeWords(c *cobra.Command) {
 		"scope":    fixed("user", "workspace", "tenant", "external_user", "external_workspace"),
 		"type":     fixed("api_key", "env_var", "bearer", "basic", "generic", "oauth_connect", "oauth_machine", "oauth_token"),
 		"delivery": fixed(api.DeliverValue, api.DeliverPlaceholder),
-		"action": fixed("secret.create", "secret.replace", "secret.rotate", "secret.delete", "binding.create", "binding.delete",
-			"reveal", "key.create", "key.revoke", "oauth.start", "oauth.callback", "oauth.refresh"),
+		"action":   fixed(auditActions...),
 	} {
 		if c.Flags().Lookup(name) != nil {
 			_ = c.RegisterFlagCompletionFunc(name, complete) // fails for a flag that isn't there only

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 )
 
 // choice is a flag that takes one of a few words.
@@ -22,7 +24,7 @@ type choice struct {
 // Set takes one of the words.
 func (c *choice) Set(s string) error {
 	if !slices.Contains(c.among, s) {
-		return fmt.Errorf("want one of %s", strings.Join(c.among, ", "))
+		return errors.New("want one of " + strings.Join(c.among, ", ") + orMeant(nearest.Word(s, c.among)))
 	}
 	c.value = s
 	return nil
@@ -32,6 +34,22 @@ func (c *choice) String() string { return c.value }
 
 // Type is what pflag wants to know; nothing shows it.
 func (c *choice) Type() string { return "choice" }
+
+// meant begins a hint with the known name that was probably meant by an unknown one, where there is one.
+func meant(name string, known []string) string {
+	if hint := nearest.Hint(name, known); hint != "" {
+		return oneLine(hint) + " "
+	}
+	return ""
+}
+
+// orMeant ends an error about a word with the one that was probably meant, where there is one.
+func orMeant(word string) string {
+	if word == "" {
+		return ""
+	}
+	return ": did you mean " + word + "?"
+}
 
 // duration is a flag that takes a length of time, zero or more.
 type duration time.Duration
@@ -142,7 +160,13 @@ type change struct {
 func (c *change) Set(s string) error {
 	got, err := inject.ParseChange(s)
 	if err != nil {
-		return errors.New("want ignore, restart, signal=SIGNAL or hook=COMMAND")
+		word := nearest.Word(s, []string{"ignore", "restart"})
+		if what, name, ok := strings.Cut(s, "="); ok {
+			if word = nearest.Word(what, []string{"signal", "hook"}); word == "signal" {
+				word += "=" + cmp.Or(inject.NearestSignal(name), "SIGNAL")
+			}
+		}
+		return errors.New("want ignore, restart, signal=SIGNAL or hook=COMMAND" + orMeant(word))
 	}
 	c.Change, c.text = got, s
 	return nil
@@ -163,7 +187,7 @@ type signalFlag struct {
 func (f *signalFlag) Set(s string) error {
 	got, err := inject.ParseSignal(s)
 	if err != nil {
-		return errors.New("want a name such as TERM, HUP or RTMIN+1, or a number from 1 to 64")
+		return errors.New("want a name such as TERM, HUP or RTMIN+1, or a number from 1 to 64" + orMeant(inject.NearestSignal(s)))
 	}
 	f.number, f.text = got, s
 	return nil

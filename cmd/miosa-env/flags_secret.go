@@ -9,6 +9,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -37,6 +38,10 @@ func parsePlace(s string) (place, error) {
 func parseResource(s string) (api.Resource, error) {
 	r, err := api.ParseResource(s)
 	if err != nil {
+		kind, _, _ := strings.Cut(s, ":")
+		if word := nearest.Word(kind, []string{api.Sandbox, api.Computer}); word != "" && word != kind {
+			return r, errors.New("want sandbox:ID or computer:ID" + orMeant(word+":"))
+		}
 		return r, errors.New("want sandbox:ID or computer:ID; an ID has letters, digits and . _ : @ -")
 	}
 	return r, nil

@@ -58,7 +58,8 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 				return nil
 			}
 			return hinted{
-				fmt.Errorf("nothing is bound to %s as %s", s.Resource, quoted(args[0])), "miosa-env list shows what is",
+				fmt.Errorf("nothing is bound to %s as %s", s.Resource, quoted(args[0])),
+				meant(args[0], variables(s.Bound)) + "miosa-env list shows what is",
 			}
 		},
 	}
@@ -78,6 +79,14 @@ func (p *program) onlyBound(b api.Bound) (api.Bound, error) {
 	}
 	warn(p.log, built.Warnings)
 	return built.Bound[0], nil
+}
+
+// variables are the names that values are bound as.
+func variables(list []api.Bound) (names []string) {
+	for _, b := range list {
+		names = append(names, b.ExposeAsEnv)
+	}
+	return names
 }
 
 // completeNames offers the names of bindings to a shell. It asks for no value.

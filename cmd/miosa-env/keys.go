@@ -77,7 +77,7 @@ func (p *program) keysListCommand() *cobra.Command {
 			return err
 		}
 		if asJSON || len(list) == 0 {
-			return p.noTable(asJSON, orEmpty(list), "there are no such keys")
+			return p.noTable(asJSON, orEmpty(list), "there are no such keys"+orMeant(nearResource(ctx, vault, resource.Resource)))
 		}
 		return keyTable(list, time.Now()).writeTo(p.stdout)
 	})

@@ -101,7 +101,10 @@ it ends. Who has the link can connect an account of theirs, until it is used or 
 		flow, err := vault.Connect(ctx, args[0], options)
 		switch {
 		case errors.Is(err, api.ErrInvalid) && strings.HasPrefix(err.Error(), "provider"):
-			return hinted{fmt.Errorf("the vault has no provider %s", quoted(args[0])), "miosa-env oauth providers lists them"}
+			return hinted{
+				fmt.Errorf("the vault has no provider %s", quoted(args[0])),
+				meant(args[0], providerNames(ctx, vault)) + "miosa-env oauth providers lists them",
+			}
 		case err != nil:
 			return err
 		}
@@ -133,6 +136,15 @@ it ends. Who has the link can connect an account of theirs, until it is used or 
 	_ = f.SetAnnotation("timeout", ownTimeout, []string{"true"}) // fails for a flag that isn't there only
 	p.completeWords(c)
 	return c
+}
+
+// providerNames are those that the vault knows, none where it doesn't say.
+func providerNames(ctx context.Context, vault *secrets.Client) (names []string) {
+	list, _ := vault.Providers(ctx) // only to name one that was meant
+	for _, provider := range list {
+		names = append(names, provider.Name)
+	}
+	return names
 }
 
 // endOf says in plain words how a flow ended that wasn't completed.

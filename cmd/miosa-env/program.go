@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -73,12 +75,7 @@ no sandbox or computer, but a tenant key, in MIOSA_TENANT_KEY.`,
   miosa-env run --on-change restart --mask -- npm start
   eval "$(miosa-env export)"
   miosa-env doctor`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errors.New("a command is missing")
-			}
-			return errors.New("unknown command " + quoted(args[0]))
-		},
+		Args:               noCommand,
 		RunE:               func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
 		Version:            version,
 		SilenceErrors:      true,
@@ -90,9 +87,9 @@ no sandbox or computer, but a tenant key, in MIOSA_TENANT_KEY.`,
 	root.SetFlagErrorFunc(flagError)
 	root.SetUsageFunc(func(c *cobra.Command) error { help(c, nil); return nil })
 	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(c *cobra.Command, args []string) error {
-		about, _, err := c.Root().Find(args)
-		if err != nil || about == nil {
-			return errors.New("unknown command " + quoted(strings.Join(args, " ")))
+		about, rest, _ := c.Root().Find(args) // its error is that of rest
+		if len(rest) > 0 {
+			return unknownCommand(about, rest[0])
 		}
 		return about.Help()
 	}})
@@ -132,8 +129,39 @@ func noArguments(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// flagError adds what to do instead for those who look for a flag that isn't there on purpose.
-func flagError(_ *cobra.Command, err error) error {
+// noCommand is the Args of a command that only has commands: it lets nothing through.
+func noCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return errors.New("a command is missing")
+	}
+	return unknownCommand(c, args[0])
+}
+
+// unknownCommand says which command of c, or of all, was probably meant.
+func unknownCommand(c *cobra.Command, name string) error {
+	err := errors.New("unknown command " + quoted(name))
+	var names []string
+	below := "" // a command of a command, such as secrets rotate
+	for _, sub := range c.Commands() {
+		if !sub.Hidden {
+			names = append(names, sub.Name())
+		}
+		for _, s := range sub.Commands() {
+			if s.Name() == name && below == "" {
+				below = "did you mean " + sub.Name() + " " + name + "?"
+			}
+		}
+	}
+	hint := cmp.Or(below, nearest.Hint(name, names))
+	if hint == "" {
+		return err
+	}
+	return hinted{err, hint + " " + c.CommandPath() + " --help lists the commands"}
+}
+
+// flagError adds which flag was probably meant, and what to do instead for those who look for a flag that isn't
+// there on purpose.
+func flagError(c *cobra.Command, err error) error {
 	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok && wrong.GetFlag().Name == "bind" {
 		// What was given isn't repeated: it may be the value, by mistake.
 		return fmt.Errorf("--bind: %w", errors.Unwrap(err))
@@ -147,6 +175,13 @@ func flagError(_ *cobra.Command, err error) error {
 			}
 		case "value", "secret-value", "password":
 			return refusedValue()
+		}
+		// A single dash is an abbreviation of its letters: -only is taken for -o -n -l -y.
+		name := strings.TrimLeft(cmp.Or(missing.GetSpecifiedShortnames(), missing.GetSpecifiedName()), "-")
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if word := nearest.Word(name, names); word != "" {
+			return hinted{err, "did you mean --" + word + "? " + c.CommandPath() + " --help lists the flags"}
 		}
 	}
 	return err

@@ -87,7 +87,9 @@ func findSecret(ctx context.Context, vault *secrets.Client, idOrName string) (*a
 		return nil, err
 	}
 	var named []*api.Secret
+	var names []string
 	for i := range list {
+		names = append(names, list[i].Name, list[i].ID)
 		if list[i].ID == idOrName {
 			return &list[i], nil
 		}
@@ -97,7 +99,7 @@ func findSecret(ctx context.Context, vault *secrets.Client, idOrName string) (*a
 	}
 	switch len(named) {
 	case 0:
-		return nil, hinted{errors.New("no secret has the id or name " + quoted(idOrName)), "miosa-env secrets list shows all"}
+		return nil, hinted{errors.New("no secret has the id or name " + quoted(idOrName)), meant(idOrName, names) + "miosa-env secrets list shows all"}
 	case 1:
 		return named[0], nil
 	}

@@ -25,12 +25,7 @@ func manages() map[string]string { return map[string]string{noResource: "true"} 
 func groupCommand(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
 		Use: use, Short: short, Long: long, Annotations: manages(),
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errors.New("a command is missing")
-			}
-			return errors.New("unknown command " + quoted(args[0]))
-		},
+		Args: noCommand,
 		RunE: func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
 	}
 	c.AddCommand(commands...)

@@ -56,7 +56,7 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	ts.Check(c.Start())
 	screen := watch(master)
-	defer func() { _ = c.Process.Kill(); _ = c.Wait(); _ = master.Close(); <-screen.closed }()
+	defer func() { _ = c.Process.Kill(); _ = c.Wait(); _ = tty.Close(); _ = master.Close(); <-screen.closed }()
 
 	seen := 0
 	for _, step := range steps {

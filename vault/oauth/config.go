@@ -9,10 +9,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/pelletier/go-toml/v2"
 )
 
@@ -130,7 +132,11 @@ func (f providerFile) provider(dir string, getenv func(string) string) (*Provide
 	add := func(text string) { problems = append(problems, errors.New(text)) }
 	known, ok := presets[f.Preset]
 	if f.Preset != "" && !ok {
-		add("preset: there is none of this name; there are " + strings.Join(Presets(), ", "))
+		text := "preset: there is none of this name; there are " + strings.Join(Presets(), ", ")
+		if hint := nearest.Hint(f.Preset, Presets()); hint != "" {
+			text += ": " + hint
+		}
+		add(text)
 	}
 	p := &Provider{
 		Name: cmp.Or(f.Name, f.Preset), DisplayName: cmp.Or(f.DisplayName, known.display),
@@ -285,13 +291,27 @@ func endpointURL(text string) (*url.URL, error) {
 	return nil, errors.New("must begin with https:// (http:// is for loopback only)")
 }
 
+// fields are the names of all fields of the file.
+func fields() (names []string) {
+	for _, table := range []any{file{}, machineFile{}, providerFile{}} {
+		for f := range reflect.TypeOf(table).Fields() {
+			names = append(names, f.Tag.Get("toml"))
+		}
+	}
+	return names
+}
+
 // tomlProblem says where and what, without the line itself: it may hold what doesn't belong there.
 func tomlProblem(err error) error {
 	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		var problems []error
 		for _, e := range strict.Errors {
 			line, _ := e.Position()
-			problems = append(problems, fmt.Errorf("line %d: unknown field %q", line, strings.Join(e.Key(), ".")))
+			problem := fmt.Sprintf("line %d: unknown field %q", line, strings.Join(e.Key(), "."))
+			if hint := nearest.Hint(e.Key()[len(e.Key())-1], fields()); hint != "" {
+				problem += ": " + hint
+			}
+			problems = append(problems, errors.New(problem))
 		}
 		return errors.Join(problems...)
 	}

@@ -87,7 +87,7 @@ func TestLoadTellsEveryProblem(t *testing.T) {
 		want       []string
 	}{
 		{"not TOML", "client_secret = " + canary, []string{"line 1: not TOML"}},
-		{"unknown field", "public_ul = \"x\"", []string{`line 1: unknown field "public_ul"`}},
+		{"unknown field", "public_ul = \"x\"", []string{`line 1: unknown field "public_ul": did you mean public_url?`}},
 		{"wrong type", "redirect_uris = \"" + canary + "\"", []string{"line 1", "redirect_uris"}},
 		{"secret in the file", "[[provider]]\npreset='github'\nclient_id='a'\nclient_secret='" + canary + "'",
 			[]string{"provider github: client_secret doesn't belong in this file", "client_secret_file"}},
