@@ -1,0 +1,99 @@
+package envfile_test
+
+import (
+	"errors"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/Miosa-osa/miosa-env/envfile"
+)
+
+// rowsOf gives the cells of the table under a heading of docs/env-files.md, without the two lines at its head.
+func rowsOf(t *testing.T, heading string) [][]string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/env-files.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(text), "\n## "+heading+"\n")
+	if !found {
+		t.Fatalf("no heading %s", heading)
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	var rows [][]string
+	for _, line := range regexp.MustCompile(`(?m)^\| (.*) \|$`).FindAllStringSubmatch(section, -1) {
+		cells := strings.Split(line[1], "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		rows = append(rows, cells)
+	}
+	if len(rows) < 5 {
+		t.Fatalf("%s: %d rows", heading, len(rows))
+	}
+	return rows[1:] // |---| isn't of that form
+}
+
+// code takes the marks off a code span.
+func code(cell string) string {
+	return strings.TrimSuffix(strings.Trim(cell, "`"), "` ")
+}
+
+func TestGuideExamples(t *testing.T) {
+	for _, row := range rowsOf(t, "Examples") {
+		line, want := code(row[0]), code(row[1])
+		if want == "empty" {
+			want = ""
+		}
+		list, err := envfile.Parse([]byte(line + "\nZ=1\n"))
+		if err != nil || len(list) != 2 || list[0].Value.Reveal() != want {
+			t.Errorf("%s: not %q: %v", line, want, err)
+		}
+	}
+	for _, row := range rowsOf(t, "Errors") {
+		line, want := code(row[0]), row[1]
+		if strings.Count(line, "`") == 1 {
+			line += "`" // trimmed with the marks
+		}
+		_, err := envfile.Parse([]byte(line + "\n"))
+		var e *envfile.Error
+		if !errors.As(err, &e) || e.Reason != want {
+			t.Errorf("%s: %v, want %s", line, err, want)
+		}
+	}
+}
+
+func TestGuideListsEachDifference(t *testing.T) {
+	var got []string
+	for _, row := range rowsOf(t, "Other programs") {
+		for i, reader := range readers {
+			if row[2+i] == "yes" {
+				got = append(got, reader.name+": "+row[0])
+			}
+		}
+	}
+	for _, rule := range envfile.Rules() {
+		if !slices.Contains(got, rule) {
+			t.Errorf("not in the table: %s", rule)
+		}
+	}
+	if len(got) != len(envfile.Rules()) {
+		t.Errorf("the table has %d entries, there are %d rules", len(got), len(envfile.Rules()))
+	}
+}
+
+// What the guide says is read alike is.
+func TestSingleQuotesAreReadAlike(t *testing.T) {
+	for _, value := range []string{"", " x ", `say "hi"`, "$2y$10$abcdefghij", "a # b", `C:\dir`, "`x`", "a\nB=2\n", "\u00a0x\u2028", `\n\t\"`, "~", "#"} {
+		list, err := envfile.Parse([]byte("A_1='" + value + "' # note\n"))
+		if err != nil || list[0].Value.Reveal() != value {
+			t.Fatalf("%q: %v", value, err)
+		}
+		if d := envfile.Differences(list[0]); len(d) > 0 {
+			t.Errorf("%q: %v", value, d)
+		}
+	}
+}
