@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/envfile"
 )
 
 // Environment says what a command's environment is made of, each source overriding the one before:
@@ -17,8 +18,7 @@ type Environment struct {
 	// ones (without "=", or with nothing before it) too; of several with one name the first stays,
 	// which is the one that getenv finds. Bindings of api.DeliverPlatform have their values here.
 	Inherited []string
-	// Files are paths of env files, read at each Build; a later file wins. See readEnvFile for what is
-	// understood in them.
+	// Files are paths of env files, read at each Build; a later file wins.
 	Files []string
 	// Bound are the values to inject, in the vault's order.
 	Bound []api.Bound
@@ -52,7 +52,7 @@ var ownKeys = []string{"MIOSA_API_KEY", "MIOSA_API_KEY_FILE", "MIOSA_TENANT_KEY"
 // Bound values only are guarded (see classify): the rest is what the person who starts the command
 // has chosen, who could start it without us.
 //
-// Errors, every one at once in lines of their own: *FileError for an env file, *Refused for what
+// Errors, every one at once in lines of their own: *envfile.Error for an env file, *Refused for what
 // bindings must not set, *NotProvided for what the platform should have set, *MissingError for Require,
 // and a line for each broken pattern and prefix.
 func (e Environment) Build() (Built, error) {
@@ -127,19 +127,14 @@ func (e Environment) inherit(set *nameSet, entry string) {
 
 // addFile lets an env file override what is there.
 func (e Environment) addFile(set *nameSet, path string) error {
-	values, err := readEnvFile(path)
+	list, err := envfile.Read(path)
 	if err != nil {
 		return err
 	}
-	names := make([]string, 0, len(values))
-	for name := range values {
-		if e.KeepKey || !slices.Contains(ownKeys, name) {
-			names = append(names, name)
+	for _, v := range list {
+		if e.KeepKey || !slices.Contains(ownKeys, v.Name) {
+			set.put(v.Name, v.Value.Reveal())
 		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		set.put(name, values[name])
 	}
 	return nil
 }

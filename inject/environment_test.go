@@ -39,7 +39,7 @@ func envFile(t *testing.T, text string) string {
 
 func TestBuild(t *testing.T) {
 	one := envFile(t, "A=file\nB=file\n# comment\nexport C='quoted $A'\nD=\"${A}-x\"\n")
-	two := envFile(t, "B=second\nE: yaml\n")
+	two := envFile(t, "B=second\nE=last\n")
 	for _, tt := range []struct {
 		name string
 		env  inject.Environment
@@ -55,14 +55,14 @@ func TestBuild(t *testing.T) {
 		{"an empty value is a value", inject.Environment{Inherited: []string{"A=1"}, Bound: bind("A", "")}, []string{"A="}, "A"},
 		{"value bytes", inject.Environment{Bound: bind("A", "line\nline=\xff'\"$x")}, []string{"A=line\nline=\xff'\"$x"}, "A"},
 		{"files over inherited, later over earlier", inject.Environment{Inherited: []string{"Z=z", "A=inherited"}, Files: []string{one, two}},
-			[]string{"Z=z", "A=file", "B=second", "C=quoted $A", "D=file-x", "E=yaml"}, ""},
-		{"bound over files", inject.Environment{Files: []string{one}, Bound: bind("B", "bound")}, []string{"A=file", "B=bound", "C=quoted $A", "D=file-x"}, "B"},
+			[]string{"Z=z", "A=file", "B=second", "C=quoted $A", "D=${A}-x", "E=last"}, ""},
+		{"bound over files", inject.Environment{Files: []string{one}, Bound: bind("B", "bound")}, []string{"A=file", "B=bound", "C=quoted $A", "D=${A}-x"}, "B"},
 		{"preserve all", inject.Environment{Inherited: []string{"A=1", "E="}, Files: []string{two}, Bound: bind("A", "x", "B", "x", "E", "x", "N", "x"), PreserveEnv: true},
-			[]string{"A=1", "E=yaml", "B=second", "N=x"}, "N"},
+			[]string{"A=1", "E=last", "B=second", "N=x"}, "N"},
 		{"preserve an empty one", inject.Environment{Inherited: []string{"A="}, Bound: bind("A", "x"), PreserveEnv: true}, []string{"A="}, ""},
 		{"preserve by name", inject.Environment{Inherited: []string{"A=1", "B=2"}, Bound: bind("A", "x", "B", "x"), PreserveNames: []string{"B"}}, []string{"A=x", "B=2"}, "A"},
 		{"preserve is by final name", inject.Environment{Inherited: []string{"P_A=1", "A=1"}, Bound: bind("A", "x"), Prefix: "P_", PreserveNames: []string{"P_A", "A"}}, []string{"P_A=1", "A=1"}, ""},
-		{"pristine", inject.Environment{Inherited: []string{"A=1", "Z=z"}, Files: []string{two}, Bound: bind("A", "x"), Pristine: true}, []string{"B=second", "E=yaml", "A=x"}, "A"},
+		{"pristine", inject.Environment{Inherited: []string{"A=1", "Z=z"}, Files: []string{two}, Bound: bind("A", "x"), Pristine: true}, []string{"B=second", "E=last", "A=x"}, "A"},
 		{"pristine preserves nothing inherited", inject.Environment{Inherited: []string{"A=1"}, Bound: bind("A", "x"), Pristine: true, PreserveEnv: true}, []string{"A=x"}, "A"},
 		{"only names", inject.Environment{Bound: bind("A", "1", "B", "2", "C", "3"), Only: []string{"C", "A"}}, []string{"A=1", "C=3"}, "A C"},
 		{"only patterns", inject.Environment{Bound: bind("DB_URL", "1", "DB_USER", "2", "KEY", "3", "X1", "4"), Only: []string{"DB_*", "X[0-9]"}}, []string{"DB_URL=1", "DB_USER=2", "X1=4"}, "DB_URL DB_USER X1"},
@@ -78,7 +78,7 @@ func TestBuild(t *testing.T) {
 		{"our keys go from files too", inject.Environment{Files: []string{envFile(t, "MIOSA_API_KEY=k\nA=1")}}, []string{"A=1"}, ""},
 		{"keep key", inject.Environment{Inherited: []string{"MIOSA_API_KEY=k", "MIOSA_TENANT_KEY=t"}, KeepKey: true}, []string{"MIOSA_API_KEY=k", "MIOSA_TENANT_KEY=t"}, ""},
 		{"required from any source", inject.Environment{Inherited: []string{"A=1"}, Files: []string{two}, Bound: bind("C", ""), Prefix: "P_", Require: []string{"A", "B", "P_C"}},
-			[]string{"A=1", "B=second", "E=yaml", "P_C="}, "P_C"},
+			[]string{"A=1", "B=second", "E=last", "P_C="}, "P_C"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			built, err := tt.env.Build()
@@ -137,15 +137,17 @@ func TestBuildErrors(t *testing.T) {
 		{"prefix", inject.Environment{Bound: bind("A", "1"), Prefix: "1-"}, "--prefix 1-: want letters, digits and _, no digit first\n" +
 			"binding bnd_A: 1-A isn't a name: want letters, digits and _, no digit first",
 			"bind the secret under another name, or leave the binding out with --only"},
-		{"a file that isn't there", inject.Environment{Files: []string{"/nonexistent/x.env"}}, "env file /nonexistent/x.env: no such file or directory", ""},
-		{"with a broken file nothing is called missing", inject.Environment{Files: []string{bad}, Require: []string{"Q"}}, "env file " + bad + " line 2: a quote that isn't closed", ""},
+		{"a file that isn't there", inject.Environment{Files: []string{"/nonexistent/x.env"}}, "env file /nonexistent/x.env: no such file or directory",
+			"check the path, and that this user may read it; a relative one starts at the working directory"},
+		{"with a broken file nothing is called missing", inject.Environment{Files: []string{bad}, Require: []string{"Q"}}, "env file " + bad + " line 2 column 3: a quote that isn't closed",
+			"write the closing quote; a ' in the value takes double quotes around it"},
 		{"everything at once", inject.Environment{Files: []string{bad, "/nonexistent/x.env"}, Bound: bind("PATH", "canary", "MIOSA_X", "canary"), Only: []string{"*", "["}},
 			"--only [: not a pattern\n" +
-				"env file " + bad + " line 2: a quote that isn't closed\n" +
+				"env file " + bad + " line 2 column 3: a quote that isn't closed\n" +
 				"env file /nonexistent/x.env: no such file or directory\n" +
 				"binding bnd_PATH: PATH is refused: it can make programs run other code (--allow-name PATH lets it through)\n" +
 				"binding bnd_MIOSA_X: MIOSA_X is refused: it belongs to miosa-env or the service manager",
-			"if it is meant, add --allow-name PATH; else leave the binding out with --only"},
+			"write the closing quote; a ' in the value takes double quotes around it"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			built, err := tt.env.Build()

@@ -160,3 +160,11 @@ func accessReason(file string) (reason, hint string) {
 	}
 	return shown(file) + " is executable for others, not for this user", "check its owner and group"
 }
+
+// bare drops the path from an error that is reported with one.
+func bare(err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		return at.Err
+	}
+	return err
+}

@@ -376,8 +376,8 @@ func TestBadInput(t *testing.T) {
 			s := vaulttest.Start(t)
 			return configured(s.BaseURL, s.ResourceKey(t, sandbox)).running("--env-file", "broken.env", "--", "echo", started)
 		}, 125, []string{
-			"error: env file broken.env line 2: a quote that isn't closed",
-			"hint: the file takes lines of NAME=value, with quotes around a value of several lines",
+			"error: env file broken.env line 2 column 3: a quote that isn't closed",
+			"hint: write the closing quote; a ' in the value takes double quotes around it",
 		}},
 		{"broken JSON", func(t *testing.T, _ string) attempt {
 			return configured(answers(t, http.StatusOK, `{"etag": "canary`), aKey())

@@ -7,10 +7,9 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-)
 
-// maxKept is how much of an env file is kept in memory, in bytes: one more than inject reads of one.
-const maxKept = 8<<20 + 1
+	"github.com/Miosa-osa/miosa-env/envfile"
+)
 
 // keepPipes lets env files be read again at each change. What isn't a regular file, such as the pipe that a
 // shell makes of <(command), gives its content once: it is read now and kept in memory, under a path of
@@ -43,7 +42,7 @@ func (r *runner) keep(path string) (string, error) {
 		return "", err
 	}
 	to := os.NewFile(uintptr(fd), path)
-	if _, err := io.Copy(to, io.LimitReader(from, maxKept)); err != nil {
+	if _, err := io.Copy(to, io.LimitReader(from, envfile.MaxSize+1)); err != nil {
 		return "", errors.Join(err, to.Close())
 	}
 	r.kept = append(r.kept, to) // an *os.File nobody holds is closed

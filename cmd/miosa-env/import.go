@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/envfile"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
@@ -34,8 +35,16 @@ type imported struct {
 	SecretID string `json:"secret_id"`
 	Version  int64  `json:"version"` // what it has now; 0 where it isn't stored
 
-	note  string
-	value api.Value
+	note string
+	file envfile.Variable
+}
+
+// remark adds to the note.
+func (v *imported) remark(text string) {
+	if v.note != "" {
+		v.note += ", "
+	}
+	v.note += text
 }
 
 func (p *program) importCommand() *cobra.Command {
@@ -47,14 +56,15 @@ func (p *program) importCommand() *cobra.Command {
 	)
 	c := p.manager(&cobra.Command{
 		Use:   "import [FLAG...] --bind RESOURCE FILE",
-		Short: "Store the variables of a .env file, and bind them",
-		Long: `Stores each variable of a .env file as a secret of one sandbox or computer, and binds it there under
-its name. It takes a tenant key, as miosa-env secrets does. Secrets of other resources stay as they
-are, whatever they are called.
+		Short: "Store the variables of a .env or JSON file, and bind them",
+		Long: `Stores each variable of a .env file, or each member of a JSON object, as a secret of one sandbox or
+computer, and binds it there under its name. It takes a tenant key, as miosa-env secrets does. Secrets of
+other resources stay as they are, whatever they are called.
 
 First it shows what it would do, without values, and asks; where there is no terminal to ask at, it
 wants --yes. "replace" means that there is one already; whether its value is the same can't be known,
-since no call answers a value. Variables that run would refuse to set, since they run code or move traffic, are left
+since no call answers a value. It also lists the lines that npm dotenv, compose, godotenv or a shell would
+read differently: nothing in a value is expanded here, for one. Variables that run would refuse to set, since they run code or move traffic, are left
 out unless --allow-name names them; so are those that stand for another secret there. Where
 something was left out or not stored that nobody was shown before, the exit code says so.`,
 		Example: `  miosa-env import .env --bind sandbox:sb_1
@@ -67,7 +77,7 @@ something was left out or not stored that nobody was shown before, the exit code
 		list, err := readImport(args[0], only, string(before), allow)
 		defer func() {
 			for i := range list {
-				list[i].value.Wipe()
+				list[i].file.Wipe()
 			}
 		}()
 		if err != nil {
@@ -106,27 +116,28 @@ something was left out or not stored that nobody was shown before, the exit code
 
 // readImport reads a file's variables, sorted, under the names they are to have.
 func readImport(file string, only []string, before string, allow []string) ([]imported, error) {
-	// Nothing is left out of what the file says: what must not be set is said so below.
-	read, err := inject.Environment{Pristine: true, Files: []string{file}, KeepKey: true}.Build()
+	read, err := envfile.Read(file)
 	if err != nil {
 		return nil, err
 	}
 	used := make([]bool, len(only))
 	var list []imported
-	for _, entry := range read.Environ {
-		name, value, _ := strings.Cut(entry, "=")
+	for _, v := range read {
 		keep := len(only) == 0
 		for i, pattern := range only {
-			match, err := path.Match(pattern, name)
+			match, err := path.Match(pattern, v.Name)
 			if err != nil {
 				return nil, usageError{hinted{errors.New("--only " + quoted(pattern) + ": not a pattern"), "patterns look like 'DB_*'"}}
 			}
-			if match || pattern == name {
+			if match || pattern == v.Name {
 				keep, used[i] = true, true
 			}
 		}
 		if keep {
-			list = append(list, imported{Variable: before + name, Bytes: len(value), Plan: importNew, value: api.NewValue([]byte(value))})
+			list = append(list, imported{Variable: before + v.Name, Bytes: v.Value.Len(), Plan: importNew, file: v})
+			if v.Earlier > 0 {
+				list[len(list)-1].remark(fmt.Sprintf("line %d, not %d: the last counts", v.Line, v.Earlier))
+			}
 		}
 	}
 	var missing []error
@@ -144,7 +155,7 @@ func refuse(list []imported, allow []string) {
 	for i := range list {
 		v := &list[i]
 		leave := func(why string) { v.Plan, v.Problem = importLeave, why }
-		bound := api.Bound{Value: v.value}
+		bound := api.Bound{Value: v.file.Value}
 		bound.ExposeAsEnv = v.Variable
 		built, err := inject.Environment{Pristine: true, Bound: []api.Bound{bound}, AllowNames: allow}.Build()
 		refused, isRefused := errors.AsType[*inject.Refused](err)
@@ -157,10 +168,10 @@ func refuse(list []imported, allow []string) {
 			leave(strings.TrimPrefix(why, "is refused: it "))
 		case v.Bytes > api.MaxValueBytes:
 			leave("is longer than 1 MiB")
-		case !utf8.ValidString(v.value.Reveal()):
+		case !utf8.ValidString(v.file.Value.Reveal()):
 			leave("isn't UTF-8 text")
 		case len(built.Warnings) > 0:
-			v.note = "changes how programs behave"
+			v.remark("changes how programs behave")
 		}
 	}
 }
@@ -188,7 +199,8 @@ func compare(ctx context.Context, vault *secrets.Client, list []imported, r api.
 		case taken >= 0 && bound[taken].SecretID != id:
 			v.Plan, v.Problem = importLeave, "stands for another secret there: "+bound[taken].SecretID
 		case at >= 0:
-			v.Plan, v.note = importReplace, strings.TrimPrefix(v.note+", version "+strconv.FormatInt(standing[at].Version, 10)+" of "+when(standing[at].UpdatedAt, time.Now()), ", ")
+			v.Plan = importReplace
+			v.remark("version " + strconv.FormatInt(standing[at].Version, 10) + " of " + when(standing[at].UpdatedAt, time.Now()))
 		}
 	}
 	return nil
@@ -204,19 +216,6 @@ func attributed(s *api.Secret) bool {
 	return false
 }
 
-func (p *program) preview(list []imported, file string, r api.Resource) error {
-	if len(list) == 0 {
-		fmt.Fprintf(p.stderr, "miosa-env: there are no variables in %s\n", oneLine(file))
-		return nil
-	}
-	t := &table{head: []string{"VARIABLE", "BYTES", "PLAN", "NOTE"}}
-	for _, v := range list {
-		t.add(v.Variable, strconv.Itoa(v.Bytes), v.Plan, v.Problem+v.note)
-	}
-	fmt.Fprintf(p.stderr, "%s, for %s:\n", oneLine(file), r)
-	return t.writeTo(p.stderr)
-}
-
 // storeAll stores what isn't left out. It goes on after a refusal, which is about one secret, and stops
 // where no other could be stored either.
 func storeAll(ctx context.Context, vault *secrets.Client, list []imported, r api.Resource) error {
@@ -225,7 +224,7 @@ func storeAll(ctx context.Context, vault *secrets.Client, list []imported, r api
 		if v.Plan == importLeave {
 			continue
 		}
-		s, _, err := vault.Set(ctx, secrets.Set{Name: v.Variable, Value: v.value, Type: "env_var", Resource: r, ExposeAsEnv: v.Variable})
+		s, _, err := vault.Set(ctx, secrets.Set{Name: v.Variable, Value: v.file.Value, Type: "env_var", Resource: r, ExposeAsEnv: v.Variable})
 		switch {
 		case err == nil:
 			v.SecretID, v.Version = s.ID, s.Version

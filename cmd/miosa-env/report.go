@@ -84,11 +84,6 @@ func hintOf(err error) string {
 		switch e := err.(type) { //nolint:errorlint // this loop is the unwrapping
 		case *fetch.Problem:
 			return e.Hint
-		case *inject.FileError:
-			if e.Err != nil {
-				return "check the path, and that this user may read it; a relative one starts at the working directory"
-			}
-			return "the file takes lines of NAME=value, with quotes around a value of several lines"
 		case interface{ Hint() string }:
 			return e.Hint()
 		}

@@ -89,7 +89,7 @@ for wrong flags.`,
 	set := c.Flags()
 	set.SortFlags = false
 	set.SetInterspersed(false)
-	set.StringArrayVar(&f.envFiles, "env-file", nil, "`FILE` read variables from a .env file; can be given several times, later ones win")
+	set.StringArrayVar(&f.envFiles, "env-file", nil, "`FILE` read variables from a .env file or a JSON object; can be given several times, later ones win")
 	f.addFlags(set)
 	set.Var(&f.preserve, "preserve-env", "`NAMES` let variables that are set already win over bindings: all of them, or these")
 	set.Lookup("preserve-env").NoOptDefVal = preserveAll

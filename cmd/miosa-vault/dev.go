@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/envfile"
 	"github.com/Miosa-osa/miosa-env/vault"
 )
 
@@ -44,7 +45,7 @@ with --resource, MIOSA_API_KEY and MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID; then t
 	d.logs.add(f, "warn")
 	f.StringVar(&d.addr, "addr", "127.0.0.1:0", "loopback `host:port` to listen on; port 0 takes any that is free")
 	f.StringVar(&d.resource, "resource", "", "also mint a key for this `resource`, as in sandbox:sb_1 or computer:c_1")
-	f.StringVar(&d.seed, "seed", "", ".env `file`: store each line and bind it to the resource (needs --resource)")
+	f.StringVar(&d.seed, "seed", "", ".env or JSON `file`: store each variable and bind it to the resource (needs --resource)")
 	f.StringVar(&d.oauth, "oauth-file", "", oauthUsage)
 	return c
 }
@@ -133,7 +134,7 @@ func parseResource(s string) (*api.Resource, error) {
 }
 
 // fill makes the tenant, its keys and what is seeded. It returns the lines to print.
-func (d *development) fill(ctx context.Context, store *vault.Store, r *api.Resource, seeds []seed) (string, error) {
+func (d *development) fill(ctx context.Context, store *vault.Store, r *api.Resource, seeds []envfile.Variable) (string, error) {
 	tenant, err := store.MintTenantKey(ctx, devTenant)
 	if err != nil {
 		return "", err
@@ -146,9 +147,9 @@ func (d *development) fill(ctx context.Context, store *vault.Store, r *api.Resou
 	if err != nil {
 		return "", err
 	}
-	for _, s := range seeds {
-		if err := s.put(ctx, store, operator, *r); err != nil {
-			return "", fmt.Errorf("seed %s, %s: %w", d.seed, s.name, err)
+	for _, v := range seeds {
+		if err := putSeed(ctx, store, operator, *r, v); err != nil {
+			return "", fmt.Errorf("seed %s, %s: %w", d.seed, v.Name, err)
 		}
 	}
 	key, err := store.CreateResourceKey(ctx, operator, *r, nil)

@@ -60,8 +60,9 @@ func TestSupervision(t *testing.T) {
 		"Restart|Settle|ChangeWhileStopping|TermWhileRestarting|CommandEndsBeforeTheRestart|StopSignal|.*OnChange",
 		"OrphanIsOurs|NoSubreaper|TermReachesTheCommand|Fault_A13|LeftoversOfTheGroup|WeAreKilled|ParentDeathIsOurs|StartErrors",
 		"CtrlC|WindowSize|StopKey|Foreground|Pipeline|Masked(Output|Terminal|Grandchild|Broken|Prompt)|MaskHolds",
-		"OutputFormats|OutputRewritten|EnvFile|Scrub",
+		"OutputFormats|OutputRewritten|Scrub",
 	}, "|")+")")
+	m.add("envfile", "-test.run=^Test(Parse|Errors|ReadErrors|Pipe|Unreadable)$")
 	told(t, m.boot(), 100)
 }
 
@@ -69,7 +70,7 @@ func TestSupervision(t *testing.T) {
 func TestProgram(t *testing.T) {
 	m := newMachine(t)
 	m.build("build", "-buildvcs=false", "-ldflags=-X main.version=v0.0.0-test -E miosa_env_start", "-o", filepath.Join(m.dir, "repository/cmd/miosa-env/built/miosa-env"), "./cmd/miosa-env")
-	m.add("cmd/miosa-env", "-test.run=^TestScripts$/^(run_(environment|hook|ignored_signals|interrupted|key_hidden|mask|mask_restart|pid1|replace|restart|signal|cache)|agent_(cache|envfile|status)|doctor|export|get|list)$")
+	m.add("cmd/miosa-env", "-test.run=^TestScripts$/^(run_(env_file|environment|hook|ignored_signals|interrupted|key_hidden|mask|mask_restart|pid1|replace|restart|signal|cache)|agent_(cache|envfile|status)|doctor|export|get|list)$")
 	told(t, m.boot(), 20)
 }
 

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/envfile"
+)
+
+// preview shows what would be done, and which lines other programs would read differently; no values.
+func (p *program) preview(list []imported, file string, r api.Resource) error {
+	if len(list) == 0 {
+		fmt.Fprintf(p.stderr, "miosa-env: there are no variables in %s\n", oneLine(file))
+		return nil
+	}
+	t := &table{head: []string{"VARIABLE", "BYTES", "PLAN", "NOTE"}}
+	differ := &table{head: []string{"LINE", "VARIABLE", "PROGRAMS", "WHAT THEY DO"}}
+	for _, v := range list {
+		t.add(v.Variable, strconv.Itoa(v.Bytes), v.Plan, v.Problem+v.note)
+		if v.Plan == importLeave {
+			continue
+		}
+		for _, d := range envfile.Differences(v.file) {
+			differ.add(strconv.Itoa(v.file.Line), v.Variable, strings.Join(d.Readers, ", "), d.Why)
+		}
+	}
+	fmt.Fprintf(p.stderr, "%s, for %s:\n", oneLine(file), r)
+	if err := t.writeTo(p.stderr); err != nil || len(differ.rows) == 0 {
+		return err
+	}
+	fmt.Fprintf(p.stderr, "\nother programs read these lines of %s differently:\n", oneLine(file))
+	return differ.writeTo(p.stderr)
+}
