@@ -15,6 +15,7 @@ import (
 	"github.com/joho/godotenv"
 
 	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // TestDifferences compares what Differences says of each line with what the readers themselves do with it.
@@ -195,11 +196,9 @@ func readGodotenv(_ *testing.T, texts []string) [][]vars {
 }
 
 func readNPM(t *testing.T, texts []string) [][]vars {
-	module := os.Getenv("DOTENV_MODULE")
-	if module == "" {
-		t.Skip("DOTENV_MODULE doesn't name the directory of an installed npm package dotenv")
-	}
-	return asked(t, exec.Command(need(t, "node"), "-e", `const {parse} = require(process.argv[1]);
+	needs.Command(t, "node")
+	module := needs.NPM(t, "dotenv")
+	return asked(t, exec.Command("node", "-e", `const {parse} = require(process.argv[1]);
 const texts = JSON.parse(require("fs").readFileSync(0));
 process.stdout.write(JSON.stringify(texts.map(text => parse(Buffer.from(text)))));`, module), texts)
 }
@@ -208,7 +207,7 @@ func readCompose(t *testing.T, texts []string) [][]vars {
 	program := filepath.Join(t.TempDir(), "composeread")
 	build := exec.Command("go", "build", "-C", "../tools", "-buildvcs=false", "-o", program, "./composeread")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Skipf("compose-go can't be built here: %v\n%s", err, out)
+		needs.System(t, "the module compose-go: %s", strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "; "))
 	}
 	return asked(t, exec.Command(program), texts)
 }
@@ -234,8 +233,9 @@ func asked(t *testing.T, c *exec.Cmd, texts []string) [][]vars {
 
 // readShells sources the texts, with nothing in PATH.
 func readShells(t *testing.T, texts []string) [][]vars {
+	needs.Command(t, "sh", "bash")
 	var all [][]vars
-	for _, shell := range []string{need(t, "sh"), need(t, "bash")} {
+	for _, shell := range []string{"sh", "bash"} {
 		dir := t.TempDir()
 		answers := make([]vars, len(texts))
 		for i, text := range texts {
@@ -259,13 +259,4 @@ func readShells(t *testing.T, texts []string) [][]vars {
 		all = append(all, answers)
 	}
 	return all
-}
-
-func need(t *testing.T, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Skipf("%s is not installed", program)
-	}
-	return path
 }
