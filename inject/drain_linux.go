@@ -73,8 +73,8 @@ func brokenPipe(err error) bool {
 	return errors.Is(err, errReaderGone) || errors.Is(err, unix.EPIPE)
 }
 
-// leave does what is left to do with the output when the last command has ended, and returns the exit code.
-func (v *supervisor) leave() int {
+// leave does what is left to do with the output when the last command has ended, and returns how we are to end.
+func (v *supervisor) leave() Exit {
 	if v.cut {
 		for _, r := range v.relays {
 			if !isClosed(r.caught) {
@@ -90,15 +90,16 @@ func (v *supervisor) leave() int {
 	v.handOver()
 	switch {
 	case v.cut && v.cutBy != 0:
-		return exitSignal + int(v.cutBy)
-	case v.code != 0:
-		return v.code
+		return exitBy(v.cutBy)
+	case v.exit.Code != 0:
+		v.exit.group = v.keyed
+		return v.exit
 	case v.outputLost.Load():
-		return ExitFailed
+		return Exit{Code: ExitFailed}
 	case slices.ContainsFunc(v.streams.relays, func(r *relay) bool { return isClosed(r.stopped) && brokenPipe(r.lost) }):
-		return exitSignal + int(unix.SIGPIPE)
+		return Exit{Code: exitSignal + int(unix.SIGPIPE)}
 	}
-	return 0
+	return v.exit
 }
 
 // handOver has another process pass on what is written from now on, where a process that the command left still

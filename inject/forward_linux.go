@@ -20,6 +20,10 @@ func (v *supervisor) forward(sig syscall.Signal) {
 		v.cutShort(sig)
 		return
 	}
+	to := v.pid
+	if v.fromTerminal(sig) {
+		to = -v.group
+	}
 	switch sig {
 	case unix.SIGTERM:
 		v.end()
@@ -30,17 +34,22 @@ func (v *supervisor) forward(sig syscall.Signal) {
 		if p := v.streams.pty; p != nil && p.resize() && p.session {
 			return // the pty told the command
 		}
-		v.send(v.pid, sig)
-	case unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP:
-		// While we hold the foreground this is a key, meant for all of the command's group.
-		if v.terminal.holds() {
-			v.send(-v.group, sig)
-			return
-		}
-		v.send(v.pid, sig)
+		v.send(to, sig)
 	default:
-		v.send(v.pid, sig)
+		v.send(to, sig)
 	}
+}
+
+// fromTerminal reports whether a signal is the terminal's, which means all of the command's group by it: a key or a
+// new size while we hold the foreground, or its end.
+func (v *supervisor) fromTerminal(sig syscall.Signal) bool {
+	switch sig {
+	case unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP, unix.SIGWINCH:
+		return v.pid != 0 && v.terminal.holds()
+	case unix.SIGHUP:
+		return v.pid != 0 && v.terminal.hungUp()
+	}
+	return false
 }
 
 // asksToEnd tells whether a signal is a person's or a terminal's way of ending what runs. HUP is that only
@@ -49,26 +58,27 @@ func (v *supervisor) asksToEnd(sig syscall.Signal) bool {
 	return sig == unix.SIGINT || sig == unix.SIGQUIT || sig == unix.SIGHUP && v.terminal != nil
 }
 
-// stopped acts on the command having been stopped: by asking for the terminal, which it then gets, or
-// by its user, whose shell is then told by our stopping too.
+// stopped acts on the command having been stopped: by asking for the terminal, which it then gets if we can give it,
+// or by its user, whose shell is then told by our stopping too, in the same way.
 func (v *supervisor) stopped(by syscall.Signal) {
 	v.Log.Debug().Int("pid", v.pid).Str("signal", signalName(by)).Msg("command stopped")
 	if v.terminal == nil {
 		return
 	}
-	if (by == unix.SIGTTIN || by == unix.SIGTTOU) && v.terminal.holds() {
+	asks := by == unix.SIGTTIN || by == unix.SIGTTOU
+	switch {
+	case asks && v.terminal.holds():
 		v.terminal.give(v.group)
+		v.had = true
 		v.send(-v.group, unix.SIGCONT)
-		return
+	case !v.terminal.orphaned():
+		v.streams.pty.cook()
+		v.terminal.take(v.group)
+		v.terminal.stopSelf(by)
+		v.resume()
+	case by == unix.SIGTSTP:
+		v.resume() // as the kernel does: a stopped command could never be continued
 	}
-	ours := v.streams.pty != nil && v.streams.pty.session
-	if !ours && !v.terminal.foreground(v.group) && !v.terminal.holds() {
-		return // a background job's own business
-	}
-	v.streams.pty.cook()
-	v.terminal.take(v.group)
-	v.terminal.stopSelf()
-	v.resume() // we were continued, or nobody is there who could stop us
 }
 
 // resume continues the command, in the foreground if that is where we are now.
@@ -79,6 +89,7 @@ func (v *supervisor) resume() {
 			p.resize()
 		} else if !v.shares(v.streams) {
 			v.terminal.give(v.group)
+			v.had = true
 		}
 	}
 	v.send(-v.group, unix.SIGCONT)

@@ -83,6 +83,9 @@ func (e Interrupted) Error() string { return "stopped by " + signalName(e.Signal
 // ExitCode is 128 plus the signal's number.
 func (e Interrupted) ExitCode() int { return exitSignal + int(e.Signal) }
 
+// Exit is how we are to end then.
+func (e Interrupted) Exit() Exit { return exitBy(e.Signal) }
+
 // mild are the signals that end nobody.
 var mild = []syscall.Signal{unix.SIGCONT, unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU}
 

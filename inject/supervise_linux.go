@@ -32,15 +32,14 @@ type Supervision struct {
 	Log         zerolog.Logger
 }
 
-// Run starts first and stays with it until it ends, and returns its exit code: its own, or 128 and
-// the number of the signal it died of. Every command that comes over changes is what to run from now
+// Run starts first and stays with it until it ends, and returns how that was. Every command that comes over changes is what to run from now
 // on. When ctx ends the command is stopped, as by SIGTERM.
 //
 // Run is one loop in one goroutine on one thread: it starts, signals and reaps, so no two of these
 // ever race; and the kernel's parent-death signal, which is tied to the thread that forked, comes
 // when the process is gone and not before. Nothing else in the process may wait for children.
 // Errors: *StartError.
-func (s Supervision) Run(ctx context.Context, signals *Signals, first Command, changes <-chan Command) (int, error) {
+func (s Supervision) Run(ctx context.Context, signals *Signals, first Command, changes <-chan Command) (Exit, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if s.StopSignal == 0 {
@@ -56,11 +55,11 @@ func (s Supervision) Run(ctx context.Context, signals *Signals, first Command, c
 	}
 	v := &supervisor{
 		Supervision: s, signals: signals, command: first, masked: first.Mask,
-		terminal: openTerminal(), lazy: inPipeline(),
+		terminal: openTerminal(), lazy: inPipeline() || !aloneInGroup(),
 		suspend: make(chan struct{}, 1),
 	}
 	if err := v.start(); err != nil {
-		return ExitFailed, err
+		return Exit{Code: ExitFailed}, err
 	}
 	return v.loop(ctx, changes)
 }
@@ -71,6 +70,7 @@ type supervisor struct {
 	signals  *Signals
 	terminal *terminal
 	lazy     bool          // the foreground is passed on only when the command asks for the terminal
+	had      bool          // the command had the foreground
 	suspend  chan struct{} // the stop key went through our pty
 
 	command  Command  // what runs, or ran last
@@ -82,7 +82,8 @@ type supervisor struct {
 	pid      int      // the command's, 0 when it was reaped
 	group    int      // its process group
 	empty    bool     // that was found empty: its number may be somebody else's by now
-	code     int      // of the command that was reaped last
+	exit     Exit     // of the command that was reaped last
+	keyed    bool     // it was in the foreground then: a signal that it died of was a key's
 	stopping bool     // the stop signal was sent
 	ending   bool     // no restart after this stop
 	killed   bool     // the stop timeout has passed
@@ -101,7 +102,7 @@ type supervisor struct {
 	hook hook
 }
 
-func (v *supervisor) loop(ctx context.Context, changes <-chan Command) (int, error) {
+func (v *supervisor) loop(ctx context.Context, changes <-chan Command) (Exit, error) {
 	ended := ctx.Done()
 	for {
 		select {
@@ -140,10 +141,13 @@ func (v *supervisor) loop(ctx context.Context, changes <-chan Command) (int, err
 		if !v.stopping || v.ending || v.next == nil {
 			return v.leave(), nil
 		}
+		if v.had {
+			v.terminal.restore()
+		}
 		v.masked = union(slices.Clone(v.command.Mask), v.next.Mask) // what was written before may be shown yet
 		v.command, v.next = *v.next, nil
 		if err := v.start(); err != nil {
-			return ExitFailed, err
+			return Exit{Code: ExitFailed}, err
 		}
 	}
 }
@@ -160,7 +164,7 @@ func (v *supervisor) start() error {
 		attr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
 	case v.shares(streams):
 	case v.terminal.holds():
-		attr.Foreground, attr.Ctty = true, v.terminal.fd
+		attr.Foreground, attr.Ctty, v.had = true, v.terminal.fd, true
 	}
 	if !v.Outlive {
 		attr.Pdeathsig = v.StopSignal
@@ -255,17 +259,18 @@ func (v *supervisor) reap() {
 				v.stopped(status.StopSignal())
 			}
 		case pid == v.pid:
-			v.pid, v.code = 0, exitCode(status)
+			v.pid, v.exit = 0, exitOf(status)
+			v.keyed = v.terminal.foreground(v.group) || v.streams.pty != nil && v.streams.pty.session && v.terminal.holds()
 			if v.stopping && status.Signaled() && status.Signal() != v.StopSignal && v.asksToEnd(status.Signal()) {
 				v.ending = true // the terminal's keys go to the command's group, not to us
 			}
-			v.Log.Debug().Int("pid", pid).Int("exit_code", v.code).Msg("command ended")
+			v.Log.Debug().Int("pid", pid).Int("exit_code", v.exit.Code).Msg("command ended")
 			if v.stopping && v.groupLeft() {
 				v.send(-v.group, v.StopSignal)
 				v.sweep = time.After(sweepEvery)
 			}
 		case pid == v.hook.pid:
-			v.hook.ended(exitCode(status))
+			v.hook.ended(exitOf(status).Code)
 			v.keep(v.hook.streams)
 			if v.hook.again {
 				v.runHook()
@@ -276,12 +281,12 @@ func (v *supervisor) reap() {
 	}
 }
 
-// exitCode is what a shell makes of a status.
-func exitCode(status unix.WaitStatus) int {
+// exitOf is what a shell makes of a status.
+func exitOf(status unix.WaitStatus) Exit {
 	if status.Signaled() {
-		return exitSignal + int(status.Signal())
+		return exitBy(status.Signal())
 	}
-	return status.ExitStatus()
+	return Exit{Code: status.ExitStatus()}
 }
 
 // gone tells whether a stopped command and all of its process group are. After the kill nothing is

@@ -139,11 +139,12 @@ func play(mode string, args []string) int {
 			}
 		}()
 	}
-	code, err := s.Run(context.Background(), signals, c, next)
+	exit, err := s.Run(context.Background(), signals, c, next)
 	if err != nil {
 		return fail(err)
 	}
-	return code
+	exit.Die()
+	return exit.Code
 }
 
 // under returns the command that runs argv under us: mode "replace" or "supervise", with flags of play

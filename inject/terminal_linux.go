@@ -1,7 +1,12 @@
 package inject
 
 import (
+	"bytes"
+	"fmt"
+	"os"
 	"runtime"
+	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -9,8 +14,9 @@ import (
 // terminal is this process's controlling terminal, and who is in its foreground. A nil *terminal is
 // none: every method then does nothing.
 type terminal struct {
-	fd  int
-	own int // our own process group
+	fd    int
+	own   int           // our own process group
+	modes *unix.Termios // as we found them; nil: unknown
 }
 
 // openTerminal returns the controlling terminal, or nil where there is none.
@@ -19,7 +25,8 @@ func openTerminal() *terminal {
 	if err != nil {
 		return nil
 	}
-	return &terminal{fd: fd, own: unix.Getpgrp()}
+	modes, _ := unix.IoctlGetTermios(fd, unix.TCGETS)
+	return &terminal{fd: fd, own: unix.Getpgrp(), modes: modes}
 }
 
 // foreground tells whether group is the one the terminal's keys go to.
@@ -53,17 +60,71 @@ func (t *terminal) put(group int) {
 	blocked(unix.SIGTTOU, func() { _ = unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, group) })
 }
 
-// stopSelf stops our process group as the terminal's stop key does, and returns when it was continued.
-// Where nobody could continue it (an orphaned group), the kernel doesn't stop it. It is called on the
+// restore sets the modes back that we found, if we are in the foreground.
+func (t *terminal) restore() {
+	if t.holds() && t.modes != nil {
+		blocked(unix.SIGTTOU, func() { _ = unix.IoctlSetTermios(t.fd, unix.TCSETS, t.modes) })
+	}
+}
+
+// hungUp reports whether the terminal is gone.
+func (t *terminal) hungUp() bool {
+	if t == nil {
+		return false
+	}
+	_, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
+	return err != nil
+}
+
+// orphaned reports whether nobody could continue our process group if it were stopped: then the kernel doesn't
+// stop it. Somebody could if a parent of one of its members is in our session, but in another group; of the
+// members we look at our own ancestors.
+// Source: setpgid(2), "orphaned process group".
+func (t *terminal) orphaned() bool {
+	session, err := unix.Getsid(0)
+	if err != nil {
+		return false
+	}
+	for pid := unix.Getppid(); pid > 0; pid = parentOf(pid) {
+		if of, err := unix.Getsid(pid); err != nil || of != session {
+			return true
+		}
+		if group, err := unix.Getpgid(pid); err != nil || group != t.own {
+			return err != nil
+		}
+	}
+	return true
+}
+
+// parentOf returns 0 where there is none, or none can be seen.
+// Source: proc_pid_stat(5), field 4.
+func parentOf(pid int) int {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 2 {
+		return 0
+	}
+	parent, _ := strconv.Atoi(string(fields[1]))
+	return parent
+}
+
+// stopSelf stops our process group by sig, as the terminal does it with a stop key (TSTP) or to who reads it in the
+// background (TTIN, TTOU), and returns when it was continued. It is called on the
 // main thread, which the kernel picks for a signal to the process: so the stop is there before the
 // action is put back. (os/signal's Reset leaves the runtime's handler in place.)
-func (t *terminal) stopSelf() {
-	caught, err := setAction(unix.SIGTSTP, sigaction{})
+func (t *terminal) stopSelf(sig syscall.Signal) {
+	if sig != unix.SIGTTIN && sig != unix.SIGTTOU {
+		sig = unix.SIGTSTP
+	}
+	caught, err := setAction(sig, sigaction{})
 	if err != nil {
 		return
 	}
-	_ = unix.Kill(0, unix.SIGTSTP)
-	_, _ = setAction(unix.SIGTSTP, caught)
+	_ = unix.Kill(0, sig)
+	_, _ = setAction(sig, caught)
 }
 
 // blocked runs f on a thread that doesn't get sig meanwhile.
@@ -76,6 +137,10 @@ func blocked(sig unix.Signal, f func()) {
 	f()
 	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
 }
+
+// aloneInGroup reports whether we lead our process group, as a shell's job does that is one command. Else others,
+// such as the script that has started us, are meant by the terminal's keys too.
+func aloneInGroup() bool { return unix.Getpgrp() == os.Getpid() }
 
 // isTerminal tells whether fd is a terminal.
 func isTerminal(fd int) bool {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -32,6 +33,11 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 		return 0, err
 	}
 	if err := signals.Until(ctx, func(ctx context.Context) error { return aside(ctx, r.prepare) }); err != nil {
+		if by, ok := errors.AsType[inject.Interrupted](err); ok {
+			report(r.stderr, err)
+			by.Exit().Die()
+			return by.ExitCode(), nil
+		}
 		return 0, err
 	}
 	if !supervised {
@@ -48,7 +54,9 @@ func (r *runner) supervise(ctx context.Context, f *runFlags, signals *inject.Sig
 	}
 	if !f.watches() && !r.heeds(f) {
 		r.supply.Close()
-		return s.Run(ctx, signals, r.command, nil)
+		exit, err := s.Run(ctx, signals, r.command, nil)
+		exit.Die()
+		return exit.Code, err
 	}
 	ctx, end := context.WithCancel(ctx) // of the command
 	defer end()
@@ -61,13 +69,14 @@ func (r *runner) supervise(ctx context.Context, f *runFlags, signals *inject.Sig
 			end()
 		}
 	}()
-	code, err := s.Run(ctx, signals, r.command, changes)
+	exit, err := s.Run(ctx, signals, r.command, changes)
 	stop()
 	select {
 	case <-ended:
 	case <-time.After(time.Second): // reading an env file again may hang
 	}
-	return code, err
+	exit.Die()
+	return exit.Code, err
 }
 
 // watches tells whether the command needs somebody to follow what the vault says.
