@@ -42,6 +42,7 @@ var errWiped = errors.New("the set was wiped meanwhile")
 // sealedLabel is one binding in a cache, without its value.
 type sealedLabel struct {
 	api.Label
+	api.About
 	Length int `json:"length"` // of its value, in bytes
 }
 
@@ -68,7 +69,7 @@ func (c *Cache) seal(s api.Snapshot, at time.Time) ([]byte, error) {
 	}
 	labels, total := make([]sealedLabel, len(s.Bound)), 0
 	for i, b := range s.Bound {
-		labels[i] = sealedLabel{b.Label, b.Value.Len()}
+		labels[i] = sealedLabel{b.Label, b.About, b.Value.Len()}
 		total += labels[i].Length
 	}
 	head, err := json.Marshal(labels)
@@ -162,7 +163,7 @@ func values(plain *region) ([]api.Bound, bool) {
 		if l.Length < 0 || l.Length > len(plain.bytes)-at {
 			return nil, false
 		}
-		set[i] = api.Bound{Label: l.Label, Value: plain.value(at, l.Length)}
+		set[i] = api.Bound{Label: l.Label, About: l.About, Value: plain.value(at, l.Length)}
 		at += l.Length
 	}
 	return set, at == len(plain.bytes)

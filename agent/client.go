@@ -126,11 +126,15 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 }
 
 func (c *Client) parseStatus(r reply) (Status, error) {
-	s, err := r.parseJSON()
-	if err == nil {
-		s.Socket = c.path
+	body, err := r.parseJSON()
+	if err == nil && body.Status == nil {
+		err = errGarbled
 	}
-	return s, err
+	if err != nil {
+		return Status{}, err
+	}
+	body.Status.Socket = c.path
+	return *body.Status, nil
 }
 
 // Refresh has the agent ask the vault now, and tells how it is doing after.
@@ -233,6 +237,24 @@ func (s *LocalSource) otherVault(err error) error {
 	}
 	other.Socket, other.Named = s.client.path, s.vault
 	return other
+}
+
+// Bindings asks for what is bound to the resource, without values and placeholder tokens: as the vault lists it, or while
+// that can't be asked, as the agent has it.
+// Errors: those of Next; api.ErrMalformed if the agent is older than this question.
+func (s *LocalSource) Bindings(ctx context.Context) ([]api.Binding, error) {
+	answer, err := s.client.ask(ctx, request{Op: opBindings, Resource: s.resource, Vault: s.vault}, answerTimeout)
+	if err != nil {
+		return nil, err
+	}
+	body, err := answer.parseJSON()
+	if other := (*OtherVault)(nil); errors.As(err, &other) {
+		other.Socket, other.Named = s.client.path, s.vault
+	}
+	if err == nil && body.Bindings == nil {
+		err = errGarbled
+	}
+	return body.Bindings, err
 }
 
 // ask makes one request, and makes it again as long as the agent has no place for it.

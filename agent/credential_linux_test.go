@@ -25,7 +25,10 @@ type shelf struct {
 
 func (s *shelf) Snapshot() (api.Snapshot, Status)  { return s.set, Status{} }
 func (s *shelf) Refresh(ctx context.Context) error { return ctx.Err() }
-func (s *shelf) holds(values map[string]string)    { s.set = setOf(values) }
+func (s *shelf) Bindings(context.Context) ([]api.Binding, error) {
+	return s.set.Bindings(), s.err
+}
+func (s *shelf) holds(values map[string]string) { s.set = setOf(values) }
 func (s *shelf) Wait(ctx context.Context, _ string) (api.Snapshot, error) {
 	if s.err == nil && s.set.Etag == "" {
 		<-ctx.Done()

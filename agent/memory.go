@@ -122,7 +122,7 @@ func (m *memory) copy(s api.Snapshot) api.Snapshot {
 		for i, b := range s.Bound {
 			n := 0
 			b.Value.Use(func(v []byte) { n = copy(r.bytes[at:], v) })
-			kept.Bound[i] = api.Bound{Label: b.Label, Value: r.value(at, n)}
+			kept.Bound[i] = api.Bound{Label: b.Label, About: b.About, Value: r.value(at, n)}
 			at += n
 		}
 	})

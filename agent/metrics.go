@@ -17,12 +17,13 @@ import (
 type asked string
 
 const (
-	countReveal  asked = "reveal"
-	countStatus  asked = "status"
-	countRefresh asked = "refresh"
-	countMetrics asked = "metrics"
-	countHealth  asked = "healthz"
-	countOther   asked = "other" // nothing that is known, or nothing that was read
+	countReveal   asked = "reveal"
+	countBindings asked = "bindings"
+	countStatus   asked = "status"
+	countRefresh  asked = "refresh"
+	countMetrics  asked = "metrics"
+	countHealth   asked = "healthz"
+	countOther    asked = "other" // nothing that is known, or nothing that was read
 )
 
 // result is what came of it.

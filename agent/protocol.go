@@ -15,15 +15,18 @@ import (
 // One connection to the agent's socket is one request and one answer. A request is a line of JSON:
 //
 //	{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","etag":"...","wait_seconds":50}
+//	{"op":"bindings","resource_type":"sandbox","resource_id":"sb_1"}
 //	{"op":"status"}
 //	{"op":"refresh"}
 //
-// A reveal may have "vault":"https://HOST/api/v1" too, a base URL in its normal form: it is then refused by an agent
-// that serves another vault, with the code OTHER_VAULT and, under vault, the one that it serves. An agent of a version
-// without this field refuses it as malformed, so that nobody takes its set for that of a vault that it may not be of.
+// A reveal, and a question for bindings, may have "vault":"https://HOST/api/v1" too, a base URL in its normal form: it is
+// then refused by an agent that serves another vault, with the code OTHER_VAULT and, under vault, the one that it serves. An
+// agent of a version without this field refuses it as malformed, so that nobody takes its set for that of a vault that it
+// may not be of.
 //
-// Status and refresh are answered with a line of JSON, {"status":{...}}, and so is every refusal, in the
-// form of api.ErrorBody. A reveal is answered with one of
+// Status and refresh are answered with a line of JSON, {"status":{...}}, bindings with {"bindings":[...]}, and every
+// refusal with one too, in the form of api.ErrorBody. Agents of before there was bindings refuse it as malformed. A
+// reveal is answered with one of
 //
 //	same 1 STATE AGE
 //	set 1 STATE AGE values|placeholders LABELS VALUES
@@ -37,9 +40,10 @@ import (
 // It isn't JSON throughout because reading 100 labels of that costs a command's start half a millisecond,
 // and because values would be copied to be escaped.
 const (
-	opReveal  = "reveal"
-	opStatus  = "status"
-	opRefresh = "refresh"
+	opReveal   = "reveal"
+	opBindings = "bindings"
+	opStatus   = "status"
+	opRefresh  = "refresh"
 
 	setWord, sameWord           = "set", "same"
 	valuesWord, placeholderWord = "values", "placeholders"
@@ -48,7 +52,7 @@ const (
 
 const (
 	maxRequest = 4 << 10  // bytes of a request, the line's end included
-	maxLine    = 1 << 20  // bytes of an answer's line
+	maxLine    = 4 << 20  // bytes of an answer's line: of 10000 bindings, say
 	maxBlock   = 32 << 20 // bytes of all labels, and of all values: twice what a vault may answer
 )
 
@@ -103,25 +107,32 @@ func parseRequest(line []byte) (request, error) {
 			return q, api.NewError(api.ErrMalformed, "wait_seconds must be 0 to "+strconv.Itoa(int(api.MaxWait/time.Second)))
 		}
 		return q, q.Resource.Validate()
+	case opBindings:
+		if q != (request{Op: q.Op, Resource: q.Resource, Vault: q.Vault}) {
+			return q, api.NewError(api.ErrMalformed, "only a reveal has an etag or a wait")
+		}
+		return q, q.Resource.Validate()
 	case opStatus, opRefresh:
 		if q != (request{Op: q.Op}) {
-			return q, api.NewError(api.ErrMalformed, "only a reveal has a resource, a vault, an etag or a wait")
+			return q, api.NewError(api.ErrMalformed, "only reveal and bindings have a resource or a vault, and only a reveal an etag or a wait")
 		}
 		return q, nil
 	}
-	return q, api.NewError(api.ErrMalformed, "op must be reveal, status or refresh")
+	return q, api.NewError(api.ErrMalformed, "op must be reveal, bindings, status or refresh")
 }
 
 // line spells q, by hand: the first use of an encoder costs more than the whole request.
 func (q request) line() []byte {
 	b := append(make([]byte, 0, 256), `{"op":`...)
 	b = appendText(b, q.Op)
-	if q.Op == opReveal {
+	if q.Op == opReveal || q.Op == opBindings {
 		b = appendText(append(b, `,"resource_type":`...), q.Type)
 		b = appendText(append(b, `,"resource_id":`...), q.ID)
 		if q.Vault != "" {
 			b = appendText(append(b, `,"vault":`...), q.Vault)
 		}
+	}
+	if q.Op == opReveal {
 		if q.Etag != "" {
 			b = appendText(append(b, `,"etag":`...), q.Etag)
 		}

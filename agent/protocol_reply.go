@@ -236,25 +236,28 @@ func cutShort(err error) error {
 	return err
 }
 
+// jsonLine is a line of JSON that isn't a refusal.
+type jsonLine struct {
+	Status   *Status       `json:"status"`
+	Bindings []api.Binding `json:"bindings"` // nil: the line has none
+}
+
 // parseJSON reads a line that is neither same nor a set.
-func (a reply) parseJSON() (Status, error) {
+func (a reply) parseJSON() (jsonLine, error) {
 	var body struct {
 		refusalBody
-		Status *Status `json:"status"`
+		jsonLine
 	}
 	if err := json.Unmarshal(a.line, &body); err != nil {
-		return Status{}, errGarbled
-	}
-	if body.Status != nil {
-		return *body.Status, nil
+		return jsonLine{}, errGarbled
 	}
 	switch body.Code {
 	case "":
-		return Status{}, errGarbled
+		return body.jsonLine, nil
 	case codeOtherResource:
-		return Status{}, fmt.Errorf("%w: %s", ErrOtherResource, body.Error)
+		return jsonLine{}, fmt.Errorf("%w: %s", ErrOtherResource, body.Error)
 	case codeOtherVault:
-		return Status{}, &OtherVault{Serves: body.Vault}
+		return jsonLine{}, &OtherVault{Serves: body.Vault}
 	}
 	refused := api.NewError(api.ErrInternal, body.Error)
 	for _, k := range api.Kinds {
@@ -263,5 +266,5 @@ func (a reply) parseJSON() (Status, error) {
 		}
 	}
 	refused.RetryAfter = time.Duration(min(max(body.RetryAfter, 0), 3600) * float64(time.Second))
-	return Status{}, refused
+	return jsonLine{}, refused
 }

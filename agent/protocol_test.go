@@ -111,6 +111,9 @@ func TestRequests(t *testing.T) {
 	}{
 		{"reveal", `{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1"}`, ""},
 		{"all fields", `{"op":"reveal","resource_type":"computer","resource_id":"c","etag":"x\"\u0000","wait_seconds":60}`, ""},
+		{"bindings", `{"op":"bindings","resource_type":"sandbox","resource_id":"sb_1"}`, ""},
+		{"bindings of nothing", `{"op":"bindings"}`, "resource_type is required"},
+		{"bindings that wait", `{"op":"bindings","resource_type":"sandbox","resource_id":"sb_1","wait_seconds":1}`, "only a reveal"},
 		{"status", `{"op":"status"}`, ""},
 		{"refresh, spaced", ` { "op" : "refresh" } `, ""},
 		{"nothing", ``, "isn't one line of JSON"},
@@ -126,7 +129,7 @@ func TestRequests(t *testing.T) {
 		{"an odd resource", `{"op":"reveal","resource_type":"sandbox","resource_id":"../x"}`, "resource_id must be"},
 		{"too long a wait", `{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","wait_seconds":61}`, "wait_seconds must be 0 to 60"},
 		{"a wait below zero", `{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","wait_seconds":-1}`, "wait_seconds must be 0 to 60"},
-		{"status of something", `{"op":"status","etag":"x"}`, "only a reveal"},
+		{"status of something", `{"op":"status","etag":"x"}`, "have a resource"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			again, err := agent.ParseRequest([]byte(tt.line))

@@ -20,6 +20,8 @@ type Served interface {
 	Snapshot() (api.Snapshot, Status)
 	// Wait returns once there is a set that etag doesn't name, or the vault refuses.
 	Wait(ctx context.Context, etag string) (api.Snapshot, error)
+	// Bindings lists what is bound, without values.
+	Bindings(ctx context.Context) ([]api.Binding, error)
 	// Refresh asks the vault now.
 	Refresh(ctx context.Context) error
 }

@@ -89,11 +89,46 @@ func (k *asker) answer(ctx context.Context, line []byte) {
 	switch q.Op {
 	case opReveal:
 		k.reveal(ctx, q)
+	case opBindings:
+		k.bindings(ctx, q)
 	case opStatus:
 		k.status(countStatus)
 	case opRefresh:
 		k.refresh(ctx)
 	}
+}
+
+// bindings tells what is bound, without values.
+func (k *asker) bindings(ctx context.Context, q request) {
+	_, status := k.conf.Agent.Snapshot()
+	switch {
+	case q.Vault != "" && q.Vault != status.Vault:
+		k.fail(countBindings, &OtherVault{Socket: k.Path(), Serves: status.Vault, Named: q.Vault})
+		return
+	case q.Resource != status.Resource:
+		k.fail(countBindings, ErrOtherResource)
+		return
+	}
+	var list []api.Binding
+	err := k.aside(ctx, func(there context.Context) (err error) {
+		list, err = k.conf.Agent.Bindings(there)
+		return err
+	})
+	switch {
+	case errors.Is(err, api.ErrUnauthorized), errors.Is(err, api.ErrDenied):
+		err = errRevoked
+	case errors.Is(err, errEnded):
+		err = errStopping
+	}
+	line := []byte(nil)
+	if err == nil {
+		line, err = json.Marshal(map[string][]api.Binding{"bindings": list})
+	}
+	if err != nil {
+		k.fail(countBindings, err)
+		return
+	}
+	k.write(countBindings, append(line, '\n'), resultOK)
 }
 
 // status tells how the agent is doing.

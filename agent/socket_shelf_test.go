@@ -72,6 +72,11 @@ func (s *shelf) Wait(ctx context.Context, etag string) (api.Snapshot, error) {
 	}
 }
 
+func (s *shelf) Bindings(context.Context) ([]api.Binding, error) {
+	set, _ := s.Snapshot()
+	return set.Bindings(), nil
+}
+
 func (s *shelf) Refresh(ctx context.Context) error {
 	s.mu.Lock()
 	s.asked++

@@ -54,6 +54,52 @@ func (a *Agent) Wait(ctx context.Context, etag string) (api.Snapshot, error) {
 	}
 }
 
+// listTime is how long the vault has to list the bindings: less than clients wait that can ask it themselves.
+const listTime = time.Second
+
+// Bindings lists what is bound to the resource, without values and placeholder tokens: as the vault does, or
+// while that can't be asked, as the set has it that is served.
+// Errors: api.ErrUnauthorized or api.ErrDenied, wrapped, while the vault refuses; api.ErrUnavailable without a set.
+func (a *Agent) Bindings(ctx context.Context) ([]api.Binding, error) {
+	first, cancel := context.WithTimeout(ctx, firstWait)
+	defer cancel()
+	set, err := a.Wait(first, "")
+	switch {
+	case err != nil && first.Err() != nil && ctx.Err() == nil:
+		return nil, errStarting
+	case err != nil:
+		return nil, err
+	}
+	a.mu.Lock()
+	src := a.source
+	a.mu.Unlock()
+	if s, ok := src.(interface {
+		Bindings(ctx context.Context) ([]api.Binding, error)
+	}); ok {
+		soon, cancel := context.WithTimeout(ctx, listTime)
+		defer cancel()
+		all, err := s.Bindings(soon)
+		if err == nil {
+			return a.own(all), nil
+		}
+		a.conf.Log.Debug().Err(err).Msg("the vault doesn't list the bindings: listing those of the set")
+	}
+	return set.Bindings(), ctx.Err()
+}
+
+// own keeps the bindings of the agent's resource, without their placeholder tokens. A vault that doesn't know the filter lists
+// those of others too.
+func (a *Agent) own(all []api.Binding) []api.Binding {
+	list := []api.Binding{}
+	for _, b := range all {
+		if b.Resource.ID == a.conf.Resource.ID && (b.Resource.Type == "" || b.Resource.Type == a.conf.Resource.Type) {
+			b.Delivery, b.PlaceholderToken = b.DeliveredAs(), ""
+			list = append(list, b)
+		}
+	}
+	return list
+}
+
 // serves tells whether there is a set.
 func (v *view) serves() bool { return v.status.State == Fresh || v.status.State == Stale }
 

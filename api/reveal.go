@@ -37,7 +37,15 @@ type RevealAnswer struct {
 // SealedBinding is a Label in the clear, and what to inject under it, sealed.
 type SealedBinding struct {
 	Label
+	About
 	Sealed []byte `json:"sealed"`
+}
+
+// About describes the secret behind a bound value, for lists. It is no part of the etag or the seal, and
+// empty where the vault doesn't say.
+type About struct {
+	SecretName string    `json:"secret_name,omitempty"`
+	UpdatedAt  time.Time `json:"updated_at,omitzero"` // when it was rotated last
 }
 
 // Label is everything about a bound value but the value. All of it is bound into the value's seal.

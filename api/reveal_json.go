@@ -52,7 +52,7 @@ func (a RevealAnswer) AppendJSON(b []byte) []byte {
 func (a RevealAnswer) size() int {
 	n := 256 + base64.StdEncoding.EncodedLen(len(a.Enc))
 	for _, s := range a.Bindings {
-		n += 256 + len(s.ExposeAsEnv) + base64.StdEncoding.EncodedLen(len(s.Sealed))
+		n += 320 + len(s.ExposeAsEnv) + len(s.SecretName) + base64.StdEncoding.EncodedLen(len(s.Sealed))
 	}
 	return n
 }
@@ -70,6 +70,14 @@ func (s SealedBinding) appendJSON(b []byte) []byte {
 	} else {
 		b = append(b, '"')
 		b = s.ExpiresAt.AppendFormat(b, time.RFC3339Nano)
+		b = append(b, '"')
+	}
+	if s.SecretName != "" {
+		b = appendField(b, ',', "secret_name", s.SecretName)
+	}
+	if !s.UpdatedAt.IsZero() {
+		b = append(b, `,"updated_at":"`...)
+		b = s.UpdatedAt.AppendFormat(b, time.RFC3339Nano)
 		b = append(b, '"')
 	}
 	b = appendBytes(b, "sealed", s.Sealed)
@@ -160,6 +168,13 @@ func (p *parser) bindings() []SealedBinding {
 				p.integer(&s.Version)
 			case "expires_at":
 				p.time(&s.ExpiresAt)
+			case "secret_name":
+				p.text(&s.SecretName)
+			case "updated_at":
+				var at *time.Time
+				if p.time(&at); at != nil {
+					s.UpdatedAt = *at
+				}
 			case "sealed":
 				p.bytes(&s.Sealed)
 			default:

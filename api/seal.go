@@ -58,7 +58,7 @@ func (o *Opener) open(a RevealAnswer) (Snapshot, error) {
 			s.Wipe()
 			return Snapshot{}, ErrTampered
 		}
-		s.Bound = append(s.Bound, Bound{Label: b.Label, Value: NewValue(plain)})
+		s.Bound = append(s.Bound, Bound{Label: b.Label, About: b.About, Value: NewValue(plain)})
 	}
 	if end, err := ctx.Open(closing(len(a.Bindings)), a.Closing); err != nil || len(end) != 0 {
 		s.Wipe()
@@ -114,7 +114,7 @@ func (s *Sealer) Seal(set []Bound) (RevealAnswer, error) {
 		if err != nil {
 			return RevealAnswer{}, fmt.Errorf("seal binding %s: %w", b.ID, err)
 		}
-		a.Bindings[i] = SealedBinding{Label: b.Label, Sealed: sealed}
+		a.Bindings[i] = SealedBinding{Label: b.Label, About: b.About, Sealed: sealed}
 	}
 	if a.Closing, err = ctx.Seal(closing(len(set)), nil); err != nil {
 		return RevealAnswer{}, fmt.Errorf("seal the end: %w", err)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -43,6 +44,25 @@ type Binding struct {
 	SecretName string    `json:"secret_name"`
 	Version    int64     `json:"version"`    // the secret's
 	UpdatedAt  time.Time `json:"updated_at"` // the secret's: when it was last rotated
+}
+
+// Placeholder is the binding's placeholder token; empty where the vault gives none, or only a preview of one.
+func (b Binding) Placeholder() string {
+	if strings.ContainsAny(b.PlaceholderToken, "*…") || strings.Contains(b.PlaceholderToken, "...") {
+		return ""
+	}
+	return b.PlaceholderToken
+}
+
+// DeliveredAs is how the binding reaches its resource, of a vault too that doesn't say so.
+func (b Binding) DeliveredAs() string {
+	switch {
+	case b.Delivery == DeliverValue, b.Delivery == DeliverPlatform:
+		return b.Delivery
+	case b.Placeholder() == "":
+		return DeliverPlatform
+	}
+	return DeliverPlaceholder
 }
 
 // How a binding reaches its resource. A vault with the agent API knows the first two.

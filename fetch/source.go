@@ -3,7 +3,6 @@ package fetch
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +15,7 @@ const (
 )
 
 // Source gives the snapshots of one resource, one after the other. Next is for one goroutine;
-// Placeholders for any.
+// Placeholders and Bindings for any.
 type Source struct {
 	client   *Client
 	resource api.Resource
@@ -40,6 +39,11 @@ func (s *Source) Drop() { s.client.Close() }
 
 // Vault is Client.Vault.
 func (s *Source) Vault() string { return s.client.Vault() }
+
+// Bindings lists what is bound to the resource, with one request. It is for any goroutine.
+func (s *Source) Bindings(ctx context.Context) ([]api.Binding, error) {
+	return s.client.bindings(ctx, BindingFilter{Resource: s.resource}, true)
+}
 
 // ClockSkew is Client.ClockSkew.
 func (s *Source) ClockSkew() (time.Duration, bool) { return s.client.ClockSkew() }
@@ -167,14 +171,15 @@ func placeholders(r api.Resource, bindings []api.Binding) (api.Snapshot, error) 
 		if b.Resource.ID != r.ID {
 			continue // it doesn't even say whose it is
 		}
-		token, delivery := b.PlaceholderToken, api.DeliverPlaceholder
-		if token == "" || strings.ContainsAny(token, "*…") || strings.Contains(token, "...") { // none, or a preview of one
-			token, delivery = "", api.DeliverPlatform
+		token, delivery := b.Placeholder(), api.DeliverPlaceholder
+		if token == "" {
+			delivery = api.DeliverPlatform
 		}
 		s.Bound = append(s.Bound, api.Bound{
 			Label: api.Label{ID: b.ID, SecretID: b.SecretID, ExposeAsEnv: b.ExposeAsEnv,
 				Version:  max(b.Version, 1), // not told by every vault
 				Delivery: delivery},
+			About: api.About{SecretName: b.SecretName, UpdatedAt: b.UpdatedAt},
 			Value: api.NewValue([]byte(token)),
 		})
 	}

@@ -63,6 +63,7 @@ func (s *Store) Standing(ctx context.Context, a Actor, r api.Resource) (Standing
 // labelled is one bound secret before it is opened.
 type labelled struct {
 	api.Label
+	api.About
 	placeholder string
 	sealed      []byte // the value; labels leaves it out
 }
@@ -72,7 +73,7 @@ func (t *txn) labels(r api.Resource) ([]labelled, error) { return t.bound(r, "''
 
 // bound reads the set, and of each secret the given expression as its sealed value.
 func (t *txn) bound(r api.Resource, sealed string) ([]labelled, error) {
-	rows, err := t.query(`SELECT b.id, b.secret_id, b.env_name, s.version, b.delivery, s.expires_at, b.placeholder_token, `+sealed+`
+	rows, err := t.query(`SELECT b.id, b.secret_id, b.env_name, s.version, b.delivery, s.expires_at, s.name, s.updated_at, b.placeholder_token, `+sealed+`
 		FROM bindings b JOIN secrets s ON s.id = b.secret_id
 		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND (s.expires_at IS NULL OR s.expires_at > $4)`,
 		t.actor.TenantID, r.Type, r.ID, t.now.UnixMicro())
@@ -84,10 +85,12 @@ func (t *txn) bound(r api.Resource, sealed string) ([]labelled, error) {
 	for rows.Next() {
 		var l labelled
 		var expires sql.NullInt64
-		if err := rows.Scan(&l.ID, &l.SecretID, &l.ExposeAsEnv, &l.Version, &l.Delivery, &expires, &l.placeholder, &l.sealed); err != nil {
+		var updated int64
+		if err := rows.Scan(&l.ID, &l.SecretID, &l.ExposeAsEnv, &l.Version, &l.Delivery, &expires,
+			&l.SecretName, &updated, &l.placeholder, &l.sealed); err != nil {
 			return nil, err
 		}
-		l.ExpiresAt = fromNullMicros(expires)
+		l.ExpiresAt, l.UpdatedAt = fromNullMicros(expires), fromMicros(updated)
 		list = append(list, l)
 	}
 	// Here, not in SQL: databases sort text in more ways than one, and the etag depends on it.
@@ -103,7 +106,7 @@ func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource) (set []api.
 	err = s.reveal(ctx, a, r, func(opened []api.Bound) error {
 		set = make([]api.Bound, len(opened))
 		for i, b := range opened {
-			set[i] = api.Bound{Label: b.Label, Value: api.NewValue([]byte(b.Value.Reveal()))}
+			set[i] = api.Bound{Label: b.Label, About: b.About, Value: api.NewValue([]byte(b.Value.Reveal()))}
 		}
 		return nil
 	})
@@ -189,7 +192,7 @@ func (k *tenantKeys) openAll(list []labelled) ([]api.Bound, error) {
 				return nil, err
 			}
 		}
-		set = append(set, api.Bound{Label: l.Label, Value: api.NewValue(plain)})
+		set = append(set, api.Bound{Label: l.Label, About: l.About, Value: api.NewValue(plain)})
 	}
 	return set, nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sort"
@@ -37,8 +38,8 @@ func (p *program) listCommand() *cobra.Command {
 when it was rotated last, and how run gets it: as the value, as a placeholder that a proxy at the
 network's edge replaces, or from the platform, which sets the variable itself.
 
-An agent on this machine that serves them is asked first, and knows secrets by their ids only;
---no-agent asks the vault for their names and times.`,
+An agent on this machine that serves them is asked first. It asks the vault in turn, and while that
+doesn't answer it lists what it has.`,
 		Example: `  miosa-env list
   miosa-env list --json | jq -r '.[].variable'`,
 		Args: noArguments,
@@ -74,10 +75,19 @@ func (p *program) rows(ctx context.Context) (api.Resource, []listed, error) {
 	}
 	defer s.Close()
 	if s.local != nil {
-		set, err := s.asked(ctx, "")
-		defer set.Wipe()
+		var bindings []api.Binding
+		err := s.hurried(ctx, func(ctx context.Context) (err error) {
+			bindings, err = s.local.Bindings(ctx)
+			return err
+		})
+		if errors.Is(err, api.ErrMalformed) { // of an agent that doesn't know the question
+			var set api.Snapshot
+			set, err = s.asked(ctx, "")
+			bindings = set.Bindings()
+			set.Wipe()
+		}
 		if err == nil {
-			return s.resource, rowsOfSet(set), nil
+			return s.resource, rowsOf(s.resource, bindings), nil
 		}
 		if !s.settings.hasKey() {
 			return s.resource, nil, keyless(err)
@@ -88,18 +98,10 @@ func (p *program) rows(ctx context.Context) (api.Resource, []listed, error) {
 		}
 	}
 	bindings, err := s.vault.Bindings(ctx, fetch.BindingFilter{Resource: s.resource})
-	return s.resource, rowsOf(s.resource, bindings), err
-}
-
-// rowsOfSet is rowsOf for what an agent knows, which is neither a secret's name nor its times.
-func rowsOfSet(set api.Snapshot) []listed {
-	rows := []listed{}
-	for _, b := range set.Bound {
-		rows = append(rows, listed{
-			Variable: b.ExposeAsEnv, Version: b.Version, Delivery: b.Delivery, BindingID: b.ID, SecretID: b.SecretID,
-		})
+	for i, b := range bindings {
+		bindings[i].Delivery = b.DeliveredAs()
 	}
-	return rows
+	return s.resource, rowsOf(s.resource, bindings), err
 }
 
 // rowsOf sorts by variable. A vault that doesn't know the filter lists other resources' bindings too.
@@ -116,13 +118,6 @@ func rowsOf(r api.Resource, bindings []api.Binding) []listed {
 		if !b.UpdatedAt.IsZero() {
 			at := b.UpdatedAt.UTC()
 			row.RotatedAt = &at
-		}
-		switch {
-		case row.Delivery == api.DeliverValue:
-		case b.PlaceholderToken == "":
-			row.Delivery = api.DeliverPlatform
-		case row.Delivery == "": // a vault that knows no other
-			row.Delivery = api.DeliverPlaceholder
 		}
 		rows = append(rows, row)
 	}
