@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // What an Event can say about its outcome.
 const (
@@ -30,6 +33,55 @@ type Event struct {
 
 	RemoteAddr string `json:"remote_addr,omitempty"`
 	RequestID  string `json:"request_id,omitempty"`
+
+	Traffic
+}
+
+// Traffic is what the audit of MIOSA's platform says of a request that left a sandbox or was kept from it.
+// In a vault's own events all of it is empty.
+type Traffic struct {
+	Host       string `json:"host,omitempty"`
+	Method     string `json:"method,omitempty"`
+	Path       string `json:"path,omitempty"`
+	StatusCode int    `json:"status_code,omitempty"` // of the answer
+	Effect     string `json:"effect,omitempty"`      // such as allow or deny
+	PolicyID   string `json:"policy_id,omitempty"`   // what decided
+	RuleID     string `json:"rule_id,omitempty"`
+
+	ExternalUserID      string          `json:"external_user_id,omitempty"`
+	ExternalWorkspaceID string          `json:"external_workspace_id,omitempty"`
+	Metadata            json.RawMessage `json:"metadata,omitempty"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler. The platform calls the time of an event inserted_at.
+func (e *Event) UnmarshalJSON(text []byte) error {
+	type plain Event // without this method
+	got := struct {
+		*plain
+		ID         looseID   `json:"id"`
+		Timestamp  LooseTime `json:"timestamp"`
+		InsertedAt LooseTime `json:"inserted_at"`
+	}{plain: (*plain)(e)}
+	if err := json.Unmarshal(text, &got); err != nil {
+		return err
+	}
+	e.ID, e.Timestamp = string(got.ID), got.Timestamp.or(got.InsertedAt)
+	return nil
+}
+
+// looseID is an id as text, or as the number it is elsewhere.
+type looseID string
+
+func (id *looseID) UnmarshalJSON(text []byte) error {
+	var s string
+	var n json.Number
+	if json.Unmarshal(text, &n) == nil {
+		s = n.String()
+	} else if err := json.Unmarshal(text, &s); err != nil {
+		return err
+	}
+	*id = looseID(s)
+	return nil
 }
 
 // EventRef is one binding in an Event, with the version of its secret at that moment.

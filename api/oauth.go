@@ -32,7 +32,7 @@ type OAuthStatus struct {
 	SecretID  string    `json:"secret_id,omitempty"` // completed: the secret that holds the token
 	Error     string    `json:"error,omitempty"`     // failed, denied: a word such as access_denied or expired
 	Message   string    `json:"message,omitempty"`   // failed, denied: a sentence, with what to do
-	ExpiresAt time.Time `json:"expires_at"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
 // What metadata.oauth.status says about a connection's health.

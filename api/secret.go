@@ -31,6 +31,23 @@ type Secret struct {
 	UpdatedAt           time.Time       `json:"updated_at"`
 }
 
+// UnmarshalJSON implements json.Unmarshaler, and takes the times that other vaults write.
+func (s *Secret) UnmarshalJSON(text []byte) error {
+	type plain Secret // without this method
+	got := struct {
+		*plain
+		ExpiresAt  LooseTime `json:"expires_at"`
+		CreatedAt  LooseTime `json:"created_at"`
+		InsertedAt LooseTime `json:"inserted_at"`
+		UpdatedAt  LooseTime `json:"updated_at"`
+	}{plain: (*plain)(s)}
+	if err := json.Unmarshal(text, &got); err != nil {
+		return err
+	}
+	s.ExpiresAt, s.CreatedAt, s.UpdatedAt = got.ExpiresAt.pointer(), got.CreatedAt.or(got.InsertedAt), got.UpdatedAt.Time
+	return nil
+}
+
 // Binding says: this secret, on this resource, under this environment variable name.
 type Binding struct {
 	ID       string `json:"id"`
@@ -42,8 +59,24 @@ type Binding struct {
 	CreatedAt        time.Time `json:"created_at"`
 
 	SecretName string    `json:"secret_name"`
-	Version    int64     `json:"version"`    // the secret's
-	UpdatedAt  time.Time `json:"updated_at"` // the secret's: when it was last rotated
+	Version    int64     `json:"version"`             // the secret's
+	UpdatedAt  time.Time `json:"updated_at,omitzero"` // the secret's: when it was last rotated
+}
+
+// UnmarshalJSON implements json.Unmarshaler, and takes the times that other vaults write.
+func (b *Binding) UnmarshalJSON(text []byte) error {
+	type plain Binding // without this method
+	got := struct {
+		*plain
+		CreatedAt  LooseTime `json:"created_at"`
+		InsertedAt LooseTime `json:"inserted_at"`
+		UpdatedAt  LooseTime `json:"updated_at"`
+	}{plain: (*plain)(b)}
+	if err := json.Unmarshal(text, &got); err != nil {
+		return err
+	}
+	b.CreatedAt, b.UpdatedAt = got.CreatedAt.or(got.InsertedAt), got.UpdatedAt.Time
+	return nil
 }
 
 // Placeholder is the binding's placeholder token; empty where the vault gives none, or only a preview of one.

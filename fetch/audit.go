@@ -1,9 +1,11 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,21 +17,50 @@ type AuditFilter struct {
 	Resource     api.Resource
 	Action       string     // such as secret.rotate or reveal
 	Since, Until *time.Time // Since is included, Until isn't
-	Limit        int        // events in one answer, 1 to 1,000; zero: the vault's own, 100
-	Cursor       string     // from the answer before
+
+	SinceAgo, UntilAgo string // where Since or Until is nil: how long ago that was, such as 7d
+	Limit              int    // events in one answer, 1 to 1,000; zero: the vault's own, 100
+	Cursor             string // from the answer before
 }
 
 func (f AuditFilter) query() url.Values {
 	q := query("resource_type", f.Resource.Type, "resource_id", f.Resource.ID, "action", f.Action,
-		"since", moment(f.Since), "until", moment(f.Until))
+		"since", cmp.Or(moment(f.Since), f.SinceAgo), "until", cmp.Or(moment(f.Until), f.UntilAgo))
 	return paged(q, f.Limit, f.Cursor)
 }
 
-// Audit lists events: the newest first, or with Since the oldest first. next is the Cursor of the
+// Audit lists events: the newest first, or with Since or SinceAgo the oldest first. next is the Cursor of the
 // answer that follows, "" at the end.
 func (c *Client) Audit(ctx context.Context, f AuditFilter) (events []api.Event, next string, err error) {
 	got, err := do(ctx, c, call{method: http.MethodGet, path: "/egress/audit", query: f.query()}, pageOf[api.Event]("events", "audit"))
-	return got.items, got.next, err
+	if err != nil {
+		return nil, "", err
+	}
+	skew, _ := c.ClockSkew()
+	since, until := f.bounds(time.Now().Add(-skew))
+	got.items = slices.DeleteFunc(got.items, func(e api.Event) bool {
+		return !matches(f.Resource.Type, e.ResourceType) || !matches(f.Resource.ID, e.ResourceID) || !matches(f.Action, e.Action) ||
+			!e.Timestamp.IsZero() && (e.Timestamp.Before(since) || !until.IsZero() && !e.Timestamp.Before(until))
+	})
+	return got.items, got.next, nil
+}
+
+// agoSlack is how far the vault's idea of how long ago something was may be from ours.
+const agoSlack = time.Minute
+
+// bounds gives the times between which events are meant, for a vault that doesn't know the filter; zero: none.
+func (f AuditFilter) bounds(now time.Time) (since, until time.Time) {
+	if f.Since != nil {
+		since = *f.Since
+	} else if ago, ok := api.ParseAgo(f.SinceAgo); ok {
+		since = now.Add(-ago - agoSlack)
+	}
+	if f.Until != nil {
+		until = *f.Until
+	} else if ago, ok := api.ParseAgo(f.UntilAgo); ok {
+		until = now.Add(-ago + agoSlack)
+	}
+	return since, until
 }
 
 // AuditEvent gives one event.

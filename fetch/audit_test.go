@@ -56,6 +56,8 @@ func TestRealAudit(t *testing.T) {
 		{"of another resource", fetch.AuditFilter{Resource: api.Resource{Type: api.Sandbox, ID: "sb_2"}}, []string{}, 1},
 		{"oldest first, in pages", fetch.AuditFilter{Since: &before, Limit: 2},
 			[]string{"secret.create", "binding.create", "secret.rotate", "secret.delete", "secret.create"}, 3},
+		{"since a day ago, oldest first", fetch.AuditFilter{SinceAgo: "1d", Action: "secret.create"}, []string{"secret.create", "secret.create"}, 1},
+		{"until a week ago", fetch.AuditFilter{UntilAgo: "1w"}, []string{}, 1},
 		{"until", fetch.AuditFilter{Until: &before}, []string{"key.create", "key.create"}, 1},
 		{"since later", fetch.AuditFilter{Since: &after}, []string{}, 1},
 	} {
@@ -83,6 +85,43 @@ func TestRealAudit(t *testing.T) {
 		if _, _, err := tenant.Audit(t.Context(), f); !errors.Is(err, api.ErrInvalid) {
 			t.Errorf("a bad %s: error %v, want %v", name, err, api.ErrInvalid)
 		}
+	}
+}
+
+// A time goes to the vault as a time, and how long ago it was as that; what a vault answers beyond what was
+// asked for is left out.
+func TestAuditOfAnotherVault(t *testing.T) {
+	var asked string
+	now := time.Now().UTC().Truncate(time.Second)
+	vault := serve(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+		asked = r.URL.Query().Get("since") + " " + r.URL.Query().Get("until")
+		events := []map[string]any{}
+		for days := range 10 {
+			events = append(events, map[string]any{"id": days, "action": "allowed", "inserted_at": now.AddDate(0, 0, -days), "resource_id": "sb_1", "resource_type": "sandbox"})
+		}
+		answerJSON(w, 200, map[string]any{"data": append(events, map[string]any{"id": "none"})})
+	})
+	c := client(t, vault.URL)
+	since, until := now.AddDate(0, 0, -5), now.AddDate(0, 0, -3)
+	for _, tt := range []struct {
+		name   string
+		filter fetch.AuditFilter
+		asked  string
+		events int
+	}{
+		{"all", fetch.AuditFilter{}, " ", 11},
+		{"times", fetch.AuditFilter{Since: &since, Until: &until}, since.Format(time.RFC3339) + " " + until.Format(time.RFC3339), 3},
+		{"how long ago", fetch.AuditFilter{SinceAgo: "5d", UntilAgo: "60h"}, "5d 60h", 4},
+		{"a time before how long ago", fetch.AuditFilter{Since: &since, SinceAgo: "1d"}, since.Format(time.RFC3339) + " ", 7},
+		{"another resource", fetch.AuditFilter{Resource: api.Resource{Type: api.Sandbox, ID: "sb_2"}}, " ", 1},
+		{"another action", fetch.AuditFilter{Action: "denied"}, " ", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			events, _, err := c.Audit(t.Context(), tt.filter)
+			if err != nil || len(events) != tt.events || asked != tt.asked {
+				t.Errorf("error %v, %d events and asked for %q, want %d and %q", err, len(events), asked, tt.events, tt.asked)
+			}
+		})
 	}
 }
 

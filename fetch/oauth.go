@@ -67,12 +67,13 @@ func started(body []byte) (api.OAuthStart, error) {
 	for _, text := range [][]byte{body, unwrap(body, "data")} {
 		var got struct {
 			api.OAuthStart
-			Camel string `json:"authorizeUrl"`
+			Camel     string        `json:"authorizeUrl"`
+			ExpiresAt api.LooseTime `json:"expires_at"`
 		}
 		if json.Unmarshal(text, &got) != nil {
 			continue
 		}
-		got.AuthorizeURL = cmp.Or(got.AuthorizeURL, got.Camel)
+		got.AuthorizeURL, got.OAuthStart.ExpiresAt = cmp.Or(got.AuthorizeURL, got.Camel), got.ExpiresAt.Time
 		if forBrowser(got.AuthorizeURL) && printable(got.State) {
 			return got.OAuthStart, nil
 		}

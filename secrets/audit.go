@@ -9,11 +9,11 @@ import (
 )
 
 // AuditFilter narrows the audit to exact matches of Resource and Action, from Since (included) until
-// Until (not included); empty fields match all. Limit is how many events an answer holds, 1 to 1,000,
+// Until (not included), or as long ago as SinceAgo and UntilAgo say (7d); empty fields match all. Limit is how many events an answer holds, 1 to 1,000,
 // zero for the vault's own 100; Cursor is from the answer before.
 type AuditFilter = fetch.AuditFilter
 
-// Audit gives one answer's worth of events: the newest first, or with Since the oldest first. next is
+// Audit gives one answer's worth of events: the newest first, or with Since or SinceAgo the oldest first. next is
 // the Cursor of the answer that follows, "" at the end.
 func (c *Client) Audit(ctx context.Context, f AuditFilter) (events []Event, next string, err error) {
 	return c.vault.Audit(ctx, f)

@@ -2,7 +2,9 @@ package secrets
 
 import (
 	"context"
+	"errors"
 
+	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
@@ -27,6 +29,10 @@ type Connect struct {
 // Errors: api.ErrInvalid where there is no such provider, or RedirectURI isn't allowed; api.ErrNotFound from
 // a vault that doesn't know OAuth.
 func (c *Client) Connect(ctx context.Context, provider string, o Connect) (*Flow, error) {
+	before, err := c.connected(ctx)
+	if err != nil {
+		return nil, err
+	}
 	start, err := c.vault.StartOAuth(ctx, fetch.Connection{
 		Provider: provider, Scope: o.Scope,
 		OwnerUserID: o.OwnerUserID, ExternalUserID: o.ExternalUserID, ExternalWorkspaceID: o.ExternalWorkspaceID,
@@ -37,10 +43,28 @@ func (c *Client) Connect(ctx context.Context, provider string, o Connect) (*Flow
 	}
 	return &Flow{
 		AuthorizeURL: start.AuthorizeURL, State: start.State, Provider: start.Provider, ExpiresAt: start.ExpiresAt,
-		vault: c.vault,
+		vault: c.vault, wanted: o, before: before,
 	}, nil
 }
 
+// connected gives the ids of the accounts that are connected now, for a vault that doesn't tell how a flow
+// is going; nil where it doesn't list them either.
+func (c *Client) connected(ctx context.Context) (map[string]bool, error) {
+	list, err := c.vault.Secrets(ctx, fetch.SecretFilter{Type: typeConnected})
+	switch {
+	case err == nil:
+	case ctx.Err() != nil, api.Temporary(err), errors.Is(err, api.ErrUnauthorized):
+		return nil, err // the flow couldn't begin either
+	default:
+		return nil, nil
+	}
+	ids := make(map[string]bool, len(list))
+	for _, s := range list {
+		ids[s.ID] = true
+	}
+	return ids, nil
+}
+
 // Resume gives the flow with a State that was kept from an earlier Connect, here or elsewhere. Its other
-// fields are empty.
+// fields are empty. It takes a vault that tells how a flow is going: what was there before isn't known.
 func (c *Client) Resume(state string) *Flow { return &Flow{State: state, vault: c.vault} }

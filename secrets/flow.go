@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -22,7 +23,11 @@ type Flow struct {
 	Provider     string    // where
 	ExpiresAt    time.Time // when it ends by itself, as failed; zero where the vault doesn't say
 
-	vault *fetch.Client
+	vault  *fetch.Client
+	wanted Connect
+	before map[string]bool // ids of the accounts that were connected when it began; nil: not known
+	told   atomic.Bool     // the vault has told how it is going
+	listed atomic.Bool     // the vault doesn't tell: the list of secrets does
 }
 
 // String implements fmt.Stringer.
@@ -31,10 +36,23 @@ func (f *Flow) String() string { return "OAuth flow at " + cmp.Or(f.Provider, "a
 // GoString implements fmt.GoStringer.
 func (f *Flow) GoString() string { return f.String() }
 
-// Status asks once how the flow is going. A flow that failed is no error here.
+// Status asks once how the flow is going. A flow that failed is no error here. A vault that doesn't tell, as
+// MIOSA's platform, is asked for the list of secrets instead: the flow has completed when there is a
+// connected account that wasn't there when Connect began it. A denial isn't seen there.
 // Errors: api.ErrNotFound where the vault knows no flow with this State.
 func (f *Flow) Status(ctx context.Context) (FlowStatus, error) {
-	return f.vault.OAuthStatus(ctx, f.State)
+	if f.listed.Load() {
+		return f.fromList(ctx)
+	}
+	status, err := f.vault.OAuthStatus(ctx, f.State)
+	switch {
+	case err == nil:
+		f.told.Store(true)
+	case f.before != nil && !f.told.Load() && (errors.Is(err, api.ErrNotFound) || errors.Is(err, api.ErrMethod)):
+		f.listed.Store(true)
+		return f.fromList(ctx)
+	}
+	return status, err
 }
 
 // WaitOptions says how long to wait for a flow's end, and how often to ask.

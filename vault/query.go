@@ -41,9 +41,13 @@ func (q query) moment(name string, err *error) *time.Time {
 	if text == "" {
 		return nil
 	}
+	if ago, ok := api.ParseAgo(text); ok {
+		t := time.Now().Add(-ago)
+		return &t
+	}
 	t, bad := time.Parse(time.RFC3339, text)
 	if bad != nil && *err == nil {
-		*err = api.NewError(api.ErrInvalid, name+" must be a time such as 2030-01-02T03:04:05Z")
+		*err = api.NewError(api.ErrInvalid, name+" must be a time such as 2030-01-02T03:04:05Z, or how long ago it was, such as 7d")
 	}
 	return &t
 }

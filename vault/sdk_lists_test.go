@@ -178,6 +178,8 @@ func TestSDKAuditFilters(t *testing.T) {
 		"action=secret":                                       func(api.Event) bool { return false },
 		"since=" + at:                                         func(e api.Event) bool { return !e.Timestamp.Before(middle) },
 		"until=" + at:                                         func(e api.Event) bool { return e.Timestamp.Before(middle) },
+		"since=7d":                                            func(api.Event) bool { return true },
+		"since=2h&until=1h":                                   func(api.Event) bool { return false },
 		"since=" + at + "&until=" + at:                        func(api.Event) bool { return false },
 		"since=2000-01-01T00:00:00%2B05:00&action=key.create": func(e api.Event) bool { return e.Action == "key.create" },
 	} {
@@ -208,7 +210,7 @@ func TestSDKAuditFilters(t *testing.T) {
 			t.Errorf("%s (-got +want)\n%s", query, diff)
 		}
 	}
-	for _, query := range []string{"since=yesterday", "until=2026-01-01", "limit=0", "limit=1001", "limit=x", "cursor=x"} {
+	for _, query := range []string{"since=yesterday", "until=2026-01-01", "since=7", "since=-7d", "since=0d", "since=7y", "since=d", "until=1.5h", "since=99999999999999999999d", "limit=0", "limit=1001", "limit=x", "cursor=x"} {
 		wantRefusal(t, ask(t, s, s.TenantKey, "GET", "/egress/audit?"+query, ""), api.ErrInvalid, "")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +43,8 @@ func (p *program) auditCommand() *cobra.Command {
 		Short: "Show who did what to secrets, and when",
 		Long: `Shows the tenant's audit: every change and every reveal, with the key that was used and the address it
 came from. The newest comes first; with --since the oldest does. It takes a tenant key, as
-miosa-env secrets does.`,
+miosa-env secrets does. MIOSA's platform audits the requests that leave sandboxes: their method, host, path
+and status, and the effect of its rules.`,
 		Example: `  miosa-env audit --since 24h --action reveal
   miosa-env audit --resource sandbox:sb_1 --limit 20
   miosa-env audit --follow --json | jq -r .action`,
@@ -55,6 +57,12 @@ miosa-env secrets does.`,
 			return usageError{hinted{errors.New("--follow has no end, so neither --until nor --limit goes with it"), "leave one out"}}
 		}
 		filter.Resource, filter.Since, filter.Until = resource.Resource, since.at, until.at
+		if until.ago != "" {
+			filter.Until, filter.UntilAgo = nil, until.ago
+		}
+		if since.ago != "" && !follow { // which goes on from one time to the next
+			filter.Since, filter.SinceAgo = nil, since.ago
+		}
 		if follow {
 			return p.followAudit(ctx, vault, filter, asJSON)
 		}
@@ -66,17 +74,17 @@ miosa-env secrets does.`,
 			return p.noTable(asJSON, orEmpty(list), "there are no such events"+orMeant(cmp.Or(
 				nearest.Word(filter.Action, auditActions), nearResource(ctx, vault, resource.Resource))))
 		}
-		t := &table{head: []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM"}}
+		t := &table{head: []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM", "METHOD", "HOST", "PATH", "STATUS", "EFFECT"}}
 		for i := range list {
-			t.add(eventCells(&list[i])...)
+			t.add(append(eventCells(&list[i]), trafficCells(&list[i])...)...)
 		}
 		return t.writeTo(p.stdout)
 	})
 	f := c.Flags()
 	f.Var(&resource, "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
 	f.StringVar(&filter.Action, "action", "", "`ACTION` such as reveal or secret.rotate")
-	f.Var(&since, "since", "`WHEN` from then on: 24h ago, or 2030-01-02T15:04:05Z")
-	f.Var(&until, "until", "`WHEN` before then: 1h ago, or 2030-01-02T15:04:05Z")
+	f.Var(&since, "since", "`WHEN` from then on: 24h or 7d ago, or 2030-01-02T15:04:05Z")
+	f.Var(&until, "until", "`WHEN` before then: 1h or 7d ago, or 2030-01-02T15:04:05Z")
 	f.IntVar(&limit, "limit", limit, "`NUMBER` at most so many; 0: all")
 	f.BoolVar(&follow, "follow", false, "stay, and show what happens from now on, or from --since on")
 	addJSONFlag(f, &asJSON, "a JSON list; with --follow, an object a line")
@@ -122,15 +130,28 @@ func eventCells(e *api.Event) []string {
 	if e.Detail != "" {
 		what = append(what, e.Detail)
 	}
+	at := ""
+	if !e.Timestamp.IsZero() {
+		at = e.Timestamp.UTC().Format(time.RFC3339)
+	}
 	return []string{
-		e.Timestamp.UTC().Format(time.RFC3339), e.Action, e.Outcome, e.KeyID, resource, strings.Join(what, ", "), e.RemoteAddr,
+		at, e.Action, e.Outcome, e.KeyID, resource, strings.Join(what, ", "), e.RemoteAddr,
 	}
 }
 
-// followAudit shows events as they happen, until it is interrupted.
+// trafficCells are about a request that left a sandbox, or didn't.
+func trafficCells(e *api.Event) []string {
+	status := ""
+	if e.StatusCode != 0 {
+		status = strconv.Itoa(e.StatusCode)
+	}
+	return []string{e.Method, e.Host, e.Path, status, e.Effect}
+}
+
+// followAudit shows events as they happen, until it is interrupted. They may come in either order.
 func (p *program) followAudit(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter, asJSON bool) error {
 	f.Limit = auditPage
-	shown := map[string]bool{} // ids of the events at f.Since
+	shown := map[string]time.Time{} // the events at f.Since, and those that came after it in this round
 	if f.Since == nil {
 		var err error
 		if f.Since, err = lastEvent(ctx, vault, f, shown); err != nil {
@@ -138,25 +159,30 @@ func (p *program) followAudit(ctx context.Context, vault *secrets.Client, f secr
 		}
 	}
 	for {
+		newest, whole := *f.Since, true
 		for e, err := range vault.AuditAll(ctx, f) {
 			if err != nil {
 				if !api.Temporary(err) {
 					return err
 				}
 				p.log.Warn().Err(err).Msg("the audit can't be followed for now: trying again")
+				whole = false
 				break
 			}
-			if shown[e.ID] {
+			if _, before := shown[e.ID]; before {
 				continue
 			}
 			if err := p.showEvent(&e, asJSON); err != nil {
 				return err
 			}
-			if !e.Timestamp.Equal(*f.Since) {
-				clear(shown)
-				f.Since = &e.Timestamp
+			shown[e.ID] = e.Timestamp
+			if e.Timestamp.After(newest) {
+				newest = e.Timestamp
 			}
-			shown[e.ID] = true
+		}
+		if whole {
+			f.Since = &newest
+			maps.DeleteFunc(shown, func(_ string, at time.Time) bool { return at.Before(newest) })
 		}
 		if err := pause(ctx, auditPause); err != nil {
 			return err
@@ -165,7 +191,7 @@ func (p *program) followAudit(ctx context.Context, vault *secrets.Client, f secr
 }
 
 // lastEvent gives the time of the newest event, as the vault's clock has it, and notes those of that time.
-func lastEvent(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter, shown map[string]bool) (*time.Time, error) {
+func lastEvent(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter, shown map[string]time.Time) (*time.Time, error) {
 	list, err := events(ctx, vault, f, 1)
 	if err != nil || len(list) == 0 {
 		return &time.Time{}, err
@@ -173,7 +199,7 @@ func lastEvent(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter
 	f.Since = &list[0].Timestamp
 	list, err = events(ctx, vault, f, 0)
 	for _, e := range list {
-		shown[e.ID] = true
+		shown[e.ID] = e.Timestamp
 	}
 	return f.Since, err
 }
@@ -184,6 +210,11 @@ func (p *program) showEvent(e *api.Event, asJSON bool) error {
 		cells := eventCells(e)
 		for i, width := range []int{20, 15, 7, 30, 16, 0, 0} {
 			cells[i] = fmt.Sprintf("%-*s", width, cell(cells[i]))
+		}
+		for _, text := range trafficCells(e) {
+			if text != "" {
+				cells = append(cells, cell(text))
+			}
 		}
 		line = []byte(strings.Join(cells, "  "))
 	}

@@ -106,6 +106,8 @@ type expiry struct {
 	or     bool // the word never is taken too
 	never  bool
 	former bool // how long ago it was instead
+
+	ago string // the same as it was given, in days or weeks: the vault reads it
 }
 
 // Set reads 720h, or 2030-01-02T03:04:05Z.
@@ -114,7 +116,12 @@ func (e *expiry) Set(s string) error {
 		e.at, e.never = nil, true
 		return nil
 	}
-	e.never = false
+	e.never, e.ago = false, ""
+	if ago, ok := api.ParseAgo(s); ok && e.former && strings.ContainsAny(s, "dw") {
+		at := time.Now().Add(-ago).UTC().Truncate(time.Second)
+		e.at, e.ago = &at, s
+		return nil
+	}
 	if d, err := time.ParseDuration(s); err == nil && d > 0 {
 		if e.former {
 			d = -d
@@ -124,6 +131,9 @@ func (e *expiry) Set(s string) error {
 		return nil
 	}
 	at, err := time.Parse(time.RFC3339, s)
+	if err != nil && e.former {
+		return errors.New("want a length of time such as 24h or 7d, or a time such as 2030-01-02T15:04:05Z")
+	}
 	if err != nil {
 		return errors.New("want a length of time such as 720h, or a time such as 2030-01-02T15:04:05Z")
 	}

@@ -80,7 +80,10 @@ it ends. Who has the link can connect an account of theirs, until it is used or 
   4    failed, or the link has ended unused
   5    not done within --timeout; the link goes on working until it ends
   130  interrupted; the same
-  2    wrong flags; 125  anything else`,
+  2    wrong flags; 125  anything else
+
+MIOSA's platform doesn't tell how a link is used. There the wait ends with the first account of PROVIDER that is
+connected and wasn't before, and a denial counts as not done.`,
 		Example: `  miosa-env oauth connect github --bind sandbox:sb_1=GH_TOKEN
   miosa-env oauth connect google --external-user u_17 --timeout 10m`,
 		Args:              oneArgument("the provider's name"),

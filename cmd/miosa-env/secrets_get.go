@@ -66,7 +66,11 @@ func (p *program) showSecret(s *api.Secret, bindings []api.Binding, now time.Tim
 		row("metadata", m)
 	}
 	for _, b := range bindings {
-		row("bound", b.Resource.String()+" as "+b.ExposeAsEnv+", "+b.Delivery+" ("+b.ID+")")
+		how := ""
+		if b.Delivery != "" { // not told by every vault
+			how = ", " + b.Delivery
+		}
+		row("bound", b.Resource.String()+" as "+b.ExposeAsEnv+how+" ("+b.ID+")")
 	}
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("write: %w", err)

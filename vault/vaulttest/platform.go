@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -27,12 +28,22 @@ type Refusal struct {
 	Code   string
 }
 
-// traffic is the platform's audit, which is of requests that leave sandboxes.
-const traffic = `{"data": [
-	{"id": "evt_2", "action": "denied", "host": "example.com", "method": "POST", "path": "/upload", "status_code": 403, "effect": "deny",
-	 "policy_id": "pol_1", "rule_id": "rul_1", "inserted_at": "2026-01-02T03:04:06Z", "resource_id": "sb_1", "resource_type": "sandbox"},
-	{"id": "evt_1", "action": "allowed", "host": "api.github.com", "method": "GET", "path": "/user", "status_code": 200, "effect": "allow",
-	 "external_user_id": "u_1", "metadata": {"bytes": 12}, "inserted_at": "2026-01-02T03:04:05Z", "resource_id": "sb_1", "resource_type": "sandbox"}]}`
+// traffic is the platform's audit, the newest first: requests that left sandboxes two days ago, or didn't.
+func traffic() []map[string]any {
+	at := time.Now().UTC().Add(-48 * time.Hour)
+	event := func(n int, more map[string]any) map[string]any {
+		more["id"], more["resource_id"], more["resource_type"] = n, "sb_1", "sandbox"
+		more["inserted_at"] = at.Add(time.Duration(n) * time.Second).Format("2006-01-02T15:04:05") // a time of Ecto's has no zone
+		return more
+	}
+	return []map[string]any{
+		event(3, map[string]any{"action": "allowed", "host": "example.org", "method": "GET", "path": "/", "status_code": 204, "effect": "allow"}),
+		event(2, map[string]any{"action": "denied", "host": "example.com", "method": "POST", "path": "/upload", "status_code": 403, "effect": "deny",
+			"policy_id": "pol_1", "rule_id": "rul_1"}),
+		event(1, map[string]any{"action": "allowed", "host": "api.github.com", "method": "GET", "path": "/user", "status_code": 200, "effect": "allow",
+			"external_user_id": "u_1", "metadata": map[string]any{"bytes": 12}}),
+	}
+}
 
 // platformFields are what SDKs know of a secret and a binding, and what the platform answers.
 var platformFields = map[string]bool{
@@ -49,6 +60,8 @@ func (s *Server) Platform(t testing.TB, p Platform) string {
 	if p.Reveal.Status == 0 {
 		p.Reveal = Refusal{http.StatusNotFound, "NOT_FOUND"}
 	}
+	events := traffic()
+	var audits atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := strings.TrimPrefix(r.URL.Path, "/api/v1/egress")
 		switch {
@@ -59,7 +72,11 @@ func (s *Server) Platform(t testing.TB, p Platform) string {
 		case path == "/oauth/status", strings.HasPrefix(path, "/resource-keys"):
 			Refusal{http.StatusNotFound, "NOT_FOUND"}.write(w)
 		case path == "/audit":
-			p.audit(w, r.URL.Query())
+			events := events
+			if audits.Add(1) < 3 {
+				events = events[1:] // the newest is of after that
+			}
+			audit(w, r.URL.Query(), events)
 		default:
 			p.pass(w, r, s)
 		}
@@ -71,14 +88,14 @@ func (s *Server) Platform(t testing.TB, p Platform) string {
 // lengthAgo is a time in the audit's queries, beside RFC 3339.
 var lengthAgo = regexp.MustCompile(`^[0-9]+[smhdw]$`)
 
-func (p Platform) audit(w http.ResponseWriter, q url.Values) {
+func audit(w http.ResponseWriter, q url.Values, events []map[string]any) {
 	for _, bound := range []string{q.Get("since"), q.Get("until")} {
 		if _, err := time.Parse(time.RFC3339, bound); err != nil && bound != "" && !lengthAgo.MatchString(bound) {
 			Refusal{http.StatusUnprocessableEntity, "INVALID"}.write(w)
 			return
 		}
 	}
-	writeAs(w, http.StatusOK, json.RawMessage(traffic))
+	writeAs(w, http.StatusOK, map[string]any{"data": events})
 }
 
 // pass answers what s does, in the platform's form.
