@@ -2,15 +2,14 @@ package inject
 
 import (
 	"io"
-	"slices"
-	"sort"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/inject/forms"
 )
 
 // MinMasked is the length in bytes under which a value, or a form of it, is too common a text to be
 // masked.
-const MinMasked = 6
+const MinMasked = forms.MinLength
 
 // Named is a value and the name that stands for it in masked output.
 type Named struct {
@@ -18,11 +17,12 @@ type Named struct {
 	Value api.Value
 }
 
-// A Masker knows secrets and replaces them in streams: each value, and the forms of it that
-// maskForms lists, by its name in brackets.
+// A Masker knows secrets and replaces them in streams: each value, its lines, and the forms of them that
+// package forms lists, by the value's name in brackets.
 //
 // Occurrences that overlap are one, so no byte of any is left; it gets the name of the one that
-// starts first, the longest of those, the one given first where several names have that text.
+// starts first, the longest of those; where several values have that text, of the one that it is as a whole,
+// then of the one given first.
 // Occurrences that only touch are replaced one by one.
 //
 // A Masker doesn't change; its writers may be used side by side.
@@ -37,35 +37,27 @@ type pattern struct{ length, label int }
 
 // NewMasker also returns the names whose values are too short to be masked: 1 to MinMasked-1 bytes.
 func NewMasker(secrets []Named) (*Masker, []string) {
-	type form struct {
-		text  string
-		label int
-	}
 	m := &Masker{}
-	var forms []form
-	var short []string
+	var short, values []string
 	for _, s := range secrets {
 		switch n := s.Value.Len(); {
 		case n == 0:
 		case n < MinMasked:
 			short = append(short, s.Name)
 		default:
-			for _, text := range maskForms(s.Value.Reveal()) {
-				forms = append(forms, form{text, len(m.labels)})
-			}
+			values = append(values, s.Value.Reveal())
 			m.labels = append(m.labels, "["+s.Name+"]")
 		}
 	}
-	if len(forms) == 0 {
+	if len(values) == 0 {
 		return m, short
 	}
-	sort.SliceStable(forms, func(i, j int) bool { return forms[i].text < forms[j].text })
-	forms = slices.CompactFunc(forms, func(a, b form) bool { return a.text == b.text })
-	texts := make([]string, len(forms))
-	m.patterns = make([]pattern, len(forms))
-	for i, f := range forms {
-		texts[i] = f.text
-		m.patterns[i] = pattern{len(f.text), f.label}
+	list := forms.Of(values)
+	texts := make([]string, len(list))
+	m.patterns = make([]pattern, len(list))
+	for i, f := range list {
+		texts[i] = f.Text
+		m.patterns[i] = pattern{len(f.Text), f.Value}
 	}
 	m.automaton = newAutomaton(texts)
 	m.sieve = newSieve(texts)

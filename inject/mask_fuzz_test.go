@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/inject/forms"
 )
 
 type labelledForm struct {
@@ -22,11 +23,12 @@ type labelledForm struct {
 func formsOf(secrets []Named) []labelledForm {
 	var all []labelledForm
 	for i, s := range secrets {
-		if s.Value.Len() < MinMasked {
-			continue
-		}
-		for _, text := range maskForms(s.Value.Reveal()) {
-			all = append(all, labelledForm{text, "[" + s.Name + "]", i})
+		for _, f := range forms.Of([]string{s.Value.Reveal()}) {
+			place := i
+			if f.Part {
+				place += len(secrets) // what is a value as a whole comes before lines of others
+			}
+			all = append(all, labelledForm{f.Text, "[" + s.Name + "]", place})
 		}
 	}
 	return all
@@ -80,6 +82,9 @@ var maskSeeds = []maskSeed{
 	{"k\u00e9y-\u2028-\U0001f511", "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17"},
 	{"123456\n12345\n1234567", "1234567123456712345"},
 	{"c2VjcmV0\nsecret", "c2VjcmV0 YzJWamNtVjA= \x03\x04\x05"},
+	{"it's <a> \"b\" \\ $c", "'\x00' '\x05' '\x07' '\x09' '\x0b' '\x0d' '\x0f' '\x11' '\x13'"},
+	{"first-line\rsecond-line\r  third-line\r", "\x00 first-line second-line\nthird-line \x01\x02\x03\x04\x05\x06\x07 first-line\rsecond-line\r  third-lin"},
+	{"first-line\rsecond-line\nsecond-line\rthird-line", "first-line\rsecond-line\rthird-line second-line\r \x05 \x0a"},
 }
 
 // maskCase makes secrets and a text of fuzzed bytes. Bytes under 32 in the text stand for the forms

@@ -1,0 +1,57 @@
+package forms
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"strings"
+)
+
+// addBase adds a text in hex and base64.
+func (s *formSet) addBase(text string) {
+	lower := hex.EncodeToString([]byte(text))
+	s.add(lower)
+	s.addBroken(fold(lower, 60)) // xxd -p
+	s.add(strings.ToUpper(lower))
+	s.addBase64(text)
+}
+
+// addBase64 adds the value's base64 in both alphabets at all three alignments: the value may stand
+// anywhere within what was encoded. A character that also holds bits of a neighbour is left out,
+// except at the end of the text, where there is no neighbour. Where the value starts the text,
+// the forms folded into lines are added too.
+func (s *formSet) addBase64(value string) {
+	for shift := range 3 {
+		text := base64.RawStdEncoding.EncodeToString([]byte("\x00\x00"[:shift] + value))
+		bits := 8 * (shift + len(value))
+		text = text[(8*shift+5)/6:]
+		whole := text[:len(text)-(bits+5)/6+bits/6]
+		padded := text + "=="[:(3-(shift+len(value))%3)%3]
+		for _, t := range []string{whole, text, padded} {
+			s.add(t)
+			s.add(base64Web.Replace(t))
+			if shift == 0 {
+				s.addBroken(fold(t, 76)) // base64, MIME
+				s.addBroken(fold(t, 64)) // openssl base64, PEM
+			}
+		}
+	}
+}
+
+var base64Web = strings.NewReplacer("+", "-", "/", "_")
+
+// fold breaks text into lines of width characters.
+func fold(text string, width int) string {
+	var b strings.Builder
+	for len(text) > width {
+		b.WriteString(text[:width])
+		b.WriteByte('\n')
+		text = text[width:]
+	}
+	b.WriteString(text)
+	return b.String()
+}
+
+const (
+	upperHex = "0123456789ABCDEF"
+	lowerHex = "0123456789abcdef"
+)

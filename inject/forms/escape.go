@@ -1,0 +1,167 @@
+package forms
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// escapeStyle says how the inside of a quoted string is written with backslashes, beside the backslash itself.
+type escapeStyle struct {
+	quoted  string // ASCII characters that get a backslash
+	letters string // control characters with an escape of one letter, each followed by its letter
+	coded   string // ASCII characters written as control characters are
+
+	control coder           // of other control characters; nil: as they are
+	escaped func(rune) bool // which characters from DEL on are escaped; nil: none
+	wide    coder           // how, those over DEL
+	bytes   bool            // wide codes each byte of a character by itself
+	invalid coder           // of a byte that isn't UTF-8; nil: as it is
+}
+
+// coder writes the code of a character or byte.
+type coder func(b *strings.Builder, r rune)
+
+// JSON. Each of these is for what is beyond what JSON demands.
+const jsonLetters = "\bb\ff\nn\rr\tt"
+
+var (
+	u4, upperU4 = utf16Coder(lowerHex), utf16Coder(upperHex)
+
+	jsonStyles = []escapeStyle{
+		// JavaScript, Ruby, jq
+		{quoted: `"`, letters: jsonLetters, control: u4, invalid: replaced(u4)},
+		{quoted: `"`, letters: jsonLetters, control: upperU4, invalid: replaced(upperU4)},
+		// Go without HTML escapes
+		{quoted: `"`, letters: jsonLetters, control: u4, escaped: separators, wide: u4, invalid: replaced(u4)},
+		// Go's json.Marshal
+		{quoted: `"`, letters: jsonLetters, coded: "<>&", control: u4, escaped: separators, wide: u4, invalid: replaced(u4)},
+		{quoted: `"`, letters: jsonLetters, coded: "<>&", control: upperU4, escaped: separators, wide: upperU4, invalid: replaced(upperU4)},
+		// Java's Gson
+		{quoted: `"`, letters: jsonLetters, coded: "<>&='", control: u4, escaped: separators, wide: u4, invalid: replaced(u4)},
+		// Python's json.dumps
+		{quoted: `"`, letters: jsonLetters, control: u4, escaped: everything, wide: u4, invalid: replaced(u4)},
+		{quoted: `"`, letters: jsonLetters, control: upperU4, escaped: everything, wide: upperU4, invalid: replaced(upperU4)},
+		// PHP's json_encode, and with JSON_UNESCAPED_UNICODE
+		{quoted: `"/`, letters: jsonLetters, control: u4, escaped: everything, wide: u4, invalid: replaced(u4)},
+		{quoted: `"/`, letters: jsonLetters, control: u4, invalid: replaced(u4)},
+		// .NET's System.Text.Json
+		{letters: jsonLetters, coded: "<>&'+`\"", control: upperU4, escaped: everything, wide: upperU4, invalid: replaced(upperU4)},
+	}
+)
+
+// Programming languages and shells.
+const (
+	reprLetters  = "\nn\rr\tt"
+	cLetters     = "\aa\bb\ff\nn\rr\tt\vv"
+	shellLetters = cLetters + "\x1bE"
+	kshLetters   = "\aa\bb\ff\nn\rr\tt\x1bE"
+)
+
+var escapeStyles = []escapeStyle{
+	// Python's repr of str, in either quotes; where it escapes none, the quotes are double ones
+	{quoted: `'`, letters: reprLetters, control: hex2, escaped: unprintable, wide: pythonCode, invalid: surrogateCode},
+	{letters: reprLetters, control: hex2, escaped: unprintable, wide: pythonCode, invalid: surrogateCode},
+	// ascii()
+	{quoted: `'`, letters: reprLetters, control: hex2, escaped: everything, wide: pythonCode, invalid: surrogateCode},
+	{letters: reprLetters, control: hex2, escaped: everything, wide: pythonCode, invalid: surrogateCode},
+	// repr of bytes
+	{quoted: `'`, letters: reprLetters, control: hex2, escaped: everything, wide: hex2, bytes: true, invalid: hex2},
+	{letters: reprLetters, control: hex2, escaped: everything, wide: hex2, bytes: true, invalid: hex2},
+	// Go's %q and %+q
+	{quoted: `"`, letters: cLetters, control: hex2, escaped: unprintable, wide: goCode, invalid: hex2},
+	{quoted: `"`, letters: cLetters, control: hex2, escaped: everything, wide: goCode, invalid: hex2},
+	// JavaScript's util.inspect
+	{quoted: `'`, letters: jsonLetters, control: upperHex2, escaped: moreControls, wide: upperHex2},
+	{letters: jsonLetters, control: upperHex2, escaped: moreControls, wide: upperHex2},
+	// Rust's {:?}
+	{quoted: `"`, letters: reprLetters, control: braceCode, escaped: unprintable, wide: braceCode},
+	// C and systemd
+	{quoted: `"'`, letters: cLetters, control: octal, escaped: everything, wide: octal, bytes: true, invalid: octal},
+	// $'...' of bash, in UTF-8 and in other locales
+	{quoted: `'`, letters: shellLetters, control: octal, escaped: unprintable, wide: octal, bytes: true, invalid: octal},
+	{quoted: `'`, letters: shellLetters, control: octal, escaped: everything, wide: octal, bytes: true, invalid: octal},
+	// of ksh
+	{quoted: `'`, letters: kshLetters, control: hex2, escaped: unprintable, wide: bracketCode, invalid: hex2},
+	{quoted: `'`, letters: kshLetters, control: hex2, escaped: everything, wide: hex2, bytes: true, invalid: hex2},
+	// of mksh
+	{letters: shellLetters, coded: `'`, control: octal, escaped: beyondBMP, wide: octal, bytes: true, invalid: octal},
+	{letters: shellLetters, coded: `'`, control: octal, escaped: everything, wide: c1Octal, bytes: true, invalid: c1Octal},
+	// of zsh
+	{quoted: `'`, letters: "\nn\tt", control: controlCode, escaped: separators, wide: u4, invalid: metaCode},
+	{quoted: `'`, letters: "\nn\tt", control: controlCode, escaped: everything, wide: metaCode, bytes: true, invalid: metaCode},
+	// "..." of shells, and of systemd's env files
+	{quoted: "\"$`"},
+	// '...' of PHP, Perl and SQL
+	{quoted: `'`},
+}
+
+func everything(rune) bool     { return true }
+func unprintable(r rune) bool  { return !strconv.IsPrint(r) }
+func separators(r rune) bool   { return r == '\u2028' || r == '\u2029' }
+func moreControls(r rune) bool { return r <= 0x9f }
+func beyondBMP(r rune) bool    { return r == 0x7f || r > 0xffff }
+
+func (s *formSet) addJSON(text string) {
+	for i := range jsonStyles {
+		s.add(jsonStyles[i].escape(text))
+	}
+}
+
+func (s *formSet) addEscaped(text string) {
+	for i := range escapeStyles {
+		s.addBroken(escapeStyles[i].escape(text))
+	}
+}
+
+func (e *escapeStyle) escape(value string) string {
+	var b strings.Builder
+	b.Grow(len(value) + len(value)/8)
+	for i := 0; i < len(value); {
+		r, size := utf8.DecodeRuneInString(value[i:])
+		switch {
+		case r < utf8.RuneSelf:
+			e.ascii(&b, byte(r))
+		case r == utf8.RuneError && size == 1:
+			e.code(&b, e.invalid, value[i:i+1], rune(value[i]))
+		case e.escaped == nil || !e.escaped(r):
+			b.WriteString(value[i : i+size])
+		case e.bytes:
+			for _, c := range []byte(value[i : i+size]) {
+				e.wide(&b, rune(c))
+			}
+		default:
+			e.wide(&b, r)
+		}
+		i += size
+	}
+	return b.String()
+}
+
+func (e *escapeStyle) ascii(b *strings.Builder, c byte) {
+	switch {
+	case strings.IndexByte(e.coded, c) >= 0, c == 0x7f && e.escaped != nil && e.escaped(0x7f):
+		e.code(b, e.control, string(rune(c)), rune(c))
+	case c == '\\' || strings.IndexByte(e.quoted, c) >= 0:
+		b.Write([]byte{'\\', c})
+	case c < ' ':
+		for i := 0; i < len(e.letters); i += 2 {
+			if e.letters[i] == c {
+				b.Write([]byte{'\\', e.letters[i+1]})
+				return
+			}
+		}
+		e.code(b, e.control, string(rune(c)), rune(c))
+	default:
+		b.WriteByte(c)
+	}
+}
+
+// code writes the code of r, or text where there is none.
+func (e *escapeStyle) code(b *strings.Builder, code coder, text string, r rune) {
+	if code == nil {
+		b.WriteString(text)
+		return
+	}
+	code(b, r)
+}

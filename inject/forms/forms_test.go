@@ -1,0 +1,85 @@
+package forms
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// No form may be short enough to stand in ordinary text by chance.
+func TestFormsAreLong(t *testing.T) {
+	values := []string{"123456", "12345\n", "1234\r\n", "\n\n\n\n\n\n", "      ", "1\n2\n3\n", "12345678\n1234567\n1", "a \n\n\n \n b"}
+	for n := MinLength; n < 40; n++ {
+		values = append(values, strings.Repeat("x", n), strings.Repeat("\xff", n), strings.Repeat("' ", n))
+	}
+	for _, v := range values {
+		for _, form := range Of([]string{v}) {
+			if len(form.Text) < MinLength {
+				t.Errorf("%s has the form %q", strconv.Quote(v), form.Text)
+			}
+		}
+	}
+}
+
+func TestLines(t *testing.T) {
+	for _, tt := range []struct {
+		name, value string
+		want        []string
+	}{
+		{"one line", "secret-value", nil},
+		{"a line break at its end", "secret-value\n", []string{"secret-value"}},
+		{"PEM", "-----BEGIN KEY-----\nMIIEabcdefgh\nshort\n-----END KEY-----\n", []string{"-----BEGIN KEY-----", "MIIEabcdefgh", "-----END KEY-----"}},
+		{"CRLF and CR", "line-one\r\nline-two\rline-three", []string{"line-one", "line-two", "line-three"}},
+		{"indented", "a:\n  bbbbbbbb\t\n\t1234567  \n", []string{"bbbbbbbb"}},
+		{"decoration", "----------\n{\n}, {}, {}, {}\n########\nääää", []string{"ääää"}},
+		{"line breaks spelled out", `-----BEGIN KEY-----\nMIIEabcdefgh\r\nshort\n`, []string{"-----BEGIN KEY-----", "MIIEabcdefgh"}},
+		{"in JSON", "{\n  \"key\": \"BEGIN-KEY\\nMIIEabcdefgh\\n\"\n}", []string{`"key": "BEGIN-KEY\nMIIEabcdefgh\n"`, `"key": "BEGIN-KEY`, "MIIEabcdefgh"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, Lines(tt.value)); diff != "" {
+				t.Errorf("lines (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestFormsOfTwo: a text that is one value as a whole, and a line of another, is the first one's.
+func TestFormsOfTwo(t *testing.T) {
+	list := Of([]string{"first-line\nsecond-line", "second-line", "second-line"})
+	at := slices.IndexFunc(list, func(f Form) bool { return f.Text == "second-line" })
+	if at < 0 || list[at].Value != 1 || list[at].Part {
+		t.Errorf("second-line is %+v", list[max(at, 0)])
+	}
+	for i := range list[1:] {
+		if list[i].Text >= list[i+1].Text {
+			t.Errorf("%q comes before %q", list[i].Text, list[i+1].Text)
+		}
+	}
+}
+
+// TestFormsOfLongValues: what values have beyond their own encoded forms and their lines as they are is bounded, and
+// the shortest have it first.
+func TestFormsOfLongValues(t *testing.T) {
+	var long strings.Builder
+	for i := 0; long.Len() < 1<<20; i++ {
+		long.WriteString(`{"name": "a <b> & 'c'", "number": ` + strconv.Itoa(i) + "},\n")
+	}
+	basic := formSet{seen: map[string]struct{}{}}
+	basic.addBasic(long.String())
+	size, short, lines := 0, false, false
+	for _, f := range Of([]string{long.String(), "it's short"}) {
+		size += len(f.Text)
+		short = short || f.Text == `it'\''s short`
+		lines = lines || f.Text == `{"name": "a <b> & 'c'", "number": 17},`
+	}
+	// The limit is looked at before each text of a kind, which is a few times as long at most.
+	if limit := basic.size + maxExtra + 20*long.Len(); size > limit {
+		t.Errorf("the forms have %d bytes, at most %d wanted", size, limit)
+	}
+	if !short || !lines {
+		t.Errorf("the short value has its quoted form: %v; the long one its lines: %v", short, lines)
+	}
+}

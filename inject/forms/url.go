@@ -1,0 +1,45 @@
+package forms
+
+import "strings"
+
+// urlStyle says how an encoder percent-encodes: keep lists what it leaves as it is beside letters and
+// digits, plus whether a space becomes a plus sign.
+type urlStyle struct {
+	keep string
+	plus bool
+}
+
+var urlStyles = []urlStyle{
+	{"-._~", false},                 // RFC 3986: curl --data-urlencode, Python's quote(safe="")
+	{"-._~", true},                  // Go's url.QueryEscape, Python's quote_plus
+	{"-._~$&+=:@", false},           // Go's url.PathEscape
+	{"-._~$&+,;=", false},           // Go's url.UserPassword
+	{"-._~/", false},                // Python's quote
+	{"-._~!*'()", false},            // JavaScript's encodeURIComponent
+	{"-._~!*'();,/?:@&=+$#", false}, // JavaScript's encodeURI
+	{"-._~!$&'()*+,%", false},       // JavaScript's URL, user and password
+	{"-._*", true},                  // HTML forms: JavaScript's URLSearchParams, Java's URLEncoder
+}
+
+func (s *formSet) addURL(text string) {
+	for _, style := range urlStyles {
+		s.add(style.escape(text, upperHex))
+		s.add(style.escape(text, lowerHex))
+	}
+}
+
+func (u urlStyle) escape(value, digits string) string {
+	var b strings.Builder
+	b.Grow(len(value))
+	for _, c := range []byte(value) {
+		switch {
+		case '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || strings.IndexByte(u.keep, c) >= 0:
+			b.WriteByte(c)
+		case c == ' ' && u.plus:
+			b.WriteByte('+')
+		default:
+			b.Write([]byte{'%', digits[c>>4], digits[c&15]})
+		}
+	}
+	return b.String()
+}

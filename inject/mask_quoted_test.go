@@ -1,0 +1,185 @@
+package inject
+
+import (
+	"bytes"
+	"encoding/xml"
+	"html"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// quotes are what shells and languages put around a quoted text.
+const quotes = "'\"$ \r\n"
+
+// TestMaskQuotedByShells takes the forms from the shells' own traces and printing commands. Each script prints
+// $VALUE once, beside the characters of quotes and what is named in trim.
+func TestMaskQuotedByShells(t *testing.T) {
+	trace := "set -x; : \"$VALUE\""
+	assign := "set -x; v=$VALUE"
+	for _, tc := range []struct {
+		name   string
+		argv   []string
+		script string
+		trim   string
+	}{
+		{"bash set -x", []string{"bash", "-c"}, trace, ":"},
+		{"bash set -x assignment", []string{"bash", "-c"}, assign, "v="},
+		{"bash printf %q", []string{"bash", "-c"}, `printf %q "$VALUE"`, ""},
+		{"bash @Q", []string{"bash", "-c"}, `printf %s "${VALUE@Q}"`, ""},
+		{"bash declare -p", []string{"bash", "-c"}, `declare -p VALUE`, "declare-xVALUE="},
+		{"bash set", []string{"bash", "-c"}, `set | sed -n '/^VALUE=/,/^[_a-zA-Z]*=/p' | sed '/^_=/d'`, "VALUE="},
+		{"dash set -x", []string{"dash", "-c"}, trace, ":"},
+		{"dash export -p", []string{"dash", "-c"}, `unset PWD OLDPWD PATH LC_ALL PS4; export -p`, "exportPATHLC_ALLPS4VALUE="},
+		{"busybox set -x", []string{"busybox", "sh", "-c"}, trace, ":"},
+		{"zsh set -x", []string{"zsh", "-c"}, trace, ":"},
+		{"zsh set -x assignment", []string{"zsh", "-c"}, assign, "v="},
+		{"zsh printf %q", []string{"zsh", "-c"}, `printf %q "$VALUE"`, `\`},
+		{"zsh (qq)", []string{"zsh", "-c"}, `printf %s "${(qq)VALUE}"`, ""},
+		{"ksh set -x", []string{"ksh", "-c"}, trace, ":"},
+		{"ksh printf %q", []string{"ksh", "-c"}, `printf %q "$VALUE"`, ""},
+		{"mksh set -x", []string{"mksh", "-c"}, trace, ":"},
+		{"mksh @Q", []string{"mksh", "-c"}, `print -rn -- "${VALUE@Q}"`, ""},
+		{"coreutils printf %q", []string{"bash", "-c"}, `exec env printf %q "$VALUE"`, ""},
+		{"systemd-escape", []string{"bash", "-c"}, `systemd-escape -- "$VALUE"`, ""},
+	} {
+		for _, locale := range []string{"C", "C.UTF-8"} {
+			t.Run(tc.name+"/"+locale, func(t *testing.T) {
+				needCommand(t, tc.argv[0])
+				if tc.name == "systemd-escape" {
+					needCommand(t, tc.name)
+				}
+				for _, v := range maskValues {
+					cmd := exec.CommandContext(t.Context(), tc.argv[0], append(tc.argv[1:], tc.script)...)
+					cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=" + locale, "PS4=", "VALUE=" + v.value}
+					text, err := cmd.CombinedOutput()
+					if err != nil {
+						t.Fatalf("%s: %v: %s", v.name, err, text)
+					}
+					checkOnlyLabel(t, v.name, v.value, string(text), quotes+"+"+tc.trim) // PS4 of root is the shell's
+				}
+			})
+		}
+	}
+}
+
+// TestMaskQuotedByLanguages takes the forms from languages: each program prints the forms of its arguments, with
+// splitter between them.
+func TestMaskQuotedByLanguages(t *testing.T) {
+	const splitter = "§§§"
+	python := func(quote string) []string {
+		return []string{"python3", "-c", "import sys, os, html, shlex\nfrom xml.sax import saxutils\n" +
+			"sys.stdout.buffer.write('" + splitter + "'.join(" + quote + " for s in sys.argv[1:]).encode('utf-8', 'surrogateescape'))"}
+	}
+	node := func(quote string) []string {
+		return []string{"node", "-e", "const { inspect } = require('util'); process.stdout.write(process.argv.slice(1).map(s => " + quote + ").join('" + splitter + "'))", "--"}
+	}
+	perl := []string{"perl", "-MData::Dumper", "-e", "$Data::Dumper::Terse = 1; print join('" + splitter + "', map { Dumper($_) } @ARGV)", "--"}
+	jq := func(quote string) []string {
+		return []string{"jq", "-nj", `[$ARGS.positional[] | ` + quote + `] | join("` + splitter + `")`, "--args", "--"}
+	}
+	text := func(s string) bool { return utf8.ValidString(s) }
+	for _, tc := range []struct {
+		name  string
+		argv  []string
+		trim  string
+		takes func(string) bool // nil: every value
+	}{
+		{name: "python repr", argv: python("repr(s)")},
+		{name: "python %r in a message", argv: python("'%r' % {'k': s}"), trim: "{k:}"},
+		{name: "python ascii", argv: python("ascii(s)")},
+		{name: "python repr of bytes", argv: python("repr(os.fsencode(s))"), trim: "b"},
+		{name: "python shlex.quote", argv: python("shlex.quote(s)")},
+		{name: "python html.escape", argv: python("html.escape(s)")},
+		{name: "python html.escape of text", argv: python("html.escape(s, quote=False)")},
+		{name: "python xml escape", argv: python("saxutils.escape(s)")},
+		{name: "python xml quoteattr", argv: python("saxutils.quoteattr(s)")},
+		{name: "python xmlcharrefreplace", argv: python("saxutils.escape(s).encode('ascii', 'xmlcharrefreplace').decode()"), takes: text},
+		{name: "node util.inspect", argv: node("inspect(s, {breakLength: Infinity})"), trim: "`", takes: text},
+		{name: "node util.inspect in an object", argv: node("inspect({k: s}, {breakLength: Infinity})"), trim: "{k:}`", takes: text},
+		{name: "node URL password", argv: node("(() => { const u = new URL('http://u@h'); u.password = s; return u.password })()"), takes: text},
+		{name: "perl Dumper", argv: perl},
+		{name: "jq @sh", argv: jq("@sh"), takes: text},
+		{name: "jq @html", argv: jq("@html"), takes: text},
+		{name: "jq @csv", argv: jq("[.] | @csv"), takes: text},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			needCommand(t, tc.argv[0])
+			cmd := exec.CommandContext(t.Context(), tc.argv[0], tc.argv[1:]...)
+			cmd.Env = append(cmd.Environ(), "PYTHONUTF8=1")
+			var names, values []string
+			for _, v := range maskValues {
+				if tc.takes == nil || tc.takes(v.value) {
+					names, values = append(names, v.name), append(values, v.value)
+				}
+			}
+			cmd.Args = append(cmd.Args, values...)
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			forms := strings.Split(string(out), splitter)
+			if len(forms) != len(values) {
+				t.Fatalf("%d forms came back, want %d", len(forms), len(values))
+			}
+			for i, form := range forms {
+				checkOnlyLabel(t, names[i], values[i], form, quotes+tc.trim)
+			}
+		})
+	}
+}
+
+// TestMaskQuotedInGo takes the forms from the standard library.
+func TestMaskQuotedInGo(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		quote func(string) string
+	}{
+		{"%q", strconv.Quote},
+		{"%+q", strconv.QuoteToASCII},
+		{"html", html.EscapeString},
+		{"xml", func(s string) string {
+			var b bytes.Buffer
+			if err := xml.EscapeText(&b, []byte(s)); err != nil {
+				t.Fatal(err)
+			}
+			return b.String()
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, v := range maskValues {
+				if tc.name == "xml" && (!utf8.ValidString(v.value) || v.name == "control characters") {
+					continue // replaced: nothing of them is in XML
+				}
+				checkOnlyLabel(t, v.name, v.value, tc.quote(v.value), quotes)
+			}
+		})
+	}
+}
+
+// TestMaskQuotedNamed pins the forms of programs that aren't here.
+func TestMaskQuotedNamed(t *testing.T) {
+	for _, tc := range []struct{ name, value, form string }{
+		{"PHP htmlspecialchars", `<it's "so">`, "&lt;it&#039;s &quot;so&quot;&gt;"},
+		{"XML", `<it's "so">`, "&lt;it&apos;s &quot;so&quot;&gt;"},
+		{"libxml2 attribute", "a\tb\r\n<c> \"", "a&#9;b&#13;&#10;&lt;c&gt; &quot;"},
+		{"libxml2 in ASCII", "pässwörd & co", "p&#xE4;ssw&#xF6;rd &amp; co"},
+		{"Python's ElementTree", "a\tb\r\n<c> \"pässwörd", "a&#09;b&#13;&#10;&lt;c&gt; &quot;pässwörd"},
+		{"mustache.js", "a/b=`c` 'd' \"e\"", "a&#x2F;b&#x3D;&#x60;c&#x60; &#39;d&#39; &quot;e&quot;"},
+		{"handlebars.js", "a/b=`c` 'd' \"e\"", "a&#x2F;b&#x3D;&#x60;c&#x60; &#x27;d&#x27; &quot;e&quot;"},
+		{"Rust", "a\tb\u200b\x1b \"c\" 'd'", `a\tb\u{200b}\u{1b} \"c\" 'd'`},
+		{"PHP var_export", `it's C:\dir`, `it\'s C:\\dir`},
+		{"SQL", `it's a secret`, `it''s a secret`},
+		{"Go's url.UserPassword", "p@ss/w:rd;$&+,=", "p%40ss%2Fw%3Ard;$&+,="},
+		{"systemd environment file", "say \"$HOME\" `x` \\", "say \\\"\\$HOME\\\" \\`x\\` \\\\"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			m, _ := NewMasker([]Named{named("A", tc.value)})
+			if got := masked(t, m, "§"+tc.form+"§", 2); got != "§[A]§" {
+				t.Errorf("%q came out as %q", tc.form, got)
+			}
+		})
+	}
+}
