@@ -128,6 +128,11 @@ func BenchmarkNewMasker(b *testing.B) {
 	for i := range random {
 		random[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[rnd.IntN(64)]
 	}
+	var bundle strings.Builder
+	for at := 0; at < 64<<10; at += 64 {
+		bundle.Write(random[at : at+64])
+		bundle.WriteByte('\n')
+	}
 	document := strings.Repeat(`{"name": "a <b> & 'c'", "path": "/x/y=z"},`+"\n", 128<<10/43)
 	for _, tc := range []struct {
 		name    string
@@ -136,6 +141,7 @@ func BenchmarkNewMasker(b *testing.B) {
 		{"5 secrets", benchSecrets(5)},
 		{"20 secrets", benchSecrets(20)},
 		{"100 secrets", benchSecrets(100)},
+		{"1024 lines of base64", []Named{named("A", bundle.String())}},
 		{"128 KiB of base64", []Named{named("A", string(random))}},
 		{"128 KiB of JSON", []Named{named("A", document)}},
 	} {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // quotes are what shells and languages put around a quoted text.
@@ -47,9 +49,9 @@ func TestMaskQuotedByShells(t *testing.T) {
 	} {
 		for _, locale := range []string{"C", "C.UTF-8"} {
 			t.Run(tc.name+"/"+locale, func(t *testing.T) {
-				needCommand(t, tc.argv[0])
+				needs.Command(t, tc.argv[0])
 				if tc.name == "systemd-escape" {
-					needCommand(t, tc.name)
+					needs.Command(t, tc.name)
 				}
 				for _, v := range maskValues {
 					cmd := exec.CommandContext(t.Context(), tc.argv[0], append(tc.argv[1:], tc.script)...)
@@ -106,7 +108,7 @@ func TestMaskQuotedByLanguages(t *testing.T) {
 		{name: "jq @csv", argv: jq("[.] | @csv"), takes: text},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			needCommand(t, tc.argv[0])
+			needs.Command(t, tc.argv[0])
 			cmd := exec.CommandContext(t.Context(), tc.argv[0], tc.argv[1:]...)
 			cmd.Env = append(cmd.Environ(), "PYTHONUTF8=1")
 			var names, values []string

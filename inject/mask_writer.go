@@ -134,12 +134,14 @@ func (w *MaskWriter) append(block []byte) {
 func (w *MaskWriter) scan(i int) {
 	a, sieve := w.masker.automaton, w.masker.sieve
 	text, state, depth := w.text, w.state, w.depth
+	start := -1 // where a pattern may start, as the sieve has said
 	for i < len(text) {
-		if from := i - depth; depth < sieveDepth && len(text)-from >= MinMasked {
+		if from := i - depth; depth < sieveDepth && from != start && len(text)-from >= sieve.window {
 			if next := sieve.next(text, from); next > from {
 				i, state, depth = next, 0, 0
 				continue
 			}
+			start = from
 		}
 		if next := state + 1; state != 0 && a.link[state]&lastBit == 0 && a.label[next] == text[i] {
 			state, depth = next, depth+1 // what step would do, where it matters most

@@ -36,16 +36,16 @@ type hooks struct {
 	running bool
 	again   bool
 	due     bool             // a set was announced, and whether that is a change is not known yet
-	coming  shadows          // of the set that was announced last
-	written shadows          // of the set that is there
-	masked  shadows          // of every set that a hook under way may have read
+	coming  valueHashes      // of the set that was announced last
+	written valueHashes      // of the set that is there
+	masked  valueHashes      // of every set that a hook under way may have read
 	traces  map[string]trace // of the set that is there
 	told    map[string]trace // of the set that the last hook was started for, or that needed none
 	ended   sync.WaitGroup
 }
 
 // expect announces a set before it is written: a hook that runs already may read it at once.
-func (h *hooks) expect(set shadows) {
+func (h *hooks) expect(set valueHashes) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.coming, h.due = set, true

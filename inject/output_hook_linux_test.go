@@ -195,6 +195,9 @@ func TestOutputHookMasked(t *testing.T) {
 		{"one that overlaps another", "xcanary-1234567x", "x[B]x"},
 		{"a line of several", "-----canary-----", "[PEM]"},
 		{"another line of it", "<line two>", "<[PEM]>"},
+		{"a line indented anew", "    indented", "    [YAML]"},
+		{"a line that was spelled on one", "<second-part>", "<[KEY]>"},
+		{"a line of CRLF", "windows-1 windows-2", "[CRLF] [CRLF]"},
 		{"none", "canar canary-2 line on", "canar canary-2 line on"},
 		{"beside others", "é canary-1", "é [A]"},
 	} {
@@ -205,7 +208,8 @@ func TestOutputHookMasked(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := output(t, "systemd", dir+"/out", func(c *inject.OutputConfig) { c.Log, c.Hook = zerolog.New(log), "cat "+dir+"/prints" })
-			write(t, o, "A", "canary-1", "B", "canary-123", "C", "-1234567", "PEM", "-----canary-----\nline two\nx\n", "SHORT", "can", "EMPTY", "")
+			write(t, o, "A", "canary-1", "B", "canary-123", "C", "-1234567", "PEM", "-----canary-----\nline two\nx\n", "SHORT", "can", "EMPTY", "",
+				"YAML", "k:\n  indented\n", "KEY", `first-part\nsecond-part\n`, "CRLF", "windows-1\r\nwindows-2\r\n")
 			log.done(t, 1, "hook done")
 			if lines, _ := log.lines(t); !cmp.Equal(lines, []string{tt.want}) {
 				t.Errorf("got %q, want %q", lines, tt.want)

@@ -87,7 +87,7 @@ func (o *Output) Write(s api.Snapshot) error {
 	}
 	if o.conf.Hook != "" {
 		defer o.hooks.settle()
-		o.hooks.expect(shadowsOf(o.conf.Format, built.Named()))
+		o.hooks.expect(hashesOf(o.conf.Format, built.Named()))
 	}
 	stamps, changed, err := write(built.Named())
 	if err != nil {

@@ -15,7 +15,7 @@ const MinLength = 6
 const MinLine = 8
 
 // maxExtra bounds the bytes of the forms of all values together, beyond those that each value always has.
-const maxExtra = 8 << 20
+const maxExtra = 4 << 20
 
 // A Form is one text that stands for a value.
 type Form struct {
@@ -29,7 +29,7 @@ type Form struct {
 //
 // Every value has its own encoded forms (hex, base64, URL, JSON), and its lines as they are. The rest, which is the
 // encoded forms of lines and all quoted forms, is added to the shortest values first, until these forms
-// have 8 MiB.
+// have 4 MiB.
 func Of(values []string) []Form {
 	sets := make([]formSet, len(values))
 	order := make([]int, len(values))

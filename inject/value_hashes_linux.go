@@ -10,17 +10,17 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// shadows recognise values in text without holding them: lengths in bytes -> hashes -> names. The lines
-// of a value that has several stand for themselves. Those under MinMasked are too common to be masked.
-type shadows struct {
+// valueHashes find values in text without holding them: lengths in bytes -> hashes -> names. The lines of a
+// value are found one by one, without the white space around them. Those under MinMasked are too common to be masked.
+type valueHashes struct {
 	lengths []int // the longest first
 	names   map[int]map[uint64]string
 }
 
-// shadowsOf knows values as they are and as a format spells them: a hook that prints values has mostly
+// hashesOf knows values as they are and as a format spells them: a hook that prints values has mostly
 // read them from its output.
-func shadowsOf(format string, pairs []Named) shadows {
-	s := shadows{names: map[int]map[uint64]string{}}
+func hashesOf(format string, pairs []Named) valueHashes {
+	s := valueHashes{names: map[int]map[uint64]string{}}
 	for _, pair := range pairs {
 		only := []Named{pair}
 		room := make([]byte, 0, Room(format, only))
@@ -36,15 +36,15 @@ func shadowsOf(format string, pairs []Named) shadows {
 	return s
 }
 
-func (s *shadows) sort() {
+func (s *valueHashes) sort() {
 	s.lengths = slices.Sorted(maps.Keys(s.names))
 	slices.Reverse(s.lengths)
 }
 
 // with knows what both know. Neither is changed.
-func (s shadows) with(other shadows) shadows {
-	all := shadows{names: map[int]map[uint64]string{}}
-	for _, one := range []shadows{s, other} {
+func (s valueHashes) with(other valueHashes) valueHashes {
+	all := valueHashes{names: map[int]map[uint64]string{}}
+	for _, one := range []valueHashes{s, other} {
 		for n, names := range one.names {
 			if all.names[n] == nil {
 				all.names[n] = map[uint64]string{}
@@ -62,21 +62,31 @@ func spelledIn(text []byte) []byte {
 	return bytes.Trim(text[after+1:], "\"' \n}")
 }
 
-func (s *shadows) add(name string, value []byte) {
-	for line := range bytes.SplitSeq(value, []byte("\n")) {
-		n := len(line)
-		if n < MinMasked || n > hookLine {
-			continue
+func (s *valueHashes) add(name string, value []byte) {
+	for line := range bytes.FieldsFuncSeq(value, func(r rune) bool { return r == '\n' || r == '\r' }) {
+		s.addLine(name, line)
+		if bytes.Contains(line, []byte(`\n`)) { // line breaks as keys have them that stand on one line
+			for part := range bytes.SplitSeq(line, []byte(`\n`)) {
+				s.addLine(name, part)
+			}
 		}
-		if s.names[n] == nil {
-			s.names[n] = map[uint64]string{}
-		}
-		s.names[n][maphash.Bytes(seeds[0], line)] = name
 	}
 }
 
+func (s *valueHashes) addLine(name string, line []byte) {
+	line = bytes.Trim(line, " \t\v\f")
+	n := len(line)
+	if n < MinMasked || n > hookLine {
+		return
+	}
+	if s.names[n] == nil {
+		s.names[n] = map[uint64]string{}
+	}
+	s.names[n][maphash.Bytes(seeds[0], line)] = name
+}
+
 // hide replaces values in a line by their names in brackets. Of such that overlap no byte is left.
-func (s shadows) hide(line []byte) string {
+func (s valueHashes) hide(line []byte) string {
 	var out strings.Builder
 	hidden := 0 // up to here line is covered
 	for i := range line {
