@@ -121,9 +121,14 @@ func Parse(text []byte) ([]Variable, error) {
 
 // lastOfEach sorts by name, and keeps the last of each.
 func lastOfEach(found []Variable) []Variable {
-	sort.SliceStable(found, func(i, j int) bool { return found[i].Name < found[j].Name })
-	kept := found[:0]
-	for _, v := range found {
+	order := make([]int, len(found))
+	for i := range order {
+		order[i] = i
+	}
+	sort.SliceStable(order, func(i, j int) bool { return found[order[i]].Name < found[order[j]].Name })
+	kept := make([]Variable, 0, len(found))
+	for _, at := range order {
+		v := found[at]
 		if n := len(kept); n > 0 && kept[n-1].Name == v.Name {
 			v.Earlier = kept[n-1].Line
 			kept[n-1] = v

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/internal/document"
-	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // theirs is what the commands of others leave, which docs/moving.md has but no test runs.
@@ -21,7 +20,6 @@ var theirs = map[string]string{
 }
 
 func TestMovingGuide(t *testing.T) {
-	needs.Command(t, "jq")
 	page := document.Read(t, root+"/docs/moving.md")
 	dir := t.TempDir()
 	for name, text := range theirs {
