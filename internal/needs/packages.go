@@ -28,7 +28,7 @@ var debian = []provided{
 	// Packages and install.sh: what is in them, installed and removed.
 	{"dpkg", "dpkg"}, {"dpkg-deb", "dpkg"}, {"rpm", "rpm"}, {"lintian", "lintian"}, {"shellcheck", "shellcheck"}, {"tar", "tar"},
 	{"man", "man-db"}, {"groff", "groff"}, {"curl", "curl"}, {"apt-get", "apt"},
-	{"make", "make"}, {"git", "git"}, {"perl", "perl"},
+	{"make", "make"}, {"git", "git"}, {"jq", "jq"}, {"perl", "perl"},
 	// Programs for arm64, and a kernel with what it starts with.
 	{"qemu-aarch64", "qemu-user"}, {"qemu-system-aarch64", "qemu-system-arm"}, {"cpio", "cpio"},
 	// The vault's page. A browser without any font measures nothing.
