@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -12,7 +13,20 @@ import (
 // and none with the key itself.
 func (c *Client) ResourceKeys(ctx context.Context, r api.Resource) ([]api.ResourceKey, error) {
 	q := query("resource_type", r.Type, "resource_id", r.ID)
-	return do(ctx, c, call{method: http.MethodGet, path: "/egress/resource-keys", query: q}, list[api.ResourceKey]("resource_keys"))
+	all, err := do(ctx, c, call{method: http.MethodGet, path: "/egress/resource-keys", query: q}, list[api.ResourceKey]("resource_keys"))
+	return all, c.keyless(err)
+}
+
+// keyless says of a vault that doesn't know the calls about keys what that means.
+func (c *Client) keyless(err error) error {
+	p, ok := errors.AsType[*Problem](err)
+	if !ok || !errors.Is(err, api.ErrNotFound) && !errors.Is(err, api.ErrMethod) {
+		return err
+	}
+	said := *p
+	said.Message = "the vault at " + c.host + " has no resource keys"
+	said.Hint = "MIOSA's platform gives each sandbox and computer its key itself; if another vault is meant, check MIOSA_BASE_URL"
+	return &said
 }
 
 // CreateResourceKey mints a key for one resource. The key is in this answer and nowhere after it.
@@ -26,7 +40,8 @@ func (c *Client) CreateResourceKey(ctx context.Context, r api.Resource, expires 
 		method: http.MethodPost, path: "/egress/resource-keys", unsafe: true,
 		body: func() (content, error) { return asJSON(request{r, expires}) },
 	}
-	return do(ctx, c, k, one("resource_key", keyID))
+	key, err := do(ctx, c, k, one("resource_key", keyID))
+	return key, c.keyless(err)
 }
 
 // RevokeResourceKey revokes a key; reveals that wait under it end at once.

@@ -169,7 +169,7 @@ func (p *program) followAudit(ctx context.Context, vault *secrets.Client, f secr
 				whole = false
 				break
 			}
-			if _, before := shown[e.ID]; before {
+			if _, before := shown[e.ID]; before || e.Timestamp.Before(*f.Since) {
 				continue
 			}
 			if err := p.showEvent(&e, asJSON); err != nil {
