@@ -19,19 +19,22 @@ const (
 
 // Difference is that other readers take another value from a line, no variable at all, or an error.
 type Difference struct {
+	Line    int
 	Readers []string
 	Why     string // what they do
 }
 
-// Differences lists where other readers differ, going by how the assignment is written. A variable of a JSON
-// object has none.
-func Differences(v Variable) []Difference {
+// Differences lists where other readers differ, going by how the variable is written, and first how earlier
+// assignments to its name are. One of a JSON object has none.
+func Differences(v *Variable) (all []Difference) {
 	if v.spelling.json {
 		return nil
 	}
-	var all []Difference
+	if v.Earlier != nil {
+		all = Differences(v.Earlier)
+	}
 	v.spelling.raw.Use(func(raw []byte) {
-		a := assignment{&v, string(raw)}
+		a := assignment{v, string(raw)}
 		for _, r := range rules {
 			var readers []string
 			for _, at := range []struct {
@@ -43,7 +46,7 @@ func Differences(v Variable) []Difference {
 				}
 			}
 			if len(readers) > 0 {
-				all = append(all, Difference{readers, r.why})
+				all = append(all, Difference{v.Line, readers, r.why})
 			}
 		}
 	})

@@ -132,7 +132,7 @@ func flagged(t *testing.T, text string, seen map[string]bool) []string {
 		t.Fatalf("%q: %d variables, %v", text, len(list), err)
 	}
 	named := map[string]bool{}
-	for _, d := range envfile.Differences(list[0]) {
+	for _, d := range envfile.Differences(&list[0]) {
 		for _, reader := range d.Readers {
 			named[reader] = true
 			if seen != nil {
@@ -259,4 +259,20 @@ func readShells(t *testing.T, texts []string) [][]vars {
 		all = append(all, answers)
 	}
 	return all
+}
+
+// An earlier assignment to the same name is flagged too: another reader may take lines after it for its value.
+func TestDifferencesOfEarlierAssignments(t *testing.T) {
+	list, err := envfile.Parse([]byte("\ufeffA='C:\\'\nA=$X\nA=1\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []envfile.Difference{
+		{Line: 1, Readers: []string{envfile.Godotenv, envfile.Shell}, Why: "refuse the byte order mark"},
+		{Line: 1, Readers: []string{envfile.NPM, envfile.Compose, envfile.Godotenv}, Why: "misread a backslash before the closing quote"},
+		{Line: 2, Readers: []string{envfile.Compose, envfile.Godotenv, envfile.Shell}, Why: "replace what follows a $"},
+	}
+	if diff := cmp.Diff(envfile.Differences(&list[0]), want); diff != "" {
+		t.Errorf("(-got +want):\n%s", diff)
+	}
 }

@@ -92,7 +92,7 @@ func TestSingleQuotesAreReadAlike(t *testing.T) {
 		if err != nil || list[0].Value.Reveal() != value {
 			t.Fatalf("%q: %v", value, err)
 		}
-		if d := envfile.Differences(list[0]); len(d) > 0 {
+		if d := envfile.Differences(&list[0]); len(d) > 0 {
 			t.Errorf("%q: %v", value, d)
 		}
 	}

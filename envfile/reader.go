@@ -6,20 +6,20 @@
 //
 //	File       = [ BOM ] Line { LineEnd Line } .
 //	LineEnd    = LF | CR LF .
-//	Line       = Blanks ( [ Comment ] | Assignment ) .
-//	Assignment = [ "export" Blank Blanks ] Name Blanks "=" Value .
-//	Name       = ( letter | digit | "_" ) { letter | digit | "_" | "." | "-" } .         (ASCII)
-//	Value      = Blanks ( Quoted [ Blank Blanks Comment ] | Blanks | Bare ) Blanks .
-//	Quoted     = "'" { any but "'" } "'" | '"' { any but '"' and "\" | "\" any } '"' .   (over several lines if need be)
-//	Bare       = any but a quote or "`", then up to the end of the line or the first "#" after a Blank .
-//	Comment    = "#" up to the end of the line .
-//	Blank      = space | tab .   Blanks = { Blank } .
+//	Line       = Blanks [ Comment | Assignment ] .
+//	Assignment = [ "export" Blank Blanks ] Name Blanks "=" Blanks [ Quoted | Bare ] Blanks [ Comment ] .
+//	Name       = ( letter | digit | "_" ) { letter | digit | "_" | "." | "-" } .        ASCII only
+//	Quoted     = "'" { any but "'" } "'" | '"' { any but '"' and "\" | "\" any } '"' .  on one or more lines
+//	Bare       = any but a quote, "`" and a Blank, then up to what follows it .
+//	Comment    = "#" up to the end of the line .                                        behind a value: after a Blank
+//	Blank      = space | tab .
+//	Blanks     = { Blank } .
 //
 // A bare value and one in single quotes are taken as they stand. In double quotes \n, \r and \t are a line
 // feed, a carriage return and a tab, and a backslash is dropped before \, ", $ and `; before anything else
 // it stays. CR LF counts as LF, in quotes too. Of several lines with one name the last counts.
 //
-// A file whose first character that isn't white space is { is a JSON object instead: see parseObject.
+// A file whose first character that isn't white space is { is a JSON object instead: see object.go.
 package envfile
 
 import (
@@ -40,18 +40,22 @@ const MaxSize = 8 << 20
 
 // Variable is one variable of a file.
 type Variable struct {
-	Name    string
-	Value   api.Value
-	Line    int // of its name, from 1
-	Earlier int // the line of an earlier assignment to the same name, which doesn't count; 0: there is none
+	Name  string
+	Value api.Value
+	Line  int // of its name, from 1
+
+	// Earlier is the assignment to the same name before this one, which doesn't count; nil: there is none.
+	Earlier *Variable
 
 	spelling spelling
 }
 
-// Wipe overwrites the value, and what the file said of it, with zeros.
-func (v Variable) Wipe() {
-	v.Value.Wipe()
-	v.spelling.raw.Wipe()
+// Wipe overwrites the value, earlier ones, and what the file had of them with zeros.
+func (v *Variable) Wipe() {
+	for ; v != nil; v = v.Earlier {
+		v.Value.Wipe()
+		v.spelling.raw.Wipe()
+	}
 }
 
 // Read returns the variables of a file, or of a pipe, sorted by name, each once.
@@ -110,8 +114,10 @@ func Parse(text []byte) ([]Variable, error) {
 	if bom && len(list) > 0 {
 		first := &list[0]
 		for i := range list {
-			if list[i].Line < first.Line {
-				first = &list[i]
+			for v := &list[i]; v != nil; v = v.Earlier {
+				if v.Line < first.Line {
+					first = v
+				}
 			}
 		}
 		first.spelling.bom = true
@@ -130,7 +136,8 @@ func lastOfEach(found []Variable) []Variable {
 	for _, at := range order {
 		v := found[at]
 		if n := len(kept); n > 0 && kept[n-1].Name == v.Name {
-			v.Earlier = kept[n-1].Line
+			earlier := kept[n-1]
+			v.Earlier = &earlier
 			kept[n-1] = v
 		} else {
 			kept = append(kept, v)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -134,10 +134,16 @@ func readImport(file string, only []string, before string, allow []string) ([]im
 			}
 		}
 		if keep {
-			list = append(list, imported{Variable: before + v.Name, Bytes: v.Value.Len(), Plan: importNew, file: v})
-			if v.Earlier > 0 {
-				list[len(list)-1].remark(fmt.Sprintf("line %d, not %d: the last counts", v.Line, v.Earlier))
+			item := imported{Variable: before + v.Name, Bytes: v.Value.Len(), Plan: importNew, file: v}
+			v.Value.Use(func(b []byte) {
+				if n := bytes.Count(bytes.TrimSuffix(b, []byte("\n")), []byte("\n")); n > 0 {
+					item.remark(strconv.Itoa(1+n) + " lines")
+				}
+			})
+			if v.Earlier != nil {
+				item.remark(fmt.Sprintf("line %d, not %d: the last counts", v.Line, v.Earlier.Line))
 			}
+			list = append(list, item)
 		}
 	}
 	var missing []error
@@ -168,8 +174,6 @@ func refuse(list []imported, allow []string) {
 			leave(strings.TrimPrefix(why, "is refused: it "))
 		case v.Bytes > api.MaxValueBytes:
 			leave("is longer than 1 MiB")
-		case !utf8.ValidString(v.file.Value.Reveal()):
-			leave("isn't UTF-8 text")
 		case len(built.Warnings) > 0:
 			v.remark("changes how programs behave")
 		}

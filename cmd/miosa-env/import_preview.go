@@ -17,13 +17,14 @@ func (p *program) preview(list []imported, file string, r api.Resource) error {
 	}
 	t := &table{head: []string{"VARIABLE", "BYTES", "PLAN", "NOTE"}}
 	differ := &table{head: []string{"LINE", "VARIABLE", "PROGRAMS", "WHAT THEY DO"}}
-	for _, v := range list {
+	for i := range list {
+		v := &list[i]
 		t.add(v.Variable, strconv.Itoa(v.Bytes), v.Plan, v.Problem+v.note)
 		if v.Plan == importLeave {
 			continue
 		}
-		for _, d := range envfile.Differences(v.file) {
-			differ.add(strconv.Itoa(v.file.Line), v.Variable, strings.Join(d.Readers, ", "), d.Why)
+		for _, d := range envfile.Differences(&v.file) {
+			differ.add(strconv.Itoa(d.Line), v.Variable, strings.Join(d.Readers, ", "), d.Why)
 		}
 	}
 	fmt.Fprintf(p.stderr, "%s, for %s:\n", oneLine(file), r)
