@@ -63,6 +63,10 @@ func (a *Agent) loop(ctx context.Context) {
 			a.again(s)
 			continue
 		}
+		if got.outcome == refused && a.exchanged(&s) {
+			a.again(s) // the key that is refused has been replaced
+			continue
+		}
 		s.cancel()
 		a.clock.see(s.source)
 		took := time.Duration(0)
@@ -152,6 +156,13 @@ func (a *Agent) again(s step) {
 	defer a.mu.Unlock()
 	a.refreshes = append(s.refreshes, a.refreshes...)
 	a.change(func(v *view) { v.status.Counts.Asks++ })
+}
+
+// exchanged tells whether the source of a turn has been replaced since.
+func (a *Agent) exchanged(s *step) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.replaced != s.replaced
 }
 
 // leaveAlone notes that the vault isn't to be asked for a while, whoever is in a hurry. Who wants a refresh

@@ -18,12 +18,14 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Client speaks to one vault with one key. It is safe for concurrent use.
+// Client speaks to one vault with one key, and with another once Config.Reread has given it. It is safe for concurrent use.
 type Client struct {
 	base      string // without a slash at its end
 	host      string // for errors
 	secure    bool   // https
-	key       api.Key
+	key       atomic.Pointer[api.Key]
+	reread    func(ctx context.Context, refused api.Key) (api.Key, error)
+	rereading chan struct{} // has room for the one call that rereads
 	userAgent string
 	timeout   time.Duration
 	log       zerolog.Logger
@@ -70,9 +72,11 @@ func New(c Config) (*Client, error) {
 		t.OnProxyConnectResponse = proxyAnswer
 	}
 	client := &Client{
-		base: base.String(), host: base.Host, secure: secure, quick: c.CAFile == "", key: c.Key, userAgent: c.userAgent(),
+		base: base.String(), host: base.Host, secure: secure, quick: c.CAFile == "", userAgent: c.userAgent(),
+		reread: c.Reread, rereading: make(chan struct{}, 1),
 		timeout: c.timeout(), log: c.Log, dial: dialer(!secure).DialContext,
 	}
+	client.key.Store(&c.Key)
 	if c.Proxy == "" {
 		client.direct = address(base)
 	}

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -23,6 +24,10 @@ type Config struct {
 	BaseURL string
 	// Key is a resource key or a tenant key. Required.
 	Key api.Key
+	// Reread reads the key again where it came from. It is called when the vault has refused a key with 401 or 403,
+	// by one call at a time, and the call is made again if it gives another one than refused. Nil: there is
+	// nowhere to read it again.
+	Reread func(ctx context.Context, refused api.Key) (api.Key, error)
 	// CAFile names a PEM file with the only root certificates to trust. Empty means the system's.
 	CAFile string
 	// Proxy is the URL of an http or https proxy, which is asked to CONNECT. Empty means none,

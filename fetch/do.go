@@ -33,6 +33,7 @@ type call struct {
 	unsafe       bool                    // doing it twice differs from doing it once
 	once         bool                    // the caller retries
 	private      []api.Value             // what the body holds and no error may repeat
+	key          api.Key                 // set by do: of the attempts under way
 }
 
 // do makes the call, retrying what may pass, and decodes its answer. All attempts together end
@@ -48,8 +49,23 @@ func do[T any](ctx context.Context, c *Client, k call, decode func([]byte) (T, e
 	return got, nil
 }
 
-// do is the part of it that is the same for all types: the compiler makes it once.
+// do is the part of it that is the same for all types: the compiler makes it once. A refusal of a key that isn't
+// the current one any more is followed by the same call with that.
 func (c *Client) do(ctx context.Context, k call, decode func([]byte) error) error {
+	for again := 0; ; again++ {
+		k.key = c.Key()
+		err := c.doWith(ctx, k, decode)
+		if !refusesKey(err) || again == maxRekeys {
+			return err
+		}
+		if err := c.renew(ctx, k.key, err); err != nil {
+			return err
+		}
+	}
+}
+
+// doWith makes the call with the key of k.
+func (c *Client) doWith(ctx context.Context, k call, decode func([]byte) error) error {
 	budget := c.timeout
 	if k.wait > 0 {
 		budget += k.wait + headerTimeout
@@ -186,7 +202,7 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	if again, ok := body.Reader.(interface{ again() (io.ReadCloser, error) }); ok {
 		req.GetBody = again.again // for a connection that the vault closed while it was idle
 	}
-	req.Header.Set("Authorization", "Bearer "+c.key.Reveal())
+	req.Header.Set("Authorization", "Bearer "+k.key.Reveal())
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Accept-Encoding", "identity")
 	req.Header.Set("User-Agent", c.userAgent)

@@ -76,7 +76,7 @@ func (c *Client) refusal(answer *http.Response, k call) *Problem {
 
 // clean makes foreign text safe for an error: "" if it repeats the key or a value that was sent.
 func (c *Client) clean(text string, limit int, k call) string {
-	for _, v := range append([]api.Value{c.key.Value}, k.private...) {
+	for _, v := range append([]api.Value{c.Key().Value, k.key.Value}, k.private...) {
 		if v.Len() > 0 && strings.Contains(text, v.Reveal()) {
 			return ""
 		}

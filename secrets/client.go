@@ -1,6 +1,7 @@
 package secrets
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -43,6 +44,9 @@ type Config struct {
 	BaseURL string
 	// Key is a tenant key. Required.
 	Key api.Key
+	// Reread reads the key again where it came from, after the vault has refused it. The call is made again if it
+	// gives another one than refused. Nil: there is nowhere to read it again.
+	Reread func(ctx context.Context, refused api.Key) (api.Key, error)
 	// CAFile names a PEM file with the only root certificates to trust. Empty means the system's.
 	CAFile string
 	// Proxy is the URL of an http or https proxy. Empty means none, whatever the environment says.
@@ -64,7 +68,7 @@ func New(c Config) (*Client, error) {
 		return nil, api.NewError(api.ErrDenied, "a resource key can't manage secrets: it wants a tenant key ("+api.TenantKeyPrefix+"...)")
 	}
 	vault, err := fetch.New(fetch.Config{
-		BaseURL: c.BaseURL, Key: c.Key, CAFile: c.CAFile, Proxy: c.Proxy, UserAgent: c.UserAgent, Timeout: c.Timeout, Log: c.Log,
+		BaseURL: c.BaseURL, Key: c.Key, Reread: c.Reread, CAFile: c.CAFile, Proxy: c.Proxy, UserAgent: c.UserAgent, Timeout: c.Timeout, Log: c.Log,
 	})
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package secrets_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -115,5 +116,25 @@ func TestConfigCounts(t *testing.T) {
 	if text := log.String(); !strings.Contains(text, `"message":"trying again"`) || !regexp.MustCompile(`"wait":"[0-9.]+m?s"`).MatchString(text) ||
 		strings.Contains(text, v.TenantKey.Reveal()) {
 		t.Error("the log hasn't the attempts, or has the key")
+	}
+}
+
+// A tenant key that is replaced in its file while calls are made isn't refused.
+func TestReread(t *testing.T) {
+	v := vaulttest.Start(t)
+	reads := 0
+	c, err := secrets.New(secrets.Config{BaseURL: v.BaseURL, Key: api.NewKey(api.TenantKeyPrefix),
+		Reread: func(context.Context, api.Key) (api.Key, error) { reads++; return v.TenantKey, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range 2 {
+		if _, err := c.List(t.Context(), secrets.Filter{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if reads != 1 {
+		t.Errorf("read %d times, want once", reads)
 	}
 }

@@ -40,7 +40,7 @@ func (p *program) connect() (connection, error) {
 	if err := errors.Join(keyErr, err); err != nil {
 		return connection{}, err
 	}
-	client, err := fetch.New(p.settings.config(p, found.Key))
+	client, err := fetch.New(p.settings.config(p, found))
 	if err == nil {
 		client.Connect()
 	}
@@ -50,9 +50,9 @@ func (p *program) connect() (connection, error) {
 	return connection{client, resource, found}, err
 }
 
-func (s *settings) config(p *program, key api.Key) fetch.Config {
+func (s *settings) config(p *program, key foundKey) fetch.Config {
 	return fetch.Config{
-		BaseURL: s.baseURL, Key: key, CAFile: s.caFile, Proxy: s.proxy,
+		BaseURL: s.baseURL, Key: key.Key, Reread: s.reread(key), CAFile: s.caFile, Proxy: s.proxy,
 		Timeout: time.Duration(s.timeout), Log: p.log, UserAgent: "miosa-env/" + version,
 	}
 }
@@ -70,8 +70,9 @@ func (p *program) values(ctx context.Context) (api.Snapshot, error) {
 // foundKey is a key and where it was.
 type foundKey struct {
 	api.Key
-	where   string // a variable or a path
-	exposed bool   // the file may be read or changed by everybody
+	where   string    // a variable or a path
+	exposed bool      // the file may be read or changed by everybody
+	changed time.Time // when a regular file was changed last; zero: it isn't one
 }
 
 // key finds the key: --key-file, MIOSA_API_KEY, MIOSA_API_KEY_FILE, the systemd credential, in this
@@ -103,7 +104,7 @@ func (s *settings) readKey(path string) (foundKey, error) {
 	}
 	defer func() { _ = f.Close() }()
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-		found.exposed = info.Mode().Perm()&0o006 != 0
+		found.exposed, found.changed = info.Mode().Perm()&0o006 != 0, info.ModTime()
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
 	defer clear(text)

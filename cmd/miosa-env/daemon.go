@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
 )
 
@@ -24,11 +26,12 @@ type daemon struct {
 	watcher *agent.Watcher // nil: the system has nothing to watch with
 	changed chan []string  // paths, from the watcher
 	hangups chan os.Signal
+	rekeyed chan struct{}   // told that the vault refused the key and its file holds another one
 	manager *agent.Notifier // nil: nobody wants to be told
 }
 
 func newDaemon(p *program, at configFile, flags *pflag.FlagSet) *daemon {
-	return &daemon{program: p, at: at, flags: flags, changed: make(chan []string), hangups: make(chan os.Signal, 1)}
+	return &daemon{program: p, at: at, flags: flags, changed: make(chan []string), hangups: make(chan os.Signal, 1), rekeyed: make(chan struct{}, 1)}
 }
 
 // run returns when it was told to end and everything it started has ended.
@@ -87,6 +90,25 @@ func (d *daemon) tell(ctx context.Context) func([]string) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// config is how a configuration's vault is asked. Another key that is found once the vault refuses the one it names
+// is used at once; for what else hangs on the key, such as the cache, the configuration is read anew.
+func (d *daemon) config(conf *daemonConfig) fetch.Config {
+	c := conf.config(d.program, conf.key)
+	if reread := c.Reread; reread != nil {
+		c.Reread = func(ctx context.Context, refused api.Key) (api.Key, error) {
+			key, err := reread(ctx, refused)
+			if err == nil && !key.Equal(refused.Value) {
+				select {
+				case d.rekeyed <- struct{}{}:
+				default:
+				}
+			}
+			return key, err
+		}
+	}
+	return c
 }
 
 // reload reads the configuration anew. It gives nil where there is a mistake in it, which is logged.

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/fetch"
@@ -58,6 +59,10 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 	for {
 		var next *daemonConfig
 		moved := g.agent.Changed() // asked for first: no change is missed
+		var look <-chan time.Time  // at the key's file, which may be where nothing tells of changes
+		if g.agent.Status().State == agent.Refused {
+			look = time.After(keyPoll)
+		}
 		g.manager.Tell(g.agent)
 		select {
 		case <-ctx.Done():
@@ -65,6 +70,14 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 			g.manager.Stopping()
 			return nil, nil
 		case <-moved:
+		case <-look:
+			if g.conf.differs(g.conf.key, g.conf.key.Key) {
+				g.manager.Reloading()
+				next = g.reload()
+			}
+		case <-g.rekeyed:
+			g.manager.Reloading()
+			next = g.reload()
 		case <-g.manager.Tick():
 			g.manager.Beat(g.agent)
 		case <-g.hangups:
@@ -118,7 +131,7 @@ func (g *generation) watch() {
 
 // make makes everything that asks nobody anything.
 func (g *generation) make() (err error) {
-	if g.client, err = fetch.New(g.conf.config(g.program, g.conf.key.Key)); err != nil {
+	if g.client, err = fetch.New(g.config(g.conf)); err != nil {
 		return err
 	}
 	g.source = g.client.Source(g.conf.resource)
@@ -157,7 +170,7 @@ func (g *generation) take(ctx context.Context, next *daemonConfig) error {
 	client, source, cache := g.client, g.source, g.cache
 	var err error
 	if !next.sameVault(old) {
-		if client, err = fetch.New(next.config(g.program, next.key.Key)); err != nil {
+		if client, err = fetch.New(g.config(next)); err != nil {
 			return err
 		}
 		source = client.Source(next.resource)

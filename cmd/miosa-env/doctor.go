@@ -167,7 +167,7 @@ func (f *findings) vault(ctx context.Context, p *program, local localAgent) {
 	if err := inject.Scrub(key.Key); err != nil {
 		f.warn("key", "it stays visible in this process's environment or arguments: "+err.Error(), "mount /proc without restrictions")
 	}
-	client, err := fetch.New(p.settings.config(p, key.Key))
+	client, err := fetch.New(p.settings.config(p, key))
 	if err != nil {
 		f.failed("configuration", err, "")
 	} else {

@@ -97,7 +97,9 @@ func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- inject.
 	if !f.watches() { // nobody has asked us for anything: the agent is listened to, and no more
 		source, log = r.supply.local, zerolog.Nop()
 	}
+	told := false
 	for {
+		began := time.Now()
 		err := agent.Follow(ctx, source, r.first, log, &follower{r, ctx, changes})
 		if err == nil {
 			return agent.RevokeKeep
@@ -107,22 +109,20 @@ func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- inject.
 		case what == agent.RevokeStop:
 			r.log.Error().Err(err).Msg("the vault refuses: the command is stopped")
 			return what
-		case r.supply.client == nil:
+		case !r.supply.recovers():
 			log.Error().Err(err).Msg("changes are no longer followed: the command keeps what it has")
 			return what
 		}
-		// The agent may get another key.
-		log.Error().Err(err).Msg("the command keeps what it has until the agent has values again")
-		select {
-		case <-ctx.Done():
+		if told = told && time.Since(began) < againAfter/2; !told { // once as long as that is so
+			log.Error().Err(err).Msg("the vault refuses: the command keeps what it has until there is another key")
+			told = true
+		}
+		r.supply.refreshed(ctx)
+		if ctx.Err() != nil {
 			return what
-		case <-time.After(againAfter):
 		}
 	}
 }
-
-// againAfter is how long an agent that the vault refuses is left alone.
-const againAfter = 30 * time.Second
 
 // onRevoke is what becomes of the command after a revocation: what the flag says, else the agent.
 func (r *runner) onRevoke(ctx context.Context, f *runFlags) string {
@@ -130,8 +130,11 @@ func (r *runner) onRevoke(ctx context.Context, f *runFlags) string {
 		return f.onRevoke.value
 	}
 	status, err := r.supply.client.Status(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		r.log.Debug().Err(err).Msg("the agent doesn't say what a revocation means for the command")
+	case !r.supply.servedBy(status):
+		return ""
 	}
 	return status.OnRevoke
 }

@@ -158,9 +158,18 @@ func (s *supply) connectVault() error {
 	if !s.settings.cache.on {
 		return nil
 	}
-	conf, err := s.settings.cacheConfig(s.environ, vault.key, s.resource)
+	return s.openCache()
+}
+
+// openCache takes the cache that is sealed under the key.
+func (s *supply) openCache() error {
+	conf, err := s.settings.cacheConfig(s.environ, s.vault.key, s.resource)
+	if err != nil {
+		return err
+	}
+	cache, err := agent.NewCache(conf)
 	if err == nil {
-		s.cache, err = agent.NewCache(conf)
+		s.cache = cache
 	}
 	return err
 }

@@ -64,7 +64,15 @@ func (s *supply) note(set api.Snapshot, err error) bool {
 		if s.remote.Placeholders() { // of which nothing need be kept
 			return true
 		}
-		if err := s.cache.Save(set, time.Now()); err != nil {
+		var err error
+		if key := s.vault.Key(); !key.Equal(s.vault.key.Value) { // read again since
+			s.vault.key.Key = key
+			err = s.openCache()
+		}
+		if err == nil {
+			err = s.cache.Save(set, time.Now())
+		}
+		if err != nil {
 			s.log.Warn().Err(err).Msg("the cache isn't up to date")
 		}
 		return true

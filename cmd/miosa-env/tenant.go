@@ -64,7 +64,7 @@ func (p *program) manage(c *cobra.Command) (*secrets.Client, error) {
 		return nil, err
 	}
 	return secrets.New(secrets.Config{
-		BaseURL: p.settings.baseURL, Key: found.Key, CAFile: p.settings.caFile, Proxy: p.settings.proxy,
+		BaseURL: p.settings.baseURL, Key: found.Key, Reread: p.settings.reread(found), CAFile: p.settings.caFile, Proxy: p.settings.proxy,
 		Timeout: time.Duration(p.settings.timeout), Log: p.log, UserAgent: "miosa-env/" + version,
 	})
 }

@@ -26,6 +26,8 @@ func TestMessagesAreThoseOfTheCode(t *testing.T) {
 			"key file may be read or changed by everybody: chmod 600 it",
 			"the key stays visible in this process's environment or arguments",
 			"the vault has no agent API: placeholders are injected, and changes are polled for",
+			"the vault refused the key, and there is another one by now: asking with that",
+			"the vault refuses the key, and it can't be read again",
 			"trying again",
 		}},
 		{"Messages of other commands", []string{"inject/*.go", "fetch/*.go", "cmd/miosa-env/*.go"}, agent, []string{

@@ -1,0 +1,191 @@
+package fetch_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+)
+
+// keyFile is what Config.Reread reads in these tests.
+type keyFile struct {
+	mu    sync.Mutex // guards the fields below
+	key   api.Key
+	err   error
+	reads int
+}
+
+func (f *keyFile) put(key api.Key) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.key = key
+}
+
+func (f *keyFile) reread(context.Context, api.Key) (api.Key, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reads++
+	return f.key, f.err
+}
+
+func (f *keyFile) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reads
+}
+
+func rekeyed(t *testing.T, base string, f *keyFile) *fetch.Client {
+	t.Helper()
+	c, err := fetch.New(fetch.Config{BaseURL: base, Key: f.key, Reread: f.reread})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// A key that was replaced before it was revoked isn't refused: not by a call, not by a reveal that waits
+// meanwhile, and not by a key of another resource that is answered with 403.
+func TestReread(t *testing.T) {
+	v := vaulttest.Start(t)
+	secret := v.Put(t, "token", "first", sandbox, "TOKEN")
+	old, oldID := v.MintResourceKey(t, sandbox)
+	f := &keyFile{key: old}
+	c := rekeyed(t, v.BaseURL, f)
+	first, err := c.Reveal(t.Context(), sandbox, "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := make(chan error, 1)
+	var next api.Snapshot
+	go func() {
+		var err error
+		next, err = c.Reveal(t.Context(), sandbox, first.Etag, time.Minute)
+		waiting <- err
+	}()
+	eventually(t, func() bool { return v.Requests("POST /egress/bindings/reveal") == 2 })
+	fresh, freshID := v.MintResourceKey(t, sandbox)
+	f.put(fresh)
+	v.Revoke(t, oldID)
+	eventually(t, func() bool { return v.Requests("POST /egress/bindings/reveal") == 3 })
+	v.Rotate(t, secret, "second")
+	if err := <-waiting; err != nil || len(next.Bound) != 1 || next.Bound[0].Value.Reveal() != "second" {
+		t.Fatalf("the reveal that waited: %d values, %v", len(next.Bound), err)
+	}
+	if got := f.count(); got != 1 {
+		t.Errorf("read %d times, want once", got)
+	}
+	if !c.Key().Equal(fresh.Value) {
+		t.Error("the client doesn't have the new key")
+	}
+
+	other := v.ResourceKey(t, api.Resource{Type: api.Sandbox, ID: "sb_2"})
+	denied := &keyFile{key: other}
+	d := rekeyed(t, v.BaseURL, denied)
+	if _, err := d.Reveal(t.Context(), sandbox, "", 0); !errors.Is(err, api.ErrDenied) {
+		t.Fatalf("with another resource's key: %v", err)
+	}
+	denied.put(fresh)
+	if _, err := d.Reveal(t.Context(), sandbox, "", 0); err != nil {
+		t.Errorf("after its key was replaced: %v", err)
+	}
+
+	v.Revoke(t, freshID) // and nothing else is in the file
+	if _, err := c.Reveal(t.Context(), sandbox, "", 0); !errors.Is(err, api.ErrUnauthorized) {
+		t.Errorf("a key that was revoked and not replaced: %v", err)
+	}
+	if got := f.count(); got != 2 {
+		t.Errorf("read %d times, want twice", got)
+	}
+	f.err = errors.New("gone")
+	if _, err := c.Reveal(t.Context(), sandbox, "", 0); !errors.Is(err, api.ErrUnauthorized) {
+		t.Errorf("a key whose file is gone: %v", err)
+	}
+}
+
+// The refusal of an old key that comes after the new one was taken doesn't count, and the file isn't read for it.
+func TestRereadLateRefusal(t *testing.T) {
+	old, fresh := api.NewKey(api.ResourceKeyPrefix), api.NewKey(api.ResourceKeyPrefix)
+	held := make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	var late atomic.Bool
+	s := serve(t, func(_ int, w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.Header.Get("Authorization") == "Bearer "+fresh.Reveal() {
+			_, _ = w.Write([]byte(`{"bindings": []}`))
+			return
+		}
+		if late.CompareAndSwap(false, true) {
+			<-held
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = w.Write([]byte(`{"error": "revoked", "code": "UNAUTHORIZED", "request_id": "r"}`))
+	})
+	t.Cleanup(release) // before the server's own, which waits for it
+	f := &keyFile{key: old}
+	c := rekeyed(t, s.URL, f)
+	f.put(fresh)
+	slow := make(chan error, 1)
+	go func() { _, err := c.Bindings(t.Context(), fetch.BindingFilter{}); slow <- err }()
+	eventually(t, late.Load)
+	if _, err := c.Bindings(t.Context(), fetch.BindingFilter{}); err != nil {
+		t.Fatal(err)
+	}
+	f.put(old) // which nobody reads
+	release()
+	if err := <-slow; err != nil {
+		t.Errorf("the late refusal: %v", err)
+	}
+	if got := f.count(); got != 1 {
+		t.Errorf("read %d times, want once", got)
+	}
+}
+
+// A file that holds another bad key each time isn't asked with for ever, and the end of the caller's context while
+// it is read isn't a refusal.
+func TestRereadEnds(t *testing.T) {
+	s := serve(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"error": "no", "code": "FORBIDDEN", "request_id": "r"}`))
+	})
+	fickle, err := fetch.New(fetch.Config{BaseURL: s.URL, Key: api.NewKey(api.ResourceKeyPrefix),
+		Reread: func(context.Context, api.Key) (api.Key, error) { return api.NewKey(api.ResourceKeyPrefix), nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fickle.Close()
+	if _, err := fickle.Bindings(t.Context(), fetch.BindingFilter{}); !errors.Is(err, api.ErrDenied) {
+		t.Errorf("error %v", err)
+	}
+	if got := len(s.times()); got > 10 {
+		t.Errorf("asked %d times", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended, err := fetch.New(fetch.Config{BaseURL: s.URL, Key: api.NewKey(api.ResourceKeyPrefix),
+		Reread: func(ctx context.Context, refused api.Key) (api.Key, error) { cancel(); return refused, ctx.Err() }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ended.Close()
+	if _, err := ended.Bindings(ctx, fetch.BindingFilter{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+}
+
+// eventually waits for something to come true.
+func eventually(t *testing.T, true func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !true(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not in time")
+		}
+	}
+}
