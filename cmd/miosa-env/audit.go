@@ -42,9 +42,10 @@ func (p *program) auditCommand() *cobra.Command {
 		Use:   "audit [FLAG...]",
 		Short: "Show who did what to secrets, and when",
 		Long: `Shows the tenant's audit: every change and every reveal, with the key that was used and the address it
-came from. The newest comes first; with --since the oldest does. It takes a tenant key, as
-miosa-env secrets does. MIOSA's platform audits the requests that leave sandboxes: their method, host, path
-and status, and the effect of its rules.`,
+came from. The newest comes first; with --since the oldest does. Secrets, variables and the resources
+of keys stand with their names, what is deleted with its id. MIOSA's platform audits the requests that
+leave sandboxes: their method, host, path and status, and the effect of its rules. It takes a tenant
+key, as miosa-env secrets does.`,
 		Example: `  miosa-env audit --since 24h --action reveal
   miosa-env audit --resource sandbox:sb_1 --limit 20
   miosa-env audit --follow --json | jq -r .action`,
@@ -74,9 +75,11 @@ and status, and the effect of its rules.`,
 			return p.noTable(asJSON, orEmpty(list), "there are no such events"+orMeant(cmp.Or(
 				nearest.Word(filter.Action, auditActions), nearResource(ctx, vault, resource.Resource))))
 		}
+		var names auditNames
+		names.load(ctx, vault)
 		t := &table{head: []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM", "METHOD", "HOST", "PATH", "STATUS", "EFFECT"}}
 		for i := range list {
-			t.add(append(eventCells(&list[i]), trafficCells(&list[i])...)...)
+			t.add(append(eventCells(&list[i], &names), trafficCells(&list[i])...)...)
 		}
 		return t.writeTo(p.stdout)
 	})
@@ -110,32 +113,17 @@ func events(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter, l
 	return list, nil
 }
 
-func eventCells(e *api.Event) []string {
+func eventCells(e *api.Event, names *auditNames) []string {
 	resource := ""
 	if e.ResourceID != "" {
 		resource = e.ResourceType + ":" + e.ResourceID
-	}
-	var what []string
-	if len(e.Bindings) > 0 {
-		what = append(what, counted(len(e.Bindings), "binding"))
-	}
-	for _, id := range []string{e.SecretID, e.BindingID, e.TargetKeyID} {
-		if id != "" {
-			what = append(what, id)
-		}
-	}
-	if e.Version > 0 {
-		what = append(what, "version "+strconv.FormatInt(e.Version, 10))
-	}
-	if e.Detail != "" {
-		what = append(what, e.Detail)
 	}
 	at := ""
 	if !e.Timestamp.IsZero() {
 		at = e.Timestamp.UTC().Format(time.RFC3339)
 	}
 	return []string{
-		at, e.Action, e.Outcome, e.KeyID, resource, strings.Join(what, ", "), e.RemoteAddr,
+		at, e.Action, e.Outcome, names.key(e.KeyID), resource, names.what(e), e.RemoteAddr,
 	}
 }
 
@@ -158,8 +146,10 @@ func (p *program) followAudit(ctx context.Context, vault *secrets.Client, f secr
 			return err
 		}
 	}
+	var names auditNames
 	for {
 		newest, whole := *f.Since, true
+		loaded := false // in this round
 		for e, err := range vault.AuditAll(ctx, f) {
 			if err != nil {
 				if !api.Temporary(err) {
@@ -172,7 +162,11 @@ func (p *program) followAudit(ctx context.Context, vault *secrets.Client, f secr
 			if _, before := shown[e.ID]; before || e.Timestamp.Before(*f.Since) {
 				continue
 			}
-			if err := p.showEvent(&e, asJSON); err != nil {
+			if !asJSON && !loaded && !names.knows(&e) {
+				names.load(ctx, vault)
+				loaded = true
+			}
+			if err := p.showEvent(&e, &names, asJSON); err != nil {
 				return err
 			}
 			shown[e.ID] = e.Timestamp
@@ -204,11 +198,11 @@ func lastEvent(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter
 	return f.Since, err
 }
 
-func (p *program) showEvent(e *api.Event, asJSON bool) error {
+func (p *program) showEvent(e *api.Event, names *auditNames, asJSON bool) error {
 	line, err := json.Marshal(e)
 	if !asJSON {
-		cells := eventCells(e)
-		for i, width := range []int{20, 15, 7, 30, 16, 0, 0} {
+		cells := eventCells(e, names)
+		for i, width := range []int{20, 15, 7, 45, 16, 0, 0} {
 			cells[i] = fmt.Sprintf("%-*s", width, cell(cells[i]))
 		}
 		for _, text := range trafficCells(e) {

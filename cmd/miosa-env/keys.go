@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/newfile"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -24,12 +27,14 @@ secrets does.`,
 func (p *program) keysCreateCommand() *cobra.Command {
 	var asJSON bool
 	var expires expiry
+	var out string
 	c := p.manager(&cobra.Command{
 		Use:   "create [FLAG...] RESOURCE",
 		Short: "Make a key for a sandbox or computer, and print it this once",
-		Long: `Makes a key for one sandbox or computer. Standard output gets the key and nothing else, standard
-error its id. The vault keeps only a hash: the key can't be shown again.`,
-		Example: `  (umask 077; miosa-env keys create sandbox:sb_1 --expires 720h > sb_1.key)`,
+		Long: `Makes a key for one sandbox or computer. It goes to standard output and nothing else does, or with
+--out to a new file that only its owner may read. Standard error gets its id. The vault keeps only a
+hash: the key can't be shown again.`,
+		Example: `  miosa-env keys create sandbox:sb_1 --out sb_1.key --expires 720h`,
 		Args: func(c *cobra.Command, args []string) error {
 			if err := oneArgument("the resource")(c, args); err != nil {
 				return err
@@ -43,24 +48,61 @@ error its id. The vault keeps only a hash: the key can't be shown again.`,
 		if err != nil {
 			return err
 		}
-		key, err := vault.CreateKey(ctx, resource, expires.at)
-		if err != nil {
+		return p.createKey(ctx, vault, resource, expires.at, out, asJSON)
+	})
+	c.Flags().StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to")
+	c.Flags().Var(&expires, "expires", "`WHEN` it ends: 720h, or 2030-01-02T15:04:05Z; never, where it isn't given")
+	addJSONFlag(c.Flags(), &asJSON, "a JSON object, with the key in it unless that goes to --out")
+	return c
+}
+
+// createKey makes a key and writes it to a new file, or to standard output where out is "".
+func (p *program) createKey(ctx context.Context, vault *secrets.Client, r api.Resource, expires *time.Time, out string, asJSON bool) error {
+	var made api.ResourceKey
+	create := func() (string, error) {
+		var err error
+		if made, err = vault.CreateKey(ctx, r, expires); err != nil {
+			return "", err
+		}
+		fmt.Fprintf(p.stderr, "miosa-env: made the key %s of %s\n", oneLine(made.ID), r)
+		return made.Key + "\n", nil
+	}
+	write := func() error {
+		text, err := create()
+		switch {
+		case err != nil:
 			return err
+		case asJSON:
+			return printJSON(p.stdout, made)
 		}
-		fmt.Fprintf(p.stderr, "miosa-env: made the key %s of %s\n", oneLine(key.ID), resource)
-		if asJSON {
-			err = printJSON(p.stdout, key)
-		} else if _, err = io.WriteString(p.stdout, key.Key+"\n"); err != nil {
-			err = fmt.Errorf("write key: %w", err)
-		}
-		if err != nil {
-			return hinted{err, "nobody has the key: miosa-env keys revoke " + key.ID}
+		if _, err := io.WriteString(p.stdout, text); err != nil {
+			return fmt.Errorf("write key: %w", err)
 		}
 		return nil
-	})
-	c.Flags().Var(&expires, "expires", "`WHEN` it ends: 720h, or 2030-01-02T15:04:05Z; never, where it isn't given")
-	addJSONFlag(c.Flags(), &asJSON, "a JSON object with the key in it")
-	return c
+	}
+	if out != "" {
+		write = func() error {
+			if err := newfile.Write(out, create); err != nil || !asJSON {
+				return err
+			}
+			shown := made
+			shown.Key = ""
+			return printJSON(p.stdout, shown)
+		}
+	}
+	switch err := write(); {
+	case err == nil:
+		return nil
+	case made.ID != "":
+		return hinted{err, "nobody has the key: miosa-env keys revoke " + made.ID}
+	case errors.Is(err, fs.ErrExist):
+		return hinted{fmt.Errorf("key file %s: %w", out, bareError(err)), "name another file, or move this one away"}
+	default:
+		if at, ok := errors.AsType[*fs.PathError](err); ok {
+			return hinted{fmt.Errorf("key file %s: %w", out, at.Err), "check the path, and that this user may write there"}
+		}
+		return err
+	}
 }
 
 func (p *program) keysListCommand() *cobra.Command {

@@ -1,14 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -29,26 +34,37 @@ func (p *program) secretsListCommand() *cobra.Command {
 	var kind string
 	var resource resourceFlag
 	c := p.manager(&cobra.Command{
-		Use:   "list [FLAG...]",
-		Short: "List secrets, without their values",
-		Long: `Lists the tenant's secrets, the oldest first. Each flag keeps the secrets that match it exactly.
---resource is about secrets that were stored for one resource; miosa-env bindings list shows what is
-bound where.`,
+		Use:   "list [FLAG...] [NAME...]",
+		Short: "List secrets and where they are bound, without their values",
+		Long: `Lists the tenant's secrets, what changed last first, and where each is bound. A NAME keeps the secrets
+with that name, or with names that match a pattern such as 'stripe*'; each flag keeps those that match
+it exactly. --resource is about secrets that were stored for one resource; miosa-env bindings list
+--resource shows all that are bound to one.`,
 		Example: `  miosa-env secrets list
+  miosa-env secrets list 'stripe*'
   miosa-env secrets list --type oauth_connect
   miosa-env secrets list --json | jq -r '.[].id'`,
-		Args: noArguments,
-	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
+		Args:              patterns,
+		ValidArgsFunction: p.completeSecretNames,
+	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
 		filter := whose.filter()
 		filter.Type, filter.Resource = kind, resource.Resource
-		list, err := vault.List(ctx, filter)
+		all, err := vault.List(ctx, filter)
 		if err != nil {
 			return err
 		}
+		list := called(all, args)
+		slices.SortStableFunc(list, func(a, b api.Secret) int {
+			return cmp.Or(b.UpdatedAt.Compare(a.UpdatedAt), b.CreatedAt.Compare(a.CreatedAt))
+		})
 		if asJSON || len(list) == 0 {
-			return p.noTable(asJSON, orEmpty(list), "there are no such secrets")
+			return p.noTable(asJSON, orEmpty(list), "there are no such secrets"+nearSecret(all, args))
 		}
-		return secretTable(list, time.Now()).writeTo(p.stdout)
+		bindings, err := vault.ListBindings(ctx, secrets.BindingFilter{})
+		if err != nil {
+			return err
+		}
+		return secretTable(list, bindings, time.Now()).writeTo(p.stdout)
 	})
 	c.Flags().StringVar(&kind, "type", "", "`TYPE` such as api_key or oauth_connect")
 	c.Flags().Var(&resource, "resource", "`RESOURCE` the one they are for: sandbox:ID or computer:ID")
@@ -58,14 +74,64 @@ bound where.`,
 	return c
 }
 
-func secretTable(list []api.Secret, now time.Time) *table {
-	t := &table{head: []string{"NAME", "TYPE", "SCOPE", "FOR", "VERSION", "ROTATED", "EXPIRES", "STATE", "ID"}}
+// patterns lets words through that path.Match takes.
+func patterns(_ *cobra.Command, args []string) error {
+	for _, arg := range args {
+		if _, err := path.Match(arg, ""); err != nil {
+			return fmt.Errorf("name %s: want a name, or a pattern such as 'stripe*'", quoted(arg))
+		}
+	}
+	return nil
+}
+
+// called keeps the secrets with one of the names, or with names that match one of them; all where there is no name.
+func called(all []api.Secret, names []string) (list []api.Secret) {
+	for _, s := range all {
+		if len(names) == 0 || slices.ContainsFunc(names, func(name string) bool {
+			match, _ := path.Match(name, s.Name) // its error is that of a pattern, which patterns has refused
+			return match || name == s.Name
+		}) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// nearSecret ends a message about names that no secret has with the one that was probably meant.
+func nearSecret(all []api.Secret, names []string) string {
+	var known []string
+	for _, s := range all {
+		known = append(known, s.Name)
+	}
+	for _, name := range names {
+		if word := nearest.Word(name, known); word != "" {
+			return oneLine(orMeant(word))
+		}
+	}
+	return ""
+}
+
+func secretTable(list []api.Secret, bindings []api.Binding, now time.Time) *table {
+	bound := map[string][]string{} // a secret's id to where it is bound
+	for i := range bindings {
+		bound[bindings[i].SecretID] = append(bound[bindings[i].SecretID], placeOf(&bindings[i]).String())
+	}
+	t := &table{head: []string{"NAME", "TYPE", "SCOPE", "FOR", "BOUND", "VERSION", "ROTATED", "EXPIRES", "STATE", "ID"}}
 	for i := range list {
 		s := &list[i]
-		t.add(s.Name, s.Type, s.Scope, whose(s), versionOf(s.Version), when(s.UpdatedAt, now),
+		t.add(s.Name, s.Type, s.Scope, whose(s), few(bound[s.ID]), versionOf(s.Version), when(s.UpdatedAt, now),
 			ends(s.ExpiresAt, now), oauthState(s), s.ID)
 	}
 	return t
+}
+
+// few is the first words of a list, and how many more there are.
+func few(list []string) string {
+	const most = 3
+	if len(list) > most+1 {
+		return strings.Join(list[:most], ", ") + fmt.Sprintf(" and %d more", len(list)-most)
+	}
+	return strings.Join(list, ", ")
 }
 
 // whose says whom and what a secret is for, "" where it doesn't say.

@@ -51,6 +51,7 @@ the same name. Each binding is a call of its own after the secret is stored, exc
 only one of a secret to its own --resource: these two are stored together or not at all.`,
 		Example: `  miosa-env secrets set github --bind sandbox:sb_1=GH_TOKEN
   pass show github | miosa-env secrets set github
+  miosa-env secrets set session-key --generate
   miosa-env secrets set tls-key --value-file key.pem --keep-newline --expires 720h`,
 		Args: func(c *cobra.Command, args []string) error {
 			if err := oneSecret("the name of the secret")(c, args); err != nil {
@@ -200,7 +201,7 @@ it makes no secret where there is none.
 
 An --expires that is still to come is kept, one that has passed dropped, unless this gives another.`,
 		Example: `  miosa-env secrets rotate github
-  openssl rand -hex 32 | miosa-env secrets rotate session-key`,
+  miosa-env secrets rotate session-key --generate`,
 		Args:              oneSecret("the secret's id or name"),
 		ValidArgsFunction: p.completeSecrets,
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {

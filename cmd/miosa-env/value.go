@@ -19,10 +19,13 @@ type valueFlags struct {
 	file        string
 	keepNewline bool
 	allowEmpty  bool
+	generate    generated
 }
 
 func (v *valueFlags) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&v.file, "value-file", "", "`FILE` holds the value; without it, standard input does, or you are asked for it")
+	f.Var(&v.generate, "generate", "`LENGTH` make a random value of 43 letters and digits (256 bits), or so many, and show it to nobody")
+	f.Lookup("generate").NoOptDefVal = generateDefault
 	f.BoolVar(&v.keepNewline, "keep-newline", false, "keep a line end that ends the file or standard input; one is dropped otherwise")
 	f.BoolVar(&v.allowEmpty, "allow-empty", false, "take a value of no bytes")
 }
@@ -30,7 +33,8 @@ func (v *valueFlags) addFlags(f *pflag.FlagSet) {
 // valueHelp is the part of a command's help that is about the value.
 const valueHelp = `The value comes from --value-file, or from standard input, or, where that is a terminal, from what
 you type at a prompt that doesn't show it. It isn't taken from the command line, where everybody on
-this machine can read it and the shell's history keeps it. Every byte of it is kept, but for one line
+this machine can read it and the shell's history keeps it. --generate makes one of letters and digits
+(A-Z, a-z, 0-9) from the system's random numbers, and prints it nowhere. Every byte of it is kept, but for one line
 end at the end, which is dropped unless --keep-newline is given.`
 
 // oneSecret lets through exactly the secret that is meant. Whatever follows may well be its value, so it is
@@ -60,6 +64,12 @@ func refusedValue(words ...string) error {
 
 // value gets the value of what, which a prompt names.
 func (p *program) value(f valueFlags, what string) (api.Value, error) {
+	switch {
+	case f.generate > 0 && (f.file != "" || f.keepNewline || f.allowEmpty):
+		return api.Value{}, usageError{hinted{errors.New("--generate goes with no other flag about the value"), "leave --value-file, --keep-newline and --allow-empty out"}}
+	case f.generate > 0:
+		return f.generate.value(), nil
+	}
 	v, err := p.anyValue(f, what)
 	if err == nil && v.Len() == 0 && !f.allowEmpty {
 		return v, hinted{errors.New("the value is empty"), "if that is meant, add --allow-empty"}

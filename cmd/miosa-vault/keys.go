@@ -5,14 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/newfile"
 	"github.com/Miosa-osa/miosa-env/vault"
 )
 
@@ -31,30 +32,32 @@ serves from it or not; a server notices at once.`,
 
 func (p *program) keysCreate() *cobra.Command {
 	var (
-		store            storeFlags
-		tenant, resource string
-		expires          time.Duration
+		store                 storeFlags
+		tenant, resource, out string
+		expires               time.Duration
 	)
 	c := &cobra.Command{
-		Use:   "create --tenant NAME [--resource sandbox:ID [--expires 720h]]",
+		Use:   "create --tenant NAME [--resource sandbox:ID [--expires 720h]] [--out FILE]",
 		Short: "make a tenant key, and the tenant with it, or a resource key",
 		Long: `Make a tenant key, and the tenant and the vault too where there is none; or, with --resource, a key that may
 list and reveal the bindings of that one resource.
 
-The key is printed on stdout, once: the vault keeps only a hash of it. Its id goes to stderr.`,
+The key is printed on stdout, once, or written to a new file with --out: the vault keeps only a hash of it. Its id
+goes to stderr.`,
 		Args: cobra.NoArgs,
 		RunE: p.does(func(ctx context.Context, _ []string) error {
-			return p.createKey(ctx, store, tenant, resource, expires)
+			return p.createKey(ctx, store, tenant, resource, expires, out)
 		}),
 	}
 	store.add(c.Flags(), makesFirst)
 	c.Flags().StringVar(&tenant, "tenant", "", "`name` of the tenant (required)")
 	c.Flags().StringVar(&resource, "resource", "", "`resource` the key is for, as in sandbox:sb_1 or computer:c_1")
 	c.Flags().DurationVar(&expires, "expires", 0, "`time` until the resource key ends by itself, as in 720h; without it, never")
+	c.Flags().StringVar(&out, "out", "", "new `file`, 0600, that the key is written to instead of stdout")
 	return c
 }
 
-func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource string, expires time.Duration) error {
+func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource string, expires time.Duration, out string) error {
 	switch {
 	case tenant == "":
 		return usage("--tenant is required", "name the tenant, as in --tenant acme")
@@ -75,34 +78,56 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 		return err
 	}
 	defer func() { _ = store.Close() }()
-	if r == nil {
+	mint := func() (key, id string, err error) {
 		made, err := store.MintTenantKey(ctx, tenant)
+		if err != nil {
+			return "", "", err
+		}
+		return made.Key.Reveal(), made.ID, nil
+	}
+	if r != nil {
+		operator, err := store.LocalActor(ctx, tenant)
+		if errors.Is(err, api.ErrNotFound) {
+			return withHint(err, "make the tenant first: miosa-vault keys create --tenant NAME")
+		}
 		if err != nil {
 			return err
 		}
-		return p.printKey(made.Key.Reveal(), made.ID)
+		var until *time.Time
+		if expires > 0 {
+			t := time.Now().Add(expires)
+			until = &t
+		}
+		mint = func() (key, id string, err error) {
+			made, err := store.CreateResourceKey(ctx, operator, *r, until)
+			return made.Key, made.ID, err
+		}
 	}
-	operator, err := store.LocalActor(ctx, tenant)
-	if errors.Is(err, api.ErrNotFound) {
-		return withHint(err, "make the tenant first: miosa-vault keys create --tenant NAME")
-	}
-	if err != nil {
-		return err
-	}
-	var until *time.Time
-	if expires > 0 {
-		t := time.Now().Add(expires)
-		until = &t
-	}
-	made, err := store.CreateResourceKey(ctx, operator, *r, until)
-	if err != nil {
-		return err
-	}
-	return p.printKey(made.Key, made.ID)
+	return p.writeKey(mint, out)
 }
 
-func (p *program) printKey(key, id string) error {
-	if _, err := fmt.Fprintln(p.stdout, key); err != nil {
+// writeKey makes a key, and writes it to a new file, or to stdout where out is "".
+func (p *program) writeKey(mint func() (key, id string, err error), out string) error {
+	id := ""
+	content := func() (key string, err error) {
+		key, id, err = mint()
+		return key + "\n", err
+	}
+	var err error
+	if out != "" {
+		err = newfile.Write(out, content)
+	} else {
+		var text string
+		if text, err = content(); err == nil {
+			_, err = io.WriteString(p.stdout, text)
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return withHint(err, "name another file, or move this one away")
+	case err != nil && id != "":
+		return withHint(err, "nobody has the key: miosa-vault keys revoke "+id)
+	case err != nil:
 		return err
 	}
 	fmt.Fprintln(p.stderr, "id:", id)
@@ -260,21 +285,15 @@ data: without it the data can't be read, and with both anybody can.`,
 
 // writeRootKey makes the file, or leaves none.
 func writeRootKey(file string) error {
-	key, err := vault.NewRootKey()
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	err := newfile.Write(file, func() (string, error) {
+		key, err := vault.NewRootKey()
+		if err != nil {
+			return "", err
+		}
+		return key.Reveal() + "\n", nil
+	})
 	if errors.Is(err, fs.ErrExist) {
 		return withHint(err, "name another file: what an old root key has wrapped, a new one can't open")
 	}
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(key.Reveal() + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		_ = os.Remove(file)
-		return err
-	}
-	return nil
+	return err
 }
