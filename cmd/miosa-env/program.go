@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
@@ -83,9 +84,9 @@ no sandbox or computer, but a tenant key, in MIOSA_TENANT_KEY.`,
 		DisableSuggestions: true,
 		CompletionOptions:  cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
-	root.SetHelpFunc(help)
+	root.SetHelpFunc(showHelp)
 	root.SetFlagErrorFunc(flagError)
-	root.SetUsageFunc(func(c *cobra.Command) error { help(c, nil); return nil })
+	root.SetUsageFunc(func(c *cobra.Command) error { showHelp(c, nil); return nil })
 	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(c *cobra.Command, args []string) error {
 		about, rest, _ := c.Root().Find(args) // its error is that of rest
 		if len(rest) > 0 {
@@ -94,6 +95,7 @@ no sandbox or computer, but a tenant key, in MIOSA_TENANT_KEY.`,
 		return about.Help()
 	}})
 	p.settings.addFlags(root.PersistentFlags())
+	root.AddGroup(groups()...)
 	root.AddCommand(p.commands()...)
 	cobra.EnableCommandSorting = false
 	return root
@@ -114,12 +116,12 @@ func (p *program) commands() []*cobra.Command {
 	case "get":
 		return []*cobra.Command{p.getCommand()}
 	}
-	return []*cobra.Command{
-		p.runCommand(), p.exportCommand(), p.getCommand(), p.listCommand(), p.agentCommand(), p.statusCommand(),
-		p.refreshCommand(), p.doctorCommand(),
-		p.secretsCommand(), p.bindingsCommand(), p.oauthCommand(), p.keysCommand(), p.importCommand(), p.auditCommand(),
-		p.completionCommand(), p.versionCommand(),
-	}
+	return slices.Concat(
+		grouped(groupRun, p.runCommand(), p.exportCommand(), p.getCommand(), p.listCommand()),
+		grouped(groupMachine, p.agentCommand(), p.statusCommand(), p.refreshCommand(), p.doctorCommand()),
+		grouped(groupTenant, p.secretsCommand(), p.bindingsCommand(), p.importCommand(), p.oauthCommand(), p.keysCommand(), p.auditCommand()),
+		grouped(groupOther, p.completionCommand(), p.versionCommand()),
+	)
 }
 
 func noArguments(_ *cobra.Command, args []string) error {

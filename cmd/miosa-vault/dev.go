@@ -32,20 +32,21 @@ func (p *program) dev() *cobra.Command {
 	d := &development{program: p}
 	c := &cobra.Command{
 		Use:   "dev [--resource sandbox:ID] [--seed FILE]",
-		Short: "serve an empty vault on loopback that forgets everything when it stops",
+		Short: "Serve an empty vault on loopback that forgets everything when it stops",
 		Long: `Serve an empty vault on loopback, in memory where the system has a place for that, until stopped;
 then everything is gone.
 
 On stdout it prints how to reach it, as lines "export NAME=value": MIOSA_BASE_URL, MIOSA_TENANT_KEY and,
-with --resource, MIOSA_API_KEY and MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID; then the line "# ready".`,
-		Args: cobra.NoArgs,
+with --resource, MIOSA_API_KEY and MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID; then, as comments, where its page is
+and the line "# ready". A shell can read all of it.`,
+		Args: noArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error { return d.run(ctx) }),
 	}
 	f := c.Flags()
 	d.logs.add(f, "warn")
-	f.StringVar(&d.addr, "addr", "127.0.0.1:0", "loopback `host:port` to listen on; port 0 takes any that is free")
-	f.StringVar(&d.resource, "resource", "", "also mint a key for this `resource`, as in sandbox:sb_1 or computer:c_1")
-	f.StringVar(&d.seed, "seed", "", ".env or JSON `file`: store each variable and bind it to the resource (needs --resource)")
+	f.StringVar(&d.addr, "addr", "127.0.0.1:0", "`HOST:PORT` on loopback to listen on; port 0 takes any that is free")
+	f.StringVar(&d.resource, "resource", "", "`RESOURCE` also make a key for sandbox:ID or computer:ID")
+	f.StringVar(&d.seed, "seed", "", "`FILE` .env or JSON: store each variable and bind it to the resource (needs --resource)")
 	f.StringVar(&d.oauth, "oauth-file", "", oauthUsage)
 	return c
 }
@@ -105,7 +106,7 @@ func (d *development) run(ctx context.Context) (err error) {
 		return err
 	}
 	return listenAndServe(ctx, v, d.addr, func(l net.Listener) error {
-		text := fmt.Sprintf("export MIOSA_BASE_URL=http://%s/api/v1\n%s# ready\n", l.Addr(), settings)
+		text := fmt.Sprintf("export MIOSA_BASE_URL=http://%[1]s/api/v1\n%[2]s# page: http://%[1]s/ (sign in with MIOSA_TENANT_KEY)\n# ready\n", l.Addr(), settings)
 		_, err := fmt.Fprint(d.stdout, text)
 		return err
 	})

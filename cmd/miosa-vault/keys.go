@@ -20,11 +20,11 @@ import (
 func (p *program) keys() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "keys",
-		Short: "make, list, revoke and rotate keys",
+		Short: "Make, list, revoke and rotate keys",
 		Long: `Make, list, revoke and rotate keys. All of these work on the data folder directly, while a server
 serves from it or not; a server notices at once.`,
-		Args: cobra.NoArgs,
-		RunE: missingCommand,
+		Args: noCommand,
+		RunE: func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
 	}
 	c.AddCommand(p.keysCreate(), p.keysList(), p.keysRevoke(), p.keysRotate(), p.keysRoot())
 	return c
@@ -38,22 +38,22 @@ func (p *program) keysCreate() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "create --tenant NAME [--resource sandbox:ID [--expires 720h]] [--out FILE]",
-		Short: "make a tenant key, and the tenant with it, or a resource key",
+		Short: "Make a tenant key, and the tenant with it, or a resource key",
 		Long: `Make a tenant key, and the tenant and the vault too where there is none; or, with --resource, a key that may
 list and reveal the bindings of that one resource.
 
 The key is printed on stdout, once, or written to a new file with --out: the vault keeps only a hash of it. Its id
 goes to stderr.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error {
 			return p.createKey(ctx, store, tenant, resource, expires, out)
 		}),
 	}
 	store.add(c.Flags(), makesFirst)
-	c.Flags().StringVar(&tenant, "tenant", "", "`name` of the tenant (required)")
-	c.Flags().StringVar(&resource, "resource", "", "`resource` the key is for, as in sandbox:sb_1 or computer:c_1")
-	c.Flags().DurationVar(&expires, "expires", 0, "`time` until the resource key ends by itself, as in 720h; without it, never")
-	c.Flags().StringVar(&out, "out", "", "new `file`, 0600, that the key is written to instead of stdout")
+	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` the tenant's name (required)")
+	c.Flags().StringVar(&resource, "resource", "", "`RESOURCE` the sandbox:ID or computer:ID that the key is for")
+	c.Flags().DurationVar(&expires, "expires", 0, "`DURATION` when the resource key ends by itself, as in 720h; never, where it isn't given")
+	c.Flags().StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to instead of stdout")
 	return c
 }
 
@@ -142,8 +142,8 @@ func (p *program) keysList() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "list [--tenant NAME] [--json]",
-		Short: "list keys, without what they are",
-		Args:  cobra.NoArgs,
+		Short: "List keys, without what they are",
+		Args:  noArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error {
 			s, err := store.open(ctx, p)
 			if err != nil {
@@ -158,7 +158,7 @@ func (p *program) keysList() *cobra.Command {
 		}),
 	}
 	store.add(c.Flags(), makesNone)
-	c.Flags().StringVar(&tenant, "tenant", "", "only those of the tenant of this `name`")
+	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` only those of this tenant")
 	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON array")
 	return c
 }
@@ -207,8 +207,13 @@ func (p *program) keysRevoke() *cobra.Command {
 	var store storeFlags
 	c := &cobra.Command{
 		Use:   "revoke ID",
-		Short: "revoke a key by its id; reveals that wait under it end at once",
-		Args:  cobra.ExactArgs(1),
+		Short: "Revoke a key by its id; reveals that wait under it end at once",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("the key's id is missing", "miosa-vault keys list shows the ids")
+			}
+			return noArguments(c, args[1:])
+		},
 		RunE: p.does(func(ctx context.Context, args []string) error {
 			s, err := store.open(ctx, p)
 			if err != nil {
@@ -234,11 +239,11 @@ func (p *program) keysRotate() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "rotate [--all | --tenant NAME | --root]",
-		Short: "give tenants new data keys and re-encrypt, or make a new root key",
+		Short: "Give tenants new data keys and re-encrypt, or make a new root key",
 		Long: `Give every tenant (or one, with --tenant) a new data key, re-encrypt everything under it and drop the
 old one; or, with --root, replace the root key in its file. Servers go on meanwhile. Stopped at any point nothing
 is lost, and running it again completes it.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error {
 			s, err := store.open(ctx, p)
 			if err != nil {
@@ -257,7 +262,7 @@ is lost, and running it again completes it.`,
 		}),
 	}
 	store.add(c.Flags(), makesNone)
-	c.Flags().StringVar(&tenant, "tenant", "", "only the tenant of this `name`")
+	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` only this tenant")
 	c.Flags().BoolVar(&all, "all", false, "every tenant; so it is without --tenant too")
 	c.Flags().BoolVar(&root, "root", false, "the root key instead of data keys")
 	c.MarkFlagsMutuallyExclusive("tenant", "all", "root")
@@ -268,10 +273,10 @@ func (p *program) keysRoot() *cobra.Command {
 	var out string
 	c := &cobra.Command{
 		Use:   "root --out FILE",
-		Short: "make a new root key in a file",
+		Short: "Make a new root key in a file",
 		Long: `Make a new root key in a new file that only its owner may read. Keep a copy somewhere safe and not beside the
 data: without it the data can't be read, and with both anybody can.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: p.does(func(context.Context, []string) error {
 			if out == "" {
 				return usage("--out is required", "name the file to make, outside the data folder")
@@ -279,7 +284,7 @@ data: without it the data can't be read, and with both anybody can.`,
 			return writeRootKey(out)
 		}),
 	}
-	c.Flags().StringVar(&out, "out", "", "`file` to make (required)")
+	c.Flags().StringVar(&out, "out", "", "`FILE` the new file, 0600 (required)")
 	return c
 }
 

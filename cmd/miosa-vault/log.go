@@ -12,8 +12,8 @@ import (
 type logFlags struct{ level, format string }
 
 func (f *logFlags) add(flags *pflag.FlagSet, level string) {
-	flags.StringVar(&f.level, "log-level", level, "least `level` that is logged: trace, debug, info, warn, error")
-	flags.StringVar(&f.format, "log-format", "text", "`form` of log lines: text or json")
+	flags.StringVar(&f.level, "log-level", level, "`LEVEL` what is logged on standard error: trace, debug, info, warn or error")
+	flags.StringVar(&f.format, "log-format", "text", "`FORMAT` how it is logged: text or json")
 }
 
 func (f *logFlags) open(w io.Writer) (zerolog.Logger, error) {

@@ -4,7 +4,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
-const oauthUsage = "TOML `file` with the OAuth providers that accounts can be connected at"
+const oauthUsage = "`FILE` TOML with the OAuth providers that accounts can be connected at"
 
 // providers reads a file of OAuth providers. "" is none.
 func (p *program) providers(file string) (*oauth.Providers, error) {

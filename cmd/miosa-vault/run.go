@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +10,11 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/help"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 )
 
 // Exit codes.
@@ -56,7 +60,7 @@ type program struct {
 func (p *program) root() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "miosa-vault",
-		Short: "keep secrets, and serve them to the sandboxes they are bound to",
+		Short: "Keep secrets, and serve them to the sandboxes they are bound to",
 		Long: `miosa-vault keeps secrets, encrypted at rest, and serves them to the sandboxes and computers they
 are bound to.
 
@@ -65,18 +69,59 @@ Exit codes: 0 it did what was asked (serve and dev: it was stopped), 1 it couldn
   miosa-vault keys root --out /etc/miosa/root.key  # set one up: a root key, a tenant key, the server
   miosa-vault keys create --tenant acme --data-dir /var/lib/miosa-vault --root-key-file /etc/miosa/root.key
   miosa-vault serve --data-dir /var/lib/miosa-vault --root-key-file /etc/miosa/root.key`,
-		Version:       version,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE:          missingCommand,
+		Version:           version,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:              noCommand,
+		RunE:              func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
 	}
-	c.AddCommand(p.serve(), p.dev(), p.keys())
+	c.SetHelpFunc(help.Func(help.Shared{}))
+	c.SetFlagErrorFunc(flagError)
+	c.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(_ *cobra.Command, args []string) error {
+		about, rest, _ := c.Find(args) // its error is that of rest
+		if len(rest) > 0 {
+			return noCommand(about, rest)
+		}
+		return about.Help()
+	}})
+	c.AddCommand(p.dev(), p.serve(), p.keys(), p.completion(c), p.version())
+	cobra.EnableCommandSorting = false
 	return c
 }
 
-func missingCommand(c *cobra.Command, _ []string) error {
-	return usage("a command is missing", "see "+c.CommandPath()+" --help")
+// noCommand is the Args of a command that only has commands: it lets nothing through.
+func noCommand(c *cobra.Command, args []string) error {
+	see := "see " + c.CommandPath() + " --help"
+	if len(args) == 0 {
+		return usage("a command is missing", see)
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	return usage(fmt.Sprintf("unknown command %q", args[0]), strings.TrimSpace(nearest.Hint(args[0], names)+" "+see))
+}
+
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(fmt.Sprintf("unexpected argument %q", args[0]), "see "+c.CommandPath()+" --help")
+	}
+	return nil
+}
+
+// flagError adds which flag was probably meant by an unknown one.
+func flagError(c *cobra.Command, err error) error {
+	hint := "see " + c.CommandPath() + " --help"
+	if missing, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		typed := strings.TrimLeft(cmp.Or(missing.GetSpecifiedShortnames(), missing.GetSpecifiedName()), "-")
+		if word := nearest.Word(typed, names); word != "" {
+			hint = "did you mean --" + word + "? " + hint
+		}
+	}
+	return usage(err.Error(), hint)
 }
 
 // does makes a cobra RunE of a command's function: from here on an error isn't one of usage, unless

@@ -37,7 +37,7 @@ func (p *program) serve() *cobra.Command {
 	s := &server{program: p}
 	c := &cobra.Command{
 		Use:   "serve --data-dir DIR --root-key-file FILE [flags]",
-		Short: "serve the API from a folder, until stopped",
+		Short: "Serve the API from a folder, until stopped",
 		Long: `Serve the API from a folder, until stopped with TERM or INT: then it takes no more connections,
 answers waiting reveals at once, and gives running requests the stop timeout to finish.
 
@@ -45,20 +45,20 @@ answers waiting reveals at once, and gives running requests the stop timeout to 
 
 HUP reads the TLS certificate again. Plain http is served on loopback only, unless --allow-plain-http
 says that something in front ends TLS.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error { return s.run(ctx) }),
 	}
 	f := c.Flags()
 	s.store.add(f, makes)
 	s.logs.add(f, "info")
-	f.StringVar(&s.addr, "addr", "127.0.0.1:8200", "`host:port` to listen on")
-	f.StringVar(&s.cert, "tls-cert", "", "PEM `file` with the certificate, and those between it and the root")
-	f.StringVar(&s.key, "tls-key", "", "PEM `file` with the certificate's key")
+	f.StringVar(&s.addr, "addr", "127.0.0.1:8200", "`HOST:PORT` where to listen")
+	f.StringVar(&s.cert, "tls-cert", "", "`FILE` PEM with the certificate, and those between it and the root")
+	f.StringVar(&s.key, "tls-key", "", "`FILE` PEM with the certificate's key")
 	f.BoolVar(&s.allowPlainHTTP, "allow-plain-http", false, "serve http without TLS off loopback too")
-	f.Float64Var(&s.rate, "rate", 100, "`number` of requests a second that one key may make in the long run")
-	f.IntVar(&s.burst, "burst", 200, "`number` of requests that one key may make at once")
-	f.IntVar(&s.maxConns, "max-connections", 16384, "`number` of connections open at the same time; more wait")
-	f.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "`time` that running requests get to finish when it stops")
+	f.Float64Var(&s.rate, "rate", 100, "`NUMBER` how many requests a second one key may make in the long run")
+	f.IntVar(&s.burst, "burst", 200, "`NUMBER` how many requests one key may make at once")
+	f.IntVar(&s.maxConns, "max-connections", 16384, "`NUMBER` how many connections are open at the same time; more wait")
+	f.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "`DURATION` how long running requests get to finish when it stops")
 	f.StringVar(&s.oauthFile, "oauth-file", "", oauthUsage)
 	return c
 }

@@ -26,9 +26,9 @@ const (
 )
 
 func (f *storeFlags) add(flags *pflag.FlagSet, making string) {
-	flags.StringVar(&f.dataDir, "data-dir", "", "`folder` of the database"+making+" (required)")
+	flags.StringVar(&f.dataDir, "data-dir", "", "`DIR` the folder of the database"+making+" (required)")
 	flags.StringVar(&f.rootKeyFile, "root-key-file", "",
-		"`file` with the root key; without it the systemd credential "+vault.RootKeyCredential+", then "+vault.RootKeyEnv)
+		"`FILE` the root key; without it the systemd credential "+vault.RootKeyCredential+", then "+vault.RootKeyEnv)
 }
 
 const hintNoVault = "check --data-dir; keys create --tenant NAME, without --resource, makes a new vault, and so does serve"

@@ -59,18 +59,12 @@ func (w *writer) walk(ctx context.Context, command []string, short, parent strin
 	if err := os.WriteFile(filepath.Join(w.to, p.name+".1"), []byte(p.roff()), 0o644); err != nil { //nolint:gosec // a manual page is for everybody
 		return err
 	}
-	for _, sub := range p.commands {
-		if fromCobra(sub) {
-			continue
-		}
-		if err := w.walk(ctx, append(command[:len(command):len(command)], sub.left), sub.text, p.name); err != nil {
-			return err
+	for _, s := range p.commands {
+		for _, sub := range s.items {
+			if err := w.walk(ctx, append(command[:len(command):len(command)], sub.left), sub.text, p.name); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
-}
-
-// fromCobra tells the commands that cobra adds from those of a program.
-func fromCobra(c item) bool {
-	return c.left == "help" || c.left == "completion" && strings.HasPrefix(c.text, "Generate")
 }

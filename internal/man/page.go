@@ -15,22 +15,22 @@ type page struct {
 	about    []string // lines
 	usage    []string
 	examples []string
-	commands []item
+	commands []section
 	flags    []section
 }
 
-// section is a titled list of flags.
+// section is a titled list of commands or flags.
 type section struct {
 	title string
 	items []item
 }
 
 var (
-	titled  = regexp.MustCompile(`^(Usage|Examples|Commands|Available Commands|Flags|Global Flags|Connection flags, and their variables):$`)
+	titled  = regexp.MustCompile(`^(Usage|Examples|Flags|Connection flags, and their variables|Commands|Run commands with secrets|Operate a machine|Manage a tenant|Other):$`)
 	flagRow = regexp.MustCompile(`^ {2,6}(-\S*(?:, --\S+)?(?: \S+)*)(?: {2,}(.*))?$`)
 )
 
-// parse reads help, that of cobra or that of ours.
+// parse reads what internal/help prints.
 func parse(help string) *page {
 	p := &page{}
 	title := ""
@@ -38,8 +38,12 @@ func parse(help string) *page {
 		line = strings.TrimRight(line, " \n")
 		if titled.MatchString(line) {
 			title = strings.TrimSuffix(line, ":")
-			if strings.HasSuffix(strings.ToLower(title), "flags") || strings.HasPrefix(title, "Connection") {
+			switch {
+			case title == "Usage" || title == "Examples":
+			case strings.Contains(strings.ToLower(title), "flags"):
 				p.flags = append(p.flags, section{title: title})
+			default:
+				p.commands = append(p.commands, section{title: title})
 			}
 			continue
 		}
@@ -53,9 +57,10 @@ func parse(help string) *page {
 			p.usage = append(p.usage, strings.TrimSpace(line))
 		case title == "Examples":
 			p.examples = append(p.examples, strings.TrimPrefix(line, "  "))
-		case strings.HasSuffix(title, "ommands"):
+		case !strings.Contains(strings.ToLower(title), "flags"):
+			last := &p.commands[len(p.commands)-1]
 			if name, text, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
-				p.commands = append(p.commands, item{name, strings.TrimSpace(text)})
+				last.items = append(last.items, item{name, strings.TrimSpace(text)})
 			}
 		default:
 			last := &p.flags[len(p.flags)-1]

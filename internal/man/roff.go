@@ -32,7 +32,12 @@ func (p *page) roff() string {
 	}
 	if len(p.commands) > 0 {
 		heading("COMMANDS")
-		items(&out, p.commands)
+	}
+	for _, s := range p.commands {
+		if s.title != "Commands" {
+			fmt.Fprintf(&out, ".SS %q\n", s.title)
+		}
+		items(&out, s.items)
 	}
 	for _, s := range p.flags {
 		heading(strings.ToUpper(s.title))
@@ -55,8 +60,8 @@ func (p *page) see() []string {
 	if p.parent != "" {
 		see = append(see, `\fB`+spelled.Replace(p.parent)+`\fR(1)`)
 	}
-	for _, c := range p.commands {
-		if !fromCobra(c) {
+	for _, s := range p.commands {
+		for _, c := range s.items {
 			see = append(see, `\fB`+spelled.Replace(p.name+"-"+c.left)+`\fR(1)`)
 		}
 	}
