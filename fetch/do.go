@@ -137,7 +137,7 @@ func (c *Client) attempt(ctx context.Context, k call) (body []byte, again bool, 
 	switch s := answer.StatusCode; {
 	case s == http.StatusNotModified && k.etag:
 		return nil, false, api.ErrNotModified
-	case s == http.StatusNoContent:
+	case s == http.StatusNoContent, s < 300 && s >= 200 && k.method == http.MethodDelete && answer.ContentLength == 0:
 		return nil, false, nil
 	case s >= 300 && s < 400:
 		return nil, false, &Problem{Reason: Redirected, Message: "the vault at " + c.host + " redirects elsewhere, and no redirect is followed",

@@ -3,6 +3,8 @@ package secrets
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -30,7 +32,7 @@ type Set struct {
 // Set stores a secret, or gives its next value to the one with the same name, scope, attribution and
 // resource. The binding is nil unless ExposeAsEnv asked for one.
 // Errors: api.ErrInvalid; api.ErrConflict where another secret has the variable on that resource, and
-// then nothing was stored.
+// then nothing was stored; ErrNotBound, wrapped, with the secret that was stored.
 func (c *Client) Set(ctx context.Context, s Set) (Secret, *Binding, error) {
 	var metadata json.RawMessage
 	if s.Metadata != nil {
@@ -39,12 +41,40 @@ func (c *Client) Set(ctx context.Context, s Set) (Secret, *Binding, error) {
 			return Secret{}, nil, api.NewError(api.ErrInvalid, "metadata can't be encoded as JSON")
 		}
 	}
-	return c.vault.PutSecret(ctx, fetch.NewSecret{
+	secret, binding, err := c.vault.PutSecret(ctx, fetch.NewSecret{
 		Name: s.Name, Value: s.Value, Type: s.Type, Scope: s.Scope,
 		WorkspaceID: s.WorkspaceID, OwnerUserID: s.OwnerUserID, ExternalUserID: s.ExternalUserID, ExternalWorkspaceID: s.ExternalWorkspaceID,
 		Resource: s.Resource, ExposeAsEnv: s.ExposeAsEnv, Delivery: s.Delivery,
 		RefreshToken: s.RefreshToken, ExpiresAt: s.ExpiresAt, Metadata: metadata,
 	})
+	if err != nil || binding != nil || s.ExposeAsEnv == "" {
+		return secret, binding, err
+	}
+	if binding, err = c.bound(ctx, secret.ID, &s); err != nil {
+		err = fmt.Errorf("%w as %s: %w", ErrNotBound, s.ExposeAsEnv, err)
+	}
+	return secret, binding, err
+}
+
+// ErrNotBound says that a secret was stored, and not bound.
+var ErrNotBound = errors.New("the secret is stored, and not bound")
+
+// bound gives the binding that Set asked for, of a vault that doesn't answer it or doesn't make it.
+func (c *Client) bound(ctx context.Context, id string, s *Set) (*Binding, error) {
+	list, err := c.vault.Bindings(ctx, fetch.BindingFilter{Resource: s.Resource, SecretID: id})
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if b := &list[i]; b.ExposeAsEnv == s.ExposeAsEnv && b.Resource.ID == s.Resource.ID && b.SecretID == id {
+			return &list[i], nil
+		}
+	}
+	b, err := c.vault.CreateBinding(ctx, fetch.NewBinding{SecretID: id, Resource: s.Resource, ExposeAsEnv: s.ExposeAsEnv, Delivery: s.Delivery})
+	if err != nil {
+		return nil, err
+	}
+	return &b, nil
 }
 
 // Filter narrows a list of secrets to exact matches in its fields Resource, Scope, Type, WorkspaceID,

@@ -2,7 +2,9 @@ package secrets_test
 
 import (
 	"errors"
+	"io"
 	"math"
+	"net/http"
 	"testing"
 	"time"
 
@@ -218,5 +220,49 @@ func TestRefusals(t *testing.T) {
 	defer hasty.Close()
 	if _, err := hasty.List(ctx, secrets.Filter{}); !errors.Is(err, api.ErrUnavailable) || !api.Temporary(err) {
 		t.Errorf("a vault that is stopped: error %v, want %v", err, api.ErrUnavailable)
+	}
+}
+
+// A vault that stores and binds in one call and answers only the secret, or that does only the one, is asked for
+// the binding.
+func TestSetOfAVaultThatAnswersNoBinding(t *testing.T) {
+	const secret = `{"data":{"id":"sec_1","name":"n"}}`
+	bound := func(id, secretID, resource string) string {
+		return `{"id":"` + id + `","secret_id":"` + secretID + `","resource_id":"` + resource + `","resource_type":"sandbox","expose_as_env":"TOKEN"}`
+	}
+	for _, tt := range []struct {
+		name, list string
+		create     int    // its status
+		want       string // the binding's id; "": ErrNotBound
+	}{
+		{"bound", `{"data":[` + bound("bnd_9", "sec_9", "sb_1") + "," + bound("bnd_1", "sec_1", "sb_1") + `]}`, 500, "bnd_1"},
+		{"not bound", `{"data":[]}`, 201, "bnd_2"},
+		{"bound elsewhere", `{"data":[` + bound("bnd_8", "sec_1", "sb_2") + `]}`, 201, "bnd_2"},
+		{"not to be bound", `{"data":[]}`, 409, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, _ := serve(t, 20*time.Second, func(w http.ResponseWriter, r *http.Request) {
+				answer := secret
+				switch {
+				case r.URL.Path == "/api/v1/egress/bindings" && r.Method == http.MethodGet:
+					answer = tt.list
+				case r.URL.Path == "/api/v1/egress/bindings" && tt.create >= 400:
+					answerJSON(w, tt.create, api.ErrorBody{Error: "the name is taken"})
+					return
+				case r.URL.Path == "/api/v1/egress/bindings":
+					answer = `{"data":` + bound("bnd_2", "sec_1", "sb_1") + `}`
+				}
+				_, _ = io.WriteString(jsonTo(w), answer)
+			})
+			got, binding, err := c.Set(t.Context(), secrets.Set{Name: "n", Value: secrets.Text("v"), Resource: sandbox, ExposeAsEnv: "TOKEN"})
+			switch {
+			case got.ID != "sec_1":
+				t.Errorf("error %v, secret %+v", err, got)
+			case tt.want == "" && (!errors.Is(err, secrets.ErrNotBound) || !errors.Is(err, api.ErrConflict) || binding != nil):
+				t.Errorf("error %v, binding %v", err, binding)
+			case tt.want != "" && (err != nil || binding == nil || binding.ID != tt.want):
+				t.Errorf("error %v, binding %+v, want %s", err, binding, tt.want)
+			}
+		})
 	}
 }

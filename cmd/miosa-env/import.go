@@ -232,6 +232,8 @@ func storeAll(ctx context.Context, vault *secrets.Client, list []imported, r api
 		switch {
 		case err == nil:
 			v.SecretID, v.Version = s.ID, s.Version
+		case errors.Is(err, secrets.ErrNotBound):
+			v.SecretID, v.Version, v.Problem = s.ID, s.Version, err.Error()
 		case errors.Is(err, api.ErrInvalid), errors.Is(err, api.ErrConflict), errors.Is(err, api.ErrTooLarge):
 			v.Problem = err.Error()
 		default:
@@ -255,6 +257,9 @@ func (p *program) tellImport(list []imported, r api.Resource, unseen, asJSON boo
 		switch {
 		case v.SecretID != "":
 			done[v.Plan]++
+			if v.Problem != "" {
+				problems = append(problems, errors.New(quoted(v.Variable)+": "+v.Problem))
+			}
 		case v.Plan != importLeave || unseen:
 			problems = append(problems, errors.New(quoted(v.Variable)+" isn't stored: "+v.Problem))
 		}

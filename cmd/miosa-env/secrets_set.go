@@ -105,14 +105,14 @@ func store(ctx context.Context, vault *secrets.Client, set *secrets.Set, bind []
 	}
 	done := &stored{Bindings: []api.Binding{}}
 	secret, binding, err := vault.Set(ctx, *set)
-	if err != nil {
+	if err != nil && !errors.Is(err, secrets.ErrNotBound) {
 		return done, err
 	}
 	done.Secret = secret
 	if binding != nil {
 		done.Bindings = append(done.Bindings, *binding)
 	}
-	var problems []error
+	problems := []error{err}
 	for _, to := range bind {
 		b, err := vault.CreateBinding(ctx, secrets.NewBinding{
 			SecretID: secret.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery,
