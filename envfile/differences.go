@@ -30,9 +30,18 @@ func Differences(v *Variable) (all []Difference) {
 	if v.spelling.json {
 		return nil
 	}
-	if v.Earlier != nil {
-		all = Differences(v.Earlier)
+	var assignments []*Variable
+	for ; v != nil; v = v.Earlier {
+		assignments = append(assignments, v)
 	}
+	for _, v := range slices.Backward(assignments) {
+		all = append(all, v.differences()...)
+	}
+	return all
+}
+
+// differences is Differences without earlier assignments.
+func (v *Variable) differences() (all []Difference) {
 	v.spelling.raw.Use(func(raw []byte) {
 		a := assignment{v, string(raw)}
 		for _, r := range rules {

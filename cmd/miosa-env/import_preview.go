@@ -19,7 +19,7 @@ func (p *program) preview(list []imported, file string, r api.Resource) error {
 	differ := &table{head: []string{"LINE", "VARIABLE", "PROGRAMS", "WHAT THEY DO"}}
 	for i := range list {
 		v := &list[i]
-		t.add(v.Variable, strconv.Itoa(v.Bytes), v.Plan, v.Problem+v.note)
+		t.add(v.Variable, strconv.Itoa(v.Bytes), v.Plan, strings.Trim(v.Problem+", "+v.note, ", "))
 		if v.Plan == importLeave {
 			continue
 		}
