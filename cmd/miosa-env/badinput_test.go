@@ -60,10 +60,7 @@ func (a attempt) start(t *testing.T, dir string) (stdout, stderr string, code in
 	defer cancel()
 	command := exec.CommandContext(ctx, filepath.Join(built, "miosa-env"), a.args...)
 	command.Dir = dir
-	command.Env = []string{"PATH=" + os.Getenv("PATH")}
-	for name, value := range a.env {
-		command.Env = append(command.Env, name+"="+value)
-	}
+	command.Env = environ(a.env)
 	var out, problems bytes.Buffer
 	command.Stdout, command.Stderr = &out, &problems
 	if err := command.Run(); err != nil {

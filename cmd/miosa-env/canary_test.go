@@ -176,10 +176,7 @@ func TestNothingLeaks(t *testing.T) {
 		a := configured(s.BaseURL, key).with("MIOSA_LOG_LEVEL", "trace")
 		command := exec.Command(filepath.Join(built, "miosa-env"), "run", "--on-change", "restart", "--env-file", "good.env", "--", "./app")
 		command.Dir = dir
-		command.Env = []string{"PATH=" + os.Getenv("PATH")}
-		for name, value := range a.env {
-			command.Env = append(command.Env, name+"="+value)
-		}
+		command.Env = environ(a.env)
 		logged, err := os.Create(filepath.Join(dir, "log"))
 		if err != nil {
 			t.Fatal(err)

@@ -27,10 +27,7 @@ func runAgent(t *testing.T, a attempt, config string) *agentRun {
 	r.write("agent.toml", "socket = \"$DIR/agent.sock\"\n"+config)
 	r.command = exec.Command(filepath.Join(built, "miosa-env"), "agent", "--config", "agent.toml")
 	r.command.Dir = r.dir
-	r.command.Env = []string{"PATH=" + os.Getenv("PATH")}
-	for name, value := range a.env {
-		r.command.Env = append(r.command.Env, name+"="+value)
-	}
+	r.command.Env = environ(a.env)
 	log, err := os.Create(filepath.Join(r.dir, "log"))
 	if err != nil {
 		t.Fatal(err)

@@ -75,12 +75,8 @@ func newExact(t *testing.T) exact {
 	ignoreNothing()
 	s := vaulttest.Start(t)
 	s.Put(t, "zero", "0", sandbox, "ZERO")
-	a := configured(s.BaseURL, s.ResourceKey(t, sandbox)).with("MIOSA_TIMEOUT", "30s").with("MIOSA_SOCKET", filepath.Join(t.TempDir(), "none"))
-	e := exact{[]string{"PATH=" + os.Getenv("PATH")}, t.TempDir()}
-	for name, value := range a.env {
-		e.env = append(e.env, name+"="+value)
-	}
-	return e
+	a := configured(s.BaseURL, s.ResourceKey(t, sandbox)).with("MIOSA_TIMEOUT", "30s")
+	return exact{environ(a.env), t.TempDir()}
 }
 
 func (e exact) command(t *testing.T, w way, argv ...string) *exec.Cmd {

@@ -37,10 +37,7 @@ func TestExpiryWithoutAVault(t *testing.T) {
 	}
 	program := func(extra ...string) *exec.Cmd {
 		c := exec.Command(filepath.Join(built, "miosa-env"), extra...)
-		c.Dir, c.Env = r.dir, []string{"PATH=" + os.Getenv("PATH"), "MIOSA_CACHE_DIR=" + r.dir + "/own"}
-		for name, value := range env {
-			c.Env = append(c.Env, name+"="+value)
-		}
+		c.Dir, c.Env = r.dir, append(environ(env), "MIOSA_CACHE_DIR="+r.dir+"/own")
 		return c
 	}
 	follower := program("run", "--no-agent", "--cache", "--on-change", "restart", "--settle", "0s", "--",

@@ -75,10 +75,7 @@ func TestResetsUnderACommand(t *testing.T) {
 	// The second start ends by itself: with 5, if nothing ended the first.
 	command := exec.Command(filepath.Join(built, "miosa-env"), "run", "--on-change", "restart", "--settle", "0s", "--", "sh", "-c",
 		`echo "$TOKEN" >> "$0"; [ "$TOKEN" = first ] || exit 5; sleep 100`, marks)
-	for name, value := range a.env {
-		command.Env = append(command.Env, name+"="+value)
-	}
-	command.Env = append(command.Env, "PATH=/usr/bin:/bin")
+	command.Env = environ(a.env)
 	var said strings.Builder
 	command.Stderr = &said
 	if err := command.Start(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -52,6 +53,17 @@ func buildAndRun(m *testing.M) int {
 	}
 	built = dir
 	return m.Run()
+}
+
+// environ is the environment of a program under test: PATH, a socket that nobody listens on, and these variables.
+func environ(variables map[string]string) []string {
+	all := map[string]string{"PATH": os.Getenv("PATH"), "MIOSA_SOCKET": filepath.Join(built, "none.sock")}
+	maps.Copy(all, variables)
+	list := make([]string, 0, len(all))
+	for name, value := range all {
+		list = append(list, name+"="+value)
+	}
+	return list
 }
 
 var sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}

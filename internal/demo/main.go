@@ -80,7 +80,12 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 
 	say("\n3. In the sandbox, a command runs. It knows nothing of the vault.\n")
 	say("     $ miosa-env run --on-change restart -- sh -c '%s'", app)
-	command, err := start(ctx, sandboxOnly(settings), filepath.Join(bin, "miosa-env"), "run", "--on-change", "restart", "--", "sh", "-c", app)
+	nowhere, err := os.MkdirTemp("", "demo") // an agent of this machine's is none of the demo's business
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(nowhere) }()
+	command, err := start(ctx, append(sandboxOnly(settings), "MIOSA_SOCKET="+filepath.Join(nowhere, "agent.sock")), filepath.Join(bin, "miosa-env"), "run", "--on-change", "restart", "--", "sh", "-c", app)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,9 @@ func TestSandboxSession(t *testing.T) {
 }
 
 // platform is what docs/sandbox.md takes for granted where root sets up users: a key, and a vault that takes it.
+// The socket is the machine's, since all users find that; /run is the session's own.
 const platform = `
+unset MIOSA_SOCKET
 mount -t tmpfs none /run
 cd "$(mktemp -d)"
 echo GH_TOKEN=an-example-token > example.env
