@@ -1,0 +1,230 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/inject"
+)
+
+// fromVault checks everything between us and the vault's values.
+func (d *doctor) fromVault(ctx context.Context) {
+	configured := d.count(levelFail) == 0
+	if _, vaultErr := d.settings.namedVault(); vaultErr != nil {
+		d.failed("configuration", vaultErr, "")
+		d.unreached()
+		return
+	}
+	if !d.settings.hasKey() && d.noAgentValues() {
+		d.unreached()
+		return
+	}
+	resource, err := d.settings.resource()
+	if err != nil {
+		d.failed("configuration", err, "")
+	}
+	key, keyErr := d.settings.key()
+	if keyErr != nil {
+		d.failed("key", keyErr, "")
+	}
+	if keyErr != nil || err != nil {
+		d.unreached()
+		return
+	}
+	v := d.visit(ctx, key, resource)
+	defer v.close()
+	if v.client == nil {
+		d.failed("configuration", v.err, "")
+		d.unreached()
+		return
+	}
+	d.source = "the vault " + cmp.Or(d.settings.baseURL, fetch.DefaultBaseURL)
+	if configured {
+		d.ok("configuration", resource.Type+" "+resource.ID+", from "+d.source)
+	}
+	subject, about := v.blame()
+	d.key(key, v.err, subject, about)
+	if v.err == nil {
+		d.connection(v)
+		d.bindings(v.set)
+		return
+	}
+	if subject != "key" {
+		d.failed(subject, about, "")
+	}
+	d.connection(v)
+	d.ownLimits()
+}
+
+// unreached says what takes an answer of the vault to be checked.
+func (d *doctor) unreached() {
+	d.ownLimits()
+	d.skip("nothing can be asked of the vault", "clock", "tls", "vault", "bindings")
+}
+
+// visit is one question to the vault.
+type visit struct {
+	client *fetch.Client // nil: none could be made
+	source *fetch.Source
+	secure bool
+	set    api.Snapshot
+	err    error
+}
+
+// visit asks the vault for the values, as run does.
+func (d *doctor) visit(ctx context.Context, key foundKey, r api.Resource) (v visit) {
+	if err := inject.Scrub(key.Key); err != nil {
+		d.warn("memory", "the key stays visible in this process's environment or arguments: "+err.Error(), "mount /proc without restrictions")
+	}
+	if v.client, v.err = fetch.New(d.settings.config(d.program, key)); v.err != nil {
+		v.client = nil
+		return v
+	}
+	v.secure = !strings.HasPrefix(strings.ToLower(d.settings.baseURL), "http:")
+	v.source = v.client.Source(r)
+	v.set, v.err = v.source.Next(ctx, "")
+	d.asked, d.cause = true, v.err
+	d.about, _ = v.blame()
+	return v
+}
+
+func (v visit) close() {
+	if v.client != nil {
+		v.client.Close()
+	}
+	v.set.Wipe()
+}
+
+// blame says what a visit's error is about.
+func (v visit) blame() (subject string, err error) {
+	p, ok := errors.AsType[*fetch.Problem](v.err)
+	switch {
+	case v.client == nil:
+		return "configuration", v.err
+	case !ok:
+		return "vault", v.err
+	case p.Reason == fetch.Unauthorized, p.Reason == fetch.Denied:
+		return "key", v.err
+	case aboutTLS(p.Reason):
+		return "tls", v.err
+	}
+	return "vault", v.err
+}
+
+// aboutTLS reports whether a call ended in the handshake, or for want of one.
+func aboutTLS(r fetch.Reason) bool {
+	switch r {
+	case fetch.NotTLS, fetch.NeedsTLS, fetch.UnknownCA, fetch.WrongName, fetch.Clock, fetch.TLSFailed:
+		return true
+	}
+	return false
+}
+
+const resourceKeyFix = "mint a resource key for this sandbox or computer, and keep the tenant key off it"
+
+func tenantKey(key foundKey) string {
+	return "the key from " + key.where + " is a tenant key, which manages secrets and reads no value"
+}
+
+// key tells about the key, with what the vault said of it.
+func (d *doctor) key(key foundKey, err error, subject string, about error) {
+	d.exposed(key)
+	switch {
+	case err != nil && key.ForTenant():
+		d.fail("key", tenantKey(key), resourceKeyFix)
+	case err != nil && subject == "key":
+		d.trouble(levelFail, "key", "the vault refuses the key from "+key.where+": ", about, "")
+	case !key.exposed:
+		d.ok("key", "from "+key.where)
+	}
+}
+
+func (d *doctor) exposed(key foundKey) {
+	if key.exposed {
+		d.warn("key", "the key file "+key.where+" may be read or changed by everybody", "chmod 600 "+key.where)
+	}
+}
+
+// connection tells about clock, TLS and vault, as far as the visit came.
+func (d *doctor) connection(v visit) {
+	var skipped []string
+	skew, known := v.client.ClockSkew()
+	switch {
+	case known:
+		d.clock(skew)
+	case v.err != nil:
+		skipped = append(skipped, "clock")
+	default:
+		d.warn("clock", "the vault's answer has no date to compare this machine's clock with", "let the vault, or the proxy in front of it, send a Date header")
+	}
+	state := v.client.TLS()
+	subject, _ := v.blame()
+	switch {
+	case v.err != nil && subject == "tls":
+	case !v.secure:
+		d.ok("tls", "none: plain http to this machine itself")
+	case state != nil && len(state.PeerCertificates) > 0:
+		d.certificate(state)
+	default:
+		skipped = append(skipped, "tls")
+	}
+	switch {
+	case v.err == nil && v.source.Placeholders():
+		d.warn("vault", "the vault has no agent API: placeholders are injected, changes are polled for",
+			"nothing, where a proxy at the network's edge replaces placeholders; else use a vault with the agent API")
+	case v.err == nil:
+		d.ok("vault", "it answers, and its values open")
+	case subject == "key":
+		d.ok("vault", "it answers")
+	case subject != "vault":
+		skipped = append(skipped, "vault")
+	}
+	if v.err != nil {
+		why := "the vault gave no values"
+		if subject == "key" {
+			why = "the vault refuses the key"
+		}
+		d.skip(why, append(skipped, "bindings")...)
+	}
+}
+
+// clock compares this machine's with the vault's.
+func (d *doctor) clock(skew time.Duration) {
+	if skew.Abs() < skewWarned {
+		d.ok("clock", "within "+(skew.Abs()+time.Second).String()+" of the vault's")
+		return
+	}
+	direction := "ahead of"
+	if skew < 0 {
+		direction = "behind"
+	}
+	d.warn("clock", fmt.Sprintf("this machine's clock is %s %s the vault's", skew.Abs(), direction), "set this machine's clock: certificates are judged by it")
+}
+
+// certificate tells about the connection that was made.
+func (d *doctor) certificate(state *tls.ConnectionState) {
+	leaf := state.PeerCertificates[0]
+	found := tls.VersionName(state.Version) + ", certificate by " + issuer(leaf) + " until " + leaf.NotAfter.UTC().Format(time.DateOnly)
+	if time.Until(leaf.NotAfter) < expiryWarned {
+		d.warn("tls", "the vault's certificate ends soon: "+found, "renew the vault's certificate")
+		return
+	}
+	d.ok("tls", found)
+}
+
+func issuer(c *x509.Certificate) string {
+	for _, name := range append([]string{c.Issuer.CommonName}, c.Issuer.Organization...) {
+		if name != "" {
+			return oneLine(name)
+		}
+	}
+	return "an authority without a name"
+}
