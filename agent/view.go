@@ -71,11 +71,11 @@ func (a *Agent) Bindings(ctx context.Context) ([]api.Binding, error) {
 		return nil, err
 	}
 	a.mu.Lock()
-	src := a.source
+	src, same := a.source, vaultOf(a.source) == a.now.Load().status.Vault
 	a.mu.Unlock()
 	if s, ok := src.(interface {
 		Bindings(ctx context.Context) ([]api.Binding, error)
-	}); ok {
+	}); ok && same {
 		soon, cancel := context.WithTimeout(ctx, listTime)
 		defer cancel()
 		all, err := s.Bindings(soon)

@@ -27,6 +27,23 @@ type listed struct {
 	Delivery  string     `json:"delivery"`   // value, placeholder, or platform
 	BindingID string     `json:"binding_id"`
 	SecretID  string     `json:"secret_id"`
+	origin
+}
+
+// origin is where what a command shows comes from.
+type origin struct {
+	Vault string `json:"vault"` // its base URL; empty where an older agent doesn't tell
+	Agent string `json:"agent"` // the socket of the agent that was asked; empty: the vault was
+}
+
+func (o origin) String() string {
+	switch {
+	case o.Agent == "":
+		return "the vault " + o.Vault
+	case o.Vault == "":
+		return "the agent at " + o.Agent
+	}
+	return "the agent at " + o.Agent + ", which serves the vault " + o.Vault
 }
 
 func (p *program) listCommand() *cobra.Command {
@@ -39,7 +56,8 @@ when it was rotated last, and how run gets it: as the value, as a placeholder th
 network's edge replaces, or from the platform, which sets the variable itself.
 
 An agent on this machine that serves them is asked first. It asks the vault in turn, and while that
-doesn't answer it lists what it has.`,
+doesn't answer it lists what it has. Where the list comes from is told on standard error, and by
+vault and agent in --json.`,
 		Example: `  miosa-env list
   miosa-env list --json | jq -r '.[].variable'`,
 		Args: noArguments,
@@ -47,7 +65,7 @@ doesn't answer it lists what it has.`,
 			if err := p.begin(c); err != nil {
 				return err
 			}
-			resource, rows, err := p.rows(c.Context())
+			resource, rows, from, err := p.rows(c.Context())
 			if err != nil {
 				return err
 			}
@@ -55,10 +73,14 @@ doesn't answer it lists what it has.`,
 				return printJSON(p.stdout, rows)
 			}
 			if len(rows) == 0 {
-				fmt.Fprintf(p.stderr, "miosa-env: nothing is bound to %s\n", resource)
+				fmt.Fprintf(p.stderr, "miosa-env: nothing is bound to %s, says %s\n", resource, oneLine(from.String()))
 				return nil
 			}
-			return printTable(p.stdout, rows, time.Now())
+			if err := printTable(p.stdout, rows, time.Now()); err != nil {
+				return err
+			}
+			fmt.Fprintf(p.stderr, "miosa-env: from %s\n", oneLine(from.String()))
+			return nil
 		},
 	}
 	c.Flags().SortFlags = false
@@ -68,12 +90,22 @@ doesn't answer it lists what it has.`,
 }
 
 // rows asks the agent, where there is one, else the vault.
-func (p *program) rows(ctx context.Context) (api.Resource, []listed, error) {
+func (p *program) rows(ctx context.Context) (r api.Resource, rows []listed, from origin, err error) {
 	s, err := p.supply(ctx)
 	if err != nil {
-		return api.Resource{}, nil, err
+		return r, nil, from, err
 	}
 	defer s.Close()
+	bindings, from, err := s.bindings(ctx)
+	rows = rowsOf(s.resource, bindings)
+	for i := range rows {
+		rows[i].origin = from
+	}
+	return s.resource, rows, from, err
+}
+
+// bindings lists what is bound, and says where that is from.
+func (s *supply) bindings(ctx context.Context) ([]api.Binding, origin, error) {
 	if s.local != nil {
 		var bindings []api.Binding
 		err := s.hurried(ctx, func(ctx context.Context) (err error) {
@@ -87,21 +119,29 @@ func (p *program) rows(ctx context.Context) (api.Resource, []listed, error) {
 			set.Wipe()
 		}
 		if err == nil {
-			return s.resource, rowsOf(s.resource, bindings), nil
+			from := origin{s.named, s.client.Path()}
+			if s.named == "" {
+				status, err := s.client.Status(ctx)
+				if err != nil {
+					return nil, origin{}, err
+				}
+				from.Vault = status.Vault
+			}
+			return bindings, from, nil
 		}
 		if !s.settings.hasKey() {
-			return s.resource, nil, keyless(err)
+			return nil, origin{}, keyless(err)
 		}
 		s.pass(err)
 		if err := s.connectVault(); err != nil {
-			return s.resource, nil, err
+			return nil, origin{}, err
 		}
 	}
 	bindings, err := s.vault.Bindings(ctx, fetch.BindingFilter{Resource: s.resource})
 	for i, b := range bindings {
 		bindings[i].Delivery = b.DeliveredAs()
 	}
-	return s.resource, rowsOf(s.resource, bindings), err
+	return bindings, origin{Vault: s.vault.Vault()}, err
 }
 
 // rowsOf sorts by variable. A vault that doesn't know the filter lists other resources' bindings too.

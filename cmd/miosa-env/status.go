@@ -55,6 +55,13 @@ The exit code is 0 where the agent is fresh and every output is written, 1 where
 			if !well(status) {
 				p.code = 1
 			}
+			named, err := p.settings.namedVault()
+			if err == nil {
+				err = otherVault(status, named)
+			}
+			if err != nil {
+				p.log.Warn().Err(err).Msg("run doesn't take this agent's values")
+			}
 			return p.showStatus(status, asJSON)
 		},
 	}
@@ -202,6 +209,7 @@ func printStatus(w io.Writer, s agent.Status, now time.Time) error {
 			fmt.Fprintf(t, "  hint\t%s\n", cell(api.RedactKeys(s.LastHint)))
 		}
 	}
+	fmt.Fprintf(t, "socket\t%s\n", cell(s.Socket))
 	fmt.Fprintf(t, "agent\tprocess %d, version %s, started %s\n", s.PID, cell(s.Version), ago(now.Sub(s.StartedAt), s.StartedAt))
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write status: %w", err)
