@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"golang.org/x/sys/unix"
 )
 
@@ -202,6 +203,7 @@ func TestMaskedDescendantWritesOn(t *testing.T) {
 
 // TestMaskedDescendantOfARestart: what an earlier command left behind can print while its successor runs, and after.
 func TestMaskedDescendantOfARestart(t *testing.T) {
+	needs.Command(t, "setsid")
 	gate, last, changes := fifo(t), fifo(t), fifo(t)
 	c := under(t, "supervise", false, "-mask", masking, "-on-change", "restart", "-changes", changes, "sh", "-c",
 		`if [ "$AGAIN" ]; then echo second; read x < "$1"; exit 4; fi

@@ -2,7 +2,9 @@ package inject_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"testing"
@@ -26,6 +28,10 @@ func playScrub() int {
 	}
 	for _, file := range []string{"environ", "cmdline"} {
 		b, err := os.ReadFile("/proc/self/" + file)
+		if errors.Is(err, fs.ErrPermission) { // it is root's, of a process that can't be dumped
+			fmt.Println(file, "hidden")
+			continue
+		}
 		if err != nil {
 			fmt.Println(err)
 			return 1
@@ -45,7 +51,11 @@ func TestScrub(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, api.RedactKeys(string(out)))
 	}
-	want := "environ key=false rest=true\ncmdline key=false rest=true\nenvironment key=false other=bystander dumpable=0\n"
+	environ := "environ key=false rest=true"
+	if os.Geteuid() != 0 {
+		environ = "environ hidden"
+	}
+	want := environ + "\ncmdline key=false rest=true\nenvironment key=false other=bystander dumpable=0\n"
 	if string(out) != want {
 		t.Errorf("(-want +got)\n-%s\n+%s", want, api.RedactKeys(string(out)))
 	}

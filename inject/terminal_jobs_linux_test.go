@@ -8,12 +8,14 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"golang.org/x/sys/unix"
 )
 
 // shellOn starts an interactive bash on a terminal, and gives what to type to have it run a command under us.
 func shellOn(t *testing.T, flags []string) (s *screen, run func(command string) string) {
 	t.Helper()
+	needs.Command(t, "bash")
 	c := exec.Command("bash", "--norc", "--noprofile", "-i")
 	c.Env = append(os.Environ(), "PS1=prompt> ", "HISTFILE=", "TERM=dumb")
 	s = onTerminal(t, c)
@@ -54,6 +56,7 @@ func TestBackgroundJobAsksForTheTerminal(t *testing.T) {
 
 // TestCtrlCEndsTheScript: what a terminal's key means for the shell whose script has started us.
 func TestCtrlCEndsTheScript(t *testing.T) {
+	needs.Command(t, "bash")
 	for _, way := range onScreen {
 		for _, tc := range []struct {
 			name, key, command string
@@ -93,6 +96,7 @@ func TestCtrlCEndsTheScript(t *testing.T) {
 
 // TestScriptGetsItsOwnSignal: a key that the command handles is the script's too.
 func TestScriptGetsItsOwnSignal(t *testing.T) {
+	needs.Command(t, "bash")
 	self := under(t, "supervise", false).Path
 	c := exec.Command("bash", "--norc", "-c", fmt.Sprintf(`trap 'echo script-INT' INT
 		%s=supervise %s sh -c 'trap "echo command-INT; exit 5" INT; echo begun; while :; do sleep 0.02; done'; echo code-$?-`, playAs, self))

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 )
@@ -109,6 +110,7 @@ const interactive = `
 	done`
 
 func TestCtrlCReachesTheCommandOnce(t *testing.T) {
+	needs.Command(t, "bash")
 	for _, way := range onScreen {
 		t.Run(way.name, func(t *testing.T) {
 			s := onTerminal(t, under(t, "supervise", false, append(way.flags, "bash", "-c", interactive)...))
@@ -139,6 +141,7 @@ func TestCtrlCReachesTheCommandOnce(t *testing.T) {
 }
 
 func TestWindowSize(t *testing.T) {
+	needs.Command(t, "bash")
 	for _, way := range onScreen {
 		t.Run(way.name, func(t *testing.T) {
 			s := onTerminal(t, under(t, "supervise", false, append(way.flags, "bash", "-c", "stty size; "+interactive)...))
@@ -160,6 +163,7 @@ func TestWindowSize(t *testing.T) {
 
 // TestStopKeyUnderAShell drives a real shell with job control: stop, background, foreground, end.
 func TestStopKeyUnderAShell(t *testing.T) {
+	needs.Command(t, "bash")
 	for _, way := range onScreen {
 		t.Run(way.name, func(t *testing.T) {
 			c := exec.Command("bash", "--norc", "--noprofile", "-i")
@@ -216,6 +220,7 @@ func TestForegroundComesBack(t *testing.T) {
 
 // TestPipelineKeepsTheTerminal: with a pager behind us, the pager reads the keys.
 func TestPipelineKeepsTheTerminal(t *testing.T) {
+	needs.Command(t, "bash")
 	self := under(t, "supervise", false)
 	c := exec.Command("bash", "--norc", "--noprofile", "-i")
 	c.Env = append(os.Environ(), "PS1=prompt> ", "HISTFILE=", "TERM=dumb")
@@ -235,6 +240,7 @@ func TestPipelineKeepsTheTerminal(t *testing.T) {
 
 // TestRestartOnATerminal: the new command has the foreground as the old one had.
 func TestRestartOnATerminal(t *testing.T) {
+	needs.Command(t, "bash")
 	for _, way := range onScreen {
 		t.Run(way.name, func(t *testing.T) {
 			changes := fifo(t)

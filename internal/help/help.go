@@ -26,10 +26,10 @@ type Shared struct {
 
 // Func is what cobra's SetHelpFunc takes. The zero Shared is none.
 func Func(shared Shared) func(*cobra.Command, []string) {
-	return func(c *cobra.Command, _ []string) { print(c, shared) }
+	return func(c *cobra.Command, _ []string) { show(c, shared) }
 }
 
-func print(c *cobra.Command, shared Shared) {
+func show(c *cobra.Command, shared Shared) {
 	var out strings.Builder
 	if c.Long != "" {
 		out.WriteString(c.Long + "\n\n")

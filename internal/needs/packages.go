@@ -20,7 +20,7 @@ var debian = []provided{
 	{"python3", "python3"}, {"node", "nodejs"}, {"npm", "npm"}, {"xxd", "xxd"},
 	{"stty", "coreutils"}, {"base64", "coreutils"}, {"sha256sum", "coreutils"}, {"cp", "coreutils"}, {"chroot", "coreutils"}, {"sh", "dash"},
 	// Networks, namespaces and users of a test's own.
-	{"ip", "iproute2"}, {"nsenter", "util-linux"}, {"unshare", "util-linux"}, {"setpriv", "util-linux"}, {"mount", "mount"}, {"useradd", "passwd"},
+	{"ip", "iproute2"}, {"nsenter", "util-linux"}, {"unshare", "util-linux"}, {"setsid", "util-linux"}, {"setpriv", "util-linux"}, {"mount", "mount"}, {"useradd", "passwd"},
 	// The reader of EnvironmentFile=, and machines that boot with the agent's unit.
 	{"systemctl", "systemd"}, {"/lib/systemd/systemd", "systemd"}, {"systemd-analyze", "systemd"}, {"systemd-nspawn", "systemd-container"}, {"debootstrap", "debootstrap"},
 	// The race detector is C; gcore makes a core of the running agent.
