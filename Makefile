@@ -36,8 +36,11 @@ help: ## list the targets
 	@echo "make TARGET, one of:"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: build ## see the point in ten seconds: a secret, a command that has it, a rotation
-	@$(GO) run ./internal/demo $(BIN)
+demo: ## see the point in ten seconds: a secret, a command that has it, a rotation
+	@echo "Building miosa-env and miosa-vault. The first time this downloads up to $$(grep -c '^	[a-z].* v' go.mod) Go modules, and compiles for a minute or two."
+	@{ $(MAKE) --no-print-directory build BUILDFLAGS=-v && $(BUILD) -v -o "$(BIN)/demo" ./internal/demo; echo "status $$?"; } 2>&1 | \
+		awk -v terminal="$$(test -t 1 && echo 1)" -f internal/demo/progress.awk
+	@"$(BIN)/demo" "$(BIN)"
 
 # Built first, since go run passes no signals on.
 TESTRUN = mkdir -p "$(BIN)" && $(GO) build -buildvcs=false -o "$(BIN)/testrun" ./internal/testrun && exec "$(BIN)/testrun"
@@ -69,14 +72,14 @@ bench: build ## what a start costs beside its floor, then the Go benchmarks (doc
 	$(GO) test -run '^$$' -bench . -benchmem -timeout 30m $(PKG)
 
 build: ## build bin/miosa-env and bin/miosa-vault, static and stripped
-	@mkdir -p $(BIN)
-	$(BUILD) $(SMALLER) -ldflags "$(LDFLAGS) $(ENTRY)" -o $(BIN)/miosa-env ./cmd/miosa-env
-	$(BUILD) -ldflags "$(LDFLAGS)" -o $(BIN)/miosa-vault ./cmd/miosa-vault
-	@wc -c $(BIN)/miosa-env $(BIN)/miosa-vault | awk '$$2 != "total" { printf "%-18s %.1f MB\n", $$2, $$1 / 1e6 }'
+	@mkdir -p "$(BIN)"
+	$(BUILD) $(BUILDFLAGS) $(SMALLER) -ldflags "$(LDFLAGS) $(ENTRY)" -o "$(BIN)/miosa-env" ./cmd/miosa-env
+	$(BUILD) $(BUILDFLAGS) -ldflags "$(LDFLAGS)" -o "$(BIN)/miosa-vault" ./cmd/miosa-vault
+	@wc -c "$(BIN)/miosa-env" "$(BIN)/miosa-vault" | awk '$$NF != "total" { size = $$1; sub(/^ *[0-9]+ /, ""); printf "%-18s %.1f MB\n", $$0, size / 1e6 }'
 
 install: build ## copy both binaries to PREFIX/bin (PREFIX=/usr/local; DESTDIR is honoured)
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 0755 $(BIN)/miosa-env $(BIN)/miosa-vault $(DESTDIR)$(PREFIX)/bin/
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 0755 "$(BIN)/miosa-env" "$(BIN)/miosa-vault" "$(DESTDIR)$(PREFIX)/bin/"
 
 package: ## deb, rpm and apk packages, archives, SBOMs and SHA256SUMS, into dist/
 	rm -rf $(OUT) && mkdir -p $(OUT)
@@ -94,4 +97,4 @@ release: package ## everything that a release hands out, verified; nothing is up
 	@echo "release: $(OUT) is complete; nothing was uploaded"
 
 clean: ## remove what was built
-	rm -rf $(BIN) dist
+	rm -rf "$(BIN)" dist

@@ -50,10 +50,12 @@ func main() {
 func run(ctx context.Context, bin string, out io.Writer) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done within %s", limit))
 	defer cancel()
+	c := colourOf(out)
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
+	step := func(format string, args ...any) { say("\n%s\n", c.step(fmt.Sprintf(format, args...))) }
 
-	say("\n1. A vault starts, on loopback, empty.\n")
-	say("     $ miosa-vault dev --resource %s", sandbox)
+	step("1. A vault starts, on loopback, empty.")
+	say("     %s", c.command(fmt.Sprintf("$ miosa-vault dev --resource %s", sandbox)))
 	vault, err := start(ctx, nil, filepath.Join(bin, "miosa-vault"), "dev", "--resource", sandbox.String())
 	if err != nil {
 		return err
@@ -69,17 +71,17 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	}
 	defer tenant.Close()
 
-	say("\n2. A developer puts a secret in it, bound to %s as %s.\n", sandbox, variable)
+	step("2. A developer puts a secret in it, bound to %s as %s.", sandbox, variable)
 	secret, _, err := tenant.PutSecret(ctx, fetch.NewSecret{
 		Name: "github", Value: api.NewValue([]byte(first)), Resource: sandbox, ExposeAsEnv: variable,
 	})
 	if err != nil {
 		return err
 	}
-	say("     %s, version %d: %s (a made-up one; the vault never shows it again)", secret.Name, secret.Version, first)
+	say("     %s, version %d: %s (a made-up one; the vault never shows it again)", secret.Name, secret.Version, c.value(first))
 
-	say("\n3. In the sandbox, a command runs. It knows nothing of the vault.\n")
-	say("     $ miosa-env run --on-change restart -- sh -c '%s'", app)
+	step("3. In the sandbox, a command runs. It knows nothing of the vault.")
+	say("     %s", c.command("$ miosa-env run --on-change restart -- sh -c '"+app+"'"))
 	nowhere, err := os.MkdirTemp("", "demo") // an agent of this machine's is none of the demo's business
 	if err != nil {
 		return err
@@ -94,9 +96,9 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	say("     pid %-7s %s=%s", before, variable, first)
+	say("     pid %-7s %s", before, c.value(variable+"="+first))
 
-	say("\n4. The developer rotates the secret. Nobody touches the sandbox.\n")
+	step("4. The developer rotates the secret. Nobody touches the sandbox.")
 	asked := time.Now()
 	if secret, err = tenant.RotateSecret(ctx, secret.ID, fetch.Rotation{Value: api.NewValue([]byte(second))}); err != nil {
 		return err
@@ -109,10 +111,10 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	if after == before {
 		return fmt.Errorf("process %s was not restarted", before)
 	}
-	say("     pid %-7s %s=%s", after, variable, second)
+	say("     pid %-7s %s", after, c.value(variable+"="+second))
 	say("     restarted with version %d after %d ms, of which it waited 100 for further changes (--settle)", secret.Version, took.Milliseconds())
 
-	say("\n5. The command is stopped, with the exit code that is its due; so is the vault.\n")
+	step("5. The command is stopped, with the exit code that is its due; so is the vault.")
 	if code := command.stop(); code != 128+int(syscall.SIGTERM) {
 		return fmt.Errorf("miosa-env ended with %d, not with 143 as a command ended by TERM does", code)
 	}

@@ -21,7 +21,7 @@ func (s Session) Talk(t testing.TB, pairs ...string) (screen string) {
 	ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(s.Limit, time.Minute))
 	defer cancel()
 	shell := exec.CommandContext(ctx, "sh", "-euc", s.Script)
-	shell.Dir, shell.Env = s.Dir, append(s.environ(t), "TERM=xterm")
+	shell.Dir, shell.Env, shell.SysProcAttr = s.Dir, append(s.environ(t), "TERM=xterm"), s.Attr
 	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGHUP) }
 	shell.WaitDelay = 10 * time.Second
 	terminal, err := pty.Start(shell) // a session and a group of its own

@@ -4,27 +4,59 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/document"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/google/go-cmp/cmp"
 )
 
-// inTryIt puts a script into the session of README.md's Try it, before its last line, which ends the vault.
+// inTryIt puts a script into the session of README.md's Try it, and ends its vault.
 func inTryIt(t *testing.T, script string, more ...string) document.Session {
 	t.Helper()
 	tryIt := document.Read(t, root+"/README.md").Block(t, "Try it", "sh")
-	begin, ends := strings.CutSuffix(tryIt, "kill $!\n")
-	if !ends {
-		t.Fatal("Try it doesn't end with kill $!")
-	}
-	return session(t, begin+"vault=$!\n"+script+"kill $vault\n", more...)
+	return session(t, tryIt+script+"kill $vault\n", append([]string{ownSocket(t)}, more...)...)
 }
 
-func TestReadmeDemo(t *testing.T) {
+// ownSocket is where a session looks for an agent: not for one of this machine.
+func ownSocket(t *testing.T) string { return "MIOSA_SOCKET=" + filepath.Join(t.TempDir(), "agent.sock") }
+
+// README.md works from top to bottom in one shell and one folder, and prints what it says: as the user who runs the
+// tests, and where that is root, as an ordinary user too.
+func TestReadme(t *testing.T) {
 	needs.Command(t, "git", "make")
+	t.Run("this user", func(t *testing.T) { readme(t, nil) })
+	t.Run("an ordinary user", func(t *testing.T) {
+		if os.Getuid() != 0 {
+			return // as before
+		}
+		// Root, who has another id in a user namespace: its caches of modules and objects are that user's.
+		const id = 1000
+		attr := &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: id, Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: id, Size: 1}},
+			Credential:  &syscall.Credential{Uid: id, Gid: id, NoSetGroups: true},
+		}
+		try := exec.CommandContext(t.Context(), "id", "-u")
+		try.SysProcAttr = attr
+		out, err := try.CombinedOutput()
+		needs.Granted(t, withOutput(err, out), "a user namespace")
+		if strings.TrimSpace(string(out)) != strconv.Itoa(id) {
+			t.Fatalf("the user's id is %s", out)
+		}
+		readme(t, attr)
+	})
+}
+
+func readme(t *testing.T, attr *syscall.SysProcAttr) {
+	t.Helper()
 	checkout, err := filepath.Abs(root)
 	if err != nil {
 		t.Fatal(err)
@@ -37,28 +69,47 @@ func TestReadmeDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	of := strings.Split(string(cached), "\n")
-	out := document.Session{
-		Script: document.Read(t, root+"/README.md").Block(t, "See it", "sh"),
+	page := document.Read(t, root+"/README.md")
+	screen := document.Session{
+		Script: page.Script(t, "TestReadme", "sh"),
 		Dir:    t.TempDir(),
-		Env: environ(t, "GOMODCACHE="+of[0], "GOCACHE="+of[1], "GOFLAGS="+of[2], "GIT_CONFIG_COUNT=2",
+		Env: environ(t, ownSocket(t), "GOMODCACHE="+of[0], "GOCACHE="+of[1], "GOFLAGS="+of[2], "GIT_CONFIG_COUNT=2",
 			"GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
 			"GIT_CONFIG_KEY_1=url."+checkout+".insteadOf", "GIT_CONFIG_VALUE_1=https://github.com/Miosa-osa/miosa-env"),
-		Limit: 3 * time.Minute, // builds what isn't built yet
-	}.Run(t)
-	document.Prints(t, out, "GH_TOKEN=ghp_example_of_tomorrow\nNothing is left behind.\n")
-}
-
-func TestReadmeManages(t *testing.T) {
-	manage := document.Read(t, root+"/README.md").Block(t, "Manage secrets", "sh")
-	out := inTryIt(t, manage).Talk(t,
+		Limit: 10 * time.Minute, // builds what isn't built yet
+		Attr:  attr,
+	}.Talk(t,
 		"(not shown): ", "an-example-value\r",
 		"[y/N] ", "y\r",
 		"(not shown): ", "its-next-value\r",
 	)
-	document.Prints(t, out, "stored 1 secret for sandbox:sb_1\nsecret.rotate\n")
-	if strings.Contains(out, "an-example-value") || strings.Contains(out, "its-next-value") {
+	document.Prints(t, screen, "ghp_example_of_tomorrow\nNothing is left behind.\n")
+	if strings.Contains(screen, "an-example-value") || strings.Contains(screen, "its-next-value") {
 		t.Error("a value that was typed is on the screen")
 	}
+	want := alike(page.Block(t, "Try it", "text") + page.Block(t, "Manage secrets", "text"))
+	got := alike(screen)
+	if at := slices.Index(got, want[0]); at >= 0 {
+		got = got[at:]
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("from %q on (-README.md +screen):\n%s", want[0], diff)
+	}
+}
+
+// alike gives lines without what differs from one time to the next: ids, times, and the width of columns.
+func alike(text string) []string {
+	for _, r := range [][2]string{
+		{`\r`, ""},
+		{`\b(sec|bnd|key)_[a-z0-9]{26}\b`, "${1}_ID"},
+		{`\b\d+ (second|minute)s? ago\b`, "AGO"},
+		{`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`, "TIME"},
+		{`  +`, "  "},
+		{` +(?m:$)`, ""},
+	} {
+		text = regexp.MustCompile(r[0]).ReplaceAllString(text, r[1])
+	}
+	return strings.Split(strings.TrimSpace(text), "\n")
 }
 
 // docs/operations.md goes on in the same shell.

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/Miosa-osa/miosa-env/internal/document"
 )
 
 // folder is where build put the programs; empty before.
@@ -46,22 +44,6 @@ func TestMain(m *testing.M) {
 		_ = os.RemoveAll(folder)
 	}
 	os.Exit(code)
-}
-
-func TestReadmeSessionWorks(t *testing.T) {
-	readme := document.Read(t, root+"/README.md")
-	built(t)
-
-	rest, starts := strings.CutPrefix(readme.Block(t, "Try it", "sh"), "make build\n")
-	if !starts {
-		t.Fatal("the session doesn't start with make build")
-	}
-	out := document.Session{
-		Script: rest,
-		Dir:    folder, // where the session's $PWD/bin is
-		Env:    []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + t.TempDir()},
-	}.Run(t)
-	document.Prints(t, out, readme.Block(t, "Try it", "text"))
 }
 
 // Each flag of `miosa-env run` stands in the README's tables, and each flag in those tables exists.
