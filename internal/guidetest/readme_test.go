@@ -25,7 +25,9 @@ func inTryIt(t *testing.T, script string, more ...string) document.Session {
 }
 
 // ownSocket is where a session looks for an agent: not for one of this machine.
-func ownSocket(t *testing.T) string { return "MIOSA_SOCKET=" + filepath.Join(t.TempDir(), "agent.sock") }
+func ownSocket(t *testing.T) string {
+	return "MIOSA_SOCKET=" + filepath.Join(t.TempDir(), "agent.sock")
+}
 
 // README.md works from top to bottom in one shell and one folder, and prints what it says: as the user who runs the
 // tests, and where that is root, as an ordinary user too.
