@@ -253,6 +253,9 @@ func (a reply) parseJSON() (jsonLine, error) {
 	}
 	switch body.Code {
 	case "":
+		if body.Status == nil && body.Bindings == nil {
+			return jsonLine{}, errGarbled
+		}
 		return body.jsonLine, nil
 	case codeOtherResource:
 		return jsonLine{}, fmt.Errorf("%w: %s", ErrOtherResource, body.Error)
