@@ -50,7 +50,8 @@ values, the later ones winning. A binding with a name that makes programs run ot
 --allow-name names it. The key is not in COMMAND's environment.
 
 Where an agent on this machine serves the values they come from it: neither key nor network is
-needed then. Without one they come from the vault, or, with --cache, from the sealed copy of last
+needed then. One that serves another vault than --base-url or MIOSA_BASE_URL names isn't used.
+Without an agent they come from the vault, or, with --cache, from the sealed copy of last
 time where the vault doesn't answer.
 
 miosa-env turns into COMMAND: same process id, nothing of miosa-env left. With
