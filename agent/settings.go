@@ -199,51 +199,52 @@ type field struct {
 	name  string
 	to    any // *string, *bool, **bool, *[]string, *time.Duration or *fs.FileMode
 	check func(string) error
+	among []string // the words that a text can be, in any case; nil: every text
 }
 
 func (s *Settings) fields() []field {
 	return []field{
-		{"base_url", &s.BaseURL, nil},
-		{"key_file", &s.KeyFile, absolute},
-		{"ca_file", &s.CAFile, absolute},
-		{"proxy", &s.Proxy, nil},
-		{"sandbox_id", &s.SandboxID, resourceID},
-		{"computer_id", &s.ComputerID, resourceID},
-		{"cache", &s.Cache, nil},
-		{"cache_dir", &s.CacheDir, absolute},
-		{"cache_max_age", &s.CacheMaxAge, nil},
-		{"on_revoke", &s.OnRevoke, among(RevokeKeep, RevokeStop)},
-		{"socket", &s.Socket, absolute},
-		{"allow_users", &s.AllowUsers, nil},
-		{"allow_groups", &s.AllowGroups, nil},
-		{"metrics_addr", &s.MetricsAddr, loopback},
-		{"log_level", &s.LogLevel, among("trace", "debug", "info", "warn", "error", "off")},
-		{"log_format", &s.LogFormat, among("text", "json")},
+		{"base_url", &s.BaseURL, nil, nil},
+		{"key_file", &s.KeyFile, absolute, nil},
+		{"ca_file", &s.CAFile, absolute, nil},
+		{"proxy", &s.Proxy, nil, nil},
+		{"sandbox_id", &s.SandboxID, resourceID, nil},
+		{"computer_id", &s.ComputerID, resourceID, nil},
+		{"cache", &s.Cache, nil, nil},
+		{"cache_dir", &s.CacheDir, absolute, nil},
+		{"cache_max_age", &s.CacheMaxAge, nil, nil},
+		{"on_revoke", &s.OnRevoke, nil, []string{RevokeKeep, RevokeStop}},
+		{"socket", &s.Socket, absolute, nil},
+		{"allow_users", &s.AllowUsers, nil, nil},
+		{"allow_groups", &s.AllowGroups, nil, nil},
+		{"metrics_addr", &s.MetricsAddr, loopback, nil},
+		{"log_level", &s.LogLevel, nil, []string{"trace", "debug", "info", "warn", "error", "off"}},
+		{"log_format", &s.LogFormat, nil, []string{"text", "json"}},
 	}
 }
 
 func (o *OutputSettings) fields() []field {
 	return []field{
-		{"path", &o.Path, absolute},
-		{"format", &o.Format, nil},
-		{"mode", &o.Mode, nil},
-		{"owner", &o.Owner, nil},
-		{"group", &o.Group, nil},
-		{"only", &o.Only, nil},
-		{"prefix", &o.Prefix, nil},
-		{"allow_names", &o.AllowNames, nil},
-		{"hook", &o.Hook, nil},
-		{"hook_timeout", &o.HookTimeout, nil},
-		{"allow_disk", &o.AllowDisk, nil},
-		{"allow_shared", &o.AllowShared, nil},
-		{"keep", &o.Keep, nil},
+		{"path", &o.Path, absolute, nil},
+		{"format", &o.Format, nil, nil},
+		{"mode", &o.Mode, nil, nil},
+		{"owner", &o.Owner, nil, nil},
+		{"group", &o.Group, nil, nil},
+		{"only", &o.Only, nil, nil},
+		{"prefix", &o.Prefix, nil, nil},
+		{"allow_names", &o.AllowNames, nil, nil},
+		{"hook", &o.Hook, nil, nil},
+		{"hook_timeout", &o.HookTimeout, nil, nil},
+		{"allow_disk", &o.AllowDisk, nil, nil},
+		{"allow_shared", &o.AllowShared, nil, nil},
+		{"keep", &o.Keep, nil, nil},
 	}
 }
 
 func (u *UnitSettings) fields() []field {
 	return []field{
-		{"name", &u.Name, unitName},
-		{"only", &u.Only, nil},
+		{"name", &u.Name, unitName, nil},
+		{"only", &u.Only, nil, nil},
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
 // settingsReader takes a configuration file apart. It goes on after a problem, so that a person sees
@@ -189,17 +190,17 @@ func (f field) set(v *unstable.Node) error {
 			if each.Node().Kind != unstable.String {
 				return mistyped(each.Node(), `a list of texts, such as ["a", "b"]`)
 			}
-			list = append(list, string(each.Node().Data))
+			list = append(list, setting.Trim(string(each.Node().Data)))
 		}
-		if slices.Contains(list, "") {
-			return errors.New("an entry is empty")
+		if i := slices.Index(list, ""); i >= 0 {
+			return fmt.Errorf("entry %d is empty: take it out", i+1)
 		}
 		*to = list
 	case *time.Duration:
 		if v.Kind != unstable.String {
 			return mistyped(v, `a length of time in quotes, such as "30s" or "24h"`)
 		}
-		d, err := time.ParseDuration(string(v.Data))
+		d, err := time.ParseDuration(setting.Trim(string(v.Data)))
 		if err != nil || d <= 0 {
 			return errors.New(`want a length of time in quotes, such as "30s" or "24h"`)
 		}
@@ -217,7 +218,7 @@ func (f field) set(v *unstable.Node) error {
 		if v.Kind != unstable.String {
 			return mistyped(v, "text in quotes")
 		}
-		text := string(v.Data)
+		text := setting.Trim(string(v.Data))
 		switch {
 		case text == "":
 			return errors.New("it is empty: leave it out instead")
@@ -227,6 +228,12 @@ func (f field) set(v *unstable.Node) error {
 			if err := f.check(text); err != nil {
 				return err
 			}
+		case f.among != nil:
+			word, err := setting.Among(text, f.among)
+			if err != nil {
+				return err
+			}
+			text = word
 		}
 		*to = text
 	}
@@ -272,15 +279,6 @@ func absolute(path string) error {
 		return fmt.Errorf("want %s", told(filepath.Clean(path)))
 	}
 	return nil
-}
-
-func among(words ...string) func(string) error {
-	return func(s string) error {
-		if !slices.Contains(words, s) {
-			return errors.New("want one of " + strings.Join(words, ", "))
-		}
-		return nil
-	}
 }
 
 // loopback takes HOST:PORT where only this machine itself can reach it.

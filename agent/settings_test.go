@@ -85,6 +85,9 @@ func TestParseSettings(t *testing.T) {
 		{"text of several lines", "[[output]]\npath='/a'\nformat='f'\nhook = '''\na\nb'''", agent.Settings{
 			Outputs: []agent.OutputSettings{{Path: "/a", Format: "f", Hook: "a\nb"}},
 		}},
+		{"words in any case, white space around texts and entries", "log_level = \" WARN\"\non_revoke = \"Stop\"\nsandbox_id = \"sb_1\\n\"\nallow_users = [\" a\", \"b \"]\ncache_max_age = \" 1h \"", agent.Settings{
+			LogLevel: "warn", OnRevoke: "stop", SandboxID: "sb_1", AllowUsers: []string{"a", "b"}, CacheMaxAge: time.Hour,
+		}},
 		{"metrics on localhost", `metrics_addr = "localhost:0"`, agent.Settings{MetricsAddr: "localhost:0"}},
 		{"metrics on IPv6", `metrics_addr = "[::1]:9464"`, agent.Settings{MetricsAddr: "[::1]:9464"}},
 	} {
@@ -122,7 +125,8 @@ func TestParseSettings_Problems(t *testing.T) {
 		{"a number for text", "socket = 7", []string{"agent.toml line 1: socket: want text in quotes, not a number"}, ""},
 		{"text for a list", "allow_users = \"app\"", []string{`agent.toml line 1: allow_users: want a list of texts, such as ["a", "b"], not text`}, ""},
 		{"a number in a list", "allow_users = [\"app\",\n 1000]", []string{`agent.toml line 1: allow_users: want a list of texts, such as ["a", "b"], not a number`}, ""},
-		{"an empty entry", "allow_users = [\"\"]", []string{"agent.toml line 1: allow_users: an entry is empty"}, ""},
+		{"an empty entry", "allow_users = [\"\"]", []string{"agent.toml line 1: allow_users: entry 1 is empty: take it out"}, ""},
+		{"an entry of white space", "allow_users = [\"a\", \" \"]", []string{"agent.toml line 1: allow_users: entry 2 is empty: take it out"}, ""},
 		{"a number for a time", "cache_max_age = 24", []string{`agent.toml line 1: cache_max_age: want a length of time in quotes, such as "30s" or "24h", not a number`}, ""},
 		{"no time", "cache_max_age = \"a day\"", []string{`agent.toml line 1: cache_max_age: want a length of time in quotes, such as "30s" or "24h"`}, ""},
 		{"no time at all", "cache_max_age = \"0s\"", []string{`agent.toml line 1: cache_max_age: want a length of time in quotes, such as "30s" or "24h"`}, ""},

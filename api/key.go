@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"strings"
+	"unicode"
 )
 
 // The first characters of a key say what it may do.
@@ -27,10 +28,10 @@ const (
 // Key is a bearer key. Like a Value, nothing can print or marshal it.
 type Key struct{ Value }
 
-// ParseKey reads a key as a person, a file or an environment carries it; white space around it is
-// dropped. Its error never repeats the key.
+// ParseKey reads a key as a person, a file or an environment carries it; white space around it and a byte order
+// mark are dropped. Its error never repeats the key.
 func ParseKey(s string) (Key, error) {
-	s = strings.TrimSpace(s)
+	s = strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })
 	head := keyHead(s)
 	if rest := len(s) - head; head == 0 || rest < minSecret || rest > maxSecret || keyRun(s[head:]) != rest {
 		return Key{}, ErrMalformedKey

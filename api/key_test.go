@@ -27,6 +27,8 @@ func TestParseKey(t *testing.T) {
 		{"tenant key", "msk_u_" + random, true},
 		{"another purpose", "msk_purposes_" + random, true},
 		{"white space around it", " \tmsk_r_" + random + "\r\n", true},
+		{"a byte order mark", "\ufeffmsk_r_" + random + "\n", true},
+		{"a no-break space", "\u00a0msk_r_" + random, true},
 		{"longest", "msk_r_" + strings.Repeat("Z", 512), true},
 		{"every kind of character", "msk_r_azAZ09_-azAZ09_-", true},
 		{"empty", "", false},
@@ -53,7 +55,7 @@ func TestParseKey(t *testing.T) {
 				}
 				return
 			}
-			if got, want := key.Reveal(), strings.TrimSpace(tt.text); got != want {
+			if got, want := key.Reveal(), strings.Trim(tt.text, " \t\r\n\u00a0\ufeff"); got != want {
 				t.Errorf("key has %d bytes, want %d", len(got), len(want))
 			}
 		})

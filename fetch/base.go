@@ -4,8 +4,10 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"unicode"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
 // Vault returns the base URL in its normal form: completed, without a slash at its end, with scheme and
@@ -25,9 +27,12 @@ func (c *Client) Vault() string { return c.base }
 
 // base returns BaseURL checked and in its normal form.
 func (c Config) base() (*url.URL, error) {
-	text := c.BaseURL
+	text := setting.Trim(c.BaseURL)
 	if text == "" {
 		text = DefaultBaseURL
+	}
+	if strings.ContainsFunc(text, unicode.IsSpace) {
+		return nil, badBase("the base URL has white space in it")
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Opaque != "" {

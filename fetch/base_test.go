@@ -10,6 +10,8 @@ import (
 func TestVault(t *testing.T) {
 	for _, tt := range []struct{ name, base, want string }{
 		{"none", "", fetch.DefaultBaseURL},
+		{"white space", " \r\n", fetch.DefaultBaseURL},
+		{"white space around it", " \ufeffhttps://vault.example.com\u00a0\r\n", "https://vault.example.com/api/v1"},
 		{"without a path", "https://vault.example.com", "https://vault.example.com/api/v1"},
 		{"a slash for a path", "https://vault.example.com/", "https://vault.example.com/api/v1"},
 		{"a slash at the end", "https://vault.example.com/api/v1/", "https://vault.example.com/api/v1"},

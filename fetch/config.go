@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/rs/zerolog"
 )
 
@@ -100,7 +103,11 @@ func (c Config) userAgent() string {
 
 // proxy returns Proxy checked.
 func (c Config) proxy() (*url.URL, error) {
-	u, err := url.Parse(c.Proxy)
+	text := setting.Trim(c.Proxy)
+	if strings.ContainsFunc(text, unicode.IsSpace) {
+		return nil, errors.New("the proxy's URL has white space in it")
+	}
+	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, errors.New("the proxy isn't a URL: want http://HOST:PORT or https://HOST:PORT") // not repeated: it may hold a password
 	}

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"bytes"
 	"crypto/x509"
 	"net/http"
 	"os"
@@ -13,7 +14,7 @@ func roots(path string) (*x509.CertPool, error) {
 		return nil, badCA("read CA file: "+err.Error(), err)
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
+	if !pool.AppendCertsFromPEM(bytes.TrimPrefix(pem, []byte("\xef\xbb\xbf"))) { // a byte order mark
 		return nil, badCA("CA file "+path+": no PEM certificate in it", nil)
 	}
 	return pool, nil

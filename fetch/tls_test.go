@@ -1,6 +1,7 @@
 package fetch_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -158,6 +159,24 @@ func TestTLS(t *testing.T) {
 
 // The system's bundle is enough where it knows the authority; where it doesn't, all the system has is
 // asked once.
+// TestCAFileWithMark: a byte order mark in front of the first certificate, and CRLF, are what Windows saves.
+func TestCAFileWithMark(t *testing.T) {
+	ours := newAuthority(t)
+	pem, err := os.ReadFile(ours.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	marked := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(marked, append([]byte("\xef\xbb\xbf"), bytes.ReplaceAll(pem, []byte("\n"), []byte("\r\n"))...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	vault := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{ours.leaf(t, nil)}},
+		func(_ int, w http.ResponseWriter, r *http.Request) { answerJSON(w, 200, seal(t, r, set())) })
+	if err := reveal(t, client(t, vault.URL, func(c *fetch.Config) { c.CAFile = marked })); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSystemBundle(t *testing.T) {
 	ours, other := newAuthority(t), newAuthority(t)
 	t.Setenv("SSL_CERT_FILE", "")

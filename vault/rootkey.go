@@ -16,6 +16,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
 // Where FindRootKey looks.
@@ -48,12 +49,12 @@ func FindRootKey(file string, create bool, getenv func(string) string) (RootKey,
 		text, err := os.ReadFile(path)
 		switch {
 		case err == nil:
-			return RootKeyText(api.NewValue(bytes.TrimSpace(text))), nil
+			return RootKeyText(api.NewValue([]byte(setting.Trim(string(text))))), nil
 		case !errors.Is(err, fs.ErrNotExist):
 			return RootKey{}, fmt.Errorf("read root key: %w", err)
 		}
 	}
-	if text := strings.TrimSpace(getenv(RootKeyEnv)); text != "" {
+	if text := setting.Trim(getenv(RootKeyEnv)); text != "" {
 		return RootKeyText(api.NewValue([]byte(text))), nil
 	}
 	r := RootKeyFile(file, create)
@@ -122,7 +123,7 @@ func readRootFile(path string) (string, error) {
 		return "", err
 	}
 	defer clear(text)
-	return strings.TrimSpace(string(text)), nil
+	return setting.Trim(string(text)), nil
 }
 
 // writeRootFile writes the keyset beside path, syncs it, and puts it in place with os.Rename, or with

@@ -34,7 +34,7 @@ are to be kept.`,
 			if !onLinux {
 				return needsLinux("agent")
 			}
-			at.given = c.Flags().Changed("config") || p.environ.get("MIOSA_CONFIG") != ""
+			at.given = c.Flags().Changed("config") || p.environ.setting("MIOSA_CONFIG") != ""
 			if check {
 				return p.checkDaemon(at, c)
 			}

@@ -292,7 +292,7 @@ func TestBadInput(t *testing.T) {
 		{"prefix that no name begins with", func(t *testing.T, _ string) attempt {
 			return configured("", aKey()).running("--prefix", "1", "--", "echo", started)
 		}, 2, []string{
-			`error: invalid argument "1" for "--prefix" flag: want letters, digits and _, no digit first`,
+			`error: --prefix "1": want letters, digits and _, no digit first`,
 			"hint: miosa-env run --help lists the flags",
 		}},
 		{"broken --only", func(t *testing.T, _ string) attempt {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/internal/completion"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
 func (p *program) completionCommand() *cobra.Command {
@@ -25,7 +27,15 @@ func (p *program) completionCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			return completion.Write(p.stdout, c.Root(), args[0])
+			shell, err := setting.Among(args[0], completion.Shells)
+			if err != nil {
+				return errors.New("no completion for " + quoted(args[0]) + ": name bash, zsh or fish")
+			}
+			p.begun = true
+			if err := completion.Write(p.stdout, c.Root(), shell); err != nil {
+				return fmt.Errorf("write completion script: %w", bareError(err))
+			}
+			return nil
 		},
 	}
 }

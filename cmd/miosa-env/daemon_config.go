@@ -117,7 +117,7 @@ func (c *daemonConfig) merge(flags *pflag.FlagSet, e environment) {
 		c.cache.maxAge = duration(f.CacheMaxAge)
 	}
 	if c.onRevoke = f.OnRevoke; c.onRevoke == "" {
-		c.onRevoke = e.get("MIOSA_ON_REVOKE")
+		c.onRevoke = strings.ToLower(e.setting("MIOSA_ON_REVOKE"))
 	}
 }
 
@@ -237,7 +237,7 @@ func (l *loading) judgeOutputs() {
 	for i := range l.file.Outputs {
 		o := &l.file.Outputs[i]
 		conf := inject.OutputConfig{
-			Path: o.Path, Format: o.Format, Mode: o.Mode, Owner: o.Owner, Group: o.Group,
+			Path: o.Path, Format: strings.ToLower(o.Format), Mode: o.Mode, Owner: o.Owner, Group: o.Group,
 			Only: o.Only, Prefix: o.Prefix, AllowNames: o.AllowNames, AllowDisk: o.AllowDisk, AllowShared: o.AllowShared, Keep: o.Keep,
 			Hook: o.Hook, HookTimeout: o.HookTimeout, Inherited: l.environ,
 		}

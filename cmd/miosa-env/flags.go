@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
 // choice is a flag that takes one of a few words.
@@ -21,12 +21,13 @@ type choice struct {
 	among []string
 }
 
-// Set takes one of the words.
+// Set takes one of the words, in any case.
 func (c *choice) Set(s string) error {
-	if !slices.Contains(c.among, s) {
-		return errors.New("want one of " + strings.Join(c.among, ", ") + orMeant(nearest.Word(s, c.among)))
+	word, err := setting.Among(s, c.among)
+	if err != nil {
+		return errors.New(err.Error() + orMeant(nearest.Word(s, c.among)))
 	}
-	c.value = s
+	c.value = word
 	return nil
 }
 
@@ -56,7 +57,7 @@ type duration time.Duration
 
 // Set reads what time.ParseDuration does.
 func (d *duration) Set(s string) error {
-	got, err := time.ParseDuration(s)
+	got, err := time.ParseDuration(setting.Trim(s))
 	if err != nil || got < 0 {
 		return errors.New("want a length of time such as 500ms, 10s or 2m")
 	}
@@ -74,13 +75,9 @@ type words []string
 
 // Set adds words.
 func (w *words) Set(s string) error {
-	for word := range strings.SplitSeq(s, ",") {
-		if word == "" {
-			return errors.New("a name is empty")
-		}
-		*w = append(*w, word)
-	}
-	return nil
+	list, err := setting.List(s)
+	*w = append(*w, list...)
+	return err
 }
 
 func (w *words) String() string { return strings.Join(*w, ",") }
@@ -93,6 +90,7 @@ type prefix string
 
 // Set takes letters, digits and _, no digit first.
 func (p *prefix) Set(s string) error {
+	s = setting.Trim(s)
 	for i, c := range []byte(s) {
 		switch {
 		case c == '_', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9' && i > 0:
@@ -114,7 +112,7 @@ type mode fs.FileMode
 
 // Set reads octal digits.
 func (m *mode) Set(s string) error {
-	bits, err := strconv.ParseUint(s, 8, 12)
+	bits, err := strconv.ParseUint(setting.Trim(s), 8, 12)
 	if err != nil || bits == 0 {
 		return errors.New("want permissions in octal digits, such as 0600 or 0640")
 	}
@@ -138,7 +136,7 @@ const preserveAll = "*"
 
 // Set adds names, or all of them.
 func (p *preserve) Set(s string) error {
-	if s == preserveAll {
+	if setting.Trim(s) == preserveAll {
 		p.all = true
 		return nil
 	}
@@ -156,8 +154,14 @@ type change struct {
 	text string
 }
 
-// Set reads what inject.ParseChange does.
+// Set reads what inject.ParseChange does, with its first word in any case.
 func (c *change) Set(s string) error {
+	s = setting.Trim(s)
+	if what, arg, ok := strings.Cut(s, "="); ok {
+		s = strings.ToLower(what) + "=" + arg
+	} else {
+		s = strings.ToLower(s)
+	}
 	got, err := inject.ParseChange(s)
 	if err != nil {
 		word := nearest.Word(s, []string{"ignore", "restart"})

@@ -9,7 +9,9 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -24,6 +26,7 @@ var errNoPlace = errors.New("want sandbox:ID=NAME or computer:ID=NAME, NAME bein
 // parsePlace reads a place. Its errors don't repeat it: what follows the = may be a value by mistake.
 func parsePlace(s string) (place, error) {
 	resource, variable, ok := strings.Cut(s, "=")
+	variable = setting.Trim(variable)
 	if !ok || variable == "" {
 		return place{}, errNoPlace
 	}
@@ -36,6 +39,7 @@ func parsePlace(s string) (place, error) {
 
 // parseResource reads sandbox:sb_1.
 func parseResource(s string) (api.Resource, error) {
+	s = setting.Trim(s)
 	r, err := api.ParseResource(s)
 	if err != nil {
 		kind, _, _ := strings.Cut(s, ":")
@@ -112,7 +116,8 @@ type expiry struct {
 
 // Set reads 720h, or 2030-01-02T03:04:05Z.
 func (e *expiry) Set(s string) error {
-	if e.or && s == "never" {
+	s = setting.Trim(s)
+	if e.or && strings.EqualFold(s, "never") {
 		e.at, e.never = nil, true
 		return nil
 	}
@@ -152,13 +157,13 @@ type owners struct {
 }
 
 func (o *owners) addFlags(f *pflag.FlagSet, workspace bool) {
-	f.StringVar(&o.scope, "scope", "", "`SCOPE` user, workspace, tenant, external_user or external_workspace")
+	f.Var((*flags.Word)(&o.scope), "scope", "`SCOPE` user, workspace, tenant, external_user or external_workspace")
 	if workspace {
-		f.StringVar(&o.workspace, "workspace", "", "`ID` the workspace it is attributed to")
+		f.Var((*flags.Text)(&o.workspace), "workspace", "`ID` the workspace it is attributed to")
 	}
-	f.StringVar(&o.owner, "owner-user", "", "`ID` the user it is attributed to")
-	f.StringVar(&o.externalUser, "external-user", "", "`ID` the user of yours it is attributed to")
-	f.StringVar(&o.externalWorkspace, "external-workspace", "", "`ID` the workspace of yours it is attributed to")
+	f.Var((*flags.Text)(&o.owner), "owner-user", "`ID` the user it is attributed to")
+	f.Var((*flags.Text)(&o.externalUser), "external-user", "`ID` the user of yours it is attributed to")
+	f.Var((*flags.Text)(&o.externalWorkspace), "external-workspace", "`ID` the workspace of yours it is attributed to")
 }
 
 func (o owners) filter() secrets.Filter {

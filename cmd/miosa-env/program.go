@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -41,11 +43,16 @@ func newProgram(args, environ []string, stdin io.Reader, stdout, stderr io.Write
 
 func (p *program) execute(ctx context.Context) int {
 	root := p.rootCommand()
+	flags.Prepare(root)
 	root.SetArgs(p.args)
 	root.SetIn(p.stdin)
-	root.SetOut(p.stdout)
+	out := &flags.Output{To: p.stdout} // of help and --version
+	root.SetOut(out.Quiet())
 	root.SetErr(p.stderr)
 	command, err := root.ExecuteContextC(ctx)
+	if err == nil && out.Err != nil {
+		p.begun, err = true, fmt.Errorf("write standard output: %w", bareError(out.Err))
+	}
 	if err == nil {
 		return p.code
 	}
@@ -183,10 +190,10 @@ func flagError(c *cobra.Command, err error) error {
 		var names []string
 		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 		if word := nearest.Word(name, names); word != "" {
-			return hinted{err, "did you mean --" + word + "? " + c.CommandPath() + " --help lists the flags"}
+			return hinted{flags.Error(err), "did you mean --" + word + "? " + c.CommandPath() + " --help lists the flags"}
 		}
 	}
-	return err
+	return flags.Error(err)
 }
 
 // begin is the first thing each command does once its arguments are understood.
@@ -211,6 +218,9 @@ func (e environment) get(name string) string {
 	}
 	return ""
 }
+
+// setting is get without the white space around it: a .env file or YAML may have left some.
+func (e environment) setting(name string) string { return setting.Trim(e.get(name)) }
 
 func clones(list []string) []string {
 	copies := make([]string, len(list))

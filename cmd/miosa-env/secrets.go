@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
@@ -66,7 +67,7 @@ it exactly. --resource is about secrets that were stored for one resource; miosa
 		}
 		return secretTable(list, bindings, time.Now()).writeTo(p.stdout)
 	})
-	c.Flags().StringVar(&kind, "type", "", "`TYPE` such as api_key or oauth_connect")
+	c.Flags().Var((*flags.Text)(&kind), "type", "`TYPE` such as api_key or oauth_connect")
 	c.Flags().Var(&resource, "resource", "`RESOURCE` the one they are for: sandbox:ID or computer:ID")
 	whose.addFlags(c.Flags(), true)
 	addJSONFlag(c.Flags(), &asJSON, "a JSON list")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -85,7 +87,7 @@ only one of a secret to its own --resource: these two are stored together or not
 	f := c.Flags()
 	f.Var(&bind, "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
 	from.addFlags(f)
-	f.StringVar(&set.Type, "type", "", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
+	f.Var((*flags.Text)(&set.Type), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
 	whose.addFlags(f, true)
 	f.Var(&resource, "resource", "`RESOURCE` the one it is for: sandbox:ID or computer:ID")
 	f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, or 2030-01-02T15:04:05Z")
@@ -181,7 +183,7 @@ func readMetadata(path string) (map[string]any, error) {
 		return nil, fmt.Errorf("metadata file %s: %w", path, bareError(err))
 	}
 	var object map[string]any
-	if err := json.Unmarshal(text, &object); err != nil || object == nil {
+	if err := json.Unmarshal(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), &object); err != nil || object == nil {
 		return nil, hinted{fmt.Errorf("metadata file %s: not a JSON object", path), `it looks like {"team": "payments"}, and has at most 64 KiB`}
 	}
 	return object, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/flags"
 )
 
 // settings say which vault to speak to, as whom, and how to log. Each has a flag and an environment
@@ -92,12 +93,12 @@ func (s *settings) addFlags(f *pflag.FlagSet) {
 	s.logLevel = choice{"info", []string{"trace", "debug", "info", "warn", "error", "off"}}
 	s.logFormat = choice{"text", []string{"text", "json"}}
 	f.SortFlags = false
-	f.StringVar(&s.baseURL, "base-url", "", "`URL` the vault's API (default "+fetch.DefaultBaseURL+")")
+	f.Var((*flags.Text)(&s.baseURL), "base-url", "`URL` the vault's API (default "+fetch.DefaultBaseURL+")")
 	f.StringVar(&s.keyFile, "key-file", "", "`FILE` the file that holds the key; comes before MIOSA_API_KEY")
-	f.StringVar(&s.sandbox, "sandbox", "", "`ID` the sandbox whose secrets are meant")
-	f.StringVar(&s.computer, "computer", "", "`ID` the computer whose secrets are meant, where it isn't a sandbox")
+	f.Var((*flags.Text)(&s.sandbox), "sandbox", "`ID` the sandbox whose secrets are meant")
+	f.Var((*flags.Text)(&s.computer), "computer", "`ID` the computer whose secrets are meant, where it isn't a sandbox")
 	f.StringVar(&s.caFile, "ca-file", "", "`FILE` a PEM file with the only certificate authorities to trust")
-	f.StringVar(&s.proxy, "proxy", "", "`URL` a proxy to reach the vault through; HTTPS_PROXY and its like are not looked at")
+	f.Var((*flags.Text)(&s.proxy), "proxy", "`URL` a proxy to reach the vault through; HTTPS_PROXY and its like are not looked at")
 	f.StringVar(&s.socket, "socket", "", "`FILE` the agent's socket (default "+agent.DefaultSocket+", or below XDG_RUNTIME_DIR)")
 	s.timeout = duration(fetch.DefaultTimeout)
 	f.Var(&s.timeout, "timeout", "`DURATION` how long a request may take with all its retries")
@@ -117,7 +118,7 @@ func (s *settings) complete(f *pflag.FlagSet, e environment) error {
 	var problems []error
 	f.VisitAll(func(flag *pflag.Flag) {
 		variable := variableOf(flag.Name)
-		value, own := e.get(variable), flag.Annotations[ownTimeout] != nil
+		value, own := e.setting(variable), flag.Annotations[ownTimeout] != nil
 		if variable == "" || value == "" || flag.Changed && !own || resource && (flag.Name == "sandbox" || flag.Name == "computer") {
 			return
 		}
@@ -130,7 +131,7 @@ func (s *settings) complete(f *pflag.FlagSet, e environment) error {
 		}
 	})
 	if !f.Changed("key-file") {
-		if s.apiKey = e.get("MIOSA_API_KEY"); s.apiKey != "" {
+		if s.apiKey = e.setting("MIOSA_API_KEY"); s.apiKey != "" {
 			s.keyFile = ""
 		} else if s.keyFile == "" {
 			s.credentials = e.get("CREDENTIALS_DIRECTORY")

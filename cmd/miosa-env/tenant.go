@@ -71,7 +71,7 @@ func (p *program) manage(c *cobra.Command) (*secrets.Client, error) {
 
 // tenantKey finds the key: --key-file, MIOSA_TENANT_KEY, then where every other command looks.
 func (p *program) tenantKey(fileGiven bool) (found foundKey, err error) {
-	text := p.environ.get("MIOSA_TENANT_KEY")
+	text := p.environ.setting("MIOSA_TENANT_KEY")
 	switch {
 	case fileGiven:
 		found, err = p.settings.readKey(p.settings.keyFile)

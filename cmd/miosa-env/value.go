@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +27,7 @@ func (v *valueFlags) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&v.file, "value-file", "", "`FILE` holds the value; without it, standard input does, or you are asked for it")
 	f.Var(&v.generate, "generate", "`LENGTH` make a random value of 43 letters and digits (256 bits), or so many, and show it to nobody")
 	f.Lookup("generate").NoOptDefVal = generateDefault
-	f.BoolVar(&v.keepNewline, "keep-newline", false, "keep a line end that ends the file or standard input; one is dropped otherwise")
+	f.BoolVar(&v.keepNewline, "keep-newline", false, "keep a line end, LF or CRLF, that ends the file or standard input; one is dropped otherwise")
 	f.BoolVar(&v.allowEmpty, "allow-empty", false, "take a value of no bytes")
 }
 
@@ -35,7 +36,7 @@ const valueHelp = `The value comes from --value-file, or from standard input, or
 you type at a prompt that doesn't show it. It isn't taken from the command line, where everybody on
 this machine can read it and the shell's history keeps it. --generate makes one of letters and digits
 (A-Z, a-z, 0-9) from the system's random numbers, and prints it nowhere. Every byte of it is kept, but for one line
-end at the end, which is dropped unless --keep-newline is given.`
+end (LF or CRLF) at the end, which is dropped unless --keep-newline is given.`
 
 // oneSecret lets through exactly the secret that is meant. Whatever follows may well be its value, so it is
 // wiped from our arguments and not repeated.
@@ -105,8 +106,10 @@ func readValue(r io.Reader, from string, keepNewline bool) (api.Value, error) {
 		return api.Value{}, fmt.Errorf("%s: %w", from, bareError(err))
 	}
 	text = text[:n]
-	if !keepNewline && n > 0 && text[n-1] == '\n' {
-		text = text[:n-1]
+	if !keepNewline {
+		if cut := bytes.TrimSuffix(text, []byte("\n")); len(cut) < n {
+			text = bytes.TrimSuffix(cut, []byte("\r"))
+		}
 	}
 	return api.NewValue(text), nil
 }

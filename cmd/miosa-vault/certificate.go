@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -26,12 +27,26 @@ func loadCertificate(certFile, keyFile string) (*certificate, error) {
 }
 
 func (c *certificate) load() error {
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	pair, err := readKeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		return fmt.Errorf("load certificate %s: %w", c.certFile, err)
 	}
 	c.loaded.Store(&pair)
 	return nil
+}
+
+// readKeyPair passes over a byte order mark, which is in front of what some editors save.
+func readKeyPair(certFile, keyFile string) (tls.Certificate, error) {
+	cert, err := os.ReadFile(certFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := os.ReadFile(keyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	mark := []byte("\xef\xbb\xbf")
+	return tls.X509KeyPair(bytes.TrimPrefix(cert, mark), bytes.TrimPrefix(key, mark))
 }
 
 // tls is nil for plain http.

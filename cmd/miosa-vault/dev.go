@@ -12,6 +12,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/vault"
 )
 
@@ -127,7 +128,7 @@ func (d *development) check() (*api.Resource, error) {
 }
 
 func parseResource(s string) (*api.Resource, error) {
-	r, err := api.ParseResource(s)
+	r, err := api.ParseResource(setting.Trim(s))
 	if err != nil {
 		return nil, usage("--resource: "+err.Error(), "give it as in --resource sandbox:sb_1")
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -245,6 +246,9 @@ old one; or, with --root, replace the root key in its file. Servers go on meanwh
 is lost, and running it again completes it.`,
 		Args: noArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error {
+			if given := []bool{tenant != "", all, root}; slices.Index(given, true) >= 0 && slices.Contains(given[slices.Index(given, true)+1:], true) {
+				return usage("--all, --tenant and --root don't go together", "give one of them")
+			}
 			s, err := store.open(ctx, p)
 			if err != nil {
 				return err
@@ -265,7 +269,6 @@ is lost, and running it again completes it.`,
 	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` only this tenant")
 	c.Flags().BoolVar(&all, "all", false, "every tenant; so it is without --tenant too")
 	c.Flags().BoolVar(&root, "root", false, "the root key instead of data keys")
-	c.MarkFlagsMutuallyExclusive("tenant", "all", "root")
 	return c
 }
 

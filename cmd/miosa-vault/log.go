@@ -2,9 +2,12 @@ package main
 
 import (
 	"io"
+	"strings"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
+
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
 // logFlags say what is logged, and how. Logs go to stderr and hold no value and no key, whatever the
@@ -17,11 +20,11 @@ func (f *logFlags) add(flags *pflag.FlagSet, level string) {
 }
 
 func (f *logFlags) open(w io.Writer) (zerolog.Logger, error) {
-	level, err := zerolog.ParseLevel(f.level)
+	level, err := zerolog.ParseLevel(setting.Trim(f.level)) // in any case
 	if err != nil || f.level == "" {
 		return zerolog.Nop(), usage("unknown log level", "--log-level is trace, debug, info, warn or error")
 	}
-	switch f.format {
+	switch strings.ToLower(setting.Trim(f.format)) {
 	case "text":
 		w = zerolog.ConsoleWriter{Out: w, NoColor: true, TimeFormat: "2006-01-02T15:04:05.000Z07:00"}
 	case "json":

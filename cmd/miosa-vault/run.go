@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/internal/help"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 )
@@ -21,16 +22,22 @@ import (
 const (
 	exitFailed = 1 // it was asked rightly and couldn't
 	exitUsage  = 2
+	exitOutput = 125 // standard output failed
 )
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	app := &program{stdout: stdout, stderr: stderr, getenv: os.Getenv}
+	out := &flags.Output{To: stdout}
+	app := &program{stdout: out, stderr: stderr, getenv: os.Getenv}
 	root := app.root()
+	flags.Prepare(root)
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	root.SetOut(out.Quiet())
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = out.Err
+	}
 	if err == nil {
 		return 0
 	}
@@ -41,8 +48,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case errors.As(err, &h):
 		fmt.Fprintln(stderr, "miosa-vault: hint:", line(h.hint))
-	case !app.begun:
+	case !app.begun && out.Err == nil:
 		fmt.Fprintln(stderr, "miosa-vault: hint: see miosa-vault --help")
+	}
+	if out.Err != nil {
+		return exitOutput
 	}
 	if !app.begun || errors.Is(err, errUsage) {
 		return exitUsage
@@ -64,7 +74,8 @@ func (p *program) root() *cobra.Command {
 		Long: `miosa-vault keeps secrets, encrypted at rest, and serves them to the sandboxes and computers they
 are bound to.
 
-Exit codes: 0 it did what was asked (serve and dev: it was stopped), 1 it couldn't, 2 wrong usage.`,
+Exit codes: 0 it did what was asked (serve and dev: it was stopped), 1 it couldn't, 2 wrong usage,
+125 standard output didn't take what was asked for.`,
 		Example: `  miosa-vault dev --resource sandbox:sb_1          # try it: a vault on loopback that forgets everything
   miosa-vault keys root --out /etc/miosa/root.key  # set one up: a root key, a tenant key, the server
   miosa-vault keys create --tenant acme --data-dir /var/lib/miosa-vault --root-key-file /etc/miosa/root.key
@@ -121,7 +132,7 @@ func flagError(c *cobra.Command, err error) error {
 			hint = "did you mean --" + word + "? " + hint
 		}
 	}
-	return usage(err.Error(), hint)
+	return usage(flags.Error(err).Error(), hint)
 }
 
 // does makes a cobra RunE of a command's function: from here on an error isn't one of usage, unless

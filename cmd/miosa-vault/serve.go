@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"os/signal"
@@ -156,7 +157,7 @@ func (s *server) check() error {
 	if (s.cert == "") != (s.key == "") {
 		return usage("--tls-cert and --tls-key go together", "give both, or neither on loopback")
 	}
-	if s.rate <= 0 || s.burst < 1 || s.maxConns < 1 || s.stopTimeout <= 0 {
+	if !(s.rate > 0) || math.IsInf(s.rate, 0) || s.burst < 1 || s.maxConns < 1 || s.stopTimeout <= 0 {
 		return usage("--rate, --burst, --max-connections and --stop-timeout must be more than 0", "leave them out for the defaults")
 	}
 	addr, err := net.ResolveTCPAddr("tcp", s.addr)

@@ -22,7 +22,7 @@ var debian = []provided{
 	// Networks, namespaces and users of a test's own.
 	{"ip", "iproute2"}, {"nsenter", "util-linux"}, {"unshare", "util-linux"}, {"setsid", "util-linux"}, {"setpriv", "util-linux"}, {"mount", "mount"}, {"useradd", "passwd"},
 	// The reader of EnvironmentFile=, and machines that boot with the agent's unit.
-	{"systemctl", "systemd"}, {"/lib/systemd/systemd", "systemd"}, {"systemd-analyze", "systemd"}, {"systemd-nspawn", "systemd-container"}, {"debootstrap", "debootstrap"},
+	{"systemctl", "systemd"}, {"/lib/systemd/systemd", "systemd"}, {"systemd-analyze", "systemd"}, {"systemd-escape", "systemd"}, {"systemd-nspawn", "systemd-container"}, {"debootstrap", "debootstrap"},
 	// The race detector is C; gcore makes a core of the running agent.
 	{"gcc", "gcc"}, {"/usr/include/stdlib.h", "libc6-dev"}, {"gcore", "gdb"},
 	// Packages and install.sh: what is in them, installed and removed.

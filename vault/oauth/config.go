@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/pelletier/go-toml/v2"
 )
 
@@ -77,10 +78,12 @@ func Load(path string, getenv func(string) string) (*Providers, error) {
 
 func parse(text []byte, dir string, getenv func(string) string) (*Providers, error) {
 	var f file
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) // a byte order mark
 	d := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
 	if err := d.Decode(&f); err != nil {
 		return nil, tomlProblem(err)
 	}
+	trim(reflect.ValueOf(&f).Elem())
 	var problems []error
 	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	ps := &Providers{byName: map[string]*Provider{}}
@@ -124,12 +127,29 @@ func parse(text []byte, dir string, getenv func(string) string) (*Providers, err
 	return ps, nil
 }
 
+// trim drops the white space around every text of the file.
+func trim(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(setting.Trim(v.String()))
+	case reflect.Slice:
+		for i := range v.Len() {
+			trim(v.Index(i))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			trim(v.Field(i))
+		}
+	}
+}
+
 var providerName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
 // provider checks one [[provider]] and fills in what its preset knows.
 func (f providerFile) provider(dir string, getenv func(string) string) (*Provider, error) {
 	var problems []error
 	add := func(text string) { problems = append(problems, errors.New(text)) }
+	f.Preset, f.ClientAuth = strings.ToLower(f.Preset), strings.ToLower(f.ClientAuth)
 	known, ok := presets[f.Preset]
 	if f.Preset != "" && !ok {
 		text := "preset: there is none of this name; there are " + strings.Join(Presets(), ", ")
@@ -259,7 +279,7 @@ func (p *Provider) secret() (string, error) {
 		}
 		return "", fmt.Errorf("client secret %s: %w", p.secretFile, err)
 	}
-	secret := strings.TrimRight(string(text), "\r\n")
+	secret := strings.TrimRight(strings.TrimPrefix(string(text), "\ufeff"), "\r\n")
 	if secret == "" || len(secret) > 4096 || strings.ContainsAny(secret, "\r\n\x00") {
 		return "", fmt.Errorf("client secret %s: want one line with the secret", p.secretFile)
 	}

@@ -38,20 +38,20 @@ func load(t *testing.T, text string) *Providers {
 }
 
 func TestLoad(t *testing.T) {
-	ps := load(t, `
-public_url = "https://vault.example/"
+	ps := load(t, "\ufeff"+`
+public_url = " https://vault.example/ "
 redirect_uris = ["https://app.example/done"]
 [[provider]]
-preset = "github"
+preset = "GitHub"
 client_id = "id"
 client_secret_file = "secret"
-scopes = ["repo", "read:org"]
+scopes = [" repo", "read:org "]
 [[provider]]
 name = "acme"
 display_name = "Acme"
 issuer = "https://id.acme.example"
 client_id = "id"
-client_auth = "none"
+client_auth = "None"
 `)
 	want := []api.Provider{
 		{Name: "github", DisplayName: "GitHub", Scopes: []string{"repo", "read:org"}},

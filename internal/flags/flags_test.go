@@ -1,0 +1,98 @@
+package flags
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func command() *cobra.Command {
+	c := &cobra.Command{Use: "program", SilenceErrors: true, SilenceUsage: true}
+	sub := &cobra.Command{Use: "sub", RunE: func(*cobra.Command, []string) error { return nil }}
+	c.PersistentFlags().Bool("all", false, "")
+	f := sub.Flags()
+	f.BoolP("quiet", "q", false, "")
+	f.Int("limit", 0, "`NUMBER` at most")
+	f.Float64("rate", 0, "")
+	f.Duration("wait", time.Second, "")
+	f.String("name", "", "`NAME` called so")
+	f.Var(new(Text), "url", "")
+	f.Var(new(Word), "scope", "")
+	c.AddCommand(sub)
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Error(err) })
+	c.SetOut(io.Discard)
+	Prepare(c)
+	return c
+}
+
+// TestErrors: no error is in the words of Go's packages.
+func TestErrors(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--quiet=maybe"}, `--quiet "maybe": want true or false (or yes or no, on or off, 1 or 0)`},
+		{[]string{"-q=maybe"}, `--quiet "maybe": want true or false (or yes or no, on or off, 1 or 0)`},
+		{[]string{"--all="}, `--all "": want true or false (or yes or no, on or off, 1 or 0)`},
+		{[]string{"--help=maybe"}, `--help "maybe": want true or false (or yes or no, on or off, 1 or 0)`},
+		{[]string{"--limit", "many"}, `--limit "many": want a whole number`},
+		{[]string{"--limit", "99999999999999999999"}, `--limit "99999999999999999999": want a whole number`},
+		{[]string{"--rate=fast"}, `--rate "fast": want a number`},
+		{[]string{"--wait", "10"}, `--wait "10": want a length of time such as 500ms, 10s or 2m`},
+		{[]string{"--limit"}, "--limit needs a value: --limit NUMBER"},
+		{[]string{"--name"}, "--name needs a value: --name NAME"},
+		{[]string{"--=x"}, `"--=x" isn't a flag: want --NAME or --NAME=VALUE`},
+		{[]string{"--unknown"}, "unknown flag: --unknown"},
+		{[]string{"-xq"}, "unknown flag: -xq"},
+		{[]string{"-é"}, "unknown flag: -é"},
+		{[]string{"--limit", strings.Repeat("x", 100)}, `--limit "` + strings.Repeat("x", 80) + `...": want a whole number`},
+	} {
+		c := command()
+		c.SetArgs(append([]string{"sub"}, tt.args...))
+		err := c.Execute()
+		if err == nil || err.Error() != tt.want {
+			t.Errorf("%q: %v, want %s", tt.args, err, tt.want)
+		}
+	}
+}
+
+func TestTaken(t *testing.T) {
+	c := command()
+	c.SetArgs([]string{"sub", "--quiet=Yes", "--all=off", "--url", " https://x\n", "--scope", " Tenant "})
+	if err := c.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	sub, _, err := c.Find([]string{"sub"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"quiet": "true", "all": "false", "url": "https://x", "scope": "tenant"} {
+		if got := sub.Flag(name).Value.String(); got != want {
+			t.Errorf("--%s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
+func TestOutput(t *testing.T) {
+	full := errors.New("no space left on device")
+	out := &Output{To: failing{full}}
+	for range 2 {
+		if n, err := io.WriteString(out.Quiet(), "help"); n != 4 || err != nil {
+			t.Errorf("quiet Write = %d, %v", n, err)
+		}
+		if _, err := io.WriteString(out, "value"); !errors.Is(err, full) {
+			t.Errorf("Write: %v", err)
+		}
+	}
+	if !errors.Is(out.Err, full) {
+		t.Errorf("error %v", out.Err)
+	}
+}
