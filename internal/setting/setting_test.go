@@ -1,6 +1,7 @@
 package setting
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -28,7 +29,7 @@ func TestBool(t *testing.T) {
 		}
 	}
 	for _, in := range []string{"", " ", "2", "-1", "maybe", "yess", "true,false", "y e s"} {
-		if _, err := Bool(in); err != ErrBool {
+		if _, err := Bool(in); !errors.Is(err, ErrBool) {
 			t.Errorf("Bool(%q): %v, want %v", in, err, ErrBool)
 		}
 	}
