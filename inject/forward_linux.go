@@ -1,10 +1,6 @@
 package inject
 
 import (
-	"bytes"
-	"fmt"
-	"os"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +9,10 @@ import (
 // forward passes a signal sent to us on to the command.
 func (v *supervisor) forward(sig syscall.Signal) {
 	v.Log.Debug().Str("signal", signalName(sig)).Int("pid", v.pid).Msg("signal received")
+	if p := v.streams.pty; p != nil && (sig == unix.SIGINT || sig == unix.SIGQUIT) && p.ours.Load() > 0 {
+		p.ours.Add(-1)
+		return
+	}
 	if v.stopping && v.asksToEnd(sig) {
 		v.ending = true // and not only the command that a restart is ending anyway
 	}
@@ -31,7 +31,7 @@ func (v *supervisor) forward(sig syscall.Signal) {
 		v.resume()
 	case unix.SIGTTIN, unix.SIGTTOU: // about us and the terminal, not about the command
 	case unix.SIGWINCH:
-		if p := v.streams.pty; p != nil && p.resize() && p.session {
+		if p := v.streams.pty; p != nil && p.resize() && p.session && p.foreground() != v.streams.host.group {
 			return // the pty told the command
 		}
 		v.send(to, sig)
@@ -62,18 +62,19 @@ func (v *supervisor) asksToEnd(sig syscall.Signal) bool {
 // or by its user, whose shell is then told by our stopping too, in the same way.
 func (v *supervisor) stopped(by syscall.Signal) {
 	v.Log.Debug().Int("pid", v.pid).Str("signal", signalName(by)).Msg("command stopped")
-	if v.terminal == nil {
-		return
-	}
+	p := v.streams.pty
 	asks := by == unix.SIGTTIN || by == unix.SIGTTOU
 	switch {
+	case asks && v.streams.host != nil && p.mayRead():
+		p.raw()
+		v.streams.host.foreground(v.group, v.group)
+	case v.terminal == nil:
 	case asks && v.terminal.holds():
 		v.terminal.give(v.group)
 		v.had = true
 		v.send(-v.group, unix.SIGCONT)
 	case !v.terminal.orphaned():
-		v.streams.pty.cook()
-		v.terminal.take(v.group)
+		v.suspend()
 		v.terminal.stopSelf(by)
 		v.resume()
 	case by == unix.SIGTSTP:
@@ -81,48 +82,31 @@ func (v *supervisor) stopped(by syscall.Signal) {
 	}
 }
 
-// resume continues the command, in the foreground if that is where we are now.
-func (v *supervisor) resume() {
-	if v.terminal.holds() {
-		if p := v.streams.pty; p != nil && p.session {
-			p.raw()
-			p.resize()
-		} else if !v.shares(v.streams) {
-			v.terminal.give(v.group)
-			v.had = true
-		}
-	}
-	v.send(-v.group, unix.SIGCONT)
-}
-
-// stopKey stops a command on our pty that leaves the stop key to the kernel.
-func (v *supervisor) stopKey() {
-	p := v.streams.pty
-	if v.pid == 0 || p == nil {
+// suspend takes the terminal from a command that was stopped.
+func (v *supervisor) suspend() {
+	if v.streams.host == nil {
+		v.terminal.take(v.group)
 		return
 	}
-	front, err := unix.IoctlGetInt(p.master, unix.TIOCGPGRP)
-	if err == nil && front == v.group && defaultAction(v.pid, unix.SIGTSTP) {
-		v.send(-v.group, unix.SIGSTOP)
-	}
+	v.streams.pty.front = v.streams.pty.foreground()
+	v.streams.pty.cook()
+	v.streams.host.background()
 }
 
-// defaultAction tells whether a process neither catches, ignores nor blocks sig.
-// Source: proc_pid_status(5), SigBlk, SigIgn, SigCgt.
-func defaultAction(pid int, sig syscall.Signal) bool {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return false
-	}
-	for line := range bytes.Lines(status) {
-		name, mask, _ := bytes.Cut(line, []byte(":"))
-		switch string(name) {
-		case "SigBlk", "SigIgn", "SigCgt":
-			bits, err := strconv.ParseUint(string(bytes.TrimSpace(mask)), 16, 64)
-			if err != nil || bits&(1<<(sig-1)) != 0 {
-				return false
-			}
+// resume continues the command, in the foreground if that is where we are now.
+func (v *supervisor) resume() {
+	p := v.streams.pty
+	switch {
+	case v.streams.host != nil:
+		if p.had && p.mayRead() {
+			p.raw()
+			p.resize()
+			v.streams.host.foreground(p.front, v.group)
+			return
 		}
+	case v.terminal.holds() && !v.shares(v.streams):
+		v.terminal.give(v.group)
+		v.had = true
 	}
-	return true
+	v.send(-v.group, unix.SIGCONT)
 }

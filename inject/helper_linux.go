@@ -27,45 +27,49 @@ const helperTimeout = 10 * time.Second
 // Helper is the program as a helper: main calls it before anything else. It reports false where the arguments
 // don't ask for one.
 func Helper(args []string) (code int, ok bool) {
-	if len(args) != 2 || args[1] != outputHelper {
+	helpers := map[string]func() error{outputHelper: outputHelperMain, sessionHelper: sessionHelperMain}
+	if len(args) != 2 || helpers[args[1]] == nil {
 		return 0, false
 	}
 	if _, err := unix.GetsockoptInt(0, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
 		return 0, false
 	}
-	if err := outputHelperMain(); err != nil {
+	if err := helpers[args[1]](); err != nil {
 		return ExitFailed, true
 	}
 	return 0, true
 }
 
-// startHelper starts a helper and returns our end of its socket.
-func startHelper(kind string, attr *syscall.SysProcAttr, signals *Signals) (conn int, err error) {
+// startHelper starts a helper, with a file as its standard output, or -1 for none. It returns our end of its socket.
+func startHelper(kind string, output int, attr *syscall.SysProcAttr, signals *Signals) (pid, conn int, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, fmt.Errorf("socket to a helper: %w", err)
+		return 0, -1, fmt.Errorf("socket to a helper: %w", err)
 	}
 	defer func() { _ = unix.Close(pair[1]) }()
 	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		_ = unix.Close(pair[0])
-		return -1, fmt.Errorf("open %s: %w", os.DevNull, err)
+		return 0, -1, fmt.Errorf("open %s: %w", os.DevNull, err)
 	}
 	defer func() { _ = unix.Close(null) }()
 	c := Command{Path: "/proc/self/exe", Args: []string{"miosa-env", kind}}
-	files := [3]uintptr{uintptr(pair[1]), uintptr(null), uintptr(null)}
-	if _, err := spawn(c, files, attr, signals); err != nil {
+	if output < 0 {
+		output = null
+	}
+	files := [3]uintptr{uintptr(pair[1]), uintptr(output), uintptr(null)}
+	pid, err = spawn(c, files, attr, signals)
+	if err != nil {
 		_ = unix.Close(pair[0])
-		return -1, fmt.Errorf("start a helper: %w", err)
+		return 0, -1, fmt.Errorf("start a helper: %w", err)
 	}
 	limit := unix.NsecToTimeval(int64(helperTimeout))
 	_ = unix.SetsockoptTimeval(pair[0], unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
 	_ = unix.SetsockoptTimeval(pair[0], unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)
-	return pair[0], nil
+	return pid, pair[0], nil
 }
 
-// beHelper makes this process what a helper is: it has nothing of the supervisor's but its socket, no other process of
-// the user can look into it, and no signal that is meant for the supervisor or its group ends it.
+// beHelper makes this process what a helper is: no other process of the user can look into it.
 func beHelper() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("make process undumpable: %w", err)
@@ -73,12 +77,17 @@ func beHelper() error {
 	name := [16]byte{}
 	copy(name[:], "miosa-env") // else it is exe
 	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
+	return nil
+}
+
+// outlast has no signal that is meant for the supervisor or its group end this process, nor keep a directory in use.
+func outlast() {
 	for n := syscall.Signal(1); n <= lastRealTime; n++ {
 		if n != unix.SIGCHLD && n != unix.SIGURG {
 			signal.Ignore(n)
 		}
 	}
-	return unix.Chdir("/")
+	_ = unix.Chdir("/")
 }
 
 // send sends a message as JSON, with file descriptors.

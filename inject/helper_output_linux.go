@@ -2,6 +2,7 @@ package inject
 
 import (
 	"fmt"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -10,7 +11,7 @@ import (
 )
 
 // outputOrder is what the output helper is to pass on. Its descriptors come as pairs: where a stream is read from, and
-// where it is written to.
+// where it is written to. More that come are only to be held: they end the helpers that lead the sessions of ptys.
 type outputOrder struct {
 	Masks   [][]maskedName // each used by one stream or more
 	Streams []outputStream
@@ -22,14 +23,16 @@ type maskedName struct{ Name, Value []byte }
 type outputStream struct {
 	Mask  int // place in Masks
 	Eager bool
-	State maskState
-	Rest  []byte // masked already, and not written yet
+	// Session: from a pty that makes CRLF of line ends
+	Session bool
+	State   maskState
+	Rest    []byte // masked already, and not written yet
 }
 
 // startOutput starts the output helper for parked relays, and returns when it has taken over.
 func startOutput(relays []*relay, signals *Signals) error {
 	var order outputOrder
-	var fds []int
+	var fds, hosts []int
 	masks := map[*Masker]int{}
 	for _, r := range relays {
 		mask, ok := masks[r.to.masker]
@@ -38,15 +41,18 @@ func startOutput(relays []*relay, signals *Signals) error {
 			masks[r.to.masker] = mask
 			order.Masks = append(order.Masks, revealed(r.mask))
 		}
-		order.Streams = append(order.Streams, outputStream{Mask: mask, Eager: r.eager, State: r.to.saved(), Rest: r.out.rest})
+		order.Streams = append(order.Streams, outputStream{Mask: mask, Eager: r.eager, Session: r.host != nil, State: r.to.saved(), Rest: r.out.rest})
 		fds = append(fds, r.from, r.out.fd)
+		if r.host != nil {
+			hosts = append(hosts, r.host.conn)
+		}
 	}
-	conn, err := startHelper(outputHelper, &syscall.SysProcAttr{Setsid: true}, signals)
+	_, conn, err := startHelper(outputHelper, -1, &syscall.SysProcAttr{Setsid: true}, signals)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = unix.Close(conn) }()
-	err = send(conn, order, fds...)
+	err = send(conn, order, append(fds, hosts...)...)
 	for _, mask := range order.Masks {
 		for _, m := range mask {
 			clear(m.Value)
@@ -73,6 +79,7 @@ func outputHelperMain() error {
 	if err := beHelper(); err != nil {
 		return err
 	}
+	outlast()
 	if err := unix.CloseRange(3, ^uint(0), 0); err != nil {
 		return fmt.Errorf("close what isn't ours: %w", err)
 	}
@@ -88,7 +95,7 @@ func outputHelperMain() error {
 		}
 		masks[i].masker, _ = NewMasker(masks[i].named)
 	}
-	if len(fds) != 2*len(order.Streams) {
+	if len(fds) < 2*len(order.Streams) {
 		return fmt.Errorf("%d descriptors for %d streams", len(fds), len(order.Streams))
 	}
 	var relays []*relay
@@ -98,6 +105,9 @@ func outputHelperMain() error {
 			return err
 		}
 		r.eager, r.out.rest = s.Eager, s.Rest
+		if s.Session {
+			r.out.passing = new(atomic.Bool)
+		}
 		r.to = r.to.masker.resumeWriter(r.out, s.State)
 		relays = append(relays, r)
 	}

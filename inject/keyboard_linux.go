@@ -2,26 +2,28 @@ package inject
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"sync/atomic"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// keyboard passes what is typed at a terminal to a pty's master, on a goroutine. The kernel ignores the pty's stop key,
-// for it would stop a session that has no shell to continue it; but we are there to do so, so suspend is told of it.
+// keyboard passes what is typed at a terminal to a pty, on a goroutine.
 type keyboard struct {
-	terminal, master int // the terminal is not closed here
-	suspend          chan<- struct{}
-	wake             int // an eventfd
-	stopping         atomic.Bool
-	stopped          chan struct{}
+	pty      *ptyPair
+	master   int // ours to close
+	wake     int // an eventfd
+	stopping atomic.Bool
+	stopped  chan struct{}
 }
 
-func newKeyboard(terminal, master int, suspend chan<- struct{}) (*keyboard, error) {
-	k := &keyboard{terminal: terminal, suspend: suspend, stopped: make(chan struct{})}
+func newKeyboard(p *ptyPair) (*keyboard, error) {
+	k := &keyboard{pty: p, stopped: make(chan struct{})}
 	var err error
-	if k.master, err = dup(master); err != nil {
+	if k.master, err = dup(p.master); err != nil {
 		return nil, err
 	}
 	if k.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
@@ -43,27 +45,37 @@ func (k *keyboard) run() {
 	defer close(k.stopped)
 	defer func() { _ = unix.Close(k.master) }()
 	buffer := make([]byte, 4096)
-	for k.wait(k.terminal, unix.POLLIN) {
-		n, err := unix.Read(k.terminal, buffer)
+	for k.wait(k.pty.keysFrom, unix.POLLIN, -1) {
+		if !k.pty.mayRead() {
+			// Somebody has taken the foreground without stopping us: reading would do that now.
+			k.wait(-1, 0, 200*time.Millisecond)
+			continue
+		}
+		n, err := unix.Read(k.pty.keysFrom, buffer)
 		switch {
 		case n > 0:
 			if !k.press(buffer[:n]) {
 				return
 			}
-		case err == unix.EINTR, err == unix.EAGAIN:
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
 		default:
 			return
 		}
 	}
 }
 
-// wait blocks until a descriptor is ready, and reports false once the keyboard is to stop.
-func (k *keyboard) wait(fd int, events int16) bool {
+// wait blocks until a descriptor is ready or the time is over, and reports false once the keyboard is to stop. A
+// negative time is for ever.
+func (k *keyboard) wait(fd int, events int16, atMost time.Duration) bool {
 	for !k.stopping.Load() {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: int32(k.wake), Events: unix.POLLIN}}
-		_, err := unix.Poll(fds, -1)
+		timeout := -1
+		if atMost >= 0 {
+			timeout = int(atMost.Milliseconds())
+		}
+		_, err := unix.Poll(fds, timeout)
 		switch {
-		case err == unix.EINTR:
+		case errors.Is(err, unix.EINTR):
 		case err != nil || fds[1].Revents != 0:
 			return false
 		default:
@@ -75,25 +87,120 @@ func (k *keyboard) wait(fd int, events int16) bool {
 
 // press passes keys on. A pty that is full, since the command reads nothing, holds it up.
 func (k *keyboard) press(keys []byte) bool {
-	modes, err := unix.IoctlGetTermios(k.master, unix.TCGETS) // of the slave
-	stop := err == nil && modes.Lflag&unix.ISIG != 0 && bytes.IndexByte(keys, modes.Cc[unix.VSUSP]) >= 0
+	k.signal(keys)
 	for len(keys) > 0 {
-		if !k.wait(k.master, unix.POLLOUT) {
+		if !k.wait(k.master, unix.POLLOUT, -1) {
 			return false
 		}
 		n, err := unix.Write(k.master, keys)
-		switch {
-		case err == unix.EINTR, err == unix.EAGAIN:
-		case err != nil:
+		if err != nil && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN) {
 			return false
 		}
 		keys = keys[max(n, 0):]
 	}
-	if stop {
-		select {
-		case k.suspend <- struct{}{}:
-		default:
+	return true
+}
+
+// signal has our own process group get the signals of keys, as without us, if others are in it: the script that has
+// started us, or the rest of a pipeline. The command gets them from the pty.
+func (k *keyboard) signal(keys []byte) {
+	modes, err := unix.IoctlGetTermios(k.master, unix.TCGETS) // of the slave
+	if err != nil || modes.Lflag&unix.ISIG == 0 || k.pty.terminal == nil || k.pty.foreground() != k.pty.group() || aloneInGroup() && !inPipeline() {
+		return
+	}
+	for _, key := range []struct {
+		at  int
+		sig syscall.Signal
+	}{{unix.VINTR, unix.SIGINT}, {unix.VQUIT, unix.SIGQUIT}} {
+		if b := modes.Cc[key.at]; b != 0 && bytes.IndexByte(keys, b) >= 0 {
+			k.pty.ours.Add(1)
+			_ = unix.Kill(0, key.sig)
 		}
 	}
-	return true
+}
+
+// typeAhead passes on what was typed before. The terminal has shown it already, so the pty doesn't.
+func (k *keyboard) typeAhead(keys []byte) {
+	if len(keys) == 0 {
+		return
+	}
+	modes, err := unix.IoctlGetTermios(k.master, unix.TCGETS) // of the slave
+	if err != nil {
+		return
+	}
+	silent := *modes
+	silent.Lflag &^= unix.ECHO | unix.ECHONL
+	_ = unix.IoctlSetTermios(k.master, unix.TCSETS, &silent)
+	_, _ = unix.Write(k.master, keys) // what a pty doesn't take at once, no terminal would have taken
+	k.settle()
+	_ = unix.IoctlSetTermios(k.master, unix.TCSETS, modes)
+}
+
+// settle has the kernel take what was written to the pty as typed.
+func (k *keyboard) settle() {
+	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(k.master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
+		return
+	}
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(slave), Events: unix.POLLIN}}, 0)
+	_ = unix.Close(int(slave))
+}
+
+// readLines reads what a terminal has of whole lines, as keys that make the same of a pty with the same modes: where
+// end of file was typed it has that key, and what was typed after the key that takes the next one literally has that too.
+func readLines(fd int, modes *unix.Termios) []byte {
+	if modes.Lflag&unix.ICANON == 0 {
+		return nil
+	}
+	var keys []byte
+	buffer := make([]byte, 4096) // a line is no longer
+	for ready(fd) {
+		n, err := unix.Read(fd, buffer)
+		if err != nil {
+			break
+		}
+		for _, b := range buffer[:n] {
+			if special(b, modes) {
+				keys = append(keys, modes.Cc[unix.VLNEXT])
+			}
+			keys = append(keys, b)
+		}
+		if n == 0 || buffer[n-1] != '\n' && !ends(buffer[n-1], modes) {
+			keys = append(keys, modes.Cc[unix.VEOF])
+		}
+	}
+	return keys
+}
+
+// readReady reads what a terminal has, be it a part of a line.
+func readReady(fd int) []byte {
+	buffer := make([]byte, 4096)
+	if !ready(fd) {
+		return nil
+	}
+	n, _ := unix.Read(fd, buffer)
+	return buffer[:max(n, 0)]
+}
+
+func ready(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n == 1 && fds[0].Revents&unix.POLLIN != 0
+}
+
+// special reports whether a key means something else than itself.
+func special(b byte, modes *unix.Termios) bool {
+	if b == '\n' || modes.Lflag&unix.IEXTEN == 0 {
+		return false
+	}
+	return b == '\r' || b != 0 && bytes.IndexByte([]byte{
+		modes.Cc[unix.VINTR], modes.Cc[unix.VQUIT], modes.Cc[unix.VSUSP], modes.Cc[unix.VSTART], modes.Cc[unix.VSTOP],
+		modes.Cc[unix.VERASE], modes.Cc[unix.VKILL], modes.Cc[unix.VWERASE], modes.Cc[unix.VREPRINT],
+		modes.Cc[unix.VLNEXT], modes.Cc[unix.VEOF],
+	}, b) >= 0
+}
+
+// ends reports whether a key ends a line, beside the line feed.
+func ends(b byte, modes *unix.Termios) bool {
+	return b != 0 && (b == modes.Cc[unix.VEOL] || b == modes.Cc[unix.VEOL2])
 }

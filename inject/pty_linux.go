@@ -2,6 +2,7 @@ package inject
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -9,27 +10,41 @@ import (
 
 // ptyPair stands between a masked command and the terminal, so that the command still has one.
 //
-// Where the terminal is also our standard input and we are in its foreground, the command gets a
-// session of its own on the pty, and every key goes through it: the pty makes the signals, once. Else
-// only output goes through, and the real terminal keeps the keys.
+// With a session, the pty is the command's controlling terminal, and every key goes through it once the command is to
+// have the keys: the pty makes the signals. Else only output goes through, and the real terminal keeps the keys.
 type ptyPair struct {
 	master, slave int
-	real          int             // our stream that is the terminal
-	session       bool            // the command leads a session on the pty
-	suspend       chan<- struct{} // told of the stop key
-	keys          *keyboard       // while cooked is set
-	cooked        *unix.Termios   // the terminal's modes, while it passes every key
+	terminal      *terminal // ours; nil: it isn't our controlling terminal
+	real          int       // a descriptor of the terminal
+	keysFrom      int       // one that keys are read from without blocking
+	session       bool
+	keys          *keyboard     // while cooked is set
+	cooked        *unix.Termios // the terminal's modes, while it passes every key
+	passing       atomic.Bool   // while cooked is set, and until all output is passed on
+	command       atomic.Int64  // the command's process group
+	ours          atomic.Int64  // signals of keys that we have sent to our own group, and not received yet
+	had           bool          // the command was given the keys
+	front         int           // the process group in the pty's foreground before the command was stopped
 	size          unix.Winsize
 }
 
-// openPty makes a pty that looks like the terminal real: same modes, same size.
-func openPty(real int, session bool, suspend chan<- struct{}) (*ptyPair, error) {
+// openPty makes a pty that looks like the terminal that fd is: same modes, same size.
+func openPty(fd int, t *terminal) (*ptyPair, error) {
 	m, s, err := pty.Open()
 	if err != nil {
 		return nil, fmt.Errorf("open a pty: %w", err)
 	}
+	p := &ptyPair{real: fd, keysFrom: fd}
+	switch {
+	case t != nil && sameTerminal(fd, t.fd):
+		p.terminal, p.real, p.keysFrom = t, t.fd, t.fd
+	case isTerminal(0):
+		// Without blocking, and without changing how others read it.
+		if own, err := unix.Open("/proc/self/fd/0", unix.O_RDONLY|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err == nil {
+			p.keysFrom = own
+		}
+	}
 	// Plain descriptors: their lives are the relays', not the garbage collector's.
-	p := &ptyPair{real: real, session: session, suspend: suspend}
 	if p.master, err = unix.FcntlInt(m.Fd(), unix.F_DUPFD_CLOEXEC, 3); err == nil {
 		p.slave, err = unix.FcntlInt(s.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	}
@@ -40,17 +55,22 @@ func openPty(real int, session bool, suspend chan<- struct{}) (*ptyPair, error) 
 	if err != nil {
 		return nil, fmt.Errorf("open a pty: %w", err)
 	}
-	if modes, err := unix.IoctlGetTermios(real, unix.TCGETS); err == nil {
-		if !session {
-			modes.Oflag &^= unix.OPOST // the real terminal does it
-		}
+	if modes, err := unix.IoctlGetTermios(p.real, unix.TCGETS); err == nil {
 		_ = unix.IoctlSetTermios(p.slave, unix.TCSETS, modes)
 	}
 	p.resize()
 	return p, nil
 }
 
-// resize gives the pty the terminal's size, upon which the kernel tells the command. It reports
+// outputOnly leaves what output needs done to the real terminal.
+func (p *ptyPair) outputOnly() {
+	if modes, err := unix.IoctlGetTermios(p.slave, unix.TCGETS); err == nil {
+		modes.Oflag &^= unix.OPOST
+		_ = unix.IoctlSetTermios(p.slave, unix.TCSETS, modes)
+	}
+}
+
+// resize gives the pty the terminal's size, upon which the kernel tells who is in its foreground. It reports
 // whether there was anything new.
 func (p *ptyPair) resize() bool {
 	size, err := unix.IoctlGetWinsize(p.real, unix.TIOCGWINSZ)
@@ -61,7 +81,21 @@ func (p *ptyPair) resize() bool {
 	return unix.IoctlSetWinsize(p.master, unix.TIOCSWINSZ, size) == nil
 }
 
-// raw has every key pass through us to the pty, as it is.
+// foreground is the process group in the pty's foreground, or 0.
+func (p *ptyPair) foreground() int {
+	group, err := unix.IoctlGetInt(p.master, unix.TIOCGPGRP)
+	if err != nil {
+		return 0
+	}
+	return group
+}
+
+func (p *ptyPair) group() int { return int(p.command.Load()) }
+
+// mayRead reports whether keys are ours to read: we are in the terminal's foreground, or it knows no foreground of ours.
+func (p *ptyPair) mayRead() bool { return p.terminal == nil || p.terminal.holds() }
+
+// raw has every key pass through us to the pty, as it is. What was typed before comes first.
 func (p *ptyPair) raw() {
 	if p == nil || !p.session || p.cooked != nil {
 		return
@@ -70,19 +104,28 @@ func (p *ptyPair) raw() {
 	if err != nil {
 		return
 	}
-	p.cooked = modes
+	ahead := readLines(p.keysFrom, modes)
 	passing := *modes
 	passing.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
 	passing.Oflag &^= unix.OPOST
 	passing.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 	passing.Cc[unix.VMIN], passing.Cc[unix.VTIME] = 1, 0
-	_ = unix.IoctlSetTermios(p.real, unix.TCSETS, &passing)
-	keys, err := newKeyboard(p.real, p.master, p.suspend)
+	p.setModes(&passing)
+	p.passing.Store(true)
+	p.cooked, p.had = modes, true
+	ahead = append(ahead, readReady(p.keysFrom)...)
+	keys, err := newKeyboard(p)
 	if err != nil {
 		return // nothing can be typed, but everything else works
 	}
 	p.keys = keys
+	keys.typeAhead(ahead)
 	go keys.run()
+}
+
+// setModes sets the real terminal's.
+func (p *ptyPair) setModes(modes *unix.Termios) {
+	blocked(unix.SIGTTOU, func() { _ = unix.IoctlSetTermios(p.real, unix.TCSETS, modes) })
 }
 
 // cook gives the terminal back as it was.
@@ -91,7 +134,8 @@ func (p *ptyPair) cook() {
 		return
 	}
 	p.stopKeys()
-	_ = unix.IoctlSetTermios(p.real, unix.TCSETS, p.cooked)
+	p.setModes(p.cooked)
+	p.passing.Store(false)
 	p.cooked = nil
 }
 
@@ -109,7 +153,17 @@ func (p *ptyPair) end() {
 	if p.cooked != nil {
 		modes := *p.cooked
 		modes.Oflag &^= unix.OPOST
-		_ = unix.IoctlSetTermios(p.real, unix.TCSETS, &modes)
+		p.setModes(&modes)
+	}
+	if p.terminal == nil && p.keysFrom != p.real {
+		_ = unix.Close(p.keysFrom)
 	}
 	_ = unix.Close(p.master)
+}
+
+// sameTerminal reports whether two descriptors are of one terminal, be it by another name.
+func sameTerminal(a, b int) bool {
+	x, err1 := unix.IoctlGetUint32(a, unix.TIOCGDEV)
+	y, err2 := unix.IoctlGetUint32(b, unix.TIOCGDEV)
+	return err1 == nil && err2 == nil && x == y
 }

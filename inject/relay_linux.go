@@ -17,6 +17,7 @@ type relay struct {
 	to    *MaskWriter // writes to out
 	out   *streamWriter
 	mask  []Named                 // what to is made of
+	host  *session                // of the pty, which has to last as long as its output; may be nil
 	eager bool                    // a pty: when the output pauses, show what a masker holds back
 	next  *atomic.Pointer[remask] // what to mask with from the next read on, if that changes
 

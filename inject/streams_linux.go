@@ -12,7 +12,8 @@ import (
 type streams struct {
 	files  [3]uintptr
 	pty    *ptyPair
-	theirs []int // the command's ends, closed here once it has them
+	host   *session // on the pty; may be nil
+	theirs []int    // the command's ends, closed here once it has them
 	relays []*relay
 	lost   func(stream string, err error) // reports lost output; called on a relay's goroutine
 }
@@ -22,23 +23,24 @@ func plainStreams() *streams { return &streams{files: [3]uintptr{0, 1, 2}} }
 
 // maskedStreams put a mask between the command and our output: through a pty where ours is a terminal,
 // else through a pipe; one for both where both are the same, so that their order stays.
-func maskedStreams(m remask, t *terminal, suspend chan<- struct{}, lost func(string, error)) (*streams, error) {
+func (v *supervisor) maskedStreams() (*streams, error) {
 	s := plainStreams()
-	s.lost = lost
-	if err := s.mask(m, t, suspend); err != nil {
+	s.lost = v.lost
+	if err := s.mask(v); err != nil {
 		s.abandon()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *streams) mask(m remask, t *terminal, suspend chan<- struct{}) error {
+func (s *streams) mask(v *supervisor) error {
+	m := v.remask()
 	for _, fd := range []int{1, 2} {
 		switch {
 		case isTerminal(fd) && s.pty != nil:
 			s.files[fd] = uintptr(s.pty.slave)
 		case isTerminal(fd):
-			if err := s.openPty(fd, m, isTerminal(0) && t.holds(), suspend); err != nil {
+			if err := s.openPty(fd, m, v); err != nil {
 				return err
 			}
 		case fd == 2 && !isTerminal(1) && sameFile(1, 2):
@@ -73,24 +75,42 @@ func (s *streams) pipe(fd int, m remask) (uintptr, error) {
 	return uintptr(p[1]), s.relay(p[0], fd, m, false)
 }
 
-func (s *streams) openPty(fd int, m remask, session bool, suspend chan<- struct{}) error {
-	pair, err := openPty(fd, session, suspend)
+// openPty puts a pty before the terminal that fd is. Where keys may come from there, it gets a session: the terminal is
+// our controlling terminal, or our standard input. The command has the keys from its start if we may read them and nobody
+// else in our process group does; else when it asks for them.
+func (s *streams) openPty(fd int, m remask, v *supervisor) error {
+	pair, err := openPty(fd, v.terminal)
 	if err != nil {
 		return err
 	}
 	s.pty = pair
 	s.files[fd] = uintptr(pair.slave)
 	s.theirs = append(s.theirs, pair.slave)
+	input := sameTerminal(0, fd)
+	if pair.terminal != nil || input {
+		if s.host, err = startSession(pair.slave, v.signals); err != nil {
+			v.Log.Warn().Err(err).Msg("the command has no terminal of its own: keys aren't masked, and some programs read none")
+		}
+	}
 	// The relay closes what it reads; master stays ours.
 	out, err := dup(pair.master)
 	if err != nil {
 		return err
 	}
-	if err := s.relay(out, fd, m, true); err != nil || !session {
+	if err := s.relay(out, fd, m, true); err != nil {
 		return err
 	}
-	s.files[0] = uintptr(pair.slave)
-	pair.raw()
+	if s.host == nil {
+		pair.outputOnly()
+		return nil
+	}
+	pair.session = true
+	if input {
+		s.files[0] = uintptr(pair.slave)
+	}
+	if input && !inPipeline() && pair.mayRead() {
+		pair.raw()
+	}
 	return nil
 }
 
@@ -100,7 +120,9 @@ func (s *streams) relay(from, to int, m remask, eager bool) error {
 	if err != nil {
 		return err
 	}
-	r.eager = eager
+	if r.eager = eager; s.host != nil && eager {
+		r.host, r.out.passing = s.host, &s.pty.passing
+	}
 	s.relays = append(s.relays, r)
 	go r.run(func(err error) { s.lost(streamName(to), err) })
 	return nil
@@ -135,6 +157,18 @@ func (s *streams) end() {
 	for _, r := range s.relays {
 		r.end()
 	}
+	if s.host == nil {
+		return
+	}
+	s.host.background() // its end hangs up on nobody then
+	go func() {
+		for _, r := range s.relays {
+			if r.host != nil {
+				<-r.stopped
+			}
+		}
+		s.host.close()
+	}()
 }
 
 // abandon ends the streams of a command that wasn't started.

@@ -1,6 +1,7 @@
 package inject
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"sync/atomic"
@@ -17,6 +18,7 @@ type streamWriter struct {
 	noWait  bool         // the kernel can be asked not to block, without a change of the descriptor's flags
 	wake    int          // readable when something has changed
 	parking *atomic.Bool // set: stop writing
+	passing *atomic.Bool // not set: a terminal puts a CR before each LF, as the pty has done already; nil: it isn't one
 	rest    []byte       // what was not written when that was set
 }
 
@@ -39,7 +41,11 @@ func (s *streamWriter) watched() int {
 	return -1
 }
 
-func (s *streamWriter) Write(p []byte) (int, error) {
+func (s *streamWriter) Write(b []byte) (int, error) {
+	p := b
+	if s.passing != nil && !s.passing.Load() {
+		p = bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n"))
+	}
 	for written := 0; written < len(p); {
 		n, err := s.write(p[written:])
 		switch {
@@ -49,14 +55,14 @@ func (s *streamWriter) Write(p []byte) (int, error) {
 		case errors.Is(err, unix.EAGAIN):
 			if s.parking.Load() {
 				s.rest = append(s.rest, p[written:]...)
-				return len(p), nil
+				return len(b), nil
 			}
 			s.wait()
 		default:
 			return written, os.NewSyscallError("write", err)
 		}
 	}
-	return len(p), nil
+	return len(b), nil
 }
 
 // resume writes what an interrupted write left.

@@ -56,7 +56,6 @@ func (s Supervision) Run(ctx context.Context, signals *Signals, first Command, c
 	v := &supervisor{
 		Supervision: s, signals: signals, command: first, masked: first.Mask,
 		terminal: openTerminal(), lazy: inPipeline() || !aloneInGroup(),
-		suspend: make(chan struct{}, 1),
 	}
 	if err := v.start(); err != nil {
 		return Exit{Code: ExitFailed}, err
@@ -69,9 +68,8 @@ type supervisor struct {
 	Supervision
 	signals  *Signals
 	terminal *terminal
-	lazy     bool          // the foreground is passed on only when the command asks for the terminal
-	had      bool          // the command had the foreground
-	suspend  chan struct{} // the stop key went through our pty
+	lazy     bool // the foreground is passed on only when the command asks for the terminal
+	had      bool // the command had the foreground
 
 	command  Command  // what runs, or ran last
 	next     *Command // what is to run instead: since a change, until the restart
@@ -124,8 +122,8 @@ func (v *supervisor) loop(ctx context.Context, changes <-chan Command) (Exit, er
 			v.kill()
 		case <-v.sweep:
 			v.sweep = time.After(sweepEvery)
-		case <-v.suspend:
-			v.stopKey()
+		case e := <-v.sessionEvents():
+			v.reported(e)
 		case <-v.draining:
 		case <-v.patience:
 			v.cut = true
@@ -158,18 +156,7 @@ func (v *supervisor) start() error {
 	if err != nil {
 		return err
 	}
-	attr := &syscall.SysProcAttr{Setpgid: true}
-	switch {
-	case streams.pty != nil && streams.pty.session:
-		attr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
-	case v.shares(streams):
-	case v.terminal.holds():
-		attr.Foreground, attr.Ctty, v.had = true, v.terminal.fd, true
-	}
-	if !v.Outlive {
-		attr.Pdeathsig = v.StopSignal
-	}
-	pid, err := spawn(v.command, streams.files, attr, v.signals)
+	pid, err := v.fork(streams)
 	streams.started()
 	if err != nil {
 		streams.abandon()
@@ -177,9 +164,27 @@ func (v *supervisor) start() error {
 	}
 	v.draining, v.patience, v.cut = nil, nil, false
 	v.streams, v.pid, v.group, v.empty = streams, pid, pid, false
+	if streams.pty != nil {
+		streams.pty.command.Store(int64(pid))
+	}
 	v.stopping, v.killed, v.deadline, v.sweep = false, false, nil, nil
 	v.Log.Debug().Int("pid", pid).Msg("command started")
 	return nil
+}
+
+// fork starts v.command with its streams.
+func (v *supervisor) fork(streams *streams) (pid int, err error) {
+	attr := &syscall.SysProcAttr{Setpgid: true}
+	if !v.Outlive {
+		attr.Pdeathsig = v.StopSignal
+	}
+	switch {
+	case streams.host != nil:
+		return streams.host.start(v.command, streams.files, streams.pty.keys != nil, attr.Pdeathsig)
+	case !v.shares(streams) && v.terminal.holds():
+		attr.Foreground, attr.Ctty, v.had = true, v.terminal.fd, true
+	}
+	return spawn(v.command, streams.files, attr, v.signals)
 }
 
 func (v *supervisor) open() (*streams, error) {
@@ -187,7 +192,7 @@ func (v *supervisor) open() (*streams, error) {
 		return plainStreams(), nil
 	}
 	v.mask()
-	return maskedStreams(v.remask(), v.terminal, v.suspend, v.lost)
+	return v.maskedStreams()
 }
 
 // remask is what to mask with now.
@@ -231,7 +236,9 @@ func (v *supervisor) shares(s *streams) bool { return v.lazy || s.pty != nil }
 // dispositions, so they are set for the moment of the fork.
 func spawn(c Command, files [3]uintptr, attr *syscall.SysProcAttr, signals *Signals) (int, error) {
 	ignore(startedIgnoring)
-	defer signals.catch(startedIgnoring)
+	if signals != nil {
+		defer signals.catch(startedIgnoring)
+	}
 	pid, err := syscall.ForkExec(c.Path, c.Args, &syscall.ProcAttr{Env: c.Env, Files: files[:], Sys: attr})
 	if err != nil && attr.Foreground { // the terminal went away meanwhile
 		attr.Foreground = false
@@ -259,16 +266,7 @@ func (v *supervisor) reap() {
 				v.stopped(status.StopSignal())
 			}
 		case pid == v.pid:
-			v.pid, v.exit = 0, exitOf(status)
-			v.keyed = v.terminal.foreground(v.group) || v.streams.pty != nil && v.streams.pty.session && v.terminal.holds()
-			if v.stopping && status.Signaled() && status.Signal() != v.StopSignal && v.asksToEnd(status.Signal()) {
-				v.ending = true // the terminal's keys go to the command's group, not to us
-			}
-			v.Log.Debug().Int("pid", pid).Int("exit_code", v.exit.Code).Msg("command ended")
-			if v.stopping && v.groupLeft() {
-				v.send(-v.group, v.StopSignal)
-				v.sweep = time.After(sweepEvery)
-			}
+			v.ended(status)
 		case pid == v.hook.pid:
 			v.hook.ended(exitOf(status).Code)
 			v.keep(v.hook.streams)
@@ -278,6 +276,21 @@ func (v *supervisor) reap() {
 		default:
 			v.Log.Trace().Int("pid", pid).Msg("orphan reaped")
 		}
+	}
+}
+
+// ended takes note of the command's end.
+func (v *supervisor) ended(status unix.WaitStatus) {
+	pid := v.pid
+	v.pid, v.exit = 0, exitOf(status)
+	v.keyed = v.terminal.foreground(v.group)
+	if v.stopping && status.Signaled() && status.Signal() != v.StopSignal && v.asksToEnd(status.Signal()) {
+		v.ending = true // the terminal's keys go to the command's group, not to us
+	}
+	v.Log.Debug().Int("pid", pid).Int("exit_code", v.exit.Code).Msg("command ended")
+	if v.stopping && v.groupLeft() {
+		v.send(-v.group, v.StopSignal)
+		v.sweep = time.After(sweepEvery)
 	}
 }
 

@@ -21,7 +21,7 @@ type terminal struct {
 
 // openTerminal returns the controlling terminal, or nil where there is none.
 func openTerminal() *terminal {
-	fd, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	fd, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil
 	}
