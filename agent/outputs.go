@@ -26,6 +26,17 @@ type Output interface {
 // removes it all the same.
 type Keeper interface{ Keep() bool }
 
+// Counter is an Output that counts what it does.
+type Counter interface{ Counts() OutputCounts }
+
+// OutputCounts is what an output has done since it was made.
+type OutputCounts struct {
+	Variables    int   // that it holds
+	Writes       int64 // times its content was written; not those that found it in place
+	Hooks        int64 // runs of its hook that have ended
+	HookFailures int64 // of these, that failed or were killed
+}
+
 // Unfitting marks an error of Output.Write as one that trying again won't change: the output can't hold
 // this set.
 func Unfitting(err error) error { return &unfitting{err} }
@@ -68,6 +79,13 @@ func (a *Agent) SetOutputs(outputs []Output) {
 		if i := slices.IndexFunc(old, func(b *outlet) bool { return b.Name() == out.Name() }); i >= 0 {
 			if old[i].begun {
 				o.before = old[i].ended
+			}
+			if old[i].Output == out {
+				for _, was := range a.now.Load().status.Outputs {
+					if was.Name == entry.Name {
+						entry.WrittenAt, entry.Bindings, entry.Failures = was.WrittenAt, was.Bindings, was.Failures
+					}
+				}
 			}
 			close(old[i].forget)
 			old = slices.Delete(slices.Clone(old), i, i+1)
@@ -143,9 +161,14 @@ func (o *outlet) run(ctx context.Context) {
 		switch {
 		case v.serves() && v.set.Etag != written:
 			removed = false
+			writes := o.counts().Writes
 			if err = o.Write(v.set); err == nil {
 				written = v.set.Etag
-				o.tell(OutputStatus{State: Written, WrittenAt: time.Now().UTC(), Bindings: len(v.set.Bound)})
+				now := OutputStatus{State: Written, Bindings: len(v.set.Bound)}
+				if c := o.counts(); c.Writes > writes {
+					now.WrittenAt = time.Now().UTC()
+				}
+				o.tell(now)
 			}
 		case v.status.State == Refused && !removed:
 			if err = o.Remove(); err == nil {
@@ -174,7 +197,10 @@ func (o *outlet) failed(err error, failures int, revoked bool) (time.Duration, b
 		state = Unfit
 	}
 	text, hint := api.RedactKeys(err.Error()), api.RedactKeys(hintOf(err))
-	o.update(func(s *OutputStatus) { s.State, s.Error, s.Hint = state, text, hint })
+	o.update(func(s *OutputStatus) {
+		s.State, s.Error, s.Hint = state, text, hint
+		s.Failures++
+	})
 	event := o.agent.conf.Log.Debug()
 	if failures == 1 {
 		event = o.agent.conf.Log.Error()
@@ -217,7 +243,44 @@ func (o *outlet) leave() {
 
 func (o *outlet) tell(s OutputStatus) {
 	o.agent.conf.Log.Info().Str("output", o.Name()).Str("state", string(s.State)).Int("bindings", s.Bindings).Msg("output is up to date")
-	o.update(func(to *OutputStatus) { s.Name = to.Name; *to = s })
+	o.update(func(to *OutputStatus) {
+		s.Name, s.Failures = to.Name, to.Failures
+		if s.State == Written && s.WrittenAt.IsZero() {
+			s.WrittenAt = to.WrittenAt
+			if s.WrittenAt.IsZero() {
+				s.WrittenAt = time.Now().UTC()
+			}
+		}
+		*to = s
+	})
+}
+
+// counts is what the output has done, if it counts.
+func (o *outlet) counts() OutputCounts {
+	if c, ok := o.Output.(Counter); ok {
+		return c.Counts()
+	}
+	return OutputCounts{}
+}
+
+// counted adds to a status what outputs have done.
+func (a *Agent) counted(s Status) Status {
+	if len(s.Outputs) == 0 {
+		return s
+	}
+	a.mu.Lock()
+	outlets := a.outlets
+	a.mu.Unlock()
+	for i := range s.Outputs {
+		for _, o := range outlets {
+			if _, ok := o.Output.(Counter); !ok || o.Name() != s.Outputs[i].Name {
+				continue
+			}
+			c, to := o.counts(), &s.Outputs[i]
+			to.Bindings, to.Writes, to.Hooks, to.HookFailures = c.Variables, c.Writes, c.Hooks, c.HookFailures
+		}
+	}
+	return s
 }
 
 // update changes the output's part of the status, while it is the one of its name.

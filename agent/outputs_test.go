@@ -59,7 +59,11 @@ func TestOutputsThatFail(t *testing.T) {
 			{Name: "unfit", State: agent.Unfit, Error: "TOKEN has a newline"},
 			{Name: "fine", State: agent.Written, Bindings: 1},
 		}
-		if diff := cmp.Diff(a.Status().Outputs, want, cmpopts.IgnoreFields(agent.OutputStatus{}, "WrittenAt")); diff != "" {
+		got := a.Status().Outputs
+		if got[0].Failures < 2 || got[1].Failures != 1 || got[2].Failures != 0 {
+			t.Errorf("failures: %d, %d, %d; want several, 1, 0", got[0].Failures, got[1].Failures, got[2].Failures)
+		}
+		if diff := cmp.Diff(got, want, cmpopts.IgnoreFields(agent.OutputStatus{}, "WrittenAt", "Failures")); diff != "" {
 			t.Errorf("status (-got +want):\n%s", diff)
 		}
 		full.fail(nil)

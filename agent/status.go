@@ -45,14 +45,19 @@ type Status struct {
 	Version   string    `json:"version"`
 }
 
-// OutputStatus is the state of one output.
+// OutputStatus is the state of one output. It counts since the agent started, or took up another configuration of the
+// output.
 type OutputStatus struct {
-	Name      string      `json:"name"` // its path
-	State     OutputState `json:"state"`
-	Error     string      `json:"error,omitempty"`
-	Hint      string      `json:"hint,omitempty"`      // what to do about it
-	WrittenAt time.Time   `json:"written_at,omitzero"` // when its content last became what it is
-	Bindings  int         `json:"bindings"`            // in the set that was last written
+	Name         string      `json:"name"` // its path
+	State        OutputState `json:"state"`
+	Error        string      `json:"error,omitempty"`
+	Hint         string      `json:"hint,omitempty"`      // what to do about it
+	WrittenAt    time.Time   `json:"written_at,omitzero"` // when its content was last written, or found to be there already
+	Bindings     int         `json:"bindings"`            // variables that were written last
+	Writes       int64       `json:"writes"`              // times that its content was written
+	Failures     int64       `json:"failures"`            // times that it couldn't be written or removed
+	Hooks        int64       `json:"hooks"`               // runs of its hook that have ended
+	HookFailures int64       `json:"hook_failures"`       // of these, that failed or were killed
 }
 
 // Counts is how often things happened since the start.

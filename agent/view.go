@@ -23,11 +23,11 @@ type view struct {
 // must not be wiped. It is empty in the states Starting and Refused.
 func (a *Agent) Snapshot() (api.Snapshot, Status) {
 	v := a.look()
-	return v.set, v.tell()
+	return v.set, a.counted(v.tell())
 }
 
 // Status tells how the daemon is doing.
-func (a *Agent) Status() Status { return a.look().tell() }
+func (a *Agent) Status() Status { return a.counted(a.look().tell()) }
 
 // Changed is closed at the next change of the set or the status.
 func (a *Agent) Changed() <-chan struct{} { return a.now.Load().changed }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,6 +32,8 @@ const hookRest = time.Second
 type hooks struct {
 	context context.Context // the output's life, which no caller of Write has
 	cancel  context.CancelFunc
+
+	runs, failures atomic.Int64 // that have ended; and of these, that failed or were killed
 
 	mu      sync.Mutex // guards the fields below
 	running bool
@@ -153,6 +156,10 @@ func (h *hooks) run(c OutputConfig) {
 	began := time.Now()
 	err := lines.run(cmd)
 	took := time.Since(began).Round(time.Millisecond)
+	h.runs.Add(1)
+	if err != nil {
+		h.failures.Add(1)
+	}
 	switch exit := (*exec.ExitError)(nil); {
 	case h.context.Err() != nil:
 		log.Info().Msg("hook killed: its output is closed")

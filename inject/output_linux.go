@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -26,6 +27,7 @@ type Output struct {
 	conf     OutputConfig
 	uid, gid int // -1: as it comes
 	hooks    hooks
+	counts   outputCounts
 
 	mu       sync.Mutex       // guards the fields below, and the path
 	standing bool             // the set of written was written, or found, by this process
@@ -53,6 +55,15 @@ func (o *Output) Name() string { return o.conf.Path }
 
 // Keep tells whether the output stays when the daemon stops.
 func (o *Output) Keep() bool { return o.conf.Keep }
+
+// outputCounts is read while a Write is under way.
+type outputCounts struct{ variables, writes atomic.Int64 }
+
+// Counts tells how many variables the output holds, how often its content was written, how many runs of the hook
+// have ended, and how many of these failed or were killed.
+func (o *Output) Counts() (variables int, writes, hooks, failures int64) {
+	return int(o.counts.variables.Load()), o.counts.writes.Load(), o.hooks.runs.Load(), o.hooks.failures.Load()
+}
 
 // Close ends a hook that runs, and waits for it. What is written stays.
 func (o *Output) Close() { o.hooks.close() }
@@ -95,7 +106,9 @@ func (o *Output) Write(s api.Snapshot) error {
 	}
 	first, before := !o.standing, o.traces
 	o.standing, o.written, o.traces, o.stamps = true, wanted, built.traces(), stamps
+	o.counts.variables.Store(int64(len(bound)))
 	if changed {
+		o.counts.writes.Add(1)
 		for _, w := range warnings {
 			o.conf.Log.Warn().Str("output", o.conf.Path).Str("kind", string(w.Kind)).Str("name", w.Name).Msg("output may not be as meant")
 		}
@@ -184,6 +197,7 @@ func (o *Output) Remove() error {
 	defer o.mu.Unlock()
 	o.standing, o.stamps, o.traces = false, nil, nil
 	o.hooks.skip(nil)
+	o.counts.variables.Store(0)
 	at, err := o.conf.open(path.Dir(o.conf.Path))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

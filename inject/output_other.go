@@ -32,6 +32,9 @@ func (o *Output) Name() string { return o.conf.Path }
 // Keep tells whether the output stays when the daemon stops.
 func (o *Output) Keep() bool { return o.conf.Keep }
 
+// Counts has nothing to count.
+func (o *Output) Counts() (variables int, writes, hooks, failures int64) { return 0, 0, 0, 0 }
+
 // Close does nothing.
 func (o *Output) Close() {}
 

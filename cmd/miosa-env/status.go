@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -159,6 +160,10 @@ func (p *program) watchStatus(ctx context.Context, asJSON bool) error {
 // timeless is a status without what changes by itself.
 func timeless(s agent.Status) agent.Status {
 	s.Age, s.ConfirmedAt, s.LastErrorAt, s.RoundTrip, s.Counts = 0, time.Time{}, time.Time{}, 0, agent.Counts{}
+	s.Outputs = slices.Clone(s.Outputs)
+	for i := range s.Outputs {
+		s.Outputs[i].Failures = 0 // of attempts that go on
+	}
 	return s
 }
 
@@ -217,13 +222,14 @@ func printStatus(w io.Writer, s agent.Status, now time.Time) error {
 	if len(s.Outputs) == 0 {
 		return nil
 	}
-	fmt.Fprintln(t, "\nOUTPUT\tSTATE\tBINDINGS\tWRITTEN")
+	fmt.Fprintln(t, "\nOUTPUT\tSTATE\tVARIABLES\tWRITTEN\tWRITES\tHOOKS")
 	for _, o := range s.Outputs {
 		written := "-"
 		if !o.WrittenAt.IsZero() {
 			written = ago(now.Sub(o.WrittenAt), o.WrittenAt)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\n", cell(o.Name), cell(string(o.State)), o.Bindings, written)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", cell(o.Name), cell(string(o.State)), o.Bindings, written,
+			withFailures(o.Writes, o.Failures), withFailures(o.Hooks-o.HookFailures, o.HookFailures))
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write status: %w", err)
@@ -237,6 +243,15 @@ func printStatus(w io.Writer, s agent.Status, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// withFailures says how often something was done, and how often it failed if it did.
+func withFailures(done, failed int64) string {
+	text := strconv.FormatInt(done, 10)
+	if failed > 0 {
+		text += ", " + strconv.FormatInt(failed, 10) + " failed"
+	}
+	return text
 }
 
 func counted(n int, what string) string {
