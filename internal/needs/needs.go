@@ -43,7 +43,7 @@ func (n Need) String() string {
 }
 
 // logged is a reason as go test prints it, behind the place in the source.
-var logged = regexp.MustCompile(`(?m)^\s*(?:\S+\.(?:go|txtar):\d+: |.*> skip ')?needs (command|npm|root|system|option)( [^\s:']+)?(?:: ([^\n']*))?`)
+var logged = regexp.MustCompile(`(?m)^\s*(?:\S+\.go:\d+: )?needs (command|npm|root|system|option)( [^\s:]+)?(?:: (.*))?$`)
 
 // Find reads the reason from the output of a skipped test.
 func Find(output string) (n Need, ok bool) {

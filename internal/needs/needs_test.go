@@ -6,7 +6,7 @@ func TestFindReadsWhatStringWrites(t *testing.T) {
 	for _, n := range []Need{
 		{Kind: KindCommand, What: "systemd-nspawn"},
 		{Kind: KindNPM, What: "node", Why: "22.1: older ones"},
-		{Kind: KindRoot, Why: "for a mount: operation not permitted"},
+		{Kind: KindRoot, Why: "for another user's mount: operation not permitted"},
 		{Kind: KindSystem, Why: "memfd_secret"},
 		{Kind: KindOption, What: "-short=false", Why: "a minute"},
 	} {

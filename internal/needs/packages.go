@@ -88,9 +88,8 @@ func NPMPackages(names ...string) (packages []string) {
 	return packages
 }
 
-// MissingNPMPackages are those that no variable names, and a node where this machine's is too old.
-func MissingNPMPackages(ctx context.Context) []string {
-	var names []string
+// MissingNPM are the names of npm packages that no variable names, and node where this machine's is too old.
+func MissingNPM(ctx context.Context) (names []string) {
 	for _, p := range npm {
 		switch {
 		case p.name == "node" && exec.CommandContext(ctx, "node", "-e", nodeIsRecent).Run() == nil:
@@ -99,7 +98,7 @@ func MissingNPMPackages(ctx context.Context) []string {
 			names = append(names, p.name)
 		}
 	}
-	return NPMPackages(names...)
+	return names
 }
 
 const nodeIsRecent = `const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || a === 22 && b >= 1 ? 0 : 1)`

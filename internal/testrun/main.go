@@ -33,7 +33,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, strings.Join(needs.MissingDebianPackages(), "\n"))
 		return 0
 	case "npm":
-		fmt.Fprintln(stdout, strings.Join(needs.MissingNPMPackages(ctx), "\n"))
+		fmt.Fprintln(stdout, strings.Join(needs.NPMPackages(needs.MissingNPM(ctx)...), "\n"))
 		return 0
 	}
 	code, err := test(ctx, args, stdout, stderr)
@@ -89,7 +89,7 @@ func test(ctx context.Context, args []string, stdout, stderr io.Writer) (int, er
 	case failed && code < 0:
 		code = 128 + int(exit.Sys().(syscall.WaitStatus).Signal())
 	}
-	r.finish(time.Since(started), interrupted)
+	r.finish(ctx, time.Since(started), interrupted)
 	return code, nil
 }
 

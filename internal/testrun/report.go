@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -163,14 +164,14 @@ func reasonIn(said string) string {
 }
 
 // finish prints the names of what failed, the table of what was skipped, and the closing line.
-func (r *report) finish(took time.Duration, interrupted bool) {
+func (r *report) finish(ctx context.Context, took time.Duration, interrupted bool) {
 	if len(r.failed) > 0 {
 		fmt.Fprintln(r.to, "\n=== Failed")
 		for _, n := range r.failed {
 			fmt.Fprintln(r.to, strings.TrimSpace("FAIL: "+n.pkg+" "+n.test))
 		}
 	}
-	r.table()
+	r.table(ctx)
 	how := "DONE"
 	if interrupted {
 		how = "INTERRUPTED"

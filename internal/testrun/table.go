@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -11,7 +12,7 @@ import (
 )
 
 // table prints what was skipped, a line for each top-level test and what it needs, and how to get that.
-func (r *report) table() {
+func (r *report) table(ctx context.Context) {
 	if len(r.skips) == 0 {
 		return
 	}
@@ -38,7 +39,7 @@ func (r *report) table() {
 	for line := range strings.Lines(text.String()) {
 		fmt.Fprintln(r.to, strings.TrimRight(line, " \n"))
 	}
-	for _, line := range advice(r.skips) {
+	for _, line := range advice(ctx, r.skips) {
 		fmt.Fprintln(r.to, line)
 	}
 }
@@ -61,7 +62,7 @@ func called(n needs.Need) string {
 }
 
 // advice is how to run what was skipped: a line for apt-get, one for npm, one about root.
-func advice(skips []skipped) (lines []string) {
+func advice(ctx context.Context, skips []skipped) (lines []string) {
 	var debian, npm []string
 	root := 0
 	for _, s := range skips {
@@ -76,6 +77,9 @@ func advice(skips []skipped) (lines []string) {
 			root++
 		}
 	}
+	if slices.Contains(debian, needs.DebianPackage("node")) { // what takes node takes these then
+		npm = append(npm, needs.MissingNPM(ctx)...)
+	}
 	if len(npm) > 0 && slices.Contains(needs.MissingDebianPackages(), "npm") {
 		debian = append(debian, "npm")
 	}
@@ -86,7 +90,7 @@ func advice(skips []skipped) (lines []string) {
 	if slices.Sort(debian); len(debian) > 0 {
 		lines = append(lines, "Install the commands: "+sudo+"apt-get install "+strings.Join(slices.Compact(debian), " "))
 	}
-	if slices.Sort(npm); len(npm) > 0 {
+	if len(npm) > 0 {
 		lines = append(lines, "Install the npm packages: npm install --prefix "+needs.NPMFolder+" "+strings.Join(needs.NPMPackages(npm...), " "))
 	}
 	if root > 0 {

@@ -20,7 +20,7 @@ const (
 // Make runs `make package` in sources for platforms, as the Makefile names them, with the program nfpm at a path, where it
 // is built if it isn't there.
 func Make(sources, out, nfpm, version, platforms string, environ ...string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute) // with empty caches on a busy machine
 	defer cancel()
 	c := exec.CommandContext(ctx, "make", "--no-print-directory", "package",
 		"OUT="+out, "NFPM="+nfpm, "PLATFORMS="+platforms, "VERSION="+version, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", Epoch))
