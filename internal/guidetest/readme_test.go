@@ -66,10 +66,14 @@ func readme(t *testing.T, attr *syscall.SysProcAttr) {
 		t.Fatal(err)
 	}
 	of := strings.Split(string(cached), "\n")
+	folder := filepath.Join(t.TempDir(), "a folder") // with a blank in its path
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	page := document.Read(t, root+"/README.md")
 	screen := document.Session{
 		Script: page.Script(t, "TestReadme", "sh"),
-		Dir:    t.TempDir(),
+		Dir:    folder,
 		Env: environ(t, "GOMODCACHE="+of[0], "GOCACHE="+of[1], "GOFLAGS="+of[2], "GIT_CONFIG_COUNT=2",
 			"GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
 			"GIT_CONFIG_KEY_1=url."+checkout+".insteadOf", "GIT_CONFIG_VALUE_1=https://github.com/Miosa-osa/miosa-env"),
@@ -113,7 +117,7 @@ func alike(text string) []string {
 // docs/operations.md goes on in the same shell.
 func TestOperationsStart(t *testing.T) {
 	page := document.Read(t, root+"/docs/operations.md")
-	out := inTryIt(t, page.Block(t, "Start", "sh"), "MIOSA_SOCKET="+filepath.Join(t.TempDir(), "agent/agent.sock")).Run(t)
+	out := inTryIt(t, page.Block(t, "Start", "sh")).Run(t)
 	document.Prints(t, out, page.Block(t, "Start", "text"))
 }
 

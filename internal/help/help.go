@@ -71,7 +71,11 @@ func commands(out *strings.Builder, c *cobra.Command) {
 
 func usageLine(c *cobra.Command) string {
 	if c.HasParent() {
-		return c.Parent().CommandPath() + " " + c.Use
+		line := c.Parent().CommandPath() + " " + c.Use
+		if c.HasAvailableSubCommands() {
+			line += " COMMAND [FLAG...]"
+		}
+		return line
 	}
 	return c.Use + " COMMAND [FLAG...]"
 }
