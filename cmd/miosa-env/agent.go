@@ -55,10 +55,10 @@ func (p *program) checkDaemon(at configFile, c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	text := at.path + " is fine"
 	if conf.absent {
-		fmt.Fprintf(p.stdout, "there is no %s; flags, environment and defaults are fine: %s\n", at.path, conf.summary())
-		return nil
+		text = "there is no " + at.path + "; flags, environment and defaults are fine"
 	}
-	fmt.Fprintf(p.stdout, "%s is fine: %s\n", at.path, conf.summary())
-	return nil
+	_, err = fmt.Fprintf(p.stdout, "%s: %s\n", text, conf.summary())
+	return named(err, "write result")
 }

@@ -111,7 +111,9 @@ connected and wasn't before, and a denial counts as not done.`,
 		case err != nil:
 			return err
 		}
-		p.showLink(flow, noQR, asJSON)
+		if err := p.showLink(flow, noQR, asJSON); err != nil {
+			return err
+		}
 		done := p.waiting(ctx, "waiting for somebody to agree at "+oneLine(args[0]))
 		status, err := flow.WaitForCompletion(ctx, secrets.WaitOptions{Timeout: time.Duration(wait)})
 		done()

@@ -18,26 +18,30 @@ import (
 const quietZone = 4
 
 // showLink prints a flow's link, and where people look at it a QR code.
-func (p *program) showLink(flow *secrets.Flow, noQR, asJSON bool) {
+// Errors: that the link, which nobody would see then, can't be written.
+func (p *program) showLink(flow *secrets.Flow, noQR, asJSON bool) error {
 	to := p.stdout
 	if asJSON {
 		to = p.stderr
 	}
-	_, _ = io.WriteString(to, "Open this link and agree:\n\n  "+oneLine(flow.AuthorizeURL)+"\n\n")
+	if _, err := io.WriteString(to, "Open this link and agree:\n\n  "+oneLine(flow.AuthorizeURL)+"\n\n"); err != nil {
+		return fmt.Errorf("write link: %w", err)
+	}
 	out, ok := p.screen()
 	if noQR || !ok {
-		return
+		return nil
 	}
 	code, err := qr.Encode(flow.AuthorizeURL, qr.L)
 	if err != nil {
-		return // too long for one: there is the link
+		return nil // too long for one: there is the link
 	}
 	width, height, err := term.GetSize(int(out.Fd()))
 	if side := code.Size + 2*quietZone; err != nil || side > width || (side+1)/2 > height {
 		fmt.Fprintf(p.stderr, "(This terminal is too small for a QR code of it: that takes %d columns and %d lines.)\n\n", side, (side+1)/2)
-		return
+		return nil
 	}
 	_, _ = io.WriteString(p.stderr, drawQR(code, p.colours())+"\n")
+	return nil
 }
 
 // screen is standard error where it is a terminal that moves its cursor.

@@ -39,9 +39,9 @@ The exit code is 0 where the vault answered, 125 where it didn't or there is no 
 			if err != nil {
 				return unasked(err)
 			}
-			fmt.Fprintf(p.stdout, "%s: %s, the vault answered in %s ms\n",
+			_, err = fmt.Fprintf(p.stdout, "%s: %s, the vault answered in %s ms\n",
 				s.State, counted(s.Bindings, "binding"), strconv.FormatFloat(s.RoundTrip, 'f', 1, 64))
-			return nil
+			return named(err, "write result")
 		},
 	}
 }
