@@ -15,7 +15,7 @@ import (
 )
 
 func (p *program) bindingsCommand() *cobra.Command {
-	return groupCommand("bindings", "Say which secret is which variable where",
+	return groupCommand("bindings", "Bind secrets to sandboxes and computers, as variables",
 		`A binding says: this secret, on this sandbox or computer, as this variable. These commands take a
 tenant key, as miosa-env secrets does; miosa-env list shows what is bound where it runs.`,
 		p.bindingsCreateCommand(), p.bindingsListCommand(), p.bindingsDeleteCommand(),

@@ -63,10 +63,11 @@ other resources stay as they are, whatever they are called.
 
 First it shows what it would do, without values, and asks; where there is no terminal to ask at, it
 wants --yes. "replace" means that there is one already; whether its value is the same can't be known,
-since no call answers a value. It also lists the lines that npm dotenv, compose, godotenv or a shell would
-read differently: nothing in a value is expanded here, for one. Variables that run would refuse to set, since they run code or move traffic, are left
-out unless --allow-name names them; so are those that stand for another secret there. Where
-something was left out or not stored that nobody was shown before, the exit code says so.`,
+since no call answers a value. It also lists the lines that npm dotenv, compose, godotenv or a shell
+would read differently: nothing in a value is expanded here, for one. Variables that run would refuse
+to set, since they run code or move traffic, are left out unless --allow-name names them; so are
+those that stand for another secret there. Where something was left out or not stored that nobody
+was shown before, the exit code says so.`,
 		Example: `  miosa-env import .env --bind sandbox:sb_1
   miosa-env import .env --bind sandbox:sb_1 --only 'DB_*' --yes`,
 		Args: oneArgument("the file"),

@@ -70,15 +70,14 @@ func (p *program) rootCommand() *cobra.Command {
 		Long: `miosa-env starts a command with the secrets bound to its sandbox or computer in
 its environment, and keeps them current while it runs.
 
-It needs to know who it is: a key in MIOSA_API_KEY (or in a file named by
-MIOSA_API_KEY_FILE, or in the systemd credential miosa-api-key), and the id of the
-sandbox or computer in MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID. Inside MIOSA's
-sandboxes the platform has set these. There is no flag for the key, since
-everybody on a machine can read arguments. An empty variable counts as not set, and a
-flag comes before its variable.
+It needs a key (in MIOSA_API_KEY, in a file that MIOSA_API_KEY_FILE names, or in the systemd
+credential miosa-api-key) and the id of the sandbox or computer (MIOSA_SANDBOX_ID or
+MIOSA_COMPUTER_ID). In MIOSA's sandboxes the platform has set these. There is no flag for
+the key, since every user of a machine can read arguments. A flag comes before its variable, and
+an empty variable counts as not set.
 
-secrets, bindings, oauth, keys, import and audit manage what is stored, from anywhere. They need
-no sandbox or computer, but a tenant key, in MIOSA_TENANT_KEY.`,
+The commands that manage a tenant work from anywhere. They need a tenant key in
+MIOSA_TENANT_KEY, and no sandbox or computer.`,
 		Example: `  miosa-env run -- ./server --port 8080
   miosa-env run --on-change restart --mask -- npm start
   eval "$(miosa-env export)"
