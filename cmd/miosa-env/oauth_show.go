@@ -27,21 +27,24 @@ func (p *program) showLink(flow *secrets.Flow, noQR, asJSON bool) error {
 	if _, err := io.WriteString(to, "Open this link and agree:\n\n  "+oneLine(flow.AuthorizeURL)+"\n\n"); err != nil {
 		return fmt.Errorf("write link: %w", err)
 	}
-	out, ok := p.screen()
-	if noQR || !ok {
-		return nil
+	if out, ok := p.screen(); ok && !noQR {
+		p.showQR(out, flow)
 	}
+	return nil
+}
+
+// showQR shows a flow's link as a QR code on a terminal, where it fits.
+func (p *program) showQR(out *os.File, flow *secrets.Flow) {
 	code, err := qr.Encode(flow.AuthorizeURL, qr.L)
 	if err != nil {
-		return nil // too long for one: there is the link
+		return // too long for one: there is the link
 	}
 	width, height, err := term.GetSize(int(out.Fd()))
 	if side := code.Size + 2*quietZone; err != nil || side > width || (side+1)/2 > height {
 		fmt.Fprintf(p.stderr, "(This terminal is too small for a QR code of it: that takes %d columns and %d lines.)\n\n", side, (side+1)/2)
-		return nil
+		return
 	}
 	_, _ = io.WriteString(p.stderr, drawQR(code, p.colours())+"\n")
-	return nil
 }
 
 // screen is standard error where it is a terminal that moves its cursor.
