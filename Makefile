@@ -25,10 +25,6 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # miosa-env speaks no HTTP/2 (docs/adr/0003-net-http.md): left out, it is 4 % smaller, and its tables aren't made at a start.
 SMALLER := -tags nethttpomithttp2
 
-# On Linux miosa-env starts at our own entry symbol, which notes the signals that were ignored when it
-# was started, before Go's runtime takes them over (docs/adr/0002-entry-symbol.md).
-ENTRY := $(if $(wildcard inject/entry_$(GOOS)_$(GOARCH).s),-E miosa_env_start)
-
 .DEFAULT_GOAL := help
 .PHONY: help demo test race check lint bench build install package release clean
 
@@ -73,7 +69,7 @@ bench: build ## what a start costs beside its floor, then the Go benchmarks (doc
 
 build: ## build bin/miosa-env and bin/miosa-vault, static and stripped
 	@mkdir -p "$(BIN)"
-	$(BUILD)$(if $(BUILDFLAGS), $(BUILDFLAGS)) $(SMALLER) -ldflags "$(LDFLAGS) $(ENTRY)" -o "$(BIN)/miosa-env" ./cmd/miosa-env
+	$(BUILD)$(if $(BUILDFLAGS), $(BUILDFLAGS)) $(SMALLER) -ldflags "$(LDFLAGS)" -o "$(BIN)/miosa-env" ./cmd/miosa-env
 	$(BUILD)$(if $(BUILDFLAGS), $(BUILDFLAGS)) -ldflags "$(LDFLAGS)" -o "$(BIN)/miosa-vault" ./cmd/miosa-vault
 	@wc -c "$(BIN)/miosa-env" "$(BIN)/miosa-vault" | awk '$$NF != "total" { size = $$1; sub(/^ *[0-9]+ /, ""); printf "%-18s %.1f MB\n", $$0, size / 1e6 }'
 

@@ -1,8 +1,12 @@
 package inject
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -55,8 +59,16 @@ type StartError struct {
 }
 
 func (e *StartError) Error() string {
-	if errors.Is(e.Errno, syscall.ENOENT) {
-		return fmt.Sprintf("execute %s: it or its interpreter doesn't exist", e.Path)
+	interpreter := interpreterOf(e.Path)
+	switch {
+	case errors.Is(e.Errno, syscall.ENOENT) && interpreter != "":
+		return fmt.Sprintf("execute %s: its interpreter %s doesn't exist", e.Path, strconv.Quote(interpreter))
+	case errors.Is(e.Errno, syscall.ENOENT):
+		return fmt.Sprintf("execute %s: it or its dynamic loader doesn't exist", e.Path)
+	case interpreter != "" && errors.Is(e.Errno, syscall.EACCES):
+		return fmt.Sprintf("execute %s: its interpreter %s can't be executed", e.Path, strconv.Quote(interpreter))
+	case errors.Is(e.Errno, syscall.ENOEXEC):
+		return fmt.Sprintf("execute %s: exec format error", e.Path)
 	}
 	return fmt.Sprintf("execute %s: %s", e.Path, e.Errno)
 }
@@ -64,7 +76,7 @@ func (e *StartError) Error() string {
 // Unwrap gives the kernel's reason.
 func (e *StartError) Unwrap() error { return e.Errno }
 
-// ExitCode is 127 where something wasn't found, else 126.
+// ExitCode is 127 where something doesn't exist, else 126, as in shells.
 func (e *StartError) ExitCode() int {
 	if errors.Is(e.Errno, syscall.ENOENT) {
 		return ExitNotFound
@@ -72,19 +84,46 @@ func (e *StartError) ExitCode() int {
 	return ExitNotExecutable
 }
 
-// Hint says how to mend it, or is empty.
+// Hint says how to fix it, or is empty.
 func (e *StartError) Hint() string {
+	interpreter := interpreterOf(e.Path)
 	switch {
 	case errors.Is(e.Errno, syscall.ENOEXEC):
-		return "a script needs a first line such as #!/bin/sh"
-	case errors.Is(e.Errno, syscall.ENOENT):
+		return "a script needs a first line such as #!/bin/sh, and a program must be for this processor"
+	case strings.HasSuffix(interpreter, "\r"):
+		return "the first line ends in CRLF: save the script with LF line ends"
+	case errors.Is(e.Errno, syscall.ENOENT) && interpreter == "":
+		return "a program that is linked dynamically needs the C library it was built for"
+	case interpreter != "":
 		return "check the interpreter named in the file's first line"
 	case errors.Is(e.Errno, syscall.EACCES):
-		return "make it executable: chmod +x " + e.Path
+		return "its file system may be mounted with noexec"
+	case errors.Is(e.Errno, syscall.ETXTBSY):
+		return "something has the file open for writing"
 	case errors.Is(e.Errno, syscall.E2BIG):
 		return "arguments and environment together are too large for the kernel"
 	}
 	return ""
+}
+
+// interpreterOf is what the first line of a script names, or empty. A carriage return is part of it, as
+// it is for the kernel.
+func interpreterOf(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	start := make([]byte, 256)
+	n, _ := io.ReadFull(f, start)
+	line, ok := bytes.CutPrefix(start[:n], []byte("#!"))
+	if !ok {
+		return ""
+	}
+	line, _, _ = bytes.Cut(line, []byte("\n"))
+	line, _, _ = bytes.Cut(bytes.Trim(line, " \t"), []byte(" "))
+	line, _, _ = bytes.Cut(line, []byte("\t"))
+	return string(line)
 }
 
 // startError wraps what execve or fork gave.

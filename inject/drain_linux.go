@@ -122,7 +122,7 @@ func (v *supervisor) handOver() {
 	}
 	var err error
 	if os.Getpid() != 1 {
-		if err = startOutput(left, v.signals); err == nil {
+		if err = startOutput(left); err == nil {
 			return
 		}
 		v.Log.Warn().Err(err).Msg("what processes left by the command print from now on is lost")

@@ -122,7 +122,7 @@ func TestSignalsThatDontKill(t *testing.T) {
 				eventually(t, "ready", func() bool { b, _ := os.ReadFile(file); return len(b) > 0 })
 				// A shell is told of its own children's ends: CHLD is only asked for in numbers below.
 				kill(t, c.Process.Pid, unix.SignalNum("SIG"+sig))
-				want := sig == "CONT" || sig == "WINCH" || sig == "TSTP"
+				want := sig == "CONT" || sig == "WINCH" || sig == "TSTP" || sig == "URG"
 				if want {
 					eventually(t, sig+" in the command", func() bool {
 						b, _ := os.ReadFile(file)
@@ -164,6 +164,36 @@ func TestStopAndContinueByHand(t *testing.T) {
 	}
 }
 
+// circle is a script whose interpreter is a script whose interpreter is the first.
+func circle(t *testing.T, dir string) string {
+	t.Helper()
+	a, b := filepath.Join(dir, "circle1"), filepath.Join(dir, "circle2")
+	for from, to := range map[string]string{a: b, b: a} {
+		if err := os.WriteFile(from, []byte("#!"+to+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return a
+}
+
+// busy is a program that is open for writing for as long as the test runs.
+func busy(t *testing.T, dir string) string {
+	t.Helper()
+	program, err := os.ReadFile("/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "busy"), os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	if _, err := f.Write(program); err != nil {
+		t.Fatal(err)
+	}
+	return f.Name()
+}
+
 func TestStartErrors(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string, mode os.FileMode) string {
@@ -182,6 +212,12 @@ func TestStartErrors(t *testing.T) {
 		{"a directory", dir, 126},
 		{"no first line", file("script", "exit 0\n", 0o755), 126},
 		{"interpreter doesn't exist", file("badinterp", "#!/no/such/file\n", 0o755), 127},
+		{"line ends of Windows", file("crlf", "#!/bin/sh\r\nexit 0\r\n", 0o755), 127},
+		{"interpreter not executable", file("noexec", "#!"+file("plain2", "x", 0o644)+"\n", 0o755), 126},
+		{"interpreter a directory", file("dirinterp", "#!"+dir+"\n", 0o755), 126},
+		{"interpreters in a circle", circle(t, dir), 126},
+		{"of no known format", file("elf", "\x7fELF\x02\x01\x01 and no more", 0o755), 126},
+		{"open for writing", busy(t, dir), 126},
 	} {
 		for _, way := range ways {
 			t.Run(tt.name+"/"+way.name, func(t *testing.T) {

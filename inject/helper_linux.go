@@ -41,7 +41,7 @@ func Helper(args []string) (code int, ok bool) {
 }
 
 // startHelper starts a helper, with a file as its standard output, or -1 for none. It returns our end of its socket.
-func startHelper(kind string, output int, attr *syscall.SysProcAttr, signals *Signals) (pid, conn int, err error) {
+func startHelper(kind string, output int, attr *syscall.SysProcAttr) (pid, conn int, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, -1, fmt.Errorf("socket to a helper: %w", err)
@@ -58,7 +58,7 @@ func startHelper(kind string, output int, attr *syscall.SysProcAttr, signals *Si
 		output = null
 	}
 	files := [3]uintptr{uintptr(pair[1]), uintptr(output), uintptr(null)}
-	pid, err = spawn(c, files, attr, signals)
+	pid, err = spawn(c, files, attr)
 	if err != nil {
 		_ = unix.Close(pair[0])
 		return 0, -1, fmt.Errorf("start a helper: %w", err)

@@ -30,7 +30,7 @@ type outputStream struct {
 }
 
 // startOutput starts the output helper for parked relays, and returns when it has taken over.
-func startOutput(relays []*relay, signals *Signals) error {
+func startOutput(relays []*relay) error {
 	var order outputOrder
 	var fds, hosts []int
 	masks := map[*Masker]int{}
@@ -47,7 +47,7 @@ func startOutput(relays []*relay, signals *Signals) error {
 			hosts = append(hosts, r.host.conn)
 		}
 	}
-	_, conn, err := startHelper(outputHelper, -1, &syscall.SysProcAttr{Setsid: true}, signals)
+	_, conn, err := startHelper(outputHelper, -1, &syscall.SysProcAttr{Setsid: true})
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -88,14 +87,14 @@ func (c *sessionCommand) start(fds []int) (pid int, err error) {
 			attr.Foreground, attr.Ctty = true, tty
 		}
 	}
-	return spawn(command, files, attr, nil)
+	return spawn(command, files, attr)
 }
 
 // naming has a variable that names the supervisor name us, and so, by spawn, the command.
 func (c *sessionCommand) naming(entry string) string {
 	name, value, _ := strings.Cut(entry, "=")
-	if (name == "LISTEN_PID" || name == "WATCHDOG_PID") && value == strconv.Itoa(c.Names) {
-		return name + "=" + strconv.Itoa(os.Getpid())
+	if own := ownID(name, c.Names); own != "" && own == value {
+		return name + "=" + ownID(name, os.Getpid())
 	}
 	return entry
 }

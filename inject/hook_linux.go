@@ -48,7 +48,7 @@ func (v *supervisor) runHook() {
 		Args: []string{"sh", "-c", v.OnChange.Hook},
 		Env:  append(slices.Clone(v.next.Env), "MIOSA_COMMAND_PID="+strconv.Itoa(v.pid)),
 	}
-	pid, err := spawn(c, streams.files, &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGTERM}, v.signals)
+	pid, err := spawn(c, streams.files, &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGTERM})
 	streams.started()
 	if err != nil {
 		streams.abandon()

@@ -133,6 +133,8 @@ func lookupError(name, file string, err error) *LookupError {
 	case errors.Is(err, unix.ENOENT):
 		e.Kind = ErrNotFound
 		e.hint = "no such file; a relative path starts at the working directory"
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG):
+		e.Reason = bare(err).Error() // 126, as bash and env have it
 	case missing(err):
 		e.Kind, e.Reason = ErrNotFound, bare(err).Error()
 	case errors.Is(err, unix.EISDIR):

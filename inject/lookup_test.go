@@ -70,7 +70,13 @@ func TestLookup(t *testing.T) {
 		{"endless", strings.Repeat("x", 5000), path(abs("a")), "", inject.ErrNotFound, strings.Repeat("x", 80) + "...: command not found", "install it, or give its path"},
 		{"loop", "loop", path(abs("a")), "", inject.ErrNotFound, "loop: command not found", "install it, or give its path"},
 		{"path not found", "./nope", path(), "", inject.ErrNotFound, "./nope: command not found", "no such file; a relative path starts at the working directory"},
-		{"path through a file", "here/x", path(), "", inject.ErrNotFound, "here/x: command not found: not a directory", ""},
+		{"a directory of PATH that is none", "tool", path(abs("here"), abs("a/loop"), abs("b")), abs("b/tool"), nil, "", ""},
+		{"only such directories", "tool", path(abs("here"), abs("a/loop")), "", inject.ErrNotFound, "tool: command not found", "install it, or give its path"},
+
+		{"path through a file", "here/x", path(), "", inject.ErrNotExecutable, "here/x: command can't be executed: not a directory", ""},
+		{"a loop, by path", "a/loop", path(), "", inject.ErrNotExecutable, "a/loop: command can't be executed: too many levels of symbolic links", ""},
+		{"endless, by path", "./" + strings.Repeat("x", 300), path(), "", inject.ErrNotExecutable,
+			"./" + strings.Repeat("x", 78) + "...: command can't be executed: file name too long", ""},
 
 		{"not executable, remembered", "onlyplain", path(abs("a"), abs("b")), "", inject.ErrNotExecutable,
 			"onlyplain: command can't be executed: " + abs("a/onlyplain") + " isn't marked executable", "chmod +x " + abs("a/onlyplain")},

@@ -46,8 +46,8 @@ type sessionEvent struct {
 }
 
 // startSession starts a session on the pty whose slave is given.
-func startSession(slave int, signals *Signals) (*session, error) {
-	pid, conn, err := startHelper(sessionHelper, slave, &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 1}, signals)
+func startSession(slave int) (*session, error) {
+	pid, conn, err := startHelper(sessionHelper, slave, &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 1})
 	if err != nil {
 		return nil, err
 	}

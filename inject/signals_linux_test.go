@@ -1,17 +1,26 @@
 package inject_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 func TestParseSignal(t *testing.T) {
@@ -121,5 +130,148 @@ func TestUntil(t *testing.T) {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
+	}
+}
+
+// queueing has the test binary print real-time signals that it is sent, with their values, until there were so many.
+const queueing = "INJECT_TEST_QUEUE"
+
+func init() {
+	if count, err := strconv.Atoi(os.Getenv(queueing)); err == nil {
+		os.Exit(queue(count))
+	}
+}
+
+// info is the start of a siginfo_t.
+type info struct {
+	number, errno, code, _ int32
+	pid                    int32
+	uid                    uint32
+	value                  uint64
+	_                      [96]byte
+}
+
+// queue takes signals that it was started with blocked.
+func queue(count int) int {
+	wanted := unix.Sigset_t{Val: [16]uint64{1<<39 | 1<<63}}
+	fd, err := unix.Signalfd(-1, &wanted, unix.SFD_CLOEXEC)
+	if err != nil {
+		return 1
+	}
+	fmt.Println("ready")
+	all := make([]unix.SignalfdSiginfo, count)
+	for i := range all {
+		if _, err := unix.Read(fd, (*[unsafe.Sizeof(all[i])]byte)(unsafe.Pointer(&all[i]))[:]); err != nil {
+			return 1
+		}
+	}
+	for _, one := range all {
+		fmt.Println(one.Signo, one.Ptr)
+	}
+	return 0
+}
+
+// TestFirstRealTimeSignal: SIGRTMIN, which the runtime keeps from os/signal, is passed on as often as it was sent.
+func TestFirstRealTimeSignal(t *testing.T) {
+	needs.Command(t, "python3")
+	const count = 300
+	c := under(t, "supervise", false, "python3", "-c", `
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [34])
+print("ready", flush=True)
+for i in range(int(sys.argv[1])): signal.sigwaitinfo([34])
+print("all", flush=True)`, strconv.Itoa(count))
+	pipe, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(time.Minute, func() { _ = c.Process.Signal(unix.SIGTERM) })
+	defer late.Stop()
+	lines := bufio.NewScanner(pipe)
+	if !lines.Scan() {
+		t.Fatal("the command doesn't start")
+	}
+	for range count {
+		kill(t, c.Process.Pid, 34)
+	}
+	if !lines.Scan() {
+		t.Errorf("fewer than %d arrive", count)
+	}
+	_ = c.Wait()
+}
+
+// TestRealTimeSignals: of those sent in a burst none is lost or merged with another, and of one kind they stay in
+// order, with their values.
+func TestRealTimeSignals(t *testing.T) {
+	for _, way := range ways[2:] {
+		for _, value := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, value=%v", way.name, value), func(t *testing.T) {
+				self, err := os.Executable()
+				if err != nil {
+					t.Fatal(err)
+				}
+				const count = 300
+				kinds := []syscall.Signal{64, 40}
+				c := under(t, way.mode, way.pid1, "env", queueing+"="+strconv.Itoa(count*len(kinds)), self)
+				c.Stderr = os.Stderr
+				pipe, err := c.StdoutPipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				startBlocking(t, c, kinds...)
+				late := time.AfterFunc(time.Minute, func() { _ = c.Process.Signal(unix.SIGTERM) })
+				defer late.Stop()
+				lines := bufio.NewScanner(pipe)
+				if !lines.Scan() || lines.Text() != "ready" {
+					t.Fatalf("the command says %q", lines.Text())
+				}
+				want := map[string][]string{}
+				for i := range count {
+					for _, n := range kinds {
+						one := info{number: int32(n), code: -1, pid: int32(os.Getpid()), value: uint64(i)} // SI_QUEUE
+						name := strconv.Itoa(int(n))
+						if !value {
+							kill(t, c.Process.Pid, n)
+							want[name] = append(want[name], "0")
+							continue
+						}
+						if _, _, errno := unix.RawSyscall(unix.SYS_RT_SIGQUEUEINFO, uintptr(c.Process.Pid), uintptr(n), uintptr(unsafe.Pointer(&one))); errno != 0 {
+							t.Fatal(errno)
+						}
+						want[name] = append(want[name], strconv.Itoa(i))
+					}
+				}
+				got := map[string][]string{}
+				for lines.Scan() {
+					name, v, _ := strings.Cut(lines.Text(), " ")
+					got[name] = append(got[name], v)
+				}
+				_ = c.Wait()
+				if diff := cmp.Diff(got, want); diff != "" {
+					t.Errorf("(-got +want):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// startBlocking starts a program with signals blocked.
+func startBlocking(t *testing.T, c *exec.Cmd, some ...syscall.Signal) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var set, before unix.Sigset_t
+	for _, n := range some {
+		set.Val[0] |= 1 << (n - 1)
+	}
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, &before); err != nil {
+		t.Fatal(err)
+	}
+	err := c.Start()
+	if err := errors.Join(err, unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)); err != nil {
+		t.Fatal(err)
 	}
 }

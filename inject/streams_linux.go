@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // streams are what a command gets as standard input, output and error, and what lies between these
@@ -37,13 +39,14 @@ func (s *streams) mask(v *supervisor) error {
 	m := v.remask()
 	for _, fd := range []int{1, 2} {
 		switch {
+		case inherited.Closed(fd): // spawn closes it in the command too
 		case isTerminal(fd) && s.pty != nil:
 			s.files[fd] = uintptr(s.pty.slave)
 		case isTerminal(fd):
 			if err := s.openPty(fd, m, v); err != nil {
 				return err
 			}
-		case fd == 2 && !isTerminal(1) && sameFile(1, 2):
+		case fd == 2 && !inherited.Closed(1) && !isTerminal(1) && sameFile(1, 2):
 			s.files[2] = s.files[1]
 		default:
 			end, err := s.pipe(fd, m)
@@ -88,7 +91,7 @@ func (s *streams) openPty(fd int, m remask, v *supervisor) error {
 	s.theirs = append(s.theirs, pair.slave)
 	input := sameTerminal(0, fd)
 	if pair.terminal != nil || input {
-		if s.host, err = startSession(pair.slave, v.signals); err != nil {
+		if s.host, err = startSession(pair.slave); err != nil {
 			v.Log.Warn().Err(err).Msg("the command has no terminal of its own: keys aren't masked, and some programs read none")
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
@@ -104,8 +105,10 @@ func (v *supervisor) loop(ctx context.Context, changes <-chan Command) (Exit, er
 	ended := ctx.Done()
 	for {
 		select {
-		case sig := <-v.signals.sent:
-			v.forward(sig.(syscall.Signal))
+		case <-v.signals.arrived:
+			for _, one := range v.signals.take() {
+				v.receive(one)
+			}
 		case <-v.signals.children:
 			v.reap()
 		case next, ok := <-changes:
@@ -158,6 +161,7 @@ func (v *supervisor) start() error {
 	}
 	pid, err := v.fork(streams)
 	streams.started()
+	v.signals.order()
 	if err != nil {
 		streams.abandon()
 		return err
@@ -184,7 +188,7 @@ func (v *supervisor) fork(streams *streams) (pid int, err error) {
 	case !v.shares(streams) && v.terminal.holds():
 		attr.Foreground, attr.Ctty, v.had = true, v.terminal.fd, true
 	}
-	return spawn(v.command, streams.files, attr, v.signals)
+	return spawn(v.command, streams.files, attr)
 }
 
 func (v *supervisor) open() (*streams, error) {
@@ -232,24 +236,6 @@ func union(all, more []Named) []Named {
 // in a pipeline others of our group use it, and with only its output on our pty we need its signals.
 func (v *supervisor) shares(s *streams) bool { return v.lazy || s.pty != nil }
 
-// spawn starts a command. What was ignored when we started is ignored in it too: a child takes our
-// dispositions, so they are set for the moment of the fork.
-func spawn(c Command, files [3]uintptr, attr *syscall.SysProcAttr, signals *Signals) (int, error) {
-	ignore(startedIgnoring)
-	if signals != nil {
-		defer signals.catch(startedIgnoring)
-	}
-	pid, err := syscall.ForkExec(c.Path, c.Args, &syscall.ProcAttr{Env: c.Env, Files: files[:], Sys: attr})
-	if err != nil && attr.Foreground { // the terminal went away meanwhile
-		attr.Foreground = false
-		pid, err = syscall.ForkExec(c.Path, c.Args, &syscall.ProcAttr{Env: c.Env, Files: files[:], Sys: attr})
-	}
-	if err != nil {
-		return 0, startError(c.Path, err)
-	}
-	return pid, nil
-}
-
 // reap collects every child that has ended or stopped: the command, a hook, and whatever orphans the
 // kernel gave us.
 func (v *supervisor) reap() {
@@ -260,6 +246,7 @@ func (v *supervisor) reap() {
 		case err == unix.EINTR:
 			continue
 		case err != nil || pid == 0:
+			v.unreaped()
 			return
 		case status.Stopped():
 			if pid == v.pid {
@@ -291,6 +278,19 @@ func (v *supervisor) ended(status unix.WaitStatus) {
 	if v.stopping && v.groupLeft() {
 		v.send(-v.group, v.StopSignal)
 		v.sweep = time.After(sweepEvery)
+	}
+}
+
+// unreaped looks for children that are gone though nobody has reaped them: a tracer, or a filter of system calls,
+// has taken their status.
+func (v *supervisor) unreaped() {
+	gone := func(pid int) bool { return pid != 0 && errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
+	if gone(v.pid) {
+		v.Log.Error().Int("pid", v.pid).Msg("command is gone and its exit code is lost")
+		v.pid, v.exit = 0, Exit{Code: ExitFailed}
+	}
+	if gone(v.hook.pid) {
+		v.hook.ended(ExitFailed)
 	}
 }
 
@@ -375,12 +375,34 @@ func (v *supervisor) kill() {
 	v.send(v.pid, unix.SIGKILL) // it may have left its group
 }
 
+// receive acts on a signal sent to us. One that has a value is passed on with it, and with its sender.
+func (v *supervisor) receive(one sent) {
+	if !one.withValue() || one.number < firstRealTime {
+		v.forward(one.signal())
+		return
+	}
+	v.Log.Debug().Str("signal", signalName(one.signal())).Int("pid", v.pid).Msg("signal received")
+	if v.pid == 0 {
+		return
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_RT_SIGQUEUEINFO, uintptr(v.pid), uintptr(one.number), uintptr(unsafe.Pointer(&siginfo{sent: one})))
+	if errno != 0 {
+		v.unsent(v.pid, one.signal(), errno)
+	}
+}
+
 // send signals a process, or with a negative number a group. 0 is one that is gone.
 func (v *supervisor) send(pid int, sig syscall.Signal) {
 	if pid == 0 {
 		return
 	}
-	if err := unix.Kill(pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+	if err := unix.Kill(pid, sig); err != nil {
+		v.unsent(pid, sig, err)
+	}
+}
+
+func (v *supervisor) unsent(pid int, sig syscall.Signal, err error) {
+	if !errors.Is(err, unix.ESRCH) {
 		v.Log.Warn().Err(err).Int("pid", pid).Str("signal", signalName(sig)).Msg("signal not sent")
 	}
 }

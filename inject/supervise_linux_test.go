@@ -23,6 +23,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
@@ -75,6 +76,7 @@ func play(mode string, args []string) int {
 	mask := set.String("mask", "", "NAME=value")
 	verbose := set.Bool("v", false, "")
 	refuse := set.Bool("no-subreaper", false, "")
+	unwaited := set.Bool("no-children", false, "have the kernel reap what we start")
 	set.DurationVar(&s.StopTimeout, "stop-timeout", 0, "")
 	set.DurationVar(&s.Settle, "settle", 0, "")
 	set.BoolVar(&s.Outlive, "outlive", false, "")
@@ -96,7 +98,7 @@ func play(mode string, args []string) int {
 		return inject.ExitFailed
 	}
 	if mode == "replace" {
-		return fail(inject.Replace(c))
+		return fail(inject.Replace(c, nil))
 	}
 	s.Log = zerolog.Nop()
 	if *verbose {
@@ -120,6 +122,17 @@ func play(mode string, args []string) int {
 	signals, err := inject.CatchSignals()
 	if err != nil {
 		return fail(err)
+	}
+	if *unwaited {
+		const noChildWait = 2 // SA_NOCLDWAIT
+		now, err := inherited.SetAction(unix.SIGCHLD, inherited.Action{})
+		if err != nil {
+			return fail(err)
+		}
+		now.Flags |= noChildWait
+		if _, err := inherited.SetAction(unix.SIGCHLD, now); err != nil {
+			return fail(err)
+		}
 	}
 	next := make(chan inject.Command)
 	if *changes != "" {

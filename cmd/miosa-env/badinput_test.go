@@ -336,7 +336,7 @@ func TestBadInput(t *testing.T) {
 			return configured(s.BaseURL, s.ResourceKey(t, sandbox)).running("./script")
 		}, 126, []string{
 			"error: execute ./script: exec format error",
-			"hint: a script needs a first line such as #!/bin/sh",
+			"hint: a script needs a first line such as #!/bin/sh, and a program must be for this processor",
 		}},
 		{"the same, supervised", func(t *testing.T, dir string) attempt {
 			write(t, dir, "script", "echo started", 0o755)
@@ -344,14 +344,14 @@ func TestBadInput(t *testing.T) {
 			return configured(s.BaseURL, s.ResourceKey(t, sandbox)).running("--on-change", "restart", "./script")
 		}, 126, []string{
 			"error: execute ./script: exec format error",
-			"hint: a script needs a first line such as #!/bin/sh",
+			"hint: a script needs a first line such as #!/bin/sh, and a program must be for this processor",
 		}},
 		{"interpreter that doesn't exist", func(t *testing.T, dir string) attempt {
 			write(t, dir, "script", "#!/no/such/shell\necho started", 0o755)
 			s := vaulttest.Start(t)
 			return configured(s.BaseURL, s.ResourceKey(t, sandbox)).running("./script")
 		}, 127, []string{
-			"error: execute ./script: it or its interpreter doesn't exist",
+			"error: execute ./script: its interpreter \"/no/such/shell\" doesn't exist",
 			"hint: check the interpreter named in the file's first line",
 		}},
 		{"missing --env-file", func(t *testing.T, _ string) attempt {

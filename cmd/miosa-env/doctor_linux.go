@@ -3,15 +3,22 @@ package main
 import (
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // machine checks what this machine offers.
 func (f *findings) machine() {
 	f.memoryFolder()
 	f.kernel()
+	if !inherited.Noted() {
+		f.warn("build", "this program was built with "+runtime.Version()+", in which it can't see what it was started with: a command may find signals at their default that were ignored or blocked",
+			"build it with the Go release named in go.mod")
+	}
 	if os.Getpid() == 1 {
 		f.ok("process", "this is process 1: run stays, passes signals on and reaps")
 	} else {

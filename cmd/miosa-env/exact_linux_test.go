@@ -3,14 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,8 +64,9 @@ var ways = []way{
 
 // exact gives what starts a command in a way. The vault binds 0 to ZERO.
 type exact struct {
-	env []string
-	dir string
+	vault *vaulttest.Server
+	env   []string
+	dir   string
 }
 
 func newExact(t *testing.T) exact {
@@ -76,7 +75,7 @@ func newExact(t *testing.T) exact {
 	s := vaulttest.Start(t)
 	s.Put(t, "zero", "0", sandbox, "ZERO")
 	a := configured(s.BaseURL, s.ResourceKey(t, sandbox)).with("MIOSA_TIMEOUT", "30s")
-	return exact{environ(a.env), t.TempDir()}
+	return exact{s, environ(a.env), t.TempDir()}
 }
 
 func (e exact) command(t *testing.T, w way, argv ...string) *exec.Cmd {
@@ -128,31 +127,6 @@ var ignoreNothing = sync.OnceFunc(func() {
 		}
 	}
 })
-
-// What these tests start is linked as the Makefile links what ships: it starts at our own entry symbol.
-func TestLinkedAsShipped(t *testing.T) {
-	f, err := elf.Open(filepath.Join(built, "miosa-env"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
-	symbols, err := f.Symbols()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range symbols {
-		if s.Name == "miosa_env_start" {
-			if f.Entry != s.Value {
-				t.Errorf("it starts at %#x, and miosa_env_start is at %#x", f.Entry, s.Value)
-			}
-			return
-		}
-	}
-	if _, err := os.Stat("../../inject/entry_linux_" + runtime.GOARCH + ".s"); err == nil {
-		t.Error("miosa_env_start isn't in it")
-	}
-	needs.System(t, "an architecture with an entry symbol")
-}
 
 func TestExactExitCodes(t *testing.T) {
 	e := newExact(t)

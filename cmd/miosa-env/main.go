@@ -9,10 +9,13 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/Miosa-osa/miosa-env/internal/buildinfo"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // version is set when linking.
-var version = "unknown"
+var version = buildinfo.Unknown
 
 // Where we may stay as a command's parent, the main goroutine stays on the thread the process began with.
 // The kernel ties the signal a command gets at our death to the thread that forked it, and that thread must
@@ -30,6 +33,8 @@ func asksToStay(arg string) bool {
 }
 
 func main() {
+	inherited.Act()
+	version = buildinfo.Version(version)
 	if code, ok := helper(os.Args); ok {
 		os.Exit(code)
 	}

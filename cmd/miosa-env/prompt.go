@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // pasteGap is how long the next piece of a paste may take, in milliseconds.
@@ -42,6 +43,7 @@ func (p *program) askHidden(t *os.File, question string) (api.Value, error) {
 	signals := make(chan os.Signal, 1)
 	// TSTP is caught to no effect: a shell must not get the terminal back like this.
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTSTP)
+	defer inherited.Act()
 	defer signal.Stop(signals)
 	defer func() { _ = term.Restore(fd, before) }()
 	if err := noEcho(fd); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // helper is this program as a helper of another run.
@@ -20,14 +21,15 @@ func helper(args []string) (code int, ok bool) { return inject.Helper(args) }
 func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 	first := os.Getpid() == 1
 	supervised := !f.replace && (first || f.mask || f.watches())
-	if !supervised && !first {
+	if !supervised && !first && inherited.Blocked() == 0 {
+		inherited.ActAll()
 		if err := r.prepare(ctx); err != nil {
 			return 0, err
 		}
-		return 0, inject.Replace(r.command)
+		return 0, inject.Replace(r.command, nil)
 	}
 	// From here on no signal is lost: process 1 isn't ended by one it doesn't catch, and what the
-	// command is to get must be waiting for it when it starts.
+	// command is to get, be it that it was blocked when we started, must be waiting for it when it starts.
 	signals, err := inject.CatchSignals()
 	if err != nil {
 		return 0, err
@@ -41,7 +43,7 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 		return 0, err
 	}
 	if !supervised {
-		return 0, inject.Replace(r.command)
+		return 0, inject.Replace(r.command, signals)
 	}
 	return r.supervise(ctx, f, signals)
 }

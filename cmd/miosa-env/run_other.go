@@ -24,7 +24,7 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 	if err := r.prepare(ctx); err != nil {
 		return 0, err
 	}
-	return 0, inject.Replace(r.command)
+	return 0, inject.Replace(r.command, nil)
 }
 
 // keepPipes has nothing to do: env files are read once where nothing is followed.

@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -41,11 +40,7 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	ldflags := "-X main.version=v0.0.0-test"
-	if entry, err := filepath.Glob("../../inject/entry_" + runtime.GOOS + "_" + runtime.GOARCH + ".s"); err == nil && len(entry) > 0 {
-		ldflags += " -E miosa_env_start"
-	}
-	build := exec.Command("go", "build", "-buildvcs=false", "-ldflags", ldflags, "-o", dir+"/", ".")
+	build := exec.Command("go", "build", "-buildvcs=false", "-ldflags", "-X main.version=v0.0.0-test", "-o", dir+"/", ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)

@@ -5,11 +5,16 @@ package main
 import (
 	"context"
 	"os"
+
+	"github.com/Miosa-osa/miosa-env/internal/buildinfo"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // version is set by the build.
-var version = "unknown"
+var version = buildinfo.Unknown
 
 func main() {
+	inherited.Act()
+	version = buildinfo.Version(version)
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }

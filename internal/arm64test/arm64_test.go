@@ -69,7 +69,7 @@ func TestSupervision(t *testing.T) {
 // The program does what its scripts say, as it ships.
 func TestProgram(t *testing.T) {
 	m := newMachine(t)
-	m.build("build", "-buildvcs=false", "-ldflags=-X main.version=v0.0.0-test -E miosa_env_start", "-o", filepath.Join(m.dir, "repository/cmd/miosa-env/built/miosa-env"), "./cmd/miosa-env")
+	m.build("build", "-buildvcs=false", "-ldflags=-X main.version=v0.0.0-test", "-o", filepath.Join(m.dir, "repository/cmd/miosa-env/built/miosa-env"), "./cmd/miosa-env")
 	m.add("cmd/miosa-env", "-test.run=^TestScripts$/^(run_(env_file|environment|hook|ignored_signals|interrupted|key_hidden|mask|mask_restart|pid1|replace|restart|signal|cache)|agent_(cache|envfile|status)|doctor|export|get|list)$")
 	told(t, m.boot(), 20)
 }

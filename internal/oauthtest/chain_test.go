@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,13 +22,9 @@ import (
 func build(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "miosa-env")
-	ldflags := ""
-	if entry, err := filepath.Glob("../../inject/entry_" + runtime.GOOS + "_" + runtime.GOARCH + ".s"); err == nil && len(entry) > 0 {
-		ldflags = "-E miosa_env_start"
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	c := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags", ldflags, "-o", path, "./cmd/miosa-env")
+	c := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", path, "./cmd/miosa-env")
 	c.Dir = "../.."
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {

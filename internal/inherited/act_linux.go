@@ -1,0 +1,62 @@
+package inherited
+
+import (
+	"math"
+	"os/signal"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Action is the kernel's struct sigaction, the same on amd64 and arm64.
+type Action struct {
+	Handler  uintptr // 0: the default, 1: ignored
+	Flags    uint64
+	Restorer uintptr
+	Mask     Signals
+}
+
+// SetAction is rt_sigaction(2), unknown to the runtime. It returns what was set before.
+func SetAction(n syscall.Signal, action Action) (old Action, err error) {
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n),
+		uintptr(unsafe.Pointer(&action)), uintptr(unsafe.Pointer(&old)), unsafe.Sizeof(action.Mask), 0, 0)
+	if errno != 0 {
+		return old, errno
+	}
+	return old, nil
+}
+
+// crashes are the signals for which the runtime prints the stacks of all goroutines and exits with 2. FPE,
+// SEGV and BUS aren't among them: the runtime turns these into panics.
+var crashes = Set(unix.SIGQUIT, unix.SIGABRT, unix.SIGILL, unix.SIGTRAP, unix.SIGSTKFLT, unix.SIGSYS)
+
+// theirs are the signals that the runtime needs, and PIPE, by which it tells a write to a closed standard
+// output.
+var theirs = Set(unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE, unix.SIGFPE, unix.SIGSEGV, unix.SIGBUS, 33)
+
+// deaf are the signals that the runtime catches to no effect, though their default is to end a process.
+var deaf = Signals(math.MaxUint64>>34<<34) | Set(unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGVTALRM, unix.SIGXCPU, unix.SIGXFSZ, unix.SIGIO, unix.SIGPWR)
+
+// Act has signals that nobody asks os/signal for do what they do to a program without Go's runtime: one
+// that was ignored at the start is ignored, and QUIT and its like end the process, without stacks. Call
+// it first in main, and after signal.Stop of one of them.
+func Act() { act(crashes) }
+
+// ActAll is Act for what is about to become another program: USR1 and its like end it too.
+func ActAll() { act(crashes | deaf) }
+
+func act(ending Signals) {
+	ignored := Ignored() &^ theirs
+	for n := syscall.Signal(1); n <= 64; n++ {
+		if !(ignored | ending).Has(n) {
+			continue
+		}
+		signal.Ignore(n) // so that a later signal.Notify finds something to do
+		var action Action
+		if ignored.Has(n) {
+			action.Handler = 1
+		}
+		_, _ = SetAction(n, action)
+	}
+}

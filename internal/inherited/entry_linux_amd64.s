@@ -1,0 +1,70 @@
+//go:build !cgo
+
+#include "textflag.h"
+
+// The runtime calls what _cgo_init points to first of all, before it has touched a signal. In a program
+// without cgo it is nil, and this is the only definition with a value. See docs/adr/0012-signals.md.
+DATA _cgo_init+0(SB)/8, $entry<>(SB)
+GLOBL _cgo_init(SB), NOPTR, $8
+
+// entry notes what the runtime is about to change. Then it clears _cgo_init and starts the runtime again,
+// on the stack as the kernel made it, as if entry had never run.
+TEXT entry<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	MOVQ 40(SP), R12      // argv: rt0_go has it at 32(SP)
+	SUBQ $8, R12          // where the kernel's stack begins
+	SUBQ $64, SP
+
+	XORL R13, R13
+	MOVL $64, R14
+signal:
+	MOVL $13, AX          // rt_sigaction(signal, nil, old, 8)
+	MOVQ R14, DI
+	XORL SI, SI
+	MOVQ SP, DX
+	MOVL $8, R10
+	SYSCALL
+	SHLQ $1, R13
+	TESTQ AX, AX
+	JNE  known
+	CMPQ 0(SP), $1        // SIG_IGN
+	JNE  known
+	ORQ  $1, R13
+known:
+	DECQ R14
+	JNE  signal
+	MOVQ R13, ·ignored(SB)
+
+	MOVL $14, AX          // rt_sigprocmask(SIG_BLOCK, nil, old, 8)
+	XORL DI, DI
+	XORL SI, SI
+	LEAQ ·blocked(SB), DX
+	MOVL $8, R10
+	SYSCALL
+
+	XORL R13, R13
+	MOVL $2, R14
+stream:
+	MOVL $72, AX          // fcntl(fd, F_GETFD)
+	MOVQ R14, DI
+	MOVL $1, SI
+	SYSCALL
+	SHLQ $1, R13
+	CMPQ AX, $-9          // EBADF
+	JNE  open
+	ORQ  $1, R13
+open:
+	DECQ R14
+	JGE  stream
+	MOVQ R13, ·closed(SB)
+
+	MOVL $302, AX         // prlimit64(0, RLIMIT_NOFILE, nil, old)
+	XORL DI, DI
+	MOVL $7, SI
+	XORL DX, DX
+	LEAQ ·files(SB), R10
+	SYSCALL
+
+	MOVQ $1, ·noted(SB)
+	MOVQ $0, _cgo_init(SB)
+	MOVQ R12, SP
+	JMP  _rt0_amd64_linux(SB)
