@@ -61,7 +61,7 @@ func (s sent) withValue() bool {
 
 // What the handler of catch_linux_*.s reads. Set before it is installed.
 var (
-	catchPipe int32 //nolint:unused // where it writes; read by assembly
+	catchPipe int32 // where it writes
 	ownPID    int32 //nolint:unused // whose SIGPIPE it drops; read by assembly
 	ownThread int32 //nolint:unused // the one thread that real-time signals come to; read by assembly
 	// ordered is the real-time signals.

@@ -49,12 +49,11 @@ type child struct {
 	failed    int // the pipe that an errno is written to
 
 	// What system calls in the fork read and write.
-	group   int32
-	now     syscall.Rlimit
-	pidfd   syscall.Stat_t
-	action  sigaction
-	fdLimit uintptr
-	errno   syscall.Errno
+	group  int32
+	now    syscall.Rlimit
+	pidfd  syscall.Stat_t
+	action sigaction
+	errno  syscall.Errno
 }
 
 // idEntry is an entry of the environment in which the fork writes a number of its own, as digits.
