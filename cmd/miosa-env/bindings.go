@@ -145,7 +145,16 @@ func (p *program) bindingsDeleteCommand() *cobra.Command {
 		if err := p.confirm(yes, "Delete the binding "+oneLine(args[0])+"?"); err != nil {
 			return err
 		}
-		if err := vault.DeleteBinding(ctx, args[0]); err != nil {
+		err := vault.DeleteBinding(ctx, args[0])
+		if errors.Is(err, api.ErrNotFound) {
+			list, _ := vault.ListBindings(ctx, secrets.BindingFilter{}) // only to name one that was meant
+			var ids []string
+			for _, b := range list {
+				ids = append(ids, b.ID)
+			}
+			return hinted{err, meant(args[0], ids) + "miosa-env bindings list shows the ids"}
+		}
+		if err != nil {
 			return err
 		}
 		return p.say("deleted " + args[0])

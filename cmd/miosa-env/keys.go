@@ -151,7 +151,16 @@ once. It doesn't ask: where a key has leaked there is no time to lose.`,
 		Args:              oneArgument("the key's id"),
 		ValidArgsFunction: p.completeKeys,
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		if err := vault.RevokeKey(ctx, args[0]); err != nil {
+		err := vault.RevokeKey(ctx, args[0])
+		if errors.Is(err, api.ErrNotFound) {
+			list, _ := vault.ListKeys(ctx, api.Resource{}) // only to name one that was meant
+			var ids []string
+			for _, k := range list {
+				ids = append(ids, k.ID)
+			}
+			return hinted{err, meant(args[0], ids) + "miosa-env keys list shows the ids"}
+		}
+		if err != nil {
 			return err
 		}
 		return p.say("revoked " + args[0])

@@ -8,12 +8,14 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
 	"github.com/Miosa-osa/miosa-env/vault"
 )
@@ -89,7 +91,7 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 	if r != nil {
 		operator, err := store.LocalActor(ctx, tenant)
 		if errors.Is(err, api.ErrNotFound) {
-			return withHint(err, "make the tenant first: miosa-vault keys create --tenant NAME")
+			return withHint(err, nearTenant(ctx, store, tenant)+"make the tenant first: miosa-vault keys create --tenant NAME")
 		}
 		if err != nil {
 			return err
@@ -105,6 +107,19 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 		}
 	}
 	return p.writeKey(mint, out)
+}
+
+// nearTenant begins a hint with the tenant that was probably meant by an unknown one, where there is one.
+func nearTenant(ctx context.Context, s *vault.Store, name string) string {
+	list, _ := s.Keys(ctx, "") // only to name one that was meant
+	var names []string
+	for _, k := range list {
+		names = append(names, k.TenantName)
+	}
+	if hint := nearest.Hint(name, names); hint != "" {
+		return hint + " "
+	}
+	return ""
 }
 
 // writeKey makes a key, and writes it to a new file, or to stdout where out is "".
@@ -223,7 +238,12 @@ func (p *program) keysRevoke() *cobra.Command {
 			defer func() { _ = s.Close() }()
 			err = s.RevokeKey(ctx, args[0])
 			if errors.Is(err, api.ErrNotFound) {
-				return withHint(err, "miosa-vault keys list shows the ids")
+				list, _ := s.Keys(ctx, "") // only to name one that was meant
+				var ids []string
+				for _, k := range list {
+					ids = append(ids, k.ID)
+				}
+				return withHint(err, strings.TrimSpace(nearest.Hint(args[0], ids)+" miosa-vault keys list shows the ids"))
 			}
 			return err
 		}),
