@@ -106,6 +106,8 @@ const interactive = `
 		if read line; then
 			echo "line <$line>"
 			[ "$line" = end ] && exit 12
+		else
+			[ $? -gt 128 ] || exit 13 # the terminal is gone
 		fi
 	done`
 
