@@ -51,6 +51,16 @@ func TestEachBlockOfCommandsIsRun(t *testing.T) {
 	}
 }
 
+// zsh takes a comment at its prompt for arguments, so what the README has people type has none.
+func TestReadmeHasNoCommentsToType(t *testing.T) {
+	comment := regexp.MustCompile(`(?m)^#|\s#\s[^'"]*$`)
+	for _, b := range document.Read(t, root+"/README.md").Blocks() {
+		if b.Language == "sh" && comment.MatchString(b.Body) {
+			t.Errorf("README.md:%d: say what %q says above the block", b.Line, comment.FindString(b.Body))
+		}
+	}
+}
+
 // testsByName gives the text of the files that have tests: of those with one test by its name, of all by "A test".
 // This file isn't among them, since it names documents without reading them.
 func testsByName(t *testing.T) map[string]string {
