@@ -158,7 +158,7 @@ func (a *Agent) again(s step) {
 	a.change(func(v *view) { v.status.Counts.Asks++ })
 }
 
-// exchanged tells whether the source of a turn has been replaced since.
+// exchanged reports whether the source of a turn has been replaced since.
 func (a *Agent) exchanged(s *step) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -14,7 +14,7 @@ const maxRekeys = 5
 // another one.
 func (c *Client) Key() api.Key { return *c.key.Load() }
 
-// refusesKey tells whether an error may go away with another key.
+// refusesKey reports whether an error may go away with another key.
 func refusesKey(err error) bool {
 	return errors.Is(err, api.ErrUnauthorized) || errors.Is(err, api.ErrDenied)
 }

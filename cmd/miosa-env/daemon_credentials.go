@@ -9,27 +9,27 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 )
 
-// desk is the socket for credentials while it is served.
-type desk struct {
+// credentialServer is the socket for credentials while it is served.
+type credentialServer struct {
 	*agent.Credentials
 	stop    context.CancelFunc
 	serving sync.WaitGroup
 }
 
-// renewDesk gives the desk that conf wants: the one there is, another, or nil, where no unit may have anything.
-func (g *generation) renewDesk(conf *daemonConfig) (*desk, error) {
+// renewCredentials gives the server that conf wants: the one there is, another, or nil, where no unit may have anything.
+func (g *generation) renewCredentials(conf *daemonConfig) (*credentialServer, error) {
 	path := agent.CredentialsPath(conf.socket)
 	switch {
 	case len(conf.file.Units) == 0:
 		return nil, nil
-	case g.desk != nil && g.desk.Path() == path:
-		return g.desk, nil
+	case g.credentials != nil && g.credentials.Path() == path:
+		return g.credentials, nil
 	}
 	served, err := agent.ListenCredentials(agent.CredentialsConfig{Path: path, Agent: g.agent, Units: conf.file.Units, Log: g.log})
 	if err != nil {
 		return nil, conf.blamed(g.at, "socket", conf.file.Socket == conf.socket, err)
 	}
-	d := &desk{Credentials: served}
+	d := &credentialServer{Credentials: served}
 	var ctx context.Context
 	ctx, d.stop = context.WithCancel(context.Background())
 	d.serving.Go(func() { _ = served.Serve(ctx) })
@@ -37,7 +37,7 @@ func (g *generation) renewDesk(conf *daemonConfig) (*desk, error) {
 }
 
 // restore listens again where somebody has removed the socket.
-func (d *desk) restore(log zerolog.Logger) {
+func (d *credentialServer) restore(log zerolog.Logger) {
 	if d == nil {
 		return
 	}
@@ -49,7 +49,7 @@ func (d *desk) restore(log zerolog.Logger) {
 	}
 }
 
-func (d *desk) close() {
+func (d *credentialServer) close() {
 	if d != nil {
 		d.stop()
 		d.serving.Wait()

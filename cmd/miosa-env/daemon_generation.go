@@ -15,15 +15,15 @@ import (
 // it runs.
 type generation struct {
 	*daemon
-	conf    *daemonConfig
-	agent   *agent.Agent
-	client  *fetch.Client
-	source  *fetch.Source
-	cache   *agent.Cache
-	outputs outputs
-	door    *door
-	hatch   *hatch // nil: none
-	desk    *desk  // nil: none
+	conf        *daemonConfig
+	agent       *agent.Agent
+	client      *fetch.Client
+	source      *fetch.Source
+	cache       *agent.Cache
+	outputs     outputs
+	socket      *socketServer
+	metrics     *metricsServer    // nil: none
+	credentials *credentialServer // nil: none
 }
 
 // run works until ctx ends, or until there is a configuration for another resource, which it returns.
@@ -34,18 +34,18 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 	defer func() { g.client.Close() }()
 	defer func() { g.outputs.close(nil) }()
 	var err error
-	if g.door, err = g.open(g.conf); err != nil {
+	if g.socket, err = g.open(g.conf); err != nil {
 		return nil, err
 	}
-	defer func() { g.door.close() }()
-	if g.desk, err = g.renewDesk(g.conf); err != nil {
+	defer func() { g.socket.close() }()
+	if g.credentials, err = g.renewCredentials(g.conf); err != nil {
 		return nil, err
 	}
-	defer func() { g.desk.close() }()
-	if g.hatch, err = g.openHatch(ctx, g.conf, g.door); err != nil {
+	defer func() { g.credentials.close() }()
+	if g.metrics, err = g.openMetrics(ctx, g.conf, g.socket); err != nil {
 		return nil, err
 	}
-	defer func() { g.hatch.close() }()
+	defer func() { g.metrics.close() }()
 
 	running, cancel := context.WithCancel(ctx)
 	var working sync.WaitGroup
@@ -53,7 +53,7 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 	defer cancel()
 	working.Go(func() { _ = g.agent.Run(running) })
 	g.watch()
-	g.log.Info().Str("resource", g.conf.resource.String()).Str("socket", g.door.Path()).Int("outputs", len(g.outputs)).
+	g.log.Info().Str("resource", g.conf.resource.String()).Str("socket", g.socket.Path()).Int("outputs", len(g.outputs)).
 		Bool("cache", g.cache != nil).Str("version", version).Msg("agent started")
 	g.manager.Beat(g.agent)
 	for {
@@ -82,17 +82,17 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 			g.manager.Beat(g.agent)
 		case <-g.hangups:
 			g.manager.Reloading()
-			g.door.restore(g.log)
-			g.desk.restore(g.log)
+			g.socket.restore(g.log)
+			g.credentials.restore(g.log)
 			if next = g.reload(); next != nil {
 				g.log.Info().Msg("reading everything anew, as asked for by HUP")
 			}
 		case paths := <-g.changed:
-			if slices.Contains(paths, g.door.Path()) {
-				g.door.restore(g.log)
+			if slices.Contains(paths, g.socket.Path()) {
+				g.socket.restore(g.log)
 			}
-			if slices.Contains(paths, agent.CredentialsPath(g.door.Path())) {
-				g.desk.restore(g.log)
+			if slices.Contains(paths, agent.CredentialsPath(g.socket.Path())) {
+				g.credentials.restore(g.log)
 			}
 			g.outputs.mend(paths, g.agent, g.log)
 			if g.concerns(paths) {
@@ -116,7 +116,7 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 // concerns tells whether one of paths is none that we write.
 func (g *generation) concerns(paths []string) bool {
 	for _, path := range paths {
-		if g.outputs[path] == nil && path != g.door.Path() && path != agent.CredentialsPath(g.door.Path()) {
+		if g.outputs[path] == nil && path != g.socket.Path() && path != agent.CredentialsPath(g.socket.Path()) {
 			return true
 		}
 	}
@@ -184,25 +184,25 @@ func (g *generation) take(ctx context.Context, next *daemonConfig) error {
 	if err != nil {
 		return err
 	}
-	desk, err := g.renewDesk(next)
+	credentials, err := g.renewCredentials(next)
 	if err != nil {
 		outputs.close(g.outputs)
 		return err
 	}
 	taken, err := g.move(ctx, next)
 	if err != nil {
-		if desk != g.desk {
-			desk.close()
+		if credentials != g.credentials {
+			credentials.close()
 		}
 		outputs.close(g.outputs)
 		return err
 	}
-	if desk != g.desk {
-		g.desk.close()
-		g.desk = desk
+	if credentials != g.credentials {
+		g.credentials.close()
+		g.credentials = credentials
 	}
-	if desk != nil {
-		desk.SetUnits(next.file.Units)
+	if credentials != nil {
+		credentials.SetUnits(next.file.Units)
 	}
 
 	g.tap.set(g.stderr, next.logLevel, next.logFormat)
@@ -224,7 +224,7 @@ func (g *generation) take(ctx context.Context, next *daemonConfig) error {
 		g.outputs = outputs
 		taken = append(taken, "outputs")
 	}
-	g.door.SetAllowed(next.peers)
+	g.socket.SetAllowed(next.peers)
 	g.agent.SetOnRevoke(next.onRevoke)
 	if !reflect.DeepEqual(next.file, old.file) || len(taken) > 0 {
 		g.log.Info().Strs("changed", taken).Msg("new configuration taken up")
@@ -236,32 +236,32 @@ func (g *generation) take(ctx context.Context, next *daemonConfig) error {
 
 // move goes to another socket or port, if it must. After an error it has stayed.
 func (g *generation) move(ctx context.Context, next *daemonConfig) (moved []string, err error) {
-	door, hatch := g.door, g.hatch
+	socket, metrics := g.socket, g.metrics
 	if next.socket != g.conf.socket {
-		if door, err = g.open(next); err != nil {
+		if socket, err = g.open(next); err != nil {
 			return nil, err
 		}
 		moved = append(moved, "socket")
 	}
 	switch {
 	case next.file.MetricsAddr != g.conf.file.MetricsAddr:
-		if hatch, err = g.openHatch(ctx, next, door); err != nil {
-			if door != g.door {
-				door.close()
+		if metrics, err = g.openMetrics(ctx, next, socket); err != nil {
+			if socket != g.socket {
+				socket.close()
 			}
 			return nil, err
 		}
-		g.hatch.close()
+		g.metrics.close()
 		moved = append(moved, "metrics")
-	case door != g.door && hatch != nil: // which tells of the old socket
-		hatch.close()
-		if hatch, err = g.openHatch(ctx, next, door); err != nil {
+	case socket != g.socket && metrics != nil: // which tells of the old socket
+		metrics.close()
+		if metrics, err = g.openMetrics(ctx, next, socket); err != nil {
 			g.log.Error().Err(err).Msg("there are no metrics on a port any more")
 		}
 	}
-	if door != g.door {
-		g.door.close()
+	if socket != g.socket {
+		g.socket.close()
 	}
-	g.door, g.hatch = door, hatch
+	g.socket, g.metrics = socket, metrics
 	return moved, nil
 }

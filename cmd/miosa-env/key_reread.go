@@ -51,7 +51,7 @@ func (s *settings) reread(found foundKey) func(context.Context, api.Key) (api.Ke
 	}
 }
 
-// differs tells whether the file of a key holds another one by now.
+// differs reports whether the file of a key holds another one by now.
 func (s *settings) differs(found foundKey, key api.Key) bool {
 	if found.changed.IsZero() {
 		return false

@@ -54,7 +54,7 @@ func (r *runner) supervise(ctx context.Context, f *runFlags, signals *inject.Sig
 		StopTimeout: max(time.Duration(f.stopTimeout), 1), // 0 would be the default
 		Settle:      time.Duration(f.settle), Outlive: f.outlive, Masked: f.mask, Log: r.log,
 	}
-	if !f.watches() && !r.heeds(f) {
+	if !f.watches() && !r.defersToAgent(f) {
 		r.supply.Close()
 		exit, err := s.Run(ctx, signals, r.command, nil)
 		exit.Die()
@@ -86,9 +86,9 @@ func (f *runFlags) watches() bool {
 	return !f.onChange.Ignored() || f.onRevoke.value == agent.RevokeStop
 }
 
-// heeds tells whether it is for the agent to say what a revocation does to the command. That may change
+// defersToAgent reports whether it is for the agent to say what a revocation does to the command. That may change
 // while the command runs.
-func (r *runner) heeds(f *runFlags) bool {
+func (r *runner) defersToAgent(f *runFlags) bool {
 	return f.onRevoke.value == "" && r.supply.local != nil && r.supply.remote == nil
 }
 

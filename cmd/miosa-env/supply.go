@@ -38,7 +38,7 @@ type supply struct {
 	remote   *fetch.Source      // the same
 	cache    *agent.Cache       // nil: there is none
 	spoiled  bool               // it is of no use
-	strayed  bool               // the vault was asked because the agent gave nothing, and that was told
+	bypassed bool               // the vault was asked because the agent gave nothing, and that has been logged
 }
 
 // addAgentFlag adds --no-agent to a command that asks the agent first.
@@ -46,7 +46,7 @@ func (p *program) addAgentFlag(f *pflag.FlagSet) {
 	f.BoolVar(&p.settings.noAgent, "no-agent", false, "ask the vault, even if an agent on this machine has the values")
 }
 
-// supply finds out whom to ask. It has asked nobody for values yet.
+// supply decides between the agent and the vault. Neither has been asked for values yet.
 func (p *program) supply(ctx context.Context) (*supply, error) {
 	s := &supply{program: p}
 	if !p.settings.noAgent {
@@ -132,10 +132,10 @@ func (s *supply) pass(err error) {
 		s.client.Close()
 		s.client, s.local = nil, nil
 	}
-	if s.strayed {
+	if s.bypassed {
 		return
 	}
-	s.strayed = true
+	s.bypassed = true
 	event := s.log.Debug()
 	switch {
 	case errors.Is(err, agent.ErrNoAgent), errors.Is(err, agent.ErrOtherResource), errors.Is(err, api.ErrDenied):
@@ -184,7 +184,7 @@ func (s *supply) Close() {
 	}
 }
 
-// Placeholders tells whether no value of the last set is a secret.
+// Placeholders reports whether no value of the last set is a secret.
 func (s *supply) Placeholders() bool {
 	if s.remote != nil {
 		return s.remote.Placeholders()
@@ -200,7 +200,7 @@ func (s *supply) Next(ctx context.Context, etag string) (api.Snapshot, error) {
 	}
 	set, err := s.asked(ctx, etag)
 	if err == nil || errors.Is(err, api.ErrNotModified) || ctx.Err() != nil {
-		s.strayed = false
+		s.bypassed = false
 		return set, err
 	}
 	if !s.settings.hasKey() {
@@ -267,7 +267,7 @@ func (s *supply) first(ctx context.Context) (api.Snapshot, error) {
 	return set, err
 }
 
-// hasKey tells whether there is something that should be a key.
+// hasKey reports whether there is something that should be a key.
 func (s *settings) hasKey() bool {
 	if s.apiKey != "" || s.keyFile != "" {
 		return true

@@ -57,7 +57,7 @@ func (s *supply) settle(a answer) (api.Snapshot, error) {
 	return set, nil
 }
 
-// note does to the cache what an answer means for it, and tells whether it means anything.
+// note does to the cache what an answer means for it, and reports whether it means anything.
 func (s *supply) note(set api.Snapshot, err error) bool {
 	switch {
 	case err == nil:

@@ -37,12 +37,12 @@ func (s *supply) refreshed(ctx context.Context) {
 	}
 }
 
-// servedBy tells whether an agent serves the resource and the vault that are meant.
+// servedBy reports whether an agent serves the resource and the vault that are meant.
 func (s *supply) servedBy(status agent.Status) bool {
 	return status.Resource == s.resource && otherVault(status, s.named) == nil
 }
 
-// recovers tells whether what the vault refuses may be given again: by an agent that gets another key, or with
+// recovers reports whether what the vault refuses may be given again: by an agent that gets another key, or with
 // another one in the key's file.
 func (s *supply) recovers() bool {
 	return s.client != nil || s.remote != nil && !s.vault.key.changed.IsZero()

@@ -9,20 +9,20 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 )
 
-// door is the socket while it is served.
-type door struct {
+// socketServer is the socket while it is served.
+type socketServer struct {
 	*agent.Socket
 	stop    context.CancelFunc
 	serving sync.WaitGroup
 }
 
 // open takes the place that conf names and serves there, until it is closed.
-func (g *generation) open(conf *daemonConfig) (*door, error) {
+func (g *generation) open(conf *daemonConfig) (*socketServer, error) {
 	socket, err := agent.Listen(agent.SocketConfig{Path: conf.socket, Agent: g.agent, Allow: conf.peers, Log: g.log})
 	if err != nil {
 		return nil, conf.blamed(g.at, "socket", conf.file.Socket == conf.socket, err)
 	}
-	d := &door{Socket: socket}
+	d := &socketServer{Socket: socket}
 	var ctx context.Context
 	ctx, d.stop = context.WithCancel(context.Background())
 	d.serving.Go(func() { _ = socket.Serve(ctx) })
@@ -30,7 +30,7 @@ func (g *generation) open(conf *daemonConfig) (*door, error) {
 }
 
 // restore listens again where somebody has removed the socket.
-func (d *door) restore(log zerolog.Logger) {
+func (d *socketServer) restore(log zerolog.Logger) {
 	switch restored, err := d.Restore(); {
 	case err != nil:
 		log.Error().Err(err).Msg("the socket is gone, and can't be made again")
@@ -39,19 +39,19 @@ func (d *door) restore(log zerolog.Logger) {
 	}
 }
 
-func (d *door) close() {
+func (d *socketServer) close() {
 	d.stop()
 	d.serving.Wait()
 }
 
-// hatch is the port for metrics while it is served.
-type hatch struct {
+// metricsServer is the port for metrics while it is served.
+type metricsServer struct {
 	stop    context.CancelFunc
 	serving sync.WaitGroup
 }
 
-// openHatch serves metrics on the port that conf names. It gives nil where it names none.
-func (g *generation) openHatch(ctx context.Context, conf *daemonConfig, d *door) (*hatch, error) {
+// openMetrics serves metrics on the port that conf names. It gives nil where it names none.
+func (g *generation) openMetrics(ctx context.Context, conf *daemonConfig, d *socketServer) (*metricsServer, error) {
 	if conf.file.MetricsAddr == "" {
 		return nil, nil
 	}
@@ -59,13 +59,13 @@ func (g *generation) openHatch(ctx context.Context, conf *daemonConfig, d *door)
 	if err != nil {
 		return nil, conf.blamed(g.at, "metrics_addr", true, err)
 	}
-	h := &hatch{}
+	h := &metricsServer{}
 	ctx, h.stop = context.WithCancel(ctx)
 	h.serving.Go(func() { _ = d.ServeMetrics(ctx, listener) })
 	return h, nil
 }
 
-func (h *hatch) close() {
+func (h *metricsServer) close() {
 	if h != nil {
 		h.stop()
 		h.serving.Wait()
