@@ -102,6 +102,11 @@ func separators(r rune) bool   { return r == '\u2028' || r == '\u2029' }
 func moreControls(r rune) bool { return r <= 0x9f }
 func beyondBMP(r rune) bool    { return r == 0x7f || r > 0xffff }
 
+// escapable tells whether one of escapeStyles writes a character otherwise than as it is.
+func escapable(r rune) bool {
+	return r < ' ' || r > '~' || r == '\\' || r == '"' || r == '\'' || r == '$' || r == '`'
+}
+
 func (s *formSet) addJSON(text string) {
 	for i := range jsonStyles {
 		s.add(jsonStyles[i].escape(text))
@@ -109,6 +114,9 @@ func (s *formSet) addJSON(text string) {
 }
 
 func (s *formSet) addEscaped(text string) {
+	if !strings.ContainsFunc(text, escapable) {
+		return
+	}
 	for i := range escapeStyles {
 		s.addBroken(escapeStyles[i].escape(text))
 	}
