@@ -207,7 +207,7 @@ func TestMaskedDescendantOfARestart(t *testing.T) {
 	gate, last, changes := fifo(t), fifo(t), fifo(t)
 	c := under(t, "supervise", false, "-mask", masking, "-on-change", "restart", "-changes", changes, "sh", "-c",
 		`if [ "$AGAIN" ]; then echo second; read x < "$1"; exit 4; fi
-		setsid sh -c 'for i in 1 2; do read x < "$0"; echo left $i hunter2hunter2; done' "$0" & echo first; wait`, gate, last)
+		setsid sh -c 'echo first; for i in 1 2; do read x < "$0"; echo left $i hunter2hunter2; done' "$0" & wait`, gate, last)
 	var stdout, stderr lockedBuffer
 	ends := capture(t, c, &stdout, &stderr)
 	if err := c.Start(); err != nil {

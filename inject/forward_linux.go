@@ -9,10 +9,6 @@ import (
 // forward passes a signal sent to us on to the command.
 func (v *supervisor) forward(sig syscall.Signal) {
 	v.Log.Debug().Str("signal", signalName(sig)).Int("pid", v.pid).Msg("signal received")
-	if p := v.streams.pty; p != nil && (sig == unix.SIGINT || sig == unix.SIGQUIT) && p.ours.Load() > 0 {
-		p.ours.Add(-1)
-		return
-	}
 	if v.stopping && v.asksToEnd(sig) {
 		v.ending = true // and not only the command that a restart is ending anyway
 	}

@@ -113,7 +113,6 @@ func (k *keyboard) signal(keys []byte) {
 		sig syscall.Signal
 	}{{unix.VINTR, unix.SIGINT}, {unix.VQUIT, unix.SIGQUIT}} {
 		if b := modes.Cc[key.at]; b != 0 && bytes.IndexByte(keys, b) >= 0 {
-			k.pty.ours.Add(1)
 			_ = unix.Kill(0, key.sig)
 		}
 	}
@@ -138,12 +137,7 @@ func (k *keyboard) typeAhead(keys []byte) {
 
 // settle has the kernel take what was written to the pty as typed.
 func (k *keyboard) settle() {
-	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(k.master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
-	if errno != 0 {
-		return
-	}
-	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(slave), Events: unix.POLLIN}}, 0)
-	_ = unix.Close(int(slave))
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(k.pty.slave), Events: unix.POLLIN}}, 0)
 }
 
 // readLines reads what a terminal has of whole lines, as keys that make the same of a pty with the same modes: where

@@ -13,7 +13,7 @@ import (
 // With a session, the pty is the command's controlling terminal, and every key goes through it once the command is to
 // have the keys: the pty makes the signals. Else only output goes through, and the real terminal keeps the keys.
 type ptyPair struct {
-	master, slave int
+	master, slave int       // -1 once closed; the slave is open here so that the command can open it again
 	terminal      *terminal // ours; nil: it isn't our controlling terminal
 	real          int       // a descriptor of the terminal
 	keysFrom      int       // one that keys are read from without blocking
@@ -22,7 +22,6 @@ type ptyPair struct {
 	cooked        *unix.Termios // the terminal's modes, while it passes every key
 	passing       atomic.Bool   // while cooked is set, and until all output is passed on
 	command       atomic.Int64  // the command's process group
-	ours          atomic.Int64  // signals of keys that we have sent to our own group, and not received yet
 	had           bool          // the command was given the keys
 	front         int           // the process group in the pty's foreground before the command was stopped
 	size          unix.Winsize
@@ -158,7 +157,16 @@ func (p *ptyPair) end() {
 	if p.terminal == nil && p.keysFrom != p.real {
 		_ = unix.Close(p.keysFrom)
 	}
-	_ = unix.Close(p.master)
+	p.hangUp()
+}
+
+// hangUp closes our side of the pty. The relay of its output has a descriptor of its own.
+func (p *ptyPair) hangUp() {
+	p.stopKeys()
+	if p.master >= 0 {
+		_, _ = unix.Close(p.master), unix.Close(p.slave)
+		p.master, p.slave = -1, -1
+	}
 }
 
 // sameTerminal reports whether two descriptors are of one terminal, be it by another name.

@@ -5,6 +5,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // session is a terminal session on a pty, led by a helper that also is the command's parent. So the command is to the
@@ -66,8 +68,7 @@ func (s *session) start(c Command, files [3]uintptr, foreground bool, death sysc
 	}
 	var fds []int
 	for i, fd := range files {
-		if _, err := unix.FcntlInt(fd, unix.F_GETFD, 0); err != nil {
-			order.Closed[i] = true
+		if order.Closed[i] = inherited.Closed(int(fd)); order.Closed[i] {
 			continue
 		}
 		fds = append(fds, int(fd))

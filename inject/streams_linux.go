@@ -17,6 +17,7 @@ type streams struct {
 	host   *session // on the pty; may be nil
 	theirs []int    // the command's ends, closed here once it has them
 	relays []*relay
+	ended  chan struct{}                  // of the pty's relay: its one message is that the relay has ended
 	lost   func(stream string, err error) // reports lost output; called on a relay's goroutine
 }
 
@@ -27,7 +28,7 @@ func plainStreams() *streams { return &streams{files: [3]uintptr{0, 1, 2}} }
 // else through a pipe; one for both where both are the same, so that their order stays.
 func (v *supervisor) maskedStreams() (*streams, error) {
 	s := plainStreams()
-	s.lost = v.lost
+	s.lost, s.ended = v.lost, make(chan struct{}, 1)
 	if err := s.mask(v); err != nil {
 		s.abandon()
 		return nil, err
@@ -88,7 +89,6 @@ func (s *streams) openPty(fd int, m remask, v *supervisor) error {
 	}
 	s.pty = pair
 	s.files[fd] = uintptr(pair.slave)
-	s.theirs = append(s.theirs, pair.slave)
 	input := sameTerminal(0, fd)
 	if pair.terminal != nil || input {
 		if s.host, err = startSession(pair.slave); err != nil {
@@ -127,7 +127,12 @@ func (s *streams) relay(from, to int, m remask, eager bool) error {
 		r.host, r.out.passing = s.host, &s.pty.passing
 	}
 	s.relays = append(s.relays, r)
-	go r.run(func(err error) { s.lost(streamName(to), err) })
+	go func() {
+		r.run(func(err error) { s.lost(streamName(to), err) })
+		if r.ended && eager {
+			s.ended <- struct{}{}
+		}
+	}()
 	return nil
 }
 

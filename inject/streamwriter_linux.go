@@ -35,7 +35,7 @@ func newStreamWriter(fd, wake int, parking *atomic.Bool) *streamWriter {
 
 // watched is the descriptor if the kernel's word that its reader is gone is final, else -1.
 func (s *streamWriter) watched() int {
-	if s.pipefs || s.kind == unix.S_IFSOCK {
+	if s.pipefs || s.kind == unix.S_IFSOCK || isTerminal(s.fd) {
 		return s.fd
 	}
 	return -1

@@ -125,6 +125,9 @@ func (v *supervisor) loop(ctx context.Context, changes <-chan Command) (Exit, er
 			v.kill()
 		case <-v.sweep:
 			v.sweep = time.After(sweepEvery)
+		case <-v.streams.ended:
+			// Our terminal has gone, and with it the command's.
+			v.streams.pty.hangUp()
 		case e := <-v.sessionEvents():
 			v.reported(e)
 		case <-v.draining:
@@ -377,6 +380,9 @@ func (v *supervisor) kill() {
 
 // receive acts on a signal sent to us. One that has a value is passed on with it, and with its sender.
 func (v *supervisor) receive(one sent) {
+	if int(one.pid) == os.Getpid() && (one.signal() == unix.SIGINT || one.signal() == unix.SIGQUIT) {
+		return // a key's, from keyboard.signal: the command has it from its pty
+	}
 	if !one.withValue() || one.number < firstRealTime {
 		v.forward(one.signal())
 		return
