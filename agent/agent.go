@@ -106,7 +106,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.conf.Sleep != nil {
 		own.Go(func() {
 			if err := a.conf.Sleep(ctx, a.Wake); err != nil {
-				a.conf.Log.Warn().Err(err).Msg("sleep of this machine isn't watched for: it will be noticed later")
+				a.conf.Log.Warn().Err(err).Msg("suspend isn't watched: it is noticed by the next request that fails")
 			}
 		})
 	}
@@ -204,7 +204,7 @@ func (a *Agent) Wake(reason string) {
 func (a *Agent) wake(reason string) {
 	a.sleepOn()
 	a.woken = time.Now()
-	a.conf.Log.Info().Str("reason", reason).Msg("woken: asking the vault anew")
+	a.conf.Log.Info().Str("reason", reason).Msg("asking the vault again at once")
 	a.hurry()
 	a.change(func(v *view) { v.status.Counts.Wakes++ })
 }

@@ -111,7 +111,7 @@ func (a *Agent) look() *view {
 		v.dropped = lastOf(expired)
 		v.status.Counts.Changes++
 	})
-	a.conf.Log.Info().Strs("names", envNames(expired)).Str("etag", left.Etag).Msg("secrets have expired: they are served no more")
+	a.conf.Log.Info().Strs("names", envNames(expired)).Str("etag", left.Etag).Msg("secrets have expired: they are no longer served")
 	a.save()
 	a.tidy()
 	return a.now.Load()
@@ -181,7 +181,7 @@ func during[T any](h *held, k *asking, work func() T) T {
 		}
 		if left, expired := unexpired(h.set, h.clock.now()); expired != nil {
 			h.less, h.last = true, lastOf(expired)
-			k.log.Info().Strs("names", envNames(expired)).Str("etag", left.Etag).Msg("secrets have expired: they are served no more")
+			k.log.Info().Strs("names", envNames(expired)).Str("etag", left.Etag).Msg("secrets have expired: they are no longer served")
 			h.give(left)
 		}
 	}

@@ -177,9 +177,9 @@ func (k *asking) next(ctx context.Context, limit time.Duration, ask func(context
 		event = event.Str("hint", hint)
 	}
 	if k.stands {
-		event.Msg("no fresh set: the last one stands")
+		event.Msg("the vault gave no values: keeping the last ones")
 	} else {
-		event.Msg("no set to serve: asking the vault again")
+		event.Msg("the vault gave no values: trying again")
 	}
 	return answer{outcome: failed, err: err, wait: wait}
 }

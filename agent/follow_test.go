@@ -77,8 +77,8 @@ func lines(log *bytes.Buffer) []string {
 
 const (
 	saysAgain = "info: the vault answers again"
-	saysStale = "warn: no fresh set: the last one stands"
-	saysNone  = "warn: no set to serve: asking the vault again"
+	saysStale = "warn: the vault gave no values: keeping the last ones"
+	saysNone  = "warn: the vault gave no values: trying again"
 )
 
 // following runs Follow for so long in virtual time, then ends it.

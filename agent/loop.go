@@ -208,7 +208,7 @@ func (a *Agent) warm(k *asking) *time.Timer {
 	set, at, err := cache.Load()
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			a.conf.Log.Warn().Err(err).Msg("the cache is of no use: waiting for the vault")
+			a.conf.Log.Warn().Err(err).Msg("the cache can't be used: waiting for the vault")
 		}
 		return time.AfterFunc(0, func() {})
 	}

@@ -134,7 +134,7 @@ func (m *memory) copy(s api.Snapshot) api.Snapshot {
 	if total > 0 {
 		m.live[r.pages] = struct{}{}
 		if r.kind != m.kind {
-			m.log.Info().Str("memory", r.kind).Msg("where values are kept")
+			m.log.Info().Str("memory", r.kind).Msg("keeping values in memory")
 		}
 		m.kind = r.kind
 	}

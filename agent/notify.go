@@ -142,7 +142,7 @@ func (n *Notifier) Close() {
 func (n *Notifier) send(message string) bool {
 	err := sendDatagram(n.socket, message)
 	if err != nil && !n.failing {
-		n.log.Warn().Err(err).Msg("the service manager doesn't hear: it is told again")
+		n.log.Warn().Err(err).Msg("the service manager can't be notified: trying again")
 	}
 	n.failing = err != nil
 	return err == nil

@@ -237,12 +237,16 @@ func (o *outlet) leave() {
 		if hint := hintOf(err); hint != "" {
 			event = event.Str("hint", hint)
 		}
-		event.Err(err).Str("output", o.Name()).Msg("output stays behind")
+		event.Err(err).Str("output", o.Name()).Msg("output can't be removed")
 	}
 }
 
 func (o *outlet) tell(s OutputStatus) {
-	o.agent.conf.Log.Info().Str("output", o.Name()).Str("state", string(s.State)).Int("bindings", s.Bindings).Msg("output is up to date")
+	if s.State == Removed {
+		o.agent.conf.Log.Info().Str("output", o.Name()).Msg("output removed")
+	} else {
+		o.agent.conf.Log.Debug().Str("output", o.Name()).Msg("output is up to date")
+	}
 	o.update(func(to *OutputStatus) {
 		s.Name, s.Failures = to.Name, to.Failures
 		if s.State == Written && s.WrittenAt.IsZero() {

@@ -51,7 +51,7 @@ func (a *Agent) persist(ctx context.Context, first *Cache) {
 		if old := last.cache; cache != old {
 			if old != nil && (cache == nil || cache.Path() != old.Path()) {
 				if err := old.Wipe(); err != nil {
-					a.conf.Log.Error().Err(err).Msg("the old cache stays behind")
+					a.conf.Log.Error().Err(err).Msg("the old cache can't be removed")
 				}
 			}
 			last.cache, last.etag, last.at, last.wiped = cache, "", time.Time{}, false

@@ -135,7 +135,7 @@ func (s *Socket) receive(ctx context.Context, c *net.UnixConn, own uint32) {
 		s.tasks.Go(func() { k.serve(ctx) })
 		return
 	default:
-		s.conf.Log.Error().Err(err).Msg("the kernel doesn't say who asks")
+		s.conf.Log.Error().Err(err).Msg("the kernel doesn't identify the client")
 		err = api.NewError(api.ErrInternal, "the agent can't tell who asks")
 		s.metrics.count(countOther, resultFailed)
 	}

@@ -105,7 +105,7 @@ func (d *denials) log(log zerolog.Logger, p peer, why string) {
 	k.told, k.untold = now, 0
 	d.mu.Unlock()
 	log.Warn().Uint32("uid", p.uid).Uint32("gid", p.gid).Int32("pid", p.pid).Str("reason", why).Int("untold", untold).
-		Msg("turned away from the socket")
+		Msg("socket request refused")
 }
 
 // refresher asks the vault on behalf of everybody who wants that, one time after the other, and at least

@@ -112,5 +112,5 @@ func (k *asker) audit(op asked, done result, names []string) {
 	if names != nil {
 		event = event.Strs("names", names)
 	}
-	event.Msg("asked at the socket")
+	event.Msg("socket request")
 }

@@ -191,7 +191,7 @@ func TestSocketDenialsAreFewLines(t *testing.T) {
 		hear(t, at.raw(t, ""))
 	}
 	most := int(time.Since(began)/time.Second) + 2
-	if got := strings.Count(at.log.String(), "turned away"); got < 1 || got > most {
+	if got := strings.Count(at.log.String(), "socket request refused"); got < 1 || got > most {
 		t.Errorf("%d lines, want 1 to %d", got, most)
 	}
 }

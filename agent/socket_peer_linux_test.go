@@ -121,7 +121,7 @@ func TestSocketPeers(t *testing.T) {
 				t.Fatalf("%q, %v, want %q", out, err, tt.want)
 			}
 			at.stop()
-			message, names := `"message":"turned away from the socket"`, false
+			message, names := `"message":"socket request refused"`, false
 			if tt.want != "denied" {
 				message, names = `"outcome":"ok"`, true
 			}

@@ -248,10 +248,10 @@ func (l *hookLog) end() {
 	l.line, l.long = l.line[:0], false
 	switch l.count++; {
 	case l.count == hookLines:
-		l.log.Warn().Int("lines", hookLines).Msg("hook prints much: the rest is left out")
+		l.log.Warn().Int("lines", hookLines).Msg("hook output is too long: the rest is left out")
 	case l.count > hookLines:
 	case long:
-		l.log.Warn().Int("longest", hookLine).Msg("hook printed a line that is too long: left out")
+		l.log.Warn().Int("longest", hookLine).Msg("a line of the hook's output is too long: left out")
 	default:
 		l.log.Info().Str("line", text).Msg("hook")
 	}

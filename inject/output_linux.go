@@ -110,7 +110,7 @@ func (o *Output) Write(s api.Snapshot) error {
 	if changed {
 		o.counts.writes.Add(1)
 		for _, w := range warnings {
-			o.conf.Log.Warn().Str("output", o.conf.Path).Str("kind", string(w.Kind)).Str("name", w.Name).Msg("output may not be as meant")
+			o.conf.Log.Warn().Str("output", o.conf.Path).Str("kind", string(w.Kind)).Str("name", w.Name).Msg("output may not be as intended")
 		}
 		o.conf.Log.Info().Any("changes", changesOf(before, o.traces)).
 			Str("output", o.conf.Path).Int("bindings", len(bound)).Msg("output written")

@@ -410,8 +410,8 @@ func TestOutputLog(t *testing.T) {
 	})
 	write(t, o, "HOME", "canary")
 	want := []string{
-		`{"level":"warn","output":"OUT","kind":"only","name":"NONE*","message":"output may not be as meant"}`,
-		`{"level":"warn","output":"OUT","kind":"name","name":"HOME","message":"output may not be as meant"}`,
+		`{"level":"warn","output":"OUT","kind":"only","name":"NONE*","message":"output may not be as intended"}`,
+		`{"level":"warn","output":"OUT","kind":"name","name":"HOME","message":"output may not be as intended"}`,
 		`{"level":"info","changes":{"added":[{"name":"HOME"}]},"output":"OUT","bindings":1,"message":"output written"}`,
 	}
 	got := strings.Split(strings.TrimSpace(strings.ReplaceAll(log.String(), dir+"/out", "OUT")), "\n")

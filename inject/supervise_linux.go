@@ -76,6 +76,7 @@ type supervisor struct {
 	next     *Command // what is to run instead: since a change, until the restart
 	masked   []Named  // what its output may not show, in the order it came: all it was given, and what the one before had last
 	masker   *Masker  // of masked
+	unmasked []string // names of values that are too short for it
 	streams  *streams
 	relays   []*relay // of streams whose command has ended, and which others may still write to
 	pid      int      // the command's, 0 when it was reaped
@@ -210,7 +211,11 @@ func (v *supervisor) mask() {
 	var short []string
 	v.masker, short = NewMasker(v.masked)
 	for _, name := range short {
-		v.Log.Warn().Str("name", name).Int("bytes", MinMasked).Msg("value is shorter than this and not masked")
+		if slices.Contains(v.unmasked, name) {
+			continue // said before: values of the past are masked too
+		}
+		v.unmasked = append(v.unmasked, name)
+		v.Log.Warn().Str("name", name).Int("shortest", MinMasked).Msg("value is too short to be masked")
 	}
 }
 

@@ -199,7 +199,7 @@ func TestNothingLeaks(t *testing.T) {
 		says("the new set is refused")
 		s.Delete(t, refused)
 		s.Stop(t)
-		says("no fresh set")
+		says("keeping the last ones")
 		s.Restart(t)
 		s.Revoke(t, keyID)
 		says("changes are no longer followed")

@@ -85,7 +85,7 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 			g.socket.restore(g.log)
 			g.credentials.restore(g.log)
 			if next = g.reload(); next != nil {
-				g.log.Info().Msg("reading everything anew, as asked for by HUP")
+				g.log.Info().Msg("HUP: reading configuration, key and CA again")
 			}
 		case paths := <-g.changed:
 			if slices.Contains(paths, g.socket.Path()) {

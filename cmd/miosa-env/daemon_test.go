@@ -170,7 +170,7 @@ allow_disk = true
 	d.write("agent.toml", "key = \""+key.Reveal()+"\"\n"+key.Reveal()+" = 1\n")
 	d.says("the new configuration is refused")
 	s.Stop(t)
-	d.says("no fresh set")
+	d.says("keeping the last ones")
 	s.Restart(t)
 	d.says("the vault answers again")
 	secrets := append([]string{key.Reveal()}, canaries...)

@@ -78,7 +78,7 @@ func (s *supply) note(set api.Snapshot, err error) bool {
 		return true
 	case errors.Is(err, api.ErrUnauthorized), errors.Is(err, api.ErrDenied):
 		if err := s.cache.Wipe(); err != nil {
-			s.log.Error().Err(err).Msg("the cache stays behind")
+			s.log.Error().Err(err).Msg("the cache can't be removed")
 		}
 		return true
 	}
@@ -96,7 +96,7 @@ func (s *supply) fromCache(why error) (api.Snapshot, error) {
 	case err == nil:
 		s.log.Warn().Err(why).Stringer("age", max(0, time.Since(at)).Round(time.Second)).Msg("the vault doesn't answer: starting from the cache")
 	case !errors.Is(err, fs.ErrNotExist):
-		s.log.Warn().Err(err).Msg("the cache is of no use")
+		s.log.Warn().Err(err).Msg("the cache can't be used")
 	}
 	return set, err
 }

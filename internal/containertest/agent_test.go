@@ -44,8 +44,8 @@ func (c *container) within(t *testing.T, text string, args ...string) {
 // kept wants the agent to say that values are in one of these kinds of memory.
 func (c *container) kept(t *testing.T, kinds ...string) {
 	t.Helper()
-	c.prints(t, "where values are kept memory=")
-	_, kind, _ := strings.Cut(c.log(t), "where values are kept memory=")
+	c.prints(t, "keeping values in memory memory=")
+	_, kind, _ := strings.Cut(c.log(t), "keeping values in memory memory=")
 	kind, _, _ = strings.Cut(kind, "\n")
 	if !slices.Contains(kinds, kind) {
 		t.Errorf("values are in memory=%s, want one of %v", kind, kinds)

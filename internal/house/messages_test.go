@@ -32,8 +32,8 @@ func TestMessagesAreThoseOfTheCode(t *testing.T) {
 		}},
 		{"Messages of other commands", []string{"inject/*.go", "fetch/*.go", "cmd/miosa-env/*.go"}, agent, []string{
 			"new set of bindings",
-			"no fresh set: the last one stands",
-			"secrets have expired: they are served no more",
+			"the vault gave no values: keeping the last ones",
+			"secrets have expired: they are no longer served",
 			"the vault answers again",
 		}},
 		{"Messages of the vault", []string{"vault/*.go", "vault/oauth/*.go", "cmd/miosa-vault/*.go"}, nil, nil},
