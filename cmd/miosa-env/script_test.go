@@ -387,9 +387,9 @@ func cmdUser(ts *testscript.TestScript, neg bool, args []string) {
 
 // cmdSignal sends a signal to what was started.
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP}
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "QUIT": syscall.SIGQUIT}
 	if neg || len(args) < 1 || len(args) > 2 || signals[args[0]] == 0 {
-		ts.Fatalf("usage: signal TERM|INT|HUP|KILL|STOP [agent]")
+		ts.Fatalf("usage: signal TERM|INT|HUP|KILL|STOP|QUIT [agent]")
 	}
 	ts.Check(startedAs(ts, args[1:]).Process.Signal(signals[args[0]]))
 }

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// QUIT ends a vault as it ends any program, without the stacks of its goroutines.
+func TestQuit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "miosa-vault")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", path, ".") // its main, which scripts go around
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	p := &process{Cmd: exec.Command(path, "dev")}
+	if err := p.start(); err != nil {
+		t.Fatal(err)
+	}
+	defer p.kill()
+	p.await(t, "it was ready", func() bool { out, _ := p.text(); return strings.Contains(out, "# ready") })
+	if err := p.Process.Signal(syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	<-p.ended
+	_, said := p.text()
+	if status, ok := p.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGQUIT || strings.Contains(said, "goroutine") {
+		t.Errorf("%v, and it says\n%s", p.ProcessState, said)
+	}
+}
