@@ -56,12 +56,14 @@ func told(t *testing.T, printed string, least int) {
 func TestSupervision(t *testing.T) {
 	m := newMachine(t)
 	m.add("inject", "-test.run=^Test("+strings.Join([]string{
-		"EverySignalIsForwarded|SignalsThatDontKill|StopAndContinueByHand|InheritedIgnored|Until", // by our own assembly
+		"EverySignalIsForwarded|SignalsThatDontKill|StopAndContinueByHand|InheritedIgnored|Until|RealTimeSignals", // by our own assembly
+		"ReapedBySomebodyElse|SignalIsForTheCommandAlone|WorkingDirectory",
 		"Restart|Settle|ChangeWhileStopping|TermWhileRestarting|CommandEndsBeforeTheRestart|StopSignal|.*OnChange",
 		"OrphanIsOurs|NoSubreaper|TermReachesTheCommand|Fault_A13|LeftoversOfTheGroup|WeAreKilled|ParentDeathIsOurs|StartErrors",
 		"CtrlC|WindowSize|StopKey|Foreground|Pipeline|Masked(Output|Terminal|Grandchild|Broken|Prompt)|MaskHolds",
 		"OutputFormats|OutputRewritten|Scrub",
 	}, "|")+")")
+	m.add("internal/inherited", "-test.run=^TestNoted$")
 	m.add("envfile", "-test.run=^Test(Parse|Errors|ReadErrors|Pipe|Unreadable)$")
 	told(t, m.boot(), 100)
 }
