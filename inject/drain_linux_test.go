@@ -204,10 +204,10 @@ func TestMaskedDescendantWritesOn(t *testing.T) {
 // TestMaskedDescendantOfARestart: what an earlier command left behind can print while its successor runs, and after.
 func TestMaskedDescendantOfARestart(t *testing.T) {
 	needs.Command(t, "setsid")
-	gate, last, changes := fifo(t), fifo(t), fifo(t)
+	gate, after, last, changes := fifo(t), fifo(t), fifo(t), fifo(t)
 	c := under(t, "supervise", false, "-mask", masking, "-on-change", "restart", "-changes", changes, "sh", "-c",
 		`if [ "$AGAIN" ]; then echo second; read x < "$1"; exit 4; fi
-		setsid sh -c 'echo first; for i in 1 2; do read x < "$0"; echo left $i hunter2hunter2; done' "$0" & wait`, gate, last)
+		setsid sh -c 'echo first; read x < "$0"; echo left 1 hunter2hunter2; read x < "$1"; echo left 2 hunter2hunter2' "$0" "$2" & wait`, gate, last, after)
 	var stdout, stderr lockedBuffer
 	ends := capture(t, c, &stdout, &stderr)
 	if err := c.Start(); err != nil {
@@ -228,7 +228,7 @@ func TestMaskedDescendantOfARestart(t *testing.T) {
 	if code := codeOf(c); code != 4 {
 		t.Errorf("exit code %d, want 4", code)
 	}
-	say(t, gate, "go")
+	say(t, after, "go")
 	shown("left 2 [TOKEN]\n")
 	ends.wait()
 }

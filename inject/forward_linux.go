@@ -84,8 +84,11 @@ func (v *supervisor) suspend() {
 		v.terminal.take(v.group)
 		return
 	}
-	v.streams.pty.front = v.streams.pty.foreground()
-	v.streams.pty.cook()
+	p := v.streams.pty
+	if p.front = p.foreground(); p.front == v.streams.host.group {
+		p.front = 0 // the command hasn't had it
+	}
+	p.cook()
 	v.streams.host.background()
 }
 
@@ -98,6 +101,7 @@ func (v *supervisor) resume() {
 			p.raw()
 			p.resize()
 			v.streams.host.foreground(p.front, v.group)
+			p.front = 0 // a second CONT, which comes of our own stop, mustn't undo what has happened since
 			return
 		}
 	case v.terminal.holds() && !v.shares(v.streams):

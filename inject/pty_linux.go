@@ -23,7 +23,7 @@ type ptyPair struct {
 	passing       atomic.Bool   // while cooked is set, and until all output is passed on
 	command       atomic.Int64  // the command's process group
 	had           bool          // the command was given the keys
-	front         int           // the process group in the pty's foreground before the command was stopped
+	front         int           // the process group in the pty's foreground before the command was stopped; 0: leave it
 	size          unix.Winsize
 }
 

@@ -100,7 +100,7 @@ func TestTypedAhead(t *testing.T) {
 			s.expect("end of file", 1)
 			s.typed("three\n")
 			s.expect("last <three>", 1)
-			_ = s.cmd.Wait()
+			s.ends()
 			for _, line := range []string{"line <one>", "line <two>"} {
 				if got := strings.Count(s.shown(), line); got != 1 {
 					t.Errorf("%s %d times", line, got)

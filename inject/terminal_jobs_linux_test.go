@@ -79,7 +79,7 @@ func TestCtrlCEndsTheScript(t *testing.T) {
 				}
 				s.expect("begun", 1)
 				s.typed(tc.key)
-				_ = c.Wait()
+				s.ends()
 				status := c.ProcessState.Sys().(syscall.WaitStatus)
 				if tc.signal != 0 && (!status.Signaled() || status.Signal() != tc.signal) {
 					t.Errorf("the script ended with %v, want signal %v", status, tc.signal)

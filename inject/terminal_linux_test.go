@@ -72,6 +72,21 @@ func (s *screen) expect(text string, count int) {
 	})
 }
 
+// ends waits for the program's end.
+func (s *screen) ends() {
+	s.t.Helper()
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = s.cmd.Wait() }()
+	eventually(s.t, "the program's end", func() bool {
+		select {
+		case <-ended:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
 func (s *screen) typed(keys string) {
 	s.t.Helper()
 	if _, err := s.master.WriteString(keys); err != nil {
