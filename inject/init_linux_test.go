@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"golang.org/x/sys/unix"
 )
 
@@ -68,6 +69,7 @@ func TestWorkingDirectory(t *testing.T) {
 
 // TestFaultsAreForwarded: a fault's signal that a process sends is the command's; one of our own code isn't.
 func TestFaultsAreForwarded(t *testing.T) {
+	needs.Command(t, "bash")
 	for _, n := range []unix.Signal{unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, unix.SIGSTKFLT, unix.SIGSYS, unix.SIGABRT} {
 		c := under(t, "supervise", false, "bash", "-c", fmt.Sprintf(`trap 'exit 9' %d; echo $$; while :; do sleep 0.02; done`, n))
 		startTelling(t, c)

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -198,6 +199,7 @@ var masked = regexp.MustCompile(`(?m)^([12]) pipe:.*$`)
 
 // A standard stream that is closed when we start is closed in the command, and no file of ours is open there.
 func TestFilesAreInherited(t *testing.T) {
+	needs.Command(t, "bash")
 	e := newExact(t)
 	file := filepath.Join(e.dir, "file")
 	list := func(c *exec.Cmd, s state) string {
@@ -309,7 +311,7 @@ func TestSignalsWhileWaiting(t *testing.T) {
 				defer cancel()
 				c := exec.CommandContext(ctx, filepath.Join(built, "miosa-env"), words...)
 				a := configured(silent.URL, key).with("MIOSA_TENANT_KEY", vault.TenantKey.Reveal()).with("MIOSA_TIMEOUT", "1h").
-					with("MIOSA_SOCKET", filepath.Join(t.TempDir(), "none"))
+					with("MIOSA_SOCKET", filepath.Join(t.TempDir(), "none")).with("MIOSA_CACHE_DIR", t.TempDir())
 				for name, value := range a.env {
 					c.Env = append(c.Env, name+"="+value)
 				}
