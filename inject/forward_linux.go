@@ -33,6 +33,9 @@ func (v *supervisor) forward(sig syscall.Signal) {
 		v.send(to, sig)
 	default:
 		v.send(to, sig)
+		if sig == unix.SIGHUP && to < 0 {
+			v.send(to, unix.SIGCONT) // a stopped one couldn't end
+		}
 	}
 }
 
@@ -68,6 +71,9 @@ func (v *supervisor) stopped(by syscall.Signal) {
 	case asks && v.terminal.holds():
 		v.terminal.give(v.group)
 		v.had = true
+		v.send(-v.group, unix.SIGCONT)
+	case v.terminal.hungUp(): // nobody could continue us; the kernel does this to a stopped job whose shell has gone
+		v.send(-v.group, unix.SIGHUP)
 		v.send(-v.group, unix.SIGCONT)
 	case !v.terminal.orphaned():
 		v.suspend()
