@@ -18,6 +18,7 @@ const drainGrace = 500 * time.Millisecond
 // long as it would hold up the command: until a signal, or until the stop timeout where we are stopping anyway.
 func (v *supervisor) drained() bool {
 	if v.draining == nil {
+		v.deadline = nil // it was the command's
 		v.terminal.take(v.group)
 		v.streams.end()
 		v.keep(v.streams)

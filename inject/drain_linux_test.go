@@ -172,6 +172,29 @@ func TestMaskedReaderNeverReads(t *testing.T) {
 	}
 }
 
+// TestMaskedReaderNeverReadsWhileStopping: a command that has ended when it was asked to isn't said to have outlasted the stop
+// timeout, though its reader does.
+func TestMaskedReaderNeverReadsWhileStopping(t *testing.T) {
+	c := under(t, "supervise", false, "-v", "-stop-timeout", "100ms", "-mask", masking, "sh", "-c", "exec yes")
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the pipe to be full", func() bool { return pipeFull(t, out) })
+	kill(t, c.Process.Pid, unix.SIGTERM)
+	_, _ = c.Process.Wait()
+	_ = out.Close()
+	_ = c.Wait()
+	if strings.Contains(stderr.String(), "didn't end in time") || !strings.Contains(stderr.String(), "its reader didn't take it in time") {
+		t.Errorf("reported: %s", stderr.String())
+	}
+}
+
 // TestMaskedDescendantWritesOn: what the command left behind can still print, masked, after we have ended with the
 // command's exit code. A value that is cut by our end is masked too.
 func TestMaskedDescendantWritesOn(t *testing.T) {
