@@ -74,7 +74,7 @@ func (c *sessionCommand) start(fds []int) (pid int, err error) {
 			files[i], fds = uintptr(fds[0]), fds[1:]
 		}
 	}
-	command := Command{Path: string(c.Path)}
+	command := Command{Path: string(c.Path), asks: c.Asks}
 	for _, arg := range c.Args {
 		command.Args = append(command.Args, string(arg))
 	}

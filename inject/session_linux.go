@@ -33,6 +33,7 @@ type sessionCommand struct {
 	Args, Env  [][]byte
 	Closed     [3]bool
 	Foreground bool
+	Asks       bool           // see Command
 	Death      syscall.Signal // what the command gets when the helper dies
 	Names      int            // the process id by which variables such as LISTEN_PID name the command
 }
@@ -59,7 +60,7 @@ func startSession(slave int) (*session, error) {
 // start starts the command, and has its statuses sent to events from then on.
 // Errors: *StartError, or that the helper doesn't answer.
 func (s *session) start(c Command, files [3]uintptr, foreground bool, death syscall.Signal) (pid int, err error) {
-	order := sessionCommand{Path: []byte(c.Path), Foreground: foreground, Death: death, Names: unix.Getpid()}
+	order := sessionCommand{Path: []byte(c.Path), Foreground: foreground, Asks: c.asks, Death: death, Names: unix.Getpid()}
 	for _, arg := range c.Args {
 		order.Args = append(order.Args, []byte(arg))
 	}

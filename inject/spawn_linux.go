@@ -72,6 +72,9 @@ func newChild(c Command, files [3]uintptr, attr *syscall.SysProcAttr) (*child, e
 		attr: *attr, ignored: inherited.Ignored(), blocked: inherited.Blocked(), limit: inherited.Files(),
 		parent: uintptr(os.Getpid()),
 	}
+	if c.asks {
+		n.ignored &^= inherited.Set(unix.SIGTTIN, unix.SIGTTOU)
+	}
 	for i, fd := range files {
 		if n.files[i] = int(fd); inherited.Closed(n.files[i]) {
 			n.files[i] = -1

@@ -186,13 +186,18 @@ func (v *supervisor) fork(streams *streams) (pid int, err error) {
 	if !v.Outlive {
 		attr.Pdeathsig = v.StopSignal
 	}
+	c := v.command
 	switch {
 	case streams.host != nil:
-		return streams.host.start(v.command, streams.files, streams.pty.keys != nil, attr.Pdeathsig)
-	case !v.shares(streams) && v.terminal.holds():
+		foreground := streams.pty.keys != nil
+		c.asks = !foreground && streams.pty.mayRead()
+		return streams.host.start(c, streams.files, foreground, attr.Pdeathsig)
+	case v.shares(streams):
+		c.asks = v.terminal.holds()
+	case v.terminal.holds():
 		attr.Foreground, attr.Ctty, v.had = true, v.terminal.fd, true
 	}
-	return spawn(v.command, streams.files, attr)
+	return spawn(c, streams.files, attr)
 }
 
 func (v *supervisor) open() (*streams, error) {

@@ -54,6 +54,22 @@ func TestBackgroundJobAsksForTheTerminal(t *testing.T) {
 	}
 }
 
+// TestCommandSubstitutionAsksForTheTerminal: bash ignores TTIN and TTOU in a command substitution, where the foreground
+// is its own. What runs there reads the terminal, and leaves it to the shell.
+func TestCommandSubstitutionAsksForTheTerminal(t *testing.T) {
+	for _, way := range onScreen {
+		t.Run(way.name, func(t *testing.T) {
+			s, run := shellOn(t, way.flags)
+			s.typed(`x=$(` + run(`sh -c 'echo be""gun >/dev/tty; read x </dev/tty; echo "read <$x>"'`) + `); echo "[$x]"` + "\n")
+			s.expect("begun", 1)
+			s.typed("typed\n")
+			s.expect("[read <typed>]", 1)
+			s.typed("echo sh\"\"ell\n")
+			s.expect("shell", 1)
+		})
+	}
+}
+
 // TestCtrlCEndsTheScript: what a terminal's key means for the shell whose script has started us.
 func TestCtrlCEndsTheScript(t *testing.T) {
 	needs.Command(t, "bash")
