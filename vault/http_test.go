@@ -194,7 +194,7 @@ func TestEnvelopes(t *testing.T) {
 			map[string]string{"bindings": "list"}, "bindings", bindingKeys, ""},
 		{"reveal", "POST /egress/bindings/reveal", resourceKey, "", revealBody, 200,
 			map[string]string{"etag": "string", "suite": "string", "enc": "string", "bindings": "list", "closing": "string"}, "bindings",
-			[]string{"delivery", "expires_at", "expose_as_env", "id", "sealed", "secret_id", "version"}, ""},
+			[]string{"delivery", "expires_at", "expose_as_env", "id", "sealed", "secret_id", "secret_name", "updated_at", "version"}, ""},
 		{"unbind", "DELETE /egress/bindings/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool"}, "", nil, ""},
 		{"mint", "POST /egress/resource-keys", s.TenantKey, "", `{"resource_type":"sandbox","resource_id":"sb_1","expires_at":"2100-01-01T00:00:00Z"}`,
 			201, map[string]string{"data": "object"}, "", append([]string{"key"}, keyKeys...), "resource-keys"},
