@@ -49,6 +49,16 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 }
 
 func (r *runner) supervise(ctx context.Context, f *runFlags, signals *inject.Signals) (int, error) {
+	lines := newLogQueue(r.stderr)
+	r.log = newLogger(lines, r.settings.logLevel, r.settings.logFormat)
+	exit, err := r.stay(ctx, f, signals)
+	lines.flush()
+	exit.Die()
+	return exit.Code, err
+}
+
+// stay runs the command until it ends.
+func (r *runner) stay(ctx context.Context, f *runFlags, signals *inject.Signals) (inject.Exit, error) {
 	s := inject.Supervision{
 		OnChange: f.onChange.Change, StopSignal: f.stopSignal.number,
 		StopTimeout: max(time.Duration(f.stopTimeout), 1), // 0 would be the default
@@ -56,9 +66,7 @@ func (r *runner) supervise(ctx context.Context, f *runFlags, signals *inject.Sig
 	}
 	if !f.watches() && !r.defersToAgent(f) {
 		r.supply.Close()
-		exit, err := s.Run(ctx, signals, r.command, nil)
-		exit.Die()
-		return exit.Code, err
+		return s.Run(ctx, signals, r.command, nil)
 	}
 	ctx, end := context.WithCancel(ctx) // of the command
 	defer end()
@@ -77,8 +85,7 @@ func (r *runner) supervise(ctx context.Context, f *runFlags, signals *inject.Sig
 	case <-ended:
 	case <-time.After(time.Second): // reading an env file again may hang
 	}
-	exit.Die()
-	return exit.Code, err
+	return exit, err
 }
 
 // watches tells whether the command needs somebody to follow what the vault says.
