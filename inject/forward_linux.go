@@ -64,6 +64,8 @@ func (v *supervisor) stopped(by syscall.Signal) {
 	p := v.streams.pty
 	asks := by == unix.SIGTTIN || by == unix.SIGTTOU
 	switch {
+	case v.stopping && !asks: // it was stopped at the moment that it was asked to end
+		v.send(v.pid, unix.SIGCONT)
 	case asks && v.streams.host != nil && p.mayRead():
 		p.raw()
 		v.streams.host.foreground(v.group, v.group)

@@ -275,3 +275,31 @@ func startBlocking(t *testing.T, c *exec.Cmd, some ...syscall.Signal) {
 		t.Fatal(err)
 	}
 }
+
+// TestStopSendsNothingElse: a command that is asked to end gets no CONT with it, unless it is stopped.
+func TestStopSendsNothingElse(t *testing.T) {
+	const script = `trap 'echo continued' CONT; trap 'echo ended; exit 3' TERM; echo $$; while :; do sleep 0.02; done`
+	for _, stopped := range []bool{false, true} {
+		t.Run(fmt.Sprintf("stopped %t", stopped), func(t *testing.T) {
+			c := under(t, "supervise", false, "sh", "-c", script)
+			out := new(lockedBuffer)
+			c.Stdout = out
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			var pid int
+			eventually(t, "the command's process id", func() bool { _, err := fmt.Sscan(out.String(), &pid); return err == nil })
+			if stopped {
+				kill(t, pid, unix.SIGSTOP)
+			}
+			kill(t, c.Process.Pid, unix.SIGTERM)
+			_ = c.Wait()
+			if code := codeOf(c); code != 3 {
+				t.Errorf("exit code %d", code)
+			}
+			if !stopped && strings.Contains(out.String(), "continued") {
+				t.Errorf("it got CONT too, and printed %q", out.String())
+			}
+		})
+	}
+}

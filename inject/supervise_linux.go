@@ -367,7 +367,9 @@ func (v *supervisor) stop() {
 	v.stopping = true
 	v.deadline = time.After(v.StopTimeout)
 	v.send(v.pid, v.StopSignal)
-	v.send(v.pid, unix.SIGCONT) // a stopped one can't end
+	if v.pid != 0 && mayBeStopped(v.pid) {
+		v.send(v.pid, unix.SIGCONT) // else it couldn't end
+	}
 }
 
 // end stops the command for good. Each further call asks it again.

@@ -97,18 +97,30 @@ func (t *terminal) orphaned() bool {
 }
 
 // parentOf returns 0 where there is none, or none can be seen.
-// Source: proc_pid_stat(5), field 4.
 func parentOf(pid int) int {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	fields := statOf(pid)
 	if len(fields) < 2 {
 		return 0
 	}
 	parent, _ := strconv.Atoi(string(fields[1]))
 	return parent
+}
+
+// mayBeStopped reports whether a process is stopped, or its state can't be seen.
+func mayBeStopped(pid int) bool {
+	fields := statOf(pid)
+	return len(fields) == 0 || string(fields[0]) == "T"
+}
+
+// statOf returns what follows the command's name in /proc/PID/stat: its state, its parent and so on; nil where the
+// process can't be seen.
+// Source: proc_pid_stat(5), from field 3.
+func statOf(pid int) [][]byte {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	return bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 }
 
 // stopSelf stops our process group by sig, as the terminal does it with a stop key (TSTP) or to who reads it in the
