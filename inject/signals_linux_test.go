@@ -278,7 +278,7 @@ func startBlocking(t *testing.T, c *exec.Cmd, some ...syscall.Signal) {
 
 // TestStopSendsNothingElse: a command that is asked to end gets no CONT with it, unless it is stopped.
 func TestStopSendsNothingElse(t *testing.T) {
-	const script = `trap 'echo continued' CONT; trap 'echo ended; exit 3' TERM; echo $$; while :; do sleep 0.02; done`
+	const script = `trap 'echo continued' CONT; trap end=yes TERM; echo $$; while [ -z "$end" ]; do sleep 0.02; done; exit 3`
 	for _, stopped := range []bool{false, true} {
 		t.Run(fmt.Sprintf("stopped %t", stopped), func(t *testing.T) {
 			c := under(t, "supervise", false, "sh", "-c", script)
