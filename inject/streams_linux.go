@@ -165,17 +165,18 @@ func (s *streams) end() {
 	for _, r := range s.relays {
 		r.end()
 	}
-	if s.host == nil {
+	host := s.host // which is forgotten once it has ended
+	if host == nil {
 		return
 	}
-	s.host.background() // its end hangs up on nobody then
+	host.background() // its end hangs up on nobody then
 	go func() {
 		for _, r := range s.relays {
 			if r.host != nil {
 				<-r.stopped
 			}
 		}
-		s.host.close()
+		host.close()
 	}()
 }
 
