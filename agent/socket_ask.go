@@ -101,12 +101,8 @@ func (k *asker) answer(ctx context.Context, line []byte) {
 // bindings tells what is bound, without values.
 func (k *asker) bindings(ctx context.Context, q request) {
 	_, status := k.conf.Agent.Snapshot()
-	switch {
-	case q.Vault != "" && q.Vault != status.Vault:
-		k.fail(countBindings, &OtherVault{Socket: k.Path(), Serves: status.Vault, Named: q.Vault})
-		return
-	case q.Resource != status.Resource:
-		k.fail(countBindings, ErrOtherResource)
+	if err := k.misdirected(q, status); err != nil {
+		k.fail(countBindings, err)
 		return
 	}
 	var list []api.Binding
@@ -161,18 +157,28 @@ func (k *asker) refresh(ctx context.Context) {
 	}
 }
 
+// misdirected returns why this agent isn't the one to answer a request: it serves another vault or resource. It
+// returns nil if it is.
+func (k *asker) misdirected(q request, status Status) error {
+	switch {
+	case q.Vault != "" && q.Vault != status.Vault:
+		return &OtherVault{Socket: k.Path(), Serves: status.Vault, Named: q.Vault}
+	case q.Resource != status.Resource:
+		return ErrOtherResource
+	}
+	return nil
+}
+
 // reveal hands the set out: at once, or when it isn't the one any more that the client has.
 func (k *asker) reveal(ctx context.Context, q request) {
 	waited := false
 	for tries := 0; tries < 100; tries++ { // each one but the first after a change
 		set, status := k.conf.Agent.Snapshot()
+		if err := k.misdirected(q, status); err != nil {
+			k.fail(countReveal, err)
+			return
+		}
 		switch {
-		case q.Vault != "" && q.Vault != status.Vault:
-			k.fail(countReveal, &OtherVault{Socket: k.Path(), Serves: status.Vault, Named: q.Vault})
-			return
-		case q.Resource != status.Resource:
-			k.fail(countReveal, ErrOtherResource)
-			return
 		case status.State == Refused:
 			k.fail(countReveal, errRevoked)
 			return

@@ -110,7 +110,7 @@ func unreserved(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
 }
 
-// loopbackName tells whether a host can only mean this machine. What it resolves to is checked
+// loopbackName reports whether a host can only mean this machine. What it resolves to is checked
 // again when dialing.
 func loopbackName(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {

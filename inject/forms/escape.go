@@ -102,7 +102,7 @@ func separators(r rune) bool   { return r == '\u2028' || r == '\u2029' }
 func moreControls(r rune) bool { return r <= 0x9f }
 func beyondBMP(r rune) bool    { return r == 0x7f || r > 0xffff }
 
-// escapable tells whether one of escapeStyles writes a character otherwise than as it is.
+// escapable reports whether one of escapeStyles writes a character otherwise than as it is.
 func escapable(r rune) bool {
 	return r < ' ' || r > '~' || r == '\\' || r == '"' || r == '\'' || r == '$' || r == '`'
 }

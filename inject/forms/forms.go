@@ -177,12 +177,12 @@ func Lines(value string) []string {
 	return lines
 }
 
-// wordy tells whether a line with this character can be more than decoration.
+// wordy reports whether a line with this character can be more than decoration.
 func wordy(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r > '~'
 }
 
-// plain tells whether every encoder but hex and base64 writes a text as it is.
+// plain reports whether every encoder but hex and base64 writes a text as it is.
 func plain(text string) bool {
 	for _, c := range []byte(text) {
 		if c != '-' && c != '.' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
