@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -27,7 +28,18 @@ func (c *Client) Bindings(ctx context.Context, f BindingFilter) ([]api.Binding, 
 func (c *Client) bindings(ctx context.Context, f BindingFilter, once bool) ([]api.Binding, error) {
 	k := call{method: http.MethodGet, path: "/egress/bindings", query: f.query(), once: once}
 	all, err := do(ctx, c, k, list[api.Binding]("bindings"))
+	if p, ok := errors.AsType[*Problem](err); ok && unknownCall(p) {
+		said := *p
+		said.Message = "the vault at " + c.host + " doesn't list bindings"
+		said.Hint = "check MIOSA_BASE_URL: its host, and its path, which ends in /api/v1"
+		return nil, &said
+	}
 	return slices.DeleteFunc(all, func(b api.Binding) bool { return !f.matches(&b) }), err
+}
+
+// unknownCall reports whether the vault doesn't have the call that err is about.
+func unknownCall(err error) bool {
+	return errors.Is(err, api.ErrNotFound) || errors.Is(err, api.ErrMethod)
 }
 
 // matches reports whether b is one that was asked for: a vault that doesn't know a filter lists everyone's.

@@ -39,7 +39,7 @@ type Config struct {
 	// Timeout bounds a call with all its retries; a reveal that waits has its wait on top.
 	// Zero means DefaultTimeout.
 	Timeout time.Duration
-	// Log gets attempts at debug level, and one warning where a vault has no agent API.
+	// Log gets attempts at debug level, and one warning where a vault gives no values.
 	// The zero Logger is silent.
 	Log zerolog.Logger
 	// UserAgent is what the vault is told. Empty means "miosa-env".

@@ -19,7 +19,8 @@ const (
 type Source struct {
 	client   *Client
 	resource api.Resource
-	fallen   atomic.Bool // the vault has no agent API: placeholders only
+	fallen   atomic.Bool // the vault gives us no values: bindings are listed instead
+	scope    atomic.Bool // it has fallen because of the key's scope
 
 	revealed bool          // a reveal has worked, so a 404 is no reason to fall back
 	troubled bool          // the last Next ended with an error
@@ -30,8 +31,13 @@ type Source struct {
 // Source returns the snapshots of r.
 func (c *Client) Source(r api.Resource) *Source { return &Source{client: c, resource: r} }
 
-// Placeholders reports whether the vault has no agent API, so that no value is a secret.
+// Placeholders reports whether the vault gives no values, so that bindings are listed instead: each has a
+// placeholder, or is delivered by the platform.
 func (s *Source) Placeholders() bool { return s.fallen.Load() }
+
+// OutOfScope reports whether that is so because the key is a machine's own (403 MACHINE_KEY_SCOPE), and not
+// because the vault has no agent API.
+func (s *Source) OutOfScope() bool { return s.scope.Load() }
 
 // Drop closes the connections that no call is using, such as those that a sleeping machine's peers
 // have forgotten. It is safe beside Next, whose own connection ends with its context.
@@ -109,37 +115,32 @@ func (s *Source) next(ctx context.Context, etag string, once bool) (api.Snapshot
 	return api.Snapshot{}, err
 }
 
-// fall goes on without the agent API, which why denies, as soon as the bindings can be listed.
+// fall goes on without values, which why denies, as soon as the bindings can be listed.
 func (s *Source) fall(ctx context.Context, etag string, once bool, why error) (api.Snapshot, error) {
 	next, err := s.poll(ctx, etag, once)
-	if p, ok := errors.AsType[*Problem](err); ok {
-		return api.Snapshot{}, s.client.neither(p, api.OutOfScope(why))
+	scope := api.OutOfScope(why)
+	if p, ok := errors.AsType[*Problem](err); ok && scope && (unknownCall(p) || errors.Is(p, api.ErrDenied)) {
+		said := *p
+		said.Hint = scopeHint
+		return api.Snapshot{}, &said
 	}
-	if err == nil || errors.Is(err, api.ErrNotModified) {
-		s.fallen.Store(true)
-		s.client.log.Warn().Stringer("poll_every", pollEvery).
-			Msg("the vault has no agent API: placeholders are injected, and changes are polled for")
+	if err != nil && !errors.Is(err, api.ErrNotModified) {
+		return next, err
+	}
+	s.scope.Store(scope)
+	s.fallen.Store(true)
+	warn := s.client.log.Warn().Stringer("poll_every", pollEvery)
+	if scope {
+		warn.Msg("the key may list bindings but not reveal their values (MACHINE_KEY_SCOPE): changes are polled for")
+	} else {
+		warn.Msg("the vault has no agent API: it lists bindings without their values, and changes are polled for")
 	}
 	return next, err
 }
 
-// neither says what it means that after a reveal a list of bindings was refused too.
-func (c *Client) neither(p *Problem, scope bool) *Problem {
-	said := *p
-	missing := errors.Is(p, api.ErrNotFound) || errors.Is(p, api.ErrMethod)
-	if missing {
-		said.Message = "the vault at " + c.host + " neither reveals nor lists bindings"
-		said.Hint = "check MIOSA_BASE_URL: its host, and its path, which ends in /api/v1"
-	}
-	if scope && (missing || errors.Is(p, api.ErrDenied)) {
-		said.Hint = scopeHint
-	}
-	return &said
-}
-
 // withoutReveal reports whether a reveal ended in a way that says the vault has none for this key.
 func withoutReveal(err error) bool {
-	return errors.Is(err, api.ErrNotFound) || errors.Is(err, api.ErrMethod) || api.OutOfScope(err)
+	return unknownCall(err) || api.OutOfScope(err)
 }
 
 // poll lists the bindings, each time it is due, and gives their placeholders where they differ from etag.

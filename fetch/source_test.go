@@ -330,11 +330,15 @@ func TestSourceFallsBackOnlyWithoutReveal(t *testing.T) {
 				case tt.want != nil && (!errors.Is(err, tt.want) || problem == nil || !strings.Contains(problem.Hint, tt.hint) || src.Placeholders()):
 					t.Errorf("error %v (%+v), want %v", err, problem, tt.want)
 				}
+				if src.OutOfScope() != (src.Placeholders() && tt.reveal == 403) {
+					t.Errorf("out of scope: %v", src.OutOfScope())
+				}
 				if n := len(s.times()); n > 2 {
 					t.Errorf("%d requests: none of these is tried again", n)
 				}
 			}, func(c *fetch.Config) { c.Log = zerolog.New(&log) })
-			if warned := strings.Contains(log.String(), "no agent API"); warned != (tt.want == nil) {
+			if warned := strings.Contains(log.String(), "polled for"); warned != (tt.want == nil) ||
+				strings.Contains(log.String(), "no agent API") != (warned && tt.reveal != 403) {
 				t.Errorf("log:\n%s", &log)
 			}
 		})

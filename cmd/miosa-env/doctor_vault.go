@@ -177,9 +177,13 @@ func (d *doctor) connection(v visit) {
 		skipped = append(skipped, "tls")
 	}
 	switch {
+	case v.err == nil && v.source.OutOfScope():
+		d.ok("vault", "it answers")
+		d.warn("key", "the key is the machine's own: it may list bindings but not reveal their values (MACHINE_KEY_SCOPE), and changes are polled for",
+			"nothing, where a proxy at the network's edge puts the values in; else use a key that may reveal them")
 	case v.err == nil && v.source.Placeholders():
-		d.warn("vault", "the vault has no agent API: placeholders are injected, changes are polled for",
-			"nothing, where a proxy at the network's edge replaces placeholders; else use a vault with the agent API")
+		d.warn("vault", "the vault has no agent API: it lists bindings without their values, and changes are polled for",
+			"nothing, where a proxy at the network's edge puts the values in; else use a vault with the agent API")
 	case v.err == nil:
 		d.ok("vault", "it answers, and its values open")
 	case subject == "key":

@@ -191,7 +191,7 @@ func printStatus(w io.Writer, s agent.Status, now time.Time) error {
 	if s.State == agent.Fresh || s.State == agent.Stale {
 		what := counted(s.Bindings, "binding")
 		if s.Placeholders {
-			what += ", placeholders only"
+			what += ", listed without their values"
 		}
 		if s.Origin == agent.FromCache {
 			what += ", from the cache"

@@ -25,7 +25,8 @@ func TestMessagesAreThoseOfTheCode(t *testing.T) {
 		{"Messages of the agent", agent, nil, []string{
 			"key file may be read or changed by everybody: chmod 600 it",
 			"the key stays visible in this process's environment or arguments",
-			"the vault has no agent API: placeholders are injected, and changes are polled for",
+			"the vault has no agent API: it lists bindings without their values, and changes are polled for",
+			"the key may list bindings but not reveal their values (MACHINE_KEY_SCOPE): changes are polled for",
 			"the vault refused the key, and there is another one by now: asking with that",
 			"the vault refuses the key, and it can't be read again",
 			"trying again",
