@@ -109,7 +109,7 @@ func (v *supervisor) resume() {
 			p.raw()
 			p.resize()
 			v.streams.host.foreground(p.front, v.group)
-			p.front = 0 // a second CONT, which comes of our own stop, mustn't undo what has happened since
+			p.front = 0 // a further CONT mustn't undo what has happened since
 			return
 		}
 	case v.terminal.holds() && !v.shares(v.streams):

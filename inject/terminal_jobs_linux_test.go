@@ -54,6 +54,29 @@ func TestBackgroundJobAsksForTheTerminal(t *testing.T) {
 	}
 }
 
+// TestForegroundContinuesOnce: the shell's fg is one CONT for the command. A second, later one would undo a stop key
+// pressed in between.
+func TestForegroundContinuesOnce(t *testing.T) {
+	for _, way := range onScreen {
+		t.Run(way.name, func(t *testing.T) {
+			s, run := shellOn(t, way.flags)
+			s.typed(run(`bash -c 'trap "echo got-C""ONT" CONT; echo be""gun; while :; do read -t 1 l && echo "line <$l>"; done'`) + "\n")
+			s.expect("begun", 1)
+			for i := 1; i <= 3; i++ {
+				s.typed("\x1a")
+				s.expect("Stopped", i)
+				s.typed("fg\n")
+				s.expect("got-CONT", i)
+				s.typed(fmt.Sprintf("again%d\n", i))
+				s.expect(fmt.Sprintf("line <again%d>", i), 1)
+			}
+			if got := strings.Count(s.shown(), "got-CONT"); got != 3 {
+				t.Errorf("%d times CONT for 3 times fg", got)
+			}
+		})
+	}
+}
+
 // TestCommandSubstitutionAsksForTheTerminal: bash ignores TTIN and TTOU in a command substitution, where the foreground
 // is its own. What runs there reads the terminal, and leaves it to the shell.
 func TestCommandSubstitutionAsksForTheTerminal(t *testing.T) {

@@ -123,20 +123,25 @@ func statOf(pid int) [][]byte {
 	return bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 }
 
-// stopSelf stops our process group by sig, as the terminal does it with a stop key (TSTP) or to who reads it in the
-// background (TTIN, TTOU), and returns when it was continued. It is called on the
-// main thread, which the kernel picks for a signal to the process: so the stop is there before the
-// action is put back. (os/signal's Reset leaves the runtime's handler in place.)
+// stopSelf stops our process group by sig, as the terminal does it with a stop key (TSTP) or to a process that reads it
+// in the background (TTIN, TTOU), and returns when it was continued. It is called on the main thread, which the kernel
+// picks for a signal to the process: so the stop is there before the action is put back. (os/signal's Reset leaves the
+// runtime's handler in place.)
+//
+// The CONT that continues us isn't caught: the caller continues the command. Passed on as well, and later, it would
+// continue a command that a second press of the key has stopped since.
 func (t *terminal) stopSelf(sig syscall.Signal) {
 	if sig != unix.SIGTTIN && sig != unix.SIGTTOU {
 		sig = unix.SIGTSTP
 	}
-	caught, err := setAction(sig, sigaction{})
-	if err != nil {
-		return
+	for _, one := range []syscall.Signal{sig, unix.SIGCONT} {
+		caught, err := setAction(one, sigaction{})
+		if err != nil {
+			return
+		}
+		defer func() { _, _ = setAction(one, caught) }()
 	}
 	_ = unix.Kill(0, sig)
-	_, _ = setAction(sig, caught)
 }
 
 // blocked runs f on a thread that doesn't get sig meanwhile.

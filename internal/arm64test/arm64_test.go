@@ -19,10 +19,11 @@ var outcome = regexp.MustCompile(`(?m)^ *--- (PASS|FAIL|SKIP): (\S+) \((.*)\)$`)
 // has gone unnoticed.
 func told(t *testing.T, printed string, least int) {
 	t.Helper()
-	ended, times, passed := map[string][]string{}, map[string]int{}, 0
+	ended, times, failed, passed := map[string][]string{}, map[string]int{}, map[string]bool{}, 0
 	for _, line := range outcome.FindAllStringSubmatch(printed, -1) {
 		ended[line[2]] = line
 		times[line[2]]++
+		failed[line[2]] = failed[line[2]] || line[1] == "FAIL"
 	}
 	for _, name := range slices.Sorted(maps.Keys(ended)) {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +48,12 @@ func told(t *testing.T, printed string, least int) {
 	}
 	if t.Failed() || slices.Max(slices.Collect(maps.Values(times))) > 1 {
 		printed = api.RedactKeys(printed)
-		t.Logf("the machine printed at last:\n%s", printed[max(0, len(printed)-8000):])
+		for part := range strings.SplitSeq(printed, "\n=== RUN   ") {
+			if name, _, _ := strings.Cut(part, "\n"); failed[name] {
+				t.Logf("the machine printed of %s", part[:min(8000, len(part))])
+			}
+		}
+		t.Logf("the machine printed at last:\n%s", printed[max(0, len(printed)-2000):])
 	}
 }
 
