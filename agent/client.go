@@ -19,6 +19,8 @@ var (
 	// ErrUntrusted says that whoever listens is neither root nor this process's own user, so nothing was
 	// asked: anybody could give away values of their own.
 	ErrUntrusted = errors.New("the agent's socket belongs to another user")
+	// ErrNotSocket says that no agent could ever listen on a path: it is a regular file, or leads through one.
+	ErrNotSocket = errors.New("isn't the path of a socket")
 )
 
 const (
@@ -64,20 +66,22 @@ type Client struct {
 }
 
 // Dial connects to the first of these sockets that somebody listens on.
-// Errors: ErrNoAgent if nobody does, at once; ErrUntrusted; api.ErrDenied if this user can't open the
-// socket; api.ErrUnavailable if nobody takes the connection within a second.
+// Errors: ErrNoAgent if nobody does, at once, or ErrNotSocket if nobody can on one of them; ErrUntrusted;
+// api.ErrDenied if this user can't open the socket; api.ErrUnavailable if nobody takes the connection within a second.
 func Dial(paths ...string) (*Client, error) {
+	none := ErrNoAgent
 	for _, path := range paths {
 		w, err := connect(path)
-		if errors.Is(err, ErrNoAgent) {
-			continue
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+			return &Client{path: path, spare: w, dialed: time.Now()}, nil
+		case errors.Is(err, ErrNotSocket):
+			none = err
+		case !errors.Is(err, ErrNoAgent):
 			return nil, err
 		}
-		return &Client{path: path, spare: w, dialed: time.Now()}, nil
 	}
-	return nil, ErrNoAgent
+	return nil, none
 }
 
 // connect makes a connection to somebody who may be believed.

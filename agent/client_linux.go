@@ -34,8 +34,16 @@ func newWire(path string, timeout time.Duration) (*wire, error) {
 	switch {
 	case err == nil:
 		return w, nil
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.EINVAL):
+	case path == "", errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED) && isSocket(path):
 		err = ErrNoAgent
+	case errors.Is(err, unix.ECONNREFUSED):
+		err = fmt.Errorf("%s %w", path, ErrNotSocket)
+	case errors.Is(err, unix.EINVAL):
+		err = fmt.Errorf("%s %w: it is longer than %d bytes", path, ErrNotSocket, maxSocketPath)
+	case errors.Is(err, unix.EPROTOTYPE):
+		err = fmt.Errorf("%s %w of an agent: %w", path, ErrNotSocket, err)
+	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		err = fmt.Errorf("%s %w: %w", path, ErrNotSocket, err)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		err = api.NewError(api.ErrDenied, "this user may not use the agent's socket "+path)
 	case errors.Is(err, unix.EAGAIN):
@@ -45,6 +53,12 @@ func newWire(path string, timeout time.Duration) (*wire, error) {
 	}
 	w.close()
 	return nil, err
+}
+
+// isSocket reports whether path is a socket, of nobody any more, or gone by now.
+func isSocket(path string) bool {
+	info, err := os.Stat(path)
+	return err != nil || info.Mode()&os.ModeSocket != 0
 }
 
 // limit sets a time limit on the socket's calls.

@@ -28,13 +28,20 @@ func TestDialNobody(t *testing.T) {
 	l.SetUnlinkOnClose(false)
 	_ = l.Close()
 	defer func() { _ = os.Remove(dead) }()
-	for _, path := range []string{filepath.Join(dir, "none"), file, filepath.Join(file, "below"), dead, strings.Repeat("/x", 200), ""} {
-		if _, err := agent.Dial(path); !errors.Is(err, agent.ErrNoAgent) {
-			t.Errorf("dial %.40q: %v, want %v", path, err, agent.ErrNoAgent)
+	for path, want := range map[string]error{
+		filepath.Join(dir, "none"): agent.ErrNoAgent, dead: agent.ErrNoAgent, "": agent.ErrNoAgent,
+		file: agent.ErrNotSocket, filepath.Join(file, "below"): agent.ErrNotSocket, dir: agent.ErrNotSocket,
+		strings.Repeat("/x", 200): agent.ErrNotSocket,
+	} {
+		if _, err := agent.Dial(path); !errors.Is(err, want) {
+			t.Errorf("dial %.40q: %v, want %v", path, err, want)
 		}
 	}
+	if _, err := agent.Dial(filepath.Join(dir, "none"), file, dead); !errors.Is(err, agent.ErrNotSocket) {
+		t.Errorf("a file among paths that nobody listens on: %v", err)
+	}
 	at := serveSocket(t, newShelf(many(1)), agent.Peers{})
-	c, err := agent.Dial(filepath.Join(dir, "none"), dead, at.path)
+	c, err := agent.Dial(file, dead, at.path)
 	if err != nil || c.Path() != at.path {
 		t.Fatalf("the third of three: %v", err)
 	}

@@ -8,6 +8,7 @@ package fetch
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/http"
 	"net/url"
@@ -38,8 +39,8 @@ type Client struct {
 	tls       atomic.Pointer[tls.ConnectionState]
 }
 
-// New makes a client. It opens no connection. For https it reads CAFile, or the system's bundle of
-// root certificates.
+// New makes a client. It opens no connection. It reads CAFile or, for https without one, the system's
+// bundle of root certificates.
 func New(c Config) (*Client, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -55,13 +56,16 @@ func New(c Config) (*Client, error) {
 		MaxResponseHeaderBytes: 64 << 10,
 		IdleConnTimeout:        90 * time.Second,
 	}
-	if secure {
-		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13}
-		if c.CAFile == "" {
-			t.TLSClientConfig.RootCAs = quickRoots()
-		} else if t.TLSClientConfig.RootCAs, err = roots(c.CAFile); err != nil {
+	var trusted *x509.CertPool
+	if c.CAFile != "" {
+		if trusted, err = roots(c.CAFile); err != nil {
 			return nil, err
 		}
+	} else if secure {
+		trusted = quickRoots()
+	}
+	if secure {
+		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: trusted}
 	}
 	if c.Proxy != "" {
 		proxy, err := c.proxy()

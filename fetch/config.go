@@ -31,7 +31,8 @@ type Config struct {
 	// by one call at a time, and the call is made again if it gives another one than refused. Nil: there is
 	// nowhere to read it again.
 	Reread func(ctx context.Context, refused api.Key) (api.Key, error)
-	// CAFile names a PEM file with the only root certificates to trust. Empty means the system's.
+	// CAFile names a PEM file with the only root certificates to trust. Empty means the system's. It is read over
+	// http too, which has no use for it, so that a wrong one is noticed.
 	CAFile string
 	// Proxy is the URL of an http or https proxy, which is asked to CONNECT. Empty means none,
 	// whatever the environment says.
@@ -64,6 +65,10 @@ func badBase(message string) error {
 	return &SettingError{message: message, hint: "give the vault's address, such as " + DefaultBaseURL + "; plain http is for a vault on this machine"}
 }
 
+func badProxy(message string) error {
+	return &SettingError{message: message, hint: "give the proxy's address in --proxy or MIOSA_PROXY, such as http://proxy.example.com:3128, or leave it out"}
+}
+
 // Validate returns every problem of the configuration at once. It opens no file.
 func (c Config) Validate() error {
 	var problems []error
@@ -81,7 +86,10 @@ func (c Config) Validate() error {
 		if _, err := c.proxy(); err != nil {
 			problems = append(problems, err)
 		} else if base != nil && base.Scheme == "http" {
-			problems = append(problems, errors.New("a proxy is for https only: over http it would see the key"))
+			problems = append(problems, &SettingError{
+				message: "a proxy is for https only: over http it would see the key",
+				hint:    "leave out --proxy and MIOSA_PROXY, or give the vault's https address in --base-url or MIOSA_BASE_URL",
+			})
 		}
 	}
 	return errors.Join(problems...)
@@ -105,11 +113,11 @@ func (c Config) userAgent() string {
 func (c Config) proxy() (*url.URL, error) {
 	text := setting.Trim(c.Proxy)
 	if strings.ContainsFunc(text, unicode.IsSpace) {
-		return nil, errors.New("the proxy's URL has white space in it")
+		return nil, badProxy("the proxy's URL has white space in it")
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, errors.New("the proxy isn't a URL: want http://HOST:PORT or https://HOST:PORT") // not repeated: it may hold a password
+		return nil, badProxy("the proxy isn't a URL: want http://HOST:PORT or https://HOST:PORT") // not repeated: it may hold a password
 	}
 	return u, nil
 }

@@ -87,6 +87,19 @@ func (s *settings) cacheConfig(e environment, key foundKey, r api.Resource) (age
 	return conf, nil
 }
 
+// newCache makes the cache that cacheConfig describes.
+func (s *settings) newCache(e environment, key foundKey, r api.Resource) (*agent.Cache, error) {
+	conf, err := s.cacheConfig(e, key, r)
+	if err != nil {
+		return nil, err
+	}
+	cache, err := agent.NewCache(conf)
+	if err != nil {
+		return nil, hinted{err, "name another directory with --cache-dir or MIOSA_CACHE_DIR"}
+	}
+	return cache, nil
+}
+
 // stateFolder is where what outlives a restart belongs: systemd's StateDirectory=, root's, or a user's.
 func stateFolder(e environment) (string, error) {
 	if first, _, _ := strings.Cut(e.get("STATE_DIRECTORY"), ":"); first != "" {
@@ -101,7 +114,7 @@ func stateFolder(e environment) (string, error) {
 	if home := e.get("HOME"); filepath.IsAbs(home) {
 		return filepath.Join(home, ".local/state/miosa-env"), nil
 	}
-	return "", hinted{errors.New("there is no place for the cache: neither XDG_STATE_HOME nor HOME is set"), "name one with --cache-dir or cache_dir"}
+	return "", hinted{errors.New("there is no place for the cache: neither XDG_STATE_HOME nor HOME is set"), "name one with --cache-dir, MIOSA_CACHE_DIR, or cache_dir of the agent's configuration"}
 }
 
 // ownSocket is where a daemon listens that isn't told: in systemd's RuntimeDirectory=, root's, or a

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // What is worth a warning.
@@ -33,7 +35,7 @@ none of them. The exit code is 0, or 1 if there is a problem.`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			d := &doctor{program: p}
-			if err := p.begin(c); err != nil {
+			if err := errors.Join(p.begin(c), p.completeAsRun(c)); err != nil {
 				d.failed("configuration", err, "correct it, or leave it out")
 			}
 			if !c.Flags().Changed("log-level") && p.environ.get("MIOSA_LOG_LEVEL") == "" {
@@ -53,6 +55,15 @@ none of them. The exit code is 0, or 1 if there is a problem.`,
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list: level (fail, warn, skip or ok), subject, found, fix")
 	p.addAgentFlag(c.Flags())
 	return c
+}
+
+// completeAsRun takes from the environment what run does and doctor has no flag for, the cache's settings for one.
+func (p *program) completeAsRun(c *cobra.Command) error {
+	run, _, err := c.Root().Find([]string{"run"})
+	if err != nil {
+		return err
+	}
+	return p.settings.completeFlags(run.LocalNonPersistentFlags(), p.environ, func(f *pflag.Flag) bool { return c.Flags().Lookup(f.Name) != nil })
 }
 
 // colourful reports whether standard output is a terminal that shows colours, and they are wanted.

@@ -151,6 +151,8 @@ func (d *doctor) agent() {
 		d.ok("agent", "not asked, as --no-agent or MIOSA_NO_AGENT says")
 	case errors.Is(l.err, api.ErrDenied):
 		d.ok("agent", "this user may not ask it: run asks the vault")
+	case errors.Is(l.err, agent.ErrNotSocket):
+		d.failed("agent", l.err, "")
 	case l.err != nil:
 		d.trouble(levelWarn, "agent", "", l.err, "give --no-agent to go past it")
 	case other != nil:

@@ -46,6 +46,9 @@ func (d *doctor) fromVault(ctx context.Context) {
 		d.unreached()
 		return
 	}
+	if d.settings.cache.on {
+		d.cache(key, resource)
+	}
 	d.source = "the vault " + cmp.Or(d.settings.baseURL, fetch.DefaultBaseURL)
 	if configured {
 		d.ok("configuration", resource.Type+" "+resource.ID+", from "+d.source)
@@ -62,6 +65,16 @@ func (d *doctor) fromVault(ctx context.Context) {
 	}
 	d.connection(v)
 	d.ownLimits()
+}
+
+// cache checks where run would keep its sealed copy.
+func (d *doctor) cache(key foundKey, r api.Resource) {
+	cache, err := d.settings.newCache(d.environ, key, r)
+	if err != nil {
+		d.failed("cache", err, "")
+		return
+	}
+	d.ok("cache", cache.Path())
 }
 
 // unreached says what takes an answer of the vault to be checked.
@@ -170,7 +183,7 @@ func (d *doctor) connection(v visit) {
 	switch {
 	case v.err != nil && subject == "tls":
 	case !v.secure:
-		d.ok("tls", "none: plain http to this machine itself")
+		d.ok("tls", "none: plain http to this machine itself"+d.unusedCA())
 	case state != nil && len(state.PeerCertificates) > 0:
 		d.certificate(state)
 	default:
@@ -198,6 +211,14 @@ func (d *doctor) connection(v visit) {
 		}
 		d.skip(why, append(skipped, "bindings")...)
 	}
+}
+
+// unusedCA says that the CA file isn't used, where there is one.
+func (d *doctor) unusedCA() string {
+	if d.settings.caFile == "" {
+		return ""
+	}
+	return "; the CA file " + d.settings.caFile + " isn't used"
 }
 
 // clock compares this machine's with the vault's.

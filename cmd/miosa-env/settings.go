@@ -46,7 +46,7 @@ func (c *cacheFlags) addFlags(f *pflag.FlagSet) {
 	c.maxAge = duration(agent.DefaultCacheMaxAge)
 	f.BoolVar(&c.on, "cache", false, "keep a sealed copy of the values on this machine, and start from it when the vault is out of reach")
 	f.StringVar(&c.dir, "cache-dir", "", "`DIR` where that copy is kept (default: the state directory)")
-	f.Var(&c.maxAge, "cache-max-age", "`DURATION` how old it may be, from when the vault confirmed it last")
+	f.Var(&c.maxAge, "cache-max-age", "`DURATION` how old it may be, from when the vault confirmed it last; 0 is the default")
 }
 
 // variableOf gives the environment variable of a flag, "" where it has none. A map would be filled at
@@ -101,7 +101,7 @@ func (s *settings) addFlags(f *pflag.FlagSet) {
 	f.Var((*flags.Text)(&s.proxy), "proxy", "`URL` a proxy to reach the vault through; HTTPS_PROXY and its like are not looked at")
 	f.StringVar(&s.socket, "socket", "", "`FILE` the agent's socket (default "+agent.DefaultSocket+", or below XDG_RUNTIME_DIR)")
 	s.timeout = duration(fetch.DefaultTimeout)
-	f.Var(&s.timeout, "timeout", "`DURATION` how long a request may take with all its retries")
+	f.Var(&s.timeout, "timeout", "`DURATION` how long a request may take with all its retries; 0 is the default")
 	f.Var(&s.logLevel, "log-level", "`LEVEL` what is logged on standard error: trace, debug, info, warn, error or off")
 	f.Var(&s.logFormat, "log-format", "`FORMAT` how it is logged: text or json")
 }
@@ -115,11 +115,26 @@ func (s *settings) complete(f *pflag.FlagSet, e environment) error {
 	if f.Changed("sandbox") && f.Changed("computer") {
 		return usageError{hinted{errors.New("--sandbox and --computer are both given"), "leave one out"}}
 	}
+	err := s.completeFlags(f, e, func(flag *pflag.Flag) bool {
+		return resource && (flag.Name == "sandbox" || flag.Name == "computer")
+	})
+	if !f.Changed("key-file") {
+		if s.apiKey = e.setting("MIOSA_API_KEY"); s.apiKey != "" {
+			s.keyFile = ""
+		} else if s.keyFile == "" {
+			s.credentials = e.get("CREDENTIALS_DIRECTORY")
+		}
+	}
+	return err
+}
+
+// completeFlags takes from the environment what no flag of f gave, but for those to be skipped.
+func (s *settings) completeFlags(f *pflag.FlagSet, e environment, skip func(*pflag.Flag) bool) error {
 	var problems []error
 	f.VisitAll(func(flag *pflag.Flag) {
 		variable := variableOf(flag.Name)
 		value, own := e.setting(variable), flag.Annotations[ownTimeout] != nil
-		if variable == "" || value == "" || flag.Changed && !own || resource && (flag.Name == "sandbox" || flag.Name == "computer") {
+		if variable == "" || value == "" || flag.Changed && !own || skip(flag) {
 			return
 		}
 		to := flag.Value
@@ -130,13 +145,6 @@ func (s *settings) complete(f *pflag.FlagSet, e environment) error {
 			problems = append(problems, fmt.Errorf("%s %s: %w", variable, quoted(value), err))
 		}
 	})
-	if !f.Changed("key-file") {
-		if s.apiKey = e.setting("MIOSA_API_KEY"); s.apiKey != "" {
-			s.keyFile = ""
-		} else if s.keyFile == "" {
-			s.credentials = e.get("CREDENTIALS_DIRECTORY")
-		}
-	}
 	return errors.Join(problems...)
 }
 
@@ -158,15 +166,22 @@ func (s *settings) resource() (api.Resource, error) {
 		}
 	case s.sandbox != "":
 		r := api.Resource{Type: api.Sandbox, ID: s.sandbox}
-		return r, named(r.Validate(), "sandbox id")
+		return r, hintedNamed(r.Validate(), "sandbox id", "correct MIOSA_SANDBOX_ID or --sandbox")
 	case s.computer != "":
 		r := api.Resource{Type: api.Computer, ID: s.computer}
-		return r, named(r.Validate(), "computer id")
+		return r, hintedNamed(r.Validate(), "computer id", "correct MIOSA_COMPUTER_ID or --computer")
 	}
 	return api.Resource{}, hinted{
 		errors.New("no sandbox or computer is named: neither MIOSA_SANDBOX_ID nor MIOSA_COMPUTER_ID is set"),
 		"set one, or give --sandbox ID or --computer ID",
 	}
+}
+
+func hintedNamed(err error, what, hint string) error {
+	if err == nil {
+		return nil
+	}
+	return hinted{named(err, what), hint}
 }
 
 func named(err error, what string) error {

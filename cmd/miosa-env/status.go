@@ -84,8 +84,25 @@ func well(s agent.Status) bool {
 
 // askAgent connects to the agent, which must be there.
 func (p *program) askAgent() (*agent.Client, error) {
-	client, err := agent.Dial(p.sockets()...)
+	client, err := p.dialAgent()
 	return client, unasked(err)
+}
+
+// dialAgent connects to the agent. That no agent can listen on a path is an error where the path was named,
+// else there is none.
+func (p *program) dialAgent() (*agent.Client, error) {
+	client, err := agent.Dial(p.sockets()...)
+	if !errors.Is(err, agent.ErrNotSocket) {
+		return client, err
+	}
+	if p.settings.socket == "" {
+		return nil, agent.ErrNoAgent
+	}
+	setting := "--socket"
+	if p.environ.setting("MIOSA_SOCKET") == p.settings.socket {
+		setting = "MIOSA_SOCKET"
+	}
+	return nil, hinted{fmt.Errorf("%s: %w", setting, err), "name the agent's socket, or leave " + setting + " out"}
 }
 
 // What to do about an agent that isn't to be asked.

@@ -55,7 +55,10 @@ func (p *program) supply(ctx context.Context) (*supply, error) {
 			return s, err
 		}
 		if err := s.dial(ctx); err != nil {
-			if ctx.Err() != nil || !p.settings.hasKey() {
+			switch {
+			case errors.Is(err, agent.ErrNotSocket):
+				return s, err
+			case ctx.Err() != nil || !p.settings.hasKey():
 				return s, keyless(err)
 			}
 			s.pass(err)
@@ -70,7 +73,7 @@ func (p *program) supply(ctx context.Context) (*supply, error) {
 // dial connects to the agent, if there is one. It makes do without a key.
 // Errors: why it can't be asked; that there is none isn't one.
 func (s *supply) dial(ctx context.Context) error {
-	client, err := agent.Dial(s.sockets()...)
+	client, err := s.dialAgent()
 	switch {
 	case errors.Is(err, agent.ErrNoAgent):
 		return nil
@@ -163,11 +166,7 @@ func (s *supply) connectVault() error {
 
 // openCache takes the cache that is sealed under the key.
 func (s *supply) openCache() error {
-	conf, err := s.settings.cacheConfig(s.environ, s.vault.key, s.resource)
-	if err != nil {
-		return err
-	}
-	cache, err := agent.NewCache(conf)
+	cache, err := s.settings.newCache(s.environ, s.vault.key, s.resource)
 	if err == nil {
 		s.cache = cache
 	}
