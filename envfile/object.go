@@ -40,7 +40,7 @@ func (p *parser) object() error {
 		case !isName(v.Name):
 			return p.fail(at, "a name that no variable can have", "names are made of letters, digits, _, . and -, and begin with a letter, a digit or _")
 		case twice:
-			return p.fail(at, "the name of line "+decimal(first)+" again", "remove one of the two")
+			return p.fail(at, "the same name as in line "+decimal(first), "remove one of the two")
 		}
 		lines[v.Name] = v.Line
 		p.pass(" \t\r\n:")
@@ -51,6 +51,15 @@ func (p *parser) object() error {
 		v.Value = api.NewValue(value)
 		p.found = append(p.found, v)
 	}
+}
+
+// otherJSON reports whether text is JSON that isn't an object, or the beginning of a list.
+func otherJSON(text []byte) bool {
+	if list, ok := bytes.CutPrefix(text, []byte("[")); ok {
+		list = bytes.TrimLeft(list, " \t\r\n")
+		return len(list) > 0 && bytes.IndexByte([]byte(`{["]`), list[0]) >= 0 || json.Valid(text)
+	}
+	return json.Valid(text)
 }
 
 // pass passes over some characters.

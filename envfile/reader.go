@@ -104,8 +104,11 @@ func Parse(text []byte) ([]Variable, error) {
 		p.at, p.start = len(byteOrderMark), len(byteOrderMark)
 	}
 	read := p.assignments
-	if bytes.HasPrefix(bytes.TrimLeft(text[p.at:], " \t\r\n"), []byte("{")) {
+	switch begin := bytes.TrimLeft(text[p.at:], " \t\r\n"); {
+	case bytes.HasPrefix(begin, []byte("{")):
 		read = p.object
+	case otherJSON(begin):
+		return nil, p.fail(len(text)-len(begin), "JSON that isn't an object", `write a JSON object, such as {"NAME": "value"}, or lines NAME=value`)
 	}
 	if err := read(); err != nil {
 		return nil, err

@@ -35,6 +35,7 @@ type Warning struct {
 	Kind    WarningKind
 	Binding string // the binding's id; empty for WarnOnly
 	Name    string // the final name, or the entry of Only
+	Meant   string // the bound name that was probably meant by an entry of Only, or empty
 }
 
 func (w Warning) String() string {

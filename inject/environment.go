@@ -9,6 +9,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 )
 
 // Environment says what a command's environment is made of, each source overriding the one before:
@@ -172,10 +173,22 @@ func (e Environment) selected() ([]api.Bound, []Warning, error) {
 	var warnings []Warning
 	for i, pattern := range e.Only {
 		if !used[i] {
-			warnings = append(warnings, Warning{Kind: WarnOnly, Name: pattern})
+			warnings = append(warnings, Warning{Kind: WarnOnly, Name: pattern, Meant: e.nearBound(pattern)})
 		}
 	}
 	return kept, warnings, errors.Join(broken...)
+}
+
+// nearBound is the bound name that was probably meant by an entry of Only, "" where none is near.
+func (e Environment) nearBound(pattern string) string {
+	if strings.ContainsAny(pattern, `*?[\`) {
+		return ""
+	}
+	known := make([]string, len(e.Bound))
+	for i, b := range e.Bound {
+		known[i] = b.ExposeAsEnv
+	}
+	return nearest.Word(pattern, known)
 }
 
 func (e Environment) missing(set *nameSet) error {
@@ -188,11 +201,24 @@ func (e Environment) missing(set *nameSet) error {
 	if len(names) == 0 {
 		return nil
 	}
-	return &MissingError{names}
+	meant := ""
+	known := make([]string, len(set.entries))
+	for i, entry := range set.entries {
+		known[i], _, _ = strings.Cut(entry, "=")
+	}
+	for _, name := range names {
+		if meant == "" {
+			meant = nearest.Hint(name, known)
+		}
+	}
+	return &MissingError{names, meant}
 }
 
 // MissingError lists the required names that nothing sets.
-type MissingError struct{ Names []string }
+type MissingError struct {
+	Names []string
+	meant string // which name was probably meant, as a question, or empty
+}
 
 func (m *MissingError) Error() string {
 	names := make([]string, len(m.Names))
@@ -204,7 +230,7 @@ func (m *MissingError) Error() string {
 
 // Hint says how to mend it.
 func (m *MissingError) Hint() string {
-	return "bind a secret to it (miosa-env list shows what is bound), set it in an env file, or drop --require"
+	return strings.TrimSpace(m.meant + " bind a secret to it (miosa-env list shows what is bound), set it in an env file, or drop --require")
 }
 
 // nameSet is an environment in which each name stands once.

@@ -29,7 +29,7 @@ func (p *program) completionCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			shell, err := setting.Among(args[0], completion.Shells)
 			if err != nil {
-				return errors.New("no completion for " + quoted(args[0]) + ": name bash, zsh or fish")
+				return hinted{errors.New("no completion for " + quoted(args[0])), meant(args[0], completion.Shells) + "name bash, zsh or fish"}
 			}
 			p.begun = true
 			if err := completion.Write(p.stdout, c.Root(), shell); err != nil {

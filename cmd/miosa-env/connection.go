@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
 // credentialName is the systemd credential that may hold the key.
@@ -122,10 +123,18 @@ func keyFileError(path string, err error) error {
 	return hinted{fmt.Errorf("key file %s: %w", path, err), "check the path, and that this user may read it; a relative one starts at the working directory"}
 }
 
+// parseKey takes the key that stands in a variable or file.
 func parseKey(found foundKey, text string) (foundKey, error) {
+	where := found.where
+	if found.path() != "" {
+		where = "key file " + where
+	}
+	if setting.Trim(text) == "" {
+		return found, hinted{errors.New(where + " is empty"), "write the key to it, as it was shown when it was made"}
+	}
 	key, err := api.ParseKey(text)
 	if err != nil {
-		return found, hinted{fmt.Errorf("%s: %w", found.where, err), "copy the whole key, as it was shown when it was minted"}
+		return found, hinted{fmt.Errorf("%s: %w", where, err), "copy the whole key, as it was shown when it was made"}
 	}
 	found.Key = key
 	return found, nil

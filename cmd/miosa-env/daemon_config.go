@@ -309,7 +309,7 @@ func fileError(what, path string, err error) error {
 
 // path is the key's file, "" where it came from a variable.
 func (k foundKey) path() string {
-	if k.where == "MIOSA_API_KEY" {
+	if k.where == "MIOSA_API_KEY" || k.where == "MIOSA_TENANT_KEY" {
 		return ""
 	}
 	return k.where

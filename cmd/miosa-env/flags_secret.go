@@ -9,8 +9,8 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/flags"
-	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
@@ -30,25 +30,11 @@ func parsePlace(s string) (place, error) {
 	if !ok || variable == "" {
 		return place{}, errNoPlace
 	}
-	r, err := parseResource(resource)
+	r, err := cli.ParseResource(resource)
 	if err == nil && (len(variable) > 256 || new(prefix).Set(variable) != nil) {
 		err = errors.New("the name of a variable is letters, digits and _, no digit first")
 	}
 	return place{r, variable}, err
-}
-
-// parseResource reads sandbox:sb_1.
-func parseResource(s string) (api.Resource, error) {
-	s = setting.Trim(s)
-	r, err := api.ParseResource(s)
-	if err != nil {
-		kind, _, _ := strings.Cut(s, ":")
-		if word := nearest.Word(kind, []string{api.Sandbox, api.Computer}); word != "" && word != kind {
-			return r, errors.New("want sandbox:ID or computer:ID" + orMeant(word+":"))
-		}
-		return r, errors.New("want sandbox:ID or computer:ID; an ID has letters, digits and . _ : @ -")
-	}
-	return r, nil
 }
 
 func (p place) String() string { return p.Resource.String() + "=" + p.variable }
@@ -90,7 +76,7 @@ type resourceFlag struct{ api.Resource }
 
 // Set reads sandbox:sb_1.
 func (r *resourceFlag) Set(s string) (err error) {
-	r.Resource, err = parseResource(s)
+	r.Resource, err = cli.ParseResource(s)
 	return err
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
@@ -39,12 +40,12 @@ hash: the key can't be shown again.`,
 			if err := oneArgument("the resource")(c, args); err != nil {
 				return err
 			}
-			_, err := parseResource(args[0])
+			_, err := cli.ParseResource(args[0])
 			return err
 		},
 		ValidArgsFunction: p.completeResources,
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		resource, err := parseResource(args[0])
+		resource, err := cli.ParseResource(args[0])
 		if err != nil {
 			return err
 		}

@@ -104,10 +104,7 @@ connected and wasn't before, and a denial counts as not done.`,
 		flow, err := vault.Connect(ctx, args[0], options)
 		switch {
 		case errors.Is(err, api.ErrInvalid) && strings.HasPrefix(err.Error(), "provider"):
-			return hinted{
-				fmt.Errorf("the vault has no provider %s", quoted(args[0])),
-				meant(args[0], providerNames(ctx, vault)) + "miosa-env oauth providers lists them",
-			}
+			return unknownProvider(args[0], providerNames(ctx, vault))
 		case err != nil:
 			return err
 		}
@@ -141,6 +138,15 @@ connected and wasn't before, and a denial counts as not done.`,
 	_ = f.SetAnnotation("timeout", ownTimeout, []string{"true"}) // fails for a flag that isn't there only
 	p.completeWords(c)
 	return c
+}
+
+// unknownProvider says that the vault has no such provider, and which it has instead.
+func unknownProvider(name string, known []string) error {
+	err := fmt.Errorf("the vault has no provider %s", quoted(name))
+	if len(known) == 0 {
+		return hinted{err, "it has no providers at all: miosa-vault names them in its --oauth-file"}
+	}
+	return hinted{err, meant(name, known) + "miosa-env oauth providers lists them"}
 }
 
 // providerNames are those that the vault knows, none where it doesn't say.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -42,10 +43,7 @@ func usageErrorOf(c *cobra.Command, err error) error {
 			hint = c.CommandPath() + " --help lists the commands"
 		}
 	}
-	if h, ok := errors.AsType[hinted](err); ok {
-		hint = h.hint
-	}
-	return usageError{hinted{err, hint}}
+	return usageError{hinted{err, cmp.Or(hintOf(err), hint)}}
 }
 
 // report prints an error as `miosa-env: error: ...`, one line a problem, each with its hint below it as

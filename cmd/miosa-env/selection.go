@@ -33,7 +33,11 @@ func warn(log zerolog.Logger, warnings []inject.Warning) {
 	for _, w := range warnings {
 		switch w.Kind {
 		case inject.WarnOnly:
-			log.Warn().Str("only", w.Name).Msg("--only keeps no binding")
+			event := log.Warn().Str("only", w.Name)
+			if w.Meant != "" {
+				event = event.Str("did_you_mean", w.Meant)
+			}
+			event.Msg("--only keeps no binding")
 		case inject.WarnPlatform:
 			platform = append(platform, w.Name)
 		default:

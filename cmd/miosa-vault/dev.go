@@ -1,18 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/envfile"
-	"github.com/Miosa-osa/miosa-env/internal/setting"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/vault"
 )
 
@@ -128,9 +130,9 @@ func (d *development) check() (*api.Resource, error) {
 }
 
 func parseResource(s string) (*api.Resource, error) {
-	r, err := api.ParseResource(setting.Trim(s))
+	r, err := cli.ParseResource(s)
 	if err != nil {
-		return nil, usage("--resource: "+err.Error(), "give it as in --resource sandbox:sb_1")
+		return nil, usage("--resource "+strconv.Quote(s)+": "+err.Error(), cmp.Or(cli.Hint(err), "give it as in --resource sandbox:sb_1"))
 	}
 	return &r, nil
 }

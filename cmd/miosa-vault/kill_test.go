@@ -63,9 +63,9 @@ func killedValue(name string, version int64) string {
 // times; package vault's TestFault_V1_KilledWhileWriting has the other 800 kills of the thousand.
 func TestFault_V1_KilledWhileServing(t *testing.T) {
 	b := &battered{dir: t.TempDir(), fates: map[string]fate{}, ids: map[string]string{}}
-	cli(t, "keys", "root", "--out", b.rootKey())
-	b.tenant = parsed(t, cli(t, "keys", "create", "--tenant", "acme", "--data-dir", b.data(), "--root-key-file", b.rootKey()))
-	b.resource = parsed(t, cli(t, "keys", "create", "--tenant", "acme", "--resource", batteredBox.String(),
+	succeed(t, "keys", "root", "--out", b.rootKey())
+	b.tenant = parsed(t, succeed(t, "keys", "create", "--tenant", "acme", "--data-dir", b.data(), "--root-key-file", b.rootKey()))
+	b.resource = parsed(t, succeed(t, "keys", "create", "--tenant", "acme", "--resource", batteredBox.String(),
 		"--data-dir", b.data(), "--root-key-file", b.rootKey()))
 	t.Cleanup(func() { b.serve.kill() })
 	rounds := kills
@@ -325,8 +325,8 @@ func dial(t *testing.T, url string, key api.Key) *fetch.Client {
 	return c
 }
 
-// cli runs a command that must succeed, and returns its stdout.
-func cli(t *testing.T, args ...string) string {
+// succeed runs a command that must succeed, and returns its stdout.
+func succeed(t *testing.T, args ...string) string {
 	t.Helper()
 	var stderr bytes.Buffer
 	c := exec.CommandContext(t.Context(), "miosa-vault", args...)

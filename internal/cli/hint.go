@@ -1,0 +1,29 @@
+// Package cli is what the command lines of both programs have in common: how they say what is wrong with one, and what
+// every program has, such as a version.
+package cli
+
+import "errors"
+
+// hinted is an error with what to do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+// Hint is what to do about it.
+func (h hinted) Hint() string  { return h.hint }
+func (h hinted) Unwrap() error { return h.error }
+
+// WithHint adds to an error what to do about it.
+func WithHint(err error, hint string) error { return hinted{err, hint} }
+
+// Hint returns what the first error in the chain of err that has a hint says to do about it; empty: none has one. It doesn't
+// look into joined errors: the hints of their parts are about these only.
+func Hint(err error) string {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if h, ok := err.(interface{ Hint() string }); ok { //nolint:errorlint // this loop is the unwrapping
+			return h.Hint()
+		}
+	}
+	return ""
+}
