@@ -144,7 +144,6 @@ func TestErrors(t *testing.T) {
 		{"a plus", "CANARY+=1\n", 1, 7, char, "letters, digits, _"},
 		{"white space that isn't a blank", "\u00a0CANARY=1\n", 1, 1, form, "names begin with"},
 		{"a second byte order mark", "A=1\n\ufeffCANARY=1\n", 2, 1, "a byte order mark inside the file", "remove it"},
-		{"a list in JSON", "[\"canary\"]\n", 1, 1, form, "names begin with"},
 
 		{"open single quote", "A=1\nB='canary\nC=2\n", 2, 3, open, "closing quote"},
 		{"open double quote", "A=\"x\"\n\nB= \"canary\nC=\\\"canary\n", 3, 4, open, `\"`},
@@ -183,7 +182,7 @@ func TestErrors(t *testing.T) {
 		{"null", "{\n  \"CANARY\": null}", 2, 13, "null", `""`},
 		{"an object in an object", "{\"A\": {\"CANARY\": 1}}", 1, 7, "a list or an object", "values are strings"},
 		{"a list in an object", "{\"A\":  [\"canary\"]}", 1, 8, "a list or an object", "values are strings"},
-		{"a JSON list", "\n[\"canary\"]", 2, 1, "JSON that isn't an object", "write a JSON object"},
+		{"a list in JSON", "\n[\"canary\"]", 2, 1, "JSON that isn't an object", "write a JSON object"},
 		{"a JSON list that isn't closed", `[ {"A": "canary"},`, 1, 1, "JSON that isn't an object", "write a JSON object"},
 		{"a JSON string", ` "canary"`, 1, 2, "JSON that isn't an object", "write a JSON object"},
 		{"JSON null", "null", 1, 1, "JSON that isn't an object", "write a JSON object"},

@@ -21,7 +21,7 @@ func WithHint(err error, hint string) error { return hinted{err, hint} }
 // look into joined errors: the hints of their parts are about these only.
 func Hint(err error) string {
 	for ; err != nil; err = errors.Unwrap(err) {
-		if h, ok := err.(interface{ Hint() string }); ok { //nolint:errorlint // this loop is the unwrapping
+		if h, ok := err.(interface{ Hint() string }); ok {
 			return h.Hint()
 		}
 	}
