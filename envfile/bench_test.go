@@ -35,3 +35,28 @@ func BenchmarkParse(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkObject reads a JSON object of 10,000 members, on lines of their own and on a single one.
+func BenchmarkObject(b *testing.B) {
+	for _, tt := range []struct{ name, between string }{{"lines", ",\n"}, {"one line", ","}} {
+		text := objectOf(10_000, tt.between)
+		b.Run(tt.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				if _, err := envfile.Parse(bytes.Clone(text)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// objectOf is a JSON object of some members, with a text between each two.
+func objectOf(members int, between string) []byte {
+	text := []byte(`{"A":"1"`)
+	for i := range members - 1 {
+		text = fmt.Appendf(text, `%s"A%d":"1"`, between, i)
+	}
+	return append(text, '}')
+}

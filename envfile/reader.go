@@ -101,7 +101,7 @@ func Parse(text []byte) ([]Variable, error) {
 	}
 	bom := bytes.HasPrefix(text, byteOrderMark)
 	if bom {
-		p.at, p.start = len(byteOrderMark), len(byteOrderMark)
+		p.at, p.start, p.counted = len(byteOrderMark), len(byteOrderMark), len(byteOrderMark)
 	}
 	read := p.assignments
 	switch begin := bytes.TrimLeft(text[p.at:], " \t\r\n"); {
@@ -152,9 +152,9 @@ func lastOfEach(found []Variable) []Variable {
 type parser struct {
 	text []byte
 	at   int // what is read next
-	// line is the number of the line that begins at start, which is where at was when it was last counted.
-	line, start int
-	found       []Variable
+	// line is the number of the line that begins at start. Lines are counted up to counted, which is on that line.
+	line, start, counted int
+	found                []Variable
 }
 
 var byteOrderMark = []byte("\ufeff")
@@ -191,9 +191,15 @@ func (p *parser) fail(at int, reason, fix string) *Error {
 
 // countTo makes line and start those of a place that isn't before p.start.
 func (p *parser) countTo(at int) {
-	passed := p.text[p.start:at]
-	p.line += bytes.Count(passed, []byte("\n"))
-	p.start += bytes.LastIndexByte(passed, '\n') + 1
+	if at <= p.counted {
+		return
+	}
+	passed := p.text[p.counted:at]
+	if n := bytes.Count(passed, []byte("\n")); n > 0 {
+		p.line += n
+		p.start = p.counted + bytes.LastIndexByte(passed, '\n') + 1
+	}
+	p.counted = at
 }
 
 func (p *parser) assignments() error {

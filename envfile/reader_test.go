@@ -294,3 +294,23 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A JSON object on one line takes no longer than one on many: with lines counted anew for each member, this one
+// would take minutes.
+func TestObjectOnOneLine(t *testing.T) {
+	text := objectOf(100_000, ",")
+	list, err := envfile.Parse(bytes.Clone(text))
+	if err != nil || len(list) != 100_000 {
+		t.Errorf("%d variables, %v", len(list), err)
+	}
+	text[len(text)-2] = '\xff'
+	var e *envfile.Error
+	if _, err := envfile.Parse(text); !errors.As(err, &e) || e.Line != 1 || e.Column != len(text)-1 {
+		t.Errorf("got %v, want line 1 column %d", err, len(text)-1)
+	}
+	second := append([]byte("{\n"), objectOf(1000, ",")[1:]...)
+	second = append(second[:len(second)-1], ` , "A1":"x"}`...)
+	if _, err := envfile.Parse(bytes.Clone(second)); !errors.As(err, &e) || e.Line != 2 || e.Column != len(second)-2-len(`"A1":"x"}`)+1 {
+		t.Errorf("got %v, want line 2 column %d", err, len(second)-10)
+	}
+}
