@@ -114,6 +114,7 @@ var rules = []struct {
 		shell:    func(a assignment) bool { return a.spelling.bom && a.Line == 1 },
 	}, {
 		why:      "refuse this name, or set a variable of their own by it",
+		npm:      func(a assignment) bool { return a.Name == "__proto__" },
 		compose:  exportIsName,
 		godotenv: func(a assignment) bool { return exportIsName(a) || strings.Contains(a.Name, "-") },
 		shell:    func(a assignment) bool { return !isShellName(a.Name) || slices.Contains(shellsOwn, a.Name) },
@@ -186,14 +187,21 @@ func isOtherSpace(r rune) bool { return strings.ContainsRune(otherSpace, r) }
 // isSpaceJS is what JavaScript's trim takes off.
 func isSpaceJS(r rune) bool { return r == '\ufeff' || unicode.IsSpace(r) && r != '\u0085' }
 
-func exportIsName(a assignment) bool { return a.Name == "export" && a.spelling.before }
+func exportIsName(a assignment) bool {
+	return a.Name == "export" && a.spelling.before && !a.spelling.export
+}
 
 func isShellName(name string) bool {
 	return !strings.ContainsAny(name, ".-") && (name[0] < '0' || name[0] > '9')
 }
 
 // shellsOwn are variables that sh or bash sets by itself, or lets nobody set.
-var shellsOwn = []string{"_", "BASHOPTS", "EUID", "LINENO", "OPTIND", "PPID", "RANDOM", "SECONDS", "SHELLOPTS", "UID"}
+var shellsOwn = []string{
+	"BASHOPTS", "BASHPID", "BASH_ALIASES", "BASH_ARGC", "BASH_ARGV", "BASH_ARGV0", "BASH_CMDS", "BASH_LINENO",
+	"BASH_SOURCE", "BASH_SUBSHELL", "BASH_VERSINFO", "COMP_WORDBREAKS", "DIRSTACK", "EPOCHREALTIME", "EPOCHSECONDS",
+	"EUID", "FUNCNAME", "GROUPS", "HISTCMD", "LINENO", "OPTIND", "PIPESTATUS", "PPID", "RANDOM", "SECONDS", "SHELLOPTS",
+	"SHLVL", "SRANDOM", "UID", "_",
+}
 
 // hashAfter returns whether a # follows one of some characters.
 func hashAfter(s, space string) bool {

@@ -30,6 +30,7 @@ func TestDifferences(t *testing.T) {
 
 		{"\ufeffA=x", "godotenv, sh"}, {"\ufeff\nA=x", "godotenv"},
 		{"A-B=x", "godotenv, sh"}, {"a.b=x", "sh"}, {"2FA=x", "sh"}, {"export = x", "compose, godotenv, sh"}, {"export=x", ""}, {"UID=x", "sh"}, {"_=x", "sh"}, {"RANDOM=x", "sh"},
+		{"__proto__=x", "npm dotenv"}, {"export export =x", "sh"}, {"EPOCHSECONDS=x", "sh"}, {"PIPESTATUS=x", "sh"}, {"GROUPS=x", "sh"}, {"SHLVL=7", "sh"}, {"HOSTNAME=x", ""}, {"PS4=x", ""},
 		{"A =x", "sh"}, {"A= x", "sh"}, {"A= 'x'", "sh"}, {"A=\tx", "sh"}, {"A= # x", "compose, godotenv"}, {"A=\t# x", "compose, godotenv"},
 		{"A=a#b", "npm dotenv"}, {"A=#b", "npm dotenv"}, {"A=a#b # c", "npm dotenv"},
 		{"A=a\t# b", "compose"}, {"A=a # b # c", "godotenv"}, {"A=a # b #c", "godotenv"}, {"A=a # b#c", ""}, {"A='a' # b # c", ""}, {"A=a\u00a0#b", "npm dotenv, godotenv"},
@@ -251,7 +252,7 @@ func readShells(t *testing.T, texts []string) [][]vars {
 			answers[i] = vars{}
 			for entry := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
 				name, value, _ := strings.Cut(entry, "=")
-				if !slices.Contains([]string{"PATH", "HOME", "PWD", "OLDPWD", "SHLVL"}, name) && (name != "_" || strings.Contains(text, "_=")) {
+				if !slices.Contains([]string{"PATH", "HOME", "PWD", "OLDPWD"}, name) && (name != "_" && name != "SHLVL" || strings.Contains(text, name+"=")) {
 					answers[i][name] = value
 				}
 			}
