@@ -3,12 +3,12 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
 
 // DefaultCacheMaxAge is how old a cache may be that is started from.
@@ -102,7 +102,7 @@ func (c *Cache) Path() string { return c.conf.Path }
 func (c *Cache) Load() (api.Snapshot, time.Time, error) {
 	s, at, err := c.load()
 	if err != nil {
-		return api.Snapshot{}, time.Time{}, fmt.Errorf("open cache %s: %w", c.conf.Path, unwrapPath(err))
+		return api.Snapshot{}, time.Time{}, fmt.Errorf("open cache %s: %w", c.conf.Path, cause.Of(err))
 	}
 	return s, at, nil
 }
@@ -139,7 +139,7 @@ func (c *Cache) Save(s api.Snapshot, at time.Time) error {
 		err = replaceOwn(c.conf.Path, file)
 	}
 	if err != nil {
-		return fmt.Errorf("save cache %s: %w", c.conf.Path, unwrapPath(err))
+		return fmt.Errorf("save cache %s: %w", c.conf.Path, cause.Of(err))
 	}
 	return nil
 }
@@ -148,15 +148,7 @@ func (c *Cache) Save(s api.Snapshot, at time.Time) error {
 func (c *Cache) Wipe() error {
 	err := removeOwn(c.conf.Path)
 	if err != nil {
-		return fmt.Errorf("wipe cache %s: %w", c.conf.Path, unwrapPath(err))
+		return fmt.Errorf("wipe cache %s: %w", c.conf.Path, cause.Of(err))
 	}
 	return nil
-}
-
-// unwrapPath drops the path from an error that is about to get one.
-func unwrapPath(err error) error {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return fmt.Errorf("%s: %w", e.Op, e.Err)
-	}
-	return err
 }

@@ -26,13 +26,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"sort"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
 
 // MaxSize is the longest file that is read, in bytes: more than any kernel lets a command have.
@@ -76,19 +76,11 @@ func Read(path string) ([]Variable, error) {
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, withoutPath(err)
+		return nil, cause.Of(err)
 	}
 	defer func() { _ = f.Close() }()
 	text, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
-	return text, withoutPath(err)
-}
-
-// withoutPath drops the path that Error has already.
-func withoutPath(err error) error {
-	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		return at.Err
-	}
-	return err
+	return text, cause.Of(err)
 }
 
 // Parse is Read for text that is in memory already, which it takes over.

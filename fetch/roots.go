@@ -5,13 +5,15 @@ import (
 	"crypto/x509"
 	"net/http"
 	"os"
+
+	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
 
 // roots reads a PEM file of root certificates.
 func roots(path string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(path)
 	if err != nil {
-		return nil, badCA("read CA file: "+err.Error(), err)
+		return nil, badCA("CA file "+path+": "+cause.Of(err).Error(), err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(bytes.TrimPrefix(pem, []byte("\xef\xbb\xbf"))) { // a byte order mark

@@ -74,10 +74,8 @@ func Encode(w io.Writer, format string, pairs []Named) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.Write(out); err != nil {
-		return fmt.Errorf("write %s: %w", format, err)
-	}
-	return nil
+	_, err = w.Write(out)
+	return err
 }
 
 // Room is the most bytes that Append appends. Given that much, Append moves nothing, and the caller

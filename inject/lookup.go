@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
 
 // What Lookup finds wrong. Both come as a *LookupError.
@@ -134,15 +136,15 @@ func lookupError(name, file string, err error) *LookupError {
 		e.Kind = ErrNotFound
 		e.hint = "no such file; a relative path starts at the working directory"
 	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG):
-		e.Reason = bare(err).Error() // 126, as bash and env have it
+		e.Reason = cause.Of(err).Error() // 126, as bash and env have it
 	case missing(err):
-		e.Kind, e.Reason = ErrNotFound, bare(err).Error()
+		e.Kind, e.Reason = ErrNotFound, cause.Of(err).Error()
 	case errors.Is(err, unix.EISDIR):
 		e.Reason, e.hint = shown(file)+" is a directory", "give a file in it"
 	case errors.Is(err, unix.EACCES):
 		e.Reason, e.hint = accessReason(file)
 	default:
-		e.Reason = shown(file) + ": " + bare(err).Error()
+		e.Reason = shown(file) + ": " + cause.Of(err).Error()
 	}
 	return e
 }
@@ -161,12 +163,4 @@ func accessReason(file string) (reason, hint string) {
 		return shown(file) + " may not be executed here", "its file system may be mounted with noexec"
 	}
 	return shown(file) + " is executable for others, not for this user", "check its owner and group"
-}
-
-// bare drops the path from an error that is reported with one.
-func bare(err error) error {
-	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		return at.Err
-	}
-	return err
 }

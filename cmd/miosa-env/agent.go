@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 func (p *program) agentCommand() *cobra.Command {
@@ -26,7 +27,7 @@ are to be kept.`,
 		Example: `  miosa-env agent
   miosa-env agent --config agent.toml --check
   miosa-env status --watch`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := p.begin(c); err != nil {
 				return err
@@ -60,5 +61,5 @@ func (p *program) checkDaemon(at configFile, c *cobra.Command) error {
 		text = "there is no " + at.path + "; flags, environment and defaults are fine"
 	}
 	_, err = fmt.Fprintf(p.stdout, "%s: %s\n", text, conf.summary())
-	return named(err, "write result")
+	return err
 }

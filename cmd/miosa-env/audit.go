@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/secrets"
@@ -50,7 +51,7 @@ key, as miosa-env secrets does.`,
 		Example: `  miosa-env audit --since 24h --action reveal
   miosa-env audit --resource sandbox:sb_1 --limit 20
   miosa-env audit --follow --json | jq -r .action`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
 		switch {
 		case limit < 0:
@@ -217,7 +218,7 @@ func (p *program) showEvent(e *api.Event, names *auditNames, asJSON bool) error 
 		_, err = redacted{p.stdout}.Write(append(line, '\n'))
 	}
 	if err != nil {
-		return fmt.Errorf("write event: %w", err)
+		return err
 	}
 	return nil
 }

@@ -293,7 +293,7 @@ func TestBadInput(t *testing.T) {
 			return configured("", aKey()).running("--prefix", "1", "--", "echo", started)
 		}, 2, []string{
 			`error: --prefix "1": want letters, digits and _, no digit first`,
-			"hint: miosa-env run --help lists the flags",
+			"hint: see miosa-env run --help",
 		}},
 		{"broken --only", func(t *testing.T, _ string) attempt {
 			s := vaulttest.Start(t)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
@@ -83,7 +84,7 @@ func (p *program) bindingsListCommand() *cobra.Command {
 		Long:  `Lists bindings, sorted by resource and variable.`,
 		Example: `  miosa-env bindings list --resource sandbox:sb_1
   miosa-env bindings list --secret github`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
 		filter := secrets.BindingFilter{Resource: resource.Resource}
 		if secret != "" {

@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cause"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
@@ -117,10 +118,7 @@ func (s *settings) readKey(path string) (foundKey, error) {
 
 // keyFileError says path once.
 func keyFileError(path string, err error) error {
-	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		err = at.Err
-	}
-	return hinted{fmt.Errorf("key file %s: %w", path, err), "check the path, and that this user may read it; a relative one starts at the working directory"}
+	return hinted{fmt.Errorf("key file %s: %w", path, cause.Of(err)), "check the path, and that this user may read it; a relative one starts at the working directory"}
 }
 
 // parseKey takes the key that stands in a variable or file.

@@ -21,6 +21,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
 
 // daemonConfig is all that a daemon runs on: flags, before its file, before the environment.
@@ -301,8 +302,8 @@ func absolutePath(path string) string {
 
 // fileError says what and path once.
 func fileError(what, path string, err error) error {
-	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		return fmt.Errorf("%s %s: %w", what, path, at.Err)
+	if why := cause.Of(err); !errors.Is(why, err) {
+		return fmt.Errorf("%s %s: %w", what, path, why)
 	}
 	return err
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // What is worth a warning.
@@ -32,7 +34,7 @@ It gets the values, as run does, to see that they arrive and would be taken; it 
 none of them. The exit code is 0, or 1 if there is a problem.`,
 		Example: `  miosa-env doctor
   miosa-env doctor --json | jq '.[] | select(.level != "ok")'`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			d := &doctor{program: p}
 			if err := errors.Join(p.begin(c), p.completeAsRun(c)); err != nil {
@@ -48,7 +50,7 @@ none of them. The exit code is 0, or 1 if there is a problem.`,
 			if asJSON {
 				return printJSON(p.stdout, d.sorted())
 			}
-			return d.write(p.stdout, p.colourful())
+			return d.write(p.stdout, p.colours(p.stdout))
 		},
 	}
 	c.Flags().SortFlags = false
@@ -66,10 +68,10 @@ func (p *program) completeAsRun(c *cobra.Command) error {
 	return p.settings.completeFlags(run.LocalNonPersistentFlags(), p.environ, func(f *pflag.Flag) bool { return c.Flags().Lookup(f.Name) != nil })
 }
 
-// colourful reports whether standard output is a terminal that shows colours, and they are wanted.
-func (p *program) colourful() bool {
-	_, terminal := terminalOf(p.stdout)
-	return terminal && p.colours() && p.environ.get("TERM") != "dumb"
+// colours reports whether what goes there is coloured.
+func (p *program) colours(to any) bool {
+	_, terminal := terminalOf(to)
+	return cli.Colours(terminal, p.environ.get)
 }
 
 // doctor is one examination.

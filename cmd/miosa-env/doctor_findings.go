@@ -126,8 +126,6 @@ func (f findings) write(w io.Writer, works string, coloured bool) error {
 			fmt.Fprintf(&out, "        fix: %s\n", api.RedactKeys(one.Fix))
 		}
 	}
-	if _, err := io.WriteString(w, out.String()); err != nil {
-		return fmt.Errorf("write findings: %w", err)
-	}
-	return nil
+	_, err := io.WriteString(w, out.String())
+	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 func (p *program) exportCommand() *cobra.Command {
@@ -44,7 +45,7 @@ isn't kept fresh: that is what miosa-env agent does.`,
   values=$(miosa-env export) && eval "$values"    # stops where the export failed
   miosa-env export --format dotenv --only 'DB_*' --output /run/app.env
   miosa-env export --format json | jq -r .DB_URL`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := to.check(c, format.value); err != nil {
 				return err

@@ -52,10 +52,8 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 					value = append(value, '\n')
 				}
 				defer clear(value)
-				if _, err := p.stdout.Write(value); err != nil {
-					return fmt.Errorf("write value: %w", err)
-				}
-				return nil
+				_, err = p.stdout.Write(value)
+				return err
 			}
 			return hinted{
 				fmt.Errorf("nothing is bound to %s as %s", s.Resource, quoted(args[0])),

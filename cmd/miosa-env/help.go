@@ -64,3 +64,9 @@ func connectionFlags(c *cobra.Command) *pflag.FlagSet {
 
 // noConnection marks commands that speak to no vault.
 const noConnection = "no connection"
+
+// alone marks a command that speaks to no vault.
+func alone(c *cobra.Command) *cobra.Command {
+	c.Annotations = map[string]string{noConnection: "true"}
+	return c
+}

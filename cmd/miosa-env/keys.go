@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cause"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
 	"github.com/Miosa-osa/miosa-env/secrets"
@@ -76,10 +77,8 @@ func (p *program) createKey(ctx context.Context, vault *secrets.Client, r api.Re
 		case asJSON:
 			return printJSON(p.stdout, made)
 		}
-		if _, err := io.WriteString(p.stdout, text); err != nil {
-			return fmt.Errorf("write key: %w", err)
-		}
-		return nil
+		_, err = io.WriteString(p.stdout, text)
+		return err
 	}
 	if out != "" {
 		write = func() error {
@@ -97,10 +96,10 @@ func (p *program) createKey(ctx context.Context, vault *secrets.Client, r api.Re
 	case made.ID != "":
 		return hinted{err, "nobody has the key: miosa-env keys revoke " + made.ID}
 	case errors.Is(err, fs.ErrExist):
-		return hinted{fmt.Errorf("key file %s: %w", out, bareError(err)), "name another file, or move this one away"}
+		return hinted{fmt.Errorf("key file %s: %w", out, cause.Of(err)), "name another file, or move this one away"}
 	default:
-		if at, ok := errors.AsType[*fs.PathError](err); ok {
-			return hinted{fmt.Errorf("key file %s: %w", out, at.Err), "check the path, and that this user may write there"}
+		if why := cause.Of(err); !errors.Is(why, err) {
+			return hinted{fmt.Errorf("key file %s: %w", out, why), "check the path, and that this user may write there"}
 		}
 		return err
 	}
@@ -113,7 +112,7 @@ func (p *program) keysListCommand() *cobra.Command {
 		Use:     "list [FLAG...]",
 		Short:   "List keys, revoked ones too, without the keys themselves",
 		Example: `  miosa-env keys list --resource sandbox:sb_1`,
-		Args:    noArguments,
+		Args:    cli.NoArguments,
 	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
 		list, err := vault.ListKeys(ctx, resource.Resource)
 		if err != nil {

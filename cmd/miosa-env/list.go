@@ -16,6 +16,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // listed is a binding as list --json prints it.
@@ -60,7 +61,7 @@ doesn't answer it lists what it has. Where the list comes from is told on standa
 vault and agent in --json.`,
 		Example: `  miosa-env list
   miosa-env list --json | jq -r '.[].variable'`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := p.begin(c); err != nil {
 				return err
@@ -169,10 +170,7 @@ func printJSON(w io.Writer, what any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	if err := e.Encode(what); err != nil {
-		return fmt.Errorf("write JSON: %w", err)
-	}
-	return nil
+	return e.Encode(what)
 }
 
 func printTable(w io.Writer, rows []listed, now time.Time) error {
@@ -188,10 +186,7 @@ func printTable(w io.Writer, rows []listed, now time.Time) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", cell(r.Variable), cell(cmp.Or(r.Secret, r.SecretID)), version, rotated, cell(r.Delivery))
 	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write table: %w", err)
-	}
-	return nil
+	return t.Flush()
 }
 
 // cell makes foreign text safe for a table on a terminal.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -43,7 +44,7 @@ func (p *program) oauthProvidersCommand() *cobra.Command {
 	c := p.manager(&cobra.Command{
 		Use:   "providers [FLAG...]",
 		Short: "List where accounts can be connected",
-		Args:  noArguments,
+		Args:  cli.NoArguments,
 	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
 		list, err := vault.Providers(ctx)
 		if err != nil {

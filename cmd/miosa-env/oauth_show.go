@@ -20,12 +20,12 @@ const quietZone = 4
 // showLink prints a flow's link, and where people look at it a QR code.
 // Errors: that the link, which nobody would see then, can't be written.
 func (p *program) showLink(flow *secrets.Flow, noQR, asJSON bool) error {
-	to := p.stdout
+	to := io.Writer(p.stdout)
 	if asJSON {
 		to = p.stderr
 	}
 	if _, err := io.WriteString(to, "Open this link and agree:\n\n  "+oneLine(flow.AuthorizeURL)+"\n\n"); err != nil {
-		return fmt.Errorf("write link: %w", err)
+		return err
 	}
 	if out, ok := p.screen(); ok && !noQR {
 		p.showQR(out, flow)
@@ -44,21 +44,14 @@ func (p *program) showQR(out *os.File, flow *secrets.Flow) {
 		fmt.Fprintf(p.stderr, "(This terminal is too small for a QR code of it: that takes %d columns and %d lines.)\n\n", side, (side+1)/2)
 		return
 	}
-	_, _ = io.WriteString(p.stderr, drawQR(code, p.colours())+"\n")
+	_, _ = io.WriteString(p.stderr, drawQR(code, p.colours(p.stderr))+"\n")
 }
 
 // screen is standard error where it is a terminal that moves its cursor.
 func (p *program) screen() (*os.File, bool) {
-	to := p.stderr
-	if r, ok := to.(redacted); ok {
-		to = r.to
-	}
-	f, ok := terminalOf(to)
+	f, ok := terminalOf(p.stderr)
 	return f, ok && p.environ.get("TERM") != "dumb"
 }
-
-// colours tells whether they are wanted. Source: no-color.org.
-func (p *program) colours() bool { return p.environ.get("NO_COLOR") == "" }
 
 // drawQR draws two rows of modules a line. With colours it is black on white whatever the terminal's own are;
 // without, light modules are drawn, which is right on a dark terminal, and most readers take the
@@ -97,7 +90,7 @@ func number(b bool) int {
 // waiting says that something is waited for: on a terminal by a line that moves, until done is called,
 // elsewhere once.
 func (p *program) waiting(ctx context.Context, text string) (done func()) {
-	if _, ok := p.screen(); !ok || !p.colours() {
+	if _, ok := p.screen(); !ok || !p.colours(p.stderr) {
 		fmt.Fprintf(p.stderr, "%s\n", text)
 		return func() {}
 	}

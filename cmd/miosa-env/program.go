@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/flags"
-	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -19,10 +18,11 @@ import (
 
 // program is one run of miosa-env, from its arguments to its exit code.
 type program struct {
-	args           []string    // after our own name
-	environ        environment // what we were started with
-	stdin          io.Reader
-	stdout, stderr io.Writer
+	args    []string    // after our own name
+	environ environment // what we were started with
+	stdin   io.Reader
+	stdout  *cli.Output
+	stderr  io.Writer
 
 	settings settings
 	log      zerolog.Logger
@@ -37,7 +37,7 @@ func newProgram(args, environ []string, stdin io.Reader, stdout, stderr io.Write
 	}
 	return &program{
 		args: clones(args), environ: clones(environ),
-		stdin: stdin, stdout: stdout, stderr: redacted{stderr}, log: zerolog.Nop(),
+		stdin: stdin, stdout: &cli.Output{To: stdout}, stderr: redacted{stderr}, log: zerolog.Nop(),
 	}
 }
 
@@ -46,12 +46,11 @@ func (p *program) execute(ctx context.Context) int {
 	flags.Prepare(root)
 	root.SetArgs(p.args)
 	root.SetIn(p.stdin)
-	out := &flags.Output{To: p.stdout} // of help and --version
-	root.SetOut(out.Quiet())
+	root.SetOut(p.stdout.Quiet())
 	root.SetErr(p.stderr)
 	command, err := root.ExecuteContextC(ctx)
-	if err == nil && out.Err != nil {
-		p.begun, err = true, fmt.Errorf("write standard output: %w", bareError(out.Err))
+	if err == nil && p.stdout.Err != nil { // of help, --version and what only writes text
+		p.begun, err = true, p.stdout.Err
 	}
 	if err == nil {
 		return p.code
@@ -82,7 +81,7 @@ MIOSA_TENANT_KEY, and no sandbox or computer.`,
   miosa-env run --on-change restart --mask -- npm start
   eval "$(miosa-env export)"
   miosa-env doctor`,
-		Args:               noCommand,
+		Args:               cli.NoCommand,
 		RunE:               func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
 		Version:            version,
 		SilenceErrors:      true,
@@ -93,13 +92,7 @@ MIOSA_TENANT_KEY, and no sandbox or computer.`,
 	root.SetHelpFunc(showHelp)
 	root.SetFlagErrorFunc(flagError)
 	root.SetUsageFunc(func(c *cobra.Command) error { showHelp(c, nil); return nil })
-	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(c *cobra.Command, args []string) error {
-		about, rest, _ := c.Root().Find(args) // its error is that of rest
-		if len(rest) > 0 {
-			return unknownCommand(about, rest[0])
-		}
-		return about.Help()
-	}})
+	root.SetHelpCommand(cli.HelpCommand())
 	p.settings.addFlags(root.PersistentFlags())
 	root.AddGroup(groups()...)
 	root.AddCommand(p.commands()...)
@@ -126,45 +119,8 @@ func (p *program) commands() []*cobra.Command {
 		grouped(groupRun, p.runCommand(), p.exportCommand(), p.getCommand(), p.listCommand()),
 		grouped(groupMachine, p.agentCommand(), p.statusCommand(), p.refreshCommand(), p.doctorCommand()),
 		grouped(groupTenant, p.secretsCommand(), p.bindingsCommand(), p.importCommand(), p.oauthCommand(), p.keysCommand(), p.auditCommand()),
-		grouped(groupOther, p.completionCommand(), p.versionCommand()),
+		grouped(groupOther, alone(cli.Completion("miosa-env")), alone(cli.Version(version))),
 	)
-}
-
-func noArguments(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return errors.New("unexpected argument " + quoted(args[0]))
-	}
-	return nil
-}
-
-// noCommand is the Args of a command that only has commands: it lets nothing through.
-func noCommand(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return errors.New("a command is missing")
-	}
-	return unknownCommand(c, args[0])
-}
-
-// unknownCommand says which command of c, or of all, was probably meant.
-func unknownCommand(c *cobra.Command, name string) error {
-	err := errors.New("unknown command " + quoted(name))
-	var names []string
-	below := "" // a command of a command, such as secrets rotate
-	for _, sub := range c.Commands() {
-		if !sub.Hidden {
-			names = append(names, sub.Name())
-		}
-		for _, s := range sub.Commands() {
-			if s.Name() == name && below == "" {
-				below = "did you mean " + sub.Name() + " " + name + "?"
-			}
-		}
-	}
-	hint := cmp.Or(below, nearest.Hint(name, names))
-	if hint == "" {
-		return err
-	}
-	return hinted{err, hint + " " + c.CommandPath() + " --help lists the commands"}
 }
 
 // flagError adds which flag was probably meant, and what to do instead for those who look for a flag that isn't
@@ -184,15 +140,8 @@ func flagError(c *cobra.Command, err error) error {
 		case "value", "secret-value", "password":
 			return refusedValue()
 		}
-		// A single dash is an abbreviation of its letters: -only is taken for -o -n -l -y.
-		name := strings.TrimLeft(cmp.Or(missing.GetSpecifiedShortnames(), missing.GetSpecifiedName()), "-")
-		var names []string
-		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		if word := nearest.Word(name, names); word != "" {
-			return hinted{flags.Error(err), "did you mean --" + word + "? " + c.CommandPath() + " --help lists the flags"}
-		}
 	}
-	return flags.Error(err)
+	return cli.FlagError(c, err)
 }
 
 // begin is the first thing each command does once its arguments are understood.

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cause"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
@@ -21,6 +23,12 @@ const pasteGap = 50
 
 // terminalOf gives the terminal that r is, if it is one.
 func terminalOf(r any) (*os.File, bool) {
+	switch to := r.(type) {
+	case *cli.Output:
+		return terminalOf(to.To)
+	case redacted:
+		return terminalOf(to.to)
+	}
 	f, ok := r.(*os.File)
 	return f, ok && f != nil && term.IsTerminal(int(f.Fd()))
 }
@@ -78,7 +86,7 @@ func typedValue(fd int, line []byte, err error) (api.Value, error) {
 	hint := "for a value of several lines or more than " + longLine + " characters pipe it in, or give --value-file FILE"
 	switch {
 	case err != nil:
-		return api.Value{}, fmt.Errorf("ask for the value: %w", bareError(err))
+		return api.Value{}, fmt.Errorf("ask for the value: %w", cause.Of(err))
 	case dropRest(fd) && len(line) < maxTyped:
 		clear(line)
 		return api.Value{}, hinted{errors.New("more than one line was typed or pasted"), hint}
@@ -124,7 +132,7 @@ func (p *program) confirm(yes bool, question string) error {
 	_, _ = io.WriteString(p.stderr, question+" [y/N] ")
 	answer, err := readLine(t)
 	if err != nil {
-		return fmt.Errorf("ask: %w", bareError(err))
+		return fmt.Errorf("ask: %w", cause.Of(err))
 	}
 	switch strings.ToLower(strings.TrimSpace(string(answer))) {
 	case "y", "yes":

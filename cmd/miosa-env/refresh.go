@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 func (p *program) refreshCommand() *cobra.Command {
@@ -22,7 +23,7 @@ An agent that serves another vault than the one that --base-url or MIOSA_BASE_UR
 
 The exit code is 0 where the vault answered, 125 where it didn't or there is no agent.`,
 		Example: `  miosa-env refresh && miosa-env status`,
-		Args:    noArguments,
+		Args:    cli.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := p.begin(c); err != nil {
 				return err
@@ -41,7 +42,7 @@ The exit code is 0 where the vault answered, 125 where it didn't or there is no 
 			}
 			_, err = fmt.Fprintf(p.stdout, "%s: %s, the vault answered in %s ms\n",
 				s.State, counted(s.Bindings, "binding"), strconv.FormatFloat(s.RoundTrip, 'f', 1, 64))
-			return named(err, "write result")
+			return err
 		},
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // hinted is an error with what to do about it.
@@ -36,14 +37,7 @@ func usageErrorOf(c *cobra.Command, err error) error {
 	if u, ok := errors.AsType[usageError](err); ok && u.hint != "" {
 		return u
 	}
-	hint := "miosa-env --help lists commands and flags"
-	if c != nil && c.HasParent() {
-		hint = c.CommandPath() + " --help lists the flags"
-		if c.HasAvailableSubCommands() {
-			hint = c.CommandPath() + " --help lists the commands"
-		}
-	}
-	return usageError{hinted{err, cmp.Or(hintOf(err), hint)}}
+	return usageError{hinted{err, cmp.Or(hintOf(err), cli.See(c))}}
 }
 
 // report prints an error as `miosa-env: error: ...`, one line a problem, each with its hint below it as

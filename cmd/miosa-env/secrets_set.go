@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cause"
 	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
@@ -175,12 +176,12 @@ func readMetadata(path string) (map[string]any, error) {
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("metadata file %s: %w", path, bareError(err))
+		return nil, fmt.Errorf("metadata file %s: %w", path, cause.Of(err))
 	}
 	defer func() { _ = file.Close() }()
 	text, err := io.ReadAll(io.LimitReader(file, maxMetadata))
 	if err != nil {
-		return nil, fmt.Errorf("metadata file %s: %w", path, bareError(err))
+		return nil, fmt.Errorf("metadata file %s: %w", path, cause.Of(err))
 	}
 	var object map[string]any
 	if err := json.Unmarshal(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), &object); err != nil || object == nil {

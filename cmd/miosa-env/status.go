@@ -18,6 +18,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // watchEvery is how often status --watch looks.
@@ -41,7 +42,7 @@ The exit code is 0 where the agent is fresh and every output is written, 1 where
 		Example: `  miosa-env status
   miosa-env status --watch
   miosa-env status --json | jq -r .state`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := p.begin(c); err != nil {
 				return err
@@ -189,7 +190,7 @@ func (p *program) statusLine(s agent.Status, _ bool) error {
 	if err == nil {
 		_, err = p.stdout.Write(append(line, '\n'))
 	}
-	return named(err, "write JSON")
+	return err
 }
 
 func (p *program) showStatus(s agent.Status, asJSON bool) error {
@@ -234,7 +235,7 @@ func printStatus(w io.Writer, s agent.Status, now time.Time) error {
 	fmt.Fprintf(t, "socket\t%s\n", cell(s.Socket))
 	fmt.Fprintf(t, "agent\tprocess %d, version %s, started %s\n", s.PID, cell(s.Version), ago(now.Sub(s.StartedAt), s.StartedAt))
 	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write status: %w", err)
+		return err
 	}
 	if len(s.Outputs) == 0 {
 		return nil
@@ -249,7 +250,7 @@ func printStatus(w io.Writer, s agent.Status, now time.Time) error {
 			withFailures(o.Writes, o.Failures), withFailures(o.Hooks-o.HookFailures, o.HookFailures))
 	}
 	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write status: %w", err)
+		return err
 	}
 	for _, o := range s.Outputs {
 		if o.Error != "" {

@@ -41,10 +41,7 @@ func (t *table) writeTo(w io.Writer) error {
 	for _, row := range t.rows {
 		line(row)
 	}
-	if err := out.Flush(); err != nil {
-		return fmt.Errorf("write table: %w", err)
-	}
-	return nil
+	return out.Flush()
 }
 
 // when says when something was or will be, as people do; "" for the zero time, which a vault didn't tell.

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -25,7 +26,7 @@ func manages() map[string]string { return map[string]string{noResource: "true"} 
 func groupCommand(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
 		Use: use, Short: short, Long: long, Annotations: manages(),
-		Args: noCommand,
+		Args: cli.NoCommand,
 		RunE: func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
 	}
 	c.AddCommand(commands...)
@@ -107,7 +108,7 @@ func oneArgument(what string) cobra.PositionalArgs {
 // say prints a line of what was done.
 func (p *program) say(line string) error {
 	if _, err := io.WriteString(redacted{p.stdout}, oneLine(line)+"\n"); err != nil {
-		return fmt.Errorf("%s, but telling it failed: %w", line, err)
+		return fmt.Errorf("%s, but reporting it failed: %w", line, err)
 	}
 	return nil
 }

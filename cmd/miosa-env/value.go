@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
 
 // valueFlags say where a secret's value comes from: never from the command line itself.
@@ -103,7 +103,7 @@ func readValue(r io.Reader, from string, keepNewline bool) (api.Value, error) {
 		return api.Value{}, hinted{fmt.Errorf("%s: longer than %d bytes, the most a value may have", from, api.MaxValueBytes), "store it in pieces, or where it can be fetched from"}
 	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 		clear(text)
-		return api.Value{}, fmt.Errorf("%s: %w", from, bareError(err))
+		return api.Value{}, fmt.Errorf("%s: %w", from, cause.Of(err))
 	}
 	text = text[:n]
 	if !keepNewline {
@@ -115,13 +115,5 @@ func readValue(r io.Reader, from string, keepNewline bool) (api.Value, error) {
 }
 
 func valueFileError(path string, err error) error {
-	return hinted{fmt.Errorf("value file %s: %w", path, bareError(err)), "check the path, and that this user may read it; a relative one starts at the working directory"}
-}
-
-// bareError drops the path that is said already.
-func bareError(err error) error {
-	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		return at.Err
-	}
-	return err
+	return hinted{fmt.Errorf("value file %s: %w", path, cause.Of(err)), "check the path, and that this user may read it; a relative one starts at the working directory"}
 }

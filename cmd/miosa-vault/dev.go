@@ -42,7 +42,7 @@ then everything is gone.
 On stdout it prints how to reach it, as lines "export NAME=value": MIOSA_BASE_URL, MIOSA_TENANT_KEY and,
 with --resource, MIOSA_API_KEY and MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID; then, as comments, where its page is
 and the line "# ready". A shell can read all of it.`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error { return d.run(ctx) }),
 	}
 	f := c.Flags()

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
 	"github.com/Miosa-osa/miosa-env/vault"
@@ -26,7 +27,7 @@ func (p *program) keys() *cobra.Command {
 		Short: "Make, list, revoke and rotate keys",
 		Long: `Make, list, revoke and rotate keys. All of these work on the data folder directly, while a server
 serves from it or not; a server notices at once.`,
-		Args: noCommand,
+		Args: cli.NoCommand,
 		RunE: func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
 	}
 	c.AddCommand(p.keysCreate(), p.keysList(), p.keysRevoke(), p.keysRotate(), p.keysRoot())
@@ -47,7 +48,7 @@ list and reveal the bindings of that one resource.
 
 The key is printed on stdout, once, or written to a new file with --out: the vault keeps only a hash of it. Its id
 goes to stderr.`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error {
 			return p.createKey(ctx, store, tenant, resource, expires, out)
 		}),
@@ -91,7 +92,7 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 	if r != nil {
 		operator, err := store.LocalActor(ctx, tenant)
 		if errors.Is(err, api.ErrNotFound) {
-			return withHint(err, nearTenant(ctx, store, tenant)+"make the tenant first: miosa-vault keys create --tenant NAME")
+			return cli.WithHint(err, nearTenant(ctx, store, tenant)+"make the tenant first: miosa-vault keys create --tenant NAME")
 		}
 		if err != nil {
 			return err
@@ -140,9 +141,9 @@ func (p *program) writeKey(mint func() (key, id string, err error), out string) 
 	}
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return withHint(err, "name another file, or move this one away")
+		return cli.WithHint(err, "name another file, or move this one away")
 	case err != nil && id != "":
-		return withHint(err, "nobody has the key: miosa-vault keys revoke "+id)
+		return cli.WithHint(err, "nobody has the key: miosa-vault keys revoke "+id)
 	case err != nil:
 		return err
 	}
@@ -159,7 +160,7 @@ func (p *program) keysList() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list [--tenant NAME] [--json]",
 		Short: "List keys, without what they are",
-		Args:  noArguments,
+		Args:  cli.NoArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error {
 			s, err := store.open(ctx, p)
 			if err != nil {
@@ -228,7 +229,7 @@ func (p *program) keysRevoke() *cobra.Command {
 			if len(args) == 0 {
 				return usage("the key's id is missing", "miosa-vault keys list shows the ids")
 			}
-			return noArguments(c, args[1:])
+			return cli.NoArguments(c, args[1:])
 		},
 		RunE: p.does(func(ctx context.Context, args []string) error {
 			s, err := store.open(ctx, p)
@@ -243,7 +244,7 @@ func (p *program) keysRevoke() *cobra.Command {
 				for _, k := range list {
 					ids = append(ids, k.ID)
 				}
-				return withHint(err, strings.TrimSpace(nearest.Hint(args[0], ids)+" miosa-vault keys list shows the ids"))
+				return cli.WithHint(err, strings.TrimSpace(nearest.Hint(args[0], ids)+" miosa-vault keys list shows the ids"))
 			}
 			return err
 		}),
@@ -264,7 +265,7 @@ func (p *program) keysRotate() *cobra.Command {
 		Long: `Give every tenant (or one, with --tenant) a new data key, re-encrypt everything under it and drop the
 old one; or, with --root, replace the root key in its file. Servers go on meanwhile. Stopped at any point nothing
 is lost, and running it again completes it.`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error {
 			if given := []bool{tenant != "", all, root}; slices.Index(given, true) >= 0 && slices.Contains(given[slices.Index(given, true)+1:], true) {
 				return usage("--all, --tenant and --root don't go together", "give one of them")
@@ -299,7 +300,7 @@ func (p *program) keysRoot() *cobra.Command {
 		Short: "Make a new root key in a file",
 		Long: `Make a new root key in a new file that only its owner may read. Keep a copy somewhere safe and not beside the
 data: without it the data can't be read, and with both anybody can.`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: p.does(func(context.Context, []string) error {
 			if out == "" {
 				return usage("--out is required", "name the file to make, outside the data folder")
@@ -321,7 +322,7 @@ func writeRootKey(file string) error {
 		return key.Reveal() + "\n", nil
 	})
 	if errors.Is(err, fs.ErrExist) {
-		return withHint(err, "name another file: what an old root key has wrapped, a new one can't open")
+		return cli.WithHint(err, "name another file: what an old root key has wrapped, a new one can't open")
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -13,7 +14,7 @@ func (p *program) providers(file string) (*oauth.Providers, error) {
 	}
 	providers, err := oauth.Load(file, p.getenv)
 	if err != nil {
-		return nil, withHint(err, "docs/vault.md, \"OAuth providers\", says what belongs there")
+		return nil, cli.WithHint(err, "docs/vault.md, \"OAuth providers\", says what belongs there")
 	}
 	return providers, nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,12 +9,11 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/internal/help"
-	"github.com/Miosa-osa/miosa-env/internal/nearest"
 )
 
 // Exit codes.
@@ -27,14 +25,14 @@ const (
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	out := &flags.Output{To: stdout}
+	out := &cli.Output{To: stdout}
 	app := &program{stdout: out, stderr: stderr, getenv: os.Getenv}
 	root := app.root()
 	flags.Prepare(root)
 	root.SetArgs(args)
 	root.SetOut(out.Quiet())
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		err = out.Err
 	}
@@ -44,12 +42,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	// Errors may repeat what a person typed, keys included.
 	line := func(s string) string { return api.RedactKeys(strings.ReplaceAll(s, "\n", "; ")) }
 	fmt.Fprintln(stderr, "miosa-vault: error:", line(err.Error()))
-	var h *hinted
-	switch {
-	case errors.As(err, &h):
-		fmt.Fprintln(stderr, "miosa-vault: hint:", line(h.hint))
-	case !app.begun && out.Err == nil:
-		fmt.Fprintln(stderr, "miosa-vault: hint: see miosa-vault --help")
+	hint := cli.Hint(err)
+	if hint == "" && !app.begun && out.Err == nil {
+		hint = cli.See(command)
+	}
+	if hint != "" {
+		fmt.Fprintln(stderr, "miosa-vault: hint:", line(hint))
 	}
 	if out.Err != nil {
 		return exitOutput
@@ -84,55 +82,15 @@ Exit codes: 0 it did what was asked (serve and dev: it was stopped), 1 it couldn
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args:              noCommand,
+		Args:              cli.NoCommand,
 		RunE:              func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
 	}
 	c.SetHelpFunc(help.Func(help.Shared{}))
-	c.SetFlagErrorFunc(flagError)
-	c.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(_ *cobra.Command, args []string) error {
-		about, rest, _ := c.Find(args) // its error is that of rest
-		if len(rest) > 0 {
-			return noCommand(about, rest)
-		}
-		return about.Help()
-	}})
-	c.AddCommand(p.dev(), p.serve(), p.keys(), p.completion(c), p.version())
+	c.SetFlagErrorFunc(cli.FlagError)
+	c.SetHelpCommand(cli.HelpCommand())
+	c.AddCommand(p.dev(), p.serve(), p.keys(), cli.Completion("miosa-vault"), cli.Version(version))
 	cobra.EnableCommandSorting = false
 	return c
-}
-
-// noCommand is the Args of a command that only has commands: it lets nothing through.
-func noCommand(c *cobra.Command, args []string) error {
-	see := "see " + c.CommandPath() + " --help"
-	if len(args) == 0 {
-		return usage("a command is missing", see)
-	}
-	var names []string
-	for _, sub := range c.Commands() {
-		names = append(names, sub.Name())
-	}
-	return usage(fmt.Sprintf("unknown command %q", args[0]), strings.TrimSpace(nearest.Hint(args[0], names)+" "+see))
-}
-
-func noArguments(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usage(fmt.Sprintf("unexpected argument %q", args[0]), "see "+c.CommandPath()+" --help")
-	}
-	return nil
-}
-
-// flagError adds which flag was probably meant by an unknown one.
-func flagError(c *cobra.Command, err error) error {
-	hint := "see " + c.CommandPath() + " --help"
-	if missing, ok := errors.AsType[*pflag.NotExistError](err); ok {
-		var names []string
-		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		typed := strings.TrimLeft(cmp.Or(missing.GetSpecifiedShortnames(), missing.GetSpecifiedName()), "-")
-		if word := nearest.Word(typed, names); word != "" {
-			hint = "did you mean --" + word + "? " + hint
-		}
-	}
-	return usage(flags.Error(err).Error(), hint)
 }
 
 // does makes a cobra RunE of a command's function: from here on an error isn't one of usage, unless
@@ -144,16 +102,6 @@ func (p *program) does(do func(ctx context.Context, args []string) error) func(*
 	}
 }
 
-// hinted is an error with one line on what to do about it.
-type hinted struct {
-	error
-	hint string
-}
-
-func (h *hinted) Unwrap() error { return h.error }
-
-func withHint(err error, hint string) error { return &hinted{err, hint} }
-
 var errUsage = errors.New("wrong usage")
 
 // misuse is an error in how the program was called.
@@ -164,4 +112,4 @@ func (m misuse) Error() string { return string(m) }
 // Is makes every misuse an errUsage.
 func (misuse) Is(target error) bool { return target == errUsage }
 
-func usage(message, hint string) error { return withHint(misuse(message), hint) }
+func usage(message, hint string) error { return cli.WithHint(misuse(message), hint) }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/vault"
 )
 
@@ -16,7 +17,7 @@ func readSeed(file string) ([]envfile.Variable, error) {
 	}
 	list, err := envfile.Read(file)
 	if e, ok := errors.AsType[*envfile.Error](err); ok {
-		return nil, withHint(err, e.Hint())
+		return nil, cli.WithHint(err, e.Hint())
 	}
 	return list, err
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
@@ -46,7 +47,7 @@ answers waiting reveals at once, and gives running requests the stop timeout to 
 
 HUP reads the TLS certificate again. Plain http is served on loopback only, unless --allow-plain-http
 says that something in front ends TLS.`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error { return s.run(ctx) }),
 	}
 	f := c.Flags()
@@ -125,7 +126,7 @@ func (s *server) run(ctx context.Context) (err error) {
 func listenAndServe(ctx context.Context, v *vault.Vault, addr string, ready func(net.Listener) error) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
-		return withHint(err, "choose another address with --addr; port 0 takes any that is free")
+		return cli.WithHint(err, "choose another address with --addr; port 0 takes any that is free")
 	}
 	if err := ready(l); err != nil {
 		_ = l.Close()
@@ -148,7 +149,7 @@ func (s *server) checkPublicURL(providers *oauth.Providers) error {
 	if providers == nil || providers.PublicURL != "" || err == nil && addr.IP.IsLoopback() {
 		return err
 	}
-	return withHint(errors.New(s.oauthFile+": public_url is required: providers send users' browsers there"),
+	return cli.WithHint(errors.New(s.oauthFile+": public_url is required: providers send users' browsers there"),
 		"add a line such as public_url = \"https://vault.example.com\"")
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
 
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/vault"
 )
 
@@ -48,7 +49,7 @@ func (f *storeFlags) config(p *program, log zerolog.Logger) (vault.StoreConfig, 
 	}
 	var err error
 	if c.RootKey, err = vault.FindRootKey("", false, p.getenv); err != nil {
-		return vault.StoreConfig{}, withHint(err, hintRootKey)
+		return vault.StoreConfig{}, cli.WithHint(err, hintRootKey)
 	}
 	return c, nil
 }
@@ -57,9 +58,9 @@ func (f *storeFlags) config(p *program, log zerolog.Logger) (vault.StoreConfig, 
 func storeProblem(err error) error {
 	switch {
 	case errors.Is(err, vault.ErrNoVault):
-		return withHint(err, hintNoVault)
+		return cli.WithHint(err, hintNoVault)
 	case errors.Is(err, fs.ErrNotExist):
-		return withHint(err, hintRootKey)
+		return cli.WithHint(err, hintRootKey)
 	}
 	return err
 }

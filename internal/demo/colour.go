@@ -5,16 +5,17 @@ import (
 	"os"
 
 	"golang.org/x/term"
+
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // colour says whether what is printed may be coloured.
 type colour bool
 
-// colourOf allows colours on a terminal, unless NO_COLOR is set or the terminal has none.
+// colourOf allows colours where cli.Colours does.
 func colourOf(out io.Writer) colour {
 	f, ok := out.(*os.File)
-	kind := os.Getenv("TERM")
-	return colour(ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && kind != "" && kind != "dumb")
+	return colour(cli.Colours(ok && term.IsTerminal(int(f.Fd())), os.Getenv))
 }
 
 func (c colour) step(s string) string    { return c.as("1", s) }  // bold

@@ -4,7 +4,6 @@ package flags
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -103,11 +102,11 @@ func wrongValue(e *pflag.InvalidValueError) error {
 	case "duration":
 		want = errors.New("want a length of time such as 500ms, 10s or 2m")
 	}
-	return fmt.Errorf("--%s %q: %w", f.Name, short(e.GetValue()), want)
+	return fmt.Errorf("--%s %q: %w", f.Name, Short(e.GetValue()), want)
 }
 
-// short is text as an error repeats it.
-func short(s string) string {
+// Short is text as an error repeats it.
+func Short(s string) string {
 	const most = 80
 	if len(s) > most {
 		return s[:most] + "..."
@@ -119,31 +118,4 @@ func short(s string) string {
 func shape(f *pflag.Flag) string {
 	argument, _ := pflag.UnquoteUsage(f)
 	return "--" + f.Name + " " + argument
-}
-
-// Output passes on what is written to it, and keeps the first error.
-type Output struct {
-	To  io.Writer
-	Err error
-}
-
-// Write is To's.
-func (o *Output) Write(b []byte) (int, error) {
-	n, err := o.To.Write(b)
-	if o.Err == nil {
-		o.Err = err
-	}
-	return n, err
-}
-
-// Quiet is for cobra, which drops errors of help and prints those of --version: its writes never fail.
-func (o *Output) Quiet() io.Writer { return quiet{o} }
-
-type quiet struct{ to *Output }
-
-func (q quiet) Write(b []byte) (int, error) {
-	if q.to.Err == nil {
-		_, _ = q.to.Write(b)
-	}
-	return len(b), nil
 }

@@ -1,7 +1,6 @@
 package flags
 
 import (
-	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -74,25 +73,5 @@ func TestTaken(t *testing.T) {
 		if got := sub.Flag(name).Value.String(); got != want {
 			t.Errorf("--%s is %q, want %q", name, got, want)
 		}
-	}
-}
-
-type failing struct{ err error }
-
-func (f failing) Write([]byte) (int, error) { return 0, f.err }
-
-func TestOutput(t *testing.T) {
-	full := errors.New("no space left on device")
-	out := &Output{To: failing{full}}
-	for range 2 {
-		if n, err := io.WriteString(out.Quiet(), "help"); n != 4 || err != nil {
-			t.Errorf("quiet Write = %d, %v", n, err)
-		}
-		if _, err := io.WriteString(out, "value"); !errors.Is(err, full) {
-			t.Errorf("Write: %v", err)
-		}
-	}
-	if !errors.Is(out.Err, full) {
-		t.Errorf("error %v", out.Err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/Miosa-osa/miosa-env/internal/cause"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/pelletier/go-toml/v2"
@@ -274,10 +274,7 @@ func (p *Provider) secret() (string, error) {
 	}
 	text, err := os.ReadFile(p.secretFile)
 	if err != nil {
-		if at, ok := errors.AsType[*fs.PathError](err); ok {
-			err = at.Err
-		}
-		return "", fmt.Errorf("client secret %s: %w", p.secretFile, err)
+		return "", fmt.Errorf("client secret %s: %w", p.secretFile, cause.Of(err))
 	}
 	secret := strings.TrimRight(strings.TrimPrefix(string(text), "\ufeff"), "\r\n")
 	if secret == "" || len(secret) > 4096 || strings.ContainsAny(secret, "\r\n\x00") {
