@@ -15,11 +15,14 @@ import (
 // caught; else what was sent meanwhile and blocked when we started is waiting for the command. It
 // returns only when the kernel refuses, with a *StartError.
 func Replace(c Command, caught *Signals) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	blocked := inherited.Blocked()
+	if caught != nil || blocked != 0 { // not always: it starts a thread
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
 	var waiting []sent
 	if caught != nil { // first: the runtime needs signals of its own for this
-		waiting = caught.rest(inherited.Blocked())
+		waiting = caught.rest(blocked)
 	}
 	for n := syscall.Signal(1); n <= lastRealTime; n++ {
 		if inherited.Ignored().Has(n) {
@@ -31,9 +34,11 @@ func Replace(c Command, caught *Signals) error {
 			unix.CloseOnExec(fd)
 		}
 	}
-	defer setMask(setMask(inherited.Blocked()))
+	if caught != nil || blocked != 0 {
+		defer setMask(setMask(blocked))
+	}
 	for _, one := range waiting {
-		if inherited.Blocked().Has(one.signal()) {
+		if blocked.Has(one.signal()) {
 			_, _, _ = unix.RawSyscall6(unix.SYS_RT_TGSIGQUEUEINFO, uintptr(unix.Getpid()), uintptr(unix.Gettid()),
 				uintptr(one.number), uintptr(unsafe.Pointer(&siginfo{sent: one})), 0, 0)
 		}

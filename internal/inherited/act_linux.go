@@ -41,15 +41,10 @@ var deaf = Signals(math.MaxUint64>>34<<34) | Set(unix.SIGUSR1, unix.SIGUSR2, uni
 // Act has signals that nobody asks os/signal for do what they do to a program without Go's runtime: one
 // that was ignored at the start is ignored, and QUIT and its like end the process, without stacks. Call
 // it first in main, and after signal.Stop of one of them.
-func Act() { act(crashes) }
-
-// ActAll is Act for what is about to become another program: USR1 and its like end it too.
-func ActAll() { act(crashes | deaf) }
-
-func act(ending Signals) {
+func Act() {
 	ignored := Ignored() &^ theirs
 	for n := syscall.Signal(1); n <= 64; n++ {
-		if !(ignored | ending).Has(n) {
+		if !(ignored | crashes).Has(n) {
 			continue
 		}
 		signal.Ignore(n) // so that a later signal.Notify finds something to do
@@ -58,5 +53,15 @@ func act(ending Signals) {
 			action.Handler = 1
 		}
 		_, _ = SetAction(n, action)
+	}
+}
+
+// ActAll, after Act, is for what is about to become another program: USR1 and its like end it too. They can't be
+// asked for with os/signal later.
+func ActAll() {
+	for n := syscall.Signal(1); n <= 64; n++ {
+		if (deaf &^ Ignored()).Has(n) {
+			_, _ = SetAction(n, Action{})
+		}
 	}
 }

@@ -7,11 +7,12 @@
 DATA _cgo_init+0(SB)/8, $entry<>(SB)
 GLOBL _cgo_init(SB), NOPTR, $8
 
-// entry notes what the runtime is about to change. Then it clears _cgo_init and starts the runtime again,
-// on the stack as the kernel made it, as if entry had never run.
-TEXT entry<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
-	MOVQ 40(SP), R12      // argv: rt0_go has it at 32(SP)
-	SUBQ $8, R12          // where the kernel's stack begins
+// tls is the thread-local storage of the first thread. The runtime has g in the word below the address in FS.
+GLOBL tls<>(SB), NOPTR, $16
+
+// entry notes what the runtime is about to change. Then it sets up thread-local storage, since the runtime
+// leaves that to what _cgo_init points to.
+TEXT entry<>(SB),NOSPLIT|NOFRAME,$0
 	SUBQ $64, SP
 
 	XORL R13, R13
@@ -64,7 +65,16 @@ open:
 	LEAQ ·files(SB), R10
 	SYSCALL
 
+	MOVL $158, AX         // arch_prctl(ARCH_SET_FS, tls+8)
+	MOVL $0x1002, DI
+	LEAQ tls<>+8(SB), SI
+	SYSCALL
+	TESTQ AX, AX
+	JNE  crash
+
 	MOVQ $1, ·noted(SB)
-	MOVQ $0, _cgo_init(SB)
-	MOVQ R12, SP
-	JMP  _rt0_amd64_linux(SB)
+	ADDQ $64, SP
+	RET
+
+crash:
+	INT  $3
