@@ -9,8 +9,11 @@ const Unknown = "unknown"
 // Version is the version set when linking, if there is one. Else it is what go build or go install has
 // recorded: the module's version, or (devel) and the revision, with +dirty if files were changed.
 func Version(linked string) string {
+	if linked != Unknown {
+		return linked
+	}
 	info, ok := debug.ReadBuildInfo()
-	if linked != Unknown || !ok {
+	if !ok {
 		return linked
 	}
 	return recorded(info)
