@@ -134,32 +134,33 @@ func (a *automaton) connect(last []uint32) {
 	}
 	own.count()
 	a.ends = newRanked(len(a.link))
+	type end struct{ node, suffix uint32 }
+	var ends []end // the shallow ones first
 	a.byDepth(func(node, parent uint32) {
 		var suffix uint32
 		for n := parent; n != 0 && suffix == 0; {
 			n = a.link[n] & nodeSet
 			suffix = a.child(n, a.label[node])
 		}
-		a.link[node] |= suffix
 		if own.has(node) || a.link[suffix]&endBit != 0 {
 			a.link[node] |= endBit
 			a.ends.set(node)
-		}
-	})
-	a.ends.count()
-	a.longest = make([]uint32, a.ends.len())
-	a.byDepth(func(node, _ uint32) {
-		suffix := a.link[node] & nodeSet
-		switch {
-		case own.has(node):
-			a.longest[a.ends.rank(node)] = uint32(own.rank(node))
-		case a.link[node]&endBit != 0:
-			a.longest[a.ends.rank(node)] = a.longest[a.ends.rank(suffix)]
+			ends = append(ends, end{node, suffix})
 		}
 		if a.leaf(suffix) {
-			a.link[node] = a.link[node]&^nodeSet | a.link[suffix]&nodeSet
+			suffix = a.link[suffix] & nodeSet
 		}
+		a.link[node] |= suffix
 	})
+	a.ends.count()
+	a.longest = make([]uint32, len(ends))
+	for _, e := range ends {
+		if own.has(e.node) {
+			a.longest[a.ends.rank(e.node)] = uint32(own.rank(e.node))
+		} else {
+			a.longest[a.ends.rank(e.node)] = a.longest[a.ends.rank(e.suffix)]
+		}
+	}
 }
 
 // byDepth visits every node but the root, the shallow ones first.
@@ -278,9 +279,4 @@ func (r *ranked) count() {
 
 func (r *ranked) rank(node uint32) int {
 	return int(r.before[node>>6]) + bits.OnesCount64(r.words[node>>6]&(1<<(node&63)-1))
-}
-
-func (r *ranked) len() int {
-	end := len(r.words) - 1
-	return int(r.before[end]) + bits.OnesCount64(r.words[end])
 }

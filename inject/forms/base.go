@@ -28,7 +28,7 @@ func (s *formSet) addBase64(value string) {
 		padded := text + "=="[:(3-(shift+len(value))%3)%3]
 		for _, t := range []string{whole, text, padded} {
 			s.add(t)
-			s.add(base64Web.Replace(t))
+			s.add(base64Web(t))
 			if shift == 0 {
 				s.addBroken(fold(t, 76)) // base64, MIME
 				s.addBroken(fold(t, 64)) // openssl base64, PEM
@@ -37,7 +37,10 @@ func (s *formSet) addBase64(value string) {
 	}
 }
 
-var base64Web = strings.NewReplacer("+", "-", "/", "_")
+// base64Web is base64 in the alphabet for URLs.
+func base64Web(text string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(text, "+", "-"), "/", "_")
+}
 
 // fold breaks text into lines of width characters.
 func fold(text string, width int) string {

@@ -44,25 +44,23 @@ func c1Octal(b *strings.Builder, r rune) {
 	}
 }
 
-// utf16Coder writes \uXXXX, twice (a surrogate pair) where one doesn't hold a character.
-func utf16Coder(digits string) coder {
-	var code coder
-	code = func(b *strings.Builder, r rune) {
-		if r > 0xffff {
-			r -= 0x10000
-			code(b, 0xd800+r>>10)
-			r = 0xdc00 + r&0x3ff
-		}
-		b.WriteString(`\u`)
-		digitsOf(b, r, 4, digits)
+// u4 and upperU4 write \uXXXX, twice (a surrogate pair) where one doesn't hold a character.
+func u4(b *strings.Builder, r rune)      { utf16(b, r, lowerHex) }
+func upperU4(b *strings.Builder, r rune) { utf16(b, r, upperHex) }
+
+func utf16(b *strings.Builder, r rune, digits string) {
+	if r > 0xffff {
+		r -= 0x10000
+		utf16(b, 0xd800+r>>10, digits)
+		r = 0xdc00 + r&0x3ff
 	}
-	return code
+	b.WriteString(`\u`)
+	digitsOf(b, r, 4, digits)
 }
 
-// replaced writes the replacement character in a coder's form: what JSON has for a byte that isn't UTF-8.
-func replaced(code coder) coder {
-	return func(b *strings.Builder, _ rune) { code(b, utf8.RuneError) }
-}
+// replaced and upperReplaced write the replacement character: what JSON has for a byte that isn't UTF-8.
+func replaced(b *strings.Builder, _ rune)      { u4(b, utf8.RuneError) }
+func upperReplaced(b *strings.Builder, _ rune) { upperU4(b, utf8.RuneError) }
 
 // pythonCode writes the shortest of \xXX, \uXXXX and \UXXXXXXXX.
 func pythonCode(b *strings.Builder, r rune) {

@@ -25,30 +25,26 @@ type coder func(b *strings.Builder, r rune)
 // JSON. Each of these is for what is beyond what JSON demands.
 const jsonLetters = "\bb\ff\nn\rr\tt"
 
-var (
-	u4, upperU4 = utf16Coder(lowerHex), utf16Coder(upperHex)
-
-	jsonStyles = []escapeStyle{
-		// JavaScript, Ruby, jq
-		{quoted: `"`, letters: jsonLetters, control: u4, invalid: replaced(u4)},
-		{quoted: `"`, letters: jsonLetters, control: upperU4, invalid: replaced(upperU4)},
-		// Go without HTML escapes
-		{quoted: `"`, letters: jsonLetters, control: u4, escaped: separators, wide: u4, invalid: replaced(u4)},
-		// Go's json.Marshal
-		{quoted: `"`, letters: jsonLetters, coded: "<>&", control: u4, escaped: separators, wide: u4, invalid: replaced(u4)},
-		{quoted: `"`, letters: jsonLetters, coded: "<>&", control: upperU4, escaped: separators, wide: upperU4, invalid: replaced(upperU4)},
-		// Java's Gson
-		{quoted: `"`, letters: jsonLetters, coded: "<>&='", control: u4, escaped: separators, wide: u4, invalid: replaced(u4)},
-		// Python's json.dumps
-		{quoted: `"`, letters: jsonLetters, control: u4, escaped: everything, wide: u4, invalid: replaced(u4)},
-		{quoted: `"`, letters: jsonLetters, control: upperU4, escaped: everything, wide: upperU4, invalid: replaced(upperU4)},
-		// PHP's json_encode, and with JSON_UNESCAPED_UNICODE
-		{quoted: `"/`, letters: jsonLetters, control: u4, escaped: everything, wide: u4, invalid: replaced(u4)},
-		{quoted: `"/`, letters: jsonLetters, control: u4, invalid: replaced(u4)},
-		// .NET's System.Text.Json
-		{letters: jsonLetters, coded: "<>&'+`\"", control: upperU4, escaped: everything, wide: upperU4, invalid: replaced(upperU4)},
-	}
-)
+var jsonStyles = []escapeStyle{
+	// JavaScript, Ruby, jq
+	{quoted: `"`, letters: jsonLetters, control: u4, invalid: replaced},
+	{quoted: `"`, letters: jsonLetters, control: upperU4, invalid: upperReplaced},
+	// Go without HTML escapes
+	{quoted: `"`, letters: jsonLetters, control: u4, escaped: separators, wide: u4, invalid: replaced},
+	// Go's json.Marshal
+	{quoted: `"`, letters: jsonLetters, coded: "<>&", control: u4, escaped: separators, wide: u4, invalid: replaced},
+	{quoted: `"`, letters: jsonLetters, coded: "<>&", control: upperU4, escaped: separators, wide: upperU4, invalid: upperReplaced},
+	// Java's Gson
+	{quoted: `"`, letters: jsonLetters, coded: "<>&='", control: u4, escaped: separators, wide: u4, invalid: replaced},
+	// Python's json.dumps
+	{quoted: `"`, letters: jsonLetters, control: u4, escaped: everything, wide: u4, invalid: replaced},
+	{quoted: `"`, letters: jsonLetters, control: upperU4, escaped: everything, wide: upperU4, invalid: upperReplaced},
+	// PHP's json_encode, and with JSON_UNESCAPED_UNICODE
+	{quoted: `"/`, letters: jsonLetters, control: u4, escaped: everything, wide: u4, invalid: replaced},
+	{quoted: `"/`, letters: jsonLetters, control: u4, invalid: replaced},
+	// .NET's System.Text.Json
+	{letters: jsonLetters, coded: "<>&'+`\"", control: upperU4, escaped: everything, wide: upperU4, invalid: upperReplaced},
+}
 
 // Programming languages and shells.
 const (
@@ -123,27 +119,33 @@ func (s *formSet) addEscaped(text string) {
 }
 
 func (e *escapeStyle) escape(value string) string {
-	var b strings.Builder
-	b.Grow(len(value) + len(value)/8)
-	for i := 0; i < len(value); {
-		r, size := utf8.DecodeRuneInString(value[i:])
+	return rewrite(value, e.special(), func(b *strings.Builder, rest string) int {
+		r, size := utf8.DecodeRuneInString(rest)
 		switch {
 		case r < utf8.RuneSelf:
-			e.ascii(&b, byte(r))
+			e.ascii(b, byte(r))
 		case r == utf8.RuneError && size == 1:
-			e.code(&b, e.invalid, value[i:i+1], rune(value[i]))
+			e.code(b, e.invalid, rest[:1], rune(rest[0]))
 		case e.escaped == nil || !e.escaped(r):
-			b.WriteString(value[i : i+size])
+			b.WriteString(rest[:size])
 		case e.bytes:
-			for _, c := range []byte(value[i : i+size]) {
-				e.wide(&b, rune(c))
+			for _, c := range []byte(rest[:size]) {
+				e.wide(b, rune(c))
 			}
 		default:
-			e.wide(&b, r)
+			e.wide(b, r)
 		}
-		i += size
+		return size
+	})
+}
+
+// special is the bytes that may be written otherwise than as they are.
+func (e *escapeStyle) special() byteSet {
+	s := controls
+	if e.escaped != nil || e.invalid != nil {
+		s = s.or(beyondASCII).with("\x7f")
 	}
-	return b.String()
+	return s.with(`\`).with(e.quoted).with(e.coded)
 }
 
 func (e *escapeStyle) ascii(b *strings.Builder, c byte) {

@@ -39,18 +39,27 @@ func (s *formSet) addMarkup(text string) {
 }
 
 func (m *markupStyle) escape(value string) string {
-	var b strings.Builder
-	b.Grow(len(value) + len(value)/8)
-	for i := 0; i < len(value); {
-		r, size := utf8.DecodeRuneInString(value[i:])
-		text := value[i : i+size]
-		i += size
+	return rewrite(value, m.special(), func(b *strings.Builder, rest string) int {
+		r, size := utf8.DecodeRuneInString(rest)
 		if code := m.code(r); code != "" {
-			text = code
+			b.WriteString(code)
+		} else {
+			b.WriteString(rest[:size])
 		}
-		b.WriteString(text)
+		return size
+	})
+}
+
+// special is the bytes that may be written otherwise than as they are.
+func (m *markupStyle) special() byteSet {
+	s := controls.with("&<>\"'")
+	if m.more {
+		s = s.with("/`=")
 	}
-	return b.String()
+	if m.wide != "" {
+		s = s.or(beyondASCII).with("\x7f")
+	}
+	return s
 }
 
 // code returns what stands for a character, "" where it stands for itself.

@@ -29,17 +29,12 @@ func (s *formSet) addURL(text string) {
 }
 
 func (u urlStyle) escape(value, digits string) string {
-	var b strings.Builder
-	b.Grow(len(value))
-	for _, c := range []byte(value) {
-		switch {
-		case '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || strings.IndexByte(u.keep, c) >= 0:
-			b.WriteByte(c)
-		case c == ' ' && u.plus:
+	return rewrite(value, lettersDigits.with(u.keep).not(), func(b *strings.Builder, rest string) int {
+		if c := rest[0]; c == ' ' && u.plus {
 			b.WriteByte('+')
-		default:
+		} else {
 			b.Write([]byte{'%', digits[c>>4], digits[c&15]})
 		}
-	}
-	return b.String()
+		return 1
+	})
 }

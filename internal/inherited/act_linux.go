@@ -56,7 +56,7 @@ func Act() {
 	}
 }
 
-// ActAll, after Act, is for what is about to become another program: USR1 and its like end it too. They can't be
+// ActAll is for what is about to become another program, after Act: USR1 and its like end it too. They can't be
 // asked for with os/signal later.
 func ActAll() {
 	for n := syscall.Signal(1); n <= 64; n++ {
