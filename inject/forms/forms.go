@@ -15,7 +15,7 @@ const MinLength = 6
 const MinLine = 8
 
 // maxExtra bounds the bytes of the forms of all values together, beyond those that each value always has.
-const maxExtra = 4 << 20
+const maxExtra = 1 << 20
 
 // A Form is one text that stands for a value.
 type Form struct {
@@ -29,7 +29,7 @@ type Form struct {
 //
 // Every value has its own encoded forms (hex, base64, URL, JSON), and its lines as they are. The rest, which is the
 // encoded forms of lines and all quoted forms, is added to the shortest values first, until these forms
-// have 4 MiB.
+// have 1 MiB.
 func Of(values []string) []Form {
 	sets := make([]formSet, len(values))
 	order := make([]int, len(values))
@@ -134,8 +134,8 @@ func (s *formSet) addExtra(value string, room int) {
 		}
 	}
 	add(false, slices.DeleteFunc(whole, plain), s.addQuoted, s.addEscaped, s.addMarkup)
+	add(true, slices.DeleteFunc(slices.Clone(lines), plain), s.addQuoted, s.addEscaped, s.addJSON, s.addMarkup, s.addURL)
 	add(true, lines, s.addBase)
-	add(true, slices.DeleteFunc(lines, plain), s.addQuoted, s.addEscaped, s.addJSON, s.addMarkup, s.addURL)
 }
 
 // wholes returns the texts that are all of the value: as it is, and without white space around it, which
