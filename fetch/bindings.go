@@ -26,8 +26,11 @@ func (c *Client) Bindings(ctx context.Context, f BindingFilter) ([]api.Binding, 
 }
 
 func (c *Client) bindings(ctx context.Context, f BindingFilter, once bool) ([]api.Binding, error) {
-	k := call{method: http.MethodGet, path: "/egress/bindings", query: f.query(), once: once}
-	all, err := do(ctx, c, k, list[api.Binding]("bindings"))
+	all, err := everything(func(cursor string) ([]api.Binding, string, error) {
+		k := call{method: http.MethodGet, path: "/egress/bindings", query: paged(f.query(), 0, cursor), once: once}
+		got, err := do(ctx, c, k, pageOf[api.Binding]("bindings"))
+		return got.items, got.next, err
+	})
 	if p, ok := errors.AsType[*Problem](err); ok && unknownCall(p) {
 		said := *p
 		said.Message = "the vault at " + c.host + " doesn't list bindings"

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"slices"
 
@@ -70,25 +71,56 @@ type page[T any] struct {
 	next  string // the cursor of the answer that follows, "" at the end
 }
 
-// pageOf decodes a list as list does, and next_cursor beside it.
+// pageOf decodes a list as list does, and where it goes on: next_cursor beside it, or under "meta" or "pagination"
+// beside it. One that goes on (has_more) without saying where is refused: half of it would look like all.
 func pageOf[T any](nouns ...string) func([]byte) (page[T], error) {
 	return func(body []byte) (page[T], error) {
 		items, err := list[T](nouns...)(body)
 		if err != nil {
 			return page[T]{}, err
 		}
-		for _, text := range [][]byte{body, unwrap(body, "data")} {
+		got, more := page[T]{items: items}, false
+		data := unwrap(body, "data")
+		for _, text := range [][]byte{body, data, unwrap(body, "meta", "pagination"), unwrap(data, "meta", "pagination")} {
 			var beside struct {
 				Next string `json:"next_cursor"`
+				More bool   `json:"has_more"`
 			}
 			if text = bytes.TrimSpace(text); text[0] == '{' && json.Unmarshal(text, &beside) != nil {
 				return page[T]{}, notContract(body)
 			}
-			if beside.Next != "" {
-				return page[T]{items, beside.Next}, nil
-			}
+			got.next, more = cmp.Or(got.next, beside.Next), more || beside.More
 		}
-		return page[T]{items: items}, nil
+		if more && got.next == "" {
+			return page[T]{}, unusable("its list goes on (has_more) without a next_cursor")
+		}
+		return got, nil
+	}
+}
+
+// maxPages is how many answers a list may take: a million items in pages of a hundred.
+const maxPages = 10_000
+
+// everything gives a list that may come in several answers: of gives the one at a cursor, and the cursor of the
+// next. "" is the first, and what is behind the last.
+func everything[T any](of func(cursor string) ([]T, string, error)) (all []T, err error) {
+	seen := map[string]bool{}
+	for cursor := ""; ; {
+		part, next, err := of(cursor)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, part...)
+		switch {
+		case next == "":
+			return all, nil
+		case seen[next]:
+			return nil, unusable("its list gives the same next_cursor twice")
+		case len(seen) == maxPages:
+			return nil, unusable("its list has no end")
+		}
+		seen[next] = true
+		cursor = next
 	}
 }
 

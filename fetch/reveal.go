@@ -114,6 +114,11 @@ func check(s api.Snapshot) error {
 	if wrong == "" {
 		return nil
 	}
+	return unusable(wrong)
+}
+
+// unusable is the problem of an answer that decodes, but lacks what it is for.
+func unusable(wrong string) *Problem {
 	return &Problem{Reason: BadAnswer, Message: "the vault's answer isn't in the contract's form: " + wrong, Hint: "check the vault's version"}
 }
 

@@ -55,26 +55,16 @@ const maxPage = 1000
 // Secrets lists all secrets that match, never their values. It asks for all at once, which every vault
 // knows, and in parts where that is more than an answer may hold.
 func (c *Client) Secrets(ctx context.Context, f SecretFilter) ([]api.Secret, error) {
-	var all []api.Secret
-	limit, cursor := 0, ""
-	for {
-		part, next, err := c.SecretPage(ctx, f, limit, cursor)
-		if p, ok := errors.AsType[*Problem](err); ok && p.Reason == TooLarge && limit != 1 {
+	limit := 0
+	return everything(func(cursor string) ([]api.Secret, string, error) {
+		for {
+			part, next, err := c.SecretPage(ctx, f, limit, cursor)
+			if p, ok := errors.AsType[*Problem](err); !ok || p.Reason != TooLarge || limit == 1 {
+				return part, next, err
+			}
 			limit = cmp.Or(limit/10, maxPage) // 1000, 100, 10, 1
-			continue
 		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, part...)
-		switch next {
-		case "":
-			return all, nil
-		case cursor:
-			return nil, &Problem{Reason: BadAnswer, Message: "the vault's list doesn't go on: it gives the same cursor again", Hint: "check the vault's version"}
-		}
-		cursor = next
-	}
+	})
 }
 
 // SecretPage lists at most limit secrets that match, from a cursor on; "" is the start. next is the

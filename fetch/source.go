@@ -169,8 +169,8 @@ func (s *Source) poll(ctx context.Context, etag string, once bool) (api.Snapshot
 func placeholders(r api.Resource, bindings []api.Binding) (api.Snapshot, error) {
 	s := api.Snapshot{Resource: r, Bound: make([]api.Bound, 0, len(bindings))}
 	for _, b := range bindings {
-		if b.Resource.ID != r.ID {
-			continue // it doesn't even say whose it is
+		if b.Resource.ID == "" { // it may be any resource's
+			return api.Snapshot{}, unusable("a binding has no resource_id")
 		}
 		token, delivery := b.Placeholder(), api.DeliverPlaceholder
 		if token == "" {

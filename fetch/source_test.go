@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -375,6 +377,8 @@ func TestSourceRefusesUnusableBindings(t *testing.T) {
 		{"no id", func(b map[string]any) { delete(b, "id") }},
 		{"no secret", func(b map[string]any) { b["secret_id"] = nil }},
 		{"no name", func(b map[string]any) { b["expose_as_env"] = "" }},
+		{"no resource", func(b map[string]any) { delete(b, "resource_id") }},
+		{"an empty resource", func(b map[string]any) { b["resource_id"] = "" }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := bound("bnd_1", "NAME", "miosa-tok-a", "sb_1")
@@ -388,6 +392,46 @@ func TestSourceRefusesUnusableBindings(t *testing.T) {
 						t.Errorf("error %v with %d values", err, len(got.Bound))
 					}
 				})
+		})
+	}
+}
+
+// A platform that lists bindings in parts is asked for all of them: half a set would start a command without
+// what it needs.
+func TestSourceOfAPlatformThatPages(t *testing.T) {
+	const reveal = "/api/v1/egress/bindings/reveal"
+	for _, tt := range []struct {
+		name  string
+		pages []map[string]any // beside the list, answer for answer
+		want  string           // "": both
+	}{
+		{"next_cursor", []map[string]any{{"next_cursor": "a"}, {"next_cursor": ""}}, ""},
+		{"in meta", []map[string]any{{"meta": map[string]any{"next_cursor": "a", "has_more": true}}, {"meta": map[string]any{"next_cursor": nil, "has_more": false}}}, ""},
+		{"in pagination", []map[string]any{{"pagination": map[string]any{"next_cursor": "a"}}, {"pagination": nil}}, ""},
+		{"more, and no cursor", []map[string]any{{"has_more": true}}, "has_more"},
+		{"a circle", []map[string]any{{"next_cursor": "a"}, {"next_cursor": "b"}, {"next_cursor": "a"}}, "same next_cursor twice"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			vault := serve(t, func(n int, w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == reveal {
+					w.WriteHeader(404)
+					return
+				}
+				if got, want := r.URL.Query().Get("cursor"), []string{"", "a", "b"}[n-2]; got != want || r.URL.Query().Get("resource_id") != "sb_1" {
+					t.Errorf("request %d asks for %s, want cursor %q", n, r.URL.RawQuery, want)
+				}
+				answer := map[string]any{"data": []any{bound("bnd_"+strconv.Itoa(n), "NAME_"+strconv.Itoa(n-1), "miosa-tok", "sb_1")}}
+				maps.Copy(answer, tt.pages[n-2])
+				answerJSON(w, 200, answer)
+			})
+			got, err := client(t, vault.URL).Source(sandbox).Next(t.Context(), "")
+			if tt.want != "" {
+				if problem, ok := errors.AsType[*fetch.Problem](err); !ok || problem.Reason != fetch.BadAnswer || !strings.Contains(err.Error(), tt.want) || got.Bound != nil {
+					t.Errorf("error %v with %d values, want %s", err, len(got.Bound), tt.want)
+				}
+			} else if diff := cmp.Diff(plainly(got), [][2]string{{"NAME_1", "miosa-tok"}, {"NAME_2", "miosa-tok"}}); err != nil || diff != "" {
+				t.Errorf("error %v, set (-got +want):\n%s", err, diff)
+			}
 		})
 	}
 }
