@@ -97,13 +97,26 @@ func (c *Client) Close() {
 	}
 }
 
-// ClockSkew tells how far this machine's clock is ahead of the vault's (negative: behind), to the
-// second, by the last answer; false before the first.
+// ClockSkew returns how far this machine's clock is ahead of the vault's (negative: behind), to the
+// second, by the answers so far; false before the first.
 func (c *Client) ClockSkew() (time.Duration, bool) {
 	if d := c.skew.Load(); d != nil {
 		return *d, true
 	}
 	return 0, false
+}
+
+// noteClock learns from an answer that the vault dated, and that came now to a request begun at began. The vault may have
+// written the date at any moment between: this process, or its machine, may have been stopped since. So what is known stays
+// where it is possible; else the answer counts as one that came at once.
+func (c *Client) noteClock(date, began, now time.Time) {
+	latest := now.Round(0).Sub(date)
+	earliest := min(began.Round(0).Sub(date), latest-now.Sub(began)) // the clock may have been set meanwhile
+	skew, _ := c.ClockSkew()
+	if skew < earliest-time.Second || skew > latest+time.Second { // a date is in whole seconds
+		skew = latest.Round(time.Second)
+	}
+	c.skew.Store(&skew)
 }
 
 // TLS describes the connection of the last answer: nil before the first, and over plain http.

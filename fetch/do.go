@@ -122,6 +122,7 @@ func (c *Client) attempt(ctx context.Context, k call) (body []byte, again bool, 
 	}
 	// RoundTrip and not http.Client: it knows no redirects, so no key can follow one.
 	transport := c.transport.Load()
+	began := time.Now()
 	answer, err := transport.RoundTrip(req)
 	if err != nil {
 		p := c.explain(first(err, context.Cause(ctx)))
@@ -132,7 +133,9 @@ func (c *Client) attempt(ctx context.Context, k call) (body []byte, again bool, 
 	}
 	defer func() { _ = answer.Body.Close() }()
 	slow.Reset(c.timeout) // a body that drips is given up too
-	c.noteClock(answer.Header)
+	if date, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
+		c.noteClock(date, began, time.Now())
+	}
 	c.tls.Store(answer.TLS)
 	switch s := answer.StatusCode; {
 	case s == http.StatusNotModified && k.etag:
@@ -237,14 +240,6 @@ func read(answer *http.Response, limit int) ([]byte, error) {
 			}
 			body = append(make([]byte, 0, grown), body...)
 		}
-	}
-}
-
-// noteClock keeps how far our clock is from the vault's.
-func (c *Client) noteClock(h http.Header) {
-	if date, err := http.ParseTime(h.Get("Date")); err == nil {
-		skew := time.Since(date).Round(time.Second)
-		c.skew.Store(&skew)
 	}
 }
 

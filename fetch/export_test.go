@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"net"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -11,6 +12,9 @@ import (
 func (c *Client) DialWith(dial func(ctx context.Context, network, address string) (net.Conn, error)) {
 	c.transport.Load().DialContext = dial
 }
+
+// NoteClock has the client learn from the date of an answer.
+func (c *Client) NoteClock(date, began, now time.Time) { c.noteClock(date, began, now) }
 
 // ResolveWith has the client look up names with r, and connect as ever.
 func (c *Client) ResolveWith(r *net.Resolver) {

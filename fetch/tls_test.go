@@ -232,3 +232,36 @@ func TestClockSkew(t *testing.T) {
 		})
 	}
 }
+
+// An answer that was written long before it is read says little of the vault's clock.
+func TestClockSkewOfSlowAnswers(t *testing.T) {
+	at := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	after := func(seconds int) time.Time { return at.Add(time.Duration(seconds) * time.Second) }
+	type answer struct {
+		date, began, now int // seconds after the start, by whose clock it is
+		want             int
+	}
+	for _, tt := range []struct {
+		name    string
+		answers []answer
+	}{
+		{"at once", []answer{{0, 0, 0, 0}, {50, 0, 50, 0}}},
+		{"a wait's end", []answer{{0, 0, 0, 0}, {40, 0, 40, 0}}},
+		{"stopped while the answer lay there", []answer{{0, 0, 0, 0}, {10, 1, 400, 0}, {500, 450, 500, 0}}},
+		{"stopped before anything is known", []answer{{10, 1, 400, 0}}},
+		{"ten minutes ahead", []answer{{0, 600, 600, 600}, {50, 600, 650, 600}, {60, 651, 1000, 600}}},
+		{"ten minutes behind", []answer{{600, 0, 0, -600}, {650, 0, 50, -600}}},
+		{"set right in time", []answer{{0, 600, 600, 600}, {50, 600, 50, 0}}},
+		{"set wrong in time", []answer{{0, 0, 0, 0}, {50, 0, 650, 0}, {100, 650, 700, 600}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := client(t, "http://127.0.0.1:1")
+			for i, a := range tt.answers {
+				c.NoteClock(after(a.date), after(a.began), after(a.now))
+				if skew, known := c.ClockSkew(); !known || skew != time.Duration(a.want)*time.Second {
+					t.Errorf("after answer %d: skew %s, want %d s", i+1, skew, a.want)
+				}
+			}
+		})
+	}
+}
