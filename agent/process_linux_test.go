@@ -43,6 +43,7 @@ type served struct {
 	Sum      string
 	Failures int64
 	Error    string
+	Asked    time.Time // a moment before
 }
 
 // vaultProcess is what a vault in a process of its own is to do.
@@ -105,7 +106,7 @@ func (p agentProcess) run(ctx context.Context) error {
 	printing.Go(func() {
 		out, last := json.NewEncoder(os.Stdout), served{}
 		for ctx.Err() == nil {
-			changed := a.Changed()
+			changed, asked := a.Changed(), time.Now()
 			set, s := a.Snapshot()
 			now := served{State: s.State, Failures: s.Counts.Failures, Error: s.LastError}
 			if len(set.Bound) > 0 {
@@ -114,8 +115,9 @@ func (p agentProcess) run(ctx context.Context) error {
 			}
 			set = api.Snapshot{}
 			if now != last {
-				_ = out.Encode(now)
 				last = now
+				now.Asked = asked
+				_ = out.Encode(now)
 			}
 			select {
 			case <-changed:

@@ -15,7 +15,7 @@ import (
 const root = "../.."
 
 // longest is how long a boot with all its tests may take.
-const longest = 8 * time.Minute
+const longest = 20 * time.Minute
 
 // start is what the kernel runs first. It mounts what programs expect, runs /tests and turns the machine off.
 const start = `#!/bin/sh
