@@ -142,6 +142,9 @@ func (c *Client) attempt(ctx context.Context, k call) (body []byte, again bool, 
 		return nil, false, api.ErrNotModified
 	case s == http.StatusNoContent, s < 300 && s >= 200 && k.method == http.MethodDelete && answer.ContentLength == 0:
 		return nil, false, nil
+	case s == http.StatusNotModified && answer.Header.Get("Location") == "":
+		return nil, false, &Problem{Reason: BadAnswer, Message: "the vault at " + c.host + " answered 304 (not modified) to a request that has no etag",
+			Hint: "a cache may have answered instead: look for a proxy in between"}
 	case s >= 300 && s < 400:
 		return nil, false, &Problem{Reason: Redirected, Message: "the vault at " + c.host + " redirects elsewhere, and no redirect is followed",
 			Hint: "check MIOSA_BASE_URL: its scheme, host and path"}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"slices"
+	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -39,7 +41,7 @@ func one[T any](noun string, id func(T) string) func([]byte) (T, error) {
 		var got T
 		if err := json.Unmarshal(unwrap(body, "data", noun), &got); err != nil || id(got) == "" {
 			var none T
-			return none, notContract(body)
+			return none, notDecoded(body, err)
 		}
 		return got, nil
 	}
@@ -59,7 +61,7 @@ func list[T any](nouns ...string) func([]byte) ([]T, error) {
 		}
 		var got []T
 		if err := json.Unmarshal(inner, &got); err != nil {
-			return nil, notContract(body)
+			return nil, notDecoded(body, err)
 		}
 		return got, nil
 	}
@@ -130,9 +132,21 @@ func nothing([]byte) (struct{}, error) { return struct{}{}, nil }
 // notContract explains an answer that doesn't decode. The decoder's own error quotes the body.
 func notContract(body []byte) *Problem {
 	p := &Problem{Reason: BadAnswer, Message: "the vault's answer isn't in the contract's form", Hint: "check that MIOSA_BASE_URL is a vault's, and of a version this program knows"}
-	if !json.Valid(body) {
+	switch {
+	case len(bytes.TrimSpace(body)) == 0:
+		p.Message = "the vault's answer is empty"
+	case !json.Valid(body):
 		p.Message = "the vault's answer is broken JSON"
 		p.Hint = "a proxy may have changed it or cut it short"
+	}
+	return p
+}
+
+// notDecoded is notContract with the name of a field of another type. It is one of ours: nothing is quoted.
+func notDecoded(body []byte, err error) *Problem {
+	p := notContract(body)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
+		p.Message += ": " + wrong.Field[1+strings.LastIndexByte(wrong.Field, '.'):] + " is of another type"
 	}
 	return p
 }

@@ -57,12 +57,19 @@ func (c *Client) refusal(answer *http.Response, k call) *Problem {
 		p.Hint = "check the id, and MIOSA_BASE_URL"
 	case api.ErrRateLimited:
 		p.Reason, own = Busy, "the vault has had too many requests with this key"
+		p.Hint = "try again later"
+		if refused.RetryAfter > 0 {
+			p.Hint = "try again in " + refused.RetryAfter.Round(time.Second).String() + ", as the vault says"
+		}
 	case api.ErrInternal, api.ErrUnavailable:
 		p.Reason = Busy
 		p.Hint = "try again, and look at the vault's log" // its request id finds the line
 		if refused.RequestID != "" {
 			p.Hint += " for request " + refused.RequestID
 		}
+	}
+	if answer.StatusCode != kind.Status && p.Hint == "" {
+		p.Hint = "the vault at " + c.host + " answered status " + status + ": check MIOSA_BASE_URL, and look at the vault's log"
 	}
 	if text == "" {
 		text = own

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -30,11 +31,15 @@ func (c *Client) readRefusal(body []byte, k call, refused *api.Error) string {
 	c.readFields(outer, k, refused)
 	c.readFields(inner, k, refused)
 	for _, said := range []json.RawMessage{
-		inner["message"], inner["detail"], sentenceOf(outer["error"]), outer["message"], outer["detail"], outer["errors"],
+		inner["message"], inner["detail"], outer["error_description"], sentenceOf(outer["error"]), outer["message"], outer["detail"], outer["errors"], outer["title"],
 	} {
 		text := c.clean(flatten(said, 3), 300, k)
 		if text == "" || strings.EqualFold(text, http.StatusText(refused.Kind.Status)) {
 			continue // ours says more
+		}
+		if isCode(text) {
+			refused.Code = cmp.Or(refused.Code, text)
+			continue
 		}
 		if details := c.clean(flatten(inner["details"], 3), 300, k); details != "" {
 			text = plain(text+": "+details, 300)
@@ -64,6 +69,11 @@ func (c *Client) readFields(from refusalFields, k call, refused *api.Error) {
 	if json.Unmarshal(from["retryable"], &retryable) == nil && retryable != nil {
 		refused.Retryable = retryable
 	}
+}
+
+// isCode reports whether a text is a code instead of a sentence, such as MACHINE_KEY_SCOPE.
+func isCode(text string) bool {
+	return strings.Contains(text, "_") && strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
 }
 
 // sentenceOf returns raw if it is text, else nothing.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
@@ -32,6 +33,10 @@ func TestFormsOfErrors(t *testing.T) {
 		{"Phoenix's own, which says no more than the status", `{"errors":{"detail":"Unprocessable Entity"}}`, own, "", ""},
 		{"a changeset", `{"errors":{"name":["can't be blank"]}}`, "name can't be blank", "", ""},
 		{"problem details", `{"title":"Invalid","detail":"name is required","status":422}`, "name is required", "", ""},
+		{"problem details without one", `{"title":"Name is required","status":422}`, "Name is required", "", ""},
+		{"OAuth's", `{"error":"invalid_request","error_description":"name is required"}`, "name is required", "", ""},
+		{"a code for a sentence", `{"error":"NAME_TAKEN"}`, own + " (NAME_TAKEN)", "NAME_TAKEN", ""},
+		{"a code for a sentence, and another", `{"error":{"code":"X","message":"NAME_TAKEN"}}`, own + " (X)", "X", ""},
 		{"a message under a null error", `{"error":null,"message":"name is required"}`, "name is required", "", ""},
 		{"a code alone", `{"error":{"code":"NAME_TAKEN"}}`, own + " (NAME_TAKEN)", "NAME_TAKEN", ""},
 		{"another type", `{"error":17,"code":{"a":1}}`, own, "", ""},
@@ -59,6 +64,44 @@ func TestFormsOfErrors(t *testing.T) {
 				t.Errorf("message, code and id (-got +want):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A refusal that isn't the contract's has a hint that says at least which status it was.
+func TestHintsOfRefusals(t *testing.T) {
+	for _, tt := range []struct {
+		status     int
+		retryAfter string
+		hint       string
+	}{
+		{429, "", "try again later"},
+		{429, "90", "try again in 1m30s"},
+		{418, "", "HOST answered status 418"},
+		{402, "", "HOST answered status 402"},
+		{422, "", ""},
+	} {
+		t.Run(strings.TrimSpace(http.StatusText(tt.status)+" "+tt.retryAfter), func(t *testing.T) {
+			vault := serve(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", tt.retryAfter)
+				answerJSON(w, tt.status, map[string]string{"error": "no"})
+			})
+			_, err := client(t, vault.URL, within(100*time.Millisecond)).Bindings(t.Context(), fetch.BindingFilter{})
+			problem, ok := errors.AsType[*fetch.Problem](err)
+			hint := strings.ReplaceAll(tt.hint, "HOST", strings.TrimPrefix(vault.URL, "http://"))
+			if !ok || err.Error() != "no" || !strings.Contains(problem.Hint, hint) || (problem.Hint == "") != (hint == "") {
+				t.Errorf("error %v, hint %q, want %q", err, problem.Hint, hint)
+			}
+		})
+	}
+}
+
+// An answer with a field of another type names the field, and nothing of the body.
+func TestFieldsOfAnotherType(t *testing.T) {
+	for _, body := range []string{`{"data":[{"id":"b","version":"canary"}]}`, `[{"id":"a"},{"id":"b","version":{"canary":1}}]`} {
+		_, err := client(t, says(t, body).URL).Bindings(t.Context(), fetch.BindingFilter{})
+		if want := "the vault's answer isn't in the contract's form: version is of another type"; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 

@@ -295,6 +295,7 @@ func TestSourceFallsBackOnlyWithoutReveal(t *testing.T) {
 		{"a status for calls that are not there", 501, 200, `{}`, "", nil, ""},
 		{"a machine's own key", 403, 200, scope, "", nil, ""},
 		{"its code in a flat error", 403, 200, `{"error":"no","code":"MACHINE_KEY_SCOPE"}`, "", nil, ""},
+		{"its code alone", 403, 200, `{"error":"MACHINE_KEY_SCOPE"}`, "", nil, ""},
 		{"another 403", 403, 200, ordinary, "", api.ErrDenied, "a resource key serves the one sandbox"},
 		{"a 403 without a body", 403, 200, "", "", api.ErrDenied, "a resource key serves the one sandbox"},
 		{"a 403 that says it may be tried again", 403, 200, `{"error":{"code":"FORBIDDEN","message":"no","retryable":true}}`, "", api.ErrDenied, "a resource key"},
