@@ -153,7 +153,7 @@ func (p *program) bindingsDeleteCommand() *cobra.Command {
 			for _, b := range list {
 				ids = append(ids, b.ID)
 			}
-			return hinted{err, meant(args[0], ids) + "miosa-env bindings list shows the ids"}
+			return cli.UnknownID(err, args[0], ids, "miosa-env bindings list")
 		}
 		if err != nil {
 			return err

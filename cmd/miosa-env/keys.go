@@ -158,12 +158,13 @@ once. It doesn't ask: where a key has leaked there is no time to lose.`,
 			for _, k := range list {
 				ids = append(ids, k.ID)
 			}
-			return hinted{err, meant(args[0], ids) + "miosa-env keys list shows the ids"}
+			return cli.UnknownID(err, args[0], ids, "miosa-env keys list")
 		}
 		if err != nil {
 			return err
 		}
 		return p.say("revoked " + args[0])
 	})
+	cli.NeverAsks(c.Flags())
 	return c
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -225,6 +224,8 @@ func (p *program) keysRevoke() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "revoke ID",
 		Short: "Revoke a key by its id; reveals that wait under it end at once",
+		Long: `Revoke a key by its id. Reveals that wait under it end at once. It doesn't ask: where a key has leaked there is no time
+to lose.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage("the key's id is missing", "miosa-vault keys list shows the ids")
@@ -244,12 +245,13 @@ func (p *program) keysRevoke() *cobra.Command {
 				for _, k := range list {
 					ids = append(ids, k.ID)
 				}
-				return cli.WithHint(err, strings.TrimSpace(nearest.Hint(args[0], ids)+" miosa-vault keys list shows the ids"))
+				return cli.UnknownID(err, args[0], ids, "miosa-vault keys list")
 			}
 			return err
 		}),
 	}
 	store.add(c.Flags(), makesNone)
+	cli.NeverAsks(c.Flags())
 	return c
 }
 

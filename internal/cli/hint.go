@@ -2,7 +2,12 @@
 // every program has, such as a version.
 package cli
 
-import "errors"
+import (
+	"errors"
+	"strings"
+
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
+)
 
 // hinted is an error with what to do about it.
 type hinted struct {
@@ -16,6 +21,11 @@ func (h hinted) Unwrap() error { return h.error }
 
 // WithHint adds to an error what to do about it.
 func WithHint(err error, hint string) error { return hinted{err, hint} }
+
+// UnknownID adds to an error about an id which one was probably meant, and the command that lists them.
+func UnknownID(err error, id string, known []string, lists string) error {
+	return WithHint(err, strings.TrimSpace(nearest.Hint(id, known)+" "+lists+" shows the ids"))
+}
 
 // Hint returns what the first error in the chain of err that has a hint says to do about it; empty: none has one. It doesn't
 // look into joined errors: the hints of their parts are about these only.

@@ -50,6 +50,12 @@ func unknownCommand(c *cobra.Command, name string) error {
 	return WithHint(fmt.Errorf("unknown command %q", flags.Short(name)), strings.TrimSpace(hint))
 }
 
+// NeverAsks adds the flag --yes to a command that asks nothing, so that scripts can give it to every command that takes something
+// away.
+func NeverAsks(f *pflag.FlagSet) {
+	f.Bool("yes", false, "changes nothing: this command doesn't ask")
+}
+
 // HelpCommand is the command help of every program.
 func HelpCommand() *cobra.Command {
 	return &cobra.Command{Use: "help", Hidden: true, RunE: func(c *cobra.Command, args []string) error {
