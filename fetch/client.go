@@ -23,6 +23,7 @@ import (
 type Client struct {
 	base      string // without a slash at its end
 	host      string // for errors
+	proxy     string // its host and port, for errors; "": none
 	secure    bool   // https
 	key       atomic.Pointer[api.Key]
 	reread    func(ctx context.Context, refused api.Key) (api.Key, error)
@@ -67,16 +68,18 @@ func New(c Config) (*Client, error) {
 	if secure {
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: trusted}
 	}
+	through := ""
 	if c.Proxy != "" {
 		proxy, err := c.proxy()
 		if err != nil {
 			return nil, err
 		}
 		t.Proxy = func(*http.Request) (*url.URL, error) { return proxy, nil }
+		through = proxy.Host
 		t.OnProxyConnectResponse = proxyAnswer
 	}
 	client := &Client{
-		base: base.String(), host: base.Host, secure: secure, quick: c.CAFile == "", userAgent: c.userAgent(),
+		base: base.String(), host: base.Host, proxy: through, secure: secure, quick: c.CAFile == "", userAgent: c.userAgent(),
 		reread: c.Reread, rereading: make(chan struct{}, 1),
 		timeout: c.timeout(), log: c.Log, dial: dialer(!secure).DialContext,
 	}

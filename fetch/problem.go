@@ -75,14 +75,17 @@ func (c *Client) explain(err error) *Problem {
 	if p := c.explainTLS(err); p != nil {
 		return p
 	}
-	at := "the vault at " + c.host
-	p := &Problem{Reason: Unreachable, cause: api.ErrUnavailable, Hint: "check MIOSA_BASE_URL, and that the vault runs"}
+	at, setting, runs := "the vault at "+c.host, "MIOSA_BASE_URL", "the vault"
 	dns, isDNS := errors.AsType[*net.DNSError](err)
 	op, isOp := errors.AsType[*net.OpError](err)
+	if c.proxy != "" && (isDNS || isOp && (op.Op == "dial" || op.Op == "proxyconnect")) {
+		at, setting, runs = "the proxy at "+c.proxy, "--proxy or MIOSA_PROXY", "the proxy"
+	}
+	p := &Problem{Reason: Unreachable, cause: api.ErrUnavailable, Hint: "check " + setting + ", and that " + runs + " runs"}
 	timeout, isNet := errors.AsType[net.Error](err)
 	switch {
 	case isDNS && dns.IsNotFound:
-		p.Reason, p.Message, p.Hint = UnknownHost, at+" can't be reached: its name has no address", "check MIOSA_BASE_URL, and this machine's name servers"
+		p.Reason, p.Message, p.Hint = UnknownHost, at+" can't be reached: its name has no address", "check "+setting+", and this machine's name servers"
 	case isDNS:
 		p.Message, p.Hint = at+" can't be reached: looking up its name failed", "check this machine's name servers"
 	case isOp && op.Op == "dial" && op.Timeout():
@@ -92,7 +95,7 @@ func (c *Client) explain(err error) *Problem {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		p.Message = at + " can't be reached: connection refused"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
-		p.Message, p.Hint = at+" can't be reached: no route to it", "check this machine's network, and MIOSA_BASE_URL"
+		p.Message, p.Hint = at+" can't be reached: no route to it", "check this machine's network, and "+setting
 	case isOp && op.Op == "dial":
 		p.Message = at + " can't be reached"
 	default:
@@ -108,7 +111,7 @@ func (c *Client) explainTLS(err error) *Problem {
 	if e, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		p := &Problem{Reason: NotTLS, Message: at + " doesn't speak TLS on this port", Hint: "check the port, or use http where the vault is on this machine"}
 		if string(e.RecordHeader[:]) == "HTTP/" {
-			p.Message = at + " gave a plain http answer where TLS is due"
+			p.Message += ": it answered in plain http"
 		}
 		return p
 	}

@@ -11,7 +11,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
@@ -118,6 +120,33 @@ func TestProxy(t *testing.T) {
 }
 
 // The environment doesn't choose a proxy: whoever sets variables in a sandbox would read the traffic.
+// A proxy that can't be reached is what the error is about, and not the vault.
+func TestProxyOutOfReach(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := gone.Addr().String()
+	_ = gone.Close()
+	for _, tt := range []struct{ name, proxy, want, hint string }{
+		{"nobody listens", "http://" + address, "the proxy at " + address + " can't be reached: connection refused", "check --proxy or MIOSA_PROXY, and that the proxy runs"},
+		{"no such name", "http://proxy.invalid:3128", "the proxy at proxy.invalid:3128 can't be reached", "check "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := fetch.New(fetch.Config{BaseURL: "https://vault.example.com", Key: api.NewKey(api.ResourceKeyPrefix), Proxy: tt.proxy, Timeout: 2 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_, err = c.Bindings(t.Context(), fetch.BindingFilter{})
+			p, ok := errors.AsType[*fetch.Problem](err)
+			if !ok || !strings.HasPrefix(p.Message, tt.want) || !strings.HasPrefix(p.Hint, tt.hint) {
+				t.Errorf("error %v (%+v), want %s", err, p, tt.want)
+			}
+		})
+	}
+}
+
 func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 	p := &proxy{status: 403}
 	server := httptest.NewServer(p)

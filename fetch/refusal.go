@@ -49,8 +49,10 @@ func (c *Client) refusal(answer *http.Response, k call) *Problem {
 	case api.ErrDenied:
 		p.Reason, own = Denied, "this key may not do that"
 		p.Hint = "a resource key serves the one sandbox or computer it was minted for: check MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID"
-		if refused.Code == api.CodeMachineScope {
+		if key := c.Key(); refused.Code == api.CodeMachineScope {
 			p.Hint = scopeHint
+		} else if key.ForTenant() && strings.HasSuffix(k.path, "/reveal") {
+			p.Hint = "a tenant key manages secrets and reads none: use a key made for the sandbox or computer, with miosa-env keys create"
 		}
 	case api.ErrNotFound:
 		p.Reason, own = NotFound, "the vault at "+c.host+" doesn't know that"

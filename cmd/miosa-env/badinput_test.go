@@ -125,7 +125,7 @@ func TestBadInput(t *testing.T) {
 			return configured(s.BaseURL, s.TenantKey)
 		}, 125, []string{
 			"error: a tenant key reads no value: reveal with a resource key",
-			"hint: a resource key serves the one sandbox or computer it was minted for: check MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID",
+			"hint: a tenant key manages secrets and reads none: use a key made for the sandbox or computer, with miosa-env keys create",
 		}},
 		{"wrong resource", func(t *testing.T, _ string) attempt {
 			s := vaulttest.Start(t)
@@ -182,7 +182,7 @@ func TestBadInput(t *testing.T) {
 			s := vaulttest.Start(t)
 			return configured(strings.Replace(s.BaseURL, "http:", "https:", 1), aKey())
 		}, 125, []string{
-			"error: the vault at ADDRESS gave a plain http answer where TLS is due",
+			"error: the vault at ADDRESS doesn't speak TLS on this port: it answered in plain http",
 			"hint: check the port, or use http where the vault is on this machine",
 		}},
 		{"TLS where http is asked", func(t *testing.T, _ string) attempt {
