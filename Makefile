@@ -27,7 +27,7 @@ SMALLER := -tags nethttpomithttp2
 
 # Functions of miosa-env are inlined only in packages where the time shows: the runtime, encryption and masking. A start
 # reads a smaller file, and takes the same time.
-INLINED := runtime/... internal/... crypto/internal/... hash/... sync/... unicode/... github.com/Miosa-osa/miosa-env/inject/...
+INLINED := runtime/... internal/... crypto/internal/... hash/... sync/... unicode/... github.com/Miosa-osa/miosa-env/inject
 SMALLER += -gcflags=all=-l $(INLINED:%=-gcflags=%=)
 
 .DEFAULT_GOAL := help
@@ -75,7 +75,7 @@ bench: build ## what a start costs beside its floor, then the Go benchmarks (doc
 build: ## build bin/miosa-env and bin/miosa-vault, static and stripped
 	@mkdir -p "$(BIN)"
 	$(BUILD)$(if $(BUILDFLAGS), $(BUILDFLAGS)) $(SMALLER) -ldflags "$(LDFLAGS) -funcalign=16" -o "$(BIN)/miosa-env" ./cmd/miosa-env
-	$(BUILD)$(if $(BUILDFLAGS), $(BUILDFLAGS)) -ldflags "$(LDFLAGS)" -o "$(BIN)/miosa-vault" ./cmd/miosa-vault
+	$(BUILD)$(if $(BUILDFLAGS), $(BUILDFLAGS)) -ldflags "$(LDFLAGS) -funcalign=16" -o "$(BIN)/miosa-vault" ./cmd/miosa-vault
 	@wc -c "$(BIN)/miosa-env" "$(BIN)/miosa-vault" | awk '$$NF != "total" { size = $$1; sub(/^ *[0-9]+ /, ""); printf "%-18s %.1f MB\n", $$0, size / 1e6 }'
 
 install: build ## copy both binaries to PREFIX/bin (PREFIX=/usr/local; DESTDIR is honoured)

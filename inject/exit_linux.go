@@ -5,6 +5,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // Exit is how a command ended.
@@ -27,16 +29,9 @@ func (e Exit) Die() {
 	if e.Signal != unix.SIGINT && e.Signal != unix.SIGQUIT || os.Getpid() == 1 {
 		return
 	}
-	// The core that QUIT leaves would be ours, with values in it.
-	if unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) != nil {
-		return
-	}
-	if _, err := setAction(e.Signal, sigaction{}); err != nil {
-		return
-	}
 	to := os.Getpid()
 	if e.group {
 		to = 0
 	}
-	_ = unix.Kill(to, e.Signal)
+	inherited.EndBy(e.Signal, to)
 }

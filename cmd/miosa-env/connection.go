@@ -15,6 +15,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cause"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
@@ -34,6 +35,7 @@ type connection struct {
 // connect reads the key, makes a client of the vault and begins to connect. While that is under way it
 // takes the key out of this process's own arguments and environment.
 func (p *program) connect() (connection, error) {
+	inherited.EndByFaults()
 	found, keyErr := p.settings.key()
 	if found.exposed {
 		p.log.Warn().Str("file", found.where).Msg("key file may be read or changed by everybody: chmod 600 it")

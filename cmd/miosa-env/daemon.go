@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // daemon is miosa-env agent, from its start to its end.
@@ -36,6 +37,7 @@ func newDaemon(p *program, at configFile, flags *pflag.FlagSet) *daemon {
 
 // run returns when it was told to end and everything it started has ended.
 func (d *daemon) run(ctx context.Context) error {
+	inherited.EndByFaults()
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	defer stop()
 	go func() { <-ctx.Done(); stop() }() // a second signal ends us at once

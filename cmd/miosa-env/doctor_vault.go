@@ -13,6 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // fromVault checks everything between us and the vault's values.
@@ -94,6 +95,7 @@ type visit struct {
 
 // visit asks the vault for the values, as run does.
 func (d *doctor) visit(ctx context.Context, key foundKey, r api.Resource) (v visit) {
+	inherited.EndByFaults()
 	if err := inject.Scrub(key.Key); err != nil {
 		d.warn("memory", "the key stays visible in this process's environment or arguments: "+err.Error(), "mount /proc without restrictions")
 	}

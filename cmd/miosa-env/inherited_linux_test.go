@@ -286,56 +286,86 @@ func TestBlockedSignalWaits(t *testing.T) {
 	}
 }
 
+// waiting are commands of ours that wait for the vault.
+var waiting = [][]string{
+	{"run", "--", "true"}, {"run", "--cache", "--", "true"}, {"run", "--on-change", "restart", "--", "true"}, {"export"}, {"get", "X"}, {"list"},
+	{"secrets", "list"}, {"audit"}, {"doctor"},
+}
+
 // While a command of ours waits, a signal ends it as it ends any program: no stacks, and no exit code of ours.
 func TestSignalsWhileWaiting(t *testing.T) {
 	vault := vaulttest.Start(t)
-	key := vault.ResourceKey(t, sandbox)
-	for _, words := range [][]string{
-		{"run", "--", "true"}, {"run", "--cache", "--", "true"}, {"run", "--on-change", "restart", "--", "true"}, {"export"}, {"get", "X"}, {"list"},
-		{"secrets", "list"}, {"audit"}, {"doctor"},
-	} {
+	for _, words := range waiting {
 		signals := []syscall.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGABRT, unix.SIGTRAP, unix.SIGSYS}
 		if words[0] == "run" {
 			signals = append(signals, unix.SIGUSR1, unix.SIGALRM, 34, 40)
 		}
 		for _, n := range signals {
 			t.Run(strings.Join(words, " ")+"/"+strconv.Itoa(int(n)), func(t *testing.T) {
-				asked := make(chan struct{}, 100)
-				silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-					asked <- struct{}{}
-					_, _ = io.Copy(io.Discard, r.Body)
-					<-r.Context().Done()
-				}))
-				defer silent.Close()
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				defer cancel()
-				c := exec.CommandContext(ctx, filepath.Join(built, "miosa-env"), words...)
-				a := configured(silent.URL, key).with("MIOSA_TENANT_KEY", vault.TenantKey.Reveal()).with("MIOSA_TIMEOUT", "1h").
-					with("MIOSA_SOCKET", filepath.Join(t.TempDir(), "none")).with("MIOSA_CACHE_DIR", t.TempDir())
-				for name, value := range a.env {
-					c.Env = append(c.Env, name+"="+value)
-				}
-				state{}.from(t, c)
-				c.Dir = t.TempDir()
-				var said bytes.Buffer
-				c.Stderr = &said
-				if err := c.Start(); err != nil {
-					t.Fatal(err)
-				}
-				defer func() { _ = c.Process.Kill() }()
-				select {
-				case <-asked:
-				case <-time.After(time.Minute):
-					t.Fatal("the vault isn't asked")
-				}
-				if err := c.Process.Signal(n); err != nil {
-					t.Fatal(err)
-				}
-				_ = c.Wait()
-				if got := codeOf(c.ProcessState); got != 128+int(n) || strings.Contains(said.String(), "goroutine") {
-					t.Errorf("exit code %d, and it says\n%s", got, said.String())
+				if code, said := endWaiting(t, vault, words, n, 0); code != 128+int(n) || strings.Contains(said, "goroutine") {
+					t.Errorf("exit code %d, and it says\n%s", code, said)
 				}
 			})
 		}
 	}
+}
+
+// The same with FPE, SEGV and BUS, soon after the start.
+func TestFaultsWhileWaiting(t *testing.T) {
+	vault := vaulttest.Start(t)
+	for _, words := range waiting {
+		for _, n := range []syscall.Signal{unix.SIGFPE, unix.SIGSEGV, unix.SIGBUS} {
+			t.Run(strings.Join(words, " ")+"/"+strconv.Itoa(int(n)), func(t *testing.T) {
+				for pause := 100 * time.Millisecond; ; pause *= 4 {
+					code, said := endWaiting(t, vault, words, n, pause)
+					if code == 128+int(n) && !strings.Contains(said, "goroutine") {
+						return
+					}
+					if pause > 10*time.Second {
+						t.Fatalf("exit code %d, and it says\n%s", code, said)
+					}
+				}
+			})
+		}
+	}
+}
+
+// endWaiting sends a signal to a command of ours, some time after it has asked the vault. It returns the exit code, as
+// shells have it, and standard error.
+func endWaiting(t *testing.T, vault *vaulttest.Server, words []string, n syscall.Signal, pause time.Duration) (code int, said string) {
+	t.Helper()
+	asked := make(chan struct{}, 100)
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	}))
+	defer silent.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, filepath.Join(built, "miosa-env"), words...)
+	a := configured(silent.URL, vault.ResourceKey(t, sandbox)).with("MIOSA_TENANT_KEY", vault.TenantKey.Reveal()).with("MIOSA_TIMEOUT", "1h").
+		with("MIOSA_SOCKET", filepath.Join(t.TempDir(), "none")).with("MIOSA_CACHE_DIR", t.TempDir())
+	for name, value := range a.env {
+		c.Env = append(c.Env, name+"="+value)
+	}
+	state{}.from(t, c)
+	c.Dir = t.TempDir()
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Process.Kill() }()
+	select {
+	case <-asked:
+	case <-time.After(time.Minute):
+		t.Fatal("the vault isn't asked")
+	}
+	time.Sleep(pause)
+	if err := c.Process.Signal(n); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Wait()
+	return codeOf(c.ProcessState), stderr.String()
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -54,6 +55,7 @@ func (p *program) manage(c *cobra.Command) (*secrets.Client, error) {
 	if err := p.begin(c); err != nil {
 		return nil, err
 	}
+	inherited.EndByFaults()
 	found, err := p.tenantKey(c.Flags().Changed("key-file"))
 	if found.exposed {
 		p.log.Warn().Str("file", found.where).Msg("key file may be read or changed by everybody: chmod 600 it")

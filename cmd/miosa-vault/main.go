@@ -15,6 +15,7 @@ var version = buildinfo.Unknown
 
 func main() {
 	inherited.Act()
+	inherited.EndByFaults()
 	version = buildinfo.Version(version)
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }

@@ -42,6 +42,9 @@ var deaf = Signals(math.MaxUint64>>34<<34) | Set(unix.SIGUSR1, unix.SIGUSR2, uni
 // that was ignored at the start is ignored, and QUIT and its like end the process, without stacks. Call
 // it first in main, and after signal.Stop of one of them.
 func Act() {
+	if faultHandler == 0 {
+		faultHandler = handler(unix.SIGSEGV)
+	}
 	ignored := Ignored() &^ theirs
 	for n := syscall.Signal(1); n <= 64; n++ {
 		if !(ignored | crashes).Has(n) {
