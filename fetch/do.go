@@ -54,7 +54,11 @@ func do[T any](ctx context.Context, c *Client, k call, decode func([]byte) (T, e
 func (c *Client) do(ctx context.Context, k call, decode func([]byte) error) error {
 	for again := 0; ; again++ {
 		k.key = c.Key()
+		began := time.Now()
 		err := c.doWith(ctx, k, decode)
+		if time.Since(began) >= keyTaken {
+			again = 0
+		}
 		if !refusesKey(err) || again == maxRekeys {
 			return err
 		}

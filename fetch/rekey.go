@@ -3,12 +3,18 @@ package fetch
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// maxRekeys is how often one call is made again with another key.
-const maxRekeys = 5
+const (
+	// maxRekeys is how often in a row one call is made again with another key that is refused at once.
+	maxRekeys = 5
+	// keyTaken is how long a call takes whose key counts as taken at first, whatever became of it then: a reveal may
+	// wait through any number of rotations.
+	keyTaken = time.Second
+)
 
 // Key is the key that calls are made with now: that of the configuration, until Config.Reread has given
 // another one.

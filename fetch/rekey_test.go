@@ -148,6 +148,25 @@ func TestRereadLateRefusal(t *testing.T) {
 	}
 }
 
+// A reveal that waits lasts through any number of rotations: each key was good until it was replaced.
+func TestRereadOften(t *testing.T) {
+	const rotations = 20
+	virtually(t, func(n int, w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(30 * time.Second) // less than the wait
+		if n <= rotations {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.WriteHeader(http.StatusNotModified)
+	}, func(t *testing.T, c *fetch.Client, s *script) {
+		if _, err := c.Reveal(t.Context(), sandbox, "etag", 50*time.Second); !errors.Is(err, api.ErrNotModified) {
+			t.Errorf("error %v after %d requests, want %v", err, len(s.times()), api.ErrNotModified)
+		}
+	}, func(c *fetch.Config) {
+		c.Reread = func(context.Context, api.Key) (api.Key, error) { return api.NewKey(api.ResourceKeyPrefix), nil }
+	})
+}
+
 // A file that holds another bad key each time isn't asked with for ever, and the end of the caller's context while
 // it is read isn't a refusal.
 func TestRereadEnds(t *testing.T) {
