@@ -37,14 +37,19 @@ func ParseSignal(s string) (syscall.Signal, error) {
 // NearestSignal is the name of the signal that was probably meant by an unknown one, as ParseSignal reads it; "" where
 // no name is near.
 func NearestSignal(name string) string {
-	known := []string{"RTMIN", "RTMAX"}
+	name = strings.ToUpper(strings.TrimSpace(name))
+	return nearest.Word(strings.TrimPrefix(name, "SIG"), SignalNames())
+}
+
+// SignalNames lists the names that ParseSignal reads, without offsets.
+func SignalNames() []string {
+	names := []string{"RTMIN", "RTMAX"}
 	for n := syscall.Signal(1); n < firstRealTime; n++ {
 		if s := unix.SignalName(n); s != "" {
-			known = append(known, strings.TrimPrefix(s, "SIG"))
+			names = append(names, strings.TrimPrefix(s, "SIG"))
 		}
 	}
-	name = strings.ToUpper(strings.TrimSpace(name))
-	return nearest.Word(strings.TrimPrefix(name, "SIG"), known)
+	return names
 }
 
 // signalName is SIGTERM for 15, and SIGRTMIN+1 for 35.

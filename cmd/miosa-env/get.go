@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
 )
 
@@ -29,7 +28,7 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 			}
 			return hinted{errors.New("one name at a time"), "miosa-env export --only NAME,NAME prints several"}
 		},
-		ValidArgsFunction: p.completeNames,
+		ValidArgsFunction: p.completeOneBound,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := p.begin(c); err != nil {
 				return err
@@ -85,24 +84,4 @@ func variables(list []api.Bound) (names []string) {
 		names = append(names, b.ExposeAsEnv)
 	}
 	return names
-}
-
-// completeNames offers the names of bindings to a shell. It asks for no value.
-func (p *program) completeNames(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 || p.begin(c) != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	vault, err := p.connect()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	bindings, err := vault.Bindings(c.Context(), fetch.BindingFilter{Resource: vault.resource})
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, b := range bindings {
-		names = append(names, b.ExposeAsEnv)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

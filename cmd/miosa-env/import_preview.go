@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,6 +17,8 @@ func (p *program) preview(list []imported, file string, r api.Resource) error {
 		return nil
 	}
 	t := &table{head: []string{"VARIABLE", "BYTES", "PLAN", "NOTE"}}
+	var differences []envfile.Difference
+	named := map[int]string{} // variables by line
 	differ := &table{head: []string{"LINE", "VARIABLE", "PROGRAMS", "WHAT THEY DO"}}
 	for i := range list {
 		v := &list[i]
@@ -24,8 +27,13 @@ func (p *program) preview(list []imported, file string, r api.Resource) error {
 			continue
 		}
 		for _, d := range envfile.Differences(&v.file) {
-			differ.add(strconv.Itoa(d.Line), v.Variable, strings.Join(d.Readers, ", "), d.Why)
+			differences = append(differences, d)
+			named[d.Line] = v.Variable
 		}
+	}
+	slices.SortStableFunc(differences, func(a, b envfile.Difference) int { return a.Line - b.Line })
+	for _, d := range differences {
+		differ.add(strconv.Itoa(d.Line), named[d.Line], strings.Join(d.Readers, ", "), d.Why)
 	}
 	fmt.Fprintf(p.stderr, "%s, for %s:\n", oneLine(file), r)
 	if err := t.writeTo(p.stderr); err != nil || len(differ.rows) == 0 {

@@ -96,6 +96,9 @@ MIOSA_TENANT_KEY, and no sandbox or computer.`,
 	p.settings.addFlags(root.PersistentFlags())
 	root.AddGroup(groups()...)
 	root.AddCommand(p.commands()...)
+	if len(p.args) > 0 && (p.args[0] == cobra.ShellCompRequestCmd || p.args[0] == cobra.ShellCompNoDescRequestCmd) {
+		p.completeFlagWords(root)
+	}
 	cobra.EnableCommandSorting = false
 	return root
 }
