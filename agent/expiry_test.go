@@ -220,7 +220,7 @@ func TestExpiryOfAPausedProcess(t *testing.T) {
 	})
 	p := spawn(t, agentVariable, agentProcess{BaseURL: v.BaseURL, KeyFile: keyFile(t, v.ResourceKey(t, sandbox))}, nil)
 	p.await(t, time.Minute, "the value", serves("brief"))
-	must(t, p.Process.Signal(syscall.SIGSTOP))
+	p.pause(t)
 	v.Stop(t)
 	time.Sleep(time.Until(expires) + time.Second)
 	resumed := time.Now()

@@ -246,7 +246,7 @@ func TestFault_A20_PausedMachine(t *testing.T) {
 	var took []time.Duration
 	for i := 1; i <= rounds; i++ {
 		for _, p := range twins {
-			must(t, p.Process.Signal(syscall.SIGSTOP))
+			p.pause(t)
 		}
 		value := fmt.Sprint("value ", i)
 		m.cut()

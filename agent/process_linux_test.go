@@ -22,6 +22,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"golang.org/x/sys/unix"
 )
 
 // Some faults need a process to themselves: this test binary, run again, is then an agent or a vault.
@@ -193,6 +194,19 @@ func (p *process) kill() {
 	_ = p.stdin.Close()
 	<-p.ended
 	_ = p.Wait()
+}
+
+// pause stops the process, and returns when all of its threads are: on a busy machine some go on for a while.
+func (p *process) pause(t *testing.T) {
+	t.Helper()
+	must(t, p.Process.Signal(unix.SIGSTOP))
+	for {
+		err := unix.Waitid(unix.P_PID, p.Process.Pid, nil, unix.WSTOPPED, nil)
+		if !errors.Is(err, unix.EINTR) {
+			must(t, err)
+			return
+		}
+	}
 }
 
 // await reads what an agent says until it is what is wanted, and returns all of it.
