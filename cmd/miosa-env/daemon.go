@@ -39,8 +39,7 @@ func newDaemon(p *program, at configFile, flags *pflag.FlagSet) *daemon {
 func (d *daemon) run(ctx context.Context) error {
 	inherited.EndByFaults()
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
-	defer stop()
-	go func() { <-ctx.Done(); stop() }() // a second signal ends us at once
+	defer stop() // further signals change nothing: container engines may send TERM twice
 	signal.Notify(d.hangups, unix.SIGHUP)
 	defer signal.Stop(d.hangups)
 	conf, err := d.loadDaemon(d.at, d.flags)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
@@ -110,6 +111,30 @@ func (r *agentRun) ends() {
 	}
 	if err := r.command.Wait(); err != nil {
 		r.Fatalf("%v\n%s", err, r.log())
+	}
+}
+
+// An agent that is told to end again and again ends as by the first signal.
+func TestAgent_ToldToEndTwice(t *testing.T) {
+	s := vaulttest.Start(t)
+	s.Put(t, "token", "the-value", sandbox, "TOKEN")
+	for _, signals := range [][]syscall.Signal{{syscall.SIGTERM}, {syscall.SIGINT}, {syscall.SIGTERM, syscall.SIGINT}} {
+		d := runAgent(t, configured(s.BaseURL, s.ResourceKey(t, sandbox)), "[[output]]\npath = \"$DIR/env\"\nformat = \"shell\"\nallow_disk = true\n")
+		d.holds("env", "the-value")
+		ended := make(chan error, 1)
+		go func() { ended <- d.command.Wait() }()
+		for i := 0; ; i++ {
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Errorf("%v: %v\n%s", signals, err, d.log())
+				}
+			case <-time.After(100 * time.Microsecond):
+				_ = d.command.Process.Signal(signals[i%len(signals)])
+				continue
+			}
+			break
+		}
 	}
 }
 
