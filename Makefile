@@ -74,8 +74,8 @@ bench: build ## what a start costs beside its floor, then the Go benchmarks (doc
 
 build: ## build bin/miosa-env and bin/miosa-vault, static and stripped
 	@mkdir -p "$(BIN)"
-	$(BUILD)$(if $(BUILDFLAGS), $(BUILDFLAGS)) $(SMALLER) -ldflags "$(LDFLAGS) -funcalign=16" -o "$(BIN)/miosa-env" ./cmd/miosa-env
-	$(BUILD)$(if $(BUILDFLAGS), $(BUILDFLAGS)) -ldflags "$(LDFLAGS) -funcalign=16" -o "$(BIN)/miosa-vault" ./cmd/miosa-vault
+	$(BUILD)$(if $(BUILDFLAGS), $(BUILDFLAGS)) $(SMALLER) -ldflags "$(LDFLAGS) -funcalign=8" -o "$(BIN)/miosa-env" ./cmd/miosa-env
+	$(BUILD)$(if $(BUILDFLAGS), $(BUILDFLAGS)) -ldflags "$(LDFLAGS) -funcalign=8" -o "$(BIN)/miosa-vault" ./cmd/miosa-vault
 	@wc -c "$(BIN)/miosa-env" "$(BIN)/miosa-vault" | awk '$$NF != "total" { size = $$1; sub(/^ *[0-9]+ /, ""); printf "%-18s %.1f MB\n", $$0, size / 1e6 }'
 
 install: build ## copy both binaries to PREFIX/bin (PREFIX=/usr/local; DESTDIR is honoured)
