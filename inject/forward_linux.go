@@ -25,7 +25,6 @@ func (v *supervisor) forward(sig syscall.Signal) {
 		v.end()
 	case unix.SIGCONT:
 		v.resume()
-	case unix.SIGTTIN, unix.SIGTTOU: // about us and the terminal, not about the command
 	case unix.SIGWINCH:
 		if p := v.streams.pty; p != nil && p.resize() && p.session && p.foreground() != v.streams.host.group {
 			return // the pty told the command

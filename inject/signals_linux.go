@@ -59,6 +59,9 @@ func (s sent) withValue() bool {
 	return s.code == siQueue
 }
 
+// byKernel reports whether the kernel sent the signal by itself, and no process.
+func (s sent) byKernel() bool { return s.code > 0 }
+
 // What the handler of catch_linux_*.s reads. Set before it is installed.
 var (
 	catchPipe int32 // where it writes

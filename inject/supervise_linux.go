@@ -395,6 +395,9 @@ func (v *supervisor) receive(one sent) {
 	if int(one.pid) == os.Getpid() && (one.signal() == unix.SIGINT || one.signal() == unix.SIGQUIT) {
 		return // a key's, from keyboard.signal: the command has it from its pty
 	}
+	if one.byKernel() && (one.signal() == unix.SIGTTIN || one.signal() == unix.SIGTTOU) {
+		return // about our process group and the terminal, not about the command
+	}
 	if !one.withValue() || one.number < firstRealTime {
 		v.forward(one.signal())
 		return
