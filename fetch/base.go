@@ -3,6 +3,7 @@ package fetch
 import (
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -51,12 +52,19 @@ func (c Config) base() (*url.URL, error) {
 	case u.Scheme == "http" && !loopbackName(host):
 		return nil, badBase("base URL " + api.RedactKeys(u.String()) + ": plain http is for loopback only, use https")
 	}
+	if port != "" {
+		number, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || number == 0 {
+			return nil, badBase("base URL " + api.RedactKeys(u.String()) + ": a port is a number from 1 to 65535")
+		}
+		port = strconv.FormatUint(number, 10)
+	}
 	ip, err := netip.ParseAddr(host)
 	if err == nil {
 		if err := allowed(ip, u.Scheme == "http"); err != nil {
 			return nil, err
 		}
-		host = ip.String()
+		host = ip.Unmap().String()
 	}
 	u.Host = strings.ToLower(host)
 	if strings.Contains(host, ":") {

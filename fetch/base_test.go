@@ -22,6 +22,8 @@ func TestVault(t *testing.T) {
 		{"http's own port", "http://localhost:80", "http://localhost/api/v1"},
 		{"no port after a colon", "https://vault.example.com:/api/v1", "https://vault.example.com/api/v1"},
 		{"another port", "https://vault.example.com:80", "https://vault.example.com:80/api/v1"},
+		{"a port with zeros before it", "https://vault.example.com:0443/", "https://vault.example.com/api/v1"},
+		{"IPv4 in IPv6", "http://[::ffff:127.0.0.1]:8080", "http://127.0.0.1:8080/api/v1"},
 		{"IPv6 in full", "http://[0:0:0:0:0:0:0:1]:8080", "http://[::1]:8080/api/v1"},
 		{"IPv6 in upper case", "https://[2001:DB8::1]:443/", "https://[2001:db8::1]/api/v1"},
 		{"percent-encoding in lower case", "https://vault.example.com/a%2fb%c3%bc", "https://vault.example.com/a%2Fb%C3%BC"},
@@ -39,7 +41,9 @@ func TestVault(t *testing.T) {
 			}
 		})
 	}
-	if _, err := (fetch.Config{BaseURL: "ftp://vault.example.com"}).Vault(); err == nil {
-		t.Error("ftp is accepted")
+	for _, base := range []string{"ftp://vault.example.com", "https://vault.example.com:0", "https://vault.example.com:65536"} {
+		if got, err := (fetch.Config{BaseURL: base}).Vault(); err == nil {
+			t.Errorf("%s is accepted as %s", base, got)
+		}
 	}
 }
