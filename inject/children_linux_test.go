@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // TestTenThousandOrphans leaves orphans, whose ends coalesce into few SIGCHLDs, while the command runs:
@@ -199,6 +201,21 @@ func TestWeAreKilled(t *testing.T) {
 			}
 			kill(t, command, unix.SIGKILL)
 		})
+	}
+}
+
+// TestChangeOfUserDropsParentDeath: the kernel's rule, which the documents tell of.
+func TestChangeOfUserDropsParentDeath(t *testing.T) {
+	needs.Command(t, "setpriv")
+	needs.Root(t, "to run a command as another user")
+	for signal, argv := range map[string][]string{
+		"TERM":   {"setpriv", "--dump"},
+		"[none]": {"setpriv", "--reuid", "65534", "--clear-groups", "setpriv", "--dump"},
+	} {
+		out, err := under(t, "supervise", false, argv...).Output()
+		if want := "Parent death signal: " + signal; err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%q: %v, no %q in\n%s", argv, err, want, out)
+		}
 	}
 }
 
