@@ -124,9 +124,9 @@ func (s *Credentials) judge(p peer, runsIn, address string) (unit, name string, 
 	case p.uid != 0:
 		return unit, name, fmt.Errorf("uid %d isn't systemd", p.uid)
 	case !ok:
-		return "", "", errors.New("whoever connects isn't systemd, starting a unit")
+		return "", "", errors.New("the client isn't systemd starting a unit")
 	case runsIn != unit:
-		return unit, name, errors.New("whoever asks for this unit doesn't run in it")
+		return unit, name, errors.New("the client doesn't run in this unit")
 	}
 	for _, u := range *s.units.Load() {
 		if u.Name != unit && u.Name != template(unit) {

@@ -26,7 +26,7 @@ func unitOfPeer(c *net.UnixConn) (p peer, unit string, err error) {
 // unitOfProcess holds the process by a descriptor meanwhile: the number of one that ended may be another's by then.
 func unitOfProcess(fd, pid int) (string, error) {
 	if pid <= 0 {
-		return "", errors.New("whoever asks is in another process id namespace")
+		return "", errors.New("the client is in another process id namespace")
 	}
 	held, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
 	if errors.Is(err, unix.ENOPROTOOPT) { // a kernel before 6.5
@@ -42,7 +42,7 @@ func unitOfProcess(fd, pid int) (string, error) {
 	}
 	ended := []unix.PollFd{{Fd: int32(held), Events: unix.POLLIN}}
 	if n, err := unix.Poll(ended, 0); err != nil || n != 0 {
-		return "", errors.New("whoever asked has ended")
+		return "", errors.New("the client has ended")
 	}
 	return unitOf(string(cgroups)), nil
 }

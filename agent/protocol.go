@@ -69,9 +69,9 @@ type OtherVault struct {
 
 func (e *OtherVault) Error() string {
 	if e.Serves == "" {
-		return fmt.Sprintf("the agent at %s doesn't say which vault it serves, and %s is the one that is named", e.Socket, e.Named)
+		return fmt.Sprintf("the agent at %s doesn't say whether it serves the vault %s", e.Socket, e.Named)
 	}
-	return fmt.Sprintf("the agent at %s serves the vault %s, and %s is the one that is named", e.Socket, e.Serves, e.Named)
+	return fmt.Sprintf("the agent at %s serves the vault %s, not %s", e.Socket, e.Serves, e.Named)
 }
 
 const (

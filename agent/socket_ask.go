@@ -24,7 +24,7 @@ type asker struct {
 }
 
 var (
-	errGone     = errors.New("whoever asked is gone")
+	errGone     = errors.New("the client has hung up")
 	errStopping = api.NewError(api.ErrUnavailable, "the agent is stopping")
 	errStarting = api.NewError(api.ErrUnavailable, "the agent has no set yet: the vault hasn't answered")
 	errNotNow   = api.NewError(api.ErrUnavailable, "the agent can't give its set now")

@@ -148,7 +148,7 @@ const (
 // failRenewal notes a renewal that gave no token, and when to try again. The value, and the refresh token, stay.
 //
 //   - Refused, and it is the consent that is gone: reconnect_required, and no more tries.
-//   - Refused, and it is the vault's own registration: retrying, since an operator can mend that.
+//   - Refused, and it is the vault's own registration: retrying, since an operator can fix that.
 //   - Unsent: retrying, with growing pauses.
 //   - Unclear: once more, soon. When that is unclear too, reconnect_required; the tries go on with growing pauses,
 //     and one that works makes it connected again.

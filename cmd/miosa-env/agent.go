@@ -20,9 +20,9 @@ reach it at once, through outages of the vault, and through sleep of this machin
 them to the files that its configuration lists, and gives them on a socket to run, export,
 get and list, which then need neither key nor network.
 
-A change of the configuration, of the key file or of the CA file is taken up by itself, and on
-the signal HUP. A configuration that has a mistake in it is refused, with its line, and the
-old one stays. TERM and INT end the agent, which removes its files, but for those that
+Changes to the configuration, the key file and the CA file take effect by themselves, and on
+the signal HUP. A configuration with a mistake is refused, with the number of its line, and
+the old one stays. TERM and INT end the agent, which removes its files except those that
 are to be kept.`,
 		Example: `  miosa-env agent
   miosa-env agent --config agent.toml --check
@@ -44,7 +44,7 @@ are to be kept.`,
 	}
 	set := c.Flags()
 	set.SortFlags = false
-	set.StringVar(&at.path, "config", at.path, "`FILE` the configuration; it needn't be there if none is given")
+	set.StringVar(&at.path, "config", at.path, "`FILE` the configuration; the default one may be missing")
 	set.BoolVar(&check, "check", false, "say what is wrong with the configuration, or that it is fine, and do nothing else")
 	p.settings.cache.addFlags(set)
 	return c

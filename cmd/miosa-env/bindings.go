@@ -30,7 +30,7 @@ func (p *program) bindingsCreateCommand() *cobra.Command {
 		Use:   "create [FLAG...] SECRET RESOURCE=NAME",
 		Short: "Bind a secret to a sandbox or computer, as a variable",
 		Long: `Binds a secret to a sandbox or computer as a variable. What runs there under miosa-env gets it at
-once. The same binding again is fine; a variable that stands for another secret there is refused.`,
+once. The same binding again is fine; a variable that is bound to another secret there is refused.`,
 		Example: `  miosa-env bindings create github sandbox:sb_1=GH_TOKEN`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch len(args) {

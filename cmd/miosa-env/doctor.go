@@ -30,7 +30,7 @@ The first line is the verdict: what keeps run from working, or that nothing does
 problem (fail) and each warning (warn) with what to do about it, then what couldn't be checked
 because of a problem (skip), then what is fine (ok).
 
-It gets the values, as run does, to see that they arrive and would be taken; it prints
+It gets the values, as run does, to check that they arrive and would be accepted; it prints
 none of them. The exit code is 0, or 1 if there is a problem.`,
 		Example: `  miosa-env doctor
   miosa-env doctor --json | jq '.[] | select(.level != "ok")'`,

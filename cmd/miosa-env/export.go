@@ -30,7 +30,7 @@ to a file in memory.
   json     one object of strings
   systemd  NAME="value" lines for EnvironmentFile=
   docker   NAME=value lines for docker run --env-file, which takes them as they are
-  files    a directory with a file a value; with --output only
+  files    a directory with one file per value; with --output only
 
 Bindings that run would refuse are refused here too. Nothing is printed unless
 everything can be: a value that a format has no spelling for is an error.

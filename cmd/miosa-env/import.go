@@ -202,7 +202,7 @@ func compare(ctx context.Context, vault *secrets.Client, list []imported, r api.
 		switch {
 		case v.Plan == importLeave:
 		case taken >= 0 && bound[taken].SecretID != id:
-			v.Plan, v.Problem = importLeave, "stands for another secret there: "+bound[taken].SecretID
+			v.Plan, v.Problem = importLeave, "is bound to another secret there: "+bound[taken].SecretID
 		case at >= 0:
 			v.Plan = importReplace
 			v.remark("version " + strconv.FormatInt(standing[at].Version, 10) + " of " + when(standing[at].UpdatedAt, time.Now()))

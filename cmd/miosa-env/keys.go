@@ -145,7 +145,7 @@ func (p *program) keysRevokeCommand() *cobra.Command {
 	c := p.manager(&cobra.Command{
 		Use:   "revoke [FLAG...] ID",
 		Short: "Revoke a key at once",
-		Long: `Revokes a key by its id. Whoever uses it is refused from now on, and what waits under it ends at
+		Long: `Revokes a key by its id. It is refused from now on, and requests that wait under it end at
 once. It doesn't ask: where a key has leaked there is no time to lose.`,
 		Example:           `  miosa-env keys revoke key_2b7nq`,
 		Args:              oneArgument("the key's id"),

@@ -57,8 +57,8 @@ when it was rotated last, and how run gets it: as the value, as a placeholder th
 network's edge replaces, or from the platform, which sets the variable itself.
 
 An agent on this machine that serves them is asked first. It asks the vault in turn, and while that
-doesn't answer it lists what it has. Where the list comes from is told on standard error, and by
-vault and agent in --json.`,
+doesn't answer it lists what it has. Where the list comes from is printed on standard error, and is
+in vault and agent of --json.`,
 		Example: `  miosa-env list
   miosa-env list --json | jq -r '.[].variable'`,
 		Args: cli.NoArguments,

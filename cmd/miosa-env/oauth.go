@@ -73,17 +73,17 @@ func (p *program) oauthConnectCommand() *cobra.Command {
 	c := p.manager(&cobra.Command{
 		Use:   "connect [FLAG...] PROVIDER",
 		Short: "Connect an account, and bind its token",
-		Long: `Prints a link, and on a terminal a QR code of it, for somebody to open and agree to; then waits for how
-it ends. Who has the link can connect an account of theirs, until it is used or ends.
+		Long: `Prints a link, and on a terminal its QR code, for somebody to open and agree to, and waits for the
+result. Anyone who has the link can connect an account of theirs, until it is used or expires.
 
   0    connected: the token is a secret now, and bound where --bind says
-  3    denied, by whoever opened the link or by the provider
+  3    denied, by the user or by the provider
   4    failed, or the link has ended unused
   5    not done within --timeout; the link goes on working until it ends
   130  interrupted; the same
   2    wrong flags; 125  anything else
 
-MIOSA's platform doesn't tell how a link is used. There the wait ends with the first account of PROVIDER that is
+MIOSA's platform doesn't report how a link is used. There the wait ends with the first account of PROVIDER that is
 connected and wasn't before, and a denial counts as not done.`,
 		Example: `  miosa-env oauth connect github --bind sandbox:sb_1=GH_TOKEN
   miosa-env oauth connect google --external-user u_17 --timeout 10m`,
@@ -112,7 +112,7 @@ connected and wasn't before, and a denial counts as not done.`,
 		if err := p.showLink(flow, noQR, asJSON); err != nil {
 			return err
 		}
-		done := p.waiting(ctx, "waiting for somebody to agree at "+oneLine(args[0]))
+		done := p.waiting(ctx, "waiting for access to be granted at "+oneLine(args[0]))
 		status, err := flow.WaitForCompletion(ctx, secrets.WaitOptions{Timeout: time.Duration(wait)})
 		done()
 		if asJSON && status.Status != "" {
@@ -161,7 +161,7 @@ func providerNames(ctx context.Context, vault *secrets.Client) (names []string) 
 
 // endOf says in plain words how a flow ended that wasn't completed.
 func endOf(flow *secrets.Flow, err error, waited time.Duration) error {
-	later := "miosa-env secrets list --type oauth_connect shows whether it has come about"
+	later := "miosa-env secrets list --type oauth_connect shows whether it was connected later"
 	if !flow.ExpiresAt.IsZero() {
 		later = "the link works until " + flow.ExpiresAt.Local().Format("15:04:05") + "; " + later
 	}

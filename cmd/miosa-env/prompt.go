@@ -127,7 +127,7 @@ func (p *program) confirm(yes bool, question string) error {
 	}
 	t, ok := terminalOf(p.stdin)
 	if !ok {
-		return usageError{hinted{errors.New("there is no terminal to ask at whether that is meant"), "add --yes"}}
+		return usageError{hinted{errors.New("there is no terminal to ask for confirmation"), "add --yes"}}
 	}
 	_, _ = io.WriteString(p.stderr, question+" [y/N] ")
 	answer, err := readLine(t)

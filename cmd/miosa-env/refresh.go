@@ -16,12 +16,12 @@ func (p *program) refreshCommand() *cobra.Command {
 		Use:   "refresh [FLAG...]",
 		Short: "Have the agent on this machine ask the vault now",
 		Long: `Has the agent on this machine ask the vault for its values now, and waits for the answer. There
-is no need to: changes reach the agent by themselves. It helps after an outage, when one
-doesn't want to wait for the agent's next attempt.
+is no need to: changes reach the agent by themselves. It helps after an outage, if the
+agent's next attempt is too far off.
 
 An agent that serves another vault than the one that --base-url or MIOSA_BASE_URL names isn't asked.
 
-The exit code is 0 where the vault answered, 125 where it didn't or there is no agent.`,
+The exit code is 0 if the vault answered, and 125 if it didn't or there is no agent.`,
 		Example: `  miosa-env refresh && miosa-env status`,
 		Args:    cli.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {

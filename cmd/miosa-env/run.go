@@ -45,23 +45,23 @@ func (p *program) runCommand() *cobra.Command {
 		Long: `Starts COMMAND with the values bound to this sandbox or computer in its environment.
 
 The environment is what miosa-env was started with, then --env-file, then the bound
-values, the later ones winning. A binding with a name that makes programs run other code
-(LD_PRELOAD, PATH) or moves traffic (HTTPS_PROXY) refuses the run, unless
---allow-name names it. The key is not in COMMAND's environment.
+values; later ones win. run refuses a binding whose name makes programs run other code
+(LD_PRELOAD, PATH) or moves traffic (HTTPS_PROXY), unless --allow-name names it. The key is
+not in COMMAND's environment.
 
-Where an agent on this machine serves the values they come from it: neither key nor network is
-needed then. One that serves another vault than --base-url or MIOSA_BASE_URL names isn't used.
-Without an agent they come from the vault, or, with --cache, from the sealed copy of last
-time where the vault doesn't answer.
+If an agent on this machine serves the values, they come from it, and neither key nor network
+is needed. One that serves another vault than --base-url or MIOSA_BASE_URL names isn't used.
+Without an agent they come from the vault. With --cache a sealed copy of them is kept, and
+used if the vault doesn't answer.
 
 miosa-env turns into COMMAND: same process id, nothing of miosa-env left. With
 --on-change or --mask, and as process 1, it stays as COMMAND's parent instead, passes
 signals on, and gives COMMAND the terminal. From the first word that isn't a flag, or
 from --, everything is COMMAND's.
 
-The exit code is COMMAND's own, 128+n where signal n ended it; 125 where miosa-env failed
-before COMMAND ran, or where --mask lost output of a COMMAND that exited with 0; 126 where COMMAND can't be executed, 127 where it wasn't found, 2
-for wrong flags.`,
+The exit code is COMMAND's own, or 128+n if signal n ended it. It is 125 if miosa-env failed
+before COMMAND ran, or if --mask lost output of a COMMAND that exited with 0; 126 if COMMAND
+can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 		Example: `  miosa-env run -- ./server --port 8080
   miosa-env run --on-change restart -- ./server
   miosa-env run --on-change 'hook=./render-config && kill -HUP $MIOSA_COMMAND_PID' -- ./server
@@ -101,7 +101,7 @@ for wrong flags.`,
 	set.BoolVar(&f.replace, "replace", false, "turn into COMMAND even as process 1")
 	set.Var(&f.stopSignal, "stop-signal", "`SIGNAL` what asks COMMAND to end")
 	set.Var(&f.stopTimeout, "stop-timeout", "`DURATION` how long COMMAND has to end before its whole process group is killed")
-	set.Var(&f.settle, "settle", "`DURATION` how long changes must have ceased before they are acted on")
+	set.Var(&f.settle, "settle", "`DURATION` how long to wait for further changes before acting on one")
 	set.BoolVar(&f.outlive, "outlive", false, "let COMMAND run on if miosa-env itself is killed")
 	set.Var(&f.onRevoke, "on-revoke", "`WHAT` what to do when the key is revoked: keep COMMAND as it is, or stop it (default: as the agent says where miosa-env stays, else keep)")
 	p.addAgentFlag(set)

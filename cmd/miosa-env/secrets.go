@@ -21,7 +21,7 @@ import (
 func (p *program) secretsCommand() *cobra.Command {
 	return groupCommand("secrets", "Store, list, rotate and delete a tenant's secrets",
 		`Manages a tenant's secrets at the vault. It takes a tenant key (msk_u_...): from --key-file, from
-MIOSA_TENANT_KEY, or from where every command looks for its key. No call ever answers a value: what
+MIOSA_TENANT_KEY, or from where every command looks for its key. No call ever returns a value: what
 is stored reaches only the sandboxes and computers it is bound to.
 
 Where a command takes a secret, its id does, and its name where no other secret has it.`,

@@ -19,8 +19,8 @@ func (p *program) secretsGetCommand() *cobra.Command {
 	c := p.manager(&cobra.Command{
 		Use:   "get [FLAG...] SECRET",
 		Short: "Show what is known of a secret, and where it is bound",
-		Long: `Shows a secret and its bindings. It shows no value, since no call answers one; of a value of
-32 characters or more, the first six and the last four.`,
+		Long: `Shows a secret and its bindings. It shows no value, since no call returns one; of a value of
+32 characters or more it shows the first six and the last four.`,
 		Example: `  miosa-env secrets get github
   miosa-env secrets get sec_2b7nq --json`,
 		Args:              oneArgument("the secret's id or name"),

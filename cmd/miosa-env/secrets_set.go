@@ -129,7 +129,7 @@ func store(ctx context.Context, vault *secrets.Client, set *secrets.Set, bind []
 	return done, errors.Join(problems...)
 }
 
-// notBound is a binding that didn't come about, though its secret is stored.
+// notBound is a binding that wasn't made, though its secret is stored.
 type notBound struct {
 	place
 	error

@@ -33,12 +33,12 @@ func (p *program) statusCommand() *cobra.Command {
 how old that is, how its outputs are, and what went wrong last. Shows no value.
 
   starting  it has no values yet
-  fresh     the vault confirmed the values, and tells of each change
+  fresh     the vault confirmed the values, and reports each change
   stale     the vault doesn't answer: the last good values are served
   refused   the key was revoked or the resource is gone: nothing is served
 
-The exit code is 0 where the agent is fresh and every output is written, 1 where it isn't,
-125 where there is no agent to ask.`,
+The exit code is 0 if the agent is fresh and every output is written, 1 if not, and 125 if
+there is no agent to ask.`,
 		Example: `  miosa-env status
   miosa-env status --watch
   miosa-env status --json | jq -r .state`,
@@ -68,7 +68,7 @@ The exit code is 0 where the agent is fresh and every output is written, 1 where
 		},
 	}
 	c.Flags().SortFlags = false
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object; with --watch, one a line")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object; with --watch, one per line")
 	c.Flags().BoolVar(&watch, "watch", false, "go on, and print again when something changes")
 	return c
 }

@@ -25,10 +25,10 @@ type valueFlags struct {
 
 func (v *valueFlags) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&v.file, "value-file", "", "`FILE` holds the value; without it, standard input does, or you are asked for it")
-	f.Var(&v.generate, "generate", "`LENGTH` make a random value of 43 letters and digits (256 bits), or so many, and show it to nobody")
+	f.Var(&v.generate, "generate", "`LENGTH` make a random value of 43 letters and digits (256 bits), or this many, without showing it")
 	f.Lookup("generate").NoOptDefVal = generateDefault
 	f.BoolVar(&v.keepNewline, "keep-newline", false, "keep a line end, LF or CRLF, that ends the file or standard input; one is dropped otherwise")
-	f.BoolVar(&v.allowEmpty, "allow-empty", false, "take a value of no bytes")
+	f.BoolVar(&v.allowEmpty, "allow-empty", false, "accept an empty value")
 }
 
 // valueHelp is the part of a command's help that is about the value.

@@ -24,8 +24,8 @@ func (p *program) keys() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "keys",
 		Short: "Make, list, revoke and rotate keys",
-		Long: `Make, list, revoke and rotate keys. All of these work on the data folder directly, while a server
-serves from it or not; a server notices at once.`,
+		Long: `Make, list, revoke and rotate keys. They work on the data folder directly, whether a server
+is running or not; a running one notices at once.`,
 		Args: cli.NoCommand,
 		RunE: func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
 	}
@@ -158,7 +158,7 @@ func (p *program) keysList() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "list [--tenant NAME] [--json]",
-		Short: "List keys, without what they are",
+		Short: "List keys, without the keys themselves",
 		Args:  cli.NoArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error {
 			s, err := store.open(ctx, p)
@@ -290,7 +290,7 @@ is lost, and running it again completes it.`,
 	}
 	store.add(c.Flags(), makesNone)
 	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` only this tenant")
-	c.Flags().BoolVar(&all, "all", false, "every tenant; so it is without --tenant too")
+	c.Flags().BoolVar(&all, "all", false, "every tenant (the default)")
 	c.Flags().BoolVar(&root, "root", false, "the root key instead of data keys")
 	return c
 }

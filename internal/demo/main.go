@@ -114,7 +114,7 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	say("     pid %-7s %s", after, c.value(variable+"="+second))
 	say("     restarted with version %d after %d ms, of which it waited 100 for further changes (--settle)", secret.Version, took.Milliseconds())
 
-	step("5. The command is stopped, with the exit code that is its due; so is the vault.")
+	step("5. The command is stopped, then the vault.")
 	if code := command.stop(); code != 128+int(syscall.SIGTERM) {
 		return fmt.Errorf("miosa-env ended with %d, not with 143 as a command ended by TERM does", code)
 	}
