@@ -17,7 +17,8 @@ import (
 // whose first connection costs a command's start more than all else the agent is asked.
 type wire struct {
 	fd     int
-	silent bool // ended by the time limit
+	silent bool      // ended by the time limit
+	end    time.Time // no read begins after it; zero: any may
 }
 
 // newWire connects, waiting at most timeout for a place in the queue.
@@ -70,12 +71,13 @@ func (w *wire) limit(option int, d time.Duration) error {
 func (w *wire) close() { _ = unix.Close(w.fd) }
 
 // exchange sends a request, reads the answer and closes the connection. The end of ctx ends it; so does
-// patience, by which each part of the answer must be there.
+// patience, by which each part of the answer must be there, and answerTimeout later the whole.
 func (w *wire) exchange(ctx context.Context, q request, patience time.Duration) (r reply, err error) {
 	defer w.close()
 	if err := w.limit(unix.SO_RCVTIMEO, patience); err != nil {
 		return reply{}, fmt.Errorf("limit the agent's time: %w", err)
 	}
+	w.end = time.Now().Add(patience + answerTimeout)
 	if ctx.Done() != nil {
 		hungUp := make(chan struct{})
 		stop := context.AfterFunc(ctx, func() {
@@ -116,6 +118,10 @@ func (w *wire) send(b []byte) error {
 func (w *wire) Read(b []byte) (n int, err error) {
 	if len(b) == 0 {
 		return 0, nil
+	}
+	if !w.end.IsZero() && time.Now().After(w.end) {
+		w.silent = true
+		return 0, os.ErrDeadlineExceeded
 	}
 	err = ignoringEINTR(func() error { n, err = unix.Read(w.fd, b); return err })
 	switch {
