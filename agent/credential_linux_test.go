@@ -84,11 +84,11 @@ func TestCredentials(t *testing.T) {
 		{name: "an instance", from: "/unit/each@1.service/DB_URL", runsIn: "each@1.service", want: canary, says: "credential given"},
 		{name: "not in only", from: "/unit/app.service/DB_URL", runsIn: "app.service", says: "its only doesn't name it"},
 		{name: "no unit of ours", from: "/unit/other.service/GH_TOKEN", runsIn: "other.service", says: "there is no [[unit]] for it"},
-		{name: "another unit's name", from: "/unit/app.service/GH_TOKEN", runsIn: "other.service", says: "doesn't run in it"},
-		{name: "in no unit", from: "/unit/app.service/GH_TOKEN", says: "doesn't run in it"},
+		{name: "another unit's name", from: "/unit/app.service/GH_TOKEN", runsIn: "other.service", says: "doesn't run in this unit"},
+		{name: "in no unit", from: "/unit/app.service/GH_TOKEN", says: "doesn't run in this unit"},
 		{name: "not root", from: "/unit/app.service/GH_TOKEN", runsIn: "app.service", uid: 1000, says: "uid 1000 isn't systemd"},
-		{name: "another address", from: "/app.service/GH_TOKEN", runsIn: "app.service", says: "isn't systemd, starting a unit"},
-		{name: "an address too long", from: "/unit/app.service/GH_TOKEN/more", runsIn: "app.service", says: "isn't systemd, starting a unit"},
+		{name: "another address", from: "/app.service/GH_TOKEN", runsIn: "app.service", says: "isn't systemd starting a unit"},
+		{name: "an address too long", from: "/unit/app.service/GH_TOKEN/more", runsIn: "app.service", says: "isn't systemd starting a unit"},
 		{name: "not bound", from: "/unit/app.service/NONE", runsIn: "app.service", says: "no such variable is bound"},
 		{name: "empty", from: "/unit/app.service/EMPTY", runsIn: "app.service", says: "its value is empty"},
 		{name: "revoked", from: "/unit/app.service/GH_TOKEN", runsIn: "app.service", served: shelf{err: api.NewError(api.ErrUnauthorized, "no")}, says: "it was revoked"},
@@ -155,7 +155,7 @@ func TestCredentialsIdentify(t *testing.T) {
 	if len(got) != largestCredential+1 {
 		t.Errorf("got %d bytes", len(got))
 	}
-	want := "doesn't run in it"
+	want := "doesn't run in this unit"
 	if uid := os.Getuid(); uid != 0 {
 		want = fmt.Sprintf("uid %d isn't systemd", uid)
 	}
