@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -93,18 +92,8 @@ func exitCode(err error) int {
 	return inject.ExitFailed
 }
 
-// oneLine makes text that may repeat foreign words safe for one line of a terminal.
-func oneLine(s string) string {
-	var out strings.Builder
-	for _, r := range strings.TrimRight(s, "\n") {
-		if unicode.IsPrint(r) {
-			out.WriteRune(r)
-		} else {
-			out.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		}
-	}
-	return out.String()
-}
+// oneLine is cli.OneLine.
+func oneLine(s string) string { return cli.OneLine(s) }
 
 // quoted is a word as an error repeats it, short.
 func quoted(s string) string {

@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	// Errors may repeat what a person typed, keys included.
-	line := func(s string) string { return api.RedactKeys(strings.ReplaceAll(s, "\n", "; ")) }
+	line := func(s string) string { return api.RedactKeys(cli.OneLine(strings.ReplaceAll(s, "\n", "; "))) }
 	fmt.Fprintln(stderr, "miosa-vault: error:", line(err.Error()))
 	hint := cli.Hint(err)
 	if hint == "" && !app.begun && out.Err == nil {
