@@ -105,8 +105,8 @@ const maxPages = 10_000
 
 // everything gives a list that may come in several answers: of gives the one at a cursor, and the cursor of the
 // next. "" is the first, and what is behind the last.
-func everything[T any](of func(cursor string) ([]T, string, error)) (all []T, err error) {
-	seen := map[string]bool{}
+func everything[T any](of func(cursor string) ([]T, string, error)) ([]T, error) {
+	all, seen := []T{}, map[string]bool{} // an empty list is [] in JSON
 	for cursor := ""; ; {
 		part, next, err := of(cursor)
 		if err != nil {
