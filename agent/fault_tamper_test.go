@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,19 +18,13 @@ import (
 )
 
 // edit applies a change to an answer as JSON.
-func edit(change func(answer map[string]any, bindings []map[string]any)) func([]byte) []byte {
+func edit(change func(a *api.RevealAnswer)) func([]byte) []byte {
 	return func(body []byte) []byte {
-		var answer map[string]any
-		decoder := json.NewDecoder(bytes.NewReader(body))
-		decoder.UseNumber()
-		if decoder.Decode(&answer) != nil {
+		var answer api.RevealAnswer
+		if json.Unmarshal(body, &answer) != nil {
 			return body
 		}
-		var bindings []map[string]any
-		for _, b := range answer["bindings"].([]any) {
-			bindings = append(bindings, b.(map[string]any))
-		}
-		change(answer, bindings)
+		change(&answer)
 		out, err := json.Marshal(answer)
 		if err != nil {
 			return body
@@ -89,28 +84,26 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 	b.tamper(func(body []byte) []byte { replay = bytes.Clone(body); return body })
 	must(t, a.Refresh(t.Context()))
 	until(t, 20*time.Second, "the agent is well", settled)
-	label := []string{"id", "secret_id", "expose_as_env", "version", "delivery", "expires_at"}
-	swapped := func(fields ...string) func([]byte) []byte {
-		return edit(func(_ map[string]any, b []map[string]any) {
-			for _, f := range fields {
-				b[0][f], b[1][f] = b[1][f], b[0][f]
-			}
-		})
+	const enc, tag = 1120, 16
+	flipped := func(at func(length int) int) func([]byte) []byte {
+		return edit(func(a *api.RevealAnswer) { a.Sealed[at(len(a.Sealed))] ^= 1 })
 	}
 	for _, tt := range []struct {
 		name   string
 		change func([]byte) []byte
 	}{
-		{"values swapped", swapped("sealed")},
-		{"reordered", swapped(append(label, "sealed")...)},
-		{"relabelled", swapped("expose_as_env")},
-		{"labels swapped", swapped(label...)},
-		{"another version", edit(func(_ map[string]any, b []map[string]any) { b[2]["version"] = 1000 })},
+		{"values swapped", edit(func(a *api.RevealAnswer) {
+			slices.Reverse(a.Sealed[len(a.Sealed)-tag-30 : len(a.Sealed)-tag])
+		})},
+		{"relabelled", flipped(func(int) int { return enc + 60 })},
+		{"another value", flipped(func(n int) int { return n - tag - 1 })},
 		{"replayed", func([]byte) []byte { return replay }},
-		{"the last one cut", edit(func(a map[string]any, b []map[string]any) { a["bindings"] = b[:2] })},
+		{"the last one cut", edit(func(a *api.RevealAnswer) {
+			a.Sealed = slices.Delete(a.Sealed, len(a.Sealed)-tag-10, len(a.Sealed)-tag)
+		})},
 		{"the end cut", func(body []byte) []byte { return body[:len(body)-10] }},
-		{"no closing", edit(func(a map[string]any, _ []map[string]any) { delete(a, "closing") })},
-		{"another etag", edit(func(a map[string]any, _ []map[string]any) { a["etag"] = "another" })},
+		{"no seal", edit(func(a *api.RevealAnswer) { a.Sealed = nil })},
+		{"another etag", edit(func(a *api.RevealAnswer) { a.Etag = "another" })},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before, failures := sealed(), a.Status().Counts.Failures

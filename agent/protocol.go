@@ -28,17 +28,11 @@ import (
 // refusal with one too, in the form of api.ErrorBody. Agents of before there was bindings refuse it as malformed. A
 // reveal is answered with one of
 //
-//	same 1 STATE AGE
-//	set 1 STATE AGE values|placeholders LABELS VALUES
+//	same 2 STATE AGE
+//	set 2 STATE AGE values|placeholders SIZE
 //
-// where 1 is the version of this form and AGE how long ago the vault last confirmed the set, in
-// milliseconds. LABELS and VALUES count the bytes that follow the line. Labels are the resource's type and
-// id, the etag, the number of bindings, and for each one id, secret_id, expose_as_env, delivery,
-// expires_at (RFC 3339; empty: never), version and the length of its value. Texts stand behind their
-// lengths, and all numbers are unsigned varints. Values are bare bytes, one after the other.
-//
-// It isn't JSON throughout because reading 100 labels of that costs a command's start half a millisecond,
-// and because values would be copied to be escaped.
+// where 2 is the version of this form and AGE how long ago the vault last confirmed the set, in milliseconds. SIZE counts
+// the bytes that follow the line: the encoding of the set, see api.Snapshot.
 const (
 	opReveal   = "reveal"
 	opBindings = "bindings"
@@ -47,13 +41,13 @@ const (
 
 	setWord, sameWord           = "set", "same"
 	valuesWord, placeholderWord = "values", "placeholders"
-	formVersion                 = "1"
+	formVersion                 = "2"
 )
 
 const (
 	maxRequest = 4 << 10  // bytes of a request, the line's end included
 	maxLine    = 4 << 20  // bytes of an answer's line: of 10000 bindings, say
-	maxBlock   = 32 << 20 // bytes of all labels, and of all values: twice what a vault may answer
+	maxSet     = 64 << 20 // bytes of a set: far above what a vault may answer
 )
 
 // ErrOtherResource says that the agent serves another sandbox or computer than the one asked for.
@@ -124,32 +118,21 @@ func parseRequest(line []byte) (request, error) {
 // line spells q, by hand: the first use of an encoder costs more than the whole request.
 func (q request) line() []byte {
 	b := append(make([]byte, 0, 256), `{"op":`...)
-	b = appendText(b, q.Op)
+	b = api.AppendString(b, q.Op)
 	if q.Op == opReveal || q.Op == opBindings {
-		b = appendText(append(b, `,"resource_type":`...), q.Type)
-		b = appendText(append(b, `,"resource_id":`...), q.ID)
+		b = api.AppendString(append(b, `,"resource_type":`...), q.Type)
+		b = api.AppendString(append(b, `,"resource_id":`...), q.ID)
 		if q.Vault != "" {
-			b = appendText(append(b, `,"vault":`...), q.Vault)
+			b = api.AppendString(append(b, `,"vault":`...), q.Vault)
 		}
 	}
 	if q.Op == opReveal {
 		if q.Etag != "" {
-			b = appendText(append(b, `,"etag":`...), q.Etag)
+			b = api.AppendString(append(b, `,"etag":`...), q.Etag)
 		}
 		b = strconv.AppendInt(append(b, `,"wait_seconds":`...), int64(q.WaitSeconds), 10)
 	}
 	return append(b, "}\n"...)
-}
-
-// appendText appends s as JSON.
-func appendText(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			quoted, _ := json.Marshal(s)
-			return append(b, quoted...)
-		}
-	}
-	return append(append(append(b, '"'), s...), '"')
 }
 
 // refusalBody is a refusal's line.

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,103 +37,15 @@ func appendHeard(b []byte, word string, s Status) []byte {
 	return strconv.AppendInt(b, int64(min(max(s.Age, 0)*1000, 1<<52)), 10)
 }
 
-// appendSet begins the line of a set, up to its values.
-func appendSet(b []byte, s Status, labels []byte, values int) []byte {
+// appendSet begins the answer of a set, up to its values.
+func appendSet(b []byte, s Status, e *encoding) []byte {
 	word := valuesWord
 	if s.Placeholders {
 		word = placeholderWord
 	}
 	b = append(append(append(appendHeard(b, setWord, s), ' '), word...), ' ')
-	b = append(strconv.AppendInt(b, int64(len(labels)), 10), ' ')
-	b = append(strconv.AppendInt(b, int64(values), 10), '\n')
-	return append(b, labels...)
-}
-
-// appendLabels spells everything of a set but its values, which have these lengths.
-func appendLabels(b []byte, s api.Snapshot, lengths []int) []byte {
-	b = appendCounted(appendCounted(appendCounted(b, s.Resource.Type), s.Resource.ID), s.Etag)
-	b = binary.AppendUvarint(b, uint64(len(s.Bound)))
-	for i, bound := range s.Bound {
-		expires := ""
-		if bound.ExpiresAt != nil {
-			expires = bound.ExpiresAt.UTC().Format(time.RFC3339Nano)
-		}
-		b = appendCounted(appendCounted(appendCounted(b, bound.ID), bound.SecretID), bound.ExposeAsEnv)
-		b = appendCounted(appendCounted(b, bound.Delivery), expires)
-		b = binary.AppendUvarint(b, uint64(bound.Version))
-		b = binary.AppendUvarint(b, uint64(lengths[i]))
-	}
-	return b
-}
-
-func appendCounted(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-// cutter takes labels apart. Once something is wrong it gives nothing any more.
-type cutter struct {
-	rest  string
-	wrong bool
-}
-
-func (c *cutter) number() uint64 {
-	var n uint64
-	for shift := 0; shift < 63; shift += 7 {
-		if c.rest == "" {
-			break
-		}
-		b := c.rest[0]
-		c.rest = c.rest[1:]
-		n |= uint64(b&0x7f) << shift
-		if b < 0x80 {
-			return n
-		}
-	}
-	c.rest, c.wrong = "", true
-	return 0
-}
-
-func (c *cutter) text() string {
-	n := c.number()
-	if n > uint64(len(c.rest)) {
-		c.rest, c.wrong = "", true
-		return ""
-	}
-	s := c.rest[:n]
-	c.rest = c.rest[n:]
-	return s
-}
-
-// parseSet puts labels and values together. The set's values stay where they are.
-func parseSet(labels string, values []byte) (api.Snapshot, error) {
-	c := cutter{rest: labels}
-	s := api.Snapshot{Resource: api.Resource{Type: c.text(), ID: c.text()}, Etag: c.text()}
-	count := c.number()
-	if c.wrong || count > uint64(len(c.rest)/7) { // a binding has seven fields of a byte or more
-		return api.Snapshot{}, errGarbled
-	}
-	s.Bound = make([]api.Bound, count)
-	for i := range s.Bound {
-		l := api.Label{ID: c.text(), SecretID: c.text(), ExposeAsEnv: c.text(), Delivery: c.text()}
-		if text := c.text(); text != "" {
-			expires, err := time.Parse(time.RFC3339Nano, text)
-			if err != nil {
-				return api.Snapshot{}, errGarbled
-			}
-			l.ExpiresAt = &expires
-		}
-		l.Version = int64(c.number())
-		n := c.number()
-		if c.wrong || n > uint64(len(values)) {
-			return api.Snapshot{}, errGarbled
-		}
-		s.Bound[i] = api.Bound{Label: l, Value: api.NewValue(values[:n:n])}
-		values = values[n:]
-	}
-	if c.rest != "" || len(values) > 0 {
-		return api.Snapshot{}, errGarbled
-	}
-	return s, nil
+	b = append(strconv.AppendInt(b, int64(e.size), 10), '\n')
+	return append(b, e.header...)
 }
 
 // readReply reads one answer. What it read of values stands in the set's only.
@@ -160,27 +71,21 @@ func readReply(r io.Reader) (a reply, err error) {
 	case words[0] == sameWord && len(words) == 4:
 		a.same = true
 		return a, nil
-	case words[0] != setWord || len(words) != 7:
+	case words[0] != setWord || len(words) != 6:
 		return reply{}, errGarbled
 	}
 	a.placeholders = words[4] == placeholderWord
-	labelBytes, err1 := strconv.ParseUint(words[5], 10, 63)
-	valueBytes, err2 := strconv.ParseUint(words[6], 10, 63)
-	if err1 != nil || err2 != nil || labelBytes > maxBlock || valueBytes > maxBlock {
+	size, err := strconv.ParseUint(words[5], 10, 63)
+	if err != nil || size > maxSet {
 		return reply{}, errGarbled
 	}
-	n := min(int(labelBytes), len(rest))
-	labels, err := readBlock(r, rest[:n], int(labelBytes))
+	encoded, err := readBlock(r, rest[:min(len(rest), int(size))], int(size))
 	if err != nil {
 		return reply{}, err
 	}
-	values, err := readBlock(r, rest[n:min(len(rest), n+int(valueBytes))], int(valueBytes))
-	if err == nil {
-		a.set, err = parseSet(string(labels), values)
-	}
-	if err != nil {
-		clear(values)
-		return reply{}, err
+	if a.set, err = api.DecodeSnapshot(encoded, nil); err != nil {
+		clear(encoded)
+		return reply{}, errGarbled
 	}
 	return a, nil
 }
@@ -209,7 +114,7 @@ func readBlock(r io.Reader, first []byte, n int) ([]byte, error) {
 
 // readLine reads up to the end of the first line, and gives what it read beyond.
 func readLine(r io.Reader) (line, rest []byte, err error) {
-	buf, n := make([]byte, 16<<10), 0
+	buf, n := make([]byte, 4<<10), 0
 	for {
 		m, err := r.Read(buf[n:])
 		if at := bytes.IndexByte(buf[n:n+m], '\n'); at >= 0 {

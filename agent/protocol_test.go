@@ -20,7 +20,7 @@ import (
 // many is a set of n values, of which some are empty, some long and some hold the protocol's own words.
 func many(n int) api.Snapshot {
 	expires := time.Date(2031, 2, 3, 4, 5, 6, 7, time.FixedZone("east", 3600))
-	odd := []string{"canary-a", "", "line\nset 1 fresh 0 values 1 1\n", strings.Repeat("long ", 40), "\x00{\"error\":1}", "ü"}
+	odd := []string{"canary-a", "", "line\nset 2 fresh 0 values 1\n", strings.Repeat("long ", 40), "\x00{\"error\":1}", "ü"}
 	set := make([]api.Bound, n)
 	labels := make([]api.Label, n)
 	for i := range set {
@@ -58,7 +58,7 @@ func TestSetOverTheWire(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%d values, %d bytes at a time", n, step), func(t *testing.T) {
 				set := many(n)
-				text, err := agent.SpellSet(set, agent.Status{State: agent.Fresh}, func() int { return step })
+				text, err := agent.EncodeAnswer(set, agent.Status{State: agent.Fresh}, func() int { return step })
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -92,7 +92,7 @@ func TestWipedValuesAreNotSent(t *testing.T) {
 		})
 	}
 	steps := 0
-	text, err := agent.SpellSet(set, agent.Status{State: agent.Fresh}, func() int {
+	text, err := agent.EncodeAnswer(set, agent.Status{State: agent.Fresh}, func() int {
 		steps++
 		gone = steps == 2
 		return 10
@@ -151,7 +151,7 @@ func TestRequests(t *testing.T) {
 }
 
 func TestRepliesThatAreNone(t *testing.T) {
-	text, err := agent.SpellSet(many(3), agent.Status{State: agent.Fresh}, func() int { return 1 << 20 })
+	text, err := agent.EncodeAnswer(many(3), agent.Status{State: agent.Fresh}, func() int { return 1 << 20 })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,14 +160,16 @@ func TestRepliesThatAreNone(t *testing.T) {
 	for _, tt := range []struct{ name, text string }{
 		{"nothing", ""},
 		{"another word", "give" + whole[3:]},
-		{"another version", "set 2" + whole[5:]},
+		{"another version", "set 1" + whole[5:]},
 		{"a word less", strings.Replace(head, " values", "", 1) + "\n" + rest},
-		{"a length too large", "set 1 fresh 0 values 99999999999 1\n" + rest},
-		{"a length below zero", "set 1 fresh 0 values -1 1\n" + rest},
-		{"values are longer", strings.Replace(head, " values ", " values 1", 1) + "\n" + rest},
-		{"an odd age", "same 1 fresh soon\n"},
-		{"an age beyond time", "same 1 fresh 9223372036854775807\n"},
-		{"same and more", "same 1 fresh 0 0\n"},
+		{"a size too large", "set 2 fresh 0 values 99999999999\n" + rest},
+		{"a size below zero", "set 2 fresh 0 values -1\n" + rest},
+		{"a size of nothing", "set 2 fresh 0 values 0\n" + rest},
+		{"the set is longer", strings.Replace(head, " values ", " values 1", 1) + "\n" + rest},
+		{"no set", "set 2 fresh 0 values 3\n{}x"},
+		{"an odd age", "same 2 fresh soon\n"},
+		{"an age beyond time", "same 2 fresh 9223372036854775807\n"},
+		{"same and more", "same 2 fresh 0 0\n"},
 		{"a long line", strings.Repeat("x", 2<<20)},
 		{"nothing but HTTP", "HTTP/1.0 200 OK\r\n\r\n"},
 	} {
@@ -220,17 +222,18 @@ func FuzzRequest(f *testing.F) {
 // FuzzAnswer: no answer panics, and a set that is taken has the values that stand at the answer's end.
 func FuzzAnswer(f *testing.F) {
 	for _, n := range []int{0, 1, 7} {
-		text, err := agent.SpellSet(many(n), agent.Status{State: agent.Stale, Age: 3.25, Placeholders: n == 1}, func() int { return 1 << 20 })
+		text, err := agent.EncodeAnswer(many(n), agent.Status{State: agent.Stale, Age: 3.25, Placeholders: n == 1}, func() int { return 1 << 20 })
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(text)
 		f.Add(text[:len(text)*2/3])
 	}
-	f.Add([]byte("same 1 fresh 12\n"))
+	f.Add([]byte("same 2 fresh 12\n"))
 	f.Add([]byte(`{"error":"no","code":"FORBIDDEN","retry_after":1e300}` + "\n"))
 	f.Add([]byte(`{"status":{"state":"fresh","outputs":[{}]}}` + "\n"))
-	f.Add([]byte("set 1 fresh 0 values 4 0\n\xff\xff\xff\xff"))
+	f.Add([]byte("set 2 fresh 0 values 4\n\xff\xff\xff\xff"))
+	f.Add([]byte("set 2 fresh 0 values 3\n{}\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		given := slices.Clone(text)
 		set, same, line, err := agent.ReadReply(bytes.NewReader(text))
@@ -252,7 +255,7 @@ func FuzzAnswer(f *testing.F) {
 			if _, rest, _ := strings.Cut(string(text), "\n"); !strings.Contains(rest, all) {
 				t.Fatalf("values %q aren't in the answer", all)
 			}
-			again, err := agent.SpellSet(set, agent.Status{State: agent.Fresh}, func() int { return 7 })
+			again, err := agent.EncodeAnswer(set, agent.Status{State: agent.Fresh}, func() int { return 7 })
 			if err != nil {
 				t.Fatal(err)
 			}

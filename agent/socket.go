@@ -51,7 +51,7 @@ type Socket struct {
 	denials  denials
 	fresh    refresher
 	metrics  metrics
-	ready    atomic.Pointer[spelled] // the set that was given last
+	encoded  atomic.Pointer[encoding] // of the set that was sent last
 	stopping atomic.Bool
 	tasks    sync.WaitGroup // of Serve
 }

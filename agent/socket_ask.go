@@ -183,7 +183,7 @@ func (k *asker) reveal(ctx context.Context, q request) {
 			k.fail(countReveal, errRevoked)
 			return
 		case status.State != Starting && set.Etag != q.Etag:
-			if k.handOut(set, status) {
+			if k.send(set, status) {
 				return
 			}
 		case q.WaitSeconds > 0 && !waited:

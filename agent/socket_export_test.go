@@ -27,10 +27,10 @@ func ParseRequest(line []byte) (again []byte, err error) {
 	return q.line(), err
 }
 
-// SpellSet gives the whole answer of a set, as gather sends it in steps of at most so many bytes.
-func SpellSet(set api.Snapshot, status Status, steps func() int) ([]byte, error) {
-	p := spell(set)
-	g := newGather(appendSet(nil, status, p.labels, p.total), set.Bound, p.lengths)
+// EncodeAnswer returns the whole answer of a set, as gather sends it in steps of at most so many bytes.
+func EncodeAnswer(set api.Snapshot, status Status, steps func() int) ([]byte, error) {
+	e := newEncoding(set)
+	g := newGather(appendSet(nil, status, e), set.Bound, e.lengths)
 	var out []byte
 	for {
 		more, err := g.once(func(parts [][]byte) (int, error) {

@@ -56,7 +56,7 @@ func (g *gather) lend() {
 
 func (g *gather) taken(b []byte) {
 	if len(b) != g.lengths[g.at+g.lent] {
-		g.err = errWiped
+		g.err = api.ErrWiped
 		return
 	}
 	if g.lent == 0 {

@@ -8,67 +8,66 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// spelled is all of a set that an answer needs but its values. It is kept from one answer to the next, and
-// doesn't keep the set.
-type spelled struct {
+// encoding is the encoding of a set but its values. It is kept from one answer to the next, and doesn't keep the set.
+type encoding struct {
 	of      weak.Pointer[api.Bound] // the set's first
-	labels  []byte
+	header  []byte
 	lengths []int // of each value
-	total   int   // of all
+	size    int   // of the whole encoding
 	names   []string
 }
 
-func spell(set api.Snapshot) *spelled {
-	p := &spelled{lengths: make([]int, len(set.Bound)), names: make([]string, len(set.Bound))}
+func newEncoding(set api.Snapshot) *encoding {
+	e := &encoding{names: make([]string, len(set.Bound))}
+	e.header, e.lengths = set.Header()
+	e.size = len(e.header)
 	for i, b := range set.Bound {
-		p.lengths[i], p.names[i] = b.Value.Len(), b.ExposeAsEnv
-		p.total += p.lengths[i]
+		e.names[i] = b.ExposeAsEnv
+		e.size += e.lengths[i]
 	}
 	if len(set.Bound) > 0 {
-		p.of = weak.Make(&set.Bound[0])
+		e.of = weak.Make(&set.Bound[0])
 	}
-	p.labels = appendLabels(nil, set, p.lengths)
-	return p
+	return e
 }
 
-// is tells whether this is that set, and not only one of the same etag.
-func (p *spelled) is(set api.Snapshot) bool {
-	return len(set.Bound) > 0 && len(set.Bound) == len(p.lengths) && p.of == weak.Make(&set.Bound[0])
+// is reports whether e is of this very set, and not only of one with the same etag.
+func (e *encoding) is(set api.Snapshot) bool {
+	return len(set.Bound) > 0 && len(set.Bound) == len(e.lengths) && e.of == weak.Make(&set.Bound[0])
 }
 
-// spelling gives the spelling of a set, nil if the agent has ceased to serve it: its values may be wiped
+// encode returns the encoding of a set, nil if the agent has ceased to serve it: its values may be wiped
 // then, and would seem to be empty.
-func (s *Socket) spelling(set api.Snapshot) *spelled {
-	if p := s.ready.Load(); p != nil && p.is(set) {
-		return p
+func (s *Socket) encode(set api.Snapshot) *encoding {
+	if e := s.encoded.Load(); e != nil && e.is(set) {
+		return e
 	}
-	p := spell(set)
+	e := newEncoding(set)
 	now, status := s.conf.Agent.Snapshot()
-	if status.State == Refused || now.Etag != set.Etag || len(set.Bound) > 0 && !p.is(now) {
+	if status.State == Refused || now.Etag != set.Etag || len(set.Bound) > 0 && !e.is(now) {
 		return nil
 	}
-	s.ready.Store(p)
-	return p
+	s.encoded.Store(e)
+	return e
 }
 
-// handOut gives the set away. False: it is gone, and nothing of it was sent.
-func (k *asker) handOut(set api.Snapshot, status Status) bool {
-	p := k.spelling(set)
-	if p == nil {
+// send sends the set. False: it is gone, and nothing of it was sent.
+func (k *asker) send(set api.Snapshot, status Status) bool {
+	e := k.encode(set)
+	if e == nil {
 		return false
 	}
 	_ = k.conn.SetWriteDeadline(time.Now().Add(k.patience()))
-	head := appendSet(make([]byte, 0, 128+len(p.labels)), status, p.labels, p.total)
-	g := newGather(head, set.Bound, p.lengths)
+	g := newGather(appendSet(make([]byte, 0, 128+len(e.header)), status, e), set.Bound, e.lengths)
 	switch err := g.send(k.conn); {
 	case err == nil:
-		k.audit(countReveal, resultOK, p.names)
-	case errors.Is(err, errWiped) && !g.begun:
+		k.audit(countReveal, resultOK, e.names)
+	case errors.Is(err, api.ErrWiped) && !g.begun:
 		return false
 	case !g.begun:
 		k.audit(countReveal, resultDropped, nil)
 	default:
-		k.audit(countReveal, resultDropped, p.names) // some of them, perhaps
+		k.audit(countReveal, resultDropped, e.names) // some of them, perhaps
 	}
 	return true
 }

@@ -133,7 +133,7 @@ func TestSocketWaitPasses(t *testing.T) {
 	at := serveSocket(t, newShelf(set), agent.Peers{})
 	for _, wait := range []int{0, 1} {
 		line := fmt.Sprintf(`{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","etag":%q,"wait_seconds":%d}`+"\n", set.Etag, wait)
-		if got := hear(t, at.raw(t, line)); got != "same 1 fresh 1500\n" {
+		if got := hear(t, at.raw(t, line)); got != "same 2 fresh 1500\n" {
 			t.Errorf("after %d s: %q", wait, got)
 		}
 	}

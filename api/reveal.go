@@ -3,15 +3,20 @@ package api
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"strconv"
 	"time"
 )
 
 // MaxWait is the longest a reveal may wait for a change.
 const MaxWait = 60 * time.Second
 
+// RevealVersion is the version of the reveal's form: of its request, its answer and what is sealed.
+const RevealVersion = 2
+
 // RevealRequest asks for all values of one resource, sealed to Recipient. With an Etag that still
 // stands the vault holds the request up to WaitSeconds. Source: docs/api.md, "Reveal".
 type RevealRequest struct {
+	Version int `json:"version"` // RevealVersion
 	Resource
 	Recipient   Recipient `json:"recipient"`
 	Etag        string    `json:"etag,omitempty"`
@@ -24,31 +29,21 @@ type Recipient struct {
 	PublicKey []byte `json:"public_key"`
 }
 
-// RevealAnswer is the whole set, in a stable order, sealed in one HPKE context. Closing is a seal
-// over the count, after the last value: an answer cut short has none that opens.
+// RevealAnswer is the whole set, sorted by variable name, encoded and sealed as one HPKE message.
 type RevealAnswer struct {
-	Etag     string          `json:"etag"`
-	Suite    string          `json:"suite"`
-	Enc      []byte          `json:"enc"`
-	Bindings []SealedBinding `json:"bindings"`
-	Closing  []byte          `json:"closing"`
+	Etag   string `json:"etag"`
+	Suite  string `json:"suite"`
+	Sealed []byte `json:"sealed"` // the encapsulated key, then the ciphertext
 }
 
-// SealedBinding is a Label in the clear, and what to inject under it, sealed.
-type SealedBinding struct {
-	Label
-	About
-	Sealed []byte `json:"sealed"`
-}
-
-// About describes the secret behind a bound value, for lists. It is no part of the etag or the seal, and
-// empty where the vault doesn't say.
+// About describes the secret behind a bound value, for lists. It is no part of the etag, and empty where the
+// vault doesn't say.
 type About struct {
 	SecretName string    `json:"secret_name,omitempty"`
 	UpdatedAt  time.Time `json:"updated_at,omitzero"` // when it was rotated last
 }
 
-// Label is everything about a bound value but the value. All of it is bound into the value's seal.
+// Label is everything about a bound value but the value.
 type Label struct {
 	ID          string     `json:"id"`
 	SecretID    string     `json:"secret_id"`
@@ -64,7 +59,16 @@ func Etag(r Resource, labels []Label) string {
 	h := sha256.New()
 	h.Write(Frame("miosa-env etag", r.Type, r.ID))
 	for _, l := range labels {
-		h.Write(l.aad())
+		h.Write(l.frame())
 	}
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
+}
+
+// frame spells a label for the etag.
+func (l Label) frame() []byte {
+	expires := ""
+	if l.ExpiresAt != nil {
+		expires = l.ExpiresAt.UTC().Format(time.RFC3339Nano)
+	}
+	return Frame("value", l.ID, l.SecretID, strconv.FormatInt(l.Version, 10), l.ExposeAsEnv, l.Delivery, expires)
 }

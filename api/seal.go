@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
-	"time"
 )
 
 // SuiteXWing is HPKE (RFC 9180) in base mode with the hybrid KEM X-Wing (ML-KEM-768 with X25519),
@@ -31,13 +30,19 @@ func NewOpener(r Resource) (*Opener, error) {
 	return &Opener{resource: r, private: private}, nil
 }
 
+// Request is the request of this Opener, without an etag.
+func (o *Opener) Request() RevealRequest {
+	return RevealRequest{Version: RevealVersion, Resource: o.resource, Recipient: o.Recipient()}
+}
+
 // Recipient is what the vault needs to seal to this Opener.
 func (o *Opener) Recipient() Recipient {
 	return Recipient{Suite: SuiteXWing, PublicKey: o.private.PublicKey().Bytes()}
 }
 
-// Open opens every value of an answer, or none: an answer that was swapped, reordered, relabelled,
-// replayed or cut is refused whole with ErrTampered.
+// Open opens an answer: one that was changed in any way, is of another resource or was sealed to another key pair is
+// refused whole.
+// Errors: ErrTampered; ErrNotSet for an answer that opens, but isn't a set of this resource.
 func (o *Opener) Open(a RevealAnswer) (s Snapshot, err error) {
 	Quietly(func() { s, err = o.open(a) })
 	return s, err
@@ -47,22 +52,17 @@ func (o *Opener) open(a RevealAnswer) (Snapshot, error) {
 	if a.Suite != SuiteXWing {
 		return Snapshot{}, fmt.Errorf("suite %q was not offered: %w", clip(a.Suite), ErrTampered)
 	}
-	ctx, err := hpke.NewRecipient(a.Enc, o.private, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info(o.resource, a.Etag))
+	encoded, err := hpke.Open(o.private, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info(o.resource, a.Etag), a.Sealed)
 	if err != nil {
 		return Snapshot{}, ErrTampered
 	}
-	s := Snapshot{Resource: o.resource, Etag: a.Etag, Bound: make([]Bound, 0, len(a.Bindings))}
-	for _, b := range a.Bindings {
-		plain, err := ctx.Open(b.aad(), b.Sealed)
-		if err != nil {
-			s.Wipe()
-			return Snapshot{}, ErrTampered
-		}
-		s.Bound = append(s.Bound, Bound{Label: b.Label, About: b.About, Value: NewValue(plain)})
+	s, err := DecodeSnapshot(encoded, nil)
+	if err == nil && (s.Resource != o.resource || s.Etag != a.Etag) {
+		err = ErrNotSet
 	}
-	if end, err := ctx.Open(closing(len(a.Bindings)), a.Closing); err != nil || len(end) != 0 {
-		s.Wipe()
-		return Snapshot{}, ErrTampered
+	if err != nil {
+		clear(encoded)
+		return Snapshot{}, err
 	}
 	return s, nil
 }
@@ -101,23 +101,15 @@ func NewSealer(r Resource, to Recipient) (*Sealer, error) {
 // Seal seals a set. What is sealed under a label is the value, or the placeholder where Delivery says
 // so. Errors: ErrInvalid for a public key that turns out to be none.
 func (s *Sealer) Seal(set []Bound) (RevealAnswer, error) {
-	labels := Labels(set)
-	a := RevealAnswer{Etag: Etag(s.resource, labels), Suite: SuiteXWing, Bindings: make([]SealedBinding, len(set))}
-	enc, ctx, err := hpke.NewSender(s.public, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info(s.resource, a.Etag))
+	a := RevealAnswer{Etag: Etag(s.resource, Labels(set)), Suite: SuiteXWing}
+	encoded, err := Snapshot{Resource: s.resource, Etag: a.Etag, Bound: set}.Encode(func(size int) []byte { return make([]byte, size) })
+	if err != nil {
+		return RevealAnswer{}, err
+	}
+	defer clear(encoded)
+	a.Sealed, err = hpke.Seal(s.public, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info(s.resource, a.Etag), encoded)
 	if err != nil {
 		return RevealAnswer{}, errNoPublicKey
-	}
-	a.Enc = enc
-	for i, b := range set {
-		var sealed []byte
-		b.Value.Use(func(plain []byte) { sealed, err = ctx.Seal(b.aad(), plain) })
-		if err != nil {
-			return RevealAnswer{}, fmt.Errorf("seal binding %s: %w", b.ID, err)
-		}
-		a.Bindings[i] = SealedBinding{Label: b.Label, About: b.About, Sealed: sealed}
-	}
-	if a.Closing, err = ctx.Seal(closing(len(set)), nil); err != nil {
-		return RevealAnswer{}, fmt.Errorf("seal the end: %w", err)
 	}
 	return a, nil
 }
@@ -131,21 +123,10 @@ func Seal(r Resource, to Recipient, set []Bound) (RevealAnswer, error) {
 	return s.Seal(set)
 }
 
-// info is what a whole answer is bound to: purpose, the contract's version, resource and etag.
+// info is what an answer is bound to: purpose, the contract's version, resource and etag.
 func info(r Resource, etag string) []byte {
-	return Frame("miosa-env reveal", "1", SuiteXWing, r.Type, r.ID, etag)
+	return Frame("miosa-env reveal", strconv.Itoa(RevealVersion), SuiteXWing, r.Type, r.ID, etag)
 }
-
-// aad is what one value is bound to.
-func (l Label) aad() []byte {
-	expires := ""
-	if l.ExpiresAt != nil {
-		expires = l.ExpiresAt.UTC().Format(time.RFC3339Nano)
-	}
-	return Frame("value", l.ID, l.SecretID, strconv.FormatInt(l.Version, 10), l.ExposeAsEnv, l.Delivery, expires)
-}
-
-func closing(count int) []byte { return Frame("end", strconv.Itoa(count)) }
 
 // Frame writes each part behind its length (8 bytes, big endian), so no two lists of parts read alike.
 func Frame(parts ...string) []byte {

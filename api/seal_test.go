@@ -4,50 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/google/go-cmp/cmp"
 )
-
-var sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
-
-// bound makes a set of n values.
-func bound(n int) []api.Bound {
-	set := make([]api.Bound, n)
-	for i := range set {
-		set[i] = api.Bound{
-			Label: api.Label{
-				ID: fmt.Sprintf("bnd_%d", i), SecretID: fmt.Sprintf("sec_%d", i), ExposeAsEnv: fmt.Sprintf("NAME_%d", i),
-				Version: int64(i + 1), Delivery: api.DeliverValue,
-			},
-			Value: api.NewValue(fmt.Appendf(nil, "value %d", i)),
-		}
-	}
-	return set
-}
-
-// flat is a snapshot in a form that can be compared and printed.
-type flat struct {
-	Label   api.Label
-	Content string
-}
-
-func flatten(set []api.Bound) []flat {
-	out := []flat{}
-	for _, b := range set {
-		if b.ExpiresAt != nil {
-			t := b.ExpiresAt.UTC()
-			b.ExpiresAt = &t
-		}
-		out = append(out, flat{b.Label, b.Value.Reveal()})
-	}
-	return out
-}
 
 func opener(t testing.TB, r api.Resource) *api.Opener {
 	t.Helper()
@@ -68,11 +31,6 @@ func seal(t testing.TB, r api.Resource, to api.Recipient, set []api.Bound) api.R
 }
 
 func TestSealOpen(t *testing.T) {
-	expires := time.Date(2030, 1, 2, 3, 4, 5, 6, time.FixedZone("east", 3600))
-	odd := bound(3)
-	odd[0].Value = api.NewValue(nil)
-	odd[1].Value = api.NewValue(bytes.Repeat([]byte("x"), api.MaxValueBytes))
-	odd[2].Value, odd[2].ExpiresAt, odd[2].Delivery = api.NewValue([]byte("é\n\"'$(x)")), &expires, api.DeliverPlaceholder
 	for _, tt := range []struct {
 		name     string
 		resource api.Resource
@@ -81,7 +39,7 @@ func TestSealOpen(t *testing.T) {
 		{"nothing bound", sandbox, nil},
 		{"one", sandbox, bound(1)},
 		{"a computer", api.Resource{Type: api.Computer, ID: "c_1"}, bound(2)},
-		{"empty, largest, odd, expiring", sandbox, odd},
+		{"odd", sandbox, oddSet()},
 		{"many", sandbox, bound(500)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -106,7 +64,7 @@ func TestSealOpen(t *testing.T) {
 				t.Errorf("resource %v, etag %q", got.Resource, got.Etag)
 			}
 			for _, b := range tt.set {
-				if v := b.Value.Reveal(); len(v) > 6 && bytes.Contains(text, []byte(v)) {
+				if v := b.Value.Reveal(); len(v) > 6 && (bytes.Contains(text, []byte(v)) || bytes.Contains(a.Sealed, []byte(v))) {
 					t.Error("the answer holds a value in the clear")
 				}
 			}
@@ -116,70 +74,50 @@ func TestSealOpen(t *testing.T) {
 
 // Every change that something on the way could make is refused, and whole: none of the values is given.
 func TestOpenRefusesTampering(t *testing.T) {
-	expires := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	later := expires.Add(time.Nanosecond)
-	changed := func(change func(a *api.RevealAnswer)) func(*testing.T, *api.RevealAnswer) {
-		return func(_ *testing.T, a *api.RevealAnswer) { change(a) }
+	const enc, tag = 1120, 16
+	set := bound(3) // values of 7 bytes each, at the end
+	value := func(a *api.RevealAnswer, i int) []byte {
+		at := len(a.Sealed) - tag - 7*(3-i)
+		return a.Sealed[at : at+7]
 	}
-	label := func(change func(l *api.Label)) func(*testing.T, *api.RevealAnswer) {
-		return changed(func(a *api.RevealAnswer) { change(&a.Bindings[1].Label) })
-	}
-	for _, tt := range []struct {
-		name   string
-		change func(t *testing.T, a *api.RevealAnswer)
-	}{
-		{"two seals swapped", changed(func(a *api.RevealAnswer) {
-			a.Bindings[0].Sealed, a.Bindings[1].Sealed = a.Bindings[1].Sealed, a.Bindings[0].Sealed
-		})},
-		{"two bindings reordered", changed(func(a *api.RevealAnswer) { a.Bindings[0], a.Bindings[1] = a.Bindings[1], a.Bindings[0] })},
-		{"reversed", changed(func(a *api.RevealAnswer) { slices.Reverse(a.Bindings) })},
-		{"first dropped", changed(func(a *api.RevealAnswer) { a.Bindings = a.Bindings[1:] })},
-		{"last dropped", changed(func(a *api.RevealAnswer) { a.Bindings = a.Bindings[:len(a.Bindings)-1] })},
-		{"all dropped", changed(func(a *api.RevealAnswer) { a.Bindings = nil })},
-		{"one repeated", changed(func(a *api.RevealAnswer) { a.Bindings = append(a.Bindings, a.Bindings[0]) })},
-		{"closing emptied", changed(func(a *api.RevealAnswer) { a.Closing = nil })},
-		{"closing flipped", changed(func(a *api.RevealAnswer) { a.Closing[0] ^= 1 })},
-		{"closing is a value's seal", changed(func(a *api.RevealAnswer) { a.Closing = a.Bindings[2].Sealed })},
-		{"last value taken for the closing", changed(func(a *api.RevealAnswer) {
-			a.Closing, a.Bindings = a.Bindings[2].Sealed, a.Bindings[:2]
-		})},
-		{"closing taken for a value", changed(func(a *api.RevealAnswer) {
-			a.Bindings = append(a.Bindings, api.SealedBinding{Label: a.Bindings[0].Label, Sealed: a.Closing})
-		})},
-		{"id", label(func(l *api.Label) { l.ID = "bnd_9" })},
-		{"secret id", label(func(l *api.Label) { l.SecretID = "sec_9" })},
-		{"id and secret id exchanged", label(func(l *api.Label) { l.ID, l.SecretID = l.SecretID, l.ID })},
-		{"a letter moved between ids", label(func(l *api.Label) { l.ID, l.SecretID = l.ID+l.SecretID[:1], l.SecretID[1:] })},
-		{"env name", label(func(l *api.Label) { l.ExposeAsEnv = "LD_PRELOAD" })},
-		{"env name's case", label(func(l *api.Label) { l.ExposeAsEnv = strings.ToLower(l.ExposeAsEnv) })},
-		{"version up", label(func(l *api.Label) { l.Version++ })},
-		{"version down", label(func(l *api.Label) { l.Version-- })},
-		{"delivery", label(func(l *api.Label) { l.Delivery = api.DeliverPlaceholder })},
-		{"expiry removed", label(func(l *api.Label) { l.ExpiresAt = nil })},
-		{"expiry a nanosecond later", label(func(l *api.Label) { l.ExpiresAt = &later })},
-		{"expiry added", changed(func(a *api.RevealAnswer) { a.Bindings[0].ExpiresAt = &expires })},
-		{"sealed flipped", changed(func(a *api.RevealAnswer) { a.Bindings[1].Sealed[0] ^= 1 })},
-		{"sealed cut", changed(func(a *api.RevealAnswer) { a.Bindings[1].Sealed = a.Bindings[1].Sealed[1:] })},
-		{"sealed emptied", changed(func(a *api.RevealAnswer) { a.Bindings[1].Sealed = nil })},
-		{"etag", changed(func(a *api.RevealAnswer) { a.Etag += "x" })},
-		{"etag emptied", changed(func(a *api.RevealAnswer) { a.Etag = "" })},
-		{"suite never offered", changed(func(a *api.RevealAnswer) { a.Suite = "x25519" })},
-		{"suite plain", changed(func(a *api.RevealAnswer) { a.Suite = "none" })},
-		{"suite emptied", changed(func(a *api.RevealAnswer) { a.Suite = "" })},
-		{"suite very long", changed(func(a *api.RevealAnswer) { a.Suite = strings.Repeat("s", 1<<20) })},
-		{"enc flipped", changed(func(a *api.RevealAnswer) { a.Enc[0] ^= 1 })},
-		{"enc cut", changed(func(a *api.RevealAnswer) { a.Enc = a.Enc[1:] })},
-		{"enc emptied", changed(func(a *api.RevealAnswer) { a.Enc = nil })},
-		{"an old answer, sealed to another key pair", func(t *testing.T, a *api.RevealAnswer) {
-			*a = seal(t, sandbox, opener(t, sandbox).Recipient(), bound(3))
-		}},
+	for name, change := range map[string]func(a *api.RevealAnswer){
+		"two values swapped": func(a *api.RevealAnswer) { slices.Reverse(a.Sealed[len(a.Sealed)-tag-14 : len(a.Sealed)-tag]) },
+		"one value repeated": func(a *api.RevealAnswer) { copy(value(a, 1), value(a, 0)) },
+		"a value flipped":    func(a *api.RevealAnswer) { value(a, 2)[6] ^= 1 },
+		"the header flipped": func(a *api.RevealAnswer) { a.Sealed[enc+20] ^= 1 },
+		"last value dropped": func(a *api.RevealAnswer) { a.Sealed = slices.Delete(a.Sealed, len(a.Sealed)-tag-7, len(a.Sealed)-tag) },
+		"first value dropped": func(a *api.RevealAnswer) {
+			a.Sealed = slices.Delete(a.Sealed, len(a.Sealed)-tag-21, len(a.Sealed)-tag-14)
+		},
+		"a value added":         func(a *api.RevealAnswer) { a.Sealed = slices.Insert(a.Sealed, len(a.Sealed)-tag, value(a, 0)...) },
+		"everything dropped":    func(a *api.RevealAnswer) { a.Sealed = slices.Delete(a.Sealed, enc, len(a.Sealed)-tag) },
+		"the tag flipped":       func(a *api.RevealAnswer) { a.Sealed[len(a.Sealed)-1] ^= 1 },
+		"the tag cut":           func(a *api.RevealAnswer) { a.Sealed = a.Sealed[:len(a.Sealed)-tag] },
+		"the end cut":           func(a *api.RevealAnswer) { a.Sealed = a.Sealed[:len(a.Sealed)-1] },
+		"the start cut":         func(a *api.RevealAnswer) { a.Sealed = a.Sealed[1:] },
+		"more behind":           func(a *api.RevealAnswer) { a.Sealed = append(a.Sealed, 0) },
+		"the key flipped":       func(a *api.RevealAnswer) { a.Sealed[0] ^= 1 },
+		"the key's end flipped": func(a *api.RevealAnswer) { a.Sealed[enc-1] ^= 1 },
+		"only the key":          func(a *api.RevealAnswer) { a.Sealed = a.Sealed[:enc] },
+		"half the key":          func(a *api.RevealAnswer) { a.Sealed = a.Sealed[:enc/2] },
+		"nothing sealed":        func(a *api.RevealAnswer) { a.Sealed = nil },
+		"another answer's ciphertext": func(a *api.RevealAnswer) {
+			a.Sealed = slices.Concat(a.Sealed[:enc], seal(t, sandbox, opener(t, sandbox).Recipient(), set).Sealed[enc:])
+		},
+		"etag":                func(a *api.RevealAnswer) { a.Etag += "x" },
+		"etag emptied":        func(a *api.RevealAnswer) { a.Etag = "" },
+		"suite never offered": func(a *api.RevealAnswer) { a.Suite = "x25519" },
+		"suite plain":         func(a *api.RevealAnswer) { a.Suite = "none" },
+		"suite emptied":       func(a *api.RevealAnswer) { a.Suite = "" },
+		"suite very long":     func(a *api.RevealAnswer) { a.Suite = strings.Repeat("s", 1<<20) },
+		"an old answer, sealed to another key pair": func(a *api.RevealAnswer) {
+			*a = seal(t, sandbox, opener(t, sandbox).Recipient(), set)
+		},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			o := opener(t, sandbox)
-			set := bound(3)
-			set[1].ExpiresAt = &expires
 			a := seal(t, sandbox, o.Recipient(), set)
-			tt.change(t, &a)
+			change(&a)
 			got, err := o.Open(a)
 			if !errors.Is(err, api.ErrTampered) {
 				t.Errorf("error %v, want %v", err, api.ErrTampered)
@@ -191,6 +129,22 @@ func TestOpenRefusesTampering(t *testing.T) {
 				t.Error("the error is as long as what the peer sent")
 			}
 		})
+	}
+}
+
+// TestOpenRefusesEveryFlip: there is no bit of what is sealed that could be another.
+func TestOpenRefusesEveryFlip(t *testing.T) {
+	o := opener(t, sandbox)
+	a := seal(t, sandbox, o.Recipient(), bound(1))
+	for i := range a.Sealed {
+		a.Sealed[i] ^= 0x10
+		if _, err := o.Open(a); !errors.Is(err, api.ErrTampered) {
+			t.Fatalf("byte %d of %d flipped: error %v", i, len(a.Sealed), err)
+		}
+		a.Sealed[i] ^= 0x10
+	}
+	if _, err := o.Open(a); err != nil {
+		t.Errorf("unchanged: %v", err)
 	}
 }
 
@@ -220,7 +174,7 @@ func TestSealRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a, err := api.Seal(sandbox, tt.to, bound(1))
-			if !errors.Is(err, api.ErrInvalid) || a.Bindings != nil {
+			if !errors.Is(err, api.ErrInvalid) || a.Sealed != nil {
 				t.Errorf("error %v, want %v", err, api.ErrInvalid)
 			}
 		})
@@ -234,7 +188,7 @@ func TestSealIsFresh(t *testing.T) {
 		t.Error("two openers have one key pair")
 	}
 	a, b := seal(t, sandbox, one.Recipient(), bound(1)), seal(t, sandbox, one.Recipient(), bound(1))
-	if bytes.Equal(a.Enc, b.Enc) || bytes.Equal(a.Bindings[0].Sealed, b.Bindings[0].Sealed) {
+	if bytes.Equal(a.Sealed[:1120], b.Sealed[:1120]) || bytes.Equal(a.Sealed[1120:], b.Sealed[1120:]) {
 		t.Error("the same set seals alike twice")
 	}
 	if a.Etag != b.Etag {
@@ -245,23 +199,21 @@ func TestSealIsFresh(t *testing.T) {
 // FuzzOpen: whatever is done to an answer's JSON, opening it gives the original set or an error.
 func FuzzOpen(f *testing.F) {
 	o := opener(f, sandbox)
-	expires := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	set := bound(2)
-	set[0].ExpiresAt = &expires
 	a := seal(f, sandbox, o.Recipient(), set)
 	text, err := json.Marshal(a)
 	if err != nil {
 		f.Fatal(err)
 	}
 	want := flatten(set)
-	f.Add(0, 0, []byte(nil))           // the original
-	f.Add(len(text)-1, 1, []byte(nil)) // cut
-	f.Add(10, 1, []byte("x"))          // a byte changed
-	f.Add(bytes.Index(text, []byte(`"version":1`))+10, 1, []byte("2"))
-	f.Add(bytes.Index(text, []byte(`"bindings"`)), 0, []byte(`"bindings":[],`)) // the later of two wins
-	f.Add(len(text)-1, 0, []byte(`,"BINDINGS":[]`))                             // letters' case aside
+	sealed := bytes.Index(text, []byte(`"sealed"`))
+	f.Add(0, 0, []byte(nil))                      // the original
+	f.Add(len(text)-1, 1, []byte(nil))            // cut
+	f.Add(10, 1, []byte("x"))                     // a byte changed
+	f.Add(sealed, 0, []byte(`"sealed":"",`))      // the later of two wins
+	f.Add(len(text)-1, 0, []byte(`,"SEALED":""`)) // letters' case aside
+	f.Add(sealed+20, 1, []byte(`\u0041`))
 	f.Add(1, 0, []byte(`"suite":"none",`))
-	f.Add(bytes.Index(text, []byte(`NAME_0`)), 6, []byte(`NAME\u005f0`)) // the same name, spelled otherwise
 	f.Fuzz(func(t *testing.T, at, drop int, put []byte) {
 		if at < 0 || at > len(text) || drop < 0 || drop > len(text)-at {
 			t.Skip()

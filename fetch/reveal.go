@@ -38,7 +38,7 @@ func (c *Client) reveal(ctx context.Context, r api.Resource, etag string, wait t
 		wait: wait, etag: etag != "", once: once,
 		body: func() (content, error) {
 			pair = new(keyPair)
-			return pair.request(api.RevealRequest{Resource: r, Etag: etag, WaitSeconds: int(wait / time.Second)}), nil
+			return pair.request(api.RevealRequest{Version: api.RevealVersion, Resource: r, Etag: etag, WaitSeconds: int(wait / time.Second)}), nil
 		},
 	}
 	return do(ctx, c, k, func(body []byte) (api.Snapshot, error) {
@@ -53,6 +53,7 @@ type keyPair struct {
 	opener *api.Opener
 }
 
+// request returns a request's body.
 func (k *keyPair) request(q api.RevealRequest) content {
 	q.Recipient = api.Recipient{Suite: api.SuiteXWing, PublicKey: make([]byte, api.PublicKeySize)}
 	length := len(q.AppendJSON(nil))
@@ -70,17 +71,20 @@ func (k *keyPair) request(q api.RevealRequest) content {
 
 // open decodes an answer to a reveal and opens it, whole or not at all.
 func open(opener *api.Opener, body []byte) (api.Snapshot, error) {
-	answer, err := api.ParseRevealAnswer(body)
-	if err == nil && answer.Enc == nil { // in an envelope, or not an answer at all
-		answer, err = api.ParseRevealAnswer(unwrap(body, "data"))
+	answer, err := api.DecodeRevealAnswer(body)
+	if err == nil && answer.Sealed == nil { // in an envelope, or not an answer at all
+		answer, err = api.DecodeRevealAnswer(unwrap(body, "data"))
 	}
-	if err != nil || answer.Enc == nil {
+	if err != nil || answer.Sealed == nil {
 		return api.Snapshot{}, notContract(body)
 	}
 	s, err := opener.Open(answer)
 	if errors.Is(err, api.ErrTampered) {
 		return api.Snapshot{}, &Problem{Reason: Tampered, Message: err.Error(), cause: err,
 			Hint: "something between this machine and the vault changes answers: look for a proxy that ends TLS"}
+	}
+	if errors.Is(err, api.ErrNotSet) {
+		return api.Snapshot{}, &Problem{Reason: BadAnswer, Message: "what the vault sealed isn't a set of values for this resource", Hint: "check the vault's version", cause: err}
 	}
 	if err != nil {
 		return api.Snapshot{}, err

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -58,19 +59,13 @@ func newMiddlebox(t *testing.T, vaultURL string) *middlebox {
 }
 
 // edit applies a change to the answer as JSON.
-func edit(change func(answer map[string]any, bindings []map[string]any)) func([]byte) []byte {
+func edit(change func(a *api.RevealAnswer)) func([]byte) []byte {
 	return func(body []byte) []byte {
-		var answer map[string]any
-		decoder := json.NewDecoder(bytes.NewReader(body))
-		decoder.UseNumber()
-		if decoder.Decode(&answer) != nil {
+		var answer api.RevealAnswer
+		if json.Unmarshal(body, &answer) != nil {
 			return body
 		}
-		var bindings []map[string]any
-		for _, b := range answer["bindings"].([]any) {
-			bindings = append(bindings, b.(map[string]any))
-		}
-		change(answer, bindings)
+		change(&answer)
 		out, err := json.Marshal(answer)
 		if err != nil {
 			return body
@@ -99,59 +94,50 @@ func TestFault_A15_TamperingOnTheWay(t *testing.T) {
 	}
 	want := plainly(first)
 
-	field := func(name string, to any) func([]byte) []byte {
-		return edit(func(_ map[string]any, b []map[string]any) { b[1][name] = to })
+	const enc, tag = 1120, 16
+	sealed := func(change func(b []byte) []byte) func([]byte) []byte {
+		return edit(func(a *api.RevealAnswer) { a.Sealed = change(a.Sealed) })
 	}
-	whole := func(name string, to any) func([]byte) []byte {
-		return edit(func(a map[string]any, _ []map[string]any) { a[name] = to })
-	}
-	swapped := func(fields ...string) func([]byte) []byte {
-		return edit(func(_ map[string]any, b []map[string]any) {
-			for _, f := range fields {
-				b[0][f], b[1][f] = b[1][f], b[0][f]
-			}
-		})
-	}
-	flipped := func(name string) func([]byte) []byte {
-		return edit(func(a map[string]any, _ []map[string]any) {
-			text := []byte(a[name].(string))
-			text[len(text)/2] ^= 1 // still base64, in all but rare cases where it is broken JSON instead
-			a[name] = string(text)
-		})
+	without := func(name string) func([]byte) []byte {
+		return func(body []byte) []byte {
+			var answer map[string]any
+			_ = json.Unmarshal(body, &answer)
+			answer[name] = nil
+			out, _ := json.Marshal(answer)
+			return out
+		}
 	}
 	tests := map[string]func([]byte) []byte{
-		"two seals swapped":  swapped("sealed"),
-		"two names swapped":  swapped("expose_as_env"),
-		"two labels swapped": swapped("id", "secret_id", "expose_as_env", "version", "delivery", "expires_at"),
-		"two reordered":      swapped("id", "secret_id", "expose_as_env", "version", "delivery", "expires_at", "sealed"),
-		"id":                 field("id", "bnd_other"),
-		"secret_id":          field("secret_id", "sec_other"),
-		"expose_as_env":      field("expose_as_env", "LD_PRELOAD"),
-		"version up":         field("version", 2),
-		"version zero":       field("version", 0),
-		"delivery":           field("delivery", "placeholder"),
-		"expires_at":         field("expires_at", "2099-01-02T03:04:05Z"),
-		"sealed emptied":     field("sealed", ""),
-		"label dropped":      field("secret_id", nil),
-		"last dropped":       edit(func(a map[string]any, b []map[string]any) { a["bindings"] = b[:2] }),
-		"first dropped":      edit(func(a map[string]any, b []map[string]any) { a["bindings"] = b[1:] }),
-		"all dropped":        whole("bindings", []any{}),
-		"bindings null":      whole("bindings", nil),
-		"one repeated":       edit(func(a map[string]any, b []map[string]any) { a["bindings"] = append(b, b[0]) }),
-		"etag":               whole("etag", "another"),
-		"etag emptied":       whole("etag", ""),
-		"suite":              whole("suite", "x25519"),
-		"suite none":         whole("suite", "none"),
-		"suite missing":      whole("suite", nil),
-		"enc":                flipped("enc"),
-		"enc emptied":        whole("enc", ""),
-		"closing":            flipped("closing"),
-		"closing missing":    whole("closing", nil),
-		"an old answer":      func([]byte) []byte { return old },
-		"an answer of ours":  func([]byte) []byte { return sealedToSomeoneElse(t) },
-		"an empty object":    func([]byte) []byte { return []byte("{}") },
+		"values swapped": sealed(func(b []byte) []byte { slices.Reverse(b[len(b)-tag-30 : len(b)-tag]); return b }),
+		"a value's bit":  sealed(func(b []byte) []byte { b[len(b)-tag-1] ^= 1; return b }),
+		"a label's bit":  sealed(func(b []byte) []byte { b[enc+40] ^= 1; return b }),
+		"last dropped":   sealed(func(b []byte) []byte { return slices.Delete(b, len(b)-tag-12, len(b)-tag) }),
+		"all dropped":    sealed(func(b []byte) []byte { return slices.Delete(b, enc, len(b)-tag) }),
+		"one repeated":   sealed(func(b []byte) []byte { return slices.Insert(b, len(b)-tag, b[len(b)-tag-12:len(b)-tag]...) }),
+		"the tag":        sealed(func(b []byte) []byte { b[len(b)-1] ^= 1; return b }),
+		"the tag cut":    sealed(func(b []byte) []byte { return b[:len(b)-tag] }),
+		"the key":        sealed(func(b []byte) []byte { b[enc/2] ^= 1; return b }),
+		"sealed emptied": sealed(func([]byte) []byte { return []byte{} }),
+		"sealed missing": without("sealed"),
+		"etag":           edit(func(a *api.RevealAnswer) { a.Etag = "another" }),
+		"etag emptied":   edit(func(a *api.RevealAnswer) { a.Etag = "" }),
+		"etag missing":   without("etag"),
+		"suite":          edit(func(a *api.RevealAnswer) { a.Suite = "x25519" }),
+		"suite none":     edit(func(a *api.RevealAnswer) { a.Suite = "none" }),
+		"suite missing":  without("suite"),
+		"an old answer":  func([]byte) []byte { return old },
+		"an answer's seal of before": edit(func(a *api.RevealAnswer) {
+			var before api.RevealAnswer
+			_ = json.Unmarshal(old, &before)
+			a.Sealed = before.Sealed
+		}),
+		"an answer of ours": func([]byte) []byte { return sealedToSomeoneElse(t) },
+		"an empty object":   func([]byte) []byte { return []byte("{}") },
 		"a value in the clear": func([]byte) []byte {
-			return []byte(`{"etag":"e","suite":"none","enc":"","bindings":[{"id":"b","secret_id":"s","expose_as_env":"X","version":1,"value":"v","sealed":"dg=="}]}`)
+			return []byte(`{"etag":"e","suite":"none","sealed":"eyJiaW5kaW5ncyI6W119Cg=="}`)
+		},
+		"version 1 of the reveal": func([]byte) []byte {
+			return []byte(`{"etag":"e","suite":"mlkem768-x25519","enc":"dg==","bindings":[{"id":"b","secret_id":"s","expose_as_env":"X","version":1,"sealed":"dg=="}],"closing":"dg=="}`)
 		},
 	}
 	for name, change := range tests {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 // revealBody is an api.RevealRequest, with the key still in base64 so that a bad one is named.
 type revealBody struct {
+	Version int `json:"version"`
 	api.Resource
 	Recipient struct {
 		Suite     string `json:"suite"`
@@ -21,11 +23,16 @@ type revealBody struct {
 	WaitSeconds int    `json:"wait_seconds"`
 }
 
+var errRevealVersion = api.NewError(api.ErrInvalid, fmt.Sprintf("version must be %d, the reveal's version that this vault answers", api.RevealVersion))
+
 // sealer checks what can be checked before the wait, so that a request that can't succeed fails
 // at once.
 func (b revealBody) sealer() (*api.Sealer, error) {
 	if err := b.Validate(); err != nil {
 		return nil, err
+	}
+	if b.Version != api.RevealVersion {
+		return nil, errRevealVersion
 	}
 	if b.WaitSeconds < 0 || b.WaitSeconds > int(api.MaxWait/time.Second) {
 		return nil, api.NewError(api.ErrInvalid, "wait_seconds must be 0 to 60")

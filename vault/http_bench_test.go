@@ -23,7 +23,7 @@ func BenchmarkHTTPReveal(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			body := api.RevealRequest{Resource: sandbox, Recipient: opener.Recipient()}
+			body := opener.Request()
 			b.ReportAllocs()
 			for b.Loop() {
 				if status, _ := s.Do(b, key, "POST", "/egress/bindings/reveal", body); status != http.StatusOK {

@@ -84,7 +84,9 @@ func revealOf(t testing.TB, r api.Resource, etag string, wait int) (string, *api
 	if err != nil {
 		t.Fatal(err)
 	}
-	return toJSON(t, api.RevealRequest{Resource: r, Recipient: opener.Recipient(), Etag: etag, WaitSeconds: wait}), opener
+	ask := opener.Request()
+	ask.Etag, ask.WaitSeconds = etag, wait
+	return toJSON(t, ask), opener
 }
 
 // reveal asks for a set at once and opens it.
@@ -193,8 +195,7 @@ func TestEnvelopes(t *testing.T) {
 		{"list bindings as the resource", "GET /egress/bindings", resourceKey, "", "", 200,
 			map[string]string{"bindings": "list"}, "bindings", bindingKeys, ""},
 		{"reveal", "POST /egress/bindings/reveal", resourceKey, "", revealBody, 200,
-			map[string]string{"etag": "string", "suite": "string", "enc": "string", "bindings": "list", "closing": "string"}, "bindings",
-			[]string{"delivery", "expires_at", "expose_as_env", "id", "sealed", "secret_id", "secret_name", "updated_at", "version"}, ""},
+			map[string]string{"etag": "string", "suite": "string", "sealed": "string"}, "", nil, ""},
 		{"unbind", "DELETE /egress/bindings/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool"}, "", nil, ""},
 		{"mint", "POST /egress/resource-keys", s.TenantKey, "", `{"resource_type":"sandbox","resource_id":"sb_1","expires_at":"2100-01-01T00:00:00Z"}`,
 			201, map[string]string{"data": "object"}, "", append([]string{"key"}, keyKeys...), "resource-keys"},
@@ -332,11 +333,12 @@ func TestRefusals(t *testing.T) {
 		{"reveal of another resource", resourceKey, "POST", "/egress/bindings/reveal", edit("sb_1", "sb_2"), api.ErrDenied, "another resource"},
 		{"reveal of another type", resourceKey, "POST", "/egress/bindings/reveal", edit("sandbox", "computer"), api.ErrDenied, "another resource"},
 		{"unknown suite", resourceKey, "POST", "/egress/bindings/reveal", edit("mlkem768-x25519", "x25519"), api.ErrInvalid, "recipient.suite"},
-		{"no suite", resourceKey, "POST", "/egress/bindings/reveal", `{"resource_type":"sandbox","resource_id":"sb_1"}`, api.ErrInvalid, "recipient.suite"},
+		{"no suite", resourceKey, "POST", "/egress/bindings/reveal", `{"version":2,"resource_type":"sandbox","resource_id":"sb_1"}`, api.ErrInvalid, "recipient.suite"},
 		{"a key that isn't one", resourceKey, "POST", "/egress/bindings/reveal",
-			`{"resource_type":"sandbox","resource_id":"sb_1","recipient":{"suite":"mlkem768-x25519","public_key":"AAAA"}}`, api.ErrInvalid, "recipient.public_key"},
+			`{"version":2,"resource_type":"sandbox","resource_id":"sb_1","recipient":{"suite":"mlkem768-x25519","public_key":"AAAA"}}`, api.ErrInvalid, "recipient.public_key"},
 		{"a key not in base64", resourceKey, "POST", "/egress/bindings/reveal",
-			`{"resource_type":"sandbox","resource_id":"sb_1","recipient":{"suite":"mlkem768-x25519","public_key":"*"}}`, api.ErrInvalid, "recipient.public_key"},
+			`{"version":2,"resource_type":"sandbox","resource_id":"sb_1","recipient":{"suite":"mlkem768-x25519","public_key":"*"}}`, api.ErrInvalid, "recipient.public_key"},
+		{"an earlier version", resourceKey, "POST", "/egress/bindings/reveal", edit(`"version":2,`, ``), api.ErrInvalid, "version must be 2"},
 		{"a wait too long", resourceKey, "POST", "/egress/bindings/reveal", edit(`"recipient"`, `"wait_seconds":61,"recipient"`), api.ErrInvalid, "wait_seconds"},
 		{"a wait below 0", resourceKey, "POST", "/egress/bindings/reveal", edit(`"recipient"`, `"wait_seconds":-1,"recipient"`), api.ErrInvalid, "wait_seconds"},
 		{"no resource", resourceKey, "POST", "/egress/bindings/reveal", `{}`, api.ErrInvalid, "resource_type"},

@@ -407,7 +407,7 @@ func TestBadInput(t *testing.T) {
 			"hint: something between this machine and the vault changes answers: look for a proxy that ends TLS",
 		}},
 		{"altered answer", func(t *testing.T, _ string) attempt {
-			return configured(sealing(t, func(a *api.RevealAnswer) { a.Bindings[0].ExposeAsEnv = "B" }, bound("A", "a")), aKey())
+			return configured(sealing(t, func(a *api.RevealAnswer) { a.Sealed[1200] ^= 1 }, bound("A", "a")), aKey())
 		}, 125, []string{
 			"error: the vault's answer was altered on its way or isn't meant for this request",
 			"hint: something between this machine and the vault changes answers: look for a proxy that ends TLS",

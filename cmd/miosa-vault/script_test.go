@@ -182,7 +182,7 @@ func cmdReveals(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	opener, err := api.NewOpener(r)
 	ts.Check(err)
-	body, err := json.Marshal(api.RevealRequest{Resource: r, Recipient: opener.Recipient()})
+	body, err := json.Marshal(opener.Request())
 	ts.Check(err)
 	status, text := send(ts, ts.Getenv("MIOSA_API_KEY"), "POST", "/egress/bindings/reveal", string(body))
 	if status != http.StatusOK {

@@ -52,7 +52,7 @@ func resources(t *testing.T, s *screen) {
 		t.Fatal(err)
 	}
 	key := s.ResourceKey(t, api.Resource{Type: api.Computer, ID: "c_7"})
-	ask := api.RevealRequest{Resource: production, Recipient: opener.Recipient()}
+	ask := opener.Request()
 	if status, _ := s.Do(t, key, "POST", "/egress/bindings/reveal", ask); status != 403 {
 		t.Fatalf("reveal: status %d", status)
 	}

@@ -156,7 +156,7 @@ func (s *screen) revealed(r api.Resource) map[string]string {
 		s.Fatal(err)
 	}
 	status, text := s.Do(s, s.ResourceKey(s, r), "POST", "/egress/bindings/reveal",
-		api.RevealRequest{Resource: r, Recipient: opener.Recipient()})
+		opener.Request())
 	var answer api.RevealAnswer
 	if err := json.Unmarshal(text, &answer); err != nil || status != 200 {
 		s.Fatalf("reveal: status %d: %v", status, err)

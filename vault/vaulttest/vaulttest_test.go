@@ -18,7 +18,7 @@ func open(t *testing.T, s *vaulttest.Server, key api.Key, r api.Resource) map[st
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, text := s.Do(t, key, "POST", "/egress/bindings/reveal", api.RevealRequest{Resource: r, Recipient: opener.Recipient()})
+	status, text := s.Do(t, key, "POST", "/egress/bindings/reveal", opener.Request())
 	if status != 200 {
 		t.Fatalf("status %d: %s", status, text)
 	}

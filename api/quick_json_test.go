@@ -1,0 +1,93 @@
+package api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// What is written by hand, encoding/json reads as it was meant; and it is read by hand, where nothing in it is escaped.
+func TestQuickJSON(t *testing.T) {
+	for name, set := range map[string][]api.Bound{"nothing bound": nil, "plain": bound(3), "odd": oddSet()} {
+		header, _, _ := bytes.Cut(encode(t, snapshot(set)), []byte("\n"))
+		_, _, byHand := api.ReadHeader(header)
+		_, _, byJSON := api.DecodeHeader(header)
+		if !byJSON || byHand != (name != "odd") {
+			t.Errorf("%s: by hand %v, by encoding/json %v", name, byHand, byJSON)
+		}
+	}
+	o := opener(t, sandbox)
+	if n := len(o.Recipient().PublicKey); n != api.PublicKeySize {
+		t.Fatalf("a public key has %d bytes, not %d", n, api.PublicKeySize)
+	}
+	plain, odd := o.Request(), o.Request()
+	odd.Etag, odd.WaitSeconds = "a\"<", 50
+	for _, want := range []api.RevealRequest{plain, odd} {
+		var got api.RevealRequest
+		if err := json.Unmarshal(want.AppendJSON(nil), &got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("request (-want +got):\n%s", diff)
+		}
+	}
+	for _, want := range []api.RevealAnswer{{Sealed: []byte{}}, {Etag: "e", Suite: "s", Sealed: []byte{0, 255}}, {Etag: "é\"", Suite: "<", Sealed: []byte("sealed")}} {
+		var got api.RevealAnswer
+		if err := json.Unmarshal(want.AppendJSON(nil), &got); err != nil {
+			t.Fatal(err)
+		}
+		again, err := api.DecodeRevealAnswer(want.AppendJSON(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got) + cmp.Diff(want, again); diff != "" {
+			t.Errorf("answer (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// FuzzHeader: what is read by hand, encoding/json reads too, and the same.
+func FuzzHeader(f *testing.F) {
+	for _, set := range [][]api.Bound{nil, bound(2), oddSet()[2:3]} {
+		header, _, _ := bytes.Cut(encode(f, snapshot(set)), []byte("\n"))
+		f.Add(header)
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		got, gotLengths, ok := api.ReadHeader(line)
+		if !ok {
+			return
+		}
+		want, wantLengths, ok := api.DecodeHeader(line)
+		if !ok || got.Resource != want.Resource || got.Etag != want.Etag {
+			t.Fatalf("%v %q, want %v %q", got.Resource, got.Etag, want.Resource, want.Etag)
+		}
+		if diff := cmp.Diff(flatten(got.Bound), flatten(want.Bound)) + cmp.Diff(gotLengths, wantLengths); diff != "" {
+			t.Fatalf("(-by hand +by encoding/json)\n%s", diff)
+		}
+	})
+}
+
+// FuzzRevealAnswer: an answer is read as encoding/json reads it.
+func FuzzRevealAnswer(f *testing.F) {
+	a := api.RevealAnswer{Etag: "e", Suite: api.SuiteXWing, Sealed: []byte("sealed")}
+	f.Add(a.AppendJSON(nil))
+	f.Add(append(a.AppendJSON(nil), '\n'))
+	f.Add([]byte(`{"etag":"e","suite":"s","sealed":"YQ=="} `))
+	f.Add([]byte(`{"etag":"e","suite":"s","sealed":"Y\u0051=="}`))
+	f.Add([]byte(`{"etag":"e","suite":"s","sealed":"YR=="}`))
+	f.Add([]byte(`{"etag":"e","suite":"s","sealed":"YQ==","sealed":null}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got, err := api.DecodeRevealAnswer(body)
+		var want api.RevealAnswer
+		if wantErr := json.Unmarshal(body, &want); (err == nil) != (wantErr == nil) {
+			t.Fatalf("error %v, want %v", err, wantErr)
+		}
+		if diff := cmp.Diff(got, want); err == nil && diff != "" {
+			t.Fatalf("(-got +want)\n%s", diff)
+		}
+	})
+}

@@ -1,0 +1,111 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+)
+
+// A set has one encoding, which a reveal seals, the agent's cache seals and its socket sends: a header, which is one line
+// of JSON, and behind its line feed the bytes of the values, one after the other. Source: docs/api.md, "The set".
+type setHeader struct {
+	Resource
+	Etag     string       `json:"etag"`
+	Bindings []setBinding `json:"bindings"`
+}
+
+// setBinding is one binding of a header.
+type setBinding struct {
+	Label
+	About
+	Length int `json:"length"` // of the value, in bytes
+}
+
+var (
+	// ErrWiped says that a value was wiped while its set was being encoded.
+	ErrWiped = errors.New("the set was wiped meanwhile")
+	// ErrNotSet says that bytes are not the encoding of a set. It never quotes them.
+	ErrNotSet = errors.New("not the encoding of a set")
+)
+
+// Header returns the header of the set's encoding, its line feed included, and the length of each value.
+func (s Snapshot) Header() (header []byte, lengths []int) {
+	lengths = make([]int, len(s.Bound))
+	for i, b := range s.Bound {
+		lengths[i] = b.Value.Len()
+	}
+	return append(appendHeader(make([]byte, 0, 256+320*len(s.Bound)), s, lengths), '\n'), lengths
+}
+
+// Encode returns the set's encoding, in memory that alloc returns for its size.
+// Errors: ErrWiped.
+func (s Snapshot) Encode(alloc func(size int) []byte) (encoded []byte, err error) {
+	header, lengths := s.Header()
+	size := len(header)
+	for _, n := range lengths {
+		size += n
+	}
+	encoded = alloc(size)
+	at := copy(encoded, header)
+	Quietly(func() {
+		for i, b := range s.Bound {
+			b.Value.Use(func(value []byte) {
+				if len(value) != lengths[i] {
+					err = ErrWiped
+					return
+				}
+				at += copy(encoded[at:], value)
+			})
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return encoded, nil
+}
+
+// DecodeSnapshot reads the encoding of a set. Its values stay where they are: value returns the one of a length that
+// begins at an offset of encoded. With a nil value the snapshot takes encoded over.
+// Errors: ErrNotSet.
+func DecodeSnapshot(encoded []byte, value func(at, length int) Value) (Snapshot, error) {
+	end := bytes.IndexByte(encoded, '\n')
+	if end < 0 {
+		return Snapshot{}, ErrNotSet
+	}
+	s, lengths, ok := readHeader(encoded[:end])
+	if !ok {
+		if s, lengths, ok = decodeHeader(encoded[:end]); !ok {
+			return Snapshot{}, ErrNotSet
+		}
+	}
+	if value == nil {
+		value = func(at, length int) Value { return NewValue(encoded[at : at+length : at+length]) }
+	}
+	at := end + 1
+	for i, length := range lengths {
+		if length < 0 || length > len(encoded)-at {
+			return Snapshot{}, ErrNotSet
+		}
+		s.Bound[i].Value = value(at, length)
+		at += length
+	}
+	if at != len(encoded) {
+		return Snapshot{}, ErrNotSet
+	}
+	return s, nil
+}
+
+// decodeHeader reads any header.
+func decodeHeader(line []byte) (s Snapshot, lengths []int, ok bool) {
+	var h setHeader
+	if json.Unmarshal(line, &h) != nil {
+		return Snapshot{}, nil, false
+	}
+	s = Snapshot{Resource: h.Resource, Etag: h.Etag, Bound: make([]Bound, len(h.Bindings))}
+	lengths = make([]int, len(h.Bindings))
+	for i, b := range h.Bindings {
+		s.Bound[i] = Bound{Label: b.Label, About: b.About}
+		lengths[i] = b.Length
+	}
+	return s, lengths, true
+}
