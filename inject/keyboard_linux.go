@@ -105,7 +105,11 @@ func (k *keyboard) press(keys []byte) bool {
 // started us, or the rest of a pipeline. The command gets them from the pty.
 func (k *keyboard) signal(keys []byte) {
 	modes, err := unix.IoctlGetTermios(k.master, unix.TCGETS) // of the slave
-	if err != nil || modes.Lflag&unix.ISIG == 0 || k.pty.terminal == nil || k.pty.foreground() != k.pty.group() || aloneInGroup() && !inPipeline() {
+	if err != nil || modes.Lflag&unix.ISIG == 0 || k.pty.terminal == nil || aloneInGroup() && !inPipeline() {
+		return
+	}
+	// A command that has just been started may run before its process group is known here.
+	if group := k.pty.group(); group != 0 && group != k.pty.foreground() {
 		return
 	}
 	for _, key := range []struct {
