@@ -9,6 +9,7 @@ PREFIX  ?= /usr/local
 BIN     ?= bin
 PKG     ?= ./...
 OUT     ?= dist
+FUZZTIME ?= 1m
 NFPM    ?= $(OUT)/bin/nfpm
 EPOCH   := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 0))
 
@@ -31,11 +32,11 @@ INLINED := runtime/... internal/... crypto/internal/... hash/... sync/... unicod
 SMALLER += -gcflags=all=-l $(INLINED:%=-gcflags=%=)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race check lint bench build install package release clean
+.PHONY: help demo test test-fast race fuzz check lint bench build install package release clean
 
 help: ## list the targets
 	@echo "make TARGET, one of:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: ## see the point in ten seconds: a secret, a command that has it, a rotation
 	@echo "Building miosa-env and miosa-vault. The first time this downloads up to $$(grep -c '^	[a-z].* v' go.mod) Go modules, and compiles for a minute or two."
@@ -49,9 +50,22 @@ TESTRUN = mkdir -p "$(BIN)" && $(GO) build -buildvcs=false -o "$(BIN)/testrun" .
 test: ## run every test; the end says what was skipped, how to install what is missing, and counts
 	@$(TESTRUN) -count=1 -timeout 25m $(PKG)
 
+# Packages that drive browsers, containers and whole machines.
+MACHINES := /internal/(browser|authserver|oauthtest|pagetest|systemdtest|containertest|packagetest|arm64test)$$
+
+test-fast: ## run the tests to run while working: without machines, containers, browsers and long tests
+	@$(TESTRUN) -short -count=1 -timeout 5m $$($(GO) list $(PKG) | grep -v -E '$(MACHINES)|/internal/guidetest$$')
+
 race: ## run every test under the race detector (needs a C compiler), but for those that drive whole machines
-	@export CGO_ENABLED=1; $(TESTRUN) -race -count=1 -timeout 30m \
-		$$($(GO) list $(PKG) | grep -v -E '/internal/(browser|authserver|oauthtest|pagetest|systemdtest|containertest|packagetest|arm64test)$$')
+	@export CGO_ENABLED=1; $(TESTRUN) -race -count=1 -timeout 30m $$($(GO) list $(PKG) | grep -v -E '$(MACHINES)')
+
+fuzz: ## fuzz each target for FUZZTIME (1m), one after the other
+	@list=$$($(GO) test -list '^Fuzz' $(PKG)) || { echo "$$list"; exit 1; }; failed=; \
+	for target in $$(echo "$$list" | awk '/^Fuzz/ { names[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2 ":" names[i]; n = 0 }'); do \
+		echo "fuzz: $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$${target#*:}\$$" -fuzztime $(FUZZTIME) "$${target%:*}" || failed="$$failed $$target"; \
+	done; \
+	test -z "$$failed" || { echo "fuzz: failed:$$failed"; exit 1; }
 
 check: lint ## formatting, vet, linters, go.mod, builds for the other platforms
 	$(GO) mod tidy -diff

@@ -1,5 +1,5 @@
 // Command testrun runs go test and says at the end, in one table, which tests were skipped, what they need, and how
-// to install that. Its arguments are those of go test. `make test` and `make race` run it in the repository's
+// to install that. Its arguments are those of go test. `make test`, `make test-fast` and `make race` run it in the repository's
 // root.
 //
 //	testrun -count=1 ./...
