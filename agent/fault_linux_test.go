@@ -22,12 +22,14 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
 // Answers of any size and shape leave the agent small, and are refused.
 func TestFault_A5_HugeBody(t *testing.T) {
+	needs.Long(t, "answers of a GiB")
 	var bomb bytes.Buffer
 	zip := gzip.NewWriter(&bomb)
 	for range 1024 {

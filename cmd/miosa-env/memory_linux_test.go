@@ -234,6 +234,7 @@ func TestMarksSeeEveryForm(t *testing.T) {
 // that print all of it, answers clients and has seen rotations, holds no value that anybody could read, root
 // included; nor does a core of it; nor is there any in one that has started from the cache.
 func TestMemoryImage(t *testing.T) {
+	needs.Long(t, "it searches all of an agent's memory")
 	needs.Root(t, "to read another process's memory")
 	s := vaulttest.Start(t)
 	values, controls := newMarks(), newMarks()
