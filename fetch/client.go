@@ -31,8 +31,7 @@ type Client struct {
 	userAgent string
 	timeout   time.Duration
 	log       zerolog.Logger
-	quick     bool                           // no CAFile: transport begins with quickRoots
-	transport atomic.Pointer[http.Transport] // replaced by widen, once
+	transport *http.Transport
 	dial      func(ctx context.Context, network, addr string) (net.Conn, error)
 	direct    string                // where to connect to, host:port; "": through a proxy
 	ahead     atomic.Pointer[ahead] // what Connect began, until a call takes it
@@ -62,13 +61,11 @@ func New(c Config) (*Client, error) {
 		if trusted, err = roots(c.CAFile); err != nil {
 			return nil, err
 		}
-	} else if secure {
-		trusted = quickRoots()
 	}
 	if secure {
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: trusted}
 	}
-	through := ""
+	through, oneHost := "", true // oneHost: the configuration of TLS isn't for an https proxy as well
 	if c.Proxy != "" {
 		proxy, err := c.proxy()
 		if err != nil {
@@ -77,24 +74,27 @@ func New(c Config) (*Client, error) {
 		t.Proxy = func(*http.Request) (*url.URL, error) { return proxy, nil }
 		through = proxy.Host
 		t.OnProxyConnectResponse = proxyAnswer
+		oneHost = proxy.Scheme == "http"
+	}
+	if secure && trusted == nil && oneHost {
+		trustSystem(t.TLSClientConfig, base.Hostname())
 	}
 	client := &Client{
-		base: base.String(), host: base.Host, proxy: through, secure: secure, quick: c.CAFile == "", userAgent: c.userAgent(),
+		base: base.String(), host: base.Host, proxy: through, secure: secure, userAgent: c.userAgent(),
 		reread: c.Reread, rereading: make(chan struct{}, 1),
-		timeout: c.timeout(), log: c.Log, dial: dialer(!secure).DialContext,
+		timeout: c.timeout(), log: c.Log, dial: dialer(!secure).DialContext, transport: t,
 	}
 	client.key.Store(&c.Key)
 	if c.Proxy == "" {
 		client.direct = address(base)
 	}
 	t.DialContext = client.dialContext
-	client.transport.Store(t)
 	return client, nil
 }
 
 // Close closes the connections that no call is using.
 func (c *Client) Close() {
-	c.transport.Load().CloseIdleConnections()
+	c.transport.CloseIdleConnections()
 	if a := c.ahead.Swap(nil); a != nil {
 		go a.drop()
 	}

@@ -125,14 +125,10 @@ func (c *Client) attempt(ctx context.Context, k call) (body []byte, again bool, 
 		return nil, false, err
 	}
 	// RoundTrip and not http.Client: it knows no redirects, so no key can follow one.
-	transport := c.transport.Load()
 	began := time.Now()
-	answer, err := transport.RoundTrip(req)
+	answer, err := c.transport.RoundTrip(req)
 	if err != nil {
 		p := c.explain(first(err, context.Cause(ctx)))
-		if p.Reason == UnknownCA {
-			return nil, c.widen(transport), p
-		}
 		return nil, api.Temporary(p) && p.Reason != UnknownHost && !sent, p
 	}
 	defer func() { _ = answer.Body.Close() }()

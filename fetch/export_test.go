@@ -10,7 +10,7 @@ import (
 
 // DialWith replaces how the client connects: tests run on connections in memory, in virtual time.
 func (c *Client) DialWith(dial func(ctx context.Context, network, address string) (net.Conn, error)) {
-	c.transport.Load().DialContext = dial
+	c.transport.DialContext = dial
 }
 
 // NoteClock has the client learn from the date of an answer.
@@ -20,7 +20,7 @@ func (c *Client) NoteClock(date, began, now time.Time) { c.noteClock(date, began
 func (c *Client) ResolveWith(r *net.Resolver) {
 	d := dialer(!c.secure)
 	d.Resolver = r
-	c.transport.Load().DialContext = d.DialContext
+	c.transport.DialContext = d.DialContext
 }
 
 // Bundle has the clients of a test take path for the system's bundle of root certificates.
@@ -29,6 +29,12 @@ func Bundle(t interface{ Cleanup(func()) }, path string) {
 	t.Cleanup(func() { bundles = before })
 	bundles = []string{path}
 }
+
+// What a client over https without a CAFile does with its configuration of TLS, and the part of a bundle that it parses.
+var (
+	TrustSystem        = trustSystem
+	CertificatesNaming = certificatesNaming
+)
 
 // The decoders, as the calls use them.
 var (

@@ -2,9 +2,14 @@ package fetch
 
 import (
 	"bytes"
+	"crypto/fips140"
+	"crypto/tls"
 	"crypto/x509"
-	"net/http"
+	"encoding/base64"
 	"os"
+	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
@@ -26,30 +31,112 @@ func badCA(message string, cause error) error {
 	return &SettingError{message, "give a file with the authority's certificate in PEM: it holds a line -----BEGIN CERTIFICATE-----", cause}
 }
 
-// quickRoots reads the system's bundle of root certificates, nil if there is none. Left to itself Go
-// reads that bundle and then each of the hundreds of files beside it, nearly always the same
-// certificates, which takes several times as long as all else the agent does before a command starts.
-func quickRoots() *x509.CertPool {
-	if os.Getenv("SSL_CERT_FILE") != "" || os.Getenv("SSL_CERT_DIR") != "" {
-		return nil // somebody chose: Go follows
+// trustSystem has config trust the system's root certificates for connections to host, as crypto/tls does by itself, but
+// parses only those that the server's certificates name: usually one of 150, and parsing all of them takes longer than
+// the handshake. InsecureSkipVerify turns off the check of crypto/tls; verify makes the same one.
+func trustSystem(config *tls.Config, host string) {
+	switch {
+	case fips140.Enabled(): // crypto/tls then restricts chains by rules that it doesn't export
+		return
+	case strings.ContainsFunc(host, func(r rune) bool { return r >= utf8.RuneSelf }): // net/http converts it to ASCII
+		return
 	}
-	for _, path := range bundles {
-		if pool, err := roots(path); err == nil {
-			return pool
+	bundle := systemBundle()
+	if bundle == nil {
+		return
+	}
+	config.ServerName = host
+	config.InsecureSkipVerify = true //nolint:gosec // VerifyConnection is called for each connection
+	config.VerifyConnection = func(s tls.ConnectionState) error { return verify(s.PeerCertificates, host, bundle) }
+}
+
+// systemBundle reads the file from which crypto/x509 takes the system's root certificates. It returns nil if there is
+// none, or if it can be read only once, as a pipe can: crypto/x509 needs it then.
+func systemBundle() []byte {
+	paths := bundles
+	if path := os.Getenv("SSL_CERT_FILE"); path != "" && len(bundles) > 0 {
+		paths = []string{path}
+	}
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil || info.IsDir() {
+			continue // as crypto/x509 does
+		}
+		if !info.Mode().IsRegular() {
+			return nil
+		}
+		if bundle, err := os.ReadFile(path); err == nil {
+			return bundle
 		}
 	}
 	return nil
 }
 
-// widen goes from the quick roots to all of the system's, after used met an authority it doesn't know.
-// It tells whether that is worth another attempt.
-func (c *Client) widen(used *http.Transport) bool {
-	if !c.quick || used.TLSClientConfig.RootCAs == nil {
-		return false
+// verify checks the certificates that a server presented, its own first, as crypto/tls does: chain, validity, usage and
+// host. It first trusts only the roots that the certificates name. If that fails for any reason, it trusts all of the
+// system's, so that the result and the error are those of crypto/tls.
+// Errors: *tls.CertificateVerificationError.
+func verify(presented []*x509.Certificate, host string, bundle []byte) error {
+	names := [][]byte{presented[0].RawSubject} // a server's own certificate may be a root
+	options := x509.VerifyOptions{DNSName: host, Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool()}
+	for i, c := range presented {
+		names = append(names, c.RawIssuer)
+		if i > 0 {
+			options.Intermediates.AddCert(c)
+		}
 	}
-	wide := used.Clone()
-	wide.TLSClientConfig.RootCAs = nil
-	c.transport.CompareAndSwap(used, wide)
-	used.CloseIdleConnections()
-	return true
+	options.Roots.AppendCertsFromPEM(certificatesNaming(bundle, names))
+	_, err := presented[0].Verify(options)
+	if err != nil {
+		options.Roots = nil // the system's
+		_, err = presented[0].Verify(options)
+	}
+	if err != nil {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: presented, Err: err}
+	}
+	return nil
+}
+
+// What surrounds a certificate in a bundle. The second begins with the end of the certificate's last line.
+var (
+	beginCertificate = []byte("-----BEGIN CERTIFICATE-----\n")
+	endCertificate   = []byte("\n-----END CERTIFICATE-----\n")
+)
+
+// namesWithin is how many characters of a certificate's base64 are searched for its names. Names of roots in use end
+// before 700; a root with longer ones is found among all the system's.
+const namesWithin = 1024
+
+// certificatesNaming returns the part of a PEM bundle whose certificates have one of the names, in DER, as their subject
+// or issuer. If the bundle holds anything but certificates and plain comments, it returns all of it: encoding/pem
+// decides then which of that is a certificate.
+func certificatesNaming(bundle []byte, names [][]byte) []byte {
+	var naming []byte
+	head := make([]byte, base64.StdEncoding.DecodedLen(namesWithin))
+	for rest := bundle; ; {
+		start := bytes.Index(rest, []byte("-----"))
+		if start < 0 {
+			return naming
+		}
+		block, text, ok := cutCertificate(rest[start:])
+		if !ok || start > 0 && rest[start-1] != '\n' {
+			return bundle
+		}
+		n, _ := base64.StdEncoding.Decode(head, text[:min(len(text), namesWithin)]) // as much as is complete
+		if slices.ContainsFunc(names, func(name []byte) bool { return bytes.Contains(head[:n], name) }) {
+			naming = append(naming, block...)
+		}
+		rest = rest[start+len(block):]
+	}
+}
+
+// cutCertificate returns the certificate that PEM begins with, and the base64 in it. It returns false if there is none
+// in the form in which bundles have them, without headers, which encoding/pem reads in one way only.
+func cutCertificate(pem []byte) (block, text []byte, ok bool) {
+	text, ok = bytes.CutPrefix(pem, beginCertificate)
+	end := bytes.IndexByte(text, '-') - 1
+	if !ok || end < 0 || !bytes.HasPrefix(text[end:], endCertificate) || bytes.ContainsAny(text[:end], ": \t") {
+		return nil, nil, false
+	}
+	return pem[:len(beginCertificate)+end+len(endCertificate)], text[:end], true
 }

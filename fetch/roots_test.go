@@ -1,0 +1,343 @@
+//go:build linux
+
+package fetch_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/google/go-cmp/cmp"
+)
+
+// certificate is one with its key.
+type certificate struct {
+	*x509.Certificate
+	key *ecdsa.PrivateKey
+}
+
+// issue makes a certificate of an authority for subject, changed as asked. It is signed by issuer, nil: by itself.
+// key nil: a new one.
+func issue(t *testing.T, subject string, issuer *certificate, key *ecdsa.PrivateKey, change ...func(*x509.Certificate)) *certificate {
+	t.Helper()
+	if key == nil {
+		var err error
+		if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			t.Fatal(err)
+		}
+	}
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: subject},
+		NotBefore: time.Now().AddDate(-2, 0, 0), NotAfter: time.Now().AddDate(2, 0, 0),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	for _, f := range change {
+		f(template)
+	}
+	if issuer == nil {
+		issuer = &certificate{template, key}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer.Certificate, key.Public(), issuer.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &certificate{parsed, key}
+}
+
+// isServer makes a certificate one of a server at 127.0.0.1 and localhost.
+func isServer(c *x509.Certificate) {
+	c.IsCA, c.KeyUsage = false, x509.KeyUsageDigitalSignature
+	c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	c.DNSNames, c.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
+}
+
+func isExpired(c *x509.Certificate) { c.NotAfter = time.Now().AddDate(-1, 0, 0) }
+
+func pemOf(certs ...*certificate) string {
+	var b strings.Builder
+	for _, c := range certs {
+		b.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
+	}
+	return b.String()
+}
+
+// handshakes is what TestSystemRootsChild reports: the errors of a handshake by crypto/tls alone, and by a client's
+// configuration; "" for none.
+type handshakes struct {
+	Standard, Ours string
+	Narrow         bool         // Ours doesn't leave the check to crypto/tls
+	Client         fetch.Reason // why a client's call failed
+}
+
+// TestSystemRoots compares the check of a server's certificates against the system's roots with that of crypto/tls.
+// The cases differ in what can make the two differ. Each is a process of its own: crypto/x509 reads the system's roots once.
+func TestSystemRoots(t *testing.T) {
+	root, other := issue(t, "root", nil, nil), issue(t, "other root", nil, nil)
+	namesake, stranger := issue(t, "root", nil, nil), issue(t, "stranger", nil, nil)
+	middle := issue(t, "intermediate", root, nil)
+	crossed := issue(t, "intermediate", other, middle.key)
+	newRoot := issue(t, "new root", nil, nil)
+	newRootByOld := issue(t, "new root", root, newRoot.key)
+	oldRoot := issue(t, "old root", nil, nil, isExpired)
+	long := issue(t, strings.Repeat("a very long name ", 100), nil, nil)
+	noAuthority := issue(t, "no authority", root, nil, func(c *x509.Certificate) { c.IsCA = false })
+	limited := func(to string) *certificate {
+		return issue(t, "limited root", nil, nil, func(c *x509.Certificate) {
+			c.PermittedDNSDomainsCritical, c.PermittedDNSDomains = true, []string{to}
+		})
+	}
+	elsewhere, local := limited("example.com"), limited("localhost")
+	server := func(issuer *certificate, change ...func(*x509.Certificate)) *certificate {
+		return issue(t, "vault", issuer, nil, append([]func(*x509.Certificate){isServer}, change...)...)
+	}
+	alone := server(nil)
+	byRoot := server(root)
+	others := pemOf(other, stranger)
+	headers := strings.Replace(pemOf(root), "-----\n", "-----\nComment: x\n\n", 1)
+	broken := strings.Replace(pemOf(stranger), "\nM", "\n!", 1)
+	for _, tt := range []struct {
+		name   string
+		served []*certificate
+		bundle string
+		folder string // what a file in SSL_CERT_DIR holds
+		host   string // "": 127.0.0.1
+		says   string // "": all is well
+	}{
+		{name: "one of several roots", served: []*certificate{byRoot}, bundle: others + pemOf(root, newRoot)},
+		{name: "by name", served: []*certificate{byRoot}, bundle: others + pemOf(root), host: "localhost"},
+		{name: "unknown root", served: []*certificate{byRoot}, bundle: others, says: "unknown authority"},
+		{name: "no roots", served: []*certificate{byRoot}, says: "unknown authority"},
+		{name: "intermediate", served: []*certificate{server(middle), middle}, bundle: others + pemOf(root)},
+		{name: "intermediate missing", served: []*certificate{server(middle)}, bundle: others + pemOf(root), says: "unknown authority"},
+		{name: "intermediate is a root here", served: []*certificate{server(middle)}, bundle: others + pemOf(middle)},
+		{name: "intermediate that isn't an authority", served: []*certificate{server(noAuthority), noAuthority}, bundle: pemOf(root), says: "cannot sign this kind"},
+		{name: "root presented", served: []*certificate{byRoot, root}, bundle: others + pemOf(root)},
+		{name: "unknown root presented", served: []*certificate{byRoot, root}, bundle: others, says: "unknown authority"},
+		{name: "unrelated certificates presented", served: []*certificate{byRoot, stranger, middle}, bundle: others + pemOf(root)},
+		{name: "two roots of a name, right one first", served: []*certificate{byRoot}, bundle: pemOf(root, namesake)},
+		{name: "two roots of a name, right one last", served: []*certificate{byRoot}, bundle: pemOf(namesake, root)},
+		{name: "another root of the name", served: []*certificate{byRoot}, bundle: pemOf(namesake), says: "unknown authority"},
+		{name: "cross-signed intermediate", served: []*certificate{server(middle), middle, crossed}, bundle: pemOf(stranger, other)},
+		{name: "cross-signed root, new one known", served: []*certificate{server(newRoot), newRootByOld}, bundle: pemOf(stranger, newRoot)},
+		{name: "cross-signed root, old one known", served: []*certificate{server(newRoot), newRootByOld}, bundle: pemOf(stranger, root)},
+		{name: "server's own certificate is a root", served: []*certificate{alone}, bundle: others + pemOf(alone)},
+		{name: "server's own certificate", served: []*certificate{alone}, bundle: others, says: "unknown authority"},
+		{name: "expired root", served: []*certificate{server(oldRoot)}, bundle: others + pemOf(oldRoot), says: "expired"},
+		{name: "expired", served: []*certificate{server(root, isExpired)}, bundle: pemOf(root), says: "expired"},
+		{name: "expired, of an unknown root", served: []*certificate{server(root, isExpired)}, bundle: others, says: "expired"},
+		{name: "another name", served: []*certificate{byRoot}, bundle: pemOf(root), host: "a.localhost", says: "not a.localhost"},
+		{name: "another address", served: []*certificate{server(root, func(c *x509.Certificate) { c.IPAddresses = nil })},
+			bundle: pemOf(root), says: "IP SANs"},
+		{name: "not a server's", served: []*certificate{server(root, func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		})}, bundle: pemOf(root), says: "incompatible key usage"},
+		{name: "root for other names", served: []*certificate{server(elsewhere)}, bundle: pemOf(elsewhere), says: "not authorized to sign for this name"},
+		{name: "root for this name", served: []*certificate{server(local)}, bundle: pemOf(local), host: "localhost"},
+		{name: "long name", served: []*certificate{server(long)}, bundle: others + pemOf(long)},
+		{name: "only in the folder", served: []*certificate{byRoot}, bundle: others, folder: pemOf(root)},
+		{name: "comments", served: []*certificate{byRoot}, bundle: "# ours: of today\n\n" + others + "# root\n" + pemOf(root) + "\nend"},
+		{name: "Windows lines", served: []*certificate{byRoot}, bundle: strings.ReplaceAll(others+pemOf(root), "\n", "\r\n")},
+		{name: "no end of the last line", served: []*certificate{byRoot}, bundle: others + strings.TrimSuffix(pemOf(root), "\n")},
+		{name: "headers", served: []*certificate{byRoot}, bundle: others + headers, says: "unknown authority"},
+		{name: "another type", served: []*certificate{byRoot}, bundle: others + strings.ReplaceAll(pemOf(root), "CERT", "TRUSTED CERT"), says: "unknown authority"},
+		{name: "after another type", served: []*certificate{byRoot}, bundle: strings.ReplaceAll(others, "CERT", "TRUSTED CERT") + pemOf(root)},
+		{name: "after a broken one", served: []*certificate{byRoot}, bundle: broken + pemOf(root)},
+		{name: "after one that has no end", served: []*certificate{byRoot}, bundle: "-----BEGIN CERTIFICATE-----\nMIIB\n" + pemOf(root)},
+		{name: "indented", served: []*certificate{byRoot}, bundle: others + " " + pemOf(root), says: "unknown authority"},
+		{name: "byte order mark", served: []*certificate{byRoot}, bundle: "\xef\xbb\xbf" + pemOf(root), says: "unknown authority"},
+		{name: "cut off", served: []*certificate{byRoot}, bundle: pemOf(root)[:300], says: "unknown authority"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var chain [][]byte
+			for _, c := range tt.served {
+				chain = append(chain, c.Raw)
+			}
+			vault := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{{Certificate: chain, PrivateKey: tt.served[0].key}}},
+				func(_ int, w http.ResponseWriter, r *http.Request) { answerJSON(w, 200, seal(t, r, set())) })
+			address := vault.URL
+			if tt.host != "" {
+				address = strings.Replace(address, "127.0.0.1", tt.host, 1)
+			}
+			got := inProcess(t, address, tt.bundle, tt.folder)
+			if !got.Narrow {
+				t.Error("the check was left to crypto/tls")
+			}
+			if diff := cmp.Diff(got.Standard, got.Ours); diff != "" {
+				t.Errorf("errors (-crypto/tls +ours):\n%s", diff)
+			}
+			if tt.says == "" && got.Ours != "" || !strings.Contains(got.Ours, tt.says) {
+				t.Errorf("error %q, want %q", got.Ours, tt.says)
+			}
+			if (got.Client == "") != (tt.says == "") {
+				t.Errorf("a client's call: %q", got.Client)
+			}
+		})
+	}
+}
+
+// inProcess has a process whose system has these roots shake hands with the server.
+func inProcess(t *testing.T, address, bundle, folder string) (got handshakes) {
+	t.Helper()
+	dir := t.TempDir()
+	file, more, result := filepath.Join(dir, "bundle.pem"), filepath.Join(dir, "more"), filepath.Join(dir, "result")
+	if err := os.Mkdir(more, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{file: bundle, filepath.Join(more, "root.pem"): folder} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSystemRootsChild$")
+	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+file, "SSL_CERT_DIR="+more, "ROOTS_SERVER="+address, "ROOTS_RESULT="+result)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	text, err := os.ReadFile(result)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// TestSystemRootsChild is the process of TestSystemRoots.
+func TestSystemRootsChild(t *testing.T) {
+	server, err := url.Parse(os.Getenv("ROOTS_SERVER"))
+	if err != nil || server.Host == "" {
+		t.Skip("TestSystemRoots starts it")
+	}
+	standard := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: server.Hostname()}
+	ours := standard.Clone()
+	fetch.TrustSystem(ours, server.Hostname())
+	result := handshakes{Narrow: ours.InsecureSkipVerify && ours.VerifyConnection != nil}
+	// Ours first, so that it can't find the system's roots parsed already.
+	for _, attempt := range []struct {
+		config *tls.Config
+		err    *string
+	}{{ours, &result.Ours}, {standard, &result.Standard}} {
+		c, err := (&tls.Dialer{Config: attempt.config}).DialContext(t.Context(), "tcp", "127.0.0.1:"+server.Port())
+		if err != nil {
+			*attempt.err = err.Error()
+			continue
+		}
+		_ = c.Close()
+	}
+	c := client(t, server.String())
+	if problem, ok := errors.AsType[*fetch.Problem](reveal(t, c)); ok {
+		result.Client = problem.Reason
+	}
+	text, err := json.Marshal(result)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(os.Getenv("ROOTS_RESULT"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNoTLSResumption: each connection is a full handshake, so a certificate is checked again when the vault has another.
+func TestNoTLSResumption(t *testing.T) {
+	trusted, other := newAuthority(t), newAuthority(t)
+	t.Setenv("SSL_CERT_FILE", "")
+	fetch.Bundle(t, trusted.file)
+	var shown atomic.Pointer[tls.Certificate]
+	show := func(c tls.Certificate) { shown.Store(&c) }
+	show(trusted.leaf(t, nil))
+	current := func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		return &tls.Config{Certificates: []tls.Certificate{*shown.Load()}}, nil
+	}
+	vault := serveTLS(t, &tls.Config{GetConfigForClient: current},
+		func(_ int, w http.ResponseWriter, r *http.Request) {
+			if r.TLS.DidResume {
+				t.Error("a session was resumed")
+			}
+			w.Header().Set("Connection", "close")
+			answerJSON(w, 200, seal(t, r, set()))
+		})
+	c := client(t, vault.URL)
+	for range 2 {
+		if err := reveal(t, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	show(other.leaf(t, nil))
+	if problem, ok := errors.AsType[*fetch.Problem](reveal(t, c)); !ok || problem.Reason != fetch.UnknownCA {
+		t.Errorf("error %v, want %s", problem, fetch.UnknownCA)
+	}
+}
+
+// FuzzCertificatesNaming: what is parsed of a bundle has only certificates that encoding/pem finds in the whole, and
+// each of those with the name.
+func FuzzCertificatesNaming(f *testing.F) {
+	const one, two = "-----BEGIN CERTIFICATE-----\nMAFhMAFi\n-----END CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----\nMAFjMAFk\n-----END CERTIFICATE-----\n"
+	for _, bundle := range []string{
+		"", one, one + two, "# comment\n" + two + "\n" + one, two + one[:40], one[40:] + two, "x" + one, one + "x: y\n" + two,
+		"-----BEGIN CERTIFICATE-----\nA: b\n\nMAFh\n-----END CERTIFICATE-----\n" + one, "-----BEGIN CERTIFICATE-----\n" + one,
+		"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n" + one, one + "-----END CERTIFICATE-----\n" + two,
+		strings.ReplaceAll(one, "MAFh", "MA!h") + one, strings.ReplaceAll(one+two, "\n", "\r\n"), "-----BEGIN X-----\n" + one + "-----END X-----\n" + two,
+		strings.ReplaceAll(one, "-----\n", "-----  \n") + two, strings.ReplaceAll(one, "MAFh", "MA Fh"),
+	} {
+		f.Add([]byte(bundle), []byte("\x30\x01a"))
+	}
+	f.Fuzz(func(t *testing.T, bundle, name []byte) {
+		if len(name) == 0 {
+			t.Skip("no certificate has an empty name")
+		}
+		all, got := certificatesIn(bundle), certificatesIn(fetch.CertificatesNaming(bundle, [][]byte{name}))
+		rest := got
+		for _, der := range all {
+			switch found := len(rest) > 0 && bytes.Equal(rest[0], der); {
+			case found:
+				rest = rest[1:]
+			case len(bundle) <= 1024 && bytes.Contains(der, name): // of a longer one, only the beginning is searched
+				t.Errorf("%x isn't in it", der)
+			}
+		}
+		if len(rest) > 0 {
+			t.Errorf("%x is in it, and not in the bundle", rest[0])
+		}
+	})
+}
+
+// certificatesIn returns what x509.CertPool.AppendCertsFromPEM takes for certificates.
+func certificatesIn(bundle []byte) (ders [][]byte) {
+	for {
+		var block *pem.Block
+		if block, bundle = pem.Decode(bundle); block == nil {
+			return ders
+		}
+		if block.Type == "CERTIFICATE" && len(block.Headers) == 0 {
+			ders = append(ders, block.Bytes)
+		}
+	}
+}
