@@ -148,6 +148,7 @@ func TestSystemRoots(t *testing.T) {
 		{name: "cross-signed root, new one known", served: []*certificate{server(newRoot), newRootByOld}, bundle: pemOf(stranger, newRoot)},
 		{name: "cross-signed root, old one known", served: []*certificate{server(newRoot), newRootByOld}, bundle: pemOf(stranger, root)},
 		{name: "server's own certificate is a root", served: []*certificate{alone}, bundle: others + pemOf(alone)},
+		{name: "server's own certificate is a root, its issuer isn't", served: []*certificate{byRoot}, bundle: others + pemOf(byRoot)},
 		{name: "server's own certificate", served: []*certificate{alone}, bundle: others, says: "unknown authority"},
 		{name: "expired root", served: []*certificate{server(oldRoot)}, bundle: others + pemOf(oldRoot), says: "expired"},
 		{name: "expired", served: []*certificate{server(root, isExpired)}, bundle: pemOf(root), says: "expired"},
@@ -339,5 +340,16 @@ func certificatesIn(bundle []byte) (ders [][]byte) {
 		if block.Type == "CERTIFICATE" && len(block.Headers) == 0 {
 			ders = append(ders, block.Bytes)
 		}
+	}
+}
+
+func BenchmarkCertificatesNaming(b *testing.B) {
+	bundle, err := os.ReadFile("/etc/ssl/certs/ca-certificates.crt")
+	if err != nil {
+		b.Skip(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		fetch.CertificatesNaming(bundle, [][]byte{[]byte("a name that no certificate has"), []byte("another one")})
 	}
 }
