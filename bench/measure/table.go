@@ -69,7 +69,7 @@ func (t *table) print(w io.Writer) error {
 		ms := func(q float64) string { return fmt.Sprintf("%.2f ms", float64(quantile(walls, q))/1e6) }
 		toFloor, target := "", ""
 		if r.floor != nil {
-			toFloor, target = fmt.Sprintf("%.2f", r.ratio(r.floor)), fmt.Sprintf("%.1f", r.most)
+			toFloor, target = fmt.Sprintf("%.2f", r.ratio(r.floor)), fmt.Sprintf("%g", r.most)
 		}
 		fmt.Fprintf(tw, "%-*s\t%s\t%s\t%s\t%.2f\t%s\t%s\t%.1f MiB\t\n", width, r.name, ms(0.5), ms(0.1), ms(0.9),
 			r.ratio(t.bare), toFloor, target, float64(r.peak())/(1<<20))
@@ -85,7 +85,7 @@ func (t *table) missed(binary int64) []string {
 			continue
 		}
 		if ratio := r.ratio(r.floor); ratio > r.most {
-			missed = append(missed, fmt.Sprintf("%s takes %.2f times the floor, at most %.1f wanted", r.name, ratio, r.most))
+			missed = append(missed, fmt.Sprintf("%s takes %.2f times the floor, at most %g wanted", r.name, ratio, r.most))
 		}
 		if r.peak() > maxPeak {
 			missed = append(missed, fmt.Sprintf("%s needs %.1f MiB, at most %d wanted", r.name, float64(r.peak())/(1<<20), maxPeak>>20))

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// systemRoots is where systems keep their root certificates in one file.
+var systemRoots = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"}
+
+// tlsProxy ends TLS in front of a vault.
+type tlsProxy struct {
+	listener  net.Listener
+	root      string // file with its root certificate
+	roots     string // file with the system's root certificates, and its own last
+	noFolders string // empty, for SSL_CERT_DIR
+}
+
+// startTLS starts a proxy in front of the machine's vault, which ends with ctx. Its files are in the machine's folder.
+func (m *machine) startTLS(ctx context.Context) (*tlsProxy, error) {
+	p := &tlsProxy{
+		root: filepath.Join(m.dir, "root.pem"), roots: filepath.Join(m.dir, "roots.pem"), noFolders: filepath.Join(m.dir, "no-roots"),
+	}
+	root, server, err := newCertificates()
+	if err != nil {
+		return nil, err
+	}
+	var system []byte
+	for _, path := range systemRoots {
+		if system, err = os.ReadFile(path); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the system's root certificates: %w (install the ca-certificates package)", err)
+	}
+	err = errors.Join(os.WriteFile(p.root, root, 0o600), os.WriteFile(p.roots, append(system, root...), 0o600), os.Mkdir(p.noFolders, 0o700))
+	if err != nil {
+		return nil, err
+	}
+	plain, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p.listener = tls.NewListener(plain, &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{server}})
+	go func() {
+		for {
+			client, err := p.listener.Accept()
+			if err != nil {
+				return
+			}
+			go relay(ctx, client, strings.TrimPrefix(m.vault.url, "http://"))
+		}
+	}()
+	return p, nil
+}
+
+// relay passes on what a client and the vault say, until either ends.
+func relay(ctx context.Context, client net.Conn, vault string) {
+	defer func() { _ = client.Close() }()
+	server, err := new(net.Dialer).DialContext(ctx, "tcp", vault)
+	if err != nil {
+		return
+	}
+	go func() {
+		_, _ = io.Copy(client, server)
+		_ = client.Close()
+	}()
+	_, _ = io.Copy(server, client)
+	_ = server.Close()
+}
+
+// environ is the environment of a program in the sandbox that asks the vault through the proxy, and more.
+func (p *tlsProxy) environ(m *machine, more ...string) []string {
+	env := append(m.vaultEnv(), "MIOSA_BASE_URL="+p.url()+"/api/v1") // the last counts
+	return append(env, more...)
+}
+
+func (p *tlsProxy) url() string { return "https://" + p.listener.Addr().String() }
+
+// newCertificates makes a root certificate, in PEM, and one of a server on 127.0.0.1 that it signed.
+func newCertificates() (root []byte, server tls.Certificate, err error) {
+	ca := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority of a benchmark"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "vault of a benchmark"},
+		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, server, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, server, err
+	}
+	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
+	if err != nil {
+		return nil, server, err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), caKey)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}), tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
