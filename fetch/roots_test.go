@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -234,8 +235,11 @@ func inProcess(t *testing.T, address, bundle, folder string) (got handshakes) {
 // TestSystemRootsChild is the process of TestSystemRoots.
 func TestSystemRootsChild(t *testing.T) {
 	server, err := url.Parse(os.Getenv("ROOTS_SERVER"))
-	if err != nil || server.Host == "" {
-		t.Skip("TestSystemRoots starts it")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if server.Host == "" {
+		return // TestSystemRoots starts it
 	}
 	standard := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: server.Hostname()}
 	ours := standard.Clone()
@@ -312,7 +316,7 @@ func FuzzCertificatesNaming(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, bundle, name []byte) {
 		if len(name) == 0 {
-			t.Skip("no certificate has an empty name")
+			return // no certificate has an empty name
 		}
 		all, got := certificatesIn(bundle), certificatesIn(fetch.CertificatesNaming(bundle, [][]byte{name}))
 		rest := got
@@ -346,7 +350,7 @@ func certificatesIn(bundle []byte) (ders [][]byte) {
 func BenchmarkCertificatesNaming(b *testing.B) {
 	bundle, err := os.ReadFile("/etc/ssl/certs/ca-certificates.crt")
 	if err != nil {
-		b.Skip(err)
+		needs.System(b, "the system's root certificates: %v", err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
