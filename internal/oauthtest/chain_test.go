@@ -117,7 +117,7 @@ func TestChain(t *testing.T) {
 		if hashed(value) != hash {
 			continue // it was renewed in between; the next start has it
 		}
-		s.worksFor(t, value, "ada")
+		s.worksFor(t, "ACME_TOKEN", value, "ada")
 		good++
 	}
 	if n := s.provider.Requests(t, "refresh_token"); n < 2 {

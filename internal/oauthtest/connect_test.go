@@ -96,7 +96,7 @@ func consent(t *testing.T, tab context.Context, provider *authserver.Server) {
 		if !ok || version != 1 {
 			t.Fatalf("the sandbox has it: %v, version %d", ok, version)
 		}
-		s.worksFor(t, token, "ada")
+		s.worksFor(t, test.env, token, "ada")
 		if test.provider == "acme" {
 			page.fit(t, "ok", token)
 		}
@@ -291,7 +291,7 @@ func byWayOfApp(t *testing.T, tab context.Context, provider *authserver.Server) 
 	}
 	s.wantStatus(t, begun, api.FlowCompleted, "")
 	token, version, _ := s.revealed(t, "ACME_TOKEN")
-	s.worksFor(t, token, "joe")
+	s.worksFor(t, "ACME_TOKEN", token, "joe")
 	if version != 1 {
 		t.Errorf("the token has version %d", version)
 	}
@@ -343,7 +343,7 @@ func vaultAway(t *testing.T, tab context.Context, provider *authserver.Server) {
 	page.says(t, http.StatusOK, "Acme is connected")
 	s.wantStatus(t, begun, api.FlowCompleted, "")
 	token, _, _ := s.revealed(t, "ACME_TOKEN")
-	s.worksFor(t, token, "gus")
+	s.worksFor(t, "ACME_TOKEN", token, "gus")
 }
 
 // providerGone ends the provider between its sending the browser back and being asked for the token.

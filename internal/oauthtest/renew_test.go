@@ -51,7 +51,7 @@ func TestRenewals(t *testing.T) {
 						t.Errorf("version %d has a token that was there before", version)
 					}
 					seen[value] = true
-					s.worksFor(t, value, "ada")
+					s.worksFor(t, "ACME_TOKEN", value, "ada")
 				}
 				return last >= test.upTo
 			})
@@ -104,7 +104,7 @@ func TestLostRefresh(t *testing.T) {
 			if !ok || version <= before.Version { // on a slow machine it has been renewed already
 				t.Fatalf("the sandbox has it: %v, version %d", ok, version)
 			}
-			s.worksFor(t, value, "ada")
+			s.worksFor(t, "ACME_TOKEN", value, "ada")
 			if _, health := s.secret(t, id); health.Status != api.OAuthConnected || health.Error != "" {
 				t.Errorf("the connection is %q: %s", health.Status, health.Error)
 			}
@@ -132,7 +132,7 @@ func TestProviderAway(t *testing.T) {
 		return ok && version > 1
 	})
 	value, _, _ := s.revealed(t, "ACME_TOKEN")
-	s.worksFor(t, value, "ada")
+	s.worksFor(t, "ACME_TOKEN", value, "ada")
 	if _, health := s.secret(t, id); health.Status != api.OAuthConnected || health.Error != "" {
 		t.Errorf("the connection is %q: %s", health.Status, health.Error)
 	}

@@ -196,12 +196,23 @@ func (s *stage) revealed(t *testing.T, env string) (value string, version int64,
 	return "", 0, false
 }
 
-// worksFor asks the provider whose token it is.
-func (s *stage) worksFor(t *testing.T, token, who string) {
+// worksFor asks the provider whose token it is, which was revealed under env. One that ends on its way there has been
+// replaced: then it is the new one that must work.
+func (s *stage) worksFor(t *testing.T, env, token, who string) {
 	t.Helper()
-	if status, subject := s.provider.UserInfo(t, token); status != 200 || subject != who {
-		t.Errorf("the provider answers %d for %q to the token, want 200 for %q", status, subject, who)
+	for range 10 {
+		status, subject := s.provider.UserInfo(t, token)
+		if status == 200 && subject == who {
+			return
+		}
+		now, _, ok := s.revealed(t, env)
+		if status != 401 || !ok || now == token {
+			t.Errorf("the provider answers %d for %q to the token, want 200 for %q", status, subject, who)
+			return
+		}
+		token = now
 	}
+	t.Error("each token ends before it can be used")
 }
 
 // audited counts the events of an action and an outcome, with a detail that begins so.
