@@ -34,7 +34,8 @@ ip link set lo up
 const inItsPlace = `
 mkdir /etc/miosa-vault
 cp "$FILES"/* /etc/miosa-vault
-echo 127.0.0.1 vault.example.com >> /etc/hosts
+{ cat /etc/hosts; echo 127.0.0.1 vault.example.com; } >/etc/hosts.new
+mv /etc/hosts.new /etc/hosts # not written to: it may belong to somebody else
 cd "$(mktemp -d)"
 `
 
