@@ -23,12 +23,12 @@ func newEncoding(set api.Snapshot) *encoding {
 	short := api.Snapshot{Resource: set.Resource, Etag: set.Etag, Bound: make([]api.Bound, len(set.Bound))}
 	for i, b := range set.Bound {
 		short.Bound[i] = api.Bound{Label: b.Label, Value: b.Value}
+		e.names[i] = b.ExposeAsEnv
 	}
 	e.header, e.lengths = short.Header()
 	e.size = len(e.header)
-	for i, b := range set.Bound {
-		e.names[i] = b.ExposeAsEnv
-		e.size += e.lengths[i]
+	for _, length := range e.lengths {
+		e.size += length
 	}
 	if len(set.Bound) > 0 {
 		e.of = weak.Make(&set.Bound[0])

@@ -27,14 +27,22 @@ const helperTimeout = 10 * time.Second
 // Helper is the program as a helper: main calls it before anything else. It reports false where the arguments
 // don't ask for one.
 func Helper(args []string) (code int, ok bool) {
-	helpers := map[string]func() error{outputHelper: outputHelperMain, sessionHelper: sessionHelperMain}
-	if len(args) != 2 || helpers[args[1]] == nil {
+	if len(args) != 2 {
+		return 0, false
+	}
+	var main func() error
+	switch args[1] {
+	case outputHelper:
+		main = outputHelperMain
+	case sessionHelper:
+		main = sessionHelperMain
+	default:
 		return 0, false
 	}
 	if _, err := unix.GetsockoptInt(0, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
 		return 0, false
 	}
-	if err := helpers[args[1]](); err != nil {
+	if err := main(); err != nil {
 		return ExitFailed, true
 	}
 	return 0, true

@@ -217,10 +217,7 @@ func (p *program) showEvent(e *api.Event, names *auditNames, asJSON bool) error 
 	if err == nil {
 		_, err = redacted{p.stdout}.Write(append(line, '\n'))
 	}
-	if err != nil {
-		return err
-	}
-	return nil
+	return err
 }
 
 func pause(ctx context.Context, d time.Duration) error {

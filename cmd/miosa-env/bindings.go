@@ -146,17 +146,10 @@ func (p *program) bindingsDeleteCommand() *cobra.Command {
 		if err := p.confirm(yes, "Delete the binding "+oneLine(args[0])+"?"); err != nil {
 			return err
 		}
-		err := vault.DeleteBinding(ctx, args[0])
-		if errors.Is(err, api.ErrNotFound) {
-			list, _ := vault.ListBindings(ctx, secrets.BindingFilter{}) // only to name one that was meant
-			var ids []string
-			for _, b := range list {
-				ids = append(ids, b.ID)
-			}
-			return cli.UnknownID(err, args[0], ids, "miosa-env bindings list")
-		}
-		if err != nil {
-			return err
+		if err := vault.DeleteBinding(ctx, args[0]); err != nil {
+			return cli.UnknownID(err, args[0], "miosa-env bindings list",
+				func() ([]api.Binding, error) { return vault.ListBindings(ctx, secrets.BindingFilter{}) },
+				func(b api.Binding) string { return b.ID })
 		}
 		return p.say("deleted " + args[0])
 	})

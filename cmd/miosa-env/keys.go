@@ -151,17 +151,10 @@ once. It doesn't ask: where a key has leaked there is no time to lose.`,
 		Args:              oneArgument("the key's id"),
 		ValidArgsFunction: p.completeKeys,
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		err := vault.RevokeKey(ctx, args[0])
-		if errors.Is(err, api.ErrNotFound) {
-			list, _ := vault.ListKeys(ctx, api.Resource{}) // only to name one that was meant
-			var ids []string
-			for _, k := range list {
-				ids = append(ids, k.ID)
-			}
-			return cli.UnknownID(err, args[0], ids, "miosa-env keys list")
-		}
-		if err != nil {
-			return err
+		if err := vault.RevokeKey(ctx, args[0]); err != nil {
+			return cli.UnknownID(err, args[0], "miosa-env keys list",
+				func() ([]api.ResourceKey, error) { return vault.ListKeys(ctx, api.Resource{}) },
+				func(k api.ResourceKey) string { return k.ID })
 		}
 		return p.say("revoked " + args[0])
 	})

@@ -238,16 +238,9 @@ to lose.`,
 				return err
 			}
 			defer func() { _ = s.Close() }()
-			err = s.RevokeKey(ctx, args[0])
-			if errors.Is(err, api.ErrNotFound) {
-				list, _ := s.Keys(ctx, "") // only to name one that was meant
-				var ids []string
-				for _, k := range list {
-					ids = append(ids, k.ID)
-				}
-				return cli.UnknownID(err, args[0], ids, "miosa-vault keys list")
-			}
-			return err
+			return cli.UnknownID(s.RevokeKey(ctx, args[0]), args[0], "miosa-vault keys list",
+				func() ([]vault.KeyInfo, error) { return s.Keys(ctx, "") },
+				func(k vault.KeyInfo) string { return k.ID })
 		}),
 	}
 	store.add(c.Flags(), makesNone)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 )
 
@@ -22,9 +23,18 @@ func (h hinted) Unwrap() error { return h.error }
 // WithHint adds to an error what to do about it.
 func WithHint(err error, hint string) error { return hinted{err, hint} }
 
-// UnknownID adds to an error about an id which one was probably meant, and the command that lists them.
-func UnknownID(err error, id string, known []string, lists string) error {
-	return WithHint(err, strings.TrimSpace(nearest.Hint(id, known)+" "+lists+" shows the ids"))
+// UnknownID adds to an error that says that nothing has an id (api.ErrNotFound), which one was probably meant and the
+// command that lists them. Other errors are returned as they are. What list returns is used only for that.
+func UnknownID[T any](err error, id, command string, list func() ([]T, error), idOf func(T) string) error {
+	if !errors.Is(err, api.ErrNotFound) {
+		return err
+	}
+	known, _ := list()
+	ids := make([]string, len(known))
+	for i, one := range known {
+		ids[i] = idOf(one)
+	}
+	return WithHint(err, strings.TrimSpace(nearest.Hint(id, ids)+" "+command+" shows the ids"))
 }
 
 // Hint returns what the first error in the chain of err that has a hint says to do about it; empty: none has one. It doesn't

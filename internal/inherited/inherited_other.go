@@ -25,5 +25,5 @@ func Ignored() Signals {
 // Act does nothing here: what the runtime does at a signal stays.
 func Act() {}
 
-// EndByFaults does nothing here: FPE, SEGV and BUS print stacks, whoever sends them.
+// EndByFaults does nothing here: FPE, SEGV and BUS print stacks, even if a process sends them.
 func EndByFaults() {}
