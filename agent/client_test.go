@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -52,7 +54,7 @@ func TestDialLongBefore(t *testing.T) {
 	t.Parallel()
 	at := serveSocket(t, newShelf(many(1)), agent.Peers{})
 	c := at.dial(t)
-	eventually(t, "the agent has dropped it", func() bool { return strings.Contains(at.log.String(), `"op":"other"`) })
+	poll.Until(t, 30*time.Second, "the agent has dropped it", func() bool { return strings.Contains(at.log.String(), `"op":"other"`) })
 	if _, err := c.Source(sandbox).Next(t.Context(), ""); err != nil {
 		t.Error(err)
 	}

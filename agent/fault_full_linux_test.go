@@ -11,6 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
@@ -33,14 +34,14 @@ func TestFault_A2_TmpfsFullUnderARunningAgent(t *testing.T) {
 	is := func(state agent.OutputState) func() bool {
 		return func() bool { return a.Status().Outputs[0].State == state }
 	}
-	until(t, 20*time.Second, "the file is written", is(agent.Written))
+	poll.Until(t, 20*time.Second, "the file is written", is(agent.Written))
 	before, err := os.ReadFile(path)
 	must(t, err)
 
 	must(t, os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, 200<<10), 0o600))
 	large := strings.Repeat("n", 60_000)
 	v.Rotate(t, secret, large)
-	until(t, 20*time.Second, "the status says that it isn't up to date", is(agent.Failed))
+	poll.Until(t, 20*time.Second, "the status says that it isn't up to date", is(agent.Failed))
 	for range 3 { // also after further attempts
 		set, s := a.Snapshot()
 		if o := s.Outputs[0]; o.Name != path || !strings.Contains(o.Error, "its file system is full") || !strings.Contains(o.Error, "the old content stays") || s.State != agent.Fresh {
@@ -52,14 +53,14 @@ func TestFault_A2_TmpfsFullUnderARunningAgent(t *testing.T) {
 		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, before) {
 			t.Errorf("the file has %d bytes: %v", len(now), err)
 		}
-		until(t, 5*time.Second, "nothing is left of an attempt", func() bool {
+		poll.Until(t, 5*time.Second, "nothing is left of an attempt", func() bool {
 			entries, err := os.ReadDir(dir)
 			return err == nil && len(entries) == 2
 		})
 		<-time.After(300 * time.Millisecond)
 	}
 	must(t, os.Remove(filepath.Join(dir, "ballast")))
-	until(t, 20*time.Second, "the file is written again", is(agent.Written))
+	poll.Until(t, 20*time.Second, "the file is written again", is(agent.Written))
 	if now, err := os.ReadFile(path); err != nil || !bytes.Contains(now, []byte(large)) {
 		t.Errorf("the file has %d bytes: %v", len(now), err)
 	}

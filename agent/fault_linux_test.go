@@ -23,6 +23,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
@@ -133,7 +134,7 @@ func TestFault_A10_VaultKilledMidWait(t *testing.T) {
 	for round := range rounds {
 		p := spawn(t, vaultVariable, server, nil)
 		var now int64
-		until(t, time.Minute, "the vault answers", func() bool {
+		poll.Until(t, time.Minute, "the vault answers", func() bool {
 			s, err := operator.Secret(t.Context(), secret)
 			now = s.Version
 			return err == nil
@@ -145,9 +146,9 @@ func TestFault_A10_VaultKilledMidWait(t *testing.T) {
 		}
 		switch round % 4 {
 		case 0: // killed while the agent waits
-			until(t, time.Minute, "the version arrives", func() bool { return last() == now && a.Status().State == agent.Fresh })
+			poll.Until(t, time.Minute, "the version arrives", func() bool { return last() == now && a.Status().State == agent.Fresh })
 		case 1: // killed as the version arrives
-			until(t, time.Minute, "the version arrives", func() bool { return last() == now })
+			poll.Until(t, time.Minute, "the version arrives", func() bool { return last() == now })
 		case 2, 3: // killed whatever the agent is doing
 		}
 		p.kill()
@@ -155,7 +156,7 @@ func TestFault_A10_VaultKilledMidWait(t *testing.T) {
 	p := spawn(t, vaultVariable, server, nil)
 	s, err := operator.Secret(t.Context(), secret)
 	must(t, err)
-	until(t, time.Minute, "the last version arrives", func() bool { return last() == s.Version && a.Status().State == agent.Fresh })
+	poll.Until(t, time.Minute, "the last version arrives", func() bool { return last() == s.Version && a.Status().State == agent.Fresh })
 	set, _ := a.Snapshot()
 	if got := first(set); got != fmt.Sprintf("value %d", s.Version) {
 		t.Errorf("version %d comes with another's value", s.Version)

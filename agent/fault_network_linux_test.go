@@ -16,6 +16,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -142,7 +143,7 @@ func TestFault_A11_LinkDown(t *testing.T) {
 	run("nsenter", "-t", pid, "-n", "ip", "addr", "add", there+"/30", "dev", its)
 	run("nsenter", "-t", pid, "-n", "ip", "link", "set", its, "up")
 	var socket net.Listener
-	until(t, 20*time.Second, "the address is there", func() bool {
+	poll.Until(t, 20*time.Second, "the address is there", func() bool {
 		var err error
 		ours.do(func() { socket, err = net.Listen("tcp", vault) })
 		return err == nil
@@ -155,7 +156,7 @@ func TestFault_A11_LinkDown(t *testing.T) {
 	waits := func() {
 		t.Helper()
 		last, since := 0, time.Now()
-		until(t, 20*time.Second, "the agent waits, and asks nothing more", func() bool {
+		poll.Until(t, 20*time.Second, "the agent waits, and asks nothing more", func() bool {
 			if n := v.Requests(route); n != last {
 				last, since = n, time.Now()
 			}

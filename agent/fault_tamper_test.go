@@ -13,6 +13,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 	"github.com/google/go-cmp/cmp"
 )
@@ -79,11 +80,11 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 		return s.State == agent.Fresh && shown(set) == all(version) && err == nil && shown(saved) == all(version) &&
 			cmp.Equal(out.read(), diary)
 	}
-	until(t, 20*time.Second, "the first set is everywhere", settled)
+	poll.Until(t, 20*time.Second, "the first set is everywhere", settled)
 	var replay []byte // a genuine answer to an earlier request
 	b.tamper(func(body []byte) []byte { replay = bytes.Clone(body); return body })
 	must(t, a.Refresh(t.Context()))
-	until(t, 20*time.Second, "the agent is well", settled)
+	poll.Until(t, 20*time.Second, "the agent is well", settled)
 	const enc, tag = 1120, 16
 	flipped := func(at func(length int) int) func([]byte) []byte {
 		return edit(func(a *api.RevealAnswer) { a.Sealed[at(len(a.Sealed))] ^= 1 })
@@ -111,7 +112,7 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 			for _, name := range names {
 				v.Rotate(t, secrets[name], fmt.Sprintf("canary-%s-%d", name, version+1))
 			}
-			until(t, 20*time.Second, "several answers are refused", func() bool { return a.Status().Counts.Failures >= failures+3 })
+			poll.Until(t, 20*time.Second, "several answers are refused", func() bool { return a.Status().Counts.Failures >= failures+3 })
 			set, s := a.Snapshot()
 			if s.State != agent.Stale || s.LastError == "" || s.LastErrorAt.IsZero() {
 				t.Errorf("state %s, error %q", s.State, s.LastError)
@@ -133,7 +134,7 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 			version++
 			// The vault rotated one secret after the other, but the agent heard of none before all had been.
 			diary = append(diary, all(version))
-			until(t, 20*time.Second, "the new set is everywhere", settled)
+			poll.Until(t, 20*time.Second, "the new set is everywhere", settled)
 			if got, err := socket.Next(t.Context(), ""); err != nil || shown(got) != all(version) {
 				t.Errorf("the socket gives %q, %v", shown(got), err)
 			}

@@ -21,6 +21,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 	"github.com/rs/zerolog"
 )
@@ -354,7 +355,7 @@ func TestFault_A4_HungServer(t *testing.T) {
 			if s := a.Status(); s.State != agent.Stale || s.Origin != agent.FromCache || s.Age < 3600 {
 				t.Errorf("state %s from %s, age %v", s.State, s.Origin, s.Age)
 			}
-			until(t, 15*time.Second, "the request is given up", func() bool { return a.Status().Counts.Failures > 0 })
+			poll.Until(t, 15*time.Second, "the request is given up", func() bool { return a.Status().Counts.Failures > 0 })
 			if took := time.Since(began); took > 10*time.Second {
 				t.Errorf("given up after %s", took)
 			}
@@ -416,7 +417,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 			socket := serveSocket(t, a, agent.Peers{}).dial(t).Source(sandbox)
 			held, err := a.Wait(t.Context(), "")
 			must(t, err)
-			until(t, 20*time.Second, "cache and output are written", func() bool {
+			poll.Until(t, 20*time.Second, "cache and output are written", func() bool {
 				_, err := os.Stat(path)
 				return err == nil && slices.Equal(out.read(), []string{"TOKEN=canary-1"})
 			})
@@ -435,7 +436,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 			if err := <-client; !errors.Is(err, api.ErrUnauthorized) {
 				t.Errorf("who waited at the socket got %v", err)
 			}
-			until(t, 20*time.Second, "all is gone", func() bool {
+			poll.Until(t, 20*time.Second, "all is gone", func() bool {
 				_, err := os.Stat(path)
 				return errors.Is(err, os.ErrNotExist) && slices.Equal(out.read(), []string{"TOKEN=canary-1", "removed"}) && held.Bound[0].Value.Len() == 0
 			})
@@ -455,7 +456,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 			}
 
 			tt.again(t, v, b, a, path)
-			until(t, 20*time.Second, "all is back", func() bool {
+			poll.Until(t, 20*time.Second, "all is back", func() bool {
 				_, err := os.Stat(path)
 				return err == nil && a.Status().State == agent.Fresh && len(out.read()) == 3
 			})
@@ -492,17 +493,5 @@ func realAgent(t *testing.T, base, key string, conf agent.Config, opts ...func(*
 			t.Errorf("run: %v", err)
 		}
 		client.Close()
-	}
-}
-
-// until polls, on a machine that may be slow, until ok or the time is up.
-func until(t *testing.T, limit time.Duration, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(limit); !ok(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", limit, what)
-		}
 	}
 }

@@ -3,12 +3,12 @@ package agent
 import (
 	"bytes"
 	"fmt"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 func values3() (api.Snapshot, [][]byte) {
@@ -23,10 +23,8 @@ func values3() (api.Snapshot, [][]byte) {
 // collected has the collector run until it's true.
 func collected(t *testing.T, m *memory, sets int) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); m.collect() != sets; runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d sets live, want %d", m.collect(), sets)
-		}
+	if !poll.Within(20*time.Second, func() bool { return m.collect() == sets }) {
+		t.Fatalf("%d sets live, want %d", m.collect(), sets)
 	}
 }
 

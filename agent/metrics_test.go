@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/prometheus/common/expfmt"
@@ -31,7 +32,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	hear(t, at.raw(t, "nonsense\n"))
-	eventually(t, "the connections' end", func() bool { // they are counted after they are answered
+	poll.Until(t, 30*time.Second, "the connections' end", func() bool { // they are counted after they are answered
 		return strings.Contains(at.Text(), "socket_connections 0\n")
 	})
 	text := at.Text()

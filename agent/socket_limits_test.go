@@ -14,6 +14,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 func TestSocketThousandClients(t *testing.T) {
@@ -38,7 +39,7 @@ func TestSocketThousandClients(t *testing.T) {
 		})
 	}
 	all.Wait()
-	eventually(t, "all places are free", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 0 })
+	poll.Until(t, 30*time.Second, "all places are free", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 0 })
 }
 
 func TestSocketLimits(t *testing.T) {
@@ -49,19 +50,19 @@ func TestSocketLimits(t *testing.T) {
 	for range 64 {
 		at.raw(t, wait)
 	}
-	eventually(t, "64 wait", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 64 })
+	poll.Until(t, 30*time.Second, "64 wait", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 64 })
 	if got := hear(t, at.raw(t, wait)); !strings.Contains(got, `"code":"RATE_LIMITED"`) || !strings.Contains(got, `"retry_after":5`) {
 		t.Errorf("one more is told %q", got)
 	}
 	if _, err := at.dial(t).Source(sandbox).Next(t.Context(), ""); err != nil {
 		t.Errorf("one that doesn't wait: %v", err)
 	}
-	eventually(t, "that one has left", func() bool { active, _ := at.Counts(); return active == 0 })
+	poll.Until(t, 30*time.Second, "that one has left", func() bool { active, _ := at.Counts(); return active == 0 })
 	var silent []net.Conn
 	for range 128 {
 		silent = append(silent, at.raw(t, ""))
 	}
-	eventually(t, "128 are silent", func() bool { active, _ := at.Counts(); return active == 128 })
+	poll.Until(t, 30*time.Second, "128 are silent", func() bool { active, _ := at.Counts(); return active == 128 })
 	if got := hear(t, at.raw(t, "")); !strings.Contains(got, `"code":"RATE_LIMITED"`) {
 		t.Errorf("one more is told %q", got)
 	}
@@ -120,12 +121,12 @@ func TestSocketSlowReaders(t *testing.T) {
 	if _, err := bufio.NewReaderSize(c, 16).ReadByte(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the values are sent, and aren't lent while the client doesn't read", func() bool {
+	poll.Until(t, 30*time.Second, "the values are sent, and aren't lent while the client doesn't read", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return uses >= 12 && lent == 0 // their lengths twice, and the first part
 	})
-	eventually(t, "the slow reader is dropped", func() bool {
+	poll.Until(t, 30*time.Second, "the slow reader is dropped", func() bool {
 		active, _ := at.Counts()
 		return active == 0 && strings.Contains(at.log.String(), `"outcome":"dropped"`)
 	})
@@ -185,7 +186,7 @@ func TestSocketDenialsAreFewLines(t *testing.T) {
 	for range 128 {
 		at.raw(t, "")
 	}
-	eventually(t, "128 are silent", func() bool { active, _ := at.Counts(); return active == 128 })
+	poll.Until(t, 30*time.Second, "128 are silent", func() bool { active, _ := at.Counts(); return active == 128 })
 	began := time.Now()
 	for range 200 {
 		hear(t, at.raw(t, ""))

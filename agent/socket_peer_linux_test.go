@@ -17,6 +17,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -164,7 +165,7 @@ func TestSocketGreedyUser(t *testing.T) {
 	if _, err := out.Read(make([]byte, 64)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "16 connections of the greedy one's are held", func() bool { active, _ := at.Counts(); return active == 16 })
+	poll.Until(t, 30*time.Second, "16 connections of the greedy one's are held", func() bool { active, _ := at.Counts(); return active == 16 })
 	if out, err := other(t, "ask "+at.path, 5002, 5002).CombinedOutput(); err != nil || string(out) != "3 values" {
 		t.Errorf("another user: %q, %v", out, err)
 	}

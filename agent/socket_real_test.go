@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
@@ -46,7 +48,7 @@ func TestSocketOfARealAgent(t *testing.T) {
 		return strings.Join(out, " ")
 	}
 	set := api.Snapshot{}
-	eventually(t, "the first set", func() bool { set, err = src.Next(t.Context(), ""); return err == nil })
+	poll.Until(t, 30*time.Second, "the first set", func() bool { set, err = src.Next(t.Context(), ""); return err == nil })
 	direct, err := client.Reveal(t.Context(), sandbox, "", 0)
 	must(t, err)
 	if diff := cmp.Diff(opened(set), opened(direct)); diff != "" {

@@ -188,13 +188,3 @@ func hear(t testing.TB, c net.Conn) string {
 	}
 	return string(text)
 }
-
-// eventually waits for something to come true.
-func eventually(t testing.TB, what string, true func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !true(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in time: %s", what)
-		}
-	}
-}

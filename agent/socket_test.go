@@ -12,6 +12,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 )
@@ -86,7 +87,7 @@ func TestSocketWhileStarting(t *testing.T) {
 	served.become(api.Snapshot{}, agent.Starting)
 	at := serveSocket(t, served, agent.Peers{})
 	go func() {
-		eventually(t, "somebody waits", func() bool { _, waiting := at.Counts(); return waiting == 1 })
+		poll.Until(t, 30*time.Second, "somebody waits", func() bool { _, waiting := at.Counts(); return waiting == 1 })
 		served.become(many(3), agent.Stale)
 	}()
 	src := at.dial(t).Source(sandbox)
@@ -115,7 +116,7 @@ func TestSocketWait(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- agent.Follow(ctx, src, first, zerolog.Nop(), sets) }()
 	for v := int64(2); v < 12; v++ {
-		eventually(t, "the follower waits", func() bool { _, waiting := at.Counts(); return waiting == 1 })
+		poll.Until(t, 30*time.Second, "the follower waits", func() bool { _, waiting := at.Counts(); return waiting == 1 })
 		served.become(snapshot(v), agent.Fresh)
 		sets.await(t, fmt.Sprintf("canary-%d", v))
 	}
@@ -149,14 +150,14 @@ func TestSocketClientsThatLeave(t *testing.T) {
 	src := at.dial(t).Source(sandbox)
 	go func() { _, err := src.Next(ctx, set.Etag); ended <- err }()
 	c := at.raw(t, fmt.Sprintf(`{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","etag":%q,"wait_seconds":60}`+"\n", set.Etag))
-	eventually(t, "both wait", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 2 })
+	poll.Until(t, 30*time.Second, "both wait", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 2 })
 	_ = c.Close()
-	eventually(t, "one has left", func() bool { _, waiting := at.Counts(); return waiting == 1 })
+	poll.Until(t, 30*time.Second, "one has left", func() bool { _, waiting := at.Counts(); return waiting == 1 })
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("the client's error is %v, want %v", err, context.Canceled)
 	}
-	eventually(t, "both have left", func() bool { _, waiting := at.Counts(); return waiting == 0 })
+	poll.Until(t, 30*time.Second, "both have left", func() bool { _, waiting := at.Counts(); return waiting == 0 })
 }
 
 func TestSocketStops(t *testing.T) {
@@ -167,7 +168,7 @@ func TestSocketStops(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { _, err := src.Next(t.Context(), set.Etag); ended <- err }()
 	silent := at.raw(t, "")
-	eventually(t, "one waits and one is silent", func() bool { active, waiting := at.Counts(); return active == 1 && waiting == 1 })
+	poll.Until(t, 30*time.Second, "one waits and one is silent", func() bool { active, waiting := at.Counts(); return active == 1 && waiting == 1 })
 	at.stop()
 	if err := <-ended; !errors.Is(err, api.ErrUnavailable) {
 		t.Errorf("who waits is told %v, want %v", err, api.ErrUnavailable)
@@ -239,7 +240,7 @@ func TestSocketRefreshesTogether(t *testing.T) {
 	for range 20 {
 		ask()
 	}
-	eventually(t, "all wait", func() bool { _, waiting := at.Counts(); return waiting == 21 })
+	poll.Until(t, 30*time.Second, "all wait", func() bool { _, waiting := at.Counts(); return waiting == 21 })
 	close(goOn)
 	all.Wait()
 	at.stop()

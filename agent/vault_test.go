@@ -14,6 +14,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 const (
@@ -66,7 +67,7 @@ func TestSocketNamedVaultWhileWaiting(t *testing.T) {
 	must(t, err)
 	ended := make(chan error, 1)
 	go func() { _, err := src.Next(t.Context(), first.Etag); ended <- err }()
-	eventually(t, "it waits", func() bool { _, waiting := at.Counts(); return waiting == 1 })
+	poll.Until(t, 30*time.Second, "it waits", func() bool { _, waiting := at.Counts(); return waiting == 1 })
 	served.become(many(2), agent.Fresh) // and of no vault
 	if _, ok := errors.AsType[*agent.OtherVault](<-ended); !ok {
 		t.Error("given the set of another vault")

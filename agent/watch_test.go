@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // watched is a directory with a watcher over some paths in it, and over the file sentinel.
@@ -307,11 +308,5 @@ func TestWatcher_Ends(t *testing.T) {
 		w.stop()
 		w.watcher.Set(nil) // harmless
 	}
-	deadline := time.Now().Add(30 * time.Second)
-	for runtime.NumGoroutine() > before {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
-		}
-		runtime.Gosched()
-	}
+	poll.Until(t, 30*time.Second, "all goroutines end", func() bool { return runtime.NumGoroutine() <= before })
 }

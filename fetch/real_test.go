@@ -7,6 +7,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 	"github.com/google/go-cmp/cmp"
 )
@@ -47,7 +48,7 @@ func TestRealRevealAndRotate(t *testing.T) {
 	}
 	next := make(chan result, 1)
 	go func() { s, err := src.Next(t.Context(), got.Etag); next <- result{s, err} }()
-	waitFor(t, "the source to wait", func() bool { return v.Requests("POST /egress/bindings/reveal") == before+1 })
+	poll.Until(t, 20*time.Second, "the source to wait", func() bool { return v.Requests("POST /egress/bindings/reveal") == before+1 })
 	if secret, err = tenant.RotateSecret(t.Context(), secret.ID, fetch.Rotation{Value: api.NewValue([]byte("second"))}); err != nil || secret.Version != 2 {
 		t.Fatalf("rotate: error %v, version %d", err, secret.Version)
 	}
@@ -61,20 +62,6 @@ func TestRealRevealAndRotate(t *testing.T) {
 	}
 	if n := v.Requests("POST /egress/bindings/reveal") - before; n != 1 {
 		t.Errorf("%d requests, want 1", n)
-	}
-}
-
-func waitFor(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited in vain for %s", what)
-		}
 	}
 }
 
@@ -176,7 +163,7 @@ func TestRealRevocationEndsAWait(t *testing.T) {
 	before := v.Requests("POST /egress/bindings/reveal")
 	ended := make(chan error, 1)
 	go func() { _, err := src.Next(t.Context(), first.Etag); ended <- err }()
-	waitFor(t, "the source to wait", func() bool { return v.Requests("POST /egress/bindings/reveal") == before+1 })
+	poll.Until(t, 20*time.Second, "the source to wait", func() bool { return v.Requests("POST /egress/bindings/reveal") == before+1 })
 	tenant := client(t, v.BaseURL, func(c *fetch.Config) { c.Key = v.TenantKey })
 	if err := tenant.RevokeResourceKey(t.Context(), id); err != nil {
 		t.Fatal(err)

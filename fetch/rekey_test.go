@@ -11,6 +11,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -70,11 +71,11 @@ func TestReread(t *testing.T) {
 		next, err = c.Reveal(t.Context(), sandbox, first.Etag, time.Minute)
 		waiting <- err
 	}()
-	eventually(t, func() bool { return v.Requests("POST /egress/bindings/reveal") == 2 })
+	poll.Until(t, 30*time.Second, "the second reveal", func() bool { return v.Requests("POST /egress/bindings/reveal") == 2 })
 	fresh, freshID := v.MintResourceKey(t, sandbox)
 	f.put(fresh)
 	v.Revoke(t, oldID)
-	eventually(t, func() bool { return v.Requests("POST /egress/bindings/reveal") == 3 })
+	poll.Until(t, 30*time.Second, "the third reveal", func() bool { return v.Requests("POST /egress/bindings/reveal") == 3 })
 	v.Rotate(t, secret, "second")
 	if err := <-waiting; err != nil || len(next.Bound) != 1 || next.Bound[0].Value.Reveal() != "second" {
 		t.Fatalf("the reveal that waited: %d values, %v", len(next.Bound), err)
@@ -134,7 +135,7 @@ func TestRereadLateRefusal(t *testing.T) {
 	f.put(fresh)
 	slow := make(chan error, 1)
 	go func() { _, err := c.Bindings(t.Context(), fetch.BindingFilter{}); slow <- err }()
-	eventually(t, late.Load)
+	poll.Until(t, 30*time.Second, "the late answer", late.Load)
 	if _, err := c.Bindings(t.Context(), fetch.BindingFilter{}); err != nil {
 		t.Fatal(err)
 	}
@@ -196,15 +197,5 @@ func TestRereadEnds(t *testing.T) {
 	defer ended.Close()
 	if _, err := ended.Bindings(ctx, fetch.BindingFilter{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want %v", err, context.Canceled)
-	}
-}
-
-// eventually waits for something to come true.
-func eventually(t *testing.T, true func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !true(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("not in time")
-		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 func TestParseChange(t *testing.T) {
@@ -69,7 +70,7 @@ func waitFor(t *testing.T, wrote func() []string, want ...string) {
 			t.Logf("it wrote %v", wrote())
 		}
 	}()
-	eventually(t, strings.Join(want, " "), func() bool { return strings.Join(wrote(), " ") == strings.Join(want, " ") })
+	poll.Until(t, 10*time.Second, strings.Join(want, " "), func() bool { return strings.Join(wrote(), " ") == strings.Join(want, " ") })
 }
 
 const server = `trap 'echo stopped >> FILE; exit 9' TERM; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
@@ -249,18 +250,18 @@ func TestMaskOnChange(t *testing.T) {
 			script := `read -r new < ` + told + `; trap 'echo got $new, had $SECRET' USR1; trap 'exit 0' TERM; echo "start $SECRET first-value"; while :; do sleep 0.02; done`
 			capture := func(c *exec.Cmd) { c.Stdout, c.Stderr, c.Env = &out, &errs, append(c.Env, "SECRET=first-value") }
 			_, changes, _ := changingAs(t, false, capture, script, "-mask", "SECRET=first-value", "-on-change", how)
-			eventually(t, "the start", func() bool { return strings.Contains(out.String(), "start") })
+			poll.Until(t, 10*time.Second, "the start", func() bool { return strings.Contains(out.String(), "start") })
 			say(t, changes, "SECRET=second-value")
 			want := "start [SECRET] [SECRET]\ngot [SECRET], had [SECRET]\n"
 			if how == "restart" {
 				want = "start [SECRET] [SECRET]\nstart [SECRET] [SECRET]\n"
 			}
-			eventually(t, "the change", func() bool { return strings.Count(out.String(), "\n") == 2 })
+			poll.Until(t, 10*time.Second, "the change", func() bool { return strings.Count(out.String(), "\n") == 2 })
 			if out.String() != want {
 				t.Errorf("it printed %q, want %q", out.String(), want)
 			}
 			if strings.HasPrefix(how, "hook") {
-				eventually(t, "the hook's line", func() bool { return strings.Contains(errs.String(), "\n") })
+				poll.Until(t, 10*time.Second, "the hook's line", func() bool { return strings.Contains(errs.String(), "\n") })
 				if errs.String() != "in hook [SECRET]\n" {
 					t.Errorf("the hook printed %q", errs.String())
 				}
@@ -276,9 +277,9 @@ func TestHookOnChange(t *testing.T) {
 	waitFor(t, wrote, "first")
 	hooked := func() []string { b, _ := os.ReadFile(file); return strings.Fields(string(b)) }
 	say(t, changes, "SECRET=bad")
-	eventually(t, "the hook", func() bool { return len(hooked()) == 2 })
+	poll.Until(t, 10*time.Second, "the hook", func() bool { return len(hooked()) == 2 })
 	say(t, changes, "SECRET=good")
-	eventually(t, "the hook again", func() bool { return len(hooked()) == 4 })
+	poll.Until(t, 10*time.Second, "the hook again", func() bool { return len(hooked()) == 4 })
 	if got := hooked(); got[0] != "bad" || got[2] != "good" || got[1] != got[3] {
 		t.Errorf("the hook saw %v", got)
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // TestTenThousandOrphans leaves orphans, whose ends coalesce into few SIGCHLDs, while the command runs:
@@ -36,15 +37,8 @@ func TestTenThousandOrphans(t *testing.T) {
 			if err := c.Start(); err != nil {
 				t.Fatal(err)
 			}
-			for end := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
-				if _, err := os.Stat(ready); err == nil {
-					break
-				}
-				if time.Now().After(end) {
-					t.Fatal("5 minutes were not enough for 10,000 orphans")
-				}
-			}
-			eventually(t, "no child but the command", func() bool { return len(children(c.Process.Pid)) == 1 })
+			poll.Until(t, 5*time.Minute, "10,000 orphans", func() bool { _, err := os.Stat(ready); return err == nil })
+			poll.Until(t, 10*time.Second, "no child but the command", func() bool { return len(children(c.Process.Pid)) == 1 })
 			kill(t, c.Process.Pid, unix.SIGTERM)
 			_ = c.Wait()
 			if code := codeOf(c); code != 42 {
@@ -77,11 +71,11 @@ func startTelling(t *testing.T, c *exec.Cmd) (pid int) {
 func TestOrphanIsOurs(t *testing.T) {
 	c := under(t, "supervise", false, "sh", "-c", `sh -c 'sleep 60 & echo $!'; sleep 60`)
 	orphan := startTelling(t, c)
-	eventually(t, "the orphan among our children", func() bool { _, ok := children(c.Process.Pid)[orphan]; return ok })
+	poll.Until(t, 10*time.Second, "the orphan among our children", func() bool { _, ok := children(c.Process.Pid)[orphan]; return ok })
 	kill(t, c.Process.Pid, unix.SIGTERM)
 	_ = c.Wait()
 	// What the command left in its group was stopped with it.
-	eventually(t, "the orphan's end", func() bool { return !alive(orphan) })
+	poll.Until(t, 10*time.Second, "the orphan's end", func() bool { return !alive(orphan) })
 }
 
 // TestTermReachesTheCommand: its own code comes back.
@@ -123,7 +117,7 @@ func TestFault_A13_ChildIgnoresTerm(t *testing.T) {
 			_, _ = out.Read(make([]byte, 1))
 			command := onlyChild(t, c.Process.Pid)
 			var group []int
-			eventually(t, "the command's children", func() bool {
+			poll.Until(t, 10*time.Second, "the command's children", func() bool {
 				group = group[:0]
 				for pid := range children(command) {
 					group = append(group, pid)
@@ -140,7 +134,7 @@ func TestFault_A13_ChildIgnoresTerm(t *testing.T) {
 				t.Errorf("killed after %v, before its time", took)
 			}
 			for _, pid := range group {
-				eventually(t, "the group's end", func() bool { return !alive(pid) })
+				poll.Until(t, 10*time.Second, "the group's end", func() bool { return !alive(pid) })
 			}
 		})
 	}
@@ -184,12 +178,12 @@ func TestWeAreKilled(t *testing.T) {
 			if err := c.Start(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "ready", func() bool { b, _ := os.ReadFile(file); return len(b) > 0 })
+			poll.Until(t, 10*time.Second, "ready", func() bool { b, _ := os.ReadFile(file); return len(b) > 0 })
 			command := onlyChild(t, c.Process.Pid)
 			kill(t, c.Process.Pid, unix.SIGKILL)
 			_ = c.Wait()
 			if !outlive {
-				eventually(t, "the command's end", func() bool { return !alive(command) })
+				poll.Until(t, 10*time.Second, "the command's end", func() bool { return !alive(command) })
 				if b, _ := os.ReadFile(file); !bytes.Contains(b, []byte("TERM")) {
 					t.Error("the command wasn't told")
 				}

@@ -11,8 +11,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"golang.org/x/sys/unix"
 )
 
@@ -76,7 +78,7 @@ func TestMaskedReaderLeaves(t *testing.T) {
 	}
 	_ = out.Close()
 	// The relay hangs up on the command: its pipe has no reader any more.
-	eventually(t, "the command's pipe to be broken", func() bool {
+	poll.Until(t, 10*time.Second, "the command's pipe to be broken", func() bool {
 		fds := []unix.PollFd{{Fd: int32(commandOutput(t, onlyChild(t, c.Process.Pid)))}}
 		defer unix.Close(int(fds[0].Fd))
 		_, err := unix.Poll(fds, 0)
@@ -121,7 +123,7 @@ func TestMaskedReaderPauses(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the pipe to be full and seq to block or end", func() bool { return pipeFull(t, out) })
+	poll.Until(t, 10*time.Second, "the pipe to be full and seq to block or end", func() bool { return pipeFull(t, out) })
 	all, err := io.ReadAll(out)
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +158,7 @@ func TestMaskedReaderNeverReads(t *testing.T) {
 			if err := c.Start(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the command's end", func() bool {
+			poll.Until(t, 10*time.Second, "the command's end", func() bool {
 				_, err := os.Stat(ended)
 				return err == nil && len(children(c.Process.Pid)) == 0
 			})
@@ -185,7 +187,7 @@ func TestMaskedReaderNeverReadsWhileStopping(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the pipe to be full", func() bool { return pipeFull(t, out) })
+	poll.Until(t, 10*time.Second, "the pipe to be full", func() bool { return pipeFull(t, out) })
 	kill(t, c.Process.Pid, unix.SIGTERM)
 	_, _ = c.Process.Wait()
 	_ = out.Close()
@@ -239,7 +241,7 @@ func TestMaskedDescendantOfARestart(t *testing.T) {
 	ends.started()
 	shown := func(text string) {
 		t.Helper()
-		eventually(t, text, func() bool { return strings.Contains(stdout.String(), text) })
+		poll.Until(t, 10*time.Second, text, func() bool { return strings.Contains(stdout.String(), text) })
 	}
 	shown("first\n")
 	say(t, changes, "AGAIN=1")
@@ -325,7 +327,7 @@ func (k *captured) started() {
 // waitFor waits for the end of one stream: 0 is standard output.
 func (k *captured) waitFor(stream int) {
 	k.t.Helper()
-	eventually(k.t, "the end of an output", func() bool {
+	poll.Until(k.t, 10*time.Second, "the end of an output", func() bool {
 		select {
 		case <-k.done[stream]:
 			return true

@@ -10,10 +10,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // ways are the four ways a command can run under us.
@@ -100,7 +102,7 @@ func TestEverySignalIsForwarded(t *testing.T) {
 func waitForSleep(t *testing.T, pid int) int {
 	t.Helper()
 	child := onlyChild(t, pid)
-	eventually(t, "the command's exec", func() bool {
+	poll.Until(t, 10*time.Second, "the command's exec", func() bool {
 		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", child))
 		return err == nil && string(bytes.TrimSpace(name)) == "sleep"
 	})
@@ -122,12 +124,12 @@ func TestSignalsThatDontKill(t *testing.T) {
 				if err := c.Start(); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "ready", func() bool { b, _ := os.ReadFile(file); return len(b) > 0 })
+				poll.Until(t, 10*time.Second, "ready", func() bool { b, _ := os.ReadFile(file); return len(b) > 0 })
 				// A shell is told of its own children's ends: CHLD is only asked for in numbers below.
 				kill(t, c.Process.Pid, unix.SignalNum("SIG"+sig))
 				want := sig != "CHLD"
 				if want {
-					eventually(t, sig+" in the command", func() bool {
+					poll.Until(t, 10*time.Second, sig+" in the command", func() bool {
 						b, _ := os.ReadFile(file)
 						return strings.Contains(string(b), sig)
 					})
@@ -150,12 +152,12 @@ func TestStopAndContinueByHand(t *testing.T) {
 	child := waitForSleep(t, c.Process.Pid)
 	state := func() byte { return children(c.Process.Pid)[child] }
 	kill(t, c.Process.Pid, unix.SIGTSTP)
-	eventually(t, "the command stopped", func() bool { return state() == 'T' })
+	poll.Until(t, 10*time.Second, "the command stopped", func() bool { return state() == 'T' })
 	kill(t, c.Process.Pid, unix.SIGCONT)
-	eventually(t, "the command continued", func() bool { return state() == 'S' })
+	poll.Until(t, 10*time.Second, "the command continued", func() bool { return state() == 'S' })
 	// One that is stopped can still be ended.
 	kill(t, c.Process.Pid, unix.SIGTSTP)
-	eventually(t, "the command stopped", func() bool { return state() == 'T' })
+	poll.Until(t, 10*time.Second, "the command stopped", func() bool { return state() == 'T' })
 	kill(t, c.Process.Pid, unix.SIGTERM)
 	_ = c.Wait()
 	if code := codeOf(c); code != 128+15 {
@@ -179,10 +181,10 @@ func TestDeathOfOurParent(t *testing.T) {
 				t.Fatal(err)
 			}
 			said := func() string { b, _ := os.ReadFile(file); return string(b) }
-			eventually(t, "ready", func() bool { return said() != "" })
+			poll.Until(t, 10*time.Second, "ready", func() bool { return said() != "" })
 			kill(t, parent.Process.Pid, unix.SIGKILL)
 			_ = parent.Wait()
-			eventually(t, "USR1 in the command", func() bool { return strings.Contains(said(), "USR1") })
+			poll.Until(t, 10*time.Second, "USR1 in the command", func() bool { return strings.Contains(said(), "USR1") })
 		})
 	}
 }

@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,9 +33,9 @@ func TestSignalIsForTheCommandAlone(t *testing.T) {
 			said := func(what string) func() bool {
 				return func() bool { b, _ := os.ReadFile(file); return strings.Contains(string(b), what) } // may not be there yet
 			}
-			eventually(t, "ready", said("ready"))
+			poll.Until(t, 10*time.Second, "ready", said("ready"))
 			kill(t, c.Process.Pid, unix.SIGUSR1)
-			eventually(t, "the signal in the command", said("command"))
+			poll.Until(t, 10*time.Second, "the signal in the command", said("command"))
 			kill(t, c.Process.Pid, unix.SIGTERM)
 			_ = c.Wait()
 			if code := codeOf(c); code != 7 || said("child")() {

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // logged is a log that can be read while it is written.
@@ -55,7 +56,7 @@ func (l *logged) lines(t *testing.T) (lines, messages []string) {
 
 func (l *logged) done(t *testing.T, count int, message string) {
 	t.Helper()
-	eventually(t, message, func() bool { return strings.Count(l.String(), `"`+message+`"`) == count })
+	poll.Until(t, 10*time.Second, message, func() bool { return strings.Count(l.String(), `"`+message+`"`) == count })
 }
 
 func TestOutputHook(t *testing.T) {
@@ -117,7 +118,7 @@ func TestOutputHookFails(t *testing.T) {
 				c.Log, c.Hook, c.HookTimeout = zerolog.New(log), tt.hook, 3*time.Second
 			})
 			write(t, o, "A", "1")
-			eventually(t, "an end", func() bool { _, messages := log.lines(t); return len(messages) == 2+len(tt.want) })
+			poll.Until(t, 10*time.Second, "an end", func() bool { _, messages := log.lines(t); return len(messages) == 2+len(tt.want) })
 			lines, messages := log.lines(t)
 			if diff := cmp.Diff(messages[2:], tt.want); diff != "" {
 				t.Errorf("(-got +want):\n%s", diff)
@@ -145,7 +146,7 @@ func TestOutputHookGroup(t *testing.T) {
 			})
 			write(t, o, "A", "1")
 			var pid int
-			eventually(t, "a process of the hook's", func() bool {
+			poll.Until(t, 10*time.Second, "a process of the hook's", func() bool {
 				text, err := os.ReadFile(dir + "/pid")
 				pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
 				return err == nil
@@ -154,7 +155,7 @@ func TestOutputHookGroup(t *testing.T) {
 				o.Close()
 				log.done(t, 1, "hook killed: its output is closed")
 			}
-			eventually(t, "its end", func() bool { return !alive(pid) })
+			poll.Until(t, 10*time.Second, "its end", func() bool { return !alive(pid) })
 		})
 	}
 }
@@ -169,7 +170,7 @@ func TestOutputHookOnce(t *testing.T) {
 		c.Hook = `cat "$MIOSA_OUTPUT"; read -r line < ` + gate
 	})
 	write(t, o, "A", "0")
-	eventually(t, "the first hook", func() bool { lines, _ := log.lines(t); return len(lines) == 1 })
+	poll.Until(t, 10*time.Second, "the first hook", func() bool { lines, _ := log.lines(t); return len(lines) == 1 })
 	began := time.Now()
 	for i := range 5 {
 		write(t, o, "A", fmt.Sprint(i+1))
@@ -178,7 +179,7 @@ func TestOutputHookOnce(t *testing.T) {
 		t.Errorf("Write waits for the hook: %v", took)
 	}
 	say(t, gate, "go")
-	eventually(t, "the second hook", func() bool { lines, _ := log.lines(t); return len(lines) == 2 })
+	poll.Until(t, 10*time.Second, "the second hook", func() bool { lines, _ := log.lines(t); return len(lines) == 2 })
 	say(t, gate, "go")
 	log.done(t, 2, "hook done")
 	if lines, _ := log.lines(t); !cmp.Equal(lines, []string{"A=0", "A=5"}) {
@@ -250,10 +251,10 @@ func TestOutputHookMaskedWhileItChanges(t *testing.T) {
 		c.Hook = `old=$(cat "$MIOSA_OUTPUT"); echo begun; read -r line < ` + gate + `; echo "$old"; cat "$MIOSA_OUTPUT"`
 	})
 	write(t, o, "A", "canary-old")
-	eventually(t, "the first hook", func() bool { lines, _ := log.lines(t); return len(lines) == 1 })
+	poll.Until(t, 10*time.Second, "the first hook", func() bool { lines, _ := log.lines(t); return len(lines) == 1 })
 	write(t, o, "A", "canary-new")
 	say(t, gate, "go")
-	eventually(t, "the second hook", func() bool { lines, _ := log.lines(t); return len(lines) == 4 })
+	poll.Until(t, 10*time.Second, "the second hook", func() bool { lines, _ := log.lines(t); return len(lines) == 4 })
 	say(t, gate, "go")
 	log.done(t, 2, "hook done")
 	if lines, _ := log.lines(t); !cmp.Equal(lines, []string{"begun", "A=[A]", "A=[A]", "begun", "A=[A]", "A=[A]"}) {

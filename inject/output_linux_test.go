@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
@@ -18,6 +19,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // inMemory makes a directory on a tmpfs that the system has.
@@ -228,7 +230,7 @@ func tick(t *testing.T, path string) {
 	then := stat(t, path).Ctim
 	probe := path + ".tick"
 	defer func() { _ = os.Remove(probe) }()
-	eventually(t, "the next tick", func() bool {
+	poll.Until(t, 10*time.Second, "the next tick", func() bool {
 		if err := os.WriteFile(probe, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -4,10 +4,12 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // TestOutputHookOwed: a hook that was cut off, or never begun, is run by the next one that finds everything in place.
@@ -23,7 +25,7 @@ func TestOutputHookOwed(t *testing.T) {
 
 			o, log := with("echo begun; exec sleep 1000")
 			write(t, o, "A", "1")
-			eventually(t, "the hook", func() bool { return strings.Contains(log.String(), "begun") })
+			poll.Until(t, 10*time.Second, "the hook", func() bool { return strings.Contains(log.String(), "begun") })
 			if !owed() {
 				t.Error("nothing says that a hook is owed")
 			}
@@ -31,7 +33,7 @@ func TestOutputHookOwed(t *testing.T) {
 			o, log = with("true")
 			write(t, o, "A", "1")
 			log.done(t, 1, "hook done")
-			eventually(t, "nothing is owed", func() bool { return !owed() })
+			poll.Until(t, 10*time.Second, "nothing is owed", func() bool { return !owed() })
 			if strings.Contains(log.String(), "output written") {
 				t.Error("it was written again")
 			}
@@ -43,7 +45,7 @@ func TestOutputHookOwed(t *testing.T) {
 
 			o, log = with("echo begun; exec sleep 1000")
 			write(t, o, "A", "3")
-			eventually(t, "the hook", func() bool { return strings.Contains(log.String(), "begun") })
+			poll.Until(t, 10*time.Second, "the hook", func() bool { return strings.Contains(log.String(), "begun") })
 			o.Close()
 			if err := o.Remove(); err != nil || owed() {
 				t.Errorf("something is owed for what isn't there: %v", err)

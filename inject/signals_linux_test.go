@@ -21,6 +21,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 func TestParseSignal(t *testing.T) {
@@ -288,7 +289,7 @@ func TestStopSendsNothingElse(t *testing.T) {
 				t.Fatal(err)
 			}
 			var pid int
-			eventually(t, "the command's process id", func() bool { _, err := fmt.Sscan(out.String(), &pid); return err == nil })
+			poll.Until(t, 10*time.Second, "the command's process id", func() bool { _, err := fmt.Sscan(out.String(), &pid); return err == nil })
 			if stopped {
 				kill(t, pid, unix.SIGSTOP)
 			}

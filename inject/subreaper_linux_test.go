@@ -3,9 +3,12 @@ package inject_test
 import (
 	"errors"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // refuseSubreaper has the kernel answer PR_SET_CHILD_SUBREAPER as an emulator without it does, on this thread
@@ -54,5 +57,5 @@ func TestNoSubreaper(t *testing.T) {
 	if code := codeOf(c); code != 33 {
 		t.Errorf("exit code %d, want 33", code)
 	}
-	eventually(t, "the orphan's end", func() bool { return !alive(orphan) })
+	poll.Until(t, 10*time.Second, "the orphan's end", func() bool { return !alive(orphan) })
 }

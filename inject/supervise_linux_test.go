@@ -25,6 +25,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // The tests of processes start this test binary again as the program under test: with playAs set it
@@ -212,17 +213,6 @@ func codeOf(c *exec.Cmd) int {
 	return ws.ExitStatus()
 }
 
-// eventually polls until ok, for ten seconds at most.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if ok() {
-			return
-		}
-	}
-	t.Fatalf("10 s have passed without this: %s", what)
-}
-
 // children lists the pids of a process's children, with their states.
 func children(pid int) map[int]byte {
 	found := map[int]byte{}
@@ -247,7 +237,7 @@ func children(pid int) map[int]byte {
 func onlyChild(t *testing.T, pid int) int {
 	t.Helper()
 	var child int
-	eventually(t, "one child", func() bool {
+	poll.Until(t, 10*time.Second, "one child", func() bool {
 		all := children(pid)
 		for child = range all {
 		}
@@ -287,7 +277,7 @@ func fifo(t *testing.T) string {
 func say(t *testing.T, path, line string) {
 	t.Helper()
 	var f *os.File
-	eventually(t, "a reader of "+path, func() (ok bool) { // what no reader has open yet forgets what is written
+	poll.Until(t, 10*time.Second, "a reader of "+path, func() (ok bool) { // what no reader has open yet forgets what is written
 		var err error
 		f, err = os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0)
 		if err != nil && !errors.Is(err, unix.ENXIO) {

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,7 +35,7 @@ func TestBackgroundJobAsksForTheTerminal(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			s, run := shellOn(t, way.flags)
 			s.typed(run(`sh -c 'while read x; do echo "line <$x>"; done' &`) + "\n")
-			eventually(t, "a stopped job", func() bool {
+			poll.Until(t, 10*time.Second, "a stopped job", func() bool {
 				s.typed("jobs\n")
 				return strings.Contains(s.shown(), "Stopped")
 			})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 )
@@ -67,7 +68,7 @@ func (s *screen) shown() string {
 // expect waits until text has been shown count times.
 func (s *screen) expect(text string, count int) {
 	s.t.Helper()
-	eventually(s.t, fmt.Sprintf("%q %d times on the screen", text, count), func() bool {
+	poll.Until(s.t, 10*time.Second, fmt.Sprintf("%q %d times on the screen", text, count), func() bool {
 		return strings.Count(s.shown(), text) >= count
 	})
 }
@@ -77,7 +78,7 @@ func (s *screen) ends() {
 	s.t.Helper()
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = s.cmd.Wait() }()
-	eventually(s.t, "the program's end", func() bool {
+	poll.Until(s.t, 10*time.Second, "the program's end", func() bool {
 		select {
 		case <-ended:
 			return true
@@ -165,7 +166,7 @@ func TestWindowSize(t *testing.T) {
 			s.expect("24 80", 1)
 			s.expect("ready", 1)
 			s.resize(50, 132)
-			eventually(t, "the signal", func() bool {
+			poll.Until(t, 10*time.Second, "the signal", func() bool {
 				s.typed("x\n") // bash runs the trap when its read ends
 				return strings.Contains(s.shown(), "got-WINCH 50 132")
 			})

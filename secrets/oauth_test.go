@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/secrets"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 	"github.com/google/go-cmp/cmp"
@@ -40,11 +41,9 @@ func TestRealOAuth(t *testing.T) {
 		got, err := c.Resume(flow.State).WaitForCompletion(t.Context(), secrets.WaitOptions{Timeout: time.Minute, PollInterval: 5 * time.Millisecond})
 		ended <- result{got, err}
 	}()
-	for deadline := time.Now().Add(20 * time.Second); v.Requests("GET /egress/oauth/status") < before+2; <-time.After(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nobody asks how the flow is going")
-		}
-	}
+	poll.Until(t, 20*time.Second, "two requests for the flow's status", func() bool {
+		return v.Requests("GET /egress/oauth/status") >= before+2
+	})
 	if page, err := visit(flow.AuthorizeURL); err != nil || !strings.Contains(page, "Acme is connected") {
 		t.Fatalf("error %v, page %s", err, page)
 	}

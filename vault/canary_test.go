@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
@@ -210,7 +211,7 @@ func TestLogOfRequests(t *testing.T) {
 	logged := &log{}
 	s := vaulttest.Start(t, func(c *vault.Config) { c.Log = zerolog.New(logged).Level(zerolog.DebugLevel) })
 	ask(t, s, s.TenantKey, "GET", "/egress/secrets/sec_in_the_path?in=the-query", "", "X-Request-ID", "asked-1")
-	until(t, "the request is logged", func() bool { return bytes.Contains(logged.bytes(), []byte(`"asked-1"`)) })
+	poll.Until(t, patience, "the request is logged", func() bool { return bytes.Contains(logged.bytes(), []byte(`"asked-1"`)) })
 	line := string(logged.bytes())
 	for _, want := range []string{`"route":"GET /egress/secrets/{id}"`, `"status":404`, `"key_id":"key_`, `"took":`} {
 		if !strings.Contains(line, want) {

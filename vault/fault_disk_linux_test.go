@@ -17,6 +17,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
@@ -144,7 +145,7 @@ func (d *ill) tryReveal(t *testing.T) bool {
 // recovers checks that all is well again by itself: writes within seconds, and what was acknowledged is there.
 func (d *ill) recovers(t *testing.T) {
 	t.Helper()
-	until(t, "ready again", func() bool { return ask(t, d.Server, api.Key{}, "GET", "//readyz", "").status == http.StatusOK })
+	poll.Until(t, patience, "ready again", func() bool { return ask(t, d.Server, api.Key{}, "GET", "//readyz", "").status == http.StatusOK })
 	if !d.rotate(t) || !d.put(t, 5000) {
 		t.Fatal("no writes although it is ready")
 	}
@@ -217,7 +218,7 @@ func TestFault_V3_FullDisk(t *testing.T) {
 			a := ask(t, d.Server, d.TenantKey, "POST", "/egress/resource-keys", toJSON(t, sandbox))
 			wantRefusal(t, a, api.ErrUnavailable, "disk is full")
 			wantRefusal(t, ask(t, d.Server, d.TenantKey, "DELETE", "/egress/secrets/"+d.ids["S002"], ""), api.ErrUnavailable, "disk is full")
-			until(t, "not ready", func() bool {
+			poll.Until(t, patience, "not ready", func() bool {
 				return ask(t, d.Server, api.Key{}, "GET", "//readyz", "").status == http.StatusServiceUnavailable
 			})
 			if err := os.Remove(ballast); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // still takes the scheduler away, so that a test decides when what is renewed.
@@ -239,7 +240,7 @@ func TestFault_V6_DiskFullAtStoring(t *testing.T) {
 	}
 	c.due()
 	renewed := c.vault.renewer.begin(t.Context(), c.owner.TenantID, c.secret().ID, 0)
-	until(t, 10*time.Second, "refused by the disk", c.vault.store.sick.Load)
+	poll.Until(t, 10*time.Second, "refused by the disk", c.vault.store.sick.Load)
 	if c.secret().Version != 1 {
 		t.Error("a version that isn't stored")
 	}
@@ -285,7 +286,7 @@ func TestFault_V7_OneUpstreamRefresh(t *testing.T) {
 	for range callers {
 		<-begun
 	}
-	until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
+	poll.Until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
 	close(held)
 	all.Wait()
 	if n := c.provider.requests() - asked; n != 1 {
@@ -317,7 +318,7 @@ func TestFault_V7_TwoProcessesOneRefresh(t *testing.T) {
 	c.provider.set(func(p *provider) { p.held = held })
 	c.due()
 	first := c.vault.renewer.begin(t.Context(), c.owner.TenantID, id, 1)
-	until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
+	poll.Until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
 	second := other.renewer.begin(t.Context(), c.owner.TenantID, id, 1)
 	close(held)
 	if a, b := <-first, <-second; a.Err != nil || b.Err != nil {
@@ -393,7 +394,7 @@ func TestRotatedWhileRenewing(t *testing.T) {
 	c.provider.set(func(p *provider) { p.held = held })
 	c.due()
 	renewed := c.vault.renewer.begin(t.Context(), c.owner.TenantID, c.secret().ID, 0)
-	until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
+	poll.Until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
 	if w := c.do("PATCH", "/egress/secrets/"+c.secret().ID, `{"value":"by hand"}`); w.Code != http.StatusOK {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}
@@ -422,7 +423,7 @@ func TestDeletedWhileRenewing(t *testing.T) {
 	c.due()
 	id := c.secret().ID
 	renewed := c.vault.renewer.begin(t.Context(), c.owner.TenantID, id, 0)
-	until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
+	poll.Until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
 	if err := c.vault.store.DeleteSecret(t.Context(), c.owner, id); err != nil {
 		t.Fatal(err)
 	}

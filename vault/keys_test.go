@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 func TestAuthenticate(t *testing.T) {
@@ -52,7 +53,7 @@ func TestAuthenticate(t *testing.T) {
 	if !refused(revoked)() || !refused(api.NewKey(api.ResourceKeyPrefix))() || !refused(api.Key{})() {
 		t.Error("a revoked, unknown or empty key got in")
 	}
-	until(t, 5*time.Second, "expired", refused(short))
+	poll.Until(t, 5*time.Second, "expired", refused(short))
 
 	another, err := s.MintTenantKey(t.Context(), "acme")
 	if err != nil || another.TenantID != minted.TenantID || another.ID == minted.ID {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // waiting starts an Await and returns what it ends with.
@@ -18,7 +19,7 @@ func waiting(t *testing.T, s *Store, a Actor, etag string, wait time.Duration) <
 		_, err := s.Await(t.Context(), a, box1, etag, wait)
 		done <- err
 	}()
-	until(t, 5*time.Second, "waiting", func() bool {
+	poll.Until(t, 5*time.Second, "waiting", func() bool {
 		s.hub.mu.Lock()
 		defer s.hub.mu.Unlock()
 		return len(s.hub.waiting) > 0

@@ -161,20 +161,6 @@ func look(t testing.TB, s *Store, into any, query string, args ...any) {
 	}
 }
 
-// until polls for a condition that another goroutine or process brings about.
-func until(t testing.TB, limit time.Duration, what string, done func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(limit)
-	for !done() {
-		if time.Now().After(deadline) {
-			t.Fatalf("after %s: not %s", limit, what)
-		}
-		if err := pause(t.Context(), 2*time.Millisecond); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 func TestStoreConfigTellsEveryProblem(t *testing.T) {
 	err := StoreConfig{Readers: 65, Watch: time.Minute}.Validate()
 	want := []string{"data folder is required", "root key is required: name a file, or set MIOSA_VAULT_ROOT_KEY",

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
@@ -21,16 +22,6 @@ const revealRoute = "POST /egress/bindings/reveal"
 
 // patience is far more than anything here takes: who meets it has failed.
 const patience = 20 * time.Second
-
-// until polls: what is waited for happens in another goroutine.
-func until(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
 
 // waiting is a reveal that is held.
 type waiting struct {
@@ -64,7 +55,7 @@ func hold(t testing.TB, s *vaulttest.Server, key api.Key, r api.Resource, etag s
 			w.done <- answer{res.StatusCode, res.Header, text}
 		}
 	}()
-	until(t, "the vault holds the reveal", func() bool { return held(t, s) == before+1 || len(w.done) > 0 })
+	poll.Until(t, patience, "the vault holds the reveal", func() bool { return held(t, s) == before+1 || len(w.done) > 0 })
 	return w
 }
 
@@ -221,7 +212,7 @@ func TestRevocationEndsTheWait(t *testing.T) {
 		t.Errorf("%d wait, want the one under the other key", n)
 	}
 	still.cancel()
-	until(t, "a caller that went away is let go", func() bool { return held(t, s) == 0 })
+	poll.Until(t, patience, "a caller that went away is let go", func() bool { return held(t, s) == 0 })
 }
 
 func TestExpiryEndsTheWait(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // A connection that broke is replaced, the one that writes and those that read.
@@ -65,7 +66,7 @@ func TestWritesThatShareACommit(t *testing.T) {
 					done <- err
 				}()
 			}
-			until(t, 10*time.Second, "queued", func() bool {
+			poll.Until(t, 10*time.Second, "queued", func() bool {
 				s.queue.mu.Lock()
 				defer s.queue.mu.Unlock()
 				return len(s.queue.jobs) == writers

@@ -11,7 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -188,7 +190,7 @@ func TestNothingLeaks(t *testing.T) {
 		defer func() { _ = command.Process.Kill() }()
 		says := func(text string) {
 			t.Helper()
-			if !eventually(func() bool { b, _ := os.ReadFile(logged.Name()); return strings.Contains(string(b), text) }) {
+			if !poll.Within(time.Minute, func() bool { b, _ := os.ReadFile(logged.Name()); return strings.Contains(string(b), text) }) {
 				t.Fatalf("its log never says %q", text)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -74,7 +75,7 @@ func (r *agentRun) log() string {
 func (r *agentRun) says(pattern string) {
 	r.Helper()
 	sought := regexp.MustCompile("(?m)" + pattern)
-	if !eventually(func() bool { return sought.MatchString(r.log()) }) {
+	if !poll.Within(time.Minute, func() bool { return sought.MatchString(r.log()) }) {
 		r.Fatalf("the log never says %s:\n%s", pattern, r.log())
 	}
 }
@@ -82,7 +83,7 @@ func (r *agentRun) says(pattern string) {
 // holds waits for a file to hold a text.
 func (r *agentRun) holds(name, text string) {
 	r.Helper()
-	if !eventually(func() bool {
+	if !poll.Within(time.Minute, func() bool {
 		b, _ := os.ReadFile(filepath.Join(r.dir, name))
 		return strings.Contains(string(b), text)
 	}) {
@@ -212,7 +213,7 @@ allow_disk = true
 	d.holdsNone(secrets, cached...)
 	s.Revoke(t, keyID)
 	d.says("the vault refuses: values, cache and outputs are removed")
-	if !eventually(func() bool { _, err := os.Stat(filepath.Join(d.dir, "env")); return os.IsNotExist(err) }) {
+	if !poll.Within(time.Minute, func() bool { _, err := os.Stat(filepath.Join(d.dir, "env")); return os.IsNotExist(err) }) {
 		t.Error("the env file outlives the revocation")
 	}
 	d.ends()

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -200,7 +201,7 @@ func TestKilledSupervisor(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = c.Process.Kill() }()
-			if !eventually(func() bool { return len(read("ticks")) > 0 }) {
+			if !poll.Within(time.Minute, func() bool { return len(read("ticks")) > 0 }) {
 				t.Fatal("the command never starts")
 			}
 			pid, err := strconv.Atoi(strings.TrimSpace(read("pid")))
@@ -212,20 +213,20 @@ func TestKilledSupervisor(t *testing.T) {
 			}
 			_ = c.Wait() // of KILL; the command's signal has been sent by now
 			if !tt.outlive {
-				if !eventually(func() bool { return read("got") == "TERM\n" }) {
+				if !poll.Within(time.Minute, func() bool { return read("got") == "TERM\n" }) {
 					t.Error("the command gets no TERM")
 					_ = syscall.Kill(pid, syscall.SIGKILL)
 				}
 				return
 			}
 			ticks := len(read("ticks"))
-			if !eventually(func() bool { return len(read("ticks")) > ticks+5 || read("got") != "" }) || read("got") != "" {
+			if !poll.Within(time.Minute, func() bool { return len(read("ticks")) > ticks+5 || read("got") != "" }) || read("got") != "" {
 				t.Error("the command doesn't outlive it")
 			}
 			if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 				t.Error(err)
 			}
-			if !eventually(func() bool { return read("got") == "TERM\n" }) {
+			if !poll.Within(time.Minute, func() bool { return read("got") == "TERM\n" }) {
 				t.Error("the command can't be ended")
 			}
 		})
@@ -274,7 +275,7 @@ func TestOneCtrlCIsOne(t *testing.T) {
 				if _, err := master.WriteString(keys); err != nil {
 					t.Fatal(err)
 				}
-				if !eventually(func() bool { return strings.Contains(shown(), then) }) {
+				if !poll.Within(time.Minute, func() bool { return strings.Contains(shown(), then) }) {
 					t.Fatalf("the screen never shows %q:\n%s", then, shown())
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // Beside a vault that is gone, a secret expires: the agent's env file and socket lose it, a command that
@@ -32,7 +33,7 @@ func TestExpiryWithoutAVault(t *testing.T) {
 	has := func(path, text string) func() bool {
 		return func() bool { b, _ := os.ReadFile(path); return bytes.Contains(b, []byte(text)) }
 	}
-	if !eventually(has(file, "BRIEF")) {
+	if !poll.Within(time.Minute, has(file, "BRIEF")) {
 		t.Fatalf("no env file; the log:\n%s", r.log())
 	}
 	program := func(extra ...string) *exec.Cmd {
@@ -61,7 +62,7 @@ func TestExpiryWithoutAVault(t *testing.T) {
 		needs.System(t, "a faster machine: the secret of 8 s has expired already")
 	}
 	time.Sleep(time.Until(expires))
-	if !eventually(func() bool { return !has(file, "BRIEF")() && has(file, "STAYS")() }) {
+	if !poll.Within(time.Minute, func() bool { return !has(file, "BRIEF")() && has(file, "STAYS")() }) {
 		t.Errorf("the env file keeps it; the log:\n%s", r.log())
 	}
 	took := time.Since(expires)

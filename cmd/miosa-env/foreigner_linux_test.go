@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -32,7 +34,7 @@ func TestForeignerIsToldWhy(t *testing.T) {
 	socket := filepath.Join(dir, "agent.sock")
 	d := runAgent(t, configured(s.BaseURL, key).with("MIOSA_LOG_LEVEL", "info"), "")
 	d.write("agent.toml", "socket = \""+socket+"\"\n")
-	if !eventually(func() bool { _, err := os.Stat(socket); return err == nil }) {
+	if !poll.Within(time.Minute, func() bool { _, err := os.Stat(socket); return err == nil }) {
 		t.Fatalf("no socket; the log:\n%s", d.log())
 	}
 	d.says("state=fresh")
@@ -80,7 +82,7 @@ func TestForeignerIsToldWhy(t *testing.T) {
 	}
 
 	d.write("agent.toml", "socket = \""+socket+"\"\nallow_users = [\"65534\"]\n")
-	if !eventually(func() bool { out, _, _ := asked(nil, "get", "TOKEN"); return out == "the-value\n" }) {
+	if !poll.Within(time.Minute, func() bool { out, _, _ := asked(nil, "get", "TOKEN"); return out == "the-value\n" }) {
 		t.Error("a user who is allowed gets nothing")
 	}
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -164,7 +165,7 @@ func TestHookInheritsSignals(t *testing.T) {
 	there := func(name string) func() bool {
 		return func() bool { _, err := os.Stat(filepath.Join(e.dir, name)); return err == nil }
 	}
-	if !eventually(there("started")) {
+	if !poll.Within(time.Minute, there("started")) {
 		t.Fatal("the command doesn't start")
 	}
 	e.vault.Put(t, "late", "1", sandbox, "LATE")

@@ -7,8 +7,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // TestStopsWithALogThatNobodyReads: a supervisor whose log goes where nobody reads stops its command as ever, and ends.
@@ -31,7 +34,7 @@ func TestStopsWithALogThatNobodyReads(t *testing.T) {
 				n, err := unix.Poll(room, 0)
 				return err == nil && n == 0
 			}
-			if !eventually(full) {
+			if !poll.Within(time.Minute, full) {
 				t.Fatal("the pipe isn't full")
 			}
 			if err := c.Process.Signal(unix.SIGTERM); err != nil {

@@ -14,8 +14,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -168,7 +170,7 @@ func (r *agentRun) clean(values, controls marks) {
 func (r *agentRun) idle() {
 	r.Helper()
 	proc, quiet := fmt.Sprintf("/proc/%d/", r.command.Process.Pid), 0
-	if !eventually(func() bool {
+	if !poll.Within(time.Minute, func() bool {
 		lists, err := filepath.Glob(proc + "task/*/children")
 		running := err != nil || len(lists) == 0
 		for _, list := range lists {
@@ -288,7 +290,7 @@ func TestMemoryImage(t *testing.T) {
 	}
 	s.Rotate(t, ids["ODD_LINES"], odd["ODD_QUOTES"]+next(0)+odd["ODD_LINES"]+next(0))
 	s.Delete(t, ids["VALUE_70"])
-	if !eventually(func() bool { _, err := os.Lstat(d.dir + "/files/VALUE_70"); return os.IsNotExist(err) }) {
+	if !poll.Within(time.Minute, func() bool { _, err := os.Lstat(d.dir + "/files/VALUE_70"); return os.IsNotExist(err) }) {
 		t.Error("a value that was deleted is still there")
 	}
 
@@ -299,7 +301,7 @@ func TestMemoryImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = holder.Process.Kill(); _ = holder.Wait() })
-	if !eventually(func() bool {
+	if !poll.Within(time.Minute, func() bool {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", holder.Process.Pid))
 		return strings.HasPrefix(string(text), "sleep")
 	}) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -83,10 +84,10 @@ func TestResetsUnderACommand(t *testing.T) {
 	}
 	const route = "POST /egress/bindings/reveal"
 	for i := range 5 {
-		if !eventually(func() bool { return s.Requests(route) > i+1 }) { // it waits at the vault
+		if !poll.Within(time.Minute, func() bool { return s.Requests(route) > i+1 }) { // it waits at the vault
 			t.Fatalf("after %d resets it doesn't ask any more", i)
 		}
-		if !eventually(func() bool { return r.reset() > 0 }) {
+		if !poll.Within(time.Minute, func() bool { return r.reset() > 0 }) {
 			t.Fatal("nothing to reset")
 		}
 		time.Sleep(50 * time.Millisecond)

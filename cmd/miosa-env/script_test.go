@@ -25,6 +25,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/scripts"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -257,7 +258,7 @@ func (s *scriptVault) put(env, value, delivery string) {
 
 // settled returns a count as soon as it is want or more, or can't be hoped to be any longer.
 func settled(count func() int, want int) (got int) {
-	_ = eventually(func() bool { got = count(); return got >= want })
+	_ = poll.Within(time.Minute, func() bool { got = count(); return got >= want })
 	return got
 }
 
@@ -334,7 +335,7 @@ func cmdAgent(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: agent [ARG...]")
 	}
 	start(ts, "agent", "agent.out", "agent.log", append([]string{"miosa-env", "agent"}, args...)...)
-	if !eventually(func() bool { return ts.Exec("sh", "-c", "miosa-env status >status.out 2>&1; test $? -ne 125") == nil }) {
+	if !poll.Within(time.Minute, func() bool { return ts.Exec("sh", "-c", "miosa-env status >status.out 2>&1; test $? -ne 125") == nil }) {
 		ts.Fatalf("no agent; its log:\n%s", ts.ReadFile("agent.log"))
 	}
 }
@@ -379,7 +380,7 @@ func cmdUser(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: user allows|denies|fails")
 	}
-	if !eventually(func() bool { return linkLine.MatchString(ts.ReadFile("out")) }) {
+	if !poll.Within(time.Minute, func() bool { return linkLine.MatchString(ts.ReadFile("out")) }) {
 		ts.Fatalf("no link was printed; the log:\n%s", ts.ReadFile("log"))
 	}
 	ts.Check(ts.Value(vaultKey{}).(*scriptVault).consent(args[0], ts.ReadFile("out")))
@@ -441,20 +442,10 @@ func cmdWaitFor(ts *testscript.TestScript, neg bool, args []string) {
 	pattern, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
 	var text []byte
-	if !eventually(func() bool {
+	if !poll.Within(time.Minute, func() bool {
 		text, _ = os.ReadFile(ts.MkAbs(args[1])) // may not be there yet
 		return len(pattern.FindAllIndex(text, -1)) >= count
 	}) {
 		ts.Fatalf("%s doesn't match %s %d times:\n%s", args[1], args[0], count, text)
 	}
-}
-
-// eventually polls until done, for as long as a busy machine may need.
-func eventually(done func() bool) bool {
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if done() {
-			return true
-		}
-	}
-	return false
 }

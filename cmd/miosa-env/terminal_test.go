@@ -17,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // cmdTerminal runs a program on a terminal of its own, and talks with it as a file says: "sees TEXT" waits
@@ -63,7 +65,7 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 		verb, text, _ := strings.Cut(step, " ")
 		switch verb {
 		case "sees":
-			if !eventually(func() bool { return strings.Contains(screen.text()[seen:], text) }) {
+			if !poll.Within(time.Minute, func() bool { return strings.Contains(screen.text()[seen:], text) }) {
 				ts.Fatalf("the screen never shows %q:\n%s", text, screen.text())
 			}
 			seen += strings.Index(screen.text()[seen:], text) + len(text)
@@ -83,7 +85,7 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	timer.Stop()
 	after, err := unix.IoctlGetTermios(int(tty.Fd()), getTermios)
 	ts.Check(err)
-	_ = eventually(func() bool { n, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCOUTQ); return err != nil || n == 0 })
+	_ = poll.Within(time.Minute, func() bool { n, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCOUTQ); return err != nil || n == 0 })
 	_ = tty.Close()
 	<-screen.closed
 	ts.Check(os.WriteFile(ts.MkAbs("screen"), []byte(strings.ReplaceAll(screen.text(), "\r\n", "\n")), 0o600))

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // patience is far more than anything here takes.
@@ -63,17 +65,19 @@ func (l locked) Write(b []byte) (int, error) {
 
 // await polls until done says so, or the vault has ended.
 func (p *process) await(t fataler, what string, done func() bool) {
-	for deadline := time.Now().Add(patience); !done(); {
+	var came, ended bool
+	poll.Within(patience, func() bool {
 		select {
 		case <-p.ended:
-			_, text := p.text()
-			t.Fatalf("the vault ended before %s: %s", what, text)
-		case <-time.After(5 * time.Millisecond):
+			ended = true
+		default:
 		}
-		if time.Now().After(deadline) {
-			_, text := p.text()
-			t.Fatalf("never: %s: %s", what, text)
-		}
+		came = done()
+		return came || ended
+	})
+	if !came {
+		_, text := p.text()
+		t.Fatalf("not within %s (the vault ended: %t): %s: %s", patience, ended, what, text)
 	}
 }
 

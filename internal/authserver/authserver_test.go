@@ -16,6 +16,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/internal/authserver"
 	"github.com/Miosa-osa/miosa-env/internal/browser"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // callback is a client's redirect URI that keeps what browsers bring.
@@ -104,16 +105,7 @@ func TestCodeFlow(t *testing.T) {
 	if s.Issuer != issuer {
 		t.Errorf("issuer was %s, is %s", issuer, s.Issuer)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		status, _ := s.UserInfo(t, old.AccessToken)
-		if status == 401 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the token doesn't expire")
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	poll.Until(t, 10*time.Second, "the token expires", func() bool { status, _ := s.UserInfo(t, old.AccessToken); return status == 401 })
 	c := config(s, s.Post, oauth2.AuthStyleInParams, uri)
 	again, err := c.TokenSource(bounded(t), &oauth2.Token{RefreshToken: old.RefreshToken}).Token()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/internal/browser"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // served serves one page, with a content security policy where csp isn't empty.
@@ -169,15 +171,7 @@ func TestNothingIsLeft(t *testing.T) {
 	if len(started) < 3 {
 		needs.System(t, "the processes of a browser in /proc, which shows %d", len(started))
 	}
-	deadline := time.Now().Add(10 * time.Second)
-	for _, pid := range started {
-		for alive(pid) {
-			if time.Now().After(deadline) {
-				t.Fatalf("process %d is still there", pid)
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-	}
+	poll.Until(t, 10*time.Second, "the processes end", func() bool { return !slices.ContainsFunc(started, alive) })
 	left, err := os.ReadDir(temp)
 	if err != nil || len(left) > 0 {
 		t.Errorf("files are left behind: %v %v", left, err)

@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // agentUser is the user of our image.
@@ -33,12 +34,12 @@ func (c *container) within(t *testing.T, text string, args ...string) {
 	t.Helper()
 	var out string
 	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(100 * time.Millisecond) {
-		if out, err = c.do(append([]string{"exec", c.id}, args...)...); err == nil && strings.Contains(out, text) {
-			return
-		}
+	if !poll.Within(patience, func() bool {
+		out, err = c.do(append([]string{"exec", c.id}, args...)...)
+		return err == nil && strings.Contains(out, text)
+	}) {
+		t.Fatalf("%v didn't print %q, but:\n%s\n%v\nthe container printed:\n%s", args, text, out, err, c.log(t))
 	}
-	t.Fatalf("%v didn't print %q, but:\n%s\n%v\nthe container printed:\n%s", args, text, out, err, c.log(t))
 }
 
 // kept wants the agent to say that values are in one of these kinds of memory.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // root is the repository, from this package's folder, where tests run.
@@ -242,14 +243,9 @@ func (c *container) log(t *testing.T) string {
 // prints waits for a text in what the container prints.
 func (c *container) prints(t *testing.T, text string) {
 	t.Helper()
-	for end := time.Now().Add(patience); ; <-time.After(100 * time.Millisecond) {
-		log := c.log(t)
-		if strings.Contains(log, text) {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the container didn't print %q:\n%s", text, log[max(0, len(log)-2000):])
-		}
+	var log string
+	if !poll.Within(patience, func() bool { log = c.log(t); return strings.Contains(log, text) }) {
+		t.Fatalf("the container didn't print %q:\n%s", text, log[max(0, len(log)-2000):])
 	}
 }
 

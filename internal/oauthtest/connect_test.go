@@ -16,6 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/authserver"
 	"github.com/Miosa-osa/miosa-env/internal/browser"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -130,7 +131,7 @@ func denied(t *testing.T, tab context.Context, provider *authserver.Server) {
 func expired(t *testing.T, tab context.Context, provider *authserver.Server) {
 	s := newStage(t, provider, vaulttest.WithFlowTime(time.Second))
 	begun := s.start(t, "acme", "ACME_TOKEN")
-	eventually(t, 10*time.Second, "the flow has failed", func() bool { return s.status(t, begun).Status == api.FlowFailed })
+	poll.Until(t, 10*time.Second, "the flow has failed", func() bool { return s.status(t, begun).Status == api.FlowFailed })
 	s.wantStatus(t, begun, api.FlowFailed, "expired")
 
 	before := provider.Requests(t, "authorization_code")
@@ -330,7 +331,7 @@ func vaultAway(t *testing.T, tab context.Context, provider *authserver.Server) {
 	s.vault.Stop(t)
 	do(t, tab, chromedp.Navigate(begun.AuthorizeURL), authserver.SignIn("gus"), authserver.Allow())
 	link := ""
-	eventually(t, 20*time.Second, "the browser was sent back", func() bool {
+	poll.Until(t, 20*time.Second, "the browser was sent back", func() bool {
 		history, err := chromedp.Run(tab, chromedp.NavigationEntries())
 		if err != nil {
 			return false // between two pages

@@ -7,6 +7,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/authserver"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // A client's own token is minted when the secret is made, and renewed; its secret stays in the vault.
@@ -32,7 +33,7 @@ func TestMachine(t *testing.T) {
 	id := s.vault.PutSecret(t, body(machine.Secret))
 	last := int64(0)
 	seen := map[string]bool{}
-	eventually(t, 40*time.Second, "three tokens were there", func() bool {
+	poll.Until(t, 40*time.Second, "three tokens were there", func() bool {
 		value, version, ok := s.revealed(t, "ROBOT_TOKEN")
 		if ok && version > last {
 			last = version

@@ -10,6 +10,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/authserver"
 	"github.com/Miosa-osa/miosa-env/internal/browser"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // connect has somebody connect "acme" under ACME_TOKEN, in a tab of their own, and returns the secret's id.
@@ -43,7 +44,7 @@ func TestRenewals(t *testing.T) {
 			id := connect(t, s, first, "ada")
 			seen := map[string]bool{}
 			last := int64(0)
-			eventually(t, 40*time.Second, "enough versions were there", func() bool {
+			poll.Until(t, 40*time.Second, "enough versions were there", func() bool {
 				value, version, ok := s.revealed(t, "ACME_TOKEN")
 				if ok && version > last {
 					last = version
@@ -55,7 +56,7 @@ func TestRenewals(t *testing.T) {
 				}
 				return last >= test.upTo
 			})
-			eventually(t, 10*time.Second, "each refresh made a version", func() bool {
+			poll.Until(t, 10*time.Second, "each refresh made a version", func() bool {
 				secret, _ := s.secret(t, id)
 				return int64(s.provider.Requests(t, "refresh_token")) == secret.Version-1
 			})
@@ -78,7 +79,7 @@ func TestLostRefresh(t *testing.T) {
 			id := connect(t, s, first, "ada")
 			s.provider.Break(t, mode, 1, "")
 			before, _ := s.secret(t, id)
-			eventually(t, 30*time.Second, "somebody has to connect again", func() bool {
+			poll.Until(t, 30*time.Second, "somebody has to connect again", func() bool {
 				_, health := s.secret(t, id)
 				return health.Status == api.OAuthReconnect
 			})
@@ -119,7 +120,7 @@ func TestProviderAway(t *testing.T) {
 	s := newStage(t, authserver.Start(t, authserver.Config{TokenLife: 4 * time.Second}))
 	id := connect(t, s, first, "ada")
 	s.provider.Stop(t)
-	eventually(t, 30*time.Second, "the vault tries again", func() bool {
+	poll.Until(t, 30*time.Second, "the vault tries again", func() bool {
 		_, health := s.secret(t, id)
 		return health.Status == api.OAuthRetrying
 	})
@@ -127,7 +128,7 @@ func TestProviderAway(t *testing.T) {
 		t.Errorf("version %d, error %q", secret.Version, health.Error)
 	}
 	s.provider.Restart(t)
-	eventually(t, 30*time.Second, "the token is renewed", func() bool {
+	poll.Until(t, 30*time.Second, "the token is renewed", func() bool {
 		_, version, ok := s.revealed(t, "ACME_TOKEN")
 		return ok && version > 1
 	})

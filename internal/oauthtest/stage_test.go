@@ -237,15 +237,3 @@ func bounded(t *testing.T) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
-
-// eventually asks until it is so, for as long as limit.
-func eventually(t *testing.T, limit time.Duration, what string, so func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(limit)
-	for !so() {
-		if time.Now().After(deadline) {
-			t.Fatalf("after %v it isn't so: %s", limit, what)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // staying is a program for arm64 that stays. What it prints is in a file.
@@ -46,20 +47,10 @@ func (e *emulated) start(t *testing.T, line ...string) *staying {
 	return s
 }
 
-// eventually polls, for as long as an emulated program on a busy machine may need.
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !done(); <-time.After(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("a minute has passed without this: %s", what)
-		}
-	}
-}
-
 // prints waits for a text.
 func (s *staying) prints(t *testing.T, text string) {
 	t.Helper()
-	eventually(t, text, func() bool {
+	poll.Until(t, time.Minute, text, func() bool {
 		log, err := os.ReadFile(s.log)
 		return err == nil && bytes.Contains(log, []byte(text))
 	})
@@ -138,14 +129,14 @@ func TestArm64_Agent(t *testing.T) {
 	line := e.line("miosa-env", "agent", "--config", config)
 	has := func(want string) {
 		t.Helper()
-		eventually(t, "the file with its value", func() bool {
+		poll.Until(t, time.Minute, "the file with its value", func() bool {
 			text, err := os.ReadFile(output)
 			return err == nil && string(text) == want
 		})
 	}
 	status := func(code int, text string) {
 		t.Helper()
-		eventually(t, "status "+text, func() bool {
+		poll.Until(t, time.Minute, "status "+text, func() bool {
 			out, _, got := e.ran(t, "status")
 			return got == code && strings.Contains(out, text)
 		})

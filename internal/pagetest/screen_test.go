@@ -14,6 +14,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/browser"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -65,11 +66,8 @@ func eval[T any](s *screen, expression string) T {
 // wait waits until an expression in the page is true.
 func (s *screen) wait(condition string) {
 	s.Helper()
-	for deadline := time.Now().Add(patience); !eval[bool](s, "!!("+condition+")"); {
-		if time.Now().After(deadline) {
-			s.Fatalf("waited for %s; the page says:\n%s", condition, eval[string](s, "document.body.innerText"))
-		}
-		time.Sleep(20 * time.Millisecond)
+	if !poll.Within(patience, func() bool { return eval[bool](s, "!!("+condition+")") }) {
+		s.Fatalf("waited for %s; the page says:\n%s", condition, eval[string](s, "document.body.innerText"))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"golang.org/x/sys/unix"
 )
 
@@ -174,12 +175,10 @@ func (m *machine) write(path, text string, mode os.FileMode) {
 // eventually waits for something to be so.
 func (m *machine) eventually(what string, within time.Duration, so func() bool) {
 	m.Helper()
-	for end := time.Now().Add(within); !so(); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(end) {
-			status, _ := m.run("systemctl", "list-units", "--no-pager", "--all", "*app*", "*miosa*", "*.target")
-			journal, _ := m.run("journalctl", "-n", "60", "--no-pager")
-			m.Fatalf("it never comes to be that: %s\n%s\nthe journal:\n%s", what, status, journal)
-		}
+	if !poll.Within(within, so) {
+		status, _ := m.run("systemctl", "list-units", "--no-pager", "--all", "*app*", "*miosa*", "*.target")
+		journal, _ := m.run("journalctl", "-n", "60", "--no-pager")
+		m.Fatalf("not within %s: %s\n%s\nthe journal:\n%s", within, what, status, journal)
 	}
 }
 

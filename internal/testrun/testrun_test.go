@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // asProgram makes the test binary the program itself.
@@ -158,14 +160,10 @@ func TestB(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		if _, err := os.Stat(filepath.Join(c.Dir, "waits")); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the test doesn't start")
-		}
-	}
+	poll.Until(t, 2*time.Minute, "the test starts", func() bool {
+		_, err := os.Stat(filepath.Join(c.Dir, "waits"))
+		return err == nil
+	})
 	if err := c.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
