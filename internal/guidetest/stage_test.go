@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/internal/document"
+	"github.com/Miosa-osa/miosa-env/internal/test/testmain"
 )
 
 // root is the repository, from this package's folder, where tests run.
@@ -18,30 +19,18 @@ const root = "../.."
 // head is how a session begins that a reader types in a checkout.
 const head = "make build\nexport PATH=\"$PWD/bin:$PATH\"\n"
 
-// folder is where build put bin/; empty before.
+// folder is where build puts bin/.
 var folder string
 
 // build has make build both programs, once for all tests.
-var build = sync.OnceValue(func() (err error) {
-	if folder, err = os.MkdirTemp("", "guidetest-"); err != nil {
-		return err
-	}
-	if err := os.Chmod(folder, 0o755); err != nil { // other users run what is in it
-		return err
-	}
+var build = sync.OnceValue(func() error {
 	if out, err := exec.Command("make", "-C", root, "build", "BIN="+filepath.Join(folder, "bin")).CombinedOutput(); err != nil {
 		return fmt.Errorf("make build: %w\n%s", err, out)
 	}
 	return nil
 })
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if folder != "" {
-		_ = os.RemoveAll(folder)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(testmain.WithFolder(&folder, m.Run)) }
 
 // withOutput adds to an error what the command printed, on lines of its own.
 func withOutput(err error, out []byte) error {

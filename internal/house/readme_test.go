@@ -9,16 +9,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/Miosa-osa/miosa-env/internal/test/testmain"
 )
 
-// folder is where build put the programs; empty before.
+// folder is where build puts bin/.
 var folder string
 
 // build builds both programs as `make build` does, but for their size, once for all tests.
 var build = sync.OnceValues(func() (bin string, err error) {
-	if folder, err = os.MkdirTemp("", "house-test-"); err != nil {
-		return "", err
-	}
 	bin = filepath.Join(folder, "bin")
 	command := exec.Command("go", "build", "-buildvcs=false", "-o", bin+"/", "./cmd/...")
 	command.Dir = root
@@ -38,13 +37,7 @@ func built(t *testing.T) (bin string) {
 	return bin
 }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if folder != "" {
-		_ = os.RemoveAll(folder)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(testmain.WithFolder(&folder, m.Run)) }
 
 // Each flag of `miosa-env run` stands in the README's tables, and each flag in those tables exists.
 func TestReadmeNamesEveryFlag(t *testing.T) {

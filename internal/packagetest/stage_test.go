@@ -5,7 +5,6 @@ package packagetest
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
+	"github.com/Miosa-osa/miosa-env/internal/test/testmain"
 )
 
 const (
@@ -26,19 +26,7 @@ const (
 // workplace is a folder for everything these tests make.
 var workplace string
 
-func TestMain(m *testing.M) {
-	code := 1
-	var err error
-	if workplace, err = os.MkdirTemp("", "packagetest"); err == nil {
-		code = m.Run()
-		err = os.RemoveAll(workplace)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(testmain.WithFolder(&workplace, m.Run)) }
 
 // made is the folder of what make package makes for Linux.
 var made = sync.OnceValues(func() (string, error) {
