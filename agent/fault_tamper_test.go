@@ -2,7 +2,6 @@ package agent_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,25 +13,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+	"github.com/Miosa-osa/miosa-env/internal/test/tamper"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 	"github.com/google/go-cmp/cmp"
 )
-
-// edit applies a change to an answer as JSON.
-func edit(change func(a *api.RevealAnswer)) func([]byte) []byte {
-	return func(body []byte) []byte {
-		var answer api.RevealAnswer
-		if json.Unmarshal(body, &answer) != nil {
-			return body
-		}
-		change(&answer)
-		out, err := json.Marshal(answer)
-		if err != nil {
-			return body
-		}
-		return out
-	}
-}
 
 // Something on the way changes what a real vault answers when its secrets are rotated: the agent keeps the
 // old set, to the last byte of its output and its cache, and says that it is stale and why. Once the
@@ -51,12 +35,12 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 	for _, name := range names {
 		secrets[name] = v.Put(t, name, fmt.Sprintf("canary-%s-1", name), sandbox, name)
 	}
-	b := newBox(t, v.BaseURL)
+	p := tamper.New(t, v.BaseURL)
 	key := v.ResourceKey(t, sandbox)
 	path, out := filepath.Join(t.TempDir(), "set"), &place{name: "out"}
 	cache, err := agent.NewCache(agent.CacheConfig{Path: path, Key: key, Resource: sandbox})
 	must(t, err)
-	a, stop := realAgent(t, b.URL+"/api/v1", key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out)})
+	a, stop := realAgent(t, p.BaseURL, key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out)})
 	defer stop()
 	socket := serveSocket(t, a, agent.Peers{}).dial(t).Source(sandbox)
 	shown := func(s api.Snapshot) string {
@@ -82,33 +66,33 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 	}
 	poll.Until(t, 20*time.Second, "the first set is everywhere", settled)
 	var replay []byte // a genuine answer to an earlier request
-	b.tamper(func(body []byte) []byte { replay = bytes.Clone(body); return body })
+	p.Change(func(body []byte) []byte { replay = bytes.Clone(body); return body })
 	must(t, a.Refresh(t.Context()))
 	poll.Until(t, 20*time.Second, "the agent is well", settled)
 	const enc, tag = 1120, 16
 	flipped := func(at func(length int) int) func([]byte) []byte {
-		return edit(func(a *api.RevealAnswer) { a.Sealed[at(len(a.Sealed))] ^= 1 })
+		return tamper.Edit(func(a *api.RevealAnswer) { a.Sealed[at(len(a.Sealed))] ^= 1 })
 	}
 	for _, tt := range []struct {
 		name   string
 		change func([]byte) []byte
 	}{
-		{"values swapped", edit(func(a *api.RevealAnswer) {
+		{"values swapped", tamper.Edit(func(a *api.RevealAnswer) {
 			slices.Reverse(a.Sealed[len(a.Sealed)-tag-30 : len(a.Sealed)-tag])
 		})},
 		{"relabelled", flipped(func(int) int { return enc + 60 })},
 		{"another value", flipped(func(n int) int { return n - tag - 1 })},
 		{"replayed", func([]byte) []byte { return replay }},
-		{"the last one cut", edit(func(a *api.RevealAnswer) {
+		{"the last one cut", tamper.Edit(func(a *api.RevealAnswer) {
 			a.Sealed = slices.Delete(a.Sealed, len(a.Sealed)-tag-10, len(a.Sealed)-tag)
 		})},
 		{"the end cut", func(body []byte) []byte { return body[:len(body)-10] }},
-		{"no seal", edit(func(a *api.RevealAnswer) { a.Sealed = nil })},
-		{"another etag", edit(func(a *api.RevealAnswer) { a.Etag = "another" })},
+		{"no seal", tamper.Edit(func(a *api.RevealAnswer) { a.Sealed = nil })},
+		{"another etag", tamper.Edit(func(a *api.RevealAnswer) { a.Etag = "another" })},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before, failures := sealed(), a.Status().Counts.Failures
-			b.tamper(tt.change)
+			p.Change(tt.change)
 			for _, name := range names {
 				v.Rotate(t, secrets[name], fmt.Sprintf("canary-%s-%d", name, version+1))
 			}
@@ -129,7 +113,7 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 			if !bytes.Equal(sealed(), before) || len(before) == 0 {
 				t.Error("the cache has changed")
 			}
-			b.tamper(unchanged)
+			p.Change(tamper.Unchanged)
 			must(t, a.Refresh(t.Context()))
 			version++
 			// The vault rotated one secret after the other, but the agent heard of none before all had been.

@@ -22,6 +22,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+	"github.com/Miosa-osa/miosa-env/internal/test/tamper"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 	"github.com/rs/zerolog"
 )
@@ -378,13 +379,13 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		kind   *api.Kind
-		refuse func(t *testing.T, v *vaulttest.Server, b *box, keyID string)
-		again  func(t *testing.T, v *vaulttest.Server, b *box, a *agent.Agent, path string)
+		refuse func(t *testing.T, v *vaulttest.Server, p *tamper.Proxy, keyID string)
+		again  func(t *testing.T, v *vaulttest.Server, p *tamper.Proxy, a *agent.Agent, path string)
 	}{
 		{
 			name: "401: the key is revoked", kind: api.ErrUnauthorized,
-			refuse: func(t *testing.T, v *vaulttest.Server, _ *box, keyID string) { v.Revoke(t, keyID) },
-			again: func(t *testing.T, v *vaulttest.Server, _ *box, a *agent.Agent, path string) {
+			refuse: func(t *testing.T, v *vaulttest.Server, _ *tamper.Proxy, keyID string) { v.Revoke(t, keyID) },
+			again: func(t *testing.T, v *vaulttest.Server, _ *tamper.Proxy, a *agent.Agent, path string) {
 				key := v.ResourceKey(t, sandbox)
 				client, err := fetch.New(fetch.Config{BaseURL: v.BaseURL, Key: key})
 				must(t, err)
@@ -396,9 +397,9 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 		},
 		{
 			name: "403: the key isn't this resource's any more", kind: api.ErrDenied,
-			refuse: func(_ *testing.T, _ *vaulttest.Server, b *box, _ string) { b.deny(true) },
-			again: func(t *testing.T, _ *vaulttest.Server, b *box, a *agent.Agent, _ string) {
-				b.deny(false)
+			refuse: func(_ *testing.T, _ *vaulttest.Server, p *tamper.Proxy, _ string) { p.Deny(true) },
+			again: func(t *testing.T, _ *vaulttest.Server, p *tamper.Proxy, a *agent.Agent, _ string) {
+				p.Deny(false)
 				must(t, a.Refresh(t.Context()))
 			},
 		},
@@ -406,13 +407,13 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			v := vaulttest.Start(t)
 			v.Put(t, "token", "canary-1", sandbox, "TOKEN")
-			b := newBox(t, v.BaseURL)
+			p := tamper.New(t, v.BaseURL)
 			key, id := v.MintResourceKey(t, sandbox)
 			path, out := filepath.Join(t.TempDir(), "set"), &place{name: "out", keep: true}
 			cache, err := agent.NewCache(agent.CacheConfig{Path: path, Key: key, Resource: sandbox})
 			must(t, err)
 			revoked := make(chan struct{}, 1)
-			a, stop := realAgent(t, b.URL+"/api/v1", key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out), OnRevoke: func() { revoked <- struct{}{} }})
+			a, stop := realAgent(t, p.BaseURL, key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out), OnRevoke: func() { revoked <- struct{}{} }})
 			defer stop()
 			socket := serveSocket(t, a, agent.Peers{}).dial(t).Source(sandbox)
 			held, err := a.Wait(t.Context(), "")
@@ -429,7 +430,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 			go func() { _, err := socket.Next(t.Context(), held.Etag); client <- err }()
 
 			began := time.Now()
-			tt.refuse(t, v, b, id)
+			tt.refuse(t, v, p, id)
 			if err := <-waiting; !errors.Is(err, tt.kind) {
 				t.Errorf("who waited got %v", err)
 			}
@@ -455,7 +456,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 				t.Errorf("at the socket: %v", err)
 			}
 
-			tt.again(t, v, b, a, path)
+			tt.again(t, v, p, a, path)
 			poll.Until(t, 20*time.Second, "all is back", func() bool {
 				_, err := os.Stat(path)
 				return err == nil && a.Status().State == agent.Fresh && len(out.read()) == 3

@@ -4,75 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"slices"
-	"strconv"
-	"sync/atomic"
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/test/tamper"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 	"github.com/google/go-cmp/cmp"
 )
-
-// middlebox stands between a client and a vault, and changes the answers to reveals: what a proxy
-// that ends TLS can do.
-type middlebox struct {
-	*httptest.Server
-	change  func(body []byte) []byte
-	reveals atomic.Int32
-}
-
-func newMiddlebox(t *testing.T, vaultURL string) *middlebox {
-	t.Helper()
-	target, err := url.Parse(vaultURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	target.Path = ""
-	m := &middlebox{change: func(b []byte) []byte { return b }}
-	relay := httputil.NewSingleHostReverseProxy(target)
-	relay.Transport = &http.Transport{}
-	relay.ModifyResponse = func(a *http.Response) error {
-		if a.Request.URL.Path != "/api/v1/egress/bindings/reveal" {
-			return nil
-		}
-		m.reveals.Add(1)
-		body, err := io.ReadAll(a.Body)
-		if err != nil {
-			return err
-		}
-		body = m.change(body)
-		a.Body = io.NopCloser(bytes.NewReader(body))
-		a.ContentLength = int64(len(body))
-		a.Header.Set("Content-Length", strconv.Itoa(len(body)))
-		return nil
-	}
-	m.Server = httptest.NewServer(relay)
-	t.Cleanup(func() { m.Close(); relay.Transport.(*http.Transport).CloseIdleConnections() })
-	return m
-}
-
-// edit applies a change to the answer as JSON.
-func edit(change func(a *api.RevealAnswer)) func([]byte) []byte {
-	return func(body []byte) []byte {
-		var answer api.RevealAnswer
-		if json.Unmarshal(body, &answer) != nil {
-			return body
-		}
-		change(&answer)
-		out, err := json.Marshal(answer)
-		if err != nil {
-			return body
-		}
-		return out
-	}
-}
 
 // Whatever something on the way does to a real vault's answer, the whole set
 // is refused, at once, and the next honest answer is taken.
@@ -83,11 +24,11 @@ func TestFault_A15_TamperingOnTheWay(t *testing.T) {
 	}
 	other := api.Resource{Type: api.Sandbox, ID: "sb_2"}
 	v.Put(t, "other", "canary-other", other, "ALPHA")
-	m := newMiddlebox(t, v.BaseURL)
-	c := client(t, m.URL, func(c *fetch.Config) { c.Key = v.ResourceKey(t, sandbox) })
+	p := tamper.New(t, v.BaseURL)
+	c := client(t, p.BaseURL, func(c *fetch.Config) { c.Key = v.ResourceKey(t, sandbox) })
 
 	var old []byte // a genuine answer to an earlier request
-	m.change = func(b []byte) []byte { old = bytes.Clone(b); return b }
+	p.Change(func(b []byte) []byte { old = bytes.Clone(b); return b })
 	first, err := c.Reveal(t.Context(), sandbox, "", 0)
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +37,7 @@ func TestFault_A15_TamperingOnTheWay(t *testing.T) {
 
 	const enc, tag = 1120, 16
 	sealed := func(change func(b []byte) []byte) func([]byte) []byte {
-		return edit(func(a *api.RevealAnswer) { a.Sealed = change(a.Sealed) })
+		return tamper.Edit(func(a *api.RevealAnswer) { a.Sealed = change(a.Sealed) })
 	}
 	without := func(name string) func([]byte) []byte {
 		return func(body []byte) []byte {
@@ -119,14 +60,14 @@ func TestFault_A15_TamperingOnTheWay(t *testing.T) {
 		"the key":        sealed(func(b []byte) []byte { b[enc/2] ^= 1; return b }),
 		"sealed emptied": sealed(func([]byte) []byte { return []byte{} }),
 		"sealed missing": without("sealed"),
-		"etag":           edit(func(a *api.RevealAnswer) { a.Etag = "another" }),
-		"etag emptied":   edit(func(a *api.RevealAnswer) { a.Etag = "" }),
+		"etag":           tamper.Edit(func(a *api.RevealAnswer) { a.Etag = "another" }),
+		"etag emptied":   tamper.Edit(func(a *api.RevealAnswer) { a.Etag = "" }),
 		"etag missing":   without("etag"),
-		"suite":          edit(func(a *api.RevealAnswer) { a.Suite = "x25519" }),
-		"suite none":     edit(func(a *api.RevealAnswer) { a.Suite = "none" }),
+		"suite":          tamper.Edit(func(a *api.RevealAnswer) { a.Suite = "x25519" }),
+		"suite none":     tamper.Edit(func(a *api.RevealAnswer) { a.Suite = "none" }),
 		"suite missing":  without("suite"),
 		"an old answer":  func([]byte) []byte { return old },
-		"an answer's seal of before": edit(func(a *api.RevealAnswer) {
+		"an answer's seal of before": tamper.Edit(func(a *api.RevealAnswer) {
 			var before api.RevealAnswer
 			_ = json.Unmarshal(old, &before)
 			a.Sealed = before.Sealed
@@ -142,8 +83,8 @@ func TestFault_A15_TamperingOnTheWay(t *testing.T) {
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
-			m.change = change
-			before := m.reveals.Load()
+			p.Change(change)
+			before := p.Reveals()
 			got, err := c.Reveal(t.Context(), sandbox, "", 0)
 			problem, ok := errors.AsType[*fetch.Problem](err)
 			if !ok || (problem.Reason != fetch.Tampered && problem.Reason != fetch.BadAnswer) || got.Bound != nil || got.Etag != "" {
@@ -152,10 +93,10 @@ func TestFault_A15_TamperingOnTheWay(t *testing.T) {
 			if problem.Reason == fetch.Tampered && !errors.Is(err, api.ErrTampered) || api.Temporary(err) {
 				t.Error("not marked as tampered")
 			}
-			if n := m.reveals.Load() - before; n != 1 {
+			if n := p.Reveals() - before; n != 1 {
 				t.Errorf("%d reveals: asked again until one passed", n)
 			}
-			m.change = func(b []byte) []byte { return b }
+			p.Change(tamper.Unchanged)
 			if got, err = c.Reveal(t.Context(), sandbox, "", 0); err != nil {
 				t.Fatalf("the next, honest answer: %v", err)
 			}
