@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
 var (
@@ -273,8 +274,8 @@ func (c *Client) ask(ctx context.Context, q request, patience time.Duration) (re
 			return r, nil
 		}
 		// Many clients at once come back apart from one another.
-		if !sleep(ctx, 5*time.Millisecond+random(45*time.Millisecond)) {
-			return reply{}, ctx.Err()
+		if err := delay.Sleep(ctx, 5*time.Millisecond+delay.Random(45*time.Millisecond)); err != nil {
+			return reply{}, err
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
 const (
@@ -90,7 +91,7 @@ func (s *Credentials) Serve(ctx context.Context) error {
 			return nil
 		default: // no file descriptor left, say
 			s.conf.Log.Error().Err(err).Msg("the socket takes no connections")
-			if !sleep(ctx, acceptPause) {
+			if delay.Sleep(ctx, acceptPause) != nil {
 				return nil
 			}
 		}

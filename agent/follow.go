@@ -4,13 +4,12 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/rs/zerolog"
 )
 
@@ -90,7 +89,7 @@ func Follow(ctx context.Context, src Source, first api.Snapshot, log zerolog.Log
 		case refused:
 			return fmt.Errorf("follow %s: %w", first.Resource, a.err)
 		case failed:
-			if !during(h, k, func() bool { return sleep(ctx, a.wait) }) {
+			if !during(h, k, func() bool { return delay.Sleep(ctx, a.wait) == nil }) {
 				return nil
 			}
 		}
@@ -234,34 +233,14 @@ func pause(failures int, asked time.Duration) time.Duration {
 	if failures < 8 { // 250 ms doubled seven times is past the longest
 		ceiling = min(firstPause<<(failures-1), longestPause)
 	}
-	own := ceiling/2 + random(ceiling/2)
+	own := ceiling/2 + delay.Random(ceiling/2)
 	if asked > 0 {
 		return asked + own/2
 	}
 	return own
 }
 
-// random is a time from 0 to below d. It comes from the kernel, since two clones of one machine would
-// draw the same from a generator that was cloned with them.
-func random(d time.Duration) time.Duration {
-	var b [8]byte
-	_, _ = rand.Read(b[:])
-	return time.Duration(binary.BigEndian.Uint64(b[:]) % uint64(d))
-}
-
 // roundUp gives whole seconds, and never less than there are.
 func roundUp(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
-}
-
-// sleep waits for d; false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

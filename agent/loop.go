@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/rs/zerolog"
 )
 
@@ -86,13 +87,13 @@ func (a *Agent) loop(ctx context.Context) {
 		case refused:
 			k.etag = ""
 			a.refuse(s.source, got.err)
-			pause = refusedPause*9/10 + random(refusedPause/5)
+			pause = delay.Jitter(refusedPause)
 		case failed:
 			troubled = true
 			a.fail(got.err)
 			pause = got.wait
 			if time.Since(s.woken) < wakeHurry && askedFor(got.err) == 0 {
-				pause = min(pause, wakePause/2+random(wakePause/2))
+				pause = min(pause, wakePause/2+delay.Random(wakePause/2))
 			}
 		}
 		if asked := askedFor(got.err); asked > 0 {
@@ -194,7 +195,7 @@ func (a *Agent) rest(ctx context.Context, d time.Duration) {
 			until = a.quiet
 		}
 		a.mu.Unlock()
-		over = sleep(undisturbed, time.Until(until))
+		over = delay.Sleep(undisturbed, time.Until(until)) == nil
 		cancel()
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
 // getWord begins a connection that is answered in HTTP: with metrics or the state, and never a value.
@@ -70,7 +72,7 @@ func (s *Socket) ServeMetrics(ctx context.Context, l net.Listener) error {
 				return nil
 			}
 			s.conf.Log.Error().Err(err).Msg("the port for metrics takes no connections")
-			if !sleep(ctx, acceptPause) {
+			if delay.Sleep(ctx, acceptPause) != nil {
 				return nil
 			}
 			continue

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/rs/zerolog"
 )
 
@@ -108,7 +109,7 @@ func (s *Socket) Serve(ctx context.Context) error {
 			return nil
 		case err != nil: // no file descriptor left, say
 			s.conf.Log.Error().Err(err).Msg("the socket takes no connections")
-			if !sleep(ctx, acceptPause) {
+			if delay.Sleep(ctx, acceptPause) != nil {
 				return nil
 			}
 			continue

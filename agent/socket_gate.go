@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
 // How many connections are served at a time, and how many of them wait for a change. Those of root and the
@@ -163,9 +165,7 @@ func (r *refresher) fly(ctx context.Context) {
 		}
 		wait := time.Until(r.last.Add(refreshApart))
 		r.mu.Unlock()
-		if wait > 0 {
-			sleep(ctx, wait)
-		}
+		_ = delay.Sleep(ctx, wait)
 		r.mu.Lock()
 		f := r.next
 		r.next, r.last = nil, time.Now()

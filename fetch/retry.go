@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -83,9 +82,4 @@ func duration(seconds float64) time.Duration {
 		return maxRetryAfter
 	}
 	return time.Duration(seconds * float64(time.Second))
-}
-
-// jitter spreads a duration by ten percent each way.
-func jitter(d time.Duration) time.Duration {
-	return d - d/10 + rand.N(d/5+1) //nolint:gosec // spreads load, guards nothing
 }

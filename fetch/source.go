@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
 const (
@@ -88,7 +89,7 @@ func (s *Source) next(ctx context.Context, etag string, once bool) (api.Snapshot
 	if s.troubled || etag == "" {
 		wait = 0
 	} else if s.early > 0 {
-		if err := sleep(ctx, jitter(s.early)); err != nil {
+		if err := delay.Sleep(ctx, delay.Jitter(s.early)); err != nil {
 			return api.Snapshot{}, err
 		}
 	}
@@ -146,7 +147,7 @@ func withoutReveal(err error) bool {
 // poll lists the bindings, each time it is due, and gives their placeholders where they differ from etag.
 func (s *Source) poll(ctx context.Context, etag string, once bool) (api.Snapshot, error) {
 	if etag != "" {
-		if err := sleep(ctx, time.Until(s.due)); err != nil {
+		if err := delay.Sleep(ctx, time.Until(s.due)); err != nil {
 			return api.Snapshot{}, err
 		}
 	}
@@ -154,7 +155,7 @@ func (s *Source) poll(ctx context.Context, etag string, once bool) (api.Snapshot
 	if err != nil {
 		return api.Snapshot{}, err
 	}
-	s.due = time.Now().Add(jitter(pollEvery))
+	s.due = time.Now().Add(delay.Jitter(pollEvery))
 	next, err := placeholders(s.resource, bindings)
 	switch {
 	case err != nil:
@@ -191,19 +192,4 @@ func placeholders(r api.Resource, bindings []api.Binding) (api.Snapshot, error) 
 	}
 	s.Etag = api.Etag(r, labels)
 	return s, check(s)
-}
-
-// sleep waits for d, or for the end of ctx, which is its error.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
 // FlowStatus tells how a flow is going: its Status is api.FlowPending, or at the end api.FlowCompleted
@@ -126,7 +127,7 @@ func (f *Flow) WaitForCompletion(ctx context.Context, o WaitOptions) (FlowStatus
 				pause = max(pause, refusal.RetryAfter)
 			}
 		}
-		if rest(all, pause) {
+		if delay.Sleep(all, pause) == nil {
 			continue
 		}
 		switch {
@@ -136,17 +137,5 @@ func (f *Flow) WaitForCompletion(ctx context.Context, o WaitOptions) (FlowStatus
 			return last, fmt.Errorf("%w: %w", ErrFlowTimeout, trouble)
 		}
 		return last, ErrFlowTimeout
-	}
-}
-
-// rest waits for d. It tells whether ctx still stands after it.
-func rest(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return ctx.Err() == nil
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -136,7 +137,7 @@ func (v *Vault) completeFlow(ctx context.Context, from Actor, f flow, secret Put
 	defer cancel()
 	for {
 		err := v.store.completeFlow(ctx, from, f, secret)
-		if !errors.Is(err, api.ErrUnavailable) || errors.Is(err, errClosed) || pause(ctx, storePause) != nil {
+		if !errors.Is(err, api.ErrUnavailable) || errors.Is(err, errClosed) || delay.Sleep(ctx, storePause) != nil {
 			return err
 		}
 	}

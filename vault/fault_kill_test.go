@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
 // writerEnv names the folder of the store that the test binary, run again, is to write to.
@@ -235,7 +236,7 @@ func (b *batteredStore) killOnce(ctx context.Context, unawares bool) (writes int
 		return 0, err
 	}
 	kill := func(within time.Duration) {
-		_ = pause(ctx, rand.N(within))
+		_ = delay.Sleep(ctx, rand.N(within))
 		_ = c.Process.Kill()
 	}
 	if unawares {

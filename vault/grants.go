@@ -4,8 +4,9 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"math/rand/v2"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
 // The types of secrets whose value the vault renews by itself.
@@ -71,11 +72,8 @@ func renewAt(now, ends time.Time) time.Time {
 	// A provider may give tokens that have ended already. It isn't asked all the time for that.
 	life := max(ends.Sub(now), shortestLife)
 	const from, spread = 70, 15
-	return now.Add(life / 100 * from).Add(time.Duration(randomBelow(int64(life / 100 * spread))))
+	return now.Add(life / 100 * from).Add(delay.Random(life / 100 * spread))
 }
-
-// randomBelow is for spreading things out: 0 to n.
-func randomBelow(n int64) int64 { return rand.Int64N(n + 1) } //nolint:gosec // nothing hangs on its being guessed
 
 // nextRenewal is when the next grant is due, or its claim runs out; nil: there is none.
 func (t *txn) nextRenewal() (*time.Time, error) {

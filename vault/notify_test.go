@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
@@ -175,7 +176,7 @@ func TestWritesWakeNobodyElse(t *testing.T) {
 		{"a root key rotation elsewhere", func() error { return elsewhere.RotateRoot(t.Context()) }},
 	}
 	// What came before the subscription may still be noticed after it.
-	if err := pause(t.Context(), 200*time.Millisecond); err != nil {
+	if err := delay.Sleep(t.Context(), 200*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range tests {
@@ -219,7 +220,7 @@ func TestNoChangeElsewhereIsMissed(t *testing.T) {
 	}()
 	for range 50 {
 		done := waiting(t, s, reader, etagOf(t, s, reader), 10*time.Second)
-		if err := pause(t.Context(), rand.N(25*time.Millisecond)); err != nil {
+		if err := delay.Sleep(t.Context(), rand.N(25*time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := elsewhere.RotateSecret(t.Context(), owner, secret.ID, Rotation{Value: text("v")}); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -212,7 +213,7 @@ func (s *Store) failRenewal(ctx context.Context, r renewal, failed *oauth.Error)
 // backoff doubles from firstPause to longestPause, less up to a quarter.
 func backoff(failures int64) time.Duration {
 	d := min(firstPause<<min(failures, 10), longestPause)
-	return d - time.Duration(randomBelow(int64(d/4)))
+	return d - delay.Random(d/4)
 }
 
 // called names where the token is from.

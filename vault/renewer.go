@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -126,7 +127,7 @@ func (r *renewer) once(ctx, quit context.Context, tenant, secretID string, seen 
 			}
 			break
 		}
-		if err := pause(quit, 100*time.Millisecond); err != nil {
+		if err := delay.Sleep(quit, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -193,7 +194,7 @@ func (r *renewer) keep(ctx context.Context, g renewal, token oauth.Token) error 
 			return err
 		default:
 		}
-		if pause(ctx, storePause) != nil {
+		if delay.Sleep(ctx, storePause) != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
 // How much one transaction of a rotation re-encrypts: others write in between.
@@ -98,22 +99,11 @@ func (s *Store) rotateTenant(ctx context.Context, tenant string) (rows int, err 
 			return rows, err
 		}
 		// Leave the lock to others for as long as it was held: SQLite doesn't queue those who wait for it.
-		if err := pause(ctx, time.Since(began)); err != nil {
+		if err := delay.Sleep(ctx, time.Since(began)); err != nil {
 			return rows, err
 		}
 	}
 	return rows, nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // changeKeyset replaces a tenant's keyset by what change makes of it.

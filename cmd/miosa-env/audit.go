@@ -15,6 +15,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/secrets"
@@ -180,7 +181,7 @@ func (p *program) followAudit(ctx context.Context, vault *secrets.Client, f secr
 			f.Since = &newest
 			maps.DeleteFunc(shown, func(_ string, at time.Time) bool { return at.Before(newest) })
 		}
-		if err := pause(ctx, auditPause); err != nil {
+		if err := delay.Sleep(ctx, auditPause); err != nil {
 			return err
 		}
 	}
@@ -218,15 +219,4 @@ func (p *program) showEvent(e *api.Event, names *auditNames, asJSON bool) error 
 		_, err = redacted{p.stdout}.Write(append(line, '\n'))
 	}
 	return err
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

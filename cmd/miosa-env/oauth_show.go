@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 	"rsc.io/qr"
 
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -101,7 +102,7 @@ func (p *program) waiting(ctx context.Context, text string) (done func()) {
 		begun := time.Now()
 		for frames := []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"); ; frames = append(frames[1:], frames[0]) {
 			fmt.Fprintf(p.stderr, "\r\x1b[K%c %s, %s", frames[0], text, time.Since(begun).Truncate(time.Second))
-			if pause(ctx, 120*time.Millisecond) != nil {
+			if delay.Sleep(ctx, 120*time.Millisecond) != nil {
 				_, _ = io.WriteString(p.stderr, "\r\x1b[K")
 				return
 			}
