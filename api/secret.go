@@ -48,6 +48,25 @@ func (s *Secret) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// NewSecret is what POST /egress/secrets stores. Name and Value are required; the vault fills in the rest where empty.
+// Its encoding lacks what has no single one: the body of the request has the values and the resource too.
+type NewSecret struct {
+	Name                string          `json:"name,omitempty"`
+	Value               Value           `json:"-"` // "value"; encoding a Value fails
+	Type                string          `json:"type,omitempty"`
+	Scope               string          `json:"scope,omitempty"`
+	WorkspaceID         string          `json:"workspace_id,omitempty"`
+	OwnerUserID         string          `json:"owner_user_id,omitempty"`
+	ExternalUserID      string          `json:"external_user_id,omitempty"`
+	ExternalWorkspaceID string          `json:"external_workspace_id,omitempty"`
+	Resource            Resource        `json:"-"` // "resource_type", "resource_id"; with ExposeAsEnv it is also bound there
+	ExposeAsEnv         string          `json:"expose_as_env,omitempty"`
+	Delivery            string          `json:"delivery,omitempty"` // of that binding; DeliverValue where empty
+	RefreshToken        Value           `json:"-"`                  // "refresh_token"
+	ExpiresAt           *time.Time      `json:"expires_at,omitempty"`
+	Metadata            json.RawMessage `json:"metadata,omitempty"` // a JSON object
+}
+
 // Binding says: this secret, on this resource, under this environment variable name.
 type Binding struct {
 	ID       string `json:"id"`
@@ -77,6 +96,15 @@ func (b *Binding) UnmarshalJSON(text []byte) error {
 	}
 	b.CreatedAt, b.UpdatedAt = got.CreatedAt.or(got.InsertedAt), got.UpdatedAt.Time
 	return nil
+}
+
+// NewBinding is the body of POST /egress/bindings: bind this secret to this resource under this name. All fields but
+// Delivery are required.
+type NewBinding struct {
+	SecretID string `json:"secret_id"`
+	Resource
+	ExposeAsEnv string `json:"expose_as_env"`
+	Delivery    string `json:"delivery,omitempty"` // DeliverValue where empty
 }
 
 // Placeholder is the binding's placeholder token; empty where the vault gives none, or only a preview of one.

@@ -53,17 +53,9 @@ func (f BindingFilter) matches(b *api.Binding) bool {
 // matches reports whether a field that is filtered by wanted may be got: either may be left out.
 func matches(wanted, got string) bool { return wanted == "" || got == "" || wanted == got }
 
-// NewBinding says: this secret, on this resource, under this name. All fields but Delivery are required.
-type NewBinding struct {
-	SecretID string `json:"secret_id"`
-	api.Resource
-	ExposeAsEnv string `json:"expose_as_env"`
-	Delivery    string `json:"delivery,omitempty"` // api.DeliverValue where empty
-}
-
 // CreateBinding binds. The same binding again gives the one that stands, so it is retried like a read.
 // Errors: api.ErrConflict where another secret has the name.
-func (c *Client) CreateBinding(ctx context.Context, b NewBinding) (api.Binding, error) {
+func (c *Client) CreateBinding(ctx context.Context, b api.NewBinding) (api.Binding, error) {
 	k := call{method: http.MethodPost, path: "/egress/bindings", body: func() (content, error) { return asJSON(b) }}
 	return do(ctx, c, k, one("binding", bindingID))
 }

@@ -175,7 +175,7 @@ func TestErrorsNeverRepeatWhatWasSent(t *testing.T) {
 					answerJSON(w, 422, api.ErrorBody{Error: text, Code: text, RequestID: text})
 				})
 				c := client(t, vault.URL, func(c *fetch.Config) { c.Key = key })
-				_, _, err := c.PutSecret(t.Context(), fetch.NewSecret{Name: "n", Value: api.NewValue([]byte(value))})
+				_, _, err := c.PutSecret(t.Context(), api.NewSecret{Name: "n", Value: api.NewValue([]byte(value))})
 				problem, ok := errors.AsType[*fetch.Problem](err)
 				refusal, also := errors.AsType[*api.Error](err)
 				if !ok || !also || !errors.Is(err, api.ErrInvalid) {

@@ -33,7 +33,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	calls := map[string]func(t *testing.T, c *fetch.Client) error{
 		"reveal": reveal, "secrets": listSecrets,
 		"put": func(t *testing.T, c *fetch.Client) error {
-			_, _, err := c.PutSecret(t.Context(), fetch.NewSecret{Name: "n"})
+			_, _, err := c.PutSecret(t.Context(), api.NewSecret{Name: "n"})
 			return err
 		},
 		"delete": func(t *testing.T, c *fetch.Client) error { return c.DeleteSecret(t.Context(), "sec_1") },

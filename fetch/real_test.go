@@ -28,7 +28,7 @@ func TestRealRevealAndRotate(t *testing.T) {
 		t.Fatalf("nothing bound: error %v, %d values", err, len(got.Bound))
 	}
 
-	secret, binding, err := tenant.PutSecret(t.Context(), fetch.NewSecret{Name: "token", Value: api.NewValue([]byte("first")), Resource: sandbox, ExposeAsEnv: "TOKEN"})
+	secret, binding, err := tenant.PutSecret(t.Context(), api.NewSecret{Name: "token", Value: api.NewValue([]byte("first")), Resource: sandbox, ExposeAsEnv: "TOKEN"})
 	if err != nil || binding == nil || binding.SecretID != secret.ID || binding.ExposeAsEnv != "TOKEN" || secret.Version != 1 {
 		t.Fatalf("put: error %v, binding %+v, secret %+v", err, binding, secret)
 	}
@@ -103,7 +103,7 @@ func TestRealRefusals(t *testing.T) {
 		{"an id with a path", func() error { _, err := tenant.Secret(t.Context(), "../bindings"); return err }, api.ErrNotFound},
 		{"an empty id", func() error { return tenant.DeleteSecret(t.Context(), "") }, api.ErrInvalid},
 		{"a value with NUL", func() error {
-			_, _, err := tenant.PutSecret(t.Context(), fetch.NewSecret{Name: "n", Value: api.NewValue([]byte("a\x00b"))})
+			_, _, err := tenant.PutSecret(t.Context(), api.NewSecret{Name: "n", Value: api.NewValue([]byte("a\x00b"))})
 			return err
 		}, api.ErrInvalid},
 		{"a value that isn't text", func() error {
@@ -115,7 +115,7 @@ func TestRealRefusals(t *testing.T) {
 			return err
 		}, api.ErrInvalid},
 		{"a refresh token that isn't text", func() error {
-			_, _, err := tenant.PutSecret(t.Context(), fetch.NewSecret{Name: "n", RefreshToken: api.NewValue([]byte{0xff})})
+			_, _, err := tenant.PutSecret(t.Context(), api.NewSecret{Name: "n", RefreshToken: api.NewValue([]byte{0xff})})
 			return err
 		}, api.ErrInvalid},
 		{"an expiry, and none", func() error {
@@ -127,16 +127,16 @@ func TestRealRefusals(t *testing.T) {
 			return err
 		}, api.ErrInvalid},
 		{"a delivery that isn't one", func() error {
-			_, _, err := tenant.PutSecret(t.Context(), fetch.NewSecret{Name: "n", Resource: sandbox, ExposeAsEnv: "N", Delivery: "pigeon"})
+			_, _, err := tenant.PutSecret(t.Context(), api.NewSecret{Name: "n", Resource: sandbox, ExposeAsEnv: "N", Delivery: "pigeon"})
 			return err
 		}, api.ErrInvalid},
 		{"a name that is taken", func() error {
 			other := v.Put(t, "other", "x", api.Resource{Type: api.Sandbox, ID: "sb_3"}, "OTHER")
-			_, err := tenant.CreateBinding(t.Context(), fetch.NewBinding{SecretID: other, Resource: sandbox, ExposeAsEnv: "TOKEN"})
+			_, err := tenant.CreateBinding(t.Context(), api.NewBinding{SecretID: other, Resource: sandbox, ExposeAsEnv: "TOKEN"})
 			return err
 		}, api.ErrConflict},
 		{"a name that isn't one", func() error {
-			_, err := tenant.CreateBinding(t.Context(), fetch.NewBinding{SecretID: id, Resource: sandbox, ExposeAsEnv: "A-B"})
+			_, err := tenant.CreateBinding(t.Context(), api.NewBinding{SecretID: id, Resource: sandbox, ExposeAsEnv: "A-B"})
 			return err
 		}, api.ErrInvalid},
 		{"a resource that isn't one", func() error {
@@ -184,7 +184,7 @@ func TestRealTenantCalls(t *testing.T) {
 	machine, tenant := clients(t, v)
 	ctx := t.Context()
 	expires := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
-	secret, binding, err := tenant.PutSecret(ctx, fetch.NewSecret{
+	secret, binding, err := tenant.PutSecret(ctx, api.NewSecret{
 		Name: "db", Value: api.NewValue([]byte("canary-db-password")), Type: "basic", Scope: "workspace", WorkspaceID: "ws_1",
 		ExpiresAt: &expires, Metadata: []byte(`{"team":"a"}`),
 	})
@@ -214,11 +214,11 @@ func TestRealTenantCalls(t *testing.T) {
 			}
 		})
 	}
-	made, err := tenant.CreateBinding(ctx, fetch.NewBinding{SecretID: secret.ID, Resource: sandbox, ExposeAsEnv: "DB", Delivery: api.DeliverPlaceholder})
+	made, err := tenant.CreateBinding(ctx, api.NewBinding{SecretID: secret.ID, Resource: sandbox, ExposeAsEnv: "DB", Delivery: api.DeliverPlaceholder})
 	if err != nil || made.Delivery != api.DeliverPlaceholder || made.PlaceholderToken == "" {
 		t.Fatalf("bind: error %v, %+v", err, made)
 	}
-	if again, err := tenant.CreateBinding(ctx, fetch.NewBinding{SecretID: secret.ID, Resource: sandbox, ExposeAsEnv: "DB", Delivery: api.DeliverPlaceholder}); err != nil || again.ID != made.ID {
+	if again, err := tenant.CreateBinding(ctx, api.NewBinding{SecretID: secret.ID, Resource: sandbox, ExposeAsEnv: "DB", Delivery: api.DeliverPlaceholder}); err != nil || again.ID != made.ID {
 		t.Errorf("bind again: error %v, %s, want %s", err, again.ID, made.ID)
 	}
 	// A placeholder is what is sealed under it: no value reaches the machine.
@@ -262,7 +262,7 @@ func TestRealRotationsAndExpiry(t *testing.T) {
 	v := vaulttest.Start(t)
 	_, tenant := clients(t, v)
 	early, late := time.Now().Add(time.Hour).UTC().Truncate(time.Second), time.Now().Add(2*time.Hour).UTC().Truncate(time.Second)
-	secret, binding, err := tenant.PutSecret(t.Context(), fetch.NewSecret{Name: "token", Value: api.NewValue([]byte("v")), Resource: sandbox,
+	secret, binding, err := tenant.PutSecret(t.Context(), api.NewSecret{Name: "token", Value: api.NewValue([]byte("v")), Resource: sandbox,
 		ExposeAsEnv: "TOKEN", Delivery: api.DeliverPlaceholder, ExpiresAt: &early})
 	if err != nil || binding == nil || binding.Delivery != api.DeliverPlaceholder {
 		t.Fatalf("error %v, binding %+v", err, binding)
@@ -320,7 +320,7 @@ func TestRealValuesComeBackAsTheyWere(t *testing.T) {
 		"DIGITS": "007", "LONG": string(long), "CONTROL": "\x01\x1b[31m\x7f",
 	}
 	for name, value := range values {
-		if _, _, err := tenant.PutSecret(t.Context(), fetch.NewSecret{Name: name, Value: api.NewValue([]byte(value)), Resource: sandbox, ExposeAsEnv: name}); err != nil {
+		if _, _, err := tenant.PutSecret(t.Context(), api.NewSecret{Name: name, Value: api.NewValue([]byte(value)), Resource: sandbox, ExposeAsEnv: name}); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}

@@ -209,7 +209,7 @@ func TestStatuses(t *testing.T) {
 func TestUnsafeCallsAreSentOnce(t *testing.T) {
 	calls := map[string]func(context.Context, *fetch.Client) error{
 		"put secret": func(ctx context.Context, c *fetch.Client) error {
-			_, _, err := c.PutSecret(ctx, fetch.NewSecret{Name: "n", Value: api.NewValue([]byte("v"))})
+			_, _, err := c.PutSecret(ctx, api.NewSecret{Name: "n", Value: api.NewValue([]byte("v"))})
 			return err
 		},
 		"rotate secret": func(ctx context.Context, c *fetch.Client) error {

@@ -84,54 +84,25 @@ func (c *Client) Secret(ctx context.Context, id string) (api.Secret, error) {
 	return do(ctx, c, call{method: http.MethodGet, path: path}, one("secret", secretID))
 }
 
-// NewSecret is a secret to store. Name and Value are required; the vault fills in the rest where empty.
-type NewSecret struct {
-	Name                string
-	Value               api.Value
-	Type, Scope         string
-	WorkspaceID         string
-	OwnerUserID         string
-	ExternalUserID      string
-	ExternalWorkspaceID string
-	Resource            api.Resource // with ExposeAsEnv it is also bound there
-	ExposeAsEnv         string
-	Delivery            string // of that binding; api.DeliverValue where empty
-	RefreshToken        api.Value
-	ExpiresAt           *time.Time
-	Metadata            json.RawMessage // a JSON object
-}
-
-// secretBody is the body of a put. It holds values in the clear, and lives as long as
-// one request.
+// secretBody is the body of a put. It holds values in the clear, and lives as long as one request.
 type secretBody struct {
-	Name                string          `json:"name,omitempty"`
-	Value               string          `json:"value"`
-	Type                string          `json:"type,omitempty"`
-	Scope               string          `json:"scope,omitempty"`
-	WorkspaceID         string          `json:"workspace_id,omitempty"`
-	OwnerUserID         string          `json:"owner_user_id,omitempty"`
-	ExternalUserID      string          `json:"external_user_id,omitempty"`
-	ExternalWorkspaceID string          `json:"external_workspace_id,omitempty"`
-	ResourceType        string          `json:"resource_type,omitempty"`
-	ResourceID          string          `json:"resource_id,omitempty"`
-	ExposeAsEnv         string          `json:"expose_as_env,omitempty"`
-	Delivery            string          `json:"delivery,omitempty"`
-	RefreshToken        string          `json:"refresh_token,omitempty"`
-	ExpiresAt           *time.Time      `json:"expires_at,omitempty"`
-	Metadata            json.RawMessage `json:"metadata,omitempty"`
+	*api.NewSecret
+	Value        string `json:"value"`
+	ResourceType string `json:"resource_type,omitempty"`
+	ResourceID   string `json:"resource_id,omitempty"`
+	RefreshToken string `json:"refresh_token,omitempty"`
 }
 
 // PutSecret creates a secret or replaces the one with the same name, scope, attribution and resource.
 // The binding is nil unless one was asked for. It isn't retried once the vault may have seen it.
-func (c *Client) PutSecret(ctx context.Context, s NewSecret) (api.Secret, *api.Binding, error) {
+func (c *Client) PutSecret(ctx context.Context, s api.NewSecret) (api.Secret, *api.Binding, error) {
 	if err := checkValues(s.Value, s.RefreshToken); err != nil {
 		return api.Secret{}, nil, err
 	}
 	k := call{
 		method: http.MethodPost, path: "/egress/secrets", unsafe: true, private: []api.Value{s.Value, s.RefreshToken},
 		body: func() (content, error) {
-			return asJSON(secretBody{s.Name, s.Value.Reveal(), s.Type, s.Scope, s.WorkspaceID, s.OwnerUserID, s.ExternalUserID,
-				s.ExternalWorkspaceID, s.Resource.Type, s.Resource.ID, s.ExposeAsEnv, s.Delivery, s.RefreshToken.Reveal(), s.ExpiresAt, s.Metadata})
+			return asJSON(secretBody{&s, s.Value.Reveal(), s.Resource.Type, s.Resource.ID, s.RefreshToken.Reveal()})
 		},
 	}
 	type answer struct {

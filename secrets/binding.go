@@ -3,12 +3,13 @@ package secrets
 import (
 	"context"
 
+	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
 // NewBinding says: SecretID, on Resource, under the variable ExposeAsEnv. Delivery is api.DeliverValue,
 // the default, or api.DeliverPlaceholder.
-type NewBinding = fetch.NewBinding
+type NewBinding = api.NewBinding
 
 // CreateBinding binds a secret to a resource. The same again gives the binding that stands.
 // Errors: api.ErrNotFound where there is no such secret; api.ErrConflict where the variable stands for

@@ -41,7 +41,7 @@ func (c *Client) Set(ctx context.Context, s Set) (Secret, *Binding, error) {
 			return Secret{}, nil, api.NewError(api.ErrInvalid, "metadata can't be encoded as JSON")
 		}
 	}
-	secret, binding, err := c.vault.PutSecret(ctx, fetch.NewSecret{
+	secret, binding, err := c.vault.PutSecret(ctx, api.NewSecret{
 		Name: s.Name, Value: s.Value, Type: s.Type, Scope: s.Scope,
 		WorkspaceID: s.WorkspaceID, OwnerUserID: s.OwnerUserID, ExternalUserID: s.ExternalUserID, ExternalWorkspaceID: s.ExternalWorkspaceID,
 		Resource: s.Resource, ExposeAsEnv: s.ExposeAsEnv, Delivery: s.Delivery,
@@ -70,7 +70,7 @@ func (c *Client) bound(ctx context.Context, id string, s *Set) (*Binding, error)
 			return &list[i], nil
 		}
 	}
-	b, err := c.vault.CreateBinding(ctx, fetch.NewBinding{SecretID: id, Resource: s.Resource, ExposeAsEnv: s.ExposeAsEnv, Delivery: s.Delivery})
+	b, err := c.vault.CreateBinding(ctx, api.NewBinding{SecretID: id, Resource: s.Resource, ExposeAsEnv: s.ExposeAsEnv, Delivery: s.Delivery})
 	if err != nil {
 		return nil, err
 	}

@@ -9,14 +9,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// NewBinding is what POST /egress/bindings takes.
-type NewBinding struct {
-	SecretID string
-	api.Resource
-	ExposeAsEnv string
-	Delivery    string // "": value
-}
-
 // BindingFilter narrows a list by exact matches; "" matches everything.
 type BindingFilter struct{ ResourceID, ResourceType, SecretID string }
 
@@ -24,7 +16,7 @@ type BindingFilter struct{ ResourceID, ResourceType, SecretID string }
 // with created false.
 // Errors: ErrInvalid, ErrNotFound (the secret), ErrConflict (the name is bound to another secret, or
 // another delivery is asked for), ErrDenied for a resource key.
-func (s *Store) CreateBinding(ctx context.Context, a Actor, n NewBinding) (b api.Binding, created bool, err error) {
+func (s *Store) CreateBinding(ctx context.Context, a Actor, n api.NewBinding) (b api.Binding, created bool, err error) {
 	if err := s.tenantOnly(ctx, a, actBindingCreate); err != nil {
 		return api.Binding{}, false, err
 	}
@@ -48,7 +40,7 @@ var errNameTaken = api.NewError(api.ErrConflict,
 	"expose_as_env is bound to another secret on this resource: delete that binding first")
 
 // bind does what CreateBinding promises, in a transaction.
-func (t *txn) bind(n NewBinding) (b api.Binding, created bool, err error) {
+func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 	secret, err := t.secret(n.SecretID)
 	if err != nil {
 		return api.Binding{}, false, err

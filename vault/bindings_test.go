@@ -15,7 +15,7 @@ func TestCreateBinding(t *testing.T) {
 	secret := put(t, s, owner, PutSecret{Name: "n", Value: text("v")})
 	second := put(t, s, owner, PutSecret{Name: "m", Value: text("w")})
 	foreign := put(t, s, other, PutSecret{Name: "n", Value: text("v")})
-	good := NewBinding{SecretID: secret.ID, Resource: box1, ExposeAsEnv: "TOKEN"}
+	good := api.NewBinding{SecretID: secret.ID, Resource: box1, ExposeAsEnv: "TOKEN"}
 	standing := bind(t, s, owner, good)
 	if standing.Delivery != api.DeliverValue || standing.SecretName != "n" || standing.Version != 1 ||
 		!strings.HasPrefix(standing.PlaceholderToken, "miosa-tok-") || len(standing.PlaceholderToken) < 30 {
@@ -23,22 +23,22 @@ func TestCreateBinding(t *testing.T) {
 	}
 	tests := []struct {
 		name   string
-		change func(*NewBinding)
+		change func(*api.NewBinding)
 		want   *api.Kind // nil: the one that stands
 	}{
-		{"again", func(*NewBinding) {}, nil},
-		{"again, delivery spelled out", func(n *NewBinding) { n.Delivery = api.DeliverValue }, nil},
-		{"again, other delivery", func(n *NewBinding) { n.Delivery = api.DeliverPlaceholder }, api.ErrConflict},
-		{"another secret on the name", func(n *NewBinding) { n.SecretID = second.ID }, api.ErrConflict},
-		{"foreign secret", func(n *NewBinding) { n.SecretID = foreign.ID }, api.ErrNotFound},
-		{"foreign secret on a free name", func(n *NewBinding) { n.SecretID, n.ExposeAsEnv = foreign.ID, "FREE" }, api.ErrNotFound},
-		{"unknown secret", func(n *NewBinding) { n.SecretID = "sec_none" }, api.ErrNotFound},
-		{"no secret", func(n *NewBinding) { n.SecretID = "" }, api.ErrInvalid},
-		{"no resource", func(n *NewBinding) { n.Resource = api.Resource{} }, api.ErrInvalid},
-		{"unknown resource type", func(n *NewBinding) { n.Type = "toaster" }, api.ErrInvalid},
-		{"no name", func(n *NewBinding) { n.ExposeAsEnv = "" }, api.ErrInvalid},
-		{"bad name", func(n *NewBinding) { n.ExposeAsEnv = "A B" }, api.ErrInvalid},
-		{"bad delivery", func(n *NewBinding) { n.Delivery = "pigeon" }, api.ErrInvalid},
+		{"again", func(*api.NewBinding) {}, nil},
+		{"again, delivery spelled out", func(n *api.NewBinding) { n.Delivery = api.DeliverValue }, nil},
+		{"again, other delivery", func(n *api.NewBinding) { n.Delivery = api.DeliverPlaceholder }, api.ErrConflict},
+		{"another secret on the name", func(n *api.NewBinding) { n.SecretID = second.ID }, api.ErrConflict},
+		{"foreign secret", func(n *api.NewBinding) { n.SecretID = foreign.ID }, api.ErrNotFound},
+		{"foreign secret on a free name", func(n *api.NewBinding) { n.SecretID, n.ExposeAsEnv = foreign.ID, "FREE" }, api.ErrNotFound},
+		{"unknown secret", func(n *api.NewBinding) { n.SecretID = "sec_none" }, api.ErrNotFound},
+		{"no secret", func(n *api.NewBinding) { n.SecretID = "" }, api.ErrInvalid},
+		{"no resource", func(n *api.NewBinding) { n.Resource = api.Resource{} }, api.ErrInvalid},
+		{"unknown resource type", func(n *api.NewBinding) { n.Type = "toaster" }, api.ErrInvalid},
+		{"no name", func(n *api.NewBinding) { n.ExposeAsEnv = "" }, api.ErrInvalid},
+		{"bad name", func(n *api.NewBinding) { n.ExposeAsEnv = "A B" }, api.ErrInvalid},
+		{"bad delivery", func(n *api.NewBinding) { n.Delivery = "pigeon" }, api.ErrInvalid},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -57,7 +57,7 @@ func TestCreateBinding(t *testing.T) {
 			}
 		})
 	}
-	for _, n := range []NewBinding{
+	for _, n := range []api.NewBinding{
 		{SecretID: secret.ID, Resource: box1, ExposeAsEnv: "token"},
 		{SecretID: secret.ID, Resource: api.Resource{Type: api.Sandbox, ID: "sb_2"}, ExposeAsEnv: "TOKEN"},
 		{SecretID: secret.ID, Resource: api.Resource{Type: api.Computer, ID: "sb_1"}, ExposeAsEnv: "TOKEN"},
@@ -107,7 +107,7 @@ func TestBindings(t *testing.T) {
 	box2 := api.Resource{Type: api.Sandbox, ID: "sb_2"}
 	secret := put(t, s, owner, PutSecret{Name: "n", Value: text("v")})
 	second := put(t, s, owner, PutSecret{Name: "m", Value: text("v")})
-	for _, n := range []NewBinding{
+	for _, n := range []api.NewBinding{
 		{SecretID: secret.ID, Resource: box1, ExposeAsEnv: "B"},
 		{SecretID: second.ID, Resource: box1, ExposeAsEnv: "A"},
 		{SecretID: secret.ID, Resource: box2, ExposeAsEnv: "C"},
@@ -161,7 +161,7 @@ func TestDeleteBinding(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
 	secret := put(t, s, owner, PutSecret{Name: "n", Value: text("v")})
-	b := bind(t, s, owner, NewBinding{SecretID: secret.ID, Resource: box1, ExposeAsEnv: "A"})
+	b := bind(t, s, owner, api.NewBinding{SecretID: secret.ID, Resource: box1, ExposeAsEnv: "A"})
 	if err := s.DeleteBinding(t.Context(), owner, b.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestDeleteBinding(t *testing.T) {
 	if _, err := s.Secret(t.Context(), owner, secret.ID); err != nil {
 		t.Errorf("the secret went too: %v", err)
 	}
-	again := bind(t, s, owner, NewBinding{SecretID: secret.ID, Resource: box1, ExposeAsEnv: "A"})
+	again := bind(t, s, owner, api.NewBinding{SecretID: secret.ID, Resource: box1, ExposeAsEnv: "A"})
 	if again.ID == b.ID || again.PlaceholderToken == b.PlaceholderToken {
 		t.Error("a new binding has what an old one had")
 	}

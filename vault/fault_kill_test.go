@@ -210,7 +210,7 @@ func newBatteredStore(t *testing.T, inMemory bool) *batteredStore {
 	owner := tenant(t, s, killTenant)
 	for i := range killSecrets {
 		secret := put(t, s, owner, PutSecret{Name: itoa(i), Value: valueOf(1)})
-		bind(t, s, owner, NewBinding{SecretID: secret.ID, Resource: box1, ExposeAsEnv: "S" + itoa(i)})
+		bind(t, s, owner, api.NewBinding{SecretID: secret.ID, Resource: box1, ExposeAsEnv: "S" + itoa(i)})
 		b.known[secret.ID] = span{1, 1}
 	}
 	if err := s.Close(); err != nil {

@@ -76,7 +76,7 @@ func TestFault_V12_SwappedRowsOffTheRevealPath(t *testing.T) {
 			c.victim = put(t, s, c.owner, PutSecret{Name: "victim", Value: text("victim" + long), RefreshToken: text("CANARY refresh 1")})
 			c.donor = put(t, s, c.owner, PutSecret{Name: "donor", Value: text("donor " + long), RefreshToken: text("CANARY refresh 2")})
 			c.elsewhere = put(t, s, c.other, PutSecret{Name: "elsewhere", Value: text("elsewhere" + long)})
-			bind(t, s, c.owner, NewBinding{SecretID: c.victim.ID, Resource: box1, ExposeAsEnv: "VICTIM"})
+			bind(t, s, c.owner, api.NewBinding{SecretID: c.victim.ID, Resource: box1, ExposeAsEnv: "VICTIM"})
 			c.reader, c.foreignReader = agent(t, s, c.owner, box1), agent(t, s, c.other, box1)
 			tamper(t, s, tt.sql, c.victim.ID, c.donor.ID, c.elsewhere.ID)
 			c.s = storeAt(t, dir) // with nothing in its memory

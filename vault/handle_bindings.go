@@ -2,16 +2,8 @@ package vault
 
 import "github.com/Miosa-osa/miosa-env/api"
 
-// bindingBody is the body of POST /egress/bindings.
-type bindingBody struct {
-	SecretID string `json:"secret_id"`
-	api.Resource
-	ExposeAsEnv string `json:"expose_as_env"`
-	Delivery    string `json:"delivery"`
-}
-
-func (v *Vault) createBinding(c *call, in bindingBody) (reply, error) {
-	b, created, err := v.store.CreateBinding(c.ctx(), c.actor, NewBinding(in))
+func (v *Vault) createBinding(c *call, in api.NewBinding) (reply, error) {
+	b, created, err := v.store.CreateBinding(c.ctx(), c.actor, in)
 	return reply{made(created), data{b}}, err
 }
 

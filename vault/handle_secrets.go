@@ -11,21 +11,12 @@ import (
 
 // secretBody is the body of POST /egress/secrets.
 type secretBody struct {
-	Name                string `json:"name"`
-	Value               plain  `json:"value"`
-	Type                string `json:"type"`
-	Scope               string `json:"scope"`
-	WorkspaceID         string `json:"workspace_id"`
-	OwnerUserID         string `json:"owner_user_id"`
-	ExternalUserID      string `json:"external_user_id"`
-	ExternalWorkspaceID string `json:"external_workspace_id"`
-	ResourceID          string `json:"resource_id"`
-	ResourceType        string `json:"resource_type"`
-	RefreshToken        plain  `json:"refresh_token"`
-	ExpiresAt           moment `json:"expires_at"`
-	Metadata            object `json:"metadata"`
-	ExposeAsEnv         string `json:"expose_as_env"`
-	Delivery            string `json:"delivery"`
+	api.NewSecret
+	api.Resource
+	Value        plain  `json:"value"`
+	RefreshToken plain  `json:"refresh_token"`
+	ExpiresAt    moment `json:"expires_at"`
+	Metadata     object `json:"metadata"`
 }
 
 // secretAndBinding is the one answer with a key beside "data".
@@ -38,10 +29,10 @@ func (v *Vault) putSecret(c *call, in secretBody) (reply, error) {
 	defer in.Value.Wipe()
 	defer in.RefreshToken.Wipe()
 	put := PutSecret{
-		Name: in.Name, Type: in.Type, Scope: in.Scope,
+		Name: in.Name, Type: in.NewSecret.Type, Scope: in.Scope,
 		WorkspaceID: in.WorkspaceID, OwnerUserID: in.OwnerUserID,
 		ExternalUserID: in.ExternalUserID, ExternalWorkspaceID: in.ExternalWorkspaceID,
-		ResourceType: in.ResourceType, ResourceID: in.ResourceID,
+		ResourceType: in.Resource.Type, ResourceID: in.Resource.ID,
 		Value: in.Value.value(), RefreshToken: in.RefreshToken.token(), ExpiresAt: in.ExpiresAt.Time,
 		Metadata: json.RawMessage(in.Metadata), ExposeAsEnv: in.ExposeAsEnv, Delivery: in.Delivery,
 	}

@@ -132,7 +132,7 @@ func attemptsOn(t *testing.T, secretID, bindingID, keyID, eventID string) []atte
 			return err
 		}},
 		{"bind", func(s *Store, a Actor) error {
-			_, _, err := s.CreateBinding(ctx, a, NewBinding{SecretID: secretID, Resource: box1, ExposeAsEnv: "MINE"})
+			_, _, err := s.CreateBinding(ctx, a, api.NewBinding{SecretID: secretID, Resource: box1, ExposeAsEnv: "MINE"})
 			return err
 		}},
 		{"unbind", func(s *Store, a Actor) error { return s.DeleteBinding(ctx, a, bindingID) }},

@@ -59,7 +59,7 @@ func TestAwait(t *testing.T) {
 		}, nil},
 		{"deletion", func(ctx context.Context, s *Store, w world) error { return s.DeleteSecret(ctx, w.owner, w.secret.ID) }, nil},
 		{"binding", func(ctx context.Context, s *Store, w world) error {
-			_, _, err := s.CreateBinding(ctx, w.owner, NewBinding{SecretID: w.secret.ID, Resource: box1, ExposeAsEnv: "SECOND"})
+			_, _, err := s.CreateBinding(ctx, w.owner, api.NewBinding{SecretID: w.secret.ID, Resource: box1, ExposeAsEnv: "SECOND"})
 			return err
 		}, nil},
 		{"secret with binding", func(ctx context.Context, s *Store, w world) error {

@@ -25,8 +25,8 @@ func TestReveal(t *testing.T) {
 	bound(t, s, owner, "EMPTY", "")
 	bound(t, s, owner, "_FIRST", strings.Repeat("m", api.MaxValueBytes))
 	hidden := put(t, s, owner, PutSecret{Name: "hidden", Value: text("never enters the sandbox")})
-	placeholder := bind(t, s, owner, NewBinding{SecretID: hidden.ID, Resource: box1, ExposeAsEnv: "HIDDEN", Delivery: api.DeliverPlaceholder})
-	bind(t, s, owner, NewBinding{SecretID: hidden.ID, Resource: api.Resource{Type: api.Sandbox, ID: "sb_2"}, ExposeAsEnv: "ELSEWHERE"})
+	placeholder := bind(t, s, owner, api.NewBinding{SecretID: hidden.ID, Resource: box1, ExposeAsEnv: "HIDDEN", Delivery: api.DeliverPlaceholder})
+	bind(t, s, owner, api.NewBinding{SecretID: hidden.ID, Resource: api.Resource{Type: api.Sandbox, ID: "sb_2"}, ExposeAsEnv: "ELSEWHERE"})
 
 	set, err := s.Reveal(t.Context(), reader, box1)
 	if err != nil {
@@ -159,7 +159,7 @@ func TestExpiredSecretsLeaveTheSet(t *testing.T) {
 		{Name: "SOON", Value: text("v"), ExpiresAt: soon},
 		{Name: "GONE", Value: text("v"), ExpiresAt: in(-time.Second)},
 	} {
-		bind(t, s, owner, NewBinding{SecretID: put(t, s, owner, p).ID, Resource: box1, ExposeAsEnv: p.Name})
+		bind(t, s, owner, api.NewBinding{SecretID: put(t, s, owner, p).ID, Resource: box1, ExposeAsEnv: p.Name})
 	}
 	before, err := s.Standing(t.Context(), reader, box1)
 	if err != nil {

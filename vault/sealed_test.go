@@ -40,7 +40,7 @@ func TestFault_V12_SwappedRowsAreRefused(t *testing.T) {
 			s := storeAt(t, dir)
 			owner, other := tenant(t, s, "acme"), tenant(t, s, "other")
 			victim := put(t, s, owner, PutSecret{Name: "victim", Value: text("CANARY victim"), RefreshToken: text("CANARY refresh")})
-			bind(t, s, owner, NewBinding{SecretID: victim.ID, Resource: box1, ExposeAsEnv: "VICTIM"})
+			bind(t, s, owner, api.NewBinding{SecretID: victim.ID, Resource: box1, ExposeAsEnv: "VICTIM"})
 			source := owner
 			if tt.from != "same tenant" {
 				source = other
@@ -49,7 +49,7 @@ func TestFault_V12_SwappedRowsAreRefused(t *testing.T) {
 			reader := agent(t, s, owner, box1)
 			tamper(t, s, tt.sql, victim.ID, donor.ID)
 			if tt.from == "moved" {
-				bind(t, s, owner, NewBinding{SecretID: donor.ID, Resource: box1, ExposeAsEnv: "DONOR"})
+				bind(t, s, owner, api.NewBinding{SecretID: donor.ID, Resource: box1, ExposeAsEnv: "DONOR"})
 			}
 			fresh := storeAt(t, dir) // with nothing in its memory
 			set, err := fresh.Reveal(t.Context(), reader, box1)

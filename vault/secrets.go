@@ -129,7 +129,7 @@ func (t *txn) put(p PutSecret) (secret api.Secret, binding *api.Binding, created
 		}
 	}
 	if p.ExposeAsEnv != "" && p.ResourceID != "" {
-		b, _, err := t.bind(NewBinding{SecretID: row.id, Resource: row.resource, ExposeAsEnv: p.ExposeAsEnv, Delivery: p.Delivery})
+		b, _, err := t.bind(api.NewBinding{SecretID: row.id, Resource: row.resource, ExposeAsEnv: p.ExposeAsEnv, Delivery: p.Delivery})
 		if err != nil {
 			return secret, nil, false, err
 		}

@@ -97,11 +97,11 @@ func put(t testing.TB, s *Store, a Actor, p PutSecret) api.Secret {
 func bound(t testing.TB, s *Store, a Actor, env, value string) api.Secret {
 	t.Helper()
 	secret := put(t, s, a, PutSecret{Name: env, Value: text(value)})
-	bind(t, s, a, NewBinding{SecretID: secret.ID, Resource: box1, ExposeAsEnv: env})
+	bind(t, s, a, api.NewBinding{SecretID: secret.ID, Resource: box1, ExposeAsEnv: env})
 	return secret
 }
 
-func bind(t testing.TB, s *Store, a Actor, n NewBinding) api.Binding {
+func bind(t testing.TB, s *Store, a Actor, n api.NewBinding) api.Binding {
 	t.Helper()
 	b, _, err := s.CreateBinding(t.Context(), a, n)
 	if err != nil {

@@ -72,7 +72,7 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	defer tenant.Close()
 
 	step("2. A developer puts a secret in it, bound to %s as %s.", sandbox, variable)
-	secret, _, err := tenant.PutSecret(ctx, fetch.NewSecret{
+	secret, _, err := tenant.PutSecret(ctx, api.NewSecret{
 		Name: "github", Value: api.NewValue([]byte(first)), Resource: sandbox, ExposeAsEnv: variable,
 	})
 	if err != nil {
