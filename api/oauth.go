@@ -9,6 +9,24 @@ type Provider struct {
 	Scopes      []string `json:"scopes"`       // what is asked for; never nil
 }
 
+// OAuthRequest is the body of POST /egress/oauth/start: an account to connect. Provider is required.
+type OAuthRequest struct {
+	Provider string `json:"provider"` // a Provider's Name
+	OAuthSecret
+	RedirectURI string `json:"redirect_uri,omitempty"` // where the browser goes at the end; the vault's own page where empty
+}
+
+// OAuthSecret is the secret that an account becomes, and with a resource and ExposeAsEnv its binding.
+type OAuthSecret struct {
+	Scope               string `json:"scope,omitempty"` // the vault's default where empty
+	OwnerUserID         string `json:"owner_user_id,omitempty"`
+	ExternalUserID      string `json:"external_user_id,omitempty"`
+	ExternalWorkspaceID string `json:"external_workspace_id,omitempty"`
+	ResourceType        string `json:"resource_type,omitempty"`
+	ResourceID          string `json:"resource_id,omitempty"`
+	ExposeAsEnv         string `json:"expose_as_env,omitempty"`
+}
+
 // OAuthStart is a flow that has begun: the user is to open AuthorizeURL before ExpiresAt.
 type OAuthStart struct {
 	AuthorizeURL string    `json:"authorize_url"`

@@ -22,43 +22,15 @@ func (c *Client) Providers(ctx context.Context) ([]api.Provider, error) {
 	return all, err
 }
 
-// Connection is an account to connect: where, for whom, and what it is bound to. Provider is required.
-type Connection struct {
-	Provider            string // as Providers names it
-	Scope               string // of the secret it becomes; the vault's default where empty
-	OwnerUserID         string
-	ExternalUserID      string
-	ExternalWorkspaceID string
-	Resource            api.Resource // with ExposeAsEnv the secret is also bound there
-	ExposeAsEnv         string
-	RedirectURI         string // where the browser goes at the end; the vault's own page where empty
-}
-
-// connectionBody is a Connection as it goes over the wire.
-type connectionBody struct {
-	Provider            string `json:"provider"`
-	Scope               string `json:"scope,omitempty"`
-	OwnerUserID         string `json:"owner_user_id,omitempty"`
-	ExternalUserID      string `json:"external_user_id,omitempty"`
-	ExternalWorkspaceID string `json:"external_workspace_id,omitempty"`
-	ResourceType        string `json:"resource_type,omitempty"`
-	ResourceID          string `json:"resource_id,omitempty"`
-	ExposeAsEnv         string `json:"expose_as_env,omitempty"`
-	RedirectURI         string `json:"redirect_uri,omitempty"`
-}
-
 // StartOAuth begins a flow: the user is to open its AuthorizeURL, which is http or https and printable.
 // It isn't retried once the vault may have seen it, so that no second flow is left open.
-func (c *Client) StartOAuth(ctx context.Context, n Connection) (api.OAuthStart, error) {
+func (c *Client) StartOAuth(ctx context.Context, r api.OAuthRequest) (api.OAuthStart, error) {
 	k := call{
 		method: http.MethodPost, path: "/egress/oauth/start", unsafe: true,
-		body: func() (content, error) {
-			return asJSON(connectionBody{n.Provider, n.Scope, n.OwnerUserID, n.ExternalUserID, n.ExternalWorkspaceID,
-				n.Resource.Type, n.Resource.ID, n.ExposeAsEnv, n.RedirectURI})
-		},
+		body: func() (content, error) { return asJSON(r) },
 	}
 	start, err := do(ctx, c, k, started)
-	start.Provider = cmp.Or(start.Provider, n.Provider) // not told by every vault
+	start.Provider = cmp.Or(start.Provider, r.Provider) // not told by every vault
 	return start, err
 }
 

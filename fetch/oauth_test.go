@@ -86,7 +86,7 @@ func TestEnvelopesOfAFlow(t *testing.T) {
 		{"null", `null`, refused},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := client(t, says(t, tt.body).URL).StartOAuth(t.Context(), fetch.Connection{Provider: "github"})
+			got, err := client(t, says(t, tt.body).URL).StartOAuth(t.Context(), api.OAuthRequest{Provider: "github"})
 			if tt.want == refused {
 				if problem, ok := errors.AsType[*fetch.Problem](err); !ok || problem.Reason != fetch.BadAnswer {
 					t.Errorf("error %v", err)
@@ -147,10 +147,12 @@ func TestOAuthRequests(t *testing.T) {
 		answerJSON(w, 200, map[string]string{"authorize_url": "https://p.example/a", "state": "st_1", "status": "pending"})
 	})
 	c := client(t, vault.URL)
-	for _, n := range []fetch.Connection{
+	for _, n := range []api.OAuthRequest{
 		{Provider: "github"},
-		{Provider: "slack", Scope: "workspace", OwnerUserID: "u_1", ExternalUserID: "x_1", ExternalWorkspaceID: "y_1", Resource: sandbox,
-			ExposeAsEnv: "TOKEN", RedirectURI: "https://app.example/done"},
+		{Provider: "slack", RedirectURI: "https://app.example/done", OAuthSecret: api.OAuthSecret{
+			Scope: "workspace", OwnerUserID: "u_1", ExternalUserID: "x_1", ExternalWorkspaceID: "y_1",
+			ResourceType: sandbox.Type, ResourceID: sandbox.ID, ExposeAsEnv: "TOKEN",
+		}},
 	} {
 		if _, err := c.StartOAuth(t.Context(), n); err != nil {
 			t.Fatal(err)

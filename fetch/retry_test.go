@@ -221,7 +221,7 @@ func TestUnsafeCallsAreSentOnce(t *testing.T) {
 			return err
 		},
 		"start OAuth": func(ctx context.Context, c *fetch.Client) error {
-			_, err := c.StartOAuth(ctx, fetch.Connection{Provider: "github"})
+			_, err := c.StartOAuth(ctx, api.OAuthRequest{Provider: "github"})
 			return err
 		},
 	}

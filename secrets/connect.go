@@ -33,11 +33,10 @@ func (c *Client) Connect(ctx context.Context, provider string, o Connect) (*Flow
 	if err != nil {
 		return nil, err
 	}
-	start, err := c.vault.StartOAuth(ctx, fetch.Connection{
-		Provider: provider, Scope: o.Scope,
-		OwnerUserID: o.OwnerUserID, ExternalUserID: o.ExternalUserID, ExternalWorkspaceID: o.ExternalWorkspaceID,
-		Resource: o.Resource, ExposeAsEnv: o.ExposeAsEnv, RedirectURI: o.RedirectURI,
-	})
+	start, err := c.vault.StartOAuth(ctx, api.OAuthRequest{Provider: provider, RedirectURI: o.RedirectURI, OAuthSecret: api.OAuthSecret{
+		Scope: o.Scope, OwnerUserID: o.OwnerUserID, ExternalUserID: o.ExternalUserID, ExternalWorkspaceID: o.ExternalWorkspaceID,
+		ResourceType: o.Resource.Type, ResourceID: o.Resource.ID, ExposeAsEnv: o.ExposeAsEnv,
+	}})
 	if err != nil {
 		return nil, err
 	}

@@ -107,7 +107,7 @@ func (v *Vault) exchange(ctx context.Context, from Actor, f flow, p *oauth.Provi
 	if err != nil {
 		return v.endFlow(from, f, p.DisplayName, api.FlowFailed, "internal", err)
 	}
-	secret := want.secret(p.Name)
+	secret := secretOf(want, p.Name)
 	secret.Value, secret.ExpiresAt = &token.Access, token.ExpiresAt
 	if token.Refresh.Len() > 0 {
 		secret.RefreshToken = &token.Refresh

@@ -33,18 +33,8 @@ const (
 	flowInterrupted = "interrupted"
 )
 
-// asked is the secret, and binding, that a flow is to make. Source: docs/api.md, "OAuth connect".
-type asked struct {
-	Scope               string `json:"scope,omitempty"`
-	OwnerUserID         string `json:"owner_user_id,omitempty"`
-	ExternalUserID      string `json:"external_user_id,omitempty"`
-	ExternalWorkspaceID string `json:"external_workspace_id,omitempty"`
-	ResourceID          string `json:"resource_id,omitempty"`
-	ResourceType        string `json:"resource_type,omitempty"`
-	ExposeAsEnv         string `json:"expose_as_env,omitempty"`
-}
-
-func (a asked) secret(provider string) PutSecret {
+// secretOf is the secret, and binding, that a flow is to make.
+func secretOf(a api.OAuthSecret, provider string) PutSecret {
 	return PutSecret{
 		Name: provider, Type: typeConnect, Scope: cmp.Or(a.Scope, "user"), OwnerUserID: a.OwnerUserID,
 		ExternalUserID: a.ExternalUserID, ExternalWorkspaceID: a.ExternalWorkspaceID,
@@ -64,7 +54,7 @@ type flow struct {
 }
 
 // newFlow makes a flow and its state.
-func newFlow(a Actor, provider, redirectURI string, want asked, now time.Time, life time.Duration) (f flow, state string) {
+func newFlow(a Actor, provider, redirectURI string, want api.OAuthSecret, now time.Time, life time.Duration) (f flow, state string) {
 	random := make([]byte, 64)
 	_, _ = rand.Read(random) // it never fails
 	return flow{
@@ -103,7 +93,7 @@ func (f flow) standing(now time.Time) (status, word string) {
 
 // addFlow stores a flow, audits it, and forgets those that ended long ago. What couldn't be bound at its end is
 // refused now. Errors: ErrConflict.
-func (s *Store) addFlow(ctx context.Context, a Actor, f flow, state string, want asked) error {
+func (s *Store) addFlow(ctx context.Context, a Actor, f flow, state string, want api.OAuthSecret) error {
 	return s.write(ctx, a, func(t *txn) error {
 		if want.ExposeAsEnv != "" && want.ResourceID != "" {
 			if err := t.mayBind(f.provider, want); err != nil {
@@ -124,8 +114,8 @@ func (s *Store) addFlow(ctx context.Context, a Actor, f flow, state string, want
 }
 
 // mayBind refuses a variable that another secret has on that resource; the secret the flow is to replace may have it.
-func (t *txn) mayBind(provider string, want asked) error {
-	p := want.secret(provider)
+func (t *txn) mayBind(provider string, want api.OAuthSecret) error {
+	p := secretOf(want, provider)
 	var upsertKey string
 	err := t.queryRow(`SELECT s.upsert_key FROM bindings b JOIN secrets s ON s.id = b.secret_id
 		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND b.env_name = $4`,
@@ -268,7 +258,7 @@ func (s *Store) completeFlow(ctx context.Context, from Actor, f flow, p PutSecre
 }
 
 // wants reads what the flow is to make.
-func (f flow) wants() (want asked, err error) {
+func (f flow) wants() (want api.OAuthSecret, err error) {
 	if err := json.Unmarshal([]byte(f.asked), &want); err != nil {
 		return want, internal("flow " + f.id + " can't be read")
 	}

@@ -12,14 +12,7 @@ func (v *Vault) listProviders(*call, noBody) (reply, error) {
 	return listOf("providers", v.conf.OAuth.List(), ""), nil
 }
 
-// startBody is the body of POST /egress/oauth/start.
-type startBody struct {
-	Provider    string `json:"provider"`
-	RedirectURI string `json:"redirect_uri"`
-	asked
-}
-
-func (v *Vault) startOAuth(c *call, in startBody) (reply, error) {
+func (v *Vault) startOAuth(c *call, in api.OAuthRequest) (reply, error) {
 	if in.Provider == "" {
 		return reply{}, invalid("provider is required")
 	}
@@ -32,18 +25,18 @@ func (v *Vault) startOAuth(c *call, in startBody) (reply, error) {
 		return reply{}, err
 	}
 	empty := api.NewValue(nil)
-	trial := in.secret(p.Name)
+	trial := secretOf(in.OAuthSecret, p.Name)
 	trial.Value = &empty
 	if err := trial.complete(); err != nil {
 		return reply{}, err
 	}
-	f, state := newFlow(c.actor, p.Name, redirect, in.asked, now(), v.conf.flowTime())
+	f, state := newFlow(c.actor, p.Name, redirect, in.OAuthSecret, now(), v.conf.flowTime())
 	link, err := p.AuthorizeURL(c.ctx(), state, f.verifier(state), redirect)
 	if err != nil {
 		v.log.Error().Err(err).Str("provider", p.Name).Msg("provider can't be used")
 		return reply{}, api.NewError(api.ErrUnavailable, "the provider can't be used now; the vault's log says why")
 	}
-	if err := v.store.addFlow(c.ctx(), c.actor, f, state, in.asked); err != nil {
+	if err := v.store.addFlow(c.ctx(), c.actor, f, state, in.OAuthSecret); err != nil {
 		return reply{}, err
 	}
 	return reply{body: api.OAuthStart{AuthorizeURL: link, State: state, Provider: p.Name, ExpiresAt: fromMicros(f.expires)}}, nil

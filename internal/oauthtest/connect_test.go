@@ -252,9 +252,9 @@ func taken(t *testing.T, tab context.Context, provider *authserver.Server) {
 // pressed twice would. One of them connects, and the provider is asked once.
 func byWayOfApp(t *testing.T, tab context.Context, provider *authserver.Server) {
 	s := newStage(t, provider)
-	begun, err := s.tenant.StartOAuth(bounded(t), fetch.Connection{
-		Provider: "acme", Resource: sandbox, ExposeAsEnv: "ACME_TOKEN", RedirectURI: s.app.uri,
-	})
+	begun, err := s.tenant.StartOAuth(bounded(t), api.OAuthRequest{Provider: "acme", RedirectURI: s.app.uri, OAuthSecret: api.OAuthSecret{
+		ResourceType: sandbox.Type, ResourceID: sandbox.ID, ExposeAsEnv: "ACME_TOKEN",
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -372,13 +372,15 @@ func TestStartRefuses(t *testing.T) {
 	s.vault.Put(t, "mine", "v", sandbox, "TAKEN")
 	for _, test := range []struct {
 		name string
-		ask  fetch.Connection
+		ask  api.OAuthRequest
 		want error
 	}{
-		{"a taken variable", fetch.Connection{Provider: "acme", Resource: sandbox, ExposeAsEnv: "TAKEN"}, api.ErrConflict},
-		{"no such provider", fetch.Connection{Provider: "nobody"}, api.ErrInvalid},
-		{"another redirect", fetch.Connection{Provider: "acme", RedirectURI: "https://evil.example/back"}, api.ErrInvalid},
-		{"a redirect that only begins right", fetch.Connection{Provider: "acme", RedirectURI: s.callback() + "/"}, api.ErrInvalid},
+		{"a taken variable", api.OAuthRequest{Provider: "acme", OAuthSecret: api.OAuthSecret{
+			ResourceType: sandbox.Type, ResourceID: sandbox.ID, ExposeAsEnv: "TAKEN",
+		}}, api.ErrConflict},
+		{"no such provider", api.OAuthRequest{Provider: "nobody"}, api.ErrInvalid},
+		{"another redirect", api.OAuthRequest{Provider: "acme", RedirectURI: "https://evil.example/back"}, api.ErrInvalid},
+		{"a redirect that only begins right", api.OAuthRequest{Provider: "acme", RedirectURI: s.callback() + "/"}, api.ErrInvalid},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if _, err := s.tenant.StartOAuth(bounded(t), test.ask); !errors.Is(err, test.want) {
@@ -386,7 +388,7 @@ func TestStartRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := s.resource.StartOAuth(bounded(t), fetch.Connection{Provider: "acme"}); !errors.Is(err, api.ErrDenied) {
+	if _, err := s.resource.StartOAuth(bounded(t), api.OAuthRequest{Provider: "acme"}); !errors.Is(err, api.ErrDenied) {
 		t.Errorf("with a resource key: %v", err)
 	}
 }

@@ -109,9 +109,9 @@ func (s *stage) callback() string { return "http://" + s.vault.Addr() + oauth.Ca
 // start begins a flow whose token is to be bound to sandbox under env; not bound where env is empty.
 func (s *stage) start(t *testing.T, provider, env string) api.OAuthStart {
 	t.Helper()
-	c := fetch.Connection{Provider: provider}
+	c := api.OAuthRequest{Provider: provider}
 	if env != "" {
-		c.Resource, c.ExposeAsEnv = sandbox, env
+		c.ResourceType, c.ResourceID, c.ExposeAsEnv = sandbox.Type, sandbox.ID, env
 	}
 	begun, err := s.tenant.StartOAuth(bounded(t), c)
 	if err != nil {
