@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"io"
 	"io/fs"
@@ -11,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/newfile"
 )
 
 // leftover is how old a file must be that an interrupted replaceOwn left, before another removes it: a
@@ -50,7 +50,7 @@ func readOwn(path string, limit int64) ([]byte, error) {
 
 // replaceOwn writes a file of mode 0600 and moves it into place: whoever looks, and whenever this
 // machine loses power, finds the old file or the new one.
-func replaceOwn(path string, text []byte) (err error) {
+func replaceOwn(path string, text []byte) error {
 	folder := filepath.Dir(path)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err
@@ -59,32 +59,7 @@ func replaceOwn(path string, text []byte) (err error) {
 		return err
 	}
 	sweep(path, leftover)
-	var random [8]byte
-	_, _ = rand.Read(random[:])
-	name := filepath.Join(folder, prefix(path)+hex.EncodeToString(random[:]))
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(name)
-		}
-	}()
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closing := f.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = os.Rename(name, path)
-	}
-	if err != nil {
-		return err
-	}
-	return syncFolder(folder)
+	return newfile.Put(path, prefix(path)+"*", text, os.Rename)
 }
 
 // removeOwn removes a file and all leftovers.
@@ -97,7 +72,7 @@ func removeOwn(path string) error {
 	if err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return newfile.SyncFolder(filepath.Dir(path))
 }
 
 // sweep removes what interrupted replacements left, from an age on.
@@ -119,15 +94,6 @@ func sweep(path string, age time.Duration) {
 
 // prefix begins the names of files that are being written.
 func prefix(path string) string { return "." + filepath.Base(path) + ".new-" }
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	return errors.Join(err, d.Close())
-}
 
 // checkFolder refuses a folder in which others could put a file of their own in place of ours.
 func checkFolder(path string) error {
