@@ -39,17 +39,17 @@ func New(t testing.TB, vault string) *Proxy {
 	}
 	p := &Proxy{change: Unchanged, turned: make(chan struct{})}
 	transport := &http.Transport{}
-	pass := func(ctx context.Context, r *http.Request, body []byte) (*http.Response, []byte, error) {
+	pass := func(ctx context.Context, r *http.Request, body []byte) (status int, header http.Header, text []byte, err error) {
 		out := r.Clone(ctx)
 		out.URL.Scheme, out.URL.Host, out.Host, out.RequestURI = to.Scheme, to.Host, "", ""
 		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		answer, err := transport.RoundTrip(out)
 		if err != nil {
-			return nil, nil, err
+			return 0, nil, nil, err
 		}
-		text, err := io.ReadAll(answer.Body)
-		_ = answer.Body.Close()
-		return answer, text, err
+		defer func() { _ = answer.Body.Close() }()
+		text, err = io.ReadAll(answer.Body)
+		return answer.StatusCode, answer.Header, text, err
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -76,7 +76,7 @@ func New(t testing.TB, vault string) *Proxy {
 				}
 				cancel()
 			}()
-			answer, text, err := pass(ctx, r, ask)
+			status, header, text, err := pass(ctx, r, ask)
 			cancel()
 			if err != nil {
 				select {
@@ -89,14 +89,14 @@ func New(t testing.TB, vault string) *Proxy {
 			p.mu.Lock()
 			change := p.change
 			p.mu.Unlock()
-			if reveal && answer.StatusCode == http.StatusOK {
+			if reveal && status == http.StatusOK {
 				text = change(text)
 			}
-			for name, values := range answer.Header {
+			for name, values := range header {
 				w.Header()[name] = values
 			}
 			w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-			w.WriteHeader(answer.StatusCode)
+			w.WriteHeader(status)
 			_, _ = w.Write(text)
 			return
 		}
