@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 )
 
@@ -53,7 +53,7 @@ var ownKeys = []string{"MIOSA_API_KEY", "MIOSA_API_KEY_FILE", "MIOSA_TENANT_KEY"
 // Bound values only are guarded (see classify): the rest is what the person who starts the command
 // has chosen, who could start it without us.
 //
-// Errors, every one at once in lines of their own: *envfile.Error for an env file, *Refused for what
+// Errors, every one at once in lines of their own: *dotenv.Error for an env file, *Refused for what
 // bindings must not set, *NotProvided for what the platform should have set, *MissingError for Require,
 // and a line for each broken pattern and prefix.
 func (e Environment) Build() (Built, error) {
@@ -128,7 +128,7 @@ func (e Environment) inherit(set *nameSet, entry string) {
 
 // addFile lets an env file override what is there.
 func (e Environment) addFile(set *nameSet, path string) error {
-	list, err := envfile.Read(path)
+	list, err := dotenv.Read(path)
 	if err != nil {
 		return err
 	}

@@ -3,13 +3,13 @@ package main
 import (
 	"errors"
 
-	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 )
 
 // asGiven lets the errors of a Build call files as they were given.
 func (r *runner) asGiven(err error) error {
 	for _, problem := range problems(err) {
-		if file, ok := errors.AsType[*envfile.Error](problem); ok && r.given[file.Path] != "" {
+		if file, ok := errors.AsType[*dotenv.Error](problem); ok && r.given[file.Path] != "" {
 			file.Path = r.given[file.Path]
 		}
 	}

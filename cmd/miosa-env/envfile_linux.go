@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 )
 
 // keepPipes lets env files be read again at each change. What isn't a regular file, such as the pipe that a
@@ -42,7 +42,7 @@ func (r *runner) keep(path string) (string, error) {
 		return "", err
 	}
 	to := os.NewFile(uintptr(fd), path)
-	if _, err := io.Copy(to, io.LimitReader(from, envfile.MaxSize+1)); err != nil {
+	if _, err := io.Copy(to, io.LimitReader(from, dotenv.MaxSize+1)); err != nil {
 		return "", errors.Join(err, to.Close())
 	}
 	r.kept = append(r.kept, to) // an *os.File nobody holds is closed

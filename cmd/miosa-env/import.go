@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/envfile"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -36,7 +36,7 @@ type imported struct {
 	Version  int64  `json:"version"` // what it has now; 0 where it isn't stored
 
 	note string
-	file envfile.Variable
+	file dotenv.Variable
 }
 
 // remark adds to the note.
@@ -117,7 +117,7 @@ was shown before, the exit code says so.`,
 
 // readImport reads a file's variables, sorted, under the names they are to have.
 func readImport(file string, only []string, before string, allow []string) ([]imported, error) {
-	read, err := envfile.Read(file)
+	read, err := dotenv.Read(file)
 	if err != nil {
 		return nil, err
 	}

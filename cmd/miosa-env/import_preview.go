@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 )
 
 // preview shows what would be done, and which lines other programs would read differently; no values.
@@ -17,7 +17,7 @@ func (p *program) preview(list []imported, file string, r api.Resource) error {
 		return nil
 	}
 	t := &table{head: []string{"VARIABLE", "BYTES", "PLAN", "NOTE"}}
-	var differences []envfile.Difference
+	var differences []dotenv.Difference
 	named := map[int]string{} // variables by line
 	differ := &table{head: []string{"LINE", "VARIABLE", "PROGRAMS", "WHAT THEY DO"}}
 	for i := range list {
@@ -26,12 +26,12 @@ func (p *program) preview(list []imported, file string, r api.Resource) error {
 		if v.Plan == importLeave {
 			continue
 		}
-		for _, d := range envfile.Differences(&v.file) {
+		for _, d := range dotenv.Differences(&v.file) {
 			differences = append(differences, d)
 			named[d.Line] = v.Variable
 		}
 	}
-	slices.SortStableFunc(differences, func(a, b envfile.Difference) int { return a.Line - b.Line })
+	slices.SortStableFunc(differences, func(a, b dotenv.Difference) int { return a.Line - b.Line })
 	for _, d := range differences {
 		differ.add(strconv.Itoa(d.Line), named[d.Line], strings.Join(d.Readers, ", "), d.Why)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/vault"
 )
@@ -138,7 +138,7 @@ func parseResource(s string) (*api.Resource, error) {
 }
 
 // fill makes the tenant, its keys and what is seeded. It returns the lines to print.
-func (d *development) fill(ctx context.Context, store *vault.Store, r *api.Resource, seeds []envfile.Variable) (string, error) {
+func (d *development) fill(ctx context.Context, store *vault.Store, r *api.Resource, seeds []dotenv.Variable) (string, error) {
 	tenant, err := store.MintTenantKey(ctx, devTenant)
 	if err != nil {
 		return "", err

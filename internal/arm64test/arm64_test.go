@@ -70,7 +70,7 @@ func TestSupervision(t *testing.T) {
 		"OutputFormats|OutputRewritten|Scrub",
 	}, "|")+")")
 	m.add("internal/inherited", "-test.run=^TestNoted$")
-	m.add("envfile", "-test.run=^Test(Parse|Errors|ReadErrors|Pipe|Unreadable)$")
+	m.add("inject/dotenv", "-test.run=^Test(Parse|Errors|ReadErrors|Pipe|Unreadable)$")
 	told(t, m.boot(), 100)
 }
 

@@ -22,7 +22,7 @@ func TestArm64_OwnTests(t *testing.T) {
 	environ := append(releasetest.Clean(os.Environ()), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
 	for _, test := range []struct{ pkg, run string }{
 		{"api", "."},
-		{"envfile", "^Test(Parse|Errors|Lines|Guide)"},
+		{"inject/dotenv", "^Test(Parse|Errors|Lines|Guide)"},
 		{"fetch", "^Test(Real|TLS|Statuses|Connect)"},
 		{"inject", "^Test(Mask(FormsInGo|Base64|FormsNamed|Labels|Short|Holds|Prompt|Release|Becomes|AfterFlush|WriteError|Shared)|Parse|Build|Guard|Encode|Lookup)"},
 	} {

@@ -1,4 +1,4 @@
-// Command composeread reads .env files as Docker Compose does: the tests of envfile ask it. Standard input is
+// Command composeread reads .env files as Docker Compose does: the tests of inject/dotenv run it. Standard input is
 // a JSON list of texts. Standard output is a list of what each sets, null for one that compose refuses.
 // Standard error is compose's log.
 package main

@@ -1,4 +1,4 @@
-package envfile
+package dotenv
 
 import (
 	"bytes"
@@ -10,9 +10,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// object reads a JSON object. Its names are those of .env files. The value of a string is what it stands for;
-// of a number, true and false it is their text in the file. null, lists and objects are refused, and so is a
-// name that is there twice.
+// object reads a JSON object. Names follow the rules for .env files. A string is decoded; a number, true and false
+// keep their text in the file. null, lists, objects and duplicate names are errors.
 func (p *parser) object() error {
 	var whole json.RawMessage
 	if err := json.Unmarshal(p.text[p.at:], &whole); err != nil {
@@ -22,7 +21,7 @@ func (p *parser) object() error {
 		}
 		return p.fail(at, "not JSON", "a file that begins with { is one JSON object: look for what is missing or too much here")
 	}
-	// From here on the grammar is known to be kept, so that what is between tokens can be passed over.
+	// The text is valid JSON from here on, so what is between tokens can be skipped.
 	lines := map[string]int{} // by name
 	for {
 		p.pass(" \t\r\n{,")
@@ -53,7 +52,7 @@ func (p *parser) object() error {
 	}
 }
 
-// otherJSON reports whether text is JSON that isn't an object, or the beginning of a list.
+// otherJSON reports whether text is JSON other than an object, or starts like a list.
 func otherJSON(text []byte) bool {
 	if list, ok := bytes.CutPrefix(text, []byte("[")); ok {
 		list = bytes.TrimLeft(list, " \t\r\n")
@@ -62,7 +61,7 @@ func otherJSON(text []byte) bool {
 	return json.Valid(text)
 }
 
-// pass passes over some characters.
+// pass skips the given characters.
 func (p *parser) pass(chars string) {
 	p.at = len(p.text) - len(bytes.TrimLeft(p.text[p.at:], chars))
 }
@@ -72,7 +71,7 @@ func isName(name string) bool {
 	return name != "" && p.name() == name
 }
 
-// member takes the value of a member.
+// member reads the value of a member.
 func (p *parser) member() ([]byte, error) {
 	at := p.at
 	switch p.text[at] {
@@ -91,7 +90,7 @@ func (p *parser) member() ([]byte, error) {
 	return p.text[at:p.at], nil
 }
 
-// jsonString takes a string.
+// jsonString reads a string.
 func (p *parser) jsonString() ([]byte, error) {
 	at := p.at
 	for p.at++; p.text[p.at] != '"'; p.at++ {
@@ -105,7 +104,7 @@ func (p *parser) jsonString() ([]byte, error) {
 			}
 			p.at += 6
 		}
-		p.at++ // over what is escaped
+		p.at++ // skip the escaped character
 	}
 	p.at++
 	var text string
@@ -115,7 +114,7 @@ func (p *parser) jsonString() ([]byte, error) {
 	return []byte(text), nil
 }
 
-// utf16Unit is what an escape of the form \uXXXX at the beginning of text stands for; 0: there is none.
+// utf16Unit decodes an escape \uXXXX at the start of text; 0 if there is none.
 func utf16Unit(text []byte) rune {
 	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
 		return 0

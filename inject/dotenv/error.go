@@ -1,11 +1,11 @@
-package envfile
+package dotenv
 
 import "strconv"
 
-// Error is what is wrong with an env file, never what is in it.
+// Error says what is wrong with an env file. It never holds a value.
 type Error struct {
-	Path   string // empty: unknown
-	Line   int    // from 1; 0: of no single line
+	Path   string // empty if unknown
+	Line   int    // from 1; 0 if no single line is wrong
 	Column int    // from 1, in characters
 	Reason string
 	Fix    string
@@ -26,10 +26,10 @@ func (e *Error) Error() string {
 	return text + ": " + e.Reason
 }
 
-// Unwrap returns the operating system's reason.
+// Unwrap returns the operating system's error.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Hint is the fix.
+// Hint returns the fix.
 func (e *Error) Hint() string {
 	if e.Err != nil {
 		return "check the path, and that this user may read it; a relative one starts at the working directory"

@@ -1,4 +1,4 @@
-package envfile_test
+package dotenv_test
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/joho/godotenv"
 
-	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
@@ -61,7 +61,7 @@ func TestDifferences(t *testing.T) {
 		}
 		texts = append(texts, tt.text)
 	}
-	for _, rule := range envfile.Rules() {
+	for _, rule := range dotenv.Rules() {
 		if !seen[rule] {
 			t.Errorf("no example of: %s", rule)
 		}
@@ -117,7 +117,7 @@ func randomAssignments(count int) []string {
 		quote := []string{"", "'", `"`}[rnd.IntN(3)]
 		behind := []string{"", "", "", " ", " # x", "\t#x # it's", "\r\n"}[rnd.IntN(7)]
 		line := names[rnd.IntN(len(names))] + []string{"=", "=", "=", "=", " =", "= ", "=\t"}[rnd.IntN(7)] + quote + text.String() + quote + behind
-		if list, err := envfile.Parse([]byte(line)); err == nil && len(list) == 1 {
+		if list, err := dotenv.Parse([]byte(line)); err == nil && len(list) == 1 {
 			texts = append(texts, line)
 		}
 	}
@@ -128,12 +128,12 @@ func randomAssignments(count int) []string {
 // notes each rule that applies.
 func flagged(t *testing.T, text string, seen map[string]bool) []string {
 	t.Helper()
-	list, err := envfile.Parse([]byte(text))
+	list, err := dotenv.Parse([]byte(text))
 	if err != nil || len(list) != 1 {
 		t.Fatalf("%q: %d variables, %v", text, len(list), err)
 	}
 	named := map[string]bool{}
-	for _, d := range envfile.Differences(&list[0]) {
+	for _, d := range dotenv.Differences(&list[0]) {
 		for _, reader := range d.Readers {
 			named[reader] = true
 			if seen != nil {
@@ -159,10 +159,10 @@ type reader struct {
 }
 
 var readers = []reader{
-	{envfile.NPM, 3000, readNPM},
-	{envfile.Compose, 3000, readCompose},
-	{envfile.Godotenv, 3000, readGodotenv},
-	{envfile.Shell, 300, readShells},
+	{dotenv.NPM, 3000, readNPM},
+	{dotenv.Compose, 3000, readCompose},
+	{dotenv.Godotenv, 3000, readGodotenv},
+	{dotenv.Shell, 300, readShells},
 }
 
 // differs returns which of many assignments are read differently. Each stands in a file of its own, before
@@ -176,7 +176,7 @@ func (r reader) differs(t *testing.T, texts []string) []bool {
 	differ := make([]bool, len(texts))
 	for _, answers := range r.read(t, files) {
 		for i, got := range answers {
-			list, err := envfile.Parse([]byte(files[i]))
+			list, err := dotenv.Parse([]byte(files[i]))
 			if err != nil {
 				t.Fatalf("%q: %v", files[i], err)
 			}
@@ -206,7 +206,7 @@ process.stdout.write(JSON.stringify(texts.map(text => parse(Buffer.from(text))))
 
 func readCompose(t *testing.T, texts []string) [][]vars {
 	program := filepath.Join(t.TempDir(), "composeread")
-	build := exec.Command("go", "build", "-C", "../tools", "-buildvcs=false", "-o", program, "./composeread")
+	build := exec.Command("go", "build", "-C", "../../tools", "-buildvcs=false", "-o", program, "./composeread")
 	if out, err := build.CombinedOutput(); err != nil {
 		needs.System(t, "the module compose-go: %s", strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", "; "))
 	}
@@ -264,16 +264,16 @@ func readShells(t *testing.T, texts []string) [][]vars {
 
 // An earlier assignment to the same name is flagged too: another reader may take lines after it for its value.
 func TestDifferencesOfEarlierAssignments(t *testing.T) {
-	list, err := envfile.Parse([]byte("\ufeffA='C:\\'\nA=$X\nA=1\n"))
+	list, err := dotenv.Parse([]byte("\ufeffA='C:\\'\nA=$X\nA=1\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []envfile.Difference{
-		{Line: 1, Readers: []string{envfile.Godotenv, envfile.Shell}, Why: "refuse the byte order mark"},
-		{Line: 1, Readers: []string{envfile.NPM, envfile.Compose, envfile.Godotenv}, Why: "misread a backslash before the closing quote"},
-		{Line: 2, Readers: []string{envfile.Compose, envfile.Godotenv, envfile.Shell}, Why: "replace what follows a $"},
+	want := []dotenv.Difference{
+		{Line: 1, Readers: []string{dotenv.Godotenv, dotenv.Shell}, Why: "refuse the byte order mark"},
+		{Line: 1, Readers: []string{dotenv.NPM, dotenv.Compose, dotenv.Godotenv}, Why: "misread a backslash before the closing quote"},
+		{Line: 2, Readers: []string{dotenv.Compose, dotenv.Godotenv, dotenv.Shell}, Why: "replace what follows a $"},
 	}
-	if diff := cmp.Diff(envfile.Differences(&list[0]), want); diff != "" {
+	if diff := cmp.Diff(dotenv.Differences(&list[0]), want); diff != "" {
 		t.Errorf("(-got +want):\n%s", diff)
 	}
 }

@@ -1,4 +1,4 @@
-package envfile_test
+package dotenv_test
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 )
 
 // A file that this user may not read. Root may read all, so this thread looks at files as another user.
@@ -26,7 +26,7 @@ func TestUnreadable(t *testing.T) {
 		}
 		defer func() { _ = unix.Setfsuid(root) }()
 	}
-	_, err := envfile.Read(path)
+	_, err := dotenv.Read(path)
 	if want := "env file " + path + ": permission denied"; !errors.Is(err, unix.EACCES) || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -49,7 +49,7 @@ func TestPipe(t *testing.T) {
 		}
 		wrote <- errors.Join(err, w.Close())
 	}()
-	list, err := envfile.Read(path)
+	list, err := dotenv.Read(path)
 	if err := errors.Join(err, <-wrote); err != nil {
 		t.Fatal(err)
 	}

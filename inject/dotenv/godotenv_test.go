@@ -1,4 +1,4 @@
-package envfile_test
+package dotenv_test
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/joho/godotenv"
 
-	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 )
 
 // misread is what godotenv 1.5.1 is known to read differently, one bug or rule after the other. why is the
@@ -60,7 +60,7 @@ func TestGodotenvMisreads(t *testing.T) {
 	for _, tt := range misread {
 		t.Run(tt.name, func(t *testing.T) {
 			text := tt.example + "\nZ=1\n"
-			list, err := envfile.Parse([]byte(text))
+			list, err := dotenv.Parse([]byte(text))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,8 +77,8 @@ func TestGodotenvMisreads(t *testing.T) {
 func TestGodotenvIsLenient(t *testing.T) {
 	for _, tt := range lenient {
 		t.Run(tt.example, func(t *testing.T) {
-			var e *envfile.Error
-			if _, err := envfile.Parse([]byte(tt.example)); !errors.As(err, &e) || e.Reason != tt.reason {
+			var e *dotenv.Error
+			if _, err := dotenv.Parse([]byte(tt.example)); !errors.As(err, &e) || e.Reason != tt.reason {
 				t.Errorf("got %v, want %s", err, tt.reason)
 			}
 			if _, err := godotenv.Unmarshal(tt.example); err != nil {
@@ -89,10 +89,10 @@ func TestGodotenvIsLenient(t *testing.T) {
 }
 
 // godotenvDiffers gives the predicates that find a difference from godotenv.
-func godotenvDiffers(list []envfile.Variable) (whys []string) {
+func godotenvDiffers(list []dotenv.Variable) (whys []string) {
 	for i := range list {
-		for _, d := range envfile.Differences(&list[i]) {
-			if slices.Contains(d.Readers, envfile.Godotenv) {
+		for _, d := range dotenv.Differences(&list[i]) {
+			if slices.Contains(d.Readers, dotenv.Godotenv) {
 				whys = append(whys, d.Why)
 			}
 		}
@@ -113,8 +113,8 @@ func FuzzGodotenv(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		theirs, refused := godotenv.Unmarshal(string(text))
-		list, err := envfile.Parse(bytes.Clone(text))
-		var e *envfile.Error
+		list, err := dotenv.Parse(bytes.Clone(text))
+		var e *dotenv.Error
 		switch {
 		case errors.As(err, &e):
 			reason := e.Reason

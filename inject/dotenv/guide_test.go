@@ -1,4 +1,4 @@
-package envfile_test
+package dotenv_test
 
 import (
 	"errors"
@@ -8,13 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 )
 
 // rowsOf gives the cells of the table under a heading of docs/env-files.md, without the two lines at its head.
 func rowsOf(t *testing.T, heading string) [][]string {
 	t.Helper()
-	text, err := os.ReadFile("../docs/env-files.md")
+	text, err := os.ReadFile("../../docs/env-files.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestGuideExamples(t *testing.T) {
 		if want == "empty" {
 			want = ""
 		}
-		list, err := envfile.Parse([]byte(line + "\nZ=1\n"))
+		list, err := dotenv.Parse([]byte(line + "\nZ=1\n"))
 		if err != nil || len(list) != 2 || list[0].Value.Reveal() != want {
 			t.Errorf("%s: not %q: %v", line, want, err)
 		}
@@ -58,8 +58,8 @@ func TestGuideExamples(t *testing.T) {
 		if strings.Count(line, "`") == 1 {
 			line += "`" // trimmed with the marks
 		}
-		_, err := envfile.Parse([]byte(line + "\n"))
-		var e *envfile.Error
+		_, err := dotenv.Parse([]byte(line + "\n"))
+		var e *dotenv.Error
 		if !errors.As(err, &e) || e.Reason != want {
 			t.Errorf("%s: %v, want %s", line, err, want)
 		}
@@ -75,24 +75,24 @@ func TestGuideListsEachDifference(t *testing.T) {
 			}
 		}
 	}
-	for _, rule := range envfile.Rules() {
+	for _, rule := range dotenv.Rules() {
 		if !slices.Contains(got, rule) {
 			t.Errorf("not in the table: %s", rule)
 		}
 	}
-	if len(got) != len(envfile.Rules()) {
-		t.Errorf("the table has %d entries, there are %d rules", len(got), len(envfile.Rules()))
+	if len(got) != len(dotenv.Rules()) {
+		t.Errorf("the table has %d entries, there are %d rules", len(got), len(dotenv.Rules()))
 	}
 }
 
 // What the guide says is read alike is.
 func TestSingleQuotesAreReadAlike(t *testing.T) {
 	for _, value := range []string{"", " x ", `say "hi"`, "$2y$10$abcdefghij", "a # b", `C:\dir`, "`x`", "a\nB=2\n", "\u00a0x\u2028", `\n\t\"`, "~", "#"} {
-		list, err := envfile.Parse([]byte("A_1='" + value + "' # note\n"))
+		list, err := dotenv.Parse([]byte("A_1='" + value + "' # note\n"))
 		if err != nil || list[0].Value.Reveal() != value {
 			t.Fatalf("%q: %v", value, err)
 		}
-		if d := envfile.Differences(&list[0]); len(d) > 0 {
+		if d := dotenv.Differences(&list[0]); len(d) > 0 {
 			t.Errorf("%q: %v", value, d)
 		}
 	}

@@ -1,4 +1,14 @@
-package envfile
+package dotenv
+
+// What the tests use besides the exported API.
+const (
+	NPM      = npm
+	Compose  = compose
+	Godotenv = godotenv
+	Shell    = shell
+)
+
+var Parse = parse
 
 // Rules lists what Differences may say, as "READER: WHY".
 func Rules() []string {

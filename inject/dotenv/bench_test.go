@@ -1,4 +1,4 @@
-package envfile_test
+package dotenv_test
 
 import (
 	"bytes"
@@ -7,7 +7,7 @@ import (
 
 	"github.com/joho/godotenv"
 
-	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 )
 
 // BenchmarkParse reads 100 variables, beside the reader that was there before.
@@ -16,11 +16,11 @@ func BenchmarkParse(b *testing.B) {
 	for i := range 25 {
 		text = fmt.Appendf(text, "A%[1]d=value # note\nexport B%[1]d='a value in quotes'\n# a comment\nC%[1]d=\"line one\\nline \\\"two\\\".\"\n\nD%[1]d=postgres://user@host/db?a=b\n", i)
 	}
-	b.Run("envfile", func(b *testing.B) {
+	b.Run("dotenv", func(b *testing.B) {
 		b.ReportAllocs()
 		b.SetBytes(int64(len(text)))
 		for b.Loop() {
-			if _, err := envfile.Parse(bytes.Clone(text)); err != nil {
+			if _, err := dotenv.Parse(bytes.Clone(text)); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -44,7 +44,7 @@ func BenchmarkObject(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(text)))
 			for b.Loop() {
-				if _, err := envfile.Parse(bytes.Clone(text)); err != nil {
+				if _, err := dotenv.Parse(bytes.Clone(text)); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,4 +1,4 @@
-package envfile_test
+package dotenv_test
 
 import (
 	"bytes"
@@ -13,11 +13,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/Miosa-osa/miosa-env/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 )
 
 // valuesOf gives what a file sets.
-func valuesOf(list []envfile.Variable) map[string]string {
+func valuesOf(list []dotenv.Variable) map[string]string {
 	got := map[string]string{}
 	for _, v := range list {
 		got[v.Name] = v.Value.Reveal()
@@ -74,7 +74,7 @@ func TestParse(t *testing.T) {
 		{"a lone CR in quotes", "A='x\ry'\nB=\"x\r\"\nC='\r\r\n'\n", vars{"A": "x\ry", "B": "x\r", "C": "\r\n"}},
 		{"control characters", "A=\x1b[0m\nB='\x01'\n", vars{"A": "\x1b[0m", "B": "\x01"}},
 		{"all of Unicode", "A=é\U0001f600\nB='\U0010ffff\ufffd'\n", vars{"A": "é\U0001f600", "B": "\U0010ffff\ufffd"}},
-		{"long", "A=" + strings.Repeat("x", envfile.MaxSize-2), vars{"A": strings.Repeat("x", envfile.MaxSize-2)}},
+		{"long", "A=" + strings.Repeat("x", dotenv.MaxSize-2), vars{"A": strings.Repeat("x", dotenv.MaxSize-2)}},
 
 		{"an object", "\ufeff \r\n{\"A\": \"1\", \"b.c\":\"x\\n\\\"\\u00e9\\ud83d\\ude00\", \"E\": \"\"}\n", vars{"A": "1", "b.c": "x\n\"é\U0001f600", "E": ""}},
 		{"an object of literals", `{"N": 8080, "F": 1.50, "E": -1E+400, "T": true, "NO": false}`, vars{"N": "8080", "F": "1.50", "E": "-1E+400", "T": "true", "NO": "false"}},
@@ -82,7 +82,7 @@ func TestParse(t *testing.T) {
 		{"a backslash at a name's end", `{"A": "\\", "B": "\\\""}`, vars{"A": `\`, "B": `\"`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			list, err := envfile.Parse([]byte(tt.text))
+			list, err := dotenv.Parse([]byte(tt.text))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +94,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestLines(t *testing.T) {
-	list, err := envfile.Parse([]byte("\ufeff# one\nB='x\r\ny'\r\n\r\nA=1\n  B=2\nB=3"))
+	list, err := dotenv.Parse([]byte("\ufeff# one\nB='x\r\ny'\r\n\r\nA=1\n  B=2\nB=3"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestErrors(t *testing.T) {
 		{"UTF-16", "\xff\xfeA\x00=\x001\x00", 1, 1, "UTF-16 text", "iconv -f UTF-16"},
 		{"UTF-16, big endian", "\xfe\xff\x00A\x00=\x001", 1, 1, "UTF-16 text", "iconv -f UTF-16"},
 		{"UTF-16 without a mark", "A\x00=\x00", 1, 2, "a NUL byte", "UTF-16"},
-		{"too long", "A=" + strings.Repeat("x", envfile.MaxSize-1), 0, 0, "longer than 8 MiB", "check the path"},
+		{"too long", "A=" + strings.Repeat("x", dotenv.MaxSize-1), 0, 0, "longer than 8 MiB", "check the path"},
 
 		{"half an object", "{\"A\": \"canary\",\n", 2, 1, "not JSON", "one JSON object"},
 		{"an object and more", "{\"A\": \"canary\"}\ncanary", 2, 1, "not JSON", "one JSON object"},
@@ -198,13 +198,13 @@ func TestErrors(t *testing.T) {
 		{"Latin-1 in an object", "{\"A\": \"\xe9\"}", 1, 8, "a byte that isn't UTF-8", "save the file as UTF-8"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			list, err := envfile.Parse([]byte(tt.text))
-			var e *envfile.Error
+			list, err := dotenv.Parse([]byte(tt.text))
+			var e *dotenv.Error
 			if !errors.As(err, &e) || list != nil {
 				t.Fatalf("got %v and %d variables, want an *Error", err, len(list))
 			}
-			got := envfile.Error{Line: e.Line, Column: e.Column, Reason: e.Reason}
-			if diff := cmp.Diff(got, envfile.Error{Line: tt.line, Column: tt.column, Reason: tt.reason}); diff != "" {
+			got := dotenv.Error{Line: e.Line, Column: e.Column, Reason: e.Reason}
+			if diff := cmp.Diff(got, dotenv.Error{Line: tt.line, Column: tt.column, Reason: tt.reason}); diff != "" {
 				t.Errorf("(-got +want):\n%s", diff)
 			}
 			if !strings.Contains(e.Hint(), tt.fix) {
@@ -233,8 +233,8 @@ func TestReadErrors(t *testing.T) {
 		{"broken", broken, "env file " + broken + " line 2 column 4: a quote that isn't closed", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := envfile.Read(tt.path)
-			var e *envfile.Error
+			_, err := dotenv.Read(tt.path)
+			var e *dotenv.Error
 			if !errors.As(err, &e) || e.Path != tt.path || e.Error() != tt.want || e.Hint() == "" {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
@@ -247,7 +247,7 @@ func TestReadErrors(t *testing.T) {
 
 // No verb prints a value, or how it is written.
 func TestNothingPrintsAValue(t *testing.T) {
-	list, err := envfile.Parse([]byte("A=\"canary\\n\"\nB=canary\n"))
+	list, err := dotenv.Parse([]byte("A=\"canary\\n\"\nB=canary\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,8 +272,8 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		lines := 1 + bytes.Count(text, []byte("\n"))
-		list, err := envfile.Parse(bytes.Clone(text))
-		var e *envfile.Error
+		list, err := dotenv.Parse(bytes.Clone(text))
+		var e *dotenv.Error
 		switch {
 		case err == nil:
 		case !errors.As(err, &e), e.Line < 1, e.Line > lines, e.Column < 1, e.Fix == "", strings.Contains(e.Error(), "\n"):
@@ -290,7 +290,7 @@ func FuzzParse(f *testing.F) {
 			if value := v.Value.Reveal(); strings.ContainsRune(value, 0) || !utf8.ValidString(value) {
 				t.Fatalf("value %q", value)
 			}
-			envfile.Differences(&v)
+			dotenv.Differences(&v)
 		}
 	})
 }
@@ -299,18 +299,18 @@ func FuzzParse(f *testing.F) {
 // would take minutes.
 func TestObjectOnOneLine(t *testing.T) {
 	text := objectOf(100_000, ",")
-	list, err := envfile.Parse(bytes.Clone(text))
+	list, err := dotenv.Parse(bytes.Clone(text))
 	if err != nil || len(list) != 100_000 {
 		t.Errorf("%d variables, %v", len(list), err)
 	}
 	text[len(text)-2] = '\xff'
-	var e *envfile.Error
-	if _, err := envfile.Parse(text); !errors.As(err, &e) || e.Line != 1 || e.Column != len(text)-1 {
+	var e *dotenv.Error
+	if _, err := dotenv.Parse(text); !errors.As(err, &e) || e.Line != 1 || e.Column != len(text)-1 {
 		t.Errorf("got %v, want line 1 column %d", err, len(text)-1)
 	}
 	second := append([]byte("{\n"), objectOf(1000, ",")[1:]...)
 	second = append(second[:len(second)-1], ` , "A1":"x"}`...)
-	if _, err := envfile.Parse(bytes.Clone(second)); !errors.As(err, &e) || e.Line != 2 || e.Column != len(second)-2-len(`"A1":"x"}`)+1 {
+	if _, err := dotenv.Parse(bytes.Clone(second)); !errors.As(err, &e) || e.Line != 2 || e.Column != len(second)-2-len(`"A1":"x"}`)+1 {
 		t.Errorf("got %v, want line 2 column %d", err, len(second)-10)
 	}
 }
