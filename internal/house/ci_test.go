@@ -94,13 +94,13 @@ func TestContributingNamesTargets(t *testing.T) {
 
 // The packages that `make test-fast` and `make race` leave out exist.
 func TestPackagesLeftOutExist(t *testing.T) {
-	names := captures(read(t, root+"/Makefile"), `(?m)^MACHINES := /internal/\(([a-z0-9|]+)\)`)
+	names := captures(read(t, root+"/Makefile"), `(?m)^MACHINES := /internal/test/\(([a-z0-9|]+)\)`)
 	if len(names) != 1 {
 		t.Fatalf("Makefile has MACHINES as %q", names)
 	}
 	for name := range strings.SplitSeq(names[0], "|") {
-		if found, err := filepath.Glob(root + "/internal/" + name + "/*_test.go"); err != nil || len(found) == 0 {
-			t.Errorf("the Makefile's MACHINES names internal/%s, which has no tests: %v", name, err)
+		if found, err := filepath.Glob(root + "/internal/test/" + name + "/*_test.go"); err != nil || len(found) == 0 {
+			t.Errorf("the Makefile's MACHINES names internal/test/%s, which has no tests: %v", name, err)
 		}
 	}
 }

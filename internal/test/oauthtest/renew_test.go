@@ -1,0 +1,140 @@
+package oauthtest_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/authserver"
+	"github.com/Miosa-osa/miosa-env/internal/test/browser"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+)
+
+// connect has somebody connect "acme" under ACME_TOKEN, in a tab of their own, and returns the secret's id.
+func connect(t *testing.T, s *stage, first context.Context, who string) (id string) {
+	t.Helper()
+	tab := browser.Tab(t, first, chromedp.WithNewBrowserContext())
+	begun := s.start(t, "acme", "ACME_TOKEN")
+	visit(t, tab, begun.AuthorizeURL, authserver.SignIn(who), authserver.Allow())
+	status := s.status(t, begun)
+	if status.Status != api.FlowCompleted {
+		t.Fatalf("the flow is %q with error %q", status.Status, status.Error)
+	}
+	return status.SecretID
+}
+
+// Tokens of a few seconds are renewed one after the other, each with the refresh token that came with the one before.
+func TestRenewals(t *testing.T) {
+	t.Parallel()
+	first := browser.Start(t, browser.Limit(5*time.Minute)) // subtests wait for other tests
+	for _, test := range []struct {
+		name string
+		keep bool // the provider leaves refresh tokens as they are
+		upTo int64
+	}{
+		{"new refresh tokens", false, 4},
+		{"the same refresh token", true, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, authserver.Start(t, authserver.Config{TokenLife: 3 * time.Second, KeepRefresh: test.keep}))
+			id := connect(t, s, first, "ada")
+			seen := map[string]bool{}
+			last := int64(0)
+			poll.Until(t, 40*time.Second, "enough versions were there", func() bool {
+				value, version, ok := s.revealed(t, "ACME_TOKEN")
+				if ok && version > last {
+					last = version
+					if seen[value] {
+						t.Errorf("version %d has a token that was there before", version)
+					}
+					seen[value] = true
+					s.worksFor(t, "ACME_TOKEN", value, "ada")
+				}
+				return last >= test.upTo
+			})
+			poll.Until(t, 10*time.Second, "each refresh made a version", func() bool {
+				secret, _ := s.secret(t, id)
+				return int64(s.provider.Requests(t, "refresh_token")) == secret.Version-1
+			})
+			if _, health := s.secret(t, id); health.Status != api.OAuthConnected {
+				t.Errorf("the connection is %q: %s", health.Status, health.Error)
+			}
+		})
+	}
+}
+
+// The provider gives the refresh token up for a new one, and the answer gets lost. What the vault can do is ask once
+// more; this provider takes that for theft, and ends the grant. The value stays, and somebody has to connect again.
+func TestLostRefresh(t *testing.T) {
+	t.Parallel()
+	first := browser.Start(t, browser.Limit(5*time.Minute)) // subtests wait for other tests
+	for _, mode := range []authserver.Mode{authserver.FailAfter, authserver.DropAfter} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, authserver.Start(t, authserver.Config{TokenLife: 5 * time.Second}))
+			id := connect(t, s, first, "ada")
+			s.provider.Break(t, mode, 1, "")
+			before, _ := s.secret(t, id)
+			poll.Until(t, 30*time.Second, "somebody has to connect again", func() bool {
+				_, health := s.secret(t, id)
+				return health.Status == api.OAuthReconnect
+			})
+			after, health := s.secret(t, id)
+			if after.Version != before.Version || after.MaskedValue != before.MaskedValue || !after.UpdatedAt.Equal(before.UpdatedAt) {
+				t.Errorf("the value was changed: version %d, was %d", after.Version, before.Version)
+			}
+			if health.Error != "invalid_grant" {
+				t.Errorf("the connection's error is %q", health.Error)
+			}
+			if n := s.provider.Requests(t, "refresh_token"); n != 2 {
+				t.Errorf("%d refreshes, want 2: one whose answer was lost, and one more", n)
+			}
+			if n := s.audited(t, "oauth.refresh", "denied", "acme"); n != 1 {
+				t.Errorf("%d events of the refusal, want 1", n)
+			}
+
+			// Whoever connects again has the same secret, under the same variable, working.
+			if again := connect(t, s, first, "ada"); again != id {
+				t.Fatal("connecting again made another secret")
+			}
+			value, version, ok := s.revealed(t, "ACME_TOKEN")
+			if !ok || version <= before.Version { // on a slow machine it has been renewed already
+				t.Fatalf("the sandbox has it: %v, version %d", ok, version)
+			}
+			s.worksFor(t, "ACME_TOKEN", value, "ada")
+			if _, health := s.secret(t, id); health.Status != api.OAuthConnected || health.Error != "" {
+				t.Errorf("the connection is %q: %s", health.Status, health.Error)
+			}
+		})
+	}
+}
+
+// The provider is away when a token is to be renewed, and comes back: nobody has to do anything.
+func TestProviderAway(t *testing.T) {
+	t.Parallel()
+	first := browser.Start(t)
+	s := newStage(t, authserver.Start(t, authserver.Config{TokenLife: 4 * time.Second}))
+	id := connect(t, s, first, "ada")
+	s.provider.Stop(t)
+	poll.Until(t, 30*time.Second, "the vault tries again", func() bool {
+		_, health := s.secret(t, id)
+		return health.Status == api.OAuthRetrying
+	})
+	if secret, health := s.secret(t, id); secret.Version != 1 || health.Error != "unreachable" {
+		t.Errorf("version %d, error %q", secret.Version, health.Error)
+	}
+	s.provider.Restart(t)
+	poll.Until(t, 30*time.Second, "the token is renewed", func() bool {
+		_, version, ok := s.revealed(t, "ACME_TOKEN")
+		return ok && version > 1
+	})
+	value, _, _ := s.revealed(t, "ACME_TOKEN")
+	s.worksFor(t, "ACME_TOKEN", value, "ada")
+	if _, health := s.secret(t, id); health.Status != api.OAuthConnected || health.Error != "" {
+		t.Errorf("the connection is %q: %s", health.Status, health.Error)
+	}
+}

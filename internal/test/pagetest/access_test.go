@@ -1,0 +1,216 @@
+package pagetest
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/accessibility"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/browser"
+)
+
+// focus is what has the focus: what a screen reader would call it, or nearly.
+const focus = `(() => {
+	const e = document.activeElement;
+	return (e.labels?.[0] || e).textContent.replace(/ optional$/, '').trim().replace(/\s+/g, ' ');
+})()`
+
+// tabTo presses Tab until that has the focus, which must be seen to have it.
+func (s *screen) tabTo(name string) {
+	s.Helper()
+	var passed []string
+	for range 40 {
+		s.do(chromedp.KeyEvent(kb.Tab))
+		now := eval[string](s, focus)
+		if now == name {
+			if eval[string](s, "getComputedStyle(document.activeElement).outlineStyle") == "none" {
+				s.Errorf("nothing shows that %s has the focus", name)
+			}
+			return
+		}
+		passed = append(passed, now)
+	}
+	s.Fatalf("Tab doesn't come to %q, but to %q", name, passed)
+}
+
+func (s *screen) keys(text string) { s.Helper(); s.do(chromedp.KeyEvent(text)) }
+
+// byKeyboardAlone sets a secret, rotates it and deletes it, without a mouse.
+func byKeyboardAlone(t *testing.T, s *screen) {
+	s.wait("document.activeElement === document.querySelector('main input')")
+	s.keys(s.TenantKey.Reveal() + kb.Enter)
+	s.wait("document.activeElement === document.querySelector('main h1') && document.activeElement.textContent === 'Secrets'")
+
+	s.tabTo("Set a secret")
+	s.keys(kb.Enter)
+	s.wait(focus + " === 'Name'")
+	s.keys("github")
+	s.tabTo("Value")
+	s.keys("by-hand")
+	s.tabTo("Id")
+	s.keys(production.ID)
+	s.tabTo("Variable")
+	s.keys("GH_TOKEN" + kb.Enter)
+	s.told("github is set. It is bound to sandbox " + production.ID + " as GH_TOKEN.")
+	s.wait(focus + " === 'Set a secret'")
+	if got := s.revealed(production)["GH_TOKEN"]; got != "by-hand" {
+		t.Error("another value arrived")
+	}
+
+	// Tab doesn't leave an open dialog for what lies behind it, Escape closes it, and the focus is back where it was.
+	s.tabTo("Rotate github")
+	s.keys(" ")
+	s.wait(focus + " === 'New value'")
+	for range 12 {
+		s.keys(kb.Tab)
+		if !eval[bool](s, "document.activeElement === document.body || !!document.activeElement.closest('dialog')") {
+			t.Fatalf("Tab leaves the dialog for %q", eval[string](s, focus))
+		}
+	}
+	s.keys(kb.Escape)
+	s.wait("!document.querySelector('dialog') && " + focus + " === 'Rotate github'")
+
+	s.tabTo("Delete github")
+	s.keys(kb.Enter)
+	s.wait(focus + " === 'Cancel'")
+	s.tabTo("Delete it and 1 binding")
+	s.keys(kb.Enter)
+	s.told("github is deleted, and 1 binding with it.")
+	s.wait("document.activeElement === document.querySelector('main h1')")
+
+	// Before all that stands on every view is what skips it.
+	for range 8 {
+		s.do(chromedp.KeyEvent(kb.Tab, chromedp.KeyModifiers(kb.ModifierShift)))
+		if eval[string](s, focus) == "Skip to the content" {
+			break
+		}
+	}
+	s.wait(focus + " === 'Skip to the content'")
+	s.keys(kb.Enter)
+	s.wait("document.activeElement === document.querySelector('main h1')")
+	s.noProblems()
+}
+
+// walk goes through every view and kind of dialog, in front of a vault with something of everything.
+func (s *screen) walk(look func(view string)) {
+	s.Helper()
+	look("sign-in")
+	s.fill("Tenant key", "no key")
+	s.press("Sign in")
+	s.shows("That is not a key")
+	look("sign-in with an error")
+	s.signIn()
+	for _, view := range []string{"Secrets", "Resources", "Connections"} {
+		s.press(view)
+		s.wait("document.querySelector('main h1').textContent === " + quote(view))
+		look(view + ", empty")
+	}
+	s.shows("No provider is set up")
+	s.shows(s.BaseURL + "/egress/oauth/callback")
+	demo(s)
+	s.press("Refresh")
+	s.shows("calendar")
+	look("Connections")
+	s.press("Resources")
+	s.shows(preview.ID)
+	look("Resources")
+	s.press("Secrets")
+	s.shows("github-deploy")
+	look("Secrets")
+	s.press("Set a secret")
+	s.press("Type, owner and expiry")
+	s.press("Set the secret")
+	s.shows("Name is needed.")
+	look("setting a secret")
+	s.press("Cancel")
+	s.press("Rotate github-deploy")
+	s.shows("2 bindings will have")
+	s.choose("Expiry", "at a time")
+	look("rotating")
+	s.press("Cancel")
+	s.press("Bind github-deploy")
+	look("binding")
+	s.press("Cancel")
+	s.press("Delete github-deploy")
+	s.shows("2 bindings will go")
+	look("deleting")
+	s.press("Cancel")
+	s.press("Sign out")
+}
+
+// axe looks at every view and dialog, in both themes.
+func axe(t *testing.T, s *screen) {
+	path := needs.NPM(t, "axe-core")
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eval[bool](s, string(source)+";true")
+	looked := 0
+	s.walk(func(view string) {
+		for theme, feature := range map[string]browser.Feature{"light": browser.Light, "dark": browser.Dark} {
+			s.do(browser.Media(feature, browser.ReducedMotion))
+			violations := eval[[]string](s, `axe.run(document, { resultTypes: ['violations'] }).then((r) =>
+				r.violations.flatMap((v) => v.nodes.map((n) => v.id + ': ' + v.help + ': ' + n.target + ': ' + n.failureSummary)))`)
+			for _, v := range violations {
+				t.Errorf("%s, %s: %s", view, theme, v)
+			}
+			looked++
+		}
+	})
+	if looked < 20 {
+		t.Errorf("looked %d times", looked)
+	}
+}
+
+// onSmallScreens looks whether anything is wider than a phone, and whether rows that have become cards are
+// still rows of a table to a screen reader.
+func onSmallScreens(t *testing.T, s *screen) {
+	widths := map[string]chromedp.Action[chromedp.Void]{
+		"phone": browser.Phone(), "320": chromedp.EmulateViewport(320, 640), "tablet": chromedp.EmulateViewport(820, 1180),
+	}
+	s.walk(func(view string) {
+		for name, width := range widths {
+			s.do(width)
+			if over := eval[int](s, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); over > 0 {
+				t.Errorf("%s, %s: %d points too wide", view, name, over)
+			}
+			if view == "Secrets" && name == "phone" {
+				s.tableIsOne(t)
+			}
+			small := eval[[]string](s, `[...document.querySelectorAll('button')].filter((e) => e.checkVisibility() && !e.closest('[inert]'))
+				.filter((e) => e.getBoundingClientRect().height < 24 || e.getBoundingClientRect().width < 24).map((e) => e.textContent)`)
+			if len(small) > 0 {
+				t.Errorf("%s, %s: too small to be touched: %s", view, name, strings.Join(small, ", "))
+			}
+		}
+		s.do(chromedp.EmulateViewport(1280, 800))
+	})
+}
+
+// tableIsOne counts what the browser tells a screen reader about the table of secrets.
+func (s *screen) tableIsOne(t *testing.T) {
+	t.Helper()
+	roles := map[string]int{}
+	s.do(chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		tree, err := cdp.Call(ctx, tab, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
+		for _, n := range tree.Nodes {
+			if role := strings.Trim(string(n.Role.Value), `"`); !n.Ignored && strings.Contains("table row columnheader rowheader cell", role) {
+				roles[role]++
+			}
+		}
+		return err
+	}))
+	// Seven secrets and the row of headings, seven columns of which the first heads its row.
+	want := map[string]int{"table": 1, "row": 8, "columnheader": 7, "rowheader": 7, "cell": 42}
+	if diff := cmp.Diff(want, roles); diff != "" {
+		t.Errorf("the table of secrets on a phone (-want +got):\n%s", diff)
+	}
+}

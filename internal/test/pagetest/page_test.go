@@ -1,0 +1,33 @@
+package pagetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/test/browser"
+)
+
+// Each of these has a vault and a tab to itself; starting a browser for each would take most of the time.
+func TestPage(t *testing.T) {
+	ctx := browser.Start(t, browser.Limit(8*time.Minute))
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *screen)
+	}{
+		{"signing in and out", signIn},
+		{"leaving forgets the key", leavingForgets},
+		{"a key is revoked", keyIsRevoked},
+		{"an outage", outage},
+		{"every action", actions},
+		{"a refused value is wiped", refusedValueIsWiped},
+		{"several lines", severalLines},
+		{"what resources took", resources},
+		{"a quiet refresh", quietRefresh},
+		{"names of all kinds", namesOfAllKinds},
+		{"by keyboard alone", byKeyboardAlone},
+		{"axe", axe},
+		{"on small screens", onSmallScreens},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, open(ctx, t)) })
+	}
+}

@@ -1,0 +1,137 @@
+package pagetest
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/browser"
+)
+
+// What each resource took, and what of it is stale, is told as it is.
+func resources(t *testing.T, s *screen) {
+	s.signIn()
+	s.press("Resources")
+	s.shows("Nothing is bound to a sandbox or computer yet.")
+
+	github := s.Put(t, "github", "v", production, "GH_TOKEN")
+	s.Put(t, "database", "v", production, "DATABASE_URL")
+	s.press("Refresh")
+	s.row("GH_TOKEN", "github v1 just now never not taken yet")
+	s.shows("never took anything")
+	s.shows("has no key")
+
+	s.revealed(production)
+	// The page looks by itself, as it does when somebody comes back to it.
+	eval[bool](s, "document.dispatchEvent(new Event('visibilitychange'))")
+	s.row("GH_TOKEN", "github v1 just now v1 up to date")
+	s.shows("last took its secrets just now")
+
+	s.Rotate(t, github, "w")
+	s.Rotate(t, github, "x")
+	s.press("Refresh")
+	s.row("GH_TOKEN", "v3 just now v1 stale: has v1, v3 stands")
+	s.row("DATABASE_URL", "up to date")
+	s.shows("1 of 2 stale")
+
+	s.revealed(production)
+	s.Delete(t, github)
+	s.press("Refresh")
+	s.shows("It last took 1 value that is no longer bound")
+	s.revealed(production)
+	s.press("Refresh")
+	s.wait("!document.body.innerText.includes('no longer bound')")
+
+	// Another resource's key asks for these values.
+	s.shows("up to date")
+	opener, err := api.NewOpener(production)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := s.ResourceKey(t, api.Resource{Type: api.Computer, ID: "c_7"})
+	ask := opener.Request()
+	if status, _ := s.Do(t, key, "POST", "/egress/bindings/reveal", ask); status != 403 {
+		t.Fatalf("reveal: status %d", status)
+	}
+	s.press("Refresh")
+	s.shows("A key that is not its own asked for its values, and was refused, just now.")
+	s.row("DATABASE_URL", "up to date")
+	s.shows("Nothing is bound to it.") // c_7, which has a key and no more
+
+	// Its keys end: it has what it has, and gets nothing new.
+	var keys struct {
+		ResourceKeys []api.ResourceKey `json:"resource_keys"`
+	}
+	if _, text := s.Do(t, s.TenantKey, "GET", "/egress/resource-keys?resource_id="+production.ID, nil); json.Unmarshal(text, &keys) != nil {
+		t.Fatalf("keys: %s", text)
+	}
+	for _, k := range keys.ResourceKeys {
+		s.Revoke(t, k.ID)
+	}
+	s.press("Refresh")
+	s.shows("its key has ended")
+	s.shows("it takes nothing new until it has another")
+	s.noProblems()
+}
+
+// Nothing on the page is touched by a look that finds nothing new.
+func quietRefresh(t *testing.T, s *screen) {
+	id := s.Put(t, "github", "v", production, "GH_TOKEN")
+	s.signIn()
+	s.row("github", "v1")
+	eval[bool](s, "window.before = document.querySelector('tbody tr'), document.querySelector('[data-key^=Rotate]').focus(), true")
+	asked := s.Requests("GET /egress/audit")
+	eval[bool](s, "document.dispatchEvent(new Event('visibilitychange'))")
+	for s.Requests("GET /egress/audit") == asked {
+		eval[bool](s, "new Promise((done) => setTimeout(() => done(true), 20))")
+	}
+	eval[bool](s, "new Promise((done) => setTimeout(() => done(true), 200))")
+	if !eval[bool](s, "window.before.isConnected && document.activeElement.textContent === 'Rotate github'") {
+		t.Error("the row was made anew")
+	}
+	s.Rotate(t, id, "w")
+	eval[bool](s, "document.dispatchEvent(new Event('visibilitychange'))")
+	s.row("github", "v2")
+	if !eval[bool](s, "!window.before.isConnected && document.activeElement.textContent === 'Rotate github'") {
+		t.Error("the focus got lost in a change")
+	}
+	s.noProblems()
+}
+
+// A name is a text, whatever stands in it, and the longest that the vault takes breaks no view.
+func namesOfAllKinds(t *testing.T, s *screen) {
+	long := api.Resource{Type: api.Computer, ID: strings.Repeat("c", 128)}
+	for i, name := range []string{
+		"<img src=x onerror=alert(1)>", "</script><script>document.title = 'run'</script>", strings.Repeat("w", 256), "javascript:alert(1)",
+		"\u202eright to left", strings.Repeat("many words ", 23), "__proto__", "constructor",
+	} {
+		s.PutSecret(t, map[string]any{
+			"name": name, "value": "v", "type": "<b>type</b>", "scope": "external_user", "external_user_id": name, "metadata": map[string]any{"oauth": name},
+			"resource_type": long.Type, "resource_id": long.ID, "expose_as_env": strings.Repeat("V", 250) + string(rune('a'+i)),
+		})
+	}
+	s.PutSecret(t, map[string]any{"name": "<i>account</i>", "value": "v", "type": "oauth_connect",
+		"metadata": map[string]any{"oauth": map[string]any{"provider": "<i>x</i>", "status": "<i>x</i>", "scopes": []any{"<i>x</i>", 7, strings.Repeat("w", 200)}}}})
+	s.signIn()
+	for _, view := range []string{"Resources", "Connections", "Secrets"} {
+		s.press(view)
+		s.wait("document.querySelector('main h1').textContent === " + quote(view))
+		s.shows("<i")
+		if eval[bool](s, "!!document.querySelector('main :is(i, b, script), main img') || document.title.includes('run')") {
+			t.Errorf("%s: a name became markup", view)
+		}
+		for name, size := range map[string]chromedp.Action[chromedp.Void]{"phone": browser.Phone(), "wide": chromedp.EmulateViewport(1280, 800)} {
+			s.do(size)
+			if over := eval[int](s, "document.documentElement.scrollWidth - document.documentElement.clientWidth"); over > 0 {
+				t.Errorf("%s, %s: %d points too wide", view, name, over)
+			}
+		}
+	}
+	s.press("Delete " + strings.Repeat("w", 256))
+	s.shows("1 binding will go with it")
+	s.press("Cancel")
+	s.noProblems()
+}

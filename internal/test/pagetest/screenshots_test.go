@@ -1,0 +1,122 @@
+package pagetest
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/browser"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+)
+
+var update = flag.Bool("update", false, "write the pictures in docs/screenshots anew")
+
+// The pictures of docs/page.md, each view in both sizes and both themes between them. Nothing compares
+// them: they are looked at. With SCREENSHOTS set to a folder, all of every view are written there instead.
+func TestScreenshots(t *testing.T) {
+	needs.Option(t, *update, "-update", "it writes pictures")
+	secret := filepath.Join(t.TempDir(), "client.secret")
+	if err := os.WriteFile(secret, []byte("an example"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(browser.Start(t, browser.Limit(8*time.Minute)), t, vaulttest.WithOAuth(t, fmt.Sprintf(`
+[[provider]]
+preset = "github"
+client_id = "example"
+client_secret_file = %[1]q
+scopes = ["repo", "read:org"]
+
+[[provider]]
+preset = "google"
+client_id = "example"
+client_secret_file = %[1]q
+scopes = ["openid", "email"]
+`, secret)))
+	folder, all := os.Getenv("SCREENSHOTS"), true
+	if folder == "" {
+		folder, all = "../../../docs/screenshots", false
+	}
+	sizes := map[string]chromedp.Action[chromedp.Void]{
+		"wide": chromedp.EmulateViewport(1280, 800), "tablet": chromedp.EmulateViewport(820, 1180), "phone": browser.Phone(),
+	}
+	themes := map[string]browser.Feature{"light": browser.Light, "dark": browser.Dark}
+	take := func(name string, looks ...string) {
+		t.Helper()
+		if all {
+			looks = []string{"wide-light", "wide-dark", "tablet-light", "phone-light", "phone-dark"}
+		}
+		for _, look := range looks {
+			size, theme, _ := strings.Cut(look, "-")
+			s.do(sizes[size], browser.Media(themes[theme]), chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, 1, 1))
+			eval[bool](s, "document.activeElement.blur(), scrollTo(0, 0), new Promise((done) => setTimeout(() => done(true), 400))")
+			picture, err := chromedp.Run(s.ctx, chromedp.CaptureScreenshot())
+			if err != nil {
+				t.Fatal(err)
+			}
+			save(t, filepath.Join(folder, name+"-"+look+".png"), picture)
+		}
+		s.do(sizes["wide"])
+	}
+	take("sign-in", "wide-light", "phone-dark")
+	if all {
+		s.press("Where do I get a key?")
+		s.fill("Tenant key", s.ResourceKey(t, production).Reveal())
+		s.press("Sign in")
+		take("sign-in-error")
+		s.signIn()
+		s.wait("document.querySelector('.first')")
+		take("first")
+		s.press("Sign out")
+	}
+	demo(s)
+	s.signIn()
+	s.shows("github-deploy")
+	take("secrets", "wide-light", "phone-dark")
+	s.press("Resources")
+	s.shows(preview.ID)
+	take("resources", "wide-dark", "phone-light")
+	s.press("Connections")
+	s.shows("calendar")
+	take("connections")
+	if all {
+		s.press("Connect GitHub")
+		take("connect")
+		s.press("Go on")
+		s.shows("Waiting")
+		take("wait")
+		s.press("Cancel")
+	}
+	s.press("Secrets")
+	s.press("Delete github-deploy")
+	s.shows("2 bindings will go")
+	take("delete")
+	s.press("Cancel")
+	s.press("Set a secret")
+	s.fill("Name", "payments")
+	s.fill("Value", "an example and no key at all")
+	s.fill("Id", preview.ID)
+	s.fill("Variable", "PAYMENTS_KEY")
+	take("dialog", "wide-dark", "phone-light")
+	if all {
+		s.press("Type, owner and expiry")
+		s.press("Several lines in value")
+		s.fill("Variable", "1")
+		s.press("Set the secret")
+		take("dialog-error")
+		s.fill("Variable", "PAYMENTS")
+		s.press("Set the secret")
+		s.told("payments is set")
+		take("told")
+		s.press("Rotate payments")
+		s.choose("Expiry", "at a time")
+		take("rotate")
+	}
+}

@@ -1,0 +1,132 @@
+package pagetest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/browser"
+	"github.com/Miosa-osa/miosa-env/vault"
+)
+
+const password = `document.querySelector('main input').type === 'password' && document.querySelector('main input').autocomplete === 'off'`
+
+func signIn(t *testing.T, s *screen) {
+	if !eval[bool](s, password) {
+		t.Error("the key's field isn't a password's")
+	}
+	refused := func(key, says string) {
+		t.Helper()
+		s.fill("Tenant key", key)
+		s.press("Sign in")
+		s.shows(says)
+		s.wait("document.activeElement === document.querySelector('main input') && document.activeElement.ariaInvalid === 'true'")
+		if eval[bool](s, "document.querySelector('.top').checkVisibility()") {
+			t.Errorf("signed in, though %q", says)
+		}
+	}
+	s.press("Sign in")
+	s.shows("Tenant key is needed.")
+	refused("an example", "That is not a key")
+	refused(api.NewKey(api.TenantKeyPrefix).Reveal(), "This key is unknown, or it was revoked or has expired.")
+	if s.Requests("GET /egress/secrets") != 1 {
+		t.Errorf("the vault was asked %d times about what can't be a key", s.Requests("GET /egress/secrets")-1)
+	}
+	s.holdsNot("a wrong key", api.TenantKeyPrefix+"_")
+	refused(s.ResourceKey(t, production).Reveal(), "That is a resource key")
+
+	s.signIn()
+	s.shows("Nothing is kept here yet.")
+	s.wait("document.activeElement === document.querySelector('main h1')")
+	for _, view := range []string{"Resources", "Connections", "Secrets"} {
+		s.press(view)
+		s.wait("document.querySelector('main h1').textContent === " + quote(view) + " && document.title.startsWith(" + quote(view) + ")")
+		s.wait("document.querySelector('nav [aria-current=page]').textContent === " + quote(view))
+		s.holdsNot("the key", s.TenantKey.Reveal())
+	}
+
+	s.press("Sign out")
+	s.wait(password)
+	s.holdsNot("the key", s.TenantKey.Reveal())
+	s.wait("document.getElementById('notice').textContent === ''")
+	asked := s.Requests("GET /egress/secrets")
+	eval[bool](s, "document.dispatchEvent(new Event('visibilitychange'))")
+	eval[bool](s, "new Promise((done) => setTimeout(() => done(true), 300))")
+	if now := s.Requests("GET /egress/secrets"); now != asked {
+		t.Error("the page goes on asking after signing out")
+	}
+
+	s.signIn()
+	s.do(chromedp.Reload())
+	s.wait(password)
+	s.holdsNot("the key", s.TenantKey.Reveal())
+	s.noProblems(401)
+}
+
+// A page that is left and come back to, as browsers keep it in memory, has no key any more.
+func leavingForgets(t *testing.T, s *screen) {
+	s.signIn()
+	s.do(chromedp.Navigate("about:blank"))
+	// A page that comes back as it was has no load for chromedp's own step to wait for.
+	eval[bool](s, "setTimeout(() => history.back(), 10), true")
+	s.wait("location.pathname === '/'")
+	s.wait("document.querySelector('main h1')")
+	s.wait(password)
+	s.noProblems()
+}
+
+// A key that ends while it is used ends the session, and the page says why.
+func keyIsRevoked(t *testing.T, s *screen) {
+	s.Put(t, "github", "v", production, "GH_TOKEN")
+	s.signIn()
+	s.shows("github")
+	s.press("Rotate github")
+	s.fill("New value", "other")
+	store := s.Vault().Store()
+	keys, err := store.Keys(context.Background(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys {
+		if err := store.RevokeKey(context.Background(), k.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.press("Rotate")
+	s.shows("The key is no longer good")
+	s.wait(password + " && !document.querySelector('dialog') && document.activeElement === document.querySelector('main input')")
+	s.holdsNot("what was shown", "github")
+	s.noProblems(401)
+}
+
+// While the vault is away the page says that what it shows is old, and it comes back by itself.
+func outage(t *testing.T, s *screen) {
+	s.Put(t, "github", "v", production, "GH_TOKEN")
+	s.signIn()
+	s.shows("github")
+	s.Stop(t)
+	s.press("Refresh")
+	s.shows("The vault does not answer.")
+	s.shows("Not fresh")
+	s.shows("github")
+	s.Restart(t)
+	s.Put(t, "gitlab", "v", production, "GL_TOKEN")
+	eval[bool](s, "document.dispatchEvent(new Event('visibilitychange'))")
+	s.shows("gitlab")
+	s.wait("!document.getElementById('fresh').classList.contains('stale')")
+}
+
+// A page that has been told nothing yet doesn't say that there is nothing.
+func TestToldNothing(t *testing.T) {
+	s := open(browser.Start(t), t, func(c *vault.Config) { c.Rate, c.Burst = 2, 2 })
+	s.Put(t, "github", "v", production, "GH_TOKEN")
+	s.signIn()
+	s.shows("The vault has not told yet what is here.")
+	s.shows("Too many requests at once: try again in 1 s.")
+	if eval[bool](s, "document.body.innerText.includes('Nothing is kept here yet')") {
+		t.Error("it says that there is nothing")
+	}
+	s.noProblems(429)
+}

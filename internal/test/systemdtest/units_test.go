@@ -1,0 +1,43 @@
+package systemdtest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
+)
+
+const root = "../../.."
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// The unit leaves the agent no more than systemd-analyze calls 2.0.
+func TestUnitIsHardened(t *testing.T) {
+	needs.Command(t, "systemd-analyze")
+	unit := filepath.Join(root, "systemd/miosa-env.service")
+	out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--no-pager", "--offline=yes", "--threshold=20", unit).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// The configuration that is installed is one, as it is and with all that it proposes.
+func TestConfigurationIsOne(t *testing.T) {
+	text := read(t, "systemd/agent.toml")
+	for _, s := range []string{text, regexp.MustCompile(`(?m)^#([a-z\[])`).ReplaceAllString(text, "$1")} {
+		if _, err := agent.ParseSettings("agent.toml", []byte(s)); err != nil {
+			t.Error(err)
+		}
+	}
+}
