@@ -48,7 +48,6 @@ func variables(env []string) map[string]string {
 
 // The exit codes that are ours, as shells, env and timeout have them.
 const (
-	ExitUsage         = 2   // wrong usage of our command line
 	ExitFailed        = 125 // we failed before the command ran, or lost its output
 	ExitNotExecutable = 126 // the command was found and can't be executed
 	ExitNotFound      = 127 // the command wasn't found

@@ -83,7 +83,7 @@ func play(mode string, args []string) int {
 	set.BoolVar(&s.Outlive, "outlive", false, "")
 	stop := set.String("stop-signal", "TERM", "")
 	if err := set.Parse(args); err != nil {
-		return inject.ExitUsage
+		return 2
 	}
 	path, err := exec.LookPath(set.Arg(0))
 	if err != nil {

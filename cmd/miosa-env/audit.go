@@ -56,9 +56,9 @@ key, as miosa-env secrets does.`,
 	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
 		switch {
 		case limit < 0:
-			return usageError{hinted{errors.New("--limit is below zero"), "0 shows all"}}
+			return cli.Usage(errors.New("--limit is below zero"), "0 shows all")
 		case follow && (until.at != nil || c.Flags().Changed("limit")):
-			return usageError{hinted{errors.New("--follow has no end, so neither --until nor --limit goes with it"), "leave one out"}}
+			return cli.Usage(errors.New("--follow has no end, so neither --until nor --limit goes with it"), "leave one out")
 		}
 		filter.Resource, filter.Since, filter.Until = resource.Resource, since.at, until.at
 		if until.ago != "" {
@@ -216,7 +216,7 @@ func (p *program) showEvent(e *api.Event, names *auditNames, asJSON bool) error 
 		line = []byte(strings.Join(cells, "  "))
 	}
 	if err == nil {
-		_, err = redacted{p.stdout}.Write(append(line, '\n'))
+		_, err = cli.Redacted{To: p.stdout}.Write(append(line, '\n'))
 	}
 	return err
 }

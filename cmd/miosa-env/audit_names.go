@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -21,7 +22,7 @@ func (n *auditNames) load(ctx context.Context, vault *secrets.Client) {
 	*n = auditNames{map[string]string{}, map[string]string{}, map[string]string{}}
 	list, _ := vault.List(ctx, secrets.Filter{})
 	for _, s := range list {
-		n.secrets[s.ID] = quoted(s.Name)
+		n.secrets[s.ID] = cli.Quote(s.Name)
 	}
 	bindings, _ := vault.ListBindings(ctx, secrets.BindingFilter{})
 	for _, b := range bindings {

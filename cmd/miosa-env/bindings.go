@@ -44,7 +44,7 @@ once. The same binding again is fine; a variable that is bound to another secret
 				}
 				return nil
 			}
-			return errors.New("unexpected argument " + quoted(args[2]))
+			return errors.New("unexpected argument " + cli.Quote(args[2]))
 		},
 		ValidArgsFunction: p.completeSecretAndPlace,
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
@@ -143,7 +143,7 @@ func (p *program) bindingsDeleteCommand() *cobra.Command {
 		Args:              oneArgument("the binding's id"),
 		ValidArgsFunction: p.completeBindings,
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		if err := p.confirm(yes, "Delete the binding "+oneLine(args[0])+"?"); err != nil {
+		if err := p.confirm(yes, "Delete the binding "+cli.OneLine(args[0])+"?"); err != nil {
 			return err
 		}
 		if err := vault.DeleteBinding(ctx, args[0]); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -37,7 +38,7 @@ func (p *program) offer(c *cobra.Command, ask func(context.Context, *secrets.Cli
 }
 
 // described is a word that a shell offers, with what it shows beside it.
-func described(word, about string) string { return word + "\t" + oneLine(about) }
+func described(word, about string) string { return word + "\t" + cli.OneLine(about) }
 
 func secretWords(ctx context.Context, vault *secrets.Client, ids bool) ([]string, error) {
 	list, err := vault.List(ctx, secrets.Filter{})

@@ -15,6 +15,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cause"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
@@ -93,7 +94,7 @@ func (s *settings) key() (foundKey, error) {
 			return found, err
 		}
 	}
-	return foundKey{}, hinted{errors.New("there is no key: MIOSA_API_KEY isn't set"), "set it or MIOSA_API_KEY_FILE, or give --key-file FILE"}
+	return foundKey{}, cli.WithHint(errors.New("there is no key: MIOSA_API_KEY isn't set"), "set it or MIOSA_API_KEY_FILE, or give --key-file FILE")
 }
 
 func (s *settings) readKey(path string) (foundKey, error) {
@@ -120,7 +121,7 @@ func (s *settings) readKey(path string) (foundKey, error) {
 
 // keyFileError says path once.
 func keyFileError(path string, err error) error {
-	return hinted{fmt.Errorf("key file %s: %w", path, cause.Of(err)), "check the path, and that this user may read it; a relative one starts at the working directory"}
+	return cli.WithHint(fmt.Errorf("key file %s: %w", path, cause.Of(err)), "check the path, and that this user may read it; a relative one starts at the working directory")
 }
 
 // parseKey takes the key that stands in a variable or file.
@@ -130,11 +131,11 @@ func parseKey(found foundKey, text string) (foundKey, error) {
 		where = "key file " + where
 	}
 	if setting.Trim(text) == "" {
-		return found, hinted{errors.New(where + " is empty"), "write the key to it, as it was shown when it was made"}
+		return found, cli.WithHint(errors.New(where+" is empty"), "write the key to it, as it was shown when it was made")
 	}
 	key, err := api.ParseKey(text)
 	if err != nil {
-		return found, hinted{fmt.Errorf("%s: %w", where, err), "copy the whole key, as it was shown when it was made"}
+		return found, cli.WithHint(fmt.Errorf("%s: %w", where, err), "copy the whole key, as it was shown when it was made")
 	}
 	found.Key = key
 	return found, nil

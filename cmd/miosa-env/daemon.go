@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
@@ -124,10 +125,10 @@ func (d *daemon) reload() *daemonConfig {
 
 // refuse logs why a new configuration isn't taken, each problem by itself.
 func (d *daemon) refuse(err error) {
-	for _, problem := range problems(err) {
+	for _, problem := range cli.Problems(err) {
 		event := d.log.Error()
-		if hint := hintOf(problem); hint != "" {
-			event = event.Str("hint", oneLine(hint))
+		if hint := cli.Hint(problem); hint != "" {
+			event = event.Str("hint", cli.OneLine(hint))
 		}
 		if at, ok := errors.AsType[*agent.SettingsError](problem); ok {
 			event = event.Str("file", at.File).Int("line", at.Line)

@@ -22,6 +22,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cause"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // daemonConfig is all that a daemon runs on: flags, before its file, before the environment.
@@ -134,7 +135,7 @@ type loading struct {
 
 // blame notes an error about a field, with its line where it is the file's that counts.
 func (l *loading) blame(field, flag string, inFile bool, err error) {
-	for _, problem := range problems(err) {
+	for _, problem := range cli.Problems(err) {
 		if problem == nil {
 			continue
 		}
@@ -198,7 +199,7 @@ func (l *loading) locally() {
 	if l.socket == "" {
 		path, err := ownSocket(l.environ)
 		if err != nil {
-			l.problems = append(l.problems, hinted{err, "name one with socket in the configuration, or with --socket"})
+			l.problems = append(l.problems, cli.WithHint(err, "name one with socket in the configuration, or with --socket"))
 			l.lost = true
 		}
 		l.socket = path
@@ -219,7 +220,7 @@ func (l *loading) locally() {
 		l.onRevoke = agent.RevokeKeep
 	case agent.RevokeKeep, agent.RevokeStop:
 	default:
-		l.problems = append(l.problems, fmt.Errorf("MIOSA_ON_REVOKE %s: want one of keep, stop", quoted(l.onRevoke)))
+		l.problems = append(l.problems, fmt.Errorf("MIOSA_ON_REVOKE %s: want one of keep, stop", cli.Quote(l.onRevoke)))
 	}
 	if !l.cache.on || l.key.Len() == 0 {
 		return
@@ -242,7 +243,7 @@ func (l *loading) judgeOutputs() {
 			Only: o.Only, Prefix: o.Prefix, AllowNames: o.AllowNames, AllowDisk: o.AllowDisk, AllowShared: o.AllowShared, Keep: o.Keep,
 			Hook: o.Hook, HookTimeout: o.HookTimeout, Inherited: l.environ,
 		}
-		for _, problem := range problems(conf.Validate()) {
+		for _, problem := range cli.Problems(conf.Validate()) {
 			if problem != nil {
 				field, _, _ := strings.Cut(problem.Error(), " ") // each begins with its field's name
 				l.problems = append(l.problems, o.Problem(l.path, field, problem))

@@ -11,6 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // outputs are what is written now, by path.
@@ -46,7 +47,7 @@ func (o *output) Counts() (c agent.OutputCounts) {
 // placeless adds to an error about a directory that isn't there who could make it.
 func placeless(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return hinted{err, "make that directory, at each boot where it is in memory: with tmpfiles.d, or RuntimeDirectory= in systemd's unit"}
+		return cli.WithHint(err, "make that directory, at each boot where it is in memory: with tmpfiles.d, or RuntimeDirectory= in systemd's unit")
 	}
 	return err
 }

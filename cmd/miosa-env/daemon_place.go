@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // judgeFile refuses a configuration that somebody else could change or exchange, since its hooks are run.
@@ -28,7 +29,7 @@ func judgeFile(path string) error {
 		case err != nil:
 			return fileError("configuration", path, err)
 		case info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0:
-			return hinted{fmt.Errorf("configuration %s: others may write to its directory %s, and have anything run by putting another in its place", path, dir), "chmod go-w " + dir}
+			return cli.WithHint(fmt.Errorf("configuration %s: others may write to its directory %s, and have anything run by putting another in its place", path, dir), "chmod go-w "+dir)
 		}
 	}
 	info, err := os.Stat(path)
@@ -38,9 +39,9 @@ func judgeFile(path string) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	switch {
 	case ok && st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return hinted{fmt.Errorf("configuration %s: it belongs to uid %d, who could have anything run by it", path, st.Uid), fmt.Sprintf("chown %d %s", os.Geteuid(), path)}
+		return cli.WithHint(fmt.Errorf("configuration %s: it belongs to uid %d, who could have anything run by it", path, st.Uid), fmt.Sprintf("chown %d %s", os.Geteuid(), path))
 	case info.Mode().Perm()&0o022 != 0:
-		return hinted{fmt.Errorf("configuration %s: others may write to it, and have anything run by it", path), "chmod go-w " + path}
+		return cli.WithHint(fmt.Errorf("configuration %s: others may write to it, and have anything run by it", path), "chmod go-w "+path)
 	}
 	return nil
 }
@@ -95,7 +96,7 @@ func (s *settings) newCache(e environment, key foundKey, r api.Resource) (*agent
 	}
 	cache, err := agent.NewCache(conf)
 	if err != nil {
-		return nil, hinted{err, "name another directory with --cache-dir or MIOSA_CACHE_DIR"}
+		return nil, cli.WithHint(err, "name another directory with --cache-dir or MIOSA_CACHE_DIR")
 	}
 	return cache, nil
 }
@@ -114,7 +115,7 @@ func stateFolder(e environment) (string, error) {
 	if home := e.get("HOME"); filepath.IsAbs(home) {
 		return filepath.Join(home, ".local/state/miosa-env"), nil
 	}
-	return "", hinted{errors.New("there is no place for the cache: neither XDG_STATE_HOME nor HOME is set"), "name one with --cache-dir, MIOSA_CACHE_DIR, or cache_dir of the agent's configuration"}
+	return "", cli.WithHint(errors.New("there is no place for the cache: neither XDG_STATE_HOME nor HOME is set"), "name one with --cache-dir, MIOSA_CACHE_DIR, or cache_dir of the agent's configuration")
 }
 
 // ownSocket is where a daemon listens that isn't told: in systemd's RuntimeDirectory=, root's, or a

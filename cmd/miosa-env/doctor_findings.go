@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // The levels of a finding.
@@ -48,9 +49,9 @@ func (f *findings) failed(subject string, err error, fix string) {
 
 // trouble notes an error, each part of a joined one by itself, behind the same words.
 func (f *findings) trouble(level, subject, before string, err error, fix string) {
-	for _, problem := range problems(err) {
+	for _, problem := range cli.Problems(err) {
 		for line := range strings.Lines(problem.Error()) {
-			*f = append(*f, finding{level, subject, before + oneLine(line), cmp.Or(hintOf(problem), fix)})
+			*f = append(*f, finding{level, subject, before + cli.OneLine(line), cmp.Or(cli.Hint(problem), fix)})
 		}
 	}
 }
@@ -114,7 +115,7 @@ func (f findings) write(w io.Writer, works string, coloured bool) error {
 		worst = sorted[0].Level
 	}
 	var out strings.Builder
-	out.WriteString(paint(worst, api.RedactKeys(oneLine(f.verdict(works)))) + "\n")
+	out.WriteString(paint(worst, api.RedactKeys(cli.OneLine(f.verdict(works)))) + "\n")
 	last := ""
 	for _, one := range sorted {
 		if one.Level != last {

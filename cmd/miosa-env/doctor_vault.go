@@ -13,6 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
@@ -250,7 +251,7 @@ func (d *doctor) certificate(state *tls.ConnectionState) {
 func issuer(c *x509.Certificate) string {
 	for _, name := range append([]string{c.Issuer.CommonName}, c.Issuer.Organization...) {
 		if name != "" {
-			return oneLine(name)
+			return cli.OneLine(name)
 		}
 	}
 	return "an authority without a name"

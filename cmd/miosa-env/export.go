@@ -100,13 +100,13 @@ func (e *exportFile) check(c *cobra.Command, format string) error {
 	if e.path == "" {
 		switch {
 		case c.Flags().Changed("output"):
-			return usageErrorOf(c, errors.New("--output: the file's name is empty"))
+			return cli.UsageOf(c, errors.New("--output: the file's name is empty"))
 		case format == inject.FormatFiles:
-			return usageErrorOf(c, errors.New("--format files makes a directory: name it with --output"))
+			return cli.UsageOf(c, errors.New("--format files makes a directory: name it with --output"))
 		}
 		for _, name := range []string{"mode", "allow-disk", "allow-shared"} {
 			if c.Flags().Changed(name) {
-				return usageErrorOf(c, errors.New("--"+name+" is about the file of --output, which isn't given"))
+				return cli.UsageOf(c, errors.New("--"+name+" is about the file of --output, which isn't given"))
 			}
 		}
 		return nil
@@ -123,7 +123,7 @@ func (e *exportFile) check(c *cobra.Command, format string) error {
 	}
 	e.path = filepath.Clean(e.path)
 	if err := e.config(format).Validate(); err != nil {
-		return usageErrorOf(c, err)
+		return cli.UsageOf(c, err)
 	}
 	return nil
 }
@@ -143,10 +143,10 @@ func (e *exportFile) write(format string, bound []api.Bound, allow []string) err
 	defer o.Close()
 	err = o.Write(api.Snapshot{Bound: bound})
 	if unsafe, ok := errors.AsType[*inject.Unsafe](err); ok && unsafe.Allow != "" {
-		return hinted{err, unsafe.Fix + ", or give --" + strings.ReplaceAll(unsafe.Allow, "_", "-")}
+		return cli.WithHint(err, unsafe.Fix+", or give --"+strings.ReplaceAll(unsafe.Allow, "_", "-"))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return hinted{err, "make that directory first"}
+		return cli.WithHint(err, "make that directory first")
 	}
 	return err
 }

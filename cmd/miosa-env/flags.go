@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
@@ -39,7 +40,7 @@ func (c *choice) Type() string { return "choice" }
 // meant begins a hint with the known name that was probably meant by an unknown one, where there is one.
 func meant(name string, known []string) string {
 	if hint := nearest.Hint(name, known); hint != "" {
-		return oneLine(hint) + " "
+		return cli.OneLine(hint) + " "
 	}
 	return ""
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 func (p *program) getCommand() *cobra.Command {
@@ -26,7 +27,7 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 			case 1:
 				return nil
 			}
-			return hinted{errors.New("one name at a time"), "miosa-env export --only NAME,NAME prints several"}
+			return cli.WithHint(errors.New("one name at a time"), "miosa-env export --only NAME,NAME prints several")
 		},
 		ValidArgsFunction: p.completeOneBound,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -54,10 +55,9 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 				_, err = p.stdout.Write(value)
 				return err
 			}
-			return hinted{
-				fmt.Errorf("nothing is bound to %s as %s", s.Resource, quoted(args[0])),
-				meant(args[0], variables(s.Bound)) + "miosa-env list shows what is",
-			}
+			return cli.WithHint(
+				fmt.Errorf("nothing is bound to %s as %s", s.Resource, cli.Quote(args[0])),
+				meant(args[0], variables(s.Bound))+"miosa-env list shows what is")
 		},
 	}
 	c.Flags().BoolVarP(&noNewline, "no-newline", "n", false, "print no line end after the value")

@@ -16,6 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -73,7 +74,7 @@ was shown before, the exit code says so.`,
 		Args: oneArgument("the file"),
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
 		if resource.Resource == (api.Resource{}) {
-			return usageError{hinted{errors.New("where to bind the variables is missing"), "add --bind sandbox:ID or --bind computer:ID"}}
+			return cli.Usage(errors.New("where to bind the variables is missing"), "add --bind sandbox:ID or --bind computer:ID")
 		}
 		list, err := readImport(args[0], only, string(before), allow)
 		defer func() {
@@ -128,7 +129,7 @@ func readImport(file string, only []string, before string, allow []string) ([]im
 		for i, pattern := range only {
 			match, err := path.Match(pattern, v.Name)
 			if err != nil {
-				return nil, usageError{hinted{errors.New("--only " + quoted(pattern) + ": not a pattern"), "patterns look like 'DB_*'"}}
+				return nil, cli.Usage(errors.New("--only "+cli.Quote(pattern)+": not a pattern"), "patterns look like 'DB_*'")
 			}
 			if match || pattern == v.Name {
 				keep, used[i] = true, true
@@ -150,7 +151,7 @@ func readImport(file string, only []string, before string, allow []string) ([]im
 	var missing []error
 	for i, pattern := range only {
 		if !used[i] {
-			missing = append(missing, hinted{errors.New("--only " + quoted(pattern) + ": no such variable in " + file), "check its spelling"})
+			missing = append(missing, cli.WithHint(errors.New("--only "+cli.Quote(pattern)+": no such variable in "+file), "check its spelling"))
 		}
 	}
 	refuse(list, allow)
@@ -259,10 +260,10 @@ func (p *program) tellImport(list []imported, r api.Resource, unseen, asJSON boo
 		case v.SecretID != "":
 			done[v.Plan]++
 			if v.Problem != "" {
-				problems = append(problems, errors.New(quoted(v.Variable)+": "+v.Problem))
+				problems = append(problems, errors.New(cli.Quote(v.Variable)+": "+v.Problem))
 			}
 		case v.Plan != importLeave || unseen:
-			problems = append(problems, errors.New(quoted(v.Variable)+" isn't stored: "+v.Problem))
+			problems = append(problems, errors.New(cli.Quote(v.Variable)+" isn't stored: "+v.Problem))
 		}
 	}
 	if asJSON {
@@ -273,8 +274,8 @@ func (p *program) tellImport(list []imported, r api.Resource, unseen, asJSON boo
 	}
 	if all := errors.Join(problems...); err == nil {
 		return all
-	} else if hint := hintOf(err); hint != "" {
-		return hinted{all, hint}
+	} else if hint := cli.Hint(err); hint != "" {
+		return cli.WithHint(all, hint)
 	} else {
 		return all
 	}

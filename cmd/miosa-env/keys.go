@@ -66,7 +66,7 @@ func (p *program) createKey(ctx context.Context, vault *secrets.Client, r api.Re
 		if made, err = vault.CreateKey(ctx, r, expires); err != nil {
 			return "", err
 		}
-		fmt.Fprintf(p.stderr, "miosa-env: made the key %s of %s\n", oneLine(made.ID), r)
+		fmt.Fprintf(p.stderr, "miosa-env: made the key %s of %s\n", cli.OneLine(made.ID), r)
 		return made.Key + "\n", nil
 	}
 	write := func() error {
@@ -94,12 +94,12 @@ func (p *program) createKey(ctx context.Context, vault *secrets.Client, r api.Re
 	case err == nil:
 		return nil
 	case made.ID != "":
-		return hinted{err, "nobody has the key: miosa-env keys revoke " + made.ID}
+		return cli.WithHint(err, "nobody has the key: miosa-env keys revoke "+made.ID)
 	case errors.Is(err, fs.ErrExist):
-		return hinted{fmt.Errorf("key file %s: %w", out, cause.Of(err)), "name another file, or move this one away"}
+		return cli.WithHint(fmt.Errorf("key file %s: %w", out, cause.Of(err)), "name another file, or move this one away")
 	default:
 		if why := cause.Of(err); !errors.Is(why, err) {
-			return hinted{fmt.Errorf("key file %s: %w", out, why), "check the path, and that this user may write there"}
+			return cli.WithHint(fmt.Errorf("key file %s: %w", out, why), "check the path, and that this user may write there")
 		}
 		return err
 	}

@@ -74,13 +74,13 @@ in vault and agent of --json.`,
 				return printJSON(p.stdout, rows)
 			}
 			if len(rows) == 0 {
-				fmt.Fprintf(p.stderr, "miosa-env: nothing is bound to %s, says %s\n", resource, oneLine(from.String()))
+				fmt.Fprintf(p.stderr, "miosa-env: nothing is bound to %s, says %s\n", resource, cli.OneLine(from.String()))
 				return nil
 			}
 			if err := printTable(p.stdout, rows, time.Now()); err != nil {
 				return err
 			}
-			fmt.Fprintf(p.stderr, "miosa-env: from %s\n", oneLine(from.String()))
+			fmt.Fprintf(p.stderr, "miosa-env: from %s\n", cli.OneLine(from.String()))
 			return nil
 		},
 	}
@@ -194,7 +194,7 @@ func cell(s string) string {
 	if s == "" {
 		return "-"
 	}
-	return oneLine(s)
+	return cli.OneLine(s)
 }
 
 // ago says how long ago something was, in its largest unit; its date where that is more than 60 days

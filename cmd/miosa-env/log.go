@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // newLogger logs to w, as text for people or as JSON with the time in it.
@@ -58,7 +60,7 @@ func sayChanges(event map[string]any) error {
 		list, _ := changes[kind.name].([]any)
 		for _, one := range list {
 			variable, _ := one.(map[string]any)
-			text := oneLine(fmt.Sprint(variable["name"])) + " " + kind.verb
+			text := cli.OneLine(fmt.Sprint(variable["name"])) + " " + kind.verb
 			if version := variable["version"]; version != nil {
 				text += kind.to + fmt.Sprint(version)
 			}

@@ -25,11 +25,12 @@ const (
 
 // flowEnd is how a flow ended that wasn't completed.
 type flowEnd struct {
-	hinted
+	error
 	code int
 }
 
 func (e flowEnd) ExitCode() int { return e.code }
+func (e flowEnd) Unwrap() error { return e.error }
 
 func (p *program) oauthCommand() *cobra.Command {
 	return groupCommand("oauth", "Connect accounts at GitHub, Google and others",
@@ -91,7 +92,7 @@ connected and wasn't before, and a denial counts as not done.`,
 		ValidArgsFunction: p.completeProviders,
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
 		if len(bind) > 1 {
-			return usageError{hinted{errors.New("--bind is given more than once"), "connect with one, and add others with miosa-env bindings create"}}
+			return cli.Usage(errors.New("--bind is given more than once"), "connect with one, and add others with miosa-env bindings create")
 		}
 		options := secrets.Connect{
 			Scope: whose.scope, OwnerUserID: whose.owner, ExternalUserID: whose.externalUser, ExternalWorkspaceID: whose.externalWorkspace,
@@ -112,7 +113,7 @@ connected and wasn't before, and a denial counts as not done.`,
 		if err := p.showLink(flow, noQR, asJSON); err != nil {
 			return err
 		}
-		done := p.waiting(ctx, "waiting for access to be granted at "+oneLine(args[0]))
+		done := p.waiting(ctx, "waiting for access to be granted at "+cli.OneLine(args[0]))
 		status, err := flow.WaitForCompletion(ctx, secrets.WaitOptions{Timeout: time.Duration(wait)})
 		done()
 		if asJSON && status.Status != "" {
@@ -143,11 +144,11 @@ connected and wasn't before, and a denial counts as not done.`,
 
 // unknownProvider says that the vault has no such provider, and which it has instead.
 func unknownProvider(name string, known []string) error {
-	err := fmt.Errorf("the vault has no provider %s", quoted(name))
+	err := fmt.Errorf("the vault has no provider %s", cli.Quote(name))
 	if len(known) == 0 {
-		return hinted{err, "it has no providers at all: miosa-vault names them in its --oauth-file"}
+		return cli.WithHint(err, "it has no providers at all: miosa-vault names them in its --oauth-file")
 	}
-	return hinted{err, meant(name, known) + "miosa-env oauth providers lists them"}
+	return cli.WithHint(err, meant(name, known)+"miosa-env oauth providers lists them")
 }
 
 // providerNames are those that the vault knows, none where it doesn't say.
@@ -169,15 +170,15 @@ func endOf(flow *secrets.Flow, err error, waited time.Duration) error {
 	ended, isEnd := errors.AsType[*secrets.FlowError](err)
 	switch {
 	case isEnd && ended.Status.Status == api.FlowDenied:
-		return flowEnd{hinted{errors.New("not connected: access was denied" + because(ended.Status)), again}, exitDenied}
+		return flowEnd{cli.WithHint(errors.New("not connected: access was denied"+because(ended.Status)), again), exitDenied}
 	case isEnd && ended.Status.Error == "expired":
-		return flowEnd{hinted{errors.New("not connected: nobody used the link before it ended"), again}, exitFailed}
+		return flowEnd{cli.WithHint(errors.New("not connected: nobody used the link before it ended"), again), exitFailed}
 	case isEnd:
-		return flowEnd{hinted{errors.New("not connected: the provider or the vault failed" + because(ended.Status)), again}, exitFailed}
+		return flowEnd{cli.WithHint(errors.New("not connected: the provider or the vault failed"+because(ended.Status)), again), exitFailed}
 	case errors.Is(err, secrets.ErrFlowTimeout):
-		return flowEnd{hinted{fmt.Errorf("not connected yet, after %s", waited), later}, exitTimeout}
+		return flowEnd{cli.WithHint(fmt.Errorf("not connected yet, after %s", waited), later), exitTimeout}
 	case errors.Is(err, context.Canceled):
-		return flowEnd{hinted{errors.New("interrupted: not connected yet"), later}, 128 + int(syscall.SIGINT)}
+		return flowEnd{cli.WithHint(errors.New("interrupted: not connected yet"), later), 128 + int(syscall.SIGINT)}
 	}
 	return err
 }

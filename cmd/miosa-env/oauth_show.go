@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 	"rsc.io/qr"
 
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
@@ -25,7 +26,7 @@ func (p *program) showLink(flow *secrets.Flow, noQR, asJSON bool) error {
 	if asJSON {
 		to = p.stderr
 	}
-	if _, err := io.WriteString(to, "Open this link and agree:\n\n  "+oneLine(flow.AuthorizeURL)+"\n\n"); err != nil {
+	if _, err := io.WriteString(to, "Open this link and agree:\n\n  "+cli.OneLine(flow.AuthorizeURL)+"\n\n"); err != nil {
 		return err
 	}
 	if out, ok := p.screen(); ok && !noQR {

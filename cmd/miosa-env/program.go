@@ -8,12 +8,14 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/Miosa-osa/miosa-env/internal/cli"
-	"github.com/Miosa-osa/miosa-env/internal/flags"
-	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/flags"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
 // program is one run of miosa-env, from its arguments to its exit code.
@@ -37,7 +39,7 @@ func newProgram(args, environ []string, stdin io.Reader, stdout, stderr io.Write
 	}
 	return &program{
 		args: clones(args), environ: clones(environ),
-		stdin: stdin, stdout: &cli.Output{To: stdout}, stderr: redacted{stderr}, log: zerolog.Nop(),
+		stdin: stdin, stdout: &cli.Output{To: stdout}, stderr: cli.Redacted{To: stderr}, log: zerolog.Nop(),
 	}
 }
 
@@ -56,10 +58,10 @@ func (p *program) execute(ctx context.Context) int {
 		return p.code
 	}
 	if !p.begun {
-		err = usageErrorOf(command, err)
+		err = cli.UsageOf(command, err)
 	}
-	report(p.stderr, err)
-	return exitCode(err)
+	cli.Report(p.stderr, "miosa-env", err)
+	return cli.ExitCode(err, inject.ExitFailed)
 }
 
 func (p *program) rootCommand() *cobra.Command {
@@ -136,10 +138,9 @@ func flagError(c *cobra.Command, err error) error {
 	if missing, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		switch missing.GetSpecifiedName() {
 		case "api-key", "apikey", "key", "token", "api-token", "auth-token":
-			return hinted{
+			return cli.WithHint(
 				errors.New("a key isn't taken from the command line, where everybody on this machine can read it"),
-				"set MIOSA_API_KEY, or give a file that holds it with --key-file FILE",
-			}
+				"set MIOSA_API_KEY, or give a file that holds it with --key-file FILE")
 		case "value", "secret-value", "password":
 			return refusedValue()
 		}

@@ -26,8 +26,8 @@ func terminalOf(r any) (*os.File, bool) {
 	switch to := r.(type) {
 	case *cli.Output:
 		return terminalOf(to.To)
-	case redacted:
-		return terminalOf(to.to)
+	case cli.Redacted:
+		return terminalOf(to.To)
 	}
 	f, ok := r.(*os.File)
 	return f, ok && f != nil && term.IsTerminal(int(f.Fd()))
@@ -89,10 +89,10 @@ func typedValue(fd int, line []byte, err error) (api.Value, error) {
 		return api.Value{}, fmt.Errorf("ask for the value: %w", cause.Of(err))
 	case dropRest(fd) && len(line) < maxTyped:
 		clear(line)
-		return api.Value{}, hinted{errors.New("more than one line was typed or pasted"), hint}
+		return api.Value{}, cli.WithHint(errors.New("more than one line was typed or pasted"), hint)
 	case len(line) >= maxTyped:
 		clear(line)
-		return api.Value{}, hinted{errors.New("the value is longer than a terminal's line"), hint}
+		return api.Value{}, cli.WithHint(errors.New("the value is longer than a terminal's line"), hint)
 	}
 	return api.NewValue(line), nil
 }
@@ -127,7 +127,7 @@ func (p *program) confirm(yes bool, question string) error {
 	}
 	t, ok := terminalOf(p.stdin)
 	if !ok {
-		return usageError{hinted{errors.New("there is no terminal to ask for confirmation"), "add --yes"}}
+		return cli.Usage(errors.New("there is no terminal to ask for confirmation"), "add --yes")
 	}
 	_, _ = io.WriteString(p.stderr, question+" [y/N] ")
 	answer, err := readLine(t)

@@ -58,7 +58,7 @@ func (p *program) servesNamed(ctx context.Context, client *agent.Client) error {
 		return unasked(err)
 	}
 	if err := otherVault(s, named); err != nil && s.Vault != "" {
-		return hinted{err, "leave out --base-url and MIOSA_BASE_URL to have this agent refreshed, or name another one with --socket FILE"}
+		return cli.WithHint(err, "leave out --base-url and MIOSA_BASE_URL to have this agent refreshed, or name another one with --socket FILE")
 	}
 	return nil
 }

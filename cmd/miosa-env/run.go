@@ -12,6 +12,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // runFlags are the flags of run.
@@ -72,9 +73,9 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 			case len(args) == 0:
 				return errors.New("the command to start is missing")
 			case f.replace && (!f.onChange.Ignored() || f.mask):
-				return hinted{errors.New("--replace doesn't go with --on-change or --mask: they need miosa-env to stay"), "leave --replace out"}
+				return cli.WithHint(errors.New("--replace doesn't go with --on-change or --mask: they need miosa-env to stay"), "leave --replace out")
 			case f.replace && f.onRevoke.value == agent.RevokeStop:
-				return hinted{errors.New("--replace doesn't go with --on-revoke stop: it needs miosa-env to stay"), "leave --replace out"}
+				return cli.WithHint(errors.New("--replace doesn't go with --on-revoke stop: it needs miosa-env to stay"), "leave --replace out")
 			}
 			return nil
 		},

@@ -11,6 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
@@ -36,7 +37,7 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 	}
 	if err := signals.Until(ctx, func(ctx context.Context) error { return aside(ctx, r.prepare) }); err != nil {
 		if by, ok := errors.AsType[inject.Interrupted](err); ok {
-			report(r.stderr, err)
+			cli.Report(r.stderr, "miosa-env", err)
 			by.Exit().Die()
 			return by.ExitCode(), nil
 		}

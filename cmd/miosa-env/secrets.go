@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/secrets"
@@ -79,7 +80,7 @@ it exactly. --resource is about secrets that were stored for one resource; miosa
 func patterns(_ *cobra.Command, args []string) error {
 	for _, arg := range args {
 		if _, err := path.Match(arg, ""); err != nil {
-			return fmt.Errorf("name %s: want a name, or a pattern such as 'stripe*'", quoted(arg))
+			return fmt.Errorf("name %s: want a name, or a pattern such as 'stripe*'", cli.Quote(arg))
 		}
 	}
 	return nil
@@ -106,7 +107,7 @@ func nearSecret(all []api.Secret, names []string) string {
 	}
 	for _, name := range names {
 		if word := nearest.Word(name, known); word != "" {
-			return oneLine(orMeant(word))
+			return cli.OneLine(orMeant(word))
 		}
 	}
 	return ""

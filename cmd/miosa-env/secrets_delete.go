@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -43,7 +44,7 @@ first, and where there is no terminal to ask at, it wants --yes.`,
 }
 
 // calledSecret says which secret is meant, to people.
-func calledSecret(s *api.Secret) string { return quoted(s.Name) + " (" + s.ID + ")" }
+func calledSecret(s *api.Secret) string { return cli.Quote(s.Name) + " (" + s.ID + ")" }
 
 // boundAt says what goes with a secret.
 func boundAt(bindings []api.Binding) string {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -44,10 +45,10 @@ func (p *program) secretsGetCommand() *cobra.Command {
 }
 
 func (p *program) showSecret(s *api.Secret, bindings []api.Binding, now time.Time) error {
-	out := tabwriter.NewWriter(redacted{p.stdout}, 0, 0, 2, ' ', 0)
+	out := tabwriter.NewWriter(cli.Redacted{To: p.stdout}, 0, 0, 2, ' ', 0)
 	row := func(what, text string) {
 		if text != "" {
-			fmt.Fprintf(out, "%s\t%s\n", what, oneLine(text))
+			fmt.Fprintf(out, "%s\t%s\n", what, cli.OneLine(text))
 		}
 	}
 	row("name", s.Name)
@@ -103,7 +104,7 @@ func findSecret(ctx context.Context, vault *secrets.Client, idOrName string) (*a
 	}
 	switch len(named) {
 	case 0:
-		return nil, hinted{errors.New("no secret has the id or name " + quoted(idOrName)), meant(idOrName, names) + "miosa-env secrets list shows all"}
+		return nil, cli.WithHint(errors.New("no secret has the id or name "+cli.Quote(idOrName)), meant(idOrName, names)+"miosa-env secrets list shows all")
 	case 1:
 		return named[0], nil
 	}
@@ -115,8 +116,7 @@ func findSecret(ctx context.Context, vault *secrets.Client, idOrName string) (*a
 		}
 		ids = append(ids, id+")")
 	}
-	return nil, hinted{
-		fmt.Errorf("%d secrets have the name %s: %s", len(named), quoted(idOrName), strings.Join(ids, ", ")),
-		"give the id of the one that is meant",
-	}
+	return nil, cli.WithHint(
+		fmt.Errorf("%d secrets have the name %s: %s", len(named), cli.Quote(idOrName), strings.Join(ids, ", ")),
+		"give the id of the one that is meant")
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/cause"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
@@ -68,7 +69,7 @@ only one of a secret to its own --resource: these two are stored together or not
 		ValidArgsFunction: p.completeSecretNames,
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
 		if delivery.value != "" && len(bind) == 0 {
-			return usageError{hinted{errors.New("--delivery is about bindings, and there is none"), "add --bind, or leave it out"}}
+			return cli.Usage(errors.New("--delivery is about bindings, and there is none"), "add --bind, or leave it out")
 		}
 		set.Name, set.Resource, set.ExpiresAt = args[0], resource.Resource, expires.at
 		set.Scope, set.WorkspaceID, set.OwnerUserID = whose.scope, whose.workspace, whose.owner
@@ -77,7 +78,7 @@ only one of a secret to its own --resource: these two are stored together or not
 		if set.Metadata, err = readMetadata(metadata); err != nil {
 			return err
 		}
-		if set.Value, err = p.value(from, quoted(set.Name)); err != nil {
+		if set.Value, err = p.value(from, cli.Quote(set.Name)); err != nil {
 			return err
 		}
 		defer set.Value.Wipe()
@@ -185,7 +186,7 @@ func readMetadata(path string) (map[string]any, error) {
 	}
 	var object map[string]any
 	if err := json.Unmarshal(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), &object); err != nil || object == nil {
-		return nil, hinted{fmt.Errorf("metadata file %s: not a JSON object", path), `it looks like {"team": "payments"}, and has at most 64 KiB`}
+		return nil, cli.WithHint(fmt.Errorf("metadata file %s: not a JSON object", path), `it looks like {"team": "payments"}, and has at most 64 KiB`)
 	}
 	return object, nil
 }
@@ -212,7 +213,7 @@ An --expires that is still to come is kept, one that has passed dropped, unless 
 		if err != nil {
 			return err
 		}
-		value, err := p.value(from, quoted(s.Name))
+		value, err := p.value(from, cli.Quote(s.Name))
 		if err != nil {
 			return err
 		}

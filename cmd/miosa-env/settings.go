@@ -9,6 +9,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/flags"
 )
 
@@ -113,7 +114,7 @@ const ownTimeout = "own timeout"
 func (s *settings) complete(f *pflag.FlagSet, e environment) error {
 	resource := f.Changed("sandbox") || f.Changed("computer")
 	if f.Changed("sandbox") && f.Changed("computer") {
-		return usageError{hinted{errors.New("--sandbox and --computer are both given"), "leave one out"}}
+		return cli.Usage(errors.New("--sandbox and --computer are both given"), "leave one out")
 	}
 	err := s.completeFlags(f, e, func(flag *pflag.Flag) bool {
 		return resource && (flag.Name == "sandbox" || flag.Name == "computer")
@@ -142,7 +143,7 @@ func (s *settings) completeFlags(f *pflag.FlagSet, e environment, skip func(*pfl
 			to = &s.timeout
 		}
 		if err := to.Set(value); err != nil {
-			problems = append(problems, fmt.Errorf("%s %s: %w", variable, quoted(value), err))
+			problems = append(problems, fmt.Errorf("%s %s: %w", variable, cli.Quote(value), err))
 		}
 	})
 	return errors.Join(problems...)
@@ -160,28 +161,26 @@ func (s *settings) namedVault() (string, error) {
 func (s *settings) resource() (api.Resource, error) {
 	switch {
 	case s.sandbox != "" && s.computer != "":
-		return api.Resource{}, hinted{
+		return api.Resource{}, cli.WithHint(
 			errors.New("MIOSA_SANDBOX_ID and MIOSA_COMPUTER_ID are both set"),
-			"unset one, or give --sandbox ID or --computer ID, which comes before both",
-		}
+			"unset one, or give --sandbox ID or --computer ID, which comes before both")
 	case s.sandbox != "":
 		r := api.Resource{Type: api.Sandbox, ID: s.sandbox}
-		return r, hintedNamed(r.Validate(), "sandbox id", "correct MIOSA_SANDBOX_ID or --sandbox")
+		return r, namedWithHint(r.Validate(), "sandbox id", "correct MIOSA_SANDBOX_ID or --sandbox")
 	case s.computer != "":
 		r := api.Resource{Type: api.Computer, ID: s.computer}
-		return r, hintedNamed(r.Validate(), "computer id", "correct MIOSA_COMPUTER_ID or --computer")
+		return r, namedWithHint(r.Validate(), "computer id", "correct MIOSA_COMPUTER_ID or --computer")
 	}
-	return api.Resource{}, hinted{
+	return api.Resource{}, cli.WithHint(
 		errors.New("no sandbox or computer is named: neither MIOSA_SANDBOX_ID nor MIOSA_COMPUTER_ID is set"),
-		"set one, or give --sandbox ID or --computer ID",
-	}
+		"set one, or give --sandbox ID or --computer ID")
 }
 
-func hintedNamed(err error, what, hint string) error {
+func namedWithHint(err error, what, hint string) error {
 	if err == nil {
 		return nil
 	}
-	return hinted{named(err, what), hint}
+	return cli.WithHint(named(err, what), hint)
 }
 
 func named(err error, what string) error {

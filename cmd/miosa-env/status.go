@@ -103,7 +103,7 @@ func (p *program) dialAgent() (*agent.Client, error) {
 	if p.environ.setting("MIOSA_SOCKET") == p.settings.socket {
 		setting = "MIOSA_SOCKET"
 	}
-	return nil, hinted{fmt.Errorf("%s: %w", setting, err), "name the agent's socket, or leave " + setting + " out"}
+	return nil, cli.WithHint(fmt.Errorf("%s: %w", setting, err), "name the agent's socket, or leave "+setting+" out")
 }
 
 // What to do about an agent that isn't to be asked.
@@ -116,11 +116,11 @@ const (
 func unasked(err error) error {
 	switch {
 	case errors.Is(err, agent.ErrNoAgent):
-		return hinted{err, "start one with miosa-env agent, or name its socket with --socket FILE"}
+		return cli.WithHint(err, "start one with miosa-env agent, or name its socket with --socket FILE")
 	case errors.Is(err, agent.ErrUntrusted):
-		return hinted{err, onlyTrusted + ": name its socket with --socket FILE"}
+		return cli.WithHint(err, onlyTrusted+": name its socket with --socket FILE")
 	case errors.Is(err, api.ErrDenied):
-		return hinted{err, haveAllowed}
+		return cli.WithHint(err, haveAllowed)
 	}
 	return err
 }
@@ -153,7 +153,7 @@ func (p *program) watchStatus(ctx context.Context, asJSON bool) error {
 		switch {
 		case err != nil && err.Error() != trouble:
 			trouble, last = err.Error(), agent.Status{}
-			report(p.stderr, err)
+			cli.Report(p.stderr, "miosa-env", err)
 		case err == nil && !reflect.DeepEqual(timeless(status), last):
 			trouble, last = "", timeless(status)
 			if !first && !asJSON {
@@ -254,9 +254,9 @@ func printStatus(w io.Writer, s agent.Status, now time.Time) error {
 	}
 	for _, o := range s.Outputs {
 		if o.Error != "" {
-			fmt.Fprintf(w, "%s: %s\n", cell(o.Name), oneLine(api.RedactKeys(o.Error)))
+			fmt.Fprintf(w, "%s: %s\n", cell(o.Name), cli.OneLine(api.RedactKeys(o.Error)))
 			if o.Hint != "" {
-				fmt.Fprintf(w, "  hint: %s\n", oneLine(api.RedactKeys(o.Hint)))
+				fmt.Fprintf(w, "  hint: %s\n", cli.OneLine(api.RedactKeys(o.Hint)))
 			}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 const (
@@ -252,7 +253,7 @@ func keyless(err error) error {
 	case errors.Is(err, api.ErrDenied):
 		hint = haveAllowed + ", or set MIOSA_API_KEY"
 	}
-	return hinted{err, hint}
+	return cli.WithHint(err, hint)
 }
 
 // first gives the set to start with. Without an answer of the vault it is the cache's, if there is one.

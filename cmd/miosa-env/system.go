@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"runtime"
+
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // onLinux tells whether all of miosa-env is here. Elsewhere it starts commands and manages secrets, and
@@ -11,8 +13,7 @@ const onLinux = runtime.GOOS == "linux"
 
 // needsLinux is that a command or flag isn't for this system. The exit code is 125.
 func needsLinux(what string) error {
-	return hinted{
+	return cli.WithHint(
 		fmt.Errorf("%s needs Linux, and this is %s", what, runtime.GOOS),
-		"run, export, get, list, doctor and the commands for a tenant's secrets work here: docs/install.md, \"macOS\"",
-	}
+		"run, export, get, list, doctor and the commands for a tenant's secrets work here: docs/install.md, \"macOS\"")
 }

@@ -83,13 +83,12 @@ func (p *program) tenantKey(fileGiven bool) (found foundKey, err error) {
 	case p.settings.hasKey():
 		found, err = p.settings.key()
 	default:
-		err = hinted{errors.New("there is no tenant key: MIOSA_TENANT_KEY isn't set"), "set it, or give --key-file FILE"}
+		err = cli.WithHint(errors.New("there is no tenant key: MIOSA_TENANT_KEY isn't set"), "set it, or give --key-file FILE")
 	}
 	if err == nil && !found.ForTenant() {
-		err = hinted{
-			errors.New(found.where + " holds the key of one sandbox or computer (msk_r_...); managing secrets takes a tenant key (msk_u_...)"),
-			"set MIOSA_TENANT_KEY, or give a file that holds one with --key-file FILE",
-		}
+		err = cli.WithHint(
+			errors.New(found.where+" holds the key of one sandbox or computer (msk_r_...); managing secrets takes a tenant key (msk_u_...)"),
+			"set MIOSA_TENANT_KEY, or give a file that holds one with --key-file FILE")
 	}
 	return found, err
 }
@@ -103,20 +102,20 @@ func oneArgument(what string) cobra.PositionalArgs {
 		case 1:
 			return nil
 		}
-		return errors.New("unexpected argument " + quoted(args[1]))
+		return errors.New("unexpected argument " + cli.Quote(args[1]))
 	}
 }
 
 // say prints a line of what was done.
 func (p *program) say(line string) error {
-	if _, err := io.WriteString(redacted{p.stdout}, oneLine(line)+"\n"); err != nil {
+	if _, err := io.WriteString(cli.Redacted{To: p.stdout}, cli.OneLine(line)+"\n"); err != nil {
 		return fmt.Errorf("%s, but reporting it failed: %w", line, err)
 	}
 	return nil
 }
 
 // printJSON prints what the vault has answered. What looks like a key is none of ours, and isn't repeated.
-func (p *program) printJSON(what any) error { return printJSON(redacted{p.stdout}, what) }
+func (p *program) printJSON(what any) error { return printJSON(cli.Redacted{To: p.stdout}, what) }
 
 // noTable prints a list as JSON, or says that it is empty.
 func (p *program) noTable(asJSON bool, list any, empty string) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cause"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // valueFlags say where a secret's value comes from: never from the command line itself.
@@ -57,23 +58,22 @@ func refusedValue(words ...string) error {
 	for _, word := range words {
 		_ = inject.Scrub(api.Key{Value: api.NewValue([]byte(word))})
 	}
-	return hinted{
+	return cli.WithHint(
 		errors.New("a value isn't taken from the command line, where everybody on this machine can read it"),
-		"leave it out to be asked for it, pipe it in, or give --value-file FILE",
-	}
+		"leave it out to be asked for it, pipe it in, or give --value-file FILE")
 }
 
 // value gets the value of what, which a prompt names.
 func (p *program) value(f valueFlags, what string) (api.Value, error) {
 	switch {
 	case f.generate > 0 && (f.file != "" || f.keepNewline || f.allowEmpty):
-		return api.Value{}, usageError{hinted{errors.New("--generate goes with no other flag about the value"), "leave --value-file, --keep-newline and --allow-empty out"}}
+		return api.Value{}, cli.Usage(errors.New("--generate goes with no other flag about the value"), "leave --value-file, --keep-newline and --allow-empty out")
 	case f.generate > 0:
 		return f.generate.value(), nil
 	}
 	v, err := p.anyValue(f, what)
 	if err == nil && v.Len() == 0 && !f.allowEmpty {
-		return v, hinted{errors.New("the value is empty"), "if that is meant, add --allow-empty"}
+		return v, cli.WithHint(errors.New("the value is empty"), "if that is meant, add --allow-empty")
 	}
 	return v, err
 }
@@ -100,7 +100,7 @@ func readValue(r io.Reader, from string, keepNewline bool) (api.Value, error) {
 	switch {
 	case err == nil:
 		clear(text)
-		return api.Value{}, hinted{fmt.Errorf("%s: longer than %d bytes, the most a value may have", from, api.MaxValueBytes), "store it in pieces, or where it can be fetched from"}
+		return api.Value{}, cli.WithHint(fmt.Errorf("%s: longer than %d bytes, the most a value may have", from, api.MaxValueBytes), "store it in pieces, or where it can be fetched from")
 	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 		clear(text)
 		return api.Value{}, fmt.Errorf("%s: %w", from, cause.Of(err))
@@ -115,5 +115,5 @@ func readValue(r io.Reader, from string, keepNewline bool) (api.Value, error) {
 }
 
 func valueFileError(path string, err error) error {
-	return hinted{fmt.Errorf("value file %s: %w", path, cause.Of(err)), "check the path, and that this user may read it; a relative one starts at the working directory"}
+	return cli.WithHint(fmt.Errorf("value file %s: %w", path, cause.Of(err)), "check the path, and that this user may read it; a relative one starts at the working directory")
 }

@@ -18,8 +18,7 @@ import (
 
 // Exit codes.
 const (
-	exitFailed = 1 // it was asked rightly and couldn't
-	exitUsage  = 2
+	exitFailed = 1   // it was asked rightly and couldn't
 	exitOutput = 125 // standard output failed
 )
 
@@ -52,10 +51,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if out.Err != nil {
 		return exitOutput
 	}
-	if !app.begun || errors.Is(err, errUsage) {
-		return exitUsage
+	if !app.begun {
+		return cli.ExitUsage
 	}
-	return exitFailed
+	return cli.ExitCode(err, exitFailed)
 }
 
 // program is what all commands share.
@@ -102,14 +101,4 @@ func (p *program) does(do func(ctx context.Context, args []string) error) func(*
 	}
 }
 
-var errUsage = errors.New("wrong usage")
-
-// misuse is an error in how the program was called.
-type misuse string
-
-func (m misuse) Error() string { return string(m) }
-
-// Is makes every misuse an errUsage.
-func (misuse) Is(target error) bool { return target == errUsage }
-
-func usage(message, hint string) error { return cli.WithHint(misuse(message), hint) }
+func usage(message, hint string) error { return cli.Usage(errors.New(message), hint) }

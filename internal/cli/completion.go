@@ -2,13 +2,11 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/internal/completion"
-	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
@@ -31,7 +29,7 @@ func Completion(program string) *cobra.Command {
 			}
 			if _, err := setting.Among(args[0], completion.Shells); err != nil {
 				hint := nearest.Hint(args[0], completion.Shells) + " " + shells
-				return WithHint(fmt.Errorf("no completion for %q", flags.Short(args[0])), strings.TrimSpace(hint))
+				return WithHint(errors.New("no completion for "+Quote(args[0])), strings.TrimSpace(hint))
 			}
 			return nil
 		},

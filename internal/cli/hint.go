@@ -41,8 +41,11 @@ func UnknownID[T any](err error, id, command string, list func() ([]T, error), i
 // look into joined errors: the hints of their parts are about these only.
 func Hint(err error) string {
 	for ; err != nil; err = errors.Unwrap(err) {
-		if h, ok := err.(interface{ Hint() string }); ok {
-			return h.Hint()
+		switch e := err.(type) { //nolint:errorlint // this loop is the unwrapping
+		case interface{ Hint() string }:
+			return e.Hint()
+		case interface{ Advice() string }: // of the package fetch
+			return e.Advice()
 		}
 	}
 	return ""

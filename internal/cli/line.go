@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/Miosa-osa/miosa-env/internal/flags"
 )
 
 // OneLine makes text that may repeat foreign words safe for one line of a terminal.
@@ -18,3 +20,6 @@ func OneLine(s string) string {
 	}
 	return out.String()
 }
+
+// Quote quotes a word, shortened, for an error that repeats it.
+func Quote(s string) string { return strconv.Quote(flags.Short(s)) }

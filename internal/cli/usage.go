@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,7 +18,7 @@ func See(c *cobra.Command) string { return "see " + c.CommandPath() + " --help" 
 // NoArguments is the Args of a command that takes flags only.
 func NoArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("unexpected argument %q", flags.Short(args[0]))
+		return errors.New("unexpected argument " + Quote(args[0]))
 	}
 	return nil
 }
@@ -47,7 +46,7 @@ func unknownCommand(c *cobra.Command, name string) error {
 		}
 	}
 	hint := cmp.Or(below, nearest.Hint(name, names)) + " " + See(c)
-	return WithHint(fmt.Errorf("unknown command %q", flags.Short(name)), strings.TrimSpace(hint))
+	return WithHint(errors.New("unknown command "+Quote(name)), strings.TrimSpace(hint))
 }
 
 // NeverAsks adds the flag --yes to a command that asks nothing, so that scripts can give it to every command that takes something
