@@ -25,10 +25,12 @@ type Source interface {
 type Sink interface{ Take(api.Snapshot) }
 
 const (
-	firstPause   = 250 * time.Millisecond
-	longestPause = 30 * time.Second
+	firstRetry   = 250 * time.Millisecond // the pause after an attempt that failed; doubled each time
+	longestRetry = 30 * time.Second
 	longestAsked = time.Hour // a vault that asks for more is asked again after this
 )
+
+func newRetry() *delay.Backoff { return delay.NewBackoff(firstRetry, longestRetry) }
 
 var (
 	errUnchanged = errors.New("the vault gave the same set again")
@@ -70,7 +72,7 @@ func advice(err error) string {
 // secret has a lower version than seen before is refused like a failure. What expires is taken out of the
 // set, whether or not the source can be asked then, and the sinks take what is left, once.
 func Follow(ctx context.Context, src Source, first api.Snapshot, log zerolog.Logger, sinks ...Sink) error {
-	k := &asking{log: log, seen: versions{}, etag: first.Etag, stands: first.Etag != "", news: zerolog.DebugLevel}
+	k := &asking{log: log, seen: versions{}, retry: newRetry(), etag: first.Etag, stands: first.Etag != "", news: zerolog.DebugLevel}
 	k.raise(first)
 	h := &held{set: first, sinks: sinks}
 	ask := func(ctx context.Context) (api.Snapshot, error) { return src.Next(ctx, k.etag) }
@@ -105,6 +107,7 @@ type asking struct {
 	news     zerolog.Level // of the message of another set
 	stands   bool          // there is a set, if only a cached one
 	failures int           // in a row
+	retry    *delay.Backoff
 }
 
 // outcome is what came of asking once.
@@ -166,7 +169,7 @@ func (k *asking) next(ctx context.Context, limit time.Duration, ask func(context
 	}
 	next.Wipe()
 	k.failures++
-	wait := pause(k.failures, askedFor(err))
+	wait := k.retry.NextRandom(askedFor(err))
 	event := k.log.Debug()
 	if k.failures == 1 {
 		event = k.log.Warn()
@@ -187,6 +190,7 @@ func (k *asking) next(ctx context.Context, limit time.Duration, ask func(context
 func (k *asking) recovered() {
 	if k.failures > 0 {
 		k.log.Info().Int("attempt", k.failures).Msg("the vault answers again")
+		k.retry.Reset()
 	}
 	k.failures = 0
 }
@@ -223,21 +227,6 @@ func askedFor(err error) time.Duration {
 		return min(max(refusal.RetryAfter, 0), longestAsked)
 	}
 	return 0
-}
-
-// pause is the time to wait after so many failures in a row: half a ceiling that doubles up to
-// longestPause, and a random part of the other half, so that agents which failed together come back
-// apart. What the vault asked for is added to, never cut.
-func pause(failures int, asked time.Duration) time.Duration {
-	ceiling := longestPause
-	if failures < 8 { // 250 ms doubled seven times is past the longest
-		ceiling = min(firstPause<<(failures-1), longestPause)
-	}
-	own := ceiling/2 + delay.Random(ceiling/2)
-	if asked > 0 {
-		return asked + own/2
-	}
-	return own
 }
 
 // roundUp gives whole seconds, and never less than there are.

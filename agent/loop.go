@@ -34,7 +34,7 @@ type step struct {
 
 // loop asks the vault until ctx ends.
 func (a *Agent) loop(ctx context.Context) {
-	k := &asking{log: a.conf.Log, seen: versions{}, news: zerolog.InfoLevel}
+	k := &asking{log: a.conf.Log, retry: newRetry(), seen: versions{}, news: zerolog.InfoLevel}
 	warm := a.warm(k)
 	defer warm.Stop()
 	a.mu.Lock()

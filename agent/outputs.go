@@ -45,11 +45,6 @@ type unfitting struct{ error }
 
 func (u *unfitting) Unwrap() error { return u.error }
 
-const (
-	firstRetry   = 250 * time.Millisecond // of an output that failed; doubled each time
-	longestRetry = 30 * time.Second
-)
-
 // outlet keeps one output.
 type outlet struct {
 	Output
@@ -136,7 +131,7 @@ func (o *outlet) run(ctx context.Context) {
 		<-o.before // which never waits long: an output's methods don't block
 	}
 	written, removed := "", false // what the output holds
-	failures := 0
+	failures, retries := 0, newRetry()
 	o.nudge()
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
@@ -178,19 +173,23 @@ func (o *outlet) run(ctx context.Context) {
 		}
 		if err == nil {
 			failures = 0
+			retries.Reset()
 			continue
 		}
 		failures++
-		if wait, again := o.failed(err, failures, v.status.State == Refused); again {
-			retry.Reset(wait)
+		revoked := v.status.State == Refused
+		if again := o.failed(err, failures, revoked); again && revoked {
+			retry.Reset(firstRetry) // nothing may stay for longer than it must
+		} else if again {
+			retry.Reset(retries.Next())
 		} else {
 			written = v.set.Etag // as good as it gets, until there is another set
 		}
 	}
 }
 
-// failed tells of an error, and whether and when to try again.
-func (o *outlet) failed(err error, failures int, revoked bool) (time.Duration, bool) {
+// failed notes an error, and reports whether to try again.
+func (o *outlet) failed(err error, failures int, revoked bool) (again bool) {
 	_, unfit := errors.AsType[*unfitting](err)
 	state := Failed
 	if unfit {
@@ -209,11 +208,7 @@ func (o *outlet) failed(err error, failures int, revoked bool) (time.Duration, b
 		event = event.Str("hint", hint)
 	}
 	event.Err(err).Str("output", o.Name()).Int("attempt", failures).Bool("revoked", revoked).Msg("output isn't up to date")
-	wait := min(firstRetry<<min(failures-1, 10), longestRetry)
-	if revoked { // nothing may stay for longer than it must
-		wait = firstRetry
-	}
-	return wait, !unfit || revoked
+	return !unfit || revoked
 }
 
 // hintOf is what an error says to do about it, or empty.

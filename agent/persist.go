@@ -3,10 +3,12 @@ package agent
 import (
 	"context"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
 const (
-	saveRetry = time.Second // of a cache that couldn't be saved or wiped; doubled up to longestRetry
+	saveRetry = time.Second // the first pause after a cache couldn't be saved or wiped
 	saveShare = 24          // an unchanged set is saved again after this share of its longest age
 	wipeAfter = time.Second // of a revocation, values go even if somebody still holds them
 )
@@ -32,20 +34,17 @@ func (a *Agent) persist(ctx context.Context, first *Cache) {
 		wiped bool
 	}
 	last.cache = first
-	failures := 0
+	failures, retries := 0, delay.NewBackoff(saveRetry, longestRetry)
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
 	for ending := false; !ending; {
-		retry.Stop()
-		if failures > 0 {
-			retry.Reset(min(saveRetry<<min(failures-1, 10), longestRetry))
-		}
 		select {
 		case <-ctx.Done():
 			ending = true // and save a last time
 		case <-a.saving:
 		case <-retry.C:
 		}
+		retry.Stop()
 		v, cache := a.look(), a.cacheNow()
 		var err error
 		if old := last.cache; cache != old {
@@ -72,8 +71,10 @@ func (a *Agent) persist(ctx context.Context, first *Cache) {
 		}
 		if err == nil {
 			failures = 0
+			retries.Reset()
 			continue
 		}
+		retry.Reset(retries.Next())
 		if failures++; failures == 1 {
 			a.conf.Log.Error().Err(err).Msg("the cache isn't up to date")
 		}
@@ -86,15 +87,16 @@ func (a *Agent) collect(ctx context.Context) {
 	turn := time.NewTimer(time.Hour)
 	defer turn.Stop()
 	var began time.Time
-	wait := time.Hour
+	pauses := delay.NewBackoff(100*time.Millisecond, 10*time.Second)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.stale:
 			// Outputs and answers under way still have the old set.
-			began, wait = time.Now(), 100*time.Millisecond
-			turn.Reset(wait)
+			began = time.Now()
+			pauses.Reset()
+			turn.Reset(pauses.Next())
 			continue
 		case <-turn.C:
 		}
@@ -110,7 +112,7 @@ func (a *Agent) collect(ctx context.Context) {
 		if a.memory.collect() <= kept || passed > time.Minute { // or the next change tries again
 			continue
 		}
-		wait = min(2*wait, 10*time.Second)
+		wait := pauses.Next()
 		if v.status.State == Refused {
 			wait = min(wait, wipeAfter/2)
 		}

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -11,7 +12,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/cenkalti/backoff/v4"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
 const (
@@ -76,37 +77,34 @@ func (c *Client) doWith(ctx context.Context, k call, decode func([]byte) error) 
 	}
 	all, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	retries := newPatience(c.timeout)
+	end := time.Now().Add(c.timeout)
+	retries := delay.NewBackoff(firstPause, longestPause)
 	var last error // what the latest attempt ended with
-	attempt := 0
-	err := backoff.RetryNotify(func() error {
-		attempt++
+	for attempt := 1; ; attempt++ {
 		body, again, err := c.attempt(all, k)
 		cut := err != nil && all.Err() != nil // short, by the end of the budget: it tells nothing new
 		if err == nil {
-			err = decode(body)
-			again = false
+			err, again = decode(body), false
 		} else if attempt > 1 && k.method == http.MethodDelete && errors.Is(err, api.ErrNotFound) {
 			err = decode(nil) // an earlier attempt did it, and its answer was lost
 		}
-		if last == nil || !cut {
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case last == nil || !cut:
 			last = err
 		}
-		if err != nil && (!again || k.once) {
-			return backoff.Permanent(err)
+		wait := retries.NextRandom(askedFor(err))
+		if !again || k.once || time.Now().Add(wait).After(end) {
+			return last
 		}
-		retries.ask(err)
-		return err
-	}, backoff.WithContext(retries, all), func(err error, wait time.Duration) {
 		c.log.Debug().Err(err).Str("path", k.path).Int("attempt", attempt).Stringer("wait", wait.Round(time.Millisecond)).Msg("trying again")
-	})
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
+		if delay.Sleep(all, wait) != nil {
+			return cmp.Or(ctx.Err(), last)
+		}
 	}
-	return last
 }
 
 // attempt makes one request. It returns the body of a 2xx answer, or an error and whether the same

@@ -8,45 +8,23 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/cenkalti/backoff/v4"
 )
 
 // maxRetryAfter is the longest a vault is believed to mean, so that no arithmetic overflows.
 const maxRetryAfter = 10 * 365 * 24 * time.Hour
 
-// patience gives the pauses of one call: growing, randomised, within a budget, and never shorter
-// than the vault asked.
-type patience struct {
-	backoff.BackOff
-	end   time.Time
-	asked time.Duration
-}
+// Pauses between the attempts of one call.
+const (
+	firstPause   = 100 * time.Millisecond
+	longestPause = 2 * time.Second
+)
 
-func newPatience(budget time.Duration) *patience {
-	return &patience{end: time.Now().Add(budget), BackOff: backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(100*time.Millisecond),
-		backoff.WithMultiplier(2),
-		backoff.WithMaxInterval(2*time.Second),
-		backoff.WithMaxElapsedTime(budget),
-	)}
-}
-
-// ask notes what a refusal asked for.
-func (p *patience) ask(err error) {
-	p.asked = 0
+// askedFor returns how long a refusal asks to be left alone, zero if it doesn't say.
+func askedFor(err error) time.Duration {
 	if refusal, ok := errors.AsType[*api.Error](err); ok {
-		p.asked = refusal.RetryAfter
+		return refusal.RetryAfter
 	}
-}
-
-// NextBackOff implements backoff.BackOff. What was asked for is only added to: subtracting jitter
-// would come too early, and none would bring everyone back at once.
-func (p *patience) NextBackOff() time.Duration {
-	next := p.BackOff.NextBackOff()
-	if next == backoff.Stop || time.Now().Add(p.asked+next).After(p.end) {
-		return backoff.Stop
-	}
-	return p.asked + next
+	return 0
 }
 
 // retryAfter reads the header in either form. A date is measured against the answer's own Date: the

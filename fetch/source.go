@@ -23,14 +23,17 @@ type Source struct {
 	fallen   atomic.Bool // the vault gives us no values: bindings are listed instead
 	scope    atomic.Bool // it has fallen because of the key's scope
 
-	revealed bool          // a reveal has worked, so a 404 is no reason to fall back
-	troubled bool          // the last Next ended with an error
-	early    time.Duration // the pause before the next wait, after answers that came too early
-	due      time.Time     // when the next poll is, after falling back
+	revealed bool           // a reveal has worked, so a 404 is no reason to fall back
+	troubled bool           // the last Next ended with an error
+	early    *delay.Backoff // gives pauses after answers that came too early
+	pause    time.Duration  // before the next wait, because of such answers
+	due      time.Time      // when the next poll is, after falling back
 }
 
 // Source returns the snapshots of r.
-func (c *Client) Source(r api.Resource) *Source { return &Source{client: c, resource: r} }
+func (c *Client) Source(r api.Resource) *Source {
+	return &Source{client: c, resource: r, early: delay.NewBackoff(250*time.Millisecond, pollEvery)}
+}
 
 // Placeholders reports whether the vault gives no values, so that bindings are listed instead: each has a
 // placeholder, or is delivered by the platform.
@@ -88,16 +91,15 @@ func (s *Source) next(ctx context.Context, etag string, once bool) (api.Snapshot
 	wait := revealWait
 	if s.troubled || etag == "" {
 		wait = 0
-	} else if s.early > 0 {
-		if err := delay.Sleep(ctx, delay.Jitter(s.early)); err != nil {
-			return api.Snapshot{}, err
-		}
+	} else if err := delay.Sleep(ctx, s.pause); err != nil {
+		return api.Snapshot{}, err
 	}
 	began := time.Now()
 	next, err := s.client.reveal(ctx, s.resource, etag, wait, once)
 	switch {
 	case err == nil && next.Etag != etag:
-		s.revealed, s.early = true, 0
+		s.revealed, s.pause = true, 0
+		s.early.Reset()
 		return next, nil
 	case err == nil || errors.Is(err, api.ErrNotModified):
 		next.Wipe()
@@ -105,9 +107,10 @@ func (s *Source) next(ctx context.Context, etag string, once bool) (api.Snapshot
 		// A vault that is stopping answers early, and so does one that never holds a request: ask again
 		// soon, then ever later.
 		if wait > 0 && time.Since(began) < wait/2 {
-			s.early = min(max(2*s.early, 250*time.Millisecond), pollEvery)
+			s.pause = delay.Jitter(s.early.Next())
 		} else if wait > 0 {
-			s.early = 0
+			s.pause = 0
+			s.early.Reset()
 		}
 		return api.Snapshot{}, api.ErrNotModified
 	case !s.revealed && withoutReveal(err):

@@ -165,7 +165,7 @@ func (s *Store) failRenewal(ctx context.Context, r renewal, failed *oauth.Error)
 		}
 		next := *g
 		next.claim, next.claimedUntil, next.failures = "", 0, g.failures+1
-		pause := backoff(g.failures)
+		pause := pauseAfter(g.failures, failed.RetryAfter)
 		status = api.OAuthRetrying
 		switch failed.Outcome {
 		case oauth.Refused:
@@ -180,12 +180,12 @@ func (s *Store) failRenewal(ctx context.Context, r renewal, failed *oauth.Error)
 			}
 		case oauth.Unclear:
 			if g.unclear == 1 {
-				pause = afterUnclear
+				pause = max(afterUnclear, failed.RetryAfter)
 			} else {
 				status = api.OAuthReconnect
 			}
 		}
-		at := t.now.Add(max(pause, failed.RetryAfter))
+		at := t.now.Add(pause)
 		next.due = micros(&at)
 		if failed.Outcome == oauth.Refused && failed.Grant() {
 			next.due = micros(nil)
@@ -210,10 +210,14 @@ func (s *Store) failRenewal(ctx context.Context, r renewal, failed *oauth.Error)
 	return status, err
 }
 
-// backoff doubles from firstPause to longestPause, less up to a quarter.
-func backoff(failures int64) time.Duration {
-	d := min(firstPause<<min(failures, 10), longestPause)
-	return d - delay.Random(d/4)
+// pauseAfter returns the pause before the next try. failures is how many others failed in a row before the one that asked
+// for this long.
+func pauseAfter(failures int64, asked time.Duration) time.Duration {
+	pauses := delay.NewBackoff(firstPause, longestPause)
+	for range min(failures, 10) { // then they are the longest
+		pauses.Next()
+	}
+	return pauses.NextRandom(asked)
 }
 
 // called names where the token is from.

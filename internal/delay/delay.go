@@ -1,4 +1,5 @@
-// Package delay waits, and spreads out in time what many processes would do at once.
+// Package delay waits: for a time that a context may cut short, between attempts that fail, and at random so that many
+// processes don't act at once.
 package delay
 
 import (

@@ -55,3 +55,38 @@ func TestRandom(t *testing.T) {
 		}
 	}
 }
+
+func TestBackoff(t *testing.T) {
+	b := delay.NewBackoff(100*time.Millisecond, time.Second)
+	grows := []time.Duration{100, 200, 400, 800, 1000, 1000} // milliseconds
+	for i, want := range grows {
+		if got := b.Next(); got != want*time.Millisecond {
+			t.Errorf("pause %d is %s, want %d ms", i+1, got, want)
+		}
+	}
+	for range 1_000_000 { // no overflow, and no end
+		b.Next()
+	}
+	if got := b.Next(); got != time.Second {
+		t.Errorf("after very many attempts: %s, want 1s", got)
+	}
+	for _, asked := range []time.Duration{0, -time.Hour, time.Minute} {
+		b.Reset()
+		seen := map[time.Duration]bool{}
+		for i, most := range grows {
+			most *= time.Millisecond
+			least, added := most/2, max(asked, 0)
+			if asked > 0 {
+				least, most = least/2, most/2
+			}
+			got := b.NextRandom(asked)
+			seen[got] = true
+			if got < added+least || got > added+most {
+				t.Errorf("asked for %s: pause %d is %s, want %s to %s", asked, i+1, got, added+least, added+most)
+			}
+		}
+		if len(seen) < len(grows) {
+			t.Errorf("asked for %s: only %d different pauses", asked, len(seen))
+		}
+	}
+}
