@@ -20,7 +20,7 @@ func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 	for _, match := range regexp.MustCompile("(?m)^\\| `([A-Z]+ /egress[^`]*)` \\| ([a-z, ]+) \\|").FindAllStringSubmatch(string(text), -1) {
 		written = append(written, match[1]+" ("+match[2]+")")
 	}
-	_, beside, _ := strings.Cut(string(text), "Beside the API,")
+	_, beside, _ := strings.Cut(string(text), "\n### Outside the API\n")
 	beside, _, _ = strings.Cut(beside, "\n## ")
 	for _, match := range regexp.MustCompile("(?m)^\\| `([A-Z]+ /[^`]*)` \\|").FindAllStringSubmatch(beside, -1) {
 		written = append(written, match[1]+" (none)")

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// What -check holds of a start. Source: docs/benchmarks.md, "What a start costs".
+// What -check holds of a start. Source: docs/benchmarks.md, "Startup".
 const (
 	maxVaultRatio  = 1.6      // to the floor of one HTTP request
 	maxTLSRatio    = 1.35     // to the floor of one HTTP request over TLS that knows one root
