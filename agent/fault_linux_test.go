@@ -25,6 +25,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -91,7 +92,7 @@ func TestFault_A5_HugeBody(t *testing.T) {
 func TestFault_A10_VaultKilledMidWait(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	root := filepath.Join(t.TempDir(), "root")
-	v := vaulttest.Start(t, func(c *vault.Config) { c.RootKey = vault.RootKeyFile(root, true) })
+	v := vaulttest.Start(t, func(c *vault.Config) { c.RootKey = keyring.RootFile(root, true) })
 	secret := v.Put(t, "token", "value 1", sandbox, "TOKEN")
 	key, tenant := v.ResourceKey(t, sandbox), v.TenantKey
 	v.Stop(t)

@@ -18,11 +18,13 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/vault"
-	"golang.org/x/sys/unix"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // Some faults need a process to themselves: this test binary, run again, is then an agent or a vault.
@@ -134,7 +136,7 @@ func (p agentProcess) run(ctx context.Context) error {
 
 func (p vaultProcess) run(ctx context.Context) error {
 	v, err := vault.Open(ctx, vault.Config{
-		StoreConfig: vault.StoreConfig{DataDir: p.DataDir, RootKey: vault.RootKeyFile(p.RootKey, false)}, Rate: 1e6, Burst: 1e6,
+		StoreConfig: vault.StoreConfig{DataDir: p.DataDir, RootKey: keyring.RootFile(p.RootKey, false)}, Rate: 1e6, Burst: 1e6,
 	})
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // pipes is a listener whose connections are in memory, so that time can be the test's.
@@ -47,13 +48,13 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 // waits.
 func inBubble(t *testing.T, do func(t *testing.T, v *vault.Vault, p *pipes)) {
 	dir := t.TempDir()
-	root, err := vault.NewRootKey()
+	root, err := keyring.NewRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		v, err := vault.Open(t.Context(), vault.Config{
-			StoreConfig: vault.StoreConfig{DataDir: dir, RootKey: vault.RootKeyText(root), Watch: time.Second},
+			StoreConfig: vault.StoreConfig{DataDir: dir, RootKey: keyring.RootText(root), Watch: time.Second},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // writerEnv names the folder of the store that the test binary, run again, is to write to.
@@ -52,7 +53,7 @@ func TestWriterProcess(t *testing.T) {
 		return
 	}
 	ctx := context.Background()
-	s, err := OpenStore(ctx, StoreConfig{DataDir: dir, RootKey: RootKeyFile(filepath.Join(dir, "root.key"), false), Log: zerolog.Nop()})
+	s, err := OpenStore(ctx, StoreConfig{DataDir: dir, RootKey: keyring.RootFile(filepath.Join(dir, "root.key"), false), Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +312,7 @@ func (b *batteredStore) compare(held map[string]int64) error {
 
 // end looks at everything once more, and at the file itself.
 func (b *batteredStore) end(t *testing.T) {
-	s, err := OpenStore(t.Context(), StoreConfig{DataDir: b.dir, RootKey: RootKeyFile(filepath.Join(b.dir, "root.key"), false), Log: zerolog.Nop()})
+	s, err := OpenStore(t.Context(), StoreConfig{DataDir: b.dir, RootKey: keyring.RootFile(filepath.Join(b.dir, "root.key"), false), Log: zerolog.Nop()})
 	if err != nil {
 		t.Error(err)
 		return

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // rotatorEnv holds, as JSON, what the test binary, run again, is to rotate.
@@ -37,7 +39,7 @@ func TestRotatorProcess(t *testing.T) {
 	if json.Unmarshal([]byte(os.Getenv(rotatorEnv)), &job) != nil {
 		return
 	}
-	s, err := OpenStore(t.Context(), StoreConfig{DataDir: job.Dir, RootKey: RootKeyFile(filepath.Join(job.Dir, "root.key"), false), Log: zerolog.Nop()})
+	s, err := OpenStore(t.Context(), StoreConfig{DataDir: job.Dir, RootKey: keyring.RootFile(filepath.Join(job.Dir, "root.key"), false), Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -193,12 +194,12 @@ func newConnected(t testing.TB, life int) *connected {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, err := NewRootKey()
+	root, err := keyring.NewRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &connected{t: t, provider: p, conf: Config{
-		StoreConfig: StoreConfig{DataDir: t.TempDir(), RootKey: RootKeyText(root), Log: zerolog.New(zerolog.NewTestWriter(t))},
+		StoreConfig: StoreConfig{DataDir: t.TempDir(), RootKey: keyring.RootText(root), Log: zerolog.New(zerolog.NewTestWriter(t))},
 		Rate:        1e6, Burst: 1e6, OAuth: providers,
 	}}
 	c.open()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -123,7 +124,7 @@ func (s *Store) storeRenewal(ctx context.Context, r renewal, token oauth.Token) 
 }
 
 // replaceRefresh puts a refresh token in the place of the one that was used up, in a version that stays the same.
-func (t *txn) replaceRefresh(keys *tenantKeys, row secretRow, used, refresh *api.Value) error {
+func (t *txn) replaceRefresh(keys *keyring.Keys, row secretRow, used, refresh *api.Value) error {
 	now, err := t.refreshToken(keys, row)
 	if err != nil || now == nil || used == nil || refresh == nil || !now.Equal(*used) {
 		return err
@@ -132,7 +133,7 @@ func (t *txn) replaceRefresh(keys *tenantKeys, row secretRow, used, refresh *api
 	if err != nil {
 		return err
 	}
-	if row.refresh, err = keys.seal([]byte(refresh.Reveal()), row.id, row.version, fieldRefresh); err != nil {
+	if row.refresh, err = keys.Seal([]byte(refresh.Reveal()), row.id, row.version, fieldRefresh); err != nil {
 		return err
 	}
 	return t.reseal(keys, row)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // Standing is the set of one resource as it stands, without its values.
@@ -136,7 +137,7 @@ func (s *Store) reveal(ctx context.Context, a Actor, r api.Resource, use func([]
 	if err := s.mayReveal(ctx, a, r); err != nil {
 		return err
 	}
-	var keys *tenantKeys
+	var keys *keyring.Keys
 	var list []labelled
 	err := s.read(ctx, a, func(t *txn) (err error) {
 		if keys, err = t.keys(a.TenantID); err != nil {
@@ -149,7 +150,7 @@ func (s *Store) reveal(ctx context.Context, a Actor, r api.Resource, use func([]
 	if err != nil {
 		return err
 	}
-	set, err := keys.openAll(list)
+	set, err := openAll(keys, list)
 	if err != nil {
 		return err
 	}
@@ -181,13 +182,13 @@ func (s *Store) auditReveal(ctx context.Context, a Actor, r api.Resource, list [
 var errNotAudited = api.NewError(api.ErrUnavailable, "the reveal can't be audited now, so it is refused")
 
 // openAll opens a set, or nothing of it.
-func (k *tenantKeys) openAll(list []labelled) ([]api.Bound, error) {
+func openAll(k *keyring.Keys, list []labelled) ([]api.Bound, error) {
 	set := make([]api.Bound, 0, len(list))
 	for _, l := range list {
 		plain := []byte(l.placeholder)
 		if l.Delivery != api.DeliverPlaceholder {
 			var err error
-			if plain, err = k.open(l.sealed, l.SecretID, l.Version, fieldValue); err != nil {
+			if plain, err = k.Open(l.sealed, l.SecretID, l.Version, fieldValue); err != nil {
 				api.Snapshot{Bound: set}.Wipe()
 				return nil, err
 			}

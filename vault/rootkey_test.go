@@ -7,9 +7,10 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
-func openWith(t *testing.T, dir string, r RootKey) error {
+func openWith(t *testing.T, dir string, r keyring.Root) error {
 	t.Helper()
 	s, err := OpenStore(t.Context(), StoreConfig{DataDir: dir, RootKey: r})
 	if err != nil {
@@ -19,11 +20,11 @@ func openWith(t *testing.T, dir string, r RootKey) error {
 }
 
 func TestRootKeyIsChecked(t *testing.T) {
-	key, err := NewRootKey()
+	key, err := keyring.NewRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := NewRootKey()
+	other, err := keyring.NewRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,32 +39,32 @@ func TestRootKeyIsChecked(t *testing.T) {
 	}
 	tests := []struct {
 		name string
-		root func(t *testing.T, path string) RootKey
+		root func(t *testing.T, path string) keyring.Root
 		want string // part of the error; "": opens
 	}{
-		{"the same, as text", func(*testing.T, string) RootKey { return RootKeyText(key) }, ""},
-		{"the same, in a file", func(t *testing.T, path string) RootKey {
+		{"the same, as text", func(*testing.T, string) keyring.Root { return keyring.RootText(key) }, ""},
+		{"the same, in a file", func(t *testing.T, path string) keyring.Root {
 			write(t, path, key.Reveal()+"\n", 0o600)
-			return RootKeyFile(path, false)
+			return keyring.RootFile(path, false)
 		}, ""},
-		{"another", func(*testing.T, string) RootKey { return RootKeyText(other) }, "not the one this store was made with"},
-		{"missing file", func(_ *testing.T, path string) RootKey { return RootKeyFile(path, false) }, "no such file"},
+		{"another", func(*testing.T, string) keyring.Root { return keyring.RootText(other) }, "not the one this store was made with"},
+		{"missing file", func(_ *testing.T, path string) keyring.Root { return keyring.RootFile(path, false) }, "no such file"},
 		// A fresh key would open nothing of what is there: it isn't made.
-		{"missing file, create", func(_ *testing.T, path string) RootKey { return RootKeyFile(path, true) }, "no such file"},
-		{"readable by others", func(t *testing.T, path string) RootKey {
+		{"missing file, create", func(_ *testing.T, path string) keyring.Root { return keyring.RootFile(path, true) }, "no such file"},
+		{"readable by others", func(t *testing.T, path string) keyring.Root {
 			write(t, path, key.Reveal(), 0o640)
-			return RootKeyFile(path, false)
+			return keyring.RootFile(path, false)
 		}, "chmod 600"},
-		{"not a key", func(*testing.T, string) RootKey { return RootKeyText(*text("hunter2")) }, "malformed"},
-		{"cut short", func(*testing.T, string) RootKey { return RootKeyText(*text(key.Reveal()[:40])) }, "malformed"},
-		{"no base64", func(*testing.T, string) RootKey { return RootKeyText(*text(RootKeyPrefix + "hunter2!")) }, "malformed"},
-		{"empty file", func(t *testing.T, path string) RootKey {
+		{"not a key", func(*testing.T, string) keyring.Root { return keyring.RootText(*text("hunter2")) }, "malformed"},
+		{"cut short", func(*testing.T, string) keyring.Root { return keyring.RootText(*text(key.Reveal()[:40])) }, "malformed"},
+		{"no base64", func(*testing.T, string) keyring.Root { return keyring.RootText(*text("msk_root_" + "hunter2!")) }, "malformed"},
+		{"empty file", func(t *testing.T, path string) keyring.Root {
 			write(t, path, "", 0o600)
-			return RootKeyFile(path, false)
+			return keyring.RootFile(path, false)
 		}, "malformed"},
 	}
 	dir := t.TempDir()
-	if err := openWith(t, dir, RootKeyText(key)); err != nil {
+	if err := openWith(t, dir, keyring.RootText(key)); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range tests {
@@ -84,55 +85,15 @@ func TestRootKeyIsChecked(t *testing.T) {
 			}
 		})
 	}
-	if got := api.RedactKeys("key " + key.Reveal()); strings.Contains(got, key.Reveal()[len(RootKeyPrefix):]) {
+	if got := api.RedactKeys("key " + key.Reveal()); strings.Contains(got, key.Reveal()[len("msk_root_"):]) {
 		t.Error("RedactKeys lets a root key through")
-	}
-}
-
-func TestFindRootKey(t *testing.T) {
-	inEnv, err := NewRootKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	inCredential, err := NewRootKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	credentials := t.TempDir()
-	// systemd makes credentials readable by the service's user and group.
-	if err := os.WriteFile(filepath.Join(credentials, RootKeyCredential), []byte(inCredential.Reveal()+"\n"), 0o440); err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct {
-		name, file string
-		env        map[string]string
-		want       RootKey
-	}{
-		{"file", "root.key", nil, RootKeyFile("root.key", true)},
-		{"environment before file", "root.key", map[string]string{RootKeyEnv: inEnv.Reveal() + "\n"}, RootKeyText(inEnv)},
-		{"credential before environment", "root.key", map[string]string{RootKeyEnv: inEnv.Reveal(), "CREDENTIALS_DIRECTORY": credentials}, RootKeyText(inCredential)},
-		{"folder without this credential", "", map[string]string{RootKeyEnv: inEnv.Reveal(), "CREDENTIALS_DIRECTORY": t.TempDir()}, RootKeyText(inEnv)},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got, err := FindRootKey(tt.file, true, func(name string) string { return tt.env[name] })
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got.file != tt.want.file || got.create != tt.want.create || !got.text.Equal(tt.want.text) {
-				t.Errorf("got the wrong one (file %q)", got.file)
-			}
-		})
-	}
-	if _, err := FindRootKey("", true, func(string) string { return "" }); err == nil {
-		t.Error("found a root key where there is none")
 	}
 }
 
 // Several vaults that start together on an empty folder end up with one root key.
 func TestRootKeyIsMadeOnce(t *testing.T) {
 	dir := t.TempDir()
-	root := RootKeyFile(filepath.Join(dir, "root.key"), true)
+	root := keyring.RootFile(filepath.Join(dir, "root.key"), true)
 	done := make(chan error, 4)
 	for range cap(done) {
 		go func() { done <- openWith(t, dir, root) }()

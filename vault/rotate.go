@@ -6,6 +6,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // How much one transaction of a rotation re-encrypts: others write in between.
@@ -73,7 +74,7 @@ func (s *Store) tenantIDs(ctx context.Context, name string) (ids []string, err e
 func (s *Store) rotateTenant(ctx context.Context, tenant string) (rows int, err error) {
 	a := Actor{KeyID: LocalKeyID, TenantID: tenant, local: true}
 	err = s.write(ctx, a, func(t *txn) error {
-		return t.changeKeyset(tenant, actKeysRotate, box.withNewPrimary)
+		return t.changeKeys(tenant, actKeysRotate, (*keyring.Keys).WithNewKey)
 	})
 	if err != nil {
 		return 0, err
@@ -89,7 +90,7 @@ func (s *Store) rotateTenant(ctx context.Context, tenant string) (rows int, err 
 			if done = err == nil && moved == 0; !done {
 				return err
 			}
-			return t.changeKeyset(tenant, actKeysRetire, box.primaryOnly)
+			return t.changeKeys(tenant, actKeysRetire, (*keyring.Keys).CurrentOnly)
 		})
 		if err != nil {
 			return rows, err
@@ -106,22 +107,16 @@ func (s *Store) rotateTenant(ctx context.Context, tenant string) (rows int, err 
 	return rows, nil
 }
 
-// changeKeyset replaces a tenant's keyset by what change makes of it.
-func (t *txn) changeKeyset(tenant, action string, change func(box) (box, error)) error {
+// changeKeys replaces a tenant's keyset by the one that change returns.
+func (t *txn) changeKeys(tenant, action string, change func(*keyring.Keys) (*keyring.Keys, error)) error {
 	keys, err := t.keys(tenant)
 	if err != nil {
 		return err
 	}
-	changed, err := change(keys.box)
-	if err != nil {
+	if keys, err = change(keys); err != nil {
 		return err
 	}
-	wrapped, rootKeyID, err := t.wrap(tenant, keys.generation+1, changed)
-	if err != nil {
-		return err
-	}
-	if err := t.exec(`UPDATE tenants SET keyset = $1, generation = $2, root_key_id = $3 WHERE id = $4`,
-		wrapped, keys.generation+1, rootKeyID, tenant); err != nil {
+	if err := t.saveKeys(tenant, keys); err != nil {
 		return err
 	}
 	return t.audit(api.Event{Action: action})
@@ -133,7 +128,7 @@ func (t *txn) reencrypt(tenant string) (moved int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	batch, err := t.rowsUnderOldKeys(tenant, keys.primary)
+	batch, err := t.rowsUnderOldKeys(tenant, keys.Current())
 	if err != nil {
 		return 0, err
 	}
@@ -146,7 +141,7 @@ func (t *txn) reencrypt(tenant string) (moved int, err error) {
 }
 
 // reseal moves what is sealed of a row to the key that seals now.
-func (t *txn) reseal(keys *tenantKeys, r secretRow) error {
+func (t *txn) reseal(keys *keyring.Keys, r secretRow) error {
 	for _, field := range []struct {
 		name   string
 		sealed *[]byte
@@ -154,16 +149,16 @@ func (t *txn) reseal(keys *tenantKeys, r secretRow) error {
 		if *field.sealed == nil {
 			continue // no refresh token
 		}
-		plain, err := keys.open(*field.sealed, r.id, r.version, field.name)
+		plain, err := keys.Open(*field.sealed, r.id, r.version, field.name)
 		if err != nil {
 			return err
 		}
-		if *field.sealed, err = keys.seal(plain, r.id, r.version, field.name); err != nil {
+		if *field.sealed, err = keys.Seal(plain, r.id, r.version, field.name); err != nil {
 			return err
 		}
 	}
 	return t.exec(`UPDATE secrets SET key_id = $1, value = $2, preview = $3, refresh_token = $4 WHERE id = $5`,
-		keys.primary, r.value, r.preview, r.refresh, r.id)
+		keys.Current(), r.value, r.preview, r.refresh, r.id)
 }
 
 func (t *txn) rowsUnderOldKeys(tenant string, primary int64) ([]secretRow, error) {
@@ -184,5 +179,3 @@ func (t *txn) rowsUnderOldKeys(tenant string, primary int64) ([]secretRow, error
 	}
 	return batch, rows.Err()
 }
-
-var errNoTenant = api.NewError(api.ErrNotFound, "no such tenant")

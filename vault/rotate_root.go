@@ -3,8 +3,6 @@ package vault
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -14,17 +12,13 @@ import (
 // Other processes read the file again when they meet a key they don't know.
 // Errors: ErrInvalid when the root key isn't in a file.
 func (s *Store) RotateRoot(ctx context.Context) error {
-	path := s.keys.source.file
-	if path == "" {
-		return invalid("the root key is not in a file, so it can't be replaced in place")
-	}
-	unlock, err := lockFile(path + ".lock")
+	unlock, err := s.keys.LockRoot()
 	if err != nil {
-		return fmt.Errorf("lock root key: %w", err)
+		return err
 	}
 	defer unlock()
 	// First the file holds old and new, so that every process can open what any process wraps.
-	if err := s.keys.changeRoot(path, box.withNewPrimary); err != nil {
+	if err := s.keys.AddRootKey(); err != nil {
 		return err
 	}
 	if err := s.step("root key added"); err != nil {
@@ -32,7 +26,7 @@ func (s *Store) RotateRoot(ctx context.Context) error {
 	}
 	local := Actor{KeyID: LocalKeyID, local: true}
 	err = s.write(ctx, local, func(t *txn) error {
-		keyID, probe, err := s.keys.newProbe()
+		keyID, probe, err := s.keys.NewProbe()
 		if err != nil {
 			return err
 		}
@@ -69,28 +63,10 @@ func (s *Store) RotateRoot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.keys.changeRoot(path, box.primaryOnly); err != nil {
+	if err := s.keys.DropOldRootKeys(); err != nil {
 		return err
 	}
 	return s.step("old root key dropped")
-}
-
-// changeRoot replaces the root keyset in its file, and then in memory.
-func (k *keyring) changeRoot(path string, change func(box) (box, error)) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if err := k.reloadLocked(); err != nil {
-		return err
-	}
-	changed, err := change(*k.root)
-	if err != nil {
-		return err
-	}
-	if err := writeRootFile(path, changed.handle, os.Rename); err != nil {
-		return fmt.Errorf("write root key %s: %w", path, err)
-	}
-	k.root = &changed
-	return nil
 }
 
 // rewrap wraps a tenant's keyset with the root key that wraps now. Its content and generation stay.
@@ -99,11 +75,7 @@ func (t *txn) rewrap(tenant string) error {
 	if err != nil {
 		return err
 	}
-	wrapped, rootKeyID, err := t.wrap(tenant, keys.generation, keys.box)
-	if err != nil {
-		return err
-	}
-	if err := t.exec(`UPDATE tenants SET keyset = $1, root_key_id = $2 WHERE id = $3`, wrapped, rootKeyID, tenant); err != nil {
+	if err := t.saveKeys(tenant, keys); err != nil {
 		return err
 	}
 	return t.audit(api.Event{Action: actRootRotate})

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // filled is a store with two tenants, more rows than two batches hold, refresh tokens, and the
@@ -79,9 +80,7 @@ func (f filled) check(t *testing.T) {
 // keyCounts tells how many keys the root keyset and each tenant's keyset hold.
 func keyCounts(t *testing.T, s *Store) []int {
 	t.Helper()
-	s.keys.mu.Lock()
-	counts := []int{s.keys.root.handle.Len()}
-	s.keys.mu.Unlock()
+	counts := []int{s.keys.RootLen()}
 	ids, err := s.tenantIDs(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +89,7 @@ func keyCounts(t *testing.T, s *Store) []int {
 		err := s.read(t.Context(), Actor{local: true}, func(x *txn) error {
 			keys, err := x.keys(id)
 			if err == nil {
-				counts = append(counts, keys.handle.Len())
+				counts = append(counts, keys.Len())
 			}
 			return err
 		})
@@ -348,11 +347,11 @@ func TestRotationStopsAtADamagedRow(t *testing.T) {
 }
 
 func TestRootKeyOutsideAFileIsNotRotated(t *testing.T) {
-	key, err := NewRootKey()
+	key, err := keyring.NewRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := OpenStore(t.Context(), StoreConfig{DataDir: t.TempDir(), RootKey: RootKeyText(key)})
+	s, err := OpenStore(t.Context(), StoreConfig{DataDir: t.TempDir(), RootKey: keyring.RootText(key)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // What stands in one row is copied into another: the other doesn't open, and the refusal says so.
@@ -96,7 +97,7 @@ func forms(secret string) []string {
 func TestNothingIsStoredInTheClear(t *testing.T) {
 	dir := t.TempDir()
 	var logged bytes.Buffer
-	s, err := OpenStore(t.Context(), StoreConfig{DataDir: dir, RootKey: RootKeyFile(filepath.Join(dir, "root.key"), true),
+	s, err := OpenStore(t.Context(), StoreConfig{DataDir: dir, RootKey: keyring.RootFile(filepath.Join(dir, "root.key"), true),
 		Log: zerolog.New(&logged).Level(zerolog.TraceLevel)})
 	if err != nil {
 		t.Fatal(err)

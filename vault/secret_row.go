@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // secretRow is a secret as it is stored. Times are in microseconds.
@@ -25,6 +26,13 @@ type secretRow struct {
 	keyID                                             int64
 	preview, refresh, value                           []byte // sealed; scanSecret fills preview only
 }
+
+// The encrypted fields of a secret.
+const (
+	fieldValue   = "value"
+	fieldRefresh = "refresh_token"
+	fieldPreview = "preview"
+)
 
 const secretColumns = `id, tenant_id, name, type, scope, workspace_id, owner_user_id, external_user_id, external_workspace_id,
 	resource_type, resource_id, version, created_at, updated_at, expires_at, metadata, key_id, preview`
@@ -46,13 +54,13 @@ func (t *txn) secret(id string) (secretRow, error) {
 }
 
 // refreshToken opens the one that is stored; nil when there is none.
-func (t *txn) refreshToken(keys *tenantKeys, r secretRow) (*api.Value, error) {
+func (t *txn) refreshToken(keys *keyring.Keys, r secretRow) (*api.Value, error) {
 	var sealed []byte
 	err := t.queryRow(`SELECT refresh_token FROM secrets WHERE id = $1`, r.id).Scan(&sealed)
 	if err != nil || sealed == nil {
 		return nil, err
 	}
-	plain, err := keys.open(sealed, r.id, r.version, fieldRefresh)
+	plain, err := keys.Open(sealed, r.id, r.version, fieldRefresh)
 	if err != nil {
 		return nil, err
 	}
@@ -64,18 +72,18 @@ func (t *txn) refreshToken(keys *tenantKeys, r secretRow) (*api.Value, error) {
 //
 // The preview is sealed like the value, apart from it: in the clear it would leave ten characters of
 // every key on the disk, and taking it from the value would decrypt up to 1 MiB for each line of a list.
-func (r *secretRow) seal(keys *tenantKeys, value api.Value, refresh *api.Value) (err error) {
+func (r *secretRow) seal(keys *keyring.Keys, value api.Value, refresh *api.Value) (err error) {
 	text := value.Reveal()
-	r.keyID = keys.primary
-	if r.value, err = keys.seal([]byte(text), r.id, r.version, fieldValue); err != nil {
+	r.keyID = keys.Current()
+	if r.value, err = keys.Seal([]byte(text), r.id, r.version, fieldValue); err != nil {
 		return err
 	}
-	if r.preview, err = keys.seal([]byte(previewOf(text)), r.id, r.version, fieldPreview); err != nil {
+	if r.preview, err = keys.Seal([]byte(previewOf(text)), r.id, r.version, fieldPreview); err != nil {
 		return err
 	}
 	r.refresh = nil
 	if refresh != nil {
-		r.refresh, err = keys.seal([]byte(refresh.Reveal()), r.id, r.version, fieldRefresh)
+		r.refresh, err = keys.Seal([]byte(refresh.Reveal()), r.id, r.version, fieldRefresh)
 	}
 	return err
 }
@@ -101,8 +109,8 @@ func previewOf(text string) string {
 }
 
 // answer is the secret as it goes over the wire.
-func (r secretRow) answer(keys *tenantKeys) (api.Secret, error) {
-	preview, err := keys.open(r.preview, r.id, r.version, fieldPreview)
+func (r secretRow) answer(keys *keyring.Keys) (api.Secret, error) {
+	preview, err := keys.Open(r.preview, r.id, r.version, fieldPreview)
 	if err != nil {
 		return api.Secret{}, err
 	}

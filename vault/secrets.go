@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // PutSecret is what POST /egress/secrets takes. Empty strings stand for absent fields.
@@ -275,7 +276,7 @@ func (s *Store) RotateSecret(ctx context.Context, a Actor, id string, r Rotation
 }
 
 // rotate gives row its next version: it seals, stores, wakes and audits.
-func (t *txn) rotate(keys *tenantKeys, row *secretRow, value api.Value, refresh *api.Value) error {
+func (t *txn) rotate(keys *keyring.Keys, row *secretRow, value api.Value, refresh *api.Value) error {
 	row.version, row.updated = row.version+1, t.now.UnixMicro()
 	if err := row.seal(keys, value, refresh); err != nil {
 		return err

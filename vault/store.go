@@ -15,12 +15,13 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // StoreConfig says where the store keeps its data and what opens it.
 type StoreConfig struct {
-	DataDir string  // folder of the database; made, 0700, when it's missing, unless Existing
-	RootKey RootKey // what all tenants' keysets are wrapped with
+	DataDir string       // folder of the database; made, 0700, when it's missing, unless Existing
+	RootKey keyring.Root // what all tenants' keysets are wrapped with
 	// Existing refuses a folder without a database, with ErrNoVault, and makes nothing.
 	Existing bool
 	Readers  int            // connections that read at the same time, at most 64; 0: 4
@@ -37,7 +38,7 @@ func (c StoreConfig) Validate() error {
 	if c.DataDir == "" {
 		problems = append(problems, errors.New("data folder is required"))
 	}
-	if err := c.RootKey.validate(); err != nil {
+	if err := c.RootKey.Validate(); err != nil {
 		problems = append(problems, err)
 	}
 	if c.Readers < 0 || c.Readers > 64 {
@@ -74,7 +75,7 @@ func (c StoreConfig) watch() time.Duration {
 // the context's.
 type Store struct {
 	db    *database
-	keys  *keyring
+	keys  *keyring.Keyring
 	hub   *hub
 	known known
 	log   zerolog.Logger
@@ -117,13 +118,13 @@ func OpenStore(ctx context.Context, c StoreConfig) (_ *Store, err error) {
 	_, err = os.Stat(filepath.Join(c.DataDir, databaseFile))
 	switch {
 	case err == nil:
-		root.create = false // a new key wouldn't open what is there
+		root = root.WithoutCreate() // a new key wouldn't open the data
 	case c.Existing && errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("open store: %w", c.missing())
 	case c.Existing:
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	keys, err := newKeyring(root)
+	keys, err := keyring.New(root)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +171,7 @@ func (s *Store) prepare(ctx context.Context, c StoreConfig) error {
 			return c.missing()
 		}
 		s.made = true
-		if keyID, probe, err = s.keys.newProbe(); err != nil {
+		if keyID, probe, err = s.keys.NewProbe(); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO root_key (id, key_id, probe) VALUES (1, $1, $2)`, keyID, probe); err != nil {
@@ -179,7 +180,7 @@ func (s *Store) prepare(ctx context.Context, c StoreConfig) error {
 	case err != nil:
 		return err
 	default:
-		if err := s.keys.checkProbe(probe); err != nil {
+		if err := s.keys.CheckProbe(probe); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // storeAt opens the store in dir, with its root key beside the database, as the command line does it.
@@ -21,7 +22,7 @@ func storeAt(t testing.TB, dir string) *Store {
 	t.Helper()
 	s, err := OpenStore(t.Context(), StoreConfig{
 		DataDir: dir,
-		RootKey: RootKeyFile(filepath.Join(dir, "root.key"), true),
+		RootKey: keyring.RootFile(filepath.Join(dir, "root.key"), true),
 		Watch:   20 * time.Millisecond,
 		Log:     zerolog.New(zerolog.NewTestWriter(t)),
 	})
@@ -207,7 +208,7 @@ func TestStoreOfANewerProgramIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s := storeAt(t, dir)
 	tamper(t, s, `INSERT INTO schema_version (version, applied_at) VALUES (999, 0)`)
-	_, err := OpenStore(t.Context(), StoreConfig{DataDir: dir, RootKey: RootKeyFile(filepath.Join(dir, "root.key"), false)})
+	_, err := OpenStore(t.Context(), StoreConfig{DataDir: dir, RootKey: keyring.RootFile(filepath.Join(dir, "root.key"), false)})
 	if err == nil || !strings.Contains(err.Error(), "run a newer one") {
 		t.Errorf("got %v", err)
 	}

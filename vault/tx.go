@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // txn is one transaction on behalf of an actor.
@@ -30,7 +31,7 @@ func (s *Store) read(ctx context.Context, a Actor, do func(*txn) error) error {
 	const tries = 3
 	for try := 1; ; try++ {
 		err := s.readOnce(ctx, a, do)
-		if errors.Is(err, errStaleSnapshot) && try < tries {
+		if errors.Is(err, keyring.ErrUnknownRoot) && try < tries {
 			continue
 		}
 		return s.refusal(err, false)
@@ -94,6 +95,8 @@ func (s *Store) takeTurn(ctx context.Context) error {
 
 func (s *Store) giveTurn() { <-s.turn }
 
+var errRootRotated = api.NewError(api.ErrUnavailable, "the root key was rotated: this vault must be given the new one")
+
 var errClosed = api.NewError(api.ErrUnavailable, "the vault is stopping")
 
 // refusal turns what a transaction ended with into what may be answered: our own refusals and the
@@ -103,8 +106,8 @@ func (s *Store) refusal(err error, writing bool) error {
 	switch {
 	case err == nil, errors.As(err, &ours), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
-	case errors.Is(err, errStaleSnapshot):
-		return errRootMoved
+	case errors.Is(err, keyring.ErrUnknownRoot):
+		return errRootRotated
 	case passing(err), errors.As(err, new(*unaudited)):
 		if writing {
 			s.sick.Store(true)

@@ -60,6 +60,8 @@ func pageSize(limit, otherwise int) (int, error) {
 
 var errCursor = invalid("cursor is not one that this list gave")
 
+func internal(message string) error { return api.NewError(api.ErrInternal, message) }
+
 func invalid(message string) *api.Error { return api.NewError(api.ErrInvalid, message) }
 
 // newID makes an id: 130 random bits behind a prefix that says what it is of.

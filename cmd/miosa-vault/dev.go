@@ -16,6 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // devTenant is the one tenant of a development vault.
@@ -88,12 +89,12 @@ func (d *development) run(ctx context.Context) (err error) {
 			err = gone
 		}
 	}()
-	root, err := vault.NewRootKey()
+	root, err := keyring.NewRoot()
 	if err != nil {
 		return err
 	}
 	v, err := vault.Open(ctx, vault.Config{
-		StoreConfig: vault.StoreConfig{DataDir: dir, RootKey: vault.RootKeyText(root), Log: log},
+		StoreConfig: vault.StoreConfig{DataDir: dir, RootKey: keyring.RootText(root), Log: log},
 		OAuth:       providers,
 	})
 	if err != nil {

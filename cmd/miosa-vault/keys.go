@@ -18,6 +18,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 func (p *program) keys() *cobra.Command {
@@ -310,7 +311,7 @@ data: without it the data can't be read, and with both anybody can.`,
 // writeRootKey makes the file, or leaves none.
 func writeRootKey(file string) error {
 	err := newfile.Write(file, func() (string, error) {
-		key, err := vault.NewRootKey()
+		key, err := keyring.NewRoot()
 		if err != nil {
 			return "", err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // storeFlags say which store a command works on.
@@ -29,7 +30,7 @@ const (
 func (f *storeFlags) add(flags *pflag.FlagSet, making string) {
 	flags.StringVar(&f.dataDir, "data-dir", "", "`DIR` the folder of the database"+making+" (required)")
 	flags.StringVar(&f.rootKeyFile, "root-key-file", "",
-		"`FILE` the root key; without it the systemd credential "+vault.RootKeyCredential+", then "+vault.RootKeyEnv)
+		"`FILE` the root key; without it the systemd credential "+keyring.Credential+", then "+keyring.EnvName)
 }
 
 const hintNoVault = "check --data-dir; keys create --tenant NAME, without --resource, makes a new vault, and so does serve"
@@ -44,11 +45,11 @@ func (f *storeFlags) config(p *program, log zerolog.Logger) (vault.StoreConfig, 
 	}
 	c := vault.StoreConfig{DataDir: f.dataDir, Log: log}
 	if f.rootKeyFile != "" {
-		c.RootKey = vault.RootKeyFile(f.rootKeyFile, false)
+		c.RootKey = keyring.RootFile(f.rootKeyFile, false)
 		return c, nil
 	}
 	var err error
-	if c.RootKey, err = vault.FindRootKey("", false, p.getenv); err != nil {
+	if c.RootKey, err = keyring.FindRoot("", false, p.getenv); err != nil {
 		return vault.StoreConfig{}, cli.WithHint(err, hintRootKey)
 	}
 	return c, nil

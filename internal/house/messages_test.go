@@ -37,7 +37,7 @@ func TestMessagesAreThoseOfTheCode(t *testing.T) {
 			"secrets have expired: they are no longer served",
 			"the vault answers again",
 		}},
-		{"Messages of the vault", []string{"vault/*.go", "vault/oauth/*.go", "cmd/miosa-vault/*.go"}, nil, nil},
+		{"Messages of the vault", []string{"vault/*.go", "vault/*/*.go", "vault/*/*/*.go", "cmd/miosa-vault/*.go"}, nil, nil},
 	} {
 		t.Run(test.heading, func(t *testing.T) {
 			but := sources(t, test.but)
@@ -96,7 +96,7 @@ func TestTroubleshootingQuotesWhatIsPrinted(t *testing.T) {
 
 // Durations are logged with Stringer, which writes their unit: those of zerolog are bare numbers.
 func TestDurationsAreLoggedWithUnits(t *testing.T) {
-	for _, path := range sources(t, []string{"api/*.go", "fetch/*.go", "agent/*.go", "inject/*.go", "secrets/*.go", "vault/*.go", "vault/*/*.go", "cmd/*/*.go"}) {
+	for _, path := range sources(t, []string{"api/*.go", "fetch/*.go", "agent/*.go", "inject/*.go", "secrets/*.go", "vault/*.go", "vault/*/*.go", "vault/*/*/*.go", "cmd/*/*.go"}) {
 		fileset := token.NewFileSet()
 		file, err := parser.ParseFile(fileset, path, nil, parser.SkipObjectResolution)
 		if err != nil {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -75,13 +76,13 @@ func WithFlowTime(d time.Duration) Option {
 // that, or for logs.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
-	root, err := vault.NewRootKey()
+	root, err := keyring.NewRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &Server{addr: "127.0.0.1:0", begun: map[string]int{}}
 	s.conf = vault.Config{
-		StoreConfig: vault.StoreConfig{DataDir: t.TempDir(), RootKey: vault.RootKeyText(root)},
+		StoreConfig: vault.StoreConfig{DataDir: t.TempDir(), RootKey: keyring.RootText(root)},
 		Rate:        1e6, Burst: 1e6,
 	}
 	for _, opt := range opts {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package vault
+package keyring
 
 import (
 	"os"
@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockFile waits for an exclusive lock on a file it makes where there is none. The lock ends with the
+// lockFile waits for an exclusive lock on a file, which it creates if it is missing. The lock ends with the
 // process at the latest.
 func lockFile(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)

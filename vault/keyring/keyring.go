@@ -1,0 +1,184 @@
+package keyring
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+
+	"github.com/tink-crypto/tink-go/v2/keyset"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// ErrUnknownRoot says that a keyset is wrapped with a root key that the root keyset doesn't have. In an older
+// snapshot of the store that key was retired since: a newer snapshot has the keyset wrapped with the next one.
+var ErrUnknownRoot = errors.New("a tenant's keyset is wrapped with a root key that isn't in the root keyset")
+
+// Keyring unwraps tenants' keysets with the root keyset, and caches them. It is safe for concurrent use.
+type Keyring struct {
+	source Root
+
+	mu      sync.Mutex // guards the fields below
+	root    opened
+	tenants map[string]*Keys // by tenant id, in the newest generation seen
+}
+
+// New reads the root keyset, and creates it if source allows that.
+func New(source Root) (*Keyring, error) {
+	k := &Keyring{source: source, tenants: map[string]*Keys{}}
+	return k, k.reloadLocked()
+}
+
+// reloadLocked reads the root keyset again. The caller holds mu, or has the only reference to k.
+func (k *Keyring) reloadLocked() error {
+	h, err := k.source.load()
+	if err != nil {
+		return err
+	}
+	k.root, err = open(h)
+	return err
+}
+
+// rootWith returns the root keyset, which has the given key. If the one in memory doesn't, it is read again:
+// another process may have rotated it. Errors: ErrUnknownRoot.
+func (k *Keyring) rootWith(keyID int64) (opened, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.root.has(keyID) {
+		return k.root, nil
+	}
+	if err := k.reloadLocked(); err != nil {
+		return opened{}, err
+	}
+	if !k.root.has(keyID) {
+		return opened{}, ErrUnknownRoot
+	}
+	return k.root, nil
+}
+
+const probeText = "miosa-vault root key"
+
+// NewProbe returns the id of the root key that wraps, and a known text encrypted with it. CheckProbe tells a wrong
+// root key from damaged data with it.
+func (k *Keyring) NewProbe() (keyID int64, probe []byte, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	probe, err = k.root.aead.Encrypt([]byte(probeText), []byte(probeText))
+	return k.root.primary, probe, err
+}
+
+// CheckProbe reports a root key that isn't the one that a probe was made with.
+func (k *Keyring) CheckProbe(probe []byte) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if plain, err := k.root.aead.Decrypt(probe, []byte(probeText)); err != nil || string(plain) != probeText {
+		return errors.New("the root key is not the one this store was made with")
+	}
+	return nil
+}
+
+// Wrapped is a tenant's keyset as it is stored.
+type Wrapped struct {
+	Tenant     string
+	Generation int64 // incremented whenever the keyset's content changes
+	RootKeyID  int64 // the root key that wraps it
+	Keyset     []byte
+}
+
+func (w Wrapped) aad() []byte {
+	return api.Frame("miosa-vault keyset", w.Tenant, strconv.FormatInt(w.Generation, 10))
+}
+
+// Unwrap opens a tenant's keyset. A cached one is used only if it has the same generation, so a transaction
+// never encrypts with a key that is being retired, in whichever process.
+// Errors: ErrUnknownRoot; api.ErrInternal for a keyset that was altered.
+func (k *Keyring) Unwrap(w Wrapped) (*Keys, error) {
+	k.mu.Lock()
+	cached := k.tenants[w.Tenant]
+	k.mu.Unlock()
+	if cached != nil && cached.generation == w.Generation {
+		return cached, nil
+	}
+	root, err := k.rootWith(w.RootKeyID)
+	if err != nil {
+		return nil, err
+	}
+	h, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(w.Keyset)), root.aead, w.aad())
+	if err != nil {
+		return nil, api.NewError(api.ErrInternal, "keyset of tenant "+w.Tenant+" doesn't open: it was altered, or belongs to another")
+	}
+	set, err := open(h)
+	if err != nil {
+		return nil, err
+	}
+	keys := &Keys{opened: set, tenant: w.Tenant, generation: w.Generation}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	// A reader of an older snapshot doesn't replace a newer keyset.
+	if newest := k.tenants[w.Tenant]; newest == nil || newest.generation < w.Generation {
+		k.tenants[w.Tenant] = keys
+	}
+	return keys, nil
+}
+
+// Wrap wraps a tenant's keyset with the root key that wraps now. current is the root key that the store says wraps:
+// a process with a retired root keyset in memory reads the new one first. Errors: ErrUnknownRoot.
+func (k *Keyring) Wrap(keys *Keys, current int64) (Wrapped, error) {
+	root, err := k.rootWith(current)
+	if err != nil {
+		return Wrapped{}, err
+	}
+	w := Wrapped{Tenant: keys.tenant, Generation: keys.generation, RootKeyID: root.primary}
+	var out bytes.Buffer
+	if err := keys.handle.WriteWithAssociatedData(keyset.NewBinaryWriter(&out), root.aead, w.aad()); err != nil {
+		return Wrapped{}, fmt.Errorf("wrap keyset: %w", err)
+	}
+	w.Keyset = out.Bytes()
+	return w, nil
+}
+
+// LockRoot waits until no other process rotates the root key. Errors: api.ErrInvalid if it isn't in a file.
+func (k *Keyring) LockRoot() (unlock func(), err error) {
+	if k.source.file == "" {
+		return nil, api.NewError(api.ErrInvalid, "the root key is not in a file, so it can't be replaced in place")
+	}
+	unlock, err = lockFile(k.source.file + ".lock")
+	if err != nil {
+		return nil, fmt.Errorf("lock root key: %w", err)
+	}
+	return unlock, nil
+}
+
+// AddRootKey adds a root key that wraps from now on; the old ones still unwrap. The caller has called LockRoot.
+func (k *Keyring) AddRootKey() error { return k.changeRoot(opened.withNewPrimary) }
+
+// DropOldRootKeys removes all root keys but the one that wraps. The caller has called LockRoot.
+func (k *Keyring) DropOldRootKeys() error { return k.changeRoot(opened.primaryOnly) }
+
+// changeRoot replaces the root keyset in its file, and then in memory.
+func (k *Keyring) changeRoot(change func(opened) (opened, error)) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.reloadLocked(); err != nil {
+		return err
+	}
+	changed, err := change(k.root)
+	if err != nil {
+		return err
+	}
+	if err := writeRootFile(k.source.file, changed.handle, os.Rename); err != nil {
+		return fmt.Errorf("write root key %s: %w", k.source.file, err)
+	}
+	k.root = changed
+	return nil
+}
+
+// RootLen is the number of keys in the root keyset: more than one during a rotation.
+func (k *Keyring) RootLen() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.root.handle.Len()
+}
