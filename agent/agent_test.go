@@ -22,6 +22,7 @@ import (
 
 // fakeVault answers as a test tells it to, in virtual time.
 type fakeVault struct {
+	plain
 	mu    sync.Mutex // guards the fields below
 	set   api.Snapshot
 	err   error         // instead of the set
@@ -173,13 +174,13 @@ func first(s api.Snapshot) string {
 }
 
 // daemon runs an agent in virtual time around a test, which ends it.
-func daemon(t *testing.T, conf agent.Config, test func(t *testing.T, a *agent.Agent)) {
+func daemon(t *testing.T, conf agent.Config, test func(t *testing.T, a *agent.Engine)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { runAgent(t, conf, test) })
 }
 
 // runAgent is daemon for who is in virtual time already.
-func runAgent(t *testing.T, conf agent.Config, test func(t *testing.T, a *agent.Agent)) {
+func runAgent(t *testing.T, conf agent.Config, test func(t *testing.T, a *agent.Engine)) {
 	t.Helper()
 	conf.Resource = sandbox
 	a, err := agent.New(conf)
@@ -206,12 +207,12 @@ type brief struct {
 	Error  string
 }
 
-func tell(a *agent.Agent) brief {
+func tell(a *agent.Engine) brief {
 	set, s := a.Snapshot()
 	return brief{s.State, s.Origin, first(set), time.Duration(s.Age) * time.Second, s.LastError}
 }
 
-func expect(t *testing.T, a *agent.Agent, what string, want brief) {
+func expect(t *testing.T, a *agent.Engine, what string, want brief) {
 	t.Helper()
 	synctest.Wait()
 	if diff := cmp.Diff(tell(a), want); diff != "" {
@@ -242,7 +243,7 @@ var (
 func TestAgentStates(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	vault.err = errDown
-	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Agent) {
+	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
 		expect(t, a, "before the first answer", brief{State: agent.Starting, Error: "not ready"})
 		vault.rotate(snapshot(1))
 		time.Sleep(time.Second)
@@ -287,7 +288,7 @@ func TestAgentStates(t *testing.T) {
 // A hung vault: the source is given up after a while, though nothing ends its call.
 func TestAgentHungSource(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
-	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Agent) {
+	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(time.Second)
 		vault.become(func(v *fakeVault) { v.hang = true })
 		time.Sleep(2*time.Minute + time.Second)
@@ -304,7 +305,7 @@ func TestAgentHungSource(t *testing.T) {
 
 func TestAgentWait(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
-	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Agent) {
+	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
 		type result struct {
 			value string
 			after time.Duration
@@ -349,7 +350,7 @@ func TestAgentWait(t *testing.T) {
 
 func TestAgentRefresh(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
-	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Agent) {
+	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(3 * time.Second)
 		n := len(vault.asked())
 		if err := a.Refresh(t.Context()); err != nil {
@@ -441,7 +442,7 @@ func TestAgentCachedStart(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path, vault, out := seal(t), newFakeVault(snapshot(3)), &place{name: "out"}
 			tt.become(vault)
-			daemon(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Agent) {
+			daemon(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
 				time.Sleep(600 * time.Millisecond)
 				expect(t, a, "the vault has a chance", brief{State: agent.Starting, Error: tt.err})
 				time.Sleep(200 * time.Millisecond)
@@ -459,7 +460,7 @@ func TestAgentCachedStart(t *testing.T) {
 	}
 	t.Run("a quick vault", func(t *testing.T) {
 		path, out := seal(t), &place{name: "out"}
-		daemon(t, agent.Config{Source: newFakeVault(snapshot(4)), Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Agent) {
+		daemon(t, agent.Config{Source: newFakeVault(snapshot(4)), Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
 			time.Sleep(time.Second)
 			expect(t, a, "no cache", brief{agent.Fresh, agent.FromVault, "canary-4", 1 * time.Second, ""})
 			if diff := cmp.Diff(out.read(), []string{"TOKEN=canary-4"}); diff != "" {
@@ -482,7 +483,7 @@ func TestAgentOfARestoredVault(t *testing.T) {
 	path, vault := filepath.Join(t.TempDir(), "set"), newFakeVault(snapshot(3))
 	var log bytes.Buffer
 	conf := agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Log: zerolog.New(&log).Level(zerolog.WarnLevel)}
-	stale := func(t *testing.T, a *agent.Agent) {
+	stale := func(t *testing.T, a *agent.Engine) {
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
 		if got, s := tell(a), a.Status(); got.State != agent.Stale || got.Value != "canary-3" || got.Error != says || !strings.Contains(s.LastHint, hint) {
@@ -496,11 +497,11 @@ func TestAgentOfARestoredVault(t *testing.T) {
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		run := func(c agent.Config, test func(t *testing.T, a *agent.Agent)) {
+		run := func(c agent.Config, test func(t *testing.T, a *agent.Engine)) {
 			log.Reset()
 			runAgent(t, c, test)
 		}
-		run(conf, func(t *testing.T, a *agent.Agent) {
+		run(conf, func(t *testing.T, a *agent.Engine) {
 			time.Sleep(time.Minute)
 			vault.rotate(snapshot(2)) // the older backup
 			stale(t, a)
@@ -510,7 +511,7 @@ func TestAgentOfARestoredVault(t *testing.T) {
 		must(t, conf.Cache.Save(snapshot(3), time.Now()))
 		run(conf, stale)
 		must(t, os.Remove(path))
-		run(conf, func(t *testing.T, a *agent.Agent) {
+		run(conf, func(t *testing.T, a *agent.Engine) {
 			expect(t, a, "the backup's set is taken", brief{agent.Fresh, agent.FromVault, "canary-2", 0, ""})
 		})
 		set, _, err := conf.Cache.Load()
@@ -525,7 +526,7 @@ func TestAgentLogsFailures(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	vault.err = errDown
 	var log bytes.Buffer
-	daemon(t, agent.Config{Source: vault, Log: zerolog.New(&log).Level(zerolog.WarnLevel)}, func(t *testing.T, a *agent.Agent) {
+	daemon(t, agent.Config{Source: vault, Log: zerolog.New(&log).Level(zerolog.WarnLevel)}, func(t *testing.T, a *agent.Engine) {
 		says := func(when string, want ...string) {
 			t.Helper()
 			synctest.Wait()
@@ -555,7 +556,7 @@ func TestAgentLogsFailures(t *testing.T) {
 // An unchanged set is saved again now and then, so that its age in the cache stays small.
 func TestAgentSavesSeldom(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
-	daemon(t, agent.Config{Source: newFakeVault(snapshot(1)), Cache: cacheAt(t, path, someKey)}, func(t *testing.T, a *agent.Agent) {
+	daemon(t, agent.Config{Source: newFakeVault(snapshot(1)), Cache: cacheAt(t, path, someKey)}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
 		if n := a.Status().Counts.CacheSaves; n < 20 || n > 25 {
@@ -572,7 +573,7 @@ func TestAgentReplace(t *testing.T) {
 	dir := t.TempDir()
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
 	old, next := newFakeVault(snapshot(1)), newFakeVault(snapshot(2))
-	daemon(t, agent.Config{Source: old, Cache: cacheAt(t, one, someKey)}, func(t *testing.T, a *agent.Agent) {
+	daemon(t, agent.Config{Source: old, Cache: cacheAt(t, one, someKey)}, func(t *testing.T, a *agent.Engine) {
 		synctest.Wait()
 		old.fail(errRevoked)
 		expect(t, a, "revoked", brief{State: agent.Refused, Error: "key was revoked"})
@@ -605,7 +606,7 @@ func TestAgentWake(t *testing.T) {
 		<-ctx.Done()
 		return nil
 	}
-	daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Agent) {
+	daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(10 * time.Second)
 		n := len(vault.asked())
 		wake("slept")
@@ -663,7 +664,7 @@ func TestAgentWakesTwiceAtOnce(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	var wake func(string)
 	watch := func(ctx context.Context, call func(string)) error { wake = call; <-ctx.Done(); return nil }
-	daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Agent) {
+	daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(10 * time.Second)
 		wake("clock set")
 		synctest.Wait()

@@ -34,6 +34,8 @@ type CacheConfig struct {
 	Path string
 	// Key is the resource key: the cache opens only with it.
 	Key api.Key
+	// KeyNow returns the key that has taken Key's place. Nil means that Key stays.
+	KeyNow func() api.Key
 	// KeyFile is where the key is stored; the cache must not lie in the same folder. Empty: in no file.
 	KeyFile string
 	// Resource is whose set it holds.

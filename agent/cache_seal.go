@@ -35,7 +35,11 @@ const (
 func (c *Cache) cipher(salt []byte) (cipher.AEAD, error) {
 	var key []byte
 	var err error
-	c.conf.Key.Use(func(secret []byte) { key, err = hkdf.Key(sha256.New, secret, salt, cacheInfo, 32) })
+	now := c.conf.Key
+	if c.conf.KeyNow != nil {
+		now = c.conf.KeyNow()
+	}
+	now.Use(func(secret []byte) { key, err = hkdf.Key(sha256.New, secret, salt, cacheInfo, 32) })
 	if err != nil {
 		return nil, err
 	}

@@ -156,7 +156,7 @@ func TestFault_A3_DamagedCache(t *testing.T) {
 	}
 	vault := newFakeVault(snapshot(7))
 	vault.err = errDown
-	daemon(t, agent.Config{Source: vault, Cache: c}, func(t *testing.T, a *agent.Agent) {
+	daemon(t, agent.Config{Source: vault, Cache: c}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(time.Minute)
 		expect(t, a, "a damaged cache", brief{State: agent.Starting, Error: "not ready"})
 		vault.fail(nil)

@@ -174,7 +174,19 @@ func (s *LocalSource) Of(vault string) *LocalSource {
 	return s
 }
 
-// Placeholders tells whether the set that Next gave last holds placeholders only.
+// Ask is Next with etag "".
+func (s *LocalSource) Ask(ctx context.Context) (api.Snapshot, error) { return s.Next(ctx, "") }
+
+// Vault is what Of was given.
+func (s *LocalSource) Vault() string { return s.vault }
+
+// ClockSkew isn't known: the agent's clock is this machine's.
+func (s *LocalSource) ClockSkew() (time.Duration, bool) { return 0, false }
+
+// Drop does nothing: each request has a connection of its own.
+func (s *LocalSource) Drop() {}
+
+// Placeholders reports whether the set that Next gave last holds placeholders only.
 func (s *LocalSource) Placeholders() bool { return s.heard().placeholders }
 
 // Age is how long before the last answer the vault had confirmed the set, and stale whether the agent

@@ -49,7 +49,7 @@ func TestExpiryUnderAnAgent(t *testing.T) {
 				vault, out := newFakeVault(expiring(1, 20*time.Second)), &place{name: "out"}
 				full := vault.set.Etag
 				conf := agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}
-				runAgent(t, conf, func(t *testing.T, a *agent.Agent) {
+				runAgent(t, conf, func(t *testing.T, a *agent.Engine) {
 					time.Sleep(10 * time.Second)
 					vault.become(tt.become)
 					time.Sleep(10*time.Second - time.Nanosecond)
@@ -112,7 +112,7 @@ func TestExpiryOneByOne(t *testing.T) {
 		set.Bound[0].ExpiresAt = &later
 		set.Etag = api.Etag(sandbox, []api.Label{set.Bound[0].Label, set.Bound[1].Label})
 		vault, out := newFakeVault(set), &place{name: "out"}
-		runAgent(t, agent.Config{Source: vault, Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Agent) {
+		runAgent(t, agent.Config{Source: vault, Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
 			time.Sleep(5 * time.Minute)
 			if diff := cmp.Diff(out.read(), []string{"TOKEN=canary-1 PASS=brief", "TOKEN=canary-1", ""}); diff != "" {
 				t.Errorf("written (-got +want):\n%s", diff)
@@ -146,7 +146,7 @@ func TestExpiryInTheCache(t *testing.T) {
 		}
 		vault, out := newFakeVault(snapshot(1)), &place{name: "out"}
 		vault.err = errDown
-		runAgent(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Agent) {
+		runAgent(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
 			time.Sleep(10 * time.Second)
 			expect(t, a, "cached", brief{agent.Stale, agent.FromCache, "canary-1", 12 * time.Second, "not ready"})
 			if diff := cmp.Diff(out.read(), []string{"TOKEN=canary-1"}); diff != "" {
@@ -191,7 +191,7 @@ func TestExpiryUnderFollow(t *testing.T) {
 				defer cancel()
 				took := &sink{}
 				ended := make(chan error, 1)
-				go func() { ended <- agent.Follow(ctx, src, first, zerolog.Nop(), took) }()
+				go func() { ended <- follow(ctx, src, first, zerolog.Nop(), took) }()
 				time.Sleep(5 * time.Second)
 				synctest.Wait()
 				want := []string{"TOKEN=1:canary-1"}
@@ -240,7 +240,7 @@ func TestExpiryRewritesTheCache(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state", "set")
 	synctest.Test(t, func(t *testing.T) {
 		vault := newFakeVault(expiring(1, 20*time.Second))
-		runAgent(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey)}, func(t *testing.T, _ *agent.Agent) {
+		runAgent(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey)}, func(t *testing.T, _ *agent.Engine) {
 			time.Sleep(time.Second)
 			vault.fail(errDown)
 			before, err := os.ReadFile(path)
@@ -279,7 +279,7 @@ func TestExpiryByTheVaultsClock(t *testing.T) {
 				}
 				vault := &skewed{fakeVault: newFakeVault(expiring(1, at))}
 				vault.ahead.Store(int64(ahead))
-				runAgent(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Agent) {
+				runAgent(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
 					time.Sleep(life - time.Second)
 					if set, s := a.Snapshot(); len(set.Bound) != 2 {
 						t.Errorf("a moment before: %d values, expired %v", len(set.Bound), s.Expired)
@@ -294,11 +294,33 @@ func TestExpiryByTheVaultsClock(t *testing.T) {
 	}
 }
 
+// The same for a command that follows the vault: it has no agent that knows the time.
+func TestFollowByTheVaultsClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const life, ahead = 30 * time.Second, 10 * time.Minute
+		vault := &skewed{fakeVault: newFakeVault(expiring(1, life-ahead))}
+		vault.ahead.Store(int64(ahead))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		took, ended := &sink{}, make(chan error, 1)
+		go func() { ended <- follow(ctx, vault, vault.set, zerolog.Nop(), took) }()
+		time.Sleep(life - time.Second)
+		synctest.Wait()
+		if len(took.took) != 0 {
+			t.Errorf("a moment before it expires: %q", took.took)
+		}
+		must(t, <-ended)
+		if diff := cmp.Diff(took.took, []string{"TOKEN=1:canary-1"}); diff != "" {
+			t.Errorf("in the end (-got +want):\n%s", diff)
+		}
+	})
+}
+
 // A value that was dropped by a wrong clock comes back once the vault has told the time.
 func TestExpiryUndoneWhenTheClockIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		vault := &skewed{fakeVault: newFakeVault(expiring(1, 20*time.Second))}
-		runAgent(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Agent) {
+		runAgent(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
 			time.Sleep(21 * time.Second)
 			if set, _ := a.Snapshot(); len(set.Bound) != 1 {
 				t.Fatalf("%d values", len(set.Bound))

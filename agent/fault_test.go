@@ -47,7 +47,7 @@ func TestFault_A6_RetryAfter(t *testing.T) {
 			vault.err = &api.Error{Kind: api.ErrRateLimited, Message: "slow down", RetryAfter: tt.asked}
 			var wake func(string)
 			watch := func(ctx context.Context, call func(string)) error { wake = call; <-ctx.Done(); return nil }
-			daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Agent) {
+			daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Engine) {
 				time.Sleep(90 * time.Minute)
 				seen := vault.asked()
 				if len(seen) < 2 {
@@ -93,7 +93,7 @@ func TestRetryAfterUnderHaste(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	var wake func(string)
 	watch := func(ctx context.Context, call func(string)) error { wake = call; <-ctx.Done(); return nil }
-	daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Agent) {
+	daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(time.Minute)
 		busy := &api.Error{Kind: api.ErrRateLimited, Message: "slow down", RetryAfter: 30 * time.Second}
 		vault.fail(busy)
@@ -132,7 +132,7 @@ func TestRetryAfterUnderHaste(t *testing.T) {
 func TestFault_A7_HalfErrors(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	random := rand.New(rand.NewPCG(7, 7)) // the same each time
-	flaky := sourceFunc(func(ctx context.Context, etag string) (api.Snapshot, error) {
+	flaky := &source{next: func(ctx context.Context, _ int, etag string) (api.Snapshot, error) {
 		if random.IntN(2) == 0 && time.Since(epoch) < time.Hour {
 			vault.mu.Lock()
 			defer vault.mu.Unlock()
@@ -140,8 +140,8 @@ func TestFault_A7_HalfErrors(t *testing.T) {
 			return api.Snapshot{}, errDown
 		}
 		return vault.Next(ctx, etag)
-	})
-	daemon(t, agent.Config{Source: flaky}, func(t *testing.T, a *agent.Agent) {
+	}}
+	daemon(t, agent.Config{Source: flaky}, func(t *testing.T, a *agent.Engine) {
 		version := int64(1)
 		for time.Since(epoch) < time.Hour-time.Minute {
 			version++
@@ -165,10 +165,6 @@ func TestFault_A7_HalfErrors(t *testing.T) {
 // epoch is when virtual time begins.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-type sourceFunc func(ctx context.Context, etag string) (api.Snapshot, error)
-
-func (f sourceFunc) Next(ctx context.Context, etag string) (api.Snapshot, error) { return f(ctx, etag) }
-
 // A vault that is up and down for 24 hours, a minute or so each: every value arrives that stands for a
 // while, requests stay within the budget, and memory, goroutines and files are at the end what they were
 // at the beginning.
@@ -176,7 +172,7 @@ func TestFlappingForADay(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
 	vault, out := newFakeVault(snapshot(1)), &place{name: "out"}
 	random := rand.New(rand.NewPCG(24, 24)) // the same each time
-	daemon(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: outputs(out)}, func(t *testing.T, a *agent.Agent) {
+	daemon(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: outputs(out)}, func(t *testing.T, a *agent.Engine) {
 		version, missed := int64(1), 0
 		day := func(long time.Duration) {
 			for end := time.Now().Add(long); time.Now().Before(end); {
@@ -366,7 +362,7 @@ func TestFault_A4_HungServer(t *testing.T) {
 	t.Run("a source that hangs", func(t *testing.T) {
 		vault := newFakeVault(snapshot(1))
 		vault.hang = true
-		daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Agent) {
+		daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
 			time.Sleep(10 * time.Second)
 			expect(t, a, "given up", brief{State: agent.Starting, Error: "the vault didn't answer in time"})
 		})
@@ -380,12 +376,12 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 		name   string
 		kind   *api.Kind
 		refuse func(t *testing.T, v *vaulttest.Server, p *tamper.Proxy, keyID string)
-		again  func(t *testing.T, v *vaulttest.Server, p *tamper.Proxy, a *agent.Agent, path string)
+		again  func(t *testing.T, v *vaulttest.Server, p *tamper.Proxy, a *agent.Engine, path string)
 	}{
 		{
 			name: "401: the key is revoked", kind: api.ErrUnauthorized,
 			refuse: func(t *testing.T, v *vaulttest.Server, _ *tamper.Proxy, keyID string) { v.Revoke(t, keyID) },
-			again: func(t *testing.T, v *vaulttest.Server, _ *tamper.Proxy, a *agent.Agent, path string) {
+			again: func(t *testing.T, v *vaulttest.Server, _ *tamper.Proxy, a *agent.Engine, path string) {
 				key := v.ResourceKey(t, sandbox)
 				client, err := fetch.New(fetch.Config{BaseURL: v.BaseURL, Key: key})
 				must(t, err)
@@ -398,7 +394,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 		{
 			name: "403: the key isn't this resource's any more", kind: api.ErrDenied,
 			refuse: func(_ *testing.T, _ *vaulttest.Server, p *tamper.Proxy, _ string) { p.Deny(true) },
-			again: func(t *testing.T, _ *vaulttest.Server, p *tamper.Proxy, a *agent.Agent, _ string) {
+			again: func(t *testing.T, _ *vaulttest.Server, p *tamper.Proxy, a *agent.Engine, _ string) {
 				p.Deny(false)
 				must(t, a.Refresh(t.Context()))
 			},
@@ -413,7 +409,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 			cache, err := agent.NewCache(agent.CacheConfig{Path: path, Key: key, Resource: sandbox})
 			must(t, err)
 			revoked := make(chan struct{}, 1)
-			a, stop := realAgent(t, p.BaseURL, key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out), OnRevoke: func() { revoked <- struct{}{} }})
+			a, stop := realAgent(t, p.BaseURL, key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out), OnRevoke: func(error) { revoked <- struct{}{} }})
 			defer stop()
 			socket := serveSocket(t, a, agent.Peers{}).dial(t).Source(sandbox)
 			held, err := a.Wait(t.Context(), "")
@@ -469,7 +465,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 }
 
 // realAgent runs an agent against a real server until stop.
-func realAgent(t *testing.T, base, key string, conf agent.Config, opts ...func(*fetch.Config)) (a *agent.Agent, stop func()) {
+func realAgent(t *testing.T, base, key string, conf agent.Config, opts ...func(*fetch.Config)) (a *agent.Engine, stop func()) {
 	t.Helper()
 	parsed, err := api.ParseKey(key)
 	must(t, err)

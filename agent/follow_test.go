@@ -33,8 +33,18 @@ func snapshot(version int64, more ...api.Bound) api.Snapshot {
 	return api.Snapshot{Resource: sandbox, Etag: api.Etag(sandbox, labels), Bound: set}
 }
 
-// source answers its nth Next, from 1, in virtual time.
+// plain is what a test's source has beside Next and Ask, if that doesn't matter.
+type plain struct{}
+
+func (plain) Bindings(context.Context) ([]api.Binding, error) { return nil, errors.ErrUnsupported }
+func (plain) Vault() string                                   { return "" }
+func (plain) Placeholders() bool                              { return false }
+func (plain) ClockSkew() (time.Duration, bool)                { return 0, false }
+func (plain) Drop()                                           {}
+
+// source answers its nth request, from 1, in virtual time.
 type source struct {
+	plain
 	next func(ctx context.Context, n int, etag string) (api.Snapshot, error)
 	seen []time.Time
 	etag []string
@@ -44,6 +54,44 @@ func (s *source) Next(ctx context.Context, etag string) (api.Snapshot, error) {
 	s.seen = append(s.seen, time.Now())
 	s.etag = append(s.etag, etag)
 	return s.next(ctx, len(s.seen), etag)
+}
+
+func (s *source) Ask(ctx context.Context) (api.Snapshot, error) { return s.Next(ctx, "") }
+
+// begun gives a set at first, and then what a source gives.
+type begun struct {
+	agent.Source
+	first *api.Snapshot
+}
+
+func (b *begun) Next(ctx context.Context, etag string) (api.Snapshot, error) {
+	if first := b.first; etag == "" && first != nil {
+		b.first = nil
+		return *first, nil
+	}
+	return b.Source.Next(ctx, etag)
+}
+
+// follow hands the sets after first to sinks, as a command that was started with first has them, until ctx ends (nil)
+// or the source refuses.
+func follow(ctx context.Context, src agent.Source, first api.Snapshot, log zerolog.Logger, sinks ...interface{ Take(api.Snapshot) }) error {
+	e, err := agent.New(agent.Config{Resource: sandbox, Source: &begun{src, &first}, Heap: true, OnRevoke: func(error) {}, Log: log})
+	if err == nil && first.Etag != "" {
+		_, err = e.First(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	err = e.Follow(ctx, first.Etag, func(set api.Snapshot) {
+		for _, s := range sinks {
+			s.Take(set)
+		}
+	})
+	cancel()
+	return errors.Join(err, <-ended)
 }
 
 // never blocks until ctx ends, as a source does whose set doesn't change.
@@ -81,16 +129,21 @@ const (
 	saysNone  = "warn: the vault gave no values: trying again"
 )
 
-// following runs Follow for so long in virtual time, then ends it.
+// following follows a source for so long in virtual time. The source isn't given up however long it takes, and each set
+// is taken before it is asked again.
 func following(t *testing.T, long time.Duration, first api.Snapshot, next func(ctx context.Context, n int, etag string) (api.Snapshot, error)) (*source, *sink, []string, error) {
 	t.Helper()
-	src, one, two := &source{next: next}, &sink{}, &sink{}
+	src, one, two := &source{}, &sink{}, &sink{}
 	var log bytes.Buffer
 	var err error
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), long)
 		defer cancel()
-		err = agent.Follow(ctx, src, first, zerolog.New(&log).Level(zerolog.InfoLevel), one, two)
+		src.next = func(_ context.Context, n int, etag string) (api.Snapshot, error) {
+			synctest.Wait()
+			return next(ctx, n, etag)
+		}
+		err = follow(ctx, src, first, zerolog.New(&log).Level(zerolog.InfoLevel), one, two)
 	})
 	if diff := cmp.Diff(one.took, two.took); diff != "" {
 		t.Errorf("two sinks took different sets:\n%s", diff)
@@ -360,7 +413,7 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 77*time.Second)
 				defer cancel()
 				began := time.Now()
-				err := agent.Follow(ctx, &source{next: next}, snapshot(1), zerolog.Nop())
+				err := follow(ctx, &source{next: next}, snapshot(1), zerolog.Nop())
 				if took := time.Since(began); err != nil || took != 77*time.Second {
 					t.Errorf("error %v after %s", err, took)
 				}

@@ -3,276 +3,251 @@ package agent
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
-	"github.com/rs/zerolog"
 )
 
 const (
-	cacheAfter   = 700 * time.Millisecond // of a start without an answer: the cached set is served
-	refusedPause = time.Minute            // between asking a vault that refuses, about
-	longestNext  = 2 * time.Minute        // a source that is silent for longer has lost its way
-	longestAsk   = 9 * time.Second        // the same, where the vault isn't asked to wait: a busy machine has given up within 10 s
-	wakeApart    = 500 * time.Millisecond // between two wakes, so that the later one too is fresh within a second
-	wakeHurry    = 30 * time.Second       // after a wake pauses are short
-	wakePause    = 500 * time.Millisecond // that short, at most
-	sleepNoticed = 2 * time.Second        // a suspend that makes a difference
+	refusedPause = time.Minute     // between requests to a source that refuses, about
+	longestNext  = 2 * time.Minute // a source that is silent for longer is asked again
+	longestAsk   = 9 * time.Second // the same, for a request that isn't to wait: on a busy machine it is given up within 10 s
+	sleepNoticed = 2 * time.Second // the shortest suspend that counts
 )
 
-// step is one turn of the loop.
-type step struct {
+// turn is one turn of the loop: one request, or two if there is a fallback.
+type turn struct {
 	ctx       context.Context //nolint:containedctx // ends with the turn
 	cancel    context.CancelFunc
-	source    Source
-	replaced  int          // how often it had been exchanged
-	refreshes []chan error // to be told what comes of it
-	woken     time.Time
+	from      supplier      // that is asked
+	replaced  int           // how often the engine's source had been exchanged
+	refreshes []chan error  // of Refresh calls that this turn answers
+	woken     time.Time     // of the latest wake
+	atOnce    bool          // the set is wanted at once
+	limit     time.Duration // of each request
 }
 
-// loop asks the vault until ctx ends.
-func (a *Agent) loop(ctx context.Context) {
-	k := &asking{log: a.conf.Log, retry: newRetry(), seen: versions{}, news: zerolog.InfoLevel}
-	warm := a.warm(k)
-	defer warm.Stop()
-	a.mu.Lock()
-	a.hurried = true // for the first set
-	a.mu.Unlock()
+// loop asks the source until ctx ends.
+func (e *Engine) loop(ctx context.Context) {
+	k := &e.asking
+	k.retry = newRetry()
+	if e.now.Load().status.State == Starting { // else First has a set
+		if cache := e.cacheNow(); cache != nil {
+			cached := e.afterPatience(cache)
+			defer cached.timer.Stop()
+			if set, ok := cached.load(); ok {
+				k.raise(set)
+			}
+		}
+		e.mu.Lock()
+		e.hurried = true
+		e.mu.Unlock()
+	}
 	slept, troubled := asleep(), false
 	woken, tries := time.Time{}, 0
 	for ctx.Err() == nil {
-		if now := asleep(); now-slept >= sleepNoticed { // where nobody watches
+		if now := asleep(); now-slept >= sleepNoticed { // where nothing watches for suspends
 			slept = now
-			a.Wake("slept")
+			e.Wake("slept")
 		}
-		s, atOnce := a.begin(ctx)
-		if s.woken != woken {
-			woken, tries = s.woken, 0
+		t := e.nextTurn(ctx)
+		if t.woken != woken {
+			woken, tries = t.woken, 0
 		}
-		ask, limit := question(k, &s, atOnce, tries)
-		if troubled { // then the source answers at once
-			limit = min(limit, longestAsk)
+		t.limit = longestNext
+		if t.atOnce || k.etag == "" {
+			t.limit = longestAsk
+			if time.Since(t.woken) < wakeHurry { // a request that was sent before the network was up gets no answer
+				t.limit = min(time.Second<<min(tries, 4), longestAsk)
+			}
+		} else if troubled { // then the source answers at once
+			t.limit = longestAsk
 		}
 		tries++
 		began := time.Now()
-		a.pulse.expect(limit)
-		got := k.next(s.ctx, limit, ask)
-		a.pulse.expect(0)
-		if got.outcome == interrupted {
-			a.again(s)
+		got := e.request(t)
+		if got.outcome == interrupted || got.outcome == refused && e.exchanged(t) { // another key may not be refused
+			e.putBack(t)
 			continue
 		}
-		if got.outcome == refused && a.exchanged(&s) {
-			a.again(s) // the key that is refused has been replaced
-			continue
-		}
-		s.cancel()
-		a.clock.see(s.source)
+		t.cancel()
+		e.clock.set(t.from)
 		took := time.Duration(0)
-		if atOnce || troubled {
+		if t.atOnce || troubled {
 			took = time.Since(began)
 		}
-		troubled = false
+		troubled = got.outcome == noSet
 		pause := time.Duration(0)
 		switch got.outcome {
 		case changed:
-			a.take(got.set, s.source, took)
+			e.take(got.set, t.from, took)
 		case confirmed:
-			if a.look().dropped.After(a.clock.now()) {
-				k.etag = "" // it was dropped by a clock that was wrong: get it again
+			if e.served().dropped.After(e.clock.now()) {
+				k.etag = "" // a wrong clock dropped it: get it again
 			}
-			a.confirm(s.source, took)
+			e.confirm(t.from, took)
 		case refused:
-			k.etag = ""
-			a.refuse(s.source, got.err)
+			e.revoke(t.from, got.err)
 			pause = delay.Jitter(refusedPause)
-		case failed:
-			troubled = true
-			a.fail(got.err)
+		case noSet:
+			e.fail(got.err)
 			pause = got.wait
-			if time.Since(s.woken) < wakeHurry && askedFor(got.err) == 0 {
+			if time.Since(t.woken) < wakeHurry && askedFor(got.err) == 0 {
 				pause = min(pause, wakePause/2+delay.Random(wakePause/2))
 			}
 		}
 		if asked := askedFor(got.err); asked > 0 {
 			pause = max(pause, asked)
-			a.leaveAlone(&s, got.err, asked)
+			e.leaveAlone(t, got.err, asked)
 		}
-		for _, r := range s.refreshes {
+		for _, r := range t.refreshes {
 			r <- got.err
 		}
-		a.rest(ctx, pause)
+		e.rest(ctx, pause)
 	}
 }
 
-// question is how the vault is asked: at once for the whole set, or to wait for a change.
-func question(k *asking, s *step, atOnce bool, tries int) (func(context.Context) (api.Snapshot, error), time.Duration) {
-	if !atOnce && k.etag != "" {
-		return func(ctx context.Context) (api.Snapshot, error) { return s.source.Next(ctx, k.etag) }, longestNext
+// nextTurn begins a turn.
+func (e *Engine) nextTurn(ctx context.Context) *turn {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := &turn{from: supplier{Source: e.source, cache: e.cache}, replaced: e.replaced, refreshes: e.refreshes, woken: e.woken, atOnce: e.hurried}
+	t.ctx, t.cancel = context.WithCancel(ctx)
+	e.interrupt, e.hurried, e.refreshes = t.cancel, false, nil
+	if t.atOnce {
+		t.from.Drop()
 	}
-	limit := longestAsk
-	if time.Since(s.woken) < wakeHurry { // a request that was sent into a network not up yet isn't waited for
-		limit = min(time.Second<<min(tries, 4), longestAsk)
+	return t
+}
+
+// request asks the source of a turn, or the fallback if that fails.
+func (e *Engine) request(t *turn) answer {
+	set, err := e.ask(t)
+	other, ok, why := e.instead(t.ctx, err)
+	if err = why; ok {
+		t.from = other
+		set, err = e.ask(t)
 	}
-	return func(ctx context.Context) (api.Snapshot, error) {
-		next, err := askNow(ctx, s.source)
-		if err == nil && k.etag != "" && next.Etag == k.etag {
-			next.Wipe()
+	return e.asking.judge(t.ctx, set, err)
+}
+
+// ask makes one request: for the whole set, or to wait for a change.
+func (e *Engine) ask(t *turn) (api.Snapshot, error) {
+	e.pulse.expect(t.limit)
+	defer e.pulse.expect(0)
+	ctx, cancel := context.WithTimeout(t.ctx, t.limit)
+	defer cancel()
+	var set api.Snapshot
+	var err error
+	etag := e.asking.etag
+	if t.atOnce || etag == "" {
+		set, err = t.from.Ask(ctx)
+		if err == nil && etag != "" && set.Etag == etag {
+			set.Wipe()
 			return api.Snapshot{}, api.ErrNotModified
 		}
-		return next, err
-	}, limit
-}
-
-// askNow gets the whole set, with one request where the source can do that.
-func askNow(ctx context.Context, src Source) (api.Snapshot, error) {
-	if s, ok := src.(interface {
-		Ask(context.Context) (api.Snapshot, error)
-	}); ok {
-		return s.Ask(ctx)
+	} else {
+		set, err = t.from.Next(ctx, etag)
 	}
-	return src.Next(ctx, "")
-}
-
-// begin starts a turn, and tells whether the vault is to be asked at once.
-func (a *Agent) begin(ctx context.Context) (step, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s := step{source: a.source, replaced: a.replaced, refreshes: a.refreshes, woken: a.woken}
-	s.ctx, s.cancel = context.WithCancel(ctx)
-	atOnce := a.hurried
-	a.interrupt, a.hurried, a.refreshes = s.cancel, false, nil
-	if drop, ok := s.source.(interface{ Drop() }); ok && atOnce {
-		drop.Drop()
+	if ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+		err = errSilent
 	}
-	return s, atOnce
+	return set, err
 }
 
-// again hands back what an interrupted turn was to answer.
-func (a *Agent) again(s step) {
-	s.cancel()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.refreshes = append(s.refreshes, a.refreshes...)
-	a.change(func(v *view) { v.status.Counts.Asks++ })
+// putBack returns the Refresh calls of a turn that didn't answer them to the next one.
+func (e *Engine) putBack(t *turn) {
+	t.cancel()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.refreshes = append(t.refreshes, e.refreshes...)
+	e.change(func(v *view) { v.status.Counts.Asks++ })
 }
 
-// exchanged reports whether the source of a turn has been replaced since.
-func (a *Agent) exchanged(s *step) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.replaced != s.replaced
+// exchanged reports whether the source has been replaced since a turn began.
+func (e *Engine) exchanged(t *turn) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.replaced != t.replaced
 }
 
-// leaveAlone notes that the vault isn't to be asked for a while, whoever is in a hurry. Who wants a refresh
-// gets this turn's answer, also where it came too late for that.
-func (a *Agent) leaveAlone(s *step, err error, asked time.Duration) {
+// leaveAlone makes no requests for a while, not even for Refresh and Wake, since the vault asked for that. Refresh
+// calls that came during the turn get its error too.
+func (e *Engine) leaveAlone(t *turn, err error, asked time.Duration) {
 	busy, _ := errors.AsType[*api.Error](err)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.replaced != s.replaced {
-		return // another source didn't say so
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.replaced != t.replaced {
+		return // another source didn't ask for it
 	}
-	a.quiet, a.busy = time.Now().Add(asked), busy
-	s.refreshes, a.refreshes = append(s.refreshes, a.refreshes...), nil
+	e.quiet, e.busy = time.Now().Add(asked), busy
+	t.refreshes, e.refreshes = append(t.refreshes, e.refreshes...), nil
 }
 
-// rest waits between two turns. Where somebody is in a hurry it waits as long only as the vault asked for.
-func (a *Agent) rest(ctx context.Context, d time.Duration) {
+// rest waits between two turns. If the source is to be asked at once, it waits only as long as the vault asked for.
+func (e *Engine) rest(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
 	}
-	a.pulse.expect(d)
-	defer a.pulse.expect(0)
+	e.pulse.expect(d)
+	defer e.pulse.expect(0)
 	for end, over := time.Now().Add(d), false; !over && ctx.Err() == nil; {
 		undisturbed, cancel := context.WithCancel(ctx)
-		a.mu.Lock()
-		a.interrupt = cancel
+		e.mu.Lock()
+		e.interrupt = cancel
 		until := end
-		if a.hurried && a.quiet.Before(end) {
-			until = a.quiet
+		if e.hurried && e.quiet.Before(end) {
+			until = e.quiet
 		}
-		a.mu.Unlock()
+		e.mu.Unlock()
 		over = delay.Sleep(undisturbed, time.Until(until)) == nil
 		cancel()
 	}
 }
 
-// warm reads the cache, and serves it if the vault has given nothing soon after.
-func (a *Agent) warm(k *asking) *time.Timer {
-	cache := a.cacheNow()
-	if cache == nil {
-		return time.AfterFunc(0, func() {})
-	}
-	set, at, err := cache.Load()
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			a.conf.Log.Warn().Err(err).Msg("the cache can't be used: waiting for the vault")
-		}
-		return time.AfterFunc(0, func() {})
-	}
-	k.raise(set)
-	k.stands = true
-	set = a.memory.keep(set)
-	vault := a.look().status.Vault
-	return time.AfterFunc(cacheAfter, func() {
-		a.publish(func(v *view) {
-			if v.status.State != Starting {
-				return
-			}
-			v.set, v.status.State, v.status.Origin, v.status.Vault = set, Stale, FromCache, vault
-			v.status.ConfirmedAt, v.asleep = at.UTC(), asleep()
-		})
-		set = api.Snapshot{}
-		a.tidy()
-	})
-}
-
 // take serves a new set.
-func (a *Agent) take(set api.Snapshot, src Source, roundTrip time.Duration) {
-	p, ok := src.(interface{ Placeholders() bool })
-	placeholders := ok && p.Placeholders()
-	left, expired := unexpired(set, a.clock.now())
+func (e *Engine) take(set api.Snapshot, from supplier, roundTrip time.Duration) {
+	left, expired := unexpired(set, e.clock.now())
 	api.Snapshot{Bound: expired}.Wipe()
-	if now := a.look(); len(now.status.Expired) > 0 && now.serves() && left.Etag == now.set.Etag {
-		left.Wipe() // the vault has come to the same
-		a.confirm(src, roundTrip)
+	if now := e.served(); len(now.status.Expired) > 0 && now.serves() && left.Etag == now.set.Etag {
+		left.Wipe() // the source has come to the same
+		e.confirm(from, roundTrip)
 		return
 	}
-	set = a.memory.keep(left)
-	a.publish(func(v *view) {
-		v.set, v.status.Placeholders, v.status.Expired = set, placeholders, envNames(expired)
+	e.serve(e.memory.keep(left), expired, from, roundTrip)
+}
+
+// serve publishes a set and what has expired of it.
+func (e *Engine) serve(set api.Snapshot, expired []api.Bound, from supplier, roundTrip time.Duration) {
+	e.publish(func(v *view) {
+		v.set, v.status.Placeholders, v.status.Expired = set, from.Placeholders(), envNames(expired)
 		v.dropped = lastOf(expired)
-		v.status.Counts.Asks++
 		v.status.Counts.Changes++
-		v.confirm(src, roundTrip)
+		v.confirm(from, e.keeps(from), roundTrip)
 	})
-	a.save()
-	a.tidy()
+	e.save()
+	e.tidy()
 }
 
 // confirm notes that the set stands.
-func (a *Agent) confirm(src Source, roundTrip time.Duration) {
-	a.publish(func(v *view) {
-		v.status.Counts.Asks++
-		v.confirm(src, roundTrip)
-	})
-	a.save()
+func (e *Engine) confirm(from supplier, roundTrip time.Duration) {
+	e.publish(func(v *view) { v.confirm(from, e.keeps(from), roundTrip) })
+	e.save()
 }
 
-func (v *view) confirm(src Source, roundTrip time.Duration) {
-	v.status.State, v.status.Origin, v.status.Vault, v.refusal = Fresh, FromVault, vaultOf(src), nil
-	v.status.ConfirmedAt, v.asleep = time.Now().UTC(), asleep()
+func (v *view) confirm(from Source, keep bool, roundTrip time.Duration) {
+	v.status.Counts.Asks++
+	v.status.State, v.status.Origin, v.status.Vault, v.refusal = Fresh, FromVault, from.Vault(), nil
+	v.status.ConfirmedAt, v.asleep, v.keep = time.Now().UTC(), asleep(), keep
 	if roundTrip > 0 {
 		v.status.RoundTrip = float64(roundTrip.Microseconds()) / 1000
 	}
 }
 
-// fail notes that nothing came.
-func (a *Agent) fail(err error) {
-	a.publish(func(v *view) {
+// fail notes that the source gave nothing.
+func (e *Engine) fail(err error) {
+	e.publish(func(v *view) {
 		if v.status.State == Fresh {
 			v.status.State = Stale
 		}
@@ -280,29 +255,6 @@ func (a *Agent) fail(err error) {
 		v.status.Counts.Failures++
 		v.blame(err)
 	})
-}
-
-// refuse stops serving anything.
-func (a *Agent) refuse(src Source, err error) {
-	first := a.Status().State != Refused
-	a.publish(func(v *view) {
-		v.set = api.Snapshot{}
-		v.status.State, v.status.Origin, v.status.Placeholders, v.status.Expired = Refused, "", false, nil
-		v.status.Vault = vaultOf(src)
-		v.dropped = time.Time{}
-		v.status.ConfirmedAt, v.status.Age, v.refusal = time.Time{}, 0, err
-		v.status.Counts.Asks++
-		v.status.Counts.Refusals++
-		v.blame(err)
-	})
-	a.save() // which wipes
-	a.tidy()
-	if first {
-		a.conf.Log.Error().Err(err).Msg("the vault refuses: values, cache and outputs are removed")
-		if a.conf.OnRevoke != nil {
-			a.conf.OnRevoke()
-		}
-	}
 }
 
 func (v *view) blame(err error) {

@@ -93,9 +93,10 @@ func (p *pages) freed() bool {
 	return p.bytes == nil
 }
 
-// memory is all regions of one daemon.
+// memory is all regions of one engine.
 type memory struct {
-	log zerolog.Logger
+	log  zerolog.Logger
+	heap bool // sets stay where they are
 
 	mu   sync.Mutex          // guards the fields below
 	live map[*pages]struct{} // not known to be freed
@@ -104,6 +105,9 @@ type memory struct {
 
 // keep moves a set into a region of its own: the values it came with are zeroed.
 func (m *memory) keep(s api.Snapshot) api.Snapshot {
+	if m.heap {
+		return s
+	}
 	kept := m.copy(s)
 	api.Quietly(s.Wipe)
 	return kept
@@ -111,6 +115,9 @@ func (m *memory) keep(s api.Snapshot) api.Snapshot {
 
 // copy puts a set into a region of its own too: the values it came with stay.
 func (m *memory) copy(s api.Snapshot) api.Snapshot {
+	if m.heap {
+		return s
+	}
 	total := 0
 	for _, b := range s.Bound {
 		total += b.Value.Len()

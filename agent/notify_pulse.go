@@ -18,9 +18,9 @@ func (p *pulse) expect(d time.Duration) {
 }
 
 // Alive tells whether the loop that asks the vault turns. It doesn't return while the agent's lock can't be had.
-func (a *Agent) Alive() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	due := a.pulse.due.Load()
+func (e *Engine) Alive() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	due := e.pulse.due.Load()
 	return due == nil || time.Now().Before(*due)
 }

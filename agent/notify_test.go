@@ -71,7 +71,7 @@ func (m *manager) expect(what string, want ...string) {
 }
 
 // notifying does what the program does around a Notifier, until ctx ends. It reloads when told to.
-func notifying(ctx context.Context, n *agent.Notifier, a *agent.Agent, reload <-chan func()) {
+func notifying(ctx context.Context, n *agent.Notifier, a *agent.Engine, reload <-chan func()) {
 	n.Beat(a)
 	for {
 		moved := a.Changed()
@@ -91,9 +91,9 @@ func notifying(ctx context.Context, n *agent.Notifier, a *agent.Agent, reload <-
 }
 
 // managed runs an agent that tells m around a test.
-func (m *manager) managed(conf agent.Config, test func(a *agent.Agent, reload chan<- func())) {
+func (m *manager) managed(conf agent.Config, test func(a *agent.Engine, reload chan<- func())) {
 	m.Helper()
-	daemon(m.T, conf, func(t *testing.T, a *agent.Agent) {
+	daemon(m.T, conf, func(t *testing.T, a *agent.Engine) {
 		n := agent.NewNotifier(m.get, zerolog.Nop())
 		defer n.Close()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -117,7 +117,7 @@ func TestNotifyReady(t *testing.T) {
 		vault, out := newFakeVault(snapshot(1)), &place{name: "/out"}
 		vault.err = errDown
 		out.err = errors.New("no room")
-		m.managed(agent.Config{Source: vault, Outputs: []agent.Output{out}}, func(*agent.Agent, chan<- func()) {
+		m.managed(agent.Config{Source: vault, Outputs: []agent.Output{out}}, func(*agent.Engine, chan<- func()) {
 			m.expect("the vault is down", "EXTEND_TIMEOUT_USEC=30000000", "STATUS=waiting for the vault: not ready")
 			time.Sleep(25 * time.Second)
 			m.expect("still", "EXTEND_TIMEOUT_USEC=30000000", "EXTEND_TIMEOUT_USEC=30000000")
@@ -158,7 +158,7 @@ func TestNotifyWaits(t *testing.T) {
 	vault.err = errRevoked
 	synctest.Test(t, func(t *testing.T) {
 		out := &blocked{place{name: "/out"}, make(chan struct{})}
-		runAgent(t, agent.Config{Source: vault, Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Agent) {
+		runAgent(t, agent.Config{Source: vault, Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
 			n := agent.NewNotifier(m.get, zerolog.Nop())
 			defer n.Close()
 			n.Tell(a)
@@ -185,7 +185,7 @@ func TestNotifyReadyFromTheCache(t *testing.T) {
 	vault.hang = true
 	synctest.Test(t, func(t *testing.T) {
 		must(t, cache.Save(snapshot(1), time.Now()))
-		runAgent(t, agent.Config{Source: vault, Cache: cache}, func(t *testing.T, a *agent.Agent) {
+		runAgent(t, agent.Config{Source: vault, Cache: cache}, func(t *testing.T, a *agent.Engine) {
 			n := agent.NewNotifier(m.get, zerolog.Nop())
 			defer n.Close()
 			n.Tell(a)
@@ -200,7 +200,7 @@ func TestNotifyReadyFromTheCache(t *testing.T) {
 // A reload is over when the outputs it brought are in place.
 func TestNotifyReload(t *testing.T) {
 	m := newManager(t, socketIn(t), 0)
-	m.managed(agent.Config{Source: newFakeVault(snapshot(1))}, func(a *agent.Agent, reload chan<- func()) {
+	m.managed(agent.Config{Source: newFakeVault(snapshot(1))}, func(a *agent.Engine, reload chan<- func()) {
 		m.expect("at first", "EXTEND_TIMEOUT_USEC=30000000", "READY=1|STATUS=1 value, fresh")
 		for range 2 {
 			var before, after unix.Timespec
@@ -252,7 +252,7 @@ func TestNotifyWatchdog(t *testing.T) {
 		return n
 	}
 	vault := newFakeVault(snapshot(1))
-	m.managed(agent.Config{Source: vault}, func(*agent.Agent, chan<- func()) {
+	m.managed(agent.Config{Source: vault}, func(*agent.Engine, chan<- func()) {
 		fed()
 		during := func(d time.Duration) (n int) {
 			for range d / time.Minute {
@@ -273,7 +273,7 @@ func TestNotifyWatchdog(t *testing.T) {
 
 	synctest.Test(t, func(t *testing.T) {
 		source := &stuck{newFakeVault(snapshot(1)), make(chan struct{})}
-		runAgent(t, agent.Config{Source: source}, func(t *testing.T, a *agent.Agent) {
+		runAgent(t, agent.Config{Source: source}, func(t *testing.T, a *agent.Engine) {
 			n := agent.NewNotifier(m.get, zerolog.Nop())
 			defer n.Close()
 			count := func(d time.Duration) (times int) {
@@ -317,7 +317,7 @@ func TestNotifyNobody(t *testing.T) {
 	}
 	m := newManager(t, socketIn(t), time.Second)
 	m.env["WATCHDOG_PID"] = "1"
-	m.managed(agent.Config{Source: newFakeVault(snapshot(1))}, func(*agent.Agent, chan<- func()) {
+	m.managed(agent.Config{Source: newFakeVault(snapshot(1))}, func(*agent.Engine, chan<- func()) {
 		m.expect("at first", "EXTEND_TIMEOUT_USEC=30000000", "READY=1|STATUS=1 value, fresh")
 		time.Sleep(time.Minute)
 		m.expect("and then")
@@ -329,7 +329,7 @@ func TestNotifyIsHeardLater(t *testing.T) {
 	name := socketIn(t)
 	m := newManager(t, name, 0)
 	must(t, os.Rename(name, name+".gone"))
-	m.managed(agent.Config{Source: newFakeVault(snapshot(1))}, func(*agent.Agent, chan<- func()) {
+	m.managed(agent.Config{Source: newFakeVault(snapshot(1))}, func(*agent.Engine, chan<- func()) {
 		m.expect("while it is gone")
 		must(t, os.Rename(name+".gone", name))
 		time.Sleep(10 * time.Second)

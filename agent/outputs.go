@@ -48,7 +48,7 @@ func (u *unfitting) Unwrap() error { return u.error }
 // outlet keeps one output.
 type outlet struct {
 	Output
-	agent  *Agent
+	agent  *Engine
 	nudged chan struct{}   // something may be to do
 	again  chan struct{}   // write, whatever was written
 	forget chan bool       // closed when it is to end; true first: it is removed
@@ -59,15 +59,15 @@ type outlet struct {
 
 // SetOutputs keeps these outputs from now on. One that isn't among them is removed, unless it asks to
 // be kept; one of the same name takes over from the one before.
-func (a *Agent) SetOutputs(outputs []Output) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	old := a.outlets
-	a.outlets = nil
+func (e *Engine) SetOutputs(outputs []Output) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old := e.outlets
+	e.outlets = nil
 	status := []OutputStatus{}
 	for _, out := range outputs {
 		o := &outlet{
-			Output: out, agent: a, nudged: make(chan struct{}, 1), again: make(chan struct{}, 1),
+			Output: out, agent: e, nudged: make(chan struct{}, 1), again: make(chan struct{}, 1),
 			forget: make(chan bool, 1), ended: make(chan struct{}),
 		}
 		entry := OutputStatus{Name: out.Name(), State: Pending}
@@ -76,7 +76,7 @@ func (a *Agent) SetOutputs(outputs []Output) {
 				o.before = old[i].ended
 			}
 			if old[i].Output == out {
-				for _, was := range a.now.Load().status.Outputs {
+				for _, was := range e.now.Load().status.Outputs {
 					if was.Name == entry.Name {
 						entry.WrittenAt, entry.Bindings, entry.Failures = was.WrittenAt, was.Bindings, was.Failures
 					}
@@ -85,40 +85,40 @@ func (a *Agent) SetOutputs(outputs []Output) {
 			close(old[i].forget)
 			old = slices.Delete(slices.Clone(old), i, i+1)
 		}
-		a.outlets, status = append(a.outlets, o), append(status, entry)
-		if a.running != nil {
-			a.start(o)
+		e.outlets, status = append(e.outlets, o), append(status, entry)
+		if e.running != nil {
+			e.start(o)
 		}
 	}
 	for _, gone := range old {
 		gone.forget <- true
 		close(gone.forget)
 	}
-	a.change(func(v *view) { v.status.Outputs = status })
+	e.change(func(v *view) { v.status.Outputs = status })
 }
 
 // Rewrite writes one output again, such as after somebody changed or deleted it.
-func (a *Agent) Rewrite(name string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, o := range a.outlets {
+func (e *Engine) Rewrite(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, o := range e.outlets {
 		if o.Name() == name {
-			tell(o.again)
+			trySend(o.again)
 		}
 	}
 }
 
 // start is for who holds mu, while running.
-func (a *Agent) start(o *outlet) {
-	ctx := a.running
+func (e *Engine) start(o *outlet) {
+	ctx := e.running
 	o.begun = true
-	a.tasks.Go(func() { defer close(o.ended); o.run(ctx) })
+	e.tasks.Go(func() { defer close(o.ended); o.run(ctx) })
 }
 
-func (o *outlet) nudge() { tell(o.nudged) }
+func (o *outlet) nudge() { trySend(o.nudged) }
 
-// tell leaves word in a channel of one place, if there is none yet.
-func tell(c chan struct{}) {
+// trySend sends to a channel with room for one, unless it is full.
+func trySend(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
@@ -151,7 +151,7 @@ func (o *outlet) run(ctx context.Context) {
 		case <-retry.C:
 		}
 		retry.Stop()
-		v := o.agent.look()
+		v := o.agent.served()
 		var err error
 		switch {
 		case v.serves() && v.set.Etag != written:
@@ -263,13 +263,13 @@ func (o *outlet) counts() OutputCounts {
 }
 
 // counted adds to a status what outputs have done.
-func (a *Agent) counted(s Status) Status {
+func (e *Engine) counted(s Status) Status {
 	if len(s.Outputs) == 0 {
 		return s
 	}
-	a.mu.Lock()
-	outlets := a.outlets
-	a.mu.Unlock()
+	e.mu.Lock()
+	outlets := e.outlets
+	e.mu.Unlock()
 	for i := range s.Outputs {
 		for _, o := range outlets {
 			if _, ok := o.Output.(Counter); !ok || o.Name() != s.Outputs[i].Name {

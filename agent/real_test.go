@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
@@ -74,7 +73,7 @@ func TestFollowARealVault(t *testing.T) {
 	ended := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go func() { ended <- agent.Follow(ctx, src, first, zerolog.Nop(), sets) }()
+	go func() { ended <- follow(ctx, src, first, zerolog.Nop(), sets) }()
 
 	const rounds = 8
 	for i := 1; i <= rounds; i++ {

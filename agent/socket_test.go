@@ -114,7 +114,7 @@ func TestSocketWait(t *testing.T) {
 	defer cancel()
 	sets := &taken{more: make(chan struct{}, 1)}
 	ended := make(chan error, 1)
-	go func() { ended <- agent.Follow(ctx, src, first, zerolog.Nop(), sets) }()
+	go func() { ended <- follow(ctx, src, first, zerolog.Nop(), sets) }()
 	for v := int64(2); v < 12; v++ {
 		poll.Until(t, 30*time.Second, "the follower waits", func() bool { _, waiting := at.Counts(); return waiting == 1 })
 		served.become(snapshot(v), agent.Fresh)

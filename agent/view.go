@@ -2,42 +2,78 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// view is what the agent serves at one moment. It is never changed, and neither is what it holds.
+// view is what the engine serves at one moment. It is never changed, and neither is what it holds.
 type view struct {
 	set     api.Snapshot
-	expires time.Time // when the first of its values does; zero: none
+	keep    bool      // the set belongs into the cache
+	expires time.Time // when the first of its values does; zero: none does
 	dropped time.Time // when the last of those that have expired did; zero: none has
 	status  Status
-	asleep  time.Duration // when the vault last confirmed the set
-	refusal error         // why, in state Refused
-	changed chan struct{} // closed once another view has taken its place
+	asleep  time.Duration         // when the source last confirmed the set
+	refusal error                 // the source's error, in state Refused
+	changed chan struct{}         // closed once another view has taken its place
+	later   *atomic.Pointer[view] // what at found when something had expired; only with expires
 }
 
-// Snapshot returns the set that is served, and the status that belongs to it. The set is shared and
-// must not be wiped. It is empty in the states Starting and Refused.
-func (a *Agent) Snapshot() (api.Snapshot, Status) {
-	v := a.look()
-	return v.set, a.counted(v.tell())
+// served is the view without what has expired since it was published. It changes nothing: dropExpired does.
+func (e *Engine) served() *view { return e.now.Load().at(e.clock.now()) }
+
+// at is the view at a time: itself, or one without what has expired by then.
+func (v *view) at(now time.Time) *view {
+	if v.expires.IsZero() || v.expires.After(now) {
+		return v
+	}
+	if later := v.later.Load(); later != nil {
+		return later.at(now)
+	}
+	left, expired := unexpired(v.set, now)
+	later := *v
+	later.set, later.dropped = left, lastOf(expired)
+	later.status.Expired = slices.Concat(v.status.Expired, envNames(expired))
+	later.status.Counts.Changes++
+	later.finish()
+	if !v.later.CompareAndSwap(nil, &later) { // the same set has the same address, however often it is asked for
+		return v.later.Load().at(now)
+	}
+	return &later
 }
 
-// Status tells how the daemon is doing.
-func (a *Agent) Status() Status { return a.counted(a.look().tell()) }
+// finish sets what follows from the view's set.
+func (v *view) finish() {
+	v.status.Etag, v.status.Bindings, v.expires = v.set.Etag, len(v.set.Bound), expiry(v.set)
+	if v.later = nil; !v.expires.IsZero() {
+		v.later = &atomic.Pointer[view]{}
+	}
+}
+
+// Snapshot returns the set that is served, and the status that belongs to it. The set is shared and must not be wiped.
+// It is empty in the states Starting and Refused.
+func (e *Engine) Snapshot() (api.Snapshot, Status) {
+	v := e.served()
+	return v.set, e.counted(v.report())
+}
+
+// Status is the status at this moment.
+func (e *Engine) Status() Status { return e.counted(e.served().report()) }
 
 // Changed is closed at the next change of the set or the status.
-func (a *Agent) Changed() <-chan struct{} { return a.now.Load().changed }
+func (e *Engine) Changed() <-chan struct{} { return e.now.Load().changed }
 
-// Wait returns the set: at once where it differs from the one that etag names, else when it does. It
-// waits for the first set.
-// Errors: api.ErrUnauthorized or api.ErrDenied, wrapped, while the vault refuses; the context's.
-func (a *Agent) Wait(ctx context.Context, etag string) (api.Snapshot, error) {
+// Wait returns the set: at once if it differs from the one that etag names, else when it does. It waits for the first
+// set. The set is shared and must not be wiped.
+// Errors: api.ErrUnauthorized or api.ErrDenied, wrapped, while the source refuses; the context's; one if Run has ended.
+func (e *Engine) Wait(ctx context.Context, etag string) (api.Snapshot, error) {
 	for {
-		v := a.look()
+		v := e.served()
 		switch {
 		case v.status.State == Refused:
 			return api.Snapshot{}, v.refusal
@@ -47,52 +83,67 @@ func (a *Agent) Wait(ctx context.Context, etag string) (api.Snapshot, error) {
 		select {
 		case <-ctx.Done():
 			return api.Snapshot{}, ctx.Err()
-		case <-a.ended:
+		case <-e.ended:
 			return api.Snapshot{}, errEnded
 		case <-v.changed:
 		}
 	}
 }
 
-// listTime is how long the vault has to list the bindings: less than clients wait that can ask it themselves.
+// Follow calls take with the set each time it differs from the last one, which etag names at first, until ctx or Run
+// ends (nil) or the source refuses: api.ErrUnauthorized or api.ErrDenied, wrapped.
+func (e *Engine) Follow(ctx context.Context, etag string, take func(api.Snapshot)) error {
+	for {
+		set, err := e.Wait(ctx, etag)
+		if ctx.Err() != nil || errors.Is(err, errEnded) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("follow %s: %w", e.conf.Resource, err)
+		}
+		etag = set.Etag
+		take(set)
+	}
+}
+
+// listTime is how long the source has to list the bindings: less than the time after which clients with a key ask the
+// vault themselves.
 const listTime = time.Second
 
-// Bindings lists what is bound to the resource, without values and placeholder tokens: as the vault does, or
-// while that can't be asked, as the set has it that is served.
-// Errors: api.ErrUnauthorized or api.ErrDenied, wrapped, while the vault refuses; api.ErrUnavailable without a set.
-func (a *Agent) Bindings(ctx context.Context) ([]api.Binding, error) {
+// Bindings lists what is bound to the resource, without values and placeholder tokens: as the source lists it, or if it
+// can't be asked, as in the set that is served.
+// Errors: api.ErrUnauthorized or api.ErrDenied, wrapped, while the source refuses; api.ErrUnavailable without a set.
+func (e *Engine) Bindings(ctx context.Context) ([]api.Binding, error) {
 	first, cancel := context.WithTimeout(ctx, firstWait)
 	defer cancel()
-	set, err := a.Wait(first, "")
+	set, err := e.Wait(first, "")
 	switch {
 	case err != nil && first.Err() != nil && ctx.Err() == nil:
 		return nil, errStarting
 	case err != nil:
 		return nil, err
 	}
-	a.mu.Lock()
-	src, same := a.source, vaultOf(a.source) == a.now.Load().status.Vault
-	a.mu.Unlock()
-	if s, ok := src.(interface {
-		Bindings(ctx context.Context) ([]api.Binding, error)
-	}); ok && same {
+	e.mu.Lock()
+	src := e.source
+	e.mu.Unlock()
+	if src.Vault() == e.now.Load().status.Vault {
 		soon, cancel := context.WithTimeout(ctx, listTime)
 		defer cancel()
-		all, err := s.Bindings(soon)
+		all, err := src.Bindings(soon)
 		if err == nil {
-			return a.own(all), nil
+			return e.own(all), nil
 		}
-		a.conf.Log.Debug().Err(err).Msg("the vault doesn't list the bindings: listing those of the set")
+		e.conf.Log.Debug().Err(err).Msg("the vault doesn't list the bindings: listing those of the set")
 	}
 	return set.Bindings(), ctx.Err()
 }
 
-// own keeps the bindings of the agent's resource, without their placeholder tokens. A vault that doesn't know the filter lists
-// those of others too.
-func (a *Agent) own(all []api.Binding) []api.Binding {
+// own keeps the bindings of the engine's resource, without their placeholder tokens. A vault that doesn't know the
+// filter lists those of others too.
+func (e *Engine) own(all []api.Binding) []api.Binding {
 	list := []api.Binding{}
 	for _, b := range all {
-		if b.Resource.ID == a.conf.Resource.ID && (b.Resource.Type == "" || b.Resource.Type == a.conf.Resource.Type) {
+		if b.Resource.ID == e.conf.Resource.ID && (b.Resource.Type == "" || b.Resource.Type == e.conf.Resource.Type) {
 			b.Delivery, b.PlaceholderToken = b.DeliveredAs(), ""
 			list = append(list, b)
 		}
@@ -100,11 +151,11 @@ func (a *Agent) own(all []api.Binding) []api.Binding {
 	return list
 }
 
-// serves tells whether there is a set.
+// serves reports whether there is a set.
 func (v *view) serves() bool { return v.status.State == Fresh || v.status.State == Stale }
 
-// tell returns the status as it stands now.
-func (v *view) tell() Status {
+// report is the status with the set's age.
+func (v *view) report() Status {
 	s := v.status
 	s.Outputs = slices.Clone(s.Outputs)
 	if !s.ConfirmedAt.IsZero() {
@@ -117,28 +168,28 @@ func (v *view) tell() Status {
 	return s
 }
 
-// publish changes what is served.
-func (a *Agent) publish(change func(*view)) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.change(change)
+// publish replaces the view by a changed copy.
+func (e *Engine) publish(change func(*view)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.change(change)
 }
 
-// change is publish for who holds mu.
-func (a *Agent) change(change func(*view)) {
-	old := a.now.Load()
+// change is publish. The caller holds mu.
+func (e *Engine) change(change func(*view)) {
+	old := e.now.Load()
 	v := *old
 	v.changed = make(chan struct{})
 	change(&v)
 	if v.status.State != old.status.State {
 		v.status.Since = time.Now().UTC()
-		a.conf.Log.Info().Str("from", string(old.status.State)).Str("state", string(v.status.State)).Msg("state changed")
+		e.conf.Log.WithLevel(e.conf.Changes).Str("from", string(old.status.State)).Str("state", string(v.status.State)).Msg("state changed")
 	}
-	v.status.Etag, v.status.Bindings, v.expires = v.set.Etag, len(v.set.Bound), expiry(v.set)
-	a.now.Store(&v)
+	v.finish()
+	e.now.Store(&v)
 	close(old.changed)
 	if v.set.Etag != old.set.Etag || v.status.State != old.status.State || v.status.Origin != old.status.Origin {
-		for _, o := range a.outlets {
+		for _, o := range e.outlets {
 			o.nudge()
 		}
 	}

@@ -55,7 +55,7 @@ func (w *Watcher) Set(paths []Watched) {
 	w.mu.Lock()
 	w.wanted = slices.Clone(paths)
 	w.mu.Unlock()
-	tell(w.reset)
+	trySend(w.reset)
 }
 
 // Run calls changed with the paths that did, one call at a time, until ctx ends. It returns when all it

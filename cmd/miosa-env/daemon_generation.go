@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
@@ -16,7 +18,7 @@ import (
 type generation struct {
 	*daemon
 	conf        *daemonConfig
-	agent       *agent.Agent
+	agent       *agent.Engine
 	client      *fetch.Client
 	source      *fetch.Source
 	cache       *agent.Cache
@@ -143,7 +145,7 @@ func (g *generation) make() (err error) {
 	}
 	g.agent, err = agent.New(agent.Config{
 		Resource: g.conf.resource, Source: g.source, Cache: g.cache, Outputs: g.outputs.list(g.conf.outputs),
-		Sleep: agent.WatchSleep, Version: version, Log: g.log,
+		Sleep: agent.WatchSleep, Changes: zerolog.InfoLevel, Version: version, Log: g.log,
 	})
 	if err != nil {
 		return err

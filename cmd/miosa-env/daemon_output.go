@@ -96,7 +96,7 @@ func (now outputs) list(confs []inject.OutputConfig) []agent.Output {
 }
 
 // mend has those written again that somebody changed.
-func (now outputs) mend(paths []string, a *agent.Agent, log zerolog.Logger) {
+func (now outputs) mend(paths []string, a *agent.Engine, log zerolog.Logger) {
 	for path, o := range now {
 		if !slices.Contains(paths, path) {
 			continue

@@ -94,6 +94,10 @@ func (s *settings) newCache(e environment, key foundKey, r api.Resource) (*agent
 	if err != nil {
 		return nil, err
 	}
+	return openCache(conf)
+}
+
+func openCache(conf agent.CacheConfig) (*agent.Cache, error) {
 	cache, err := agent.NewCache(conf)
 	if err != nil {
 		return nil, cli.WithHint(err, "name another directory with --cache-dir or MIOSA_CACHE_DIR")

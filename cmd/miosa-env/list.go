@@ -115,7 +115,7 @@ func (s *supply) bindings(ctx context.Context) ([]api.Binding, origin, error) {
 		})
 		if errors.Is(err, api.ErrMalformed) { // of an agent that doesn't know the question
 			var set api.Snapshot
-			set, err = s.asked(ctx, "")
+			set, err = s.local.Ask(ctx)
 			bindings = set.Bindings()
 			set.Wipe()
 		}
@@ -130,11 +130,7 @@ func (s *supply) bindings(ctx context.Context) ([]api.Binding, origin, error) {
 			}
 			return bindings, from, nil
 		}
-		if !s.settings.hasKey() {
-			return nil, origin{}, keyless(err)
-		}
-		s.pass(err)
-		if err := s.connectVault(); err != nil {
+		if _, _, err := s.instead(err); err != nil {
 			return nil, origin{}, err
 		}
 	}

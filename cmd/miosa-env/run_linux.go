@@ -6,10 +6,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/Miosa-osa/miosa-env/agent"
-	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
@@ -98,83 +95,4 @@ func (f *runFlags) watches() bool {
 // while the command runs.
 func (r *runner) defersToAgent(f *runFlags) bool {
 	return f.onRevoke.value == "" && r.supply.local != nil && r.supply.remote == nil
-}
-
-// follow passes changes on until ctx ends, or the vault refuses for good. It returns what is to become of
-// the command then.
-func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- inject.Command) string {
-	source, log := agent.Source(r.supply), r.log
-	if !f.watches() { // nobody has asked us for anything: the agent is listened to, and no more
-		source, log = r.supply.local, zerolog.Nop()
-	}
-	told := false
-	for {
-		began := time.Now()
-		err := agent.Follow(ctx, source, r.first, log, &follower{r, ctx, changes})
-		if err == nil {
-			return agent.RevokeKeep
-		}
-		what := r.onRevoke(ctx, f)
-		switch {
-		case what == agent.RevokeStop:
-			r.log.Error().Err(err).Msg("the vault refuses: the command is stopped")
-			return what
-		case !r.supply.recovers():
-			log.Error().Err(err).Msg("changes are no longer followed: the command keeps what it has")
-			return what
-		}
-		if told = told && time.Since(began) < againAfter/2; !told { // once as long as that is so
-			log.Error().Err(err).Msg("the vault refuses: the command keeps what it has until there is another key")
-			told = true
-		}
-		r.supply.refreshed(ctx)
-		if ctx.Err() != nil {
-			return what
-		}
-	}
-}
-
-// onRevoke is what becomes of the command after a revocation: what the flag says, else the agent.
-func (r *runner) onRevoke(ctx context.Context, f *runFlags) string {
-	if f.onRevoke.value != "" || r.supply.client == nil {
-		return f.onRevoke.value
-	}
-	status, err := r.supply.client.Status(ctx)
-	switch {
-	case err != nil:
-		r.log.Debug().Err(err).Msg("the agent doesn't say what a revocation means for the command")
-	case !r.supply.servedBy(status):
-		return ""
-	}
-	return status.OnRevoke
-}
-
-// follower is the Sink of a supervised command.
-type follower struct {
-	*runner
-	ctx     context.Context // ends the one send that could block
-	changes chan<- inject.Command
-}
-
-// Take passes on what to run from now on, if it differs in what the command sees. A set that is refused
-// changes nothing.
-func (f *follower) Take(s api.Snapshot) {
-	f.first = s
-	if !f.follows {
-		return
-	}
-	command, seen, err := f.build(s)
-	if err != nil {
-		f.log.Error().Err(err).Msg("the new set is refused: the command keeps what it has")
-		return
-	}
-	if seen == f.seen {
-		f.log.Debug().Msg("nothing changed in what the command sees")
-		return
-	}
-	f.seen = seen
-	select {
-	case f.changes <- command:
-	case <-f.ctx.Done():
-	}
 }

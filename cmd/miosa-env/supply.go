@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -17,29 +18,29 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-const (
-	// patience is how long the vault has to answer before a command starts from the cache.
-	patience = 700 * time.Millisecond
-	// agentPatience is how long the agent has for the first set, where there is a key to ask the vault
-	// with: a moment longer than it holds a request while it is starting.
-	agentPatience = 1500 * time.Millisecond
-)
+// agentPatience is how long the agent has for the first set if there is a key to ask the vault with: a moment longer
+// than it holds a request while it is starting.
+const agentPatience = 1500 * time.Millisecond
 
 var errHangs = errors.New("the agent doesn't answer in time")
 
-// supply is where a command's values come from: the agent on this machine where one serves the resource
-// that is meant, else the vault. It is an agent.Source, for one goroutine.
+// supply chooses where a command's values come from: the agent on this machine if it serves the resource that is meant,
+// else the vault. An agent.Engine does the rest.
 type supply struct {
 	*program
 	resource api.Resource
-	named    string             // the vault that is named; empty: none, so that the agent's is meant
-	client   *agent.Client      // of the agent; nil: it isn't asked
-	local    *agent.LocalSource // the same
-	vault    connection         // its Client is nil until the vault is asked
-	remote   *fetch.Source      // the same
-	cache    *agent.Cache       // nil: there is none
-	spoiled  bool               // it is of no use
-	bypassed bool               // the vault was asked because the agent gave nothing, and that has been logged
+	named    string        // the vault that is named; empty: none, so the agent's is meant
+	client   *agent.Client // of the agent; nil: there is none to ask
+	local    *localSource  // the same
+	engine   *agent.Engine // made by first
+
+	mu       sync.Mutex    // guards the fields below
+	vault    connection    // its Client is nil until the vault is asked
+	remote   *fetch.Source // the same
+	cache    *agent.Cache  // nil: there is none
+	bypassed bool          // the vault was asked because the agent gave nothing, and that has been logged
+	other    error         // why the agent isn't asked any more: it serves another vault
+	only     bool          // the vault isn't asked, whatever the agent says
 }
 
 // addAgentFlag adds --no-agent to a command that asks the agent first.
@@ -47,7 +48,7 @@ func (p *program) addAgentFlag(f *pflag.FlagSet) {
 	f.BoolVar(&p.settings.noAgent, "no-agent", false, "ask the vault, even if an agent on this machine has the values")
 }
 
-// supply decides between the agent and the vault. Neither has been asked for values yet.
+// supply chooses between the agent and the vault. It asks neither for values.
 func (p *program) supply(ctx context.Context) (*supply, error) {
 	s := &supply{program: p}
 	if !p.settings.noAgent {
@@ -71,8 +72,8 @@ func (p *program) supply(ctx context.Context) (*supply, error) {
 	return s, s.connectVault()
 }
 
-// dial connects to the agent, if there is one. It makes do without a key.
-// Errors: why it can't be asked; that there is none isn't one.
+// dial connects to the agent, if there is one. It needs no key.
+// Errors: why the agent can't be asked; a missing agent isn't an error.
 func (s *supply) dial(ctx context.Context) error {
 	client, err := s.dialAgent()
 	switch {
@@ -102,7 +103,7 @@ func (s *supply) dial(ctx context.Context) error {
 	if err := inject.Scrub(key); err != nil {
 		s.log.Warn().Err(err).Msg("the key stays visible in this process's environment or arguments")
 	}
-	s.client, s.local = client, client.Source(s.resource).Of(s.named)
+	s.client, s.local = client, &localSource{client.Source(s.resource).Of(s.named), s}
 	return nil
 }
 
@@ -114,8 +115,7 @@ func otherVault(s agent.Status, named string) error {
 	return &agent.OtherVault{Socket: s.Socket, Serves: s.Vault, Named: named}
 }
 
-// hurried asks the agent for something to start with. It doesn't take its time where the vault can be
-// asked instead.
+// hurried asks the agent for something to start with, within agentPatience if the vault can be asked instead.
 func (s *supply) hurried(ctx context.Context, ask func(context.Context) error) error {
 	if !s.settings.hasKey() {
 		return ask(ctx)
@@ -129,12 +129,45 @@ func (s *supply) hurried(ctx context.Context, ask func(context.Context) error) e
 	return err
 }
 
-// pass says why the vault is asked and not the agent, once as long as that is so. An agent of another vault than
-// the one that is named isn't asked again.
+// localSource is the agent's sets for a command.
+type localSource struct {
+	*agent.LocalSource
+	supply *supply
+}
+
+// Next returns the agent's set, the first one within agentPatience.
+func (l *localSource) Next(ctx context.Context, etag string) (set api.Snapshot, err error) {
+	s := l.supply
+	s.mu.Lock()
+	other := s.other
+	s.mu.Unlock()
+	switch {
+	case other != nil:
+		return set, other
+	case etag != "":
+		set, err = l.LocalSource.Next(ctx, etag)
+	default:
+		err = s.hurried(ctx, func(ctx context.Context) (err error) {
+			set, err = l.LocalSource.Next(ctx, "")
+			return err
+		})
+	}
+	if err == nil || errors.Is(err, api.ErrNotModified) {
+		s.mu.Lock()
+		s.bypassed = false
+		s.mu.Unlock()
+	}
+	return set, err
+}
+
+// Ask is Next with etag "".
+func (l *localSource) Ask(ctx context.Context) (api.Snapshot, error) { return l.Next(ctx, "") }
+
+// pass logs that the vault is asked because the agent gives nothing, once until it gives something. An agent that
+// serves another vault than the one that is named isn't asked again. The caller holds mu.
 func (s *supply) pass(err error) {
-	if _, other := errors.AsType[*agent.OtherVault](err); other && s.client != nil {
-		s.client.Close()
-		s.client, s.local = nil, nil
+	if _, other := errors.AsType[*agent.OtherVault](err); other {
+		s.other = err
 	}
 	if s.bypassed {
 		return
@@ -149,7 +182,7 @@ func (s *supply) pass(err error) {
 	event.Err(err).Msg("the agent gives no values: asking the vault")
 }
 
-// connectVault makes a client of the vault, which opens no connection yet.
+// connectVault makes a client of the vault, and begins to connect. The caller holds mu.
 func (s *supply) connectVault() error {
 	if s.remote != nil {
 		return nil
@@ -158,86 +191,93 @@ func (s *supply) connectVault() error {
 	if err != nil {
 		return err
 	}
-	s.vault, s.resource, s.remote = vault, vault.resource, vault.Source(vault.resource)
+	if s.local == nil {
+		s.resource = vault.resource
+	}
+	s.vault, s.remote = vault, vault.Source(vault.resource)
 	if !s.settings.cache.on {
 		return nil
 	}
-	return s.openCache()
-}
-
-// openCache takes the cache that is sealed under the key.
-func (s *supply) openCache() error {
-	cache, err := s.settings.newCache(s.environ, s.vault.key, s.resource)
-	if err == nil {
-		s.cache = cache
+	conf, err := s.settings.cacheConfig(s.environ, vault.key, vault.resource)
+	if err != nil {
+		return err
 	}
+	conf.KeyNow = vault.Key
+	s.cache, err = openCache(conf)
 	return err
 }
 
-// Close ends what Next left open.
+// instead returns the vault after the agent has failed with why, if there is a key.
+func (s *supply) instead(why error) (agent.Source, *agent.Cache, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.only:
+		return nil, nil, why
+	case !s.settings.hasKey():
+		return nil, nil, keyless(why)
+	}
+	s.pass(why)
+	if err := s.connectVault(); err != nil {
+		return nil, nil, err
+	}
+	return s.remote, s.cache, nil
+}
+
+// first returns the set to start with, and makes the engine that can go on from there.
+func (s *supply) first(ctx context.Context) (api.Snapshot, error) {
+	conf := agent.Config{Resource: s.resource, Heap: true, OnRevoke: func(error) {}, Log: s.log}
+	if s.local != nil {
+		conf.Source, conf.Fallback = s.local, s.instead
+	} else {
+		conf.Source, conf.Cache = s.remote, s.cache
+	}
+	var err error
+	if s.engine, err = agent.New(conf); err != nil {
+		return api.Snapshot{}, err
+	}
+	set, err := s.engine.First(ctx)
+	if err != nil {
+		return set, err
+	}
+	if s.remote == nil {
+		if age, stale := s.local.Age(); stale {
+			s.log.Warn().Stringer("age", age.Round(time.Second)).Msg("the vault is out of reach: the agent's last values are used")
+		}
+	} else if status := s.engine.Status(); status.Origin == agent.FromCache {
+		event := s.log.Warn()
+		if status.LastError != "" {
+			event = event.Str("error", status.LastError)
+		}
+		event.Stringer("age", time.Duration(status.Age*float64(time.Second)).Round(time.Second)).Msg("the vault doesn't answer: starting from the cache")
+	}
+	return set, nil
+}
+
+// recovers reports whether what was refused may be given later: by an agent that gets another key, or with another key
+// in the key's file.
+func (s *supply) recovers() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asksAgent() || s.remote != nil && !s.vault.key.changed.IsZero()
+}
+
+// asksAgent reports whether there is an agent to ask. The caller holds mu.
+func (s *supply) asksAgent() bool { return s.client != nil && s.other == nil }
+
+// Close closes the connections that nothing uses.
 func (s *supply) Close() {
 	if s.client != nil {
 		s.client.Close()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.vault.Client != nil {
 		s.vault.Close()
 	}
 }
 
-// Placeholders reports whether no value of the last set is a secret.
-func (s *supply) Placeholders() bool {
-	if s.remote != nil {
-		return s.remote.Placeholders()
-	}
-	return s.local.Placeholders()
-}
-
-// Next gives the set as agent.Source says, of the agent if it can. Where that gives nothing the vault is
-// asked, if there is a key, and the agent again next time.
-func (s *supply) Next(ctx context.Context, etag string) (api.Snapshot, error) {
-	if s.local == nil {
-		return s.ask(ctx, etag)
-	}
-	set, err := s.asked(ctx, etag)
-	if err == nil || errors.Is(err, api.ErrNotModified) || ctx.Err() != nil {
-		s.bypassed = false
-		return set, err
-	}
-	if !s.settings.hasKey() {
-		return set, keyless(err)
-	}
-	s.pass(err)
-	if err := s.connectVault(); err != nil {
-		return api.Snapshot{}, err
-	}
-	return s.ask(ctx, etag)
-}
-
-// asked gives the agent's set.
-func (s *supply) asked(ctx context.Context, etag string) (set api.Snapshot, err error) {
-	if etag != "" {
-		return s.local.Next(ctx, etag)
-	}
-	err = s.hurried(ctx, func(ctx context.Context) error {
-		set, err = s.local.Next(ctx, etag)
-		return err
-	})
-	return set, err
-}
-
-// ask asks the vault, and keeps the cache equal to what it says.
-func (s *supply) ask(ctx context.Context, etag string) (api.Snapshot, error) {
-	if s.cache != nil && etag == "" {
-		return s.cached(ctx)
-	}
-	set, err := s.remote.Next(ctx, etag)
-	if s.cache != nil {
-		s.note(set, err)
-	}
-	return set, err
-}
-
-// keyless says what to do about an agent that gives nothing, for who can't ask the vault.
+// keyless adds to the error of an agent that gives nothing what to do about it if there is no key.
 func keyless(err error) error {
 	hint := "miosa-env status says why; with a key in MIOSA_API_KEY the vault is asked instead"
 	other, isOther := errors.AsType[*agent.OtherVault](err)
@@ -254,17 +294,6 @@ func keyless(err error) error {
 		hint = haveAllowed + ", or set MIOSA_API_KEY"
 	}
 	return cli.WithHint(err, hint)
-}
-
-// first gives the set to start with. Without an answer of the vault it is the cache's, if there is one.
-func (s *supply) first(ctx context.Context) (api.Snapshot, error) {
-	set, err := s.Next(ctx, "")
-	if err == nil && s.remote == nil {
-		if age, stale := s.local.Age(); stale {
-			s.log.Warn().Stringer("age", age.Round(time.Second)).Msg("the vault is out of reach: the agent's last values are used")
-		}
-	}
-	return set, err
 }
 
 // hasKey reports whether there is something that should be a key.

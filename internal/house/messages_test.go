@@ -33,6 +33,10 @@ func TestMessagesAreThoseOfTheCode(t *testing.T) {
 		}},
 		{"Messages of other commands", []string{"inject/*.go", "fetch/*.go", "cmd/miosa-env/*.go"}, agent, []string{
 			"new set of bindings",
+			"cache wiped",
+			"state changed",
+			"the cache can't be used",
+			"the cache isn't up to date",
 			"the vault gave no values: keeping the last ones",
 			"secrets have expired: they are no longer served",
 			"the vault answers again",

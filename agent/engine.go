@@ -1,0 +1,198 @@
+// Package agent keeps the values that are bound to a resource fresh. Its Engine follows a Source, for a daemon that
+// serves this machine and for a command that is supervised.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/rs/zerolog"
+)
+
+// Config says what an engine follows and what it does with it.
+type Config struct {
+	Resource api.Resource
+	// Source gives the sets. Required. Engine.Replace exchanges it.
+	Source Source
+	// Cache is where the set outlives a restart. Nil means none.
+	Cache *Cache
+	// Fallback returns a source to ask instead each time Source has failed with why, and the cache of its sets; or an
+	// error if there is none, which then counts. The next time Source is asked first again. Its sets aren't cached.
+	// Nil means no fallback.
+	Fallback func(why error) (Source, *Cache, error)
+	// Outputs are written at each change.
+	Outputs []Output
+	// OnRevoke is called each time the source begins to refuse, with its error, once nothing is served any more. It
+	// must not block. Nil means that this is logged.
+	OnRevoke func(err error)
+	// Sleep watches for suspends of this machine until its context ends: WatchSleep. Nil means that nothing does.
+	Sleep func(ctx context.Context, wake func(reason string)) error
+	// Heap leaves values where the source put them, for a process that hands them on. Otherwise they are moved to
+	// locked memory, and freed after a change.
+	Heap bool
+	// Changes is the level at which changes of the set and the state are logged. Zero is debug.
+	Changes zerolog.Level
+	// Version is part of the status.
+	Version string
+	Log     zerolog.Logger
+}
+
+// Engine follows one resource: it asks the source, keeps the last good set and its cache, takes out what expires, and
+// drops everything when the source refuses. Its methods may be called by any goroutine, except as noted.
+type Engine struct {
+	conf   Config
+	now    atomic.Pointer[view]
+	memory memory
+	clock  clock
+	pulse  pulse
+	asking asking        // used by First, then by the loop
+	kept   kept          // used by First, then by the goroutine that keeps the cache
+	saving chan struct{} // signals that the cache may have to change
+	stale  chan struct{} // signals that superseded values can be freed
+	ended  chan struct{} // closed when Run has ended
+
+	mu        sync.Mutex // guards changes of now, and the fields below
+	source    Source
+	replaced  int // how often source was exchanged
+	cache     *Cache
+	outlets   []*outlet
+	tasks     sync.WaitGroup
+	running   context.Context    //nolint:containedctx // of Run, for outputs that come later; nil outside of it
+	interrupt context.CancelFunc // ends what the loop is waiting for; nil while it waits for nothing
+	hurried   bool               // ask at once
+	refreshes []chan error       // Refresh calls that the loop hasn't taken up yet
+	quiet     time.Time          // the vault asked for no requests until then
+	busy      *api.Error         // its answer that asked for it
+	woken     time.Time          // of the latest wake
+	waking    *time.Timer        // of the wake that comes next; nil: none
+}
+
+// errEnded is the error of calls that are pending when Run ends.
+var errEnded = errors.New("the agent has stopped")
+
+// New returns an engine. It asks nothing before First or Run.
+func New(c Config) (*Engine, error) {
+	if err := c.Resource.Validate(); err != nil {
+		return nil, err
+	}
+	if c.Source == nil {
+		return nil, errors.New("an agent needs a source")
+	}
+	e := &Engine{
+		conf: c, source: c.Source, cache: c.Cache, memory: memory{log: c.Log, heap: c.Heap},
+		asking: asking{log: c.Log, seen: versions{}, changes: c.Changes}, kept: kept{cache: c.Cache},
+		saving: make(chan struct{}, 1), stale: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+	began := time.Now().UTC()
+	e.now.Store(&view{changed: make(chan struct{}), status: Status{
+		State: Starting, Since: began, Resource: c.Resource, StartedAt: began, PID: os.Getpid(), Version: c.Version,
+		Vault: c.Source.Vault(), Outputs: []OutputStatus{},
+	}})
+	if len(c.Outputs) > 0 {
+		e.SetOutputs(c.Outputs)
+	}
+	return e, nil
+}
+
+// LogTo exchanges the log between First and Run.
+func (e *Engine) LogTo(log zerolog.Logger) {
+	e.conf.Log, e.asking.log, e.memory.log = log, log, log
+}
+
+// Run follows the source until ctx ends. Then it removes the outputs that don't ask to be kept, and returns when
+// everything it started has ended. It runs once.
+func (e *Engine) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	e.mu.Lock()
+	e.running = ctx
+	for _, o := range e.outlets {
+		e.start(o)
+	}
+	e.mu.Unlock()
+	var own sync.WaitGroup
+	own.Go(func() { e.keepCache(ctx) })
+	own.Go(func() { e.expire(ctx) })
+	if !e.conf.Heap {
+		own.Go(func() { e.collect(ctx) })
+	}
+	if e.conf.Sleep != nil {
+		own.Go(func() {
+			if err := e.conf.Sleep(ctx, e.Wake); err != nil {
+				e.conf.Log.Warn().Err(err).Msg("suspend isn't watched: it is noticed by the next request that fails")
+			}
+		})
+	}
+	e.loop(ctx)
+	e.mu.Lock()
+	e.running = nil // no output starts from here on
+	e.cancelWake()
+	close(e.ended)
+	e.mu.Unlock()
+	own.Wait()
+	e.tasks.Wait()
+	return nil
+}
+
+// Refresh asks the source now and returns when it has answered: nil if it gave or confirmed a set, else the error.
+// While the vault has asked for no requests it isn't asked: the error is an api.Error that says for how long.
+func (e *Engine) Refresh(ctx context.Context) error {
+	answered := make(chan error, 1)
+	e.mu.Lock()
+	if left := time.Until(e.quiet); left > 0 {
+		defer e.mu.Unlock()
+		return &api.Error{Kind: e.busy.Kind, RetryAfter: left,
+			Message: fmt.Sprintf("the vault asked to be left alone for another %s: %s", roundUp(left), e.busy.Message)}
+	}
+	e.refreshes = append(e.refreshes, answered)
+	e.askAtOnce()
+	e.mu.Unlock()
+	select {
+	case err := <-answered:
+		return err
+	case <-e.ended:
+		return errEnded
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// roundUp rounds up to whole seconds.
+func roundUp(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
+}
+
+// Replace exchanges source and cache, for example after a change of key, and asks the new source at once. The set
+// that is served stays until it answers. The old cache is wiped, unless the new one has its path.
+func (e *Engine) Replace(src Source, cache *Cache) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.source, e.cache, e.quiet = src, cache, time.Time{}
+	e.replaced++
+	e.change(func(v *view) {
+		if !v.serves() {
+			v.status.Vault = src.Vault()
+		}
+	})
+	e.askAtOnce()
+	e.save()
+}
+
+// SetOnRevoke sets what the status says under OnRevoke: RevokeKeep or RevokeStop.
+func (e *Engine) SetOnRevoke(what string) {
+	e.publish(func(v *view) { v.status.OnRevoke = what })
+}
+
+// askAtOnce interrupts the loop, so that it asks at once or as soon as the vault allows. The caller holds mu.
+func (e *Engine) askAtOnce() {
+	e.hurried = true
+	if e.interrupt != nil {
+		e.interrupt()
+	}
+}

@@ -1,0 +1,151 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// patience is how long the source has for the first set before the cached one is served.
+const patience = 700 * time.Millisecond
+
+// First returns the first set, for a process that needs one to start: the source's, or the cached one if the source
+// doesn't give any in time; the status has its origin. The source retries by itself. The set is shared and must not be wiped. First is called at
+// most once, and before Run, which goes on from there. Without a cache it starts no goroutine.
+// Errors: the source's, or the fallback's.
+func (e *Engine) First(ctx context.Context) (api.Snapshot, error) {
+	from := supplier{Source: e.source, cache: e.cache}
+	set, err := e.first(ctx, from)
+	other, ok, why := e.instead(ctx, err)
+	if ok {
+		return e.first(ctx, other)
+	}
+	return set, why
+}
+
+func (e *Engine) first(ctx context.Context, from supplier) (api.Snapshot, error) {
+	if from.cache == nil {
+		set, err := from.Next(ctx, "")
+		return e.begin(set, err, from)
+	}
+	cached := e.afterPatience(from.cache)
+	defer cached.timer.Stop()
+	asked, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		set api.Snapshot
+		err error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		set, err := from.Next(asked, "")
+		answered <- answer{set, err}
+	}()
+	for {
+		changed := e.Changed() // before the state is read, so that no change is missed
+		if e.now.Load().serves() {
+			cancel()
+			if got := <-answered; got.err == nil { // it was just in time
+				return e.begin(got.set, nil, from)
+			}
+			return e.beginFromCache(nil)
+		}
+		select {
+		case <-changed:
+		case got := <-answered:
+			if got.err != nil && !refuses(got.err) && cached.serve() {
+				return e.beginFromCache(got.err)
+			}
+			return e.begin(got.set, got.err, from)
+		}
+	}
+}
+
+// begin serves the source's first set, or nothing if the source refuses. The cache is up to date when it returns.
+func (e *Engine) begin(set api.Snapshot, err error, from supplier) (api.Snapshot, error) {
+	switch {
+	case err == nil:
+		e.clock.set(from)
+		e.asking.take(set)
+		e.serve(set, nil, from, 0)
+	case refuses(err):
+		e.revoke(from, err)
+	default:
+		return api.Snapshot{}, err
+	}
+	if from.cache != nil {
+		if err := e.updateCache(); err != nil {
+			e.conf.Log.Error().Err(err).Msg("the cache isn't up to date")
+		}
+	}
+	return set, err
+}
+
+// beginFromCache returns the cached set, which is served already. The status says so, and why.
+func (e *Engine) beginFromCache(why error) (api.Snapshot, error) {
+	set, _ := e.Snapshot()
+	e.asking.take(set)
+	if why != nil {
+		e.publish(func(v *view) { v.blame(why) })
+	}
+	return set, nil
+}
+
+// cachedSet is the cached set at the start.
+type cachedSet struct {
+	engine *Engine
+	timer  *time.Timer
+
+	mu    sync.Mutex // guards the fields below
+	cache *Cache     // nil once it was loaded
+	vault string
+	set   api.Snapshot // empty: there is none, or it was served
+	at    time.Time    // when the vault confirmed it
+}
+
+// afterPatience serves the cached set after patience, unless the source has answered by then.
+func (e *Engine) afterPatience(cache *Cache) *cachedSet {
+	c := &cachedSet{engine: e, cache: cache, vault: e.now.Load().status.Vault}
+	c.timer = time.AfterFunc(patience, func() { c.serve() })
+	return c
+}
+
+// load returns the cached set. One that can't be used is logged once.
+func (c *cachedSet) load() (api.Snapshot, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cache != nil {
+		set, at, err := c.cache.Load()
+		c.cache = nil
+		switch {
+		case err == nil:
+			c.set, c.at = c.engine.memory.keep(set), at.UTC()
+		case !errors.Is(err, fs.ErrNotExist):
+			c.engine.conf.Log.Warn().Err(err).Msg("the cache can't be used")
+		}
+	}
+	return c.set, c.set.Etag != ""
+}
+
+// serve serves the cached set if nothing else is served or refused yet, and reports whether a set is served.
+func (c *cachedSet) serve() bool {
+	set, ok := c.load()
+	if ok {
+		c.engine.publish(func(v *view) {
+			if v.status.State != Starting {
+				return
+			}
+			v.set, v.status.State, v.status.Origin, v.status.Vault = set, Stale, FromCache, c.vault
+			v.status.ConfirmedAt, v.asleep = c.at, asleep()
+		})
+		c.mu.Lock()
+		c.set = api.Snapshot{}
+		c.mu.Unlock()
+		c.engine.tidy()
+	}
+	return c.engine.now.Load().serves()
+}

@@ -1,0 +1,90 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// The fallback is asked each time the source fails, and the source first again. Only the fallback's sets are cached.
+func TestFallback(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "set")
+	synctest.Test(t, func(t *testing.T) {
+		local, vault := newFakeVault(snapshot(1)), newFakeVault(snapshot(2))
+		local.err = errDown
+		cache := cacheAt(t, path, someKey)
+		e, err := agent.New(agent.Config{Resource: sandbox, Source: local, Heap: true, Fallback: func(why error) (agent.Source, *agent.Cache, error) {
+			if !errors.Is(why, api.ErrUnavailable) {
+				return nil, nil, why
+			}
+			return vault, cache, nil
+		}})
+		must(t, err)
+		cached := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			if set, _, err := cache.Load(); err != nil || first(set) != want {
+				t.Errorf("cached: %q, %v, want %q", first(set), err, want)
+			}
+		}
+		set, err := e.First(t.Context())
+		if err != nil || first(set) != "canary-2" {
+			t.Errorf("first: %q, %v", first(set), err)
+		}
+		cached("canary-2") // before First returns, since a command is started then
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- e.Run(ctx) }()
+		vault.rotate(snapshot(3))
+		expect(t, e, "the fallback's", brief{agent.Fresh, agent.FromVault, "canary-3", 0, ""})
+		cached("canary-3")
+		local.rotate(snapshot(4))
+		time.Sleep(time.Minute)
+		expect(t, e, "the source's", brief{agent.Fresh, agent.FromVault, "canary-4", time.Duration(e.Status().Age) * time.Second, ""})
+		cached("canary-3")
+		local.fail(errRevoked) // and there is no fallback for that
+		expect(t, e, "refused", brief{State: agent.Refused, Error: "key was revoked"})
+		cancel()
+		must(t, <-ended)
+	})
+}
+
+// A first set that comes after patience isn't waited for if there is a cached one, and a refusal removes that.
+func TestFirstFromCache(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		err   error
+		hang  bool
+		after time.Duration
+		want  error
+	}{
+		{"hangs", nil, true, 700 * time.Millisecond, nil},
+		{"fails", errDown, false, 0, nil},
+		{"refuses", errRevoked, false, 0, api.ErrUnauthorized},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "set")
+			synctest.Test(t, func(t *testing.T) {
+				cache, vault := cacheAt(t, path, someKey), newFakeVault(snapshot(1))
+				must(t, cache.Save(snapshot(1), time.Now()))
+				vault.err, vault.hang = tt.err, tt.hang
+				e, err := agent.New(agent.Config{Resource: sandbox, Source: vault, Cache: cache, Heap: true})
+				must(t, err)
+				began := time.Now()
+				set, err := e.First(t.Context())
+				if took := time.Since(began); !errors.Is(err, tt.want) || took != tt.after || err == nil && first(set) != "canary-1" {
+					t.Errorf("%q, %v after %s", first(set), err, took)
+				}
+				if _, _, err := cache.Load(); (err == nil) != (tt.want == nil) {
+					t.Errorf("cache: %v", err)
+				}
+			})
+		})
+	}
+}

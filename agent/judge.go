@@ -1,0 +1,179 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/rs/zerolog"
+)
+
+const (
+	firstRetry   = 250 * time.Millisecond // the pause after an attempt that failed; doubled each time
+	longestRetry = 30 * time.Second
+	longestAsked = time.Hour // a vault that asks for a longer pause is asked again after this
+)
+
+func newRetry() *delay.Backoff { return delay.NewBackoff(firstRetry, longestRetry) }
+
+var (
+	errUnchanged = errors.New("the vault gave the same set again")
+	errSilent    = errors.New("the vault didn't answer in time")
+)
+
+// asking is what the engine remembers from one request to the next.
+type asking struct {
+	log      zerolog.Logger
+	changes  zerolog.Level // at which a new set is logged
+	seen     versions
+	etag     string      // of the set that was taken last; empty: none
+	labels   []api.Label // of that set; nil: none
+	stands   bool        // there is a set, if only a cached one
+	failures int         // in a row
+	retry    *delay.Backoff
+}
+
+// outcome is what a request led to.
+type outcome int
+
+const (
+	interrupted outcome = iota // the context ended, so nothing is known
+	changed                    // there is another set
+	confirmed                  // the set stands
+	noSet                      // ask again after a pause
+	refused                    // see refuses
+)
+
+// answer is a request's outcome.
+type answer struct {
+	outcome
+	set  api.Snapshot  // with changed
+	err  error         // with noSet and refused
+	wait time.Duration // with noSet: the pause before the next request
+}
+
+// judge decides what a set or an error from a source means. ctx is the request's, without its limit. A set in which
+// any secret has a lower version than seen before counts as a failure.
+func (k *asking) judge(ctx context.Context, next api.Snapshot, err error) answer {
+	if ctx.Err() != nil && askedFor(err) == 0 { // a request for a pause counts at any time
+		next.Wipe()
+		return answer{outcome: interrupted}
+	}
+	if err == nil && next.Etag == k.etag {
+		err = errUnchanged
+	}
+	if err == nil {
+		err = k.seen.check(next)
+	}
+	switch {
+	case err == nil:
+		k.recovered()
+		event := k.log.WithLevel(k.changes).Str("etag", next.Etag).Int("bindings", len(next.Bound))
+		if k.labels != nil {
+			event = event.Any("changes", api.CompareLabels(k.labels, api.Labels(next.Bound)))
+		}
+		event.Msg("new set of bindings")
+		k.take(next)
+		return answer{outcome: changed, set: next}
+	case errors.Is(err, api.ErrNotModified) && k.etag != "":
+		k.recovered()
+		return answer{outcome: confirmed}
+	case refuses(err):
+		k.etag, k.stands, k.labels = "", false, nil
+		return answer{outcome: refused, err: err}
+	}
+	next.Wipe()
+	k.failures++
+	wait := k.retry.NextRandom(askedFor(err))
+	event := k.log.Debug()
+	if k.failures == 1 {
+		event = k.log.Warn()
+	}
+	event = event.Err(err).Int("attempt", k.failures).Stringer("wait", wait.Round(time.Millisecond))
+	if hint := advice(err); hint != "" {
+		event = event.Str("hint", hint)
+	}
+	if k.stands {
+		event.Msg("the vault gave no values: keeping the last ones")
+	} else {
+		event.Msg("the vault gave no values: trying again")
+	}
+	return answer{outcome: noSet, err: err, wait: wait}
+}
+
+// recovered ends a run of failures.
+func (k *asking) recovered() {
+	if k.failures > 0 {
+		k.log.Info().Int("attempt", k.failures).Msg("the vault answers again")
+		k.retry.Reset()
+	}
+	k.failures = 0
+}
+
+// take remembers a set that is served from now on.
+func (k *asking) take(s api.Snapshot) {
+	k.etag = s.Etag
+	k.raise(s)
+}
+
+// raise remembers the versions of a set.
+func (k *asking) raise(s api.Snapshot) {
+	k.seen.raise(s)
+	k.labels, k.stands = api.Labels(s.Bound), true
+}
+
+// versions is the highest version seen of each secret, by its id.
+type versions map[string]int64
+
+func (v versions) raise(s api.Snapshot) {
+	for _, b := range s.Bound {
+		v[b.SecretID] = max(v[b.SecretID], b.Version)
+	}
+}
+
+func (v versions) check(s api.Snapshot) error {
+	for _, b := range s.Bound {
+		if b.Version < v[b.SecretID] {
+			return &backwards{secretID: b.SecretID, got: b.Version, seen: v[b.SecretID]}
+		}
+	}
+	return nil
+}
+
+// backwards is the error of a set with a lower version of a secret than seen before: the vault was restored from a
+// backup, or an old answer was replayed. An agent can't tell which.
+type backwards struct {
+	secretID  string
+	got, seen int64
+}
+
+func (b *backwards) Error() string {
+	return fmt.Sprintf("the vault gave a lower version of a secret than before: %d of %s, after %d", b.got, b.secretID, b.seen)
+}
+
+func (b *backwards) Advice() string {
+	return "if the vault was restored from an older backup and its values are the ones to have: stop miosa-env, delete its cache, start it; " +
+		"if it wasn't, something on the way brings up old answers"
+}
+
+// advice is what to do about an error; empty if that isn't known.
+func advice(err error) string {
+	if hinting, ok := errors.AsType[interface {
+		error
+		Advice() string
+	}](err); ok {
+		return api.RedactKeys(hinting.Advice())
+	}
+	return ""
+}
+
+// askedFor is how long the vault asked for no requests; zero if it didn't.
+func askedFor(err error) time.Duration {
+	if refusal, ok := errors.AsType[*api.Error](err); ok {
+		return min(max(refusal.RetryAfter, 0), longestAsked)
+	}
+	return 0
+}
