@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/agent/memory"
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
@@ -56,12 +57,12 @@ func (c *Cache) seal(s api.Snapshot, at time.Time) ([]byte, error) {
 	if s.Resource != c.conf.Resource {
 		return nil, ErrCacheForeign
 	}
-	var plain *region
+	var plain *memory.Region
 	encoded, err := s.Encode(func(size int) []byte {
-		plain = newRegion(size)
-		return plain.bytes
+		plain = memory.New(size)
+		return plain.Bytes()
 	})
-	defer plain.free()
+	defer plain.Free()
 	if err != nil {
 		return nil, err
 	}
@@ -92,13 +93,13 @@ func (c *Cache) open(file []byte) (api.Snapshot, time.Time, error) {
 	if err != nil || len(sealed) < aead.Overhead() {
 		return api.Snapshot{}, time.Time{}, ErrCacheDamaged
 	}
-	plain := newRegion(len(sealed) - aead.Overhead())
-	api.Quietly(func() { _, err = aead.Open(plain.bytes[:0], nonce, sealed, header) })
+	plain := memory.New(len(sealed) - aead.Overhead())
+	api.Quietly(func() { _, err = aead.Open(plain.Bytes()[:0], nonce, sealed, header) })
 	if err != nil {
-		plain.free()
+		plain.Free()
 		return api.Snapshot{}, time.Time{}, ErrCacheDamaged
 	}
-	s, err := api.DecodeSnapshot(plain.bytes, plain.value)
+	s, err := api.DecodeSnapshot(plain.Bytes(), plain.Value)
 	switch {
 	case err != nil: // only a holder of the key could have made it
 		err = ErrCacheDamaged
@@ -107,6 +108,6 @@ func (c *Cache) open(file []byte) (api.Snapshot, time.Time, error) {
 	default:
 		return s, time.Unix(0, int64(binary.BigEndian.Uint64(saved))), nil
 	}
-	plain.free()
+	plain.Free()
 	return api.Snapshot{}, time.Time{}, err
 }

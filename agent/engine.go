@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/agent/memory"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/rs/zerolog"
 )
@@ -48,7 +49,7 @@ type Config struct {
 type Engine struct {
 	conf   Config
 	now    atomic.Pointer[view]
-	memory memory
+	memory *memory.Sets // nil: values stay where the source put them
 	clock  clock
 	pulse  pulse
 	asking asking        // used by First, then by the loop
@@ -85,9 +86,12 @@ func New(c Config) (*Engine, error) {
 		return nil, errors.New("an agent needs a source")
 	}
 	e := &Engine{
-		conf: c, source: c.Source, cache: c.Cache, memory: memory{log: c.Log, heap: c.Heap},
+		conf: c, source: c.Source, cache: c.Cache,
 		asking: asking{log: c.Log, seen: versions{}, changes: c.Changes}, kept: kept{cache: c.Cache},
 		saving: make(chan struct{}, 1), stale: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+	if !c.Heap {
+		e.memory = memory.NewSets(c.Log)
 	}
 	began := time.Now().UTC()
 	e.now.Store(&view{changed: make(chan struct{}), status: Status{
@@ -100,9 +104,9 @@ func New(c Config) (*Engine, error) {
 	return e, nil
 }
 
-// LogTo exchanges the log between First and Run.
+// LogTo exchanges the log between First and Run, for a process that leaves values on the heap.
 func (e *Engine) LogTo(log zerolog.Logger) {
-	e.conf.Log, e.asking.log, e.memory.log = log, log, log
+	e.conf.Log, e.asking.log = log, log
 }
 
 // Run follows the source until ctx ends. Then it removes the outputs that don't ask to be kept, and returns when

@@ -112,7 +112,7 @@ func (e *Engine) dropExpired() *view {
 		return old
 	}
 	e.change(func(v *view) {
-		v.set, v.status, v.dropped = e.memory.copy(left.set), left.status, left.dropped
+		v.set, v.status, v.dropped = e.memory.Copy(left.set), left.status, left.dropped
 	})
 	names := left.status.Expired[len(old.status.Expired):]
 	e.conf.Log.Info().Strs("names", names).Str("etag", left.set.Etag).Msg("secrets have expired: they are no longer served")

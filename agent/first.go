@@ -123,7 +123,7 @@ func (c *cachedSet) load() (api.Snapshot, bool) {
 		c.cache = nil
 		switch {
 		case err == nil:
-			c.set, c.at = c.engine.memory.keep(set), at.UTC()
+			c.set, c.at = c.engine.memory.Keep(set), at.UTC()
 		case !errors.Is(err, fs.ErrNotExist):
 			c.engine.conf.Log.Warn().Err(err).Msg("the cache can't be used")
 		}

@@ -114,9 +114,9 @@ func (e *Engine) collect(ctx context.Context) {
 		}
 		passed := time.Since(began)
 		if v.status.State == Refused && passed > wipeAfter {
-			e.memory.wipe()
+			e.memory.Wipe()
 		}
-		if e.memory.collect() <= kept || passed > time.Minute { // or the next change tries again
+		if e.memory.Collect() <= kept || passed > time.Minute { // or the next change tries again
 			continue
 		}
 		wait := pauses.Next()

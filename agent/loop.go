@@ -215,7 +215,7 @@ func (e *Engine) take(set api.Snapshot, from supplier, roundTrip time.Duration) 
 		e.confirm(from, roundTrip)
 		return
 	}
-	e.serve(e.memory.keep(left), expired, from, roundTrip)
+	e.serve(e.memory.Keep(left), expired, from, roundTrip)
 }
 
 // serve publishes a set and what has expired of it.

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/memory"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/vault"
@@ -75,7 +76,7 @@ func TestProcess(t *testing.T) {
 }
 
 func (p agentProcess) run(ctx context.Context) error {
-	if err := agent.Harden(); err != nil {
+	if err := memory.Harden(); err != nil {
 		return err
 	}
 	text, err := os.ReadFile(p.KeyFile)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/memory"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
@@ -76,7 +77,7 @@ func (d *daemon) run(ctx context.Context) error {
 
 // hide keeps the key and the values from who may look at this process from outside.
 func (d *daemon) hide(conf *daemonConfig) {
-	err := errors.Join(inject.Scrub(conf.key.Key), agent.Harden())
+	err := errors.Join(inject.Scrub(conf.key.Key), memory.Harden())
 	if err != nil {
 		d.log.Warn().Err(err).Msg("this process can't be hidden from others of its user")
 	}

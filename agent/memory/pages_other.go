@@ -1,11 +1,11 @@
 //go:build !linux
 
-package agent
+package memory
 
 import "runtime/debug"
 
 // allocate gives n zeroed bytes. Nothing better than the heap is known here.
-func allocate(n int) ([]byte, string) { return make([]byte, n), memoryHeap }
+func allocate(n int) ([]byte, string) { return make([]byte, n), heap }
 
 func release([]byte, string) {}
 

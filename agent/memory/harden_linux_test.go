@@ -1,4 +1,4 @@
-package agent_test
+package memory_test
 
 import (
 	"bufio"
@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/memory"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +27,7 @@ func TestHardenProcess(t *testing.T) {
 	case "":
 		return
 	case "yes":
-		must(t, agent.Harden())
+		must(t, memory.Harden())
 	}
 	fmt.Println("ready")
 	_, _ = io.Copy(io.Discard, os.Stdin)
@@ -147,5 +147,12 @@ func TestHardenClosesProc(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,4 +1,4 @@
-package agent
+package memory
 
 import (
 	"bytes"
@@ -48,9 +48,9 @@ func vmFlags(t *testing.T, b []byte) []string {
 func wants(t *testing.T, kind string, b []byte) {
 	t.Helper()
 	promised := map[string][]string{
-		memorySecret: {"lo", "dd", "dc"}, // locked; not in dumps; not in a forked child
-		memoryLocked: {"lo", "dd", "wf"}, // locked; not in dumps; zero in a forked child
-		memoryShown:  {"dd", "wf"},
+		secret:   {"lo", "dd", "dc"}, // locked; not in dumps; not in a forked child
+		locked:   {"lo", "dd", "wf"}, // locked; not in dumps; zero in a forked child
+		unlocked: {"dd", "wf"},
 	}[kind]
 	flags := vmFlags(t, b)
 	for _, f := range promised {
@@ -58,7 +58,7 @@ func wants(t *testing.T, kind string, b []byte) {
 			t.Errorf("%s memory has the flags %v, and not %q", kind, flags, f)
 		}
 	}
-	if kind == memoryShown && slices.Contains(flags, "lo") {
+	if kind == unlocked && slices.Contains(flags, "lo") {
 		t.Errorf("memory that is locked is called %s", kind)
 	}
 }
@@ -66,7 +66,7 @@ func wants(t *testing.T, kind string, b []byte) {
 // holds tells that a set can be kept there, and read, and is zero before it is given back.
 func holds(t *testing.T, kind string) {
 	t.Helper()
-	r := newRegion(3 * os.Getpagesize())
+	r := New(3 * os.Getpagesize())
 	if r.kind != kind {
 		t.Fatalf("%s memory, want %s", r.kind, kind)
 	}
@@ -75,12 +75,12 @@ func holds(t *testing.T, kind string) {
 		t.Error("it isn't zero")
 	}
 	r.free()
-	var m memory
-	kept := m.keep(api.Snapshot{Bound: []api.Bound{{Value: api.NewValue([]byte("canary"))}}})
+	var m Sets
+	kept := m.Keep(api.Snapshot{Bound: []api.Bound{{Value: api.NewValue([]byte("canary"))}}})
 	if m.kind != kind || kept.Bound[0].Value.Reveal() != "canary" {
 		t.Errorf("a set is kept in %s memory, want %s", m.kind, kind)
 	}
-	m.wipe()
+	m.Wipe()
 	if kept.Bound[0].Value.Len() != 0 {
 		t.Error("a value is there after it was wiped")
 	}
@@ -89,10 +89,10 @@ func holds(t *testing.T, kind string) {
 func TestMemorySecret(t *testing.T) {
 	b, kind := allocate(64)
 	release(b, kind)
-	if kind != memorySecret {
+	if kind != secret {
 		needs.System(t, "memfd_secret, which isn't here: %s memory instead", kind)
 	}
-	holds(t, memorySecret)
+	holds(t, secret)
 }
 
 // Without memfd_secret values are in locked memory, which no dump has and no forked child.
@@ -100,10 +100,10 @@ func TestMemoryLocked(t *testing.T) {
 	withoutSecretMemory(t)
 	b, kind := allocate(64)
 	release(b, kind)
-	if kind != memoryLocked {
+	if kind != locked {
 		needs.System(t, "memory to lock: RLIMIT_MEMLOCK is used up, or 0: %s memory instead", kind)
 	}
-	holds(t, memoryLocked)
+	holds(t, locked)
 }
 
 // memoryVariable makes this test binary a process that may lock no memory.
@@ -140,9 +140,9 @@ func TestMemoryUnlocked(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &none); err != nil {
 		t.Fatal(err)
 	}
-	holds(t, memoryShown)
+	holds(t, unlocked)
 	was := noSecretMemory.Swap(true)
-	holds(t, memoryShown)
+	holds(t, unlocked)
 	noSecretMemory.Store(was)
 
 	if limit.Cur < 1<<20 {
@@ -151,9 +151,9 @@ func TestMemoryUnlocked(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil {
 		t.Fatal(err)
 	}
-	want := memorySecret
+	want := secret
 	if was {
-		want = memoryLocked
+		want = locked
 	}
 	holds(t, want)
 }

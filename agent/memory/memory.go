@@ -1,4 +1,6 @@
-package agent
+// Package memory keeps values where dumps, swap and other processes don't see them, and zeroes them when they are no
+// longer used.
+package memory
 
 import (
 	"runtime"
@@ -8,18 +10,18 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// heapLimit is where the collector works harder: above what the longest answer of a vault needs.
+// heapLimit is the size of the heap from which it is collected more often: above what the longest answer of a vault needs.
 const heapLimit = 36 << 20
 
-// memoryHeap is the kind of memory where there is nothing better.
-const memoryHeap = "heap"
+// heap is the kind of memory if there is nothing better.
+const heap = "heap"
 
-// region is memory for the values of one set, outside of Go's heap where the platform allows: the
-// collector never copies it, dumps and swap don't see it. It lasts as long as anything refers to it,
-// which every Value over it does, and is then zeroed and given back.
-type region struct{ *pages }
+// Region is memory for the values of one set, outside of Go's heap if the platform allows: the collector never copies
+// it, and dumps and swap don't have it. It lasts as long as anything refers to it, as each Value in it does, and is then
+// zeroed and given back.
+type Region struct{ *pages }
 
-// pages is the memory of a region. It doesn't know its region, so that it can outlive it.
+// pages is the memory of a region. It doesn't refer to its region, so that it can outlive it.
 type pages struct {
 	mu    sync.Mutex // guards the fields below
 	bytes []byte     // nil once given back
@@ -28,17 +30,27 @@ type pages struct {
 	gone  bool // to be given back when the last use ends
 }
 
-// newRegion gives n zeroed bytes. Where the machine has no locked memory left they are the next best.
-func newRegion(n int) *region {
+// New returns n zeroed bytes, in the best kind of memory that the machine has left.
+func New(n int) *Region {
 	p := &pages{}
 	p.bytes, p.kind = allocate(n)
-	r := &region{p}
+	r := &Region{p}
 	runtime.AddCleanup(r, (*pages).free, p)
 	return r
 }
 
-// value is a Value over n bytes from at. It is empty once the pages are gone.
-func (r *region) value(at, n int) api.Value {
+// Bytes is the memory; nil once it was given back.
+func (r *Region) Bytes() []byte { return r.bytes }
+
+// Free zeroes the memory and gives it back, at the end of the last use if there is one.
+func (r *Region) Free() {
+	if r != nil {
+		r.free()
+	}
+}
+
+// Value is a Value over n bytes from at. It is empty once the memory was given back.
+func (r *Region) Value(at, n int) api.Value {
 	return api.NewLentValue(func(use func([]byte)) {
 		b := r.enter()
 		defer r.leave() // refers to the region, and so keeps it
@@ -52,7 +64,7 @@ func (r *region) value(at, n int) api.Value {
 	})
 }
 
-// enter gives the bytes until leave; nil once they are gone.
+// enter returns the bytes for use until leave; nil once they were given back.
 func (p *pages) enter() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,43 +105,45 @@ func (p *pages) freed() bool {
 	return p.bytes == nil
 }
 
-// memory is all regions of one engine.
-type memory struct {
-	log  zerolog.Logger
-	heap bool // sets stay where they are
+// Sets is the regions of the sets that a process keeps. A nil Sets leaves sets where they are.
+type Sets struct {
+	log zerolog.Logger
 
 	mu   sync.Mutex          // guards the fields below
 	live map[*pages]struct{} // not known to be freed
 	kind string              // of the latest region
 }
 
-// keep moves a set into a region of its own: the values it came with are zeroed.
-func (m *memory) keep(s api.Snapshot) api.Snapshot {
-	if m.heap {
+// NewSets returns an empty Sets.
+func NewSets(log zerolog.Logger) *Sets { return &Sets{log: log} }
+
+// Keep moves a set into a region of its own: the values it came with are zeroed.
+func (m *Sets) Keep(s api.Snapshot) api.Snapshot {
+	if m == nil {
 		return s
 	}
-	kept := m.copy(s)
+	kept := m.Copy(s)
 	api.Quietly(s.Wipe)
 	return kept
 }
 
-// copy puts a set into a region of its own too: the values it came with stay.
-func (m *memory) copy(s api.Snapshot) api.Snapshot {
-	if m.heap {
+// Copy copies a set into a region of its own.
+func (m *Sets) Copy(s api.Snapshot) api.Snapshot {
+	if m == nil {
 		return s
 	}
 	total := 0
 	for _, b := range s.Bound {
 		total += b.Value.Len()
 	}
-	r := newRegion(total)
+	r := New(total)
 	kept := api.Snapshot{Resource: s.Resource, Etag: s.Etag, Bound: make([]api.Bound, len(s.Bound))}
 	at := 0
 	api.Quietly(func() {
 		for i, b := range s.Bound {
 			n := 0
 			b.Value.Use(func(v []byte) { n = copy(r.bytes[at:], v) })
-			kept.Bound[i] = api.Bound{Label: b.Label, About: b.About, Value: r.value(at, n)}
+			kept.Bound[i] = api.Bound{Label: b.Label, About: b.About, Value: r.Value(at, n)}
 			at += n
 		}
 	})
@@ -148,8 +162,8 @@ func (m *memory) copy(s api.Snapshot) api.Snapshot {
 	return kept
 }
 
-// collect has the values freed that nobody refers to any more, and returns how many sets remain.
-func (m *memory) collect() int {
+// Collect frees the sets that nothing refers to any more, and returns how many remain.
+func (m *Sets) Collect() int {
 	runtime.GC()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -161,8 +175,8 @@ func (m *memory) collect() int {
 	return len(m.live)
 }
 
-// wipe frees everything. Whoever still holds a value finds it empty.
-func (m *memory) wipe() {
+// Wipe frees all sets, even those in use: their values are empty from then on.
+func (m *Sets) Wipe() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for p := range m.live {

@@ -1,4 +1,4 @@
-package agent
+package memory
 
 import (
 	"errors"
@@ -11,9 +11,9 @@ import (
 
 // The kinds of memory, best first.
 const (
-	memorySecret = "memfd_secret" // mapped by this process only: not even the kernel or root's /proc/PID/mem reads it
-	memoryLocked = "locked"       // never swapped, not in cores, zero in a forked child
-	memoryShown  = "unlocked"     // not in cores; RLIMIT_MEMLOCK allows no more
+	secret   = "memfd_secret" // mapped by this process only: not even the kernel or root's /proc/PID/mem reads it
+	locked   = "locked"       // never swapped, not in cores, zero in a forked child
+	unlocked = "unlocked"     // not in cores; RLIMIT_MEMLOCK allows no more
 )
 
 // noSecretMemory: this kernel has no memfd_secret, so it isn't asked again.
@@ -22,21 +22,21 @@ var noSecretMemory atomic.Bool
 // allocate gives n zeroed bytes of the best kind there is.
 func allocate(n int) ([]byte, string) {
 	if n == 0 {
-		return nil, memoryHeap
+		return nil, heap
 	}
 	if b, err := secretPages(n); err == nil {
-		return b, memorySecret
+		return b, secret
 	}
 	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
-		return make([]byte, n), memoryHeap
+		return make([]byte, n), heap
 	}
 	_ = unix.Madvise(b, unix.MADV_DONTDUMP)
 	_ = unix.Madvise(b, unix.MADV_WIPEONFORK)
 	if unix.Mlock(b) != nil {
-		return b, memoryShown
+		return b, unlocked
 	}
-	return b, memoryLocked
+	return b, locked
 }
 
 // secretPages maps memory that the kernel takes out of its own address space.
@@ -62,7 +62,7 @@ func secretPages(n int) ([]byte, error) {
 }
 
 func release(b []byte, kind string) {
-	if kind != memoryHeap {
+	if kind != heap {
 		_ = unix.Munmap(b)
 	}
 }

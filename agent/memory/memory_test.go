@@ -1,4 +1,4 @@
-package agent
+package memory
 
 import (
 	"bytes"
@@ -21,18 +21,18 @@ func values3() (api.Snapshot, [][]byte) {
 }
 
 // collected has the collector run until it's true.
-func collected(t *testing.T, m *memory, sets int) {
+func collected(t *testing.T, m *Sets, sets int) {
 	t.Helper()
-	if !poll.Within(20*time.Second, func() bool { return m.collect() == sets }) {
-		t.Fatalf("%d sets live, want %d", m.collect(), sets)
+	if !poll.Within(20*time.Second, func() bool { return m.Collect() == sets }) {
+		t.Fatalf("%d sets live, want %d", m.Collect(), sets)
 	}
 }
 
 func TestMemoryKeeps(t *testing.T) {
-	var m memory
+	var m Sets
 	s, raw := values3()
 	want := [][]byte{bytes.Clone(raw[0]), bytes.Clone(raw[1]), bytes.Clone(raw[2])}
-	kept := m.keep(s)
+	kept := m.Keep(s)
 	for i, b := range raw {
 		if bytes.Contains(b, []byte("canary")) {
 			t.Errorf("value %d is still where it came from", i)
@@ -58,12 +58,12 @@ func TestMemoryKeeps(t *testing.T) {
 
 // Freed pages are zero before they are given back, and never while they are in use.
 func TestMemoryWipes(t *testing.T) {
-	var m memory
+	var m Sets
 	s, _ := values3()
-	kept := m.keep(s)
+	kept := m.Keep(s)
 	v := kept.Bound[0].Value
 	v.Use(func(b []byte) {
-		m.wipe()
+		m.Wipe()
 		if string(b) != "canary-one" {
 			t.Error("wiped while it was in use")
 		}
@@ -75,12 +75,12 @@ func TestMemoryWipes(t *testing.T) {
 		t.Error("a wiped value isn't empty")
 	}
 	v.Wipe()
-	if n := m.collect(); n != 0 {
+	if n := m.Collect(); n != 0 {
 		t.Errorf("%d sets live", n)
 	}
-	r := newRegion(64)
+	r := New(64)
 	copy(r.bytes, "canary")
-	if r.kind == memoryHeap {
+	if r.kind == heap {
 		t.Log("SKIPPED: no memory outside of the heap here")
 		return
 	}
@@ -98,9 +98,9 @@ func TestMemoryWipes(t *testing.T) {
 // Use and wiping race without harm.
 func TestMemoryRaces(t *testing.T) {
 	for range 50 {
-		var m memory
+		var m Sets
 		s, _ := values3()
-		kept := m.keep(s)
+		kept := m.Keep(s)
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
@@ -114,17 +114,17 @@ func TestMemoryRaces(t *testing.T) {
 				}
 			})
 		}
-		all.Go(m.wipe)
+		all.Go(m.Wipe)
 		all.Wait()
 	}
 }
 
 // Thousands of sets, one after the other, leave no memory behind.
 func TestMemoryStaysFlat(t *testing.T) {
-	var m memory
+	var m Sets
 	for range 2000 {
 		s, _ := values3()
-		kept := m.keep(s)
+		kept := m.Keep(s)
 		if kept.Bound[0].Value.Len() != 10 {
 			t.Fatal("a value got lost")
 		}
@@ -133,14 +133,14 @@ func TestMemoryStaysFlat(t *testing.T) {
 }
 
 func BenchmarkKeep100(b *testing.B) {
-	var m memory
+	var m Sets
 	s := api.Snapshot{}
 	for range 100 {
 		s.Bound = append(s.Bound, api.Bound{Value: api.NewValue(bytes.Repeat([]byte("v"), 64))})
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		m.keep(s)
-		m.wipe()
+		m.Keep(s)
+		m.Wipe()
 	}
 }
