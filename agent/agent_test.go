@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
@@ -220,13 +221,13 @@ func expect(t *testing.T, a *agent.Engine, what string, want brief) {
 	}
 }
 
-func cacheAt(t testing.TB, path string, key string) *agent.Cache {
+func cacheAt(t testing.TB, path string, key string) *cache.Cache {
 	t.Helper()
 	parsed, err := api.ParseKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := agent.NewCache(agent.CacheConfig{Path: path, Key: parsed, Resource: sandbox})
+	c, err := cache.New(cache.Config{Path: path, Key: parsed, Resource: sandbox})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/google/go-cmp/cmp"
 )
@@ -121,7 +122,7 @@ func TestFault_A3_DamagedCache(t *testing.T) {
 			t.Fatal(err)
 		}
 		set, _, err := c.Load()
-		if !errors.Is(err, agent.ErrCacheDamaged) && !errors.Is(err, agent.ErrCacheForeign) || set.Bound != nil || set.Etag != "" {
+		if !errors.Is(err, cache.ErrDamaged) && !errors.Is(err, cache.ErrForeign) || set.Bound != nil || set.Etag != "" {
 			t.Fatalf("%s at byte %d of %d: error %v, %d values", what, at, len(whole), err, len(set.Bound))
 		}
 		if strings.Contains(err.Error(), "canary") {
@@ -175,33 +176,33 @@ func TestCacheRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		saved  time.Duration // ago
-		change func(t *testing.T, conf *agent.CacheConfig)
+		change func(t *testing.T, conf *cache.Config)
 		want   error
 	}{
-		{"another key", 0, func(_ *testing.T, c *agent.CacheConfig) { c.Key = other }, agent.ErrCacheDamaged},
-		{"another resource", 0, func(_ *testing.T, c *agent.CacheConfig) { c.Resource = elsewhere }, agent.ErrCacheForeign},
-		{"too old", 24*time.Hour + time.Second, nil, agent.ErrCacheOld},
+		{"another key", 0, func(_ *testing.T, c *cache.Config) { c.Key = other }, cache.ErrDamaged},
+		{"another resource", 0, func(_ *testing.T, c *cache.Config) { c.Resource = elsewhere }, cache.ErrForeign},
+		{"too old", 24*time.Hour + time.Second, nil, cache.ErrOld},
 		{"just not too old", 24*time.Hour - time.Minute, nil, nil},
-		{"too old for a short life", 2 * time.Minute, func(_ *testing.T, c *agent.CacheConfig) { c.MaxAge = time.Minute }, agent.ErrCacheOld},
-		{"from the future", -6 * time.Minute, nil, agent.ErrCacheFuture},
+		{"too old for a short life", 2 * time.Minute, func(_ *testing.T, c *cache.Config) { c.MaxAge = time.Minute }, cache.ErrOld},
+		{"from the future", -6 * time.Minute, nil, cache.ErrFuture},
 		{"a clock that is a little off", -4 * time.Minute, nil, nil},
-		{"writable by others", 0, func(t *testing.T, c *agent.CacheConfig) { must(t, os.Chmod(c.Path, 0o622)) }, agent.ErrCacheUnsafe},
-		{"in a folder writable by others", 0, func(t *testing.T, c *agent.CacheConfig) { must(t, os.Chmod(filepath.Dir(c.Path), 0o777)) }, agent.ErrCacheUnsafe},
-		{"a link", 0, func(t *testing.T, c *agent.CacheConfig) {
+		{"writable by others", 0, func(t *testing.T, c *cache.Config) { must(t, os.Chmod(c.Path, 0o622)) }, cache.ErrUnsafe},
+		{"in a folder writable by others", 0, func(t *testing.T, c *cache.Config) { must(t, os.Chmod(filepath.Dir(c.Path), 0o777)) }, cache.ErrUnsafe},
+		{"a link", 0, func(t *testing.T, c *cache.Config) {
 			must(t, os.Rename(c.Path, c.Path+"2"))
 			must(t, os.Symlink(c.Path+"2", c.Path))
-		}, agent.ErrCacheUnsafe},
-		{"a folder", 0, func(t *testing.T, c *agent.CacheConfig) {
+		}, cache.ErrUnsafe},
+		{"a folder", 0, func(t *testing.T, c *cache.Config) {
 			must(t, os.Remove(c.Path))
 			must(t, os.Mkdir(c.Path, 0o700))
-		}, agent.ErrCacheUnsafe},
-		{"empty", 0, func(t *testing.T, c *agent.CacheConfig) { must(t, os.Truncate(c.Path, 0)) }, agent.ErrCacheDamaged},
-		{"huge", 0, func(t *testing.T, c *agent.CacheConfig) { must(t, os.Truncate(c.Path, 1<<40)) }, agent.ErrCacheDamaged},
+		}, cache.ErrUnsafe},
+		{"empty", 0, func(t *testing.T, c *cache.Config) { must(t, os.Truncate(c.Path, 0)) }, cache.ErrDamaged},
+		{"huge", 0, func(t *testing.T, c *cache.Config) { must(t, os.Truncate(c.Path, 1<<40)) }, cache.ErrDamaged},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "state")
-			conf := agent.CacheConfig{Path: filepath.Join(dir, "set"), Key: key, Resource: sandbox}
-			c, err := agent.NewCache(conf)
+			conf := cache.Config{Path: filepath.Join(dir, "set"), Key: key, Resource: sandbox}
+			c, err := cache.New(conf)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -209,7 +210,7 @@ func TestCacheRefuses(t *testing.T) {
 			if tt.change != nil {
 				tt.change(t, &conf)
 			}
-			if c, err = agent.NewCache(conf); err != nil {
+			if c, err = cache.New(conf); err != nil {
 				t.Fatal(err)
 			}
 			set, _, err := c.Load()
@@ -227,13 +228,13 @@ func TestCacheSaveRefuses(t *testing.T) {
 	c := cacheAt(t, filepath.Join(dir, "set"), someKey)
 	must(t, c.Save(snapshot(1), time.Now()))
 	must(t, os.Chmod(dir, 0o777))
-	if err := c.Save(snapshot(2), time.Now()); !errors.Is(err, agent.ErrCacheUnsafe) {
+	if err := c.Save(snapshot(2), time.Now()); !errors.Is(err, cache.ErrUnsafe) {
 		t.Errorf("error %v", err)
 	}
 	must(t, os.Chmod(dir, 0o700))
 	foreign := snapshot(2)
 	foreign.Resource.ID = "sb_2"
-	if err := c.Save(foreign, time.Now()); !errors.Is(err, agent.ErrCacheForeign) {
+	if err := c.Save(foreign, time.Now()); !errors.Is(err, cache.ErrForeign) {
 		t.Errorf("another resource's set: %v", err)
 	}
 	if set, _, err := c.Load(); err != nil || first(set) != "canary-1" {
@@ -253,24 +254,24 @@ func TestCacheConfigRefuses(t *testing.T) {
 	key, _ := api.ParseKey(someKey)
 	link := filepath.Join(t.TempDir(), "link")
 	must(t, os.Symlink(dir, link))
-	good := agent.CacheConfig{Path: filepath.Join(dir, "set"), Key: key, Resource: sandbox, KeyFile: filepath.Join(dir, "other", "key")}
+	good := cache.Config{Path: filepath.Join(dir, "set"), Key: key, Resource: sandbox, KeyFile: filepath.Join(dir, "other", "key")}
 	for _, tt := range []struct {
 		name   string
-		change func(*agent.CacheConfig)
+		change func(*cache.Config)
 		want   string
 	}{
-		{"fine", func(*agent.CacheConfig) {}, ""},
-		{"relative", func(c *agent.CacheConfig) { c.Path = "set" }, "isn't absolute"},
-		{"beside its key", func(c *agent.CacheConfig) { c.KeyFile = filepath.Join(dir, "key") }, "beside its key"},
-		{"beside its key, through a link", func(c *agent.CacheConfig) { c.KeyFile = filepath.Join(link, "key") }, "beside its key"},
-		{"no key", func(c *agent.CacheConfig) { c.Key = api.Key{} }, "needs the key"},
-		{"negative", func(c *agent.CacheConfig) { c.MaxAge = -1 }, "is negative"},
-		{"no resource", func(c *agent.CacheConfig) { c.Resource = api.Resource{} }, "resource_type is required"},
+		{"fine", func(*cache.Config) {}, ""},
+		{"relative", func(c *cache.Config) { c.Path = "set" }, "isn't absolute"},
+		{"beside its key", func(c *cache.Config) { c.KeyFile = filepath.Join(dir, "key") }, "beside its key"},
+		{"beside its key, through a link", func(c *cache.Config) { c.KeyFile = filepath.Join(link, "key") }, "beside its key"},
+		{"no key", func(c *cache.Config) { c.Key = api.Key{} }, "needs the key"},
+		{"negative", func(c *cache.Config) { c.MaxAge = -1 }, "is negative"},
+		{"no resource", func(c *cache.Config) { c.Resource = api.Resource{} }, "resource_type is required"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			conf := good
 			tt.change(&conf)
-			_, err := agent.NewCache(conf)
+			_, err := cache.New(conf)
 			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/agent/memory"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/rs/zerolog"
@@ -22,11 +23,11 @@ type Config struct {
 	// Source gives the sets. Required. Engine.Replace exchanges it.
 	Source Source
 	// Cache is where the set outlives a restart. Nil means none.
-	Cache *Cache
+	Cache *cache.Cache
 	// Fallback returns a source to ask instead each time Source has failed with why, and the cache of its sets; or an
 	// error if there is none, which then counts. The next time Source is asked first again. Its sets aren't cached.
 	// Nil means no fallback.
-	Fallback func(why error) (Source, *Cache, error)
+	Fallback func(why error) (Source, *cache.Cache, error)
 	// Outputs are written at each change.
 	Outputs []Output
 	// OnRevoke is called each time the source begins to refuse, with its error, once nothing is served any more. It
@@ -61,7 +62,7 @@ type Engine struct {
 	mu        sync.Mutex // guards changes of now, and the fields below
 	source    Source
 	replaced  int // how often source was exchanged
-	cache     *Cache
+	cache     *cache.Cache
 	outlets   []*outlet
 	tasks     sync.WaitGroup
 	running   context.Context    //nolint:containedctx // of Run, for outputs that come later; nil outside of it
@@ -174,7 +175,7 @@ func roundUp(d time.Duration) time.Duration {
 
 // Replace exchanges source and cache, for example after a change of key, and asks the new source at once. The set
 // that is served stays until it answers. The old cache is wiped, unless the new one has its path.
-func (e *Engine) Replace(src Source, cache *Cache) {
+func (e *Engine) Replace(src Source, cache *cache.Cache) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.source, e.cache, e.quiet = src, cache, time.Time{}

@@ -38,35 +38,6 @@ func (c *clock) untilCheck(at time.Time) time.Duration {
 	return min(max(0, at.Sub(c.now())), longestUnchecked)
 }
 
-// expiry is when the first of a set's values expires; zero: none does.
-func expiry(s api.Snapshot) (at time.Time) {
-	for _, b := range s.Bound {
-		if b.ExpiresAt != nil && (at.IsZero() || b.ExpiresAt.Before(at)) {
-			at = *b.ExpiresAt
-		}
-	}
-	return at
-}
-
-// unexpired splits a set into live and expired values. The live ones have the etag that the vault gives to such a
-// set; if nothing has expired they are the set itself. Values are shared, not copied.
-func unexpired(s api.Snapshot, now time.Time) (left api.Snapshot, expired []api.Bound) {
-	if at := expiry(s); at.IsZero() || at.After(now) {
-		return s, nil
-	}
-	left = api.Snapshot{Resource: s.Resource, Bound: make([]api.Bound, 0, len(s.Bound))}
-	labels := make([]api.Label, 0, len(s.Bound))
-	for _, b := range s.Bound {
-		if b.ExpiresAt != nil && !b.ExpiresAt.After(now) {
-			expired = append(expired, b)
-			continue
-		}
-		left.Bound, labels = append(left.Bound, b), append(labels, b.Label)
-	}
-	left.Etag = api.Etag(s.Resource, labels)
-	return left, expired
-}
-
 // lastOf is when the last of them expired; zero if there are none.
 func lastOf(expired []api.Bound) (at time.Time) {
 	for _, b := range expired {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/internal/test/tamper"
@@ -38,7 +39,7 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 	p := tamper.New(t, v.BaseURL)
 	key := v.ResourceKey(t, sandbox)
 	path, out := filepath.Join(t.TempDir(), "set"), &place{name: "out"}
-	cache, err := agent.NewCache(agent.CacheConfig{Path: path, Key: key, Resource: sandbox})
+	cache, err := cache.New(cache.Config{Path: path, Key: key, Resource: sandbox})
 	must(t, err)
 	a, stop := realAgent(t, p.BaseURL, key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out)})
 	defer stop()

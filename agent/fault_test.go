@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
@@ -269,9 +270,9 @@ func TestFault_A8_WrongClock(t *testing.T) {
 				must(t, err)
 				defer client.Close()
 				// What was sealed while the clock was right, an hour ago.
-				cache := cacheAt(t, path, someKey)
-				must(t, cache.Save(snapshot(1), now.Add(-time.Hour)))
-				a, err := agent.New(agent.Config{Resource: sandbox, Source: client.Source(sandbox), Cache: cache})
+				old := cacheAt(t, path, someKey)
+				must(t, old.Save(snapshot(1), now.Add(-time.Hour)))
+				a, err := agent.New(agent.Config{Resource: sandbox, Source: client.Source(sandbox), Cache: old})
 				must(t, err)
 				ctx, cancel := context.WithCancel(t.Context())
 				ended := make(chan error, 1)
@@ -290,7 +291,7 @@ func TestFault_A8_WrongClock(t *testing.T) {
 					t.Errorf("state %s, hint %q: a cache of which nobody knows how old it is was used, or nothing is said of the clock", s.State, s.LastHint)
 				}
 				if tt.says != "" {
-					if _, _, err := cache.Load(); !errors.Is(err, agent.ErrCacheOld) && !errors.Is(err, agent.ErrCacheFuture) {
+					if _, _, err := old.Load(); !errors.Is(err, cache.ErrOld) && !errors.Is(err, cache.ErrFuture) {
 						t.Errorf("cache: %v", err)
 					}
 				}
@@ -386,7 +387,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 				client, err := fetch.New(fetch.Config{BaseURL: v.BaseURL, Key: key})
 				must(t, err)
 				t.Cleanup(client.Close)
-				cache, err := agent.NewCache(agent.CacheConfig{Path: path, Key: key, Resource: sandbox})
+				cache, err := cache.New(cache.Config{Path: path, Key: key, Resource: sandbox})
 				must(t, err)
 				a.Replace(client.Source(sandbox), cache)
 			},
@@ -406,7 +407,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 			p := tamper.New(t, v.BaseURL)
 			key, id := v.MintResourceKey(t, sandbox)
 			path, out := filepath.Join(t.TempDir(), "set"), &place{name: "out", keep: true}
-			cache, err := agent.NewCache(agent.CacheConfig{Path: path, Key: key, Resource: sandbox})
+			cache, err := cache.New(cache.Config{Path: path, Key: key, Resource: sandbox})
 			must(t, err)
 			revoked := make(chan struct{}, 1)
 			a, stop := realAgent(t, p.BaseURL, key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out), OnRevoke: func(error) { revoked <- struct{}{} }})

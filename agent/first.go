@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
@@ -100,15 +101,15 @@ type cachedSet struct {
 	engine *Engine
 	timer  *time.Timer
 
-	mu    sync.Mutex // guards the fields below
-	cache *Cache     // nil once it was loaded
+	mu    sync.Mutex   // guards the fields below
+	cache *cache.Cache // nil once it was loaded
 	vault string
 	set   api.Snapshot // empty: there is none, or it was served
 	at    time.Time    // when the vault confirmed it
 }
 
 // afterPatience serves the cached set after patience, unless the source has answered by then.
-func (e *Engine) afterPatience(cache *Cache) *cachedSet {
+func (e *Engine) afterPatience(cache *cache.Cache) *cachedSet {
 	c := &cachedSet{engine: e, cache: cache, vault: e.now.Load().status.Vault}
 	c.timer = time.AfterFunc(patience, func() { c.serve() })
 	return c

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
@@ -18,18 +19,18 @@ func TestFallback(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		local, vault := newFakeVault(snapshot(1)), newFakeVault(snapshot(2))
 		local.err = errDown
-		cache := cacheAt(t, path, someKey)
-		e, err := agent.New(agent.Config{Resource: sandbox, Source: local, Heap: true, Fallback: func(why error) (agent.Source, *agent.Cache, error) {
+		kept := cacheAt(t, path, someKey)
+		e, err := agent.New(agent.Config{Resource: sandbox, Source: local, Heap: true, Fallback: func(why error) (agent.Source, *cache.Cache, error) {
 			if !errors.Is(why, api.ErrUnavailable) {
 				return nil, nil, why
 			}
-			return vault, cache, nil
+			return vault, kept, nil
 		}})
 		must(t, err)
 		cached := func(want string) {
 			t.Helper()
 			synctest.Wait()
-			if set, _, err := cache.Load(); err != nil || first(set) != want {
+			if set, _, err := kept.Load(); err != nil || first(set) != want {
 				t.Errorf("cached: %q, %v, want %q", first(set), err, want)
 			}
 		}
@@ -71,17 +72,17 @@ func TestFirstFromCache(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "set")
 			synctest.Test(t, func(t *testing.T) {
-				cache, vault := cacheAt(t, path, someKey), newFakeVault(snapshot(1))
-				must(t, cache.Save(snapshot(1), time.Now()))
+				kept, vault := cacheAt(t, path, someKey), newFakeVault(snapshot(1))
+				must(t, kept.Save(snapshot(1), time.Now()))
 				vault.err, vault.hang = tt.err, tt.hang
-				e, err := agent.New(agent.Config{Resource: sandbox, Source: vault, Cache: cache, Heap: true})
+				e, err := agent.New(agent.Config{Resource: sandbox, Source: vault, Cache: kept, Heap: true})
 				must(t, err)
 				began := time.Now()
 				set, err := e.First(t.Context())
 				if took := time.Since(began); !errors.Is(err, tt.want) || took != tt.after || err == nil && first(set) != "canary-1" {
 					t.Errorf("%q, %v after %s", first(set), err, took)
 				}
-				if _, _, err := cache.Load(); (err == nil) != (tt.want == nil) {
+				if _, _, err := kept.Load(); (err == nil) != (tt.want == nil) {
 					t.Errorf("cache: %v", err)
 				}
 			})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
@@ -18,7 +19,7 @@ func (e *Engine) save() { trySend(e.saving) }
 // tidy signals that superseded values can be freed.
 func (e *Engine) tidy() { trySend(e.stale) }
 
-func (e *Engine) cacheNow() *Cache {
+func (e *Engine) cacheNow() *cache.Cache {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.cache
@@ -26,7 +27,7 @@ func (e *Engine) cacheNow() *Cache {
 
 // kept is what is known of the cache's content.
 type kept struct {
-	cache *Cache
+	cache *cache.Cache
 	etag  string    // of the set in it; empty: not known
 	at    time.Time // when the source confirmed that
 	wiped bool
@@ -53,7 +54,7 @@ func (e *Engine) updateCache() error {
 		k.etag, k.wiped = "", true
 		e.conf.Log.WithLevel(e.conf.Changes).Msg("cache wiped")
 	case v.keep && (v.status.State == Fresh || v.status.State == Stale && len(v.status.Expired) > 0) &&
-		(v.set.Etag != k.etag || v.status.ConfirmedAt.Sub(k.at) > k.cache.conf.maxAge()/saveShare):
+		(v.set.Etag != k.etag || v.status.ConfirmedAt.Sub(k.at) > k.cache.MaxAge()/saveShare):
 		if err := k.cache.Save(v.set, v.status.ConfirmedAt); err != nil {
 			return err
 		}

@@ -208,7 +208,7 @@ func (e *Engine) rest(ctx context.Context, d time.Duration) {
 
 // take serves a new set.
 func (e *Engine) take(set api.Snapshot, from supplier, roundTrip time.Duration) {
-	left, expired := unexpired(set, e.clock.now())
+	left, expired := set.Unexpired(e.clock.now())
 	api.Snapshot{Bound: expired}.Wipe()
 	if now := e.served(); len(now.status.Expired) > 0 && now.serves() && left.Etag == now.set.Etag {
 		left.Wipe() // the source has come to the same

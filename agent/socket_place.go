@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/internal/newfile"
 )
 
 // maxSocketPath is the longest name the kernel takes, in bytes.
@@ -159,7 +161,7 @@ func judgeFolder(path string, info fs.FileInfo) error {
 		return fmt.Errorf("%s isn't a folder", path)
 	case info.Mode().Perm()&0o022 != 0:
 		return fmt.Errorf("others may write to the folder %s: chmod go-w it", path)
-	case !ours(info):
+	case !newfile.Ours(info):
 		return fmt.Errorf("the folder %s belongs to another user", path)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
@@ -32,8 +33,8 @@ type Source interface {
 // supplier is a source and where its sets are kept.
 type supplier struct {
 	Source
-	cache    *Cache // nil: there is none
-	fallback bool   // it was asked because the engine's source failed
+	cache    *cache.Cache // nil: there is none
+	fallback bool         // it was asked because the engine's source failed
 }
 
 // failed reports whether an error says neither that there is a set nor that the set stands.

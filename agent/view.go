@@ -35,7 +35,7 @@ func (v *view) at(now time.Time) *view {
 	if later := v.later.Load(); later != nil {
 		return later.at(now)
 	}
-	left, expired := unexpired(v.set, now)
+	left, expired := v.set.Unexpired(now)
 	later := *v
 	later.set, later.dropped = left, lastOf(expired)
 	later.status.Expired = slices.Concat(v.status.Expired, envNames(expired))
@@ -49,7 +49,7 @@ func (v *view) at(now time.Time) *view {
 
 // finish sets what follows from the view's set.
 func (v *view) finish() {
-	v.status.Etag, v.status.Bindings, v.expires = v.set.Etag, len(v.set.Bound), expiry(v.set)
+	v.status.Etag, v.status.Bindings, v.expires = v.set.Etag, len(v.set.Bound), v.set.Expires()
 	if v.later = nil; !v.expires.IsZero() {
 		v.later = &atomic.Pointer[view]{}
 	}

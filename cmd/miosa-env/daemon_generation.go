@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
@@ -21,7 +22,7 @@ type generation struct {
 	agent       *agent.Engine
 	client      *fetch.Client
 	source      *fetch.Source
-	cache       *agent.Cache
+	cache       *cache.Cache
 	outputs     outputs
 	socket      *socketServer
 	metrics     *metricsServer    // nil: none
@@ -154,7 +155,7 @@ func (g *generation) make() (err error) {
 	return nil
 }
 
-func (g *generation) newCache(conf *daemonConfig) (*agent.Cache, error) {
+func (g *generation) newCache(conf *daemonConfig) (*cache.Cache, error) {
 	if !conf.cache.on {
 		return nil, nil
 	}
@@ -162,7 +163,7 @@ func (g *generation) newCache(conf *daemonConfig) (*agent.Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	return agent.NewCache(c)
+	return cache.New(c)
 }
 
 // take goes on with another configuration. First comes all that may fail: after an error nothing has

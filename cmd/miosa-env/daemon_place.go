@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
@@ -70,15 +71,15 @@ func (l *loading) look() {
 }
 
 // cacheConfig says where the sealed copy of r's values is, and what opens it.
-func (s *settings) cacheConfig(e environment, key foundKey, r api.Resource) (agent.CacheConfig, error) {
+func (s *settings) cacheConfig(e environment, key foundKey, r api.Resource) (cache.Config, error) {
 	dir := s.cache.dir
 	if dir == "" {
 		var err error
 		if dir, err = stateFolder(e); err != nil {
-			return agent.CacheConfig{}, err
+			return cache.Config{}, err
 		}
 	}
-	conf := agent.CacheConfig{
+	conf := cache.Config{
 		Path: filepath.Join(absolutePath(dir), r.Type+"-"+r.ID+".cache"), Key: key.Key, Resource: r,
 		MaxAge: time.Duration(s.cache.maxAge),
 	}
@@ -89,7 +90,7 @@ func (s *settings) cacheConfig(e environment, key foundKey, r api.Resource) (age
 }
 
 // newCache makes the cache that cacheConfig describes.
-func (s *settings) newCache(e environment, key foundKey, r api.Resource) (*agent.Cache, error) {
+func (s *settings) newCache(e environment, key foundKey, r api.Resource) (*cache.Cache, error) {
 	conf, err := s.cacheConfig(e, key, r)
 	if err != nil {
 		return nil, err
@@ -97,8 +98,8 @@ func (s *settings) newCache(e environment, key foundKey, r api.Resource) (*agent
 	return openCache(conf)
 }
 
-func openCache(conf agent.CacheConfig) (*agent.Cache, error) {
-	cache, err := agent.NewCache(conf)
+func openCache(conf cache.Config) (*cache.Cache, error) {
+	cache, err := cache.New(conf)
 	if err != nil {
 		return nil, cli.WithHint(err, "name another directory with --cache-dir or MIOSA_CACHE_DIR")
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
@@ -44,7 +45,7 @@ type cacheFlags struct {
 }
 
 func (c *cacheFlags) addFlags(f *pflag.FlagSet) {
-	c.maxAge = duration(agent.DefaultCacheMaxAge)
+	c.maxAge = duration(cache.DefaultMaxAge)
 	f.BoolVar(&c.on, "cache", false, "keep a sealed copy of the values on this machine, and start from it when the vault is out of reach")
 	f.StringVar(&c.dir, "cache-dir", "", "`DIR` where that copy is kept (default: the state directory)")
 	f.Var(&c.maxAge, "cache-max-age", "`DURATION` how old it may be, from when the vault confirmed it last; 0 is the default")

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
@@ -37,7 +38,7 @@ type supply struct {
 	mu       sync.Mutex    // guards the fields below
 	vault    connection    // its Client is nil until the vault is asked
 	remote   *fetch.Source // the same
-	cache    *agent.Cache  // nil: there is none
+	cache    *cache.Cache  // nil: there is none
 	bypassed bool          // the vault was asked because the agent gave nothing, and that has been logged
 	other    error         // why the agent isn't asked any more: it serves another vault
 	only     bool          // the vault isn't asked, whatever the agent says
@@ -208,7 +209,7 @@ func (s *supply) connectVault() error {
 }
 
 // instead returns the vault after the agent has failed with why, if there is a key.
-func (s *supply) instead(why error) (agent.Source, *agent.Cache, error) {
+func (s *supply) instead(why error) (agent.Source, *cache.Cache, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

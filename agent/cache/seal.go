@@ -1,4 +1,4 @@
-package agent
+package cache
 
 import (
 	"crypto/aes"
@@ -24,12 +24,12 @@ import (
 //
 // The key is HKDF-SHA256 of the resource key with that salt.
 const (
-	cacheMagic   = "miosa-env cache\n"
-	cacheVersion = 2
-	cacheInfo    = "miosa-env cache 2"
+	magic   = "miosa-env cache\n"
+	version = 2
+	keyInfo    = "miosa-env cache 2"
 	saltBytes    = 32
 	nonceBytes   = 12
-	cacheHeader  = len(cacheMagic) + 1 + saltBytes + nonceBytes + 8
+	headerBytes  = len(magic) + 1 + saltBytes + nonceBytes + 8
 )
 
 // cipher is what opens a file with this salt.
@@ -40,7 +40,7 @@ func (c *Cache) cipher(salt []byte) (cipher.AEAD, error) {
 	if c.conf.KeyNow != nil {
 		now = c.conf.KeyNow()
 	}
-	now.Use(func(secret []byte) { key, err = hkdf.Key(sha256.New, secret, salt, cacheInfo, 32) })
+	now.Use(func(secret []byte) { key, err = hkdf.Key(sha256.New, secret, salt, keyInfo, 32) })
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (c *Cache) cipher(salt []byte) (cipher.AEAD, error) {
 // seal returns the file of a set. The plaintext is, for that time, where no dump sees it.
 func (c *Cache) seal(s api.Snapshot, at time.Time) ([]byte, error) {
 	if s.Resource != c.conf.Resource {
-		return nil, ErrCacheForeign
+		return nil, ErrForeign
 	}
 	var plain *memory.Region
 	encoded, err := s.Encode(func(size int) []byte {
@@ -68,8 +68,8 @@ func (c *Cache) seal(s api.Snapshot, at time.Time) ([]byte, error) {
 	}
 	random := make([]byte, saltBytes+nonceBytes)
 	_, _ = rand.Read(random)
-	header := make([]byte, 0, cacheHeader+len(encoded)+16)
-	header = append(append(header, cacheMagic...), cacheVersion)
+	header := make([]byte, 0, headerBytes+len(encoded)+16)
+	header = append(append(header, magic...), version)
 	header = append(header, random...)
 	header = binary.BigEndian.AppendUint64(header, uint64(at.UnixNano()))
 	aead, err := c.cipher(random[:saltBytes])
@@ -83,28 +83,28 @@ func (c *Cache) seal(s api.Snapshot, at time.Time) ([]byte, error) {
 
 // open reads a file, whole or not at all.
 func (c *Cache) open(file []byte) (api.Snapshot, time.Time, error) {
-	if len(file) < cacheHeader || string(file[:len(cacheMagic)]) != cacheMagic || file[len(cacheMagic)] != cacheVersion {
-		return api.Snapshot{}, time.Time{}, ErrCacheDamaged
+	if len(file) < headerBytes || string(file[:len(magic)]) != magic || file[len(magic)] != version {
+		return api.Snapshot{}, time.Time{}, ErrDamaged
 	}
-	header, sealed := file[:cacheHeader], file[cacheHeader:]
-	rest := header[len(cacheMagic)+1:]
+	header, sealed := file[:headerBytes], file[headerBytes:]
+	rest := header[len(magic)+1:]
 	salt, nonce, saved := rest[:saltBytes], rest[saltBytes:saltBytes+nonceBytes], rest[saltBytes+nonceBytes:]
 	aead, err := c.cipher(salt)
 	if err != nil || len(sealed) < aead.Overhead() {
-		return api.Snapshot{}, time.Time{}, ErrCacheDamaged
+		return api.Snapshot{}, time.Time{}, ErrDamaged
 	}
 	plain := memory.New(len(sealed) - aead.Overhead())
 	api.Quietly(func() { _, err = aead.Open(plain.Bytes()[:0], nonce, sealed, header) })
 	if err != nil {
 		plain.Free()
-		return api.Snapshot{}, time.Time{}, ErrCacheDamaged
+		return api.Snapshot{}, time.Time{}, ErrDamaged
 	}
 	s, err := api.DecodeSnapshot(plain.Bytes(), plain.Value)
 	switch {
 	case err != nil: // only a holder of the key could have made it
-		err = ErrCacheDamaged
+		err = ErrDamaged
 	case s.Resource != c.conf.Resource:
-		err = ErrCacheForeign
+		err = ErrForeign
 	default:
 		return s, time.Unix(0, int64(binary.BigEndian.Uint64(saved))), nil
 	}

@@ -1,4 +1,4 @@
-package agent
+package cache
 
 import (
 	"errors"
@@ -13,19 +13,17 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
 )
 
-// leftover is how old a file must be that an interrupted replaceOwn left, before another removes it: a
-// younger one may be in use.
+// leftover is the age from which replaceOwn removes files that an interrupted one left: younger ones may be in use.
 const leftover = time.Minute
 
-// readOwn reads a file of at most limit bytes that nobody else may change: its owner is this user or
-// root, and so is its folder's.
+// readOwn reads a file of at most limit bytes. It refuses one that another user could have changed or replaced.
 func readOwn(path string, limit int64) ([]byte, error) {
 	if err := checkFolder(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) // a pipe would block
 	if errors.Is(err, syscall.ELOOP) {
-		return nil, ErrCacheUnsafe
+		return nil, ErrUnsafe
 	}
 	if err != nil {
 		return nil, err
@@ -35,21 +33,20 @@ func readOwn(path string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || !ours(info) {
-		return nil, ErrCacheUnsafe
+	if !info.Mode().IsRegular() || !newfile.Ours(info) {
+		return nil, ErrUnsafe
 	}
 	if info.Size() > limit {
-		return nil, ErrCacheDamaged
+		return nil, ErrDamaged
 	}
 	text := make([]byte, info.Size())
 	if _, err := io.ReadFull(f, text); err != nil {
-		return nil, ErrCacheDamaged // cut while it was read
+		return nil, ErrDamaged // cut while it was read
 	}
 	return text, nil
 }
 
-// replaceOwn writes a file of mode 0600 and moves it into place: whoever looks, and whenever this
-// machine loses power, finds the old file or the new one.
+// replaceOwn replaces a file atomically, also across a loss of power. Its mode is 0600.
 func replaceOwn(path string, text []byte) error {
 	folder := filepath.Dir(path)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -75,7 +72,7 @@ func removeOwn(path string) error {
 	return newfile.SyncFolder(filepath.Dir(path))
 }
 
-// sweep removes what interrupted replacements left, from an age on.
+// sweep removes files of an age that interrupted replacements left.
 func sweep(path string, age time.Duration) {
 	folder := filepath.Dir(path)
 	entries, err := os.ReadDir(folder)
@@ -95,20 +92,14 @@ func sweep(path string, age time.Duration) {
 // prefix begins the names of files that are being written.
 func prefix(path string) string { return "." + filepath.Base(path) + ".new-" }
 
-// checkFolder refuses a folder in which others could put a file of their own in place of ours.
+// checkFolder refuses a directory in which another user could replace our file.
 func checkFolder(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	if !info.IsDir() || !ours(info) {
-		return ErrCacheUnsafe
+	if !info.IsDir() || !newfile.Ours(info) {
+		return ErrUnsafe
 	}
 	return nil
-}
-
-// ours tells whether only this user and root may change a file.
-func ours(info fs.FileInfo) bool {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && (stat.Uid == 0 || int(stat.Uid) == os.Geteuid()) && info.Mode().Perm()&0o022 == 0
 }

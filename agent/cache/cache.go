@@ -1,4 +1,5 @@
-package agent
+// Package cache keeps one set sealed on disk, so that a machine can start while its vault is out of reach.
+package cache
 
 import (
 	"errors"
@@ -11,25 +12,25 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
 
-// DefaultCacheMaxAge is how old a cache may be that is started from.
-const DefaultCacheMaxAge = 24 * time.Hour
+// DefaultMaxAge is how old a cache may be that is started from.
+const DefaultMaxAge = 24 * time.Hour
 
 const (
-	maxCacheBytes = 64 << 20        // far above a vault's longest answer
+	maxBytes = 64 << 20        // far above a vault's longest answer
 	fromFuture    = 5 * time.Minute // how far ahead of our clock a cache may have been saved
 )
 
-// Why a cache is refused. A missing one is fs.ErrNotExist.
+// The errors of a cache that isn't used. A missing one is fs.ErrNotExist.
 var (
-	ErrCacheDamaged = errors.New("the cache is damaged, or was sealed under another key")
-	ErrCacheForeign = errors.New("the cache is of another resource")
-	ErrCacheOld     = errors.New("the cache is too old")
-	ErrCacheFuture  = errors.New("the cache is from the future: check this machine's clock")
-	ErrCacheUnsafe  = errors.New("others may change the cache's folder or file")
+	ErrDamaged = errors.New("the cache is damaged, or was sealed under another key")
+	ErrForeign = errors.New("the cache is of another resource")
+	ErrOld     = errors.New("the cache is too old")
+	ErrFuture  = errors.New("the cache is from the future: check this machine's clock")
+	ErrUnsafe  = errors.New("others may change the cache's folder or file")
 )
 
-// CacheConfig says where a cache is and what opens it.
-type CacheConfig struct {
+// Config says where a cache is and what opens it.
+type Config struct {
 	// Path is the file. Missing folders above it are made, 0700.
 	Path string
 	// Key is the resource key: the cache opens only with it.
@@ -41,12 +42,12 @@ type CacheConfig struct {
 	// Resource is whose set it holds.
 	Resource api.Resource
 	// MaxAge is how old a cache may be, from when the vault last confirmed it. Zero means
-	// DefaultCacheMaxAge.
+	// DefaultMaxAge.
 	MaxAge time.Duration
 }
 
 // Validate returns every problem of the configuration at once. It opens no file.
-func (c CacheConfig) Validate() error {
+func (c Config) Validate() error {
 	var problems []error
 	if !filepath.IsAbs(c.Path) {
 		problems = append(problems, fmt.Errorf("cache path %q isn't absolute", c.Path))
@@ -62,7 +63,7 @@ func (c CacheConfig) Validate() error {
 	return errors.Join(append(problems, c.Resource.Validate())...)
 }
 
-// beside tells whether two files are in one folder, whatever links lead there.
+// beside reports whether two files are in the same directory, through symlinks too.
 func beside(a, b string) bool {
 	a, b = filepath.Dir(a), filepath.Dir(b)
 	if a == b {
@@ -76,19 +77,18 @@ func beside(a, b string) bool {
 	return err == nil && os.SameFile(one, two)
 }
 
-func (c CacheConfig) maxAge() time.Duration {
+func (c Config) maxAge() time.Duration {
 	if c.MaxAge == 0 {
-		return DefaultCacheMaxAge
+		return DefaultMaxAge
 	}
 	return c.MaxAge
 }
 
-// Cache is one set sealed on disk, so that a machine can start while its vault is out of reach. Several
-// processes may share a path.
-type Cache struct{ conf CacheConfig }
+// Cache is one sealed file. Several processes may share a path.
+type Cache struct{ conf Config }
 
-// NewCache opens no file.
-func NewCache(c CacheConfig) (*Cache, error) {
+// New opens no file.
+func New(c Config) (*Cache, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -98,9 +98,11 @@ func NewCache(c CacheConfig) (*Cache, error) {
 // Path is the cache's file.
 func (c *Cache) Path() string { return c.conf.Path }
 
-// Load returns the set without what has expired, and when the vault last confirmed it. The values are opened
-// where no dump sees them. Nothing of a cache that is refused is returned.
-// Errors: fs.ErrNotExist, and the ErrCache ones, wrapped.
+// MaxAge is how old the cache may be to be used.
+func (c *Cache) MaxAge() time.Duration { return c.conf.maxAge() }
+
+// Load returns the set without what has expired, and when the vault last confirmed it. The values are in locked memory.
+// Errors: fs.ErrNotExist, and those of this package, wrapped; then no set is returned.
 func (c *Cache) Load() (api.Snapshot, time.Time, error) {
 	s, at, err := c.load()
 	if err != nil {
@@ -110,7 +112,7 @@ func (c *Cache) Load() (api.Snapshot, time.Time, error) {
 }
 
 func (c *Cache) load() (api.Snapshot, time.Time, error) {
-	file, err := readOwn(c.conf.Path, maxCacheBytes)
+	file, err := readOwn(c.conf.Path, maxBytes)
 	if err != nil {
 		return api.Snapshot{}, time.Time{}, err
 	}
@@ -120,21 +122,20 @@ func (c *Cache) load() (api.Snapshot, time.Time, error) {
 	}
 	// Only now is the time known to be the one that was written.
 	if age := time.Since(at); age > c.conf.maxAge() {
-		err = fmt.Errorf("%w: the vault confirmed it %s ago", ErrCacheOld, age.Round(time.Second))
+		err = fmt.Errorf("%w: the vault confirmed it %s ago", ErrOld, age.Round(time.Second))
 	} else if age < -fromFuture {
-		err = ErrCacheFuture
+		err = ErrFuture
 	}
 	if err != nil {
 		s.Wipe()
 		return api.Snapshot{}, time.Time{}, err
 	}
-	s, expired := unexpired(s, time.Now())
+	s, expired := s.Unexpired(time.Now())
 	api.Snapshot{Bound: expired}.Wipe()
 	return s, at, nil
 }
 
-// Save replaces the cache by the set, which the vault confirmed at a time. After an error the file is
-// as it was before.
+// Save replaces the cache by a set that the vault confirmed at a time. After an error the file is unchanged.
 func (c *Cache) Save(s api.Snapshot, at time.Time) error {
 	file, err := c.seal(s, at)
 	if err == nil {
