@@ -12,6 +12,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/agent/memory"
+	"github.com/Miosa-osa/miosa-env/agent/watch"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
@@ -26,7 +27,7 @@ type daemon struct {
 	flags *pflag.FlagSet
 	tap   logTap
 
-	watcher *agent.Watcher // nil: the system has nothing to watch with
+	watcher *watch.Watcher // nil: the system has nothing to watch with
 	changed chan []string  // paths, from the watcher
 	hangups chan os.Signal
 	rekeyed chan struct{}   // told that the vault refused the key and its file holds another one
@@ -61,7 +62,7 @@ func (d *daemon) run(ctx context.Context) error {
 	defer watching.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if d.watcher, err = agent.NewWatcher(d.log); err != nil {
+	if d.watcher, err = watch.New(d.log); err != nil {
 		d.log.Warn().Err(err).Msg("files aren't watched: send HUP after a change")
 	} else {
 		watching.Go(func() { _ = d.watcher.Run(ctx, d.tell(ctx)) })

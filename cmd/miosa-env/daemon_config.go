@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/watch"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
@@ -276,19 +277,19 @@ func (c *daemonConfig) sameOutputs(d *daemonConfig) bool {
 }
 
 // watched are the paths whose changes matter.
-func (c *daemonConfig) watched(at configFile) []agent.Watched {
-	list := []agent.Watched{{Path: absolutePath(at.path)}}
+func (c *daemonConfig) watched(at configFile) []watch.Path {
+	list := []watch.Path{{Path: absolutePath(at.path)}}
 	for _, path := range []string{c.key.path(), c.caFile} {
 		if path != "" {
-			list = append(list, agent.Watched{Path: absolutePath(path)})
+			list = append(list, watch.Path{Path: absolutePath(path)})
 		}
 	}
-	list = append(list, agent.Watched{Path: c.socket, Touched: true})
+	list = append(list, watch.Path{Path: c.socket, Touched: true})
 	if len(c.file.Units) > 0 {
-		list = append(list, agent.Watched{Path: agent.CredentialsPath(c.socket), Touched: true})
+		list = append(list, watch.Path{Path: agent.CredentialsPath(c.socket), Touched: true})
 	}
 	for _, o := range c.outputs {
-		list = append(list, agent.Watched{Path: o.Path, Touched: true})
+		list = append(list, watch.Path{Path: o.Path, Touched: true})
 	}
 	return list
 }

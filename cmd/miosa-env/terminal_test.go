@@ -57,7 +57,7 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	c.Stdin, c.Stdout, c.Stderr = tty, tty, tty
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	ts.Check(c.Start())
-	screen := watch(master)
+	screen := watchScreen(master)
 	defer func() { _ = c.Process.Kill(); _ = c.Wait(); _ = tty.Close(); _ = master.Close(); <-screen.closed }()
 
 	seen := 0
@@ -110,7 +110,7 @@ func (s *screenText) text() string {
 	return s.all.String()
 }
 
-func watch(master *os.File) *screenText {
+func watchScreen(master *os.File) *screenText {
 	s := &screenText{closed: make(chan struct{})}
 	go func() {
 		defer close(s.closed)

@@ -15,7 +15,7 @@ import (
 
 // Each part of docs/messages.md has each message that its part of the code logs, at whatever level, and no other.
 func TestMessagesAreThoseOfTheCode(t *testing.T) {
-	agent := []string{"agent/*.go", "inject/output*.go", "cmd/miosa-env/daemon*.go"}
+	agent := []string{"agent/*.go", "agent/*/*.go", "inject/output*.go", "cmd/miosa-env/daemon*.go"}
 	for _, test := range []struct {
 		heading  string
 		files    []string // patterns
@@ -100,7 +100,7 @@ func TestTroubleshootingQuotesWhatIsPrinted(t *testing.T) {
 
 // Durations are logged with Stringer, which writes their unit: those of zerolog are bare numbers.
 func TestDurationsAreLoggedWithUnits(t *testing.T) {
-	for _, path := range sources(t, []string{"api/*.go", "fetch/*.go", "agent/*.go", "inject/*.go", "secrets/*.go", "vault/*.go", "vault/*/*.go", "vault/*/*/*.go", "cmd/*/*.go"}) {
+	for _, path := range sources(t, []string{"api/*.go", "fetch/*.go", "agent/*.go", "agent/*/*.go", "inject/*.go", "secrets/*.go", "vault/*.go", "vault/*/*.go", "vault/*/*/*.go", "cmd/*/*.go"}) {
 		fileset := token.NewFileSet()
 		file, err := parser.ParseFile(fileset, path, nil, parser.SkipObjectResolution)
 		if err != nil {

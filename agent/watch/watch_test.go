@@ -1,4 +1,4 @@
-package agent_test
+package watch_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/watch"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
@@ -21,13 +21,13 @@ import (
 type watched struct {
 	*testing.T
 	dir     string
-	watcher *agent.Watcher
+	watcher *watch.Watcher
 	told    chan []string
 	stop    func() // ends the watcher and waits for it
 	count   int    // of sentinels
 }
 
-func watch(t *testing.T, before func(dir string), paths ...agent.Watched) *watched {
+func watching(t *testing.T, before func(dir string), paths ...watch.Path) *watched {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -37,7 +37,7 @@ func watch(t *testing.T, before func(dir string), paths ...agent.Watched) *watch
 	if before != nil {
 		before(dir)
 	}
-	w.watcher, err = agent.NewWatcher(zerolog.New(zerolog.NewTestWriter(t)))
+	w.watcher, err = watch.New(zerolog.New(zerolog.NewTestWriter(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,17 +57,17 @@ func watch(t *testing.T, before func(dir string), paths ...agent.Watched) *watch
 	return w
 }
 
-func (w *watched) names(paths []agent.Watched) (names []string) {
+func (w *watched) names(paths []watch.Path) (names []string) {
 	for _, p := range paths {
 		names = append(names, p.Path)
 	}
 	return names
 }
 
-func (w *watched) set(paths ...agent.Watched) {
-	all := []agent.Watched{{Path: filepath.Join(w.dir, "sentinel")}}
+func (w *watched) set(paths ...watch.Path) {
+	all := []watch.Path{{Path: filepath.Join(w.dir, "sentinel")}}
 	for _, p := range paths {
-		all = append(all, agent.Watched{Path: filepath.Join(w.dir, p.Path), Touched: p.Touched})
+		all = append(all, watch.Path{Path: filepath.Join(w.dir, p.Path), Touched: p.Touched})
 	}
 	w.watcher.Set(all)
 }
@@ -133,10 +133,10 @@ func (w *watched) mkdir(name string) {
 	w.must(os.MkdirAll(w.at(name), 0o700))
 }
 
-var file = agent.Watched{Path: "d/file"}
+var file = watch.Path{Path: "d/file"}
 
 func TestWatcher_Contents(t *testing.T) {
-	w := watch(t, nil, file)
+	w := watching(t, nil, file)
 	w.mkdir("d")
 	w.silent()
 	w.write("d/file", "one")
@@ -162,8 +162,8 @@ func TestWatcher_Contents(t *testing.T) {
 }
 
 func TestWatcher_LateDirectories(t *testing.T) {
-	deep := agent.Watched{Path: "a/b/c/file"}
-	w := watch(t, nil, deep)
+	deep := watch.Path{Path: "a/b/c/file"}
+	w := watching(t, nil, deep)
 	w.mkdir("a/b/c")
 	w.write("a/b/c/file", "one")
 	w.hears(deep.Path)
@@ -186,7 +186,7 @@ func TestWatcher_LateDirectories(t *testing.T) {
 
 // As the kubelet lays out a mounted secret: file -> ..data/file, ..data -> ..1/.
 func TestWatcher_Kubernetes(t *testing.T) {
-	w := watch(t, nil, file)
+	w := watching(t, nil, file)
 	for i := range 3 {
 		generation := fmt.Sprintf("d/..%d", i)
 		w.mkdir(generation)
@@ -206,7 +206,7 @@ func TestWatcher_Kubernetes(t *testing.T) {
 }
 
 func TestWatcher_Symlinks(t *testing.T) {
-	w := watch(t, func(dir string) {
+	w := watching(t, func(dir string) {
 		for _, name := range []string{"one", "two"} {
 			if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
 				t.Fatal(err)
@@ -234,8 +234,8 @@ func TestWatcher_Symlinks(t *testing.T) {
 }
 
 func TestWatcher_Touched(t *testing.T) {
-	out, folder := agent.Watched{Path: "d/out", Touched: true}, agent.Watched{Path: "d/files", Touched: true}
-	w := watch(t, nil, out, folder)
+	out, folder := watch.Path{Path: "d/out", Touched: true}, watch.Path{Path: "d/files", Touched: true}
+	w := watching(t, nil, out, folder)
 	w.mkdir("d")
 	w.hears("d/out", "d/files")
 	w.write("d/out", "one")
@@ -264,14 +264,14 @@ func TestWatcher_Touched(t *testing.T) {
 }
 
 func TestWatcher_Set(t *testing.T) {
-	w := watch(t, nil, agent.Watched{Path: "a"})
+	w := watching(t, nil, watch.Path{Path: "a"})
 	w.write("a", "1")
 	w.hears("a")
-	w.set(agent.Watched{Path: "a"}, agent.Watched{Path: "b"})
+	w.set(watch.Path{Path: "a"}, watch.Path{Path: "b"})
 	w.hears("b")
 	w.write("b", "1")
 	w.hears("b")
-	w.set(agent.Watched{Path: "b"})
+	w.set(watch.Path{Path: "b"})
 	w.write("a", "2")
 	w.silent()
 	w.set()
@@ -281,7 +281,7 @@ func TestWatcher_Set(t *testing.T) {
 
 // A burst is told of a few times at most, the last of it included.
 func TestWatcher_Burst(t *testing.T) {
-	w := watch(t, nil, agent.Watched{Path: "a"})
+	w := watching(t, nil, watch.Path{Path: "a"})
 	for i := range 1000 {
 		w.write("a", fmt.Sprint(i))
 	}
@@ -304,7 +304,7 @@ func TestWatcher_Burst(t *testing.T) {
 func TestWatcher_Ends(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 20 {
-		w := watch(t, nil, file)
+		w := watching(t, nil, file)
 		w.stop()
 		w.watcher.Set(nil) // harmless
 	}

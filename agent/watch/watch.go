@@ -1,4 +1,5 @@
-package agent
+// Package watch reports when files change.
+package watch
 
 import (
 	"context"
@@ -16,32 +17,32 @@ import (
 )
 
 const (
-	watchSettle  = 100 * time.Millisecond // changes must have ceased for this long before they are told of,
-	watchLongest = time.Second            // unless they never do
+	settleTime  = 100 * time.Millisecond // changes are reported once there was none for this long,
+	longestTime = time.Second            // or this long after the first one
 )
 
-// Watched is a path to watch.
-type Watched struct {
-	Path string // absolute; it needn't be there
-	// Touched: whatever happens to it is told of, and if it is a directory to what is in it, and nothing
-	// is read. Else it is a file of which another content is told of.
+// Path is a path to watch.
+type Path struct {
+	Path string // absolute; it needn't exist
+	// Touched reports every event of the path, and of what is in it if it is a directory, without reading anything.
+	// Otherwise it is a file, and a change of its content is reported.
 	Touched bool
 }
 
-// Watcher tells when files change, through replacements, symlinks that are swapped on the way to them
-// (as Kubernetes does), and directories that come late. It costs nothing while nothing happens. A
-// renaming of a directory further up than a file's own goes unnoticed.
+// Watcher reports changes of files, also those by replacement, by symlinks on the way to them (as Kubernetes does), and
+// in directories that are created later. It costs nothing while nothing happens. A rename of a directory above a file's
+// own isn't noticed.
 type Watcher struct {
 	log    zerolog.Logger
 	notify *fsnotify.Watcher
 
 	mu     sync.Mutex // guards the field below
-	wanted []Watched
-	reset  chan struct{} // told that wanted is another
+	wanted []Path
+	reset  chan struct{} // signals that wanted has changed
 }
 
-// NewWatcher opens what the system offers to watch with. Run closes it.
-func NewWatcher(log zerolog.Logger) (*Watcher, error) {
+// New opens the system's watch. Run closes it.
+func New(log zerolog.Logger) (*Watcher, error) {
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
 		return nil, fmt.Errorf("watch files: %w", err)
@@ -49,24 +50,26 @@ func NewWatcher(log zerolog.Logger) (*Watcher, error) {
 	return &Watcher{log: log, notify: notify, reset: make(chan struct{}, 1)}, nil
 }
 
-// Set watches these paths and no others. A path that wasn't watched before is told of once it is, since
-// it may have changed after it was read.
-func (w *Watcher) Set(paths []Watched) {
+// Set watches these paths and no others. A path that wasn't watched before is reported once it is, since it may have
+// changed after it was read.
+func (w *Watcher) Set(paths []Path) {
 	w.mu.Lock()
 	w.wanted = slices.Clone(paths)
 	w.mu.Unlock()
-	trySend(w.reset)
+	select {
+	case w.reset <- struct{}{}:
+	default:
+	}
 }
 
-// Run calls changed with the paths that did, one call at a time, until ctx ends. It returns when all it
-// started has ended.
+// Run calls changed with the paths that have changed, one call at a time, until ctx ends.
 func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
-	r := &watching{Watcher: w, seen: map[Watched]fingerprint{}, folders: map[string]fs.FileInfo{}, touched: map[string]bool{}}
+	r := &watching{Watcher: w, seen: map[Path]fingerprint{}, folders: map[string]fs.FileInfo{}, touched: map[string]bool{}}
 	defer func() { _ = w.notify.Close() }()
 	settle := time.NewTimer(time.Hour)
 	defer settle.Stop()
 	settle.Stop()
-	var since time.Time // of the first event that wasn't looked at; zero: there is none
+	var since time.Time // of the first event that isn't reported yet; zero: there is none
 	for {
 		select {
 		case <-ctx.Done():
@@ -74,7 +77,7 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 		case <-w.reset:
 			settle.Stop()
 			since = time.Time{}
-			if paths := r.look(true); len(paths) > 0 {
+			if paths := r.check(true); len(paths) > 0 {
 				changed(paths)
 			}
 		case event, ok := <-w.notify.Events:
@@ -87,7 +90,7 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 			if since.IsZero() {
 				since = time.Now()
 			}
-			settle.Reset(min(watchSettle, max(0, watchLongest-time.Since(since))))
+			settle.Reset(min(settleTime, max(0, longestTime-time.Since(since))))
 		case err, ok := <-w.notify.Errors:
 			if !ok {
 				return nil
@@ -102,7 +105,7 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 			settle.Reset(0)
 		case <-settle.C:
 			since = time.Time{}
-			if paths := r.look(false); len(paths) > 0 {
+			if paths := r.check(false); len(paths) > 0 {
 				changed(paths)
 			}
 		}
@@ -112,14 +115,14 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 // watching is the state of a Run.
 type watching struct {
 	*Watcher
-	wanted  []Watched
-	seen    map[Watched]fingerprint
+	wanted  []Path
+	seen    map[Path]fingerprint
 	folders map[string]fs.FileInfo // watched ones, by path
 	names   map[string][]string    // entries that lead to a wanted path, to these; what ends in / is all of a folder
 	touched map[string]bool        // wanted paths that something happened to
 }
 
-// matters tells whether an event is about a wanted path, and notes which.
+// matters reports whether an event is about a wanted path, and notes which.
 func (r *watching) matters(name string) bool {
 	_, self := r.folders[name]
 	paths := slices.Concat(r.names[name], r.names[filepath.Dir(name)+"/"])
@@ -134,9 +137,9 @@ func (r *watching) matters(name string) bool {
 	return len(paths) > 0
 }
 
-// look finds out where the wanted paths lead now, watches what is on the way, and returns those that
-// changed; with anew, those too that weren't wanted before.
-func (r *watching) look(anew bool) []string {
+// check follows the wanted paths, watches what is on the way, and returns those that have changed; with anew, also those
+// that weren't wanted before.
+func (r *watching) check(anew bool) []string {
 	if anew {
 		r.mu.Lock()
 		r.wanted = slices.Clone(r.Watcher.wanted)
@@ -144,7 +147,7 @@ func (r *watching) look(anew bool) []string {
 	}
 	r.follow()
 	var changed []string
-	seen := map[Watched]fingerprint{}
+	seen := map[Path]fingerprint{}
 	for _, each := range r.wanted {
 		before, known := r.seen[each]
 		if each.Touched {
@@ -165,8 +168,8 @@ func (r *watching) look(anew bool) []string {
 	return changed
 }
 
-// follow watches the folders that the wanted paths lead through. It looks again until nothing moved
-// meanwhile, since what happens before a folder is watched isn't told.
+// follow watches the directories that the wanted paths lead through. It repeats that until nothing has changed
+// meanwhile, since what happens before a directory is watched isn't reported.
 func (r *watching) follow() {
 	for range 10 {
 		names, folders := map[string][]string{}, map[string]fs.FileInfo{}
@@ -188,7 +191,7 @@ func (r *watching) follow() {
 	}
 }
 
-// watch changes what is watched to these folders, and tells whether it had to.
+// watch watches these directories and no others, and reports whether any is new.
 func (r *watching) watch(folders map[string]fs.FileInfo) (moved bool) {
 	list := r.notify.WatchList()
 	for path, was := range r.folders {

@@ -1,4 +1,4 @@
-package agent
+package watch
 
 import (
 	"crypto/sha256"
@@ -8,13 +8,16 @@ import (
 	"strings"
 )
 
+// maxContent is how much of a file is read, in bytes.
+const maxContent = 1 << 20
+
 // mostLinks is how many symlinks a path may lead through, as for Linux itself.
 const mostLinks = 40
 
 // route returns the entries of directories that decide where a path leads: each symlink on the way, and
 // the file in the end or whatever is missing first. Their directories are real ones. A directory that is
 // watched for what is in it ends in "/": itself, and those within.
-func route(w Watched) []string {
+func route(w Path) []string {
 	var entries []string
 	at, rest := "/", strings.Split(strings.Trim(filepath.Clean(w.Path), "/"), "/")
 	for links := 0; len(rest) > 0; {
@@ -72,14 +75,14 @@ func within(directory string) []string {
 	return all
 }
 
-// fingerprint tells contents apart, and one that can't be read from all others.
+// fingerprint identifies a content; there is one for all files that can't be read.
 type fingerprint struct {
 	there bool
 	hash  [sha256.Size]byte
 }
 
-// fingerprintOf reads a file, which may hold a key: nothing of it stays in memory. What isn't a regular
-// file counts as not there, for a pipe would keep us waiting.
+// fingerprintOf reads a file, which may hold a key: nothing of it stays in memory. A file that isn't regular counts as
+// missing, since reading a pipe could block.
 func fingerprintOf(path string) (seen fingerprint) {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() {
@@ -93,7 +96,7 @@ func fingerprintOf(path string) (seen fingerprint) {
 	buffer := make([]byte, 16<<10)
 	defer clear(buffer)
 	hash := sha256.New()
-	for left := maxSettings; left > 0; {
+	for left := maxContent; left > 0; {
 		n, err := f.Read(buffer[:min(len(buffer), left)])
 		hash.Write(buffer[:n])
 		left -= n
