@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/notify"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
@@ -71,11 +72,11 @@ func (m *manager) expect(what string, want ...string) {
 }
 
 // notifying does what the program does around a Notifier, until ctx ends. It reloads when told to.
-func notifying(ctx context.Context, n *agent.Notifier, a *agent.Engine, reload <-chan func()) {
+func notifying(ctx context.Context, n *notify.Notifier, a *agent.Engine, reload <-chan func()) {
 	n.Beat(a)
 	for {
 		moved := a.Changed()
-		n.Tell(a)
+		n.Update(a)
 		select {
 		case <-ctx.Done():
 			n.Stopping()
@@ -94,7 +95,7 @@ func notifying(ctx context.Context, n *agent.Notifier, a *agent.Engine, reload <
 func (m *manager) managed(conf agent.Config, test func(a *agent.Engine, reload chan<- func())) {
 	m.Helper()
 	daemon(m.T, conf, func(t *testing.T, a *agent.Engine) {
-		n := agent.NewNotifier(m.get, zerolog.Nop())
+		n := notify.New(m.get, zerolog.Nop())
 		defer n.Close()
 		ctx, cancel := context.WithCancel(t.Context())
 		reload, ended := make(chan func()), make(chan bool)
@@ -159,18 +160,18 @@ func TestNotifyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &blocked{place{name: "/out"}, make(chan struct{})}
 		runAgent(t, agent.Config{Source: vault, Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
-			n := agent.NewNotifier(m.get, zerolog.Nop())
+			n := notify.New(m.get, zerolog.Nop())
 			defer n.Close()
-			n.Tell(a)
+			n.Update(a)
 			m.expect("refused", "STATUS=refused: nothing is served: key was revoked")
 			vault.rotate(snapshot(1))
 			must(t, a.Refresh(t.Context()))
 			synctest.Wait()
-			n.Tell(a)
+			n.Update(a)
 			m.expect("not written", "STATUS=1 value, fresh; 1 output pending")
 			close(out.open)
 			synctest.Wait()
-			n.Tell(a)
+			n.Update(a)
 			m.expect("written", "READY=1|STATUS=1 value, fresh")
 		})
 	})
@@ -186,12 +187,12 @@ func TestNotifyReadyFromTheCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		must(t, cache.Save(snapshot(1), time.Now()))
 		runAgent(t, agent.Config{Source: vault, Cache: cache}, func(t *testing.T, a *agent.Engine) {
-			n := agent.NewNotifier(m.get, zerolog.Nop())
+			n := notify.New(m.get, zerolog.Nop())
 			defer n.Close()
-			n.Tell(a)
+			n.Update(a)
 			m.expect("before the cache's turn", "STATUS=waiting for the vault")
 			time.Sleep(time.Second)
-			n.Tell(a)
+			n.Update(a)
 			m.expect("after it", "READY=1|STATUS=1 value, stale: last confirmed TIME")
 		})
 	})
@@ -274,7 +275,7 @@ func TestNotifyWatchdog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &stuck{newFakeVault(snapshot(1)), make(chan struct{})}
 		runAgent(t, agent.Config{Source: source}, func(t *testing.T, a *agent.Engine) {
-			n := agent.NewNotifier(m.get, zerolog.Nop())
+			n := notify.New(m.get, zerolog.Nop())
 			defer n.Close()
 			count := func(d time.Duration) (times int) {
 				for over := time.After(d); ; {
@@ -305,10 +306,10 @@ func TestNotifyWatchdog(t *testing.T) {
 
 // A watchdog of another process, or none, isn't fed; where no manager is, nobody is told.
 func TestNotifyNobody(t *testing.T) {
-	if n := agent.NewNotifier(func(string) string { return "" }, zerolog.Nop()); n != nil {
+	if n := notify.New(func(string) string { return "" }, zerolog.Nop()); n != nil {
 		t.Error("there is nobody to tell")
 	}
-	var nobody *agent.Notifier
+	var nobody *notify.Notifier
 	nobody.Reloading()
 	nobody.Stopping()
 	nobody.Close()

@@ -16,8 +16,8 @@ import (
 const DefaultMaxAge = 24 * time.Hour
 
 const (
-	maxBytes = 64 << 20        // far above a vault's longest answer
-	fromFuture    = 5 * time.Minute // how far ahead of our clock a cache may have been saved
+	maxBytes   = 64 << 20        // far above a vault's longest answer
+	fromFuture = 5 * time.Minute // how far ahead of our clock a cache may have been saved
 )
 
 // The errors of a cache that isn't used. A missing one is fs.ErrNotExist.

@@ -24,12 +24,12 @@ import (
 //
 // The key is HKDF-SHA256 of the resource key with that salt.
 const (
-	magic   = "miosa-env cache\n"
-	version = 2
-	keyInfo    = "miosa-env cache 2"
-	saltBytes    = 32
-	nonceBytes   = 12
-	headerBytes  = len(magic) + 1 + saltBytes + nonceBytes + 8
+	magic       = "miosa-env cache\n"
+	version     = 2
+	keyInfo     = "miosa-env cache 2"
+	saltBytes   = 32
+	nonceBytes  = 12
+	headerBytes = len(magic) + 1 + saltBytes + nonceBytes + 8
 )
 
 // cipher is what opens a file with this salt.

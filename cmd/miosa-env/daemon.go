@@ -12,6 +12,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/agent/memory"
+	"github.com/Miosa-osa/miosa-env/agent/notify"
 	"github.com/Miosa-osa/miosa-env/agent/watch"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
@@ -30,8 +31,8 @@ type daemon struct {
 	watcher *watch.Watcher // nil: the system has nothing to watch with
 	changed chan []string  // paths, from the watcher
 	hangups chan os.Signal
-	rekeyed chan struct{}   // told that the vault refused the key and its file holds another one
-	manager *agent.Notifier // nil: nobody wants to be told
+	rekeyed chan struct{}    // told that the vault refused the key and its file holds another one
+	manager *notify.Notifier // nil: nobody wants to be told
 }
 
 func newDaemon(p *program, at configFile, flags *pflag.FlagSet) *daemon {
@@ -52,9 +53,9 @@ func (d *daemon) run(ctx context.Context) error {
 	d.tap.set(d.stderr, conf.logLevel, conf.logFormat)
 	d.log = d.tap.logger()
 	d.hide(conf)
-	d.manager = agent.NewNotifier(d.environ.get, d.log)
+	d.manager = notify.New(d.environ.get, d.log)
 	defer d.manager.Close()
-	if err := agent.ForgetManager(); err != nil {
+	if err := notify.ForgetManager(); err != nil {
 		return err
 	}
 

@@ -66,7 +66,7 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 		if g.agent.Status().State == agent.Refused {
 			look = time.After(keyPoll)
 		}
-		g.manager.Tell(g.agent)
+		g.manager.Update(g.agent)
 		select {
 		case <-ctx.Done():
 			g.log.Info().Msg("agent is stopping")

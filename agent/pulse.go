@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// pulseGrace is how much later than it should the loop may come round, on a machine that is busy.
+// pulseGrace is how late the loop may be on a busy machine.
 const pulseGrace = 30 * time.Second
 
-// pulse is the latest time at which the loop is to be heard of again. Whatever it waits for has an end.
+// pulse is the latest time at which the loop goes on: all that it waits for has a limit.
 type pulse struct{ due atomic.Pointer[time.Time] }
 
-// expect says that the loop is heard of again after d.
+// expect notes that the loop goes on after d.
 func (p *pulse) expect(d time.Duration) {
 	due := time.Now().Add(d + pulseGrace)
 	p.due.Store(&due)
 }
 
-// Alive tells whether the loop that asks the vault turns. It doesn't return while the agent's lock can't be had.
+// Alive reports whether the loop that asks the source goes on. It blocks while the engine's lock is held.
 func (e *Engine) Alive() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -1,4 +1,6 @@
-package agent
+// Package notify reports an agent's state to the service manager that started it.
+// Source: sd_notify(3).
+package notify
 
 import (
 	"errors"
@@ -10,36 +12,38 @@ import (
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/agent"
 )
 
-// tellEvery is how often a service manager is told that a start takes longer, where it has no watchdog.
-const tellEvery = 10 * time.Second
+// extendEvery is how often more time is asked for during a start, if there is no watchdog.
+const extendEvery = 10 * time.Second
 
-// Notifier tells the service manager how an agent is doing, by the protocol of sd_notify(3). All its methods
-// are for one goroutine: the one whose work the manager's watchdog is to watch. A nil Notifier tells nobody.
+// Notifier reports to the service manager. All its methods are called by one goroutine: the one that the manager's
+// watchdog is to watch. A nil Notifier does nothing.
 type Notifier struct {
 	socket   string
 	every    time.Duration
-	watchdog bool // wants to be fed, each time
+	watchdog bool // the manager wants a message each time
 	tick     *time.Ticker
 	log      zerolog.Logger
 
-	ready     bool   // it was told that values are in place
-	reloading bool   // it was told so, and not yet that it is over
-	status    string // that it was told last
+	ready     bool   // reported: values are in place
+	reloading bool   // reported, and not yet that it is over
+	status    string // reported last
 	failing   bool   // the last message didn't get through
 }
 
-// notified is what a Notifier tells of. Agent is one.
-type notified interface {
-	Status() Status
+// Agent is what a Notifier reports on: an agent.Engine.
+type Agent interface {
+	Status() agent.Status
 	Alive() bool
 }
 
-// NewNotifier is for the manager that started this process, by its variables, which get gives; nil if there
-// is none. Close it at the end.
-func NewNotifier(get func(name string) string, log zerolog.Logger) *Notifier {
-	n := &Notifier{socket: get("NOTIFY_SOCKET"), every: tellEvery, log: log}
+// New returns the Notifier for the manager that started this process, by its environment variables, which get returns;
+// nil if there is none. Close it at the end.
+func New(get func(name string) string, log zerolog.Logger) *Notifier {
+	n := &Notifier{socket: get("NOTIFY_SOCKET"), every: extendEvery, log: log}
 	if n.socket == "" {
 		return nil
 	}
@@ -61,7 +65,7 @@ func ForgetManager() error {
 	return errors.Join(errs...)
 }
 
-// Tick tells when to call Beat. It never does for a nil Notifier.
+// Tick sends when Beat is to be called; a nil Notifier's never does.
 func (n *Notifier) Tick() <-chan time.Time {
 	if n == nil {
 		return nil
@@ -69,15 +73,14 @@ func (n *Notifier) Tick() <-chan time.Time {
 	return n.tick.C
 }
 
-// Tell sends what has changed since it was called last: that values are in place (see settled), and the status
-// in words.
-func (n *Notifier) Tell(a notified) {
+// Update reports what has changed since the last call: that values are in place (see settled), and the status line.
+func (n *Notifier) Update(a Agent) {
 	if n == nil {
 		return
 	}
 	s := a.Status()
-	ready := (!n.ready || n.reloading) && s.settled(n.ready)
-	words := s.words()
+	ready := (!n.ready || n.reloading) && settled(&s, n.ready)
+	words := line(&s)
 	if !ready && words == n.status {
 		return
 	}
@@ -93,9 +96,9 @@ func (n *Notifier) Tell(a notified) {
 	}
 }
 
-// Beat feeds the watchdog, and asks for more time while values aren't in place, unless the agent hangs. What
-// didn't get through is told again.
-func (n *Notifier) Beat(a notified) {
+// Beat resets the watchdog, and asks for more time while values aren't in place, unless the agent hangs. It sends again
+// what couldn't be sent.
+func (n *Notifier) Beat(a Agent) {
 	if n == nil || !a.Alive() {
 		return
 	}
@@ -109,10 +112,10 @@ func (n *Notifier) Beat(a notified) {
 	if len(lines) > 0 {
 		n.send(strings.Join(lines, "\n"))
 	}
-	n.Tell(a)
+	n.Update(a)
 }
 
-// Reloading tells that the configuration is read anew. Tell says when that is over.
+// Reloading reports that the configuration is read again. Update reports the end of that.
 func (n *Notifier) Reloading() {
 	if n == nil || !n.ready || n.reloading {
 		return
@@ -124,7 +127,7 @@ func (n *Notifier) Reloading() {
 	n.reloading = n.send("RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatInt(now.Nano()/1000, 10))
 }
 
-// Stopping tells that the agent is about to end, as it was told to.
+// Stopping reports that the agent is about to end, as it was asked to.
 func (n *Notifier) Stopping() {
 	if n != nil {
 		n.send("STOPPING=1\nSTATUS=stopping")
@@ -138,7 +141,7 @@ func (n *Notifier) Close() {
 	}
 }
 
-// send sends one message, and tells whether the manager has it. It doesn't wait for a manager that is behind.
+// send sends one message, and reports whether the manager has it. It doesn't wait for a manager that is behind.
 func (n *Notifier) send(message string) bool {
 	err := sendDatagram(n.socket, message)
 	if err != nil && !n.failing {
