@@ -96,7 +96,7 @@ func (e *Engine) Follow(ctx context.Context, etag string, take func(api.Snapshot
 	for {
 		set, err := e.Wait(ctx, etag)
 		if ctx.Err() != nil || errors.Is(err, errEnded) {
-			return nil
+			return nil //nolint:nilerr // the end was asked for
 		}
 		if err != nil {
 			return fmt.Errorf("follow %s: %w", e.conf.Resource, err)
