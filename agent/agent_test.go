@@ -129,10 +129,18 @@ type place struct {
 	mu    sync.Mutex // guards the fields below
 	diary []string
 	err   error // of Write and Remove
+	holds int   // variables
+	wrote int64
 }
 
 func (p *place) Name() string { return p.name }
 func (p *place) Keep() bool   { return p.keep }
+
+func (p *place) Counts() (variables int, writes, hooks, hookFailures int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.holds, p.wrote, 0, 0
+}
 
 func (p *place) note(what string) error {
 	p.mu.Lock()
@@ -149,7 +157,12 @@ func (p *place) Write(s api.Snapshot) error {
 	for _, b := range s.Bound {
 		text += b.ExposeAsEnv + "=" + b.Value.Reveal() + " "
 	}
-	return p.note(strings.TrimSpace(text))
+	err := p.note(strings.TrimSpace(text))
+	if p.mu.Lock(); err == nil {
+		p.holds, p.wrote = len(s.Bound), p.wrote+1
+	}
+	p.mu.Unlock()
+	return err
 }
 
 func (p *place) Remove() error { return p.note("removed") }

@@ -9,36 +9,25 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Output is a place on this machine that is kept equal to the set. Its methods are called by one
-// goroutine, one at a time.
+// Output is a file or directory that is kept equal to the set. Its methods are called by one goroutine at a time, except
+// for Counts.
 type Output interface {
 	// Name is its path, unique among outputs.
 	Name() string
-	// Write makes it hold the set. Writing the same set twice is harmless. After an error the last good
-	// content stands; it is tried again, unless the error is of Unfitting. Write must not wait for a hook:
-	// a revocation couldn't take the content away meanwhile.
+	// Write makes it hold the set. Writing the same set twice is harmless. After an error the last good content stands;
+	// the write is retried, unless the error is of Unfitting. Write must not wait for a hook: until it returns, a
+	// revocation can't remove the content.
 	Write(api.Snapshot) error
-	// Remove takes the content away. Removing twice is harmless.
+	// Remove removes the content. Removing twice is harmless.
 	Remove() error
+	// Keep reports whether the content stays when the engine ends or has other outputs. A revocation removes it all the same.
+	Keep() bool
+	// Counts is what it has done since it was made: variables that it holds, times its content was written (not those
+	// that found it in place), runs of its hook that have ended, and those of them that failed or were killed.
+	Counts() (variables int, writes, hooks, hookFailures int64)
 }
 
-// Keeper is an Output that may ask to stay when the daemon stops or forgets it. A revocation
-// removes it all the same.
-type Keeper interface{ Keep() bool }
-
-// Counter is an Output that counts what it does.
-type Counter interface{ Counts() OutputCounts }
-
-// OutputCounts is what an output has done since it was made.
-type OutputCounts struct {
-	Variables    int   // that it holds
-	Writes       int64 // times its content was written; not those that found it in place
-	Hooks        int64 // runs of its hook that have ended
-	HookFailures int64 // of these, that failed or were killed
-}
-
-// Unfitting marks an error of Output.Write as one that trying again won't change: the output can't hold
-// this set.
+// Unfitting marks an error of Output.Write that a retry won't change: the output can't hold this set.
 func Unfitting(err error) error { return &unfitting{err} }
 
 type unfitting struct{ error }
@@ -156,11 +145,11 @@ func (o *outlet) run(ctx context.Context) {
 		switch {
 		case v.serves() && v.set.Etag != written:
 			removed = false
-			writes := o.counts().Writes
+			_, before, _, _ := o.Counts()
 			if err = o.Write(v.set); err == nil {
 				written = v.set.Etag
 				now := OutputStatus{State: Written, Bindings: len(v.set.Bound)}
-				if c := o.counts(); c.Writes > writes {
+				if _, writes, _, _ := o.Counts(); writes > before {
 					now.WrittenAt = time.Now().UTC()
 				}
 				o.tell(now)
@@ -224,7 +213,7 @@ func hintOf(err error) string {
 
 // leave removes the output for good, unless it asks to stay.
 func (o *outlet) leave() {
-	if k, ok := o.Output.(Keeper); ok && k.Keep() {
+	if o.Keep() {
 		return
 	}
 	if err := o.Remove(); err != nil {
@@ -254,14 +243,6 @@ func (o *outlet) tell(s OutputStatus) {
 	})
 }
 
-// counts is what the output has done, if it counts.
-func (o *outlet) counts() OutputCounts {
-	if c, ok := o.Output.(Counter); ok {
-		return c.Counts()
-	}
-	return OutputCounts{}
-}
-
 // counted adds to a status what outputs have done.
 func (e *Engine) counted(s Status) Status {
 	if len(s.Outputs) == 0 {
@@ -272,11 +253,9 @@ func (e *Engine) counted(s Status) Status {
 	e.mu.Unlock()
 	for i := range s.Outputs {
 		for _, o := range outlets {
-			if _, ok := o.Output.(Counter); !ok || o.Name() != s.Outputs[i].Name {
-				continue
+			if to := &s.Outputs[i]; o.Name() == to.Name {
+				to.Bindings, to.Writes, to.Hooks, to.HookFailures = o.Counts()
 			}
-			c, to := o.counts(), &s.Outputs[i]
-			to.Bindings, to.Writes, to.Hooks, to.HookFailures = c.Variables, c.Writes, c.Hooks, c.HookFailures
 		}
 	}
 	return s

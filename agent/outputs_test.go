@@ -29,7 +29,7 @@ func TestOutputsFollowTheSet(t *testing.T) {
 		time.Sleep(time.Hour)
 		vault.fail(nil)
 		time.Sleep(time.Hour)
-		want := []agent.OutputStatus{{Name: "/run/one", State: agent.Written, Bindings: 1}, {Name: "/run/two", State: agent.Written, Bindings: 1}}
+		want := []agent.OutputStatus{{Name: "/run/one", State: agent.Written, Bindings: 1, Writes: 2}, {Name: "/run/two", State: agent.Written, Bindings: 1, Writes: 2}}
 		if diff := cmp.Diff(a.Status().Outputs, want, cmpopts.IgnoreFields(agent.OutputStatus{}, "WrittenAt")); diff != "" {
 			t.Errorf("status (-got +want):\n%s", diff)
 		}
@@ -57,7 +57,7 @@ func TestOutputsThatFail(t *testing.T) {
 		want := []agent.OutputStatus{
 			{Name: "full", State: agent.Failed, Error: "no space left"},
 			{Name: "unfit", State: agent.Unfit, Error: "TOKEN has a newline"},
-			{Name: "fine", State: agent.Written, Bindings: 1},
+			{Name: "fine", State: agent.Written, Bindings: 1, Writes: 1},
 		}
 		got := a.Status().Outputs
 		if got[0].Failures < 2 || got[1].Failures != 1 || got[2].Failures != 0 {
@@ -127,7 +127,7 @@ func TestSetOutputs(t *testing.T) {
 		synctest.Wait()
 		a.SetOutputs(outputs(over, fresh))
 		synctest.Wait()
-		want := []agent.OutputStatus{{Name: "stays", State: agent.Written, Bindings: 1}, {Name: "fresh", State: agent.Written, Bindings: 1}}
+		want := []agent.OutputStatus{{Name: "stays", State: agent.Written, Bindings: 1, Writes: 1}, {Name: "fresh", State: agent.Written, Bindings: 1, Writes: 1}}
 		if diff := cmp.Diff(a.Status().Outputs, want, cmpopts.IgnoreFields(agent.OutputStatus{}, "WrittenAt")); diff != "" {
 			t.Errorf("status (-got +want):\n%s", diff)
 		}

@@ -38,12 +38,6 @@ func (o *output) Write(s api.Snapshot) error {
 	return placeless(err)
 }
 
-// Counts gives them as the agent takes them.
-func (o *output) Counts() (c agent.OutputCounts) {
-	c.Variables, c.Writes, c.Hooks, c.HookFailures = o.Output.Counts()
-	return c
-}
-
 // placeless adds to an error about a directory that isn't there who could make it.
 func placeless(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
