@@ -17,18 +17,18 @@ import (
 var (
 	// ErrNoAgent says that no agent listens here, so the vault is to be asked instead.
 	ErrNoAgent = errors.New("no agent is running here")
-	// ErrUntrusted says that whoever listens is neither root nor this process's own user, so nothing was
-	// asked: anybody could give away values of their own.
+	// ErrUntrusted says that the process that listens is neither root's nor this user's, so nothing was asked: it could
+	// give out values of its own.
 	ErrUntrusted = errors.New("the agent's socket belongs to another user")
 	// ErrNotSocket says that no agent could ever listen on a path: it is a regular file, or leads through one.
 	ErrNotSocket = errors.New("isn't the path of a socket")
 )
 
 const (
-	connectTimeout = time.Second      // for a place in the agent's queue
+	connectTimeout = time.Second      // for the agent to accept a connection
 	answerTimeout  = 5 * time.Second  // for an answer that the agent doesn't hold back
 	refreshTimeout = 35 * time.Second // for the vault's answer to the agent
-	busyTimeout    = 6 * time.Second  // of asking again while the agent has no place for us: it frees one within 5
+	busyTimeout    = 6 * time.Second  // of asking again while the agent has too many connections: one ends within 5 s
 	firstWait      = time.Second      // for the first set of an agent that is starting
 	changeWait     = 50 * time.Second
 )
@@ -48,7 +48,7 @@ func SocketPath(uid int, runtimeDir string) (string, error) {
 // DefaultSocket is where root's agent listens.
 const DefaultSocket = "/run/miosa-env/agent.sock"
 
-// SocketPaths is where to look for an agent, in this order: a user's own, then root's.
+// SocketPaths are the paths where an agent may listen, in the order to try them: a user's own, then root's.
 func SocketPaths(uid int, runtimeDir string) []string {
 	if own, err := SocketPath(uid, runtimeDir); err == nil && own != DefaultSocket {
 		return []string{own, DefaultSocket}
@@ -85,7 +85,7 @@ func Dial(paths ...string) (*Client, error) {
 	return nil, none
 }
 
-// connect makes a connection to somebody who may be believed.
+// connect makes a connection to an agent of root's or of this user's.
 func connect(path string) (*wire, error) {
 	w, err := newWire(path, connectTimeout)
 	if err != nil {
@@ -274,7 +274,7 @@ func (s *LocalSource) Bindings(ctx context.Context) ([]api.Binding, error) {
 	return body.Bindings, err
 }
 
-// ask makes one request, and makes it again as long as the agent has no place for it.
+// ask makes one request, and makes it again while the agent has too many connections.
 func (c *Client) ask(ctx context.Context, q request, patience time.Duration) (reply, error) {
 	began := time.Now()
 	for {

@@ -21,7 +21,7 @@ type wire struct {
 	end    time.Time // no read begins after it; zero: any may
 }
 
-// newWire connects, waiting at most timeout for a place in the queue.
+// newWire connects, waiting at most timeout for a full queue.
 func newWire(path string, timeout time.Duration) (*wire, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -93,7 +93,7 @@ func (w *wire) exchange(ctx context.Context, q request, patience time.Duration) 
 			}
 		}()
 	}
-	// An agent that has no place for us answers and hangs up without reading.
+	// An agent that has too many connections answers and hangs up without reading.
 	if err := w.send(q.line()); err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
 		return reply{}, fmt.Errorf("ask the agent: %w", err)
 	}

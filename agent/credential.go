@@ -45,20 +45,20 @@ func CredentialsPath(socket string) string {
 // Source: systemd.exec(5), "LoadCredential=".
 type Credentials struct {
 	conf     CredentialsConfig
-	place    *place
+	listener *listener
 	units    atomic.Pointer[[]UnitSettings]
 	identify func(*net.UnixConn) (peer, string, error) // who connected, and the unit it runs in
 	tasks    sync.WaitGroup                            // of Serve
 }
 
-// ListenCredentials takes the socket's place.
+// ListenCredentials listens on the path.
 // Errors: those of Listen.
 func ListenCredentials(c CredentialsConfig) (*Credentials, error) {
-	p, err := takePlace(c.Path, true)
+	l, err := newListener(c.Path, true)
 	if err != nil {
 		return nil, err
 	}
-	s := &Credentials{conf: c, place: p, identify: unitOfPeer}
+	s := &Credentials{conf: c, listener: l, identify: unitOfPeer}
 	s.SetUnits(c.Units)
 	return s, nil
 }
@@ -67,23 +67,23 @@ func ListenCredentials(c CredentialsConfig) (*Credentials, error) {
 func (s *Credentials) SetUnits(units []UnitSettings) { s.units.Store(&units) }
 
 // Path is where it listens.
-func (s *Credentials) Path() string { return s.place.path }
+func (s *Credentials) Path() string { return s.listener.path }
 
 // Restore is Socket.Restore for this socket.
-func (s *Credentials) Restore() (restored bool, err error) { return s.place.restore() }
+func (s *Credentials) Restore() (restored bool, err error) { return s.listener.restore() }
 
-// Close leaves the place without having served. After Serve it does nothing.
-func (s *Credentials) Close() { s.place.leave() }
+// Close stops listening, if Serve wasn't called. After Serve it does nothing.
+func (s *Credentials) Close() { s.listener.close() }
 
-// Serve answers until ctx ends. It then leaves its place, denies what was asked for, and returns when everything it
-// started has ended.
+// Serve answers until ctx ends. It then stops listening, denies pending requests, and returns when everything it started
+// has ended.
 func (s *Credentials) Serve(ctx context.Context) error {
-	defer s.place.leave()
-	stop := context.AfterFunc(ctx, s.place.leave)
+	defer s.listener.close()
+	stop := context.AfterFunc(ctx, s.listener.close)
 	defer stop()
 	defer s.tasks.Wait()
 	for {
-		c, err := s.place.accept()
+		c, err := s.listener.accept()
 		switch {
 		case err == nil:
 			s.tasks.Go(func() { s.serve(ctx, c) })

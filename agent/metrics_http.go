@@ -53,21 +53,21 @@ func (s *Socket) ServeMetrics(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	defer func() { _ = l.Close() }()
-	places := make(chan struct{}, maxPages)
+	slots := make(chan struct{}, maxPages)
 	defer func() {
 		for range maxPages { // everyone has left
-			places <- struct{}{}
+			slots <- struct{}{}
 		}
 	}()
 	for {
 		select {
-		case places <- struct{}{}:
+		case slots <- struct{}{}:
 		case <-ctx.Done():
 			return nil
 		}
 		c, err := l.Accept()
 		if err != nil {
-			<-places
+			<-slots
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
 			}
@@ -78,7 +78,7 @@ func (s *Socket) ServeMetrics(ctx context.Context, l net.Listener) error {
 			continue
 		}
 		go func() {
-			defer func() { <-places }()
+			defer func() { <-slots }()
 			s.servePage(ctx, c)
 		}()
 	}
@@ -108,7 +108,7 @@ func (s *Socket) servePage(ctx context.Context, c net.Conn) {
 }
 
 // page answers one connection to the socket.
-func (k *asker) page(head []byte) {
+func (k *connection) page(head []byte) {
 	op, done, text := k.get(head)
 	k.write(op, text, done)
 }

@@ -41,14 +41,14 @@ const (
 	acceptPause = 100 * time.Millisecond
 )
 
-// Socket answers on a unix socket whoever may ask, by the kernel's word on who that is.
+// Socket answers clients on a unix socket. The kernel identifies them.
 type Socket struct {
-	conf  SocketConfig
-	place *place
-	allow atomic.Pointer[Peers]
+	conf     SocketConfig
+	listener *listener
+	allow    atomic.Pointer[Peers]
 
-	active   gate // connections being served, but for those that wait
-	waiting  gate
+	active   limiter // connections that are served, except those that wait
+	waiting  limiter
 	denials  denials
 	fresh    refresher
 	metrics  metrics
@@ -57,48 +57,48 @@ type Socket struct {
 	tasks    sync.WaitGroup // of Serve
 }
 
-// Listen takes the socket's place, in which a dead agent may have left its own.
-// Errors: one that says so if another agent is alive there, or if others could change the folder.
+// Listen listens on the path, and replaces the socket of an agent that has ended.
+// Errors: if another agent listens there, or if another user could change the directory.
 func Listen(c SocketConfig) (*Socket, error) {
 	if c.Agent == nil {
 		return nil, errors.New("a socket needs an agent")
 	}
-	p, err := takePlace(c.Path, false)
+	l, err := newListener(c.Path, false)
 	if err != nil {
 		return nil, err
 	}
 	s := &Socket{
-		conf: c, place: p,
-		active:  gate{all: maxActive, others: maxActiveOthers, each: maxActiveEach},
-		waiting: gate{all: maxWaiting, others: maxWaitingOthers, each: maxWaitingEach},
+		conf: c, listener: l,
+		active:  limiter{all: maxActive, others: maxActiveOthers, each: maxActiveEach},
+		waiting: limiter{all: maxWaiting, others: maxWaitingOthers, each: maxWaitingEach},
 		fresh:   refresher{ask: c.Agent.Refresh},
 	}
 	s.SetAllowed(c.Allow)
 	return s, nil
 }
 
-// SetAllowed changes who may ask, from the next connection on.
+// SetAllowed changes which users may connect, from the next connection on.
 func (s *Socket) SetAllowed(p Peers) { s.allow.Store(&p) }
 
 // Path is where it listens.
-func (s *Socket) Path() string { return s.place.path }
+func (s *Socket) Path() string { return s.listener.path }
 
-// Close leaves the place without having served. After Serve it does nothing.
-func (s *Socket) Close() { s.place.leave() }
+// Close stops listening, if Serve wasn't called. After Serve it does nothing.
+func (s *Socket) Close() { s.listener.close() }
 
-// Serve answers until ctx ends. It then leaves its place, tells those who wait, and returns when
-// everything it started has ended.
+// Serve answers until ctx ends. It then stops listening, answers the requests that wait, and returns when everything it
+// started has ended.
 func (s *Socket) Serve(ctx context.Context) error {
-	defer s.place.leave()
+	defer s.listener.close()
 	stop := context.AfterFunc(ctx, func() {
 		s.stopping.Store(true)
-		s.place.leave()
+		s.listener.close()
 	})
 	defer stop()
 	defer s.tasks.Wait()
 	own := uint32(os.Geteuid())
 	for {
-		c, err := s.place.accept()
+		c, err := s.listener.accept()
 		switch {
 		case ctx.Err() != nil:
 			if err == nil {
@@ -118,16 +118,16 @@ func (s *Socket) Serve(ctx context.Context) error {
 	}
 }
 
-// receive serves a connection, or turns it away without spending anything on it.
+// receive serves a connection, or refuses it at little cost.
 func (s *Socket) receive(ctx context.Context, c *net.UnixConn, own uint32) {
-	k := &asker{Socket: s, conn: c}
+	k := &connection{Socket: s, conn: c}
 	err := k.identify(own)
 	switch {
 	case err == nil && !k.admitted:
 		s.denials.log(s.conf.Log, k.peer, "this user may not ask")
 		err = api.NewError(api.ErrDenied, fmt.Sprintf("uid %d may not ask this agent", k.peer.uid))
 		s.metrics.count(countOther, resultDenied)
-	case err == nil && !s.active.enter(k.peer.uid, k.trusted):
+	case err == nil && !s.active.acquire(k.peer.uid, k.trusted):
 		s.denials.log(s.conf.Log, k.peer, "too many at once")
 		err = &api.Error{Kind: api.ErrRateLimited, Message: "the agent has too many connections", RetryAfter: acceptPause}
 		s.metrics.count(countOther, resultBusy)

@@ -20,7 +20,7 @@ type view struct {
 	status  Status
 	asleep  time.Duration         // when the source last confirmed the set
 	refusal error                 // the source's error, in state Refused
-	changed chan struct{}         // closed once another view has taken its place
+	changed chan struct{}         // closed once there is another view
 	later   *atomic.Pointer[view] // what at found when something had expired; only with expires
 }
 

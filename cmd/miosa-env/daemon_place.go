@@ -50,7 +50,7 @@ func judgeFile(path string) error {
 // look tells of the places of socket and outputs what starting would find there.
 func (l *loading) look() {
 	if !l.lost {
-		if err := agent.LookAtSocketPath(l.socket); err != nil {
+		if err := agent.CheckSocketPath(l.socket); err != nil {
 			l.blame("socket", "socket", l.file.Socket != "", err)
 		}
 	}

@@ -13,14 +13,14 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// asker is one connection.
-type asker struct {
+// connection is one client's, which makes one request.
+type connection struct {
 	*Socket
 	conn     *net.UnixConn
 	peer     peer
-	trusted  bool  // root or this process's own user
-	admitted bool  // may ask
-	holds    *gate // in which the connection has a place
+	trusted  bool     // root or this process's own user
+	admitted bool     // may ask
+	holds    *limiter // that counts the connection
 }
 
 var (
@@ -35,7 +35,7 @@ var (
 )
 
 // identify asks the kernel who is there, and decides.
-func (k *asker) identify(own uint32) error {
+func (k *connection) identify(own uint32) error {
 	raw, err := k.conn.SyscallConn()
 	if err != nil {
 		return err
@@ -52,9 +52,9 @@ func (k *asker) identify(own uint32) error {
 }
 
 // serve reads the request and answers it.
-func (k *asker) serve(ctx context.Context) {
+func (k *connection) serve(ctx context.Context) {
 	defer func() { _ = k.conn.Close() }()
-	defer func() { k.holds.leave(k.peer.uid, k.trusted) }()
+	defer func() { k.holds.release(k.peer.uid, k.trusted) }()
 	_ = k.conn.SetReadDeadline(time.Now().Add(requestTime))
 	stop := context.AfterFunc(ctx, func() {
 		k.stopping.Store(true)
@@ -80,7 +80,7 @@ func (k *asker) serve(ctx context.Context) {
 }
 
 // answer does what a line asks for.
-func (k *asker) answer(ctx context.Context, line []byte) {
+func (k *connection) answer(ctx context.Context, line []byte) {
 	q, err := parseRequest(line)
 	if err != nil {
 		k.fail(countOther, err)
@@ -99,7 +99,7 @@ func (k *asker) answer(ctx context.Context, line []byte) {
 }
 
 // bindings tells what is bound, without values.
-func (k *asker) bindings(ctx context.Context, q request) {
+func (k *connection) bindings(ctx context.Context, q request) {
 	_, status := k.conf.Agent.Snapshot()
 	if err := k.misdirected(q, status); err != nil {
 		k.fail(countBindings, err)
@@ -128,7 +128,7 @@ func (k *asker) bindings(ctx context.Context, q request) {
 }
 
 // status tells how the agent is doing.
-func (k *asker) status(op asked) {
+func (k *connection) status(op asked) {
 	_, status := k.conf.Agent.Snapshot()
 	line, err := json.Marshal(struct {
 		Status Status `json:"status"`
@@ -141,7 +141,7 @@ func (k *asker) status(op asked) {
 }
 
 // refresh has the vault asked, and tells how the agent is doing after.
-func (k *asker) refresh(ctx context.Context) {
+func (k *connection) refresh(ctx context.Context) {
 	err := k.aside(ctx, func(there context.Context) error { return k.fresh.do(there, ctx, &k.tasks) })
 	switch {
 	case err == nil:
@@ -159,7 +159,7 @@ func (k *asker) refresh(ctx context.Context) {
 
 // misdirected returns why this agent isn't the one to answer a request: it serves another vault or resource. It
 // returns nil if it is.
-func (k *asker) misdirected(q request, status Status) error {
+func (k *connection) misdirected(q request, status Status) error {
 	switch {
 	case q.Vault != "" && q.Vault != status.Vault:
 		return &OtherVault{Socket: k.Path(), Serves: status.Vault, Named: q.Vault}
@@ -170,7 +170,7 @@ func (k *asker) misdirected(q request, status Status) error {
 }
 
 // reveal hands the set out: at once, or when it isn't the one any more that the client has.
-func (k *asker) reveal(ctx context.Context, q request) {
+func (k *connection) reveal(ctx context.Context, q request) {
 	waited := false
 	for tries := 0; tries < 100; tries++ { // each one but the first after a change
 		set, status := k.conf.Agent.Snapshot()
@@ -204,7 +204,7 @@ func (k *asker) reveal(ctx context.Context, q request) {
 }
 
 // wait returns nil when the client has waited long enough or there is something new.
-func (k *asker) wait(ctx context.Context, q request) error {
+func (k *connection) wait(ctx context.Context, q request) error {
 	err := k.aside(ctx, func(there context.Context) error {
 		there, cancel := context.WithTimeout(there, time.Duration(q.WaitSeconds)*time.Second)
 		defer cancel()
@@ -222,12 +222,12 @@ func (k *asker) wait(ctx context.Context, q request) error {
 
 // aside moves the connection to those that wait, and gives do a context that ends when the client hangs up.
 // Errors: errWaiting, errGone, errStopping; those of do.
-func (k *asker) aside(ctx context.Context, do func(there context.Context) error) error {
-	if !k.waiting.enter(k.peer.uid, k.trusted) {
+func (k *connection) aside(ctx context.Context, do func(there context.Context) error) error {
+	if !k.waiting.acquire(k.peer.uid, k.trusted) {
 		k.denials.log(k.conf.Log, k.peer, "too many wait")
 		return errWaiting
 	}
-	k.holds.leave(k.peer.uid, k.trusted)
+	k.holds.release(k.peer.uid, k.trusted)
 	k.holds = &k.waiting
 	there, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -57,7 +57,7 @@ func (s *Socket) encode(set api.Snapshot) *encoding {
 }
 
 // send sends the set. False: it is gone, and nothing of it was sent.
-func (k *asker) send(set api.Snapshot, status Status) bool {
+func (k *connection) send(set api.Snapshot, status Status) bool {
 	e := k.encode(set)
 	if e == nil {
 		return false
@@ -78,7 +78,7 @@ func (k *asker) send(set api.Snapshot, status Status) bool {
 }
 
 // patience is how long a client may take to read an answer.
-func (k *asker) patience() time.Duration {
+func (k *connection) patience() time.Duration {
 	if k.stopping.Load() {
 		return stopTime
 	}
@@ -86,7 +86,7 @@ func (k *asker) patience() time.Duration {
 }
 
 // write sends a line.
-func (k *asker) write(op asked, line []byte, done result) {
+func (k *connection) write(op asked, line []byte, done result) {
 	_ = k.conn.SetWriteDeadline(time.Now().Add(k.patience()))
 	if _, err := k.conn.Write(line); err != nil {
 		done = resultDropped
@@ -95,7 +95,7 @@ func (k *asker) write(op asked, line []byte, done result) {
 }
 
 // fail says why there is no answer.
-func (k *asker) fail(op asked, err error) {
+func (k *connection) fail(op asked, err error) {
 	if errors.Is(err, errGone) {
 		k.audit(op, resultDropped, nil)
 		return
@@ -105,7 +105,7 @@ func (k *asker) fail(op asked, err error) {
 
 // audit counts and logs what was asked and what came of it: every reveal and refresh, whoever asked for
 // something else only for who reads along.
-func (k *asker) audit(op asked, done result, names []string) {
+func (k *connection) audit(op asked, done result, names []string) {
 	k.metrics.count(op, done)
 	event := k.conf.Log.Debug()
 	if op == countReveal && done != resultSame || op == countRefresh {

@@ -10,9 +10,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
-// How many connections are served at a time, and how many of them wait for a change. Those of root and the
-// agent's own user always find a place that nobody else can take, and one other user leaves room for the
-// next one.
+// How many connections are served at a time, and how many of them wait for a change. Some are reserved for root and the
+// agent's own user, and one other user can't use up those of all others.
 const (
 	maxActive       = 128
 	maxActiveOthers = 64
@@ -23,8 +22,8 @@ const (
 	maxWaitingEach   = 16
 )
 
-// gate counts connections in and out.
-type gate struct {
+// limiter limits how many connections there are at a time.
+type limiter struct {
 	all, others, each int // limits: of all, of those who aren't trusted, and of one of these
 
 	mu     sync.Mutex // guards the fields below
@@ -33,41 +32,41 @@ type gate struct {
 	of     map[uint32]int // uid of one who isn't trusted: how many, above 0
 }
 
-// enter takes a place, if there is one for this user.
-func (g *gate) enter(uid uint32, trusted bool) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.inside >= g.all || !trusted && (g.theirs >= g.others || g.of[uid] >= g.each) {
+// acquire counts a connection in, unless a limit is reached.
+func (l *limiter) acquire(uid uint32, trusted bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inside >= l.all || !trusted && (l.theirs >= l.others || l.of[uid] >= l.each) {
 		return false
 	}
-	g.inside++
+	l.inside++
 	if !trusted {
-		if g.of == nil {
-			g.of = map[uint32]int{}
+		if l.of == nil {
+			l.of = map[uint32]int{}
 		}
-		g.theirs++
-		g.of[uid]++
+		l.theirs++
+		l.of[uid]++
 	}
 	return true
 }
 
-func (g *gate) leave(uid uint32, trusted bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.inside--
+func (l *limiter) release(uid uint32, trusted bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inside--
 	if trusted {
 		return
 	}
-	g.theirs--
-	if g.of[uid]--; g.of[uid] == 0 {
-		delete(g.of, uid)
+	l.theirs--
+	if l.of[uid]--; l.of[uid] == 0 {
+		delete(l.of, uid)
 	}
 }
 
-func (g *gate) count() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.inside
+func (l *limiter) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.inside
 }
 
 // denials logs whom nothing was given, once a second for each user: a flood of asking isn't to become a
