@@ -62,7 +62,7 @@ func (t *txn) insertEvent(e api.Event) error {
 	if len(e.Bindings) > 0 {
 		refs = string(appendRefs(nil, e.Bindings))
 	}
-	err := t.exec(`INSERT INTO audit (id, tenant_id, at, action, outcome, key_id, secret_id, binding_id,
+	err := t.Exec(`INSERT INTO audit (id, tenant_id, at, action, outcome, key_id, secret_id, binding_id,
 		target_key_id, resource_type, resource_id, version, bindings, detail, remote_addr, request_id)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
 		e.ID, e.TenantID, e.Timestamp.UnixMicro(), e.Action, e.Outcome, e.KeyID, e.SecretID, e.BindingID,
@@ -185,7 +185,7 @@ func (s *Store) Audit(ctx context.Context, a Actor, f AuditFilter) (events []api
 	events = []api.Event{}
 	err = s.read(ctx, a, func(t *txn) error {
 		events, next = events[:0], ""
-		rows, err := t.query(query, q.args...)
+		rows, err := t.Query(query, q.args...)
 		if err != nil {
 			return err
 		}
@@ -213,7 +213,7 @@ func (s *Store) AuditEvent(ctx context.Context, a Actor, id string) (e api.Event
 		return api.Event{}, err
 	}
 	err = s.read(ctx, a, func(t *txn) error {
-		e, _, err = scanEvent(t.queryRow(
+		e, _, err = scanEvent(t.QueryRow(
 			`SELECT `+eventColumns+` FROM audit WHERE id = $1 AND tenant_id = $2`, id, a.TenantID))
 		if errors.Is(err, sql.ErrNoRows) {
 			return api.NewError(api.ErrNotFound, "no such event")

@@ -73,7 +73,7 @@ func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 		PlaceholderToken: "miosa-tok-" + strings.ToLower(rand.Text()), Delivery: n.Delivery, CreatedAt: t.now,
 		SecretName: secret.name, Version: secret.version, UpdatedAt: fromMicros(secret.updated),
 	}
-	err = t.exec(`INSERT INTO bindings (id, tenant_id, secret_id, resource_type, resource_id, env_name,
+	err = t.Exec(`INSERT INTO bindings (id, tenant_id, secret_id, resource_type, resource_id, env_name,
 		placeholder_token, delivery, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		b.ID, t.actor.TenantID, b.SecretID, b.Type, b.Resource.ID, b.ExposeAsEnv, b.PlaceholderToken, b.Delivery, t.now.UnixMicro())
 	if err != nil {
@@ -91,7 +91,7 @@ func (t *txn) auditBinding(action string, b api.Binding) error {
 // listBindings lists bindings with what they tell of their secrets, by resource and variable name.
 // Columns of q are b's (bindings) or s's (secrets).
 func (t *txn) listBindings(q where) ([]api.Binding, error) {
-	rows, err := t.query(`SELECT b.id, b.secret_id, b.resource_type, b.resource_id, b.env_name, b.placeholder_token,
+	rows, err := t.Query(`SELECT b.id, b.secret_id, b.resource_type, b.resource_id, b.env_name, b.placeholder_token,
 		b.delivery, b.created_at, s.name, s.version, s.updated_at FROM bindings b JOIN secrets s ON s.id = b.secret_id`+
 		q.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, q.args...)
 	if err != nil {
@@ -160,7 +160,7 @@ func (s *Store) DeleteBinding(ctx context.Context, a Actor, id string) error {
 		if len(list) == 0 {
 			return errNoBinding
 		}
-		if err := t.exec(`DELETE FROM bindings WHERE id = $1`, id); err != nil {
+		if err := t.Exec(`DELETE FROM bindings WHERE id = $1`, id); err != nil {
 			return err
 		}
 		t.wake(list[0].Resource)

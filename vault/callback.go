@@ -9,6 +9,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -137,7 +138,7 @@ func (v *Vault) completeFlow(ctx context.Context, from Actor, f flow, secret Put
 	defer cancel()
 	for {
 		err := v.store.completeFlow(ctx, from, f, secret)
-		if !errors.Is(err, api.ErrUnavailable) || errors.Is(err, errClosed) || delay.Sleep(ctx, storePause) != nil {
+		if !errors.Is(err, api.ErrUnavailable) || errors.Is(err, database.ErrClosed) || delay.Sleep(ctx, storePause) != nil {
 			return err
 		}
 	}

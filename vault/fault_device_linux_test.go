@@ -10,8 +10,9 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // device decides what becomes of the writes and syncs of this process. No failing disk is at hand where tests

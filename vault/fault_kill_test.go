@@ -331,7 +331,7 @@ func (b *batteredStore) end(t *testing.T) {
 		t.Error(err)
 	}
 	var verdict string
-	if err := s.db.write.queryRow(t.Context(), `PRAGMA integrity_check`).Scan(&verdict); verdict != "ok" {
-		t.Errorf("integrity: %q, %v", verdict, err)
+	if look(t, s, &verdict, `PRAGMA integrity_check`); verdict != "ok" {
+		t.Errorf("integrity: %q", verdict)
 	}
 }

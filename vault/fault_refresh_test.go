@@ -232,9 +232,13 @@ func TestFault_V6_CrashAfterStoring(t *testing.T) {
 func TestFault_V6_DiskFullAtStoring(t *testing.T) {
 	c := connect(t, 3600).still()
 	before := c.value()
+	c.provider.set(func(p *provider) { p.padding = 100_000 })
+	var pages, got int
+	look(t, c.vault.store, &pages, `PRAGMA page_count`)
+	limit := func(n int) { look(t, c.vault.store, &got, `PRAGMA max_page_count = `+itoa(n)) }
 	c.vault.store.step = func(name string) error {
 		if name == "answered" {
-			tamper(t, c.vault.store, `PRAGMA query_only = on`) // every write is refused, as by a full disk
+			limit(pages) // SQLite then returns SQLITE_FULL, as it does for ENOSPC
 		}
 		return nil
 	}
@@ -244,7 +248,7 @@ func TestFault_V6_DiskFullAtStoring(t *testing.T) {
 	if c.secret().Version != 1 {
 		t.Error("a version that isn't stored")
 	}
-	tamper(t, c.vault.store, `PRAGMA query_only = off`)
+	limit(1 << 20)
 	if got := <-renewed; got.Err != nil {
 		t.Fatal(got.Err)
 	}

@@ -100,10 +100,10 @@ func (s *Store) addFlow(ctx context.Context, a Actor, f flow, state string, want
 				return err
 			}
 		}
-		if err := t.exec(`DELETE FROM oauth_flows WHERE created_at < $1`, t.now.Add(-flowsKept).UnixMicro()); err != nil {
+		if err := t.Exec(`DELETE FROM oauth_flows WHERE created_at < $1`, t.now.Add(-flowsKept).UnixMicro()); err != nil {
 			return err
 		}
-		err := t.exec(`INSERT INTO oauth_flows (id, tenant_id, state_hash, salt, provider, redirect_uri, asked, key_id, status,
+		err := t.Exec(`INSERT INTO oauth_flows (id, tenant_id, state_hash, salt, provider, redirect_uri, asked, key_id, status,
 			error, secret_id, created_at, expires_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', '', $10, $11, $12)`,
 			f.id, f.tenant, hashState(state), f.salt, f.provider, f.redirectURI, f.asked, f.keyID, f.status, f.created, f.expires, f.updated)
 		if err != nil {
@@ -117,7 +117,7 @@ func (s *Store) addFlow(ctx context.Context, a Actor, f flow, state string, want
 func (t *txn) mayBind(provider string, want api.OAuthSecret) error {
 	p := secretOf(want, provider)
 	var upsertKey string
-	err := t.queryRow(`SELECT s.upsert_key FROM bindings b JOIN secrets s ON s.id = b.secret_id
+	err := t.QueryRow(`SELECT s.upsert_key FROM bindings b JOIN secrets s ON s.id = b.secret_id
 		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND b.env_name = $4`,
 		t.actor.TenantID, p.ResourceType, p.ResourceID, p.ExposeAsEnv).Scan(&upsertKey)
 	switch {
@@ -139,7 +139,7 @@ func (t *txn) flow(state string) (f flow, err error) {
 	q := where{}
 	q.equal("state_hash", hashState(state))
 	q.equalIfSet("tenant_id", t.actor.TenantID)
-	err = t.queryRow(`SELECT `+flowColumns+` FROM oauth_flows`+q.String(), q.args...).
+	err = t.QueryRow(`SELECT `+flowColumns+` FROM oauth_flows`+q.String(), q.args...).
 		Scan(&f.id, &f.tenant, &f.salt, &f.provider, &f.redirectURI, &f.asked, &f.keyID, &f.status, &f.err, &f.secretID, &f.created, &f.expires, &f.updated)
 	if errors.Is(err, sql.ErrNoRows) {
 		return f, errOAuthGone
@@ -203,7 +203,7 @@ func (s *Store) takeFlow(ctx context.Context, from Actor, f flow) error {
 		if over = status != api.FlowPending; over {
 			return nil
 		}
-		return t.exec(`UPDATE oauth_flows SET status = $1, updated_at = $2 WHERE id = $3`, flowExchanging, t.now.UnixMicro(), f.id)
+		return t.Exec(`UPDATE oauth_flows SET status = $1, updated_at = $2 WHERE id = $3`, flowExchanging, t.now.UnixMicro(), f.id)
 	})
 	if err == nil && over {
 		return errFlowOver
@@ -220,7 +220,7 @@ func (s *Store) endFlow(ctx context.Context, from Actor, f flow, status, word st
 		if err != nil || now != api.FlowPending && now != flowExchanging {
 			return err
 		}
-		if err := t.exec(`UPDATE oauth_flows SET status = $1, error = $2, updated_at = $3 WHERE id = $4`,
+		if err := t.Exec(`UPDATE oauth_flows SET status = $1, error = $2, updated_at = $3 WHERE id = $4`,
 			status, word, t.now.UnixMicro(), f.id); err != nil {
 			return err
 		}
@@ -233,7 +233,7 @@ func (s *Store) endFlow(ctx context.Context, from Actor, f flow, status, word st
 }
 
 func (t *txn) flowStatus(id string) (status string, err error) {
-	err = t.queryRow(`SELECT status FROM oauth_flows WHERE id = $1`, id).Scan(&status)
+	err = t.QueryRow(`SELECT status FROM oauth_flows WHERE id = $1`, id).Scan(&status)
 	return status, err
 }
 
@@ -248,7 +248,7 @@ func (s *Store) completeFlow(ctx context.Context, from Actor, f flow, p PutSecre
 		if err != nil {
 			return err
 		}
-		if err := t.exec(`UPDATE oauth_flows SET status = $1, secret_id = $2, updated_at = $3 WHERE id = $4`,
+		if err := t.Exec(`UPDATE oauth_flows SET status = $1, secret_id = $2, updated_at = $3 WHERE id = $4`,
 			api.FlowCompleted, secret.ID, t.now.UnixMicro(), f.id); err != nil {
 			return err
 		}

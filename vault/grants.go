@@ -28,7 +28,7 @@ type grant struct {
 // grant reads a secret's; nil when the vault doesn't renew it.
 func (t *txn) grant(secretID string) (*grant, error) {
 	var g grant
-	err := t.queryRow(`SELECT provider, due_at, claimed_until, claim, failures, unclear FROM oauth_grants
+	err := t.QueryRow(`SELECT provider, due_at, claimed_until, claim, failures, unclear FROM oauth_grants
 		WHERE secret_id = $1 AND tenant_id = $2`, secretID, t.actor.TenantID).
 		Scan(&g.provider, &g.due, &g.claimedUntil, &g.claim, &g.failures, &g.unclear)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -40,7 +40,7 @@ func (t *txn) grant(secretID string) (*grant, error) {
 // setGrant begins a secret's schedule anew, after its value was set; nil ends it.
 func (t *txn) setGrant(row secretRow, g *grant) error {
 	if g == nil {
-		return t.exec(`DELETE FROM oauth_grants WHERE secret_id = $1`, row.id)
+		return t.Exec(`DELETE FROM oauth_grants WHERE secret_id = $1`, row.id)
 	}
 	fresh := grant{provider: g.provider}
 	switch {
@@ -56,7 +56,7 @@ func (t *txn) setGrant(row secretRow, g *grant) error {
 
 func (t *txn) writeGrant(secretID string, g grant) error {
 	t.renews = true
-	return t.exec(`INSERT INTO oauth_grants (secret_id, tenant_id, provider, due_at, claimed_until, claim, failures, unclear)
+	return t.Exec(`INSERT INTO oauth_grants (secret_id, tenant_id, provider, due_at, claimed_until, claim, failures, unclear)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (secret_id) DO UPDATE SET provider = excluded.provider, due_at = excluded.due_at,
 			claimed_until = excluded.claimed_until, claim = excluded.claim, failures = excluded.failures, unclear = excluded.unclear`,
@@ -78,7 +78,7 @@ func renewAt(now, ends time.Time) time.Time {
 // nextRenewal is when the next grant is due, or its claim runs out; nil: there is none.
 func (t *txn) nextRenewal() (*time.Time, error) {
 	var at sql.NullInt64
-	err := t.queryRow(`SELECT MIN(CASE WHEN due_at > claimed_until THEN due_at ELSE claimed_until END)
+	err := t.QueryRow(`SELECT MIN(CASE WHEN due_at > claimed_until THEN due_at ELSE claimed_until END)
 		FROM oauth_grants WHERE due_at IS NOT NULL`).Scan(&at)
 	return fromNullMicros(at), err
 }
@@ -132,7 +132,7 @@ func jsonOf(v any) json.RawMessage {
 
 // setHealth writes a connection's state, which isn't part of its version.
 func (t *txn) setHealth(row secretRow, status, code string) error {
-	return t.exec(`UPDATE secrets SET metadata = $1 WHERE id = $2`, withOAuth(row.metadata, status, code), row.id)
+	return t.Exec(`UPDATE secrets SET metadata = $1 WHERE id = $2`, withOAuth(row.metadata, status, code), row.id)
 }
 
 // givenOAuth is a connection of the owner's own making: a token and its refresh token, stored under a type and with

@@ -60,7 +60,7 @@ func (s *Store) Authenticate(ctx context.Context, k api.Key) (Actor, error) {
 	err := s.read(ctx, Actor{local: true}, func(t *txn) error {
 		var r api.Resource
 		var expires, revoked sql.NullInt64
-		err := t.queryRow(`SELECT id, tenant_id, resource_type, resource_id, expires_at, revoked_at
+		err := t.QueryRow(`SELECT id, tenant_id, resource_type, resource_id, expires_at, revoked_at
 			FROM api_keys WHERE hash = $1`, hash).Scan(&a.KeyID, &a.TenantID, &r.Type, &r.ID, &expires, &revoked)
 		if errors.Is(err, sql.ErrNoRows) || err == nil && ended(expires, revoked, t.now) {
 			return errKey
@@ -105,7 +105,7 @@ func (s *Store) CreateResourceKey(ctx context.Context, a Actor, r api.Resource, 
 }
 
 func (t *txn) insertKey(id string, key api.Key, r api.Resource, expiresAt *time.Time) error {
-	err := t.exec(`INSERT INTO api_keys (id, tenant_id, hash, resource_type, resource_id, created_at, expires_at)
+	err := t.Exec(`INSERT INTO api_keys (id, tenant_id, hash, resource_type, resource_id, created_at, expires_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 		id, t.actor.TenantID, hashKey(key), r.Type, r.ID, t.now.UnixMicro(), micros(expiresAt))
 	if err != nil {
@@ -138,7 +138,7 @@ func (s *Store) ResourceKeys(ctx context.Context, a Actor, filter api.Resource) 
 }
 
 func (t *txn) listKeys(q where) ([]KeyInfo, error) {
-	rows, err := t.query(`SELECT k.id, k.tenant_id, t.name, k.resource_type, k.resource_id,
+	rows, err := t.Query(`SELECT k.id, k.tenant_id, t.name, k.resource_type, k.resource_id,
 		k.created_at, k.expires_at, k.revoked_at FROM api_keys k JOIN tenants t ON t.id = k.tenant_id`+
 		q.String()+` ORDER BY k.created_at, k.id`, q.args...)
 	if err != nil {
@@ -177,7 +177,7 @@ func (s *Store) RevokeResourceKey(ctx context.Context, a Actor, id string) error
 func (t *txn) revoke(id string, resourceKeysOnly bool) error {
 	var r api.Resource
 	var revoked sql.NullInt64
-	err := t.queryRow(`SELECT resource_type, resource_id, revoked_at FROM api_keys WHERE id = $1 AND tenant_id = $2`,
+	err := t.QueryRow(`SELECT resource_type, resource_id, revoked_at FROM api_keys WHERE id = $1 AND tenant_id = $2`,
 		id, t.actor.TenantID).Scan(&r.Type, &r.ID, &revoked)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && resourceKeysOnly && r.Type == "" {
 		return errNoKey
@@ -185,7 +185,7 @@ func (t *txn) revoke(id string, resourceKeysOnly bool) error {
 	if err != nil || revoked.Valid {
 		return err
 	}
-	if err := t.exec(`UPDATE api_keys SET revoked_at = $1 WHERE id = $2`, t.now.UnixMicro(), id); err != nil {
+	if err := t.Exec(`UPDATE api_keys SET revoked_at = $1 WHERE id = $2`, t.now.UnixMicro(), id); err != nil {
 		return err
 	}
 	t.wake(r)
@@ -247,7 +247,7 @@ func (s *Store) Keys(ctx context.Context, tenant string) (list []KeyInfo, err er
 func (s *Store) RevokeKey(ctx context.Context, id string) error {
 	defer s.known.forget()
 	return s.write(ctx, Actor{KeyID: LocalKeyID, local: true}, func(t *txn) error {
-		err := t.queryRow(`SELECT tenant_id FROM api_keys WHERE id = $1`, id).Scan(&t.actor.TenantID)
+		err := t.QueryRow(`SELECT tenant_id FROM api_keys WHERE id = $1`, id).Scan(&t.actor.TenantID)
 		if errors.Is(err, sql.ErrNoRows) {
 			return errNoKey
 		}

@@ -2,11 +2,11 @@ package vault
 
 import (
 	"context"
-	"database/sql"
 	"sync"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
 // topic is what waiting reveals are woken by: one resource of one tenant.
@@ -83,44 +83,26 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// watermark is how far the watcher has seen what other processes commit.
-type watermark struct {
-	changes int64 // database.foreignChanges
-	seq     int64 // of the newest audit event
-}
-
-// concerning are the events after which a set may be another one, or a key no longer one.
+// concerning lists the events after which a set may be different, or a key revoked.
 const concerning = `('` + actSecretReplace + `', '` + actSecretRotate + `', '` + actSecretDelete + `', '` +
 	actBindingCreate + `', '` + actBindingDelete + `', '` + actKeyRevoke + `')`
 
-// advance moves the mark to now and tells whether another process has changed what somebody may wait for.
-// Every change is audited in its own transaction, so the audit tells: reveals elsewhere, which also commit,
-// and key rotations wake nobody. The caller holds the writing connection.
-func (w *watermark) advance(ctx context.Context, db *database) (changed bool, err error) {
-	// One snapshot for both, or what is committed in between would be counted as ours.
-	snapshot, err := db.write.begin(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = snapshot.Rollback() }()
-	// Our own events are read too, so that they don't stand for another's the next time.
+// changedElsewhere reports whether another process has committed a concerning event after event number *seen, and
+// moves *seen to the newest one. Every change is audited in its own transaction, so the audit is enough:
+// reveals and key rotations of other processes wake nobody.
+func (s *Store) changedElsewhere(ctx context.Context, seen *int64) (bool, error) {
 	var newest, events int64
-	err = db.write.queryRow(ctx, `SELECT COALESCE(MAX(seq), 0), COALESCE(SUM(CASE WHEN action IN `+concerning+` THEN 1 ELSE 0 END), 0)
-		FROM audit WHERE seq > $1`, w.seq).Scan(&newest, &events)
-	if err != nil {
-		return false, err
-	}
-	n, err := db.foreignChanges(ctx)
-	if err != nil {
-		return false, err
-	}
-	foreign := n != w.changes
-	w.changes, w.seq = n, max(w.seq, newest)
-	return foreign && events > 0, nil
+	foreign, err := s.db.ChangedElsewhere(ctx, func(tx database.Tx) error {
+		// Our own events are read too, so that they aren't taken for another process's the next time.
+		return tx.QueryRow(`SELECT COALESCE(MAX(seq), 0), COALESCE(SUM(CASE WHEN action IN `+concerning+` THEN 1 ELSE 0 END), 0)
+			FROM audit WHERE seq > $1`, *seen).Scan(&newest, &events)
+	})
+	*seen = max(*seen, newest)
+	return foreign && events > 0, err
 }
 
-// watch wakes everybody when another process has changed something. It asks once an interval.
-func (s *Store) watch(ctx context.Context, interval time.Duration, seen *watermark) {
+// watch wakes all waiting reveals when another process has changed something. It checks once per interval.
+func (s *Store) watch(ctx context.Context, interval time.Duration, seen int64) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
@@ -129,15 +111,14 @@ func (s *Store) watch(ctx context.Context, interval time.Duration, seen *waterma
 			return
 		case <-tick.C:
 		}
-		if s.takeTurn(ctx) != nil {
+		changed, err := s.changedElsewhere(ctx, &seen)
+		if ctx.Err() != nil {
 			return
 		}
-		changed, err := seen.advance(context.WithoutCancel(ctx), s.db)
-		s.giveTurn()
 		if err != nil {
 			s.log.Warn().Err(err).Msg("cannot look for changes by other processes")
 		}
-		// When in doubt, wake: whoever has nothing new goes back to waiting.
+		// On an error, wake too: a reveal with nothing new waits again.
 		if err != nil || changed {
 			s.known.forget()
 			s.hub.wakeAll()
@@ -170,7 +151,7 @@ func (s *Store) Await(ctx context.Context, a Actor, r api.Resource, etag string,
 			return Standing{}, ctx.Err()
 		case <-s.closed:
 			stop()
-			return Standing{}, errClosed
+			return Standing{}, database.ErrClosed
 		}
 		stop()
 	}

@@ -33,6 +33,7 @@ type provider struct {
 	life    int               // seconds; 0: tokens don't end
 	fail    func(grant string) failure
 	asked   []string // grant types
+	padding int      // bytes that tokens are longer
 	held    chan struct{}
 }
 
@@ -117,7 +118,7 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 		}
 		p.refresh[used] = false
 	}
-	answer := map[string]any{"access_token": "at-" + rand.Text(), "token_type": "bearer"}
+	answer := map[string]any{"access_token": "at-" + rand.Text() + strings.Repeat("x", p.padding), "token_type": "bearer"}
 	if p.life != 0 {
 		answer["expires_in"] = p.life
 	}

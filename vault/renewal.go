@@ -129,7 +129,7 @@ func (t *txn) replaceRefresh(keys *keyring.Keys, row secretRow, used, refresh *a
 	if err != nil || now == nil || used == nil || refresh == nil || !now.Equal(*used) {
 		return err
 	}
-	err = t.queryRow(`SELECT value, preview FROM secrets WHERE id = $1`, row.id).Scan(&row.value, &row.preview)
+	err = t.QueryRow(`SELECT value, preview FROM secrets WHERE id = $1`, row.id).Scan(&row.value, &row.preview)
 	if err != nil {
 		return err
 	}
@@ -244,7 +244,7 @@ func machineOf(metadata string) (m oauth.Machine, err error) {
 func (s *Store) dueRenewals(ctx context.Context, most int) (due []renewal, next *time.Time, err error) {
 	err = s.read(ctx, Actor{local: true}, func(t *txn) error {
 		due, next = nil, nil
-		rows, err := t.query(`SELECT tenant_id, secret_id FROM oauth_grants
+		rows, err := t.Query(`SELECT tenant_id, secret_id FROM oauth_grants
 			WHERE due_at <= $1 AND claimed_until <= $1 ORDER BY due_at LIMIT $2`, t.now.UnixMicro(), most)
 		if err != nil {
 			return err
@@ -270,7 +270,7 @@ func (s *Store) dueRenewals(ctx context.Context, most int) (due []renewal, next 
 func (s *Store) staleGrants(ctx context.Context, a Actor, r api.Resource) (stale []renewal, err error) {
 	err = s.read(ctx, a, func(t *txn) error {
 		stale = nil
-		rows, err := t.query(`SELECT s.id, s.version FROM bindings b JOIN secrets s ON s.id = b.secret_id
+		rows, err := t.Query(`SELECT s.id, s.version FROM bindings b JOIN secrets s ON s.id = b.secret_id
 			JOIN oauth_grants g ON g.secret_id = s.id
 			WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND s.expires_at <= $4 AND g.due_at <= $4`,
 			a.TenantID, r.Type, r.ID, t.now.UnixMicro())

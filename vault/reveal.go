@@ -74,7 +74,7 @@ func (t *txn) labels(r api.Resource) ([]labelled, error) { return t.bound(r, "''
 
 // bound reads the set, and of each secret the given expression as its sealed value.
 func (t *txn) bound(r api.Resource, sealed string) ([]labelled, error) {
-	rows, err := t.query(`SELECT b.id, b.secret_id, b.env_name, s.version, b.delivery, s.expires_at, s.name, s.updated_at, b.placeholder_token, `+sealed+`
+	rows, err := t.Query(`SELECT b.id, b.secret_id, b.env_name, s.version, b.delivery, s.expires_at, s.name, s.updated_at, b.placeholder_token, `+sealed+`
 		FROM bindings b JOIN secrets s ON s.id = b.secret_id
 		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND (s.expires_at IS NULL OR s.expires_at > $4)`,
 		t.actor.TenantID, r.Type, r.ID, t.now.UnixMicro())

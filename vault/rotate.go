@@ -32,11 +32,7 @@ func (s *Store) RotateKeys(ctx context.Context, tenant string) (rows int, err er
 			return rows, err
 		}
 	}
-	if err := s.takeTurn(ctx); err != nil {
-		return rows, err
-	}
-	defer s.giveTurn()
-	s.db.scrub(context.WithoutCancel(ctx))
+	s.db.Scrub(context.WithoutCancel(ctx))
 	return rows, nil
 }
 
@@ -45,7 +41,7 @@ func (s *Store) tenantIDs(ctx context.Context, name string) (ids []string, err e
 	q.equalIfSet("name", name)
 	err = s.read(ctx, Actor{local: true}, func(t *txn) error {
 		ids = nil
-		rows, err := t.query(`SELECT id FROM tenants`+q.String()+` ORDER BY created_at, id`, q.args...)
+		rows, err := t.Query(`SELECT id FROM tenants`+q.String()+` ORDER BY created_at, id`, q.args...)
 		if err != nil {
 			return err
 		}
@@ -157,12 +153,12 @@ func (t *txn) reseal(keys *keyring.Keys, r secretRow) error {
 			return err
 		}
 	}
-	return t.exec(`UPDATE secrets SET key_id = $1, value = $2, preview = $3, refresh_token = $4 WHERE id = $5`,
+	return t.Exec(`UPDATE secrets SET key_id = $1, value = $2, preview = $3, refresh_token = $4 WHERE id = $5`,
 		keys.Current(), r.value, r.preview, r.refresh, r.id)
 }
 
 func (t *txn) rowsUnderOldKeys(tenant string, primary int64) ([]secretRow, error) {
-	rows, err := t.query(`SELECT id, version, value, preview, refresh_token FROM secrets
+	rows, err := t.Query(`SELECT id, version, value, preview, refresh_token FROM secrets
 		WHERE tenant_id = $1 AND key_id <> $2 LIMIT $3`, tenant, primary, batchRows)
 	if err != nil {
 		return nil, err

@@ -30,7 +30,7 @@ func (s *Store) RotateRoot(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = t.exec(`UPDATE root_key SET key_id = $1, probe = $2 WHERE id = 1`, keyID, probe)
+		err = t.Exec(`UPDATE root_key SET key_id = $1, probe = $2 WHERE id = 1`, keyID, probe)
 		return err
 	})
 	if err != nil {
@@ -54,7 +54,7 @@ func (s *Store) RotateRoot(ctx context.Context) error {
 	}
 	err = s.read(ctx, local, func(t *txn) error {
 		var left int
-		err := t.queryRow(`SELECT COUNT(*) FROM tenants WHERE root_key_id <> (SELECT key_id FROM root_key WHERE id = 1)`).Scan(&left)
+		err := t.QueryRow(`SELECT COUNT(*) FROM tenants WHERE root_key_id <> (SELECT key_id FROM root_key WHERE id = 1)`).Scan(&left)
 		if err == nil && left > 0 {
 			err = errors.New("a tenant's keyset is still under the old root key, which therefore stays: run the rotation again")
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
@@ -213,24 +214,25 @@ func TestRotationLeavesNothingOld(t *testing.T) {
 
 func sealedRows(t *testing.T, s *Store) map[string][]byte {
 	t.Helper()
-	s.turn <- struct{}{}
-	defer s.giveTurn()
-	rows, err := s.db.write.query(t.Context(), `SELECT id, value FROM secrets`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = rows.Close() }()
 	found := map[string][]byte{}
-	for rows.Next() {
-		var id string
-		var sealed []byte
-		if err := rows.Scan(&id, &sealed); err != nil {
-			t.Fatal(err)
+	err := s.db.Read(t.Context(), func(tx database.Tx) error {
+		rows, err := tx.Query(`SELECT id, value FROM secrets`)
+		if err != nil {
+			return err
 		}
-		found[id] = sealed
-	}
-	if rows.Err() != nil || len(found) == 0 {
-		t.Fatalf("%d rows, %v", len(found), rows.Err())
+		defer func() { _ = rows.Close() }()
+		for rows.Next() {
+			var id string
+			var sealed []byte
+			if err := rows.Scan(&id, &sealed); err != nil {
+				return err
+			}
+			found[id] = sealed
+		}
+		return rows.Err()
+	})
+	if err != nil || len(found) == 0 {
+		t.Fatalf("%d rows, %v", len(found), err)
 	}
 	return found
 }

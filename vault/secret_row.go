@@ -45,7 +45,7 @@ func scanSecret(from interface{ Scan(...any) error }) (r secretRow, err error) {
 
 // secret reads one secret of the actor's tenant, without its value. Errors: ErrNotFound.
 func (t *txn) secret(id string) (secretRow, error) {
-	row, err := scanSecret(t.queryRow(
+	row, err := scanSecret(t.QueryRow(
 		`SELECT `+secretColumns+` FROM secrets WHERE id = $1 AND tenant_id = $2`, id, t.actor.TenantID))
 	if errors.Is(err, sql.ErrNoRows) {
 		return secretRow{}, errNoSecret
@@ -56,7 +56,7 @@ func (t *txn) secret(id string) (secretRow, error) {
 // refreshToken opens the one that is stored; nil when there is none.
 func (t *txn) refreshToken(keys *keyring.Keys, r secretRow) (*api.Value, error) {
 	var sealed []byte
-	err := t.queryRow(`SELECT refresh_token FROM secrets WHERE id = $1`, r.id).Scan(&sealed)
+	err := t.QueryRow(`SELECT refresh_token FROM secrets WHERE id = $1`, r.id).Scan(&sealed)
 	if err != nil || sealed == nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (r secretRow) upsertKey() string {
 }
 
 func (t *txn) insertSecret(r secretRow, upsertKey string) error {
-	err := t.exec(`INSERT INTO secrets (`+secretColumns+`, upsert_key, refresh_token, value)
+	err := t.Exec(`INSERT INTO secrets (`+secretColumns+`, upsert_key, refresh_token, value)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`,
 		r.id, r.tenant, r.name, r.typ, r.scope, r.workspace, r.owner, r.externalUser, r.externalWorkspace,
 		r.resource.Type, r.resource.ID, r.version, r.created, r.updated, r.expires, r.metadata, r.keyID, r.preview,
@@ -156,7 +156,7 @@ func (t *txn) insertSecret(r secretRow, upsertKey string) error {
 
 // updateSecret writes what an upsert or a rotation can change.
 func (t *txn) updateSecret(r secretRow) error {
-	err := t.exec(`UPDATE secrets SET type = $1, version = $2, updated_at = $3, expires_at = $4, metadata = $5,
+	err := t.Exec(`UPDATE secrets SET type = $1, version = $2, updated_at = $3, expires_at = $4, metadata = $5,
 		key_id = $6, preview = $7, refresh_token = $8, value = $9 WHERE id = $10`,
 		r.typ, r.version, r.updated, r.expires, r.metadata, r.keyID, r.preview, r.refresh, r.value, r.id)
 	return err

@@ -89,7 +89,7 @@ func (t *txn) put(p PutSecret) (secret api.Secret, binding *api.Binding, created
 	row := p.row()
 	row.tenant, row.updated = t.actor.TenantID, t.now.UnixMicro()
 	upsert := row.upsertKey()
-	err = t.queryRow(`SELECT id, version, created_at FROM secrets WHERE tenant_id = $1 AND upsert_key = $2`,
+	err = t.QueryRow(`SELECT id, version, created_at FROM secrets WHERE tenant_id = $1 AND upsert_key = $2`,
 		row.tenant, upsert).Scan(&row.id, &row.version, &row.created)
 	created = errors.Is(err, sql.ErrNoRows)
 	switch {
@@ -177,7 +177,7 @@ func (s *Store) Secrets(ctx context.Context, a Actor, f SecretFilter) (list []ap
 		if err != nil {
 			return err
 		}
-		rows, err := t.query(query, q.args...)
+		rows, err := t.Query(query, q.args...)
 		if err != nil {
 			return err
 		}
@@ -310,13 +310,13 @@ func (s *Store) DeleteSecret(ctx context.Context, a Actor, id string) error {
 		for _, bindingID := range bound {
 			event.Bindings = append(event.Bindings, api.EventRef{ID: bindingID, SecretID: id, Version: row.version})
 		}
-		if err := t.exec(`DELETE FROM bindings WHERE secret_id = $1`, id); err != nil {
+		if err := t.Exec(`DELETE FROM bindings WHERE secret_id = $1`, id); err != nil {
 			return err
 		}
-		if err := t.exec(`DELETE FROM oauth_grants WHERE secret_id = $1`, id); err != nil {
+		if err := t.Exec(`DELETE FROM oauth_grants WHERE secret_id = $1`, id); err != nil {
 			return err
 		}
-		if err := t.exec(`DELETE FROM secrets WHERE id = $1`, id); err != nil {
+		if err := t.Exec(`DELETE FROM secrets WHERE id = $1`, id); err != nil {
 			return err
 		}
 		return t.audit(event)
@@ -330,7 +330,7 @@ func (t *txn) auditSecret(action string, row secretRow) error {
 
 // wakeBound wakes every resource the secret is bound to after the commit, and returns the bindings' ids.
 func (t *txn) wakeBound(secretID string) (bindingIDs []string, err error) {
-	rows, err := t.query(`SELECT id, resource_type, resource_id FROM bindings WHERE secret_id = $1 ORDER BY created_at, id`, secretID)
+	rows, err := t.Query(`SELECT id, resource_type, resource_id FROM bindings WHERE secret_id = $1 ORDER BY created_at, id`, secretID)
 	if err != nil {
 		return nil, err
 	}

@@ -5,9 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +12,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/database/sqlite"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
@@ -74,7 +73,7 @@ func (c StoreConfig) watch() time.Duration {
 // (the disk or the database can't take it now), ErrInternal (a row that doesn't open). Or they are
 // the context's.
 type Store struct {
-	db    *database
+	db    database.DB
 	keys  *keyring.Keyring
 	hub   *hub
 	known known
@@ -82,9 +81,7 @@ type Store struct {
 
 	made bool // by OpenStore: there was none
 
-	queue  queue
-	turn   chan struct{} // holds one token: whoever put it there writes
-	sick   atomic.Bool   // the last write failed for the disk's sake
+	sick   atomic.Bool // the last write failed for the disk's sake
 	closed chan struct{}
 	once   sync.Once
 	stop   context.CancelFunc
@@ -115,11 +112,11 @@ func OpenStore(ctx context.Context, c StoreConfig) (_ *Store, err error) {
 		return nil, err
 	}
 	root := c.RootKey
-	_, err = os.Stat(filepath.Join(c.DataDir, databaseFile))
+	found, err := sqlite.Exists(c.DataDir)
 	switch {
-	case err == nil:
+	case err == nil && found:
 		root = root.WithoutCreate() // a new key wouldn't open the data
-	case c.Existing && errors.Is(err, fs.ErrNotExist):
+	case c.Existing && err == nil:
 		return nil, fmt.Errorf("open store: %w", c.missing())
 	case c.Existing:
 		return nil, fmt.Errorf("open store: %w", err)
@@ -128,66 +125,54 @@ func OpenStore(ctx context.Context, c StoreConfig) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := openSQLite(ctx, c.DataDir, c.readers())
+	db, err := sqlite.Open(ctx, c.DataDir, c.readers())
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
 		db: db, keys: keys, hub: newHub(), log: c.Log,
-		turn: make(chan struct{}, 1), closed: make(chan struct{}),
-		renewals: make(chan struct{}, 1), step: func(string) error { return nil },
+		closed: make(chan struct{}), renewals: make(chan struct{}, 1), step: func(string) error { return nil },
 	}
-	if err := s.prepare(ctx, c); err != nil {
-		_ = db.close()
-		return nil, fmt.Errorf("open store: %w", err)
-	}
-	seen := &watermark{}
-	if _, err := seen.advance(ctx, db); err != nil {
-		_ = db.close()
+	newest, err := s.prepare(ctx, c)
+	if err != nil {
+		_ = db.Close()
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
-	s.ended.Go(func() { s.watch(watching, c.watch(), seen) })
+	s.ended.Go(func() { s.watch(watching, c.watch(), newest) })
 	return s, nil
 }
 
-// prepare migrates, and introduces the root key to a new database or checks it against an old one.
-func (s *Store) prepare(ctx context.Context, c StoreConfig) error {
-	tx, err := s.db.write.begin(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }()
-	if err := migrate(ctx, tx, sqliteMigrations, "migrations/sqlite"); err != nil {
-		return err
-	}
-	var keyID int64
-	var probe []byte
-	err = tx.QueryRowContext(ctx, `SELECT key_id, probe FROM root_key WHERE id = 1`).Scan(&keyID, &probe)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		if c.Existing { // the file of a program that was killed before it had made one
+// prepare stores a probe of the root key in a new database, or checks the root key against it. It returns the newest
+// audit event's number.
+func (s *Store) prepare(ctx context.Context, c StoreConfig) (newest int64, err error) {
+	err = s.db.Write(ctx, func(tx database.Tx) error {
+		var keyID int64
+		var probe []byte
+		err := tx.QueryRow(`SELECT key_id, probe FROM root_key WHERE id = 1`).Scan(&keyID, &probe)
+		if err == nil {
+			if err = s.keys.CheckProbe(probe); err != nil {
+				return err
+			}
+			return tx.QueryRow(`SELECT COALESCE(MAX(seq), 0) FROM audit`).Scan(&newest)
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if c.Existing { // the file of a program that was killed before it stored a probe
 			return c.missing()
 		}
 		s.made = true
 		if keyID, probe, err = s.keys.NewProbe(); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO root_key (id, key_id, probe) VALUES (1, $1, $2)`, keyID, probe); err != nil {
-			return err
-		}
-	case err != nil:
-		return err
-	default:
-		if err := s.keys.CheckProbe(probe); err != nil {
-			return err
-		}
-	}
-	return tx.Commit()
+		return tx.Exec(`INSERT INTO root_key (id, key_id, probe) VALUES (1, $1, $2)`, keyID, probe)
+	})
+	return newest, err
 }
 
-// Made tells whether there was no database and OpenStore made it.
+// Made reports whether there was no database and OpenStore created it.
 func (s *Store) Made() bool { return s.made }
 
 // Close ends waiting reveals with ErrUnavailable, lets the write under way finish, and closes the
@@ -198,30 +183,20 @@ func (s *Store) Close() error {
 		close(s.closed)
 		s.stop()
 		s.ended.Wait()
-		s.turn <- struct{}{} // nobody writes any more
-		err = s.db.close()
-		s.giveTurn()
+		err = s.db.Close()
 	})
 	return err
 }
 
-// Ready tells whether the store can take a write now: nil, or ErrUnavailable. After a write that the
-// disk refused it tries a real one, so that a full disk that was freed is noticed by itself; one that is as large
-// as others are, since a small one may fit where they don't.
+// Ready reports whether the store accepts writes: nil, or ErrUnavailable. After a failed write it tries a real
+// one, and so notices when a full disk has room again.
 func (s *Store) Ready(ctx context.Context) error {
-	local := Actor{local: true}
 	if !s.sick.Load() {
-		return s.write(ctx, local, func(*txn) error { return nil })
+		return s.write(ctx, Actor{local: true}, func(*txn) error { return nil })
 	}
-	if err := s.write(ctx, local, func(t *txn) error {
-		return t.exec(`UPDATE heartbeat SET at = zeroblob($1) WHERE id = 1`, trialBytes)
-	}); err != nil {
-		return err
+	if err := s.db.TryWrite(ctx); err != nil {
+		return s.refusal(err, true)
 	}
-	return s.write(ctx, local, func(t *txn) error {
-		return t.exec(`UPDATE heartbeat SET at = $1 WHERE id = 1`, t.now.UnixMicro())
-	})
+	s.sick.Store(false)
+	return nil
 }
-
-// trialBytes is what a write takes that is to find out whether there is room.
-const trialBytes = 64 << 10

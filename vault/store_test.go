@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
@@ -142,23 +143,39 @@ func wantKind(t testing.TB, err error, want *api.Kind) {
 	}
 }
 
-// tamper runs a statement on the writing connection, past every check.
+// tamper runs a statement on the database, without the store's checks.
 func tamper(t testing.TB, s *Store, statement string, args ...any) {
 	t.Helper()
-	s.turn <- struct{}{}
-	defer s.giveTurn()
-	if _, err := s.db.write.exec(t.Context(), statement, args...); err != nil {
+	if err := s.db.Write(t.Context(), func(tx database.Tx) error { return tx.Exec(statement, args...) }); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// look reads one row of one column on the writing connection.
+// look reads one row of one column, on the connection that writes.
 func look(t testing.TB, s *Store, into any, query string, args ...any) {
 	t.Helper()
-	s.turn <- struct{}{}
-	defer s.giveTurn()
-	if err := s.db.write.queryRow(t.Context(), query, args...).Scan(into); err != nil {
+	if err := s.db.Write(t.Context(), func(tx database.Tx) error { return tx.QueryRow(query, args...).Scan(into) }); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// occupy keeps all others from writing until release is called.
+func occupy(t testing.TB, s *Store) (release func()) {
+	t.Helper()
+	entered, leave, left := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		left <- s.db.Write(context.Background(), func(database.Tx) error {
+			close(entered)
+			<-leave
+			return nil
+		})
+	}()
+	<-entered
+	return func() {
+		close(leave)
+		if err := <-left; err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -288,12 +305,12 @@ func TestStoreOnAFullDisk(t *testing.T) {
 func TestStoreGivesUpWithItsCaller(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
-	s.turn <- struct{}{} // somebody writes
+	release := occupy(t, s)
+	defer release()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, _, _, err := s.PutSecret(ctx, owner, PutSecret{Name: "a", Value: text("")})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
-	s.giveTurn()
 }

@@ -22,14 +22,14 @@ func (t *txn) newTenant(name string) (id string, err error) {
 	if err != nil {
 		return "", err
 	}
-	err = t.exec(`INSERT INTO tenants (id, name, keyset, generation, root_key_id, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+	err = t.Exec(`INSERT INTO tenants (id, name, keyset, generation, root_key_id, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
 		id, name, w.Keyset, w.Generation, w.RootKeyID, t.now.UnixMicro())
 	return id, err
 }
 
 // tenantNamed returns the id of a tenant. Errors: ErrNotFound.
 func (t *txn) tenantNamed(name string) (id string, err error) {
-	err = t.queryRow(`SELECT id FROM tenants WHERE name = $1`, name).Scan(&id)
+	err = t.QueryRow(`SELECT id FROM tenants WHERE name = $1`, name).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", errNoTenant
 	}
@@ -39,7 +39,7 @@ func (t *txn) tenantNamed(name string) (id string, err error) {
 // keys returns the tenant's keyset in the generation that the transaction sees.
 func (t *txn) keys(tenant string) (*keyring.Keys, error) {
 	w := keyring.Wrapped{Tenant: tenant}
-	err := t.queryRow(`SELECT generation, root_key_id, keyset FROM tenants WHERE id = $1`, tenant).
+	err := t.QueryRow(`SELECT generation, root_key_id, keyset FROM tenants WHERE id = $1`, tenant).
 		Scan(&w.Generation, &w.RootKeyID, &w.Keyset)
 	if err != nil {
 		return nil, fmt.Errorf("read keyset of tenant %s: %w", tenant, err)
@@ -50,7 +50,7 @@ func (t *txn) keys(tenant string) (*keyring.Keys, error) {
 // wrap wraps a keyset with the root key that the root_key row names, in a transaction that writes.
 func (t *txn) wrap(keys *keyring.Keys) (keyring.Wrapped, error) {
 	var current int64
-	if err := t.queryRow(`SELECT key_id FROM root_key WHERE id = 1`).Scan(&current); err != nil {
+	if err := t.QueryRow(`SELECT key_id FROM root_key WHERE id = 1`).Scan(&current); err != nil {
 		return keyring.Wrapped{}, fmt.Errorf("read root key id: %w", err)
 	}
 	return t.store.keys.Wrap(keys, current)
@@ -62,6 +62,6 @@ func (t *txn) saveKeys(tenant string, keys *keyring.Keys) error {
 	if err != nil {
 		return err
 	}
-	return t.exec(`UPDATE tenants SET keyset = $1, generation = $2, root_key_id = $3 WHERE id = $4`,
+	return t.Exec(`UPDATE tenants SET keyset = $1, generation = $2, root_key_id = $3 WHERE id = $4`,
 		w.Keyset, w.Generation, w.RootKeyID, tenant)
 }

@@ -8,16 +8,13 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // txn is one transaction on behalf of an actor.
 type txn struct {
-	conn *connection
-	// ctx outlives the caller's: a statement that was begun ends by itself, and a client that hangs up
-	// can't interrupt the one connection everybody writes on. Statements are short and never wait for
-	// longer than the lock timeout.
-	ctx   context.Context
+	database.Tx
 	store *Store
 	actor Actor
 	now   time.Time // in the resolution of the store, microseconds, UTC
@@ -26,11 +23,23 @@ type txn struct {
 	renews bool // the schedule of renewals has changed
 }
 
-// read runs do on one snapshot of the database, after making sure the actor's key still stands.
+// begin checks that the actor's key is still valid, and runs do.
+func (s *Store) begin(tx database.Tx, a Actor, do func(*txn) error) (*txn, error) {
+	t := &txn{Tx: tx, store: s, actor: a, now: now()}
+	if err := t.checkKey(); err != nil {
+		return t, err
+	}
+	return t, do(t)
+}
+
+// read runs do on one snapshot of the database.
 func (s *Store) read(ctx context.Context, a Actor, do func(*txn) error) error {
 	const tries = 3
 	for try := 1; ; try++ {
-		err := s.readOnce(ctx, a, do)
+		err := s.db.Read(ctx, func(tx database.Tx) error {
+			_, err := s.begin(tx, a, do)
+			return err
+		})
 		if errors.Is(err, keyring.ErrUnknownRoot) && try < tries {
 			continue
 		}
@@ -38,66 +47,27 @@ func (s *Store) read(ctx context.Context, a Actor, do func(*txn) error) error {
 	}
 }
 
-func (s *Store) readOnce(ctx context.Context, a Actor, do func(*txn) error) error {
-	var conn *connection
-	select {
-	case conn = <-s.db.readers:
-	case <-s.closed:
-		return errClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { s.db.readers <- conn }()
-	select {
-	case <-s.closed:
-		return errClosed // the connection may be closed as well
-	default:
-	}
-	ctx = context.WithoutCancel(ctx)
-	begun, err := conn.begin(ctx, &sql.TxOptions{ReadOnly: true})
+// write runs do in a transaction that no other write interleaves with. Everything that do changes and audits is
+// committed, or nothing. The resources that do wakes are woken after the commit. do may run twice, the first run undone,
+// so its effects outside of the transaction must not depend on how often it ran.
+func (s *Store) write(ctx context.Context, a Actor, do func(*txn) error) error {
+	var t *txn
+	err := s.db.Write(ctx, func(tx database.Tx) (err error) {
+		t, err = s.begin(tx, a, do)
+		return err
+	})
 	if err != nil {
-		return err
+		return s.refusal(err, true)
 	}
-	defer func() { _ = begun.Rollback() }()
-	t := &txn{conn: conn, ctx: ctx, store: s, actor: a, now: now()}
-	if err := t.checkKey(); err != nil {
-		return err
+	s.sick.Store(false)
+	s.hub.wake(t.wakes)
+	if t.renews {
+		nudge(s.renewals)
 	}
-	return do(t)
+	return nil
 }
-
-func (t *txn) exec(query string, args ...any) error {
-	_, err := t.conn.exec(t.ctx, query, args...)
-	return err
-}
-
-func (t *txn) query(query string, args ...any) (*sql.Rows, error) {
-	return t.conn.query(t.ctx, query, args...)
-}
-
-func (t *txn) queryRow(query string, args ...any) row { return t.conn.queryRow(t.ctx, query, args...) }
-
-// takeTurn waits until nobody else in this process writes. Other processes are SQLite's to keep out.
-func (s *Store) takeTurn(ctx context.Context) error {
-	select {
-	case s.turn <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case <-s.closed:
-		s.giveTurn()
-		return errClosed
-	default:
-		return nil
-	}
-}
-
-func (s *Store) giveTurn() { <-s.turn }
 
 var errRootRotated = api.NewError(api.ErrUnavailable, "the root key was rotated: this vault must be given the new one")
-
-var errClosed = api.NewError(api.ErrUnavailable, "the vault is stopping")
 
 // refusal turns what a transaction ended with into what may be answered: our own refusals and the
 // context's end as they are, the rest wrapped under a sentence that tells nothing of the inside.
@@ -108,21 +78,21 @@ func (s *Store) refusal(err error, writing bool) error {
 		return err
 	case errors.Is(err, keyring.ErrUnknownRoot):
 		return errRootRotated
-	case passing(err), errors.As(err, new(*unaudited)):
+	case s.db.Transient(err), errors.As(err, new(*unaudited)):
 		if writing {
 			s.sick.Store(true)
 		}
 		s.log.Error().Err(err).Bool("writing", writing).Msg("store unavailable")
-		return fmt.Errorf("%w: %w", api.NewError(api.ErrUnavailable, excuse(err)), err)
+		return fmt.Errorf("%w: %w", api.NewError(api.ErrUnavailable, s.excuse(err)), err)
 	default:
 		return fmt.Errorf("%w: %w", api.NewError(api.ErrInternal, "the store failed"), err)
 	}
 }
 
-// excuse is what those are told whom the store can't serve now.
-func excuse(err error) string {
+// excuse is the error that clients get while the store is unavailable.
+func (s *Store) excuse(err error) string {
 	switch {
-	case diskFull(err):
+	case s.db.DiskFull(err):
 		return "the vault's disk is full, so nothing can be stored or revealed until there is room"
 	case errors.As(err, new(*unaudited)):
 		return "this can't be audited now, so it is refused"
@@ -137,7 +107,7 @@ func (t *txn) checkKey() error {
 		return nil
 	}
 	var expires, revoked sql.NullInt64
-	err := t.queryRow(`SELECT expires_at, revoked_at FROM api_keys WHERE id = $1 AND tenant_id = $2`,
+	err := t.QueryRow(`SELECT expires_at, revoked_at FROM api_keys WHERE id = $1 AND tenant_id = $2`,
 		t.actor.KeyID, t.actor.TenantID).Scan(&expires, &revoked)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && ended(expires, revoked, t.now) {
 		return errKey
@@ -145,8 +115,13 @@ func (t *txn) checkKey() error {
 	return err
 }
 
-// wake marks a resource whose waiting reveals are to look again after the commit.
-func (t *txn) wake(r api.Resource) { t.wakes[topic{t.actor.TenantID, r}] = struct{}{} }
+// wake wakes the reveals that wait for a resource after the commit.
+func (t *txn) wake(r api.Resource) {
+	if t.wakes == nil {
+		t.wakes = map[topic]struct{}{}
+	}
+	t.wakes[topic{t.actor.TenantID, r}] = struct{}{}
+}
 
 // now is the time in the store's resolution.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

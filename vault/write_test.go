@@ -1,46 +1,12 @@
 package vault
 
 import (
-	"database/sql/driver"
 	"strings"
+	"sync"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
-
-// A connection that broke is replaced, the one that writes and those that read.
-func TestStoreReconnects(t *testing.T) {
-	s := newStore(t)
-	owner := tenant(t, s, "acme")
-	secret := bound(t, s, owner, "TOKEN", "v")
-	reader := agent(t, s, owner, box1)
-	revealed(t, s, reader)
-	breakIt := func(c *connection) {
-		if c.conn != nil {
-			_ = c.conn.Raw(func(any) error { return driver.ErrBadConn })
-		}
-	}
-	s.turn <- struct{}{}
-	breakIt(s.db.write)
-	s.giveTurn()
-	for range cap(s.db.readers) {
-		c := <-s.db.readers
-		breakIt(c)
-		s.db.readers <- c
-	}
-	if _, err := s.RotateSecret(t.Context(), owner, secret.ID, Rotation{Value: text("new")}); err != nil {
-		t.Fatal(err)
-	}
-	for range cap(s.db.readers) {
-		if diff := cmp.Diff(revealed(t, s, reader), map[string]string{"TOKEN": "new"}); diff != "" {
-			t.Errorf("set (-got +want)\n%s", diff)
-		}
-	}
-}
 
 // Writes that come together commit together, each for itself: what is refused, or fails, takes nothing
 // of the others with it.
@@ -50,10 +16,16 @@ func TestWritesThatShareACommit(t *testing.T) {
 	bound(t, s, owner, "TAKEN", "v")
 	for _, failing := range []string{"refused", "failed"} {
 		t.Run(failing, func(t *testing.T) {
-			s.turn <- struct{}{} // hold everybody back until all have come
+			if failing == "failed" {
+				tamper(t, s, `CREATE TRIGGER fail BEFORE INSERT ON secrets WHEN NEW.name LIKE 'fail%'
+					AND NEW.name NOT LIKE 'failed%' BEGIN SELECT RAISE(ROLLBACK, 'no'); END`)
+			}
+			release := occupy(t, s) // until all have come
+			var come sync.WaitGroup
 			const writers = 30
 			done := make(chan error, writers)
 			for i := range writers {
+				come.Add(1)
 				go func() {
 					p := PutSecret{Name: failing + itoa(i), Value: text("v"), ResourceType: box1.Type, ResourceID: box1.ID}
 					switch {
@@ -62,20 +34,13 @@ func TestWritesThatShareACommit(t *testing.T) {
 					case i%10 == 3:
 						p.Name = "fail" + itoa(i)
 					}
+					come.Done()
 					_, _, _, err := s.PutSecret(t.Context(), owner, p)
 					done <- err
 				}()
 			}
-			poll.Until(t, 10*time.Second, "queued", func() bool {
-				s.queue.mu.Lock()
-				defer s.queue.mu.Unlock()
-				return len(s.queue.jobs) == writers
-			})
-			if _, err := s.db.write.exec(t.Context(), `CREATE TRIGGER IF NOT EXISTS fail BEFORE INSERT ON secrets WHEN NEW.name LIKE 'fail%'
-				AND NEW.name NOT LIKE 'failed%' BEGIN SELECT RAISE(ROLLBACK, 'no'); END`); err != nil {
-				t.Fatal(err)
-			}
-			s.giveTurn()
+			come.Wait()
+			release()
 			bad := 0
 			for range writers {
 				err := <-done

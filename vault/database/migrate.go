@@ -1,4 +1,4 @@
-package vault
+package database
 
 import (
 	"context"
@@ -12,10 +12,9 @@ import (
 	"time"
 )
 
-// migrate brings the schema up to date: each numbered file of dir that schema_version doesn't list
-// runs in the one transaction of all of them, so two processes that start together don't meet halfway.
-// Errors: a database made by a newer program is refused.
-func migrate(ctx context.Context, tx *sql.Tx, files fs.FS, dir string) error {
+// Migrate runs the numbered files of dir that schema_version doesn't list, all in the one transaction tx, so processes
+// that start together don't interfere. Errors: a schema of a newer program is refused.
+func Migrate(ctx context.Context, tx *sql.Tx, files fs.FS, dir string) error {
 	if _, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS schema_version (
 		version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)`); err != nil {
 		return fmt.Errorf("read schema version: %w", err)

@@ -1,0 +1,58 @@
+// Package database is what the store needs of an SQL database. The store's statements are plain SQL with the
+// parameters $1, $2 and so on; whatever databases do differently is behind DB and in the migrations, so that another
+// database needs no copy of the store.
+package database
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// DB is an open database with an up-to-date schema. It is safe for concurrent use, and several processes may have
+// the same database open.
+type DB interface {
+	// Read runs do on one snapshot.
+	Read(ctx context.Context, do func(Tx) error) error
+
+	// Write runs do in a transaction during which nobody else writes, in any process, and commits it unless do returns
+	// an error. A commit that Write reports is on the disk. do may run twice, the first run undone. After do has
+	// started, the end of ctx doesn't interrupt it.
+	Write(ctx context.Context, do func(Tx) error) error
+
+	// ChangedElsewhere runs do on a snapshot, and reports whether another process had committed anything
+	// between the snapshot of the call before and this one.
+	ChangedElsewhere(ctx context.Context, do func(Tx) error) (bool, error)
+
+	// TryWrite writes as much as an ordinary change does, to find out whether there is room.
+	TryWrite(ctx context.Context) error
+
+	// Scrub erases what was overwritten or deleted, from the disk too. It does as much of that as other readers allow.
+	Scrub(ctx context.Context)
+
+	// Transient reports whether err is due to the disk, a lock or a connection, and so may pass by itself.
+	Transient(err error) bool
+
+	// DiskFull reports whether err is due to a full disk.
+	DiskFull(err error) bool
+
+	// Close waits for the transactions under way. After it, all methods return ErrClosed.
+	Close() error
+}
+
+// Tx is a transaction. It is used by one goroutine, which must close the rows of a query before the next statement.
+type Tx interface {
+	Exec(query string, args ...any) error
+	Query(query string, args ...any) (*sql.Rows, error)
+	QueryRow(query string, args ...any) Row
+}
+
+// Row is the one row of a query.
+type Row interface {
+	// Scan returns sql.ErrNoRows if there is no row.
+	Scan(dest ...any) error
+}
+
+// ErrClosed is the error of every call after Close.
+var ErrClosed = api.NewError(api.ErrUnavailable, "the vault is stopping")

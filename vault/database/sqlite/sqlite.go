@@ -1,0 +1,241 @@
+// Package sqlite is the embedded database: SQLite in WAL mode, in one file. Writes that arrive together share a
+// commit.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/Miosa-osa/miosa-env/vault/database"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+const fileName = "vault.db"
+
+// db implements database.DB: a single connection that writes, and a few that read.
+type db struct {
+	writer  *connection      // guarded by turn
+	readers chan *connection // those that are idle
+	changes int64            // data_version at the last call of ChangedElsewhere; guarded by turn
+
+	queue  queue
+	turn   chan struct{} // a semaphore of one: holds the token of the goroutine that uses writer
+	closed chan struct{}
+}
+
+// Exists reports whether dir holds a database.
+func Exists(dir string) (bool, error) {
+	_, err := os.Stat(filepath.Join(dir, fileName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Open opens DIR/vault.db, which it creates if it is missing, readable by its owner only, and migrates it. readers is
+// the number of connections that read at the same time.
+func Open(ctx context.Context, dir string, readers int) (_ database.DB, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	path, err := filepath.Abs(filepath.Join(dir, fileName))
+	if err != nil {
+		return nil, err
+	}
+	// SQLite gives -wal and -shm the mode of the database.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	// synchronous=FULL: an acknowledged write is on the disk. secure_delete: overwritten and deleted data is zeroed, so
+	// the ciphertext of a retired key doesn't remain in free pages.
+	d := &db{
+		writer: &connection{url: sqliteURL(path, url.Values{
+			"_pragma": {"busy_timeout(10000)", "journal_mode(wal)", "synchronous(full)", "foreign_keys(on)",
+				"secure_delete(on)", "temp_store(memory)", "journal_size_limit(67108864)", "trusted_schema(off)"},
+			"_txlock": {"immediate"},
+		}), setup: "PRAGMA busy_timeout = 1"},
+		readers: make(chan *connection, readers), turn: make(chan struct{}, 1), closed: make(chan struct{}),
+	}
+	for range readers {
+		d.readers <- &connection{url: sqliteURL(path, url.Values{
+			"_pragma": {"busy_timeout(10000)", "query_only(on)", "temp_store(memory)", "trusted_schema(off)"},
+		})}
+	}
+	if err := d.prepare(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.Close())
+	}
+	return d, nil
+}
+
+func (d *db) prepare(ctx context.Context) error {
+	if err := d.writer.connect(ctx); err != nil {
+		return err
+	}
+	var mode string
+	if err := d.writer.conn.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
+		return err
+	}
+	if mode != "wal" {
+		return errors.New("this file system can't hold a write-ahead log")
+	}
+	tx, err := d.writer.begin(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := database.Migrate(ctx, tx, migrations, "migrations"); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	d.changes, err = d.dataVersion(ctx)
+	return err
+}
+
+func sqliteURL(path string, params url.Values) string {
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + params.Encode()
+}
+
+// Read implements database.DB.
+func (d *db) Read(ctx context.Context, do func(database.Tx) error) error {
+	var c *connection
+	select {
+	case c = <-d.readers:
+	case <-d.closed:
+		return database.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { d.readers <- c }()
+	select {
+	case <-d.closed:
+		return database.ErrClosed // the connection may be closed too
+	default:
+	}
+	return c.read(context.WithoutCancel(ctx), do)
+}
+
+// read runs do on a snapshot.
+func (c *connection) read(ctx context.Context, do func(database.Tx) error) error {
+	begun, err := c.begin(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = begun.Rollback() }()
+	return do(transaction{c, ctx})
+}
+
+// ChangedElsewhere implements database.DB.
+func (d *db) ChangedElsewhere(ctx context.Context, do func(database.Tx) error) (changed bool, err error) {
+	if err := d.takeTurn(ctx); err != nil {
+		return false, err
+	}
+	defer d.giveTurn()
+	ctx = context.WithoutCancel(ctx)
+	err = d.writer.read(ctx, func(tx database.Tx) error {
+		if err := do(tx); err != nil {
+			return err
+		}
+		n, err := d.dataVersion(ctx)
+		if err == nil {
+			changed, d.changes = n != d.changes, n
+		}
+		return err
+	})
+	return changed, err
+}
+
+// dataVersion returns a number that changes when another process or connection has committed, and doesn't when this
+// connection has: SQLite counts per connection.
+func (d *db) dataVersion(ctx context.Context) (n int64, err error) {
+	err = transaction{d.writer, ctx}.QueryRow("PRAGMA data_version").Scan(&n)
+	return n, err
+}
+
+// TryWrite implements database.DB. A small write may fit where others don't, so the first one is large.
+func (d *db) TryWrite(ctx context.Context) error {
+	for _, value := range []string{"zeroblob(65536)", "unixepoch() * 1000000"} {
+		if err := d.Write(ctx, func(tx database.Tx) error {
+			return tx.Exec("UPDATE heartbeat SET at = " + value + " WHERE id = 1")
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Scrub implements database.DB: it moves the write-ahead log into the database and empties it.
+func (d *db) Scrub(ctx context.Context) {
+	if d.takeTurn(ctx) != nil {
+		return
+	}
+	defer d.giveTurn()
+	if d.writer.connect(ctx) != nil {
+		return
+	}
+	for _, statement := range []string{"PRAGMA busy_timeout = 1000", "PRAGMA wal_checkpoint(TRUNCATE)", d.writer.setup} {
+		_ = transaction{d.writer, ctx}.Exec(statement)
+	}
+}
+
+// Close implements database.DB.
+func (d *db) Close() error {
+	select {
+	case <-d.closed:
+		return nil
+	default:
+		close(d.closed)
+	}
+	d.turn <- struct{}{} // nobody writes any more
+	defer d.giveTurn()
+	problems := []error{d.writer.close()}
+	for range cap(d.readers) {
+		c := <-d.readers
+		problems = append(problems, c.close())
+		defer func() { d.readers <- c }() // for readers that wait, which see closed
+	}
+	return errors.Join(problems...)
+}
+
+// code is SQLite's primary error code; -1 if err is none of SQLite's.
+func code(err error) int {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code() & 0xff
+	}
+	return -1
+}
+
+// busy reports whether another process holds the lock.
+func busy(err error) bool { return code(err) == sqlite3.SQLITE_BUSY }
+
+// DiskFull implements database.DB.
+func (*db) DiskFull(err error) bool { return code(err) == sqlite3.SQLITE_FULL }
+
+// Transient implements database.DB.
+func (*db) Transient(err error) bool {
+	switch code(err) {
+	case -1:
+		return broken(err)
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
+		sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL:
+		return true
+	}
+	return false
+}

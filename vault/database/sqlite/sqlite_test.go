@@ -1,0 +1,157 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+	"github.com/Miosa-osa/miosa-env/vault/database"
+)
+
+func openDB(t *testing.T, dir string) *db {
+	t.Helper()
+	d, err := Open(t.Context(), dir, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d.(*db)
+}
+
+func run(t *testing.T, d *db, statement string, args ...any) {
+	t.Helper()
+	if err := d.Write(t.Context(), func(tx database.Tx) error { return tx.Exec(statement, args...) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func count(t *testing.T, d *db, query string) (n int) {
+	t.Helper()
+	if err := d.Read(t.Context(), func(tx database.Tx) error { return tx.QueryRow(query).Scan(&n) }); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A broken connection is replaced, the one that writes and those that read.
+func TestReconnects(t *testing.T) {
+	d := openDB(t, t.TempDir())
+	run(t, d, `CREATE TABLE numbers (n BIGINT)`)
+	breakIt := func(c *connection) {
+		if c.conn != nil {
+			_ = c.conn.Raw(func(any) error { return driver.ErrBadConn })
+		}
+	}
+	for range cap(d.readers) {
+		count(t, d, `SELECT COUNT(*) FROM numbers`)
+	}
+	d.turn <- struct{}{}
+	breakIt(d.writer)
+	d.giveTurn()
+	for range cap(d.readers) {
+		c := <-d.readers
+		breakIt(c)
+		d.readers <- c
+	}
+	run(t, d, `INSERT INTO numbers VALUES (1)`)
+	for range cap(d.readers) {
+		if n := count(t, d, `SELECT COUNT(*) FROM numbers`); n != 1 {
+			t.Errorf("%d rows, want 1", n)
+		}
+	}
+}
+
+// Of writes that share a commit, those that are refused or fail leave nothing behind, and the others are committed.
+func TestWritesShareACommit(t *testing.T) {
+	refused := api.NewError(api.ErrConflict, "refused")
+	for _, tt := range []struct {
+		name  string
+		fails func(database.Tx) error
+		want  func(error) bool
+	}{
+		{"refused", func(database.Tx) error { return refused }, func(err error) bool { return errors.Is(err, refused) }},
+		{"failed", func(tx database.Tx) error { return tx.Exec(`INSERT INTO nowhere VALUES (1)`) }, func(err error) bool { return code(err) > 0 }},
+		{"undoes all", func(tx database.Tx) error { return tx.Exec(`INSERT INTO numbers VALUES (-1)`) }, func(err error) bool { return code(err) > 0 }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := openDB(t, t.TempDir())
+			run(t, d, `CREATE TABLE numbers (n BIGINT)`)
+			run(t, d, `CREATE TRIGGER undo BEFORE INSERT ON numbers WHEN NEW.n < 0 BEGIN SELECT RAISE(ROLLBACK, 'no'); END`)
+			const writers, bad = 30, 3
+			d.turn <- struct{}{} // until all are queued
+			done := make(chan error, writers)
+			for i := range writers {
+				go func() {
+					done <- d.Write(t.Context(), func(tx database.Tx) error {
+						if err := tx.Exec(`INSERT INTO numbers VALUES ($1)`, i); err != nil || i%10 != 3 {
+							return err
+						}
+						return tt.fails(tx)
+					})
+				}()
+			}
+			poll.Until(t, 10*time.Second, "all queued", func() bool {
+				d.queue.mu.Lock()
+				defer d.queue.mu.Unlock()
+				return len(d.queue.jobs) == writers
+			})
+			d.giveTurn()
+			failed := 0
+			for range writers {
+				if err := <-done; err != nil {
+					if failed++; !tt.want(err) {
+						t.Errorf("got %v", err)
+					}
+				}
+			}
+			stored, distinct := count(t, d, `SELECT COUNT(*) FROM numbers WHERE n % 10 <> 3`), count(t, d, `SELECT COUNT(DISTINCT n) FROM numbers`)
+			if failed != bad || stored != writers-bad || distinct != writers-bad {
+				t.Errorf("%d failed, %d stored, %d distinct; want %d, %d, %d", failed, stored, distinct, bad, writers-bad, writers-bad)
+			}
+		})
+	}
+}
+
+// A process is told of commits by others, and not of its own.
+func TestChangedElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	ours, theirs := openDB(t, dir), openDB(t, dir)
+	changed := func() bool {
+		t.Helper()
+		got, err := ours.ChangedElsewhere(t.Context(), func(database.Tx) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	for i, tt := range []struct {
+		writer *db
+		want   bool
+	}{{ours, false}, {theirs, true}, {ours, false}, {theirs, true}} {
+		changed()
+		run(t, tt.writer, fmt.Sprintf("UPDATE heartbeat SET at = %d WHERE id = 1", i))
+		if got := changed(); got != tt.want {
+			t.Errorf("write %d: changed elsewhere: %t, want %t", i, got, tt.want)
+		}
+	}
+}
+
+func TestClosed(t *testing.T) {
+	d := openDB(t, t.TempDir())
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	nothing := func(database.Tx) error { return nil }
+	_, changed := d.ChangedElsewhere(t.Context(), nothing)
+	for name, err := range map[string]error{
+		"read": d.Read(t.Context(), nothing), "write": d.Write(t.Context(), nothing), "changed": changed, "try": d.TryWrite(t.Context()), "close": d.Close(),
+	} {
+		if want := map[bool]error{true: nil, false: database.ErrClosed}[name == "close"]; !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", name, err, want)
+		}
+	}
+}
