@@ -92,7 +92,7 @@ func TestFault_A5_HugeBody(t *testing.T) {
 func TestFault_A10_VaultKilledMidWait(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	root := filepath.Join(t.TempDir(), "root")
-	v := vaulttest.Start(t, func(c *vault.Config) { c.RootKey = keyring.RootFile(root, true) })
+	v := vaulttest.Start(t, func(c *vault.Config) { c.Store.RootKey = keyring.RootFile(root, true) })
 	secret := v.Put(t, "token", "value 1", sandbox, "TOKEN")
 	key, tenant := v.ResourceKey(t, sandbox), v.TenantKey
 	v.Stop(t)

@@ -26,6 +26,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // Some faults need a process to themselves: this test binary, run again, is then an agent or a vault.
@@ -137,7 +138,7 @@ func (p agentProcess) run(ctx context.Context) error {
 
 func (p vaultProcess) run(ctx context.Context) error {
 	v, err := vault.Open(ctx, vault.Config{
-		StoreConfig: vault.StoreConfig{DataDir: p.DataDir, RootKey: keyring.RootFile(p.RootKey, false)}, Rate: 1e6, Burst: 1e6,
+		Store: store.Config{DataDir: p.DataDir, RootKey: keyring.RootFile(p.RootKey, false)}, Rate: 1e6, Burst: 1e6,
 	})
 	if err != nil {
 		return err

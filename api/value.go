@@ -44,6 +44,9 @@ func (v Value) Use(use func(b []byte)) {
 	v.lend(use)
 }
 
+// IsZero reports whether v is the zero Value: no value was given, not even an empty one.
+func (v Value) IsZero() bool { return v.lend == nil }
+
 // Len returns the value's length in bytes.
 func (v Value) Len() (n int) {
 	v.Use(func(b []byte) { n = len(b) })

@@ -22,9 +22,6 @@ const (
 // maxDepth is the deepest nesting of objects and arrays in a body.
 const maxDepth = 32
 
-// noBody is what a handler takes that reads none.
-type noBody struct{}
-
 // readBody reads one JSON object of at most limit bytes. Fields that In doesn't have are ignored,
 // since SDKs may send more than we know.
 // Errors: ErrTooLarge; ErrMalformed for what isn't such JSON; ErrInvalid, naming the field, for a
@@ -178,42 +175,4 @@ func hex4(b []byte) (rune, bool) {
 		}
 	}
 	return r, true
-}
-
-// plain is a JSON string that holds a secret: it goes straight into an api.Value.
-type plain struct {
-	api.Value
-	given bool
-}
-
-// UnmarshalJSON implements json.Unmarshaler. null counts as not given.
-func (p *plain) UnmarshalJSON(b []byte) error {
-	if string(b) == "null" {
-		return nil
-	}
-	if b[0] != '"' {
-		return &json.UnmarshalTypeError{Value: "another type", Type: reflect.TypeFor[string]()}
-	}
-	var s string
-	if err := json.Unmarshal(b, &s); err != nil {
-		return err
-	}
-	p.Value, p.given = api.NewValue([]byte(s)), true
-	return nil
-}
-
-// value is nil when none was given.
-func (p *plain) value() *api.Value {
-	if !p.given {
-		return nil
-	}
-	return &p.Value
-}
-
-// token is nil when none, or an empty one, was given: SDKs send "" for none.
-func (p *plain) token() *api.Value {
-	if p.Len() == 0 {
-		return nil
-	}
-	return &p.Value
 }

@@ -11,70 +11,76 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/page"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-// callback is where a provider sends the user's browser. It has no key: the state shows which flow it is, once.
-// Whatever happens, the user gets a page.
+// callback is where a provider sends the user's browser. It needs no key: the state identifies the flow, once. The user
+// always gets a page.
 func (v *Vault) callback(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		leaveUnread(w)
 	}
-	if r.Method != http.MethodGet { // HEAD, of a link checker: it mustn't use the code up
+	if r.Method != http.MethodGet { // a link checker's HEAD must not use up the code
 		w.Header().Set("Allow", http.MethodGet)
 		v.refuse(w, api.NewError(api.ErrMethod, "this path takes GET"))
 		return
 	}
-	e, provider, err := v.land(r, note(w).id)
+	result, provider, err := v.endOfFlow(r, observed(w).id)
 	if err != nil {
-		v.log.Error().Err(err).Str("request_id", note(w).id).Str("provider", provider).Msg("connecting an account failed")
+		v.log.Error().Err(err).Str("request_id", observed(w).id).Str("provider", provider).Msg("account not connected")
 	}
-	v.showEnding(w, e)
+	result.Write(w)
 }
 
-// land takes a browser's answer to its end. err is for the log; ending is for the user.
-func (v *Vault) land(r *http.Request, requestID string) (e ending, provider string, err error) {
-	from := Actor{RemoteAddr: address(r.RemoteAddr), RequestID: requestID}
-	q, ok := readAnswer(r.URL.RawQuery)
+// endOfFlow handles the answer that a browser brings. err is for the log; the result is for the user.
+func (v *Vault) endOfFlow(r *http.Request, requestID string) (result page.Result, provider string, err error) {
+	from := store.Actor{RemoteAddr: address(r.RemoteAddr), RequestID: requestID}
+	q, ok := parseAnswer(r.URL.RawQuery)
 	if !ok {
-		return endMalformed, "", nil
+		return page.Incomplete, "", nil
 	}
 	state := q.Get("state")
-	f, err := v.store.findFlow(r.Context(), state)
+	f, err := v.store.FindFlow(r.Context(), state)
 	switch {
 	case errors.Is(err, api.ErrNotFound):
 		if wait := v.failures.take(origin(r.RemoteAddr), time.Now()); wait > 0 {
-			return endTooMany, "", nil
+			return page.TooMany, "", nil
 		}
-		return endUnknown, "", nil
-	case errors.Is(err, errFlowOver):
-		return v.endedAlready(f), f.provider, nil
+		return page.Unknown, "", nil
+	case errors.Is(err, store.ErrFlowEnded):
+		if status, code := f.Status(); code == store.FlowExpired {
+			return page.ResultOf(status, code, v.displayName(f.Provider)), f.Provider, nil
+		}
+		return page.Used, f.Provider, nil
 	case err != nil:
-		return endUnavailable, "", err
+		return page.Unavailable, "", err
 	}
-	p := v.conf.OAuth.Named(f.provider)
+	p := v.conf.OAuth.Named(f.Provider)
 	if p == nil {
-		return v.endFlow(from, f, "", api.FlowFailed, "no_such_provider", nil)
+		return v.failFlow(from, f, api.FlowFailed, "no_such_provider", nil)
 	}
-	// From here on the user's leaving ends nothing: a code works once.
+	// From here on a user who leaves interrupts nothing: a code works once.
 	ctx := context.WithoutCancel(r.Context())
 	if err := p.CheckIssuer(ctx, q); err != nil {
-		return v.endFlow(from, f, p.DisplayName, api.FlowFailed, codeOf(err), err)
+		return v.failFlow(from, f, api.FlowFailed, codeOf(err), err)
 	}
-	if word := oauth.Word(q.Get("error")); word != "" {
-		if word == "access_denied" {
-			return v.endFlow(from, f, p.DisplayName, api.FlowDenied, word, nil)
+	if code := oauth.Word(q.Get("error")); code != "" {
+		status := api.FlowFailed
+		if code == "access_denied" {
+			status = api.FlowDenied
 		}
-		return v.endFlow(from, f, p.DisplayName, api.FlowFailed, word, nil)
+		return v.failFlow(from, f, status, code, nil)
 	}
 	if q.Get("code") == "" {
-		return endMalformed, f.provider, nil // the flow goes on: this isn't an answer to it
+		return page.Incomplete, f.Provider, nil // the flow continues: this isn't its answer
 	}
 	return v.exchange(ctx, from, f, p, state, q.Get("code"))
 }
 
-// readAnswer reads a provider's answer. It has a state, and nothing twice that counts once.
-func readAnswer(text string) (q url.Values, ok bool) {
-	q, err := url.ParseQuery(text)
+// parseAnswer reads a provider's answer. It has a state, and no parameter that counts twice.
+func parseAnswer(query string) (q url.Values, ok bool) {
+	q, err := url.ParseQuery(query)
 	if err != nil {
 		return nil, false
 	}
@@ -86,86 +92,68 @@ func readAnswer(text string) (q url.Values, ok bool) {
 	return q, q.Get("state") != ""
 }
 
-func (v *Vault) exchange(ctx context.Context, from Actor, f flow, p *oauth.Provider, state, code string) (ending, string, error) {
-	err := v.store.takeFlow(ctx, from, f)
+// exchange turns the code into a token and stores it.
+func (v *Vault) exchange(ctx context.Context, from store.Actor, f store.Flow, p *oauth.Provider, state, code string) (page.Result, string, error) {
+	err := v.store.TakeFlow(ctx, from, f)
 	switch {
-	case errors.Is(err, errFlowOver):
-		return endUsed, f.provider, nil
+	case errors.Is(err, store.ErrFlowEnded):
+		return page.Used, f.Provider, nil
 	case errors.Is(err, api.ErrUnauthorized):
-		return v.endFlow(from, f, p.DisplayName, api.FlowFailed, "key_revoked", nil)
+		return v.failFlow(from, f, api.FlowFailed, "key_revoked", nil)
 	case err != nil:
-		return endUnavailable, f.provider, err
+		return page.Unavailable, f.Provider, err
 	}
-	v.renewer.active.Add(1) // a vault that stops waits for what it was given to be stored
-	defer v.renewer.active.Done()
-	token, err := p.Exchange(ctx, code, f.verifier(state), f.redirectURI)
+	v.refresh.active.Add(1) // a vault that stops waits until the token is stored
+	defer v.refresh.active.Done()
+	token, err := p.Exchange(ctx, code, f.Verifier(state), f.RedirectURI)
 	if err != nil {
-		return v.endFlow(from, f, p.DisplayName, api.FlowFailed, codeOf(err), err)
+		return v.failFlow(from, f, api.FlowFailed, codeOf(err), err)
 	}
 	defer token.Access.Wipe()
 	defer token.Refresh.Wipe()
-	want, err := f.wants()
+	want, err := f.Wanted()
 	if err != nil {
-		return v.endFlow(from, f, p.DisplayName, api.FlowFailed, "internal", err)
+		return v.failFlow(from, f, api.FlowFailed, "internal", err)
 	}
-	secret := secretOf(want, p.Name)
-	secret.Value, secret.ExpiresAt = &token.Access, token.ExpiresAt
-	if token.Refresh.Len() > 0 {
-		secret.RefreshToken = &token.Refresh
-	}
-	secret.Metadata = jsonOf(map[string]oauthState{"oauth": {Provider: p.Name, Scopes: token.Scopes, Status: api.OAuthConnected}})
-	if err := v.completeFlow(ctx, from, f, secret); err != nil {
-		word := "internal"
+	n := store.ConnectedSecret(want, p.Name)
+	n.Value, n.RefreshToken, n.ExpiresAt = token.Access, token.Refresh, token.ExpiresAt
+	n.Metadata = oauth.Connection{Provider: p.Name, Scopes: token.Scopes, Status: api.OAuthConnected}.Metadata()
+	if err := v.completeFlow(ctx, from, f, n); err != nil {
+		code := "internal"
 		switch {
 		case errors.Is(err, api.ErrConflict):
-			word = "name_taken"
+			code = "name_taken"
 		case errors.Is(err, api.ErrUnauthorized):
-			word = "key_revoked"
+			code = "key_revoked"
 		case errors.Is(err, api.ErrUnavailable):
-			word = "not_stored"
+			code = "not_stored"
 		}
-		return v.endFlow(from, f, p.DisplayName, api.FlowFailed, word, err)
+		return v.failFlow(from, f, api.FlowFailed, code, err)
 	}
 	v.log.Info().Str("provider", p.Name).Str("request_id", from.RequestID).Msg("account connected")
-	return endingOf(api.FlowCompleted, "", p.DisplayName), f.provider, nil
+	return page.ResultOf(api.FlowCompleted, "", p.DisplayName), f.Provider, nil
 }
 
-// storePatience is how long a token that the disk doesn't take is tried to be stored: the code is used up.
-const storePatience = 20 * time.Second
+// storeTimeout limits the tries to store a token while the store is unavailable: the code is used up.
+const storeTimeout = 20 * time.Second
 
-func (v *Vault) completeFlow(ctx context.Context, from Actor, f flow, secret PutSecret) error {
-	ctx, cancel := context.WithTimeout(ctx, storePatience)
+func (v *Vault) completeFlow(ctx context.Context, from store.Actor, f store.Flow, n api.NewSecret) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	for {
-		err := v.store.completeFlow(ctx, from, f, secret)
+		err := v.store.CompleteFlow(ctx, from, f, n)
 		if !errors.Is(err, api.ErrUnavailable) || errors.Is(err, database.ErrClosed) || delay.Sleep(ctx, storePause) != nil {
 			return err
 		}
 	}
 }
 
-// endFlow ends a flow that gave nothing, and tells the user.
-func (v *Vault) endFlow(from Actor, f flow, display, status, word string, cause error) (ending, string, error) {
+// failFlow ends a flow that stored nothing.
+func (v *Vault) failFlow(from store.Actor, f store.Flow, status, code string, cause error) (page.Result, string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if display == "" {
-		display = f.provider
-	}
-	err := v.store.endFlow(ctx, from, f, status, word)
-	return endingOf(status, word, display), f.provider, errors.Join(cause, err)
-}
-
-// endedAlready is for a link that is opened again.
-func (v *Vault) endedAlready(f flow) ending {
-	status, word := f.standing(now())
-	if status == api.FlowFailed && word == flowExpired {
-		display := f.provider
-		if p := v.conf.OAuth.Named(f.provider); p != nil {
-			display = p.DisplayName
-		}
-		return endingOf(status, word, display)
-	}
-	return endUsed
+	err := v.store.EndFlow(ctx, from, f, status, code)
+	return page.ResultOf(status, code, v.displayName(f.Provider)), f.Provider, errors.Join(cause, err)
 }
 
 func codeOf(err error) string {

@@ -68,7 +68,7 @@ func forms(secret string) [][]byte {
 // reveal, and the one answer that gives a new key.
 func TestCanaries(t *testing.T) {
 	logged := &log{}
-	s := vaulttest.Start(t, func(c *vault.Config) { c.Log = zerolog.New(logged).Level(zerolog.TraceLevel) })
+	s := vaulttest.Start(t, func(c *vault.Config) { c.Store.Log = zerolog.New(logged).Level(zerolog.TraceLevel) })
 	var answers [][]byte
 	canaries := map[string]string{"tenant key": s.TenantKey.Reveal()}
 	value := func(name string) string {
@@ -209,7 +209,7 @@ func TestFormsFind(t *testing.T) {
 // The log names routes, not what stood in their paths.
 func TestLogOfRequests(t *testing.T) {
 	logged := &log{}
-	s := vaulttest.Start(t, func(c *vault.Config) { c.Log = zerolog.New(logged).Level(zerolog.DebugLevel) })
+	s := vaulttest.Start(t, func(c *vault.Config) { c.Store.Log = zerolog.New(logged).Level(zerolog.DebugLevel) })
 	ask(t, s, s.TenantKey, "GET", "/egress/secrets/sec_in_the_path?in=the-query", "", "X-Request-ID", "asked-1")
 	poll.Until(t, patience, "the request is logged", func() bool { return bytes.Contains(logged.bytes(), []byte(`"asked-1"`)) })
 	line := string(logged.bytes())

@@ -13,6 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // pipes is a listener whose connections are in memory, so that time can be the test's.
@@ -54,7 +55,7 @@ func inBubble(t *testing.T, do func(t *testing.T, v *vault.Vault, p *pipes)) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		v, err := vault.Open(t.Context(), vault.Config{
-			StoreConfig: vault.StoreConfig{DataDir: dir, RootKey: keyring.RootText(root), Watch: time.Second},
+			Store: store.Config{DataDir: dir, RootKey: keyring.RootText(root), Watch: time.Second},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -90,7 +91,7 @@ func TestSlowConnections(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, v *vault.Vault, p *pipes) {
-				made, err := v.Store().MintTenantKey(t.Context(), "test")
+				made, err := v.Store().CreateTenantKey(t.Context(), "test")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -124,7 +125,7 @@ func TestStopWithRequestsUnderWay(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, v *vault.Vault, p *pipes) {
-				made, err := v.Store().MintTenantKey(t.Context(), "test")
+				made, err := v.Store().CreateTenantKey(t.Context(), "test")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -156,7 +157,7 @@ func TestStopWithRequestsUnderWay(t *testing.T) {
 // No deadline of the connection cuts the longest wait short, twice on one connection.
 func TestLongestWait(t *testing.T) {
 	inBubble(t, func(t *testing.T, v *vault.Vault, p *pipes) {
-		if _, err := v.Store().MintTenantKey(t.Context(), "test"); err != nil {
+		if _, err := v.Store().CreateTenantKey(t.Context(), "test"); err != nil {
 			t.Fatal(err)
 		}
 		operator, err := v.Store().LocalActor(t.Context(), "test")

@@ -1,9 +1,5 @@
-// Package vault is the contract's server: a store of secrets, encrypted at rest, on an embedded
-// SQLite database; the HTTP layer over it; and the keys that open either.
+// Package vault serves the API over HTTP: routes and handlers, authentication, rate limits, metrics, the callback of
+// OAuth flows, and the refresh of OAuth tokens. Package store has the data and its rules.
 //
-// A value stands in the clear only between a request and the row it is encrypted into, and between
-// that row and the seal of a reveal. Every change commits together with its audit event, and a
-// reveal that can't be audited is refused.
-//
-// The contract in prose is docs/api.md; what protects what is docs/security.md.
+// docs/api.md describes the API, docs/security.md what protects it.
 package vault

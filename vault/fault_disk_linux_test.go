@@ -191,7 +191,7 @@ func TestFault_V3_FullDisk(t *testing.T) {
 			data := filepath.Join(dir, fmt.Sprint(left))
 			t.Cleanup(func() { _ = os.RemoveAll(data) })
 			var conf vault.Config
-			d := newIll(t, func(c *vault.Config) { c.DataDir = data; conf = *c })
+			d := newIll(t, func(c *vault.Config) { c.Store.DataDir = data; conf = *c })
 			ballast := filepath.Join(dir, "ballast")
 			fillUp(t, ballast, left)
 			acknowledged := 0

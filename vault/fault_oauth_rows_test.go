@@ -3,6 +3,8 @@ package vault
 import (
 	"net/http"
 	"testing"
+
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // A flow whose row is given to another tenant, or exchanged with another's, ends in nothing: what the provider
@@ -20,7 +22,7 @@ func TestFault_V12_FlowsOfAnother(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newConnected(t, 3600)
-			minted, err := c.vault.store.MintTenantKey(t.Context(), "other")
+			minted, err := c.vault.store.CreateTenantKey(t.Context(), "other")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -36,8 +38,8 @@ func TestFault_V12_FlowsOfAnother(t *testing.T) {
 			if w := c.callback(c.provider.consent(t, started.AuthorizeURL)); w.Code < 400 {
 				t.Errorf("status %d", w.Code)
 			}
-			for _, a := range []Actor{c.owner, other} {
-				list, _, err := c.vault.store.Secrets(t.Context(), a, SecretFilter{})
+			for _, a := range []store.Actor{c.owner, other} {
+				list, _, err := c.vault.store.Secrets(t.Context(), a, store.SecretFilter{})
 				if err != nil || len(list) != 0 {
 					t.Errorf("%d secrets, %v", len(list), err)
 				}
@@ -66,7 +68,7 @@ func TestFault_V12_RenewalsOfAnother(t *testing.T) {
 			if w := c.callback(c.provider.consent(t, second.AuthorizeURL)); w.Code != http.StatusOK {
 				t.Fatalf("status %d", w.Code)
 			}
-			list, _, err := c.vault.store.Secrets(t.Context(), c.owner, SecretFilter{ResourceID: "sb_2"})
+			list, _, err := c.vault.store.Secrets(t.Context(), c.owner, store.SecretFilter{ResourceID: "sb_2"})
 			if err != nil || len(list) != 1 {
 				t.Fatalf("%d secrets, %v", len(list), err)
 			}
@@ -78,7 +80,7 @@ func TestFault_V12_RenewalsOfAnother(t *testing.T) {
 			asked := c.provider.requests()
 			c.due()
 			for _, of := range []string{c.owner.TenantID, other.TenantID} {
-				got := <-c.vault.renewer.begin(t.Context(), of, secret.ID, 0)
+				got := <-c.vault.refresh.start(t.Context(), of, secret.ID, 0)
 				t.Logf("renewed for %s: %v", of, got.Err)
 			}
 			if n := c.provider.requests(); n != asked {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -13,19 +14,21 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // still takes the scheduler away, so that a test decides when what is renewed.
 func (c *connected) still() *connected {
-	c.vault.renewer.stop()
-	c.vault.renewer.ended.Wait()
+	c.vault.refresh.stop()
+	c.vault.refresh.ended.Wait()
 	return c
 }
 
 func (c *connected) wantHealth(status, word string) {
 	c.t.Helper()
-	got := oauthOf(string(c.secret().Metadata))
-	if diff := cmp.Diff(oauthState{Provider: "acme", Scopes: []string{"read"}, Status: status, Error: word}, got); diff != "" {
+	got := oauth.ConnectionOf(c.secret().Metadata)
+	if diff := cmp.Diff(oauth.Connection{Provider: "acme", Scopes: []string{"read"}, Status: status, Error: word}, got); diff != "" {
 		c.t.Errorf("metadata.oauth (-want +got)\n%s", diff)
 	}
 }
@@ -43,11 +46,11 @@ func TestFault_V6_ReplyLost(t *testing.T) {
 			if err := c.renew(); err == nil {
 				t.Fatal("renewed")
 			}
-			word := oauthOf(string(c.secret().Metadata)).Error
+			word := oauth.ConnectionOf(c.secret().Metadata).Error
 			c.wantHealth(api.OAuthRetrying, word)
 			var due int64
 			look(t, c.vault.store, &due, `SELECT due_at FROM oauth_grants`)
-			if wait := time.Until(fromMicros(due)); wait > afterUnclear {
+			if wait := time.Until(time.UnixMicro(due)); wait > 2*time.Second {
 				t.Errorf("the second try is in %s", wait)
 			}
 			c.provider.set(func(p *provider) { p.fail = func(string) failure { return failure{} } })
@@ -62,9 +65,9 @@ func TestFault_V6_ReplyLost(t *testing.T) {
 			if err := c.renew(); err != nil || c.provider.requests() != asked {
 				t.Errorf("asked again after a refusal: %v", err)
 			}
-			events := audited(t, c.vault.store, c.owner, actOAuthRefresh)
+			events := audited(t, c.vault.store, c.owner, "oauth.refresh")
 			if len(events) != 2 || events[0].Outcome != api.OutcomeFailed || events[1].Outcome != api.OutcomeDenied ||
-				events[1].Detail != "acme: invalid_grant" || events[1].KeyID != RenewerKeyID {
+				events[1].Detail != "acme: invalid_grant" || events[1].KeyID != "oauth" {
 				t.Errorf("audit: %+v", events)
 			}
 		})
@@ -110,7 +113,7 @@ func TestFault_V6_UnclearTwice(t *testing.T) {
 	_ = c.renew()
 	c.wantHealth(api.OAuthReconnect, "x")
 	_ = c.renew()
-	if n := len(audited(t, c.vault.store, c.owner, actOAuthRefresh)); n != 2 {
+	if n := len(audited(t, c.vault.store, c.owner, "oauth.refresh")); n != 2 {
 		t.Errorf("%d events for three failures of which two say something new", n)
 	}
 	if c.value() != before {
@@ -173,7 +176,7 @@ func TestFault_V6_CrashBetweenSteps(t *testing.T) {
 		t.Run(test.at, func(t *testing.T) {
 			c := connect(t, 3600).still()
 			before := c.value()
-			c.vault.store.step = func(name string) error {
+			c.vault.refresh.step = func(name string) error {
 				if name == test.at {
 					return errCrash
 				}
@@ -190,7 +193,7 @@ func TestFault_V6_CrashBetweenSteps(t *testing.T) {
 			// The claim still stands: nobody asks before it runs out.
 			tamper(t, c.vault.store, `UPDATE oauth_grants SET due_at = 1`)
 			asked := c.provider.requests()
-			if _, err := c.vault.store.claimRenewal(t.Context(), c.owner.TenantID, c.secret().ID, 0); !errors.Is(err, errBeingTaken) {
+			if _, err := c.vault.store.ClaimRefresh(t.Context(), c.owner.TenantID, c.secret().ID, 0); !errors.Is(err, store.ErrClaimed) {
 				t.Errorf("claimed twice: %v", err)
 			}
 			err := c.renew()
@@ -235,16 +238,16 @@ func TestFault_V6_DiskFullAtStoring(t *testing.T) {
 	c.provider.set(func(p *provider) { p.padding = 100_000 })
 	var pages, got int
 	look(t, c.vault.store, &pages, `PRAGMA page_count`)
-	limit := func(n int) { look(t, c.vault.store, &got, `PRAGMA max_page_count = `+itoa(n)) }
-	c.vault.store.step = func(name string) error {
+	limit := func(n int) { look(t, c.vault.store, &got, `PRAGMA max_page_count = `+strconv.Itoa(n)) }
+	c.vault.refresh.step = func(name string) error {
 		if name == "answered" {
 			limit(pages) // SQLite then returns SQLITE_FULL, as it does for ENOSPC
 		}
 		return nil
 	}
 	c.due()
-	renewed := c.vault.renewer.begin(t.Context(), c.owner.TenantID, c.secret().ID, 0)
-	poll.Until(t, 10*time.Second, "refused by the disk", c.vault.store.sick.Load)
+	renewed := c.vault.refresh.start(t.Context(), c.owner.TenantID, c.secret().ID, 0)
+	poll.Until(t, 10*time.Second, "refused by the disk", func() bool { return c.vault.store.Ready(t.Context()) != nil })
 	if c.secret().Version != 1 {
 		t.Error("a version that isn't stored")
 	}
@@ -255,7 +258,7 @@ func TestFault_V6_DiskFullAtStoring(t *testing.T) {
 	if c.secret().Version != 2 || c.value() == before {
 		t.Error("not renewed")
 	}
-	c.vault.store.step = func(string) error { return nil }
+	c.vault.refresh.step = func(string) error { return nil }
 	if err := c.renew(); err != nil { // with the refresh token that was stored late
 		t.Error(err)
 	}
@@ -271,7 +274,7 @@ func TestFault_V7_OneUpstreamRefresh(t *testing.T) {
 		t.Fatal("an expired token is revealed")
 	}
 	c.due()
-	c.vault.renewer.any.Store(true)
+	c.vault.refresh.any.Store(true)
 	held := make(chan struct{})
 	c.provider.set(func(p *provider) { p.held = held })
 	const callers = 100
@@ -281,7 +284,7 @@ func TestFault_V7_OneUpstreamRefresh(t *testing.T) {
 	for i := range callers {
 		all.Go(func() {
 			begun <- struct{}{}
-			if err := c.vault.renewer.freshen(context.Background(), c.reader, box1); err != nil {
+			if err := c.vault.refresh.expired(context.Background(), c.reader, box1); err != nil {
 				t.Error(err)
 			}
 			got[i] = revealed(t, c.vault.store, c.reader)["ACME_TOKEN"]
@@ -314,16 +317,16 @@ func TestFault_V7_TwoProcessesOneRefresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = other.Close() }()
-	other.renewer.stop()
-	other.renewer.ended.Wait()
+	other.refresh.stop()
+	other.refresh.ended.Wait()
 	asked := c.provider.requests()
 	id := c.secret().ID
 	held := make(chan struct{})
 	c.provider.set(func(p *provider) { p.held = held })
 	c.due()
-	first := c.vault.renewer.begin(t.Context(), c.owner.TenantID, id, 1)
+	first := c.vault.refresh.start(t.Context(), c.owner.TenantID, id, 1)
 	poll.Until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
-	second := other.renewer.begin(t.Context(), c.owner.TenantID, id, 1)
+	second := other.refresh.start(t.Context(), c.owner.TenantID, id, 1)
 	close(held)
 	if a, b := <-first, <-second; a.Err != nil || b.Err != nil {
 		t.Errorf("%v, %v", a.Err, b.Err)
@@ -338,15 +341,15 @@ func TestFault_V7_TwoProcessesOneRefresh(t *testing.T) {
 func TestTokensRenewThemselves(t *testing.T) {
 	c := connect(t, 3)
 	seen := map[string]bool{c.value(): true}
-	standing, err := c.vault.store.Standing(t.Context(), c.reader, box1)
+	state, err := c.vault.store.State(t.Context(), c.reader, box1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if standing, err = c.vault.store.Await(t.Context(), c.reader, box1, standing.Etag, 20*time.Second); err != nil {
+		if state, err = c.vault.store.Await(t.Context(), c.reader, box1, state.Etag, 20*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		if len(standing.Labels) == 0 {
+		if len(state.Labels) == 0 {
 			t.Fatal("the token ended before it was renewed")
 		}
 		seen[c.value()] = true
@@ -355,27 +358,9 @@ func TestTokensRenewThemselves(t *testing.T) {
 		t.Errorf("%d tokens", len(seen))
 	}
 	c.wantHealth(api.OAuthConnected, "")
-	for _, e := range audited(t, c.vault.store, c.owner, actSecretRotate) {
-		if e.KeyID != RenewerKeyID {
+	for _, e := range audited(t, c.vault.store, c.owner, "secret.rotate") {
+		if e.KeyID != "oauth" {
 			t.Errorf("rotated by %s", e.KeyID)
-		}
-	}
-}
-
-func TestRenewAt(t *testing.T) {
-	now := time.Now()
-	for _, life := range []time.Duration{-time.Hour, 0, time.Second, time.Minute, 8 * time.Hour, 10 * 365 * 24 * time.Hour} {
-		counts := max(life, shortestLife)
-		seen := map[time.Duration]bool{}
-		for range 200 {
-			after := renewAt(now, now.Add(life)).Sub(now)
-			if after < counts/100*70 || after > counts/100*85+time.Second/100 {
-				t.Fatalf("life %s: renewed after %s", life, after)
-			}
-			seen[after] = true
-		}
-		if len(seen) < 100 {
-			t.Errorf("life %s: %d moments in 200", life, len(seen))
 		}
 	}
 }
@@ -397,7 +382,7 @@ func TestRotatedWhileRenewing(t *testing.T) {
 	held := make(chan struct{})
 	c.provider.set(func(p *provider) { p.held = held })
 	c.due()
-	renewed := c.vault.renewer.begin(t.Context(), c.owner.TenantID, c.secret().ID, 0)
+	renewed := c.vault.refresh.start(t.Context(), c.owner.TenantID, c.secret().ID, 0)
 	poll.Until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
 	if w := c.do("PATCH", "/egress/secrets/"+c.secret().ID, `{"value":"by hand"}`); w.Code != http.StatusOK {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
@@ -426,7 +411,7 @@ func TestDeletedWhileRenewing(t *testing.T) {
 	c.provider.set(func(p *provider) { p.held = held })
 	c.due()
 	id := c.secret().ID
-	renewed := c.vault.renewer.begin(t.Context(), c.owner.TenantID, id, 0)
+	renewed := c.vault.refresh.start(t.Context(), c.owner.TenantID, id, 0)
 	poll.Until(t, 10*time.Second, "asked", func() bool { return c.provider.requests() > asked })
 	if err := c.vault.store.DeleteSecret(t.Context(), c.owner, id); err != nil {
 		t.Fatal(err)
@@ -435,7 +420,7 @@ func TestDeletedWhileRenewing(t *testing.T) {
 	if got := <-renewed; got.Err != nil {
 		t.Error(got.Err)
 	}
-	if got := <-c.vault.renewer.begin(t.Context(), c.owner.TenantID, id, 0); got.Err != nil {
+	if got := <-c.vault.refresh.start(t.Context(), c.owner.TenantID, id, 0); got.Err != nil {
 		t.Error(got.Err)
 	}
 }
@@ -443,7 +428,7 @@ func TestDeletedWhileRenewing(t *testing.T) {
 // Renewals and a rotation of the data keys don't disturb each other.
 func TestRenewedWhileKeysRotate(t *testing.T) {
 	c := connect(t, 3600).still()
-	c.vault.store.step = func(name string) error {
+	c.vault.refresh.step = func(name string) error {
 		if name == "answered" {
 			_, err := c.vault.store.RotateKeys(context.Background(), "acme")
 			return err

@@ -14,6 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/canary"
+	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // wantPage checks what every page of a flow's end promises.
@@ -92,7 +95,7 @@ func TestConnect(t *testing.T) {
 		t.Error("not replaced")
 	}
 	actions := ""
-	events, _, err := c.vault.store.Audit(t.Context(), c.owner, AuditFilter{Since: &time.Time{}})
+	events, _, err := c.vault.store.Audit(t.Context(), c.owner, store.AuditFilter{Since: &time.Time{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +185,7 @@ func TestFlowsThatFail(t *testing.T) {
 			tamper(c.t, c.vault.store, `UPDATE oauth_flows SET asked = '{"resource_type":"sandbox","resource_id":"sb_evil","expose_as_env":"X"}'`)
 		}, nil, 502, "couldn’t be connected", api.FlowFailed, "invalid_grant"},
 		{"the key was revoked", func(c *connected, _ api.OAuthStart) {
-			k, err := c.vault.store.MintTenantKey(c.t.Context(), "acme")
+			k, err := c.vault.store.CreateTenantKey(c.t.Context(), "acme")
 			if err != nil {
 				c.t.Fatal(err)
 			}
@@ -213,7 +216,7 @@ func TestFlowsThatFail(t *testing.T) {
 			if got.Status != test.status || got.Error != test.word || got.Message == "" || got.SecretID != "" {
 				t.Errorf("status: %+v", got)
 			}
-			list, _, err := c.vault.store.Secrets(t.Context(), c.owner, SecretFilter{Type: typeConnect})
+			list, _, err := c.vault.store.Secrets(t.Context(), c.owner, store.SecretFilter{Type: oauth.TypeAccount})
 			if err != nil || len(list) != 0 {
 				t.Errorf("%d secrets, %v", len(list), err)
 			}
@@ -326,7 +329,7 @@ func TestMachine(t *testing.T) {
 	if w := c.do("POST", "/egress/secrets", body("")); w.Code != 503 || w.Header().Get("Retry-After") == "" {
 		t.Errorf("down: %d %s", w.Code, w.Body)
 	}
-	if list, _, _ := c.vault.store.Secrets(t.Context(), c.owner, SecretFilter{}); len(list) != 0 {
+	if list, _, _ := c.vault.store.Secrets(t.Context(), c.owner, store.SecretFilter{}); len(list) != 0 {
 		t.Fatal("stored without a token")
 	}
 	c.provider.set(func(p *provider) { p.fail = func(string) failure { return failure{} } })
@@ -363,7 +366,7 @@ func TestMachine(t *testing.T) {
 		"odd scopes":    {`{"name":"a","type":"oauth_machine","value":"v","metadata":{"oauth":{"token_url":"https://id.example/t","scopes":"a b"}}}`, "scopes, a list of texts"},
 		"client_auth":   {strings.Replace(body(""), `"scopes"`, `"client_auth":"x","scopes"`, 1), "client_auth must be"},
 		"refresh_token": {`{"name":"a","type":"oauth_machine","value":"v","refresh_token":"r","metadata":{}}`, "refresh_token has no meaning"},
-		"expires_at":    {`{"name":"a","type":"oauth_machine","value":"v","expires_at":"2100-01-01T00:00:00Z","metadata":{}}`, "the provider's to say"},
+		"expires_at":    {`{"name":"a","type":"oauth_machine","value":"v","expires_at":"2100-01-01T00:00:00Z","metadata":{}}`, "expires_at is set by the provider"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if w := c.do("POST", "/egress/secrets", test[0]); w.Code != 422 || !strings.Contains(w.Body.String(), test[1]) {
@@ -415,9 +418,9 @@ func TestOAuthLeavesNothingReadable(t *testing.T) {
 	if err := c.vault.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range contents(t, c.conf.DataDir) {
-		for _, canary := range canaries {
-			for _, form := range forms(canary) {
+	for name, text := range canary.Files(t, c.conf.Store.DataDir) {
+		for _, value := range canaries {
+			for _, form := range canary.Forms(value) {
 				if strings.Contains(text, form) {
 					t.Errorf("%s holds a token, code or state", name)
 				}

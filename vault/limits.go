@@ -10,9 +10,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// buckets holds one token bucket for each name, for the size names used last. A name that was
-// dropped starts anew with a full bucket, so size only has to be well above the number of names
-// in use at the same time.
+// buckets holds a token bucket per name, for the size names used last. A name that was dropped
+// starts with a full bucket again, so size must be well above the number of names in use at the same time.
 type buckets struct {
 	rate  rate.Limit
 	burst int
@@ -35,8 +34,7 @@ func newBuckets(perSecond float64, burst, size int) *buckets {
 	}
 }
 
-// take takes one token of name. When there is none it takes nothing and returns how long until
-// there is one.
+// take takes one token of name. If there is none it returns the time until there is one.
 func (b *buckets) take(name string, now time.Time) (wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -65,40 +63,40 @@ func (b *buckets) bucket(name string) *rate.Limiter {
 	return n.Limiter
 }
 
-// places counts what each name holds at the same time, up to limit.
-type places struct {
+// semaphores limits how many operations each name has at the same time.
+type semaphores struct {
 	limit int
 
 	mu    sync.Mutex // guards taken
 	taken map[string]int
 }
 
-func newPlaces(limit int) *places { return &places{limit: limit, taken: map[string]int{}} }
+func newSemaphores(limit int) *semaphores { return &semaphores{limit: limit, taken: map[string]int{}} }
 
-// take takes a place, which leave gives back; ok is false when all are taken.
-func (p *places) take(name string) (leave func(), ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.taken[name] >= p.limit {
+// acquire reports false if name has reached the limit.
+func (s *semaphores) acquire(name string) (release func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken[name] >= s.limit {
 		return nil, false
 	}
-	p.taken[name]++
+	s.taken[name]++
 	return func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.taken[name]--; p.taken[name] == 0 {
-			delete(p.taken, name)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.taken[name]--; s.taken[name] == 0 {
+			delete(s.taken, name)
 		}
 	}, true
 }
 
-// wholeSeconds rounds up, to at least 1 and at most an hour: what Retry-After says.
+// wholeSeconds is d in seconds for Retry-After: rounded up, 1 to 3600.
 func wholeSeconds(d time.Duration) int {
 	return int(min(max(math.Ceil(d.Seconds()), 1), 3600))
 }
 
-// origin names where a request comes from, for counting: an IPv4 address, or the /64 of an IPv6
-// one, since whoever has one address of it has them all.
+// origin identifies the sender of a request for rate limits: an IPv4 address, or the /64 of an IPv6 address, which
+// usually belongs to one host.
 func origin(remoteAddr string) string {
 	ap, err := netip.ParseAddrPort(remoteAddr)
 	if err != nil {

@@ -51,21 +51,21 @@ func TestBucketsAreBounded(t *testing.T) {
 	}
 }
 
-func TestPlaces(t *testing.T) {
-	p := newPlaces(2)
-	leave, _ := p.take("a")
-	if _, ok := p.take("a"); !ok {
+func TestSemaphores(t *testing.T) {
+	p := newSemaphores(2)
+	leave, _ := p.acquire("a")
+	if _, ok := p.acquire("a"); !ok {
 		t.Fatal("no second place")
 	}
-	if _, ok := p.take("a"); ok {
+	if _, ok := p.acquire("a"); ok {
 		t.Error("a third place of two")
 	}
-	other, ok := p.take("b")
+	other, ok := p.acquire("b")
 	if !ok {
 		t.Error("no place for another")
 	}
 	leave()
-	if leave, ok = p.take("a"); !ok {
+	if leave, ok = p.acquire("a"); !ok {
 		t.Error("a place that was left isn't free")
 	}
 	leave()
@@ -148,8 +148,8 @@ func TestLimitListener(t *testing.T) {
 	_ = first.Close()
 	_ = first.Close() // frees one place, not two
 	third := <-accepted
-	if len(l.places) != 2 {
-		t.Errorf("%d places taken, want 2", len(l.places))
+	if len(l.open) != 2 {
+		t.Errorf("%d places taken, want 2", len(l.open))
 	}
 	if _, err := third.Write([]byte("x")); err != nil {
 		t.Error(err)

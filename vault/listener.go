@@ -5,32 +5,31 @@ import (
 	"sync"
 )
 
-// limitListener accepts while fewer than a number of its connections are open; more wait in the
-// kernel's queue.
+// limitListener limits the number of open connections. More wait in the kernel's queue.
 type limitListener struct {
 	net.Listener
-	places chan struct{} // one element for each open connection
+	open   chan struct{} // one element for each open connection
 	closed chan struct{}
 	once   sync.Once
 }
 
 func newLimitListener(l net.Listener, n int) *limitListener {
-	return &limitListener{Listener: l, places: make(chan struct{}, n), closed: make(chan struct{})}
+	return &limitListener{Listener: l, open: make(chan struct{}, n), closed: make(chan struct{})}
 }
 
 // Accept implements net.Listener.
 func (l *limitListener) Accept() (net.Conn, error) {
 	select {
-	case l.places <- struct{}{}:
+	case l.open <- struct{}{}:
 	case <-l.closed:
 		return nil, net.ErrClosed
 	}
 	c, err := l.Listener.Accept()
 	if err != nil {
-		<-l.places
+		<-l.open
 		return nil, err
 	}
-	return &limitConn{Conn: c, places: l.places}, nil
+	return &limitConn{Conn: c, open: l.open}, nil
 }
 
 // Close implements net.Listener.
@@ -41,18 +40,18 @@ func (l *limitListener) Close() error {
 
 type limitConn struct {
 	net.Conn
-	places chan struct{}
-	once   sync.Once
+	open chan struct{}
+	once sync.Once
 }
 
 // Close implements net.Conn.
 func (c *limitConn) Close() error {
 	err := c.Conn.Close()
-	c.once.Do(func() { <-c.places })
+	c.once.Do(func() { <-c.open })
 	return err
 }
 
-// CloseWrite tells the other side that no more comes, so that it reads what came before the end.
+// CloseWrite closes the writing side: net/http calls it so that the client reads the answer before the end.
 func (c *limitConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()

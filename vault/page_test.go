@@ -18,7 +18,7 @@ import (
 // pageFiles are the page's files by the path they are served under, written as ask takes it.
 func pageFiles(t *testing.T) map[string][]byte {
 	t.Helper()
-	paths, err := filepath.Glob("page/*")
+	paths, err := filepath.Glob("page/static/*")
 	if err != nil || len(paths) < 3 {
 		t.Fatalf("found %d files of the page: %v", len(paths), err)
 	}
@@ -28,10 +28,11 @@ func pageFiles(t *testing.T) map[string][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if path == "page/index.html" {
-			path = ""
+		name := "page/" + filepath.Base(path)
+		if name == "page/index.html" {
+			name = ""
 		}
-		files["//"+path] = text
+		files["//"+name] = text
 	}
 	return files
 }
@@ -108,7 +109,7 @@ func TestPagePolicy(t *testing.T) {
 func TestPageHasNoOtherFiles(t *testing.T) {
 	s := vaulttest.Start(t)
 	for _, path := range []string{
-		"//page", "//page/", "//page/none.js", "//page/index.html", "//page/../go.mod", "//page/%2e%2e/page.go", "//page/app.js/",
+		"//page", "//page/", "//page/none.js", "//page/index.html", "//page/../go.mod", "//page/%2e%2e/page.go", "//page/static/app.js", "//page/app.js/",
 		"//index.html", "//app.js", "//favicon.ico",
 	} {
 		t.Run(path, func(t *testing.T) {

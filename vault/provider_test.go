@@ -20,6 +20,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // provider is a token endpoint that keeps the rules of RFC 6749 and 9700: a code and a refresh token work once, and
@@ -147,8 +148,8 @@ type connected struct {
 	provider *provider
 	vault    *Vault
 	conf     Config
-	owner    Actor
-	reader   Actor
+	owner    store.Actor
+	reader   store.Actor
 	key      api.Key
 }
 
@@ -200,12 +201,12 @@ func newConnected(t testing.TB, life int) *connected {
 		t.Fatal(err)
 	}
 	c := &connected{t: t, provider: p, conf: Config{
-		StoreConfig: StoreConfig{DataDir: t.TempDir(), RootKey: keyring.RootText(root), Log: zerolog.New(zerolog.NewTestWriter(t))},
-		Rate:        1e6, Burst: 1e6, OAuth: providers,
+		Store: store.Config{DataDir: t.TempDir(), RootKey: keyring.RootText(root), Log: zerolog.New(zerolog.NewTestWriter(t))},
+		Rate:  1e6, Burst: 1e6, OAuth: providers,
 	}}
 	c.open()
 	t.Cleanup(func() { _ = c.vault.Close() })
-	k, err := c.vault.store.MintTenantKey(t.Context(), "acme")
+	k, err := c.vault.store.CreateTenantKey(t.Context(), "acme")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +229,11 @@ func (c *connected) start(more map[string]string) (started api.OAuthStart) {
 	for k, v := range more {
 		body[k] = v
 	}
-	w := c.do("POST", "/egress/oauth/start", string(jsonOf(body)))
+	text, err := json.Marshal(body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	w := c.do("POST", "/egress/oauth/start", string(text))
 	if err := json.Unmarshal(w.Body.Bytes(), &started); err != nil || w.Code != http.StatusOK {
 		c.t.Fatalf("status %d: %s", w.Code, w.Body)
 	}
@@ -254,7 +259,7 @@ func (c *connected) status(state string) (s api.OAuthStatus) {
 // secret is the one there is.
 func (c *connected) secret() api.Secret {
 	c.t.Helper()
-	list, _, err := c.vault.store.Secrets(c.t.Context(), c.owner, SecretFilter{})
+	list, _, err := c.vault.store.Secrets(c.t.Context(), c.owner, store.SecretFilter{})
 	if err != nil || len(list) != 1 {
 		c.t.Fatalf("%d secrets, %v", len(list), err)
 	}
@@ -277,6 +282,6 @@ func (c *connected) due() {
 func (c *connected) renew() error {
 	c.t.Helper()
 	c.due()
-	got := <-c.vault.renewer.begin(c.t.Context(), c.owner.TenantID, c.secret().ID, 0)
+	got := <-c.vault.refresh.start(c.t.Context(), c.owner.TenantID, c.secret().ID, 0)
 	return got.Err
 }

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"net/url"
+	"reflect"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -9,45 +10,46 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// query is what stands behind the "?" of a list. Parameters we don't know are ignored.
-type query url.Values
-
-func (c *call) query() (query, error) {
-	q, err := url.ParseQuery(c.r.URL.RawQuery)
-	if err != nil || !utf8.ValidString(c.r.URL.RawQuery) {
-		return nil, api.NewError(api.ErrMalformed, "the query can't be read")
+// readQuery sets the fields of a struct from a query, by their "query" tags. Other parameters are ignored.
+// Errors: ErrMalformed; ErrInvalid, naming the first invalid parameter in the order of the fields.
+func readQuery(text string, into any) error {
+	q, err := url.ParseQuery(text)
+	if err != nil || !utf8.ValidString(text) {
+		return api.NewError(api.ErrMalformed, "the query can't be read")
 	}
-	return query(q), nil
+	v := reflect.ValueOf(into).Elem()
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Tag.Get("query")
+		given := q.Get(name)
+		if given == "" {
+			continue
+		}
+		switch field := v.Field(i).Addr().Interface().(type) {
+		case *string:
+			*field = given
+		case *int:
+			if *field, err = strconv.Atoi(given); err != nil || *field < 1 {
+				return api.NewError(api.ErrInvalid, name+" must be a whole number of at least 1")
+			}
+		case **time.Time:
+			if *field = parseTime(given); *field == nil {
+				return api.NewError(api.ErrInvalid, name+" must be a time such as 2030-01-02T03:04:05Z, or how long ago it was, such as 7d")
+			}
+		default:
+			panic("query: a field of type " + v.Type().Field(i).Type.String())
+		}
+	}
+	return nil
 }
 
-func (q query) text(name string) string { return url.Values(q).Get(name) }
-
-// number reads a whole number of at least 1; absent is 0. The first problem goes into err.
-func (q query) number(name string, err *error) int {
-	text := q.text(name)
-	if text == "" {
-		return 0
-	}
-	n, bad := strconv.Atoi(text)
-	if (bad != nil || n < 1) && *err == nil {
-		*err = api.NewError(api.ErrInvalid, name+" must be a whole number of at least 1")
-	}
-	return n
-}
-
-// moment reads a time; absent is nil. The first problem goes into err.
-func (q query) moment(name string, err *error) *time.Time {
-	text := q.text(name)
-	if text == "" {
-		return nil
-	}
+// parseTime returns nil for text that is no time.
+func parseTime(text string) *time.Time {
+	t, err := time.Parse(time.RFC3339, text)
 	if ago, ok := api.ParseAgo(text); ok {
-		t := time.Now().Add(-ago)
-		return &t
+		t, err = time.Now().Add(-ago), nil
 	}
-	t, bad := time.Parse(time.RFC3339, text)
-	if bad != nil && *err == nil {
-		*err = api.NewError(api.ErrInvalid, name+" must be a time such as 2030-01-02T03:04:05Z, or how long ago it was, such as 7d")
+	if err != nil {
+		return nil
 	}
 	return &t
 }

@@ -7,44 +7,45 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/page"
 )
 
-// contract is every route that needs a key. A test asks each of them for what is another tenant's and
-// another resource's, so a new line here is tested as soon as it stands.
-func (v *Vault) contract() []route {
+// keyRoutes are the routes that need a key. A test asks each of them for another tenant's and another resource's data, so
+// a new route is tested too.
+func (v *Vault) keyRoutes() []route {
 	return []route{
-		{"POST", "/egress/secrets", tenantOnly, actSecretCreate, maxSecretBody, serveJSON(v.putSecret)},
-		{"GET", "/egress/secrets", tenantOnly, actSecretRead, maxBody, serveJSON(v.listSecrets)},
-		{"GET", "/egress/secrets/{id}", tenantOnly, actSecretRead, maxBody, serveJSON(v.oneSecret)},
-		{"PATCH", "/egress/secrets/{id}", tenantOnly, actSecretRotate, maxSecretBody, serveJSON(v.rotateSecret)},
-		{"DELETE", "/egress/secrets/{id}", tenantOnly, actSecretDelete, maxBody, serveJSON(v.deleteSecret)},
+		{"POST", "/egress/secrets", tenantOnly, "secret.create", maxSecretBody, serveJSON(v.putSecret)},
+		{"GET", "/egress/secrets", tenantOnly, "secret.read", maxBody, serveJSON(v.listSecrets)},
+		{"GET", "/egress/secrets/{id}", tenantOnly, "secret.read", maxBody, serveJSON(v.secret)},
+		{"PATCH", "/egress/secrets/{id}", tenantOnly, "secret.rotate", maxSecretBody, serveJSON(v.rotateSecret)},
+		{"DELETE", "/egress/secrets/{id}", tenantOnly, "secret.delete", maxBody, serveJSON(v.deleteSecret)},
 
-		{"POST", "/egress/bindings", tenantOnly, actBindingCreate, maxBody, serveJSON(v.createBinding)},
-		{"GET", "/egress/bindings", anyKey, actBindingList, maxBody, serveJSON(v.listBindings)},
-		{"DELETE", "/egress/bindings/{id}", tenantOnly, actBindingDelete, maxBody, serveJSON(v.deleteBinding)},
-		{"POST", "/egress/bindings/reveal", resourceOnly, actReveal, maxBody, serveJSON(v.reveal)},
+		{"POST", "/egress/bindings", tenantOnly, "binding.create", maxBody, serveJSON(v.createBinding)},
+		{"GET", "/egress/bindings", anyKey, "binding.list", maxBody, serveJSON(v.listBindings)},
+		{"DELETE", "/egress/bindings/{id}", tenantOnly, "binding.delete", maxBody, serveJSON(v.deleteBinding)},
+		{"POST", "/egress/bindings/reveal", resourceOnly, "reveal", maxBody, serveJSON(v.reveal)},
 
-		{"POST", "/egress/resource-keys", tenantOnly, actKeyCreate, maxBody, serveJSON(v.createResourceKey)},
-		{"GET", "/egress/resource-keys", tenantOnly, actKeyRead, maxBody, serveJSON(v.listResourceKeys)},
-		{"DELETE", "/egress/resource-keys/{id}", tenantOnly, actKeyRevoke, maxBody, serveJSON(v.revokeResourceKey)},
+		{"POST", "/egress/resource-keys", tenantOnly, "key.create", maxBody, serveJSON(v.createResourceKey)},
+		{"GET", "/egress/resource-keys", tenantOnly, "key.read", maxBody, serveJSON(v.listResourceKeys)},
+		{"DELETE", "/egress/resource-keys/{id}", tenantOnly, "key.revoke", maxBody, serveJSON(v.revokeResourceKey)},
 
-		{"GET", "/egress/oauth/providers", tenantOnly, actOAuthRead, maxBody, serveJSON(v.listProviders)},
-		{"POST", "/egress/oauth/start", tenantOnly, actOAuthStart, maxBody, serveJSON(v.startOAuth)},
-		{"GET", "/egress/oauth/status", tenantOnly, actOAuthRead, maxBody, serveJSON(v.oauthStatus)},
+		{"GET", "/egress/oauth/providers", tenantOnly, "oauth.read", maxBody, serveJSON(v.listProviders)},
+		{"POST", "/egress/oauth/start", tenantOnly, "oauth.start", maxBody, serveJSON(v.startOAuth)},
+		{"GET", "/egress/oauth/status", tenantOnly, "oauth.read", maxBody, serveJSON(v.oauthStatus)},
 
-		{"GET", "/egress/audit", tenantOnly, actAuditRead, maxBody, serveJSON(v.listAudit)},
-		{"GET", "/egress/audit/{id}", tenantOnly, actAuditRead, maxBody, serveJSON(v.oneAuditEvent)},
+		{"GET", "/egress/audit", tenantOnly, "audit.read", maxBody, serveJSON(v.listAudit)},
+		{"GET", "/egress/audit/{id}", tenantOnly, "audit.read", maxBody, serveJSON(v.auditEvent)},
 	}
 }
 
-// openRoute is one that needs no key.
+// openRoute is a route that needs no key.
 type openRoute struct {
-	pattern string // as http.ServeMux takes it
+	pattern string // of http.ServeMux
 	handle  http.HandlerFunc
 }
 
-// open is every route that needs no key.
-func (v *Vault) open() []openRoute {
+// openRoutes are the routes that need no key.
+func (v *Vault) openRoutes() []openRoute {
 	return []openRoute{
 		{"GET " + oauth.CallbackPath, v.callback},
 
@@ -57,28 +58,28 @@ func (v *Vault) open() []openRoute {
 	}
 }
 
-// Handler serves the whole contract, and what stands beside it.
+// Handler serves all routes.
 func (v *Vault) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range v.routes {
 		mux.Handle(rt.method+" "+basePath+rt.path, v.observe(rt.name(), v.serve(rt)))
 	}
-	for _, rt := range v.open() {
+	for _, rt := range v.openRoutes() {
 		_, path, _ := strings.Cut(rt.pattern, " ")
 		mux.Handle(rt.pattern, v.observe(strings.TrimPrefix(path, basePath), rt.handle))
 	}
-	none := v.observe("none", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.noRoute(mux, w, r) }))
-	mux.Handle("/", none)
+	unknown := v.observe("none", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.noRoute(mux, w, r) }))
+	mux.Handle("/", unknown)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if path.Clean(r.URL.Path) != r.URL.Path {
-			none.ServeHTTP(w, r) // mux would redirect; our callers follow no redirect
+			unknown.ServeHTTP(w, r) // mux would redirect, and clients follow no redirect
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
 }
 
-// noRoute answers 405 where another method has a route, else 404.
+// noRoute answers 405 if the path has a route for another method, else 404.
 func (v *Vault) noRoute(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		leaveUnread(w)
@@ -90,10 +91,19 @@ func (v *Vault) noRoute(mux *http.ServeMux, w http.ResponseWriter, r *http.Reque
 		}
 	}
 	if len(allow) == 0 || path.Clean(r.URL.Path) != r.URL.Path {
-		v.refuse(w, api.NewError(api.ErrNotFound, "no such path; the API is under "+basePath))
+		v.refuse(w, errNoPath)
 		return
 	}
 	list := strings.Join(allow, ", ")
 	w.Header().Set("Allow", list)
 	v.refuse(w, api.NewError(api.ErrMethod, "this path takes "+list))
 }
+
+// page answers with the developer's page at the root, and its files under /page/.
+func (v *Vault) page(w http.ResponseWriter, r *http.Request) {
+	if !page.Serve(w, r, r.PathValue("file")) {
+		v.refuse(w, errNoPath)
+	}
+}
+
+var errNoPath = api.NewError(api.ErrNotFound, "no such path; the API is under "+basePath)

@@ -16,7 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Every connection has a deadline at any moment. A reveal moves its own, by as long as it waits.
+// A connection always has a deadline. A reveal extends its own by the time it may wait.
 const (
 	headerTimeout = 10 * time.Second
 	readTimeout   = 60 * time.Second // a whole request: 8 MiB at 1.2 Mbit/s
@@ -24,14 +24,13 @@ const (
 	idleTimeout   = 2 * time.Minute
 )
 
-// maxHeader is the longest header, in bytes: the server adds 4 KiB of its own to what it is given.
+// maxHeader makes the longest header 16 KiB: net/http adds 4 KiB to it.
 const maxHeader = 16<<10 - 4096
 
-// Serve answers requests on l until ctx ends. Then it takes no more connections, ends waiting reveals
-// with 503 so that their agents turn elsewhere, gives what is under way StopTimeout to finish, and
-// returns nil. It closes l.
+// Serve answers requests on l until ctx ends. Then it closes l, ends waiting reveals with 503, so that their agents
+// use another vault, waits up to StopTimeout for running requests, and returns nil.
 func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
-	v.noteAddress(l.Addr())
+	v.setAddress(l.Addr())
 	l = newLimitListener(l, v.conf.maxConns())
 	if v.conf.TLS != nil {
 		c := v.conf.TLS.Clone()
@@ -46,8 +45,7 @@ func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          log.New(logWriter{v.log}, "", 0),
-		// HTTP/1.1 only: with one request on a connection at a time, the limit of connections
-		// is one of requests too.
+		// HTTP/1.1 only: a connection has one request at a time, so the limit of connections also limits requests.
 		Protocols: new(http.Protocols),
 	}
 	srv.Protocols.SetHTTP1(true)
@@ -64,18 +62,18 @@ func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	v.log.Info().Msg("stopping")
-	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.conf.stopTimeout())
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.conf.stopTimeout())
 	defer cancel()
-	if err := srv.Shutdown(patience); err != nil {
-		v.log.Warn().Stringer("stop_timeout", v.conf.stopTimeout()).Msg("requests were cut off: they took longer than the stop timeout")
+	if err := srv.Shutdown(stopCtx); err != nil {
+		v.log.Warn().Stringer("stop_timeout", v.conf.stopTimeout()).Msg("running requests aborted after the stop timeout")
 		_ = srv.Close()
 	}
 	<-ended
 	return nil
 }
 
-// noteAddress remembers a loopback address: browsers on this machine reach it there.
-func (v *Vault) noteAddress(a net.Addr) {
+// setAddress records a loopback address, at which browsers on this machine can reach the vault.
+func (v *Vault) setAddress(a net.Addr) {
 	at, ok := a.(*net.TCPAddr)
 	if !ok || !at.IP.IsLoopback() {
 		return
@@ -84,10 +82,10 @@ func (v *Vault) noteAddress(a net.Addr) {
 	if v.conf.TLS != nil {
 		url = "https://" + at.String()
 	}
-	v.listens.Store(&url)
+	v.localURL.Store(&url)
 }
 
-// logWriter takes net/http's own complaints, such as failed TLS handshakes.
+// logWriter logs the errors of net/http, such as failed TLS handshakes.
 type logWriter struct{ log zerolog.Logger }
 
 func (w logWriter) Write(line []byte) (int, error) {
@@ -95,12 +93,11 @@ func (w logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// readiness remembers what the store last said, for a second: /readyz needs no key, and asking the
-// store means a write.
+// readiness caches the store's state for a second: /readyz needs no key, and the check may write.
 type readiness struct {
-	mu    sync.Mutex // guards the fields below
-	asked time.Time
-	err   error
+	mu      sync.Mutex // guards the fields below
+	checked time.Time
+	err     error
 }
 
 func (v *Vault) isReady(ctx context.Context) error {
@@ -109,23 +106,23 @@ func (v *Vault) isReady(ctx context.Context) error {
 	}
 	v.ready.mu.Lock()
 	defer v.ready.mu.Unlock()
-	if time.Since(v.ready.asked) >= time.Second {
+	if time.Since(v.ready.checked) >= time.Second {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		v.ready.err = v.store.Ready(ctx)
-		v.ready.asked = time.Now()
+		v.ready.checked = time.Now()
 	}
 	return v.ready.err
 }
 
 var errStopping = api.NewError(api.ErrUnavailable, "the vault is stopping")
 
-// healthz answers as long as the process does.
+// healthz answers 200.
 func (v *Vault) healthz(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, reply{body: map[string]string{"status": "ok"}})
 }
 
-// readyz tells whether the store takes writes now.
+// readyz answers 200 if the store accepts writes, else 503.
 func (v *Vault) readyz(w http.ResponseWriter, r *http.Request) {
 	err := v.isReady(r.Context())
 	switch {

@@ -10,33 +10,34 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-// Config is a vault: its store and the limits in front of it.
+// Config configures a vault.
 type Config struct {
-	StoreConfig
+	Store store.Config
 
-	Rate        float64       // requests a second of one key, in the long run; 0: 100
+	Rate        float64       // requests per second and key, on average; 0: 100
 	Burst       int           // requests of one key at once; 0: 200
-	MaxConns    int           // connections open at the same time; more wait; 0: 16384
-	StopTimeout time.Duration // how long running requests may take to finish when it stops; 0: 10 s
-	TLS         *tls.Config   // nil: plain http
+	MaxConns    int           // open connections; more wait; 0: 16384
+	StopTimeout time.Duration // for running requests when the vault stops; 0: 10 s
+	TLS         *tls.Config   // nil: plain HTTP
 
 	OAuth    *oauth.Providers // nil: none
-	FlowTime time.Duration    // how long a user has to come back from a provider; 0: 10 min
+	FlowTime time.Duration    // until a user must return from a provider; 0: 10 min
 }
 
-// Failed authentications of one remote address: this many at once, and a second in the long run.
+// Failed authentications per remote address: at once, and per second on average.
 const (
 	failBurst = 100
 	failRate  = 10
 )
 
-// maxWaits is how many reveals of one key may wait at the same time. Each holds a connection, so
-// without it one resource key could take them all.
+// maxWaits is how many reveals of one key may wait at the same time. Each holds a connection, and one key
+// must not hold them all.
 const maxWaits = 64
 
-// How many keys and addresses are counted at the same time: about 300 bytes each.
+// maxBuckets is how many keys, and addresses, are counted at the same time: about 300 bytes each.
 const maxBuckets = 1 << 16
 
 func (c Config) rate() float64 {
@@ -76,7 +77,7 @@ func (c Config) flowTime() time.Duration {
 
 // Validate returns every problem at once.
 func (c Config) Validate() error {
-	problems := []error{c.StoreConfig.Validate()}
+	problems := []error{c.Store.Validate()}
 	if c.Rate < 0 {
 		problems = append(problems, errors.New("rate must not be negative"))
 	}
@@ -95,64 +96,64 @@ func (c Config) Validate() error {
 	return errors.Join(problems...)
 }
 
-// Vault serves the contract over one store. Open makes one; Serve or Handler put it to work; Close
-// ends it.
+// Vault serves the API over one store.
 type Vault struct {
 	conf     Config
 	log      zerolog.Logger
-	store    *Store
+	store    *store.Store
 	perKey   *buckets
 	failures *buckets
-	waits    *places // of reveals that wait, by key
+	waits    *semaphores // of waiting reveals, by key
 	metrics  *metrics
 	ready    readiness
 	routes   []route
-	renewer  *renewer
-	listens  atomic.Pointer[string] // where Serve listens, as a URL; nil before
+	refresh  *refresher
+	localURL atomic.Pointer[string] // of the loopback address that Serve listens on; nil: unknown
 
-	draining context.Context // done when the vault stops: waiting reveals end
+	draining context.Context // done when the vault stops
 	drain    context.CancelFunc
 }
 
-// Open opens the store, making it where there is none, and puts the HTTP layer in front of it.
+// Open opens the store, and creates it if there is none.
 func Open(ctx context.Context, c Config) (*Vault, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	store, err := OpenStore(ctx, c.StoreConfig)
+	s, err := store.Open(ctx, c.Store)
 	if err != nil {
 		return nil, err
 	}
 	v := &Vault{
-		conf: c, log: c.Log, store: store,
+		conf: c, log: c.Store.Log, store: s,
 		perKey:   newBuckets(c.rate(), c.burst(), maxBuckets),
 		failures: newBuckets(failRate, failBurst, maxBuckets),
-		waits:    newPlaces(maxWaits),
+		waits:    newSemaphores(maxWaits),
 	}
 	v.draining, v.drain = context.WithCancel(context.Background())
-	v.routes = v.contract()
+	v.routes = v.keyRoutes()
 	v.metrics = newMetrics(v.routes)
-	v.renewer = newRenewer(store, c.OAuth, c.Log)
+	v.refresh = newRefresher(s, c.OAuth, c.Store.Log)
 	return v, nil
 }
 
-// publicURL is where browsers reach the vault: as configured, else where it listens, if that is loopback. "": unknown.
+// publicURL is the vault's URL for browsers: the configured one, else its loopback address; "": unknown.
 func (v *Vault) publicURL() string {
 	if v.conf.OAuth != nil && v.conf.OAuth.PublicURL != "" {
 		return v.conf.OAuth.PublicURL
 	}
-	if at := v.listens.Load(); at != nil {
+	if at := v.localURL.Load(); at != nil {
 		return *at
 	}
 	return ""
 }
 
-// Store gives the store, for what has no route: minting tenant keys, rotating data keys.
-func (v *Vault) Store() *Store { return v.store }
+// Store returns the store, for operations without a route, such as creating tenant keys.
+func (v *Vault) Store() *store.Store { return v.store }
 
-// Close wakes what waits, lets renewals that have begun store what they were given, and closes the store. Stop serving first: end Serve's ctx.
+// Close ends waiting reveals, waits until running refreshes have stored their tokens, and closes the store. Serve must
+// have returned.
 func (v *Vault) Close() error {
 	v.drain()
-	v.renewer.close()
+	v.refresh.close()
 	return v.store.Close()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -268,11 +269,11 @@ func TestStopWithWaitingReveals(t *testing.T) {
 
 // The command line works on the store in a process of its own; who waits notices all the same.
 func TestAnotherProcessEndsTheWait(t *testing.T) {
-	var conf vault.StoreConfig
-	s := vaulttest.Start(t, func(c *vault.Config) { conf = c.StoreConfig })
+	var conf store.Config
+	s := vaulttest.Start(t, func(c *vault.Config) { conf = c.Store })
 	id := s.Put(t, "a", "1", sandbox, "A")
 	key, keyID := s.MintResourceKey(t, sandbox)
-	elsewhere, err := vault.OpenStore(t.Context(), conf)
+	elsewhere, err := store.Open(t.Context(), conf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,8 +283,7 @@ func TestAnotherProcessEndsTheWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := hold(t, s, key, sandbox, reveal(t, s, key, sandbox).Etag, 60)
-	two := api.NewValue([]byte("2"))
-	if _, err := elsewhere.RotateSecret(t.Context(), operator, id, vault.Rotation{Value: &two}); err != nil {
+	if _, err := elsewhere.RotateSecret(t.Context(), operator, id, store.Rotation{Value: api.NewValue([]byte("2"))}); err != nil {
 		t.Fatal(err)
 	}
 	got := w.opens(t)

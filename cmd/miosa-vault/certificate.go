@@ -72,7 +72,7 @@ func (c *certificate) follow(ctx context.Context, again <-chan os.Signal, log ze
 			continue
 		}
 		if err := c.load(); err != nil {
-			log.Error().Err(err).Msg("certificate not reloaded; the old one stays")
+			log.Error().Err(err).Msg("certificate not reloaded")
 			continue
 		}
 		log.Info().Msg("certificate reloaded")

@@ -17,6 +17,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // devTenant is the one tenant of a development vault.
@@ -94,8 +95,8 @@ func (d *development) run(ctx context.Context) (err error) {
 		return err
 	}
 	v, err := vault.Open(ctx, vault.Config{
-		StoreConfig: vault.StoreConfig{DataDir: dir, RootKey: keyring.RootText(root), Log: log},
-		OAuth:       providers,
+		Store: store.Config{DataDir: dir, RootKey: keyring.RootText(root), Log: log},
+		OAuth: providers,
 	})
 	if err != nil {
 		return err
@@ -139,8 +140,8 @@ func parseResource(s string) (*api.Resource, error) {
 }
 
 // fill makes the tenant, its keys and what is seeded. It returns the lines to print.
-func (d *development) fill(ctx context.Context, store *vault.Store, r *api.Resource, seeds []dotenv.Variable) (string, error) {
-	tenant, err := store.MintTenantKey(ctx, devTenant)
+func (d *development) fill(ctx context.Context, store *store.Store, r *api.Resource, seeds []dotenv.Variable) (string, error) {
+	tenant, err := store.CreateTenantKey(ctx, devTenant)
 	if err != nil {
 		return "", err
 	}

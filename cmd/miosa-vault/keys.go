@@ -17,8 +17,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
-	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 func (p *program) keys() *cobra.Command {
@@ -36,7 +36,7 @@ is running or not; a running one notices at once.`,
 
 func (p *program) keysCreate() *cobra.Command {
 	var (
-		store                 storeFlags
+		location              storeFlags
 		tenant, resource, out string
 		expires               time.Duration
 	)
@@ -50,10 +50,10 @@ The key is printed on stdout, once, or written to a new file with --out: the vau
 goes to stderr.`,
 		Args: cli.NoArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error {
-			return p.createKey(ctx, store, tenant, resource, expires, out)
+			return p.createKey(ctx, location, tenant, resource, expires, out)
 		}),
 	}
-	store.add(c.Flags(), makesFirst)
+	location.add(c.Flags(), makesFirst)
 	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` the tenant's name (required)")
 	c.Flags().StringVar(&resource, "resource", "", "`RESOURCE` the sandbox:ID or computer:ID that the key is for")
 	c.Flags().DurationVar(&expires, "expires", 0, "`DURATION` when the resource key ends by itself, as in 720h; never, where it isn't given")
@@ -77,22 +77,22 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 			return err
 		}
 	}
-	store, err := f.openOrMake(ctx, p, r == nil)
+	s, err := f.openOrMake(ctx, p, r == nil)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = store.Close() }()
+	defer func() { _ = s.Close() }()
 	mint := func() (key, id string, err error) {
-		made, err := store.MintTenantKey(ctx, tenant)
+		made, err := s.CreateTenantKey(ctx, tenant)
 		if err != nil {
 			return "", "", err
 		}
 		return made.Key.Reveal(), made.ID, nil
 	}
 	if r != nil {
-		operator, err := store.LocalActor(ctx, tenant)
+		operator, err := s.LocalActor(ctx, tenant)
 		if errors.Is(err, api.ErrNotFound) {
-			return cli.WithHint(err, nearTenant(ctx, store, tenant)+"make the tenant first: miosa-vault keys create --tenant NAME")
+			return cli.WithHint(err, nearTenant(ctx, s, tenant)+"make the tenant first: miosa-vault keys create --tenant NAME")
 		}
 		if err != nil {
 			return err
@@ -103,7 +103,7 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 			until = &t
 		}
 		mint = func() (key, id string, err error) {
-			made, err := store.CreateResourceKey(ctx, operator, *r, until)
+			made, err := s.CreateResourceKey(ctx, operator, *r, until)
 			return made.Key, made.ID, err
 		}
 	}
@@ -111,7 +111,7 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 }
 
 // nearTenant begins a hint with the tenant that was probably meant by an unknown one, where there is one.
-func nearTenant(ctx context.Context, s *vault.Store, name string) string {
+func nearTenant(ctx context.Context, s *store.Store, name string) string {
 	list, _ := s.Keys(ctx, "") // only to name one that was meant
 	var names []string
 	for _, k := range list {
@@ -153,16 +153,16 @@ func (p *program) writeKey(mint func() (key, id string, err error), out string) 
 
 func (p *program) keysList() *cobra.Command {
 	var (
-		store  storeFlags
-		tenant string
-		asJSON bool
+		location storeFlags
+		tenant   string
+		asJSON   bool
 	)
 	c := &cobra.Command{
 		Use:   "list [--tenant NAME] [--json]",
 		Short: "List keys, without the keys themselves",
 		Args:  cli.NoArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error {
-			s, err := store.open(ctx, p)
+			s, err := location.open(ctx, p)
 			if err != nil {
 				return err
 			}
@@ -174,7 +174,7 @@ func (p *program) keysList() *cobra.Command {
 			return p.printKeys(list, asJSON)
 		}),
 	}
-	store.add(c.Flags(), makesNone)
+	location.add(c.Flags(), makesNone)
 	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` only those of this tenant")
 	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON array")
 	return c
@@ -190,7 +190,7 @@ type listedKey struct {
 	RevokedAt *time.Time `json:"revoked_at"`
 }
 
-func (p *program) printKeys(list []vault.KeyInfo, asJSON bool) error {
+func (p *program) printKeys(list []store.Key, asJSON bool) error {
 	listed := make([]listedKey, len(list))
 	for i, k := range list {
 		listed[i] = listedKey{k.ID, k.TenantName, "", k.CreatedAt, k.ExpiresAt, k.RevokedAt}
@@ -221,7 +221,7 @@ func (p *program) printKeys(list []vault.KeyInfo, asJSON bool) error {
 }
 
 func (p *program) keysRevoke() *cobra.Command {
-	var store storeFlags
+	var location storeFlags
 	c := &cobra.Command{
 		Use:   "revoke ID",
 		Short: "Revoke a key by its id; reveals that wait under it end at once",
@@ -234,24 +234,24 @@ to lose.`,
 			return cli.NoArguments(c, args[1:])
 		},
 		RunE: p.does(func(ctx context.Context, args []string) error {
-			s, err := store.open(ctx, p)
+			s, err := location.open(ctx, p)
 			if err != nil {
 				return err
 			}
 			defer func() { _ = s.Close() }()
 			return cli.UnknownID(s.RevokeKey(ctx, args[0]), args[0], "miosa-vault keys list",
-				func() ([]vault.KeyInfo, error) { return s.Keys(ctx, "") },
-				func(k vault.KeyInfo) string { return k.ID })
+				func() ([]store.Key, error) { return s.Keys(ctx, "") },
+				func(k store.Key) string { return k.ID })
 		}),
 	}
-	store.add(c.Flags(), makesNone)
+	location.add(c.Flags(), makesNone)
 	cli.NeverAsks(c.Flags())
 	return c
 }
 
 func (p *program) keysRotate() *cobra.Command {
 	var (
-		store     storeFlags
+		location  storeFlags
 		tenant    string
 		all, root bool
 	)
@@ -266,7 +266,7 @@ is lost, and running it again completes it.`,
 			if given := []bool{tenant != "", all, root}; slices.Index(given, true) >= 0 && slices.Contains(given[slices.Index(given, true)+1:], true) {
 				return usage("--all, --tenant and --root don't go together", "give one of them")
 			}
-			s, err := store.open(ctx, p)
+			s, err := location.open(ctx, p)
 			if err != nil {
 				return err
 			}
@@ -282,7 +282,7 @@ is lost, and running it again completes it.`,
 			return nil
 		}),
 	}
-	store.add(c.Flags(), makesNone)
+	location.add(c.Flags(), makesNone)
 	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` only this tenant")
 	c.Flags().BoolVar(&all, "all", false, "every tenant (the default)")
 	c.Flags().BoolVar(&root, "root", false, "the root key instead of data keys")

@@ -7,7 +7,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
-	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // readSeed reads a .env file. "" is no file, and no variables.
@@ -23,9 +23,9 @@ func readSeed(file string) ([]dotenv.Variable, error) {
 }
 
 // putSeed stores a variable, and binds it under its name.
-func putSeed(ctx context.Context, store *vault.Store, operator vault.Actor, r api.Resource, v dotenv.Variable) error {
-	_, _, _, err := store.PutSecret(ctx, operator, vault.PutSecret{
-		Name: v.Name, Type: "env_var", Value: &v.Value, ResourceType: r.Type, ResourceID: r.ID, ExposeAsEnv: v.Name,
-	})
+func putSeed(ctx context.Context, s *store.Store, operator store.Actor, r api.Resource, v dotenv.Variable) error {
+	_, _, _, err := s.PutSecret(ctx, operator, api.NewSecret{
+		Name: v.Name, Type: "env_var", Value: v.Value, Resource: r, ExposeAsEnv: v.Name,
+	}, nil)
 	return err
 }

@@ -81,7 +81,7 @@ func (s *server) run(ctx context.Context) (err error) {
 		stop()
 		following.Wait()
 	}()
-	store, err := s.store.config(s.program, log)
+	config, err := s.store.config(s.program, log)
 	if err != nil {
 		return err
 	}
@@ -100,14 +100,14 @@ func (s *server) run(ctx context.Context) (err error) {
 	signal.Notify(hup, syscall.SIGHUP) // to the end of the process: HUP mustn't kill it while it stops
 	following.Go(func() { cert.follow(ctx, hup, log) })
 	v, err := vault.Open(ctx, vault.Config{
-		StoreConfig: store, Rate: s.rate, Burst: s.burst, MaxConns: s.maxConns,
+		Store: config, Rate: s.rate, Burst: s.burst, MaxConns: s.maxConns,
 		StopTimeout: s.stopTimeout, TLS: cert.tls(), OAuth: providers,
 	})
 	if err != nil {
 		return storeProblem(err)
 	}
-	if v.Store().Made() { // a warning: the folder may be a mistyped one, or a volume that isn't there
-		log.Warn().Str("data_dir", s.store.dataDir).Msg("made a new vault")
+	if v.Store().Created() { // a warning: the folder may be a mistyped one, or a volume that isn't there
+		log.Warn().Str("data_dir", s.store.dataDir).Msg("created a new vault")
 	}
 	err = listenAndServe(ctx, v, s.addr, func(l net.Listener) error {
 		log.Info().Stringer("addr", l.Addr()).Bool("tls", cert != nil).Str("version", version).Msg("serving")

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/internal/cli"
-	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // storeFlags say which store a command works on.
@@ -39,18 +39,18 @@ const hintRootKey = "make one with miosa-vault keys root --out FILE, outside the
 
 // config finds the root key. A missing one is never made by itself: whoever runs a vault should know
 // where its root key is.
-func (f *storeFlags) config(p *program, log zerolog.Logger) (vault.StoreConfig, error) {
+func (f *storeFlags) config(p *program, log zerolog.Logger) (store.Config, error) {
 	if f.dataDir == "" {
-		return vault.StoreConfig{}, usage("--data-dir is required", "name the folder of the database, such as --data-dir /var/lib/miosa-vault")
+		return store.Config{}, usage("--data-dir is required", "name the folder of the database, such as --data-dir /var/lib/miosa-vault")
 	}
-	c := vault.StoreConfig{DataDir: f.dataDir, Log: log}
+	c := store.Config{DataDir: f.dataDir, Log: log}
 	if f.rootKeyFile != "" {
 		c.RootKey = keyring.RootFile(f.rootKeyFile, false)
 		return c, nil
 	}
 	var err error
 	if c.RootKey, err = keyring.FindRoot("", false, p.getenv); err != nil {
-		return vault.StoreConfig{}, cli.WithHint(err, hintRootKey)
+		return store.Config{}, cli.WithHint(err, hintRootKey)
 	}
 	return c, nil
 }
@@ -58,7 +58,7 @@ func (f *storeFlags) config(p *program, log zerolog.Logger) (vault.StoreConfig, 
 // storeProblem adds what to do about an error of opening a store.
 func storeProblem(err error) error {
 	switch {
-	case errors.Is(err, vault.ErrNoVault):
+	case errors.Is(err, store.ErrNoVault):
 		return cli.WithHint(err, hintNoVault)
 	case errors.Is(err, fs.ErrNotExist):
 		return cli.WithHint(err, hintRootKey)
@@ -67,24 +67,24 @@ func storeProblem(err error) error {
 }
 
 // open opens the store for one command. It may be in use by a server at the same time.
-func (f *storeFlags) open(ctx context.Context, p *program) (*vault.Store, error) {
+func (f *storeFlags) open(ctx context.Context, p *program) (*store.Store, error) {
 	return f.openOrMake(ctx, p, false)
 }
 
 // openOrMake is open, and with orMake makes the store where there is none and says so: the folder may be
 // a mistyped one.
-func (f *storeFlags) openOrMake(ctx context.Context, p *program, orMake bool) (*vault.Store, error) {
+func (f *storeFlags) openOrMake(ctx context.Context, p *program, orMake bool) (*store.Store, error) {
 	c, err := f.config(p, zerolog.Nop())
 	if err != nil {
 		return nil, err
 	}
 	c.Existing = !orMake
-	s, err := vault.OpenStore(ctx, c)
+	s, err := store.Open(ctx, c)
 	if err != nil {
 		return nil, storeProblem(err)
 	}
-	if s.Made() {
-		fmt.Fprintln(p.stderr, "made a new vault in", f.dataDir)
+	if s.Created() {
+		fmt.Fprintln(p.stderr, "created a new vault in", f.dataDir)
 	}
 	return s, nil
 }

@@ -18,8 +18,8 @@ type Machine struct {
 	Auth     string   `json:"client_auth"` // basic, the default, or post
 }
 
-// Validate names the field that is wrong, under the name it has in a secret's metadata. Errors: api.ErrInvalid.
-func (m Machine) Validate() error {
+// validate names the field that is wrong, under the name it has in a secret's metadata. Errors: api.ErrInvalid.
+func (m Machine) validate() error {
 	invalid := func(text string) error { return api.NewError(api.ErrInvalid, text) }
 	if m.TokenURL == "" {
 		return invalid("metadata.oauth.token_url is required for type oauth_machine")

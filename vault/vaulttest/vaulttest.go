@@ -26,6 +26,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // Server is a vault that a test has to itself. It stops with the test.
@@ -82,8 +83,8 @@ func Start(t testing.TB, opts ...Option) *Server {
 	}
 	s := &Server{addr: "127.0.0.1:0", begun: map[string]int{}}
 	s.conf = vault.Config{
-		StoreConfig: vault.StoreConfig{DataDir: t.TempDir(), RootKey: keyring.RootText(root)},
-		Rate:        1e6, Burst: 1e6,
+		Store: store.Config{DataDir: t.TempDir(), RootKey: keyring.RootText(root)},
+		Rate:  1e6, Burst: 1e6,
 	}
 	for _, opt := range opts {
 		opt(&s.conf)
@@ -151,7 +152,7 @@ func (s *Server) Stop(t testing.TB) {
 func (s *Server) Vault() *vault.Vault { return s.vault }
 
 // DataDir is where the store is.
-func (s *Server) DataDir() string { return s.conf.DataDir }
+func (s *Server) DataDir() string { return s.conf.Store.DataDir }
 
 // Addr is the host and port it listens on.
 func (s *Server) Addr() string { return s.addr }
@@ -169,7 +170,7 @@ func (s *Server) Requests(route string) int {
 // Tenant makes a tenant, or finds it, and mints a key for it.
 func (s *Server) Tenant(t testing.TB, name string) api.Key {
 	t.Helper()
-	made, err := s.vault.Store().MintTenantKey(context.Background(), name)
+	made, err := s.vault.Store().CreateTenantKey(context.Background(), name)
 	if err != nil {
 		t.Fatal(err)
 	}

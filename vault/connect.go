@@ -1,0 +1,162 @@
+package vault
+
+import (
+	"errors"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/page"
+	"github.com/Miosa-osa/miosa-env/vault/store"
+)
+
+func (v *Vault) listProviders(*call, none) (reply, error) {
+	return listOf("providers", v.conf.OAuth.List(), ""), nil
+}
+
+// startOAuth starts a flow, and answers with the link that the user is to open.
+func (v *Vault) startOAuth(c *call, in api.OAuthRequest) (reply, error) {
+	if in.Provider == "" {
+		return reply{}, api.NewError(api.ErrInvalid, "provider is required")
+	}
+	p := v.conf.OAuth.Named(in.Provider)
+	if p == nil {
+		return reply{}, api.NewError(api.ErrInvalid, "provider: there is none of this name; GET /egress/oauth/providers lists them")
+	}
+	redirect, err := v.redirectURI(in.RedirectURI)
+	if err != nil {
+		return reply{}, err
+	}
+	n := store.ConnectedSecret(in.OAuthSecret, p.Name)
+	n.Value = api.NewValue(nil) // the token is checked when there is one
+	if err := store.Complete(&n); err != nil {
+		return reply{}, err
+	}
+	f, state, err := store.NewFlow(c.actor, p.Name, redirect, in.OAuthSecret, v.conf.flowTime())
+	if err != nil {
+		return reply{}, err
+	}
+	link, err := p.AuthorizeURL(c.ctx(), state, f.Verifier(state), redirect)
+	if err != nil {
+		v.log.Error().Err(err).Str("provider", p.Name).Msg("provider unavailable")
+		return reply{}, api.NewError(api.ErrUnavailable, "the provider unavailable now; the vault's log says why")
+	}
+	if err := v.store.AddFlow(c.ctx(), c.actor, f, state); err != nil {
+		return reply{}, err
+	}
+	return reply{body: api.OAuthStart{AuthorizeURL: link, State: state, Provider: p.Name, ExpiresAt: f.ExpiresAt}}, nil
+}
+
+// redirectURI is where the provider sends the browser: the vault's callback, or the requested URI if it is allowed.
+func (v *Vault) redirectURI(requested string) (string, error) {
+	callback := ""
+	if url := v.publicURL(); url != "" {
+		callback = url + oauth.CallbackPath
+	}
+	switch {
+	case requested == "" && callback == "":
+		return "", api.NewError(api.ErrUnavailable, "the vault doesn't know where browsers reach it: public_url isn't set")
+	case requested == "":
+		return callback, nil
+	case !v.conf.OAuth.Allows(requested, callback):
+		return "", api.NewError(api.ErrInvalid, "redirect_uri isn't on the list of allowed ones, which is compared byte for byte; leave it out for the vault's own")
+	}
+	return requested, nil
+}
+
+// flowQuery is the query of GET /egress/oauth/status.
+type flowQuery struct {
+	State string `query:"state"`
+}
+
+func (v *Vault) oauthStatus(c *call, q flowQuery) (reply, error) {
+	if q.State == "" {
+		return reply{}, api.NewError(api.ErrInvalid, "state is required")
+	}
+	status, err := v.store.FlowStatus(c.ctx(), c.actor, q.State)
+	if status.Error != "" {
+		status.Message = page.ResultOf(status.Status, status.Error, v.displayName(status.Provider)).Sentence()
+	}
+	return reply{body: status}, err
+}
+
+// displayName is a provider's name for people; its name if it isn't configured.
+func (v *Vault) displayName(provider string) string {
+	if p := v.conf.OAuth.Named(provider); p != nil {
+		return p.DisplayName
+	}
+	return provider
+}
+
+// grant says how the vault refreshes a new secret; nil: it doesn't. It may complete n.
+func (v *Vault) grant(c *call, n *api.NewSecret) (*store.Grant, error) {
+	switch provider := oauth.ConnectionOf(n.Metadata).Provider; {
+	case n.Type == oauth.TypeMachine:
+		return &store.Grant{}, v.mint(c, n)
+	case n.Type == oauth.TypeAccount && n.RefreshToken.Len() > 0 && v.conf.OAuth.Named(provider) != nil:
+		n.Metadata = oauth.WithStatus(n.Metadata, api.OAuthConnected, "")
+		return &store.Grant{Provider: provider}, nil
+	}
+	return nil, nil
+}
+
+// mint gets the token of a secret of type oauth_machine, whose value is the client's secret, before anything is stored,
+// so that the client of the API sees a refusal. The client's secret becomes the refresh token.
+func (v *Vault) mint(c *call, n *api.NewSecret) error {
+	if n.RefreshToken.Len() > 0 {
+		return api.NewError(api.ErrInvalid, "refresh_token has no meaning for type oauth_machine: value is the client's secret")
+	}
+	if n.ExpiresAt != nil {
+		return api.NewError(api.ErrInvalid, "expires_at is set by the provider for type oauth_machine")
+	}
+	if err := store.Complete(n); err != nil {
+		return err
+	}
+	m, err := oauth.MachineOf(n.Metadata)
+	if err != nil {
+		return err
+	}
+	token, err := v.conf.OAuth.Mint(c.ctx(), m, n.Value)
+	if err != nil {
+		return mintError(err)
+	}
+	n.Value, n.RefreshToken, n.ExpiresAt = token.Access, n.Value, token.ExpiresAt
+	n.Metadata = oauth.WithStatus(n.Metadata, api.OAuthConnected, "")
+	return nil
+}
+
+// rotateMachine is mint for a client that has a new secret. It does nothing for secrets of other types.
+func (v *Vault) rotateMachine(c *call, next *store.Rotation) error {
+	if next.Value.IsZero() || c.actor.Resource != nil {
+		return nil // the store returns the error
+	}
+	secret, err := v.store.Secret(c.ctx(), c.actor, c.id())
+	if err != nil || secret.Type != oauth.TypeMachine {
+		return err
+	}
+	n := api.NewSecret{Name: secret.Name, Type: oauth.TypeMachine, Metadata: secret.Metadata, Value: next.Value,
+		RefreshToken: next.RefreshToken, ExpiresAt: next.ExpiresAt}
+	if err := v.mint(c, &n); err != nil {
+		return err
+	}
+	*next = store.Rotation{Value: n.Value, RefreshToken: n.RefreshToken, ExpiresAt: n.ExpiresAt, NeverExpires: n.ExpiresAt == nil}
+	return nil
+}
+
+// mintError is the error for the client of the API. It contains the provider's error code and nothing else of its answer.
+func mintError(err error) error {
+	failed, ok := errors.AsType[*oauth.Error](err)
+	if !ok {
+		return err
+	}
+	if failed.Outcome == oauth.Refused {
+		return api.NewError(api.ErrInvalid, "the token_url refused the client: "+failed.Code)
+	}
+	text := "the token_url gave no token: " + failed.Code
+	if reason := failed.Public(); reason != "" {
+		text += ": " + reason
+	}
+	e := api.NewError(api.ErrUnavailable, text)
+	e.RetryAfter = max(failed.RetryAfter, 5*time.Second)
+	return e
+}

@@ -1,0 +1,126 @@
+package vault
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/vault/store"
+)
+
+// basePath is the prefix of the API's routes.
+const basePath = "/api/v1"
+
+// route is one method of one path of the API.
+type route struct {
+	method string
+	path   string // under basePath, as in a pattern of http.ServeMux
+	allow  access
+	action string // in the audit, of an attempt with a key that allow excludes
+	limit  int64  // of the body, in bytes
+	handle handler
+}
+
+// name identifies the route in metrics and logs. It contains no id.
+func (r route) name() string { return r.method + " " + r.path }
+
+// handler answers a call that is authenticated, allowed and within its limits.
+type handler func(*call) (reply, error)
+
+// call is a request and its actor.
+type call struct {
+	w     http.ResponseWriter
+	r     *http.Request
+	actor store.Actor
+	limit int64
+}
+
+func (c *call) ctx() context.Context { return c.r.Context() }
+
+// id is the id in the path.
+func (c *call) id() string { return c.r.PathValue("id") }
+
+// reply is a handler's answer. Status 0 is 200; a nil body is no body.
+type reply struct {
+	status int
+	body   any
+}
+
+// The forms of answers. An object has at most one key beside "data", and a list is never under "data": the SDKs
+// accept nothing else.
+type (
+	data struct {
+		Data any `json:"data"`
+	}
+	deleted struct {
+		OK bool `json:"ok"`
+	}
+	// listBody has one key, its name, and next_cursor if there is another page.
+	listBody map[string]any
+)
+
+// listOf is the answer with a page of a list. next is the cursor of the next page; "": there is none.
+func listOf[T any](name string, items []T, next string) reply {
+	if items == nil {
+		items = []T{} // never null
+	}
+	l := listBody{name: items}
+	if next != "" {
+		l["next_cursor"] = next
+	}
+	return reply{body: l}
+}
+
+// none is the input of a handler that takes none.
+type none struct{}
+
+// serveJSON makes a handler of a function of the request's input: the query of a GET, else the JSON body.
+func serveJSON[In any](fn func(*call, In) (reply, error)) handler {
+	return func(c *call) (reply, error) {
+		var in In
+		var err error
+		if _, without := any(in).(none); !without && c.r.Method == http.MethodGet {
+			err = readQuery(c.r.URL.RawQuery, &in)
+		} else if !without {
+			in, err = readBody[In](c.w, c.r, c.limit)
+		}
+		if err != nil {
+			return reply{}, err
+		}
+		return fn(c, in)
+	}
+}
+
+// serve checks the size of the body, the key, its rate and its kind, in this order, and calls the route's handler.
+func (v *Vault) serve(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &call{w: w, r: r, limit: rt.limit}
+		err := v.admit(c, rt)
+		if err != nil && r.ContentLength != 0 {
+			leaveUnread(w)
+		}
+		var answer reply
+		if err == nil {
+			answer, err = rt.handle(c)
+		}
+		if err != nil {
+			v.refuse(w, err)
+			return
+		}
+		writeJSON(w, answer)
+	})
+}
+
+func (v *Vault) admit(c *call, rt route) (err error) {
+	if c.r.ContentLength > rt.limit {
+		return errTooLarge
+	}
+	if c.actor, err = v.authenticate(c.r, observed(c.w).id); err != nil {
+		return err
+	}
+	observed(c.w).keyID = c.actor.KeyID
+	if wait := v.perKey.take(c.actor.KeyID, time.Now()); wait > 0 {
+		return tooMany("this key makes too many requests", wait)
+	}
+	return v.permit(c, rt)
+}

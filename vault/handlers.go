@@ -1,0 +1,123 @@
+package vault
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/store"
+)
+
+// secretBody is the body of POST /egress/secrets.
+type secretBody struct {
+	api.NewSecret
+	api.Resource
+	Value        plaintext  `json:"value"`
+	RefreshToken plaintext  `json:"refresh_token"`
+	ExpiresAt    instant    `json:"expires_at"`
+	Metadata     jsonObject `json:"metadata"`
+}
+
+// secretAndBinding is the only answer with a key beside "data".
+type secretAndBinding struct {
+	Data    api.Secret   `json:"data"`
+	Binding *api.Binding `json:"binding"`
+}
+
+func (v *Vault) putSecret(c *call, in secretBody) (reply, error) {
+	defer in.Value.Wipe()
+	defer in.RefreshToken.Wipe()
+	n := in.NewSecret
+	n.Resource, n.Value, n.RefreshToken = in.Resource, in.Value.Value, in.RefreshToken.Value
+	n.ExpiresAt, n.Metadata = in.ExpiresAt.Time, json.RawMessage(in.Metadata)
+	grant, err := v.grant(c, &n)
+	if err != nil {
+		return reply{}, err
+	}
+	secret, binding, created, err := v.store.PutSecret(c.ctx(), c.actor, n, grant)
+	return reply{createdStatus(created), secretAndBinding{secret, binding}}, err
+}
+
+func (v *Vault) listSecrets(c *call, f store.SecretFilter) (reply, error) {
+	secrets, next, err := v.store.Secrets(c.ctx(), c.actor, f)
+	return listOf("secrets", secrets, next), err
+}
+
+func (v *Vault) secret(c *call, _ none) (reply, error) {
+	secret, err := v.store.Secret(c.ctx(), c.actor, c.id())
+	return reply{body: data{secret}}, err
+}
+
+// rotationBody is the body of PATCH /egress/secrets/{id}.
+type rotationBody struct {
+	Value        plaintext `json:"value"`
+	RefreshToken plaintext `json:"refresh_token"`
+	ExpiresAt    instant   `json:"expires_at"`
+}
+
+func (v *Vault) rotateSecret(c *call, in rotationBody) (reply, error) {
+	defer in.Value.Wipe()
+	defer in.RefreshToken.Wipe()
+	next := store.Rotation{Value: in.Value.Value, RefreshToken: in.RefreshToken.Value, ExpiresAt: in.ExpiresAt.Time, NeverExpires: in.ExpiresAt.null}
+	if err := v.rotateMachine(c, &next); err != nil {
+		return reply{}, err
+	}
+	secret, err := v.store.RotateSecret(c.ctx(), c.actor, c.id(), next)
+	return reply{body: data{secret}}, err
+}
+
+func (v *Vault) deleteSecret(c *call, _ none) (reply, error) {
+	return reply{body: deleted{true}}, v.store.DeleteSecret(c.ctx(), c.actor, c.id())
+}
+
+func (v *Vault) createBinding(c *call, in api.NewBinding) (reply, error) {
+	b, created, err := v.store.CreateBinding(c.ctx(), c.actor, in)
+	return reply{createdStatus(created), data{b}}, err
+}
+
+func (v *Vault) listBindings(c *call, f store.BindingFilter) (reply, error) {
+	bindings, err := v.store.Bindings(c.ctx(), c.actor, f)
+	return listOf("bindings", bindings, ""), err
+}
+
+func (v *Vault) deleteBinding(c *call, _ none) (reply, error) {
+	return reply{body: deleted{true}}, v.store.DeleteBinding(c.ctx(), c.actor, c.id())
+}
+
+// resourceKeyBody is the body of POST /egress/resource-keys.
+type resourceKeyBody struct {
+	api.Resource
+	ExpiresAt instant `json:"expires_at"`
+}
+
+func (v *Vault) createResourceKey(c *call, in resourceKeyBody) (reply, error) {
+	key, err := v.store.CreateResourceKey(c.ctx(), c.actor, in.Resource, in.ExpiresAt.Time)
+	return reply{http.StatusCreated, data{key}}, err
+}
+
+func (v *Vault) listResourceKeys(c *call, f store.KeyFilter) (reply, error) {
+	keys, err := v.store.ResourceKeys(c.ctx(), c.actor, f)
+	return listOf("resource_keys", keys, ""), err
+}
+
+func (v *Vault) revokeResourceKey(c *call, _ none) (reply, error) {
+	return reply{body: deleted{true}}, v.store.RevokeResourceKey(c.ctx(), c.actor, c.id())
+}
+
+func (v *Vault) listAudit(c *call, f store.AuditFilter) (reply, error) {
+	events, next, err := v.store.Audit(c.ctx(), c.actor, f)
+	return listOf("events", events, next), err
+}
+
+func (v *Vault) auditEvent(c *call, _ none) (reply, error) {
+	event, err := v.store.AuditEvent(c.ctx(), c.actor, c.id())
+	return reply{body: data{event}}, err
+}
+
+// createdStatus is the status of the answer to a POST: 201 for something new, 200 for what existed.
+func createdStatus(created bool) int {
+	if created {
+		return http.StatusCreated
+	}
+	return http.StatusOK
+}

@@ -1,0 +1,77 @@
+package vault
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// observedWriter is a response writer with what is logged and measured of the request.
+type observedWriter struct {
+	http.ResponseWriter
+	id     string // of the request
+	keyID  string // "" until the request is authenticated
+	status int    // 0 until it is written
+}
+
+// observed returns the writer that observe made.
+func observed(w http.ResponseWriter) *observedWriter { return w.(*observedWriter) }
+
+// WriteHeader implements http.ResponseWriter.
+func (o *observedWriter) WriteHeader(status int) {
+	if o.status == 0 {
+		o.status = status
+	}
+	o.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (o *observedWriter) Unwrap() http.ResponseWriter { return o.ResponseWriter }
+
+// observe gives a request its id, measures and logs it, and turns a panic into status 500. route is the route's name: a
+// path may contain a secret by mistake.
+func (v *Vault) observe(route string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		o := &observedWriter{ResponseWriter: w, id: requestID(r)}
+		h := w.Header()
+		h.Set("X-Request-ID", o.id)
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		v.metrics.begin(route)
+		defer func() {
+			if p := recover(); p != nil {
+				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+					panic(p)
+				}
+				// Not p itself: it may repeat what was being worked oo.
+				v.log.Error().Str("request_id", o.id).Str("route", route).Bytes("stack", debug.Stack()).Msg("handler panicked")
+				if o.status == 0 {
+					v.refuse(o, api.NewError(api.ErrInternal, "something went wrong in the vault"))
+				}
+			}
+			took := time.Since(start)
+			v.metrics.end(route, o.status, took)
+			v.log.Debug().Str("request_id", o.id).Str("key_id", o.keyID).Str("route", route).
+				Int("status", o.status).Stringer("took", took.Round(time.Microsecond)).Msg("request")
+		}()
+		next.ServeHTTP(o, r)
+	})
+}
+
+// requestID returns the client's request id if it can be used in a header, a log and the audit, else a new one.
+func requestID(r *http.Request) string {
+	id := r.Header.Get("X-Request-ID")
+	if id == "" || len(id) > 128 || api.RedactKeys(id) != id ||
+		strings.ContainsFunc(id, func(c rune) bool {
+			return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._:-", c))
+		}) {
+		return "req_" + strings.ToLower(rand.Text())
+	}
+	return id
+}

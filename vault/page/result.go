@@ -1,0 +1,119 @@
+package page
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html/template"
+	"net/http"
+	"strconv"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/oauth"
+)
+
+// Result is the page that a user sees after connecting an account, and the end of the flow in words.
+type Result struct {
+	Mark   string // ok, no or bad
+	Title  string // what happened
+	Text   string // one or two sentences more
+	Next   string // what to do now
+	Code   string // the error code; "": none
+	status int    // HTTP's
+}
+
+// Sentence is the message of the status call.
+func (r Result) Sentence() string { return r.Text + " " + r.Next }
+
+const again = "Go back to where you came from and connect again from there."
+
+// The results of a link that belongs to no pending flow, or can't be handled now.
+var (
+	Used = Result{Mark: "no", Title: "This link was already used", status: http.StatusConflict,
+		Text: "Each link works once, and nothing was changed now.",
+		Next: "Go back to where you came from: it shows whether the account is connected."}
+	Unknown = Result{Mark: "bad", Title: "This link isn’t known here", status: http.StatusNotFound,
+		Text: "It may be too old, or not all of it was copied.", Next: again}
+	Incomplete = Result{Mark: "bad", Title: "This link isn’t complete", status: http.StatusBadRequest,
+		Text: "A part of it is missing, so nothing could be connected.", Next: again}
+	TooMany = Result{Mark: "bad", Title: "Too many tries", status: http.StatusTooManyRequests,
+		Text: "Too many links from your network weren’t known here.", Next: "Wait a minute, then connect again from where you came from."}
+	Unavailable = Result{Mark: "bad", Title: "This can’t be done right now", status: http.StatusServiceUnavailable,
+		Text: "The vault is busy or being looked after. Nothing was changed.", Next: "Reload this page in a minute."}
+)
+
+// ResultOf is the result of a flow that ended with status and an error code. display is the provider's name.
+func ResultOf(status, code, display string) Result {
+	failed := func(httpStatus int, title, text, next string) Result {
+		return Result{Mark: "bad", Title: title, Text: text, Next: next, Code: code, status: httpStatus}
+	}
+	switch status {
+	case api.FlowCompleted:
+		return Result{Mark: "ok", Title: display + " is connected", status: http.StatusOK,
+			Text: "Access was granted and is kept encrypted.", Next: "You can close this tab and go back to where you came from."}
+	case api.FlowDenied:
+		return Result{Mark: "no", Title: display + " wasn’t connected", Code: code, status: http.StatusOK,
+			Text: "The request for access was declined at " + display + ", and nothing was stored.",
+			Next: "You can close this tab. If that was a mistake, connect again from where you came from."}
+	}
+	const notConnected = " couldn’t be connected"
+	switch code {
+	case "expired":
+		return failed(http.StatusGone, "This link has expired", "It is good for a few minutes only, and nothing was stored.", again)
+	case "interrupted":
+		return failed(http.StatusServiceUnavailable, display+notConnected, "The vault stopped while "+display+" was being asked, and nothing was stored.", again)
+	case "unreachable", "no_answer", "discovery_failed":
+		return failed(http.StatusBadGateway, display+" didn’t answer", "The vault asked "+display+" for access and got no answer, so nothing was stored.", "Try again in a few minutes, from where you came from.")
+	case oauth.CodeWrongIssuer:
+		return failed(http.StatusBadRequest, display+notConnected, "The answer didn’t come from "+display+", so it was refused. Nothing was stored.", again+" If it happens again, tell whoever sent you here.")
+	case "name_taken":
+		return failed(http.StatusConflict, display+notConnected, "The variable it was to appear under belongs to another secret by now.", "Tell whoever sent you here: the other binding has to go first.")
+	case "key_revoked":
+		return failed(http.StatusForbidden, display+notConnected, "Whoever sent you here isn’t allowed to connect accounts any more.", "Ask them for a new link.")
+	case "not_stored":
+		return failed(http.StatusServiceUnavailable, display+notConnected, "Access was granted, but the vault couldn’t store it.", "Try again in a few minutes, from where you came from.")
+	case "no_such_provider", "client_secret_unreadable", "invalid_client", "unauthorized_client", "incorrect_client_credentials":
+		return failed(http.StatusBadGateway, display+notConnected, "The vault isn’t set up rightly for "+display+", so nothing was stored.", "Tell whoever runs the vault; trying again won’t help until then.")
+	}
+	return failed(http.StatusBadGateway, display+notConnected, display+" refused, and nothing was stored.", again)
+}
+
+//go:embed result.html
+var resultText string
+
+//go:embed result.css
+var resultStyle string
+
+var resultPage = template.Must(template.New("result").Parse(resultText))
+
+// resultPolicy allows the page its style and nothing else: no script, no image, no frame around it.
+var resultPolicy = func() string {
+	sum := sha256.Sum256([]byte(resultStyle))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+}()
+
+// Write answers with the page. It contains nothing of the request, neither code nor state, nor a provider's text.
+func (r Result) Write(w http.ResponseWriter) {
+	var page bytes.Buffer
+	style := template.CSS(resultStyle) //nolint:gosec // our own file
+	err := resultPage.Execute(&page, struct {
+		Result
+		Style template.CSS
+	}{r, style})
+	if err != nil {
+		panic(err) // the template is in the binary
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(page.Len()))
+	h.Set("Content-Security-Policy", resultPolicy)
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	if r.status == http.StatusServiceUnavailable || r.status == http.StatusTooManyRequests {
+		h.Set("Retry-After", "60")
+	}
+	w.WriteHeader(r.status)
+	_, _ = w.Write(page.Bytes())
+}

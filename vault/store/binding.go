@@ -1,0 +1,163 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"strings"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
+)
+
+// BindingFilter selects bindings by exact matches; "" matches everything.
+type BindingFilter struct {
+	ResourceID   string `query:"resource_id"`
+	ResourceType string `query:"resource_type"`
+	SecretID     string `query:"secret_id"`
+}
+
+// CreateBinding binds a secret to a resource. If the same binding exists, it is returned, with created false.
+// Errors: ErrInvalid, ErrNotFound (the secret), ErrConflict (the name is bound to another secret, or the binding
+// has another delivery), ErrDenied for a resource key.
+func (s *Store) CreateBinding(ctx context.Context, a Actor, n api.NewBinding) (b api.Binding, created bool, err error) {
+	if err := s.TenantOnly(ctx, a, actBindingCreate); err != nil {
+		return api.Binding{}, false, err
+	}
+	if n.SecretID == "" {
+		return api.Binding{}, false, invalid("secret_id is required")
+	}
+	if n.ExposeAsEnv == "" {
+		return api.Binding{}, false, invalid("expose_as_env is required")
+	}
+	if err := errors.Join(n.Validate(), checkEnvName(n.ExposeAsEnv), checkDelivery(n.Delivery)); err != nil {
+		return api.Binding{}, false, first(err)
+	}
+	err = s.write(ctx, a, func(t *txn) error {
+		b, created, err = t.bind(n)
+		return err
+	})
+	return b, created, err
+}
+
+var errNameTaken = api.NewError(api.ErrConflict,
+	"expose_as_env is bound to another secret on this resource: delete that binding first")
+
+// bind is CreateBinding in a transaction.
+func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
+	secret, err := t.secret(n.SecretID)
+	if err != nil {
+		return api.Binding{}, false, err
+	}
+	var c conditions
+	c.equal("b.tenant_id", t.actor.TenantID)
+	c.equal("b.resource_type", n.Type)
+	c.equal("b.resource_id", n.ID)
+	c.equal("b.env_name", n.ExposeAsEnv)
+	existing, err := t.listBindings(c)
+	if err != nil {
+		return api.Binding{}, false, err
+	}
+	if len(existing) > 0 {
+		b = existing[0]
+		switch {
+		case b.SecretID != n.SecretID:
+			return api.Binding{}, false, errNameTaken
+		case n.Delivery != "" && n.Delivery != b.Delivery:
+			return api.Binding{}, false, api.NewError(api.ErrConflict, "this binding has another delivery: delete it first")
+		}
+		return b, false, nil
+	}
+	b = api.Binding{
+		ID: newID("bnd_"), SecretID: n.SecretID, Resource: n.Resource, ExposeAsEnv: n.ExposeAsEnv,
+		PlaceholderToken: "miosa-tok-" + strings.ToLower(rand.Text()), Delivery: cmp.Or(n.Delivery, api.DeliverValue), CreatedAt: t.now,
+		SecretName: secret.Name, Version: secret.Version, UpdatedAt: secret.UpdatedAt,
+	}
+	if err := t.insert("bindings", append(bindingColumns(&b), column{"tenant_id", &t.actor.TenantID})); err != nil {
+		return api.Binding{}, false, err
+	}
+	t.wake(b.Resource)
+	return b, true, t.auditBinding(actBindingCreate, b)
+}
+
+func bindingColumns(b *api.Binding) columns {
+	return columns{
+		{"id", &b.ID}, {"secret_id", &b.SecretID}, {"resource_type", &b.Type}, {"resource_id", &b.Resource.ID},
+		{"env_name", &b.ExposeAsEnv}, {"placeholder_token", &b.PlaceholderToken}, {"delivery", &b.Delivery},
+		{"created_at", instant{&b.CreatedAt}},
+	}
+}
+
+func (t *txn) auditBinding(action string, b api.Binding) error {
+	return t.audit(api.Event{Action: action, BindingID: b.ID, SecretID: b.SecretID, Version: b.Version,
+		ResourceType: b.Type, ResourceID: b.Resource.ID})
+}
+
+// listBindings lists bindings with the columns of their secrets, by resource and variable name.
+// Columns in c are prefixed with b (bindings) or s (secrets).
+func (t *txn) listBindings(c conditions) ([]api.Binding, error) {
+	return collect(t, func(from database.Row) (b api.Binding, err error) {
+		err = from.Scan(append(bindingColumns(&b).fields(), &b.SecretName, &b.Version, instant{&b.UpdatedAt})...)
+		return b, err
+	}, `SELECT `+bindingColumns(new(api.Binding)).prefixed("b")+`, s.name, s.version, s.updated_at
+		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, c.args...)
+}
+
+// Bindings lists bindings, by resource and variable name. A resource key gets those of its own resource only;
+// for another one it gets ErrDenied, which is audited.
+func (s *Store) Bindings(ctx context.Context, a Actor, f BindingFilter) (list []api.Binding, err error) {
+	if own := a.Resource; own != nil {
+		if f.ResourceType != "" && f.ResourceType != own.Type || f.ResourceID != "" && f.ResourceID != own.ID {
+			return nil, s.deny(ctx, a, api.Event{Action: actBindingList, ResourceType: clip(f.ResourceType), ResourceID: clip(f.ResourceID)}, otherResource)
+		}
+		f.ResourceType, f.ResourceID = own.Type, own.ID
+	}
+	var c conditions
+	c.equal("b.tenant_id", a.TenantID)
+	c.equalIfSet("b.resource_type", f.ResourceType)
+	c.equalIfSet("b.resource_id", f.ResourceID)
+	c.equalIfSet("b.secret_id", f.SecretID)
+	err = s.read(ctx, a, func(t *txn) error {
+		list, err = t.listBindings(c)
+		return err
+	})
+	return list, err
+}
+
+const otherResource = "this key belongs to another resource"
+
+// clip limits the length of what a denied client sent, for the audit.
+func clip(s string) string {
+	const longest = 128
+	if len(s) > longest {
+		return strings.ToValidUTF8(s[:longest], "") + "..."
+	}
+	return s
+}
+
+// DeleteBinding unbinds. Errors: ErrNotFound, ErrDenied for a resource key.
+func (s *Store) DeleteBinding(ctx context.Context, a Actor, id string) error {
+	if err := s.TenantOnly(ctx, a, actBindingDelete); err != nil {
+		return err
+	}
+	return s.write(ctx, a, func(t *txn) error {
+		var c conditions
+		c.equal("b.id", id)
+		c.equal("b.tenant_id", a.TenantID)
+		list, err := t.listBindings(c)
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			return errNoBinding
+		}
+		if err := t.Exec(`DELETE FROM bindings WHERE id = $1`, id); err != nil {
+			return err
+		}
+		t.wake(list[0].Resource)
+		return t.auditBinding(actBindingDelete, list[0])
+	})
+}
+
+var errNoBinding = api.NewError(api.ErrNotFound, "no such binding")

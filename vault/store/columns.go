@@ -1,0 +1,179 @@
+package store
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/vault/database"
+)
+
+// columns maps columns of a table to pointers to the fields that hold them, as database/sql scans and stores them.
+type columns []column
+
+type column struct {
+	name  string
+	field any
+}
+
+func (c columns) names() string {
+	names := make([]string, len(c))
+	for i, column := range c {
+		names[i] = column.name
+	}
+	return strings.Join(names, ", ")
+}
+
+// prefixed is names with a table's alias before each.
+func (c columns) prefixed(alias string) string {
+	return alias + "." + strings.ReplaceAll(c.names(), ", ", ", "+alias+".")
+}
+
+func (c columns) fields() []any {
+	fields := make([]any, len(c))
+	for i, column := range c {
+		fields[i] = column.field
+	}
+	return fields
+}
+
+// insert adds a row to a table.
+func (t *txn) insert(table string, c columns) error {
+	parameters := make([]string, len(c))
+	for i := range c {
+		parameters[i] = "$" + strconv.Itoa(i+1)
+	}
+	return t.Exec(`INSERT INTO `+table+` (`+c.names()+`) VALUES (`+strings.Join(parameters, ", ")+`)`, c.fields()...)
+}
+
+// update writes the columns of the row with the given id.
+func (t *txn) update(table, id string, c columns) error {
+	set := make([]string, len(c))
+	for i, column := range c {
+		set[i] = column.name + " = $" + strconv.Itoa(i+1)
+	}
+	return t.Exec(`UPDATE `+table+` SET `+strings.Join(set, ", ")+` WHERE id = $`+strconv.Itoa(len(c)+1), append(c.fields(), id)...)
+}
+
+// collect returns the rows of a query as scan reads them; never nil.
+func collect[T any](t *txn, scan func(database.Row) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := t.Query(query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	list := []T{}
+	for rows.Next() {
+		item, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, item)
+	}
+	return list, rows.Err()
+}
+
+// scanText reads a row of one text.
+func scanText(r database.Row) (s string, err error) {
+	err = r.Scan(&s)
+	return s, err
+}
+
+// instant is a time in a BIGINT column, in microseconds since 1970.
+type instant struct{ *time.Time }
+
+// Scan implements sql.Scanner.
+func (i instant) Scan(from any) error {
+	n, ok := from.(int64)
+	if !ok {
+		return fmt.Errorf("a time is stored as %T", from)
+	}
+	*i.Time = fromMicros(n)
+	return nil
+}
+
+// Value implements driver.Valuer.
+func (i instant) Value() (driver.Value, error) { return i.UnixMicro(), nil }
+
+// optionalInstant is an instant that may be NULL: nil.
+type optionalInstant struct{ time **time.Time }
+
+// Scan implements sql.Scanner.
+func (i optionalInstant) Scan(from any) error {
+	*i.time = nil
+	if from == nil {
+		return nil
+	}
+	*i.time = new(time.Time)
+	return instant{*i.time}.Scan(from)
+}
+
+// Value implements driver.Valuer.
+func (i optionalInstant) Value() (driver.Value, error) {
+	if *i.time == nil {
+		return nil, nil
+	}
+	return instant{*i.time}.Value()
+}
+
+// optionalText is a text that is stored as "" if it is nil.
+type optionalText struct{ text **string }
+
+// Scan implements sql.Scanner.
+func (o optionalText) Scan(from any) error {
+	var s sql.NullString
+	err := s.Scan(from)
+	*o.text = orNil(s.String)
+	return err
+}
+
+// Value implements driver.Valuer.
+func (o optionalText) Value() (driver.Value, error) { return orEmpty(*o.text), nil }
+
+// orNil is nil for "".
+func orNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// orEmpty is "" for nil.
+func orEmpty(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// jsonText is JSON in a TEXT column; nil is stored as "".
+type jsonText struct{ *json.RawMessage }
+
+// Scan implements sql.Scanner.
+func (j jsonText) Scan(from any) error {
+	var s sql.NullString
+	err := s.Scan(from)
+	*j.RawMessage = json.RawMessage(s.String)
+	return err
+}
+
+// Value implements driver.Valuer.
+func (j jsonText) Value() (driver.Value, error) { return string(*j.RawMessage), nil }
+
+// now is the current time in the store's resolution.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// inMicros is t in the store's resolution.
+func inMicros(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	rounded := fromMicros(t.UnixMicro())
+	return &rounded
+}
+
+func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }

@@ -1,0 +1,91 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// conditions is a WHERE clause: all terms must hold.
+type conditions struct {
+	terms []string
+	args  []any // of the terms' $n
+}
+
+func (c *conditions) compare(left string, arg any) {
+	c.args = append(c.args, arg)
+	c.terms = append(c.terms, left+" $"+strconv.Itoa(len(c.args)))
+}
+
+func (c *conditions) equal(column, value string) { c.compare(column+" =", value) }
+
+func (c *conditions) equalIfSet(column, value string) {
+	if value != "" {
+		c.equal(column, value)
+	}
+}
+
+// after selects the rows after a cursor, in the order of created_at and id.
+func (c *conditions) after(cursor string) error {
+	created, id, err := parseCursor(cursor)
+	if err != nil {
+		return err
+	}
+	n := strconv.Itoa(len(c.args) + 1)
+	m := strconv.Itoa(len(c.args) + 2)
+	c.args = append(c.args, created, id)
+	c.terms = append(c.terms, "(created_at > $"+n+" OR created_at = $"+n+" AND id > $"+m+")")
+	return nil
+}
+
+func (c *conditions) String() string {
+	if len(c.terms) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(c.terms, " AND ")
+}
+
+const (
+	defaultPage = 100
+	largestPage = 1000
+)
+
+// pageSize checks a limit; 0 is defaultPage.
+func pageSize(limit int) (int, error) {
+	switch {
+	case limit == 0:
+		return defaultPage, nil
+	case limit < 0 || limit > largestPage:
+		return 0, invalid("limit must be 1 to 1000")
+	}
+	return limit, nil
+}
+
+var errCursor = invalid("cursor is not one that this list gave")
+
+func invalid(message string) *api.Error { return api.NewError(api.ErrInvalid, message) }
+
+// newID returns an id: a prefix that tells its kind, and 130 random bits.
+func newID(prefix string) string { return prefix + strings.ToLower(rand.Text()) }
+
+// newCursor identifies the last row of a page, for conditions.after. It is opaque to clients.
+func newCursor(created time.Time, id string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(created.UnixMicro(), 36) + " " + id))
+}
+
+func parseCursor(c string) (created int64, id string, err error) {
+	text, err := base64.RawURLEncoding.DecodeString(c)
+	if err != nil {
+		return 0, "", errCursor
+	}
+	number, id, ok := strings.Cut(string(text), " ")
+	created, err = strconv.ParseInt(number, 36, 64)
+	if err != nil || !ok {
+		return 0, "", errCursor
+	}
+	return created, id, nil
+}

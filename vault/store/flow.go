@@ -1,0 +1,280 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/oauth"
+)
+
+// flowExchanging is the stored status of a flow whose code was sent to the provider. The code can't be used again.
+// Clients see api.FlowPending.
+const flowExchanging = "exchanging"
+
+// exchangeTime is longer than an exchange takes. A flow that is exchanging for longer was interrupted: its process ended.
+const exchangeTime = time.Minute
+
+// flowsKept is how long ended flows can be looked up.
+const flowsKept = 24 * time.Hour
+
+// The errors of flows that aren't the provider's.
+const (
+	FlowExpired     = "expired"
+	flowInterrupted = "interrupted"
+)
+
+// ConnectedSecret is the secret that connecting an account creates, without its value.
+func ConnectedSecret(s api.OAuthSecret, provider string) api.NewSecret {
+	return api.NewSecret{
+		Name: provider, Type: oauth.TypeAccount, Scope: cmp.Or(s.Scope, "user"), OwnerUserID: s.OwnerUserID,
+		ExternalUserID: s.ExternalUserID, ExternalWorkspaceID: s.ExternalWorkspaceID,
+		Resource: api.Resource{Type: s.ResourceType, ID: s.ResourceID}, ExposeAsEnv: s.ExposeAsEnv,
+	}
+}
+
+// Flow is one attempt of a user to connect an account at a provider (RFC 6749, 4.1).
+type Flow struct {
+	Provider    string
+	RedirectURI string
+	ExpiresAt   time.Time
+
+	id, tenant, keyID     string
+	wanted                json.RawMessage // an api.OAuthSecret
+	status, err, secretID string
+	salt                  []byte
+	created, updated      time.Time
+}
+
+func (f *Flow) columns() columns {
+	return columns{
+		{"id", &f.id}, {"tenant_id", &f.tenant}, {"salt", &f.salt}, {"provider", &f.Provider}, {"redirect_uri", &f.RedirectURI},
+		{"asked", jsonText{&f.wanted}}, {"key_id", &f.keyID}, {"status", &f.status}, {"error", &f.err}, {"secret_id", &f.secretID},
+		{"created_at", instant{&f.created}}, {"expires_at", instant{&f.ExpiresAt}}, {"updated_at", instant{&f.updated}},
+	}
+}
+
+// NewFlow returns a flow that expires after life, and its state. It is not stored yet.
+func NewFlow(a Actor, provider, redirectURI string, want api.OAuthSecret, life time.Duration) (f Flow, state string, err error) {
+	wanted, err := json.Marshal(want)
+	if err != nil {
+		return Flow{}, "", err
+	}
+	random := make([]byte, 64)
+	_, _ = rand.Read(random) // it never fails
+	at := now()
+	return Flow{
+		Provider: provider, RedirectURI: redirectURI, ExpiresAt: at.Add(life),
+		id: newID("flw_"), tenant: a.TenantID, keyID: a.KeyID, wanted: wanted, status: api.FlowPending, salt: random[32:],
+		created: at, updated: at,
+	}, base64.RawURLEncoding.EncodeToString(random[:32]), nil
+}
+
+// Verifier is the flow's PKCE verifier (RFC 7636). It is stored nowhere: it takes the state, which only the browser
+// has, and the salt, which only the store has. It depends on every property of the flow, so the provider refuses the code
+// of a flow that was altered in the store.
+func (f Flow) Verifier(state string) string {
+	m := hmac.New(sha256.New, f.salt)
+	m.Write(api.Frame("miosa-vault pkce", state, f.id, f.tenant, f.Provider, f.RedirectURI, string(f.wanted)))
+	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
+}
+
+func hashState(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	return hex.EncodeToString(sum[:])
+}
+
+// Status is the flow's status for clients (api.FlowPending and so on), and its error.
+func (f Flow) Status() (status, code string) { return f.statusAt(now()) }
+
+func (f Flow) statusAt(now time.Time) (status, code string) {
+	switch {
+	case f.status == flowExchanging && now.After(f.updated.Add(exchangeTime)):
+		return api.FlowFailed, flowInterrupted
+	case f.status == flowExchanging:
+		return api.FlowPending, ""
+	case f.status == api.FlowPending && !now.Before(f.ExpiresAt):
+		return api.FlowFailed, FlowExpired
+	}
+	return f.status, f.err
+}
+
+// Wanted is the secret, and binding, that the flow is to create.
+func (f Flow) Wanted() (want api.OAuthSecret, err error) {
+	if json.Unmarshal(f.wanted, &want) != nil {
+		err = api.NewError(api.ErrInternal, "flow "+f.id+" can't be read")
+	}
+	return want, err
+}
+
+// actor is the actor of the flow's key, with the address and request of a browser's request.
+func (f Flow) actor(from Actor) Actor {
+	from.KeyID, from.TenantID = f.keyID, f.tenant
+	return from
+}
+
+// AddFlow stores and audits a flow, and deletes old ones. Errors: ErrConflict if its binding couldn't be created.
+func (s *Store) AddFlow(ctx context.Context, a Actor, f Flow, state string) error {
+	want, err := f.Wanted()
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, a, func(t *txn) error {
+		if want.ExposeAsEnv != "" && want.ResourceID != "" {
+			if err := t.mayBind(ConnectedSecret(want, f.Provider)); err != nil {
+				return err
+			}
+		}
+		if err := t.Exec(`DELETE FROM oauth_flows WHERE created_at < $1`, t.now.Add(-flowsKept).UnixMicro()); err != nil {
+			return err
+		}
+		hash := hashState(state)
+		if err := t.insert("oauth_flows", append(f.columns(), column{"state_hash", &hash})); err != nil {
+			return err
+		}
+		return t.audit(api.Event{Action: actOAuthStart, Detail: f.Provider, ResourceType: want.ResourceType, ResourceID: want.ResourceID})
+	})
+}
+
+// mayBind returns ErrConflict if n's variable is bound to a secret that n doesn't replace.
+func (t *txn) mayBind(n api.NewSecret) error {
+	r := row(n)
+	var bound string
+	err := t.QueryRow(`SELECT s.upsert_key FROM bindings b JOIN secrets s ON s.id = b.secret_id
+		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND b.env_name = $4`,
+		t.actor.TenantID, n.Resource.Type, n.Resource.ID, n.ExposeAsEnv).Scan(&bound)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err == nil && bound != r.upsertKey():
+		return errNameTaken
+	}
+	return err
+}
+
+// flow returns the flow of a state, of the actor's tenant; without a tenant, of any: the state is secret.
+// Errors: ErrNotFound.
+func (t *txn) flow(state string) (f Flow, err error) {
+	var c conditions
+	c.equal("state_hash", hashState(state))
+	c.equalIfSet("tenant_id", t.actor.TenantID)
+	all := f.columns()
+	err = t.QueryRow(`SELECT `+all.names()+` FROM oauth_flows`+c.String(), c.args...).Scan(all.fields()...)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = api.NewError(api.ErrNotFound, "no such flow")
+	}
+	return f, err
+}
+
+// FlowStatus returns the status of a flow of the actor's tenant. Errors: ErrNotFound.
+func (s *Store) FlowStatus(ctx context.Context, a Actor, state string) (o api.OAuthStatus, err error) {
+	if err := s.TenantOnly(ctx, a, actOAuthRead); err != nil {
+		return o, err
+	}
+	err = s.read(ctx, a, func(t *txn) error {
+		f, err := t.flow(state)
+		if err != nil {
+			return err
+		}
+		o = api.OAuthStatus{Provider: f.Provider, SecretID: f.secretID, ExpiresAt: f.ExpiresAt}
+		o.Status, o.Error = f.statusAt(t.now)
+		return nil
+	})
+	return o, err
+}
+
+// ErrFlowEnded is the error of a flow that isn't pending any more, or whose code is being exchanged.
+var ErrFlowEnded = errors.New("the flow has ended")
+
+// FindFlow returns the flow of a browser's state. Errors: ErrNotFound; ErrFlowEnded, with the flow.
+func (s *Store) FindFlow(ctx context.Context, state string) (f Flow, err error) {
+	err = s.read(ctx, Actor{local: true}, func(t *txn) error {
+		if f, err = t.flow(state); err != nil {
+			return err
+		}
+		if status, _ := f.statusAt(t.now); status != api.FlowPending || f.status != api.FlowPending {
+			return ErrFlowEnded
+		}
+		return nil
+	})
+	return f, err
+}
+
+// TakeFlow reserves the exchange of a flow's code for the caller. Errors: ErrFlowEnded if another call has it;
+// ErrUnauthorized if the key that started the flow is no longer valid.
+func (s *Store) TakeFlow(ctx context.Context, from Actor, f Flow) error {
+	ended := false
+	err := s.write(ctx, f.actor(from), func(t *txn) error {
+		status, err := t.flowStatus(f.id)
+		if err != nil {
+			return err
+		}
+		if ended = status != api.FlowPending; ended {
+			return nil
+		}
+		return t.setFlow(f.id, flowExchanging, "", "")
+	})
+	if err == nil && ended {
+		return ErrFlowEnded
+	}
+	return err
+}
+
+// EndFlow ends a flow that stored nothing, unless it has ended. It doesn't need the key that started the flow.
+func (s *Store) EndFlow(ctx context.Context, from Actor, f Flow, status, code string) error {
+	a := f.actor(from)
+	a.local = true
+	return s.write(ctx, a, func(t *txn) error {
+		current, err := t.flowStatus(f.id)
+		if err != nil || current != api.FlowPending && current != flowExchanging {
+			return err
+		}
+		if err := t.setFlow(f.id, status, code, ""); err != nil {
+			return err
+		}
+		outcome := api.OutcomeFailed
+		if status == api.FlowDenied {
+			outcome = api.OutcomeDenied
+		}
+		return t.audit(api.Event{Action: actOAuthCallback, Outcome: outcome, Detail: f.Provider + ": " + code})
+	})
+}
+
+func (t *txn) flowStatus(id string) (status string, err error) {
+	err = t.QueryRow(`SELECT status FROM oauth_flows WHERE id = $1`, id).Scan(&status)
+	return status, err
+}
+
+func (t *txn) setFlow(id, status, code, secretID string) error {
+	return t.update("oauth_flows", id, columns{
+		{"status", &status}, {"error", &code}, {"secret_id", &secretID}, {"updated_at", instant{&t.now}},
+	})
+}
+
+// CompleteFlow stores the secret of a flow, with its binding, and ends the flow, all in one transaction.
+// Errors: as PutSecret; ErrUnauthorized if the key that started the flow is no longer valid.
+func (s *Store) CompleteFlow(ctx context.Context, from Actor, f Flow, n api.NewSecret) error {
+	if err := Complete(&n); err != nil {
+		return err
+	}
+	return s.write(ctx, f.actor(from), func(t *txn) error {
+		secret, _, _, err := t.put(n, &Grant{f.Provider})
+		if err != nil {
+			return err
+		}
+		if err := t.setFlow(f.id, api.FlowCompleted, "", secret.ID); err != nil {
+			return err
+		}
+		return t.audit(api.Event{Action: actOAuthCallback, Detail: f.Provider, SecretID: secret.ID, Version: secret.Version,
+			ResourceType: n.Resource.Type, ResourceID: n.Resource.ID})
+	})
+}

@@ -1,0 +1,204 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+func TestReveal(t *testing.T) {
+	s := newStore(t)
+	owner := tenant(t, s, "acme")
+	reader := agent(t, s, owner, box1)
+	if diff := cmp.Diff(revealed(t, s, reader), map[string]string{}); diff != "" {
+		t.Errorf("empty set (-got +want)\n%s", diff)
+	}
+	z := bound(t, s, owner, "Z_LAST", "z\n\r\n\t\"'\\$`'é🙂")
+	bound(t, s, owner, "EMPTY", "")
+	bound(t, s, owner, "_FIRST", strings.Repeat("m", api.MaxValueBytes))
+	hidden := put(t, s, owner, api.NewSecret{Name: "hidden", Value: text("never enters the sandbox")})
+	placeholder := bind(t, s, owner, api.NewBinding{SecretID: hidden.ID, Resource: box1, ExposeAsEnv: "HIDDEN", Delivery: api.DeliverPlaceholder})
+	bind(t, s, owner, api.NewBinding{SecretID: hidden.ID, Resource: api.Resource{Type: api.Sandbox, ID: "sb_2"}, ExposeAsEnv: "ELSEWHERE"})
+
+	set, err := s.Reveal(t.Context(), reader, box1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, b := range set {
+		names = append(names, b.ExposeAsEnv)
+	}
+	if diff := cmp.Diff(names, []string{"EMPTY", "HIDDEN", "Z_LAST", "_FIRST"}); diff != "" {
+		t.Errorf("order (-got +want)\n%s", diff)
+	}
+	want := map[string]string{"EMPTY": "", "HIDDEN": placeholder.PlaceholderToken, "Z_LAST": "z\n\r\n\t\"'\\$`'é🙂",
+		"_FIRST": strings.Repeat("m", api.MaxValueBytes)}
+	for _, b := range set {
+		if b.Value.Reveal() != want[b.ExposeAsEnv] {
+			t.Errorf("%s comes back changed (%d bytes, want %d)", b.ExposeAsEnv, b.Value.Len(), len(want[b.ExposeAsEnv]))
+		}
+	}
+	state, err := s.State(t.Context(), reader, box1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := make([]api.Label, len(set))
+	for i, b := range set {
+		labels[i] = b.Label
+	}
+	if diff := cmp.Diff(state, State{Labels: labels, Etag: api.Etag(box1, labels)}); diff != "" {
+		t.Errorf("state (-got +want)\n%s", diff)
+	}
+	// A rotation moves the version, and nothing else of the label.
+	if _, err := s.RotateSecret(t.Context(), owner, z.ID, Rotation{Value: text("z2")}); err != nil {
+		t.Fatal(err)
+	}
+	after, err := s.State(t.Context(), reader, box1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels[2].Version = 2
+	if diff := cmp.Diff(after.Labels, labels); diff != "" || after.Etag == state.Etag {
+		t.Errorf("etag moved: %v, labels (-got +want)\n%s", after.Etag != state.Etag, diff)
+	}
+	if got := revealed(t, s, reader)["Z_LAST"]; got != "z2" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestRevealIsAudited(t *testing.T) {
+	s := newStore(t)
+	owner := tenant(t, s, "acme")
+	secret := bound(t, s, owner, "TOKEN", "CANARY")
+	reader := agent(t, s, owner, box1)
+	stranger := agent(t, s, owner, api.Resource{Type: api.Sandbox, ID: "sb_2"})
+
+	_, err := s.Reveal(t.Context(), stranger, box1)
+	wantKind(t, err, api.ErrDenied)
+	_, err = s.State(t.Context(), stranger, box1)
+	wantKind(t, err, api.ErrDenied)
+	_, err = s.Await(t.Context(), stranger, box1, "", time.Minute)
+	wantKind(t, err, api.ErrDenied)
+	_, err = s.Reveal(t.Context(), owner, box1)
+	wantKind(t, err, api.ErrDenied)
+	revealed(t, s, reader)
+
+	events := audited(t, s, owner, actReveal)
+	var got [][3]string
+	for _, e := range events {
+		got = append(got, [3]string{e.Outcome, e.KeyID, e.ResourceID})
+	}
+	if diff := cmp.Diff(got, [][3]string{
+		{"denied", stranger.KeyID, "sb_1"}, {"denied", stranger.KeyID, "sb_1"}, {"denied", stranger.KeyID, "sb_1"},
+		{"denied", owner.KeyID, "sb_1"}, {"ok", reader.KeyID, "sb_1"},
+	}); diff != "" {
+		t.Fatalf("events (-got +want)\n%s", diff)
+	}
+	last := events[len(events)-1]
+	if len(last.Bindings) != 1 || last.Bindings[0].SecretID != secret.ID || last.Bindings[0].Version != 1 ||
+		last.RemoteAddr != "192.0.2.7:4711" || last.RequestID != "req_test" || last.Timestamp.IsZero() {
+		t.Errorf("event %+v", last)
+	}
+	one, err := s.AuditEvent(t.Context(), owner, last.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(one, last); diff != "" {
+		t.Errorf("one event (-got +want)\n%s", diff)
+	}
+	text, err := json.Marshal(events)
+	if err != nil || bytes.Contains(text, []byte("CANARY")) {
+		t.Errorf("events hold a value, or %v", err)
+	}
+}
+
+// Nothing is handed out that isn't recorded.
+func TestRevealWithoutAuditIsRefused(t *testing.T) {
+	s := newStore(t)
+	owner := tenant(t, s, "acme")
+	bound(t, s, owner, "TOKEN", "v")
+	reader := agent(t, s, owner, box1)
+	tamper(t, s, `CREATE TRIGGER no_audit BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'blocked'); END`)
+	set, err := s.Reveal(t.Context(), reader, box1)
+	wantKind(t, err, api.ErrUnavailable)
+	var answer *api.Error
+	if set != nil || !errors.As(err, &answer) || strings.Contains(answer.Message, "blocked") {
+		t.Errorf("set of %d, answer %q", len(set), answer.Message)
+	}
+	// A change that can't be recorded doesn't happen, and who was denied stays denied.
+	if _, _, _, err := s.PutSecret(t.Context(), owner, api.NewSecret{Name: "x", Value: text("v")}, nil); err == nil {
+		t.Error("a secret was put without an audit event")
+	}
+	_, err = s.Reveal(t.Context(), owner, box1)
+	wantKind(t, err, api.ErrDenied)
+	tamper(t, s, `DROP TRIGGER no_audit`)
+	if diff := cmp.Diff(revealed(t, s, reader), map[string]string{"TOKEN": "v"}); diff != "" {
+		t.Errorf("set (-got +want)\n%s", diff)
+	}
+	if list, _, err := s.Secrets(t.Context(), owner, SecretFilter{}); err != nil || len(list) != 1 {
+		t.Errorf("%d secrets, %v; want 1", len(list), err)
+	}
+}
+
+func TestExpiredSecretsLeaveTheSet(t *testing.T) {
+	s := newStore(t)
+	owner := tenant(t, s, "acme")
+	reader := agent(t, s, owner, box1)
+	bound(t, s, owner, "STAYS", "v")
+	soon := in(300 * time.Millisecond)
+	for _, p := range []api.NewSecret{
+		{Name: "LATER", Value: text("v"), ExpiresAt: in(time.Hour)},
+		{Name: "SOON", Value: text("v"), ExpiresAt: soon},
+		{Name: "GONE", Value: text("v"), ExpiresAt: in(-time.Second)},
+	} {
+		bind(t, s, owner, api.NewBinding{SecretID: put(t, s, owner, p).ID, Resource: box1, ExposeAsEnv: p.Name})
+	}
+	before, err := s.State(t.Context(), reader, box1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(before.Labels); n != 3 || before.NextExpiry == nil || !before.NextExpiry.Equal(soon.UTC().Truncate(time.Microsecond)) {
+		t.Fatalf("%d labels, next change %v; want 3, %v", n, before.NextExpiry, soon)
+	}
+	// Nobody writes: the waiting reveal notices by itself.
+	after, err := s.Await(t.Context(), reader, box1, before.Etag, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if time.Now().Before(*soon) || len(after.Labels) != 2 || after.Etag == before.Etag {
+		t.Errorf("%d labels, %s before the expiry", len(after.Labels), time.Until(*soon))
+	}
+	if diff := cmp.Diff(revealed(t, s, reader), map[string]string{"STAYS": "v", "LATER": "v"}); diff != "" {
+		t.Errorf("set (-got +want)\n%s", diff)
+	}
+}
+
+// FuzzValueComesBack: any text is stored and revealed byte for byte, or refused for a reason that
+// holds.
+func FuzzValueComesBack(f *testing.F) {
+	for _, seed := range []string{"", "v", "\x00", "\xff", "a\r\n", "\u2028", "🙂", strings.Repeat("k", 5000), " leading", "trailing ", "007", "+5", "{}", "null"} {
+		f.Add(seed)
+	}
+	s := newStore(f)
+	owner := tenant(f, s, "acme")
+	secret := bound(f, s, owner, "TOKEN", "")
+	reader := agent(f, s, owner, box1)
+	f.Fuzz(func(t *testing.T, value string) {
+		_, err := s.RotateSecret(t.Context(), owner, secret.ID, Rotation{Value: text(value)})
+		refused := errors.Is(err, api.ErrInvalid)
+		if bad := strings.Contains(value, "\x00") || !utf8.ValidString(value) || len(value) > api.MaxValueBytes; bad != refused || err != nil && !refused {
+			t.Fatalf("%q: %v", value, err)
+		}
+		if got := revealed(t, s, reader)["TOKEN"]; !refused && got != value {
+			t.Fatalf("got %q, want %q", got, value)
+		}
+	})
+}

@@ -1,0 +1,151 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
+)
+
+// How much one transaction of a rotation encrypts again: others write in between.
+const (
+	batchRows  = 64
+	batchBytes = 2 << 20
+)
+
+// RotateKeys gives a tenant (with "", every tenant) a new data key, encrypts every row with it in small
+// transactions while this and other processes use the store, and then drops the old keys. If it is stopped at any point,
+// nothing is lost, and another run completes it. It returns the number of rows that were encrypted again.
+// Errors: ErrNotFound, ErrInternal (a row that doesn't open: the old keys stay).
+func (s *Store) RotateKeys(ctx context.Context, tenant string) (rows int, err error) {
+	ids, err := s.tenantIDs(ctx, tenant)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		n, err := s.rotateTenant(ctx, id)
+		rows += n
+		if err != nil {
+			return rows, err
+		}
+	}
+	s.db.Scrub(context.WithoutCancel(ctx))
+	return rows, nil
+}
+
+// rotateTenant goes through three states, and may be stopped in each of them:
+//
+//  1. The keyset has a new key that encrypts. Every write reads the keyset's generation in its own
+//     transaction, so from this commit on no process encrypts with an old key.
+//  2. Batch by batch, rows are encrypted with the new key.
+//  3. The transaction that finds no row left drops the old keys.
+func (s *Store) rotateTenant(ctx context.Context, tenant string) (rows int, err error) {
+	a := Actor{KeyID: LocalKeyID, TenantID: tenant, local: true}
+	err = s.write(ctx, a, func(t *txn) error {
+		return t.changeKeys(tenant, actKeysRotate, (*keyring.Keys).WithNewKey)
+	})
+	if err != nil {
+		return 0, err
+	}
+	if err := s.step("key added"); err != nil {
+		return 0, err
+	}
+	for done := false; !done; {
+		began := time.Now()
+		var moved int
+		err := s.write(ctx, a, func(t *txn) (err error) {
+			moved, err = t.reencrypt(tenant)
+			if done = err == nil && moved == 0; !done {
+				return err
+			}
+			return t.changeKeys(tenant, actKeysRetire, (*keyring.Keys).CurrentOnly)
+		})
+		if err != nil {
+			return rows, err
+		}
+		rows += moved
+		if err := s.step("batch"); err != nil {
+			return rows, err
+		}
+		// Leave the lock to others for as long as it was held: SQLite has no queue for it.
+		if err := delay.Sleep(ctx, time.Since(began)); err != nil {
+			return rows, err
+		}
+	}
+	return rows, nil
+}
+
+// changeKeys replaces a tenant's keyset by the one that change returns.
+func (t *txn) changeKeys(tenant, action string, change func(*keyring.Keys) (*keyring.Keys, error)) error {
+	keys, err := t.keys(tenant)
+	if err != nil {
+		return err
+	}
+	if keys, err = change(keys); err != nil {
+		return err
+	}
+	if err := t.saveKeys(tenant, keys); err != nil {
+		return err
+	}
+	return t.audit(api.Event{Action: action})
+}
+
+// reencrypt encrypts one batch of rows with the current key, and returns their number.
+func (t *txn) reencrypt(tenant string) (moved int, err error) {
+	keys, err := t.keys(tenant)
+	if err != nil {
+		return 0, err
+	}
+	batch, err := t.rowsUnderOldKeys(tenant, keys.Current())
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range batch {
+		if err := t.reseal(keys, r); err != nil {
+			return 0, err
+		}
+	}
+	return len(batch), nil
+}
+
+// reseal encrypts the fields of a row with the current key.
+func (t *txn) reseal(keys *keyring.Keys, r secretRow) error {
+	for _, field := range []struct {
+		name   string
+		sealed *[]byte
+	}{{fieldValue, &r.value}, {fieldPreview, &r.sealedPreview}, {fieldRefresh, &r.refresh}} {
+		if *field.sealed == nil {
+			continue // no refresh token
+		}
+		plain, err := keys.Open(*field.sealed, r.ID, r.Version, field.name)
+		if err != nil {
+			return err
+		}
+		if *field.sealed, err = keys.Seal(plain, r.ID, r.Version, field.name); err != nil {
+			return err
+		}
+	}
+	r.keyID = keys.Current()
+	return t.update("secrets", r.ID, append(r.sealed(), column{"key_id", &r.keyID}, column{"preview", &r.sealedPreview}))
+}
+
+func (t *txn) rowsUnderOldKeys(tenant string, current int64) ([]secretRow, error) {
+	rows, err := t.Query(`SELECT id, version, value, preview, refresh_token FROM secrets
+		WHERE tenant_id = $1 AND key_id <> $2 LIMIT $3`, tenant, current, batchRows)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var batch []secretRow
+	for size := 0; size < batchBytes && rows.Next(); {
+		var r secretRow
+		if err := rows.Scan(&r.ID, &r.Version, &r.value, &r.sealedPreview, &r.refresh); err != nil {
+			return nil, err
+		}
+		size += len(r.value) + len(r.refresh)
+		batch = append(batch, r)
+	}
+	return batch, rows.Err()
+}

@@ -1,0 +1,176 @@
+package store
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"unicode/utf8"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
+	"github.com/Miosa-osa/miosa-env/vault/oauth"
+)
+
+// secretRow is a secret as it is stored. Its Preview, MaskedValue and OAuthProvider are empty until answer.
+type secretRow struct {
+	api.Secret
+	tenant        string
+	keyID         int64 // the key that the fields below are encrypted with
+	sealedPreview []byte
+	refresh       []byte // nil: no refresh token. Read by refreshToken only
+	value         []byte // read by reveal only
+}
+
+// The encrypted fields of a secret.
+const (
+	fieldValue   = "value"
+	fieldRefresh = "refresh_token"
+	fieldPreview = "preview"
+)
+
+// fixed are the columns that never change.
+func (r *secretRow) fixed() columns {
+	return columns{
+		{"id", &r.ID}, {"tenant_id", &r.tenant}, {"name", &r.Name}, {"scope", &r.Scope},
+		{"workspace_id", optionalText{&r.WorkspaceID}}, {"owner_user_id", optionalText{&r.OwnerUserID}},
+		{"external_user_id", optionalText{&r.ExternalUserID}}, {"external_workspace_id", optionalText{&r.ExternalWorkspaceID}},
+		{"resource_type", optionalText{&r.ResourceType}}, {"resource_id", optionalText{&r.ResourceID}},
+		{"created_at", instant{&r.CreatedAt}},
+	}
+}
+
+// changing are the columns that an upsert or a rotation may change.
+func (r *secretRow) changing() columns {
+	return columns{
+		{"type", &r.Type}, {"version", &r.Version}, {"updated_at", instant{&r.UpdatedAt}},
+		{"expires_at", optionalInstant{&r.ExpiresAt}}, {"metadata", jsonText{&r.Metadata}},
+		{"key_id", &r.keyID}, {"preview", &r.sealedPreview},
+	}
+}
+
+// sealed are the columns that are read only when they are needed: a value may have 1 MiB.
+func (r *secretRow) sealed() columns {
+	return columns{{"refresh_token", &r.refresh}, {"value", &r.value}}
+}
+
+var secretColumns = func() string {
+	var r secretRow
+	return append(r.fixed(), r.changing()...).names()
+}()
+
+func scanSecret(from database.Row) (r secretRow, err error) {
+	err = from.Scan(append(r.fixed(), r.changing()...).fields()...)
+	return r, err
+}
+
+// row is the row of n's tenant-independent fields.
+func row(n api.NewSecret) secretRow {
+	return secretRow{Secret: api.Secret{
+		Name: n.Name, Type: n.Type, Scope: n.Scope, WorkspaceID: orNil(n.WorkspaceID), OwnerUserID: orNil(n.OwnerUserID),
+		ExternalUserID: orNil(n.ExternalUserID), ExternalWorkspaceID: orNil(n.ExternalWorkspaceID),
+		ResourceType: orNil(n.Resource.Type), ResourceID: orNil(n.Resource.ID), ExpiresAt: inMicros(n.ExpiresAt), Metadata: n.Metadata,
+	}}
+}
+
+// resource is what the secret belongs to; zero if it belongs to none.
+func (r *secretRow) resource() api.Resource {
+	return api.Resource{Type: orEmpty(r.ResourceType), ID: orEmpty(r.ResourceID)}
+}
+
+// upsertKey identifies a secret by its name, scope, owners and resource. It is a hash since databases differ in how
+// long an index over so many columns may be, and in whether NULL equals NULL.
+func (r *secretRow) upsertKey() string {
+	sum := sha256.Sum256(api.Frame(r.Name, r.Scope, orEmpty(r.WorkspaceID), orEmpty(r.OwnerUserID), orEmpty(r.ExternalUserID),
+		orEmpty(r.ExternalWorkspaceID), orEmpty(r.ResourceType), orEmpty(r.ResourceID)))
+	return hex.EncodeToString(sum[:])
+}
+
+var errNoSecret = api.NewError(api.ErrNotFound, "no such secret")
+
+// secret reads a secret of the actor's tenant, without its value. Errors: ErrNotFound.
+func (t *txn) secret(id string) (secretRow, error) {
+	r, err := scanSecret(t.QueryRow(
+		`SELECT `+secretColumns+` FROM secrets WHERE id = $1 AND tenant_id = $2`, id, t.actor.TenantID))
+	if errors.Is(err, sql.ErrNoRows) {
+		return secretRow{}, errNoSecret
+	}
+	return r, err
+}
+
+func (t *txn) insertSecret(r secretRow, upsertKey string) error {
+	all := append(append(r.fixed(), r.changing()...), r.sealed()...)
+	return t.insert("secrets", append(all, column{"upsert_key", &upsertKey}))
+}
+
+func (t *txn) updateSecret(r secretRow) error {
+	return t.update("secrets", r.ID, append(r.changing(), r.sealed()...))
+}
+
+// refreshToken opens the stored refresh token; it is empty if there is none.
+func (t *txn) refreshToken(keys *keyring.Keys, r secretRow) (token api.Value, err error) {
+	var sealed []byte
+	err = t.QueryRow(`SELECT refresh_token FROM secrets WHERE id = $1`, r.ID).Scan(&sealed)
+	if err != nil || sealed == nil {
+		return token, err
+	}
+	plain, err := keys.Open(sealed, r.ID, r.Version, fieldRefresh)
+	if err != nil {
+		return token, err
+	}
+	return api.NewValue(plain), nil
+}
+
+// seal encrypts value, preview and refresh token (empty: none) for r's version.
+//
+// The preview is encrypted separately: in plaintext it would expose ten characters of every key on the
+// disk, and to make it from the value, a list would decrypt up to 1 MiB per secret.
+func (r *secretRow) seal(keys *keyring.Keys, value, refresh api.Value) (err error) {
+	text := value.Reveal()
+	r.keyID = keys.Current()
+	if r.value, err = keys.Seal([]byte(text), r.ID, r.Version, fieldValue); err != nil {
+		return err
+	}
+	if r.sealedPreview, err = keys.Seal([]byte(previewOf(text)), r.ID, r.Version, fieldPreview); err != nil {
+		return err
+	}
+	r.refresh = nil
+	if refresh.Len() > 0 {
+		r.refresh, err = keys.Seal([]byte(refresh.Reveal()), r.ID, r.Version, fieldRefresh)
+	}
+	return err
+}
+
+// previewOf shows the first 6 and last 4 characters of a long value. Of a short one it shows nothing, not even the
+// length: ten characters would be too many.
+func previewOf(text string) string {
+	const shortest, head, tail = 32, 6, 4
+	const hidden = "********"
+	if len(text) < shortest || utf8.RuneCountInString(text) < shortest {
+		return hidden
+	}
+	from, to := 0, len(text)
+	for range head {
+		_, size := utf8.DecodeRuneInString(text[from:])
+		from += size
+	}
+	for range tail {
+		_, size := utf8.DecodeLastRuneInString(text[:to])
+		to -= size
+	}
+	return text[:from] + "..." + text[to:]
+}
+
+// answer is the secret as the API returns it.
+func (r secretRow) answer(keys *keyring.Keys) (api.Secret, error) {
+	preview, err := keys.Open(r.sealedPreview, r.ID, r.Version, fieldPreview)
+	if err != nil {
+		return api.Secret{}, err
+	}
+	r.MaskedValue, r.Preview = string(preview), string(preview)
+	if r.Type == oauth.TypeAccount {
+		r.OAuthProvider = oauth.ConnectionOf(r.Metadata).Provider
+	}
+	return r.Secret, nil
+}

@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/vault/database"
+)
+
+// Grant says how the vault refreshes a secret's value.
+type Grant struct {
+	Provider string // the OAuth provider that the refresh token is from; "": client credentials
+}
+
+// schedule is a row of oauth_grants: when a secret's value is refreshed, and how that goes.
+type schedule struct {
+	Grant
+	due          *time.Time // nil: never again, or the token doesn't expire
+	claimedUntil time.Time  // a process refreshes it until then
+	claim        string     // identifies that process
+	failures     int64      // in a row
+	unclear      int64      // requests with the current token whose result is unknown
+}
+
+func (s *schedule) columns() columns {
+	return columns{
+		{"provider", &s.Provider}, {"due_at", optionalInstant{&s.due}}, {"claimed_until", instant{&s.claimedUntil}},
+		{"claim", &s.claim}, {"failures", &s.failures}, {"unclear", &s.unclear},
+	}
+}
+
+// schedule returns a secret's schedule; nil if the vault doesn't refresh it.
+func (t *txn) schedule(secretID string) (*schedule, error) {
+	var s schedule
+	c := s.columns()
+	err := t.QueryRow(`SELECT `+c.names()+` FROM oauth_grants WHERE secret_id = $1 AND tenant_id = $2`,
+		secretID, t.actor.TenantID).Scan(c.fields()...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return &s, err
+}
+
+// setSchedule starts a secret's schedule after its value was set; with nil it ends the schedule.
+func (t *txn) setSchedule(r secretRow, g *Grant) error {
+	if g == nil {
+		return t.Exec(`DELETE FROM oauth_grants WHERE secret_id = $1`, r.ID)
+	}
+	s := schedule{Grant: *g, claimedUntil: noClaim}
+	switch {
+	case r.ExpiresAt == nil:
+	case r.refresh == nil: // nothing can be done before the token expires; then the failure is reported
+		s.due = r.ExpiresAt
+	default:
+		at := refreshAt(t.now, *r.ExpiresAt)
+		s.due = &at
+	}
+	return t.saveSchedule(r.ID, s)
+}
+
+// noClaim is schedule.claimedUntil when no process refreshes the secret.
+var noClaim = time.UnixMicro(0)
+
+func (t *txn) saveSchedule(secretID string, s schedule) error {
+	t.rescheduled = true
+	if err := t.Exec(`DELETE FROM oauth_grants WHERE secret_id = $1`, secretID); err != nil {
+		return err
+	}
+	return t.insert("oauth_grants", append(s.columns(), column{"secret_id", &secretID}, column{"tenant_id", &t.actor.TenantID}))
+}
+
+// shortestLife is the shortest life of a token that refreshAt assumes: a provider may return tokens that have expired
+// already, and is not to be asked all the time because of that.
+const shortestLife = time.Second
+
+// refreshAt is when a token is refreshed: at a random time between 70 and 85 % of its life, so that tokens that were
+// issued together aren't refreshed together, and there is time to try again.
+func refreshAt(now, expires time.Time) time.Time {
+	life := max(expires.Sub(now), shortestLife)
+	const from, spread = 70, 15
+	return now.Add(life / 100 * from).Add(delay.Random(life / 100 * spread))
+}
+
+// nextRefresh is when the next schedule is due and unclaimed; nil: there is none.
+func (t *txn) nextRefresh() (at *time.Time, err error) {
+	err = t.QueryRow(`SELECT MIN(CASE WHEN due_at > claimed_until THEN due_at ELSE claimed_until END)
+		FROM oauth_grants WHERE due_at IS NOT NULL`).Scan(optionalInstant{&at})
+	return at, err
+}
+
+// DueRefreshes lists the secrets whose refresh is due and unclaimed, the longest due first, at most limit, and when the
+// next one is due; nil: none is.
+func (s *Store) DueRefreshes(ctx context.Context, limit int) (due []Refresh, next *time.Time, err error) {
+	err = s.read(ctx, Actor{local: true}, func(t *txn) error {
+		due, err = collect(t, func(from database.Row) (r Refresh, err error) {
+			err = from.Scan(&r.Tenant, &r.SecretID)
+			return r, err
+		},
+			`SELECT tenant_id, secret_id FROM oauth_grants
+			WHERE due_at <= $1 AND claimed_until <= $1 ORDER BY due_at LIMIT $2`, t.now.UnixMicro(), limit)
+		if err != nil {
+			return err
+		}
+		next, err = t.nextRefresh()
+		return err
+	})
+	return due, next, err
+}
+
+// ExpiredTokens lists the secrets that are bound to a resource, have expired, and can be refreshed now.
+func (s *Store) ExpiredTokens(ctx context.Context, a Actor, r api.Resource) (expired []Refresh, err error) {
+	err = s.read(ctx, a, func(t *txn) error {
+		expired, err = collect(t, func(from database.Row) (r Refresh, err error) {
+			r.Tenant = a.TenantID
+			err = from.Scan(&r.SecretID, &r.Version)
+			return r, err
+		}, `SELECT s.id, s.version FROM bindings b JOIN secrets s ON s.id = b.secret_id
+			JOIN oauth_grants g ON g.secret_id = s.id
+			WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND s.expires_at <= $4 AND g.due_at <= $4`,
+			a.TenantID, r.Type, r.ID, t.now.UnixMicro())
+		return err
+	})
+	return expired, err
+}

@@ -1,0 +1,202 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/database/sqlite"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
+)
+
+// Config configures a store.
+type Config struct {
+	DataDir  string         // folder of the database; created, 0700, unless Existing
+	RootKey  keyring.Root   // wraps the tenants' keysets
+	Existing bool           // return ErrNoVault for a folder without a database, and create nothing
+	Readers  int            // connections that read at the same time, at most 64; 0: 4
+	Watch    time.Duration  // between checks for changes by other processes, at most 1 s; 0: 250 ms
+	Log      zerolog.Logger // gets no value and no key
+}
+
+// ErrNoVault is the error of Open, with Config.Existing, for a folder without a database.
+var ErrNoVault = errors.New("no vault")
+
+// Validate returns every problem at once.
+func (c Config) Validate() error {
+	var problems []error
+	if c.DataDir == "" {
+		problems = append(problems, errors.New("data folder is required"))
+	}
+	if err := c.RootKey.Validate(); err != nil {
+		problems = append(problems, err)
+	}
+	if c.Readers < 0 || c.Readers > 64 {
+		problems = append(problems, errors.New("readers must be 0 to 64"))
+	}
+	if c.Watch < 0 || c.Watch > time.Second {
+		problems = append(problems, errors.New("watch interval must be 0 to 1s"))
+	}
+	return errors.Join(problems...)
+}
+
+func (c Config) missing() error { return fmt.Errorf("%w in %s", ErrNoVault, c.DataDir) }
+
+func (c Config) readers() int {
+	if c.Readers == 0 {
+		return 4
+	}
+	return c.Readers
+}
+
+func (c Config) watch() time.Duration {
+	if c.Watch == 0 {
+		return 250 * time.Millisecond
+	}
+	return c.Watch
+}
+
+// Store is an open store. It is safe for concurrent use, and several processes may have the same store open.
+//
+// The errors of its methods are contexts' errors, or wrap an *api.Error for the client: ErrInvalid, ErrNotFound,
+// ErrConflict, ErrDenied, ErrUnauthorized (the actor's key was revoked or has expired), ErrUnavailable (the disk or the
+// database fails for now), ErrInternal (a row that doesn't open).
+type Store struct {
+	db   database.DB
+	keys *keyring.Keyring
+	hub  *hub
+	log  zerolog.Logger
+
+	authenticated authCache
+
+	created bool // by Open
+
+	failing atomic.Bool // the last write failed because of the disk or the database
+	closed  chan struct{}
+	once    sync.Once
+	stop    context.CancelFunc
+	ended   sync.WaitGroup
+
+	rescheduled chan struct{} // holds a wake-up after a change of the schedules
+
+	step func(name string) error // for tests: called between the steps of a rotation
+}
+
+// Actor is on whose behalf a method acts: an authenticated key, and a request. Authenticate leaves RemoteAddr and
+// RequestID empty.
+type Actor struct {
+	KeyID      string
+	TenantID   string
+	Resource   *api.Resource // of a resource key; nil for a tenant key
+	ExpiresAt  *time.Time    // of the key; nil: never
+	RemoteAddr string
+	RequestID  string
+
+	local bool // the operator on this machine or the vault itself: there is no key to check
+}
+
+// Open opens or creates the database, migrates it, and checks the root key.
+func Open(ctx context.Context, c Config) (_ *Store, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	root := c.RootKey
+	found, err := sqlite.Exists(c.DataDir)
+	switch {
+	case err == nil && found:
+		root = root.WithoutCreate() // a new key wouldn't open the data
+	case c.Existing && err == nil:
+		return nil, fmt.Errorf("open store: %w", c.missing())
+	case c.Existing:
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	keys, err := keyring.New(root)
+	if err != nil {
+		return nil, err
+	}
+	db, err := sqlite.Open(ctx, c.DataDir, c.readers())
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s := &Store{
+		db: db, keys: keys, hub: newHub(), log: c.Log,
+		closed: make(chan struct{}), rescheduled: make(chan struct{}, 1), step: func(string) error { return nil },
+	}
+	newest, err := s.prepare(ctx, c)
+	if err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	s.ended.Go(func() { s.watch(watching, c.watch(), newest) })
+	return s, nil
+}
+
+// prepare stores a probe of the root key in a new database, or checks the root key against it. It returns the newest
+// audit event's number.
+func (s *Store) prepare(ctx context.Context, c Config) (newest int64, err error) {
+	err = s.db.Write(ctx, func(tx database.Tx) error {
+		var keyID int64
+		var probe []byte
+		err := tx.QueryRow(`SELECT key_id, probe FROM root_key WHERE id = 1`).Scan(&keyID, &probe)
+		if err == nil {
+			if err = s.keys.CheckProbe(probe); err != nil {
+				return err
+			}
+			return tx.QueryRow(`SELECT COALESCE(MAX(seq), 0) FROM audit`).Scan(&newest)
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if c.Existing { // the file of a program that was killed before it stored a probe
+			return c.missing()
+		}
+		s.created = true
+		if keyID, probe, err = s.keys.NewProbe(); err != nil {
+			return err
+		}
+		return tx.Exec(`INSERT INTO root_key (id, key_id, probe) VALUES (1, $1, $2)`, keyID, probe)
+	})
+	return newest, err
+}
+
+// Created reports whether Open created the database.
+func (s *Store) Created() bool { return s.created }
+
+// Close ends waiting reveals with ErrUnavailable, waits for the write under way, and closes the database. Later calls
+// return ErrUnavailable. A second Close does nothing.
+func (s *Store) Close() error {
+	var err error
+	s.once.Do(func() {
+		close(s.closed)
+		s.stop()
+		s.ended.Wait()
+		err = s.db.Close()
+	})
+	return err
+}
+
+// DB is the database, for tests that damage it.
+func (s *Store) DB() database.DB { return s.db }
+
+// Ready reports whether the store accepts writes: nil, or ErrUnavailable. After a failed write it tries a real
+// one, and so notices when a full disk has room again.
+func (s *Store) Ready(ctx context.Context) error {
+	if !s.failing.Load() {
+		return s.write(ctx, Actor{local: true}, func(*txn) error { return nil })
+	}
+	if err := s.db.TryWrite(ctx); err != nil {
+		return s.refusal(err, true)
+	}
+	s.failing.Store(false)
+	return nil
+}

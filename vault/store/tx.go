@@ -1,0 +1,124 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
+)
+
+// txn is one transaction on behalf of an actor.
+type txn struct {
+	database.Tx
+	store *Store
+	actor Actor
+	now   time.Time // in the resolution of the store, microseconds, UTC
+	wakes map[topic]struct{}
+
+	rescheduled bool // a schedule has changed
+}
+
+// begin checks that the actor's key is still valid, and runs do.
+func (s *Store) begin(tx database.Tx, a Actor, do func(*txn) error) (*txn, error) {
+	t := &txn{Tx: tx, store: s, actor: a, now: now()}
+	if err := t.checkKey(); err != nil {
+		return t, err
+	}
+	return t, do(t)
+}
+
+// read runs do on one snapshot of the database.
+func (s *Store) read(ctx context.Context, a Actor, do func(*txn) error) error {
+	const tries = 3
+	for try := 1; ; try++ {
+		err := s.db.Read(ctx, func(tx database.Tx) error {
+			_, err := s.begin(tx, a, do)
+			return err
+		})
+		if errors.Is(err, keyring.ErrUnknownRoot) && try < tries {
+			continue
+		}
+		return s.refusal(err, false)
+	}
+}
+
+// write runs do in a transaction that no other write interleaves with. Everything that do changes and audits is
+// committed, or nothing. The resources that do wakes are woken after the commit. do may run twice, the first run undone,
+// so its effects outside of the transaction must not depend on how often it ran.
+func (s *Store) write(ctx context.Context, a Actor, do func(*txn) error) error {
+	var t *txn
+	err := s.db.Write(ctx, func(tx database.Tx) (err error) {
+		t, err = s.begin(tx, a, do)
+		return err
+	})
+	if err != nil {
+		return s.refusal(err, true)
+	}
+	s.failing.Store(false)
+	s.hub.wake(t.wakes)
+	if t.rescheduled {
+		nudge(s.rescheduled)
+	}
+	return nil
+}
+
+var errRootRotated = api.NewError(api.ErrUnavailable, "the root key was rotated: this vault must be given the new one")
+
+// refusal returns the error of a transaction as clients may see it: an *api.Error or a context's error as it is, others
+// wrapped under an *api.Error without internal details.
+func (s *Store) refusal(err error, writing bool) error {
+	var ours *api.Error
+	switch {
+	case err == nil, errors.As(err, &ours), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, keyring.ErrUnknownRoot):
+		return errRootRotated
+	case s.db.Transient(err), errors.As(err, new(*unaudited)):
+		if writing {
+			s.failing.Store(true)
+		}
+		s.log.Error().Err(err).Bool("writing", writing).Msg("store unavailable")
+		return fmt.Errorf("%w: %w", api.NewError(api.ErrUnavailable, s.excuse(err)), err)
+	default:
+		return fmt.Errorf("%w: %w", api.NewError(api.ErrInternal, "the store failed"), err)
+	}
+}
+
+// excuse is the error that clients get while the store is unavailable.
+func (s *Store) excuse(err error) string {
+	switch {
+	case s.db.DiskFull(err):
+		return "the vault's disk is full, so nothing can be stored or revealed until there is room"
+	case errors.As(err, new(*unaudited)):
+		return "this can't be audited now, so it is refused"
+	}
+	return "the store can't take this now"
+}
+
+// checkKey returns an error if the actor's key was revoked or has expired since it was authenticated: a request that
+// waited doesn't outlive its key.
+func (t *txn) checkKey() error {
+	if t.actor.local {
+		return nil
+	}
+	var k Key
+	err := t.QueryRow(`SELECT expires_at, revoked_at FROM api_keys WHERE id = $1 AND tenant_id = $2`,
+		t.actor.KeyID, t.actor.TenantID).Scan(optionalInstant{&k.ExpiresAt}, optionalInstant{&k.RevokedAt})
+	if errors.Is(err, sql.ErrNoRows) || err == nil && k.ended(t.now) {
+		return errKey
+	}
+	return err
+}
+
+// wake wakes the reveals that wait for a resource after the commit.
+func (t *txn) wake(r api.Resource) {
+	if t.wakes == nil {
+		t.wakes = map[topic]struct{}{}
+	}
+	t.wakes[topic{t.actor.TenantID, r}] = struct{}{}
+}

@@ -1,0 +1,166 @@
+package store
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
+)
+
+// topic is a resource of a tenant, which reveals wait for.
+type topic struct {
+	tenant   string
+	resource api.Resource
+}
+
+// hub wakes waiting reveals, within this process.
+type hub struct {
+	mu      sync.Mutex                           // guards waiting
+	waiting map[topic]map[chan struct{}]struct{} // each channel holds one wake-up
+}
+
+func newHub() *hub { return &hub{waiting: map[topic]map[chan struct{}]struct{}{}} }
+
+// subscribe returns a channel that is woken by any change of the topic's bindings, their secrets or keys, and when another
+// process has changed any set or revoked any key. It holds at most one wake-up: subscribe, then
+// read, then wait, to miss no change.
+func (h *hub) subscribe(t topic) (woken <-chan struct{}, unsubscribe func()) {
+	c := make(chan struct{}, 1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.waiting[t] == nil {
+		h.waiting[t] = map[chan struct{}]struct{}{}
+	}
+	h.waiting[t][c] = struct{}{}
+	return c, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.waiting[t], c)
+		if len(h.waiting[t]) == 0 {
+			delete(h.waiting, t)
+		}
+	}
+}
+
+func (h *hub) wake(topics map[topic]struct{}) {
+	if len(topics) == 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for t := range topics {
+		for c := range h.waiting[t] {
+			nudge(c)
+		}
+	}
+}
+
+func (h *hub) wakeAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, channels := range h.waiting {
+		for c := range channels {
+			nudge(c)
+		}
+	}
+}
+
+// nudge sends a wake-up unless there is one already. It never blocks.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// concerning lists the events after which a set may be different, or a key revoked.
+const concerning = `('` + actSecretReplace + `', '` + actSecretRotate + `', '` + actSecretDelete + `', '` +
+	actBindingCreate + `', '` + actBindingDelete + `', '` + actKeyRevoke + `')`
+
+// changedElsewhere reports whether another process has committed a concerning event after event number *seen, and
+// moves *seen to the newest one. Every change is audited in its own transaction, so the audit is enough:
+// reveals and key rotations of other processes wake nobody.
+func (s *Store) changedElsewhere(ctx context.Context, seen *int64) (bool, error) {
+	var newest, events int64
+	foreign, err := s.db.ChangedElsewhere(ctx, func(tx database.Tx) error {
+		// Our own events are read too, so that they aren't taken for another process's the next time.
+		return tx.QueryRow(`SELECT COALESCE(MAX(seq), 0), COALESCE(SUM(CASE WHEN action IN `+concerning+` THEN 1 ELSE 0 END), 0)
+			FROM audit WHERE seq > $1`, *seen).Scan(&newest, &events)
+	})
+	*seen = max(*seen, newest)
+	return foreign && events > 0, err
+}
+
+// watch wakes all waiting reveals when another process has changed something. It checks once per interval.
+func (s *Store) watch(ctx context.Context, interval time.Duration, seen int64) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		changed, err := s.changedElsewhere(ctx, &seen)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			s.log.Warn().Err(err).Msg("cannot check for changes by other processes")
+		}
+		// On an error, wake too: a reveal with nothing new waits again.
+		if err != nil || changed {
+			s.authenticated.clear()
+			s.hub.wakeAll()
+		}
+	}
+}
+
+// Await waits until the resource's set differs from etag.
+// Errors: api.ErrNotModified if it doesn't within wait; ErrUnauthorized as soon as the key is
+// revoked or expires; ErrUnavailable when the store closes; ctx's own; else as State.
+func (s *Store) Await(ctx context.Context, a Actor, r api.Resource, etag string, wait time.Duration) (State, error) {
+	woken, unsubscribe := s.hub.subscribe(topic{a.TenantID, r})
+	defer unsubscribe()
+	deadline := time.NewTimer(wait)
+	defer deadline.Stop()
+	for {
+		state, err := s.State(ctx, a, r)
+		if err != nil || state.Etag != etag {
+			return state, err
+		}
+		expiry, stop := timerAt(state.NextExpiry, a.ExpiresAt)
+		select {
+		case <-woken:
+		case <-expiry:
+		case <-deadline.C:
+			stop()
+			return state, api.ErrNotModified
+		case <-ctx.Done():
+			stop()
+			return State{}, ctx.Err()
+		case <-s.closed:
+			stop()
+			return State{}, database.ErrClosed
+		}
+		stop()
+	}
+}
+
+// timerAt fires at the earliest of the times that are set; with none, never.
+func timerAt(times ...*time.Time) (<-chan time.Time, func()) {
+	var first *time.Time
+	for _, t := range times {
+		if t != nil && (first == nil || t.Before(*first)) {
+			first = t
+		}
+	}
+	if first == nil {
+		return nil, func() {}
+	}
+	// The store compares in microseconds: one more, and the time has passed when the timer fires.
+	timer := time.NewTimer(time.Until(*first) + time.Microsecond)
+	return timer.C, func() { timer.Stop() }
+}

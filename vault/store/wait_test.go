@@ -1,0 +1,237 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+)
+
+// waiting starts an Await and returns what it ends with.
+func waiting(t *testing.T, s *Store, a Actor, etag string, wait time.Duration) <-chan error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Await(t.Context(), a, box1, etag, wait)
+		done <- err
+	}()
+	poll.Until(t, 5*time.Second, "waiting", func() bool {
+		s.hub.mu.Lock()
+		defer s.hub.mu.Unlock()
+		return len(s.hub.waiting) > 0
+	})
+	return done
+}
+
+func etagOf(t *testing.T, s *Store, a Actor) string {
+	t.Helper()
+	state, err := s.State(t.Context(), a, box1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.Etag
+}
+
+// What ends a wait, done by this process and by another one: the second store on the same folder.
+func TestAwait(t *testing.T) {
+	type world struct {
+		owner, reader Actor
+		secret        api.Secret
+		binding       api.Binding
+	}
+	tests := []struct {
+		name string
+		do   func(ctx context.Context, s *Store, w world) error
+		want *api.Kind // nil: a new set
+	}{
+		{"rotation", func(ctx context.Context, s *Store, w world) error {
+			_, err := s.RotateSecret(ctx, w.owner, w.secret.ID, Rotation{Value: text("new")})
+			return err
+		}, nil},
+		{"replacement", func(ctx context.Context, s *Store, w world) error {
+			_, _, _, err := s.PutSecret(ctx, w.owner, api.NewSecret{Name: "TOKEN", Value: text("new")}, nil)
+			return err
+		}, nil},
+		{"deletion", func(ctx context.Context, s *Store, w world) error { return s.DeleteSecret(ctx, w.owner, w.secret.ID) }, nil},
+		{"binding", func(ctx context.Context, s *Store, w world) error {
+			_, _, err := s.CreateBinding(ctx, w.owner, api.NewBinding{SecretID: w.secret.ID, Resource: box1, ExposeAsEnv: "SECOND"})
+			return err
+		}, nil},
+		{"secret with binding", func(ctx context.Context, s *Store, w world) error {
+			_, _, _, err := s.PutSecret(ctx, w.owner, api.NewSecret{Name: "n", Value: text("v"), Resource: box1, ExposeAsEnv: "THIRD"}, nil)
+			return err
+		}, nil},
+		{"unbinding", func(ctx context.Context, s *Store, w world) error { return s.DeleteBinding(ctx, w.owner, w.binding.ID) }, nil},
+		{"revocation", func(ctx context.Context, s *Store, w world) error {
+			return s.RevokeResourceKey(ctx, w.owner, w.reader.KeyID)
+		}, api.ErrUnauthorized},
+		{"revocation at the command line", func(ctx context.Context, s *Store, w world) error { return s.RevokeKey(ctx, w.reader.KeyID) }, api.ErrUnauthorized},
+	}
+	for _, where := range []string{"this process", "another process"} {
+		for _, tt := range tests {
+			t.Run(tt.name+" by "+where, func(t *testing.T) {
+				dir := t.TempDir()
+				s := storeAt(t, dir)
+				w := world{owner: tenant(t, s, "acme")}
+				w.secret = bound(t, s, w.owner, "TOKEN", "old")
+				w.reader = agent(t, s, w.owner, box1)
+				list, err := s.Bindings(t.Context(), w.owner, BindingFilter{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.binding = list[0]
+				by := s
+				if where == "another process" {
+					by = storeAt(t, dir)
+				}
+				done := waiting(t, s, w.reader, etagOf(t, s, w.reader), time.Minute)
+				if err := tt.do(t.Context(), by, w); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case err := <-done:
+					if tt.want == nil && err != nil || tt.want != nil && !errors.Is(err, tt.want) {
+						t.Errorf("ended with %v, want %v", err, tt.want)
+					}
+				case <-time.After(10 * time.Second):
+					t.Error("not woken")
+				}
+			})
+		}
+	}
+}
+
+func TestAwaitEndsOtherwise(t *testing.T) {
+	s := newStore(t)
+	owner := tenant(t, s, "acme")
+	bound(t, s, owner, "TOKEN", "v")
+	reader := agent(t, s, owner, box1)
+	etag := etagOf(t, s, reader)
+
+	if state, err := s.Await(t.Context(), reader, box1, "another", time.Minute); err != nil || state.Etag != etag {
+		t.Errorf("with an old etag: %v", err)
+	}
+	if _, err := s.Await(t.Context(), reader, box1, etag, 10*time.Millisecond); !errors.Is(err, api.ErrNotModified) {
+		t.Errorf("after the wait: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := s.Await(ctx, reader, box1, etag, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("after the caller left: %v", err)
+	}
+	// What concerns others doesn't end it, and the key's own end does.
+	k, err := s.CreateResourceKey(t.Context(), owner, box1, in(400*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := api.ParseKey(k.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := waiting(t, s, actorOf(t, s, key), etag, time.Minute)
+	put(t, s, owner, api.NewSecret{Name: "unbound", Value: text("v")})
+	wantKind(t, <-done, api.ErrUnauthorized)
+
+	done = waiting(t, s, reader, etag, time.Minute)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, <-done, api.ErrUnavailable)
+	if n := len(s.hub.waiting); n != 0 {
+		t.Errorf("%d resources still have someone waiting", n)
+	}
+}
+
+// Writes wake only those they concern: else 10,000 agents would all look at every write, and a key
+// rotation or the reveals of another process would keep them looking.
+func TestWritesWakeNobodyElse(t *testing.T) {
+	dir := t.TempDir()
+	s, elsewhere := storeAt(t, dir), storeAt(t, dir)
+	owner := tenant(t, s, "acme")
+	reader := agent(t, s, owner, box1)
+	secret := put(t, s, owner, api.NewSecret{Name: "unbound", Value: text("v")})
+	tests := []struct {
+		name string
+		do   func() error
+	}{
+		{"a secret put", func() error {
+			_, _, _, err := s.PutSecret(t.Context(), owner, api.NewSecret{Name: newID("n"), Value: text("v")}, nil)
+			return err
+		}},
+		{"an unbound secret rotated", func() error {
+			_, err := s.RotateSecret(t.Context(), owner, secret.ID, Rotation{Value: text("v")})
+			return err
+		}},
+		{"a reveal elsewhere", func() error { _, err := elsewhere.Reveal(t.Context(), reader, box1); return err }},
+		{"a secret put elsewhere", func() error {
+			_, _, _, err := elsewhere.PutSecret(t.Context(), owner, api.NewSecret{Name: newID("n"), Value: text("v")}, nil)
+			return err
+		}},
+		{"a key rotation elsewhere", func() error { _, err := elsewhere.RotateKeys(t.Context(), "acme"); return err }},
+		{"a root key rotation elsewhere", func() error { return elsewhere.RotateRoot(t.Context()) }},
+	}
+	// What came before the subscription may still be noticed after it.
+	if err := delay.Sleep(t.Context(), 200*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			woken, unsubscribe := s.hub.subscribe(topic{owner.TenantID, box1})
+			defer unsubscribe()
+			if err := tt.do(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-woken:
+				t.Error("woken by a write that doesn't concern it")
+			case <-time.After(100 * time.Millisecond): // the watcher looks every 20 ms
+			}
+		})
+	}
+}
+
+// A change elsewhere is never missed, wherever between two looks of the watcher it falls, and however
+// much this process writes meanwhile.
+func TestNoChangeElsewhereIsMissed(t *testing.T) {
+	dir := t.TempDir()
+	s, elsewhere := storeAt(t, dir), storeAt(t, dir)
+	owner := tenant(t, s, "acme")
+	secret := bound(t, s, owner, "TOKEN", "v")
+	reader := agent(t, s, owner, box1)
+	stop, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				ended <- nil
+				return
+			default:
+			}
+			if _, _, _, err := s.PutSecret(t.Context(), owner, api.NewSecret{Name: "noise", Value: text("v")}, nil); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	for range 50 {
+		done := waiting(t, s, reader, etagOf(t, s, reader), 10*time.Second)
+		if err := delay.Sleep(t.Context(), rand.N(25*time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := elsewhere.RotateSecret(t.Context(), owner, secret.ID, Rotation{Value: text("v")}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatalf("the wait ended with %v", err)
+		}
+	}
+	close(stop)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
