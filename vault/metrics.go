@@ -8,40 +8,42 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics is what /metrics tells. Labels are routes and statuses, never an id, a name or a key.
+// metrics are those of /metrics. Labels are routes and statuses, never an id, a name or a key.
 type metrics struct {
 	registry  *prometheus.Registry
 	requests  *prometheus.CounterVec
 	latency   *prometheus.HistogramVec
 	waiting   prometheus.Gauge
-	unaudited prometheus.Counter // reveals refused because they couldn't be recorded
+	unaudited prometheus.Counter
 
-	begun map[string]*atomic.Int64 // route: requests begun; filled at the start, read-only after
+	begun map[string]*atomic.Int64 // requests begun, by route; the map is read-only
 }
 
 func newMetrics(routes []route) *metrics {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	auto := promauto.With(registry)
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+		registry: registry,
+		requests: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "miosa_vault_requests_total", Help: "Requests answered, by route and status.",
 		}, []string{"route", "status"}),
-		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "miosa_vault_request_seconds", Help: "Time to answer, by route; a reveal's includes its wait.",
+		latency: auto.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "miosa_vault_request_seconds", Help: "Time to answer, by route; for a reveal, including its wait.",
 			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 15, 60},
 		}, []string{"route"}),
-		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "miosa_vault_waiting_reveals", Help: "Reveals that wait for a change now.",
+		waiting: auto.NewGauge(prometheus.GaugeOpts{
+			Name: "miosa_vault_waiting_reveals", Help: "Reveals that wait for a change.",
 		}),
-		unaudited: prometheus.NewCounter(prometheus.CounterOpts{
+		unaudited: auto.NewCounter(prometheus.CounterOpts{
 			Name: "miosa_vault_audit_failures_total", Help: "Reveals refused because they could not be recorded.",
 		}),
 		begun: map[string]*atomic.Int64{},
 	}
-	m.registry.MustRegister(m.requests, m.latency, m.waiting, m.unaudited,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, rt := range routes {
 		m.begun[rt.name()] = new(atomic.Int64)
 	}
@@ -63,9 +65,8 @@ func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true})
 }
 
-// Requests returns how many requests for a route have begun since Open, those under way included.
-// A route is named as the contract does, as in "POST /egress/bindings/reveal" or
-// "GET /egress/secrets/{id}".
+// Requests returns the number of requests for a route that have begun since Open, for tests. A route is named by its
+// pattern, as in "POST /egress/bindings/reveal" or "GET /egress/secrets/{id}".
 func (v *Vault) Requests(route string) int {
 	if n := v.metrics.begun[route]; n != nil {
 		return int(n.Load())
@@ -73,7 +74,7 @@ func (v *Vault) Requests(route string) int {
 	return 0
 }
 
-// Routes names every route that needs a key, as Requests takes them.
+// Routes returns the names of all routes that need a key, as Requests takes them.
 func (v *Vault) Routes() []string {
 	names := make([]string, len(v.routes))
 	for i, rt := range v.routes {

@@ -56,7 +56,7 @@ type AuditFilter struct {
 type eventRow struct {
 	api.Event
 	seq  int64
-	refs json.RawMessage // Bindings; empty if there are none
+	refs string // Bindings in JSON; "" if there are none
 }
 
 func (e *eventRow) columns() columns {
@@ -64,22 +64,23 @@ func (e *eventRow) columns() columns {
 		{"id", &e.ID}, {"tenant_id", &e.TenantID}, {"at", instant{&e.Timestamp}}, {"action", &e.Action}, {"outcome", &e.Outcome},
 		{"key_id", &e.KeyID}, {"secret_id", &e.SecretID}, {"binding_id", &e.BindingID}, {"target_key_id", &e.TargetKeyID},
 		{"resource_type", &e.ResourceType}, {"resource_id", &e.ResourceID}, {"version", &e.Version},
-		{"bindings", jsonText{&e.refs}}, {"detail", &e.Detail}, {"remote_addr", &e.RemoteAddr}, {"request_id", &e.RequestID},
+		{"bindings", &e.refs}, {"detail", &e.Detail}, {"remote_addr", &e.RemoteAddr}, {"request_id", &e.RequestID},
 	}
 }
 
 var eventColumns = "seq, " + new(eventRow).columns().names()
 
-func scanEvent(from database.Row) (e eventRow, err error) {
+// scan reads eventColumns.
+func (e *eventRow) scan(from database.Row) error {
 	if err := from.Scan(append([]any{&e.seq}, e.columns().fields()...)...); err != nil {
-		return e, err
+		return err
 	}
 	if len(e.refs) > 0 {
-		if err := json.Unmarshal(e.refs, &e.Bindings); err != nil {
-			return e, fmt.Errorf("read event %s: %w", e.ID, err)
+		if err := json.Unmarshal([]byte(e.refs), &e.Bindings); err != nil {
+			return fmt.Errorf("read event %s: %w", e.ID, err)
 		}
 	}
-	return e, nil
+	return nil
 }
 
 // audit records an event in the transaction, with its time, key, address and request.
@@ -89,7 +90,7 @@ func (t *txn) audit(event api.Event) error {
 	e.KeyID, e.RemoteAddr, e.RequestID = t.actor.KeyID, t.actor.RemoteAddr, t.actor.RequestID
 	e.Outcome = cmp.Or(e.Outcome, api.OutcomeOK)
 	if len(e.Bindings) > 0 {
-		e.refs = appendRefs(nil, e.Bindings)
+		e.refs = string(appendRefs(nil, e.Bindings))
 	}
 	if err := t.insert("audit", e.columns()); err != nil {
 		return &unaudited{e.Action, err}
@@ -188,7 +189,7 @@ func (s *Store) Audit(ctx context.Context, a Actor, f AuditFilter) (events []api
 	query := `SELECT ` + eventColumns + ` FROM audit` + c.String() + ` ORDER BY seq` + order + ` LIMIT ` + strconv.Itoa(limit+1)
 	err = s.read(ctx, a, func(t *txn) error {
 		events, next = []api.Event{}, ""
-		rows, err := collect(t, scanEvent, query, c.args...)
+		rows, err := collect(t, (*eventRow).scan, query, c.args...)
 		if len(rows) > limit {
 			rows = rows[:limit]
 			next = auditCursor(forward, rows[limit-1].seq)
@@ -208,7 +209,7 @@ func (s *Store) AuditEvent(ctx context.Context, a Actor, id string) (api.Event, 
 	}
 	var e eventRow
 	err := s.read(ctx, a, func(t *txn) (err error) {
-		e, err = scanEvent(t.QueryRow(`SELECT `+eventColumns+` FROM audit WHERE id = $1 AND tenant_id = $2`, id, a.TenantID))
+		err = e.scan(t.QueryRow(`SELECT `+eventColumns+` FROM audit WHERE id = $1 AND tenant_id = $2`, id, a.TenantID))
 		if errors.Is(err, sql.ErrNoRows) {
 			return api.NewError(api.ErrNotFound, "no such event")
 		}

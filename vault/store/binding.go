@@ -97,9 +97,8 @@ func (t *txn) auditBinding(action string, b api.Binding) error {
 // listBindings lists bindings with the columns of their secrets, by resource and variable name.
 // Columns in c are prefixed with b (bindings) or s (secrets).
 func (t *txn) listBindings(c conditions) ([]api.Binding, error) {
-	return collect(t, func(from database.Row) (b api.Binding, err error) {
-		err = from.Scan(append(bindingColumns(&b).fields(), &b.SecretName, &b.Version, instant{&b.UpdatedAt})...)
-		return b, err
+	return collect(t, func(b *api.Binding, from database.Row) error {
+		return from.Scan(append(bindingColumns(b).fields(), &b.SecretName, &b.Version, instant{&b.UpdatedAt})...)
 	}, `SELECT `+bindingColumns(new(api.Binding)).prefixed("b")+`, s.name, s.version, s.updated_at
 		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, c.args...)
 }

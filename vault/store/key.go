@@ -152,10 +152,7 @@ func (s *Store) ResourceKeys(ctx context.Context, a Actor, f KeyFilter) ([]api.R
 
 func (s *Store) listKeys(ctx context.Context, a Actor, c conditions) (list []Key, err error) {
 	err = s.read(ctx, a, func(t *txn) error {
-		list, err = collect(t, func(from database.Row) (k Key, err error) {
-			err = k.scan(from, &k.TenantName)
-			return k, err
-		},
+		list, err = collect(t, func(k *Key, from database.Row) error { return k.scan(from, &k.TenantName) },
 			`SELECT `+keyColumns+`, t.name FROM api_keys k JOIN tenants t ON t.id = k.tenant_id`+
 				c.String()+` ORDER BY k.created_at, k.id`, c.args...)
 		return err

@@ -72,10 +72,9 @@ type boundRow struct {
 // bound reads the set of a resource without expired secrets, sorted by variable name. sealed is the SQL expression of
 // the value.
 func (t *txn) bound(r api.Resource, sealed string) ([]boundRow, error) {
-	list, err := collect(t, func(from database.Row) (b boundRow, err error) {
-		err = from.Scan(&b.ID, &b.SecretID, &b.ExposeAsEnv, &b.Version, &b.Delivery, optionalInstant{&b.ExpiresAt},
+	list, err := collect(t, func(b *boundRow, from database.Row) error {
+		return from.Scan(&b.ID, &b.SecretID, &b.ExposeAsEnv, &b.Version, &b.Delivery, optionalInstant{&b.ExpiresAt},
 			&b.SecretName, instant{&b.UpdatedAt}, &b.placeholder, &b.sealed)
-		return b, err
 	}, `SELECT b.id, b.secret_id, b.env_name, s.version, b.delivery, s.expires_at, s.name, s.updated_at, b.placeholder_token, `+sealed+`
 		FROM bindings b JOIN secrets s ON s.id = b.secret_id
 		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND (s.expires_at IS NULL OR s.expires_at > $4)`,

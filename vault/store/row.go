@@ -60,9 +60,9 @@ var secretColumns = func() string {
 	return append(r.fixed(), r.changing()...).names()
 }()
 
-func scanSecret(from database.Row) (r secretRow, err error) {
-	err = from.Scan(append(r.fixed(), r.changing()...).fields()...)
-	return r, err
+// scan reads secretColumns.
+func (r *secretRow) scan(from database.Row) error {
+	return from.Scan(append(r.fixed(), r.changing()...).fields()...)
 }
 
 // row is the row of n's tenant-independent fields.
@@ -90,9 +90,8 @@ func (r *secretRow) upsertKey() string {
 var errNoSecret = api.NewError(api.ErrNotFound, "no such secret")
 
 // secret reads a secret of the actor's tenant, without its value. Errors: ErrNotFound.
-func (t *txn) secret(id string) (secretRow, error) {
-	r, err := scanSecret(t.QueryRow(
-		`SELECT `+secretColumns+` FROM secrets WHERE id = $1 AND tenant_id = $2`, id, t.actor.TenantID))
+func (t *txn) secret(id string) (r secretRow, err error) {
+	err = r.scan(t.QueryRow(`SELECT `+secretColumns+` FROM secrets WHERE id = $1 AND tenant_id = $2`, id, t.actor.TenantID))
 	if errors.Is(err, sql.ErrNoRows) {
 		return secretRow{}, errNoSecret
 	}

@@ -96,10 +96,7 @@ func (t *txn) nextRefresh() (at *time.Time, err error) {
 // next one is due; nil: none is.
 func (s *Store) DueRefreshes(ctx context.Context, limit int) (due []Refresh, next *time.Time, err error) {
 	err = s.read(ctx, Actor{local: true}, func(t *txn) error {
-		due, err = collect(t, func(from database.Row) (r Refresh, err error) {
-			err = from.Scan(&r.Tenant, &r.SecretID)
-			return r, err
-		},
+		due, err = collect(t, func(r *Refresh, from database.Row) error { return from.Scan(&r.Tenant, &r.SecretID) },
 			`SELECT tenant_id, secret_id FROM oauth_grants
 			WHERE due_at <= $1 AND claimed_until <= $1 ORDER BY due_at LIMIT $2`, t.now.UnixMicro(), limit)
 		if err != nil {
@@ -114,10 +111,9 @@ func (s *Store) DueRefreshes(ctx context.Context, limit int) (due []Refresh, nex
 // ExpiredTokens lists the secrets that are bound to a resource, have expired, and can be refreshed now.
 func (s *Store) ExpiredTokens(ctx context.Context, a Actor, r api.Resource) (expired []Refresh, err error) {
 	err = s.read(ctx, a, func(t *txn) error {
-		expired, err = collect(t, func(from database.Row) (r Refresh, err error) {
+		expired, err = collect(t, func(r *Refresh, from database.Row) error {
 			r.Tenant = a.TenantID
-			err = from.Scan(&r.SecretID, &r.Version)
-			return r, err
+			return from.Scan(&r.SecretID, &r.Version)
 		}, `SELECT s.id, s.version FROM bindings b JOIN secrets s ON s.id = b.secret_id
 			JOIN oauth_grants g ON g.secret_id = s.id
 			WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND s.expires_at <= $4 AND g.due_at <= $4`,

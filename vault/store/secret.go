@@ -151,7 +151,7 @@ func (s *Store) Secrets(ctx context.Context, a Actor, f SecretFilter) (list []ap
 		if err != nil {
 			return err
 		}
-		rows, err := collect(t, scanSecret, query, c.args...)
+		rows, err := collect(t, (*secretRow).scan, query, c.args...)
 		if err != nil {
 			return err
 		}
@@ -288,10 +288,10 @@ func (t *txn) auditSecret(action string, r secretRow) error { return t.audit(sec
 // wakeBound wakes the reveals of every resource that the secret is bound to after the commit, and returns the ids of
 // its bindings.
 func (t *txn) wakeBound(secretID string) (bindingIDs []string, err error) {
-	return collect(t, func(from database.Row) (id string, err error) {
+	return collect(t, func(id *string, from database.Row) error {
 		var r api.Resource
-		err = from.Scan(&id, &r.Type, &r.ID)
+		err := from.Scan(id, &r.Type, &r.ID)
 		t.wake(r)
-		return id, err
+		return err
 	}, `SELECT id, resource_type, resource_id FROM bindings WHERE secret_id = $1 ORDER BY created_at, id`, secretID)
 }
