@@ -65,7 +65,7 @@ func (v *Vault) endOfFlow(r *http.Request, requestID string) (result page.Result
 	if err := p.CheckIssuer(ctx, q); err != nil {
 		return v.failFlow(from, f, api.FlowFailed, codeOf(err), err)
 	}
-	if code := oauth.Word(q.Get("error")); code != "" {
+	if code := oauth.ErrorCode(q.Get("error")); code != "" {
 		status := api.FlowFailed
 		if code == "access_denied" {
 			status = api.FlowDenied

@@ -1,7 +1,6 @@
-// Package oauth is the vault's side of OAuth 2.0 towards providers: which there are, where a user is sent,
-// and how a code, a refresh token or a client's own credentials become a token. It keeps nothing: flows,
-// tokens and when to renew them are package vault's.
+// Package oauth requests OAuth 2.0 tokens: it has the providers and their endpoints, the links for users, and the token
+// requests with a code, a refresh token or a client's own credentials. It stores nothing.
 //
-// Providers come from a TOML file (docs/vault.md, "OAuth providers"). A client's secret is never in that
-// file but in one of its own, or a systemd credential, read anew for each request, so that it can be replaced.
+// Providers are configured in a TOML file (docs/vault.md, "OAuth providers"). A client's secret is never in that
+// file. It is in a file of its own or a systemd credential, and read for each request, so that it can be replaced.
 package oauth

@@ -9,33 +9,33 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Outcome says what is known of a request that gave no token.
+// Outcome is what is known about a token request that failed.
 type Outcome int
 
 // The outcomes.
 const (
-	// Unsent: the provider has not acted on it. The same request can be made again.
+	// Unsent: the provider has not processed the request. It can be sent again.
 	Unsent Outcome = iota
-	// Unclear: it may have been acted on, and the answer got lost. What works once may be used up.
+	// Unclear: the provider may have processed the request. A code or refresh token that works once may be used up.
 	Unclear
-	// Refused: the provider said no, and will again.
+	// Refused: the provider refused, and would refuse again.
 	Refused
 )
 
-// CodeWrongIssuer is the code of an answer that came from another server than the one asked.
+// CodeWrongIssuer is the code of an answer from another server than the provider.
 const CodeWrongIssuer = "wrong_issuer"
 
-// Error is a request that gave no token.
+// Error is a failed token request.
 type Error struct {
 	Outcome    Outcome
-	Code       string        // a word: the provider's own error code, or ours
-	RetryAfter time.Duration // what the provider asks for; 0: nothing
+	Code       string        // the error code, of the provider or the vault
+	RetryAfter time.Duration // as the provider asks; 0: it doesn't
 
 	cause error
 }
 
-// Error tells the code and, where the request didn't come through, why. Answers are never repeated: what a
-// provider writes into them may hold what was sent.
+// Error returns the code and, if the request wasn't sent, the cause. It contains nothing of the response, which may
+// contain what was sent.
 func (e *Error) Error() string {
 	text := "provider: " + e.Code
 	if e.cause != nil {
@@ -46,9 +46,9 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.cause }
 
-// Grant tells whether it is the user's consent that is gone, so that connecting again is what helps. Otherwise it
-// is the client that was refused, the vault's registration at the provider, which an operator can mend.
-func (e *Error) Grant() bool {
+// GrantRefused reports whether the user's grant was refused, so that the user must connect again. Otherwise it was
+// the client: an operator must correct the vault's registration at the provider.
+func (e *Error) GrantRefused() bool {
 	switch e.Code {
 	case "invalid_client", "unauthorized_client", "incorrect_client_credentials", "bad_client_secret", "invalid_client_id":
 		return false
@@ -56,49 +56,50 @@ func (e *Error) Grant() bool {
 	return true
 }
 
-// passing are codes of providers that say nothing final, whatever their status.
-var passing = map[string]bool{
+// transientCodes are error codes that may pass, with any status.
+var transientCodes = map[string]bool{
 	"temporarily_unavailable": true, "server_error": true, "slow_down": true, "rate_limited": true, "ratelimited": true,
 	"internal_error": true, "fatal_error": true, "service_unavailable": true, "request_timeout": true,
 }
 
-// judge turns what x/oauth2 ended with into an *Error.
-func judge(err error, sent bool) error {
-	answer, ok := errors.AsType[*oauth2.RetrieveError](err)
+// newError makes an *Error of an error of x/oauth2. sent: the provider may have received the request.
+func newError(err error, sent bool) error {
+	res, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok {
 		if !sent {
-			return &Error{Outcome: Unsent, Code: "unreachable", cause: withoutAnswer(err)}
+			return &Error{Outcome: Unsent, Code: "unreachable", cause: connectError(err)}
 		}
 		return &Error{Outcome: Unclear, Code: "no_answer"}
 	}
-	status := answer.Response.StatusCode
-	e := &Error{Code: word(answer.ErrorCode), RetryAfter: retryAfter(answer.Response.Header)}
+	status := res.Response.StatusCode
+	e := &Error{Code: ErrorCode(res.ErrorCode), RetryAfter: retryAfter(res.Response.Header)}
 	if e.Code == "" {
 		e.Code = "status_" + strconv.Itoa(status)
 	}
 	switch {
-	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable, passing[answer.ErrorCode] && status < 500:
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable, transientCodes[res.ErrorCode] && status < 500:
 		e.Outcome = Unsent
 	case status >= 500:
 		e.Outcome = Unclear
-	case answer.ErrorCode != "", status == http.StatusBadRequest, status == http.StatusUnauthorized:
+	case res.ErrorCode != "", status == http.StatusBadRequest, status == http.StatusUnauthorized:
 		e.Outcome = Refused
-	default: // a redirect, or a page of somebody in between
+	default: // a redirect, or the page of a proxy
 		e.Outcome = Unclear
 	}
 	return e
 }
 
-// withoutAnswer keeps why a connection wasn't made. Nothing of ours was sent, so nothing of ours is in it but the URL.
-func withoutAnswer(err error) error {
+// connectError is why there is no connection. Nothing was sent, so err can contain no secret.
+func connectError(err error) error {
 	if errors.Is(err, errNotPublic) {
 		return errNotPublic
 	}
 	return err
 }
 
-// word keeps a provider's error code if it looks like one: it goes into logs, answers and pages.
-func word(code string) string {
+// ErrorCode is a provider's error code if it has the form of one, since it is put into logs, answers and pages; otherwise
+// "unreadable_error".
+func ErrorCode(code string) string {
 	if len(code) > 64 {
 		return "unreadable_error"
 	}
@@ -110,10 +111,7 @@ func word(code string) string {
 	return code
 }
 
-// Word is word for the code in a callback's query; "" where there is none.
-func Word(code string) string { return word(code) }
-
-// retryAfter reads seconds or a date, at most an hour.
+// retryAfter parses seconds or a date, at most an hour.
 func retryAfter(h http.Header) time.Duration {
 	text := h.Get("Retry-After")
 	var d time.Duration
@@ -125,7 +123,7 @@ func retryAfter(h http.Header) time.Duration {
 	return min(max(d, 0), time.Hour)
 }
 
-// Public is the part of the reason that whoever named the URL may know; "" where there is none.
+// Public is the part of the cause that a tenant who named the URL may know; "": none.
 func (e *Error) Public() string {
 	if errors.Is(e.cause, errNotPublic) {
 		return errNotPublic.Error()

@@ -10,15 +10,15 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Machine is a client that acts for itself: the client-credentials grant (RFC 6749, 4.4).
+// Machine is a client of the client credentials grant (RFC 6749, 4.4), in a secret's metadata.
 type Machine struct {
 	TokenURL string   `json:"token_url"`
 	ClientID string   `json:"client_id"`
 	Scopes   []string `json:"scopes"`
-	Auth     string   `json:"client_auth"` // basic, the default, or post
+	Auth     string   `json:"client_auth"` // basic (the default) or post
 }
 
-// validate names the field that is wrong, under the name it has in a secret's metadata. Errors: api.ErrInvalid.
+// validate names the invalid field as in a secret's metadata. Errors: api.ErrInvalid.
 func (m Machine) validate() error {
 	invalid := func(text string) error { return api.NewError(api.ErrInvalid, text) }
 	if m.TokenURL == "" {
@@ -36,13 +36,13 @@ func (m Machine) validate() error {
 	return nil
 }
 
-// Mint gets a token for a machine, with the client's secret. A tenant names the token URL, so it is reached
-// only where the public is: not on loopback or in private networks, unless the configuration lists that very URL.
+// Mint gets a token for a machine, with the client's secret. A tenant names the token URL, so it must have a public
+// address, unless the configuration lists the URL.
 // Errors: *Error.
 func (ps *Providers) Mint(ctx context.Context, m Machine, secret api.Value) (Token, error) {
-	through := publicClient
+	httpClient := publicClient
 	if ps != nil && slices.Contains(ps.machineURLs, m.TokenURL) {
-		through = client
+		httpClient = client
 	}
 	c := clientcredentials.Config{
 		ClientID: m.ClientID, ClientSecret: secret.Reveal(), TokenURL: m.TokenURL, Scopes: m.Scopes,
@@ -51,5 +51,5 @@ func (ps *Providers) Mint(ctx context.Context, m Machine, secret api.Value) (Tok
 	if m.Auth == authPost {
 		c.AuthStyle = oauth2.AuthStyleInParams
 	}
-	return asking(ctx, through, m.Scopes, c.Token)
+	return requestToken(ctx, httpClient, m.Scopes, c.Token)
 }

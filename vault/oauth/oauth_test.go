@@ -377,7 +377,7 @@ func TestErrors(t *testing.T) {
 		{"busy", status(400, js, `{"error":"temporarily_unavailable"}`), Unsent, "temporarily_unavailable", true, 0},
 		{"no token", status(200, js, `{"token":"c4nary"}`), Unclear, "no_answer", true, 0},
 		{"not JSON", status(200, js, "c4nary"), Unclear, "no_answer", true, 0},
-		{"too long", status(200, js, `{"access_token":"`+strings.Repeat("a", maxAnswer)+`"}`), Unclear, "no_answer", true, 0},
+		{"too long", status(200, js, `{"access_token":"`+strings.Repeat("a", maxBody)+`"}`), Unclear, "no_answer", true, 0},
 		{"an odd code", status(400, js, `{"error":"<script>c4nary</script>"}`), Refused, "unreadable_error", true, 0},
 		{"dropped", func(w http.ResponseWriter, _ *http.Request) {
 			c, _, _ := w.(http.Hijacker).Hijack()
@@ -392,8 +392,8 @@ func TestErrors(t *testing.T) {
 			if !ok {
 				t.Fatalf("got %v", err)
 			}
-			if e.Outcome != test.outcome || e.Code != test.code || e.Grant() != test.grant || e.RetryAfter != test.after {
-				t.Errorf("got outcome %d, code %s, grant %v, after %s", e.Outcome, e.Code, e.Grant(), e.RetryAfter)
+			if e.Outcome != test.outcome || e.Code != test.code || e.GrantRefused() != test.grant || e.RetryAfter != test.after {
+				t.Errorf("got outcome %d, code %s, grant %v, after %s", e.Outcome, e.Code, e.GrantRefused(), e.RetryAfter)
 			}
 			if text := fmt.Sprintf("%v %+v", err, err); strings.Contains(text, "c4nary") || strings.Contains(text, "s3cr") {
 				t.Errorf("the error repeats what was sent or answered: %s", text)
@@ -423,6 +423,40 @@ func TestUnreachable(t *testing.T) {
 	_, err = hang.provider(t, "").Exchange(ctx, "c", "v", "r")
 	if e, ok := errors.AsType[*Error](err); !ok || e.Outcome != Unclear {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A slow issuer is asked once for all callers, and a caller whose context ends doesn't wait for it.
+func TestDiscoveryIsShared(t *testing.T) {
+	asked, answer := make(chan struct{}, 100), make(chan struct{})
+	var s *httptest.Server
+	s = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		<-answer
+		answering("application/json", `{"issuer":"`+s.URL+`","authorization_endpoint":"`+s.URL+`/a","token_endpoint":"`+s.URL+`/t","jwks_uri":"`+s.URL+`/k"}`)(w, nil)
+	}))
+	defer s.Close()
+	p := load(t, "[[provider]]\nname='acme'\nissuer='"+s.URL+"'\nclient_id='id'\nclient_secret_file='secret'").Named("acme")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 10)
+	first := make(chan error, 1)
+	go func() { _, err := p.AuthorizeURL(ctx, "s", "v", "r"); first <- err }()
+	<-asked
+	for range cap(done) {
+		go func() { _, err := p.AuthorizeURL(t.Context(), "s", "v", "r"); done <- err }()
+	}
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("the first caller got %v", err)
+	}
+	close(answer)
+	for range cap(done) {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if len(asked) != 0 {
+		t.Errorf("asked %d times, want 1", 1+len(asked))
 	}
 }
 
@@ -466,8 +500,8 @@ func TestDiscovery(t *testing.T) {
 			t.Errorf("got %s, %v", link, err)
 		}
 	}
-	if asked != 4 || p.found.auth != authPost || !p.found.sendsIssuer {
-		t.Errorf("asked %d times, found %+v", asked, p.found)
+	if found := p.discovered.Load(); asked != 4 || found.auth != authPost || !found.sendsIssuer {
+		t.Errorf("asked %d times, found %+v", asked, found)
 	}
 }
 

@@ -6,16 +6,17 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Provider is one authorization server, and the vault as its client. It is safe for concurrent use.
+// Provider is an authorization server, and the vault's registration there. It is safe for concurrent use.
 type Provider struct {
 	Name        string
 	DisplayName string
@@ -23,51 +24,59 @@ type Provider struct {
 
 	clientID   string
 	secretFile string // "": none
-	auth       string // "": what the server prefers
+	auth       string // "": as the server prefers
 	issuer     string // "": not known
 	params     map[string]string
 	preset     preset
-	fixed      *endpoint // nil: to be discovered from issuer
+	fixed      *endpoint // nil: discovered from issuer
 
-	mu    sync.Mutex // guards what follows
-	found *endpoint
+	discovery  singleflight.Group
+	discovered atomic.Pointer[endpoint]
 }
 
-// endpoint is where a server is and how it behaves.
+// endpoint has the URLs of a server and its metadata.
 type endpoint struct {
 	authorize, token string
-	auth             string // "": not said
+	auth             string // "": not known
 	sendsIssuer      bool   // an answer without "iss" isn't this server's
 }
 
-// Token is what a provider gave.
+// Token is a provider's response.
 type Token struct {
 	Access    api.Value
 	Refresh   api.Value  // empty: none
-	ExpiresAt *time.Time // nil: it doesn't say
-	Scopes    []string   // what was granted, where that is said; else what was asked for
+	ExpiresAt *time.Time // nil: not known
+	Scopes    []string   // the granted ones, or the requested ones if the response has none
 }
 
-// endpoint finds out where the provider is. A failure isn't remembered: the next one asks again.
+// endpoint returns the provider's endpoint. Concurrent calls share one discovery. A failure isn't cached.
 // Errors: *Error, Unsent.
 func (p *Provider) endpoint(ctx context.Context) (*endpoint, error) {
 	if p.fixed != nil {
 		return p.fixed, nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.found != nil {
-		return p.found, nil
+	if e := p.discovered.Load(); e != nil {
+		return e, nil
 	}
-	e, err := discover(ctx, p.issuer)
-	if err != nil {
-		return nil, &Error{Outcome: Unsent, Code: "discovery_failed", cause: err}
+	result := p.discovery.DoChan("", func() (any, error) {
+		e, err := discover(context.WithoutCancel(ctx), p.issuer) // for other callers too
+		if err == nil {
+			p.discovered.Store(e)
+		}
+		return e, err
+	})
+	select {
+	case r := <-result:
+		if r.Err != nil {
+			return nil, &Error{Outcome: Unsent, Code: "discovery_failed", cause: r.Err}
+		}
+		return r.Val.(*endpoint), nil
+	case <-ctx.Done():
+		return nil, &Error{Outcome: Unsent, Code: "discovery_failed", cause: ctx.Err()}
 	}
-	p.found = e
-	return e, nil
 }
 
-// discover asks an OpenID issuer for its configuration. What it names must be https too, or loopback.
+// discover gets the OpenID configuration of an issuer. Its URLs must be https too, or loopback.
 func discover(ctx context.Context, issuer string) (*endpoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -95,15 +104,15 @@ func discover(ctx context.Context, issuer string) (*endpoint, error) {
 	return e, nil
 }
 
-// config is x/oauth2's view of us. The way credentials are shown is always set: left open, it would try
-// one way and then the other, and a code works once only.
+// config is the configuration for x/oauth2. AuthStyle is always set: otherwise x/oauth2 would try
+// one style after the other, and a code works only once.
 func (p *Provider) config(e *endpoint, redirectURI string) (*oauth2.Config, error) {
 	secret, err := p.secret()
 	if err != nil {
 		return nil, &Error{Outcome: Unsent, Code: "client_secret_unreadable", cause: err}
 	}
 	style := oauth2.AuthStyleInHeader
-	if way := cmp.Or(p.auth, e.auth, authBasic); way != authBasic {
+	if auth := cmp.Or(p.auth, e.auth, authBasic); auth != authBasic {
 		style = oauth2.AuthStyleInParams
 	}
 	scopes := p.Scopes
@@ -116,8 +125,8 @@ func (p *Provider) config(e *endpoint, redirectURI string) (*oauth2.Config, erro
 	}, nil
 }
 
-// AuthorizeURL is where the user's browser is sent. verifier is the PKCE one (RFC 7636), which only its hash
-// of leaves the vault now. Errors: *Error.
+// AuthorizeURL is the URL for the user's browser. It contains a hash of the PKCE verifier (RFC 7636).
+// Errors: *Error.
 func (p *Provider) AuthorizeURL(ctx context.Context, state, verifier, redirectURI string) (string, error) {
 	e, err := p.endpoint(ctx)
 	if err != nil {
@@ -136,9 +145,8 @@ func (p *Provider) AuthorizeURL(ctx context.Context, state, verifier, redirectUR
 	return c.AuthCodeURL(state, options...), nil
 }
 
-// CheckIssuer looks at the "iss" of an answer that came by the user's browser (RFC 9207), so that a code of one
-// server isn't carried to another. An answer that should have one and hasn't, that has one where none is known,
-// or another than the configured one, is refused. Errors: *Error, Refused, with code wrong_issuer.
+// CheckIssuer checks the "iss" of an answer (RFC 9207), so that a server's code isn't sent to another server. It must be
+// the configured one, and present if the server sends it. Errors: *Error, Refused, with CodeWrongIssuer.
 func (p *Provider) CheckIssuer(ctx context.Context, query url.Values) error {
 	given, present := query["iss"]
 	e, err := p.endpoint(ctx)
@@ -151,22 +159,22 @@ func (p *Provider) CheckIssuer(ctx context.Context, query url.Values) error {
 	return &Error{Outcome: Refused, Code: CodeWrongIssuer}
 }
 
-// Exchange turns a code into a token. Errors: *Error.
+// Exchange requests a token with a code. Errors: *Error.
 func (p *Provider) Exchange(ctx context.Context, code, verifier, redirectURI string) (Token, error) {
-	return p.ask(ctx, redirectURI, func(ctx context.Context, c *oauth2.Config) (*oauth2.Token, error) {
+	return p.requestToken(ctx, redirectURI, func(ctx context.Context, c *oauth2.Config) (*oauth2.Token, error) {
 		return c.Exchange(ctx, code, oauth2.VerifierOption(verifier))
 	})
 }
 
-// Refresh turns a refresh token into a new token. Where the provider gives no new refresh token, Token.Refresh
-// is the old one. Errors: *Error.
+// Refresh requests a token with a refresh token. Without a new refresh token in the response, Token.Refresh is the old
+// one. Errors: *Error.
 func (p *Provider) Refresh(ctx context.Context, refresh api.Value) (Token, error) {
-	return p.ask(ctx, "", func(ctx context.Context, c *oauth2.Config) (*oauth2.Token, error) {
+	return p.requestToken(ctx, "", func(ctx context.Context, c *oauth2.Config) (*oauth2.Token, error) {
 		return c.TokenSource(ctx, &oauth2.Token{RefreshToken: refresh.Reveal()}).Token()
 	})
 }
 
-func (p *Provider) ask(ctx context.Context, redirectURI string, request func(context.Context, *oauth2.Config) (*oauth2.Token, error)) (Token, error) {
+func (p *Provider) requestToken(ctx context.Context, redirectURI string, request func(context.Context, *oauth2.Config) (*oauth2.Token, error)) (Token, error) {
 	e, err := p.endpoint(ctx)
 	if err != nil {
 		return Token{}, err
@@ -175,7 +183,7 @@ func (p *Provider) ask(ctx context.Context, redirectURI string, request func(con
 	if err != nil {
 		return Token{}, err
 	}
-	return asking(ctx, shaped(client, p.preset.shape), p.Scopes, func(ctx context.Context) (*oauth2.Token, error) {
+	return requestToken(ctx, p.preset.dialect.client(client), p.Scopes, func(ctx context.Context) (*oauth2.Token, error) {
 		return request(ctx, c)
 	})
 }

@@ -6,18 +6,18 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Providers are those of one configuration. A nil *Providers is one without any.
+// Providers are the providers of one configuration. A nil *Providers has none.
 type Providers struct {
-	// PublicURL is where browsers reach the vault, without a slash at its end; "": not said.
+	// PublicURL is the vault's URL for browsers, without a trailing slash; "": not set.
 	PublicURL string
 
 	redirectURIs []string
-	machineURLs  []string // token URLs of client credentials that may be anywhere
+	machineURLs  []string // token URLs of client credentials that need not be public
 	list         []*Provider
 	byName       map[string]*Provider
 }
 
-// List is what the contract tells of them, in the order of the file.
+// List describes the providers, in the order of the file.
 func (ps *Providers) List() []api.Provider {
 	list := []api.Provider{}
 	if ps == nil {
@@ -29,7 +29,7 @@ func (ps *Providers) List() []api.Provider {
 	return list
 }
 
-// Named is the provider of that name; nil when there is none.
+// Named returns nil if there is no provider of that name.
 func (ps *Providers) Named(name string) *Provider {
 	if ps == nil {
 		return nil
@@ -37,7 +37,8 @@ func (ps *Providers) Named(name string) *Provider {
 	return ps.byName[name]
 }
 
-// Allows tells whether a flow may end at that redirect URI: it is the callback itself, or on the list, byte for byte.
+// Allows reports whether a flow may end at a redirect URI: the callback, or one of the configured URIs, compared byte for
+// byte.
 func (ps *Providers) Allows(uri, callback string) bool {
 	return uri == callback || ps != nil && slices.Contains(ps.redirectURIs, uri)
 }

@@ -176,7 +176,7 @@ func (s *Store) FailRefresh(ctx context.Context, r Refresh, failed *oauth.Error)
 		}
 		pause := refreshPause(plan.failures)
 		status = api.OAuthRetrying
-		gone := failed.Outcome == oauth.Refused && failed.Grant()
+		gone := failed.Outcome == oauth.Refused && failed.GrantRefused()
 		switch failed.Outcome {
 		case oauth.Refused:
 			plan.unclear = 0

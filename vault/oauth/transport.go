@@ -9,40 +9,40 @@ import (
 	"net/url"
 )
 
-// shape is how a token endpoint differs from RFC 6749. (Answers in form encoding, GitHub's, need none: x/oauth2
-// reads them.)
-type shape int
+// dialect is how a token endpoint differs from RFC 6749. (x/oauth2 can parse form-encoded responses, such as GitHub's.)
+type dialect int
 
 const (
-	shapeStandard shape = iota
-	shapeSlack          // a user's token, where only that was asked for, stands under authed_user
-	shapeJSON           // the request's body is JSON
+	standard       dialect = iota
+	slackResponses         // a user's token is in authed_user
+	jsonRequests           // the request's body is JSON
 )
 
-// shaped is a client that speaks a token endpoint's own shape.
-func shaped(c *http.Client, s shape) *http.Client {
-	if s == shapeStandard {
+// client returns c with the dialect.
+func (d dialect) client(c *http.Client) *http.Client {
+	if d == standard {
 		return c
 	}
 	own := *c
-	own.Transport = reshape{c.Transport, s}
+	own.Transport = translator{c.Transport, d}
 	return &own
 }
 
-type reshape struct {
-	next  http.RoundTripper
-	shape shape
+type translator struct {
+	next    http.RoundTripper
+	dialect dialect
 }
 
-func (t reshape) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.shape == shapeJSON {
+// RoundTrip implements http.RoundTripper.
+func (t translator) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.dialect == jsonRequests {
 		var err error
 		if r, err = jsonRequest(r); err != nil {
 			return nil, err
 		}
 	}
 	a, err := t.next.RoundTrip(r)
-	if err != nil || t.shape != shapeSlack {
+	if err != nil || t.dialect != slackResponses {
 		return a, err
 	}
 	return slackAnswer(a)
@@ -74,7 +74,7 @@ func jsonRequest(r *http.Request) (*http.Request, error) {
 	return own, nil
 }
 
-// slackAnswer lifts a user's token to where a token belongs, unless there is a bot's.
+// slackAnswer moves a user's token to the top level, unless there is a bot's token.
 func slackAnswer(a *http.Response) (*http.Response, error) {
 	if kind, _, _ := mime.ParseMediaType(a.Header.Get("Content-Type")); kind != "application/json" {
 		return a, nil

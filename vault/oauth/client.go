@@ -1,0 +1,96 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+const (
+	requestTimeout = 15 * time.Second // a whole request to a provider
+	maxBody        = 1 << 20          // bytes of a response
+)
+
+// client connects to providers that the operator configured, through a proxy from the environment.
+var client = newClient(http.ProxyFromEnvironment, nil)
+
+// publicClient connects to hosts that a tenant named, at public addresses only. It uses no proxy, since only the proxy
+// would see the address.
+var publicClient = newClient(nil, func(_, address string, _ syscall.RawConn) error {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil || !public(to.Addr()) {
+		return errNotPublic
+	}
+	return nil
+})
+
+var errNotPublic = errors.New("the address is not a public one; an operator can allow the URL under [machine] token_urls")
+
+// newClient follows no redirects, which would send codes and secrets to another host.
+func newClient(proxy proxyFunc, control func(network, address string, c syscall.RawConn) error) *http.Client {
+	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: control}
+	return &http.Client{
+		Timeout: requestTimeout,
+		Transport: limited{&http.Transport{
+			Proxy: proxy, DialContext: dialer.DialContext, TLSHandshakeTimeout: 5 * time.Second,
+			// An idle connection may be closed while a request is sent on it, and it is unknown whether the
+			// provider has received that request.
+			DisableKeepAlives: true,
+		}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+type proxyFunc = func(*http.Request) (*url.URL, error)
+
+// limited limits the length of response bodies.
+type limited struct{ next http.RoundTripper }
+
+func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := l.next.RoundTrip(r)
+	if err == nil {
+		res.Body = &limitedBody{io.LimitReader(res.Body, maxBody), res.Body}
+	}
+	return res, err
+}
+
+type limitedBody struct {
+	io.Reader
+	io.Closer
+}
+
+// requestToken makes one token request for scopes with c. Errors: *Error.
+func requestToken(ctx context.Context, c *http.Client, scopes []string, request func(context.Context) (*oauth2.Token, error)) (Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var sent atomic.Bool // the provider may have received part of the request
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
+	})
+	got, err := request(context.WithValue(ctx, oauth2.HTTPClient, c))
+	if err != nil {
+		return Token{}, newError(err, sent.Load())
+	}
+	t := Token{Access: api.NewValue([]byte(got.AccessToken)), Refresh: api.NewValue([]byte(got.RefreshToken)), Scopes: scopes}
+	if !got.Expiry.IsZero() {
+		at := got.Expiry.UTC().Truncate(time.Second)
+		t.ExpiresAt = &at
+	}
+	if granted, ok := got.Extra("scope").(string); ok && granted != "" {
+		t.Scopes = strings.FieldsFunc(granted, func(r rune) bool { return r == ' ' || r == ',' })
+	}
+	return t, nil
+}
