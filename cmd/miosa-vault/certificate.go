@@ -11,7 +11,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// certificate is one that can be replaced while it is served. A nil one is that of plain http.
+// certificate is a TLS certificate that can be reloaded while it is in use. nil is plain HTTP.
 type certificate struct {
 	certFile, keyFile string
 	loaded            atomic.Pointer[tls.Certificate]
@@ -35,7 +35,7 @@ func (c *certificate) load() error {
 	return nil
 }
 
-// readKeyPair passes over a byte order mark, which is in front of what some editors save.
+// readKeyPair ignores a byte order mark, which some editors add.
 func readKeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	cert, err := os.ReadFile(certFile)
 	if err != nil {
@@ -49,7 +49,7 @@ func readKeyPair(certFile, keyFile string) (tls.Certificate, error) {
 	return tls.X509KeyPair(bytes.TrimPrefix(cert, mark), bytes.TrimPrefix(key, mark))
 }
 
-// tls is nil for plain http.
+// tls returns nil for plain HTTP.
 func (c *certificate) tls() *tls.Config {
 	if c == nil {
 		return nil
@@ -58,14 +58,13 @@ func (c *certificate) tls() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: current}
 }
 
-// follow loads the files again at each signal, until ctx ends. When they can't be, the old
-// certificate stays.
-func (c *certificate) follow(ctx context.Context, again <-chan os.Signal, log zerolog.Logger) {
+// reloadOn loads the files at each signal until ctx ends. After an error the old certificate stays.
+func (c *certificate) reloadOn(ctx context.Context, signals <-chan os.Signal, log zerolog.Logger) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-again:
+		case <-signals:
 		}
 		if c == nil {
 			log.Info().Msg("no certificate to reload")

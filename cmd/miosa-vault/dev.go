@@ -73,8 +73,7 @@ func (d *development) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	// HUP too: a closed terminal leaves nothing behind. And a reader of stdout that goes away is an
-	// error, not the end of the process.
+	// HUP too, for a closed terminal. A closed stdout is an error, and doesn't end the process.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer func() {
@@ -139,7 +138,7 @@ func parseResource(s string) (*api.Resource, error) {
 	return &r, nil
 }
 
-// fill makes the tenant, its keys and what is seeded. It returns the lines to print.
+// fill creates the tenant, its keys and the seeded secrets. It returns the lines to print.
 func (d *development) fill(ctx context.Context, store *store.Store, r *api.Resource, seeds []dotenv.Variable) (string, error) {
 	tenant, err := store.CreateTenantKey(ctx, devTenant)
 	if err != nil {
@@ -166,8 +165,8 @@ func (d *development) fill(ctx context.Context, store *store.Store, r *api.Resou
 	return lines + "export MIOSA_API_KEY=" + key.Key + "\nexport " + name + "=" + r.ID + "\n", nil
 }
 
-// memoryDir makes a folder, 0700, in memory where there is such a place, else where temporary files
-// go. (What stands in it is encrypted under a key that is nowhere on disk.)
+// memoryDir creates a directory, 0700, in memory if possible, else in the directory for temporary files. (The data is
+// encrypted with a key that is never on disk.)
 func memoryDir(runtimeDir string) (string, error) {
 	var err error
 	for _, parent := range []string{runtimeDir, "/dev/shm", os.TempDir()} {

@@ -77,7 +77,7 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 			return err
 		}
 	}
-	s, err := f.openOrMake(ctx, p, r == nil)
+	s, err := f.openOrCreate(ctx, p, r == nil)
 	if err != nil {
 		return err
 	}
@@ -110,9 +110,9 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 	return p.writeKey(mint, out)
 }
 
-// nearTenant begins a hint with the tenant that was probably meant by an unknown one, where there is one.
+// nearTenant is the beginning of a hint: the tenant with a similar name, if there is one.
 func nearTenant(ctx context.Context, s *store.Store, name string) string {
-	list, _ := s.Keys(ctx, "") // only to name one that was meant
+	list, _ := s.Keys(ctx, "") // only for the hint
 	var names []string
 	for _, k := range list {
 		names = append(names, k.TenantName)
@@ -123,7 +123,7 @@ func nearTenant(ctx context.Context, s *store.Store, name string) string {
 	return ""
 }
 
-// writeKey makes a key, and writes it to a new file, or to stdout where out is "".
+// writeKey creates a key and writes it to a new file, or with out "" to stdout.
 func (p *program) writeKey(mint func() (key, id string, err error), out string) error {
 	id := ""
 	content := func() (key string, err error) {
@@ -308,7 +308,7 @@ data: without it the data can't be read, and with both anybody can.`,
 	return c
 }
 
-// writeRootKey makes the file, or leaves none.
+// writeRootKey creates the file, or leaves none.
 func writeRootKey(file string) error {
 	err := newfile.Write(file, func() (string, error) {
 		key, err := keyring.NewRoot()

@@ -10,8 +10,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
-// logFlags say what is logged, and how. Logs go to stderr and hold no value and no key, whatever the
-// level.
+// logFlags configure the log on stderr.
 type logFlags struct{ level, format string }
 
 func (f *logFlags) add(flags *pflag.FlagSet, level string) {

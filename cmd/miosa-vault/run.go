@@ -18,7 +18,7 @@ import (
 
 // Exit codes.
 const (
-	exitFailed = 1   // it was asked rightly and couldn't
+	exitFailed = 1
 	exitOutput = 125 // standard output failed
 )
 
@@ -38,7 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	// Errors may repeat what a person typed, keys included.
+	// Errors may contain arguments, and so keys.
 	line := func(s string) string { return api.RedactKeys(cli.OneLine(strings.ReplaceAll(s, "\n", "; "))) }
 	fmt.Fprintln(stderr, "miosa-vault: error:", line(err.Error()))
 	hint := cli.Hint(err)
@@ -57,11 +57,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return cli.ExitCode(err, exitFailed)
 }
 
-// program is what all commands share.
+// program has what all commands share.
 type program struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
-	begun          bool // the command line was understood, and its command runs
+	begun          bool // the command line was valid, and the command runs
 }
 
 func (p *program) root() *cobra.Command {
@@ -92,8 +92,7 @@ Exit codes: 0 it did what was asked (serve and dev: it was stopped), 1 it couldn
 	return c
 }
 
-// does makes a cobra RunE of a command's function: from here on an error isn't one of usage, unless
-// it says so.
+// does makes a cobra RunE of a function. Its errors are not usage errors, unless they are an errUsage.
 func (p *program) does(do func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		p.begun = true

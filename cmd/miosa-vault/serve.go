@@ -73,13 +73,13 @@ func (s *server) run(ctx context.Context) (err error) {
 	if err := s.check(); err != nil {
 		return err
 	}
-	// Before anything is open, so that a signal at any moment closes it again.
+	// Before anything is open, so that a signal closes it.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
-	var following sync.WaitGroup
+	var reloading sync.WaitGroup
 	defer func() {
 		err = unlessStopped(ctx, err)
 		stop()
-		following.Wait()
+		reloading.Wait()
 	}()
 	config, err := s.store.config(s.program, log)
 	if err != nil {
@@ -97,16 +97,16 @@ func (s *server) run(ctx context.Context) (err error) {
 		return err
 	}
 	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP) // to the end of the process: HUP mustn't kill it while it stops
-	following.Go(func() { cert.follow(ctx, hup, log) })
+	signal.Notify(hup, syscall.SIGHUP) // until the process ends: HUP must not kill it while it stops
+	reloading.Go(func() { cert.reloadOn(ctx, hup, log) })
 	v, err := vault.Open(ctx, vault.Config{
 		Store: config, Rate: s.rate, Burst: s.burst, MaxConns: s.maxConns,
 		StopTimeout: s.stopTimeout, TLS: cert.tls(), OAuth: providers,
 	})
 	if err != nil {
-		return storeProblem(err)
+		return withStoreHint(err)
 	}
-	if v.Store().Created() { // a warning: the folder may be a mistyped one, or a volume that isn't there
+	if v.Store().Created() { // a warning: the folder may be mistyped, or a volume not mounted
 		log.Warn().Str("data_dir", s.store.dataDir).Msg("created a new vault")
 	}
 	err = listenAndServe(ctx, v, s.addr, func(l net.Listener) error {
@@ -122,7 +122,7 @@ func (s *server) run(ctx context.Context) (err error) {
 	return err
 }
 
-// listenAndServe calls ready once connections are taken.
+// listenAndServe calls ready when it accepts connections.
 func listenAndServe(ctx context.Context, v *vault.Vault, addr string, ready func(net.Listener) error) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
@@ -135,7 +135,7 @@ func listenAndServe(ctx context.Context, v *vault.Vault, addr string, ready func
 	return v.Serve(ctx, l)
 }
 
-// unlessStopped drops the error of a start that a signal broke off: it did what it was told.
+// unlessStopped returns nil if a signal has interrupted the start.
 func unlessStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
@@ -143,7 +143,7 @@ func unlessStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// checkPublicURL asks for one where browsers can't be expected to find the vault where it listens.
+// checkPublicURL requires a public URL for OAuth, unless the vault listens on loopback.
 func (s *server) checkPublicURL(providers *oauth.Providers) error {
 	addr, err := net.ResolveTCPAddr("tcp", s.addr)
 	if providers == nil || providers.PublicURL != "" || err == nil && addr.IP.IsLoopback() {
@@ -153,7 +153,7 @@ func (s *server) checkPublicURL(providers *oauth.Providers) error {
 		"add a line such as public_url = \"https://vault.example.com\"")
 }
 
-// check refuses what can't be meant.
+// check validates the flags.
 func (s *server) check() error {
 	if (s.cert == "") != (s.key == "") {
 		return usage("--tls-cert and --tls-key go together", "give both, or neither on loopback")

@@ -14,13 +14,13 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-// storeFlags say which store a command works on.
+// storeFlags locate the store of a command.
 type storeFlags struct {
 	dataDir     string
 	rootKeyFile string
 }
 
-// When a command makes the folder and the database where they are missing, as its help says it.
+// Parts of help texts: when a command creates a missing folder and database.
 const (
 	makes      = "; made, 0700, when it is missing"
 	makesFirst = "; made, 0700, when it is missing, for a tenant key only"
@@ -37,8 +37,7 @@ const hintNoVault = "check --data-dir; keys create --tenant NAME, without --reso
 
 const hintRootKey = "make one with miosa-vault keys root --out FILE, outside the data folder, and name it with --root-key-file"
 
-// config finds the root key. A missing one is never made by itself: whoever runs a vault should know
-// where its root key is.
+// config finds the root key. It never creates a missing one: an operator should know where the root key is.
 func (f *storeFlags) config(p *program, log zerolog.Logger) (store.Config, error) {
 	if f.dataDir == "" {
 		return store.Config{}, usage("--data-dir is required", "name the folder of the database, such as --data-dir /var/lib/miosa-vault")
@@ -55,8 +54,8 @@ func (f *storeFlags) config(p *program, log zerolog.Logger) (store.Config, error
 	return c, nil
 }
 
-// storeProblem adds what to do about an error of opening a store.
-func storeProblem(err error) error {
+// withStoreHint adds a hint to an error of store.Open.
+func withStoreHint(err error) error {
 	switch {
 	case errors.Is(err, store.ErrNoVault):
 		return cli.WithHint(err, hintNoVault)
@@ -68,20 +67,19 @@ func storeProblem(err error) error {
 
 // open opens the store for one command. It may be in use by a server at the same time.
 func (f *storeFlags) open(ctx context.Context, p *program) (*store.Store, error) {
-	return f.openOrMake(ctx, p, false)
+	return f.openOrCreate(ctx, p, false)
 }
 
-// openOrMake is open, and with orMake makes the store where there is none and says so: the folder may be
-// a mistyped one.
-func (f *storeFlags) openOrMake(ctx context.Context, p *program, orMake bool) (*store.Store, error) {
+// openOrCreate is open, and with create also creates a missing store and says so: the folder may be mistyped.
+func (f *storeFlags) openOrCreate(ctx context.Context, p *program, create bool) (*store.Store, error) {
 	c, err := f.config(p, zerolog.Nop())
 	if err != nil {
 		return nil, err
 	}
-	c.Existing = !orMake
+	c.Existing = !create
 	s, err := store.Open(ctx, c)
 	if err != nil {
-		return nil, storeProblem(err)
+		return nil, withStoreHint(err)
 	}
 	if s.Created() {
 		fmt.Fprintln(p.stderr, "created a new vault in", f.dataDir)

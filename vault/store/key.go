@@ -12,8 +12,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
-// LocalKeyID is the key id in audit events of the command line on the vault's machine, which uses no key.
-const LocalKeyID = "local"
+// localKeyID is the key id in audit events of the command line on the vault's machine, which uses no key.
+const localKeyID = "local"
 
 // TenantKey is a new tenant key. The store keeps only its hash.
 type TenantKey struct {
@@ -203,7 +203,7 @@ var errNoKey = api.NewError(api.ErrNotFound, "no such key")
 // RevokeKey revokes a tenant or resource key of any tenant. Errors: ErrNotFound.
 func (s *Store) RevokeKey(ctx context.Context, id string) error {
 	defer s.authenticated.clear()
-	return s.write(ctx, Actor{KeyID: LocalKeyID, local: true}, func(t *txn) error {
+	return s.write(ctx, Actor{KeyID: localKeyID, local: true}, func(t *txn) error {
 		err := t.QueryRow(`SELECT tenant_id FROM api_keys WHERE id = $1`, id).Scan(&t.actor.TenantID)
 		if errors.Is(err, sql.ErrNoRows) {
 			return errNoKey

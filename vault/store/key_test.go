@@ -104,7 +104,7 @@ func TestKeysOfATenant(t *testing.T) {
 	}
 	// Who did it: the command line.
 	events := audited(t, s, other, actKeyRevoke)
-	if len(events) != 1 || events[0].KeyID != LocalKeyID || events[0].TargetKeyID != theirs.KeyID {
+	if len(events) != 1 || events[0].KeyID != localKeyID || events[0].TargetKeyID != theirs.KeyID {
 		t.Errorf("events %+v", events)
 	}
 	// A revoked tenant key ends what was authenticated before.

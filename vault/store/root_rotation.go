@@ -24,7 +24,7 @@ func (s *Store) RotateRoot(ctx context.Context) error {
 	if err := s.step("root key added"); err != nil {
 		return err
 	}
-	local := Actor{KeyID: LocalKeyID, local: true}
+	local := Actor{KeyID: localKeyID, local: true}
 	err = s.write(ctx, local, func(t *txn) error {
 		keyID, probe, err := s.keys.NewProbe()
 		if err != nil {
@@ -45,7 +45,7 @@ func (s *Store) RotateRoot(ctx context.Context) error {
 		return err
 	}
 	for _, id := range ids {
-		if err := s.write(ctx, Actor{KeyID: LocalKeyID, TenantID: id, local: true}, func(t *txn) error { return t.rewrap(id) }); err != nil {
+		if err := s.write(ctx, Actor{KeyID: localKeyID, TenantID: id, local: true}, func(t *txn) error { return t.rewrap(id) }); err != nil {
 			return err
 		}
 		if err := s.step("tenant re-wrapped"); err != nil {

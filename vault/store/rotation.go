@@ -42,7 +42,7 @@ func (s *Store) RotateKeys(ctx context.Context, tenant string) (rows int, err er
 //  2. Batch by batch, rows are encrypted with the new key.
 //  3. The transaction that finds no row left drops the old keys.
 func (s *Store) rotateTenant(ctx context.Context, tenant string) (rows int, err error) {
-	a := Actor{KeyID: LocalKeyID, TenantID: tenant, local: true}
+	a := Actor{KeyID: localKeyID, TenantID: tenant, local: true}
 	err = s.write(ctx, a, func(t *txn) error {
 		return t.changeKeys(tenant, actKeysRotate, (*keyring.Keys).WithNewKey)
 	})

@@ -23,7 +23,7 @@ func (s *Store) CreateTenantKey(ctx context.Context, tenant string) (TenantKey, 
 	}
 	key := api.NewKey(api.TenantKeyPrefix)
 	var k Key
-	err := s.write(ctx, Actor{KeyID: LocalKeyID, local: true}, func(t *txn) (err error) {
+	err := s.write(ctx, Actor{KeyID: localKeyID, local: true}, func(t *txn) (err error) {
 		t.actor.TenantID, err = t.tenantNamed(tenant)
 		if errors.Is(err, api.ErrNotFound) {
 			t.actor.TenantID, err = t.newTenant(tenant)
@@ -41,7 +41,7 @@ func (s *Store) CreateTenantKey(ctx context.Context, tenant string) (TenantKey, 
 
 // LocalActor is the operator on the vault's machine, acting for the named tenant. Errors: ErrNotFound.
 func (s *Store) LocalActor(ctx context.Context, tenant string) (Actor, error) {
-	a := Actor{KeyID: LocalKeyID, local: true}
+	a := Actor{KeyID: localKeyID, local: true}
 	err := s.read(ctx, a, func(t *txn) (err error) {
 		a.TenantID, err = t.tenantNamed(tenant)
 		return err
