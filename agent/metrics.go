@@ -75,8 +75,9 @@ func (m *metrics) counts() (lines []tally, numbers map[tally]int64) {
 	return lines, numbers
 }
 
-// page is Prometheus' text format, version 0.0.4. Names in it are of metrics and states: never of a
-// variable, a secret, a resource or a path.
+// page is Prometheus' text format, version 0.0.4. It contains names of metrics and states, never of a
+// variable, a secret, a resource or a path. It is written here because client_golang, which the vault uses, would make
+// miosa-env 1.7 MB (a fifth) larger.
 type page struct{ strings.Builder }
 
 // metric begins a metric. Its values follow.

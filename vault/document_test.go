@@ -67,4 +67,9 @@ func TestActionsAreThoseOfTheDocument(t *testing.T) {
 	if diff := cmp.Diff(coded, written); diff != "" || len(coded) == 0 {
 		t.Errorf("docs/api.md, \"Audit\": %d actions (-code +document):\n%s", len(coded), diff)
 	}
+	for _, rt := range (&Vault{metrics: newMetrics(nil)}).keyRoutes() {
+		if !slices.Contains(coded, rt.action) {
+			t.Errorf("%s: %q is no action of the audit", rt.name(), rt.action)
+		}
+	}
 }

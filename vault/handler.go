@@ -91,6 +91,21 @@ func serveJSON[In any](fn func(*call, In) (reply, error)) handler {
 	}
 }
 
+// serveOne makes a handler of a function that returns the item with the id in the path.
+func serveOne[T any](fn func(context.Context, store.Actor, string) (T, error)) handler {
+	return func(c *call) (reply, error) {
+		item, err := fn(c.ctx(), c.actor, c.r.PathValue("id"))
+		return reply{body: data{item}}, err
+	}
+}
+
+// serveDelete makes a handler of a function that deletes the item with the id in the path.
+func serveDelete(fn func(context.Context, store.Actor, string) error) handler {
+	return func(c *call) (reply, error) {
+		return reply{body: deleted{true}}, fn(c.ctx(), c.actor, c.r.PathValue("id"))
+	}
+}
+
 // serve checks the size of the body, the key, its rate and its kind, in this order, and calls the route's handler.
 func (v *Vault) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

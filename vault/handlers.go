@@ -43,11 +43,6 @@ func (v *Vault) listSecrets(c *call, f store.SecretFilter) (reply, error) {
 	return listOf("secrets", secrets, next), err
 }
 
-func (v *Vault) secret(c *call, _ none) (reply, error) {
-	secret, err := v.store.Secret(c.ctx(), c.actor, c.id())
-	return reply{body: data{secret}}, err
-}
-
 // rotationBody is the body of PATCH /egress/secrets/{id}.
 type rotationBody struct {
 	Value        plaintext `json:"value"`
@@ -66,10 +61,6 @@ func (v *Vault) rotateSecret(c *call, in rotationBody) (reply, error) {
 	return reply{body: data{secret}}, err
 }
 
-func (v *Vault) deleteSecret(c *call, _ none) (reply, error) {
-	return reply{body: deleted{true}}, v.store.DeleteSecret(c.ctx(), c.actor, c.id())
-}
-
 func (v *Vault) createBinding(c *call, in api.NewBinding) (reply, error) {
 	b, created, err := v.store.CreateBinding(c.ctx(), c.actor, in)
 	return reply{createdStatus(created), data{b}}, err
@@ -78,10 +69,6 @@ func (v *Vault) createBinding(c *call, in api.NewBinding) (reply, error) {
 func (v *Vault) listBindings(c *call, f store.BindingFilter) (reply, error) {
 	bindings, err := v.store.Bindings(c.ctx(), c.actor, f)
 	return listOf("bindings", bindings, ""), err
-}
-
-func (v *Vault) deleteBinding(c *call, _ none) (reply, error) {
-	return reply{body: deleted{true}}, v.store.DeleteBinding(c.ctx(), c.actor, c.id())
 }
 
 // resourceKeyBody is the body of POST /egress/resource-keys.
@@ -100,18 +87,9 @@ func (v *Vault) listResourceKeys(c *call, f store.KeyFilter) (reply, error) {
 	return listOf("resource_keys", keys, ""), err
 }
 
-func (v *Vault) revokeResourceKey(c *call, _ none) (reply, error) {
-	return reply{body: deleted{true}}, v.store.RevokeResourceKey(c.ctx(), c.actor, c.id())
-}
-
 func (v *Vault) listAudit(c *call, f store.AuditFilter) (reply, error) {
 	events, next, err := v.store.Audit(c.ctx(), c.actor, f)
 	return listOf("events", events, next), err
-}
-
-func (v *Vault) auditEvent(c *call, _ none) (reply, error) {
-	event, err := v.store.AuditEvent(c.ctx(), c.actor, c.id())
-	return reply{body: data{event}}, err
 }
 
 // createdStatus is the status of the answer to a POST: 201 for something new, 200 for what existed.

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -40,58 +41,25 @@ const maxWaits = 64
 // maxBuckets is how many keys, and addresses, are counted at the same time: about 300 bytes each.
 const maxBuckets = 1 << 16
 
-func (c Config) rate() float64 {
-	if c.Rate == 0 {
-		return 100
-	}
-	return c.Rate
-}
-
-func (c Config) burst() int {
-	if c.Burst == 0 {
-		return 200
-	}
-	return c.Burst
-}
-
-func (c Config) maxConns() int {
-	if c.MaxConns == 0 {
-		return 16384
-	}
-	return c.MaxConns
-}
-
-func (c Config) stopTimeout() time.Duration {
-	if c.StopTimeout == 0 {
-		return 10 * time.Second
-	}
-	return c.StopTimeout
-}
-
-func (c Config) flowTime() time.Duration {
-	if c.FlowTime == 0 {
-		return 10 * time.Minute
-	}
-	return c.FlowTime
-}
+func (c Config) rate() float64              { return cmp.Or(c.Rate, 100) }
+func (c Config) burst() int                 { return cmp.Or(c.Burst, 200) }
+func (c Config) maxConns() int              { return cmp.Or(c.MaxConns, 16384) }
+func (c Config) stopTimeout() time.Duration { return cmp.Or(c.StopTimeout, 10*time.Second) }
+func (c Config) flowTime() time.Duration    { return cmp.Or(c.FlowTime, 10*time.Minute) }
 
 // Validate returns every problem at once.
 func (c Config) Validate() error {
 	problems := []error{c.Store.Validate()}
-	if c.Rate < 0 {
-		problems = append(problems, errors.New("rate must not be negative"))
-	}
-	if c.Burst < 0 {
-		problems = append(problems, errors.New("burst must not be negative"))
-	}
-	if c.MaxConns < 0 {
-		problems = append(problems, errors.New("number of connections must not be negative"))
-	}
-	if c.StopTimeout < 0 {
-		problems = append(problems, errors.New("stop timeout must not be negative"))
-	}
-	if c.FlowTime < 0 {
-		problems = append(problems, errors.New("flow time must not be negative"))
+	for _, number := range []struct {
+		name     string
+		negative bool
+	}{
+		{"rate", c.Rate < 0}, {"burst", c.Burst < 0}, {"number of connections", c.MaxConns < 0},
+		{"stop timeout", c.StopTimeout < 0}, {"flow time", c.FlowTime < 0},
+	} {
+		if number.negative {
+			problems = append(problems, errors.New(number.name+" must not be negative"))
+		}
 	}
 	return errors.Join(problems...)
 }

@@ -162,16 +162,13 @@ func (p *program) keysList() *cobra.Command {
 		Short: "List keys, without the keys themselves",
 		Args:  cli.NoArguments,
 		RunE: p.does(func(ctx context.Context, _ []string) error {
-			s, err := location.open(ctx, p)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = s.Close() }()
-			list, err := s.Keys(ctx, tenant)
-			if err != nil {
-				return err
-			}
-			return p.printKeys(list, asJSON)
+			return location.with(ctx, p, func(s *store.Store) error {
+				list, err := s.Keys(ctx, tenant)
+				if err != nil {
+					return err
+				}
+				return p.printKeys(list, asJSON)
+			})
 		}),
 	}
 	location.add(c.Flags(), makesNone)
@@ -234,14 +231,11 @@ to lose.`,
 			return cli.NoArguments(c, args[1:])
 		},
 		RunE: p.does(func(ctx context.Context, args []string) error {
-			s, err := location.open(ctx, p)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = s.Close() }()
-			return cli.UnknownID(s.RevokeKey(ctx, args[0]), args[0], "miosa-vault keys list",
-				func() ([]store.Key, error) { return s.Keys(ctx, "") },
-				func(k store.Key) string { return k.ID })
+			return location.with(ctx, p, func(s *store.Store) error {
+				return cli.UnknownID(s.RevokeKey(ctx, args[0]), args[0], "miosa-vault keys list",
+					func() ([]store.Key, error) { return s.Keys(ctx, "") },
+					func(k store.Key) string { return k.ID })
+			})
 		}),
 	}
 	location.add(c.Flags(), makesNone)
@@ -266,20 +260,16 @@ is lost, and running it again completes it.`,
 			if given := []bool{tenant != "", all, root}; slices.Index(given, true) >= 0 && slices.Contains(given[slices.Index(given, true)+1:], true) {
 				return usage("--all, --tenant and --root don't go together", "give one of them")
 			}
-			s, err := location.open(ctx, p)
-			if err != nil {
+			return location.with(ctx, p, func(s *store.Store) error {
+				if root {
+					return s.RotateRoot(ctx)
+				}
+				rows, err := s.RotateKeys(ctx, tenant)
+				if err == nil {
+					fmt.Fprintln(p.stderr, "re-encrypted:", rows)
+				}
 				return err
-			}
-			defer func() { _ = s.Close() }()
-			if root {
-				return s.RotateRoot(ctx)
-			}
-			rows, err := s.RotateKeys(ctx, tenant)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(p.stderr, "re-encrypted:", rows)
-			return nil
+			})
 		}),
 	}
 	location.add(c.Flags(), makesNone)

@@ -65,12 +65,17 @@ func withStoreHint(err error) error {
 	return err
 }
 
-// open opens the store for one command. It may be in use by a server at the same time.
-func (f *storeFlags) open(ctx context.Context, p *program) (*store.Store, error) {
-	return f.openOrCreate(ctx, p, false)
+// with opens the store for do, and closes it. A server may use it at the same time.
+func (f *storeFlags) with(ctx context.Context, p *program, do func(*store.Store) error) error {
+	s, err := f.openOrCreate(ctx, p, false)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	return do(s)
 }
 
-// openOrCreate is open, and with create also creates a missing store and says so: the folder may be mistyped.
+// openOrCreate opens the store. With create it creates a missing one, and says so: the folder may be mistyped.
 func (f *storeFlags) openOrCreate(ctx context.Context, p *program, create bool) (*store.Store, error) {
 	c, err := f.config(p, zerolog.Nop())
 	if err != nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -50,19 +51,8 @@ func (c Config) Validate() error {
 
 func (c Config) missing() error { return fmt.Errorf("%w in %s", ErrNoVault, c.DataDir) }
 
-func (c Config) readers() int {
-	if c.Readers == 0 {
-		return 4
-	}
-	return c.Readers
-}
-
-func (c Config) watch() time.Duration {
-	if c.Watch == 0 {
-		return 250 * time.Millisecond
-	}
-	return c.Watch
-}
+func (c Config) readers() int         { return cmp.Or(c.Readers, 4) }
+func (c Config) watch() time.Duration { return cmp.Or(c.Watch, 250*time.Millisecond) }
 
 // Store is an open store. It is safe for concurrent use, and several processes may have the same store open.
 //
