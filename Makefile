@@ -28,7 +28,7 @@ SMALLER := -tags nethttpomithttp2
 
 # Functions of miosa-env are inlined only in packages where the time shows: the runtime, encryption and masking. A start
 # reads a smaller file, and takes the same time.
-INLINED := runtime/... internal/... crypto/internal/... hash/... sync/... unicode/... github.com/Miosa-osa/miosa-env/inject
+INLINED := runtime/... internal/... crypto/internal/... hash/... sync/... unicode/... github.com/Miosa-osa/miosa-env/inject/mask
 SMALLER += -gcflags=all=-l $(INLINED:%=-gcflags=%=)
 
 .DEFAULT_GOAL := help

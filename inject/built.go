@@ -3,6 +3,7 @@ package inject
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"slices"
 	"sort"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -48,15 +49,6 @@ func (w Warning) String() string {
 	return "binding " + shown(w.Binding) + " sets " + shown(w.Name) + ", which " + warnedName.reason()
 }
 
-// Named gives the bound values under their final names.
-func (b Built) Named() []Named {
-	named := make([]Named, len(b.Bound))
-	for i, s := range b.Bound {
-		named[i] = Named{Name: s.ExposeAsEnv, Value: s.Value}
-	}
-	return named
-}
-
 // Fingerprint stands for what a command sees of a snapshot: two are equal where the same names have
 // the same values. It is good within this process only, and outlives the snapshot. It tells sets apart
 // and hides nothing: whoever has the process's memory has the seeds too.
@@ -70,8 +62,8 @@ var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 // The sums are computed where the bytes lie. A hash that is written to, as those of crypto are and
 // maphash.Hash is, keeps what doesn't fill a block, and leaves it on the heap.
 func (b Built) Fingerprint() Fingerprint {
-	byName := b.Named()
-	sort.SliceStable(byName, func(i, j int) bool { return byName[i].Name < byName[j].Name })
+	byName := slices.Clone(b.Bound)
+	sort.SliceStable(byName, func(i, j int) bool { return byName[i].ExposeAsEnv < byName[j].ExposeAsEnv })
 	const field = 3 * 8 // length, and both sums: fields can't run together
 	sums := make([]byte, 0, 2*field*len(byName))
 	add := func(b []byte) {
@@ -82,7 +74,7 @@ func (b Built) Fingerprint() Fingerprint {
 	}
 	api.Quietly(func() {
 		for _, n := range byName {
-			add([]byte(n.Name))
+			add([]byte(n.ExposeAsEnv))
 			n.Value.Use(add)
 		}
 	})

@@ -19,7 +19,7 @@ type Command struct {
 	Args  []string    // argv, with argv[0]
 	Env   []string    // NAME=value, each name once
 	Bound []api.Label // the variables of Env that are bound, under their final names: for logs of changes
-	Mask  []Named     // what a masked command's output may not show
+	Mask  []api.Bound // what a masked command's output may not show
 
 	// asks: it gets the terminal once the kernel has stopped it for wanting that, so it isn't to ignore TTIN and TTOU.
 	asks bool

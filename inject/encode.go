@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode/utf8"
 	"unsafe"
+
+	"github.com/Miosa-osa/miosa-env/api"
 )
 
 // The formats that Encode writes.
@@ -67,7 +69,7 @@ func (e *CantCarry) Hint() string {
 // Encode writes what Append appends, at once, or nothing. No copy of it stays in memory.
 //
 // Errors: those of Append; that of w.
-func Encode(w io.Writer, format string, pairs []Named) error {
+func Encode(w io.Writer, format string, pairs []api.Bound) error {
 	text := make([]byte, 0, Room(format, pairs))
 	defer func() { clear(text[:cap(text)]) }()
 	out, err := Append(text, format, pairs)
@@ -80,14 +82,14 @@ func Encode(w io.Writer, format string, pairs []Named) error {
 
 // Room is the most bytes that Append appends. Given that much, Append moves nothing, and the caller
 // can clear all that it wrote.
-func Room(format string, pairs []Named) int {
+func Room(format string, pairs []api.Bound) int {
 	room := spellings[format].room
 	if room == nil {
 		return 0
 	}
 	total := len("{}\n")
 	for _, pair := range pairs {
-		pair.Value.Use(func(b []byte) { total += len(pair.Name) + len(b) + room(view(b)) })
+		pair.Value.Use(func(b []byte) { total += len(pair.ExposeAsEnv) + len(b) + room(view(b)) })
 	}
 	return total
 }
@@ -104,13 +106,13 @@ func Room(format string, pairs []Named) int {
 //
 // Errors: *CantCarry, every one at once. What is returned then is dst, with values behind its end
 // still to be cleared.
-func Append(dst []byte, format string, pairs []Named) ([]byte, error) {
+func Append(dst []byte, format string, pairs []api.Bound) ([]byte, error) {
 	how, known := spellings[format]
 	if !known {
 		return dst, fmt.Errorf("format %s: want one of %s", shown(format), strings.Join(Formats, ", "))
 	}
 	sorted := slices.Clone(pairs)
-	sort.SliceStable(sorted, func(i, j int) bool { return sorted[i].Name < sorted[j].Name })
+	sort.SliceStable(sorted, func(i, j int) bool { return sorted[i].ExposeAsEnv < sorted[j].ExposeAsEnv })
 
 	out := dst
 	var problems []error
@@ -119,9 +121,9 @@ func Append(dst []byte, format string, pairs []Named) ([]byte, error) {
 		pair.Value.Use(func(b []byte) {
 			value := view(b)
 			switch {
-			case !validName(pair.Name):
+			case !validName(pair.ExposeAsEnv):
 				reason = "it isn't a name: want letters, digits and _, no digit first"
-			case i > 0 && sorted[i-1].Name == pair.Name:
+			case i > 0 && sorted[i-1].ExposeAsEnv == pair.ExposeAsEnv:
 				reason = "it is there twice"
 			case strings.IndexByte(value, 0) >= 0:
 				reason = "its value holds a NUL byte"
@@ -131,11 +133,11 @@ func Append(dst []byte, format string, pairs []Named) ([]byte, error) {
 				if format == FormatJSON {
 					out = append(out, beforeJSON(len(out) == len(dst))...)
 				}
-				out, reason = how.spell(out, pair.Name, value)
+				out, reason = how.spell(out, pair.ExposeAsEnv, value)
 			}
 		})
 		if reason != "" {
-			problems = append(problems, &CantCarry{Name: pair.Name, Format: format, Reason: reason})
+			problems = append(problems, &CantCarry{Name: pair.ExposeAsEnv, Format: format, Reason: reason})
 		}
 	}
 	if err := errors.Join(problems...); err != nil {

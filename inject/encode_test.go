@@ -25,15 +25,15 @@ import (
 )
 
 // pairs takes NAME, value, NAME, value...
-func pairs(words ...string) []inject.Named {
-	var out []inject.Named
+func pairs(words ...string) []api.Bound {
+	var out []api.Bound
 	for p := range slices.Chunk(words, 2) {
-		out = append(out, inject.Named{Name: p[0], Value: api.NewValue([]byte(p[1]))})
+		out = append(out, api.Bound{Label: api.Label{ExposeAsEnv: p[0]}, Value: api.NewValue([]byte(p[1]))})
 	}
 	return out
 }
 
-func encoded(t testing.TB, format string, p []inject.Named) string {
+func encoded(t testing.TB, format string, p []api.Bound) string {
 	t.Helper()
 	var out bytes.Buffer
 	if err := inject.Encode(&out, format, p); err != nil {
@@ -76,7 +76,7 @@ func TestEncode(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		format string
-		pairs  []inject.Named
+		pairs  []api.Bound
 		want   string
 	}{
 		{"shell", "shell", pairs("B", "x'y", "A", "$x\n`z`"), "export A='$x\n`z`'\nexport B='x'\\''y'\n"},
@@ -104,7 +104,7 @@ func TestEncodeErrors(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		format string
-		pairs  []inject.Named
+		pairs  []api.Bound
 		want   string
 	}{
 		{"NUL", "shell", pairs("A", "canary\x00"), "A can't be written as shell: its value holds a NUL byte"},
@@ -162,9 +162,9 @@ func mixed(count int) []string {
 
 // carried sorts out what a format refuses of nasty and of 3,000 mixed values, and gives each of the
 // others a name.
-func carried(t *testing.T, format string) []inject.Named {
+func carried(t *testing.T, format string) []api.Bound {
 	t.Helper()
-	var out []inject.Named
+	var out []api.Bound
 	var refused []string
 	for i, value := range slices.Concat(nasty, mixed(3000)) {
 		p := pairs(fmt.Sprintf("N%04d", i), value)
@@ -185,11 +185,11 @@ func carried(t *testing.T, format string) []inject.Named {
 }
 
 // fewOf makes sets of up to four variables from nasty and mixed values, the same in every run.
-func fewOf(t *testing.T, count int) [][]inject.Named {
+func fewOf(t *testing.T, count int) [][]api.Bound {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(3, 4))
 	values := slices.Concat(nasty[:len(nasty):len(nasty)], mixed(3000))
-	sets := make([][]inject.Named, count)
+	sets := make([][]api.Bound, count)
 	for i := range sets {
 		for want := 1 + rnd.IntN(4); len(sets[i]) < want; {
 			value := values[rnd.IntN(len(values))]
@@ -202,10 +202,10 @@ func fewOf(t *testing.T, count int) [][]inject.Named {
 	return sets
 }
 
-func wantOf(p []inject.Named) map[string]string {
+func wantOf(p []api.Bound) map[string]string {
 	want := make(map[string]string, len(p))
 	for _, n := range p {
-		want[n.Name] = n.Value.Reveal()
+		want[n.ExposeAsEnv] = n.Value.Reveal()
 	}
 	return want
 }

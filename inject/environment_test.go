@@ -89,8 +89,8 @@ func TestBuild(t *testing.T) {
 				t.Errorf("environ (-got +want):\n%s", cmp.Diff(built.Environ, tt.want))
 			}
 			var seen []string
-			for _, n := range built.Named() {
-				seen = append(seen, n.Name)
+			for _, n := range built.Bound {
+				seen = append(seen, n.ExposeAsEnv)
 			}
 			if diff := cmp.Diff(strings.Join(seen, " "), tt.seen); diff != "" {
 				t.Errorf("bound (-got +want):\n%s", diff)

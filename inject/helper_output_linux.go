@@ -8,6 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/api"
+
+	"github.com/Miosa-osa/miosa-env/inject/mask"
 )
 
 // outputOrder is what the output helper is to pass on. Its descriptors come as pairs: where a stream is read from, and
@@ -17,7 +19,10 @@ type outputOrder struct {
 	Streams []outputStream
 }
 
-type maskedName struct{ Name, Value []byte }
+type maskedName struct {
+	Name  string
+	Value []byte
+}
 
 // outputStream is a relay that was parked.
 type outputStream struct {
@@ -25,7 +30,7 @@ type outputStream struct {
 	Eager bool
 	// Session: from a pty that makes CRLF of line ends
 	Session bool
-	State   maskState
+	State   mask.State
 	Rest    []byte // masked already, and not written yet
 }
 
@@ -33,15 +38,15 @@ type outputStream struct {
 func startOutput(relays []*relay) error {
 	var order outputOrder
 	var fds, hosts []int
-	masks := map[*Masker]int{}
+	masks := map[*mask.Masker]int{}
 	for _, r := range relays {
-		mask, ok := masks[r.to.masker]
+		at, ok := masks[r.masker]
 		if !ok {
-			mask = len(order.Masks)
-			masks[r.to.masker] = mask
-			order.Masks = append(order.Masks, revealed(r.mask))
+			at = len(order.Masks)
+			masks[r.masker] = at
+			order.Masks = append(order.Masks, revealed(r.masker.Bound()))
 		}
-		order.Streams = append(order.Streams, outputStream{Mask: mask, Eager: r.eager, Session: r.host != nil, State: r.to.saved(), Rest: r.out.rest})
+		order.Streams = append(order.Streams, outputStream{Mask: at, Eager: r.eager, Session: r.host != nil, State: r.to.State(), Rest: r.out.rest})
 		fds = append(fds, r.from, r.out.fd)
 		if r.host != nil {
 			hosts = append(hosts, r.host.conn)
@@ -53,8 +58,8 @@ func startOutput(relays []*relay) error {
 	}
 	defer func() { _ = unix.Close(conn) }()
 	err = send(conn, order, append(fds, hosts...)...)
-	for _, mask := range order.Masks {
-		for _, m := range mask {
+	for _, names := range order.Masks {
+		for _, m := range names {
 			clear(m.Value)
 		}
 	}
@@ -65,10 +70,10 @@ func startOutput(relays []*relay) error {
 	return err
 }
 
-func revealed(named []Named) []maskedName {
+func revealed(bound []api.Bound) []maskedName {
 	var all []maskedName
-	for _, n := range named {
-		all = append(all, maskedName{[]byte(n.Name), []byte(n.Value.Reveal())})
+	for _, b := range bound {
+		all = append(all, maskedName{b.ExposeAsEnv, []byte(b.Value.Reveal())})
 	}
 	return all
 }
@@ -88,12 +93,13 @@ func outputHelperMain() error {
 	if err != nil {
 		return err
 	}
-	masks := make([]remask, len(order.Masks))
-	for i, mask := range order.Masks {
-		for _, m := range mask {
-			masks[i].named = append(masks[i].named, Named{Name: string(m.Name), Value: api.NewValue(m.Value)})
+	masks := make([]*mask.Masker, len(order.Masks))
+	for i, names := range order.Masks {
+		var bound []api.Bound
+		for _, m := range names {
+			bound = append(bound, api.Bound{Label: api.Label{ExposeAsEnv: m.Name}, Value: api.NewValue(m.Value)})
 		}
-		masks[i].masker, _ = NewMasker(masks[i].named)
+		masks[i], _ = mask.New(bound)
 	}
 	if len(fds) < 2*len(order.Streams) {
 		return fmt.Errorf("%d descriptors for %d streams", len(fds), len(order.Streams))
@@ -108,7 +114,7 @@ func outputHelperMain() error {
 		if s.Session {
 			r.out.passing = new(atomic.Bool)
 		}
-		r.to = r.to.masker.resumeWriter(r.out, s.State)
+		r.to = r.masker.Resume(r.out, s.State)
 		relays = append(relays, r)
 	}
 	if err := send(0, struct{}{}); err != nil {

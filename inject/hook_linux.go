@@ -31,7 +31,7 @@ func (v *supervisor) runHook() {
 	streams := plainStreams()
 	if v.Masked {
 		var err error
-		if streams, err = hookStreams(v.remask(), v.lost); err != nil {
+		if streams, err = hookStreams(v.masker, v.lost); err != nil {
 			v.Log.Error().Err(err).Msg("hook not started")
 			return
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // writeFile makes the output's one file hold pairs. changed is false where it did already.
-func (o *Output) writeFile(pairs []Named) (stamps map[string]stamp, changed bool, err error) {
+func (o *Output) writeFile(pairs []api.Bound) (stamps map[string]stamp, changed bool, err error) {
 	text := make([]byte, 0, Room(o.conf.Format, pairs))
 	defer func() { clear(text[:cap(text)]) }()
 	api.Quietly(func() { text, err = Append(text, o.conf.Format, pairs) })

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/api"
 )
 
 // FormatFiles is laid out as Kubernetes does it:
@@ -37,7 +39,7 @@ func isGeneration(name string) bool {
 }
 
 // writeFiles makes the output's directory hold pairs. changed is false where it did already.
-func (o *Output) writeFiles(pairs []Named) (stamps map[string]stamp, changed bool, err error) {
+func (o *Output) writeFiles(pairs []api.Bound) (stamps map[string]stamp, changed bool, err error) {
 	at, err := o.openFiles()
 	if err != nil {
 		return nil, false, err
@@ -177,7 +179,7 @@ func (o *Output) admit(at *place, st unix.Stat_t) error {
 }
 
 // inTheWay refuses a directory in which a name is taken by something that isn't ours.
-func (o *Output) inTheWay(at *place, there []string, pairs []Named) error {
+func (o *Output) inTheWay(at *place, there []string, pairs []api.Bound) error {
 	for _, name := range append(sortedNames(pairs), dataLink) {
 		if !slices.Contains(there, name) {
 			continue
@@ -192,7 +194,7 @@ func (o *Output) inTheWay(at *place, there []string, pairs []Named) error {
 }
 
 // makeGeneration writes pairs into a new directory.
-func (o *Output) makeGeneration(at *place, generation string, pairs []Named) error {
+func (o *Output) makeGeneration(at *place, generation string, pairs []api.Bound) error {
 	whole := path.Join(at.path, generation)
 	if err := unix.Mkdirat(at.fd, generation, 0o700); err != nil {
 		return o.failed(at, &fs.PathError{Op: "create", Path: whole, Err: err}, 0)
@@ -205,7 +207,7 @@ func (o *Output) makeGeneration(at *place, generation string, pairs []Named) err
 	defer within.close()
 	for _, pair := range pairs {
 		pair.Value.Use(func(value []byte) {
-			if fd, err = o.create(within, pair.Name, value); err == nil {
+			if fd, err = o.create(within, pair.ExposeAsEnv, value); err == nil {
 				_ = unix.Close(fd)
 			}
 		})
@@ -225,7 +227,7 @@ func (o *Output) makeGeneration(at *place, generation string, pairs []Named) err
 
 // relink gives each of pairs a link, then takes away the links of others, then the generations that are
 // no longer in force. there is what the directory held before.
-func (o *Output) relink(at *place, there []string, pairs []Named) error {
+func (o *Output) relink(at *place, there []string, pairs []api.Bound) error {
 	wanted := sortedNames(pairs)
 	for _, name := range wanted {
 		if slices.Contains(there, name) {
@@ -284,7 +286,7 @@ func removeGeneration(at *place, name string) error {
 }
 
 // foundFiles tells whether the directory is as writeFiles would make it, and how it looks.
-func (o *Output) foundFiles(at *place, there []string, current string, pairs []Named) (map[string]stamp, bool) {
+func (o *Output) foundFiles(at *place, there []string, current string, pairs []api.Bound) (map[string]stamp, bool) {
 	if !isGeneration(current) {
 		return nil, false
 	}
@@ -312,7 +314,7 @@ func (o *Output) foundFiles(at *place, there []string, current string, pairs []N
 	}
 	for _, pair := range pairs {
 		same := false
-		pair.Value.Use(func(value []byte) { _, same = o.found(within, pair.Name, value) })
+		pair.Value.Use(func(value []byte) { _, same = o.found(within, pair.ExposeAsEnv, value) })
 		if !same {
 			return nil, false
 		}

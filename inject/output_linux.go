@@ -98,9 +98,9 @@ func (o *Output) Write(s api.Snapshot) error {
 	}
 	if o.conf.Hook != "" {
 		defer o.hooks.settle()
-		o.hooks.expect(hashesOf(o.conf.Format, built.Named()))
+		o.hooks.expect(hashesOf(o.conf.Format, bound))
 	}
-	stamps, changed, err := write(built.Named())
+	stamps, changed, err := write(bound)
 	if err != nil {
 		return err
 	}
@@ -310,10 +310,10 @@ func (o *Output) ours(st, dir unix.Stat_t) bool {
 }
 
 // sortedNames are the names of pairs, in order.
-func sortedNames(pairs []Named) []string {
+func sortedNames(pairs []api.Bound) []string {
 	names := make([]string, len(pairs))
 	for i, p := range pairs {
-		names[i] = p.Name
+		names[i] = p.ExposeAsEnv
 	}
 	slices.Sort(names)
 	return names

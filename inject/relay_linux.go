@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/inject/mask"
 )
 
 // relay passes what a command prints through a mask to one of our streams, on a goroutine that blocks as the
@@ -13,13 +15,13 @@ import (
 // closed its end, or when our stream can't be written to; then it closes from, so that the next write of a
 // writer fails.
 type relay struct {
-	from  int         // a pipe's end or a pty's master; the relay closes it
-	to    *MaskWriter // writes to out
-	out   *streamWriter
-	mask  []Named                 // what to is made of
-	host  *session                // of the pty, which has to last as long as its output; may be nil
-	eager bool                    // a pty: when the output pauses, show what a masker holds back
-	next  *atomic.Pointer[remask] // what to mask with from the next read on, if that changes
+	from   int          // a pipe's end or a pty's master; the relay closes it
+	to     *mask.Writer // writes to out
+	out    *streamWriter
+	masker *mask.Masker                // of to
+	host   *session                    // of the pty, which has to last as long as its output; may be nil
+	eager  bool                        // a pty: when the output pauses, show what a masker holds back
+	next   atomic.Pointer[mask.Masker] // what to mask with from the next read on, if that changes
 
 	ending  atomic.Bool // the command has ended: close caught once what it wrote was passed on
 	parking atomic.Bool // stop where it is
@@ -31,28 +33,22 @@ type relay struct {
 	lost    error         // why bytes were lost, if any were
 }
 
-// remask is a masker with what it is made of.
-type remask struct {
-	masker *Masker
-	named  []Named
-}
-
 // errReaderGone is the loss of output that nobody reads any more.
 var errReaderGone = errors.New("its reader is gone")
 
 // newRelay makes a relay from a descriptor to one of our output streams.
-func newRelay(from, to int, m remask) (*relay, error) {
+func newRelay(from, to int, m *mask.Masker) (*relay, error) {
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		_ = unix.Close(from)
 		return nil, fmt.Errorf("relay output: %w", err)
 	}
 	r := &relay{
-		from: from, mask: m.named, wake: wake, next: new(atomic.Pointer[remask]),
+		from: from, masker: m, wake: wake,
 		caught: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	r.out = newStreamWriter(to, wake, &r.parking)
-	r.to = m.masker.Writer(r.out)
+	r.to = m.Writer(r.out)
 	return r, nil
 }
 
@@ -111,7 +107,7 @@ var errParked = errors.New("parked")
 
 // carry returns nil at the end of the input, errParked, or why nothing more can be written.
 func (r *relay) carry() error {
-	buffer := make([]byte, maskBlock)
+	buffer := make([]byte, mask.BlockSize)
 	// Of the output only errors are polled for: a reader that goes away.
 	fds := []unix.PollFd{{Fd: int32(r.from), Events: unix.POLLIN}, {Fd: int32(r.wake), Events: unix.POLLIN}, {Fd: int32(r.out.watched())}}
 	const forever, now = -1, 0
@@ -161,8 +157,8 @@ func (r *relay) carry() error {
 					left = max(0, left-n)
 				}
 				if next := r.next.Swap(nil); next != nil {
-					r.to.become(next.masker)
-					r.mask = next.named
+					r.to.SetMasker(next)
+					r.masker = next
 				}
 				if _, err := r.to.Write(buffer[:n]); err != nil {
 					return err
@@ -175,7 +171,7 @@ func (r *relay) carry() error {
 				return nil
 			}
 		} else if fds[2].Revents != 0 {
-			if r.waiting() > 0 || r.to.held() > 0 {
+			if r.waiting() > 0 || r.to.Held() > 0 {
 				return errReaderGone
 			}
 			return nil

@@ -7,6 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
+
+	"github.com/Miosa-osa/miosa-env/inject/mask"
 )
 
 // streams are what a command gets as standard input, output and error, and what lies between these
@@ -37,7 +39,7 @@ func (v *supervisor) maskedStreams() (*streams, error) {
 }
 
 func (s *streams) mask(v *supervisor) error {
-	m := v.remask()
+	m := v.masker
 	for _, fd := range []int{1, 2} {
 		switch {
 		case inherited.Closed(fd): // spawn closes it in the command too
@@ -61,7 +63,7 @@ func (s *streams) mask(v *supervisor) error {
 }
 
 // hookStreams are what a hook gets: nothing to read, and one masked pipe to our standard error.
-func hookStreams(m remask, lost func(string, error)) (*streams, error) {
+func hookStreams(m *mask.Masker, lost func(string, error)) (*streams, error) {
 	s := plainStreams()
 	s.lost = lost
 	end, err := s.pipe(2, m)
@@ -70,7 +72,7 @@ func hookStreams(m remask, lost func(string, error)) (*streams, error) {
 }
 
 // pipe starts a relay to fd and returns the end to write to.
-func (s *streams) pipe(fd int, m remask) (uintptr, error) {
+func (s *streams) pipe(fd int, m *mask.Masker) (uintptr, error) {
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return 0, fmt.Errorf("pipe for output: %w", err)
@@ -82,7 +84,7 @@ func (s *streams) pipe(fd int, m remask) (uintptr, error) {
 // openPty puts a pty before the terminal that fd is. Where keys may come from there, it gets a session: the terminal is
 // our controlling terminal, or our standard input. The command has the keys from its start if we may read them and nobody
 // else in our process group does; else when it asks for them.
-func (s *streams) openPty(fd int, m remask, v *supervisor) error {
+func (s *streams) openPty(fd int, m *mask.Masker, v *supervisor) error {
 	pair, err := openPty(fd, v.terminal)
 	if err != nil {
 		return err
@@ -118,7 +120,7 @@ func (s *streams) openPty(fd int, m remask, v *supervisor) error {
 }
 
 // relay starts one.
-func (s *streams) relay(from, to int, m remask, eager bool) error {
+func (s *streams) relay(from, to int, m *mask.Masker, eager bool) error {
 	r, err := newRelay(from, to, m)
 	if err != nil {
 		return err
@@ -141,10 +143,10 @@ func streamName(fd int) string {
 	return [...]string{"standard input", "standard output", "standard error"}[fd]
 }
 
-// remask has all that is read from here on masked by m, which knows what the maskers before knew.
-func (s *streams) remask(m remask) {
+// setMasker has all that is read from here on masked by m, which knows what the maskers before knew.
+func (s *streams) setMasker(m *mask.Masker) {
 	for _, r := range s.relays {
-		r.next.Store(&m)
+		r.next.Store(m)
 	}
 }
 

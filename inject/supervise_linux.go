@@ -13,6 +13,10 @@ import (
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/api"
+
+	"github.com/Miosa-osa/miosa-env/inject/mask"
 )
 
 const (
@@ -72,11 +76,11 @@ type supervisor struct {
 	lazy     bool // the foreground is passed on only when the command asks for the terminal
 	had      bool // the command had the foreground
 
-	command  Command  // what runs, or ran last
-	next     *Command // what is to run instead: since a change, until the restart
-	masked   []Named  // what its output may not show, in the order it came: all it was given, and what the one before had last
-	masker   *Masker  // of masked
-	unmasked []string // names of values that are too short for it
+	command  Command      // what runs, or ran last
+	next     *Command     // what is to run instead: since a change, until the restart
+	masked   []api.Bound  // what its output may not show, in the order it came: all it was given, and what the one before had last
+	masker   *mask.Masker // of masked
+	unmasked []string     // names of values that are too short for it
 	streams  *streams
 	relays   []*relay // of streams whose command has ended, and which others may still write to
 	pid      int      // the command's, 0 when it was reaped
@@ -208,19 +212,16 @@ func (v *supervisor) open() (*streams, error) {
 	return v.maskedStreams()
 }
 
-// remask is what to mask with now.
-func (v *supervisor) remask() remask { return remask{v.masker, slices.Clone(v.masked)} }
-
 // mask makes the masker anew.
 func (v *supervisor) mask() {
 	var short []string
-	v.masker, short = NewMasker(v.masked)
+	v.masker, short = mask.New(v.masked)
 	for _, name := range short {
 		if slices.Contains(v.unmasked, name) {
 			continue // said before: values of the past are masked too
 		}
 		v.unmasked = append(v.unmasked, name)
-		v.Log.Warn().Str("name", name).Int("shortest", MinMasked).Msg("value is too short to be masked")
+		v.Log.Warn().Str("name", name).Int("shortest", mask.MinLength).Msg("value is too short to be masked")
 	}
 }
 
@@ -231,14 +232,14 @@ func (v *supervisor) given(next Command) {
 	if v.Masked {
 		v.masked = union(v.masked, next.Mask)
 		v.mask()
-		v.streams.remask(v.remask())
+		v.streams.setMasker(v.masker)
 	}
 }
 
 // union appends those of more that all doesn't have.
-func union(all, more []Named) []Named {
+func union(all, more []api.Bound) []api.Bound {
 	for _, m := range more {
-		if !slices.ContainsFunc(all, func(a Named) bool { return a.Name == m.Name && a.Value.Equal(m.Value) }) {
+		if !slices.ContainsFunc(all, func(a api.Bound) bool { return a.ExposeAsEnv == m.ExposeAsEnv && a.Value.Equal(m.Value) }) {
 			all = append(all, m)
 		}
 	}

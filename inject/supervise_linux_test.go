@@ -113,7 +113,7 @@ func play(mode string, args []string) int {
 	}
 	if name, value, ok := strings.Cut(*mask, "="); ok {
 		s.Masked = true
-		c.Mask = []inject.Named{{Name: name, Value: api.NewValue([]byte(value))}}
+		c.Mask = []api.Bound{{Label: api.Label{ExposeAsEnv: name}, Value: api.NewValue([]byte(value))}}
 	}
 	if *refuse {
 		if err := refuseSubreaper(); err != nil {
@@ -147,7 +147,7 @@ func play(mode string, args []string) int {
 				changed := c
 				changed.Env = append(os.Environ(), lines.Text())
 				if name, value, ok := strings.Cut(lines.Text(), "="); ok && s.Masked {
-					changed.Mask = []inject.Named{{Name: name, Value: api.NewValue([]byte(value))}}
+					changed.Mask = []api.Bound{{Label: api.Label{ExposeAsEnv: name}, Value: api.NewValue([]byte(value))}}
 				}
 				next <- changed
 			}

@@ -8,10 +8,12 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
+
+	"github.com/Miosa-osa/miosa-env/inject/mask"
 )
 
 // valueHashes find values in text without holding them: lengths in bytes -> hashes -> names. The lines of a
-// value are found one by one, without the white space around them. Those under MinMasked are too common to be masked.
+// value are found one by one, without the white space around them. Those under mask.MinLength are too common to be masked.
 type valueHashes struct {
 	lengths []int // the longest first
 	names   map[int]map[uint64]string
@@ -19,15 +21,15 @@ type valueHashes struct {
 
 // hashesOf knows values as they are and as a format spells them: a hook that prints values has mostly
 // read them from its output.
-func hashesOf(format string, pairs []Named) valueHashes {
+func hashesOf(format string, pairs []api.Bound) valueHashes {
 	s := valueHashes{names: map[int]map[uint64]string{}}
 	for _, pair := range pairs {
-		only := []Named{pair}
+		only := []api.Bound{pair}
 		room := make([]byte, 0, Room(format, only))
 		api.Quietly(func() {
-			pair.Value.Use(func(value []byte) { s.add(pair.Name, value) })
+			pair.Value.Use(func(value []byte) { s.add(pair.ExposeAsEnv, value) })
 			if text, err := Append(room, format, only); err == nil {
-				s.add(pair.Name, spelledIn(text))
+				s.add(pair.ExposeAsEnv, spelledIn(text))
 			}
 			clear(room[:cap(room)])
 		})
@@ -76,7 +78,7 @@ func (s *valueHashes) add(name string, value []byte) {
 func (s *valueHashes) addLine(name string, line []byte) {
 	line = bytes.Trim(line, " \t\v\f")
 	n := len(line)
-	if n < MinMasked || n > hookLine {
+	if n < mask.MinLength || n > hookLine {
 		return
 	}
 	if s.names[n] == nil {

@@ -68,7 +68,7 @@ isn't kept fresh: that is what miosa-env agent does.`,
 			if to.path != "" {
 				return to.write(format.value, built.Bound, f.allow)
 			}
-			return inject.Encode(p.stdout, format.value, built.Named())
+			return inject.Encode(p.stdout, format.value, built.Bound)
 		},
 	}
 	c.Flags().SortFlags = false

@@ -170,7 +170,7 @@ func (r *runner) build(s api.Snapshot) (inject.Command, inject.Fingerprint, erro
 		return inject.Command{}, inject.Fingerprint{}, err
 	}
 	r.log.Debug().Str("path", path).Int("bindings", len(built.Bound)).Int("variables", len(built.Environ)).Msg("command is ready")
-	command, seen := inject.Command{Path: path, Args: r.argv, Env: built.Environ, Mask: built.Named()}, inject.Fingerprint{}
+	command, seen := inject.Command{Path: path, Args: r.argv, Env: built.Environ, Mask: built.Bound}, inject.Fingerprint{}
 	if r.follows {
 		command.Bound, seen = api.Labels(built.Bound), built.Fingerprint()
 	}

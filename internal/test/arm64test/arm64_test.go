@@ -66,9 +66,10 @@ func TestSupervision(t *testing.T) {
 		"ReapedBySomebodyElse|SignalIsForTheCommandAlone|WorkingDirectory",
 		"Restart|Settle|ChangeWhileStopping|TermWhileRestarting|CommandEndsBeforeTheRestart|StopSignal|.*OnChange",
 		"OrphanIsOurs|NoSubreaper|TermReachesTheCommand|Fault_A13|LeftoversOfTheGroup|WeAreKilled|ParentDeathIsOurs|StartErrors",
-		"CtrlC|WindowSize|StopKey|Foreground|Pipeline|Masked(Output|Terminal|Grandchild|Broken|Prompt)|MaskHolds",
+		"CtrlC|WindowSize|StopKey|Foreground|Pipeline|Masked(Output|Terminal|Grandchild|Broken|Prompt)",
 		"OutputFormats|OutputRewritten|Scrub",
 	}, "|")+")")
+	m.add("inject/mask", "-test.run=^TestMaskHolds$")
 	m.add("internal/inherited", "-test.run=^TestNoted$")
 	m.add("inject/dotenv", "-test.run=^Test(Parse|Errors|ReadErrors|Pipe|Unreadable)$")
 	told(t, m.boot(), 100)

@@ -1,15 +1,14 @@
-package inject
+package mask
 
 import "encoding/binary"
 
-// A sieve finds where a pattern may start, much faster than the automaton (Wu and Manber, 1994): it
-// looks at the last 3 bytes of a window, and where no pattern begins with as many bytes as the window has, those 3
-// among them, it knows how far to jump. Where one may, it looks whether a pattern begins with the first
-// MinMasked bytes: lines and their forms are many, and 3 bytes of one of them are met everywhere.
+// sieve finds where a pattern may start, much faster than the automaton (Wu and Manber, 1994). From the last 3 bytes of a
+// window it knows how far to move the window. Where it can't be moved, the sieve checks whether any pattern starts with
+// the window's first MinLength bytes, because with many patterns, any 3 bytes are common.
 type sieve struct {
-	window int                          // as long as the shortest pattern, and maxWindow at most
-	skips  [1 << sieveBits]uint8        // by sieveHash: how many places can be passed over; 0 where a pattern may start
-	starts [1 << (startBits - 6)]uint64 // by startHash: a bit for each start of a pattern
+	window int                          // length of the shortest pattern, at most maxWindow
+	skips  [1 << sieveBits]uint8        // by sieveHash: how far to move the window; 0: a pattern may start here
+	starts [1 << (startBits - 6)]uint64 // bit set by startHash of the starts of patterns
 }
 
 const (
@@ -18,7 +17,7 @@ const (
 	maxWindow = 13
 )
 
-// newSieve takes patterns of at least MinMasked bytes.
+// newSieve returns a sieve for patterns of at least MinLength bytes.
 func newSieve(patterns []string) *sieve {
 	s := &sieve{window: maxWindow}
 	for _, p := range patterns {
@@ -33,14 +32,14 @@ func newSieve(patterns []string) *sieve {
 			s.skips[h] = min(s.skips[h], uint8(s.window-3-at))
 		}
 		var start [8]byte
-		copy(start[:], p[:MinMasked])
+		copy(start[:], p[:MinLength])
 		h := startHash(binary.LittleEndian.Uint64(start[:]))
 		s.starts[h>>6] |= 1 << (h & 63)
 	}
 	return s
 }
 
-// next returns the first place from which a pattern may start, or how far it could see.
+// next returns the first offset, starting at from, at which a pattern may start. Earlier offsets are ruled out.
 func (s *sieve) next(text []byte, from int) int {
 	ahead := s.window - 4
 	i := from + ahead
@@ -64,7 +63,7 @@ func (s *sieve) next(text []byte, from int) int {
 
 func sieveHash(three uint32) uint32 { return three * 0x9e3779b1 >> (32 - sieveBits) }
 
-// startHash is of the first MinMasked of 8 bytes.
+// startHash hashes the first MinLength of 8 bytes.
 func startHash(eight uint64) uint64 {
-	return eight << (64 - 8*MinMasked) * 0x9e3779b97f4a7c15 >> (64 - startBits)
+	return eight << (64 - 8*MinLength) * 0x9e3779b97f4a7c15 >> (64 - startBits)
 }

@@ -1,4 +1,4 @@
-package inject
+package mask
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/inject/forms"
+	"github.com/Miosa-osa/miosa-env/inject/mask/forms"
 )
 
 type labelledForm struct {
@@ -20,7 +20,7 @@ type labelledForm struct {
 }
 
 // formsOf lists what a Masker of the secrets looks for.
-func formsOf(secrets []Named) []labelledForm {
+func formsOf(secrets []api.Bound) []labelledForm {
 	var all []labelledForm
 	for i, s := range secrets {
 		for _, f := range forms.Of([]string{s.Value.Reveal()}) {
@@ -28,7 +28,7 @@ func formsOf(secrets []Named) []labelledForm {
 			if f.Part {
 				place += len(secrets) // what is a value as a whole comes before lines of others
 			}
-			all = append(all, labelledForm{f.Text, "[" + s.Name + "]", place})
+			all = append(all, labelledForm{f.Text, "[" + s.ExposeAsEnv + "]", place})
 		}
 	}
 	return all
@@ -36,7 +36,7 @@ func formsOf(secrets []Named) []labelledForm {
 
 // maskSlowly is what masking means, written down without care for speed: find every occurrence of
 // every form, merge those that overlap, name each by its first, longest one.
-func maskSlowly(secrets []Named, text string) string {
+func maskSlowly(secrets []api.Bound, text string) string {
 	type found struct {
 		start, end int
 		labelledForm
@@ -89,8 +89,8 @@ var maskSeeds = []maskSeed{
 
 // maskCase makes secrets and a text of fuzzed bytes. Bytes under 32 in the text stand for the forms
 // of the secrets, so that the fuzzer meets them.
-func maskCase(lines, text string) ([]Named, string) {
-	var secrets []Named
+func maskCase(lines, text string) ([]api.Bound, string) {
+	var secrets []api.Bound
 	for i, line := range strings.SplitN(lines, "\n", 6) {
 		secrets = append(secrets, named(string(rune('A'+i)), line[:min(len(line), 40)]))
 	}
@@ -115,7 +115,7 @@ func FuzzMaskReference(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, lines, text string) {
 		secrets, text := maskCase(lines, text)
-		m, _ := NewMasker(secrets)
+		m, _ := New(secrets)
 		want := maskSlowly(secrets, text)
 		for _, step := range []int{max(1, len(text)), 1, 7} {
 			if got := masked(t, m, text, step); got != want {
@@ -134,7 +134,7 @@ func FuzzMaskChunking(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, lines, text string, cuts []byte) {
 		secrets, text := maskCase(lines, text)
-		m, _ := NewMasker(secrets)
+		m, _ := New(secrets)
 		want := masked(t, m, text, max(1, len(text)))
 		var out bytes.Buffer
 		w := m.Writer(&out)
@@ -169,13 +169,13 @@ func FuzzMaskBecomes(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, lines, text string, cut byte) {
 		secrets, text := maskCase(lines, text)
-		m, _ := NewMasker(secrets)
-		same, _ := NewMasker(append(slices.Clone(secrets), Named{Name: "NOWHERE", Value: api.NewValue([]byte("\x00 in no text \x00"))}))
+		m, _ := New(secrets)
+		same, _ := New(append(slices.Clone(secrets), api.Bound{Label: api.Label{ExposeAsEnv: "NOWHERE"}, Value: api.NewValue([]byte("\x00 in no text \x00"))}))
 		var out bytes.Buffer
 		w := m.Writer(&out)
 		at := min(int(cut), len(text))
 		_, err := io.WriteString(w, text[:at])
-		w.become(same)
+		w.SetMasker(same)
 		_, more := io.WriteString(w, text[at:])
 		if err := errors.Join(err, more, w.Flush()); err != nil {
 			t.Fatal(err)
@@ -197,7 +197,7 @@ func FuzzMaskRelease(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, lines, text string, cuts []byte) {
 		secrets, text := maskCase(lines, text)
-		m, _ := NewMasker(secrets)
+		m, _ := New(secrets)
 		var out bytes.Buffer
 		w := m.Writer(&out)
 		rest := []byte(text)

@@ -1,4 +1,4 @@
-package inject
+package mask
 
 import (
 	"bytes"
@@ -9,10 +9,12 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/Miosa-osa/miosa-env/api"
 )
 
 // benchSecrets makes n secrets as they are met: keys, tokens, connection strings.
-func benchSecrets(n int) []Named {
+func benchSecrets(n int) []api.Bound {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	word := func(n int) string {
 		b := make([]byte, n)
@@ -21,7 +23,7 @@ func benchSecrets(n int) []Named {
 		}
 		return string(b)
 	}
-	var all []Named
+	var all []api.Bound
 	for i := range n {
 		value := []string{word(40), "sk_live_" + word(32), "postgres://app:" + word(20) + "@db.internal:5432/app?sslmode=require", "ey" + word(300)}[i%4]
 		all = append(all, named(fmt.Sprint("SECRET_", i), value))
@@ -45,7 +47,7 @@ func benchWrites(b *testing.B, m *Masker, text []byte, step int) {
 func BenchmarkMask(b *testing.B) {
 	const size = 1 << 20
 	secrets := benchSecrets(20)
-	m, _ := NewMasker(secrets)
+	m, _ := New(secrets)
 	fill := func(unit func() string) []byte {
 		var t bytes.Buffer
 		for t.Len() < size {
@@ -99,24 +101,24 @@ func BenchmarkMaskHostile(b *testing.B) {
 	for len(fibonacci[1]) < size {
 		fibonacci = [2]string{fibonacci[1], fibonacci[1] + fibonacci[0]}
 	}
-	var nested []Named
+	var nested []api.Bound
 	for i := range 20 {
 		nested = append(nested, named("A", strings.Repeat("a", 1000*(i+1))+"b"))
 	}
 	for _, tc := range []struct {
 		name    string
-		secrets []Named
+		secrets []api.Bound
 		text    string
 		step    int
 	}{
-		{"same byte", []Named{named("A", strings.Repeat("a", long))}, strings.Repeat("a", size), 32 << 10},
-		{"same byte, never found", []Named{named("A", strings.Repeat("a", long)+"b")}, strings.Repeat("a", size), 32 << 10},
-		{"same byte by byte", []Named{named("A", strings.Repeat("a", long)+"b")}, strings.Repeat("a", size), 1},
-		{"fails at the end", []Named{named("A", strings.Repeat("a", long)+"b")}, strings.Repeat(strings.Repeat("a", long)+"c", size/long), 32 << 10},
-		{"fibonacci", []Named{named("A", fibonacci[1][:long]+"c")}, fibonacci[1][:size], 32 << 10},
+		{"same byte", []api.Bound{named("A", strings.Repeat("a", long))}, strings.Repeat("a", size), 32 << 10},
+		{"same byte, never found", []api.Bound{named("A", strings.Repeat("a", long)+"b")}, strings.Repeat("a", size), 32 << 10},
+		{"same byte by byte", []api.Bound{named("A", strings.Repeat("a", long)+"b")}, strings.Repeat("a", size), 1},
+		{"fails at the end", []api.Bound{named("A", strings.Repeat("a", long)+"b")}, strings.Repeat(strings.Repeat("a", long)+"c", size/long), 32 << 10},
+		{"fibonacci", []api.Bound{named("A", fibonacci[1][:long]+"c")}, fibonacci[1][:size], 32 << 10},
 		{"nested", nested, strings.Repeat(strings.Repeat("a", 20_000)+"c", size/20_001), 32 << 10},
 	} {
-		m, _ := NewMasker(tc.secrets)
+		m, _ := New(tc.secrets)
 		b.Run(tc.name, func(b *testing.B) { benchWrites(b, m, []byte(tc.text), tc.step) })
 	}
 }
@@ -136,14 +138,14 @@ func BenchmarkNewMasker(b *testing.B) {
 	document := strings.Repeat(`{"name": "a <b> & 'c'", "path": "/x/y=z"},`+"\n", 128<<10/43)
 	for _, tc := range []struct {
 		name    string
-		secrets []Named
+		secrets []api.Bound
 	}{
 		{"5 secrets", benchSecrets(5)},
 		{"20 secrets", benchSecrets(20)},
 		{"100 secrets", benchSecrets(100)},
-		{"1024 lines of base64", []Named{named("A", bundle.String())}},
-		{"128 KiB of base64", []Named{named("A", string(random))}},
-		{"128 KiB of JSON", []Named{named("A", document)}},
+		{"1024 lines of base64", []api.Bound{named("A", bundle.String())}},
+		{"128 KiB of base64", []api.Bound{named("A", string(random))}},
+		{"128 KiB of JSON", []api.Bound{named("A", document)}},
 	} {
 		b.Run(tc.name, func(b *testing.B) {
 			size := 0
@@ -153,7 +155,7 @@ func BenchmarkNewMasker(b *testing.B) {
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {
-				if m, _ := NewMasker(tc.secrets); m == nil {
+				if m, _ := New(tc.secrets); m == nil {
 					b.Fatal("no masker")
 				}
 			}
@@ -161,7 +163,7 @@ func BenchmarkNewMasker(b *testing.B) {
 			var before, after runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&before)
-			m, _ := NewMasker(tc.secrets)
+			m, _ := New(tc.secrets)
 			runtime.GC()
 			runtime.ReadMemStats(&after)
 			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(size), "B-kept/B")

@@ -1,4 +1,4 @@
-package inject
+package mask
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+
+	"github.com/Miosa-osa/miosa-env/api"
 )
 
 var maskValues = []struct{ name, value string }{
@@ -63,7 +65,7 @@ func TestMaskFormsInGo(t *testing.T) {
 		{"base64 raw url", func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }},
 	}
 	for _, v := range maskValues {
-		m, _ := NewMasker([]Named{named("A", v.value)})
+		m, _ := New([]api.Bound{named("A", v.value)})
 		for _, e := range encoders {
 			t.Run(v.name+"/"+e.name, func(t *testing.T) {
 				form := e.encode(v.value)
@@ -90,7 +92,7 @@ func lowerEscapes(s string) string {
 // hold its bits alone, none may come out.
 func TestMaskBase64Within(t *testing.T) {
 	for _, v := range maskValues {
-		m, _ := NewMasker([]Named{named("A", v.value)})
+		m, _ := New([]api.Bound{named("A", v.value)})
 		for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
 			for before := range 7 {
 				for after := range 4 {
@@ -197,7 +199,7 @@ func TestMaskFormsOfLanguages(t *testing.T) {
 // puts around the value, be it printed to a file or on a terminal.
 func checkOnlyLabel(t *testing.T, name, value, text, around string) {
 	t.Helper()
-	m, _ := NewMasker([]Named{named("A", value)})
+	m, _ := New([]api.Bound{named("A", value)})
 	for _, text := range []string{text, strings.ReplaceAll(text, "\n", "\r\n")} {
 		got := masked(t, m, text, 7)
 		rest, ok := strings.CutPrefix(strings.TrimLeft(got, around), "[A]")
@@ -220,7 +222,7 @@ func TestMaskFormsNamed(t *testing.T) {
 		{"Java's URLEncoder", "a b*c~d-", "a+b*c%7Ed-"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			m, _ := NewMasker([]Named{named("A", tc.value)})
+			m, _ := New([]api.Bound{named("A", tc.value)})
 			if got := masked(t, m, "§"+tc.form+"§", 2); got != "§[A]§" {
 				t.Errorf("%q came out as %q", tc.form, got)
 			}

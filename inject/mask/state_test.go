@@ -1,4 +1,4 @@
-package inject
+package mask
 
 import (
 	"bytes"
@@ -19,8 +19,8 @@ func FuzzMaskState(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, lines, text string, cut byte, pause bool) {
 		secrets, text := maskCase(lines, text)
-		first, _ := NewMasker(secrets)
-		second, _ := NewMasker(secrets)
+		first, _ := New(secrets)
+		second, _ := New(secrets)
 		var out, want bytes.Buffer
 		at := min(int(cut), len(text))
 
@@ -30,15 +30,15 @@ func FuzzMaskState(f *testing.F) {
 		if pause {
 			err1, err2 = errors.Join(err1, w.Release()), errors.Join(err2, one.Release())
 		}
-		sent, err := json.Marshal(w.saved())
+		sent, err := json.Marshal(w.State())
 		if err != nil {
 			t.Fatal(err)
 		}
-		var state maskState
+		var state State
 		if err := json.Unmarshal(sent, &state); err != nil {
 			t.Fatal(err)
 		}
-		w = second.resumeWriter(&out, state)
+		w = second.Resume(&out, state)
 		_, err3 := io.WriteString(w, text[at:])
 		_, err4 := io.WriteString(one, text[at:])
 		if err := errors.Join(err1, err2, err3, err4, w.Flush(), one.Flush()); err != nil {

@@ -1,25 +1,23 @@
-package inject
+package mask
 
 import (
 	"math/bits"
 	"slices"
 )
 
-// An automaton finds every occurrence of many patterns in one pass (Aho and Corasick, 1975). Its
-// nodes are the patterns' prefixes, 0 the empty one; the state after some text is the longest node
-// the text ends with.
+// automaton finds every occurrence of many patterns in one pass (Aho and Corasick, 1975). Its nodes are the patterns'
+// prefixes; node 0 is the empty one. The state after a text is the longest node that the text ends with.
 //
-// Secrets may be long and their forms are many, so a node costs few bytes: nodes are numbered in
-// preorder, a node's first child follows it, and only where a pattern branches off (at most once a
-// pattern) is there more to store. Counting all arrays: 5 bytes and 4.5 bits a node, and a node at
-// most for each byte of a pattern.
+// Values may be long and have many forms, so a node takes little memory: nodes are numbered in preorder, so that a
+// node's first child follows it, and more is stored only where a pattern branches off, at most once per pattern. In all
+// a node takes 5 bytes and 4.5 bits, and there is at most one for each byte of a pattern.
 type automaton struct {
 	label []byte   // the byte that leads to the node
-	link  []uint32 // the node of the longest proper suffix, passing over leaves; and the bits below
+	link  []uint32 // the longest proper suffix that isn't a leaf, and the bits below
 
 	first [256]uint32 // the root's children; 0: none
 
-	// A run is a chain of nodes of consecutive numbers and depths.
+	// A run is a chain of nodes with consecutive numbers and depths.
 	starts ranked
 	runs   []run
 
@@ -27,7 +25,7 @@ type automaton struct {
 	branches []branch
 	children []uint32
 
-	// For nodes that a pattern ends at: the longest such pattern, by its place in the sorted list.
+	// For nodes at which a pattern ends: the index of the longest such pattern.
 	ends    ranked
 	longest []uint32
 }
@@ -44,17 +42,17 @@ type run struct {
 	parent       uint32
 }
 
-// branch holds the children of a node besides the next one: set has their labels, and they stand in
-// children from first, by rising label.
+// branch holds the children of a node besides the next one: set contains their labels, and the nodes are in children
+// from first, sorted by label.
 type branch struct {
 	set   [4]uint64
 	first uint32
 }
 
-// newAutomaton takes patterns sorted, without repetitions and without an empty one.
+// newAutomaton returns an automaton for sorted, distinct, non-empty patterns.
 func newAutomaton(patterns []string) *automaton {
 	nodes := 1
-	shared := make([]int, len(patterns)) // with the pattern before
+	shared := make([]int, len(patterns)) // length of the common prefix with the previous pattern
 	for i, p := range patterns {
 		if i > 0 {
 			shared[i] = commonPrefix(patterns[i-1], p)
@@ -63,7 +61,7 @@ func newAutomaton(patterns []string) *automaton {
 	}
 	if nodes > nodeSet {
 		// Half a gigabyte of forms: 80 times what fits in an environment.
-		panic("inject: too many bytes to mask")
+		panic("mask: too many bytes to mask")
 	}
 	a := &automaton{label: make([]byte, 1, nodes), link: make([]uint32, nodes)}
 	last := a.plant(patterns, shared)
@@ -72,13 +70,13 @@ func newAutomaton(patterns []string) *automaton {
 	return a
 }
 
-// plant makes the tree and returns the node of each pattern.
+// plant builds the tree and returns the node of each pattern.
 func (a *automaton) plant(patterns []string, shared []int) []uint32 {
 	last := make([]uint32, len(patterns))
 	a.starts = newRanked(len(a.link))
 	a.runs = []run{{}}
 	a.starts.set(0)
-	path := []int{0} // the runs from the root to the pattern before
+	path := []int{0} // the runs from the root to the previous pattern
 	for i, p := range patterns {
 		node := uint32(len(a.label))
 		if i > 0 && shared[i] == len(patterns[i-1]) {
@@ -101,7 +99,7 @@ func (a *automaton) plant(patterns []string, shared []int) []uint32 {
 	return last
 }
 
-// branch makes the tables of the nodes with more than one child, and the root's.
+// branch builds the tables of children of nodes that have several, and of the root.
 func (a *automaton) branch() {
 	if len(a.label) > 1 {
 		a.first[a.label[1]] = 1
@@ -126,7 +124,7 @@ func (a *automaton) branch() {
 	a.branched.count()
 }
 
-// connect sets the links and what ends where, given the node of each pattern.
+// connect sets the suffix links and the patterns that end at each node, given the node of each pattern.
 func (a *automaton) connect(last []uint32) {
 	own := newRanked(len(a.link))
 	for _, n := range last {
@@ -135,7 +133,7 @@ func (a *automaton) connect(last []uint32) {
 	own.count()
 	a.ends = newRanked(len(a.link))
 	type end struct{ node, suffix uint32 }
-	var ends []end // the shallow ones first
+	var ends []end // by depth
 	a.byDepth(func(node, parent uint32) {
 		var suffix uint32
 		for n := parent; n != 0 && suffix == 0; {
@@ -163,12 +161,12 @@ func (a *automaton) connect(last []uint32) {
 	}
 }
 
-// byDepth visits every node but the root, the shallow ones first.
+// byDepth visits every node but the root in order of depth.
 func (a *automaton) byDepth(visit func(node, parent uint32)) {
 	type walk struct{ next, end, parent uint32 }
 	waiting := slices.Clone(a.runs)
 	for i := range waiting {
-		waiting[i].parent = uint32(i) // its place among the runs
+		waiting[i].parent = uint32(i) // its index in a.runs
 	}
 	slices.SortStableFunc(waiting, func(r, s run) int { return int(r.depth) - int(s.depth) })
 	var walks []walk
@@ -237,7 +235,7 @@ func (a *automaton) step(state uint32, depth int, c byte) (uint32, int) {
 	return 0, 0
 }
 
-// leaf tells whether the node has no children. The root never counts as one.
+// leaf reports whether a node other than the root has no children.
 func (a *automaton) leaf(node uint32) bool { return a.link[node]&(lastBit|branchBit) == lastBit }
 
 // depth returns the length of the node's prefix.
@@ -256,10 +254,10 @@ func commonPrefix(a, b string) int {
 	return n
 }
 
-// ranked is a set of nodes that knows how many of its nodes stand before another.
+// ranked is a set of nodes that counts its members below a node in constant time.
 type ranked struct {
 	words  []uint64
-	before []uint32 // in the words before
+	before []uint32 // number of members in earlier words
 }
 
 func newRanked(nodes int) ranked {
@@ -270,7 +268,7 @@ func newRanked(nodes int) ranked {
 func (r *ranked) set(node uint32)      { r.words[node>>6] |= 1 << (node & 63) }
 func (r *ranked) has(node uint32) bool { return r.words[node>>6]>>(node&63)&1 != 0 }
 
-// count must follow the last set and precede the first rank.
+// count must be called after the last set and before the first rank.
 func (r *ranked) count() {
 	for i := 1; i < len(r.words); i++ {
 		r.before[i] = r.before[i-1] + uint32(bits.OnesCount64(r.words[i-1]))

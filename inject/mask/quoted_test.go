@@ -1,4 +1,4 @@
-package inject
+package mask
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+
+	"github.com/Miosa-osa/miosa-env/api"
 )
 
 // quotes are what shells and languages put around a quoted text.
@@ -178,7 +180,7 @@ func TestMaskQuotedNamed(t *testing.T) {
 		{"systemd environment file", "say \"$HOME\" `x` \\", "say \\\"\\$HOME\\\" \\`x\\` \\\\"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			m, _ := NewMasker([]Named{named("A", tc.value)})
+			m, _ := New([]api.Bound{named("A", tc.value)})
 			if got := masked(t, m, "§"+tc.form+"§", 2); got != "§[A]§" {
 				t.Errorf("%q came out as %q", tc.form, got)
 			}

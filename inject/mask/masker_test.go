@@ -1,4 +1,4 @@
-package inject
+package mask
 
 import (
 	"bytes"
@@ -15,8 +15,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-func named(name, value string) Named {
-	return Named{Name: name, Value: api.NewValue([]byte(value))}
+func named(name, value string) api.Bound {
+	return api.Bound{Label: api.Label{ExposeAsEnv: name}, Value: api.NewValue([]byte(value))}
 }
 
 // masked returns what comes out of text written in pieces of at most step bytes, and flushed.
@@ -38,41 +38,41 @@ func masked(tb testing.TB, m *Masker, text string, step int) string {
 func TestMaskLabels(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
-		secrets []Named
+		secrets []api.Bound
 		in      string
 		want    string
 	}{
 		{"no secret", nil, "hello", "hello"},
-		{"nothing to mask", []Named{named("A", "secret")}, "secre secrt ecret", "secre secrt ecret"},
-		{"alone", []Named{named("A", "secret")}, "secret", "[A]"},
-		{"within", []Named{named("A", "secret")}, "a secret.", "a [A]."},
-		{"twice", []Named{named("A", "secret")}, "secretsecret", "[A][A]"},
-		{"start of itself before it", []Named{named("A", "secret")}, "secsecret", "sec[A]"},
-		{"two that touch", []Named{named("A", "secret"), named("B", "password")}, "secretpassword", "[A][B]"},
-		{"two that overlap", []Named{named("A", "abcdefgh"), named("B", "efghijkl")}, "abcdefghijkl", "[A]"},
-		{"chain that overlaps", []Named{named("A", "abcdefgh"), named("B", "ghijklmn"), named("C", "mnopqrst")}, "-abcdefghijklmnopqrst-", "-[A]-"},
-		{"one within another", []Named{named("A", "secret"), named("B", "my secret word")}, "my secret word, my secret", "[B], my [A]"},
-		{"one starts another", []Named{named("A", "secret"), named("B", "secret word")}, "secret word, secret wor", "[B], [A] wor"},
-		{"one ends another", []Named{named("A", "secret"), named("B", "my secret")}, "my secret, secret", "[B], [A]"},
-		{"long one covers many", []Named{named("A", "secret"), named("B", "secret-secret-secret")}, "secret-secret-secret secret-secret", "[B] [A]-[A]"},
-		{"same value twice", []Named{named("A", "secret"), named("B", "secret")}, "secret", "[A]"},
-		{"periodic", []Named{named("A", "aaaaaa")}, "aaaaa aaaaaa aaaaaaaaaaaaaaaa", "aaaaa [A] [A]"},
-		{"periodic by two", []Named{named("A", "abababab")}, "xabababababy", "x[A]y"},
-		{"short and empty", []Named{named("A", ""), named("B", "12345"), named("C", "123456")}, "12345 123456", "12345 [C]"},
-		{"lines on a terminal", []Named{named("A", "line one\nline two")}, "line one\r\nline two\r\n", "[A]\r\n"},
-		{"a line of it", []Named{named("A", "first-line\nsecond-line\n")}, "log: first-line\nlog: second-line\nlog: 1234567", "log: [A]\nlog: [A]\nlog: 1234567"},
-		{"all lines of it", []Named{named("A", "first-line\nsecond-line\n")}, "first-line\nsecond-line\nfirst-line\nsecond-", "[A][A]\nsecond-"},
-		{"lines on one line", []Named{named("A", "{\n  first-line\n  2\n}\n")}, "{ first-line 2 }", "[A]"},
-		{"lines indented anew", []Named{named("A", "k:\n  first-line\n  1234567\n")}, "    k:\n      first-line\n", "    k:\n      [A]\n"},
-		{"lines with CRLF", []Named{named("A", "first-line\r\nsecond-line")}, "first-line\nsecond-line", "[A]\n[A]"},
-		{"a line and a value", []Named{named("A", "first-line\nsecond-line"), named("B", "second-line")}, "first-line, second-line", "[A], [B]"},
-		{"white space around it dropped", []Named{named("A", "  secret \t\n")}, "<secret>  secret \t\n", "<[A]>[A]"},
-		{"a line encoded", []Named{named("A", "first-line\nit's <a line>")}, "Zmlyc3QtbGluZQ== 66697273742d6c696e65 it&#39;s &lt;a line&gt; 'it'\\''s <a line>'", "[A] [A] [A] '[A]'"},
-		{"last line break dropped", []Named{named("A", "secret\n")}, "<secret> secret\n", "<[A]> [A]"},
-		{"NUL and bytes over 127", []Named{named("A", "\x00\xff\x80\x00\xff\x80")}, "\x00\xff\x80\x00\xff\x80\x00", "[A]\x00"},
+		{"nothing to mask", []api.Bound{named("A", "secret")}, "secre secrt ecret", "secre secrt ecret"},
+		{"alone", []api.Bound{named("A", "secret")}, "secret", "[A]"},
+		{"within", []api.Bound{named("A", "secret")}, "a secret.", "a [A]."},
+		{"twice", []api.Bound{named("A", "secret")}, "secretsecret", "[A][A]"},
+		{"start of itself before it", []api.Bound{named("A", "secret")}, "secsecret", "sec[A]"},
+		{"two that touch", []api.Bound{named("A", "secret"), named("B", "password")}, "secretpassword", "[A][B]"},
+		{"two that overlap", []api.Bound{named("A", "abcdefgh"), named("B", "efghijkl")}, "abcdefghijkl", "[A]"},
+		{"chain that overlaps", []api.Bound{named("A", "abcdefgh"), named("B", "ghijklmn"), named("C", "mnopqrst")}, "-abcdefghijklmnopqrst-", "-[A]-"},
+		{"one within another", []api.Bound{named("A", "secret"), named("B", "my secret word")}, "my secret word, my secret", "[B], my [A]"},
+		{"one starts another", []api.Bound{named("A", "secret"), named("B", "secret word")}, "secret word, secret wor", "[B], [A] wor"},
+		{"one ends another", []api.Bound{named("A", "secret"), named("B", "my secret")}, "my secret, secret", "[B], [A]"},
+		{"long one covers many", []api.Bound{named("A", "secret"), named("B", "secret-secret-secret")}, "secret-secret-secret secret-secret", "[B] [A]-[A]"},
+		{"same value twice", []api.Bound{named("A", "secret"), named("B", "secret")}, "secret", "[A]"},
+		{"periodic", []api.Bound{named("A", "aaaaaa")}, "aaaaa aaaaaa aaaaaaaaaaaaaaaa", "aaaaa [A] [A]"},
+		{"periodic by two", []api.Bound{named("A", "abababab")}, "xabababababy", "x[A]y"},
+		{"short and empty", []api.Bound{named("A", ""), named("B", "12345"), named("C", "123456")}, "12345 123456", "12345 [C]"},
+		{"lines on a terminal", []api.Bound{named("A", "line one\nline two")}, "line one\r\nline two\r\n", "[A]\r\n"},
+		{"a line of it", []api.Bound{named("A", "first-line\nsecond-line\n")}, "log: first-line\nlog: second-line\nlog: 1234567", "log: [A]\nlog: [A]\nlog: 1234567"},
+		{"all lines of it", []api.Bound{named("A", "first-line\nsecond-line\n")}, "first-line\nsecond-line\nfirst-line\nsecond-", "[A][A]\nsecond-"},
+		{"lines on one line", []api.Bound{named("A", "{\n  first-line\n  2\n}\n")}, "{ first-line 2 }", "[A]"},
+		{"lines indented anew", []api.Bound{named("A", "k:\n  first-line\n  1234567\n")}, "    k:\n      first-line\n", "    k:\n      [A]\n"},
+		{"lines with CRLF", []api.Bound{named("A", "first-line\r\nsecond-line")}, "first-line\nsecond-line", "[A]\n[A]"},
+		{"a line and a value", []api.Bound{named("A", "first-line\nsecond-line"), named("B", "second-line")}, "first-line, second-line", "[A], [B]"},
+		{"white space around it dropped", []api.Bound{named("A", "  secret \t\n")}, "<secret>  secret \t\n", "<[A]>[A]"},
+		{"a line encoded", []api.Bound{named("A", "first-line\nit's <a line>")}, "Zmlyc3QtbGluZQ== 66697273742d6c696e65 it&#39;s &lt;a line&gt; 'it'\\''s <a line>'", "[A] [A] [A] '[A]'"},
+		{"last line break dropped", []api.Bound{named("A", "secret\n")}, "<secret> secret\n", "<[A]> [A]"},
+		{"NUL and bytes over 127", []api.Bound{named("A", "\x00\xff\x80\x00\xff\x80")}, "\x00\xff\x80\x00\xff\x80\x00", "[A]\x00"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			m, _ := NewMasker(tc.secrets)
+			m, _ := New(tc.secrets)
 			for step := 1; step <= len(tc.in); step++ {
 				if diff := cmp.Diff(tc.want, masked(t, m, tc.in, step)); diff != "" {
 					t.Fatalf("in pieces of %d bytes (-want +got):\n%s", step, diff)
@@ -83,7 +83,7 @@ func TestMaskLabels(t *testing.T) {
 }
 
 func TestMaskShort(t *testing.T) {
-	_, got := NewMasker([]Named{
+	_, got := New([]api.Bound{
 		named("EMPTY", ""), named("ONE", "1"), named("FIVE", "12345"), named("SIX", "123456"),
 	})
 	if diff := cmp.Diff([]string{"ONE", "FIVE"}, got); diff != "" {
@@ -94,8 +94,8 @@ func TestMaskShort(t *testing.T) {
 // After each byte, what is held back must be exactly the longest end of the stream that starts a
 // form and isn't all of it.
 func TestMaskHolds(t *testing.T) {
-	secrets := []Named{named("A", "abcabcabd"), named("B", "password-1"), named("C", "cabcab"), named("D", "abcabd")}
-	m, _ := NewMasker(secrets)
+	secrets := []api.Bound{named("A", "abcabcabd"), named("B", "password-1"), named("C", "cabcab"), named("D", "abcabd")}
+	m, _ := New(secrets)
 	patterns := formsOf(secrets)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
@@ -126,7 +126,7 @@ func TestMaskHolds(t *testing.T) {
 }
 
 func TestMaskPromptAtOnce(t *testing.T) {
-	m, _ := NewMasker([]Named{named("A", "hunter2-hunter2"), named("B", "postgres://u:p@h/db")})
+	m, _ := New([]api.Bound{named("A", "hunter2-hunter2"), named("B", "postgres://u:p@h/db")})
 	var out bytes.Buffer
 	w := m.Writer(&out)
 	for _, step := range []struct{ in, want string }{
@@ -145,7 +145,7 @@ func TestMaskPromptAtOnce(t *testing.T) {
 }
 
 func TestMaskRelease(t *testing.T) {
-	m, _ := NewMasker([]Named{named("A", "secret word"), named("B", "wordlist"), named("C", "aaabcd")})
+	m, _ := New([]api.Bound{named("A", "secret word"), named("B", "wordlist"), named("C", "aaabcd")})
 	for _, tc := range []struct {
 		name string
 		in   []string // released after each
@@ -189,7 +189,7 @@ func TestMaskRelease(t *testing.T) {
 // What a writer learns while it runs is masked from the next byte on, in what it holds back too; what it
 // knew before goes on being masked, across the moment.
 func TestMaskBecomes(t *testing.T) {
-	before := []Named{named("A", "first secret"), named("A", "secretary")}
+	before := []api.Bound{named("A", "first secret"), named("A", "secretary")}
 	after := append(slices.Clone(before), named("B", "second"), named("B", "cret agent"))
 	for _, tc := range []struct {
 		name     string
@@ -205,12 +205,12 @@ func TestMaskBecomes(t *testing.T) {
 		{"nothing held", "abc", "second", "abc[B]"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			old, _ := NewMasker(before)
-			now, _ := NewMasker(after)
+			old, _ := New(before)
+			now, _ := New(after)
 			var out bytes.Buffer
 			w := old.Writer(&out)
 			_, err := io.WriteString(w, tc.in)
-			w.become(now)
+			w.SetMasker(now)
 			_, more := io.WriteString(w, tc.more)
 			if err := errors.Join(err, more, w.Flush()); err != nil {
 				t.Fatal(err)
@@ -221,12 +221,12 @@ func TestMaskBecomes(t *testing.T) {
 		})
 	}
 	t.Run("from nothing", func(t *testing.T) {
-		nothing, _ := NewMasker(nil)
-		now, _ := NewMasker(after)
+		nothing, _ := New(nil)
+		now, _ := New(after)
 		var out bytes.Buffer
 		w := nothing.Writer(&out)
 		_, err := io.WriteString(w, "second ")
-		w.become(now)
+		w.SetMasker(now)
 		_, more := io.WriteString(w, "second")
 		if err := errors.Join(err, more, w.Flush()); err != nil || out.String() != "second [B]" {
 			t.Errorf("%q, %v", out.String(), err)
@@ -235,7 +235,7 @@ func TestMaskBecomes(t *testing.T) {
 }
 
 func TestMaskAfterFlush(t *testing.T) {
-	m, _ := NewMasker([]Named{named("A", "secret")})
+	m, _ := New([]api.Bound{named("A", "secret")})
 	var out bytes.Buffer
 	w := m.Writer(&out)
 	for _, in := range []string{"sec", "ret secret sec", "ret"} {
@@ -269,7 +269,7 @@ func (f *fullAfter) Write(p []byte) (int, error) {
 }
 
 func TestMaskWriteError(t *testing.T) {
-	m, _ := NewMasker([]Named{named("LABEL", "secret"), named("B", "secrecy")})
+	m, _ := New([]api.Bound{named("LABEL", "secret"), named("B", "secrecy")})
 	const in = "one secret, two secretsecrecy: thr"
 	const out = "one [LABEL], two [LABEL][B]: thr"
 	full := errors.New("disk full")
@@ -319,7 +319,7 @@ func TestMaskWriteError(t *testing.T) {
 }
 
 func TestMaskSharedByWriters(t *testing.T) {
-	m, _ := NewMasker([]Named{named("A", "secret")})
+	m, _ := New([]api.Bound{named("A", "secret")})
 	t.Run("group", func(t *testing.T) {
 		for i := range 4 {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -350,7 +350,7 @@ func TestMaskLongValues(t *testing.T) {
 		{"many lines", strings.Repeat("line\n", size/5), strings.Repeat("line\r\n", size/5) + "$ ", "[A]$ "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			m, _ := NewMasker([]Named{named("A", tc.secret)})
+			m, _ := New([]api.Bound{named("A", tc.secret)})
 			for _, step := range []int{1, 4096, len(tc.in)} {
 				got := masked(t, m, tc.in, step)
 				if got != tc.want {
@@ -362,7 +362,7 @@ func TestMaskLongValues(t *testing.T) {
 }
 
 func TestMaskWriteAllocatesNothing(t *testing.T) {
-	m, _ := NewMasker([]Named{named("A", "secret-of-some-length"), named("B", strings.Repeat("ab", 500)+"c")})
+	m, _ := New([]api.Bound{named("A", "secret-of-some-length"), named("B", strings.Repeat("ab", 500)+"c")})
 	w := m.Writer(io.Discard)
 	text := []byte("a line with a secret-of-some-length in it\n" + strings.Repeat("ab", 300) + "secret-of")
 	write := func() {
