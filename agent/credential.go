@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
@@ -31,7 +32,7 @@ const (
 type CredentialsConfig struct {
 	Path  string // see CredentialsPath
 	Agent Served
-	Units []UnitSettings
+	Units []config.Unit
 	Log   zerolog.Logger
 }
 
@@ -46,7 +47,7 @@ func CredentialsPath(socket string) string {
 type Credentials struct {
 	conf     CredentialsConfig
 	listener *listener
-	units    atomic.Pointer[[]UnitSettings]
+	units    atomic.Pointer[[]config.Unit]
 	identify func(*net.UnixConn) (peer, string, error) // who connected, and the unit it runs in
 	tasks    sync.WaitGroup                            // of Serve
 }
@@ -64,7 +65,7 @@ func ListenCredentials(c CredentialsConfig) (*Credentials, error) {
 }
 
 // SetUnits changes who gets what, from the next connection on.
-func (s *Credentials) SetUnits(units []UnitSettings) { s.units.Store(&units) }
+func (s *Credentials) SetUnits(units []config.Unit) { s.units.Store(&units) }
 
 // Path is where it listens.
 func (s *Credentials) Path() string { return s.listener.path }
@@ -223,36 +224,4 @@ func unitOf(cgroups string) string {
 		}
 	}
 	return ""
-}
-
-// unitName takes the name of a unit that can have credentials.
-func unitName(name string) error {
-	kind := path.Ext(name)
-	if name == kind || strings.Contains(name, "/") || kind != ".service" && kind != ".socket" && kind != ".mount" && kind != ".swap" {
-		return errors.New("want the name of a unit, such as app.service")
-	}
-	return nil
-}
-
-// finishUnits checks what no field of a unit can tell alone.
-func (r *settingsReader) finishUnits() {
-	names := map[string]int{}
-	for _, u := range r.settings.Units {
-		line := u.lines[""]
-		if _, given := u.lines["name"]; !given {
-			r.problem(line, "", "a [[unit]] needs a name")
-		} else if first, twice := names[u.Name]; twice && u.Name != "" {
-			r.problem(u.lines["name"], "", "name: another unit has it, on line %d", first)
-		} else {
-			names[u.Name] = u.lines["name"]
-		}
-		if _, given := u.lines["only"]; !given {
-			r.problem(line, "", "a [[unit]] needs only: the names of what it may have")
-		}
-		for _, pattern := range u.Only {
-			if _, err := path.Match(pattern, ""); err != nil {
-				r.problem(u.lines["only"], "", "only: %s isn't a pattern: %w", told(pattern), err)
-			}
-		}
-	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
@@ -69,7 +70,7 @@ func ask(t *testing.T, path, address string) []byte {
 func TestCredentials(t *testing.T) {
 	const canary = "canary-value"
 	bound := map[string]string{"GH_TOKEN": canary, "DB_URL": canary, "EMPTY": "", "LARGE": strings.Repeat("x", largestCredential)}
-	units := []UnitSettings{{Name: "app.service", Only: []string{"GH_TOKEN", "EMPTY", "LARGE", "NONE"}}, {Name: "each@.service", Only: []string{"DB_*"}}}
+	units := []config.Unit{{Name: "app.service", Only: []string{"GH_TOKEN", "EMPTY", "LARGE", "NONE"}}, {Name: "each@.service", Only: []string{"DB_*"}}}
 	for _, tt := range []struct {
 		name   string
 		from   string // after the random number
@@ -137,7 +138,7 @@ func TestCredentialsIdentify(t *testing.T) {
 	served := &shelf{}
 	served.holds(map[string]string{"A": "canary-value"})
 	path := filepath.Join(t.TempDir(), "credentials.sock")
-	units := []UnitSettings{{Name: "no-such-unit.service", Only: []string{"*"}}}
+	units := []config.Unit{{Name: "no-such-unit.service", Only: []string{"*"}}}
 	if err := os.Chmod(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -5,13 +5,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 func (p *program) agentCommand() *cobra.Command {
 	var check bool
-	at := configFile{path: agent.DefaultConfigFile}
+	at := configFile{path: config.DefaultPath}
 	c := &cobra.Command{
 		Use:   "agent [FLAG...]",
 		Short: "Keep this machine's values fresh: files, a cache and a local socket",

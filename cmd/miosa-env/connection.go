@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
@@ -101,7 +101,7 @@ func (s *settings) readKey(path string) (foundKey, error) {
 	found := foundKey{where: path}
 	open := os.Open
 	if s.rereads {
-		open = agent.OpenFile
+		open = config.Open
 	}
 	f, err := open(path)
 	if err != nil {

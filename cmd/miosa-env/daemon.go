@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/agent/memory"
 	"github.com/Miosa-osa/miosa-env/agent/notify"
 	"github.com/Miosa-osa/miosa-env/agent/watch"
@@ -133,7 +133,7 @@ func (d *daemon) refuse(err error) {
 		if hint := cli.Hint(problem); hint != "" {
 			event = event.Str("hint", cli.OneLine(hint))
 		}
-		if at, ok := errors.AsType[*agent.SettingsError](problem); ok {
+		if at, ok := errors.AsType[*config.Error](problem); ok {
 			event = event.Str("file", at.File).Int("line", at.Line)
 			problem = at.Err
 		}

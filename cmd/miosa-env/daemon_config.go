@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/agent/watch"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
@@ -29,7 +30,7 @@ import (
 // daemonConfig is all that a daemon runs on: flags, before its file, before the environment.
 type daemonConfig struct {
 	settings // flags and environment, with what the file says between them
-	file     agent.Settings
+	file     config.File
 	absent   bool // there is no file
 
 	resource api.Resource
@@ -56,7 +57,7 @@ func (p *program) loadDaemon(at configFile, flags *pflag.FlagSet) (*daemonConfig
 func (p *program) loadDaemonLooking(at configFile, flags *pflag.FlagSet, look bool) (*daemonConfig, error) {
 	c := &daemonConfig{settings: p.settings}
 	c.rereads = true
-	file, err := agent.ReadSettings(at.path)
+	file, err := config.Read(at.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !at.given:
 		c.absent = true
@@ -85,7 +86,7 @@ func (p *program) loadDaemonLooking(at configFile, flags *pflag.FlagSet, look bo
 
 // lineOf is where in the file a problem is, after all lines if it isn't about one.
 func lineOf(err error) int {
-	if at, ok := errors.AsType[*agent.SettingsError](err); ok && at.Line > 0 {
+	if at, ok := errors.AsType[*config.Error](err); ok && at.Line > 0 {
 		return at.Line
 	}
 	return math.MaxInt32
@@ -184,7 +185,7 @@ func (l *loading) connection() {
 
 // sumOf tells a file's contents apart.
 func sumOf(path string) (sum [sha256.Size]byte, err error) {
-	f, err := agent.OpenFile(path)
+	f, err := config.Open(path)
 	if err != nil {
 		return sum, err
 	}
@@ -218,8 +219,8 @@ func (l *loading) locally() {
 	l.peers, _ = agent.LookupPeers(l.file.AllowUsers, l.file.AllowGroups)
 	switch l.onRevoke {
 	case "":
-		l.onRevoke = agent.RevokeKeep
-	case agent.RevokeKeep, agent.RevokeStop:
+		l.onRevoke = config.RevokeKeep
+	case config.RevokeKeep, config.RevokeStop:
 	default:
 		l.problems = append(l.problems, fmt.Errorf("MIOSA_ON_REVOKE %s: want one of keep, stop", cli.Quote(l.onRevoke)))
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
 )
@@ -30,11 +31,11 @@ func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- inject.
 		began := time.Now()
 		err := engine.Follow(ctx, r.first.Etag, (&follower{r, ctx, changes}).take)
 		if err == nil {
-			return agent.RevokeKeep
+			return config.RevokeKeep
 		}
 		what := r.onRevoke(ctx, f)
 		switch {
-		case what == agent.RevokeStop:
+		case what == config.RevokeStop:
 			r.log.Error().Err(err).Msg("the vault refuses: the command is stopped")
 			return what
 		case !r.supply.recovers():

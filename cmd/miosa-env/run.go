@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
@@ -38,7 +38,7 @@ func (p *program) runCommand() *cobra.Command {
 		stopSignal:  signalFlag{text: "TERM"},
 		stopTimeout: duration(inject.DefaultStopTimeout),
 		settle:      duration(inject.DefaultSettle),
-		onRevoke:    choice{"", []string{agent.RevokeKeep, agent.RevokeStop}},
+		onRevoke:    choice{"", []string{config.RevokeKeep, config.RevokeStop}},
 	}
 	c := &cobra.Command{
 		Use:   "run [FLAG...] [--] COMMAND [ARG...]",
@@ -74,7 +74,7 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 				return errors.New("the command to start is missing")
 			case f.replace && (!f.onChange.Ignored() || f.mask):
 				return cli.WithHint(errors.New("--replace doesn't go with --on-change or --mask: they need miosa-env to stay"), "leave --replace out")
-			case f.replace && f.onRevoke.value == agent.RevokeStop:
+			case f.replace && f.onRevoke.value == config.RevokeStop:
 				return cli.WithHint(errors.New("--replace doesn't go with --on-revoke stop: it needs miosa-env to stay"), "leave --replace out")
 			}
 			return nil

@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
@@ -73,7 +73,7 @@ func (r *runner) stay(ctx context.Context, f *runFlags, signals *inject.Signals)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if r.follow(following, f, changes) == agent.RevokeStop {
+		if r.follow(following, f, changes) == config.RevokeStop {
 			end()
 		}
 	}()
@@ -88,7 +88,7 @@ func (r *runner) stay(ctx context.Context, f *runFlags, signals *inject.Signals)
 
 // watches tells whether the command needs somebody to follow what the vault says.
 func (f *runFlags) watches() bool {
-	return !f.onChange.Ignored() || f.onRevoke.value == agent.RevokeStop
+	return !f.onChange.Ignored() || f.onRevoke.value == config.RevokeStop
 }
 
 // defersToAgent reports whether it is for the agent to say what a revocation does to the command. That may change

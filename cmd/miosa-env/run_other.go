@@ -5,7 +5,7 @@ package main
 import (
 	"context"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/inject"
 )
 
@@ -18,7 +18,7 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 		return 0, needsLinux("run --on-change")
 	case f.mask:
 		return 0, needsLinux("run --mask")
-	case f.onRevoke.value == agent.RevokeStop:
+	case f.onRevoke.value == config.RevokeStop:
 		return 0, needsLinux("run --on-revoke stop")
 	}
 	if err := r.prepare(ctx); err != nil {

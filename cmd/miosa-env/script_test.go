@@ -22,7 +22,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/scripts"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
@@ -93,7 +93,7 @@ func TestScripts(t *testing.T) {
 				return os.Geteuid() == 0, nil
 			}
 			if name == "configured" {
-				_, err := os.Stat(agent.DefaultConfigFile)
+				_, err := os.Stat(config.DefaultPath)
 				return err == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %s", name)

@@ -7,7 +7,7 @@ import (
 	"regexp"
 	"testing"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
@@ -36,7 +36,7 @@ func TestUnitIsHardened(t *testing.T) {
 func TestConfigurationIsOne(t *testing.T) {
 	text := read(t, "systemd/agent.toml")
 	for _, s := range []string{text, regexp.MustCompile(`(?m)^#([a-z\[])`).ReplaceAllString(text, "$1")} {
-		if _, err := agent.ParseSettings("agent.toml", []byte(s)); err != nil {
+		if _, err := config.Parse("agent.toml", []byte(s)); err != nil {
 			t.Error(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package agent
+package config
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,14 +21,14 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
-// settingsReader takes a configuration file apart. It goes on after a problem, so that a person sees
+// reader takes a configuration file apart. It goes on after a problem, so that a person sees
 // all of them at once; only broken TOML ends it. It works on the parser below go-toml's decoder, which
 // stops at the first ill-typed field and would make the program 0.2 MB larger.
-type settingsReader struct {
+type reader struct {
 	file     string
-	settings *Settings
+	into     *File
 	parser   unstable.Parser
-	problems []*SettingsError
+	problems []*Error
 
 	// The table that is being read.
 	fields []field
@@ -36,8 +37,8 @@ type settingsReader struct {
 	skip   bool   // it is unknown, and was told of
 }
 
-func (r *settingsReader) read(text []byte) {
-	r.lines = r.settings.lines
+func (r *reader) read(text []byte) {
+	r.lines = r.into.lines
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	r.parser.Reset(text)
 	for r.parser.NextExpression() {
@@ -63,14 +64,14 @@ func (r *settingsReader) read(text []byte) {
 	}
 }
 
-func (r *settingsReader) line(at unstable.Range) int { return r.parser.Shape(at).Start.Line }
+func (r *reader) line(at unstable.Range) int { return r.parser.Shape(at).Start.Line }
 
-func (r *settingsReader) problem(line int, fix, format string, args ...any) {
-	r.problems = append(r.problems, &SettingsError{File: r.file, Line: line, Err: fmt.Errorf(format, args...), Fix: fix})
+func (r *reader) problem(line int, fix, format string, args ...any) {
+	r.problems = append(r.problems, &Error{File: r.file, Line: line, Err: fmt.Errorf(format, args...), Fix: fix})
 }
 
 // key gives a key's parts joined by dots, and its line.
-func (r *settingsReader) key(e *unstable.Node) (string, int) {
+func (r *reader) key(e *unstable.Node) (string, int) {
 	var parts []string
 	line := 0
 	for k := e.Key(); k.Next(); {
@@ -82,7 +83,7 @@ func (r *settingsReader) key(e *unstable.Node) (string, int) {
 	return strings.Join(parts, "."), line
 }
 
-func (r *settingsReader) table(e *unstable.Node) {
+func (r *reader) table(e *unstable.Node) {
 	name, line := r.key(e)
 	known := name == "output" || name == "unit"
 	r.skip = !known || e.Kind != unstable.ArrayTable
@@ -96,17 +97,17 @@ func (r *settingsReader) table(e *unstable.Node) {
 		}
 		r.problem(line, fix, "unknown table %s", told(name))
 	case name == "output":
-		r.settings.Outputs = append(r.settings.Outputs, OutputSettings{lines: lines{"": line}})
-		o := &r.settings.Outputs[len(r.settings.Outputs)-1]
+		r.into.Outputs = append(r.into.Outputs, Output{lines: lines{"": line}})
+		o := &r.into.Outputs[len(r.into.Outputs)-1]
 		r.kind, r.fields, r.lines = name, o.fields(), o.lines
 	default:
-		r.settings.Units = append(r.settings.Units, UnitSettings{lines: lines{"": line}})
-		u := &r.settings.Units[len(r.settings.Units)-1]
+		r.into.Units = append(r.into.Units, Unit{lines: lines{"": line}})
+		u := &r.into.Units[len(r.into.Units)-1]
 		r.kind, r.fields, r.lines = name, u.fields(), u.lines
 	}
 }
 
-func (r *settingsReader) keyValue(e *unstable.Node) {
+func (r *reader) keyValue(e *unstable.Node) {
 	if r.skip {
 		return
 	}
@@ -127,12 +128,12 @@ func (r *settingsReader) keyValue(e *unstable.Node) {
 }
 
 // unknown tells of a field that there isn't, and where it may have been meant to stand.
-func (r *settingsReader) unknown(name string, line int) {
+func (r *reader) unknown(name string, line int) {
 	fix := strings.TrimSpace(nearest.Hint(name, names(r.fields)) + " the fields are " + strings.Join(names(r.fields), ", "))
 	switch {
-	case r.kind != "" && slices.ContainsFunc(r.settings.fields(), func(f field) bool { return f.name == name }):
+	case r.kind != "" && slices.ContainsFunc(r.into.fields(), func(f field) bool { return f.name == name }):
 		fix = map[string]string{"output": "it isn't an output's", "unit": "it isn't a unit's"}[r.kind] + ": move it above the first [[" + r.kind + "]]"
-	case r.kind == "" && slices.ContainsFunc((&OutputSettings{}).fields(), func(f field) bool { return f.name == name }):
+	case r.kind == "" && slices.ContainsFunc((&Output{}).fields(), func(f field) bool { return f.name == name }):
 		fix = "it is an output's: write [[output]] above it"
 	case slices.Contains([]string{"api_key", "key", "token", "apikey"}, name):
 		fix = "the key has a file of its own: name that with key_file"
@@ -145,8 +146,8 @@ func (r *settingsReader) unknown(name string, line int) {
 }
 
 // finish checks what no field can tell alone.
-func (r *settingsReader) finish() {
-	s := r.settings
+func (r *reader) finish() {
+	s := r.into
 	if s.SandboxID != "" && s.ComputerID != "" {
 		r.problem(max(s.lines["sandbox_id"], s.lines["computer_id"]), "leave one out", "sandbox_id and computer_id are both given")
 	}
@@ -297,4 +298,36 @@ func loopback(addr string) error {
 		return errors.New("want an address that only this machine can reach, such as 127.0.0.1:9464")
 	}
 	return nil
+}
+
+// unitName takes the name of a unit that can have credentials.
+func unitName(name string) error {
+	kind := path.Ext(name)
+	if name == kind || strings.Contains(name, "/") || kind != ".service" && kind != ".socket" && kind != ".mount" && kind != ".swap" {
+		return errors.New("want the name of a unit, such as app.service")
+	}
+	return nil
+}
+
+// finishUnits checks what no field of a unit can tell alone.
+func (r *reader) finishUnits() {
+	names := map[string]int{}
+	for _, u := range r.into.Units {
+		line := u.lines[""]
+		if _, given := u.lines["name"]; !given {
+			r.problem(line, "", "a [[unit]] needs a name")
+		} else if first, twice := names[u.Name]; twice && u.Name != "" {
+			r.problem(u.lines["name"], "", "name: another unit has it, on line %d", first)
+		} else {
+			names[u.Name] = u.lines["name"]
+		}
+		if _, given := u.lines["only"]; !given {
+			r.problem(line, "", "a [[unit]] needs only: the names of what it may have")
+		}
+		for _, pattern := range u.Only {
+			if _, err := path.Match(pattern, ""); err != nil {
+				r.problem(u.lines["only"], "", "only: %s isn't a pattern: %w", told(pattern), err)
+			}
+		}
+	}
 }

@@ -1,4 +1,4 @@
-package agent_test
+package config_test
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/config"
 )
 
 const wholeFile = `# every field there is
@@ -54,15 +54,15 @@ path = "/run/other/env"
 format = "json"
 `
 
-func TestParseSettings(t *testing.T) {
+func TestParse(t *testing.T) {
 	on := true
-	whole := agent.Settings{
+	whole := config.File{
 		BaseURL: "https://vault.example/api/v1", KeyFile: "/etc/miosa-env/key", CAFile: "/etc/miosa-env/ca.pem",
 		Proxy: "http://proxy.example:3128", SandboxID: "sb_1",
-		Cache: &on, CacheDir: "/var/lib/miosa-env", CacheMaxAge: 12 * time.Hour, OnRevoke: agent.RevokeStop,
+		Cache: &on, CacheDir: "/var/lib/miosa-env", CacheMaxAge: 12 * time.Hour, OnRevoke: config.RevokeStop,
 		Socket: "/run/miosa-env/agent.sock", AllowUsers: []string{"app", "1000"}, AllowGroups: []string{},
 		MetricsAddr: "127.0.0.1:9464", LogLevel: "info", LogFormat: "json",
-		Outputs: []agent.OutputSettings{
+		Outputs: []config.Output{
 			{
 				Path: "/run/app/env", Format: "systemd", Mode: 0o640, Owner: "app", Group: "app",
 				Only: []string{"DB_*", "API_KEY"}, Prefix: "APP_", AllowNames: []string{"HTTPS_PROXY"},
@@ -74,36 +74,36 @@ func TestParseSettings(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		text string
-		want agent.Settings
+		want config.File
 	}{
-		{"nothing", "", agent.Settings{}},
-		{"comments", "# a\n\n  # b", agent.Settings{}},
+		{"nothing", "", config.File{}},
+		{"comments", "# a\n\n  # b", config.File{}},
 		{"everything", wholeFile, whole},
 		{"everything, lines ended as on Windows, a byte order mark", "\xef\xbb\xbf" + strings.ReplaceAll(wholeFile, "\n", "\r\n"), whole},
-		{"quoted field", `"base_url" = "x"`, agent.Settings{BaseURL: "x"}},
-		{"escapes", `base_url = "\u0078\ty"`, agent.Settings{BaseURL: "x\ty"}},
-		{"text of several lines", "[[output]]\npath='/a'\nformat='f'\nhook = '''\na\nb'''", agent.Settings{
-			Outputs: []agent.OutputSettings{{Path: "/a", Format: "f", Hook: "a\nb"}},
+		{"quoted field", `"base_url" = "x"`, config.File{BaseURL: "x"}},
+		{"escapes", `base_url = "\u0078\ty"`, config.File{BaseURL: "x\ty"}},
+		{"text of several lines", "[[output]]\npath='/a'\nformat='f'\nhook = '''\na\nb'''", config.File{
+			Outputs: []config.Output{{Path: "/a", Format: "f", Hook: "a\nb"}},
 		}},
-		{"words in any case, white space around texts and entries", "log_level = \" WARN\"\non_revoke = \"Stop\"\nsandbox_id = \"sb_1\\n\"\nallow_users = [\" a\", \"b \"]\ncache_max_age = \" 1h \"", agent.Settings{
+		{"words in any case, white space around texts and entries", "log_level = \" WARN\"\non_revoke = \"Stop\"\nsandbox_id = \"sb_1\\n\"\nallow_users = [\" a\", \"b \"]\ncache_max_age = \" 1h \"", config.File{
 			LogLevel: "warn", OnRevoke: "stop", SandboxID: "sb_1", AllowUsers: []string{"a", "b"}, CacheMaxAge: time.Hour,
 		}},
-		{"metrics on localhost", `metrics_addr = "localhost:0"`, agent.Settings{MetricsAddr: "localhost:0"}},
-		{"metrics on IPv6", `metrics_addr = "[::1]:9464"`, agent.Settings{MetricsAddr: "[::1]:9464"}},
+		{"metrics on localhost", `metrics_addr = "localhost:0"`, config.File{MetricsAddr: "localhost:0"}},
+		{"metrics on IPv6", `metrics_addr = "[::1]:9464"`, config.File{MetricsAddr: "[::1]:9464"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := agent.ParseSettings("agent.toml", []byte(test.text))
+			got, err := config.Parse("agent.toml", []byte(test.text))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(got, test.want, cmpopts.IgnoreUnexported(agent.Settings{}, agent.OutputSettings{})); diff != "" {
+			if diff := cmp.Diff(got, test.want, cmpopts.IgnoreUnexported(config.File{}, config.Output{})); diff != "" {
 				t.Errorf("settings (-got +want):\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestParseSettings_Problems(t *testing.T) {
+func TestParse_Problems(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		text string
@@ -165,14 +165,14 @@ func TestParseSettings_Problems(t *testing.T) {
 		}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := agent.ParseSettings("agent.toml", []byte(test.text))
+			_, err := config.Parse("agent.toml", []byte(test.text))
 			if err == nil {
 				t.Fatal("no error")
 			}
 			if diff := cmp.Diff(strings.Split(err.Error(), "\n"), test.want); diff != "" {
 				t.Errorf("error (-got +want):\n%s", diff)
 			}
-			first, ok := errors.AsType[*agent.SettingsError](err)
+			first, ok := errors.AsType[*config.Error](err)
 			if !ok {
 				t.Fatalf("a %T", err)
 			}
@@ -183,22 +183,22 @@ func TestParseSettings_Problems(t *testing.T) {
 	}
 }
 
-func TestReadSettings(t *testing.T) {
+func TestRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "agent.toml")
-	if _, err := agent.ReadSettings(path); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := config.Read(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 	if err := os.WriteFile(path, []byte(wholeFile), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := agent.ReadSettings(path)
+	s, err := config.Read(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	bad := errors.New("bad")
 	for _, test := range []struct {
 		name string
-		got  *agent.SettingsError
+		got  *config.Error
 		want string
 	}{
 		{"a field", s.Problem("f", "proxy", bad), "f line 5: bad"},
@@ -213,14 +213,14 @@ func TestReadSettings(t *testing.T) {
 	if err := os.Truncate(path, 2<<20); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := agent.ReadSettings(path); err == nil || !strings.HasSuffix(err.Error(), ": longer than 1 MiB") {
+	if _, err := config.Read(path); err == nil || !strings.HasSuffix(err.Error(), ": longer than 1 MiB") {
 		t.Errorf("a file of 2 MiB: %v", err)
 	}
 }
 
 // Whatever text comes: no panic, each problem tells the file, and one more unknown field at the top is
 // always told of with its line.
-func FuzzParseSettings(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add([]byte(wholeFile))
 	for _, text := range []string{
 		"", "[[output]]\npath='/a'", "[[output]", "a.b.c = {x = [1, {y = 2}]}", "mode = 1979-05-27T07:32:00Z", "\xff = 1",
@@ -229,13 +229,13 @@ func FuzzParseSettings(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		_, err := agent.ParseSettings("agent.toml", text)
+		_, err := config.Parse("agent.toml", text)
 		for problem := range strings.Lines(errorText(err)) {
 			if !strings.HasPrefix(problem, "agent.toml") {
 				t.Fatalf("%q doesn't tell the file", problem)
 			}
 		}
-		_, err = agent.ParseSettings("agent.toml", append([]byte("nonsense = 1\n"), text...))
+		_, err = config.Parse("agent.toml", append([]byte("nonsense = 1\n"), text...))
 		if want := `agent.toml line 1: unknown field "nonsense"`; !strings.Contains(errorText(err), want) {
 			t.Fatalf("%v, want %s", err, want)
 		}

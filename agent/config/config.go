@@ -1,4 +1,6 @@
-package agent
+// Package config reads the agent's configuration, agent.toml. It checks what can be checked without looking at the
+// machine, and reports all problems at once with their lines.
+package config
 
 import (
 	"errors"
@@ -14,11 +16,11 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// DefaultConfigFile is where a daemon's configuration is looked for.
-const DefaultConfigFile = "/etc/miosa-env/agent.toml"
+// DefaultPath is where a daemon's configuration is looked for.
+const DefaultPath = "/etc/miosa-env/agent.toml"
 
-// maxSettings is more than any configuration is long, in bytes.
-const maxSettings = 1 << 20
+// maxBytes is more than any configuration is long, in bytes.
+const maxBytes = 1 << 20
 
 // What OnRevoke can be.
 const (
@@ -26,9 +28,9 @@ const (
 	RevokeStop = "stop" // commands that follow the daemon are stopped
 )
 
-// Settings is what a configuration file says. What it leaves out has its zero value.
+// File is what a configuration file says. What it leaves out has its zero value.
 // Source: docs/operations.md, "Configuration".
-type Settings struct {
+type File struct {
 	BaseURL     string        // base_url
 	KeyFile     string        // key_file, absolute
 	CAFile      string        // ca_file, absolute
@@ -45,15 +47,15 @@ type Settings struct {
 	MetricsAddr string        // metrics_addr, HOST:PORT on loopback
 	LogLevel    string        // log_level
 	LogFormat   string        // log_format
-	Outputs     []OutputSettings
-	Units       []UnitSettings
+	Outputs     []Output
+	Units       []Unit
 
 	lines lines
 }
 
-// OutputSettings is one [[output]] of a configuration file. It is plain: what writes outputs judges
+// Output is one [[output]] of a configuration file. It is plain: what writes outputs judges
 // formats, owners and places.
-type OutputSettings struct {
+type Output struct {
 	Path        string // absolute
 	Format      string
 	Mode        fs.FileMode // 0: not said
@@ -71,8 +73,8 @@ type OutputSettings struct {
 	lines lines
 }
 
-// UnitSettings is one [[unit]] of a configuration file: a unit of systemd's that may load credentials.
-type UnitSettings struct {
+// Unit is one [[unit]] of a configuration file: a unit of systemd's that may load credentials.
+type Unit struct {
 	Name string   // such as app.service; app@.service is each of its instances
 	Only []string // names or patterns of path.Match, of the bindings it may have
 
@@ -84,13 +86,13 @@ type lines map[string]int
 
 // Problem is an error with the line of a field that was taken and turned out to be wrong. Fields that
 // the file leaves out have the line of their table, or none.
-func (s *Settings) Problem(file, field string, err error) *SettingsError {
-	return &SettingsError{File: file, Line: s.lines.of(field), Err: err}
+func (s *File) Problem(file, field string, err error) *Error {
+	return &Error{File: file, Line: s.lines.of(field), Err: err}
 }
 
-// Problem is Settings.Problem for a field of an output.
-func (o *OutputSettings) Problem(file, field string, err error) *SettingsError {
-	return &SettingsError{File: file, Line: o.lines.of(field), Err: err}
+// Problem is File.Problem for a field of an output.
+func (o *Output) Problem(file, field string, err error) *Error {
+	return &Error{File: file, Line: o.lines.of(field), Err: err}
 }
 
 func (l lines) of(field string) int {
@@ -100,16 +102,16 @@ func (l lines) of(field string) int {
 	return l[""]
 }
 
-// SettingsError is one thing that is wrong with a configuration file. It never repeats a value that
+// Error is one thing that is wrong with a configuration file. It never repeats a value that
 // may be a secret.
-type SettingsError struct {
+type Error struct {
 	File string
 	Line int // from 1; 0: not about one line
 	Err  error
 	Fix  string // or empty
 }
 
-func (e *SettingsError) Error() string {
+func (e *Error) Error() string {
 	if e.Line == 0 {
 		return fmt.Sprintf("%s: %s", e.File, e.Err)
 	}
@@ -117,36 +119,42 @@ func (e *SettingsError) Error() string {
 }
 
 // Unwrap gives what is wrong.
-func (e *SettingsError) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error { return e.Err }
 
 // Hint says how to mend it, or is empty.
-func (e *SettingsError) Hint() string {
+func (e *Error) Hint() string {
 	if e.Fix != "" {
 		return e.Fix
 	}
-	return hintOf(e.Err)
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](e.Err); ok {
+		return h.Hint()
+	}
+	return ""
 }
 
-// ReadSettings reads a configuration file.
-// Errors: fs.ErrNotExist and others of the system, with the path, also for what OpenFile refuses;
-// SettingsErrors, all at once, joined in the order of their lines.
-func ReadSettings(path string) (Settings, error) {
-	f, err := OpenFile(path)
+// Read reads a configuration file.
+// Errors: fs.ErrNotExist and others of the system, with the path, also for what Open refuses;
+// Errors, all at once, joined in the order of their lines.
+func Read(path string) (File, error) {
+	f, err := Open(path)
 	if err != nil {
-		return Settings{}, err
+		return File{}, err
 	}
 	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxSettings+1))
+	text, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
 	if err != nil {
-		return Settings{}, err
+		return File{}, err
 	}
-	return ParseSettings(path, text)
+	return Parse(path, text)
 }
 
-// OpenFile opens a file that is read again whenever it changes, for reading. It may be reached through
+// Open opens a file that is read again whenever it changes, for reading. It may be reached through
 // symlinks, and must be a regular one: a pipe would keep a daemon waiting that has other things to do.
 // Errors: of the system, with the path.
-func OpenFile(path string) (*os.File, error) {
+func Open(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -174,13 +182,13 @@ func kindOfFile(mode fs.FileMode) string {
 	return "device"
 }
 
-// ParseSettings reads the text of a configuration file, which it calls file in errors.
-func ParseSettings(file string, text []byte) (Settings, error) {
-	if len(text) > maxSettings {
-		return Settings{}, &SettingsError{File: file, Err: errors.New("longer than 1 MiB")}
+// Parse reads the text of a configuration file, which it calls file in errors.
+func Parse(file string, text []byte) (File, error) {
+	if len(text) > maxBytes {
+		return File{}, &Error{File: file, Err: errors.New("longer than 1 MiB")}
 	}
-	s := Settings{lines: lines{}}
-	r := &settingsReader{file: file, settings: &s, fields: s.fields()}
+	s := File{lines: lines{}}
+	r := &reader{file: file, into: &s, fields: s.fields()}
 	r.read(text)
 	r.finish()
 	if len(r.problems) == 0 {
@@ -191,7 +199,7 @@ func ParseSettings(file string, text []byte) (Settings, error) {
 	for i, p := range r.problems {
 		joined[i] = p
 	}
-	return Settings{}, errors.Join(joined...)
+	return File{}, errors.Join(joined...)
 }
 
 // field is one field of a table: its name, where its value goes, and what else is asked of it.
@@ -202,7 +210,7 @@ type field struct {
 	among []string // the words that a text can be, in any case; nil: every text
 }
 
-func (s *Settings) fields() []field {
+func (s *File) fields() []field {
 	return []field{
 		{"base_url", &s.BaseURL, nil, nil},
 		{"key_file", &s.KeyFile, absolute, nil},
@@ -223,7 +231,7 @@ func (s *Settings) fields() []field {
 	}
 }
 
-func (o *OutputSettings) fields() []field {
+func (o *Output) fields() []field {
 	return []field{
 		{"path", &o.Path, absolute, nil},
 		{"format", &o.Format, nil, nil},
@@ -241,7 +249,7 @@ func (o *OutputSettings) fields() []field {
 	}
 }
 
-func (u *UnitSettings) fields() []field {
+func (u *Unit) fields() []field {
 	return []field{
 		{"name", &u.Name, unitName, nil},
 		{"only", &u.Only, nil, nil},
