@@ -25,9 +25,9 @@ func TestGuardedNamesAreThoseOfTheDocument(t *testing.T) {
 		heading string // where the document lists them
 	}{
 		{"runsCode", "### Names that run code"},
-		{"movesTraffic", "### Names that move traffic or trust"},
+		{"movesTraffic", "### Names that redirect traffic or change trust"},
 		{"changesBehaviour", "### Names that change how programs behave"},
-		{"ours", "### Names that are ours or the service manager's"},
+		{"ours", "### Reserved names"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			coded := patterns(file, test.name)
