@@ -54,6 +54,7 @@ var lenient = []struct{ example, reason string }{
 	{"A=\x00", "a NUL byte"},
 	{"A=\xff", "a byte that isn't UTF-8"},
 	{"\xff\xfe=x", "UTF-16 text"},
+	{"0", "JSON that isn't an object"},
 }
 
 func TestGodotenvMisreads(t *testing.T) {
