@@ -12,15 +12,15 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// AuditFilter narrows the audit to exact matches; empty fields match all.
+// AuditFilter selects audit events by exact matches. Empty fields match all.
 type AuditFilter struct {
 	Resource     api.Resource
 	Action       string     // such as secret.rotate or reveal
-	Since, Until *time.Time // Since is included, Until isn't
+	Since, Until *time.Time // Since is inclusive, Until exclusive
 
-	SinceAgo, UntilAgo string // where Since or Until is nil: how long ago that was, such as 7d
-	Limit              int    // events in one answer, 1 to 1,000; zero: the vault's own, 100
-	Cursor             string // from the answer before
+	SinceAgo, UntilAgo string // used if Since or Until is nil: a time before now, such as 7d
+	Limit              int    // events in one response, 1 to 1,000; zero: the vault's default, 100
+	Cursor             string // from the previous response
 }
 
 func (f AuditFilter) query() url.Values {
@@ -29,8 +29,8 @@ func (f AuditFilter) query() url.Values {
 	return paged(q, f.Limit, f.Cursor)
 }
 
-// Audit lists events: the newest first, or with Since or SinceAgo the oldest first. next is the Cursor of the
-// answer that follows, "" at the end.
+// Audit lists events: the newest first, or with Since or SinceAgo the oldest first. next is the Cursor for the next
+// response, "" at the end.
 func (c *Client) Audit(ctx context.Context, f AuditFilter) (events []api.Event, next string, err error) {
 	got, err := do(ctx, c, call{method: http.MethodGet, path: "/egress/audit", query: f.query()}, pageOf[api.Event]("events", "audit"))
 	if err != nil {
@@ -41,16 +41,12 @@ func (c *Client) Audit(ctx context.Context, f AuditFilter) (events []api.Event, 
 	}), got.next, nil
 }
 
-// AuditEvent gives one event.
+// AuditEvent returns one event.
 func (c *Client) AuditEvent(ctx context.Context, id string) (api.Event, error) {
-	path, err := under("/egress/audit/", id)
-	if err != nil {
-		return api.Event{}, err
-	}
-	return do(ctx, c, call{method: http.MethodGet, path: path}, one("event", eventID))
+	return do(ctx, c, call{method: http.MethodGet, path: object("/egress/audit/", id)}, one[api.Event]("event"))
 }
 
-// moment is a time in a query, "" for none.
+// moment formats a time for a query; nil is "".
 func moment(t *time.Time) string {
 	if t == nil {
 		return ""
@@ -58,7 +54,7 @@ func moment(t *time.Time) string {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// paged adds to a query which part of a list is wanted; all of it where both are zero.
+// paged adds to a query which part of a list to return: all of it if both are zero.
 func paged(q url.Values, limit int, cursor string) url.Values {
 	if limit != 0 {
 		q.Set("limit", strconv.Itoa(limit))

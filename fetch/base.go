@@ -11,10 +11,9 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
-// Vault returns the base URL in its normal form: completed, without a slash at its end, with scheme and
-// host in lower case, without the scheme's own port, and with percent-encoding as RFC 3986 (section 6.2.2)
-// has it. Two configurations name the same vault where these are equal.
-// Errors: *SettingError.
+// Vault returns the base URL in its normal form: with a path, without a trailing slash, with scheme and host in lower
+// case, without the scheme's default port, and with percent-encoding normalized as in RFC 3986, section 6.2.2. Two
+// configurations use the same vault if these are equal.
 func (c Config) Vault() (string, error) {
 	u, err := c.base()
 	if err != nil {
@@ -23,10 +22,10 @@ func (c Config) Vault() (string, error) {
 	return u.String(), nil
 }
 
-// Vault is Config.Vault of the configuration that the client was made with.
+// Vault returns Config.Vault of the client's configuration.
 func (c *Client) Vault() string { return c.base }
 
-// base returns BaseURL checked and in its normal form.
+// base returns BaseURL, checked and in its normal form.
 func (c Config) base() (*url.URL, error) {
 	text := setting.Trim(c.BaseURL)
 	if text == "" {
@@ -37,7 +36,7 @@ func (c Config) base() (*url.URL, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Opaque != "" {
-		return nil, badBase("the base URL isn't a URL: want https://HOST/api/v1") // not repeated: it may hold a password
+		return nil, badBase("the base URL isn't a URL: want https://HOST/api/v1") // not repeated: it may contain a password
 	}
 	host, port := u.Hostname(), u.Port()
 	switch {
@@ -91,12 +90,8 @@ func defaultPort(scheme string) string {
 	return "80"
 }
 
-// normalEscapes writes the hexadecimal digits of percent-encoded bytes in upper case, and letters, digits, -, ., _
-// and ~ as themselves.
+// normalEscapes writes percent-encoded bytes with upper-case digits, and decodes letters, digits, -, ., _ and ~.
 func normalEscapes(path string) string {
-	if !strings.Contains(path, "%") {
-		return path
-	}
 	var b strings.Builder
 	for i := 0; i < len(path); i++ {
 		if path[i] != '%' || i+2 >= len(path) {
@@ -118,8 +113,7 @@ func unreserved(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
 }
 
-// loopbackName reports whether a host can only mean this machine. What it resolves to is checked
-// again when dialing.
+// loopbackName reports whether a host can only be this machine. The dialer checks its address as well.
 func loopbackName(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip.Unmap().IsLoopback()

@@ -1,11 +1,12 @@
-// Package fetch is the contract's client: what the agent and the command line say to a vault.
+// Package fetch is the client of the API.
 //
-// A key goes to the configured origin only: no redirect is followed, a proxy is used only when asked
-// for and only through CONNECT, and an address is checked after name lookup. What may pass by itself
-// is retried within one budget; what won't is a Problem, with a hint for whoever can fix it.
+// It sends a key only to the configured origin: it follows no redirect, uses a proxy only if one is configured and only
+// with CONNECT, and checks addresses after name lookup. It retries temporary errors within one time limit. Other errors
+// are Problems, with a hint for the user.
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,28 +20,28 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Client speaks to one vault with one key, and with another once Config.Reread has given it. It is safe for concurrent use.
+// Client calls the API of one vault. It is safe for concurrent use.
 type Client struct {
-	base      string // without a slash at its end
+	base      string // without a trailing slash
 	host      string // for errors
-	proxy     string // its host and port, for errors; "": none
+	proxy     string // host and port, for errors; "": none
 	secure    bool   // https
 	key       atomic.Pointer[api.Key]
 	reread    func(ctx context.Context, refused api.Key) (api.Key, error)
-	rereading chan struct{} // has room for the one call that rereads
+	rereading chan struct{} // a semaphore: one call rereads at a time
 	userAgent string
 	timeout   time.Duration
 	log       zerolog.Logger
 	transport *http.Transport
 	dial      func(ctx context.Context, network, addr string) (net.Conn, error)
-	direct    string                // where to connect to, host:port; "": through a proxy
-	ahead     atomic.Pointer[ahead] // what Connect began, until a call takes it
+	direct    string                    // the vault's host:port; "": through a proxy
+	early     atomic.Pointer[earlyConn] // from Connect, until a call takes it
 	skew      atomic.Pointer[time.Duration]
 	tls       atomic.Pointer[tls.ConnectionState]
 }
 
-// New makes a client. It opens no connection. It reads CAFile or, for https without one, the system's
-// bundle of root certificates.
+// New returns a client. It opens no connection. It reads CAFile or, for https without one, the system's bundle of root
+// certificates.
 func New(c Config) (*Client, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -52,7 +53,7 @@ func New(c Config) (*Client, error) {
 	secure := base.Scheme == "https"
 	t := &http.Transport{
 		TLSHandshakeTimeout:    connectTimeout,
-		DisableCompression:     true, // a small answer that unpacks to gigabytes is never unpacked
+		DisableCompression:     true, // so that a small response cannot expand to gigabytes
 		MaxResponseHeaderBytes: 64 << 10,
 		IdleConnTimeout:        90 * time.Second,
 	}
@@ -65,7 +66,7 @@ func New(c Config) (*Client, error) {
 	if secure {
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: trusted}
 	}
-	through, oneHost := "", true // oneHost: the configuration of TLS isn't for an https proxy as well
+	through, oneHost := "", true // oneHost: TLSClientConfig is for the vault only, not for an https proxy as well
 	if c.Proxy != "" {
 		proxy, err := c.proxy()
 		if err != nil {
@@ -80,28 +81,28 @@ func New(c Config) (*Client, error) {
 		trustSystem(t.TLSClientConfig, base.Hostname())
 	}
 	client := &Client{
-		base: base.String(), host: base.Host, proxy: through, secure: secure, userAgent: c.userAgent(),
+		base: base.String(), host: base.Host, proxy: through, secure: secure, userAgent: cmp.Or(c.UserAgent, "miosa-env"),
 		reread: c.Reread, rereading: make(chan struct{}, 1),
-		timeout: c.timeout(), log: c.Log, dial: dialer(!secure).DialContext, transport: t,
+		timeout: cmp.Or(c.Timeout, DefaultTimeout), log: c.Log, dial: dialer(!secure).DialContext, transport: t,
 	}
 	client.key.Store(&c.Key)
 	if c.Proxy == "" {
-		client.direct = address(base)
+		client.direct = net.JoinHostPort(base.Hostname(), cmp.Or(base.Port(), defaultPort(base.Scheme)))
 	}
 	t.DialContext = client.dialContext
 	return client, nil
 }
 
-// Close closes the connections that no call is using.
+// Close closes idle connections.
 func (c *Client) Close() {
 	c.transport.CloseIdleConnections()
-	if a := c.ahead.Swap(nil); a != nil {
-		go a.drop()
+	if early := c.early.Swap(nil); early != nil {
+		go early.drop()
 	}
 }
 
-// ClockSkew returns how far this machine's clock is ahead of the vault's (negative: behind), to the
-// second, by the answers so far; false before the first.
+// ClockSkew returns how far this machine's clock is ahead of the vault's, in whole seconds; negative if it is behind. It
+// returns false before the first response.
 func (c *Client) ClockSkew() (time.Duration, bool) {
 	if d := c.skew.Load(); d != nil {
 		return *d, true
@@ -109,18 +110,18 @@ func (c *Client) ClockSkew() (time.Duration, bool) {
 	return 0, false
 }
 
-// noteClock learns from an answer that the vault dated, and that came now to a request begun at began. The vault may have
-// written the date at any moment between: this process, or its machine, may have been stopped since. So what is known stays
-// where it is possible; else the answer counts as one that came at once.
+// noteClock updates the skew from the Date of a response that arrived at now, for a request sent at began. The vault may
+// have written the date at any time between, as this process may have been suspended. So the known skew is kept if it is
+// possible; otherwise the response counts as sent just now.
 func (c *Client) noteClock(date, began, now time.Time) {
 	latest := now.Round(0).Sub(date)
-	earliest := min(began.Round(0).Sub(date), latest-now.Sub(began)) // the clock may have been set meanwhile
+	earliest := min(began.Round(0).Sub(date), latest-now.Sub(began)) // the clock may have been set in between
 	skew, _ := c.ClockSkew()
-	if skew < earliest-time.Second || skew > latest+time.Second { // a date is in whole seconds
+	if skew < earliest-time.Second || skew > latest+time.Second { // dates are in whole seconds
 		skew = latest.Round(time.Second)
 	}
 	c.skew.Store(&skew)
 }
 
-// TLS describes the connection of the last answer: nil before the first, and over plain http.
+// TLS returns the state of the connection of the last response: nil before the first, and for plain http.
 func (c *Client) TLS() *tls.ConnectionState { return c.tls.Load() }

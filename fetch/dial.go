@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"syscall"
@@ -10,18 +11,18 @@ import (
 // connectTimeout bounds name lookup and connecting together, and then the TLS handshake.
 const connectTimeout = 3 * time.Second
 
-// silence is how long a peer may fail to acknowledge before its connection counts as broken. It
-// bounds how late a half-open connection is noticed under a reveal that waits.
+// silence is how long a peer may fail to acknowledge before its connection counts as broken. It bounds how late a
+// half-open connection is noticed during a waiting reveal.
 const silence = 25 * time.Second
 
 // metadata is the address of AWS's instance metadata over IPv6; the others are link-local.
 var metadata = netip.AddrFrom16([16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 14: 0x02, 15: 0x54})
 
-// nat64 is the first half of an IPv6 address that a gateway turns into the IPv4 one at its end.
+// nat64 is the prefix of IPv6 addresses that a gateway translates to the IPv4 address in their last four bytes.
 var nat64 = netip.PrefixFrom(netip.AddrFrom16([16]byte{1: 0x64, 2: 0xff, 3: 0x9b}), 96)
 
-// dialer connects only where a key may go. The check runs after name lookup, on the very address
-// that is connected to, so a name that changes its answer gains nothing.
+// dialer connects only to addresses that a key may be sent to. It checks the address after name lookup, just before
+// connecting, so a name server cannot bypass the check by changing its answer.
 func dialer(loopbackOnly bool) *net.Dialer {
 	return &net.Dialer{
 		Timeout:         connectTimeout,
@@ -29,7 +30,7 @@ func dialer(loopbackOnly bool) *net.Dialer {
 		Control: func(_, address string, conn syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(address)
 			if err != nil {
-				return &Problem{Reason: BadAddress, Message: "the vault's name leads to something that is no network address"}
+				return &Problem{Reason: reasonBadAddress, Message: "the vault's name leads to something that is no network address"}
 			}
 			if err := allowed(to.Addr(), loopbackOnly); err != nil {
 				return err
@@ -40,8 +41,8 @@ func dialer(loopbackOnly bool) *net.Dialer {
 	}
 }
 
-// allowed refuses link-local and metadata addresses, and with loopbackOnly all but loopback.
-// Instance metadata services give credentials to whoever asks, and would log our key.
+// allowed returns an error for link-local and metadata addresses, and with loopbackOnly for all but loopback. Instance
+// metadata services hand out credentials to any caller, and might log the key.
 func allowed(ip netip.Addr, loopbackOnly bool) error {
 	ip = ip.Unmap().WithZone("")
 	if nat64.Contains(ip) {
@@ -50,13 +51,60 @@ func allowed(ip netip.Addr, loopbackOnly bool) error {
 	}
 	switch {
 	case ip.IsLinkLocalUnicast() || ip == metadata:
-		return &Problem{Reason: BadAddress,
+		return &Problem{Reason: reasonBadAddress,
 			Message: "the vault's address " + ip.String() + " is link-local or a metadata service: refused",
 			Hint:    "check MIOSA_BASE_URL and what its host resolves to"}
 	case loopbackOnly && !ip.IsLoopback():
-		return &Problem{Reason: BadAddress,
+		return &Problem{Reason: reasonBadAddress,
 			Message: "the vault's address " + ip.String() + " isn't loopback: plain http is refused",
 			Hint:    "use https in MIOSA_BASE_URL"}
 	}
 	return nil
+}
+
+// earlyConn is a connection that was started before there was a request for it.
+type earlyConn struct {
+	done chan struct{} // closed when the fields below are final
+	conn net.Conn
+	err  error
+}
+
+// Connect starts to connect to the vault and returns at once, so that the first call finds a connection. If it fails, that
+// call connects again. Call it once, before any other method. It does nothing if the client uses a proxy.
+func (c *Client) Connect() {
+	if c.direct == "" {
+		return
+	}
+	early := &earlyConn{done: make(chan struct{})}
+	c.early.Store(early)
+	go func() {
+		defer close(early.done)
+		ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+		defer cancel()
+		early.conn, early.err = c.dial(ctx, "tcp", c.direct)
+	}()
+}
+
+// dialContext is the transport's DialContext. It returns the connection that Connect started, once, or makes a new one.
+func (c *Client) dialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if early := c.early.Swap(nil); early != nil {
+		select {
+		case <-early.done:
+			if early.err == nil {
+				return early.conn, nil
+			}
+		case <-ctx.Done():
+			go early.drop()
+			return nil, ctx.Err()
+		}
+	}
+	return c.dial(ctx, network, addr)
+}
+
+// drop closes a connection that no call will use.
+func (e *earlyConn) drop() {
+	<-e.done
+	if e.conn != nil {
+		_ = e.conn.Close()
+	}
 }

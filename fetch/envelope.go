@@ -7,12 +7,10 @@ import (
 	"errors"
 	"slices"
 	"strings"
-
-	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// unwrap takes an answer out of its envelope: the first of names that holds an object or a list,
-// twice at most ({"data": {"bindings": [...]}}). A bare object or list is returned as it is.
+// unwrap removes up to two envelopes, as in {"data": {"bindings": [...]}}: it returns the first of names that contains an
+// object or a list. It returns a bare object or list unchanged.
 func unwrap(body []byte, names ...string) []byte {
 	for range 2 {
 		body = bytes.TrimSpace(body)
@@ -35,19 +33,23 @@ func unwrap(body []byte, names ...string) []byte {
 	return body
 }
 
-// one decodes a single object, bare or under "data" or noun.
-func one[T any](noun string, id func(T) string) func([]byte) (T, error) {
+// one decodes a single object with an id, bare or in "data" or noun.
+func one[T any](noun string) func([]byte) (T, error) {
 	return func(body []byte) (T, error) {
-		var got T
-		if err := json.Unmarshal(unwrap(body, "data", noun), &got); err != nil || id(got) == "" {
-			var none T
+		var got, none T
+		var about struct {
+			ID json.RawMessage `json:"id"` // a string, of events also a number
+		}
+		inner := unwrap(body, "data", noun)
+		err := errors.Join(json.Unmarshal(inner, &got), json.Unmarshal(inner, &about))
+		if id := string(about.ID); err != nil || id == "" || id == `""` || id == "null" {
 			return none, notDecoded(body, err)
 		}
 		return got, nil
 	}
 }
 
-// list decodes a list, bare or under "data", one of nouns or "items". A null list is empty.
+// list decodes a list, bare or in "data", one of nouns or "items". A null list is empty.
 func list[T any](nouns ...string) func([]byte) ([]T, error) {
 	names := append(append([]string{"data"}, nouns...), "items")
 	return func(body []byte) ([]T, error) {
@@ -67,14 +69,14 @@ func list[T any](nouns ...string) func([]byte) ([]T, error) {
 	}
 }
 
-// page is one answer of a list that comes in several.
+// page is a part of a list.
 type page[T any] struct {
 	items []T
-	next  string // the cursor of the answer that follows, "" at the end
+	next  string // the cursor of the next part, "" at the end
 }
 
-// pageOf decodes a list as list does, and where it goes on: next_cursor beside it, or under "meta" or "pagination"
-// beside it. One that goes on (has_more) without saying where is refused: half of it would look like all.
+// pageOf decodes a list as list does, and next_cursor beside it, or in "meta" or "pagination" beside it. It returns an error
+// if there are more items (has_more) but no cursor, since the list would look complete.
 func pageOf[T any](nouns ...string) func([]byte) (page[T], error) {
 	return func(body []byte) (page[T], error) {
 		items, err := list[T](nouns...)(body)
@@ -100,19 +102,19 @@ func pageOf[T any](nouns ...string) func([]byte) (page[T], error) {
 	}
 }
 
-// maxPages is how many answers a list may take: a million items in pages of a hundred.
+// maxPages limits the parts of a list: a million items in parts of a hundred.
 const maxPages = 10_000
 
-// everything gives a list that may come in several answers: of gives the one at a cursor, and the cursor of the
-// next. "" is the first, and what is behind the last.
-func everything[T any](of func(cursor string) ([]T, string, error)) ([]T, error) {
+// everything returns all items of a list. part returns the items at a cursor and the next cursor: "" is the start, and the
+// end.
+func everything[T any](part func(cursor string) ([]T, string, error)) ([]T, error) {
 	all, seen := []T{}, map[string]bool{} // an empty list is [] in JSON
 	for cursor := ""; ; {
-		part, next, err := of(cursor)
+		items, next, err := part(cursor)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, part...)
+		all = append(all, items...)
 		switch {
 		case next == "":
 			return all, nil
@@ -126,12 +128,13 @@ func everything[T any](of func(cursor string) ([]T, string, error)) ([]T, error)
 	}
 }
 
-// nothing is for calls whose answer says no more than its status.
+// nothing ignores the body of a response.
 func nothing([]byte) (struct{}, error) { return struct{}{}, nil }
 
-// notContract explains an answer that doesn't decode. The decoder's own error quotes the body.
+// notContract returns the Problem of a response that cannot be decoded. The decoder's error isn't repeated: it quotes the
+// body.
 func notContract(body []byte) *Problem {
-	p := &Problem{Reason: BadAnswer, Message: "the vault's answer isn't in the contract's form", Hint: "check that MIOSA_BASE_URL is a vault's, and of a version this program knows"}
+	p := &Problem{Reason: reasonBadAnswer, Message: "the vault's answer isn't in the contract's form", Hint: "check that MIOSA_BASE_URL is a vault's, and of a version this program knows"}
 	switch {
 	case len(bytes.TrimSpace(body)) == 0:
 		p.Message = "the vault's answer is empty"
@@ -142,7 +145,7 @@ func notContract(body []byte) *Problem {
 	return p
 }
 
-// notDecoded is notContract with the name of a field of another type. It is one of ours: nothing is quoted.
+// notDecoded is notContract with the name of a field that has the wrong type. The name is from our struct, not the body.
 func notDecoded(body []byte, err error) *Problem {
 	p := notContract(body)
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
@@ -150,8 +153,3 @@ func notDecoded(body []byte, err error) *Problem {
 	}
 	return p
 }
-
-func secretID(s api.Secret) string   { return s.ID }
-func bindingID(b api.Binding) string { return b.ID }
-func keyID(k api.ResourceKey) string { return k.ID }
-func eventID(e api.Event) string     { return e.ID }

@@ -36,11 +36,27 @@ var (
 	CertificatesNaming = certificatesNaming
 )
 
+// The reasons that are tested in detail, and unexported.
+const (
+	NotFound    = reasonNotFound
+	Refused     = reasonRefused
+	Busy        = reasonBusy
+	Unreachable = reasonUnreachable
+	UnknownHost = reasonUnknownHost
+	TimedOut    = reasonTimedOut
+	BadAddress  = reasonBadAddress
+	BadProxy    = reasonBadProxy
+	Redirected  = reasonRedirected
+	BadAnswer   = reasonBadAnswer
+	TooLarge    = reasonTooLarge
+	Tampered    = reasonTampered
+)
+
 // The decoders, as the calls use them.
 var (
-	DecodeSecret   = one("secret", secretID)
+	DecodeSecret   = one[api.Secret]("secret")
 	DecodeSecrets  = list[api.Secret]("secrets")
-	DecodeBinding  = one("binding", bindingID)
+	DecodeBinding  = one[api.Binding]("binding")
 	DecodeBindings = list[api.Binding]("bindings")
 	DecodeReveal   = open
 )

@@ -11,30 +11,30 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Providers lists the OAuth providers that the vault can connect accounts at.
+// Providers lists the OAuth providers of the vault.
 func (c *Client) Providers(ctx context.Context) ([]api.Provider, error) {
 	all, err := do(ctx, c, call{method: http.MethodGet, path: "/egress/oauth/providers"}, list[api.Provider]("providers"))
 	for i := range all {
 		if all[i].Scopes == nil {
-			all[i].Scopes = []string{} // not told by every vault
+			all[i].Scopes = []string{} // some vaults don't return it
 		}
 	}
 	return all, err
 }
 
-// StartOAuth begins a flow: the user is to open its AuthorizeURL, which is http or https and printable.
-// It isn't retried once the vault may have seen it, so that no second flow is left open.
+// StartOAuth starts a flow. The user opens its AuthorizeURL, which is http or https and printable. The call isn't retried
+// after the vault may have received it, so that no second flow is left open.
 func (c *Client) StartOAuth(ctx context.Context, r api.OAuthRequest) (api.OAuthStart, error) {
 	k := call{
 		method: http.MethodPost, path: "/egress/oauth/start", unsafe: true,
 		body: func() (content, error) { return asJSON(r) },
 	}
 	start, err := do(ctx, c, k, started)
-	start.Provider = cmp.Or(start.Provider, r.Provider) // not told by every vault
+	start.Provider = cmp.Or(start.Provider, r.Provider) // some vaults don't return it
 	return start, err
 }
 
-// started decodes the start of a flow, at the top level or under "data".
+// started decodes the start of a flow, at the top level or in "data".
 func started(body []byte) (api.OAuthStart, error) {
 	for _, text := range [][]byte{body, unwrap(body, "data")} {
 		var got struct {
@@ -53,22 +53,21 @@ func started(body []byte) (api.OAuthStart, error) {
 	return api.OAuthStart{}, notContract(body)
 }
 
-// forBrowser tells whether a URL may be shown to a person and opened: a browser does more with one of
-// another scheme than open a page.
+// forBrowser reports whether a URL may be shown to the user and opened. A browser may run a program for other schemes.
 func forBrowser(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && printable(text)
 }
 
-// printable tells whether s is one or more visible ASCII characters.
+// printable reports whether s is one or more visible ASCII characters.
 func printable(s string) bool {
 	return s != "" && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }
 
-// words gives the contract's words for others that SDKs take for a flow's end.
+// words maps other names of a flow's final status, which SDKs accept, to the API's.
 var words = map[string]string{"ready": api.FlowCompleted, "succeeded": api.FlowCompleted, "error": api.FlowFailed}
 
-// OAuthStatus tells how the flow with this state is going. Errors: api.ErrNotFound where there is none.
+// OAuthStatus returns the status of the flow with this state. Errors: api.ErrNotFound if there is none.
 func (c *Client) OAuthStatus(ctx context.Context, state string) (api.OAuthStatus, error) {
 	if state == "" {
 		return api.OAuthStatus{}, api.NewError(api.ErrInvalid, "a flow's state is required")
@@ -86,7 +85,7 @@ func (c *Client) OAuthStatus(ctx context.Context, state string) (api.OAuthStatus
 			for field, limit := range map[*string]int{
 				&got.Status: 80, &got.Provider: 80, &got.SecretID: 300, &got.Error: 80, &got.Message: 300,
 			} {
-				*field = c.clean(*field, limit, k) // people get to read these
+				*field = c.clean(*field, limit, k) // shown to users
 			}
 			got.Status = cmp.Or(words[got.Status], got.Status)
 			return got, nil

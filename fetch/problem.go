@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -16,58 +17,75 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Reason sorts problems by what a person has to do about them.
+// Reason is a kind of Problem.
 type Reason string
 
-// The reasons a call ends with.
+// Reasons that have to do with the key.
 const (
 	Unauthorized Reason = "unauthorized" // 401: the key is unknown, revoked or expired
-	Denied       Reason = "denied"       // 403: the key is another resource's, or may not do this
-	NotFound     Reason = "not found"    // 404
-	Refused      Reason = "refused"      // another 4xx
-	Busy         Reason = "busy"         // 429 or 5xx, after all retries
-	Unreachable  Reason = "unreachable"  // no connection, or it broke off
-	UnknownHost  Reason = "unknown host" // the name has no address
-	TimedOut     Reason = "timed out"    // connected, and no answer in time
-	BadAddress   Reason = "bad address"  // the name leads where a key must not go
-	BadProxy     Reason = "bad proxy"    // the proxy refused to connect
-	Redirected   Reason = "redirected"   // sent elsewhere, and not followed
-	NotTLS       Reason = "not tls"      // https was asked of a port that speaks plain http
-	NeedsTLS     Reason = "needs tls"    // http was asked of a port that speaks TLS
-	UnknownCA    Reason = "unknown ca"   // the certificate's issuer isn't trusted here
-	WrongName    Reason = "wrong name"   // the certificate is another host's
-	Clock        Reason = "clock"        // the certificate isn't valid now, by this machine's clock
-	TLSFailed    Reason = "tls failed"   // the handshake failed otherwise
-	BadAnswer    Reason = "bad answer"   // not the JSON the contract promises
-	TooLarge     Reason = "too large"    // the answer is over its limit
-	Tampered     Reason = "tampered"     // a reveal that doesn't open
+	Denied       Reason = "denied"       // 403: the key is for another resource, or lacks permission
 )
 
-// Problem is why a call ended without an answer, in words for the person who can fix it. It never
-// holds a value, a key or what a body said, but for the sentence of a refusal in the contract's form.
+// Reasons that have to do with TLS.
+const (
+	NotTLS    Reason = "not tls"    // https to a port that speaks plain http
+	NeedsTLS  Reason = "needs tls"  // http to a port that speaks TLS
+	UnknownCA Reason = "unknown ca" // the issuer of the certificate isn't trusted
+	WrongName Reason = "wrong name" // the certificate is for another host
+	Clock     Reason = "clock"      // the certificate isn't valid now, by this machine's clock
+	TLSFailed Reason = "tls failed" // the handshake failed for another reason
+)
+
+const (
+	reasonNotFound    Reason = "not found"    // 404
+	reasonRefused     Reason = "refused"      // another 4xx
+	reasonBusy        Reason = "busy"         // 429 or 5xx, after all retries
+	reasonUnreachable Reason = "unreachable"  // no connection, or it was closed early
+	reasonUnknownHost Reason = "unknown host" // the name has no address
+	reasonTimedOut    Reason = "timed out"    // connected, but no response in time
+	reasonBadAddress  Reason = "bad address"  // the name has an address that no key may be sent to
+	reasonBadProxy    Reason = "bad proxy"    // the proxy refused to connect
+	reasonRedirected  Reason = "redirected"   // redirects are not followed
+	reasonBadAnswer   Reason = "bad answer"   // not the JSON that the API defines
+	reasonTooLarge    Reason = "too large"    // the response is over its limit
+	reasonTampered    Reason = "tampered"     // a reveal that cannot be opened
+)
+
+// Problem is the error of a call, in words for the user. It contains no value, no key, and nothing of a response's body
+// except the message of an error in the API's form.
 //
-// It wraps the *api.Error of a refusal, api.ErrUnavailable where the vault couldn't be reached, and
-// api.ErrTampered, so errors.Is and api.Temporary work on it.
+// It wraps the *api.Error of an error response, api.ErrUnavailable if the vault couldn't be reached, or api.ErrTampered,
+// so that errors.Is and api.Temporary work with it.
 type Problem struct {
 	Reason  Reason
 	Message string // one sentence
-	Hint    string // what to do about it; may be empty
+	Hint    string // how to fix it; may be empty
 	cause   error
 }
 
 func (p *Problem) Error() string { return p.Message }
 
-// Advice is the hint, for who doesn't know the type.
+// Advice returns Hint, for callers that don't know the type.
 func (p *Problem) Advice() string { return p.Hint }
 
-// Unwrap gives what the problem is in the contract's terms, or nil.
 func (p *Problem) Unwrap() error { return p.cause }
 
-// errSlow ends an attempt whose deadline passed.
+// reworded returns the Problem in err with another message, unless that is empty, and hint.
+func reworded(err error, message, hint string) error {
+	p, ok := errors.AsType[*Problem](err)
+	if !ok {
+		return err
+	}
+	other := *p
+	other.Message, other.Hint = cmp.Or(message, p.Message), hint
+	return &other
+}
+
+// errSlow is the cause of an attempt's end at its deadline.
 var errSlow = errors.New("deadline of the attempt passed")
 
-// explain turns what the transport gave into a Problem. The texts of its errors are not repeated:
-// some quote what the peer sent.
+// explain returns the Problem for an error of the transport. It doesn't repeat the error's text, which may quote what the
+// peer sent.
 func (c *Client) explain(err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
@@ -81,17 +99,17 @@ func (c *Client) explain(err error) *Problem {
 	if c.proxy != "" && (isDNS || isOp && (op.Op == "dial" || op.Op == "proxyconnect")) {
 		at, setting, runs = "the proxy at "+c.proxy, "--proxy or MIOSA_PROXY", "the proxy"
 	}
-	p := &Problem{Reason: Unreachable, cause: api.ErrUnavailable, Hint: "check " + setting + ", and that " + runs + " runs"}
+	p := &Problem{Reason: reasonUnreachable, cause: api.ErrUnavailable, Hint: "check " + setting + ", and that " + runs + " runs"}
 	timeout, isNet := errors.AsType[net.Error](err)
 	switch {
 	case isDNS && dns.IsNotFound:
-		p.Reason, p.Message, p.Hint = UnknownHost, at+" can't be reached: its name has no address", "check "+setting+", and this machine's name servers"
+		p.Reason, p.Message, p.Hint = reasonUnknownHost, at+" can't be reached: its name has no address", "check "+setting+", and this machine's name servers"
 	case isDNS:
 		p.Message, p.Hint = at+" can't be reached: looking up its name failed", "check this machine's name servers"
 	case isOp && op.Op == "dial" && op.Timeout():
-		p.Reason, p.Message = TimedOut, at+" can't be reached: no connection within "+connectTimeout.String()
+		p.Reason, p.Message = reasonTimedOut, at+" can't be reached: no connection within "+connectTimeout.String()
 	case errors.Is(err, errSlow), errors.Is(err, context.DeadlineExceeded), isNet && timeout.Timeout():
-		p.Reason, p.Message, p.Hint = TimedOut, at+" took the connection but didn't answer in time", "the vault may be overloaded or stuck: look at its log"
+		p.Reason, p.Message, p.Hint = reasonTimedOut, at+" took the connection but didn't answer in time", "the vault may be overloaded or stuck: look at its log"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		p.Message = at + " can't be reached: connection refused"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
@@ -104,8 +122,7 @@ func (c *Client) explain(err error) *Problem {
 	return p
 }
 
-// explainTLS explains failures of TLS, or of the lack of it; nil for anything else. None of them
-// passes by itself.
+// explainTLS returns the Problem for an error of TLS, or of its absence, and nil for other errors. None is temporary.
 func (c *Client) explainTLS(err error) *Problem {
 	at := "the vault at " + c.host
 	if e, ok := errors.AsType[tls.RecordHeaderError](err); ok {
@@ -131,7 +148,7 @@ func (c *Client) explainTLS(err error) *Problem {
 	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
 	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
 	op, isOp := errors.AsType[*net.OpError](err)
-	alert := isOp && (op.Op == "remote error" || op.Op == "local error") // how crypto/tls marks alerts, either way
+	alert := isOp && (op.Op == "remote error" || op.Op == "local error") // an alert, received or sent
 	if tooOld(err) {
 		return &Problem{Reason: TLSFailed, Message: at + " speaks no TLS 1.3, which is the oldest that is taken", Hint: "let the vault, or what ends TLS in front of it, speak TLS 1.3"}
 	}
@@ -149,8 +166,8 @@ func (c *Client) explainTLS(err error) *Problem {
 	return nil
 }
 
-// tooOld tells whether the other side has no version of TLS that we take: it says so with an alert, or goes
-// on with one that wasn't offered. crypto/tls has a type for neither.
+// tooOld reports whether the server supports no TLS version that the client accepts: it sent an alert, or chose a version
+// that wasn't offered. crypto/tls has a type for neither.
 func tooOld(err error) bool {
 	return strings.HasSuffix(err.Error(), "tls: protocol version not supported") ||
 		strings.Contains(err.Error(), "tls: server selected unsupported protocol version")
@@ -160,8 +177,8 @@ func needsTLS(at string) *Problem {
 	return &Problem{Reason: NeedsTLS, Message: at + " speaks TLS on this port, and was asked in plain http", Hint: "use https in MIOSA_BASE_URL"}
 }
 
-// expired explains a certificate that isn't valid now. A machine resumed from a snapshot often has
-// a wrong clock, so the hint says what this one shows.
+// expired returns the Problem for a certificate that isn't valid now. The hint contains this machine's time, since the
+// clock is often wrong after a virtual machine is resumed.
 func expired(at string, cert *x509.Certificate, now time.Time) *Problem {
 	message := "the certificate of " + at + " has expired"
 	bound := "it ended " + cert.NotAfter.UTC().Format(time.RFC3339)
@@ -173,12 +190,12 @@ func expired(at string, cert *x509.Certificate, now time.Time) *Problem {
 		Hint: "check this machine's clock: it says " + now.UTC().Format(time.RFC3339) + ", " + bound}
 }
 
-// proxyAnswer refuses all but 200 to CONNECT. What the proxy said is not repeated.
+// proxyAnswer returns an error for a response to CONNECT other than 200, without the proxy's text.
 func proxyAnswer(_ context.Context, _ *url.URL, _ *http.Request, a *http.Response) error {
 	if a.StatusCode == http.StatusOK {
 		return nil
 	}
-	p := &Problem{Reason: BadProxy, Message: "the proxy refused to connect to the vault: status " + strconv.Itoa(a.StatusCode), Hint: "check the proxy's rules for this host"}
+	p := &Problem{Reason: reasonBadProxy, Message: "the proxy refused to connect to the vault: status " + strconv.Itoa(a.StatusCode), Hint: "check the proxy's rules for this host"}
 	if a.StatusCode == http.StatusProxyAuthRequired {
 		p.Hint = "the proxy wants a user name and password in its URL"
 	}

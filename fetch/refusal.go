@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -10,27 +11,26 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// scopeHint is what to do about a machine's own key.
+// scopeHint is the hint for a machine's own key.
 const scopeHint = "the key is the machine's own: its scope is that machine's lifecycle, not bindings or secrets (" + api.CodeMachineScope + "). " +
 	"Use a key that may read them, or start the command without miosa-env: the platform has set the bound variables already"
 
-// refusal reads an answer of status 400 or above. The vault's sentence is taken over where it is one
-// in the contract's form; anything else a body says stays unsaid.
+// refusal returns the Problem of a response with status 400 or above. It contains the vault's message if the body has the
+// form of the API's errors, and nothing else of the body.
 func (c *Client) refusal(answer *http.Response, k call) *Problem {
 	kind := api.KindOf(answer.StatusCode)
 	if answer.StatusCode == http.StatusNotImplemented {
 		kind = api.ErrMethod // the vault doesn't have the call, and trying again doesn't change that
 	}
 	refused := &api.Error{Kind: kind, RequestID: c.clean(answer.Header.Get("X-Request-ID"), 80, k)}
-	p := &Problem{Reason: Refused, cause: refused}
+	p := &Problem{Reason: reasonRefused, cause: refused}
 	text := ""
 	if isJSON(answer.Header) && !encoded(answer.Header) {
 		if body, err := read(answer, maxRefusal); err == nil {
-			text = c.readRefusal(body, k, refused)
+			text = c.readError(body, k, refused)
 		}
 	} else if !c.secure && answer.StatusCode == http.StatusBadRequest {
-		// What TLS servers tell who speaks plain http to them; Go's sends no header, and its sentence
-		// may be lost with the rest of the connection.
+		// TLS servers respond like this to plain http. Go's sends no header, and its body may be lost.
 		body, _ := read(answer, 4<<10)
 		if s := string(body); len(answer.Header) == 0 || strings.Contains(s, "HTTP request to an HTTPS server") ||
 			strings.Contains(s, "HTTP request was sent to HTTPS port") {
@@ -55,16 +55,16 @@ func (c *Client) refusal(answer *http.Response, k call) *Problem {
 			p.Hint = "a tenant key manages secrets and reads none: use a key made for the sandbox or computer, with miosa-env keys create"
 		}
 	case api.ErrNotFound:
-		p.Reason, own = NotFound, "the vault at "+c.host+" doesn't know that"
+		p.Reason, own = reasonNotFound, "the vault at "+c.host+" doesn't know that"
 		p.Hint = "check the id, and MIOSA_BASE_URL"
 	case api.ErrRateLimited:
-		p.Reason, own = Busy, "the vault has had too many requests with this key"
+		p.Reason, own = reasonBusy, "the vault has had too many requests with this key"
 		p.Hint = "try again later"
 		if refused.RetryAfter > 0 {
 			p.Hint = "try again in " + refused.RetryAfter.Round(time.Second).String() + ", as the vault says"
 		}
 	case api.ErrInternal, api.ErrUnavailable:
-		p.Reason = Busy
+		p.Reason = reasonBusy
 		p.Hint = "try again, and look at the vault's log" // its request id finds the line
 		if refused.RequestID != "" {
 			p.Hint += " for request " + refused.RequestID
@@ -83,7 +83,7 @@ func (c *Client) refusal(answer *http.Response, k call) *Problem {
 	return p
 }
 
-// clean makes foreign text safe for an error: "" if it repeats the key or a value that was sent.
+// clean makes received text safe for an error. It returns "" if the text contains the key or a value that was sent.
 func (c *Client) clean(text string, limit int, k call) string {
 	for _, v := range append([]api.Value{c.Key().Value, k.key.Value}, k.private...) {
 		if v.Len() > 0 && strings.Contains(text, v.Reveal()) {
@@ -93,8 +93,7 @@ func (c *Client) clean(text string, limit int, k call) string {
 	return plain(text, limit)
 }
 
-// plain makes foreign text safe for one line of a terminal: no control characters, no key, and at
-// most limit bytes.
+// plain makes received text safe for one line of a terminal: no control characters, no key, at most limit bytes.
 func plain(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -108,9 +107,39 @@ func plain(s string, limit int) string {
 	return strings.TrimSpace(s)
 }
 
-func mebibytes(n int) string {
-	if n < 1<<20 {
-		return strconv.Itoa(n>>10) + " KiB"
+// maxRetryAfter limits what a vault can ask for, so that no arithmetic overflows.
+const maxRetryAfter = 10 * 365 * 24 * time.Hour
+
+// askedFor returns the pause that an error response asks for, or 0.
+func askedFor(err error) time.Duration {
+	if refusal, ok := errors.AsType[*api.Error](err); ok {
+		return refusal.RetryAfter
 	}
-	return strconv.Itoa(n>>20) + " MiB"
+	return 0
+}
+
+// retryAfter returns the value of the Retry-After header, in seconds or as a date; 0 if it is missing or invalid. A date is
+// compared with the response's Date, since the clocks may differ.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	if text != "" && strings.Trim(text, "0123456789") == "" {
+		seconds, _ := strconv.ParseFloat(text, 64) // infinity if there are too many digits
+		return duration(seconds)
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = date
+	}
+	return duration(at.Sub(now).Seconds())
+}
+
+// duration converts a received number of seconds. The result is from 0 to maxRetryAfter.
+func duration(seconds float64) time.Duration {
+	if !(seconds > 0) { // negative or NaN
+		return 0
+	}
+	return time.Duration(min(seconds, maxRetryAfter.Seconds()) * float64(time.Second))
 }

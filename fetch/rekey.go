@@ -9,25 +9,23 @@ import (
 )
 
 const (
-	// maxRekeys is how often in a row one call is made again with another key that is refused at once.
+	// maxRekeys limits how often in a row one call is repeated with another key that is refused at once.
 	maxRekeys = 5
-	// keyTaken is how long a call takes whose key counts as taken at first, whatever became of it then: a reveal may
-	// wait through any number of rotations.
+	// keyTaken is the duration of a call after which its key counts as accepted at first: during one waiting reveal, the
+	// key may be replaced any number of times.
 	keyTaken = time.Second
 )
 
-// Key is the key that calls are made with now: that of the configuration, until Config.Reread has given
-// another one.
+// Key returns the current key: that of the configuration, until Config.Reread returns another one.
 func (c *Client) Key() api.Key { return *c.key.Load() }
 
-// refusesKey reports whether an error may go away with another key.
+// refusesKey reports whether the vault refused the key.
 func refusesKey(err error) bool {
 	return errors.Is(err, api.ErrUnauthorized) || errors.Is(err, api.ErrDenied)
 }
 
-// renew returns nil where there is another key than the one that was refused with err: one that another call has
-// read meanwhile, or one that is read now. Else it returns err, or the context's error if that ended before it was
-// known.
+// renew returns nil if there is a key other than the one that was refused with err: another call has read one in the
+// meantime, or it reads one now. Otherwise it returns err, or the context's error if that ended first.
 func (c *Client) renew(ctx context.Context, refused api.Key, err error) error {
 	if c.reread == nil {
 		return err

@@ -1,9 +1,11 @@
 package fetch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"sort"
 	"time"
@@ -11,11 +13,11 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Reveal returns the bindings of one resource with their values opened, sorted by env name. With an
-// etag it waits up to wait (whole seconds, at most api.MaxWait) for a change, and returns
-// api.ErrNotModified when there was none. Each attempt has a key pair of its own.
-// Errors: *Problem around api.ErrUnauthorized and api.ErrDenied (permanent), api.ErrNotFound (a vault
-// without the agent API), api.ErrUnavailable (may pass), api.ErrTampered (keep the old set).
+// Reveal returns the bindings of one resource with their values opened, sorted by env name. With an etag it waits up to
+// wait (whole seconds, at most api.MaxWait) for a change, and returns api.ErrNotModified if there was none. Each attempt
+// has its own key pair.
+// Errors: *Problem around api.ErrUnauthorized and api.ErrDenied (permanent), api.ErrNotFound (the vault has no agent API),
+// api.ErrUnavailable (retry), api.ErrTampered (keep the old set).
 // Source: docs/api.md, "Reveal, and wait for change".
 func (c *Client) Reveal(ctx context.Context, r api.Resource, etag string, wait time.Duration) (api.Snapshot, error) {
 	return c.reveal(ctx, r, etag, wait, false)
@@ -29,7 +31,7 @@ func (c *Client) reveal(ctx context.Context, r api.Resource, etag string, wait t
 		return api.Snapshot{}, fmt.Errorf("wait %s: want 0 to %s", wait, api.MaxWait)
 	}
 	if etag == "" {
-		wait = 0 // nothing to differ from
+		wait = 0 // there is nothing to compare with
 	}
 	wait = wait.Truncate(time.Second)
 	var pair *keyPair
@@ -47,20 +49,23 @@ func (c *Client) reveal(ctx context.Context, r api.Resource, etag string, wait t
 	})
 }
 
-// keyPair is the key pair of one attempt. It is made while the connection is: each takes about as long.
+// keyPair is the key pair of one attempt, and the body of its request. It is made while the connection is: each takes
+// about as long.
 type keyPair struct {
-	late
+	made   chan struct{} // closed when the fields below are final
 	opener *api.Opener
+	text   []byte
+	err    error
+	read   int // bytes of text that Read has returned
 }
 
-// request returns a request's body.
+// request returns the body of a request. It is written when the key pair has been made.
 func (k *keyPair) request(q api.RevealRequest) content {
 	q.Recipient = api.Recipient{Suite: api.SuiteXWing, PublicKey: make([]byte, api.PublicKeySize)}
 	length := len(q.AppendJSON(nil))
-	made := make(chan struct{})
-	k.made = made
+	k.made = make(chan struct{})
 	go func() {
-		defer close(made)
+		defer close(k.made)
 		if k.opener, k.err = api.NewOpener(q.Resource); k.err == nil {
 			q.Recipient = k.opener.Recipient()
 			k.text = q.AppendJSON(make([]byte, 0, length))
@@ -69,10 +74,30 @@ func (k *keyPair) request(q api.RevealRequest) content {
 	return content{k, int64(length)}
 }
 
-// open decodes an answer to a reveal and opens it, whole or not at all.
+// Read waits for the key pair.
+func (k *keyPair) Read(b []byte) (int, error) {
+	<-k.made
+	switch {
+	case k.err != nil:
+		return 0, k.err
+	case k.read == len(k.text):
+		return 0, io.EOF
+	}
+	n := copy(b, k.text[k.read:])
+	k.read += n
+	return n, nil
+}
+
+// again returns the same body from its start.
+func (k *keyPair) again() (io.ReadCloser, error) {
+	<-k.made
+	return io.NopCloser(bytes.NewReader(k.text)), k.err
+}
+
+// open decodes the response to a reveal and opens it, completely or not at all.
 func open(opener *api.Opener, body []byte) (api.Snapshot, error) {
 	answer, err := api.DecodeRevealAnswer(body)
-	if err == nil && answer.Sealed == nil { // in an envelope, or not an answer at all
+	if err == nil && answer.Sealed == nil { // in an envelope, or something else
 		answer, err = api.DecodeRevealAnswer(unwrap(body, "data"))
 	}
 	if err != nil || answer.Sealed == nil {
@@ -80,11 +105,11 @@ func open(opener *api.Opener, body []byte) (api.Snapshot, error) {
 	}
 	s, err := opener.Open(answer)
 	if errors.Is(err, api.ErrTampered) {
-		return api.Snapshot{}, &Problem{Reason: Tampered, Message: err.Error(), cause: err,
+		return api.Snapshot{}, &Problem{Reason: reasonTampered, Message: err.Error(), cause: err,
 			Hint: "something between this machine and the vault changes answers: look for a proxy that ends TLS"}
 	}
 	if errors.Is(err, api.ErrNotSet) {
-		return api.Snapshot{}, &Problem{Reason: BadAnswer, Message: "what the vault sealed isn't a set of values for this resource", Hint: "check the vault's version", cause: err}
+		return api.Snapshot{}, &Problem{Reason: reasonBadAnswer, Message: "what the vault sealed isn't a set of values for this resource", Hint: "check the vault's version", cause: err}
 	}
 	if err != nil {
 		return api.Snapshot{}, err
@@ -97,36 +122,32 @@ func open(opener *api.Opener, body []byte) (api.Snapshot, error) {
 	return s, nil
 }
 
-// check refuses a set that opens but says nothing usable: what follows relies on these.
+// check returns an error for a set that opens but lacks required fields.
 func check(s api.Snapshot) error {
-	wrong := ""
 	if s.Etag == "" {
-		wrong = "the set has no etag"
+		return unusable("the set has no etag")
 	}
 	for _, b := range s.Bound {
 		switch {
 		case b.ID == "":
-			wrong = "a binding has no id"
+			return unusable("a binding has no id")
 		case b.SecretID == "":
-			wrong = "a binding has no secret_id"
+			return unusable("a binding has no secret_id")
 		case b.ExposeAsEnv == "":
-			wrong = "a binding has no expose_as_env"
+			return unusable("a binding has no expose_as_env")
 		case b.Version < 1:
-			wrong = "a binding has a version below 1"
+			return unusable("a binding has a version below 1")
 		}
 	}
-	if wrong == "" {
-		return nil
-	}
-	return unusable(wrong)
+	return nil
 }
 
-// unusable is the problem of an answer that decodes, but lacks what it is for.
+// unusable returns the Problem of a response that decodes but lacks required content.
 func unusable(wrong string) *Problem {
-	return &Problem{Reason: BadAnswer, Message: "the vault's answer isn't in the contract's form: " + wrong, Hint: "check the vault's version"}
+	return &Problem{Reason: reasonBadAnswer, Message: "the vault's answer isn't in the contract's form: " + wrong, Hint: "check the vault's version"}
 }
 
-// sortByName sorts by env name, then by id where a name stands twice.
+// sortByName sorts by env name, then by id.
 func sortByName(set []api.Bound) {
 	sort.SliceStable(set, func(i, j int) bool {
 		a, b := &set[i], &set[j]

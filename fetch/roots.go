@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -14,47 +15,56 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
 
+// bundles are the files in which Linux distributions keep all root certificates, in the order of crypto/x509. Go uses the
+// certificate stores of other systems.
+var bundles = []string{
+	"/etc/ssl/certs/ca-certificates.crt",                // Debian, Ubuntu, Arch, Alpine
+	"/etc/pki/tls/certs/ca-bundle.crt",                  // Fedora, RHEL
+	"/etc/ssl/ca-bundle.pem",                            // openSUSE
+	"/etc/pki/tls/cacert.pem",                           // OpenELEC
+	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // RHEL 7 and newer
+	"/etc/ssl/cert.pem",                                 // Alpine
+}
+
 // roots reads a PEM file of root certificates.
 func roots(path string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(path)
 	if err != nil {
-		return nil, badCA("CA file "+path+": "+cause.Of(err).Error(), err)
+		return nil, badCA(path, cause.Of(err).Error(), err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(bytes.TrimPrefix(pem, []byte("\xef\xbb\xbf"))) { // a byte order mark
-		return nil, badCA("CA file "+path+": no PEM certificate in it", nil)
+		return nil, badCA(path, "no PEM certificate in it", nil)
 	}
 	return pool, nil
 }
 
-func badCA(message string, cause error) error {
-	return &SettingError{message, "give a file with the authority's certificate in PEM: it holds a line -----BEGIN CERTIFICATE-----", cause}
+func badCA(path, message string, cause error) error {
+	return &settingError{"CA file " + path + ": " + message, "give a file with the authority's certificate in PEM: it holds a line -----BEGIN CERTIFICATE-----", cause}
 }
 
-// trustSystem has config trust the system's root certificates for connections to host, as crypto/tls does by itself, but
-// parses only those that the server's certificates name: usually one of 150, and parsing all of them takes longer than
-// the handshake. InsecureSkipVerify turns off the check of crypto/tls; verify makes the same one.
+// trustSystem makes config trust the system's root certificates for connections to host, as crypto/tls does by default, but
+// parses only those that the server's certificates name, usually one of 150: parsing all of them takes longer than the
+// handshake. InsecureSkipVerify disables the verification of crypto/tls; verify does the same.
 func trustSystem(config *tls.Config, host string) {
-	switch {
-	case fips140.Enabled(): // crypto/tls then restricts chains by rules that it doesn't export
-		return
-	case strings.ContainsFunc(host, func(r rune) bool { return r >= utf8.RuneSelf }): // net/http converts it to ASCII
-		return
-	}
+	converted := strings.ContainsFunc(host, func(r rune) bool { return r >= utf8.RuneSelf }) // net/http converts it to ASCII
 	bundle := systemBundle()
-	if bundle == nil {
+	if bundle == nil || converted || fips140.Enabled() { // with FIPS 140, crypto/tls restricts chains by internal rules
 		return
 	}
 	config.ServerName = host
-	config.InsecureSkipVerify = true // VerifyConnection is called for each connection
+	config.InsecureSkipVerify = true // VerifyConnection verifies each connection
 	config.VerifyConnection = func(s tls.ConnectionState) error { return verify(s.PeerCertificates, host, bundle) }
 }
 
-// systemBundle reads the file from which crypto/x509 takes the system's root certificates. It returns nil if there is
-// none, or if it can be read only once, as a pipe can: crypto/x509 needs it then.
+// systemBundle reads the file from which crypto/x509 loads the system's root certificates. It returns nil if there is none,
+// or if it isn't a regular file: a pipe can be read only once, which is for crypto/x509.
 func systemBundle() []byte {
+	if runtime.GOOS != "linux" {
+		return nil
+	}
 	paths := bundles
-	if path := os.Getenv("SSL_CERT_FILE"); path != "" && len(bundles) > 0 {
+	if path := os.Getenv("SSL_CERT_FILE"); path != "" {
 		paths = []string{path}
 	}
 	for _, path := range paths {
@@ -72,9 +82,9 @@ func systemBundle() []byte {
 	return nil
 }
 
-// verify checks the certificates that a server presented, its own first, as crypto/tls does: chain, validity, usage and
-// host. It first trusts only the roots that the certificates name. If that fails for any reason, it trusts all of the
-// system's, so that the result and the error are those of crypto/tls.
+// verify verifies the certificates that a server presented, its own first, as crypto/tls does: chain, validity, usage and
+// host. It first trusts only the roots that the certificates name. If that fails, it trusts all of the system's, so that
+// the result and the error are those of crypto/tls.
 // Errors: *tls.CertificateVerificationError.
 func verify(presented []*x509.Certificate, host string, bundle []byte) error {
 	var names [][]byte
@@ -97,23 +107,23 @@ func verify(presented []*x509.Certificate, host string, bundle []byte) error {
 	return nil
 }
 
-// What surrounds a certificate in a bundle. The second begins with the end of the certificate's last line.
+// The lines around a certificate in a bundle. The second starts with the end of the certificate's last line.
 var (
 	beginCertificate = []byte("-----BEGIN CERTIFICATE-----\n")
 	endCertificate   = []byte("\n-----END CERTIFICATE-----\n")
 )
 
 const (
-	// namesWithin is how many characters of a certificate's base64 are searched for its names. Those of nearly all roots
-	// in use end before; the others are found among all the system's.
+	// namesWithin is the number of base64 characters of a certificate that are searched for its names. It suffices for
+	// nearly all roots in use; verify finds the others among all the system's.
 	namesWithin = 1024
-	// maxNeedle is how many bytes at the end of a name are searched for: bytes.Index is slow for more than 63.
+	// maxNeedle is the number of bytes at the end of a name that are searched for: bytes.Index is slow for more than 63.
 	maxNeedle = 32
 )
 
-// certificatesNaming returns the part of a PEM bundle whose certificates have one of the names, in DER, as their subject
-// or issuer. If the bundle holds anything but certificates and plain comments, it returns all of it: encoding/pem
-// decides then which of that is a certificate.
+// certificatesNaming returns the certificates in a PEM bundle that have one of the names, in DER, as their subject or
+// issuer. If the bundle contains anything except certificates and comments, it returns the whole bundle, so that
+// encoding/pem decides what is a certificate.
 func certificatesNaming(bundle []byte, names [][]byte) []byte {
 	var naming, joined []byte
 	head := make([]byte, base64.StdEncoding.DecodedLen(namesWithin))
@@ -128,9 +138,9 @@ func certificatesNaming(bundle []byte, names [][]byte) []byte {
 		}
 		joined = joined[:0]
 		for line := range bytes.SplitSeq(text[:min(len(text), namesWithin)], []byte("\n")) {
-			joined = append(joined, line...) // encoding/base64 is seven times as fast without line feeds
+			joined = append(joined, line...) // encoding/base64 is seven times faster without line feeds
 		}
-		n, _ := base64.StdEncoding.Decode(head, joined) // as much as is complete
+		n, _ := base64.StdEncoding.Decode(head, joined) // all complete groups
 		if slices.ContainsFunc(names, func(name []byte) bool { return bytes.Contains(head[:n], name[max(len(name)-maxNeedle, 0):]) }) {
 			naming = append(naming, block...)
 		}
@@ -138,15 +148,15 @@ func certificatesNaming(bundle []byte, names [][]byte) []byte {
 	}
 }
 
-// cutCertificate returns the certificate that PEM begins with, and the base64 in it. It returns false if there is none
-// in the form in which bundles have them, without headers, which encoding/pem reads in one way only.
+// cutCertificate returns the certificate at the start of pem, and its base64. It returns false unless the certificate has
+// the usual form of bundles, without headers, which encoding/pem reads in only one way.
 func cutCertificate(pem []byte) (block, text []byte, ok bool) {
 	text, ok = bytes.CutPrefix(pem, beginCertificate)
 	end := bytes.IndexByte(text, '-') - 1
 	if !ok || end < 0 || !bytes.HasPrefix(text[end:], endCertificate) {
 		return nil, nil, false
 	}
-	for _, c := range []byte(": \t") { // of a header, or left out by encoding/pem; IndexAny takes ten times as long
+	for _, c := range []byte(": \t") { // in a header, or ignored by encoding/pem; IndexAny is ten times slower
 		if bytes.IndexByte(text[:end], c) >= 0 {
 			return nil, nil, false
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// SecretFilter narrows a list of secrets to exact matches; empty fields match all.
+// SecretFilter selects secrets by exact matches. Empty fields match all.
 type SecretFilter struct {
 	Resource            api.Resource
 	Scope, Type         string
@@ -32,7 +32,7 @@ func (f SecretFilter) query() url.Values {
 		"external_user_id", f.ExternalUserID, "external_workspace_id", f.ExternalWorkspaceID)
 }
 
-// matches reports whether s is one that was asked for, as BindingFilter's does.
+// matches reports whether the filter selects s.
 func (f SecretFilter) matches(s *api.Secret) bool {
 	for _, field := range []struct {
 		wanted string
@@ -49,17 +49,17 @@ func (f SecretFilter) matches(s *api.Secret) bool {
 	return true
 }
 
-// maxPage is the most that a vault gives in one answer of a list.
+// maxPage is the largest number of items that a vault returns in one response.
 const maxPage = 1000
 
-// Secrets lists all secrets that match, never their values. It asks for all at once, which every vault
-// knows, and in parts where that is more than an answer may hold.
+// Secrets lists all secrets that match, without their values. It requests all at once, which every vault supports, and in
+// parts if the response would be too large.
 func (c *Client) Secrets(ctx context.Context, f SecretFilter) ([]api.Secret, error) {
 	limit := 0
 	return everything(func(cursor string) ([]api.Secret, string, error) {
 		for {
 			part, next, err := c.SecretPage(ctx, f, limit, cursor)
-			if p, ok := errors.AsType[*Problem](err); !ok || p.Reason != TooLarge || limit == 1 {
+			if p, ok := errors.AsType[*Problem](err); !ok || p.Reason != reasonTooLarge || limit == 1 {
 				return part, next, err
 			}
 			limit = cmp.Or(limit/10, maxPage) // 1000, 100, 10, 1
@@ -67,24 +67,20 @@ func (c *Client) Secrets(ctx context.Context, f SecretFilter) ([]api.Secret, err
 	})
 }
 
-// SecretPage lists at most limit secrets that match, from a cursor on; "" is the start. next is the
-// cursor of the answer that follows, "" at the end. Zero is no limit.
+// SecretPage lists at most limit secrets that match, or all if limit is 0, starting at a cursor; "" is the start. next is
+// the next cursor, "" at the end.
 func (c *Client) SecretPage(ctx context.Context, f SecretFilter, limit int, cursor string) (secrets []api.Secret, next string, err error) {
 	k := call{method: http.MethodGet, path: "/egress/secrets", query: paged(f.query(), limit, cursor)}
 	got, err := do(ctx, c, k, pageOf[api.Secret]("secrets"))
 	return slices.DeleteFunc(got.items, func(s api.Secret) bool { return !f.matches(&s) }), got.next, err
 }
 
-// Secret gives one secret, never its value.
+// Secret returns one secret, without its value.
 func (c *Client) Secret(ctx context.Context, id string) (api.Secret, error) {
-	path, err := under("/egress/secrets/", id)
-	if err != nil {
-		return api.Secret{}, err
-	}
-	return do(ctx, c, call{method: http.MethodGet, path: path}, one("secret", secretID))
+	return do(ctx, c, call{method: http.MethodGet, path: object("/egress/secrets/", id)}, one[api.Secret]("secret"))
 }
 
-// secretBody is the body of a put. It holds values in the clear, and lives as long as one request.
+// secretBody is the body of PutSecret's request. It contains plaintext values.
 type secretBody struct {
 	*api.NewSecret
 	Value        string `json:"value"`
@@ -93,8 +89,8 @@ type secretBody struct {
 	RefreshToken string `json:"refresh_token,omitempty"`
 }
 
-// PutSecret creates a secret or replaces the one with the same name, scope, attribution and resource.
-// The binding is nil unless one was asked for. It isn't retried once the vault may have seen it.
+// PutSecret creates a secret, or replaces the one with the same name, scope, attribution and resource. The binding is nil
+// unless one was requested. The call isn't retried after the vault may have received it.
 func (c *Client) PutSecret(ctx context.Context, s api.NewSecret) (api.Secret, *api.Binding, error) {
 	if err := checkValues(s.Value, s.RefreshToken); err != nil {
 		return api.Secret{}, nil, err
@@ -110,7 +106,7 @@ func (c *Client) PutSecret(ctx context.Context, s api.NewSecret) (api.Secret, *a
 		binding *api.Binding
 	}
 	got, err := do(ctx, c, k, func(body []byte) (answer, error) {
-		secret, err := one("secret", secretID)(body)
+		secret, err := one[api.Secret]("secret")(body)
 		if err != nil {
 			return answer{}, err
 		}
@@ -125,15 +121,15 @@ func (c *Client) PutSecret(ctx context.Context, s api.NewSecret) (api.Secret, *a
 	return got.secret, got.binding, err
 }
 
-// Rotation is a secret's next value.
+// Rotation is the new value of a secret.
 type Rotation struct {
 	Value        api.Value
-	RefreshToken api.Value  // empty: kept
-	ExpiresAt    *time.Time // nil: kept if it is still to come, dropped if it has passed
-	NeverExpires bool       // drops what was kept; not together with ExpiresAt
+	RefreshToken api.Value  // empty: keep the old one
+	ExpiresAt    *time.Time // nil: keep the old one unless it has passed
+	NeverExpires bool       // remove the expiry; not together with ExpiresAt
 }
 
-// rotationBody is the body of a rotation, which lives as long as a secretBody.
+// rotationBody is the body of RotateSecret's request. It contains plaintext values.
 type rotationBody struct {
 	Value        string          `json:"value"`
 	RefreshToken string          `json:"refresh_token,omitempty"`
@@ -155,13 +151,9 @@ func (r Rotation) body() (content, error) {
 	return asJSON(b)
 }
 
-// RotateSecret gives a secret its next value; its version rises by one. It isn't retried once the
-// vault may have seen it.
+// RotateSecret stores a new value of a secret and increments its version. The call isn't retried after the vault may have
+// received it.
 func (c *Client) RotateSecret(ctx context.Context, id string, r Rotation) (api.Secret, error) {
-	path, err := under("/egress/secrets/", id)
-	if err != nil {
-		return api.Secret{}, err
-	}
 	if err := checkValues(r.Value, r.RefreshToken); err != nil {
 		return api.Secret{}, err
 	}
@@ -169,19 +161,18 @@ func (c *Client) RotateSecret(ctx context.Context, id string, r Rotation) (api.S
 		return api.Secret{}, api.NewError(api.ErrInvalid, "a secret that never expires has no expires_at")
 	}
 	k := call{
-		method: http.MethodPatch, path: path, unsafe: true, private: []api.Value{r.Value, r.RefreshToken},
+		method: http.MethodPatch, path: object("/egress/secrets/", id), unsafe: true, private: []api.Value{r.Value, r.RefreshToken},
 		body: r.body,
 	}
-	return do(ctx, c, k, one("secret", secretID))
+	return do(ctx, c, k, one[api.Secret]("secret"))
 }
 
-// DeleteSecret deletes a secret, and its bindings with it.
+// DeleteSecret deletes a secret and its bindings.
 func (c *Client) DeleteSecret(ctx context.Context, id string) error {
 	return c.remove(ctx, "/egress/secrets/", id)
 }
 
-// checkValues refuses what can't come back byte for byte, before it leaves the machine: JSON would
-// replace broken UTF-8 in silence.
+// checkValues returns an error for values that JSON or an environment variable would change, such as invalid UTF-8.
 func checkValues(value, refreshToken api.Value) error {
 	for _, v := range []struct {
 		name string

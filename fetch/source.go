@@ -15,19 +15,18 @@ const (
 	pollEvery  = 30 * time.Second
 )
 
-// Source gives the snapshots of one resource, one after the other. Next is for one goroutine;
-// Placeholders and Bindings for any.
+// Source returns the snapshots of one resource. One goroutine may call Next and Ask; any may call the other methods.
 type Source struct {
 	client   *Client
 	resource api.Resource
-	fallen   atomic.Bool // the vault gives us no values: bindings are listed instead
-	scope    atomic.Bool // it has fallen because of the key's scope
+	fallen   atomic.Bool // the vault returns no values: list bindings instead
+	scope    atomic.Bool // the reason is the key's scope
 
-	revealed bool           // a reveal has worked, so a 404 is no reason to fall back
-	troubled bool           // the last Next ended with an error
-	early    *delay.Backoff // gives pauses after answers that came too early
-	pause    time.Duration  // before the next wait, because of such answers
-	due      time.Time      // when the next poll is, after falling back
+	revealed bool           // a reveal has succeeded, so a 404 is no reason to list bindings
+	troubled bool           // the last call returned an error
+	early    *delay.Backoff // pauses after responses that came too early
+	pause    time.Duration  // before the next wait
+	due      time.Time      // of the next list of bindings
 }
 
 // Source returns the snapshots of r.
@@ -35,55 +34,51 @@ func (c *Client) Source(r api.Resource) *Source {
 	return &Source{client: c, resource: r, early: delay.NewBackoff(250*time.Millisecond, pollEvery)}
 }
 
-// Placeholders reports whether the vault gives no values, so that bindings are listed instead: each has a
-// placeholder, or is delivered by the platform.
+// Placeholders reports whether the vault returns no values, so that Next lists bindings: each has a placeholder, or the
+// platform delivers it.
 func (s *Source) Placeholders() bool { return s.fallen.Load() }
 
-// OutOfScope reports whether that is so because the key is a machine's own (403 MACHINE_KEY_SCOPE), and not
-// because the vault has no agent API.
+// OutOfScope reports whether the reason for Placeholders is that the key is a machine's own (403 MACHINE_KEY_SCOPE), and
+// not that the vault has no agent API.
 func (s *Source) OutOfScope() bool { return s.scope.Load() }
 
-// Drop closes the connections that no call is using, such as those that a sleeping machine's peers
-// have forgotten. It is safe beside Next, whose own connection ends with its context.
+// Drop closes idle connections, such as those that a suspended machine's peers have closed.
 func (s *Source) Drop() { s.client.Close() }
 
-// Vault is Client.Vault.
+// Vault returns Client.Vault.
 func (s *Source) Vault() string { return s.client.Vault() }
 
-// Bindings lists what is bound to the resource, with one request. It is for any goroutine.
+// Bindings lists what is bound to the resource, without retries.
 func (s *Source) Bindings(ctx context.Context) ([]api.Binding, error) {
 	return s.client.bindings(ctx, BindingFilter{Resource: s.resource}, true)
 }
 
-// ClockSkew is Client.ClockSkew.
+// ClockSkew returns Client.ClockSkew.
 func (s *Source) ClockSkew() (time.Duration, bool) { return s.client.ClockSkew() }
 
-// Next returns the set, sorted by env name: at once where etag is "", else as soon as it differs from
-// the one that etag names. The first is retried within the client's timeout; later calls make one
-// request at a time, and leave retrying to the caller.
+// Next returns the set, sorted by env name: at once if etag is "", otherwise as soon as it differs from the one with that
+// etag. Without an etag it retries within the client's timeout; with one it sends a single request.
 //
-// Next returns api.ErrNotModified each time the vault says that the set still stands: when a wait
-// passed without a change, and at once after a call that ended with an error. Each time it is called
-// again to go on waiting.
+// Next returns api.ErrNotModified if the set hasn't changed during a wait, and at once after a call that returned an error.
+// Call it again to continue waiting.
 //
-// A vault that doesn't know the first reveal (404, 405, 501), or refuses it because the key is a
-// machine's own (403 MACHINE_KEY_SCOPE), has no agent API for us: from then on Next lists the bindings
-// every 30 s and gives their placeholders. A binding without one is delivered as api.DeliverPlatform.
+// If the vault doesn't have the first reveal (404, 405, 501), or refuses it because the key is a machine's own (403
+// MACHINE_KEY_SCOPE), Next lists the bindings every 30 s from then on and returns their placeholders. A binding without
+// one has the delivery api.DeliverPlatform.
 func (s *Source) Next(ctx context.Context, etag string) (api.Snapshot, error) {
 	next, err := s.next(ctx, etag, etag != "")
 	s.troubled = err != nil && !errors.Is(err, api.ErrNotModified)
 	return next, err
 }
 
-// Ask returns the set at once, with one request: retrying is the caller's. It is for the goroutine that
-// calls Next.
+// Ask returns the set at once, without retries.
 func (s *Source) Ask(ctx context.Context) (api.Snapshot, error) {
 	next, err := s.next(ctx, "", true)
 	s.troubled = err != nil
 	return next, err
 }
 
-// next is Next; with once it makes one request.
+// next is Next; with once it sends a single request.
 func (s *Source) next(ctx context.Context, etag string, once bool) (api.Snapshot, error) {
 	if s.fallen.Load() {
 		return s.poll(ctx, etag, once)
@@ -104,8 +99,7 @@ func (s *Source) next(ctx context.Context, etag string, once bool) (api.Snapshot
 	case err == nil || errors.Is(err, api.ErrNotModified):
 		next.Wipe()
 		s.revealed = true
-		// A vault that is stopping answers early, and so does one that never holds a request: ask again
-		// soon, then ever later.
+		// A vault that is stopping, or one that never waits, responds early: back off.
 		if wait > 0 && time.Since(began) < wait/2 {
 			s.pause = delay.Jitter(s.early.Next())
 		} else if wait > 0 {
@@ -113,20 +107,18 @@ func (s *Source) next(ctx context.Context, etag string, once bool) (api.Snapshot
 			s.early.Reset()
 		}
 		return api.Snapshot{}, api.ErrNotModified
-	case !s.revealed && withoutReveal(err):
+	case !s.revealed && (unknownCall(err) || api.OutOfScope(err)):
 		return s.fall(ctx, etag, once, err)
 	}
 	return api.Snapshot{}, err
 }
 
-// fall goes on without values, which why denies, as soon as the bindings can be listed.
+// fall lists bindings from now on if that works. why is the error of the reveal.
 func (s *Source) fall(ctx context.Context, etag string, once bool, why error) (api.Snapshot, error) {
 	next, err := s.poll(ctx, etag, once)
 	scope := api.OutOfScope(why)
-	if p, ok := errors.AsType[*Problem](err); ok && scope && (unknownCall(p) || errors.Is(p, api.ErrDenied)) {
-		said := *p
-		said.Hint = scopeHint
-		return api.Snapshot{}, &said
+	if scope && (unknownCall(err) || errors.Is(err, api.ErrDenied)) {
+		return api.Snapshot{}, reworded(err, "", scopeHint)
 	}
 	if err != nil && !errors.Is(err, api.ErrNotModified) {
 		return next, err
@@ -142,12 +134,7 @@ func (s *Source) fall(ctx context.Context, etag string, once bool, why error) (a
 	return next, err
 }
 
-// withoutReveal reports whether a reveal ended in a way that says the vault has none for this key.
-func withoutReveal(err error) bool {
-	return unknownCall(err) || api.OutOfScope(err)
-}
-
-// poll lists the bindings, each time it is due, and gives their placeholders where they differ from etag.
+// poll lists the bindings when it is due, and returns their placeholders if they differ from etag.
 func (s *Source) poll(ctx context.Context, etag string, once bool) (api.Snapshot, error) {
 	if etag != "" {
 		if err := delay.Sleep(ctx, time.Until(s.due)); err != nil {
@@ -169,11 +156,11 @@ func (s *Source) poll(ctx context.Context, etag string, once bool) (api.Snapshot
 	return next, nil
 }
 
-// placeholders makes the set of r out of its bindings. Its etag covers the tokens too.
+// placeholders returns the set of r, made from its bindings. The etag depends on the tokens too.
 func placeholders(r api.Resource, bindings []api.Binding) (api.Snapshot, error) {
 	s := api.Snapshot{Resource: r, Bound: make([]api.Bound, 0, len(bindings))}
 	for _, b := range bindings {
-		if b.Resource.ID == "" { // it may be any resource's
+		if b.Resource.ID == "" { // it may belong to another resource
 			return api.Snapshot{}, unusable("a binding has no resource_id")
 		}
 		token, delivery := b.Placeholder(), api.DeliverPlaceholder
@@ -182,7 +169,7 @@ func placeholders(r api.Resource, bindings []api.Binding) (api.Snapshot, error) 
 		}
 		s.Bound = append(s.Bound, api.Bound{
 			Label: api.Label{ID: b.ID, SecretID: b.SecretID, ExposeAsEnv: b.ExposeAsEnv,
-				Version:  max(b.Version, 1), // not told by every vault
+				Version:  max(b.Version, 1), // some vaults don't return it
 				Delivery: delivery},
 			About: api.About{SecretName: b.SecretName, UpdatedAt: b.UpdatedAt},
 			Value: api.NewValue([]byte(token)),

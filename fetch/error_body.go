@@ -11,23 +11,23 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// refusalFields are the fields of an error, in whichever of these forms it comes:
+// errorFields are the fields of an error's body, which has one of these forms:
 //
 //	{"error": "sentence", "code": "CODE", "retry_after": 1.5}
 //	{"error": {"code": "CODE", "message": "sentence", "details": {...}, "retryable": true, "retry_after_ms": 1500}}
 //	{"errors": {"detail": "sentence"}} and {"errors": {"field": ["sentence"]}}
 //
 // The first is miosa-vault's, the second that of MIOSA's platform, the third Phoenix's own.
-type refusalFields map[string]json.RawMessage
+type errorFields map[string]json.RawMessage
 
-// readRefusal reads the body of a refusal into refused, and returns what it says, cleaned; "" where it
-// says nothing, or is in no form that is known.
-func (c *Client) readRefusal(body []byte, k call, refused *api.Error) string {
-	var outer, inner refusalFields
+// readError reads the body of an error response into refused and returns its message, cleaned; "" if it has none or has
+// another form.
+func (c *Client) readError(body []byte, k call, refused *api.Error) string {
+	var outer, inner errorFields
 	if json.Unmarshal(body, &outer) != nil {
 		return ""
 	}
-	_ = json.Unmarshal(outer["error"], &inner) // nil where it is a sentence
+	_ = json.Unmarshal(outer["error"], &inner) // nil if it is a sentence
 	c.readFields(outer, k, refused)
 	c.readFields(inner, k, refused)
 	for _, said := range []json.RawMessage{
@@ -35,7 +35,7 @@ func (c *Client) readRefusal(body []byte, k call, refused *api.Error) string {
 	} {
 		text := c.clean(flatten(said, 3), 300, k)
 		if text == "" || strings.EqualFold(text, http.StatusText(refused.Kind.Status)) {
-			continue // ours says more
+			continue // the client's own message says more
 		}
 		if isCode(text) {
 			refused.Code = cmp.Or(refused.Code, text)
@@ -49,8 +49,8 @@ func (c *Client) readRefusal(body []byte, k call, refused *api.Error) string {
 	return ""
 }
 
-// readFields reads what isn't for people. A field of another type counts as left out.
-func (c *Client) readFields(from refusalFields, k call, refused *api.Error) {
+// readFields reads the fields that aren't messages. It ignores a field of another type.
+func (c *Client) readFields(from errorFields, k call, refused *api.Error) {
 	var code, id string
 	var seconds, milliseconds float64
 	if json.Unmarshal(from["code"], &code) == nil && code != "" {
@@ -71,12 +71,12 @@ func (c *Client) readFields(from refusalFields, k call, refused *api.Error) {
 	}
 }
 
-// isCode reports whether a text is a code instead of a sentence, such as MACHINE_KEY_SCOPE.
+// isCode reports whether a text is a code, such as MACHINE_KEY_SCOPE, and not a sentence.
 func isCode(text string) bool {
 	return strings.Contains(text, "_") && strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
 }
 
-// sentenceOf returns raw if it is text, else nothing.
+// sentenceOf returns raw if it is a string, else nil.
 func sentenceOf(raw json.RawMessage) json.RawMessage {
 	if len(raw) > 0 && raw[0] == '"' {
 		return raw
@@ -84,8 +84,8 @@ func sentenceOf(raw json.RawMessage) json.RawMessage {
 	return nil
 }
 
-// flatten returns the texts in a value of at most depth levels: items of a list separated by commas, fields
-// of an object by semicolons, each behind its name unless that only says that a text follows.
+// flatten returns the strings in a value of at most depth levels: items of a list separated by commas, fields of an
+// object by semicolons and with their names, except detail and message.
 func flatten(raw json.RawMessage, depth int) string {
 	var (
 		text   string

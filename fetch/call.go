@@ -1,13 +1,17 @@
 package fetch
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,30 +20,48 @@ import (
 )
 
 const (
-	maxReveal  = 16 << 20 // bytes of a reveal's answer
-	maxAnswer  = 8 << 20  // bytes of any other answer
-	maxRefusal = 64 << 10 // bytes of a refusal
+	maxReveal  = 16 << 20 // bytes of a reveal's response
+	maxAnswer  = 8 << 20  // bytes of any other response
+	maxRefusal = 64 << 10 // bytes of an error response
 
-	headerTimeout = 5 * time.Second // from the start of an attempt to its answer's headers; a wait comes on top
+	headerTimeout = 5 * time.Second // from the start of an attempt to the headers of its response; a wait is added
+
+	firstPause   = 100 * time.Millisecond // between the attempts of one call
+	longestPause = 2 * time.Second
 )
 
-// call is one request of the contract.
+// content is a request's body and its length in bytes.
+type content struct {
+	io.Reader
+	length int64
+}
+
+// asJSON encodes v as a body.
+func asJSON(v any) (content, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return content{}, errors.New("the request can't be encoded as JSON") // err might quote a value
+	}
+	return content{bytes.NewReader(text), int64(len(text))}, nil
+}
+
+// call is one API request.
 type call struct {
 	method, path string
 	query        url.Values
-	body         func() (content, error) // made anew for every attempt; nil: no body
-	max          int                     // bytes of the answer; zero: maxAnswer
+	body         func() (content, error) // called for each attempt; nil: no body
+	max          int                     // bytes of the response; zero: maxAnswer
 	wait         time.Duration           // how long the vault may hold the request
-	etag         bool                    // 304 is an answer
-	unsafe       bool                    // doing it twice differs from doing it once
-	once         bool                    // the caller retries
-	private      []api.Value             // what the body holds and no error may repeat
-	key          api.Key                 // set by do: of the attempts under way
+	etag         bool                    // the request has an etag, so 304 is a valid response
+	unsafe       bool                    // not idempotent
+	once         bool                    // do not retry: the caller does
+	private      []api.Value             // in the body, and never repeated in an error
+	key          api.Key                 // of the current attempts; set by do
 }
 
-// do makes the call, retrying what may pass, and decodes its answer. All attempts together end
-// within the client's timeout, the wait on top.
-// Errors: *Problem; api.ErrNotModified; the context's error where the caller's context ended.
+// do makes a call, retries temporary errors, and decodes the response. All attempts together take at most the client's
+// timeout plus the call's wait.
+// Errors: *Problem; api.ErrNotModified; the context's error if ctx ended.
 func do[T any](ctx context.Context, c *Client, k call, decode func([]byte) (T, error)) (T, error) {
 	var got T
 	err := c.do(ctx, k, func(body []byte) (err error) { got, err = decode(body); return err })
@@ -50,9 +72,12 @@ func do[T any](ctx context.Context, c *Client, k call, decode func([]byte) (T, e
 	return got, nil
 }
 
-// do is the part of it that is the same for all types: the compiler makes it once. A refusal of a key that isn't
-// the current one any more is followed by the same call with that.
+// do is the part that doesn't depend on a type. If the vault refuses the key and there is another one by then, it repeats
+// the call with that.
 func (c *Client) do(ctx context.Context, k call, decode func([]byte) error) error {
+	if k.path == "" {
+		return api.NewError(api.ErrInvalid, "an id is required")
+	}
 	for again := 0; ; again++ {
 		k.key = c.Key()
 		began := time.Now()
@@ -69,7 +94,7 @@ func (c *Client) do(ctx context.Context, k call, decode func([]byte) error) erro
 	}
 }
 
-// doWith makes the call with the key of k.
+// doWith makes the call with the key k.key.
 func (c *Client) doWith(ctx context.Context, k call, decode func([]byte) error) error {
 	budget := c.timeout
 	if k.wait > 0 {
@@ -79,14 +104,14 @@ func (c *Client) doWith(ctx context.Context, k call, decode func([]byte) error) 
 	defer cancel()
 	end := time.Now().Add(c.timeout)
 	retries := delay.NewBackoff(firstPause, longestPause)
-	var last error // what the latest attempt ended with
+	var last error // of the latest attempt
 	for attempt := 1; ; attempt++ {
 		body, again, err := c.attempt(all, k)
-		cut := err != nil && all.Err() != nil // short, by the end of the budget: it tells nothing new
+		cut := err != nil && all.Err() != nil // by the end of the budget: its error has no new information
 		if err == nil {
 			err, again = decode(body), false
 		} else if attempt > 1 && k.method == http.MethodDelete && errors.Is(err, api.ErrNotFound) {
-			err = decode(nil) // an earlier attempt did it, and its answer was lost
+			err = decode(nil) // an earlier attempt deleted it, and its response was lost
 		}
 		switch {
 		case err == nil:
@@ -107,14 +132,14 @@ func (c *Client) doWith(ctx context.Context, k call, decode func([]byte) error) 
 	}
 }
 
-// attempt makes one request. It returns the body of a 2xx answer, or an error and whether the same
-// request may be sent again.
+// attempt sends one request. It returns the body of a 2xx response, or an error and whether the request may be sent
+// again.
 func (c *Client) attempt(ctx context.Context, k call) (body []byte, again bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	slow := time.AfterFunc(headerTimeout+k.wait, func() { cancel(errSlow) })
 	defer slow.Stop()
-	var sent bool // something of the request may have reached the vault
+	var sent bool // part of the request may have reached the vault
 	if k.unsafe {
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent = true }})
 	}
@@ -122,15 +147,15 @@ func (c *Client) attempt(ctx context.Context, k call) (body []byte, again bool, 
 	if err != nil {
 		return nil, false, err
 	}
-	// RoundTrip and not http.Client: it knows no redirects, so no key can follow one.
+	// RoundTrip instead of http.Client, which follows redirects: no key may.
 	began := time.Now()
 	answer, err := c.transport.RoundTrip(req)
 	if err != nil {
-		p := c.explain(first(err, context.Cause(ctx)))
-		return nil, api.Temporary(p) && p.Reason != UnknownHost && !sent, p
+		p := c.explain(cmp.Or(context.Cause(ctx), err))
+		return nil, api.Temporary(p) && p.Reason != reasonUnknownHost && !sent, p
 	}
 	defer func() { _ = answer.Body.Close() }()
-	slow.Reset(c.timeout) // a body that drips is given up too
+	slow.Reset(c.timeout) // limits how long the body takes
 	if date, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
 		c.noteClock(date, began, time.Now())
 	}
@@ -141,49 +166,37 @@ func (c *Client) attempt(ctx context.Context, k call) (body []byte, again bool, 
 	case s == http.StatusNoContent, s < 300 && s >= 200 && k.method == http.MethodDelete && answer.ContentLength == 0:
 		return nil, false, nil
 	case s == http.StatusNotModified && answer.Header.Get("Location") == "":
-		return nil, false, &Problem{Reason: BadAnswer, Message: "the vault at " + c.host + " answered 304 (not modified) to a request that has no etag",
+		return nil, false, &Problem{Reason: reasonBadAnswer, Message: "the vault at " + c.host + " answered 304 (not modified) to a request that has no etag",
 			Hint: "a cache may have answered instead: look for a proxy in between"}
 	case s >= 300 && s < 400:
-		return nil, false, &Problem{Reason: Redirected, Message: "the vault at " + c.host + " redirects elsewhere, and no redirect is followed",
+		return nil, false, &Problem{Reason: reasonRedirected, Message: "the vault at " + c.host + " redirects elsewhere, and no redirect is followed",
 			Hint: "check MIOSA_BASE_URL: its scheme, host and path"}
 	case s >= 400:
 		p := c.refusal(answer, k)
 		return nil, api.Temporary(p) && (!k.unsafe || undone(p)), p
 	case s < 200:
-		return nil, false, &Problem{Reason: BadAnswer, Message: "the vault at " + c.host + " changed the protocol unasked"}
+		return nil, false, &Problem{Reason: reasonBadAnswer, Message: "the vault at " + c.host + " changed the protocol unasked"}
 	}
 	if !isJSON(answer.Header) {
-		return nil, false, &Problem{Reason: BadAnswer, Message: "the answer of " + c.host + " isn't JSON", Hint: "check that MIOSA_BASE_URL is a vault's"}
+		return nil, false, &Problem{Reason: reasonBadAnswer, Message: "the answer of " + c.host + " isn't JSON", Hint: "check that MIOSA_BASE_URL is a vault's"}
 	}
 	if encoded(answer.Header) {
-		return nil, false, &Problem{Reason: BadAnswer, Message: "the answer of " + c.host + " is compressed, which wasn't asked for", Hint: "a proxy may have changed it"}
+		return nil, false, &Problem{Reason: reasonBadAnswer, Message: "the answer of " + c.host + " is compressed, which wasn't asked for", Hint: "a proxy may have changed it"}
 	}
-	limit := k.max
-	if limit == 0 {
-		limit = maxAnswer
-	}
-	body, err = read(answer, limit)
+	body, err = read(answer, cmp.Or(k.max, maxAnswer))
 	if err != nil {
-		p := c.explain(first(err, context.Cause(ctx)))
+		p := c.explain(cmp.Or(context.Cause(ctx), err))
 		return nil, api.Temporary(p) && !sent, p
 	}
 	return body, false, nil
 }
 
-// undone reports whether a refusal says that the vault has done nothing: it was asked too much, or it
-// couldn't then and calls the request retryable.
+// undone reports whether an error response says that the vault has done nothing: the rate limit was exceeded, or the vault
+// was unavailable and calls the request retryable.
 func undone(err error) bool {
 	refused, ok := errors.AsType[*api.Error](err)
 	return ok && (refused.Kind == api.ErrRateLimited ||
 		refused.Kind == api.ErrUnavailable && refused.Retryable != nil && *refused.Retryable)
-}
-
-// first returns the cause where there is one: it says which deadline passed.
-func first(err, cause error) error {
-	if cause != nil {
-		return cause
-	}
-	return err
 }
 
 func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
@@ -204,7 +217,7 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	}
 	req.ContentLength = body.length
 	if again, ok := body.Reader.(interface{ again() (io.ReadCloser, error) }); ok {
-		req.GetBody = again.again // for a connection that the vault closed while it was idle
+		req.GetBody = again.again // if the vault has closed an idle connection
 	}
 	req.Header.Set("Authorization", "Bearer "+k.key.Reveal())
 	req.Header.Set("Accept", "application/json")
@@ -216,46 +229,42 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	return req, nil
 }
 
-// read returns the whole body, or a Problem where it is longer than limit bytes.
+// read returns the whole body, or a Problem if it is longer than limit bytes.
 func read(answer *http.Response, limit int) ([]byte, error) {
-	tooLarge := &Problem{Reason: TooLarge, Message: "the vault's answer is longer than the " + mebibytes(limit) + " allowed"}
+	tooLarge := &Problem{Reason: reasonTooLarge, Message: "the vault's answer is longer than the " + mebibytes(limit) + " allowed"}
 	if answer.ContentLength > int64(limit) {
 		return nil, tooLarge
 	}
-	body := make([]byte, 0, max(answer.ContentLength+1, 4096)) // one more, so that the end is read without growing
-	for {
-		n, err := answer.Body.Read(body[len(body):cap(body)])
-		body = body[:len(body)+n]
-		switch {
-		case len(body) > limit:
-			return nil, tooLarge
-		case errors.Is(err, io.EOF):
-			return body, nil
-		case err != nil:
-			return nil, err
-		case len(body) == cap(body):
-			// The last step goes past the limit at once: a hostile body must not take the machine's memory.
-			grown := 2 * cap(body)
-			if grown >= limit {
-				grown = limit + 1
-			}
-			body = append(make([]byte, 0, grown), body...)
-		}
+	var body bytes.Buffer
+	body.Grow(int(max(answer.ContentLength, 4096)) + bytes.MinRead)
+	n, err := body.ReadFrom(io.LimitReader(answer.Body, int64(limit)+1))
+	switch {
+	case n > int64(limit):
+		return nil, tooLarge
+	case err != nil:
+		return nil, err
 	}
+	return body.Bytes(), nil
 }
 
-// isJSON tells whether a body is JSON, by its media type.
+// mebibytes formats a limit for an error.
+func mebibytes(n int) string {
+	if n < 1<<20 {
+		return strconv.Itoa(n>>10) + " KiB"
+	}
+	return strconv.Itoa(n>>20) + " MiB"
+}
+
+// isJSON reports whether a body is JSON, by its media type.
 func isJSON(h http.Header) bool {
 	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	media = strings.ToLower(strings.TrimSpace(media))
 	return media == "application/json" || strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json")
 }
 
+// encoded reports whether a body is compressed.
 func encoded(h http.Header) bool {
-	for _, e := range h.Values("Content-Encoding") {
-		if !strings.EqualFold(strings.TrimSpace(e), "identity") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(h.Values("Content-Encoding"), func(e string) bool {
+		return !strings.EqualFold(strings.TrimSpace(e), "identity")
+	})
 }
