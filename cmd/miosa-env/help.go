@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/help"
 )
 
@@ -37,10 +38,10 @@ func showHelp(c *cobra.Command, args []string) {
 		Title: "Connection flags, and their variables",
 		Flags: connectionFlags,
 		Variable: func(f *pflag.Flag) string {
-			if f.Annotations[ownTimeout] != nil {
+			if f.Annotations[program.OwnTimeout] != nil {
 				return ""
 			}
-			return variableOf(f.Name)
+			return program.VariableOf(f.Name)
 		},
 	})(c, args)
 }
@@ -49,12 +50,12 @@ func showHelp(c *cobra.Command, args []string) {
 func connectionFlags(c *cobra.Command) *pflag.FlagSet {
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
 	set.SortFlags = false
-	if c.Annotations[noConnection] != "" {
+	if c.Annotations[program.NoConnection] != "" {
 		return set
 	}
 	c.Root().PersistentFlags().VisitAll(func(f *pflag.Flag) {
 		own := c.HasParent() && c.LocalNonPersistentFlags().Lookup(f.Name) != nil
-		idle := c.Annotations[noResource] != "" && (f.Name == "sandbox" || f.Name == "computer" || f.Name == "socket")
+		idle := c.Annotations[program.NoResource] != "" && (f.Name == "sandbox" || f.Name == "computer" || f.Name == "socket")
 		if !own && !idle {
 			set.AddFlag(f)
 		}
@@ -62,11 +63,8 @@ func connectionFlags(c *cobra.Command) *pflag.FlagSet {
 	return set
 }
 
-// noConnection marks commands that speak to no vault.
-const noConnection = "no connection"
-
 // alone marks a command that speaks to no vault.
 func alone(c *cobra.Command) *cobra.Command {
-	c.Annotations = map[string]string{noConnection: "true"}
+	c.Annotations = map[string]string{program.NoConnection: "true"}
 	return c
 }

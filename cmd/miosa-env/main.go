@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/machine"
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/buildinfo"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
@@ -35,7 +37,7 @@ func asksToStay(arg string) bool {
 func main() {
 	inherited.Act()
 	version = buildinfo.Version(version)
-	if code, ok := helper(os.Args); ok {
+	if code, ok := machine.Helper(os.Args); ok {
 		os.Exit(code)
 	}
 	os.Exit(run(context.Background(), os.Args, os.Stdin, os.Stdout, os.Stderr))
@@ -43,5 +45,6 @@ func main() {
 
 // run is the program but for the process around it: it returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return newProgram(args, os.Environ(), stdin, stdout, stderr).execute(ctx)
+	p := program.New(version, args, os.Environ(), stdin, stdout, stderr)
+	return p.Execute(ctx, rootCommand(p))
 }

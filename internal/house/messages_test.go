@@ -15,7 +15,7 @@ import (
 
 // Each part of docs/messages.md has each message that its part of the code logs, at whatever level, and no other.
 func TestMessagesAreThoseOfTheCode(t *testing.T) {
-	agent := []string{"agent/*.go", "agent/*/*.go", "inject/output*.go", "cmd/miosa-env/daemon*.go"}
+	agent := []string{"agent/*.go", "agent/*/*.go", "inject/output*.go", "cmd/miosa-env/internal/daemon/*.go"}
 	for _, test := range []struct {
 		heading  string
 		files    []string // patterns
@@ -31,7 +31,7 @@ func TestMessagesAreThoseOfTheCode(t *testing.T) {
 			"the vault refuses the key, and it can't be read again",
 			"trying again",
 		}},
-		{"Messages of other commands", []string{"inject/*.go", "inject/*/*.go", "fetch/*.go", "cmd/miosa-env/*.go"}, agent, []string{
+		{"Messages of other commands", []string{"inject/*.go", "inject/*/*.go", "fetch/*.go", "cmd/miosa-env/internal/*/*.go"}, agent, []string{
 			"new set of bindings",
 			"cache wiped",
 			"state changed",
@@ -100,7 +100,7 @@ func TestTroubleshootingQuotesWhatIsPrinted(t *testing.T) {
 
 // Durations are logged with Stringer, which writes their unit: those of zerolog are bare numbers.
 func TestDurationsAreLoggedWithUnits(t *testing.T) {
-	for _, path := range sources(t, []string{"api/*.go", "fetch/*.go", "agent/*.go", "agent/*/*.go", "inject/*.go", "inject/*/*.go", "secrets/*.go", "vault/*.go", "vault/*/*.go", "vault/*/*/*.go", "cmd/*/*.go"}) {
+	for _, path := range sources(t, []string{"api/*.go", "fetch/*.go", "agent/*.go", "agent/*/*.go", "inject/*.go", "inject/*/*.go", "secrets/*.go", "vault/*.go", "vault/*/*.go", "vault/*/*/*.go", "cmd/*/*.go", "cmd/*/internal/*/*.go"}) {
 		fileset := token.NewFileSet()
 		file, err := parser.ParseFile(fileset, path, nil, parser.SkipObjectResolution)
 		if err != nil {

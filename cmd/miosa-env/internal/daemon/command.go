@@ -1,0 +1,69 @@
+// Package daemon is the command agent: it wires the engine, its outputs and its sockets from a configuration, and takes up changes
+// of that configuration.
+package daemon
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/agent/config"
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+)
+
+// Command returns the command agent.
+func Command(p *program.Program) *cobra.Command {
+	var check bool
+	at := configFile{path: config.DefaultPath}
+	c := &cobra.Command{
+		Use:   "agent [FLAG...]",
+		Short: "Keep this machine's values fresh: files, a cache and a local socket",
+		Long: `Stays, and keeps the values bound to this sandbox or computer: through rotations, which
+reach it at once, through outages of the vault, and through sleep of this machine. It writes
+them to the files that its configuration lists, and gives them on a socket to run, export,
+get and list, which then need neither key nor network.
+
+Changes to the configuration, the key file and the CA file take effect by themselves, and on
+the signal HUP. A configuration with a mistake is refused, with the number of its line, and
+the old one stays. TERM and INT end the agent, which removes its files except those that
+are to be kept.`,
+		Example: `  miosa-env agent
+  miosa-env agent --config agent.toml --check
+  miosa-env status --watch`,
+		Args: cli.NoArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := p.Begin(c); err != nil {
+				return err
+			}
+			if !program.OnLinux {
+				return program.NeedsLinux("agent")
+			}
+			at.given = c.Flags().Changed("config") || p.Environ.Setting("MIOSA_CONFIG") != ""
+			if check {
+				return checkDaemon(p, at, c)
+			}
+			return program.Aside(c.Context(), newDaemon(p, at, c.Flags()).run)
+		},
+	}
+	set := c.Flags()
+	set.SortFlags = false
+	set.StringVar(&at.path, "config", at.path, "`FILE` the configuration; the default one may be missing")
+	set.BoolVar(&check, "check", false, "say what is wrong with the configuration, or that it is fine, and do nothing else")
+	p.Settings.Cache.AddFlags(set)
+	return c
+}
+
+// checkDaemon tells about a configuration what starting with it would.
+func checkDaemon(p *program.Program, at configFile, c *cobra.Command) error {
+	conf, err := loadDaemonLooking(p, at, c.Flags(), true)
+	if err != nil {
+		return err
+	}
+	text := at.path + " is fine"
+	if conf.absent {
+		text = "there is no " + at.path + "; flags, environment and defaults are fine"
+	}
+	_, err = fmt.Fprintf(p.Stdout, "%s: %s\n", text, conf.summary())
+	return err
+}

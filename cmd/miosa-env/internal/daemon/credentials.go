@@ -1,0 +1,57 @@
+package daemon
+
+import (
+	"context"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+)
+
+// credentialServer is the socket for credentials while it is served.
+type credentialServer struct {
+	*agent.Credentials
+	stop    context.CancelFunc
+	serving sync.WaitGroup
+}
+
+// renewCredentials gives the server that conf wants: the one there is, another, or nil, where no unit may have anything.
+func (g *generation) renewCredentials(conf *daemonConfig) (*credentialServer, error) {
+	path := agent.CredentialsPath(conf.Socket)
+	switch {
+	case len(conf.file.Units) == 0:
+		return nil, nil
+	case g.credentials != nil && g.credentials.Path() == path:
+		return g.credentials, nil
+	}
+	served, err := agent.ListenCredentials(agent.CredentialsConfig{Path: path, Agent: g.agent, Units: conf.file.Units, Log: g.Log})
+	if err != nil {
+		return nil, conf.blamed(g.at, "socket", conf.file.Socket == conf.Socket, err)
+	}
+	d := &credentialServer{Credentials: served}
+	var ctx context.Context
+	ctx, d.stop = context.WithCancel(context.Background())
+	d.serving.Go(func() { _ = served.Serve(ctx) })
+	return d, nil
+}
+
+// restore listens again where somebody has removed the socket.
+func (d *credentialServer) restore(log zerolog.Logger) {
+	if d == nil {
+		return
+	}
+	switch restored, err := d.Restore(); {
+	case err != nil:
+		log.Error().Err(err).Msg("the socket was removed and can't be created again")
+	case restored:
+		log.Warn().Str("socket", d.Path()).Msg("the socket was removed: listening again")
+	}
+}
+
+func (d *credentialServer) close() {
+	if d != nil {
+		d.stop()
+		d.serving.Wait()
+	}
+}

@@ -1,0 +1,78 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+)
+
+// judgeFile refuses a configuration that somebody else could change or exchange, since its hooks are run.
+func judgeFile(path string) error {
+	whole, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return program.FileError("configuration", path, err)
+	}
+	for _, dir := range slices.Compact([]string{filepath.Dir(program.AbsolutePath(path)), filepath.Dir(program.AbsolutePath(whole))}) {
+		info, err := os.Stat(dir)
+		switch {
+		case err != nil:
+			return program.FileError("configuration", path, err)
+		case info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0:
+			return cli.WithHint(fmt.Errorf("configuration %s: others may write to its directory %s, and have anything run by putting another in its place", path, dir), "chmod go-w "+dir)
+		}
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return program.FileError("configuration", path, err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case ok && st.Uid != 0 && int(st.Uid) != os.Geteuid():
+		return cli.WithHint(fmt.Errorf("configuration %s: it belongs to uid %d, who could have anything run by it", path, st.Uid), fmt.Sprintf("chown %d %s", os.Geteuid(), path))
+	case info.Mode().Perm()&0o022 != 0:
+		return cli.WithHint(fmt.Errorf("configuration %s: others may write to it, and have anything run by it", path), "chmod go-w "+path)
+	}
+	return nil
+}
+
+// look tells of the places of socket and outputs what starting would find there.
+func (l *loading) look() {
+	if !l.lost {
+		if err := agent.CheckSocketPath(l.Socket); err != nil {
+			l.blame("socket", "socket", l.file.Socket != "", err)
+		}
+	}
+	for i, conf := range l.outputs {
+		if conf.Validate() != nil {
+			continue // of which was told
+		}
+		err := conf.Look()
+		if errors.Is(err, fs.ErrNotExist) && filepath.Dir(conf.Path) == filepath.Dir(l.Socket) {
+			conf.Path = filepath.Dir(conf.Path) // which the agent makes for its socket
+			conf.Format = inject.FormatFiles
+			err = conf.Look()
+		}
+		if err != nil {
+			l.problems = append(l.problems, l.file.Outputs[i].Problem(l.path, "path", fmt.Errorf("path: %w", placeless(err))))
+		}
+	}
+}
+
+// ownSocket is where a daemon listens that isn't told: in systemd's RuntimeDirectory=, root's, or a
+// user's.
+func ownSocket(e program.Environment) (string, error) {
+	if first, _, _ := strings.Cut(e.Get("RUNTIME_DIRECTORY"), ":"); first != "" {
+		return filepath.Join(first, filepath.Base(agent.DefaultSocket)), nil
+	}
+	return agent.SocketPath(os.Geteuid(), e.Get("XDG_RUNTIME_DIR"))
+}

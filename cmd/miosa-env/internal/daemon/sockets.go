@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"context"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+)
+
+// socketServer is the socket while it is served.
+type socketServer struct {
+	*agent.Socket
+	stop    context.CancelFunc
+	serving sync.WaitGroup
+}
+
+// open takes the place that conf names and serves there, until it is closed.
+func (g *generation) open(conf *daemonConfig) (*socketServer, error) {
+	socket, err := agent.Listen(agent.SocketConfig{Path: conf.Socket, Agent: g.agent, Allow: conf.peers, Log: g.Log})
+	if err != nil {
+		return nil, conf.blamed(g.at, "socket", conf.file.Socket == conf.Socket, err)
+	}
+	d := &socketServer{Socket: socket}
+	var ctx context.Context
+	ctx, d.stop = context.WithCancel(context.Background())
+	d.serving.Go(func() { _ = socket.Serve(ctx) })
+	return d, nil
+}
+
+// restore listens again where somebody has removed the socket.
+func (d *socketServer) restore(log zerolog.Logger) {
+	switch restored, err := d.Restore(); {
+	case err != nil:
+		log.Error().Err(err).Msg("the socket was removed and can't be created again")
+	case restored:
+		log.Warn().Str("socket", d.Path()).Msg("the socket was removed: listening again")
+	}
+}
+
+func (d *socketServer) close() {
+	d.stop()
+	d.serving.Wait()
+}
+
+// metricsServer is the port for metrics while it is served.
+type metricsServer struct {
+	stop    context.CancelFunc
+	serving sync.WaitGroup
+}
+
+// openMetrics serves metrics on the port that conf names. It gives nil where it names none.
+func (g *generation) openMetrics(ctx context.Context, conf *daemonConfig, d *socketServer) (*metricsServer, error) {
+	if conf.file.MetricsAddr == "" {
+		return nil, nil
+	}
+	listener, err := agent.ListenMetrics(ctx, conf.file.MetricsAddr)
+	if err != nil {
+		return nil, conf.blamed(g.at, "metrics_addr", true, err)
+	}
+	h := &metricsServer{}
+	ctx, h.stop = context.WithCancel(ctx)
+	h.serving.Go(func() { _ = d.ServeMetrics(ctx, listener) })
+	return h, nil
+}
+
+func (h *metricsServer) close() {
+	if h != nil {
+		h.stop()
+		h.serving.Wait()
+	}
+}
+
+// blamed adds the line of a field to an error that it led to.
+func (c *daemonConfig) blamed(at configFile, field string, inFile bool, err error) error {
+	if inFile {
+		return c.file.Problem(at.path, field, err)
+	}
+	return err
+}

@@ -1,0 +1,105 @@
+// Package doctor is the command doctor: it checks everything that run needs.
+package doctor
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/machine"
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+)
+
+// What is worth a warning.
+const (
+	skewWarned   = 30 * time.Second
+	expiryWarned = 14 * 24 * time.Hour
+)
+
+// Command returns the command doctor.
+func Command(p *program.Program) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "doctor [FLAG...]",
+		Short: "Check everything that run needs, and say how to fix it",
+		Long: `Checks configuration, key, connection, clock, TLS, vault, bindings, agent and this machine.
+
+The first line is the verdict: what keeps run from working, or that nothing does. After it come each
+problem (fail) and each warning (warn) with what to do about it, then what couldn't be checked
+because of a problem (skip), then what is fine (ok).
+
+It gets the values, as run does, to check that they arrive and would be accepted; it prints
+none of them. The exit code is 0, or 1 if there is a problem.`,
+		Example: `  miosa-env doctor
+  miosa-env doctor --json | jq '.[] | select(.level != "ok")'`,
+		Args: cli.NoArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			d := &doctor{Program: p}
+			if err := errors.Join(p.Begin(c), completeAsRun(p, c)); err != nil {
+				d.failed("configuration", err, "correct it, or leave it out")
+			}
+			if !c.Flags().Changed("log-level") && p.Environ.Get("MIOSA_LOG_LEVEL") == "" {
+				p.Log = zerolog.Nop() // what there is to say is in the findings
+			}
+			d.examine(c.Context())
+			if d.count(levelFail) > 0 {
+				p.Code = 1
+			}
+			if asJSON {
+				return program.PrintJSON(p.Stdout, d.sorted())
+			}
+			return d.write(p.Stdout, p.Colours(p.Stdout))
+		},
+	}
+	c.Flags().SortFlags = false
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list: level (fail, warn, skip or ok), subject, found, fix")
+	machine.AddAgentFlag(p, c.Flags())
+	return c
+}
+
+// completeAsRun takes from the environment what run does and doctor has no flag for, the cache's settings for one.
+func completeAsRun(p *program.Program, c *cobra.Command) error {
+	run, _, err := c.Root().Find([]string{"run"})
+	if err != nil {
+		return err
+	}
+	return p.Settings.CompleteFlags(run.LocalNonPersistentFlags(), p.Environ, func(f *pflag.Flag) bool { return c.Flags().Lookup(f.Name) != nil })
+}
+
+// doctor is one examination.
+type doctor struct {
+	*program.Program
+	findings
+	local  localAgent
+	source string // where values come from; empty: from nowhere
+	asked  bool   // the vault was asked with our own key
+	cause  error  // what came of that; nil: values
+	about  string // what the cause is about
+}
+
+// examine looks at all that run needs, in the order in which it needs it.
+func (d *doctor) examine(ctx context.Context) {
+	d.local = newLocalAgent(ctx, d.Program)
+	if d.local.serves(&d.Settings) {
+		d.fromAgent(ctx)
+	} else {
+		d.fromVault(ctx)
+	}
+	d.agent()
+	d.machine()
+}
+
+// write prints the verdict and the findings.
+func (d *doctor) write(w io.Writer, coloured bool) error {
+	works := "run would work"
+	if d.source != "" {
+		works = "values come from " + d.source
+	}
+	return d.findings.write(w, works, coloured)
+}

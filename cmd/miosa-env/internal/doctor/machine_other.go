@@ -1,0 +1,12 @@
+//go:build !linux
+
+package doctor
+
+import "runtime"
+
+// machine checks what this machine offers.
+func (f *findings) machine() {
+	f.warn("tmpfs", "not looked for on "+runtime.GOOS+": what export writes to a file reaches a disk",
+		"nothing, where no file is written; else write it to a disk in memory")
+	f.ok("process", "run turns into the command; agent, run --on-change and run --mask need Linux")
+}

@@ -1,0 +1,111 @@
+package machine
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
+)
+
+// mode is a flag that takes a file's permissions, in octal digits.
+type mode fs.FileMode
+
+// Set reads octal digits.
+func (m *mode) Set(s string) error {
+	bits, err := strconv.ParseUint(setting.Trim(s), 8, 12)
+	if err != nil || bits == 0 {
+		return errors.New("want permissions in octal digits, such as 0600 or 0640")
+	}
+	*m = mode(bits)
+	return nil
+}
+
+func (m *mode) String() string { return fmt.Sprintf("%#o", uint32(*m)) }
+
+// Type is what pflag wants to know; nothing shows it.
+func (m *mode) Type() string { return "mode" }
+
+// preserve is the flag --preserve-env[=NAMES].
+type preserve struct {
+	all   bool
+	names program.Words
+}
+
+// preserveAll is what pflag sets for a --preserve-env without names. No variable has this name.
+const preserveAll = "*"
+
+// Set adds names, or all of them.
+func (p *preserve) Set(s string) error {
+	if setting.Trim(s) == preserveAll {
+		p.all = true
+		return nil
+	}
+	return p.names.Set(s)
+}
+
+func (p *preserve) String() string { return p.names.String() }
+
+// Type is what pflag wants to know; nothing shows it.
+func (p *preserve) Type() string { return "preserve" }
+
+// change is the flag --on-change.
+type change struct {
+	inject.Change
+	text string
+}
+
+// Set reads what inject.ParseChange does, with its first word in any case.
+func (c *change) Set(s string) error {
+	s = setting.Trim(s)
+	if what, arg, ok := strings.Cut(s, "="); ok {
+		s = strings.ToLower(what) + "=" + arg
+	} else {
+		s = strings.ToLower(s)
+	}
+	got, err := inject.ParseChange(s)
+	if err != nil {
+		word := nearest.Word(s, []string{"ignore", "restart"})
+		if what, name, ok := strings.Cut(s, "="); ok {
+			if word = nearest.Word(what, []string{"signal", "hook"}); word == "signal" {
+				word += "=" + cmp.Or(inject.NearestSignal(name), "SIGNAL")
+			}
+		}
+		return errors.New("want ignore, restart, signal=SIGNAL or hook=COMMAND" + program.OrMeant(word))
+	}
+	c.Change, c.text = got, s
+	return nil
+}
+
+func (c *change) String() string { return c.text }
+
+// Type is what pflag wants to know; nothing shows it.
+func (c *change) Type() string { return "change" }
+
+// signalFlag is a flag that takes a signal.
+type signalFlag struct {
+	number syscall.Signal
+	text   string
+}
+
+// Set reads what inject.ParseSignal does.
+func (f *signalFlag) Set(s string) error {
+	got, err := inject.ParseSignal(s)
+	if err != nil {
+		return errors.New("want a name such as TERM, HUP or RTMIN+1, or a number from 1 to 64" + program.OrMeant(inject.NearestSignal(s)))
+	}
+	f.number, f.text = got, s
+	return nil
+}
+
+func (f *signalFlag) String() string { return f.text }
+
+// Type is what pflag wants to know; nothing shows it.
+func (f *signalFlag) Type() string { return "signal" }

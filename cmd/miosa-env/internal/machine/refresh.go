@@ -1,0 +1,66 @@
+package machine
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+)
+
+// Refresh returns the command refresh.
+func Refresh(p *program.Program) *cobra.Command {
+	return &cobra.Command{
+		Use:   "refresh [FLAG...]",
+		Short: "Have the agent on this machine ask the vault now",
+		Long: `Has the agent on this machine ask the vault for its values now, and waits for the answer. There
+is no need to: changes reach the agent by themselves. It helps after an outage, if the
+agent's next attempt is too far off.
+
+An agent that serves another vault than the one that --base-url or MIOSA_BASE_URL names isn't asked.
+
+The exit code is 0 if the vault answered, and 125 if it didn't or there is no agent.`,
+		Example: `  miosa-env refresh && miosa-env status`,
+		Args:    cli.NoArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := p.Begin(c); err != nil {
+				return err
+			}
+			client, err := askAgent(p)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			if err := servesNamed(c.Context(), p, client); err != nil {
+				return err
+			}
+			s, err := client.Refresh(c.Context())
+			if err != nil {
+				return Unasked(err)
+			}
+			_, err = fmt.Fprintf(p.Stdout, "%s: %s, the vault answered in %s ms\n",
+				s.State, program.Counted(s.Bindings, "binding"), strconv.FormatFloat(s.RoundTrip, 'f', 1, 64))
+			return err
+		},
+	}
+}
+
+// servesNamed returns an error where the agent says that it serves another vault than the one that is named.
+func servesNamed(ctx context.Context, p *program.Program, client *agent.Client) error {
+	named, err := p.Settings.NamedVault()
+	if err != nil || named == "" {
+		return err
+	}
+	s, err := client.Status(ctx)
+	if err != nil {
+		return Unasked(err)
+	}
+	if err := OtherVault(s, named); err != nil && s.Vault != "" {
+		return cli.WithHint(err, "leave out --base-url and MIOSA_BASE_URL to have this agent refreshed, or name another one with --socket FILE")
+	}
+	return nil
+}

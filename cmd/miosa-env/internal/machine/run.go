@@ -1,0 +1,180 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/agent/config"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	selection
+	envFiles    []string
+	preserve    preserve
+	pristine    bool
+	keepKey     bool
+	onChange    change
+	mask        bool
+	replace     bool
+	stopSignal  signalFlag
+	stopTimeout program.Duration
+	settle      program.Duration
+	outlive     bool
+	onRevoke    program.Choice
+}
+
+// Run returns the command run.
+func Run(p *program.Program) *cobra.Command {
+	f := &runFlags{
+		onChange:    change{text: "ignore"},
+		stopSignal:  signalFlag{text: "TERM"},
+		stopTimeout: program.Duration(inject.DefaultStopTimeout),
+		settle:      program.Duration(inject.DefaultSettle),
+		onRevoke:    program.Choice{Among: []string{config.RevokeKeep, config.RevokeStop}},
+	}
+	c := &cobra.Command{
+		Use:   "run [FLAG...] [--] COMMAND [ARG...]",
+		Short: "Start a command with its secrets",
+		Long: `Starts COMMAND with the values bound to this sandbox or computer in its environment.
+
+The environment is what miosa-env was started with, then --env-file, then the bound
+values; later ones win. run refuses a binding whose name makes programs run other code
+(LD_PRELOAD, PATH) or moves traffic (HTTPS_PROXY), unless --allow-name names it. The key is
+not in COMMAND's environment.
+
+If an agent on this machine serves the values, they come from it, and neither key nor network
+is needed. One that serves another vault than --base-url or MIOSA_BASE_URL names isn't used.
+Without an agent they come from the vault. With --cache a sealed copy of them is kept, and
+used if the vault doesn't answer.
+
+miosa-env turns into COMMAND: same process id, nothing of miosa-env left. With
+--on-change or --mask, and as process 1, it stays as COMMAND's parent instead, passes
+signals on, and gives COMMAND the terminal. From the first word that isn't a flag, or
+from --, everything is COMMAND's.
+
+The exit code is COMMAND's own, or 128+n if signal n ended it. It is 125 if miosa-env failed
+before COMMAND ran, or if --mask lost output of a COMMAND that exited with 0; 126 if COMMAND
+can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
+		Example: `  miosa-env run -- ./server --port 8080
+  miosa-env run --on-change restart -- ./server
+  miosa-env run --on-change 'hook=./render-config && kill -HUP $MIOSA_COMMAND_PID' -- ./server
+  miosa-env run --env-file .env --only 'DB_*' --require DB_URL -- ./migrate
+  miosa-env run --mask -- make deploy`,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 0:
+				return errors.New("the command to start is missing")
+			case f.replace && (!f.onChange.Ignored() || f.mask):
+				return cli.WithHint(errors.New("--replace doesn't go with --on-change or --mask: they need miosa-env to stay"), "leave --replace out")
+			case f.replace && f.onRevoke.Value == config.RevokeStop:
+				return cli.WithHint(errors.New("--replace doesn't go with --on-revoke stop: it needs miosa-env to stay"), "leave --replace out")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := p.Begin(c); err != nil {
+				return err
+			}
+			code, err := newRunner(p, f, args).start(c.Context(), f)
+			p.Code = code
+			return err
+		},
+	}
+	set := c.Flags()
+	set.SortFlags = false
+	set.SetInterspersed(false)
+	set.StringArrayVar(&f.envFiles, "env-file", nil, "`FILE` read variables from a .env file or a JSON object; can be given several times, later ones win")
+	f.addFlags(set)
+	set.Var(&f.preserve, "preserve-env", "`NAMES` let variables that are set already win over bindings: all of them, or these")
+	set.Lookup("preserve-env").NoOptDefVal = preserveAll
+	set.BoolVar(&f.pristine, "pristine", false, "start from an empty environment instead of our own")
+	set.BoolVar(&f.keepKey, "keep-key", false, "leave MIOSA_API_KEY and MIOSA_API_KEY_FILE in COMMAND's environment")
+	set.Var(&f.onChange, "on-change", "`WHAT` what to do when a value changes: ignore; restart; signal=SIGNAL, which leaves COMMAND's environment as it is; or hook=SHELL-COMMAND, which gets the new environment and MIOSA_COMMAND_PID")
+	set.BoolVar(&f.mask, "mask", false, "replace values that COMMAND prints, encoded ones too, by [NAME]")
+	set.BoolVar(&f.replace, "replace", false, "turn into COMMAND even as process 1")
+	set.Var(&f.stopSignal, "stop-signal", "`SIGNAL` what asks COMMAND to end")
+	set.Var(&f.stopTimeout, "stop-timeout", "`DURATION` how long COMMAND has to end before its whole process group is killed")
+	set.Var(&f.settle, "settle", "`DURATION` how long to wait for further changes before acting on one")
+	set.BoolVar(&f.outlive, "outlive", false, "let COMMAND run on if miosa-env itself is killed")
+	set.Var(&f.onRevoke, "on-revoke", "`WHAT` what to do when the key is revoked: keep COMMAND as it is, or stop it (default: as the agent says where miosa-env stays, else keep)")
+	AddAgentFlag(p, set)
+	p.Settings.Cache.AddFlags(set)
+	return c
+}
+
+// runner starts one command.
+type runner struct {
+	*program.Program
+	argv        []string
+	environment inject.Environment // but for Bound
+	follows     bool               // changes are acted on, and env files read again
+
+	// Set by prepare.
+	supply  *supply
+	first   api.Snapshot // what the command starts with; later on the latest set
+	command inject.Command
+	seen    inject.Fingerprint // of what the command has been given last, where it follows
+	kept    []*os.File         // content of env files that can be read once only
+	given   map[string]string  // a kept file's path, to the one it was given by
+}
+
+func newRunner(p *program.Program, f *runFlags, argv []string) *runner {
+	e := f.environment()
+	e.Inherited, e.Pristine, e.KeepKey = p.Environ, f.pristine, f.keepKey
+	e.Files = slices.Clone(f.envFiles)
+	e.PreserveEnv, e.PreserveNames = f.preserve.all, f.preserve.names
+	return &runner{Program: p, argv: argv, environment: e, follows: !f.onChange.Ignored()}
+}
+
+// prepare asks the vault, and builds the command to start with.
+func (r *runner) prepare(ctx context.Context) (err error) {
+	if r.supply, err = newSupply(ctx, r.Program); err != nil {
+		return err
+	}
+	if r.follows {
+		if err := r.keepPipes(); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	if r.first, err = r.supply.first(ctx); err != nil {
+		return err
+	}
+	r.Log.Debug().Int("bindings", len(r.first.Bound)).Stringer("took", time.Since(began).Round(time.Microsecond)).Msg("values are here")
+	r.command, r.seen, err = r.build(r.first)
+	return err
+}
+
+// build makes what to run of the values of s. Errors are those of Build, Lookup and Preflight.
+func (r *runner) build(s api.Snapshot) (inject.Command, inject.Fingerprint, error) {
+	environment := r.environment
+	environment.Bound = s.Bound
+	built, err := environment.Build()
+	if err != nil {
+		return inject.Command{}, inject.Fingerprint{}, r.asGiven(err)
+	}
+	warn(r.Log, built.Warnings)
+	path, err := inject.Lookup(r.argv[0], built.Environ)
+	if err != nil {
+		return inject.Command{}, inject.Fingerprint{}, err
+	}
+	if err := inject.Preflight(path, r.argv, built.Environ, built.Bound); err != nil {
+		return inject.Command{}, inject.Fingerprint{}, err
+	}
+	r.Log.Debug().Str("path", path).Int("bindings", len(built.Bound)).Int("variables", len(built.Environ)).Msg("command is ready")
+	command, seen := inject.Command{Path: path, Args: r.argv, Env: built.Environ, Mask: built.Bound}, inject.Fingerprint{}
+	if r.follows {
+		command.Bound, seen = api.Labels(built.Bound), built.Fingerprint()
+	}
+	return command, seen, nil
+}

@@ -1,0 +1,99 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent/config"
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
+)
+
+// Helper is this program as a helper of another run.
+func Helper(args []string) (code int, ok bool) { return inject.Helper(args) }
+
+// start turns into the command, or stays with it until it ends and returns its exit code.
+func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
+	first := os.Getpid() == 1
+	supervised := !f.replace && (first || f.mask || f.watches())
+	if !supervised && !first && inherited.Blocked() == 0 {
+		inherited.ActAll()
+		if err := r.prepare(ctx); err != nil {
+			return 0, err
+		}
+		return 0, inject.Replace(r.command, nil)
+	}
+	// From here on no signal is lost: process 1 isn't ended by one it doesn't catch, and what the
+	// command is to get, be it that it was blocked when we started, must be waiting for it when it starts.
+	signals, err := inject.CatchSignals()
+	if err != nil {
+		return 0, err
+	}
+	if err := signals.Until(ctx, func(ctx context.Context) error { return program.Aside(ctx, r.prepare) }); err != nil {
+		if by, ok := errors.AsType[inject.Interrupted](err); ok {
+			cli.Report(r.Stderr, "miosa-env", err)
+			by.Exit().Die()
+			return by.ExitCode(), nil
+		}
+		return 0, err
+	}
+	if !supervised {
+		return 0, inject.Replace(r.command, signals)
+	}
+	return r.supervise(ctx, f, signals)
+}
+
+func (r *runner) supervise(ctx context.Context, f *runFlags, signals *inject.Signals) (int, error) {
+	lines := newLogQueue(r.Stderr)
+	r.Log = program.NewLogger(lines, r.Settings.LogLevel, r.Settings.LogFormat)
+	exit, err := r.stay(ctx, f, signals)
+	lines.flush()
+	exit.Die()
+	return exit.Code, err
+}
+
+// stay runs the command until it ends.
+func (r *runner) stay(ctx context.Context, f *runFlags, signals *inject.Signals) (inject.Exit, error) {
+	s := inject.Supervision{
+		OnChange: f.onChange.Change, StopSignal: f.stopSignal.number,
+		StopTimeout: max(time.Duration(f.stopTimeout), 1), // 0 would be the default
+		Settle:      time.Duration(f.settle), Outlive: f.outlive, Masked: f.mask, Log: r.Log,
+	}
+	if !f.watches() && !r.defersToAgent(f) {
+		r.supply.Close()
+		return s.Run(ctx, signals, r.command, nil)
+	}
+	ctx, end := context.WithCancel(ctx) // of the command
+	defer end()
+	following, stop := context.WithCancel(ctx)
+	changes := make(chan inject.Command)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if r.follow(following, f, changes) == config.RevokeStop {
+			end()
+		}
+	}()
+	exit, err := s.Run(ctx, signals, r.command, changes)
+	stop()
+	select {
+	case <-ended:
+	case <-time.After(time.Second): // reading an env file again may hang
+	}
+	return exit, err
+}
+
+// watches tells whether the command needs somebody to follow what the vault says.
+func (f *runFlags) watches() bool {
+	return !f.onChange.Ignored() || f.onRevoke.Value == config.RevokeStop
+}
+
+// defersToAgent reports whether it is for the agent to say what a revocation does to the command. That may change
+// while the command runs.
+func (r *runner) defersToAgent(f *runFlags) bool {
+	return f.onRevoke.Value == "" && r.supply.local != nil && r.supply.remote == nil
+}

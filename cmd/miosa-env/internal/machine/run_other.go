@@ -1,0 +1,33 @@
+//go:build !linux
+
+package machine
+
+import (
+	"context"
+
+	"github.com/Miosa-osa/miosa-env/agent/config"
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+	"github.com/Miosa-osa/miosa-env/inject"
+)
+
+// Helper does nothing: without a supervisor there are no helpers.
+func Helper([]string) (code int, ok bool) { return 0, false }
+
+// start turns into the command. To stay with it takes Linux.
+func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
+	switch {
+	case !f.onChange.Ignored():
+		return 0, program.NeedsLinux("run --on-change")
+	case f.mask:
+		return 0, program.NeedsLinux("run --mask")
+	case f.onRevoke.Value == config.RevokeStop:
+		return 0, program.NeedsLinux("run --on-revoke stop")
+	}
+	if err := r.prepare(ctx); err != nil {
+		return 0, err
+	}
+	return 0, inject.Replace(r.command, nil)
+}
+
+// keepPipes has nothing to do: env files are read once where nothing is followed.
+func (r *runner) keepPipes() error { return nil }

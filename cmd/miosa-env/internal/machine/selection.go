@@ -1,0 +1,51 @@
+package machine
+
+import (
+	"github.com/rs/zerolog"
+	"github.com/spf13/pflag"
+
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+	"github.com/Miosa-osa/miosa-env/inject"
+)
+
+// selection is which bindings are taken, and under which names.
+type selection struct {
+	only    program.Words
+	prefix  program.Prefix
+	require program.Words
+	allow   program.Words
+}
+
+func (s *selection) addFlags(f *pflag.FlagSet) {
+	f.Var(&s.only, "only", "`NAMES` take only bindings with these names, or that match a pattern such as 'DB_*'")
+	f.Var(&s.prefix, "prefix", "`TEXT` put this before each bound name; --only means names without it")
+	f.Var(&s.require, "require", "`NAMES` fail if one of these isn't set")
+	f.Var(&s.allow, "allow-name", "`NAMES` let bindings set these though they run code or move traffic")
+}
+
+// environment holds the selection, and nothing else yet.
+func (s *selection) environment() inject.Environment {
+	return inject.Environment{Only: s.only, Prefix: string(s.prefix), Require: s.require, AllowNames: s.allow}
+}
+
+// warn logs what a Build found that may not be meant.
+func warn(log zerolog.Logger, warnings []inject.Warning) {
+	var platform []string
+	for _, w := range warnings {
+		switch w.Kind {
+		case inject.WarnOnly:
+			event := log.Warn().Str("only", w.Name)
+			if w.Meant != "" {
+				event = event.Str("did_you_mean", w.Meant)
+			}
+			event.Msg("--only keeps no binding")
+		case inject.WarnPlatform:
+			platform = append(platform, w.Name)
+		default:
+			log.Warn().Str("binding_id", w.Binding).Str("name", w.Name).Msg("binding sets a name that changes how programs behave")
+		}
+	}
+	if len(platform) > 0 {
+		log.Warn().Strs("names", platform).Msg("these variables are kept as the platform has set them: their bindings have no placeholder_token")
+	}
+}

@@ -1,0 +1,25 @@
+package program
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/Miosa-osa/miosa-env/internal/cause"
+)
+
+// AbsolutePath is path as it is meant where we were started.
+func AbsolutePath(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return path
+}
+
+// FileError says what and path once.
+func FileError(what, path string, err error) error {
+	if why := cause.Of(err); !errors.Is(why, err) {
+		return fmt.Errorf("%s %s: %w", what, path, why)
+	}
+	return err
+}

@@ -1,0 +1,122 @@
+package program
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent/config"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/cause"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
+)
+
+// credentialName is the systemd credential that may hold the key.
+const credentialName = "miosa-api-key"
+
+// maxKeyFile is more than any key is long, in bytes.
+const maxKeyFile = 4 << 10
+
+// Config returns the configuration of a client that uses key.
+func (s *Settings) Config(p *Program, key FoundKey) fetch.Config {
+	return fetch.Config{
+		BaseURL: s.BaseURL, Key: key.Key, Reread: s.Reread(key), CAFile: s.CAFile, Proxy: s.Proxy,
+		Timeout: time.Duration(s.Timeout), Log: p.Log, UserAgent: "miosa-env/" + p.Version,
+	}
+}
+
+// FoundKey is a key and where it was.
+type FoundKey struct {
+	api.Key
+	Where   string    // a variable or a path
+	Exposed bool      // the file may be read or changed by everybody
+	Changed time.Time // when a regular file was changed last; zero: it isn't one
+}
+
+// Key finds the key: --key-file, MIOSA_API_KEY, MIOSA_API_KEY_FILE, the systemd credential, in this
+// order.
+func (s *Settings) Key() (FoundKey, error) {
+	switch {
+	case s.APIKey != "":
+		return ParseKey(FoundKey{Where: "MIOSA_API_KEY"}, s.APIKey)
+	case s.KeyFile != "":
+		return s.ReadKey(s.KeyFile)
+	case s.Credentials != "":
+		found, err := s.ReadKey(filepath.Join(s.Credentials, credentialName))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return found, err
+		}
+	}
+	return FoundKey{}, cli.WithHint(errors.New("there is no key: MIOSA_API_KEY isn't set"), "set it or MIOSA_API_KEY_FILE, or give --key-file FILE")
+}
+
+// ReadKey reads a key from a file.
+func (s *Settings) ReadKey(path string) (FoundKey, error) {
+	found := FoundKey{Where: path}
+	open := os.Open
+	if s.Rereads {
+		open = config.Open
+	}
+	f, err := open(path)
+	if err != nil {
+		return found, keyFileError(path, err)
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		found.Exposed, found.Changed = info.Mode().Perm()&0o006 != 0, info.ModTime()
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	defer clear(text)
+	if err != nil {
+		return found, keyFileError(path, err)
+	}
+	return ParseKey(found, string(text))
+}
+
+// keyFileError says path once.
+func keyFileError(path string, err error) error {
+	return cli.WithHint(fmt.Errorf("key file %s: %w", path, cause.Of(err)), "check the path, and that this user may read it; a relative one starts at the working directory")
+}
+
+// ParseKey takes the key that stands in a variable or file.
+func ParseKey(found FoundKey, text string) (FoundKey, error) {
+	where := found.Where
+	if found.Path() != "" {
+		where = "key file " + where
+	}
+	if setting.Trim(text) == "" {
+		return found, cli.WithHint(errors.New(where+" is empty"), "write the key to it, as it was shown when it was made")
+	}
+	key, err := api.ParseKey(text)
+	if err != nil {
+		return found, cli.WithHint(fmt.Errorf("%s: %w", where, err), "copy the whole key, as it was shown when it was made")
+	}
+	found.Key = key
+	return found, nil
+}
+
+// HasKey reports whether there is something that should be a key.
+func (s *Settings) HasKey() bool {
+	if s.APIKey != "" || s.KeyFile != "" {
+		return true
+	}
+	if s.Credentials == "" {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(s.Credentials, credentialName))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// Path is the key's file, "" where it came from a variable.
+func (k FoundKey) Path() string {
+	if k.Where == "MIOSA_API_KEY" || k.Where == "MIOSA_TENANT_KEY" {
+		return ""
+	}
+	return k.Where
+}

@@ -1,0 +1,223 @@
+package tenant
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/internal/flags"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
+	"github.com/Miosa-osa/miosa-env/secrets"
+)
+
+const (
+	auditPage  = 1000            // the most events in one answer
+	auditPause = 2 * time.Second // between looks at what is new
+)
+
+// auditActions are what the vault's audit tells of (docs/api.md).
+var auditActions = []string{
+	"secret.create", "secret.replace", "secret.rotate", "secret.delete", "binding.create", "binding.delete",
+	"reveal", "key.create", "key.revoke", "oauth.start", "oauth.callback", "oauth.refresh",
+}
+
+func auditCommand(p *program.Program) *cobra.Command {
+	var (
+		asJSON, follow bool
+		resource       resourceFlag
+		filter         secrets.AuditFilter
+		limit          = 100
+		since, until   = expiry{former: true}, expiry{former: true}
+	)
+	var c *cobra.Command
+	c = manager(p, &cobra.Command{
+		Use:   "audit [FLAG...]",
+		Short: "Show who did what to secrets, and when",
+		Long: `Shows the tenant's audit: every change and every reveal, with the key that was used and the address it
+came from. The newest comes first; with --since the oldest does. Secrets, variables and the resources
+of keys stand with their names, what is deleted with its id. MIOSA's platform audits the requests that
+leave sandboxes: their method, host, path and status, and the effect of its rules. It takes a tenant
+key, as miosa-env secrets does.`,
+		Example: `  miosa-env audit --since 24h --action reveal
+  miosa-env audit --resource sandbox:sb_1 --limit 20
+  miosa-env audit --follow --json | jq -r .action`,
+		Args: cli.NoArguments,
+	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
+		switch {
+		case limit < 0:
+			return cli.Usage(errors.New("--limit is below zero"), "0 shows all")
+		case follow && (until.at != nil || c.Flags().Changed("limit")):
+			return cli.Usage(errors.New("--follow has no end, so neither --until nor --limit goes with it"), "leave one out")
+		}
+		filter.Resource, filter.Since, filter.Until = resource.Resource, since.at, until.at
+		if until.ago != "" {
+			filter.Until, filter.UntilAgo = nil, until.ago
+		}
+		if since.ago != "" && !follow { // which goes on from one time to the next
+			filter.Since, filter.SinceAgo = nil, since.ago
+		}
+		if follow {
+			return followAudit(ctx, p, vault, filter, asJSON)
+		}
+		list, err := events(ctx, vault, filter, limit)
+		if err != nil {
+			return err
+		}
+		if asJSON || len(list) == 0 {
+			return noTable(p, asJSON, orEmpty(list), "there are no such events"+program.OrMeant(cmp.Or(
+				nearest.Word(filter.Action, auditActions), nearResource(ctx, vault, resource.Resource))))
+		}
+		var names auditNames
+		names.load(ctx, vault)
+		t := &program.Table{Head: []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM", "METHOD", "HOST", "PATH", "STATUS", "EFFECT"}}
+		for i := range list {
+			t.Add(append(eventCells(&list[i], &names), trafficCells(&list[i])...)...)
+		}
+		return t.Write(p.Stdout)
+	})
+	f := c.Flags()
+	f.Var(&resource, "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
+	f.Var((*flags.Word)(&filter.Action), "action", "`ACTION` such as reveal or secret.rotate")
+	f.Var(&since, "since", "`WHEN` from then on: 24h or 7d ago, or 2030-01-02T15:04:05Z")
+	f.Var(&until, "until", "`WHEN` before then: 1h or 7d ago, or 2030-01-02T15:04:05Z")
+	f.IntVar(&limit, "limit", limit, "`NUMBER` at most so many; 0: all")
+	f.BoolVar(&follow, "follow", false, "stay, and show what happens from now on, or from --since on")
+	addJSONFlag(f, &asJSON, "a JSON list; with --follow, an object a line")
+	completeWords(p, c)
+	return c
+}
+
+// events gives at most limit events, all of them where that is 0.
+func events(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter, limit int) ([]api.Event, error) {
+	f.Limit = auditPage
+	if limit > 0 {
+		f.Limit = min(limit, auditPage)
+	}
+	var list []api.Event
+	for e, err := range vault.AuditAll(ctx, f) {
+		if err != nil {
+			return nil, err
+		}
+		if list = append(list, e); len(list) == limit {
+			break
+		}
+	}
+	return list, nil
+}
+
+func eventCells(e *api.Event, names *auditNames) []string {
+	resource := ""
+	if e.ResourceID != "" {
+		resource = e.ResourceType + ":" + e.ResourceID
+	}
+	at := ""
+	if !e.Timestamp.IsZero() {
+		at = e.Timestamp.UTC().Format(time.RFC3339)
+	}
+	return []string{
+		at, e.Action, e.Outcome, names.key(e.KeyID), resource, names.what(e), e.RemoteAddr,
+	}
+}
+
+// trafficCells are about a request that left a sandbox, or didn't.
+func trafficCells(e *api.Event) []string {
+	status := ""
+	if e.StatusCode != 0 {
+		status = strconv.Itoa(e.StatusCode)
+	}
+	return []string{e.Method, e.Host, e.Path, status, e.Effect}
+}
+
+// followAudit shows events as they happen, until it is interrupted. They may come in either order.
+func followAudit(ctx context.Context, p *program.Program, vault *secrets.Client, f secrets.AuditFilter, asJSON bool) error {
+	f.Limit = auditPage
+	shown := map[string]time.Time{} // the events at f.Since, and those that came after it in this round
+	if f.Since == nil {
+		var err error
+		if f.Since, err = lastEvent(ctx, vault, f, shown); err != nil {
+			return err
+		}
+	}
+	var names auditNames
+	for {
+		newest, whole := *f.Since, true
+		loaded := false // in this round
+		for e, err := range vault.AuditAll(ctx, f) {
+			if err != nil {
+				if !api.Temporary(err) {
+					return err
+				}
+				p.Log.Warn().Err(err).Msg("the audit can't be followed for now: trying again")
+				whole = false
+				break
+			}
+			if _, before := shown[e.ID]; before || e.Timestamp.Before(*f.Since) {
+				continue
+			}
+			if !asJSON && !loaded && !names.knows(&e) {
+				names.load(ctx, vault)
+				loaded = true
+			}
+			if err := showEvent(p, &e, &names, asJSON); err != nil {
+				return err
+			}
+			shown[e.ID] = e.Timestamp
+			if e.Timestamp.After(newest) {
+				newest = e.Timestamp
+			}
+		}
+		if whole {
+			f.Since = &newest
+			maps.DeleteFunc(shown, func(_ string, at time.Time) bool { return at.Before(newest) })
+		}
+		if err := delay.Sleep(ctx, auditPause); err != nil {
+			return err
+		}
+	}
+}
+
+// lastEvent gives the time of the newest event, as the vault's clock has it, and notes those of that time.
+func lastEvent(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter, shown map[string]time.Time) (*time.Time, error) {
+	list, err := events(ctx, vault, f, 1)
+	if err != nil || len(list) == 0 {
+		return &time.Time{}, err
+	}
+	f.Since = &list[0].Timestamp
+	list, err = events(ctx, vault, f, 0)
+	for _, e := range list {
+		shown[e.ID] = e.Timestamp
+	}
+	return f.Since, err
+}
+
+func showEvent(p *program.Program, e *api.Event, names *auditNames, asJSON bool) error {
+	line, err := json.Marshal(e)
+	if !asJSON {
+		cells := eventCells(e, names)
+		for i, width := range []int{20, 15, 7, 45, 16, 0, 0} {
+			cells[i] = fmt.Sprintf("%-*s", width, program.Cell(cells[i]))
+		}
+		for _, text := range trafficCells(e) {
+			if text != "" {
+				cells = append(cells, program.Cell(text))
+			}
+		}
+		line = []byte(strings.Join(cells, "  "))
+	}
+	if err == nil {
+		_, err = cli.Redacted{To: p.Stdout}.Write(append(line, '\n'))
+	}
+	return err
+}

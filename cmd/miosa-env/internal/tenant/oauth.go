@@ -1,0 +1,195 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/secrets"
+)
+
+// Exit codes of oauth connect, beside those that every command has.
+const (
+	exitDenied  = 3 // the user, or the provider, said no
+	exitFailed  = 4 // the flow ended without a connection
+	exitTimeout = 5 // it goes on, and we don't wait any longer
+)
+
+// flowEnd is how a flow ended that wasn't completed.
+type flowEnd struct {
+	error
+	code int
+}
+
+func (e flowEnd) ExitCode() int { return e.code }
+func (e flowEnd) Unwrap() error { return e.error }
+
+func oauthCommand(p *program.Program) *cobra.Command {
+	return groupCommand("oauth", "Connect accounts at GitHub, Google and others",
+		`Connects an account at a provider: somebody opens a link and agrees, and the vault keeps the token as
+a secret, and renews it. These commands take a tenant key, as miosa-env secrets does.`,
+		oauthProvidersCommand(p), oauthConnectCommand(p),
+	)
+}
+
+func oauthProvidersCommand(p *program.Program) *cobra.Command {
+	var asJSON bool
+	c := manager(p, &cobra.Command{
+		Use:   "providers [FLAG...]",
+		Short: "List where accounts can be connected",
+		Args:  cli.NoArguments,
+	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
+		list, err := vault.Providers(ctx)
+		if err != nil {
+			return err
+		}
+		if asJSON || len(list) == 0 {
+			return noTable(p, asJSON, orEmpty(list), "the vault has no providers")
+		}
+		t := &program.Table{Head: []string{"PROVIDER", "CALLED", "ASKS FOR"}}
+		for _, provider := range list {
+			t.Add(provider.Name, provider.DisplayName, strings.Join(provider.Scopes, " "))
+		}
+		return t.Write(p.Stdout)
+	})
+	addJSONFlag(c.Flags(), &asJSON, "a JSON list")
+	return c
+}
+
+func oauthConnectCommand(p *program.Program) *cobra.Command {
+	var (
+		bind         places
+		whose        owners
+		noQR, asJSON bool
+		wait         = program.Duration(5 * time.Minute)
+	)
+	c := manager(p, &cobra.Command{
+		Use:   "connect [FLAG...] PROVIDER",
+		Short: "Connect an account, and bind its token",
+		Long: `Prints a link, and on a terminal its QR code, for somebody to open and agree to, and waits for the
+result. Anyone who has the link can connect an account of theirs, until it is used or expires.
+
+  0    connected: the token is a secret now, and bound where --bind says
+  3    denied, by the user or by the provider
+  4    failed, or the link has ended unused
+  5    not done within --timeout; the link goes on working until it ends
+  130  interrupted; the same
+  2    wrong flags; 125  anything else
+
+MIOSA's platform doesn't report how a link is used. There the wait ends with the first account of PROVIDER that is
+connected and wasn't before, and a denial counts as not done.`,
+		Example: `  miosa-env oauth connect github --bind sandbox:sb_1=GH_TOKEN
+  miosa-env oauth connect google --external-user u_17 --timeout 10m`,
+		Args:              oneArgument("the provider's name"),
+		ValidArgsFunction: names{p}.completeProviders,
+	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		if len(bind) > 1 {
+			return cli.Usage(errors.New("--bind is given more than once"), "connect with one, and add others with miosa-env bindings create")
+		}
+		options := secrets.Connect{
+			Scope: whose.scope, OwnerUserID: whose.owner, ExternalUserID: whose.externalUser, ExternalWorkspaceID: whose.externalWorkspace,
+		}
+		if len(bind) == 1 {
+			options.Resource, options.ExposeAsEnv = bind[0].Resource, bind[0].variable
+		}
+		warnOfNames(p, bind...)
+		ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		flow, err := vault.Connect(ctx, args[0], options)
+		switch {
+		case errors.Is(err, api.ErrInvalid) && strings.HasPrefix(err.Error(), "provider"):
+			return unknownProvider(args[0], providerNames(ctx, vault))
+		case err != nil:
+			return err
+		}
+		if err := showLink(p, flow, noQR, asJSON); err != nil {
+			return err
+		}
+		done := waiting(ctx, p, "waiting for access to be granted at "+cli.OneLine(args[0]))
+		status, err := flow.WaitForCompletion(ctx, secrets.WaitOptions{Timeout: time.Duration(wait)})
+		done()
+		if asJSON && status.Status != "" {
+			err = errors.Join(printJSON(p, status), err)
+		}
+		if err != nil {
+			return endOf(flow, err, time.Duration(wait))
+		}
+		if asJSON {
+			return nil
+		}
+		text := "connected: the token is the secret " + status.SecretID
+		if len(bind) == 1 {
+			text += ", bound as " + bind[0].String()
+		}
+		return say(p, text)
+	})
+	f := c.Flags()
+	f.Var(&bind, "bind", "`RESOURCE=NAME` bind the token there as this variable, such as sandbox:sb_1=GH_TOKEN")
+	whose.addFlags(f, false)
+	f.Var(&wait, "timeout", "`DURATION` how long to wait for somebody to agree")
+	f.BoolVar(&noQR, "no-qr", false, "show no QR code")
+	addJSONFlag(f, &asJSON, "how it ended, as a JSON object; the link goes to standard error")
+	_ = f.SetAnnotation("timeout", program.OwnTimeout, []string{"true"}) // fails for a flag that isn't there only
+	completeWords(p, c)
+	return c
+}
+
+// unknownProvider says that the vault has no such provider, and which it has instead.
+func unknownProvider(name string, known []string) error {
+	err := fmt.Errorf("the vault has no provider %s", cli.Quote(name))
+	if len(known) == 0 {
+		return cli.WithHint(err, "it has no providers at all: miosa-vault names them in its --oauth-file")
+	}
+	return cli.WithHint(err, program.Meant(name, known)+"miosa-env oauth providers lists them")
+}
+
+// providerNames are those that the vault knows, none where it doesn't say.
+func providerNames(ctx context.Context, vault *secrets.Client) (names []string) {
+	list, _ := vault.Providers(ctx) // only to name one that was meant
+	for _, provider := range list {
+		names = append(names, provider.Name)
+	}
+	return names
+}
+
+// endOf says in plain words how a flow ended that wasn't completed.
+func endOf(flow *secrets.Flow, err error, waited time.Duration) error {
+	later := "miosa-env secrets list --type oauth_connect shows whether it was connected later"
+	if !flow.ExpiresAt.IsZero() {
+		later = "the link works until " + flow.ExpiresAt.Local().Format("15:04:05") + "; " + later
+	}
+	again := "run the same command for a new link"
+	ended, isEnd := errors.AsType[*secrets.FlowError](err)
+	switch {
+	case isEnd && ended.Status.Status == api.FlowDenied:
+		return flowEnd{cli.WithHint(errors.New("not connected: access was denied"+because(ended.Status)), again), exitDenied}
+	case isEnd && ended.Status.Error == "expired":
+		return flowEnd{cli.WithHint(errors.New("not connected: nobody used the link before it ended"), again), exitFailed}
+	case isEnd:
+		return flowEnd{cli.WithHint(errors.New("not connected: the provider or the vault failed"+because(ended.Status)), again), exitFailed}
+	case errors.Is(err, secrets.ErrFlowTimeout):
+		return flowEnd{cli.WithHint(fmt.Errorf("not connected yet, after %s", waited), later), exitTimeout}
+	case errors.Is(err, context.Canceled):
+		return flowEnd{cli.WithHint(errors.New("interrupted: not connected yet"), later), 128 + int(syscall.SIGINT)}
+	}
+	return err
+}
+
+func because(s api.OAuthStatus) string {
+	switch {
+	case s.Message != "":
+		return ": " + s.Message
+	case s.Error != "":
+		return " (" + s.Error + ")"
+	}
+	return ""
+}

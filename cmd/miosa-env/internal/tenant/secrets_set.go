@@ -1,0 +1,235 @@
+package tenant
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+	"github.com/Miosa-osa/miosa-env/internal/cause"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/flags"
+	"github.com/Miosa-osa/miosa-env/secrets"
+)
+
+// maxMetadata is more than the vault takes, in bytes.
+const maxMetadata = 64<<10 + 1
+
+// stored is what set has done, as --json prints it.
+type stored struct {
+	Secret   api.Secret    `json:"secret"`
+	Bindings []api.Binding `json:"bindings"`
+}
+
+func secretsSetCommand(p *program.Program) *cobra.Command {
+	var (
+		from     valueFlags
+		bind     places
+		whose    owners
+		resource resourceFlag
+		expires  expiry
+		metadata string
+		asJSON   bool
+		set      secrets.Set
+	)
+	delivery := program.Choice{Among: []string{api.DeliverValue, api.DeliverPlaceholder}}
+	c := manager(p, &cobra.Command{
+		Use:   "set [FLAG...] NAME",
+		Short: "Store a secret, or the next value of one, and bind it",
+		Long: `Stores a secret. Where there is one with the same name, scope, attribution and resource, this is its
+next value, and every sandbox and computer it is bound to gets it.
+
+` + valueHelp + `
+
+--bind says where it is bound, and as which variable; it can be given several times. It doesn't
+make the secret part of that resource: one secret can be bound in many places, and stays the same
+one when it is set again. --resource does: the secret is that resource's own then, beside others of
+the same name. Each binding is a call of its own after the secret is stored, except for the
+only one of a secret to its own --resource: these two are stored together or not at all.`,
+		Example: `  miosa-env secrets set github --bind sandbox:sb_1=GH_TOKEN
+  pass show github | miosa-env secrets set github
+  miosa-env secrets set session-key --generate
+  miosa-env secrets set tls-key --value-file key.pem --keep-newline --expires 720h`,
+		Args: func(c *cobra.Command, args []string) error {
+			if err := oneSecret("the name of the secret")(c, args); err != nil {
+				return err
+			}
+			if _, value, ok := strings.Cut(args[0], "="); ok {
+				return RefusedValue(value)
+			}
+			return nil
+		},
+		ValidArgsFunction: names{p}.completeSecretNames,
+	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		if delivery.Value != "" && len(bind) == 0 {
+			return cli.Usage(errors.New("--delivery is about bindings, and there is none"), "add --bind, or leave it out")
+		}
+		set.Name, set.Resource, set.ExpiresAt = args[0], resource.Resource, expires.at
+		set.Scope, set.WorkspaceID, set.OwnerUserID = whose.scope, whose.workspace, whose.owner
+		set.ExternalUserID, set.ExternalWorkspaceID = whose.externalUser, whose.externalWorkspace
+		var err error
+		if set.Metadata, err = readMetadata(metadata); err != nil {
+			return err
+		}
+		if set.Value, err = inputValue(p, from, cli.Quote(set.Name)); err != nil {
+			return err
+		}
+		defer set.Value.Wipe()
+		warnOfNames(p, bind...)
+		done, err := store(ctx, vault, &set, bind, delivery.Value)
+		return tellStored(p, done, asJSON, err)
+	})
+	f := c.Flags()
+	f.Var(&bind, "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
+	from.addFlags(f)
+	f.Var((*flags.Text)(&set.Type), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
+	whose.addFlags(f, true)
+	f.Var(&resource, "resource", "`RESOURCE` the one it is for: sandbox:ID or computer:ID")
+	f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, or 2030-01-02T15:04:05Z")
+	f.StringVar(&metadata, "metadata", "", "`FILE` holds a JSON object to keep beside it; everybody who lists it sees that")
+	f.Var(&delivery, "delivery", "`WORD` value, or placeholder: the variable holds a stand-in that a proxy replaces")
+	addJSONFlag(f, &asJSON, "a JSON object: secret, and its new bindings")
+	completeWords(p, c)
+	return c
+}
+
+// store stores a secret and binds it. What has been done is returned with an error too; the secret's ID is
+// empty where nothing has.
+func store(ctx context.Context, vault *secrets.Client, set *secrets.Set, bind []place, delivery string) (*stored, error) {
+	if len(bind) == 1 && bind[0].Resource == set.Resource {
+		set.ExposeAsEnv, set.Delivery = bind[0].variable, delivery
+		bind = nil
+	}
+	done := &stored{Bindings: []api.Binding{}}
+	secret, binding, err := vault.Set(ctx, *set)
+	if err != nil && !errors.Is(err, secrets.ErrNotBound) {
+		return done, err
+	}
+	done.Secret = secret
+	if binding != nil {
+		done.Bindings = append(done.Bindings, *binding)
+	}
+	problems := []error{err}
+	for _, to := range bind {
+		b, err := vault.CreateBinding(ctx, secrets.NewBinding{
+			SecretID: secret.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery,
+		})
+		if err != nil {
+			problems = append(problems, notBound{to, err})
+			continue
+		}
+		done.Bindings = append(done.Bindings, b)
+	}
+	return done, errors.Join(problems...)
+}
+
+// notBound is a binding that wasn't made, though its secret is stored.
+type notBound struct {
+	place
+	error
+}
+
+func (n notBound) Error() string { return "not bound as " + n.place.String() + ": " + n.error.Error() }
+func (n notBound) Unwrap() error { return n.error }
+
+// tellStored prints what was done, also where not all of it was.
+func tellStored(p *program.Program, done *stored, asJSON bool, err error) error {
+	if done.Secret.ID == "" {
+		return err
+	}
+	if asJSON {
+		return errors.Join(printJSON(p, done), err)
+	}
+	how := "stored "
+	if done.Secret.Version > 1 {
+		how = "replaced "
+	}
+	lines := []string{how + calledSecret(&done.Secret) + atVersion(&done.Secret)}
+	for i := range done.Bindings {
+		b := &done.Bindings[i]
+		lines = append(lines, "bound as "+placeOf(b).String()+" ("+b.ID+")")
+	}
+	for _, line := range lines {
+		err = errors.Join(say(p, line), err)
+	}
+	return err
+}
+
+// atVersion says which version a secret is at, where the vault tells.
+func atVersion(s *api.Secret) string {
+	if s.Version <= 0 {
+		return ""
+	}
+	return ", version " + program.VersionOf(s.Version)
+}
+
+// readMetadata reads a JSON object; nil where no file is given.
+func readMetadata(path string) (map[string]any, error) {
+	if path == "" {
+		return nil, nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("metadata file %s: %w", path, cause.Of(err))
+	}
+	defer func() { _ = file.Close() }()
+	text, err := io.ReadAll(io.LimitReader(file, maxMetadata))
+	if err != nil {
+		return nil, fmt.Errorf("metadata file %s: %w", path, cause.Of(err))
+	}
+	var object map[string]any
+	if err := json.Unmarshal(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), &object); err != nil || object == nil {
+		return nil, cli.WithHint(fmt.Errorf("metadata file %s: not a JSON object", path), `it looks like {"team": "payments"}, and has at most 64 KiB`)
+	}
+	return object, nil
+}
+
+func secretsRotateCommand(p *program.Program) *cobra.Command {
+	var from valueFlags
+	var asJSON bool
+	expires := expiry{or: true}
+	c := manager(p, &cobra.Command{
+		Use:   "rotate [FLAG...] SECRET",
+		Short: "Give a secret its next value",
+		Long: `Gives a secret its next value: every sandbox and computer it is bound to gets it at once. Unlike set
+it makes no secret where there is none.
+
+` + valueHelp + `
+
+An --expires that is still to come is kept, one that has passed dropped, unless this gives another.`,
+		Example: `  miosa-env secrets rotate github
+  miosa-env secrets rotate session-key --generate`,
+		Args:              oneSecret("the secret's id or name"),
+		ValidArgsFunction: names{p}.completeSecrets,
+	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		s, err := findSecret(ctx, vault, args[0]) // before anybody types a value
+		if err != nil {
+			return err
+		}
+		value, err := inputValue(p, from, cli.Quote(s.Name))
+		if err != nil {
+			return err
+		}
+		defer value.Wipe()
+		rotated, err := vault.Rotate(ctx, s.ID, secrets.Rotation{Value: value, ExpiresAt: expires.at, NeverExpires: expires.never})
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return printJSON(p, &rotated)
+		}
+		return say(p, "rotated "+calledSecret(&rotated)+atVersion(&rotated))
+	})
+	from.addFlags(c.Flags())
+	c.Flags().Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, 2030-01-02T15:04:05Z, or never")
+	addJSONFlag(c.Flags(), &asJSON, "a JSON object")
+	return c
+}
