@@ -6,7 +6,9 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -86,7 +88,7 @@ func decodeBody[In any](b []byte) (In, error) {
 	return in, api.NewError(api.ErrMalformed, "the body is not JSON")
 }
 
-// fieldOf gives the field's name as the sender knows it: without the names of embedded structs.
+// fieldOf is the field's name in JSON, without the names of embedded structs.
 func fieldOf(e *json.UnmarshalTypeError) string {
 	var known []string
 	for part := range strings.SplitSeq(e.Field, ".") {
@@ -100,7 +102,7 @@ func fieldOf(e *json.UnmarshalTypeError) string {
 	return strings.Join(known, ".")
 }
 
-// kindOf says in words what a field takes.
+// kindOf describes the values of a field.
 func kindOf(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.String:
@@ -113,9 +115,8 @@ func kindOf(t reflect.Type) string {
 	return "an object"
 }
 
-// scanJSON refuses what the decoder would take without a word: nesting deeper than maxDepth, text
-// that isn't UTF-8, and escapes of half a surrogate pair. The last two decode to U+FFFD, so a value
-// would come back changed. Whether b is JSON at all is left to the decoder.
+// scanJSON refuses what the decoder accepts: nesting deeper than maxDepth, text that isn't UTF-8, and escapes of half a
+// surrogate pair. The last two decode to U+FFFD, which would change a value. The decoder checks that b is JSON.
 func scanJSON(b []byte) error {
 	if !utf8.Valid(b) {
 		return api.NewError(api.ErrMalformed, "the body is not UTF-8")
@@ -143,19 +144,15 @@ func scanJSON(b []byte) error {
 	return nil
 }
 
-// escape measures the escape at the start of b: how long it is, and whether it is a whole character.
+// escape returns the length of the escape at the start of b, of which the caller skips the rest, and false if it is half
+// of a surrogate pair.
 func escape(b []byte) (n int, whole bool) {
 	first, ok := hex4(b)
-	switch {
-	case !ok: // a short escape, or none: the decoder's business
+	if !ok || !utf16.IsSurrogate(first) {
 		return 2, true
-	case first >= 0xdc00 && first < 0xe000:
-		return 6, false
-	case first < 0xd800 || first >= 0xe000:
-		return 6, true
 	}
 	second, ok := hex4(b[6:])
-	return 12, ok && second >= 0xdc00 && second < 0xe000
+	return 12, ok && utf16.DecodeRune(first, second) != utf8.RuneError
 }
 
 // hex4 reads \uXXXX.
@@ -163,16 +160,6 @@ func hex4(b []byte) (rune, bool) {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return 0, false
 	}
-	var r rune
-	for _, c := range b[2:6] {
-		switch {
-		case c >= '0' && c <= '9':
-			r = r<<4 | rune(c-'0')
-		case c|0x20 >= 'a' && c|0x20 <= 'f':
-			r = r<<4 | rune(c|0x20-'a'+10)
-		default:
-			return 0, false
-		}
-	}
-	return r, true
+	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	return rune(n), err == nil
 }

@@ -127,7 +127,7 @@ func (v *Vault) mint(c *call, n *api.NewSecret) error {
 
 // rotateMachine is mint for a client that has a new secret. It does nothing for secrets of other types.
 func (v *Vault) rotateMachine(c *call, next *store.Rotation) error {
-	if next.Value.IsZero() || c.actor.Resource != nil {
+	if next.Value.IsZero() || c.actor.Resource.ID != "" {
 		return nil // the store returns the error
 	}
 	secret, err := v.store.Secret(c.ctx(), c.actor, c.id())

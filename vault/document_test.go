@@ -26,7 +26,7 @@ func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 		written = append(written, match[1]+" (none)")
 	}
 	keys := map[access]string{tenantOnly: "t", resourceOnly: "r", anyKey: "t, r"}
-	v := &Vault{metrics: newMetrics(nil)}
+	v := &Vault{metrics: newMetrics()}
 	for _, rt := range v.keyRoutes() {
 		registered = append(registered, rt.name()+" ("+keys[rt.allow]+")")
 	}
@@ -67,7 +67,7 @@ func TestActionsAreThoseOfTheDocument(t *testing.T) {
 	if diff := cmp.Diff(coded, written); diff != "" || len(coded) == 0 {
 		t.Errorf("docs/api.md, \"Audit\": %d actions (-code +document):\n%s", len(coded), diff)
 	}
-	for _, rt := range (&Vault{metrics: newMetrics(nil)}).keyRoutes() {
+	for _, rt := range (&Vault{metrics: newMetrics()}).keyRoutes() {
 		if !slices.Contains(coded, rt.action) {
 			t.Errorf("%s: %q is no action of the audit", rt.name(), rt.action)
 		}

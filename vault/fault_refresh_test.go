@@ -339,7 +339,7 @@ func TestFault_V7_TwoProcessesOneRefresh(t *testing.T) {
 // The schedule works by itself: a token that ends is renewed before it does, again and again, and whoever waits for a
 // change is told each time.
 func TestTokensRenewThemselves(t *testing.T) {
-	c := connect(t, 3)
+	c := connect(t, 6)
 	seen := map[string]bool{c.value(): true}
 	state, err := c.vault.store.State(t.Context(), c.reader, box1)
 	if err != nil {

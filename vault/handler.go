@@ -61,9 +61,6 @@ type (
 
 // listOf is the answer with a page of a list. next is the cursor of the next page; "": there is none.
 func listOf[T any](name string, items []T, next string) reply {
-	if items == nil {
-		items = []T{} // never null
-	}
 	l := listBody{name: items}
 	if next != "" {
 		l["next_cursor"] = next
@@ -91,10 +88,26 @@ func serveJSON[In any](fn func(*call, In) (reply, error)) handler {
 	}
 }
 
+// serveList makes a handler of a function that lists what a query matches, and returns the cursor of the next page.
+func serveList[F, T any](name string, fn func(context.Context, store.Actor, F) ([]T, string, error)) handler {
+	return serveJSON(func(c *call, f F) (reply, error) {
+		items, next, err := fn(c.ctx(), c.actor, f)
+		return listOf(name, items, next), err
+	})
+}
+
+// serveAll is serveList for a list without pages.
+func serveAll[F, T any](name string, fn func(context.Context, store.Actor, F) ([]T, error)) handler {
+	return serveJSON(func(c *call, f F) (reply, error) {
+		items, err := fn(c.ctx(), c.actor, f)
+		return listOf(name, items, ""), err
+	})
+}
+
 // serveOne makes a handler of a function that returns the item with the id in the path.
 func serveOne[T any](fn func(context.Context, store.Actor, string) (T, error)) handler {
 	return func(c *call) (reply, error) {
-		item, err := fn(c.ctx(), c.actor, c.r.PathValue("id"))
+		item, err := fn(c.ctx(), c.actor, c.id())
 		return reply{body: data{item}}, err
 	}
 }
@@ -102,7 +115,7 @@ func serveOne[T any](fn func(context.Context, store.Actor, string) (T, error)) h
 // serveDelete makes a handler of a function that deletes the item with the id in the path.
 func serveDelete(fn func(context.Context, store.Actor, string) error) handler {
 	return func(c *call) (reply, error) {
-		return reply{body: deleted{true}}, fn(c.ctx(), c.actor, c.r.PathValue("id"))
+		return reply{body: deleted{true}}, fn(c.ctx(), c.actor, c.id())
 	}
 }
 

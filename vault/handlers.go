@@ -38,11 +38,6 @@ func (v *Vault) putSecret(c *call, in secretBody) (reply, error) {
 	return reply{createdStatus(created), secretAndBinding{secret, binding}}, err
 }
 
-func (v *Vault) listSecrets(c *call, f store.SecretFilter) (reply, error) {
-	secrets, next, err := v.store.Secrets(c.ctx(), c.actor, f)
-	return listOf("secrets", secrets, next), err
-}
-
 // rotationBody is the body of PATCH /egress/secrets/{id}.
 type rotationBody struct {
 	Value        plaintext `json:"value"`
@@ -66,11 +61,6 @@ func (v *Vault) createBinding(c *call, in api.NewBinding) (reply, error) {
 	return reply{createdStatus(created), data{b}}, err
 }
 
-func (v *Vault) listBindings(c *call, f store.BindingFilter) (reply, error) {
-	bindings, err := v.store.Bindings(c.ctx(), c.actor, f)
-	return listOf("bindings", bindings, ""), err
-}
-
 // resourceKeyBody is the body of POST /egress/resource-keys.
 type resourceKeyBody struct {
 	api.Resource
@@ -80,16 +70,6 @@ type resourceKeyBody struct {
 func (v *Vault) createResourceKey(c *call, in resourceKeyBody) (reply, error) {
 	key, err := v.store.CreateResourceKey(c.ctx(), c.actor, in.Resource, in.ExpiresAt.Time)
 	return reply{http.StatusCreated, data{key}}, err
-}
-
-func (v *Vault) listResourceKeys(c *call, f store.KeyFilter) (reply, error) {
-	keys, err := v.store.ResourceKeys(c.ctx(), c.actor, f)
-	return listOf("resource_keys", keys, ""), err
-}
-
-func (v *Vault) listAudit(c *call, f store.AuditFilter) (reply, error) {
-	events, next, err := v.store.Audit(c.ctx(), c.actor, f)
-	return listOf("events", events, next), err
 }
 
 // createdStatus is the status of the answer to a POST: 201 for something new, 200 for what existed.

@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"container/list"
 	"math"
 	"net/netip"
 	"sync"
@@ -10,28 +9,19 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// buckets holds a token bucket per name, for the size names used last. A name that was dropped
-// starts with a full bucket again, so size must be well above the number of names in use at the same time.
+// buckets holds a token bucket per name, for at most size names. A name that wasn't used for as long as it takes size/2
+// others to be used starts with a full bucket again, so size must be well above the number of names in use at the same time.
 type buckets struct {
 	rate  rate.Limit
 	burst int
 	size  int
 
-	mu     sync.Mutex // guards the fields below
-	byName map[string]*list.Element
-	used   *list.List // of *bucket, the last used first
-}
-
-type bucket struct {
-	name string
-	*rate.Limiter
+	mu          sync.Mutex // guards the fields below
+	recent, old map[string]*rate.Limiter
 }
 
 func newBuckets(perSecond float64, burst, size int) *buckets {
-	return &buckets{
-		rate: rate.Limit(perSecond), burst: burst, size: size,
-		byName: make(map[string]*list.Element), used: list.New(),
-	}
+	return &buckets{rate: rate.Limit(perSecond), burst: burst, size: size, recent: map[string]*rate.Limiter{}}
 }
 
 // take takes one token of name. If there is none it returns the time until there is one.
@@ -49,18 +39,18 @@ func (b *buckets) take(name string, now time.Time) (wait time.Duration) {
 }
 
 func (b *buckets) bucket(name string) *rate.Limiter {
-	if e, ok := b.byName[name]; ok {
-		b.used.MoveToFront(e)
-		return e.Value.(*bucket).Limiter
+	l, ok := b.recent[name]
+	if ok {
+		return l
 	}
-	if b.used.Len() >= b.size {
-		last := b.used.Back()
-		b.used.Remove(last)
-		delete(b.byName, last.Value.(*bucket).name)
+	if l, ok = b.old[name]; !ok {
+		l = rate.NewLimiter(b.rate, b.burst)
 	}
-	n := &bucket{name, rate.NewLimiter(b.rate, b.burst)}
-	b.byName[name] = b.used.PushFront(n)
-	return n.Limiter
+	if len(b.recent) >= b.size/2 {
+		b.old, b.recent = b.recent, map[string]*rate.Limiter{}
+	}
+	b.recent[name] = l
+	return l
 }
 
 // semaphores limits how many operations each name has at the same time.

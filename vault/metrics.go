@@ -3,7 +3,6 @@ package vault
 import (
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,15 +18,13 @@ type metrics struct {
 	latency   *prometheus.HistogramVec
 	waiting   prometheus.Gauge
 	unaudited prometheus.Counter
-
-	begun map[string]*atomic.Int64 // requests begun, by route; the map is read-only
 }
 
-func newMetrics(routes []route) *metrics {
+func newMetrics() *metrics {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	auto := promauto.With(registry)
-	m := &metrics{
+	return &metrics{
 		registry: registry,
 		requests: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "miosa_vault_requests_total", Help: "Requests answered, by route and status.",
@@ -42,17 +39,6 @@ func newMetrics(routes []route) *metrics {
 		unaudited: auto.NewCounter(prometheus.CounterOpts{
 			Name: "miosa_vault_audit_failures_total", Help: "Reveals refused because they could not be recorded.",
 		}),
-		begun: map[string]*atomic.Int64{},
-	}
-	for _, rt := range routes {
-		m.begun[rt.name()] = new(atomic.Int64)
-	}
-	return m
-}
-
-func (m *metrics) begin(route string) {
-	if n := m.begun[route]; n != nil {
-		n.Add(1)
 	}
 }
 
@@ -63,22 +49,4 @@ func (m *metrics) end(route string, status int, took time.Duration) {
 
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true})
-}
-
-// Requests returns the number of requests for a route that have begun since Open, for tests. A route is named by its
-// pattern, as in "POST /egress/bindings/reveal" or "GET /egress/secrets/{id}".
-func (v *Vault) Requests(route string) int {
-	if n := v.metrics.begun[route]; n != nil {
-		return int(n.Load())
-	}
-	return 0
-}
-
-// Routes returns the names of all routes that need a key, as Requests takes them.
-func (v *Vault) Routes() []string {
-	names := make([]string, len(v.routes))
-	for i, rt := range v.routes {
-		names[i] = rt.name()
-	}
-	return names
 }

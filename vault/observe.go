@@ -43,13 +43,15 @@ func (v *Vault) observe(route string, next http.Handler) http.Handler {
 		h.Set("X-Request-ID", o.id)
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
-		v.metrics.begin(route)
+		if v.conf.OnRequest != nil {
+			v.conf.OnRequest(route)
+		}
 		defer func() {
 			if p := recover(); p != nil {
 				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(p)
 				}
-				// Not p itself: it may repeat what was being worked oo.
+				// Not p itself: it may contain what the handler worked on.
 				v.log.Error().Str("request_id", o.id).Str("route", route).Bytes("stack", debug.Stack()).Msg("handler panicked")
 				if o.status == 0 {
 					v.refuse(o, api.NewError(api.ErrInternal, "something went wrong in the vault"))

@@ -13,7 +13,7 @@ import (
 // A panic is a 500 for the caller; the log tells where it was, and nothing of what was worked on.
 func TestPanicIsAnsweredAndHushed(t *testing.T) {
 	var logged bytes.Buffer
-	v := &Vault{log: zerolog.New(&logged), metrics: newMetrics(nil)}
+	v := &Vault{log: zerolog.New(&logged), metrics: newMetrics()}
 	h := v.observe("GET /test", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("s3cret") }))
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/test", nil))

@@ -194,7 +194,7 @@ func (r *refresher) save(ctx context.Context, c store.Refresh, token oauth.Token
 // expired refreshes the tokens of a resource that have expired, as after a time without the vault, and waits for them.
 // It doesn't wait long: a provider that is down must not delay the other values.
 func (r *refresher) expired(ctx context.Context, a store.Actor, resource api.Resource) error {
-	if !r.any.Load() || a.Resource == nil || *a.Resource != resource {
+	if !r.any.Load() || a.Resource != resource {
 		return nil // the store refuses a reveal that isn't allowed
 	}
 	tokens, err := r.store.ExpiredTokens(ctx, a, resource)

@@ -15,25 +15,25 @@ import (
 func (v *Vault) keyRoutes() []route {
 	return []route{
 		{"POST", "/egress/secrets", tenantOnly, "secret.create", maxSecretBody, serveJSON(v.putSecret)},
-		{"GET", "/egress/secrets", tenantOnly, "secret.read", maxBody, serveJSON(v.listSecrets)},
+		{"GET", "/egress/secrets", tenantOnly, "secret.read", maxBody, serveList("secrets", v.store.Secrets)},
 		{"GET", "/egress/secrets/{id}", tenantOnly, "secret.read", maxBody, serveOne(v.store.Secret)},
 		{"PATCH", "/egress/secrets/{id}", tenantOnly, "secret.rotate", maxSecretBody, serveJSON(v.rotateSecret)},
 		{"DELETE", "/egress/secrets/{id}", tenantOnly, "secret.delete", maxBody, serveDelete(v.store.DeleteSecret)},
 
 		{"POST", "/egress/bindings", tenantOnly, "binding.create", maxBody, serveJSON(v.createBinding)},
-		{"GET", "/egress/bindings", anyKey, "binding.list", maxBody, serveJSON(v.listBindings)},
+		{"GET", "/egress/bindings", anyKey, "binding.list", maxBody, serveAll("bindings", v.store.Bindings)},
 		{"DELETE", "/egress/bindings/{id}", tenantOnly, "binding.delete", maxBody, serveDelete(v.store.DeleteBinding)},
 		{"POST", "/egress/bindings/reveal", resourceOnly, "reveal", maxBody, serveJSON(v.reveal)},
 
 		{"POST", "/egress/resource-keys", tenantOnly, "key.create", maxBody, serveJSON(v.createResourceKey)},
-		{"GET", "/egress/resource-keys", tenantOnly, "key.read", maxBody, serveJSON(v.listResourceKeys)},
+		{"GET", "/egress/resource-keys", tenantOnly, "key.read", maxBody, serveAll("resource_keys", v.store.ResourceKeys)},
 		{"DELETE", "/egress/resource-keys/{id}", tenantOnly, "key.revoke", maxBody, serveDelete(v.store.RevokeResourceKey)},
 
 		{"GET", "/egress/oauth/providers", tenantOnly, "oauth.read", maxBody, serveJSON(v.listProviders)},
 		{"POST", "/egress/oauth/start", tenantOnly, "oauth.start", maxBody, serveJSON(v.startOAuth)},
 		{"GET", "/egress/oauth/status", tenantOnly, "oauth.read", maxBody, serveJSON(v.oauthStatus)},
 
-		{"GET", "/egress/audit", tenantOnly, "audit.read", maxBody, serveJSON(v.listAudit)},
+		{"GET", "/egress/audit", tenantOnly, "audit.read", maxBody, serveList("events", v.store.Audit)},
 		{"GET", "/egress/audit/{id}", tenantOnly, "audit.read", maxBody, serveOne(v.store.AuditEvent)},
 	}
 }

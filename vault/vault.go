@@ -26,6 +26,8 @@ type Config struct {
 
 	OAuth    *oauth.Providers // nil: none
 	FlowTime time.Duration    // until a user must return from a provider; 0: 10 min
+
+	OnRequest func(route string) // called for each request, with its route's name, such as "GET /egress/secrets/{id}"; nil: none
 }
 
 // Failed authentications per remote address: at once, and per second on average.
@@ -99,7 +101,7 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 	}
 	v.draining, v.drain = context.WithCancel(context.Background())
 	v.routes = v.keyRoutes()
-	v.metrics = newMetrics(v.routes)
+	v.metrics = newMetrics()
 	v.refresh = newRefresher(s, c.OAuth, c.Store.Log)
 	return v, nil
 }

@@ -191,7 +191,7 @@ func (p *program) printKeys(list []store.Key, asJSON bool) error {
 	listed := make([]listedKey, len(list))
 	for i, k := range list {
 		listed[i] = listedKey{k.ID, k.TenantName, "", k.CreatedAt, k.ExpiresAt, k.RevokedAt}
-		if k.Resource != nil {
+		if k.Resource.ID != "" {
 			listed[i].Resource = k.Resource.String()
 		}
 	}

@@ -4,15 +4,13 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
 // The actions that are audited.
@@ -55,33 +53,22 @@ type AuditFilter struct {
 // eventRow is an event as it is stored. seq orders events.
 type eventRow struct {
 	api.Event
-	seq  int64
-	refs string // Bindings in JSON; "" if there are none
+	seq int64
 }
 
+// columns are those that are written: the database sets seq.
 func (e *eventRow) columns() columns {
 	return columns{
 		{"id", &e.ID}, {"tenant_id", &e.TenantID}, {"at", instant{&e.Timestamp}}, {"action", &e.Action}, {"outcome", &e.Outcome},
 		{"key_id", &e.KeyID}, {"secret_id", &e.SecretID}, {"binding_id", &e.BindingID}, {"target_key_id", &e.TargetKeyID},
 		{"resource_type", &e.ResourceType}, {"resource_id", &e.ResourceID}, {"version", &e.Version},
-		{"bindings", &e.refs}, {"detail", &e.Detail}, {"remote_addr", &e.RemoteAddr}, {"request_id", &e.RequestID},
+		{"bindings", refs{&e.Bindings}}, {"detail", &e.Detail}, {"remote_addr", &e.RemoteAddr}, {"request_id", &e.RequestID},
 	}
 }
 
-var eventColumns = "seq, " + new(eventRow).columns().names()
+func (e *eventRow) fields() []any { return append(e.columns().fields(), &e.seq) }
 
-// scan reads eventColumns.
-func (e *eventRow) scan(from database.Row) error {
-	if err := from.Scan(append([]any{&e.seq}, e.columns().fields()...)...); err != nil {
-		return err
-	}
-	if len(e.refs) > 0 {
-		if err := json.Unmarshal([]byte(e.refs), &e.Bindings); err != nil {
-			return fmt.Errorf("read event %s: %w", e.ID, err)
-		}
-	}
-	return nil
-}
+var selectEvents = `SELECT ` + new(eventRow).columns().names("") + `, seq FROM audit`
 
 // audit records an event in the transaction, with its time, key, address and request.
 func (t *txn) audit(event api.Event) error {
@@ -89,9 +76,6 @@ func (t *txn) audit(event api.Event) error {
 	e.ID, e.TenantID, e.Timestamp = newID("evt_"), t.actor.TenantID, t.now
 	e.KeyID, e.RemoteAddr, e.RequestID = t.actor.KeyID, t.actor.RemoteAddr, t.actor.RequestID
 	e.Outcome = cmp.Or(e.Outcome, api.OutcomeOK)
-	if len(e.Bindings) > 0 {
-		e.refs = string(appendRefs(nil, e.Bindings))
-	}
 	if err := t.insert("audit", e.columns()); err != nil {
 		return &unaudited{e.Action, err}
 	}
@@ -107,129 +91,131 @@ type unaudited struct {
 func (u *unaudited) Error() string { return "audit " + u.action + ": " + u.err.Error() }
 func (u *unaudited) Unwrap() error { return u.err }
 
-// appendRefs appends refs as JSON. Ids need no escaping: the store generates them.
-func appendRefs(b []byte, refs []api.EventRef) []byte {
-	b = append(slices.Grow(b, 96*len(refs)), '[')
-	for i, r := range refs {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, `{"id":"`...)
-		b = append(b, r.ID...)
-		b = append(b, `","secret_id":"`...)
-		b = append(b, r.SecretID...)
-		b = append(b, `","version":`...)
-		b = strconv.AppendInt(b, r.Version, 10)
+// refs is a list in JSON in a TEXT column; "" is the empty list.
+type refs struct{ list *[]api.EventRef }
+
+// Scan implements sql.Scanner.
+func (r refs) Scan(from any) error {
+	*r.list = nil
+	text, ok := from.(string)
+	if !ok || text == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(text), r.list)
+}
+
+// Value implements driver.Valuer. Ids need no escaping: the store generates them.
+func (r refs) Value() (driver.Value, error) {
+	if len(*r.list) == 0 {
+		return "", nil
+	}
+	b := make([]byte, 0, 96*len(*r.list))
+	for _, ref := range *r.list {
+		b = append(append(b, `,{"id":"`...), ref.ID...)
+		b = append(append(b, `","secret_id":"`...), ref.SecretID...)
+		b = strconv.AppendInt(append(b, `","version":`...), ref.Version, 10)
 		b = append(b, '}')
 	}
-	return append(b, ']')
+	b[0] = '['
+	return string(append(b, ']')), nil
 }
 
 // deny returns ErrDenied and audits the attempt. An attempt that can't be audited is denied too.
-func (s *Store) deny(ctx context.Context, a Actor, e api.Event, message string) error {
-	e.Outcome = api.OutcomeDenied
-	err := s.write(ctx, a, func(t *txn) error { return t.audit(e) })
+func (s *Store) deny(ctx context.Context, a Actor, action string, r api.Resource, message string) error {
+	err := s.write(ctx, a, anyKey, func(t *txn) error {
+		return t.audit(api.Event{Action: action, Outcome: api.OutcomeDenied, ResourceType: r.Type, ResourceID: r.ID})
+	})
 	if errors.Is(err, api.ErrUnauthorized) {
 		return err
 	}
 	if err != nil {
-		s.log.Error().Err(err).Str("action", e.Action).Msg("denied attempt not audited")
+		s.log.Error().Err(err).Str("action", action).Msg("denied attempt not audited")
 	}
 	return api.NewError(api.ErrDenied, message)
 }
 
 // TenantOnly returns ErrDenied for a resource key, and audits the attempt as action.
 func (s *Store) TenantOnly(ctx context.Context, a Actor, action string) error {
-	if a.Resource == nil {
+	if action == anyKey || a.isTenant() {
 		return nil
 	}
-	return s.deny(ctx, a, api.Event{Action: action, ResourceType: a.Resource.Type, ResourceID: a.Resource.ID},
-		"a resource key may only list and reveal its own resource's bindings")
+	return s.deny(ctx, a, action, a.Resource, "a resource key may only list and reveal its own resource's bindings")
 }
 
 // ResourceOnly returns ErrDenied for a tenant key, and audits the attempt as action.
 func (s *Store) ResourceOnly(ctx context.Context, a Actor, action string) error {
-	if a.Resource != nil {
+	if !a.isTenant() {
 		return nil
 	}
-	return s.deny(ctx, a, api.Event{Action: action}, "a tenant key reads no value: reveal with a resource key")
+	return s.deny(ctx, a, action, api.Resource{}, "a tenant key reads no value: reveal with a resource key")
 }
 
 // Audit lists events: the newest first, or with Since the oldest first, so that a reader that follows
 // the audit misses nothing. next is the cursor of the next page, "" at the end.
 // Errors: ErrInvalid, ErrDenied for a resource key.
 func (s *Store) Audit(ctx context.Context, a Actor, f AuditFilter) (events []api.Event, next string, err error) {
-	if err := s.TenantOnly(ctx, a, actAuditRead); err != nil {
-		return nil, "", err
-	}
 	limit, err := pageSize(f.Limit)
 	if err != nil {
 		return nil, "", err
 	}
 	var c conditions
-	c.equal("tenant_id", a.TenantID)
-	c.equalIfSet("resource_type", f.ResourceType)
-	c.equalIfSet("resource_id", f.ResourceID)
-	c.equalIfSet("action", f.Action)
+	c.add("tenant_id =", a.TenantID)
+	c.match("resource_type", f.ResourceType, "resource_id", f.ResourceID, "action", f.Action)
 	if f.Since != nil {
-		c.compare("at >=", f.Since.UnixMicro())
+		c.add("at >=", f.Since.UnixMicro())
 	}
 	if f.Until != nil {
-		c.compare("at <", f.Until.UnixMicro())
+		c.add("at <", f.Until.UnixMicro())
 	}
-	forward := f.Since != nil
+	direction := backward
+	if f.Since != nil {
+		direction = forward
+	}
 	if f.Cursor != "" {
 		var after int64
-		if forward, after, err = parseAuditCursor(f.Cursor); err != nil {
+		if direction, after, err = parseAuditCursor(f.Cursor); err != nil {
 			return nil, "", err
 		}
-		c.compare(map[bool]string{true: "seq >", false: "seq <"}[forward], after)
+		c.add("seq "+direction.after, after)
 	}
-	order := map[bool]string{true: "", false: " DESC"}[forward]
-	query := `SELECT ` + eventColumns + ` FROM audit` + c.String() + ` ORDER BY seq` + order + ` LIMIT ` + strconv.Itoa(limit+1)
-	err = s.read(ctx, a, func(t *txn) error {
-		events, next = []api.Event{}, ""
-		rows, err := collect(t, (*eventRow).scan, query, c.args...)
-		if len(rows) > limit {
-			rows = rows[:limit]
-			next = auditCursor(forward, rows[limit-1].seq)
-		}
-		for _, r := range rows {
-			events = append(events, r.Event)
-		}
-		return err
+	query := selectEvents + c.String() + ` ORDER BY seq` + direction.order + ` LIMIT ` + strconv.Itoa(limit+1)
+	rows, err := read(ctx, s, a, actAuditRead, func(t *txn) ([]eventRow, error) {
+		return collect(t, (*eventRow).fields, query, c.args...)
 	})
+	rows, next = page(rows, limit, func(r *eventRow) string { return direction.name + strconv.FormatInt(r.seq, 36) })
+	events = make([]api.Event, len(rows))
+	for i := range rows {
+		events[i] = rows[i].Event
+	}
 	return events, next, err
 }
 
 // AuditEvent returns one event. Errors: ErrNotFound, ErrDenied for a resource key.
 func (s *Store) AuditEvent(ctx context.Context, a Actor, id string) (api.Event, error) {
-	if err := s.TenantOnly(ctx, a, actAuditRead); err != nil {
-		return api.Event{}, err
-	}
-	var e eventRow
-	err := s.read(ctx, a, func(t *txn) (err error) {
-		err = e.scan(t.QueryRow(`SELECT `+eventColumns+` FROM audit WHERE id = $1 AND tenant_id = $2`, id, a.TenantID))
+	return read(ctx, s, a, actAuditRead, func(t *txn) (api.Event, error) {
+		var e eventRow
+		err := t.QueryRow(selectEvents+` WHERE id = $1 AND tenant_id = $2`, id, a.TenantID).Scan(e.fields()...)
 		if errors.Is(err, sql.ErrNoRows) {
-			return api.NewError(api.ErrNotFound, "no such event")
+			err = notFound("event")
 		}
-		return err
+		return e.Event, err
 	})
-	return e.Event, err
 }
 
-// auditCursor is the direction, and where the page ended. It is opaque to clients.
-func auditCursor(forward bool, seq int64) string {
-	if forward {
-		return "f" + strconv.FormatInt(seq, 36)
-	}
-	return "b" + strconv.FormatInt(seq, 36)
-}
+// auditOrder is the order of a list. Its name and the number of a page's last event are the cursor of the next page.
+type auditOrder struct{ name, after, order string }
 
-func parseAuditCursor(c string) (forward bool, seq int64, err error) {
-	seq, err = strconv.ParseInt(c[1:], 36, 64)
-	if err != nil || seq < 0 || c[0] != 'f' && c[0] != 'b' {
-		return false, 0, errCursor
+var (
+	forward  = auditOrder{"f", ">", ""}
+	backward = auditOrder{"b", "<", " DESC"}
+)
+
+func parseAuditCursor(c string) (auditOrder, int64, error) {
+	seq, err := strconv.ParseInt(c[1:], 36, 64)
+	for _, o := range []auditOrder{forward, backward} {
+		if err == nil && seq >= 0 && c[:1] == o.name {
+			return o, seq, nil
+		}
 	}
-	return c[0] == 'f', seq, nil
+	return auditOrder{}, 0, errCursor
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
 // BindingFilter selects bindings by exact matches; "" matches everything.
@@ -22,19 +21,16 @@ type BindingFilter struct {
 // Errors: ErrInvalid, ErrNotFound (the secret), ErrConflict (the name is bound to another secret, or the binding
 // has another delivery), ErrDenied for a resource key.
 func (s *Store) CreateBinding(ctx context.Context, a Actor, n api.NewBinding) (b api.Binding, created bool, err error) {
-	if err := s.TenantOnly(ctx, a, actBindingCreate); err != nil {
-		return api.Binding{}, false, err
-	}
 	if n.SecretID == "" {
-		return api.Binding{}, false, invalid("secret_id is required")
+		return b, false, invalid("secret_id is required")
 	}
 	if n.ExposeAsEnv == "" {
-		return api.Binding{}, false, invalid("expose_as_env is required")
+		return b, false, invalid("expose_as_env is required")
 	}
 	if err := errors.Join(n.Validate(), checkEnvName(n.ExposeAsEnv), checkDelivery(n.Delivery)); err != nil {
-		return api.Binding{}, false, first(err)
+		return b, false, first(err)
 	}
-	err = s.write(ctx, a, func(t *txn) error {
+	err = s.write(ctx, a, actBindingCreate, func(t *txn) error {
 		b, created, err = t.bind(n)
 		return err
 	})
@@ -48,26 +44,22 @@ var errNameTaken = api.NewError(api.ErrConflict,
 func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 	secret, err := t.secret(n.SecretID)
 	if err != nil {
-		return api.Binding{}, false, err
+		return b, false, err
 	}
 	var c conditions
-	c.equal("b.tenant_id", t.actor.TenantID)
-	c.equal("b.resource_type", n.Type)
-	c.equal("b.resource_id", n.ID)
-	c.equal("b.env_name", n.ExposeAsEnv)
+	c.match("b.resource_type", n.Type, "b.resource_id", n.ID, "b.env_name", n.ExposeAsEnv)
 	existing, err := t.listBindings(c)
 	if err != nil {
-		return api.Binding{}, false, err
+		return b, false, err
 	}
 	if len(existing) > 0 {
-		b = existing[0]
-		switch {
+		switch b = existing[0]; {
 		case b.SecretID != n.SecretID:
-			return api.Binding{}, false, errNameTaken
+			err = errNameTaken
 		case n.Delivery != "" && n.Delivery != b.Delivery:
-			return api.Binding{}, false, api.NewError(api.ErrConflict, "this binding has another delivery: delete it first")
+			err = api.NewError(api.ErrConflict, "this binding has another delivery: delete it first")
 		}
-		return b, false, nil
+		return b, false, err
 	}
 	b = api.Binding{
 		ID: newID("bnd_"), SecretID: n.SecretID, Resource: n.Resource, ExposeAsEnv: n.ExposeAsEnv,
@@ -75,7 +67,7 @@ func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 		SecretName: secret.Name, Version: secret.Version, UpdatedAt: secret.UpdatedAt,
 	}
 	if err := t.insert("bindings", append(bindingColumns(&b), column{"tenant_id", &t.actor.TenantID})); err != nil {
-		return api.Binding{}, false, err
+		return b, false, err
 	}
 	t.wake(b.Resource)
 	return b, true, t.auditBinding(actBindingCreate, b)
@@ -94,34 +86,30 @@ func (t *txn) auditBinding(action string, b api.Binding) error {
 		ResourceType: b.Type, ResourceID: b.Resource.ID})
 }
 
-// listBindings lists bindings with the columns of their secrets, by resource and variable name.
+var selectBindings = `SELECT ` + bindingColumns(new(api.Binding)).names("b.") + `, s.name, s.version, s.updated_at
+	FROM bindings b JOIN secrets s ON s.id = b.secret_id`
+
+// listBindings lists bindings of the actor's tenant with the columns of their secrets, by resource and variable name.
 // Columns in c are prefixed with b (bindings) or s (secrets).
 func (t *txn) listBindings(c conditions) ([]api.Binding, error) {
-	return collect(t, func(b *api.Binding, from database.Row) error {
-		return from.Scan(append(bindingColumns(b).fields(), &b.SecretName, &b.Version, instant{&b.UpdatedAt})...)
-	}, `SELECT `+bindingColumns(new(api.Binding)).prefixed("b")+`, s.name, s.version, s.updated_at
-		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, c.args...)
+	c.add("b.tenant_id =", t.actor.TenantID)
+	return collect(t, func(b *api.Binding) []any {
+		return append(bindingColumns(b).fields(), &b.SecretName, &b.Version, instant{&b.UpdatedAt})
+	}, selectBindings+c.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, c.args...)
 }
 
 // Bindings lists bindings, by resource and variable name. A resource key gets those of its own resource only;
 // for another one it gets ErrDenied, which is audited.
-func (s *Store) Bindings(ctx context.Context, a Actor, f BindingFilter) (list []api.Binding, err error) {
-	if own := a.Resource; own != nil {
+func (s *Store) Bindings(ctx context.Context, a Actor, f BindingFilter) ([]api.Binding, error) {
+	if own := a.Resource; !a.isTenant() {
 		if f.ResourceType != "" && f.ResourceType != own.Type || f.ResourceID != "" && f.ResourceID != own.ID {
-			return nil, s.deny(ctx, a, api.Event{Action: actBindingList, ResourceType: clip(f.ResourceType), ResourceID: clip(f.ResourceID)}, otherResource)
+			return nil, s.deny(ctx, a, actBindingList, api.Resource{Type: clip(f.ResourceType), ID: clip(f.ResourceID)}, otherResource)
 		}
 		f.ResourceType, f.ResourceID = own.Type, own.ID
 	}
 	var c conditions
-	c.equal("b.tenant_id", a.TenantID)
-	c.equalIfSet("b.resource_type", f.ResourceType)
-	c.equalIfSet("b.resource_id", f.ResourceID)
-	c.equalIfSet("b.secret_id", f.SecretID)
-	err = s.read(ctx, a, func(t *txn) error {
-		list, err = t.listBindings(c)
-		return err
-	})
-	return list, err
+	c.match("b.resource_type", f.ResourceType, "b.resource_id", f.ResourceID, "b.secret_id", f.SecretID)
+	return read(ctx, s, a, anyKey, func(t *txn) ([]api.Binding, error) { return t.listBindings(c) })
 }
 
 const otherResource = "this key belongs to another resource"
@@ -137,19 +125,15 @@ func clip(s string) string {
 
 // DeleteBinding unbinds. Errors: ErrNotFound, ErrDenied for a resource key.
 func (s *Store) DeleteBinding(ctx context.Context, a Actor, id string) error {
-	if err := s.TenantOnly(ctx, a, actBindingDelete); err != nil {
-		return err
-	}
-	return s.write(ctx, a, func(t *txn) error {
+	return s.write(ctx, a, actBindingDelete, func(t *txn) error {
 		var c conditions
-		c.equal("b.id", id)
-		c.equal("b.tenant_id", a.TenantID)
+		c.add("b.id =", id)
 		list, err := t.listBindings(c)
 		if err != nil {
 			return err
 		}
 		if len(list) == 0 {
-			return errNoBinding
+			return notFound("binding")
 		}
 		if err := t.Exec(`DELETE FROM bindings WHERE id = $1`, id); err != nil {
 			return err
@@ -158,5 +142,3 @@ func (s *Store) DeleteBinding(ctx context.Context, a Actor, id string) error {
 		return t.auditBinding(actBindingDelete, list[0])
 	})
 }
-
-var errNoBinding = api.NewError(api.ErrNotFound, "no such binding")

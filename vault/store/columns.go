@@ -1,7 +1,6 @@
 package store
 
 import (
-	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
@@ -9,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
 // columns maps columns of a table to pointers to the fields that hold them, as database/sql scans and stores them.
@@ -21,17 +18,13 @@ type column struct {
 	field any
 }
 
-func (c columns) names() string {
+// names are the columns' names, each with a prefix such as "b.".
+func (c columns) names(prefix string) string {
 	names := make([]string, len(c))
 	for i, column := range c {
-		names[i] = column.name
+		names[i] = prefix + column.name
 	}
 	return strings.Join(names, ", ")
-}
-
-// prefixed is names with a table's alias before each.
-func (c columns) prefixed(alias string) string {
-	return alias + "." + strings.ReplaceAll(c.names(), ", ", ", "+alias+".")
 }
 
 func (c columns) fields() []any {
@@ -73,7 +66,7 @@ func (t *txn) insert(table string, c columns) error {
 		for i := range c {
 			parameters[i] = "$" + strconv.Itoa(i+1)
 		}
-		statement, _ = inserts.LoadOrStore(table, `INSERT INTO `+table+` (`+c.names()+`) VALUES (`+strings.Join(parameters, ", ")+`)`)
+		statement, _ = inserts.LoadOrStore(table, `INSERT INTO `+table+` (`+c.names("")+`) VALUES (`+strings.Join(parameters, ", ")+`)`)
 	}
 	return t.Exec(statement.(string), c.values()...)
 }
@@ -87,25 +80,27 @@ func (t *txn) update(table, id string, c columns) error {
 	return t.Exec(`UPDATE `+table+` SET `+strings.Join(set, ", ")+` WHERE id = $`+strconv.Itoa(len(c)+1), append(c.values(), id)...)
 }
 
-// collect returns the rows of a query, each read by scan; never nil.
-func collect[T any](t *txn, scan func(*T, database.Row) error, query string, args ...any) ([]T, error) {
+// collect returns the rows of a query; never nil. fields returns pointers to the fields of a T in the order of the
+// query's columns. It is called once: all rows are scanned into one T, and copied.
+func collect[T any](t *txn, fields func(*T) []any, query string, args ...any) ([]T, error) {
 	rows, err := t.Query(query, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
-	list := []T{}
+	var row T
+	list, into := []T{}, fields(&row)
 	for rows.Next() {
-		list = append(list, *new(T))
-		if err := scan(&list[len(list)-1], rows); err != nil {
+		if err := rows.Scan(into...); err != nil {
 			return nil, err
 		}
+		list = append(list, row)
 	}
 	return list, rows.Err()
 }
 
-// scanText reads a row of one text.
-func scanText(s *string, from database.Row) error { return from.Scan(s) }
+// itself is the field of a query of one column.
+func itself(s *string) []any { return []any{s} }
 
 // instant is a time in a BIGINT column, in microseconds since 1970.
 type instant struct{ *time.Time }
@@ -149,10 +144,12 @@ type optionalText struct{ text **string }
 
 // Scan implements sql.Scanner.
 func (o optionalText) Scan(from any) error {
-	var s sql.NullString
-	err := s.Scan(from)
-	*o.text = orNil(s.String)
-	return err
+	s, ok := from.(string)
+	if !ok {
+		return fmt.Errorf("a text is stored as %T", from)
+	}
+	*o.text = orNil(s)
+	return nil
 }
 
 // Value implements driver.Valuer.
@@ -179,10 +176,12 @@ type jsonText struct{ *json.RawMessage }
 
 // Scan implements sql.Scanner.
 func (j jsonText) Scan(from any) error {
-	var s sql.NullString
-	err := s.Scan(from)
-	*j.RawMessage = json.RawMessage(s.String)
-	return err
+	s, ok := from.(string)
+	if !ok {
+		return fmt.Errorf("JSON is stored as %T", from)
+	}
+	*j.RawMessage = json.RawMessage(s)
+	return nil
 }
 
 // Value implements driver.Valuer.

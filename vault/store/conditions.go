@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"strconv"
@@ -16,16 +17,18 @@ type conditions struct {
 	args  []any // of the terms' $n
 }
 
-func (c *conditions) compare(left string, arg any) {
+// add adds a comparison of an expression, such as "at >=", with arg.
+func (c *conditions) add(left string, arg any) {
 	c.args = append(c.args, arg)
 	c.terms = append(c.terms, left+" $"+strconv.Itoa(len(c.args)))
 }
 
-func (c *conditions) equal(column, value string) { c.compare(column+" =", value) }
-
-func (c *conditions) equalIfSet(column, value string) {
-	if value != "" {
-		c.equal(column, value)
+// match adds comparisons for pairs of a column and the value that it must have; with "" it may have any.
+func (c *conditions) match(pairs ...string) {
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			c.add(pairs[i]+" =", pairs[i+1])
+		}
 	}
 }
 
@@ -49,27 +52,29 @@ func (c *conditions) String() string {
 	return " WHERE " + strings.Join(c.terms, " AND ")
 }
 
-const (
-	defaultPage = 100
-	largestPage = 1000
-)
-
-// pageSize checks a limit; 0 is defaultPage.
+// pageSize checks a limit; 0 is 100.
 func pageSize(limit int) (int, error) {
-	switch {
-	case limit == 0:
-		return defaultPage, nil
-	case limit < 0 || limit > largestPage:
+	if limit < 0 || limit > 1000 {
 		return 0, invalid("limit must be 1 to 1000")
 	}
-	return limit, nil
+	return cmp.Or(limit, 100), nil
+}
+
+// page cuts rows to limit. If it has more, next is the cursor of the last one that remains.
+func page[T any](rows []T, limit int, cursor func(*T) string) (cut []T, next string) {
+	if len(rows) <= limit {
+		return rows, ""
+	}
+	return rows[:limit], cursor(&rows[limit-1])
 }
 
 var errCursor = invalid("cursor is not one that this list gave")
 
 func invalid(message string) *api.Error { return api.NewError(api.ErrInvalid, message) }
 
-// newID returns an id: a prefix that tells its kind, and 130 random bits.
+func notFound(what string) *api.Error { return api.NewError(api.ErrNotFound, "no such "+what) }
+
+// newID returns an id: a prefix for its kind, and 130 random bits.
 func newID(prefix string) string { return prefix + strings.ToLower(rand.Text()) }
 
 // newCursor identifies the last row of a page, for conditions.after. It is opaque to clients.

@@ -105,7 +105,7 @@ func (s *Store) everything(ctx context.Context, owner Actor) (list map[string]in
 		list[secret.ID], strays[secret.ID] = secret.Version, strings.HasPrefix(secret.Name, strayName)
 	}
 	reader := owner
-	reader.Resource = &box1
+	reader.Resource = box1
 	set, err := s.Reveal(ctx, reader, box1)
 	if err != nil {
 		return nil, nil, err

@@ -94,10 +94,8 @@ func hashState(state string) string {
 }
 
 // Status is the flow's status for clients (api.FlowPending and so on), and its error.
-func (f Flow) Status() (status, code string) { return f.statusAt(now()) }
-
-func (f Flow) statusAt(now time.Time) (status, code string) {
-	switch {
+func (f Flow) Status() (status, code string) {
+	switch now := time.Now(); {
 	case f.status == flowExchanging && now.After(f.updated.Add(exchangeTime)):
 		return api.FlowFailed, flowInterrupted
 	case f.status == flowExchanging:
@@ -128,7 +126,7 @@ func (s *Store) AddFlow(ctx context.Context, a Actor, f Flow, state string) erro
 	if err != nil {
 		return err
 	}
-	return s.write(ctx, a, func(t *txn) error {
+	return s.write(ctx, a, anyKey, func(t *txn) error {
 		if want.ExposeAsEnv != "" && want.ResourceID != "" {
 			if err := t.mayBind(ConnectedSecret(want, f.Provider)); err != nil {
 				return err
@@ -148,14 +146,10 @@ func (s *Store) AddFlow(ctx context.Context, a Actor, f Flow, state string) erro
 // mayBind returns ErrConflict if n's variable is bound to a secret that n doesn't replace.
 func (t *txn) mayBind(n api.NewSecret) error {
 	r := row(n)
-	var bound string
-	err := t.QueryRow(`SELECT s.upsert_key FROM bindings b JOIN secrets s ON s.id = b.secret_id
+	bound, err := collect(t, itself, `SELECT s.upsert_key FROM bindings b JOIN secrets s ON s.id = b.secret_id
 		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND b.env_name = $4`,
-		t.actor.TenantID, n.Resource.Type, n.Resource.ID, n.ExposeAsEnv).Scan(&bound)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil
-	case err == nil && bound != r.upsertKey():
+		t.actor.TenantID, n.Resource.Type, n.Resource.ID, n.ExposeAsEnv)
+	if err == nil && len(bound) > 0 && bound[0] != r.upsertKey() {
 		return errNameTaken
 	}
 	return err
@@ -165,47 +159,37 @@ func (t *txn) mayBind(n api.NewSecret) error {
 // Errors: ErrNotFound.
 func (t *txn) flow(state string) (f Flow, err error) {
 	var c conditions
-	c.equal("state_hash", hashState(state))
-	c.equalIfSet("tenant_id", t.actor.TenantID)
+	c.match("state_hash", hashState(state), "tenant_id", t.actor.TenantID)
 	all := f.columns()
-	err = t.QueryRow(`SELECT `+all.names()+` FROM oauth_flows`+c.String(), c.args...).Scan(all.fields()...)
+	err = t.QueryRow(`SELECT `+all.names("")+` FROM oauth_flows`+c.String(), c.args...).Scan(all.fields()...)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = api.NewError(api.ErrNotFound, "no such flow")
+		err = notFound("flow")
 	}
 	return f, err
 }
 
 // FlowStatus returns the status of a flow of the actor's tenant. Errors: ErrNotFound.
-func (s *Store) FlowStatus(ctx context.Context, a Actor, state string) (o api.OAuthStatus, err error) {
-	if err := s.TenantOnly(ctx, a, actOAuthRead); err != nil {
-		return o, err
-	}
-	err = s.read(ctx, a, func(t *txn) error {
+func (s *Store) FlowStatus(ctx context.Context, a Actor, state string) (api.OAuthStatus, error) {
+	return read(ctx, s, a, actOAuthRead, func(t *txn) (o api.OAuthStatus, err error) {
 		f, err := t.flow(state)
 		if err != nil {
-			return err
+			return o, err
 		}
 		o = api.OAuthStatus{Provider: f.Provider, SecretID: f.secretID, ExpiresAt: f.ExpiresAt}
-		o.Status, o.Error = f.statusAt(t.now)
-		return nil
+		o.Status, o.Error = f.Status()
+		return o, nil
 	})
-	return o, err
 }
 
 // ErrFlowEnded is the error of a flow that isn't pending any more, or whose code is being exchanged.
 var ErrFlowEnded = errors.New("the flow has ended")
 
 // FindFlow returns the flow of a browser's state. Errors: ErrNotFound; ErrFlowEnded, with the flow.
-func (s *Store) FindFlow(ctx context.Context, state string) (f Flow, err error) {
-	err = s.read(ctx, Actor{local: true}, func(t *txn) error {
-		if f, err = t.flow(state); err != nil {
-			return err
-		}
-		if status, _ := f.statusAt(t.now); status != api.FlowPending || f.status != api.FlowPending {
-			return ErrFlowEnded
-		}
-		return nil
-	})
+func (s *Store) FindFlow(ctx context.Context, state string) (Flow, error) {
+	f, err := read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (Flow, error) { return t.flow(state) })
+	if status, _ := f.Status(); err == nil && (status != api.FlowPending || f.status != api.FlowPending) {
+		err = ErrFlowEnded
+	}
 	return f, err
 }
 
@@ -213,13 +197,11 @@ func (s *Store) FindFlow(ctx context.Context, state string) (f Flow, err error) 
 // ErrUnauthorized if the key that started the flow is no longer valid.
 func (s *Store) TakeFlow(ctx context.Context, from Actor, f Flow) error {
 	ended := false
-	err := s.write(ctx, f.actor(from), func(t *txn) error {
+	err := s.write(ctx, f.actor(from), anyKey, func(t *txn) error {
 		status, err := t.flowStatus(f.id)
-		if err != nil {
+		ended = err == nil && status != api.FlowPending
+		if err != nil || ended {
 			return err
-		}
-		if ended = status != api.FlowPending; ended {
-			return nil
 		}
 		return t.setFlow(f.id, flowExchanging, "", "")
 	})
@@ -233,7 +215,7 @@ func (s *Store) TakeFlow(ctx context.Context, from Actor, f Flow) error {
 func (s *Store) EndFlow(ctx context.Context, from Actor, f Flow, status, code string) error {
 	a := f.actor(from)
 	a.local = true
-	return s.write(ctx, a, func(t *txn) error {
+	return s.write(ctx, a, anyKey, func(t *txn) error {
 		current, err := t.flowStatus(f.id)
 		if err != nil || current != api.FlowPending && current != flowExchanging {
 			return err
@@ -266,7 +248,7 @@ func (s *Store) CompleteFlow(ctx context.Context, from Actor, f Flow, n api.NewS
 	if err := Complete(&n); err != nil {
 		return err
 	}
-	return s.write(ctx, f.actor(from), func(t *txn) error {
+	return s.write(ctx, f.actor(from), anyKey, func(t *txn) error {
 		secret, _, _, err := t.put(n, &Grant{f.Provider})
 		if err != nil {
 			return err

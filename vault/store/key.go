@@ -3,17 +3,15 @@ package store
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
 	"errors"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
-// localKeyID is the key id in audit events of the command line on the vault's machine, which uses no key.
-const localKeyID = "local"
+// operator is the command line on the vault's machine, which uses no key.
+var operator = Actor{KeyID: "local", local: true}
 
 // TenantKey is a new tenant key. The store keeps only its hash.
 type TenantKey struct {
@@ -26,7 +24,7 @@ type Key struct {
 	ID         string
 	TenantID   string
 	TenantName string
-	Resource   *api.Resource // nil for a tenant key
+	Resource   api.Resource // zero for a tenant key
 	CreatedAt  time.Time
 	ExpiresAt  *time.Time // nil: never
 	RevokedAt  *time.Time // nil: not revoked
@@ -37,24 +35,33 @@ func (k *Key) ended(now time.Time) bool {
 	return k.RevokedAt != nil || k.ExpiresAt != nil && !k.ExpiresAt.After(now)
 }
 
-// columns are those of api_keys. r holds the resource; it is zero for a tenant key.
-func (k *Key) columns(r *api.Resource) columns {
+func (k *Key) columns() columns {
 	return columns{
-		{"id", &k.ID}, {"tenant_id", &k.TenantID}, {"resource_type", &r.Type}, {"resource_id", &r.ID},
+		{"id", &k.ID}, {"tenant_id", &k.TenantID}, {"resource_type", &k.Resource.Type}, {"resource_id", &k.Resource.ID},
 		{"created_at", instant{&k.CreatedAt}}, {"expires_at", optionalInstant{&k.ExpiresAt}}, {"revoked_at", optionalInstant{&k.RevokedAt}},
 	}
 }
 
-var keyColumns = new(Key).columns(new(api.Resource)).prefixed("k")
+var selectKeys = `SELECT ` + new(Key).columns().names("k.") + `, t.name FROM api_keys k JOIN tenants t ON t.id = k.tenant_id`
 
-// scan reads keyColumns, and more columns into more.
-func (k *Key) scan(from database.Row, more ...any) error {
-	var r api.Resource
-	err := from.Scan(append(k.columns(&r).fields(), more...)...)
-	if r.Type != "" {
-		k.Resource = &r
+// listKeys lists keys, oldest first. Columns in c are prefixed with k (keys) or t (tenants).
+func (t *txn) listKeys(c conditions) ([]Key, error) {
+	return collect(t, func(k *Key) []any { return append(k.columns().fields(), &k.TenantName) },
+		selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.args...)
+}
+
+// key returns the key with the value of a column.
+func (t *txn) key(column, value string) (Key, error) {
+	var c conditions
+	c.add(column+" =", value)
+	list, err := t.listKeys(c)
+	switch {
+	case err != nil:
+		return Key{}, err
+	case len(list) == 0:
+		return Key{}, errNoKey
 	}
-	return err
+	return list[0], nil
 }
 
 var errKey = api.NewError(api.ErrUnauthorized, "the key is unknown, revoked or expired")
@@ -74,18 +81,16 @@ func (s *Store) Authenticate(ctx context.Context, key api.Key) (Actor, error) {
 		return a, nil
 	}
 	clears := s.authenticated.clears()
-	var k Key
-	err := s.read(ctx, Actor{local: true}, func(t *txn) error {
-		err := k.scan(t.QueryRow(`SELECT `+keyColumns+` FROM api_keys k WHERE hash = $1`, hash))
-		if errors.Is(err, sql.ErrNoRows) || err == nil && k.ended(t.now) {
-			return errKey
+	a, err := read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (Actor, error) {
+		k, err := t.key("k.hash", hash)
+		if errors.Is(err, errNoKey) || err == nil && k.ended(t.now) {
+			err = errKey
 		}
-		return err
+		return Actor{KeyID: k.ID, TenantID: k.TenantID, Resource: k.Resource, ExpiresAt: k.ExpiresAt}, err
 	})
 	if err != nil {
 		return Actor{}, err
 	}
-	a := Actor{KeyID: k.ID, TenantID: k.TenantID, Resource: k.Resource, ExpiresAt: k.ExpiresAt}
 	s.authenticated.put(hash, a, clears)
 	return a, nil
 }
@@ -93,9 +98,6 @@ func (s *Store) Authenticate(ctx context.Context, key api.Key) (Actor, error) {
 // CreateResourceKey creates a key that may list and reveal one resource's bindings. expiresAt nil: never. The
 // store keeps only a hash of the key. Errors: ErrInvalid, ErrDenied for a resource key.
 func (s *Store) CreateResourceKey(ctx context.Context, a Actor, r api.Resource, expiresAt *time.Time) (api.ResourceKey, error) {
-	if err := s.TenantOnly(ctx, a, actKeyCreate); err != nil {
-		return api.ResourceKey{}, err
-	}
 	if err := r.Validate(); err != nil {
 		return api.ResourceKey{}, err
 	}
@@ -103,27 +105,31 @@ func (s *Store) CreateResourceKey(ctx context.Context, a Actor, r api.Resource, 
 		return api.ResourceKey{}, invalid("expires_at is in the past: give a time in the future, or leave it out")
 	}
 	key := api.NewKey(api.ResourceKeyPrefix)
-	k := Key{ExpiresAt: inMicros(expiresAt)}
-	if err := s.write(ctx, a, func(t *txn) error { return t.insertKey(&k, key, r) }); err != nil {
+	k := Key{Resource: r, ExpiresAt: inMicros(expiresAt)}
+	if err := s.write(ctx, a, actKeyCreate, func(t *txn) error { return t.insertKey(&k, key) }); err != nil {
 		return api.ResourceKey{}, err
 	}
-	created := k.resourceKey(r)
+	created := k.resourceKey()
 	created.Key = key.Reveal()
 	return created, nil
 }
 
-func (k *Key) resourceKey(r api.Resource) api.ResourceKey {
-	return api.ResourceKey{ID: k.ID, Resource: r, ExpiresAt: k.ExpiresAt, CreatedAt: k.CreatedAt, RevokedAt: k.RevokedAt}
+func (k *Key) resourceKey() api.ResourceKey {
+	return api.ResourceKey{ID: k.ID, Resource: k.Resource, ExpiresAt: k.ExpiresAt, CreatedAt: k.CreatedAt, RevokedAt: k.RevokedAt}
 }
 
 // insertKey stores a key of the actor's tenant, and sets k's other fields.
-func (t *txn) insertKey(k *Key, key api.Key, r api.Resource) error {
+func (t *txn) insertKey(k *Key, key api.Key) error {
 	k.ID, k.TenantID, k.CreatedAt = newID("key_"), t.actor.TenantID, t.now
 	hash := hashKey(key)
-	if err := t.insert("api_keys", append(k.columns(&r), column{"hash", &hash})); err != nil {
+	if err := t.insert("api_keys", append(k.columns(), column{"hash", &hash})); err != nil {
 		return err
 	}
-	return t.audit(api.Event{Action: actKeyCreate, TargetKeyID: k.ID, ResourceType: r.Type, ResourceID: r.ID})
+	return t.auditKey(actKeyCreate, k)
+}
+
+func (t *txn) auditKey(action string, k *Key) error {
+	return t.audit(api.Event{Action: action, TargetKeyID: k.ID, ResourceType: k.Resource.Type, ResourceID: k.Resource.ID})
 }
 
 // KeyFilter selects resource keys by exact matches; "" matches everything.
@@ -135,82 +141,53 @@ type KeyFilter struct {
 // ResourceKeys lists the tenant's resource keys, oldest first, including revoked ones.
 // Errors: ErrDenied for a resource key.
 func (s *Store) ResourceKeys(ctx context.Context, a Actor, f KeyFilter) ([]api.ResourceKey, error) {
-	if err := s.TenantOnly(ctx, a, actKeyRead); err != nil {
-		return nil, err
-	}
 	c := conditions{terms: []string{"k.resource_type <> ''"}}
-	c.equal("k.tenant_id", a.TenantID)
-	c.equalIfSet("k.resource_type", f.ResourceType)
-	c.equalIfSet("k.resource_id", f.ResourceID)
-	list := []api.ResourceKey{}
-	keys, err := s.listKeys(ctx, a, c)
-	for _, k := range keys {
-		list = append(list, k.resourceKey(*k.Resource))
+	c.add("k.tenant_id =", a.TenantID)
+	c.match("k.resource_type", f.ResourceType, "k.resource_id", f.ResourceID)
+	keys, err := read(ctx, s, a, actKeyRead, func(t *txn) ([]Key, error) { return t.listKeys(c) })
+	list := make([]api.ResourceKey, len(keys))
+	for i := range keys {
+		list[i] = keys[i].resourceKey()
 	}
-	return list, err
-}
-
-func (s *Store) listKeys(ctx context.Context, a Actor, c conditions) (list []Key, err error) {
-	err = s.read(ctx, a, func(t *txn) error {
-		list, err = collect(t, func(k *Key, from database.Row) error { return k.scan(from, &k.TenantName) },
-			`SELECT `+keyColumns+`, t.name FROM api_keys k JOIN tenants t ON t.id = k.tenant_id`+
-				c.String()+` ORDER BY k.created_at, k.id`, c.args...)
-		return err
-	})
 	return list, err
 }
 
 // Keys lists the keys of a tenant, or with "" of all tenants, oldest first.
 func (s *Store) Keys(ctx context.Context, tenant string) ([]Key, error) {
 	var c conditions
-	c.equalIfSet("t.name", tenant)
-	return s.listKeys(ctx, Actor{local: true}, c)
+	c.match("t.name", tenant)
+	return read(ctx, s, Actor{local: true}, anyKey, func(t *txn) ([]Key, error) { return t.listKeys(c) })
 }
 
 // RevokeResourceKey revokes a resource key, and wakes the reveals that wait with it. A key that is revoked already
 // keeps its time of revocation. Errors: ErrNotFound, also for a tenant key; ErrDenied for a resource key.
 func (s *Store) RevokeResourceKey(ctx context.Context, a Actor, id string) error {
-	if err := s.TenantOnly(ctx, a, actKeyRevoke); err != nil {
-		return err
-	}
-	defer s.authenticated.clear()
-	return s.write(ctx, a, func(t *txn) error { return t.revoke(id, true) })
+	return s.revoke(ctx, a, id, actKeyRevoke)
 }
-
-// revoke revokes a key of the actor's tenant.
-func (t *txn) revoke(id string, resourceKeysOnly bool) error {
-	var k Key
-	err := k.scan(t.QueryRow(`SELECT `+keyColumns+` FROM api_keys k WHERE id = $1 AND tenant_id = $2`, id, t.actor.TenantID))
-	if errors.Is(err, sql.ErrNoRows) || err == nil && resourceKeysOnly && k.Resource == nil {
-		return errNoKey
-	}
-	if err != nil || k.RevokedAt != nil {
-		return err
-	}
-	var r api.Resource
-	if k.Resource != nil {
-		r = *k.Resource
-	}
-	if err := t.Exec(`UPDATE api_keys SET revoked_at = $1 WHERE id = $2`, t.now.UnixMicro(), id); err != nil {
-		return err
-	}
-	t.wake(r)
-	return t.audit(api.Event{Action: actKeyRevoke, TargetKeyID: id, ResourceType: r.Type, ResourceID: r.ID})
-}
-
-var errNoKey = api.NewError(api.ErrNotFound, "no such key")
 
 // RevokeKey revokes a tenant or resource key of any tenant. Errors: ErrNotFound.
 func (s *Store) RevokeKey(ctx context.Context, id string) error {
+	return s.revoke(ctx, operator, id, anyKey)
+}
+
+// revoke revokes a key. An actor with a tenant can revoke its resource keys only.
+func (s *Store) revoke(ctx context.Context, a Actor, id, action string) error {
 	defer s.authenticated.clear()
-	return s.write(ctx, Actor{KeyID: localKeyID, local: true}, func(t *txn) error {
-		err := t.QueryRow(`SELECT tenant_id FROM api_keys WHERE id = $1`, id).Scan(&t.actor.TenantID)
-		if errors.Is(err, sql.ErrNoRows) {
-			return errNoKey
+	return s.write(ctx, a, action, func(t *txn) error {
+		k, err := t.key("k.id", id)
+		if err == nil && a.TenantID != "" && (k.TenantID != a.TenantID || k.Resource.Type == "") {
+			err = errNoKey
 		}
-		if err != nil {
+		if err != nil || k.RevokedAt != nil {
 			return err
 		}
-		return t.revoke(id, false)
+		t.actor.TenantID = k.TenantID
+		if err := t.update("api_keys", id, columns{{"revoked_at", instant{&t.now}}}); err != nil {
+			return err
+		}
+		t.wake(k.Resource)
+		return t.auditKey(actKeyRevoke, &k)
 	})
 }
+
+var errNoKey = notFound("key")

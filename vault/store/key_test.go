@@ -18,7 +18,7 @@ func TestAuthenticate(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner := actorOf(t, s, minted.Key)
-	if owner.KeyID != minted.ID || owner.TenantID == "" || owner.Resource != nil || owner.ExpiresAt != nil {
+	if owner.KeyID != minted.ID || owner.TenantID == "" || owner.Resource != (api.Resource{}) || owner.ExpiresAt != nil {
 		t.Errorf("tenant key stands for %+v", owner)
 	}
 	key := func(r api.Resource, expires *time.Time) (api.Key, string) {
@@ -37,7 +37,7 @@ func TestAuthenticate(t *testing.T) {
 	good, goodID := key(box1, expires)
 	revoked, revokedID := key(box1, nil)
 	short, _ := key(box1, in(50*time.Millisecond))
-	if a := actorOf(t, s, good); a.KeyID != goodID || a.TenantID != owner.TenantID || *a.Resource != box1 ||
+	if a := actorOf(t, s, good); a.KeyID != goodID || a.TenantID != owner.TenantID || a.Resource != box1 ||
 		!a.ExpiresAt.Equal(expires.UTC().Truncate(time.Microsecond)) {
 		t.Errorf("resource key stands for %+v", a)
 	}
@@ -99,12 +99,12 @@ func TestKeysOfATenant(t *testing.T) {
 	}
 	wantKind(t, s.RevokeKey(t.Context(), "key_none"), api.ErrNotFound)
 	ofOther, err := s.Keys(t.Context(), "other")
-	if err != nil || len(ofOther) != 2 || ofOther[1].RevokedAt == nil || ofOther[0].Resource != nil || ofOther[1].TenantName != "other" {
+	if err != nil || len(ofOther) != 2 || ofOther[1].RevokedAt == nil || ofOther[0].Resource != (api.Resource{}) || ofOther[1].TenantName != "other" {
 		t.Errorf("keys of other %+v, %v", ofOther, err)
 	}
 	// Who did it: the command line.
 	events := audited(t, s, other, actKeyRevoke)
-	if len(events) != 1 || events[0].KeyID != localKeyID || events[0].TargetKeyID != theirs.KeyID {
+	if len(events) != 1 || events[0].KeyID != operator.KeyID || events[0].TargetKeyID != theirs.KeyID {
 		t.Errorf("events %+v", events)
 	}
 	// A revoked tenant key ends what was authenticated before.
@@ -195,7 +195,7 @@ func TestResourceKeysMayOnlyListAndReveal(t *testing.T) {
 	for _, c := range calls {
 		t.Run(c.name, func(t *testing.T) { wantKind(t, c.do(s, reader), api.ErrDenied) })
 	}
-	events, _, err := s.Audit(ctx, owner, AuditFilter{Limit: largestPage})
+	events, _, err := s.Audit(ctx, owner, AuditFilter{Limit: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
-	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -61,36 +60,30 @@ func refreshActor(tenant string) Actor {
 // Errors: ErrNotDue, also for another version; ErrClaimed.
 func (s *Store) ClaimRefresh(ctx context.Context, tenant, secretID string, version int64) (r Refresh, err error) {
 	var refused error
-	err = s.write(ctx, refreshActor(tenant), func(t *txn) error {
+	err = s.write(ctx, refreshActor(tenant), anyKey, func(t *txn) error {
 		refused = nil
 		plan, err := t.schedule(secretID)
 		if err != nil {
 			return err
 		}
 		row, err := t.secret(secretID)
-		if errors.Is(err, api.ErrNotFound) || err == nil && (plan == nil || version != 0 && row.Version != version) {
-			refused = ErrNotDue
-			return nil
-		}
-		if err != nil {
-			return err
-		}
 		switch {
+		case errors.Is(err, api.ErrNotFound), err == nil && (plan == nil || version != 0 && row.Version != version):
+			refused = ErrNotDue
+		case err != nil:
+			return err
 		case plan.claimedUntil.After(t.now):
 			refused = ErrClaimed
-			return nil
 		case plan.due == nil || plan.due.After(t.now):
 			refused = ErrNotDue
-			return nil
 		}
-		keys, err := t.keys(tenant)
-		if err != nil {
-			return err
+		if refused != nil {
+			return nil
 		}
 		plan.claim, plan.claimedUntil = rand.Text(), t.now.Add(ClaimTime)
 		plan.unclear++
 		r = Refresh{Tenant: tenant, SecretID: secretID, Version: row.Version, Provider: plan.Provider, Metadata: row.Metadata, claim: plan.claim}
-		if r.Secret, err = t.refreshToken(keys, row); err != nil {
+		if r.Secret, err = t.refreshToken(row); err != nil {
 			return err
 		}
 		return t.saveSchedule(secretID, *plan)
@@ -108,7 +101,7 @@ func (s *Store) StoreRefresh(ctx context.Context, r Refresh, token oauth.Token) 
 	if r.Provider == "" {
 		refresh = r.Secret // the client's secret stays
 	}
-	return s.write(ctx, refreshActor(r.Tenant), func(t *txn) error {
+	return s.write(ctx, refreshActor(r.Tenant), anyKey, func(t *txn) error {
 		row, err := t.secret(r.SecretID)
 		if errors.Is(err, api.ErrNotFound) {
 			return nil // deleted meanwhile: the token is dropped
@@ -116,16 +109,12 @@ func (s *Store) StoreRefresh(ctx context.Context, r Refresh, token oauth.Token) 
 		if err != nil {
 			return err
 		}
-		keys, err := t.keys(r.Tenant)
-		if err != nil {
-			return err
-		}
 		if row.Version != r.Version {
-			return t.replaceRefreshToken(keys, row, r.Secret, refresh)
+			return t.replaceRefreshToken(row, r.Secret, refresh)
 		}
 		row.ExpiresAt = inMicros(token.ExpiresAt)
 		row.Metadata = oauth.WithStatus(row.Metadata, api.OAuthConnected, "")
-		if err := t.rotate(keys, &row, token.Access, refresh); err != nil {
+		if err := t.rotate(&row, token.Access, refresh); err != nil {
 			return err
 		}
 		return t.setSchedule(row, &Grant{r.Provider})
@@ -133,19 +122,22 @@ func (s *Store) StoreRefresh(ctx context.Context, r Refresh, token oauth.Token) 
 }
 
 // replaceRefreshToken replaces the used refresh token of a row by a new one. The version stays.
-func (t *txn) replaceRefreshToken(keys *keyring.Keys, row secretRow, used, refresh api.Value) error {
-	current, err := t.refreshToken(keys, row)
+func (t *txn) replaceRefreshToken(row secretRow, used, refresh api.Value) error {
+	current, err := t.refreshToken(row)
 	if err != nil || current.Len() == 0 || refresh.Len() == 0 || !current.Equal(used) {
 		return err
 	}
-	err = t.QueryRow(`SELECT value FROM secrets WHERE id = $1`, row.ID).Scan(&row.value)
+	keys, err := t.keys()
 	if err != nil {
+		return err
+	}
+	if err = t.QueryRow(`SELECT value FROM secrets WHERE id = $1`, row.ID).Scan(&row.value); err != nil {
 		return err
 	}
 	if row.refresh, err = keys.Seal([]byte(refresh.Reveal()), row.ID, row.Version, fieldRefresh); err != nil {
 		return err
 	}
-	return t.reseal(keys, row)
+	return t.reseal(row)
 }
 
 // Pauses before the next try. The first after a lost response is short: providers that accept an old refresh token
@@ -165,7 +157,7 @@ const (
 //   - Unclear: one more try, soon. If that is unclear too, reconnect_required; tries continue with growing pauses,
 //     and the first that succeeds sets connected.
 func (s *Store) FailRefresh(ctx context.Context, r Refresh, failed *oauth.Error) (status string, err error) {
-	err = s.write(ctx, refreshActor(r.Tenant), func(t *txn) error {
+	err = s.write(ctx, refreshActor(r.Tenant), anyKey, func(t *txn) error {
 		plan, err := t.schedule(r.SecretID)
 		if err != nil || plan == nil || plan.claim != r.claim {
 			return err // deleted, rotated, or claimed by another process since

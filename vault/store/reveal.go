@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
@@ -25,12 +24,11 @@ func (s *Store) mayReveal(ctx context.Context, a Actor, r api.Resource) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	event := api.Event{Action: actReveal, ResourceType: r.Type, ResourceID: r.ID}
 	switch {
-	case a.Resource == nil:
-		return s.deny(ctx, a, event, "a tenant key reads no values: reveal takes a resource key")
-	case *a.Resource != r:
-		return s.deny(ctx, a, event, otherResource)
+	case a.isTenant():
+		return s.deny(ctx, a, actReveal, r, "a tenant key reads no values: reveal takes a resource key")
+	case a.Resource != r:
+		return s.deny(ctx, a, actReveal, r, otherResource)
 	}
 	return nil
 }
@@ -38,27 +36,23 @@ func (s *Store) mayReveal(ctx context.Context, a Actor, r api.Resource) error {
 // State returns the current state of a resource's set. It decrypts and audits nothing, except an attempt with a key of
 // another resource or a tenant key, which is ErrDenied.
 // Errors: ErrInvalid; ErrUnauthorized once the key is revoked or has expired.
-func (s *Store) State(ctx context.Context, a Actor, r api.Resource) (State, error) {
+func (s *Store) State(ctx context.Context, a Actor, r api.Resource) (state State, err error) {
 	if err := s.mayReveal(ctx, a, r); err != nil {
-		return State{}, err
+		return state, err
 	}
-	var state State
-	err := s.read(ctx, a, func(t *txn) error {
-		bound, err := t.bound(r, "''")
-		if err != nil {
-			return err
+	bound, err := read(ctx, s, a, anyKey, func(t *txn) ([]boundRow, error) { return t.bound(r, "''") })
+	if err != nil {
+		return state, err
+	}
+	state.Labels = make([]api.Label, len(bound))
+	for i, b := range bound {
+		state.Labels[i] = b.Label
+		if e := b.ExpiresAt; e != nil && (state.NextExpiry == nil || e.Before(*state.NextExpiry)) {
+			state.NextExpiry = e
 		}
-		state = State{Labels: make([]api.Label, len(bound))}
-		for i, b := range bound {
-			state.Labels[i] = b.Label
-			if e := b.ExpiresAt; e != nil && (state.NextExpiry == nil || e.Before(*state.NextExpiry)) {
-				state.NextExpiry = e
-			}
-		}
-		state.Etag = api.Etag(r, state.Labels)
-		return nil
-	})
-	return state, err
+	}
+	state.Etag = api.Etag(r, state.Labels)
+	return state, nil
 }
 
 // boundRow is a bound secret before it is opened.
@@ -72,9 +66,9 @@ type boundRow struct {
 // bound reads the set of a resource without expired secrets, sorted by variable name. sealed is the SQL expression of
 // the value.
 func (t *txn) bound(r api.Resource, sealed string) ([]boundRow, error) {
-	list, err := collect(t, func(b *boundRow, from database.Row) error {
-		return from.Scan(&b.ID, &b.SecretID, &b.ExposeAsEnv, &b.Version, &b.Delivery, optionalInstant{&b.ExpiresAt},
-			&b.SecretName, instant{&b.UpdatedAt}, &b.placeholder, &b.sealed)
+	list, err := collect(t, func(b *boundRow) []any {
+		return []any{&b.ID, &b.SecretID, &b.ExposeAsEnv, &b.Version, &b.Delivery, optionalInstant{&b.ExpiresAt},
+			&b.SecretName, instant{&b.UpdatedAt}, &b.placeholder, &b.sealed}
 	}, `SELECT b.id, b.secret_id, b.env_name, s.version, b.delivery, s.expires_at, s.name, s.updated_at, b.placeholder_token, `+sealed+`
 		FROM bindings b JOIN secrets s ON s.id = b.secret_id
 		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND (s.expires_at IS NULL OR s.expires_at > $4)`,
@@ -122,14 +116,12 @@ func (s *Store) reveal(ctx context.Context, a Actor, r api.Resource, use func([]
 		return err
 	}
 	var keys *keyring.Keys
-	var list []boundRow
-	err := s.read(ctx, a, func(t *txn) (err error) {
-		if keys, err = t.keys(a.TenantID); err != nil {
-			return err
+	list, err := read(ctx, s, a, anyKey, func(t *txn) (list []boundRow, err error) {
+		if keys, err = t.keys(); err != nil {
+			return nil, err
 		}
 		// The value of a placeholder isn't even read.
-		list, err = t.bound(r, "CASE WHEN b.delivery = 'placeholder' THEN NULL ELSE s.value END")
-		return err
+		return t.bound(r, "CASE WHEN b.delivery = 'placeholder' THEN NULL ELSE s.value END")
 	})
 	if err != nil {
 		return err
@@ -155,7 +147,7 @@ func (s *Store) auditReveal(ctx context.Context, a Actor, r api.Resource, list [
 		event.Bindings[i] = api.EventRef{ID: l.ID, SecretID: l.SecretID, Version: l.Version}
 	}
 	// The key is checked once more under the write lock: after the answer to a revocation nothing is revealed with it.
-	err := s.write(ctx, a, func(t *txn) error { return t.audit(event) })
+	err := s.write(ctx, a, anyKey, func(t *txn) error { return t.audit(event) })
 	if err != nil && !errors.Is(err, api.ErrUnauthorized) {
 		return fmt.Errorf("%w: %w", ErrNotAudited, err)
 	}

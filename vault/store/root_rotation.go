@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // RotateRoot adds a root key, wraps every tenant's keyset with it, and drops the old one. If it is stopped at any point,
@@ -24,14 +24,12 @@ func (s *Store) RotateRoot(ctx context.Context) error {
 	if err := s.step("root key added"); err != nil {
 		return err
 	}
-	local := Actor{KeyID: localKeyID, local: true}
-	err = s.write(ctx, local, func(t *txn) error {
+	err = s.write(ctx, operator, anyKey, func(t *txn) error {
 		keyID, probe, err := s.keys.NewProbe()
 		if err != nil {
 			return err
 		}
-		err = t.Exec(`UPDATE root_key SET key_id = $1, probe = $2 WHERE id = 1`, keyID, probe)
-		return err
+		return t.Exec(`UPDATE root_key SET key_id = $1, probe = $2 WHERE id = 1`, keyID, probe)
 	})
 	if err != nil {
 		return err
@@ -45,38 +43,30 @@ func (s *Store) RotateRoot(ctx context.Context) error {
 		return err
 	}
 	for _, id := range ids {
-		if err := s.write(ctx, Actor{KeyID: localKeyID, TenantID: id, local: true}, func(t *txn) error { return t.rewrap(id) }); err != nil {
+		a := operator
+		a.TenantID = id
+		err := s.write(ctx, a, anyKey, func(t *txn) error {
+			return t.changeKeys(actRootRotate, func(k *keyring.Keys) (*keyring.Keys, error) { return k, nil })
+		})
+		if err != nil {
 			return err
 		}
 		if err := s.step("tenant re-wrapped"); err != nil {
 			return err
 		}
 	}
-	err = s.read(ctx, local, func(t *txn) error {
-		var left int
-		err := t.QueryRow(`SELECT COUNT(*) FROM tenants WHERE root_key_id <> (SELECT key_id FROM root_key WHERE id = 1)`).Scan(&left)
-		if err == nil && left > 0 {
-			err = errors.New("a tenant's keyset is still under the old root key, which therefore stays: run the rotation again")
-		}
-		return err
+	left, err := read(ctx, s, operator, anyKey, func(t *txn) (left int, err error) {
+		err = t.QueryRow(`SELECT COUNT(*) FROM tenants WHERE root_key_id <> (SELECT key_id FROM root_key WHERE id = 1)`).Scan(&left)
+		return left, err
 	})
 	if err != nil {
 		return err
+	}
+	if left > 0 {
+		return errors.New("a tenant's keyset is still under the old root key, which therefore stays: run the rotation again")
 	}
 	if err := s.keys.DropOldRootKeys(); err != nil {
 		return err
 	}
 	return s.step("old root key dropped")
-}
-
-// rewrap wraps a tenant's keyset with the current root key. Its content and generation stay.
-func (t *txn) rewrap(tenant string) error {
-	keys, err := t.keys(tenant)
-	if err != nil {
-		return err
-	}
-	if err := t.saveKeys(tenant, keys); err != nil {
-		return err
-	}
-	return t.audit(api.Event{Action: actRootRotate})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
@@ -42,10 +41,9 @@ func (s *Store) RotateKeys(ctx context.Context, tenant string) (rows int, err er
 //  2. Batch by batch, rows are encrypted with the new key.
 //  3. The transaction that finds no row left drops the old keys.
 func (s *Store) rotateTenant(ctx context.Context, tenant string) (rows int, err error) {
-	a := Actor{KeyID: localKeyID, TenantID: tenant, local: true}
-	err = s.write(ctx, a, func(t *txn) error {
-		return t.changeKeys(tenant, actKeysRotate, (*keyring.Keys).WithNewKey)
-	})
+	a := operator
+	a.TenantID = tenant
+	err = s.write(ctx, a, anyKey, func(t *txn) error { return t.changeKeys(actKeysRotate, (*keyring.Keys).WithNewKey) })
 	if err != nil {
 		return 0, err
 	}
@@ -55,12 +53,12 @@ func (s *Store) rotateTenant(ctx context.Context, tenant string) (rows int, err 
 	for done := false; !done; {
 		began := time.Now()
 		var moved int
-		err := s.write(ctx, a, func(t *txn) (err error) {
-			moved, err = t.reencrypt(tenant)
+		err := s.write(ctx, a, anyKey, func(t *txn) (err error) {
+			moved, err = t.reencrypt()
 			if done = err == nil && moved == 0; !done {
 				return err
 			}
-			return t.changeKeys(tenant, actKeysRetire, (*keyring.Keys).CurrentOnly)
+			return t.changeKeys(actKeysRetire, (*keyring.Keys).CurrentOnly)
 		})
 		if err != nil {
 			return rows, err
@@ -77,33 +75,18 @@ func (s *Store) rotateTenant(ctx context.Context, tenant string) (rows int, err 
 	return rows, nil
 }
 
-// changeKeys replaces a tenant's keyset by the one that change returns.
-func (t *txn) changeKeys(tenant, action string, change func(*keyring.Keys) (*keyring.Keys, error)) error {
-	keys, err := t.keys(tenant)
-	if err != nil {
-		return err
-	}
-	if keys, err = change(keys); err != nil {
-		return err
-	}
-	if err := t.saveKeys(tenant, keys); err != nil {
-		return err
-	}
-	return t.audit(api.Event{Action: action})
-}
-
 // reencrypt encrypts one batch of rows with the current key, and returns their number.
-func (t *txn) reencrypt(tenant string) (moved int, err error) {
-	keys, err := t.keys(tenant)
+func (t *txn) reencrypt() (moved int, err error) {
+	keys, err := t.keys()
 	if err != nil {
 		return 0, err
 	}
-	batch, err := t.rowsUnderOldKeys(tenant, keys.Current())
+	batch, err := t.rowsUnderOldKeys(keys.Current())
 	if err != nil {
 		return 0, err
 	}
 	for _, r := range batch {
-		if err := t.reseal(keys, r); err != nil {
+		if err := t.reseal(r); err != nil {
 			return 0, err
 		}
 	}
@@ -111,7 +94,11 @@ func (t *txn) reencrypt(tenant string) (moved int, err error) {
 }
 
 // reseal encrypts the fields of a row with the current key.
-func (t *txn) reseal(keys *keyring.Keys, r secretRow) error {
+func (t *txn) reseal(r secretRow) error {
+	keys, err := t.keys()
+	if err != nil {
+		return err
+	}
 	for _, field := range []struct {
 		name   string
 		sealed *[]byte
@@ -131,9 +118,9 @@ func (t *txn) reseal(keys *keyring.Keys, r secretRow) error {
 	return t.update("secrets", r.ID, append(r.sealed(), column{"key_id", &r.keyID}, column{"preview", &r.sealedPreview}))
 }
 
-func (t *txn) rowsUnderOldKeys(tenant string, current int64) ([]secretRow, error) {
+func (t *txn) rowsUnderOldKeys(current int64) ([]secretRow, error) {
 	rows, err := t.Query(`SELECT id, version, value, preview, refresh_token FROM secrets
-		WHERE tenant_id = $1 AND key_id <> $2 LIMIT $3`, tenant, current, batchRows)
+		WHERE tenant_id = $1 AND key_id <> $2 LIMIT $3`, t.actor.TenantID, current, batchRows)
 	if err != nil {
 		return nil, err
 	}

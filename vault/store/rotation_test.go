@@ -88,16 +88,11 @@ func keyCounts(t *testing.T, s *Store) []int {
 		t.Fatal(err)
 	}
 	for _, id := range ids {
-		err := s.read(t.Context(), Actor{local: true}, func(x *txn) error {
-			keys, err := x.keys(id)
-			if err == nil {
-				counts = append(counts, keys.Len())
-			}
-			return err
-		})
+		keys, err := read(t.Context(), s, Actor{TenantID: id, local: true}, anyKey, (*txn).keys)
 		if err != nil {
 			t.Fatal(err)
 		}
+		counts = append(counts, keys.Len())
 	}
 	return counts
 }

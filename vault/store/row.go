@@ -8,8 +8,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/vault/database"
-	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -55,15 +53,12 @@ func (r *secretRow) sealed() columns {
 	return columns{{"refresh_token", &r.refresh}, {"value", &r.value}}
 }
 
-var secretColumns = func() string {
-	var r secretRow
-	return append(r.fixed(), r.changing()...).names()
-}()
+// listed are the columns that lists read.
+func (r *secretRow) listed() columns { return append(r.fixed(), r.changing()...) }
 
-// scan reads secretColumns.
-func (r *secretRow) scan(from database.Row) error {
-	return from.Scan(append(r.fixed(), r.changing()...).fields()...)
-}
+func (r *secretRow) fields() []any { return r.listed().fields() }
+
+var selectSecrets = `SELECT ` + new(secretRow).listed().names("") + ` FROM secrets`
 
 // row is the row of n's tenant-independent fields.
 func row(n api.NewSecret) secretRow {
@@ -74,11 +69,6 @@ func row(n api.NewSecret) secretRow {
 	}}
 }
 
-// resource is what the secret belongs to; zero if it belongs to none.
-func (r *secretRow) resource() api.Resource {
-	return api.Resource{Type: orEmpty(r.ResourceType), ID: orEmpty(r.ResourceID)}
-}
-
 // upsertKey identifies a secret by its name, scope, owners and resource. It is a hash since databases differ in how
 // long an index over so many columns may be, and in whether NULL equals NULL.
 func (r *secretRow) upsertKey() string {
@@ -87,19 +77,17 @@ func (r *secretRow) upsertKey() string {
 	return hex.EncodeToString(sum[:])
 }
 
-var errNoSecret = api.NewError(api.ErrNotFound, "no such secret")
-
 // secret reads a secret of the actor's tenant, without its value. Errors: ErrNotFound.
 func (t *txn) secret(id string) (r secretRow, err error) {
-	err = r.scan(t.QueryRow(`SELECT `+secretColumns+` FROM secrets WHERE id = $1 AND tenant_id = $2`, id, t.actor.TenantID))
+	err = t.QueryRow(selectSecrets+` WHERE id = $1 AND tenant_id = $2`, id, t.actor.TenantID).Scan(r.fields()...)
 	if errors.Is(err, sql.ErrNoRows) {
-		return secretRow{}, errNoSecret
+		err = notFound("secret")
 	}
 	return r, err
 }
 
 func (t *txn) insertSecret(r secretRow, upsertKey string) error {
-	all := append(append(r.fixed(), r.changing()...), r.sealed()...)
+	all := append(r.listed(), r.sealed()...)
 	return t.insert("secrets", append(all, column{"upsert_key", &upsertKey}))
 }
 
@@ -108,33 +96,42 @@ func (t *txn) updateSecret(r secretRow) error {
 }
 
 // refreshToken opens the stored refresh token; it is empty if there is none.
-func (t *txn) refreshToken(keys *keyring.Keys, r secretRow) (token api.Value, err error) {
+func (t *txn) refreshToken(r secretRow) (token api.Value, err error) {
 	var sealed []byte
 	err = t.QueryRow(`SELECT refresh_token FROM secrets WHERE id = $1`, r.ID).Scan(&sealed)
 	if err != nil || sealed == nil {
 		return token, err
 	}
-	plain, err := keys.Open(sealed, r.ID, r.Version, fieldRefresh)
+	plain, err := t.open(r, fieldRefresh, sealed)
+	return api.NewValue(plain), err
+}
+
+// open decrypts a field of a row.
+func (t *txn) open(r secretRow, field string, sealed []byte) ([]byte, error) {
+	keys, err := t.keys()
 	if err != nil {
-		return token, err
+		return nil, err
 	}
-	return api.NewValue(plain), nil
+	return keys.Open(sealed, r.ID, r.Version, field)
 }
 
 // seal encrypts value, preview and refresh token (empty: none) for r's version.
 //
 // The preview is encrypted separately: in plaintext it would expose ten characters of every key on the
 // disk, and to make it from the value, a list would decrypt up to 1 MiB per secret.
-func (r *secretRow) seal(keys *keyring.Keys, value, refresh api.Value) (err error) {
+func (t *txn) seal(r *secretRow, value, refresh api.Value) error {
+	keys, err := t.keys()
+	if err != nil {
+		return err
+	}
 	text := value.Reveal()
-	r.keyID = keys.Current()
+	r.keyID, r.refresh = keys.Current(), nil
 	if r.value, err = keys.Seal([]byte(text), r.ID, r.Version, fieldValue); err != nil {
 		return err
 	}
 	if r.sealedPreview, err = keys.Seal([]byte(previewOf(text)), r.ID, r.Version, fieldPreview); err != nil {
 		return err
 	}
-	r.refresh = nil
 	if refresh.Len() > 0 {
 		r.refresh, err = keys.Seal([]byte(refresh.Reveal()), r.ID, r.Version, fieldRefresh)
 	}
@@ -161,13 +158,14 @@ func previewOf(text string) string {
 	return text[:from] + "..." + text[to:]
 }
 
-// answer is the secret as the API returns it.
-func (r secretRow) answer(keys *keyring.Keys) (api.Secret, error) {
-	preview, err := keys.Open(r.sealedPreview, r.ID, r.Version, fieldPreview)
+// answer is a secret as the API returns it.
+func (t *txn) answer(r secretRow) (api.Secret, error) {
+	preview, err := t.open(r, fieldPreview, r.sealedPreview)
 	if err != nil {
 		return api.Secret{}, err
 	}
-	r.MaskedValue, r.Preview = string(preview), string(preview)
+	r.Preview = string(preview)
+	r.MaskedValue = r.Preview
 	if r.Type == oauth.TypeAccount {
 		r.OAuthProvider = oauth.ConnectionOf(r.Metadata).Provider
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
-	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
 // Grant says how the vault refreshes a secret's value.
@@ -37,7 +36,7 @@ func (s *schedule) columns() columns {
 func (t *txn) schedule(secretID string) (*schedule, error) {
 	var s schedule
 	c := s.columns()
-	err := t.QueryRow(`SELECT `+c.names()+` FROM oauth_grants WHERE secret_id = $1 AND tenant_id = $2`,
+	err := t.QueryRow(`SELECT `+c.names("")+` FROM oauth_grants WHERE secret_id = $1 AND tenant_id = $2`,
 		secretID, t.actor.TenantID).Scan(c.fields()...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
@@ -85,40 +84,28 @@ func refreshAt(now, expires time.Time) time.Time {
 	return now.Add(life / 100 * from).Add(delay.Random(life / 100 * spread))
 }
 
-// nextRefresh is when the next schedule is due and unclaimed; nil: there is none.
-func (t *txn) nextRefresh() (at *time.Time, err error) {
-	err = t.QueryRow(`SELECT MIN(CASE WHEN due_at > claimed_until THEN due_at ELSE claimed_until END)
-		FROM oauth_grants WHERE due_at IS NOT NULL`).Scan(optionalInstant{&at})
-	return at, err
-}
-
 // DueRefreshes lists the secrets whose refresh is due and unclaimed, the longest due first, at most limit, and when the
-// next one is due; nil: none is.
+// next schedule is due and unclaimed; nil: there is none.
 func (s *Store) DueRefreshes(ctx context.Context, limit int) (due []Refresh, next *time.Time, err error) {
-	err = s.read(ctx, Actor{local: true}, func(t *txn) error {
-		due, err = collect(t, func(r *Refresh, from database.Row) error { return from.Scan(&r.Tenant, &r.SecretID) },
-			`SELECT tenant_id, secret_id FROM oauth_grants
-			WHERE due_at <= $1 AND claimed_until <= $1 ORDER BY due_at LIMIT $2`, t.now.UnixMicro(), limit)
+	due, err = read(ctx, s, Actor{local: true}, anyKey, func(t *txn) ([]Refresh, error) {
+		err := t.QueryRow(`SELECT MIN(CASE WHEN due_at > claimed_until THEN due_at ELSE claimed_until END)
+			FROM oauth_grants WHERE due_at IS NOT NULL`).Scan(optionalInstant{&next})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		next, err = t.nextRefresh()
-		return err
+		return collect(t, func(r *Refresh) []any { return []any{&r.Tenant, &r.SecretID} }, `SELECT tenant_id, secret_id FROM oauth_grants
+			WHERE due_at <= $1 AND claimed_until <= $1 ORDER BY due_at LIMIT $2`, t.now.UnixMicro(), limit)
 	})
 	return due, next, err
 }
 
 // ExpiredTokens lists the secrets that are bound to a resource, have expired, and can be refreshed now.
-func (s *Store) ExpiredTokens(ctx context.Context, a Actor, r api.Resource) (expired []Refresh, err error) {
-	err = s.read(ctx, a, func(t *txn) error {
-		expired, err = collect(t, func(r *Refresh, from database.Row) error {
-			r.Tenant = a.TenantID
-			return from.Scan(&r.SecretID, &r.Version)
-		}, `SELECT s.id, s.version FROM bindings b JOIN secrets s ON s.id = b.secret_id
+func (s *Store) ExpiredTokens(ctx context.Context, a Actor, r api.Resource) ([]Refresh, error) {
+	return read(ctx, s, a, anyKey, func(t *txn) ([]Refresh, error) {
+		return collect(t, func(r *Refresh) []any { return []any{&r.Tenant, &r.SecretID, &r.Version} },
+			`SELECT s.tenant_id, s.id, s.version FROM bindings b JOIN secrets s ON s.id = b.secret_id
 			JOIN oauth_grants g ON g.secret_id = s.id
 			WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND s.expires_at <= $4 AND g.due_at <= $4`,
 			a.TenantID, r.Type, r.ID, t.now.UnixMicro())
-		return err
 	})
-	return expired, err
 }

@@ -4,12 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"strconv"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/vault/database"
-	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -41,20 +40,14 @@ type SecretFilter struct {
 // nil. g says how the vault refreshes the value; nil: it doesn't.
 // Errors: ErrInvalid, ErrConflict (the name is bound to another secret), ErrDenied for a resource key.
 func (s *Store) PutSecret(ctx context.Context, a Actor, n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Binding, created bool, err error) {
-	if err := s.TenantOnly(ctx, a, actSecretCreate); err != nil {
-		return api.Secret{}, nil, false, err
-	}
 	if err := Complete(&n); err != nil {
-		return api.Secret{}, nil, false, err
+		return secret, nil, false, err
 	}
-	err = s.write(ctx, a, func(t *txn) error {
+	err = s.write(ctx, a, actSecretCreate, func(t *txn) error {
 		secret, binding, created, err = t.put(n, g)
 		return err
 	})
-	if err != nil {
-		return api.Secret{}, nil, false, err
-	}
-	return secret, binding, created, nil
+	return secret, binding, created, err
 }
 
 // put is PutSecret in a transaction. n is complete.
@@ -72,11 +65,7 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 		return secret, nil, false, err
 	}
 	r.Version++
-	keys, err := t.keys(r.tenant)
-	if err != nil {
-		return secret, nil, false, err
-	}
-	if err := r.seal(keys, n.Value, n.RefreshToken); err != nil {
+	if err := t.seal(&r, n.Value, n.RefreshToken); err != nil {
 		return secret, nil, false, err
 	}
 	if created {
@@ -85,7 +74,7 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 		err = t.replace(r, actSecretReplace)
 	}
 	if err == nil && created {
-		err = t.auditSecret(actSecretCreate, r)
+		err = t.audit(secretEvent(actSecretCreate, r))
 	}
 	if err == nil && (g != nil || !created) { // a new secret has no schedule to end
 		err = t.setSchedule(r, g)
@@ -100,7 +89,7 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 		}
 		binding = &b
 	}
-	secret, err = r.answer(keys)
+	secret, err = t.answer(r)
 	return secret, binding, created, err
 }
 
@@ -112,140 +101,114 @@ func (t *txn) replace(r secretRow, action string) error {
 	if _, err := t.wakeBound(r.ID); err != nil {
 		return err
 	}
-	return t.auditSecret(action, r)
+	return t.audit(secretEvent(action, r))
 }
 
 // Secrets lists secrets, oldest first. next is the cursor of the next page, "" at the end.
 // Errors: ErrInvalid, ErrDenied for a resource key.
 func (s *Store) Secrets(ctx context.Context, a Actor, f SecretFilter) (list []api.Secret, next string, err error) {
-	if err := s.TenantOnly(ctx, a, actSecretRead); err != nil {
-		return nil, "", err
-	}
 	limit, err := pageSize(f.Limit)
 	if err != nil {
 		return nil, "", err
 	}
 	var c conditions
-	c.equal("tenant_id", a.TenantID)
-	c.equalIfSet("resource_id", f.ResourceID)
-	c.equalIfSet("resource_type", f.ResourceType)
-	c.equalIfSet("scope", f.Scope)
-	c.equalIfSet("type", f.Type)
-	c.equalIfSet("workspace_id", f.WorkspaceID)
-	c.equalIfSet("owner_user_id", f.OwnerUserID)
-	c.equalIfSet("external_user_id", f.ExternalUserID)
-	c.equalIfSet("external_workspace_id", f.ExternalWorkspaceID)
+	c.add("tenant_id =", a.TenantID)
+	c.match("resource_id", f.ResourceID, "resource_type", f.ResourceType, "scope", f.Scope, "type", f.Type,
+		"workspace_id", f.WorkspaceID, "owner_user_id", f.OwnerUserID, "external_user_id", f.ExternalUserID,
+		"external_workspace_id", f.ExternalWorkspaceID)
 	if f.Cursor != "" {
 		if err := c.after(f.Cursor); err != nil {
 			return nil, "", err
 		}
 	}
-	query := `SELECT ` + secretColumns + ` FROM secrets` + c.String() + ` ORDER BY created_at, id`
-	all := f.Limit == 0 && f.Cursor == ""
-	if !all {
+	query := selectSecrets + c.String() + ` ORDER BY created_at, id`
+	if f.Limit == 0 && f.Cursor == "" {
+		limit = math.MaxInt
+	} else {
 		query += ` LIMIT ` + strconv.Itoa(limit+1)
 	}
-	err = s.read(ctx, a, func(t *txn) error {
-		next = ""
-		keys, err := t.keys(a.TenantID)
+	list, err = read(ctx, s, a, actSecretRead, func(t *txn) ([]api.Secret, error) {
+		rows, err := collect(t, (*secretRow).fields, query, c.args...)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		rows, err := collect(t, (*secretRow).scan, query, c.args...)
-		if err != nil {
-			return err
-		}
-		if !all && len(rows) > limit {
-			rows = rows[:limit]
-			next = newCursor(rows[limit-1].CreatedAt, rows[limit-1].ID)
-		}
-		list = make([]api.Secret, len(rows))
+		rows, next = page(rows, limit, func(r *secretRow) string { return newCursor(r.CreatedAt, r.ID) })
+		list := make([]api.Secret, len(rows))
 		for i := range rows {
-			if list[i], err = rows[i].answer(keys); err != nil {
-				return err
+			if list[i], err = t.answer(rows[i]); err != nil {
+				return nil, err
 			}
 		}
-		return nil
+		return list, nil
 	})
 	return list, next, err
 }
 
 // Secret returns one secret. Errors: ErrNotFound, ErrDenied for a resource key.
-func (s *Store) Secret(ctx context.Context, a Actor, id string) (secret api.Secret, err error) {
-	if err := s.TenantOnly(ctx, a, actSecretRead); err != nil {
-		return api.Secret{}, err
-	}
-	err = s.read(ctx, a, func(t *txn) error {
-		keys, err := t.keys(a.TenantID)
-		if err != nil {
-			return err
-		}
+func (s *Store) Secret(ctx context.Context, a Actor, id string) (api.Secret, error) {
+	return read(ctx, s, a, actSecretRead, func(t *txn) (api.Secret, error) {
 		r, err := t.secret(id)
 		if err != nil {
-			return err
+			return api.Secret{}, err
 		}
-		secret, err = r.answer(keys)
-		return err
+		return t.answer(r)
 	})
-	return secret, err
 }
 
 // RotateSecret replaces a value, increments the version and wakes the reveals that wait for it.
 // Errors: ErrInvalid, ErrNotFound, ErrDenied for a resource key.
 func (s *Store) RotateSecret(ctx context.Context, a Actor, id string, next Rotation) (secret api.Secret, err error) {
-	if err := s.TenantOnly(ctx, a, actSecretRotate); err != nil {
-		return api.Secret{}, err
-	}
 	if err := errors.Join(checkValue(next.Value), checkPlaintext("refresh_token", next.RefreshToken)); err != nil {
-		return api.Secret{}, first(err)
+		return secret, first(err)
 	}
-	err = s.write(ctx, a, func(t *txn) error {
-		r, err := t.secret(id)
-		if err != nil {
-			return err
-		}
-		keys, err := t.keys(a.TenantID)
-		if err != nil {
-			return err
-		}
-		refresh := next.RefreshToken
-		if refresh.Len() == 0 {
-			// A field is sealed with its version, so the token that stays is sealed again.
-			if refresh, err = t.refreshToken(keys, r); err != nil {
-				return err
-			}
-		}
-		switch {
-		case next.ExpiresAt != nil:
-			r.ExpiresAt = inMicros(next.ExpiresAt)
-		case next.NeverExpires || r.ExpiresAt != nil && !r.ExpiresAt.After(t.now):
-			r.ExpiresAt = nil
-		}
-		plan, err := t.schedule(id)
-		if err != nil {
-			return err
-		}
-		if plan != nil {
-			r.Metadata = oauth.WithStatus(r.Metadata, api.OAuthConnected, "")
-		}
-		if err := t.rotate(keys, &r, next.Value, refresh); err != nil {
-			return err
-		}
-		if plan != nil {
-			if err := t.setSchedule(r, &plan.Grant); err != nil {
-				return err
-			}
-		}
-		secret, err = r.answer(keys)
+	err = s.write(ctx, a, actSecretRotate, func(t *txn) error {
+		secret, err = t.rotateSecret(id, next)
 		return err
 	})
 	return secret, err
 }
 
+// rotateSecret is RotateSecret in a transaction.
+func (t *txn) rotateSecret(id string, next Rotation) (secret api.Secret, err error) {
+	r, err := t.secret(id)
+	if err != nil {
+		return secret, err
+	}
+	refresh := next.RefreshToken
+	if refresh.Len() == 0 {
+		// A field is sealed with its version, so the token that stays is sealed again.
+		if refresh, err = t.refreshToken(r); err != nil {
+			return secret, err
+		}
+	}
+	switch {
+	case next.ExpiresAt != nil:
+		r.ExpiresAt = inMicros(next.ExpiresAt)
+	case next.NeverExpires || r.ExpiresAt != nil && !r.ExpiresAt.After(t.now):
+		r.ExpiresAt = nil
+	}
+	plan, err := t.schedule(id)
+	if err != nil {
+		return secret, err
+	}
+	if plan != nil {
+		r.Metadata = oauth.WithStatus(r.Metadata, api.OAuthConnected, "")
+	}
+	if err := t.rotate(&r, next.Value, refresh); err != nil {
+		return secret, err
+	}
+	if plan != nil {
+		if err := t.setSchedule(r, &plan.Grant); err != nil {
+			return secret, err
+		}
+	}
+	return t.answer(r)
+}
+
 // rotate stores the next version of r.
-func (t *txn) rotate(keys *keyring.Keys, r *secretRow, value, refresh api.Value) error {
+func (t *txn) rotate(r *secretRow, value, refresh api.Value) error {
 	r.Version, r.UpdatedAt = r.Version+1, t.now
-	if err := r.seal(keys, value, refresh); err != nil {
+	if err := t.seal(r, value, refresh); err != nil {
 		return err
 	}
 	return t.replace(*r, actSecretRotate)
@@ -254,10 +217,7 @@ func (t *txn) rotate(keys *keyring.Keys, r *secretRow, value, refresh api.Value)
 // DeleteSecret deletes a secret and its bindings. It decrypts nothing, so a damaged row can be deleted too.
 // Errors: ErrNotFound, ErrDenied for a resource key.
 func (s *Store) DeleteSecret(ctx context.Context, a Actor, id string) error {
-	if err := s.TenantOnly(ctx, a, actSecretDelete); err != nil {
-		return err
-	}
-	return s.write(ctx, a, func(t *txn) error {
+	return s.write(ctx, a, actSecretDelete, func(t *txn) error {
 		r, err := t.secret(id)
 		if err != nil {
 			return err
@@ -267,8 +227,8 @@ func (s *Store) DeleteSecret(ctx context.Context, a Actor, id string) error {
 			return err
 		}
 		e := secretEvent(actSecretDelete, r)
-		for _, bindingID := range bound {
-			e.Bindings = append(e.Bindings, api.EventRef{ID: bindingID, SecretID: id, Version: r.Version})
+		for _, b := range bound {
+			e.Bindings = append(e.Bindings, api.EventRef{ID: b.ID, SecretID: id, Version: r.Version})
 		}
 		for _, from := range []string{"bindings WHERE secret_id", "oauth_grants WHERE secret_id", "secrets WHERE id"} {
 			if err := t.Exec(`DELETE FROM `+from+` = $1`, id); err != nil {
@@ -280,18 +240,16 @@ func (s *Store) DeleteSecret(ctx context.Context, a Actor, id string) error {
 }
 
 func secretEvent(action string, r secretRow) api.Event {
-	return api.Event{Action: action, SecretID: r.ID, Version: r.Version, ResourceType: r.resource().Type, ResourceID: r.resource().ID}
+	return api.Event{Action: action, SecretID: r.ID, Version: r.Version, ResourceType: orEmpty(r.ResourceType), ResourceID: orEmpty(r.ResourceID)}
 }
 
-func (t *txn) auditSecret(action string, r secretRow) error { return t.audit(secretEvent(action, r)) }
-
-// wakeBound wakes the reveals of every resource that the secret is bound to after the commit, and returns the ids of
-// its bindings.
-func (t *txn) wakeBound(secretID string) (bindingIDs []string, err error) {
-	return collect(t, func(id *string, from database.Row) error {
-		var r api.Resource
-		err := from.Scan(id, &r.Type, &r.ID)
-		t.wake(r)
-		return err
-	}, `SELECT id, resource_type, resource_id FROM bindings WHERE secret_id = $1 ORDER BY created_at, id`, secretID)
+// wakeBound wakes the reveals of every resource that the secret is bound to after the commit, and returns its bindings:
+// their ids and resources, oldest first.
+func (t *txn) wakeBound(secretID string) ([]api.Binding, error) {
+	bound, err := collect(t, func(b *api.Binding) []any { return []any{&b.ID, &b.Type, &b.Resource.ID} },
+		`SELECT id, resource_type, resource_id FROM bindings WHERE secret_id = $1 ORDER BY created_at, id`, secretID)
+	for _, b := range bound {
+		t.wake(b.Resource)
+	}
+	return bound, err
 }

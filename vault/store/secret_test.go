@@ -208,26 +208,17 @@ func TestRotationKeepsTheRefreshToken(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
 	stored := func(id string) string {
-		var token string
-		err := s.read(t.Context(), owner, func(x *txn) error {
-			keys, err := x.keys(owner.TenantID)
-			if err != nil {
-				return err
-			}
+		token, err := read(t.Context(), s, owner, anyKey, func(x *txn) (api.Value, error) {
 			row, err := x.secret(id)
 			if err != nil {
-				return err
+				return api.Value{}, err
 			}
-			v, err := x.refreshToken(keys, row)
-			if err == nil {
-				token = v.Reveal()
-			}
-			return err
+			return x.refreshToken(row)
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return token
+		return token.Reveal()
 	}
 	secret := put(t, s, owner, api.NewSecret{Name: "n", Value: text("v"), RefreshToken: text("refresh 1")})
 	for _, step := range []struct {

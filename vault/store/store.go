@@ -85,13 +85,15 @@ type Store struct {
 type Actor struct {
 	KeyID      string
 	TenantID   string
-	Resource   *api.Resource // of a resource key; nil for a tenant key
-	ExpiresAt  *time.Time    // of the key; nil: never
+	Resource   api.Resource // of a resource key; zero for a tenant key
+	ExpiresAt  *time.Time   // of the key; nil: never
 	RemoteAddr string
 	RequestID  string
 
 	local bool // the operator on this machine or the vault itself: there is no key to check
 }
+
+func (a Actor) isTenant() bool { return a.Resource == api.Resource{} }
 
 // Open opens or creates the database, migrates it, and checks the root key.
 func Open(ctx context.Context, c Config) (_ *Store, err error) {
@@ -182,7 +184,7 @@ func (s *Store) DB() database.DB { return s.db }
 // one, and so notices when a full disk has room again.
 func (s *Store) Ready(ctx context.Context) error {
 	if !s.failing.Load() {
-		return s.write(ctx, Actor{local: true}, func(*txn) error { return nil })
+		return s.write(ctx, Actor{local: true}, anyKey, func(*txn) error { return nil })
 	}
 	if err := s.db.TryWrite(ctx); err != nil {
 		return s.refusal(err, true)

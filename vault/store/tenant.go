@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"regexp"
@@ -11,7 +10,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
-var errNoTenant = api.NewError(api.ErrNotFound, "no such tenant")
+var errNoTenant = notFound("tenant")
 
 var tenantName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$`)
 
@@ -23,15 +22,17 @@ func (s *Store) CreateTenantKey(ctx context.Context, tenant string) (TenantKey, 
 	}
 	key := api.NewKey(api.TenantKeyPrefix)
 	var k Key
-	err := s.write(ctx, Actor{KeyID: localKeyID, local: true}, func(t *txn) (err error) {
-		t.actor.TenantID, err = t.tenantNamed(tenant)
-		if errors.Is(err, api.ErrNotFound) {
-			t.actor.TenantID, err = t.newTenant(tenant)
+	err := s.write(ctx, operator, anyKey, func(t *txn) error {
+		ids, err := t.tenantIDs(tenant)
+		if errors.Is(err, errNoTenant) {
+			ids = []string{newID("ten_")}
+			err = t.newTenant(ids[0], tenant)
 		}
 		if err != nil {
 			return err
 		}
-		return t.insertKey(&k, key, api.Resource{})
+		t.actor.TenantID = ids[0]
+		return t.insertKey(&k, key)
 	})
 	if err != nil {
 		return TenantKey{}, err
@@ -41,62 +42,41 @@ func (s *Store) CreateTenantKey(ctx context.Context, tenant string) (TenantKey, 
 
 // LocalActor is the operator on the vault's machine, acting for the named tenant. Errors: ErrNotFound.
 func (s *Store) LocalActor(ctx context.Context, tenant string) (Actor, error) {
-	a := Actor{KeyID: localKeyID, local: true}
-	err := s.read(ctx, a, func(t *txn) (err error) {
-		a.TenantID, err = t.tenantNamed(tenant)
-		return err
-	})
+	a := operator
+	ids, err := s.tenantIDs(ctx, tenant)
+	if err == nil {
+		a.TenantID = ids[0]
+	}
 	return a, err
 }
 
 // tenantIDs returns the id of the named tenant, or with "" those of all tenants. Errors: ErrNotFound.
 func (s *Store) tenantIDs(ctx context.Context, name string) (ids []string, err error) {
+	return read(ctx, s, operator, anyKey, func(t *txn) ([]string, error) { return t.tenantIDs(name) })
+}
+
+func (t *txn) tenantIDs(name string) ([]string, error) {
 	var c conditions
-	c.equalIfSet("name", name)
-	err = s.read(ctx, Actor{local: true}, func(t *txn) error {
-		ids, err = collect(t, scanText, `SELECT id FROM tenants`+c.String()+` ORDER BY created_at, id`, c.args...)
-		return err
-	})
+	c.match("name", name)
+	ids, err := collect(t, itself, `SELECT id FROM tenants`+c.String()+` ORDER BY created_at, id`, c.args...)
 	if err == nil && name != "" && len(ids) == 0 {
-		return nil, errNoTenant
+		err = errNoTenant
 	}
 	return ids, err
 }
 
 // newTenant creates a tenant with a keyset of its own.
-func (t *txn) newTenant(name string) (id string, err error) {
-	id = newID("ten_")
+func (t *txn) newTenant(id, name string) error {
 	keys, err := keyring.NewKeys(id)
 	if err != nil {
-		return "", err
+		return err
 	}
 	w, err := t.wrap(keys)
 	if err != nil {
-		return "", err
+		return err
 	}
-	err = t.Exec(`INSERT INTO tenants (id, name, keyset, generation, root_key_id, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-		id, name, w.Keyset, w.Generation, w.RootKeyID, t.now.UnixMicro())
-	return id, err
-}
-
-// tenantNamed returns the id of a tenant. Errors: ErrNotFound.
-func (t *txn) tenantNamed(name string) (id string, err error) {
-	err = t.QueryRow(`SELECT id FROM tenants WHERE name = $1`, name).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", errNoTenant
-	}
-	return id, err
-}
-
-// keys returns the tenant's keyset in the generation that the transaction sees.
-func (t *txn) keys(tenant string) (*keyring.Keys, error) {
-	w := keyring.Wrapped{Tenant: tenant}
-	err := t.QueryRow(`SELECT generation, root_key_id, keyset FROM tenants WHERE id = $1`, tenant).
-		Scan(&w.Generation, &w.RootKeyID, &w.Keyset)
-	if err != nil {
-		return nil, fmt.Errorf("read keyset of tenant %s: %w", tenant, err)
-	}
-	return t.store.keys.Unwrap(w)
+	return t.insert("tenants", columns{{"id", &id}, {"name", &name}, {"keyset", &w.Keyset}, {"generation", &w.Generation},
+		{"root_key_id", &w.RootKeyID}, {"created_at", instant{&t.now}}})
 }
 
 // wrap wraps a keyset with the root key that the root_key row names, in a transaction that writes.
@@ -108,12 +88,23 @@ func (t *txn) wrap(keys *keyring.Keys) (keyring.Wrapped, error) {
 	return t.store.keys.Wrap(keys, current)
 }
 
-// saveKeys replaces a tenant's stored keyset.
-func (t *txn) saveKeys(tenant string, keys *keyring.Keys) error {
+// changeKeys replaces the tenant's keyset by the one that change returns, and audits that as action.
+func (t *txn) changeKeys(action string, change func(*keyring.Keys) (*keyring.Keys, error)) error {
+	keys, err := t.keys()
+	if err != nil {
+		return err
+	}
+	if keys, err = change(keys); err != nil {
+		return err
+	}
 	w, err := t.wrap(keys)
 	if err != nil {
 		return err
 	}
-	return t.Exec(`UPDATE tenants SET keyset = $1, generation = $2, root_key_id = $3 WHERE id = $4`,
-		w.Keyset, w.Generation, w.RootKeyID, tenant)
+	t.keyset = keys
+	err = t.update("tenants", t.actor.TenantID, columns{{"keyset", &w.Keyset}, {"generation", &w.Generation}, {"root_key_id", &w.RootKeyID}})
+	if err != nil {
+		return err
+	}
+	return t.audit(api.Event{Action: action})
 }

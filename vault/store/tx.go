@@ -15,10 +15,11 @@ import (
 // txn is one transaction on behalf of an actor.
 type txn struct {
 	database.Tx
-	store *Store
-	actor Actor
-	now   time.Time // in the resolution of the store, microseconds, UTC
-	wakes map[topic]struct{}
+	store  *Store
+	actor  Actor
+	now    time.Time // in the resolution of the store, microseconds, UTC
+	keyset *keyring.Keys
+	wakes  map[topic]struct{}
 
 	rescheduled bool // a schedule has changed
 }
@@ -32,25 +33,37 @@ func (s *Store) begin(tx database.Tx, a Actor, do func(*txn) error) (*txn, error
 	return t, do(t)
 }
 
-// read runs do on one snapshot of the database.
-func (s *Store) read(ctx context.Context, a Actor, do func(*txn) error) error {
+// anyKey is the action of transactions that resource keys may use too.
+const anyKey = ""
+
+// read returns the results of do, which reads one snapshot of the database. A resource key is refused, and its attempt
+// audited as action, unless action is anyKey.
+func read[T any](ctx context.Context, s *Store, a Actor, action string, do func(*txn) (T, error)) (result T, err error) {
+	if err := s.TenantOnly(ctx, a, action); err != nil {
+		return result, err
+	}
 	const tries = 3
 	for try := 1; ; try++ {
 		err := s.db.Read(ctx, func(tx database.Tx) error {
-			_, err := s.begin(tx, a, do)
+			_, err := s.begin(tx, a, func(t *txn) (err error) {
+				result, err = do(t)
+				return err
+			})
 			return err
 		})
-		if errors.Is(err, keyring.ErrUnknownRoot) && try < tries {
-			continue
+		if !errors.Is(err, keyring.ErrUnknownRoot) || try == tries {
+			return result, s.refusal(err, false)
 		}
-		return s.refusal(err, false)
 	}
 }
 
 // write runs do in a transaction that no other write interleaves with. Everything that do changes and audits is
 // committed, or nothing. The resources that do wakes are woken after the commit. do may run twice, the first run undone,
-// so its effects outside of the transaction must not depend on how often it ran.
-func (s *Store) write(ctx context.Context, a Actor, do func(*txn) error) error {
+// so its effects outside of the transaction must not depend on how often it ran. action is as in read.
+func (s *Store) write(ctx context.Context, a Actor, action string, do func(*txn) error) error {
+	if err := s.TenantOnly(ctx, a, action); err != nil {
+		return err
+	}
 	var t *txn
 	err := s.db.Write(ctx, func(tx database.Tx) (err error) {
 		t, err = s.begin(tx, a, do)
@@ -84,9 +97,8 @@ func (s *Store) refusal(err error, writing bool) error {
 		}
 		s.log.Error().Err(err).Bool("writing", writing).Msg("store unavailable")
 		return fmt.Errorf("%w: %w", api.NewError(api.ErrUnavailable, s.excuse(err)), err)
-	default:
-		return fmt.Errorf("%w: %w", api.NewError(api.ErrInternal, "the store failed"), err)
 	}
+	return fmt.Errorf("%w: %w", api.NewError(api.ErrInternal, "the store failed"), err)
 }
 
 // excuse is the error that clients get while the store is unavailable.
@@ -113,6 +125,21 @@ func (t *txn) checkKey() error {
 		return errKey
 	}
 	return err
+}
+
+// keys returns the tenant's keyset in the generation that the transaction sees.
+func (t *txn) keys() (*keyring.Keys, error) {
+	if t.keyset != nil {
+		return t.keyset, nil
+	}
+	w := keyring.Wrapped{Tenant: t.actor.TenantID}
+	err := t.QueryRow(`SELECT generation, root_key_id, keyset FROM tenants WHERE id = $1`, w.Tenant).
+		Scan(&w.Generation, &w.RootKeyID, &w.Keyset)
+	if err != nil {
+		return nil, fmt.Errorf("read keyset of tenant %s: %w", w.Tenant, err)
+	}
+	t.keyset, err = t.store.keys.Unwrap(w)
+	return t.keyset, err
 }
 
 // wake wakes the reveals that wait for a resource after the commit.

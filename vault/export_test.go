@@ -1,0 +1,10 @@
+package vault
+
+// Routes are the names of all routes that need a key.
+func (v *Vault) Routes() []string {
+	names := make([]string, len(v.routes))
+	for i, rt := range v.routes {
+		names[i] = rt.name()
+	}
+	return names
+}
