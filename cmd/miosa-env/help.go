@@ -5,7 +5,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/internal/help"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // The groups of commands in --help, by what somebody wants to do.
@@ -33,8 +33,8 @@ func grouped(id string, commands ...*cobra.Command) []*cobra.Command {
 }
 
 // showHelp prints what --help shows.
-func showHelp(c *cobra.Command, args []string) {
-	help.Func(help.Shared{
+func showHelp(c *cobra.Command, _ []string) {
+	cli.Help(c, cli.SharedFlags{
 		Title: "Connection flags, and their variables",
 		Flags: connectionFlags,
 		Variable: func(f *pflag.Flag) string {
@@ -43,7 +43,7 @@ func showHelp(c *cobra.Command, args []string) {
 			}
 			return program.VariableOf(f.Name)
 		},
-	})(c, args)
+	})
 }
 
 // connectionFlags are those of the root that a command has a use for.

@@ -12,8 +12,6 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
-	"github.com/Miosa-osa/miosa-env/internal/flags"
-	"github.com/Miosa-osa/miosa-env/internal/help"
 )
 
 // Exit codes.
@@ -27,7 +25,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &cli.Output{To: stdout}
 	app := &program{stdout: out, stderr: stderr, getenv: os.Getenv}
 	root := app.root()
-	flags.Prepare(root)
+	cli.Prepare(root)
 	root.SetArgs(args)
 	root.SetOut(out.Quiet())
 	root.SetErr(stderr)
@@ -84,7 +82,7 @@ Exit codes: 0 it did what was asked (serve and dev: it was stopped), 1 it couldn
 		Args:              cli.NoCommand,
 		RunE:              func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
 	}
-	c.SetHelpFunc(help.Func(help.Shared{}))
+	c.SetHelpFunc(func(c *cobra.Command, _ []string) { cli.Help(c, cli.SharedFlags{}) })
 	c.SetFlagErrorFunc(cli.FlagError)
 	c.SetHelpCommand(cli.HelpCommand())
 	c.AddCommand(p.dev(), p.serve(), p.keys(), cli.Completion("miosa-vault"), cli.Version(version))

@@ -4,11 +4,9 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-
-	"github.com/Miosa-osa/miosa-env/internal/flags"
 )
 
-// OneLine makes text that may repeat foreign words safe for one line of a terminal.
+// OneLine makes text from elsewhere safe for one line of a terminal.
 func OneLine(s string) string {
 	var out strings.Builder
 	for _, r := range strings.TrimRight(s, "\n") {
@@ -21,5 +19,11 @@ func OneLine(s string) string {
 	return out.String()
 }
 
-// Quote quotes a word, shortened, for an error that repeats it.
-func Quote(s string) string { return strconv.Quote(flags.Short(s)) }
+// Quote quotes a word for an error, shortened to 80 bytes.
+func Quote(s string) string {
+	const most = 80
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return strconv.Quote(s)
+}

@@ -7,13 +7,12 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
 
-// Output is a program's standard output: it passes on what is written to it, and keeps the first error.
+// Output is a program's standard output. It keeps the first error.
 type Output struct {
 	To  io.Writer
-	Err error // says that it is about standard output
+	Err error // mentions standard output
 }
 
-// Write is To's.
 func (o *Output) Write(b []byte) (int, error) {
 	n, err := o.To.Write(b)
 	if err == nil {
@@ -26,7 +25,7 @@ func (o *Output) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Quiet is for cobra, which drops errors of help and prints those of --version: its writes never fail.
+// Quiet returns a writer that never fails, for cobra, which ignores write errors of help and prints those of --version.
 func (o *Output) Quiet() io.Writer { return quiet{o} }
 
 type quiet struct{ to *Output }
@@ -38,7 +37,7 @@ func (q quiet) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Colours reports whether what goes to an output is coloured: to a terminal that has colours, unless NO_COLOR is set.
+// Colours reports whether to use colours: on a terminal that supports them, unless NO_COLOR is set.
 // Source: no-color.org.
 func Colours(terminal bool, getenv func(string) string) bool {
 	kind := getenv("TERM")

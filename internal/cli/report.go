@@ -12,21 +12,19 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// ExitUsage is the exit code for a wrong command line.
+// ExitUsage is the exit code for an invalid command line.
 const ExitUsage = 2
 
-// usageError is a wrong command line.
+// usageError is an error of the command line.
 type usageError struct{ error }
 
-// ExitCode is ExitUsage.
 func (usageError) ExitCode() int   { return ExitUsage }
 func (u usageError) Unwrap() error { return u.error }
 
-// Usage returns the error for a wrong command line, and what to do about it.
+// Usage returns an error of the command line with a hint.
 func Usage(err error, hint string) error { return usageError{WithHint(err, hint)} }
 
-// UsageOf returns what cobra or a check of arguments has reported as the error for a wrong command line. Where it has no hint, the
-// hint is to see the command's help.
+// UsageOf makes an error of cobra or of an Args function an error of the command line. The default hint is See.
 func UsageOf(c *cobra.Command, err error) error {
 	if u, ok := errors.AsType[usageError](err); ok {
 		return u
@@ -34,7 +32,7 @@ func UsageOf(c *cobra.Command, err error) error {
 	return Usage(err, cmp.Or(Hint(err), See(c)))
 }
 
-// ExitCode returns the exit code that the first error in the chain or tree of err asks for; fallback: none does.
+// ExitCode returns the exit code of the first error in the tree of err that has one, or fallback.
 func ExitCode(err error, fallback int) int {
 	var coded interface{ ExitCode() int }
 	if errors.As(err, &coded) {
@@ -43,7 +41,7 @@ func ExitCode(err error, fallback int) int {
 	return fallback
 }
 
-// Problems splits joined errors. An error with a hint stays whole, since the hint is about all of it.
+// Problems splits joined errors, except an error with a hint, which is for all of it.
 func Problems(err error) []error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok && Hint(err) == "" {
 		var all []error
@@ -55,8 +53,8 @@ func Problems(err error) []error {
 	return []error{err}
 }
 
-// Report prints an error as `program: error: ...`, one line for each problem, each followed by its hint as `program: hint: ...`
-// if it has one. A hint that several problems have is printed once.
+// Report prints each problem of err as `program: error: ...`, followed by its hint as `program: hint: ...`. It prints a hint
+// that several problems share once.
 func Report(w io.Writer, program string, err error) {
 	var out strings.Builder
 	var hints []string
@@ -69,10 +67,10 @@ func Report(w io.Writer, program string, err error) {
 			out.WriteString(program + ": hint: " + OneLine(hint) + "\n")
 		}
 	}
-	_, _ = io.WriteString(w, out.String()) // standard error is gone: there is nowhere left to report to
+	_, _ = io.WriteString(w, out.String()) // there is nowhere to report an error of standard error
 }
 
-// Redacted replaces in what is written to To all that looks like a key. Each Write is a whole line or more.
+// Redacted is a writer to To that replaces keys. Each Write must contain whole lines.
 type Redacted struct{ To io.Writer }
 
 func (r Redacted) Write(b []byte) (int, error) {

@@ -9,8 +9,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
-// ParseResource reads sandbox:sb_1, with white space around it or not. Its errors don't repeat it, since it may be a value that was
-// put in the wrong place, and have a hint where one knows what was meant.
+// ParseResource parses sandbox:sb_1 and ignores white space around it. Its errors don't repeat it, since it may be a misplaced
+// value, and have a hint if the kind is misspelled.
 func ParseResource(s string) (api.Resource, error) {
 	s = setting.Trim(s)
 	r, err := api.ParseResource(s)

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Version is the command version of a program of this version. It writes to the program's Output.
+// Version returns the command version. It writes to the program's Output.
 func Version(version string) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{

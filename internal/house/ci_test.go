@@ -68,7 +68,7 @@ func TestFuzzTargetsAreFound(t *testing.T) {
 // `make fuzz` runs what it finds.
 func TestMakeFuzz(t *testing.T) {
 	needs.Command(t, "make")
-	fuzz := exec.CommandContext(t.Context(), "make", "--no-print-directory", "fuzz", "PKG=./internal/help ./internal/nearest", "FUZZTIME=1x")
+	fuzz := exec.CommandContext(t.Context(), "make", "--no-print-directory", "fuzz", "PKG=./internal/cli ./internal/nearest", "FUZZTIME=1x")
 	fuzz.Dir = root
 	out, err := fuzz.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "fuzz: github.com/Miosa-osa/miosa-env/internal/nearest:FuzzDistance\n") || !strings.Contains(string(out), "\nfuzz: elapsed: ") {

@@ -30,7 +30,7 @@ var (
 	flagRow = regexp.MustCompile(`^ {2,6}(-\S*(?:, --\S+)?(?: \S+)*)(?: {2,}(.*))?$`)
 )
 
-// parse reads what internal/help prints.
+// parse reads what cli.Help prints.
 func parse(help string) *page {
 	p := &page{}
 	title := ""

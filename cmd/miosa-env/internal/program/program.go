@@ -11,7 +11,6 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
-	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
@@ -77,7 +76,7 @@ func clones(list []string) []string {
 
 // Execute runs root, and returns the exit code.
 func (p *Program) Execute(ctx context.Context, root *cobra.Command) int {
-	flags.Prepare(root)
+	cli.Prepare(root)
 	root.SetArgs(p.Args)
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout.Quiet())

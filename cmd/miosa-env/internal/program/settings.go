@@ -11,7 +11,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
-	"github.com/Miosa-osa/miosa-env/internal/flags"
 )
 
 // Settings say which vault to speak to, as whom, and how to log. Each has a flag and an environment
@@ -97,12 +96,12 @@ func (s *Settings) AddFlags(f *pflag.FlagSet) {
 	s.LogLevel = Choice{"info", []string{"trace", "debug", "info", "warn", "error", "off"}}
 	s.LogFormat = Choice{"text", []string{"text", "json"}}
 	f.SortFlags = false
-	f.Var((*flags.Text)(&s.BaseURL), "base-url", "`URL` the vault's API (default "+fetch.DefaultBaseURL+")")
+	f.Var(cli.Text(&s.BaseURL), "base-url", "`URL` the vault's API (default "+fetch.DefaultBaseURL+")")
 	f.StringVar(&s.KeyFile, "key-file", "", "`FILE` the file that holds the key; comes before MIOSA_API_KEY")
-	f.Var((*flags.Text)(&s.Sandbox), "sandbox", "`ID` the sandbox whose secrets are meant")
-	f.Var((*flags.Text)(&s.Computer), "computer", "`ID` the computer whose secrets are meant, where it isn't a sandbox")
+	f.Var(cli.Text(&s.Sandbox), "sandbox", "`ID` the sandbox whose secrets are meant")
+	f.Var(cli.Text(&s.Computer), "computer", "`ID` the computer whose secrets are meant, where it isn't a sandbox")
 	f.StringVar(&s.CAFile, "ca-file", "", "`FILE` a PEM file with the only certificate authorities to trust")
-	f.Var((*flags.Text)(&s.Proxy), "proxy", "`URL` a proxy to reach the vault through; HTTPS_PROXY and its like are not looked at")
+	f.Var(cli.Text(&s.Proxy), "proxy", "`URL` a proxy to reach the vault through; HTTPS_PROXY and its like are not looked at")
 	f.StringVar(&s.Socket, "socket", "", "`FILE` the agent's socket (default "+agent.DefaultSocket+", or below XDG_RUNTIME_DIR)")
 	s.Timeout = Duration(fetch.DefaultTimeout)
 	f.Var(&s.Timeout, "timeout", "`DURATION` how long a request may take with all its retries; 0 is the default")

@@ -17,7 +17,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
-	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
@@ -89,7 +88,7 @@ key, as miosa-env secrets does.`,
 	})
 	f := c.Flags()
 	f.Var(&resource, "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
-	f.Var((*flags.Word)(&filter.Action), "action", "`ACTION` such as reveal or secret.rotate")
+	f.Var(cli.Word(&filter.Action), "action", "`ACTION` such as reveal or secret.rotate")
 	f.Var(&since, "since", "`WHEN` from then on: 24h or 7d ago, or 2030-01-02T15:04:05Z")
 	f.Var(&until, "until", "`WHEN` before then: 1h or 7d ago, or 2030-01-02T15:04:05Z")
 	f.IntVar(&limit, "limit", limit, "`NUMBER` at most so many; 0: all")

@@ -11,7 +11,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
-	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
@@ -144,13 +143,13 @@ type owners struct {
 }
 
 func (o *owners) addFlags(f *pflag.FlagSet, workspace bool) {
-	f.Var((*flags.Word)(&o.scope), "scope", "`SCOPE` user, workspace, tenant, external_user or external_workspace")
+	f.Var(cli.Word(&o.scope), "scope", "`SCOPE` user, workspace, tenant, external_user or external_workspace")
 	if workspace {
-		f.Var((*flags.Text)(&o.workspace), "workspace", "`ID` the workspace it is attributed to")
+		f.Var(cli.Text(&o.workspace), "workspace", "`ID` the workspace it is attributed to")
 	}
-	f.Var((*flags.Text)(&o.owner), "owner-user", "`ID` the user it is attributed to")
-	f.Var((*flags.Text)(&o.externalUser), "external-user", "`ID` the user of yours it is attributed to")
-	f.Var((*flags.Text)(&o.externalWorkspace), "external-workspace", "`ID` the workspace of yours it is attributed to")
+	f.Var(cli.Text(&o.owner), "owner-user", "`ID` the user it is attributed to")
+	f.Var(cli.Text(&o.externalUser), "external-user", "`ID` the user of yours it is attributed to")
+	f.Var(cli.Text(&o.externalWorkspace), "external-workspace", "`ID` the workspace of yours it is attributed to")
 }
 
 func (o owners) filter() secrets.Filter {

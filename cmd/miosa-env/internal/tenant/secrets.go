@@ -15,7 +15,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
-	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
@@ -69,7 +68,7 @@ it exactly. --resource is about secrets that were stored for one resource; miosa
 		}
 		return secretTable(list, bindings, time.Now()).Write(p.Stdout)
 	})
-	c.Flags().Var((*flags.Text)(&kind), "type", "`TYPE` such as api_key or oauth_connect")
+	c.Flags().Var(cli.Text(&kind), "type", "`TYPE` such as api_key or oauth_connect")
 	c.Flags().Var(&resource, "resource", "`RESOURCE` the one they are for: sandbox:ID or computer:ID")
 	whose.addFlags(c.Flags(), true)
 	addJSONFlag(c.Flags(), &asJSON, "a JSON list")

@@ -16,7 +16,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cause"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
-	"github.com/Miosa-osa/miosa-env/internal/flags"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -90,7 +89,7 @@ only one of a secret to its own --resource: these two are stored together or not
 	f := c.Flags()
 	f.Var(&bind, "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
 	from.addFlags(f)
-	f.Var((*flags.Text)(&set.Type), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
+	f.Var(cli.Text(&set.Type), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
 	whose.addFlags(f, true)
 	f.Var(&resource, "resource", "`RESOURCE` the one it is for: sandbox:ID or computer:ID")
 	f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, or 2030-01-02T15:04:05Z")

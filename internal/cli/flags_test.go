@@ -1,4 +1,4 @@
-package flags
+package cli
 
 import (
 	"io"
@@ -19,10 +19,10 @@ func command() *cobra.Command {
 	f.Float64("rate", 0, "")
 	f.Duration("wait", time.Second, "")
 	f.String("name", "", "`NAME` called so")
-	f.Var(new(Text), "url", "")
-	f.Var(new(Word), "scope", "")
+	f.Var(Text(new(string)), "url", "")
+	f.Var(Word(new(string)), "scope", "")
 	c.AddCommand(sub)
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Error(err) })
+	c.SetFlagErrorFunc(FlagError)
 	c.SetOut(io.Discard)
 	Prepare(c)
 	return c

@@ -1,6 +1,4 @@
-// Package help prints what --help of both programs shows. It is our own: cobra's shows neither variables nor
-// arguments well.
-package help
+package cli
 
 import (
 	"fmt"
@@ -12,40 +10,36 @@ import (
 )
 
 const (
-	width      = 88 // columns of a line of help
-	flagColumn = 30 // where what a flag does begins
+	helpWidth  = 88 // columns
+	flagColumn = 30 // of the descriptions of flags
 )
 
-// Shared are flags that several commands have, which are shown below a command's own.
-type Shared struct {
+// SharedFlags are flags of several commands, which help lists after a command's own. The zero value has none.
+type SharedFlags struct {
 	Title string
-	Flags func(*cobra.Command) *pflag.FlagSet // those that this command has a use for
-	// Variable gives a flag's environment variable, "" where it has none.
+	Flags func(*cobra.Command) *pflag.FlagSet // those that apply to this command
+	// Variable returns a flag's environment variable, "" if it has none.
 	Variable func(*pflag.Flag) string
 }
 
-// Func is what cobra's SetHelpFunc takes. The zero Shared is none.
-func Func(shared Shared) func(*cobra.Command, []string) {
-	return func(c *cobra.Command, _ []string) { show(c, shared) }
-}
-
-func show(c *cobra.Command, shared Shared) {
+// Help prints a command's help. It is our own: cobra's shows neither variables nor arguments well.
+func Help(c *cobra.Command, shared SharedFlags) {
 	var out strings.Builder
 	if c.Long != "" {
 		out.WriteString(c.Long + "\n\n")
 	}
 	out.WriteString("Usage:\n  " + usageLine(c) + "\n")
 	if c.HasAvailableSubCommands() {
-		commands(&out, c)
+		writeCommands(&out, c)
 	}
 	if c.Example != "" {
 		out.WriteString("\nExamples:\n" + c.Example + "\n")
 	}
 	if c.HasParent() {
-		flags(&out, "Flags", c.LocalFlags(), shared)
+		writeFlags(&out, "Flags", c.LocalFlags(), shared)
 	}
 	if shared.Flags != nil {
-		flags(&out, shared.Title, shared.Flags(c), shared)
+		writeFlags(&out, shared.Title, shared.Flags(c), shared)
 	}
 	if c.HasAvailableSubCommands() {
 		out.WriteString("\n" + c.CommandPath() + " COMMAND --help says more about a command.\n")
@@ -53,8 +47,8 @@ func show(c *cobra.Command, shared Shared) {
 	_, _ = io.WriteString(c.OutOrStdout(), out.String())
 }
 
-// commands lists the commands of c, by group where it has groups.
-func commands(out *strings.Builder, c *cobra.Command) {
+// writeCommands lists the commands of c, by group if it has groups.
+func writeCommands(out *strings.Builder, c *cobra.Command) {
 	groups := c.Groups()
 	if len(groups) == 0 {
 		groups = []*cobra.Group{{Title: "Commands"}}
@@ -70,24 +64,24 @@ func commands(out *strings.Builder, c *cobra.Command) {
 }
 
 func usageLine(c *cobra.Command) string {
+	line := c.Use
 	if c.HasParent() {
-		line := c.Parent().CommandPath() + " " + c.Use
-		if c.HasAvailableSubCommands() {
-			line += " COMMAND [FLAG...]"
-		}
-		return line
+		line = c.Parent().CommandPath() + " " + line
 	}
-	return c.Use + " COMMAND [FLAG...]"
+	if c.HasAvailableSubCommands() || !c.HasParent() {
+		line += " COMMAND [FLAG...]"
+	}
+	return line
 }
 
-func flags(out *strings.Builder, title string, set *pflag.FlagSet, shared Shared) {
+func writeFlags(out *strings.Builder, title string, set *pflag.FlagSet, shared SharedFlags) {
 	var lines strings.Builder
 	set.VisitAll(func(f *pflag.Flag) {
 		if f.Hidden || f.Name == "help" {
 			return
 		}
 		argument, text := pflag.UnquoteUsage(f)
-		if strings.HasPrefix(f.Usage, "`") { // only there to name the argument
+		if strings.HasPrefix(f.Usage, "`") { // it only names the argument
 			text = strings.TrimPrefix(text, argument+" ")
 		}
 		left := "      --" + f.Name
@@ -113,7 +107,7 @@ func flags(out *strings.Builder, title string, set *pflag.FlagSet, shared Shared
 			lines.WriteString(left + "\n")
 			left = ""
 		}
-		for _, line := range wrap(text, width-flagColumn) {
+		for _, line := range wrap(text, helpWidth-flagColumn) {
 			fmt.Fprintf(&lines, "%-*s%s\n", flagColumn, left, line)
 			left = ""
 		}
@@ -123,19 +117,18 @@ func flags(out *strings.Builder, title string, set *pflag.FlagSet, shared Shared
 	}
 }
 
-// wrap breaks text into lines of so many columns at most.
+// wrap breaks text into lines of at most so many columns.
 func wrap(text string, columns int) []string {
-	var lines []string
-	line := ""
+	lines := []string{""}
 	for word := range strings.FieldsSeq(text) {
-		if line != "" && len(line)+1+len(word) > columns {
-			lines = append(lines, line)
-			line = ""
+		switch last := &lines[len(lines)-1]; {
+		case *last == "":
+			*last = word
+		case len(*last)+1+len(word) > columns:
+			lines = append(lines, word)
+		default:
+			*last += " " + word
 		}
-		if line != "" {
-			line += " "
-		}
-		line += word
 	}
-	return append(lines, line)
+	return lines
 }

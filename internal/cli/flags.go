@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
+)
+
+// boolean is a boolean flag that accepts the values of setting.Bool.
+type boolean struct{ pflag.Value }
+
+func (b boolean) Set(s string) error {
+	on, err := setting.Bool(s)
+	if err != nil {
+		return err
+	}
+	return b.Value.Set(strconv.FormatBool(on))
+}
+
+// Prepare makes the boolean flags of a command and its subcommands accept the values of setting.Bool.
+func Prepare(c *cobra.Command) {
+	for _, set := range []*pflag.FlagSet{c.Flags(), c.PersistentFlags()} {
+		set.VisitAll(func(f *pflag.Flag) {
+			if _, done := f.Value.(boolean); !done && f.Value.Type() == "bool" {
+				f.Value = boolean{f.Value}
+			}
+		})
+	}
+	for _, sub := range c.Commands() {
+		Prepare(sub)
+	}
+}
+
+// text is a flag whose value is changed when it is set.
+type text struct {
+	to     *string
+	change func(string) string
+}
+
+func (t text) Set(s string) error { *t.to = t.change(s); return nil }
+func (t text) String() string     { return *t.to }
+func (t text) Type() string       { return "string" }
+
+// Text returns a flag without the white space around its value, for URLs and ids.
+func Text(to *string) pflag.Value { return text{to, setting.Trim} }
+
+// Word returns a Text in lower case, for words that the vault defines.
+func Word(to *string) pflag.Value {
+	return text{to, func(s string) string { return strings.ToLower(setting.Trim(s)) }}
+}
+
+// FlagError rewords an error of pflag, and suggests a flag for an unknown one. It returns other errors unchanged.
+func FlagError(c *cobra.Command, err error) error {
+	var (
+		value   *pflag.InvalidValueError
+		missing *pflag.ValueRequiredError
+		unknown *pflag.NotExistError
+		syntax  *pflag.InvalidSyntaxError
+	)
+	switch {
+	case errors.As(err, &value):
+		return wrongValue(value)
+	case errors.As(err, &missing):
+		f := missing.GetFlag()
+		argument, _ := pflag.UnquoteUsage(f)
+		return fmt.Errorf("--%s needs a value: --%[1]s %s", f.Name, argument)
+	case errors.As(err, &syntax):
+		return fmt.Errorf("%q isn't a flag: want --NAME or --NAME=VALUE", syntax.GetSpecifiedFlag())
+	case !errors.As(err, &unknown):
+		return err
+	}
+	shorts := unknown.GetSpecifiedShortnames()
+	if shorts != "" {
+		err = fmt.Errorf("unknown flag: -%s", shorts)
+	}
+	// A single dash takes letters as short flags: -only is -o -n -l -y.
+	typed := strings.TrimLeft(cmp.Or(shorts, unknown.GetSpecifiedName()), "-")
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if word := nearest.Word(typed, names); word != "" {
+		return WithHint(err, "did you mean --"+word+"? "+See(c))
+	}
+	return err
+}
+
+// wrongValue returns an error with the flag's name, its value, and what is expected.
+func wrongValue(e *pflag.InvalidValueError) error {
+	f := e.GetFlag()
+	want := e.Unwrap()
+	switch f.Value.Type() {
+	case "bool":
+		want = setting.ErrBool
+	case "int":
+		want = errors.New("want a whole number")
+	case "float64":
+		want = errors.New("want a number")
+	case "duration":
+		want = errors.New("want a length of time such as 500ms, 10s or 2m")
+	}
+	return fmt.Errorf("--%s %s: %w", f.Name, Quote(e.GetValue()), want)
+}
