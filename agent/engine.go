@@ -75,8 +75,11 @@ type Engine struct {
 	waking    *time.Timer        // of the wake that comes next; nil: none
 }
 
+// ErrNoSet means that the vault hasn't answered since the start.
+var ErrNoSet = api.NewError(api.ErrUnavailable, "the agent has no set yet: the vault hasn't answered")
+
 // errEnded is the error of calls that are pending when Run ends.
-var errEnded = errors.New("the agent has stopped")
+var errEnded = api.NewError(api.ErrUnavailable, "the agent is stopping")
 
 // New returns an engine. It asks nothing before First or Run.
 func New(c Config) (*Engine, error) {

@@ -12,7 +12,9 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/agent/cache"
+	"github.com/Miosa-osa/miosa-env/agent/peer"
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/agenttest"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/internal/test/tamper"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
@@ -43,7 +45,7 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 	must(t, err)
 	a, stop := realAgent(t, p.BaseURL, key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out)})
 	defer stop()
-	socket := serveSocket(t, a, agent.Peers{}).dial(t).Source(sandbox)
+	socket := agenttest.Serve(t, a, peer.List{}).Dial(t).Source(sandbox, "")
 	shown := func(s api.Snapshot) string {
 		text := ""
 		for _, b := range s.Bound {

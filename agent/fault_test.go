@@ -20,8 +20,10 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/agent/cache"
+	"github.com/Miosa-osa/miosa-env/agent/peer"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/test/agenttest"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/internal/test/tamper"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
@@ -412,7 +414,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 			revoked := make(chan struct{}, 1)
 			a, stop := realAgent(t, p.BaseURL, key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out), OnRevoke: func(error) { revoked <- struct{}{} }})
 			defer stop()
-			socket := serveSocket(t, a, agent.Peers{}).dial(t).Source(sandbox)
+			socket := agenttest.Serve(t, a, peer.List{}).Dial(t).Source(sandbox, "")
 			held, err := a.Wait(t.Context(), "")
 			must(t, err)
 			poll.Until(t, 20*time.Second, "cache and output are written", func() bool {

@@ -14,24 +14,12 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/agenttest"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 )
 
-var sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
-
-// snapshot is a set of one secret "sec_1" at a version, with more secrets beside it.
-func snapshot(version int64, more ...api.Bound) api.Snapshot {
-	set := append([]api.Bound{{
-		Label: api.Label{ID: "bnd_1", SecretID: "sec_1", ExposeAsEnv: "TOKEN", Version: version},
-		Value: api.NewValue(fmt.Appendf(nil, "canary-%d", version)),
-	}}, more...)
-	labels := make([]api.Label, len(set))
-	for i, b := range set {
-		labels[i] = b.Label
-	}
-	return api.Snapshot{Resource: sandbox, Etag: api.Etag(sandbox, labels), Bound: set}
-}
+var sandbox, snapshot = agenttest.Sandbox, agenttest.Snapshot
 
 // plain is what a test's source has beside Next and Ask, if that doesn't matter.
 type plain struct{}

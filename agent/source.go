@@ -9,7 +9,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Source gives the sets of one resource: a vault, or the agent on this machine. fetch.Source and LocalSource are
+// Source gives the sets of one resource: a vault, or the agent on this machine. fetch.Source and socket.Source are
 // Sources. Next and Ask are called by one goroutine at a time; the other methods may be called by any.
 type Source interface {
 	// Next returns the set: at once if etag is "", else as soon as it differs from the one that etag names. It may

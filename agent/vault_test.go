@@ -2,9 +2,6 @@ package agent_test
 
 import (
 	"context"
-	"errors"
-	"net"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,100 +11,12 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 const (
 	vaultA = "https://a.example.com/api/v1"
 	vaultB = "https://b.example.com/api/v1"
 )
-
-// A client that names a vault gets that vault's set, and one that names none gets any.
-func TestSocketNamedVault(t *testing.T) {
-	set := many(2)
-	for _, tt := range []struct {
-		name, serves, named string
-		refused             bool
-	}{
-		{"none named", vaultA, "", false},
-		{"the same", vaultA, vaultA, false},
-		{"another", vaultA, vaultB, true},
-		{"of an agent that doesn't know", "", vaultB, true},
-		{"none named, of an agent that doesn't know", "", "", false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			served := newShelf(set)
-			served.status.Vault = tt.serves
-			at := serveSocket(t, served, agent.Peers{})
-			got, err := at.dial(t).Source(sandbox).Of(tt.named).Next(t.Context(), "")
-			if !tt.refused {
-				if err != nil || len(got.Bound) != len(set.Bound) {
-					t.Fatalf("%d values, %v", len(got.Bound), err)
-				}
-				return
-			}
-			other, ok := errors.AsType[*agent.OtherVault](err)
-			if want := (agent.OtherVault{Socket: at.path, Serves: tt.serves, Named: tt.named}); !ok || *other != want {
-				t.Errorf("error %v, want %v", err, &want)
-			}
-			if len(got.Bound) > 0 {
-				t.Errorf("%d values", len(got.Bound))
-			}
-		})
-	}
-}
-
-// A client that waits for a change isn't given the one to another vault.
-func TestSocketNamedVaultWhileWaiting(t *testing.T) {
-	served := newShelf(many(1))
-	served.status.Vault = vaultA
-	at := serveSocket(t, served, agent.Peers{})
-	src := at.dial(t).Source(sandbox).Of(vaultA)
-	first, err := src.Next(t.Context(), "")
-	must(t, err)
-	ended := make(chan error, 1)
-	go func() { _, err := src.Next(t.Context(), first.Etag); ended <- err }()
-	poll.Until(t, 30*time.Second, "it waits", func() bool { _, waiting := at.Counts(); return waiting == 1 })
-	served.become(many(2), agent.Fresh) // and of no vault
-	if _, ok := errors.AsType[*agent.OtherVault](<-ended); !ok {
-		t.Error("given the set of another vault")
-	}
-}
-
-// An agent of a version before there was a vault in a request refuses one that has it.
-func TestSocketOldAgent(t *testing.T) {
-	path := answering(t, `{"error":"the request isn't one line of JSON as the agent knows it","code":"MALFORMED"}`+"\n")
-	c, err := agent.Dial(path)
-	must(t, err)
-	defer c.Close()
-	_, err = c.Source(sandbox).Of(vaultA).Next(t.Context(), "")
-	if other, ok := errors.AsType[*agent.OtherVault](err); !ok || other.Serves != "" || other.Named != vaultA {
-		t.Errorf("with a vault: %v", err)
-	}
-	if _, err = c.Source(sandbox).Next(t.Context(), ""); !errors.Is(err, api.ErrMalformed) {
-		t.Errorf("without one: %v", err)
-	}
-}
-
-// answering gives the path of a socket on which each connection is answered with a text.
-func answering(t *testing.T, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "a.sock")
-	l, err := net.Listen("unix", path)
-	must(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = c.Write([]byte(text))
-			_ = c.Close()
-		}
-	}()
-	return path
-}
 
 // named is a vault that says which it is.
 type named struct {
@@ -120,7 +29,7 @@ func (n named) Vault() string { return n.vault }
 // The status names the vault of the set that is served: the new one once it has answered, and not before.
 func TestStatusNamesTheVaultOfTheSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := named{newFakeVault(many(1)), vaultA}, named{newFakeVault(many(2)), vaultB}
+		a, b := named{newFakeVault(snapshot(1)), vaultA}, named{newFakeVault(snapshot(2)), vaultB}
 		daemon, err := agent.New(agent.Config{Resource: sandbox, Source: a, Log: zerolog.Nop()})
 		must(t, err)
 		var got []string
@@ -138,7 +47,7 @@ func TestStatusNamesTheVaultOfTheSet(t *testing.T) {
 		daemon.Replace(b, nil)
 		time.Sleep(time.Minute)
 		note()
-		b.rotate(many(2))
+		b.rotate(snapshot(2))
 		time.Sleep(time.Minute)
 		note()
 		a.fail(api.ErrUnauthorized)

@@ -106,9 +106,10 @@ func (e *Engine) Follow(ctx context.Context, etag string, take func(api.Snapshot
 	}
 }
 
-// listTime is how long the source has to list the bindings: less than the time after which clients with a key ask the
-// vault themselves.
-const listTime = time.Second
+const (
+	firstWait = time.Second // for the first set, when bindings are asked for
+	listTime  = time.Second // for the source to list them: clients with a key ask the vault themselves after 1.5 s
+)
 
 // Bindings lists what is bound to the resource, without values and placeholder tokens: as the source lists it, or if it
 // can't be asked, as in the set that is served.
@@ -119,7 +120,7 @@ func (e *Engine) Bindings(ctx context.Context) ([]api.Binding, error) {
 	set, err := e.Wait(first, "")
 	switch {
 	case err != nil && first.Err() != nil && ctx.Err() == nil:
-		return nil, errStarting
+		return nil, ErrNoSet
 	case err != nil:
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func TestMessagesAreThoseOfTheCode(t *testing.T) {
 // Each metric of docs/messages.md is one that the code has, and the other way round.
 func TestMetricsAreThoseOfTheCode(t *testing.T) {
 	for _, test := range []struct{ heading, file, pattern, start string }{
-		{"Metrics of the agent", "agent/metrics.go", `p\.(?:metric|gauge|counter)\("([a-z_]+)"`, "miosa_env_agent_"},
+		{"Metrics of the agent", "agent/socket/metrics.go", `p\.(?:metric|gauge|counter)\("([a-z_]+)"`, "miosa_env_agent_"},
 		{"Metrics of the vault", "vault/metrics.go", `Name: "miosa_vault_([a-z_]+)"`, "miosa_vault_"},
 	} {
 		var code []string

@@ -16,8 +16,10 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/agent/config"
+	"github.com/Miosa-osa/miosa-env/agent/credential"
+	"github.com/Miosa-osa/miosa-env/agent/listener"
+	"github.com/Miosa-osa/miosa-env/agent/peer"
 	"github.com/Miosa-osa/miosa-env/agent/watch"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -36,7 +38,7 @@ type daemonConfig struct {
 	key      program.FoundKey
 	ca       [sha256.Size]byte // of the CA file's content
 	outputs  []inject.OutputConfig
-	peers    agent.Peers
+	peers    peer.List
 	onRevoke string
 }
 
@@ -204,18 +206,17 @@ func (l *loading) locally() {
 			l.lost = true
 		}
 		l.Socket = path
-	} else if err := agent.ValidSocketPath(l.Socket); err != nil {
+	} else if err := listener.ValidPath(l.Socket); err != nil {
 		l.blame("socket", "socket", l.file.Socket != "", err)
 		l.lost = true
 	}
 	var err error
-	if _, err = agent.LookupPeers(l.file.AllowUsers, nil); err != nil {
+	if l.peers.UIDs, err = peer.Users(l.file.AllowUsers); err != nil {
 		l.blame("allow_users", "", true, err)
 	}
-	if _, err = agent.LookupPeers(nil, l.file.AllowGroups); err != nil {
+	if l.peers.GIDs, err = peer.Groups(l.file.AllowGroups); err != nil {
 		l.blame("allow_groups", "", true, err)
 	}
-	l.peers, _ = agent.LookupPeers(l.file.AllowUsers, l.file.AllowGroups)
 	switch l.onRevoke {
 	case "":
 		l.onRevoke = config.RevokeKeep
@@ -286,7 +287,7 @@ func (c *daemonConfig) watched(at configFile) []watch.Path {
 	}
 	list = append(list, watch.Path{Path: c.Socket, Touched: true})
 	if len(c.file.Units) > 0 {
-		list = append(list, watch.Path{Path: agent.CredentialsPath(c.Socket), Touched: true})
+		list = append(list, watch.Path{Path: credential.Path(c.Socket), Touched: true})
 	}
 	for _, o := range c.outputs {
 		list = append(list, watch.Path{Path: o.Path, Touched: true})

@@ -6,33 +6,33 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/credential"
 )
 
 // credentialServer is the socket for credentials while it is served.
 type credentialServer struct {
-	*agent.Credentials
+	*credential.Server
 	stop    context.CancelFunc
 	serving sync.WaitGroup
 }
 
 // renewCredentials gives the server that conf wants: the one there is, another, or nil, where no unit may have anything.
 func (g *generation) renewCredentials(conf *daemonConfig) (*credentialServer, error) {
-	path := agent.CredentialsPath(conf.Socket)
+	path := credential.Path(conf.Socket)
 	switch {
 	case len(conf.file.Units) == 0:
 		return nil, nil
 	case g.credentials != nil && g.credentials.Path() == path:
 		return g.credentials, nil
 	}
-	served, err := agent.ListenCredentials(agent.CredentialsConfig{Path: path, Agent: g.agent, Units: conf.file.Units, Log: g.Log})
+	served, err := credential.Listen(credential.Config{Path: path, Engine: g.agent, Units: conf.file.Units, Log: g.Log})
 	if err != nil {
 		return nil, conf.blamed(g.at, "socket", conf.file.Socket == conf.Socket, err)
 	}
-	d := &credentialServer{Credentials: served}
+	d := &credentialServer{Server: served}
 	var ctx context.Context
 	ctx, d.stop = context.WithCancel(context.Background())
-	d.serving.Go(func() { _ = served.Serve(ctx) })
+	d.serving.Go(func() { served.Serve(ctx) })
 	return d, nil
 }
 

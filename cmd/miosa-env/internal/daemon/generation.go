@@ -11,6 +11,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/agent/cache"
+	"github.com/Miosa-osa/miosa-env/agent/credential"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
@@ -95,7 +96,7 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 			if slices.Contains(paths, g.socket.Path()) {
 				g.socket.restore(g.Log)
 			}
-			if slices.Contains(paths, agent.CredentialsPath(g.socket.Path())) {
+			if slices.Contains(paths, credential.Path(g.socket.Path())) {
 				g.credentials.restore(g.Log)
 			}
 			g.outputs.mend(paths, g.agent, g.Log)
@@ -120,7 +121,7 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 // concerns tells whether one of paths is none that we write.
 func (g *generation) concerns(paths []string) bool {
 	for _, path := range paths {
-		if g.outputs[path] == nil && path != g.socket.Path() && path != agent.CredentialsPath(g.socket.Path()) {
+		if g.outputs[path] == nil && path != g.socket.Path() && path != credential.Path(g.socket.Path()) {
 			return true
 		}
 	}

@@ -10,7 +10,8 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/listener"
+	"github.com/Miosa-osa/miosa-env/agent/socket"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
@@ -48,7 +49,7 @@ func judgeFile(path string) error {
 // look tells of the places of socket and outputs what starting would find there.
 func (l *loading) look() {
 	if !l.lost {
-		if err := agent.CheckSocketPath(l.Socket); err != nil {
+		if err := listener.CheckPath(l.Socket); err != nil {
 			l.blame("socket", "socket", l.file.Socket != "", err)
 		}
 	}
@@ -72,7 +73,7 @@ func (l *loading) look() {
 // user's.
 func ownSocket(e program.Environment) (string, error) {
 	if first, _, _ := strings.Cut(e.Get("RUNTIME_DIRECTORY"), ":"); first != "" {
-		return filepath.Join(first, filepath.Base(agent.DefaultSocket)), nil
+		return filepath.Join(first, filepath.Base(socket.DefaultPath)), nil
 	}
-	return agent.SocketPath(os.Geteuid(), e.Get("XDG_RUNTIME_DIR"))
+	return socket.Path(os.Geteuid(), e.Get("XDG_RUNTIME_DIR"))
 }

@@ -6,26 +6,26 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/socket"
 )
 
 // socketServer is the socket while it is served.
 type socketServer struct {
-	*agent.Socket
+	*socket.Server
 	stop    context.CancelFunc
 	serving sync.WaitGroup
 }
 
 // open takes the place that conf names and serves there, until it is closed.
 func (g *generation) open(conf *daemonConfig) (*socketServer, error) {
-	socket, err := agent.Listen(agent.SocketConfig{Path: conf.Socket, Agent: g.agent, Allow: conf.peers, Log: g.Log})
+	server, err := socket.Listen(socket.Config{Path: conf.Socket, Engine: g.agent, Allow: conf.peers, Log: g.Log})
 	if err != nil {
 		return nil, conf.blamed(g.at, "socket", conf.file.Socket == conf.Socket, err)
 	}
-	d := &socketServer{Socket: socket}
+	d := &socketServer{Server: server}
 	var ctx context.Context
 	ctx, d.stop = context.WithCancel(context.Background())
-	d.serving.Go(func() { _ = socket.Serve(ctx) })
+	d.serving.Go(func() { server.Serve(ctx) })
 	return d, nil
 }
 
@@ -55,13 +55,13 @@ func (g *generation) openMetrics(ctx context.Context, conf *daemonConfig, d *soc
 	if conf.file.MetricsAddr == "" {
 		return nil, nil
 	}
-	listener, err := agent.ListenMetrics(ctx, conf.file.MetricsAddr)
+	listener, err := socket.ListenMetrics(ctx, conf.file.MetricsAddr)
 	if err != nil {
 		return nil, conf.blamed(g.at, "metrics_addr", true, err)
 	}
 	h := &metricsServer{}
 	ctx, h.stop = context.WithCancel(ctx)
-	h.serving.Go(func() { _ = d.ServeMetrics(ctx, listener) })
+	h.serving.Go(func() { d.ServeMetrics(ctx, listener) })
 	return h, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/socket"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/machine"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -110,7 +111,7 @@ func (d *doctor) noAgentValues() bool {
 	_, err := d.Settings.Resource()
 	named := d.Settings.Sandbox != "" || d.Settings.Computer != ""
 	switch {
-	case d.Settings.NoAgent, errors.Is(l.err, agent.ErrNoAgent), named && err != nil:
+	case d.Settings.NoAgent, errors.Is(l.err, socket.ErrNoAgent), named && err != nil:
 		return false
 	case l.err != nil:
 		d.failed("agent", machine.Unasked(l.err), "set MIOSA_API_KEY or MIOSA_API_KEY_FILE, to ask the vault without the agent")
@@ -119,7 +120,7 @@ func (d *doctor) noAgentValues() bool {
 	case d.otherVault() != nil:
 		d.failed("agent", machine.Keyless(d.otherVault()), "")
 	default:
-		d.fail("agent", fmt.Sprintf("%s: %s; and there is no key to ask the vault with", agent.ErrOtherResource, l.Resource),
+		d.fail("agent", fmt.Sprintf("%s: %s; and there is no key to ask the vault with", socket.ErrOtherResource, l.Resource),
 			"leave out --sandbox and --computer, MIOSA_SANDBOX_ID and MIOSA_COMPUTER_ID, to have the agent's values, or set MIOSA_API_KEY to a key of the one that is meant")
 	}
 	return true
@@ -147,13 +148,13 @@ func (d *doctor) agent() {
 		what += ", " + confirmed
 	}
 	switch {
-	case errors.Is(l.err, agent.ErrNoAgent):
+	case errors.Is(l.err, socket.ErrNoAgent):
 		d.ok("agent", "none is running here: run asks the vault")
 	case d.Settings.NoAgent:
 		d.ok("agent", "not asked, as --no-agent or MIOSA_NO_AGENT says")
 	case errors.Is(l.err, api.ErrDenied):
 		d.ok("agent", "this user may not ask it: run asks the vault")
-	case errors.Is(l.err, agent.ErrNotSocket):
+	case errors.Is(l.err, socket.ErrNotSocket):
 		d.failed("agent", l.err, "")
 	case l.err != nil:
 		d.trouble(levelWarn, "agent", "", l.err, "give --no-agent to go past it")

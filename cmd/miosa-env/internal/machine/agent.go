@@ -7,26 +7,27 @@ import (
 	"os"
 
 	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/socket"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // askAgent connects to the agent, which must be there.
-func askAgent(p *program.Program) (*agent.Client, error) {
+func askAgent(p *program.Program) (*socket.Client, error) {
 	client, err := dialAgent(p)
 	return client, Unasked(err)
 }
 
 // dialAgent connects to the agent. That no agent can listen on a path is an error where the path was named,
 // else there is none.
-func dialAgent(p *program.Program) (*agent.Client, error) {
-	client, err := agent.Dial(sockets(p)...)
-	if !errors.Is(err, agent.ErrNotSocket) {
+func dialAgent(p *program.Program) (*socket.Client, error) {
+	client, err := socket.Dial(sockets(p)...)
+	if !errors.Is(err, socket.ErrNotSocket) {
 		return client, err
 	}
 	if p.Settings.Socket == "" {
-		return nil, agent.ErrNoAgent
+		return nil, socket.ErrNoAgent
 	}
 	setting := "--socket"
 	if p.Environ.Setting("MIOSA_SOCKET") == p.Settings.Socket {
@@ -44,9 +45,9 @@ const (
 // Unasked adds to an error of an agent's what to do about it.
 func Unasked(err error) error {
 	switch {
-	case errors.Is(err, agent.ErrNoAgent):
+	case errors.Is(err, socket.ErrNoAgent):
 		return cli.WithHint(err, "start one with miosa-env agent, or name its socket with --socket FILE")
-	case errors.Is(err, agent.ErrUntrusted):
+	case errors.Is(err, socket.ErrUntrusted):
 		return cli.WithHint(err, onlyTrusted+": name its socket with --socket FILE")
 	case errors.Is(err, api.ErrDenied):
 		return cli.WithHint(err, haveAllowed)
@@ -59,7 +60,7 @@ func sockets(p *program.Program) []string {
 	if p.Settings.Socket != "" {
 		return []string{p.Settings.Socket}
 	}
-	return agent.SocketPaths(os.Geteuid(), p.Environ.Get("XDG_RUNTIME_DIR"))
+	return socket.Paths(os.Geteuid(), p.Environ.Get("XDG_RUNTIME_DIR"))
 }
 
 // AskStatus returns the status of the agent on this machine.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/socket"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
@@ -50,7 +50,7 @@ The exit code is 0 if the vault answered, and 125 if it didn't or there is no ag
 }
 
 // servesNamed returns an error where the agent says that it serves another vault than the one that is named.
-func servesNamed(ctx context.Context, p *program.Program, client *agent.Client) error {
+func servesNamed(ctx context.Context, p *program.Program, client *socket.Client) error {
 	named, err := p.Settings.NamedVault()
 	if err != nil || named == "" {
 		return err

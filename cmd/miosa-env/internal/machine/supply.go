@@ -12,6 +12,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/agent/cache"
+	"github.com/Miosa-osa/miosa-env/agent/socket"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/fetch"
@@ -30,10 +31,10 @@ var errHangs = errors.New("the agent doesn't answer in time")
 type supply struct {
 	*program.Program
 	resource api.Resource
-	named    string        // the vault that is named; empty: none, so the agent's is meant
-	client   *agent.Client // of the agent; nil: there is none to ask
-	local    *localSource  // the same
-	engine   *agent.Engine // made by first
+	named    string         // the vault that is named; empty: none, so the agent's is meant
+	client   *socket.Client // of the agent; nil: there is none to ask
+	local    *localSource   // the same
+	engine   *agent.Engine  // made by first
 
 	mu       sync.Mutex    // guards the fields below
 	vault    connection    // its Client is nil until the vault is asked
@@ -59,7 +60,7 @@ func newSupply(ctx context.Context, p *program.Program) (*supply, error) {
 		}
 		if err := s.dial(ctx); err != nil {
 			switch {
-			case errors.Is(err, agent.ErrNotSocket):
+			case errors.Is(err, socket.ErrNotSocket):
 				return s, err
 			case ctx.Err() != nil || !p.Settings.HasKey():
 				return s, Keyless(err)
@@ -78,7 +79,7 @@ func newSupply(ctx context.Context, p *program.Program) (*supply, error) {
 func (s *supply) dial(ctx context.Context) error {
 	client, err := dialAgent(s.Program)
 	switch {
-	case errors.Is(err, agent.ErrNoAgent):
+	case errors.Is(err, socket.ErrNoAgent):
 		return nil
 	case err != nil:
 		return err
@@ -104,7 +105,7 @@ func (s *supply) dial(ctx context.Context) error {
 	if err := inject.Scrub(key); err != nil {
 		s.Log.Warn().Err(err).Msg("the key stays visible in this process's environment or arguments")
 	}
-	s.client, s.local = client, &localSource{client.Source(s.resource).Of(s.named), s}
+	s.client, s.local = client, &localSource{client.Source(s.resource, s.named), s}
 	return nil
 }
 
@@ -113,7 +114,7 @@ func OtherVault(s agent.Status, named string) error {
 	if named == "" || s.Vault == named {
 		return nil
 	}
-	return &agent.OtherVault{Socket: s.Socket, Serves: s.Vault, Named: named}
+	return &socket.OtherVault{Socket: s.Socket, Serves: s.Vault, Named: named}
 }
 
 // hurried asks the agent for something to start with, within agentPatience if the vault can be asked instead.
@@ -132,7 +133,7 @@ func (s *supply) hurried(ctx context.Context, ask func(context.Context) error) e
 
 // localSource is the agent's sets for a command.
 type localSource struct {
-	*agent.LocalSource
+	*socket.Source
 	supply *supply
 }
 
@@ -146,10 +147,10 @@ func (l *localSource) Next(ctx context.Context, etag string) (set api.Snapshot, 
 	case other != nil:
 		return set, other
 	case etag != "":
-		set, err = l.LocalSource.Next(ctx, etag)
+		set, err = l.Source.Next(ctx, etag)
 	default:
 		err = s.hurried(ctx, func(ctx context.Context) (err error) {
-			set, err = l.LocalSource.Next(ctx, "")
+			set, err = l.Source.Next(ctx, "")
 			return err
 		})
 	}
@@ -167,7 +168,7 @@ func (l *localSource) Ask(ctx context.Context) (api.Snapshot, error) { return l.
 // pass logs that the vault is asked because the agent gives nothing, once until it gives something. An agent that
 // serves another vault than the one that is named isn't asked again. The caller holds mu.
 func (s *supply) pass(err error) {
-	if _, other := errors.AsType[*agent.OtherVault](err); other {
+	if _, other := errors.AsType[*socket.OtherVault](err); other {
 		s.other = err
 	}
 	if s.bypassed {
@@ -176,7 +177,7 @@ func (s *supply) pass(err error) {
 	s.bypassed = true
 	event := s.Log.Debug()
 	switch {
-	case errors.Is(err, agent.ErrNoAgent), errors.Is(err, agent.ErrOtherResource), errors.Is(err, api.ErrDenied):
+	case errors.Is(err, socket.ErrNoAgent), errors.Is(err, socket.ErrOtherResource), errors.Is(err, api.ErrDenied):
 	default:
 		event = s.Log.Warn()
 	}
@@ -281,15 +282,15 @@ func (s *supply) Close() {
 // Keyless adds to the error of an agent that gives nothing what to do about it if there is no key.
 func Keyless(err error) error {
 	hint := "miosa-env status says why; with a key in MIOSA_API_KEY the vault is asked instead"
-	other, isOther := errors.AsType[*agent.OtherVault](err)
+	other, isOther := errors.AsType[*socket.OtherVault](err)
 	switch {
 	case isOther && other.Serves == "":
 		hint = "restart the agent, which is of an older version; or set MIOSA_API_KEY to ask the vault"
 	case isOther:
 		hint = "leave out --base-url and MIOSA_BASE_URL to have the agent's values, or set MIOSA_API_KEY to a key of the vault that is named"
-	case errors.Is(err, agent.ErrOtherResource):
+	case errors.Is(err, socket.ErrOtherResource):
 		hint = "miosa-env status says which; with a key in MIOSA_API_KEY the vault is asked instead"
-	case errors.Is(err, agent.ErrUntrusted):
+	case errors.Is(err, socket.ErrUntrusted):
 		hint = onlyTrusted + "; with a key in MIOSA_API_KEY the vault is asked instead"
 	case errors.Is(err, api.ErrDenied):
 		hint = haveAllowed + ", or set MIOSA_API_KEY"

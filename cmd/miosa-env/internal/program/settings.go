@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/agent/cache"
+	"github.com/Miosa-osa/miosa-env/agent/socket"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
@@ -102,7 +102,7 @@ func (s *Settings) AddFlags(f *pflag.FlagSet) {
 	f.Var(cli.Text(&s.Computer), "computer", "`ID` the computer whose secrets are meant, where it isn't a sandbox")
 	f.StringVar(&s.CAFile, "ca-file", "", "`FILE` a PEM file with the only certificate authorities to trust")
 	f.Var(cli.Text(&s.Proxy), "proxy", "`URL` a proxy to reach the vault through; HTTPS_PROXY and its like are not looked at")
-	f.StringVar(&s.Socket, "socket", "", "`FILE` the agent's socket (default "+agent.DefaultSocket+", or below XDG_RUNTIME_DIR)")
+	f.StringVar(&s.Socket, "socket", "", "`FILE` the agent's socket (default "+socket.DefaultPath+", or below XDG_RUNTIME_DIR)")
 	s.Timeout = Duration(fetch.DefaultTimeout)
 	f.Var(&s.Timeout, "timeout", "`DURATION` how long a request may take with all its retries; 0 is the default")
 	f.Var(&s.LogLevel, "log-level", "`LEVEL` what is logged on standard error: trace, debug, info, warn, error or off")

@@ -1,0 +1,93 @@
+// Package peer identifies the process at the other end of a Unix socket, by the kernel's account.
+package peer
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+)
+
+// Peer is the process that connected to a server or, for a client, the one that listens.
+type Peer struct {
+	UID, GID uint32
+	PID      int32 // 0 if the process is in a pid namespace that this one can't see into
+}
+
+// Of returns the peer of a connection.
+func Of(c *net.UnixConn) (p Peer, err error) {
+	err = control(c, func(fd int) (err error) { p, err = OfFD(fd); return err })
+	return p, err
+}
+
+// Trusted reports whether p runs as root or as the user of this process.
+func (p Peer) Trusted() bool { return p.UID == 0 || p.UID == uint32(os.Geteuid()) }
+
+// control calls do with the file descriptor of c.
+func control(c *net.UnixConn, do func(fd int) error) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	controlErr := raw.Control(func(fd uintptr) { err = do(int(fd)) })
+	return errors.Join(controlErr, err)
+}
+
+// List is the users and groups that may connect, besides those that are trusted.
+type List struct{ UIDs, GIDs []uint32 }
+
+// Contains reports whether the user of p, its group, or one of its supplementary groups is in the list. The kernel is
+// asked for the supplementary groups only if they matter. c is the connection to p.
+func (l List) Contains(p Peer, c *net.UnixConn) bool {
+	if slices.Contains(l.UIDs, p.UID) || slices.Contains(l.GIDs, p.GID) {
+		return true
+	}
+	if len(l.GIDs) == 0 {
+		return false
+	}
+	var supplementary []uint32
+	err := control(c, func(fd int) (err error) { supplementary, err = groups(fd); return err })
+	return err == nil && slices.ContainsFunc(supplementary, func(g uint32) bool { return slices.Contains(l.GIDs, g) })
+}
+
+// Users returns the ids of users, each given by name or number. Its error names all that are unknown.
+func Users(names []string) ([]uint32, error) {
+	return lookUp("user", names, func(name string) (string, error) {
+		u, err := user.Lookup(name)
+		if err != nil {
+			return "", err
+		}
+		return u.Uid, nil
+	})
+}
+
+// Groups is Users for groups.
+func Groups(names []string) ([]uint32, error) {
+	return lookUp("group", names, func(name string) (string, error) {
+		g, err := user.LookupGroup(name)
+		if err != nil {
+			return "", err
+		}
+		return g.Gid, nil
+	})
+}
+
+func lookUp(kind string, names []string, find func(name string) (id string, err error)) (ids []uint32, unknown error) {
+	for _, name := range names {
+		id, err := strconv.ParseUint(name, 10, 32)
+		if err != nil {
+			var text string
+			if text, err = find(name); err == nil {
+				id, err = strconv.ParseUint(text, 10, 32)
+			}
+		}
+		if err != nil {
+			unknown = errors.Join(unknown, fmt.Errorf("%s %q isn't known on this machine", kind, name))
+		}
+		ids = append(ids, uint32(id))
+	}
+	return ids, unknown
+}

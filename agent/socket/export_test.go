@@ -1,0 +1,55 @@
+package socket
+
+import (
+	"io"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// What tests of the socket need to see.
+
+// ReadReply reads an answer as a client does. It gives the line, if the answer is neither a set nor
+// "same".
+func ReadReply(r io.Reader) (set api.Snapshot, same bool, line []byte, err error) {
+	a, err := readReply(r)
+	return a.set, a.same, a.line, err
+}
+
+// ReplyError gives what a line of JSON says.
+func ReplyError(line []byte) error {
+	return (&reply{line: line}).parseBody()
+}
+
+// ParseRequest reads a request and spells it again.
+func ParseRequest(line []byte) (again []byte, err error) {
+	q, err := parseRequest(line)
+	return q.line(), err
+}
+
+// EncodeAnswer returns the whole answer of a set, as gather sends it in steps of at most so many bytes.
+func EncodeAnswer(set api.Snapshot, status agent.Status, steps func() int) ([]byte, error) {
+	e := newEncoding(set)
+	g := newGather(appendSet(nil, status, e), set.Bound, e.lengths)
+	var out []byte
+	for {
+		more, err := g.step(func(parts [][]byte) (int, error) {
+			left, n := steps(), 0
+			for _, part := range parts {
+				k := min(left, len(part))
+				out = append(out, part[:k]...)
+				left, n = left-k, n+k
+			}
+			return n, nil
+		})
+		if err != nil || !more {
+			return out, err
+		}
+	}
+}
+
+// Counts of connections that have a place.
+func (s *Server) Counts() (active, waiting int) { return s.active.count(), s.waiting.count() }
+
+// Text is what /metrics says.
+func (s *Server) Text() string { return s.metrics() }

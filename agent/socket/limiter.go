@@ -1,0 +1,63 @@
+package socket
+
+import "sync"
+
+// The most connections that are served at a time, and that wait for a change. Some are reserved for trusted clients, and
+// no other user can take all that the rest share.
+const (
+	maxActive       = 128
+	maxActiveOthers = 64
+	maxActiveEach   = 16
+
+	maxWaiting       = 64
+	maxWaitingOthers = 32
+	maxWaitingEach   = 16
+)
+
+// limiter limits the number of connections.
+type limiter struct {
+	all, others, each int // the most in all, of clients that aren't trusted, and of each uid of those
+
+	mu          sync.Mutex // guards the fields below
+	countAll    int
+	countOthers int
+	countEach   map[uint32]int // by uid; above 0
+}
+
+// acquire counts a connection, unless a limit is reached.
+func (l *limiter) acquire(uid uint32, trusted bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.countAll >= l.all || !trusted && (l.countOthers >= l.others || l.countEach[uid] >= l.each) {
+		return false
+	}
+	l.add(uid, trusted, 1)
+	return true
+}
+
+func (l *limiter) release(uid uint32, trusted bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.add(uid, trusted, -1)
+}
+
+// add adds n to the counts. The caller holds mu.
+func (l *limiter) add(uid uint32, trusted bool, n int) {
+	l.countAll += n
+	if trusted {
+		return
+	}
+	l.countOthers += n
+	if l.countEach == nil {
+		l.countEach = map[uint32]int{}
+	}
+	if l.countEach[uid] += n; l.countEach[uid] == 0 {
+		delete(l.countEach, uid)
+	}
+}
+
+func (l *limiter) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.countAll
+}

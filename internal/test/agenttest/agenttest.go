@@ -1,0 +1,120 @@
+// Package agenttest is what tests of the agent and of its socket share: sets of one resource, and a server of the socket.
+package agenttest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/agent/peer"
+	"github.com/Miosa-osa/miosa-env/agent/socket"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/rs/zerolog"
+)
+
+// Sandbox is the resource of all sets.
+var Sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
+
+// Snapshot returns a set of the secret "sec_1" with a version, and of more secrets.
+func Snapshot(version int64, more ...api.Bound) api.Snapshot {
+	return Set(append([]api.Bound{{
+		Label: api.Label{ID: "bnd_1", SecretID: "sec_1", ExposeAsEnv: "TOKEN", Version: version},
+		Value: api.NewValue(fmt.Appendf(nil, "canary-%d", version)),
+	}}, more...))
+}
+
+// Set returns the set of these bindings.
+func Set(bound []api.Bound) api.Snapshot {
+	return api.Snapshot{Resource: Sandbox, Etag: api.Etag(Sandbox, api.Labels(bound)), Bound: bound}
+}
+
+// Server is a socket.Server that serves until the test ends or Stop is called.
+type Server struct {
+	*socket.Server
+	Log  *Log
+	Stop func()
+}
+
+// Serve serves an engine on a socket in a new directory, which other users may enter.
+func Serve(t testing.TB, engine socket.Engine, allow peer.List) *Server {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "socket") // the path of t.TempDir is too long
+	if err == nil {
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		err = os.Chmod(dir, 0o755) //nolint:gosec // tests connect as other users
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Log: &Log{}}
+	s.Server, err = socket.Listen(socket.Config{
+		Path: filepath.Join(dir, "miosa-env", "agent.sock"), Engine: engine, Allow: allow, Log: zerolog.New(s.Log).Level(zerolog.TraceLevel),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { s.Serve(ctx); close(ended) }()
+	s.Stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case <-ended:
+		case <-time.After(30 * time.Second):
+			t.Error("the server doesn't stop")
+		}
+	})
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Dial returns a client of the server.
+func (s *Server) Dial(t testing.TB) *socket.Client {
+	t.Helper()
+	c, err := socket.Dial(s.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// Send connects and sends text as it is.
+func (s *Server) Send(t testing.TB, text string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("unix", s.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if text != "" {
+		if _, err := c.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+// Log is a log that may be read while it is written.
+type Log struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (l *Log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
