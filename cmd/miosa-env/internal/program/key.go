@@ -12,7 +12,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
-	"github.com/Miosa-osa/miosa-env/internal/cause"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
@@ -65,7 +64,7 @@ func (s *Settings) ReadKey(path string) (FoundKey, error) {
 	}
 	f, err := open(path)
 	if err != nil {
-		return found, keyFileError(path, err)
+		return found, Unreadable("key file", path, err)
 	}
 	defer func() { _ = f.Close() }()
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
@@ -74,14 +73,9 @@ func (s *Settings) ReadKey(path string) (FoundKey, error) {
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
 	defer clear(text)
 	if err != nil {
-		return found, keyFileError(path, err)
+		return found, Unreadable("key file", path, err)
 	}
 	return ParseKey(found, string(text))
-}
-
-// keyFileError says path once.
-func keyFileError(path string, err error) error {
-	return cli.WithHint(fmt.Errorf("key file %s: %w", path, cause.Of(err)), "check the path, and that this user may read it; a relative one starts at the working directory")
 }
 
 // ParseKey takes the key that stands in a variable or file.

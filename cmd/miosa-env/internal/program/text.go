@@ -13,24 +13,64 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// PrintJSON prints what as indented JSON.
-func PrintJSON(w io.Writer, what any) error {
+// PrintJSON writes v as indented JSON.
+func PrintJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(what)
+	return e.Encode(v)
 }
 
-// Cell makes foreign text safe for a table on a terminal.
-func Cell(s string) string {
-	if s == "" {
+// Cell returns text on one line, without control characters; "-" if it is empty.
+func Cell(text string) string {
+	if text == "" {
 		return "-"
 	}
-	return cli.OneLine(s)
+	return cli.OneLine(text)
 }
 
-// Ago says how long ago something was, in its largest unit; its date where that is more than 60 days
-// or, clocks being what they are, in the future.
+// Counted returns "1 binding" or "2 bindings" for the noun "binding".
+func Counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+// Table is a table for a terminal. All rows have the same number of cells.
+type Table struct {
+	Head []string // column titles; nil: none
+	Rows [][]string
+}
+
+// Add adds a row.
+func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
+
+// Write prints the table, without the columns that are empty in every row and without keys.
+func (t *Table) Write(w io.Writer) error {
+	used := map[int]bool{}
+	for _, row := range t.Rows {
+		for i, text := range row {
+			used[i] = used[i] || text != ""
+		}
+	}
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range append([][]string{t.Head}, t.Rows...) {
+		var kept []string
+		for i, text := range row {
+			if used[i] {
+				kept = append(kept, api.RedactKeys(Cell(text)))
+			}
+		}
+		if kept != nil {
+			fmt.Fprintln(out, strings.Join(kept, "\t"))
+		}
+	}
+	return out.Flush()
+}
+
+// Ago returns how long ago a time was, in the largest unit that fits; its date if that is more than 60 days, or if it is
+// in the future.
 func Ago(since time.Duration, at time.Time) string {
 	for _, step := range []struct {
 		below, unit time.Duration
@@ -41,90 +81,44 @@ func Ago(since time.Duration, at time.Time) string {
 		{48 * time.Hour, time.Hour, "hour"},
 		{60 * 24 * time.Hour, 24 * time.Hour, "day"},
 	} {
-		if since < 0 || since >= step.below {
-			continue
+		if since >= 0 && since < step.below {
+			return Counted(int(since/step.unit), step.name) + " ago"
 		}
-		n := int(since / step.unit)
-		if n == 1 {
-			return "1 " + step.name + " ago"
-		}
-		return strconv.Itoa(n) + " " + step.name + "s ago"
 	}
 	return at.Format(time.DateOnly)
 }
 
-// Counted returns "1 binding" or "2 bindings", if what is binding.
-func Counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return strconv.Itoa(n) + " " + what + "s"
-}
-
-// Table is what people read: a head and rows of as many cells.
-type Table struct {
-	Head []string
-	Rows [][]string
-}
-
-// Add adds a row.
-func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
-
-// Write prints the table. It leaves out columns that are empty all the way down.
-func (t *Table) Write(w io.Writer) error {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	used := make([]bool, len(t.Head))
-	for _, row := range t.Rows {
-		for i, text := range row {
-			used[i] = used[i] || text != ""
-		}
-	}
-	line := func(cells []string) {
-		var kept []string
-		for i, text := range cells {
-			if used[i] {
-				kept = append(kept, api.RedactKeys(Cell(text)))
-			}
-		}
-		fmt.Fprintln(out, strings.Join(kept, "\t"))
-	}
-	line(t.Head)
-	for _, row := range t.Rows {
-		line(row)
-	}
-	return out.Flush()
-}
-
-// When says when something was or will be, as people do; "" for the zero time, which a vault didn't tell.
-func When(at, now time.Time) string {
+// When returns when something happened or will happen; "" for the zero time.
+func When(at time.Time) string {
 	if at.IsZero() {
 		return ""
 	}
 	at = at.UTC()
-	if away := at.Sub(now); away >= 0 {
-		if text, ok := strings.CutSuffix(Ago(away, at), " ago"); ok {
-			return "in " + text
-		}
-		return at.Format(time.DateOnly)
+	since := time.Since(at)
+	if since > 0 {
+		return Ago(since, at)
 	}
-	return Ago(now.Sub(at), at)
+	if text, ok := strings.CutSuffix(Ago(-since, at), " ago"); ok {
+		return "in " + text
+	}
+	return at.Format(time.DateOnly)
 }
 
-// VersionOf says which version it is; "" where the vault doesn't tell.
+// Ends returns when something ends; "never" for nil.
+func Ends(at *time.Time) string {
+	switch {
+	case at == nil:
+		return "never"
+	case at.After(time.Now()):
+		return When(*at)
+	}
+	return "ended " + When(*at)
+}
+
+// VersionOf returns a version as text; "" if it is unknown.
 func VersionOf(n int64) string {
 	if n <= 0 {
 		return ""
 	}
 	return strconv.FormatInt(n, 10)
-}
-
-// Ends says when something ends: never, where at is nil.
-func Ends(at *time.Time, now time.Time) string {
-	switch {
-	case at == nil:
-		return "never"
-	case at.After(now):
-		return When(*at, now)
-	}
-	return "ended " + When(*at, now)
 }

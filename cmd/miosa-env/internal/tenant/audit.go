@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -22,11 +23,11 @@ import (
 )
 
 const (
-	auditPage  = 1000            // the most events in one answer
-	auditPause = 2 * time.Second // between looks at what is new
+	auditPage  = 1000            // the most events in one response
+	auditPause = 2 * time.Second // between requests of --follow
 )
 
-// auditActions are what the vault's audit tells of (docs/api.md).
+// auditActions are the actions of docs/api.md.
 var auditActions = []string{
 	"secret.create", "secret.replace", "secret.rotate", "secret.delete", "binding.create", "binding.delete",
 	"reveal", "key.create", "key.revoke", "oauth.start", "oauth.callback", "oauth.refresh",
@@ -41,7 +42,7 @@ func auditCommand(p *program.Program) *cobra.Command {
 		since, until   = expiry{former: true}, expiry{former: true}
 	)
 	var c *cobra.Command
-	c = manager(p, &cobra.Command{
+	c = vaultCommand(p, &cobra.Command{
 		Use:   "audit [FLAG...]",
 		Short: "Show who did what to secrets, and when",
 		Long: `Shows the tenant's audit: every change and every reveal, with the key that was used and the address it
@@ -53,6 +54,14 @@ key, as miosa-env secrets does.`,
   miosa-env audit --resource sandbox:sb_1 --limit 20
   miosa-env audit --follow --json | jq -r .action`,
 		Args: cli.NoArguments,
+	}, func(f *pflag.FlagSet) {
+		f.Var(&resource, "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
+		f.Var(cli.Word(&filter.Action), "action", "`ACTION` such as reveal or secret.rotate")
+		f.Var(&since, "since", "`WHEN` from then on: 24h or 7d ago, or 2030-01-02T15:04:05Z")
+		f.Var(&until, "until", "`WHEN` before then: 1h or 7d ago, or 2030-01-02T15:04:05Z")
+		f.IntVar(&limit, "limit", limit, "`NUMBER` at most so many; 0: all")
+		f.BoolVar(&follow, "follow", false, "stay, and show what happens from now on, or from --since on")
+		addJSONFlag(f, &asJSON, "a JSON list; with --follow, an object a line")
 	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
 		switch {
 		case limit < 0:
@@ -64,41 +73,30 @@ key, as miosa-env secrets does.`,
 		if until.ago != "" {
 			filter.Until, filter.UntilAgo = nil, until.ago
 		}
-		if since.ago != "" && !follow { // which goes on from one time to the next
-			filter.Since, filter.SinceAgo = nil, since.ago
-		}
-		if follow {
+		if follow { // from one time to the next
 			return followAudit(ctx, p, vault, filter, asJSON)
+		}
+		if since.ago != "" {
+			filter.Since, filter.SinceAgo = nil, since.ago
 		}
 		list, err := events(ctx, vault, filter, limit)
 		if err != nil {
 			return err
 		}
-		if asJSON || len(list) == 0 {
-			return noTable(p, asJSON, orEmpty(list), "there are no such events"+program.OrMeant(cmp.Or(
-				nearest.Word(filter.Action, auditActions), nearResource(ctx, vault, resource.Resource))))
+		var known names
+		if !asJSON && len(list) > 0 {
+			known.load(ctx, vault)
 		}
-		var names auditNames
-		names.load(ctx, vault)
-		t := &program.Table{Head: []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM", "METHOD", "HOST", "PATH", "STATUS", "EFFECT"}}
-		for i := range list {
-			t.Add(append(eventCells(&list[i], &names), trafficCells(&list[i])...)...)
-		}
-		return t.Write(p.Stdout)
+		return printList(p, asJSON, list, func() string {
+			return "there are no such events" + program.OrMeant(cmp.Or(
+				nearest.Word(filter.Action, auditActions), nearResource(ctx, vault, resource.Resource)))
+		}, []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM", "METHOD", "HOST", "PATH", "STATUS", "EFFECT"},
+			func(e *api.Event) []string { return append(eventCells(e, &known), trafficCells(e)...) })
 	})
-	f := c.Flags()
-	f.Var(&resource, "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
-	f.Var(cli.Word(&filter.Action), "action", "`ACTION` such as reveal or secret.rotate")
-	f.Var(&since, "since", "`WHEN` from then on: 24h or 7d ago, or 2030-01-02T15:04:05Z")
-	f.Var(&until, "until", "`WHEN` before then: 1h or 7d ago, or 2030-01-02T15:04:05Z")
-	f.IntVar(&limit, "limit", limit, "`NUMBER` at most so many; 0: all")
-	f.BoolVar(&follow, "follow", false, "stay, and show what happens from now on, or from --since on")
-	addJSONFlag(f, &asJSON, "a JSON list; with --follow, an object a line")
-	completeWords(p, c)
 	return c
 }
 
-// events gives at most limit events, all of them where that is 0.
+// events returns at most limit events; all if limit is 0.
 func events(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter, limit int) ([]api.Event, error) {
 	f.Limit = auditPage
 	if limit > 0 {
@@ -116,21 +114,18 @@ func events(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter, l
 	return list, nil
 }
 
-func eventCells(e *api.Event, names *auditNames) []string {
-	resource := ""
+func eventCells(e *api.Event, known *names) []string {
+	resource, at := "", ""
 	if e.ResourceID != "" {
 		resource = e.ResourceType + ":" + e.ResourceID
 	}
-	at := ""
 	if !e.Timestamp.IsZero() {
 		at = e.Timestamp.UTC().Format(time.RFC3339)
 	}
-	return []string{
-		at, e.Action, e.Outcome, names.key(e.KeyID), resource, names.what(e), e.RemoteAddr,
-	}
+	return []string{at, e.Action, e.Outcome, known.key(e.KeyID), resource, known.subject(e), e.RemoteAddr}
 }
 
-// trafficCells are about a request that left a sandbox, or didn't.
+// trafficCells are about a request from a sandbox.
 func trafficCells(e *api.Event) []string {
 	status := ""
 	if e.StatusCode != 0 {
@@ -139,19 +134,19 @@ func trafficCells(e *api.Event) []string {
 	return []string{e.Method, e.Host, e.Path, status, e.Effect}
 }
 
-// followAudit shows events as they happen, until it is interrupted. They may come in either order.
+// followAudit prints events until it is interrupted. The vault may return them in either order.
 func followAudit(ctx context.Context, p *program.Program, vault *secrets.Client, f secrets.AuditFilter, asJSON bool) error {
 	f.Limit = auditPage
-	shown := map[string]time.Time{} // the events at f.Since, and those that came after it in this round
+	shown := map[string]time.Time{} // by id: the events at f.Since, and later ones of this round
 	if f.Since == nil {
 		var err error
 		if f.Since, err = lastEvent(ctx, vault, f, shown); err != nil {
 			return err
 		}
 	}
-	var names auditNames
+	var known names
 	for {
-		newest, whole := *f.Since, true
+		newest, complete := *f.Since, true
 		loaded := false // in this round
 		for e, err := range vault.AuditAll(ctx, f) {
 			if err != nil {
@@ -159,17 +154,17 @@ func followAudit(ctx context.Context, p *program.Program, vault *secrets.Client,
 					return err
 				}
 				p.Log.Warn().Err(err).Msg("the audit can't be followed for now: trying again")
-				whole = false
+				complete = false
 				break
 			}
 			if _, before := shown[e.ID]; before || e.Timestamp.Before(*f.Since) {
 				continue
 			}
-			if !asJSON && !loaded && !names.knows(&e) {
-				names.load(ctx, vault)
+			if !asJSON && !loaded && !known.has(&e) {
+				known.load(ctx, vault)
 				loaded = true
 			}
-			if err := showEvent(p, &e, &names, asJSON); err != nil {
+			if err := printEvent(p, &e, &known, asJSON); err != nil {
 				return err
 			}
 			shown[e.ID] = e.Timestamp
@@ -177,7 +172,7 @@ func followAudit(ctx context.Context, p *program.Program, vault *secrets.Client,
 				newest = e.Timestamp
 			}
 		}
-		if whole {
+		if complete {
 			f.Since = &newest
 			maps.DeleteFunc(shown, func(_ string, at time.Time) bool { return at.Before(newest) })
 		}
@@ -187,7 +182,7 @@ func followAudit(ctx context.Context, p *program.Program, vault *secrets.Client,
 	}
 }
 
-// lastEvent gives the time of the newest event, as the vault's clock has it, and notes those of that time.
+// lastEvent returns the time of the newest event by the vault's clock, and adds the events at that time to shown.
 func lastEvent(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter, shown map[string]time.Time) (*time.Time, error) {
 	list, err := events(ctx, vault, f, 1)
 	if err != nil || len(list) == 0 {
@@ -201,10 +196,14 @@ func lastEvent(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter
 	return f.Since, err
 }
 
-func showEvent(p *program.Program, e *api.Event, names *auditNames, asJSON bool) error {
+// printEvent prints an event on one line.
+func printEvent(p *program.Program, e *api.Event, known *names, asJSON bool) error {
 	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
 	if !asJSON {
-		cells := eventCells(e, names)
+		cells := eventCells(e, known)
 		for i, width := range []int{20, 15, 7, 45, 16, 0, 0} {
 			cells[i] = fmt.Sprintf("%-*s", width, program.Cell(cells[i]))
 		}
@@ -215,8 +214,6 @@ func showEvent(p *program.Program, e *api.Event, names *auditNames, asJSON bool)
 		}
 		line = []byte(strings.Join(cells, "  "))
 	}
-	if err == nil {
-		_, err = cli.Redacted{To: p.Stdout}.Write(append(line, '\n'))
-	}
+	_, err = cli.Redacted{To: p.Stdout}.Write(append(line, '\n'))
 	return err
 }

@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -27,32 +27,39 @@ tenant key, as miosa-env secrets does; miosa-env list shows what is bound where 
 func bindingsCreateCommand(p *program.Program) *cobra.Command {
 	var asJSON bool
 	delivery := program.Choice{Among: []string{api.DeliverValue, api.DeliverPlaceholder}}
-	c := manager(p, &cobra.Command{
+	var to place
+	completePlace := completePlaces(p)
+	completeSecret := completeFirst(completeWords(p, secretIDs))
+	return vaultCommand(p, &cobra.Command{
 		Use:   "create [FLAG...] SECRET RESOURCE=NAME",
 		Short: "Bind a secret to a sandbox or computer, as a variable",
 		Long: `Binds a secret to a sandbox or computer as a variable. What runs there under miosa-env gets it at
 once. The same binding again is fine; a variable that is bound to another secret there is refused.`,
 		Example: `  miosa-env bindings create github sandbox:sb_1=GH_TOKEN`,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(_ *cobra.Command, args []string) (err error) {
 			switch len(args) {
 			case 0:
 				return errors.New("the secret's id or name is missing")
 			case 1:
 				return errors.New("where to bind it is missing: sandbox:ID=NAME or computer:ID=NAME")
 			case 2:
-				if _, err := parsePlace(args[1]); err != nil {
+				if to, err = parsePlace(args[1]); err != nil {
 					return fmt.Errorf("where to bind it: %w", err)
 				}
 				return nil
 			}
 			return errors.New("unexpected argument " + cli.Quote(args[2]))
 		},
-		ValidArgsFunction: names{p}.completeSecretAndPlace,
+		ValidArgsFunction: func(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 1 {
+				return completePlace(c, nil, typed)
+			}
+			return completeSecret(c, args, typed)
+		},
+	}, func(f *pflag.FlagSet) {
+		f.Var(&delivery, "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a proxy replaces")
+		addJSONFlag(f, &asJSON, "a JSON object")
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		to, err := parsePlace(args[1])
-		if err != nil {
-			return err
-		}
 		s, err := findSecret(ctx, vault, args[0])
 		if err != nil {
 			return err
@@ -61,31 +68,31 @@ once. The same binding again is fine; a variable that is bound to another secret
 		b, err := vault.CreateBinding(ctx, secrets.NewBinding{
 			SecretID: s.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery.Value,
 		})
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if asJSON {
+		case asJSON:
 			return printJSON(p, &b)
 		}
-		return say(p, "bound "+calledSecret(s)+" as "+placeOf(&b).String()+" ("+b.ID+")")
+		return printDone(p, "bound "+nameAndID(s)+" as "+placeOf(&b).String()+" ("+b.ID+")")
 	})
-	c.Flags().Var(&delivery, "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a proxy replaces")
-	addJSONFlag(c.Flags(), &asJSON, "a JSON object")
-	completeWords(p, c)
-	return c
 }
 
 func bindingsListCommand(p *program.Program) *cobra.Command {
 	var asJSON bool
 	var resource resourceFlag
 	var secret string
-	c := manager(p, &cobra.Command{
+	return vaultCommand(p, &cobra.Command{
 		Use:   "list [FLAG...]",
 		Short: "List what is bound where",
 		Long:  `Lists bindings, sorted by resource and variable.`,
 		Example: `  miosa-env bindings list --resource sandbox:sb_1
   miosa-env bindings list --secret github`,
 		Args: cli.NoArguments,
+	}, func(f *pflag.FlagSet) {
+		f.Var(&resource, "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
+		f.StringVar(&secret, "secret", "", "`SECRET` those of this one, by its id or name")
+		addJSONFlag(f, &asJSON, "a JSON list")
 	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
 		filter := secrets.BindingFilter{Resource: resource.Resource}
 		if secret != "" {
@@ -99,50 +106,40 @@ func bindingsListCommand(p *program.Program) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if asJSON || len(list) == 0 {
-			return noTable(p, asJSON, orEmpty(list), "there are no such bindings"+program.OrMeant(nearResource(ctx, vault, resource.Resource)))
-		}
-		return bindingTable(list, time.Now()).Write(p.Stdout)
+		return printList(p, asJSON, list, func() string {
+			return "there are no such bindings" + program.OrMeant(nearResource(ctx, vault, resource.Resource))
+		}, []string{"RESOURCE", "VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY", "ID"}, func(b *api.Binding) []string {
+			return []string{b.Resource.String(), b.ExposeAsEnv, cmp.Or(b.SecretName, b.SecretID), program.VersionOf(b.Version),
+				program.When(b.UpdatedAt), b.Delivery, b.ID}
+		})
 	})
-	c.Flags().Var(&resource, "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
-	c.Flags().StringVar(&secret, "secret", "", "`SECRET` those of this one, by its id or name")
-	addJSONFlag(c.Flags(), &asJSON, "a JSON list")
-	completeWords(p, c)
-	return c
 }
 
-// nearResource is the resource with bindings that was probably meant by one without, "" where none is near.
+// nearResource returns the resource with bindings whose name is most like r; "" if there is none.
 func nearResource(ctx context.Context, vault *secrets.Client, r api.Resource) string {
 	if r == (api.Resource{}) {
 		return ""
 	}
-	list, _ := vault.ListBindings(ctx, secrets.BindingFilter{}) // only to name one that was meant
-	var known []string
-	for _, b := range list {
-		known = append(known, b.Resource.String())
+	list, _ := vault.ListBindings(ctx, secrets.BindingFilter{}) // after an error there is no suggestion
+	known := make([]string, len(list))
+	for i := range list {
+		known[i] = list[i].Resource.String()
 	}
 	return nearest.Word(r.String(), known)
 }
 
-func bindingTable(list []api.Binding, now time.Time) *program.Table {
-	t := &program.Table{Head: []string{"RESOURCE", "VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY", "ID"}}
-	for i := range list {
-		b := &list[i]
-		t.Add(b.Resource.String(), b.ExposeAsEnv, cmp.Or(b.SecretName, b.SecretID), program.VersionOf(b.Version), program.When(b.UpdatedAt, now), b.Delivery, b.ID)
-	}
-	return t
-}
-
 func bindingsDeleteCommand(p *program.Program) *cobra.Command {
 	var yes bool
-	c := manager(p, &cobra.Command{
+	return vaultCommand(p, &cobra.Command{
 		Use:   "delete [FLAG...] ID",
 		Short: "Unbind: the variable goes, the secret stays",
 		Long: `Deletes a binding by its id. It asks first, and where there is no terminal to ask at, it wants
 --yes.`,
 		Example:           `  miosa-env bindings delete bnd_2b7nq --yes`,
 		Args:              oneArgument("the binding's id"),
-		ValidArgsFunction: names{p}.completeBindings,
+		ValidArgsFunction: completeFirst(completeWords(p, bindingIDs)),
+	}, func(f *pflag.FlagSet) {
+		addYesFlag(f, &yes)
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
 		if err := confirm(p, yes, "Delete the binding "+cli.OneLine(args[0])+"?"); err != nil {
 			return err
@@ -152,8 +149,6 @@ func bindingsDeleteCommand(p *program.Program) *cobra.Command {
 				func() ([]api.Binding, error) { return vault.ListBindings(ctx, secrets.BindingFilter{}) },
 				func(b api.Binding) string { return b.ID })
 		}
-		return say(p, "deleted "+args[0])
+		return printDone(p, "deleted "+args[0])
 	})
-	addYesFlag(c.Flags(), &yes)
-	return c
 }

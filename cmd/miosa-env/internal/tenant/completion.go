@@ -14,182 +14,147 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-// names offers what the vault has to a shell that completes.
-type names struct{ *program.Program }
+const noFiles = cobra.ShellCompDirectiveNoFileComp
 
-// offer asks the vault what a shell could offer. Whatever goes wrong, it offers nothing, and says nothing in
-// the middle of somebody's line.
-func (p names) offer(c *cobra.Command, ask func(context.Context, *secrets.Client) ([]string, error)) ([]string, cobra.ShellCompDirective) {
-	const nothing = cobra.ShellCompDirectiveNoFileComp
-	p.Stderr = io.Discard // what is logged
-	vault, err := manage(p.Program, c)
+// words asks the vault for the words that a shell can offer.
+type words func(context.Context, *secrets.Client) ([]string, error)
+
+// offer returns words, sorted. After an error it returns none, and prints nothing, since a user is editing a line.
+func offer(p *program.Program, c *cobra.Command, ask words) []string {
+	p.Stderr = io.Discard // the log
+	vault, err := connect(p, c)
 	if err != nil {
-		return nil, nothing
+		return nil
 	}
 	defer vault.Close()
 	ctx, cancel := context.WithTimeout(c.Context(), program.CompletionPatience)
 	defer cancel()
-	words, err := ask(ctx, vault)
+	list, err := ask(ctx, vault)
 	if err != nil {
-		return nil, nothing
+		return nil
 	}
-	slices.Sort(words)
-	return slices.Compact(words), nothing
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
-// described is a word that a shell offers, with what it shows beside it.
+// completeWords completes a flag.
+func completeWords(p *program.Program, ask words) cobra.CompletionFunc {
+	return func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return offer(p, c, ask), noFiles
+	}
+}
+
+// completeFirst completes the first argument with complete, and no other.
+func completeFirst(complete cobra.CompletionFunc) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, noFiles
+		}
+		return complete(c, nil, typed)
+	}
+}
+
+// described returns a word with the description that a shell shows next to it.
 func described(word, about string) string { return word + "\t" + cli.OneLine(about) }
 
-func secretWords(ctx context.Context, vault *secrets.Client, ids bool) ([]string, error) {
-	list, err := vault.List(ctx, secrets.Filter{})
+// secretNames returns the names of secrets.
+func secretNames(ctx context.Context, vault *secrets.Client) (list []string, err error) {
+	all, err := vault.List(ctx, secrets.Filter{})
+	for _, s := range all {
+		list = append(list, described(s.Name, s.Type))
+	}
+	return list, err
+}
+
+// secretIDs returns what identifies one secret: ids, and names that only one secret has.
+func secretIDs(ctx context.Context, vault *secrets.Client) (list []string, err error) {
+	all, err := vault.List(ctx, secrets.Filter{})
 	named := map[string]int{}
-	for _, s := range list {
+	for _, s := range all {
 		named[s.Name]++
 	}
-	var words []string
-	for _, s := range list {
-		if !ids || named[s.Name] == 1 {
-			words = append(words, described(s.Name, s.Type))
+	for _, s := range all {
+		if named[s.Name] == 1 {
+			list = append(list, described(s.Name, s.Type))
 		}
-		if ids {
-			words = append(words, described(s.ID, s.Name))
+		list = append(list, described(s.ID, s.Name))
+	}
+	return list, err
+}
+
+func bindingIDs(ctx context.Context, vault *secrets.Client) (list []string, err error) {
+	all, err := vault.ListBindings(ctx, secrets.BindingFilter{})
+	for i := range all {
+		list = append(list, described(all[i].ID, placeOf(&all[i]).String()))
+	}
+	return list, err
+}
+
+// keyIDs returns the ids of keys that can be revoked.
+func keyIDs(ctx context.Context, vault *secrets.Client) (list []string, err error) {
+	all, err := vault.ListKeys(ctx, api.Resource{})
+	for _, k := range all {
+		if k.RevokedAt == nil {
+			list = append(list, described(k.ID, k.Resource.String()))
 		}
 	}
-	return words, err
+	return list, err
 }
 
-// completeSecrets offers what names one secret: names that only one has, and ids.
-func (p names) completeSecrets(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+func providerNames(ctx context.Context, vault *secrets.Client) (list []string, err error) {
+	all, err := vault.Providers(ctx)
+	for _, provider := range all {
+		list = append(list, described(provider.Name, provider.DisplayName))
 	}
-	return p.offer(c, func(ctx context.Context, vault *secrets.Client) ([]string, error) {
-		return secretWords(ctx, vault, true)
-	})
+	return list, err
 }
 
-// completeSecretNames offers names, for a next value.
-func (p names) completeSecretNames(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return p.offer(c, func(ctx context.Context, vault *secrets.Client) ([]string, error) {
-		return secretWords(ctx, vault, false)
-	})
-}
-
-func (p names) completeSecretAndPlace(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-	if len(args) == 1 {
-		return p.completePlaces(c, nil, typed)
-	}
-	return p.completeSecrets(c, args, typed)
-}
-
-func (p names) completeBindings(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return p.offer(c, func(ctx context.Context, vault *secrets.Client) (words []string, err error) {
-		list, err := vault.ListBindings(ctx, secrets.BindingFilter{})
-		for _, b := range list {
-			words = append(words, described(b.ID, placeOf(&b).String()))
+// completeResources offers the resources that have bindings, each with end; if there are none, the types of resources.
+func completeResources(p *program.Program, end string) cobra.CompletionFunc {
+	return func(c *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if end != "" && strings.Contains(typed, end) {
+			return nil, noFiles
 		}
-		return words, err
-	})
-}
-
-// completeKeys offers the keys that can be revoked.
-func (p names) completeKeys(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return p.offer(c, func(ctx context.Context, vault *secrets.Client) (words []string, err error) {
-		list, err := vault.ListKeys(ctx, api.Resource{})
-		for _, k := range list {
-			if k.RevokedAt == nil {
-				words = append(words, described(k.ID, k.Resource.String()))
+		list := offer(p, c, func(ctx context.Context, vault *secrets.Client) (list []string, err error) {
+			all, err := vault.ListBindings(ctx, secrets.BindingFilter{})
+			for _, b := range all {
+				list = append(list, b.Resource.String()+end)
 			}
+			return list, err
+		})
+		directive := noFiles
+		if len(list) == 0 {
+			list = []string{api.Computer + ":", api.Sandbox + ":"}
 		}
-		return words, err
-	})
-}
-
-func (p names) completeProviders(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return p.offer(c, func(ctx context.Context, vault *secrets.Client) (words []string, err error) {
-		list, err := vault.Providers(ctx)
-		for _, provider := range list {
-			words = append(words, described(provider.Name, provider.DisplayName))
+		if end != "" || strings.HasSuffix(list[0], ":") {
+			directive |= cobra.ShellCompDirectiveNoSpace
 		}
-		return words, err
-	})
+		return list, directive
+	}
 }
 
-// completeResources offers the resources that something is bound to.
-func (p names) completeResources(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	words, directive := p.boundResources(c, "")
-	if len(words) == 0 {
-		words, directive = resourceTypes, directive|cobra.ShellCompDirectiveNoSpace
-	}
-	return words, directive
-}
+// completePlaces offers resources for RESOURCE=NAME.
+func completePlaces(p *program.Program) cobra.CompletionFunc { return completeResources(p, "=") }
 
-// completePlaces offers resources up to the =.
-func (p names) completePlaces(c *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
-	if strings.Contains(typed, "=") {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	words, directive := p.boundResources(c, "=")
-	if len(words) == 0 {
-		words = resourceTypes
-	}
-	return words, directive | cobra.ShellCompDirectiveNoSpace
-}
-
-var resourceTypes = []string{api.Computer + ":", api.Sandbox + ":"}
-
-func (p names) boundResources(c *cobra.Command, end string) ([]string, cobra.ShellCompDirective) {
-	return p.offer(c, func(ctx context.Context, vault *secrets.Client) (words []string, err error) {
-		list, err := vault.ListBindings(ctx, secrets.BindingFilter{})
-		for _, b := range list {
-			words = append(words, b.Resource.String()+end)
-		}
-		return words, err
-	})
-}
-
-// completeWords completes what a command's flags take.
-func completeWords(prog *program.Program, c *cobra.Command) {
-	p := names{prog}
-	const nothing = cobra.ShellCompDirectiveNoFileComp
-	fixed := func(words ...string) cobra.CompletionFunc { return cobra.FixedCompletions(words, nothing) }
-	resource := func(c *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
-		return p.completeResources(c, nil, typed)
-	}
+// completeFlags completes the values of a command's flags.
+func completeFlags(p *program.Program, c *cobra.Command) {
+	fixed := func(words ...string) cobra.CompletionFunc { return cobra.FixedCompletions(words, noFiles) }
 	for name, complete := range map[string]cobra.CompletionFunc{
-		"resource": resource,
-		"secret": func(c *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
-			return p.completeSecrets(c, nil, typed)
-		},
+		"resource": completeResources(p, ""),
+		"secret":   completeWords(p, secretIDs),
 		"scope":    fixed("user", "workspace", "tenant", "external_user", "external_workspace"),
 		"type":     fixed("api_key", "env_var", "bearer", "basic", "generic", "oauth_connect", "oauth_machine", "oauth_token"),
 		"delivery": fixed(api.DeliverValue, api.DeliverPlaceholder),
 		"action":   fixed(auditActions...),
+		"bind":     completePlaces(p),
 	} {
-		if c.Flags().Lookup(name) != nil {
-			_ = c.RegisterFlagCompletionFunc(name, complete) // fails for a flag that isn't there only
+		f := c.Flags().Lookup(name)
+		if f == nil {
+			continue
 		}
-	}
-	if f := c.Flags().Lookup("bind"); f != nil {
-		complete := p.completePlaces
-		if f.Value.Type() == "resource" {
-			complete = resource
+		if name == "bind" && f.Value.Type() == "resource" {
+			complete = completeResources(p, "")
 		}
-		_ = c.RegisterFlagCompletionFunc("bind", complete)
+		_ = c.RegisterFlagCompletionFunc(name, complete) // fails only for an unknown flag
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Of generated values. 43 characters of 62 are 256 bits.
+// Generated values have 43 of 62 characters by default, which are 256 bits.
 const (
 	generateAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	generateDefault  = "43"
@@ -16,10 +16,10 @@ const (
 	generateMost     = 4096
 )
 
-// generated is the flag --generate[=LENGTH]: how many characters, 0 where it isn't given.
+// generated is the flag --generate[=LENGTH]: a number of characters; 0 if it isn't given.
 type generated int
 
-// Set reads a length.
+// Set parses a length.
 func (g *generated) Set(s string) error {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < generateLeast || n > generateMost {
@@ -31,13 +31,13 @@ func (g *generated) Set(s string) error {
 
 func (g *generated) String() string { return "" }
 
-// Type is what pflag wants to know; nothing shows it.
+// Type implements pflag.Value.
 func (g *generated) Type() string { return "length" }
 
-// value makes so many letters and digits, each with the same chance.
+// value returns random letters and digits, all equally likely.
 func (g generated) value() api.Value {
 	const n = len(generateAlphabet)
-	const fair = 256 / n * n // of what is above, the first letters would come more often
+	const fair = 256 / n * n // higher bytes would make the first letters more likely
 	text := make([]byte, 0, g)
 	random := make([]byte, 64)
 	defer clear(random)

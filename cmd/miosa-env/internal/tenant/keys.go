@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -29,136 +30,111 @@ secrets does.`,
 
 func keysCreateCommand(p *program.Program) *cobra.Command {
 	var asJSON bool
+	var resource api.Resource
 	var expires expiry
 	var out string
-	c := manager(p, &cobra.Command{
+	return vaultCommand(p, &cobra.Command{
 		Use:   "create [FLAG...] RESOURCE",
 		Short: "Make a key for a sandbox or computer, and print it this once",
 		Long: `Makes a key for one sandbox or computer. It goes to standard output and nothing else does, or with
 --out to a new file that only its owner may read. Standard error gets its id. The vault keeps only a
 hash: the key can't be shown again.`,
 		Example: `  miosa-env keys create sandbox:sb_1 --out sb_1.key --expires 720h`,
-		Args: func(c *cobra.Command, args []string) error {
-			if err := oneArgument("the resource")(c, args); err != nil {
-				return err
+		Args: func(c *cobra.Command, args []string) (err error) {
+			if err = oneArgument("the resource")(c, args); err == nil {
+				resource, err = cli.ParseResource(args[0])
 			}
-			_, err := cli.ParseResource(args[0])
 			return err
 		},
-		ValidArgsFunction: names{p}.completeResources,
-	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		resource, err := cli.ParseResource(args[0])
-		if err != nil {
-			return err
-		}
+		ValidArgsFunction: completeFirst(completeResources(p, "")),
+	}, func(f *pflag.FlagSet) {
+		f.StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to")
+		f.Var(&expires, "expires", "`WHEN` it ends: 720h, or 2030-01-02T15:04:05Z; never, where it isn't given")
+		addJSONFlag(f, &asJSON, "a JSON object, with the key in it unless that goes to --out")
+	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
 		return createKey(ctx, p, vault, resource, expires.at, out, asJSON)
 	})
-	c.Flags().StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to")
-	c.Flags().Var(&expires, "expires", "`WHEN` it ends: 720h, or 2030-01-02T15:04:05Z; never, where it isn't given")
-	addJSONFlag(c.Flags(), &asJSON, "a JSON object, with the key in it unless that goes to --out")
-	return c
 }
 
-// createKey makes a key and writes it to a new file, or to standard output where out is "".
+// createKey creates a key and writes it to the new file out, or to standard output if out is empty.
 func createKey(ctx context.Context, p *program.Program, vault *secrets.Client, r api.Resource, expires *time.Time, out string, asJSON bool) error {
 	var made api.ResourceKey
-	create := func() (string, error) {
-		var err error
+	create := func() (_ string, err error) {
 		if made, err = vault.CreateKey(ctx, r, expires); err != nil {
 			return "", err
 		}
 		fmt.Fprintf(p.Stderr, "miosa-env: made the key %s of %s\n", cli.OneLine(made.ID), r)
 		return made.Key + "\n", nil
 	}
-	write := func() error {
-		text, err := create()
-		switch {
-		case err != nil:
-			return err
-		case asJSON:
-			return program.PrintJSON(p.Stdout, made)
-		}
+	var text string
+	var err error
+	if out == "" {
+		text, err = create()
+	} else if err = newfile.Write(out, create); err == nil {
+		made.Key = "" // not in the JSON object
+	}
+	switch {
+	case err == nil && asJSON:
+		err = program.PrintJSON(p.Stdout, made)
+	case err == nil:
 		_, err = io.WriteString(p.Stdout, text)
-		return err
 	}
-	if out != "" {
-		write = func() error {
-			if err := newfile.Write(out, create); err != nil || !asJSON {
-				return err
-			}
-			shown := made
-			shown.Key = ""
-			return program.PrintJSON(p.Stdout, shown)
-		}
-	}
-	switch err := write(); {
+	switch why := cause.Of(err); {
 	case err == nil:
 		return nil
 	case made.ID != "":
 		return cli.WithHint(err, "nobody has the key: miosa-env keys revoke "+made.ID)
 	case errors.Is(err, fs.ErrExist):
-		return cli.WithHint(fmt.Errorf("key file %s: %w", out, cause.Of(err)), "name another file, or move this one away")
-	default:
-		if why := cause.Of(err); !errors.Is(why, err) {
-			return cli.WithHint(fmt.Errorf("key file %s: %w", out, why), "check the path, and that this user may write there")
-		}
-		return err
+		return cli.WithHint(fmt.Errorf("key file %s: %w", out, why), "name another file, or move this one away")
+	case !errors.Is(why, err):
+		return cli.WithHint(fmt.Errorf("key file %s: %w", out, why), "check the path, and that this user may write there")
 	}
+	return err
 }
 
 func keysListCommand(p *program.Program) *cobra.Command {
 	var asJSON bool
 	var resource resourceFlag
-	c := manager(p, &cobra.Command{
+	return vaultCommand(p, &cobra.Command{
 		Use:     "list [FLAG...]",
 		Short:   "List keys, revoked ones too, without the keys themselves",
 		Example: `  miosa-env keys list --resource sandbox:sb_1`,
 		Args:    cli.NoArguments,
+	}, func(f *pflag.FlagSet) {
+		f.Var(&resource, "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
+		addJSONFlag(f, &asJSON, "a JSON list")
 	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
 		list, err := vault.ListKeys(ctx, resource.Resource)
 		if err != nil {
 			return err
 		}
-		if asJSON || len(list) == 0 {
-			return noTable(p, asJSON, orEmpty(list), "there are no such keys"+program.OrMeant(nearResource(ctx, vault, resource.Resource)))
-		}
-		return keyTable(list, time.Now()).Write(p.Stdout)
+		return printList(p, asJSON, list, func() string {
+			return "there are no such keys" + program.OrMeant(nearResource(ctx, vault, resource.Resource))
+		}, []string{"RESOURCE", "CREATED", "EXPIRES", "REVOKED", "ID"}, func(k *api.ResourceKey) []string {
+			revoked := ""
+			if k.RevokedAt != nil {
+				revoked = program.When(*k.RevokedAt)
+			}
+			return []string{k.Resource.String(), program.When(k.CreatedAt), program.Ends(k.ExpiresAt), revoked, k.ID}
+		})
 	})
-	c.Flags().Var(&resource, "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
-	addJSONFlag(c.Flags(), &asJSON, "a JSON list")
-	completeWords(p, c)
-	return c
-}
-
-func keyTable(list []api.ResourceKey, now time.Time) *program.Table {
-	t := &program.Table{Head: []string{"RESOURCE", "CREATED", "EXPIRES", "REVOKED", "ID"}}
-	for _, k := range list {
-		revoked := ""
-		if k.RevokedAt != nil {
-			revoked = program.When(*k.RevokedAt, now)
-		}
-		t.Add(k.Resource.String(), program.When(k.CreatedAt, now), program.Ends(k.ExpiresAt, now), revoked, k.ID)
-	}
-	return t
 }
 
 func keysRevokeCommand(p *program.Program) *cobra.Command {
-	c := manager(p, &cobra.Command{
+	return vaultCommand(p, &cobra.Command{
 		Use:   "revoke [FLAG...] ID",
 		Short: "Revoke a key at once",
 		Long: `Revokes a key by its id. It is refused from now on, and requests that wait under it end at
 once. It doesn't ask: where a key has leaked there is no time to lose.`,
 		Example:           `  miosa-env keys revoke key_2b7nq`,
 		Args:              oneArgument("the key's id"),
-		ValidArgsFunction: names{p}.completeKeys,
-	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		ValidArgsFunction: completeFirst(completeWords(p, keyIDs)),
+	}, cli.NeverAsks, func(ctx context.Context, vault *secrets.Client, args []string) error {
 		if err := vault.RevokeKey(ctx, args[0]); err != nil {
 			return cli.UnknownID(err, args[0], "miosa-env keys list",
 				func() ([]api.ResourceKey, error) { return vault.ListKeys(ctx, api.Resource{}) },
 				func(k api.ResourceKey) string { return k.ID })
 		}
-		return say(p, "revoked "+args[0])
+		return printDone(p, "revoked "+args[0])
 	})
-	cli.NeverAsks(c.Flags())
-	return c
 }

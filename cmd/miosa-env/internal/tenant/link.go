@@ -17,11 +17,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-// quietZone is how many light modules the standard wants around a QR code.
+// quietZone is the number of light modules around a QR code.
 const quietZone = 4
 
-// showLink prints a flow's link, and where people look at it a QR code.
-// Errors: that the link, which nobody would see then, can't be written.
+// showLink prints the link of a flow, and its QR code on a terminal.
 func showLink(p *program.Program, flow *secrets.Flow, noQR, asJSON bool) error {
 	to := io.Writer(p.Stdout)
 	if asJSON {
@@ -30,50 +29,48 @@ func showLink(p *program.Program, flow *secrets.Flow, noQR, asJSON bool) error {
 	if _, err := io.WriteString(to, "Open this link and agree:\n\n  "+cli.OneLine(flow.AuthorizeURL)+"\n\n"); err != nil {
 		return err
 	}
-	if out, ok := screen(p); ok && !noQR {
-		showQR(p, out, flow)
+	out, ok := screen(p)
+	if !ok || noQR {
+		return nil
 	}
-	return nil
-}
-
-// showQR shows a flow's link as a QR code on a terminal, where it fits.
-func showQR(p *program.Program, out *os.File, flow *secrets.Flow) {
 	code, err := qr.Encode(flow.AuthorizeURL, qr.L)
 	if err != nil {
-		return // too long for one: there is the link
+		return nil //nolint:nilerr // too long for a QR code: the link is enough
 	}
 	width, height, err := term.GetSize(int(out.Fd()))
 	if side := code.Size + 2*quietZone; err != nil || side > width || (side+1)/2 > height {
 		fmt.Fprintf(p.Stderr, "(This terminal is too small for a QR code of it: that takes %d columns and %d lines.)\n\n", side, (side+1)/2)
-		return
+		return nil
 	}
 	_, _ = io.WriteString(p.Stderr, drawQR(code, p.Colours(p.Stderr))+"\n")
+	return nil
 }
 
-// screen is standard error where it is a terminal that moves its cursor.
+// screen returns standard error if it is a terminal that can move its cursor.
 func screen(p *program.Program) (*os.File, bool) {
 	f, ok := program.TerminalOf(p.Stderr)
 	return f, ok && p.Environ.Get("TERM") != "dumb"
 }
 
-// drawQR draws two rows of modules a line. With colours it is black on white whatever the terminal's own are;
-// without, light modules are drawn, which is right on a dark terminal, and most readers take the
-// reverse on a light one.
+// drawQR draws a QR code, two rows of modules per line: black on white with colours. Without colours it draws the light
+// modules, which is correct on a dark terminal; on a light one the code is inverted, which most readers accept.
 func drawQR(code *qr.Code, colours bool) string {
 	const black, white, plain = "\x1b[38;5;16m", "\x1b[48;5;231m", "\x1b[0m"
 	var out strings.Builder
-	end := code.Size + quietZone
-	for y := -quietZone; y < end; y += 2 {
+	for y := -quietZone; y < code.Size+quietZone; y += 2 {
 		if colours {
 			out.WriteString(black + white)
 		}
-		for x := -quietZone; x < end; x++ {
-			// What is outside of the code is light: so is the half line after the last row.
-			upper, lower := code.Black(x, y), code.Black(x, y+1)
-			if !colours {
-				upper, lower = !upper, !lower
+		for x := -quietZone; x < code.Size+quietZone; x++ {
+			// Black is false outside of the code, also for the half line after the last row.
+			block := 0
+			if code.Black(x, y) == colours {
+				block++
 			}
-			out.WriteString([]string{" ", "▀", "▄", "█"}[number(upper)+2*number(lower)])
+			if code.Black(x, y+1) == colours {
+				block += 2
+			}
+			out.WriteString([]string{" ", "▀", "▄", "█"}[block])
 		}
 		if colours {
 			out.WriteString(plain)
@@ -83,16 +80,8 @@ func drawQR(code *qr.Code, colours bool) string {
 	return out.String()
 }
 
-func number(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// waiting says that something is waited for: on a terminal by a line that moves, until done is called,
-// elsewhere once.
-func waiting(ctx context.Context, p *program.Program, text string) (done func()) {
+// showWaiting shows text until done is called: on a terminal in a line that changes, otherwise once.
+func showWaiting(ctx context.Context, p *program.Program, text string) (done func()) {
 	if _, ok := screen(p); !ok || !p.Colours(p.Stderr) {
 		fmt.Fprintf(p.Stderr, "%s\n", text)
 		return func() {}
@@ -101,9 +90,9 @@ func waiting(ctx context.Context, p *program.Program, text string) (done func())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		begun := time.Now()
+		start := time.Now()
 		for frames := []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"); ; frames = append(frames[1:], frames[0]) {
-			fmt.Fprintf(p.Stderr, "\r\x1b[K%c %s, %s", frames[0], text, time.Since(begun).Truncate(time.Second))
+			fmt.Fprintf(p.Stderr, "\r\x1b[K%c %s, %s", frames[0], text, time.Since(start).Truncate(time.Second))
 			if delay.Sleep(ctx, 120*time.Millisecond) != nil {
 				_, _ = io.WriteString(p.Stderr, "\r\x1b[K")
 				return

@@ -1,8 +1,8 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
-	"strconv"
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -11,16 +11,16 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-// auditNames are what people call what an event has ids of. What is deleted has no name any more.
-type auditNames struct {
+// names are the names of what an event has ids of. Deleted items have none.
+type names struct {
 	secrets  map[string]string // id to name
 	bindings map[string]string // id to variable
 	keys     map[string]string // id to resource
 }
 
-// load asks the vault. What it doesn't answer stays without names.
-func (n *auditNames) load(ctx context.Context, vault *secrets.Client) {
-	*n = auditNames{map[string]string{}, map[string]string{}, map[string]string{}}
+// load asks the vault for all names. Names that it doesn't return stay unknown.
+func (n *names) load(ctx context.Context, vault *secrets.Client) {
+	*n = names{map[string]string{}, map[string]string{}, map[string]string{}}
 	list, _ := vault.List(ctx, secrets.Filter{})
 	for _, s := range list {
 		n.secrets[s.ID] = cli.Quote(s.Name)
@@ -35,53 +35,46 @@ func (n *auditNames) load(ctx context.Context, vault *secrets.Client) {
 	}
 }
 
-// knows reports whether all that an event is about has a name.
-func (n *auditNames) knows(e *api.Event) bool {
+// has reports whether the names of everything in an event are known.
+func (n *names) has(e *api.Event) bool {
 	known := func(names map[string]string, id string) bool { return id == "" || names[id] != "" }
 	return known(n.secrets, e.SecretID) && known(n.bindings, e.BindingID) && known(n.keys, e.TargetKeyID)
 }
 
-// key is a key's id, and what it is for where that is known.
-func (n *auditNames) key(id string) string {
-	if of := n.keys[id]; of != "" {
-		return id + " (" + of + ")"
+// key returns the id of a key and its resource, if that is known.
+func (n *names) key(id string) string {
+	if resource := n.keys[id]; resource != "" {
+		return id + " (" + resource + ")"
 	}
 	return id
 }
 
-// what says what an event is about: names, and ids of what has none.
-func (n *auditNames) what(e *api.Event) string {
-	var what []string
-	if len(e.Bindings) > 0 {
-		var names []string
-		for _, b := range e.Bindings {
-			if name := n.bindings[b.ID]; name != "" {
-				names = append(names, name)
-			}
-		}
-		if len(names) == len(e.Bindings) {
-			what = append(what, few(names))
-		} else {
-			what = append(what, program.Counted(len(e.Bindings), "binding"))
+// subject returns what an event is about, with ids of items whose names are unknown.
+func (n *names) subject(e *api.Event) string {
+	var parts, variables []string
+	for _, b := range e.Bindings {
+		if name := n.bindings[b.ID]; name != "" {
+			variables = append(variables, name)
 		}
 	}
-	add := func(before string, names map[string]string, id string) {
-		if name := names[id]; name != "" {
-			what = append(what, before+name)
-		} else if id != "" {
-			what = append(what, id)
+	if len(variables) < len(e.Bindings) {
+		parts = append(parts, program.Counted(len(e.Bindings), "binding"))
+	} else if len(variables) > 0 {
+		parts = append(parts, few(variables))
+	}
+	add := func(before, text string) {
+		if text != "" {
+			parts = append(parts, before+text)
 		}
 	}
-	add("", n.secrets, e.SecretID)
-	add("as ", n.bindings, e.BindingID)
-	if e.TargetKeyID != "" {
-		what = append(what, n.key(e.TargetKeyID))
+	add("", cmp.Or(n.secrets[e.SecretID], e.SecretID))
+	if variable := n.bindings[e.BindingID]; variable != "" {
+		add("as ", variable)
+	} else {
+		add("", e.BindingID)
 	}
-	if e.Version > 0 {
-		what = append(what, "version "+strconv.FormatInt(e.Version, 10))
-	}
-	if e.Detail != "" {
-		what = append(what, e.Detail)
-	}
-	return strings.Join(what, ", ")
+	add("", n.key(e.TargetKeyID))
+	add("version ", program.VersionOf(e.Version))
+	add("", e.Detail)
+	return strings.Join(parts, ", ")
 }

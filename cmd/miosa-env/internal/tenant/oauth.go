@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -17,14 +18,14 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-// Exit codes of oauth connect, beside those that every command has.
+// Exit codes of oauth connect, in addition to those of every command.
 const (
-	exitDenied  = 3 // the user, or the provider, said no
-	exitFailed  = 4 // the flow ended without a connection
-	exitTimeout = 5 // it goes on, and we don't wait any longer
+	exitDenied  = 3 // the user or the provider denied access
+	exitFailed  = 4 // the flow failed, or its link expired
+	exitTimeout = 5 // the flow isn't completed yet
 )
 
-// flowEnd is how a flow ended that wasn't completed.
+// flowEnd is the error for a flow that wasn't completed.
 type flowEnd struct {
 	error
 	code int
@@ -43,36 +44,32 @@ a secret, and renews it. These commands take a tenant key, as miosa-env secrets 
 
 func oauthProvidersCommand(p *program.Program) *cobra.Command {
 	var asJSON bool
-	c := manager(p, &cobra.Command{
+	return vaultCommand(p, &cobra.Command{
 		Use:   "providers [FLAG...]",
 		Short: "List where accounts can be connected",
 		Args:  cli.NoArguments,
+	}, func(f *pflag.FlagSet) {
+		addJSONFlag(f, &asJSON, "a JSON list")
 	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
 		list, err := vault.Providers(ctx)
 		if err != nil {
 			return err
 		}
-		if asJSON || len(list) == 0 {
-			return noTable(p, asJSON, orEmpty(list), "the vault has no providers")
-		}
-		t := &program.Table{Head: []string{"PROVIDER", "CALLED", "ASKS FOR"}}
-		for _, provider := range list {
-			t.Add(provider.Name, provider.DisplayName, strings.Join(provider.Scopes, " "))
-		}
-		return t.Write(p.Stdout)
+		return printList(p, asJSON, list, func() string { return "the vault has no providers" },
+			[]string{"PROVIDER", "CALLED", "ASKS FOR"}, func(provider *api.Provider) []string {
+				return []string{provider.Name, provider.DisplayName, strings.Join(provider.Scopes, " ")}
+			})
 	})
-	addJSONFlag(c.Flags(), &asJSON, "a JSON list")
-	return c
 }
 
 func oauthConnectCommand(p *program.Program) *cobra.Command {
 	var (
 		bind         places
-		whose        owners
+		of           owners
 		noQR, asJSON bool
 		wait         = program.Duration(5 * time.Minute)
 	)
-	c := manager(p, &cobra.Command{
+	return vaultCommand(p, &cobra.Command{
 		Use:   "connect [FLAG...] PROVIDER",
 		Short: "Connect an account, and bind its token",
 		Long: `Prints a link, and on a terminal its QR code, for somebody to open and agree to, and waits for the
@@ -90,16 +87,25 @@ connected and wasn't before, and a denial counts as not done.`,
 		Example: `  miosa-env oauth connect github --bind sandbox:sb_1=GH_TOKEN
   miosa-env oauth connect google --external-user u_17 --timeout 10m`,
 		Args:              oneArgument("the provider's name"),
-		ValidArgsFunction: names{p}.completeProviders,
+		ValidArgsFunction: completeFirst(completeWords(p, providerNames)),
+	}, func(f *pflag.FlagSet) {
+		f.Var(&bind, "bind", "`RESOURCE=NAME` bind the token there as this variable, such as sandbox:sb_1=GH_TOKEN")
+		of.addFlags(f, false)
+		f.Var(&wait, "timeout", "`DURATION` how long to wait for somebody to agree")
+		f.BoolVar(&noQR, "no-qr", false, "show no QR code")
+		addJSONFlag(f, &asJSON, "how it ended, as a JSON object; the link goes to standard error")
+		_ = f.SetAnnotation("timeout", program.OwnTimeout, []string{"true"}) // fails only for an unknown flag
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
 		if len(bind) > 1 {
 			return cli.Usage(errors.New("--bind is given more than once"), "connect with one, and add others with miosa-env bindings create")
 		}
 		options := secrets.Connect{
-			Scope: whose.scope, OwnerUserID: whose.owner, ExternalUserID: whose.externalUser, ExternalWorkspaceID: whose.externalWorkspace,
+			Scope: of.scope, OwnerUserID: of.owner, ExternalUserID: of.externalUser, ExternalWorkspaceID: of.externalWorkspace,
 		}
+		bound := ""
 		if len(bind) == 1 {
 			options.Resource, options.ExposeAsEnv = bind[0].Resource, bind[0].variable
+			bound = ", bound as " + bind[0].String()
 		}
 		warnOfNames(p, bind...)
 		ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
@@ -107,81 +113,67 @@ connected and wasn't before, and a denial counts as not done.`,
 		flow, err := vault.Connect(ctx, args[0], options)
 		switch {
 		case errors.Is(err, api.ErrInvalid) && strings.HasPrefix(err.Error(), "provider"):
-			return unknownProvider(args[0], providerNames(ctx, vault))
+			return unknownProvider(ctx, vault, args[0])
 		case err != nil:
 			return err
 		}
 		if err := showLink(p, flow, noQR, asJSON); err != nil {
 			return err
 		}
-		done := waiting(ctx, p, "waiting for access to be granted at "+cli.OneLine(args[0]))
+		done := showWaiting(ctx, p, "waiting for access to be granted at "+cli.OneLine(args[0]))
 		status, err := flow.WaitForCompletion(ctx, secrets.WaitOptions{Timeout: time.Duration(wait)})
 		done()
 		if asJSON && status.Status != "" {
 			err = errors.Join(printJSON(p, status), err)
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return endOf(flow, err, time.Duration(wait))
-		}
-		if asJSON {
+		case asJSON:
 			return nil
 		}
-		text := "connected: the token is the secret " + status.SecretID
-		if len(bind) == 1 {
-			text += ", bound as " + bind[0].String()
-		}
-		return say(p, text)
+		return printDone(p, "connected: the token is the secret "+status.SecretID+bound)
 	})
-	f := c.Flags()
-	f.Var(&bind, "bind", "`RESOURCE=NAME` bind the token there as this variable, such as sandbox:sb_1=GH_TOKEN")
-	whose.addFlags(f, false)
-	f.Var(&wait, "timeout", "`DURATION` how long to wait for somebody to agree")
-	f.BoolVar(&noQR, "no-qr", false, "show no QR code")
-	addJSONFlag(f, &asJSON, "how it ended, as a JSON object; the link goes to standard error")
-	_ = f.SetAnnotation("timeout", program.OwnTimeout, []string{"true"}) // fails for a flag that isn't there only
-	completeWords(p, c)
-	return c
 }
 
-// unknownProvider says that the vault has no such provider, and which it has instead.
-func unknownProvider(name string, known []string) error {
+// unknownProvider returns the error for a provider that the vault doesn't have.
+func unknownProvider(ctx context.Context, vault *secrets.Client, name string) error {
 	err := fmt.Errorf("the vault has no provider %s", cli.Quote(name))
-	if len(known) == 0 {
+	list, _ := vault.Providers(ctx) // after an error there is no suggestion
+	if len(list) == 0 {
 		return cli.WithHint(err, "it has no providers at all: miosa-vault names them in its --oauth-file")
+	}
+	known := make([]string, len(list))
+	for i := range list {
+		known[i] = list[i].Name
 	}
 	return cli.WithHint(err, program.Meant(name, known)+"miosa-env oauth providers lists them")
 }
 
-// providerNames are those that the vault knows, none where it doesn't say.
-func providerNames(ctx context.Context, vault *secrets.Client) (names []string) {
-	list, _ := vault.Providers(ctx) // only to name one that was meant
-	for _, provider := range list {
-		names = append(names, provider.Name)
-	}
-	return names
-}
-
-// endOf says in plain words how a flow ended that wasn't completed.
+// endOf returns the error for a flow that wasn't completed, with its exit code and what to do next.
 func endOf(flow *secrets.Flow, err error, waited time.Duration) error {
-	later := "miosa-env secrets list --type oauth_connect shows whether it was connected later"
-	if !flow.ExpiresAt.IsZero() {
-		later = "the link works until " + flow.ExpiresAt.Local().Format("15:04:05") + "; " + later
-	}
-	again := "run the same command for a new link"
 	ended, isEnd := errors.AsType[*secrets.FlowError](err)
 	switch {
-	case isEnd && ended.Status.Status == api.FlowDenied:
-		return flowEnd{cli.WithHint(errors.New("not connected: access was denied"+because(ended.Status)), again), exitDenied}
-	case isEnd && ended.Status.Error == "expired":
-		return flowEnd{cli.WithHint(errors.New("not connected: nobody used the link before it ended"), again), exitFailed}
-	case isEnd:
-		return flowEnd{cli.WithHint(errors.New("not connected: the provider or the vault failed"+because(ended.Status)), again), exitFailed}
-	case errors.Is(err, secrets.ErrFlowTimeout):
-		return flowEnd{cli.WithHint(fmt.Errorf("not connected yet, after %s", waited), later), exitTimeout}
-	case errors.Is(err, context.Canceled):
+	case !isEnd && !errors.Is(err, secrets.ErrFlowTimeout) && !errors.Is(err, context.Canceled):
+		return err
+	case !isEnd:
+		later := "miosa-env secrets list --type oauth_connect shows whether it was connected later"
+		if !flow.ExpiresAt.IsZero() {
+			later = "the link works until " + flow.ExpiresAt.Local().Format("15:04:05") + "; " + later
+		}
+		if errors.Is(err, secrets.ErrFlowTimeout) {
+			return flowEnd{cli.WithHint(fmt.Errorf("not connected yet, after %s", waited), later), exitTimeout}
+		}
 		return flowEnd{cli.WithHint(errors.New("interrupted: not connected yet"), later), 128 + int(syscall.SIGINT)}
 	}
-	return err
+	why, code := "the provider or the vault failed"+because(ended.Status), exitFailed
+	switch {
+	case ended.Status.Status == api.FlowDenied:
+		why, code = "access was denied"+because(ended.Status), exitDenied
+	case ended.Status.Error == "expired":
+		why = "nobody used the link before it ended"
+	}
+	return flowEnd{cli.WithHint(errors.New("not connected: "+why), "run the same command for a new link"), code}
 }
 
 func because(s api.OAuthStatus) string {

@@ -19,19 +19,17 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
-// pasteGap is how long the next piece of a paste may take, in milliseconds.
+// pasteGap is how long the next piece of pasted text may take, in milliseconds.
 const pasteGap = 50
 
-// interrupted is that somebody ended us at a terminal.
+// interrupted is the error if a signal ends a prompt.
 type interrupted struct{ signal syscall.Signal }
 
-func (interrupted) Error() string { return "interrupted: nothing was done" }
-
+func (interrupted) Error() string   { return "interrupted: nothing was done" }
 func (i interrupted) ExitCode() int { return 128 + int(i.signal) }
 
-// askHidden asks for one line that isn't shown as it is typed. Whatever ends it, the terminal is as it was.
-//
-// More than one line is refused: it has been pasted, and the shell would run what is left of it.
+// askHidden asks for one line, which the terminal doesn't show, and restores the terminal. It refuses several lines: they were
+// pasted, and the shell would run the rest.
 func askHidden(p *program.Program, t *os.File, question string) (api.Value, error) {
 	fd := int(t.Fd())
 	before, err := term.GetState(fd)
@@ -39,7 +37,7 @@ func askHidden(p *program.Program, t *os.File, question string) (api.Value, erro
 		return api.Value{}, fmt.Errorf("ask for the value: %w", err)
 	}
 	signals := make(chan os.Signal, 1)
-	// TSTP is caught to no effect: a shell must not get the terminal back like this.
+	// TSTP is caught and ignored: a shell must not get a terminal without echo.
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTSTP)
 	defer inherited.Act()
 	defer signal.Stop(signals)
@@ -53,7 +51,7 @@ func askHidden(p *program.Program, t *os.File, question string) (api.Value, erro
 		err  error
 	}
 	typed := make(chan answer, 1)
-	go func() { // it ends with us, where it isn't waited for
+	go func() { // after an interruption it ends with the process
 		line, err := readLine(t)
 		typed <- answer{line, err}
 	}()
@@ -71,34 +69,37 @@ func askHidden(p *program.Program, t *os.File, question string) (api.Value, erro
 	}
 }
 
-// typedValue refuses what a terminal can't give whole.
+// typedValue returns a line as a value. It refuses input that a terminal can't pass on completely.
 func typedValue(fd int, line []byte, err error) (api.Value, error) {
-	hint := "for a value of several lines or more than " + longLine + " characters pipe it in, or give --value-file FILE"
-	switch {
-	case err != nil:
+	if err != nil {
 		return api.Value{}, fmt.Errorf("ask for the value: %w", cause.Of(err))
-	case dropRest(fd) && len(line) < maxTyped:
+	}
+	problem := ""
+	if dropInput(fd) {
+		problem = "more than one line was typed or pasted"
+	}
+	if len(line) >= maxTyped {
+		problem = "the value is longer than a terminal's line"
+	}
+	if problem != "" {
 		clear(line)
-		return api.Value{}, cli.WithHint(errors.New("more than one line was typed or pasted"), hint)
-	case len(line) >= maxTyped:
-		clear(line)
-		return api.Value{}, cli.WithHint(errors.New("the value is longer than a terminal's line"), hint)
+		return api.Value{}, cli.WithHint(errors.New(problem), "for a value of several lines or more than "+longLine+" characters pipe it in, or give --value-file FILE")
 	}
 	return api.NewValue(line), nil
 }
 
-// dropRest drops what is left to read, and tells whether there was anything.
-func dropRest(fd int) (dropped bool) {
-	for goesOn(fd) {
+// dropInput drops unread input, and reports whether there was any.
+func dropInput(fd int) (dropped bool) {
+	for hasInput(fd) {
 		dropped = true
-		if dropInput(fd) != nil {
+		if flushInput(fd) != nil {
 			break
 		}
 	}
 	return dropped
 }
 
-// noEcho lets a terminal give whole lines, which it doesn't show.
+// noEcho makes a terminal pass on complete lines without showing them.
 func noEcho(fd int) error {
 	t, err := unix.IoctlGetTermios(fd, getTermios)
 	if err != nil {
@@ -109,8 +110,8 @@ func noEcho(fd int) error {
 	return unix.IoctlSetTermios(fd, setTermios, t)
 }
 
-// confirm asks whether to go on, where there is somebody to ask; elsewhere --yes has to say so.
-// Errors: that it isn't to be.
+// confirm asks on the terminal whether to continue, unless --yes is given. It returns an error if the answer isn't yes, or if
+// there is no terminal.
 func confirm(p *program.Program, yes bool, question string) error {
 	if yes {
 		return nil
@@ -131,8 +132,8 @@ func confirm(p *program.Program, yes bool, question string) error {
 	return errors.New("nothing was done")
 }
 
-// readLine reads a line, or what there is of one before the end, and nothing beyond it. It reads into one
-// array: a growing one would leave copies behind.
+// readLine reads up to the end of a line or of the input, and nothing after it. The buffer is allocated once: growing it would
+// leave copies in memory.
 func readLine(r io.Reader) ([]byte, error) {
 	line := make([]byte, 0, maxTyped+2)
 	for len(line) < cap(line)-1 {

@@ -3,18 +3,18 @@ package tenant
 import "golang.org/x/sys/unix"
 
 const (
-	// maxTyped is the longest line that a terminal gives: what goes beyond it, the kernel refuses with a beep.
+	// maxTyped is the longest line that a terminal passes on: the kernel refuses the rest with a beep.
 	maxTyped = 1022
 	longLine = "1000"
 
 	getTermios, setTermios = unix.TIOCGETA, unix.TIOCSETA
 )
 
-// dropInput drops what was typed and not read.
-func dropInput(fd int) error { return unix.IoctlSetPointerInt(fd, unix.TIOCFLUSH, unix.TCIFLUSH) }
+// flushInput drops unread input.
+func flushInput(fd int) error { return unix.IoctlSetPointerInt(fd, unix.TIOCFLUSH, unix.TCIFLUSH) }
 
-// goesOn tells whether there is more to read. Poll isn't for terminals here.
-func goesOn(fd int) bool {
+// hasInput reports whether there is more to read. Poll doesn't support terminals on this system.
+func hasInput(fd int) bool {
 	var ready unix.FdSet
 	ready.Set(fd)
 	gap := unix.NsecToTimeval(pasteGap * 1e6)

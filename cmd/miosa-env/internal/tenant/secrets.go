@@ -8,9 +8,9 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -26,16 +26,18 @@ MIOSA_TENANT_KEY, or from where every command looks for its key. No call ever re
 is stored reaches only the sandboxes and computers it is bound to.
 
 Where a command takes a secret, its id does, and its name where no other secret has it.`,
-		secretsSetCommand(p), secretsListCommand(p), secretsGetCommand(p), secretsRotateCommand(p), secretsDeleteCommand(p),
+		setCommand(p), secretsListCommand(p), secretsGetCommand(p), rotateCommand(p), secretsDeleteCommand(p),
 	)
 }
 
 func secretsListCommand(p *program.Program) *cobra.Command {
-	var asJSON bool
-	var whose owners
-	var kind string
-	var resource resourceFlag
-	c := manager(p, &cobra.Command{
+	var (
+		asJSON   bool
+		of       owners
+		kind     string
+		resource resourceFlag
+	)
+	return vaultCommand(p, &cobra.Command{
 		Use:   "list [FLAG...] [NAME...]",
 		Short: "List secrets and where they are bound, without their values",
 		Long: `Lists the tenant's secrets, what changed last first, and where each is bound. A NAME keeps the secrets
@@ -47,36 +49,42 @@ it exactly. --resource is about secrets that were stored for one resource; miosa
   miosa-env secrets list --type oauth_connect
   miosa-env secrets list --json | jq -r '.[].id'`,
 		Args:              patterns,
-		ValidArgsFunction: names{p}.completeSecretNames,
+		ValidArgsFunction: completeFirst(completeWords(p, secretNames)),
+	}, func(f *pflag.FlagSet) {
+		f.Var(cli.Text(&kind), "type", "`TYPE` such as api_key or oauth_connect")
+		f.Var(&resource, "resource", "`RESOURCE` the one they are for: sandbox:ID or computer:ID")
+		of.addFlags(f, true)
+		addJSONFlag(f, &asJSON, "a JSON list")
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		filter := whose.filter()
+		filter := of.filter()
 		filter.Type, filter.Resource = kind, resource.Resource
 		all, err := vault.List(ctx, filter)
 		if err != nil {
 			return err
 		}
-		list := called(all, args)
+		list := slices.DeleteFunc(slices.Clone(all), func(s api.Secret) bool { return !matches(s.Name, args) })
 		slices.SortStableFunc(list, func(a, b api.Secret) int {
 			return cmp.Or(b.UpdatedAt.Compare(a.UpdatedAt), b.CreatedAt.Compare(a.CreatedAt))
 		})
-		if asJSON || len(list) == 0 {
-			return noTable(p, asJSON, orEmpty(list), "there are no such secrets"+nearSecret(all, args))
+		bound := map[string][]string{} // where a secret is bound, by its id
+		if !asJSON && len(list) > 0 {
+			bindings, err := vault.ListBindings(ctx, secrets.BindingFilter{})
+			if err != nil {
+				return err
+			}
+			for i := range bindings {
+				bound[bindings[i].SecretID] = append(bound[bindings[i].SecretID], placeOf(&bindings[i]).String())
+			}
 		}
-		bindings, err := vault.ListBindings(ctx, secrets.BindingFilter{})
-		if err != nil {
-			return err
-		}
-		return secretTable(list, bindings, time.Now()).Write(p.Stdout)
+		return printList(p, asJSON, list, func() string { return "there are no such secrets" + nearSecret(all, args) },
+			[]string{"NAME", "TYPE", "SCOPE", "FOR", "BOUND", "VERSION", "ROTATED", "EXPIRES", "STATE", "ID"}, func(s *api.Secret) []string {
+				return []string{s.Name, s.Type, s.Scope, ownerOf(s), few(bound[s.ID]), program.VersionOf(s.Version), program.When(s.UpdatedAt),
+					program.Ends(s.ExpiresAt), oauthState(s), s.ID}
+			})
 	})
-	c.Flags().Var(cli.Text(&kind), "type", "`TYPE` such as api_key or oauth_connect")
-	c.Flags().Var(&resource, "resource", "`RESOURCE` the one they are for: sandbox:ID or computer:ID")
-	whose.addFlags(c.Flags(), true)
-	addJSONFlag(c.Flags(), &asJSON, "a JSON list")
-	completeWords(p, c)
-	return c
 }
 
-// patterns lets words through that path.Match takes.
+// patterns accepts arguments that path.Match accepts.
 func patterns(_ *cobra.Command, args []string) error {
 	for _, arg := range args {
 		if _, err := path.Match(arg, ""); err != nil {
@@ -86,24 +94,19 @@ func patterns(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// called keeps the secrets with one of the names, or with names that match one of them; all where there is no name.
-func called(all []api.Secret, names []string) (list []api.Secret) {
-	for _, s := range all {
-		if len(names) == 0 || slices.ContainsFunc(names, func(name string) bool {
-			match, _ := path.Match(name, s.Name) // its error is that of a pattern, which patterns has refused
-			return match || name == s.Name
-		}) {
-			list = append(list, s)
-		}
-	}
-	return list
+// matches reports whether a name is one of names or matches one of them, or there are none.
+func matches(name string, names []string) bool {
+	return len(names) == 0 || slices.ContainsFunc(names, func(pattern string) bool {
+		match, _ := path.Match(pattern, name) // patterns has refused what isn't a pattern
+		return match || pattern == name
+	})
 }
 
-// nearSecret ends a message about names that no secret has with the one that was probably meant.
+// nearSecret completes a message about names that no secret has with a similar name.
 func nearSecret(all []api.Secret, names []string) string {
-	var known []string
-	for _, s := range all {
-		known = append(known, s.Name)
+	known := make([]string, len(all))
+	for i := range all {
+		known[i] = all[i].Name
 	}
 	for _, name := range names {
 		if word := nearest.Word(name, known); word != "" {
@@ -113,21 +116,7 @@ func nearSecret(all []api.Secret, names []string) string {
 	return ""
 }
 
-func secretTable(list []api.Secret, bindings []api.Binding, now time.Time) *program.Table {
-	bound := map[string][]string{} // a secret's id to where it is bound
-	for i := range bindings {
-		bound[bindings[i].SecretID] = append(bound[bindings[i].SecretID], placeOf(&bindings[i]).String())
-	}
-	t := &program.Table{Head: []string{"NAME", "TYPE", "SCOPE", "FOR", "BOUND", "VERSION", "ROTATED", "EXPIRES", "STATE", "ID"}}
-	for i := range list {
-		s := &list[i]
-		t.Add(s.Name, s.Type, s.Scope, whose(s), few(bound[s.ID]), program.VersionOf(s.Version), program.When(s.UpdatedAt, now),
-			program.Ends(s.ExpiresAt, now), oauthState(s), s.ID)
-	}
-	return t
-}
-
-// few is the first words of a list, and how many more there are.
+// few joins the first words of a list, and says how many more there are.
 func few(list []string) string {
 	const most = 3
 	if len(list) > most+1 {
@@ -136,9 +125,8 @@ func few(list []string) string {
 	return strings.Join(list, ", ")
 }
 
-// whose says whom and what a secret is for, "" where it doesn't say.
-func whose(s *api.Secret) string {
-	var all []string
+// attributions returns the users and workspaces that a secret is attributed to.
+func attributions(s *api.Secret) (all []string) {
 	for _, part := range []struct {
 		what string
 		id   *string
@@ -150,13 +138,19 @@ func whose(s *api.Secret) string {
 			all = append(all, part.what+*part.id)
 		}
 	}
+	return all
+}
+
+// ownerOf returns the attributions of a secret, and the resource it is for.
+func ownerOf(s *api.Secret) string {
+	all := attributions(s)
 	if s.ResourceID != nil && s.ResourceType != nil {
 		all = append(all, *s.ResourceType+":"+*s.ResourceID)
 	}
 	return strings.Join(all, ", ")
 }
 
-// oauthState is what there is to say about a connected account, "" where all is well.
+// oauthState returns the state of an account that isn't connected; "" for other secrets.
 func oauthState(s *api.Secret) string {
 	var known struct {
 		OAuth struct {

@@ -18,18 +18,15 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-// Commands returns them in the order of --help.
+// Commands returns the commands, in the order of --help.
 func Commands(p *program.Program) []*cobra.Command {
 	return []*cobra.Command{secretsCommand(p), bindingsCommand(p), importCommand(p), oauthCommand(p), keysCommand(p), auditCommand(p)}
 }
 
-// manages is the annotation of a command that manages a tenant.
-func manages() map[string]string { return map[string]string{program.NoResource: "true"} }
-
-// groupCommand is a command that only has commands.
+// groupCommand returns a command that only has commands.
 func groupCommand(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
-		Use: use, Short: short, Long: long, Annotations: manages(),
+		Use: use, Short: short, Long: long, Annotations: map[string]string{program.NoResource: "true"},
 		Args: cli.NoCommand,
 		RunE: func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
 	}
@@ -37,29 +34,31 @@ func groupCommand(use, short, long string, commands ...*cobra.Command) *cobra.Co
 	return c
 }
 
-// manager makes a command of one that has all but what it does, which is done with a client of the vault.
-func manager(p *program.Program, c *cobra.Command, run func(context.Context, *secrets.Client, []string) error) *cobra.Command {
-	c.Annotations = manages()
-	c.Flags().SortFlags = false
+// vaultCommand completes a command that runs with a client of the vault, and returns it.
+func vaultCommand(p *program.Program, c *cobra.Command, addFlags func(*pflag.FlagSet), run func(context.Context, *secrets.Client, []string) error) *cobra.Command {
+	c.Annotations = map[string]string{program.NoResource: "true"}
 	c.RunE = func(c *cobra.Command, args []string) error {
-		vault, err := manage(p, c)
+		vault, err := connect(p, c)
 		if err != nil {
 			return err
 		}
 		defer vault.Close()
 		return run(c.Context(), vault, args)
 	}
+	c.Flags().SortFlags = false
+	addFlags(c.Flags())
+	completeFlags(p, c)
 	return c
 }
 
-// manage begins a command that manages a tenant's secrets: it makes a client of the vault, and takes its key
-// out of this process's own arguments and environment. A resource key is refused before anybody sees it.
-func manage(p *program.Program, c *cobra.Command) (*secrets.Client, error) {
+// connect begins a command and returns a client of the vault. It removes the key from the arguments and environment of this
+// process. A resource key is refused before it is sent.
+func connect(p *program.Program, c *cobra.Command) (*secrets.Client, error) {
 	if err := p.Begin(c); err != nil {
 		return nil, err
 	}
 	inherited.EndByFaults()
-	found, err := tenantKey(p, c.Flags().Changed("key-file"))
+	found, err := findKey(p, c.Flags().Changed("key-file"))
 	if found.Exposed {
 		p.Log.Warn().Str("file", found.Where).Msg("key file may be read or changed by everybody: chmod 600 it")
 	}
@@ -75,8 +74,8 @@ func manage(p *program.Program, c *cobra.Command) (*secrets.Client, error) {
 	})
 }
 
-// tenantKey finds the key: --key-file, MIOSA_TENANT_KEY, then where every other command looks.
-func tenantKey(p *program.Program, fileGiven bool) (found program.FoundKey, err error) {
+// findKey returns the tenant key, from --key-file, MIOSA_TENANT_KEY, or where the other commands find their key.
+func findKey(p *program.Program, fileGiven bool) (found program.FoundKey, err error) {
 	text := p.Environ.Setting("MIOSA_TENANT_KEY")
 	switch {
 	case fileGiven:
@@ -96,7 +95,7 @@ func tenantKey(p *program.Program, fileGiven bool) (found program.FoundKey, err 
 	return found, err
 }
 
-// oneArgument lets exactly one word through.
+// oneArgument accepts exactly one argument.
 func oneArgument(what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		switch len(args) {
@@ -109,41 +108,45 @@ func oneArgument(what string) cobra.PositionalArgs {
 	}
 }
 
-// say prints a line of what was done.
-func say(p *program.Program, line string) error {
+// printDone reports what a command has done.
+func printDone(p *program.Program, line string) error {
 	if _, err := io.WriteString(cli.Redacted{To: p.Stdout}, cli.OneLine(line)+"\n"); err != nil {
 		return fmt.Errorf("%s, but reporting it failed: %w", line, err)
 	}
 	return nil
 }
 
-// printJSON prints what the vault has answered. What looks like a key is none of ours, and isn't repeated.
-func printJSON(p *program.Program, what any) error {
-	return program.PrintJSON(cli.Redacted{To: p.Stdout}, what)
+// printJSON prints a response of the vault, without keys.
+func printJSON(p *program.Program, response any) error {
+	return program.PrintJSON(cli.Redacted{To: p.Stdout}, response)
 }
 
-// noTable prints a list as JSON, or says that it is empty.
-func noTable(p *program.Program, asJSON bool, list any, empty string) error {
-	if asJSON {
-		return printJSON(p, list)
-	}
-	fmt.Fprintln(p.Stderr, "miosa-env: "+empty)
-	return nil
-}
-
-// orEmpty makes a list that is printed as [] and never as null.
-func orEmpty[T any](list []T) []T {
+// printJSONList prints a list, [] if it is nil.
+func printJSONList[T any](p *program.Program, list []T) error {
 	if list == nil {
-		return []T{}
+		list = []T{}
 	}
-	return list
+	return printJSON(p, list)
 }
 
-func addYesFlag(f *pflag.FlagSet, yes *bool) {
-	f.BoolVar(yes, "yes", false, "don't ask")
+// printList prints a list as JSON or as a table. If the list is empty, it prints none to standard error instead of a table.
+func printList[T any](p *program.Program, asJSON bool, list []T, none func() string, head []string, row func(*T) []string) error {
+	switch {
+	case asJSON:
+		return printJSONList(p, list)
+	case len(list) == 0:
+		fmt.Fprintln(p.Stderr, "miosa-env: "+none())
+		return nil
+	}
+	t := program.Table{Head: head}
+	for i := range list {
+		t.Add(row(&list[i])...)
+	}
+	return t.Write(p.Stdout)
 }
 
-// addJSONFlag adds --json.
+func addYesFlag(f *pflag.FlagSet, yes *bool) { f.BoolVar(yes, "yes", false, "don't ask") }
+
 func addJSONFlag(f *pflag.FlagSet, asJSON *bool, what string) {
 	f.BoolVar(asJSON, "json", false, "print "+what)
 }

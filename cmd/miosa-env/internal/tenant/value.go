@@ -17,7 +17,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// valueFlags say where a secret's value comes from: never from the command line itself.
+// valueFlags are the flags for the source of a value. It never comes from the command line itself.
 type valueFlags struct {
 	file        string
 	keepNewline bool
@@ -33,15 +33,14 @@ func (v *valueFlags) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&v.allowEmpty, "allow-empty", false, "accept an empty value")
 }
 
-// valueHelp is the part of a command's help that is about the value.
+// valueHelp is the part of a command's help about these flags.
 const valueHelp = `The value comes from --value-file, or from standard input, or, where that is a terminal, from what
 you type at a prompt that doesn't show it. It isn't taken from the command line, where everybody on
 this machine can read it and the shell's history keeps it. --generate makes one of letters and digits
 (A-Z, a-z, 0-9) from the system's random numbers, and prints it nowhere. Every byte of it is kept, but for one line
 end (LF or CRLF) at the end, which is dropped unless --keep-newline is given.`
 
-// oneSecret lets through exactly the secret that is meant. Whatever follows may well be its value, so it is
-// wiped from our arguments and not repeated.
+// oneSecret accepts exactly one argument. Further ones may be a value, so they are wiped and not repeated.
 func oneSecret(what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		switch len(args) {
@@ -54,49 +53,46 @@ func oneSecret(what string) cobra.PositionalArgs {
 	}
 }
 
-// RefusedValue wipes words from our arguments, as far as that goes: it is an error anyway.
-func RefusedValue(words ...string) error {
-	for _, word := range words {
-		_ = inject.Scrub(api.Key{Value: api.NewValue([]byte(word))})
+// RefusedValue returns the error for a value on the command line, and wipes it there if possible.
+func RefusedValue(values ...string) error {
+	for _, value := range values {
+		_ = inject.Scrub(api.Key{Value: api.NewValue([]byte(value))})
 	}
 	return cli.WithHint(
 		errors.New("a value isn't taken from the command line, where everybody on this machine can read it"),
 		"leave it out to be asked for it, pipe it in, or give --value-file FILE")
 }
 
-// value gets the value of what, which a prompt names.
-func inputValue(p *program.Program, f valueFlags, what string) (api.Value, error) {
+// readValue returns the value of a secret, which a prompt calls name.
+func readValue(p *program.Program, f valueFlags, name string) (v api.Value, err error) {
 	switch {
 	case f.generate > 0 && (f.file != "" || f.keepNewline || f.allowEmpty):
-		return api.Value{}, cli.Usage(errors.New("--generate goes with no other flag about the value"), "leave --value-file, --keep-newline and --allow-empty out")
+		return v, cli.Usage(errors.New("--generate goes with no other flag about the value"), "leave --value-file, --keep-newline and --allow-empty out")
 	case f.generate > 0:
 		return f.generate.value(), nil
+	case f.file != "":
+		file, openErr := os.Open(f.file)
+		if openErr != nil {
+			return v, program.Unreadable("value file", f.file, openErr)
+		}
+		defer func() { _ = file.Close() }()
+		v, err = readWhole(file, "value file "+f.file, f.keepNewline)
+	default:
+		if t, ok := program.TerminalOf(p.Stdin); ok {
+			v, err = askHidden(p, t, "Value of "+name+" (not shown): ")
+		} else {
+			v, err = readWhole(p.Stdin, "standard input", f.keepNewline)
+		}
 	}
-	v, err := anyValue(p, f, what)
 	if err == nil && v.Len() == 0 && !f.allowEmpty {
-		return v, cli.WithHint(errors.New("the value is empty"), "if that is meant, add --allow-empty")
+		err = cli.WithHint(errors.New("the value is empty"), "if that is meant, add --allow-empty")
 	}
 	return v, err
 }
 
-func anyValue(p *program.Program, f valueFlags, what string) (api.Value, error) {
-	if f.file != "" {
-		file, err := os.Open(f.file)
-		if err != nil {
-			return api.Value{}, valueFileError(f.file, err)
-		}
-		defer func() { _ = file.Close() }()
-		return readValue(file, "value file "+f.file, f.keepNewline)
-	}
-	if t, ok := program.TerminalOf(p.Stdin); ok {
-		return askHidden(p, t, "Value of "+what+" (not shown): ")
-	}
-	return readValue(p.Stdin, "standard input", f.keepNewline)
-}
-
-// readValue reads all of r. Too much of it is refused before it is read.
-func readValue(r io.Reader, from string, keepNewline bool) (api.Value, error) {
-	text := make([]byte, api.MaxValueBytes+2) // one array: a growing one would leave copies behind
+// readWhole reads a value up to the end of r, or refuses it if it is too long.
+func readWhole(r io.Reader, from string, keepNewline bool) (api.Value, error) {
+	text := make([]byte, api.MaxValueBytes+2) // allocated once: growing it would leave copies in memory
 	n, err := io.ReadFull(r, text)
 	switch {
 	case err == nil:
@@ -113,8 +109,4 @@ func readValue(r io.Reader, from string, keepNewline bool) (api.Value, error) {
 		}
 	}
 	return api.NewValue(text), nil
-}
-
-func valueFileError(path string, err error) error {
-	return cli.WithHint(fmt.Errorf("value file %s: %w", path, cause.Of(err)), "check the path, and that this user may read it; a relative one starts at the working directory")
 }

@@ -11,28 +11,28 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/internal/cause"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-// maxMetadata is more than the vault takes, in bytes.
+// maxMetadata is more than the vault accepts, in bytes.
 const maxMetadata = 64<<10 + 1
 
-// stored is what set has done, as --json prints it.
+// stored is the result of set, as --json prints it.
 type stored struct {
-	Secret   api.Secret    `json:"secret"`
+	Secret   api.Secret    `json:"secret"` // its ID is empty if it isn't stored
 	Bindings []api.Binding `json:"bindings"`
 }
 
-func secretsSetCommand(p *program.Program) *cobra.Command {
+func setCommand(p *program.Program) *cobra.Command {
 	var (
 		from     valueFlags
 		bind     places
-		whose    owners
+		of       owners
 		resource resourceFlag
 		expires  expiry
 		metadata string
@@ -40,7 +40,7 @@ func secretsSetCommand(p *program.Program) *cobra.Command {
 		set      secrets.Set
 	)
 	delivery := program.Choice{Among: []string{api.DeliverValue, api.DeliverPlaceholder}}
-	c := manager(p, &cobra.Command{
+	return vaultCommand(p, &cobra.Command{
 		Use:   "set [FLAG...] NAME",
 		Short: "Store a secret, or the next value of one, and bind it",
 		Long: `Stores a secret. Where there is one with the same name, scope, attribution and resource, this is its
@@ -66,42 +66,54 @@ only one of a secret to its own --resource: these two are stored together or not
 			}
 			return nil
 		},
-		ValidArgsFunction: names{p}.completeSecretNames,
+		ValidArgsFunction: completeFirst(completeWords(p, secretNames)),
+	}, func(f *pflag.FlagSet) {
+		f.Var(&bind, "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
+		from.addFlags(f)
+		f.Var(cli.Text(&set.Type), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
+		of.addFlags(f, true)
+		f.Var(&resource, "resource", "`RESOURCE` the one it is for: sandbox:ID or computer:ID")
+		f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, or 2030-01-02T15:04:05Z")
+		f.StringVar(&metadata, "metadata", "", "`FILE` holds a JSON object to keep beside it; everybody who lists it sees that")
+		f.Var(&delivery, "delivery", "`WORD` value, or placeholder: the variable holds a stand-in that a proxy replaces")
+		addJSONFlag(f, &asJSON, "a JSON object: secret, and its new bindings")
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
 		if delivery.Value != "" && len(bind) == 0 {
 			return cli.Usage(errors.New("--delivery is about bindings, and there is none"), "add --bind, or leave it out")
 		}
 		set.Name, set.Resource, set.ExpiresAt = args[0], resource.Resource, expires.at
-		set.Scope, set.WorkspaceID, set.OwnerUserID = whose.scope, whose.workspace, whose.owner
-		set.ExternalUserID, set.ExternalWorkspaceID = whose.externalUser, whose.externalWorkspace
+		set.Scope, set.WorkspaceID, set.OwnerUserID = of.scope, of.workspace, of.owner
+		set.ExternalUserID, set.ExternalWorkspaceID = of.externalUser, of.externalWorkspace
 		var err error
 		if set.Metadata, err = readMetadata(metadata); err != nil {
 			return err
 		}
-		if set.Value, err = inputValue(p, from, cli.Quote(set.Name)); err != nil {
+		if set.Value, err = readValue(p, from, cli.Quote(set.Name)); err != nil {
 			return err
 		}
 		defer set.Value.Wipe()
 		warnOfNames(p, bind...)
 		done, err := store(ctx, vault, &set, bind, delivery.Value)
-		return tellStored(p, done, asJSON, err)
+		switch {
+		case done.Secret.ID == "":
+			return err
+		case asJSON:
+			return errors.Join(printJSON(p, done), err)
+		}
+		how := "stored "
+		if done.Secret.Version > 1 {
+			how = "replaced "
+		}
+		err = errors.Join(printDone(p, how+nameAndVersion(&done.Secret)), err)
+		for i := range done.Bindings {
+			b := &done.Bindings[i]
+			err = errors.Join(printDone(p, "bound as "+placeOf(b).String()+" ("+b.ID+")"), err)
+		}
+		return err
 	})
-	f := c.Flags()
-	f.Var(&bind, "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
-	from.addFlags(f)
-	f.Var(cli.Text(&set.Type), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
-	whose.addFlags(f, true)
-	f.Var(&resource, "resource", "`RESOURCE` the one it is for: sandbox:ID or computer:ID")
-	f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, or 2030-01-02T15:04:05Z")
-	f.StringVar(&metadata, "metadata", "", "`FILE` holds a JSON object to keep beside it; everybody who lists it sees that")
-	f.Var(&delivery, "delivery", "`WORD` value, or placeholder: the variable holds a stand-in that a proxy replaces")
-	addJSONFlag(f, &asJSON, "a JSON object: secret, and its new bindings")
-	completeWords(p, c)
-	return c
 }
 
-// store stores a secret and binds it. What has been done is returned with an error too; the secret's ID is
-// empty where nothing has.
+// store stores a secret and binds it. Its result says what was done before an error.
 func store(ctx context.Context, vault *secrets.Client, set *secrets.Set, bind []place, delivery string) (*stored, error) {
 	if len(bind) == 1 && bind[0].Resource == set.Resource {
 		set.ExposeAsEnv, set.Delivery = bind[0].variable, delivery
@@ -122,7 +134,7 @@ func store(ctx context.Context, vault *secrets.Client, set *secrets.Set, bind []
 			SecretID: secret.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery,
 		})
 		if err != nil {
-			problems = append(problems, notBound{to, err})
+			problems = append(problems, fmt.Errorf("not bound as %s: %w", to, err))
 			continue
 		}
 		done.Bindings = append(done.Bindings, b)
@@ -130,59 +142,27 @@ func store(ctx context.Context, vault *secrets.Client, set *secrets.Set, bind []
 	return done, errors.Join(problems...)
 }
 
-// notBound is a binding that wasn't made, though its secret is stored.
-type notBound struct {
-	place
-	error
-}
-
-func (n notBound) Error() string { return "not bound as " + n.place.String() + ": " + n.error.Error() }
-func (n notBound) Unwrap() error { return n.error }
-
-// tellStored prints what was done, also where not all of it was.
-func tellStored(p *program.Program, done *stored, asJSON bool, err error) error {
-	if done.Secret.ID == "" {
-		return err
-	}
-	if asJSON {
-		return errors.Join(printJSON(p, done), err)
-	}
-	how := "stored "
-	if done.Secret.Version > 1 {
-		how = "replaced "
-	}
-	lines := []string{how + calledSecret(&done.Secret) + atVersion(&done.Secret)}
-	for i := range done.Bindings {
-		b := &done.Bindings[i]
-		lines = append(lines, "bound as "+placeOf(b).String()+" ("+b.ID+")")
-	}
-	for _, line := range lines {
-		err = errors.Join(say(p, line), err)
-	}
-	return err
-}
-
-// atVersion says which version a secret is at, where the vault tells.
-func atVersion(s *api.Secret) string {
+// nameAndVersion identifies a secret and its value, if the vault returns the version.
+func nameAndVersion(s *api.Secret) string {
 	if s.Version <= 0 {
-		return ""
+		return nameAndID(s)
 	}
-	return ", version " + program.VersionOf(s.Version)
+	return nameAndID(s) + ", version " + program.VersionOf(s.Version)
 }
 
-// readMetadata reads a JSON object; nil where no file is given.
+// readMetadata reads a JSON object; nil if path is empty.
 func readMetadata(path string) (map[string]any, error) {
 	if path == "" {
 		return nil, nil
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("metadata file %s: %w", path, cause.Of(err))
+		return nil, program.FileError("metadata file", path, err)
 	}
 	defer func() { _ = file.Close() }()
 	text, err := io.ReadAll(io.LimitReader(file, maxMetadata))
 	if err != nil {
-		return nil, fmt.Errorf("metadata file %s: %w", path, cause.Of(err))
+		return nil, program.FileError("metadata file", path, err)
 	}
 	var object map[string]any
 	if err := json.Unmarshal(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), &object); err != nil || object == nil {
@@ -191,11 +171,11 @@ func readMetadata(path string) (map[string]any, error) {
 	return object, nil
 }
 
-func secretsRotateCommand(p *program.Program) *cobra.Command {
+func rotateCommand(p *program.Program) *cobra.Command {
 	var from valueFlags
 	var asJSON bool
 	expires := expiry{or: true}
-	c := manager(p, &cobra.Command{
+	return vaultCommand(p, &cobra.Command{
 		Use:   "rotate [FLAG...] SECRET",
 		Short: "Give a secret its next value",
 		Long: `Gives a secret its next value: every sandbox and computer it is bound to gets it at once. Unlike set
@@ -207,28 +187,28 @@ An --expires that is still to come is kept, one that has passed dropped, unless 
 		Example: `  miosa-env secrets rotate github
   miosa-env secrets rotate session-key --generate`,
 		Args:              oneSecret("the secret's id or name"),
-		ValidArgsFunction: names{p}.completeSecrets,
+		ValidArgsFunction: completeFirst(completeWords(p, secretIDs)),
+	}, func(f *pflag.FlagSet) {
+		from.addFlags(f)
+		f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, 2030-01-02T15:04:05Z, or never")
+		addJSONFlag(f, &asJSON, "a JSON object")
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		s, err := findSecret(ctx, vault, args[0]) // before anybody types a value
+		s, err := findSecret(ctx, vault, args[0]) // before a value is typed
 		if err != nil {
 			return err
 		}
-		value, err := inputValue(p, from, cli.Quote(s.Name))
+		value, err := readValue(p, from, cli.Quote(s.Name))
 		if err != nil {
 			return err
 		}
 		defer value.Wipe()
 		rotated, err := vault.Rotate(ctx, s.ID, secrets.Rotation{Value: value, ExpiresAt: expires.at, NeverExpires: expires.never})
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if asJSON {
+		case asJSON:
 			return printJSON(p, &rotated)
 		}
-		return say(p, "rotated "+calledSecret(&rotated)+atVersion(&rotated))
+		return printDone(p, "rotated "+nameAndVersion(&rotated))
 	})
-	from.addFlags(c.Flags())
-	c.Flags().Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, 2030-01-02T15:04:05Z, or never")
-	addJSONFlag(c.Flags(), &asJSON, "a JSON object")
-	return c
 }
