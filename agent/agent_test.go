@@ -560,7 +560,7 @@ func TestAgentLogsFailures(t *testing.T) {
 		vault.fail(nil)
 		time.Sleep(time.Minute)
 		vault.fail(errRevoked)
-		says("refused", "error: the vault refuses: values, cache and outputs are removed")
+		says("refused", "error: key refused: values, cache and outputs removed")
 		vault.fail(errDown)
 		time.Sleep(2 * time.Minute)
 		says("after a refusal", saysNone)

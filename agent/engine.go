@@ -79,7 +79,7 @@ type Engine struct {
 var ErrNoSet = api.NewError(api.ErrUnavailable, "the agent has no set yet: the vault hasn't answered")
 
 // errEnded is the error of calls that are pending when Run ends.
-var errEnded = api.NewError(api.ErrUnavailable, "the agent is stopping")
+var errEnded = api.NewError(api.ErrUnavailable, "the agent stopping")
 
 // New returns an engine. It asks nothing before First or Run.
 func New(c Config) (*Engine, error) {
@@ -133,7 +133,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.conf.Sleep != nil {
 		own.Go(func() {
 			if err := e.conf.Sleep(ctx, e.Wake); err != nil {
-				e.conf.Log.Warn().Err(err).Msg("suspend isn't watched: it is noticed by the next request that fails")
+				e.conf.Log.Warn().Err(err).Msg("suspend is not watched: the next failed request detects it")
 			}
 		})
 	}

@@ -86,7 +86,7 @@ func (e *Engine) dropExpired() *view {
 		v.set, v.status, v.dropped = e.memory.Copy(left.set), left.status, left.dropped
 	})
 	names := left.status.Expired[len(old.status.Expired):]
-	e.conf.Log.Info().Strs("names", names).Str("etag", left.set.Etag).Msg("secrets have expired: they are no longer served")
+	e.conf.Log.Info().Strs("names", names).Str("etag", left.set.Etag).Msg("secrets expired")
 	e.save()
 	e.tidy()
 	return e.now.Load()

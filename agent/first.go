@@ -80,7 +80,7 @@ func (e *Engine) begin(set api.Snapshot, err error, from supplier) (api.Snapshot
 	}
 	if from.cache != nil {
 		if err := e.updateCache(); err != nil {
-			e.conf.Log.Error().Err(err).Msg("the cache isn't up to date")
+			e.conf.Log.Error().Err(err).Msg("cache not updated")
 		}
 	}
 	return set, err
@@ -126,7 +126,7 @@ func (c *cachedSet) load() (api.Snapshot, bool) {
 		case err == nil:
 			c.set, c.at = c.engine.memory.Keep(set), at.UTC()
 		case !errors.Is(err, fs.ErrNotExist):
-			c.engine.conf.Log.Warn().Err(err).Msg("the cache can't be used")
+			c.engine.conf.Log.Warn().Err(err).Msg("cache unusable")
 		}
 	}
 	return c.set, c.set.Etag != ""

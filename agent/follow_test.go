@@ -112,9 +112,9 @@ func lines(log *bytes.Buffer) []string {
 }
 
 const (
-	saysAgain = "info: the vault answers again"
-	saysStale = "warn: the vault gave no values: keeping the last ones"
-	saysNone  = "warn: the vault gave no values: trying again"
+	saysAgain = "info: vault available again"
+	saysStale = "warn: vault unavailable: keeping the last set"
+	saysNone  = "warn: vault unavailable: retrying"
 )
 
 // following follows a source for so long in virtual time. The source isn't given up however long it takes, and each set

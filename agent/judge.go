@@ -75,7 +75,7 @@ func (k *asking) judge(ctx context.Context, next api.Snapshot, err error) answer
 		if k.labels != nil {
 			event = event.Any("changes", api.CompareLabels(k.labels, api.Labels(next.Bound)))
 		}
-		event.Msg("new set of bindings")
+		event.Msg("set changed")
 		k.take(next)
 		return answer{outcome: changed, set: next}
 	case errors.Is(err, api.ErrNotModified) && k.etag != "":
@@ -97,9 +97,9 @@ func (k *asking) judge(ctx context.Context, next api.Snapshot, err error) answer
 		event = event.Str("hint", hint)
 	}
 	if k.stands {
-		event.Msg("the vault gave no values: keeping the last ones")
+		event.Msg("vault unavailable: keeping the last set")
 	} else {
-		event.Msg("the vault gave no values: trying again")
+		event.Msg("vault unavailable: retrying")
 	}
 	return answer{outcome: noSet, err: err, wait: wait}
 }
@@ -107,7 +107,7 @@ func (k *asking) judge(ctx context.Context, next api.Snapshot, err error) answer
 // recovered ends a run of failures.
 func (k *asking) recovered() {
 	if k.failures > 0 {
-		k.log.Info().Int("attempt", k.failures).Msg("the vault answers again")
+		k.log.Info().Int("attempt", k.failures).Msg("vault available again")
 		k.retry.Reset()
 	}
 	k.failures = 0

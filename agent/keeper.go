@@ -40,7 +40,7 @@ func (e *Engine) updateCache() error {
 	if cache, old := e.cacheNow(), k.cache; cache != old {
 		if old != nil && (cache == nil || cache.Path() != old.Path()) {
 			if err := old.Wipe(); err != nil {
-				e.conf.Log.Error().Err(err).Msg("the old cache can't be removed")
+				e.conf.Log.Error().Err(err).Msg("cannot remove old cache")
 			}
 		}
 		*k = kept{cache: cache}
@@ -85,7 +85,7 @@ func (e *Engine) keepCache(ctx context.Context) {
 		}
 		retry.Reset(retries.Next())
 		if failures++; failures == 1 {
-			e.conf.Log.Error().Err(err).Msg("the cache isn't up to date")
+			e.conf.Log.Error().Err(err).Msg("cache not updated")
 		}
 	}
 }

@@ -196,7 +196,7 @@ func (o *outlet) failed(err error, failures int, revoked bool) (again bool) {
 	if hint != "" {
 		event = event.Str("hint", hint)
 	}
-	event.Err(err).Str("output", o.Name()).Int("attempt", failures).Bool("revoked", revoked).Msg("output isn't up to date")
+	event.Err(err).Str("output", o.Name()).Int("attempt", failures).Bool("revoked", revoked).Msg("output not updated")
 	return !unfit || revoked
 }
 
@@ -221,7 +221,7 @@ func (o *outlet) leave() {
 		if hint := hintOf(err); hint != "" {
 			event = event.Str("hint", hint)
 		}
-		event.Err(err).Str("output", o.Name()).Msg("output can't be removed")
+		event.Err(err).Str("output", o.Name()).Msg("cannot remove output")
 	}
 }
 

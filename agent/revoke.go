@@ -45,5 +45,5 @@ func (e *Engine) revoke(src Source, err error) {
 		e.conf.OnRevoke(err)
 		return
 	}
-	e.conf.Log.Error().Err(err).Msg("the vault refuses: values, cache and outputs are removed")
+	e.conf.Log.Error().Err(err).Msg("key refused: values, cache and outputs removed")
 }

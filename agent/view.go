@@ -134,7 +134,7 @@ func (e *Engine) Bindings(ctx context.Context) ([]api.Binding, error) {
 		if err == nil {
 			return e.own(all), nil
 		}
-		e.conf.Log.Debug().Err(err).Msg("the vault doesn't list the bindings: listing those of the set")
+		e.conf.Log.Debug().Err(err).Msg("vault does not list bindings: listing those of the set")
 	}
 	return set.Bindings(), ctx.Err()
 }

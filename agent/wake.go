@@ -37,7 +37,7 @@ func (e *Engine) Wake(reason string) {
 func (e *Engine) wake(reason string) {
 	e.cancelWake()
 	e.woken = time.Now()
-	e.conf.Log.Info().Str("reason", reason).Msg("asking the vault again at once")
+	e.conf.Log.Info().Str("reason", reason).Msg("retrying immediately")
 	e.askAtOnce()
 	e.change(func(v *view) { v.status.Counts.Wakes++ })
 }

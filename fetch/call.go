@@ -125,7 +125,7 @@ func (c *Client) doWith(ctx context.Context, k call, decode func([]byte) error) 
 		if !again || k.once || time.Now().Add(wait).After(end) {
 			return last
 		}
-		c.log.Debug().Err(err).Str("path", k.path).Int("attempt", attempt).Stringer("wait", wait.Round(time.Millisecond)).Msg("trying again")
+		c.log.Debug().Err(err).Str("path", k.path).Int("attempt", attempt).Stringer("wait", wait.Round(time.Millisecond)).Msg("retrying")
 		if delay.Sleep(all, wait) != nil {
 			return cmp.Or(ctx.Err(), last)
 		}

@@ -44,12 +44,12 @@ func (c *Client) renew(ctx context.Context, refused api.Key, err error) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case unread != nil:
-		c.log.Warn().Err(unread).Msg("the vault refuses the key, and it can't be read again")
+		c.log.Warn().Err(unread).Msg("key refused and cannot be reread")
 		return err
 	case key.Len() == 0 || key.Equal(refused.Value):
 		return err
 	}
 	c.key.Store(&key)
-	c.log.Info().Msg("the vault refused the key, and there is another one by now: asking with that")
+	c.log.Info().Msg("key refused: retrying with the replaced key")
 	return nil
 }

@@ -127,9 +127,9 @@ func (s *Source) fall(ctx context.Context, etag string, once bool, why error) (a
 	s.fallen.Store(true)
 	warn := s.client.log.Warn().Stringer("poll_every", pollEvery)
 	if scope {
-		warn.Msg("the key may list bindings but not reveal their values (MACHINE_KEY_SCOPE): changes are polled for")
+		warn.Msg("key may list bindings but not reveal values (MACHINE_KEY_SCOPE): polling for changes")
 	} else {
-		warn.Msg("the vault has no agent API: it lists bindings without their values, and changes are polled for")
+		warn.Msg("vault has no agent API: listing bindings without values, polling for changes")
 	}
 	return next, err
 }

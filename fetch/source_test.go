@@ -340,7 +340,7 @@ func TestSourceFallsBackOnlyWithoutReveal(t *testing.T) {
 					t.Errorf("%d requests: none of these is tried again", n)
 				}
 			}, func(c *fetch.Config) { c.Log = zerolog.New(&log) })
-			if warned := strings.Contains(log.String(), "polled for"); warned != (tt.want == nil) ||
+			if warned := strings.Contains(log.String(), "polling for"); warned != (tt.want == nil) ||
 				strings.Contains(log.String(), "no agent API") != (warned && tt.reveal != 403) {
 				t.Errorf("log:\n%s", &log)
 			}

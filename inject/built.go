@@ -23,7 +23,7 @@ type Built struct {
 // The kinds of Warning.
 const (
 	WarnName WarningKind = "name" // a binding sets a name that changes how programs behave
-	WarnOnly WarningKind = "only" // an entry of Only keeps no binding
+	WarnOnly WarningKind = "only" // an entry of Only matches no binding
 
 	WarnPlatform WarningKind = "platform" // the platform has set the variable, and it is kept as it is
 )
@@ -42,7 +42,7 @@ type Warning struct {
 func (w Warning) String() string {
 	switch w.Kind {
 	case WarnOnly:
-		return "--only " + shown(w.Name) + " keeps no binding"
+		return "--only " + shown(w.Name) + " matches no binding"
 	case WarnPlatform:
 		return shown(w.Name) + " is kept as the platform has set it: its binding " + shown(w.Binding) + " has no placeholder_token"
 	}

@@ -67,7 +67,7 @@ func (v *supervisor) lost(stream string, err error) {
 		return
 	}
 	v.outputLost.Store(true)
-	v.Log.Error().Str("stream", stream).Err(errors.Unwrap(err)).Msg("output is lost: it can't be written")
+	v.Log.Error().Str("stream", stream).Err(errors.Unwrap(err)).Msg("output lost: write failed")
 }
 
 func brokenPipe(err error) bool {
@@ -80,7 +80,7 @@ func (v *supervisor) leave() Exit {
 		for _, r := range v.relays {
 			if !isClosed(r.caught) {
 				v.outputLost.Store(true)
-				v.Log.Error().Str("stream", streamName(r.out.fd)).Msg("output is lost: its reader didn't take it in time")
+				v.Log.Error().Str("stream", streamName(r.out.fd)).Msg("output lost: reader too slow")
 			}
 		}
 	}
@@ -126,7 +126,7 @@ func (v *supervisor) handOver() {
 		if err = startOutput(left); err == nil {
 			return
 		}
-		v.Log.Warn().Err(err).Msg("what processes left by the command print from now on is lost")
+		v.Log.Warn().Err(err).Msg("later output of remaining processes is lost")
 	}
 	for _, r := range left {
 		r.close(r.out.resume())

@@ -44,7 +44,7 @@ func TestMaskedOutputIsFull(t *testing.T) {
 			if got := status(t, c); got != tc.want {
 				t.Errorf("exit code %d, want %d", got, tc.want)
 			}
-			told := strings.Contains(stderr.String(), `"stream":"standard output","error":"no space left on device","message":"output is lost: it can't be written"`)
+			told := strings.Contains(stderr.String(), `"stream":"standard output","error":"no space left on device","message":"output lost: write failed"`)
 			if want := tc.want != 0; told != want {
 				t.Errorf("reported: %v, want %v: %s", told, want, stderr.String())
 			}
@@ -167,7 +167,7 @@ func TestMaskedReaderNeverReads(t *testing.T) {
 			// Wait would close the pipe, and so unblock us.
 			_ = out.Close()
 			_ = c.Wait()
-			if !strings.Contains(stderr.String(), `"stream":"standard output","message":"output is lost: its reader didn't take it in time"`) {
+			if !strings.Contains(stderr.String(), `"stream":"standard output","message":"output lost: reader too slow"`) {
 				t.Errorf("not reported: %s", stderr.String())
 			}
 		})
@@ -192,7 +192,7 @@ func TestMaskedReaderNeverReadsWhileStopping(t *testing.T) {
 	_, _ = c.Process.Wait()
 	_ = out.Close()
 	_ = c.Wait()
-	if strings.Contains(stderr.String(), "didn't end in time") || !strings.Contains(stderr.String(), "its reader didn't take it in time") {
+	if strings.Contains(stderr.String(), "timed out") || !strings.Contains(stderr.String(), "reader too slow") {
 		t.Errorf("reported: %s", stderr.String())
 	}
 }

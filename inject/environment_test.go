@@ -185,7 +185,7 @@ func TestBuildWarnings(t *testing.T) {
 		got = append(got, string(w.Kind)+": "+w.String())
 	}
 	want := []string{
-		"only: --only NOPE* keeps no binding",
+		"only: --only NOPE* matches no binding",
 		"name: binding bnd_HOME sets HOME, which changes how programs behave",
 		"name: binding bnd_LC_ALL sets LC_ALL, which changes how programs behave",
 	}

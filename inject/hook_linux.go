@@ -70,6 +70,6 @@ func (h *hook) ended(code int) {
 // kill ends a hook that takes too long.
 func (h *hook) kill() {
 	h.deadline = nil
-	h.log.Error().Stringer("timeout", hookTimeout).Msg("hook didn't end in time: killing it")
+	h.log.Error().Stringer("timeout", hookTimeout).Msg("hook timed out: killing it")
 	_ = unix.Kill(-h.pid, unix.SIGKILL)
 }

@@ -90,7 +90,7 @@ func TestReapedBySomebodyElse(t *testing.T) {
 		var log bytes.Buffer
 		c := under(t, "supervise", false, "-no-children", "-v", "sh", "-c", script)
 		c.Stderr = &log
-		if code := status(t, c); code != 125 || !strings.Contains(log.String(), "its exit code is lost") {
+		if code := status(t, c); code != 125 || !strings.Contains(log.String(), "exit code lost") {
 			t.Errorf("%s: exit code %d, log:\n%s", script, code, log.String())
 		}
 	}

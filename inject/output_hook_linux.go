@@ -164,7 +164,7 @@ func (h *hooks) run(c OutputConfig) {
 	case h.context.Err() != nil:
 		log.Info().Msg("hook killed: its output is closed")
 	case ctx.Err() != nil && err != nil:
-		log.Error().Stringer("timeout", c.hookTimeout()).Msg("hook didn't end in time: killed")
+		log.Error().Stringer("timeout", c.hookTimeout()).Msg("hook timed out: killed")
 	case err == nil:
 		log.Info().Stringer("took", took).Msg("hook done")
 	case errors.As(err, &exit):
@@ -248,10 +248,10 @@ func (l *hookLog) end() {
 	l.line, l.long = l.line[:0], false
 	switch l.count++; {
 	case l.count == hookLines:
-		l.log.Warn().Int("lines", hookLines).Msg("hook output is too long: the rest is left out")
+		l.log.Warn().Int("lines", hookLines).Msg("hook output too long: rest omitted")
 	case l.count > hookLines:
 	case long:
-		l.log.Warn().Int("longest", hookLine).Msg("a line of the hook's output is too long: left out")
+		l.log.Warn().Int("longest", hookLine).Msg("hook output line too long: omitted")
 	default:
 		l.log.Info().Str("line", text).Msg("hook")
 	}

@@ -94,7 +94,7 @@ func (s *streams) openPty(fd int, m *mask.Masker, v *supervisor) error {
 	input := sameTerminal(0, fd)
 	if pair.terminal != nil || input {
 		if s.host, err = startSession(pair.slave); err != nil {
-			v.Log.Warn().Err(err).Msg("the command has no terminal of its own: keys aren't masked, and some programs read none")
+			v.Log.Warn().Err(err).Msg("command has no pty: typed keys are not masked")
 		}
 	}
 	// The relay closes what it reads; master stays ours.

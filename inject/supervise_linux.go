@@ -55,7 +55,7 @@ func (s Supervision) Run(ctx context.Context, signals *Signals, first Command, c
 	}
 	if os.Getpid() != 1 {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-			s.Log.Debug().Err(err).Msg("orphans are left to process 1") // an emulator, or a filter of calls
+			s.Log.Debug().Err(err).Msg("cannot adopt orphans: process 1 reaps them") // an emulator, or a filter of calls
 		}
 	}
 	v := &supervisor{
@@ -300,7 +300,7 @@ func (v *supervisor) ended(status unix.WaitStatus) {
 func (v *supervisor) unreaped() {
 	gone := func(pid int) bool { return pid != 0 && errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
 	if gone(v.pid) {
-		v.Log.Error().Int("pid", v.pid).Msg("command is gone and its exit code is lost")
+		v.Log.Error().Int("pid", v.pid).Msg("command reaped elsewhere: exit code lost")
 		v.pid, v.exit = 0, Exit{Code: ExitFailed}
 	}
 	if gone(v.hook.pid) {
@@ -385,7 +385,7 @@ func (v *supervisor) end() {
 
 // kill ends what is left when the stop timeout has passed.
 func (v *supervisor) kill() {
-	v.Log.Warn().Int("pid", v.pid).Stringer("timeout", v.StopTimeout).Msg("command didn't end in time: killing its process group")
+	v.Log.Warn().Int("pid", v.pid).Stringer("timeout", v.StopTimeout).Msg("command did not stop in time: killing its process group")
 	v.killed = true
 	v.send(-v.group, unix.SIGKILL)
 	v.send(v.pid, unix.SIGKILL) // it may have left its group

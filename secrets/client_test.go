@@ -113,7 +113,7 @@ func TestConfigCounts(t *testing.T) {
 	if agent != "a program/1" {
 		t.Errorf("the vault is told %q", agent)
 	}
-	if text := log.String(); !strings.Contains(text, `"message":"trying again"`) || !regexp.MustCompile(`"wait":"[0-9.]+m?s"`).MatchString(text) ||
+	if text := log.String(); !strings.Contains(text, `"message":"retrying"`) || !regexp.MustCompile(`"wait":"[0-9.]+m?s"`).MatchString(text) ||
 		strings.Contains(text, v.TenantKey.Reveal()) {
 		t.Error("the log hasn't the attempts, or has the key")
 	}

@@ -94,12 +94,12 @@ func (s *Server) serve(ctx context.Context, c *net.UnixConn) {
 		err = s.send(ctx, c, name)
 	}
 	if err != nil {
-		s.conf.Log.Warn().Err(err).Str("unit", unit).Str("name", name).Int32("pid", p.PID).Msg("credential denied: its unit fails")
+		s.conf.Log.Warn().Err(err).Str("unit", unit).Str("name", name).Int32("pid", p.PID).Msg("credential denied: its unit will fail")
 		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
 		_, _ = c.Write(make([]byte, maxValue+1)) // too long, whatever was sent before
 		return
 	}
-	s.conf.Log.Info().Str("unit", unit).Str("name", name).Int32("pid", p.PID).Msg("credential given")
+	s.conf.Log.Info().Str("unit", unit).Str("name", name).Int32("pid", p.PID).Msg("credential sent")
 }
 
 // identify returns the client of a connection. If it is root's, as systemd is, it also returns the unit it runs in.
@@ -143,7 +143,7 @@ func (s *Server) send(ctx context.Context, c *net.UnixConn, name string) error {
 	set, err := s.conf.Engine.Wait(waiting, "")
 	switch {
 	case ctx.Err() != nil:
-		return errors.New("the agent is stopping")
+		return errors.New("the agent stopping")
 	case errors.Is(err, context.DeadlineExceeded):
 		return agent.ErrNoSet
 	case errors.Is(err, api.ErrUnauthorized), errors.Is(err, api.ErrDenied):

@@ -76,9 +76,9 @@ func TestCredentials(t *testing.T) {
 		want   string // "" for a denial
 		says   string
 	}{
-		{name: "may have it", from: "/unit/app.service/GH_TOKEN", runsIn: "app.service", want: canary, says: "credential given"},
-		{name: "as long as systemd takes", from: "/unit/app.service/LARGE", runsIn: "app.service", want: bound["LARGE"], says: "credential given"},
-		{name: "an instance", from: "/unit/each@1.service/DB_URL", runsIn: "each@1.service", want: canary, says: "credential given"},
+		{name: "may have it", from: "/unit/app.service/GH_TOKEN", runsIn: "app.service", want: canary, says: "credential sent"},
+		{name: "as long as systemd takes", from: "/unit/app.service/LARGE", runsIn: "app.service", want: bound["LARGE"], says: "credential sent"},
+		{name: "an instance", from: "/unit/each@1.service/DB_URL", runsIn: "each@1.service", want: canary, says: "credential sent"},
 		{name: "not in only", from: "/unit/app.service/DB_URL", runsIn: "app.service", says: "its only doesn't name it"},
 		{name: "no unit of ours", from: "/unit/other.service/GH_TOKEN", runsIn: "other.service", says: "there is no [[unit]] for it"},
 		{name: "another unit's name", from: "/unit/app.service/GH_TOKEN", runsIn: "other.service", says: "doesn't run in this unit"},

@@ -209,7 +209,7 @@ func Serve(ctx context.Context, l interface {
 		case ctx.Err() != nil, errors.Is(err, net.ErrClosed):
 			return
 		default:
-			log.Error().Err(err).Msg("the socket takes no connections")
+			log.Error().Err(err).Msg("socket accepts no connections")
 			if delay.Sleep(ctx, RetryAfter) != nil {
 				return
 			}

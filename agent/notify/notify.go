@@ -145,7 +145,7 @@ func (n *Notifier) Close() {
 func (n *Notifier) send(message string) bool {
 	err := sendDatagram(n.socket, message)
 	if err != nil && !n.failing {
-		n.log.Warn().Err(err).Msg("the service manager can't be notified: trying again")
+		n.log.Warn().Err(err).Msg("cannot notify service manager: retrying")
 	}
 	n.failing = err != nil
 	return err == nil

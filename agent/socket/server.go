@@ -134,7 +134,7 @@ func (s *Server) accept(ctx context.Context, conn *net.UnixConn) {
 // admit identifies the client and counts its connection. Errors are for the client.
 func (c *connection) admit() (err error) {
 	if c.peer, err = peer.Of(c.conn); err != nil {
-		c.conf.Log.Error().Err(err).Msg("the kernel doesn't identify the client")
+		c.conf.Log.Error().Err(err).Msg("cannot identify client")
 		return api.NewError(api.ErrInternal, "the agent can't tell who asks")
 	}
 	c.trusted = c.peer.Trusted()

@@ -96,7 +96,7 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 				return nil
 			}
 			if !errors.Is(err, fsnotify.ErrEventOverflow) {
-				w.log.Warn().Err(err).Msg("a change of a file may have been missed")
+				w.log.Warn().Err(err).Msg("file change may have been missed")
 			}
 			for _, each := range r.wanted {
 				r.touched[each.Path] = each.Touched
@@ -210,7 +210,7 @@ func (r *watching) watch(folders map[string]fs.FileInfo) (moved bool) {
 		moved = true
 		if err := r.notify.Add(path); err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
-				r.log.Warn().Err(err).Str("path", path).Msg("changes in this directory can't be watched")
+				r.log.Warn().Err(err).Str("path", path).Msg("directory cannot be watched")
 				r.folders[path] = info // and not tried again until it is another
 			}
 			continue

@@ -198,13 +198,13 @@ func TestNothingLeaks(t *testing.T) {
 		s.Rotate(t, id, canaries[1])
 		says("restarting command")
 		refused := s.Put(t, "refused", canaries[0], sandbox, "LD_AUDIT")
-		says("the new set is refused")
+		says("set rejected")
 		s.Delete(t, refused)
 		s.Stop(t)
-		says("keeping the last ones")
+		says("keeping the last set")
 		s.Restart(t)
 		s.Revoke(t, keyID)
-		says("changes are no longer followed")
+		says("gets no changes")
 		if err := command.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}

@@ -160,10 +160,10 @@ func TestAgent_TakesUpCA(t *testing.T) {
 	d := runAgent(t, a, "[[output]]\npath = \"$DIR/env\"\nformat = \"shell\"\nallow_disk = true\n")
 	d.says("signed by an authority this machine doesn't trust")
 	r.write("ca.pem", text(ca))
-	d.says(`new configuration taken up changed=\["vault"\]`)
+	d.says(`configuration reloaded changed=\["vault"\]`)
 	d.holds("env", "the-value")
 	r.write("ca.pem", "not a certificate")
-	d.says("the new configuration is refused: the old one stays")
+	d.says("configuration invalid: keeping the previous one")
 	d.ends()
 }
 
@@ -191,14 +191,14 @@ allow_disk = true
 `)
 	d.says("hook done")
 	s.Rotate(t, id, canaries[1]) // two lines, which docker's form can't carry
-	d.says("output isn't up to date")
+	d.says("output not updated")
 	d.holds("files/ONE", canaries[1])
 	d.write("agent.toml", "key = \""+key.Reveal()+"\"\n"+key.Reveal()+" = 1\n")
-	d.says("the new configuration is refused")
+	d.says("configuration invalid")
 	s.Stop(t)
-	d.says("keeping the last ones")
+	d.says("keeping the last set")
 	s.Restart(t)
-	d.says("the vault answers again")
+	d.says("vault available again")
 	secrets := append([]string{key.Reveal()}, canaries...)
 	d.holdsNone(secrets, filepath.Join("/proc", strconv.Itoa(d.command.Process.Pid), "cmdline"))
 	if environ := filepath.Join("/proc", strconv.Itoa(d.command.Process.Pid), "environ"); os.Geteuid() == 0 {
@@ -212,7 +212,7 @@ allow_disk = true
 	}
 	d.holdsNone(secrets, cached...)
 	s.Revoke(t, keyID)
-	d.says("the vault refuses: values, cache and outputs are removed")
+	d.says("key refused: values, cache and outputs removed")
 	if !poll.Within(time.Minute, func() bool { _, err := os.Stat(filepath.Join(d.dir, "env")); return os.IsNotExist(err) }) {
 		t.Error("the env file outlives the revocation")
 	}

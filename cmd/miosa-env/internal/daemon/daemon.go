@@ -65,7 +65,7 @@ func (d *daemon) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if d.watcher, err = watch.New(d.Log); err != nil {
-		d.Log.Warn().Err(err).Msg("files aren't watched: send HUP after a change")
+		d.Log.Warn().Err(err).Msg("files are not watched: send HUP after a change")
 	} else {
 		watching.Go(func() { _ = d.watcher.Run(ctx, d.tell(ctx)) })
 	}
@@ -82,10 +82,10 @@ func (d *daemon) run(ctx context.Context) error {
 func (d *daemon) hide(conf *daemonConfig) {
 	err := errors.Join(inject.Scrub(conf.key.Key), memory.Harden())
 	if err != nil {
-		d.Log.Warn().Err(err).Msg("this process can't be hidden from others of its user")
+		d.Log.Warn().Err(err).Msg("process cannot be hidden from others of its user")
 	}
 	if conf.key.Exposed {
-		d.Log.Warn().Str("file", conf.key.Where).Msg("key file may be read or changed by everybody: chmod 600 it")
+		d.Log.Warn().Str("file", conf.key.Where).Msg("key file is accessible to other users: chmod 600 it")
 	}
 }
 
@@ -138,6 +138,6 @@ func (d *daemon) refuse(err error) {
 			event = event.Str("file", at.File).Int("line", at.Line)
 			problem = at.Err
 		}
-		event.Err(problem).Msg("the new configuration is refused: the old one stays")
+		event.Err(problem).Msg("configuration invalid: keeping the previous one")
 	}
 }

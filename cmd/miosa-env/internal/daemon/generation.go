@@ -71,7 +71,7 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 		g.manager.Update(g.agent)
 		select {
 		case <-ctx.Done():
-			g.Log.Info().Msg("agent is stopping")
+			g.Log.Info().Msg("agent stopping")
 			g.manager.Stopping()
 			return nil, nil
 		case <-moved:
@@ -90,7 +90,7 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 			g.socket.restore(g.Log)
 			g.credentials.restore(g.Log)
 			if next = g.reload(); next != nil {
-				g.Log.Info().Msg("HUP: reading configuration, key and CA again")
+				g.Log.Info().Msg("HUP received: rereading configuration, key and CA")
 			}
 		case paths := <-g.changed:
 			if slices.Contains(paths, g.socket.Path()) {
@@ -108,7 +108,7 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 		switch {
 		case next == nil:
 		case next.resource != g.conf.resource:
-			g.Log.Info().Str("resource", next.resource.String()).Msg("the configuration names another resource: starting over")
+			g.Log.Info().Str("resource", next.resource.String()).Msg("resource changed: restarting")
 			return next, nil
 		default:
 			if err := g.take(ctx, next); err != nil {
@@ -232,7 +232,7 @@ func (g *generation) take(ctx context.Context, next *daemonConfig) error {
 	g.socket.SetAllowed(next.peers)
 	g.agent.SetOnRevoke(next.onRevoke)
 	if !reflect.DeepEqual(next.file, old.file) || len(taken) > 0 {
-		g.Log.Info().Strs("changed", taken).Msg("new configuration taken up")
+		g.Log.Info().Strs("changed", taken).Msg("configuration reloaded")
 	}
 	g.conf = next
 	g.watch()
@@ -261,7 +261,7 @@ func (g *generation) move(ctx context.Context, next *daemonConfig) (moved []stri
 	case socket != g.socket && metrics != nil: // which tells of the old socket
 		metrics.close()
 		if metrics, err = g.openMetrics(ctx, next, socket); err != nil {
-			g.Log.Error().Err(err).Msg("there are no metrics on a port any more")
+			g.Log.Error().Err(err).Msg("metrics port closed")
 		}
 	}
 	if socket != g.socket {

@@ -96,7 +96,7 @@ func (now outputs) mend(paths []string, a *agent.Engine, log zerolog.Logger) {
 			continue
 		}
 		if intact, err := o.Check(); !intact {
-			log.Debug().Err(err).Str("output", path).Msg("output isn't as it was written")
+			log.Debug().Err(err).Str("output", path).Msg("output modified by another program")
 			a.Rewrite(path)
 		}
 	}

@@ -33,9 +33,9 @@ func (g *generation) open(conf *daemonConfig) (*socketServer, error) {
 func (d *socketServer) restore(log zerolog.Logger) {
 	switch restored, err := d.Restore(); {
 	case err != nil:
-		log.Error().Err(err).Msg("the socket was removed and can't be created again")
+		log.Error().Err(err).Msg("socket removed and cannot be recreated")
 	case restored:
-		log.Warn().Str("socket", d.Path()).Msg("the socket was removed: listening again")
+		log.Warn().Str("socket", d.Path()).Msg("socket removed: recreating it")
 	}
 }
 

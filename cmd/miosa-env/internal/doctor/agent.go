@@ -167,7 +167,7 @@ func (d *doctor) agent() {
 	case l.State == agent.Fresh:
 		d.ok("agent", what)
 	case l.State == agent.Stale && d.asked && d.cause == nil:
-		d.warn("agent", "the agent's values were "+confirmed+", and it hasn't noticed yet that the vault answers again", "miosa-env refresh")
+		d.warn("agent", "the agent's values were "+confirmed+", and it hasn't noticed yet that vault available again", "miosa-env refresh")
 	case l.State == agent.Stale && d.asked && d.about != "key":
 		d.trouble(levelWarn, "agent", "the agent's values were "+confirmed+", and can't be now: ", d.cause, "")
 	case l.State == agent.Stale:

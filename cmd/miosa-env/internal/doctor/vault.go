@@ -99,7 +99,7 @@ type visit struct {
 func (d *doctor) visit(ctx context.Context, key program.FoundKey, r api.Resource) (v visit) {
 	inherited.EndByFaults()
 	if err := inject.Scrub(key.Key); err != nil {
-		d.warn("memory", "the key stays visible in this process's environment or arguments: "+err.Error(), "mount /proc without restrictions")
+		d.warn("memory", "key remains visible in this process's environment or arguments: "+err.Error(), "mount /proc without restrictions")
 	}
 	if v.client, v.err = fetch.New(d.Settings.Config(d.Program, key)); v.err != nil {
 		v.client = nil
@@ -199,7 +199,7 @@ func (d *doctor) connection(v visit) {
 		d.warn("key", "the key is the machine's own: it may list bindings but not reveal their values (MACHINE_KEY_SCOPE), and changes are polled for",
 			"nothing, where a proxy at the network's edge puts the values in; else use a key that may reveal them")
 	case v.err == nil && v.source.Placeholders():
-		d.warn("vault", "the vault has no agent API: it lists bindings without their values, and changes are polled for",
+		d.warn("vault", "vault has no agent API: listing bindings without values, polling for changes",
 			"nothing, where a proxy at the network's edge puts the values in; else use a vault with the agent API")
 	case v.err == nil:
 		d.ok("vault", "it answers, and its values open")

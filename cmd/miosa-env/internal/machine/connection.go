@@ -24,7 +24,7 @@ func connect(p *program.Program) (connection, error) {
 	inherited.EndByFaults()
 	found, keyErr := p.Settings.Key()
 	if found.Exposed {
-		p.Log.Warn().Str("file", found.Where).Msg("key file may be read or changed by everybody: chmod 600 it")
+		p.Log.Warn().Str("file", found.Where).Msg("key file is accessible to other users: chmod 600 it")
 	}
 	resource, err := p.Settings.Resource()
 	if err := errors.Join(keyErr, err); err != nil {
@@ -35,7 +35,7 @@ func connect(p *program.Program) (connection, error) {
 		client.Connect()
 	}
 	if err := inject.Scrub(found.Key); err != nil {
-		p.Log.Warn().Err(err).Msg("the key stays visible in this process's environment or arguments")
+		p.Log.Warn().Err(err).Msg("key remains visible in this process's environment or arguments")
 	}
 	return connection{client, resource, found}, err
 }

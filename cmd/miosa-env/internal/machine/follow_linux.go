@@ -37,14 +37,14 @@ func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- inject.
 		what := r.onRevoke(ctx, f)
 		switch {
 		case what == config.RevokeStop:
-			r.Log.Error().Err(err).Msg("the vault refuses: the command is stopped")
+			r.Log.Error().Err(err).Msg("key refused: stopping command")
 			return what
 		case !r.supply.recovers():
-			log.Error().Err(err).Msg("changes are no longer followed: the command keeps what it has")
+			log.Error().Err(err).Msg("key refused: command keeps its values and gets no changes")
 			return what
 		}
 		if logged = logged && time.Since(began) < againAfter/2; !logged {
-			log.Error().Err(err).Msg("the vault refuses: the command keeps what it has until there is another key")
+			log.Error().Err(err).Msg("key refused: command keeps its values until the key is replaced")
 			logged = true
 		}
 		r.supply.retry(ctx)
@@ -108,7 +108,7 @@ func (r *runner) onRevoke(ctx context.Context, f *runFlags) string {
 	status, err := s.client.Status(ctx)
 	switch {
 	case err != nil:
-		r.Log.Debug().Err(err).Msg("the agent doesn't say what a revocation means for the command")
+		r.Log.Debug().Err(err).Msg("agent does not state its on_revoke: command is kept")
 	case !s.servedBy(status):
 		return ""
 	}
@@ -131,11 +131,11 @@ func (f *follower) take(s api.Snapshot) {
 	}
 	command, seen, err := f.build(s)
 	if err != nil {
-		f.Log.Error().Err(err).Msg("the new set is refused: the command keeps what it has")
+		f.Log.Error().Err(err).Msg("set rejected: command keeps its values")
 		return
 	}
 	if seen == f.seen {
-		f.Log.Debug().Msg("nothing changed in what the command sees")
+		f.Log.Debug().Msg("change does not affect command")
 		return
 	}
 	f.seen = seen

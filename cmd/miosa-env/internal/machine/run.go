@@ -150,7 +150,7 @@ func (r *runner) prepare(ctx context.Context) (err error) {
 	if r.first, err = r.supply.first(ctx); err != nil {
 		return err
 	}
-	r.Log.Debug().Int("bindings", len(r.first.Bound)).Stringer("took", time.Since(began).Round(time.Microsecond)).Msg("values are here")
+	r.Log.Debug().Int("bindings", len(r.first.Bound)).Stringer("took", time.Since(began).Round(time.Microsecond)).Msg("values received")
 	r.command, r.seen, err = r.build(r.first)
 	return err
 }

@@ -38,7 +38,7 @@ func warn(log zerolog.Logger, warnings []inject.Warning) {
 			if w.Meant != "" {
 				event = event.Str("did_you_mean", w.Meant)
 			}
-			event.Msg("--only keeps no binding")
+			event.Msg("--only matches no binding")
 		case inject.WarnPlatform:
 			platform = append(platform, w.Name)
 		default:
@@ -46,6 +46,6 @@ func warn(log zerolog.Logger, warnings []inject.Warning) {
 		}
 	}
 	if len(platform) > 0 {
-		log.Warn().Strs("names", platform).Msg("these variables are kept as the platform has set them: their bindings have no placeholder_token")
+		log.Warn().Strs("names", platform).Msg("variables kept as set by the platform: bindings have no placeholder_token")
 	}
 }

@@ -62,7 +62,7 @@ there is no agent to ask.`,
 				err = OtherVault(status, named)
 			}
 			if err != nil {
-				p.Log.Warn().Err(err).Msg("run doesn't take this agent's values")
+				p.Log.Warn().Err(err).Msg("run does not use this agent")
 			}
 			return showStatus(p, status, asJSON)
 		},

@@ -103,7 +103,7 @@ func (s *supply) dial(ctx context.Context) error {
 	}
 	key, _ := api.ParseKey(s.Settings.APIKey)
 	if err := inject.Scrub(key); err != nil {
-		s.Log.Warn().Err(err).Msg("the key stays visible in this process's environment or arguments")
+		s.Log.Warn().Err(err).Msg("key remains visible in this process's environment or arguments")
 	}
 	s.client, s.local = client, &localSource{client.Source(s.resource, s.named), s}
 	return nil
@@ -181,7 +181,7 @@ func (s *supply) pass(err error) {
 	default:
 		event = s.Log.Warn()
 	}
-	event.Err(err).Msg("the agent gives no values: asking the vault")
+	event.Err(err).Msg("agent not used: requesting from the vault")
 }
 
 // connectVault makes a client of the vault, and begins to connect. The caller holds mu.
@@ -244,14 +244,14 @@ func (s *supply) first(ctx context.Context) (api.Snapshot, error) {
 	}
 	if s.remote == nil {
 		if age, stale := s.local.Age(); stale {
-			s.Log.Warn().Stringer("age", age.Round(time.Second)).Msg("the vault is out of reach: the agent's last values are used")
+			s.Log.Warn().Stringer("age", age.Round(time.Second)).Msg("vault unavailable: using the agent's last set")
 		}
 	} else if status := s.engine.Status(); status.Origin == agent.FromCache {
 		event := s.Log.Warn()
 		if status.LastError != "" {
 			event = event.Str("error", status.LastError)
 		}
-		event.Stringer("age", time.Duration(status.Age*float64(time.Second)).Round(time.Second)).Msg("the vault doesn't answer: starting from the cache")
+		event.Stringer("age", time.Duration(status.Age*float64(time.Second)).Round(time.Second)).Msg("vault unavailable: starting from the cache")
 	}
 	return set, nil
 }

@@ -153,7 +153,7 @@ func followAudit(ctx context.Context, p *program.Program, vault *secrets.Client,
 				if !api.Temporary(err) {
 					return err
 				}
-				p.Log.Warn().Err(err).Msg("the audit can't be followed for now: trying again")
+				p.Log.Warn().Err(err).Msg("cannot follow audit: retrying")
 				complete = false
 				break
 			}

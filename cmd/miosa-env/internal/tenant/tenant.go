@@ -60,10 +60,10 @@ func connect(p *program.Program, c *cobra.Command) (*secrets.Client, error) {
 	inherited.EndByFaults()
 	found, err := findKey(p, c.Flags().Changed("key-file"))
 	if found.Exposed {
-		p.Log.Warn().Str("file", found.Where).Msg("key file may be read or changed by everybody: chmod 600 it")
+		p.Log.Warn().Str("file", found.Where).Msg("key file is accessible to other users: chmod 600 it")
 	}
 	if err := inject.Scrub(found.Key); err != nil {
-		p.Log.Warn().Err(err).Msg("the key stays visible in this process's environment or arguments")
+		p.Log.Warn().Err(err).Msg("key remains visible in this process's environment or arguments")
 	}
 	if err != nil {
 		return nil, err
