@@ -10,15 +10,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
-// What -check holds of an idle agent, over a minute.
 const (
-	maxIdleCPU = 5 * time.Millisecond
-	idleSettle = 3 * time.Second // what a start leaves to be done
+	maxIdleCPU = 5 * time.Millisecond // of an idle agent in a minute, for -check
+	idleSettle = 3 * time.Second      // after the start, before measuring
 )
 
-// idling measures what an agent needs that has nothing to do but to wait.
+// idling measures an agent that only waits for changes.
 func (c config) idling(ctx context.Context, dir string, stdout io.Writer) (missed []string, err error) {
 	m, err := c.startMachine(ctx, dir, "idle", 100)
 	if err != nil {
@@ -28,19 +29,17 @@ func (c config) idling(ctx context.Context, dir string, stdout io.Writer) (misse
 	if err := c.startAgent(ctx, m, true); err != nil {
 		return nil, err
 	}
-	if err := pause(ctx, idleSettle); err != nil {
-		return nil, err
-	}
-	before, err := usageOf(m.agent.cmd.Process.Pid)
-	if err != nil {
-		return nil, err
-	}
-	if err := pause(ctx, c.idle); err != nil {
-		return nil, err
-	}
-	after, err := usageOf(m.agent.cmd.Process.Pid)
-	if err != nil {
-		return nil, err
+	var before, after usage
+	for _, step := range []struct {
+		wait time.Duration
+		then *usage
+	}{{idleSettle, &before}, {c.idle, &after}} {
+		if err := delay.Sleep(ctx, step.wait); err != nil {
+			return nil, err
+		}
+		if *step.then, err = usageOf(m.agent.cmd.Process.Pid); err != nil {
+			return nil, err
+		}
 	}
 	cpu := after.cpu - before.cpu
 	fmt.Fprintf(stdout, "An idle agent with 100 bindings and a file, over %s\n\n"+
@@ -59,7 +58,7 @@ func (c config) idling(ctx context.Context, dir string, stdout io.Writer) (misse
 type usage struct {
 	memory int64         // resident now, in bytes
 	cpu    time.Duration // of all threads
-	wakes  int64         // times that a thread ceased to wait
+	wakes  int64         // times that a thread stopped waiting
 }
 
 func usageOf(pid int) (usage, error) {
@@ -89,14 +88,12 @@ func usageOf(pid int) (usage, error) {
 	return u, nil
 }
 
-// field is the number on a line of a status file. 0: there is no such line.
+// field returns the number on a line of a status file, or 0.
 func field(status, name string) int64 {
 	for line := range strings.Lines(status) {
 		if rest, ok := strings.CutPrefix(line, name); ok {
-			n, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			if err == nil {
-				return n
-			}
+			n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return n
 		}
 	}
 	return 0

@@ -13,20 +13,22 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
 // startLimit is how long a program may take to be ready.
 const startLimit = 30 * time.Second
 
-// machine is a sandbox, and the vault of its secrets.
+// machine is a sandbox and its vault.
 type machine struct {
-	dir    string // its own, with a folder "out" in it
+	dir    string // contains a folder "out"
 	vault  *devVault
 	agent  *program // nil until startAgent
-	socket string   // the agent's
+	socket string   // of the agent
 }
 
-// startMachine starts a vault with so many bindings of one sandbox. Its folder is made in parent, as name.
+// startMachine starts a vault with so many bindings of one sandbox. The machine's folder is parent/name.
 func (c config) startMachine(ctx context.Context, parent, name string, bindings int) (m *machine, err error) {
 	m = &machine{dir: filepath.Join(parent, name)}
 	m.socket = filepath.Join(m.dir, "agent.sock")
@@ -37,15 +39,11 @@ func (c config) startMachine(ctx context.Context, parent, name string, bindings 
 	return m, err
 }
 
-// file is the path for an env file of the agent's.
+// file returns the path of the agent's env file.
 func (m *machine) file() string { return filepath.Join(m.dir, "out", "app.env") }
 
-// startAgent starts an agent, which has taken the values when this returns, and with withFile has an env file.
-func (c config) startAgent(ctx context.Context, m *machine, withFile bool) error {
-	path, err := c.program("miosa-env")
-	if err != nil {
-		return err
-	}
+// startAgent starts an agent, with an env file if withFile is set, and waits until it has the values.
+func (c config) startAgent(ctx context.Context, m *machine, withFile bool) (err error) {
 	text, conf := "", filepath.Join(m.dir, "agent.toml")
 	if withFile {
 		text = fmt.Sprintf("[[output]]\npath = %q\nformat = \"systemd\"\nallow_disk = true\n", m.file())
@@ -53,14 +51,9 @@ func (c config) startAgent(ctx context.Context, m *machine, withFile bool) error
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return err
 	}
-	if m.agent, err = startProgram(ctx, m.vault.env, nil, path, "agent", "--config", conf, "--socket", m.socket); err != nil {
+	if m.agent, err = startProgram(ctx, m.vaultEnv(), nil, c.program("miosa-env"), "agent", "--config", conf, "--socket", m.socket); err != nil {
 		return err
 	}
-	return m.awaitAgent(ctx, withFile)
-}
-
-// awaitAgent returns once the agent serves values, and has written its file if it has one.
-func (m *machine) awaitAgent(ctx context.Context, withFile bool) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	for {
@@ -71,13 +64,15 @@ func (m *machine) awaitAgent(ctx context.Context, withFile bool) error {
 		select {
 		case <-m.agent.ended:
 			return fmt.Errorf("miosa-env agent ended: %s", m.agent.said())
-		case <-ctx.Done():
-			return fmt.Errorf("miosa-env agent has no values: %w", ctx.Err())
-		case <-time.After(10 * time.Millisecond):
+		default:
+		}
+		if err := delay.Sleep(ctx, 10*time.Millisecond); err != nil {
+			return fmt.Errorf("miosa-env agent has no values: %w", err)
 		}
 	}
 }
 
+// healthy reports whether the agent has values.
 func (m *machine) healthy(ctx context.Context) bool {
 	c, err := (&net.Dialer{}).DialContext(ctx, "unix", m.socket)
 	if err != nil {
@@ -91,12 +86,12 @@ func (m *machine) healthy(ctx context.Context) bool {
 	return err == nil && bytes.Contains(answer, []byte(" 200 "))
 }
 
-// vaultEnv is the environment of a program in the sandbox that asks the vault.
+// vaultEnv returns the environment of a program that gets its values from the vault.
 func (m *machine) vaultEnv() []string {
 	return append(m.environ("MIOSA_BASE_URL", "MIOSA_API_KEY", "MIOSA_SANDBOX_ID"), "MIOSA_SOCKET="+filepath.Join(m.dir, "none"))
 }
 
-// agentEnv is that of one that asks the agent.
+// agentEnv returns the environment of a program that gets its values from the agent.
 func (m *machine) agentEnv() []string {
 	return append(m.environ("MIOSA_SANDBOX_ID"), "MIOSA_SOCKET="+m.socket)
 }
@@ -117,15 +112,15 @@ func (m *machine) stop() error {
 	return errors.Join(err, m.vault.stop())
 }
 
-// program is one of ours that was started and runs until it is stopped.
+// program is a running miosa-env or miosa-vault.
 type program struct {
 	cmd    *exec.Cmd
-	stderr bytes.Buffer // not to be looked at before ended
-	ended  chan struct{}
-	err    error // of Wait, after ended
+	ended  chan struct{} // closed when the fields below are final
+	stderr bytes.Buffer
+	err    error // of Wait
 }
 
-// startProgram starts it. stdout may be nil. It is given TERM when ctx ends.
+// startProgram starts a program, which gets TERM when ctx ends. stdout may be nil.
 func startProgram(ctx context.Context, env []string, stdout *os.File, path string, args ...string) (*program, error) {
 	p := &program{cmd: exec.CommandContext(ctx, path, args...), ended: make(chan struct{})}
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
@@ -144,28 +139,19 @@ func startProgram(ctx context.Context, env []string, stdout *os.File, path strin
 	return p, nil
 }
 
-// said is what the program wrote to standard error, once it has ended.
+// said returns what the program wrote to standard error. Call it after ended.
 func (p *program) said() string { return strings.TrimSpace(p.stderr.String()) }
 
-// stop has the program end, and returns an error if it hadn't run until now, or ends of anything else.
+// stop stops the program. It returns an error if the program has ended before, or ends with an error.
 func (p *program) stop() error {
 	err := p.cmd.Process.Signal(syscall.SIGTERM)
 	<-p.ended
 	var exit *exec.ExitError
 	if errors.As(p.err, &exit) && exit.ExitCode() == 128+int(syscall.SIGTERM) {
-		return err // a command under run, which ended of it
+		return err // run, whose command died of the signal
 	}
 	if err = errors.Join(err, p.err); err != nil {
 		return fmt.Errorf("%s: %w: %s", filepath.Base(p.cmd.Path), err, p.said())
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

@@ -1,6 +1,5 @@
-// Measure shows what miosa-env costs, with the real programs: what a command's start through it takes
-// beside what the machine asks for anyway, how long a rotation at the vault takes to the machine's file and
-// command, and what an agent needs that has nothing to do. docs/benchmarks.md explains the figures.
+// Measure measures the real programs: the start of a command through miosa-env next to its floor, the time from a rotation at
+// the vault to the machine's file and command, and the resources of an idle agent. docs/benchmarks.md explains the figures.
 //
 //	go run ./bench/measure [-bin bin] [-only startup,rotation,idle] [-check] ...
 package main
@@ -22,18 +21,18 @@ import (
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
 
-// config is what the flags say.
+// config has the values of the flags.
 type config struct {
-	bin            string // where make build put our programs
-	only           string // names of parts, with commas between; "": all
+	bin            string // folder of miosa-env and miosa-vault
+	only           string // names of parts, separated by commas; "": all
 	rounds, warmup int    // of starts
 	rotations      int
 	idle           time.Duration
 	check          bool
 }
 
-// part is one of the things to measure. It prints its figures and returns the targets missed. dir is
-// for its files, in memory where this machine has such a place, and is removed afterwards.
+// part is a measurement. It prints its figures and returns the targets missed. dir is for its files, in memory if the
+// machine has /dev/shm, and is removed afterwards.
 type part struct {
 	name    string
 	measure func(c config, ctx context.Context, dir string, stdout io.Writer) (missed []string, err error)
@@ -41,7 +40,7 @@ type part struct {
 
 var parts = []part{{"startup", config.startup}, {"rotation", config.rotation}, {"idle", config.idling}}
 
-// run returns 0, 1 when something failed or -check found too much, 2 for wrong usage.
+// run returns 0, 1 after an error or if -check finds a missed target, 2 for wrong usage.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -66,6 +65,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "measure: error: %v\n", err)
 		return 2
 	}
+	if _, err := os.Stat(c.program("miosa-env")); err != nil {
+		fmt.Fprintf(stderr, "measure: error: %v (make build makes it)\n", err)
+		return 1
+	}
 	var missed []string
 	for _, p := range chosen {
 		m, err := c.inMemory(ctx, p, stdout)
@@ -84,7 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// parts are those that -only names.
+// parts returns the parts that -only names.
 func (c config) parts() ([]part, error) {
 	if c.only == "" {
 		return parts, nil
@@ -100,6 +103,7 @@ func (c config) parts() ([]part, error) {
 	return chosen, nil
 }
 
+// inMemory runs a part with a new folder.
 func (c config) inMemory(ctx context.Context, p part, stdout io.Writer) (missed []string, err error) {
 	parent := "/dev/shm"
 	if info, err := os.Stat(parent); err != nil || !info.IsDir() {
@@ -113,14 +117,5 @@ func (c config) inMemory(ctx context.Context, p part, stdout io.Writer) (missed 
 	return p.measure(c, ctx, dir, stdout)
 }
 
-// program is the path of one of our programs.
-func (c config) program(name string) (string, error) {
-	path, err := filepath.Abs(filepath.Join(c.bin, name))
-	if err != nil {
-		return "", err
-	}
-	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%w (make build makes it)", err)
-	}
-	return path, nil
-}
+// program returns the path of miosa-env or miosa-vault.
+func (c config) program(name string) string { return filepath.Join(c.bin, name) }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/fsnotify/fsnotify"
 )
 
@@ -23,9 +24,8 @@ const (
 	rotationRest = 20 * time.Millisecond // between two: in the long run a key may make 100 requests a second
 )
 
-// rotation measures how long a rotation takes to reach a machine: an agent's env file, a command that
-// follows the agent, and one that follows the vault, each by itself. The clock starts before the rotation is
-// asked for, so the vault's own work is counted in.
+// rotation measures how long a rotation takes to reach an agent's env file, a command that follows the agent, and one that
+// follows the vault, one after the other. The time starts before the request, so it includes the vault's own work.
 func (c config) rotation(ctx context.Context, dir string, stdout io.Writer) (missed []string, err error) {
 	fmt.Fprintf(stdout, "From a rotation at the vault, %d of each, to\n\n", c.rotations)
 	tw := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -37,11 +37,11 @@ func (c config) rotation(ctx context.Context, dir string, stdout io.Writer) (mis
 	var asked []time.Duration
 	for _, place := range []struct {
 		what  string
-		watch func(ctx context.Context, c config, m *machine, r *rotations) (stop func() error, err error)
+		watch watch
 	}{
-		{"the env file in its place", watchFile},
-		{"a command restarted, following the agent", watchFollowerOfAgent},
-		{"a command restarted, following the vault", watchFollowerOfVault},
+		{"the env file in its place", config.watchFile},
+		{"a command restarted, following the agent", config.watchFollowerOfAgent},
+		{"a command restarted, following the vault", config.watchFollowerOfVault},
 	} {
 		r, err := c.rotateAll(ctx, dir, place.what, place.watch)
 		if err != nil {
@@ -64,20 +64,22 @@ func (c config) rotation(ctx context.Context, dir string, stdout io.Writer) (mis
 	return missed, nil
 }
 
-// rotateAll makes all rotations of one kind, on a machine of its own.
-func (c config) rotateAll(ctx context.Context, dir, name string,
-	watch func(ctx context.Context, c config, m *machine, r *rotations) (func() error, error)) (r *rotations, err error) {
+// watch starts to report arrivals on m to r.
+type watch func(c config, ctx context.Context, m *machine, r *rotations) (stop func() error, err error)
+
+// rotateAll makes all rotations of one kind, on a new machine.
+func (c config) rotateAll(ctx context.Context, dir, name string, watch watch) (r *rotations, err error) {
 	m, err := c.startMachine(ctx, dir, name, 5)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, m.stop()) }()
-	r = &rotations{arrivals: make(chan arrival, 1024)} // more than there are of one rotation
+	r = &rotations{arrivals: make(chan arrival, 1024)} // more than one rotation has
 	if r.tenant, r.secret, err = m.vault.tenant(ctx, variable(0)); err != nil {
 		return nil, err
 	}
 	defer r.tenant.Close()
-	stop, err := watch(ctx, c, m, r)
+	stop, err := watch(c, ctx, m, r)
 	if err != nil {
 		return nil, err
 	}
@@ -90,13 +92,13 @@ func (c config) rotateAll(ctx context.Context, dir, name string,
 	return r, nil
 }
 
-// rotations makes them, and notes when each arrives.
+// rotations are the rotations of one secret.
 type rotations struct {
 	tenant   *fetch.Client
 	secret   string
 	arrivals chan arrival
-	asked    []time.Duration // the vault's answers
-	took     []time.Duration
+	asked    []time.Duration // until the vault's response
+	took     []time.Duration // until the arrival
 }
 
 type arrival struct {
@@ -104,7 +106,7 @@ type arrival struct {
 	at    time.Time
 }
 
-// rotate makes a rotation and waits until it is there.
+// rotate makes a rotation and waits for its arrival.
 func (r *rotations) rotate(ctx context.Context, value string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, rotationTime, fmt.Errorf("a rotation hasn't arrived within %s", rotationTime))
 	defer cancel()
@@ -120,15 +122,15 @@ func (r *rotations) rotate(ctx context.Context, value string) error {
 				continue
 			}
 			r.took = append(r.took, got.at.Sub(began))
-			return pause(ctx, rotationRest)
+			return delay.Sleep(ctx, rotationRest)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
-// watchFile notes each new content of an agent's env file.
-func watchFile(ctx context.Context, c config, m *machine, r *rotations) (stop func() error, err error) {
+// watchFile reports each new content of an agent's env file.
+func (c config) watchFile(ctx context.Context, m *machine, r *rotations) (stop func() error, err error) {
 	if err := c.startAgent(ctx, m, true); err != nil {
 		return nil, err
 	}
@@ -147,7 +149,7 @@ func watchFile(ctx context.Context, c config, m *machine, r *rotations) (stop fu
 			}
 			text, err := os.ReadFile(event.Name)
 			if err != nil {
-				continue // the next one is there already
+				continue // it has been replaced already
 			}
 			line, _, _ := bytes.Cut(text, []byte("\n"))
 			_, value, _ := bytes.Cut(line, []byte("="))
@@ -157,28 +159,24 @@ func watchFile(ctx context.Context, c config, m *machine, r *rotations) (stop fu
 	return w.Close, nil
 }
 
-func watchFollowerOfAgent(ctx context.Context, c config, m *machine, r *rotations) (func() error, error) {
+func (c config) watchFollowerOfAgent(ctx context.Context, m *machine, r *rotations) (func() error, error) {
 	if err := c.startAgent(ctx, m, false); err != nil {
 		return nil, err
 	}
 	return c.watchCommand(ctx, m.agentEnv(), r)
 }
 
-func watchFollowerOfVault(ctx context.Context, c config, m *machine, r *rotations) (func() error, error) {
+func (c config) watchFollowerOfVault(ctx context.Context, m *machine, r *rotations) (func() error, error) {
 	return c.watchCommand(ctx, m.vaultEnv(), r)
 }
 
-// watchCommand starts a command that prints the value it has, and notes each.
+// watchCommand starts a command that prints its value, and reports each line.
 func (c config) watchCommand(ctx context.Context, env []string, r *rotations) (stop func() error, err error) {
-	path, err := c.program("miosa-env")
-	if err != nil {
-		return nil, err
-	}
 	out, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	p, err := startProgram(ctx, env, in, path, "run", "--on-change", "restart", "--settle", "0s", "--only", variable(0),
+	p, err := startProgram(ctx, env, in, c.program("miosa-env"), "run", "--on-change", "restart", "--settle", "0s", "--only", variable(0),
 		"--", "sh", "-c", `echo "$`+variable(0)+`"; exec sleep 600`)
 	_ = in.Close()
 	if err != nil {
@@ -191,7 +189,7 @@ func (c config) watchCommand(ctx context.Context, env []string, r *rotations) (s
 		}
 	}()
 	select {
-	case <-r.arrivals: // the first it has: from here on it follows
+	case <-r.arrivals: // of the value at the start
 		return p.stop, nil
 	case <-p.ended:
 		return nil, errors.Join(p.err, errors.New(p.said()))

@@ -15,24 +15,20 @@ import (
 	"time"
 )
 
-// What -check holds of a start. Source: docs/benchmarks.md, "Startup".
+// Targets of a start, for -check. Source: docs/benchmarks.md, "Startup".
 const (
 	maxVaultRatio  = 1.6      // to the floor of one HTTP request
 	maxTLSRatio    = 1.35     // to the floor of one HTTP request over TLS that knows one root
 	maxAgentRatio  = 1.5      // to the floor of one unix socket
-	maxFollowRatio = 1.3      // of a command that is supervised, to one that isn't
+	maxFollowRatio = 1.3      // of a supervised command to one that isn't
 	maxPeak        = 12 << 20 // bytes
 	maxBinary      = 9e6      // bytes
 )
 
-// startup measures starts: every program below starts /bin/true, in turn, round after round, so that
-// whatever else the machine does meets all of them alike. Each is copied into place first, as installers
-// do: the kernel maps a file that was written in one go quicker than one that the linker has left.
+// startup measures starts: every program below starts /bin/true, in turn, round after round, so that the machine's other
+// load affects all of them. Each program is copied first, as installers do: the kernel maps a file that was written in one
+// go faster than one written by the linker.
 func (c config) startup(ctx context.Context, dir string, stdout io.Writer) (missed []string, err error) {
-	built, err := c.program("miosa-env")
-	if err != nil {
-		return nil, err
-	}
 	if err := buildFloors(ctx, dir); err != nil {
 		return nil, err
 	}
@@ -42,8 +38,14 @@ func (c config) startup(ctx context.Context, dir string, stdout io.Writer) (miss
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(installed)) }()
 	program := map[string]string{}
-	for _, path := range append([]string{built}, floors(dir)...) {
-		if program[filepath.Base(path)], err = install(path, installed); err != nil {
+	for _, path := range append([]string{c.program("miosa-env")}, floors(dir)...) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		name := filepath.Base(path)
+		program[name] = filepath.Join(installed, name)
+		if err := os.WriteFile(program[name], text, 0o700); err != nil { //nolint:gosec // a program has to be executable
 			return nil, err
 		}
 	}
@@ -113,61 +115,42 @@ func (c config) startup(ctx context.Context, dir string, stdout io.Writer) (miss
 		"with --on-change to that of the same without it\n"+
 		"peak memory: the most of any round (target 12.0 MiB); what starts the programs is counted in,\n"+
 		"so nothing shows less than the bare command does here\n\n")
+	size := map[string]int64{}
 	for _, name := range []string{"miosa-env", "miosa-vault"} {
-		info, err := os.Stat(filepath.Join(c.bin, name))
+		info, err := os.Stat(c.program(name))
 		if err != nil {
 			return nil, err
 		}
 		fmt.Fprintf(stdout, "%-12s %5.2f MB\n", name, float64(info.Size())/1e6)
+		size[name] = info.Size()
 	}
 	fmt.Fprintln(stdout)
-	binary, err := os.Stat(ours)
-	if err != nil {
-		return nil, err
-	}
-	return t.missed(binary.Size()), nil
+	return t.missed(size["miosa-env"]), nil
 }
 
-// floors are the programs to compare with, and the one that starts them all, once built in dir.
-func floors(dir string) []string {
-	var paths []string
-	for _, name := range []string{"floor-exec", "floor-http", "floor-socket", "launch"} {
-		paths = append(paths, filepath.Join(dir, name))
-	}
-	return paths
+// floors returns, below a prefix, the programs to compare with, and launch, which starts them all.
+func floors(prefix string) []string {
+	return []string{prefix + "/floor-exec", prefix + "/floor-http", prefix + "/floor-socket", prefix + "/launch"}
 }
 
-// install copies a program into dir.
-func install(path, dir string) (string, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	to := filepath.Join(dir, filepath.Base(path))
-	return to, os.WriteFile(to, text, 0o700) //nolint:gosec // a program has to be executable
-}
-
-// buildFloors builds the programs to compare with, as make build builds ours.
+// buildFloors builds the programs to compare with in dir, as make build builds ours.
 func buildFloors(ctx context.Context, dir string) error {
-	for _, path := range floors(dir) {
-		name := filepath.Base(path)
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w",
-			"-o", path, "github.com/Miosa-osa/miosa-env/bench/"+name)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w: %s", name, err, bytes.TrimSpace(out))
-		}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", dir + "/"}
+	cmd := exec.CommandContext(ctx, "go", append(args, floors("github.com/Miosa-osa/miosa-env/bench")...)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the floors: %w: %s", err, bytes.TrimSpace(out))
 	}
 	return nil
 }
 
-// sample is what one run cost.
+// sample is the cost of one run.
 type sample struct {
 	wall time.Duration
 	peak int64 // bytes
 }
 
-// launch runs the row's command once, through bench/launch.
+// launch runs the row's command once, with bench/launch.
 func launch(ctx context.Context, launcher string, r *row) (sample, error) {
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, launcher, r.argv...)
@@ -178,18 +161,13 @@ func launch(ctx context.Context, launcher string, r *row) (sample, error) {
 	if err == nil {
 		_, err = fmt.Sscan(string(out), &wall, &peak, &status)
 	}
-	if err == nil && status != 0 {
-		err = describe(syscall.WaitStatus(status))
+	if s := syscall.WaitStatus(status); err == nil && s.Signaled() {
+		err = fmt.Errorf("killed by signal %d", s.Signal())
+	} else if err == nil && status != 0 {
+		err = fmt.Errorf("exit status %d", s.ExitStatus())
 	}
 	if err != nil {
 		return sample{}, fmt.Errorf("%s: %w: %s", r.name, err, strings.TrimSpace(stderr.String()))
 	}
 	return sample{time.Duration(wall), peak}, nil
-}
-
-func describe(s syscall.WaitStatus) error {
-	if s.Signaled() {
-		return fmt.Errorf("killed by signal %d", s.Signal())
-	}
-	return fmt.Errorf("exit status %d", s.ExitStatus())
 }

@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// row is one program and what its runs cost, in the order of the rounds.
+// row is a program and the samples of its runs, one for each round.
 type row struct {
 	name    string
 	argv    []string
 	env     []string
-	floor   *row    // what it is measured against; nil: it is one of those itself
-	most    float64 // times its floor, the target
+	floor   *row    // to compare with; nil: the row is a floor
+	most    float64 // target for the ratio to floor
 	samples []sample
 }
 
-// table compares rows, which have a sample for each round.
+// table compares rows.
 type table struct {
 	rows []*row
 	bare *row // the command by itself
@@ -31,6 +31,7 @@ func quantile[T cmp.Ordered](values []T, q float64) T {
 	return sorted[int(q*float64(len(sorted)-1)+0.5)]
 }
 
+// walls returns the wall times of all runs.
 func (r *row) walls() []time.Duration {
 	walls := make([]time.Duration, len(r.samples))
 	for i, s := range r.samples {

@@ -20,18 +20,18 @@ import (
 	"time"
 )
 
-// systemRoots is where systems keep their root certificates in one file.
+// systemRoots are the files in which systems keep their root certificates.
 var systemRoots = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"}
 
-// tlsProxy ends TLS in front of a vault.
+// tlsProxy terminates TLS in front of a vault.
 type tlsProxy struct {
 	listener  net.Listener
 	root      string // file with its root certificate
-	roots     string // file with the system's root certificates, and its own last
-	noFolders string // empty, for SSL_CERT_DIR
+	roots     string // file with the system's root certificates and its own
+	noFolders string // empty folder, for SSL_CERT_DIR
 }
 
-// startTLS starts a proxy in front of the machine's vault, which ends with ctx. Its files are in the machine's folder.
+// startTLS starts a proxy in front of the machine's vault. Its files are in the machine's folder.
 func (m *machine) startTLS(ctx context.Context) (*tlsProxy, error) {
 	p := &tlsProxy{
 		root: filepath.Join(m.dir, "root.pem"), roots: filepath.Join(m.dir, "roots.pem"), noFolders: filepath.Join(m.dir, "no-roots"),
@@ -70,7 +70,7 @@ func (m *machine) startTLS(ctx context.Context) (*tlsProxy, error) {
 	return p, nil
 }
 
-// relay passes on what a client and the vault say, until either ends.
+// relay copies data between a client and the vault until either closes its connection.
 func relay(ctx context.Context, client net.Conn, vault string) {
 	defer func() { _ = client.Close() }()
 	server, err := new(net.Dialer).DialContext(ctx, "tcp", vault)
@@ -85,7 +85,7 @@ func relay(ctx context.Context, client net.Conn, vault string) {
 	_ = server.Close()
 }
 
-// environ is the environment of a program in the sandbox that asks the vault through the proxy, and more.
+// environ returns the environment of a program that gets its values through the proxy, and more variables.
 func (p *tlsProxy) environ(m *machine, more ...string) []string {
 	env := append(m.vaultEnv(), "MIOSA_BASE_URL="+p.url()+"/api/v1") // the last counts
 	return append(env, more...)
@@ -93,7 +93,7 @@ func (p *tlsProxy) environ(m *machine, more ...string) []string {
 
 func (p *tlsProxy) url() string { return "https://" + p.listener.Addr().String() }
 
-// newCertificates makes a root certificate, in PEM, and one of a server on 127.0.0.1 that it signed.
+// newCertificates returns a root certificate in PEM, and the certificate of a server on 127.0.0.1 that it signed.
 func newCertificates() (root []byte, server tls.Certificate, err error) {
 	ca := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority of a benchmark"},

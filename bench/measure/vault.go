@@ -19,16 +19,11 @@ import (
 type devVault struct {
 	*program
 	url     string            // without the API's path
-	exports map[string]string // what it printed, name to value
-	env     []string          // of a program in the sandbox
+	exports map[string]string // variables that it printed
 }
 
-// startVault starts a vault in which one sandbox has so many bindings, named as variable says.
+// startVault starts a vault in which one sandbox has so many bindings, named by variable.
 func (c config) startVault(ctx context.Context, dir string, bindings int) (*devVault, error) {
-	path, err := c.program("miosa-vault")
-	if err != nil {
-		return nil, err
-	}
 	seed := filepath.Join(dir, "seed.env")
 	var lines strings.Builder
 	for i := range bindings {
@@ -43,7 +38,7 @@ func (c config) startVault(ctx context.Context, dir string, bindings int) (*devV
 	}
 	defer func() { _ = out.Close() }() // it prints nothing more
 	v := &devVault{}
-	v.program, err = startProgram(ctx, os.Environ(), in, path, "dev", "--resource", "sandbox:sb_bench", "--seed", seed)
+	v.program, err = startProgram(ctx, os.Environ(), in, c.program("miosa-vault"), "dev", "--resource", "sandbox:sb_bench", "--seed", seed)
 	_ = in.Close()
 	if err != nil {
 		return nil, err
@@ -54,17 +49,13 @@ func (c config) startVault(ctx context.Context, dir string, bindings int) (*devV
 		return nil, fmt.Errorf("miosa-vault dev: %w", errors.Join(err, v.stop()))
 	}
 	v.url = strings.TrimSuffix(v.exports["MIOSA_BASE_URL"], "/api/v1")
-	v.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
-	for _, name := range []string{"MIOSA_BASE_URL", "MIOSA_API_KEY", "MIOSA_SANDBOX_ID"} {
-		v.env = append(v.env, name+"="+v.exports[name])
-	}
 	return v, nil
 }
 
-// variable is the name of a binding.
+// variable returns the name of a binding.
 func variable(i int) string { return fmt.Sprintf("BOUND_VARIABLE_%03d", i) }
 
-// tenant is a client of who puts the secrets in, and the id of the one that is bound as name.
+// tenant returns a client with the tenant key, and the id of the secret that is bound as name.
 func (v *devVault) tenant(ctx context.Context, name string) (c *fetch.Client, secret string, err error) {
 	key, err := api.ParseKey(v.exports["MIOSA_TENANT_KEY"])
 	if err != nil {
@@ -83,7 +74,7 @@ func (v *devVault) tenant(ctx context.Context, name string) (c *fetch.Client, se
 	return nil, "", errors.Join(err, errors.New("nothing is bound as "+name))
 }
 
-// readExports reads the lines "export NAME=value" up to "# ready".
+// readExports parses the lines "export NAME=value" up to "# ready".
 func readExports(r io.Reader) (map[string]string, error) {
 	exports := map[string]string{}
 	for lines := bufio.NewScanner(r); lines.Scan(); {
