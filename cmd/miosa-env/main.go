@@ -12,12 +12,12 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/machine"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/internal/buildinfo"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // version is set when linking.
-var version = buildinfo.Unknown
+var version = "unknown"
 
 // Where we may stay as a command's parent, the main goroutine stays on the thread the process began with.
 // The kernel ties the signal a command gets at our death to the thread that forked it, and that thread must
@@ -36,7 +36,7 @@ func asksToStay(arg string) bool {
 
 func main() {
 	inherited.Act()
-	version = buildinfo.Version(version)
+	version = cli.LinkedVersion(version)
 	if code, ok := machine.Helper(os.Args); ok {
 		os.Exit(code)
 	}

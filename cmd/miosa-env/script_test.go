@@ -24,8 +24,8 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/internal/scripts"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+	"github.com/Miosa-osa/miosa-env/internal/test/scripts"
 	"github.com/Miosa-osa/miosa-env/internal/test/testmain"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )

@@ -6,16 +6,16 @@ import (
 	"context"
 	"os"
 
-	"github.com/Miosa-osa/miosa-env/internal/buildinfo"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // version is set by the build.
-var version = buildinfo.Unknown
+var version = "unknown"
 
 func main() {
 	inherited.Act()
 	inherited.EndByFaults()
-	version = buildinfo.Version(version)
+	version = cli.LinkedVersion(version)
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/internal/scripts"
+	"github.com/Miosa-osa/miosa-env/internal/test/scripts"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 

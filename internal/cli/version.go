@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
@@ -27,4 +28,32 @@ func Version(version string) *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	return c
+}
+
+// LinkedVersion returns the version that was set when linking, or if that is "unknown", the one that go build or go install
+// has recorded: the module's version, or (devel) and the revision, with +dirty if files were changed.
+func LinkedVersion(linked string) string {
+	if info, ok := debug.ReadBuildInfo(); ok && linked == "unknown" {
+		return recorded(info)
+	}
+	return linked
+}
+
+func recorded(info *debug.BuildInfo) string {
+	version := info.Main.Version
+	if version != "(devel)" && version != "" {
+		return version
+	}
+	set := map[string]string{}
+	for _, s := range info.Settings {
+		set[s.Key] = s.Value
+	}
+	if set["vcs.revision"] == "" {
+		return "(devel)"
+	}
+	version = "(devel) " + set["vcs.revision"]
+	if set["vcs.modified"] == "true" {
+		version += "+dirty"
+	}
+	return version
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/Miosa-osa/miosa-env/internal/document"
+	"github.com/Miosa-osa/miosa-env/internal/test/document"
 )
 
 // Each block of commands in the README and the guides says in a comment above it which test runs it, or that no

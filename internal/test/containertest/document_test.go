@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/Miosa-osa/miosa-env/internal/document"
+	"github.com/Miosa-osa/miosa-env/internal/test/document"
 )
 
 // block gives the first block of a language under a heading of docs/container.md.

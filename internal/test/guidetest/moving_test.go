@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/Miosa-osa/miosa-env/internal/document"
+	"github.com/Miosa-osa/miosa-env/internal/test/document"
 )
 
 // theirs is what the commands of others leave, which docs/moving.md has but no test runs.

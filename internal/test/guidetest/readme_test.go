@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/Miosa-osa/miosa-env/internal/document"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/document"
 	"github.com/google/go-cmp/cmp"
 )
 

@@ -6,8 +6,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/Miosa-osa/miosa-env/internal/document"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/document"
 )
 
 func TestSandboxSession(t *testing.T) {

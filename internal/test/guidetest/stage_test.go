@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/Miosa-osa/miosa-env/internal/document"
+	"github.com/Miosa-osa/miosa-env/internal/test/document"
 	"github.com/Miosa-osa/miosa-env/internal/test/testmain"
 )
 

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/Miosa-osa/miosa-env/internal/document"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/document"
 )
 
 // aside makes a machine of its own out of namespaces: root, a network with nothing but loopback, an empty /var/lib,

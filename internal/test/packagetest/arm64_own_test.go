@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
-	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
+	"github.com/Miosa-osa/miosa-env/internal/test/releasetest"
 )
 
 // Packages' own tests pass on the emulated processor: of sealing, the contract's client, masking, and the formats of

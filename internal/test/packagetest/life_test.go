@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/Miosa-osa/miosa-env/internal/document"
-	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
+	"github.com/Miosa-osa/miosa-env/internal/test/document"
+	"github.com/Miosa-osa/miosa-env/internal/test/releasetest"
 )
 
 // A Debian has the package installed, upgraded, removed and purged, and is then as it was.

@@ -11,9 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/Miosa-osa/miosa-env/internal/document"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
-	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
+	"github.com/Miosa-osa/miosa-env/internal/test/document"
+	"github.com/Miosa-osa/miosa-env/internal/test/releasetest"
 )
 
 const guide = root + "/docs/install.md"

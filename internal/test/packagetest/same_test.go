@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
-	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
+	"github.com/Miosa-osa/miosa-env/internal/test/releasetest"
 )
 
 // The same commit, built in another folder, time zone and umask, at another time, gives the same bytes.

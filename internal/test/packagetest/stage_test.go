@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
+	"github.com/Miosa-osa/miosa-env/internal/test/releasetest"
 	"github.com/Miosa-osa/miosa-env/internal/test/testmain"
 )
 

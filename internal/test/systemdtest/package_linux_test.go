@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/Miosa-osa/miosa-env/internal/release/releasetest"
+	"github.com/Miosa-osa/miosa-env/internal/test/releasetest"
 )
 
 // The package that docs/systemd.md installs, and the one after it.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/Miosa-osa/miosa-env/internal/document"
+	"github.com/Miosa-osa/miosa-env/internal/test/document"
 )
 
 // page is what docs/systemd.md and docs/install.md say to do.

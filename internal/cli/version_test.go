@@ -1,11 +1,11 @@
-package buildinfo
+package cli
 
 import (
 	"runtime/debug"
 	"testing"
 )
 
-func TestRecorded(t *testing.T) {
+func TestLinkedVersion(t *testing.T) {
 	vcs := func(revision, modified string) []debug.BuildSetting {
 		return []debug.BuildSetting{{Key: "vcs", Value: "git"}, {Key: "vcs.revision", Value: revision}, {Key: "vcs.modified", Value: modified}}
 	}
@@ -27,7 +27,7 @@ func TestRecorded(t *testing.T) {
 			}
 		})
 	}
-	if got := Version("v9"); got != "v9" {
+	if got := LinkedVersion("v9"); got != "v9" {
 		t.Errorf("what was linked: got %q", got)
 	}
 }
