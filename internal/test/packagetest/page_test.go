@@ -22,7 +22,7 @@ const guide = root + "/docs/install.md"
 // TestApk_Install, and by TestComputer of internal/test/systemdtest.
 func TestGuides(t *testing.T) {
 	run := map[string][]string{
-		guide:                     {"Installing", "Debian and its like", "Debian and its like", "Rpm", "Archive", "From source"},
+		guide:                     {"Installing", "Debian and derivatives", "Debian and derivatives", "Rpm", "Archive", "From source"},
 		root + "/docs/systemd.md": {"Install", "Install", "From a checkout"},
 	}
 	for path, want := range run {

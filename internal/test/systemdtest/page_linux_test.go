@@ -23,7 +23,7 @@ var unitPath = regexp.MustCompile("`(/etc/systemd/system/[a-z-]+\\.service)`")
 func readPage(t *testing.T) page {
 	t.Helper()
 	one, other := document.Read(t, filepath.Join(root, "docs/systemd.md")), document.Read(t, filepath.Join(root, "docs/install.md"))
-	here, there := one.Commands(t, "Install", 2), other.Commands(t, "Debian and its like", 2)
+	here, there := one.Commands(t, "Install", 2), other.Commands(t, "Debian and derivatives", 2)
 	p := page{
 		install: here[0], configured: here[1], checkout: one.Commands(t, "From a checkout", 1)[0],
 		remove: document.Line(t, there[0], "dpkg -r"), purge: document.Line(t, there[0], "dpkg -P"), units: map[string]string{},
