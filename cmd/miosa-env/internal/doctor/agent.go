@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
@@ -14,18 +15,13 @@ import (
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 )
 
-// localAgent is what the agent on this machine says of itself.
+// localAgent is the agent on this machine.
 type localAgent struct {
 	agent.Status
-	err error
+	err error // nil: it responded
 }
 
-func newLocalAgent(ctx context.Context, p *program.Program) (l localAgent) {
-	l.Status, l.err = machine.AskStatus(ctx, p)
-	return l
-}
-
-// meant reports whether it is the agent of the resource and the vault that are named, if any are.
+// meant reports whether it serves the resource and the vault that are named, if any are.
 func (l localAgent) meant(s *program.Settings) bool {
 	vault, err := s.NamedVault()
 	if err != nil || l.err != nil || s.NoAgent || machine.OtherVault(l.Status, vault) != nil {
@@ -38,27 +34,20 @@ func (l localAgent) meant(s *program.Settings) bool {
 	return err == nil && r == l.Resource
 }
 
-// serves reports whether run gets its values from it.
-func (l localAgent) serves(s *program.Settings) bool {
-	return l.meant(s) && (l.State == agent.Fresh || l.State == agent.Stale)
+// hasValues reports whether it has values to serve.
+func (l localAgent) hasValues() bool { return l.State == agent.Fresh || l.State == agent.Stale }
+
+// problem returns its state and its last error.
+func (l localAgent) problem() string {
+	return "the agent is " + string(l.State) + ": " + cmp.Or(l.LastError, "the vault hasn't answered yet")
 }
 
-// says is its state and what is wrong with it.
-func (l localAgent) says() string {
-	text := "the agent is " + string(l.State)
-	if l.LastError != "" {
-		return text + ": " + l.LastError
-	}
-	return text + ": the vault hasn't answered yet"
-}
-
-// advice is what to do about it.
-func (l localAgent) advice() string {
+func (l localAgent) fix() string {
 	return cmp.Or(l.LastHint, "see miosa-env status, and docs/operations.md, \"States\"")
 }
 
-// fromAgent checks what the agent gives. It asks the vault by itself: our key and our way to the vault matter only
-// once it is gone.
+// fromAgent checks the agent's values. The agent asks the vault itself: the key and the connection of this process are
+// needed only without the agent.
 func (d *doctor) fromAgent(ctx context.Context) {
 	d.source = "the agent at " + d.local.Socket
 	where := d.local.Resource.Type + " " + d.local.Resource.ID + ", from " + d.source
@@ -70,18 +59,18 @@ func (d *doctor) fromAgent(ctx context.Context) {
 	defer set.Wipe()
 	if err != nil {
 		d.failed("bindings", err, "")
-		d.ownLimits()
+		d.environment()
 	} else {
 		d.bindings(set)
 	}
-	if !d.Settings.HasKey() {
+	if d.Settings.HasKey() {
+		d.spareKey(ctx)
+	} else {
 		d.ok("key", "none here, and none is needed while the agent serves the values")
-		return
 	}
-	d.spareKey(ctx)
 }
 
-// spareKey checks the key that run would ask the vault with if the agent were gone.
+// spareKey checks the key with which run would ask the vault without the agent.
 func (d *doctor) spareKey(ctx context.Context) {
 	const spare = "the agent is used, and without it run would fail: "
 	key, err := d.Settings.Key()
@@ -92,20 +81,20 @@ func (d *doctor) spareKey(ctx context.Context) {
 	d.exposed(key)
 	v := d.visit(ctx, key, d.local.Resource)
 	defer v.close()
-	subject, about := v.blame()
 	switch {
 	case v.err == nil:
 		d.ok("key", "from "+key.Where+"; not needed while the agent serves the values")
 	case key.ForTenant():
 		d.warn("key", spare+tenantKey(key), resourceKeyFix)
-	case subject == "key":
-		d.trouble(levelWarn, subject, spare+"the vault refuses the key from "+key.Where+": ", about, "")
-	case d.local.State != agent.Stale: // of which it is the cause
-		d.trouble(levelWarn, subject, spare, about, "")
+	case v.subject == "key":
+		d.trouble(levelWarn, v.subject, spare+"the vault refuses the key from "+key.Where+": ", v.err, "")
+	case d.local.State != agent.Stale: // if it is stale, this is the cause
+		d.trouble(levelWarn, v.subject, spare, v.err, "")
 	}
 }
 
-// noAgentValues notes why an agent that is meant has nothing to give, if that is why run fails for want of a key.
+// noAgentValues reports whether run fails only because the agent that is meant has no values, and adds why. It is called if
+// there is no key.
 func (d *doctor) noAgentValues() bool {
 	l := d.local
 	_, err := d.Settings.Resource()
@@ -116,7 +105,7 @@ func (d *doctor) noAgentValues() bool {
 	case l.err != nil:
 		d.failed("agent", machine.Unasked(l.err), "set MIOSA_API_KEY or MIOSA_API_KEY_FILE, to ask the vault without the agent")
 	case l.meant(&d.Settings):
-		d.fail("agent", l.says()+"; and there is no key to ask the vault with", l.advice())
+		d.fail("agent", l.problem()+"; and there is no key to ask the vault with", l.fix())
 	case d.otherVault() != nil:
 		d.failed("agent", machine.Keyless(d.otherVault()), "")
 	default:
@@ -126,7 +115,7 @@ func (d *doctor) noAgentValues() bool {
 	return true
 }
 
-// otherVault is the error where the agent serves another vault than the one that is named.
+// otherVault returns an error if the agent serves another vault than the named one.
 func (d *doctor) otherVault() error {
 	if vault, err := d.Settings.NamedVault(); err == nil && d.local.err == nil {
 		return machine.OtherVault(d.local.Status, vault)
@@ -134,19 +123,18 @@ func (d *doctor) otherVault() error {
 	return nil
 }
 
-// agent tells about the one on this machine, unless that has been done. None is needed.
+// agent checks the agent, unless that has been done. None is needed.
 func (d *doctor) agent() {
-	l := d.local
-	for _, one := range d.findings {
-		if one.Subject == "agent" {
-			return
-		}
+	if slices.ContainsFunc(d.findings, func(f finding) bool { return f.Subject == "agent" }) {
+		return
 	}
-	other, what := d.otherVault(), l.Type+" "+l.ID+", "+string(l.State)
+	l, other := d.local, d.otherVault()
 	confirmed := "confirmed " + program.Ago(time.Duration(l.Age*float64(time.Second)), l.ConfirmedAt)
-	if l.State == agent.Fresh || l.State == agent.Stale {
+	what := l.Type + " " + l.ID + ", " + string(l.State)
+	if l.hasValues() {
 		what += ", " + confirmed
 	}
+	confirmed = "the agent's values were " + confirmed
 	switch {
 	case errors.Is(l.err, socket.ErrNoAgent):
 		d.ok("agent", "none is running here: run asks the vault")
@@ -160,21 +148,19 @@ func (d *doctor) agent() {
 		d.trouble(levelWarn, "agent", "", l.err, "give --no-agent to go past it")
 	case other != nil:
 		d.warn("agent", other.Error()+": run asks that one", "give --no-agent, or leave out --base-url and MIOSA_BASE_URL to have the agent's values")
-	case d.count(levelFail) > 0 && !l.meant(&d.Settings):
-		d.ok("agent", what)
-	case !l.meant(&d.Settings):
+	case !l.meant(&d.Settings) && d.count(levelFail) == 0:
 		d.ok("agent", what+": of another resource, so that run asks the vault")
-	case l.State == agent.Fresh:
+	case l.State == agent.Fresh, !l.meant(&d.Settings):
 		d.ok("agent", what)
-	case l.State == agent.Stale && d.asked && d.cause == nil:
-		d.warn("agent", "the agent's values were "+confirmed+", and it hasn't noticed yet that vault available again", "miosa-env refresh")
-	case l.State == agent.Stale && d.asked && d.about != "key":
-		d.trouble(levelWarn, "agent", "the agent's values were "+confirmed+", and can't be now: ", d.cause, "")
+	case l.State == agent.Stale && d.visited != nil && d.visited.err == nil:
+		d.warn("agent", confirmed+", and it hasn't noticed yet that the vault is available again", "miosa-env refresh")
+	case l.State == agent.Stale && d.visited != nil && d.visited.subject != "key":
+		d.trouble(levelWarn, "agent", confirmed+", and can't be now: ", d.visited.err, "")
 	case l.State == agent.Stale:
-		d.warn("agent", "the agent's values were "+confirmed+", and can't be now: "+cmp.Or(l.LastError, "the vault doesn't answer"), l.advice())
-	case d.cause != nil && d.cause.Error() == l.LastError:
+		d.warn("agent", confirmed+", and can't be now: "+cmp.Or(l.LastError, "the vault doesn't answer"), l.fix())
+	case d.visited != nil && d.visited.err != nil && d.visited.err.Error() == l.LastError:
 		d.warn("agent", "the agent is "+string(l.State)+" for the same reason", "")
 	default:
-		d.warn("agent", l.says()+": run asks the vault", l.advice())
+		d.warn("agent", l.problem()+": run asks the vault", l.fix())
 	}
 }

@@ -2,13 +2,14 @@ package doctor
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject"
 )
 
-// ownLimits checks our own environment, where the values aren't there to go with it.
-func (d *doctor) ownLimits() {
+// environment checks the environment of this process, if there are no values to add to it.
+func (d *doctor) environment() {
 	built, err := inject.Environment{Inherited: d.Environ}.Build()
 	if err != nil {
 		d.failed("limits", err, "")
@@ -17,7 +18,7 @@ func (d *doctor) ownLimits() {
 	d.limits(built, ", without any values")
 }
 
-// limits reports whether the kernel would take an environment.
+// limits checks that the kernel accepts an environment.
 func (d *doctor) limits(built inject.Built, without string) {
 	if err := inject.Preflight("/bin/sh", []string{"sh"}, built.Environ, built.Bound); err != nil {
 		d.failed("limits", err, "")
@@ -30,28 +31,25 @@ func (d *doctor) limits(built inject.Built, without string) {
 	d.ok("limits", fmt.Sprintf("an environment of %d variables and %d bytes fits%s", len(built.Environ), size, without))
 }
 
-// bindings tells what run would say to them.
+// bindings checks a set as run does.
 func (d *doctor) bindings(s api.Snapshot) {
 	built, err := inject.Environment{Inherited: d.Environ, Bound: s.Bound}.Build()
 	if err != nil {
 		d.failed("bindings", err, "")
-		d.ownLimits()
+		d.environment()
 		return
 	}
 	d.limits(built, "")
 	for _, w := range built.Warnings {
+		fix := "bind it under another name, unless it is meant"
 		if w.Kind == inject.WarnPlatform {
-			d.warn("bindings", w.String(), "nothing, where a proxy at the network's edge replaces what it holds; else use a vault with the agent API")
-			continue
+			fix = "nothing, where a proxy at the network's edge replaces what it holds; else use a vault with the agent API"
 		}
-		d.warn("bindings", w.String(), "bind it under another name, unless it is meant")
+		d.warn("bindings", w.String(), fix)
 	}
-	switch len(s.Bound) {
-	case 0:
+	if len(s.Bound) == 0 {
 		d.warn("bindings", "nothing is bound to "+s.Resource.String(), "bind a secret to "+s.Resource.String()+", or check the id")
-	case 1:
-		d.ok("bindings", "1")
-	default:
-		d.ok("bindings", fmt.Sprint(len(s.Bound)))
+		return
 	}
+	d.ok("bindings", strconv.Itoa(len(s.Bound)))
 }

@@ -4,7 +4,6 @@ package doctor
 import (
 	"context"
 	"errors"
-	"io"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -45,7 +44,7 @@ none of them. The exit code is 0, or 1 if there is a problem.`,
 				d.failed("configuration", err, "correct it, or leave it out")
 			}
 			if !c.Flags().Changed("log-level") && p.Environ.Get("MIOSA_LOG_LEVEL") == "" {
-				p.Log = zerolog.Nop() // what there is to say is in the findings
+				p.Log = zerolog.Nop() // the findings say it
 			}
 			d.examine(c.Context())
 			if d.count(levelFail) > 0 {
@@ -54,7 +53,11 @@ none of them. The exit code is 0, or 1 if there is a problem.`,
 			if asJSON {
 				return program.PrintJSON(p.Stdout, d.sorted())
 			}
-			return d.write(p.Stdout, p.Colours(p.Stdout))
+			works := "run would work"
+			if d.source != "" {
+				works = "values come from " + d.source
+			}
+			return d.write(p.Stdout, works, p.Colours(p.Stdout))
 		},
 	}
 	c.Flags().SortFlags = false
@@ -72,34 +75,23 @@ func completeAsRun(p *program.Program, c *cobra.Command) error {
 	return p.Settings.CompleteFlags(run.LocalNonPersistentFlags(), p.Environ, func(f *pflag.Flag) bool { return c.Flags().Lookup(f.Name) != nil })
 }
 
-// doctor is one examination.
+// doctor is one run of all checks.
 type doctor struct {
 	*program.Program
 	findings
-	local  localAgent
-	source string // where values come from; empty: from nowhere
-	asked  bool   // the vault was asked with our own key
-	cause  error  // what came of that; nil: values
-	about  string // what the cause is about
+	local   localAgent
+	source  string // where values come from; empty: nowhere
+	visited *visit // of the vault; nil: it wasn't asked
 }
 
-// examine looks at all that run needs, in the order in which it needs it.
+// examine checks what run needs, in the order in which run needs it.
 func (d *doctor) examine(ctx context.Context) {
-	d.local = newLocalAgent(ctx, d.Program)
-	if d.local.serves(&d.Settings) {
+	d.local.Status, d.local.err = machine.AskStatus(ctx, d.Program)
+	if d.local.meant(&d.Settings) && d.local.hasValues() {
 		d.fromAgent(ctx)
 	} else {
 		d.fromVault(ctx)
 	}
 	d.agent()
 	d.machine()
-}
-
-// write prints the verdict and the findings.
-func (d *doctor) write(w io.Writer, coloured bool) error {
-	works := "run would work"
-	if d.source != "" {
-		works = "values come from " + d.source
-	}
-	return d.findings.write(w, works, coloured)
 }

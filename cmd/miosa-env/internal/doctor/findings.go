@@ -14,95 +14,90 @@ import (
 
 // The levels of a finding.
 const (
-	levelFail = "fail" // run doesn't work, or part of it
-	levelWarn = "warn" // works, and may not be meant
-	levelSkip = "skip" // couldn't be checked, because of a problem
+	levelFail = "fail" // run doesn't work completely
+	levelWarn = "warn" // run works, perhaps not as intended
+	levelSkip = "skip" // not checked, because of a problem
 	levelOK   = "ok"
 )
 
-var levels = []string{levelFail, levelWarn, levelSkip, levelOK} // in the order they are shown in
-
-// finding is one line of doctor.
+// finding is a result of doctor.
 type finding struct {
 	Level   string `json:"level"`
 	Subject string `json:"subject"`
-	Found   string `json:"found"` // understood without the subject
+	Found   string `json:"found"` // can be understood without the subject
 	Fix     string `json:"fix,omitempty"`
 }
 
-// findings are in the order of the examination.
+// findings are in the order of the checks.
 type findings []finding
 
-func (f *findings) ok(subject, found string) {
-	*f = append(*f, finding{levelOK, subject, found, ""})
+func (f *findings) add(level, subject, found, fix string) {
+	*f = append(*f, finding{level, subject, found, fix})
 }
-func (f *findings) warn(subject, found, fix string) {
-	*f = append(*f, finding{levelWarn, subject, found, fix})
-}
-func (f *findings) fail(subject, found, fix string) {
-	*f = append(*f, finding{levelFail, subject, found, fix})
-}
+func (f *findings) ok(subject, found string)        { f.add(levelOK, subject, found, "") }
+func (f *findings) warn(subject, found, fix string) { f.add(levelWarn, subject, found, fix) }
+func (f *findings) fail(subject, found, fix string) { f.add(levelFail, subject, found, fix) }
 
-// failed notes an error as problems, each part of a joined one by itself.
+// failed adds an error as problems.
 func (f *findings) failed(subject string, err error, fix string) {
 	f.trouble(levelFail, subject, "", err, fix)
 }
 
-// trouble notes an error, each part of a joined one by itself, behind the same words.
+// trouble adds a finding for each part of an error, with before in front of each. fix is for parts that have no hint.
 func (f *findings) trouble(level, subject, before string, err error, fix string) {
 	for _, problem := range cli.Problems(err) {
 		for line := range strings.Lines(problem.Error()) {
-			*f = append(*f, finding{level, subject, before + cli.OneLine(line), cmp.Or(cli.Hint(problem), fix)})
+			f.add(level, subject, before+cli.OneLine(line), cmp.Or(cli.Hint(problem), fix))
 		}
 	}
 }
 
-// skip says in one finding what couldn't be checked, and why.
+// skip adds a finding for subjects that can't be checked.
 func (f *findings) skip(why string, subjects ...string) {
-	*f = append(*f, finding{levelSkip, strings.Join(subjects, ", "), "not checked, because " + why, ""})
+	f.add(levelSkip, strings.Join(subjects, ", "), "not checked, because "+why, "")
 }
 
-func (f findings) count(level string) (n int) {
+// at returns the findings of a level.
+func (f findings) at(level string) (found findings) {
 	for _, one := range f {
 		if one.Level == level {
-			n++
+			found = append(found, one)
 		}
 	}
-	return n
+	return found
 }
 
-// sorted gives problems first, what is fine last.
+func (f findings) count(level string) int { return len(f.at(level)) }
+
+// sorted returns problems first, then warnings, and what is fine last.
 func (f findings) sorted() findings {
-	return slices.SortedStableFunc(slices.Values(f), func(a, b finding) int {
-		return slices.Index(levels, a.Level) - slices.Index(levels, b.Level)
-	})
+	return slices.Concat(f.at(levelFail), f.at(levelWarn), f.at(levelSkip), f.at(levelOK))
 }
 
-// verdictParts is how many problems the verdict names.
-const verdictParts = 3
-
-// verdict is the first line: the problems, else the warnings, else that all works.
-func (f findings) verdict(works string) string {
-	level, said := levelFail, program.Counted(f.count(levelFail), "problem")
-	if f.count(levelFail) == 0 {
-		level, said = levelWarn, "no problems; "+program.Counted(f.count(levelWarn), "warning")
+// verdict returns the first line, which names the first problems or else the first warnings, and the worst level.
+func (f findings) verdict(works string) (line, worst string) {
+	const named = 3
+	found, worst := f.at(levelFail), levelFail
+	line = program.Counted(len(found), "problem")
+	if len(found) == 0 {
+		found, worst = f.at(levelWarn), levelWarn
+		line = "no problems; " + program.Counted(len(found), "warning")
 	}
-	var parts []string
-	for _, one := range f {
-		if one.Level == level {
-			parts = append(parts, one.Found)
-		}
+	if len(found) == 0 {
+		return "ok: " + works, levelOK
 	}
-	switch n := len(parts); {
-	case n == 0:
-		return "ok: " + works
-	case n > verdictParts:
-		parts = append(parts[:verdictParts], fmt.Sprintf("and %d more", n-verdictParts))
+	separator := ": "
+	for _, one := range found[:min(len(found), named)] {
+		line += separator + one.Found
+		separator = "; "
 	}
-	return said + ": " + strings.Join(parts, "; ")
+	if len(found) > named {
+		line += fmt.Sprintf("; and %d more", len(found)-named)
+	}
+	return line, worst
 }
 
-// write prints the verdict, then each level by itself.
+// write prints the verdict, then the findings of each level.
 func (f findings) write(w io.Writer, works string, coloured bool) error {
 	paint := func(level, text string) string {
 		if !coloured {
@@ -110,15 +105,11 @@ func (f findings) write(w io.Writer, works string, coloured bool) error {
 		}
 		return map[string]string{levelFail: "\x1b[1;31m", levelWarn: "\x1b[33m", levelSkip: "\x1b[2m", levelOK: "\x1b[32m"}[level] + text + "\x1b[0m"
 	}
-	sorted := f.sorted()
-	worst := levelOK
-	if len(sorted) > 0 && sorted[0].Level != levelSkip {
-		worst = sorted[0].Level
-	}
+	verdict, worst := f.verdict(works)
 	var out strings.Builder
-	out.WriteString(paint(worst, api.RedactKeys(cli.OneLine(f.verdict(works)))) + "\n")
+	out.WriteString(paint(worst, api.RedactKeys(cli.OneLine(verdict))) + "\n")
 	last := ""
-	for _, one := range sorted {
+	for _, one := range f.sorted() {
 		if one.Level != last {
 			out.WriteString("\n")
 		}

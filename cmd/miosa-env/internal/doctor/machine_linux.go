@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"errors"
 	"os"
 	"runtime"
 	"strings"
@@ -11,9 +10,9 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
-// machine checks what this machine offers.
+// machine checks this machine.
 func (f *findings) machine() {
-	f.memoryFolder()
+	f.memory()
 	f.kernel()
 	if !inherited.Noted() {
 		f.warn("build", "this program was built with "+runtime.Version()+", in which it can't see what it was started with: a command may find signals at their default that were ignored or blocked",
@@ -26,9 +25,9 @@ func (f *findings) machine() {
 	}
 }
 
-// memoryFolder looks for a place for files that never reach a disk.
-func (f *findings) memoryFolder() {
-	var looked []string
+// memory checks for a directory whose files never reach a disk.
+func (f *findings) memory() {
+	var checked []string
 	for _, dir := range []string{os.Getenv("XDG_RUNTIME_DIR"), "/run", "/dev/shm"} {
 		var at unix.Statfs_t
 		if dir == "" || unix.Statfs(dir, &at) != nil {
@@ -38,38 +37,32 @@ func (f *findings) memoryFolder() {
 			f.ok("tmpfs", dir+" is in memory")
 			return
 		}
-		looked = append(looked, dir)
+		checked = append(checked, dir)
 	}
-	f.warn("tmpfs", "none of "+strings.Join(looked, ", ")+" is in memory: what export writes to a file reaches a disk",
+	f.warn("tmpfs", "none of "+strings.Join(checked, ", ")+" is in memory: what export writes to a file reaches a disk",
 		"mount a tmpfs on /run")
 }
 
-// kernel asks for each feature by using it.
+// kernel checks for features of the kernel by using them.
 func (f *findings) kernel() {
 	var name unix.Utsname
-	release := "linux"
+	found := "linux"
 	if unix.Uname(&name) == nil {
-		release += " " + unix.ByteSliceToString(name.Release[:])
+		found += " " + unix.ByteSliceToString(name.Release[:])
 	}
-	has, lacks := []string{}, []string{}
-	note := func(feature string, err error) {
-		if err == nil {
-			has = append(has, feature)
-		} else {
+	var has, lacks []string
+	note := func(feature string, fd int, err error) {
+		if err != nil {
 			lacks = append(lacks, feature)
+			return
 		}
+		_ = unix.Close(fd)
+		has = append(has, feature)
 	}
-	secret, err := unix.MemfdSecret(0)
-	if err == nil {
-		_ = unix.Close(secret)
-	}
-	note("memfd_secret", err)
-	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
-	if err == nil {
-		_ = unix.Close(pidfd)
-	}
-	note("pidfd", err)
-	found := release
+	fd, err := unix.MemfdSecret(0)
+	note("memfd_secret", fd, err)
+	fd, err = unix.PidfdOpen(os.Getpid(), 0)
+	note("pidfd", fd, err)
 	if len(has) > 0 {
 		found += " with " + strings.Join(has, ", ")
 	}
@@ -84,10 +77,8 @@ func (f *findings) kernel() {
 	if dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0); err == nil && dumpable == 0 {
 		f.ok("memory", "other processes of this user can't read this one's")
 	}
-	scope, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
-	switch {
-	case errors.Is(err, os.ErrNotExist): // Yama isn't there, and a sandbox rarely lets one add it
-	case err == nil && strings.TrimSpace(string(scope)) == "0":
+	// Without Yama there is no file, and a sandbox can rarely add it.
+	if scope, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); err == nil && strings.TrimSpace(string(scope)) == "0" {
 		f.warn("memory", "processes of one user may read each other's memory (kernel.yama.ptrace_scope is 0)", "sysctl kernel.yama.ptrace_scope=1")
 	}
 }
