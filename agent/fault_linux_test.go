@@ -23,6 +23,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/newfile"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
@@ -92,7 +93,14 @@ func TestFault_A5_HugeBody(t *testing.T) {
 func TestFault_A10_VaultKilledMidWait(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	root := filepath.Join(t.TempDir(), "root")
-	v := vaulttest.Start(t, func(c *vault.Config) { c.Store.RootKey = keyring.RootFile(root, true) })
+	err := newfile.Write(root, func() (string, error) {
+		key, err := keyring.NewRoot()
+		return key.Reveal(), err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := vaulttest.Start(t, func(c *vault.Config) { c.Store.RootKey = keyring.Root{File: root} })
 	secret := v.Put(t, "token", "value 1", sandbox, "TOKEN")
 	key, tenant := v.ResourceKey(t, sandbox), v.TenantKey
 	v.Stop(t)

@@ -138,7 +138,7 @@ func (p agentProcess) run(ctx context.Context) error {
 
 func (p vaultProcess) run(ctx context.Context) error {
 	v, err := vault.Open(ctx, vault.Config{
-		Store: store.Config{DataDir: p.DataDir, RootKey: keyring.RootFile(p.RootKey, false)}, Rate: 1e6, Burst: 1e6,
+		Store: store.Config{DataDir: p.DataDir, RootKey: keyring.Root{File: p.RootKey}}, Rate: 1e6, Burst: 1e6,
 	})
 	if err != nil {
 		return err

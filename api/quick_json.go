@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +36,7 @@ func (q RevealRequest) AppendJSON(b []byte) []byte {
 
 // AppendJSON appends the answer as JSON.
 func (a RevealAnswer) AppendJSON(b []byte) []byte {
+	b = slices.Grow(b, 128+base64.StdEncoding.EncodedLen(len(a.Sealed)))
 	b = AppendString(append(b, `{"etag":`...), a.Etag)
 	b = AppendString(append(b, `,"suite":`...), a.Suite)
 	b = append(b, `,"sealed":"`...)

@@ -8,24 +8,24 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
-// AuditFilter narrows the audit to exact matches of Resource and Action, from Since (included) until
-// Until (not included), or as long ago as SinceAgo and UntilAgo say (7d); empty fields match all. Limit is how many events an answer holds, 1 to 1,000,
-// zero for the vault's own 100; Cursor is from the answer before.
+// AuditFilter selects events by exact matches of Resource and Action, from Since (inclusive) to Until (exclusive), or
+// relative to now by SinceAgo and UntilAgo ("7d"). Empty fields match everything. Limit is the size of a page, 1 to 1000;
+// 0: 100. Cursor is from the page before.
 type AuditFilter = fetch.AuditFilter
 
-// Audit gives one answer's worth of events: the newest first, or with Since or SinceAgo the oldest first. next is
-// the Cursor of the answer that follows, "" at the end.
+// Audit returns a page of events: the newest first, or with Since or SinceAgo the oldest first. next is the cursor of the
+// next page, "" at the end.
 func (c *Client) Audit(ctx context.Context, f AuditFilter) (events []Event, next string, err error) {
 	return c.vault.Audit(ctx, f)
 }
 
-// AuditEvent gives one event. Errors: api.ErrNotFound.
+// AuditEvent returns one event. Errors: api.ErrNotFound.
 func (c *Client) AuditEvent(ctx context.Context, id string) (Event, error) {
 	return c.vault.AuditEvent(ctx, id)
 }
 
-// AuditAll goes over all events that match, from f.Cursor on, in the order of Audit. It asks for
-// f.Limit at a time, as the loop gets to them. An error comes last, with an empty Event.
+// AuditAll iterates over all events that match, from f.Cursor on, in the order of Audit, and requests pages of f.Limit
+// events as needed. After an error, which comes with an empty Event, it ends.
 func (c *Client) AuditAll(ctx context.Context, f AuditFilter) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for {

@@ -8,26 +8,26 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
-// Providers gives the OAuth providers that accounts can be connected at.
+// Providers returns the OAuth providers at which accounts can be connected.
 func (c *Client) Providers(ctx context.Context) ([]Provider, error) { return c.vault.Providers(ctx) }
 
-// Connect says what becomes of an account that is connected. All of it is optional.
+// Connect describes the secret that connecting an account creates. All fields are optional.
 type Connect struct {
 	Scope string // as in Set
 
-	OwnerUserID, ExternalUserID, ExternalWorkspaceID string // whom it is attributed to
+	OwnerUserID, ExternalUserID, ExternalWorkspaceID string // the secret's owners
 
-	Resource    Resource // the sandbox or computer it is for; the zero Resource: none
+	Resource    Resource // the sandbox or computer it belongs to; the zero Resource: none
 	ExposeAsEnv string   // with Resource: also bind it there, under this variable
 
-	RedirectURI string // where the user's browser goes at the end; the vault's own page where empty
+	RedirectURI string // where the user's browser is sent at the end; "": a page of the vault
 }
 
-// Connect begins to connect an account at a provider, by the name that Providers gives. The user is to
-// open the flow's AuthorizeURL; this package opens no browser. Once the user has agreed, the vault
-// keeps the token as a secret and renews it.
-// Errors: api.ErrInvalid where there is no such provider, or RedirectURI isn't allowed; api.ErrNotFound from
-// a vault that doesn't know OAuth.
+// Connect starts to connect an account at a provider, by a name that Providers returns. The caller shows the flow's
+// AuthorizeURL to the user: this package opens no browser. After the user has agreed, the vault stores the token as a
+// secret and refreshes it.
+// Errors: api.ErrInvalid if there is no such provider, or RedirectURI isn't allowed; api.ErrNotFound from
+// a vault without OAuth.
 func (c *Client) Connect(ctx context.Context, provider string, o Connect) (*Flow, error) {
 	before, err := c.connected(ctx)
 	if err != nil {
@@ -46,14 +46,14 @@ func (c *Client) Connect(ctx context.Context, provider string, o Connect) (*Flow
 	}, nil
 }
 
-// connected gives the ids of the accounts that are connected now, for a vault that doesn't tell how a flow
-// is going; nil where it doesn't list them either.
+// connected returns the ids of the connected accounts, for a vault that doesn't return the status of flows; nil if it
+// doesn't list them.
 func (c *Client) connected(ctx context.Context) (map[string]bool, error) {
 	list, err := c.vault.Secrets(ctx, fetch.SecretFilter{Type: typeConnected})
 	switch {
 	case err == nil:
 	case ctx.Err() != nil, api.Temporary(err), errors.Is(err, api.ErrUnauthorized):
-		return nil, err // the flow couldn't begin either
+		return nil, err // the flow couldn't start either
 	default:
 		return nil, nil
 	}
@@ -64,6 +64,6 @@ func (c *Client) connected(ctx context.Context) (map[string]bool, error) {
 	return ids, nil
 }
 
-// Resume gives the flow with a State that was kept from an earlier Connect, here or elsewhere. Its other
-// fields are empty. It takes a vault that tells how a flow is going: what was there before isn't known.
+// Resume returns the flow with the State of an earlier Connect. Its other fields are empty, and its vault must return
+// the status of flows: the accounts that were connected before are unknown.
 func (c *Client) Resume(state string) *Flow { return &Flow{State: state, vault: c.vault} }

@@ -13,22 +13,22 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
-// FlowStatus tells how a flow is going: its Status is api.FlowPending, or at the end api.FlowCompleted
-// (with SecretID), api.FlowFailed or api.FlowDenied (with Error, and where the vault has one a Message).
+// FlowStatus is the status of a flow. Its Status is api.FlowPending, and at the end api.FlowCompleted (with SecretID),
+// api.FlowFailed or api.FlowDenied (with Error, and a Message if the vault has one).
 type FlowStatus = api.OAuthStatus
 
 // Flow is an account that is being connected. Printing it doesn't show its State.
 type Flow struct {
-	AuthorizeURL string    // what the user is to open
-	State        string    // names the flow; keep it like a key
-	Provider     string    // where
-	ExpiresAt    time.Time // when it ends by itself, as failed; zero where the vault doesn't say
+	AuthorizeURL string    // for the user's browser
+	State        string    // identifies the flow; to be kept as secret as a key
+	Provider     string    // its name
+	ExpiresAt    time.Time // when the flow fails if it is still pending; zero: unknown
 
 	vault  *fetch.Client
 	wanted Connect
-	before map[string]bool // ids of the accounts that were connected when it began; nil: not known
-	told   atomic.Bool     // the vault has told how it is going
-	listed atomic.Bool     // the vault doesn't tell: the list of secrets does
+	before map[string]bool // ids of the accounts that were connected when it started; nil: unknown
+	told   atomic.Bool     // the vault has returned its status
+	listed atomic.Bool     // the vault doesn't: the list of secrets is used
 }
 
 // String implements fmt.Stringer.
@@ -37,10 +37,10 @@ func (f *Flow) String() string { return "OAuth flow at " + cmp.Or(f.Provider, "a
 // GoString implements fmt.GoStringer.
 func (f *Flow) GoString() string { return f.String() }
 
-// Status asks once how the flow is going. A flow that failed is no error here. A vault that doesn't tell, as
-// MIOSA's platform, is asked for the list of secrets instead: the flow has completed when there is a
-// connected account that wasn't there when Connect began it. A denial isn't seen there.
-// Errors: api.ErrNotFound where the vault knows no flow with this State.
+// Status requests the flow's status. A flow that failed is not an error. With a vault that doesn't return the status of
+// flows, such as MIOSA's platform, the flow has completed when the list of secrets has a connected account that it didn't
+// have before Connect; a denial isn't noticed.
+// Errors: api.ErrNotFound if the vault knows no flow with this State.
 func (f *Flow) Status(ctx context.Context) (FlowStatus, error) {
 	if f.listed.Load() {
 		return f.fromList(ctx)
@@ -56,30 +56,16 @@ func (f *Flow) Status(ctx context.Context) (FlowStatus, error) {
 	return status, err
 }
 
-// WaitOptions says how long to wait for a flow's end, and how often to ask.
+// WaitOptions configures WaitForCompletion.
 type WaitOptions struct {
-	Timeout      time.Duration // zero and below mean 5 minutes
-	PollInterval time.Duration // zero and below mean 2 seconds
+	Timeout      time.Duration // 0 and below: 5 minutes
+	PollInterval time.Duration // 0 and below: 2 seconds
 }
 
-func (o WaitOptions) timeout() time.Duration {
-	if o.Timeout <= 0 {
-		return 5 * time.Minute
-	}
-	return o.Timeout
-}
-
-func (o WaitOptions) pollInterval() time.Duration {
-	if o.PollInterval <= 0 {
-		return 2 * time.Second
-	}
-	return o.PollInterval
-}
-
-// ErrFlowTimeout says that a flow hadn't ended when the wait for it did. It may still complete.
+// ErrFlowTimeout is the error of a wait that ended before its flow. The flow may still complete.
 var ErrFlowTimeout = errors.New("the account wasn't connected in time")
 
-// FlowError says that a flow ended without a connection.
+// FlowError is the error of a flow that failed or was denied.
 type FlowError struct{ Status FlowStatus }
 
 func (e *FlowError) Error() string {
@@ -98,17 +84,23 @@ func (e *FlowError) Error() string {
 	return what
 }
 
-// WaitForCompletion waits for the flow's end. Its error is nil only where the account is connected.
-// A poll that fails in a way that may pass doesn't end the wait.
-// Errors: *FlowError where the flow failed or was denied; ErrFlowTimeout; api.ErrNotFound and others
-// that don't pass; the context's.
+// WaitForCompletion waits for the flow's end. Its error is nil only if the account is connected. Temporary errors of a
+// request don't end the wait.
+// Errors: *FlowError if the flow failed or was denied; ErrFlowTimeout; api.ErrNotFound and other permanent
+// errors; the context's.
 func (f *Flow) WaitForCompletion(ctx context.Context, o WaitOptions) (FlowStatus, error) {
-	all, cancel := context.WithTimeout(ctx, o.timeout())
+	if o.Timeout <= 0 {
+		o.Timeout = 5 * time.Minute
+	}
+	if o.PollInterval <= 0 {
+		o.PollInterval = 2 * time.Second
+	}
+	all, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	var last FlowStatus
-	var trouble error // of the last poll
+	var trouble error // of the last request
 	for {
-		pause := o.pollInterval()
+		pause := o.PollInterval
 		status, err := f.Status(all)
 		switch {
 		case err == nil && status.Status == api.FlowCompleted:
@@ -118,13 +110,13 @@ func (f *Flow) WaitForCompletion(ctx context.Context, o WaitOptions) (FlowStatus
 			return status, &FlowError{status}
 		case err == nil: // pending
 			last, trouble = status, nil
-		case all.Err() != nil: // the error is that of the wait's end
+		case all.Err() != nil: // the wait has ended
 		case !api.Temporary(err):
 			return last, err
 		default:
 			trouble = err
-			if refusal, ok := errors.AsType[*api.Error](err); ok {
-				pause = max(pause, refusal.RetryAfter)
+			if refused, ok := errors.AsType[*api.Error](err); ok {
+				pause = max(pause, refused.RetryAfter)
 			}
 		}
 		if delay.Sleep(all, pause) == nil {

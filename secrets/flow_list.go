@@ -11,13 +11,13 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
-// typeConnected is the type of a secret that a flow makes.
+// typeConnected is the type of a connected account.
 const typeConnected = "oauth_connect"
 
-// overdue is how long after its end a flow may still turn out to have completed.
+// overdue is how long after its expiry a flow may still complete.
 const overdue = 10 * time.Second
 
-// fromList tells how the flow is going by what is in the list of secrets now and wasn't when it began.
+// fromList is the status according to the list of secrets.
 func (f *Flow) fromList(ctx context.Context) (FlowStatus, error) {
 	status := FlowStatus{Status: api.FlowPending, Provider: f.Provider, ExpiresAt: f.ExpiresAt}
 	list, err := f.vault.Secrets(ctx, fetch.SecretFilter{Type: typeConnected})
@@ -25,7 +25,7 @@ func (f *Flow) fromList(ctx context.Context) (FlowStatus, error) {
 		return FlowStatus{}, err
 	}
 	for i := range list {
-		if s := &list[i]; s.Type == typeConnected && !f.before[s.ID] && f.mayHaveMade(s) {
+		if s := &list[i]; s.Type == typeConnected && !f.before[s.ID] && f.mayHaveCreated(s) {
 			status.Status, status.SecretID = api.FlowCompleted, s.ID
 			return status, nil
 		}
@@ -37,9 +37,8 @@ func (f *Flow) fromList(ctx context.Context) (FlowStatus, error) {
 	return status, nil
 }
 
-// mayHaveMade reports whether nothing that a secret tells of itself, its provider and whom and what it is for,
-// differs from what was asked for.
-func (f *Flow) mayHaveMade(s *Secret) bool {
+// mayHaveCreated reports whether a secret's provider, owners and resource are unknown or as requested.
+func (f *Flow) mayHaveCreated(s *Secret) bool {
 	if of := providerOf(s); of != "" && f.Provider != "" && !strings.EqualFold(of, f.Provider) {
 		return false
 	}
@@ -57,7 +56,7 @@ func (f *Flow) mayHaveMade(s *Secret) bool {
 	return true
 }
 
-// providerOf is where a connected account is, "" where the vault doesn't say.
+// providerOf is the provider of a connected account; "": unknown.
 func providerOf(s *Secret) string {
 	var known struct {
 		Provider string `json:"provider"`
@@ -65,6 +64,6 @@ func providerOf(s *Secret) string {
 			Provider string `json:"provider"`
 		} `json:"oauth"`
 	}
-	_ = json.Unmarshal(s.Metadata, &known) // what isn't there stays empty
+	_ = json.Unmarshal(s.Metadata, &known)
 	return cmp.Or(s.OAuthProvider, known.OAuth.Provider, known.Provider)
 }

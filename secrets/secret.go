@@ -11,28 +11,28 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
-// Set is a secret to store. Name and Value are required; the vault fills in the rest where empty.
+// Set is a secret to store. Name and Value are required; the vault has defaults for other empty fields.
 type Set struct {
 	Name  string
 	Value Value  // UTF-8 text without NUL, at most 1 MiB; may be empty
-	Type  string // api_key where empty; also oauth_machine, env_var, bearer, basic, generic, or any word
-	Scope string // user where empty; also workspace, tenant, external_user, external_workspace
+	Type  string // "": api_key; also oauth_machine, env_var, bearer, basic, generic, or any word
+	Scope string // "": user; also workspace, tenant, external_user, external_workspace
 
-	WorkspaceID, OwnerUserID, ExternalUserID, ExternalWorkspaceID string // whom it is attributed to
+	WorkspaceID, OwnerUserID, ExternalUserID, ExternalWorkspaceID string // the secret's owners
 
-	Resource    Resource // the sandbox or computer it is for; the zero Resource: none
+	Resource    Resource // the sandbox or computer it belongs to; the zero Resource: none
 	ExposeAsEnv string   // with Resource: also bind it there, under this variable
 	Delivery    string   // of that binding: api.DeliverValue, the default, or api.DeliverPlaceholder
 
-	RefreshToken Value          // stored beside the value, and never delivered
-	ExpiresAt    *time.Time     // from then on it isn't delivered; nil: never
-	Metadata     map[string]any // answered by every call, so no place for secrets
+	RefreshToken Value          // stored with the value, and never delivered
+	ExpiresAt    *time.Time     // from then on the value isn't delivered; nil: never
+	Metadata     map[string]any // not secret: calls return it
 }
 
-// Set stores a secret, or gives its next value to the one with the same name, scope, attribution and
-// resource. The binding is nil unless ExposeAsEnv asked for one.
-// Errors: api.ErrInvalid; api.ErrConflict where another secret has the variable on that resource, and
-// then nothing was stored; ErrNotBound, wrapped, with the secret that was stored.
+// Set stores a secret, or a new value of the secret with the same name, scope, owners and resource. The binding is nil
+// without ExposeAsEnv.
+// Errors: api.ErrInvalid; api.ErrConflict if the variable is bound to another secret on that resource: nothing was
+// stored; ErrNotBound, wrapped, with the secret that was stored.
 func (c *Client) Set(ctx context.Context, s Set) (Secret, *Binding, error) {
 	var metadata json.RawMessage
 	if s.Metadata != nil {
@@ -56,10 +56,10 @@ func (c *Client) Set(ctx context.Context, s Set) (Secret, *Binding, error) {
 	return secret, binding, err
 }
 
-// ErrNotBound says that a secret was stored, and not bound.
+// ErrNotBound is the error of Set if it stored the secret but couldn't bind it.
 var ErrNotBound = errors.New("the secret is stored, and not bound")
 
-// bound gives the binding that Set asked for, of a vault that doesn't answer it or doesn't make it.
+// bound returns the binding that Set requested, from a vault that doesn't return it or doesn't create it.
 func (c *Client) bound(ctx context.Context, id string, s *Set) (*Binding, error) {
 	list, err := c.vault.Bindings(ctx, fetch.BindingFilter{Resource: s.Resource, SecretID: id})
 	if err != nil {
@@ -77,28 +77,28 @@ func (c *Client) bound(ctx context.Context, id string, s *Set) (*Binding, error)
 	return &b, nil
 }
 
-// Filter narrows a list of secrets to exact matches in its fields Resource, Scope, Type, WorkspaceID,
-// OwnerUserID, ExternalUserID and ExternalWorkspaceID; empty ones match all. Resource is the one that a
-// secret was stored for; what is bound to a resource, ListBindings tells.
+// Filter selects secrets by exact matches of Resource, Scope, Type, WorkspaceID, OwnerUserID, ExternalUserID and
+// ExternalWorkspaceID; empty fields match everything. Resource is what a secret was stored for. For what is bound to a
+// resource use ListBindings.
 type Filter = fetch.SecretFilter
 
-// List gives all secrets that match, however many, the oldest first.
+// List returns all secrets that match, oldest first.
 func (c *Client) List(ctx context.Context, f Filter) ([]Secret, error) {
 	return c.vault.Secrets(ctx, f)
 }
 
-// Get gives one secret. Errors: api.ErrNotFound.
+// Get returns one secret. Errors: api.ErrNotFound.
 func (c *Client) Get(ctx context.Context, id string) (Secret, error) { return c.vault.Secret(ctx, id) }
 
-// Rotation is a secret's next Value. RefreshToken is kept where it is empty. ExpiresAt nil keeps the
-// date if it is still to come and drops it if it has passed; NeverExpires drops it.
+// Rotation is a secret's next Value. An empty RefreshToken keeps the current one. With ExpiresAt nil the current date
+// stays if it is in the future; NeverExpires removes it.
 type Rotation = fetch.Rotation
 
-// Rotate gives a secret its next value; its Version rises by one, and every resource that it is bound
-// to gets the value. Errors: api.ErrNotFound, api.ErrInvalid.
+// Rotate stores a secret's next value and increments its Version. Every resource that it is bound to gets the value.
+// Errors: api.ErrNotFound, api.ErrInvalid.
 func (c *Client) Rotate(ctx context.Context, id string, r Rotation) (Secret, error) {
 	return c.vault.RotateSecret(ctx, id, r)
 }
 
-// Delete deletes a secret, and its bindings with it. Errors: api.ErrNotFound.
+// Delete deletes a secret and its bindings. Errors: api.ErrNotFound.
 func (c *Client) Delete(ctx context.Context, id string) error { return c.vault.DeleteSecret(ctx, id) }

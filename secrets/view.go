@@ -7,24 +7,23 @@ import (
 	"time"
 )
 
-// View is a client that looks at one sandbox or computer: where a call takes a resource and the caller
-// leaves it out, it is this one. Other calls are the client's own. A view of an id that can't be one
-// gives api.ErrInvalid from these calls, rather than what belongs to others.
+// View is a client for one sandbox or computer: calls use it as their resource if the caller gives none. Other calls are
+// the client's own. If its id is invalid, these calls return api.ErrInvalid.
 type View struct {
 	*Client
 	resource Resource
 }
 
-// ForSandbox gives the view of a sandbox.
+// ForSandbox returns the view of a sandbox.
 func (c *Client) ForSandbox(id string) *View { return &View{c, Sandbox(id)} }
 
-// ForComputer gives the view of a computer.
+// ForComputer returns the view of a computer.
 func (c *Client) ForComputer(id string) *View { return &View{c, Computer(id)} }
 
-// Resource is what the view looks at.
+// Resource is the view's resource.
 func (v *View) Resource() Resource { return v.resource }
 
-// fill puts into r what the caller left out of it.
+// fill sets the empty fields of r.
 func (v *View) fill(r *Resource) error {
 	r.Type, r.ID = cmp.Or(r.Type, v.resource.Type), cmp.Or(r.ID, v.resource.ID)
 	return r.Validate()

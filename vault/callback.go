@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/internal/delay"
-	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 	"github.com/Miosa-osa/miosa-env/vault/page"
 	"github.com/Miosa-osa/miosa-env/vault/store"
@@ -118,7 +116,8 @@ func (v *Vault) exchange(ctx context.Context, from store.Actor, f store.Flow, p 
 	n := store.ConnectedSecret(want, p.Name)
 	n.Value, n.RefreshToken, n.ExpiresAt = token.Access, token.Refresh, token.ExpiresAt
 	n.Metadata = oauth.Connection{Provider: p.Name, Scopes: token.Scopes, Status: api.OAuthConnected}.Metadata()
-	if err := v.completeFlow(ctx, from, f, n); err != nil {
+	err = persist(ctx, v.log, storeTimeout, func(ctx context.Context) error { return v.store.CompleteFlow(ctx, from, f, n) })
+	if err != nil {
 		code := "internal"
 		switch {
 		case errors.Is(err, api.ErrConflict):
@@ -136,17 +135,6 @@ func (v *Vault) exchange(ctx context.Context, from store.Actor, f store.Flow, p 
 
 // storeTimeout limits the tries to store a token while the store is unavailable: the code is used up.
 const storeTimeout = 20 * time.Second
-
-func (v *Vault) completeFlow(ctx context.Context, from store.Actor, f store.Flow, n api.NewSecret) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	for {
-		err := v.store.CompleteFlow(ctx, from, f, n)
-		if !errors.Is(err, api.ErrUnavailable) || errors.Is(err, database.ErrClosed) || delay.Sleep(ctx, storePause) != nil {
-			return err
-		}
-	}
-}
 
 // failFlow ends a flow that stored nothing.
 func (v *Vault) failFlow(from store.Actor, f store.Flow, status, code string, cause error) (page.Result, string, error) {

@@ -55,7 +55,7 @@ func inBubble(t *testing.T, do func(t *testing.T, v *vault.Vault, p *pipes)) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		v, err := vault.Open(t.Context(), vault.Config{
-			Store: store.Config{DataDir: dir, RootKey: keyring.RootText(root), Watch: time.Second},
+			Store: store.Config{DataDir: dir, RootKey: keyring.Root{Text: root}, Watch: time.Second},
 		})
 		if err != nil {
 			t.Fatal(err)

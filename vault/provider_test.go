@@ -201,7 +201,7 @@ func newConnected(t testing.TB, life int) *connected {
 		t.Fatal(err)
 	}
 	c := &connected{t: t, provider: p, conf: Config{
-		Store: store.Config{DataDir: t.TempDir(), RootKey: keyring.RootText(root), Log: zerolog.New(zerolog.NewTestWriter(t))},
+		Store: store.Config{DataDir: t.TempDir(), RootKey: keyring.Root{Text: root}, Log: zerolog.New(zerolog.NewTestWriter(t))},
 		Rate:  1e6, Burst: 1e6, OAuth: providers,
 	}}
 	c.open()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -32,10 +33,9 @@ type refresher struct {
 	log       zerolog.Logger
 
 	group singleflight.Group // by secret
-	slots chan struct{}      // one element for each scheduled refresh
 	any   atomic.Bool        // there may be schedules; otherwise reveals need not look for them
 	stop  context.CancelFunc
-	ended sync.WaitGroup // the scheduler
+	ended sync.WaitGroup // run
 	// active counts refreshes, and exchanges of codes.
 	active sync.WaitGroup
 
@@ -44,7 +44,7 @@ type refresher struct {
 
 func newRefresher(s *store.Store, providers *oauth.Providers, log zerolog.Logger) *refresher {
 	ctx, stop := context.WithCancel(context.Background())
-	r := &refresher{store: s, providers: providers, log: log, slots: make(chan struct{}, maxRefreshes), stop: stop,
+	r := &refresher{store: s, providers: providers, log: log, stop: stop,
 		step: func(string) error { return nil }}
 	r.any.Store(true) // until the schedules are read
 	r.ended.Go(func() { r.run(ctx) })
@@ -61,43 +61,41 @@ func (r *refresher) close() {
 
 // run refreshes the tokens that are due, until ctx ends.
 func (r *refresher) run(ctx context.Context) {
+	var running errgroup.Group
+	running.SetLimit(maxRefreshes)
+	defer func() { _ = running.Wait() }()
 	finished := make(chan struct{}, 1)
 	for ctx.Err() == nil {
 		due, next, err := r.store.DueRefreshes(ctx, maxRefreshes)
-		if err != nil && ctx.Err() == nil {
-			r.log.Warn().Err(err).Msg("cannot list due tokens")
-		}
 		if err == nil {
 			r.any.Store(next != nil)
+		} else if ctx.Err() == nil {
+			r.log.Warn().Err(err).Msg("cannot list due tokens")
 		}
 		for _, d := range due {
-			select {
-			case r.slots <- struct{}{}:
-			case <-ctx.Done():
+			if ctx.Err() != nil {
 				return
 			}
-			r.ended.Go(func() {
-				defer func() { <-r.slots }()
-				<-r.start(ctx, d.Tenant, d.SecretID, 0)
+			running.Go(func() error {
+				<-r.start(ctx, d.Tenant, d.SecretID, 0) // an error is in the secret's metadata
 				select {
 				case finished <- struct{}{}:
 				default:
 				}
+				return nil
 			})
 		}
 		wait := refreshInterval
 		if len(due) == 0 && next != nil {
 			wait = min(max(time.Until(*next)+time.Microsecond, 0), refreshInterval)
 		}
-		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-finished: // others may be due
 		case <-r.store.Rescheduled():
 			r.any.Store(true)
-		case <-timer.C:
+		case <-time.After(wait):
 		}
-		timer.Stop()
 	}
 }
 
@@ -132,14 +130,18 @@ func (r *refresher) refresh(ctx, claimCtx context.Context, tenant, secretID stri
 	}
 	token, err := r.request(ctx, claimed)
 	if err == nil {
+		defer token.Access.Wipe()
+		defer token.Refresh.Wipe()
 		if err := r.step("answered"); err != nil {
 			return err
 		}
-		if err := r.save(ctx, claimed, token); err != nil {
-			return err
+		// The claim holds as long: the provider may have replaced the old refresh token by the one that is only in memory.
+		log := r.log.With().Str("secret_id", secretID).Logger()
+		err := persist(ctx, log, store.ClaimTime, func(ctx context.Context) error { return r.store.StoreRefresh(ctx, claimed, token) })
+		if err == nil {
+			log.Info().Str("provider", claimed.Source()).Msg("token refreshed")
 		}
-		r.log.Info().Str("secret_id", secretID).Str("provider", claimed.Source()).Msg("token refreshed")
-		return nil
+		return err
 	}
 	failed, ok := errors.AsType[*oauth.Error](err)
 	if !ok {
@@ -172,19 +174,16 @@ func (r *refresher) request(ctx context.Context, c store.Refresh) (oauth.Token, 
 	return p.Refresh(ctx, c.Secret)
 }
 
-// save stores a token. While the store is unavailable it tries again, as long as its claim holds: the provider may have
-// replaced the old refresh token by the one that is only in memory.
-func (r *refresher) save(ctx context.Context, c store.Refresh, token oauth.Token) error {
-	ctx, cancel := context.WithTimeout(ctx, store.ClaimTime)
+// persist calls save, which stores a token, and calls it again while the store is unavailable, for at most timeout.
+func persist(ctx context.Context, log zerolog.Logger, timeout time.Duration, save func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	defer token.Access.Wipe()
-	defer token.Refresh.Wipe()
 	for {
-		err := r.store.StoreRefresh(ctx, c, token)
-		if err == nil || !errors.Is(err, api.ErrUnavailable) {
+		err := save(ctx)
+		if !errors.Is(err, api.ErrUnavailable) {
 			return err
 		}
-		r.log.Error().Err(err).Str("secret_id", c.SecretID).Msg("new token not stored; trying again")
+		log.Error().Err(err).Msg("new token not stored; trying again")
 		if errors.Is(err, database.ErrClosed) || delay.Sleep(ctx, storePause) != nil {
 			return err
 		}

@@ -35,18 +35,13 @@ type development struct {
 
 func (p *program) dev() *cobra.Command {
 	d := &development{program: p}
-	c := &cobra.Command{
-		Use:   "dev [--resource sandbox:ID] [--seed FILE]",
-		Short: "Serve an empty vault on loopback that forgets everything when it stops",
-		Long: `Serve an empty vault on loopback, in memory where the system has a place for that, until stopped;
+	c := p.command("dev [--resource sandbox:ID] [--seed FILE]", "Serve an empty vault on loopback that forgets everything when it stops",
+		`Serve an empty vault on loopback, in memory where the system has a place for that, until stopped;
 then everything is gone.
 
 On stdout it prints how to reach it, as lines "export NAME=value": MIOSA_BASE_URL, MIOSA_TENANT_KEY and,
 with --resource, MIOSA_API_KEY and MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID; then, as comments, where its page is
-and the line "# ready". A shell can read all of it.`,
-		Args: cli.NoArguments,
-		RunE: p.does(func(ctx context.Context, _ []string) error { return d.run(ctx) }),
-	}
+and the line "# ready". A shell can read all of it.`, d.run)
 	f := c.Flags()
 	d.logs.add(f, "warn")
 	f.StringVar(&d.addr, "addr", "127.0.0.1:0", "`HOST:PORT` the loopback address to listen on; port 0 takes any free one")
@@ -56,7 +51,7 @@ and the line "# ready". A shell can read all of it.`,
 	return c
 }
 
-func (d *development) run(ctx context.Context) (err error) {
+func (d *development) run(ctx context.Context, _ []string) (err error) {
 	log, err := d.logs.open(d.stderr)
 	if err != nil {
 		return err
@@ -94,7 +89,7 @@ func (d *development) run(ctx context.Context) (err error) {
 		return err
 	}
 	v, err := vault.Open(ctx, vault.Config{
-		Store: store.Config{DataDir: dir, RootKey: keyring.RootText(root), Log: log},
+		Store: store.Config{DataDir: dir, RootKey: keyring.Root{Text: root}, Log: log},
 		OAuth: providers,
 	})
 	if err != nil {

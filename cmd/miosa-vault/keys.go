@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -40,19 +39,16 @@ func (p *program) keysCreate() *cobra.Command {
 		tenant, resource, out string
 		expires               time.Duration
 	)
-	c := &cobra.Command{
-		Use:   "create --tenant NAME [--resource sandbox:ID [--expires 720h]] [--out FILE]",
-		Short: "Make a tenant key, and the tenant with it, or a resource key",
-		Long: `Make a tenant key, and the tenant and the vault too where there is none; or, with --resource, a key that may
+	c := p.command("create --tenant NAME [--resource sandbox:ID [--expires 720h]] [--out FILE]",
+		"Make a tenant key, and the tenant with it, or a resource key",
+		`Make a tenant key, and the tenant and the vault too where there is none; or, with --resource, a key that may
 list and reveal the bindings of that one resource.
 
 The key is printed on stdout, once, or written to a new file with --out: the vault keeps only a hash of it. Its id
 goes to stderr.`,
-		Args: cli.NoArguments,
-		RunE: p.does(func(ctx context.Context, _ []string) error {
+		func(ctx context.Context, _ []string) error {
 			return p.createKey(ctx, location, tenant, resource, expires, out)
-		}),
-	}
+		})
 	location.add(c.Flags(), makesFirst)
 	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` the tenant's name (required)")
 	c.Flags().StringVar(&resource, "resource", "", "`RESOURCE` the sandbox:ID or computer:ID that the key is for")
@@ -157,20 +153,15 @@ func (p *program) keysList() *cobra.Command {
 		tenant   string
 		asJSON   bool
 	)
-	c := &cobra.Command{
-		Use:   "list [--tenant NAME] [--json]",
-		Short: "List keys, without the keys themselves",
-		Args:  cli.NoArguments,
-		RunE: p.does(func(ctx context.Context, _ []string) error {
-			return location.with(ctx, p, func(s *store.Store) error {
-				list, err := s.Keys(ctx, tenant)
-				if err != nil {
-					return err
-				}
-				return p.printKeys(list, asJSON)
-			})
-		}),
-	}
+	c := p.command("list [--tenant NAME] [--json]", "List keys, without the keys themselves", "", func(ctx context.Context, _ []string) error {
+		return location.with(ctx, p, func(s *store.Store) error {
+			list, err := s.Keys(ctx, tenant)
+			if err != nil {
+				return err
+			}
+			return p.printKeys(list, asJSON)
+		})
+	})
 	location.add(c.Flags(), makesNone)
 	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` only those of this tenant")
 	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON array")
@@ -219,24 +210,21 @@ func (p *program) printKeys(list []store.Key, asJSON bool) error {
 
 func (p *program) keysRevoke() *cobra.Command {
 	var location storeFlags
-	c := &cobra.Command{
-		Use:   "revoke ID",
-		Short: "Revoke a key by its id; reveals that wait under it end at once",
-		Long: `Revoke a key by its id. Reveals that wait under it end at once. It doesn't ask: where a key has leaked there is no time
+	c := p.command("revoke ID", "Revoke a key by its id; reveals that wait under it end at once",
+		`Revoke a key by its id. Reveals that wait under it end at once. It doesn't ask: where a key has leaked there is no time
 to lose.`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usage("the key's id is missing", "miosa-vault keys list shows the ids")
-			}
-			return cli.NoArguments(c, args[1:])
-		},
-		RunE: p.does(func(ctx context.Context, args []string) error {
+		func(ctx context.Context, args []string) error {
 			return location.with(ctx, p, func(s *store.Store) error {
 				return cli.UnknownID(s.RevokeKey(ctx, args[0]), args[0], "miosa-vault keys list",
 					func() ([]store.Key, error) { return s.Keys(ctx, "") },
 					func(k store.Key) string { return k.ID })
 			})
-		}),
+		})
+	c.Args = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usage("the key's id is missing", "miosa-vault keys list shows the ids")
+		}
+		return cli.NoArguments(c, args[1:])
 	}
 	location.add(c.Flags(), makesNone)
 	cli.NeverAsks(c.Flags())
@@ -249,15 +237,12 @@ func (p *program) keysRotate() *cobra.Command {
 		tenant    string
 		all, root bool
 	)
-	c := &cobra.Command{
-		Use:   "rotate [--all | --tenant NAME | --root]",
-		Short: "Give tenants new data keys and re-encrypt, or make a new root key",
-		Long: `Give every tenant (or one, with --tenant) a new data key, re-encrypt everything under it and drop the
+	c := p.command("rotate [--all | --tenant NAME | --root]", "Give tenants new data keys and re-encrypt, or make a new root key",
+		`Give every tenant (or one, with --tenant) a new data key, re-encrypt everything under it and drop the
 old one; or, with --root, replace the root key in its file. Servers go on meanwhile. Stopped at any point nothing
 is lost, and running it again completes it.`,
-		Args: cli.NoArguments,
-		RunE: p.does(func(ctx context.Context, _ []string) error {
-			if given := []bool{tenant != "", all, root}; slices.Index(given, true) >= 0 && slices.Contains(given[slices.Index(given, true)+1:], true) {
+		func(ctx context.Context, _ []string) error {
+			if all && root || tenant != "" && (all || root) {
 				return usage("--all, --tenant and --root don't go together", "give one of them")
 			}
 			return location.with(ctx, p, func(s *store.Store) error {
@@ -270,8 +255,7 @@ is lost, and running it again completes it.`,
 				}
 				return err
 			})
-		}),
-	}
+		})
 	location.add(c.Flags(), makesNone)
 	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` only this tenant")
 	c.Flags().BoolVar(&all, "all", false, "every tenant (the default)")
@@ -281,34 +265,22 @@ is lost, and running it again completes it.`,
 
 func (p *program) keysRoot() *cobra.Command {
 	var out string
-	c := &cobra.Command{
-		Use:   "root --out FILE",
-		Short: "Make a new root key in a file",
-		Long: `Make a new root key in a new file that only its owner may read. Keep a copy somewhere safe and not beside the
+	c := p.command("root --out FILE", "Make a new root key in a file",
+		`Make a new root key in a new file that only its owner may read. Keep a copy somewhere safe and not beside the
 data: without it the data can't be read, and with both anybody can.`,
-		Args: cli.NoArguments,
-		RunE: p.does(func(context.Context, []string) error {
+		func(context.Context, []string) error {
 			if out == "" {
 				return usage("--out is required", "name the file to make, outside the data folder")
 			}
-			return writeRootKey(out)
-		}),
-	}
+			err := newfile.Write(out, func() (string, error) {
+				key, err := keyring.NewRoot()
+				return key.Reveal() + "\n", err
+			})
+			if errors.Is(err, fs.ErrExist) {
+				return cli.WithHint(err, "name another file: what an old root key has wrapped, a new one can't open")
+			}
+			return err
+		})
 	c.Flags().StringVar(&out, "out", "", "`FILE` the new file, 0600 (required)")
 	return c
-}
-
-// writeRootKey creates the file, or leaves none.
-func writeRootKey(file string) error {
-	err := newfile.Write(file, func() (string, error) {
-		key, err := keyring.NewRoot()
-		if err != nil {
-			return "", err
-		}
-		return key.Reveal() + "\n", nil
-	})
-	if errors.Is(err, fs.ErrExist) {
-		return cli.WithHint(err, "name another file: what an old root key has wrapped, a new one can't open")
-	}
-	return err
 }

@@ -3,14 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
@@ -36,21 +33,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	// Errors may contain arguments, and so keys.
-	line := func(s string) string { return api.RedactKeys(cli.OneLine(strings.ReplaceAll(s, "\n", "; "))) }
-	fmt.Fprintln(stderr, "miosa-vault: error:", line(err.Error()))
-	hint := cli.Hint(err)
-	if hint == "" && !app.begun && out.Err == nil {
-		hint = cli.See(command)
+	if !app.begun && out.Err == nil {
+		err = cli.UsageOf(command, err)
 	}
-	if hint != "" {
-		fmt.Fprintln(stderr, "miosa-vault: hint:", line(hint))
-	}
+	cli.Report(cli.Redacted{To: stderr}, "miosa-vault", err) // errors may contain arguments, and so keys
 	if out.Err != nil {
 		return exitOutput
-	}
-	if !app.begun {
-		return cli.ExitUsage
 	}
 	return cli.ExitCode(err, exitFailed)
 }
@@ -90,12 +78,12 @@ Exit codes: 0 it did what was asked (serve and dev: it was stopped), 1 it couldn
 	return c
 }
 
-// does makes a cobra RunE of a function. Its errors are not usage errors, unless they are an errUsage.
-func (p *program) does(do func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
-	return func(c *cobra.Command, args []string) error {
+// command returns a command that takes flags only. Errors of do are not usage errors, unless they are a cli.Usage.
+func (p *program) command(use, short, long string, do func(ctx context.Context, args []string) error) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Long: long, Args: cli.NoArguments, RunE: func(c *cobra.Command, args []string) error {
 		p.begun = true
 		return do(c.Context(), args)
-	}
+	}}
 }
 
 func usage(message, hint string) error { return cli.Usage(errors.New(message), hint) }

@@ -37,19 +37,14 @@ type server struct {
 
 func (p *program) serve() *cobra.Command {
 	s := &server{program: p}
-	c := &cobra.Command{
-		Use:   "serve --data-dir DIR --root-key-file FILE [flags]",
-		Short: "Serve the API from a folder, until stopped",
-		Long: `Serve the API from a folder, until stopped with TERM or INT: then it takes no more connections,
+	c := p.command("serve --data-dir DIR --root-key-file FILE [flags]", "Serve the API from a folder, until stopped",
+		`Serve the API from a folder, until stopped with TERM or INT: then it takes no more connections,
 answers waiting reveals at once, and gives running requests the stop timeout to finish.
 
 --oauth-file names the OAuth providers that users can connect accounts at; docs/vault.md says what is in it.
 
 HUP reads the TLS certificate again. Plain http is served on loopback only, unless --allow-plain-http
-says that something in front ends TLS.`,
-		Args: cli.NoArguments,
-		RunE: p.does(func(ctx context.Context, _ []string) error { return s.run(ctx) }),
-	}
+says that something in front ends TLS.`, s.run)
 	f := c.Flags()
 	s.store.add(f, makes)
 	s.logs.add(f, "info")
@@ -65,7 +60,7 @@ says that something in front ends TLS.`,
 	return c
 }
 
-func (s *server) run(ctx context.Context) (err error) {
+func (s *server) run(ctx context.Context, _ []string) (err error) {
 	log, err := s.logs.open(s.stderr)
 	if err != nil {
 		return err

@@ -42,16 +42,11 @@ func (f *storeFlags) config(p *program, log zerolog.Logger) (store.Config, error
 	if f.dataDir == "" {
 		return store.Config{}, usage("--data-dir is required", "name the folder of the database, such as --data-dir /var/lib/miosa-vault")
 	}
-	c := store.Config{DataDir: f.dataDir, Log: log}
-	if f.rootKeyFile != "" {
-		c.RootKey = keyring.RootFile(f.rootKeyFile, false)
-		return c, nil
-	}
-	var err error
-	if c.RootKey, err = keyring.FindRoot("", false, p.getenv); err != nil {
+	root, err := keyring.FindRoot(f.rootKeyFile, p.getenv)
+	if err != nil {
 		return store.Config{}, cli.WithHint(err, hintRootKey)
 	}
-	return c, nil
+	return store.Config{DataDir: f.dataDir, RootKey: root, Log: log}, nil
 }
 
 // withStoreHint adds a hint to an error of store.Open.

@@ -45,13 +45,7 @@ type DB interface {
 type Tx interface {
 	Exec(query string, args ...any) error
 	Query(query string, args ...any) (*sql.Rows, error)
-	QueryRow(query string, args ...any) Row
-}
-
-// Row is the one row of a query.
-type Row interface {
-	// Scan returns sql.ErrNoRows if there is no row.
-	Scan(dest ...any) error
+	QueryRow(query string, args ...any) *sql.Row
 }
 
 // ErrClosed is the error of every call after Close.

@@ -1,7 +1,6 @@
 package database
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -14,13 +13,13 @@ import (
 
 // Migrate runs the numbered files of dir that schema_version doesn't list, all in the one transaction tx, so processes
 // that start together don't interfere. Errors: a schema of a newer program is refused.
-func Migrate(ctx context.Context, tx *sql.Tx, files fs.FS, dir string) error {
-	if _, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS schema_version (
+func Migrate(tx Tx, files fs.FS, dir string) error {
+	if err := tx.Exec(`CREATE TABLE IF NOT EXISTS schema_version (
 		version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)`); err != nil {
 		return fmt.Errorf("read schema version: %w", err)
 	}
 	var have sql.NullInt64
-	if err := tx.QueryRowContext(ctx, `SELECT MAX(version) FROM schema_version`).Scan(&have); err != nil {
+	if err := tx.QueryRow(`SELECT MAX(version) FROM schema_version`).Scan(&have); err != nil {
 		return fmt.Errorf("read schema version: %w", err)
 	}
 	entries, err := fs.ReadDir(files, dir) // sorted by name
@@ -43,10 +42,10 @@ func Migrate(ctx context.Context, tx *sql.Tx, files fs.FS, dir string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, string(text)); err != nil {
+		if err := tx.Exec(string(text)); err != nil {
 			return fmt.Errorf("migration %s: %w", e.Name(), err)
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO schema_version (version, applied_at) VALUES ($1, $2)`,
+		if err := tx.Exec(`INSERT INTO schema_version (version, applied_at) VALUES ($1, $2)`,
 			newest, time.Now().UnixMicro()); err != nil {
 			return fmt.Errorf("migration %s: %w", e.Name(), err)
 		}

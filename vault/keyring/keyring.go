@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"sync"
 
@@ -26,19 +25,15 @@ type Keyring struct {
 	tenants map[string]*Keys // by tenant id, in the newest generation seen
 }
 
-// New reads the root keyset, and creates it if source allows that.
+// New reads the root keyset.
 func New(source Root) (*Keyring, error) {
 	k := &Keyring{source: source, tenants: map[string]*Keys{}}
 	return k, k.reloadLocked()
 }
 
 // reloadLocked reads the root keyset again. The caller holds mu, or has the only reference to k.
-func (k *Keyring) reloadLocked() error {
-	h, err := k.source.load()
-	if err != nil {
-		return err
-	}
-	k.root, err = open(h)
+func (k *Keyring) reloadLocked() (err error) {
+	k.root, err = k.source.load()
 	return err
 }
 
@@ -106,13 +101,9 @@ func (k *Keyring) Unwrap(w Wrapped) (*Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(w.Keyset)), root.aead, w.aad())
+	set, err := open(keyset.ReadWithAssociatedData(keyset.NewBinaryReader(bytes.NewReader(w.Keyset)), root.aead, w.aad()))
 	if err != nil {
 		return nil, api.NewError(api.ErrInternal, "keyset of tenant "+w.Tenant+" doesn't open: it was altered, or belongs to another")
-	}
-	set, err := open(h)
-	if err != nil {
-		return nil, err
 	}
 	keys := &Keys{opened: set, tenant: w.Tenant, generation: w.Generation}
 	k.mu.Lock()
@@ -142,10 +133,10 @@ func (k *Keyring) Wrap(keys *Keys, current int64) (Wrapped, error) {
 
 // LockRoot waits until no other process rotates the root key. Errors: api.ErrInvalid if it isn't in a file.
 func (k *Keyring) LockRoot() (unlock func(), err error) {
-	if k.source.file == "" {
+	if k.source.File == "" {
 		return nil, api.NewError(api.ErrInvalid, "the root key is not in a file, so it can't be replaced in place")
 	}
-	unlock, err = lockFile(k.source.file + ".lock")
+	unlock, err = lockFile(k.source.File + ".lock")
 	if err != nil {
 		return nil, fmt.Errorf("lock root key: %w", err)
 	}
@@ -169,8 +160,8 @@ func (k *Keyring) changeRoot(change func(opened) (opened, error)) error {
 	if err != nil {
 		return err
 	}
-	if err := writeRootFile(k.source.file, changed.handle, os.Rename); err != nil {
-		return fmt.Errorf("write root key %s: %w", k.source.file, err)
+	if err := writeRootFile(k.source.File, changed); err != nil {
+		return fmt.Errorf("write root key %s: %w", k.source.File, err)
 	}
 	k.root = changed
 	return nil

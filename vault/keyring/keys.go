@@ -16,15 +16,8 @@ type Keys struct {
 
 // NewKeys generates the keyset of a new tenant.
 func NewKeys(tenant string) (*Keys, error) {
-	h, err := newHandle()
-	if err != nil {
-		return nil, err
-	}
-	set, err := open(h)
-	if err != nil {
-		return nil, err
-	}
-	return &Keys{opened: set, tenant: tenant, generation: 1}, nil
+	set, err := newKeyset()
+	return &Keys{opened: set, tenant: tenant, generation: 1}, err
 }
 
 // Current is the id of the key that encrypts.
@@ -41,10 +34,7 @@ func (k *Keys) CurrentOnly() (*Keys, error) { return k.next(opened.primaryOnly) 
 
 func (k *Keys) next(change func(opened) (opened, error)) (*Keys, error) {
 	changed, err := change(k.opened)
-	if err != nil {
-		return nil, err
-	}
-	return &Keys{opened: changed, tenant: k.tenant, generation: k.generation + 1}, nil
+	return &Keys{opened: changed, tenant: k.tenant, generation: k.generation + 1}, err
 }
 
 func (k *Keys) aad(secretID string, version int64, field string) []byte {

@@ -15,18 +15,16 @@ type opened struct {
 	primary int64 // id of the key that encrypts
 }
 
-func newHandle() (*keyset.Handle, error) {
-	h, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
-	if err != nil {
-		return nil, fmt.Errorf("create keyset: %w", err)
-	}
-	return h, nil
-}
+func newKeyset() (opened, error) { return open(keyset.NewHandle(aead.AES256GCMKeyTemplate())) }
 
-func open(h *keyset.Handle) (opened, error) {
+// open returns the keyset that a call of Tink has returned, or its error.
+func open(h *keyset.Handle, err error) (opened, error) {
+	if err != nil {
+		return opened{}, fmt.Errorf("keyset: %w", err)
+	}
 	a, err := aead.New(h)
 	if err != nil {
-		return opened{}, fmt.Errorf("use keyset: %w", err)
+		return opened{}, fmt.Errorf("keyset: %w", err)
 	}
 	return opened{handle: h, aead: a, primary: int64(h.KeysetInfo().GetPrimaryKeyId())}, nil
 }
@@ -42,38 +40,27 @@ func (o opened) has(keyID int64) bool {
 
 // withNewPrimary returns the keyset with a new key that encrypts; the old keys still decrypt.
 func (o opened) withNewPrimary() (opened, error) {
-	return o.edit("add key", func(m *keyset.Manager) error {
-		id, err := m.Add(aead.AES256GCMKeyTemplate())
-		if err != nil {
-			return err
-		}
-		return m.SetPrimary(id)
-	})
+	m := keyset.NewManagerFromHandle(o.handle)
+	id, err := m.Add(aead.AES256GCMKeyTemplate())
+	if err == nil {
+		err = m.SetPrimary(id)
+	}
+	if err != nil {
+		return opened{}, fmt.Errorf("add key: %w", err)
+	}
+	return open(m.Handle())
 }
 
 // primaryOnly returns the keyset without its old keys.
 func (o opened) primaryOnly() (opened, error) {
-	return o.edit("drop key", func(m *keyset.Manager) error {
-		for _, k := range o.handle.KeysetInfo().GetKeyInfo() {
-			if int64(k.GetKeyId()) == o.primary {
-				continue
-			}
-			if err := m.Delete(k.GetKeyId()); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (o opened) edit(what string, change func(*keyset.Manager) error) (opened, error) {
 	m := keyset.NewManagerFromHandle(o.handle)
-	if err := change(m); err != nil {
-		return opened{}, fmt.Errorf("%s: %w", what, err)
+	for _, k := range o.handle.KeysetInfo().GetKeyInfo() {
+		if int64(k.GetKeyId()) == o.primary {
+			continue
+		}
+		if err := m.Delete(k.GetKeyId()); err != nil {
+			return opened{}, fmt.Errorf("drop key: %w", err)
+		}
 	}
-	h, err := m.Handle()
-	if err != nil {
-		return opened{}, fmt.Errorf("%s: %w", what, err)
-	}
-	return open(h)
+	return open(m.Handle())
 }

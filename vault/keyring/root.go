@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 
@@ -29,80 +28,55 @@ const (
 
 // Root is a source of the root keyset. Only a keyset in a file can be rotated in place.
 type Root struct {
-	file   string
-	create bool
-	text   api.Value
+	File string    // that only its owner may read; "": Text has the keyset
+	Text api.Value // as NewRoot returns it
 }
 
-// RootFile reads the root keyset from a file that only its owner may read. With create, a missing file is
-// created (0600) with a new keyset, unless a store exists already, which needs the missing one.
-func RootFile(path string, create bool) Root { return Root{file: path, create: create} }
-
-// RootText takes the root keyset in the form that NewRoot returns.
-func RootText(v api.Value) Root { return Root{text: v} }
-
-// FindRoot looks for the root key in the systemd credential, the environment variable and file, in this
-// order; with create, file may be missing. A file named on the command line takes precedence over all of them: use
-// RootFile for it. getenv is os.Getenv.
-func FindRoot(file string, create bool, getenv func(string) string) (Root, error) {
+// FindRoot looks for the root key in file, the systemd credential and the environment variable, in this order. getenv
+// is os.Getenv.
+func FindRoot(file string, getenv func(string) string) (Root, error) {
+	if file != "" {
+		return Root{File: file}, nil
+	}
+	text := getenv(EnvName)
 	if dir := getenv("CREDENTIALS_DIRECTORY"); dir != "" {
-		text, err := os.ReadFile(filepath.Join(dir, Credential))
+		credential, err := os.ReadFile(filepath.Join(dir, Credential))
 		switch {
 		case err == nil:
-			return RootText(api.NewValue([]byte(setting.Trim(string(text))))), nil
+			text = string(credential)
 		case !errors.Is(err, fs.ErrNotExist):
 			return Root{}, fmt.Errorf("read root key: %w", err)
 		}
 	}
-	if text := setting.Trim(getenv(EnvName)); text != "" {
-		return RootText(api.NewValue([]byte(text))), nil
-	}
-	r := RootFile(file, create)
+	r := Root{Text: api.NewValue([]byte(setting.Trim(text)))}
 	return r, r.Validate()
 }
 
 // NewRoot generates a root keyset and returns its text form: one line.
 func NewRoot() (api.Value, error) {
-	h, err := newHandle()
+	set, err := newKeyset()
 	if err != nil {
 		return api.Value{}, err
 	}
-	return encodeRoot(h)
-}
-
-// WithoutCreate is r for a store that exists already: a missing file is an error.
-func (r Root) WithoutCreate() Root {
-	r.create = false
-	return r
+	return encodeRoot(set)
 }
 
 // Validate reports a source that names neither a file nor a key.
 func (r Root) Validate() error {
-	if r.file == "" && r.text.Len() == 0 {
+	if r.File == "" && r.Text.Len() == 0 {
 		return errors.New("root key is required: name a file, or set " + EnvName)
 	}
 	return nil
 }
 
-// load reads the keyset. It creates a missing file if r allows that.
-func (r Root) load() (*keyset.Handle, error) {
-	if r.file == "" {
-		return decodeRoot(r.text.Reveal())
-	}
-	text, err := readRootFile(r.file)
-	if errors.Is(err, fs.ErrNotExist) && r.create {
-		fresh, makeErr := newHandle()
-		if makeErr != nil {
-			return nil, makeErr
+// load reads the keyset.
+func (r Root) load() (opened, error) {
+	text := r.Text.Reveal()
+	if r.File != "" {
+		var err error
+		if text, err = readRootFile(r.File); err != nil {
+			return opened{}, fmt.Errorf("read root key: %w", err)
 		}
-		// If several processes start together, one creates the file and all read it.
-		if err := writeRootFile(r.file, fresh, os.Link); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("create root key %s: %w", r.file, err)
-		}
-		text, err = readRootFile(r.file)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read root key: %w", err)
 	}
 	return decodeRoot(text)
 }
@@ -129,49 +103,34 @@ func readRootFile(path string) (string, error) {
 	return setting.Trim(string(text)), nil
 }
 
-// writeRootFile writes the keyset to a temporary file next to path, syncs it, and moves it to path with place:
-// os.Rename, or os.Link if path must not exist. After a crash the file is the old one or the new one.
-func writeRootFile(path string, h *keyset.Handle, place func(from, to string) error) error {
-	text, err := encodeRoot(h)
+// writeRootFile replaces the keyset in a file. After a crash the file is the old one or the new one.
+func writeRootFile(path string, set opened) error {
+	text, err := encodeRoot(set)
 	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
 	line := []byte(text.Reveal() + "\n")
 	defer clear(line)
-	return newfile.Put(path, ".root-key-*", line, place)
+	return newfile.Put(path, ".root-key-*", line, os.Rename)
 }
 
-func encodeRoot(h *keyset.Handle) (api.Value, error) {
+func encodeRoot(set opened) (api.Value, error) {
 	var plain bytes.Buffer
-	if err := insecurecleartextkeyset.Write(h, keyset.NewBinaryWriter(&plain)); err != nil {
+	if err := insecurecleartextkeyset.Write(set.handle, keyset.NewBinaryWriter(&plain)); err != nil {
 		return api.Value{}, fmt.Errorf("encode root key: %w", err)
 	}
 	defer clear(plain.Bytes())
 	return api.NewValue([]byte(rootPrefix + base64.RawURLEncoding.EncodeToString(plain.Bytes()))), nil
 }
 
-// errRootForm wraps no decoder's error: those may repeat part of the key.
-var errRootForm = errors.New("root key is malformed: want one line that starts with " + rootPrefix)
-
-func decodeRoot(text string) (*keyset.Handle, error) {
+func decodeRoot(text string) (opened, error) {
 	body, ok := strings.CutPrefix(text, rootPrefix)
-	if !ok {
-		return nil, errRootForm
-	}
 	plain, err := base64.RawURLEncoding.DecodeString(body)
-	if err != nil {
-		return nil, errRootForm
-	}
 	defer clear(plain)
-	h, err := insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(plain)))
-	if err != nil {
-		return nil, errRootForm
+	set, openErr := open(insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(plain))))
+	if !ok || err != nil || openErr != nil {
+		// The decoders' errors may contain part of the key.
+		return opened{}, errors.New("root key is malformed: want one line that starts with " + rootPrefix)
 	}
-	if _, err := aead.New(h); err != nil {
-		return nil, errRootForm
-	}
-	return h, nil
+	return set, nil
 }

@@ -25,23 +25,24 @@ func TestFindRootKey(t *testing.T) {
 		env        map[string]string
 		want       Root
 	}{
-		{"file", "root.key", nil, RootFile("root.key", true)},
-		{"environment before file", "root.key", map[string]string{EnvName: inEnv.Reveal() + "\n"}, RootText(inEnv)},
-		{"credential before environment", "root.key", map[string]string{EnvName: inEnv.Reveal(), "CREDENTIALS_DIRECTORY": credentials}, RootText(inCredential)},
-		{"folder without this credential", "", map[string]string{EnvName: inEnv.Reveal(), "CREDENTIALS_DIRECTORY": t.TempDir()}, RootText(inEnv)},
+		{"file", "root.key", nil, Root{File: "root.key"}},
+		{"file before the others", "root.key", map[string]string{EnvName: inEnv.Reveal(), "CREDENTIALS_DIRECTORY": credentials}, Root{File: "root.key"}},
+		{"environment", "", map[string]string{EnvName: inEnv.Reveal() + "\n"}, Root{Text: inEnv}},
+		{"credential before environment", "", map[string]string{EnvName: inEnv.Reveal(), "CREDENTIALS_DIRECTORY": credentials}, Root{Text: inCredential}},
+		{"folder without this credential", "", map[string]string{EnvName: inEnv.Reveal(), "CREDENTIALS_DIRECTORY": t.TempDir()}, Root{Text: inEnv}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := FindRoot(tt.file, true, func(name string) string { return tt.env[name] })
+			got, err := FindRoot(tt.file, func(name string) string { return tt.env[name] })
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.file != tt.want.file || got.create != tt.want.create || !got.text.Equal(tt.want.text) {
-				t.Errorf("got the wrong one (file %q)", got.file)
+			if got.File != tt.want.File || !got.Text.Equal(tt.want.Text) {
+				t.Errorf("got the wrong one (file %q)", got.File)
 			}
 		})
 	}
-	if _, err := FindRoot("", true, func(string) string { return "" }); err == nil {
+	if _, err := FindRoot("", func(string) string { return "" }); err == nil {
 		t.Error("found a root key where there is none")
 	}
 }

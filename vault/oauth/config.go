@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -52,19 +53,32 @@ type providerFile struct {
 	ClientSecret any `toml:"client_secret"` // for an error that says where it belongs
 }
 
+// problems are all that is wrong with a configuration.
+type problems []error
+
+func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
+
+// check adds a field's error, unless it is nil.
+func (p *problems) check(field string, err error) {
+	if err != nil {
+		p.add("%s: %w", field, err)
+	}
+}
+
 // Load reads the providers from a TOML file. getenv is os.Getenv, for the directory of systemd's credentials.
 // Errors: all problems, each with its provider and field; none contains a line of the file.
 func Load(path string, getenv func(string) string) (*Providers, error) {
-	info, err := os.Stat(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read OAuth providers: %w", err)
 	}
-	if info.Size() > maxFile {
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read OAuth providers: %w", err)
+	}
+	if len(text) > maxFile {
 		return nil, fmt.Errorf("read OAuth providers: %s is longer than 1 MiB", path)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read OAuth providers: %w", err)
 	}
 	p, err := parse(text, filepath.Dir(path), getenv)
 	if err != nil {
@@ -76,50 +90,39 @@ func Load(path string, getenv func(string) string) (*Providers, error) {
 func parse(text []byte, dir string, getenv func(string) string) (*Providers, error) {
 	var f file
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) // a byte order mark
-	d := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
-	if err := d.Decode(&f); err != nil {
+	if err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&f); err != nil {
 		return nil, tomlProblem(err)
 	}
 	trim(reflect.ValueOf(&f).Elem())
-	var problems []error
-	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	ps := &Providers{byName: map[string]*Provider{}}
+	var found problems
 	if f.PublicURL != "" {
-		u, err := ownURL(f.PublicURL)
-		if err != nil {
-			add("public_url: %w", err)
-		} else {
-			ps.PublicURL = strings.TrimSuffix(u.String(), "/")
-		}
+		found.check("public_url", checkOwnURL(f.PublicURL))
 	}
 	for i, uri := range f.RedirectURIs {
-		if _, err := ownURL(uri); err != nil {
-			add("redirect_uris, entry %d: %w", i+1, err)
-		}
+		found.check(fmt.Sprintf("redirect_uris, entry %d", i+1), checkOwnURL(uri))
 	}
-	ps.redirectURIs = f.RedirectURIs
 	for i, u := range f.Machine.TokenURLs {
-		if _, err := endpointURL(u); err != nil {
-			add("machine.token_urls, entry %d: %w", i+1, err)
-		}
+		found.check(fmt.Sprintf("machine.token_urls, entry %d", i+1), checkURL(u))
 	}
-	ps.machineURLs = f.Machine.TokenURLs
+	ps := &Providers{
+		PublicURL: strings.TrimSuffix(f.PublicURL, "/"), redirectURIs: f.RedirectURIs, machineURLs: f.Machine.TokenURLs,
+		byName: map[string]*Provider{},
+	}
 	for i, pf := range f.Providers {
+		called := "provider " + cmp.Or(pf.Name, pf.Preset, fmt.Sprint("number ", i+1))
 		p, err := pf.provider(dir, getenv)
-		called := cmp.Or(pf.Name, pf.Preset, fmt.Sprint("number ", i+1))
-		if err != nil {
-			add("provider %s: %w", called, err)
-			continue
+		switch {
+		case err != nil:
+			found.check(called, err)
+		case ps.byName[p.Name] != nil:
+			found.add("%s: the name is taken by an earlier one: give this one a name", called)
+		default:
+			ps.byName[p.Name] = p
+			ps.list = append(ps.list, p)
 		}
-		if ps.byName[p.Name] != nil {
-			add("provider %s: the name is taken by an earlier one: give this one a name", called)
-			continue
-		}
-		ps.byName[p.Name] = p
-		ps.list = append(ps.list, p)
 	}
-	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
+	if len(found) > 0 {
+		return nil, errors.Join(found...)
 	}
 	return ps, nil
 }
@@ -153,16 +156,12 @@ func fields() (names []string) {
 // tomlProblem is err with its line number, without the line, which may contain a secret.
 func tomlProblem(err error) error {
 	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
-		var problems []error
+		var found problems
 		for _, e := range strict.Errors {
 			line, _ := e.Position()
-			problem := fmt.Sprintf("line %d: unknown field %q", line, strings.Join(e.Key(), "."))
-			if hint := nearest.Hint(e.Key()[len(e.Key())-1], fields()); hint != "" {
-				problem += ": " + hint
-			}
-			problems = append(problems, errors.New(problem))
+			found.add("line %d: unknown field %q%s", line, strings.Join(e.Key(), "."), hint(e.Key()[len(e.Key())-1], fields()))
 		}
-		return errors.Join(problems...)
+		return errors.Join(found...)
 	}
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, _ := e.Position()
@@ -172,4 +171,12 @@ func tomlProblem(err error) error {
 		return fmt.Errorf("line %d: not TOML", line)
 	}
 	return errors.New("not TOML")
+}
+
+// hint is the end of a message about an unknown word: the known one that it resembles, if there is one.
+func hint(word string, known []string) string {
+	if hint := nearest.Hint(word, known); hint != "" {
+		return ": " + hint
+	}
+	return ""
 }

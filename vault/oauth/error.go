@@ -66,8 +66,11 @@ var transientCodes = map[string]bool{
 func newError(err error, sent bool) error {
 	res, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok {
-		if !sent {
-			return &Error{Outcome: Unsent, Code: "unreachable", cause: connectError(err)}
+		if errors.Is(err, errNotPublic) {
+			err = errNotPublic
+		}
+		if !sent { // so err can contain no secret
+			return &Error{Outcome: Unsent, Code: "unreachable", cause: err}
 		}
 		return &Error{Outcome: Unclear, Code: "no_answer"}
 	}
@@ -87,14 +90,6 @@ func newError(err error, sent bool) error {
 		e.Outcome = Unclear
 	}
 	return e
-}
-
-// connectError is why there is no connection. Nothing was sent, so err can contain no secret.
-func connectError(err error) error {
-	if errors.Is(err, errNotPublic) {
-		return errNotPublic
-	}
-	return err
 }
 
 // ErrorCode is a provider's error code if it has the form of one, since it is put into logs, answers and pages; otherwise
@@ -125,7 +120,7 @@ func retryAfter(h http.Header) time.Duration {
 
 // Public is the part of the cause that a tenant who named the URL may know; "": none.
 func (e *Error) Public() string {
-	if errors.Is(e.cause, errNotPublic) {
+	if e.cause == errNotPublic { //nolint:errorlint // not wrapped
 		return errNotPublic.Error()
 	}
 	return ""

@@ -24,7 +24,7 @@ func (m Machine) validate() error {
 	if m.TokenURL == "" {
 		return invalid("metadata.oauth.token_url is required for type oauth_machine")
 	}
-	if _, err := endpointURL(m.TokenURL); err != nil {
+	if err := checkURL(m.TokenURL); err != nil {
 		return invalid("metadata.oauth.token_url " + err.Error())
 	}
 	if m.ClientID == "" {

@@ -161,7 +161,7 @@ func TestPresetsAreComplete(t *testing.T) {
 			t.Errorf("%s: bad name or display name", name)
 		}
 		for _, u := range []string{p.authorize, p.token} {
-			if _, err := endpointURL(u); err != nil || !strings.HasPrefix(u, "https://") {
+			if err := checkURL(u); err != nil || !strings.HasPrefix(u, "https://") {
 				t.Errorf("%s: %s: %v", name, u, err)
 			}
 		}

@@ -94,7 +94,7 @@ func discover(ctx context.Context, issuer string) (*endpoint, error) {
 	urls := at.Endpoint()
 	e := &endpoint{authorize: urls.AuthURL, token: urls.TokenURL, sendsIssuer: more.SendsIssuer}
 	for _, u := range []string{e.authorize, e.token} {
-		if _, err := endpointURL(u); err != nil {
+		if err := checkURL(u); err != nil {
 			return nil, err
 		}
 	}

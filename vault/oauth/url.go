@@ -7,29 +7,31 @@ import (
 	"strings"
 )
 
-// ownURL parses a URL of the vault or its tenants for browsers, which has no query.
-func ownURL(text string) (*url.URL, error) {
-	u, err := endpointURL(text)
-	if err == nil && (u.RawQuery != "" || u.ForceQuery) {
-		err = errors.New("must have no query")
+// checkOwnURL checks a URL of the vault or its tenants for browsers, which has no query.
+func checkOwnURL(text string) error {
+	if err := checkURL(text); err != nil {
+		return err
 	}
-	return u, err
+	if strings.Contains(text, "?") {
+		return errors.New("must have no query")
+	}
+	return nil
 }
 
-// endpointURL parses an https URL, or an http URL of a loopback address. Secrets are sent there.
-func endpointURL(text string) (*url.URL, error) {
+// checkURL checks an https URL, or an http URL of a loopback address. Secrets are sent there.
+func checkURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.Opaque != "":
-		return nil, errors.New("want a URL such as https://id.example.com")
+		return errors.New("want a URL such as https://id.example.com")
 	case u.User != nil:
-		return nil, errors.New("must hold no user name or password")
-	case u.Fragment != "" || strings.Contains(text, "#"):
-		return nil, errors.New("must have no fragment")
+		return errors.New("must hold no user name or password")
+	case strings.Contains(text, "#"):
+		return errors.New("must have no fragment")
 	case u.Scheme == "https" || u.Scheme == "http" && loopbackHost(u.Hostname()):
-		return u, nil
+		return nil
 	}
-	return nil, errors.New("must begin with https:// (http:// is for loopback only)")
+	return errors.New("must begin with https:// (http:// is for loopback only)")
 }
 
 // loopbackHost reports whether a URL's host is localhost or a loopback address.

@@ -81,7 +81,7 @@ func (t *txn) update(table, id string, c columns) error {
 }
 
 // collect returns the rows of a query; never nil. fields returns pointers to the fields of a T in the order of the
-// query's columns. It is called once: all rows are scanned into one T, and copied.
+// query's columns. It is called once at most: all rows are scanned into one T, and copied.
 func collect[T any](t *txn, fields func(*T) []any, query string, args ...any) ([]T, error) {
 	rows, err := t.Query(query, args...)
 	if err != nil {
@@ -89,8 +89,12 @@ func collect[T any](t *txn, fields func(*T) []any, query string, args ...any) ([
 	}
 	defer func() { _ = rows.Close() }()
 	var row T
-	list, into := []T{}, fields(&row)
+	var into []any
+	list := []T{}
 	for rows.Next() {
+		if into == nil {
+			into = fields(&row)
+		}
 		if err := rows.Scan(into...); err != nil {
 			return nil, err
 		}

@@ -53,7 +53,7 @@ func TestWriterProcess(t *testing.T) {
 		return
 	}
 	ctx := context.Background()
-	s, err := Open(ctx, Config{DataDir: dir, RootKey: keyring.RootFile(filepath.Join(dir, "root.key"), false), Log: zerolog.Nop()})
+	s, err := Open(ctx, Config{DataDir: dir, RootKey: keyring.Root{File: filepath.Join(dir, "root.key")}, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +312,7 @@ func (b *batteredStore) compare(held map[string]int64) error {
 
 // end looks at everything once more, and at the file itself.
 func (b *batteredStore) end(t *testing.T) {
-	s, err := Open(t.Context(), Config{DataDir: b.dir, RootKey: keyring.RootFile(filepath.Join(b.dir, "root.key"), false), Log: zerolog.Nop()})
+	s, err := Open(t.Context(), Config{DataDir: b.dir, RootKey: keyring.Root{File: filepath.Join(b.dir, "root.key")}, Log: zerolog.Nop()})
 	if err != nil {
 		t.Error(err)
 		return

@@ -42,29 +42,27 @@ func TestRootKeyIsChecked(t *testing.T) {
 		root func(t *testing.T, path string) keyring.Root
 		want string // part of the error; "": opens
 	}{
-		{"the same, as text", func(*testing.T, string) keyring.Root { return keyring.RootText(key) }, ""},
+		{"the same, as text", func(*testing.T, string) keyring.Root { return keyring.Root{Text: key} }, ""},
 		{"the same, in a file", func(t *testing.T, path string) keyring.Root {
 			write(t, path, key.Reveal()+"\n", 0o600)
-			return keyring.RootFile(path, false)
+			return keyring.Root{File: path}
 		}, ""},
-		{"another", func(*testing.T, string) keyring.Root { return keyring.RootText(other) }, "not the one this store was made with"},
-		{"missing file", func(_ *testing.T, path string) keyring.Root { return keyring.RootFile(path, false) }, "no such file"},
-		// A fresh key would open nothing of what is there: it isn't made.
-		{"missing file, create", func(_ *testing.T, path string) keyring.Root { return keyring.RootFile(path, true) }, "no such file"},
+		{"another", func(*testing.T, string) keyring.Root { return keyring.Root{Text: other} }, "not the one this store was made with"},
+		{"missing file", func(_ *testing.T, path string) keyring.Root { return keyring.Root{File: path} }, "no such file"},
 		{"readable by others", func(t *testing.T, path string) keyring.Root {
 			write(t, path, key.Reveal(), 0o640)
-			return keyring.RootFile(path, false)
+			return keyring.Root{File: path}
 		}, "chmod 600"},
-		{"not a key", func(*testing.T, string) keyring.Root { return keyring.RootText(text("hunter2")) }, "malformed"},
-		{"cut short", func(*testing.T, string) keyring.Root { return keyring.RootText(text(key.Reveal()[:40])) }, "malformed"},
-		{"no base64", func(*testing.T, string) keyring.Root { return keyring.RootText(text("msk_root_" + "hunter2!")) }, "malformed"},
+		{"not a key", func(*testing.T, string) keyring.Root { return keyring.Root{Text: text("hunter2")} }, "malformed"},
+		{"cut short", func(*testing.T, string) keyring.Root { return keyring.Root{Text: text(key.Reveal()[:40])} }, "malformed"},
+		{"no base64", func(*testing.T, string) keyring.Root { return keyring.Root{Text: text("msk_root_" + "hunter2!")} }, "malformed"},
 		{"empty file", func(t *testing.T, path string) keyring.Root {
 			write(t, path, "", 0o600)
-			return keyring.RootFile(path, false)
+			return keyring.Root{File: path}
 		}, "malformed"},
 	}
 	dir := t.TempDir()
-	if err := openWith(t, dir, keyring.RootText(key)); err != nil {
+	if err := openWith(t, dir, keyring.Root{Text: key}); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range tests {
@@ -80,31 +78,9 @@ func TestRootKeyIsChecked(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), key.Reveal()[:40]) {
 				t.Errorf("got %v, want %q and nothing of a key", err, tt.want)
 			}
-			if _, err := os.Stat(path); tt.name == "missing file, create" && err == nil {
-				t.Error("a key was made that opens nothing")
-			}
 		})
 	}
 	if got := api.RedactKeys("key " + key.Reveal()); strings.Contains(got, key.Reveal()[len("msk_root_"):]) {
 		t.Error("RedactKeys lets a root key through")
-	}
-}
-
-// Several vaults that start together on an empty folder end up with one root key.
-func TestRootKeyIsMadeOnce(t *testing.T) {
-	dir := t.TempDir()
-	root := keyring.RootFile(filepath.Join(dir, "root.key"), true)
-	done := make(chan error, 4)
-	for range cap(done) {
-		go func() { done <- openWith(t, dir, root) }()
-	}
-	for range cap(done) {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
-	left, err := filepath.Glob(filepath.Join(dir, ".root-key-*"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

@@ -349,7 +349,7 @@ func TestRootKeyOutsideAFileIsNotRotated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(t.Context(), Config{DataDir: t.TempDir(), RootKey: keyring.RootText(key)})
+	s, err := Open(t.Context(), Config{DataDir: t.TempDir(), RootKey: keyring.Root{Text: key}})
 	if err != nil {
 		t.Fatal(err)
 	}

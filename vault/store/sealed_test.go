@@ -10,7 +10,6 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/test/canary"
-	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // What stands in one row is copied into another: the other doesn't open, and the refusal says so.
@@ -67,7 +66,7 @@ func TestFault_V12_SwappedRowsAreRefused(t *testing.T) {
 func TestNothingIsStoredInTheClear(t *testing.T) {
 	dir := t.TempDir()
 	var logged bytes.Buffer
-	s, err := Open(t.Context(), Config{DataDir: dir, RootKey: keyring.RootFile(filepath.Join(dir, "root.key"), true),
+	s, err := Open(t.Context(), Config{DataDir: dir, RootKey: rootAt(t, dir),
 		Log: zerolog.New(&logged).Level(zerolog.TraceLevel)})
 	if err != nil {
 		t.Fatal(err)

@@ -100,17 +100,16 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	root := c.RootKey
-	found, err := sqlite.Exists(c.DataDir)
-	switch {
-	case err == nil && found:
-		root = root.WithoutCreate() // a new key wouldn't open the data
-	case c.Existing && err == nil:
-		return nil, fmt.Errorf("open store: %w", c.missing())
-	case c.Existing:
-		return nil, fmt.Errorf("open store: %w", err)
+	if c.Existing {
+		found, err := sqlite.Exists(c.DataDir)
+		if err == nil && !found {
+			err = c.missing()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open store: %w", err)
+		}
 	}
-	keys, err := keyring.New(root)
+	keys, err := keyring.New(c.RootKey)
 	if err != nil {
 		return nil, err
 	}

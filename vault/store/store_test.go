@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/newfile"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
@@ -23,7 +25,7 @@ func storeAt(t testing.TB, dir string) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), Config{
 		DataDir: dir,
-		RootKey: keyring.RootFile(filepath.Join(dir, "root.key"), true),
+		RootKey: rootAt(t, dir),
 		Watch:   20 * time.Millisecond,
 		Log:     zerolog.New(zerolog.NewTestWriter(t)),
 	})
@@ -36,6 +38,20 @@ func storeAt(t testing.TB, dir string) *Store {
 		}
 	})
 	return s
+}
+
+// rootAt creates a root key beside the database, unless there is one.
+func rootAt(t testing.TB, dir string) keyring.Root {
+	t.Helper()
+	path := filepath.Join(dir, "root.key")
+	err := newfile.Write(path, func() (string, error) {
+		key, err := keyring.NewRoot()
+		return key.Reveal() + "\n", err
+	})
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		t.Fatal(err)
+	}
+	return keyring.Root{File: path}
 }
 
 func newStore(t testing.TB) *Store { t.Helper(); return storeAt(t, t.TempDir()) }
@@ -224,7 +240,7 @@ func TestStoreOfANewerProgramIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s := storeAt(t, dir)
 	tamper(t, s, `INSERT INTO schema_version (version, applied_at) VALUES (999, 0)`)
-	_, err := Open(t.Context(), Config{DataDir: dir, RootKey: keyring.RootFile(filepath.Join(dir, "root.key"), false)})
+	_, err := Open(t.Context(), Config{DataDir: dir, RootKey: keyring.Root{File: filepath.Join(dir, "root.key")}})
 	if err == nil || !strings.Contains(err.Error(), "run a newer one") {
 		t.Errorf("got %v", err)
 	}

@@ -124,43 +124,31 @@ func (s *Store) watch(ctx context.Context, interval time.Duration, seen int64) {
 func (s *Store) Await(ctx context.Context, a Actor, r api.Resource, etag string, wait time.Duration) (State, error) {
 	woken, unsubscribe := s.hub.subscribe(topic{a.TenantID, r})
 	defer unsubscribe()
-	deadline := time.NewTimer(wait)
-	defer deadline.Stop()
+	deadline := time.After(wait)
 	for {
 		state, err := s.State(ctx, a, r)
 		if err != nil || state.Etag != etag {
 			return state, err
 		}
-		expiry, stop := timerAt(state.NextExpiry, a.ExpiresAt)
 		select {
 		case <-woken:
-		case <-expiry:
-		case <-deadline.C:
-			stop()
+		case <-at(state.NextExpiry):
+		case <-at(a.ExpiresAt):
+		case <-deadline:
 			return state, api.ErrNotModified
 		case <-ctx.Done():
-			stop()
 			return State{}, ctx.Err()
 		case <-s.closed:
-			stop()
 			return State{}, database.ErrClosed
 		}
-		stop()
 	}
 }
 
-// timerAt fires at the earliest of the times that are set; with none, never.
-func timerAt(times ...*time.Time) (<-chan time.Time, func()) {
-	var first *time.Time
-	for _, t := range times {
-		if t != nil && (first == nil || t.Before(*first)) {
-			first = t
-		}
-	}
-	if first == nil {
-		return nil, func() {}
+// at receives a value when t has passed; with nil, never.
+func at(t *time.Time) <-chan time.Time {
+	if t == nil {
+		return nil
 	}
 	// The store compares in microseconds: one more, and the time has passed when the timer fires.
-	timer := time.NewTimer(time.Until(*first) + time.Microsecond)
-	return timer.C, func() { timer.Stop() }
+	return time.After(time.Until(*t) + time.Microsecond)
 }

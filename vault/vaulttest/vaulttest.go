@@ -86,7 +86,7 @@ func Start(t testing.TB, opts ...Option) *Server {
 	}
 	s := &Server{addr: "127.0.0.1:0", begun: map[string]int{}}
 	s.conf = vault.Config{
-		Store: store.Config{DataDir: t.TempDir(), RootKey: keyring.RootText(root)},
+		Store: store.Config{DataDir: t.TempDir(), RootKey: keyring.Root{Text: root}},
 		Rate:  1e6, Burst: 1e6,
 	}
 	s.conf.OnRequest = func(route string) {

@@ -5,64 +5,58 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"net/url"
 	"time"
-
-	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
-// maxStatements bounds what a connection keeps prepared: lists with filters come in many shapes.
+// maxStatements is how many statements a connection keeps prepared: lists with filters come in many forms.
 const maxStatements = 128
 
 // connection is one connection to the database, and its prepared statements: parsing them each time takes a third of a
 // reveal. It connects when it is first used, and again after it broke. It is not safe for concurrent use.
 type connection struct {
-	url        string
-	setup      string  // statement to run once connected; "": none
 	pool       *sql.DB // of this one connection
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
+	open       bool // a transaction
 }
 
-func (c *connection) connect(ctx context.Context) (err error) {
-	if c.conn != nil {
-		return nil
+// newConnection returns a connection on which the pragmas are run first.
+func newConnection(path string, pragmas ...string) (*connection, error) {
+	params := url.Values{"_pragma": append(pragmas, "temp_store(memory)", "trusted_schema(off)")}
+	pool, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+params.Encode())
+	if err != nil {
+		return nil, err
 	}
-	if c.pool == nil {
-		if c.pool, err = sql.Open("sqlite", c.url); err != nil {
-			return err
-		}
-		c.pool.SetMaxOpenConns(1)
-	}
-	if c.conn, err = c.pool.Conn(ctx); err != nil {
-		return err
-	}
-	c.statements = map[string]*sql.Stmt{}
-	if c.setup != "" {
-		_, err = c.conn.ExecContext(ctx, c.setup)
-	}
-	return err
+	pool.SetMaxOpenConns(1)
+	return &connection{pool: pool, statements: map[string]*sql.Stmt{}}, nil
 }
 
 // lockTimeout is how long a transaction waits for other processes.
 const lockTimeout = 10 * time.Second
 
-// begin starts a transaction, on a new connection if the old one is broken.
+// begin starts a transaction with a statement: BEGIN or BEGIN IMMEDIATE. It connects again if the connection is broken.
 //
 // It tries once a millisecond to get a lock that another process holds. SQLite's own wait sleeps for up to 100 ms
 // between two tries, and so gets no lock for seconds while a process commits one write after another.
-func (c *connection) begin(ctx context.Context, options *sql.TxOptions) (*sql.Tx, error) {
+func (c *connection) begin(ctx context.Context, statement string) (tx transaction, err error) {
+	tx = transaction{c, ctx}
 	replaced := false
 	for deadline := time.Now().Add(lockTimeout); ; {
-		if err := c.connect(ctx); err != nil {
-			return nil, err
+		if c.conn == nil {
+			c.conn, err = c.pool.Conn(ctx)
 		}
-		tx, err := c.conn.BeginTx(ctx, options)
+		if c.conn != nil {
+			err = tx.Exec(statement)
+		}
 		switch {
 		case busy(err) && time.Now().Before(deadline):
 		case broken(err) && !replaced:
 			// database/sql has closed the connection already. Closing its statements would access freed memory.
-			c.conn, c.statements, replaced = nil, nil, true
+			c.conn, replaced = nil, true
+			clear(c.statements)
 		default:
+			c.open = err == nil
 			return tx, err
 		}
 	}
@@ -73,34 +67,24 @@ func broken(err error) bool {
 }
 
 func (c *connection) close() error {
-	var problems []error
-	for _, s := range c.statements {
-		problems = append(problems, s.Close())
-	}
+	err := c.closeStatements()
 	if c.conn != nil {
-		problems = append(problems, c.conn.Close())
+		err = errors.Join(err, c.conn.Close())
 	}
-	if c.pool != nil {
-		problems = append(problems, c.pool.Close())
-	}
-	c.conn, c.statements = nil, nil
-	return errors.Join(problems...)
+	c.conn = nil
+	return errors.Join(err, c.pool.Close())
 }
 
-// statement is the query, prepared; nil if it can't be, or if there are enough.
-func (c *connection) statement(ctx context.Context, query string) *sql.Stmt {
-	s := c.statements[query]
-	if s == nil && len(c.statements) < maxStatements {
-		var err error
-		if s, err = c.conn.PrepareContext(ctx, query); err != nil {
-			return nil // running the query returns the error
-		}
-		c.statements[query] = s
+func (c *connection) closeStatements() (err error) {
+	for _, s := range c.statements {
+		err = errors.Join(err, s.Close())
 	}
-	return s
+	clear(c.statements)
+	return err
 }
 
-// transaction implements database.Tx on a connection that begin has been called on.
+// transaction implements database.Tx on a connection that begin has been called on. It is not an sql.Tx, which costs a
+// goroutine and parses its statements each time.
 type transaction struct {
 	conn *connection
 	// ctx isn't the caller's: a client that disconnects can't interrupt a statement on a shared connection.
@@ -108,28 +92,61 @@ type transaction struct {
 	ctx context.Context
 }
 
+// statement prepares a query, unless it is prepared already.
+func (t transaction) statement(query string) (*sql.Stmt, error) {
+	c := t.conn
+	if s := c.statements[query]; s != nil {
+		return s, nil
+	}
+	if len(c.statements) >= maxStatements {
+		if err := c.closeStatements(); err != nil {
+			return nil, err
+		}
+	}
+	s, err := c.conn.PrepareContext(t.ctx, query)
+	if err == nil {
+		c.statements[query] = s
+	}
+	return s, err
+}
+
+func (t transaction) commit() error {
+	err := t.Exec("COMMIT")
+	t.conn.open = err != nil
+	return err
+}
+
+// rollback undoes the transaction, unless it was committed. SQLite may have undone it already.
+func (t transaction) rollback() {
+	if t.conn.open {
+		_ = t.Exec("ROLLBACK")
+	}
+	t.conn.open = false
+}
+
 // Exec implements database.Tx.
-func (t transaction) Exec(query string, args ...any) (err error) {
-	if s := t.conn.statement(t.ctx, query); s != nil { //nolint:sqlclosecheck // it is kept; close closes it
+func (t transaction) Exec(query string, args ...any) error {
+	s, err := t.statement(query) //nolint:sqlclosecheck // the connection keeps it
+	if err == nil {
 		_, err = s.ExecContext(t.ctx, args...)
-	} else {
-		_, err = t.conn.conn.ExecContext(t.ctx, query, args...)
 	}
 	return err
 }
 
 // Query implements database.Tx.
 func (t transaction) Query(query string, args ...any) (*sql.Rows, error) {
-	if s := t.conn.statement(t.ctx, query); s != nil { //nolint:sqlclosecheck // it is kept; close closes it
-		return s.QueryContext(t.ctx, args...)
+	s, err := t.statement(query) //nolint:sqlclosecheck // the connection keeps it
+	if err != nil {
+		return nil, err
 	}
-	return t.conn.conn.QueryContext(t.ctx, query, args...)
+	return s.QueryContext(t.ctx, args...)
 }
 
 // QueryRow implements database.Tx.
-func (t transaction) QueryRow(query string, args ...any) database.Row {
-	if s := t.conn.statement(t.ctx, query); s != nil { //nolint:sqlclosecheck // it is kept; close closes it
-		return s.QueryRowContext(t.ctx, args...)
+func (t transaction) QueryRow(query string, args ...any) *sql.Row {
+	s, err := t.statement(query) //nolint:sqlclosecheck // the connection keeps it
+	if err != nil {
+		return t.conn.conn.QueryRowContext(t.ctx, query) // which returns the error
 	}
-	return t.conn.conn.QueryRowContext(t.ctx, query, args...)
+	return s.QueryRowContext(t.ctx, args...)
 }

@@ -4,12 +4,10 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 
@@ -62,20 +60,20 @@ func Open(ctx context.Context, dir string, readers int) (_ database.DB, err erro
 	if err := f.Close(); err != nil {
 		return nil, err
 	}
+	// As durable as fsync, which also writes the file's timestamps. Where there is no fdatasync, fsync stays.
+	_, _ = sqlite.Fdatasync(true)
+	d := &db{readers: make(chan *connection, readers), turn: make(chan struct{}, 1), closed: make(chan struct{})}
 	// synchronous=FULL: an acknowledged write is on the disk. secure_delete: overwritten and deleted data is zeroed, so
 	// the ciphertext of a retired key doesn't remain in free pages.
-	d := &db{
-		writer: &connection{url: sqliteURL(path, url.Values{
-			"_pragma": {"busy_timeout(10000)", "journal_mode(wal)", "synchronous(full)", "foreign_keys(on)",
-				"secure_delete(on)", "temp_store(memory)", "journal_size_limit(67108864)", "trusted_schema(off)"},
-			"_txlock": {"immediate"},
-		}), setup: "PRAGMA busy_timeout = 1"},
-		readers: make(chan *connection, readers), turn: make(chan struct{}, 1), closed: make(chan struct{}),
-	}
+	d.writer, err = newConnection(path, "busy_timeout(1)", "journal_mode(wal)", "synchronous(full)", "foreign_keys(on)",
+		"secure_delete(on)", "journal_size_limit(67108864)")
 	for range readers {
-		d.readers <- &connection{url: sqliteURL(path, url.Values{
-			"_pragma": {"busy_timeout(10000)", "query_only(on)", "temp_store(memory)", "trusted_schema(off)"},
-		})}
+		c, readerErr := newConnection(path, "busy_timeout(10000)", "query_only(on)")
+		d.readers <- c
+		err = errors.Join(err, readerErr)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := d.prepare(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.Close())
@@ -84,33 +82,26 @@ func Open(ctx context.Context, dir string, readers int) (_ database.DB, err erro
 }
 
 func (d *db) prepare(ctx context.Context) error {
-	if err := d.writer.connect(ctx); err != nil {
+	tx, err := d.writer.begin(ctx, "BEGIN IMMEDIATE")
+	if err != nil {
 		return err
 	}
+	defer tx.rollback()
 	var mode string
-	if err := d.writer.conn.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
+	if err := tx.QueryRow("PRAGMA journal_mode").Scan(&mode); err != nil {
 		return err
 	}
 	if mode != "wal" {
 		return errors.New("this file system can't hold a write-ahead log")
 	}
-	tx, err := d.writer.begin(ctx, nil)
-	if err != nil {
+	if err := database.Migrate(tx, migrations, "migrations"); err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }()
-	if err := database.Migrate(ctx, tx, migrations, "migrations"); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
+	if err := tx.commit(); err != nil {
 		return err
 	}
 	d.changes, err = d.dataVersion(ctx)
 	return err
-}
-
-func sqliteURL(path string, params url.Values) string {
-	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + params.Encode()
 }
 
 // Read implements database.DB.
@@ -134,12 +125,12 @@ func (d *db) Read(ctx context.Context, do func(database.Tx) error) error {
 
 // read runs do on a snapshot.
 func (c *connection) read(ctx context.Context, do func(database.Tx) error) error {
-	begun, err := c.begin(ctx, &sql.TxOptions{ReadOnly: true})
+	tx, err := c.begin(ctx, "BEGIN")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = begun.Rollback() }()
-	return do(transaction{c, ctx})
+	defer tx.rollback()
+	return do(tx)
 }
 
 // ChangedElsewhere implements database.DB.
@@ -187,11 +178,12 @@ func (d *db) Scrub(ctx context.Context) {
 		return
 	}
 	defer d.giveTurn()
-	if d.writer.connect(ctx) != nil {
+	if d.writer.conn == nil {
 		return
 	}
-	for _, statement := range []string{"PRAGMA busy_timeout = 1000", "PRAGMA wal_checkpoint(TRUNCATE)", d.writer.setup} {
-		_ = transaction{d.writer, ctx}.Exec(statement)
+	tx := transaction{d.writer, ctx}
+	for _, statement := range []string{"PRAGMA busy_timeout = 1000", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA busy_timeout = 1"} {
+		_ = tx.Exec(statement)
 	}
 }
 

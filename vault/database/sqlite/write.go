@@ -122,16 +122,15 @@ func (d *db) commitQueued() {
 // committed: the failure may have undone the others too, so each needs a transaction of its own.
 func (d *db) commit(jobs []*job) bool {
 	ctx := context.Background() // a client that disconnects doesn't interrupt what others share
-	begun, err := d.writer.begin(ctx, nil)
+	tx, err := d.writer.begin(ctx, "BEGIN IMMEDIATE")
 	if err != nil {
 		fail(jobs, err)
 		return true
 	}
-	defer func() { _ = begun.Rollback() }()
-	tx := transaction{d.writer, ctx}
+	defer tx.rollback()
 	if len(jobs) == 1 {
 		if err = jobs[0].do(tx); err == nil {
-			err = begun.Commit()
+			err = tx.commit()
 		}
 		jobs[0].err = err
 		return true
@@ -149,7 +148,7 @@ func (d *db) commit(jobs []*job) bool {
 			return false
 		}
 	}
-	if err := begun.Commit(); err != nil {
+	if err := tx.commit(); err != nil {
 		fail(jobs, err)
 	}
 	return true
