@@ -11,7 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// A reveal that can't be recorded is refused, counted, and works again when it can be.
+// A reveal that cannot be audited is refused and counted. Reveals work again once they can be audited.
 func TestFault_V10_RevealWithoutAudit(t *testing.T) {
 	s := vaulttest.Start(t)
 	id := s.Put(t, "a", "1", sandbox, "A")
@@ -32,7 +32,7 @@ func TestFault_V10_RevealWithoutAudit(t *testing.T) {
 	run(`CREATE TRIGGER no_reveals BEFORE INSERT ON audit WHEN NEW.action = 'reveal' BEGIN SELECT RAISE(ABORT, 'no'); END`)
 	body, _ := revealOf(t, sandbox, "", 0)
 	wantRefusal(t, ask(t, s, key, "POST", "/egress/bindings/reveal", body), api.ErrUnavailable, "audit")
-	s.Rotate(t, id, "2") // who waits is woken, and refused as well
+	s.Rotate(t, id, "2") // wakes the waiting reveal, which is refused as well
 	wantRefusal(t, w.ends(t, http.StatusServiceUnavailable), api.ErrUnavailable, "audit")
 	if n := metric(t, s, "miosa_vault_audit_failures_total"); n != 2 {
 		t.Errorf("%d audit failures counted, want 2", n)
@@ -43,7 +43,7 @@ func TestFault_V10_RevealWithoutAudit(t *testing.T) {
 	}
 }
 
-// Every reveal is in the audit by the time it is answered, with what was given to whom.
+// Every reveal is audited before it is answered, with what it contained and which key got it.
 func TestRevealIsAudited(t *testing.T) {
 	s := vaulttest.Start(t)
 	id := s.Put(t, "a", "1", sandbox, "A")
@@ -76,7 +76,7 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
-// What is measured: routes and statuses, and no id, name or key.
+// Metrics have routes and statuses as labels, and contain no id, name or key.
 func TestMetrics(t *testing.T) {
 	s := vaulttest.Start(t)
 	id := s.Put(t, "the-name", "1", sandbox, "THE_VARIABLE")

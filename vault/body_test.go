@@ -73,7 +73,7 @@ func TestReadBodyTakes(t *testing.T) {
 				t.Errorf("the value came back changed")
 			}
 			if in.ExpiresAt.Time != nil || in.RefreshToken.Len() != 0 {
-				t.Errorf("something was made of nothing")
+				t.Errorf("a missing value was decoded as a value")
 			}
 		})
 	}
@@ -118,8 +118,8 @@ func TestReadBodyRefusesCompression(t *testing.T) {
 	}
 }
 
-// Whatever is sent, readBody ends with a body or a refusal that repeats nothing of it, and what it
-// takes comes out as encoding/json reads it.
+// For any input, readBody returns a body or a refusal that repeats none of the input. An accepted body decodes as
+// encoding/json decodes it.
 func FuzzReadBody(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -140,7 +140,7 @@ func FuzzReadBody(f *testing.F) {
 			Value *string
 		}
 		if err := json.Unmarshal(b, &plainly); err != nil {
-			t.Fatalf("took what isn't JSON: %v", err)
+			t.Fatalf("accepted invalid JSON: %v", err)
 		}
 		if in.Name != plainly.Name {
 			t.Errorf("name %q, want %q", in.Name, plainly.Name)
@@ -151,8 +151,8 @@ func FuzzReadBody(f *testing.F) {
 	})
 }
 
-// The scan refuses depth exactly where a decoder would meet it, and nothing it lets through decodes to
-// a replacement character that wasn't sent.
+// scanJSON refuses the depth at which a decoder would. What it accepts decodes to no replacement character that
+// was not sent.
 func FuzzScanJSON(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -161,7 +161,7 @@ func FuzzScanJSON(f *testing.F) {
 			return // the decoder refuses it
 		}
 		if deep := depthOf(t, b) > maxDepth; deep && err == nil {
-			t.Fatalf("deeper than %d, and let through", maxDepth)
+			t.Fatalf("accepted a body deeper than %d", maxDepth)
 		}
 		if err != nil {
 			return
@@ -191,7 +191,7 @@ func depthOf(t *testing.T, b []byte) int {
 	}
 }
 
-// seeds adds the corpus in testdata, and what tests found worth trying.
+// seeds adds the corpus in testdata and inputs found by tests.
 func seeds(f *testing.F) {
 	f.Helper()
 	text, err := os.ReadFile("testdata/bodies.txt")

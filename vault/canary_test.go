@@ -20,7 +20,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// log collects what is logged, from all goroutines.
+// log collects log output from all goroutines.
 type log struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -38,7 +38,7 @@ func (l *log) bytes() []byte {
 	return bytes.Clone(l.buf.Bytes())
 }
 
-// forms is a secret text in every encoding it could leak in.
+// forms returns a secret in every encoding in which it could leak.
 func forms(secret string) [][]byte {
 	var all [][]byte
 	add := func(s string) { all = append(all, []byte(s)) }
@@ -47,15 +47,15 @@ func forms(secret string) [][]byte {
 	add(url.PathEscape(secret))
 	add(hex.EncodeToString([]byte(secret)))
 	add(strings.ToUpper(hex.EncodeToString([]byte(secret))))
-	// Base64 of a text it stands in: three alignments, without the characters at the edges that its
-	// neighbours change.
+	// Base64 of a longer text that contains the secret: three alignments, without the edge characters, which depend
+	// on the neighboring bytes.
 	for shift := range 3 {
 		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 			text := enc.EncodeToString([]byte(strings.Repeat("x", shift) + secret))
 			add(text[(shift*8+5)/6 : len(text)-1])
 		}
 	}
-	var numbers []string // as a []byte that was printed
+	var numbers []string // a []byte printed as numbers
 	for _, b := range []byte(secret) {
 		numbers = append(numbers, fmt.Sprint(b))
 	}
@@ -63,16 +63,15 @@ func forms(secret string) [][]byte {
 	return all
 }
 
-// The whole API is run at trace level, refusals included, with values and keys that can be found
-// again. Nothing the vault stored, logged or answered may hold one in any form: but for the seal of a
-// reveal, and the one answer that gives a new key.
+// Runs the whole API at trace level, refusals included, with recognizable values and keys. No file, log line or
+// response contains one in any form, except a sealed reveal and the response that returns a new key.
 func TestCanaries(t *testing.T) {
 	logged := &log{}
 	s := vaulttest.Start(t, func(c *vault.Config) { c.Store.Log = zerolog.New(logged).Level(zerolog.TraceLevel) })
 	var answers [][]byte
 	canaries := map[string]string{"tenant key": s.TenantKey.Reveal()}
 	value := func(name string) string {
-		// 30 bytes: the preview shows nothing of values under 32.
+		// 30 bytes: values under 32 bytes have no preview.
 		v := fmt.Sprintf("cnry+%s/%s=?", name, strings.ToLower(api.NewKey("").Reveal()))[:30]
 		canaries[name] = v
 		return v
@@ -82,7 +81,7 @@ func TestCanaries(t *testing.T) {
 		answers = append(answers, a.body, []byte(fmt.Sprint(a.header)))
 		return a
 	}
-	// The only answer with a key in it, so it isn't kept.
+	// Not recorded: the only response that contains a key.
 	mint := func(r api.Resource) (api.Key, string) {
 		key, id := s.MintResourceKey(t, r)
 		canaries["key "+id] = key.Reveal()
@@ -106,13 +105,13 @@ func TestCanaries(t *testing.T) {
 	w := hold(t, s, key, sandbox, set.Etag, 60)
 	call(s.TenantKey, "PATCH", "/egress/secrets/"+id, toJSON(t, map[string]string{"value": value("waited-for")}))
 	if got := values(w.opens(t)); got["ONE"] != canaries["waited-for"] {
-		t.Fatal("the value didn't come")
+		t.Fatal("the value was not revealed")
 	}
 	w = hold(t, s, key, sandbox, reveal(t, s, key, sandbox).Etag, 60)
 	call(s.TenantKey, "DELETE", "/egress/resource-keys/"+keyID, "")
 	answers = append(answers, w.ends(t, 401).body)
 
-	// What is refused: values in wrong places, broken bodies, keys where none belong.
+	// Refused requests: values in wrong fields, broken bodies, misplaced keys.
 	v := value("refused")
 	quoted := toJSON(t, v)
 	for _, b := range []string{
@@ -177,11 +176,11 @@ func TestCanaries(t *testing.T) {
 	s.Stop(t)
 	look("stopped")
 	if len(logged.bytes()) == 0 {
-		t.Error("nothing was logged at all")
+		t.Error("nothing was logged")
 	}
 }
 
-// The search above would find what it looks for.
+// The search used in TestCanaries finds each form.
 func TestFormsFind(t *testing.T) {
 	const secret = "cnry+a/b=?z"
 	for _, c := range []struct{ name, text string }{
@@ -206,7 +205,7 @@ func TestFormsFind(t *testing.T) {
 	}
 }
 
-// The log names routes, not what stood in their paths.
+// Logged requests contain the route, not the path.
 func TestLogOfRequests(t *testing.T) {
 	logged := &log{}
 	s := vaulttest.Start(t, func(c *vault.Config) { c.Store.Log = zerolog.New(logged).Level(zerolog.DebugLevel) })

@@ -16,17 +16,17 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-// pipes is a listener whose connections are in memory, so that time can be the test's.
-type pipes struct {
+// pipeListener is a listener with in-memory connections, for use in a synctest bubble.
+type pipeListener struct {
 	conns chan net.Conn
 	ctx   context.Context
 	close context.CancelFunc
 
-	stop  context.CancelFunc // of Serve
-	ended chan error         // closed behind what Serve returned
+	stop  context.CancelFunc // ends Serve
+	ended chan error         // receives the error of Serve and is then closed
 }
 
-func (p *pipes) Accept() (net.Conn, error) {
+func (p *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-p.conns:
 		return c, nil
@@ -35,19 +35,18 @@ func (p *pipes) Accept() (net.Conn, error) {
 	}
 }
 
-func (p *pipes) Close() error { p.close(); return nil }
+func (p *pipeListener) Close() error { p.close(); return nil }
 
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "test"} }
+func (p *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "test"} }
 
-func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+func (p *pipeListener) dial(context.Context, string, string) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	p.conns <- theirs
 	return ours, nil
 }
 
-// inBubble serves a vault on connections in memory, and in a time that passes only while everybody
-// waits.
-func inBubble(t *testing.T, do func(t *testing.T, v *vault.Vault, p *pipes)) {
+// inBubble serves a vault on in-memory connections in a synctest bubble.
+func inBubble(t *testing.T, do func(t *testing.T, v *vault.Vault, p *pipeListener)) {
 	dir := t.TempDir()
 	root, err := keyring.NewRoot()
 	if err != nil {
@@ -60,7 +59,7 @@ func inBubble(t *testing.T, do func(t *testing.T, v *vault.Vault, p *pipes)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := &pipes{conns: make(chan net.Conn)}
+		p := &pipeListener{conns: make(chan net.Conn)}
 		p.ctx, p.close = context.WithCancel(context.Background())
 		var ctx context.Context
 		ctx, p.stop = context.WithCancel(context.Background())
@@ -77,7 +76,7 @@ func inBubble(t *testing.T, do func(t *testing.T, v *vault.Vault, p *pipes)) {
 	})
 }
 
-// A connection that says too little for too long is closed.
+// A connection that sends too little for too long is closed.
 func TestSlowConnections(t *testing.T) {
 	for _, c := range []struct {
 		name, said string
@@ -90,7 +89,7 @@ func TestSlowConnections(t *testing.T) {
 		{"nothing more", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 2 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, v *vault.Vault, p *pipes) {
+			inBubble(t, func(t *testing.T, v *vault.Vault, p *pipeListener) {
 				made, err := v.Store().CreateTenantKey(t.Context(), "test")
 				if err != nil {
 					t.Fatal(err)
@@ -102,7 +101,7 @@ func TestSlowConnections(t *testing.T) {
 				if _, err := io.Copy(io.Discard, conn); err != nil {
 					t.Error(err)
 				}
-				// A second more for the server's own care in closing.
+				// One second more for the server's closing of the connection.
 				if took := time.Since(begun); took < c.after || took > c.after+time.Second {
 					t.Errorf("closed after %v, want %v", took, c.after)
 				}
@@ -111,12 +110,12 @@ func TestSlowConnections(t *testing.T) {
 	}
 }
 
-// A request that is under way when the vault stops is answered; one that takes longer than the stop
-// timeout is cut off, and the vault stops all the same.
+// A request in progress when the vault stops is answered. One that takes longer than the stop timeout is cut off,
+// and the vault still stops.
 func TestStopWithRequestsUnderWay(t *testing.T) {
 	for _, c := range []struct {
 		name     string
-		rest     time.Duration // until the rest of the body comes
+		rest     time.Duration // when the rest of the body is sent
 		answered bool
 		took     time.Duration
 	}{
@@ -124,7 +123,7 @@ func TestStopWithRequestsUnderWay(t *testing.T) {
 		{"never", time.Hour, false, 10 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, v *vault.Vault, p *pipes) {
+			inBubble(t, func(t *testing.T, v *vault.Vault, p *pipeListener) {
 				made, err := v.Store().CreateTenantKey(t.Context(), "test")
 				if err != nil {
 					t.Fatal(err)
@@ -145,7 +144,7 @@ func TestStopWithRequestsUnderWay(t *testing.T) {
 				if err := <-p.ended; err != nil {
 					t.Error(err)
 				}
-				// It looks after its connections every half second.
+				// The server checks its connections every half second.
 				if took := time.Since(begun); took < c.took || took > c.took+time.Second {
 					t.Errorf("stopped after %v, want %v", took, c.took)
 				}
@@ -154,9 +153,9 @@ func TestStopWithRequestsUnderWay(t *testing.T) {
 	}
 }
 
-// No deadline of the connection cuts the longest wait short, twice on one connection.
+// No deadline of the connection shortens the longest wait, also for the second wait on a connection.
 func TestLongestWait(t *testing.T) {
-	inBubble(t, func(t *testing.T, v *vault.Vault, p *pipes) {
+	inBubble(t, func(t *testing.T, v *vault.Vault, p *pipeListener) {
 		if _, err := v.Store().CreateTenantKey(t.Context(), "test"); err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The first two tables of docs/api.md name every route there is, with the keys that may use it, and no other.
+// The first two tables of docs/api.md list exactly the registered routes, with the keys that may use them.
 func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 	text, err := os.ReadFile("../docs/api.md")
 	if err != nil {
@@ -40,7 +40,7 @@ func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 	}
 }
 
-// The audit's table names every action, since people filter by them.
+// The audit's table lists every action, because users filter by action.
 func TestActionsAreThoseOfTheDocument(t *testing.T) {
 	source, err := os.ReadFile("store/audit.go")
 	if err != nil {
@@ -69,7 +69,7 @@ func TestActionsAreThoseOfTheDocument(t *testing.T) {
 	}
 	for _, rt := range (&Vault{metrics: newMetrics()}).keyRoutes() {
 		if !slices.Contains(coded, rt.action) {
-			t.Errorf("%s: %q is no action of the audit", rt.name(), rt.action)
+			t.Errorf("%s: %q is not an audit action", rt.name(), rt.action)
 		}
 	}
 }

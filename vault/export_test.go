@@ -1,6 +1,6 @@
 package vault
 
-// Routes are the names of all routes that need a key.
+// Routes returns the names of all routes that require a key.
 func (v *Vault) Routes() []string {
 	names := make([]string, len(v.routes))
 	for i, rt := range v.routes {

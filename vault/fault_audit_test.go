@@ -16,8 +16,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// aside opens the vault's database beside the vault, as another process would.
-func aside(t *testing.T, s *vaulttest.Server) *sql.DB {
+// openDatabase opens the vault's database in addition to the vault, as another process would.
+func openDatabase(t *testing.T, s *vaulttest.Server) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(s.DataDir(), "vault.db"))
 	if err != nil {
@@ -28,13 +28,13 @@ func aside(t *testing.T, s *vaulttest.Server) *sql.DB {
 	return db
 }
 
-// While no event can be written, every route that changes something and the one that reveals values say so
-// with a 503, and nothing changes and no value is given; what only reads goes on. Afterwards all is well again.
+// While no audit event can be written, every route that changes state or reveals values answers 503 and has no
+// effect. Routes that only read keep working. Afterwards all routes work again.
 func TestFault_V10_NothingUnaudited(t *testing.T) {
 	for _, tt := range []struct {
 		name           string
 		block, unblock string
-		slow           bool // each commit waits for the lock, 10 s: all ask at once
+		slow           bool // each commit waits 10 s for the lock, so requests are sent in parallel
 	}{
 		{"the table refuses", `CREATE TRIGGER blocked BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END`, `DROP TRIGGER blocked`, false},
 		{"the table breaks the transaction", `CREATE TRIGGER blocked BEFORE INSERT ON audit BEGIN SELECT RAISE(ROLLBACK, 'no'); END`, `DROP TRIGGER blocked`, false},
@@ -42,13 +42,13 @@ func TestFault_V10_NothingUnaudited(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.slow {
-				needs.Long(t, "as long as the vault waits for a lock")
+				needs.Long(t, "waits until the vault's lock timeout")
 			}
 			t.Parallel()
 			s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 			o := own(t, s)
 			before := state(t, s, o)
-			db := aside(t, s)
+			db := openDatabase(t, s)
 			run := func(statement string) {
 				t.Helper()
 				if _, err := db.ExecContext(t.Context(), statement); err != nil {
@@ -78,13 +78,13 @@ func TestFault_V10_NothingUnaudited(t *testing.T) {
 				}
 			}
 			asking.Wait()
-			if !tt.slow { // who may not ask isn't let in for want of a record of it
+			if !tt.slow { // a missing audit event must not turn a denial into a success
 				wantRefusal(t, ask(t, s, o.key, "GET", "/egress/secrets/"+o.secret, ""), api.ErrDenied, "")
 			}
 			run(tt.unblock)
 			for route, a := range answers {
 				if bytes.Contains(a.body, []byte("s3cret-of-the-owner")) || bytes.Contains(a.body, []byte("sealed")) {
-					t.Errorf("%s gives a value", route)
+					t.Errorf("%s revealed a value", route)
 				}
 				if !strings.HasPrefix(route, "GET ") {
 					t.Run(route, func(t *testing.T) { wantRefusal(t, a, api.ErrUnavailable, "") })
@@ -92,7 +92,7 @@ func TestFault_V10_NothingUnaudited(t *testing.T) {
 					t.Errorf("%s: status %d: %s", route, a.status, a.body)
 				}
 				if !tt.slow && !strings.HasPrefix(route, "GET ") && !bytes.Contains(a.body, []byte("audited")) {
-					t.Errorf("%s doesn't say why: %s", route, a.body)
+					t.Errorf("%s: the reason is missing: %s", route, a.body)
 				}
 			}
 			if diff := cmp.Diff(before, state(t, s, o)); diff != "" {

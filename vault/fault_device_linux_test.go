@@ -15,23 +15,23 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// device decides what becomes of the writes and syncs of this process. No failing disk is at hand where tests
-// run, so the kernel is told by a seccomp filter to ask us about each of these calls: to those that are to fail
-// it answers EIO, as it does for a device that has failed, and the others it makes.
+// device intercepts the write and sync calls of this process, to simulate a failing disk. A seccomp filter makes
+// the kernel notify it of each call: calls that must fail return EIO, as from a failed device, and the others are
+// executed.
 type device struct {
 	listener int
-	failing  atomic.Pointer[failing] // nil: nothing
-	failed   atomic.Int64            // calls that were answered with EIO
+	failing  atomic.Pointer[failing] // nil: no failures
+	failed   atomic.Int64            // calls that returned EIO
 }
 
-// failing is what a broken device can't do any more.
+// failing describes which calls fail.
 type failing struct {
-	file  string // the end of a path
+	file  string // suffix of the path
 	write bool   // pwrite64, ftruncate
 	sync  bool   // fsync, fdatasync
 }
 
-// The kernel's struct seccomp_notif and struct seccomp_notif_resp.
+// struct seccomp_notif and struct seccomp_notif_resp of the kernel.
 type (
 	seccompAsk struct {
 		id                 uint64
@@ -49,12 +49,12 @@ type (
 	}
 )
 
-// breakable puts all threads of this process under a device, for good.
-func breakable() (*device, error) {
+// installDevice puts all threads of this process under a device, irrevocably.
+func installDevice() (*device, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	asked := []uint32{unix.SYS_PWRITE64, unix.SYS_FTRUNCATE, unix.SYS_FSYNC, unix.SYS_FDATASYNC}
-	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}} // the call's number
+	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}} // load the number of the system call
 	for i, nr := range asked {
 		filter = append(filter, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: nr, Jt: uint8(len(asked) - i)})
 	}
@@ -68,19 +68,19 @@ func breakable() (*device, error) {
 	const flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH
 	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
 	if errno != 0 {
-		return nil, fmt.Errorf("no seccomp filter that asks: %w", errno)
+		return nil, fmt.Errorf("install seccomp filter with notification: %w", errno)
 	}
 	d := &device{listener: int(fd)}
-	go d.answer()
+	go d.serve()
 	return d, nil
 }
 
-// answer answers the kernel for as long as the process lives.
-func (d *device) answer() {
+// serve handles notifications until the process exits.
+func (d *device) serve() {
 	for {
 		var q seccompAsk
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(d.listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&q)))
-		if errno == unix.EINTR || errno == unix.ENOENT { // who asked was interrupted
+		if errno == unix.EINTR || errno == unix.ENOENT { // the calling thread was interrupted
 			continue
 		}
 		if errno != 0 {
@@ -111,14 +111,14 @@ func (d *device) fails(q *seccompAsk) bool {
 	return err == nil && strings.HasSuffix(path, f.file)
 }
 
-// The device under a vault fails: writes, syncs or both, of the log, of the database, or of everything, and
-// comes back. What was acknowledged is there and nothing else is, nothing is revealed that isn't audited, and
-// all is well again without a restart.
+// The device under a vault fails and recovers: writes, syncs or both, of the log, the database or everything.
+// Acknowledged writes are kept, refused ones have no effect, no reveal is unaudited, and the vault recovers
+// without a restart.
 func TestFault_V3_FailingDevice(t *testing.T) {
-	if !alone(t, nil) {
+	if !isolated(t, nil) {
 		return
 	}
-	device, err := breakable()
+	device, err := installDevice()
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EBUSY) {
 		needs.Granted(t, err, "a block device that can be made to fail")
 	}
@@ -129,7 +129,7 @@ func TestFault_V3_FailingDevice(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		failing
-		refuses bool // every write; else those go on, for as long as the log takes them
+		refuses bool // every write is refused; otherwise writes succeed while the log accepts them
 	}{
 		{"the log can't be written", failing{log, true, false}, true},
 		{"the log can't be synced", failing{log, false, true}, true},
@@ -139,7 +139,7 @@ func TestFault_V3_FailingDevice(t *testing.T) {
 		{"nothing can be written or synced", failing{"", true, true}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := newIll(t)
+			d := newFaultyDiskVault(t)
 			for round := range 3 {
 				device.failing.Store(&tt.failing)
 				failed := device.failed.Load()
@@ -154,23 +154,23 @@ func TestFault_V3_FailingDevice(t *testing.T) {
 				if tt.refuses && acknowledged > 0 {
 					t.Errorf("%d writes acknowledged", acknowledged)
 				}
-				d.reads(t)
+				d.wantReads(t)
 				if given := d.tryReveal(t); given && tt.refuses {
-					t.Error("revealed")
+					t.Error("revealed without an audit event")
 				}
-				if !tt.refuses && round == 2 { // until the log must be moved into the database
+				if !tt.refuses && round == 2 { // until a checkpoint is due
 					for range 100 {
 						d.put(t, 60_000)
 					}
-					d.reads(t)
+					d.wantReads(t)
 				}
 				if n := device.failed.Load() - failed; n == 0 && (tt.refuses || round == 2) {
-					t.Error("no call has failed: this tests nothing")
+					t.Error("no call failed, so nothing was tested")
 				}
 				device.failing.Store(nil)
-				d.recovers(t)
+				d.wantRecovery(t)
 			}
-			d.restarts(t)
+			d.wantRestart(t)
 		})
 	}
 }

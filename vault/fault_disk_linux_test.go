@@ -22,18 +22,18 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// aloneEnv is set where a test runs in a process that it has to itself.
-const aloneEnv = "MIOSA_TEST_ALONE"
+// isolatedEnv is set in the process in which isolated runs a test.
+const isolatedEnv = "MIOSA_TEST_ALONE"
 
-// alone runs the test once more in a process of its own, and tells whether this is that one. What it skips
-// there is skipped here.
-func alone(t *testing.T, attr *syscall.SysProcAttr) bool {
+// isolated runs the test again in a process of its own and returns true in that process. If the test is skipped
+// there, it is skipped here too.
+func isolated(t *testing.T, attr *syscall.SysProcAttr) bool {
 	t.Helper()
-	if os.Getenv(aloneEnv) == t.Name() {
+	if os.Getenv(isolatedEnv) == t.Name() {
 		return true
 	}
 	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
-	c.Env = append(os.Environ(), aloneEnv+"="+t.Name())
+	c.Env = append(os.Environ(), isolatedEnv+"="+t.Name())
 	c.SysProcAttr = attr
 	out, err := c.CombinedOutput()
 	switch {
@@ -47,30 +47,30 @@ func alone(t *testing.T, attr *syscall.SysProcAttr) bool {
 	return false
 }
 
-// ill is a vault on a bad disk, and what it has acknowledged.
-type ill struct {
+// faultyDiskVault is a vault on a faulty disk, and the writes it acknowledged.
+type faultyDiskVault struct {
 	*vaulttest.Server
-	key    api.Key           // of sandbox
-	values map[string]string // by variable, which is the secret's name too
-	ids    map[string]string // by the same
+	key    api.Key           // resource key of sandbox
+	values map[string]string // by variable name, which is also the secret's name
+	ids    map[string]string // secret ids, by the same name
 	made   int
 }
 
-func newIll(t *testing.T, opts ...vaulttest.Option) *ill {
+func newFaultyDiskVault(t *testing.T, opts ...vaulttest.Option) *faultyDiskVault {
 	t.Helper()
-	d := &ill{Server: vaulttest.Start(t, opts...), values: map[string]string{}, ids: map[string]string{}}
+	d := &faultyDiskVault{Server: vaulttest.Start(t, opts...), values: map[string]string{}, ids: map[string]string{}}
 	d.key = d.ResourceKey(t, sandbox)
 	for range 3 {
 		if !d.put(t, 100) {
-			t.Fatal("a secret can't be put on a disk that is well")
+			t.Fatal("cannot create a secret on a working disk")
 		}
 	}
 	return d
 }
 
-// put makes a secret with a value of n bytes, and tells whether that was acknowledged. A refusal is a 503
-// that says when to try again.
-func (d *ill) put(t *testing.T, n int) bool {
+// put creates a secret with a value of n bytes and reports whether the vault acknowledged it. A refusal must be a
+// 503 with a retry time.
+func (d *faultyDiskVault) put(t *testing.T, n int) bool {
 	t.Helper()
 	d.made++
 	name := fmt.Sprintf("S%03d", d.made)
@@ -85,8 +85,8 @@ func (d *ill) put(t *testing.T, n int) bool {
 	return true
 }
 
-// rotate gives the first secret another value.
-func (d *ill) rotate(t *testing.T) bool {
+// rotate rotates the first secret and reports whether the vault acknowledged it.
+func (d *faultyDiskVault) rotate(t *testing.T) bool {
 	t.Helper()
 	d.made++
 	value := fmt.Sprintf("rotated %d", d.made)
@@ -99,8 +99,8 @@ func (d *ill) rotate(t *testing.T) bool {
 	return true
 }
 
-// reads checks that what only reads goes on, and shows what was acknowledged and nothing else.
-func (d *ill) reads(t *testing.T) {
+// wantReads checks that read-only routes work and return exactly the acknowledged writes.
+func (d *faultyDiskVault) wantReads(t *testing.T) {
 	t.Helper()
 	a := ask(t, d.Server, d.TenantKey, "GET", "/egress/secrets", "")
 	if a.status != http.StatusOK {
@@ -120,14 +120,14 @@ func (d *ill) reads(t *testing.T) {
 	}
 }
 
-// reveals is how many reveals are in the audit.
-func (d *ill) reveals(t *testing.T) int {
+// reveals returns the number of audited reveals.
+func (d *faultyDiskVault) reveals(t *testing.T) int {
 	t.Helper()
 	return items(t, ask(t, d.Server, d.TenantKey, "GET", "/egress/audit?action=reveal&limit=1000", ""))
 }
 
-// tryReveal checks that values are given with a record of it, or refused.
-func (d *ill) tryReveal(t *testing.T) bool {
+// tryReveal checks that a reveal is either audited or refused, and reports whether it succeeded.
+func (d *faultyDiskVault) tryReveal(t *testing.T) bool {
 	t.Helper()
 	before := d.reveals(t)
 	body, _ := revealOf(t, sandbox, "", 0)
@@ -142,56 +142,57 @@ func (d *ill) tryReveal(t *testing.T) bool {
 	return given
 }
 
-// recovers checks that all is well again by itself: writes within seconds, and what was acknowledged is there.
-func (d *ill) recovers(t *testing.T) {
+// wantRecovery checks that within seconds and without a restart the vault accepts writes and returns the
+// acknowledged ones.
+func (d *faultyDiskVault) wantRecovery(t *testing.T) {
 	t.Helper()
 	poll.Until(t, patience, "ready again", func() bool { return ask(t, d.Server, api.Key{}, "GET", "//readyz", "").status == http.StatusOK })
 	if !d.rotate(t) || !d.put(t, 5000) {
-		t.Fatal("no writes although it is ready")
+		t.Fatal("ready, but refuses writes")
 	}
-	d.reads(t)
+	d.wantReads(t)
 	if diff := cmp.Diff(values(reveal(t, d.Server, d.key, sandbox)), d.values); diff != "" {
 		t.Fatalf("revealed (-got +acknowledged):\n%s", diff)
 	}
 }
 
-// restarts checks that the next process finds the same, in a database that is sound.
-func (d *ill) restarts(t *testing.T) {
+// wantRestart checks that a restarted vault returns the acknowledged writes from an intact database.
+func (d *faultyDiskVault) wantRestart(t *testing.T) {
 	t.Helper()
 	d.Restart(t)
-	d.reads(t)
+	d.wantReads(t)
 	if diff := cmp.Diff(values(reveal(t, d.Server, d.key, sandbox)), d.values); diff != "" {
 		t.Fatalf("revealed after a restart (-got +acknowledged):\n%s", diff)
 	}
 	var verdict string
-	if err := aside(t, d.Server).QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
+	if err := openDatabase(t, d.Server).QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
 		t.Errorf("integrity: %q, %v", verdict, err)
 	}
 }
 
-// A real file system fills up under a vault, with more or less room left at the end: nothing is acknowledged
-// that isn't stored and nothing revealed that isn't audited, what only reads goes on, the refusals are 503 and
-// name the reason, and once there is room all is well without a restart.
+// A file system fills up under a vault, with varying space left. Unstored writes are not acknowledged, unaudited
+// reveals are refused, read-only routes work, refusals are 503 with the reason, and the vault recovers without a
+// restart once there is space.
 func TestFault_V3_FullDisk(t *testing.T) {
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	if uid := os.Geteuid(); uid != 0 { // in a user namespace that is allowed too, where there are such
+	if uid := os.Geteuid(); uid != 0 { // without root, a user namespace allows mounting too, where available
 		attr.Cloneflags |= syscall.CLONE_NEWUSER
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
 	}
-	if !alone(t, attr) {
+	if !isolated(t, attr) {
 		return
 	}
 	dir := t.TempDir()
 	_ = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
-	needs.Granted(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=10m,mode=700"), "a tmpfs of a size of its own")
+	needs.Granted(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=10m,mode=700"), "a tmpfs with a size limit")
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	for _, left := range []int{0, 1, 2, 3, 5, 8, 20, 100} { // pages
 		t.Run(fmt.Sprintf("%d pages left", left), func(t *testing.T) {
 			data := filepath.Join(dir, fmt.Sprint(left))
 			t.Cleanup(func() { _ = os.RemoveAll(data) })
 			var conf vault.Config
-			d := newIll(t, func(c *vault.Config) { c.Store.DataDir = data; conf = *c })
+			d := newFaultyDiskVault(t, func(c *vault.Config) { c.Store.DataDir = data; conf = *c })
 			ballast := filepath.Join(dir, "ballast")
 			fillUp(t, ballast, left)
 			acknowledged := 0
@@ -202,18 +203,18 @@ func TestFault_V3_FullDisk(t *testing.T) {
 					refused++
 				}
 			}
-			for range 200 { // and with what still fits
+			for range 200 { // including writes small enough to fit
 				if !d.rotate(t) {
 					break
 				}
 				acknowledged++
 			}
 			if d.rotate(t) {
-				t.Fatal("the disk never is full")
+				t.Fatal("the disk never fills up")
 			}
-			d.reads(t)
+			d.wantReads(t)
 			if given := d.tryReveal(t); given {
-				t.Log("an event still fits")
+				t.Log("an audit event still fits")
 			}
 			a := ask(t, d.Server, d.TenantKey, "POST", "/egress/resource-keys", toJSON(t, sandbox))
 			wantRefusal(t, a, api.ErrUnavailable, "disk is full")
@@ -225,12 +226,12 @@ func TestFault_V3_FullDisk(t *testing.T) {
 				t.Fatal(err)
 			}
 			began := time.Now()
-			d.recovers(t)
-			t.Logf("%d acknowledged on the way; well again after %s", acknowledged, time.Since(began).Round(time.Millisecond))
-			// A vault that is started on a full disk serves or says why it doesn't, and spoils nothing.
+			d.wantRecovery(t)
+			t.Logf("%d writes acknowledged; recovered after %s", acknowledged, time.Since(began).Round(time.Millisecond))
+			// A vault started on a full disk either serves or reports why it cannot, and damages nothing.
 			fillUp(t, ballast, left)
 			d.Stop(t)
-			fillUp(t, ballast+"2", 0) // what stopping has freed
+			fillUp(t, ballast+"2", 0) // use the space that stopping has freed
 			v, err := vault.Open(t.Context(), conf)
 			t.Logf("started while the disk is full: %v", err)
 			switch {
@@ -239,17 +240,17 @@ func TestFault_V3_FullDisk(t *testing.T) {
 					t.Logf("closed: %v", err)
 				}
 			case !strings.Contains(err.Error(), "disk"):
-				t.Errorf("it doesn't say why: %v", err)
+				t.Errorf("the reason is missing: %v", err)
 			}
 			if err := errors.Join(os.Remove(ballast), os.Remove(ballast+"2")); err != nil {
 				t.Fatal(err)
 			}
-			d.restarts(t)
+			d.wantRestart(t)
 		})
 	}
 }
 
-// fillUp writes a file until so many pages are left.
+// fillUp writes a file until the given number of pages is left.
 func fillUp(t *testing.T, path string, left int) {
 	t.Helper()
 	f, err := os.Create(path)

@@ -7,8 +7,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-// A flow whose row is given to another tenant, or exchanged with another's, ends in nothing: what the provider
-// is shown is made of what the flow was begun for. No tenant gets a token that wasn't its own.
+// A flow whose row is moved to another tenant, or swapped with another tenant's, fails, because the provider's
+// parameters are derived from the flow as it was started. No tenant gets another's token.
 func TestFault_V12_FlowsOfAnother(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -48,8 +48,8 @@ func TestFault_V12_FlowsOfAnother(t *testing.T) {
 	}
 }
 
-// What renews a token is its own: another's refresh token doesn't open, and the provider isn't shown it; a row
-// that was given to another tenant renews nothing of theirs.
+// A refresh token of another tenant does not open and is not sent to the provider. A row moved to another tenant
+// does not refresh that tenant's tokens.
 func TestFault_V12_RenewalsOfAnother(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -91,7 +91,7 @@ func TestFault_V12_RenewalsOfAnother(t *testing.T) {
 				t.Errorf("version %d", version)
 			}
 			if _, err := c.vault.store.Secret(t.Context(), other, secret.ID); err == nil {
-				t.Error("the other tenant reads it")
+				t.Error("the other tenant can read the token")
 			}
 		})
 	}

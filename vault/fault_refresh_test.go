@@ -18,8 +18,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-// still takes the scheduler away, so that a test decides when what is renewed.
-func (c *connected) still() *connected {
+// withoutScheduler stops the scheduler, so that only the test starts refreshes.
+func (c *connected) withoutScheduler() *connected {
 	c.vault.refresh.stop()
 	c.vault.refresh.ended.Wait()
 	return c
@@ -33,29 +33,29 @@ func (c *connected) wantHealth(status, word string) {
 	}
 }
 
-// V6. The provider commits a refresh, and the reply is lost: the old refresh token is tried once more, soon. This
-// provider takes that for a theft, as RFC 9700 asks, so somebody has to connect again. The last value stays.
+// V6. The provider commits a refresh and the reply is lost: the old refresh token is tried once more, soon. This
+// provider treats that as theft, as RFC 9700 requires, so the user has to connect again. The last value is kept.
 func TestFault_V6_ReplyLost(t *testing.T) {
 	for name, lost := range map[string]failure{
 		"connection closed": {drop: true}, "answered 500": {after: 500}, "answered 502": {after: 502}, "cut short": {after: 200},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := connect(t, 3600).still()
+			c := connect(t, 3600).withoutScheduler()
 			before := c.value()
 			c.provider.set(func(p *provider) { p.fail = func(string) failure { return lost } })
 			if err := c.renew(); err == nil {
-				t.Fatal("renewed")
+				t.Fatal("refreshed")
 			}
 			word := oauth.ConnectionOf(c.secret().Metadata).Error
 			c.wantHealth(api.OAuthRetrying, word)
 			var due int64
 			look(t, c.vault.store, &due, `SELECT due_at FROM oauth_grants`)
 			if wait := time.Until(time.UnixMicro(due)); wait > 2*time.Second {
-				t.Errorf("the second try is in %s", wait)
+				t.Errorf("the second attempt is due in %s", wait)
 			}
 			c.provider.set(func(p *provider) { p.fail = func(string) failure { return failure{} } })
 			if err := c.renew(); err == nil {
-				t.Fatal("renewed")
+				t.Fatal("refreshed")
 			}
 			c.wantHealth(api.OAuthReconnect, "invalid_grant")
 			if c.value() != before || c.secret().Version != 1 {
@@ -63,7 +63,7 @@ func TestFault_V6_ReplyLost(t *testing.T) {
 			}
 			asked := c.provider.requests()
 			if err := c.renew(); err != nil || c.provider.requests() != asked {
-				t.Errorf("asked again after a refusal: %v", err)
+				t.Errorf("sent another request after a refusal: %v", err)
 			}
 			events := audited(t, c.vault.store, c.owner, "oauth.refresh")
 			if len(events) != 2 || events[0].Outcome != api.OutcomeFailed || events[1].Outcome != api.OutcomeDenied ||
@@ -74,9 +74,9 @@ func TestFault_V6_ReplyLost(t *testing.T) {
 	}
 }
 
-// A provider that keeps the old refresh token good for a moment loses nothing.
+// Nothing is lost with a provider that accepts the old refresh token for a grace period.
 func TestFault_V6_ReplyLostProviderForgives(t *testing.T) {
-	c := connect(t, 3600).still()
+	c := connect(t, 3600).withoutScheduler()
 	before := c.value()
 	c.provider.set(func(p *provider) {
 		p.fail = func(string) failure {
@@ -87,7 +87,7 @@ func TestFault_V6_ReplyLostProviderForgives(t *testing.T) {
 		}
 	})
 	if err := c.renew(); err == nil {
-		t.Fatal("renewed")
+		t.Fatal("refreshed")
 	}
 	c.provider.set(func(p *provider) {
 		for old := range p.refresh {
@@ -99,13 +99,14 @@ func TestFault_V6_ReplyLostProviderForgives(t *testing.T) {
 	}
 	c.wantHealth(api.OAuthConnected, "")
 	if c.secret().Version != 2 || c.value() == before {
-		t.Error("not renewed")
+		t.Error("not refreshed")
 	}
 }
 
-// When the second try is unclear too, somebody is told; the tries go on, and one that works ends it.
+// If the second attempt is unclear too, the connection reports it. Attempts continue, and a successful one clears
+// it.
 func TestFault_V6_UnclearTwice(t *testing.T) {
-	c := connect(t, 3600).still()
+	c := connect(t, 3600).withoutScheduler()
 	before := c.value()
 	c.provider.set(func(p *provider) { p.fail = func(string) failure { return failure{before: 500, code: "x"} } })
 	_ = c.renew()
@@ -114,7 +115,7 @@ func TestFault_V6_UnclearTwice(t *testing.T) {
 	c.wantHealth(api.OAuthReconnect, "x")
 	_ = c.renew()
 	if n := len(audited(t, c.vault.store, c.owner, "oauth.refresh")); n != 2 {
-		t.Errorf("%d events for three failures of which two say something new", n)
+		t.Errorf("%d events for three failures, want one for each of two distinct failures", n)
 	}
 	if c.value() != before {
 		t.Error("the last value is gone")
@@ -125,13 +126,13 @@ func TestFault_V6_UnclearTwice(t *testing.T) {
 	}
 	c.wantHealth(api.OAuthConnected, "")
 	if c.value() == before {
-		t.Error("not renewed")
+		t.Error("not refreshed")
 	}
 }
 
-// A provider that is down, or busy, is asked again; nothing but its own refusal ends that.
+// Requests to an unavailable or busy provider are repeated until the provider itself refuses.
 func TestFault_V6_ProviderDown(t *testing.T) {
-	c := connect(t, 3600).still()
+	c := connect(t, 3600).withoutScheduler()
 	c.provider.set(func(p *provider) { p.fail = func(string) failure { return failure{before: 503, code: "busy"} } })
 	for range 5 {
 		_ = c.renew()
@@ -150,9 +151,9 @@ func TestFault_V6_ProviderDown(t *testing.T) {
 	}
 }
 
-// A client that is refused is an operator's to mend: connecting again wouldn't help.
+// A refused client is for the operator to fix: connecting again would not help.
 func TestFault_V6_ClientRefused(t *testing.T) {
-	c := connect(t, 3600).still()
+	c := connect(t, 3600).withoutScheduler()
 	c.provider.set(func(p *provider) {
 		p.fail = func(string) failure { return failure{before: 401, code: "invalid_client"} }
 	})
@@ -166,15 +167,15 @@ func TestFault_V6_ClientRefused(t *testing.T) {
 	c.wantHealth(api.OAuthConnected, "")
 }
 
-// V6. A crash before the provider was asked, and one between its answer and the storing: what is on the disk is the old
-// refresh token, and whoever takes over asks with it again.
+// V6. A crash before the request to the provider, and one between its reply and storing it: the old refresh token
+// is on disk, and the next process uses it.
 func TestFault_V6_CrashBetweenSteps(t *testing.T) {
 	for _, test := range []struct {
 		at      string
-		renewed bool // by the next process: the provider hasn't seen the old refresh token yet
+		renewed bool // by the next process: the provider has not seen the old refresh token yet
 	}{{"claimed", true}, {"answered", false}} {
 		t.Run(test.at, func(t *testing.T) {
-			c := connect(t, 3600).still()
+			c := connect(t, 3600).withoutScheduler()
 			before := c.value()
 			c.vault.refresh.step = func(name string) error {
 				if name == test.at {
@@ -186,11 +187,11 @@ func TestFault_V6_CrashBetweenSteps(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			c.reopen()
-			c.still()
+			c.withoutScheduler()
 			if c.value() != before || c.secret().Version != 1 {
 				t.Fatal("the value is gone")
 			}
-			// The claim still stands: nobody asks before it runs out.
+			// The claim is still held: no request is sent until it expires.
 			tamper(t, c.vault.store, `UPDATE oauth_grants SET due_at = 1`)
 			asked := c.provider.requests()
 			if _, err := c.vault.store.ClaimRefresh(t.Context(), c.owner.TenantID, c.secret().ID, 0); !errors.Is(err, store.ErrClaimed) {
@@ -202,7 +203,7 @@ func TestFault_V6_CrashBetweenSteps(t *testing.T) {
 			}
 			if test.renewed {
 				if err != nil || c.value() == before {
-					t.Errorf("not renewed: %v", err)
+					t.Errorf("not refreshed: %v", err)
 				}
 				c.wantHealth(api.OAuthConnected, "")
 				return
@@ -215,15 +216,15 @@ func TestFault_V6_CrashBetweenSteps(t *testing.T) {
 	}
 }
 
-// V6. A crash after storing: everything is there, and the next process renews with the new refresh token.
+// V6. A crash after storing: nothing is lost, and the next process refreshes with the new refresh token.
 func TestFault_V6_CrashAfterStoring(t *testing.T) {
-	c := connect(t, 3600).still()
+	c := connect(t, 3600).withoutScheduler()
 	for version := int64(2); version < 6; version++ {
 		if err := c.renew(); err != nil {
 			t.Fatal(err)
 		}
 		c.reopen()
-		c.still()
+		c.withoutScheduler()
 		if got := c.secret().Version; got != version {
 			t.Fatalf("version %d, want %d", got, version)
 		}
@@ -231,9 +232,9 @@ func TestFault_V6_CrashAfterStoring(t *testing.T) {
 	c.wantHealth(api.OAuthConnected, "")
 }
 
-// V6. A disk that can't take the new token is asked until it can: the provider has given up the old one.
+// V6. Storing the new token is retried while the disk is full, because the provider no longer accepts the old one.
 func TestFault_V6_DiskFullAtStoring(t *testing.T) {
-	c := connect(t, 3600).still()
+	c := connect(t, 3600).withoutScheduler()
 	before := c.value()
 	c.provider.set(func(p *provider) { p.padding = 100_000 })
 	var pages, got int
@@ -249,29 +250,29 @@ func TestFault_V6_DiskFullAtStoring(t *testing.T) {
 	renewed := c.vault.refresh.start(t.Context(), c.owner.TenantID, c.secret().ID, 0)
 	poll.Until(t, 10*time.Second, "refused by the disk", func() bool { return c.vault.store.Ready(t.Context()) != nil })
 	if c.secret().Version != 1 {
-		t.Error("a version that isn't stored")
+		t.Error("the version advanced although it was not stored")
 	}
 	limit(1 << 20)
 	if got := <-renewed; got.Err != nil {
 		t.Fatal(got.Err)
 	}
 	if c.secret().Version != 2 || c.value() == before {
-		t.Error("not renewed")
+		t.Error("not refreshed")
 	}
 	c.vault.refresh.step = func(string) error { return nil }
-	if err := c.renew(); err != nil { // with the refresh token that was stored late
+	if err := c.renew(); err != nil { // uses the refresh token that was stored late
 		t.Error(err)
 	}
 }
 
-// V7, one node. A hundred callers want the token that has expired, at once: the provider is asked once, and all of them
-// get the new one.
+// V7, one process: 100 concurrent reveals of an expired token cause one request to the provider, and all get the
+// new token.
 func TestFault_V7_OneUpstreamRefresh(t *testing.T) {
-	c := connect(t, 3600).still()
+	c := connect(t, 3600).withoutScheduler()
 	before, asked := c.value(), c.provider.requests()
 	tamper(t, c.vault.store, `UPDATE secrets SET expires_at = 1`)
 	if c.value() != "" {
-		t.Fatal("an expired token is revealed")
+		t.Fatal("revealed an expired token")
 	}
 	c.due()
 	c.vault.refresh.any.Store(true)
@@ -309,9 +310,9 @@ func TestFault_V7_OneUpstreamRefresh(t *testing.T) {
 	}
 }
 
-// V7 in one folder: several processes' schedules, and still one request.
+// V7, two processes on one store: both schedulers run, and the provider still gets one request.
 func TestFault_V7_TwoProcessesOneRefresh(t *testing.T) {
-	c := connect(t, 3600).still()
+	c := connect(t, 3600).withoutScheduler()
 	other, err := Open(t.Context(), c.conf)
 	if err != nil {
 		t.Fatal(err)
@@ -336,8 +337,7 @@ func TestFault_V7_TwoProcessesOneRefresh(t *testing.T) {
 	}
 }
 
-// The schedule works by itself: a token that ends is renewed before it does, again and again, and whoever waits for a
-// change is told each time.
+// The scheduler refreshes an expiring token before it expires, repeatedly, and each refresh wakes waiting reveals.
 func TestTokensRenewThemselves(t *testing.T) {
 	c := connect(t, 6)
 	seen := map[string]bool{c.value(): true}
@@ -350,7 +350,7 @@ func TestTokensRenewThemselves(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(state.Labels) == 0 {
-			t.Fatal("the token ended before it was renewed")
+			t.Fatal("the token expired before it was refreshed")
 		}
 		seen[c.value()] = true
 	}
@@ -365,19 +365,19 @@ func TestTokensRenewThemselves(t *testing.T) {
 	}
 }
 
-// A token without a refresh token is told of when it ends, not before.
+// A token without a refresh token is reported when it expires, not before.
 func TestTokenThatCantBeRenewed(t *testing.T) {
-	c := connect(t, 3600).still()
+	c := connect(t, 3600).withoutScheduler()
 	tamper(t, c.vault.store, `UPDATE secrets SET refresh_token = NULL`)
 	if err := c.renew(); err == nil {
-		t.Fatal("renewed")
+		t.Fatal("refreshed")
 	}
 	c.wantHealth(api.OAuthReconnect, "no_refresh_token")
 }
 
-// What a person sets by hand while a renewal is under way stays; the refresh token that the provider gave isn't lost.
+// A value set by hand during a refresh is kept, and so is the refresh token that the provider returned.
 func TestRotatedWhileRenewing(t *testing.T) {
-	c := connect(t, 3600).still()
+	c := connect(t, 3600).withoutScheduler()
 	asked := c.provider.requests()
 	held := make(chan struct{})
 	c.provider.set(func(p *provider) { p.held = held })
@@ -392,7 +392,7 @@ func TestRotatedWhileRenewing(t *testing.T) {
 		t.Fatal(got.Err)
 	}
 	if c.value() != "by hand" || c.secret().Version != 2 {
-		t.Error("what was set by hand is gone")
+		t.Error("the value set by hand is gone")
 	}
 	c.provider.set(func(p *provider) { p.held = nil })
 	tamper(t, c.vault.store, `UPDATE oauth_grants SET due_at = 1`)
@@ -400,12 +400,12 @@ func TestRotatedWhileRenewing(t *testing.T) {
 		t.Errorf("the new refresh token was lost: %v", err)
 	}
 	if !strings.HasPrefix(c.value(), "at-") {
-		t.Error("not renewed")
+		t.Error("not refreshed")
 	}
 }
 
 func TestDeletedWhileRenewing(t *testing.T) {
-	c := connect(t, 3600).still()
+	c := connect(t, 3600).withoutScheduler()
 	held := make(chan struct{})
 	asked := c.provider.requests()
 	c.provider.set(func(p *provider) { p.held = held })
@@ -425,9 +425,9 @@ func TestDeletedWhileRenewing(t *testing.T) {
 	}
 }
 
-// Renewals and a rotation of the data keys don't disturb each other.
+// Refreshes and a rotation of the data keys can run concurrently.
 func TestRenewedWhileKeysRotate(t *testing.T) {
-	c := connect(t, 3600).still()
+	c := connect(t, 3600).withoutScheduler()
 	c.vault.refresh.step = func(name string) error {
 		if name == "answered" {
 			_, err := c.vault.store.RotateKeys(context.Background(), "acme")

@@ -15,13 +15,13 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// raw is a connection on which a test says exactly what it wants.
-type raw struct {
+// rawConn is a connection on which a test sends bytes of its choice.
+type rawConn struct {
 	net.Conn
 	*bufio.Reader
 }
 
-func dial(t testing.TB, s *vaulttest.Server) raw {
+func dial(t testing.TB, s *vaulttest.Server) rawConn {
 	t.Helper()
 	c, err := net.Dial("tcp", s.Addr())
 	if err != nil {
@@ -31,17 +31,17 @@ func dial(t testing.TB, s *vaulttest.Server) raw {
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	return raw{c, bufio.NewReader(c)}
+	return rawConn{c, bufio.NewReader(c)}
 }
 
-func (r raw) says(t testing.TB, text string) {
+func (r rawConn) send(t testing.TB, text string) {
 	t.Helper()
 	if _, err := r.Conn.Write([]byte(text)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (r raw) hears(t testing.TB, status int) *http.Response {
+func (r rawConn) wantStatus(t testing.TB, status int) *http.Response {
 	t.Helper()
 	res, err := http.ReadResponse(r.Reader, nil)
 	if err != nil {
@@ -53,8 +53,7 @@ func (r raw) hears(t testing.TB, status int) *http.Response {
 	return res
 }
 
-// What can be refused from the headers is refused while the body is still to come, and the
-// connection isn't kept for it.
+// A request that can be refused by its headers is refused before its body is read, and the connection is closed.
 func TestRefusedBeforeTheBody(t *testing.T) {
 	s := vaulttest.Start(t)
 	good := "Authorization: Bearer " + s.TenantKey.Reveal() + "\r\n"
@@ -76,8 +75,8 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := dial(t, s)
-			r.says(t, fmt.Sprintf("%s HTTP/1.1\r\nHost: x\r\n%sContent-Length: %d\r\n\r\n", c.line, c.auth, c.length))
-			res := r.hears(t, c.status)
+			r.send(t, fmt.Sprintf("%s HTTP/1.1\r\nHost: x\r\n%sContent-Length: %d\r\n\r\n", c.line, c.auth, c.length))
+			res := r.wantStatus(t, c.status)
 			_ = res.Body.Close()
 			if !res.Close {
 				t.Error("the connection is kept")
@@ -114,17 +113,17 @@ func TestBodyLimits(t *testing.T) {
 	}
 }
 
-// A chunked body has no length to refuse it by: it is cut at the limit.
+// A chunked body has no declared length; reading stops at the limit.
 func TestEndlessBody(t *testing.T) {
 	s := vaulttest.Start(t)
 	r := dial(t, s)
-	r.says(t, "POST /api/v1/egress/bindings HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+s.TenantKey.Reveal()+
+	r.send(t, "POST /api/v1/egress/bindings HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+s.TenantKey.Reveal()+
 		"\r\nTransfer-Encoding: chunked\r\n\r\n")
 	chunk := fmt.Sprintf("%x\r\n%s\r\n", 1<<14, strings.Repeat("a", 1<<14))
 	for range 5 {
-		r.says(t, chunk)
+		r.send(t, chunk)
 	}
-	res := r.hears(t, http.StatusRequestEntityTooLarge)
+	res := r.wantStatus(t, http.StatusRequestEntityTooLarge)
 	_ = res.Body.Close()
 	if !res.Close {
 		t.Error("the connection is kept")
@@ -143,13 +142,13 @@ func TestHeaderLimit(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := dial(t, s)
-			r.says(t, "GET /healthz HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("a", c.size)+"\r\n\r\n")
-			_ = r.hears(t, c.status).Body.Close()
+			r.send(t, "GET /healthz HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("a", c.size)+"\r\n\r\n")
+			_ = r.wantStatus(t, c.status).Body.Close()
 		})
 	}
 }
 
-// Each key has its own limit, and past it 429 says when to come again.
+// Each key has its own rate limit. Beyond it, 429 states when to retry.
 func TestRateOfAKey(t *testing.T) {
 	s := vaulttest.Start(t, func(c *vault.Config) { c.Rate, c.Burst = 0.1, 5 })
 	for range 5 {
@@ -167,7 +166,8 @@ func TestRateOfAKey(t *testing.T) {
 	}
 }
 
-// Who keeps coming without a good key is told to slow down; a good key from the same address passes.
+// An address that sends many requests without a valid key is rate limited; a valid key from the same address still
+// works.
 func TestRateOfFailures(t *testing.T) {
 	s := vaulttest.Start(t)
 	var last answer
@@ -191,9 +191,9 @@ func TestTLSIs13(t *testing.T) {
 	old := &tls.Config{MaxVersion: tls.VersionTLS12, InsecureSkipVerify: true}
 	if conn, err := tls.Dial("tcp", s.Addr(), old); err == nil {
 		_ = conn.Close()
-		t.Error("TLS 1.2 is spoken")
+		t.Error("TLS 1.2 is accepted")
 	}
-	r := dial(t, s) // not TLS where TLS is due
-	r.says(t, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-	_ = r.hears(t, http.StatusBadRequest).Body.Close()
+	r := dial(t, s) // a plain connection to a TLS port
+	r.send(t, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	_ = r.wantStatus(t, http.StatusBadRequest).Body.Close()
 }

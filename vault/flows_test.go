@@ -19,12 +19,12 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-// wantPage checks what every page of a flow's end promises.
-func wantPage(t *testing.T, w *httptest.ResponseRecorder, status int, says string, never ...string) {
+// wantPage checks what every page at the end of a flow has in common.
+func wantPage(t *testing.T, w *httptest.ResponseRecorder, status int, message string, never ...string) {
 	t.Helper()
 	text := w.Body.String()
-	if w.Code != status || !strings.Contains(text, says) {
-		t.Errorf("status %d, want %d and %q:\n%s", w.Code, status, says, text)
+	if w.Code != status || !strings.Contains(text, message) {
+		t.Errorf("status %d, want %d and %q:\n%s", w.Code, status, message, text)
 	}
 	h := w.Header()
 	policy := h.Get("Content-Security-Policy")
@@ -41,11 +41,11 @@ func wantPage(t *testing.T, w *httptest.ResponseRecorder, status int, says strin
 	}
 	for _, word := range append(never, "<script", "at-", "rt-", "<a ") {
 		if word != "" && strings.Contains(text, word) {
-			t.Errorf("the page holds %q", word)
+			t.Errorf("the page contains %q", word)
 		}
 	}
 	if !strings.Contains(text, `class="next"`) || !strings.Contains(text, "width=device-width") {
-		t.Error("it doesn't say what to do next, or isn't made for a phone")
+		t.Error("no next step, or no viewport for phones")
 	}
 }
 
@@ -85,7 +85,7 @@ func TestConnect(t *testing.T) {
 	if !strings.HasPrefix(c.value(), "at-") {
 		t.Error("the token isn't delivered")
 	}
-	// Whoever connects again replaces the same secret; the binding stays.
+	// Connecting again replaces the value of the same secret; the binding stays.
 	again := c.start(map[string]string{
 		"resource_type": "sandbox", "resource_id": "sb_1", "expose_as_env": "ACME_TOKEN", "scope": "external_user", "external_user_id": "u_7",
 	})
@@ -110,7 +110,7 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// A state works once: a replay does nothing, and tells nothing of how the flow ended.
+// A state works once. A replay has no effect and does not reveal how the flow ended.
 func TestReplayedState(t *testing.T) {
 	c := newConnected(t, 3600)
 	started := c.start(nil)
@@ -123,11 +123,11 @@ func TestReplayedState(t *testing.T) {
 		wantPage(t, c.callback(url.Values{"state": {started.State}, "error": {"access_denied"}}), http.StatusConflict, "already used")
 	}
 	if c.provider.requests() != asked || c.secret().Version != 1 || c.status(started.State).Status != api.FlowCompleted {
-		t.Error("a replay did something")
+		t.Error("a replay had an effect")
 	}
 }
 
-// Of many browsers with one answer, one gets through.
+// If the same callback arrives several times at once, one succeeds.
 func TestStateUsedAtOnce(t *testing.T) {
 	c := newConnected(t, 3600)
 	started := c.start(nil)
@@ -150,16 +150,16 @@ func TestStateUsedAtOnce(t *testing.T) {
 	}
 }
 
-// How a flow ends that gives nothing: a page in plain words, a final status with a word and a sentence, nothing stored.
+// A flow that fails ends with a plain error page, a final status with code and message, and nothing stored.
 func TestFlowsThatFail(t *testing.T) {
 	for _, test := range []struct {
-		name   string
-		before func(c *connected, started api.OAuthStart)
-		answer url.Values // beside state; nil: the user consents
-		page   int
-		says   string
-		status string
-		word   string
+		name    string
+		before  func(c *connected, started api.OAuthStart)
+		answer  url.Values // the query beside state; nil: the user consents
+		page    int
+		message string
+		status  string
+		word    string
 	}{
 		{"denied", nil, url.Values{"error": {"access_denied"}, "error_description": {"<b>c4nary</b>"}}, 200, "Acme wasn’t connected", api.FlowDenied, "access_denied"},
 		{"provider's error", nil, url.Values{"error": {"invalid_scope"}, "error_uri": {"https://c4nary.example"}}, 502, "Acme refused", api.FlowFailed, "invalid_scope"},
@@ -211,7 +211,7 @@ func TestFlowsThatFail(t *testing.T) {
 			} else {
 				answer.Set("state", started.State)
 			}
-			wantPage(t, c.callback(answer), test.page, test.says, "c4nary", started.State, answer.Get("code"))
+			wantPage(t, c.callback(answer), test.page, test.message, "c4nary", started.State, answer.Get("code"))
 			got := c.status(started.State)
 			if got.Status != test.status || got.Error != test.word || got.Message == "" || got.SecretID != "" {
 				t.Errorf("status: %+v", got)
@@ -224,17 +224,17 @@ func TestFlowsThatFail(t *testing.T) {
 	}
 }
 
-// Answers to no flow, or that are none, end nothing.
+// Callbacks without a flow, or with an invalid query, end no flow.
 func TestCallbackOfNoFlow(t *testing.T) {
 	c := newConnected(t, 3600)
 	started := c.start(nil)
 	forged := []byte(started.State)
 	forged[10] ^= 1
 	for _, test := range []struct {
-		name   string
-		q      url.Values
-		status int
-		says   string
+		name    string
+		q       url.Values
+		status  int
+		message string
 	}{
 		{"nothing", url.Values{}, 400, "isn’t complete"},
 		{"no state", url.Values{"code": {"x"}}, 400, "isn’t complete"},
@@ -246,7 +246,7 @@ func TestCallbackOfNoFlow(t *testing.T) {
 		{"long", url.Values{"state": {strings.Repeat("a", 5000)}, "code": {"x"}}, 404, "isn’t known"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			wantPage(t, c.callback(test.q), test.status, test.says, started.State)
+			wantPage(t, c.callback(test.q), test.status, test.message, started.State)
 		})
 	}
 	head := httptest.NewRecorder()
@@ -267,14 +267,14 @@ func TestCallbackOfNoFlow(t *testing.T) {
 	}
 }
 
-// What start refuses, it refuses before a user is sent anywhere.
+// Invalid requests are refused at start, before a user is sent to the provider.
 func TestStartRefuses(t *testing.T) {
 	c := newConnected(t, 3600)
 	bound(t, c.vault.store, c.owner, "TAKEN", "x")
 	for _, test := range []struct {
 		name, body string
 		status     int
-		says       string
+		message    string
 	}{
 		{"nothing", `{}`, 422, "provider is required"},
 		{"unknown", `{"provider":"gitbuh"}`, 422, "GET /egress/oauth/providers"},
@@ -288,7 +288,7 @@ func TestStartRefuses(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := c.do("POST", "/egress/oauth/start", test.body)
-			if w.Code != test.status || !strings.Contains(w.Body.String(), test.says) {
+			if w.Code != test.status || !strings.Contains(w.Body.String(), test.message) {
 				t.Errorf("status %d: %s", w.Code, w.Body)
 			}
 		})
@@ -311,10 +311,10 @@ func TestOldFlowsAreForgotten(t *testing.T) {
 	}
 }
 
-// A client of its own: the token is minted before the secret is stored, delivered in place of the client's secret, and
-// renewed.
+// Client credentials: the token is requested before the secret is stored, delivered instead of the client secret,
+// and refreshed.
 func TestMachine(t *testing.T) {
-	c := newConnected(t, 3600).still()
+	c := newConnected(t, 3600).withoutScheduler()
 	body := func(more string) string {
 		return `{"name":"acme","type":"oauth_machine","value":"the client's secret","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"ACME_TOKEN",
 			"metadata":{"team":"x","oauth":{"token_url":"` + c.provider.URL + `/token","client_id":"m","scopes":["read"]` + more + `}}}`
@@ -348,16 +348,16 @@ func TestMachine(t *testing.T) {
 	}
 	second := c.value()
 	if second == first || c.secret().Version != 2 {
-		t.Error("not renewed")
+		t.Error("not refreshed")
 	}
 	if w := c.do("PATCH", "/egress/secrets/"+secret.ID, `{"value":"the next secret"}`); w.Code != http.StatusOK {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}
 	if c.value() == second || !strings.HasPrefix(c.value(), "at-") || c.secret().Version != 3 {
-		t.Error("a new client secret gives no new token")
+		t.Error("no new token for a new client secret")
 	}
 	if err := c.renew(); err != nil || c.secret().Version != 4 {
-		t.Errorf("not renewed after that: %v", err)
+		t.Errorf("not refreshed after that: %v", err)
 	}
 	for name, test := range map[string][2]string{
 		"no metadata":   {`{"name":"a","type":"oauth_machine","value":"v"}`, "metadata.oauth.token_url is required"},
@@ -380,9 +380,9 @@ func TestMachine(t *testing.T) {
 	}
 }
 
-// A token from elsewhere is renewed where it says by whom.
+// A token imported from elsewhere is refreshed if its metadata names the provider.
 func TestTokenFromElsewhere(t *testing.T) {
-	c := newConnected(t, 3600).still()
+	c := newConnected(t, 3600).withoutScheduler()
 	c.provider.set(func(p *provider) { p.refresh["rt-elsewhere"] = true })
 	body := `{"name":"acme","type":"oauth_connect","value":"at-elsewhere","refresh_token":"rt-elsewhere","expires_at":"2100-01-01T00:00:00Z",
 		"metadata":{"oauth":{"provider":"acme"}},"resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"ACME_TOKEN"}`
@@ -390,9 +390,9 @@ func TestTokenFromElsewhere(t *testing.T) {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}
 	if err := c.renew(); err != nil || c.value() == "at-elsewhere" {
-		t.Errorf("not renewed: %v", err)
+		t.Errorf("not refreshed: %v", err)
 	}
-	// Replaced by something that says nothing of that, it isn't any more.
+	// Replacing it without that metadata ends the refreshes.
 	if w := c.do("POST", "/egress/secrets", `{"name":"acme","value":"plain","resource_type":"sandbox","resource_id":"sb_1"}`); w.Code != http.StatusOK {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}
@@ -403,7 +403,7 @@ func TestTokenFromElsewhere(t *testing.T) {
 	}
 }
 
-// Nothing of a flow or a token stands readable in the store.
+// No file of the store contains a state, code or token in plaintext.
 func TestOAuthLeavesNothingReadable(t *testing.T) {
 	c := newConnected(t, 3600)
 	started := c.start(map[string]string{"resource_type": "sandbox", "resource_id": "sb_1", "expose_as_env": "ACME_TOKEN"})
@@ -422,7 +422,7 @@ func TestOAuthLeavesNothingReadable(t *testing.T) {
 		for _, value := range canaries {
 			for _, form := range canary.Forms(value) {
 				if strings.Contains(text, form) {
-					t.Errorf("%s holds a token, code or state", name)
+					t.Errorf("%s contains a token, code or state", name)
 				}
 			}
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// A reveal over loopback, connection and TLS aside: authentication, reading, audit (with its sync to
-// disk) and seal.
+// A reveal over loopback on an open connection without TLS: authentication, reading, audit with its fsync, and
+// seal.
 func BenchmarkHTTPReveal(b *testing.B) {
 	for _, n := range []int{5, 100} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -34,7 +34,7 @@ func BenchmarkHTTPReveal(b *testing.B) {
 	}
 }
 
-// What every call costs before its handler: routing, authentication, limits, envelope.
+// The fixed cost of a call: routing, authentication, limits, envelope.
 func BenchmarkHTTPList(b *testing.B) {
 	s := vaulttest.Start(b)
 	b.ReportAllocs()

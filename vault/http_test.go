@@ -20,14 +20,14 @@ var (
 	other   = api.Resource{Type: api.Sandbox, ID: "sb_2"}
 )
 
-// answer is what came back for one request.
+// answer is the response to a request.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// ask sends body as it is. path is under the base URL, or, with a leading "//", under the server's root.
+// ask sends body unchanged. path is relative to the base URL or, with a leading "//", to the server's root.
 func ask(t testing.TB, s *vaulttest.Server, key api.Key, method, path, body string, header ...string) answer {
 	t.Helper()
 	url := s.BaseURL + path
@@ -57,7 +57,7 @@ func ask(t testing.TB, s *vaulttest.Server, key api.Key, method, path, body stri
 	return answer{res.StatusCode, res.Header, text}
 }
 
-// decode reads a JSON body.
+// decode decodes a JSON response.
 func decode[T any](t testing.TB, a answer) T {
 	t.Helper()
 	var v T
@@ -67,7 +67,7 @@ func decode[T any](t testing.TB, a answer) T {
 	return v
 }
 
-// toJSON is a body.
+// toJSON encodes a request body.
 func toJSON(t testing.TB, v any) string {
 	t.Helper()
 	b, err := json.Marshal(v)
@@ -77,7 +77,7 @@ func toJSON(t testing.TB, v any) string {
 	return string(b)
 }
 
-// revealOf is a reveal's body, and what opens its answer.
+// revealOf returns the body of a reveal request and the opener for its response.
 func revealOf(t testing.TB, r api.Resource, etag string, wait int) (string, *api.Opener) {
 	t.Helper()
 	opener, err := api.NewOpener(r)
@@ -89,7 +89,7 @@ func revealOf(t testing.TB, r api.Resource, etag string, wait int) (string, *api
 	return toJSON(t, ask), opener
 }
 
-// reveal asks for a set at once and opens it.
+// reveal requests a set without waiting and opens it.
 func reveal(t testing.TB, s *vaulttest.Server, key api.Key, r api.Resource) api.Snapshot {
 	t.Helper()
 	body, opener := revealOf(t, r, "", 0)
@@ -104,7 +104,7 @@ func reveal(t testing.TB, s *vaulttest.Server, key api.Key, r api.Resource) api.
 	return snapshot
 }
 
-// values is a snapshot, name to value.
+// values maps the names of a snapshot to their values.
 func values(s api.Snapshot) map[string]string {
 	m := map[string]string{}
 	for _, b := range s.Bound {
@@ -113,7 +113,7 @@ func values(s api.Snapshot) map[string]string {
 	return m
 }
 
-// shape says which keys a body has, and what kind of value stands under each, two levels deep.
+// shape returns the keys of a body with the JSON type of each value, two levels deep.
 func shape(t testing.TB, a answer) map[string]string {
 	t.Helper()
 	kind := func(v any) string {
@@ -138,7 +138,7 @@ func shape(t testing.TB, a answer) map[string]string {
 	return m
 }
 
-// acmeProvider is one that nobody is asked at.
+// acmeProvider configures a provider that gets no requests.
 const acmeProvider = `
 [[provider]]
 name = "acme"
@@ -150,7 +150,7 @@ client_auth = "none"
 scopes = ["read"]
 `
 
-// Every route answers in the envelope the SDKs read.
+// Every route answers in the envelope that the SDKs read.
 func TestEnvelopes(t *testing.T) {
 	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	secretKeys := []string{"created_at", "expires_at", "external_user_id", "external_workspace_id", "id", "masked_value", "metadata",
@@ -158,7 +158,7 @@ func TestEnvelopes(t *testing.T) {
 	bindingKeys := []string{"created_at", "delivery", "expose_as_env", "id", "placeholder_token", "resource_id", "resource_type",
 		"secret_id", "secret_name", "updated_at", "version"}
 	keyKeys := []string{"created_at", "expires_at", "id", "resource_id", "resource_type", "revoked_at"}
-	ids := map[string]string{} // of what the steps before made
+	ids := map[string]string{} // ids created by earlier steps
 	asked := map[string]bool{}
 	resourceKey := s.ResourceKey(t, sandbox)
 	revealBody, _ := revealOf(t, sandbox, "", 0)
@@ -170,9 +170,9 @@ func TestEnvelopes(t *testing.T) {
 		body   string
 		status int
 		shape  map[string]string
-		list   string   // the list's key: its first object is looked at instead of data
-		keys   []string // of the object
-		keep   string   // remember its id as
+		list   string   // key of a list whose first object is checked instead of data
+		keys   []string // keys of the object
+		keep   string   // name under which to keep the object's id
 	}{
 		{"create", "POST /egress/secrets", s.TenantKey, "", `{"name":"a","value":"v"}`, 201,
 			map[string]string{"data": "object", "binding": "null"}, "", secretKeys, "other"},
@@ -262,7 +262,7 @@ func TestEnvelopes(t *testing.T) {
 	}
 }
 
-// Every refusal has its status, its code and a sentence, whatever is wrong.
+// Every refusal has the documented status and code, and a message.
 func TestRefusals(t *testing.T) {
 	s := vaulttest.Start(t)
 	id := s.Put(t, "a", "v", sandbox, "A")
@@ -286,7 +286,7 @@ func TestRefusals(t *testing.T) {
 		method, path string
 		body         string
 		want         *api.Kind
-		says         string // part of the sentence
+		message      string // substring of the message
 	}{
 		{"no key", api.Key{}, "GET", "/egress/secrets", "", api.ErrUnauthorized, "a key is required"},
 		{"unknown key", malformed, "GET", "/egress/secrets", "", api.ErrUnauthorized, "unknown"},
@@ -344,21 +344,21 @@ func TestRefusals(t *testing.T) {
 		{"no resource", resourceKey, "POST", "/egress/bindings/reveal", `{}`, api.ErrInvalid, "resource_type"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			wantRefusal(t, ask(t, s, c.key, c.method, c.path, c.body), c.want, c.says)
+			wantRefusal(t, ask(t, s, c.key, c.method, c.path, c.body), c.want, c.message)
 		})
 	}
 }
 
-// wantRefusal checks a refusal's status, its body, and that header and body agree.
-func wantRefusal(t testing.TB, a answer, want *api.Kind, says string) {
+// wantRefusal checks the status and body of a refusal, and that header and body agree.
+func wantRefusal(t testing.TB, a answer, want *api.Kind, message string) {
 	t.Helper()
 	if a.status != want.Status {
 		t.Fatalf("status %d, want %d: %s", a.status, want.Status, a.body)
 	}
 	body := decode[map[string]any](t, a)
 	sentence, _ := body["error"].(string)
-	if body["code"] != want.Code || !strings.Contains(sentence, says) {
-		t.Errorf("%v, want code %s and %q in the sentence", body, want.Code, says)
+	if body["code"] != want.Code || !strings.Contains(sentence, message) {
+		t.Errorf("%v, want code %s and %q in the message", body, want.Code, message)
 	}
 	if id := body["request_id"]; id == "" || id != a.header.Get("X-Request-ID") {
 		t.Errorf("request_id %v, X-Request-ID %q", id, a.header.Get("X-Request-ID"))
@@ -369,8 +369,8 @@ func wantRefusal(t testing.TB, a answer, want *api.Kind, says string) {
 	} else if again && (retry < 1 || a.header.Get("Retry-After") != toJSON(t, int(retry))) {
 		t.Errorf("retry_after %v, Retry-After %q", retry, a.header.Get("Retry-After"))
 	}
-	if want == api.ErrMethod && a.header.Get("Allow") != says {
-		t.Errorf("Allow %q, want %q", a.header.Get("Allow"), says)
+	if want == api.ErrMethod && a.header.Get("Allow") != message {
+		t.Errorf("Allow %q, want %q", a.header.Get("Allow"), message)
 	}
 	if want == api.ErrUnauthorized && a.header.Get("WWW-Authenticate") == "" {
 		t.Error("no WWW-Authenticate")

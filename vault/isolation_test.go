@@ -12,10 +12,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// owned is one of everything, of the tenant "test", and where each id stands in a path.
+// owned holds one object of each kind, owned by the tenant "test".
 type owned struct {
 	secret, binding, keyID, event, state string
-	key                                  api.Key // of sandbox
+	key                                  api.Key // resource key of sandbox
 }
 
 func own(t *testing.T, s *vaulttest.Server) owned {
@@ -30,7 +30,7 @@ func own(t *testing.T, s *vaulttest.Server) owned {
 	return o
 }
 
-// request is what a caller who knows every id of the owner would send to a route.
+// request returns the request that a caller who knows every id of the owner sends to a route.
 func (o owned) request(t *testing.T, route string, unknown bool) (method, path, body string) {
 	t.Helper()
 	id := map[string]string{"secrets": o.secret, "bindings": o.binding, "resource-keys": o.keyID, "audit": o.event}
@@ -60,7 +60,7 @@ func (o owned) request(t *testing.T, route string, unknown bool) (method, path, 
 	}
 	body, ok := bodies[route]
 	if !ok {
-		t.Fatalf("%s is new: say here what to send to it", route)
+		t.Fatalf("%s is new: add its request here", route)
 	}
 	method, path, _ = strings.Cut(route, " ")
 	if route == "GET /egress/oauth/status" {
@@ -73,7 +73,7 @@ func (o owned) request(t *testing.T, route string, unknown bool) (method, path, 
 	return method, path, body
 }
 
-// state is everything the owner's key can see, but for the audit.
+// state returns everything visible to the owner's key, except the audit.
 func state(t *testing.T, s *vaulttest.Server, o owned) map[string]string {
 	t.Helper()
 	m := map[string]string{}
@@ -84,7 +84,7 @@ func state(t *testing.T, s *vaulttest.Server, o owned) map[string]string {
 	return m
 }
 
-// mentions tells which of the owner's ids a body holds.
+// mentions returns the owner's ids that a body contains.
 func (o owned) mentions(body []byte) (found []string) {
 	for _, id := range []string{o.secret, o.binding, o.keyID, o.event, o.state, "s3cret-of-the-owner"} {
 		if strings.Contains(string(body), id) {
@@ -94,14 +94,14 @@ func (o owned) mentions(body []byte) (found []string) {
 	return found
 }
 
-// Another tenant that knows every id gets, on every route, what it would get for an id that doesn't
-// exist, to the last byte and header, and changes nothing.
+// On every route, another tenant that knows every id gets the same response as for an unknown id, byte for byte
+// including headers, and changes nothing.
 func TestFault_V11_ForeignTenantOnEveryRoute(t *testing.T) {
 	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	o := own(t, s)
 	before := state(t, s, o)
 	foreign := s.Tenant(t, "foreign")
-	// The foreign tenant has a sandbox of the same name, and a key of it.
+	// The foreign tenant has a sandbox with the same id, and a key for it.
 	minted := decode[struct{ Data api.ResourceKey }](t, ask(t, s, foreign, "POST", "/egress/resource-keys", toJSON(t, sandbox)))
 	agent, err := api.ParseKey(minted.Data.Key)
 	if err != nil {
@@ -116,10 +116,10 @@ func TestFault_V11_ForeignTenantOnEveryRoute(t *testing.T) {
 			}
 			a := ask(t, s, key, method, path, body, "X-Request-ID", "same")
 			if found := o.mentions(a.body); found != nil {
-				t.Errorf("the answer holds %v", found)
+				t.Errorf("the answer contains %v", found)
 			}
 			if !strings.Contains(route, "{id}") && route != "POST /egress/bindings" && route != "GET /egress/oauth/status" {
-				if a.status/100 != 2 { // its own, empty, world
+				if a.status/100 != 2 { // the foreign tenant's own, empty data
 					t.Errorf("status %d: %s", a.status, a.body)
 				}
 				return
@@ -141,16 +141,16 @@ func TestFault_V11_ForeignTenantOnEveryRoute(t *testing.T) {
 		t.Errorf("the owner's state changed (-before +after):\n%s", diff)
 	}
 	if got := values(reveal(t, s, agent, sandbox)); got["GH_TOKEN"] != "of another" || len(got) != 1 {
-		t.Error("the two sandboxes of one name aren't apart")
+		t.Error("the two sandboxes with one id are not kept apart")
 	}
 }
 
-// Lists that another tenant narrows to ids of the owner hold nothing of the owner's, and nothing at all
-// where the foreign tenant has nothing of that name; nor does a cursor of the owner's lead into its lists.
+// Lists that another tenant filters by the owner's ids contain nothing of the owner's, and nothing at all where
+// the foreign tenant has no match. A cursor of the owner does not work in its lists.
 func TestForeignTenantFilters(t *testing.T) {
 	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	o := own(t, s)
-	s.Put(t, "gitlab", "s3cret-of-the-owner", sandbox, "GL_TOKEN") // so that lists have a second page
+	s.Put(t, "gitlab", "s3cret-of-the-owner", sandbox, "GL_TOKEN") // gives lists a second page
 	foreign := s.Tenant(t, "foreign")
 	for _, path := range []string{
 		"/egress/secrets?resource_id=" + sandbox.ID,
@@ -170,7 +170,7 @@ func TestForeignTenantFilters(t *testing.T) {
 		"/egress/audit?action=secret.create&since=2000-01-01T00:00:00Z&until=2100-01-01T00:00:00Z",
 	} {
 		t.Run(path, func(t *testing.T) {
-			// It matches something, or it shows nothing here; only reveals haven't been made.
+			// The same filter must match for the owner, except that no reveals were made.
 			if a := ask(t, s, s.TenantKey, "GET", path, ""); items(t, a) == 0 && !strings.HasSuffix(path, "=reveal") {
 				t.Errorf("the owner gets nothing either: %s", a.body)
 			}
@@ -190,7 +190,7 @@ func TestForeignTenantFilters(t *testing.T) {
 			}
 			a := ask(t, s, foreign, "GET", path+"&cursor="+url.QueryEscape(page.Next), "")
 			if found := o.mentions(a.body); found != nil || strings.Contains(string(a.body), "GL_TOKEN") {
-				t.Errorf("the answer holds %v: %s", found, a.body)
+				t.Errorf("the answer contains %v: %s", found, a.body)
 			}
 			if a.status == http.StatusOK && strings.HasPrefix(path, "/egress/secrets") && items(t, a) != 0 {
 				t.Errorf("the foreign tenant has secrets: %s", a.body)
@@ -199,7 +199,7 @@ func TestForeignTenantFilters(t *testing.T) {
 	}
 }
 
-// items counts what a list answers.
+// items counts the items of a list response.
 func items(t *testing.T, a answer) (n int) {
 	t.Helper()
 	for _, v := range decode[map[string]any](t, a) {
@@ -210,8 +210,8 @@ func items(t *testing.T, a answer) (n int) {
 	return n
 }
 
-// A key of another resource of the same tenant gets 403 on every route, but for the list of bindings,
-// which is of its own resource.
+// A key of another resource of the same tenant gets 403 on every route except the list of bindings, which shows
+// its own resource.
 func TestForeignResourceOnEveryRoute(t *testing.T) {
 	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	o := own(t, s)
@@ -223,7 +223,7 @@ func TestForeignResourceOnEveryRoute(t *testing.T) {
 			method, path, body := o.request(t, route, false)
 			a := ask(t, s, key, method, path, body)
 			if found := o.mentions(a.body); found != nil {
-				t.Errorf("the answer holds %v", found)
+				t.Errorf("the answer contains %v", found)
 			}
 			if route != "GET /egress/bindings" {
 				wantRefusal(t, a, api.ErrDenied, "")
@@ -243,7 +243,7 @@ func TestForeignResourceOnEveryRoute(t *testing.T) {
 	if diff := cmp.Diff(before, state(t, s, o)); diff != "" {
 		t.Errorf("the owner's state changed (-before +after):\n%s", diff)
 	}
-	// Each attempt is in the audit, as denied, under the key that made it.
+	// Each attempt is audited as denied, with the key that made it.
 	denied := 0
 	events := decode[struct{ Events []api.Event }](t, ask(t, s, s.TenantKey, "GET", "/egress/audit?limit=1000", "")).Events
 	for _, e := range events {
@@ -256,7 +256,7 @@ func TestForeignResourceOnEveryRoute(t *testing.T) {
 	}
 }
 
-// A key of the resource itself does two things and no more.
+// A resource key can reveal and list its bindings, and nothing else.
 func TestResourceKeyDoesTwoThings(t *testing.T) {
 	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	o := own(t, s)
@@ -279,7 +279,7 @@ func TestResourceKeyDoesTwoThings(t *testing.T) {
 	}
 }
 
-// Without a key there is nothing, on any route.
+// Every route requires a key.
 func TestNoKeyOnEveryRoute(t *testing.T) {
 	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	o := own(t, s)

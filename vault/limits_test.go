@@ -21,7 +21,7 @@ func TestBucketsAreOneEach(t *testing.T) {
 		take("a", 0)
 	}
 	take("a", 500*time.Millisecond)
-	take("a", 500*time.Millisecond) // a refusal takes nothing
+	take("a", 500*time.Millisecond) // a refused request takes no token
 	take("b", 0)
 	now = now.Add(500 * time.Millisecond)
 	take("a", 0)
@@ -40,11 +40,11 @@ func TestBucketsAreBounded(t *testing.T) {
 	for i := range 1000 {
 		b.take(fmt.Sprint(i), now)
 		if b.take("kept", now) == 0 {
-			t.Fatal("a name in use was dropped")
+			t.Fatal("a recently used name was dropped")
 		}
 	}
 	if n := len(b.recent) + len(b.old); n > 4 {
-		t.Errorf("holds %d, want at most 4", n)
+		t.Errorf("has %d entries, want at most 4", n)
 	}
 	if b.take("0", now) != 0 {
 		t.Error("a dropped name didn't start anew")
@@ -112,7 +112,7 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
-// At the limit a connection isn't refused: it is taken when another closes.
+// At the limit, a new connection is not refused but accepted when another closes.
 func TestLimitListener(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -146,7 +146,7 @@ func TestLimitListener(t *testing.T) {
 	case <-time.After(100 * time.Millisecond):
 	}
 	_ = first.Close()
-	_ = first.Close() // frees one place, not two
+	_ = first.Close() // frees one slot, not two
 	third := <-accepted
 	if len(l.open) != 2 {
 		t.Errorf("%d places taken, want 2", len(l.open))
@@ -157,12 +157,12 @@ func TestLimitListener(t *testing.T) {
 	if _, err := io.ReadFull(clients[2], make([]byte, 1)); err != nil {
 		t.Error(err)
 	}
-	// Closing it wakes an Accept that waits for a place.
+	// Close unblocks an Accept that waits for a slot.
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
 	if err := <-ended; err == nil {
-		t.Error("accepts no longer, and gives no error")
+		t.Error("Accept still blocks after Close")
 	}
 	for _, c := range append(clients, second, third) {
 		_ = c.Close()

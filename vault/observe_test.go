@@ -10,7 +10,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// A panic is a 500 for the caller; the log tells where it was, and nothing of what was worked on.
+// A panic is answered with 500. The log has its location and nothing of the request's data.
 func TestPanicIsAnsweredAndHushed(t *testing.T) {
 	var logged bytes.Buffer
 	v := &Vault{log: zerolog.New(&logged), metrics: newMetrics()}

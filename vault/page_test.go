@@ -15,7 +15,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// pageFiles are the page's files by the path they are served under, written as ask takes it.
+// pageFiles returns the page's files by the path they are served under, in the form that ask accepts.
 func pageFiles(t *testing.T) map[string][]byte {
 	t.Helper()
 	paths, err := filepath.Glob("page/static/*")
@@ -85,7 +85,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// What the page may do is written out, so that whoever loosens it does so on purpose.
+// The page's policy is spelled out here, so that it is not loosened by accident.
 func TestPagePolicy(t *testing.T) {
 	s := vaulttest.Start(t)
 	header := ask(t, s, api.Key{}, "GET", "//", "").header
@@ -98,7 +98,7 @@ func TestPagePolicy(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Content-Security-Policy (-want +got):\n%s", diff)
 	}
-	// Of what browsers let pages have, only writing to the clipboard is left, for commands to copy.
+	// The only browser feature allowed is writing to the clipboard, to copy commands.
 	for _, rule := range strings.Split(header.Get("Permissions-Policy"), ", ") {
 		if !strings.HasSuffix(rule, "=()") && rule != "clipboard-write=(self)" {
 			t.Errorf("Permissions-Policy: %s", rule)
@@ -118,7 +118,7 @@ func TestPageHasNoOtherFiles(t *testing.T) {
 	}
 }
 
-// The page asks nobody but the vault, and keeps nothing: its files don't name what could.
+// The page's files use no API that could reach other servers or store anything.
 func TestPageKeepsToItself(t *testing.T) {
 	elsewhere := regexp.MustCompile(`(?i)https?://[^'"\s]+|//[a-z0-9-]+\.[a-z]{2,}/`)
 	keeps := regexp.MustCompile(`localStorage|sessionStorage|indexedDB|document\.cookie|caches\b|serviceWorker|pushState|replaceState|` +

@@ -23,26 +23,26 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-// provider is a token endpoint that keeps the rules of RFC 6749 and 9700: a code and a refresh token work once, and
-// PKCE is checked. It can be told to fail at any point. (Tests in a browser use a server we did not write.)
+// provider is a token endpoint that follows RFC 6749 and 9700: codes and refresh tokens work once, and PKCE is
+// checked. Tests can make it fail at any point. Browser tests use an independent server instead.
 type provider struct {
 	*httptest.Server
 
-	mu      sync.Mutex        // guards what follows
-	codes   map[string]string // code: challenge
-	refresh map[string]bool   // refresh token: still good
-	life    int               // seconds; 0: tokens don't end
+	mu      sync.Mutex        // guards the fields below
+	codes   map[string]string // code to challenge
+	refresh map[string]bool   // refresh token to validity
+	life    int               // seconds; 0: tokens do not expire
 	fail    func(grant string) failure
-	asked   []string // grant types
-	padding int      // bytes that tokens are longer
+	asked   []string // grant types of the requests
+	padding int      // bytes by which tokens are longer
 	held    chan struct{}
 }
 
-// failure is what goes wrong with one request.
+// failure describes how one request fails.
 type failure struct {
-	before int  // answer this status before anything is done
-	after  int  // do what was asked, then answer this status
-	drop   bool // do what was asked, then close the connection
+	before int  // answer with this status, without effect
+	after  int  // process the request, then answer with this status
+	drop   bool // process the request, then close the connection
 	code   string
 }
 
@@ -54,7 +54,7 @@ func newProvider(t testing.TB) *provider {
 	return p
 }
 
-// consent is what the user does: it turns a link into the query that the browser brings back.
+// consent acts as the user: it turns a link into the query with which the browser returns.
 func (p *provider) consent(t testing.TB, link string) url.Values {
 	t.Helper()
 	u, err := url.Parse(link)
@@ -112,7 +112,7 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 		}
 	case "refresh_token":
 		used := r.Form.Get("refresh_token")
-		if !p.refresh[used] { // used before: all of the family is gone
+		if !p.refresh[used] { // reused: revokes the whole family
 			clear(p.refresh)
 			refuse(http.StatusBadRequest, "invalid_grant")
 			return
@@ -142,7 +142,7 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
-// connected is a vault with one provider, whose account a user has connected with a binding to box1.
+// connected is a vault with one provider and an account that a user has connected, bound to box1.
 type connected struct {
 	t        testing.TB
 	provider *provider
@@ -162,7 +162,7 @@ func (c *connected) open() {
 	c.vault = v
 }
 
-// reopen is another process taking over: what the first one claimed is still claimed.
+// reopen simulates another process taking over: existing claims remain.
 func (c *connected) reopen() {
 	c.t.Helper()
 	if err := c.vault.Close(); err != nil {
@@ -171,7 +171,7 @@ func (c *connected) reopen() {
 	c.open()
 }
 
-// connect makes all of it, with tokens of the given life.
+// connect creates the vault and the connection, with tokens of the given lifetime.
 func connect(t testing.TB, life int) *connected {
 	t.Helper()
 	c := newConnected(t, life)
@@ -256,7 +256,7 @@ func (c *connected) status(state string) (s api.OAuthStatus) {
 	return s
 }
 
-// secret is the one there is.
+// secret returns the only secret.
 func (c *connected) secret() api.Secret {
 	c.t.Helper()
 	list, _, err := c.vault.store.Secrets(c.t.Context(), c.owner, store.SecretFilter{})
@@ -266,19 +266,19 @@ func (c *connected) secret() api.Secret {
 	return list[0]
 }
 
-// value is what box1 is given.
+// value returns the value that box1 gets.
 func (c *connected) value() string {
 	c.t.Helper()
 	return revealed(c.t, c.vault.store, c.reader)["ACME_TOKEN"]
 }
 
-// due makes the token due, as if time had passed, and any claim run out.
+// due makes the token due for a refresh and expires any claim.
 func (c *connected) due() {
 	c.t.Helper()
 	tamper(c.t, c.vault.store, `UPDATE oauth_grants SET due_at = 1, claimed_until = 0 WHERE due_at IS NOT NULL`)
 }
 
-// renew renews what is due, and returns when that has ended, however.
+// renew refreshes the due token and returns when the attempt has ended.
 func (c *connected) renew() error {
 	c.t.Helper()
 	c.due()

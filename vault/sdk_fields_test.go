@@ -13,8 +13,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// The forms of a time that callers send are all answered as RFC 3339 text of the same moment; others are
-// refused, and change nothing.
+// Each accepted time format is answered as RFC 3339 text of the same moment. Other formats are refused and change
+// nothing.
 func TestSDKExpiresAt(t *testing.T) {
 	s := vaulttest.Start(t)
 	id := s.PutSecret(t, map[string]any{"name": "rotated", "value": "v"})
@@ -56,7 +56,7 @@ func TestSDKExpiresAt(t *testing.T) {
 				}
 				o := decode[struct{ Data map[string]json.RawMessage }](t, a)
 				want := tt.want
-				if method == "PATCH" && tt.sent == `""` { // as if it weren't there: what stood before is past, and dropped
+				if method == "PATCH" && tt.sent == `""` { // as if it were absent: the previous expiry has passed and is dropped
 					want = "null"
 				}
 				if got := string(o.Data["expires_at"]); got != want {
@@ -67,7 +67,7 @@ func TestSDKExpiresAt(t *testing.T) {
 	}
 }
 
-// A rotation keeps an expiry to come where none is given, or an empty one, and drops it on null.
+// A rotation keeps a future expiry if expires_at is absent or empty, and drops it on null.
 func TestSDKRotationAndExpiry(t *testing.T) {
 	s := vaulttest.Start(t)
 	later := time.Now().Add(time.Hour).UTC().Truncate(time.Second).Format(time.RFC3339)
@@ -84,7 +84,7 @@ func TestSDKRotationAndExpiry(t *testing.T) {
 	}
 }
 
-// Metadata comes back as it was sent, whatever is in it, up to 64 KiB; a byte more is refused.
+// Metadata up to 64 KiB is returned as it was sent; one byte more is refused.
 func TestSDKMetadata(t *testing.T) {
 	s := vaulttest.Start(t)
 	sized := func(n int) string {
@@ -127,7 +127,7 @@ func TestSDKMetadata(t *testing.T) {
 					t.Errorf("(-got +sent)\n%.1000s", diff)
 				}
 			}
-			for _, sdk := range sdks { // whatever is in it, it isn't taken for an envelope
+			for _, sdk := range sdks { // metadata is never mistaken for an envelope
 				if o, err := sdk.object(one.body); err != nil || o["id"] != id {
 					t.Errorf("%s reads %v: %v", sdk.name, o["id"], err)
 				}
@@ -146,7 +146,7 @@ func TestSDKMetadata(t *testing.T) {
 	}
 }
 
-// exactly decodes JSON without rounding its numbers.
+// exactly decodes JSON without rounding numbers.
 func exactly(t testing.TB, text []byte) (v any) {
 	t.Helper()
 	d := json.NewDecoder(strings.NewReader(string(text)))
@@ -157,7 +157,7 @@ func exactly(t testing.TB, text []byte) (v any) {
 	return v
 }
 
-// What is masked is the same text twice, follows a rotation, and tells nothing of a short value.
+// The masked value is the same in both fields, follows a rotation, and shows nothing of a short value.
 func TestSDKMaskedValues(t *testing.T) {
 	s := vaulttest.Start(t)
 	id := s.PutSecret(t, map[string]any{"name": "a", "value": ""})

@@ -16,13 +16,13 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// attributions are the fields that tell secrets of one name apart, and what a secret that differs has there.
+// attributions maps the fields that distinguish secrets of the same name to a differing value for each.
 var attributions = map[string]string{
 	"scope": "workspace", "workspace_id": "w_2", "owner_user_id": "o_2", "external_user_id": "xu_2",
 	"external_workspace_id": "xw_2", "resource_id": "sb_2", "resource_type": "computer",
 }
 
-// attributed is a body with all of them set, changed in one.
+// attributed returns a body with all attributions, one of them changed.
 func attributed(changed string) map[string]string {
 	body := map[string]string{"name": "same", "value": "v", "type": "api_key", "scope": "user", "workspace_id": "w_1", "owner_user_id": "o_1",
 		"external_user_id": "xu_1", "external_workspace_id": "xw_1", "resource_id": "sb_1", "resource_type": "sandbox"}
@@ -32,11 +32,11 @@ func attributed(changed string) map[string]string {
 	return body
 }
 
-// Over the wire, a difference in each attribution makes another secret, equality in all of them replaces, and
-// each filter finds exactly what matches it, alone and with others.
+// A difference in any attribution creates another secret; equality in all replaces. Each filter finds exactly its
+// matches, alone and combined.
 func TestSDKUpsertAndFilters(t *testing.T) {
 	s := vaulttest.Start(t)
-	ids := map[string]string{} // by what differs; "": nothing
+	ids := map[string]string{} // by the changed attribution; "": none
 	for _, changed := range append([]string{""}, sortedKeys(attributions)...) {
 		for version := int64(1); version <= 2; version++ {
 			a := ask(t, s, s.TenantKey, "POST", "/egress/secrets", toJSON(t, attributed(changed)))
@@ -76,7 +76,7 @@ func TestSDKUpsertAndFilters(t *testing.T) {
 			if diff := cmp.Diff(listed("?"+q.Encode()), sorted(ids[field])); diff != "" {
 				t.Errorf("%s (-got +want)\n%s", q, diff)
 			}
-			// What has the other value is the rest, without the one that has none.
+			// Filtering by the common value finds the rest, without the secret that lacks the field.
 			var rest []string
 			for changed, id := range ids {
 				if changed != field && changed != "type" {
@@ -118,10 +118,10 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// Each filter of bindings finds what matches it and nothing else.
+// Each filter of bindings finds exactly its matches.
 func TestSDKBindingFilters(t *testing.T) {
 	s := vaulttest.Start(t)
-	secrets := map[string]string{} // id: name
+	secrets := map[string]string{} // id to name
 	for _, name := range []string{"one", "two"} {
 		secrets[name] = s.PutSecret(t, map[string]any{"name": name, "value": "v"})
 	}
@@ -155,7 +155,7 @@ func TestSDKBindingFilters(t *testing.T) {
 	}
 }
 
-// Each filter of the audit finds what matches it and nothing else, whatever order it is told in.
+// Each filter of the audit finds exactly its matches, in either order.
 func TestSDKAuditFilters(t *testing.T) {
 	s := vaulttest.Start(t)
 	first := s.Put(t, "a", "v", sandbox, "A")
@@ -164,7 +164,7 @@ func TestSDKAuditFilters(t *testing.T) {
 	s.Rotate(t, first, "w")
 	s.Delete(t, first)
 	all := decode[struct{ Events []api.Event }](t, ask(t, s, s.TenantKey, "GET", "/egress/audit?limit=1000", "")).Events
-	if len(all) != 9 { // the key, and two each: the secret and its binding
+	if len(all) != 9 { // the key, and two for each secret and its binding
 		t.Fatalf("%d events", len(all))
 	}
 	middle := all[4].Timestamp
@@ -215,16 +215,16 @@ func TestSDKAuditFilters(t *testing.T) {
 	}
 }
 
-// While secrets come and go, who reads all pages gets nothing twice and everything that stood throughout, of
-// secrets and of the audit.
+// A reader of all pages gets every item that existed throughout, none twice, while others are created and deleted.
+// For secrets and the audit.
 func TestSDKPagesWhileOthersWrite(t *testing.T) {
 	s := vaulttest.Start(t)
 	const standing = 250
-	stands := map[string]bool{}
+	existing := map[string]bool{}
 	for i := range standing {
-		stands[s.PutSecret(t, map[string]any{"name": fmt.Sprintf("standing %d", i), "value": "v"})] = true
+		existing[s.PutSecret(t, map[string]any{"name": fmt.Sprintf("standing %d", i), "value": "v"})] = true
 	}
-	var oldest []string // events, of which none goes
+	var oldest []string // events, none of which is deleted
 	for _, e := range decode[struct{ Events []api.Event }](t, ask(t, s, s.TenantKey, "GET", "/egress/audit?limit=1000", "")).Events {
 		oldest = append(oldest, e.ID)
 	}
@@ -273,7 +273,7 @@ func TestSDKPagesWhileOthersWrite(t *testing.T) {
 		}
 	}
 	for _, limit := range []int{7, 20, 249, 250, 1000} {
-		read(fmt.Sprintf("/egress/secrets?limit=%d", limit), "secrets", sortedKeys(stands))
+		read(fmt.Sprintf("/egress/secrets?limit=%d", limit), "secrets", sortedKeys(existing))
 	}
 	read("/egress/audit?limit=100", "events", oldest)
 	close(stop)
@@ -281,7 +281,7 @@ func TestSDKPagesWhileOthersWrite(t *testing.T) {
 	if writes[0] < 3 || writes[1] < 3 {
 		t.Errorf("only %d writes meanwhile", writes)
 	}
-	// With since, who follows along misses nothing of what came meanwhile either.
+	// With since, a reader also gets every event written meanwhile.
 	last := decode[struct{ Events []api.Event }](t, ask(t, s, s.TenantKey, "GET", "/egress/audit?limit=1000", "")).Events
 	var all []string
 	for _, e := range last {

@@ -9,7 +9,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// sdk is how one of MIOSA's SDKs reads answers: what it takes out of an envelope, and what it fails on.
+// sdk describes how one of MIOSA's SDKs reads responses: how it unwraps an envelope and what it fails on.
 type sdk struct {
 	name   string
 	object func(body []byte) (map[string]any, error)
@@ -25,7 +25,7 @@ var sdks = []sdk{
 	{"go", goObject, goList},
 }
 
-// small takes what is under the first of these keys, if the body has at most one more; else the body.
+// small unwraps the first of these keys if the body has at most one other key; otherwise it returns the body.
 func small(keys ...string) func([]byte) (map[string]any, error) {
 	return func(body []byte) (map[string]any, error) {
 		var o map[string]any
@@ -41,7 +41,7 @@ func small(keys ...string) func([]byte) (map[string]any, error) {
 	}
 }
 
-// firstOf takes what is under the first of these keys that is there at all; else the body.
+// firstOf unwraps the first of these keys that is present; otherwise it returns the body.
 func firstOf(keys ...string) func([]byte) (map[string]any, error) {
 	return func(body []byte) (map[string]any, error) {
 		var o map[string]any
@@ -60,12 +60,12 @@ func firstOf(keys ...string) func([]byte) (map[string]any, error) {
 func asObject(v any) (map[string]any, error) {
 	o, ok := v.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("what is unwrapped is %T, no object", v)
+		return nil, fmt.Errorf("unwrapped %T, want an object", v)
 	}
 	return o, nil
 }
 
-// firstList takes a bare list, or the first list under these names, or none.
+// firstList returns a bare list, the first list under these names, or an empty list.
 func firstList(body []byte, noun string) ([]any, error) {
 	if noun == "providers" {
 		return listUnder(body, "data", "providers", "items")
@@ -90,7 +90,7 @@ func listUnder(body []byte, keys ...string) ([]any, error) {
 	return []any{}, err
 }
 
-// goFields are the fields of anything in Go's SDK: a field of another type is an error.
+// goFields are the fields as declared in Go's SDK: a field of another type is an error.
 type goFields struct {
 	ID                  string         `json:"id"`
 	Name                string         `json:"name"`
@@ -122,7 +122,7 @@ type goFields struct {
 	Message             string         `json:"message"`
 }
 
-// goObject decodes into a struct of structs. A list under data is an error there.
+// goObject decodes into a struct of structs. A list under data is an error.
 func goObject(body []byte) (map[string]any, error) {
 	var envelope struct {
 		goFields
@@ -137,7 +137,8 @@ func goObject(body []byte) (map[string]any, error) {
 	return firstOf("data", "secret")(body)
 }
 
-// goList takes secrets, then items, then data as the only one. Other lists have structs of their own.
+// goList returns the list under secrets, then items, then data if it is the only key. Other lists have their own
+// structs.
 func goList(body []byte, noun string) ([]any, error) {
 	if _, err := goObject(body); err != nil {
 		return nil, err
@@ -162,7 +163,7 @@ func goList(body []byte, noun string) ([]any, error) {
 	return []any{}, err
 }
 
-// texts are the fields that every SDK takes for text or nothing.
+// texts are the fields that every SDK reads as a string or null.
 var texts = []string{"id", "name", "type", "scope", "workspace_id", "owner_user_id", "external_user_id", "external_workspace_id",
 	"resource_id", "resource_type", "masked_value", "preview", "expires_at", "created_at", "updated_at", "oauth_provider", "secret_id",
 	"expose_as_env", "placeholder_token", "display_name", "authorize_url", "state", "provider", "status", "error", "message"}
@@ -173,25 +174,25 @@ func wantTexts(t testing.TB, o map[string]any) {
 	for _, k := range texts {
 		if v, there := o[k]; there && v != nil {
 			if _, ok := v.(string); !ok {
-				t.Errorf("%s is %T, no text", k, v)
+				t.Errorf("%s is %T, want a string", k, v)
 			}
 		}
 	}
 	if v, there := o["metadata"]; there {
 		if _, ok := v.(map[string]any); !ok {
-			t.Errorf("metadata is %T, no object", v)
+			t.Errorf("metadata is %T, want an object", v)
 		}
 	}
 	if v, there := o["scopes"]; there {
 		list, ok := v.([]any)
 		if !ok || slices.ContainsFunc(list, func(v any) bool { _, ok := v.(string); return !ok }) {
-			t.Errorf("scopes are %v, no list of texts", v)
+			t.Errorf("scopes are %v, want a list of strings", v)
 		}
 	}
 }
 
-// wantSDKError checks what every SDK makes an error of: a plain sentence, a code and the request's id, and for
-// 429 how many seconds to wait, twice.
+// wantSDKError checks the fields from which SDKs build an error: message, code, request id and, for 429, the
+// seconds to wait, twice.
 func wantSDKError(t testing.TB, a answer, want *api.Kind) {
 	t.Helper()
 	wantRefusal(t, a, want, "")
@@ -201,17 +202,17 @@ func wantSDKError(t testing.TB, a answer, want *api.Kind) {
 			t.Errorf("%s is %v", k, o[k])
 		}
 	}
-	// The newest look for these two: the sentence again, and whether a POST may be sent again.
+	// The newest SDKs read these two: the message again, and whether a POST may be repeated.
 	if o["message"] != o["error"] {
 		t.Errorf("message %v, want %v", o["message"], o["error"])
 	}
 	if again := want == api.ErrRateLimited || want == api.ErrUnavailable; (o["retryable"] == true) != again {
 		t.Errorf("retryable %v, want %v", o["retryable"], again)
 	}
-	// No SDK may take it for something that was unwrapped.
+	// An error must not look like an envelope to any SDK.
 	for _, k := range []string{"data", "secret", "binding", "items", "secrets", "bindings", "providers"} {
 		if _, there := o[k]; there {
-			t.Errorf("an error holds %s", k)
+			t.Errorf("an error contains %s", k)
 		}
 	}
 }

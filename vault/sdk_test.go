@@ -19,7 +19,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// senders are ways to fill in a body: SDKs leave out what wasn't given, callers by hand may not.
+// senders build bodies: SDKs omit fields that were not given, other callers send them empty.
 var senders = []struct {
 	name string
 	fill func(body map[string]any, optional []string)
@@ -41,7 +41,7 @@ var senders = []struct {
 	}},
 }
 
-// What may be left out of a body, as far as an empty text can stand for it.
+// Fields that may be omitted from a body or sent as an empty string.
 var (
 	secretOptions = []string{"workspace_id", "owner_user_id", "external_user_id", "external_workspace_id", "resource_id", "resource_type",
 		"refresh_token", "expires_at", "expose_as_env"}
@@ -49,7 +49,7 @@ var (
 		"resource_type", "redirect_uri"}
 )
 
-// sdkVault is a vault with an OAuth provider that lets everybody in.
+// sdkVault starts a vault with an OAuth provider that accepts everyone.
 func sdkVault(t *testing.T) *vaulttest.Server {
 	t.Helper()
 	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -62,7 +62,8 @@ func sdkVault(t *testing.T) *vaulttest.Server {
 		provider.URL+"/authorize'\ntoken_url='"+provider.URL+"/token'\nclient_id='miosa'\nclient_auth='none'\nscopes=['read']\n"))
 }
 
-// Every call of the public API, sent as the SDKs send it and by hand, is answered in a shape that each SDK reads.
+// Every call of the public API, as the SDKs send it and with empty fields, is answered in a shape that each SDK
+// reads.
 func TestSDKsReadEveryCall(t *testing.T) {
 	for _, sender := range senders {
 		t.Run(sender.name, func(t *testing.T) {
@@ -84,13 +85,13 @@ func TestSDKsReadEveryCall(t *testing.T) {
 			for _, c := range []struct {
 				name   string
 				method string
-				path   string // ids in it are named $NAME
+				path   string // $NAME stands for an id
 				body   map[string]any
 				status int
-				object map[string]any // some of its fields
+				object map[string]any // expected fields
 				list   string
 				count  int
-				keep   string // the object's id, or state
+				keep   string // name under which to keep the object's id or state
 			}{
 				{"put", "POST", "/egress/secrets", secret("a", "0123456789abcdef0123456789abcdef"), 201,
 					map[string]any{"name": "a", "type": "api_key", "scope": "user", "resource_id": nil, "expires_at": nil, "masked_value": "012345...cdef", "preview": "012345...cdef"}, "", 0, "a"},
@@ -143,7 +144,7 @@ func TestSDKsReadEveryCall(t *testing.T) {
 					}
 					for _, sdk := range sdks {
 						t.Run(sdk.name, func(t *testing.T) {
-							if c.list == "events" { // no SDK has a name for these
+							if c.list == "events" { // no SDK reads these
 								if n := items(t, a); n < c.count {
 									t.Errorf("%d events", n)
 								}
@@ -181,7 +182,7 @@ func TestSDKsReadEveryCall(t *testing.T) {
 							}
 							if state, ok := o["state"].(string); ok {
 								if link, err := url.Parse(o["authorize_url"].(string)); err != nil || link.Query().Get("state") != state {
-									t.Errorf("the link doesn't carry the state: %v", err)
+									t.Errorf("the link has no state: %v", err)
 								}
 								if _, err := time.Parse(time.RFC3339, o["expires_at"].(string)); err != nil {
 									t.Error(err)
@@ -195,7 +196,7 @@ func TestSDKsReadEveryCall(t *testing.T) {
 				})
 			}
 			for _, route := range s.Vault().Routes() {
-				// The agent API is no SDK's.
+				// The SDKs do not use the agent API.
 				if !called[route] && !strings.Contains(route, "resource-keys") && !strings.HasSuffix(route, "/reveal") {
 					t.Errorf("%s isn't in this table", route)
 				}
@@ -204,7 +205,7 @@ func TestSDKsReadEveryCall(t *testing.T) {
 	}
 }
 
-// routeOf is the route of a path with an id in it.
+// routeOf returns the route of a path that contains an id.
 func routeOf(path string) string {
 	parts := strings.Split(path, "/")
 	if last := len(parts) - 1; strings.HasPrefix(parts[last], "$") {
@@ -213,7 +214,7 @@ func routeOf(path string) string {
 	return strings.Join(parts, "/")
 }
 
-// An SDK that polls a flow, or, as Go's does, the secrets of the provider, comes to an end with each of them.
+// SDKs that poll a flow's status, or like Go's the provider's secrets, recognize each way a flow ends.
 func TestSDKsFollowAFlow(t *testing.T) {
 	s := sdkVault(t)
 	callback := func(q url.Values) {
@@ -222,8 +223,8 @@ func TestSDKsFollowAFlow(t *testing.T) {
 			t.Fatalf("callback: status %d", a.status)
 		}
 	}
-	// Where an SDK stands: done, over with a text, or pending.
-	stands := func(o map[string]any) (done bool, over string) {
+	// A flow's state as an SDK sees it: done, failed with a message, or pending.
+	flowState := func(o map[string]any) (done bool, failure string) {
 		switch o["status"] {
 		case "completed", "ready", "succeeded":
 			return true, ""
@@ -238,10 +239,10 @@ func TestSDKsFollowAFlow(t *testing.T) {
 		return false, ""
 	}
 	for _, tt := range []struct {
-		name string
-		end  func(state string)
-		done bool
-		over string
+		name    string
+		end     func(state string)
+		done    bool
+		failure string
 	}{
 		{"pending", func(string) {}, false, ""},
 		{"completed", func(state string) { callback(url.Values{"state": {state}, "code": {"c"}}) }, true, ""},
@@ -261,8 +262,8 @@ func TestSDKsFollowAFlow(t *testing.T) {
 					t.Fatalf("%s: %v", sdk.name, err)
 				}
 				wantTexts(t, o)
-				if done, over := stands(o); done != tt.done || over != tt.over {
-					t.Errorf("%s: done %v, over %q\n%s", sdk.name, done, over, a.body)
+				if done, failure := flowState(o); done != tt.done || failure != tt.failure {
+					t.Errorf("%s: done %v, over %q\n%s", sdk.name, done, failure, a.body)
 				}
 			}
 			list, err := goList(ask(t, s, s.TenantKey, "GET", "/egress/secrets?owner_user_id="+tt.name, "").body, "secrets")
@@ -280,7 +281,7 @@ func TestSDKsFollowAFlow(t *testing.T) {
 	}
 }
 
-// Each kind of error is one that every SDK reads.
+// Every SDK can read each kind of error.
 func TestSDKsReadErrors(t *testing.T) {
 	s := sdkVault(t)
 	id := s.Put(t, "a", "v", sandbox, "A")

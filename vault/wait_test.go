@@ -21,18 +21,18 @@ import (
 
 const revealRoute = "POST /egress/bindings/reveal"
 
-// patience is far more than anything here takes: who meets it has failed.
+// patience is far longer than any step takes. Exceeding it is a failure.
 const patience = 20 * time.Second
 
-// waiting is a reveal that is held.
+// waiting is a waiting reveal.
 type waiting struct {
 	opener *api.Opener
 	cancel context.CancelFunc
 	begun  time.Time
-	done   chan answer // closed without an answer when the connection broke
+	done   chan answer // closed without an answer if the connection broke
 }
 
-// hold sends a reveal with the etag that stands, and returns once the vault holds it.
+// hold sends a reveal with the current etag and returns once the vault holds it.
 func hold(t testing.TB, s *vaulttest.Server, key api.Key, r api.Resource, etag string, seconds int) *waiting {
 	t.Helper()
 	body, opener := revealOf(t, r, etag, seconds)
@@ -60,13 +60,13 @@ func hold(t testing.TB, s *vaulttest.Server, key api.Key, r api.Resource, etag s
 	return w
 }
 
-// held is how many reveals wait, as the vault tells it.
+// held returns the number of waiting reveals, from the vault's metrics.
 func held(t testing.TB, s *vaulttest.Server) int {
 	t.Helper()
 	return metric(t, s, "miosa_vault_waiting_reveals")
 }
 
-// metric reads one number of /metrics, 0 when it isn't there.
+// metric returns one number of /metrics, or 0 if it is absent.
 func metric(t testing.TB, s *vaulttest.Server, name string) int {
 	t.Helper()
 	for line := range strings.Lines(string(ask(t, s, api.Key{}, "GET", "//metrics", "").body)) {
@@ -81,7 +81,7 @@ func metric(t testing.TB, s *vaulttest.Server, name string) int {
 	return 0
 }
 
-// ends waits for the answer and checks its status.
+// ends waits for the response and checks its status.
 func (w *waiting) ends(t testing.TB, status int) answer {
 	t.Helper()
 	select {
@@ -112,7 +112,7 @@ func (w *waiting) opens(t testing.TB) api.Snapshot {
 	return snapshot
 }
 
-// A rotation reaches who waits in the one request that waits.
+// A rotation is delivered in the response to the waiting request.
 func TestRotationEndsTheWait(t *testing.T) {
 	s := vaulttest.Start(t)
 	id, key := s.Put(t, "github", "one", sandbox, "GH_TOKEN"), s.ResourceKey(t, sandbox)
@@ -132,7 +132,7 @@ func TestRotationEndsTheWait(t *testing.T) {
 	}
 }
 
-// Everything that changes the set ends the wait; what doesn't, doesn't.
+// Every change of the set ends the wait, and other changes do not.
 func TestWhatEndsTheWait(t *testing.T) {
 	s := vaulttest.Start(t)
 	a := s.Put(t, "a", "1", sandbox, "A")
@@ -156,7 +156,7 @@ func TestWhatEndsTheWait(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := hold(t, s, key, sandbox, reveal(t, s, key, sandbox).Etag, 60)
-			s.Put(t, "c", c.name, other, "C") // none of its business
+			s.Put(t, "c", c.name, other, "C") // a change of another resource
 			if n := held(t, s); n != 1 {
 				t.Fatalf("%d wait after a change of another resource", n)
 			}
@@ -168,7 +168,7 @@ func TestWhatEndsTheWait(t *testing.T) {
 	}
 }
 
-// An etag that isn't the set's, an old one for instance, is answered at once.
+// An etag that differs from the current one is answered at once.
 func TestStaleEtagIsAnsweredAtOnce(t *testing.T) {
 	s := vaulttest.Start(t)
 	s.Put(t, "a", "1", sandbox, "A")
@@ -199,7 +199,7 @@ func TestWaitEndsWithoutAChange(t *testing.T) {
 	}
 }
 
-// A key's end is the wait's, at once.
+// When a key is revoked or expires, its waits end at once.
 func TestRevocationEndsTheWait(t *testing.T) {
 	s := vaulttest.Start(t)
 	s.Put(t, "a", "1", sandbox, "A")
@@ -213,7 +213,7 @@ func TestRevocationEndsTheWait(t *testing.T) {
 		t.Errorf("%d wait, want the one under the other key", n)
 	}
 	still.cancel()
-	poll.Until(t, patience, "a caller that went away is let go", func() bool { return held(t, s) == 0 })
+	poll.Until(t, patience, "the wait of a disconnected caller ends", func() bool { return held(t, s) == 0 })
 }
 
 func TestExpiryEndsTheWait(t *testing.T) {
@@ -241,7 +241,7 @@ func TestExpiryEndsTheWait(t *testing.T) {
 	})
 }
 
-// When the vault stops, who waits is sent elsewhere at once, what is under way finishes, and nobody is
+// When the vault stops, waiting reveals are answered at once, requests in progress finish, and no connection is
 // cut off.
 func TestStopWithWaitingReveals(t *testing.T) {
 	s := vaulttest.Start(t)
@@ -254,7 +254,7 @@ func TestStopWithWaitingReveals(t *testing.T) {
 	}
 	begun := time.Now()
 	s.Stop(t)
-	if took := time.Since(begun); took > 8*time.Second { // 10 s is when it would cut them off
+	if took := time.Since(begun); took > 8*time.Second { // 10 s is the time after which connections are cut off
 		t.Errorf("stopping took %v", took)
 	}
 	for _, w := range all {
@@ -263,11 +263,11 @@ func TestStopWithWaitingReveals(t *testing.T) {
 	}
 	s.Restart(t)
 	if got := values(reveal(t, s, key, sandbox)); got["A"] != "1" {
-		t.Error("the value is gone")
+		t.Error("the value was not stored")
 	}
 }
 
-// The command line works on the store in a process of its own; who waits notices all the same.
+// A change made by the command line, a process of its own, ends the wait.
 func TestAnotherProcessEndsTheWait(t *testing.T) {
 	var conf store.Config
 	s := vaulttest.Start(t, func(c *vault.Config) { conf = c.Store })
@@ -288,7 +288,7 @@ func TestAnotherProcessEndsTheWait(t *testing.T) {
 	}
 	got := w.opens(t)
 	if values(got)["A"] != "2" {
-		t.Error("an old value")
+		t.Error("the value is not the new one")
 	}
 	w = hold(t, s, key, sandbox, got.Etag, 60)
 	if err := elsewhere.RevokeKey(t.Context(), keyID); err != nil {
@@ -297,7 +297,7 @@ func TestAnotherProcessEndsTheWait(t *testing.T) {
 	w.ends(t, http.StatusUnauthorized)
 }
 
-// Under placeholder delivery no reveal carries the value.
+// With placeholder delivery, a reveal contains the placeholder and not the value.
 func TestPlaceholderIsWhatIsRevealed(t *testing.T) {
 	s := vaulttest.Start(t)
 	s.PutSecret(t, map[string]any{"name": "a", "value": "never", "resource_type": sandbox.Type, "resource_id": sandbox.ID,
@@ -309,7 +309,7 @@ func TestPlaceholderIsWhatIsRevealed(t *testing.T) {
 	}
 }
 
-// One key can't take every connection: past so many waits it is told to come again.
+// One key cannot take every connection: beyond a number of waits it gets 429.
 func TestWaitsOfOneKey(t *testing.T) {
 	s := vaulttest.Start(t)
 	key, another := s.ResourceKey(t, sandbox), s.ResourceKey(t, sandbox)
@@ -320,7 +320,7 @@ func TestWaitsOfOneKey(t *testing.T) {
 	}
 	body, _ := revealOf(t, sandbox, etag, 60)
 	wantRefusal(t, ask(t, s, key, "POST", "/egress/bindings/reveal", body), api.ErrRateLimited, "wait under this key")
-	if n := len(reveal(t, s, key, sandbox).Bound); n != 0 { // what doesn't wait isn't counted
+	if n := len(reveal(t, s, key, sandbox).Bound); n != 0 { // reveals that do not wait are not counted
 		t.Errorf("%d bound", n)
 	}
 	hold(t, s, another, sandbox, etag, 60).cancel()

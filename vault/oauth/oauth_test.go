@@ -23,7 +23,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// load parses a configuration whose client secret is in the file "secret" beside it.
+// load parses a configuration whose client secret is in the adjacent file "secret".
 func load(t *testing.T, text string) *Providers {
 	t.Helper()
 	dir := t.TempDir()
@@ -75,11 +75,12 @@ client_auth = "None"
 	}
 	var none *Providers
 	if none.List() == nil || none.Named("github") != nil || none.Allows("https://x.example", callback) {
-		t.Error("no providers at all are some")
+		t.Error("an empty configuration has providers")
 	}
 }
 
-// Each wrong line is told by its place and field, all at once, and no error repeats a line: it may be a secret.
+// Every problem is reported at once, by line or provider and field. No error repeats a line, because it may
+// contain a secret.
 func TestLoadTellsEveryProblem(t *testing.T) {
 	const canary = "c4nary-s3cret"
 	for _, test := range []struct {
@@ -214,16 +215,16 @@ authorize_params = { prompt = "select_account" }
 	}
 }
 
-// server is a token endpoint that answers as it is told, and its configuration under the name "acme".
+// server is a token endpoint with scripted answers, and its configuration under the name "acme".
 type server struct {
 	*httptest.Server
 	answer func(w http.ResponseWriter, r *http.Request)
 
-	mu   sync.Mutex      // guards seen: a connection that is dropped doesn't wait for its handler
-	seen []*http.Request // with their form, or JSON, parsed into Form
+	mu   sync.Mutex      // guards seen: a dropped connection does not wait for its handler
+	seen []*http.Request // with their form or JSON body parsed into Form
 }
 
-// asked gives the requests so far.
+// asked returns the requests so far.
 func (s *server) asked() []*http.Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -265,7 +266,7 @@ func answering(kind, text string) func(http.ResponseWriter, *http.Request) {
 	}
 }
 
-// Both ways of showing who the client is, and each shape of an answer that providers have.
+// Both ways of client authentication, and each shape of token response that providers use.
 func TestExchange(t *testing.T) {
 	const standard = `{"access_token":"at","token_type":"bearer","refresh_token":"rt","expires_in":3600,"scope":"a b"}`
 	for _, test := range []struct {
@@ -273,7 +274,7 @@ func TestExchange(t *testing.T) {
 		preset       preset
 		kind, answer string
 		basic, json  bool
-		want         string // access, refresh, lifetime in seconds, scopes
+		want         string // access token, refresh token, lifetime in seconds, scopes
 	}{
 		{"basic", "", preset{}, "application/json", standard, true, false, "at rt 3600 [a b]"},
 		{"post", "client_auth='post'", preset{}, "application/json;charset=utf-8", standard, false, false, "at rt 3600 [a b]"},
@@ -343,7 +344,7 @@ func TestRefreshKeepsTheOldToken(t *testing.T) {
 	}
 }
 
-// What is known of a request that gave no token, and that no error repeats what was sent or answered.
+// Errors classify a failed token request and repeat nothing that was sent or received.
 func TestErrors(t *testing.T) {
 	status := func(code int, kind, body string, header ...string) func(http.ResponseWriter, *http.Request) {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -396,7 +397,7 @@ func TestErrors(t *testing.T) {
 				t.Errorf("got outcome %d, code %s, grant %v, after %s", e.Outcome, e.Code, e.GrantRefused(), e.RetryAfter)
 			}
 			if text := fmt.Sprintf("%v %+v", err, err); strings.Contains(text, "c4nary") || strings.Contains(text, "s3cr") {
-				t.Errorf("the error repeats what was sent or answered: %s", text)
+				t.Errorf("the error repeats what was sent or received: %s", text)
 			}
 			if len(s.asked()) != 1 {
 				t.Errorf("asked %d times", len(s.asked()))
@@ -426,7 +427,7 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// A slow issuer is asked once for all callers, and a caller whose context ends doesn't wait for it.
+// Concurrent callers share one discovery request, and a caller whose context ends does not wait for it.
 func TestDiscoveryIsShared(t *testing.T) {
 	asked, answer := make(chan struct{}, 100), make(chan struct{})
 	var s *httptest.Server
@@ -460,7 +461,7 @@ func TestDiscoveryIsShared(t *testing.T) {
 	}
 }
 
-// An issuer is asked when it is first needed, asked again after a failure, and names the right URLs only.
+// Discovery happens on first use, is repeated after a failure, and accepts only valid URLs.
 func TestDiscovery(t *testing.T) {
 	var metadata string
 	asked := 0
@@ -562,7 +563,7 @@ func TestMint(t *testing.T) {
 	}
 	m.TokenURL += "2"
 	if _, err := ps.Mint(t.Context(), m, api.NewValue([]byte("s"))); err == nil {
-		t.Error("another URL at the same place is reached")
+		t.Error("another URL on the same host was requested")
 	}
 }
 

@@ -37,7 +37,7 @@ func count(t *testing.T, d *db, query string) (n int) {
 	return n
 }
 
-// A broken connection is replaced, the one that writes and those that read.
+// A broken connection is replaced, for writing and for reading.
 func TestReconnects(t *testing.T) {
 	d := openDB(t, t.TempDir())
 	run(t, d, `CREATE TABLE numbers (n BIGINT)`)
@@ -65,7 +65,7 @@ func TestReconnects(t *testing.T) {
 	}
 }
 
-// Of writes that share a commit, those that are refused or fail leave nothing behind, and the others are committed.
+// Writes share a commit. Those that are refused or fail leave nothing behind; the others are committed.
 func TestWritesShareACommit(t *testing.T) {
 	refused := api.NewError(api.ErrConflict, "refused")
 	for _, tt := range []struct {
@@ -116,7 +116,7 @@ func TestWritesShareACommit(t *testing.T) {
 	}
 }
 
-// A process is told of commits by others, and not of its own.
+// A process detects commits of other processes, not its own.
 func TestChangedElsewhere(t *testing.T) {
 	dir := t.TempDir()
 	ours, theirs := openDB(t, dir), openDB(t, dir)
