@@ -1,7 +1,6 @@
-// Command demo shows the point of miosa-env, with the real programs: a secret is put in a vault and
-// bound to a sandbox, a command has it in its environment, the secret is rotated, and the command is
-// restarted with the new value. It ends by itself, leaves nothing behind, and exits 1 when anything of
-// that didn't happen.
+// Command demo shows what miosa-env does, with the real programs: it puts a secret in a vault, bound to a sandbox, runs a
+// command that has it in its environment, and rotates it, which restarts the command with the new value. It cleans up, and
+// exits with 1 if a step fails.
 //
 // Its argument is the folder with the two programs. `make demo` runs it.
 package main
@@ -20,8 +19,11 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/term"
+
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 const (
@@ -29,6 +31,9 @@ const (
 	variable = "GH_TOKEN"
 	first    = "ghp_example_of_today"
 	second   = "ghp_example_of_tomorrow"
+	bold     = "1" // codes of colours
+	cyan     = "36"
+	green    = "32"
 	app      = `echo "$$ $` + variable + `"; exec sleep 60`
 )
 
@@ -50,12 +55,19 @@ func main() {
 func run(ctx context.Context, bin string, out io.Writer) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done within %s", limit))
 	defer cancel()
-	c := colourOf(out)
+	f, ok := out.(*os.File)
+	coloured := cli.Colours(ok && term.IsTerminal(int(f.Fd())), os.Getenv)
+	colour := func(code, text string) string {
+		if !coloured {
+			return text
+		}
+		return "\033[" + code + "m" + text + "\033[0m"
+	}
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
-	step := func(format string, args ...any) { say("\n%s\n", c.step(fmt.Sprintf(format, args...))) }
+	step := func(format string, args ...any) { say("\n%s\n", colour(bold, fmt.Sprintf(format, args...))) }
 
 	step("1. A vault starts, on loopback, empty.")
-	say("     %s", c.command(fmt.Sprintf("$ miosa-vault dev --resource %s", sandbox)))
+	say("     %s", colour(cyan, fmt.Sprintf("$ miosa-vault dev --resource %s", sandbox)))
 	vault, err := start(ctx, nil, filepath.Join(bin, "miosa-vault"), "dev", "--resource", sandbox.String())
 	if err != nil {
 		return err
@@ -78,11 +90,11 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	say("     %s, version %d: %s (a made-up one; the vault never shows it again)", secret.Name, secret.Version, c.value(first))
+	say("     %s, version %d: %s (a made-up one; the vault never shows it again)", secret.Name, secret.Version, colour(green, first))
 
 	step("3. In the sandbox, a command runs. It knows nothing of the vault.")
-	say("     %s", c.command("$ miosa-env run --on-change restart -- sh -c '"+app+"'"))
-	nowhere, err := os.MkdirTemp("", "demo") // an agent of this machine's is none of the demo's business
+	say("     %s", colour(cyan, "$ miosa-env run --on-change restart -- sh -c '"+app+"'"))
+	nowhere, err := os.MkdirTemp("", "demo") // without a socket, so that an agent on this machine isn't used
 	if err != nil {
 		return err
 	}
@@ -96,7 +108,7 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	say("     pid %-7s %s", before, c.value(variable+"="+first))
+	say("     pid %-7s %s", before, colour(green, variable+"="+first))
 
 	step("4. The developer rotates the secret. Nobody touches the sandbox.")
 	asked := time.Now()
@@ -111,7 +123,7 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	if after == before {
 		return fmt.Errorf("process %s was not restarted", before)
 	}
-	say("     pid %-7s %s", after, c.value(variable+"="+second))
+	say("     pid %-7s %s", after, colour(green, variable+"="+second))
 	say("     restarted with version %d after %d ms, of which it waited 100 for further changes (--settle)", secret.Version, took.Milliseconds())
 
 	step("5. The command is stopped, then the vault.")
@@ -125,7 +137,7 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	return nil
 }
 
-// exports reads what `miosa-vault dev` prints until it is ready, NAME to value.
+// exports returns the variables that `miosa-vault dev` prints until it is ready.
 func exports(ctx context.Context, vault *process) (map[string]string, error) {
 	settings := map[string]string{}
 	for {
@@ -143,7 +155,7 @@ func exports(ctx context.Context, vault *process) (map[string]string, error) {
 	}
 }
 
-// client is the developer's.
+// client returns a client with the tenant key.
 func client(settings map[string]string) (*fetch.Client, error) {
 	key, err := api.ParseKey(settings["MIOSA_TENANT_KEY"])
 	if err != nil {
@@ -152,7 +164,7 @@ func client(settings map[string]string) (*fetch.Client, error) {
 	return fetch.New(fetch.Config{BaseURL: settings["MIOSA_BASE_URL"], Key: key})
 }
 
-// sandboxOnly is the environment inside the sandbox: as the platform sets it, without the tenant's key.
+// sandboxOnly returns the environment of the sandbox, as the platform sets it: without the tenant key.
 func sandboxOnly(settings map[string]string) []string {
 	env := []string{"PATH=" + os.Getenv("PATH")}
 	for _, name := range []string{"MIOSA_BASE_URL", "MIOSA_API_KEY", "MIOSA_SANDBOX_ID"} {
@@ -161,14 +173,14 @@ func sandboxOnly(settings map[string]string) []string {
 	return env
 }
 
-// process is a program that was started, with the lines it prints.
+// process is a running program and the lines it prints.
 type process struct {
 	name  string
 	cmd   *exec.Cmd
 	lines chan string
 }
 
-// start runs a program whose end is the context's: TERM, and KILL five seconds later. env nil is our own.
+// start starts a program. When ctx ends, it gets TERM, and KILL five seconds later. env nil is our own.
 func start(ctx context.Context, env []string, path string, args ...string) (*process, error) {
 	p := &process{name: filepath.Base(path), cmd: exec.CommandContext(ctx, path, args...), lines: make(chan string)}
 	p.cmd.Env = env
@@ -191,7 +203,7 @@ func start(ctx context.Context, env []string, path string, args ...string) (*pro
 	return p, nil
 }
 
-// line is the next one that was printed.
+// line returns the next line that the program prints.
 func (p *process) line(ctx context.Context) (string, error) {
 	select {
 	case <-ctx.Done():
@@ -204,7 +216,7 @@ func (p *process) line(ctx context.Context) (string, error) {
 	}
 }
 
-// prints waits for the command's line with its process id and the wanted value, and returns the id.
+// prints waits for the command's line, which must have the value want, and returns the process id in it.
 func (p *process) prints(ctx context.Context, want string) (pid string, err error) {
 	line, err := p.line(ctx)
 	if err != nil {
@@ -217,11 +229,11 @@ func (p *process) prints(ctx context.Context, want string) (pid string, err erro
 	return pid, nil
 }
 
-// stop ends the program if it still runs and returns its exit code, the same each time.
+// stop stops the program if it is running, and returns its exit code.
 func (p *process) stop() int {
 	if p.cmd.ProcessState == nil {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
-		for range p.lines {                       // to the end of its output, as Wait asks for
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // an error means that it has ended
+		for range p.lines {                       // read its output to the end before Wait
 		}
 		var exit *exec.ExitError
 		if err := p.cmd.Wait(); err != nil && !errors.As(err, &exit) {

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -11,9 +12,9 @@ import (
 	"strings"
 )
 
-// archive writes a platform's tar.gz: one folder, laid out as PREFIX is.
+// archive writes the tar.gz of a platform: one folder with the layout of PREFIX.
 func (r *release) archive(p platform, stage string) error {
-	files := map[string]string{} // in the archive: on the disk
+	files := map[string]string{} // path in the archive to path on disk
 	for _, name := range programs {
 		files["bin/"+name] = r.program(p, name)
 		files["share/doc/miosa-env/licences-of-"+name+".txt"] = licencesIn(stage, name)
@@ -33,14 +34,13 @@ func (r *release) archive(p platform, stage string) error {
 	if err != nil {
 		return err
 	}
-	content, err = zipped(content)
-	if err != nil {
+	if content, err = zipped(content); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(r.out, folder+".tar.gz"), content, 0o644) //nolint:gosec // it is handed out
 }
 
-// tar packs files into one folder, sorted, as root's and of the commit's time.
+// tar packs files into one folder: sorted, owned by root, with the commit's time.
 func (r *release) tar(folder string, files map[string]string) ([]byte, error) {
 	modes := map[string]int64{folder + "/": 0o755}
 	for name := range files {
@@ -52,14 +52,9 @@ func (r *release) tar(folder string, files map[string]string) ([]byte, error) {
 			modes[folder+"/"+name] = 0o755
 		}
 	}
-	var names []string
-	for name := range modes {
-		names = append(names, name)
-	}
-	slices.Sort(names)
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(modes)) {
 		h := &tar.Header{Name: name, Mode: modes[name], ModTime: r.time, Uname: "root", Gname: "root", Typeflag: tar.TypeDir, Format: tar.FormatUSTAR}
 		var content []byte
 		if !strings.HasSuffix(name, "/") {
@@ -76,8 +71,6 @@ func (r *release) tar(folder string, files map[string]string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
+	err := w.Close()
+	return out.Bytes(), err
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// component is a module in a CycloneDX list, with the fields that are known of Go's.
+// component is a module in a CycloneDX list.
 type component struct {
 	Type    string `json:"type"`
 	Ref     string `json:"bom-ref"`
@@ -23,7 +23,7 @@ type component struct {
 	PURL    string `json:"purl"`
 }
 
-// bill writes what a program is made of, as it says itself, over all platforms.
+// bill writes the list of a program's components on all platforms, from its build information.
 // Source: the CycloneDX specification 1.6, JSON.
 func (r *release) bill(name string, platforms []platform) error {
 	linked, err := r.linked(name, platforms)
@@ -52,10 +52,10 @@ func (r *release) bill(name string, platforms []platform) error {
 	return os.WriteFile(filepath.Join(r.out, fmt.Sprintf("%s_%s.cdx.json", name, r.number)), append(text, '\n'), 0o644) //nolint:gosec // it is handed out
 }
 
-// module is one that is linked into a program. That of Go's own packages is "std".
+// module is a module that is linked into a program. Go's own packages are "std".
 type module struct{ path, version string }
 
-// linked lists a program's modules, as it says itself, over all platforms, by their paths.
+// linked lists a program's modules on all platforms, sorted by path, from its build information.
 func (r *release) linked(name string, platforms []platform) ([]module, error) {
 	all := map[module]bool{}
 	for _, p := range platforms {
@@ -76,7 +76,7 @@ func (r *release) linked(name string, platforms []platform) ([]module, error) {
 	}), nil
 }
 
-// serial is a UUID made of what a list says, so that equal lists have equal ones.
+// serial returns a UUID that depends only on the content of a list.
 func serial(self string, refs []string) string {
 	sum := sha256.Sum256([]byte(self + "\n" + strings.Join(refs, "\n")))
 	sum[6] = sum[6]&0x0f | 0x80 // version 8: of our own making

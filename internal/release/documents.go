@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// documents are what a package has to say about itself, where its system looks for it: from where they are to where
-// they go.
+// documents returns the licence, changelog and similar files of a package: their paths on disk, and where they are installed.
 func (r *release) documents(of pkg, format, stage string) (map[string]string, error) {
 	licence := filepath.Join(r.root, "LICENSE")
 	if format != "deb" {
@@ -36,26 +35,26 @@ func (r *release) documents(of pkg, format, stage string) (map[string]string, er
 		}
 		list[name] = at
 	}
-	changes, err := zip(filepath.Join(r.root, "CHANGELOG.md"), stage, of.name)
-	if err != nil {
-		return nil, err
-	}
-	others, err := zip(licencesIn(stage, of.name), stage, of.name)
-	if err != nil {
-		return nil, err
-	}
-	debian, err := zip(list["changelog.Debian"], stage, of.name)
 	doc := "/usr/share/doc/" + of.name + "/"
-	return map[string]string{
+	all := map[string]string{
 		list["copyright"]: doc + "copyright",
-		debian:            doc + "changelog.Debian.gz",
-		changes:           doc + "changelog.gz",
-		others:            doc + "third-party.gz",
 		list["overrides"]: "/usr/share/lintian/overrides/" + of.name,
-	}, err
+	}
+	for from, to := range map[string]string{
+		list["changelog.Debian"]:              "changelog.Debian.gz",
+		filepath.Join(r.root, "CHANGELOG.md"): "changelog.gz",
+		licencesIn(stage, of.name):            "third-party.gz",
+	} {
+		zipped, err := zip(from, stage, of.name)
+		if err != nil {
+			return nil, err
+		}
+		all[zipped] = doc + to
+	}
+	return all, nil
 }
 
-// copyright is the licence in the form that Debian's programs read.
+// copyright returns the licence in the format that Debian's programs read.
 // Source: Machine-readable debian/copyright file, 1.0.
 func copyright(licence string) string {
 	var holders, text []string
@@ -76,14 +75,14 @@ func copyright(licence string) string {
 		"\nLicense: MIT\n" + strings.Join(text, "\n") + "\n"
 }
 
-// debianChanges is the changelog of the package, which says as much as that there is one of the program.
+// debianChanges returns the changelog of the package, which refers to the program's.
 // Source: Debian Policy 4.4.
 func (r *release) debianChanges(name string) string {
 	return fmt.Sprintf("%s (%s) stable; urgency=medium\n\n  * What has changed is in changelog.gz.\n\n -- %s  %s\n",
 		name, r.number.debian(), maintainer, r.time.Format(time.RFC1123Z))
 }
 
-// overrides are what lintian isn't to say.
+// overrides returns the tags that lintian must not report.
 func overrides(of pkg) string {
 	var text strings.Builder
 	for _, o := range of.overrides {
@@ -92,7 +91,7 @@ func overrides(of pkg) string {
 	return text.String()
 }
 
-// zip compresses a file into the stage, and returns where.
+// zip compresses a file into the stage and returns its path.
 func zip(from, stage, name string) (string, error) {
 	content, err := os.ReadFile(from)
 	if err != nil {

@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// licenceFile are the files of a module that have to go with what is made of it.
+// licenceFile matches the files of a module that must accompany a program that contains it.
 var licenceFile = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents|[a-z]+-licen[cs]e)(\.[a-z]+)?$`)
 
-// licences writes, into the stage, the licences of everything that is linked into a program.
+// licences writes the licences of everything that is linked into a program to the stage.
 func (r *release) licences(ctx context.Context, name string, platforms []platform, stage string) error {
 	linked, err := r.linked(name, platforms)
 	if err != nil {
@@ -54,7 +54,7 @@ func (r *release) licences(ctx context.Context, name string, platforms []platfor
 	return os.WriteFile(to, text.Bytes(), 0o600)
 }
 
-// sources is where a module's sources are, or Go's own.
+// sources returns the folder of a module's sources, or of Go's own.
 func (r *release) sources(ctx context.Context, m module) (string, error) {
 	ask := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", m.path)
 	if m.path == "std" {
@@ -68,5 +68,5 @@ func (r *release) sources(ctx context.Context, m module) (string, error) {
 	return strings.TrimSpace(string(dir)), nil
 }
 
-// licencesIn is where the stage has the licences of what is in a program.
+// licencesIn returns the path of a program's licences in the stage.
 func licencesIn(stage, name string) string { return filepath.Join(stage, "licences", name) }

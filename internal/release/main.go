@@ -1,6 +1,6 @@
-// Command release makes what is handed out of programs that are built: packages, archives, the list of what is in
-// them, and checksums. `make package` runs it. The same commit gives the same bytes: times are the commit's,
-// owners are root, order is by name.
+// Command release makes the files of a release from built programs: packages, archives, lists of their components, and
+// checksums. `make package` runs it. The same commit gives the same bytes: times are the commit's, owners are root, order is
+// by name.
 package main
 
 import (

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// number is a version as packages take it: they sort by it, and each format has its own signs for what comes
-// before and after a release.
+// number is the version of a package. Each format has its own characters for versions before and after a release.
 type number struct {
 	base  string // 1.2.3
 	early string // rc1: before base; empty: none
@@ -16,8 +15,8 @@ type number struct {
 
 var describedAs = regexp.MustCompile(`^v(\d+\.\d+\.\d+)(?:-([a-z]+\.?\d+))?(?:-(\d+)-g[0-9a-f]+)?(?:-dirty)?$`)
 
-// numberOf makes a number of what git describe says: v1.2.3, v1.2.3-rc1, v1.2.3-4-g0123abc. What has no tag
-// comes before every release, in the order of its commits' times.
+// numberOf parses the output of git describe: v1.2.3, v1.2.3-rc1, v1.2.3-4-g0123abc. A commit without a tag sorts before every
+// release, by its time.
 func numberOf(described string, at time.Time) number {
 	m := describedAs.FindStringSubmatch(described)
 	if m == nil {
@@ -30,26 +29,20 @@ func numberOf(described string, at time.Time) number {
 	return n
 }
 
-// String is the number as it stands in the names of files.
-func (n number) String() string {
+// String returns the version for the names of files.
+func (n number) String() string { return n.with("-") }
+
+// debian returns the version of a Debian package.
+func (n number) debian() string { return n.with("~") + "-" + revision }
+
+// with returns the version with a character before early.
+func (n number) with(before string) string {
 	s := n.base
 	if n.early != "" {
-		s += "-" + n.early
+		s += before + n.early
 	}
 	if n.later != "" {
 		s += "+" + n.later
 	}
 	return s
-}
-
-// debian is the version as it stands in a package of Debian's.
-func (n number) debian() string {
-	s := n.base
-	if n.early != "" {
-		s += "~" + n.early
-	}
-	if n.later != "" {
-		s += "+" + n.later
-	}
-	return s + "-" + revision
 }

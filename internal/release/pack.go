@@ -10,39 +10,39 @@ import (
 	"strings"
 )
 
-// formats are the packages' formats, as nfpm names them.
+// formats are nfpm's names of package formats.
 var formats = []string{"deb", "rpm", "apk"}
 
 // pkg is one package of a program.
 type pkg struct {
 	name, about string
 	files       []entry
-	scripts     string      // folder in packaging of its maintainer scripts; empty: it needs none
-	overrides   [][2]string // what lintian says against it, and why it is so
+	scripts     string      // folder of its maintainer scripts in packaging; empty: none
+	overrides   [][2]string // lintian's tags, and why they do not apply
 }
 
-// entry is a file of a package beside its program, manual pages and completions.
+// entry is a file of a package other than its program, manual pages and completions.
 type entry struct {
 	from, to string
 	mode     os.FileMode
-	config   bool   // an upgrade keeps what the administrator made of it
-	formats  string // those it is in; empty: all
+	config   bool   // upgrades keep changes
+	formats  string // of the packages that have it; empty: all
 }
 
 const maintainer = "MIOSA <noreply@miosa.ai>"
 
-// revision is of the package, of each version of the program.
+// revision is the package's revision, the same for each version of the program.
 const revision = "1"
 
 const withSystemd = "deb rpm" // Alpine has none
 
-// What lintian says against every program of ours.
+// Tags of lintian for every program.
 var (
 	static = [2]string{"statically-linked-binary", "A program in Go is one file that depends on nothing."}
 	closes = [2]string{"initial-upload-closes-no-bugs", "The package isn't in Debian's archive, and nobody has asked for it there."}
 )
 
-// packages are all there are. A file in from that isn't in the sources is an error.
+// packages are all packages. A file in from that doesn't exist is an error.
 var packages = []pkg{
 	{
 		name: "miosa-env", scripts: "miosa-env",
@@ -86,11 +86,11 @@ func (r *release) pack(ctx context.Context, p platform, of pkg, format, stage st
 		"rpm":         map[string]any{"buildhost": "localhost", "summary": about[of.name], "group": "System Environment/Base"},
 	}
 	if format == "apk" {
-		c["description"] = about[of.name] // a second line of it would be no field
+		c["description"] = about[of.name] // must be one line
 	} else {
 		c["recommends"] = []string{"ca-certificates"}
 	}
-	if format != "deb" { // which has no field for it, and a file
+	if format != "deb" { // which has a file instead
 		c["license"] = "MIT"
 	}
 	if of.scripts != "" && format != "apk" {
@@ -100,7 +100,7 @@ func (r *release) pack(ctx context.Context, p platform, of pkg, format, stage st
 		}
 		c["scripts"] = scripts
 	}
-	text, err := json.Marshal(c) // which is YAML too
+	text, err := json.Marshal(c) // JSON is YAML
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (r *release) pack(ctx context.Context, p platform, of pkg, format, stage st
 	return nil
 }
 
-// contents lists a package's files as nfpm wants them.
+// contents lists a package's files for nfpm.
 func (r *release) contents(p platform, of pkg, format, stage string) ([]map[string]any, error) {
 	var list []map[string]any
 	add := func(from, to string, mode os.FileMode, kind string) {
@@ -153,7 +153,7 @@ func (r *release) contents(p platform, of pkg, format, stage string) ([]map[stri
 		}
 		add(filepath.Join(r.root, f.from), f.to, f.mode, kind)
 	}
-	if format != "deb" { // else a removal leaves the folder
+	if format != "deb" { // otherwise a removal leaves the folder
 		list = append(list, map[string]any{"dst": "/usr/share/licenses/" + of.name, "type": "dir",
 			"file_info": map[string]any{"mode": 0o755, "owner": "root", "group": "root", "mtime": r.time}})
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// release is one version of everything.
+// release is a version of both programs.
 type release struct {
 	bin, root, out  string
 	nfpm, described string
@@ -23,7 +23,7 @@ type release struct {
 // platform is an operating system and an architecture, as Go names them.
 type platform struct{ system, machine string }
 
-// platforms are those that programs were built for, by what is in bin.
+// platforms returns the platforms of the programs in bin.
 func (r *release) platforms() ([]platform, error) {
 	found, err := filepath.Glob(filepath.Join(r.bin, "*", "*"))
 	if err != nil || len(found) == 0 {
@@ -36,11 +36,12 @@ func (r *release) platforms() ([]platform, error) {
 	return list, nil
 }
 
-// program is where a platform's program is.
+// program returns the path of a platform's program.
 func (r *release) program(p platform, name string) string {
 	return filepath.Join(r.bin, p.system, p.machine, name)
 }
 
+// make makes all files of the release and lists them.
 func (r *release) make(ctx context.Context, stdout io.Writer) error {
 	platforms, err := r.platforms()
 	if err != nil {
@@ -86,19 +87,15 @@ func (r *release) make(ctx context.Context, stdout io.Writer) error {
 			return err
 		}
 	}
-	if err := copyFile(filepath.Join(r.root, "packaging", "install.sh"), filepath.Join(r.out, "install.sh"), 0o755); err != nil {
+	script, err := os.ReadFile(filepath.Join(r.root, "packaging", "install.sh"))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(r.out, "install.sh"), script, 0o755); err != nil { //nolint:gosec // a program
 		return err
 	}
 	if err := r.sum(); err != nil {
 		return err
 	}
 	return r.verify(ctx, stdout)
-}
-
-func copyFile(from, to string, mode os.FileMode) error {
-	content, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(to, content, mode)
 }

@@ -4,31 +4,33 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
 )
 
-// programs are what is handed out.
+// programs are the released programs.
 var programs = []string{"miosa-env", "miosa-vault"}
 
-// about says what a program does, in a line.
+// about has a one-line description of each program.
 var about = map[string]string{
 	"miosa-env":   "start a command with the secrets bound to its sandbox or computer",
 	"miosa-vault": "keep secrets, and serve them to the sandboxes they are bound to",
 }
 
-// completions are where the shells look for them, below PREFIX/share.
+// completions are the paths of completion scripts below PREFIX/share.
 var completions = map[string]string{
 	"bash": "bash-completion/completions/%s",
 	"zsh":  "zsh/site-functions/_%s",
 	"fish": "fish/vendor_completions.d/%s.fish",
 }
 
-// share puts what belongs to PREFIX/share into stage/NAME, by a program's name: manual pages and
-// completions, made by the programs themselves.
+// share writes the files for PREFIX/share to stage/NAME for each program: manual pages and completion scripts, which the
+// programs print.
 func (r *release) share(ctx context.Context, here platform, stage string) error {
 	for _, name := range programs {
 		bin, err := filepath.Abs(r.program(here, name))
@@ -36,10 +38,8 @@ func (r *release) share(ctx context.Context, here platform, stage string) error 
 			return err
 		}
 		to := filepath.Join(stage, name)
-		man := exec.CommandContext(ctx, "go", "run", "./internal/man", "-bin", bin, "-short", about[name],
-			"-date", r.time.Format(time.DateOnly), "-to", filepath.Join(to, "man", "man1"))
-		man.Dir, man.Stderr = r.root, os.Stderr
-		if err := man.Run(); err != nil {
+		m := manual{bin: bin, date: r.time.Format(time.DateOnly), folder: filepath.Join(to, "man", "man1")}
+		if err := errors.Join(os.MkdirAll(m.folder, 0o750), m.write(ctx, []string{name}, about[name], "")); err != nil {
 			return fmt.Errorf("manual pages of %s: %w", name, err)
 		}
 		for shell, at := range completions {
@@ -59,18 +59,28 @@ func (r *release) share(ctx context.Context, here platform, stage string) error 
 	return nil
 }
 
-// zipped is content as gzip has it, without a name and a time.
+// zipped compresses content with gzip, without a name and a time.
 func zipped(content []byte) ([]byte, error) {
 	var out bytes.Buffer
 	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := w.Write(content); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
+	_, err = w.Write(content)
+	err = errors.Join(err, w.Close())
+	return out.Bytes(), err
+}
+
+// walkFiles calls do with each regular file below a directory, and its relative path with slashes.
+func walkFiles(dir string, do func(at, name string) error) error {
+	return filepath.WalkDir(dir, func(at string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		name, err := filepath.Rel(dir, at)
+		if err != nil {
+			return err
+		}
+		return do(at, filepath.ToSlash(name))
+	})
 }

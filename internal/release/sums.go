@@ -13,7 +13,7 @@ import (
 
 const sumsFile = "SHA256SUMS"
 
-// sum writes the checksum of each file beside it, as sha256sum does.
+// sum writes the checksums of all files in the format of sha256sum.
 func (r *release) sum() error {
 	var out strings.Builder
 	err := r.each(func(name, sum string, _ int) error {
@@ -26,7 +26,7 @@ func (r *release) sum() error {
 	return os.WriteFile(filepath.Join(r.out, sumsFile), []byte(out.String()), 0o644) //nolint:gosec // it is handed out
 }
 
-// each calls do with every file to be handed out, but for the list of sums.
+// each calls do with every file of the release except the checksums.
 func (r *release) each(do func(name, sum string, size int) error) error {
 	entries, err := os.ReadDir(r.out)
 	if err != nil {
@@ -47,7 +47,7 @@ func (r *release) each(do func(name, sum string, size int) error) error {
 	return nil
 }
 
-// verify looks whether every file is as its sum says and none is missing or too many, and lists them.
+// verify lists the files, and returns an error if one has another checksum, is missing, or isn't in the list.
 func (r *release) verify(_ context.Context, stdout io.Writer) error {
 	text, err := os.ReadFile(filepath.Join(r.out, sumsFile))
 	if err != nil {

@@ -5,9 +5,10 @@ import (
 	"strings"
 )
 
-// spelled is text as roff reads it: nothing in it is a request, and no quote or dash becomes another one.
+// spelled escapes text for roff, so that no quote or dash becomes another character.
 var spelled = strings.NewReplacer(`\`, `\e`, `-`, `\-`, `'`, `\(aq`, "`", `\(ga`, `^`, `\(ha`, `~`, `\(ti`)
 
+// roffLine returns a line of text that isn't a request.
 func roffLine(s string) string {
 	s = spelled.Replace(s)
 	if strings.HasPrefix(s, ".") {
@@ -16,7 +17,7 @@ func roffLine(s string) string {
 	return s + "\n"
 }
 
-// roff is the page for man(1).
+// roff returns the page in the format of man(1).
 func (p *page) roff() string {
 	var out strings.Builder
 	heading := func(s string) { fmt.Fprintf(&out, ".SH %q\n", s) }
@@ -54,7 +55,7 @@ func (p *page) roff() string {
 	return out.String()
 }
 
-// see lists the pages around this one.
+// see lists related pages.
 func (p *page) see() []string {
 	var see []string
 	if p.parent != "" {
@@ -74,7 +75,7 @@ func items(out *strings.Builder, list []item) {
 	}
 }
 
-// paragraphs are filled, but for indented lines, which stand as they are.
+// paragraphs fills lines, except indented ones.
 func paragraphs(out *strings.Builder, lines []string) {
 	var table []string
 	flush := func() {

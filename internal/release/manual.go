@@ -1,14 +1,51 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 )
 
-// item is a flag or a command, and what it does.
+// manual writes the manual pages of a program from its --help, one for each command.
+type manual struct {
+	bin, date string
+	folder    string // to write to
+}
+
+// write writes the page of a command, and those of its subcommands.
+func (m manual) write(ctx context.Context, command []string, short, parent string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	c := exec.CommandContext(ctx, m.bin, append(command[1:len(command):len(command)], "--help")...)
+	c.Env = []string{"PATH=" + os.Getenv("PATH")} // without our settings, which would change defaults
+	text, err := c.Output()
+	if err != nil {
+		return fmt.Errorf("%s --help: %w", strings.Join(command, " "), err)
+	}
+	p := parse(string(text))
+	p.name, p.short, p.parent, p.date = strings.Join(command, "-"), short, parent, m.date
+	if err := os.WriteFile(filepath.Join(m.folder, p.name+".1"), []byte(p.roff()), 0o644); err != nil { //nolint:gosec // a manual page is for everybody
+		return err
+	}
+	for _, s := range p.commands {
+		for _, sub := range s.items {
+			if err := m.write(ctx, append(command[:len(command):len(command)], sub.left), sub.text, p.name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// item is a flag or a command, and its description.
 type item struct{ left, text string }
 
-// page is what the help of one command says.
+// page is the content of a command's help.
 type page struct {
 	name, short, parent, date string
 
@@ -30,7 +67,7 @@ var (
 	flagRow = regexp.MustCompile(`^ {2,6}(-\S*(?:, --\S+)?(?: \S+)*)(?: {2,}(.*))?$`)
 )
 
-// parse reads what cli.Help prints.
+// parse parses the output of cli.Help.
 func parse(help string) *page {
 	p := &page{}
 	title := ""
@@ -47,7 +84,7 @@ func parse(help string) *page {
 			}
 			continue
 		}
-		if title != "" && line != "" && line[0] != ' ' { // where to read more: that is SEE ALSO here
+		if title != "" && line != "" && line[0] != ' ' { // where to read more: SEE ALSO has that
 			continue
 		}
 		switch {
@@ -67,26 +104,20 @@ func parse(help string) *page {
 			last.add(line)
 		}
 	}
-	p.about, p.usage, p.examples = trimmed(p.about), trimmed(p.usage), trimmed(p.examples)
+	for _, lines := range []*[]string{&p.about, &p.usage, &p.examples} { // without empty lines around them
+		text := strings.Trim(strings.Join(*lines, "\n"), "\n")
+		if *lines = nil; text != "" {
+			*lines = strings.Split(text, "\n")
+		}
+	}
 	return p
 }
 
-// add takes a line of a list of flags: a flag with what it does, or more of what the last one does.
+// add adds a line of a list of flags: a flag and its description, or more of the last description.
 func (s *section) add(line string) {
 	if m := flagRow.FindStringSubmatch(line); m != nil {
 		s.items = append(s.items, item{m[1], m[2]})
 	} else if n := len(s.items); n > 0 && line != "" {
 		s.items[n-1].text = strings.TrimSpace(s.items[n-1].text + " " + strings.TrimSpace(line))
 	}
-}
-
-// trimmed is lines without empty ones at either end.
-func trimmed(lines []string) []string {
-	for len(lines) > 0 && lines[0] == "" {
-		lines = lines[1:]
-	}
-	for len(lines) > 0 && lines[len(lines)-1] == "" {
-		lines = lines[:len(lines)-1]
-	}
-	return lines
 }
