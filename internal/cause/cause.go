@@ -1,4 +1,4 @@
-// Package cause gets at the operating system's reason for an error.
+// Package cause extracts the operating system's error from an error about a path.
 package cause
 
 import (
@@ -6,8 +6,8 @@ import (
 	"io/fs"
 )
 
-// Of returns the reason in an error about a path, without the path and what was done to it, for a message that says these
-// already. Other errors are returned as they are.
+// Of returns the error inside a *fs.PathError, for messages that contain the operation and the path already. It returns other
+// errors unchanged.
 func Of(err error) error {
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		return at.Err

@@ -6,8 +6,8 @@ import (
 	"github.com/cenkalti/backoff/v4"
 )
 
-// Backoff gives the pauses between attempts that fail one after the other. It is cenkalti/backoff's, except that what is
-// random comes from Random. It isn't safe for concurrent use.
+// Backoff returns the pauses between failed attempts. It uses cenkalti/backoff, with Random instead of its generator. It isn't
+// safe for concurrent use.
 type Backoff struct{ growing *backoff.ExponentialBackOff }
 
 // NewBackoff returns a Backoff whose pauses double from first to longest.
@@ -24,9 +24,8 @@ func NewBackoff(first, longest time.Duration) *Backoff {
 // Next returns the pause before the next attempt.
 func (b *Backoff) Next() time.Duration { return b.growing.NextBackOff() }
 
-// NextRandom returns the pause before the next attempt at a server, which others attempt too: at least half of the pause
-// that Next would return, so that clients that failed together come back apart. A positive asked is how long the server
-// wants to be left alone (Retry-After): a random time is added to it, and it is never cut short.
+// NextRandom returns a random pause of at least half of Next, so that clients which failed together do not retry together. If
+// asked is positive, as from a Retry-After header, it returns asked plus a random time.
 func (b *Backoff) NextRandom(asked time.Duration) time.Duration {
 	d := b.Next()
 	d = d/2 + Random(d/2)
@@ -36,5 +35,5 @@ func (b *Backoff) NextRandom(asked time.Duration) time.Duration {
 	return d
 }
 
-// Reset starts again with the first pause, after an attempt that succeeded.
+// Reset starts again with the first pause. Call it after a successful attempt.
 func (b *Backoff) Reset() { b.growing.Reset() }

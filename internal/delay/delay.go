@@ -1,5 +1,5 @@
-// Package delay waits: for a time that a context may cut short, between attempts that fail, and at random so that many
-// processes don't act at once.
+// Package delay has sleeping with a context, pauses between attempts, and random delays, so that many processes do not act at
+// the same time.
 package delay
 
 import (
@@ -22,8 +22,8 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	return ctx.Err()
 }
 
-// Random returns a time from 0 to below d, 0 if d isn't positive. It comes from the kernel: two clones of one machine
-// would draw the same from a generator that was cloned with them.
+// Random returns a duration from 0 to below d, or 0 if d isn't positive. It uses the kernel's generator: clones of a virtual
+// machine would get the same numbers from one in the process.
 func Random(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
@@ -33,5 +33,5 @@ func Random(d time.Duration) time.Duration {
 	return time.Duration(binary.BigEndian.Uint64(b[:]) % uint64(d))
 }
 
-// Jitter returns d, at random up to a tenth longer or shorter.
+// Jitter returns a random duration up to a tenth longer or shorter than d.
 func Jitter(d time.Duration) time.Duration { return d - d/10 + Random(d/5) }

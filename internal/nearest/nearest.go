@@ -1,10 +1,10 @@
-// Package nearest finds the word that was probably meant where one is unknown.
+// Package nearest suggests known words for a misspelled one.
 package nearest
 
 import "strings"
 
-// Word returns the known word that is nearest to the typed one, "" where none is near. Case doesn't count, - and _
-// are the same, and of equally near ones the first is taken.
+// Word returns the known word that is most similar to the typed one, or "" if none is similar. It ignores case and treats - and
+// _ as equal. The first of several equally similar words wins.
 func Word(typed string, known []string) string {
 	best, least := "", 1+limit(typed)
 	for _, word := range known {
@@ -23,7 +23,7 @@ func Word(typed string, known []string) string {
 	return ""
 }
 
-// Hint is "did you mean X?", and "" where no known word is near.
+// Hint returns "did you mean X?", or "" if no known word is similar.
 func Hint(typed string, known []string) string {
 	if word := Word(typed, known); word != "" {
 		return "did you mean " + word + "?"
@@ -31,23 +31,18 @@ func Hint(typed string, known []string) string {
 	return ""
 }
 
-// limit is how many mistakes a word may have.
+// limit returns the largest distance of a similar word: 0 for one letter, 1 up to 4, 2 up to 8, then 3.
 func limit(typed string) int {
-	switch n := len(typed); {
-	case n < 2:
+	if len(typed) == 1 {
 		return 0
-	case n < 5:
-		return 1
-	case n < 9:
-		return 2
 	}
-	return 3
+	return min((len(typed)+3)/4, 3)
 }
 
 func folded(s string) string { return strings.ReplaceAll(strings.ToLower(s), "_", "-") }
 
-// distance counts the mistakes between two words: letters that are missing, too many, different, or exchanged with
-// their neighbour.
+// distance returns the number of edits between two words: letters inserted, deleted, replaced, or swapped with their
+// neighbour.
 func distance(a, b string) int {
 	before, last, now := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {

@@ -1,4 +1,4 @@
-// Package newfile writes what only its owner may read into new files.
+// Package newfile writes files that only their owner may read.
 package newfile
 
 import (
@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 )
 
-// Write makes a file with mode 0600, calls content, and writes what that returns. The file is there before content is
-// called, so that a key is only made if it can be written; after an error of either there is no file.
-// Errors: fs.ErrExist if there is such a file already.
+// Write creates a file with mode 0600 and writes the result of content. It creates the file first, so that a key is only made
+// if it can be written. After an error there is no file.
+// Errors: fs.ErrExist if the file exists.
 func Write(path string, content func() (string, error)) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -26,16 +26,16 @@ func Write(path string, content func() (string, error)) error {
 	return err
 }
 
-// Put writes text to a temporary file of mode 0600 beside path, named as os.CreateTemp does it by pattern, syncs it, and
-// puts it in place: with os.Rename, or with os.Link where nothing may be at path yet. Whenever the machine stops, path
-// is what it was before or holds the text. The folder must exist.
+// Put writes text to a temporary file of mode 0600 in the folder of path, whose name os.CreateTemp makes from pattern, syncs it,
+// and calls place with its name and path: os.Rename, or os.Link if path must not exist. If the machine stops, path has its
+// old content or text. The folder must exist.
 func Put(path, pattern string, text []byte, place func(from, to string) error) error {
 	folder := filepath.Dir(path)
 	f, err := os.CreateTemp(folder, pattern)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(f.Name()) }() // not there any more after a rename
+	defer func() { _ = os.Remove(f.Name()) }() // after a rename there is none
 	_, err = f.Write(text)
 	if err == nil {
 		err = f.Sync()
@@ -49,7 +49,7 @@ func Put(path, pattern string, text []byte, place func(from, to string) error) e
 	return SyncFolder(folder)
 }
 
-// SyncFolder makes the names in a folder last: those of new, renamed and removed files.
+// SyncFolder syncs a folder, so that new, renamed and removed names survive a crash.
 func SyncFolder(path string) error {
 	d, err := os.Open(path)
 	if err != nil {

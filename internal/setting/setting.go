@@ -1,4 +1,4 @@
-// Package setting reads what people write in flags, variables and files.
+// Package setting parses the values of flags, environment variables and configuration files.
 package setting
 
 import (
@@ -8,13 +8,12 @@ import (
 	"unicode"
 )
 
-// Trim drops the white space around a setting, and a byte order mark: a line end from a file or a YAML block, a
-// space of any kind from a copy.
+// Trim removes white space and byte order marks around a setting, such as the newline at the end of a file.
 func Trim(s string) string {
 	return strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })
 }
 
-// Bool reads true or false, yes or no, on or off, 1 or 0, in any case.
+// Bool parses true or false, yes or no, on or off, 1 or 0, in any case.
 func Bool(s string) (bool, error) {
 	switch strings.ToLower(Trim(s)) {
 	case "1", "t", "true", "y", "yes", "on":
@@ -25,10 +24,10 @@ func Bool(s string) (bool, error) {
 	return false, ErrBool
 }
 
-// ErrBool says what Bool reads.
+// ErrBool is the error of Bool.
 var ErrBool = errors.New("want true or false (or yes or no, on or off, 1 or 0)")
 
-// Among returns the one of some words that is meant, in any case and without white space around it.
+// Among returns the word that equals s, ignoring case and white space around it.
 func Among(s string, words []string) (string, error) {
 	for _, word := range words {
 		if strings.EqualFold(Trim(s), word) {
@@ -38,7 +37,7 @@ func Among(s string, words []string) (string, error) {
 	return "", fmt.Errorf("want one of %s", strings.Join(words, ", "))
 }
 
-// List takes a list apart at its commas, without the white space around each name.
+// List splits a list at its commas, and trims each name.
 func List(s string) ([]string, error) {
 	var list []string
 	for word := range strings.SplitSeq(s, ",") {

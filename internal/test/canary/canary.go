@@ -1,4 +1,4 @@
-// Package canary finds secrets where tests must not find them.
+// Package canary finds secrets in places where they must not be.
 package canary
 
 import (
@@ -28,8 +28,7 @@ func Files(t testing.TB, dir string) map[string]string {
 	return found
 }
 
-// Forms returns the forms in which a secret of 20 bytes or more, or a revealing part of it, could be found: plain,
-// hexadecimal and base64.
+// Forms returns encodings of a secret of 20 bytes or more and of parts of it: plain, hexadecimal and base64.
 func Forms(secret string) []string {
 	list := []string{secret, secret[:8], secret[len(secret)-8:], secret[10:20], hex.EncodeToString([]byte(secret[8:16]))}
 	for shift := range 3 { // the three alignments of base64, without the edges

@@ -1,5 +1,4 @@
-// Package document reads the project's Markdown, and runs the commands in it, for tests that hold documents to
-// what they say.
+// Package document parses the project's Markdown and runs the commands in it, for tests of the documents.
 //
 //	page := document.Read(t, "../../docs/vault.md")
 //	out := document.Session{Script: page.Block(t, "Start", "sh"), Dir: t.TempDir(), Env: environ}.Run(t)
@@ -18,13 +17,13 @@ type Page struct {
 	Text string
 }
 
-// Block is what stands between two fences of a page.
+// Block is a fenced block of a page.
 type Block struct {
-	Heading  string // the nearest one above, of any level, without its #
-	Comment  string // the HTML comment right above, without <!-- and -->; empty where there is none
-	Language string // what follows the opening fence
-	Body     string // with the line end of its last line
-	Line     int    // of the opening fence, from 1
+	Heading  string // the nearest heading above, of any level, without #
+	Comment  string // the HTML comment directly above, without <!-- and -->; may be empty
+	Language string // the word after the opening fence
+	Body     string
+	Line     int // of the opening fence, from 1
 }
 
 // Read reads a page.
@@ -37,9 +36,9 @@ func Read(t testing.TB, path string) *Page {
 	return &Page{path, string(text)}
 }
 
-// Blocks gives all blocks of a page, in its order. A block that isn't closed goes to the page's end.
+// Blocks returns all blocks of a page. A block without a closing fence ends with the page.
 func (p *Page) Blocks() (all []Block) {
-	var heading, before string // before is what stands between the last blank line and here
+	var heading, before string // before is the text since the last blank line
 	var open *Block
 	n := 0
 	for line := range strings.Lines(p.Text) {
@@ -68,7 +67,7 @@ func (p *Page) Blocks() (all []Block) {
 	return all
 }
 
-// comment gives the text of the comment that a paragraph ends with.
+// comment returns the text of the comment at the end of a paragraph.
 func comment(paragraph string) string {
 	rest, ends := strings.CutSuffix(strings.TrimSpace(paragraph), "-->")
 	if _, text, starts := strings.Cut(rest, "<!--"); ends && starts {
@@ -77,7 +76,7 @@ func comment(paragraph string) string {
 	return ""
 }
 
-// Block gives the first block of a language under a heading.
+// Block returns the first block of a language under a heading.
 func (p *Page) Block(t testing.TB, heading, language string) string {
 	t.Helper()
 	for _, b := range p.Blocks() {
@@ -89,7 +88,7 @@ func (p *Page) Block(t testing.TB, heading, language string) string {
 	return ""
 }
 
-// Commands gives the n blocks of commands under a heading, but for those of which a comment says that no test runs them.
+// Commands returns the blocks of commands under a heading, without exempt ones. The test fails if there aren't n.
 func (p *Page) Commands(t testing.TB, heading string, n int) (scripts []string) {
 	t.Helper()
 	for _, b := range p.Blocks() {
@@ -103,25 +102,25 @@ func (p *Page) Commands(t testing.TB, heading string, n int) (scripts []string) 
 	return scripts
 }
 
-// Exempt tells whether the comment says that no test runs this block.
+// Exempt reports whether the comment says that no test runs this block.
 func (b Block) Exempt() bool { return strings.HasPrefix(b.Comment, "No test runs ") }
 
-// Line is the only line of a text that begins in a way.
-func Line(t testing.TB, text, begins string) (found string) {
+// Line returns the only line of a text with a prefix.
+func Line(t testing.TB, text, prefix string) string {
 	t.Helper()
-	n := 0
+	var found []string
 	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, begins) {
-			found, n = strings.TrimSpace(line), n+1
+		if strings.HasPrefix(line, prefix) {
+			found = append(found, strings.TrimSpace(line))
 		}
 	}
-	if n != 1 {
-		t.Fatalf("%d lines begin with %q in\n%s", n, begins, text)
+	if len(found) != 1 {
+		t.Fatalf("%d lines begin with %q in\n%s", len(found), prefix, text)
 	}
-	return found
+	return found[0]
 }
 
-// Script gives all blocks of a language whose comment says that the named test runs them, one after the other.
+// Script returns all blocks of a language whose comment names the test, joined.
 func (p *Page) Script(t testing.TB, test, language string) (script string) {
 	t.Helper()
 	for _, b := range p.Blocks() {
@@ -135,7 +134,7 @@ func (p *Page) Script(t testing.TB, test, language string) (script string) {
 	return script
 }
 
-// Prints looks for each line of want in what was printed.
+// Prints checks that each line of want was printed.
 func Prints(t testing.TB, out, want string) {
 	t.Helper()
 	for line := range strings.Lines(want) {

@@ -14,8 +14,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Talk runs the session on a terminal of its own, and gives what stood on it. Of each pair of words it waits for the
-// first on the screen, after what was seen before, and types the second.
+// Talk runs the session on a new terminal and returns its output. For each pair of words it waits for the first in the output
+// after the previous pair, and types the second.
 func (s Session) Talk(t testing.TB, pairs ...string) (screen string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(s.Limit, time.Minute))
@@ -42,7 +42,7 @@ func (s Session) Talk(t testing.TB, pairs ...string) (screen string) {
 		for {
 			n, err := terminal.Read(b)
 			text <- string(b[:n])
-			if err != nil { // nobody has the terminal any more
+			if err != nil { // no process has the terminal open
 				ended <- shell.Wait()
 				return
 			}
@@ -62,7 +62,7 @@ func (s Session) Talk(t testing.TB, pairs ...string) (screen string) {
 	if err := <-ended; err != nil {
 		t.Errorf("the session ended with %v", err)
 	}
-	_ = syscall.Kill(-shell.Process.Pid, syscall.SIGHUP) // there is nobody left where it went well
+	_ = syscall.Kill(-shell.Process.Pid, syscall.SIGHUP) // after a success there is no process left
 	if len(pairs) > 0 {
 		t.Errorf("the screen never showed %q", pairs[0])
 	}

@@ -1,4 +1,4 @@
-// Package releasetest is for tests of what is handed out: it makes packages of a version as `make package` does.
+// Package releasetest runs `make package` for tests of releases.
 package releasetest
 
 import (
@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// The version that the documents install, the one that they upgrade to, and the time of both's commits.
+// The version that the documents install, the version they upgrade to, and the time of both commits.
 const (
 	First = "v1.2.3"
 	Next  = "v1.3.0"
 	Epoch = 1700000000
 )
 
-// Make runs `make package` in sources for platforms, as the Makefile names them, with the program nfpm at a path, where it
-// is built if it isn't there.
+// Make runs `make package` in sources for platforms, in the Makefile's form. nfpm is the path of that program, which is built
+// if it doesn't exist.
 func Make(sources, out, nfpm, version, platforms string, environ ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute) // with empty caches on a busy machine
 	defer cancel()
@@ -32,7 +32,7 @@ func Make(sources, out, nfpm, version, platforms string, environ ...string) erro
 	return nil
 }
 
-// Clean is an environment without what a make around us has set.
+// Clean removes the variables of an outer make from an environment.
 func Clean(environ []string) []string {
 	var kept []string
 	for _, entry := range environ {

@@ -1,5 +1,4 @@
-// Package scripts runs the tests that are scripts. A failing script prints its environment and all that
-// was said; here no key is in that.
+// Package scripts runs tests that are scripts, and redacts keys in the environment and output that a failing script prints.
 package scripts
 
 import (
@@ -11,7 +10,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Run is testscript.Run, with keys redacted in what it logs.
+// Run is testscript.Run with redacted keys.
 func Run(t *testing.T, p testscript.Params) {
 	t.Helper()
 	if deadline, ok := t.Deadline(); ok && p.Deadline.IsZero() {
@@ -20,7 +19,7 @@ func Run(t *testing.T, p testscript.Params) {
 	testscript.RunT(quiet{t}, p)
 }
 
-// quiet is a testscript.T, and a testing.TB for what scripts set up.
+// quiet is a testscript.T that redacts keys, and a testing.TB for Setup.
 type quiet struct{ *testing.T }
 
 func (q quiet) Run(name string, f func(testscript.T)) {

@@ -1,4 +1,4 @@
-// Package tamper has a reverse proxy that tampers, as anything that ends TLS between a client and a vault can.
+// Package tamper has a reverse proxy that changes responses, as anything that terminates TLS between a client and a vault can.
 package tamper
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Proxy passes requests to a vault. It changes the answers to reveals, or asks for another resource than the client did,
-// which the vault refuses with a 403.
+// Proxy forwards requests to a vault. It changes the responses to reveals, or requests another resource than the client did,
+// which the vault refuses with 403.
 type Proxy struct {
 	BaseURL string // of the vault's API, through the proxy
 	reveals atomic.Int32
@@ -30,7 +30,7 @@ type Proxy struct {
 	turned chan struct{} // closed when denied changes
 }
 
-// New starts a proxy for the vault with a base URL, which changes nothing yet. It stops when the test ends.
+// New starts a proxy for the vault with a base URL. It changes nothing until Change or Deny. It stops when the test ends.
 func New(t testing.TB, vault string) *Proxy {
 	t.Helper()
 	to, err := url.Parse(vault)
@@ -106,14 +106,14 @@ func New(t testing.TB, vault string) *Proxy {
 	return p
 }
 
-// Change sets what is done to the bodies of answers to reveals from now on.
+// Change sets the function that changes the bodies of responses to reveals.
 func (p *Proxy) Change(change func(body []byte) []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.change = change
 }
 
-// Deny has the vault refuse from now on, or no longer. This includes requests that wait at the vault.
+// Deny makes the vault refuse all requests, including those that are waiting, or stops doing so.
 func (p *Proxy) Deny(yes bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,13 +122,13 @@ func (p *Proxy) Deny(yes bool) {
 	p.turned = make(chan struct{})
 }
 
-// Reveals counts the reveals that clients have asked for.
+// Reveals returns the number of reveals that clients have requested.
 func (p *Proxy) Reveals() int { return int(p.reveals.Load()) }
 
-// Unchanged is for Change: it leaves an answer as it is.
+// Unchanged is for Change. It returns body.
 func Unchanged(body []byte) []byte { return body }
 
-// Edit is for Change: it changes an answer's fields.
+// Edit returns a function for Change that changes the fields of a response.
 func Edit(change func(a *api.RevealAnswer)) func(body []byte) []byte {
 	return func(body []byte) []byte {
 		var answer api.RevealAnswer
@@ -144,7 +144,7 @@ func Edit(change func(a *api.RevealAnswer)) func(body []byte) []byte {
 	}
 }
 
-// forAnother is a request for another resource.
+// forAnother returns a request for another resource.
 func forAnother(t testing.TB, body []byte) []byte {
 	var ask api.RevealRequest
 	if err := json.Unmarshal(body, &ask); err != nil {
