@@ -92,10 +92,7 @@ func (k *asking) judge(ctx context.Context, next api.Snapshot, err error) answer
 	if k.failures == 1 {
 		event = k.log.Warn()
 	}
-	event = event.Err(err).Int("attempt", k.failures).Stringer("wait", wait.Round(time.Millisecond))
-	if hint := advice(err); hint != "" {
-		event = event.Str("hint", hint)
-	}
+	event = withHint(event, err).Int("attempt", k.failures).Stringer("wait", wait.Round(time.Millisecond))
 	if k.stands {
 		event.Msg("vault unavailable: keeping the last set")
 	} else {
@@ -154,20 +151,35 @@ func (b *backwards) Error() string {
 	return fmt.Sprintf("the vault gave a lower version of a secret than before: %d of %s, after %d", b.got, b.secretID, b.seen)
 }
 
-func (b *backwards) Advice() string {
+func (b *backwards) Hint() string {
 	return "if the vault was restored from an older backup and its values are the ones to have: stop miosa-env, delete its cache, start it; " +
 		"if it wasn't, something on the way brings up old answers"
 }
 
-// advice is what to do about an error; empty if that isn't known.
-func advice(err error) string {
-	if hinting, ok := errors.AsType[interface {
+// hintOf returns what an error says to do about it, or "".
+func hintOf(err error) string {
+	if e, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		return api.RedactKeys(e.Hint())
+	}
+	if e, ok := errors.AsType[interface {
 		error
 		Advice() string
 	}](err); ok {
-		return api.RedactKeys(hinting.Advice())
+		return api.RedactKeys(e.Advice())
 	}
 	return ""
+}
+
+// withHint adds an error and its hint to a log event.
+func withHint(event *zerolog.Event, err error) *zerolog.Event {
+	event = event.Err(err)
+	if hint := hintOf(err); hint != "" {
+		event = event.Str("hint", hint)
+	}
+	return event
 }
 
 // askedFor is how long the vault asked for no requests; zero if it didn't.

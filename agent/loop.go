@@ -258,5 +258,5 @@ func (e *Engine) fail(err error) {
 }
 
 func (v *view) blame(err error) {
-	v.status.LastError, v.status.LastHint, v.status.LastErrorAt = api.RedactKeys(err.Error()), advice(err), time.Now().UTC()
+	v.status.LastError, v.status.LastHint, v.status.LastErrorAt = api.RedactKeys(err.Error()), hintOf(err), time.Now().UTC()
 }

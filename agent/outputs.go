@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -34,73 +35,70 @@ type unfitting struct{ error }
 
 func (u *unfitting) Unwrap() error { return u.error }
 
-// outlet keeps one output.
+// outlet keeps one output equal to the set.
 type outlet struct {
 	Output
-	agent  *Engine
-	nudged chan struct{}   // something may be to do
-	again  chan struct{}   // write, whatever was written
-	forget chan bool       // closed when it is to end; true first: it is removed
-	ended  chan struct{}   // closed when it has ended
-	before <-chan struct{} // closed when the one of this name before it has ended; may be nil
-	begun  bool            // guarded by agent.mu
+	engine   *Engine
+	nudged   chan struct{}      // signals that there may be something to do
+	rewrite  atomic.Bool        // the output is written even if it holds the set
+	replaced atomic.Bool        // another outlet takes over when this one ends
+	before   <-chan struct{}    // closed when the outlet that this one replaces has ended; nil: none
+	ended    chan struct{}      // closed when this one has
+	stop     context.CancelFunc // ends it; nil: it wasn't started. Guarded by engine.mu
 }
 
-// SetOutputs keeps these outputs from now on. One that isn't among them is removed, unless it asks to
-// be kept; one of the same name takes over from the one before.
+// SetOutputs sets the outputs. Outputs that are no longer among them are removed, unless they ask to be kept. An output
+// takes over from one of the same name.
 func (e *Engine) SetOutputs(outputs []Output) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	old := e.outlets
+	old, was := e.outlets, e.now.Load().status.Outputs
 	e.outlets = nil
 	status := []OutputStatus{}
 	for _, out := range outputs {
-		o := &outlet{
-			Output: out, agent: e, nudged: make(chan struct{}, 1), again: make(chan struct{}, 1),
-			forget: make(chan bool, 1), ended: make(chan struct{}),
-		}
+		o := &outlet{Output: out, engine: e, nudged: make(chan struct{}, 1), ended: make(chan struct{})}
 		entry := OutputStatus{Name: out.Name(), State: Pending}
-		if i := slices.IndexFunc(old, func(b *outlet) bool { return b.Name() == out.Name() }); i >= 0 {
-			if old[i].begun {
-				o.before = old[i].ended
+		for i, b := range old {
+			if b.Name() != out.Name() {
+				continue
 			}
-			if old[i].Output == out {
-				for _, was := range e.now.Load().status.Outputs {
-					if was.Name == entry.Name {
-						entry.WrittenAt, entry.Bindings, entry.Failures = was.WrittenAt, was.Bindings, was.Failures
-					}
-				}
+			if b.stop != nil {
+				o.before = b.ended
 			}
-			close(old[i].forget)
-			old = slices.Delete(slices.Clone(old), i, i+1)
+			if b.Output == out {
+				entry.WrittenAt, entry.Failures = was[i].WrittenAt, was[i].Failures
+			}
+			b.replaced.Store(true)
 		}
 		e.outlets, status = append(e.outlets, o), append(status, entry)
 		if e.running != nil {
 			e.start(o)
 		}
 	}
-	for _, gone := range old {
-		gone.forget <- true
-		close(gone.forget)
+	for _, b := range old {
+		if b.stop != nil {
+			b.stop()
+		}
 	}
 	e.change(func(v *view) { v.status.Outputs = status })
 }
 
-// Rewrite writes one output again, such as after somebody changed or deleted it.
+// Rewrite writes one output again, after another process has changed or deleted it for example.
 func (e *Engine) Rewrite(name string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, o := range e.outlets {
 		if o.Name() == name {
-			trySend(o.again)
+			o.rewrite.Store(true)
+			o.nudge()
 		}
 	}
 }
 
-// start is for who holds mu, while running.
+// start starts an outlet while Run runs. The caller holds mu.
 func (e *Engine) start(o *outlet) {
-	ctx := e.running
-	o.begun = true
+	ctx, cancel := context.WithCancel(e.running)
+	o.stop = cancel
 	e.tasks.Go(func() { defer close(o.ended); o.run(ctx) })
 }
 
@@ -114,10 +112,10 @@ func trySend(c chan struct{}) {
 	}
 }
 
-// run keeps the output equal to what is served until ctx ends or it is forgotten.
+// run keeps the output equal to what is served until ctx ends.
 func (o *outlet) run(ctx context.Context) {
 	if o.before != nil {
-		<-o.before // which never waits long: an output's methods don't block
+		<-o.before // soon: the methods of outputs don't block
 	}
 	written, removed := "", false // what the output holds
 	failures, retries := 0, newRetry()
@@ -129,18 +127,15 @@ func (o *outlet) run(ctx context.Context) {
 		case <-ctx.Done():
 			o.leave()
 			return
-		case remove := <-o.forget:
-			if remove {
-				o.leave()
-			}
-			return
 		case <-o.nudged:
-		case <-o.again:
-			written = ""
 		case <-retry.C:
 		}
 		retry.Stop()
-		v := o.agent.served()
+		if o.rewrite.Swap(false) {
+			written = ""
+		}
+		v := o.engine.served()
+		revoked := v.status.State == Refused
 		var err error
 		switch {
 		case v.serves() && v.set.Etag != written:
@@ -148,16 +143,13 @@ func (o *outlet) run(ctx context.Context) {
 			_, before, _, _ := o.Counts()
 			if err = o.Write(v.set); err == nil {
 				written = v.set.Etag
-				now := OutputStatus{State: Written, Bindings: len(v.set.Bound)}
-				if _, writes, _, _ := o.Counts(); writes > before {
-					now.WrittenAt = time.Now().UTC()
-				}
-				o.tell(now)
+				_, after, _, _ := o.Counts()
+				o.done(Written, after > before)
 			}
-		case v.status.State == Refused && !removed:
+		case revoked && !removed:
 			if err = o.Remove(); err == nil {
 				written, removed = "", true
-				o.tell(OutputStatus{State: Removed})
+				o.done(Removed, false)
 			}
 		}
 		if err == nil {
@@ -166,84 +158,63 @@ func (o *outlet) run(ctx context.Context) {
 			continue
 		}
 		failures++
-		revoked := v.status.State == Refused
-		if again := o.failed(err, failures, revoked); again && revoked {
-			retry.Reset(firstRetry) // nothing may stay for longer than it must
-		} else if again {
+		switch again := o.failed(err, failures, revoked); {
+		case again && revoked:
+			retry.Reset(firstRetry) // values must not stay
+		case again:
 			retry.Reset(retries.Next())
-		} else {
-			written = v.set.Etag // as good as it gets, until there is another set
+		default:
+			written = v.set.Etag // until there is another set
 		}
 	}
+}
+
+// done notes that the output is up to date. anew means that its content was written, and not found in place.
+func (o *outlet) done(state OutputState, anew bool) {
+	if state == Removed {
+		o.engine.conf.Log.Info().Str("output", o.Name()).Msg("output removed")
+	} else {
+		o.engine.conf.Log.Debug().Str("output", o.Name()).Msg("output is up to date")
+	}
+	o.update(func(s *OutputStatus) {
+		s.State, s.Error, s.Hint = state, "", ""
+		if state == Removed {
+			s.WrittenAt = time.Time{}
+		} else if anew || s.WrittenAt.IsZero() {
+			s.WrittenAt = time.Now().UTC()
+		}
+	})
 }
 
 // failed notes an error, and reports whether to try again.
 func (o *outlet) failed(err error, failures int, revoked bool) (again bool) {
-	_, unfit := errors.AsType[*unfitting](err)
 	state := Failed
-	if unfit {
+	if _, unfit := errors.AsType[*unfitting](err); unfit {
 		state = Unfit
 	}
-	text, hint := api.RedactKeys(err.Error()), api.RedactKeys(hintOf(err))
 	o.update(func(s *OutputStatus) {
-		s.State, s.Error, s.Hint = state, text, hint
+		s.State, s.Error, s.Hint = state, api.RedactKeys(err.Error()), hintOf(err)
 		s.Failures++
 	})
-	event := o.agent.conf.Log.Debug()
+	event := o.engine.conf.Log.Debug()
 	if failures == 1 {
-		event = o.agent.conf.Log.Error()
+		event = o.engine.conf.Log.Error()
 	}
-	if hint != "" {
-		event = event.Str("hint", hint)
-	}
-	event.Err(err).Str("output", o.Name()).Int("attempt", failures).Bool("revoked", revoked).Msg("output not updated")
-	return !unfit || revoked
+	withHint(event, err).Str("output", o.Name()).Int("attempt", failures).Bool("revoked", revoked).Msg("output not updated")
+	return state != Unfit || revoked
 }
 
-// hintOf is what an error says to do about it, or empty.
-func hintOf(err error) string {
-	if h, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](err); ok {
-		return h.Hint()
-	}
-	return ""
-}
-
-// leave removes the output for good, unless it asks to stay.
+// leave removes the output at the end, unless it asks to be kept or another outlet takes over.
 func (o *outlet) leave() {
-	if o.Keep() {
+	if o.Keep() || o.replaced.Load() {
 		return
 	}
 	if err := o.Remove(); err != nil {
-		event := o.agent.conf.Log.Error()
-		if hint := hintOf(err); hint != "" {
-			event = event.Str("hint", hint)
-		}
-		event.Err(err).Str("output", o.Name()).Msg("cannot remove output")
+		withHint(o.engine.conf.Log.Error(), err).Str("output", o.Name()).Msg("cannot remove output")
 	}
 }
 
-func (o *outlet) tell(s OutputStatus) {
-	if s.State == Removed {
-		o.agent.conf.Log.Info().Str("output", o.Name()).Msg("output removed")
-	} else {
-		o.agent.conf.Log.Debug().Str("output", o.Name()).Msg("output is up to date")
-	}
-	o.update(func(to *OutputStatus) {
-		s.Name, s.Failures = to.Name, to.Failures
-		if s.State == Written && s.WrittenAt.IsZero() {
-			s.WrittenAt = to.WrittenAt
-			if s.WrittenAt.IsZero() {
-				s.WrittenAt = time.Now().UTC()
-			}
-		}
-		*to = s
-	})
-}
-
-// counted adds to a status what outputs have done.
+// counted completes a status by the counts of the outputs.
 func (e *Engine) counted(s Status) Status {
 	if len(s.Outputs) == 0 {
 		return s
@@ -261,17 +232,12 @@ func (e *Engine) counted(s Status) Status {
 	return s
 }
 
-// update changes the output's part of the status, while it is the one of its name.
+// update changes the output's part of the status, unless the outlet was replaced.
 func (o *outlet) update(change func(*OutputStatus)) {
-	o.agent.publish(func(v *view) {
-		if !slices.Contains(o.agent.outlets, o) {
-			return
-		}
-		v.status.Outputs = slices.Clone(v.status.Outputs)
-		for i := range v.status.Outputs {
-			if v.status.Outputs[i].Name == o.Name() {
-				change(&v.status.Outputs[i])
-			}
+	o.engine.publish(func(v *view) {
+		if i := slices.Index(o.engine.outlets, o); i >= 0 {
+			v.status.Outputs = slices.Clone(v.status.Outputs)
+			change(&v.status.Outputs[i])
 		}
 	})
 }

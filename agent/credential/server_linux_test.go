@@ -19,14 +19,14 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// shelf serves one set, or none yet.
-type shelf struct {
+// fakeEngine serves one set, or none yet.
+type fakeEngine struct {
 	set api.Snapshot
 	err error // instead of it
 }
 
-func (s *shelf) holds(values map[string]string) { s.set = setOf(values) }
-func (s *shelf) Wait(ctx context.Context, _ string) (api.Snapshot, error) {
+func (s *fakeEngine) holds(values map[string]string) { s.set = setOf(values) }
+func (s *fakeEngine) Wait(ctx context.Context, _ string) (api.Snapshot, error) {
 	if s.err == nil && s.set.Etag == "" {
 		<-ctx.Done()
 		return api.Snapshot{}, ctx.Err()
@@ -72,7 +72,7 @@ func TestCredentials(t *testing.T) {
 		from   string // after the random number
 		runsIn string
 		uid    uint32
-		served shelf
+		served fakeEngine
 		want   string // "" for a denial
 		says   string
 	}{
@@ -88,8 +88,8 @@ func TestCredentials(t *testing.T) {
 		{name: "an address too long", from: "/unit/app.service/GH_TOKEN/more", runsIn: "app.service", says: "isn't systemd starting a unit"},
 		{name: "not bound", from: "/unit/app.service/NONE", runsIn: "app.service", says: "no such variable is bound"},
 		{name: "empty", from: "/unit/app.service/EMPTY", runsIn: "app.service", says: "its value is empty"},
-		{name: "revoked", from: "/unit/app.service/GH_TOKEN", runsIn: "app.service", served: shelf{err: api.NewError(api.ErrUnauthorized, "no")}, says: "it was revoked"},
-		{name: "no set yet", from: "/unit/app.service/GH_TOKEN", runsIn: "app.service", served: shelf{set: api.Snapshot{Resource: api.Resource{ID: "none"}}}, says: "the vault hasn't answered"},
+		{name: "revoked", from: "/unit/app.service/GH_TOKEN", runsIn: "app.service", served: fakeEngine{err: api.NewError(api.ErrUnauthorized, "no")}, says: "it was revoked"},
+		{name: "no set yet", from: "/unit/app.service/GH_TOKEN", runsIn: "app.service", served: fakeEngine{set: api.Snapshot{Resource: api.Resource{ID: "none"}}}, says: "the vault hasn't answered"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -131,7 +131,7 @@ func TestCredentials(t *testing.T) {
 
 // Who really asks is found out: this test runs in no unit that it could ask for.
 func TestCredentialsIdentify(t *testing.T) {
-	served := &shelf{}
+	served := &fakeEngine{}
 	served.holds(map[string]string{"A": "canary-value"})
 	path := filepath.Join(t.TempDir(), "credentials.sock")
 	units := []config.Unit{{Name: "no-such-unit.service", Only: []string{"*"}}}

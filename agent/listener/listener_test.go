@@ -16,8 +16,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// bare is a socket's path whose folder doesn't exist yet, below one that does.
-func bare(t *testing.T) string {
+// newPath returns a path in a directory that doesn't exist yet, in one that does.
+func newPath(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "place")
 	if err != nil {
@@ -43,8 +43,8 @@ func listen(t *testing.T, path string) *listener.Listener {
 	return l
 }
 
-// dead leaves a socket file that nobody listens on, as a killed agent does.
-func dead(t *testing.T, path string) {
+// deadSocket leaves a socket file that nobody listens on, as a killed agent does.
+func deadSocket(t *testing.T, path string) {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	must(t, err)
@@ -62,7 +62,7 @@ func TestListen(t *testing.T) {
 		{"a folder", func(t *testing.T, path string) { must(t, os.Mkdir(filepath.Dir(path), 0o700)) }, ""},
 		{"a dead agent's socket", func(t *testing.T, path string) {
 			must(t, os.Mkdir(filepath.Dir(path), 0o755))
-			dead(t, path)
+			deadSocket(t, path)
 		}, ""},
 		{"a dead agent's lock", func(t *testing.T, path string) {
 			must(t, os.Mkdir(filepath.Dir(path), 0o755))
@@ -87,7 +87,7 @@ func TestListen(t *testing.T) {
 		}, "not a socket"},
 		{"a link", func(t *testing.T, path string) {
 			must(t, os.Mkdir(filepath.Dir(path), 0o755))
-			dead(t, path+".real")
+			deadSocket(t, path+".real")
 			must(t, os.Symlink(path+".real", path))
 		}, "not a socket"},
 		{"a link for a lock", func(t *testing.T, path string) {
@@ -115,7 +115,7 @@ func TestListen(t *testing.T) {
 		}, "no such file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			path := bare(t)
+			path := newPath(t)
 			tt.before(t, path)
 			l, err := listener.Listen(path, 0o660)
 			if tt.want != "" {
@@ -153,10 +153,10 @@ func TestListen(t *testing.T) {
 
 // What was put in our socket's place isn't ours to remove.
 func TestCloseAfterReplacement(t *testing.T) {
-	path := bare(t)
+	path := newPath(t)
 	l := listen(t, path)
 	must(t, os.Remove(path))
-	dead(t, path)
+	deadSocket(t, path)
 	_ = l.Close()
 	if _, err := os.Lstat(path); err != nil {
 		t.Errorf("the other one is gone: %v", err)
@@ -181,7 +181,7 @@ func TestRestore(t *testing.T) {
 		{"with its folder", func(t *testing.T, path string) { must(t, os.RemoveAll(filepath.Dir(path))) }, true, ""},
 		{"a dead one's", func(t *testing.T, path string) {
 			must(t, os.Remove(path))
-			dead(t, path)
+			deadSocket(t, path)
 		}, true, ""},
 		{"a file", func(t *testing.T, path string) {
 			must(t, os.Remove(path))
@@ -199,7 +199,7 @@ func TestRestore(t *testing.T) {
 		}, false, "another agent is running"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			path := bare(t)
+			path := newPath(t)
 			l := listen(t, path)
 			ctx, stop := context.WithCancel(t.Context())
 			served := make(chan struct{})

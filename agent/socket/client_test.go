@@ -44,7 +44,7 @@ func TestDialNobody(t *testing.T) {
 	if _, err := socket.Dial(filepath.Join(dir, "none"), file, dead); !errors.Is(err, socket.ErrNotSocket) {
 		t.Errorf("a file among paths that nobody listens on: %v", err)
 	}
-	at := agenttest.Serve(t, newShelf(many(1)), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(many(1)), peer.List{})
 	c, err := socket.Dial(file, dead, at.Path())
 	if err != nil || c.Path() != at.Path() {
 		t.Fatalf("the third of three: %v", err)
@@ -52,9 +52,10 @@ func TestDialNobody(t *testing.T) {
 	c.Close()
 }
 
+// A connection that Dial opened too long ago is replaced by a new one.
 func TestDialLongBefore(t *testing.T) {
 	t.Parallel()
-	at := agenttest.Serve(t, newShelf(many(1)), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(many(1)), peer.List{})
 	c := at.Dial(t)
 	poll.Until(t, 30*time.Second, "the agent has dropped it", func() bool { return strings.Contains(at.Log.String(), `"op":"other"`) })
 	if _, err := c.Source(sandbox, "").Next(t.Context(), ""); err != nil {
@@ -91,7 +92,7 @@ func TestSocketPaths(t *testing.T) {
 func BenchmarkDialNext(b *testing.B) {
 	for _, n := range []int{5, 100} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			at := agenttest.Serve(b, newShelf(many(n)), peer.List{})
+			at := agenttest.Serve(b, newFakeEngine(many(n)), peer.List{})
 			b.ReportAllocs()
 			for b.Loop() {
 				c, err := socket.Dial(at.Path())

@@ -20,9 +20,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
+// A thousand clients at once, more than the limits allow, are all served.
 func TestSocketThousandClients(t *testing.T) {
 	set := many(100)
-	at := agenttest.Serve(t, newShelf(set), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(set), peer.List{})
 	want := opened(set)
 	var all sync.WaitGroup
 	for range 1000 {
@@ -45,16 +46,17 @@ func TestSocketThousandClients(t *testing.T) {
 	poll.Until(t, 30*time.Second, "all places are free", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 0 })
 }
 
+// Idle clients keep their connections for a few seconds only, and the number of waiting clients is limited.
 func TestSocketLimits(t *testing.T) {
 	t.Parallel()
 	set := snapshot(1)
-	at := agenttest.Serve(t, newShelf(set), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(set), peer.List{})
 	wait := fmt.Sprintf(`{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","etag":%q,"wait_seconds":60}`+"\n", set.Etag)
 	for range 64 {
 		at.Send(t, wait)
 	}
 	poll.Until(t, 30*time.Second, "64 wait", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 64 })
-	if got := hear(t, at.Send(t, wait)); !strings.Contains(got, `"code":"RATE_LIMITED"`) || !strings.Contains(got, `"retry_after":5`) {
+	if got := readAll(t, at.Send(t, wait)); !strings.Contains(got, `"code":"RATE_LIMITED"`) || !strings.Contains(got, `"retry_after":5`) {
 		t.Errorf("one more is told %q", got)
 	}
 	if _, err := at.Dial(t).Source(sandbox, "").Next(t.Context(), ""); err != nil {
@@ -66,21 +68,21 @@ func TestSocketLimits(t *testing.T) {
 		silent = append(silent, at.Send(t, ""))
 	}
 	poll.Until(t, 30*time.Second, "128 are silent", func() bool { active, _ := at.Counts(); return active == 128 })
-	if got := hear(t, at.Send(t, "")); !strings.Contains(got, `"code":"RATE_LIMITED"`) {
+	if got := readAll(t, at.Send(t, "")); !strings.Contains(got, `"code":"RATE_LIMITED"`) {
 		t.Errorf("one more is told %q", got)
 	}
 	if _, err := at.Dial(t).Source(sandbox, "").Next(t.Context(), ""); err != nil { // once the first are dropped
 		t.Errorf("after the silent ones: %v", err)
 	}
 	for _, c := range silent {
-		if got := hear(t, c); !strings.Contains(got, "within 5 seconds") {
+		if got := readAll(t, c); !strings.Contains(got, "within 5 seconds") {
 			t.Fatalf("a silent one is told %q", got)
 		}
 	}
 }
 
 func TestSocketRequestsThatAreNone(t *testing.T) {
-	at := agenttest.Serve(t, newShelf(many(1)), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(many(1)), peer.List{})
 	for _, tt := range []struct{ name, text, want string }{
 		{"no JSON", "hello\n", `"code":"MALFORMED"`},
 		{"an empty line", "\n", `"code":"MALFORMED"`},
@@ -92,7 +94,7 @@ func TestSocketRequestsThatAreNone(t *testing.T) {
 		{"a page that isn't", "GET /reveal HTTP/1.1\r\n\r\n", "HTTP/1.0 404 Not Found\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := hear(t, at.Send(t, tt.text)); !strings.Contains(got, tt.want) {
+			if got := readAll(t, at.Send(t, tt.text)); !strings.Contains(got, tt.want) {
 				t.Errorf("answer %q, want %q", got, tt.want)
 			}
 		})
@@ -102,6 +104,8 @@ func TestSocketRequestsThatAreNone(t *testing.T) {
 	}
 }
 
+// A client that requests a large set and doesn't read is dropped. Meanwhile the values' memory isn't in use, so that a
+// revocation can free it.
 func TestSocketSlowReaders(t *testing.T) {
 	t.Parallel()
 	big := bytes.Repeat([]byte("canary "), api.MaxValueBytes/7)
@@ -119,7 +123,7 @@ func TestSocketSlowReaders(t *testing.T) {
 			mu.Unlock()
 		})
 	}
-	at := agenttest.Serve(t, newShelf(set), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(set), peer.List{})
 	c := at.Send(t, `{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1"}`+"\n")
 	if _, err := bufio.NewReaderSize(c, 16).ReadByte(); err != nil {
 		t.Fatal(err)
@@ -138,8 +142,9 @@ func TestSocketSlowReaders(t *testing.T) {
 	}
 }
 
+// Values that are wiped while they are sent are never received as empty ones.
 func TestSocketWhileWiped(t *testing.T) {
-	served := newShelf(api.Snapshot{})
+	served := newFakeEngine(api.Snapshot{})
 	at := agenttest.Serve(t, served, peer.List{})
 	src := at.Dial(t).Source(sandbox, "")
 	given, refused, other := 0, 0, 0
@@ -183,16 +188,17 @@ func TestSocketWhileWiped(t *testing.T) {
 	}
 }
 
+// Denials are logged once a second.
 func TestSocketDenialsAreFewLines(t *testing.T) {
 	set := snapshot(1)
-	at := agenttest.Serve(t, newShelf(set), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(set), peer.List{})
 	for range 128 {
 		at.Send(t, "")
 	}
 	poll.Until(t, 30*time.Second, "128 are silent", func() bool { active, _ := at.Counts(); return active == 128 })
 	began := time.Now()
 	for range 200 {
-		hear(t, at.Send(t, ""))
+		readAll(t, at.Send(t, ""))
 	}
 	most := int(time.Since(began)/time.Second) + 2
 	if got := strings.Count(at.Log.String(), "socket request refused"); got < 1 || got > most {

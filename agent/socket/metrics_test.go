@@ -25,7 +25,7 @@ import (
 
 // The text is what Prometheus reads and its linter approves of, and names nothing.
 func TestMetrics(t *testing.T) {
-	served := newShelf(many(5))
+	served := newFakeEngine(many(5))
 	served.status.Counts = agent.Counts{Asks: 9, Failures: 3, Refusals: 1, Changes: 2, Wakes: 4, CacheSaves: 6}
 	served.status.RoundTrip = 12.5
 	served.status.Version = "1.0 \"odd\"\\\n"
@@ -34,7 +34,7 @@ func TestMetrics(t *testing.T) {
 	if _, err := at.Dial(t).Source(sandbox, "").Next(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
-	hear(t, at.Send(t, "nonsense\n"))
+	readAll(t, at.Send(t, "nonsense\n"))
 	poll.Until(t, 30*time.Second, "the connections' end", func() bool { // they are counted after they are answered
 		return strings.Contains(at.Text(), "socket_connections 0\n")
 	})
@@ -95,7 +95,7 @@ func pages(t *testing.T, at *agenttest.Server) map[string]*http.Client {
 }
 
 func TestPages(t *testing.T) {
-	served := newShelf(many(5))
+	served := newFakeEngine(many(5))
 	at := agenttest.Serve(t, served, peer.List{})
 	for where, client := range pages(t, at) {
 		for _, tt := range []struct {
@@ -132,7 +132,7 @@ func TestPages(t *testing.T) {
 // The port answers in HTTP only, and nobody who is silent there keeps others out for long.
 func TestPagesOnAPort(t *testing.T) {
 	t.Parallel()
-	at := agenttest.Serve(t, newShelf(many(1)), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(many(1)), peer.List{})
 	l, err := socket.ListenMetrics(t.Context(), "localhost:0")
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -145,7 +145,7 @@ func TestPagesOnAPort(t *testing.T) {
 		defer func() { _ = c.Close() }()
 		_, err = io.WriteString(c, text)
 		must(t, err)
-		return hear(t, c)
+		return readAll(t, c)
 	}
 	if got := ask(`{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1"}` + "\n"); !strings.HasPrefix(got, "HTTP/1.0 405 ") {
 		t.Errorf("a reveal is answered %q", got)
@@ -197,7 +197,7 @@ func TestListenMetricsRefuses(t *testing.T) {
 
 // An HTTP request that comes in pieces is one.
 func TestPagesInPieces(t *testing.T) {
-	at := agenttest.Serve(t, newShelf(many(1)), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(many(1)), peer.List{})
 	c := at.Send(t, "")
 	for _, b := range []byte("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") {
 		if _, err := c.Write([]byte{b}); err != nil {

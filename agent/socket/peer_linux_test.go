@@ -117,7 +117,7 @@ func TestSocketPeers(t *testing.T) {
 		{"many groups", 5002, 6000, many128[:100], "denied"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			at := agenttest.Serve(t, newShelf(many(3)), allow)
+			at := agenttest.Serve(t, newFakeEngine(many(3)), allow)
 			out, err := other(t, "ask "+at.Path(), tt.uid, tt.gid, tt.groups...).CombinedOutput()
 			if err != nil || string(out) != tt.want {
 				t.Fatalf("%q, %v, want %q", out, err, tt.want)
@@ -139,7 +139,7 @@ func TestSocketPeers(t *testing.T) {
 }
 
 func TestSocketAllowedChanges(t *testing.T) {
-	at := agenttest.Serve(t, newShelf(many(3)), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(many(3)), peer.List{})
 	ask := func(want string) {
 		t.Helper()
 		if out, err := other(t, "ask "+at.Path(), 5001, 5001).CombinedOutput(); err != nil || string(out) != want {
@@ -155,7 +155,7 @@ func TestSocketAllowedChanges(t *testing.T) {
 
 // A user who is allowed and takes every place it can takes none of another's, and none of root's.
 func TestSocketGreedyUser(t *testing.T) {
-	at := agenttest.Serve(t, newShelf(many(3)), peer.List{UIDs: []uint32{5001, 5002}})
+	at := agenttest.Serve(t, newFakeEngine(many(3)), peer.List{UIDs: []uint32{5001, 5002}})
 	greedy := other(t, "silence "+at.Path(), 5001, 5001)
 	in, err := greedy.StdinPipe()
 	must(t, err)
@@ -216,7 +216,7 @@ func TestDialASquatter(t *testing.T) {
 func BenchmarkDialNextFloor(b *testing.B) {
 	for _, n := range []int{5, 100} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			at := agenttest.Serve(b, newShelf(many(n)), peer.List{})
+			at := agenttest.Serve(b, newFakeEngine(many(n)), peer.List{})
 			line, buf := []byte(`{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1"}`+"\n"), make([]byte, 64<<10)
 			b.ReportAllocs()
 			for b.Loop() {

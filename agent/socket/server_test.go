@@ -23,7 +23,7 @@ import (
 
 func TestSocketReveal(t *testing.T) {
 	set := many(100)
-	at := agenttest.Serve(t, newShelf(set), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(set), peer.List{})
 	c := at.Dial(t)
 	src := c.Source(sandbox, "")
 	for range 3 { // over the connection that Dial made, and over new ones
@@ -71,7 +71,7 @@ func TestSocketRefusals(t *testing.T) {
 		{"no resource", agent.Fresh, api.Resource{}, api.ErrInvalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			served := newShelf(set)
+			served := newFakeEngine(set)
 			if tt.state != agent.Fresh {
 				served.become(api.Snapshot{}, tt.state)
 			}
@@ -86,7 +86,7 @@ func TestSocketRefusals(t *testing.T) {
 
 // The first set of an agent that is starting is waited for, for a moment.
 func TestSocketWhileStarting(t *testing.T) {
-	served := newShelf(api.Snapshot{})
+	served := newFakeEngine(api.Snapshot{})
 	served.become(api.Snapshot{}, agent.Starting)
 	at := agenttest.Serve(t, served, peer.List{})
 	go func() {
@@ -105,7 +105,7 @@ func TestSocketWhileStarting(t *testing.T) {
 
 // A client that waits gets each change, and an engine can follow it.
 func TestSocketWait(t *testing.T) {
-	served := newShelf(snapshot(1))
+	served := newFakeEngine(snapshot(1))
 	at := agenttest.Serve(t, served, peer.List{})
 	e, err := agent.New(agent.Config{Resource: sandbox, Source: at.Dial(t).Source(sandbox, ""), Heap: true, OnRevoke: func(error) {}, Log: zerolog.Nop()})
 	must(t, err)
@@ -136,10 +136,10 @@ func TestSocketWait(t *testing.T) {
 
 func TestSocketWaitPasses(t *testing.T) {
 	set := many(2)
-	at := agenttest.Serve(t, newShelf(set), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(set), peer.List{})
 	for _, wait := range []int{0, 1} {
 		line := fmt.Sprintf(`{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","etag":%q,"wait_seconds":%d}`+"\n", set.Etag, wait)
-		if got := hear(t, at.Send(t, line)); got != "same 2 fresh 1500\n" {
+		if got := readAll(t, at.Send(t, line)); got != "same 2 fresh 1500\n" {
 			t.Errorf("after %d s: %q", wait, got)
 		}
 	}
@@ -148,7 +148,7 @@ func TestSocketWaitPasses(t *testing.T) {
 // A client that goes away, or whose context ends, leaves no place taken.
 func TestSocketClientsThatLeave(t *testing.T) {
 	set := snapshot(1)
-	at := agenttest.Serve(t, newShelf(set), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(set), peer.List{})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	src := at.Dial(t).Source(sandbox, "")
@@ -166,7 +166,7 @@ func TestSocketClientsThatLeave(t *testing.T) {
 
 func TestSocketStops(t *testing.T) {
 	set := snapshot(1)
-	at := agenttest.Serve(t, newShelf(set), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(set), peer.List{})
 	c := at.Dial(t)
 	src := c.Source(sandbox, "")
 	ended := make(chan error, 1)
@@ -177,7 +177,7 @@ func TestSocketStops(t *testing.T) {
 	if err := <-ended; !errors.Is(err, api.ErrUnavailable) {
 		t.Errorf("who waits is told %v, want %v", err, api.ErrUnavailable)
 	}
-	if got := hear(t, silent); !strings.Contains(got, "the agent stopping") {
+	if got := readAll(t, silent); !strings.Contains(got, "the agent stopping") {
 		t.Errorf("who was silent is told %q", got)
 	}
 	if _, err := os.Lstat(at.Path()); !errors.Is(err, os.ErrNotExist) {
@@ -193,7 +193,7 @@ func TestSocketStops(t *testing.T) {
 
 func TestSocketRefresh(t *testing.T) {
 	t.Parallel()
-	served := newShelf(many(1))
+	served := newFakeEngine(many(1))
 	at := agenttest.Serve(t, served, peer.List{})
 	c := at.Dial(t)
 	for _, tt := range []struct {
@@ -223,7 +223,7 @@ func TestSocketRefresh(t *testing.T) {
 
 // Refresh requests of clients that come at once are one request to the vault; those that come during it share the next.
 func TestSocketRefreshesTogether(t *testing.T) {
-	served := newShelf(many(1))
+	served := newFakeEngine(many(1))
 	asking, goOn := make(chan struct{}, 8), make(chan struct{})
 	served.fresh = func(context.Context) error { asking <- struct{}{}; <-goOn; return nil }
 	at := agenttest.Serve(t, served, peer.List{})
@@ -251,7 +251,7 @@ func TestSocketRefreshesTogether(t *testing.T) {
 }
 
 func TestListen(t *testing.T) {
-	at := agenttest.Serve(t, newShelf(many(1)), peer.List{})
+	at := agenttest.Serve(t, newFakeEngine(many(1)), peer.List{})
 	mode := fs.FileMode(0o600)
 	if os.Geteuid() == 0 {
 		mode = 0o666

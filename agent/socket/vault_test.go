@@ -34,7 +34,7 @@ func TestSocketNamedVault(t *testing.T) {
 		{"none named, of an agent that doesn't know", "", "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			served := newShelf(set)
+			served := newFakeEngine(set)
 			served.status.Vault = tt.serves
 			at := agenttest.Serve(t, served, peer.List{})
 			got, err := at.Dial(t).Source(sandbox, tt.named).Next(t.Context(), "")
@@ -57,7 +57,7 @@ func TestSocketNamedVault(t *testing.T) {
 
 // A client that waits for a change isn't given the one to another vault.
 func TestSocketNamedVaultWhileWaiting(t *testing.T) {
-	served := newShelf(many(1))
+	served := newFakeEngine(many(1))
 	served.status.Vault = vaultA
 	at := agenttest.Serve(t, served, peer.List{})
 	src := at.Dial(t).Source(sandbox, vaultA)

@@ -24,8 +24,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// shelf is an engine whose set and state a test chooses.
-type shelf struct {
+// fakeEngine is an engine whose set and state a test chooses.
+type fakeEngine struct {
 	mu      sync.Mutex // guards the fields below
 	set     api.Snapshot
 	status  agent.Status
@@ -34,13 +34,13 @@ type shelf struct {
 	asked   int // times a refresh was asked for
 }
 
-func newShelf(set api.Snapshot) *shelf {
-	s := &shelf{changed: make(chan struct{})}
+func newFakeEngine(set api.Snapshot) *fakeEngine {
+	s := &fakeEngine{changed: make(chan struct{})}
 	s.become(set, agent.Fresh)
 	return s
 }
 
-func (s *shelf) become(set api.Snapshot, state agent.State) {
+func (s *fakeEngine) become(set api.Snapshot, state agent.State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.set = set
@@ -52,13 +52,13 @@ func (s *shelf) become(set api.Snapshot, state agent.State) {
 	s.changed = make(chan struct{})
 }
 
-func (s *shelf) Snapshot() (api.Snapshot, agent.Status) {
+func (s *fakeEngine) Snapshot() (api.Snapshot, agent.Status) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.set, s.status
 }
 
-func (s *shelf) Wait(ctx context.Context, etag string) (api.Snapshot, error) {
+func (s *fakeEngine) Wait(ctx context.Context, etag string) (api.Snapshot, error) {
 	for {
 		s.mu.Lock()
 		set, state, changed := s.set, s.status.State, s.changed
@@ -77,12 +77,12 @@ func (s *shelf) Wait(ctx context.Context, etag string) (api.Snapshot, error) {
 	}
 }
 
-func (s *shelf) Bindings(context.Context) ([]api.Binding, error) {
+func (s *fakeEngine) Bindings(context.Context) ([]api.Binding, error) {
 	set, _ := s.Snapshot()
 	return set.Bindings(), nil
 }
 
-func (s *shelf) Refresh(ctx context.Context) error {
+func (s *fakeEngine) Refresh(ctx context.Context) error {
 	s.mu.Lock()
 	s.asked++
 	fresh := s.fresh
@@ -93,8 +93,8 @@ func (s *shelf) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// hear reads all there is until the agent hangs up.
-func hear(t testing.TB, c net.Conn) string {
+// readAll reads until the agent closes the connection.
+func readAll(t testing.TB, c net.Conn) string {
 	t.Helper()
 	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
 	text, err := io.ReadAll(c)
