@@ -247,6 +247,13 @@ func cacheAt(t testing.TB, path string, key string) *cache.Cache {
 	return c
 }
 
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 const someKey = "msk_r_abcdefghijklmnopqrstuvwxyz0123456789"
 
 var (

@@ -192,7 +192,7 @@ func (e *Engine) Replace(src Source, cache *cache.Cache) {
 	e.save()
 }
 
-// SetOnRevoke sets what the status says under OnRevoke: RevokeKeep or RevokeStop.
+// SetOnRevoke sets what the status says under OnRevoke: config.RevokeKeep or config.RevokeStop.
 func (e *Engine) SetOnRevoke(what string) {
 	e.publish(func(v *view) { v.status.OnRevoke = what })
 }

@@ -293,7 +293,7 @@ func TestFault_A8_WrongClock(t *testing.T) {
 					t.Errorf("state %s, hint %q: a cache of which nobody knows how old it is was used, or nothing is said of the clock", s.State, s.LastHint)
 				}
 				if tt.says != "" {
-					if _, _, err := old.Load(); !errors.Is(err, cache.ErrOld) && !errors.Is(err, cache.ErrFuture) {
+					if _, _, err := old.Load(); err == nil || !strings.Contains(err.Error(), "the cache is too old") && !strings.Contains(err.Error(), "the cache is from the future") {
 						t.Errorf("cache: %v", err)
 					}
 				}

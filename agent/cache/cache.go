@@ -12,38 +12,31 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
 
-// DefaultMaxAge is how old a cache may be that is started from.
+// DefaultMaxAge is the greatest age of a cache that is used.
 const DefaultMaxAge = 24 * time.Hour
 
 const (
-	maxBytes   = 64 << 20        // far above a vault's longest answer
-	fromFuture = 5 * time.Minute // how far ahead of our clock a cache may have been saved
+	maxBytes = 64 << 20        // far above a vault's longest answer
+	maxAhead = 5 * time.Minute // of this machine's clock, for the time at which a cache was saved
 )
 
-// The errors of a cache that isn't used. A missing one is fs.ErrNotExist.
+// The errors of a cache that can't be used.
 var (
-	ErrDamaged = errors.New("the cache is damaged, or was sealed under another key")
-	ErrForeign = errors.New("the cache is of another resource")
-	ErrOld     = errors.New("the cache is too old")
-	ErrFuture  = errors.New("the cache is from the future: check this machine's clock")
-	ErrUnsafe  = errors.New("others may change the cache's folder or file")
+	errDamaged = errors.New("the cache is damaged, or was sealed under another key")
+	errForeign = errors.New("the cache is of another resource")
+	errOld     = errors.New("the cache is too old")
+	errFuture  = errors.New("the cache is from the future: check this machine's clock")
+	errUnsafe  = errors.New("others may change the cache's folder or file")
 )
 
-// Config says where a cache is and what opens it.
+// Config configures a Cache.
 type Config struct {
-	// Path is the file. Missing folders above it are made, 0700.
-	Path string
-	// Key is the resource key: the cache opens only with it.
-	Key api.Key
-	// KeyNow returns the key that has taken Key's place. Nil means that Key stays.
-	KeyNow func() api.Key
-	// KeyFile is where the key is stored; the cache must not lie in the same folder. Empty: in no file.
-	KeyFile string
-	// Resource is whose set it holds.
+	Path     string         // absolute; missing parent directories are created with mode 0700
+	Key      api.Key        // the resource key, with which the cache is sealed
+	KeyNow   func() api.Key // returns the key that has replaced Key; nil: Key is never replaced
+	KeyFile  string         // the file of the key, which must not be in the same directory; empty: none
 	Resource api.Resource
-	// MaxAge is how old a cache may be, from when the vault last confirmed it. Zero means
-	// DefaultMaxAge.
-	MaxAge time.Duration
+	MaxAge   time.Duration // since the vault last confirmed the set; zero: DefaultMaxAge
 }
 
 // Validate returns every problem of the configuration at once. It opens no file.
@@ -84,10 +77,10 @@ func (c Config) maxAge() time.Duration {
 	return c.MaxAge
 }
 
-// Cache is one sealed file. Several processes may share a path.
+// Cache is a sealed file. Several processes may use the same file.
 type Cache struct{ conf Config }
 
-// New opens no file.
+// New returns a cache. It opens no file.
 func New(c Config) (*Cache, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -95,14 +88,14 @@ func New(c Config) (*Cache, error) {
 	return &Cache{c}, nil
 }
 
-// Path is the cache's file.
+// Path returns the path of the file.
 func (c *Cache) Path() string { return c.conf.Path }
 
-// MaxAge is how old the cache may be to be used.
+// MaxAge returns the greatest age at which the cache is used.
 func (c *Cache) MaxAge() time.Duration { return c.conf.maxAge() }
 
 // Load returns the set without what has expired, and when the vault last confirmed it. The values are in locked memory.
-// Errors: fs.ErrNotExist, and those of this package, wrapped; then no set is returned.
+// Errors: fs.ErrNotExist; or why the cache can't be used.
 func (c *Cache) Load() (api.Snapshot, time.Time, error) {
 	s, at, err := c.load()
 	if err != nil {
@@ -120,11 +113,11 @@ func (c *Cache) load() (api.Snapshot, time.Time, error) {
 	if err != nil {
 		return api.Snapshot{}, time.Time{}, err
 	}
-	// Only now is the time known to be the one that was written.
+	// at is authenticated from here on.
 	if age := time.Since(at); age > c.conf.maxAge() {
-		err = fmt.Errorf("%w: the vault confirmed it %s ago", ErrOld, age.Round(time.Second))
-	} else if age < -fromFuture {
-		err = ErrFuture
+		err = fmt.Errorf("%w: the vault confirmed it %s ago", errOld, age.Round(time.Second))
+	} else if age < -maxAhead {
+		err = errFuture
 	}
 	if err != nil {
 		s.Wipe()
@@ -135,7 +128,7 @@ func (c *Cache) load() (api.Snapshot, time.Time, error) {
 	return s, at, nil
 }
 
-// Save replaces the cache by a set that the vault confirmed at a time. After an error the file is unchanged.
+// Save replaces the cached set. at is when the vault confirmed it. After an error the file is unchanged.
 func (c *Cache) Save(s api.Snapshot, at time.Time) error {
 	file, err := c.seal(s, at)
 	if err == nil {
@@ -147,7 +140,7 @@ func (c *Cache) Save(s api.Snapshot, at time.Time) error {
 	return nil
 }
 
-// Wipe removes the cache, and what an interrupted Save may have left. Wiping twice is harmless.
+// Wipe removes the file, and files that an interrupted Save has left. Wiping twice is harmless.
 func (c *Cache) Wipe() error {
 	err := removeOwn(c.conf.Path)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
 )
 
-// leftover is the age from which replaceOwn removes files that an interrupted one left: younger ones may be in use.
+// leftover is the age from which temporary files are removed: younger ones may be in use.
 const leftover = time.Minute
 
 // readOwn reads a file of at most limit bytes. It refuses one that another user could have changed or replaced.
@@ -23,7 +23,7 @@ func readOwn(path string, limit int64) ([]byte, error) {
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) // a pipe would block
 	if errors.Is(err, syscall.ELOOP) {
-		return nil, ErrUnsafe
+		return nil, errUnsafe
 	}
 	if err != nil {
 		return nil, err
@@ -34,14 +34,14 @@ func readOwn(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || !newfile.Ours(info) {
-		return nil, ErrUnsafe
+		return nil, errUnsafe
 	}
 	if info.Size() > limit {
-		return nil, ErrDamaged
+		return nil, errDamaged
 	}
 	text := make([]byte, info.Size())
 	if _, err := io.ReadFull(f, text); err != nil {
-		return nil, ErrDamaged // cut while it was read
+		return nil, errDamaged // cut while it was read
 	}
 	return text, nil
 }
@@ -59,7 +59,7 @@ func replaceOwn(path string, text []byte) error {
 	return newfile.Put(path, prefix(path)+"*", text, os.Rename)
 }
 
-// removeOwn removes a file and all leftovers.
+// removeOwn removes a file and all its temporary files.
 func removeOwn(path string) error {
 	sweep(path, 0)
 	err := os.Remove(path)
@@ -72,7 +72,7 @@ func removeOwn(path string) error {
 	return newfile.SyncFolder(filepath.Dir(path))
 }
 
-// sweep removes files of an age that interrupted replacements left.
+// sweep removes temporary files older than age, which interrupted replacements have left. With age 0 it removes all.
 func sweep(path string, age time.Duration) {
 	folder := filepath.Dir(path)
 	entries, err := os.ReadDir(folder)
@@ -89,7 +89,7 @@ func sweep(path string, age time.Duration) {
 	}
 }
 
-// prefix begins the names of files that are being written.
+// prefix returns the prefix of the names of temporary files.
 func prefix(path string) string { return "." + filepath.Base(path) + ".new-" }
 
 // checkFolder refuses a directory in which another user could replace our file.
@@ -99,7 +99,7 @@ func checkFolder(path string) error {
 		return err
 	}
 	if !info.IsDir() || !newfile.Ours(info) {
-		return ErrUnsafe
+		return errUnsafe
 	}
 	return nil
 }

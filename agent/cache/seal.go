@@ -32,7 +32,7 @@ const (
 	headerBytes = len(magic) + 1 + saltBytes + nonceBytes + 8
 )
 
-// cipher is what opens a file with this salt.
+// cipher returns the cipher of files with this salt.
 func (c *Cache) cipher(salt []byte) (cipher.AEAD, error) {
 	var key []byte
 	var err error
@@ -52,10 +52,10 @@ func (c *Cache) cipher(salt []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// seal returns the file of a set. The plaintext is, for that time, where no dump sees it.
+// seal returns the file of a set. The plaintext is in locked memory meanwhile.
 func (c *Cache) seal(s api.Snapshot, at time.Time) ([]byte, error) {
 	if s.Resource != c.conf.Resource {
-		return nil, ErrForeign
+		return nil, errForeign
 	}
 	var plain *memory.Region
 	encoded, err := s.Encode(func(size int) []byte {
@@ -81,30 +81,30 @@ func (c *Cache) seal(s api.Snapshot, at time.Time) ([]byte, error) {
 	return file, nil
 }
 
-// open reads a file, whole or not at all.
+// open opens a file completely or not at all.
 func (c *Cache) open(file []byte) (api.Snapshot, time.Time, error) {
 	if len(file) < headerBytes || string(file[:len(magic)]) != magic || file[len(magic)] != version {
-		return api.Snapshot{}, time.Time{}, ErrDamaged
+		return api.Snapshot{}, time.Time{}, errDamaged
 	}
 	header, sealed := file[:headerBytes], file[headerBytes:]
 	rest := header[len(magic)+1:]
 	salt, nonce, saved := rest[:saltBytes], rest[saltBytes:saltBytes+nonceBytes], rest[saltBytes+nonceBytes:]
 	aead, err := c.cipher(salt)
 	if err != nil || len(sealed) < aead.Overhead() {
-		return api.Snapshot{}, time.Time{}, ErrDamaged
+		return api.Snapshot{}, time.Time{}, errDamaged
 	}
 	plain := memory.New(len(sealed) - aead.Overhead())
 	api.Quietly(func() { _, err = aead.Open(plain.Bytes()[:0], nonce, sealed, header) })
 	if err != nil {
 		plain.Free()
-		return api.Snapshot{}, time.Time{}, ErrDamaged
+		return api.Snapshot{}, time.Time{}, errDamaged
 	}
 	s, err := api.DecodeSnapshot(plain.Bytes(), plain.Value)
 	switch {
 	case err != nil: // only a holder of the key could have made it
-		err = ErrDamaged
+		err = errDamaged
 	case s.Resource != c.conf.Resource:
-		err = ErrForeign
+		err = errForeign
 	default:
 		return s, time.Unix(0, int64(binary.BigEndian.Uint64(saved))), nil
 	}

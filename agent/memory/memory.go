@@ -10,27 +10,26 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// heapLimit is the size of the heap from which it is collected more often: above what the longest answer of a vault needs.
+// heapLimit is the size of the heap from which garbage is collected more often: more than the longest response of a vault needs.
 const heapLimit = 36 << 20
 
-// heap is the kind of memory if there is nothing better.
+// heap is the kind of memory that is used if no other is available.
 const heap = "heap"
 
-// Region is memory for the values of one set, outside of Go's heap if the platform allows: the collector never copies
-// it, and dumps and swap don't have it. It lasts as long as anything refers to it, as each Value in it does, and is then
-// zeroed and given back.
+// Region is memory for the values of one set, outside of Go's heap if the platform allows it: it isn't part of dumps and
+// swap. It lasts as long as it is referenced, as each Value in it does, and is then zeroed and freed.
 type Region struct{ *pages }
 
-// pages is the memory of a region. It doesn't refer to its region, so that it can outlive it.
+// pages is the memory of a region. It doesn't reference the region, which would keep that alive.
 type pages struct {
 	mu    sync.Mutex // guards the fields below
-	bytes []byte     // nil once given back
+	bytes []byte     // nil once freed
 	kind  string
-	users int  // uses under way
-	gone  bool // to be given back when the last use ends
+	users int  // uses in progress
+	gone  bool // freed when the last use ends
 }
 
-// New returns n zeroed bytes, in the best kind of memory that the machine has left.
+// New returns n zeroed bytes in the best kind of memory that is available.
 func New(n int) *Region {
 	p := &pages{}
 	p.bytes, p.kind = allocate(n)
@@ -39,17 +38,17 @@ func New(n int) *Region {
 	return r
 }
 
-// Bytes is the memory; nil once it was given back.
+// Bytes returns the memory, or nil if it was freed.
 func (r *Region) Bytes() []byte { return r.bytes }
 
-// Free zeroes the memory and gives it back, at the end of the last use if there is one.
+// Free zeroes and frees the memory, after the uses in progress.
 func (r *Region) Free() {
 	if r != nil {
 		r.free()
 	}
 }
 
-// Value is a Value over n bytes from at. It is empty once the memory was given back.
+// Value returns a Value of the n bytes from at. It is empty once the memory was freed.
 func (r *Region) Value(at, n int) api.Value {
 	return api.NewLentValue(func(use func([]byte)) {
 		b := r.enter()
@@ -64,7 +63,7 @@ func (r *Region) Value(at, n int) api.Value {
 	})
 }
 
-// enter returns the bytes for use until leave; nil once they were given back.
+// enter begins a use of the bytes, which leave ends. It returns nil if they were freed.
 func (p *pages) enter() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,7 +81,7 @@ func (p *pages) leave() {
 	p.drop()
 }
 
-// free zeroes the bytes and gives them back, at the end of the last use if there is one.
+// free zeroes and frees the bytes, after the uses in progress.
 func (p *pages) free() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,7 +104,7 @@ func (p *pages) freed() bool {
 	return p.bytes == nil
 }
 
-// Sets is the regions of the sets that a process keeps. A nil Sets leaves sets where they are.
+// Sets tracks the regions of the sets that a process keeps. A nil Sets leaves sets where they are.
 type Sets struct {
 	log zerolog.Logger
 
@@ -117,7 +116,7 @@ type Sets struct {
 // NewSets returns an empty Sets.
 func NewSets(log zerolog.Logger) *Sets { return &Sets{log: log} }
 
-// Keep moves a set into a region of its own: the values it came with are zeroed.
+// Keep moves a set into a region of its own, and zeroes the original values.
 func (m *Sets) Keep(s api.Snapshot) api.Snapshot {
 	if m == nil {
 		return s
@@ -162,7 +161,7 @@ func (m *Sets) Copy(s api.Snapshot) api.Snapshot {
 	return kept
 }
 
-// Collect frees the sets that nothing refers to any more, and returns how many remain.
+// Collect frees the sets that are no longer referenced, and returns how many remain.
 func (m *Sets) Collect() int {
 	runtime.GC()
 	m.mu.Lock()
@@ -175,7 +174,7 @@ func (m *Sets) Collect() int {
 	return len(m.live)
 }
 
-// Wipe frees all sets, even those in use: their values are empty from then on.
+// Wipe frees all sets, even those that are referenced: their values are empty from then on.
 func (m *Sets) Wipe() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

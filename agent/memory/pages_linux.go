@@ -11,15 +11,15 @@ import (
 
 // The kinds of memory, best first.
 const (
-	secret   = "memfd_secret" // mapped by this process only: not even the kernel or root's /proc/PID/mem reads it
+	secret   = "memfd_secret" // not even the kernel, or root through /proc/PID/mem, can read it
 	locked   = "locked"       // never swapped, not in cores, zero in a forked child
 	unlocked = "unlocked"     // not in cores; RLIMIT_MEMLOCK allows no more
 )
 
-// noSecretMemory: this kernel has no memfd_secret, so it isn't asked again.
+// noSecretMemory is set if the kernel doesn't have memfd_secret.
 var noSecretMemory atomic.Bool
 
-// allocate gives n zeroed bytes of the best kind there is.
+// allocate returns n zeroed bytes of the best kind that is available, and that kind.
 func allocate(n int) ([]byte, string) {
 	if n == 0 {
 		return nil, heap
@@ -39,7 +39,7 @@ func allocate(n int) ([]byte, string) {
 	return b, locked
 }
 
-// secretPages maps memory that the kernel takes out of its own address space.
+// secretPages maps memory that the kernel removes from its own address space.
 func secretPages(n int) ([]byte, error) {
 	if noSecretMemory.Load() {
 		return nil, unix.ENOSYS
@@ -67,9 +67,8 @@ func release(b []byte, kind string) {
 	}
 }
 
-// Harden makes this process fit to hold values for long: its memory can't be read by others of its uid,
-// it leaves no core file, and its heap is collected early rather than late, so that neither garbage nor
-// a hostile answer makes it grow. Programs it starts may have cores again if they ask for them.
+// Harden prepares a process to hold values for a long time: other processes of its user can't read its memory, it leaves
+// no core file, and its heap stays small. Programs that it starts may raise the limit of core files again.
 func Harden() error {
 	debug.SetMemoryLimit(heapLimit)
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {

@@ -4,12 +4,12 @@ package memory
 
 import "runtime/debug"
 
-// allocate gives n zeroed bytes. Nothing better than the heap is known here.
+// allocate returns n zeroed bytes of the heap.
 func allocate(n int) ([]byte, string) { return make([]byte, n), heap }
 
 func release([]byte, string) {}
 
-// Harden has the heap collected early rather than late. There is nothing else it can do here.
+// Harden keeps the heap small, which is all that it can do on this system.
 func Harden() error {
 	debug.SetMemoryLimit(heapLimit)
 	return nil

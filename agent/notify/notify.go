@@ -34,14 +34,8 @@ type Notifier struct {
 	failing   bool   // the last message didn't get through
 }
 
-// Agent is what a Notifier reports on: an agent.Engine.
-type Agent interface {
-	Status() agent.Status
-	Alive() bool
-}
-
-// New returns the Notifier for the manager that started this process, by its environment variables, which get returns;
-// nil if there is none. Close it at the end.
+// New returns a Notifier for the manager that started this process, or nil if there is none. get returns environment
+// variables. The Notifier must be closed.
 func New(get func(name string) string, log zerolog.Logger) *Notifier {
 	n := &Notifier{socket: get("NOTIFY_SOCKET"), every: extendEvery, log: log}
 	if n.socket == "" {
@@ -55,8 +49,8 @@ func New(get func(name string) string, log zerolog.Logger) *Notifier {
 	return n
 }
 
-// ForgetManager takes the service manager's variables out of this process's environment: what it starts isn't
-// the service's main process, and has nothing to tell.
+// ForgetManager removes the service manager's variables from this process's environment, since the processes that it
+// starts aren't the service's main process.
 func ForgetManager() error {
 	var errs []error
 	for _, name := range []string{"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"} {
@@ -73,12 +67,12 @@ func (n *Notifier) Tick() <-chan time.Time {
 	return n.tick.C
 }
 
-// Update reports what has changed since the last call: that values are in place (see settled), and the status line.
-func (n *Notifier) Update(a Agent) {
+// Update reports changes since the last call: that values are in place (see settled), and the status line.
+func (n *Notifier) Update(e *agent.Engine) {
 	if n == nil {
 		return
 	}
-	s := a.Status()
+	s := e.Status()
 	ready := (!n.ready || n.reloading) && settled(&s, n.ready)
 	words := line(&s)
 	if !ready && words == n.status {
@@ -96,10 +90,10 @@ func (n *Notifier) Update(a Agent) {
 	}
 }
 
-// Beat resets the watchdog, and asks for more time while values aren't in place, unless the agent hangs. It sends again
-// what couldn't be sent.
-func (n *Notifier) Beat(a Agent) {
-	if n == nil || !a.Alive() {
+// Beat resets the watchdog, and asks for more time while values aren't in place, unless the agent hangs. It repeats a
+// message that couldn't be sent.
+func (n *Notifier) Beat(e *agent.Engine) {
+	if n == nil || !e.Alive() {
 		return
 	}
 	var lines []string
@@ -112,7 +106,7 @@ func (n *Notifier) Beat(a Agent) {
 	if len(lines) > 0 {
 		n.send(strings.Join(lines, "\n"))
 	}
-	n.Update(a)
+	n.Update(e)
 }
 
 // Reloading reports that the configuration is read again. Update reports the end of that.
@@ -151,8 +145,8 @@ func (n *Notifier) send(message string) bool {
 	return err == nil
 }
 
-// sendDatagram sends to a socket by its path, or its abstract name after an @. The connection is a new one each
-// time: the manager may have made its socket anew.
+// sendDatagram sends to a socket, given by its path or by its abstract name after an @. It connects each time, since the
+// manager may have created its socket anew.
 func sendDatagram(socket, message string) error {
 	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
@@ -164,7 +158,7 @@ func sendDatagram(socket, message string) error {
 		return err
 	}
 	controlErr := raw.Control(func(fd uintptr) {
-		_, err = unix.Write(int(fd), []byte(message)) // which doesn't block: the runtime has its sockets so
+		_, err = unix.Write(int(fd), []byte(message)) // doesn't block: the runtime's sockets are non-blocking
 	})
 	return errors.Join(controlErr, err)
 }

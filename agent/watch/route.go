@@ -8,15 +8,14 @@ import (
 	"strings"
 )
 
-// maxContent is how much of a file is read, in bytes.
-const maxContent = 1 << 20
+const (
+	maxContent = 1 << 20 // bytes of a file that are read
+	maxLinks   = 40      // symlinks that a path may lead through, as in Linux
+)
 
-// mostLinks is how many symlinks a path may lead through, as for Linux itself.
-const mostLinks = 40
-
-// route returns the entries of directories that decide where a path leads: each symlink on the way, and
-// the file in the end or whatever is missing first. Their directories are real ones. A directory that is
-// watched for what is in it ends in "/": itself, and those within.
+// route returns the directory entries that decide where a path leads: each symlink on the way, and the file itself or the
+// first entry that is missing. Their directories contain no symlinks. A path that ends in "/" stands for everything in
+// that directory.
 func route(w Path) []string {
 	var entries []string
 	at, rest := "/", strings.Split(strings.Trim(filepath.Clean(w.Path), "/"), "/")
@@ -38,7 +37,7 @@ func route(w Path) []string {
 		case info.Mode()&os.ModeSymlink != 0:
 			entries = append(entries, entry)
 			target, err := os.Readlink(entry)
-			if links++; err != nil || links > mostLinks {
+			if links++; err != nil || links > maxLinks {
 				return entries
 			}
 			if filepath.IsAbs(target) {
@@ -60,7 +59,7 @@ func route(w Path) []string {
 	return append(entries, at)
 }
 
-// within returns a directory and those in it, each with "/" at its end.
+// within returns a directory and its subdirectories, each with "/" at its end.
 func within(directory string) []string {
 	all := []string{directory + "/"}
 	entries, err := os.ReadDir(directory)
@@ -75,41 +74,26 @@ func within(directory string) []string {
 	return all
 }
 
-// fingerprint identifies a content; there is one for all files that can't be read.
-type fingerprint struct {
-	there bool
-	hash  [sha256.Size]byte
-}
+// fingerprint identifies a content. It is zero for all files that can't be read.
+type fingerprint [sha256.Size]byte
 
-// fingerprintOf reads a file, which may hold a key: nothing of it stays in memory. A file that isn't regular counts as
+// fingerprintOf reads a file, which may hold a key: none of it stays in memory. A file that isn't regular counts as
 // missing, since reading a pipe could block.
-func fingerprintOf(path string) (seen fingerprint) {
+func fingerprintOf(path string) (sum fingerprint) {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() {
-		return seen
+		return sum
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return seen
+		return sum
 	}
 	defer func() { _ = f.Close() }()
 	buffer := make([]byte, 16<<10)
 	defer clear(buffer)
 	hash := sha256.New()
-	for left := maxContent; left > 0; {
-		n, err := f.Read(buffer[:min(len(buffer), left)])
-		hash.Write(buffer[:n])
-		left -= n
-		if err == io.EOF {
-			seen.there = true
-			hash.Sum(seen.hash[:0])
-			return seen
-		}
-		if err != nil {
-			return seen
-		}
+	if _, err := io.CopyBuffer(hash, io.LimitReader(f, maxContent), buffer); err == nil {
+		hash.Sum(sum[:0])
 	}
-	seen.there = true
-	hash.Sum(seen.hash[:0])
-	return seen
+	return sum
 }

@@ -86,7 +86,7 @@ func TestProgram(t *testing.T) {
 // The agent keeps values where nobody reads them: memfd_secret is there on this kernel.
 func TestAgent(t *testing.T) {
 	m := newMachine(t)
-	m.add("agent", "-test.run=^TestCache")
+	m.add("agent/cache", "-test.run=^TestCache")
 	m.add("agent/memory", "-test.run=^Test(Memory|Harden)")
 	m.add("agent/socket", "-test.run=^TestSocket(Peers|OfARealAgent|Reveal|Wait|Stops)")
 	told(t, m.boot(), 12)

@@ -1,4 +1,4 @@
-package agent_test
+package cache_test
 
 import (
 	"bytes"
@@ -8,26 +8,43 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/agenttest"
 	"github.com/google/go-cmp/cmp"
 )
 
 // manySecrets is a set with one of everything a cache must carry.
 func manySecrets() api.Snapshot {
 	expires := time.Date(2031, 2, 3, 4, 5, 6, 7, time.UTC)
-	return snapshot(3,
+	return agenttest.Snapshot(3,
 		api.Bound{Label: api.Label{ID: "bnd_2", SecretID: "sec_2", ExposeAsEnv: "EMPTY", Version: 1}, Value: api.NewValue(nil)},
 		api.Bound{Label: api.Label{ID: "bnd_3", SecretID: "sec_3", ExposeAsEnv: "LONG", Version: 9, ExpiresAt: &expires}, Value: api.NewValue(bytes.Repeat([]byte("canary\n\xff"), 100))},
 		api.Bound{Label: api.Label{ID: "bnd_4", SecretID: "sec_4", ExposeAsEnv: "TOKEN_2", Version: 2, Delivery: api.DeliverPlaceholder}, Value: api.NewValue([]byte("miosa-tok-x"))},
 	)
 }
 
-// plainly gives labels and values for comparing.
+func cacheAt(t testing.TB, path string, key string) *cache.Cache {
+	t.Helper()
+	parsed, err := api.ParseKey(key)
+	must(t, err)
+	c, err := cache.New(cache.Config{Path: path, Key: parsed, Resource: agenttest.Sandbox})
+	must(t, err)
+	return c
+}
+
+const someKey = "msk_r_abcdefghijklmnopqrstuvwxyz0123456789"
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// plainly returns labels and values to compare.
 func plainly(s api.Snapshot) map[api.Label]string {
 	out := map[api.Label]string{}
 	for _, b := range s.Bound {
@@ -49,7 +66,7 @@ func TestCache(t *testing.T) {
 		t.Fatalf("of none: %v", err)
 	}
 	at := time.Now().Add(-time.Minute)
-	for _, set := range []api.Snapshot{manySecrets(), {Resource: sandbox, Etag: "empty"}, snapshot(4)} {
+	for _, set := range []api.Snapshot{manySecrets(), {Resource: agenttest.Sandbox, Etag: "empty"}, agenttest.Snapshot(4)} {
 		if err := c.Save(set, at); err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +74,7 @@ func TestCache(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(plainly(got), plainly(set)); diff != "" || got.Etag != set.Etag || got.Resource != sandbox || !when.Equal(at) {
+		if diff := cmp.Diff(plainly(got), plainly(set)); diff != "" || got.Etag != set.Etag || got.Resource != agenttest.Sandbox || !when.Equal(at) {
 			t.Errorf("etag %s, confirmed %s (-got +want):\n%s", got.Etag, when, diff)
 		}
 	}
@@ -105,70 +122,6 @@ func TestCacheShowsNothing(t *testing.T) {
 	}
 }
 
-// A cache that is cut or changed anywhere is noticed: nothing of it is used, and nothing panics.
-func TestFault_A3_DamagedCache(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "set")
-	c := cacheAt(t, path, someKey)
-	if err := c.Save(manySecrets(), time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	try := func(file []byte, what string, at int) {
-		t.Helper()
-		if err := os.WriteFile(path, file, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		set, _, err := c.Load()
-		if !errors.Is(err, cache.ErrDamaged) && !errors.Is(err, cache.ErrForeign) || set.Bound != nil || set.Etag != "" {
-			t.Fatalf("%s at byte %d of %d: error %v, %d values", what, at, len(whole), err, len(set.Bound))
-		}
-		if strings.Contains(err.Error(), "canary") {
-			t.Fatalf("%s at byte %d: the error shows a value", what, at)
-		}
-	}
-	for i := range whole {
-		try(whole[:i], "cut", i)
-	}
-	for i := range whole {
-		changed := bytes.Clone(whole)
-		changed[i] ^= 1 << (i % 8)
-		try(changed, "changed", i)
-		if i < 200 { // the header, in every bit
-			for bit := range 8 {
-				changed[i] = whole[i] ^ 1<<bit
-				try(changed, "changed", i)
-			}
-		}
-	}
-	try(append(bytes.Clone(whole), 0), "longer", len(whole))
-	if err := os.WriteFile(path, whole, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := c.Load(); err != nil {
-		t.Errorf("the control, undamaged: %v", err)
-	}
-
-	// And an agent that finds one asks the vault, and replaces it.
-	if err := os.WriteFile(path, whole[:len(whole)/2], 0o600); err != nil {
-		t.Fatal(err)
-	}
-	vault := newFakeVault(snapshot(7))
-	vault.err = errDown
-	daemon(t, agent.Config{Source: vault, Cache: c}, func(t *testing.T, a *agent.Engine) {
-		time.Sleep(time.Minute)
-		expect(t, a, "a damaged cache", brief{State: agent.Starting, Error: "not ready"})
-		vault.fail(nil)
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if set, _, err := c.Load(); err != nil || first(set) != "canary-7" {
-			t.Errorf("it is as it was: %v", err)
-		}
-	})
-}
-
 func TestCacheRefuses(t *testing.T) {
 	other, _ := api.ParseKey("msk_r_zyxwvutsrqponmlkjihgfedcba9876543210")
 	key, _ := api.ParseKey(someKey)
@@ -201,7 +154,7 @@ func TestCacheRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "state")
-			conf := cache.Config{Path: filepath.Join(dir, "set"), Key: key, Resource: sandbox}
+			conf := cache.Config{Path: filepath.Join(dir, "set"), Key: key, Resource: agenttest.Sandbox}
 			c, err := cache.New(conf)
 			if err != nil {
 				t.Fatal(err)
@@ -226,24 +179,24 @@ func TestCacheRefuses(t *testing.T) {
 func TestCacheSaveRefuses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	c := cacheAt(t, filepath.Join(dir, "set"), someKey)
-	must(t, c.Save(snapshot(1), time.Now()))
+	must(t, c.Save(agenttest.Snapshot(1), time.Now()))
 	must(t, os.Chmod(dir, 0o777))
-	if err := c.Save(snapshot(2), time.Now()); !errors.Is(err, cache.ErrUnsafe) {
+	if err := c.Save(agenttest.Snapshot(2), time.Now()); !errors.Is(err, cache.ErrUnsafe) {
 		t.Errorf("error %v", err)
 	}
 	must(t, os.Chmod(dir, 0o700))
-	foreign := snapshot(2)
+	foreign := agenttest.Snapshot(2)
 	foreign.Resource.ID = "sb_2"
 	if err := c.Save(foreign, time.Now()); !errors.Is(err, cache.ErrForeign) {
 		t.Errorf("another resource's set: %v", err)
 	}
-	if set, _, err := c.Load(); err != nil || first(set) != "canary-1" {
+	if set, _, err := c.Load(); err != nil || set.Bound[0].Value.Reveal() != "canary-1" {
 		t.Errorf("the old cache is gone: %v", err)
 	}
 	old := filepath.Join(dir, ".set.new-0011223344556677")
 	must(t, os.WriteFile(old, nil, 0o600))
 	must(t, os.Chtimes(old, time.Now(), time.Now().Add(-2*time.Minute)))
-	must(t, c.Save(snapshot(3), time.Now()))
+	must(t, c.Save(agenttest.Snapshot(3), time.Now()))
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
 		t.Errorf("%d files: what an interrupted save left stays", len(entries))
 	}
@@ -254,7 +207,7 @@ func TestCacheConfigRefuses(t *testing.T) {
 	key, _ := api.ParseKey(someKey)
 	link := filepath.Join(t.TempDir(), "link")
 	must(t, os.Symlink(dir, link))
-	good := cache.Config{Path: filepath.Join(dir, "set"), Key: key, Resource: sandbox, KeyFile: filepath.Join(dir, "other", "key")}
+	good := cache.Config{Path: filepath.Join(dir, "set"), Key: key, Resource: agenttest.Sandbox, KeyFile: filepath.Join(dir, "other", "key")}
 	for _, tt := range []struct {
 		name   string
 		change func(*cache.Config)
@@ -323,13 +276,13 @@ func FuzzCache(f *testing.F) {
 // Saves that race with each other and with readers leave a whole file.
 func TestCacheBetweenProcesses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
-	must(t, cacheAt(t, path, someKey).Save(snapshot(1), time.Now()))
+	must(t, cacheAt(t, path, someKey).Save(agenttest.Snapshot(1), time.Now()))
 	done := make(chan error, 4)
 	for range 3 {
 		go func() {
 			c := cacheAt(t, path, someKey)
 			for i := range 50 {
-				if err := c.Save(snapshot(int64(i+2)), time.Now()); err != nil {
+				if err := c.Save(agenttest.Snapshot(int64(i+2)), time.Now()); err != nil {
 					done <- err
 					return
 				}
@@ -354,13 +307,6 @@ func TestCacheBetweenProcesses(t *testing.T) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func BenchmarkCacheLoad100(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "set")
 	c := cacheAt(b, path, someKey)
@@ -368,7 +314,7 @@ func BenchmarkCacheLoad100(b *testing.B) {
 	for range 99 {
 		more = append(more, api.Bound{Label: api.Label{ID: "bnd", SecretID: "sec", ExposeAsEnv: "NAME", Version: 1}, Value: api.NewValue(bytes.Repeat([]byte("v"), 64))})
 	}
-	if err := c.Save(snapshot(1, more...), time.Now()); err != nil {
+	if err := c.Save(agenttest.Snapshot(1, more...), time.Now()); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

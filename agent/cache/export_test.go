@@ -1,0 +1,3 @@
+package cache
+
+var ErrDamaged, ErrForeign, ErrOld, ErrFuture, ErrUnsafe = errDamaged, errForeign, errOld, errFuture, errUnsafe
