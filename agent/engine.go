@@ -79,7 +79,7 @@ type Engine struct {
 var ErrNoSet = api.NewError(api.ErrUnavailable, "the agent has no set yet: the vault hasn't answered")
 
 // errEnded is the error of calls that are pending when Run ends.
-var errEnded = api.NewError(api.ErrUnavailable, "the agent stopping")
+var errEnded = api.NewError(api.ErrUnavailable, "the agent is stopping")
 
 // New returns an engine. It asks nothing before First or Run.
 func New(c Config) (*Engine, error) {

@@ -143,7 +143,7 @@ func (s *Server) send(ctx context.Context, c *net.UnixConn, name string) error {
 	set, err := s.conf.Engine.Wait(waiting, "")
 	switch {
 	case ctx.Err() != nil:
-		return errors.New("the agent stopping")
+		return errors.New("the agent is stopping")
 	case errors.Is(err, context.DeadlineExceeded):
 		return agent.ErrNoSet
 	case errors.Is(err, api.ErrUnauthorized), errors.Is(err, api.ErrDenied):

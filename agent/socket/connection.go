@@ -26,7 +26,7 @@ type connection struct {
 
 var (
 	errGone     = errors.New("the client has hung up")
-	errStopping = api.NewError(api.ErrUnavailable, "the agent stopping")
+	errStopping = api.NewError(api.ErrUnavailable, "the agent is stopping")
 	errNotNow   = api.NewError(api.ErrUnavailable, "the agent can't give its set now")
 	errRevoked  = api.NewError(api.ErrUnauthorized, "the vault refuses the agent's key: it was revoked, or the resource is gone")
 	errWaiting  = &api.Error{Kind: api.ErrRateLimited, Message: "too many wait for a change at the agent", RetryAfter: 5 * time.Second}

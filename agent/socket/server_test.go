@@ -177,7 +177,7 @@ func TestSocketStops(t *testing.T) {
 	if err := <-ended; !errors.Is(err, api.ErrUnavailable) {
 		t.Errorf("who waits is told %v, want %v", err, api.ErrUnavailable)
 	}
-	if got := readAll(t, silent); !strings.Contains(got, "the agent stopping") {
+	if got := readAll(t, silent); !strings.Contains(got, "the agent is stopping") {
 		t.Errorf("who was silent is told %q", got)
 	}
 	if _, err := os.Lstat(at.Path()); !errors.Is(err, os.ErrNotExist) {
