@@ -103,7 +103,7 @@ func (d *doctor) noAgentValues() bool {
 	case d.Settings.NoAgent, errors.Is(l.err, socket.ErrNoAgent), named && err != nil:
 		return false
 	case l.err != nil:
-		d.failed("agent", machine.Unasked(l.err), "set MIOSA_API_KEY or MIOSA_API_KEY_FILE, to ask the vault without the agent")
+		d.failed("agent", machine.AgentError(l.err), "set MIOSA_API_KEY or MIOSA_API_KEY_FILE, to ask the vault without the agent")
 	case l.meant(&d.Settings):
 		d.fail("agent", l.problem()+"; and there is no key to ask the vault with", l.fix())
 	case d.otherVault() != nil:

@@ -13,20 +13,18 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// askAgent connects to the agent, which must be there.
-func askAgent(p *program.Program) (*socket.Client, error) {
-	client, err := dialAgent(p)
-	return client, Unasked(err)
-}
-
-// dialAgent connects to the agent. That no agent can listen on a path is an error where the path was named,
-// else there is none.
+// dialAgent connects to the agent. If no agent can listen at the path of the socket, that is an error only for a path that the
+// user has named.
 func dialAgent(p *program.Program) (*socket.Client, error) {
-	client, err := socket.Dial(sockets(p)...)
-	if !errors.Is(err, socket.ErrNotSocket) {
-		return client, err
-	}
+	paths := []string{p.Settings.Socket}
 	if p.Settings.Socket == "" {
+		paths = socket.Paths(os.Geteuid(), p.Environ.Get("XDG_RUNTIME_DIR"))
+	}
+	client, err := socket.Dial(paths...)
+	switch {
+	case !errors.Is(err, socket.ErrNotSocket):
+		return client, err
+	case p.Settings.Socket == "":
 		return nil, socket.ErrNoAgent
 	}
 	setting := "--socket"
@@ -36,14 +34,14 @@ func dialAgent(p *program.Program) (*socket.Client, error) {
 	return nil, cli.WithHint(fmt.Errorf("%s: %w", setting, err), "name the agent's socket, or leave "+setting+" out")
 }
 
-// What to do about an agent that isn't to be asked.
+// Parts of hints for users that the agent refuses, and for agents of other users.
 const (
 	haveAllowed = "have this user allowed with allow_users or allow_groups in the agent's configuration"
 	onlyTrusted = "only an agent of root's or of this user's own is believed"
 )
 
-// Unasked adds to an error of an agent's what to do about it.
-func Unasked(err error) error {
+// AgentError adds a hint to an error of the agent, if there is no other source of values.
+func AgentError(err error) error {
 	switch {
 	case errors.Is(err, socket.ErrNoAgent):
 		return cli.WithHint(err, "start one with miosa-env agent, or name its socket with --socket FILE")
@@ -55,21 +53,13 @@ func Unasked(err error) error {
 	return err
 }
 
-// sockets are where an agent may be listening.
-func sockets(p *program.Program) []string {
-	if p.Settings.Socket != "" {
-		return []string{p.Settings.Socket}
-	}
-	return socket.Paths(os.Geteuid(), p.Environ.Get("XDG_RUNTIME_DIR"))
-}
-
 // AskStatus returns the status of the agent on this machine.
 func AskStatus(ctx context.Context, p *program.Program) (agent.Status, error) {
-	client, err := askAgent(p)
+	client, err := dialAgent(p)
 	if err != nil {
-		return agent.Status{}, err
+		return agent.Status{}, AgentError(err)
 	}
 	defer client.Close()
 	s, err := client.Status(ctx)
-	return s, Unasked(err)
+	return s, AgentError(err)
 }

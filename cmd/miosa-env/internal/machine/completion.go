@@ -68,7 +68,7 @@ func (p variables) complete(c *cobra.Command, _ []string, typed string) ([]strin
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), program.CompletionPatience)
 	defer cancel()
-	_, rows, _, err := boundRows(ctx, p.Program)
+	_, rows, _, err := listBindings(ctx, p.Program)
 	if err != nil {
 		return nil, nothing
 	}

@@ -3,6 +3,7 @@ package machine
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -41,25 +42,17 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 				return err
 			}
 			defer s.Wipe()
-			for _, b := range s.Bound {
-				if b.ExposeAsEnv != args[0] {
-					continue
-				}
-				bound, err := onlyBound(p, b)
-				if err != nil {
-					return err
-				}
-				value := []byte(bound.Value.Reveal())
-				if !noNewline {
-					value = append(value, '\n')
-				}
-				defer clear(value)
-				_, err = p.Stdout.Write(value)
+			value, err := valueOf(p, s, args[0])
+			if err != nil {
 				return err
 			}
-			return cli.WithHint(
-				fmt.Errorf("nothing is bound to %s as %s", s.Resource, cli.Quote(args[0])),
-				program.Meant(args[0], variableNames(s.Bound))+"miosa-env list shows what is")
+			text := []byte(value.Reveal())
+			if !noNewline {
+				text = append(text, '\n')
+			}
+			defer clear(text)
+			_, err = p.Stdout.Write(text)
+			return err
 		},
 	}
 	c.Flags().BoolVarP(&noNewline, "no-newline", "n", false, "print no line end after the value")
@@ -67,23 +60,26 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 	return c
 }
 
-// onlyBound is b with its value, which may be in our own environment.
-func onlyBound(p *program.Program, b api.Bound) (api.Bound, error) {
-	if b.Delivery != api.DeliverPlatform {
-		return b, nil // whatever its name does: nothing is set here
+// valueOf returns the value bound as name. The platform may have set it in the environment of this process.
+func valueOf(p *program.Program, s api.Snapshot, name string) (api.Value, error) {
+	i := slices.IndexFunc(s.Bound, func(b api.Bound) bool { return b.ExposeAsEnv == name })
+	if i < 0 {
+		names := make([]string, len(s.Bound))
+		for i := range s.Bound {
+			names[i] = s.Bound[i].ExposeAsEnv
+		}
+		return api.Value{}, cli.WithHint(
+			fmt.Errorf("nothing is bound to %s as %s", s.Resource, cli.Quote(name)),
+			program.Meant(name, names)+"miosa-env list shows what is")
 	}
-	built, err := inject.Environment{Inherited: p.Environ, Pristine: true, Bound: []api.Bound{b}, AllowNames: []string{b.ExposeAsEnv}}.Build()
+	b := s.Bound[i]
+	if b.Delivery != api.DeliverPlatform {
+		return b.Value, nil // names aren't checked: no variable is set
+	}
+	built, err := inject.Environment{Inherited: p.Environ, Pristine: true, Bound: []api.Bound{b}, AllowNames: []string{name}}.Build()
 	if err != nil {
-		return b, err
+		return api.Value{}, err
 	}
 	warn(p.Log, built.Warnings)
-	return built.Bound[0], nil
-}
-
-// variableNames are the names that values are bound as.
-func variableNames(list []api.Bound) (names []string) {
-	for _, b := range list {
-		names = append(names, b.ExposeAsEnv)
-	}
-	return names
+	return built.Bound[0].Value, nil
 }

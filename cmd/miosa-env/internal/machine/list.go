@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"sort"
-	"strconv"
-	"text/tabwriter"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,18 +20,18 @@ import (
 // listed is a binding as list --json prints it.
 type listed struct {
 	Variable  string     `json:"variable"`
-	Secret    string     `json:"secret"` // its name; empty where the vault doesn't tell
+	Secret    string     `json:"secret"` // its name; empty if the vault doesn't return it
 	Version   int64      `json:"version"`
-	RotatedAt *time.Time `json:"rotated_at"` // null where the vault doesn't tell
+	RotatedAt *time.Time `json:"rotated_at"` // null if the vault doesn't return it
 	Delivery  string     `json:"delivery"`   // value, placeholder, or platform
 	BindingID string     `json:"binding_id"`
 	SecretID  string     `json:"secret_id"`
 	origin
 }
 
-// origin is where what a command shows comes from.
+// origin is where a list comes from.
 type origin struct {
-	Vault string `json:"vault"` // its base URL; empty where an older agent doesn't tell
+	Vault string `json:"vault"` // its base URL; empty if an older agent doesn't return it
 	Agent string `json:"agent"` // the socket of the agent that was asked; empty: the vault was
 }
 
@@ -67,18 +65,25 @@ in vault and agent of --json.`,
 			if err := p.Begin(c); err != nil {
 				return err
 			}
-			resource, rows, from, err := boundRows(c.Context(), p)
-			if err != nil {
+			resource, rows, from, err := listBindings(c.Context(), p)
+			switch {
+			case err != nil:
 				return err
-			}
-			if asJSON {
+			case asJSON:
 				return program.PrintJSON(p.Stdout, rows)
-			}
-			if len(rows) == 0 {
+			case len(rows) == 0:
 				fmt.Fprintf(p.Stderr, "miosa-env: nothing is bound to %s, says %s\n", resource, cli.OneLine(from.String()))
 				return nil
 			}
-			if err := printTable(p.Stdout, rows, time.Now()); err != nil {
+			t := program.Table{Head: []string{"VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY"}}
+			for _, r := range rows {
+				rotated := "-"
+				if r.RotatedAt != nil {
+					rotated = program.Ago(time.Since(*r.RotatedAt), *r.RotatedAt)
+				}
+				t.Add(r.Variable, cmp.Or(r.Secret, r.SecretID, "-"), cmp.Or(program.VersionOf(r.Version), "-"), rotated, cmp.Or(r.Delivery, "-"))
+			}
+			if err := t.Write(p.Stdout); err != nil {
 				return err
 			}
 			fmt.Fprintf(p.Stderr, "miosa-env: from %s\n", cli.OneLine(from.String()))
@@ -91,22 +96,35 @@ in vault and agent of --json.`,
 	return c
 }
 
-// rows asks the agent, where there is one, else the vault.
-func boundRows(ctx context.Context, p *program.Program) (r api.Resource, rows []listed, from origin, err error) {
+// listBindings asks the agent if there is one, otherwise the vault. Rows are sorted by variable.
+func listBindings(ctx context.Context, p *program.Program) (r api.Resource, rows []listed, from origin, err error) {
 	s, err := newSupply(ctx, p)
 	if err != nil {
 		return r, nil, from, err
 	}
 	defer s.Close()
 	bindings, from, err := s.bindings(ctx)
-	rows = rowsOf(s.resource, bindings)
-	for i := range rows {
-		rows[i].origin = from
+	rows = []listed{}
+	for _, b := range bindings {
+		// Some vaults don't know the filter, and return bindings of other resources.
+		if b.Resource.ID != s.resource.ID || b.Resource.Type != "" && b.Resource.Type != s.resource.Type {
+			continue
+		}
+		row := listed{
+			Variable: b.ExposeAsEnv, Secret: b.SecretName, Version: b.Version, Delivery: b.Delivery,
+			BindingID: b.ID, SecretID: b.SecretID, origin: from,
+		}
+		if !b.UpdatedAt.IsZero() {
+			at := b.UpdatedAt.UTC()
+			row.RotatedAt = &at
+		}
+		rows = append(rows, row)
 	}
+	slices.SortStableFunc(rows, func(a, b listed) int { return strings.Compare(a.Variable, b.Variable) })
 	return s.resource, rows, from, err
 }
 
-// bindings lists what is bound, and says where that is from.
+// bindings returns the bindings of the resource, and where they come from.
 func (s *supply) bindings(ctx context.Context) ([]api.Binding, origin, error) {
 	if s.local != nil {
 		var bindings []api.Binding
@@ -114,7 +132,7 @@ func (s *supply) bindings(ctx context.Context) ([]api.Binding, origin, error) {
 			bindings, err = s.local.Bindings(ctx)
 			return err
 		})
-		if errors.Is(err, api.ErrMalformed) { // of an agent that doesn't know the question
+		if errors.Is(err, api.ErrMalformed) { // an older agent doesn't know the request
 			var set api.Snapshot
 			set, err = s.local.Ask(ctx)
 			bindings = set.Bindings()
@@ -140,41 +158,4 @@ func (s *supply) bindings(ctx context.Context) ([]api.Binding, origin, error) {
 		bindings[i].Delivery = b.DeliveredAs()
 	}
 	return bindings, origin{Vault: s.vault.Vault()}, err
-}
-
-// rowsOf sorts by variable. A vault that doesn't know the filter lists other resources' bindings too.
-func rowsOf(r api.Resource, bindings []api.Binding) []listed {
-	rows := []listed{}
-	for _, b := range bindings {
-		if b.Resource.ID != r.ID || b.Resource.Type != "" && b.Resource.Type != r.Type {
-			continue
-		}
-		row := listed{
-			Variable: b.ExposeAsEnv, Secret: b.SecretName, Version: b.Version, Delivery: b.Delivery,
-			BindingID: b.ID, SecretID: b.SecretID,
-		}
-		if !b.UpdatedAt.IsZero() {
-			at := b.UpdatedAt.UTC()
-			row.RotatedAt = &at
-		}
-		rows = append(rows, row)
-	}
-	sort.SliceStable(rows, func(i, j int) bool { return rows[i].Variable < rows[j].Variable })
-	return rows
-}
-
-func printTable(w io.Writer, rows []listed, now time.Time) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "VARIABLE\tSECRET\tVERSION\tROTATED\tDELIVERY")
-	for _, r := range rows {
-		version, rotated := "-", "-"
-		if r.Version > 0 {
-			version = strconv.FormatInt(r.Version, 10)
-		}
-		if r.RotatedAt != nil {
-			rotated = program.Ago(now.Sub(*r.RotatedAt), *r.RotatedAt)
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", program.Cell(r.Variable), program.Cell(cmp.Or(r.Secret, r.SecretID)), version, rotated, program.Cell(r.Delivery))
-	}
-	return t.Flush()
 }

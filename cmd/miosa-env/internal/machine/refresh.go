@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/Miosa-osa/miosa-env/agent/socket"
+	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
@@ -30,17 +30,9 @@ The exit code is 0 if the vault answered, and 125 if it didn't or there is no ag
 			if err := p.Begin(c); err != nil {
 				return err
 			}
-			client, err := askAgent(p)
+			s, err := refresh(c.Context(), p)
 			if err != nil {
-				return err
-			}
-			defer client.Close()
-			if err := servesNamed(c.Context(), p, client); err != nil {
-				return err
-			}
-			s, err := client.Refresh(c.Context())
-			if err != nil {
-				return Unasked(err)
+				return AgentError(err)
 			}
 			_, err = fmt.Fprintf(p.Stdout, "%s: %s, the vault answered in %s ms\n",
 				s.State, program.Counted(s.Bindings, "binding"), strconv.FormatFloat(s.RoundTrip, 'f', 1, 64))
@@ -49,18 +41,25 @@ The exit code is 0 if the vault answered, and 125 if it didn't or there is no ag
 	}
 }
 
-// servesNamed returns an error where the agent says that it serves another vault than the one that is named.
-func servesNamed(ctx context.Context, p *program.Program, client *socket.Client) error {
-	named, err := p.Settings.NamedVault()
-	if err != nil || named == "" {
-		return err
-	}
-	s, err := client.Status(ctx)
+// refresh has the agent ask the vault, unless it is known to serve another vault than the named one.
+func refresh(ctx context.Context, p *program.Program) (agent.Status, error) {
+	client, err := dialAgent(p)
 	if err != nil {
-		return Unasked(err)
+		return agent.Status{}, err
 	}
-	if err := OtherVault(s, named); err != nil && s.Vault != "" {
-		return cli.WithHint(err, "leave out --base-url and MIOSA_BASE_URL to have this agent refreshed, or name another one with --socket FILE")
+	defer client.Close()
+	named, err := p.Settings.NamedVault()
+	if err != nil {
+		return agent.Status{}, err
 	}
-	return nil
+	if named != "" {
+		s, err := client.Status(ctx)
+		if err != nil {
+			return s, err
+		}
+		if err := OtherVault(s, named); err != nil && s.Vault != "" {
+			return s, cli.WithHint(err, "leave out --base-url and MIOSA_BASE_URL to have this agent refreshed, or name another one with --socket FILE")
+		}
+	}
+	return client.Refresh(ctx)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
@@ -116,16 +117,16 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 type runner struct {
 	*program.Program
 	argv        []string
-	environment inject.Environment // but for Bound
-	follows     bool               // changes are acted on, and env files read again
+	environment inject.Environment // without Bound
+	follows     bool               // acts on changes, and reads env files again
 
 	// Set by prepare.
 	supply  *supply
-	first   api.Snapshot // what the command starts with; later on the latest set
+	first   api.Snapshot // the set the command starts with; later the latest set
 	command inject.Command
-	seen    inject.Fingerprint // of what the command has been given last, where it follows
-	kept    []*os.File         // content of env files that can be read once only
-	given   map[string]string  // a kept file's path, to the one it was given by
+	seen    inject.Fingerprint // of the last environment of the command, if it follows
+	kept    []*os.File         // copies of env files that can be read only once
+	given   map[string]string  // path of a copy to that of its original
 }
 
 func newRunner(p *program.Program, f *runFlags, argv []string) *runner {
@@ -136,7 +137,7 @@ func newRunner(p *program.Program, f *runFlags, argv []string) *runner {
 	return &runner{Program: p, argv: argv, environment: e, follows: !f.onChange.Ignored()}
 }
 
-// prepare asks the vault, and builds the command to start with.
+// prepare gets the first set and builds the command.
 func (r *runner) prepare(ctx context.Context) (err error) {
 	if r.supply, err = newSupply(ctx, r.Program); err != nil {
 		return err
@@ -155,7 +156,7 @@ func (r *runner) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// build makes what to run of the values of s. Errors are those of Build, Lookup and Preflight.
+// build returns the command with the values of s.
 func (r *runner) build(s api.Snapshot) (inject.Command, inject.Fingerprint, error) {
 	environment := r.environment
 	environment.Bound = s.Bound
@@ -177,4 +178,14 @@ func (r *runner) build(s api.Snapshot) (inject.Command, inject.Fingerprint, erro
 		command.Bound, seen = api.Labels(built.Bound), built.Fingerprint()
 	}
 	return command, seen, nil
+}
+
+// asGiven makes errors of Build name files as the user did.
+func (r *runner) asGiven(err error) error {
+	for _, problem := range cli.Problems(err) {
+		if file, ok := errors.AsType[*dotenv.Error](problem); ok && r.given[file.Path] != "" {
+			file.Path = r.given[file.Path]
+		}
+	}
+	return err
 }

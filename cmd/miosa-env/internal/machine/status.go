@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,9 +18,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
-// watchEvery is how often status --watch looks.
+// watchEvery is the interval of status --watch.
 const watchEvery = time.Second
 
 // Status returns the command status.
@@ -54,7 +55,7 @@ there is no agent to ask.`,
 			if err != nil {
 				return err
 			}
-			if !well(status) {
+			if !isFresh(status) {
 				p.Code = 1
 			}
 			named, err := p.Settings.NamedVault()
@@ -64,7 +65,10 @@ there is no agent to ask.`,
 			if err != nil {
 				p.Log.Warn().Err(err).Msg("run does not use this agent")
 			}
-			return showStatus(p, status, asJSON)
+			if asJSON {
+				return program.PrintJSON(p.Stdout, status)
+			}
+			return printStatus(p.Stdout, status)
 		},
 	}
 	c.Flags().SortFlags = false
@@ -73,124 +77,100 @@ there is no agent to ask.`,
 	return c
 }
 
-// well tells whether nothing needs anybody's attention.
-func well(s agent.Status) bool {
-	for _, o := range s.Outputs {
-		if o.State != agent.Written {
-			return false
-		}
-	}
-	return s.State == agent.Fresh
+// isFresh reports whether the agent is fresh and all its outputs are written.
+func isFresh(s agent.Status) bool {
+	return s.State == agent.Fresh && !slices.ContainsFunc(s.Outputs, func(o agent.OutputStatus) bool { return o.State != agent.Written })
 }
 
-// watchStatus prints the status again each time that more of it than ages has changed. That there is no
-// agent, or none any more, is told and waited out.
+// watchStatus prints the status whenever something other than a time or a counter has changed. While there is no agent, it
+// waits for one.
 func watchStatus(ctx context.Context, p *program.Program, asJSON bool) error {
 	var last agent.Status
-	trouble := ""
-	for first := true; ; first = false {
+	problem, separator := "", ""
+	for {
 		status, err := AskStatus(ctx, p)
 		switch {
-		case err != nil && err.Error() != trouble:
-			trouble, last = err.Error(), agent.Status{}
+		case err != nil && err.Error() != problem:
+			problem, last = err.Error(), agent.Status{}
 			cli.Report(p.Stderr, "miosa-env", err)
-		case err == nil && !reflect.DeepEqual(timeless(status), last):
-			trouble, last = "", timeless(status)
-			if !first && !asJSON {
-				fmt.Fprintln(p.Stdout)
-			}
+		case err == nil && !reflect.DeepEqual(lasting(status), last):
+			problem, last = "", lasting(status)
 			if asJSON {
-				err = statusLine(p, status)
+				err = json.NewEncoder(p.Stdout).Encode(status)
 			} else {
-				err = showStatus(p, status, false)
+				_, _ = io.WriteString(p.Stdout, separator)
+				err = printStatus(p.Stdout, status)
 			}
 			if err != nil {
 				return err
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(watchEvery):
+		separator = "\n"
+		if delay.Sleep(ctx, watchEvery) != nil {
+			return nil //nolint:nilerr // an interrupted watch has succeeded
 		}
 	}
 }
 
-// timeless is a status without what changes by itself.
-func timeless(s agent.Status) agent.Status {
+// lasting returns a status without what changes continuously.
+func lasting(s agent.Status) agent.Status {
 	s.Age, s.ConfirmedAt, s.LastErrorAt, s.RoundTrip, s.Counts = 0, time.Time{}, time.Time{}, 0, agent.Counts{}
 	s.Outputs = slices.Clone(s.Outputs)
 	for i := range s.Outputs {
-		s.Outputs[i].Failures = 0 // of attempts that go on
+		s.Outputs[i].Failures = 0 // grows with each attempt
 	}
 	return s
 }
 
-func statusLine(p *program.Program, s agent.Status) error {
-	line, err := json.Marshal(s)
-	if err == nil {
-		_, err = p.Stdout.Write(append(line, '\n'))
-	}
-	return err
-}
-
-func showStatus(p *program.Program, s agent.Status, asJSON bool) error {
-	if asJSON {
-		return program.PrintJSON(p.Stdout, s)
-	}
-	return printStatus(p.Stdout, s, time.Now())
-}
-
-// printStatus prints a status for people.
-func printStatus(w io.Writer, s agent.Status, now time.Time) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "state\t%s\n", program.Cell(string(s.State)))
-	fmt.Fprintf(t, "since\t%s\n", program.Ago(now.Sub(s.Since), s.Since))
-	fmt.Fprintf(t, "resource\t%s %s\n", program.Cell(s.Type), program.Cell(s.ID))
+// printStatus prints a status for users.
+func printStatus(w io.Writer, s agent.Status) error {
+	ago := func(at time.Time) string { return program.Ago(time.Since(at), at) }
+	t := program.Table{}
+	t.Add("state", string(s.State))
+	t.Add("since", ago(s.Since))
+	t.Add("resource", s.Type+" "+s.ID)
 	if s.State == agent.Fresh || s.State == agent.Stale {
-		what := program.Counted(s.Bindings, "binding")
+		set := program.Counted(s.Bindings, "binding")
 		if s.Placeholders {
-			what += ", listed without their values"
+			set += ", listed without their values"
 		}
 		if s.Origin == agent.FromCache {
-			what += ", from the cache"
+			set += ", from the cache"
 		}
-		fmt.Fprintf(t, "set\t%s, confirmed %s\n", what, program.Ago(time.Duration(s.Age*float64(time.Second)), s.ConfirmedAt))
+		t.Add("set", set+", confirmed "+program.Ago(time.Duration(s.Age*float64(time.Second)), s.ConfirmedAt))
 	}
 	if len(s.Expired) > 0 {
-		fmt.Fprintf(t, "expired\t%s: not served until the vault has newer values\n", program.Cell(strings.Join(s.Expired, ", ")))
+		t.Add("expired", strings.Join(s.Expired, ", ")+": not served until the vault has newer values")
 	}
 	vault := s.Vault
 	if s.RoundTrip > 0 {
 		vault = strings.TrimPrefix(vault+", answers in "+strconv.FormatFloat(s.RoundTrip, 'f', 1, 64)+" ms", ", ")
 	}
 	if vault != "" {
-		fmt.Fprintf(t, "vault\t%s\n", program.Cell(vault))
+		t.Add("vault", vault)
 	}
 	if s.LastError != "" {
-		fmt.Fprintf(t, "last error\t%s: %s\n", program.Ago(now.Sub(s.LastErrorAt), s.LastErrorAt), program.Cell(api.RedactKeys(s.LastError)))
+		t.Add("last error", ago(s.LastErrorAt)+": "+s.LastError)
 		if s.LastHint != "" {
-			fmt.Fprintf(t, "  hint\t%s\n", program.Cell(api.RedactKeys(s.LastHint)))
+			t.Add("  hint", s.LastHint)
 		}
 	}
-	fmt.Fprintf(t, "socket\t%s\n", program.Cell(s.Socket))
-	fmt.Fprintf(t, "agent\tprocess %d, version %s, started %s\n", s.PID, program.Cell(s.Version), program.Ago(now.Sub(s.StartedAt), s.StartedAt))
-	if err := t.Flush(); err != nil {
+	t.Add("socket", s.Socket)
+	t.Add("agent", fmt.Sprintf("process %d, version %s, started %s", s.PID, cmp.Or(s.Version, "-"), ago(s.StartedAt)))
+	if err := t.Write(w); err != nil || len(s.Outputs) == 0 {
 		return err
 	}
-	if len(s.Outputs) == 0 {
-		return nil
-	}
-	fmt.Fprintln(t, "\nOUTPUT\tSTATE\tVARIABLES\tWRITTEN\tWRITES\tHOOKS")
+	fmt.Fprintln(w)
+	t = program.Table{Head: []string{"OUTPUT", "STATE", "VARIABLES", "WRITTEN", "WRITES", "HOOKS"}}
 	for _, o := range s.Outputs {
 		written := "-"
 		if !o.WrittenAt.IsZero() {
-			written = program.Ago(now.Sub(o.WrittenAt), o.WrittenAt)
+			written = ago(o.WrittenAt)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", program.Cell(o.Name), program.Cell(string(o.State)), o.Bindings, written,
+		t.Add(o.Name, string(o.State), strconv.Itoa(o.Bindings), written,
 			withFailures(o.Writes, o.Failures), withFailures(o.Hooks-o.HookFailures, o.HookFailures))
 	}
-	if err := t.Flush(); err != nil {
+	if err := t.Write(w); err != nil {
 		return err
 	}
 	for _, o := range s.Outputs {
@@ -204,7 +184,7 @@ func printStatus(w io.Writer, s agent.Status, now time.Time) error {
 	return nil
 }
 
-// withFailures says how often something was done, and how often it failed if it did.
+// withFailures returns how often something succeeded and, if it ever did, failed.
 func withFailures(done, failed int64) string {
 	text := strconv.FormatInt(done, 10)
 	if failed > 0 {

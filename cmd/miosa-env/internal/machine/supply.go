@@ -18,6 +18,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // agentPatience is how long the agent has for the first set if there is a key to ask the vault with: a moment longer
@@ -43,6 +44,16 @@ type supply struct {
 	bypassed bool          // the vault was asked because the agent gave nothing, and that has been logged
 	other    error         // why the agent isn't asked any more: it serves another vault
 	only     bool          // the vault isn't asked, whatever the agent says
+}
+
+// Values returns the current set of the resource.
+func Values(ctx context.Context, p *program.Program) (api.Snapshot, error) {
+	s, err := newSupply(ctx, p)
+	if err != nil {
+		return api.Snapshot{}, err
+	}
+	defer s.Close()
+	return s.first(ctx)
 }
 
 // AddAgentFlag adds --no-agent to a command that asks the agent first.
@@ -296,4 +307,33 @@ func Keyless(err error) error {
 		hint = haveAllowed + ", or set MIOSA_API_KEY"
 	}
 	return cli.WithHint(err, hint)
+}
+
+// connection is a client of the vault for one resource.
+type connection struct {
+	*fetch.Client
+	resource api.Resource
+	key      program.FoundKey
+}
+
+// connect reads the key, starts to connect to the vault, and meanwhile removes the key from the arguments and environment of this
+// process.
+func connect(p *program.Program) (connection, error) {
+	inherited.EndByFaults()
+	found, keyErr := p.Settings.Key()
+	if found.Exposed {
+		p.Log.Warn().Str("file", found.Where).Msg("key file is accessible to other users: chmod 600 it")
+	}
+	resource, err := p.Settings.Resource()
+	if err := errors.Join(keyErr, err); err != nil {
+		return connection{}, err
+	}
+	client, err := fetch.New(p.Settings.Config(p, found))
+	if err == nil {
+		client.Connect()
+	}
+	if err := inject.Scrub(found.Key); err != nil {
+		p.Log.Warn().Err(err).Msg("key remains visible in this process's environment or arguments")
+	}
+	return connection{client, resource, found}, err
 }
