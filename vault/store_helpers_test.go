@@ -92,7 +92,7 @@ func tamper(t testing.TB, s *store.Store, statement string, args ...any) {
 	}
 }
 
-// look reads one row of one column, on the connection that writes.
+// look reads a single value on the connection that writes.
 func look(t testing.TB, s *store.Store, into any, query string, args ...any) {
 	t.Helper()
 	if err := s.DB().Write(t.Context(), func(tx database.Tx) error { return tx.QueryRow(query, args...).Scan(into) }); err != nil {

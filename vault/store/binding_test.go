@@ -24,7 +24,7 @@ func TestCreateBinding(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(*api.NewBinding)
-		want   *api.Kind // nil: the one that stands
+		want   *api.Kind // nil: the existing binding
 	}{
 		{"again", func(*api.NewBinding) {}, nil},
 		{"again, delivery spelled out", func(n *api.NewBinding) { n.Delivery = api.DeliverValue }, nil},
@@ -86,7 +86,7 @@ func TestPutSecretBinds(t *testing.T) {
 	if second.ID != binding.ID || second.PlaceholderToken != binding.PlaceholderToken || second.Version != 2 {
 		t.Errorf("binding %+v, want the one that stands, at version 2", second)
 	}
-	// A conflict undoes the secret too.
+	// A conflict also undoes the creation of the secret.
 	p.Name = "other"
 	_, _, _, err = s.PutSecret(t.Context(), owner, p, nil)
 	wantKind(t, err, api.ErrConflict)

@@ -23,30 +23,31 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
-// writerEnv names the folder of the store that the test binary, run again, is to write to.
+// writerEnv names the folder of the store to which the test binary, run again, writes.
 const writerEnv = "MIOSA_TEST_WRITE_TO"
 
 const (
-	killShort    = 10 // of each store, with -short
-	killSecrets  = 4  // rotated, each by one goroutine, so that at most one write of it is in flight
-	killTenant   = "acme"
-	killUnawares = 5 // one round in so many is killed at any moment, opening the store included
+	killShort   = 10 // rounds for each store, with -short
+	killSecrets = 4  // each rotated by one goroutine, so at most one write of it is in flight
+	killTenant  = "acme"
+	killAnytime = 5 // one round in this many is killed at any moment, opening the store included
 )
 
-// killRounds is how often a writer is killed, of each store: at the same time, the first on a disk and the others
-// in memory, where nobody waits for a disk. SIGKILL leaves what the kernel was given, whichever it is.
+// killRounds is the number of kills for each store. The stores run in parallel: the first on disk and the others
+// in memory, which needs no fsync. SIGKILL loses nothing that the kernel has received, in either case.
 var killRounds = []int{100, 350, 350}
 
-// strayName begins the names of secrets that are made and deleted again.
-const strayName = "stray "
+// transientName is the prefix of the names of secrets that are created and deleted again.
+const transientName = "transient "
 
-// TestWriterProcess is not a test: it is what TestFault_V1_KilledWhileWriting starts and kills. It opens the
-// store, says what is in it, having opened all of that, and writes without end, saying what was acknowledged:
+// TestWriterProcess is not a test: it is the process that TestFault_V1_KilledWhileWriting starts and kills. It
+// opens
+// the store, reads all of it, prints what it contains, and then writes without end, printing each acknowledged write:
 //
-//	holds ID VERSION     one line a secret
-//	ready                that was all
+//	holds ID VERSION     one line for each secret
+//	ready                the list is complete
 //	rotated ID VERSION, made ID 1, deleted ID 0
-//	deleting ID 0        it has been sent
+//	deleting ID 0        printed before the deletion is sent
 func TestWriterProcess(t *testing.T) {
 	dir := os.Getenv(writerEnv)
 	if dir == "" {
@@ -57,24 +58,24 @@ func TestWriterProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	say := func(what, id string, version int64) {
+	report := func(what, id string, version int64) {
 		_, _ = os.Stdout.WriteString(what + " " + id + " " + strconv.FormatInt(version, 10) + "\n")
 	}
 	owner, err := s.LocalActor(ctx, killTenant)
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, strays, err := s.everything(ctx, owner)
+	list, transient, err := s.readAll(ctx, owner)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for id, version := range list {
-		say("holds", id, version)
+		report("holds", id, version)
 	}
-	say("ready", "-", 0)
+	report("ready", "-", 0)
 	failed := make(chan error)
 	for id, version := range list {
-		if strays[id] {
+		if transient[id] {
 			continue
 		}
 		go func() {
@@ -85,24 +86,24 @@ func TestWriterProcess(t *testing.T) {
 					return
 				}
 				version = secret.Version
-				say("rotated", id, version)
+				report("rotated", id, version)
 			}
 		}()
 	}
-	go func() { failed <- s.comeAndGo(ctx, owner, strays, say) }()
+	go func() { failed <- s.createAndDelete(ctx, owner, transient, report) }()
 	t.Fatal(<-failed)
 }
 
-// everything is the version of each secret, by id, and which of them are to be deleted. It opens all values
-// that are bound, and compares them with what their versions have; it opens all previews.
-func (s *Store) everything(ctx context.Context, owner Actor) (list map[string]int64, strays map[string]bool, err error) {
+// readAll returns the version of each secret by id, and which of them are transient. It opens all bound values and
+// checks that each is the one of its version; it opens all previews.
+func (s *Store) readAll(ctx context.Context, owner Actor) (list map[string]int64, transient map[string]bool, err error) {
 	secrets, _, err := s.Secrets(ctx, owner, SecretFilter{})
 	if err != nil {
 		return nil, nil, err
 	}
-	list, strays = map[string]int64{}, map[string]bool{}
+	list, transient = map[string]int64{}, map[string]bool{}
 	for _, secret := range secrets {
-		list[secret.ID], strays[secret.ID] = secret.Version, strings.HasPrefix(secret.Name, strayName)
+		list[secret.ID], transient[secret.ID] = secret.Version, strings.HasPrefix(secret.Name, transientName)
 	}
 	reader := owner
 	reader.Resource = box1
@@ -115,36 +116,37 @@ func (s *Store) everything(ctx context.Context, owner Actor) (list map[string]in
 			return nil, nil, fmt.Errorf("%s has another version's value", b.SecretID)
 		}
 		if list[b.SecretID] != b.Version {
-			return nil, nil, fmt.Errorf("%s is at version %d, and %d in the list", b.SecretID, b.Version, list[b.SecretID])
+			return nil, nil, fmt.Errorf("%s is at version %d in the set and %d in the list", b.SecretID, b.Version, list[b.SecretID])
 		}
 	}
-	return list, strays, nil
+	return list, transient, nil
 }
 
-// comeAndGo makes secrets and deletes them, those first that a process before has left, and rotates data keys.
-func (s *Store) comeAndGo(ctx context.Context, owner Actor, strays map[string]bool, say func(string, string, int64)) error {
+// createAndDelete creates and deletes secrets, beginning with those that an earlier process left, and rotates data
+// keys.
+func (s *Store) createAndDelete(ctx context.Context, owner Actor, transient map[string]bool, report func(string, string, int64)) error {
 	remove := func(id string) error {
-		say("deleting", id, 0)
+		report("deleting", id, 0)
 		err := s.DeleteSecret(ctx, owner, id)
 		if err == nil {
-			say("deleted", id, 0)
+			report("deleted", id, 0)
 		}
 		return err
 	}
-	for id, stray := range strays {
-		if stray {
+	for id, isTransient := range transient {
+		if isTransient {
 			if err := remove(id); err != nil {
 				return err
 			}
 		}
 	}
 	for {
-		secret, _, _, err := s.PutSecret(ctx, owner, api.NewSecret{Name: newID(strayName), Value: valueOf(1),
+		secret, _, _, err := s.PutSecret(ctx, owner, api.NewSecret{Name: newID(transientName), Value: valueOf(1),
 			Resource: box1, ExposeAsEnv: newID("STRAY_")}, nil)
 		if err != nil {
 			return err
 		}
-		say("made", secret.ID, 1)
+		report("made", secret.ID, 1)
 		if _, err := s.RotateKeys(ctx, killTenant); err != nil {
 			return err
 		}
@@ -154,14 +156,13 @@ func (s *Store) comeAndGo(ctx context.Context, owner Actor, strays map[string]bo
 	}
 }
 
-// valueOf is the value that a version has: large enough for several pages.
+// valueOf returns the value of a version: large enough for several pages.
 func valueOf(version int64) api.Value {
 	return text(fmt.Sprintf("%d %s", version, strings.Repeat("v", int(version%5)*4000)))
 }
 
-// SIGKILL of a process that writes to a store, opening it included, loses nothing that was acknowledged: the
-// next process finds all of it, and everything opens. 800 times; the other 200 kills of the thousand are
-// cmd/miosa-vault's TestFault_V1_KilledWhileServing, under HTTP writes.
+// After SIGKILL of a process that opens or writes to a store, the next process finds every acknowledged write, and
+// every value opens. 800 kills; cmd/miosa-vault's TestFault_V1_KilledWhileServing adds 200 under HTTP writes.
 func TestFault_V1_KilledWhileWriting(t *testing.T) {
 	var all sync.WaitGroup
 	began, kills, writes := time.Now(), 0, make([]int, len(killRounds))
@@ -170,10 +171,10 @@ func TestFault_V1_KilledWhileWriting(t *testing.T) {
 			rounds = killShort
 		}
 		kills += rounds
-		b := newBatteredStore(t, i > 0)
+		b := newKilledStore(t, i > 0)
 		all.Go(func() {
 			for round := 1; round <= rounds && !t.Failed(); round++ {
-				n, err := b.killOnce(t.Context(), round%killUnawares == 0)
+				n, err := b.killOnce(t.Context(), round%killAnytime == 0)
 				if err != nil {
 					t.Errorf("store %d, round %d: %v", i, round, err)
 				}
@@ -181,7 +182,7 @@ func TestFault_V1_KilledWhileWriting(t *testing.T) {
 			}
 			b.end(t)
 			if writes[i] < rounds/2 {
-				t.Errorf("%d writes acknowledged in %d rounds: that is too few to tell anything", writes[i], rounds)
+				t.Errorf("%d writes acknowledged in %d rounds, too few for a result", writes[i], rounds)
 			}
 		})
 	}
@@ -189,18 +190,18 @@ func TestFault_V1_KilledWhileWriting(t *testing.T) {
 	t.Logf("%d kills over %d acknowledged writes in %s", kills, writes, time.Since(began).Round(time.Millisecond))
 }
 
-// span is which version a secret may be at; 0: it isn't there.
+// span is the range of versions that a secret may have; 0: it does not exist.
 type span struct{ least, most int64 }
 
-// batteredStore is a store whose writers are killed, and what they have said of it.
-type batteredStore struct {
+// killedStore is a store whose writers are killed, with the state that they acknowledged.
+type killedStore struct {
 	dir   string
 	known map[string]span // by secret id
 }
 
-func newBatteredStore(t *testing.T, inMemory bool) *batteredStore {
+func newKilledStore(t *testing.T, inMemory bool) *killedStore {
 	t.Helper()
-	b := &batteredStore{t.TempDir(), map[string]span{}}
+	b := &killedStore{t.TempDir(), map[string]span{}}
 	if inMemory {
 		if dir, err := os.MkdirTemp("/dev/shm", "miosa-vault-test-"); err == nil {
 			t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -221,14 +222,14 @@ func newBatteredStore(t *testing.T, inMemory bool) *batteredStore {
 }
 
 // killOnce runs one writer until it is killed, and returns how many writes it acknowledged.
-func (b *batteredStore) killOnce(ctx context.Context, unawares bool) (writes int, err error) {
+func (b *killedStore) killOnce(ctx context.Context, anytime bool) (writes int, err error) {
 	c := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestWriterProcess$")
 	c.Env = append(os.Environ(), writerEnv+"="+b.dir)
-	if !unawares {
-		c.Env = append(c.Env, "GOMAXPROCS=1") // which starts sooner: that is most of what a round takes
+	if !anytime {
+		c.Env = append(c.Env, "GOMAXPROCS=1") // starts faster, and starting takes most of a round
 	}
-	var complaints bytes.Buffer
-	c.Stderr = &complaints
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
 	out, err := c.StdoutPipe()
 	if err != nil {
 		return 0, err
@@ -240,7 +241,7 @@ func (b *batteredStore) killOnce(ctx context.Context, unawares bool) (writes int
 		_ = delay.Sleep(ctx, rand.N(within))
 		_ = c.Process.Kill()
 	}
-	if unawares {
+	if anytime {
 		go kill(100 * time.Millisecond)
 	}
 	held := map[string]int64{}
@@ -248,7 +249,7 @@ func (b *batteredStore) killOnce(ctx context.Context, unawares bool) (writes int
 	for lines := bufio.NewReader(out); ; {
 		line, err := lines.ReadString('\n')
 		if err == io.EOF {
-			break // a line that was cut acknowledges nothing
+			break // a partial line acknowledges nothing
 		}
 		if err != nil {
 			return writes, err
@@ -256,7 +257,7 @@ func (b *batteredStore) killOnce(ctx context.Context, unawares bool) (writes int
 		var what, id string
 		var version int64
 		if n, _ := fmt.Sscanf(line, "%s %s %d\n", &what, &id, &version); n != 3 {
-			complaints.WriteString(line)
+			stderr.WriteString(line)
 			continue
 		}
 		switch what {
@@ -271,32 +272,33 @@ func (b *batteredStore) killOnce(ctx context.Context, unawares bool) (writes int
 			b.known[id] = span{0, b.known[id].most}
 		default:
 			b.known[id] = span{version, version}
-			if writes++; writes == 1 && !unawares {
+			if writes++; writes == 1 && !anytime {
 				go kill(20 * time.Millisecond)
 			}
 		}
 	}
 	if err := c.Wait(); c.ProcessState.ExitCode() != -1 {
-		return writes, fmt.Errorf("the writer ended by itself: %w\n%s", err, &complaints)
+		return writes, fmt.Errorf("the writer ended by itself: %w\n%s", err, &stderr)
 	}
 	return writes, problem
 }
 
-// compare holds what a store has against what was acknowledged, and takes it for known: what was seen once
-// must not go either. One rotation of each secret, and one new secret, may have been committed and not said.
-func (b *batteredStore) compare(held map[string]int64) error {
-	unsaid := 0
+// compare checks a store's state against the acknowledged one, and then replaces the latter: later states must
+// include what was seen once. One rotation of each secret and one new secret may be committed without having been
+// acknowledged.
+func (b *killedStore) compare(held map[string]int64) error {
+	unacknowledged := 0
 	for id, version := range held {
 		may, known := b.known[id]
 		switch {
 		case !known && version == 1:
-			unsaid++
+			unacknowledged++
 		case version < may.least || version > may.most+1 || version > 1 && may.most == 0:
 			return fmt.Errorf("%s is at version %d, want %d to %d", id, version, may.least, may.most+1)
 		}
 	}
-	if unsaid > 1 {
-		return fmt.Errorf("%d secrets are there that nobody was told of", unsaid)
+	if unacknowledged > 1 {
+		return fmt.Errorf("%d secrets exist that no writer acknowledged", unacknowledged)
 	}
 	for id, may := range b.known {
 		if _, there := held[id]; !there && may.least > 0 {
@@ -310,8 +312,8 @@ func (b *batteredStore) compare(held map[string]int64) error {
 	return nil
 }
 
-// end looks at everything once more, and at the file itself.
-func (b *batteredStore) end(t *testing.T) {
+// end checks the final state and the integrity of the database file.
+func (b *killedStore) end(t *testing.T) {
 	s, err := Open(t.Context(), Config{DataDir: b.dir, RootKey: keyring.Root{File: filepath.Join(b.dir, "root.key")}, Log: zerolog.Nop()})
 	if err != nil {
 		t.Error(err)
@@ -323,7 +325,7 @@ func (b *batteredStore) end(t *testing.T) {
 		t.Error(err)
 		return
 	}
-	held, _, err := s.everything(t.Context(), owner)
+	held, _, err := s.readAll(t.Context(), owner)
 	if err == nil {
 		err = b.compare(held)
 	}

@@ -16,12 +16,12 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
-// rotatorEnv holds, as JSON, what the test binary, run again, is to rotate.
+// rotatorEnv contains, as JSON, what the test binary, run again, rotates.
 const rotatorEnv = "MIOSA_TEST_ROTATE"
 
 type rotatorJob struct {
 	Dir    string
-	Root   bool // the root key; else the data keys
+	Root   bool // the root key; otherwise the data keys
 	DiesAt int  // the step at which it kills itself
 }
 
@@ -33,7 +33,7 @@ func (j rotatorJob) run(ctx context.Context, s *Store) error {
 	return err
 }
 
-// TestRotatorProcess is not a test: it is what TestFault_V4_KilledAtEachStepOfARotation starts.
+// TestRotatorProcess is not a test: it is the process that TestFault_V4_KilledAtEachStepOfARotation starts.
 func TestRotatorProcess(t *testing.T) {
 	var job rotatorJob
 	if json.Unmarshal([]byte(os.Getenv(rotatorEnv)), &job) != nil {
@@ -47,7 +47,7 @@ func TestRotatorProcess(t *testing.T) {
 	s.step = func(string) error {
 		if steps++; steps == job.DiesAt {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {} // it may take a moment
+			select {} // wait for the signal
 		}
 		return nil
 	}
@@ -59,8 +59,8 @@ func TestRotatorProcess(t *testing.T) {
 	}
 }
 
-// A process that rotates data keys, or the root key, is killed with SIGKILL at each of its steps in turn, and
-// nothing but the files is left of it: everything opens, and another process finishes what it began.
+// A process that rotates data keys or the root key is killed at each of its steps in turn. Afterwards every value
+// opens, and another process completes the rotation.
 func TestFault_V4_KilledAtEachStepOfARotation(t *testing.T) {
 	original := fill(t, t.TempDir(), batchRows+5)
 	for name, root := range map[string]bool{"data keys": false, "root key": true} {
@@ -75,7 +75,7 @@ func TestFault_V4_KilledAtEachStepOfARotation(t *testing.T) {
 				c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRotatorProcess$")
 				c.Env = append(os.Environ(), rotatorEnv+"="+string(text))
 				out, err := c.CombinedOutput()
-				if err == nil { // it ran through
+				if err == nil { // it completed
 					if want := map[bool]int{false: 2*(1+2+1) + 1, true: 5 + 1}[root]; step != want {
 						t.Errorf("killed at %d steps, want %d", step-1, want-1)
 					}

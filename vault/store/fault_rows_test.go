@@ -7,15 +7,15 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// What reads a row otherwise than to reveal it notices as well that it is another's: previews that are
-// listed, refresh tokens that are kept across a rotation, bindings that lead to another tenant's secret or
-// were given to another tenant. Within one tenant bindings aren't sealed, and nobody claims they are.
+// Rows of another secret or tenant are also detected outside of reveals: in listed previews, in refresh tokens
+// kept by a rotation, and in bindings that were moved to another tenant's secret or to another tenant. Bindings
+// within one tenant are not sealed.
 func TestFault_V12_SwappedRowsOffTheRevealPath(t *testing.T) {
 	type scene struct {
 		s                        *Store
 		owner, other             Actor
-		victim, donor, elsewhere api.Secret // elsewhere is other's
-		reader, foreignReader    Actor      // both of box1, one a tenant
+		victim, donor, elsewhere api.Secret // elsewhere belongs to the tenant other
+		reader, foreignReader    Actor      // both of box1, each in its own tenant
 	}
 	reveal := func(reader func(scene) Actor) func(*testing.T, scene) error {
 		return func(t *testing.T, c scene) error {
@@ -79,7 +79,7 @@ func TestFault_V12_SwappedRowsOffTheRevealPath(t *testing.T) {
 			bind(t, s, c.owner, api.NewBinding{SecretID: c.victim.ID, Resource: box1, ExposeAsEnv: "VICTIM"})
 			c.reader, c.foreignReader = agent(t, s, c.owner, box1), agent(t, s, c.other, box1)
 			tamper(t, s, tt.sql, c.victim.ID, c.donor.ID, c.elsewhere.ID)
-			c.s = storeAt(t, dir) // with nothing in its memory
+			c.s = storeAt(t, dir) // with empty caches
 			err := tt.read(t, c)
 			wantKind(t, err, api.ErrInternal)
 			if message := err.Error(); !strings.Contains(message, "doesn't open") || strings.Contains(message, "CANARY") {

@@ -51,7 +51,7 @@ func TestAuthenticate(t *testing.T) {
 		return func() bool { _, err := s.Authenticate(t.Context(), k); return errors.Is(err, errKey) }
 	}
 	if !refused(revoked)() || !refused(api.NewKey(api.ResourceKeyPrefix))() || !refused(api.Key{})() {
-		t.Error("a revoked, unknown or empty key got in")
+		t.Error("a revoked, unknown or empty key was accepted")
 	}
 	poll.Until(t, 5*time.Second, "expired", refused(short))
 
@@ -82,7 +82,7 @@ func TestKeysOfATenant(t *testing.T) {
 		t.Errorf("keys of computers %+v, %v", list, err)
 	}
 	wantKind(t, s.RevokeResourceKey(t.Context(), owner, theirs.KeyID), api.ErrNotFound)
-	wantKind(t, s.RevokeResourceKey(t.Context(), owner, owner.KeyID), api.ErrNotFound) // a tenant key is no resource key
+	wantKind(t, s.RevokeResourceKey(t.Context(), owner, owner.KeyID), api.ErrNotFound) // a tenant key is not a resource key
 
 	all, err := s.Keys(t.Context(), "")
 	if err != nil || len(all) != 4 {
@@ -102,12 +102,12 @@ func TestKeysOfATenant(t *testing.T) {
 	if err != nil || len(ofOther) != 2 || ofOther[1].RevokedAt == nil || ofOther[0].Resource != (api.Resource{}) || ofOther[1].TenantName != "other" {
 		t.Errorf("keys of other %+v, %v", ofOther, err)
 	}
-	// Who did it: the command line.
+	// Revoked by the command line.
 	events := audited(t, s, other, actKeyRevoke)
 	if len(events) != 1 || events[0].KeyID != operator.KeyID || events[0].TargetKeyID != theirs.KeyID {
 		t.Errorf("events %+v", events)
 	}
-	// A revoked tenant key ends what was authenticated before.
+	// Revoking a tenant key also invalidates actors that were authenticated with it.
 	if err := s.RevokeKey(t.Context(), owner.KeyID); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestKeysOfATenant(t *testing.T) {
 	wantKind(t, err, api.ErrUnauthorized)
 }
 
-// attempt is every method of the contract with an id that may be somebody else's.
+// attempt is a method call of the API with an id that may belong to another tenant.
 type attempt struct {
 	name string
 	do   func(s *Store, a Actor) error
@@ -144,31 +144,31 @@ func attemptsOn(t *testing.T, secretID, bindingID, keyID, eventID string) []atte
 
 func TestForeignIDsAreNotFound(t *testing.T) {
 	s := newStore(t)
-	owner, thief := tenant(t, s, "acme"), tenant(t, s, "thief")
+	owner, foreign := tenant(t, s, "acme"), tenant(t, s, "foreign")
 	secret := bound(t, s, owner, "TOKEN", "v")
 	reader := agent(t, s, owner, box1)
-	spy := agent(t, s, thief, box1) // of a resource with the very same name
+	foreignReader := agent(t, s, foreign, box1) // of a resource with the same name
 	list, err := s.Bindings(t.Context(), owner, BindingFilter{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	event := audited(t, s, owner, actSecretCreate)[0]
 	for _, c := range attemptsOn(t, secret.ID, list[0].ID, reader.KeyID, event.ID) {
-		t.Run(c.name, func(t *testing.T) { wantKind(t, c.do(s, thief), api.ErrNotFound) })
+		t.Run(c.name, func(t *testing.T) { wantKind(t, c.do(s, foreign), api.ErrNotFound) })
 	}
-	if diff := cmp.Diff(revealed(t, s, spy), map[string]string{}); diff != "" {
-		t.Errorf("the spy's set (-got +want)\n%s", diff)
+	if diff := cmp.Diff(revealed(t, s, foreignReader), map[string]string{}); diff != "" {
+		t.Errorf("the foreign reader's set (-got +want)\n%s", diff)
 	}
 	for name, n := range map[string]func() (int, error){
-		"secrets":  func() (int, error) { l, _, err := s.Secrets(t.Context(), thief, SecretFilter{}); return len(l), err },
-		"bindings": func() (int, error) { l, err := s.Bindings(t.Context(), thief, BindingFilter{}); return len(l), err },
+		"secrets":  func() (int, error) { l, _, err := s.Secrets(t.Context(), foreign, SecretFilter{}); return len(l), err },
+		"bindings": func() (int, error) { l, err := s.Bindings(t.Context(), foreign, BindingFilter{}); return len(l), err },
 		"events": func() (int, error) {
-			l, _, err := s.Audit(t.Context(), thief, AuditFilter{Action: actSecretCreate})
+			l, _, err := s.Audit(t.Context(), foreign, AuditFilter{Action: actSecretCreate})
 			return len(l), err
 		},
 	} {
 		if got, err := n(); got != 0 || err != nil {
-			t.Errorf("the thief sees %d %s, %v", got, name, err)
+			t.Errorf("the foreign tenant sees %d %s, %v", got, name, err)
 		}
 	}
 	if diff := cmp.Diff(revealed(t, s, reader), map[string]string{"TOKEN": "v"}); diff != "" {
@@ -234,12 +234,12 @@ func TestAuditPages(t *testing.T) {
 		}
 	}
 	back, forth := pages(AuditFilter{}), pages(AuditFilter{Since: &time.Time{}})
-	if len(back) != 25 || len(forth) != 25 { // with the minting of the key
+	if len(back) != 25 || len(forth) != 25 { // including the creation of the key
 		t.Fatalf("%d events back, %d forth; want 25", len(back), len(forth))
 	}
 	for i := range back {
 		if back[i] != forth[len(forth)-1-i] {
-			t.Fatal("the two directions disagree")
+			t.Fatal("the two orders differ")
 		}
 	}
 	middle, err := s.AuditEvent(t.Context(), owner, forth[12])

@@ -57,7 +57,7 @@ func TestReveal(t *testing.T) {
 	if diff := cmp.Diff(state, State{Labels: labels, Etag: api.Etag(box1, labels)}); diff != "" {
 		t.Errorf("state (-got +want)\n%s", diff)
 	}
-	// A rotation moves the version, and nothing else of the label.
+	// A rotation changes only the version in a label.
 	if _, err := s.RotateSecret(t.Context(), owner, z.ID, Rotation{Value: text("z2")}); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestRevealIsAudited(t *testing.T) {
 	}
 }
 
-// Nothing is handed out that isn't recorded.
+// A reveal that cannot be audited returns no values.
 func TestRevealWithoutAuditIsRefused(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
@@ -133,9 +133,9 @@ func TestRevealWithoutAuditIsRefused(t *testing.T) {
 	if set != nil || !errors.As(err, &answer) || strings.Contains(answer.Message, "blocked") {
 		t.Errorf("set of %d, answer %q", len(set), answer.Message)
 	}
-	// A change that can't be recorded doesn't happen, and who was denied stays denied.
+	// A change that cannot be audited is not made, and a denial remains a denial.
 	if _, _, _, err := s.PutSecret(t.Context(), owner, api.NewSecret{Name: "x", Value: text("v")}, nil); err == nil {
-		t.Error("a secret was put without an audit event")
+		t.Error("a secret was stored without an audit event")
 	}
 	_, err = s.Reveal(t.Context(), owner, box1)
 	wantKind(t, err, api.ErrDenied)
@@ -168,7 +168,7 @@ func TestExpiredSecretsLeaveTheSet(t *testing.T) {
 	if n := len(before.Labels); n != 3 || before.NextExpiry == nil || !before.NextExpiry.Equal(soon.UTC().Truncate(time.Microsecond)) {
 		t.Fatalf("%d labels, next change %v; want 3, %v", n, before.NextExpiry, soon)
 	}
-	// Nobody writes: the waiting reveal notices by itself.
+	// No write happens: the waiting reveal ends because of the expiry.
 	after, err := s.Await(t.Context(), reader, box1, before.Etag, time.Minute)
 	if err != nil {
 		t.Fatal(err)
@@ -181,8 +181,7 @@ func TestExpiredSecretsLeaveTheSet(t *testing.T) {
 	}
 }
 
-// FuzzValueComesBack: any text is stored and revealed byte for byte, or refused for a reason that
-// holds.
+// FuzzValueComesBack: any text is either stored and revealed byte for byte, or refused as invalid.
 func FuzzValueComesBack(f *testing.F) {
 	for _, seed := range []string{"", "v", "\x00", "\xff", "a\r\n", "\u2028", "🙂", strings.Repeat("k", 5000), " leading", "trailing ", "007", "+5", "{}", "null"} {
 		f.Add(seed)

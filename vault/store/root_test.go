@@ -40,7 +40,7 @@ func TestRootKeyIsChecked(t *testing.T) {
 	tests := []struct {
 		name string
 		root func(t *testing.T, path string) keyring.Root
-		want string // part of the error; "": opens
+		want string // substring of the error; "": opens
 	}{
 		{"the same, as text", func(*testing.T, string) keyring.Root { return keyring.Root{Text: key} }, ""},
 		{"the same, in a file", func(t *testing.T, path string) keyring.Root {
@@ -81,6 +81,6 @@ func TestRootKeyIsChecked(t *testing.T) {
 		})
 	}
 	if got := api.RedactKeys("key " + key.Reveal()); strings.Contains(got, key.Reveal()[len("msk_root_"):]) {
-		t.Error("RedactKeys lets a root key through")
+		t.Error("RedactKeys does not redact a root key")
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
-// filled is a store with two tenants, more rows than two batches hold, refresh tokens, and the
-// agents that read them.
+// filled is a store with two tenants, more rows than two batches hold, refresh tokens, and resource keys for both
+// tenants.
 type filled struct {
 	dir     string
 	readers []Actor
@@ -50,7 +50,7 @@ func fill(t *testing.T, dir string, rows int) filled {
 	return f
 }
 
-// check opens the store anew and reads everything: values, previews, refresh tokens.
+// check opens the store again and reads everything: values, previews, refresh tokens.
 func (f filled) check(t *testing.T) {
 	t.Helper()
 	s := storeAt(t, f.dir)
@@ -62,12 +62,12 @@ func (f filled) check(t *testing.T) {
 		if err != nil || len(list) != len(f.want[i]) {
 			t.Fatalf("%d secrets, %v", len(list), err)
 		}
-		const sample = 30 // of the refresh tokens: each costs a write
+		const sample = 30 // only some refresh tokens, because each costs a write
 		for n, secret := range list {
 			if secret.Version != 1 || secret.Preview != "value ...view" {
 				t.Errorf("%s: version %d, preview %q", secret.Name, secret.Version, secret.Preview)
 			}
-			if n%sample == 0 { // opens the refresh token to seal it again
+			if n%sample == 0 { // opens the refresh token in order to seal it again
 				if _, err := s.RotateSecret(t.Context(), f.owners[i], secret.ID, Rotation{Value: text(f.want[i][secret.Name])}); err != nil {
 					t.Errorf("%s: %v", secret.Name, err)
 				}
@@ -79,7 +79,7 @@ func (f filled) check(t *testing.T) {
 	}
 }
 
-// keyCounts tells how many keys the root keyset and each tenant's keyset hold.
+// keyCounts returns the number of keys in the root keyset and in each tenant's keyset.
 func keyCounts(t *testing.T, s *Store) []int {
 	t.Helper()
 	counts := []int{s.keys.RootLen()}
@@ -99,8 +99,8 @@ func keyCounts(t *testing.T, s *Store) []int {
 
 var errCrash = errors.New("crash")
 
-// Each rotation is stopped after its first step, then after its second, and so on until it
-// runs through. After each stop everything opens, and a rotation run again completes.
+// Each rotation is stopped after its first step, then after its second, and so on until it completes. After each
+// stop every value opens, and another run completes the rotation.
 func TestFault_V4_CrashAtEachStepOfARotation(t *testing.T) {
 	rotations := []struct {
 		name   string
@@ -137,8 +137,8 @@ func TestFault_V4_CrashAtEachStepOfARotation(t *testing.T) {
 					f.check(t)
 					return
 				}
-				// Read with a fresh process, complete the rotation in another, and read again. The first
-				// look seals things anew, so it looks at a copy.
+				// Read with a fresh process, complete the rotation in another, and read again. The first check seals
+				// rows again, so it uses a copy.
 				f.copy(t).check(t)
 				s = storeAt(t, f.dir)
 				if err := r.rotate(t, s); err != nil {
@@ -162,7 +162,7 @@ func (f filled) copy(t *testing.T) filled {
 	if err := os.CopyFS(dir, os.DirFS(f.dir)); err != nil {
 		t.Fatal(err)
 	}
-	// CopyFS makes files as the umask has it.
+	// CopyFS applies the umask.
 	if err := os.Chmod(filepath.Join(dir, "root.key"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -170,8 +170,8 @@ func (f filled) copy(t *testing.T) filled {
 	return f
 }
 
-// The old keys are really gone, from the keyset and from what the rows are under, and so is the old
-// ciphertext.
+// After a rotation the old keys are gone from the keysets, no row is sealed with them, and no file contains the
+// old ciphertext.
 func TestRotationLeavesNothingOld(t *testing.T) {
 	dir := t.TempDir()
 	f := fill(t, dir, 10)
@@ -195,7 +195,7 @@ func TestRotationLeavesNothingOld(t *testing.T) {
 	for path, text := range canary.Files(t, dir) {
 		for id, sealed := range before {
 			if strings.Contains(text, string(sealed[5:25])) {
-				t.Errorf("%s still holds what %s was sealed to before", path, id)
+				t.Errorf("%s still contains the old ciphertext of %s", path, id)
 			}
 		}
 	}
@@ -233,8 +233,8 @@ func sealedRows(t *testing.T, s *Store) map[string][]byte {
 	return found
 }
 
-// Data and root keys rotate in one store while another one on the same folder, with caches of its own,
-// reads, writes and makes tenants. Nothing fails and nothing is lost.
+// Data keys and root keys rotate in one store while another one on the same folder, with its own caches, reads,
+// writes and creates tenants. Nothing fails and nothing is lost.
 func TestRotationWhileAnotherProcessWrites(t *testing.T) {
 	dir := t.TempDir()
 	serving, rotating := storeAt(t, dir), storeAt(t, dir)
@@ -312,8 +312,8 @@ func TestRotationWhileAnotherProcessWrites(t *testing.T) {
 			t.Errorf("%s store's set (-got +want)\n%s", name, diff)
 		}
 		for i, n := range keyCounts(t, s) {
-			// The serving process may have read the root keyset while it held both keys; it reads it again
-			// when it meets a third.
+			// The serving process may have cached the root keyset while it had both keys; it reads it again when it
+			// meets a third.
 			if n != 1 && (i > 0 || s != serving) {
 				t.Errorf("%s store: keyset %d holds %d keys, want 1", name, i, n)
 			}
@@ -321,7 +321,7 @@ func TestRotationWhileAnotherProcessWrites(t *testing.T) {
 	}
 }
 
-// A rotation that meets a row that doesn't open stops, names it, and keeps the keys of the others.
+// A rotation that meets a damaged row stops, names the row, and keeps the keys of the others.
 func TestRotationStopsAtADamagedRow(t *testing.T) {
 	f := fill(t, t.TempDir(), 5)
 	s := storeAt(t, f.dir)

@@ -12,10 +12,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/canary"
 )
 
-// What stands in one row is copied into another: the other doesn't open, and the refusal says so.
+// A field copied from another row does not open, and the error says so.
 func TestFault_V12_SwappedRowsAreRefused(t *testing.T) {
 	tests := []struct {
-		name, sql string // $1: the victim's id, $2: the id of the row copied from
+		name, sql string // $1: the victim's id, $2: the id of the source row
 		from      string // "same tenant", "other tenant", "older version"
 	}{
 		{"another secret's value", `UPDATE secrets SET value = (SELECT value FROM secrets WHERE id = $2) WHERE id = $1`, "same tenant"},
@@ -48,7 +48,7 @@ func TestFault_V12_SwappedRowsAreRefused(t *testing.T) {
 			if tt.from == "moved" {
 				bind(t, s, owner, api.NewBinding{SecretID: donor.ID, Resource: box1, ExposeAsEnv: "DONOR"})
 			}
-			fresh := storeAt(t, dir) // with nothing in its memory
+			fresh := storeAt(t, dir) // with empty caches
 			set, err := fresh.Reveal(t.Context(), reader, box1)
 			wantKind(t, err, api.ErrInternal)
 			if message := err.Error(); set != nil || !strings.Contains(message, "doesn't open") || strings.Contains(message, "CANARY") {
@@ -61,8 +61,8 @@ func TestFault_V12_SwappedRowsAreRefused(t *testing.T) {
 	}
 }
 
-// Nothing of any value, refresh token or key is in the database, its log, or what is logged, after everything that
-// can be done with them was done; nor in any error.
+// No value, refresh token or key appears in the database, its log, a log line or an error after every operation on
+// them.
 func TestNothingIsStoredInTheClear(t *testing.T) {
 	dir := t.TempDir()
 	var logged bytes.Buffer
@@ -115,7 +115,7 @@ func TestNothingIsStoredInTheClear(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := revealed(t, s, reader); got["TOKEN"] != canaries[3] || got["SHORT"] != canaries[5] {
-		t.Fatal("the values don't come back")
+		t.Fatal("the values are not revealed")
 	}
 	if err := s.DeleteSecret(t.Context(), owner, secret.ID); err != nil {
 		t.Fatal(err)
@@ -128,18 +128,18 @@ func TestNothingIsStoredInTheClear(t *testing.T) {
 			for _, value := range canaries {
 				for _, form := range canary.Forms(value) {
 					if strings.Contains(content, form) {
-						t.Errorf("%s: %s holds %q of %q", when, place, form, value)
+						t.Errorf("%s: %s contains %q of %q", when, place, form, value)
 					}
 				}
 			}
 			for _, k := range []string{minted.Key.Reveal(), resourceKey.Key} {
 				if strings.Contains(content, k[10:30]) {
-					t.Errorf("%s: %s holds a key", when, place)
+					t.Errorf("%s: %s contains a key", when, place)
 				}
 			}
 		}
 		if len(places[filepath.Join(dir, "vault.db")]) == 0 {
-			t.Fatal("there was no database to look at")
+			t.Fatal("no database file was searched")
 		}
 	}
 	search("open")

@@ -67,7 +67,7 @@ func TestPutSecretRefuses(t *testing.T) {
 	owner := tenant(t, s, "acme")
 	long := strings.Repeat("x", 257)
 	tests := []struct {
-		name, names string // names: what the sentence must name
+		name, names string // what the message must name
 		change      func(*api.NewSecret)
 	}{
 		{"no name", "name", func(p *api.NewSecret) { p.Name = "" }},
@@ -203,7 +203,7 @@ func TestRotateSecret(t *testing.T) {
 	wantKind(t, err, api.ErrNotFound)
 }
 
-// A refresh token that isn't replaced is sealed again under the new version, and still opens.
+// A refresh token that is not replaced is sealed again with the new version and still opens.
 func TestRotationKeepsTheRefreshToken(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
@@ -236,7 +236,7 @@ func TestRotationKeepsTheRefreshToken(t *testing.T) {
 			t.Errorf("got %q, want %q", got, step.want)
 		}
 	}
-	put(t, s, owner, api.NewSecret{Name: "n", Value: text("v5")}) // an upsert replaces all of it
+	put(t, s, owner, api.NewSecret{Name: "n", Value: text("v5")}) // an upsert replaces every field
 	if got := stored(secret.ID); got != "" {
 		t.Errorf("got %q after an upsert without one", got)
 	}

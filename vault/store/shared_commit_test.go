@@ -8,8 +8,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Writes that come together commit together, each for itself: what is refused, or fails, takes nothing
-// of the others with it.
+// Concurrent writes share a commit but succeed or fail individually: one that is refused or fails does not affect
+// the others.
 func TestWritesThatShareACommit(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
@@ -20,7 +20,7 @@ func TestWritesThatShareACommit(t *testing.T) {
 				tamper(t, s, `CREATE TRIGGER fail BEFORE INSERT ON secrets WHEN NEW.name LIKE 'fail%'
 					AND NEW.name NOT LIKE 'failed%' BEGIN SELECT RAISE(ROLLBACK, 'no'); END`)
 			}
-			release := occupy(t, s) // until all have come
+			release := blockWrites(t, s) // until all are queued
 			var come sync.WaitGroup
 			const writers = 30
 			done := make(chan error, writers)

@@ -7,7 +7,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// full binds n secrets to box1.
+// full returns a store with n secrets bound to box1.
 func full(b *testing.B, n int) (s *Store, owner, reader Actor, secretID string) {
 	b.Helper()
 	s = newStore(b)
@@ -49,7 +49,7 @@ func BenchmarkRevealParallel(b *testing.B) {
 	})
 }
 
-// What a waiting reveal costs each time it is woken.
+// The cost of waking a waiting reveal.
 func BenchmarkState(b *testing.B) {
 	s, _, reader, _ := full(b, 100)
 	b.ReportAllocs()

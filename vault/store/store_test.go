@@ -19,8 +19,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
-// storeAt opens the store in dir, with its root key beside the database, as the command line does it.
-// Opening the same dir twice is what two processes do.
+// storeAt opens the store in dir, with its root key next to the database, as the command line does. Opening a dir
+// twice simulates two processes.
 func storeAt(t testing.TB, dir string) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), Config{
@@ -56,7 +56,7 @@ func rootAt(t testing.TB, dir string) keyring.Root {
 
 func newStore(t testing.TB) *Store { t.Helper(); return storeAt(t, t.TempDir()) }
 
-// tenant mints a key of a tenant and returns who it stands for.
+// tenant creates a key of a tenant and returns its actor.
 func tenant(t testing.TB, s *Store, name string) Actor {
 	t.Helper()
 	k, err := s.CreateTenantKey(t.Context(), name)
@@ -66,7 +66,7 @@ func tenant(t testing.TB, s *Store, name string) Actor {
 	return actorOf(t, s, k.Key)
 }
 
-// agent mints a resource key and returns who it stands for.
+// agent creates a resource key and returns its actor.
 func agent(t testing.TB, s *Store, owner Actor, r api.Resource) Actor {
 	t.Helper()
 	k, err := s.CreateResourceKey(t.Context(), owner, r, nil)
@@ -110,7 +110,7 @@ func put(t testing.TB, s *Store, a Actor, p api.NewSecret) api.Secret {
 	return secret
 }
 
-// bound puts a secret and binds it to box1.
+// bound stores a secret and binds it to box1.
 func bound(t testing.TB, s *Store, a Actor, env, value string) api.Secret {
 	t.Helper()
 	secret := put(t, s, a, api.NewSecret{Name: env, Value: text(value)})
@@ -127,7 +127,7 @@ func bind(t testing.TB, s *Store, a Actor, n api.NewBinding) api.Binding {
 	return b
 }
 
-// revealed is the set of box1 in the clear, by name.
+// revealed is the set of box1 in plaintext, by name.
 func revealed(t testing.TB, s *Store, a Actor) map[string]string {
 	t.Helper()
 	set, err := s.Reveal(t.Context(), a, box1)
@@ -174,8 +174,8 @@ func look(t testing.TB, s *Store, into any, query string, args ...any) {
 	}
 }
 
-// occupy keeps all others from writing until release is called.
-func occupy(t testing.TB, s *Store) (release func()) {
+// blockWrites blocks all other writes until release is called.
+func blockWrites(t testing.TB, s *Store) (release func()) {
 	t.Helper()
 	entered, leave, left := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -246,8 +246,8 @@ func TestStoreOfANewerProgramIsRefused(t *testing.T) {
 	}
 }
 
-// Many at once, on one resource, under the race detector: versions come out gapless, and every
-// set that is revealed is one that stood.
+// Concurrent writes and reveals of one resource, for the race detector: versions have no gaps, and every revealed
+// set is one that existed.
 func TestStoreConcurrently(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
@@ -292,8 +292,8 @@ func TestStoreConcurrently(t *testing.T) {
 	}
 }
 
-// A write that the disk refuses is not acknowledged, reads go on, and Ready notices by itself when
-// the disk takes writes again.
+// A write that the disk refuses is not acknowledged, reads keep working, and Ready reports success by itself once
+// the disk accepts writes again.
 func TestStoreOnAFullDisk(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
@@ -301,7 +301,7 @@ func TestStoreOnAFullDisk(t *testing.T) {
 	var pages, got int
 	look(t, s, &pages, `PRAGMA page_count`)
 	limit := func(n int) { look(t, s, &got, `PRAGMA max_page_count = `+itoa(n)) }
-	limit(pages) // SQLite then says SQLITE_FULL, as it does for ENOSPC
+	limit(pages) // SQLite then returns SQLITE_FULL, as it does for ENOSPC
 	_, err := s.RotateSecret(t.Context(), owner, secret.ID, Rotation{Value: text(strings.Repeat("x", 100_000))})
 	wantKind(t, err, api.ErrUnavailable)
 	stands, err := s.Secret(t.Context(), owner, secret.ID)
@@ -310,7 +310,7 @@ func TestStoreOnAFullDisk(t *testing.T) {
 	}
 	limit(1 << 20)
 	if err := s.Ready(t.Context()); err != nil {
-		t.Errorf("the disk has room again: %v", err)
+		t.Errorf("after the disk has space again: %v", err)
 	}
 	if _, err := s.RotateSecret(t.Context(), owner, secret.ID, Rotation{Value: text("new")}); err != nil {
 		t.Error(err)
@@ -320,7 +320,7 @@ func TestStoreOnAFullDisk(t *testing.T) {
 func TestStoreGivesUpWithItsCaller(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
-	release := occupy(t, s)
+	release := blockWrites(t, s)
 	defer release()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()

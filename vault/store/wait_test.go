@@ -12,7 +12,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// waiting starts an Await and returns what it ends with.
+// waiting starts an Await and returns a channel that receives its result.
 func waiting(t *testing.T, s *Store, a Actor, etag string, wait time.Duration) <-chan error {
 	t.Helper()
 	done := make(chan error, 1)
@@ -37,7 +37,7 @@ func etagOf(t *testing.T, s *Store, a Actor) string {
 	return state.Etag
 }
 
-// What ends a wait, done by this process and by another one: the second store on the same folder.
+// What ends a wait, done by this process and by another one: a second store on the same folder.
 func TestAwait(t *testing.T) {
 	type world struct {
 		owner, reader Actor
@@ -124,7 +124,7 @@ func TestAwaitEndsOtherwise(t *testing.T) {
 	if _, err := s.Await(ctx, reader, box1, etag, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("after the caller left: %v", err)
 	}
-	// What concerns others doesn't end it, and the key's own end does.
+	// Changes of other resources do not end the wait; the expiry of its own key does.
 	k, err := s.CreateResourceKey(t.Context(), owner, box1, in(400*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
@@ -143,12 +143,12 @@ func TestAwaitEndsOtherwise(t *testing.T) {
 	}
 	wantKind(t, <-done, api.ErrUnavailable)
 	if n := len(s.hub.waiting); n != 0 {
-		t.Errorf("%d resources still have someone waiting", n)
+		t.Errorf("%d resources still have subscribers", n)
 	}
 }
 
-// Writes wake only those they concern: else 10,000 agents would all look at every write, and a key
-// rotation or the reveals of another process would keep them looking.
+// A write wakes only the waits that it affects. Otherwise 10,000 agents would read the set after every write, key
+// rotation, or reveal in another process.
 func TestWritesWakeNobodyElse(t *testing.T) {
 	dir := t.TempDir()
 	s, elsewhere := storeAt(t, dir), storeAt(t, dir)
@@ -175,7 +175,7 @@ func TestWritesWakeNobodyElse(t *testing.T) {
 		{"a key rotation elsewhere", func() error { _, err := elsewhere.RotateKeys(t.Context(), "acme"); return err }},
 		{"a root key rotation elsewhere", func() error { return elsewhere.RotateRoot(t.Context()) }},
 	}
-	// What came before the subscription may still be noticed after it.
+	// Earlier writes may still be noticed after the subscription.
 	if err := delay.Sleep(t.Context(), 200*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
@@ -189,13 +189,13 @@ func TestWritesWakeNobodyElse(t *testing.T) {
 			select {
 			case <-woken:
 				t.Error("woken by a write that doesn't concern it")
-			case <-time.After(100 * time.Millisecond): // the watcher looks every 20 ms
+			case <-time.After(100 * time.Millisecond): // the watcher polls every 20 ms
 			}
 		})
 	}
 }
 
-// A change elsewhere is never missed, wherever between two looks of the watcher it falls, and however
+// A change by another process is never missed, whenever it happens between two polls of the watcher and however
 // much this process writes meanwhile.
 func TestNoChangeElsewhereIsMissed(t *testing.T) {
 	dir := t.TempDir()

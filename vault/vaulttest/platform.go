@@ -14,26 +14,26 @@ import (
 	"time"
 )
 
-// Platform says how MIOSA's platform, which has no agent API, differs from one test to the next.
+// Platform describes variants of MIOSA's platform, which has no agent API.
 type Platform struct {
-	Reveal   Refusal // what a reveal gets; the zero Refusal: 404
-	Bindings Refusal // what a list of bindings gets; the zero Refusal: the list
+	Reveal   Refusal // the response to a reveal; the zero Refusal: 404
+	Bindings Refusal // the response to a list of bindings; the zero Refusal: the list
 	Tokens   bool    // bindings have a placeholder_token
 	Preview  bool    // bindings have a placeholder_preview
 }
 
-// Refusal is an error as the platform answers it.
+// Refusal is an error in the platform's form.
 type Refusal struct {
 	Status int
 	Code   string
 }
 
-// traffic is the platform's audit, the newest first: requests that left sandboxes two days ago, or didn't.
+// traffic returns the platform's audit, newest first: requests that left sandboxes two days ago or were blocked.
 func traffic() []map[string]any {
 	at := time.Now().UTC().Add(-48 * time.Hour)
 	event := func(n int, more map[string]any) map[string]any {
 		more["id"], more["resource_id"], more["resource_type"] = n, "sb_1", "sandbox"
-		more["inserted_at"] = at.Add(time.Duration(n) * time.Second).Format("2006-01-02T15:04:05") // a time of Ecto's has no zone
+		more["inserted_at"] = at.Add(time.Duration(n) * time.Second).Format("2006-01-02T15:04:05") // Ecto's times have no zone
 		return more
 	}
 	return []map[string]any{
@@ -45,16 +45,16 @@ func traffic() []map[string]any {
 	}
 }
 
-// platformFields are what SDKs know of a secret and a binding, and what the platform answers.
+// platformFields are the fields of a secret and a binding that SDKs know and the platform returns.
 var platformFields = map[string]bool{
 	"id": true, "name": true, "type": true, "scope": true, "workspace_id": true, "owner_user_id": true, "external_user_id": true,
 	"external_workspace_id": true, "resource_id": true, "resource_type": true, "masked_value": true, "expires_at": true, "metadata": true,
 	"created_at": true, "oauth_provider": true, "secret_id": true, "expose_as_env": true, "display_name": true, "scopes": true,
 }
 
-// Platform starts a server in front of s that answers as MIOSA's platform does: lists under data and
-// without regard to filters, nested errors, deletions without a body, and none of the calls and fields
-// that SDKs don't know. It returns its base URL.
+// Platform starts a server in front of s that answers like MIOSA's platform: lists are under data and ignore
+// filters, errors are nested, deletions have no body, and calls and fields unknown to SDKs are missing. It returns
+// its base URL.
 func (s *Server) Platform(t testing.TB, p Platform) string {
 	t.Helper()
 	if p.Reveal.Status == 0 {
@@ -74,7 +74,7 @@ func (s *Server) Platform(t testing.TB, p Platform) string {
 		case path == "/audit":
 			events := events
 			if audits.Add(1) < 3 {
-				events = events[1:] // the newest is of after that
+				events = events[1:] // the newest event is later than that
 			}
 			audit(w, r.URL.Query(), events)
 		default:
@@ -85,7 +85,7 @@ func (s *Server) Platform(t testing.TB, p Platform) string {
 	return server.URL + "/api/v1"
 }
 
-// lengthAgo is a time in the audit's queries, beside RFC 3339.
+// lengthAgo matches the audit's relative times, which it accepts in addition to RFC 3339.
 var lengthAgo = regexp.MustCompile(`^[0-9]+[smhdw]$`)
 
 func audit(w http.ResponseWriter, q url.Values, events []map[string]any) {
@@ -98,7 +98,7 @@ func audit(w http.ResponseWriter, q url.Values, events []map[string]any) {
 	writeAs(w, http.StatusOK, map[string]any{"data": events})
 }
 
-// pass answers what s does, in the platform's form.
+// pass forwards a request to s and answers in the platform's form.
 func (p Platform) pass(w http.ResponseWriter, r *http.Request, s *Server) {
 	body, err := io.ReadAll(r.Body)
 	var answer *http.Response
@@ -134,7 +134,7 @@ func (p Platform) pass(w http.ResponseWriter, r *http.Request, s *Server) {
 	}
 }
 
-// reduce takes an answer out of its envelope, and out of it what the platform doesn't answer.
+// reduce unwraps a response and removes the fields that the platform does not return.
 func (p Platform) reduce(said map[string]any) any {
 	for _, name := range []string{"secrets", "bindings", "providers"} {
 		list, ok := said[name].([]any)

@@ -30,7 +30,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-// Server is a vault that a test has to itself. It stops with the test.
+// Server is a vault for a single test. It stops when the test ends.
 type Server struct {
 	BaseURL   string  // ends in /api/v1; stays the same across Restart
 	TenantKey api.Key // of the tenant "test"
@@ -56,8 +56,8 @@ func WithTLS(c tls.Certificate) Option {
 	}
 }
 
-// WithOAuth gives the vault the providers of a configuration, as miosa-vault serve --oauth-file reads it. Client
-// secrets are named by absolute paths.
+// WithOAuth configures OAuth providers, like miosa-vault serve --oauth-file. Paths of client secrets must be
+// absolute.
 func WithOAuth(t testing.TB, text string) Option {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "oauth.toml")
@@ -71,13 +71,13 @@ func WithOAuth(t testing.TB, text string) Option {
 	return func(v *vault.Config) { v.OAuth = providers }
 }
 
-// WithFlowTime sets how long a user has to come back from a provider.
+// WithFlowTime sets how long a user has to return from a provider.
 func WithFlowTime(d time.Duration) Option {
 	return func(v *vault.Config) { v.FlowTime = d }
 }
 
-// Start starts a vault with a tenant and its key. By default it limits no rate: give an Option for
-// that, or for logs.
+// Start starts a vault with a tenant and its key. By default it has no rate limits and no log; use an Option to
+// change that.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	root, err := keyring.NewRoot()
@@ -103,7 +103,7 @@ func Start(t testing.TB, opts ...Option) *Server {
 	return s
 }
 
-// Restart starts the vault again on the same port, with the same data. It stops it first if it runs.
+// Restart starts the vault again on the same port with the same data, after stopping it if it runs.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Stop(t)
@@ -135,8 +135,8 @@ func (s *Server) Restart(t testing.TB) {
 	go func() { s.ended <- v.Serve(ctx, l) }()
 }
 
-// Stop stops the vault as a TERM would: waiting reveals are answered, what is under way finishes.
-// Stopping twice is harmless.
+// Stop stops the vault as SIGTERM does: waiting reveals are answered and requests in progress finish. Stopping
+// twice is harmless.
 func (s *Server) Stop(t testing.TB) {
 	t.Helper()
 	if s.vault == nil {
@@ -153,24 +153,24 @@ func (s *Server) Stop(t testing.TB) {
 	s.vault = nil
 }
 
-// Vault gives the running vault, nil while it is stopped.
+// Vault returns the running vault, or nil while it is stopped.
 func (s *Server) Vault() *vault.Vault { return s.vault }
 
-// DataDir is where the store is.
+// DataDir returns the folder of the store.
 func (s *Server) DataDir() string { return s.conf.Store.DataDir }
 
-// Addr is the host and port it listens on.
+// Addr returns the host and port on which the vault listens.
 func (s *Server) Addr() string { return s.addr }
 
-// Requests returns how many requests for a route have begun since Start, those under way included, as
-// in Requests("POST /egress/bindings/reveal").
+// Requests returns how many requests for a route have begun since Start, including those in progress, as in
+// Requests("POST /egress/bindings/reveal").
 func (s *Server) Requests(route string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.begun[route]
 }
 
-// Tenant makes a tenant, or finds it, and mints a key for it.
+// Tenant returns a new key for a tenant, which is created if it does not exist.
 func (s *Server) Tenant(t testing.TB, name string) api.Key {
 	t.Helper()
 	made, err := s.vault.Store().CreateTenantKey(context.Background(), name)
@@ -180,14 +180,14 @@ func (s *Server) Tenant(t testing.TB, name string) api.Key {
 	return made.Key
 }
 
-// ResourceKey mints a key of the tenant "test" for one resource.
+// ResourceKey creates a key of the tenant "test" for one resource.
 func (s *Server) ResourceKey(t testing.TB, r api.Resource) api.Key {
 	t.Helper()
 	key, _ := s.MintResourceKey(t, r)
 	return key
 }
 
-// MintResourceKey is ResourceKey, with the key's id.
+// MintResourceKey is like ResourceKey and also returns the key's id.
 func (s *Server) MintResourceKey(t testing.TB, r api.Resource) (api.Key, string) {
 	t.Helper()
 	var made struct{ Data api.ResourceKey }
@@ -213,7 +213,7 @@ func (s *Server) Put(t testing.TB, name, value string, r api.Resource, env strin
 	})
 }
 
-// PutSecret sends the body to POST /egress/secrets as it is, and returns the secret's id.
+// PutSecret sends body to POST /egress/secrets unchanged and returns the secret's id.
 func (s *Server) PutSecret(t testing.TB, body map[string]any) (secretID string) {
 	t.Helper()
 	var put struct{ Data api.Secret }
@@ -221,7 +221,7 @@ func (s *Server) PutSecret(t testing.TB, body map[string]any) (secretID string) 
 	return put.Data.ID
 }
 
-// Rotate gives a secret a new value.
+// Rotate rotates a secret.
 func (s *Server) Rotate(t testing.TB, secretID, value string) {
 	t.Helper()
 	s.must(t, "PATCH", "/egress/secrets/"+secretID, map[string]string{"value": value}, nil)
@@ -244,8 +244,8 @@ func (s *Server) must(t testing.TB, method, path string, body, answer any) {
 	}
 }
 
-// Do makes one call, with path under BaseURL and body as JSON (nil: none), and returns its status and
-// body.
+// Do sends a request, with path relative to BaseURL and body as JSON if it is not nil, and returns the response's
+// status and body.
 func (s *Server) Do(t testing.TB, key api.Key, method, path string, body any) (status int, text []byte) {
 	t.Helper()
 	var sent io.Reader
