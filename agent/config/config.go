@@ -1,5 +1,5 @@
-// Package config reads the agent's configuration, agent.toml. It checks what can be checked without looking at the
-// machine, and reports all problems at once with their lines.
+// Package config has the options of miosa-env: for each its flag, its environment variable and its field of agent.toml. It
+// reads agent.toml, and reports all of its problems at once with their lines.
 package config
 
 import (
@@ -8,102 +8,125 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"sort"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// DefaultPath is where a daemon's configuration is looked for.
+// DefaultPath is the path of the configuration if none is given.
 const DefaultPath = "/etc/miosa-env/agent.toml"
 
-// maxBytes is more than any configuration is long, in bytes.
+// maxBytes limits the size of a configuration.
 const maxBytes = 1 << 20
 
-// What OnRevoke can be.
+// Values of OnRevoke.
 const (
-	RevokeKeep = "keep" // commands run on with what they have
-	RevokeStop = "stop" // commands that follow the daemon are stopped
+	RevokeKeep = "keep" // commands keep running
+	RevokeStop = "stop" // commands that follow the agent are stopped
 )
 
-// File is what a configuration file says. What it leaves out has its zero value.
-// Source: docs/operations.md, "Configuration".
-type File struct {
-	BaseURL     string        // base_url
-	KeyFile     string        // key_file, absolute
-	CAFile      string        // ca_file, absolute
-	Proxy       string        // proxy
-	SandboxID   string        // sandbox_id; at most one of this and ComputerID
-	ComputerID  string        // computer_id
-	Cache       *bool         // cache
-	CacheDir    string        // cache_dir, absolute
-	CacheMaxAge time.Duration // cache_max_age
-	OnRevoke    string        // on_revoke: RevokeKeep, RevokeStop or empty
-	Socket      string        // socket, absolute
-	AllowUsers  []string      // allow_users, names or numbers
-	AllowGroups []string      // allow_groups
-	MetricsAddr string        // metrics_addr, HOST:PORT on loopback
-	LogLevel    string        // log_level
-	LogFormat   string        // log_format
+// Config holds the values of options. The zero value of a field means that nothing has set it. Options describes the
+// fields; their documentation is generated from it.
+type Config struct {
+	BaseURL     string
+	APIKey      string
+	TenantKey   string
+	KeyFile     string
+	CAFile      string
+	Proxy       string
+	Sandbox     string
+	Computer    string
+	Cache       bool
+	CacheDir    string
+	CacheMaxAge time.Duration
+	OnRevoke    string
+	Socket      string
+	NoAgent     bool
+	AllowUsers  []string
+	AllowGroups []string
+	MetricsAddr string
+	Timeout     time.Duration
+	LogLevel    string
+	LogFormat   string
+	Path        string // of agent.toml
 	Outputs     []Output
 	Units       []Unit
 
-	lines lines
+	origin
 }
 
-// Output is one [[output]] of a configuration file. It is plain: what writes outputs judges
-// formats, owners and places.
+// Output is one [[output]] of a configuration. The package that writes outputs checks formats, owners and directories.
 type Output struct {
-	Path        string // absolute
+	Path        string
 	Format      string
-	Mode        fs.FileMode // 0: not said
+	Mode        fs.FileMode
 	Owner       string
 	Group       string
 	Only        []string
 	Prefix      string
-	AllowNames  []string // allow_names
+	AllowNames  []string
 	Hook        string
-	HookTimeout time.Duration // hook_timeout; 0: not said
-	AllowDisk   bool          // allow_disk
-	AllowShared bool          // allow_shared
+	HookTimeout time.Duration
+	AllowDisk   bool
+	AllowShared bool
 	Keep        bool
 
-	lines lines
+	origin
 }
 
-// Unit is one [[unit]] of a configuration file: a unit of systemd's that may load credentials.
+// Unit is one [[unit]] of a configuration: a systemd unit that may load credentials.
 type Unit struct {
-	Name string   // such as app.service; app@.service is each of its instances
-	Only []string // names or patterns of path.Match, of the bindings it may have
+	Name string
+	Only []string // names, or patterns of path.Match
 
-	lines lines
+	origin
 }
 
-// lines is where fields stand, by name; under "" the table itself.
-type lines map[string]int
-
-// Problem is an error with the line of a field that was taken and turned out to be wrong. Fields that
-// the file leaves out have the line of their table, or none.
-func (s *File) Problem(file, field string, err error) *Error {
-	return &Error{File: file, Line: s.lines.of(field), Err: err}
+// origin is where a table of a file and its fields are.
+type origin struct {
+	file  string
+	table int            // line of the table's header; 0: the fields above all tables
+	lines map[string]int // line of each field that the file sets
 }
 
-// Problem is File.Problem for a field of an output.
-func (o *Output) Problem(file, field string, err error) *Error {
-	return &Error{File: file, Line: o.lines.of(field), Err: err}
-}
+// Sets reports whether the value of a field comes from the file.
+func (o *origin) Sets(field string) bool { return o.lines[field] > 0 }
 
-func (l lines) of(field string) int {
-	if line, ok := l[field]; ok {
-		return line
+// Problem adds to an error about the value of a field where the file sets it. The error is returned as it is if the
+// file has nothing to do with it.
+func (o *origin) Problem(field string, err error) error {
+	line := o.lines[field]
+	if line == 0 {
+		line = o.table
 	}
-	return l[""]
+	if line == 0 {
+		return err
+	}
+	return &Error{File: o.file, Line: line, Err: err}
 }
 
-// Error is one thing that is wrong with a configuration file. It never repeats a value that
-// may be a secret.
+// Override makes the values of flags count instead of those of the file. Fields that are set together are unset together.
+func (c *Config) Override(flag, value string) {
+	for _, o := range c.Options() {
+		if o.Flag == flag {
+			c.replace(o.Field)
+			delete(c.lines, o.Field)
+			_ = o.Value.Set(value) // which the flag has accepted
+		}
+	}
+}
+
+// replace unsets what does not count any more once a source of higher precedence sets a field.
+func (c *Config) replace(field string) {
+	switch field {
+	case "sandbox_id", "computer_id":
+		c.Sandbox, c.Computer = "", ""
+	case "key_file":
+		c.APIKey = ""
+	}
+}
+
+// Error is a problem in a configuration. It contains no value that may be a secret.
 type Error struct {
 	File string
 	Line int // from 1; 0: not about one line
@@ -118,10 +141,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s line %d: %s", e.File, e.Line, e.Err)
 }
 
-// Unwrap gives what is wrong.
+// Unwrap returns the error without its place.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Hint says how to mend it, or is empty.
+// Hint returns how to fix it, or "".
 func (e *Error) Hint() string {
 	if e.Fix != "" {
 		return e.Fix
@@ -135,24 +158,23 @@ func (e *Error) Hint() string {
 	return ""
 }
 
-// Read reads a configuration file.
-// Errors: fs.ErrNotExist and others of the system, with the path, also for what Open refuses;
-// Errors, all at once, joined in the order of their lines.
-func Read(path string) (File, error) {
+// Read reads a configuration file into c, where its fields override what c has.
+// Errors: fs.ErrNotExist and others of the system, with the path, as Open returns them; those of Parse.
+func (c *Config) Read(path string) error {
 	f, err := Open(path)
 	if err != nil {
-		return File{}, err
+		return err
 	}
 	defer func() { _ = f.Close() }()
 	text, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
 	if err != nil {
-		return File{}, err
+		return err
 	}
-	return Parse(path, text)
+	return c.Parse(path, text)
 }
 
-// Open opens a file that is read again whenever it changes, for reading. It may be reached through
-// symlinks, and must be a regular one: a pipe would keep a daemon waiting that has other things to do.
+// Open opens a file that is read again whenever it changes. It may be reached through symlinks, but must be a regular file:
+// a pipe would block the agent.
 // Errors: of the system, with the path.
 func Open(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -180,91 +202,4 @@ func kindOfFile(mode fs.FileMode) string {
 		return "socket"
 	}
 	return "device"
-}
-
-// Parse reads the text of a configuration file, which it calls file in errors.
-func Parse(file string, text []byte) (File, error) {
-	if len(text) > maxBytes {
-		return File{}, &Error{File: file, Err: errors.New("longer than 1 MiB")}
-	}
-	s := File{lines: lines{}}
-	r := &reader{file: file, into: &s, fields: s.fields()}
-	r.read(text)
-	r.finish()
-	if len(r.problems) == 0 {
-		return s, nil
-	}
-	sort.SliceStable(r.problems, func(i, j int) bool { return r.problems[i].Line < r.problems[j].Line })
-	joined := make([]error, len(r.problems))
-	for i, p := range r.problems {
-		joined[i] = p
-	}
-	return File{}, errors.Join(joined...)
-}
-
-// field is one field of a table: its name, where its value goes, and what else is asked of it.
-type field struct {
-	name  string
-	to    any // *string, *bool, **bool, *[]string, *time.Duration or *fs.FileMode
-	check func(string) error
-	among []string // the words that a text can be, in any case; nil: every text
-}
-
-func (s *File) fields() []field {
-	return []field{
-		{"base_url", &s.BaseURL, nil, nil},
-		{"key_file", &s.KeyFile, absolute, nil},
-		{"ca_file", &s.CAFile, absolute, nil},
-		{"proxy", &s.Proxy, nil, nil},
-		{"sandbox_id", &s.SandboxID, resourceID, nil},
-		{"computer_id", &s.ComputerID, resourceID, nil},
-		{"cache", &s.Cache, nil, nil},
-		{"cache_dir", &s.CacheDir, absolute, nil},
-		{"cache_max_age", &s.CacheMaxAge, nil, nil},
-		{"on_revoke", &s.OnRevoke, nil, []string{RevokeKeep, RevokeStop}},
-		{"socket", &s.Socket, absolute, nil},
-		{"allow_users", &s.AllowUsers, nil, nil},
-		{"allow_groups", &s.AllowGroups, nil, nil},
-		{"metrics_addr", &s.MetricsAddr, loopback, nil},
-		{"log_level", &s.LogLevel, nil, []string{"trace", "debug", "info", "warn", "error", "off"}},
-		{"log_format", &s.LogFormat, nil, []string{"text", "json"}},
-	}
-}
-
-func (o *Output) fields() []field {
-	return []field{
-		{"path", &o.Path, absolute, nil},
-		{"format", &o.Format, nil, nil},
-		{"mode", &o.Mode, nil, nil},
-		{"owner", &o.Owner, nil, nil},
-		{"group", &o.Group, nil, nil},
-		{"only", &o.Only, nil, nil},
-		{"prefix", &o.Prefix, nil, nil},
-		{"allow_names", &o.AllowNames, nil, nil},
-		{"hook", &o.Hook, nil, nil},
-		{"hook_timeout", &o.HookTimeout, nil, nil},
-		{"allow_disk", &o.AllowDisk, nil, nil},
-		{"allow_shared", &o.AllowShared, nil, nil},
-		{"keep", &o.Keep, nil, nil},
-	}
-}
-
-func (u *Unit) fields() []field {
-	return []field{
-		{"name", &u.Name, unitName, nil},
-		{"only", &u.Only, nil, nil},
-	}
-}
-
-func names(fields []field) []string {
-	list := make([]string, len(fields))
-	for i, f := range fields {
-		list[i] = f.name
-	}
-	return list
-}
-
-// resourceID takes what can be an id of either type.
-func resourceID(id string) error {
-	return api.Resource{Type: api.Sandbox, ID: id}.Validate()
 }

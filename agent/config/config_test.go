@@ -55,11 +55,10 @@ format = "json"
 `
 
 func TestParse(t *testing.T) {
-	on := true
-	whole := config.File{
+	whole := config.Config{
 		BaseURL: "https://vault.example/api/v1", KeyFile: "/etc/miosa-env/key", CAFile: "/etc/miosa-env/ca.pem",
-		Proxy: "http://proxy.example:3128", SandboxID: "sb_1",
-		Cache: &on, CacheDir: "/var/lib/miosa-env", CacheMaxAge: 12 * time.Hour, OnRevoke: config.RevokeStop,
+		Proxy: "http://proxy.example:3128", Sandbox: "sb_1",
+		Cache: true, CacheDir: "/var/lib/miosa-env", CacheMaxAge: 12 * time.Hour, OnRevoke: config.RevokeStop,
 		Socket: "/run/miosa-env/agent.sock", AllowUsers: []string{"app", "1000"}, AllowGroups: []string{},
 		MetricsAddr: "127.0.0.1:9464", LogLevel: "info", LogFormat: "json",
 		Outputs: []config.Output{
@@ -74,29 +73,29 @@ func TestParse(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		text string
-		want config.File
+		want config.Config
 	}{
-		{"nothing", "", config.File{}},
-		{"comments", "# a\n\n  # b", config.File{}},
+		{"nothing", "", config.Config{}},
+		{"comments", "# a\n\n  # b", config.Config{}},
 		{"everything", wholeFile, whole},
 		{"everything, lines ended as on Windows, a byte order mark", "\xef\xbb\xbf" + strings.ReplaceAll(wholeFile, "\n", "\r\n"), whole},
-		{"quoted field", `"base_url" = "x"`, config.File{BaseURL: "x"}},
-		{"escapes", `base_url = "\u0078\ty"`, config.File{BaseURL: "x\ty"}},
-		{"text of several lines", "[[output]]\npath='/a'\nformat='f'\nhook = '''\na\nb'''", config.File{
+		{"quoted field", `"base_url" = "x"`, config.Config{BaseURL: "x"}},
+		{"escapes", `base_url = "\u0078\ty"`, config.Config{BaseURL: "x\ty"}},
+		{"text of several lines", "[[output]]\npath='/a'\nformat='f'\nhook = '''\na\nb'''", config.Config{
 			Outputs: []config.Output{{Path: "/a", Format: "f", Hook: "a\nb"}},
 		}},
-		{"words in any case, white space around texts and entries", "log_level = \" WARN\"\non_revoke = \"Stop\"\nsandbox_id = \"sb_1\\n\"\nallow_users = [\" a\", \"b \"]\ncache_max_age = \" 1h \"", config.File{
-			LogLevel: "warn", OnRevoke: "stop", SandboxID: "sb_1", AllowUsers: []string{"a", "b"}, CacheMaxAge: time.Hour,
+		{"words in any case, white space around texts and entries", "log_level = \" WARN\"\non_revoke = \"Stop\"\nsandbox_id = \"sb_1\\n\"\nallow_users = [\" a\", \"b \"]\ncache_max_age = \" 1h \"", config.Config{
+			LogLevel: "warn", OnRevoke: "stop", Sandbox: "sb_1", AllowUsers: []string{"a", "b"}, CacheMaxAge: time.Hour,
 		}},
-		{"metrics on localhost", `metrics_addr = "localhost:0"`, config.File{MetricsAddr: "localhost:0"}},
-		{"metrics on IPv6", `metrics_addr = "[::1]:9464"`, config.File{MetricsAddr: "[::1]:9464"}},
+		{"metrics on localhost", `metrics_addr = "localhost:0"`, config.Config{MetricsAddr: "localhost:0"}},
+		{"metrics on IPv6", `metrics_addr = "[::1]:9464"`, config.Config{MetricsAddr: "[::1]:9464"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := config.Parse("agent.toml", []byte(test.text))
-			if err != nil {
+			var got config.Config
+			if err := got.Parse("agent.toml", []byte(test.text)); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(got, test.want, cmpopts.IgnoreUnexported(config.File{}, config.Output{})); diff != "" {
+			if diff := cmp.Diff(got, test.want, cmpopts.IgnoreUnexported(config.Config{}, config.Output{}, config.Unit{})); diff != "" {
 				t.Errorf("settings (-got +want):\n%s", diff)
 			}
 		})
@@ -165,7 +164,7 @@ func TestParse_Problems(t *testing.T) {
 		}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := config.Parse("agent.toml", []byte(test.text))
+			err := new(config.Config).Parse("agent.toml", []byte(test.text))
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -185,26 +184,26 @@ func TestParse_Problems(t *testing.T) {
 
 func TestRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "agent.toml")
-	if _, err := config.Read(path); !errors.Is(err, fs.ErrNotExist) {
+	if err := new(config.Config).Read(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 	if err := os.WriteFile(path, []byte(wholeFile), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := config.Read(path)
-	if err != nil {
+	var s config.Config
+	if err := s.Read(path); err != nil {
 		t.Fatal(err)
 	}
 	bad := errors.New("bad")
 	for _, test := range []struct {
 		name string
-		got  *config.Error
+		got  error
 		want string
 	}{
-		{"a field", s.Problem("f", "proxy", bad), "f line 5: bad"},
-		{"a field left out", s.Problem("f", "computer_id", bad), "f: bad"},
-		{"an output's field", s.Outputs[0].Problem("f", "mode", bad), "f line 21: bad"},
-		{"an output's field left out", s.Outputs[1].Problem("f", "mode", bad), "f line 35: bad"},
+		{"a field", s.Problem("proxy", bad), path + " line 5: bad"},
+		{"a field left out", s.Problem("computer_id", bad), "bad"},
+		{"an output's field", s.Outputs[0].Problem("mode", bad), path + " line 21: bad"},
+		{"an output's field left out", s.Outputs[1].Problem("mode", bad), path + " line 35: bad"},
 	} {
 		if test.got.Error() != test.want {
 			t.Errorf("%s: %q, want %q", test.name, test.got, test.want)
@@ -213,7 +212,7 @@ func TestRead(t *testing.T) {
 	if err := os.Truncate(path, 2<<20); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := config.Read(path); err == nil || !strings.HasSuffix(err.Error(), ": longer than 1 MiB") {
+	if err := new(config.Config).Read(path); err == nil || !strings.HasSuffix(err.Error(), ": longer than 1 MiB") {
 		t.Errorf("a file of 2 MiB: %v", err)
 	}
 }
@@ -229,13 +228,13 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		_, err := config.Parse("agent.toml", text)
+		err := new(config.Config).Parse("agent.toml", text)
 		for problem := range strings.Lines(errorText(err)) {
 			if !strings.HasPrefix(problem, "agent.toml") {
 				t.Fatalf("%q doesn't tell the file", problem)
 			}
 		}
-		_, err = config.Parse("agent.toml", append([]byte("nonsense = 1\n"), text...))
+		err = new(config.Config).Parse("agent.toml", append([]byte("nonsense = 1\n"), text...))
 		if want := `agent.toml line 1: unknown field "nonsense"`; !strings.Contains(errorText(err), want) {
 			t.Fatalf("%v, want %s", err, want)
 		}

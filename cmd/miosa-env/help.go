@@ -32,18 +32,11 @@ func grouped(id string, commands ...*cobra.Command) []*cobra.Command {
 	return commands
 }
 
-// showHelp prints what --help shows.
-func showHelp(c *cobra.Command, _ []string) {
-	cli.Help(c, cli.SharedFlags{
-		Title: "Connection flags, and their variables",
-		Flags: connectionFlags,
-		Variable: func(f *pflag.Flag) string {
-			if f.Annotations[program.OwnTimeout] != nil {
-				return ""
-			}
-			return program.VariableOf(f.Name)
-		},
-	})
+// showHelp returns the function that prints what --help shows.
+func showHelp(p *program.Program) func(*cobra.Command, []string) {
+	return func(c *cobra.Command, _ []string) {
+		cli.Help(c, cli.SharedFlags{Title: "Connection flags, and their variables", Flags: connectionFlags, Variable: p.VariableOf})
+	}
 }
 
 // connectionFlags are those of the root that a command has a use for.

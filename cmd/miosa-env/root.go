@@ -43,11 +43,13 @@ MIOSA_TENANT_KEY, and no sandbox or computer.`,
 		DisableSuggestions: true,
 		CompletionOptions:  cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
-	root.SetHelpFunc(showHelp)
+	help := showHelp(p)
+	root.SetHelpFunc(help)
 	root.SetFlagErrorFunc(flagError)
-	root.SetUsageFunc(func(c *cobra.Command) error { showHelp(c, nil); return nil })
+	root.SetUsageFunc(func(c *cobra.Command) error { help(c, nil); return nil })
 	root.SetHelpCommand(cli.HelpCommand())
-	p.Settings.AddFlags(root.PersistentFlags())
+	root.PersistentFlags().SortFlags = false
+	p.AddFlags(root.PersistentFlags(), "")
 	root.AddGroup(groups()...)
 	root.AddCommand(commands(p)...)
 	if len(p.Args) > 0 && (p.Args[0] == cobra.ShellCompRequestCmd || p.Args[0] == cobra.ShellCompNoDescRequestCmd) {

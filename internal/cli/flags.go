@@ -14,47 +14,33 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
-// boolean is a boolean flag that accepts the values of setting.Bool.
+// boolean is a boolean flag that accepts what setting.ParseBool does.
 type boolean struct{ pflag.Value }
 
 func (b boolean) Set(s string) error {
-	on, err := setting.Bool(s)
+	on, err := setting.ParseBool(s)
 	if err != nil {
 		return err
 	}
 	return b.Value.Set(strconv.FormatBool(on))
 }
 
-// Prepare makes the boolean flags of a command and its subcommands accept the values of setting.Bool.
+// Prepare makes the boolean flags of a command and its subcommands accept what setting.ParseBool does.
 func Prepare(c *cobra.Command) {
 	for _, set := range []*pflag.FlagSet{c.Flags(), c.PersistentFlags()} {
 		set.VisitAll(func(f *pflag.Flag) {
-			if _, done := f.Value.(boolean); !done && f.Value.Type() == "bool" {
-				f.Value = boolean{f.Value}
+			switch f.Value.(type) {
+			case boolean, *setting.Bool:
+			default:
+				if f.Value.Type() == "bool" {
+					f.Value = boolean{f.Value}
+				}
 			}
 		})
 	}
 	for _, sub := range c.Commands() {
 		Prepare(sub)
 	}
-}
-
-// text is a flag whose value is changed when it is set.
-type text struct {
-	to     *string
-	change func(string) string
-}
-
-func (t text) Set(s string) error { *t.to = t.change(s); return nil }
-func (t text) String() string     { return *t.to }
-func (t text) Type() string       { return "string" }
-
-// Text returns a flag without the white space around its value, for URLs and ids.
-func Text(to *string) pflag.Value { return text{to, setting.Trim} }
-
-// Word returns a Text in lower case, for words that the vault defines.
-func Word(to *string) pflag.Value {
-	return text{to, func(s string) string { return strings.ToLower(setting.Trim(s)) }}
 }
 
 // FlagError rewords an error of pflag, and suggests a flag for an unknown one. It returns other errors unchanged.

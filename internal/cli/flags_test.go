@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
 func command() *cobra.Command {
@@ -19,8 +21,8 @@ func command() *cobra.Command {
 	f.Float64("rate", 0, "")
 	f.Duration("wait", time.Second, "")
 	f.String("name", "", "`NAME` called so")
-	f.Var(Text(new(string)), "url", "")
-	f.Var(Word(new(string)), "scope", "")
+	f.Var(new(setting.Text), "url", "")
+	f.Var(new(setting.Word), "scope", "")
 	c.AddCommand(sub)
 	c.SetFlagErrorFunc(FlagError)
 	c.SetOut(io.Discard)

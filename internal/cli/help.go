@@ -103,6 +103,7 @@ func writeFlags(out *strings.Builder, title string, set *pflag.FlagSet, shared S
 				text += " [" + variable + "]"
 			}
 		}
+		text = strings.ReplaceAll(text, "`", "") // of Markdown
 		if len(left) > flagColumn-2 {
 			lines.WriteString(left + "\n")
 			left = ""

@@ -31,6 +31,14 @@ func Hint(typed string, known []string) string {
 	return ""
 }
 
+// OrMeant returns the end of an error about an unknown word: ": did you mean X?", or "" if word is empty.
+func OrMeant(word string) string {
+	if word == "" {
+		return ""
+	}
+	return ": did you mean " + word + "?"
+}
+
 // limit returns the largest distance of a similar word: 0 for one letter, 1 up to 4, 2 up to 8, then 3.
 func limit(typed string) int {
 	if len(typed) == 1 {

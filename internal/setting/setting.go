@@ -13,8 +13,8 @@ func Trim(s string) string {
 	return strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })
 }
 
-// Bool parses true or false, yes or no, on or off, 1 or 0, in any case.
-func Bool(s string) (bool, error) {
+// ParseBool parses true or false, yes or no, on or off, 1 or 0, in any case.
+func ParseBool(s string) (bool, error) {
 	switch strings.ToLower(Trim(s)) {
 	case "1", "t", "true", "y", "yes", "on":
 		return true, nil
@@ -24,7 +24,7 @@ func Bool(s string) (bool, error) {
 	return false, ErrBool
 }
 
-// ErrBool is the error of Bool.
+// ErrBool is the error of ParseBool.
 var ErrBool = errors.New("want true or false (or yes or no, on or off, 1 or 0)")
 
 // Among returns the word that equals s, ignoring case and white space around it.
@@ -37,8 +37,8 @@ func Among(s string, words []string) (string, error) {
 	return "", fmt.Errorf("want one of %s", strings.Join(words, ", "))
 }
 
-// List splits a list at its commas, and trims each name.
-func List(s string) ([]string, error) {
+// ParseList splits a list at its commas, and trims each name.
+func ParseList(s string) ([]string, error) {
 	var list []string
 	for word := range strings.SplitSeq(s, ",") {
 		word = Trim(word)

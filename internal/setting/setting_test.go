@@ -17,20 +17,20 @@ func TestTrim(t *testing.T) {
 	}
 }
 
-func TestBool(t *testing.T) {
+func TestParseBool(t *testing.T) {
 	for _, in := range []string{"1", "t", "true", "TRUE", "True", "y", "yes", "YES", "on", "On", " yes\n"} {
-		if on, err := Bool(in); !on || err != nil {
-			t.Errorf("Bool(%q) = %v, %v", in, on, err)
+		if on, err := ParseBool(in); !on || err != nil {
+			t.Errorf("ParseBool(%q) = %v, %v", in, on, err)
 		}
 	}
 	for _, in := range []string{"0", "f", "false", "FALSE", "n", "no", "No", "off", "OFF", "\tno"} {
-		if on, err := Bool(in); on || err != nil {
-			t.Errorf("Bool(%q) = %v, %v", in, on, err)
+		if on, err := ParseBool(in); on || err != nil {
+			t.Errorf("ParseBool(%q) = %v, %v", in, on, err)
 		}
 	}
 	for _, in := range []string{"", " ", "2", "-1", "maybe", "yess", "true,false", "y e s"} {
-		if _, err := Bool(in); !errors.Is(err, ErrBool) {
-			t.Errorf("Bool(%q): %v, want %v", in, err, ErrBool)
+		if _, err := ParseBool(in); !errors.Is(err, ErrBool) {
+			t.Errorf("ParseBool(%q): %v, want %v", in, err, ErrBool)
 		}
 	}
 }
@@ -49,7 +49,7 @@ func TestAmong(t *testing.T) {
 	}
 }
 
-func TestList(t *testing.T) {
+func TestParseList(t *testing.T) {
 	for _, tt := range []struct {
 		in   string
 		want []string
@@ -67,13 +67,13 @@ func TestList(t *testing.T) {
 		{",A", nil, "a name is empty: take out the extra comma"},
 		{"A, ,B", nil, "a name is empty: take out the extra comma"},
 	} {
-		got, err := List(tt.in)
+		got, err := ParseList(tt.in)
 		problem := ""
 		if err != nil {
 			problem = err.Error()
 		}
 		if diff := cmp.Diff(tt.want, got); diff != "" || problem != tt.err {
-			t.Errorf("List(%q): error %q, want %q; (-want +got)\n%s", tt.in, problem, tt.err, diff)
+			t.Errorf("ParseList(%q): error %q, want %q; (-want +got)\n%s", tt.in, problem, tt.err, diff)
 		}
 	}
 }

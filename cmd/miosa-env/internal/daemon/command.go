@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -15,7 +16,6 @@ import (
 // Command returns the command agent.
 func Command(p *program.Program) *cobra.Command {
 	var check bool
-	at := configFile{path: config.DefaultPath}
 	c := &cobra.Command{
 		Use:   "agent [FLAG...]",
 		Short: "Keep this machine's values fresh: files, a cache and a local socket",
@@ -39,7 +39,7 @@ are to be kept.`,
 			if !program.OnLinux {
 				return program.NeedsLinux("agent")
 			}
-			at.given = c.Flags().Changed("config") || p.Environ.Setting("MIOSA_CONFIG") != ""
+			at := configFile{path: cmp.Or(p.Settings.Path, config.DefaultPath), given: p.Settings.Path != ""}
 			if check {
 				return checkDaemon(p, at, c)
 			}
@@ -48,15 +48,14 @@ are to be kept.`,
 	}
 	set := c.Flags()
 	set.SortFlags = false
-	set.StringVar(&at.path, "config", at.path, "`FILE` the configuration; the default one may be missing")
 	set.BoolVar(&check, "check", false, "say what is wrong with the configuration, or that it is fine, and do nothing else")
-	p.Settings.Cache.AddFlags(set)
+	p.AddFlags(set, "agent")
 	return c
 }
 
 // checkDaemon tells about a configuration what starting with it would.
 func checkDaemon(p *program.Program, at configFile, c *cobra.Command) error {
-	conf, err := loadDaemonLooking(p, at, c.Flags(), true)
+	conf, err := loadDaemon(p, at, c.Flags(), true)
 	if err != nil {
 		return err
 	}

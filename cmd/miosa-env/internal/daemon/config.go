@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -12,7 +13,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -28,37 +28,30 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// daemonConfig is all that a daemon runs on: flags, before its file, before the environment.
+// daemonConfig is what a daemon runs with. Flags override the file, and the file overrides the environment.
 type daemonConfig struct {
-	program.Settings // flags and environment, with what the file says between them
-	file             config.File
-	absent           bool // there is no file
+	program.Settings
+	absent bool // there is no file
 
 	resource api.Resource
 	key      program.FoundKey
-	ca       [sha256.Size]byte // of the CA file's content
+	ca       [sha256.Size]byte // hash of the CA file
 	outputs  []inject.OutputConfig
 	peers    peer.List
-	onRevoke string
 }
 
-// configFile is where a daemon's configuration is.
+// configFile is the path of a configuration.
 type configFile struct {
 	path  string
-	given bool // by a flag or variable: then it must be there
+	given bool // by a flag or variable: the file must exist
 }
 
-// loadDaemon reads everything, and returns every problem at once. Nothing is changed by it.
-func loadDaemon(p *program.Program, at configFile, flags *pflag.FlagSet) (*daemonConfig, error) {
-	return loadDaemonLooking(p, at, flags, false)
-}
-
-// loadDaemonLooking is loadDaemon which, if look, tells too what starting would find at the places of socket
-// and outputs.
-func loadDaemonLooking(p *program.Program, at configFile, flags *pflag.FlagSet, look bool) (*daemonConfig, error) {
+// loadDaemon reads and checks a configuration. It changes nothing, and reports all problems at once. With look, it also
+// checks the paths of the socket and the outputs as starting would.
+func loadDaemon(p *program.Program, at configFile, flags *pflag.FlagSet, look bool) (*daemonConfig, error) {
 	c := &daemonConfig{Settings: p.Settings}
 	c.Rereads = true
-	file, err := config.Read(at.path)
+	err := c.Read(at.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !at.given:
 		c.absent = true
@@ -69,9 +62,8 @@ func loadDaemonLooking(p *program.Program, at configFile, flags *pflag.FlagSet, 
 			return nil, err
 		}
 	}
-	c.file = file
-	c.merge(flags, p.Environ)
-	l := &loading{daemonConfig: c, path: at.path, flags: flags, environ: p.Environ}
+	l := &loading{daemonConfig: c, environ: p.Environ}
+	l.report(c.Override(flags, p.Environ))
 	l.connection()
 	l.locally()
 	l.judgeOutputs()
@@ -85,7 +77,7 @@ func loadDaemonLooking(p *program.Program, at configFile, flags *pflag.FlagSet, 
 	return c, nil
 }
 
-// lineOf is where in the file a problem is, after all lines if it isn't about one.
+// lineOf returns the line of a problem in the file. Problems that have none come last.
 func lineOf(err error) int {
 	if at, ok := errors.AsType[*config.Error](err); ok && at.Line > 0 {
 		return at.Line
@@ -93,98 +85,65 @@ func lineOf(err error) int {
 	return math.MaxInt32
 }
 
-// merge lets the file win over the environment, and flags over both.
-func (c *daemonConfig) merge(flags *pflag.FlagSet, e program.Environment) {
-	f := &c.file
-	for _, s := range []struct {
-		flag string
-		from string
-		to   *string
-	}{
-		{"base-url", f.BaseURL, &c.BaseURL}, {"ca-file", f.CAFile, &c.CAFile}, {"proxy", f.Proxy, &c.Proxy},
-		{"socket", f.Socket, &c.Socket}, {"cache-dir", f.CacheDir, &c.Cache.Dir},
-		{"log-level", f.LogLevel, &c.LogLevel.Value}, {"log-format", f.LogFormat, &c.LogFormat.Value},
-	} {
-		if s.from != "" && !flags.Changed(s.flag) {
-			*s.to = s.from
-		}
-	}
-	if f.KeyFile != "" && !flags.Changed("key-file") {
-		c.KeyFile, c.APIKey, c.Credentials = f.KeyFile, "", ""
-	}
-	if (f.SandboxID != "" || f.ComputerID != "") && !flags.Changed("sandbox") && !flags.Changed("computer") {
-		c.Sandbox, c.Computer = f.SandboxID, f.ComputerID
-	}
-	if f.Cache != nil && !flags.Changed("cache") {
-		c.Cache.On = *f.Cache
-	}
-	if f.CacheMaxAge > 0 && !flags.Changed("cache-max-age") {
-		c.Cache.MaxAge = program.Duration(f.CacheMaxAge)
-	}
-	if c.onRevoke = f.OnRevoke; c.onRevoke == "" {
-		c.onRevoke = strings.ToLower(e.Setting("MIOSA_ON_REVOKE"))
-	}
-}
-
-// loading collects what is wrong.
+// loading collects the problems of a configuration.
 type loading struct {
 	*daemonConfig
-	path     string
-	flags    *pflag.FlagSet
 	environ  program.Environment
-	lost     bool // the socket has no place that could be looked at
+	lost     bool // the socket has no path that could be checked
 	problems []error
 }
 
-// blame notes an error about a field, with its line where it is the file's that counts.
-func (l *loading) blame(field, flag string, inFile bool, err error) {
-	for _, problem := range cli.Problems(err) {
-		if problem == nil {
-			continue
-		}
-		if inFile && !l.flags.Changed(flag) {
-			problem = l.file.Problem(l.path, field, problem)
-		}
-		l.problems = append(l.problems, problem)
+// report adds problems that are not about a field.
+func (l *loading) report(err error) {
+	if err != nil {
+		l.problems = append(l.problems, cli.Problems(err)...)
 	}
 }
 
-// connection checks which vault is asked, as whom.
+// blame adds the problems of a field, with its line if its value comes from the file.
+func (l *loading) blame(field string, err error) {
+	if err == nil {
+		return
+	}
+	for _, problem := range cli.Problems(err) {
+		l.problems = append(l.problems, l.Problem(field, problem))
+	}
+}
+
+// connection checks the resource, the key and how the vault is reached.
 func (l *loading) connection() {
 	var err error
-	if l.resource, err = l.Settings.Resource(); err != nil {
-		l.problems = append(l.problems, err)
-	}
-	if l.key, err = l.Settings.Key(); err != nil {
-		l.blame("key_file", "key-file", l.file.KeyFile != "", err)
-	}
-	// One at a time, to tell whose each problem is; any key will do for that.
-	vault := fetch.Config{BaseURL: l.BaseURL, Key: api.NewKey(api.ResourceKeyPrefix), Timeout: time.Duration(l.Timeout)}
+	l.resource, err = l.Settings.Resource()
+	l.report(err)
+	l.key, err = l.Settings.Key()
+	l.blame("key_file", err)
+	// One field at a time, so that each problem gets the line of its field. Any key will do.
+	vault := fetch.Config{BaseURL: l.BaseURL, Key: api.NewKey(api.ResourceKeyPrefix), Timeout: l.Timeout}
 	if err := vault.Validate(); err != nil {
-		l.blame("base_url", "base-url", l.file.BaseURL != "", err)
+		l.blame("base_url", err)
 		return
 	}
 	vault.Proxy = l.Proxy
 	if err := vault.Validate(); err != nil {
-		l.blame("proxy", "proxy", l.file.Proxy != "", err)
+		l.blame("proxy", err)
 		vault.Proxy = ""
 	}
 	if l.CAFile != "" {
 		if l.ca, err = sumOf(l.CAFile); err != nil {
-			l.blame("ca_file", "ca-file", l.file.CAFile != "", program.FileError("CA file", l.CAFile, err))
+			l.blame("ca_file", program.FileError("CA file", l.CAFile, err))
 			return
 		}
 	}
 	vault.CAFile = l.CAFile
 	client, err := fetch.New(vault)
 	if err != nil {
-		l.blame("ca_file", "ca-file", l.file.CAFile != "", err)
+		l.blame("ca_file", err)
 		return
 	}
 	client.Close()
 }
 
-// sumOf tells a file's contents apart.
+// sumOf returns the hash of a file.
 func sumOf(path string) (sum [sha256.Size]byte, err error) {
 	f, err := config.Open(path)
 	if err != nil {
@@ -197,58 +156,48 @@ func sumOf(path string) (sum [sha256.Size]byte, err error) {
 	return sum, err
 }
 
-// locally checks what stays on this machine.
+// locally checks the socket, who may use it, and the cache.
 func (l *loading) locally() {
 	if l.Socket == "" {
 		path, err := ownSocket(l.environ)
 		if err != nil {
-			l.problems = append(l.problems, cli.WithHint(err, "name one with socket in the configuration, or with --socket"))
+			l.report(cli.WithHint(err, "name one with socket in the configuration, or with --socket"))
 			l.lost = true
 		}
 		l.Socket = path
 	} else if err := listener.ValidPath(l.Socket); err != nil {
-		l.blame("socket", "socket", l.file.Socket != "", err)
+		l.blame("socket", err)
 		l.lost = true
 	}
 	var err error
-	if l.peers.UIDs, err = peer.Users(l.file.AllowUsers); err != nil {
-		l.blame("allow_users", "", true, err)
-	}
-	if l.peers.GIDs, err = peer.Groups(l.file.AllowGroups); err != nil {
-		l.blame("allow_groups", "", true, err)
-	}
-	switch l.onRevoke {
-	case "":
-		l.onRevoke = config.RevokeKeep
-	case config.RevokeKeep, config.RevokeStop:
-	default:
-		l.problems = append(l.problems, fmt.Errorf("MIOSA_ON_REVOKE %s: want one of keep, stop", cli.Quote(l.onRevoke)))
-	}
-	if !l.Cache.On || l.key.Len() == 0 {
+	l.peers.UIDs, err = peer.Users(l.AllowUsers)
+	l.blame("allow_users", err)
+	l.peers.GIDs, err = peer.Groups(l.AllowGroups)
+	l.blame("allow_groups", err)
+	l.OnRevoke = cmp.Or(l.OnRevoke, config.RevokeKeep)
+	if !l.Cache || l.key.Len() == 0 {
 		return
 	}
 	conf, err := l.CacheConfig(l.environ, l.key, l.resource)
 	if err == nil {
 		err = conf.Validate()
 	}
-	if err != nil {
-		l.blame("cache_dir", "cache-dir", l.file.CacheDir != "", err)
-	}
+	l.blame("cache_dir", err)
 }
 
 // judgeOutputs checks each [[output]].
 func (l *loading) judgeOutputs() {
-	for i := range l.file.Outputs {
-		o := &l.file.Outputs[i]
+	for i := range l.Outputs {
+		o := &l.Outputs[i]
 		conf := inject.OutputConfig{
 			Path: o.Path, Format: strings.ToLower(o.Format), Mode: o.Mode, Owner: o.Owner, Group: o.Group,
 			Only: o.Only, Prefix: o.Prefix, AllowNames: o.AllowNames, AllowDisk: o.AllowDisk, AllowShared: o.AllowShared, Keep: o.Keep,
 			Hook: o.Hook, HookTimeout: o.HookTimeout, Inherited: l.environ,
 		}
-		for _, problem := range cli.Problems(conf.Validate()) {
-			if problem != nil {
+		if err := conf.Validate(); err != nil {
+			for _, problem := range cli.Problems(err) {
 				field, _, _ := strings.Cut(problem.Error(), " ") // each begins with its field's name
-				l.problems = append(l.problems, o.Problem(l.path, field, problem))
+				l.report(o.Problem(field, problem))
 			}
 		}
 		l.outputs = append(l.outputs, conf)
@@ -257,27 +206,27 @@ func (l *loading) judgeOutputs() {
 		for _, outer := range l.outputs {
 			if strings.HasPrefix(inner.Path, outer.Path+"/") {
 				err := fmt.Errorf("path: it is inside of another output, %s", outer.Path)
-				l.problems = append(l.problems, l.file.Outputs[i].Problem(l.path, "path", err))
+				l.report(l.Outputs[i].Problem("path", err))
 			}
 		}
 	}
 }
 
-// sameVault tells whether the vault is asked in the same way, as the same.
+// sameVault reports whether both reach the same vault in the same way with the same key.
 func (c *daemonConfig) sameVault(d *daemonConfig) bool {
 	return c.BaseURL == d.BaseURL && c.Proxy == d.Proxy && c.Timeout == d.Timeout && c.CAFile == d.CAFile && c.ca == d.ca &&
 		c.key.Equal(d.key.Value)
 }
 
 func (c *daemonConfig) sameCache(d *daemonConfig) bool {
-	return c.Cache == d.Cache && c.key.Equal(d.key.Value) && c.key.Where == d.key.Where
+	return c.Cache == d.Cache && c.CacheDir == d.CacheDir && c.CacheMaxAge == d.CacheMaxAge && c.key.Equal(d.key.Value) && c.key.Where == d.key.Where
 }
 
 func (c *daemonConfig) sameOutputs(d *daemonConfig) bool {
 	return reflect.DeepEqual(c.outputs, d.outputs)
 }
 
-// watched are the paths whose changes matter.
+// watched returns the paths to watch for changes.
 func (c *daemonConfig) watched(at configFile) []watch.Path {
 	list := []watch.Path{{Path: program.AbsolutePath(at.path)}}
 	for _, path := range []string{c.key.Path(), c.CAFile} {
@@ -286,7 +235,7 @@ func (c *daemonConfig) watched(at configFile) []watch.Path {
 		}
 	}
 	list = append(list, watch.Path{Path: c.Socket, Touched: true})
-	if len(c.file.Units) > 0 {
+	if len(c.Units) > 0 {
 		list = append(list, watch.Path{Path: credential.Path(c.Socket), Touched: true})
 	}
 	for _, o := range c.outputs {
@@ -295,7 +244,7 @@ func (c *daemonConfig) watched(at configFile) []watch.Path {
 	return list
 }
 
-// summary says in a line what was configured.
+// summary describes the configuration in a line.
 func (c *daemonConfig) summary() string {
 	var b bytes.Buffer
 	b.WriteString(c.resource.Type + " " + c.resource.ID)
@@ -307,7 +256,7 @@ func (c *daemonConfig) summary() string {
 	default:
 		b.WriteString(", " + strconv.Itoa(n) + " outputs")
 	}
-	if c.Cache.On {
+	if c.Cache {
 		b.WriteString(", with a cache")
 	}
 	return b.String()

@@ -20,14 +20,14 @@ type credentialServer struct {
 func (g *generation) renewCredentials(conf *daemonConfig) (*credentialServer, error) {
 	path := credential.Path(conf.Socket)
 	switch {
-	case len(conf.file.Units) == 0:
+	case len(conf.Units) == 0:
 		return nil, nil
 	case g.credentials != nil && g.credentials.Path() == path:
 		return g.credentials, nil
 	}
-	served, err := credential.Listen(credential.Config{Path: path, Engine: g.agent, Units: conf.file.Units, Log: g.Log})
+	served, err := credential.Listen(credential.Config{Path: path, Engine: g.agent, Units: conf.Units, Log: g.Log})
 	if err != nil {
-		return nil, conf.blamed(g.at, "socket", conf.file.Socket == conf.Socket, err)
+		return nil, conf.Problem("socket", err)
 	}
 	d := &credentialServer{Server: served}
 	var ctx context.Context

@@ -47,7 +47,7 @@ func (d *daemon) run(ctx context.Context) error {
 	defer stop() // further signals change nothing: container engines may send TERM twice
 	signal.Notify(d.hangups, unix.SIGHUP)
 	defer signal.Stop(d.hangups)
-	conf, err := loadDaemon(d.Program, d.at, d.flags)
+	conf, err := loadDaemon(d.Program, d.at, d.flags, false)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (d *daemon) tell(ctx context.Context) func([]string) {
 // config is how a configuration's vault is asked. Another key that is found once the vault refuses the one it names
 // is used at once; for what else hangs on the key, such as the cache, the configuration is read anew.
 func (d *daemon) config(conf *daemonConfig) fetch.Config {
-	c := conf.Config(d.Program, conf.key)
+	c := conf.ClientConfig(d.Program, conf.key)
 	if reread := c.Reread; reread != nil {
 		c.Reread = func(ctx context.Context, refused api.Key) (api.Key, error) {
 			key, err := reread(ctx, refused)
@@ -119,7 +119,7 @@ func (d *daemon) config(conf *daemonConfig) fetch.Config {
 
 // reload reads the configuration anew. It gives nil where there is a mistake in it, which is logged.
 func (d *daemon) reload() *daemonConfig {
-	conf, err := loadDaemon(d.Program, d.at, d.flags)
+	conf, err := loadDaemon(d.Program, d.at, d.flags, false)
 	if err != nil {
 		d.refuse(err)
 		return nil

@@ -153,12 +153,12 @@ func (g *generation) make() (err error) {
 	if err != nil {
 		return err
 	}
-	g.agent.SetOnRevoke(g.conf.onRevoke)
+	g.agent.SetOnRevoke(g.conf.OnRevoke)
 	return nil
 }
 
 func (g *generation) newCache(conf *daemonConfig) (*cache.Cache, error) {
-	if !conf.Cache.On {
+	if !conf.Cache {
 		return nil, nil
 	}
 	c, err := conf.CacheConfig(g.Environ, conf.key, conf.resource)
@@ -207,7 +207,7 @@ func (g *generation) take(ctx context.Context, next *daemonConfig) error {
 		g.credentials = credentials
 	}
 	if credentials != nil {
-		credentials.SetUnits(next.file.Units)
+		credentials.SetUnits(next.Units)
 	}
 
 	g.tap.Set(g.Stderr, next.LogLevel, next.LogFormat)
@@ -230,8 +230,8 @@ func (g *generation) take(ctx context.Context, next *daemonConfig) error {
 		taken = append(taken, "outputs")
 	}
 	g.socket.SetAllowed(next.peers)
-	g.agent.SetOnRevoke(next.onRevoke)
-	if !reflect.DeepEqual(next.file, old.file) || len(taken) > 0 {
+	g.agent.SetOnRevoke(next.OnRevoke)
+	if !reflect.DeepEqual(next.Config, old.Config) || len(taken) > 0 {
 		g.Log.Info().Strs("changed", taken).Msg("configuration reloaded")
 	}
 	g.conf = next
@@ -249,7 +249,7 @@ func (g *generation) move(ctx context.Context, next *daemonConfig) (moved []stri
 		moved = append(moved, "socket")
 	}
 	switch {
-	case next.file.MetricsAddr != g.conf.file.MetricsAddr:
+	case next.MetricsAddr != g.conf.MetricsAddr:
 		if metrics, err = g.openMetrics(ctx, next, socket); err != nil {
 			if socket != g.socket {
 				socket.close()

@@ -49,9 +49,7 @@ func judgeFile(path string) error {
 // look tells of the places of socket and outputs what starting would find there.
 func (l *loading) look() {
 	if !l.lost {
-		if err := listener.CheckPath(l.Socket); err != nil {
-			l.blame("socket", "socket", l.file.Socket != "", err)
-		}
+		l.blame("socket", listener.CheckPath(l.Socket))
 	}
 	for i, conf := range l.outputs {
 		if conf.Validate() != nil {
@@ -64,7 +62,7 @@ func (l *loading) look() {
 			err = conf.Look()
 		}
 		if err != nil {
-			l.problems = append(l.problems, l.file.Outputs[i].Problem(l.path, "path", fmt.Errorf("path: %w", placeless(err))))
+			l.report(l.Outputs[i].Problem("path", fmt.Errorf("path: %w", placeless(err))))
 		}
 	}
 }

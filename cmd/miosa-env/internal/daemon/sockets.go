@@ -20,7 +20,7 @@ type socketServer struct {
 func (g *generation) open(conf *daemonConfig) (*socketServer, error) {
 	server, err := socket.Listen(socket.Config{Path: conf.Socket, Engine: g.agent, Allow: conf.peers, Log: g.Log})
 	if err != nil {
-		return nil, conf.blamed(g.at, "socket", conf.file.Socket == conf.Socket, err)
+		return nil, conf.Problem("socket", err)
 	}
 	d := &socketServer{Server: server}
 	var ctx context.Context
@@ -52,12 +52,12 @@ type metricsServer struct {
 
 // openMetrics serves metrics on the port that conf names. It gives nil where it names none.
 func (g *generation) openMetrics(ctx context.Context, conf *daemonConfig, d *socketServer) (*metricsServer, error) {
-	if conf.file.MetricsAddr == "" {
+	if conf.MetricsAddr == "" {
 		return nil, nil
 	}
-	listener, err := socket.ListenMetrics(ctx, conf.file.MetricsAddr)
+	listener, err := socket.ListenMetrics(ctx, conf.MetricsAddr)
 	if err != nil {
-		return nil, conf.blamed(g.at, "metrics_addr", true, err)
+		return nil, conf.Problem("metrics_addr", err)
 	}
 	h := &metricsServer{}
 	ctx, h.stop = context.WithCancel(ctx)
@@ -70,12 +70,4 @@ func (h *metricsServer) close() {
 		h.stop()
 		h.serving.Wait()
 	}
-}
-
-// blamed adds the line of a field to an error that it led to.
-func (c *daemonConfig) blamed(at configFile, field string, inFile bool, err error) error {
-	if inFile {
-		return c.file.Problem(at.path, field, err)
-	}
-	return err
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/machine"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -40,7 +39,7 @@ none of them. The exit code is 0, or 1 if there is a problem.`,
 		Args: cli.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			d := &doctor{Program: p}
-			if err := errors.Join(p.Begin(c), completeAsRun(p, c)); err != nil {
+			if err := errors.Join(p.Begin(c), p.CompleteFor(c.Flags(), "run")); err != nil {
 				d.failed("configuration", err, "correct it, or leave it out")
 			}
 			if !c.Flags().Changed("log-level") && p.Environ.Get("MIOSA_LOG_LEVEL") == "" {
@@ -62,17 +61,8 @@ none of them. The exit code is 0, or 1 if there is a problem.`,
 	}
 	c.Flags().SortFlags = false
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list: level (fail, warn, skip or ok), subject, found, fix")
-	machine.AddAgentFlag(p, c.Flags())
+	p.AddFlags(c.Flags(), "doctor")
 	return c
-}
-
-// completeAsRun takes from the environment what run does and doctor has no flag for, the cache's settings for one.
-func completeAsRun(p *program.Program, c *cobra.Command) error {
-	run, _, err := c.Root().Find([]string{"run"})
-	if err != nil {
-		return err
-	}
-	return p.Settings.CompleteFlags(run.LocalNonPersistentFlags(), p.Environ, func(f *pflag.Flag) bool { return c.Flags().Lookup(f.Name) != nil })
 }
 
 // doctor is one run of all checks.

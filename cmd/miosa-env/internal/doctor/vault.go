@@ -27,7 +27,7 @@ func (d *doctor) fromVault(ctx context.Context) {
 		return
 	}
 	defer v.close()
-	if d.Settings.Cache.On {
+	if d.Settings.Cache {
 		if cache, err := d.Settings.NewCache(d.Environ, v.key, v.resource); err != nil {
 			d.failed("cache", err, "")
 		} else {
@@ -104,7 +104,7 @@ func (d *doctor) visit(ctx context.Context, key program.FoundKey, r api.Resource
 		d.warn("memory", "key remains visible in this process's environment or arguments: "+err.Error(), "mount /proc without restrictions")
 	}
 	v := &visit{key: key, resource: r, subject: "configuration"}
-	client, err := fetch.New(d.Settings.Config(d.Program, key))
+	client, err := fetch.New(d.Settings.ClientConfig(d.Program, key))
 	if err != nil {
 		v.err = err
 		return v

@@ -11,6 +11,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
 // CompleteFlagWords lets a shell complete the flags of c and of all below it that take one of a few words, signals, or names of
@@ -20,8 +21,8 @@ func CompleteFlagWords(p *program.Program, c *cobra.Command) {
 	register := func(f *pflag.Flag) {
 		var complete cobra.CompletionFunc
 		switch value := f.Value.(type) {
-		case *program.Choice:
-			complete = cobra.FixedCompletions(value.Among, nothing)
+		case *setting.Choice:
+			complete = cobra.FixedCompletions(value.Words, nothing)
 		case *change:
 			complete = func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 				if what, _, ok := strings.Cut(typed, "="); ok && strings.EqualFold(what, "signal") {
@@ -41,7 +42,7 @@ func CompleteFlagWords(p *program.Program, c *cobra.Command) {
 			}
 		case *signalFlag:
 			complete = cobra.FixedCompletions(inject.SignalNames(), nothing)
-		case *program.Words, *preserve:
+		case *setting.List, *preserve:
 			if c.Annotations[program.NoResource] == "" {
 				complete = variables{p}.complete
 			}

@@ -15,12 +15,13 @@ import (
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
 // Export returns the command export.
 func Export(p *program.Program) *cobra.Command {
 	f, to := &selection{}, &exportFile{}
-	format := program.Choice{Value: inject.FormatShell, Among: inject.OutputFormats}
+	format := inject.FormatShell
 	c := &cobra.Command{
 		Use:   "export [FLAG...]",
 		Short: "Print the bound values, or write them to a file: for a shell, as dotenv, JSON and more",
@@ -49,7 +50,7 @@ isn't kept fresh: that is what miosa-env agent does.`,
   miosa-env export --format json | jq -r .DB_URL`,
 		Args: cli.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := to.check(c, format.Value); err != nil {
+			if err := to.check(c, format); err != nil {
 				return err
 			}
 			if err := p.Begin(c); err != nil {
@@ -68,23 +69,23 @@ isn't kept fresh: that is what miosa-env agent does.`,
 			}
 			warn(p.Log, built.Warnings)
 			if to.path != "" {
-				return to.write(format.Value, built.Bound, f.allow)
+				return to.write(format, built.Bound, f.allow)
 			}
-			return inject.Encode(p.Stdout, format.Value, built.Bound)
+			return inject.Encode(p.Stdout, format, built.Bound)
 		},
 	}
 	c.Flags().SortFlags = false
-	c.Flags().Var(&format, "format", "`FORMAT` shell, dotenv, json, systemd, docker or files")
+	c.Flags().Var(&setting.Choice{To: &format, Words: inject.OutputFormats}, "format", "`FORMAT` shell, dotenv, json, systemd, docker or files")
 	to.addFlags(c.Flags())
 	f.addFlags(c.Flags())
-	AddAgentFlag(p, c.Flags())
+	p.AddFlags(c.Flags(), "export")
 	return c
 }
 
 // exportFile says which file is written, if any, and what it may be like.
 type exportFile struct {
 	path        string
-	mode        mode
+	mode        fs.FileMode
 	allowDisk   bool
 	allowShared bool
 }
@@ -92,7 +93,7 @@ type exportFile struct {
 func (e *exportFile) addFlags(f *pflag.FlagSet) {
 	e.mode = 0o600
 	f.StringVar(&e.path, "output", "", "`FILE` write to this file instead of standard output; its directory must be there")
-	f.Var(&e.mode, "mode", "`MODE` the file's permissions; none for everyone")
+	f.Var((*setting.Mode)(&e.mode), "mode", "`MODE` the file's permissions; none for everyone")
 	f.BoolVar(&e.allowDisk, "allow-disk", false, "let the file be elsewhere than in memory")
 	f.BoolVar(&e.allowShared, "allow-shared", false, "let its directory be one that others may write to, as the emptyDir of a Kubernetes pod is")
 }
@@ -131,7 +132,7 @@ func (e *exportFile) check(c *cobra.Command, format string) error {
 }
 
 func (e *exportFile) config(format string) inject.OutputConfig {
-	return inject.OutputConfig{Path: e.path, Format: format, Mode: fs.FileMode(e.mode), AllowDisk: e.allowDisk, AllowShared: e.allowShared}
+	return inject.OutputConfig{Path: e.path, Format: format, Mode: e.mode, AllowDisk: e.allowDisk, AllowShared: e.allowShared}
 }
 
 // write writes values that were selected already.

@@ -3,40 +3,18 @@ package machine
 import (
 	"cmp"
 	"errors"
-	"fmt"
-	"io/fs"
-	"strconv"
 	"strings"
 	"syscall"
 
-	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
-// mode is a flag that takes a file's permissions, in octal digits.
-type mode fs.FileMode
-
-// Set reads octal digits.
-func (m *mode) Set(s string) error {
-	bits, err := strconv.ParseUint(setting.Trim(s), 8, 12)
-	if err != nil || bits == 0 {
-		return errors.New("want permissions in octal digits, such as 0600 or 0640")
-	}
-	*m = mode(bits)
-	return nil
-}
-
-func (m *mode) String() string { return fmt.Sprintf("%#o", uint32(*m)) }
-
-// Type is what pflag wants to know; nothing shows it.
-func (m *mode) Type() string { return "mode" }
-
 // preserve is the flag --preserve-env[=NAMES].
 type preserve struct {
 	all   bool
-	names program.Words
+	names setting.List
 }
 
 // preserveAll is what pflag sets for a --preserve-env without names. No variable has this name.
@@ -78,7 +56,7 @@ func (c *change) Set(s string) error {
 				word += "=" + cmp.Or(inject.NearestSignal(name), "SIGNAL")
 			}
 		}
-		return errors.New("want ignore, restart, signal=SIGNAL or hook=COMMAND" + program.OrMeant(word))
+		return errors.New("want ignore, restart, signal=SIGNAL or hook=COMMAND" + nearest.OrMeant(word))
 	}
 	c.Change, c.text = got, s
 	return nil
@@ -99,7 +77,7 @@ type signalFlag struct {
 func (f *signalFlag) Set(s string) error {
 	got, err := inject.ParseSignal(s)
 	if err != nil {
-		return errors.New("want a name such as TERM, HUP or RTMIN+1, or a number from 1 to 64" + program.OrMeant(inject.NearestSignal(s)))
+		return errors.New("want a name such as TERM, HUP or RTMIN+1, or a number from 1 to 64" + nearest.OrMeant(inject.NearestSignal(s)))
 	}
 	f.number, f.text = got, s
 	return nil

@@ -18,7 +18,7 @@ import (
 // then.
 func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- inject.Command) string {
 	engine, log := r.supply.engine, r.Log
-	if !f.watches() { // changes aren't asked for: only what the agent says of a revocation counts
+	if !r.watches(f) { // changes aren't asked for: only what the agent says of a revocation counts
 		r.supply.only, log = true, zerolog.Nop()
 	}
 	engine.LogTo(log)
@@ -102,8 +102,8 @@ func (r *runner) onRevoke(ctx context.Context, f *runFlags) string {
 	s.mu.Lock()
 	asksAgent := s.asksAgent()
 	s.mu.Unlock()
-	if f.onRevoke.Value != "" || !asksAgent {
-		return f.onRevoke.Value
+	if r.Settings.OnRevoke != "" || !asksAgent {
+		return r.Settings.OnRevoke
 	}
 	status, err := s.client.Status(ctx)
 	switch {

@@ -56,7 +56,7 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 		},
 	}
 	c.Flags().BoolVarP(&noNewline, "no-newline", "n", false, "print no line end after the value")
-	AddAgentFlag(p, c.Flags())
+	p.AddFlags(c.Flags(), "get")
 	return c
 }
 

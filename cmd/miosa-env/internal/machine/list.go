@@ -92,7 +92,7 @@ in vault and agent of --json.`,
 	}
 	c.Flags().SortFlags = false
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
-	AddAgentFlag(p, c.Flags())
+	p.AddFlags(c.Flags(), "list")
 	return c
 }
 

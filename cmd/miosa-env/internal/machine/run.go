@@ -15,6 +15,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
 // runFlags are the flags of run.
@@ -28,10 +29,9 @@ type runFlags struct {
 	mask        bool
 	replace     bool
 	stopSignal  signalFlag
-	stopTimeout program.Duration
-	settle      program.Duration
+	stopTimeout setting.Duration
+	settle      setting.Duration
 	outlive     bool
-	onRevoke    program.Choice
 }
 
 // Run returns the command run.
@@ -39,9 +39,8 @@ func Run(p *program.Program) *cobra.Command {
 	f := &runFlags{
 		onChange:    change{text: "ignore"},
 		stopSignal:  signalFlag{text: "TERM"},
-		stopTimeout: program.Duration(inject.DefaultStopTimeout),
-		settle:      program.Duration(inject.DefaultSettle),
-		onRevoke:    program.Choice{Among: []string{config.RevokeKeep, config.RevokeStop}},
+		stopTimeout: setting.Duration(inject.DefaultStopTimeout),
+		settle:      setting.Duration(inject.DefaultSettle),
 	}
 	c := &cobra.Command{
 		Use:   "run [FLAG...] [--] COMMAND [ARG...]",
@@ -77,7 +76,7 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 				return errors.New("the command to start is missing")
 			case f.replace && (!f.onChange.Ignored() || f.mask):
 				return cli.WithHint(errors.New("--replace doesn't go with --on-change or --mask: they need miosa-env to stay"), "leave --replace out")
-			case f.replace && f.onRevoke.Value == config.RevokeStop:
+			case f.replace && p.Settings.OnRevoke == config.RevokeStop:
 				return cli.WithHint(errors.New("--replace doesn't go with --on-revoke stop: it needs miosa-env to stay"), "leave --replace out")
 			}
 			return nil
@@ -107,9 +106,7 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 	set.Var(&f.stopTimeout, "stop-timeout", "`DURATION` how long COMMAND has to end before its whole process group is killed")
 	set.Var(&f.settle, "settle", "`DURATION` how long to wait for further changes before acting on one")
 	set.BoolVar(&f.outlive, "outlive", false, "let COMMAND run on if miosa-env itself is killed")
-	set.Var(&f.onRevoke, "on-revoke", "`WHAT` what to do when the key is revoked: keep COMMAND as it is, or stop it (default: as the agent says where miosa-env stays, else keep)")
-	AddAgentFlag(p, set)
-	p.Settings.Cache.AddFlags(set)
+	p.AddFlags(set, "run")
 	return c
 }
 

@@ -19,7 +19,7 @@ func Helper(args []string) (code int, ok bool) { return inject.Helper(args) }
 // start turns into the command, or stays with it until it ends and returns its exit code.
 func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 	first := os.Getpid() == 1
-	supervised := !f.replace && (first || f.mask || f.watches())
+	supervised := !f.replace && (first || f.mask || r.watches(f))
 	if !supervised && !first && inherited.Blocked() == 0 {
 		inherited.ActAll()
 		if err := r.prepare(ctx); err != nil {
@@ -63,7 +63,7 @@ func (r *runner) stay(ctx context.Context, f *runFlags, signals *inject.Signals)
 		StopTimeout: max(time.Duration(f.stopTimeout), 1), // 0 would be the default
 		Settle:      time.Duration(f.settle), Outlive: f.outlive, Masked: f.mask, Log: r.Log,
 	}
-	if !f.watches() && !r.defersToAgent(f) {
+	if !r.watches(f) && !r.defersToAgent(f) {
 		r.supply.Close()
 		return s.Run(ctx, signals, r.command, nil)
 	}
@@ -88,12 +88,12 @@ func (r *runner) stay(ctx context.Context, f *runFlags, signals *inject.Signals)
 }
 
 // watches tells whether the command needs somebody to follow what the vault says.
-func (f *runFlags) watches() bool {
-	return !f.onChange.Ignored() || f.onRevoke.Value == config.RevokeStop
+func (r *runner) watches(f *runFlags) bool {
+	return !f.onChange.Ignored() || r.Settings.OnRevoke == config.RevokeStop
 }
 
 // defersToAgent reports whether it is for the agent to say what a revocation does to the command. That may change
 // while the command runs.
 func (r *runner) defersToAgent(f *runFlags) bool {
-	return f.onRevoke.Value == "" && r.supply.local != nil && r.supply.remote == nil
+	return r.Settings.OnRevoke == "" && r.supply.local != nil && r.supply.remote == nil
 }

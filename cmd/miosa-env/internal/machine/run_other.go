@@ -20,7 +20,7 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 		return 0, program.NeedsLinux("run --on-change")
 	case f.mask:
 		return 0, program.NeedsLinux("run --mask")
-	case f.onRevoke.Value == config.RevokeStop:
+	case r.Settings.OnRevoke == config.RevokeStop:
 		return 0, program.NeedsLinux("run --on-revoke stop")
 	}
 	if err := r.prepare(ctx); err != nil {

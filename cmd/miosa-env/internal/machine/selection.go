@@ -4,16 +4,16 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
 
-	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
 // selection is which bindings are taken, and under which names.
 type selection struct {
-	only    program.Words
-	prefix  program.Prefix
-	require program.Words
-	allow   program.Words
+	only    setting.List
+	prefix  setting.Prefix
+	require setting.List
+	allow   setting.List
 }
 
 func (s *selection) addFlags(f *pflag.FlagSet) {

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/agent/socket"
@@ -56,12 +54,7 @@ func Values(ctx context.Context, p *program.Program) (api.Snapshot, error) {
 	return s.first(ctx)
 }
 
-// AddAgentFlag adds --no-agent to a command that asks the agent first.
-func AddAgentFlag(p *program.Program, f *pflag.FlagSet) {
-	f.BoolVar(&p.Settings.NoAgent, "no-agent", false, "ask the vault, even if an agent on this machine has the values")
-}
-
-// supply chooses between the agent and the vault. It asks neither for values.
+// newSupply chooses between the agent and the vault. It asks neither for values.
 func newSupply(ctx context.Context, p *program.Program) (*supply, error) {
 	s := &supply{Program: p}
 	if !p.Settings.NoAgent {
@@ -208,7 +201,7 @@ func (s *supply) connectVault() error {
 		s.resource = vault.resource
 	}
 	s.vault, s.remote = vault, vault.Source(vault.resource)
-	if !s.Settings.Cache.On {
+	if !s.Settings.Cache {
 		return nil
 	}
 	conf, err := s.Settings.CacheConfig(s.Environ, vault.key, vault.resource)
@@ -328,7 +321,7 @@ func connect(p *program.Program) (connection, error) {
 	if err := errors.Join(keyErr, err); err != nil {
 		return connection{}, err
 	}
-	client, err := fetch.New(p.Settings.Config(p, found))
+	client, err := fetch.New(p.Settings.ClientConfig(p, found))
 	if err == nil {
 		client.Connect()
 	}

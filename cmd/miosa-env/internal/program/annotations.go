@@ -9,8 +9,5 @@ const NoResource = "no resource"
 // NoConnection marks commands that speak to no vault.
 const NoConnection = "no connection"
 
-// OwnTimeout marks a --timeout that isn't about one request: MIOSA_TIMEOUT isn't about it.
-const OwnTimeout = "own timeout"
-
 // CompletionPatience is how long a shell waits for what it could offer.
 const CompletionPatience = 1500 * time.Millisecond

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/api"
@@ -14,7 +13,7 @@ import (
 
 // CacheConfig says where the sealed copy of r's values is, and what opens it.
 func (s *Settings) CacheConfig(e Environment, key FoundKey, r api.Resource) (cache.Config, error) {
-	dir := s.Cache.Dir
+	dir := s.CacheDir
 	if dir == "" {
 		var err error
 		if dir, err = stateFolder(e); err != nil {
@@ -23,7 +22,7 @@ func (s *Settings) CacheConfig(e Environment, key FoundKey, r api.Resource) (cac
 	}
 	conf := cache.Config{
 		Path: filepath.Join(AbsolutePath(dir), r.Type+"-"+r.ID+".cache"), Key: key.Key, Resource: r,
-		MaxAge: time.Duration(s.Cache.MaxAge),
+		MaxAge: s.CacheMaxAge,
 	}
 	if path := key.Path(); path != "" {
 		conf.KeyFile = AbsolutePath(path)

@@ -22,11 +22,11 @@ const credentialName = "miosa-api-key"
 // maxKeyFile is more than any key is long, in bytes.
 const maxKeyFile = 4 << 10
 
-// Config returns the configuration of a client that uses key.
-func (s *Settings) Config(p *Program, key FoundKey) fetch.Config {
+// ClientConfig returns the configuration of a client that uses key.
+func (s *Settings) ClientConfig(p *Program, key FoundKey) fetch.Config {
 	return fetch.Config{
 		BaseURL: s.BaseURL, Key: key.Key, Reread: s.Reread(key), CAFile: s.CAFile, Proxy: s.Proxy,
-		Timeout: time.Duration(s.Timeout), Log: p.Log, UserAgent: "miosa-env/" + p.Version,
+		Timeout: s.Timeout, Log: p.Log, UserAgent: "miosa-env/" + p.Version,
 	}
 }
 
@@ -46,8 +46,8 @@ func (s *Settings) Key() (FoundKey, error) {
 		return ParseKey(FoundKey{Where: "MIOSA_API_KEY"}, s.APIKey)
 	case s.KeyFile != "":
 		return s.ReadKey(s.KeyFile)
-	case s.Credentials != "":
-		found, err := s.ReadKey(filepath.Join(s.Credentials, credentialName))
+	case s.credentials != "":
+		found, err := s.ReadKey(filepath.Join(s.credentials, credentialName))
 		if !errors.Is(err, fs.ErrNotExist) {
 			return found, err
 		}
@@ -100,10 +100,10 @@ func (s *Settings) HasKey() bool {
 	if s.APIKey != "" || s.KeyFile != "" {
 		return true
 	}
-	if s.Credentials == "" {
+	if s.credentials == "" {
 		return false
 	}
-	_, err := os.Stat(filepath.Join(s.Credentials, credentialName))
+	_, err := os.Stat(filepath.Join(s.credentials, credentialName))
 	return !errors.Is(err, fs.ErrNotExist)
 }
 

@@ -12,25 +12,28 @@ import (
 )
 
 // NewLogger logs to w, as text for people or as JSON with the time in it.
-func NewLogger(w io.Writer, level, format Choice) zerolog.Logger {
+func NewLogger(w io.Writer, level, format string) zerolog.Logger {
 	log := zerolog.New(logForm(w, format)).Level(logLevel(level))
-	if format.Value == "json" {
+	if format == "json" {
 		return log.With().Timestamp().Logger()
 	}
 	return log
 }
 
-func logLevel(level Choice) zerolog.Level {
-	parsed, err := zerolog.ParseLevel(level.Value)
-	if err != nil || level.Value == "off" {
+func logLevel(level string) zerolog.Level {
+	if level == "off" {
 		return zerolog.Disabled
+	}
+	parsed, err := zerolog.ParseLevel(level)
+	if err != nil || level == "" {
+		return zerolog.InfoLevel
 	}
 	return parsed
 }
 
 // logForm turns zerolog's lines into what format says.
-func logForm(w io.Writer, format Choice) io.Writer {
-	if format.Value == "json" {
+func logForm(w io.Writer, format string) io.Writer {
+	if format == "json" {
 		return w
 	}
 	return zerolog.ConsoleWriter{
@@ -82,7 +85,7 @@ type logWay struct {
 }
 
 // Set makes the log go to w from now on.
-func (t *LogTap) Set(w io.Writer, level, format Choice) {
+func (t *LogTap) Set(w io.Writer, level, format string) {
 	t.now.Store(&logWay{logLevel(level), logForm(w, format)})
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
@@ -24,6 +25,7 @@ type Program struct {
 	Stderr  io.Writer
 
 	Settings Settings
+	options  []config.Option // of Settings
 	Log      zerolog.Logger
 	begun    bool // the arguments were understood: errors from here on aren't usage
 	Code     int  // the exit code where there is no error
@@ -34,16 +36,18 @@ func New(version string, args, environ []string, stdin io.Reader, stdout, stderr
 	if len(args) > 0 {
 		args = args[1:]
 	}
-	return &Program{
+	p := &Program{
 		Args: clones(args), Environ: clones(environ), Version: version,
 		Stdin: stdin, Stdout: &cli.Output{To: stdout}, Stderr: cli.Redacted{To: stderr}, Log: zerolog.Nop(),
 	}
+	p.options = p.Settings.Options()
+	return p
 }
 
 // Begin is the first thing each command does once its arguments are understood.
 func (p *Program) Begin(c *cobra.Command) error {
 	p.begun = true
-	if err := p.Settings.complete(c.Flags(), p.Environ); err != nil {
+	if err := p.complete(c.Flags()); err != nil {
 		return err
 	}
 	p.Log = NewLogger(p.Stderr, p.Settings.LogLevel, p.Settings.LogFormat)

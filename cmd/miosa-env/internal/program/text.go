@@ -11,6 +11,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 )
 
 // PrintJSON writes v as indented JSON.
@@ -121,4 +122,12 @@ func VersionOf(n int64) string {
 		return ""
 	}
 	return strconv.FormatInt(n, 10)
+}
+
+// Meant begins a hint about an unknown name with the known one that was probably meant, if there is one.
+func Meant(name string, known []string) string {
+	if hint := nearest.Hint(name, known); hint != "" {
+		return cli.OneLine(hint) + " "
+	}
+	return ""
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -56,7 +57,7 @@ key, as miosa-env secrets does.`,
 		Args: cli.NoArguments,
 	}, func(f *pflag.FlagSet) {
 		f.Var(&resource, "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
-		f.Var(cli.Word(&filter.Action), "action", "`ACTION` such as reveal or secret.rotate")
+		f.Var((*setting.Word)(&filter.Action), "action", "`ACTION` such as reveal or secret.rotate")
 		f.Var(&since, "since", "`WHEN` from then on: 24h or 7d ago, or 2030-01-02T15:04:05Z")
 		f.Var(&until, "until", "`WHEN` before then: 1h or 7d ago, or 2030-01-02T15:04:05Z")
 		f.IntVar(&limit, "limit", limit, "`NUMBER` at most so many; 0: all")
@@ -88,7 +89,7 @@ key, as miosa-env secrets does.`,
 			known.load(ctx, vault)
 		}
 		return printList(p, asJSON, list, func() string {
-			return "there are no such events" + program.OrMeant(cmp.Or(
+			return "there are no such events" + nearest.OrMeant(cmp.Or(
 				nearest.Word(filter.Action, auditActions), nearResource(ctx, vault, resource.Resource)))
 		}, []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM", "METHOD", "HOST", "PATH", "STATUS", "EFFECT"},
 			func(e *api.Event) []string { return append(eventCells(e, &known), trafficCells(e)...) })
@@ -208,7 +209,7 @@ func printEvent(p *program.Program, e *api.Event, known *names, asJSON bool) err
 			cells[i] = fmt.Sprintf("%-*s", width, program.Cell(cells[i]))
 		}
 		for _, text := range trafficCells(e) {
-			if text != "" {
+			if p.Settings.TenantKey != "" {
 				cells = append(cells, program.Cell(text))
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -26,7 +27,7 @@ tenant key, as miosa-env secrets does; miosa-env list shows what is bound where 
 
 func bindingsCreateCommand(p *program.Program) *cobra.Command {
 	var asJSON bool
-	delivery := program.Choice{Among: []string{api.DeliverValue, api.DeliverPlaceholder}}
+	var delivery string
 	var to place
 	completePlace := completePlaces(p)
 	completeSecret := completeFirst(completeWords(p, secretIDs))
@@ -57,7 +58,7 @@ once. The same binding again is fine; a variable that is bound to another secret
 			return completeSecret(c, args, typed)
 		},
 	}, func(f *pflag.FlagSet) {
-		f.Var(&delivery, "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a proxy replaces")
+		f.Var(&setting.Choice{To: &delivery, Words: []string{api.DeliverValue, api.DeliverPlaceholder}}, "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a proxy replaces")
 		addJSONFlag(f, &asJSON, "a JSON object")
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
 		s, err := findSecret(ctx, vault, args[0])
@@ -66,7 +67,7 @@ once. The same binding again is fine; a variable that is bound to another secret
 		}
 		warnOfNames(p, to)
 		b, err := vault.CreateBinding(ctx, secrets.NewBinding{
-			SecretID: s.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery.Value,
+			SecretID: s.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery,
 		})
 		switch {
 		case err != nil:
@@ -107,7 +108,7 @@ func bindingsListCommand(p *program.Program) *cobra.Command {
 			return err
 		}
 		return printList(p, asJSON, list, func() string {
-			return "there are no such bindings" + program.OrMeant(nearResource(ctx, vault, resource.Resource))
+			return "there are no such bindings" + nearest.OrMeant(nearResource(ctx, vault, resource.Resource))
 		}, []string{"RESOURCE", "VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY", "ID"}, func(b *api.Binding) []string {
 			return []string{b.Resource.String(), b.ExposeAsEnv, cmp.Or(b.SecretName, b.SecretID), program.VersionOf(b.Version),
 				program.When(b.UpdatedAt), b.Delivery, b.ID}

@@ -144,7 +144,6 @@ func completeFlags(p *program.Program, c *cobra.Command) {
 		"secret":   completeWords(p, secretIDs),
 		"scope":    fixed("user", "workspace", "tenant", "external_user", "external_workspace"),
 		"type":     fixed("api_key", "env_var", "bearer", "basic", "generic", "oauth_connect", "oauth_machine", "oauth_token"),
-		"delivery": fixed(api.DeliverValue, api.DeliverPlaceholder),
 		"action":   fixed(auditActions...),
 		"bind":     completePlaces(p),
 	} {

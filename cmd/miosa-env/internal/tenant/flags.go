@@ -31,7 +31,7 @@ func parsePlace(s string) (place, error) {
 		return place{}, errNoPlace
 	}
 	r, err := cli.ParseResource(resource)
-	if err == nil && (len(variable) > 256 || new(program.Prefix).Set(variable) != nil) {
+	if err == nil && (len(variable) > 256 || new(setting.Prefix).Set(variable) != nil) {
 		err = errors.New("the name of a variable is letters, digits and _, no digit first")
 	}
 	return place{r, variable}, err
@@ -143,13 +143,13 @@ type owners struct {
 }
 
 func (o *owners) addFlags(f *pflag.FlagSet, workspace bool) {
-	f.Var(cli.Word(&o.scope), "scope", "`SCOPE` user, workspace, tenant, external_user or external_workspace")
+	f.Var((*setting.Word)(&o.scope), "scope", "`SCOPE` user, workspace, tenant, external_user or external_workspace")
 	if workspace {
-		f.Var(cli.Text(&o.workspace), "workspace", "`ID` the workspace it is attributed to")
+		f.Var((*setting.Text)(&o.workspace), "workspace", "`ID` the workspace it is attributed to")
 	}
-	f.Var(cli.Text(&o.owner), "owner-user", "`ID` the user it is attributed to")
-	f.Var(cli.Text(&o.externalUser), "external-user", "`ID` the user of yours it is attributed to")
-	f.Var(cli.Text(&o.externalWorkspace), "external-workspace", "`ID` the workspace of yours it is attributed to")
+	f.Var((*setting.Text)(&o.owner), "owner-user", "`ID` the user it is attributed to")
+	f.Var((*setting.Text)(&o.externalUser), "external-user", "`ID` the user of yours it is attributed to")
+	f.Var((*setting.Text)(&o.externalWorkspace), "external-workspace", "`ID` the workspace of yours it is attributed to")
 }
 
 func (o owners) filter() secrets.Filter {

@@ -11,14 +11,15 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
 func importCommand(p *program.Program) *cobra.Command {
 	var (
 		resource    resourceFlag
-		only, allow program.Words
-		before      program.Prefix
+		only, allow setting.List
+		before      setting.Prefix
 		yes, asJSON bool
 	)
 	return vaultCommand(p, &cobra.Command{

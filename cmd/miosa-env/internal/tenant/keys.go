@@ -15,6 +15,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cause"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
@@ -109,7 +110,7 @@ func keysListCommand(p *program.Program) *cobra.Command {
 			return err
 		}
 		return printList(p, asJSON, list, func() string {
-			return "there are no such keys" + program.OrMeant(nearResource(ctx, vault, resource.Resource))
+			return "there are no such keys" + nearest.OrMeant(nearResource(ctx, vault, resource.Resource))
 		}, []string{"RESOURCE", "CREATED", "EXPIRES", "REVOKED", "ID"}, func(k *api.ResourceKey) []string {
 			revoked := ""
 			if k.RevokedAt != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -67,7 +68,7 @@ func oauthConnectCommand(p *program.Program) *cobra.Command {
 		bind         places
 		of           owners
 		noQR, asJSON bool
-		wait         = program.Duration(5 * time.Minute)
+		wait         = setting.Duration(5 * time.Minute)
 	)
 	return vaultCommand(p, &cobra.Command{
 		Use:   "connect [FLAG...] PROVIDER",
@@ -94,7 +95,6 @@ connected and wasn't before, and a denial counts as not done.`,
 		f.Var(&wait, "timeout", "`DURATION` how long to wait for somebody to agree")
 		f.BoolVar(&noQR, "no-qr", false, "show no QR code")
 		addJSONFlag(f, &asJSON, "how it ended, as a JSON object; the link goes to standard error")
-		_ = f.SetAnnotation("timeout", program.OwnTimeout, []string{"true"}) // fails only for an unknown flag
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
 		if len(bind) > 1 {
 			return cli.Usage(errors.New("--bind is given more than once"), "connect with one, and add others with miosa-env bindings create")

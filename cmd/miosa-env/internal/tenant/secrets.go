@@ -16,6 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -51,7 +52,7 @@ it exactly. --resource is about secrets that were stored for one resource; miosa
 		Args:              patterns,
 		ValidArgsFunction: completeFirst(completeWords(p, secretNames)),
 	}, func(f *pflag.FlagSet) {
-		f.Var(cli.Text(&kind), "type", "`TYPE` such as api_key or oauth_connect")
+		f.Var((*setting.Text)(&kind), "type", "`TYPE` such as api_key or oauth_connect")
 		f.Var(&resource, "resource", "`RESOURCE` the one they are for: sandbox:ID or computer:ID")
 		of.addFlags(f, true)
 		addJSONFlag(f, &asJSON, "a JSON list")
@@ -110,7 +111,7 @@ func nearSecret(all []api.Secret, names []string) string {
 	}
 	for _, name := range names {
 		if word := nearest.Word(name, known); word != "" {
-			return cli.OneLine(program.OrMeant(word))
+			return cli.OneLine(nearest.OrMeant(word))
 		}
 	}
 	return ""

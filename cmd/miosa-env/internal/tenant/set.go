@@ -16,6 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -39,7 +40,7 @@ func setCommand(p *program.Program) *cobra.Command {
 		asJSON   bool
 		set      secrets.Set
 	)
-	delivery := program.Choice{Among: []string{api.DeliverValue, api.DeliverPlaceholder}}
+	var delivery string
 	return vaultCommand(p, &cobra.Command{
 		Use:   "set [FLAG...] NAME",
 		Short: "Store a secret, or the next value of one, and bind it",
@@ -70,15 +71,15 @@ only one of a secret to its own --resource: these two are stored together or not
 	}, func(f *pflag.FlagSet) {
 		f.Var(&bind, "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
 		from.addFlags(f)
-		f.Var(cli.Text(&set.Type), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
+		f.Var((*setting.Text)(&set.Type), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
 		of.addFlags(f, true)
 		f.Var(&resource, "resource", "`RESOURCE` the one it is for: sandbox:ID or computer:ID")
 		f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, or 2030-01-02T15:04:05Z")
 		f.StringVar(&metadata, "metadata", "", "`FILE` holds a JSON object to keep beside it; everybody who lists it sees that")
-		f.Var(&delivery, "delivery", "`WORD` value, or placeholder: the variable holds a stand-in that a proxy replaces")
+		f.Var(&setting.Choice{To: &delivery, Words: []string{api.DeliverValue, api.DeliverPlaceholder}}, "delivery", "`WORD` value, or placeholder: the variable holds a stand-in that a proxy replaces")
 		addJSONFlag(f, &asJSON, "a JSON object: secret, and its new bindings")
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		if delivery.Value != "" && len(bind) == 0 {
+		if delivery != "" && len(bind) == 0 {
 			return cli.Usage(errors.New("--delivery is about bindings, and there is none"), "add --bind, or leave it out")
 		}
 		set.Name, set.Resource, set.ExpiresAt = args[0], resource.Resource, expires.at
@@ -93,7 +94,7 @@ only one of a secret to its own --resource: these two are stored together or not
 		}
 		defer set.Value.Wipe()
 		warnOfNames(p, bind...)
-		done, err := store(ctx, vault, &set, bind, delivery.Value)
+		done, err := store(ctx, vault, &set, bind, delivery)
 		switch {
 		case done.Secret.ID == "":
 			return err

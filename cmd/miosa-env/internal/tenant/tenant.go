@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -70,18 +69,17 @@ func connect(p *program.Program, c *cobra.Command) (*secrets.Client, error) {
 	}
 	return secrets.New(secrets.Config{
 		BaseURL: p.Settings.BaseURL, Key: found.Key, Reread: p.Settings.Reread(found), CAFile: p.Settings.CAFile, Proxy: p.Settings.Proxy,
-		Timeout: time.Duration(p.Settings.Timeout), Log: p.Log, UserAgent: "miosa-env/" + p.Version,
+		Timeout: p.Settings.Timeout, Log: p.Log, UserAgent: "miosa-env/" + p.Version,
 	})
 }
 
 // findKey returns the tenant key, from --key-file, MIOSA_TENANT_KEY, or where the other commands find their key.
 func findKey(p *program.Program, fileGiven bool) (found program.FoundKey, err error) {
-	text := p.Environ.Setting("MIOSA_TENANT_KEY")
 	switch {
 	case fileGiven:
 		found, err = p.Settings.ReadKey(p.Settings.KeyFile)
-	case text != "":
-		found, err = program.ParseKey(program.FoundKey{Where: "MIOSA_TENANT_KEY"}, text)
+	case p.Settings.TenantKey != "":
+		found, err = program.ParseKey(program.FoundKey{Where: "MIOSA_TENANT_KEY"}, p.Settings.TenantKey)
 	case p.Settings.HasKey():
 		found, err = p.Settings.Key()
 	default:
