@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The table in docs/api.md, "Errors", written out once more so that a change of either is noticed.
+// The table in docs/api.md, "Errors", repeated here so that a change of either is detected.
 func TestKinds(t *testing.T) {
 	for _, tt := range []struct {
 		kind      *api.Kind
@@ -57,7 +57,7 @@ func TestKinds(t *testing.T) {
 		})
 	}
 	if len(api.Kinds) != 11 || !slices.IsSortedFunc(api.Kinds, func(a, b *api.Kind) int { return a.Status - b.Status }) {
-		t.Error("Kinds isn't the table by rising status")
+		t.Error("Kinds differs from the table in order of status")
 	}
 }
 
@@ -84,20 +84,20 @@ func TestTemporaryOfOthers(t *testing.T) {
 	}
 }
 
-// What the vault says of a request comes before what its status says, but for a key that is refused.
+// The vault's retryable field takes precedence over the status, except for refused keys.
 func TestTemporaryAsTheVaultSays(t *testing.T) {
 	yes, no := true, false
 	for _, tt := range []struct {
-		kind *api.Kind
-		says *bool
-		want bool
+		kind      *api.Kind
+		retryable *bool
+		want      bool
 	}{
 		{api.ErrUnavailable, &no, false}, {api.ErrRateLimited, &no, false}, {api.ErrConflict, &yes, true}, {api.ErrInternal, &yes, true},
 		{api.ErrUnauthorized, &yes, false}, {api.ErrDenied, &yes, false}, {api.ErrConflict, nil, false}, {api.ErrUnavailable, nil, true},
 	} {
-		err := fmt.Errorf("list: %w", &api.Error{Kind: tt.kind, Retryable: tt.says})
+		err := fmt.Errorf("list: %w", &api.Error{Kind: tt.kind, Retryable: tt.retryable})
 		if got := api.Temporary(err); got != tt.want {
-			t.Errorf("%s, retryable %v: temporary = %v, want %v", tt.kind.Code, tt.says, got, tt.want)
+			t.Errorf("%s, retryable %v: temporary = %v, want %v", tt.kind.Code, tt.retryable, got, tt.want)
 		}
 	}
 }

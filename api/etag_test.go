@@ -58,7 +58,7 @@ func TestEtagNamesTheSet(t *testing.T) {
 	}
 }
 
-// FuzzEtag: two sets have one etag only if they are one set.
+// FuzzEtag: two sets have the same etag only if they are equal.
 func FuzzEtag(f *testing.F) {
 	f.Add("a", "b", "C", int64(1), "a", "b", "C", int64(1))
 	f.Add("ab", "", "C", int64(1), "a", "b", "C", int64(1))

@@ -2,15 +2,15 @@ package api
 
 import "crypto/hpke"
 
-// OpenerWith is NewOpener with a key pair that is known.
+// OpenerWith is like NewOpener with a given key pair.
 func OpenerWith(r Resource, private hpke.PrivateKey) *Opener {
 	return &Opener{resource: r, private: private}
 }
 
-// Info is what an answer is bound to.
+// Info returns the info to which a reveal is bound.
 func Info(r Resource, etag string) []byte { return info(r, etag) }
 
-// ReadHeader reads the header of a set by hand, and DecodeHeader by encoding/json.
+// ReadHeader is the hand-written parser of a set's header, DecodeHeader the one that uses encoding/json.
 var (
 	ReadHeader   = readHeader
 	DecodeHeader = decodeHeader

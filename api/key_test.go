@@ -10,7 +10,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// The forms in prose, as oracles for what is read by hand.
+// The formats as regular expressions, to check the hand-written parser.
 var (
 	keyForm    = regexp.MustCompile(`\Amsk_[a-z]{1,8}_[A-Za-z0-9_-]{16,512}\z`)
 	keyInText  = regexp.MustCompile(`msk_[a-z]{1,8}_[A-Za-z0-9_-]+`)
@@ -70,7 +70,7 @@ func TestNewKey(t *testing.T) {
 		if _, err := api.ParseKey(text); err != nil {
 			t.Fatal("a minted key doesn't parse")
 		}
-		// 32 characters a symbol, so 5 bits each.
+		// 32 possible characters, so 5 bits each.
 		if bits := 5 * (len(text) - len(api.TenantKeyPrefix)); bits < 256 {
 			t.Fatalf("%d random bits, want at least 256", bits)
 		}
@@ -80,7 +80,7 @@ func TestNewKey(t *testing.T) {
 		seen[text] = true
 	}
 	if api.NewKey(api.ResourceKeyPrefix).ForTenant() {
-		t.Error("a resource key is taken for a tenant's")
+		t.Error("a resource key is accepted as a tenant key")
 	}
 }
 

@@ -10,7 +10,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// What is written by hand, encoding/json reads as it was meant; and it is read by hand, where nothing in it is escaped.
+// The hand-written encoding decodes correctly with encoding/json, and with the hand-written parser if nothing in
+// it is escaped.
 func TestQuickJSON(t *testing.T) {
 	for name, set := range map[string][]api.Bound{"nothing bound": nil, "plain": bound(3), "odd": oddSet()} {
 		header, _, _ := bytes.Cut(encode(t, snapshot(set)), []byte("\n"))
@@ -50,7 +51,7 @@ func TestQuickJSON(t *testing.T) {
 	}
 }
 
-// FuzzHeader: what is read by hand, encoding/json reads too, and the same.
+// FuzzHeader: what the hand-written parser accepts, encoding/json decodes to the same header.
 func FuzzHeader(f *testing.F) {
 	for _, set := range [][]api.Bound{nil, bound(2), oddSet()[2:3]} {
 		header, _, _ := bytes.Cut(encode(f, snapshot(set)), []byte("\n"))
@@ -71,7 +72,7 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// FuzzRevealAnswer: an answer is read as encoding/json reads it.
+// FuzzRevealAnswer: a response decodes as with encoding/json.
 func FuzzRevealAnswer(f *testing.F) {
 	a := api.RevealAnswer{Etag: "e", Suite: api.SuiteXWing, Sealed: []byte("sealed")}
 	f.Add(a.AppendJSON(nil))

@@ -18,7 +18,7 @@ func heldSignals(t *testing.T) unix.Sigset_t {
 	return now
 }
 
-// While f runs no signal comes but those of a fault, and afterwards all is as before.
+// Only fault signals arrive while f runs, and the signal mask is restored afterwards.
 func TestQuietly(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -36,14 +36,14 @@ func TestQuietly(t *testing.T) {
 		}
 	})
 	if !ran || heldSignals(t) != before {
-		t.Error("didn't run, or signals stay held")
+		t.Error("f did not run, or signals stay blocked")
 	}
 	func() {
 		defer func() { _ = recover() }()
 		api.Quietly(func() { panic("x") })
 	}()
 	if heldSignals(t) != before {
-		t.Error("signals stay held after a panic")
+		t.Error("signals stay blocked after a panic")
 	}
 }
 

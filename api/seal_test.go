@@ -44,7 +44,7 @@ func TestSealOpen(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := opener(t, tt.resource)
-			// Over the wire and back: what isn't in the JSON can't be needed.
+			// Encode and decode: the opener must not need fields that are not in the JSON.
 			text, err := json.Marshal(seal(t, tt.resource, o.Recipient(), tt.set))
 			if err != nil {
 				t.Fatal(err)
@@ -65,14 +65,14 @@ func TestSealOpen(t *testing.T) {
 			}
 			for _, b := range tt.set {
 				if v := b.Value.Reveal(); len(v) > 6 && (bytes.Contains(text, []byte(v)) || bytes.Contains(a.Sealed, []byte(v))) {
-					t.Error("the answer holds a value in the clear")
+					t.Error("the response contains a value in plaintext")
 				}
 			}
 		})
 	}
 }
 
-// Every change that something on the way could make is refused, and whole: none of the values is given.
+// Any modification in transit is detected, and Open returns no value.
 func TestOpenRefusesTampering(t *testing.T) {
 	const enc, tag = 1120, 16
 	set := bound(3) // values of 7 bytes each, at the end
@@ -123,16 +123,16 @@ func TestOpenRefusesTampering(t *testing.T) {
 				t.Errorf("error %v, want %v", err, api.ErrTampered)
 			}
 			if got.Etag != "" || got.Bound != nil {
-				t.Error("something of a refused answer is given")
+				t.Error("values of a refused response were returned")
 			}
 			if err != nil && len(err.Error()) > 300 {
-				t.Error("the error is as long as what the peer sent")
+				t.Error("the error is as long as the peer's response")
 			}
 		})
 	}
 }
 
-// TestOpenRefusesEveryFlip: there is no bit of what is sealed that could be another.
+// TestOpenRefusesEveryFlip flips each bit of the sealed bytes.
 func TestOpenRefusesEveryFlip(t *testing.T) {
 	o := opener(t, sandbox)
 	a := seal(t, sandbox, o.Recipient(), bound(1))
@@ -144,7 +144,7 @@ func TestOpenRefusesEveryFlip(t *testing.T) {
 		a.Sealed[i] ^= 0x10
 	}
 	if _, err := o.Open(a); err != nil {
-		t.Errorf("unchanged: %v", err)
+		t.Errorf("unmodified: %v", err)
 	}
 }
 
@@ -181,22 +181,22 @@ func TestSealRefuses(t *testing.T) {
 	}
 }
 
-// Two requests never share a key pair, and the same set never seals alike twice.
+// Requests never share a key pair, and sealing the same set twice gives different bytes.
 func TestSealIsFresh(t *testing.T) {
 	one, two := opener(t, sandbox), opener(t, sandbox)
 	if bytes.Equal(one.Recipient().PublicKey, two.Recipient().PublicKey) {
-		t.Error("two openers have one key pair")
+		t.Error("two openers have the same key pair")
 	}
 	a, b := seal(t, sandbox, one.Recipient(), bound(1)), seal(t, sandbox, one.Recipient(), bound(1))
 	if bytes.Equal(a.Sealed[:1120], b.Sealed[:1120]) || bytes.Equal(a.Sealed[1120:], b.Sealed[1120:]) {
-		t.Error("the same set seals alike twice")
+		t.Error("sealing the same set twice gives the same bytes")
 	}
 	if a.Etag != b.Etag {
 		t.Error("the same set has two etags")
 	}
 }
 
-// FuzzOpen: whatever is done to an answer's JSON, opening it gives the original set or an error.
+// FuzzOpen: opening a modified response returns the original set or an error.
 func FuzzOpen(f *testing.F) {
 	o := opener(f, sandbox)
 	set := bound(2)
@@ -207,11 +207,11 @@ func FuzzOpen(f *testing.F) {
 	}
 	want := flatten(set)
 	sealed := bytes.Index(text, []byte(`"sealed"`))
-	f.Add(0, 0, []byte(nil))                      // the original
+	f.Add(0, 0, []byte(nil))                      // unmodified
 	f.Add(len(text)-1, 1, []byte(nil))            // cut
 	f.Add(10, 1, []byte("x"))                     // a byte changed
-	f.Add(sealed, 0, []byte(`"sealed":"",`))      // the later of two wins
-	f.Add(len(text)-1, 0, []byte(`,"SEALED":""`)) // letters' case aside
+	f.Add(sealed, 0, []byte(`"sealed":"",`))      // the last of two fields wins
+	f.Add(len(text)-1, 0, []byte(`,"SEALED":""`)) // field names ignore case
 	f.Add(sealed+20, 1, []byte(`\u0041`))
 	f.Add(1, 0, []byte(`"suite":"none",`))
 	f.Fuzz(func(t *testing.T, at, drop int, put []byte) {
@@ -243,7 +243,7 @@ func BenchmarkNewOpener(b *testing.B) {
 	}
 }
 
-// BenchmarkOpen50 is the agent's whole part: make a key pair, open 50 values of 64 bytes.
+// BenchmarkOpen50 is the agent's part: create a key pair, open 50 values of 64 bytes.
 func BenchmarkOpen50(b *testing.B) {
 	set := bound(50)
 	for i := range set {

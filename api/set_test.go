@@ -16,7 +16,7 @@ import (
 
 var sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
 
-// bound makes a set of n values.
+// bound returns a set of n values.
 func bound(n int) []api.Bound {
 	set := make([]api.Bound, n)
 	for i := range set {
@@ -31,7 +31,7 @@ func bound(n int) []api.Bound {
 	return set
 }
 
-// oddSet has an empty value, the longest one, and one that is not text; and labels of every kind.
+// oddSet returns a set with an empty value, one of the maximum size, a binary one, and labels of every kind.
 func oddSet() []api.Bound {
 	expires := time.Date(2030, 1, 2, 3, 4, 5, 6, time.FixedZone("east", 3600))
 	set := bound(4)
@@ -77,7 +77,7 @@ func encode(t testing.TB, s api.Snapshot) []byte {
 	return encoded
 }
 
-// A set is decoded as it was encoded, its values where they are in the encoding: as a slice of it, or as what value made.
+// Decoding inverts encoding. Values are slices of the encoding, or what the value callback returns.
 func TestEncoding(t *testing.T) {
 	for name, set := range map[string][]api.Bound{"nothing bound": nil, "one": bound(1), "odd": oddSet(), "many": bound(500)} {
 		t.Run(name, func(t *testing.T) {
@@ -102,13 +102,13 @@ func TestEncoding(t *testing.T) {
 			got.Wipe()
 			_, values, _ := bytes.Cut(encoded, []byte("\n"))
 			if len(bytes.Trim(values, "\x00")) > 0 {
-				t.Error("a copy of a value stays behind")
+				t.Error("a copy of a value remains")
 			}
 		})
 	}
 }
 
-// The header is what docs/api.md says, for any reader of JSON.
+// The header is JSON as described in docs/api.md.
 func TestHeader(t *testing.T) {
 	set := oddSet()[2:3]
 	set[0].SecretName, set[0].UpdatedAt = "github", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -154,7 +154,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// A value that is wiped during the encoding, or isn't of its length any more, fails the whole.
+// Encoding fails if a value is wiped or changes its length meanwhile.
 func TestEncodeRefusesWiped(t *testing.T) {
 	set := bound(2)
 	calls := 0
@@ -170,7 +170,7 @@ func TestEncodeRefusesWiped(t *testing.T) {
 	}
 }
 
-// FuzzDecode: whatever is decoded, is encoded and decoded the same.
+// FuzzDecode: a decoded set encodes and decodes to the same set.
 func FuzzDecode(f *testing.F) {
 	for _, set := range [][]api.Bound{nil, bound(2), oddSet()[2:]} {
 		f.Add(encode(f, snapshot(set)))
@@ -189,7 +189,7 @@ func FuzzDecode(f *testing.F) {
 		for _, b := range s.Bound {
 			total += b.Value.Len()
 			if b.ExpiresAt != nil && b.ExpiresAt.Year() > 9998 || b.UpdatedAt.Year() > 9998 {
-				t.Skip() // encoding/json reads offsets that lead into the year 10000
+				t.Skip() // encoding/json accepts offsets that lead into the year 10000
 			}
 		}
 		if _, values, _ := bytes.Cut(encoded, []byte("\n")); len(values) != total {

@@ -45,7 +45,8 @@ func TestParseAgo(t *testing.T) {
 	}
 }
 
-// What MIOSA's platform answers is read into the same types, with its names and forms of times and ids.
+// Responses of MIOSA's platform, with its own field names and formats of times and ids, decode into the same
+// types.
 func TestPlatformObjects(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var got struct {
@@ -74,7 +75,7 @@ func TestPlatformObjects(t *testing.T) {
 	}
 }
 
-// Our own events have nothing of traffic in them, and come back as they were.
+// The vault's own events have no traffic fields and survive a round trip.
 func TestEventRoundTrip(t *testing.T) {
 	event := api.Event{ID: "evt_1", TenantID: "ten_1", Timestamp: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), Action: "reveal", Outcome: api.OutcomeOK, KeyID: "key_1"}
 	text, err := json.Marshal(event)

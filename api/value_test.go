@@ -24,7 +24,7 @@ import (
 
 const canary = "canary-3f9a"
 
-// holder has a value everywhere a careless program puts one.
+// holder has a value in every place where a careless program might put one.
 type holder struct {
 	Value   api.Value
 	Pointer *api.Value
@@ -44,7 +44,7 @@ func newHolder() holder {
 	}
 }
 
-// leaks tells whether out holds the canary in any form a printer might give it.
+// leaks reports whether out contains the canary in any form in which it could be printed.
 func leaks(out string) bool {
 	decimal := strings.Trim(fmt.Sprint([]byte(canary)), "[]")
 	goBytes := strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", []byte(canary)), "[]byte{"), "}")
@@ -62,11 +62,11 @@ func leaks(out string) bool {
 func TestLeaksSeesEveryForm(t *testing.T) {
 	for _, verb := range []string{"%s", "%v", "%x", "%X", "%d", "%#v"} {
 		if !leaks(fmt.Sprintf(verb, []byte(canary))) {
-			t.Errorf("the test's own check is blind to %s", verb)
+			t.Errorf("leaks does not detect %s", verb)
 		}
 	}
 	if out, _ := json.Marshal([]byte(canary)); !leaks(string(out)) {
-		t.Error("the test's own check is blind to JSON's base64")
+		t.Error("leaks does not detect base64 in JSON")
 	}
 }
 
@@ -124,8 +124,7 @@ func TestValueUnderEveryPrinter(t *testing.T) {
 	}
 }
 
-// walk prints everything that reflection can read, unexported fields and all, as debuggers and
-// spew-like printers do.
+// walk prints everything that reflection can read, including unexported fields, as debuggers do.
 func walk(w io.Writer, v reflect.Value, depth int) {
 	if depth > 20 || !v.IsValid() {
 		return
@@ -198,9 +197,9 @@ func TestValueInEveryEncoder(t *testing.T) {
 			t.Errorf("marshal %s: %v, want %v", name, err, api.ErrNotMarshalable)
 		}
 	}
-	// As a map's key a value is refused by encoders, and can't be compared by programs.
+	// Encoders refuse a value as a map key, and programs cannot compare values.
 	if _, err := json.Marshal(map[string]any{"k": v}); err == nil {
-		t.Error("json encodes a map that holds a value")
+		t.Error("json encodes a map that contains a value")
 	}
 }
 
@@ -209,7 +208,7 @@ func TestValue(t *testing.T) {
 	same := v
 	var zero api.Value
 	if v.Reveal() != canary || v.Len() != len(canary) || zero.Reveal() != "" || zero.Len() != 0 {
-		t.Fatal("a value isn't what it was made of")
+		t.Fatal("a value differs from its input")
 	}
 	for _, tt := range []struct {
 		name string
@@ -236,7 +235,7 @@ func TestValue(t *testing.T) {
 	}
 }
 
-// A value over memory of somebody else's is used in place, and each use is told of its end.
+// A lent value is read in place, and its owner is notified of the end of each use.
 func TestLentValue(t *testing.T) {
 	memory := []byte("xx" + canary)
 	var out, uses int
@@ -246,7 +245,7 @@ func TestLentValue(t *testing.T) {
 		use(memory[2:])
 	})
 	if v.Reveal() != canary || v.Len() != len(canary) || !v.Equal(api.NewValue([]byte(canary))) || !v.Equal(v) {
-		t.Error("a lent value isn't what its memory holds")
+		t.Error("a lent value differs from its memory")
 	}
 	v.Use(func(b []byte) {
 		if &b[0] != &memory[2] || out != 1 {
@@ -255,7 +254,7 @@ func TestLentValue(t *testing.T) {
 	})
 	v.Wipe()
 	if string(memory) != "xx"+strings.Repeat("\x00", len(canary)) {
-		t.Error("the memory isn't wiped, or more of it than was lent")
+		t.Error("the memory is not wiped, or more than was lent is wiped")
 	}
 	if out != 0 || uses != 7 {
 		t.Errorf("%d still lent, %d uses", out, uses)

@@ -13,11 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the test vectors anew")
+var update = flag.Bool("update", false, "rewrite the test vectors")
 
 const vectorsFile = "../docs/reveal-vectors.json"
 
-// vector is one reveal. Bytes are base64.
+// vector is one reveal. Bytes are in base64.
 type vector struct {
 	Description string           `json:"description"`
 	Resource    api.Resource     `json:"resource"`
@@ -34,7 +34,7 @@ type variable struct {
 	Value []byte `json:"value"`
 }
 
-// TestVectors: what docs/api.md gives to other implementations opens as it says there.
+// TestVectors checks the test vectors of docs/api.md.
 func TestVectors(t *testing.T) {
 	if *update {
 		writeVectors(t)
@@ -84,7 +84,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// What opens must be a set, of the resource and under the etag that were asked for.
+// An opened set must be for the requested resource and have the stated etag.
 func TestOpenRefusesOtherSets(t *testing.T) {
 	private, err := hpke.MLKEM768X25519().GenerateKey()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// audited reads all pages of a filter, and gives the actions in order.
+// audited reads all pages for a filter and returns the actions in order.
 func audited(t *testing.T, c *fetch.Client, f fetch.AuditFilter) (actions []string, pages int) {
 	t.Helper()
 	actions = []string{}
@@ -88,8 +88,8 @@ func TestRealAudit(t *testing.T) {
 	}
 }
 
-// A time goes to the vault as a time, and how long ago it was as that; times are the vault's to compare. What it
-// answers about other resources and actions is left out.
+// Absolute times are sent as times and relative ones as durations, because the vault evaluates them. Events of
+// other resources and actions are removed from the response.
 func TestAuditOfAnotherVault(t *testing.T) {
 	var asked string
 	now := time.Now().UTC().Truncate(time.Second)
@@ -142,7 +142,7 @@ func TestEnvelopesOfPages(t *testing.T) {
 		{"a cursor that isn't text", `{"events":` + items + `,"next_cursor":7}`, "", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			events, next, err := client(t, says(t, tt.body).URL).Audit(t.Context(), fetch.AuditFilter{})
+			events, next, err := client(t, serveBody(t, tt.body).URL).Audit(t.Context(), fetch.AuditFilter{})
 			if problem, ok := errors.AsType[*fetch.Problem](err); (ok && problem.Reason == fetch.BadAnswer) != tt.refused {
 				t.Fatalf("error %v", err)
 			}
@@ -153,11 +153,11 @@ func TestEnvelopesOfPages(t *testing.T) {
 	}
 }
 
-// More secrets than one answer may hold are all listed.
+// Secrets that exceed the size limit of one response are all listed.
 func TestRealSecretsPastTheLimitOfAnAnswer(t *testing.T) {
 	v := vaulttest.Start(t)
 	_, tenant := clients(t, v)
-	const count = 145 // of 60 KiB each: more than the 8 MiB allowed
+	const count = 145 // of 60 KiB each: more than the limit of 8 MiB
 	note := strings.Repeat("x", 60<<10)
 	want := []string{}
 	for range count { // in the order of the list, oldest first
@@ -186,8 +186,8 @@ func TestRealSecretsPastTheLimitOfAnAnswer(t *testing.T) {
 func TestSecretsOfAVaultThatPagesUnasked(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		next []string // cursors, answer for answer
-		want int      // secrets; -1: refused
+		next []string // cursors, one per response
+		want int      // number of secrets; -1: refused
 	}{
 		{"one answer", []string{""}, 1},
 		{"three answers", []string{"a", "b", ""}, 3},

@@ -6,7 +6,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
-// Base URLs that name the same vault have the same normal form.
+// Base URLs of the same vault have the same normal form.
 func TestVault(t *testing.T) {
 	for _, tt := range []struct{ name, base, want string }{
 		{"none", "", fetch.DefaultBaseURL},

@@ -14,9 +14,9 @@ import (
 func TestValidate(t *testing.T) {
 	key := api.NewKey(api.ResourceKeyPrefix)
 	for _, tt := range []struct {
-		name   string
-		config fetch.Config
-		says   []string // one for each problem
+		name    string
+		config  fetch.Config
+		message []string // one for each problem
 	}{
 		{"defaults", fetch.Config{Key: key}, nil},
 		{"https", fetch.Config{Key: key, BaseURL: "https://vault.example.com/api/v1/"}, nil},
@@ -60,18 +60,18 @@ func TestValidate(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			err := tt.config.Validate()
 			if err == nil {
-				if len(tt.says) > 0 {
-					t.Fatal("accepted")
+				if len(tt.message) > 0 {
+					t.Fatal("no error")
 				}
 				return
 			}
 			lines := strings.Split(err.Error(), "\n")
-			if len(lines) != len(tt.says) || strings.Contains(err.Error(), "canary") {
-				t.Fatalf("%d problems, want %d:\n%v", len(lines), len(tt.says), err)
+			if len(lines) != len(tt.message) || strings.Contains(err.Error(), "canary") {
+				t.Fatalf("%d problems, want %d:\n%v", len(lines), len(tt.message), err)
 			}
 			for i, line := range lines {
-				if !strings.Contains(line, tt.says[i]) {
-					t.Errorf("problem %q doesn't say %q", line, tt.says[i])
+				if !strings.Contains(line, tt.message[i]) {
+					t.Errorf("problem %q doesn't say %q", line, tt.message[i])
 				}
 			}
 			if _, err := fetch.New(tt.config); err == nil {

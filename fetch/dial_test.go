@@ -16,8 +16,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
-// TestConnect: the connection begun ahead is the one the call uses, over plain http and TLS, and one that
-// failed or was never used costs nothing.
+// TestConnect: a call uses the connection opened in advance, over plain http and TLS. If that connection failed or
+// is not needed, nothing is lost.
 func TestConnect(t *testing.T) {
 	start := func(tls bool) (*httptest.Server, *atomic.Int32) {
 		var opened atomic.Int32

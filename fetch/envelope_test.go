@@ -85,7 +85,7 @@ func TestEnvelopesOfMany(t *testing.T) {
 	}
 }
 
-// FuzzAnswers: no body makes a decoder panic or give something unusable, and no error repeats it.
+// FuzzAnswers: no body makes a decoder panic or return an unusable result, and no error repeats the body.
 func FuzzAnswers(f *testing.F) {
 	for _, s := range []string{
 		``, `null`, `[]`, `{}`, `{"data":{"id":"sec_1"}}`, `{"bindings":[{"id":"b"}]}`, `{"items":[null]}`, `{"data":{"data":{}}}`,
@@ -104,17 +104,17 @@ func FuzzAnswers(f *testing.F) {
 		_, err4 := fetch.DecodeBindings(body)
 		set, err5 := fetch.DecodeReveal(opener, body)
 		if err1 == nil && secret.ID == "" || err2 == nil && binding.ID == "" || err5 == nil || set.Bound != nil {
-			t.Fatal("accepted something unusable")
+			t.Fatal("accepted an unusable response")
 		}
 		for _, err := range []error{err1, err2, err3, err4, err5} {
 			if problem, ok := errors.AsType[*fetch.Problem](err); err != nil && (!ok || problem.Reason != fetch.BadAnswer && problem.Reason != fetch.Tampered) {
-				t.Fatalf("error %v is no problem of the answer", err)
+				t.Fatalf("error %v, want BadAnswer", err)
 			}
 		}
 	})
 }
 
-// What opens but can't be used is refused: only a broken vault seals it.
+// A set that opens but is unusable is refused. Only a broken vault seals one.
 func TestUnusableSets(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -141,7 +141,7 @@ func TestUnusableSets(t *testing.T) {
 	}
 }
 
-// A reveal under "data" is taken too, as other answers are.
+// A reveal under "data" is accepted, as in other responses.
 func TestRevealInAnEnvelope(t *testing.T) {
 	vault := serve(t, func(_ int, w http.ResponseWriter, r *http.Request) {
 		answerJSON(w, 200, map[string]any{"data": seal(t, r, set())})
@@ -152,7 +152,7 @@ func TestRevealInAnEnvelope(t *testing.T) {
 	}
 }
 
-// A vault, or a gateway, that repeats what it was sent doesn't get it into an error.
+// Errors contain nothing of the request, even if the vault or a gateway repeats it.
 func TestErrorsNeverRepeatWhatWasSent(t *testing.T) {
 	const value = "canary-value"
 	key := api.NewKey(api.TenantKeyPrefix)

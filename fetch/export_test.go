@@ -8,35 +8,35 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// DialWith replaces how the client connects: tests run on connections in memory, in virtual time.
+// DialWith replaces the client's dialer, so that tests can use in-memory connections and virtual time.
 func (c *Client) DialWith(dial func(ctx context.Context, network, address string) (net.Conn, error)) {
 	c.transport.DialContext = dial
 }
 
-// NoteClock has the client learn from the date of an answer.
+// NoteClock updates the client's clock skew from the date of a response.
 func (c *Client) NoteClock(date, began, now time.Time) { c.noteClock(date, began, now) }
 
-// ResolveWith has the client look up names with r, and connect as ever.
+// ResolveWith makes the client resolve names with r.
 func (c *Client) ResolveWith(r *net.Resolver) {
 	d := dialer(!c.secure)
 	d.Resolver = r
 	c.transport.DialContext = d.DialContext
 }
 
-// Bundle has the clients of a test take path for the system's bundle of root certificates.
+// Bundle makes the clients of a test read the system's root certificates from path.
 func Bundle(t interface{ Cleanup(func()) }, path string) {
 	before := bundles
 	t.Cleanup(func() { bundles = before })
 	bundles = []string{path}
 }
 
-// What a client over https without a CAFile does with its configuration of TLS, and the part of a bundle that it parses.
+// Verification against the system's roots, and the part of a bundle that is parsed for it.
 var (
 	TrustSystem        = trustSystem
 	CertificatesNaming = certificatesNaming
 )
 
-// The reasons that are tested in detail, and unexported.
+// Unexported reasons that are tested.
 const (
 	NotFound    = reasonNotFound
 	Refused     = reasonRefused
@@ -52,7 +52,7 @@ const (
 	Tampered    = reasonTampered
 )
 
-// The decoders, as the calls use them.
+// The decoders of the calls.
 var (
 	DecodeSecret   = one[api.Secret]("secret")
 	DecodeSecrets  = list[api.Secret]("secrets")

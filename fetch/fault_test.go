@@ -18,8 +18,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
-// raw is a server that speaks whatever it wants to each connection.
-func raw(t *testing.T, speak func(n int, c *net.TCPConn)) (address string, connections func() int) {
+// serveRaw starts a server that calls speak for each connection.
+func serveRaw(t *testing.T, speak func(n int, c *net.TCPConn)) (address string, connections func() int) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -45,8 +45,8 @@ func raw(t *testing.T, speak func(n int, c *net.TCPConn)) (address string, conne
 	return l.Addr().String(), func() int { n := <-count; count <- n; return n }
 }
 
-// hear reads one request to its end.
-func hear(c net.Conn) {
+// readRequest reads one request.
+func readRequest(c net.Conn) {
 	if req, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
 		_, _ = io.Copy(io.Discard, req.Body)
 	}
@@ -64,24 +64,24 @@ func TestConnectionFaults(t *testing.T) {
 		scheme  string
 		speak   func(n int, c *net.TCPConn)
 		reason  fetch.Reason
-		says    string
+		message string
 		retried bool
 	}{
 		{"nothing listens", "http", nil, fetch.Unreachable, "connection refused", true},
 		{"closes at once", "http", func(int, *net.TCPConn) {}, fetch.Unreachable, "broke off", true},
 		{"resets at once", "http", func(_ int, c *net.TCPConn) { _ = c.SetLinger(0) }, fetch.Unreachable, "", true},
-		{"resets after the request", "http", func(_ int, c *net.TCPConn) { hear(c); _ = c.SetLinger(0) }, fetch.Unreachable, "broke off", true},
-		{"closes within the body", "http", func(_ int, c *net.TCPConn) { hear(c); _, _ = io.WriteString(c, begun) }, fetch.Unreachable, "broke off", true},
-		{"closes within the headers", "http", func(_ int, c *net.TCPConn) { hear(c); _, _ = io.WriteString(c, begun[:30]) }, fetch.Unreachable, "broke off", true},
-		{"speaks something else", "http", func(_ int, c *net.TCPConn) { hear(c); _, _ = io.WriteString(c, "SSH-2.0-canary\r\n\r\n") }, fetch.Unreachable, "broke off", true},
+		{"resets after the request", "http", func(_ int, c *net.TCPConn) { readRequest(c); _ = c.SetLinger(0) }, fetch.Unreachable, "broke off", true},
+		{"closes within the body", "http", func(_ int, c *net.TCPConn) { readRequest(c); _, _ = io.WriteString(c, begun) }, fetch.Unreachable, "broke off", true},
+		{"closes within the headers", "http", func(_ int, c *net.TCPConn) { readRequest(c); _, _ = io.WriteString(c, begun[:30]) }, fetch.Unreachable, "broke off", true},
+		{"speaks something else", "http", func(_ int, c *net.TCPConn) { readRequest(c); _, _ = io.WriteString(c, "SSH-2.0-canary\r\n\r\n") }, fetch.Unreachable, "broke off", true},
 		{"endless headers", "http", func(_ int, c *net.TCPConn) {
-			hear(c)
+			readRequest(c)
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n")
 			for range 2000 {
 				_, _ = io.WriteString(c, "X-Filler: "+strings.Repeat("x", 100)+"\r\n")
 			}
 		}, fetch.Unreachable, "broke off", true},
-		{"a TLS alert to plain http", "http", func(_ int, c *net.TCPConn) { hear(c); _, _ = c.Write([]byte{0x15, 3, 1, 0, 2, 2, 70, '\n'}) }, fetch.NeedsTLS, "speaks TLS", false},
+		{"a TLS alert to plain http", "http", func(_ int, c *net.TCPConn) { readRequest(c); _, _ = c.Write([]byte{0x15, 3, 1, 0, 2, 2, 70, '\n'}) }, fetch.NeedsTLS, "speaks TLS", false},
 		{"plain http to TLS", "https", func(_ int, c *net.TCPConn) {
 			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
 		}, fetch.NotTLS, "plain http", false},
@@ -93,23 +93,23 @@ func TestConnectionFaults(t *testing.T) {
 			_, _ = c.Write(append([]byte{0x16, 3, 3, 0, byte(len(hello) + 4), 2, 0, 0, byte(len(hello))}, hello...)) // record, handshake
 		}, fetch.TLSFailed, "speaks no TLS 1.3", false},
 		{"changes the protocol", "http", func(_ int, c *net.TCPConn) {
-			hear(c)
+			readRequest(c)
 			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: canary\r\n\r\n")
 		}, fetch.BadAnswer, "protocol", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			address, connections := closed.Addr().String(), func() int { return 2 }
 			if tt.speak != nil {
-				address, connections = raw(t, tt.speak)
+				address, connections = serveRaw(t, tt.speak)
 			}
 			c := client(t, tt.scheme+"://"+address, within(500*time.Millisecond))
 			_, err := c.Reveal(t.Context(), sandbox, "", 0)
 			problem, ok := errors.AsType[*fetch.Problem](err)
-			if !ok || problem.Reason != tt.reason || !strings.Contains(err.Error(), tt.says) {
+			if !ok || problem.Reason != tt.reason || !strings.Contains(err.Error(), tt.message) {
 				t.Fatalf("error %v (%+v), want %s", err, problem, tt.reason)
 			}
 			if !strings.Contains(err.Error(), address) || strings.Contains(err.Error()+problem.Hint, "canary") {
-				t.Errorf("error %q doesn't name the vault, or repeats the peer", err)
+				t.Errorf("error %q does not name the vault, or repeats the peer's response", err)
 			}
 			if n := connections(); (n > 1) != tt.retried || api.Temporary(err) != tt.retried {
 				t.Errorf("%d connections, temporary %v, want retries %v", n, api.Temporary(err), tt.retried)
@@ -118,7 +118,7 @@ func TestConnectionFaults(t *testing.T) {
 	}
 }
 
-// A vault that was gone for two attempts is found at the third.
+// A vault that is down for two attempts is reached at the third.
 func TestConnectionsRecover(t *testing.T) {
 	vault := serve(t, func(n int, w http.ResponseWriter, r *http.Request) {
 		if n < 3 {
@@ -147,7 +147,7 @@ func TestBadAnswers(t *testing.T) {
 		header  []string
 		body    string
 		reason  fetch.Reason
-		says    string
+		message string
 		kind    error // nil: none
 		retried bool
 	}{
@@ -197,13 +197,13 @@ func TestBadAnswers(t *testing.T) {
 					_, _ = io.WriteString(w, tt.body)
 				}
 			})
-			budget := 10 * time.Second // more than reading megabytes takes on a busy machine
+			budget := 10 * time.Second // more than a busy machine needs to read some megabytes
 			if tt.retried {
-				budget = 400 * time.Millisecond // it's asked until this has passed
+				budget = 400 * time.Millisecond // retries continue until this has passed
 			}
 			_, err := client(t, vault.URL, within(budget)).Reveal(t.Context(), sandbox, "", 0)
 			problem, ok := errors.AsType[*fetch.Problem](err)
-			if !ok || problem.Reason != tt.reason || !strings.Contains(err.Error(), tt.says) {
+			if !ok || problem.Reason != tt.reason || !strings.Contains(err.Error(), tt.message) {
 				t.Fatalf("error %v (%+v), want %s", err, problem, tt.reason)
 			}
 			if tt.kind != nil && !errors.Is(err, tt.kind) || tt.kind == nil && api.Temporary(err) {
@@ -219,12 +219,12 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
-// Answers over the limit are refused without being held in memory.
+// Responses over the size limit are refused without being buffered completely.
 func TestHugeAnswers(t *testing.T) {
 	const promised = 1 << 30
 	for _, tt := range []struct {
 		name    string
-		length  bool // says how long it is
+		length  bool // with Content-Length
 		call    func(t *testing.T, c *fetch.Client) error
 		allowed string
 		limit   int
@@ -234,7 +234,7 @@ func TestHugeAnswers(t *testing.T) {
 		{"reveal, without end", false, reveal, "16 MiB", 16 << 20, 1},
 		{"list, with its length", true, listBindings, "8 MiB", 8 << 20, 1},
 		{"list, without end", false, listBindings, "8 MiB", 8 << 20, 1},
-		// Asked for in ever smaller parts, down to a single one.
+		// Requested in ever smaller pages, down to a single item.
 		{"list in parts, with its length", true, listSecrets, "8 MiB", 8 << 20, 5},
 		{"list in parts, without end", false, listSecrets, "8 MiB", 8 << 20, 5},
 	} {
@@ -260,7 +260,7 @@ func TestHugeAnswers(t *testing.T) {
 			if !ok || problem.Reason != fetch.TooLarge || !strings.Contains(err.Error(), tt.allowed) {
 				t.Fatalf("error %v", err)
 			}
-			// All there ever was, dead or alive: under a body of the limit, doubled up to.
+			// All allocations: a body up to the limit, grown by doubling.
 			if used := after.TotalAlloc - before.TotalAlloc; used > uint64(3*tt.limit*tt.asks) {
 				t.Errorf("allocated %d MiB", used>>20)
 			}

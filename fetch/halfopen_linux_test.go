@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// swallow has the kernel drop every segment that arrives for the connection: to the other end it is
-// a machine that was unplugged.
-func swallow(c *net.TCPConn) error {
+// dropReceived makes the kernel drop every segment that arrives for the connection, as if this machine had been
+// unplugged.
+func dropReceived(c *net.TCPConn) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return err
@@ -27,13 +27,13 @@ func swallow(c *net.TCPConn) error {
 	return errors.Join(err, err2)
 }
 
-// A connection whose other end is gone without a word is noticed within 30 s, though the wait it
-// carries is longer. This takes real time: keepalive is the kernel's.
+// A connection whose peer disappears silently is detected within 30 s, even during a longer wait. This takes real
+// time, because the kernel does the keepalive.
 func TestHalfOpenConnections(t *testing.T) {
 	needs.Long(t, "half a minute of real time")
 	for _, tt := range []struct {
 		name   string
-		before bool // the machine goes before the request arrives, so that it is never acknowledged
+		before bool // the peer disappears before the request arrives, so that it is never acknowledged
 	}{
 		{"under a wait", false},
 		{"under a request", true},
@@ -42,11 +42,11 @@ func TestHalfOpenConnections(t *testing.T) {
 			t.Parallel()
 			var failed atomic.Value
 			gone := make(chan struct{})
-			address, _ := raw(t, func(_ int, c *net.TCPConn) {
+			address, _ := serveRaw(t, func(_ int, c *net.TCPConn) {
 				if !tt.before {
-					hear(c)
+					readRequest(c)
 				}
-				if err := swallow(c); err != nil {
+				if err := dropReceived(c); err != nil {
 					failed.Store(err)
 				}
 				<-gone

@@ -12,8 +12,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
-// memory is a network inside one synctest bubble: its connections are pipes, so waiting on them is
-// waiting in virtual time.
+// memory is a network inside a synctest bubble: its connections are pipes, so waiting on them advances virtual
+// time.
 type memory struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -59,12 +59,12 @@ func virtually(t *testing.T, answer func(n int, w http.ResponseWriter, r *http.R
 		c.Close()
 		_ = server.Close()
 		<-done
-		synctest.Wait() // answers that begin have begun
+		synctest.Wait() // all responses in progress have begun
 		s.busy.Wait()
 	})
 }
 
-// elapsed gives the virtual time that f takes.
+// elapsed returns the virtual time that f takes.
 func elapsed(f func()) time.Duration {
 	began := time.Now()
 	f()

@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// says answers every request with one body.
-func says(t *testing.T, body string) *script {
+// serveBody starts a server that answers every request with body.
+func serveBody(t *testing.T, body string) *script {
 	t.Helper()
 	return serve(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -42,7 +42,7 @@ func TestEnvelopesOfProviders(t *testing.T) {
 		{"broken", `{"providers":[`, nil, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := client(t, says(t, tt.body).URL).Providers(t.Context())
+			got, err := client(t, serveBody(t, tt.body).URL).Providers(t.Context())
 			if problem, ok := errors.AsType[*fetch.Problem](err); (ok && problem.Reason == fetch.BadAnswer) != tt.refused {
 				t.Fatalf("error %v", err)
 			}
@@ -57,7 +57,7 @@ func TestEnvelopesOfAFlow(t *testing.T) {
 	const flow = `{"authorize_url":"https://p.example/a?state=st_1","state":"st_1","provider":"github","expires_at":"2030-01-02T03:04:05Z"}`
 	full := api.OAuthStart{AuthorizeURL: "https://p.example/a?state=st_1", State: "st_1", Provider: "github",
 		ExpiresAt: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}
-	short := api.OAuthStart{AuthorizeURL: "https://p.example/a", State: "st_1", Provider: "github"} // what was asked for
+	short := api.OAuthStart{AuthorizeURL: "https://p.example/a", State: "st_1", Provider: "github"} // the requested provider
 	var refused api.OAuthStart
 	for _, tt := range []struct {
 		name, body string
@@ -86,7 +86,7 @@ func TestEnvelopesOfAFlow(t *testing.T) {
 		{"null", `null`, refused},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := client(t, says(t, tt.body).URL).StartOAuth(t.Context(), api.OAuthRequest{Provider: "github"})
+			got, err := client(t, serveBody(t, tt.body).URL).StartOAuth(t.Context(), api.OAuthRequest{Provider: "github"})
 			if tt.want == refused {
 				if problem, ok := errors.AsType[*fetch.Problem](err); !ok || problem.Reason != fetch.BadAnswer {
 					t.Errorf("error %v", err)
@@ -127,7 +127,7 @@ func TestEnvelopesOfAFlowsStatus(t *testing.T) {
 		{"nothing", ``, api.OAuthStatus{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := client(t, says(t, tt.body).URL).OAuthStatus(t.Context(), "st_canary")
+			got, err := client(t, serveBody(t, tt.body).URL).OAuthStatus(t.Context(), "st_canary")
 			if problem, ok := errors.AsType[*fetch.Problem](err); (ok && problem.Reason == fetch.BadAnswer) != (tt.want == api.OAuthStatus{}) {
 				t.Fatalf("error %v", err)
 			}
@@ -138,7 +138,7 @@ func TestEnvelopesOfAFlowsStatus(t *testing.T) {
 	}
 }
 
-// What StartOAuth and OAuthStatus send, field for field.
+// The fields that StartOAuth and OAuthStatus send.
 func TestOAuthRequests(t *testing.T) {
 	var asked []string
 	vault := serve(t, func(_ int, w http.ResponseWriter, r *http.Request) {
@@ -175,7 +175,7 @@ func TestOAuthRequests(t *testing.T) {
 	}
 }
 
-// A flow's state is kept like a key: no error has it, whatever the vault says.
+// A flow's state is secret like a key: no error contains it, whatever the vault answers.
 func TestErrorsNeverRepeatAState(t *testing.T) {
 	const state = "st_canary_0123456789"
 	vault := serve(t, func(_ int, w http.ResponseWriter, r *http.Request) {

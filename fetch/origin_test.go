@@ -15,7 +15,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
-// No redirect is followed, wherever it leads and whatever the call: the other end never hears of it.
+// No call follows a redirect, so the redirect's target receives no request.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	elsewhere := serve(t, func(int, http.ResponseWriter, *http.Request) {})
 	elsewhereTLS := httptest.NewTLSServer(elsewhere.handler(func(int, http.ResponseWriter, *http.Request) {}))
@@ -45,7 +45,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 					to = target
 					want := fetch.Redirected
 					if status == http.StatusNotModified && target == "" {
-						want = fetch.BadAnswer // nobody asked whether it was modified
+						want = fetch.BadAnswer // the call has no condition that 304 could answer
 					}
 					before := len(vault.times())
 					err := call(t, client(t, vault.URL))
@@ -65,11 +65,11 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// A name is checked for what it resolves to, at the moment of connecting.
+// A host name is checked when connecting, by the address to which it resolves.
 func TestForbiddenAddressesByName(t *testing.T) {
 	for _, tt := range []struct {
 		name, scheme, ip string
-		says             string // "": allowed
+		message          string // "": allowed
 	}{
 		{"metadata", "https", "169.254.169.254", "link-local"},
 		{"link-local", "https", "169.254.0.1", "link-local"},
@@ -85,16 +85,16 @@ func TestForbiddenAddressesByName(t *testing.T) {
 		{"loopback, in plain http", "http", "127.0.0.1", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			address, connections := raw(t, func(int, *net.TCPConn) {})
+			address, connections := serveRaw(t, func(int, *net.TCPConn) {})
 			_, port, _ := net.SplitHostPort(address)
 			c := client(t, tt.scheme+"://vault.localhost:"+port, within(300_000_000))
 			c.ResolveWith(resolver(t, net.ParseIP(tt.ip)))
 			err := reveal(t, c)
 			problem, ok := errors.AsType[*fetch.Problem](err)
-			if !ok || (problem.Reason == fetch.BadAddress) != (tt.says != "") || !strings.Contains(err.Error(), tt.says) {
+			if !ok || (problem.Reason == fetch.BadAddress) != (tt.message != "") || !strings.Contains(err.Error(), tt.message) {
 				t.Errorf("error %v (%+v)", err, problem)
 			}
-			if (connections() == 0) != (tt.says != "") {
+			if (connections() == 0) != (tt.message != "") {
 				t.Errorf("%d connections", connections())
 			}
 		})
@@ -110,7 +110,7 @@ func TestUnknownNames(t *testing.T) {
 	}
 }
 
-// resolver answers every question with ip, and with "no such name" where that is nil.
+// resolver answers every query with ip, or with "no such name" if ip is nil.
 func resolver(t *testing.T, ip net.IP) *net.Resolver {
 	t.Helper()
 	l, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -135,8 +135,8 @@ func resolver(t *testing.T, ip net.IP) *net.Resolver {
 	}}
 }
 
-// dnsAnswer answers a query of one question (RFC 1035) with one address of the type asked for, with
-// none where ip is of the other type, and with "no such name" where ip is nil.
+// dnsAnswer answers a query with one question (RFC 1035) with an address if ip is of the requested type, with no
+// address if it is of the other type, and with "no such name" if ip is nil.
 func dnsAnswer(query []byte, ip net.IP) []byte {
 	end := 12
 	for query[end] != 0 {
@@ -147,7 +147,7 @@ func dnsAnswer(query []byte, ip net.IP) []byte {
 	out := append([]byte(nil), query[:end]...)
 	copy(out[2:], []byte{0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0})
 	address := []byte(ip.To4())
-	// A v4 address in v6 clothes is an AAAA record, as a hostile server would send it.
+	// An IPv4-mapped IPv6 address in an AAAA record, as a hostile server could send it.
 	if kind == 28 {
 		address = ip.To16()
 	}

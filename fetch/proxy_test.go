@@ -17,19 +17,19 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
-// proxy answers CONNECT with status, and keeps what it was told before the tunnel.
+// proxy answers CONNECT with status and records the requests before the tunnel.
 type proxy struct {
-	status int
-	mu     sync.Mutex // guards heard
-	heard  []string   // each request, headers and all
-	tunnel sync.WaitGroup
+	status   int
+	mu       sync.Mutex // guards requests
+	requests []string   // each request with its headers
+	tunnel   sync.WaitGroup
 }
 
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var said strings.Builder
-	_ = r.Write(&said)
+	var header strings.Builder
+	_ = r.Write(&header)
 	p.mu.Lock()
-	p.heard = append(p.heard, r.Method+" "+r.RequestURI+"\n"+said.String()+r.Header.Get("Proxy-Authorization"))
+	p.requests = append(p.requests, r.Method+" "+r.RequestURI+"\n"+header.String()+r.Header.Get("Proxy-Authorization"))
 	p.mu.Unlock()
 	if r.Method != http.MethodConnect || p.status != 200 {
 		w.Header().Set("Content-Type", "text/plain")
@@ -59,7 +59,7 @@ func TestProxy(t *testing.T) {
 	ours := newAuthority(t)
 	for _, tt := range []struct {
 		name   string
-		secure bool // the proxy speaks TLS
+		secure bool // the proxy uses TLS
 		user   string
 		status int
 		reason fetch.Reason
@@ -101,26 +101,26 @@ func TestProxy(t *testing.T) {
 					t.Fatalf("error %v (%+v), want %s", err, problem, tt.reason)
 				}
 				if len(vault.times()) != 0 {
-					t.Error("the vault was asked past the proxy")
+					t.Error("a request reached the vault without the proxy")
 				}
 			}
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			if len(p.heard) != 1 || !strings.HasPrefix(p.heard[0], "CONNECT "+vault.Listener.Addr().String()) {
-				t.Fatalf("the proxy heard %d requests", len(p.heard))
+			if len(p.requests) != 1 || !strings.HasPrefix(p.requests[0], "CONNECT "+vault.Listener.Addr().String()) {
+				t.Fatalf("the proxy got %d requests", len(p.requests))
 			}
-			if strings.Contains(p.heard[0], "msk_") || strings.Contains(p.heard[0], "Bearer") {
-				t.Error("the proxy was told the key")
+			if strings.Contains(p.requests[0], "msk_") || strings.Contains(p.requests[0], "Bearer") {
+				t.Error("the proxy received the key")
 			}
-			if (tt.user != "") != strings.Contains(p.heard[0], "Basic ") {
-				t.Error("the proxy's own password is missing, or made up")
+			if (tt.user != "") != strings.Contains(p.requests[0], "Basic ") {
+				t.Error("the proxy's own password is missing or wrong")
 			}
 		})
 	}
 }
 
-// The environment doesn't choose a proxy: whoever sets variables in a sandbox would read the traffic.
-// A proxy that can't be reached is what the error is about, and not the vault.
+// The environment does not select a proxy: otherwise anyone who can set a sandbox's variables could read the
+// traffic. If the proxy is unreachable, the error names the proxy and not the vault.
 func TestProxyOutOfReach(t *testing.T) {
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -160,7 +160,7 @@ func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 	if err := reveal(t, client(t, vault.URL, func(c *fetch.Config) { c.CAFile = ours.file })); err != nil {
 		t.Error(err)
 	}
-	if len(p.heard) != 0 {
-		t.Error("the proxy was asked")
+	if len(p.requests) != 0 {
+		t.Error("the proxy received a request")
 	}
 }

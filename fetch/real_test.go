@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// clients gives a resource's client and a tenant's client of one vault.
+// clients returns a resource's client and a tenant's client of one vault.
 func clients(t *testing.T, v *vaulttest.Server) (machine, tenant *fetch.Client) {
 	t.Helper()
 	machine = client(t, v.BaseURL, func(c *fetch.Config) { c.Key = v.ResourceKey(t, sandbox) })
@@ -36,11 +36,11 @@ func TestRealRevealAndRotate(t *testing.T) {
 	if got, err = src.Next(t.Context(), got.Etag); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(plainly(got), want); diff != "" {
+	if diff := cmp.Diff(plaintext(got), want); diff != "" {
 		t.Errorf("set (-got +want):\n%s", diff)
 	}
 
-	// A rotation ends the wait that is under way: one request brings the news and the value.
+	// A rotation is delivered in the response to the waiting request.
 	before := v.Requests("POST /egress/bindings/reveal")
 	type result struct {
 		api.Snapshot
@@ -174,11 +174,11 @@ func TestRealRevocationEndsAWait(t *testing.T) {
 			t.Errorf("error %v, want %v", err, api.ErrUnauthorized)
 		}
 	case <-time.After(20 * time.Second):
-		t.Fatal("the wait outlives its key")
+		t.Fatal("the wait continues after its key was revoked")
 	}
 }
 
-// Every call of the tenant's side, against the real thing.
+// Every call of a tenant, against the real vault.
 func TestRealTenantCalls(t *testing.T) {
 	v := vaulttest.Start(t)
 	machine, tenant := clients(t, v)
@@ -193,7 +193,7 @@ func TestRealTenantCalls(t *testing.T) {
 	}
 	if secret.Name != "db" || secret.Type != "basic" || secret.Scope != "workspace" || secret.WorkspaceID == nil || *secret.WorkspaceID != "ws_1" ||
 		secret.ExpiresAt == nil || !secret.ExpiresAt.Equal(expires) || string(secret.Metadata) == "" {
-		t.Errorf("put gives %+v", secret)
+		t.Errorf("put returned %+v", secret)
 	}
 	if got, err := tenant.Secret(ctx, secret.ID); err != nil || got.ID != secret.ID {
 		t.Errorf("secret: error %v, %+v", err, got)
@@ -221,7 +221,7 @@ func TestRealTenantCalls(t *testing.T) {
 	if again, err := tenant.CreateBinding(ctx, api.NewBinding{SecretID: secret.ID, Resource: sandbox, ExposeAsEnv: "DB", Delivery: api.DeliverPlaceholder}); err != nil || again.ID != made.ID {
 		t.Errorf("bind again: error %v, %s, want %s", err, again.ID, made.ID)
 	}
-	// A placeholder is what is sealed under it: no value reaches the machine.
+	// With placeholder delivery, the placeholder is sealed and the resource never receives the value.
 	if got, err := machine.Reveal(ctx, sandbox, "", 0); err != nil || len(got.Bound) != 1 || got.Bound[0].Value.Reveal() != made.PlaceholderToken || got.Bound[0].Delivery != api.DeliverPlaceholder {
 		t.Errorf("reveal: error %v", err)
 	}
@@ -235,7 +235,7 @@ func TestRealTenantCalls(t *testing.T) {
 		t.Fatalf("mint: error %v", err)
 	}
 	if _, err := api.ParseKey(key.Key); err != nil {
-		t.Error("a minted key isn't one")
+		t.Error("the new key is not a valid key")
 	}
 	if keys, err := tenant.ResourceKeys(ctx, api.Resource{}); err != nil || len(keys) != 2 || keys[0].Key != "" || keys[1].Key != "" {
 		t.Errorf("keys: error %v, %d", err, len(keys))
@@ -253,11 +253,11 @@ func TestRealTenantCalls(t *testing.T) {
 		t.Errorf("delete: %v", err)
 	}
 	if got, err := tenant.Secrets(ctx, fetch.SecretFilter{}); err != nil || len(got) != 0 {
-		t.Errorf("after all: error %v, %d secrets", err, len(got))
+		t.Errorf("at the end: error %v, %d secrets", err, len(got))
 	}
 }
 
-// An expiry is kept, moved and dropped as the rotation says.
+// A rotation keeps, changes or drops an expiry as requested.
 func TestRealRotationsAndExpiry(t *testing.T) {
 	v := vaulttest.Start(t)
 	_, tenant := clients(t, v)
@@ -307,7 +307,7 @@ func TestRealTLS(t *testing.T) {
 	}
 }
 
-// The values of the edge, byte for byte through store, seal and client.
+// Extreme values pass unchanged through store, seal and client.
 func TestRealValuesComeBackAsTheyWere(t *testing.T) {
 	v := vaulttest.Start(t)
 	machine, tenant := clients(t, v)

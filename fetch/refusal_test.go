@@ -13,12 +13,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Whatever form an error has, its sentence reaches people, and nothing that was sent does.
+// The message of an error is shown whatever its form, but nothing that was sent in the request.
 func TestFormsOfErrors(t *testing.T) {
 	const own = "the vault at HOST answered status 422 without saying why"
 	for _, tt := range []struct {
 		name, body string
-		says       string
+		message    string
 		code, id   string
 	}{
 		{"flat", `{"error":"name is required","code":"INVALID","request_id":"req_1"}`, "name is required", "INVALID", "req_1"},
@@ -59,7 +59,7 @@ func TestFormsOfErrors(t *testing.T) {
 			if !ok || !errors.Is(err, api.ErrInvalid) {
 				t.Fatalf("error %v", err)
 			}
-			want := strings.ReplaceAll(tt.says, "HOST", strings.TrimPrefix(vault.URL, "http://"))
+			want := strings.ReplaceAll(tt.message, "HOST", strings.TrimPrefix(vault.URL, "http://"))
 			if diff := cmp.Diff([]string{err.Error(), refused.Code, refused.RequestID}, []string{want, tt.code, tt.id}); diff != "" {
 				t.Errorf("message, code and id (-got +want):\n%s", diff)
 			}
@@ -67,7 +67,7 @@ func TestFormsOfErrors(t *testing.T) {
 	}
 }
 
-// A refusal that isn't the contract's has a hint that says at least which status it was.
+// The hint for a refusal in an unknown form states at least its status.
 func TestHintsOfRefusals(t *testing.T) {
 	for _, tt := range []struct {
 		status     int
@@ -95,24 +95,24 @@ func TestHintsOfRefusals(t *testing.T) {
 	}
 }
 
-// An answer with a field of another type names the field, and nothing of the body.
+// If a field has the wrong type, the error names the field and repeats nothing of the body.
 func TestFieldsOfAnotherType(t *testing.T) {
 	for _, body := range []string{`{"data":[{"id":"b","version":"canary"}]}`, `[{"id":"a"},{"id":"b","version":{"canary":1}}]`} {
-		_, err := client(t, says(t, body).URL).Bindings(t.Context(), fetch.BindingFilter{})
+		_, err := client(t, serveBody(t, body).URL).Bindings(t.Context(), fetch.BindingFilter{})
 		if want := "the vault's answer isn't in the contract's form: version is of another type"; err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 }
 
-// A vault that doesn't know a filter lists everything: what it says is another's is left out.
+// Items that do not match the filter are removed, because some vaults ignore filters.
 func TestListsAreFiltered(t *testing.T) {
 	vault := serve(t, func(_ int, w http.ResponseWriter, r *http.Request) {
 		list := []any{
 			map[string]any{"id": "sec_1", "type": "oauth_connect", "scope": "user", "owner_user_id": "u_1"},
 			map[string]any{"id": "sec_2", "type": "api_key", "scope": "user", "owner_user_id": "u_1"},
 			map[string]any{"id": "sec_3", "type": "oauth_connect", "scope": "user", "owner_user_id": "u_2"},
-			map[string]any{"id": "sec_4", "type": "oauth_connect", "scope": "user"}, // it doesn't say whose
+			map[string]any{"id": "sec_4", "type": "oauth_connect", "scope": "user"}, // without an owner
 		}
 		if strings.HasSuffix(r.URL.Path, "/bindings") {
 			list = []any{

@@ -52,8 +52,8 @@ func rekeyed(t *testing.T, base string, f *keyFile) *fetch.Client {
 	return c
 }
 
-// A key that was replaced before it was revoked isn't refused: not by a call, not by a reveal that waits
-// meanwhile, and not by a key of another resource that is answered with 403.
+// If a key is replaced before it is revoked, nothing is refused: neither a call, nor a reveal that waits
+// meanwhile, nor a call with another resource's key that is answered with 403.
 func TestReread(t *testing.T) {
 	v := vaulttest.Start(t)
 	secret := v.Put(t, "token", "first", sandbox, "TOKEN")
@@ -98,7 +98,7 @@ func TestReread(t *testing.T) {
 		t.Errorf("after its key was replaced: %v", err)
 	}
 
-	v.Revoke(t, freshID) // and nothing else is in the file
+	v.Revoke(t, freshID) // and the file contains no other key
 	if _, err := c.Reveal(t.Context(), sandbox, "", 0); !errors.Is(err, api.ErrUnauthorized) {
 		t.Errorf("a key that was revoked and not replaced: %v", err)
 	}
@@ -111,7 +111,7 @@ func TestReread(t *testing.T) {
 	}
 }
 
-// The refusal of an old key that comes after the new one was taken doesn't count, and the file isn't read for it.
+// A refusal of the old key that arrives after the new key was read does not count, and the file is not read again.
 func TestRereadLateRefusal(t *testing.T) {
 	old, fresh := api.NewKey(api.ResourceKeyPrefix), api.NewKey(api.ResourceKeyPrefix)
 	held := make(chan struct{})
@@ -129,7 +129,7 @@ func TestRereadLateRefusal(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = w.Write([]byte(`{"error": "revoked", "code": "UNAUTHORIZED", "request_id": "r"}`))
 	})
-	t.Cleanup(release) // before the server's own, which waits for it
+	t.Cleanup(release) // before the server's own cleanup, which waits for it
 	f := &keyFile{key: old}
 	c := rekeyed(t, s.URL, f)
 	f.put(fresh)
@@ -139,7 +139,7 @@ func TestRereadLateRefusal(t *testing.T) {
 	if _, err := c.Bindings(t.Context(), fetch.BindingFilter{}); err != nil {
 		t.Fatal(err)
 	}
-	f.put(old) // which nobody reads
+	f.put(old) // which is not read
 	release()
 	if err := <-slow; err != nil {
 		t.Errorf("the late refusal: %v", err)
@@ -149,7 +149,7 @@ func TestRereadLateRefusal(t *testing.T) {
 	}
 }
 
-// A reveal that waits lasts through any number of rotations: each key was good until it was replaced.
+// A waiting reveal survives any number of key rotations, if each key is valid until it is replaced.
 func TestRereadOften(t *testing.T) {
 	const rotations = 20
 	virtually(t, func(n int, w http.ResponseWriter, _ *http.Request) {
@@ -168,8 +168,8 @@ func TestRereadOften(t *testing.T) {
 	})
 }
 
-// A file that holds another bad key each time isn't asked with for ever, and the end of the caller's context while
-// it is read isn't a refusal.
+// The client stops after a few attempts if the file contains another refused key each time. If the caller's
+// context ends while the file is read, that is not a refusal.
 func TestRereadEnds(t *testing.T) {
 	s := serve(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -186,7 +186,7 @@ func TestRereadEnds(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	if got := len(s.times()); got > 10 {
-		t.Errorf("asked %d times", got)
+		t.Errorf("%d requests", got)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended, err := fetch.New(fetch.Config{BaseURL: s.URL, Key: api.NewKey(api.ResourceKeyPrefix),

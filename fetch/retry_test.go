@@ -15,7 +15,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
-// refuse answers with a refusal in the contract's form.
+// refuse answers with an error in the API's form.
 func refuse(w http.ResponseWriter, status int, header ...string) {
 	for i := 0; i < len(header); i += 2 {
 		w.Header().Set(header[i], header[i+1])
@@ -30,22 +30,22 @@ func TestRetryAfter(t *testing.T) {
 		at, _ := http.ParseTime(day)
 		return at.Add(after).UTC().Format(http.TimeFormat)
 	}
-	quick := [2]time.Duration{50 * time.Millisecond, 150 * time.Millisecond} // the first pause of our own
+	quick := [2]time.Duration{50 * time.Millisecond, 150 * time.Millisecond} // the first delay of the client's own
 	after := func(d time.Duration) [2]time.Duration { return [2]time.Duration{d, d + 150*time.Millisecond} }
 	for _, tt := range []struct {
 		name   string
 		status int
 		header []string
-		body   string // "": the contract's, without retry_after
+		body   string // the API's error without retry_after
 		pause  [2]time.Duration
-		asked  time.Duration // with the error that comes at once, where no pause fits
+		asked  time.Duration // what the error that is returned at once asks for, if no delay fits the budget
 	}{
 		{name: "429 without", status: 429, pause: quick},
 		{name: "429 seconds", status: 429, header: []string{"Retry-After", "3"}, pause: after(3 * time.Second)},
 		{name: "429 seconds with spaces", status: 429, header: []string{"Retry-After", " 2 "}, pause: after(2 * time.Second)},
 		{name: "429 zero", status: 429, header: []string{"Retry-After", "0"}, pause: quick},
 		{name: "503 seconds", status: 503, header: []string{"Retry-After", "3"}, pause: after(3 * time.Second)},
-		// Our clock is decades off the server's: only the two dates of the answer count.
+		// The clocks differ by decades: only the two dates of the response count.
 		{name: "date", status: 429, header: []string{"Date", day, "Retry-After", date(4 * time.Second)}, pause: after(4 * time.Second)},
 		{name: "date gone by", status: 429, header: []string{"Date", day, "Retry-After", date(-time.Hour)}, pause: quick},
 		{name: "date far away", status: 429, header: []string{"Date", day, "Retry-After", date(time.Hour)}, asked: time.Hour},
@@ -98,7 +98,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// An error may say whether and when the request is worth sending again, beside its status or against it.
+// An error can state whether and when to repeat the request, regardless of its status.
 func TestRetryable(t *testing.T) {
 	const rotate, list = "PATCH", "GET"
 	for _, tt := range []struct {
@@ -157,7 +157,7 @@ func TestRetryable(t *testing.T) {
 	}
 }
 
-// What each status leads to: which kind, and whether it is worth trying again.
+// The reason for each status, and whether it is temporary.
 func TestStatuses(t *testing.T) {
 	for _, tt := range []struct {
 		status int
@@ -205,7 +205,7 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
-// A call that isn't the same when done twice is done once, unless the vault said it did nothing.
+// A call that is not idempotent is sent once, unless the vault says that it had no effect.
 func TestUnsafeCallsAreSentOnce(t *testing.T) {
 	calls := map[string]func(context.Context, *fetch.Client) error{
 		"put secret": func(ctx context.Context, c *fetch.Client) error {
@@ -290,7 +290,7 @@ func TestDeleteAfterALostAnswer(t *testing.T) {
 	}
 }
 
-// An old answer is useless to whoever recorded it: no two attempts share a key pair.
+// A recorded response cannot be replayed: no two attempts share a key pair.
 func TestEachAttemptHasItsOwnKeyPair(t *testing.T) {
 	keys := map[string]bool{}
 	virtually(t, func(n int, w http.ResponseWriter, r *http.Request) {
@@ -339,7 +339,7 @@ func TestCallerEnds(t *testing.T) {
 	}
 }
 
-// A vault that takes the request and hangs, drips or stalls is given up within the budget.
+// The client gives up a vault that hangs or sends slowly within its budget.
 func TestSlowVault(t *testing.T) {
 	forever := func(r *http.Request) { <-r.Context().Done() }
 	drip := func(every time.Duration) func(http.ResponseWriter, *http.Request) {
@@ -376,7 +376,7 @@ func TestSlowVault(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			virtually(t, func(_ int, w http.ResponseWriter, r *http.Request) {
-				_, _ = io.Copy(io.Discard, r.Body) // so that the server notices when the client leaves
+				_, _ = io.Copy(io.Discard, r.Body) // so that the server notices the client's disconnect
 				tt.answer(w, r)
 			}, func(t *testing.T, c *fetch.Client, s *script) {
 				var err error

@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// plainly gives a snapshot's names and values, in order.
-func plainly(s api.Snapshot) [][2]string {
+// plaintext returns a snapshot's names and values, in order.
+func plaintext(s api.Snapshot) [][2]string {
 	out := [][2]string{}
 	for _, b := range s.Bound {
 		out = append(out, [2]string{b.ExposeAsEnv, b.Value.Reveal()})
@@ -24,7 +24,7 @@ func TestRevealSortsByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := [][2]string{{"ALPHA", "canary-alpha"}, {"ZED", "canary-zed"}}
-	if diff := cmp.Diff(want, plainly(got)); diff != "" {
+	if diff := cmp.Diff(want, plaintext(got)); diff != "" {
 		t.Errorf("set (-got +want):\n%s", diff)
 	}
 }

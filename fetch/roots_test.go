@@ -30,14 +30,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// certificate is one with its key.
+// certificate is a certificate with its key.
 type certificate struct {
 	*x509.Certificate
 	key *ecdsa.PrivateKey
 }
 
-// issue makes a certificate of an authority for subject, changed as asked. It is signed by issuer, nil: by itself.
-// key nil: a new one.
+// issue creates a CA certificate for subject, modified by change. It is signed by issuer, or by itself if issuer
+// is nil. If key is nil, a new one is created.
 func issue(t *testing.T, subject string, issuer *certificate, key *ecdsa.PrivateKey, change ...func(*x509.Certificate)) *certificate {
 	t.Helper()
 	if key == nil {
@@ -72,7 +72,7 @@ func issue(t *testing.T, subject string, issuer *certificate, key *ecdsa.Private
 	return &certificate{parsed, key}
 }
 
-// isServer makes a certificate one of a server at 127.0.0.1 and localhost.
+// isServer turns a certificate into one of a server at 127.0.0.1 and localhost.
 func isServer(c *x509.Certificate) {
 	c.IsCA, c.KeyUsage = false, x509.KeyUsageDigitalSignature
 	c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
@@ -89,16 +89,16 @@ func pemOf(certs ...*certificate) string {
 	return b.String()
 }
 
-// handshakes is what TestSystemRootsChild reports: the errors of a handshake by crypto/tls alone, and by a client's
-// configuration; "" for none.
+// handshakes is the report of TestSystemRootsChild: the errors of a handshake by crypto/tls alone and by the
+// client's configuration; "" for none.
 type handshakes struct {
 	Standard, Ours string
-	Narrow         bool         // Ours doesn't leave the check to crypto/tls
+	Narrow         bool         // the client's configuration does not leave the check to crypto/tls
 	Client         fetch.Reason // why a client's call failed
 }
 
-// TestSystemRoots compares the check of a server's certificates against the system's roots with that of crypto/tls.
-// The cases differ in what can make the two differ. Each is a process of its own: crypto/x509 reads the system's roots once.
+// TestSystemRoots compares the verification of server certificates against the system's roots with that of
+// crypto/tls. Each case runs in its own process, because crypto/x509 reads the system's roots once.
 func TestSystemRoots(t *testing.T) {
 	root, other := issue(t, "root", nil, nil), issue(t, "other root", nil, nil)
 	namesake, stranger := issue(t, "root", nil, nil), issue(t, "stranger", nil, nil)
@@ -124,57 +124,57 @@ func TestSystemRoots(t *testing.T) {
 	headers := strings.Replace(pemOf(root), "-----\n", "-----\nComment: x\n\n", 1)
 	broken := strings.Replace(pemOf(stranger), "\nM", "\n!", 1)
 	for _, tt := range []struct {
-		name   string
-		served []*certificate
-		bundle string
-		folder string // what a file in SSL_CERT_DIR holds
-		host   string // "": 127.0.0.1
-		says   string // "": all is well
+		name    string
+		served  []*certificate
+		bundle  string
+		folder  string // contents of a file in SSL_CERT_DIR
+		host    string // "": 127.0.0.1
+		message string // "": success
 	}{
 		{name: "one of several roots", served: []*certificate{byRoot}, bundle: others + pemOf(root, newRoot)},
 		{name: "by name", served: []*certificate{byRoot}, bundle: others + pemOf(root), host: "localhost"},
-		{name: "unknown root", served: []*certificate{byRoot}, bundle: others, says: "unknown authority"},
-		{name: "no roots", served: []*certificate{byRoot}, says: "unknown authority"},
+		{name: "unknown root", served: []*certificate{byRoot}, bundle: others, message: "unknown authority"},
+		{name: "no roots", served: []*certificate{byRoot}, message: "unknown authority"},
 		{name: "intermediate", served: []*certificate{server(middle), middle}, bundle: others + pemOf(root)},
-		{name: "intermediate missing", served: []*certificate{server(middle)}, bundle: others + pemOf(root), says: "unknown authority"},
+		{name: "intermediate missing", served: []*certificate{server(middle)}, bundle: others + pemOf(root), message: "unknown authority"},
 		{name: "intermediate is a root here", served: []*certificate{server(middle)}, bundle: others + pemOf(middle)},
-		{name: "intermediate that isn't an authority", served: []*certificate{server(noAuthority), noAuthority}, bundle: pemOf(root), says: "cannot sign this kind"},
+		{name: "intermediate that isn't an authority", served: []*certificate{server(noAuthority), noAuthority}, bundle: pemOf(root), message: "cannot sign this kind"},
 		{name: "root presented", served: []*certificate{byRoot, root}, bundle: others + pemOf(root)},
-		{name: "unknown root presented", served: []*certificate{byRoot, root}, bundle: others, says: "unknown authority"},
+		{name: "unknown root presented", served: []*certificate{byRoot, root}, bundle: others, message: "unknown authority"},
 		{name: "unrelated certificates presented", served: []*certificate{byRoot, stranger, middle}, bundle: others + pemOf(root)},
 		{name: "two roots of a name, right one first", served: []*certificate{byRoot}, bundle: pemOf(root, namesake)},
 		{name: "two roots of a name, right one last", served: []*certificate{byRoot}, bundle: pemOf(namesake, root)},
-		{name: "another root of the name", served: []*certificate{byRoot}, bundle: pemOf(namesake), says: "unknown authority"},
+		{name: "another root of the name", served: []*certificate{byRoot}, bundle: pemOf(namesake), message: "unknown authority"},
 		{name: "cross-signed intermediate", served: []*certificate{server(middle), middle, crossed}, bundle: pemOf(stranger, other)},
 		{name: "cross-signed root, new one known", served: []*certificate{server(newRoot), newRootByOld}, bundle: pemOf(stranger, newRoot)},
 		{name: "cross-signed root, old one known", served: []*certificate{server(newRoot), newRootByOld}, bundle: pemOf(stranger, root)},
 		{name: "server's own certificate is a root", served: []*certificate{alone}, bundle: others + pemOf(alone)},
 		{name: "server's own certificate is a root, its issuer isn't", served: []*certificate{byRoot}, bundle: others + pemOf(byRoot)},
-		{name: "server's own certificate", served: []*certificate{alone}, bundle: others, says: "unknown authority"},
-		{name: "expired root", served: []*certificate{server(oldRoot)}, bundle: others + pemOf(oldRoot), says: "expired"},
-		{name: "expired", served: []*certificate{server(root, isExpired)}, bundle: pemOf(root), says: "expired"},
-		{name: "expired, of an unknown root", served: []*certificate{server(root, isExpired)}, bundle: others, says: "expired"},
-		{name: "another name", served: []*certificate{byRoot}, bundle: pemOf(root), host: "a.localhost", says: "not a.localhost"},
+		{name: "server's own certificate", served: []*certificate{alone}, bundle: others, message: "unknown authority"},
+		{name: "expired root", served: []*certificate{server(oldRoot)}, bundle: others + pemOf(oldRoot), message: "expired"},
+		{name: "expired", served: []*certificate{server(root, isExpired)}, bundle: pemOf(root), message: "expired"},
+		{name: "expired, of an unknown root", served: []*certificate{server(root, isExpired)}, bundle: others, message: "expired"},
+		{name: "another name", served: []*certificate{byRoot}, bundle: pemOf(root), host: "a.localhost", message: "not a.localhost"},
 		{name: "another address", served: []*certificate{server(root, func(c *x509.Certificate) { c.IPAddresses = nil })},
-			bundle: pemOf(root), says: "IP SANs"},
+			bundle: pemOf(root), message: "IP SANs"},
 		{name: "not a server's", served: []*certificate{server(root, func(c *x509.Certificate) {
 			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-		})}, bundle: pemOf(root), says: "incompatible key usage"},
-		{name: "root for other names", served: []*certificate{server(elsewhere)}, bundle: pemOf(elsewhere), says: "not authorized to sign for this name"},
+		})}, bundle: pemOf(root), message: "incompatible key usage"},
+		{name: "root for other names", served: []*certificate{server(elsewhere)}, bundle: pemOf(elsewhere), message: "not authorized to sign for this name"},
 		{name: "root for this name", served: []*certificate{server(local)}, bundle: pemOf(local), host: "localhost"},
 		{name: "long name", served: []*certificate{server(long)}, bundle: others + pemOf(long)},
 		{name: "only in the folder", served: []*certificate{byRoot}, bundle: others, folder: pemOf(root)},
 		{name: "comments", served: []*certificate{byRoot}, bundle: "# ours: of today\n\n" + others + "# root\n" + pemOf(root) + "\nend"},
 		{name: "Windows lines", served: []*certificate{byRoot}, bundle: strings.ReplaceAll(others+pemOf(root), "\n", "\r\n")},
 		{name: "no end of the last line", served: []*certificate{byRoot}, bundle: others + strings.TrimSuffix(pemOf(root), "\n")},
-		{name: "headers", served: []*certificate{byRoot}, bundle: others + headers, says: "unknown authority"},
-		{name: "another type", served: []*certificate{byRoot}, bundle: others + strings.ReplaceAll(pemOf(root), "CERT", "TRUSTED CERT"), says: "unknown authority"},
+		{name: "headers", served: []*certificate{byRoot}, bundle: others + headers, message: "unknown authority"},
+		{name: "another type", served: []*certificate{byRoot}, bundle: others + strings.ReplaceAll(pemOf(root), "CERT", "TRUSTED CERT"), message: "unknown authority"},
 		{name: "after another type", served: []*certificate{byRoot}, bundle: strings.ReplaceAll(others, "CERT", "TRUSTED CERT") + pemOf(root)},
 		{name: "after a broken one", served: []*certificate{byRoot}, bundle: broken + pemOf(root)},
 		{name: "after one that has no end", served: []*certificate{byRoot}, bundle: "-----BEGIN CERTIFICATE-----\nMIIB\n" + pemOf(root)},
-		{name: "indented", served: []*certificate{byRoot}, bundle: others + " " + pemOf(root), says: "unknown authority"},
-		{name: "byte order mark", served: []*certificate{byRoot}, bundle: "\xef\xbb\xbf" + pemOf(root), says: "unknown authority"},
-		{name: "cut off", served: []*certificate{byRoot}, bundle: pemOf(root)[:300], says: "unknown authority"},
+		{name: "indented", served: []*certificate{byRoot}, bundle: others + " " + pemOf(root), message: "unknown authority"},
+		{name: "byte order mark", served: []*certificate{byRoot}, bundle: "\xef\xbb\xbf" + pemOf(root), message: "unknown authority"},
+		{name: "cut off", served: []*certificate{byRoot}, bundle: pemOf(root)[:300], message: "unknown authority"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var chain [][]byte
@@ -194,17 +194,17 @@ func TestSystemRoots(t *testing.T) {
 			if diff := cmp.Diff(got.Standard, got.Ours); diff != "" {
 				t.Errorf("errors (-crypto/tls +ours):\n%s", diff)
 			}
-			if tt.says == "" && got.Ours != "" || !strings.Contains(got.Ours, tt.says) {
-				t.Errorf("error %q, want %q", got.Ours, tt.says)
+			if tt.message == "" && got.Ours != "" || !strings.Contains(got.Ours, tt.message) {
+				t.Errorf("error %q, want %q", got.Ours, tt.message)
 			}
-			if (got.Client == "") != (tt.says == "") {
+			if (got.Client == "") != (tt.message == "") {
 				t.Errorf("a client's call: %q", got.Client)
 			}
 		})
 	}
 }
 
-// inProcess has a process whose system has these roots shake hands with the server.
+// inProcess makes a process with these system roots connect to the server.
 func inProcess(t *testing.T, address, bundle, folder string) (got handshakes) {
 	t.Helper()
 	dir := t.TempDir()
@@ -232,20 +232,20 @@ func inProcess(t *testing.T, address, bundle, folder string) (got handshakes) {
 	return got
 }
 
-// TestSystemRootsChild is the process of TestSystemRoots.
+// TestSystemRootsChild is the process that TestSystemRoots starts.
 func TestSystemRootsChild(t *testing.T) {
 	server, err := url.Parse(os.Getenv("ROOTS_SERVER"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if server.Host == "" {
-		return // TestSystemRoots starts it
+		return // started by TestSystemRoots only
 	}
 	standard := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: server.Hostname()}
 	ours := standard.Clone()
 	fetch.TrustSystem(ours, server.Hostname())
 	result := handshakes{Narrow: ours.InsecureSkipVerify && ours.VerifyConnection != nil}
-	// Ours first, so that it can't find the system's roots parsed already.
+	// The client's configuration first, so that it does not profit from roots that are already parsed.
 	for _, attempt := range []struct {
 		config *tls.Config
 		err    *string
@@ -270,7 +270,7 @@ func TestSystemRootsChild(t *testing.T) {
 	}
 }
 
-// TestNoTLSResumption: each connection is a full handshake, so a certificate is checked again when the vault has another.
+// TestNoTLSResumption: each connection does a full handshake, so a changed certificate is verified.
 func TestNoTLSResumption(t *testing.T) {
 	trusted, other := newAuthority(t), newAuthority(t)
 	t.Setenv("SSL_CERT_FILE", "")
@@ -301,8 +301,8 @@ func TestNoTLSResumption(t *testing.T) {
 	}
 }
 
-// FuzzCertificatesNaming: what is parsed of a bundle has only certificates that encoding/pem finds in the whole, and
-// each of those with the name.
+// FuzzCertificatesNaming: every certificate that is parsed is one that encoding/pem finds in the whole bundle, and
+// every certificate with the name is parsed.
 func FuzzCertificatesNaming(f *testing.F) {
 	const one, two = "-----BEGIN CERTIFICATE-----\nMAFhMAFi\n-----END CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----\nMAFjMAFk\n-----END CERTIFICATE-----\n"
 	for _, bundle := range []string{
@@ -324,7 +324,7 @@ func FuzzCertificatesNaming(f *testing.F) {
 			switch found := len(rest) > 0 && bytes.Equal(rest[0], der); {
 			case found:
 				rest = rest[1:]
-			case len(bundle) <= 1024 && bytes.Contains(der, name): // of a longer one, only the beginning is searched
+			case len(bundle) <= 1024 && bytes.Contains(der, name): // of a longer bundle, only the beginning is searched
 				t.Errorf("%x isn't in it", der)
 			}
 		}
@@ -334,7 +334,7 @@ func FuzzCertificatesNaming(f *testing.F) {
 	})
 }
 
-// certificatesIn returns what x509.CertPool.AppendCertsFromPEM takes for certificates.
+// certificatesIn returns what x509.CertPool.AppendCertsFromPEM accepts as certificates.
 func certificatesIn(bundle []byte) (ders [][]byte) {
 	for {
 		var block *pem.Block

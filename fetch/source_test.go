@@ -19,8 +19,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// follow reads a reveal's request and answers it as a vault does that holds bound: at once without an
-// etag, 304 after the wait with the one that stands.
+// follow answers a reveal like a vault with the set bound: at once without an etag, and with 304 after the wait if
+// the etag is current.
 func follow(w http.ResponseWriter, r *http.Request, bound []api.Bound) {
 	var ask api.RevealRequest
 	if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
@@ -40,7 +40,7 @@ func follow(w http.ResponseWriter, r *http.Request, bound []api.Bound) {
 	answerJSON(w, 200, a)
 }
 
-// change calls Next until the set isn't the one that etag names.
+// change calls Next until the etag of the set differs.
 func change(ctx context.Context, src *fetch.Source, etag string) (api.Snapshot, error) {
 	for {
 		if next, err := src.Next(ctx, etag); !errors.Is(err, api.ErrNotModified) {
@@ -49,7 +49,7 @@ func change(ctx context.Context, src *fetch.Source, etag string) (api.Snapshot, 
 	}
 }
 
-// gaps gives the time between requests.
+// gaps returns the durations between requests.
 func gaps(seen []time.Time) []time.Duration {
 	out := []time.Duration{}
 	for i := 1; i < len(seen); i++ {
@@ -79,20 +79,20 @@ func TestSourceWaitsAcross304(t *testing.T) {
 		if err != nil || next.Etag == first.Etag {
 			t.Fatalf("error %v, etag %s", err, next.Etag)
 		}
-		if diff := cmp.Diff(plainly(next), [][2]string{{"ALPHA", "canary-alpha"}, {"ZED", "canary-new"}}); diff != "" {
+		if diff := cmp.Diff(plaintext(next), [][2]string{{"ALPHA", "canary-alpha"}, {"ZED", "canary-new"}}); diff != "" {
 			t.Errorf("set (-got +want):\n%s", diff)
 		}
-		// Three waits of 50 s and a fourth that ends with the change: not one request more.
+		// Three waits of 50 s and a fourth that ends with the change: no further requests.
 		if n := len(s.times()); n != 5 || took != 160*time.Second {
 			t.Errorf("%d requests in %s, want 5 in 2m40s", n, took)
 		}
 		if src.Placeholders() {
-			t.Error("says it has fallen back")
+			t.Error("Placeholders reports a fallback")
 		}
 	})
 }
 
-// A vault, or something before it, that answers a wait at once doesn't get a storm of requests.
+// Requests are slowed down if a vault or gateway answers waits at once.
 func TestSourceSlowsDownWhenNothingWaits(t *testing.T) {
 	unchanged := map[string]func(t *testing.T, w http.ResponseWriter, r *http.Request){
 		"304":            func(_ *testing.T, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) },
@@ -125,7 +125,7 @@ func TestSourceSlowsDownWhenNothingWaits(t *testing.T) {
 	}
 }
 
-// After an error the next answer tells that the trouble is over, though nothing has changed.
+// After an error, Next reports the recovery even if nothing has changed.
 func TestSourceTellsRecovery(t *testing.T) {
 	virtually(t, func(n int, w http.ResponseWriter, r *http.Request) {
 		if n == 2 || n == 3 {
@@ -139,7 +139,7 @@ func TestSourceTellsRecovery(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 2 { // one request each: pauses are the caller's
+		for range 2 { // one request each: the caller does the pauses
 			_, err = src.Next(t.Context(), first.Etag)
 			if refusal, ok := errors.AsType[*api.Error](err); !ok || refusal.RetryAfter != 7*time.Second {
 				t.Fatalf("error %v", err)
@@ -157,11 +157,11 @@ func TestSourceTellsRecovery(t *testing.T) {
 	})
 }
 
-// platform is a vault without the agent API: it lists bindings, whatever the filter.
+// platform is a vault without the agent API. It lists bindings and ignores the filter.
 type platform struct {
-	reveal   int // the status of a reveal
+	reveal   int // status of a reveal
 	bindings []map[string]any
-	key      string // of the envelope
+	key      string // key of the envelope
 }
 
 func (p *platform) serve(w http.ResponseWriter, r *http.Request) {
@@ -195,7 +195,7 @@ func TestSourceFallsBackToPlaceholders(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						if diff := cmp.Diff(plainly(first), [][2]string{{"ALPHA", "miosa-tok-a"}, {"ZED", "miosa-tok-z"}}); diff != "" {
+						if diff := cmp.Diff(plaintext(first), [][2]string{{"ALPHA", "miosa-tok-a"}, {"ZED", "miosa-tok-z"}}); diff != "" {
 							t.Errorf("set (-got +want):\n%s", diff)
 						}
 						for _, b := range first.Bound {
@@ -204,7 +204,7 @@ func TestSourceFallsBackToPlaceholders(t *testing.T) {
 							}
 						}
 						if !src.Placeholders() {
-							t.Error("doesn't say it has fallen back")
+							t.Error("Placeholders does not report the fallback")
 						}
 						ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 						_, err = change(ctx, src, first.Etag)
@@ -212,7 +212,7 @@ func TestSourceFallsBackToPlaceholders(t *testing.T) {
 						if !errors.Is(err, context.DeadlineExceeded) {
 							t.Fatalf("error %v, want it to wait", err)
 						}
-						seen := s.times()[1:] // the first was the reveal: there is no second
+						seen := s.times()[1:] // without the reveal, which is sent once
 						for _, gap := range gaps(seen) {
 							if gap < 27*time.Second || gap > 33*time.Second {
 								t.Errorf("polled after %s", gap)
@@ -229,7 +229,7 @@ func TestSourceFallsBackToPlaceholders(t *testing.T) {
 						}
 						vault.reveal = 500
 						if _, err = src.Next(t.Context(), ""); err != nil {
-							t.Errorf("error %v: it reveals again", err)
+							t.Errorf("error %v: reveal was sent again", err)
 						}
 					}, func(c *fetch.Config) { c.Log = zerolog.New(&log) })
 				if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), `"level":"warn"`) || strings.Contains(log.String(), "miosa-tok") {
@@ -240,7 +240,7 @@ func TestSourceFallsBackToPlaceholders(t *testing.T) {
 	}
 }
 
-// A binding without a placeholder is the platform's to deliver: no value is made up for it.
+// The platform delivers a binding without a placeholder, so no value is invented for it.
 func TestSourceLeavesVariablesToThePlatform(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -263,7 +263,7 @@ func TestSourceLeavesVariablesToThePlatform(t *testing.T) {
 			virtually(t, func(_ int, w http.ResponseWriter, r *http.Request) { vault.serve(w, r) },
 				func(t *testing.T, c *fetch.Client, _ *script) {
 					got, err := c.Source(sandbox).Next(t.Context(), "")
-					if diff := cmp.Diff(plainly(got), [][2]string{{"OURS", "miosa-tok-a"}, {"THEIRS", ""}}); err != nil || diff != "" {
+					if diff := cmp.Diff(plaintext(got), [][2]string{{"OURS", "miosa-tok-a"}, {"THEIRS", ""}}); err != nil || diff != "" {
 						t.Fatalf("error %v, set (-got +want):\n%s", err, diff)
 					}
 					if ours, theirs := got.Bound[0].Delivery, got.Bound[1].Delivery; ours != api.DeliverPlaceholder || theirs != api.DeliverPlatform {
@@ -274,7 +274,7 @@ func TestSourceLeavesVariablesToThePlatform(t *testing.T) {
 	}
 }
 
-// What a refused reveal means: that this vault has none for the key, or that the key is refused.
+// A refused reveal means either that this vault has no reveal for the key, or that the key is refused.
 func TestSourceFallsBackOnlyWithoutReveal(t *testing.T) {
 	const (
 		scope    = `{"error":{"code":"MACHINE_KEY_SCOPE","message":"not this machine's lifecycle"}}`
@@ -285,9 +285,9 @@ func TestSourceFallsBackOnlyWithoutReveal(t *testing.T) {
 		name         string
 		reveal, list int // statuses
 		body         string
-		listBody     string // of a list that is refused
-		want         error  // nil: the list is taken
-		hint         string // a part of it
+		listBody     string // of a refused list
+		want         error  // nil: the list is used
+		hint         string // substring of the hint
 	}{
 		{"no route", 404, 200, `{"errors":{"detail":"Not Found"}}`, "", nil, ""},
 		{"a page", 404, 200, page, "", nil, ""},
@@ -348,7 +348,7 @@ func TestSourceFallsBackOnlyWithoutReveal(t *testing.T) {
 	}
 }
 
-// A 404 that comes after values were revealed is trouble, and no reason to replace them.
+// A 404 after values were revealed is an error and does not replace them.
 func TestSourceNeverFallsBackFromValues(t *testing.T) {
 	virtually(t, func(n int, w http.ResponseWriter, r *http.Request) {
 		if n == 1 {
@@ -397,13 +397,13 @@ func TestSourceRefusesUnusableBindings(t *testing.T) {
 	}
 }
 
-// A platform that lists bindings in parts is asked for all of them: half a set would start a command without
-// what it needs.
+// A platform that lists bindings in pages is asked for all of them: a partial set could start a command without a
+// variable that it needs.
 func TestSourceOfAPlatformThatPages(t *testing.T) {
 	const reveal = "/api/v1/egress/bindings/reveal"
 	for _, tt := range []struct {
 		name  string
-		pages []map[string]any // beside the list, answer for answer
+		pages []map[string]any // fields next to the list, one map per response
 		want  string           // "": both
 	}{
 		{"next_cursor", []map[string]any{{"next_cursor": "a"}, {"next_cursor": ""}}, ""},
@@ -430,7 +430,7 @@ func TestSourceOfAPlatformThatPages(t *testing.T) {
 				if problem, ok := errors.AsType[*fetch.Problem](err); !ok || problem.Reason != fetch.BadAnswer || !strings.Contains(err.Error(), tt.want) || got.Bound != nil {
 					t.Errorf("error %v with %d values, want %s", err, len(got.Bound), tt.want)
 				}
-			} else if diff := cmp.Diff(plainly(got), [][2]string{{"NAME_1", "miosa-tok"}, {"NAME_2", "miosa-tok"}}); err != nil || diff != "" {
+			} else if diff := cmp.Diff(plaintext(got), [][2]string{{"NAME_1", "miosa-tok"}, {"NAME_2", "miosa-tok"}}); err != nil || diff != "" {
 				t.Errorf("error %v, set (-got +want):\n%s", err, diff)
 			}
 		})

@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Whatever something on the way does to a real vault's answer, the whole set
-// is refused, at once, and the next honest answer is taken.
+// Any modification of a real vault's response in transit is detected at once: the whole set is refused, and the
+// next intact response is accepted.
 func TestFault_A15_TamperingOnTheWay(t *testing.T) {
 	v := vaulttest.Start(t)
 	for name, value := range map[string]string{"ALPHA": "canary-alpha", "BETA": "canary-beta", "GAMMA": "canary-gamma"} {
@@ -27,13 +27,13 @@ func TestFault_A15_TamperingOnTheWay(t *testing.T) {
 	p := tamper.New(t, v.BaseURL)
 	c := client(t, p.BaseURL, func(c *fetch.Config) { c.Key = v.ResourceKey(t, sandbox) })
 
-	var old []byte // a genuine answer to an earlier request
+	var old []byte // a genuine response to an earlier request
 	p.Change(func(b []byte) []byte { old = bytes.Clone(b); return b })
 	first, err := c.Reveal(t.Context(), sandbox, "", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := plainly(first)
+	want := plaintext(first)
 
 	const enc, tag = 1120, 16
 	sealed := func(change func(b []byte) []byte) func([]byte) []byte {
@@ -98,15 +98,15 @@ func TestFault_A15_TamperingOnTheWay(t *testing.T) {
 			}
 			p.Change(tamper.Unchanged)
 			if got, err = c.Reveal(t.Context(), sandbox, "", 0); err != nil {
-				t.Fatalf("the next, honest answer: %v", err)
+				t.Fatalf("the next, unmodified response: %v", err)
 			}
-			if diff := cmp.Diff(plainly(got), want); diff != "" {
+			if diff := cmp.Diff(plaintext(got), want); diff != "" {
 				t.Errorf("set (-got +want):\n%s", diff)
 			}
 		})
 	}
 
-	// The answer for another resource, genuine and sealed to our very key pair, is none of ours.
+	// A genuine response for another resource is refused, even if it is sealed to the client's key pair.
 	t.Run("another resource", func(t *testing.T) {
 		theirs := v.ResourceKey(t, other)
 		detour := serve(t, func(_ int, w http.ResponseWriter, r *http.Request) {
@@ -141,7 +141,7 @@ func sealedToSomeoneElse(t *testing.T) []byte {
 	return text
 }
 
-// An answer cut at any byte is refused, also where its length was corrected to match.
+// A response truncated at any byte is refused, even if Content-Length was corrected.
 func TestCutAtEveryByte(t *testing.T) {
 	length := 0
 	cut := 0

@@ -27,7 +27,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
-// authority signs certificates. file is what trusts it.
+// authority signs certificates. file is its CA file.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -60,7 +60,7 @@ func newAuthority(t *testing.T) *authority {
 	return &authority{cert, key, file}
 }
 
-// leaf signs a server's certificate for 127.0.0.1 and localhost, changed as asked.
+// leaf returns a signed server certificate for 127.0.0.1 and localhost, modified by change.
 func (a *authority) leaf(t *testing.T, change func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -89,7 +89,7 @@ func serveTLS(t *testing.T, config *tls.Config, answer func(n int, w http.Respon
 	s := &script{}
 	s.Server = httptest.NewUnstartedServer(s.handler(answer))
 	s.TLS = config
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes are meant to fail
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // failing handshakes are expected
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s
@@ -98,35 +98,35 @@ func serveTLS(t *testing.T, config *tls.Config, answer func(n int, w http.Respon
 func TestTLS(t *testing.T) {
 	ours, other := newAuthority(t), newAuthority(t)
 	for _, tt := range []struct {
-		name   string
-		ca     string
-		leaf   func(*x509.Certificate)
-		change func(*tls.Config)
-		reason fetch.Reason // "": all is well
-		says   string
-		hint   string
+		name    string
+		ca      string
+		leaf    func(*x509.Certificate)
+		change  func(*tls.Config)
+		reason  fetch.Reason // "": success
+		message string
+		hint    string
 	}{
 		{name: "private authority", ca: ours.file},
 		{name: "TLS 1.2", ca: ours.file, change: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 },
-			reason: fetch.TLSFailed, says: "speaks no TLS 1.3", hint: "let the vault"},
+			reason: fetch.TLSFailed, message: "speaks no TLS 1.3", hint: "let the vault"},
 		{name: "TLS 1.1", ca: ours.file, change: func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 },
-			reason: fetch.TLSFailed, says: "speaks no TLS 1.3", hint: "let the vault"},
-		{name: "another authority", ca: other.file, reason: fetch.UnknownCA, says: "authority", hint: "--ca-file"},
-		{name: "the system's authorities", reason: fetch.UnknownCA, says: "authority", hint: "--ca-file"},
+			reason: fetch.TLSFailed, message: "speaks no TLS 1.3", hint: "let the vault"},
+		{name: "another authority", ca: other.file, reason: fetch.UnknownCA, message: "authority", hint: "--ca-file"},
+		{name: "the system's authorities", reason: fetch.UnknownCA, message: "authority", hint: "--ca-file"},
 		{name: "expired", ca: ours.file, leaf: func(c *x509.Certificate) {
 			c.NotBefore, c.NotAfter = time.Now().AddDate(-2, 0, 0), time.Now().AddDate(-1, 0, 0)
-		}, reason: fetch.Clock, says: "expired", hint: "clock"},
+		}, reason: fetch.Clock, message: "expired", hint: "clock"},
 		{name: "not valid yet", ca: ours.file, leaf: func(c *x509.Certificate) {
 			c.NotBefore, c.NotAfter = time.Now().AddDate(10, 0, 0), time.Now().AddDate(11, 0, 0)
-		}, reason: fetch.Clock, says: "isn't valid yet", hint: "clock"},
+		}, reason: fetch.Clock, message: "isn't valid yet", hint: "clock"},
 		{name: "another name", ca: ours.file, leaf: func(c *x509.Certificate) {
 			c.IPAddresses, c.DNSNames = nil, []string{"vault.example.com"}
-		}, reason: fetch.WrongName, says: "another name", hint: "MIOSA_BASE_URL"},
+		}, reason: fetch.WrongName, message: "another name", hint: "MIOSA_BASE_URL"},
 		{name: "not a server's", ca: ours.file, leaf: func(c *x509.Certificate) {
 			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-		}, reason: fetch.TLSFailed, says: "certificate", hint: "certificate"},
+		}, reason: fetch.TLSFailed, message: "certificate", hint: "certificate"},
 		{name: "wants a certificate of ours", ca: ours.file, change: func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert },
-			reason: fetch.TLSFailed, says: "handshake", hint: "certificate"},
+			reason: fetch.TLSFailed, message: "handshake", hint: "certificate"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			config := &tls.Config{Certificates: []tls.Certificate{ours.leaf(t, tt.leaf)}}
@@ -147,17 +147,17 @@ func TestTLS(t *testing.T) {
 				return
 			}
 			problem, ok := errors.AsType[*fetch.Problem](err)
-			if !ok || problem.Reason != tt.reason || !strings.Contains(problem.Message, tt.says) || !strings.Contains(problem.Hint, tt.hint) || api.Temporary(err) {
+			if !ok || problem.Reason != tt.reason || !strings.Contains(problem.Message, tt.message) || !strings.Contains(problem.Hint, tt.hint) || api.Temporary(err) {
 				t.Errorf("error %v (%+v), want %s", err, problem, tt.reason)
 			}
 			if n := len(vault.times()); n != 0 {
-				t.Errorf("%d requests were heard", n)
+				t.Errorf("%d requests, want 0", n)
 			}
 		})
 	}
 }
 
-// TestCAFileWithMark: a byte order mark in front of the first certificate, and CRLF, are what Windows saves.
+// TestCAFileWithMark: a CA file may begin with a byte order mark and use CRLF, as Windows saves it.
 func TestCAFileWithMark(t *testing.T) {
 	ours := newAuthority(t)
 	pem, err := os.ReadFile(ours.file)
@@ -175,7 +175,8 @@ func TestCAFileWithMark(t *testing.T) {
 	}
 }
 
-// TestSystemBundle: a root that isn't in the system's bundle is looked for among all the system's, in the same handshake.
+// TestSystemBundle: a root that is not in the system's bundle is searched for in the other system roots, during
+// the same handshake.
 func TestSystemBundle(t *testing.T) {
 	ours, other := newAuthority(t), newAuthority(t)
 	t.Setenv("SSL_CERT_FILE", "")
@@ -231,12 +232,12 @@ func TestClockSkew(t *testing.T) {
 	}
 }
 
-// An answer that was written long before it is read says little of the vault's clock.
+// A response that is read long after it was sent barely affects the clock skew.
 func TestClockSkewOfSlowAnswers(t *testing.T) {
 	at := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	after := func(seconds int) time.Time { return at.Add(time.Duration(seconds) * time.Second) }
 	type answer struct {
-		date, began, now int // seconds after the start, by whose clock it is
+		date, began, now int // in seconds after the start, date by the vault's clock
 		want             int
 	}
 	for _, tt := range []struct {

@@ -14,7 +14,7 @@ import (
 
 var sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
 
-// set is what a scripted vault holds: two values, not in the order of their names.
+// set is the set of a scripted vault: two values, not sorted by name.
 func set() []api.Bound {
 	return []api.Bound{
 		{Label: api.Label{ID: "bnd_2", SecretID: "sec_2", ExposeAsEnv: "ZED", Version: 3, Delivery: api.DeliverValue}, Value: api.NewValue([]byte("canary-zed"))},
@@ -22,12 +22,12 @@ func set() []api.Bound {
 	}
 }
 
-// script is a server that counts its requests and answers each with answer(n, ...), n from 1.
+// script is a server that counts its requests and answers them with answer(n, ...), n counting from 1.
 type script struct {
 	*httptest.Server
-	busy sync.WaitGroup // answers under way
+	busy sync.WaitGroup // responses in progress
 	mu   sync.Mutex     // guards seen
-	seen []time.Time    // when each request came
+	seen []time.Time    // when each request arrived
 }
 
 func serve(t *testing.T, answer func(n int, w http.ResponseWriter, r *http.Request)) *script {
@@ -56,7 +56,7 @@ func (s *script) times() []time.Time {
 	return append([]time.Time(nil), s.seen...)
 }
 
-// seal answers a reveal as a vault does.
+// seal answers a reveal like a vault.
 func seal(t *testing.T, r *http.Request, bound []api.Bound) api.RevealAnswer {
 	t.Helper()
 	var ask api.RevealRequest
@@ -76,7 +76,7 @@ func answerJSON(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-// client makes a client of a server, closed with the test.
+// client returns a client of a server. It is closed when the test ends.
 func client(t *testing.T, baseURL string, change ...func(*fetch.Config)) *fetch.Client {
 	t.Helper()
 	config := fetch.Config{BaseURL: baseURL, Key: api.NewKey(api.ResourceKeyPrefix)}

@@ -42,7 +42,7 @@ func TestAudit(t *testing.T) {
 		t.Errorf("error %v, event (-got +want):\n%s", err, diff)
 	}
 
-	// A loop that is left asks for no more than it took.
+	// Breaking out of the loop stops the requests.
 	before := v.Requests("GET /egress/audit")
 	for _, err := range c.AuditAll(t.Context(), secrets.AuditFilter{Limit: 2}) {
 		if err != nil {
@@ -60,7 +60,7 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// An error comes last, also after events that came.
+// An error is yielded last, after the events that were received.
 func TestAuditAllEndsWithAnError(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

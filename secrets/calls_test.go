@@ -24,7 +24,7 @@ const (
 
 var sandbox = secrets.Sandbox("sb_1")
 
-// calls is each call that asks a vault, with what must be in no error.
+// calls returns every method that sends a request, with secret arguments that must not appear in an error.
 func calls(c *secrets.Client) map[string]func(context.Context) error {
 	v := c.ForSandbox("sb_1")
 	set := secrets.Set{Name: "n", Value: secrets.Text(canaryValue), RefreshToken: secrets.Text(canaryRefresh)}
@@ -59,7 +59,7 @@ func lastError(events func(func(secrets.Event, error) bool)) (last error) {
 	return last
 }
 
-// serve starts a server of the test's own, and a client of it that gives up after timeout.
+// serve starts a server and returns a client of it with a timeout.
 func serve(t *testing.T, timeout time.Duration, answer http.HandlerFunc) (*secrets.Client, api.Key) {
 	t.Helper()
 	s := httptest.NewServer(answer)
@@ -73,7 +73,7 @@ func serve(t *testing.T, timeout time.Duration, answer http.HandlerFunc) (*secre
 	return c, key
 }
 
-// jsonTo gives w, for a body of JSON.
+// jsonTo sets the content type to JSON.
 func jsonTo(w http.ResponseWriter) http.ResponseWriter {
 	w.Header().Set("Content-Type", "application/json")
 	return w
@@ -84,13 +84,14 @@ func answerJSON(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-// Each status is its kind from every call, and no error repeats what was sent, whatever the vault says.
+// Each status maps to its error kind in every call, and no error repeats a secret of the request, whatever the
+// vault answers.
 func TestErrorsAreTheirKindAndSayNothingSecret(t *testing.T) {
 	for _, kind := range api.Kinds {
 		c, key := serve(t, time.Minute, func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			text := fmt.Sprintln("can't take", string(body), r.URL, r.Header)
-			w.Header().Set("Retry-After", "3600") // past the client's patience, so that it asks once
+			w.Header().Set("Retry-After", "3600") // longer than the client waits, so that it sends one request
 			answerJSON(w, kind.Status, api.ErrorBody{Error: text, Code: text, RequestID: text})
 		})
 		for name, call := range calls(c) {
@@ -99,14 +100,14 @@ func TestErrorsAreTheirKindAndSayNothingSecret(t *testing.T) {
 				if !errors.Is(err, kind) {
 					t.Fatalf("error %v, want %v", err, kind)
 				}
-				sayNothing(t, err, key)
+				wantNoSecrets(t, err, key)
 			})
 		}
 	}
 }
 
-// sayNothing looks for what was sent in an error and in all that it wraps.
-func sayNothing(t *testing.T, err error, key api.Key) {
+// wantNoSecrets checks that neither an error nor one that it wraps contains secrets of the request.
+func wantNoSecrets(t *testing.T, err error, key api.Key) {
 	t.Helper()
 	for ; err != nil; err = errors.Unwrap(err) {
 		text := fmt.Sprintf("%v %+v %#v", err, err, err)
@@ -118,7 +119,7 @@ func sayNothing(t *testing.T, err error, key api.Key) {
 	}
 }
 
-// Answers that are no vault's, and none at all, are errors from every call and say nothing either.
+// Responses that do not come from a vault, and missing ones, are errors in every call, without secrets.
 func TestBadAnswers(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"a page": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
@@ -132,21 +133,22 @@ func TestBadAnswers(t *testing.T) {
 		for what, call := range calls(c) {
 			t.Run(name+" "+what, func(t *testing.T) {
 				err := call(t.Context())
-				// A deletion's answer says no more than its status.
+				// The response to a deletion is only its status.
 				if deletes := strings.HasPrefix(what, "Delete") || strings.HasPrefix(what, "Revoke"); err == nil && !(deletes && name == "broken JSON") {
 					t.Error("no error")
 				}
-				sayNothing(t, err, key)
+				wantNoSecrets(t, err, key)
 			})
 		}
 	}
 }
 
-// Every call ends with its context: at once where it has ended, and while the vault keeps it waiting.
+// Every call ends with its context: at once if the context has ended before, otherwise while the vault keeps it
+// waiting.
 func TestCancellation(t *testing.T) {
 	asked := make(chan struct{}, 1)
 	c, _ := serve(t, time.Minute, func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // so that the server notices when the client leaves
+		_, _ = io.Copy(io.Discard, r.Body) // so that the server notices the client's disconnect
 		asked <- struct{}{}
 		<-r.Context().Done()
 	})
@@ -166,7 +168,7 @@ func TestCancellation(t *testing.T) {
 			select {
 			case err := <-got:
 				if !errors.Is(err, context.Canceled) {
-					t.Errorf("under way: error %v", err)
+					t.Errorf("in progress: error %v", err)
 				}
 			case <-time.After(20 * time.Second):
 				t.Fatal("it didn't end")

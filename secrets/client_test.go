@@ -17,7 +17,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// client makes a client of a server, closed with the test. The zero key stands for a new tenant key.
+// client returns a client of a server, closed when the test ends. The zero key stands for a new tenant key.
 func client(t *testing.T, baseURL string, key api.Key) *secrets.Client {
 	t.Helper()
 	if key.Len() == 0 {
@@ -36,7 +36,7 @@ func TestNewRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		config secrets.Config
-		want   string // a part of the error; "": none
+		want   string // substring of the error; "": none
 	}{
 		{"nothing but a key", secrets.Config{Key: tenant}, ""},
 		{"no key", secrets.Config{}, "a key is required"},
@@ -65,14 +65,14 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// What a program configures reaches the wire.
+// Each option of Config takes effect.
 func TestConfigCounts(t *testing.T) {
 	cert, certFile, _ := vaulttest.Certificate(t)
 	v := vaulttest.Start(t, vaulttest.WithTLS(cert))
 	for _, tt := range []struct {
-		name   string
-		change func(*secrets.Config)
-		says   string // "": no error
+		name    string
+		change  func(*secrets.Config)
+		message string // "": no error
 	}{
 		{"its CA file", func(c *secrets.Config) { c.CAFile = certFile }, ""},
 		{"no CA file", func(*secrets.Config) {}, "an authority this machine doesn't trust"},
@@ -89,8 +89,8 @@ func TestConfigCounts(t *testing.T) {
 			}
 			defer c.Close()
 			_, err = c.List(t.Context(), secrets.Filter{})
-			if (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("error %v, want %q", err, tt.says)
+			if (err == nil) != (tt.message == "") || err != nil && !strings.Contains(err.Error(), tt.message) {
+				t.Errorf("error %v, want %q", err, tt.message)
 			}
 		})
 	}
@@ -111,15 +111,15 @@ func TestConfigCounts(t *testing.T) {
 		t.Errorf("error %v, want %v", err, api.ErrUnavailable)
 	}
 	if agent != "a program/1" {
-		t.Errorf("the vault is told %q", agent)
+		t.Errorf("the vault receives User-Agent %q", agent)
 	}
 	if text := log.String(); !strings.Contains(text, `"message":"retrying"`) || !regexp.MustCompile(`"wait":"[0-9.]+m?s"`).MatchString(text) ||
 		strings.Contains(text, v.TenantKey.Reveal()) {
-		t.Error("the log hasn't the attempts, or has the key")
+		t.Error("the log lacks the attempts or contains the key")
 	}
 }
 
-// A tenant key that is replaced in its file while calls are made isn't refused.
+// If the tenant key is replaced in its file, calls in progress and later ones are not refused.
 func TestReread(t *testing.T) {
 	v := vaulttest.Start(t)
 	reads := 0

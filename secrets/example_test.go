@@ -10,7 +10,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-// Store a secret and bind it to a sandbox: commands that miosa-env starts there find it in GH_TOKEN.
+// Store a secret and bind it to a sandbox: commands that miosa-env starts there have it in GH_TOKEN.
 func Example() {
 	vault := startVault()
 	defer vault.stop()
@@ -36,7 +36,7 @@ func Example() {
 	// sandbox:sb_1 GH_TOKEN value
 }
 
-// Give a secret its next value: whatever it is bound to gets it at once.
+// Rotate a secret. Every resource that it is bound to receives the new value.
 func ExampleClient_Rotate() {
 	vault := startVault()
 	defer vault.stop()
@@ -99,7 +99,7 @@ func ExampleClient_ForSandbox() {
 	// slack
 }
 
-// Mint the key that a sandbox reads its values with: set it as MIOSA_API_KEY there.
+// Create the key with which a sandbox reads its values. Set it there as MIOSA_API_KEY.
 func ExampleClient_CreateKey() {
 	vault := startVault()
 	defer vault.stop()
@@ -121,7 +121,7 @@ func ExampleClient_CreateKey() {
 	// sandbox:sb_1 msk_r_...
 }
 
-// See who did what.
+// List who did what.
 func ExampleClient_AuditAll() {
 	vault := startVault()
 	defer vault.stop()
@@ -172,7 +172,7 @@ func ExampleFlow_WaitForCompletion() {
 		fmt.Println(err)
 		return
 	}
-	show(flow.AuthorizeURL) // to the user, who agrees there
+	show(flow.AuthorizeURL) // the user consents there
 	done, err := flow.WaitForCompletion(ctx, secrets.WaitOptions{Timeout: time.Minute})
 	var ended *secrets.FlowError
 	switch {
@@ -189,7 +189,7 @@ func ExampleFlow_WaitForCompletion() {
 	// acme completed
 }
 
-// show stands for a user who opens the link and agrees.
+// show stands for a user who opens the link and consents.
 func show(link string) {
 	if _, err := visit(link); err != nil {
 		panic(err)

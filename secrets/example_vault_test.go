@@ -10,38 +10,38 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// exampleVault is a vault that an example has to itself, from startVault until stop. It knows the OAuth
-// provider "acme", where users agree.
+// exampleVault is a vault for one example, running from startVault until stop. It has the OAuth provider "acme",
+// where users always consent.
 type exampleVault struct {
 	*vaulttest.Server
-	stage *stage
+	tb *exampleTB
 }
 
 func startVault() exampleVault {
-	s := &stage{}
+	s := &exampleTB{}
 	return exampleVault{vaulttest.Start(s, newProvider(s).at(s)), s}
 }
 
 func (v exampleVault) stop() {
-	for _, f := range slices.Backward(v.stage.cleanups) {
+	for _, f := range slices.Backward(v.tb.cleanups) {
 		f()
 	}
 }
 
-// stage is to an example what a testing.TB is to a test.
-type stage struct {
+// exampleTB is the testing.TB of an example.
+type exampleTB struct {
 	testing.TB
 	cleanups []func()
 }
 
-func (*stage) Helper()                           {}
-func (*stage) Context() context.Context          { return context.Background() }
-func (s *stage) Cleanup(f func())                { s.cleanups = append(s.cleanups, f) }
-func (*stage) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-func (*stage) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-func (*stage) Fatal(args ...any)                 { panic(fmt.Sprint(args...)) }
+func (*exampleTB) Helper()                           {}
+func (*exampleTB) Context() context.Context          { return context.Background() }
+func (s *exampleTB) Cleanup(f func())                { s.cleanups = append(s.cleanups, f) }
+func (*exampleTB) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+func (*exampleTB) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+func (*exampleTB) Fatal(args ...any)                 { panic(fmt.Sprint(args...)) }
 
-func (s *stage) TempDir() string {
+func (s *exampleTB) TempDir() string {
 	dir, err := os.MkdirTemp("", "secrets-example-")
 	if err != nil {
 		panic(err)

@@ -15,9 +15,9 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// lists is a platform that doesn't tell how a flow is going. Each list of secrets is the next of lists, each an
-// answer or a status; the last one stands. expires is the flow's, "" for none.
-func lists(t *testing.T, status int, expires string, lists ...string) *secrets.Client {
+// listing is a client of a platform that has no flow status. Each list of secrets is answered with the next of
+// lists, a body or a status, and then with the last one. expires is the flow's expires_at field, or empty.
+func listing(t *testing.T, status int, expires string, lists ...string) *secrets.Client {
 	t.Helper()
 	var mu sync.Mutex // guards lists
 	c, _ := serve(t, 20*time.Second, func(w http.ResponseWriter, r *http.Request) {
@@ -61,7 +61,7 @@ func TestWaitByTheList(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		status int
-		lists  []string // the first is that of before the flow
+		lists  []string // the first is the list before the flow
 		want   string   // the secret; "": not completed
 		kind   error
 	}{
@@ -77,7 +77,7 @@ func TestWaitByTheList(t *testing.T) {
 		{"no list before it", 404, []string{"403", `{"data":[` + bare + `]}`}, "", api.ErrNotFound},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := lists(t, tt.status, "", tt.lists...)
+			c := listing(t, tt.status, "", tt.lists...)
 			flow, err := c.ForSandbox("sb_1").Connect(t.Context(), "github", secrets.Connect{ExternalUserID: "u_1"})
 			if err != nil {
 				t.Fatal(err)
@@ -97,9 +97,9 @@ func TestWaitByTheList(t *testing.T) {
 	}
 }
 
-// A flow that has ended unused has failed, where its end is known.
+// A flow that has ended without a secret has failed, if its end is known.
 func TestListEndsWithTheFlow(t *testing.T) {
-	flow, err := lists(t, 404, `,"expires_at":"2020-01-02T03:04:05Z"`, `{"data":[]}`).Connect(t.Context(), "github", secrets.Connect{})
+	flow, err := listing(t, 404, `,"expires_at":"2020-01-02T03:04:05Z"`, `{"data":[]}`).Connect(t.Context(), "github", secrets.Connect{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,19 +109,19 @@ func TestListEndsWithTheFlow(t *testing.T) {
 	}
 }
 
-// A flow that another process began can't be told from what was there: its list isn't asked.
+// A flow that another process started cannot be distinguished by the list, so the list is not read.
 func TestListIsForWhoBegan(t *testing.T) {
-	flow := lists(t, 404, "", `{"data":[{"id":"sec_1","type":"oauth_connect"}]}`).Resume(canaryState)
+	flow := listing(t, 404, "", `{"data":[{"id":"sec_1","type":"oauth_connect"}]}`).Resume(canaryState)
 	if _, err := flow.WaitForCompletion(t.Context(), secrets.WaitOptions{Timeout: time.Minute}); !errors.Is(err, api.ErrNotFound) {
 		t.Errorf("error %v", err)
 	}
 }
 
-// A vault out of reach ends Connect before it begins a flow.
+// Connect does not start a flow if the vault is unreachable.
 func TestConnectNeedsTheVault(t *testing.T) {
 	c, _ := serve(t, 500*time.Millisecond, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
-			t.Error("a flow was begun")
+			t.Error("a flow was started")
 		}
 		answerJSON(w, 503, api.ErrorBody{Error: "not now"})
 	})
@@ -135,7 +135,7 @@ func TestConnectNeedsTheVault(t *testing.T) {
 	}
 }
 
-// The whole way where the vault answers as MIOSA's platform does.
+// A complete flow with a vault that answers like MIOSA's platform.
 func TestRealOAuthOfThePlatform(t *testing.T) {
 	p := newProvider(t)
 	v := vaulttest.Start(t, p.at(t))

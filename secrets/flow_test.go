@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// flows gives a flow whose status is each of answers in turn; the last one stands. A poll that fails is
-// given up after patience, and the wait goes on.
+// flows returns a flow whose status is answered with each of answers in turn, and then with the last one. A poll
+// that fails is given up after patience, and the wait continues.
 func flows(t *testing.T, patience time.Duration, answers ...string) *secrets.Flow {
 	t.Helper()
 	var mu sync.Mutex // guards answers
@@ -78,7 +78,7 @@ func TestWaitForCompletion(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		answers []string
-		want    secrets.FlowStatus // where it ends well
+		want    secrets.FlowStatus // if it succeeds
 		message string             // of the *FlowError
 		kind    error              // of another error
 	}{
@@ -135,7 +135,7 @@ func TestWaitTimesOut(t *testing.T) {
 	}
 }
 
-// The caller's context ends the wait as itself.
+// When the caller's context ends, WaitForCompletion returns its error.
 func TestWaitEndsWithItsContext(t *testing.T) {
 	flow := flows(t, time.Minute, pending)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -151,7 +151,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// A vault that asks for time is given it.
+// The wait honors a delay that the vault asks for.
 func TestWaitIsAsPatientAsAsked(t *testing.T) {
 	flow := flows(t, time.Second, "429", completed)
 	began := time.Now()

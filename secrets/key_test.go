@@ -20,9 +20,9 @@ func TestKeys(t *testing.T) {
 			t.Fatalf("mint: error %v", err)
 		}
 		if _, err := api.ParseKey(key.Key); err != nil {
-			t.Error("a minted key isn't one")
+			t.Error("the new key is not a valid key")
 		}
-		key.Key = "" // listed without it
+		key.Key = "" // lists omit it
 		made = append(made, key)
 	}
 	for _, tt := range []struct {

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The whole way against the real vault: list, start, consent, wait, and the token on the sandbox.
+// A complete flow with the real vault: list, start, consent, wait, and the token in the sandbox's set.
 func TestRealOAuth(t *testing.T) {
 	p := newProvider(t)
 	v := vaulttest.Start(t, p.at(t))
@@ -37,7 +37,7 @@ func TestRealOAuth(t *testing.T) {
 	ended := make(chan result, 1)
 	before := v.Requests("GET /egress/oauth/status")
 	go func() {
-		// Another process can wait too: it has the state only.
+		// Another process can wait as well: it needs only the state.
 		got, err := c.Resume(flow.State).WaitForCompletion(t.Context(), secrets.WaitOptions{Timeout: time.Minute, PollInterval: 5 * time.Millisecond})
 		ended <- result{got, err}
 	}()
@@ -60,7 +60,7 @@ func TestRealOAuth(t *testing.T) {
 		t.Fatal(err)
 	}
 	if token := read(t, v, sandbox, key.Key)["TOKEN"]; !strings.HasPrefix(token, "at-") {
-		t.Error("the token isn't on the sandbox")
+		t.Error("the sandbox does not get the token")
 	}
 }
 
@@ -69,16 +69,16 @@ func TestRealOAuthThatFails(t *testing.T) {
 	v := vaulttest.Start(t, p.at(t))
 	c := client(t, v.BaseURL, v.TenantKey)
 	short := vaulttest.Start(t, p.at(t), vaulttest.WithFlowTime(100*time.Millisecond))
-	hasty := client(t, short.BaseURL, short.TenantKey)
+	impatient := client(t, short.BaseURL, short.TenantKey)
 	for _, tt := range []struct {
 		name         string
 		at           *secrets.Client
-		answer       string // "": nobody comes
+		answer       string // "": the user does not come
 		status, word string
 	}{
 		{"denied", c, "access_denied", api.FlowDenied, "access_denied"},
 		{"refused", c, "invalid_scope", api.FlowFailed, "invalid_scope"},
-		{"expired", hasty, "", api.FlowFailed, "expired"},
+		{"expired", impatient, "", api.FlowFailed, "expired"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			flow, err := tt.at.Connect(t.Context(), "acme", secrets.Connect{})

@@ -15,8 +15,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// provider is an OAuth provider, "acme", with one user who answers what it is told: "" to agree, else the
-// error. It checks PKCE, and keeps nothing: a code is the challenge itself.
+// provider is the OAuth provider "acme" with one user, who answers with an error or, if it is "", consents. It
+// checks PKCE and has no state: a code is the PKCE challenge.
 type provider struct {
 	*httptest.Server
 	answer string
@@ -47,13 +47,13 @@ func newProvider(t testing.TB) *provider {
 	return p
 }
 
-// at is the option of a vault that knows the provider.
+// at returns the option of a vault that uses the provider.
 func (p *provider) at(t testing.TB) func(*vault.Config) {
 	return vaulttest.WithOAuth(t, "[[provider]]\nname='acme'\ndisplay_name='Acme'\nauthorize_url='"+p.URL+"/authorize'\ntoken_url='"+
 		p.URL+"/token'\nclient_id='miosa'\nclient_auth='none'\nscopes=['read']\n")
 }
 
-// visit is what a user's browser does with a link. It gives the page where it lands.
+// visit opens a link like a user's browser and returns the page where it ends.
 func visit(link string) (page string, err error) {
 	c := &http.Client{Transport: &http.Transport{}}
 	defer c.CloseIdleConnections()

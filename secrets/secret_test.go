@@ -15,14 +15,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// start gives a real vault and its tenant's client.
+// start returns a real vault and a client of its tenant.
 func start(t *testing.T) (*vaulttest.Server, *secrets.Client) {
 	t.Helper()
 	v := vaulttest.Start(t)
 	return v, client(t, v.BaseURL, v.TenantKey)
 }
 
-// read gives what a resource reads with a key of its own: values by variable.
+// read returns what a resource reads with its own key: values by variable.
 func read(t *testing.T, v *vaulttest.Server, r secrets.Resource, key string) map[string]string {
 	t.Helper()
 	k, err := api.ParseKey(key)
@@ -156,7 +156,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// What a program gets wrong is told by its kind.
+// A program's mistakes return errors of the expected kind.
 func TestRefusals(t *testing.T) {
 	v, c := start(t)
 	ctx := t.Context()
@@ -213,18 +213,17 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 	v.Stop(t)
-	hasty, err := secrets.New(secrets.Config{BaseURL: v.BaseURL, Key: v.TenantKey, Timeout: 100 * time.Millisecond})
+	impatient, err := secrets.New(secrets.Config{BaseURL: v.BaseURL, Key: v.TenantKey, Timeout: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer hasty.Close()
-	if _, err := hasty.List(ctx, secrets.Filter{}); !errors.Is(err, api.ErrUnavailable) || !api.Temporary(err) {
+	defer impatient.Close()
+	if _, err := impatient.List(ctx, secrets.Filter{}); !errors.Is(err, api.ErrUnavailable) || !api.Temporary(err) {
 		t.Errorf("a vault that is stopped: error %v, want %v", err, api.ErrUnavailable)
 	}
 }
 
-// A vault that stores and binds in one call and answers only the secret, or that does only the one, is asked for
-// the binding.
+// If a vault answers Set only with the secret, or does not bind, the client requests the binding.
 func TestSetOfAVaultThatAnswersNoBinding(t *testing.T) {
 	const secret = `{"data":{"id":"sec_1","name":"n"}}`
 	bound := func(id, secretID, resource string) string {

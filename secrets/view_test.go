@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A view sees and makes what is its resource's, as it would be with the resource given each time.
+// A view reads and creates what belongs to its resource, as if each call named the resource.
 func TestView(t *testing.T) {
 	v, c := start(t)
 	ctx := t.Context()
@@ -55,7 +55,7 @@ func TestView(t *testing.T) {
 			if all < 3 {
 				t.Errorf("%d events", all)
 			}
-			// The client's own calls are there as they are.
+			// The client's own methods remain available.
 			if got, err := view.Get(ctx, secret.ID); err != nil || got.ID != secret.ID {
 				t.Errorf("get: error %v", err)
 			}
@@ -72,7 +72,7 @@ func TestView(t *testing.T) {
 	}
 }
 
-// What the caller gives goes before the view's.
+// Arguments of the caller override those of the view.
 func TestViewLetsTheCallerChoose(t *testing.T) {
 	v, c := start(t)
 	id := v.Put(t, "token", "x", secrets.Sandbox("sb_2"), "TOKEN")
@@ -88,7 +88,7 @@ func TestViewLetsTheCallerChoose(t *testing.T) {
 	}
 }
 
-// A program whose id is missing isn't shown everyone's.
+// A view without an id does not list everyone's secrets.
 func TestViewOfNothing(t *testing.T) {
 	v, c := start(t)
 	v.Put(t, "another's", "x", secrets.Sandbox("sb_2"), "TOKEN")
