@@ -15,6 +15,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
@@ -212,6 +213,7 @@ func TestExpiryUnderFollow(t *testing.T) {
 // An agent in a process of its own is stopped across the moment at which its value expires, with the vault
 // gone: as soon as it goes on, the value is served no more.
 func TestExpiryOfAPausedProcess(t *testing.T) {
+	needs.Long(t, "ten seconds of real time until the expiry")
 	v := vaulttest.Start(t)
 	expires := time.Now().Add(8 * time.Second)
 	v.PutSecret(t, map[string]any{

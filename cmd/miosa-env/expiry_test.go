@@ -16,6 +16,7 @@ import (
 // Beside a vault that is gone, a secret expires: the agent's env file and socket lose it, a command that
 // follows is restarted without it once, a start from a cache doesn't get it, and the status names it.
 func TestExpiryWithoutAVault(t *testing.T) {
+	needs.Long(t, "ten seconds of real time until the expiry")
 	s := newScriptVault(t)
 	s.put("STAYS", "lasting", "")
 	expires := time.Now().Add(8 * time.Second)
