@@ -1,13 +1,13 @@
-// Package authserver runs an authorization server that we didn't write, for tests: the npm package
-// oidc-provider, which is certified for OpenID Connect. It has its own pages to sign in and to consent,
-// asks for PKCE, rotates refresh tokens and sends its issuer along with each code (RFC 9207).
+// Package authserver runs an independent authorization server for tests: the npm package oidc-provider, which is certified for
+// OpenID Connect. It has pages to sign in and to consent, requires PKCE, rotates refresh tokens and sends its issuer with each
+// code (RFC 9207).
 //
 //	s := authserver.Start(t, authserver.Config{RedirectURIs: []string{callback}, TokenLife: 5 * time.Second})
 //	... a browser goes to s.Issuer + "/auth?...": authserver.SignIn("ada"), authserver.Allow()
 //	s.Break(t, authserver.FailAfter, 1, "")
 //
-// OIDC_PROVIDER_DIR names the folder of the installed package; the node in PATH must be 22.1 or later, or a late 20.
-// Where one of them is missing, tests are skipped.
+// OIDC_PROVIDER_DIR is the folder of the installed package. The node in PATH must be 22.1 or later, or a late 20. Tests are
+// skipped if one of them is missing.
 package authserver
 
 import (
@@ -30,20 +30,20 @@ import (
 //go:embed launcher.mjs
 var launcher []byte
 
-// Config is how a server is to be. The zero value serves the machine client only.
+// Config configures a server. The zero value is for the machine client only.
 type Config struct {
-	RedirectURIs []string      // of the clients Basic and Post, compared as they stand
+	RedirectURIs []string      // of the clients Basic and Post, compared exactly
 	TokenLife    time.Duration // of access tokens, in whole seconds; zero: an hour
-	KeepRefresh  bool          // refresh tokens stay the same, instead of a new one at each use
-	Scopes       []string      // that clients may ask for; nil: openid, offline_access, email, repo
+	KeepRefresh  bool          // do not rotate refresh tokens
+	Scopes       []string      // that clients may request; nil: openid, offline_access, email, repo
 }
 
-// Client is what a client of the server is known by.
+// Client is a client of the server.
 type Client struct{ ID, Secret string }
 
-// Server is an authorization server that a test has to itself. It stops with the test.
+// Server is an authorization server of one test. It stops when the test ends.
 type Server struct {
-	Issuer string // and its address, without a slash at the end; stays the same across Restart
+	Issuer string // its URL, without a trailing slash; Restart doesn't change it
 
 	Basic   Client // sends its secret in the Authorization header
 	Post    Client // sends its secret in the body
@@ -53,10 +53,10 @@ type Server struct {
 	script   string
 	process  *exec.Cmd // nil while stopped
 	stdin    io.Closer
-	said     *bytes.Buffer // what it wrote to stderr, for a start that went wrong
+	said     *bytes.Buffer // its stderr
 }
 
-// settings is what the launcher reads.
+// settings is the input of the launcher.
 type settings struct {
 	Package   string   `json:"package"`
 	Host      string   `json:"host"`
@@ -82,7 +82,7 @@ func Start(t testing.TB, c Config) *Server {
 		script: filepath.Join(temp, "launcher.mjs"),
 	}
 	s.settings = settings{
-		Package: dir, Host: "localhost", // not 127.0.0.1: another site than what else a test serves, as it is in life
+		Package: dir, Host: "localhost", // not 127.0.0.1, so that it is another site than the test's other servers
 		State:     filepath.Join(temp, "state.json"),
 		Redirects: c.RedirectURIs, Scopes: c.Scopes, TTL: int(c.TokenLife / time.Second), Rotate: !c.KeepRefresh,
 		Basic: s.Basic, Post: s.Post, Machine: s.Machine,
@@ -106,8 +106,7 @@ func Start(t testing.TB, c Config) *Server {
 
 func newClient(id string) Client { return Client{ID: id, Secret: rand.Text()} }
 
-// Restart starts the server again on the same port; it stops it first if it runs. It still knows its
-// users, grants and tokens.
+// Restart stops the server if it is running, and starts it again on the same port. It keeps users, grants and tokens.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Stop(t)
@@ -132,7 +131,7 @@ func (s *Server) Restart(t testing.TB) {
 		t.Fatalf("the authorization server didn't start: %v\n%s", err, s.said)
 	}
 
-	// It says its port once it listens. Killing it ends the reading.
+	// It prints its port when it listens. If it is killed, the read ends.
 	slow := time.AfterFunc(30*time.Second, func() { _ = p.Process.Kill() })
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
 	slow.Stop()
@@ -155,7 +154,7 @@ func (s *Server) Restart(t testing.TB) {
 	s.Issuer = "http://" + s.settings.Host + ":" + strconv.Itoa(answer.Port)
 }
 
-// Stop stops the server: connections to it are refused from then on. Stopping twice is harmless.
+// Stop stops the server, if it is running.
 func (s *Server) Stop(t testing.TB) {
 	t.Helper()
 	if s.process == nil {

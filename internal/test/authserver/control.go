@@ -10,22 +10,22 @@ import (
 	"time"
 )
 
-// Mode is a way in which the server goes wrong.
+// Mode is a fault of the server.
 type Mode string
 
-// The ways in which the server goes wrong.
+// Faults.
 const (
-	Refuse    Mode = "refuse" // answers a token request with 503, having done nothing
-	FailAfter Mode = "fail"   // does what a token request asks, and answers 500
-	DropAfter Mode = "drop"   // does what a token request asks, and closes the connection
-	Delay     Mode = "delay"  // answers a token request only after so many milliseconds
+	Refuse    Mode = "refuse" // responds to a token request with 503, without an effect
+	FailAfter Mode = "fail"   // performs a token request, and responds with 500
+	DropAfter Mode = "drop"   // performs a token request, and closes the connection
+	Delay     Mode = "delay"  // responds to a token request after so many milliseconds
 	WrongIss  Mode = "iss"    // sends the browser back with another issuer
 	NoIss     Mode = "no iss" // sends the browser back without an issuer
-	Leave     Mode = "leave"  // sends the browser back, and ends; see Restart
+	Leave     Mode = "leave"  // sends the browser back, and exits; see Restart
 )
 
-// Break makes the server go wrong the next so many times. value is what the mode needs: the
-// milliseconds of Delay, the issuer of WrongIss. It replaces what was asked before; times 0 mends.
+// Break sets a fault for the next so many requests, instead of the previous one. value is the milliseconds of Delay or the
+// issuer of WrongIss. times 0 means no fault.
 func (s *Server) Break(t testing.TB, mode Mode, times int, value string) {
 	t.Helper()
 	s.control(t, http.MethodPost, url.Values{
@@ -40,15 +40,14 @@ func (s *Server) AllowRedirect(t testing.TB, uri string) {
 	s.control(t, http.MethodPost, url.Values{"redirect": {uri}})
 }
 
-// Requests tells how many token requests of a grant type were answered since the server was last
-// started, whether with a token or with an error: "authorization_code", "refresh_token",
-// "client_credentials"; "refused" counts those that Refuse met.
+// Requests returns the number of token requests of a grant type since the server was started, successful or not:
+// "authorization_code", "refresh_token", "client_credentials"; "refused" is the number of requests that Refuse affected.
 func (s *Server) Requests(t testing.TB, grant string) int {
 	t.Helper()
 	return s.control(t, http.MethodGet, nil)[grant]
 }
 
-// UserInfo asks the server whom an access token is of. status is 200 for a token that is good.
+// UserInfo returns the subject of an access token. status is 200 if the token is valid.
 func (s *Server) UserInfo(t testing.TB, token string) (status int, subject string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.Issuer+"/me", nil)
@@ -60,8 +59,7 @@ func (s *Server) UserInfo(t testing.TB, token string) (status int, subject strin
 	return send(t, request, &about), about.Sub
 }
 
-// Active asks the server, as a client that sends its secret in the header, whether a token of that
-// client is good.
+// Active reports whether a token of a client is valid. It authenticates as the client, with its secret in the header.
 func (s *Server) Active(t testing.TB, c Client, token string) bool {
 	t.Helper()
 	form := strings.NewReader(url.Values{"token": {token}}.Encode())
@@ -90,7 +88,7 @@ func (s *Server) control(t testing.TB, method string, query url.Values) (counts 
 	return counts
 }
 
-// send makes one request on a connection of its own, and decodes the answer where it is JSON.
+// send sends a request on a new connection, and decodes a JSON response.
 func send(t testing.TB, request *http.Request, answer any) (status int) {
 	t.Helper()
 	client := http.Client{Timeout: 10 * time.Second}

@@ -2,7 +2,7 @@ package authserver
 
 import "github.com/chromedp/chromedp"
 
-// SignIn fills in the server's page to sign in as somebody; any name will do. It waits for the page.
+// SignIn waits for the server's sign-in page and signs in with any name.
 func SignIn(name string) chromedp.Action[chromedp.Void] {
 	return chromedp.Steps(
 		chromedp.WaitVisible(chromedp.CSS(`input[name=login]`)),
@@ -12,7 +12,7 @@ func SignIn(name string) chromedp.Action[chromedp.Void] {
 	)
 }
 
-// Allow consents on the server's page that asks for it. It waits for that page.
+// Allow waits for the consent page and consents.
 func Allow() chromedp.Action[chromedp.Void] {
 	return chromedp.Steps(
 		chromedp.WaitReady(chromedp.CSS(`input[name=prompt][value=consent]`)),
@@ -20,7 +20,7 @@ func Allow() chromedp.Action[chromedp.Void] {
 	)
 }
 
-// Deny refuses on the page that asks to sign in or to consent.
+// Deny cancels on the sign-in or consent page.
 func Deny() chromedp.Action[chromedp.Void] {
 	return chromedp.Click(chromedp.CSS(`a[href$="/abort"]`))
 }

@@ -14,6 +14,7 @@ package browser
 import (
 	"context"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,61 +22,35 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// programs are the names that Chromium is installed under, in the order they are looked for.
+// programs are the names of Chromium, in the order of preference.
 var programs = []string{"chromium", "chromium-browser", "google-chrome"}
 
-// settings is what an Option changes.
-type settings struct {
-	limit         time.Duration
-	width, height int
-	flags         map[string]any
-}
+// limit is how long a browser may live. After that, every step returns context.DeadlineExceeded.
+const limit = 8 * time.Minute
 
-// Option changes how the browser is started.
-type Option func(*settings)
-
-// Limit is how long the browser may live, two minutes by default. Past it, whatever is done with it
-// ends with context.DeadlineExceeded.
-func Limit(d time.Duration) Option { return func(s *settings) { s.limit = d } }
-
-// Window is the window's size in pixels, 1280 by 800 by default.
-func Window(width, height int) Option {
-	return func(s *settings) { s.width, s.height = width, height }
-}
-
-// Flag gives one more flag to Chromium, without its dashes: a text, or true for a flag without a value.
-func Flag(name string, value any) Option {
-	return func(s *settings) { s.flags[name] = value }
-}
-
-// Start starts a browser and returns the context of its first tab, for chromedp.Do and chromedp.Run.
-// To limit one step, derive a context with a timeout from it.
-func Start(t testing.TB, opts ...Option) context.Context {
+// Start starts a browser and returns the context of its first tab, for chromedp.Do and chromedp.Run. To limit one step, derive
+// a context with a timeout from it.
+func Start(t testing.TB) context.Context {
 	t.Helper()
-	s := settings{limit: 2 * time.Minute, width: 1280, height: 800, flags: map[string]any{}}
-	for _, opt := range opts {
-		opt(&s)
-	}
-	path := find(t)
-
-	ctx, cancel := context.WithTimeout(context.Background(), s.limit)
+	path := needs.OneCommand(t, programs...)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	found := &collection{}
 	ctx = context.WithValue(ctx, collectionKey{}, found)
-	ctx, wait := chromedp.NewExecAllocator(ctx, s.options(path, folder(t))...)
+	ctx, wait := chromedp.NewExecAllocator(ctx, options(path, folder(t))...)
 	t.Cleanup(wait)
 	ctx, end := chromedp.NewContext(ctx, chromedp.WithListener(found.add))
 	t.Cleanup(end)
 
-	// The first step of all starts the browser, and binds its life to the context of that step.
+	// The first step starts the browser, which ends with the context of that step.
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatalf("start %s: %v", path, err)
 	}
 	return ctx
 }
 
-// Tab opens one more tab in the browser of ctx. It closes with the test. Its problems are among those
-// of the browser. With chromedp.WithNewBrowserContext it is somebody else's: no cookies, no storage.
+// Tab opens another tab in the browser of ctx, until the test ends. Problems includes its problems. With
+// chromedp.WithNewBrowserContext it shares no cookies and storage.
 func Tab(t testing.TB, ctx context.Context, opts ...chromedp.ContextOption) context.Context { //nolint:revive // t comes first in what serves tests
 	t.Helper()
 	opts = append(opts, chromedp.WithListener(collected(ctx).add))
@@ -87,8 +62,8 @@ func Tab(t testing.TB, ctx context.Context, opts ...chromedp.ContextOption) cont
 	return tab
 }
 
-// folder makes a folder for what Chromium leaves behind when it is killed. Its path is short, since sockets
-// are in it: a test's own temporary folder has the test's name in its path.
+// folder makes a folder for the files of Chromium. Unlike the path of a test's temporary folder, its path is short enough for
+// sockets.
 func folder(t testing.TB) string {
 	t.Helper()
 	path, err := os.MkdirTemp("", "browser-")
@@ -96,7 +71,7 @@ func folder(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		// The last of its processes may still be writing, for a moment.
+		// A process of Chromium may still be writing.
 		for range 20 {
 			if err = os.RemoveAll(path); err == nil {
 				return
@@ -108,59 +83,24 @@ func folder(t testing.TB) string {
 	return path
 }
 
-// find gives the path of Chromium, or skips the test.
-func find(t testing.TB) string {
-	t.Helper()
-	return needs.OneCommand(t, programs...)
-}
-
-// options are the flags and the environment of the process. Its home and temporary files are in folder; its
-// profile is in another temporary folder, which chromedp makes and removes.
-func (s *settings) options(path, folder string) []chromedp.ExecAllocatorOption {
-	options := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path),
-		chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.WindowSize(s.width, s.height),
-		// Of our environment it gets what it needs to run, and no proxy.
-		chromedp.NoInheritEnv,
+// options returns the flags and the environment of the process. Its home and temporary files are in folder; chromedp puts its
+// profile in another temporary folder, which it removes.
+func options(path, folder string) []chromedp.ExecAllocatorOption {
+	return append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1280, 800),
+		chromedp.NoInheritEnv, // in particular, no proxy
 		chromedp.Env("PATH="+os.Getenv("PATH"), "HOME="+folder, "TMPDIR="+folder, "LANG=C.UTF-8"),
-	}
-	flags := map[string]any{
 		// Loopback only.
-		"host-resolver-rules": "MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1, EXCLUDE [::1]",
-		"no-proxy-server":     true,
-		"disable-quic":        true,
-		// Nothing by itself.
-		"disable-background-networking":          true,
-		"disable-client-side-phishing-detection": true,
-		"disable-component-update":               true,
-		"disable-default-apps":                   true,
-		"disable-domain-reliability":             true,
-		"disable-extensions":                     true,
-		"disable-sync":                           true,
-		"disable-breakpad":                       true,
-		"disable-crash-reporter":                 true,
-		"disable-features":                       "Translate,OptimizationHints,MediaRouter,AutofillServerCommunication",
-		"metrics-recording-only":                 true,
-		"no-pings":                               true,
-		"mute-audio":                             true,
-		// Small machines and containers: /dev/shm may be too small, and a tab that isn't in front still works.
-		"disable-dev-shm-usage":                  true,
-		"disable-background-timer-throttling":    true,
-		"disable-backgrounding-occluded-windows": true,
-		"disable-renderer-backgrounding":         true,
-		"disable-hang-monitor":                   true,
-		// The same picture everywhere, and no dialog.
-		"force-color-profile": "srgb",
-		"hide-scrollbars":     true,
-		"password-store":      "basic",
-		"enable-automation":   true,
-	}
-	for name, value := range s.flags {
-		flags[name] = value
-	}
-	for name, value := range flags {
-		options = append(options, chromedp.Flag(name, value))
-	}
-	return options
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1, EXCLUDE [::1]"),
+		chromedp.Flag("no-proxy-server", true),
+		chromedp.Flag("disable-quic", true),
+		// No traffic and no processes of its own.
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-domain-reliability", true),
+		chromedp.Flag("disable-crash-reporter", true),
+		chromedp.Flag("disable-features", "Translate,OptimizationHints,MediaRouter,AutofillServerCommunication"),
+		chromedp.Flag("no-pings", true),
+		chromedp.Flag("mute-audio", true),
+		chromedp.Flag("hide-scrollbars", true), // in pictures
+	)
 }

@@ -95,7 +95,7 @@ func TestProblems(t *testing.T) {
 }
 
 func TestLook(t *testing.T) {
-	ctx := browser.Start(t, browser.Window(1000, 700))
+	ctx := browser.Start(t)
 	page := served(t, "", `<meta name=viewport content="width=device-width,initial-scale=1">
 		<style>:root{color-scheme:light dark} div{width:500px;height:1200px}</style><div>wide</div>`)
 	asked := func(query string) bool {
@@ -110,7 +110,7 @@ func TestLook(t *testing.T) {
 		t.Error("dark or reduced motion stayed")
 	}
 	if over := get(t, ctx, browser.Sideways()); over != 0 {
-		t.Errorf("%d points too wide in a window of 1000", over)
+		t.Errorf("%d points too wide in a window of 1280", over)
 	}
 	browser.NoProblems(t, ctx)
 	do(t, ctx, browser.Phone(), chromedp.Reload())

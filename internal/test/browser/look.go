@@ -10,42 +10,37 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// Feature is one thing that a person may have set on their device, and that a page can ask for in CSS.
-type Feature struct{ name, value string }
+// Feature is a preference of users, which CSS can query.
+type Feature = *emulation.MediaFeature
 
-// What people set.
+// Preferences.
 var (
-	Light         = Feature{"prefers-color-scheme", "light"}
-	Dark          = Feature{"prefers-color-scheme", "dark"}
-	ReducedMotion = Feature{"prefers-reduced-motion", "reduce"}
-	MoreContrast  = Feature{"prefers-contrast", "more"}
-	ForcedColors  = Feature{"forced-colors", "active"}
+	Light         = &emulation.MediaFeature{Name: "prefers-color-scheme", Value: "light"}
+	Dark          = &emulation.MediaFeature{Name: "prefers-color-scheme", Value: "dark"}
+	ReducedMotion = &emulation.MediaFeature{Name: "prefers-reduced-motion", Value: "reduce"}
 )
 
-// Media sets these features for a tab, and none of those that were set before.
+// Media sets the preferences of a tab, and resets all others.
 func Media(features ...Feature) chromedp.Action[chromedp.Void] {
-	var p emulation.SetEmulatedMediaParams
-	for _, f := range features {
-		p.Features = append(p.Features, &emulation.MediaFeature{Name: f.name, Value: f.value})
-	}
+	p := emulation.SetEmulatedMediaParams{Features: features}
 	return chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
 		_, err := cdp.Call(ctx, tab, emulation.SetEmulatedMedia, p)
 		return err
 	})
 }
 
-// Phone makes a tab a phone: 390 by 844 points, two pixels a point, touched instead of clicked.
+// Phone emulates a phone: 390 by 844 points, two pixels per point, with a touch screen.
 func Phone() chromedp.Action[chromedp.Void] {
 	return chromedp.EmulateViewport(390, 844,
 		chromedp.EmulateScale(2), chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulatePortrait)
 }
 
-// Sideways tells by how many points a page is wider than the screen: 0, or people have to scroll sideways.
+// Sideways returns by how many points a page is wider than the screen. If it isn't 0, the page scrolls horizontally.
 func Sideways() chromedp.Action[int] {
 	return chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`)
 }
 
-// Save writes a picture of the whole page of a tab, as PNG.
+// Save writes a picture of the whole page in PNG.
 func Save(t testing.TB, ctx context.Context, path string) { //nolint:revive // t comes first in what serves tests
 	t.Helper()
 	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))

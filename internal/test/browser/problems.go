@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -11,18 +12,17 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 )
 
-// Problem is something a page did wrong: an error in the console, an exception nobody caught, a
-// violation of its content security policy, something that couldn't be loaded.
+// Problem is an error of a page: in the console, an uncaught exception, a violation of its content security policy, or a
+// resource that couldn't be loaded.
 type Problem struct {
-	Source string // "console", "exception", or where Chromium has it from, such as "security" or "network"
+	Source string // "console", "exception", or Chromium's, such as "security" or "network"
 	Text   string
-	URL    string // where it happened, without query and fragment: codes and states stand there
+	URL    string // of the page or script, without query and fragment, which may contain codes
 }
 
-// String gives it on one line.
 func (p Problem) String() string { return fmt.Sprintf("%s: %s (%s)", p.Source, p.Text, p.URL) }
 
-// Problems returns what went wrong so far in any tab of the browser, oldest first.
+// Problems returns the problems of all tabs of the browser so far, oldest first.
 func Problems(ctx context.Context) []Problem {
 	c := collected(ctx)
 	c.mu.Lock()
@@ -38,7 +38,7 @@ func NoProblems(t testing.TB, ctx context.Context) { //nolint:revive // t comes 
 	}
 }
 
-// collection gathers the problems of all tabs of a browser.
+// collection has the problems of all tabs of a browser.
 type collection struct {
 	mu    sync.Mutex // guards the fields below
 	found []Problem
@@ -46,13 +46,12 @@ type collection struct {
 
 type collectionKey struct{}
 
-// collected gives the collection of the browser of a context. It panics where Start didn't make that
-// context.
+// collected returns the collection of a context, which Start must have made.
 func collected(ctx context.Context) *collection {
 	return ctx.Value(collectionKey{}).(*collection)
 }
 
-// add looks at one event of a tab.
+// add adds the problem of an event, if it is one.
 func (c *collection) add(event any) {
 	var p Problem
 	switch e := event.(type) {
@@ -67,7 +66,7 @@ func (c *collection) add(event any) {
 	case *runtime.EventExceptionThrown:
 		p.Source, p.Text, p.URL = "exception", e.ExceptionDetails.Text, e.ExceptionDetails.URL
 		if thrown := e.ExceptionDetails.Exception; thrown != nil {
-			said, _, _ := strings.Cut(thrown.Description, "\n") // where is below, with whole addresses
+			said, _, _ := strings.Cut(thrown.Description, "\n") // the rest has the stack, with complete URLs
 			p.Text += " " + said
 		}
 	case *log.EventEntryAdded:
@@ -85,16 +84,11 @@ func (c *collection) add(event any) {
 	c.mu.Unlock()
 }
 
-// words gives what a call of console.error shows.
+// words returns the text of a call of console.error.
 func words(args []*runtime.RemoteObject) string {
 	var all []string
 	for _, a := range args {
-		switch {
-		case a.Description != "":
-			all = append(all, a.Description)
-		default:
-			all = append(all, strings.Trim(string(a.Value), `"`))
-		}
+		all = append(all, cmp.Or(a.Description, strings.Trim(string(a.Value), `"`)))
 	}
 	return strings.Join(all, " ")
 }

@@ -25,7 +25,7 @@ import (
 func TestConnect(t *testing.T) {
 	t.Parallel()
 	provider := authserver.Start(t, authserver.Config{TokenLife: time.Hour})
-	first := browser.Start(t, browser.Limit(5*time.Minute))
+	first := browser.Start(t)
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, context.Context, *authserver.Server)

@@ -29,7 +29,7 @@ func connect(t *testing.T, s *stage, first context.Context, who string) (id stri
 // Tokens of a few seconds are renewed one after the other, each with the refresh token that came with the one before.
 func TestRenewals(t *testing.T) {
 	t.Parallel()
-	first := browser.Start(t, browser.Limit(5*time.Minute)) // subtests wait for other tests
+	first := browser.Start(t)
 	for _, test := range []struct {
 		name string
 		keep bool // the provider leaves refresh tokens as they are
@@ -71,7 +71,7 @@ func TestRenewals(t *testing.T) {
 // more; this provider takes that for theft, and ends the grant. The value stays, and somebody has to connect again.
 func TestLostRefresh(t *testing.T) {
 	t.Parallel()
-	first := browser.Start(t, browser.Limit(5*time.Minute)) // subtests wait for other tests
+	first := browser.Start(t)
 	for _, mode := range []authserver.Mode{authserver.FailAfter, authserver.DropAfter} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()

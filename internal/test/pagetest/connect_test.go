@@ -80,7 +80,7 @@ func (s *screen) at(tab context.Context, steps ...chromedp.Action[chromedp.Void]
 // An account is connected, declined, connected again and left too long, at a real authorization server.
 func TestConnect(t *testing.T) {
 	server := authserver.Start(t, authserver.Config{})
-	ctx := browser.Start(t, browser.Limit(4*time.Minute))
+	ctx := browser.Start(t)
 	t.Run("connected", func(t *testing.T) {
 		s := open(ctx, t, acme(t, server))
 		server.AllowRedirect(t, s.BaseURL+"/egress/oauth/callback")

@@ -2,14 +2,13 @@ package pagetest
 
 import (
 	"testing"
-	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/test/browser"
 )
 
 // Each of these has a vault and a tab to itself; starting a browser for each would take most of the time.
 func TestPage(t *testing.T) {
-	ctx := browser.Start(t, browser.Limit(8*time.Minute))
+	ctx := browser.Start(t)
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, *screen)

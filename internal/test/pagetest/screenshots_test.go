@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
@@ -27,7 +26,7 @@ func TestScreenshots(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("an example"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := open(browser.Start(t, browser.Limit(8*time.Minute)), t, vaulttest.WithOAuth(t, fmt.Sprintf(`
+	s := open(browser.Start(t), t, vaulttest.WithOAuth(t, fmt.Sprintf(`
 [[provider]]
 preset = "github"
 client_id = "example"
