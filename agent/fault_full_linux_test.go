@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/output"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
@@ -26,7 +26,7 @@ func TestFault_A2_TmpfsFullUnderARunningAgent(t *testing.T) {
 	v := vaulttest.Start(t)
 	secret := v.Put(t, "token", "canary-old", sandbox, "TOKEN")
 	path := filepath.Join(dir, "env")
-	out, err := inject.NewOutput(inject.OutputConfig{Format: inject.FormatSystemd, Path: path, Log: zerolog.Nop()})
+	out, err := output.New(output.Config{Format: "systemd", Path: path, Log: zerolog.Nop()})
 	must(t, err)
 	defer out.Close()
 	a, stop := realAgent(t, v.BaseURL, v.ResourceKey(t, sandbox).Reveal(), agent.Config{Outputs: []agent.Output{out}})

@@ -15,7 +15,7 @@ import (
 
 // Each part of docs/messages.md has each message that its part of the code logs, at whatever level, and no other.
 func TestMessagesAreThoseOfTheCode(t *testing.T) {
-	agent := []string{"agent/*.go", "agent/*/*.go", "inject/output*.go", "cmd/miosa-env/internal/daemon/*.go"}
+	agent := []string{"agent/*.go", "agent/*/*.go", "inject/output/*.go", "cmd/miosa-env/internal/daemon/*.go"}
 	for _, test := range []struct {
 		heading  string
 		files    []string // patterns

@@ -16,7 +16,7 @@ import (
 // The document promises what is refused by name, so it must name what the code does.
 func TestGuardedNamesAreThoseOfTheDocument(t *testing.T) {
 	document := read(t, root+"/docs/security.md")
-	file, err := parser.ParseFile(token.NewFileSet(), root+"/inject/guard_names.go", nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), root+"/inject/environ/names.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestGuardedNamesAreThoseOfTheDocument(t *testing.T) {
 		{"runsCode", "### Names that run code"},
 		{"movesTraffic", "### Names that redirect traffic or change trust"},
 		{"changesBehaviour", "### Names that change how programs behave"},
-		{"ours", "### Reserved names"},
+		{"IsOwn", "### Reserved names"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			coded := patterns(file, test.name)

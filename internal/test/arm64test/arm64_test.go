@@ -61,14 +61,15 @@ func told(t *testing.T, printed string, least int) {
 // on an emulated processor, or is the same arithmetic on each.
 func TestSupervision(t *testing.T) {
 	m := newMachine(t)
-	m.add("inject", "-test.run=^Test("+strings.Join([]string{
+	m.add("inject/supervise", "-test.run=^Test("+strings.Join([]string{
 		"EverySignalIsForwarded|SignalsThatDontKill|StopAndContinueByHand|InheritedIgnored|Until|RealTimeSignals", // by our own assembly
 		"ReapedBySomebodyElse|SignalIsForTheCommandAlone|WorkingDirectory",
 		"Restart|Settle|ChangeWhileStopping|TermWhileRestarting|CommandEndsBeforeTheRestart|StopSignal|.*OnChange",
 		"OrphanIsOurs|NoSubreaper|TermReachesTheCommand|Fault_A13|LeftoversOfTheGroup|WeAreKilled|ParentDeathIsOurs|StartErrors",
 		"CtrlC|WindowSize|StopKey|Foreground|Pipeline|Masked(Output|Terminal|Grandchild|Broken|Prompt)",
-		"OutputFormats|OutputRewritten|Scrub",
 	}, "|")+")")
+	m.add("inject/output", "-test.run=^Test(OutputFormats|OutputRewritten)")
+	m.add("inject/environ", "-test.run=^TestScrub$")
 	m.add("inject/mask", "-test.run=^TestMaskHolds$")
 	m.add("internal/inherited", "-test.run=^TestNoted$")
 	m.add("inject/dotenv", "-test.run=^Test(Parse|Errors|ReadErrors|Pipe|Unreadable)$")

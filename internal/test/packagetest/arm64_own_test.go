@@ -24,7 +24,11 @@ func TestArm64_OwnTests(t *testing.T) {
 		{"api", "."},
 		{"inject/dotenv", "^Test(Parse|Errors|Lines|Guide)"},
 		{"fetch", "^Test(Real|TLS|Statuses|Connect)"},
-		{"inject", "^Test(Parse|Build|Guard|Encode|Lookup)"},
+		{"inject/command", "^TestLookup"},
+		{"inject/environ", "^Test(Build|Guard)"},
+		{"inject/envfile", "^TestEncode"},
+		{"inject/signal", "^TestParse"},
+		{"inject/supervise", "^TestParse"},
 		{"inject/mask", "^TestMask(FormsInGo|Base64|FormsNamed|Labels|Short|Holds|Prompt|Release|Becomes|AfterFlush|WriteError|Shared)"},
 	} {
 		t.Run(test.pkg, func(t *testing.T) {

@@ -24,7 +24,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/fetch"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/output"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
@@ -36,7 +36,7 @@ type daemonConfig struct {
 	resource api.Resource
 	key      program.FoundKey
 	ca       [sha256.Size]byte // hash of the CA file
-	outputs  []inject.OutputConfig
+	outputs  []output.Config
 	peers    peer.List
 }
 
@@ -189,7 +189,7 @@ func (l *loading) locally() {
 func (l *loading) judgeOutputs() {
 	for i := range l.Outputs {
 		o := &l.Outputs[i]
-		conf := inject.OutputConfig{
+		conf := output.Config{
 			Path: o.Path, Format: strings.ToLower(o.Format), Mode: o.Mode, Owner: o.Owner, Group: o.Group,
 			Only: o.Only, Prefix: o.Prefix, AllowNames: o.AllowNames, AllowDisk: o.AllowDisk, AllowShared: o.AllowShared, Keep: o.Keep,
 			Hook: o.Hook, HookTimeout: o.HookTimeout, Inherited: l.environ,

@@ -17,7 +17,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/fetch"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
@@ -80,7 +80,7 @@ func (d *daemon) run(ctx context.Context) error {
 
 // hide keeps the key and the values from who may look at this process from outside.
 func (d *daemon) hide(conf *daemonConfig) {
-	err := errors.Join(inject.Scrub(conf.key.Key), memory.Harden())
+	err := errors.Join(environ.Scrub(conf.key.Key), memory.Harden())
 	if err != nil {
 		d.Log.Warn().Err(err).Msg("process cannot be hidden from others of its user")
 	}

@@ -10,29 +10,31 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
+	"github.com/Miosa-osa/miosa-env/inject/output"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // outputs are what is written now, by path.
-type outputs map[string]*output
+type outputs map[string]*agentOutput
 
-// output is an inject.Output as the agent takes it.
-type output struct {
-	*inject.Output
-	conf inject.OutputConfig
+// agentOutput is an output.Output as the agent takes it.
+type agentOutput struct {
+	*output.Output
+	conf output.Config
 }
 
 // Write marks errors that trying again doesn't change.
-func (o *output) Write(s api.Snapshot) error {
+func (o *agentOutput) Write(s api.Snapshot) error {
 	err := o.Output.Write(s)
-	if _, refused := errors.AsType[*inject.Refused](err); refused {
+	if _, refused := errors.AsType[*environ.Refused](err); refused {
 		return agent.Unfitting(err)
 	}
-	if _, absent := errors.AsType[*inject.NotProvided](err); absent {
+	if _, absent := errors.AsType[*environ.NotProvided](err); absent {
 		return agent.Unfitting(err)
 	}
-	if _, cant := errors.AsType[*inject.CantCarry](err); cant {
+	if _, cant := errors.AsType[*envfile.CantCarry](err); cant {
 		return agent.Unfitting(err)
 	}
 	return placeless(err)
@@ -47,7 +49,7 @@ func placeless(err error) error {
 }
 
 // renew makes the outputs of confs, taking over those that stay as they are.
-func (now outputs) renew(confs []inject.OutputConfig, log zerolog.Logger) (outputs, error) {
+func (now outputs) renew(confs []output.Config, log zerolog.Logger) (outputs, error) {
 	next := outputs{}
 	var problems []error
 	for _, conf := range confs {
@@ -57,12 +59,12 @@ func (now outputs) renew(confs []inject.OutputConfig, log zerolog.Logger) (outpu
 		}
 		logged := conf
 		logged.Log = log
-		made, err := inject.NewOutput(logged)
+		made, err := output.New(logged)
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
-		next[conf.Path] = &output{made, conf}
+		next[conf.Path] = &agentOutput{made, conf}
 	}
 	if err := errors.Join(problems...); err != nil {
 		next.close(now)
@@ -81,7 +83,7 @@ func (now outputs) close(others outputs) {
 }
 
 // list gives them in the order of their configuration.
-func (now outputs) list(confs []inject.OutputConfig) []agent.Output {
+func (now outputs) list(confs []output.Config) []agent.Output {
 	var list []agent.Output
 	for _, conf := range confs {
 		list = append(list, now[conf.Path])

@@ -13,7 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent/listener"
 	"github.com/Miosa-osa/miosa-env/agent/socket"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/output"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
@@ -58,7 +58,7 @@ func (l *loading) look() {
 		err := conf.Look()
 		if errors.Is(err, fs.ErrNotExist) && filepath.Dir(conf.Path) == filepath.Dir(l.Socket) {
 			conf.Path = filepath.Dir(conf.Path) // which the agent makes for its socket
-			conf.Format = inject.FormatFiles
+			conf.Format = output.Files
 			err = conf.Look()
 		}
 		if err != nil {

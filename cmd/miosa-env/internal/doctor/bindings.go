@@ -5,12 +5,13 @@ import (
 	"strconv"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/command"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
 )
 
 // environment checks the environment of this process, if there are no values to add to it.
 func (d *doctor) environment() {
-	built, err := inject.Environment{Inherited: d.Environ}.Build()
+	built, err := environ.Environment{Inherited: d.Environ}.Build()
 	if err != nil {
 		d.failed("limits", err, "")
 		return
@@ -19,8 +20,8 @@ func (d *doctor) environment() {
 }
 
 // limits checks that the kernel accepts an environment.
-func (d *doctor) limits(built inject.Built, without string) {
-	if err := inject.Preflight("/bin/sh", []string{"sh"}, built.Environ, built.Bound); err != nil {
+func (d *doctor) limits(built environ.Built, without string) {
+	if err := command.Preflight("/bin/sh", []string{"sh"}, built.Environ, built.Bound); err != nil {
 		d.failed("limits", err, "")
 		return
 	}
@@ -33,7 +34,7 @@ func (d *doctor) limits(built inject.Built, without string) {
 
 // bindings checks a set as run does.
 func (d *doctor) bindings(s api.Snapshot) {
-	built, err := inject.Environment{Inherited: d.Environ, Bound: s.Bound}.Build()
+	built, err := environ.Environment{Inherited: d.Environ, Bound: s.Bound}.Build()
 	if err != nil {
 		d.failed("bindings", err, "")
 		d.environment()
@@ -42,7 +43,7 @@ func (d *doctor) bindings(s api.Snapshot) {
 	d.limits(built, "")
 	for _, w := range built.Warnings {
 		fix := "bind it under another name, unless it is meant"
-		if w.Kind == inject.WarnPlatform {
+		if w.Kind == environ.WarnPlatform {
 			fix = "nothing, where a proxy at the network's edge replaces what it holds; else use a vault with the agent API"
 		}
 		d.warn("bindings", w.String(), fix)

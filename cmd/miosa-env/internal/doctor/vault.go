@@ -12,7 +12,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/fetch"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
@@ -100,7 +100,7 @@ type visit struct {
 // visit requests the values, as run does.
 func (d *doctor) visit(ctx context.Context, key program.FoundKey, r api.Resource) *visit {
 	inherited.EndByFaults()
-	if err := inject.Scrub(key.Key); err != nil {
+	if err := environ.Scrub(key.Key); err != nil {
 		d.warn("memory", "key remains visible in this process's environment or arguments: "+err.Error(), "mount /proc without restrictions")
 	}
 	v := &visit{key: key, resource: r, subject: "configuration"}

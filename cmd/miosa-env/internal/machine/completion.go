@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/signal"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
@@ -26,7 +26,7 @@ func CompleteFlagWords(p *program.Program, c *cobra.Command) {
 		case *change:
 			complete = func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 				if what, _, ok := strings.Cut(typed, "="); ok && strings.EqualFold(what, "signal") {
-					return prefixed(what+"=", inject.SignalNames()), nothing
+					return prefixed(what+"=", signal.Names()), nothing
 				}
 				var offered []string
 				directive := nothing
@@ -41,7 +41,7 @@ func CompleteFlagWords(p *program.Program, c *cobra.Command) {
 				return offered, directive
 			}
 		case *signalFlag:
-			complete = cobra.FixedCompletions(inject.SignalNames(), nothing)
+			complete = cobra.FixedCompletions(signal.Names(), nothing)
 		case *setting.List, *preserve:
 			if c.Annotations[program.NoResource] == "" {
 				complete = variables{p}.complete

@@ -13,7 +13,8 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/output"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
@@ -21,7 +22,7 @@ import (
 // Export returns the command export.
 func Export(p *program.Program) *cobra.Command {
 	f, to := &selection{}, &exportFile{}
-	format := inject.FormatShell
+	format := envfile.Shell
 	c := &cobra.Command{
 		Use:   "export [FLAG...]",
 		Short: "Print the bound values, or write them to a file: for a shell, as dotenv, JSON and more",
@@ -71,11 +72,11 @@ isn't kept fresh: that is what miosa-env agent does.`,
 			if to.path != "" {
 				return to.write(format, built.Bound, f.allow)
 			}
-			return inject.Encode(p.Stdout, format, built.Bound)
+			return envfile.Encode(p.Stdout, format, built.Bound)
 		},
 	}
 	c.Flags().SortFlags = false
-	c.Flags().Var(&setting.Choice{To: &format, Words: inject.OutputFormats}, "format", "`FORMAT` shell, dotenv, json, systemd, docker or files")
+	c.Flags().Var(&setting.Choice{To: &format, Words: output.Formats}, "format", "`FORMAT` shell, dotenv, json, systemd, docker or files")
 	to.addFlags(c.Flags())
 	f.addFlags(c.Flags())
 	p.AddFlags(c.Flags(), "export")
@@ -104,7 +105,7 @@ func (e *exportFile) check(c *cobra.Command, format string) error {
 		switch {
 		case c.Flags().Changed("output"):
 			return cli.UsageOf(c, errors.New("--output: the file's name is empty"))
-		case format == inject.FormatFiles:
+		case format == output.Files:
 			return cli.UsageOf(c, errors.New("--format files makes a directory: name it with --output"))
 		}
 		for _, name := range []string{"mode", "allow-disk", "allow-shared"} {
@@ -131,21 +132,21 @@ func (e *exportFile) check(c *cobra.Command, format string) error {
 	return nil
 }
 
-func (e *exportFile) config(format string) inject.OutputConfig {
-	return inject.OutputConfig{Path: e.path, Format: format, Mode: e.mode, AllowDisk: e.allowDisk, AllowShared: e.allowShared}
+func (e *exportFile) config(format string) output.Config {
+	return output.Config{Path: e.path, Format: format, Mode: e.mode, AllowDisk: e.allowDisk, AllowShared: e.allowShared}
 }
 
 // write writes values that were selected already.
 func (e *exportFile) write(format string, bound []api.Bound, allow []string) error {
 	conf := e.config(format)
 	conf.AllowNames = allow
-	o, err := inject.NewOutput(conf)
+	o, err := output.New(conf)
 	if err != nil {
 		return err
 	}
 	defer o.Close()
 	err = o.Write(api.Snapshot{Bound: bound})
-	if unsafe, ok := errors.AsType[*inject.Unsafe](err); ok && unsafe.Allow != "" {
+	if unsafe, ok := errors.AsType[*output.Unsafe](err); ok && unsafe.Allow != "" {
 		return cli.WithHint(err, unsafe.Fix+", or give --"+strings.ReplaceAll(unsafe.Allow, "_", "-"))
 	}
 	if errors.Is(err, fs.ErrNotExist) {

@@ -6,7 +6,8 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/signal"
+	"github.com/Miosa-osa/miosa-env/inject/supervise"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
@@ -36,11 +37,11 @@ func (p *preserve) Type() string { return "preserve" }
 
 // change is the flag --on-change.
 type change struct {
-	inject.Change
+	supervise.Change
 	text string
 }
 
-// Set reads what inject.ParseChange does, with its first word in any case.
+// Set reads what supervise.ParseChange does, with its first word in any case.
 func (c *change) Set(s string) error {
 	s = setting.Trim(s)
 	if what, arg, ok := strings.Cut(s, "="); ok {
@@ -48,12 +49,12 @@ func (c *change) Set(s string) error {
 	} else {
 		s = strings.ToLower(s)
 	}
-	got, err := inject.ParseChange(s)
+	got, err := supervise.ParseChange(s)
 	if err != nil {
 		word := nearest.Word(s, []string{"ignore", "restart"})
 		if what, name, ok := strings.Cut(s, "="); ok {
 			if word = nearest.Word(what, []string{"signal", "hook"}); word == "signal" {
-				word += "=" + cmp.Or(inject.NearestSignal(name), "SIGNAL")
+				word += "=" + cmp.Or(signal.Nearest(name), "SIGNAL")
 			}
 		}
 		return errors.New("want ignore, restart, signal=SIGNAL or hook=COMMAND" + nearest.OrMeant(word))
@@ -73,11 +74,11 @@ type signalFlag struct {
 	text   string
 }
 
-// Set reads what inject.ParseSignal does.
+// Set reads what signal.Parse does.
 func (f *signalFlag) Set(s string) error {
-	got, err := inject.ParseSignal(s)
+	got, err := signal.Parse(s)
 	if err != nil {
-		return errors.New("want a name such as TERM, HUP or RTMIN+1, or a number from 1 to 64" + nearest.OrMeant(inject.NearestSignal(s)))
+		return errors.New("want a name such as TERM, HUP or RTMIN+1, or a number from 1 to 64" + nearest.OrMeant(signal.Nearest(s)))
 	}
 	f.number, f.text = got, s
 	return nil

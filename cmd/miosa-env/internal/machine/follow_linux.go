@@ -11,12 +11,12 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/command"
 )
 
 // follow passes changes on until ctx ends, or the source refuses for good. It returns what is to become of the command
 // then.
-func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- inject.Command) string {
+func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- command.Command) string {
 	engine, log := r.supply.engine, r.Log
 	if !r.watches(f) { // changes aren't asked for: only what the agent says of a revocation counts
 		r.supply.only, log = true, zerolog.Nop()
@@ -119,7 +119,7 @@ func (r *runner) onRevoke(ctx context.Context, f *runFlags) string {
 type follower struct {
 	*runner
 	ctx     context.Context // ends the one send that could block
-	changes chan<- inject.Command
+	changes chan<- command.Command
 }
 
 // take passes on what to run from now on, if it differs in what the command sees. A set that is refused changes

@@ -9,7 +9,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
@@ -76,7 +76,7 @@ func valueOf(p *program.Program, s api.Snapshot, name string) (api.Value, error)
 	if b.Delivery != api.DeliverPlatform {
 		return b.Value, nil // names aren't checked: no variable is set
 	}
-	built, err := inject.Environment{Inherited: p.Environ, Pristine: true, Bound: []api.Bound{b}, AllowNames: []string{name}}.Build()
+	built, err := environ.Environment{Inherited: p.Environ, Pristine: true, Bound: []api.Bound{b}, AllowNames: []string{name}}.Build()
 	if err != nil {
 		return api.Value{}, err
 	}

@@ -12,8 +12,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/command"
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
+	"github.com/Miosa-osa/miosa-env/inject/supervise"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
@@ -39,8 +41,8 @@ func Run(p *program.Program) *cobra.Command {
 	f := &runFlags{
 		onChange:    change{text: "ignore"},
 		stopSignal:  signalFlag{text: "TERM"},
-		stopTimeout: setting.Duration(inject.DefaultStopTimeout),
-		settle:      setting.Duration(inject.DefaultSettle),
+		stopTimeout: setting.Duration(supervise.DefaultStopTimeout),
+		settle:      setting.Duration(supervise.DefaultSettle),
 	}
 	c := &cobra.Command{
 		Use:   "run [FLAG...] [--] COMMAND [ARG...]",
@@ -114,16 +116,16 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 type runner struct {
 	*program.Program
 	argv        []string
-	environment inject.Environment // without Bound
-	follows     bool               // acts on changes, and reads env files again
+	environment environ.Environment // without Bound
+	follows     bool                // acts on changes, and reads env files again
 
 	// Set by prepare.
 	supply  *supply
 	first   api.Snapshot // the set the command starts with; later the latest set
-	command inject.Command
-	seen    inject.Fingerprint // of the last environment of the command, if it follows
-	kept    []*os.File         // copies of env files that can be read only once
-	given   map[string]string  // path of a copy to that of its original
+	command command.Command
+	seen    environ.Fingerprint // of the last environment of the command, if it follows
+	kept    []*os.File          // copies of env files that can be read only once
+	given   map[string]string   // path of a copy to that of its original
 }
 
 func newRunner(p *program.Program, f *runFlags, argv []string) *runner {
@@ -154,23 +156,23 @@ func (r *runner) prepare(ctx context.Context) (err error) {
 }
 
 // build returns the command with the values of s.
-func (r *runner) build(s api.Snapshot) (inject.Command, inject.Fingerprint, error) {
+func (r *runner) build(s api.Snapshot) (command.Command, environ.Fingerprint, error) {
 	environment := r.environment
 	environment.Bound = s.Bound
 	built, err := environment.Build()
 	if err != nil {
-		return inject.Command{}, inject.Fingerprint{}, r.asGiven(err)
+		return command.Command{}, environ.Fingerprint{}, r.asGiven(err)
 	}
 	warn(r.Log, built.Warnings)
-	path, err := inject.Lookup(r.argv[0], built.Environ)
+	path, err := command.Lookup(r.argv[0], built.Environ)
 	if err != nil {
-		return inject.Command{}, inject.Fingerprint{}, err
+		return command.Command{}, environ.Fingerprint{}, err
 	}
-	if err := inject.Preflight(path, r.argv, built.Environ, built.Bound); err != nil {
-		return inject.Command{}, inject.Fingerprint{}, err
+	if err := command.Preflight(path, r.argv, built.Environ, built.Bound); err != nil {
+		return command.Command{}, environ.Fingerprint{}, err
 	}
 	r.Log.Debug().Str("path", path).Int("bindings", len(built.Bound)).Int("variables", len(built.Environ)).Msg("command is ready")
-	command, seen := inject.Command{Path: path, Args: r.argv, Env: built.Environ, Mask: built.Bound}, inject.Fingerprint{}
+	command, seen := command.Command{Path: path, Args: r.argv, Env: built.Environ, Mask: built.Bound}, environ.Fingerprint{}
 	if r.follows {
 		command.Bound, seen = api.Labels(built.Bound), built.Fingerprint()
 	}

@@ -8,13 +8,15 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/command"
+	"github.com/Miosa-osa/miosa-env/inject/signal"
+	"github.com/Miosa-osa/miosa-env/inject/supervise"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // Helper is this program as a helper of another run.
-func Helper(args []string) (code int, ok bool) { return inject.Helper(args) }
+func Helper(args []string) (code int, ok bool) { return supervise.Helper(args) }
 
 // start turns into the command, or stays with it until it ends and returns its exit code.
 func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
@@ -25,29 +27,29 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 		if err := r.prepare(ctx); err != nil {
 			return 0, err
 		}
-		return 0, inject.Replace(r.command, nil)
+		return 0, r.command.Replace(nil)
 	}
 	// From here on no signal is lost: process 1 isn't ended by one it doesn't catch, and what the
 	// command is to get, be it that it was blocked when we started, must be waiting for it when it starts.
-	signals, err := inject.CatchSignals()
+	signals, err := signal.Catch()
 	if err != nil {
 		return 0, err
 	}
 	if err := signals.Until(ctx, func(ctx context.Context) error { return program.Aside(ctx, r.prepare) }); err != nil {
-		if by, ok := errors.AsType[inject.Interrupted](err); ok {
+		if by, ok := errors.AsType[signal.Interrupted](err); ok {
 			cli.Report(r.Stderr, "miosa-env", err)
-			by.Exit().Die()
+			command.ExitBy(by.Signal).Die()
 			return by.ExitCode(), nil
 		}
 		return 0, err
 	}
 	if !supervised {
-		return 0, inject.Replace(r.command, signals)
+		return 0, r.command.Replace(signals)
 	}
 	return r.supervise(ctx, f, signals)
 }
 
-func (r *runner) supervise(ctx context.Context, f *runFlags, signals *inject.Signals) (int, error) {
+func (r *runner) supervise(ctx context.Context, f *runFlags, signals *signal.Queue) (int, error) {
 	lines := newLogQueue(r.Stderr)
 	r.Log = program.NewLogger(lines, r.Settings.LogLevel, r.Settings.LogFormat)
 	exit, err := r.stay(ctx, f, signals)
@@ -57,8 +59,8 @@ func (r *runner) supervise(ctx context.Context, f *runFlags, signals *inject.Sig
 }
 
 // stay runs the command until it ends.
-func (r *runner) stay(ctx context.Context, f *runFlags, signals *inject.Signals) (inject.Exit, error) {
-	s := inject.Supervision{
+func (r *runner) stay(ctx context.Context, f *runFlags, signals *signal.Queue) (command.Exit, error) {
+	s := supervise.Supervision{
 		OnChange: f.onChange.Change, StopSignal: f.stopSignal.number,
 		StopTimeout: max(time.Duration(f.stopTimeout), 1), // 0 would be the default
 		Settle:      time.Duration(f.settle), Outlive: f.outlive, Masked: f.mask, Log: r.Log,
@@ -70,7 +72,7 @@ func (r *runner) stay(ctx context.Context, f *runFlags, signals *inject.Signals)
 	ctx, end := context.WithCancel(ctx) // of the command
 	defer end()
 	following, stop := context.WithCancel(ctx)
-	changes := make(chan inject.Command)
+	changes := make(chan command.Command)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/inject"
 )
 
 // Helper does nothing: without a supervisor there are no helpers.
@@ -26,7 +25,7 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 	if err := r.prepare(ctx); err != nil {
 		return 0, err
 	}
-	return 0, inject.Replace(r.command, nil)
+	return 0, r.command.Replace(nil)
 }
 
 // keepPipes has nothing to do: env files are read once where nothing is followed.

@@ -4,7 +4,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
 
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
@@ -24,22 +24,22 @@ func (s *selection) addFlags(f *pflag.FlagSet) {
 }
 
 // environment holds the selection, and nothing else yet.
-func (s *selection) environment() inject.Environment {
-	return inject.Environment{Only: s.only, Prefix: string(s.prefix), Require: s.require, AllowNames: s.allow}
+func (s *selection) environment() environ.Environment {
+	return environ.Environment{Only: s.only, Prefix: string(s.prefix), Require: s.require, AllowNames: s.allow}
 }
 
 // warn logs what a Build found that may not be meant.
-func warn(log zerolog.Logger, warnings []inject.Warning) {
+func warn(log zerolog.Logger, warnings []environ.Warning) {
 	var platform []string
 	for _, w := range warnings {
 		switch w.Kind {
-		case inject.WarnOnly:
+		case environ.WarnOnly:
 			event := log.Warn().Str("only", w.Name)
 			if w.Meant != "" {
 				event = event.Str("did_you_mean", w.Meant)
 			}
 			event.Msg("--only matches no binding")
-		case inject.WarnPlatform:
+		case environ.WarnPlatform:
 			platform = append(platform, w.Name)
 		default:
 			log.Warn().Str("binding_id", w.Binding).Str("name", w.Name).Msg("binding sets a name that changes how programs behave")

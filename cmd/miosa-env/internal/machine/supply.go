@@ -14,7 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/fetch"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
@@ -106,7 +106,7 @@ func (s *supply) dial(ctx context.Context) error {
 		return nil //nolint:nilerr // the same error comes of asking the vault
 	}
 	key, _ := api.ParseKey(s.Settings.APIKey)
-	if err := inject.Scrub(key); err != nil {
+	if err := environ.Scrub(key); err != nil {
 		s.Log.Warn().Err(err).Msg("key remains visible in this process's environment or arguments")
 	}
 	s.client, s.local = client, &localSource{client.Source(s.resource, s.named), s}
@@ -325,7 +325,7 @@ func connect(p *program.Program) (connection, error) {
 	if err == nil {
 		client.Connect()
 	}
-	if err := inject.Scrub(found.Key); err != nil {
+	if err := environ.Scrub(found.Key); err != nil {
 		p.Log.Warn().Err(err).Msg("key remains visible in this process's environment or arguments")
 	}
 	return connection{client, resource, found}, err

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/Miosa-osa/miosa-env/agent/config"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/command"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
@@ -85,7 +85,7 @@ func (p *Program) Execute(ctx context.Context, root *cobra.Command) int {
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout.Quiet())
 	root.SetErr(p.Stderr)
-	command, err := root.ExecuteContextC(ctx)
+	asked, err := root.ExecuteContextC(ctx)
 	if err == nil && p.Stdout.Err != nil { // of help, --version and what only writes text
 		p.begun, err = true, p.Stdout.Err
 	}
@@ -93,8 +93,8 @@ func (p *Program) Execute(ctx context.Context, root *cobra.Command) int {
 		return p.Code
 	}
 	if !p.begun {
-		err = cli.UsageOf(command, err)
+		err = cli.UsageOf(asked, err)
 	}
 	cli.Report(p.Stderr, "miosa-env", err)
-	return cli.ExitCode(err, inject.ExitFailed)
+	return cli.ExitCode(err, command.ExitFailed)
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/secrets"
@@ -63,8 +63,8 @@ func warnOfNames(p *program.Program, list ...place) {
 	for _, to := range list {
 		bound := api.Bound{}
 		bound.ExposeAsEnv = to.variable
-		_, err := inject.Environment{Pristine: true, Bound: []api.Bound{bound}}.Build()
-		if refused, ok := errors.AsType[*inject.Refused](err); ok {
+		_, err := environ.Environment{Pristine: true, Bound: []api.Bound{bound}}.Build()
+		if refused, ok := errors.AsType[*environ.Refused](err); ok {
 			p.Log.Warn().Str("name", to.variable).Str("resource", to.Resource.String()).Str("reason", refused.Problems[0].Reason).
 				Str("allow", refused.Problems[0].Allow).Msg("run refuses to set this variable")
 		}

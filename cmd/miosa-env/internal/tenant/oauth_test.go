@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/command"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
@@ -34,8 +34,8 @@ func TestEndOfFlow(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := endOf(&secrets.Flow{}, tt.err, 5*time.Minute)
-			if diff := cmp.Diff(got.Error(), tt.want); diff != "" || cli.ExitCode(got, inject.ExitFailed) != tt.code {
-				t.Errorf("exit code %d, want %d (-got +want)\n%s", cli.ExitCode(got, inject.ExitFailed), tt.code, diff)
+			if diff := cmp.Diff(got.Error(), tt.want); diff != "" || cli.ExitCode(got, command.ExitFailed) != tt.code {
+				t.Errorf("exit code %d, want %d (-got +want)\n%s", cli.ExitCode(got, command.ExitFailed), tt.code, diff)
 			}
 			if hint := cli.Hint(got); (hint == "") != (tt.code == 125) || strings.Contains(hint, "0001") {
 				t.Errorf("hint %q", hint)

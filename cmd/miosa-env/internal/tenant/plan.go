@@ -12,8 +12,8 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/inject"
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
@@ -87,8 +87,8 @@ func readImport(file string, only []string, before string, allow []string) ([]im
 func refuse(v *imported, allow []string) {
 	bound := api.Bound{Value: v.file.Value}
 	bound.ExposeAsEnv = v.Variable
-	built, err := inject.Environment{Pristine: true, Bound: []api.Bound{bound}, AllowNames: allow}.Build()
-	refused, isRefused := errors.AsType[*inject.Refused](err)
+	built, err := environ.Environment{Pristine: true, Bound: []api.Bound{bound}, AllowNames: allow}.Build()
+	refused, isRefused := errors.AsType[*environ.Refused](err)
 	switch {
 	case isRefused:
 		why := refused.Problems[0].Reason

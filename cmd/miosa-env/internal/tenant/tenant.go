@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/secrets"
@@ -61,7 +61,7 @@ func connect(p *program.Program, c *cobra.Command) (*secrets.Client, error) {
 	if found.Exposed {
 		p.Log.Warn().Str("file", found.Where).Msg("key file is accessible to other users: chmod 600 it")
 	}
-	if err := inject.Scrub(found.Key); err != nil {
+	if err := environ.Scrub(found.Key); err != nil {
 		p.Log.Warn().Err(err).Msg("key remains visible in this process's environment or arguments")
 	}
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/inject"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/internal/cause"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
@@ -56,7 +56,7 @@ func oneSecret(what string) cobra.PositionalArgs {
 // RefusedValue returns the error for a value on the command line, and wipes it there if possible.
 func RefusedValue(values ...string) error {
 	for _, value := range values {
-		_ = inject.Scrub(api.Key{Value: api.NewValue([]byte(value))})
+		_ = environ.Scrub(api.Key{Value: api.NewValue([]byte(value))})
 	}
 	return cli.WithHint(
 		errors.New("a value isn't taken from the command line, where everybody on this machine can read it"),

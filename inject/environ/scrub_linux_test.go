@@ -1,0 +1,77 @@
+package environ_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
+)
+
+// scrubs has the test binary be the program that playScrub is.
+const scrubs = "ENVIRON_TEST_SCRUB"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(scrubs) != "" {
+		os.Exit(playScrub())
+	}
+	os.Exit(m.Run())
+}
+
+// playScrub is a program that scrubs its key, then prints what is left to see of it.
+func playScrub() int {
+	kept := strings.Clone(os.Getenv("OTHER"))
+	key, err := api.ParseKey(os.Getenv("MIOSA_API_KEY"))
+	if err == nil {
+		err = environ.Scrub(key)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	for _, file := range []string{"environ", "cmdline"} {
+		b, err := os.ReadFile("/proc/self/" + file)
+		if errors.Is(err, fs.ErrPermission) { // it is root's, of a process that can't be dumped
+			fmt.Println(file, "hidden")
+			continue
+		}
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		fmt.Printf("%s key=%v rest=%v\n", file, bytes.Contains(b, []byte(key.Reveal())) || bytes.Contains(b, []byte(api.TenantKeyPrefix)), bytes.Contains(b, []byte("bystander")))
+	}
+	dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	fmt.Printf("environment key=%v other=%s dumpable=%d\n", strings.Contains(strings.Join(os.Environ(), " "), key.Reveal()), kept, dumpable)
+	return 0
+}
+
+func TestScrub(t *testing.T) {
+	key := api.NewKey(api.ResourceKeyPrefix).Reveal()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(self, "bystander", "--key="+key, "x"+key+key+"y")
+	c.Env = append(os.Environ(), scrubs+"=1", "MIOSA_API_KEY="+key, "COPY=a "+key+" b", "OTHER=bystander", "MIOSA_TENANT_KEY="+api.NewKey(api.TenantKeyPrefix).Reveal())
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, api.RedactKeys(string(out)))
+	}
+	environ := "environ key=false rest=true"
+	if os.Geteuid() != 0 {
+		environ = "environ hidden"
+	}
+	want := environ + "\ncmdline key=false rest=true\nenvironment key=false other=bystander dumpable=0\n"
+	if string(out) != want {
+		t.Errorf("(-want +got)\n-%s\n+%s", want, api.RedactKeys(string(out)))
+	}
+}

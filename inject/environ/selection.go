@@ -1,0 +1,88 @@
+package environ
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
+)
+
+// Bindings returns the selected bindings under their final names, for delivery in another form than an environment. It
+// uses Bound, Only, Prefix, AllowNames, and Inherited for bindings with api.DeliverPlatform.
+//
+// Errors: *NotProvided, *Refused, or one about invalid patterns.
+func (e Environment) Bindings() ([]api.Bound, []Warning, error) {
+	bound, warnings, err := e.selected()
+	if err != nil {
+		return nil, nil, err
+	}
+	absent := &NotProvided{}
+	for i := range bound {
+		if notProvided(&bound[i]) {
+			absent.add(&bound[i], e.Prefix)
+		}
+	}
+	if len(absent.Bindings) > 0 {
+		return nil, nil, absent
+	}
+	refused, named := guard(bound, e.AllowNames)
+	if len(refused) > 0 {
+		return nil, nil, &Refused{refused}
+	}
+	return bound, slices.Concat(warnings, named, platformWarnings(bound)), nil
+}
+
+// selected returns the bindings that Only selects, with their final names and with the values that the platform has set,
+// and a warning for each entry of Only that selects none.
+func (e Environment) selected() ([]api.Bound, []Warning, error) {
+	kept := make([]api.Bound, 0, len(e.Bound))
+	used := make([]bool, len(e.Only))
+	var invalid []error
+	for i, pattern := range e.Only {
+		if _, err := path.Match(pattern, ""); err != nil {
+			invalid = append(invalid, fmt.Errorf("--only %s: not a pattern", Quote(pattern)))
+			used[i] = true
+		}
+	}
+	for _, b := range e.Bound {
+		keep := len(e.Only) == 0
+		for i, pattern := range e.Only {
+			if ok, _ := path.Match(pattern, b.ExposeAsEnv); ok || pattern == b.ExposeAsEnv {
+				keep, used[i] = true, true
+			}
+		}
+		if !keep {
+			continue
+		}
+		if notProvided(&b) {
+			b.Value = e.platformValue(b.ExposeAsEnv)
+		}
+		if b.ExposeAsEnv != "" { // guard refuses an empty name
+			b.ExposeAsEnv = e.Prefix + b.ExposeAsEnv
+		}
+		kept = append(kept, b)
+	}
+	var warnings []Warning
+	for i, pattern := range e.Only {
+		if !used[i] {
+			warnings = append(warnings, Warning{Kind: WarnOnly, Name: pattern, Meant: e.nearBound(pattern)})
+		}
+	}
+	return kept, warnings, errors.Join(invalid...)
+}
+
+// nearBound returns the bound name that an entry of Only probably meant, or "".
+func (e Environment) nearBound(pattern string) string {
+	if strings.ContainsAny(pattern, `*?[\`) {
+		return ""
+	}
+	known := make([]string, len(e.Bound))
+	for i, b := range e.Bound {
+		known[i] = b.ExposeAsEnv
+	}
+	return nearest.Word(pattern, known)
+}

@@ -1,0 +1,106 @@
+package output
+
+import (
+	"bytes"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/inject/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/mask"
+)
+
+// valueHashes finds values in text without storing them. Lines of a value are found one by one, without the white space
+// around them. Lines shorter than mask.MinLength are too common to be masked.
+type valueHashes struct {
+	lengths []int                     // in bytes, the longest first
+	names   map[int]map[uint64]string // length -> hash -> name
+}
+
+var hashSeed = maphash.MakeSeed()
+
+// hashesOf returns the hashes of values as they are and as a format writes them, since a hook that prints values has
+// mostly read them from its output.
+func hashesOf(format string, bound []api.Bound) valueHashes {
+	h := valueHashes{names: map[int]map[uint64]string{}}
+	for _, b := range bound {
+		api.Quietly(func() {
+			b.Value.Use(func(value []byte) { h.add(b.ExposeAsEnv, value) })
+		})
+		_ = envfile.Use(format, []api.Bound{b}, func(text []byte) error {
+			after := bytes.IndexAny(text, "=:") // which names don't contain
+			api.Quietly(func() { h.add(b.ExposeAsEnv, bytes.Trim(text[after+1:], "\"' \n}")) })
+			return nil
+		})
+	}
+	h.sort()
+	return h
+}
+
+func (h *valueHashes) sort() {
+	h.lengths = slices.Sorted(maps.Keys(h.names))
+	slices.Reverse(h.lengths)
+}
+
+// with returns the hashes of both.
+func (h valueHashes) with(other valueHashes) valueHashes {
+	all := valueHashes{names: map[int]map[uint64]string{}}
+	for _, one := range []valueHashes{h, other} {
+		for n, names := range one.names {
+			if all.names[n] == nil {
+				all.names[n] = map[uint64]string{}
+			}
+			maps.Copy(all.names[n], names)
+		}
+	}
+	all.sort()
+	return all
+}
+
+func (h *valueHashes) add(name string, value []byte) {
+	for line := range bytes.FieldsFuncSeq(value, func(r rune) bool { return r == '\n' || r == '\r' }) {
+		h.addLine(name, line)
+		if bytes.Contains(line, []byte(`\n`)) { // line breaks in a value on one line
+			for part := range bytes.SplitSeq(line, []byte(`\n`)) {
+				h.addLine(name, part)
+			}
+		}
+	}
+}
+
+func (h *valueHashes) addLine(name string, line []byte) {
+	line = bytes.Trim(line, " \t\v\f")
+	n := len(line)
+	if n < mask.MinLength || n > hookLine {
+		return
+	}
+	if h.names[n] == nil {
+		h.names[n] = map[uint64]string{}
+	}
+	h.names[n][maphash.Bytes(hashSeed, line)] = name
+}
+
+// hide replaces values in a line by their names in brackets. No byte of overlapping values remains.
+func (h valueHashes) hide(line []byte) string {
+	var out strings.Builder
+	hidden := 0 // line[:hidden] is done
+	for i := range line {
+		for _, n := range h.lengths {
+			if i+n <= len(line) && i+n > hidden {
+				if name, ok := h.names[n][maphash.Bytes(hashSeed, line[i:i+n])]; ok {
+					if i >= hidden {
+						out.WriteString("[" + name + "]")
+					}
+					hidden = i + n
+					break
+				}
+			}
+		}
+		if i >= hidden {
+			out.WriteByte(line[i])
+		}
+	}
+	return out.String()
+}

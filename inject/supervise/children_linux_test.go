@@ -1,0 +1,257 @@
+package supervise_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+)
+
+// TestTenThousandOrphans leaves orphans, whose ends coalesce into few SIGCHLDs, while the command runs:
+// each is reaped, and none is taken for the command.
+func TestTenThousandOrphans(t *testing.T) {
+	orphans := filepath.Join(t.TempDir(), "orphans")
+	build := exec.Command("go", "build", "-o", orphans, "./testdata/orphans")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, way := range ways[2:] {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			ready := filepath.Join(t.TempDir(), "ready")
+			var log bytes.Buffer
+			c := under(t, way.mode, way.pid1, "-v", orphans, ready)
+			c.Stderr = &log
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			poll.Until(t, 5*time.Minute, "10,000 orphans", func() bool { _, err := os.Stat(ready); return err == nil })
+			poll.Until(t, 10*time.Second, "no child but the command", func() bool { return len(children(c.Process.Pid)) == 1 })
+			kill(t, c.Process.Pid, unix.SIGTERM)
+			_ = c.Wait()
+			if code := codeOf(c); code != 42 {
+				t.Errorf("exit code %d, want 42", code)
+			}
+			if n := bytes.Count(log.Bytes(), []byte("orphan reaped")); n != 10_000 {
+				t.Errorf("%d orphans were reaped, want 10,000", n)
+			}
+		})
+	}
+}
+
+// startTelling starts a command that prints a process id first, and gives that.
+func startTelling(t *testing.T, c *exec.Cmd) (pid int) {
+	t.Helper()
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+// TestOrphanIsOurs: without being PID 1, an orphan of the command still becomes our child.
+func TestOrphanIsOurs(t *testing.T) {
+	c := under(t, "supervise", false, "sh", "-c", `sh -c 'sleep 60 & echo $!'; sleep 60`)
+	orphan := startTelling(t, c)
+	poll.Until(t, 10*time.Second, "the orphan among our children", func() bool { _, ok := children(c.Process.Pid)[orphan]; return ok })
+	kill(t, c.Process.Pid, unix.SIGTERM)
+	_ = c.Wait()
+	// What the command left in its group was stopped with it.
+	poll.Until(t, 10*time.Second, "the orphan's end", func() bool { return !alive(orphan) })
+}
+
+// TestTermReachesTheCommand: its own code comes back.
+func TestTermReachesTheCommand(t *testing.T) {
+	for _, way := range ways[2:] {
+		t.Run(way.name, func(t *testing.T) {
+			c := under(t, way.mode, way.pid1, "sh", "-c", `trap 'exit 33' TERM; echo; while :; do sleep 0.02; done`)
+			out, err := c.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = out.Read(make([]byte, 1))
+			kill(t, c.Process.Pid, unix.SIGTERM)
+			_ = c.Wait()
+			if code := codeOf(c); code != 33 {
+				t.Errorf("exit code %d, want 33", code)
+			}
+		})
+	}
+}
+
+// TestFault_A13_ChildIgnoresTerm: KILL at the timeout, for all of the group, and 137.
+func TestFault_A13_ChildIgnoresTerm(t *testing.T) {
+	for _, way := range ways[2:] {
+		t.Run(way.name, func(t *testing.T) {
+			// Host pids: a PID namespace's own would mean nothing here.
+			c := under(t, way.mode, way.pid1, "-stop-timeout", "300ms", "sh", "-c",
+				`trap '' TERM; sleep 61 & sleep 62 & echo; sleep 60`)
+			out, err := c.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = out.Read(make([]byte, 1))
+			command := onlyChild(t, c.Process.Pid)
+			var group []int
+			poll.Until(t, 10*time.Second, "the command's children", func() bool {
+				group = group[:0]
+				for pid := range children(command) {
+					group = append(group, pid)
+				}
+				return len(group) >= 2
+			})
+			start := time.Now()
+			kill(t, c.Process.Pid, unix.SIGTERM)
+			_ = c.Wait()
+			if code := codeOf(c); code != 128+9 {
+				t.Errorf("exit code %d, want 137", code)
+			}
+			if took := time.Since(start); took < 300*time.Millisecond {
+				t.Errorf("killed after %v, before its time", took)
+			}
+			for _, pid := range group {
+				poll.Until(t, 10*time.Second, "the group's end", func() bool { return !alive(pid) })
+			}
+		})
+	}
+}
+
+// TestLeftoversOfTheGroup: what a command that ends at TERM leaves behind in its group gets TERM too,
+// and is waited for.
+func TestLeftoversOfTheGroup(t *testing.T) {
+	dir := t.TempDir()
+	c := under(t, "supervise", false, "sh", "-c", `
+		trap 'exit 5' TERM
+		sh -c 'trap "sleep 0.2; echo > `+dir+`/cleaned; exit" TERM; echo; while :; do sleep 0.02; done' &
+		while :; do sleep 0.02; done`)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = out.Read(make([]byte, 1))
+	kill(t, c.Process.Pid, unix.SIGTERM)
+	_ = c.Wait()
+	if code := codeOf(c); code != 5 {
+		t.Errorf("exit code %d, want 5", code)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "cleaned")); err != nil {
+		t.Error("we ended before the command's group had cleaned up")
+	}
+}
+
+// TestWeAreKilled: the command gets TERM when we get KILL, unless it is to outlive us.
+func TestWeAreKilled(t *testing.T) {
+	for _, outlive := range []bool{false, true} {
+		t.Run(fmt.Sprintf("outlive=%v", outlive), func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "got")
+			c := under(t, "supervise", false, fmt.Sprintf("-outlive=%v", outlive), "sh", "-c", `
+				trap 'echo TERM >> `+file+`; exit' TERM
+				echo ready > `+file+`
+				while :; do sleep 0.02; done`)
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			poll.Until(t, 10*time.Second, "ready", func() bool { b, _ := os.ReadFile(file); return len(b) > 0 })
+			command := onlyChild(t, c.Process.Pid)
+			kill(t, c.Process.Pid, unix.SIGKILL)
+			_ = c.Wait()
+			if !outlive {
+				poll.Until(t, 10*time.Second, "the command's end", func() bool { return !alive(command) })
+				if b, _ := os.ReadFile(file); !bytes.Contains(b, []byte("TERM")) {
+					t.Error("the command wasn't told")
+				}
+				return
+			}
+			time.Sleep(200 * time.Millisecond) // a signal that comes would be here by now
+			if !alive(command) {
+				t.Error("the command didn't outlive us")
+			}
+			kill(t, command, unix.SIGKILL)
+		})
+	}
+}
+
+// TestChangeOfUserDropsParentDeath: the kernel's rule, which the documents tell of.
+func TestChangeOfUserDropsParentDeath(t *testing.T) {
+	needs.Command(t, "setpriv")
+	needs.Root(t, "to run a command as another user")
+	for signal, argv := range map[string][]string{
+		"TERM":   {"setpriv", "--dump"},
+		"[none]": {"setpriv", "--reuid", "65534", "--clear-groups", "setpriv", "--dump"},
+	} {
+		out, err := under(t, "supervise", false, argv...).Output()
+		if want := "Parent death signal: " + signal; err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%q: %v, no %q in\n%s", argv, err, want, out)
+		}
+	}
+}
+
+// TestParentDeathIsOurs: a parent-death signal is tied to the thread that forked. Ours stays for as
+// long as we do, however many threads the runtime starts and ends.
+func TestParentDeathIsOurs(t *testing.T) {
+	c := under(t, "supervise", false, "sleep", "60")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	child := waitForSleep(t, c.Process.Pid)
+	for range 200 { // each wakes the runtime up
+		kill(t, c.Process.Pid, unix.SIGWINCH)
+	}
+	if !alive(child) {
+		t.Error("the command ended though we didn't")
+	}
+	kill(t, c.Process.Pid, unix.SIGTERM)
+	_ = c.Wait()
+}
+
+// TestInheritedIgnored: what we find ignored (nohup, systemd, a background job) the command finds
+// ignored. Without the linker's entry point only HUP and INT are known; the program's own tests look
+// at the rest.
+func TestInheritedIgnored(t *testing.T) {
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			self := under(t, way.mode, way.pid1, "grep", "SigIgn", "/proc/self/status")
+			// A shell that ignores them, then becomes us.
+			self.Args = append([]string{"sh", "-c", `trap '' HUP INT; exec "$0" "$@"`, self.Path}, self.Args[1:]...)
+			self.Path = "/bin/sh"
+			out, err := self.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			mask, err := strconv.ParseUint(strings.TrimSpace(strings.TrimPrefix(string(out), "SigIgn:")), 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := uint64(1<<(syscall.SIGHUP-1) | 1<<(syscall.SIGINT-1)); mask != want {
+				t.Errorf("the command ignores %x, want %x", mask, want)
+			}
+		})
+	}
+}

@@ -1,0 +1,261 @@
+package supervise_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/inject/command"
+	"github.com/Miosa-osa/miosa-env/inject/signal"
+	"github.com/Miosa-osa/miosa-env/inject/supervise"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+)
+
+// The tests of processes start this test binary again as the program under test: with playAs set it
+// runs a command as miosa-env does, and nothing else.
+const playAs = "INJECT_TEST_PLAY"
+
+func init() { runtime.LockOSThread() } // as miosa-env does
+
+func TestMain(m *testing.M) {
+	if code, ok := supervise.Helper(os.Args); ok {
+		os.Exit(code)
+	}
+	if mode := os.Getenv(playAs); mode != "" {
+		os.Unsetenv(playAs)
+		os.Exit(play(mode, os.Args[1:]))
+	}
+	ignoreNothing()
+	os.Exit(m.Run())
+}
+
+// ignoreNothing sets to their default the signals that these tests were started with ignored, which
+// all they start would inherit: make leaves 32 and 33 so, nohup HUP. Go's own functions put back what
+// was there at the start.
+func ignoreNothing() {
+	type sigaction struct{ handler, flags, restorer, mask uint64 }
+	for n := uintptr(1); n <= 64; n++ {
+		var now, standard sigaction
+		unix.RawSyscall6(unix.SYS_RT_SIGACTION, n, 0, uintptr(unsafe.Pointer(&now)), 8, 0, 0)
+		if now.handler == 1 { // SIG_IGN
+			unix.RawSyscall6(unix.SYS_RT_SIGACTION, n, uintptr(unsafe.Pointer(&standard)), 0, 8, 0, 0)
+		}
+	}
+}
+
+// play is "replace COMMAND..." or "supervise FLAGS COMMAND...".
+func play(mode string, args []string) int {
+	if mode == "until" {
+		return playUntil(args)
+	}
+	set := flag.NewFlagSet(mode, flag.ContinueOnError)
+	var s supervise.Supervision
+	onChange := set.String("on-change", "ignore", "")
+	changes := set.String("changes", "", "a fifo; each line in it is a new NAME=value")
+	mask := set.String("mask", "", "NAME=value")
+	verbose := set.Bool("v", false, "")
+	refuse := set.Bool("no-subreaper", false, "")
+	unwaited := set.Bool("no-children", false, "have the kernel reap what we start")
+	set.DurationVar(&s.StopTimeout, "stop-timeout", 0, "")
+	set.DurationVar(&s.Settle, "settle", 0, "")
+	set.BoolVar(&s.Outlive, "outlive", false, "")
+	stop := set.String("stop-signal", "TERM", "")
+	if err := set.Parse(args); err != nil {
+		return 2
+	}
+	path, err := exec.LookPath(set.Arg(0))
+	if err != nil {
+		path = set.Arg(0)
+	}
+	c := command.Command{Path: path, Args: set.Args(), Env: os.Environ()}
+	fail := func(err error) int {
+		fmt.Fprintln(os.Stderr, err)
+		var coded interface{ ExitCode() int }
+		if errors.As(err, &coded) {
+			return coded.ExitCode()
+		}
+		return command.ExitFailed
+	}
+	if mode == "replace" {
+		return fail(c.Replace(nil))
+	}
+	s.Log = zerolog.Nop()
+	if *verbose {
+		s.Log = zerolog.New(os.Stderr)
+	}
+	if s.OnChange, err = supervise.ParseChange(*onChange); err != nil {
+		return fail(err)
+	}
+	if s.StopSignal, err = signal.Parse(*stop); err != nil {
+		return fail(err)
+	}
+	if name, value, ok := strings.Cut(*mask, "="); ok {
+		s.Masked = true
+		c.Mask = []api.Bound{{Label: api.Label{ExposeAsEnv: name}, Value: api.NewValue([]byte(value))}}
+	}
+	if *refuse {
+		if err := refuseSubreaper(); err != nil {
+			return fail(err)
+		}
+	}
+	signals, err := signal.Catch()
+	if err != nil {
+		return fail(err)
+	}
+	if *unwaited {
+		const noChildWait = 2 // SA_NOCLDWAIT
+		now, err := inherited.SetAction(unix.SIGCHLD, inherited.Action{})
+		if err != nil {
+			return fail(err)
+		}
+		now.Flags |= noChildWait
+		if _, err := inherited.SetAction(unix.SIGCHLD, now); err != nil {
+			return fail(err)
+		}
+	}
+	next := make(chan command.Command)
+	if *changes != "" {
+		// Before the command runs: what is written while nobody has a fifo open is lost.
+		fifo, err := os.OpenFile(*changes, os.O_RDWR, 0)
+		if err != nil {
+			return fail(err)
+		}
+		go func() {
+			for lines := bufio.NewScanner(fifo); lines.Scan(); {
+				changed := c
+				changed.Env = append(os.Environ(), lines.Text())
+				if name, value, ok := strings.Cut(lines.Text(), "="); ok && s.Masked {
+					changed.Mask = []api.Bound{{Label: api.Label{ExposeAsEnv: name}, Value: api.NewValue([]byte(value))}}
+				}
+				next <- changed
+			}
+		}()
+	}
+	exit, err := s.Run(context.Background(), signals, c, next)
+	if err != nil {
+		return fail(err)
+	}
+	exit.Die()
+	return exit.Code
+}
+
+// under returns the command that runs argv under us: mode "replace" or "supervise", with flags of play
+// before argv. pid1 puts us first into a PID namespace of our own.
+func under(t *testing.T, mode string, pid1 bool, argv ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(self, argv...)
+	c.Env = append(os.Environ(), playAs+"="+mode)
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if pid1 {
+		needNamespaces(t)
+		c.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
+		if os.Geteuid() != 0 {
+			c.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+			c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+			c.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+		}
+	}
+	return c
+}
+
+// needNamespaces skips where the kernel doesn't let us make a PID namespace.
+func needNamespaces(t *testing.T) {
+	t.Helper()
+	c := exec.Command("/bin/true")
+	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	if os.Geteuid() != 0 {
+		c.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+	}
+	needs.Granted(t, c.Run(), "a PID namespace")
+}
+
+// status runs c and gives the code that a shell would: 128+n for death by signal n.
+func status(t *testing.T, c *exec.Cmd) int {
+	t.Helper()
+	var exit *exec.ExitError
+	if err := c.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return codeOf(c)
+}
+
+func codeOf(c *exec.Cmd) int {
+	ws := c.ProcessState.Sys().(syscall.WaitStatus)
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}
+
+// children lists the pids of a process's children, with their states.
+func children(pid int) map[int]byte {
+	found := map[int]byte{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range stats {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		name, rest := bytes.IndexByte(stat, ' '), bytes.LastIndexByte(stat, ')')
+		fields := bytes.Fields(stat[rest+1:])
+		if len(fields) < 2 || string(fields[1]) != strconv.Itoa(pid) {
+			continue
+		}
+		child, _ := strconv.Atoi(string(stat[:name]))
+		found[child] = fields[0][0]
+	}
+	return found
+}
+
+// onlyChild waits for pid's one child and returns it.
+func onlyChild(t *testing.T, pid int) int {
+	t.Helper()
+	var child int
+	poll.Until(t, 10*time.Second, "one child", func() bool {
+		all := children(pid)
+		for child = range all {
+		}
+		return len(all) == 1
+	})
+	return child
+}
+
+// alive tells whether pid is a process, zombies aside.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	return !bytes.Contains(stat[bytes.LastIndexByte(stat, ')'):], []byte(") Z"))
+}
+
+// kill signals a process of the test.
+func kill(t *testing.T, pid int, sig syscall.Signal) {
+	t.Helper()
+	if err := unix.Kill(pid, sig); err != nil {
+		t.Fatalf("kill -%d %d: %v", sig, pid, err)
+	}
+}
