@@ -2,27 +2,25 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// The vault ends a wait when a bound secret expires. An engine that can't reach it drops the secret by itself, at the
-// same time by the vault's clock, and then has the set that the vault has without it, under the same etag.
+// The vault ends a wait when a bound secret expires. An engine that can't reach the vault drops the secret at the same
+// time, by the vault's clock. It then has the set that the vault has without the secret, with the same etag.
 
-// longestUnchecked is how often the clock is checked at least while something is to expire: it may have been set, or
-// the machine suspended.
-const longestUnchecked = 10 * time.Second
+const (
+	longestUnchecked = 10 * time.Second // the clock may be set, or the machine suspended, while a value is to expire
+	leastSkew        = 5 * time.Second  // that counts: the vault sends its time in whole seconds, and responses take time
+)
 
-// leastSkew is the least difference between this machine's clock and the vault's that counts: the vault gives its
-// time in whole seconds, and an answer takes time too.
-const leastSkew = 5 * time.Second
+// clock is the vault's clock if that is known, so that values expire at the right time on a machine whose clock is wrong.
+type clock struct{ ahead atomic.Int64 } // of this machine's clock
 
-// clock is the vault's, if it is known: a machine whose own is wrong keeps values for as long as they are good.
-type clock struct{ ahead atomic.Int64 } // how far this machine's is ahead
-
-// set learns from a source that has answered.
+// set updates the clock from a source that has answered.
 func (c *clock) set(src Source) {
 	if ahead, known := src.ClockSkew(); known && ahead.Abs() >= leastSkew {
 		c.ahead.Store(int64(ahead))
@@ -33,12 +31,12 @@ func (c *clock) set(src Source) {
 
 func (c *clock) now() time.Time { return time.Now().Add(-time.Duration(c.ahead.Load())) }
 
-// untilCheck is how long to wait before checking what expires at a time.
+// untilCheck returns how long to wait for a value that expires at a time.
 func (c *clock) untilCheck(at time.Time) time.Duration {
 	return min(max(0, at.Sub(c.now())), longestUnchecked)
 }
 
-// lastOf is when the last of them expired; zero if there are none.
+// lastOf returns when the last of them expired, or zero if there are none.
 func lastOf(expired []api.Bound) (at time.Time) {
 	for _, b := range expired {
 		if b.ExpiresAt.After(at) {
@@ -56,10 +54,13 @@ func envNames(list []api.Bound) []string {
 	return all
 }
 
-// expire drops what expires, when it does, until ctx ends.
+// expired reports whether a value has expired at a time.
+func (v *view) expired(now time.Time) bool { return !v.expires.IsZero() && !v.expires.After(now) }
+
+// expire drops values when they expire, until ctx ends.
 func (e *Engine) expire(ctx context.Context) {
 	for {
-		v := e.dropExpired()
+		v := e.served()
 		var due <-chan time.Time
 		if !v.expires.IsZero() {
 			due = time.After(e.clock.untilCheck(v.expires))
@@ -73,20 +74,22 @@ func (e *Engine) expire(ctx context.Context) {
 	}
 }
 
-// dropExpired publishes what is left of the set, if something has expired, and returns what is published now.
+// dropExpired publishes a view without the values that have expired, and returns the current view.
 func (e *Engine) dropExpired() *view {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	old := e.now.Load()
-	left := old.at(e.clock.now())
-	if left == old {
+	old, now := e.now.Load(), e.clock.now()
+	if !old.expired(now) {
 		return old
 	}
+	left, expired := old.set.Unexpired(now)
+	names := envNames(expired)
 	e.change(func(v *view) {
-		v.set, v.status, v.dropped = e.memory.Copy(left.set), left.status, left.dropped
+		v.set, v.dropped = e.memory.Copy(left), lastOf(expired)
+		v.status.Expired = slices.Concat(v.status.Expired, names)
+		v.status.Counts.Changes++
 	})
-	names := left.status.Expired[len(old.status.Expired):]
-	e.conf.Log.Info().Strs("names", names).Str("etag", left.set.Etag).Msg("secrets expired")
+	e.conf.Log.Info().Strs("names", names).Str("etag", left.Etag).Msg("secrets expired")
 	e.save()
 	e.tidy()
 	return e.now.Load()

@@ -5,54 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// view is what the engine serves at one moment. It is never changed, and neither is what it holds.
+// view is what the engine serves at one time. It is immutable.
 type view struct {
 	set     api.Snapshot
-	keep    bool      // the set belongs into the cache
-	expires time.Time // when the first of its values does; zero: none does
-	dropped time.Time // when the last of those that have expired did; zero: none has
+	keep    bool      // the set belongs in the cache
+	expires time.Time // when the first of its values expires; zero: none does
+	dropped time.Time // when the last of the values that were dropped expired; zero: none was
 	status  Status
-	asleep  time.Duration         // when the source last confirmed the set
-	refusal error                 // the source's error, in state Refused
-	changed chan struct{}         // closed once there is another view
-	later   *atomic.Pointer[view] // what at found when something had expired; only with expires
+	asleep  time.Duration // when the source last confirmed the set
+	refusal error         // the source's error, in state Refused
+	changed chan struct{} // closed when another view replaces this one
 }
 
-// served is the view without what has expired since it was published. It changes nothing: dropExpired does.
-func (e *Engine) served() *view { return e.now.Load().at(e.clock.now()) }
-
-// at is the view at a time: itself, or one without what has expired by then.
-func (v *view) at(now time.Time) *view {
-	if v.expires.IsZero() || v.expires.After(now) {
+// served returns the current view, without what has expired.
+func (e *Engine) served() *view {
+	if v := e.now.Load(); !v.expired(e.clock.now()) {
 		return v
 	}
-	if later := v.later.Load(); later != nil {
-		return later.at(now)
-	}
-	left, expired := v.set.Unexpired(now)
-	later := *v
-	later.set, later.dropped = left, lastOf(expired)
-	later.status.Expired = slices.Concat(v.status.Expired, envNames(expired))
-	later.status.Counts.Changes++
-	later.finish()
-	if !v.later.CompareAndSwap(nil, &later) { // the same set has the same address, however often it is asked for
-		return v.later.Load().at(now)
-	}
-	return &later
-}
-
-// finish sets what follows from the view's set.
-func (v *view) finish() {
-	v.status.Etag, v.status.Bindings, v.expires = v.set.Etag, len(v.set.Bound), v.set.Expires()
-	if v.later = nil; !v.expires.IsZero() {
-		v.later = &atomic.Pointer[view]{}
-	}
+	return e.dropExpired()
 }
 
 // Snapshot returns the set that is served, and the status that belongs to it. The set is shared and must not be wiped.
@@ -186,7 +161,7 @@ func (e *Engine) change(change func(*view)) {
 		v.status.Since = time.Now().UTC()
 		e.conf.Log.WithLevel(e.conf.Changes).Str("from", string(old.status.State)).Str("state", string(v.status.State)).Msg("state changed")
 	}
-	v.finish()
+	v.status.Etag, v.status.Bindings, v.expires = v.set.Etag, len(v.set.Bound), v.set.Expires()
 	e.now.Store(&v)
 	close(old.changed)
 	if v.set.Etag != old.set.Etag || v.status.State != old.status.State || v.status.Origin != old.status.Origin {

@@ -1,6 +1,12 @@
 package socket
 
-import "github.com/Miosa-osa/miosa-env/api"
+import (
+	"net"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
 
 // maxParts is the number of values in one system call. The use of each nests in that of the one before, which takes stack.
 const maxParts = 32
@@ -29,6 +35,35 @@ func newGather(head []byte, set []api.Bound, lengths []int) *gather {
 	g := &gather{head: head, set: set, lengths: lengths}
 	g.add = g.addValue // once, since each conversion allocates
 	return g
+}
+
+// send sends everything before the write deadline of c. System calls don't block, so that no value is in use meanwhile.
+func (g *gather) send(c *net.UnixConn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sendErr error
+	err = raw.Write(func(fd uintptr) (done bool) {
+		write := func(parts [][]byte) (int, error) {
+			return unix.SendmsgBuffers(int(fd), parts, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		}
+		for more := true; more; {
+			more, sendErr = g.step(write)
+			switch sendErr { //nolint:errorlint // a bare errno
+			case unix.EAGAIN:
+				return false
+			case nil, unix.EINTR:
+			default:
+				return true
+			}
+		}
+		return true
+	})
+	if sendErr != nil && sendErr != unix.EAGAIN { //nolint:errorlint // a bare errno
+		return sendErr
+	}
+	return err
 }
 
 // step passes as much as one system call takes to write, and reports whether there is more.
