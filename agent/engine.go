@@ -1,5 +1,5 @@
-// Package agent keeps the values that are bound to a resource fresh. Its Engine follows a Source, for a daemon that
-// serves this machine and for a command that is supervised.
+// Package agent keeps the values of a resource current. Its Engine follows a Source, for the daemon of a machine and for a
+// supervised command.
 package agent
 
 import (
@@ -17,40 +17,34 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Config says what an engine follows and what it does with it.
+// Config configures an Engine.
 type Config struct {
 	Resource api.Resource
-	// Source gives the sets. Required. Engine.Replace exchanges it.
-	Source Source
-	// Cache is where the set outlives a restart. Nil means none.
-	Cache *cache.Cache
-	// Fallback returns a source to ask instead each time Source has failed with why, and the cache of its sets; or an
-	// error if there is none, which then counts. The next time Source is asked first again. Its sets aren't cached.
-	// Nil means no fallback.
-	Fallback func(why error) (Source, *cache.Cache, error)
-	// Outputs are written at each change.
-	Outputs []Output
-	// OnRevoke is called each time the source begins to refuse, with its error, once nothing is served any more. It
-	// must not block. Nil means that this is logged.
+	Source   Source       // required
+	Cache    *cache.Cache // of the last set; nil: none
+	// Fallback returns a source to ask after Source has failed with err, and the cache of its sets, or the error to report
+	// instead of err. The sets of Source aren't cached then. Nil means no fallback.
+	Fallback func(err error) (Source, *cache.Cache, error)
+	Outputs  []Output // written at each change
+	// OnRevoke is called with the source's error each time the source begins to refuse, after the set was dropped. It must
+	// not block. Nil means that the error is logged.
 	OnRevoke func(err error)
-	// Sleep watches for suspends of this machine until its context ends: WatchSleep. Nil means that nothing does.
+	// Sleep watches for suspends of this machine until ctx ends: WatchSleep, or nil.
 	Sleep func(ctx context.Context, wake func(reason string)) error
-	// Heap leaves values where the source put them, for a process that hands them on. Otherwise they are moved to
-	// locked memory, and freed after a change.
-	Heap bool
-	// Changes is the level at which changes of the set and the state are logged. Zero is debug.
-	Changes zerolog.Level
-	// Version is part of the status.
-	Version string
+	// Heap leaves values in the memory that the source has allocated, for a process that passes them on. Otherwise they are
+	// moved to locked memory, and freed after a change.
+	Heap    bool
+	Changes zerolog.Level // at which changes of the set and the state are logged; zero: debug
+	Version string        // for the status
 	Log     zerolog.Logger
 }
 
-// Engine follows one resource: it asks the source, keeps the last good set and its cache, takes out what expires, and
-// drops everything when the source refuses. Its methods may be called by any goroutine, except as noted.
+// Engine follows one resource: it asks the source, keeps the last set and its cache, drops values that expire, and drops
+// everything when the source refuses. Its methods may be called by any goroutine, except as noted.
 type Engine struct {
 	conf   Config
 	now    atomic.Pointer[view]
-	memory *memory.Sets // nil: values stay where the source put them
+	memory *memory.Sets // nil: see Config.Heap
 	clock  clock
 	pulse  pulse
 	asking asking        // used by First, then by the loop
@@ -61,18 +55,18 @@ type Engine struct {
 
 	mu        sync.Mutex // guards changes of now, and the fields below
 	source    Source
-	replaced  int // how often source was exchanged
+	replaced  int // calls of Replace
 	cache     *cache.Cache
 	outlets   []*outlet
 	tasks     sync.WaitGroup
-	running   context.Context    //nolint:containedctx // of Run, for outputs that come later; nil outside of it
-	interrupt context.CancelFunc // ends what the loop is waiting for; nil while it waits for nothing
+	running   context.Context    //nolint:containedctx // of Run, for outputs that are set later; nil outside of Run
+	interrupt context.CancelFunc // ends the wait of the loop; nil if it isn't waiting
 	hurried   bool               // ask at once
-	refreshes []chan error       // Refresh calls that the loop hasn't taken up yet
+	refreshes []chan error       // Refresh calls that no request answers yet
 	quiet     time.Time          // the vault asked for no requests until then
-	busy      *api.Error         // its answer that asked for it
+	busy      *api.Error         // with which it asked
 	woken     time.Time          // of the latest wake
-	waking    *time.Timer        // of the wake that comes next; nil: none
+	waking    *time.Timer        // of the next wake; nil: none
 }
 
 // ErrNoSet means that the vault hasn't answered since the start.
@@ -81,7 +75,7 @@ var ErrNoSet = api.NewError(api.ErrUnavailable, "the agent has no set yet: the v
 // errEnded is the error of calls that are pending when Run ends.
 var errEnded = api.NewError(api.ErrUnavailable, "the agent is stopping")
 
-// New returns an engine. It asks nothing before First or Run.
+// New returns an engine. It makes no request before First or Run.
 func New(c Config) (*Engine, error) {
 	if err := c.Resource.Validate(); err != nil {
 		return nil, err
@@ -108,13 +102,13 @@ func New(c Config) (*Engine, error) {
 	return e, nil
 }
 
-// LogTo exchanges the log between First and Run, for a process that leaves values on the heap.
+// LogTo replaces the log between First and Run, if Config.Heap is set.
 func (e *Engine) LogTo(log zerolog.Logger) {
 	e.conf.Log, e.asking.log = log, log
 }
 
 // Run follows the source until ctx ends. Then it removes the outputs that don't ask to be kept, and returns when
-// everything it started has ended. It runs once.
+// everything it started has ended. It is called at most once.
 func (e *Engine) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -148,8 +142,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
-// Refresh asks the source now and returns when it has answered: nil if it gave or confirmed a set, else the error.
-// While the vault has asked for no requests it isn't asked: the error is an api.Error that says for how long.
+// Refresh asks the source now and returns its error, nil if it returned or confirmed a set. While the vault has asked for
+// no requests it makes none, and returns an api.Error with the remaining time.
 func (e *Engine) Refresh(ctx context.Context) error {
 	answered := make(chan error, 1)
 	e.mu.Lock()
@@ -176,8 +170,8 @@ func roundUp(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
 }
 
-// Replace exchanges source and cache, for example after a change of key, and asks the new source at once. The set
-// that is served stays until it answers. The old cache is wiped, unless the new one has its path.
+// Replace replaces source and cache, for example after a change of the key, and asks the new source at once. The current
+// set stays until it answers. The old cache is wiped, unless the new one has the same path.
 func (e *Engine) Replace(src Source, cache *cache.Cache) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -197,7 +191,7 @@ func (e *Engine) SetOnRevoke(what string) {
 	e.publish(func(v *view) { v.status.OnRevoke = what })
 }
 
-// askAtOnce interrupts the loop, so that it asks at once or as soon as the vault allows. The caller holds mu.
+// askAtOnce interrupts the loop, which then asks at once or as soon as the vault allows it. The caller holds mu.
 func (e *Engine) askAtOnce() {
 	e.hurried = true
 	if e.interrupt != nil {

@@ -11,21 +11,21 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// patience is how long the source has for the first set before the cached one is served.
+// patience is how long the source has to return the first set before the cached one is served.
 const patience = 700 * time.Millisecond
 
-// First returns the first set, for a process that needs one to start: the source's, or the cached one if the source
-// doesn't give any in time; the status has its origin. The source retries by itself. The set is shared and must not be wiped. First is called at
-// most once, and before Run, which goes on from there. Without a cache it starts no goroutine.
-// Errors: the source's, or the fallback's.
+// First returns the first set, for a process that needs one to start: the source's, or the cached one if the source doesn't
+// return any in time. The status has its origin. The set is shared and must not be wiped. First is called at most once, and
+// before Run. Without a cache it starts no goroutine.
+// Errors: those of the source or the fallback. The source retries.
 func (e *Engine) First(ctx context.Context) (api.Snapshot, error) {
 	from := supplier{Source: e.source, cache: e.cache}
 	set, err := e.first(ctx, from)
-	other, ok, why := e.instead(ctx, err)
+	other, ok, err := e.fallback(ctx, err)
 	if ok {
 		return e.first(ctx, other)
 	}
-	return set, why
+	return set, err
 }
 
 func (e *Engine) first(ctx context.Context, from supplier) (api.Snapshot, error) {
@@ -66,7 +66,7 @@ func (e *Engine) first(ctx context.Context, from supplier) (api.Snapshot, error)
 	}
 }
 
-// begin serves the source's first set, or nothing if the source refuses. The cache is up to date when it returns.
+// begin serves the first set of a source, or nothing if it refuses, and updates the cache.
 func (e *Engine) begin(set api.Snapshot, err error, from supplier) (api.Snapshot, error) {
 	switch {
 	case err == nil:
@@ -86,17 +86,17 @@ func (e *Engine) begin(set api.Snapshot, err error, from supplier) (api.Snapshot
 	return set, err
 }
 
-// beginFromCache returns the cached set, which is served already. The status says so, and why.
-func (e *Engine) beginFromCache(why error) (api.Snapshot, error) {
+// beginFromCache returns the cached set, which is served already. sourceErr is for the status.
+func (e *Engine) beginFromCache(sourceErr error) (api.Snapshot, error) {
 	set, _ := e.Snapshot()
 	e.asking.take(set)
-	if why != nil {
-		e.publish(func(v *view) { v.blame(why) })
+	if sourceErr != nil {
+		e.publish(func(v *view) { v.blame(sourceErr) })
 	}
 	return set, nil
 }
 
-// cachedSet is the cached set at the start.
+// cachedSet is the cached set, as long as it may be needed at the start.
 type cachedSet struct {
 	engine *Engine
 	timer  *time.Timer
@@ -104,18 +104,18 @@ type cachedSet struct {
 	mu    sync.Mutex   // guards the fields below
 	cache *cache.Cache // nil once it was loaded
 	vault string
-	set   api.Snapshot // empty: there is none, or it was served
+	set   api.Snapshot // empty: none, or it is served
 	at    time.Time    // when the vault confirmed it
 }
 
-// afterPatience serves the cached set after patience, unless the source has answered by then.
+// afterPatience serves the cached set after patience, unless the source has answered before.
 func (e *Engine) afterPatience(cache *cache.Cache) *cachedSet {
 	c := &cachedSet{engine: e, cache: cache, vault: e.now.Load().status.Vault}
 	c.timer = time.AfterFunc(patience, func() { c.serve() })
 	return c
 }
 
-// load returns the cached set. One that can't be used is logged once.
+// load returns the cached set. It logs once if that can't be used.
 func (c *cachedSet) load() (api.Snapshot, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

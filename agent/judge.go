@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	firstRetry   = 250 * time.Millisecond // the pause after an attempt that failed; doubled each time
+	firstRetry   = 250 * time.Millisecond // the first pause after a failure; each is twice as long as the one before
 	longestRetry = 30 * time.Second
-	longestAsked = time.Hour // a vault that asks for a longer pause is asked again after this
+	longestAsked = time.Hour // the longest pause that a vault can ask for
 )
 
 func newRetry() *delay.Backoff { return delay.NewBackoff(firstRetry, longestRetry) }
@@ -24,26 +24,26 @@ var (
 	errSilent    = errors.New("the vault didn't answer in time")
 )
 
-// asking is what the engine remembers from one request to the next.
+// asking is the state that the engine keeps between requests.
 type asking struct {
 	log      zerolog.Logger
 	changes  zerolog.Level // at which a new set is logged
 	seen     versions
 	etag     string      // of the set that was taken last; empty: none
 	labels   []api.Label // of that set; nil: none
-	stands   bool        // there is a set, if only a cached one
+	stands   bool        // there is a set, perhaps a cached one
 	failures int         // in a row
 	retry    *delay.Backoff
 }
 
-// outcome is what a request led to.
+// outcome is the outcome of a request.
 type outcome int
 
 const (
-	interrupted outcome = iota // the context ended, so nothing is known
+	interrupted outcome = iota // the context ended first
 	changed                    // there is another set
-	confirmed                  // the set stands
-	noSet                      // ask again after a pause
+	confirmed                  // there is no other set
+	noSet                      // a failure: ask again after a pause
 	refused                    // see refuses
 )
 
@@ -55,10 +55,10 @@ type answer struct {
 	wait time.Duration // with noSet: the pause before the next request
 }
 
-// judge decides what a set or an error from a source means. ctx is the request's, without its limit. A set in which
-// any secret has a lower version than seen before counts as a failure.
+// judge returns what a set or an error of a source means. ctx is that of the request, without its timeout. A set in which a
+// secret has a lower version than before counts as a failure.
 func (k *asking) judge(ctx context.Context, next api.Snapshot, err error) answer {
-	if ctx.Err() != nil && askedFor(err) == 0 { // a request for a pause counts at any time
+	if ctx.Err() != nil && askedFor(err) == 0 { // a pause that the vault asks for counts in any case
 		next.Wipe()
 		return answer{outcome: interrupted}
 	}
@@ -110,13 +110,13 @@ func (k *asking) recovered() {
 	k.failures = 0
 }
 
-// take remembers a set that is served from now on.
+// take notes a set that is served.
 func (k *asking) take(s api.Snapshot) {
 	k.etag = s.Etag
 	k.raise(s)
 }
 
-// raise remembers the versions of a set.
+// raise notes the versions of a set.
 func (k *asking) raise(s api.Snapshot) {
 	k.seen.raise(s)
 	k.labels, k.stands = api.Labels(s.Bound), true
@@ -140,8 +140,8 @@ func (v versions) check(s api.Snapshot) error {
 	return nil
 }
 
-// backwards is the error of a set with a lower version of a secret than seen before: the vault was restored from a
-// backup, or an old answer was replayed. An agent can't tell which.
+// backwards is the error of a set with a lower version of a secret than before: the vault was restored from a backup, or
+// something replayed an old response.
 type backwards struct {
 	secretID  string
 	got, seen int64
@@ -182,7 +182,7 @@ func withHint(event *zerolog.Event, err error) *zerolog.Event {
 	return event
 }
 
-// askedFor is how long the vault asked for no requests; zero if it didn't.
+// askedFor returns how long the vault has asked for no requests, or zero.
 func askedFor(err error) time.Duration {
 	if refusal, ok := errors.AsType[*api.Error](err); ok {
 		return min(max(refusal.RetryAfter, 0), longestAsked)

@@ -10,7 +10,7 @@ import (
 
 const (
 	saveRetry = time.Second // the first pause after a cache couldn't be saved or wiped
-	saveShare = 24          // an unchanged set is saved again after this share of its longest age
+	saveShare = 24          // an unchanged set is saved again after 1/saveShare of the cache's longest age
 )
 
 // save signals that the cache may have to be saved or wiped.
@@ -25,16 +25,16 @@ func (e *Engine) cacheNow() *cache.Cache {
 	return e.cache
 }
 
-// kept is what is known of the cache's content.
+// kept describes the content of the cache.
 type kept struct {
 	cache *cache.Cache
-	etag  string    // of the set in it; empty: not known
-	at    time.Time // when the source confirmed that
+	etag  string    // of its set; empty: not known
+	at    time.Time // when the source confirmed the set
 	wiped bool
 }
 
-// updateCache makes the cache equal to what the source said last: it saves the set, or after a refusal removes the
-// file. If the engine has another cache than before it removes the old one. It does nothing if all is up to date.
+// updateCache saves the set, or after a refusal removes the cache. It removes the cache that was replaced, if any. It does
+// nothing if everything is up to date.
 func (e *Engine) updateCache() error {
 	v, k := e.served(), &e.kept
 	if cache, old := e.cacheNow(), k.cache; cache != old {
@@ -64,7 +64,7 @@ func (e *Engine) updateCache() error {
 	return nil
 }
 
-// keepCache keeps the cache up to date until ctx ends, and brings it up to date once more then.
+// keepCache keeps the cache up to date until ctx ends, and updates it once more then.
 func (e *Engine) keepCache(ctx context.Context) {
 	failures, retries := 0, delay.NewBackoff(saveRetry, longestRetry)
 	retry := time.NewTimer(time.Hour)
@@ -90,8 +90,8 @@ func (e *Engine) keepCache(ctx context.Context) {
 	}
 }
 
-// collect frees the values of sets that are no longer served, once they aren't in use. After a refusal it frees them
-// in any case.
+// collect frees the values of sets that are no longer served, as soon as they are unused. After a refusal it frees those in
+// use too.
 func (e *Engine) collect(ctx context.Context) {
 	turn := time.NewTimer(time.Hour)
 	defer turn.Stop()
@@ -102,7 +102,7 @@ func (e *Engine) collect(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-e.stale:
-			began = time.Now() // outputs and answers under way still have the old set
+			began = time.Now() // outputs and replies in progress still use the old set
 			pauses.Reset()
 			turn.Reset(pauses.Next())
 			continue

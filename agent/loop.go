@@ -11,17 +11,17 @@ import (
 
 const (
 	refusedPause = time.Minute     // between requests to a source that refuses, about
-	longestNext  = 2 * time.Minute // a source that is silent for longer is asked again
-	longestAsk   = 9 * time.Second // the same, for a request that isn't to wait: on a busy machine it is given up within 10 s
+	longestNext  = 2 * time.Minute // for a request that waits for a change
+	longestAsk   = 9 * time.Second // for one that doesn't, so that it ends within 10 s on a busy machine
 	sleepNoticed = 2 * time.Second // the shortest suspend that counts
 )
 
-// turn is one turn of the loop: one request, or two if there is a fallback.
+// turn is a turn of the loop: one request, or two if there is a fallback.
 type turn struct {
 	ctx       context.Context //nolint:containedctx // ends with the turn
 	cancel    context.CancelFunc
 	from      supplier      // that is asked
-	replaced  int           // how often the engine's source had been exchanged
+	replaced  int           // Engine.replaced at the start
 	refreshes []chan error  // of Refresh calls that this turn answers
 	woken     time.Time     // of the latest wake
 	atOnce    bool          // the set is wanted at once
@@ -124,15 +124,15 @@ func (e *Engine) nextTurn(ctx context.Context) *turn {
 // request asks the source of a turn, or the fallback if that fails.
 func (e *Engine) request(t *turn) answer {
 	set, err := e.ask(t)
-	other, ok, why := e.instead(t.ctx, err)
-	if err = why; ok {
+	other, ok, err := e.fallback(t.ctx, err)
+	if ok {
 		t.from = other
 		set, err = e.ask(t)
 	}
 	return e.asking.judge(t.ctx, set, err)
 }
 
-// ask makes one request: for the whole set, or to wait for a change.
+// ask makes one request, for the set or for a change.
 func (e *Engine) ask(t *turn) (api.Snapshot, error) {
 	e.pulse.expect(t.limit)
 	defer e.pulse.expect(0)
@@ -156,7 +156,7 @@ func (e *Engine) ask(t *turn) (api.Snapshot, error) {
 	return set, err
 }
 
-// putBack returns the Refresh calls of a turn that didn't answer them to the next one.
+// putBack leaves the Refresh calls of a turn to the next one.
 func (e *Engine) putBack(t *turn) {
 	t.cancel()
 	e.mu.Lock()
@@ -165,27 +165,27 @@ func (e *Engine) putBack(t *turn) {
 	e.change(func(v *view) { v.status.Counts.Asks++ })
 }
 
-// exchanged reports whether the source has been replaced since a turn began.
+// exchanged reports whether the source was replaced since the start of a turn.
 func (e *Engine) exchanged(t *turn) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.replaced != t.replaced
 }
 
-// leaveAlone makes no requests for a while, not even for Refresh and Wake, since the vault asked for that. Refresh
-// calls that came during the turn get its error too.
+// leaveAlone prevents requests for as long as the vault has asked for, even those of Refresh and Wake. Refresh calls that
+// came during the turn get its error too.
 func (e *Engine) leaveAlone(t *turn, err error, asked time.Duration) {
 	busy, _ := errors.AsType[*api.Error](err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.replaced != t.replaced {
-		return // another source didn't ask for it
+		return // the new source may be another vault
 	}
 	e.quiet, e.busy = time.Now().Add(asked), busy
 	t.refreshes, e.refreshes = append(t.refreshes, e.refreshes...), nil
 }
 
-// rest waits between two turns. If the source is to be asked at once, it waits only as long as the vault asked for.
+// rest waits between two turns: for d, or after askAtOnce only as long as the vault has asked for.
 func (e *Engine) rest(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
@@ -211,14 +211,14 @@ func (e *Engine) take(set api.Snapshot, from supplier, roundTrip time.Duration) 
 	left, expired := set.Unexpired(e.clock.now())
 	api.Snapshot{Bound: expired}.Wipe()
 	if now := e.served(); len(now.status.Expired) > 0 && now.serves() && left.Etag == now.set.Etag {
-		left.Wipe() // the source has come to the same
+		left.Wipe() // the engine has dropped the same values
 		e.confirm(from, roundTrip)
 		return
 	}
 	e.serve(e.memory.Keep(left), expired, from, roundTrip)
 }
 
-// serve publishes a set and what has expired of it.
+// serve publishes a set. expired are the values that were removed from it.
 func (e *Engine) serve(set api.Snapshot, expired []api.Bound, from supplier, roundTrip time.Duration) {
 	e.publish(func(v *view) {
 		v.set, v.status.Placeholders, v.status.Expired = set, from.Placeholders(), envNames(expired)
@@ -230,7 +230,7 @@ func (e *Engine) serve(set api.Snapshot, expired []api.Bound, from supplier, rou
 	e.tidy()
 }
 
-// confirm notes that the set stands.
+// confirm notes that the source has confirmed the set.
 func (e *Engine) confirm(from supplier, roundTrip time.Duration) {
 	e.publish(func(v *view) { v.confirm(from, e.keeps(from), roundTrip) })
 	e.save()
@@ -245,7 +245,7 @@ func (v *view) confirm(from Source, keep bool, roundTrip time.Duration) {
 	}
 }
 
-// fail notes that the source gave nothing.
+// fail notes that a request failed.
 func (e *Engine) fail(err error) {
 	e.publish(func(v *view) {
 		if v.status.State == Fresh {

@@ -11,24 +11,24 @@ import (
 )
 
 // Output is a file or directory that is kept equal to the set. Its methods are called by one goroutine at a time, except
-// for Counts.
+// Counts.
 type Output interface {
-	// Name is its path, unique among outputs.
+	// Name returns its path, which is unique among outputs.
 	Name() string
-	// Write makes it hold the set. Writing the same set twice is harmless. After an error the last good content stands;
-	// the write is retried, unless the error is of Unfitting. Write must not wait for a hook: until it returns, a
-	// revocation can't remove the content.
+	// Write replaces its content by the set. Writing the same set twice is harmless. After an error the old content stays.
+	// The engine retries, unless the error is one of Unfitting. Write must not wait for a hook: a revocation can't remove
+	// the content before it returns.
 	Write(api.Snapshot) error
 	// Remove removes the content. Removing twice is harmless.
 	Remove() error
-	// Keep reports whether the content stays when the engine ends or has other outputs. A revocation removes it all the same.
+	// Keep reports whether the content stays when the engine ends or gets other outputs. A revocation removes it anyway.
 	Keep() bool
-	// Counts is what it has done since it was made: variables that it holds, times its content was written (not those
-	// that found it in place), runs of its hook that have ended, and those of them that failed or were killed.
+	// Counts returns the number of variables in it and, since it was created, of writes (except those that found the
+	// content in place), of runs of its hook that have ended, and of those that have failed or were killed.
 	Counts() (variables int, writes, hooks, hookFailures int64)
 }
 
-// Unfitting marks an error of Output.Write that a retry won't change: the output can't hold this set.
+// Unfitting marks an error of Output.Write as permanent: the output can't represent this set.
 func Unfitting(err error) error { return &unfitting{err} }
 
 type unfitting struct{ error }

@@ -7,23 +7,24 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// wipeAfter is how long after a refusal values that are still in use stay readable.
+// wipeAfter is the time from a refusal until values that are still in use are wiped.
 const wipeAfter = time.Second
 
-// refuses reports whether an error means that the source refuses for good: the key was revoked (401), or the resource
-// is gone or another key's (403). A key that was replaced in its file isn't refused: fetch reads it again first.
+// refuses reports whether an error means that the source refuses the key: it was revoked (401), or the resource is gone or
+// belongs to another key (403). If the key was replaced in its file, fetch reads that before it returns such an error.
 func refuses(err error) bool {
 	return errors.Is(err, api.ErrUnauthorized) || errors.Is(err, api.ErrDenied)
 }
 
-// revoke wipes what a refusal has to wipe, and OnRevoke is called the first time:
+// revoke removes everything after a refusal:
 //
-//   - the set: nothing is served any more when revoke returns;
-//   - the cache: updateCache removes it, at once and until that has worked;
-//   - the outputs: each outlet removes its own, at once and until that has worked;
-//   - values in locked memory that outputs or clients still use: collect zeroes them after wipeAfter.
+//   - the set: nothing is served when revoke returns;
+//   - the cache: updateCache removes it, and retries until that works;
+//   - the outputs: each outlet removes its own, and retries until that works;
+//   - values in locked memory that outputs or clients still use: collect wipes them after wipeAfter.
 //
-// A command that has values in its environment keeps them or is stopped: see OnRevoke in Status.
+// A command that has values in its environment keeps them or is stopped: see Status.OnRevoke. Config.OnRevoke is called at
+// the first refusal.
 func (e *Engine) revoke(src Source, err error) {
 	first := e.now.Load().status.State != Refused
 	e.publish(func(v *view) {
@@ -36,7 +37,7 @@ func (e *Engine) revoke(src Source, err error) {
 		v.status.Counts.Refusals++
 		v.blame(err)
 	})
-	e.save() // the cache isn't saved in this state, but removed
+	e.save() // which removes the cache in this state
 	e.tidy()
 	if !first {
 		return

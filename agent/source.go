@@ -9,44 +9,40 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Source gives the sets of one resource: a vault, or the agent on this machine. fetch.Source and socket.Source are
-// Sources. Next and Ask are called by one goroutine at a time; the other methods may be called by any.
+// Source returns the sets of one resource, from a vault (fetch.Source) or the agent on this machine (socket.Source). Next
+// and Ask are called by one goroutine at a time, the other methods by any.
 type Source interface {
-	// Next returns the set: at once if etag is "", else as soon as it differs from the one that etag names. It may
-	// return api.ErrNotModified at any time to say that the set stands, and does so at once after a call that ended
-	// with an error.
+	// Next returns the set: at once if etag is "", else as soon as it differs from the one that etag names. If there is no
+	// change it returns api.ErrNotModified, at any time, and at once after a call that has failed.
 	Next(ctx context.Context, etag string) (api.Snapshot, error)
-	// Ask returns the set at once, with a single request: the engine retries.
+	// Ask returns the set at once. It makes a single request, since the engine retries.
 	Ask(ctx context.Context) (api.Snapshot, error)
-	// Bindings lists what is bound to the resource, without values.
+	// Bindings lists the bindings of the resource, without values.
 	Bindings(ctx context.Context) ([]api.Binding, error)
-	// Vault is the base URL of the vault, in its normal form; empty if it isn't known.
+	// Vault returns the base URL of the vault in normal form, or "" if it isn't known.
 	Vault() string
-	// Placeholders reports whether the vault gives placeholders instead of values.
+	// Placeholders reports whether the vault returns placeholders instead of values.
 	Placeholders() bool
-	// ClockSkew is how far this machine's clock is ahead of the vault's, and whether that is known.
+	// ClockSkew returns how far this machine's clock is ahead of the vault's, and whether that is known.
 	ClockSkew() (time.Duration, bool)
-	// Drop closes connections that no call is using, such as those that a suspended machine's peers have closed.
+	// Drop closes idle connections: after a suspend, the other end may have closed them.
 	Drop()
 }
 
-// supplier is a source and where its sets are kept.
+// supplier is a source with the cache of its sets.
 type supplier struct {
 	Source
-	cache    *cache.Cache // nil: there is none
-	fallback bool         // it was asked because the engine's source failed
+	cache    *cache.Cache // nil: none
+	fallback bool         // see Config.Fallback
 }
 
-// failed reports whether an error says neither that there is a set nor that the set stands.
-func failed(err error) bool { return err != nil && !errors.Is(err, api.ErrNotModified) }
-
-// instead returns the fallback after the engine's source has failed. It returns false if there is none to ask, and
-// why.
-func (e *Engine) instead(ctx context.Context, why error) (supplier, bool, error) {
-	if e.conf.Fallback == nil || !failed(why) || ctx.Err() != nil {
-		return supplier{}, false, why
+// fallback returns the source to ask after the engine's source has returned sourceErr. It returns false and an error if
+// there is none, or if sourceErr isn't a failure.
+func (e *Engine) fallback(ctx context.Context, sourceErr error) (supplier, bool, error) {
+	if e.conf.Fallback == nil || sourceErr == nil || errors.Is(sourceErr, api.ErrNotModified) || ctx.Err() != nil {
+		return supplier{}, false, sourceErr
 	}
-	src, cache, err := e.conf.Fallback(why)
+	src, cache, err := e.conf.Fallback(sourceErr)
 	if err != nil {
 		return supplier{}, false, err
 	}
@@ -56,6 +52,6 @@ func (e *Engine) instead(ctx context.Context, why error) (supplier, bool, error)
 	return supplier{src, cache, true}, true, nil
 }
 
-// keeps reports whether a supplier's sets belong into the engine's cache. An agent on this machine, which is asked
-// before a fallback, has a cache of its own.
+// keeps reports whether the sets of a supplier are cached. The agent on this machine, which is asked before a fallback, has
+// its own cache.
 func (e *Engine) keeps(s supplier) bool { return e.conf.Fallback == nil || s.fallback }

@@ -37,14 +37,14 @@ func (e *Engine) Snapshot() (api.Snapshot, Status) {
 	return v.set, e.counted(v.report())
 }
 
-// Status is the status at this moment.
+// Status returns the current status.
 func (e *Engine) Status() Status { return e.counted(e.served().report()) }
 
-// Changed is closed at the next change of the set or the status.
+// Changed returns a channel that is closed at the next change of the set or the status.
 func (e *Engine) Changed() <-chan struct{} { return e.now.Load().changed }
 
-// Wait returns the set: at once if it differs from the one that etag names, else when it does. It waits for the first
-// set. The set is shared and must not be wiped.
+// Wait returns the set as soon as there is one that differs from the one that etag names. The set is shared and must not
+// be wiped.
 // Errors: api.ErrUnauthorized or api.ErrDenied, wrapped, while the source refuses; the context's; one if Run has ended.
 func (e *Engine) Wait(ctx context.Context, etag string) (api.Snapshot, error) {
 	for {
@@ -65,8 +65,8 @@ func (e *Engine) Wait(ctx context.Context, etag string) (api.Snapshot, error) {
 	}
 }
 
-// Follow calls take with the set each time it differs from the last one, which etag names at first, until ctx or Run
-// ends (nil) or the source refuses: api.ErrUnauthorized or api.ErrDenied, wrapped.
+// Follow calls take with each new set, until ctx or Run ends (it returns nil) or the source refuses (api.ErrUnauthorized or
+// api.ErrDenied, wrapped). etag names the set that the caller has.
 func (e *Engine) Follow(ctx context.Context, etag string, take func(api.Snapshot)) error {
 	for {
 		set, err := e.Wait(ctx, etag)
@@ -86,8 +86,8 @@ const (
 	listTime  = time.Second // for the source to list them: clients with a key ask the vault themselves after 1.5 s
 )
 
-// Bindings lists what is bound to the resource, without values and placeholder tokens: as the source lists it, or if it
-// can't be asked, as in the set that is served.
+// Bindings lists the bindings of the resource, without values and placeholder tokens: as the source lists them or, if that
+// fails, those of the current set.
 // Errors: api.ErrUnauthorized or api.ErrDenied, wrapped, while the source refuses; api.ErrUnavailable without a set.
 func (e *Engine) Bindings(ctx context.Context) ([]api.Binding, error) {
 	first, cancel := context.WithTimeout(ctx, firstWait)
@@ -114,8 +114,8 @@ func (e *Engine) Bindings(ctx context.Context) ([]api.Binding, error) {
 	return set.Bindings(), ctx.Err()
 }
 
-// own keeps the bindings of the engine's resource, without their placeholder tokens. A vault that doesn't know the
-// filter lists those of others too.
+// own returns the bindings of the engine's resource, without their placeholder tokens. A vault that doesn't know the filter
+// lists those of other resources too.
 func (e *Engine) own(all []api.Binding) []api.Binding {
 	list := []api.Binding{}
 	for _, b := range all {
@@ -130,12 +130,12 @@ func (e *Engine) own(all []api.Binding) []api.Binding {
 // serves reports whether there is a set.
 func (v *view) serves() bool { return v.status.State == Fresh || v.status.State == Stale }
 
-// report is the status with the set's age.
+// report returns the status with the age of the set.
 func (v *view) report() Status {
 	s := v.status
 	s.Outputs = slices.Clone(s.Outputs)
 	if !s.ConfirmedAt.IsZero() {
-		age := time.Since(s.ConfirmedAt) // by a clock that stands still in suspend
+		age := time.Since(s.ConfirmedAt) // by a clock that stops during a suspend
 		if slept := asleep() - v.asleep; slept >= sleepNoticed {
 			age += slept
 		}
@@ -144,7 +144,7 @@ func (v *view) report() Status {
 	return s
 }
 
-// publish replaces the view by a changed copy.
+// publish replaces the view by a copy that change has changed.
 func (e *Engine) publish(change func(*view)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

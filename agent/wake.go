@@ -3,18 +3,17 @@ package agent
 import "time"
 
 const (
-	wakeApart = 500 * time.Millisecond // between two wakes, so that the later one too is fresh within a second
-	wakeHurry = 30 * time.Second       // after a wake pauses are short
-	wakePause = 500 * time.Millisecond // the longest of them
+	wakeApart = 500 * time.Millisecond // the least time between two wakes
+	wakeHurry = 30 * time.Second       // how long pauses are short after a wake
+	wakePause = 500 * time.Millisecond // the longest of these pauses
 )
 
-// Wake asks the source at once, unless the vault asked for no requests, over new connections: this machine was
-// suspended or cloned, or its clock was set, so connections may be dead and the set old. For wakeHurry after it,
-// failures are retried faster.
+// Wake asks the source at once over new connections, unless the vault has asked for no requests. It is called after this
+// machine was suspended or cloned, or its clock was set: connections may be dead and the set old. Failures are retried
+// faster for wakeHurry.
 //
-// Wakes within wakeApart of the last one become a single one, at the end of that time. None is lost: the clock that
-// measures it stands still while a virtual machine is paused, so a second call for what looks like the same wake may
-// be the first one after another pause.
+// Wakes within wakeApart of the last one are combined into one at the end of that time. They can't be ignored: the clock
+// stands still while a virtual machine is paused, so what looks like the same wake may come after another pause.
 func (e *Engine) Wake(reason string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -42,7 +41,7 @@ func (e *Engine) wake(reason string) {
 	e.change(func(v *view) { v.status.Counts.Wakes++ })
 }
 
-// cancelWake cancels the wake that comes next. The caller holds mu.
+// cancelWake cancels the next wake. The caller holds mu.
 func (e *Engine) cancelWake() {
 	if e.waking != nil {
 		e.waking.Stop()
