@@ -21,7 +21,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// fakeVault answers as a test tells it to, in virtual time.
+// fakeVault is a source that a test controls, in virtual time.
 type fakeVault struct {
 	plain
 	mu    sync.Mutex // guards the fields below
@@ -39,7 +39,7 @@ func newFakeVault(set api.Snapshot) *fakeVault {
 	return &fakeVault{set: set}
 }
 
-// copied is the set with values of its own, since whoever takes one may wipe it.
+// copied returns a copy of a set with its own values, since the receiver may wipe them.
 func copied(s api.Snapshot) api.Snapshot {
 	s.Bound = slices.Clone(s.Bound)
 	for i := range s.Bound {
@@ -48,7 +48,7 @@ func copied(s api.Snapshot) api.Snapshot {
 	return s
 }
 
-// become changes what the vault does from now on, also to who waits.
+// become changes the vault, also for requests that wait.
 func (v *fakeVault) become(change func(*fakeVault)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -122,8 +122,8 @@ func (v *fakeVault) next(ctx context.Context, etag string, long time.Duration) (
 	}
 }
 
-// place is an output that keeps a diary.
-type place struct {
+// fakeOutput is an output that records what is done with it.
+type fakeOutput struct {
 	name  string
 	keep  bool
 	mu    sync.Mutex // guards the fields below
@@ -133,16 +133,16 @@ type place struct {
 	wrote int64
 }
 
-func (p *place) Name() string { return p.name }
-func (p *place) Keep() bool   { return p.keep }
+func (p *fakeOutput) Name() string { return p.name }
+func (p *fakeOutput) Keep() bool   { return p.keep }
 
-func (p *place) Counts() (variables int, writes, hooks, hookFailures int64) {
+func (p *fakeOutput) Counts() (variables int, writes, hooks, hookFailures int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.holds, p.wrote, 0, 0
 }
 
-func (p *place) note(what string) error {
+func (p *fakeOutput) note(what string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err != nil {
@@ -152,7 +152,7 @@ func (p *place) note(what string) error {
 	return p.err
 }
 
-func (p *place) Write(s api.Snapshot) error {
+func (p *fakeOutput) Write(s api.Snapshot) error {
 	text := ""
 	for _, b := range s.Bound {
 		text += b.ExposeAsEnv + "=" + b.Value.Reveal() + " "
@@ -165,21 +165,21 @@ func (p *place) Write(s api.Snapshot) error {
 	return err
 }
 
-func (p *place) Remove() error { return p.note("removed") }
+func (p *fakeOutput) Remove() error { return p.note("removed") }
 
-func (p *place) fail(err error) {
+func (p *fakeOutput) fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.err = err
 }
 
-func (p *place) read() []string {
+func (p *fakeOutput) read() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.diary)
 }
 
-// first is the value of a set's first binding; "" if it has none.
+// first returns the value of the first binding of a set, or "".
 func first(s api.Snapshot) string {
 	if len(s.Bound) == 0 {
 		return ""
@@ -187,13 +187,13 @@ func first(s api.Snapshot) string {
 	return s.Bound[0].Value.Reveal()
 }
 
-// daemon runs an agent in virtual time around a test, which ends it.
+// daemon runs an engine in virtual time until test returns.
 func daemon(t *testing.T, conf agent.Config, test func(t *testing.T, a *agent.Engine)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { runAgent(t, conf, test) })
 }
 
-// runAgent is daemon for who is in virtual time already.
+// runAgent is daemon for tests that are in virtual time already.
 func runAgent(t *testing.T, conf agent.Config, test func(t *testing.T, a *agent.Engine)) {
 	t.Helper()
 	conf.Resource = sandbox
@@ -212,7 +212,7 @@ func runAgent(t *testing.T, conf agent.Config, test func(t *testing.T, a *agent.
 	}
 }
 
-// brief is what most tests look at of a status.
+// brief is the part of a status that most tests compare.
 type brief struct {
 	State  agent.State
 	Origin agent.Origin
@@ -306,7 +306,7 @@ func TestAgentStates(t *testing.T) {
 	})
 }
 
-// A hung vault: the source is given up after a while, though nothing ends its call.
+// A request to a vault that hangs times out.
 func TestAgentHungSource(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
@@ -435,11 +435,11 @@ func TestAgentThatHasStopped(t *testing.T) {
 		if _, err := a.Wait(t.Context(), snapshot(1).Etag); err == nil {
 			t.Error("waits")
 		}
-		a.SetOutputs(outputs(&place{name: "late"}))
+		a.SetOutputs(outputs(&fakeOutput{name: "late"}))
 	})
 }
 
-// With a cache and a vault that doesn't answer, the cached set is served within a second, and says so.
+// If the vault doesn't answer, the cached set is served within a second, with its origin.
 func TestAgentCachedStart(t *testing.T) {
 	// seal saves a set in virtual time, which begins anew in each test.
 	seal := func(t *testing.T) string {
@@ -461,7 +461,7 @@ func TestAgentCachedStart(t *testing.T) {
 		{"rolled back", func(v *fakeVault) { v.set = snapshot(2) }, "the vault gave a lower version of a secret than before: 2 of sec_1, after 3"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			path, vault, out := seal(t), newFakeVault(snapshot(3)), &place{name: "out"}
+			path, vault, out := seal(t), newFakeVault(snapshot(3)), &fakeOutput{name: "out"}
 			tt.become(vault)
 			daemon(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
 				time.Sleep(600 * time.Millisecond)
@@ -480,7 +480,7 @@ func TestAgentCachedStart(t *testing.T) {
 		})
 	}
 	t.Run("a quick vault", func(t *testing.T) {
-		path, out := seal(t), &place{name: "out"}
+		path, out := seal(t), &fakeOutput{name: "out"}
 		daemon(t, agent.Config{Source: newFakeVault(snapshot(4)), Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
 			time.Sleep(time.Second)
 			expect(t, a, "no cache", brief{agent.Fresh, agent.FromVault, "canary-4", 1 * time.Second, ""})
@@ -494,8 +494,8 @@ func TestAgentCachedStart(t *testing.T) {
 	})
 }
 
-// A vault that was restored from an older backup isn't believed by itself, for ever: the log and the status
-// say why, and what an operator does who wants its values.
+// Sets of a vault that was restored from an older backup are refused. The log and the status say why, and how an operator
+// accepts them.
 func TestAgentOfARestoredVault(t *testing.T) {
 	const (
 		says = "the vault gave a lower version of a secret than before: 2 of sec_1, after 3"
@@ -542,7 +542,7 @@ func TestAgentOfARestoredVault(t *testing.T) {
 	})
 }
 
-// What the log says of a failure depends on whether there is a set, and how long it waits can be read.
+// The log message of a failure depends on whether there is a set, and contains the wait.
 func TestAgentLogsFailures(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	vault.err = errDown
@@ -574,7 +574,7 @@ func TestAgentLogsFailures(t *testing.T) {
 	})
 }
 
-// An unchanged set is saved again now and then, so that its age in the cache stays small.
+// An unchanged set is saved again at times, so that its age in the cache stays small.
 func TestAgentSavesSeldom(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
 	daemon(t, agent.Config{Source: newFakeVault(snapshot(1)), Cache: cacheAt(t, path, someKey)}, func(t *testing.T, a *agent.Engine) {
@@ -589,7 +589,7 @@ func TestAgentSavesSeldom(t *testing.T) {
 	})
 }
 
-// A new key comes with a new source and cache, and is used at once; the old cache is gone.
+// Replace asks the new source at once and removes the old cache.
 func TestAgentReplace(t *testing.T) {
 	dir := t.TempDir()
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
@@ -618,7 +618,7 @@ func TestAgentReplace(t *testing.T) {
 	})
 }
 
-// A woken machine asks at once, over new connections, and for a while retries fast.
+// After a wake the engine asks at once, over new connections, and retries faster for a while.
 func TestAgentWake(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	var wake func(string)
@@ -679,8 +679,8 @@ func TestAgentWake(t *testing.T) {
 	})
 }
 
-// What changed in a pause that was over for a moment only before the next one is fetched within a second,
-// though no time seems to have passed: by this machine's clock both wakes come at once.
+// A change during the second of two pauses that follow each other closely arrives within a second, although by this
+// machine's clock both wakes come at once.
 func TestAgentWakesTwiceAtOnce(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	var wake func(string)

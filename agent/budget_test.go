@@ -11,10 +11,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 )
 
-// budgetUnderFailures is the least time between two requests, on average, at a vault that is up and down.
+// budgetUnderFailures is the least average time between two requests to a vault that fails at times.
 const budgetUnderFailures = 4 * time.Second
 
-// The budget of requests that docs/operations.md states is the one that tests keep to.
+// docs/operations.md states the budget of requests that tests check.
 func TestRequestBudgetIsDocumented(t *testing.T) {
 	page, err := os.ReadFile("../docs/operations.md")
 	must(t, err)

@@ -21,7 +21,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// expiring is a set of TOKEN, which stays, and PASS, which expires after some time.
+// expiring returns a set of TOKEN, which doesn't expire, and PASS, which does.
 func expiring(version int64, after time.Duration) api.Snapshot {
 	at := time.Now().UTC().Add(after).Round(0)
 	return snapshot(version, api.Bound{
@@ -30,7 +30,7 @@ func expiring(version int64, after time.Duration) api.Snapshot {
 	})
 }
 
-// What expires is dropped by the agent alone, at the moment and once, whatever the vault does then.
+// The engine drops a value when it expires, once, whatever the vault does then.
 func TestExpiryUnderAnAgent(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -47,7 +47,7 @@ func TestExpiryUnderAnAgent(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "state", "set")
 			synctest.Test(t, func(t *testing.T) {
-				vault, out := newFakeVault(expiring(1, 20*time.Second)), &place{name: "out"}
+				vault, out := newFakeVault(expiring(1, 20*time.Second)), &fakeOutput{name: "out"}
 				full := vault.set.Etag
 				conf := agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}
 				runAgent(t, conf, func(t *testing.T, a *agent.Engine) {
@@ -104,15 +104,15 @@ func TestExpiryUnderAnAgent(t *testing.T) {
 	}
 }
 
-// Each value goes at its own time, and a vault whose clock is late and gives an expired one over and over
-// isn't asked any more often for it.
+// Each value is dropped at its own time. A vault with a slow clock that keeps returning an expired value isn't asked more
+// often.
 func TestExpiryOneByOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		later := time.Now().UTC().Add(40 * time.Second).Round(0)
 		set := expiring(1, 20*time.Second)
 		set.Bound[0].ExpiresAt = &later
 		set.Etag = api.Etag(sandbox, []api.Label{set.Bound[0].Label, set.Bound[1].Label})
-		vault, out := newFakeVault(set), &place{name: "out"}
+		vault, out := newFakeVault(set), &fakeOutput{name: "out"}
 		runAgent(t, agent.Config{Source: vault, Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
 			time.Sleep(5 * time.Minute)
 			if diff := cmp.Diff(out.read(), []string{"TOKEN=canary-1 PASS=brief", "TOKEN=canary-1", ""}); diff != "" {
@@ -134,7 +134,7 @@ func TestExpiryOneByOne(t *testing.T) {
 	})
 }
 
-// A start from the cache is one without what has expired since.
+// Values that have expired aren't loaded from the cache.
 func TestExpiryInTheCache(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state", "set")
 	synctest.Test(t, func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestExpiryInTheCache(t *testing.T) {
 		if len(set.Bound) != 1 || set.Etag != snapshot(1).Etag || time.Since(at) != 2*time.Second {
 			t.Errorf("%d values of %s ago", len(set.Bound), time.Since(at))
 		}
-		vault, out := newFakeVault(snapshot(1)), &place{name: "out"}
+		vault, out := newFakeVault(snapshot(1)), &fakeOutput{name: "out"}
 		vault.err = errDown
 		runAgent(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
 			time.Sleep(10 * time.Second)
@@ -157,7 +157,7 @@ func TestExpiryInTheCache(t *testing.T) {
 	})
 }
 
-// A command that follows the vault loses what expires too, while a request waits and between two of them.
+// A command that follows the vault loses expired values too, during a request and between two.
 func TestExpiryUnderFollow(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -210,8 +210,8 @@ func TestExpiryUnderFollow(t *testing.T) {
 	}
 }
 
-// An agent in a process of its own is stopped across the moment at which its value expires, with the vault
-// gone: as soon as it goes on, the value is served no more.
+// The process of an agent is stopped when its value expires, while the vault is unavailable. When it continues, it
+// doesn't serve the value.
 func TestExpiryOfAPausedProcess(t *testing.T) {
 	needs.Long(t, "ten seconds of real time until the expiry")
 	v := vaulttest.Start(t)
@@ -237,7 +237,7 @@ func TestExpiryOfAPausedProcess(t *testing.T) {
 	}
 }
 
-// The cache on disk is rewritten too, though the vault can't confirm it.
+// The cache is saved again without the value, although the vault can't confirm that.
 func TestExpiryRewritesTheCache(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state", "set")
 	synctest.Test(t, func(t *testing.T) {
@@ -261,7 +261,7 @@ func TestExpiryRewritesTheCache(t *testing.T) {
 	})
 }
 
-// skewed is a vault that tells its time, by which this machine's clock is ahead.
+// skewed is a vault whose clock is known to be behind this machine's.
 type skewed struct {
 	*fakeVault
 	ahead atomic.Int64
@@ -269,7 +269,7 @@ type skewed struct {
 
 func (s *skewed) ClockSkew() (time.Duration, bool) { return time.Duration(s.ahead.Load()), true }
 
-// On a machine whose clock is wrong a value lives for as long as the vault meant it to.
+// On a machine with a wrong clock, a value expires at the vault's time.
 func TestExpiryByTheVaultsClock(t *testing.T) {
 	for _, ahead := range []time.Duration{10 * time.Minute, -10 * time.Minute, 0, 2 * time.Second} {
 		t.Run(ahead.String(), func(t *testing.T) {
@@ -296,7 +296,7 @@ func TestExpiryByTheVaultsClock(t *testing.T) {
 	}
 }
 
-// The same for a command that follows the vault: it has no agent that knows the time.
+// The same for a command that follows the vault.
 func TestFollowByTheVaultsClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const life, ahead = 30 * time.Second, 10 * time.Minute
@@ -318,7 +318,7 @@ func TestFollowByTheVaultsClock(t *testing.T) {
 	})
 }
 
-// A value that was dropped by a wrong clock comes back once the vault has told the time.
+// A value that was dropped because of a wrong clock is served again once the vault's time is known.
 func TestExpiryUndoneWhenTheClockIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		vault := &skewed{fakeVault: newFakeVault(expiring(1, 20*time.Second))}

@@ -13,7 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// A cache that is cut or changed anywhere is noticed: nothing of it is used, and nothing panics.
+// A cache that is truncated or changed anywhere isn't used, and doesn't cause a panic.
 func TestFault_A3_DamagedCache(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
 	c := cacheAt(t, path, someKey)

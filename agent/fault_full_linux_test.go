@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The file system of an output fills up under a running agent: the old file stays to the last byte, the
-// status says so and why, others are served the new set, and once there is room the file has it too.
+// The file system of an output becomes full while the agent runs. The old file stays unchanged, the status has the error,
+// other outputs get the new set, and so does the file once there is room.
 func TestFault_A2_TmpfsFullUnderARunningAgent(t *testing.T) {
 	dir := t.TempDir()
 	needs.Granted(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k,mode=700"), "a tmpfs of a size of its own")

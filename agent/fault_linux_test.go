@@ -30,7 +30,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// Answers of any size and shape leave the agent small, and are refused.
+// Huge and malformed responses are refused, and don't make the agent grow.
 func TestFault_A5_HugeBody(t *testing.T) {
 	needs.Long(t, "answers of a GiB")
 	var bomb bytes.Buffer
@@ -88,8 +88,7 @@ func TestFault_A5_HugeBody(t *testing.T) {
 	}
 }
 
-// A vault that is killed over and over while an agent waits on it loses the agent no version, and none
-// comes backwards.
+// A vault is killed repeatedly during a wait. The agent misses no version, and none comes backwards.
 func TestFault_A10_VaultKilledMidWait(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	root := filepath.Join(t.TempDir(), "root")
@@ -179,8 +178,8 @@ func TestFault_A10_VaultKilledMidWait(t *testing.T) {
 	t.Logf("killed %d times, %d versions, %d of them seen", rounds, s.Version, len(versions))
 }
 
-// middle stands between agents and a vault. It keeps the public keys that pass, and can let everything
-// under way hang for ever, as a connection does whose other end is gone.
+// middle is a proxy between agents and a vault. It records public keys, and can make all connections hang, as if the
+// other end were gone.
 type middle struct {
 	*httptest.Server
 	mu   sync.Mutex // guards the fields below
@@ -234,7 +233,7 @@ func newMiddle(t *testing.T, target string) *middle {
 	return m
 }
 
-// cut lets everything under way hang.
+// cut makes all connections hang.
 func (m *middle) cut() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -242,9 +241,8 @@ func (m *middle) cut() {
 	m.dead = make(chan struct{})
 }
 
-// A machine is paused, its connections die without a word, the secret is rotated, and it is resumed,
-// as one and as two clones, again and again without a breath in between: each has the new value within a
-// second, and no key pair is ever used twice.
+// A machine is paused, its connections die silently, the secret is rotated, and the machine is resumed, alone and as two
+// clones, repeatedly and without pauses. Each gets the new value within a second, and no key pair is used twice.
 func TestFault_A20_PausedMachine(t *testing.T) {
 	v := vaulttest.Start(t)
 	secret := v.Put(t, "token", "value 0", sandbox, "TOKEN")

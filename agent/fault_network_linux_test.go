@@ -20,7 +20,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// relay passes connections on, and can reset all of them.
+// relay forwards connections, and can reset all of them.
 type relay struct {
 	net.Listener
 	mu    sync.Mutex // guards the fields below
@@ -80,7 +80,7 @@ func (r *relay) connections() int {
 	return r.count
 }
 
-// network is a network namespace of this test's own, in which one thread is.
+// network is a network namespace with one thread.
 type network struct{ work chan func() }
 
 func newNetwork(t *testing.T) *network {
@@ -99,16 +99,15 @@ func newNetwork(t *testing.T) *network {
 	return n
 }
 
-// do has f called in the network. What f opens or starts stays there.
+// do calls f in the network. Sockets and processes that f creates stay there.
 func (n *network) do(f func()) {
 	done := make(chan struct{})
 	n.work <- func() { defer close(done); f() }
 	<-done
 }
 
-// An agent in a network of its own, with one cable to the vault: a reset is noticed at once, an unplugged
-// cable within 30 s though nothing is said, and each time the agent is soon as fresh as before, once. The
-// cable is out for a minute, in which the agent goes on serving what it has.
+// An agent runs in its own network, with one link to the vault. It notices a reset at once and a link that is down within
+// 30 s, and is fresh again soon after. The link is down for a minute, during which the agent serves its set.
 func TestFault_A11_LinkDown(t *testing.T) {
 	needs.Long(t, "more than a minute of real time: keepalive is the kernel's")
 	t.Parallel() // nearly all of it is waiting

@@ -21,9 +21,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Something on the way changes what a real vault answers when its secrets are rotated: the agent keeps the
-// old set, to the last byte of its output and its cache, and says that it is stale and why. Once the
-// answers are honest, the new set is there whole.
+// A proxy changes the responses of a real vault after a rotation. The agent keeps the old set, with output and cache
+// unchanged, and reports that it is stale and why. Once the responses arrive unchanged, it has the new set.
 func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 	v := vaulttest.Start(t)
 	names := []string{"ALPHA", "BETA", "GAMMA"}
@@ -40,7 +39,7 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 	}
 	p := tamper.New(t, v.BaseURL)
 	key := v.ResourceKey(t, sandbox)
-	path, out := filepath.Join(t.TempDir(), "set"), &place{name: "out"}
+	path, out := filepath.Join(t.TempDir(), "set"), &fakeOutput{name: "out"}
 	cache, err := cache.New(cache.Config{Path: path, Key: key, Resource: sandbox})
 	must(t, err)
 	a, stop := realAgent(t, p.BaseURL, key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out)})

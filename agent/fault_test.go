@@ -30,8 +30,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// What a vault asks for with Retry-After is kept to: never asked earlier, whoever is in a hurry, and not
-// for ever.
+// Retry-After is obeyed, even during wakes and refreshes, up to a limit.
 func TestFault_A6_RetryAfter(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
@@ -90,8 +89,8 @@ func TestFault_A6_RetryAfter(t *testing.T) {
 	}
 }
 
-// A pause that the vault asked for: a refresh is answered at once and says why, a wake is kept for the
-// end of it, and a new key needn't wait.
+// During a pause that the vault has asked for, Refresh returns an error at once, a wake takes effect at its end, and a
+// new key is used at once.
 func TestRetryAfterUnderHaste(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	var wake func(string)
@@ -130,8 +129,8 @@ func TestRetryAfterUnderHaste(t *testing.T) {
 	})
 }
 
-// Half of all answers are 5xx, for a virtual hour: requests stay within the budget, rotations arrive, and
-// afterwards the agent is fresh within one pause at its longest.
+// Half of all responses are 5xx for a virtual hour. Requests stay within the budget, rotations arrive, and afterwards the
+// agent is fresh within the longest pause.
 func TestFault_A7_HalfErrors(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	random := rand.New(rand.NewPCG(7, 7)) // the same each time
@@ -165,15 +164,14 @@ func TestFault_A7_HalfErrors(t *testing.T) {
 	})
 }
 
-// epoch is when virtual time begins.
+// epoch is the start of virtual time.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// A vault that is up and down for 24 hours, a minute or so each: every value arrives that stands for a
-// while, requests stay within the budget, and memory, goroutines and files are at the end what they were
-// at the beginning.
+// A vault is available and unavailable in turns of about a minute for 24 hours. Each value that lasts a while arrives,
+// requests stay within the budget, and memory, goroutines and files don't grow.
 func TestFlappingForADay(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
-	vault, out := newFakeVault(snapshot(1)), &place{name: "out"}
+	vault, out := newFakeVault(snapshot(1)), &fakeOutput{name: "out"}
 	random := rand.New(rand.NewPCG(24, 24)) // the same each time
 	daemon(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: outputs(out)}, func(t *testing.T, a *agent.Engine) {
 		version, missed := int64(1), 0
@@ -234,7 +232,7 @@ func TestFlappingForADay(t *testing.T) {
 	})
 }
 
-// measure gives goroutines, bytes on the heap, and mappings of secret memory, once all garbage is gone.
+// measure returns the number of goroutines, bytes on the heap, and mappings of secret memory, after a garbage collection.
 func measure(t *testing.T) (goroutines int, heap uint64, regions int) {
 	t.Helper()
 	for range 4 {
@@ -248,7 +246,7 @@ func measure(t *testing.T) (goroutines int, heap uint64, regions int) {
 	return runtime.NumGoroutine(), m.HeapAlloc, bytes.Count(maps, []byte("secretmem"))
 }
 
-// A machine whose clock is years off says so, and everything measured in spans of time goes on.
+// A machine whose clock is off by years reports that. Durations aren't affected.
 func TestFault_A8_WrongClock(t *testing.T) {
 	cert, ca, _ := vaulttest.Certificate(t)
 	v := vaulttest.Start(t, vaulttest.WithTLS(cert))
@@ -304,8 +302,8 @@ func TestFault_A8_WrongClock(t *testing.T) {
 	}
 }
 
-// A vault that takes connections and gives nothing, or too little, is given up within 10 s, and the cached
-// set is served within one.
+// A request to a vault that accepts connections and sends nothing, or too little, times out within 10 s. The cached set
+// is served within one.
 func TestFault_A4_HungServer(t *testing.T) {
 	drip := func(c net.Conn, text string) {
 		for i := range len(text) {
@@ -372,8 +370,8 @@ func TestFault_A4_HungServer(t *testing.T) {
 	})
 }
 
-// A vault begins to refuse while an agent runs, with 401 or with 403: within 5 s its values, its cache and
-// its outputs are gone, and the socket says no. Whoever is asked again later may say yes, and all is back.
+// A vault begins to refuse with 401 or 403 while an agent runs. Within 5 s values, cache and outputs are removed, and the
+// socket refuses. If the vault accepts the key again, all are back.
 func TestFault_A9_RefusedMidRun(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -408,7 +406,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 			v.Put(t, "token", "canary-1", sandbox, "TOKEN")
 			p := tamper.New(t, v.BaseURL)
 			key, id := v.MintResourceKey(t, sandbox)
-			path, out := filepath.Join(t.TempDir(), "set"), &place{name: "out", keep: true}
+			path, out := filepath.Join(t.TempDir(), "set"), &fakeOutput{name: "out", keep: true}
 			cache, err := cache.New(cache.Config{Path: path, Key: key, Resource: sandbox})
 			must(t, err)
 			revoked := make(chan struct{}, 1)

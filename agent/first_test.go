@@ -56,7 +56,7 @@ func TestFallback(t *testing.T) {
 	})
 }
 
-// A first set that comes after patience isn't waited for if there is a cached one, and a refusal removes that.
+// First returns the cached set after patience, and a refusal removes the cache.
 func TestFirstFromCache(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

@@ -21,7 +21,7 @@ import (
 
 var sandbox, snapshot = agenttest.Sandbox, agenttest.Snapshot
 
-// plain is what a test's source has beside Next and Ask, if that doesn't matter.
+// plain has the methods of a source that most tests don't need.
 type plain struct{}
 
 func (plain) Bindings(context.Context) ([]api.Binding, error) { return nil, errors.ErrUnsupported }
@@ -30,7 +30,7 @@ func (plain) Placeholders() bool                              { return false }
 func (plain) ClockSkew() (time.Duration, bool)                { return 0, false }
 func (plain) Drop()                                           {}
 
-// source answers its nth request, from 1, in virtual time.
+// source calls next with the number of the request, from 1, in virtual time.
 type source struct {
 	plain
 	next func(ctx context.Context, n int, etag string) (api.Snapshot, error)
@@ -46,7 +46,7 @@ func (s *source) Next(ctx context.Context, etag string) (api.Snapshot, error) {
 
 func (s *source) Ask(ctx context.Context) (api.Snapshot, error) { return s.Next(ctx, "") }
 
-// begun gives a set at first, and then what a source gives.
+// begun returns a first set, and then those of a source.
 type begun struct {
 	agent.Source
 	first *api.Snapshot
@@ -60,8 +60,8 @@ func (b *begun) Next(ctx context.Context, etag string) (api.Snapshot, error) {
 	return b.Source.Next(ctx, etag)
 }
 
-// follow hands the sets after first to sinks, as a command that was started with first has them, until ctx ends (nil)
-// or the source refuses.
+// follow passes the sets after first to sinks, as for a command that was started with first, until ctx ends (nil) or the
+// source refuses.
 func follow(ctx context.Context, src agent.Source, first api.Snapshot, log zerolog.Logger, sinks ...interface{ Take(api.Snapshot) }) error {
 	e, err := agent.New(agent.Config{Resource: sandbox, Source: &begun{src, &first}, Heap: true, OnRevoke: func(error) {}, Log: log})
 	if err == nil && first.Etag != "" {
@@ -82,13 +82,13 @@ func follow(ctx context.Context, src agent.Source, first api.Snapshot, log zerol
 	return errors.Join(err, <-ended)
 }
 
-// never blocks until ctx ends, as a source does whose set doesn't change.
+// never blocks until ctx ends, as a source whose set doesn't change.
 func never(ctx context.Context) (api.Snapshot, error) {
 	<-ctx.Done()
 	return api.Snapshot{}, ctx.Err()
 }
 
-// sink keeps the versions and values it took.
+// sink records versions and values.
 type sink struct{ took []string }
 
 func (s *sink) Take(n api.Snapshot) {
@@ -99,7 +99,7 @@ func (s *sink) Take(n api.Snapshot) {
 	s.took = append(s.took, strings.TrimSpace(text))
 }
 
-// lines gives each log line's level and message.
+// lines returns the level and message of each log line.
 func lines(log *bytes.Buffer) []string {
 	out := []string{}
 	for line := range strings.Lines(log.String()) {
@@ -117,8 +117,7 @@ const (
 	saysNone  = "warn: vault unavailable: retrying"
 )
 
-// following follows a source for so long in virtual time. The source isn't given up however long it takes, and each set
-// is taken before it is asked again.
+// following follows a source for a virtual time. Requests don't time out, and each set is taken before the next request.
 func following(t *testing.T, long time.Duration, first api.Snapshot, next func(ctx context.Context, n int, etag string) (api.Snapshot, error)) (*source, *sink, []string, error) {
 	t.Helper()
 	src, one, two := &source{}, &sink{}, &sink{}
@@ -244,7 +243,7 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// A refused set is wiped: nobody has it.
+// A refused set is wiped.
 func TestFollowWipesWhatItRefuses(t *testing.T) {
 	refused := snapshot(4)
 	following(t, time.Minute, snapshot(5), func(ctx context.Context, n int, _ string) (api.Snapshot, error) {
@@ -293,7 +292,7 @@ func TestFollowPauses(t *testing.T) {
 	}
 }
 
-// Agents that fail together come back apart, also once they wait the longest.
+// Agents that fail at the same time retry at different times, also after the longest pause.
 func TestFollowSpreads(t *testing.T) {
 	src, _, _, _ := following(t, 12*time.Hour, snapshot(1), func(context.Context, int, string) (api.Snapshot, error) {
 		return api.Snapshot{}, api.ErrUnavailable
@@ -307,8 +306,8 @@ func TestFollowSpreads(t *testing.T) {
 	}
 }
 
-// Half of all requests fail, for 23 hours: few are made all the same, most rotations arrive at once,
-// and when the vault is well again the next arrives within one pause at its longest.
+// Half of all requests fail for 23 hours. Few are made all the same, most rotations arrive at once, and afterwards the
+// next one arrives within the longest pause.
 func TestFollowFlappingVault(t *testing.T) {
 	const (
 		long   = 24*time.Hour + 5*time.Minute
@@ -373,7 +372,7 @@ func TestFollowFlappingVault(t *testing.T) {
 	}
 }
 
-// A vault that is down all day is asked about twice a minute and a half, and told of once.
+// A vault that is unavailable all day is asked about every 45 s, and one warning is logged.
 func TestFollowRequestBudget(t *testing.T) {
 	src, _, log, _ := following(t, 24*time.Hour, snapshot(1), func(context.Context, int, string) (api.Snapshot, error) {
 		return api.Snapshot{}, api.ErrUnavailable

@@ -22,8 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// manager is the service manager's end: a real socket, which is read without waiting, so that virtual time
-// doesn't matter to it.
+// manager is the socket of a service manager. It is real, and read without waiting, so that virtual time doesn't affect
+// it.
 type manager struct {
 	*testing.T
 	fd  int
@@ -50,7 +50,7 @@ var (
 	monotonic = regexp.MustCompile(`MONOTONIC_USEC=\d+`)
 )
 
-// heard gives the messages since it was called last.
+// heard returns the messages since the last call.
 func (m *manager) heard() []string {
 	m.Helper()
 	var list []string
@@ -71,7 +71,7 @@ func (m *manager) expect(what string, want ...string) {
 	}
 }
 
-// notifying does what the program does around a Notifier, until ctx ends. It reloads when told to.
+// notifying uses a Notifier as the program does, until ctx ends.
 func notifying(ctx context.Context, n *notify.Notifier, a *agent.Engine, reload <-chan func()) {
 	n.Beat(a)
 	for {
@@ -91,7 +91,7 @@ func notifying(ctx context.Context, n *notify.Notifier, a *agent.Engine, reload 
 	}
 }
 
-// managed runs an agent that tells m around a test.
+// managed runs an agent that notifies m until test returns.
 func (m *manager) managed(conf agent.Config, test func(a *agent.Engine, reload chan<- func())) {
 	m.Helper()
 	daemon(m.T, conf, func(t *testing.T, a *agent.Engine) {
@@ -111,11 +111,11 @@ func (m *manager) managed(conf agent.Config, test func(a *agent.Engine, reload c
 
 func socketIn(t *testing.T) string { return filepath.Join(t.TempDir(), "notify") }
 
-// The manager hears that values are in place when they are, and not before: from a vault that was down at first.
+// READY is sent when values are in place, and not before: here from a vault that was unavailable at first.
 func TestNotifyReady(t *testing.T) {
 	for _, name := range []string{socketIn(t), fmt.Sprintf("@miosa-env-test-%d", os.Getpid())} {
 		m := newManager(t, name, 0)
-		vault, out := newFakeVault(snapshot(1)), &place{name: "/out"}
+		vault, out := newFakeVault(snapshot(1)), &fakeOutput{name: "/out"}
 		vault.err = errDown
 		out.err = errors.New("no room")
 		m.managed(agent.Config{Source: vault, Outputs: []agent.Output{out}}, func(*agent.Engine, chan<- func()) {
@@ -141,24 +141,24 @@ func TestNotifyReady(t *testing.T) {
 	}
 }
 
-// blocked is an output that takes its time.
+// blocked is an output whose writes block.
 type blocked struct {
-	place
+	fakeOutput
 	open chan struct{}
 }
 
 func (b *blocked) Write(s api.Snapshot) error {
 	<-b.open
-	return b.place.Write(s)
+	return b.fakeOutput.Write(s)
 }
 
-// It isn't said either while an output has a set still to come, nor while the vault refuses.
+// READY isn't sent while an output is pending or the vault refuses.
 func TestNotifyWaits(t *testing.T) {
 	m := newManager(t, socketIn(t), 0)
 	vault := newFakeVault(snapshot(1))
 	vault.err = errRevoked
 	synctest.Test(t, func(t *testing.T) {
-		out := &blocked{place{name: "/out"}, make(chan struct{})}
+		out := &blocked{fakeOutput{name: "/out"}, make(chan struct{})}
 		runAgent(t, agent.Config{Source: vault, Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
 			n := notify.New(m.get, zerolog.Nop())
 			defer n.Close()
@@ -177,7 +177,7 @@ func TestNotifyWaits(t *testing.T) {
 	})
 }
 
-// A cached set is values in place, stale as it is.
+// A cached set counts as values in place.
 func TestNotifyReadyFromTheCache(t *testing.T) {
 	m := newManager(t, socketIn(t), 0)
 	cache := cacheAt(t, filepath.Join(t.TempDir(), "cache"), someKey)
@@ -198,7 +198,7 @@ func TestNotifyReadyFromTheCache(t *testing.T) {
 	})
 }
 
-// A reload is over when the outputs it brought are in place.
+// A reload ends when its outputs are in place.
 func TestNotifyReload(t *testing.T) {
 	m := newManager(t, socketIn(t), 0)
 	m.managed(agent.Config{Source: newFakeVault(snapshot(1))}, func(a *agent.Engine, reload chan<- func()) {
@@ -206,7 +206,7 @@ func TestNotifyReload(t *testing.T) {
 		for range 2 {
 			var before, after unix.Timespec
 			must(t, unix.ClockGettime(unix.CLOCK_MONOTONIC, &before))
-			reload <- func() { a.SetOutputs([]agent.Output{&place{name: "/out"}}) }
+			reload <- func() { a.SetOutputs([]agent.Output{&fakeOutput{name: "/out"}}) }
 			synctest.Wait()
 			must(t, unix.ClockGettime(unix.CLOCK_MONOTONIC, &after))
 			got := m.heard()
@@ -227,7 +227,7 @@ func TestNotifyReload(t *testing.T) {
 	})
 }
 
-// stuck is a source that hears nothing, not even that it is to stop.
+// stuck is a source that ignores its context.
 type stuck struct {
 	*fakeVault
 	free chan struct{}
@@ -240,7 +240,7 @@ func (s *stuck) Next(ctx context.Context, etag string) (api.Snapshot, error) {
 	return s.fakeVault.Next(ctx, etag)
 }
 
-// The watchdog is fed at a third of its time, through a wait that takes its time, and not by a loop that hangs.
+// The watchdog is reset at a third of its time, also during a long wait, but not if the loop hangs.
 func TestNotifyWatchdog(t *testing.T) {
 	m := newManager(t, socketIn(t), 30*time.Second)
 	fed := func() (n int) { // since it was called last: the socket holds ten messages
@@ -304,7 +304,7 @@ func TestNotifyWatchdog(t *testing.T) {
 	})
 }
 
-// A watchdog of another process, or none, isn't fed; where no manager is, nobody is told.
+// The watchdog of another process isn't reset, and nothing is sent without a manager.
 func TestNotifyNobody(t *testing.T) {
 	if n := notify.New(func(string) string { return "" }, zerolog.Nop()); n != nil {
 		t.Error("there is nobody to tell")
@@ -325,7 +325,7 @@ func TestNotifyNobody(t *testing.T) {
 	})
 }
 
-// What didn't get through is told again.
+// A message that couldn't be sent is repeated.
 func TestNotifyIsHeardLater(t *testing.T) {
 	name := socketIn(t)
 	m := newManager(t, name, 0)

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-func outputs(all ...*place) []agent.Output {
+func outputs(all ...*fakeOutput) []agent.Output {
 	out := make([]agent.Output, len(all))
 	for i, p := range all {
 		out[i] = p
@@ -20,7 +20,7 @@ func outputs(all ...*place) []agent.Output {
 }
 
 func TestOutputsFollowTheSet(t *testing.T) {
-	vault, one, two := newFakeVault(snapshot(1)), &place{name: "/run/one"}, &place{name: "/run/two", keep: true}
+	vault, one, two := newFakeVault(snapshot(1)), &fakeOutput{name: "/run/one"}, &fakeOutput{name: "/run/two", keep: true}
 	daemon(t, agent.Config{Source: vault, Outputs: outputs(one, two)}, func(t *testing.T, a *agent.Engine) {
 		synctest.Wait()
 		vault.rotate(snapshot(2))
@@ -45,9 +45,9 @@ func TestOutputsFollowTheSet(t *testing.T) {
 	}
 }
 
-// What fails is tried again, at growing pauses; what doesn't fit isn't. Neither holds up the others.
+// A write that fails is retried with growing pauses, unless the set doesn't fit. Other outputs aren't delayed.
 func TestOutputsThatFail(t *testing.T) {
-	vault, full, unfit, fine := newFakeVault(snapshot(1)), &place{name: "full"}, &place{name: "unfit"}, &place{name: "fine"}
+	vault, full, unfit, fine := newFakeVault(snapshot(1)), &fakeOutput{name: "full"}, &fakeOutput{name: "unfit"}, &fakeOutput{name: "fine"}
 	full.err, unfit.err = errors.New("no space left"), agent.Unfitting(errors.New("TOKEN has a newline"))
 	daemon(t, agent.Config{Source: vault, Outputs: outputs(full, unfit, fine)}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(time.Hour)
@@ -86,9 +86,9 @@ func TestOutputsThatFail(t *testing.T) {
 	}
 }
 
-// A revocation takes everything away, kept or not, and tries until it is gone.
+// A revocation removes all outputs, and retries until they are gone.
 func TestOutputsOfARevokedKey(t *testing.T) {
-	vault, one, kept := newFakeVault(snapshot(1)), &place{name: "one"}, &place{name: "kept", keep: true}
+	vault, one, kept := newFakeVault(snapshot(1)), &fakeOutput{name: "one"}, &fakeOutput{name: "kept", keep: true}
 	daemon(t, agent.Config{Source: vault, Outputs: outputs(one, kept)}, func(t *testing.T, a *agent.Engine) {
 		synctest.Wait()
 		kept.fail(errors.New("busy"))
@@ -118,9 +118,9 @@ func TestOutputsOfARevokedKey(t *testing.T) {
 
 func TestSetOutputs(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
-	stays, goes, kept := &place{name: "stays"}, &place{name: "goes"}, &place{name: "kept", keep: true}
-	over, fresh := &place{name: "stays"}, &place{name: "fresh"}
-	unseen := &place{name: "stays"}
+	stays, goes, kept := &fakeOutput{name: "stays"}, &fakeOutput{name: "goes"}, &fakeOutput{name: "kept", keep: true}
+	over, fresh := &fakeOutput{name: "stays"}, &fakeOutput{name: "fresh"}
+	unseen := &fakeOutput{name: "stays"}
 	daemon(t, agent.Config{Source: vault, Outputs: outputs(unseen)}, func(t *testing.T, a *agent.Engine) {
 		synctest.Wait()
 		a.SetOutputs(outputs(stays, goes, kept))
@@ -135,9 +135,9 @@ func TestSetOutputs(t *testing.T) {
 		synctest.Wait()
 	})
 	for _, tt := range []struct {
-		name  string
-		place *place
-		want  []string
+		name   string
+		output *fakeOutput
+		want   []string
 	}{
 		{"replaced at the start", unseen, []string{"TOKEN=canary-1"}},
 		{"replaced", stays, []string{"TOKEN=canary-1"}},
@@ -146,7 +146,7 @@ func TestSetOutputs(t *testing.T) {
 		{"took over", over, []string{"TOKEN=canary-1", "TOKEN=canary-2", "removed"}},
 		{"new", fresh, []string{"TOKEN=canary-1", "TOKEN=canary-2", "removed"}},
 	} {
-		if diff := cmp.Diff(tt.place.read(), tt.want); diff != "" {
+		if diff := cmp.Diff(tt.output.read(), tt.want); diff != "" {
 			t.Errorf("%s (-got +want):\n%s", tt.name, diff)
 		}
 	}

@@ -29,19 +29,18 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-// Some faults need a process to themselves: this test binary, run again, is then an agent or a vault.
+// Some faults need their own process: this test binary runs itself as an agent or a vault.
 const (
 	agentVariable = "MIOSA_TEST_AGENT" // an agentProcess as JSON
 	vaultVariable = "MIOSA_TEST_VAULT" // a vaultProcess as JSON
 )
 
-// agentProcess is what an agent in a process of its own is to do. It follows until its stdin ends, and
-// prints a line of what it serves after each change.
+// agentProcess configures the process of an agent. It runs until its stdin ends, and prints a line after each change.
 type agentProcess struct {
 	BaseURL, KeyFile, CAFile string
 }
 
-// served is one line of an agent process: no value is ever printed, but the sum of the first one is.
+// served is a line of an agent process. It has a checksum of the first value, not the value.
 type served struct {
 	State    agent.State
 	Version  int64
@@ -51,20 +50,20 @@ type served struct {
 	Asked    time.Time // a moment before
 }
 
-// vaultProcess is what a vault in a process of its own is to do.
+// vaultProcess configures the process of a vault.
 type vaultProcess struct {
 	DataDir, Addr string
 	RootKey       string // its file
 }
 
-// sum tells values apart.
+// sum returns a checksum.
 func sum(value []byte) string {
 	h := fnv.New64a()
 	_, _ = h.Write(value)
 	return strconv.FormatUint(h.Sum64(), 36)
 }
 
-// TestProcess is no test, but the main function of those processes.
+// TestProcess is the main function of those processes.
 func TestProcess(t *testing.T) {
 	var a agentProcess
 	var v vaultProcess
@@ -160,7 +159,7 @@ type process struct {
 	ended chan struct{}
 }
 
-// spawn runs this binary again as what the variable says.
+// spawn runs this binary with an environment variable.
 func spawn(t *testing.T, variable string, conf any, attr *syscall.SysProcAttr) *process {
 	t.Helper()
 	text, err := json.Marshal(conf)
@@ -192,7 +191,7 @@ func spawn(t *testing.T, variable string, conf any, attr *syscall.SysProcAttr) *
 	return p
 }
 
-// kill ends the process at once, and returns when it is gone.
+// kill kills the process and waits for its end.
 func (p *process) kill() {
 	_ = p.Process.Kill()
 	_ = p.stdin.Close()
@@ -200,7 +199,7 @@ func (p *process) kill() {
 	_ = p.Wait()
 }
 
-// pause stops the process, and returns when all of its threads are: on a busy machine some go on for a while.
+// pause stops the process, and returns when all its threads have stopped, which takes a while on a busy machine.
 func (p *process) pause(t *testing.T) {
 	t.Helper()
 	must(t, p.Process.Signal(unix.SIGSTOP))
@@ -213,7 +212,7 @@ func (p *process) pause(t *testing.T) {
 	}
 }
 
-// await reads what an agent says until it is what is wanted, and returns all of it.
+// await reads lines of an agent until want returns true, and returns them.
 func (p *process) await(t *testing.T, limit time.Duration, what string, want func(served) bool) []served {
 	t.Helper()
 	deadline := time.After(limit)
@@ -237,7 +236,7 @@ func serves(value string) func(served) bool {
 	return func(s served) bool { return s.State == agent.Fresh && s.Sum == sum([]byte(value)) }
 }
 
-// keyFile stores a key as a file.
+// keyFile writes a key to a file.
 func keyFile(t *testing.T, key api.Key) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "key")
@@ -245,7 +244,7 @@ func keyFile(t *testing.T, key api.Key) string {
 	return path
 }
 
-// peakMemory is the most memory a process ever had, in bytes.
+// peakMemory returns the peak memory of a process in bytes.
 func peakMemory(t *testing.T, pid int) int {
 	t.Helper()
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")

@@ -14,7 +14,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// taken is a sink that a test can look at while it is in use.
+// taken is a sink that a test can read while it is in use.
 type taken struct {
 	mu   sync.Mutex // guards sets
 	sets []api.Snapshot
@@ -37,7 +37,7 @@ func (k *taken) all() []api.Snapshot {
 	return append([]api.Snapshot(nil), k.sets...)
 }
 
-// await returns once the last set taken has the value.
+// await returns when the last set has the value.
 func (k *taken) await(t *testing.T, value string) {
 	t.Helper()
 	deadline := time.After(60 * time.Second)
@@ -53,8 +53,8 @@ func (k *taken) await(t *testing.T, value string) {
 	}
 }
 
-// A vault that is stopped and started over and over, and rotates each time, loses no follower: each
-// new value arrives, and no version comes twice or backwards. Then the key is revoked, which ends it.
+// A vault is restarted repeatedly, with a rotation each time. Each new value arrives, and no version comes twice or
+// backwards. Then the key is revoked, which ends Follow.
 func TestFollowARealVault(t *testing.T) {
 	v := vaulttest.Start(t)
 	secret := v.Put(t, "token", "value 0", sandbox, "TOKEN")

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// woken runs WatchSleep around a test, and gives what it says.
+// woken runs WatchSleep until the end of a test, and returns its reasons.
 func woken(t *testing.T) <-chan string {
 	t.Helper()
 	said, ended := make(chan string, 100), make(chan error, 1)
@@ -27,7 +27,7 @@ func woken(t *testing.T) <-chan string {
 	return said
 }
 
-// overhear does something over and over until the watcher says the word: it may not be watching yet.
+// overhear repeats do until the watcher reports the reason: it may not be watching at first.
 func overhear(t *testing.T, said <-chan string, want string, do func()) {
 	t.Helper()
 	again := time.NewTicker(200 * time.Millisecond)
@@ -51,7 +51,7 @@ func TestWatchSleepNoticesSIGCONT(t *testing.T) {
 	overhear(t, woken(t), "continued", func() { must(t, unix.Kill(os.Getpid(), unix.SIGCONT)) })
 }
 
-// The clock is set to what it shows already, which moves it by microseconds and is a step all the same.
+// The clock is set to its own time, which moves it by microseconds and counts as a change.
 func TestWatchSleepNoticesTheClock(t *testing.T) {
 	overhear(t, woken(t), "clock set", func() {
 		var now unix.Timespec
@@ -64,7 +64,7 @@ func TestWatchSleepNoticesTheClock(t *testing.T) {
 	})
 }
 
-// A quiet machine says nothing.
+// Without events WatchSleep reports nothing.
 func TestWatchSleepIsQuiet(t *testing.T) {
 	said := woken(t)
 	select {

@@ -18,7 +18,7 @@ const (
 	vaultB = "https://b.example.com/api/v1"
 )
 
-// named is a vault that says which it is.
+// named is a vault with a base URL.
 type named struct {
 	*fakeVault
 	vault string
@@ -26,7 +26,7 @@ type named struct {
 
 func (n named) Vault() string { return n.vault }
 
-// The status names the vault of the set that is served: the new one once it has answered, and not before.
+// The status names the vault of the set that is served: a new one once it has answered.
 func TestStatusNamesTheVaultOfTheSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := named{newFakeVault(snapshot(1)), vaultA}, named{newFakeVault(snapshot(2)), vaultB}

@@ -96,7 +96,7 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// Nothing of a value or the key stands in the file, and no two files are alike.
+// The file contains no part of a value or the key, and no two files are alike.
 func TestCacheShowsNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
 	c, seen := cacheAt(t, path, someKey), map[string]bool{}
@@ -174,8 +174,7 @@ func TestCacheRefuses(t *testing.T) {
 	}
 }
 
-// A folder into which others could put a cache of theirs isn't written to, and a failed save leaves
-// neither a file nor a change.
+// Save refuses a directory in which other users could replace the cache, and changes nothing if it fails.
 func TestCacheSaveRefuses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	c := cacheAt(t, filepath.Join(dir, "set"), someKey)
@@ -232,7 +231,7 @@ func TestCacheConfigRefuses(t *testing.T) {
 	}
 }
 
-// FuzzCache: whatever stands in a cache's file, loading it gives what was saved, or an error.
+// Loading any file returns the set that was saved, or an error.
 func FuzzCache(f *testing.F) {
 	dir := f.TempDir()
 	path := filepath.Join(dir, "seed")
@@ -273,7 +272,7 @@ func FuzzCache(f *testing.F) {
 	})
 }
 
-// Saves that race with each other and with readers leave a whole file.
+// Concurrent saves and loads never see a partial file.
 func TestCacheBetweenProcesses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
 	must(t, cacheAt(t, path, someKey).Save(agenttest.Snapshot(1), time.Now()))

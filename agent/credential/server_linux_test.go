@@ -44,7 +44,7 @@ func setOf(values map[string]string) api.Snapshot {
 	return s
 }
 
-// ask does what systemd does: it connects from an address that names the unit, and reads to the end.
+// ask connects as systemd does, from an address that names the unit, and reads until the end.
 func ask(t *testing.T, path, address string) []byte {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.UnixAddr{Name: address, Net: "unix"}}
@@ -62,7 +62,7 @@ func ask(t *testing.T, path, address string) []byte {
 	return b
 }
 
-// A unit gets what it may have and nothing else, and what it doesn't get is longer than systemd takes: never empty.
+// A unit gets the credentials that it may have. Others are denied by more bytes than systemd accepts, never by none.
 func TestCredentials(t *testing.T) {
 	const canary = "canary-value"
 	bound := map[string]string{"GH_TOKEN": canary, "DB_URL": canary, "EMPTY": "", "LARGE": strings.Repeat("x", maxValue)}
@@ -129,7 +129,7 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// Who really asks is found out: this test runs in no unit that it could ask for.
+// The client is identified: this test doesn't run in the unit that it names.
 func TestCredentialsIdentify(t *testing.T) {
 	served := &fakeEngine{}
 	served.holds(map[string]string{"A": "canary-value"})

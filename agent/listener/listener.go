@@ -190,8 +190,8 @@ func isFile(path string, file os.FileInfo) bool {
 	return err == nil && file != nil && os.SameFile(now, file)
 }
 
-// RetryAfter is the pause after a connection couldn't be accepted, for lack of file descriptors for example.
-const RetryAfter = 100 * time.Millisecond
+// acceptPause is the pause after a connection couldn't be accepted, for lack of file descriptors for example.
+const acceptPause = 100 * time.Millisecond
 
 // Serve passes the connections that l accepts to handle, one after the other, until ctx ends or l is closed. It closes l.
 func Serve(ctx context.Context, l interface {
@@ -210,7 +210,7 @@ func Serve(ctx context.Context, l interface {
 			return
 		default:
 			log.Error().Err(err).Msg("socket accepts no connections")
-			if delay.Sleep(ctx, RetryAfter) != nil {
+			if delay.Sleep(ctx, acceptPause) != nil {
 				return
 			}
 		}

@@ -151,7 +151,7 @@ func TestListen(t *testing.T) {
 	}
 }
 
-// What was put in our socket's place isn't ours to remove.
+// Close doesn't remove a file that has replaced the socket.
 func TestCloseAfterReplacement(t *testing.T) {
 	path := newPath(t)
 	l := listen(t, path)
@@ -163,7 +163,7 @@ func TestCloseAfterReplacement(t *testing.T) {
 	}
 }
 
-// A socket that somebody removed is made again, and found; what stands in its place isn't touched.
+// Restore creates a socket that was removed again, and leaves other files in its place alone.
 func TestRestore(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

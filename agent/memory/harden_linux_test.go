@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hardenVariable makes this test binary a process that waits to be killed: "yes" hardens itself, "no"
-// doesn't, so that tests see what they would see.
+// hardenVariable makes this test binary a process that waits to be killed. With "yes" it calls Harden, with "no" it
+// doesn't, as a control.
 const hardenVariable = "MIOSA_TEST_HARDEN"
 
 // TestHardenProcess is no test, but the main function of that process.
@@ -33,7 +33,7 @@ func TestHardenProcess(t *testing.T) {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// hardenProcess starts that process as a user, in a folder of its own that it may write to.
+// hardenProcess starts that process as a user, in a new directory that it may write to.
 func hardenProcess(t *testing.T, harden string, uid uint32) (c *exec.Cmd, dir string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "harden") // a test's own folder is closed to other users
@@ -59,7 +59,7 @@ func hardenProcess(t *testing.T, harden string, uid uint32) (c *exec.Cmd, dir st
 	return c, dir
 }
 
-// allowCores lifts a process's limit of core files as far as this test may.
+// allowCores raises the limit of core files of a process as far as this test may.
 func allowCores(t *testing.T, pid int) {
 	t.Helper()
 	var limit unix.Rlimit
@@ -71,8 +71,7 @@ func allowCores(t *testing.T, pid int) {
 	must(t, unix.Prlimit(pid, unix.RLIMIT_CORE, &limit, nil))
 }
 
-// A process that is hardened leaves no core, whatever kills it: with the limit it sets itself, and also where
-// somebody lifts that, or where the kernel hands cores to a program and knows no limit.
+// A hardened process leaves no core file, even if its limit is raised or the kernel passes cores to a program.
 func TestHardenLeavesNoCore(t *testing.T) {
 	pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")
 	must(t, err)
@@ -118,8 +117,7 @@ func TestHardenLeavesNoCore(t *testing.T) {
 	}
 }
 
-// Another process of the same user can't look into one that is hardened: what the kernel shows of it belongs
-// to root.
+// Other processes of the same user can't read a hardened one, since its files in /proc belong to root.
 func TestHardenClosesProc(t *testing.T) {
 	needs.Root(t, "to be another user")
 	const nobody = 65534

@@ -20,7 +20,7 @@ func values3() (api.Snapshot, [][]byte) {
 	return s, raw
 }
 
-// collected has the collector run until it's true.
+// collected runs the garbage collector until cond is true.
 func collected(t *testing.T, m *Sets, sets int) {
 	t.Helper()
 	if !poll.Within(20*time.Second, func() bool { return m.Collect() == sets }) {
@@ -56,7 +56,7 @@ func TestMemoryKeeps(t *testing.T) {
 	_, _ = kept, lone
 }
 
-// Freed pages are zero before they are given back, and never while they are in use.
+// Pages are zeroed before they are freed, and never while they are in use.
 func TestMemoryWipes(t *testing.T) {
 	var m Sets
 	s, _ := values3()
@@ -95,7 +95,7 @@ func TestMemoryWipes(t *testing.T) {
 	}
 }
 
-// Use and wiping race without harm.
+// Use and Wipe may race.
 func TestMemoryRaces(t *testing.T) {
 	for range 50 {
 		var m Sets
@@ -119,7 +119,7 @@ func TestMemoryRaces(t *testing.T) {
 	}
 }
 
-// Thousands of sets, one after the other, leave no memory behind.
+// Thousands of sets, one after the other, don't leak memory.
 func TestMemoryStaysFlat(t *testing.T) {
 	var m Sets
 	for range 2000 {

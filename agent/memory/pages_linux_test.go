@@ -16,14 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withoutSecretMemory is a kernel without memfd_secret, for the length of a test.
+// withoutSecretMemory simulates a kernel without memfd_secret for the length of a test.
 func withoutSecretMemory(t *testing.T) {
 	t.Helper()
 	was := noSecretMemory.Swap(true)
 	t.Cleanup(func() { noSecretMemory.Store(was) })
 }
 
-// vmFlags are the kernel's flags of the mapping that b begins in.
+// vmFlags returns the kernel's flags of the mapping that contains the start of b.
 func vmFlags(t *testing.T, b []byte) []string {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/smaps")
@@ -44,7 +44,7 @@ func vmFlags(t *testing.T, b []byte) []string {
 	return nil
 }
 
-// wants tells whether memory of a kind has what its kind promises.
+// wants checks that memory has the properties of its kind.
 func wants(t *testing.T, kind string, b []byte) {
 	t.Helper()
 	promised := map[string][]string{
@@ -63,7 +63,7 @@ func wants(t *testing.T, kind string, b []byte) {
 	}
 }
 
-// holds tells that a set can be kept there, and read, and is zero before it is given back.
+// holds checks that a set can be kept in the memory, read, and is zeroed before that is freed.
 func holds(t *testing.T, kind string) {
 	t.Helper()
 	r := New(3 * os.Getpagesize())
@@ -95,7 +95,7 @@ func TestMemorySecret(t *testing.T) {
 	holds(t, secret)
 }
 
-// Without memfd_secret values are in locked memory, which no dump has and no forked child.
+// Without memfd_secret values are in locked memory, which isn't in dumps or forked children.
 func TestMemoryLocked(t *testing.T) {
 	withoutSecretMemory(t)
 	b, kind := allocate(64)
@@ -109,9 +109,8 @@ func TestMemoryLocked(t *testing.T) {
 // memoryVariable makes this test binary a process that may lock no memory.
 const memoryVariable = "MIOSA_TEST_MEMORY"
 
-// A process that may lock no memory, by its limit and without the right to go past that, still keeps
-// values where no dump has them, and says that they aren't locked. It doesn't take memfd_secret for
-// missing: once it may lock, it does.
+// A process that may not lock memory still keeps values out of dumps, and reports that they aren't locked. It uses
+// memfd_secret once it may lock.
 func TestMemoryUnlocked(t *testing.T) {
 	if os.Getenv(memoryVariable) == "" {
 		c := exec.Command("/proc/self/exe", "-test.run=^TestMemoryUnlocked$", "-test.v")

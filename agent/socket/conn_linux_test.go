@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// conns returns a client's end of a connection, and the agent's.
+// conns returns both ends of a connection.
 func conns(t *testing.T) (client *conn, agent int) {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -20,8 +20,7 @@ func conns(t *testing.T) (client *conn, agent int) {
 	return &conn{fd: pair[0]}, pair[1]
 }
 
-// An answer that comes byte by byte has an end: a read that would begin after it fails, though there is
-// something to read.
+// A reply that arrives byte by byte times out: no read starts after the end, even if there is something to read.
 func TestAnswersEnd(t *testing.T) {
 	const patience = time.Minute
 	w, agent := conns(t)

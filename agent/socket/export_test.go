@@ -7,27 +7,24 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// What tests of the socket need to see.
-
-// ReadReply reads an answer as a client does. It gives the line, if the answer is neither a set nor
-// "same".
+// ReadReply reads a reply. line is set if it is neither a set nor "same".
 func ReadReply(r io.Reader) (set api.Snapshot, same bool, line []byte, err error) {
 	a, err := readReply(r)
 	return a.set, a.same, a.line, err
 }
 
-// ReplyError gives what a line of JSON says.
+// ReplyError returns the error in a line of JSON.
 func ReplyError(line []byte) error {
 	return (&reply{line: line}).parseBody()
 }
 
-// ParseRequest reads a request and spells it again.
+// ParseRequest parses a request and encodes it again.
 func ParseRequest(line []byte) (again []byte, err error) {
 	q, err := parseRequest(line)
 	return q.line(), err
 }
 
-// EncodeAnswer returns the whole answer of a set, as gather sends it in steps of at most so many bytes.
+// EncodeAnswer returns the reply of a set, as gather sends it with system calls that take at most steps() bytes.
 func EncodeAnswer(set api.Snapshot, status agent.Status, steps func() int) ([]byte, error) {
 	e := newEncoding(set)
 	g := newGather(appendSet(nil, status, e), set.Bound, e.lengths)
@@ -48,8 +45,8 @@ func EncodeAnswer(set api.Snapshot, status agent.Status, steps func() int) ([]by
 	}
 }
 
-// Counts of connections that have a place.
+// Counts returns the numbers of active and waiting connections.
 func (s *Server) Counts() (active, waiting int) { return s.active.count(), s.waiting.count() }
 
-// Text is what /metrics says.
+// Text returns the page at /metrics.
 func (s *Server) Text() string { return s.metrics() }

@@ -23,7 +23,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// The text is what Prometheus reads and its linter approves of, and names nothing.
+// Prometheus can parse the page, its linter accepts it, and it doesn't name variables, secrets or paths.
 func TestMetrics(t *testing.T) {
 	served := newFakeEngine(many(5))
 	served.status.Counts = agent.Counts{Asks: 9, Failures: 3, Refusals: 1, Changes: 2, Wakes: 4, CacheSaves: 6}
@@ -77,7 +77,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// pages gives clients of the socket and of a port.
+// pages returns HTTP clients of the socket and of a port.
 func pages(t *testing.T, at *agenttest.Server) map[string]*http.Client {
 	t.Helper()
 	l, err := socket.ListenMetrics(t.Context(), "127.0.0.1:0")
@@ -129,7 +129,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// The port answers in HTTP only, and nobody who is silent there keeps others out for long.
+// The port answers HTTP only, and idle clients don't block others for long.
 func TestPagesOnAPort(t *testing.T) {
 	t.Parallel()
 	at := agenttest.Serve(t, newFakeEngine(many(1)), peer.List{})
@@ -195,7 +195,7 @@ func TestListenMetricsRefuses(t *testing.T) {
 	}
 }
 
-// An HTTP request that comes in pieces is one.
+// An HTTP request may arrive in pieces.
 func TestPagesInPieces(t *testing.T) {
 	at := agenttest.Serve(t, newFakeEngine(many(1)), peer.List{})
 	c := at.Send(t, "")

@@ -22,7 +22,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// asOther makes this test binary do one thing as another user, instead of testing.
+// asOther makes this test binary do one thing as another user.
 const asOther = "MIOSA_ENV_TEST_SOCKET"
 
 func init() {
@@ -83,7 +83,7 @@ func init() {
 	os.Exit(0)
 }
 
-// other is this test binary as another user.
+// other returns this test binary as a command of another user.
 func other(t *testing.T, todo string, uid, gid uint32, groups ...uint32) *exec.Cmd {
 	t.Helper()
 	needs.Root(t, "to be other users")
@@ -93,7 +93,7 @@ func other(t *testing.T, todo string, uid, gid uint32, groups ...uint32) *exec.C
 	return c
 }
 
-// Who may ask is decided by the kernel's word on who connected, with real users and groups.
+// Clients are admitted by the user and groups that the kernel reports. The test uses real ones.
 func TestSocketPeers(t *testing.T) {
 	many128 := make([]uint32, 128)
 	for i := range many128 {
@@ -153,7 +153,7 @@ func TestSocketAllowedChanges(t *testing.T) {
 	ask("denied")
 }
 
-// A user who is allowed and takes every place it can takes none of another's, and none of root's.
+// A user who opens as many connections as possible doesn't block other users or root.
 func TestSocketGreedyUser(t *testing.T) {
 	at := agenttest.Serve(t, newFakeEngine(many(3)), peer.List{UIDs: []uint32{5001, 5002}})
 	greedy := other(t, "silence "+at.Path(), 5001, 5001)
@@ -178,7 +178,7 @@ func TestSocketGreedyUser(t *testing.T) {
 	}
 }
 
-// Somebody who listens where the agent should isn't believed, and isn't even told what was asked.
+// A client sends nothing to another user's process that listens on the agent's path.
 func TestDialASquatter(t *testing.T) {
 	dir, err := os.MkdirTemp("", "squat")
 	must(t, err)
@@ -212,7 +212,7 @@ func TestDialASquatter(t *testing.T) {
 	}
 }
 
-// The least that a client can do, beside BenchmarkDialNext: the same answer, read and thrown away.
+// BenchmarkDialNextFloor reads the same reply as BenchmarkDialNext and discards it.
 func BenchmarkDialNextFloor(b *testing.B) {
 	for _, n := range []int{5, 100} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

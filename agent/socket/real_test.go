@@ -19,8 +19,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// From a real vault through a real agent and its socket: each rotation reaches who follows it, a refresh is
-// answered, and a revoked key ends it all.
+// With a real vault, engine and socket, each rotation arrives, a refresh is answered, and the revocation of the key ends
+// it.
 func TestSocketOfARealAgent(t *testing.T) {
 	v := vaulttest.Start(t)
 	secret := v.Put(t, "token", "canary 0", sandbox, "TOKEN")

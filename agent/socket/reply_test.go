@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// many is a set of n values, of which some are empty, some long and some hold the protocol's own words.
+// many returns a set of n values, some of them empty, long, or with words of the protocol.
 func many(n int) api.Snapshot {
 	expires := time.Date(2031, 2, 3, 4, 5, 6, 7, time.FixedZone("east", 3600))
 	odd := []string{"canary-a", "", "line\nset 2 fresh 0 values 1\n", strings.Repeat("long ", 40), "\x00{\"error\":1}", "ü"}
@@ -37,7 +37,7 @@ func many(n int) api.Snapshot {
 	return agenttest.Set(set)
 }
 
-// opened is a set that cmp can look into.
+// opened returns a set as text, to compare.
 func opened(s api.Snapshot) []string {
 	out := []string{s.Resource.String(), s.Etag}
 	for _, b := range s.Bound {
@@ -50,7 +50,7 @@ func opened(s api.Snapshot) []string {
 	return out
 }
 
-// A set comes out as it went in, however the bytes are cut on their way.
+// A set is received as it was sent, however its bytes are split.
 func TestSetOverTheWire(t *testing.T) {
 	for _, n := range []int{0, 1, 2, 7, 100, 1000} {
 		for _, step := range []int{1, 3, 1000, 1 << 20} {
@@ -79,7 +79,7 @@ func TestSetOverTheWire(t *testing.T) {
 	}
 }
 
-// A value that was wiped, or isn't of the announced length any more, is never sent as one that is short.
+// A value that was wiped after its length was sent isn't sent as a shorter one.
 func TestWipedValuesAreNotSent(t *testing.T) {
 	gone := false
 	set := many(20)
@@ -192,7 +192,7 @@ func TestRepliesThatAreNone(t *testing.T) {
 	}
 }
 
-// FuzzRequest: whatever is taken is spelled so that it reads the same, and by JSON's own reader too.
+// A request that is accepted can be encoded and parsed again, by encoding/json too.
 func FuzzRequest(f *testing.F) {
 	f.Add([]byte(`{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","etag":"abc","wait_seconds":50}`))
 	f.Add([]byte(`{"op":"status"}`))
@@ -220,7 +220,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzAnswer: no answer panics, and a set that is taken has the values that stand at the answer's end.
+// No reply causes a panic, and a set that is accepted has the values at the end of the reply.
 func FuzzAnswer(f *testing.F) {
 	for _, n := range []int{0, 1, 7} {
 		text, err := socket.EncodeAnswer(many(n), agent.Status{State: agent.Stale, Age: 3.25, Placeholders: n == 1}, func() int { return 1 << 20 })

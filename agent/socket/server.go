@@ -65,8 +65,9 @@ type Config struct {
 }
 
 const (
-	requestTimeout = 5 * time.Second // for a client to send its request, and again to read the reply
-	stopTimeout    = time.Second     // to read the reply of a server that is stopping
+	requestTimeout = 5 * time.Second        // for a client to send its request, and again to read the reply
+	stopTimeout    = time.Second            // to read the reply of a server that is stopping
+	refuseTimeout  = 100 * time.Millisecond // to read the reply to a connection that is refused
 )
 
 // Server answers clients on a Unix socket. The kernel identifies them.
@@ -126,7 +127,7 @@ func (s *Server) accept(ctx context.Context, conn *net.UnixConn) {
 		return
 	}
 	s.counters.count(opOther, resultOf(err))
-	_ = conn.SetWriteDeadline(time.Now().Add(listener.RetryAfter)) // a new connection has room for it
+	_ = conn.SetWriteDeadline(time.Now().Add(refuseTimeout)) // a new connection has room for it
 	_, _ = conn.Write(refusal(err))
 	_ = conn.Close()
 }
@@ -144,7 +145,7 @@ func (c *connection) admit() (err error) {
 	}
 	if !c.active.acquire(c.peer.UID, c.trusted) {
 		c.denials.log(c.conf.Log, c.peer, "too many at once")
-		return &api.Error{Kind: api.ErrRateLimited, Message: "the agent has too many connections", RetryAfter: listener.RetryAfter}
+		return &api.Error{Kind: api.ErrRateLimited, Message: "the agent has too many connections", RetryAfter: refuseTimeout}
 	}
 	c.counted = &c.active
 	return nil

@@ -84,7 +84,7 @@ func TestSocketRefusals(t *testing.T) {
 	}
 }
 
-// The first set of an agent that is starting is waited for, for a moment.
+// A client waits a moment for the first set of an agent that is starting.
 func TestSocketWhileStarting(t *testing.T) {
 	served := newFakeEngine(api.Snapshot{})
 	served.become(api.Snapshot{}, agent.Starting)
@@ -145,7 +145,7 @@ func TestSocketWaitPasses(t *testing.T) {
 	}
 }
 
-// A client that goes away, or whose context ends, leaves no place taken.
+// A client that closes its connection, or whose context ends, is no longer counted.
 func TestSocketClientsThatLeave(t *testing.T) {
 	set := snapshot(1)
 	at := agenttest.Serve(t, newFakeEngine(set), peer.List{})

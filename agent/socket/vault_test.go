@@ -55,7 +55,7 @@ func TestSocketNamedVault(t *testing.T) {
 	}
 }
 
-// A client that waits for a change isn't given the one to another vault.
+// A client that waits for a change doesn't get the set of another vault.
 func TestSocketNamedVaultWhileWaiting(t *testing.T) {
 	served := newFakeEngine(many(1))
 	served.status.Vault = vaultA
@@ -72,7 +72,7 @@ func TestSocketNamedVaultWhileWaiting(t *testing.T) {
 	}
 }
 
-// An agent of a version before there was a vault in a request refuses one that has it.
+// An agent of a version that doesn't know the vault field refuses it.
 func TestSocketOldAgent(t *testing.T) {
 	path := answering(t, `{"error":"the request isn't one line of JSON as the agent knows it","code":"MALFORMED"}`+"\n")
 	c, err := socket.Dial(path)
@@ -87,7 +87,7 @@ func TestSocketOldAgent(t *testing.T) {
 	}
 }
 
-// answering gives the path of a socket on which each connection is answered with a text.
+// answering returns the path of a socket that sends text to each client.
 func answering(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "a.sock")

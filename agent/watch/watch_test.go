@@ -72,7 +72,7 @@ func (w *watched) set(paths ...watch.Path) {
 	w.watcher.Set(all)
 }
 
-// hears waits until all of these were told of, and no others.
+// hears waits until exactly these paths were reported.
 func (w *watched) hears(want ...string) {
 	w.Helper()
 	deadline := time.After(30 * time.Second)
@@ -92,7 +92,7 @@ func (w *watched) hears(want ...string) {
 	}
 }
 
-// silent makes sure that what came before isn't told of: what comes after it is.
+// silent checks that earlier events weren't reported, by waiting for a later one.
 func (w *watched) silent() {
 	w.Helper()
 	w.count++
@@ -114,14 +114,14 @@ func (w *watched) write(name, text string) {
 	w.must(os.WriteFile(w.at(name), []byte(text), 0o600))
 }
 
-// replace writes a file beside and renames it over, as editors and we do.
+// replace replaces a file by renaming a new one, as editors do.
 func (w *watched) replace(name, text string) {
 	w.Helper()
 	w.write(name+".new", text)
 	w.must(os.Rename(w.at(name+".new"), w.at(name)))
 }
 
-// link makes a symlink in one step, over what is there.
+// link replaces a symlink atomically.
 func (w *watched) link(target, name string) {
 	w.Helper()
 	w.must(os.Symlink(target, w.at(name+".new")))
@@ -184,7 +184,7 @@ func TestWatcher_LateDirectories(t *testing.T) {
 	w.silent()
 }
 
-// As the kubelet lays out a mounted secret: file -> ..data/file, ..data -> ..1/.
+// The kubelet mounts secrets in this layout: file -> ..data/file, ..data -> ..1/.
 func TestWatcher_Kubernetes(t *testing.T) {
 	w := watching(t, nil, file)
 	for i := range 3 {
@@ -279,7 +279,7 @@ func TestWatcher_Set(t *testing.T) {
 	w.silent()
 }
 
-// A burst is told of a few times at most, the last of it included.
+// A burst of changes is reported a few times at most, including the last one.
 func TestWatcher_Burst(t *testing.T) {
 	w := watching(t, nil, watch.Path{Path: "a"})
 	for i := range 1000 {
