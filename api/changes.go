@@ -5,22 +5,22 @@ import (
 	"slices"
 )
 
-// Changes is how one set of variables differs from another: by names and versions, never by values. It is
-// logged as it is.
+// Changes is how one set of variables differs from another, by names and versions. It has no values, so it can be
+// logged.
 type Changes struct {
 	Added   []Variable `json:"added,omitempty"`
 	Changed []Variable `json:"changed,omitempty"`
-	Removed []Variable `json:"removed,omitempty"` // with no version
+	Removed []Variable `json:"removed,omitempty"` // without versions
 }
 
-// Variable is one of them.
+// Variable is a variable of a set.
 type Variable struct {
 	Name    string `json:"name"`
-	Version int64  `json:"version,omitempty"` // of the secret behind it now; 0: no binding sets it, or the vault doesn't say
+	Version int64  `json:"version,omitempty"` // of its secret now; 0: unknown, or no binding sets it
 }
 
-// Compare says how variables differ from what they were, sorted by name. Maps are of contents by name.
-// The version of a variable is asked for by name.
+// Compare returns the changes from before to now, sorted by name. The maps are from names to contents. version returns
+// the current version of a variable.
 func Compare[T any](before, now map[string]T, equal func(a, b T) bool, version func(name string) int64) Changes {
 	var c Changes
 	for _, name := range slices.Sorted(maps.Keys(now)) {
@@ -40,13 +40,12 @@ func Compare[T any](before, now map[string]T, equal func(a, b T) bool, version f
 	return c
 }
 
-// CompareLabels says how a set differs from what it was. A variable has changed where another version,
-// secret or binding is behind it.
+// CompareLabels returns the changes of a set. A variable has changed if its version, secret or binding has.
 func CompareLabels(before, now []Label) Changes {
 	byName := func(list []Label) map[string]Label {
 		m := make(map[string]Label, len(list))
 		for _, l := range list {
-			l.ExpiresAt = nil // not a matter of what the variable holds
+			l.ExpiresAt = nil // doesn't affect the variable's content
 			m[l.ExposeAsEnv] = l
 		}
 		return m
@@ -57,7 +56,7 @@ func CompareLabels(before, now []Label) Changes {
 		func(name string) int64 { return latest[name].Version })
 }
 
-// Labels is everything about a set but its values.
+// Labels are the labels of a set.
 func Labels(set []Bound) []Label {
 	labels := make([]Label, len(set))
 	for i, b := range set {

@@ -6,17 +6,16 @@ import (
 	"time"
 )
 
-// Kind is one row of the table of errors: what both sides mean by a status. Kinds are compared
-// with errors.Is.
+// Kind is one row of the table of errors. Use errors.Is to compare kinds.
 type Kind struct {
 	Status int    // HTTP status
 	Code   string // "code" in the body, SCREAMING_SNAKE
-	retry  bool   // may pass by itself
+	retry  bool   // the same request may succeed later
 }
 
 func (k *Kind) Error() string { return k.Code }
 
-// The kinds of refusal the contract knows. Source: docs/api.md, "Errors".
+// The kinds of errors. Source: docs/api.md, "Errors".
 var (
 	ErrMalformed    = &Kind{http.StatusBadRequest, "MALFORMED", false}
 	ErrUnauthorized = &Kind{http.StatusUnauthorized, "UNAUTHORIZED", false}
@@ -31,14 +30,14 @@ var (
 	ErrUnavailable  = &Kind{http.StatusServiceUnavailable, "UNAVAILABLE", true}
 )
 
-// Kinds lists every kind, by rising status.
+// Kinds are all kinds, by status.
 var Kinds = []*Kind{
 	ErrMalformed, ErrUnauthorized, ErrDenied, ErrNotFound, ErrMethod, ErrConflict, ErrTooLarge,
 	ErrInvalid, ErrRateLimited, ErrInternal, ErrUnavailable,
 }
 
-// KindOf returns the kind of an HTTP error status: the row with that status, else ErrUnavailable
-// for another 5xx and ErrMalformed for anything else.
+// KindOf returns the kind of an HTTP error status: that of the table, else ErrUnavailable for 5xx and ErrMalformed for
+// others.
 func KindOf(status int) *Kind {
 	for _, k := range Kinds {
 		if k.Status == status {
@@ -51,27 +50,26 @@ func KindOf(status int) *Kind {
 	return ErrMalformed
 }
 
-// What a client can find out by itself.
+// The errors that a client detects.
 var (
-	// ErrNotModified: the set named by the etag still stands (304).
+	// ErrNotModified: the set still has the given etag (304).
 	ErrNotModified = errors.New("not modified")
-	// ErrTampered: the answer doesn't open, or isn't the one asked for. The whole answer is refused.
+	// ErrTampered: the answer doesn't open, or is for another request. Nothing of it is used.
 	ErrTampered = errors.New("the vault's answer was altered on its way or isn't meant for this request")
 )
 
-// Error is a refusal by the vault, and the body of every answer that isn't 2xx or 304.
-// Message is one sentence that never repeats a value or a key.
+// Error is an error of the vault. Message is one sentence without values and keys.
 type Error struct {
 	Kind       *Kind
-	Code       string // as the vault gave it; empty: not said, or Kind's
+	Code       string // from the vault; "": Kind's, or unknown
 	Message    string
 	RequestID  string
-	RetryAfter time.Duration // zero: not said
-	Retryable  *bool         // whether the same request may succeed later, as the vault said; nil: as Kind says
+	RetryAfter time.Duration // 0: unknown
+	Retryable  *bool         // the same request may succeed later; nil: as for Kind
 }
 
-// NewError takes a finished sentence. There is no formatting twin on purpose: it would invite values
-// into messages.
+// NewError returns an error with a constant message. There is no variant with a format: it would put values into
+// messages.
 func NewError(k *Kind, message string) *Error { return &Error{Kind: k, Message: message} }
 
 func (e *Error) Error() string { return e.Message }
@@ -79,18 +77,17 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap makes errors.Is(err, api.ErrDenied) work.
 func (e *Error) Unwrap() error { return e.Kind }
 
-// CodeMachineScope is the code of a 403 of MIOSA's platform: the key is a machine's own, for its
-// lifecycle, and the call isn't part of that.
+// CodeMachineScope is the code of a 403 of MIOSA's platform for a machine's lifecycle key, which may not make the call.
 const CodeMachineScope = "MACHINE_KEY_SCOPE"
 
-// OutOfScope reports whether err refuses a machine's own key, whatever it asks for.
+// OutOfScope reports whether err is the refusal of a machine's lifecycle key.
 func OutOfScope(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Kind == ErrDenied && e.Code == CodeMachineScope
 }
 
-// Temporary reports whether the same request may succeed later: 429 and 5xx, unless the vault said
-// otherwise. Nothing it says makes a refused key temporary.
+// Temporary reports whether the same request may succeed later: after 429 and 5xx, unless the vault's Retryable differs.
+// It is false for a refused key in any case.
 func Temporary(err error) bool {
 	var e *Error
 	if errors.As(err, &e) && e.Retryable != nil && e.Kind != ErrUnauthorized && e.Kind != ErrDenied {
@@ -100,8 +97,8 @@ func Temporary(err error) bool {
 	return errors.As(err, &k) && k.retry
 }
 
-// ErrorBody is an Error as it goes over the wire. RetryAfter is in seconds. Message repeats Error, and
-// Retryable is true of refusals after which nothing has changed: SDKs look for these two.
+// ErrorBody is the body of all answers except 2xx and 304. RetryAfter is in seconds. SDKs read Message, which repeats
+// Error, and Retryable, which is true if nothing was changed.
 type ErrorBody struct {
 	Error      string  `json:"error"`
 	Message    string  `json:"message,omitempty"`

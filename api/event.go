@@ -5,31 +5,31 @@ import (
 	"time"
 )
 
-// What an Event can say about its outcome.
+// The outcomes of an Event.
 const (
 	OutcomeOK     = "ok"
 	OutcomeDenied = "denied"
-	OutcomeFailed = "failed" // of OAuth: it didn't work out, and nobody said no
+	OutcomeFailed = "failed" // of OAuth: failed, but not refused
 )
 
-// Event is one audit record: who did what to what, when, from where. It never holds a value or a key.
+// Event is one record of the audit. It contains no value and no key.
 type Event struct {
 	ID        string    `json:"id"`
 	TenantID  string    `json:"tenant_id"`
 	Timestamp time.Time `json:"timestamp"`
 	Action    string    `json:"action"`  // such as secret.rotate or reveal
 	Outcome   string    `json:"outcome"` // OutcomeOK, OutcomeDenied or OutcomeFailed
-	KeyID     string    `json:"key_id"`  // who: the key that was used, or "local" for the command line
+	KeyID     string    `json:"key_id"`  // the id of the key that was used; "local": the vault's command line
 
 	SecretID     string     `json:"secret_id,omitempty"`
 	BindingID    string     `json:"binding_id,omitempty"`
-	TargetKeyID  string     `json:"target_key_id,omitempty"` // the key that was minted or revoked
+	TargetKeyID  string     `json:"target_key_id,omitempty"` // the key that was created or revoked
 	ResourceType string     `json:"resource_type,omitempty"`
 	ResourceID   string     `json:"resource_id,omitempty"`
 	Version      int64      `json:"version,omitempty"`  // the secret's, after the change
-	Bindings     []EventRef `json:"bindings,omitempty"` // of a reveal: what was handed out; of a deletion: what went with it
+	Bindings     []EventRef `json:"bindings,omitempty"` // that were revealed, or deleted with their secret
 
-	Detail string `json:"detail,omitempty"` // of OAuth: the provider and, after a colon, what it said where it gave no token
+	Detail string `json:"detail,omitempty"` // of OAuth: the provider and, after a colon, its error code
 
 	RemoteAddr string `json:"remote_addr,omitempty"`
 	RequestID  string `json:"request_id,omitempty"`
@@ -37,15 +37,14 @@ type Event struct {
 	Traffic
 }
 
-// Traffic is what the audit of MIOSA's platform says of a request that left a sandbox or was kept from it.
-// In a vault's own events all of it is empty.
+// Traffic describes an outgoing request of a sandbox in the audit of MIOSA's platform. It is empty in a vault's events.
 type Traffic struct {
 	Host       string `json:"host,omitempty"`
 	Method     string `json:"method,omitempty"`
 	Path       string `json:"path,omitempty"`
 	StatusCode int    `json:"status_code,omitempty"` // of the answer
 	Effect     string `json:"effect,omitempty"`      // such as allow or deny
-	PolicyID   string `json:"policy_id,omitempty"`   // what decided
+	PolicyID   string `json:"policy_id,omitempty"`   // that decided
 	RuleID     string `json:"rule_id,omitempty"`
 
 	ExternalUserID      string          `json:"external_user_id,omitempty"`
@@ -69,7 +68,7 @@ func (e *Event) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// looseID is an id as text, or as the number it is elsewhere.
+// looseID is an id in JSON: a string or a number.
 type looseID string
 
 func (id *looseID) UnmarshalJSON(text []byte) error {
@@ -84,7 +83,7 @@ func (id *looseID) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// EventRef is one binding in an Event, with the version of its secret at that moment.
+// EventRef is a binding in an Event, with the version of its secret at that time.
 type EventRef struct {
 	ID       string `json:"id"`
 	SecretID string `json:"secret_id"`

@@ -7,29 +7,27 @@ import (
 	"unicode"
 )
 
-// The first characters of a key say what it may do.
+// The prefixes of keys.
 const (
 	TenantKeyPrefix   = "msk_u_" // all of the public API; reads no plaintext
 	ResourceKeyPrefix = "msk_r_" // lists and reveals one resource's bindings
 )
 
-// ErrMalformedKey says that a key isn't one, without repeating it.
+// ErrMalformedKey is the error of ParseKey. It doesn't contain the key.
 var ErrMalformedKey = errors.New("malformed key: want msk_r_... or msk_u_... on one line")
 
 // A key is msk_, 1 to 8 lower-case letters, an underscore, and 16 to 512 letters, digits, underscores
-// and hyphens. The forms of this package are read by hand: compiling regular expressions for them took
-// longer, at every start of the agent, than all else it initialises.
+// and hyphens. It isn't parsed with a regular expression: compiling one takes too long at each start of the agent.
 const (
 	keyStart             = "msk_"
 	minSecret, maxSecret = 16, 512
 	maxPurpose           = 8
 )
 
-// Key is a bearer key. Like a Value, nothing can print or marshal it.
+// Key is a bearer key. Like any Value it can't be printed or marshaled.
 type Key struct{ Value }
 
-// ParseKey reads a key as a person, a file or an environment carries it; white space around it and a byte order
-// mark are dropped. Its error never repeats the key.
+// ParseKey parses a key. It ignores white space around the key, and a byte order mark. Errors: ErrMalformedKey.
 func ParseKey(s string) (Key, error) {
 	s = strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })
 	head := keyHead(s)
@@ -39,16 +37,16 @@ func ParseKey(s string) (Key, error) {
 	return Key{NewValue([]byte(s))}, nil
 }
 
-// NewKey mints a key with the given prefix and at least 256 random bits.
+// NewKey generates a key with the given prefix and at least 256 random bits.
 func NewKey(prefix string) Key {
 	return Key{NewValue([]byte(prefix + strings.ToLower(rand.Text()+rand.Text())))} // 130 bits each
 }
 
-// ForTenant tells whether the key is a tenant's, by its prefix.
+// ForTenant reports whether the key is a tenant key.
 func (k Key) ForTenant() bool { return strings.HasPrefix(k.Reveal(), TenantKeyPrefix) }
 
-// RedactKeys returns s with everything that looks like a key replaced, whatever its length: the last
-// guard in front of messages that repeat what a person typed.
+// RedactKeys returns s with everything that looks like a key, of any length, replaced. Messages that may contain
+// arguments pass through it.
 func RedactKeys(s string) string {
 	var out strings.Builder
 	for {
@@ -91,7 +89,7 @@ func keyHead(s string) int {
 	return 0
 }
 
-// keyRun returns how many bytes s starts with that may stand in a key's secret part.
+// keyRun returns the number of bytes at the start of s that a key's random part may have.
 func keyRun(s string) int {
 	for i := range len(s) {
 		if c := s[i]; !alphanumeric(c) && c != '_' && c != '-' {

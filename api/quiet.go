@@ -1,9 +1,8 @@
 package api
 
-// Quietly runs f, which handles values in the clear, so that no copy of them stays behind in memory
-// that nobody thinks of: while f runs no signal interrupts it, since the kernel and Go's scheduler would
-// store the processor's registers, and afterwards those registers hold nothing. f must be short and must
-// not wait for anything.
+// Quietly runs f, which handles values in plaintext, without leaving copies of them in memory. A signal would make the
+// kernel and Go's scheduler store the processor's registers, so none interrupts f, and afterwards the registers are
+// cleared. f must be short and must not block.
 func Quietly(f func()) {
 	resume := holdSignals()
 	defer resume()
@@ -11,13 +10,13 @@ func Quietly(f func()) {
 	f()
 }
 
-// ScrubRegisters overwrites the vector registers through which copying and decrypting move bytes.
+// ScrubRegisters overwrites the vector registers that copying and decrypting use.
 func ScrubRegisters() {
 	var from, to [256]byte
-	move(to[:], from[:]) // of this length Go's copy uses all registers that it uses at all
+	move(to[:], from[:]) // for this length Go's copy uses all of its registers
 }
 
-// move isn't inlined, so that the compiler can't see that nothing but zeros is copied.
+// move isn't inlined, so that the compiler doesn't optimize the copy of zeros away.
 //
 //go:noinline
 func move(to, from []byte) { copy(to, from) }

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holdSignals has this thread get no signals until resume, but those of its own faults.
+// holdSignals blocks all signals of this thread until resume, except those of faults.
 func holdSignals() (resume func()) {
 	var all, old unix.Sigset_t
 	for i := range 64 / (8 * int(unix.SizeofPtr)) {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The types of resource a secret can be bound to.
+// The types of resources.
 const (
 	Sandbox  = "sandbox"
 	Computer = "computer"
@@ -20,7 +20,7 @@ type Resource struct {
 // maxResourceID is the longest resource id, in bytes.
 const maxResourceID = 128
 
-// ParseResource reads "sandbox:sb_1" or "computer:c_1".
+// ParseResource parses "sandbox:sb_1" or "computer:c_1".
 func ParseResource(s string) (Resource, error) {
 	typ, id, ok := strings.Cut(s, ":")
 	if !ok {
@@ -30,7 +30,7 @@ func ParseResource(s string) (Resource, error) {
 	return r, r.Validate()
 }
 
-// Validate tells what is wrong with r, naming the field.
+// Validate returns an error that names an invalid field. Errors: ErrInvalid.
 func (r Resource) Validate() error {
 	switch {
 	case r.Type == "":
@@ -45,7 +45,7 @@ func (r Resource) Validate() error {
 	return nil
 }
 
-// String gives the form that ParseResource reads.
+// String returns the form that ParseResource parses.
 func (r Resource) String() string { return r.Type + ":" + r.ID }
 
 func isResourceID(s string) bool {

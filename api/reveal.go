@@ -10,11 +10,11 @@ import (
 // MaxWait is the longest a reveal may wait for a change.
 const MaxWait = 60 * time.Second
 
-// RevealVersion is the version of the reveal's form: of its request, its answer and what is sealed.
+// RevealVersion is the version of a reveal's request, answer and sealed set.
 const RevealVersion = 2
 
-// RevealRequest asks for all values of one resource, sealed to Recipient. With an Etag that still
-// stands the vault holds the request up to WaitSeconds. Source: docs/api.md, "Reveal".
+// RevealRequest requests the set of one resource, sealed to Recipient. If Etag is the current one, the vault waits up to
+// WaitSeconds for a change. Source: docs/api.md, "Reveal".
 type RevealRequest struct {
 	Version int `json:"version"` // RevealVersion
 	Resource
@@ -23,27 +23,26 @@ type RevealRequest struct {
 	WaitSeconds int       `json:"wait_seconds,omitempty"` // 0 to 60
 }
 
-// Recipient is the public half of the key pair an agent made for one request.
+// Recipient is the public key of an Opener.
 type Recipient struct {
 	Suite     string `json:"suite"`
 	PublicKey []byte `json:"public_key"`
 }
 
-// RevealAnswer is the whole set, sorted by variable name, encoded and sealed as one HPKE message.
+// RevealAnswer is a set, sorted by variable name, encoded and sealed as one HPKE message.
 type RevealAnswer struct {
 	Etag   string `json:"etag"`
 	Suite  string `json:"suite"`
 	Sealed []byte `json:"sealed"` // the encapsulated key, then the ciphertext
 }
 
-// About describes the secret behind a bound value, for lists. It is no part of the etag, and empty where the
-// vault doesn't say.
+// About describes the secret of a binding, for lists. The etag doesn't depend on it. Fields are empty if unknown.
 type About struct {
 	SecretName string    `json:"secret_name,omitempty"`
-	UpdatedAt  time.Time `json:"updated_at,omitzero"` // when it was rotated last
+	UpdatedAt  time.Time `json:"updated_at,omitzero"` // the last rotation
 }
 
-// Label is everything about a bound value but the value.
+// Label describes a bound value.
 type Label struct {
 	ID          string     `json:"id"`
 	SecretID    string     `json:"secret_id"`
@@ -53,8 +52,8 @@ type Label struct {
 	ExpiresAt   *time.Time `json:"expires_at"`
 }
 
-// Etag names a set: it changes with the resource, any id, name, version, delivery or expiry, and
-// says nothing of the values.
+// Etag returns the etag of a set. It depends on the resource and all ids, names, versions, deliveries and expiries, but
+// not on the values.
 func Etag(r Resource, labels []Label) string {
 	h := sha256.New()
 	h.Write(Frame("miosa-env etag", r.Type, r.ID))
@@ -64,7 +63,7 @@ func Etag(r Resource, labels []Label) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
 }
 
-// frame spells a label for the etag.
+// frame encodes a label for the etag.
 func (l Label) frame() []byte {
 	expires := ""
 	if l.ExpiresAt != nil {

@@ -14,14 +14,13 @@ const SuiteXWing = "mlkem768-x25519"
 // PublicKeySize is the length of a Recipient's public key, in bytes.
 const PublicKeySize = 1216
 
-// Opener is one fresh key pair for one reveal of one resource. Make one for every request, and drop
-// it with the answer.
+// Opener is a key pair for one reveal of one resource.
 type Opener struct {
 	resource Resource
 	private  hpke.PrivateKey
 }
 
-// NewOpener makes the key pair.
+// NewOpener generates the key pair.
 func NewOpener(r Resource) (*Opener, error) {
 	private, err := hpke.MLKEM768X25519().GenerateKey()
 	if err != nil {
@@ -35,13 +34,12 @@ func (o *Opener) Request() RevealRequest {
 	return RevealRequest{Version: RevealVersion, Resource: o.resource, Recipient: o.Recipient()}
 }
 
-// Recipient is what the vault needs to seal to this Opener.
+// Recipient is the public key, to which the vault seals.
 func (o *Opener) Recipient() Recipient {
 	return Recipient{Suite: SuiteXWing, PublicKey: o.private.PublicKey().Bytes()}
 }
 
-// Open opens an answer: one that was changed in any way, is of another resource or was sealed to another key pair is
-// refused whole.
+// Open opens an answer. It refuses one that was altered, belongs to another resource or was sealed to another key pair.
 // Errors: ErrTampered; ErrNotSet for an answer that opens, but isn't a set of this resource.
 func (o *Opener) Open(a RevealAnswer) (s Snapshot, err error) {
 	Quietly(func() { s, err = o.open(a) })
@@ -85,8 +83,7 @@ type Sealer struct {
 	public   hpke.PublicKey
 }
 
-// NewSealer reads the recipient's key.
-// Errors: ErrInvalid for a suite we don't speak or a public key that isn't one.
+// NewSealer parses the recipient's key. Errors: ErrInvalid for an unknown suite or a malformed public key.
 func NewSealer(r Resource, to Recipient) (*Sealer, error) {
 	if to.Suite != SuiteXWing {
 		return nil, errNoSuite
@@ -98,8 +95,7 @@ func NewSealer(r Resource, to Recipient) (*Sealer, error) {
 	return &Sealer{resource: r, public: public}, nil
 }
 
-// Seal seals a set. What is sealed under a label is the value, or the placeholder where Delivery says
-// so. Errors: ErrInvalid for a public key that turns out to be none.
+// Seal seals a set. Errors: ErrInvalid for an invalid public key; ErrWiped.
 func (s *Sealer) Seal(set []Bound) (RevealAnswer, error) {
 	a := RevealAnswer{Etag: Etag(s.resource, Labels(set)), Suite: SuiteXWing}
 	encoded, err := Snapshot{Resource: s.resource, Etag: a.Etag, Bound: set}.Encode(func(size int) []byte { return make([]byte, size) })
@@ -123,12 +119,12 @@ func Seal(r Resource, to Recipient, set []Bound) (RevealAnswer, error) {
 	return s.Seal(set)
 }
 
-// info is what an answer is bound to: purpose, the contract's version, resource and etag.
+// info is what an answer is bound to: purpose, version, suite, resource and etag.
 func info(r Resource, etag string) []byte {
 	return Frame("miosa-env reveal", strconv.Itoa(RevealVersion), SuiteXWing, r.Type, r.ID, etag)
 }
 
-// Frame writes each part behind its length (8 bytes, big endian), so no two lists of parts read alike.
+// Frame encodes parts, each after its length (8 bytes, big endian). Different lists have different encodings.
 func Frame(parts ...string) []byte {
 	size := 0
 	for _, p := range parts {
@@ -142,7 +138,7 @@ func Frame(parts ...string) []byte {
 	return b
 }
 
-// clip keeps a foreign word short enough for an error.
+// clip shortens a received word for an error.
 func clip(s string) string {
 	if len(s) > 40 {
 		return s[:40] + "..."

@@ -9,7 +9,7 @@ import (
 // MaxValueBytes is the longest secret value, 1 MiB.
 const MaxValueBytes = 1 << 20
 
-// Secret is a stored secret as every call answers it: never with its value.
+// Secret is a stored secret, without its value.
 type Secret struct {
 	ID                  string          `json:"id"`
 	Name                string          `json:"name"`
@@ -25,8 +25,8 @@ type Secret struct {
 	Preview             string          `json:"preview"`
 	ExpiresAt           *time.Time      `json:"expires_at"`
 	Metadata            json.RawMessage `json:"metadata"`                 // a JSON object
-	OAuthProvider       string          `json:"oauth_provider,omitempty"` // of a connected account: whose
-	Version             int64           `json:"version"`                  // 1, then one more at each rotation
+	OAuthProvider       string          `json:"oauth_provider,omitempty"` // of a connected account
+	Version             int64           `json:"version"`                  // incremented by each rotation
 	CreatedAt           time.Time       `json:"created_at"`
 	UpdatedAt           time.Time       `json:"updated_at"`
 }
@@ -48,8 +48,8 @@ func (s *Secret) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// NewSecret is what POST /egress/secrets stores. Name and Value are required; the vault fills in the rest where empty.
-// Its encoding lacks what has no single one: the body of the request has the values and the resource too.
+// NewSecret is a secret to store. Name and Value are required; the vault has defaults for other empty fields. The body
+// of POST /egress/secrets has its JSON, and the fields without JSON under the names given here.
 type NewSecret struct {
 	Name                string          `json:"name,omitempty"`
 	Value               Value           `json:"-"` // "value"; encoding a Value fails
@@ -59,15 +59,15 @@ type NewSecret struct {
 	OwnerUserID         string          `json:"owner_user_id,omitempty"`
 	ExternalUserID      string          `json:"external_user_id,omitempty"`
 	ExternalWorkspaceID string          `json:"external_workspace_id,omitempty"`
-	Resource            Resource        `json:"-"` // "resource_type", "resource_id"; with ExposeAsEnv it is also bound there
+	Resource            Resource        `json:"-"` // "resource_type", "resource_id"; with ExposeAsEnv the secret is also bound there
 	ExposeAsEnv         string          `json:"expose_as_env,omitempty"`
-	Delivery            string          `json:"delivery,omitempty"` // of that binding; DeliverValue where empty
+	Delivery            string          `json:"delivery,omitempty"` // of that binding; "": DeliverValue
 	RefreshToken        Value           `json:"-"`                  // "refresh_token"
 	ExpiresAt           *time.Time      `json:"expires_at,omitempty"`
 	Metadata            json.RawMessage `json:"metadata,omitempty"` // a JSON object
 }
 
-// Binding says: this secret, on this resource, under this environment variable name.
+// Binding is the assignment of a secret to an environment variable on a resource.
 type Binding struct {
 	ID       string `json:"id"`
 	SecretID string `json:"secret_id"`
@@ -79,7 +79,7 @@ type Binding struct {
 
 	SecretName string    `json:"secret_name"`
 	Version    int64     `json:"version"`             // the secret's
-	UpdatedAt  time.Time `json:"updated_at,omitzero"` // the secret's: when it was last rotated
+	UpdatedAt  time.Time `json:"updated_at,omitzero"` // the secret's last rotation
 }
 
 // UnmarshalJSON implements json.Unmarshaler, and takes the times that other vaults write.
@@ -98,16 +98,15 @@ func (b *Binding) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// NewBinding is the body of POST /egress/bindings: bind this secret to this resource under this name. All fields but
-// Delivery are required.
+// NewBinding is the body of POST /egress/bindings. All fields except Delivery are required.
 type NewBinding struct {
 	SecretID string `json:"secret_id"`
 	Resource
 	ExposeAsEnv string `json:"expose_as_env"`
-	Delivery    string `json:"delivery,omitempty"` // DeliverValue where empty
+	Delivery    string `json:"delivery,omitempty"` // "": DeliverValue
 }
 
-// Placeholder is the binding's placeholder token; empty where the vault gives none, or only a preview of one.
+// Placeholder is the binding's placeholder token; "" if the vault returned none, or only a preview.
 func (b Binding) Placeholder() string {
 	if strings.ContainsAny(b.PlaceholderToken, "*…") || strings.Contains(b.PlaceholderToken, "...") {
 		return ""
@@ -115,7 +114,7 @@ func (b Binding) Placeholder() string {
 	return b.PlaceholderToken
 }
 
-// DeliveredAs is how the binding reaches its resource, of a vault too that doesn't say so.
+// DeliveredAs is the binding's delivery. If the vault returned none, it follows from the placeholder token.
 func (b Binding) DeliveredAs() string {
 	switch {
 	case b.Delivery == DeliverValue, b.Delivery == DeliverPlatform:
@@ -126,15 +125,14 @@ func (b Binding) DeliveredAs() string {
 	return DeliverPlaceholder
 }
 
-// How a binding reaches its resource. A vault with the agent API knows the first two.
+// The deliveries of a binding. A vault with the agent API has the first two.
 const (
 	DeliverValue       = "value"       // the agent reveals the value
-	DeliverPlaceholder = "placeholder" // the agent injects the placeholder; a proxy swaps it on the way out
-	DeliverPlatform    = "platform"    // the platform sets the variable itself, and we have no value for it
+	DeliverPlaceholder = "placeholder" // the agent injects the placeholder; a proxy substitutes the value in outgoing requests
+	DeliverPlatform    = "platform"    // the platform sets the variable; the agent gets no value
 )
 
-// ResourceKey describes a key that may list and reveal one resource's bindings. Key is set in the
-// answer to its creation only.
+// ResourceKey describes a key that may list and reveal one resource's bindings. Only the answer to its creation has Key.
 type ResourceKey struct {
 	ID string `json:"id"`
 	Resource

@@ -6,8 +6,8 @@ import (
 	"errors"
 )
 
-// A set has one encoding, which a reveal seals, the agent's cache seals and its socket sends: a header, which is one line
-// of JSON, and behind its line feed the bytes of the values, one after the other. Source: docs/api.md, "The set".
+// setHeader is the header of a set's encoding: one line of JSON. After its line feed come the bytes of the values, one
+// after the other. Reveals and caches seal this encoding, and sockets send it. Source: docs/api.md, "The set".
 type setHeader struct {
 	Resource
 	Etag     string       `json:"etag"`
@@ -22,9 +22,9 @@ type setBinding struct {
 }
 
 var (
-	// ErrWiped says that a value was wiped while its set was being encoded.
+	// ErrWiped is the error of a value that was wiped while its set was encoded.
 	ErrWiped = errors.New("the set was wiped meanwhile")
-	// ErrNotSet says that bytes are not the encoding of a set. It never quotes them.
+	// ErrNotSet is the error for bytes that are not the encoding of a set.
 	ErrNotSet = errors.New("not the encoding of a set")
 )
 
@@ -64,8 +64,8 @@ func (s Snapshot) Encode(alloc func(size int) []byte) (encoded []byte, err error
 	return encoded, nil
 }
 
-// DecodeSnapshot reads the encoding of a set. Its values stay where they are: value returns the one of a length that
-// begins at an offset of encoded. With a nil value the snapshot takes encoded over.
+// DecodeSnapshot decodes a set. value returns the value of a given length at an offset of encoded; nil: values refer to
+// encoded, which the caller must not use any more.
 // Errors: ErrNotSet.
 func DecodeSnapshot(encoded []byte, value func(at, length int) Value) (Snapshot, error) {
 	end := bytes.IndexByte(encoded, '\n')
@@ -95,7 +95,7 @@ func DecodeSnapshot(encoded []byte, value func(at, length int) Value) (Snapshot,
 	return s, nil
 }
 
-// decodeHeader reads any header.
+// decodeHeader decodes any header.
 func decodeHeader(line []byte) (s Snapshot, lengths []int, ok bool) {
 	var h setHeader
 	if json.Unmarshal(line, &h) != nil {

@@ -1,20 +1,20 @@
 package api
 
-// Snapshot is the whole set of one resource at one moment, immutable, sorted as the vault sent it.
+// Snapshot is the set of one resource at one time, in the order of the vault. It is immutable.
 type Snapshot struct {
 	Resource Resource
 	Etag     string
 	Bound    []Bound
 }
 
-// Bound is one opened binding: what to inject under Label.ExposeAsEnv.
+// Bound is a binding with its value.
 type Bound struct {
 	Label
 	About
 	Value Value
 }
 
-// Bindings lists the set's bindings as a vault does, without values and placeholder tokens.
+// Bindings are the set's bindings, without placeholder tokens.
 func (s Snapshot) Bindings() []Binding {
 	list := make([]Binding, len(s.Bound))
 	for i, b := range s.Bound {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// LooseTime is a time as other vaults write it: RFC 3339, or the same without a zone, which is UTC. Null, an
-// empty text and a field that is left out are the zero time.
+// LooseTime is a time in JSON from any vault: RFC 3339, or without a zone, which is UTC. null, "" and a missing field
+// are the zero time.
 type LooseTime struct{ time.Time }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -26,13 +26,13 @@ func (t *LooseTime) UnmarshalJSON(text []byte) error {
 		at, err = time.Parse("2006-01-02T15:04:05", s) // with or without a fraction
 	}
 	if err != nil {
-		return ErrMalformed // the parser's error quotes s
+		return ErrMalformed // the parser's error contains s
 	}
 	t.Time = at
 	return nil
 }
 
-// pointer is t as an optional field has it: nil for the zero time.
+// pointer is nil for the zero time.
 func (t LooseTime) pointer() *time.Time {
 	if t.IsZero() {
 		return nil
@@ -40,7 +40,7 @@ func (t LooseTime) pointer() *time.Time {
 	return &t.Time
 }
 
-// or is t, or other where t is the zero time.
+// or is other if t is the zero time.
 func (t LooseTime) or(other LooseTime) time.Time {
 	if t.IsZero() {
 		return other.Time
@@ -51,8 +51,8 @@ func (t LooseTime) or(other LooseTime) time.Time {
 // units of ParseAgo.
 var units = map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
 
-// ParseAgo reads a length of time as queries of the audit take it: a whole number above 0 and one of s, m, h, d
-// and w, such as 7d, at most 100 years.
+// ParseAgo parses a duration of an audit query, such as 7d: a positive whole number and one of s, m, h, d and w, at most
+// 100 years.
 func ParseAgo(s string) (time.Duration, bool) {
 	if len(s) < 2 || strings.Trim(s[:len(s)-1], "0123456789") != "" {
 		return 0, false

@@ -7,35 +7,32 @@ import (
 	"io"
 )
 
-// Redacted is what a Value prints as, whatever the verb.
+// Redacted is what a Value prints as.
 const Redacted = "[redacted]"
 
-// ErrNotMarshalable is what every encoder gets that meets a Value.
+// ErrNotMarshalable is the error of encoding a Value.
 var ErrNotMarshalable = errors.New("a secret value can't be marshaled")
 
-// Value is one secret value in the clear. Its bytes hide behind a closure, so no fmt verb, logger,
-// encoder or reflection walk reaches them: printing gives Redacted and encoding fails. Only Reveal
-// and Use give the bytes, and a reader can grep for their callers.
+// Value is a secret value in plaintext. Its bytes are in a closure, so that printing, logging, encoding and reflection
+// can't reach them: it prints as Redacted, and encoding fails. Only Reveal and Use return the bytes.
 //
 // The zero Value is empty.
 type Value struct{ lend func(use func(b []byte)) }
 
-// NewValue wraps b, which it takes over: the caller doesn't touch b again.
+// NewValue returns a Value with the bytes of b, which the caller must not use any more.
 func NewValue(b []byte) Value { return Value{func(use func([]byte)) { use(b) }} }
 
-// NewLentValue is a Value over memory that isn't Go's, such as pages kept out of dumps. For every use
-// of the value lend calls use once with its bytes, and sees to it that they stay in place until use
-// returns. What lend refers to stays alive as long as any copy of the Value.
+// NewLentValue returns a Value in memory that isn't Go's, such as locked pages. For each use of the value lend calls use
+// once with its bytes, which stay in place until use returns.
 func NewLentValue(lend func(use func(b []byte))) Value { return Value{lend} }
 
-// Reveal returns a copy of the value as text. Call it at the last moment, where the value leaves us.
+// Reveal returns a copy of the value as text. Call it as late as possible.
 func (v Value) Reveal() (text string) {
 	v.Use(func(b []byte) { text = string(b) })
 	return text
 }
 
-// Use lends the value's own bytes until use returns, without a copy: for writing them to where they go.
-// They must not be changed or kept.
+// Use calls use with the value's bytes, without a copy. use must not change or keep them.
 func (v Value) Use(use func(b []byte)) {
 	if v.lend == nil {
 		use(nil)
@@ -44,7 +41,7 @@ func (v Value) Use(use func(b []byte)) {
 	v.lend(use)
 }
 
-// IsZero reports whether v is the zero Value: no value was given, not even an empty one.
+// IsZero reports whether v is the zero Value, as opposed to an empty one.
 func (v Value) IsZero() bool { return v.lend == nil }
 
 // Len returns the value's length in bytes.
@@ -53,7 +50,7 @@ func (v Value) Len() (n int) {
 	return n
 }
 
-// Equal tells whether both hold the same bytes, in time that depends on their lengths only.
+// Equal reports whether both have the same bytes, in time that depends on their lengths only.
 func (v Value) Equal(w Value) (same bool) {
 	v.Use(func(b []byte) {
 		w.Use(func(c []byte) { same = subtle.ConstantTimeCompare(b, c) == 1 })
@@ -61,7 +58,7 @@ func (v Value) Equal(w Value) (same bool) {
 	return same
 }
 
-// Wipe overwrites the value's bytes with zeros. Every copy of this Value is empty-handed after it.
+// Wipe overwrites the value's bytes with zeros, for all copies of this Value.
 func (v Value) Wipe() { v.Use(func(b []byte) { clear(b) }) }
 
 // Format implements fmt.Formatter: every verb prints Redacted.
@@ -70,7 +67,7 @@ func (Value) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, Redacted) }
 // String implements fmt.Stringer.
 func (Value) String() string { return Redacted }
 
-// MarshalText always fails with ErrNotMarshalable. It also stands for encoders of other formats.
+// MarshalText always fails with ErrNotMarshalable. Encoders of other formats use it too.
 func (Value) MarshalText() ([]byte, error) { return nil, ErrNotMarshalable }
 
 // MarshalJSON always fails with ErrNotMarshalable.

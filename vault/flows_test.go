@@ -174,7 +174,7 @@ func TestFlowsThatFail(t *testing.T) {
 			c.provider.set(func(p *provider) {
 				p.fail = func(string) failure { return failure{before: 401, code: "invalid_client"} }
 			})
-		}, nil, 502, "isn’t set up rightly", api.FlowFailed, "invalid_client"},
+		}, nil, 502, "isn’t configured correctly", api.FlowFailed, "invalid_client"},
 		{"expired", func(c *connected, _ api.OAuthStart) {
 			tamper(c.t, c.vault.store, `UPDATE oauth_flows SET expires_at = 1`)
 		}, nil, 410, "expired", api.FlowFailed, "expired"},
@@ -193,7 +193,7 @@ func TestFlowsThatFail(t *testing.T) {
 				c.t.Fatal(err)
 			}
 			c.key, c.owner = k.Key, actorOf(c.t, c.vault.store, k.Key)
-		}, nil, 403, "isn’t allowed", api.FlowFailed, "key_revoked"},
+		}, nil, 403, "no longer valid", api.FlowFailed, "key_revoked"},
 		{"the name was taken", func(c *connected, _ api.OAuthStart) {
 			bound(c.t, c.vault.store, c.owner, "ACME_TOKEN", "another")
 		}, nil, 409, "belongs to another secret", api.FlowFailed, "name_taken"},
@@ -251,7 +251,7 @@ func TestCallbackOfNoFlow(t *testing.T) {
 	}
 	head := httptest.NewRecorder()
 	answer := c.provider.consent(t, started.AuthorizeURL)
-	c.vault.Handler().ServeHTTP(head, httptest.NewRequest("HEAD", "https://vault.example/api/v1/egress/oauth/callback?"+answer.Encode(), http.NoBody))
+	c.vault.handler().ServeHTTP(head, httptest.NewRequest("HEAD", "https://vault.example/api/v1/egress/oauth/callback?"+answer.Encode(), http.NoBody))
 	if head.Code != http.StatusMethodNotAllowed {
 		t.Errorf("HEAD: %d", head.Code)
 	}

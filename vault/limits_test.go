@@ -1,9 +1,11 @@
 package vault
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 )
@@ -119,52 +121,46 @@ func TestLimitListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := newLimitListener(inner, 2)
-	accepted := make(chan net.Conn, 10)
+	srv := &http.Server{ConnState: l.connState, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNoContent)
+	})}
 	ended := make(chan error, 1)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				ended <- err
-				return
-			}
-			accepted <- c
-		}
-	}()
+	go func() { ended <- srv.Serve(l) }()
 	var clients []net.Conn
 	for range 3 {
 		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer func() { _ = c.Close() }()
+		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
 		clients = append(clients, c)
 	}
-	first, second := <-accepted, <-accepted
-	select {
-	case <-accepted:
-		t.Fatal("a third connection was taken")
-	case <-time.After(100 * time.Millisecond):
+	answered := func(c net.Conn, within time.Duration) bool {
+		_ = c.SetReadDeadline(time.Now().Add(within))
+		_, err := io.ReadFull(c, make([]byte, len("HTTP/1.1 204")))
+		return err == nil
 	}
-	_ = first.Close()
-	_ = first.Close() // frees one slot, not two
-	third := <-accepted
+	if !answered(clients[0], 10*time.Second) || !answered(clients[1], 10*time.Second) {
+		t.Error("one of two connections isn't accepted")
+	}
+	if answered(clients[2], 100*time.Millisecond) {
+		t.Fatal("a third connection was accepted")
+	}
+	_ = clients[0].Close()
+	if !answered(clients[2], 10*time.Second) {
+		t.Error("the third connection isn't accepted after another was closed")
+	}
 	if len(l.open) != 2 {
-		t.Errorf("%d places taken, want 2", len(l.open))
+		t.Errorf("%d connections are counted, want 2", len(l.open))
 	}
-	if _, err := third.Write([]byte("x")); err != nil {
+	// Closing it wakes an Accept that waits for another connection's end.
+	if err := srv.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := io.ReadFull(clients[2], make([]byte, 1)); err != nil {
-		t.Error(err)
-	}
-	// Close unblocks an Accept that waits for a slot.
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := <-ended; err == nil {
-		t.Error("Accept still blocks after Close")
-	}
-	for _, c := range append(clients, second, third) {
-		_ = c.Close()
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		t.Errorf("served until %v", err)
 	}
 }

@@ -2,10 +2,12 @@ package vault
 
 import (
 	"net"
+	"net/http"
 	"sync"
 )
 
-// limitListener limits the number of open connections. More wait in the kernel's queue.
+// limitListener limits the number of open connections. More wait in the kernel's queue. Its connState is that of the
+// http.Server.
 type limitListener struct {
 	net.Listener
 	open   chan struct{} // one element for each open connection
@@ -27,34 +29,18 @@ func (l *limitListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		<-l.open
-		return nil, err
 	}
-	return &limitConn{Conn: c, open: l.open}, nil
+	return c, err
+}
+
+func (l *limitListener) connState(_ net.Conn, s http.ConnState) {
+	if s == http.StateClosed {
+		<-l.open
+	}
 }
 
 // Close implements net.Listener.
 func (l *limitListener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return l.Listener.Close()
-}
-
-type limitConn struct {
-	net.Conn
-	open chan struct{}
-	once sync.Once
-}
-
-// Close implements net.Conn.
-func (c *limitConn) Close() error {
-	err := c.Conn.Close()
-	c.once.Do(func() { <-c.open })
-	return err
-}
-
-// CloseWrite closes the writing side: net/http calls it so that the client reads the answer before the end.
-func (c *limitConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
 }

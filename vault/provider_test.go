@@ -219,7 +219,7 @@ func (c *connected) do(method, path, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "https://vault.example"+basePath+path, strings.NewReader(body)).WithContext(context.Background())
 	r.Header.Set("Authorization", "Bearer "+c.key.Reveal())
 	w := httptest.NewRecorder()
-	c.vault.Handler().ServeHTTP(w, r)
+	c.vault.handler().ServeHTTP(w, r)
 	return w
 }
 
@@ -243,7 +243,7 @@ func (c *connected) start(more map[string]string) (started api.OAuthStart) {
 func (c *connected) callback(q url.Values) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("GET", "https://vault.example"+oauth.CallbackPath+"?"+q.Encode(), http.NoBody)
 	w := httptest.NewRecorder()
-	c.vault.Handler().ServeHTTP(w, r)
+	c.vault.handler().ServeHTTP(w, r)
 	return w
 }
 

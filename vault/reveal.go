@@ -64,7 +64,7 @@ func (v *Vault) reveal(c *call, in revealBody) (reply, error) {
 			return reply{}, err
 		}
 	}
-	answer, err := v.store.RevealSealed(c.ctx(), c.actor, in.Resource, to)
+	answer, err := v.store.Reveal(c.ctx(), c.actor, in.Resource, to)
 	if errors.Is(err, store.ErrNotAudited) {
 		v.metrics.unaudited.Inc()
 	}
@@ -87,7 +87,7 @@ func (v *Vault) await(c *call, r api.Resource, etag string, wait time.Duration) 
 	defer context.AfterFunc(v.draining, cancel)()
 	v.metrics.waiting.Inc()
 	defer v.metrics.waiting.Dec()
-	_, err := v.store.Await(ctx, c.actor, r, etag, wait)
+	err := v.store.Await(ctx, c.actor, r, etag, wait)
 	if err != nil && v.draining.Err() != nil && !errors.Is(err, api.ErrUnauthorized) {
 		return errStopping
 	}

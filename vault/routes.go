@@ -58,8 +58,8 @@ func (v *Vault) openRoutes() []openRoute {
 	}
 }
 
-// Handler serves all routes.
-func (v *Vault) Handler() http.Handler {
+// handler serves all routes.
+func (v *Vault) handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range v.routes {
 		mux.Handle(rt.method+" "+basePath+rt.path, v.observe(rt.name(), v.serve(rt)))

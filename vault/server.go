@@ -31,19 +31,21 @@ const maxHeader = 16<<10 - 4096
 // use another vault, waits up to StopTimeout for running requests, and returns nil.
 func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 	v.setAddress(l.Addr())
-	l = newLimitListener(l, v.conf.maxConns())
+	limited := newLimitListener(l, v.conf.maxConns())
+	l = limited
 	if v.conf.TLS != nil {
 		c := v.conf.TLS.Clone()
 		c.NextProtos = []string{"http/1.1"}
 		l = tls.NewListener(l, c)
 	}
 	srv := &http.Server{
-		Handler:           v.Handler(),
+		Handler:           v.handler(),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ConnState:         limited.connState,
 		ErrorLog:          log.New(logWriter{v.log}, "", 0),
 		// HTTP/1.1 only: a connection has one request at a time, so the limit of connections also limits requests.
 		Protocols: new(http.Protocols),

@@ -63,15 +63,33 @@ func bound(t testing.TB, s *store.Store, a store.Actor, env, value string) {
 // revealed is the set of box1 in plaintext, by name.
 func revealed(t testing.TB, s *store.Store, a store.Actor) map[string]string {
 	t.Helper()
-	set, err := s.Reveal(t.Context(), a, box1)
-	if err != nil {
-		t.Fatal(err)
-	}
 	values := map[string]string{}
-	for _, b := range set {
+	for _, b := range snapshot(t, s, a).Bound {
 		values[b.ExposeAsEnv] = b.Value.Reveal()
 	}
 	return values
+}
+
+// snapshot is the set of box1.
+func snapshot(t testing.TB, s *store.Store, a store.Actor) api.Snapshot {
+	t.Helper()
+	opener, err := api.NewOpener(box1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := api.NewSealer(box1, opener.Recipient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := s.Reveal(t.Context(), a, box1, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := opener.Open(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
 }
 
 // audited lists the events of one action, oldest first.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -26,27 +27,20 @@ func loadCertificate(certFile, keyFile string) (*certificate, error) {
 	return c, c.load()
 }
 
+// load ignores byte order marks, which some editors add.
 func (c *certificate) load() error {
-	pair, err := readKeyPair(c.certFile, c.keyFile)
+	cert, err := os.ReadFile(c.certFile)
+	key, keyErr := os.ReadFile(c.keyFile)
+	var pair tls.Certificate
+	if err = errors.Join(err, keyErr); err == nil {
+		mark := []byte("\xef\xbb\xbf")
+		pair, err = tls.X509KeyPair(bytes.TrimPrefix(cert, mark), bytes.TrimPrefix(key, mark))
+	}
 	if err != nil {
 		return fmt.Errorf("load certificate %s: %w", c.certFile, err)
 	}
 	c.loaded.Store(&pair)
 	return nil
-}
-
-// readKeyPair ignores a byte order mark, which some editors add.
-func readKeyPair(certFile, keyFile string) (tls.Certificate, error) {
-	cert, err := os.ReadFile(certFile)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	key, err := os.ReadFile(keyFile)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	mark := []byte("\xef\xbb\xbf")
-	return tls.X509KeyPair(bytes.TrimPrefix(cert, mark), bytes.TrimPrefix(key, mark))
 }
 
 // tls returns nil for plain HTTP.

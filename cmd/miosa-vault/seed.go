@@ -10,7 +10,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-// readSeed reads a .env file. "" is no file, and no variables.
+// readSeed reads the variables of a .env or JSON file; "": there is none.
 func readSeed(file string) ([]dotenv.Variable, error) {
 	if file == "" {
 		return nil, nil

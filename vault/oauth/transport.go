@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
-	"net/url"
 )
 
 // dialect is how a token endpoint differs from RFC 6749. (x/oauth2 can parse form-encoded responses, such as GitHub's.)
@@ -50,27 +50,23 @@ func (t translator) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // jsonRequest is the same request with its form as a JSON object.
 func jsonRequest(r *http.Request) (*http.Request, error) {
-	text, err := io.ReadAll(r.Body)
+	own := r.Clone(r.Context())
+	err := own.ParseForm()
 	_ = r.Body.Close()
 	if err != nil {
 		return nil, err
 	}
-	form, err := url.ParseQuery(string(text))
-	if err != nil {
-		return nil, err
-	}
 	fields := map[string]string{}
-	for name := range form {
-		fields[name] = form.Get(name)
+	for name := range own.PostForm {
+		fields[name] = own.PostForm.Get(name)
 	}
 	body, err := json.Marshal(fields)
 	if err != nil {
 		return nil, err
 	}
-	own := r.Clone(r.Context())
 	own.Header.Set("Content-Type", "application/json")
-	own.Body, own.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	own.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	own.Body, own.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return own, nil
 }
 
@@ -84,20 +80,11 @@ func slackAnswer(a *http.Response) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	var answer map[string]json.RawMessage
-	if json.Unmarshal(text, &answer) == nil && answer["access_token"] == nil {
-		var user map[string]json.RawMessage
-		if json.Unmarshal(answer["authed_user"], &user) == nil && user["access_token"] != nil {
-			for _, field := range []string{"access_token", "refresh_token", "expires_in", "token_type", "scope"} {
-				if user[field] != nil {
-					answer[field] = user[field]
-				}
-			}
-			if lifted, err := json.Marshal(answer); err == nil {
-				text = lifted
-			}
-		}
+	var answer, user map[string]json.RawMessage
+	if json.Unmarshal(text, &answer) == nil && answer["access_token"] == nil && json.Unmarshal(answer["authed_user"], &user) == nil {
+		maps.Copy(answer, user)
+		text, err = json.Marshal(answer)
 	}
 	a.Body, a.ContentLength = io.NopCloser(bytes.NewReader(text)), int64(len(text))
-	return a, nil
+	return a, err
 }

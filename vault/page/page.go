@@ -4,13 +4,12 @@ package page
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
 	"net/http"
 	"path"
-	"strings"
-	"sync"
 	"time"
 )
 
@@ -42,44 +41,20 @@ var contentTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// file is one file as it is served.
-type file struct {
-	contentType string
-	etag        string
-	body        []byte
-}
-
-// byName has index.html under "".
-var byName = sync.OnceValue(func() map[string]file {
-	entries, err := files.ReadDir("static")
-	if err != nil {
-		panic(err) // it is in the binary
-	}
-	served := map[string]file{}
-	for _, e := range entries {
-		body, err := files.ReadFile("static/" + e.Name())
-		kind := contentTypes[path.Ext(e.Name())]
-		if err != nil || kind == "" {
-			panic("static/" + e.Name() + ": no content type")
-		}
-		sum := sha256.Sum256(body)
-		served[strings.TrimSuffix(e.Name(), "index.html")] = file{kind, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`, body}
-	}
-	return served
-})
-
 // Serve answers with a file of the page: "" is the page itself. It reports false if there is no such file.
 func Serve(w http.ResponseWriter, r *http.Request, name string) bool {
-	f, ok := byName()[name]
-	if !ok {
+	const index = "index.html"
+	body, err := files.ReadFile("static/" + cmp.Or(name, index))
+	if err != nil || name == index {
 		return false
 	}
 	h := w.Header()
 	for name, value := range header {
 		h.Set(name, value)
 	}
-	h.Set("Content-Type", f.contentType)
-	h.Set("ETag", f.etag)
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.body))
+	sum := sha256.Sum256(body)
+	h.Set("Content-Type", contentTypes[path.Ext(cmp.Or(name, index))])
+	h.Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(sum[:12])+`"`)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 	return true
 }

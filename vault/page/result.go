@@ -66,15 +66,15 @@ func ResultOf(status, code, display string) Result {
 	case "unreachable", "no_answer", "discovery_failed":
 		return failed(http.StatusBadGateway, display+" didn’t answer", "The vault asked "+display+" for access and got no answer, so nothing was stored.", "Try again in a few minutes, from where you came from.")
 	case oauth.CodeWrongIssuer:
-		return failed(http.StatusBadRequest, display+notConnected, "The answer didn’t come from "+display+", so it was refused. Nothing was stored.", again+" If it happens again, tell whoever sent you here.")
+		return failed(http.StatusBadRequest, display+notConnected, "The answer didn’t come from "+display+", so it was refused. Nothing was stored.", again+" If it happens again, tell the person who sent you here.")
 	case "name_taken":
-		return failed(http.StatusConflict, display+notConnected, "The variable it was to appear under belongs to another secret by now.", "Tell whoever sent you here: the other binding has to go first.")
+		return failed(http.StatusConflict, display+notConnected, "The variable it was to appear under belongs to another secret by now.", "Tell the person who sent you here: the other binding must be deleted first.")
 	case "key_revoked":
-		return failed(http.StatusForbidden, display+notConnected, "Whoever sent you here isn’t allowed to connect accounts any more.", "Ask them for a new link.")
+		return failed(http.StatusForbidden, display+notConnected, "The key of the person who sent you here is no longer valid.", "Ask that person for a new link.")
 	case "not_stored":
 		return failed(http.StatusServiceUnavailable, display+notConnected, "Access was granted, but the vault couldn’t store it.", "Try again in a few minutes, from where you came from.")
 	case "no_such_provider", "client_secret_unreadable", "invalid_client", "unauthorized_client", "incorrect_client_credentials":
-		return failed(http.StatusBadGateway, display+notConnected, "The vault isn’t set up rightly for "+display+", so nothing was stored.", "Tell whoever runs the vault; trying again won’t help until then.")
+		return failed(http.StatusBadGateway, display+notConnected, "The vault isn’t configured correctly for "+display+", so nothing was stored.", "Tell the vault’s operator: trying again won’t help until then.")
 	}
 	return failed(http.StatusBadGateway, display+notConnected, display+" refused, and nothing was stored.", again)
 }

@@ -107,7 +107,7 @@ func (s *Store) readAll(ctx context.Context, owner Actor) (list map[string]int64
 	}
 	reader := owner
 	reader.Resource = box1
-	set, err := s.Reveal(ctx, reader, box1)
+	set, err := s.opened(ctx, reader, box1)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -19,7 +19,7 @@ func TestFault_V12_SwappedRowsOffTheRevealPath(t *testing.T) {
 	}
 	reveal := func(reader func(scene) Actor) func(*testing.T, scene) error {
 		return func(t *testing.T, c scene) error {
-			set, err := c.s.Reveal(t.Context(), reader(c), box1)
+			set, err := c.s.opened(t.Context(), reader(c), box1)
 			if set != nil {
 				t.Errorf("a set of %d", len(set))
 			}

@@ -12,11 +12,11 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
-// State is the current set of a resource, without its values.
-type State struct {
-	Labels     []api.Label
-	Etag       string     // api.Etag of Labels
-	NextExpiry *time.Time // when the first secret of the set expires; nil: never
+// state is the current set of a resource, without its values.
+type state struct {
+	labels     []api.Label
+	etag       string     // api.Etag of labels
+	nextExpiry *time.Time // when the first secret of the set expires; nil: never
 }
 
 // mayReveal returns ErrDenied for tenant keys and keys of other resources, and audits the attempt.
@@ -33,26 +33,26 @@ func (s *Store) mayReveal(ctx context.Context, a Actor, r api.Resource) error {
 	return nil
 }
 
-// State returns the current state of a resource's set. It decrypts and audits nothing, except an attempt with a key of
+// state returns the current state of a resource's set. It decrypts and audits nothing, except an attempt with a key of
 // another resource or a tenant key, which is ErrDenied.
 // Errors: ErrInvalid; ErrUnauthorized once the key is revoked or has expired.
-func (s *Store) State(ctx context.Context, a Actor, r api.Resource) (state State, err error) {
+func (s *Store) state(ctx context.Context, a Actor, r api.Resource) (now state, err error) {
 	if err := s.mayReveal(ctx, a, r); err != nil {
-		return state, err
+		return now, err
 	}
 	bound, err := read(ctx, s, a, anyKey, func(t *txn) ([]boundRow, error) { return t.bound(r, "''") })
 	if err != nil {
-		return state, err
+		return now, err
 	}
-	state.Labels = make([]api.Label, len(bound))
+	now.labels = make([]api.Label, len(bound))
 	for i, b := range bound {
-		state.Labels[i] = b.Label
-		if e := b.ExpiresAt; e != nil && (state.NextExpiry == nil || e.Before(*state.NextExpiry)) {
-			state.NextExpiry = e
+		now.labels[i] = b.Label
+		if e := b.ExpiresAt; e != nil && (now.nextExpiry == nil || e.Before(*now.nextExpiry)) {
+			now.nextExpiry = e
 		}
 	}
-	state.Etag = api.Etag(r, state.Labels)
-	return state, nil
+	now.etag = api.Etag(r, now.labels)
+	return now, nil
 }
 
 // boundRow is a bound secret before it is opened.
@@ -78,42 +78,13 @@ func (t *txn) bound(r api.Resource, sealed string) ([]boundRow, error) {
 	return list, err
 }
 
-// Reveal returns the resource's set in plaintext, read in one transaction and sorted by variable name. It is audited,
-// with the versions, before Reveal returns. With delivery "placeholder" the value is the placeholder. The caller
-// wipes the values. Errors: as State; ErrNotAudited if the audit event can't be written.
-func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource) (set []api.Bound, err error) {
-	err = s.reveal(ctx, a, r, func(opened []api.Bound) error {
-		set = make([]api.Bound, len(opened))
-		for i, b := range opened {
-			set[i] = api.Bound{Label: b.Label, About: b.About, Value: api.NewValue([]byte(b.Value.Reveal()))}
-		}
-		return nil
-	})
-	if err != nil {
-		api.Snapshot{Bound: set}.Wipe()
-		return nil, err
-	}
-	return set, nil
-}
-
-// RevealSealed is Reveal with the set sealed. to must be of the same resource.
-func (s *Store) RevealSealed(ctx context.Context, a Actor, r api.Resource, to *api.Sealer) (answer api.RevealAnswer, err error) {
-	err = s.reveal(ctx, a, r, func(opened []api.Bound) (err error) {
-		answer, err = to.Seal(opened)
-		return err
-	})
-	if err != nil {
-		return api.RevealAnswer{}, err
-	}
-	return answer, nil
-}
-
-// reveal reads and opens a set, and calls use while the audit event is written: both take about the same time,
-// and neither needs the other. The caller returns the result of use only if reveal returns nil. The values
-// are wiped after use.
-func (s *Store) reveal(ctx context.Context, a Actor, r api.Resource, use func([]api.Bound) error) error {
+// Reveal returns the resource's set, read in one transaction, sorted by variable name, and sealed to to, which is of the
+// same resource. With delivery "placeholder" the value is the placeholder. The reveal is audited, with the versions,
+// before Reveal returns; that and sealing take about the same time, and run concurrently.
+// Errors: as state; ErrNotAudited if the audit event can't be written.
+func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource, to *api.Sealer) (api.RevealAnswer, error) {
 	if err := s.mayReveal(ctx, a, r); err != nil {
-		return err
+		return api.RevealAnswer{}, err
 	}
 	var keys *keyring.Keys
 	list, err := read(ctx, s, a, anyKey, func(t *txn) (list []boundRow, err error) {
@@ -124,20 +95,23 @@ func (s *Store) reveal(ctx context.Context, a Actor, r api.Resource, use func([]
 		return t.bound(r, "CASE WHEN b.delivery = 'placeholder' THEN NULL ELSE s.value END")
 	})
 	if err != nil {
-		return err
+		return api.RevealAnswer{}, err
 	}
 	set, err := openAll(keys, list)
 	if err != nil {
-		return err
+		return api.RevealAnswer{}, err
 	}
 	defer api.Snapshot{Bound: set}.Wipe()
 	audited := make(chan error, 1)
 	go func() { audited <- s.auditReveal(ctx, a, r, list) }()
-	err = use(set)
+	answer, err := to.Seal(set)
 	if refused := <-audited; refused != nil {
-		return refused
+		err = refused
 	}
-	return err
+	if err != nil {
+		return api.RevealAnswer{}, err
+	}
+	return answer, nil
 }
 
 // auditReveal records a reveal.

@@ -28,7 +28,7 @@ func TestReveal(t *testing.T) {
 	placeholder := bind(t, s, owner, api.NewBinding{SecretID: hidden.ID, Resource: box1, ExposeAsEnv: "HIDDEN", Delivery: api.DeliverPlaceholder})
 	bind(t, s, owner, api.NewBinding{SecretID: hidden.ID, Resource: api.Resource{Type: api.Sandbox, ID: "sb_2"}, ExposeAsEnv: "ELSEWHERE"})
 
-	set, err := s.Reveal(t.Context(), reader, box1)
+	set, err := s.opened(t.Context(), reader, box1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestReveal(t *testing.T) {
 			t.Errorf("%s comes back changed (%d bytes, want %d)", b.ExposeAsEnv, b.Value.Len(), len(want[b.ExposeAsEnv]))
 		}
 	}
-	state, err := s.State(t.Context(), reader, box1)
+	before, err := s.state(t.Context(), reader, box1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,20 +54,20 @@ func TestReveal(t *testing.T) {
 	for i, b := range set {
 		labels[i] = b.Label
 	}
-	if diff := cmp.Diff(state, State{Labels: labels, Etag: api.Etag(box1, labels)}); diff != "" {
+	if diff := cmp.Diff(before, state{labels: labels, etag: api.Etag(box1, labels)}, cmp.AllowUnexported(state{})); diff != "" {
 		t.Errorf("state (-got +want)\n%s", diff)
 	}
 	// A rotation changes only the version in a label.
 	if _, err := s.RotateSecret(t.Context(), owner, z.ID, Rotation{Value: text("z2")}); err != nil {
 		t.Fatal(err)
 	}
-	after, err := s.State(t.Context(), reader, box1)
+	after, err := s.state(t.Context(), reader, box1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	labels[2].Version = 2
-	if diff := cmp.Diff(after.Labels, labels); diff != "" || after.Etag == state.Etag {
-		t.Errorf("etag moved: %v, labels (-got +want)\n%s", after.Etag != state.Etag, diff)
+	if diff := cmp.Diff(after.labels, labels); diff != "" || after.etag == before.etag {
+		t.Errorf("etag moved: %v, labels (-got +want)\n%s", after.etag != before.etag, diff)
 	}
 	if got := revealed(t, s, reader)["Z_LAST"]; got != "z2" {
 		t.Errorf("got %q", got)
@@ -81,13 +81,13 @@ func TestRevealIsAudited(t *testing.T) {
 	reader := agent(t, s, owner, box1)
 	stranger := agent(t, s, owner, api.Resource{Type: api.Sandbox, ID: "sb_2"})
 
-	_, err := s.Reveal(t.Context(), stranger, box1)
+	_, err := s.opened(t.Context(), stranger, box1)
 	wantKind(t, err, api.ErrDenied)
-	_, err = s.State(t.Context(), stranger, box1)
+	_, err = s.state(t.Context(), stranger, box1)
 	wantKind(t, err, api.ErrDenied)
-	_, err = s.Await(t.Context(), stranger, box1, "", time.Minute)
+	err = s.Await(t.Context(), stranger, box1, "", time.Minute)
 	wantKind(t, err, api.ErrDenied)
-	_, err = s.Reveal(t.Context(), owner, box1)
+	_, err = s.opened(t.Context(), owner, box1)
 	wantKind(t, err, api.ErrDenied)
 	revealed(t, s, reader)
 
@@ -127,7 +127,7 @@ func TestRevealWithoutAuditIsRefused(t *testing.T) {
 	bound(t, s, owner, "TOKEN", "v")
 	reader := agent(t, s, owner, box1)
 	tamper(t, s, `CREATE TRIGGER no_audit BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'blocked'); END`)
-	set, err := s.Reveal(t.Context(), reader, box1)
+	set, err := s.opened(t.Context(), reader, box1)
 	wantKind(t, err, api.ErrUnavailable)
 	var answer *api.Error
 	if set != nil || !errors.As(err, &answer) || strings.Contains(answer.Message, "blocked") {
@@ -137,7 +137,7 @@ func TestRevealWithoutAuditIsRefused(t *testing.T) {
 	if _, _, _, err := s.PutSecret(t.Context(), owner, api.NewSecret{Name: "x", Value: text("v")}, nil); err == nil {
 		t.Error("a secret was stored without an audit event")
 	}
-	_, err = s.Reveal(t.Context(), owner, box1)
+	_, err = s.opened(t.Context(), owner, box1)
 	wantKind(t, err, api.ErrDenied)
 	tamper(t, s, `DROP TRIGGER no_audit`)
 	if diff := cmp.Diff(revealed(t, s, reader), map[string]string{"TOKEN": "v"}); diff != "" {
@@ -161,20 +161,23 @@ func TestExpiredSecretsLeaveTheSet(t *testing.T) {
 	} {
 		bind(t, s, owner, api.NewBinding{SecretID: put(t, s, owner, p).ID, Resource: box1, ExposeAsEnv: p.Name})
 	}
-	before, err := s.State(t.Context(), reader, box1)
+	before, err := s.state(t.Context(), reader, box1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(before.Labels); n != 3 || before.NextExpiry == nil || !before.NextExpiry.Equal(soon.UTC().Truncate(time.Microsecond)) {
-		t.Fatalf("%d labels, next change %v; want 3, %v", n, before.NextExpiry, soon)
+	if n := len(before.labels); n != 3 || before.nextExpiry == nil || !before.nextExpiry.Equal(soon.UTC().Truncate(time.Microsecond)) {
+		t.Fatalf("%d labels, next change %v; want 3, %v", n, before.nextExpiry, soon)
 	}
-	// No write happens: the waiting reveal ends because of the expiry.
-	after, err := s.Await(t.Context(), reader, box1, before.Etag, time.Minute)
+	// Nobody writes: the waiting reveal notices by itself.
+	if err := s.Await(t.Context(), reader, box1, before.etag, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	after, err := s.state(t.Context(), reader, box1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if time.Now().Before(*soon) || len(after.Labels) != 2 || after.Etag == before.Etag {
-		t.Errorf("%d labels, %s before the expiry", len(after.Labels), time.Until(*soon))
+	if time.Now().Before(*soon) || len(after.labels) != 2 || after.etag == before.etag {
+		t.Errorf("%d labels, %s before the expiry", len(after.labels), time.Until(*soon))
 	}
 	if diff := cmp.Diff(revealed(t, s, reader), map[string]string{"STAYS": "v", "LATER": "v"}); diff != "" {
 		t.Errorf("set (-got +want)\n%s", diff)

@@ -275,7 +275,7 @@ func TestRotationWhileAnotherProcessWrites(t *testing.T) {
 					return nil
 				default:
 				}
-				set, err := serving.Reveal(t.Context(), reader, box1)
+				set, err := serving.opened(t.Context(), reader, box1)
 				if err != nil {
 					return fmt.Errorf("reveal: %w", err)
 				}

@@ -48,8 +48,8 @@ func TestFault_V12_SwappedRowsAreRefused(t *testing.T) {
 			if tt.from == "moved" {
 				bind(t, s, owner, api.NewBinding{SecretID: donor.ID, Resource: box1, ExposeAsEnv: "DONOR"})
 			}
-			fresh := storeAt(t, dir) // with empty caches
-			set, err := fresh.Reveal(t.Context(), reader, box1)
+			fresh := storeAt(t, dir) // with nothing in its memory
+			set, err := fresh.opened(t.Context(), reader, box1)
 			wantKind(t, err, api.ErrInternal)
 			if message := err.Error(); set != nil || !strings.Contains(message, "doesn't open") || strings.Contains(message, "CANARY") {
 				t.Errorf("set of %d, error %q", len(set), message)

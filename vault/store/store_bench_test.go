@@ -24,7 +24,7 @@ func BenchmarkReveal(b *testing.B) {
 			s, _, reader, _ := full(b, n)
 			b.ReportAllocs()
 			for b.Loop() {
-				set, err := s.Reveal(b.Context(), reader, box1)
+				set, err := s.opened(b.Context(), reader, box1)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -41,7 +41,7 @@ func BenchmarkRevealParallel(b *testing.B) {
 	b.SetParallelism(16)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := s.Reveal(b.Context(), reader, box1); err != nil {
+			if _, err := s.opened(b.Context(), reader, box1); err != nil {
 				b.Error(err)
 				return
 			}
@@ -54,7 +54,7 @@ func BenchmarkState(b *testing.B) {
 	s, _, reader, _ := full(b, 100)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.State(b.Context(), reader, box1); err != nil {
+		if _, err := s.state(b.Context(), reader, box1); err != nil {
 			b.Fatal(err)
 		}
 	}

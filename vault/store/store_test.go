@@ -130,7 +130,7 @@ func bind(t testing.TB, s *Store, a Actor, n api.NewBinding) api.Binding {
 // revealed is the set of box1 in plaintext, by name.
 func revealed(t testing.TB, s *Store, a Actor) map[string]string {
 	t.Helper()
-	set, err := s.Reveal(t.Context(), a, box1)
+	set, err := s.opened(t.Context(), a, box1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func TestStoreOutlivesItsProcess(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Reveal(t.Context(), reader, box1); !errors.Is(err, api.ErrUnavailable) {
+	if _, err := s.opened(t.Context(), reader, box1); !errors.Is(err, api.ErrUnavailable) {
 		t.Errorf("reveal from a closed store: got %v, want UNAVAILABLE", err)
 	}
 	if err := s.Ready(t.Context()); !errors.Is(err, api.ErrUnavailable) {
@@ -269,16 +269,20 @@ func TestStoreConcurrently(t *testing.T) {
 	go func() {
 		etag, version := "", int64(0)
 		for version < 1+writers*rotations {
-			state, err := s.Await(t.Context(), reader, box1, etag, 10*time.Second)
+			if err := s.Await(t.Context(), reader, box1, etag, 10*time.Second); err != nil {
+				failed <- err
+				return
+			}
+			state, err := s.state(t.Context(), reader, box1)
 			if err != nil {
 				failed <- err
 				return
 			}
-			if state.Labels[0].Version < version {
+			if state.labels[0].Version < version {
 				failed <- errors.New("version went backwards")
 				return
 			}
-			etag, version = state.Etag, state.Labels[0].Version
+			etag, version = state.etag, state.labels[0].Version
 		}
 		failed <- nil
 	}()

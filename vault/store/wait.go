@@ -120,26 +120,26 @@ func (s *Store) watch(ctx context.Context, interval time.Duration, seen int64) {
 
 // Await waits until the resource's set differs from etag.
 // Errors: api.ErrNotModified if it doesn't within wait; ErrUnauthorized as soon as the key is
-// revoked or expires; ErrUnavailable when the store closes; ctx's own; else as State.
-func (s *Store) Await(ctx context.Context, a Actor, r api.Resource, etag string, wait time.Duration) (State, error) {
+// revoked or expires; ErrUnavailable when the store closes; ctx's own; else as state.
+func (s *Store) Await(ctx context.Context, a Actor, r api.Resource, etag string, wait time.Duration) error {
 	woken, unsubscribe := s.hub.subscribe(topic{a.TenantID, r})
 	defer unsubscribe()
 	deadline := time.After(wait)
 	for {
-		state, err := s.State(ctx, a, r)
-		if err != nil || state.Etag != etag {
-			return state, err
+		now, err := s.state(ctx, a, r)
+		if err != nil || now.etag != etag {
+			return err
 		}
 		select {
 		case <-woken:
-		case <-at(state.NextExpiry):
+		case <-at(now.nextExpiry):
 		case <-at(a.ExpiresAt):
 		case <-deadline:
-			return state, api.ErrNotModified
+			return api.ErrNotModified
 		case <-ctx.Done():
-			return State{}, ctx.Err()
+			return ctx.Err()
 		case <-s.closed:
-			return State{}, database.ErrClosed
+			return database.ErrClosed
 		}
 	}
 }

@@ -17,8 +17,7 @@ func waiting(t *testing.T, s *Store, a Actor, etag string, wait time.Duration) <
 	t.Helper()
 	done := make(chan error, 1)
 	go func() {
-		_, err := s.Await(t.Context(), a, box1, etag, wait)
-		done <- err
+		done <- s.Await(t.Context(), a, box1, etag, wait)
 	}()
 	poll.Until(t, 5*time.Second, "waiting", func() bool {
 		s.hub.mu.Lock()
@@ -30,11 +29,11 @@ func waiting(t *testing.T, s *Store, a Actor, etag string, wait time.Duration) <
 
 func etagOf(t *testing.T, s *Store, a Actor) string {
 	t.Helper()
-	state, err := s.State(t.Context(), a, box1)
+	state, err := s.state(t.Context(), a, box1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return state.Etag
+	return state.etag
 }
 
 // What ends a wait, done by this process and by another one: a second store on the same folder.
@@ -113,15 +112,15 @@ func TestAwaitEndsOtherwise(t *testing.T) {
 	reader := agent(t, s, owner, box1)
 	etag := etagOf(t, s, reader)
 
-	if state, err := s.Await(t.Context(), reader, box1, "another", time.Minute); err != nil || state.Etag != etag {
+	if err := s.Await(t.Context(), reader, box1, "another", time.Minute); err != nil {
 		t.Errorf("with an old etag: %v", err)
 	}
-	if _, err := s.Await(t.Context(), reader, box1, etag, 10*time.Millisecond); !errors.Is(err, api.ErrNotModified) {
+	if err := s.Await(t.Context(), reader, box1, etag, 10*time.Millisecond); !errors.Is(err, api.ErrNotModified) {
 		t.Errorf("after the wait: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := s.Await(ctx, reader, box1, etag, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
+	if err := s.Await(ctx, reader, box1, etag, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("after the caller left: %v", err)
 	}
 	// Changes of other resources do not end the wait; the expiry of its own key does.
@@ -167,7 +166,7 @@ func TestWritesWakeNobodyElse(t *testing.T) {
 			_, err := s.RotateSecret(t.Context(), owner, secret.ID, Rotation{Value: text("v")})
 			return err
 		}},
-		{"a reveal elsewhere", func() error { _, err := elsewhere.Reveal(t.Context(), reader, box1); return err }},
+		{"a reveal elsewhere", func() error { _, err := elsewhere.opened(t.Context(), reader, box1); return err }},
 		{"a secret put elsewhere", func() error {
 			_, _, _, err := elsewhere.PutSecret(t.Context(), owner, api.NewSecret{Name: newID("n"), Value: text("v")}, nil)
 			return err

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// Certificate creates a self-signed certificate for localhost, the loopback addresses and more. certFile is also
-// the CA file for clients; keyFile is its key. Both are PEM files in a temporary folder.
+// Certificate creates a self-signed certificate for localhost, the loopback addresses and more. certFile, which is also the
+// client's root, and keyFile are in PEM, in a temporary folder.
 func Certificate(t testing.TB, more ...net.IP) (c tls.Certificate, certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -6,15 +6,17 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// Platform describes variants of MIOSA's platform, which has no agent API.
+// Platform configures a server that behaves like MIOSA's platform, which has no agent API.
 type Platform struct {
 	Reveal   Refusal // the response to a reveal; the zero Refusal: 404
 	Bindings Refusal // the response to a list of bindings; the zero Refusal: the list
@@ -22,13 +24,13 @@ type Platform struct {
 	Preview  bool    // bindings have a placeholder_preview
 }
 
-// Refusal is an error in the platform's form.
+// Refusal is an error of the platform.
 type Refusal struct {
 	Status int
 	Code   string
 }
 
-// traffic returns the platform's audit, newest first: requests that left sandboxes two days ago or were blocked.
+// traffic is the platform's audit, the newest first: requests of sandboxes two days ago.
 func traffic() []map[string]any {
 	at := time.Now().UTC().Add(-48 * time.Hour)
 	event := func(n int, more map[string]any) map[string]any {
@@ -45,16 +47,16 @@ func traffic() []map[string]any {
 	}
 }
 
-// platformFields are the fields of a secret and a binding that SDKs know and the platform returns.
+// platformFields are the fields of secrets and bindings in the SDKs and in the platform's answers.
 var platformFields = map[string]bool{
 	"id": true, "name": true, "type": true, "scope": true, "workspace_id": true, "owner_user_id": true, "external_user_id": true,
 	"external_workspace_id": true, "resource_id": true, "resource_type": true, "masked_value": true, "expires_at": true, "metadata": true,
 	"created_at": true, "oauth_provider": true, "secret_id": true, "expose_as_env": true, "display_name": true, "scopes": true,
 }
 
-// Platform starts a server in front of s that answers like MIOSA's platform: lists are under data and ignore
-// filters, errors are nested, deletions have no body, and calls and fields unknown to SDKs are missing. It returns
-// its base URL.
+// Platform starts a server in front of s that behaves like MIOSA's platform: lists are under data, filters are ignored,
+// errors are nested, answers to deletions have no body, and calls and fields that SDKs lack are missing. It returns the
+// base URL.
 func (s *Server) Platform(t testing.TB, p Platform) string {
 	t.Helper()
 	if p.Reveal.Status == 0 {
@@ -62,6 +64,14 @@ func (s *Server) Platform(t testing.TB, p Platform) string {
 	}
 	events := traffic()
 	var audits atomic.Int32
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host, _ = strings.Cut(strings.TrimSuffix(s.BaseURL, "/api/v1"), "://")
+			r.Out.URL.RawQuery = "" // the platform has no filters
+		},
+		Transport:      s.client.Transport,
+		ModifyResponse: p.translate,
+	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := strings.TrimPrefix(r.URL.Path, "/api/v1/egress")
 		switch {
@@ -78,14 +88,14 @@ func (s *Server) Platform(t testing.TB, p Platform) string {
 			}
 			audit(w, r.URL.Query(), events)
 		default:
-			p.pass(w, r, s)
+			proxy.ServeHTTP(w, r)
 		}
 	}))
 	t.Cleanup(server.Close)
 	return server.URL + "/api/v1"
 }
 
-// lengthAgo matches the audit's relative times, which it accepts in addition to RFC 3339.
+// lengthAgo is the form of a time in the audit's queries that isn't RFC 3339.
 var lengthAgo = regexp.MustCompile(`^[0-9]+[smhdw]$`)
 
 func audit(w http.ResponseWriter, q url.Values, events []map[string]any) {
@@ -98,43 +108,38 @@ func audit(w http.ResponseWriter, q url.Values, events []map[string]any) {
 	writeAs(w, http.StatusOK, map[string]any{"data": events})
 }
 
-// pass forwards a request to s and answers in the platform's form.
-func (p Platform) pass(w http.ResponseWriter, r *http.Request, s *Server) {
-	body, err := io.ReadAll(r.Body)
-	var answer *http.Response
-	if err == nil {
-		var ask *http.Request
-		ask, err = http.NewRequestWithContext(r.Context(), r.Method, s.BaseURL+strings.TrimPrefix(r.URL.EscapedPath(), "/api/v1"), bytes.NewReader(body))
-		if err == nil {
-			ask.Header = r.Header.Clone()
-			answer, err = s.client.Do(ask)
-		}
-	}
-	if err != nil {
-		Refusal{http.StatusBadGateway, "BAD_GATEWAY"}.write(w)
-		return
-	}
-	defer func() { _ = answer.Body.Close() }()
-	var said map[string]any
+// translate turns an answer of the vault into the platform's.
+func (p Platform) translate(answer *http.Response) error {
+	var said, translated map[string]any
 	if err := json.NewDecoder(answer.Body).Decode(&said); err != nil {
-		Refusal{http.StatusBadGateway, "BAD_GATEWAY"}.write(w)
-		return
+		return err
 	}
+	_ = answer.Body.Close()
 	switch {
 	case answer.StatusCode >= 400:
-		writeAs(w, answer.StatusCode, map[string]any{"error": map[string]any{
+		translated = map[string]any{"error": map[string]any{
 			"code": said["code"], "message": said["error"], "retryable": said["retryable"] == true, "details": map[string]any{},
-		}})
-	case r.Method == http.MethodDelete:
-		w.WriteHeader(http.StatusNoContent)
+		}}
+	case answer.Request.Method == http.MethodDelete:
+		answer.StatusCode = http.StatusNoContent
 	case said["authorize_url"] != nil:
-		writeAs(w, http.StatusOK, map[string]any{"authorize_url": said["authorize_url"], "state": said["state"]})
+		translated = map[string]any{"authorize_url": said["authorize_url"], "state": said["state"]}
 	default:
-		writeAs(w, answer.StatusCode, map[string]any{"data": p.reduce(said)})
+		translated = map[string]any{"data": p.reduce(said)}
 	}
+	var text []byte
+	if translated != nil {
+		var err error
+		if text, err = json.Marshal(translated); err != nil {
+			return err
+		}
+	}
+	answer.Header.Set("Content-Length", strconv.Itoa(len(text)))
+	answer.ContentLength, answer.Body = int64(len(text)), io.NopCloser(bytes.NewReader(text))
+	return nil
 }
 
-// reduce unwraps a response and removes the fields that the platform does not return.
+// reduce returns an answer without its envelope and the fields that the platform lacks.
 func (p Platform) reduce(said map[string]any) any {
 	for _, name := range []string{"secrets", "bindings", "providers"} {
 		list, ok := said[name].([]any)

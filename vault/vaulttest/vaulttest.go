@@ -56,8 +56,7 @@ func WithTLS(c tls.Certificate) Option {
 	}
 }
 
-// WithOAuth configures OAuth providers, like miosa-vault serve --oauth-file. Paths of client secrets must be
-// absolute.
+// WithOAuth configures OAuth providers with a file of miosa-vault serve --oauth-file. Paths in it are absolute.
 func WithOAuth(t testing.TB, text string) Option {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "oauth.toml")
@@ -71,13 +70,12 @@ func WithOAuth(t testing.TB, text string) Option {
 	return func(v *vault.Config) { v.OAuth = providers }
 }
 
-// WithFlowTime sets how long a user has to return from a provider.
+// WithFlowTime sets when flows expire.
 func WithFlowTime(d time.Duration) Option {
 	return func(v *vault.Config) { v.FlowTime = d }
 }
 
-// Start starts a vault with a tenant and its key. By default it has no rate limits and no log; use an Option to
-// change that.
+// Start starts a vault with a tenant and its key. Without an Option it has no rate limits and no log.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	root, err := keyring.NewRoot()
@@ -103,7 +101,7 @@ func Start(t testing.TB, opts ...Option) *Server {
 	return s
 }
 
-// Restart starts the vault again on the same port with the same data, after stopping it if it runs.
+// Restart stops the vault if it runs, and starts it on the same port with the same data.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Stop(t)
@@ -135,8 +133,7 @@ func (s *Server) Restart(t testing.TB) {
 	go func() { s.ended <- v.Serve(ctx, l) }()
 }
 
-// Stop stops the vault as SIGTERM does: waiting reveals are answered and requests in progress finish. Stopping
-// twice is harmless.
+// Stop stops the vault as TERM does. A second Stop does nothing.
 func (s *Server) Stop(t testing.TB) {
 	t.Helper()
 	if s.vault == nil {
@@ -153,24 +150,24 @@ func (s *Server) Stop(t testing.TB) {
 	s.vault = nil
 }
 
-// Vault returns the running vault, or nil while it is stopped.
+// Vault is the running vault; nil while it is stopped.
 func (s *Server) Vault() *vault.Vault { return s.vault }
 
-// DataDir returns the folder of the store.
+// DataDir is the store's folder.
 func (s *Server) DataDir() string { return s.conf.Store.DataDir }
 
-// Addr returns the host and port on which the vault listens.
+// Addr is the host and port of the vault's listener.
 func (s *Server) Addr() string { return s.addr }
 
-// Requests returns how many requests for a route have begun since Start, including those in progress, as in
-// Requests("POST /egress/bindings/reveal").
+// Requests returns the number of requests for a route, such as "POST /egress/bindings/reveal", since Start, including
+// those that aren't answered yet.
 func (s *Server) Requests(route string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.begun[route]
 }
 
-// Tenant returns a new key for a tenant, which is created if it does not exist.
+// Tenant creates a tenant unless it exists, and returns a new key of it.
 func (s *Server) Tenant(t testing.TB, name string) api.Key {
 	t.Helper()
 	made, err := s.vault.Store().CreateTenantKey(context.Background(), name)
@@ -213,7 +210,7 @@ func (s *Server) Put(t testing.TB, name, value string, r api.Resource, env strin
 	})
 }
 
-// PutSecret sends body to POST /egress/secrets unchanged and returns the secret's id.
+// PutSecret sends body to POST /egress/secrets, and returns the secret's id.
 func (s *Server) PutSecret(t testing.TB, body map[string]any) (secretID string) {
 	t.Helper()
 	var put struct{ Data api.Secret }
@@ -221,7 +218,7 @@ func (s *Server) PutSecret(t testing.TB, body map[string]any) (secretID string) 
 	return put.Data.ID
 }
 
-// Rotate rotates a secret.
+// Rotate replaces a secret's value.
 func (s *Server) Rotate(t testing.TB, secretID, value string) {
 	t.Helper()
 	s.must(t, "PATCH", "/egress/secrets/"+secretID, map[string]string{"value": value}, nil)
@@ -244,8 +241,7 @@ func (s *Server) must(t testing.TB, method, path string, body, answer any) {
 	}
 }
 
-// Do sends a request, with path relative to BaseURL and body as JSON if it is not nil, and returns the response's
-// status and body.
+// Do sends a request, with path under BaseURL and body as JSON (nil: none), and returns the answer's status and body.
 func (s *Server) Do(t testing.TB, key api.Key, method, path string, body any) (status int, text []byte) {
 	t.Helper()
 	var sent io.Reader

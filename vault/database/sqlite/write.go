@@ -49,11 +49,9 @@ func (q *queue) take() []*job {
 func (q *queue) drop(j *job) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	i := slices.Index(q.jobs, j)
-	if i >= 0 {
-		q.jobs = slices.Delete(q.jobs, i, i+1)
-	}
-	return i >= 0
+	n := len(q.jobs)
+	q.jobs = slices.DeleteFunc(q.jobs, func(other *job) bool { return other == j })
+	return len(q.jobs) < n
 }
 
 // takeTurn waits until no other goroutine uses the writer. SQLite's lock keeps other processes out.

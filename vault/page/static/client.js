@@ -53,7 +53,7 @@ function sentence(answer, content) {
     case 403: return 'This key may not do that.';
     case 413: return 'That is more than the vault takes at once.';
     case 429: return `Too many requests at once: try again in ${content.retry_after || 1} s.`;
-    case 500: return `Something went wrong in the vault. If it does again, tell whoever runs it: ${content.request_id}`;
+    case 500: return `Something went wrong in the vault. If it happens again, tell the vault’s operator: ${content.request_id}`;
   }
   const said = [content.error?.message, content.error, content.message].find((s) => typeof s === 'string' && s)
     || `The vault answered ${answer.status}.`;

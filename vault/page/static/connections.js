@@ -56,7 +56,7 @@ function providers(m, some) {
   if (m.providers.length === 0) {
     return h('section', { class: some ? 'providers first' : 'first', 'aria-labelledby': 'providers' },
       h('h2', { id: 'providers' }, 'No provider is set up'),
-      h('p', {}, 'Whoever runs this vault adds one: they register it with the provider, giving this address to send users back to,'),
+      h('p', {}, 'The vault’s operator adds one: register the vault with the provider, with this address to send users back to,'),
       command(here('api/v1/egress/oauth/callback')),
       h('p', {}, 'and name the provider in the file that ', h('code', {}, 'miosa-vault serve --oauth-file'), ' reads.'));
   }

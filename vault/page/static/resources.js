@@ -15,7 +15,7 @@ export function view(m) {
         h('p', { class: 'lead' }, 'Nothing is bound to a sandbox or computer yet.'),
         h('p', {}, 'Bind a secret under the name of a variable, and it shows here: with the version that stands, the one that was taken, and when.'),
         more,
-        h('p', {}, 'On a machine of your own, the agent needs a key for it. Whoever runs the vault makes one:'),
+        h('p', {}, 'On a machine of your own, the agent needs a key for it. The vault’s operator creates one:'),
         command('miosa-vault keys create --tenant NAME --resource sandbox:ID'))];
   }
   const lead = h('p', { class: 'lead' }, 'What each one last took from the vault. A command that was started before may have older values.');
@@ -70,8 +70,8 @@ function notes(m, bindings, took, r) {
     took?.denied && Date.now() - new Date(took.denied.timestamp) < day
       && state('bad', h('span', {}, 'A key that is not its own asked for its values, and was refused, ', when(took.denied.timestamp), '.')),
     !r.keyed && bindings.length && h('p', { class: 'small' },
-      took?.ok ? 'Its key was revoked or has expired: it takes nothing new until it has another. Whoever runs the vault makes one:'
-        : 'It takes nothing until it has a key. Whoever runs the vault makes one:'),
+      took?.ok ? 'Its key was revoked or has expired: it takes nothing new until it has another. The vault’s operator creates one:'
+        : 'It takes nothing until it has a key. The vault’s operator creates one:'),
     !r.keyed && bindings.length && command(`miosa-vault keys create --tenant NAME --resource ${r.resource_type}:${r.resource_id}`),
   ].filter(Boolean);
   return lines.length ? h('div', { class: 'notes' }, lines) : null;

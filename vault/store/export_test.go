@@ -1,0 +1,25 @@
+package store
+
+import (
+	"context"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// opened is the set that Reveal seals.
+func (s *Store) opened(ctx context.Context, a Actor, r api.Resource) ([]api.Bound, error) {
+	opener, err := api.NewOpener(r)
+	if err != nil {
+		return nil, err
+	}
+	to, err := api.NewSealer(r, opener.Recipient())
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.Reveal(ctx, a, r, to)
+	if err != nil {
+		return nil, err
+	}
+	set, err := opener.Open(answer)
+	return set.Bound, err
+}
