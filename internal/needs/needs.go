@@ -1,5 +1,5 @@
-// Package needs skips tests on machines without what they need, in one form of words, and knows which package
-// has it. The test runner (internal/testrun) reads the reasons and lists them in one table.
+// Package needs skips tests on machines that lack a requirement, and knows the package that provides it. The test runner
+// (internal/testrun) parses the reasons and lists them in one table.
 //
 //	needs.Command(t, "zsh")
 //	needs.Root(t, "to give files to another user")
@@ -14,24 +14,21 @@ import (
 	"testing"
 )
 
-// The kinds of what a test needs.
-const (
-	KindCommand = "command" // What is its name
-	KindNPM     = "npm"     // What is the package's name
-	KindRoot    = "root"
-	KindSystem  = "system" // something of the kernel, the file system or the network
-	KindOption  = "option" // What is an option of go test, such as -update
-)
-
-// Need is what a skipped test needs.
+// Need is a requirement of a skipped test.
 type Need struct {
+	// Kind is command, npm, root, system (a feature of the kernel, the file system or the network), or option (of go test).
 	Kind string
-	What string // one of several of the kind; may be empty
+	What string // the command, npm package or option
 	Why  string // more about it; may be empty
 }
 
-// String is the reason as a skipped test gives it: "needs KIND[ WHAT][: WHY]".
-func (n Need) String() string {
+func skip(t testing.TB, n Need) {
+	t.Helper()
+	t.Skip(n.reason())
+}
+
+// reason returns "needs KIND[ WHAT][: WHY]".
+func (n Need) reason() string {
 	s := "needs " + n.Kind
 	if n.What != "" {
 		s += " " + n.What
@@ -42,10 +39,10 @@ func (n Need) String() string {
 	return s
 }
 
-// logged is a reason as go test prints it, behind the place in the source.
+// logged matches a reason in the output of go test, after the position in the source.
 var logged = regexp.MustCompile(`(?m)^\s*(?:\S+\.go:\d+: )?needs (command|npm|root|system|option)( [^\s:]+)?(?:: (.*))?$`)
 
-// Find reads the reason from the output of a skipped test.
+// Find parses the reason in the output of a skipped test.
 func Find(output string) (n Need, ok bool) {
 	m := logged.FindStringSubmatch(output)
 	if m == nil {
@@ -54,22 +51,17 @@ func Find(output string) (n Need, ok bool) {
 	return Need{Kind: m[1], What: strings.TrimSpace(m[2]), Why: m[3]}, true
 }
 
-func skip(t testing.TB, n Need) {
-	t.Helper()
-	t.Skip(n)
-}
-
-// Command skips the test unless all commands are on the PATH, or at their absolute paths.
+// Command skips the test unless all commands are in PATH, or exist at their absolute paths.
 func Command(t testing.TB, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
-			skip(t, Need{Kind: KindCommand, What: name})
+			skip(t, Need{Kind: "command", What: name})
 		}
 	}
 }
 
-// OneCommand returns the path of the first of several commands that is there, and skips the test where none is.
+// OneCommand returns the path of the first command that exists, and skips the test if none does.
 func OneCommand(t testing.TB, names ...string) string {
 	t.Helper()
 	for _, name := range names {
@@ -77,7 +69,7 @@ func OneCommand(t testing.TB, names ...string) string {
 			return path
 		}
 	}
-	skip(t, Need{Kind: KindCommand, What: names[0]})
+	skip(t, Need{Kind: "command", What: names[0]})
 	return ""
 }
 
@@ -85,47 +77,43 @@ func OneCommand(t testing.TB, names ...string) string {
 func Root(t testing.TB, why string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		skip(t, Need{Kind: KindRoot, Why: why})
+		skip(t, Need{Kind: "root", Why: why})
 	}
 }
 
-// Granted skips the test if err says that the system refused what, such as a mount. An ordinary user is told
-// to be root.
+// Granted skips the test if err is the system's refusal of what, such as a mount. Without root, root is the requirement.
 func Granted(t testing.TB, err error, what string) {
 	t.Helper()
-	switch {
-	case err == nil:
-	case os.Geteuid() != 0:
-		skip(t, Need{Kind: KindRoot, Why: fmt.Sprintf("for %s: %v", what, err)})
-	default:
-		skip(t, Need{Kind: KindSystem, Why: fmt.Sprintf("%s: %v", what, err)})
+	if err != nil {
+		Root(t, fmt.Sprintf("for %s: %v", what, err))
+		System(t, "%s: %v", what, err)
 	}
 }
 
-// System skips the test: this machine lacks what the message says.
+// System skips the test because this machine lacks what the message says.
 func System(t testing.TB, format string, args ...any) {
 	t.Helper()
-	skip(t, Need{Kind: KindSystem, Why: fmt.Sprintf(format, args...)})
+	skip(t, Need{Kind: "system", Why: fmt.Sprintf(format, args...)})
 }
 
-// NPM returns the folder of an npm package, or the file that is wanted of it, from its variable, and skips the
-// test where that isn't set. The test runner sets the variables of packages that are installed in NPMFolder.
+// NPM returns the folder of an npm package, or its file in npm, from its variable, and skips the test if that isn't set. The
+// test runner sets the variables of packages that are installed in NPMFolder.
 func NPM(t testing.TB, name string) string {
 	t.Helper()
 	path := os.Getenv(npmVariable(name))
 	if path == "" {
-		skip(t, Need{Kind: KindNPM, What: name})
+		skip(t, Need{Kind: "npm", What: name})
 	}
 	return path
 }
 
-// NewerNode skips the test: the node on the PATH is too old for what why says. npm has a newer one.
+// NewerNode skips the test because the node in PATH is too old. npm has a newer one.
 func NewerNode(t testing.TB, why string) {
 	t.Helper()
-	skip(t, Need{Kind: KindNPM, What: "node", Why: why})
+	skip(t, Need{Kind: "npm", What: "node", Why: why})
 }
 
-// WhatItNeeded skips the test if the output is that of a test run on its own which was skipped.
+// WhatItNeeded skips the test if output is that of a skipped test.
 func WhatItNeeded(t testing.TB, output []byte) {
 	t.Helper()
 	if n, ok := Find(string(output)); ok && strings.Contains(string(output), "--- SKIP: ") {
@@ -133,18 +121,18 @@ func WhatItNeeded(t testing.TB, output []byte) {
 	}
 }
 
-// Long skips a test that takes why of real time under -short.
+// Long skips a test that takes long under -short.
 func Long(t testing.TB, why string) {
 	t.Helper()
 	if testing.Short() {
-		skip(t, Need{Kind: KindOption, What: "-short=false", Why: why})
+		skip(t, Need{Kind: "option", What: "-short=false", Why: why})
 	}
 }
 
-// Option skips a test that only an option of go test asks for.
+// Option skips a test that an option of go test enables.
 func Option(t testing.TB, on bool, option, why string) {
 	t.Helper()
 	if !on {
-		skip(t, Need{Kind: KindOption, What: option, Why: why})
+		skip(t, Need{Kind: "option", What: option, Why: why})
 	}
 }

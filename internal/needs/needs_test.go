@@ -2,15 +2,15 @@ package needs
 
 import "testing"
 
-func TestFindReadsWhatStringWrites(t *testing.T) {
+func TestFindReadsReasons(t *testing.T) {
 	for _, n := range []Need{
-		{Kind: KindCommand, What: "systemd-nspawn"},
-		{Kind: KindNPM, What: "node", Why: "22.1: older ones"},
-		{Kind: KindRoot, Why: "for another user's mount: operation not permitted"},
-		{Kind: KindSystem, Why: "memfd_secret"},
-		{Kind: KindOption, What: "-short=false", Why: "a minute"},
+		{Kind: "command", What: "systemd-nspawn"},
+		{Kind: "npm", What: "node", Why: "22.1: older ones"},
+		{Kind: "root", Why: "for another user's mount: operation not permitted"},
+		{Kind: "system", Why: "memfd_secret"},
+		{Kind: "option", What: "-short=false", Why: "a minute"},
 	} {
-		got, ok := Find("        case_test.go:12: " + n.String() + "\n    and more\n")
+		got, ok := Find("        case_test.go:12: " + n.reason() + "\n    and more\n")
 		if !ok || got != n {
 			t.Errorf("%q is read as %+v, %v", n, got, ok)
 		}

@@ -9,38 +9,38 @@ import (
 	"strings"
 )
 
-// provided is a Debian package and what tests need of it: a command, or a file with an absolute path.
+// provided is a command, or a file with an absolute path, and the Debian package that provides it.
 type provided struct{ what, by string }
 
-// debian is the only list of what the tests use beside Go, make and git.
+// debian lists what the tests use besides Go, make and git.
 var debian = []provided{
-	// Shells: they read what export prints, and run completion scripts.
+	// Shells, for the output of export and for completion scripts.
 	{"bash", "bash"}, {"dash", "dash"}, {"busybox", "busybox"}, {"ksh", "ksh"}, {"zsh", "zsh"}, {"mksh", "mksh"}, {"fish", "fish"},
-	// Encoders whose output --mask must recognise, and what commands do to a terminal.
+	// Encoders whose output --mask must recognise, and terminals.
 	{"python3", "python3"}, {"node", "nodejs"}, {"npm", "npm"}, {"xxd", "xxd"},
 	{"stty", "coreutils"}, {"base64", "coreutils"}, {"sha256sum", "coreutils"}, {"cp", "coreutils"}, {"chroot", "coreutils"}, {"sh", "dash"},
-	// Networks, namespaces and users of a test's own.
+	// Networks, namespaces and users of tests.
 	{"ip", "iproute2"}, {"nsenter", "util-linux"}, {"unshare", "util-linux"}, {"setsid", "util-linux"}, {"setpriv", "util-linux"}, {"mount", "mount"}, {"useradd", "passwd"},
-	// The reader of EnvironmentFile=, and machines that boot with the agent's unit.
+	// EnvironmentFile=, and machines that boot with the agent's unit.
 	{"systemctl", "systemd"}, {"/lib/systemd/systemd", "systemd"}, {"systemd-analyze", "systemd"}, {"systemd-escape", "systemd"}, {"systemd-nspawn", "systemd-container"}, {"debootstrap", "debootstrap"},
-	// The race detector is C; gcore makes a core of the running agent.
+	// The race detector needs C; gcore dumps the core of the running agent.
 	{"gcc", "gcc"}, {"/usr/include/stdlib.h", "libc6-dev"}, {"gcore", "gdb"},
-	// Packages and install.sh: what is in them, installed and removed.
+	// Packages and install.sh.
 	{"dpkg", "dpkg"}, {"dpkg-deb", "dpkg"}, {"rpm", "rpm"}, {"lintian", "lintian"}, {"shellcheck", "shellcheck"}, {"tar", "tar"},
 	{"man", "man-db"}, {"groff", "groff"}, {"curl", "curl"}, {"apt-get", "apt"},
 	{"make", "make"}, {"git", "git"}, {"jq", "jq"}, {"perl", "perl"},
-	// Programs for arm64, and a kernel with what it starts with.
+	// Programs and a machine for arm64.
 	{"qemu-aarch64", "qemu-user"}, {"qemu-system-aarch64", "qemu-system-arm"}, {"cpio", "cpio"},
-	// The vault's page. A browser without any font measures nothing.
+	// The vault's page. Without a font, a browser cannot measure text.
 	{"chromium", "chromium"}, {"/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core"},
-	// Images, as they are run.
+	// Containers.
 	{"podman", "podman"}, {"runc", "runc"}, {"/usr/libexec/podman/catatonit", "catatonit"}, {"podman-compose", "podman-compose"}, {"ldd", "libc-bin"},
 	// The system's certificate authorities, for doctor and TLS.
 	{"/etc/ssl/certs/ca-certificates.crt", "ca-certificates"},
 }
 
-// npm lists npm packages: the version that is tested, and the variable that names a package's folder or a file
-// in it. node is for machines whose own is older than 22.1: its --env-file reads no line breaks.
+// npm lists npm packages: the tested version, and the variable with the path of a package's folder, or of a file in it. node is
+// for machines with a version below 22.1, whose --env-file doesn't support line breaks.
 var npm = []struct{ name, version, variable, file string }{
 	{"dotenv", "18.0.10", "DOTENV_MODULE", ""},
 	{"oidc-provider", "9.13.3", "OIDC_PROVIDER_DIR", ""},
@@ -48,10 +48,10 @@ var npm = []struct{ name, version, variable, file string }{
 	{"node", "22", "", ""},
 }
 
-// NPMFolder is where npm installs packages for the tests, below the repository.
+// NPMFolder is the folder in the repository into which npm installs packages for the tests.
 const NPMFolder = "bin/npm"
 
-// DebianPackage is the package that has a command, "" where none is known.
+// DebianPackage returns the package that provides a command, or "".
 func DebianPackage(command string) string {
 	for _, p := range debian {
 		if p.what == command {
@@ -61,7 +61,7 @@ func DebianPackage(command string) string {
 	return ""
 }
 
-// MissingDebianPackages are those of which something isn't on this machine, sorted.
+// MissingDebianPackages lists the packages of which this machine lacks something.
 func MissingDebianPackages() (missing []string) {
 	for _, p := range debian {
 		var err error
@@ -78,7 +78,7 @@ func MissingDebianPackages() (missing []string) {
 	return slices.Compact(missing)
 }
 
-// NPMPackages are the npm packages of the given names with their versions, as npm install takes them.
+// NPMPackages returns the arguments of npm install for npm packages: names with versions.
 func NPMPackages(names ...string) (packages []string) {
 	for _, p := range npm {
 		if slices.Contains(names, p.name) {
@@ -88,7 +88,7 @@ func NPMPackages(names ...string) (packages []string) {
 	return packages
 }
 
-// MissingNPM are the names of npm packages that no variable names, and node where this machine's is too old.
+// MissingNPM returns the names of npm packages whose variable isn't set, and node if this machine's is too old.
 func MissingNPM(ctx context.Context) (names []string) {
 	for _, p := range npm {
 		switch {
@@ -103,7 +103,7 @@ func MissingNPM(ctx context.Context) (names []string) {
 
 const nodeIsRecent = `const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || a === 22 && b >= 1 ? 0 : 1)`
 
-// npmVariable is the environment variable that names an npm package's folder or file.
+// npmVariable returns the environment variable of an npm package.
 func npmVariable(name string) string {
 	for _, p := range npm {
 		if p.name == name {
@@ -113,8 +113,7 @@ func npmVariable(name string) string {
 	return ""
 }
 
-// NPMEnviron adds to an environment what is installed in NPMFolder below root: its commands to the PATH,
-// and the variables of its packages that aren't set.
+// NPMEnviron adds the packages in NPMFolder below root to an environment: commands to PATH, and variables that aren't set.
 func NPMEnviron(environ []string, root string) []string {
 	modules := filepath.Join(root, NPMFolder, "node_modules")
 	if _, err := os.Stat(modules); err != nil {
@@ -130,6 +129,7 @@ func NPMEnviron(environ []string, root string) []string {
 	return environ
 }
 
+// lookup returns the value of a variable in an environment.
 func lookup(environ []string, name string) (value string) {
 	for _, entry := range environ {
 		if v, ok := strings.CutPrefix(entry, name+"="); ok {

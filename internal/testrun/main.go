@@ -1,10 +1,9 @@
-// Command testrun runs go test and says at the end, in one table, which tests were skipped, what they need, and how
-// to install that. Its arguments are those of go test. `make test`, `make test-fast` and `make race` run it in the repository's
-// root.
+// Command testrun runs go test with its arguments, and prints a table of the skipped tests, what they require, and how to install
+// that. `make test`, `make test-fast` and `make race` run it in the root of the repository.
 //
 //	testrun -count=1 ./...
-//	testrun debian    the Debian packages that the tests use and this machine lacks
-//	testrun npm       the npm packages likewise, with their versions
+//	testrun debian    lists the Debian packages that the tests use and this machine lacks
+//	testrun npm       lists the npm packages that this machine lacks, with versions
 package main
 
 import (
@@ -22,7 +21,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// stopTimeout is how long tests may go on after a signal.
+// stopTimeout is how long tests may run after a signal.
 const stopTimeout = 10 * time.Second
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
@@ -44,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
-// test runs go test and returns its exit code, or 128+n where signal n ended it.
+// test runs go test and returns its exit code, or 128+n if signal n ended it.
 func test(ctx context.Context, args []string, stdout, stderr io.Writer) (int, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -58,7 +57,7 @@ func test(ctx context.Context, args []string, stdout, stderr io.Writer) (int, er
 	c := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, args...)...)
 	c.Env = needs.NPMEnviron(os.Environ(), dir)
 	c.Stdout, c.Stderr = out, stderr
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a signal reaches all that the tests have started, once
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that a signal reaches every process of the tests, once
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -93,8 +92,8 @@ func test(ctx context.Context, args []string, stdout, stderr io.Writer) (int, er
 	return code, nil
 }
 
-// stopOn passes the first signal on to the group, and tells stopped. Ten seconds later, or on a second signal, it
-// kills the group, and closes what a survivor may hold open.
+// stopOn forwards the first signal to the group and to stopped. After stopTimeout, or a second signal, it kills the group and
+// closes events, which a surviving process may hold open.
 func stopOn(signals <-chan os.Signal, group int, ended <-chan struct{}, stopped chan<- syscall.Signal, events io.Closer) {
 	select {
 	case <-ended:

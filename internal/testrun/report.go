@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ import (
 // module is left out of the names of packages.
 const module = "github.com/Miosa-osa/miosa-env/"
 
-// event is a line of go test -json.
+// event is an event of go test -json.
 type event struct {
 	Action  string
 	Package string
@@ -26,32 +27,32 @@ type event struct {
 	Output  string
 }
 
-// name is a test, or with an empty test a package.
+// name is the name of a test, or of a package if test is empty.
 type name struct{ pkg, test string }
 
-// skipped is a test that was skipped, and what it needs.
+// skipped is a skipped test and its requirement.
 type skipped struct {
 	name
 	needs.Need
 }
 
-// report prints packages as they end, the output of failed tests, and at the end what was skipped.
+// report prints each package when it ends, the output of failed tests, and a table of the skipped tests.
 type report struct {
 	to     io.Writer
-	output map[name]*strings.Builder // of tests that run, and of packages
-	times  map[string]int            // how many tests of a package have ended
+	output map[name]*strings.Builder // of running tests and packages
+	ended  map[string]int            // package to number of tests that have ended
 
 	tests, failures int
-	errors          int // packages that failed without a test that did: they don't build, or end early
+	errors          int // packages that failed without a failed test: build errors, early exits
 	failed          []name
 	skips           []skipped
 }
 
 func newReport(to io.Writer) *report {
-	return &report{to: to, output: map[name]*strings.Builder{}, times: map[string]int{}}
+	return &report{to: to, output: map[name]*strings.Builder{}, ended: map[string]int{}}
 }
 
-// read reads events to the end of r. A line that is none is printed as it is.
+// read reads events until EOF. It prints other lines.
 func (r *report) read(from io.Reader) {
 	lines := bufio.NewReader(from)
 	for {
@@ -84,7 +85,7 @@ func (r *report) take(e event) {
 	}
 }
 
-// keep keeps a line of output, but for those that say only what events say.
+// keep keeps a line of output, unless an event has the same information.
 func (r *report) keep(n name, line string) {
 	if line == "PASS\n" || line == "FAIL\n" || strings.HasPrefix(line, "ok  \t") || strings.HasPrefix(line, "FAIL\t") || strings.HasPrefix(line, "=== ") {
 		return
@@ -105,12 +106,12 @@ func (r *report) end(n name, e event) {
 		r.endPackage(n, e, said)
 		return
 	}
-	r.times[n.pkg]++
+	r.ended[n.pkg]++
 	switch e.Action {
 	case "fail":
 		r.failures++
 		r.failed = append(r.failed, n)
-		fmt.Fprintf(r.to, "=== FAIL: %s %s (%.2fs)\n%s", n.pkg, n.test, e.Elapsed, ended(said))
+		fmt.Fprintf(r.to, "=== FAIL: %s %s (%.2fs)\n%s", n.pkg, n.test, e.Elapsed, terminated(said))
 	case "skip":
 		need, ok := needs.Find(said)
 		if !ok {
@@ -120,8 +121,8 @@ func (r *report) end(n name, e event) {
 	}
 }
 
-// endPackage prints one line about a package, unless it has no tests. Of one that failed early it prints what it
-// said, and what the tests said that were running then.
+// endPackage prints a line about a package, unless it has no tests. If it failed early, it prints the output of the package and
+// of its running tests.
 func (r *report) endPackage(n name, e event, said string) {
 	early := e.Action == "fail" && !slices.ContainsFunc(r.failed, func(f name) bool { return f.pkg == n.pkg })
 	if early {
@@ -131,39 +132,38 @@ func (r *report) endPackage(n name, e event, said string) {
 	for running, b := range r.output {
 		if running.pkg == n.pkg {
 			if e.Action == "fail" {
-				fmt.Fprintf(r.to, "=== RUNNING: %s %s\n%s", running.pkg, running.test, ended(b.String()))
+				fmt.Fprintf(r.to, "=== RUNNING: %s %s\n%s", running.pkg, running.test, terminated(b.String()))
 			}
 			delete(r.output, running)
 		}
 	}
 	if e.Action == "fail" {
-		fmt.Fprintf(r.to, "%sFAIL  %s (%.1fs)\n", ended(said), n.pkg, e.Elapsed)
-	} else if r.times[n.pkg] > 0 {
+		fmt.Fprintf(r.to, "%sFAIL  %s (%.1fs)\n", terminated(said), n.pkg, e.Elapsed)
+	} else if r.ended[n.pkg] > 0 {
 		fmt.Fprintf(r.to, "ok    %s (%.1fs)\n", n.pkg, e.Elapsed)
 	}
 }
 
-// ended is text with a line end.
-func ended(text string) string {
+// terminated returns text with a newline at its end, unless it is empty.
+func terminated(text string) string {
 	if text == "" || strings.HasSuffix(text, "\n") {
 		return text
 	}
 	return text + "\n"
 }
 
-// reasonIn finds the reason of a skip that isn't in the form of package needs.
+// reasonOf matches the reason of a skip in the output of go test.
+var reasonOf = regexp.MustCompile(`(?m)^\s*\S+\.go:\d+: (.+)$`)
+
+// reasonIn returns the reason of a skip that isn't from package needs.
 func reasonIn(said string) string {
-	for line := range strings.Lines(said) {
-		if _, reason, ok := strings.Cut(strings.TrimSpace(line), ".go:"); ok {
-			if _, reason, ok = strings.Cut(reason, ": "); ok {
-				return reason
-			}
-		}
+	if m := reasonOf.FindStringSubmatch(said); m != nil {
+		return m[1]
 	}
 	return "no reason is given"
 }
 
-// finish prints the names of what failed, the table of what was skipped, and the closing line.
+// finish prints the failed tests, the table of skipped tests, and the counts.
 func (r *report) finish(ctx context.Context, took time.Duration, interrupted bool) {
 	if len(r.failed) > 0 {
 		fmt.Fprintln(r.to, "\n=== Failed")
@@ -176,7 +176,7 @@ func (r *report) finish(ctx context.Context, took time.Duration, interrupted boo
 	if interrupted {
 		how = "INTERRUPTED"
 	}
-	line := fmt.Sprintf("%s %s", how, counted(r.tests, "test"))
+	line := how + " " + counted(r.tests, "test")
 	if n := len(r.skips); n > 0 {
 		line += fmt.Sprintf(", %d skipped", n)
 	}
@@ -196,7 +196,7 @@ func counted(n int, what string) string {
 	return fmt.Sprint(n, " ", what)
 }
 
-// compareNeeds orders skips by what is missing, then by test.
+// compareNeeds compares skips by requirement, then by test.
 func compareNeeds(a, b skipped) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.What, b.What), cmp.Compare(a.pkg, b.pkg), cmp.Compare(a.test, b.test))
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// table prints what was skipped, a line for each top-level test and what it needs, and how to get that.
+// table prints the skipped tests, one line for each top-level test and requirement, and how to install what is missing.
 func (r *report) table(ctx context.Context) {
 	if len(r.skips) == 0 {
 		return
@@ -44,7 +44,7 @@ func (r *report) table(ctx context.Context) {
 	}
 }
 
-// sameRow reports whether two skips are cases of one test with the same need.
+// sameRow reports whether two skips belong to one test and have the same requirement.
 func sameRow(a, b skipped) bool {
 	topA, _, _ := strings.Cut(a.test, "/")
 	topB, _, _ := strings.Cut(b.test, "/")
@@ -53,31 +53,31 @@ func sameRow(a, b skipped) bool {
 
 func called(n needs.Need) string {
 	switch n.Kind {
-	case needs.KindCommand, needs.KindOption:
+	case "command", "option":
 		return n.What
-	case needs.KindNPM:
+	case "npm":
 		return "npm " + n.What
 	}
 	return n.Kind
 }
 
-// advice is how to run what was skipped: a line for apt-get, one for npm, one about root.
+// advice returns lines that say how to run the skipped tests.
 func advice(ctx context.Context, skips []skipped) (lines []string) {
 	var debian, npm []string
 	root := 0
 	for _, s := range skips {
 		switch s.Kind {
-		case needs.KindCommand:
+		case "command":
 			if p := needs.DebianPackage(s.What); p != "" {
 				debian = append(debian, p)
 			}
-		case needs.KindNPM:
+		case "npm":
 			npm = append(npm, s.What)
-		case needs.KindRoot:
+		case "root":
 			root++
 		}
 	}
-	if slices.Contains(debian, needs.DebianPackage("node")) { // what takes node takes these then
+	if slices.Contains(debian, needs.DebianPackage("node")) { // tests that need node may need these as well
 		npm = append(npm, needs.MissingNPM(ctx)...)
 	}
 	if len(npm) > 0 && slices.Contains(needs.MissingDebianPackages(), "npm") {
