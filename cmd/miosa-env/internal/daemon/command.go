@@ -53,7 +53,7 @@ are to be kept.`,
 	return c
 }
 
-// checkDaemon tells about a configuration what starting with it would.
+// checkDaemon reports the problems that starting with a configuration would have.
 func checkDaemon(p *program.Program, at configFile, c *cobra.Command) error {
 	conf, err := loadDaemon(p, at, c.Flags(), true)
 	if err != nil {

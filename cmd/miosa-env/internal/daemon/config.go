@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"math"
 	"reflect"
 	"sort"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -246,18 +244,12 @@ func (c *daemonConfig) watched(at configFile) []watch.Path {
 
 // summary describes the configuration in a line.
 func (c *daemonConfig) summary() string {
-	var b bytes.Buffer
-	b.WriteString(c.resource.Type + " " + c.resource.ID)
-	switch n := len(c.outputs); n {
-	case 0:
-		b.WriteString(", no outputs")
-	case 1:
-		b.WriteString(", 1 output")
-	default:
-		b.WriteString(", " + strconv.Itoa(n) + " outputs")
+	text := c.resource.Type + " " + c.resource.ID + ", no outputs"
+	if n := len(c.outputs); n > 0 {
+		text = c.resource.Type + " " + c.resource.ID + ", " + program.Counted(n, "output")
 	}
 	if c.Cache {
-		b.WriteString(", with a cache")
+		text += ", with a cache"
 	}
-	return b.String()
+	return text
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"sync"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
@@ -22,29 +21,29 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
-// daemon is miosa-env agent, from its start to its end.
+// daemon is one run of miosa-env agent.
 type daemon struct {
 	*program.Program
 	at    configFile
 	flags *pflag.FlagSet
 	tap   program.LogTap
 
-	watcher *watch.Watcher // nil: the system has nothing to watch with
+	watcher *watch.Watcher // nil: files can't be watched
 	changed chan []string  // paths, from the watcher
 	hangups chan os.Signal
-	rekeyed chan struct{}    // told that the vault refused the key and its file holds another one
-	manager *notify.Notifier // nil: nobody wants to be told
+	rekeyed chan struct{}    // receives when a client has replaced a refused key by another one from its file
+	manager *notify.Notifier // nil: there is no service manager
 }
 
 func newDaemon(p *program.Program, at configFile, flags *pflag.FlagSet) *daemon {
 	return &daemon{Program: p, at: at, flags: flags, changed: make(chan []string), hangups: make(chan os.Signal, 1), rekeyed: make(chan struct{}, 1)}
 }
 
-// run returns when it was told to end and everything it started has ended.
+// run runs until a signal ends it, and returns when everything it started has ended.
 func (d *daemon) run(ctx context.Context) error {
 	inherited.EndByFaults()
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
-	defer stop() // further signals change nothing: container engines may send TERM twice
+	defer stop() // container engines may send TERM twice: further signals are ignored
 	signal.Notify(d.hangups, unix.SIGHUP)
 	defer signal.Stop(d.hangups)
 	conf, err := loadDaemon(d.Program, d.at, d.flags, false)
@@ -60,25 +59,28 @@ func (d *daemon) run(ctx context.Context) error {
 		return err
 	}
 
-	var watching sync.WaitGroup
-	defer watching.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	if d.watcher, err = watch.New(d.Log); err != nil {
 		d.Log.Warn().Err(err).Msg("files are not watched: send HUP after a change")
 	} else {
-		watching.Go(func() { _ = d.watcher.Run(ctx, d.tell(ctx)) })
+		watching := startTask(ctx, func(ctx context.Context) {
+			_ = d.watcher.Run(ctx, func(paths []string) {
+				select {
+				case d.changed <- paths:
+				case <-ctx.Done():
+				}
+			})
+		})
+		defer watching.close()
 	}
 	for conf != nil && ctx.Err() == nil {
-		g := &generation{daemon: d, conf: conf}
-		if conf, err = g.run(ctx); err != nil {
+		if conf, err = (&generation{daemon: d}).run(ctx, conf); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// hide keeps the key and the values from who may look at this process from outside.
+// hide protects the key and the values from other processes of the same user.
 func (d *daemon) hide(conf *daemonConfig) {
 	err := errors.Join(environ.Scrub(conf.key.Key), memory.Harden())
 	if err != nil {
@@ -89,17 +91,8 @@ func (d *daemon) hide(conf *daemonConfig) {
 	}
 }
 
-func (d *daemon) tell(ctx context.Context) func([]string) {
-	return func(paths []string) {
-		select {
-		case d.changed <- paths:
-		case <-ctx.Done():
-		}
-	}
-}
-
-// config is how a configuration's vault is asked. Another key that is found once the vault refuses the one it names
-// is used at once; for what else hangs on the key, such as the cache, the configuration is read anew.
+// config returns the configuration of a client. If the client replaces a refused key by another one from its file, the
+// daemon reloads its configuration for whatever else depends on the key, such as the cache.
 func (d *daemon) config(conf *daemonConfig) fetch.Config {
 	c := conf.ClientConfig(d.Program, conf.key)
 	if reread := c.Reread; reread != nil {
@@ -117,8 +110,9 @@ func (d *daemon) config(conf *daemonConfig) fetch.Config {
 	return c
 }
 
-// reload reads the configuration anew. It gives nil where there is a mistake in it, which is logged.
+// reload reads the configuration again. If that is invalid, it logs the problems and returns nil.
 func (d *daemon) reload() *daemonConfig {
+	d.manager.Reloading()
 	conf, err := loadDaemon(d.Program, d.at, d.flags, false)
 	if err != nil {
 		d.refuse(err)
@@ -127,7 +121,7 @@ func (d *daemon) reload() *daemonConfig {
 	return conf
 }
 
-// refuse logs why a new configuration isn't taken, each problem by itself.
+// refuse logs each problem of a new configuration.
 func (d *daemon) refuse(err error) {
 	for _, problem := range cli.Problems(err) {
 		event := d.Log.Error()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"reflect"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -12,61 +11,66 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/agent/credential"
+	"github.com/Miosa-osa/miosa-env/agent/socket"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
-// generation is a daemon's work for one resource. What else its configuration says can change while
-// it runs.
+// generation is a daemon's work for one resource. Everything else of its configuration can change while it runs.
 type generation struct {
 	*daemon
-	conf        *daemonConfig
-	agent       *agent.Engine
-	client      *fetch.Client
-	source      *fetch.Source
-	cache       *cache.Cache
-	outputs     outputs
-	socket      *socketServer
-	metrics     *metricsServer    // nil: none
-	credentials *credentialServer // nil: none
+	agent *agent.Engine
+	parts
 }
 
-// run works until ctx ends, or until there is a configuration for another resource, which it returns.
-func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
-	if err := g.make(); err != nil {
-		return nil, err
-	}
-	defer func() { g.client.Close() }()
-	defer func() { g.outputs.close(nil) }()
-	var err error
-	if g.socket, err = g.open(g.conf); err != nil {
-		return nil, err
-	}
-	defer func() { g.socket.close() }()
-	if g.credentials, err = g.renewCredentials(g.conf); err != nil {
-		return nil, err
-	}
-	defer func() { g.credentials.close() }()
-	if g.metrics, err = g.openMetrics(ctx, g.conf, g.socket); err != nil {
-		return nil, err
-	}
-	defer func() { g.metrics.close() }()
+// parts are what is made from a configuration. Consecutive configurations share the parts that don't change.
+type parts struct {
+	conf        *daemonConfig
+	client      *fetch.Client
+	source      *fetch.Source
+	cache       *cache.Cache // nil: none
+	outputs     outputs
+	socket      *served[*socket.Server]
+	credentials *served[*credential.Server] // nil: none
+	metrics     *task                       // nil: none
+}
 
-	running, cancel := context.WithCancel(ctx)
-	var working sync.WaitGroup
-	defer working.Wait()
-	defer cancel()
-	working.Go(func() { _ = g.agent.Run(running) })
+// close closes the parts that others don't share.
+func (p parts) close(others parts) {
+	if p.metrics != others.metrics {
+		p.metrics.close()
+	}
+	if p.credentials != others.credentials {
+		p.credentials.close()
+	}
+	if p.socket != others.socket {
+		p.socket.close()
+	}
+	p.outputs.close(others.outputs)
+	if p.client != nil && p.client != others.client {
+		p.client.Close()
+	}
+}
+
+// run works until ctx ends. It returns early with the next configuration if that is for another resource.
+func (g *generation) run(ctx context.Context, conf *daemonConfig) (next *daemonConfig, err error) {
+	if g.parts, err = g.build(ctx, conf); err != nil {
+		return nil, err
+	}
+	defer func() { g.close(parts{}) }()
+	g.agent.SetOnRevoke(conf.OnRevoke)
+	engine := startTask(ctx, func(ctx context.Context) { _ = g.agent.Run(ctx) })
+	defer engine.close()
 	g.watch()
-	g.Log.Info().Str("resource", g.conf.resource.String()).Str("socket", g.socket.Path()).Int("outputs", len(g.outputs)).
+	g.Log.Info().Str("resource", conf.resource.String()).Str("socket", conf.Socket).Int("outputs", len(g.outputs)).
 		Bool("cache", g.cache != nil).Str("version", g.Version).Msg("agent started")
 	g.manager.Beat(g.agent)
 	for {
 		var next *daemonConfig
-		moved := g.agent.Changed() // asked for first: no change is missed
-		var look <-chan time.Time  // at the key's file, which may be where nothing tells of changes
+		changed := g.agent.Changed() // before the state is read, so that no change is missed
+		var poll <-chan time.Time    // of the key file, whose file system may not report changes
 		if g.agent.Status().State == agent.Refused {
-			look = time.After(program.KeyPoll)
+			poll = time.After(program.KeyPoll)
 		}
 		g.manager.Update(g.agent)
 		select {
@@ -74,34 +78,23 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 			g.Log.Info().Msg("agent stopping")
 			g.manager.Stopping()
 			return nil, nil
-		case <-moved:
-		case <-look:
+		case <-changed:
+		case <-poll:
 			if g.conf.Differs(g.conf.key, g.conf.key.Key) {
-				g.manager.Reloading()
 				next = g.reload()
 			}
 		case <-g.rekeyed:
-			g.manager.Reloading()
 			next = g.reload()
 		case <-g.manager.Tick():
 			g.manager.Beat(g.agent)
 		case <-g.hangups:
-			g.manager.Reloading()
 			g.socket.restore(g.Log)
 			g.credentials.restore(g.Log)
 			if next = g.reload(); next != nil {
 				g.Log.Info().Msg("HUP received: rereading configuration, key and CA")
 			}
 		case paths := <-g.changed:
-			if slices.Contains(paths, g.socket.Path()) {
-				g.socket.restore(g.Log)
-			}
-			if slices.Contains(paths, credential.Path(g.socket.Path())) {
-				g.credentials.restore(g.Log)
-			}
-			g.outputs.mend(paths, g.agent, g.Log)
-			if g.concerns(paths) {
-				g.manager.Reloading()
+			if g.restore(paths) {
 				next = g.reload()
 			}
 		}
@@ -118,14 +111,19 @@ func (g *generation) run(ctx context.Context) (*daemonConfig, error) {
 	}
 }
 
-// concerns tells whether one of paths is none that we write.
-func (g *generation) concerns(paths []string) bool {
-	for _, path := range paths {
-		if g.outputs[path] == nil && path != g.socket.Path() && path != credential.Path(g.socket.Path()) {
-			return true
-		}
+// restore restores sockets and outputs at paths that have changed, and reports whether there are other paths.
+func (g *generation) restore(paths []string) (others bool) {
+	own, credentials := g.conf.Socket, credential.Path(g.conf.Socket)
+	if slices.Contains(paths, own) {
+		g.socket.restore(g.Log)
 	}
-	return false
+	if slices.Contains(paths, credentials) {
+		g.credentials.restore(g.Log)
+	}
+	g.outputs.mend(paths, g.agent, g.Log)
+	return slices.ContainsFunc(paths, func(path string) bool {
+		return g.outputs[path] == nil && path != own && path != credentials
+	})
 }
 
 func (g *generation) watch() {
@@ -134,27 +132,51 @@ func (g *generation) watch() {
 	}
 }
 
-// make makes everything that asks nobody anything.
-func (g *generation) make() (err error) {
-	if g.client, err = fetch.New(g.config(g.conf)); err != nil {
-		return err
+// build makes the parts of a configuration, and the engine if there is none yet. After an error nothing has changed.
+func (g *generation) build(ctx context.Context, conf *daemonConfig) (next parts, err error) {
+	old, first := g.parts, g.agent == nil
+	next = old
+	next.conf = conf
+	defer func() {
+		if err != nil {
+			next.close(old)
+		}
+	}()
+	if first || !conf.sameVault(old.conf) {
+		if next.client, err = fetch.New(g.config(conf)); err != nil {
+			return next, err
+		}
+		next.source = next.client.Source(conf.resource)
 	}
-	g.source = g.client.Source(g.conf.resource)
-	if g.cache, err = g.newCache(g.conf); err != nil {
-		return err
+	if first || !conf.sameCache(old.conf) {
+		if next.cache, err = g.newCache(conf); err != nil {
+			return next, err
+		}
 	}
-	if g.outputs, err = (outputs{}).renew(g.conf.outputs, g.Log); err != nil {
-		return err
+	if next.outputs, err = old.outputs.renew(conf.outputs, g.Log); err != nil {
+		return next, err
 	}
-	g.agent, err = agent.New(agent.Config{
-		Resource: g.conf.resource, Source: g.source, Cache: g.cache, Outputs: g.outputs.list(g.conf.outputs),
-		Sleep: agent.WatchSleep, Changes: zerolog.InfoLevel, Version: g.Version, Log: g.Log,
-	})
-	if err != nil {
-		return err
+	if first {
+		g.agent, err = agent.New(agent.Config{
+			Resource: conf.resource, Source: next.source, Cache: next.cache, Outputs: next.outputs.list(conf.outputs),
+			Sleep: agent.WatchSleep, Changes: zerolog.InfoLevel, Version: g.Version, Log: g.Log,
+		})
+		if err != nil {
+			return next, err
+		}
 	}
-	g.agent.SetOnRevoke(g.conf.OnRevoke)
-	return nil
+	if first || conf.Socket != old.conf.Socket {
+		if next.socket, err = g.listen(conf); err != nil {
+			return next, err
+		}
+	}
+	if next.credentials, err = g.listenCredentials(conf); err != nil {
+		return next, err
+	}
+	if first || conf.MetricsAddr != old.conf.MetricsAddr {
+		next.metrics, err = g.listenMetrics(ctx, conf, next.socket)
+	}
+	return next, err
 }
 
 func (g *generation) newCache(conf *daemonConfig) (*cache.Cache, error) {
@@ -168,105 +190,49 @@ func (g *generation) newCache(conf *daemonConfig) (*cache.Cache, error) {
 	return cache.New(c)
 }
 
-// take goes on with another configuration. First comes all that may fail: after an error nothing has
-// changed.
-func (g *generation) take(ctx context.Context, next *daemonConfig) error {
-	old := g.conf
-	client, source, cache := g.client, g.source, g.cache
-	var err error
-	if !next.sameVault(old) {
-		if client, err = fetch.New(g.config(next)); err != nil {
-			return err
-		}
-		source = client.Source(next.resource)
-	}
-	if !next.sameCache(old) {
-		if cache, err = g.newCache(next); err != nil {
-			return err
-		}
-	}
-	outputs, err := g.outputs.renew(next.outputs, g.Log)
+// take replaces the configuration. After an error nothing has changed.
+func (g *generation) take(ctx context.Context, conf *daemonConfig) error {
+	next, err := g.build(ctx, conf)
 	if err != nil {
 		return err
 	}
-	credentials, err := g.renewCredentials(next)
-	if err != nil {
-		outputs.close(g.outputs)
-		return err
-	}
-	taken, err := g.move(ctx, next)
-	if err != nil {
-		if credentials != g.credentials {
-			credentials.close()
+	old := g.parts
+	var changed []string
+	for _, part := range []struct {
+		name    string
+		changed bool
+	}{
+		{"socket", next.socket != old.socket}, {"metrics", next.metrics != old.metrics}, {"vault", next.client != old.client},
+		{"cache", next.cache != old.cache}, {"outputs", !conf.sameOutputs(old.conf)},
+	} {
+		if part.changed {
+			changed = append(changed, part.name)
 		}
-		outputs.close(g.outputs)
-		return err
 	}
-	if credentials != g.credentials {
-		g.credentials.close()
-		g.credentials = credentials
-	}
-	if credentials != nil {
-		credentials.SetUnits(next.Units)
-	}
-
-	g.tap.Set(g.Stderr, next.LogLevel, next.LogFormat)
-	if source != g.source || cache != g.cache {
-		g.agent.Replace(source, cache)
-		if client != g.client {
-			g.client.Close()
-			taken = append(taken, "vault")
-		}
-		if cache != g.cache {
-			taken = append(taken, "cache")
-		}
-		g.client, g.source, g.cache = client, source, cache
-		g.hide(next)
-	}
-	if !next.sameOutputs(old) {
-		g.agent.SetOutputs(outputs.list(next.outputs))
-		g.outputs.close(outputs)
-		g.outputs = outputs
-		taken = append(taken, "outputs")
-	}
-	g.socket.SetAllowed(next.peers)
-	g.agent.SetOnRevoke(next.OnRevoke)
-	if !reflect.DeepEqual(next.Config, old.Config) || len(taken) > 0 {
-		g.Log.Info().Strs("changed", taken).Msg("configuration reloaded")
-	}
-	g.conf = next
-	g.watch()
-	return nil
-}
-
-// move goes to another socket or port, if it must. After an error it has stayed.
-func (g *generation) move(ctx context.Context, next *daemonConfig) (moved []string, err error) {
-	socket, metrics := g.socket, g.metrics
-	if next.Socket != g.conf.Socket {
-		if socket, err = g.open(next); err != nil {
-			return nil, err
-		}
-		moved = append(moved, "socket")
-	}
-	switch {
-	case next.MetricsAddr != g.conf.MetricsAddr:
-		if metrics, err = g.openMetrics(ctx, next, socket); err != nil {
-			if socket != g.socket {
-				socket.close()
-			}
-			return nil, err
-		}
-		g.metrics.close()
-		moved = append(moved, "metrics")
-	case socket != g.socket && metrics != nil: // which tells of the old socket
-		metrics.close()
-		if metrics, err = g.openMetrics(ctx, next, socket); err != nil {
+	if next.socket != old.socket && next.metrics == old.metrics { // on the same port, of the new socket
+		next.metrics.close()
+		if next.metrics, err = g.listenMetrics(ctx, conf, next.socket); err != nil {
 			g.Log.Error().Err(err).Msg("metrics port closed")
 		}
 	}
-	if socket != g.socket {
-		g.socket.close()
+	g.tap.Set(g.Stderr, conf.LogLevel, conf.LogFormat)
+	if next.source != old.source || next.cache != old.cache {
+		g.agent.Replace(next.source, next.cache)
+		g.hide(conf)
 	}
-	g.socket, g.metrics = socket, metrics
-	return moved, nil
+	if !conf.sameOutputs(old.conf) {
+		g.agent.SetOutputs(next.outputs.list(conf.outputs))
+	}
+	g.parts = next
+	old.close(next)
+	if g.credentials != nil {
+		g.credentials.server.SetUnits(conf.Units)
+	}
+	g.socket.server.SetAllowed(conf.peers)
+	g.agent.SetOnRevoke(conf.OnRevoke)
+	if !reflect.DeepEqual(conf.Config, old.conf.Config) || len(changed) > 0 {
+		g.Log.Info().Strs("changed", changed).Msg("configuration reloaded")
+	}
+	g.watch()
+	return nil
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// judgeFile refuses a configuration that somebody else could change or exchange, since its hooks are run.
+// judgeFile refuses a configuration that another user could change or replace, since its hooks are run.
 func judgeFile(path string) error {
 	whole, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -46,29 +46,28 @@ func judgeFile(path string) error {
 	return nil
 }
 
-// look tells of the places of socket and outputs what starting would find there.
+// look checks the paths of the socket and the outputs, as starting would.
 func (l *loading) look() {
 	if !l.lost {
 		l.blame("socket", listener.CheckPath(l.Socket))
 	}
 	for i, conf := range l.outputs {
 		if conf.Validate() != nil {
-			continue // of which was told
+			continue // judgeOutputs has reported it
 		}
 		err := conf.Look()
 		if errors.Is(err, fs.ErrNotExist) && filepath.Dir(conf.Path) == filepath.Dir(l.Socket) {
-			conf.Path = filepath.Dir(conf.Path) // which the agent makes for its socket
+			conf.Path = filepath.Dir(conf.Path) // the agent creates it for its socket
 			conf.Format = output.Files
 			err = conf.Look()
 		}
 		if err != nil {
-			l.report(l.Outputs[i].Problem("path", fmt.Errorf("path: %w", placeless(err))))
+			l.report(l.Outputs[i].Problem("path", fmt.Errorf("path: %w", withDirectoryHint(err))))
 		}
 	}
 }
 
-// ownSocket is where a daemon listens that isn't told: in systemd's RuntimeDirectory=, root's, or a
-// user's.
+// ownSocket returns the default path of the socket: in RuntimeDirectory= of systemd, or that of root or of the user.
 func ownSocket(e program.Environment) (string, error) {
 	if first, _, _ := strings.Cut(e.Get("RUNTIME_DIRECTORY"), ":"); first != "" {
 		return filepath.Join(first, filepath.Base(socket.DefaultPath)), nil

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"reflect"
-	"slices"
 
 	"github.com/rs/zerolog"
 
@@ -16,44 +15,41 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// outputs are what is written now, by path.
+// outputs are the present outputs by path.
 type outputs map[string]*agentOutput
 
-// agentOutput is an output.Output as the agent takes it.
+// agentOutput is an output.Output as an engine's output.
 type agentOutput struct {
 	*output.Output
 	conf output.Config
 }
 
-// Write marks errors that trying again doesn't change.
+// Write writes a set. It marks errors that will be the same for another attempt.
 func (o *agentOutput) Write(s api.Snapshot) error {
 	err := o.Output.Write(s)
-	if _, refused := errors.AsType[*environ.Refused](err); refused {
+	_, refused := errors.AsType[*environ.Refused](err)
+	_, absent := errors.AsType[*environ.NotProvided](err)
+	_, impossible := errors.AsType[*envfile.CantCarry](err)
+	if refused || absent || impossible {
 		return agent.Unfitting(err)
 	}
-	if _, absent := errors.AsType[*environ.NotProvided](err); absent {
-		return agent.Unfitting(err)
-	}
-	if _, cant := errors.AsType[*envfile.CantCarry](err); cant {
-		return agent.Unfitting(err)
-	}
-	return placeless(err)
+	return withDirectoryHint(err)
 }
 
-// placeless adds to an error about a directory that isn't there who could make it.
-func placeless(err error) error {
+// withDirectoryHint adds to an error about a missing directory how to create it.
+func withDirectoryHint(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return cli.WithHint(err, "make that directory, at each boot where it is in memory: with tmpfiles.d, or RuntimeDirectory= in systemd's unit")
 	}
 	return err
 }
 
-// renew makes the outputs of confs, taking over those that stay as they are.
+// renew returns the outputs for confs. It keeps those whose configuration stays the same.
 func (now outputs) renew(confs []output.Config, log zerolog.Logger) (outputs, error) {
 	next := outputs{}
 	var problems []error
 	for _, conf := range confs {
-		if old, there := now[conf.Path]; there && reflect.DeepEqual(old.conf, conf) {
+		if old := now[conf.Path]; old != nil && reflect.DeepEqual(old.conf, conf) {
 			next[conf.Path] = old
 			continue
 		}
@@ -66,14 +62,10 @@ func (now outputs) renew(confs []output.Config, log zerolog.Logger) (outputs, er
 		}
 		next[conf.Path] = &agentOutput{made, conf}
 	}
-	if err := errors.Join(problems...); err != nil {
-		next.close(now)
-		return nil, err
-	}
-	return next, nil
+	return next, errors.Join(problems...)
 }
 
-// close ends the hooks of those that aren't among others.
+// close ends the hooks of outputs that others don't share.
 func (now outputs) close(others outputs) {
 	for path, o := range now {
 		if others[path] != o {
@@ -82,7 +74,7 @@ func (now outputs) close(others outputs) {
 	}
 }
 
-// list gives them in the order of their configuration.
+// list returns the outputs in the order of their configuration.
 func (now outputs) list(confs []output.Config) []agent.Output {
 	var list []agent.Output
 	for _, conf := range confs {
@@ -91,10 +83,11 @@ func (now outputs) list(confs []output.Config) []agent.Output {
 	return list
 }
 
-// mend has those written again that somebody changed.
+// mend has outputs written again that another program has modified.
 func (now outputs) mend(paths []string, a *agent.Engine, log zerolog.Logger) {
-	for path, o := range now {
-		if !slices.Contains(paths, path) {
+	for _, path := range paths {
+		o := now[path]
+		if o == nil {
 			continue
 		}
 		if intact, err := o.Check(); !intact {
