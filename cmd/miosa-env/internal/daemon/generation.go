@@ -149,8 +149,10 @@ func (g *generation) build(ctx context.Context, conf *daemonConfig) (next parts,
 		next.source = next.client.Source(conf.resource)
 	}
 	if first || !conf.sameCache(old.conf) {
-		if next.cache, err = g.newCache(conf); err != nil {
-			return next, err
+		if next.cache = nil; conf.Cache {
+			if next.cache, err = conf.NewCache(g.Environ, conf.key, conf.resource, nil); err != nil {
+				return next, err
+			}
 		}
 	}
 	if next.outputs, err = old.outputs.renew(conf.outputs, g.Log); err != nil {
@@ -177,17 +179,6 @@ func (g *generation) build(ctx context.Context, conf *daemonConfig) (next parts,
 		next.metrics, err = g.listenMetrics(ctx, conf, next.socket)
 	}
 	return next, err
-}
-
-func (g *generation) newCache(conf *daemonConfig) (*cache.Cache, error) {
-	if !conf.Cache {
-		return nil, nil
-	}
-	c, err := conf.CacheConfig(g.Environ, conf.key, conf.resource)
-	if err != nil {
-		return nil, err
-	}
-	return cache.New(c)
 }
 
 // take replaces the configuration. After an error nothing has changed.

@@ -28,7 +28,7 @@ func (d *doctor) fromVault(ctx context.Context) {
 	}
 	defer v.close()
 	if d.Settings.Cache {
-		if cache, err := d.Settings.NewCache(d.Environ, v.key, v.resource); err != nil {
+		if cache, err := d.Settings.NewCache(d.Environ, v.key, v.resource, nil); err != nil {
 			d.failed("cache", err, "")
 		} else {
 			d.ok("cache", cache.Path())

@@ -204,12 +204,7 @@ func (s *supply) connectVault() error {
 	if !s.Settings.Cache {
 		return nil
 	}
-	conf, err := s.Settings.CacheConfig(s.Environ, vault.key, vault.resource)
-	if err != nil {
-		return err
-	}
-	conf.KeyNow = vault.Key
-	s.cache, err = program.OpenCache(conf)
+	s.cache, err = s.Settings.NewCache(s.Environ, vault.key, vault.resource, vault.Key)
 	return err
 }
 

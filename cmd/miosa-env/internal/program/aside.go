@@ -2,9 +2,8 @@ package program
 
 import "context"
 
-// Aside runs work in a goroutine and returns when it does or ctx ends, whichever is first: opening a
-// named pipe can block for ever, and no context ends that. Nothing that work sets may be looked at after
-// an error.
+// Aside runs work in a goroutine and returns when work returns or ctx ends: opening a named pipe can block forever, and no
+// context ends that. After an error the caller must not read what work writes.
 func Aside(ctx context.Context, work func(context.Context) error) error {
 	done := make(chan error, 1)
 	go func() { done <- work(ctx) }()

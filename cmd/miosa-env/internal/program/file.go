@@ -9,7 +9,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// AbsolutePath is path as it is meant where we were started.
+// AbsolutePath returns path as an absolute path if the working directory is known.
 func AbsolutePath(path string) string {
 	if whole, err := filepath.Abs(path); err == nil {
 		return whole
@@ -17,7 +17,7 @@ func AbsolutePath(path string) string {
 	return path
 }
 
-// FileError says what and path once.
+// FileError returns an error about a file that has path in it once.
 func FileError(what, path string, err error) error {
 	if why := cause.Of(err); !errors.Is(why, err) {
 		return fmt.Errorf("%s %s: %w", what, path, why)
@@ -25,7 +25,7 @@ func FileError(what, path string, err error) error {
 	return err
 }
 
-// Unreadable returns the error for a file that a user has named, with path in it once.
+// Unreadable returns the error for a file that the user has named and that can't be read.
 func Unreadable(what, path string, err error) error {
 	return cli.WithHint(fmt.Errorf("%s %s: %w", what, path, cause.Of(err)), "check the path, and that this user may read it; a relative one starts at the working directory")
 }

@@ -19,7 +19,7 @@ import (
 // credentialName is the systemd credential that may hold the key.
 const credentialName = "miosa-api-key"
 
-// maxKeyFile is more than any key is long, in bytes.
+// maxKeyFile is longer than any key, in bytes.
 const maxKeyFile = 4 << 10
 
 // ClientConfig returns the configuration of a client that uses key.
@@ -30,16 +30,15 @@ func (s *Settings) ClientConfig(p *Program, key FoundKey) fetch.Config {
 	}
 }
 
-// FoundKey is a key and where it was.
+// FoundKey is a key and its origin.
 type FoundKey struct {
 	api.Key
 	Where   string    // a variable or a path
-	Exposed bool      // the file may be read or changed by everybody
-	Changed time.Time // when a regular file was changed last; zero: it isn't one
+	Exposed bool      // other users can read or change the file
+	Changed time.Time // of a regular file; zero: it isn't one
 }
 
-// Key finds the key: --key-file, MIOSA_API_KEY, MIOSA_API_KEY_FILE, the systemd credential, in this
-// order.
+// Key returns the key, from the first of --key-file, MIOSA_API_KEY, MIOSA_API_KEY_FILE and the systemd credential.
 func (s *Settings) Key() (FoundKey, error) {
 	switch {
 	case s.APIKey != "":
@@ -78,7 +77,7 @@ func (s *Settings) ReadKey(path string) (FoundKey, error) {
 	return ParseKey(found, string(text))
 }
 
-// ParseKey takes the key that stands in a variable or file.
+// ParseKey parses the text of a variable or file.
 func ParseKey(found FoundKey, text string) (FoundKey, error) {
 	where := found.Where
 	if found.Path() != "" {
@@ -95,7 +94,7 @@ func ParseKey(found FoundKey, text string) (FoundKey, error) {
 	return found, nil
 }
 
-// HasKey reports whether there is something that should be a key.
+// HasKey reports whether a key is given, valid or not.
 func (s *Settings) HasKey() bool {
 	if s.APIKey != "" || s.KeyFile != "" {
 		return true
@@ -107,7 +106,7 @@ func (s *Settings) HasKey() bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// Path is the key's file, "" where it came from a variable.
+// Path returns the key's file; "" if the key is from a variable.
 func (k FoundKey) Path() string {
 	if k.Where == "MIOSA_API_KEY" || k.Where == "MIOSA_TENANT_KEY" {
 		return ""

@@ -11,7 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// NewLogger logs to w, as text for people or as JSON with the time in it.
+// NewLogger returns a logger to w, as text or as JSON with times.
 func NewLogger(w io.Writer, level, format string) zerolog.Logger {
 	log := zerolog.New(logForm(w, format)).Level(logLevel(level))
 	if format == "json" {
@@ -31,7 +31,7 @@ func logLevel(level string) zerolog.Level {
 	return parsed
 }
 
-// logForm turns zerolog's lines into what format says.
+// logForm returns a writer that converts zerolog's lines to a format.
 func logForm(w io.Writer, format string) io.Writer {
 	if format == "json" {
 		return w
@@ -46,16 +46,13 @@ func logForm(w io.Writer, format string) io.Writer {
 	}
 }
 
-// changesField holds an api.Changes.
-const changesField = "changes"
-
-// sayChanges puts changes into the message, as a sentence: "restarting command: GH_TOKEN changed to version 3".
+// sayChanges adds the field changes, an api.Changes, to the message: "restarting command: GH_TOKEN changed to version 3".
 func sayChanges(event map[string]any) error {
-	changes, ok := event[changesField].(map[string]any)
+	changes, ok := event["changes"].(map[string]any)
 	if !ok {
 		return nil
 	}
-	delete(event, changesField)
+	delete(event, "changes")
 	var said []string
 	for _, kind := range []struct{ name, verb, to string }{
 		{"added", "added", " at version "}, {"changed", "changed", " to version "}, {"removed", "removed", ""},
@@ -76,29 +73,29 @@ func sayChanges(event map[string]any) error {
 	return nil
 }
 
-// LogTap is where the log of a daemon goes, whose level and form can change while loggers are in use.
-type LogTap struct{ now atomic.Pointer[logWay] }
+// LogTap is the writer of a daemon's loggers. Its level and format can change while they are in use.
+type LogTap struct{ now atomic.Pointer[logOutput] }
 
-type logWay struct {
+type logOutput struct {
 	level zerolog.Level
 	to    io.Writer
 }
 
-// Set makes the log go to w from now on.
+// Set changes where the log goes, and how.
 func (t *LogTap) Set(w io.Writer, level, format string) {
-	t.now.Store(&logWay{logLevel(level), logForm(w, format)})
+	t.now.Store(&logOutput{logLevel(level), logForm(w, format)})
 }
 
-// Logger returns a logger whose level and form are those of the tap.
+// Logger returns a logger that writes to the tap.
 func (t *LogTap) Logger() zerolog.Logger { return zerolog.New(t).With().Timestamp().Logger() }
 
-// Write takes a line of no level.
+// Write writes a line without a level.
 func (t *LogTap) Write(line []byte) (int, error) { return t.now.Load().to.Write(line) }
 
-// WriteLevel takes a line.
+// WriteLevel writes a line if its level is logged.
 func (t *LogTap) WriteLevel(level zerolog.Level, line []byte) (int, error) {
-	if way := t.now.Load(); level >= way.level {
-		return way.to.Write(line)
+	if now := t.now.Load(); level >= now.level {
+		return now.to.Write(line)
 	}
 	return len(line), nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -15,10 +16,19 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
-// Program is one run of miosa-env, from its arguments to its exit code.
+// Annotations of commands, for their help.
+const (
+	NoResource   = "no resource"   // needs no sandbox, computer or agent
+	NoConnection = "no connection" // needs no vault either
+)
+
+// CompletionPatience is the longest that completion may take.
+const CompletionPatience = 1500 * time.Millisecond
+
+// Program is one run of miosa-env.
 type Program struct {
-	Args    []string    // after our own name
-	Environ Environment // what we were started with
+	Args    []string // without the program's name
+	Environ Environment
 	Version string
 	Stdin   io.Reader
 	Stdout  *cli.Output
@@ -27,8 +37,8 @@ type Program struct {
 	Settings Settings
 	options  []config.Option // of Settings
 	Log      zerolog.Logger
-	begun    bool // the arguments were understood: errors from here on aren't usage
-	Code     int  // the exit code where there is no error
+	begun    bool // the arguments are valid: later errors aren't about usage
+	Code     int  // the exit code if there is no error
 }
 
 // New copies arguments and environment: Scrub overwrites the key in the originals.
@@ -44,7 +54,7 @@ func New(version string, args, environ []string, stdin io.Reader, stdout, stderr
 	return p
 }
 
-// Begin is the first thing each command does once its arguments are understood.
+// Begin completes the settings and starts the log. Each command calls it first.
 func (p *Program) Begin(c *cobra.Command) error {
 	p.begun = true
 	if err := p.complete(c.Flags()); err != nil {
@@ -54,10 +64,10 @@ func (p *Program) Begin(c *cobra.Command) error {
 	return nil
 }
 
-// Environment is NAME=value strings, as os.Environ gives them.
+// Environment holds NAME=value strings, as in os.Environ.
 type Environment []string
 
-// Get returns the value of the first entry of that name, which is the one getenv finds, or "".
+// Get returns the value of a variable like getenv, which uses the first entry; "" if there is none.
 func (e Environment) Get(name string) string {
 	for _, entry := range e {
 		if value, ok := strings.CutPrefix(entry, name+"="); ok {
@@ -67,7 +77,7 @@ func (e Environment) Get(name string) string {
 	return ""
 }
 
-// Setting is get without the white space around it: a .env file or YAML may have left some.
+// Setting returns the value of a variable without white space around it, which .env files and YAML may leave.
 func (e Environment) Setting(name string) string { return setting.Trim(e.Get(name)) }
 
 func clones(list []string) []string {
@@ -78,7 +88,7 @@ func clones(list []string) []string {
 	return copies
 }
 
-// Execute runs root, and returns the exit code.
+// Execute runs root, reports its error, and returns the exit code.
 func (p *Program) Execute(ctx context.Context, root *cobra.Command) int {
 	cli.Prepare(root)
 	root.SetArgs(p.Args)
@@ -86,7 +96,7 @@ func (p *Program) Execute(ctx context.Context, root *cobra.Command) int {
 	root.SetOut(p.Stdout.Quiet())
 	root.SetErr(p.Stderr)
 	asked, err := root.ExecuteContextC(ctx)
-	if err == nil && p.Stdout.Err != nil { // of help, --version and what only writes text
+	if err == nil && p.Stdout.Err != nil { // of help and --version
 		p.begun, err = true, p.Stdout.Err
 	}
 	if err == nil {

@@ -5,32 +5,30 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
 const (
-	keyPatience = 2 * time.Second       // for a key file that is missing or holds no key: it may be about to be replaced
-	keySettle   = time.Second           // after its last change a key file may still be half written
-	keyRetry    = 20 * time.Millisecond // between two readings meanwhile
-	KeyPoll     = 2 * time.Second       // between two readings of the file of a key that is refused
+	keyPatience = 2 * time.Second       // for a key file that is missing or holds no key: it may be being replaced
+	keySettle   = time.Second           // after its last change, a key file may be incomplete
+	keyRetry    = 20 * time.Millisecond // between attempts to read a key file
+
+	KeyPoll = 2 * time.Second // between checks of the file of a refused key
 )
 
-// Reread gives what fetch.Config.Reread is for a key: a function that reads its file again; nil where it doesn't come
-// from a regular file.
+// Reread returns the Reread function of a client's configuration, which reads the key file again; nil if the key isn't from a
+// regular file.
 //
-// A file may be found in the middle of being replaced. One that can't be read, or holds no key, is read again for
-// keyPatience before that is an error, and the key that was refused counts as a whole one keySettle after the
-// file's last change.
+// The file may be being replaced. If it can't be read or holds no key, the function tries again for keyPatience. If it holds
+// the refused key, the function waits until keySettle after the file's last change.
 func (s *Settings) Reread(found FoundKey) func(context.Context, api.Key) (api.Key, error) {
 	if found.Changed.IsZero() {
 		return nil
 	}
-	path, again := AbsolutePath(found.Where), *s
-	again.Rereads = true // it may be a pipe by now
+	read := s.reader(found)
 	return func(ctx context.Context, refused api.Key) (api.Key, error) {
-		retry := time.NewTicker(keyRetry)
-		defer retry.Stop()
-		for began := time.Now(); ; {
-			now, err := again.ReadKey(path)
+		for start := time.Now(); ; {
+			now, err := read()
 			patience := keyPatience
 			if err == nil {
 				settling := keySettle - time.Since(now.Changed)
@@ -39,25 +37,28 @@ func (s *Settings) Reread(found FoundKey) func(context.Context, api.Key) (api.Ke
 				}
 				patience = keySettle
 			}
-			if time.Since(began) > patience {
+			if time.Since(start) > patience {
 				return now.Key, err
 			}
-			select {
-			case <-ctx.Done():
-				return refused, ctx.Err()
-			case <-retry.C:
+			if err := delay.Sleep(ctx, keyRetry); err != nil {
+				return refused, err
 			}
 		}
 	}
 }
 
-// Differs reports whether the file of a key holds another one by now.
+// Differs reports whether the file of a key holds another key than key.
 func (s *Settings) Differs(found FoundKey, key api.Key) bool {
 	if found.Changed.IsZero() {
 		return false
 	}
-	again := *s
-	again.Rereads = true
-	now, err := again.ReadKey(AbsolutePath(found.Where))
+	now, err := s.reader(found)()
 	return err == nil && !now.Equal(key.Value)
+}
+
+// reader returns a function that reads the file of a key again, unless it is a pipe by now.
+func (s *Settings) reader(found FoundKey) func() (FoundKey, error) {
+	path, again := AbsolutePath(found.Where), *s
+	again.Rereads = true
+	return func() (FoundKey, error) { return again.ReadKey(path) }
 }

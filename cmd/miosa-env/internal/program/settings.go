@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -118,33 +119,21 @@ func (s *Settings) NamedVault() (string, error) {
 
 // Resource returns the sandbox or computer whose values are wanted.
 func (s *Settings) Resource() (api.Resource, error) {
+	r := api.Resource{Type: api.Sandbox, ID: s.Sandbox}
 	switch {
 	case s.Sandbox != "" && s.Computer != "":
 		return api.Resource{}, cli.WithHint(
 			errors.New("MIOSA_SANDBOX_ID and MIOSA_COMPUTER_ID are both set"),
 			"unset one, or give --sandbox ID or --computer ID, which comes before both")
-	case s.Sandbox != "":
-		r := api.Resource{Type: api.Sandbox, ID: s.Sandbox}
-		return r, namedWithHint(r.Validate(), "sandbox id", "correct MIOSA_SANDBOX_ID or --sandbox")
 	case s.Computer != "":
-		r := api.Resource{Type: api.Computer, ID: s.Computer}
-		return r, namedWithHint(r.Validate(), "computer id", "correct MIOSA_COMPUTER_ID or --computer")
+		r = api.Resource{Type: api.Computer, ID: s.Computer}
+	case s.Sandbox == "":
+		return api.Resource{}, cli.WithHint(
+			errors.New("no sandbox or computer is named: neither MIOSA_SANDBOX_ID nor MIOSA_COMPUTER_ID is set"),
+			"set one, or give --sandbox ID or --computer ID")
 	}
-	return api.Resource{}, cli.WithHint(
-		errors.New("no sandbox or computer is named: neither MIOSA_SANDBOX_ID nor MIOSA_COMPUTER_ID is set"),
-		"set one, or give --sandbox ID or --computer ID")
-}
-
-func namedWithHint(err error, what, hint string) error {
-	if err == nil {
-		return nil
+	if err := r.Validate(); err != nil {
+		return r, cli.WithHint(fmt.Errorf("%s id: %w", r.Type, err), "correct MIOSA_"+strings.ToUpper(r.Type)+"_ID or --"+r.Type)
 	}
-	return cli.WithHint(named(err, what), hint)
-}
-
-func named(err error, what string) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", what, err)
+	return r, nil
 }

@@ -7,11 +7,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// OnLinux tells whether all of miosa-env is here. Elsewhere it starts commands and manages secrets, and
-// nothing of it stays.
+// OnLinux reports whether all features are available. Other systems have no supervisor and no agent.
 const OnLinux = runtime.GOOS == "linux"
 
-// NeedsLinux is that a command or flag isn't for this system. The exit code is 125.
+// NeedsLinux returns the error for a command or flag that this system doesn't support.
 func NeedsLinux(what string) error {
 	return cli.WithHint(
 		fmt.Errorf("%s needs Linux, and this is %s", what, runtime.GOOS),

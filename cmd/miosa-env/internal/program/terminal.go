@@ -8,7 +8,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// TerminalOf gives the terminal that r is, if it is one.
+// TerminalOf returns the terminal behind a reader or writer, if there is one.
 func TerminalOf(r any) (*os.File, bool) {
 	switch to := r.(type) {
 	case *cli.Output:
@@ -20,7 +20,7 @@ func TerminalOf(r any) (*os.File, bool) {
 	return f, ok && f != nil && term.IsTerminal(int(f.Fd()))
 }
 
-// Colours reports whether what goes there is coloured.
+// Colours reports whether to write colors to a writer.
 func (p *Program) Colours(to any) bool {
 	_, terminal := TerminalOf(to)
 	return cli.Colours(terminal, p.Environ.Get)
