@@ -12,54 +12,44 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
 
-// Errors of Lookup, wrapped in a *LookupError.
-var (
-	ErrNotFound      = errors.New("command not found")
-	ErrNotExecutable = errors.New("command can't be executed")
-)
-
-// LookupError is the error if no file for a command can be executed.
-type LookupError struct {
-	Name   string // as given
-	Reason string // may be empty
-	Kind   error  // ErrNotFound or ErrNotExecutable
-	hint   string
+// lookupError is the error if no file for a command can be executed.
+type lookupError struct {
+	name   string // as given
+	reason string // may be empty
+	code   int    // ExitNotFound or ExitNotExecutable
+	hint   string // may be empty
 }
 
-func (e *LookupError) Error() string {
-	if e.Reason == "" {
-		return environ.Quote(e.Name) + ": " + e.Kind.Error()
+func (e *lookupError) Error() string {
+	text := environ.Quote(e.name) + ": command not found"
+	if e.code == ExitNotExecutable {
+		text = environ.Quote(e.name) + ": command can't be executed"
 	}
-	return environ.Quote(e.Name) + ": " + e.Kind.Error() + ": " + e.Reason
-}
-
-// Unwrap returns Kind.
-func (e *LookupError) Unwrap() error { return e.Kind }
-
-// ExitCode returns ExitNotFound or ExitNotExecutable.
-func (e *LookupError) ExitCode() int {
-	if errors.Is(e.Kind, ErrNotFound) {
-		return ExitNotFound
+	if e.reason != "" {
+		text += ": " + e.reason
 	}
-	return ExitNotExecutable
+	return text
 }
+
+// ExitCode returns ExitNotFound or ExitNotExecutable, as shells do.
+func (e *lookupError) ExitCode() int { return e.code }
 
 // Hint tells how to fix it; it may be empty.
-func (e *LookupError) Hint() string { return e.hint }
+func (e *lookupError) Hint() string { return e.hint }
 
 // Lookup returns the file to execute, as execvp does. A name with a slash is a path. Other names are searched for in the
 // directories of PATH, where an empty one means the working directory. Files that can't be executed are skipped, and the
 // first is reported if none can. PATH is the one in env, else this process's, else /bin:/usr/bin. Unlike execvp, Lookup
 // doesn't fall back to a shell for unknown formats.
 //
-// Errors: *LookupError.
+// Errors have an ExitCode, ExitNotFound or ExitNotExecutable, and a Hint.
 func Lookup(name string, env []string) (string, error) {
 	if name == "" {
-		return "", &LookupError{Name: name, Kind: ErrNotFound, hint: "the command is an empty word"}
+		return "", &lookupError{name: name, code: ExitNotFound, hint: "the command is an empty word"}
 	}
 	if strings.ContainsRune(name, '/') {
 		if err := executable(name); err != nil {
-			return "", lookupError(name, name, err)
+			return "", unusable(name, name, err)
 		}
 		return name, nil
 	}
@@ -79,9 +69,9 @@ func Lookup(name string, env []string) (string, error) {
 		}
 	}
 	if refused != nil {
-		return "", lookupError(name, refusedAt, refused)
+		return "", unusable(name, refusedAt, refused)
 	}
-	e := &LookupError{Name: name, Kind: ErrNotFound, hint: "install it, or give its path"}
+	e := &lookupError{name: name, code: ExitNotFound, hint: "install it, or give its path"}
 	if strings.ContainsAny(name, " \t") {
 		e.hint = "give the command and its arguments as words of their own, or as: sh -c '...'"
 	} else if executable("./"+name) == nil {
@@ -128,23 +118,23 @@ func missing(err error) bool {
 	return errors.Is(err, os.ErrInvalid) || errors.Is(err, unix.EINVAL) // a NUL in the name
 }
 
-// lookupError returns the error for name if executable returned err for file.
-func lookupError(name, file string, err error) *LookupError {
-	e := &LookupError{Name: name, Kind: ErrNotExecutable}
+// unusable returns the error for name if executable returned err for file.
+func unusable(name, file string, err error) *lookupError {
+	e := &lookupError{name: name, code: ExitNotExecutable}
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		e.Kind = ErrNotFound
+		e.code = ExitNotFound
 		e.hint = "no such file; a relative path starts at the working directory"
 	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG):
-		e.Reason = cause.Of(err).Error() // 126, as in bash and env
+		e.reason = cause.Of(err).Error() // 126, as in bash and env
 	case missing(err):
-		e.Kind, e.Reason = ErrNotFound, cause.Of(err).Error()
+		e.code, e.reason = ExitNotFound, cause.Of(err).Error()
 	case errors.Is(err, unix.EISDIR):
-		e.Reason, e.hint = environ.Quote(file)+" is a directory", "give a file in it"
+		e.reason, e.hint = environ.Quote(file)+" is a directory", "give a file in it"
 	case errors.Is(err, unix.EACCES):
-		e.Reason, e.hint = accessReason(file)
+		e.reason, e.hint = accessReason(file)
 	default:
-		e.Reason = environ.Quote(file) + ": " + cause.Of(err).Error()
+		e.reason = environ.Quote(file) + ": " + cause.Of(err).Error()
 	}
 	return e
 }

@@ -112,10 +112,10 @@ func (c Config) Validate() error {
 	case mode&0o400 == 0:
 		problem("mode %#o: its owner couldn't read it", uint32(mode))
 	}
-	if _, err := userID(c.Owner); err != nil {
+	if _, err := idOf("user", c.Owner); err != nil {
 		problem("owner %s: %w", environ.Quote(c.Owner), err)
 	}
-	if _, err := groupID(c.Group); err != nil {
+	if _, err := idOf("group", c.Group); err != nil {
 		problem("group %s: %w", environ.Quote(c.Group), err)
 	}
 	for _, pattern := range c.Only {
@@ -158,40 +158,30 @@ func (u *Unsafe) Hint() string {
 	return u.Fix + ", or set " + u.Allow + " = true"
 }
 
-// userID returns a user's id, or -1 for "".
-func userID(name string) (int, error) {
-	return lookUpID(name, "user", func() (string, error) {
-		u, err := user.Lookup(name)
-		if err != nil {
-			return "", err
-		}
-		return u.Uid, nil
-	})
-}
-
-// groupID returns a group's id, or -1 for "".
-func groupID(name string) (int, error) {
-	return lookUpID(name, "group", func() (string, error) {
-		g, err := user.LookupGroup(name)
-		if err != nil {
-			return "", err
-		}
-		return g.Gid, nil
-	})
-}
-
-func lookUpID(name, kind string, lookUp func() (string, error)) (int, error) {
+// idOf returns the id of a user or a group by name or number, or -1 for "".
+func idOf(kind, name string) (int, error) {
 	if name == "" {
 		return -1, nil
 	}
+	id := name
 	if strings.Trim(name, "0123456789") != "" {
-		id, err := lookUp()
+		var err error
+		if kind == "user" {
+			var u *user.User
+			if u, err = user.Lookup(name); err == nil {
+				id = u.Uid
+			}
+		} else {
+			var g *user.Group
+			if g, err = user.LookupGroup(name); err == nil {
+				id = g.Gid
+			}
+		}
 		if err != nil {
 			return -1, errors.New("there is no such " + kind)
 		}
-		name = id
 	}
-	n, err := strconv.ParseUint(name, 10, 32)
+	n, err := strconv.ParseUint(id, 10, 32)
 	if err != nil || n == 1<<32-1 { // the last one means "unchanged" to the kernel
 		return -1, errors.New("not a number that an id can have")
 	}

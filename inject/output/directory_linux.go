@@ -126,27 +126,17 @@ func (d *directory) inMemory() error {
 }
 
 func diskName(kind uint32) string {
-	switch kind {
-	case unix.EXT4_SUPER_MAGIC:
-		return "ext4"
-	case unix.XFS_SUPER_MAGIC:
-		return "xfs"
-	case unix.BTRFS_SUPER_MAGIC:
-		return "btrfs"
-	case unix.OVERLAYFS_SUPER_MAGIC:
-		return "overlay"
-	case unix.NFS_SUPER_MAGIC:
-		return "nfs"
-	case unix.FUSE_SUPER_MAGIC:
-		return "fuse"
-	case unix.F2FS_SUPER_MAGIC:
-		return "f2fs"
-	case 0x2fc12fc1:
-		return "zfs"
-	case unix.V9FS_MAGIC:
-		return "9p"
-	case 0x6a656a63:
-		return "virtiofs"
+	for _, known := range []struct {
+		kind uint32
+		name string
+	}{
+		{unix.EXT4_SUPER_MAGIC, "ext4"}, {unix.XFS_SUPER_MAGIC, "xfs"}, {unix.BTRFS_SUPER_MAGIC, "btrfs"},
+		{unix.OVERLAYFS_SUPER_MAGIC, "overlay"}, {unix.NFS_SUPER_MAGIC, "nfs"}, {unix.FUSE_SUPER_MAGIC, "fuse"},
+		{unix.F2FS_SUPER_MAGIC, "f2fs"}, {0x2fc12fc1, "zfs"}, {unix.V9FS_MAGIC, "9p"}, {0x6a656a63, "virtiofs"},
+	} {
+		if kind == known.kind {
+			return known.name
+		}
 	}
 	return fmt.Sprintf("a file system of type %#x", kind)
 }

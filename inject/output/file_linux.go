@@ -5,7 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"path"
 	"strings"
@@ -40,11 +40,11 @@ func (o *Output) writeFile(text []byte) (stamps map[string]stamp, changed bool, 
 	}
 
 	temp := randomName("." + base)
-	fd, err := o.create(d, temp, text)
+	f, err := o.create(d, temp, text)
 	if err != nil {
 		return nil, false, err
 	}
-	defer func() { _ = unix.Close(fd) }()
+	defer func() { _ = f.Close() }()
 	if err = o.owe(d); err == nil {
 		err = o.failed(d, d.rename(temp, base), len(text))
 	}
@@ -53,8 +53,8 @@ func (o *Output) writeFile(text []byte) (stamps map[string]stamp, changed bool, 
 		return nil, false, err
 	}
 	var st unix.Stat_t // of what was written, even if it has been replaced
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, false, &fs.PathError{Op: "stat", Path: o.conf.Path, Err: err}
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, false, d.failure("stat", base, err)
 	}
 	return map[string]stamp{base: stampOf(st)}, true, d.sync()
 }
@@ -70,19 +70,16 @@ func (o *Output) found(d *directory, name string, content []byte) (stamp, bool) 
 	if err != nil {
 		return stamp{}, false
 	}
-	defer func() { _ = unix.Close(fd) }()
+	f := os.NewFile(uintptr(fd), name)
+	defer func() { _ = f.Close() }()
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) != nil || !o.ours(st, dir) || st.Size != int64(len(content)) {
 		return stamp{}, false
 	}
 	there := make([]byte, len(content))
 	defer clear(there)
-	for rest := there; len(rest) > 0; {
-		n, err := unix.Read(fd, rest)
-		if err != nil && !errors.Is(err, unix.EINTR) || err == nil && n == 0 {
-			return stamp{}, false
-		}
-		rest = rest[max(n, 0):]
+	if _, err := io.ReadFull(f, there); err != nil {
+		return stamp{}, false
 	}
 	same := false
 	api.Quietly(func() { same = subtle.ConstantTimeCompare(there, content) == 1 })
@@ -115,39 +112,32 @@ func (o *Output) sweepFile(d *directory) error {
 	return nil
 }
 
-// create creates a file with content and the output's mode and owners, syncs it and returns its descriptor. Until then
-// only this user has access to it. On errors it is removed.
-func (o *Output) create(d *directory, name string, content []byte) (fd int, err error) {
-	whole, size := path.Join(d.path, name), len(content)
-	fd, err = unix.Openat(d.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+// create creates a file with content and the output's mode and owners, and syncs it. Until then only this user has access
+// to it. On errors it is removed.
+func (o *Output) create(d *directory, name string, content []byte) (*os.File, error) {
+	fd, err := unix.Openat(d.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return -1, o.failed(d, &fs.PathError{Op: "create", Path: whole, Err: err}, size)
+		return nil, o.failed(d, d.failure("create", name, err), len(content))
 	}
-	defer func() {
-		if err != nil {
-			_ = unix.Close(fd)
-			_ = d.unlink(name)
-		}
-	}()
-	for len(content) > 0 {
-		n, err := unix.Write(fd, content)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return -1, o.failed(d, &fs.PathError{Op: "write", Path: whole, Err: err}, size)
-		}
-		content = content[max(n, 0):]
-	}
-	if o.uid >= 0 || o.gid >= 0 {
-		if err := unix.Fchown(fd, o.uid, o.gid); err != nil {
-			return -1, fmt.Errorf("give %s to its owner: %w", o.conf.Path, err)
+	f := os.NewFile(uintptr(fd), path.Join(d.path, name))
+	_, err = f.Write(content)
+	if err == nil && (o.uid >= 0 || o.gid >= 0) {
+		if err = unix.Fchown(fd, o.uid, o.gid); err != nil {
+			err = fmt.Errorf("give %s to its owner: %w", o.conf.Path, err)
 		}
 	}
-	if err := unix.Fchmod(fd, uint32(o.conf.mode())); err != nil {
-		return -1, &fs.PathError{Op: "chmod", Path: whole, Err: err}
+	if err == nil {
+		err = f.Chmod(o.conf.mode())
 	}
-	if err := unix.Fsync(fd); err != nil {
-		return -1, o.failed(d, &fs.PathError{Op: "sync", Path: whole, Err: err}, size)
+	if err == nil {
+		err = f.Sync()
 	}
-	return fd, nil
+	if err != nil {
+		_ = f.Close()
+		_ = d.unlink(name)
+		return nil, o.failed(d, err, len(content))
+	}
+	return f, nil
 }
 
 // failed returns err, explained if it is that the file system is full.

@@ -2,6 +2,7 @@ package output
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -34,12 +35,12 @@ func (o *Output) makeGeneration(d *directory, generation string, bound []api.Bou
 	}
 	defer within.close()
 	for _, b := range bound {
-		fd := -1
-		b.Value.Use(func(value []byte) { fd, err = o.create(within, b.ExposeAsEnv, value) })
+		var f *os.File
+		b.Value.Use(func(value []byte) { f, err = o.create(within, b.ExposeAsEnv, value) })
 		if err != nil {
 			return err
 		}
-		_ = unix.Close(fd)
+		_ = f.Close()
 	}
 	st, err := within.stat("")
 	if err != nil {

@@ -42,8 +42,8 @@ func New(c Config) (*Output, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	uid, _ := userID(c.Owner)
-	gid, _ := groupID(c.Group)
+	uid, _ := idOf("user", c.Owner)
+	gid, _ := idOf("group", c.Group)
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Output{conf: c, uid: uid, gid: gid, hooks: hooks{context: ctx, cancel: cancel}}, nil
 }

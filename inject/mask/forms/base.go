@@ -15,10 +15,9 @@ func (s *formSet) addBase(text string) {
 	s.addBase64(text)
 }
 
-// addBase64 adds the value's base64 in both alphabets at all three alignments: the value may stand
-// anywhere within what was encoded. A character that also holds bits of a neighbour is left out,
-// except at the end of the text, where there is no neighbour. Where the value starts the text,
-// the forms folded into lines are added too.
+// addBase64 adds the value's base64 in both alphabets and at all three alignments, since the value may be anywhere in the
+// encoded text. Characters that also encode neighboring bytes are left out, except at the end of the text. For a value
+// at the start of the text, forms folded into lines are added too.
 func (s *formSet) addBase64(value string) {
 	for shift := range 3 {
 		text := base64.RawStdEncoding.EncodeToString([]byte("\x00\x00"[:shift] + value))
@@ -37,7 +36,7 @@ func (s *formSet) addBase64(value string) {
 	}
 }
 
-// base64Web is base64 in the alphabet for URLs.
+// base64Web converts base64 to the alphabet for URLs.
 func base64Web(text string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(text, "+", "-"), "/", "_")
 }

@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// digitsOf writes the last n hexadecimal digits of r.
+// digitsOf writes r as n hexadecimal digits.
 func digitsOf(b *strings.Builder, r rune, n int, digits string) {
 	for n--; n >= 0; n-- {
 		b.WriteByte(digits[r>>(4*n)&15])
@@ -35,7 +35,7 @@ func octal(b *strings.Builder, r rune) {
 	b.Write([]byte{'\\', byte('0' + r>>6), byte('0' + r>>3&7), byte('0' + r&7)})
 }
 
-// c1Octal keeps bytes beyond the second row of control characters.
+// c1Octal leaves bytes after the C1 control characters unchanged.
 func c1Octal(b *strings.Builder, r rune) {
 	if r < 0xa0 {
 		octal(b, r)
@@ -44,7 +44,7 @@ func c1Octal(b *strings.Builder, r rune) {
 	}
 }
 
-// u4 and upperU4 write \uXXXX, twice (a surrogate pair) where one doesn't hold a character.
+// u4 and upperU4 write \uXXXX, or two of them (a surrogate pair).
 func u4(b *strings.Builder, r rune)      { utf16(b, r, lowerHex) }
 func upperU4(b *strings.Builder, r rune) { utf16(b, r, upperHex) }
 
@@ -58,7 +58,7 @@ func utf16(b *strings.Builder, r rune, digits string) {
 	digitsOf(b, r, 4, digits)
 }
 
-// replaced and upperReplaced write the replacement character: what JSON has for a byte that isn't UTF-8.
+// replaced and upperReplaced write the replacement character, as JSON encoders do for a byte that isn't UTF-8.
 func replaced(b *strings.Builder, _ rune)      { u4(b, utf8.RuneError) }
 func upperReplaced(b *strings.Builder, _ rune) { upperU4(b, utf8.RuneError) }
 
@@ -71,7 +71,7 @@ func pythonCode(b *strings.Builder, r rune) {
 	goCode(b, r)
 }
 
-// surrogateCode is Python's for a byte that isn't UTF-8.
+// surrogateCode writes a byte that isn't UTF-8 as Python does.
 func surrogateCode(b *strings.Builder, r rune) { goCode(b, 0xdc00+r) }
 
 // goCode writes \uXXXX or \UXXXXXXXX.
@@ -105,7 +105,7 @@ func controlCode(b *strings.Builder, r rune) {
 	b.WriteByte(byte(r) ^ 0x40)
 }
 
-// metaCode writes \M-X of a byte over 127, as zsh does.
+// metaCode writes \M-X for a byte above 127, as zsh does.
 func metaCode(b *strings.Builder, r rune) {
 	b.WriteString(`\M-`)
 	if c := byte(r) & 0x7f; c < ' ' || c == 0x7f {

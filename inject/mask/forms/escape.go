@@ -6,23 +6,23 @@ import (
 	"unicode/utf8"
 )
 
-// escapeStyle says how the inside of a quoted string is written with backslashes, beside the backslash itself.
+// escapeStyle describes how a quoted string is written with backslashes. A backslash is always escaped.
 type escapeStyle struct {
 	quoted  string // ASCII characters that get a backslash
-	letters string // control characters with an escape of one letter, each followed by its letter
-	coded   string // ASCII characters written as control characters are
+	letters string // control characters with an escape of one letter, each followed by that letter
+	coded   string // ASCII characters written like control characters
 
-	control coder           // of other control characters; nil: as they are
-	escaped func(rune) bool // which characters from DEL on are escaped; nil: none
-	wide    coder           // how, those over DEL
-	bytes   bool            // wide codes each byte of a character by itself
-	invalid coder           // of a byte that isn't UTF-8; nil: as it is
+	control coder           // of other control characters; nil: unchanged
+	escaped func(rune) bool // whether a character from DEL on is escaped; nil: none is
+	wide    coder           // of escaped characters after DEL
+	bytes   bool            // wide is applied to each byte of a character
+	invalid coder           // of a byte that isn't UTF-8; nil: unchanged
 }
 
 // coder writes the code of a character or byte.
 type coder func(b *strings.Builder, r rune)
 
-// JSON. Each of these is for what is beyond what JSON demands.
+// JSON encoders, which differ in what they escape beyond what JSON requires.
 const jsonLetters = "\bb\ff\nn\rr\tt"
 
 var jsonStyles = []escapeStyle{
@@ -55,7 +55,7 @@ const (
 )
 
 var escapeStyles = []escapeStyle{
-	// Python's repr of str, in either quotes; where it escapes none, the quotes are double ones
+	// Python's repr of str, in single and in double quotes
 	{quoted: `'`, letters: reprLetters, control: hex2, escaped: unprintable, wide: pythonCode, invalid: surrogateCode},
 	{letters: reprLetters, control: hex2, escaped: unprintable, wide: pythonCode, invalid: surrogateCode},
 	// ascii()
@@ -98,7 +98,7 @@ func separators(r rune) bool   { return r == '\u2028' || r == '\u2029' }
 func moreControls(r rune) bool { return r <= 0x9f }
 func beyondBMP(r rune) bool    { return r == 0x7f || r > 0xffff }
 
-// escapable reports whether one of escapeStyles writes a character otherwise than as it is.
+// escapable reports whether one of escapeStyles changes a character.
 func escapable(r rune) bool {
 	return r < ' ' || r > '~' || r == '\\' || r == '"' || r == '\'' || r == '$' || r == '`'
 }
@@ -139,7 +139,7 @@ func (e *escapeStyle) escape(value string) string {
 	})
 }
 
-// special is the bytes that may be written otherwise than as they are.
+// special returns the bytes that may be changed.
 func (e *escapeStyle) special() byteSet {
 	s := controls
 	if e.escaped != nil || e.invalid != nil {
@@ -167,7 +167,7 @@ func (e *escapeStyle) ascii(b *strings.Builder, c byte) {
 	}
 }
 
-// code writes the code of r, or text where there is none.
+// code writes the code of r, or text if there is no coder.
 func (e *escapeStyle) code(b *strings.Builder, code coder, text string, r rune) {
 	if code == nil {
 		b.WriteString(text)

@@ -1,5 +1,5 @@
-// Package forms lists the texts under which a value may show up in a program's output: as it is, by the line, and
-// as the common encoders and quoters write it.
+// Package forms lists the texts by which a value may appear in a program's output: as it is, line by line, and as common
+// encoders and quoting functions write it.
 package forms
 
 import (
@@ -8,28 +8,27 @@ import (
 	"strings"
 )
 
-// MinLength is the least length of a form, in bytes. A shorter text is too common to be masked.
+// MinLength is the minimum length of a form, in bytes. Shorter texts are too common to be masked.
 const MinLength = 6
 
-// MinLine is the least length of a line of a longer value, in bytes, without the white space around it.
-const MinLine = 8
+// minLine is the minimum length of a line of a value, in bytes, without the white space around it.
+const minLine = 8
 
-// maxExtra bounds the bytes of the forms of all values together, beyond those that each value always has.
+// maxExtra limits the size of the forms that not every value has, in bytes for all values together.
 const maxExtra = 1 << 20
 
-// A Form is one text that stands for a value.
+// Form is a text that stands for a value.
 type Form struct {
 	Text  string
-	Value int  // the value's place in what Of was given
-	Part  bool // the text stands for a line of the value, not for all of it
+	Value int  // the value's index
+	Part  bool // the text stands for a line of the value
 }
 
-// Of returns the forms of values, sorted by text and without repetitions. Of values that share a text the one
-// that is it as a whole comes first, then the one given first. A value shorter than MinLength has no form.
+// Of returns the forms of values, sorted by text and without duplicates. A text that several values share belongs to the
+// first value of which it isn't a line, else to the first one. A value shorter than MinLength has no forms.
 //
-// Every value has its own encoded forms (hex, base64, URL, JSON), and its lines as they are. The rest, which is the
-// encoded forms of lines and all quoted forms, is added to the shortest values first, until these forms
-// have 1 MiB.
+// Each value has encoded forms (hex, base64, URL, JSON) and its lines. Encoded forms of lines and quoted forms are added
+// for the shortest values first, up to 1 MiB in all.
 func Of(values []string) []Form {
 	sets := make([]formSet, len(values))
 	order := make([]int, len(values))
@@ -50,26 +49,23 @@ func Of(values []string) []Form {
 		all = append(all, sets[i].forms...)
 	}
 	slices.SortFunc(all, func(a, b Form) int {
-		return cmp.Or(strings.Compare(a.Text, b.Text), compareBools(a.Part, b.Part), cmp.Compare(a.Value, b.Value))
+		byValue := cmp.Compare(a.Value, b.Value)
+		switch {
+		case a.Part && !b.Part:
+			byValue = 1
+		case b.Part && !a.Part:
+			byValue = -1
+		}
+		return cmp.Or(strings.Compare(a.Text, b.Text), byValue)
 	})
 	return slices.CompactFunc(all, func(a, b Form) bool { return a.Text == b.Text })
-}
-
-func compareBools(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	}
-	return 1
 }
 
 // formSet holds the forms of one value.
 type formSet struct {
 	value int
-	part  bool // what is added stands for a part of the value
-	size  int  // of the texts together
+	part  bool // added texts stand for a line of the value
+	size  int  // of all texts
 	forms []Form
 	seen  map[string]struct{}
 }
@@ -86,13 +82,13 @@ func (s *formSet) add(text string) {
 	s.forms = append(s.forms, Form{text, s.value, s.part})
 }
 
-// addBroken adds a text of several lines as written, and as a terminal's line discipline shows it.
+// addBroken adds a text of several lines, also with the line ends of a terminal.
 func (s *formSet) addBroken(text string) {
 	s.add(text)
 	s.add(strings.ReplaceAll(text, "\n", "\r\n"))
 }
 
-// addBasic adds what every value has.
+// addBasic adds the forms that every value has.
 func (s *formSet) addBasic(value string) {
 	for _, whole := range wholes(value) {
 		s.addBroken(whole)
@@ -105,22 +101,22 @@ func (s *formSet) addBasic(value string) {
 	if len(value) < MinLength {
 		return
 	}
-	// A shell's echo $VALUE, which makes one line of all.
+	// echo $VALUE in a shell, which prints one line.
 	if words := strings.Fields(value); len(words) > 1 {
 		s.add(strings.Join(words, " "))
 	}
 	s.part = true
-	for _, line := range Lines(value) {
+	for _, line := range lines(value) {
 		s.add(line)
 	}
 }
 
-// addExtra adds the rest, one kind of encoding at a time, as long as there is room bytes for it.
+// addExtra adds the other forms, one kind at a time, up to room bytes.
 func (s *formSet) addExtra(value string, room int) {
 	if len(value) < MinLength {
 		return
 	}
-	lines, whole := Lines(value), wholes(value)
+	parts, whole := lines(value), wholes(value)
 	limit := s.size + room
 	add := func(part bool, texts []string, kinds ...func(string)) {
 		s.part = part
@@ -134,15 +130,15 @@ func (s *formSet) addExtra(value string, room int) {
 		}
 	}
 	add(false, slices.DeleteFunc(whole, plain), s.addQuoted, s.addEscaped, s.addMarkup)
-	add(true, slices.DeleteFunc(slices.Clone(lines), plain), s.addQuoted, s.addEscaped, s.addJSON, s.addMarkup, s.addURL)
-	add(true, lines, s.addBase)
+	add(true, slices.DeleteFunc(slices.Clone(parts), plain), s.addQuoted, s.addEscaped, s.addJSON, s.addMarkup, s.addURL)
+	add(true, parts, s.addBase)
 }
 
-// wholes returns the texts that are all of the value: as it is, and without white space around it, which
-// a shell's $(...) and most readers of files drop.
+// wholes returns the value as it is and without the white space around it, which a shell's $(...) and most readers of files
+// drop.
 func wholes(value string) []string {
 	if len(value) < MinLength {
-		return nil // some of its forms are longer, but as common
+		return nil // longer forms of it are as common
 	}
 	all := []string{value}
 	for _, cut := range []string{strings.TrimRight(value, "\r\n"), strings.Trim(value, space)} {
@@ -155,15 +151,14 @@ func wholes(value string) []string {
 
 const space = " \t\n\v\f\r"
 
-// Lines returns the lines of a value of several, without the white space around them, that are at
-// least MinLine bytes long and hold a letter or digit. A \n spelled with a backslash, as keys have it that stand in one
-// variable or in JSON, ends a line too.
-func Lines(value string) []string {
-	var lines []string
+// lines returns the lines of a value, without the white space around them, that are at least minLine bytes long and
+// contain a letter or digit. The characters \n, which keys in one variable or in JSON contain, end a line too.
+func lines(value string) []string {
+	var all []string
 	add := func(line string) {
 		line = strings.Trim(line, space)
-		if len(line) >= MinLine && len(line) < len(value) && strings.ContainsFunc(line, wordy) {
-			lines = append(lines, line)
+		if len(line) >= minLine && len(line) < len(value) && strings.ContainsFunc(line, wordy) {
+			all = append(all, line)
 		}
 	}
 	for line := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == '\n' || r == '\r' }) {
@@ -174,15 +169,15 @@ func Lines(value string) []string {
 			}
 		}
 	}
-	return lines
+	return all
 }
 
-// wordy reports whether a line with this character can be more than decoration.
+// wordy reports whether a character makes a line more than decoration.
 func wordy(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r > '~'
 }
 
-// plain reports whether every encoder but hex and base64 writes a text as it is.
+// plain reports whether all encoders except hex and base64 leave a text unchanged.
 func plain(text string) bool {
 	for _, c := range []byte(text) {
 		if c != '-' && c != '.' && c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {

@@ -39,7 +39,7 @@ func TestLines(t *testing.T) {
 		{"in JSON", "{\n  \"key\": \"BEGIN-KEY\\nMIIEabcdefgh\\n\"\n}", []string{`"key": "BEGIN-KEY\nMIIEabcdefgh\n"`, `"key": "BEGIN-KEY`, "MIIEabcdefgh"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, Lines(tt.value)); diff != "" {
+			if diff := cmp.Diff(tt.want, lines(tt.value)); diff != "" {
 				t.Errorf("lines (-want +got):\n%s", diff)
 			}
 		})

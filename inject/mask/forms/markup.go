@@ -6,12 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// markupStyle says how an encoder of HTML or XML writes text, beside &amp; &lt; and &gt;.
+// markupStyle describes how an encoder of HTML or XML writes text, besides &amp; &lt; and &gt;.
 type markupStyle struct {
 	quote, apostrophe string // "" is the character itself
 	tab, lf, cr       string
 	more              bool   // / ` and = are written &#x2F; &#x60; and &#x3D;
-	wide              string // how a character over 126 begins, "&#" or "&#x"; "" is the character itself
+	wide              string // start of the code of a character above 126, "&#" or "&#x"; "" is the character itself
 }
 
 var markupStyles = []markupStyle{
@@ -50,7 +50,7 @@ func (m *markupStyle) escape(value string) string {
 	})
 }
 
-// special is the bytes that may be written otherwise than as they are.
+// special returns the bytes that may be changed.
 func (m *markupStyle) special() byteSet {
 	s := controls.with("&<>\"'")
 	if m.more {
@@ -62,7 +62,7 @@ func (m *markupStyle) special() byteSet {
 	return s
 }
 
-// code returns what stands for a character, "" where it stands for itself.
+// code returns the code of a character; "": the character itself.
 func (m *markupStyle) code(r rune) string {
 	switch r {
 	case '&':

@@ -5,15 +5,15 @@ import (
 	"unicode/utf8"
 )
 
-// quoteStyle says how a shell writes a word in single quotes, which can't hold one themselves: it closes
-// them, writes the single quotes, and opens them again.
+// quoteStyle describes how a word with single quotes is written in single quotes: they are closed before a single quote and
+// opened again after it.
 type quoteStyle struct {
 	single   string // a single quote
-	before   string // in front of several in a row
+	before   string // before consecutive single quotes
 	between  string // between them
-	after    string
-	controls bool // control characters are written $'\n' in the same way
-	ascii    bool // so is all that isn't ASCII
+	after    string // after them
+	controls bool   // control characters are written $'\n' in the same way
+	ascii    bool   // and so is what isn't ASCII
 }
 
 var quoteStyles = []quoteStyle{
@@ -37,7 +37,7 @@ func (s *formSet) addQuoted(text string) {
 	s.add(unitEscape(text))
 }
 
-// wordStyles write a word without quotes around it.
+// wordStyles are for words without quotes around them.
 var wordStyles = []escapeStyle{
 	{quoted: " |&;()<>{}[]$`\"'*?!^,"}, // bash's printf %q
 	// zsh's, in UTF-8 and in other locales
@@ -47,7 +47,7 @@ var wordStyles = []escapeStyle{
 
 const zshQuoted = " |&;()<>{}[]$`\"'*?^#"
 
-// quote leaves out the quotes that enclose the word.
+// quote returns the word without the quotes that enclose it.
 func (q *quoteStyle) quote(value string) string {
 	if !strings.ContainsFunc(value, func(r rune) bool { return q.kind(r) != asItIs }) {
 		return value
@@ -83,7 +83,7 @@ const (
 	aControl
 )
 
-// octalCodes is what stands within $'...' of coreutils.
+// octalCodes is used in $'...' by coreutils.
 var octalCodes = escapeStyle{letters: cLetters, control: octal, escaped: everything, wide: octal, bytes: true, invalid: octal}
 
 func (q *quoteStyle) kind(r rune) int {
@@ -96,7 +96,7 @@ func (q *quoteStyle) kind(r rune) int {
 	return asItIs
 }
 
-// run returns the first characters of value that are of one kind.
+// run returns the first characters of value that are of the same kind.
 func (q *quoteStyle) run(value string) (kind int, run string) {
 	first, _ := utf8.DecodeRuneInString(value)
 	kind = q.kind(first)
@@ -112,12 +112,12 @@ func dollarCode(b *strings.Builder, r rune) {
 	b.WriteString("$'" + octalCodes.escape(string([]byte{byte(r)})) + "'")
 }
 
-// dollarRune writes the bytes of a character so.
+// dollarRune writes the bytes of a character in that way.
 func dollarRune(b *strings.Builder, r rune) {
 	b.WriteString("$'" + octalCodes.escape(string(r)) + "'")
 }
 
-// unitEscape writes what systemd-escape does.
+// unitEscape does what systemd-escape does.
 func unitEscape(text string) string {
 	var b strings.Builder
 	for i, c := range []byte(text) {

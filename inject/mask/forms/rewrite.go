@@ -2,8 +2,8 @@ package forms
 
 import "strings"
 
-// rewrite returns text with what begins with a special byte written by write, which is given the rest of text from there
-// and returns how many bytes of it it has dealt with.
+// rewrite copies text. At each special byte it calls write with the rest of text, which writes a replacement and returns
+// the number of bytes it has replaced.
 func rewrite(text string, special byteSet, write func(b *strings.Builder, rest string) int) string {
 	var b strings.Builder
 	copied := 0
@@ -26,10 +26,10 @@ func rewrite(text string, special byteSet, write func(b *strings.Builder, rest s
 	return b.String()
 }
 
-// byteSet is a set of bytes. Unlike an array of 256 bools it is made in no time, once for each text.
+// byteSet is a set of bytes. It is much cheaper to make for each text than an array of 256 bools.
 type byteSet [4]uint64
 
-// Sets that styles are made of.
+// Sets that styles use.
 var (
 	controls      = byteSet{1<<' ' - 1}
 	lettersDigits = byteSet{(1<<10 - 1) << '0', (1<<26-1)<<('A'-64) | (1<<26-1)<<('a'-64)}

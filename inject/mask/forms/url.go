@@ -2,8 +2,8 @@ package forms
 
 import "strings"
 
-// urlStyle says how an encoder percent-encodes: keep lists what it leaves as it is beside letters and
-// digits, plus whether a space becomes a plus sign.
+// urlStyle describes a percent-encoder: keep lists what it leaves unchanged besides letters and digits, and plus is set if
+// it writes a space as a plus sign.
 type urlStyle struct {
 	keep string
 	plus bool
