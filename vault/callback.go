@@ -47,7 +47,7 @@ func (v *Vault) endOfFlow(r *http.Request, requestID string) (result page.Result
 		}
 		return page.Unknown, "", nil
 	case errors.Is(err, store.ErrFlowEnded):
-		if status, code := f.Status(); code == store.FlowExpired {
+		if status, code := f.Status(); code == "expired" {
 			return page.ResultOf(status, code, v.displayName(f.Provider)), f.Provider, nil
 		}
 		return page.Used, f.Provider, nil

@@ -112,11 +112,7 @@ func (v *Vault) mint(c *call, n *api.NewSecret) error {
 	if err := store.Complete(n); err != nil {
 		return err
 	}
-	m, err := oauth.MachineOf(n.Metadata)
-	if err != nil {
-		return err
-	}
-	token, err := v.conf.OAuth.Mint(c.ctx(), m, n.Value)
+	token, err := v.conf.OAuth.Mint(c.ctx(), n.Metadata, n.Value)
 	if err != nil {
 		return mintError(err)
 	}

@@ -158,11 +158,15 @@ func (r *refresher) refresh(ctx, claimCtx context.Context, tenant, secretID stri
 // request gets a token. Errors: *oauth.Error.
 func (r *refresher) request(ctx context.Context, c store.Refresh) (oauth.Token, error) {
 	if c.Provider == "" {
-		m, err := oauth.MachineOf(c.Metadata)
-		if err != nil || c.Secret.Len() == 0 {
-			return oauth.Token{}, &oauth.Error{Outcome: oauth.Refused, Code: "bad_metadata"}
+		bad := &oauth.Error{Outcome: oauth.Refused, Code: "bad_metadata"}
+		if c.Secret.Len() == 0 {
+			return oauth.Token{}, bad
 		}
-		return r.providers.Mint(ctx, m, c.Secret)
+		token, err := r.providers.Mint(ctx, c.Metadata, c.Secret)
+		if errors.Is(err, api.ErrInvalid) {
+			err = bad
+		}
+		return token, err
 	}
 	p := r.providers.Named(c.Provider)
 	switch {

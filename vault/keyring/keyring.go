@@ -131,23 +131,26 @@ func (k *Keyring) Wrap(keys *Keys, current int64) (Wrapped, error) {
 	return w, nil
 }
 
-// LockRoot waits until no other process rotates the root key. Errors: api.ErrInvalid if it isn't in a file.
-func (k *Keyring) LockRoot() (unlock func(), err error) {
+// RotateRoot adds a root key that wraps from now on, calls rewrap, which must wrap all keysets again, and removes the old
+// root keys, which unwrap until then. It waits until no other process rotates the root key.
+// Errors: api.ErrInvalid if the root key isn't in a file.
+func (k *Keyring) RotateRoot(rewrap func() error) error {
 	if k.source.File == "" {
-		return nil, api.NewError(api.ErrInvalid, "the root key is not in a file, so it can't be replaced in place")
+		return api.NewError(api.ErrInvalid, "the root key is not in a file, so it can't be replaced in place")
 	}
-	unlock, err = lockFile(k.source.File + ".lock")
+	unlock, err := lockFile(k.source.File + ".lock")
 	if err != nil {
-		return nil, fmt.Errorf("lock root key: %w", err)
+		return fmt.Errorf("lock root key: %w", err)
 	}
-	return unlock, nil
+	defer unlock()
+	if err := k.changeRoot(opened.withNewPrimary); err != nil {
+		return err
+	}
+	if err := rewrap(); err != nil {
+		return err
+	}
+	return k.changeRoot(opened.primaryOnly)
 }
-
-// AddRootKey adds a root key that wraps from now on; the old ones still unwrap. The caller has called LockRoot.
-func (k *Keyring) AddRootKey() error { return k.changeRoot(opened.withNewPrimary) }
-
-// DropOldRootKeys removes all root keys but the one that wraps. The caller has called LockRoot.
-func (k *Keyring) DropOldRootKeys() error { return k.changeRoot(opened.primaryOnly) }
 
 // changeRoot replaces the root keyset in its file, and then in memory.
 func (k *Keyring) changeRoot(change func(opened) (opened, error)) error {

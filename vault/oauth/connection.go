@@ -1,10 +1,6 @@
 package oauth
 
-import (
-	"encoding/json"
-
-	"github.com/Miosa-osa/miosa-env/api"
-)
+import "encoding/json"
 
 // The types of secrets whose values the vault refreshes.
 const (
@@ -61,15 +57,4 @@ func encode(v any) json.RawMessage {
 		panic(err) // these types can be encoded
 	}
 	return text
-}
-
-// MachineOf reads and checks the client in a secret's metadata. Errors: api.ErrInvalid.
-func MachineOf(metadata json.RawMessage) (Machine, error) {
-	var all struct {
-		OAuth Machine `json:"oauth"`
-	}
-	if err := json.Unmarshal(metadata, &all); err != nil {
-		return Machine{}, api.NewError(api.ErrInvalid, "metadata.oauth must be an object with token_url, client_id and scopes, a list of texts")
-	}
-	return all.OAuth, all.OAuth.validate()
 }

@@ -22,8 +22,8 @@ const (
 	Refused
 )
 
-// CodeWrongIssuer is the code of an answer from another server than the provider.
-const CodeWrongIssuer = "wrong_issuer"
+// codeWrongIssuer is the code of an answer from another server than the provider.
+const codeWrongIssuer = "wrong_issuer"
 
 // Error is a failed token request.
 type Error struct {

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 
 	"golang.org/x/oauth2"
@@ -10,36 +11,47 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Machine is a client of the client credentials grant (RFC 6749, 4.4), in a secret's metadata.
-type Machine struct {
+// machine is a client of the client credentials grant (RFC 6749, 4.4), under "oauth" in a secret's metadata.
+type machine struct {
 	TokenURL string   `json:"token_url"`
 	ClientID string   `json:"client_id"`
 	Scopes   []string `json:"scopes"`
 	Auth     string   `json:"client_auth"` // basic (the default) or post
 }
 
-// validate names the invalid field as in a secret's metadata. Errors: api.ErrInvalid.
-func (m Machine) validate() error {
-	invalid := func(text string) error { return api.NewError(api.ErrInvalid, text) }
-	if m.TokenURL == "" {
-		return invalid("metadata.oauth.token_url is required for type oauth_machine")
+// machineOf reads and checks metadata. Errors: api.ErrInvalid, naming the field.
+func machineOf(metadata json.RawMessage) (machine, error) {
+	var all struct {
+		OAuth machine `json:"oauth"`
 	}
-	if err := checkURL(m.TokenURL); err != nil {
-		return invalid("metadata.oauth.token_url " + err.Error())
+	problem := ""
+	err := json.Unmarshal(metadata, &all)
+	switch m := all.OAuth; {
+	case err != nil:
+		problem = " must be an object with token_url, client_id and scopes, a list of texts"
+	case m.TokenURL == "":
+		problem = ".token_url is required for type oauth_machine"
+	case checkURL(m.TokenURL) != nil:
+		problem = ".token_url " + checkURL(m.TokenURL).Error()
+	case m.ClientID == "":
+		problem = ".client_id is required for type oauth_machine"
+	case m.Auth != "" && m.Auth != authBasic && m.Auth != authPost:
+		problem = ".client_auth must be basic or post"
 	}
-	if m.ClientID == "" {
-		return invalid("metadata.oauth.client_id is required for type oauth_machine")
+	if problem != "" {
+		return machine{}, api.NewError(api.ErrInvalid, "metadata.oauth"+problem)
 	}
-	if m.Auth != "" && m.Auth != authBasic && m.Auth != authPost {
-		return invalid("metadata.oauth.client_auth must be basic or post")
-	}
-	return nil
+	return all.OAuth, nil
 }
 
-// Mint gets a token for a machine, with the client's secret. A tenant names the token URL, so it must have a public
-// address, unless the configuration lists the URL.
-// Errors: *Error.
-func (ps *Providers) Mint(ctx context.Context, m Machine, secret api.Value) (Token, error) {
+// Mint gets a token for the client in a secret's metadata, with its client secret. A tenant names the token URL, so it
+// must have a public address, unless the configuration lists the URL.
+// Errors: api.ErrInvalid for metadata without a client; *Error.
+func (ps *Providers) Mint(ctx context.Context, metadata json.RawMessage, secret api.Value) (Token, error) {
+	m, err := machineOf(metadata)
+	if err != nil {
+		return Token{}, err
+	}
 	httpClient := publicClient
 	if ps != nil && slices.Contains(ps.machineURLs, m.TokenURL) {
 		httpClient = client

@@ -536,7 +536,7 @@ func TestCheckIssuer(t *testing.T) {
 			if (err == nil) != test.ok {
 				t.Errorf("got %v", err)
 			}
-			if e, ok := errors.AsType[*Error](err); err != nil && (!ok || e.Code != CodeWrongIssuer || e.Outcome != Refused) {
+			if e, ok := errors.AsType[*Error](err); err != nil && (!ok || e.Code != codeWrongIssuer || e.Outcome != Refused) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -546,23 +546,24 @@ func TestCheckIssuer(t *testing.T) {
 func TestMint(t *testing.T) {
 	s := serve(t)
 	s.answer = answering("application/json", `{"access_token":"at","expires_in":60}`)
-	m := Machine{TokenURL: s.URL + "/t", ClientID: "id", Scopes: []string{"a", "b"}}
+	client := func(path string) json.RawMessage {
+		return encode(map[string]machine{"oauth": {TokenURL: s.URL + path, ClientID: "id", Scopes: []string{"a", "b"}}})
+	}
 	var none *Providers
-	_, err := none.Mint(t.Context(), m, api.NewValue([]byte("s")))
+	_, err := none.Mint(t.Context(), client("/t"), api.NewValue([]byte("s")))
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Outcome != Unsent || e.Public() == "" || len(s.asked()) != 0 {
 		t.Fatalf("loopback, named by a tenant: got %v, asked %d times", err, len(s.asked()))
 	}
 	ps := load(t, "[machine]\ntoken_urls=['"+s.URL+"/t']")
-	got, err := ps.Mint(t.Context(), m, api.NewValue([]byte("s")))
+	got, err := ps.Mint(t.Context(), client("/t"), api.NewValue([]byte("s")))
 	if err != nil || got.Access.Reveal() != "at" || got.ExpiresAt == nil {
 		t.Fatalf("allowed: %v", err)
 	}
 	if r := s.asked()[0]; r.Form.Get("grant_type") != "client_credentials" || r.Form.Get("scope") != "a b" {
 		t.Errorf("form: %v", r.Form)
 	}
-	m.TokenURL += "2"
-	if _, err := ps.Mint(t.Context(), m, api.NewValue([]byte("s"))); err == nil {
+	if _, err := ps.Mint(t.Context(), client("/t2"), api.NewValue([]byte("s"))); err == nil {
 		t.Error("another URL on the same host was requested")
 	}
 }

@@ -146,7 +146,7 @@ func (p *Provider) AuthorizeURL(ctx context.Context, state, verifier, redirectUR
 }
 
 // CheckIssuer checks the "iss" of an answer (RFC 9207), so that a server's code isn't sent to another server. It must be
-// the configured one, and present if the server sends it. Errors: *Error, Refused, with CodeWrongIssuer.
+// the configured one, and present if the server sends it. Errors: *Error, Refused, with codeWrongIssuer.
 func (p *Provider) CheckIssuer(ctx context.Context, query url.Values) error {
 	given, present := query["iss"]
 	e, err := p.endpoint(ctx)
@@ -156,7 +156,7 @@ func (p *Provider) CheckIssuer(ctx context.Context, query url.Values) error {
 	if !present && !e.sendsIssuer || present && len(given) == 1 && p.issuer != "" && given[0] == p.issuer {
 		return nil
 	}
-	return &Error{Outcome: Refused, Code: CodeWrongIssuer}
+	return &Error{Outcome: Refused, Code: codeWrongIssuer}
 }
 
 // Exchange requests a token with a code. Errors: *Error.

@@ -10,7 +10,6 @@ import (
 	"strconv"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
 // Result is the page that a user sees after connecting an account, and the end of the flow in words.
@@ -65,7 +64,7 @@ func ResultOf(status, code, display string) Result {
 		return failed(http.StatusServiceUnavailable, display+notConnected, "The vault stopped while "+display+" was being asked, and nothing was stored.", again)
 	case "unreachable", "no_answer", "discovery_failed":
 		return failed(http.StatusBadGateway, display+" didn’t answer", "The vault asked "+display+" for access and got no answer, so nothing was stored.", "Try again in a few minutes, from where you came from.")
-	case oauth.CodeWrongIssuer:
+	case "wrong_issuer":
 		return failed(http.StatusBadRequest, display+notConnected, "The answer didn’t come from "+display+", so it was refused. Nothing was stored.", again+" If it happens again, tell the person who sent you here.")
 	case "name_taken":
 		return failed(http.StatusConflict, display+notConnected, "The variable it was to appear under belongs to another secret by now.", "Tell the person who sent you here: the other binding must be deleted first.")

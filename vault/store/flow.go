@@ -27,12 +27,6 @@ const exchangeTime = time.Minute
 // flowsKept is how long ended flows can be looked up.
 const flowsKept = 24 * time.Hour
 
-// The errors of flows that aren't the provider's.
-const (
-	FlowExpired     = "expired"
-	flowInterrupted = "interrupted"
-)
-
 // ConnectedSecret is the secret that connecting an account creates, without its value.
 func ConnectedSecret(s api.OAuthSecret, provider string) api.NewSecret {
 	return api.NewSecret{
@@ -97,11 +91,11 @@ func hashState(state string) string {
 func (f Flow) Status() (status, code string) {
 	switch now := time.Now(); {
 	case f.status == flowExchanging && now.After(f.updated.Add(exchangeTime)):
-		return api.FlowFailed, flowInterrupted
+		return api.FlowFailed, "interrupted"
 	case f.status == flowExchanging:
 		return api.FlowPending, ""
 	case f.status == api.FlowPending && !now.Before(f.ExpiresAt):
-		return api.FlowFailed, FlowExpired
+		return api.FlowFailed, "expired"
 	}
 	return f.status, f.err
 }

@@ -66,12 +66,17 @@ func (s *Store) ClaimRefresh(ctx context.Context, tenant, secretID string, versi
 		if err != nil {
 			return err
 		}
-		row, err := t.secret(secretID)
-		switch {
-		case errors.Is(err, api.ErrNotFound), err == nil && (plan == nil || version != 0 && row.Version != version):
+		if plan == nil { // the secret may be deleted
 			refused = ErrNotDue
-		case err != nil:
+			return nil
+		}
+		row, err := t.secret(secretID)
+		if err != nil {
 			return err
+		}
+		switch {
+		case version != 0 && row.Version != version:
+			refused = ErrNotDue
 		case plan.claimedUntil.After(t.now):
 			refused = ErrClaimed
 		case plan.due == nil || plan.due.After(t.now):

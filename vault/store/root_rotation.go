@@ -12,19 +12,19 @@ import (
 // have.
 // Errors: ErrInvalid when the root key isn't in a file.
 func (s *Store) RotateRoot(ctx context.Context) error {
-	unlock, err := s.keys.LockRoot()
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	// First the file has the old and the new key, so that every process can unwrap what any process wraps.
-	if err := s.keys.AddRootKey(); err != nil {
+	if err := s.keys.RotateRoot(func() error { return s.rewrap(ctx) }); err != nil {
 		return err
 	}
+	return s.step("old root key dropped")
+}
+
+// rewrap wraps all keysets with the new root key.
+func (s *Store) rewrap(ctx context.Context) error {
 	if err := s.step("root key added"); err != nil {
 		return err
 	}
-	err = s.write(ctx, operator, anyKey, func(t *txn) error {
+	err := s.write(ctx, operator, anyKey, func(t *txn) error {
 		keyID, probe, err := s.keys.NewProbe()
 		if err != nil {
 			return err
@@ -59,14 +59,8 @@ func (s *Store) RotateRoot(ctx context.Context) error {
 		err = t.QueryRow(`SELECT COUNT(*) FROM tenants WHERE root_key_id <> (SELECT key_id FROM root_key WHERE id = 1)`).Scan(&left)
 		return left, err
 	})
-	if err != nil {
-		return err
+	if err == nil && left > 0 {
+		err = errors.New("a tenant's keyset is still under the old root key, which therefore stays: run the rotation again")
 	}
-	if left > 0 {
-		return errors.New("a tenant's keyset is still under the old root key, which therefore stays: run the rotation again")
-	}
-	if err := s.keys.DropOldRootKeys(); err != nil {
-		return err
-	}
-	return s.step("old root key dropped")
+	return err
 }
