@@ -17,7 +17,7 @@ type Action struct {
 	Mask     Signals
 }
 
-// SetAction is rt_sigaction(2), unknown to the runtime. It returns what was set before.
+// SetAction calls rt_sigaction(2) without the runtime's knowledge. It returns the previous action.
 func SetAction(n syscall.Signal, action Action) (old Action, err error) {
 	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n),
 		uintptr(unsafe.Pointer(&action)), uintptr(unsafe.Pointer(&old)), unsafe.Sizeof(action.Mask), 0, 0)
@@ -27,20 +27,19 @@ func SetAction(n syscall.Signal, action Action) (old Action, err error) {
 	return old, nil
 }
 
-// crashes are the signals for which the runtime prints the stacks of all goroutines and exits with 2. FPE,
-// SEGV and BUS aren't among them: the runtime turns these into panics.
+// crashes are the signals on which the runtime prints the stacks of all goroutines and exits with 2. FPE, SEGV and BUS cause
+// panics instead.
 var crashes = Set(unix.SIGQUIT, unix.SIGABRT, unix.SIGILL, unix.SIGTRAP, unix.SIGSTKFLT, unix.SIGSYS)
 
-// theirs are the signals that the runtime needs, and PIPE, by which it tells a write to a closed standard
-// output.
+// theirs are the signals that the runtime needs, and PIPE, with which it detects writes to a closed standard output.
 var theirs = Set(unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE, unix.SIGFPE, unix.SIGSEGV, unix.SIGBUS, 33)
 
-// deaf are the signals that the runtime catches to no effect, though their default is to end a process.
+// deaf are the signals that the runtime catches without an effect. Their default is to end a process.
 var deaf = Signals(math.MaxUint64>>34<<34) | Set(unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGVTALRM, unix.SIGXCPU, unix.SIGXFSZ, unix.SIGIO, unix.SIGPWR)
 
-// Act has signals that nobody asks os/signal for do what they do to a program without Go's runtime: one
-// that was ignored at the start is ignored, and QUIT and its like end the process, without stacks. Call
-// it first in main, and after signal.Stop of one of them.
+// Act gives signals without a handler in os/signal the effect that they have on a program without Go's runtime: signals that
+// were ignored at the start are ignored, and QUIT and similar ones end the process, without stacks. Call it first in main, and
+// after signal.Stop of one of them.
 func Act() {
 	if faultHandler == 0 {
 		faultHandler = handler(unix.SIGSEGV)
@@ -50,7 +49,7 @@ func Act() {
 		if !(ignored | crashes).Has(n) {
 			continue
 		}
-		signal.Ignore(n) // so that a later signal.Notify finds something to do
+		signal.Ignore(n) // otherwise a later signal.Notify has no effect
 		var action Action
 		if ignored.Has(n) {
 			action.Handler = 1
@@ -59,8 +58,8 @@ func Act() {
 	}
 }
 
-// ActAll is for what is about to become another program, after Act: USR1 and its like end it too. They can't be
-// asked for with os/signal later.
+// ActAll is for a process that is about to replace itself. After Act, it makes USR1 and similar signals end the process as
+// well. os/signal cannot handle them later.
 func ActAll() {
 	for n := syscall.Signal(1); n <= 64; n++ {
 		if (deaf &^ Ignored()).Has(n) {

@@ -11,23 +11,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// faultsAfter is how long EndByFaults takes to have an effect. Asking os/signal for signals starts a thread, which a
-// command that starts at once is spared.
+// faultsAfter is the delay of EndByFaults. os/signal starts a thread, which a process that replaces itself at once doesn't need.
 const faultsAfter = 50 * time.Millisecond
 
-// faultHandler is the runtime's, noted by Act.
+// faultHandler is the runtime's handler, set by Act.
 var faultHandler uintptr
 
-// EndByFaults has FPE, SEGV and BUS that another process sends end this one, without stacks, unless they were ignored at
-// the start or have a handler that isn't the runtime's. Faults of our own stay panics. Call it, after Act, before anything
-// that takes long. Calls after the first do nothing.
+// EndByFaults makes FPE, SEGV and BUS from another process end this one, without stacks, unless they were ignored at the start
+// or have another handler than the runtime's. Faults of this process still cause panics. Call it after Act and before
+// anything that takes long. Only the first call has an effect.
 var EndByFaults = sync.OnceFunc(func() {
 	time.AfterFunc(faultsAfter, func() {
 		if faultHandler == 0 || handler(unix.SIGSEGV) != faultHandler {
 			return
 		}
 		sent := make(chan os.Signal, 1)
-		signal.Notify(sent, unix.SIGFPE, unix.SIGSEGV, unix.SIGBUS) // of these it gets no faults
+		signal.Notify(sent, unix.SIGFPE, unix.SIGSEGV, unix.SIGBUS) // it doesn't get faults of this process
 		for one := range sent {
 			if n, ok := one.(syscall.Signal); ok && !Ignored().Has(n) {
 				EndBy(n, os.Getpid())
@@ -36,8 +35,8 @@ var EndByFaults = sync.OnceFunc(func() {
 	})
 })
 
-// EndBy sends a signal that ends this process, without a core, unless it is process 1: a core would hold values. to is a
-// process or group as kill(2) has it.
+// EndBy ends this process with a signal, unless it is process 1, and without a core, which would contain values. to is a
+// process or group as in kill(2).
 func EndBy(n syscall.Signal, to int) {
 	if unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) != nil {
 		return
@@ -47,7 +46,7 @@ func EndBy(n syscall.Signal, to int) {
 	}
 }
 
-// handler is what handles a signal now.
+// handler returns the current handler of a signal.
 func handler(n syscall.Signal) uintptr {
 	var now Action
 	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n), 0, uintptr(unsafe.Pointer(&now)), unsafe.Sizeof(now.Mask), 0, 0)

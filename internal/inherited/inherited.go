@@ -1,17 +1,20 @@
-// Package inherited is what this process was started with and Go's runtime changes before main: which
-// signals are ignored and which are blocked, which standard streams are closed, and how many files may be
-// open. A command that takes this process's place, or is started by it, is owed them unchanged.
+// Package inherited has the state that this process inherited and that Go's runtime changes before main: ignored and blocked
+// signals, closed standard streams, and the limit on open files. A command that replaces this process, or is started by it,
+// must inherit them unchanged.
 //
-// On Linux they are noted before the runtime starts (entry_linux_*.s; entry_linux_cgo.c where cgo is on), in
-// every build: no linker flag is needed. See docs/adr/0012-signals.md.
+// On Linux they are recorded before the runtime starts (entry_linux_*.s; with cgo, entry_linux_cgo.c), in every build and
+// without a linker flag. See docs/adr/0012-signals.md.
 package inherited
 
-import "syscall"
+import (
+	"os/signal"
+	"syscall"
+)
 
 // Signals is a set of signals: bit n-1 is signal n.
 type Signals uint64
 
-// Set is the set of some signals.
+// Set returns a set of signals.
 func Set(some ...syscall.Signal) (s Signals) {
 	for _, n := range some {
 		s |= 1 << (n - 1)
@@ -21,3 +24,13 @@ func Set(some ...syscall.Signal) (s Signals) {
 
 // Has reports whether n is in the set.
 func (s Signals) Has(n syscall.Signal) bool { return s&(1<<(n-1)) != 0 }
+
+// ignoredByRuntime returns which of HUP and INT are ignored: the runtime doesn't change these.
+func ignoredByRuntime() (s Signals) {
+	for _, n := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if signal.Ignored(n) {
+			s |= Set(n)
+		}
+	}
+	return s
+}

@@ -2,28 +2,14 @@
 
 package inherited
 
-import (
-	"os/signal"
-	"syscall"
-)
-
-// Noted reports whether the state at the start is known. Here only that HUP and INT were ignored is: the
-// runtime leaves these as they are.
+// Noted reports whether the state at the start is known. On this system only the state of HUP and INT is.
 func Noted() bool { return false }
 
-// Ignored is the signals that were ignored.
-func Ignored() Signals {
-	var s Signals
-	for _, n := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT} {
-		if signal.Ignored(n) {
-			s |= Set(n)
-		}
-	}
-	return s
-}
+// Ignored returns the signals that were ignored.
+func Ignored() Signals { return ignoredByRuntime() }
 
-// Act does nothing here: what the runtime does at a signal stays.
+// Act does nothing on this system.
 func Act() {}
 
-// EndByFaults does nothing here: FPE, SEGV and BUS print stacks, even if a process sends them.
+// EndByFaults does nothing on this system.
 func EndByFaults() {}

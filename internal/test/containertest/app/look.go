@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// show prints ids, and of each variable its sum.
+// show prints ids, and the checksum of each variable.
 func show(names []string) (int, error) {
 	fmt.Fprintf(os.Stdout, "uid %d pid %d parent %d\n", os.Getuid(), os.Getpid(), os.Getppid())
 	for _, name := range names {
@@ -25,7 +25,7 @@ func show(names []string) (int, error) {
 	return 0, nil
 }
 
-// variable tells a variable's sum, in words.
+// variable describes a variable by its checksum.
 func variable(name string) string {
 	value, set := os.LookupEnv(name)
 	if !set {
@@ -34,13 +34,13 @@ func variable(name string) string {
 	return name + " " + sum(value)
 }
 
-// sum is by which a test knows a value again: 16 hex digits.
+// sum returns a checksum of a value: 16 hex digits.
 func sum(value string) string {
 	h := sha256.Sum256([]byte(value))
 	return fmt.Sprintf("%x", h[:8])
 }
 
-// keys tells of each process whether there is something like a key in what shows of it.
+// keys prints for each process whether its environment and arguments contain a key.
 func keys([]string) (int, error) {
 	var shown []string
 	for _, name := range []string{"environ", "cmdline"} {
@@ -67,7 +67,7 @@ func keys([]string) (int, error) {
 	return 0, nil
 }
 
-// limits prints lines of /proc/self/status as they are.
+// limits prints lines of /proc/self/status.
 func limits([]string) (int, error) {
 	f, err := os.Open("/proc/self/status")
 	if err != nil {
@@ -84,7 +84,7 @@ func limits([]string) (int, error) {
 	return 0, nil
 }
 
-// write tells how making each file went.
+// write prints the result of creating each file.
 func write(paths []string) (int, error) {
 	for _, path := range paths {
 		err := os.WriteFile(path, nil, 0o600)
@@ -101,7 +101,7 @@ func write(paths []string) (int, error) {
 	return 0, nil
 }
 
-// file tells of a file that has NAME=value lines.
+// file describes a file of NAME=value lines.
 func file(args []string) (int, error) {
 	path, name := args[0], args[1]
 	var at unix.Stat_t

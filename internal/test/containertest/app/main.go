@@ -1,17 +1,16 @@
-// Command app is what tests run in a container in the place of somebody's program. It shows what it was given
-// and what it can reach, never a value: of these it prints a sum.
+// Command app is the program that tests run in containers. It prints what it has access to, and checksums instead of values.
 //
-//	app show NAME...      its ids, and the sums of these variables
-//	app exit CODE         ends
-//	app die SIGNAL        ends by a signal, given as a number
-//	app serve NAME        shows the variable's sum and stays; TERM ends it with code 3
-//	app drain DURATION    stays; after TERM it takes that long to end with code 5
-//	app deaf              stays, and ignores TERM
-//	app orphans COUNT     leaves processes to process 1, and tells whether they were reaped
-//	app keys              looks for a key in the environment and arguments of every process
-//	app limits            what the kernel lets it do
-//	app write PATH...     tries to make files
-//	app file PATH NAME    a file's owner, mode and file system, and the sum of NAME=value in it
+//	app show NAME...      prints its ids, and the checksums of these variables
+//	app exit CODE         exits
+//	app die SIGNAL        kills itself with a signal, given as a number
+//	app serve NAME        prints the variable's checksum and waits; on TERM it exits with 3
+//	app drain DURATION    waits; on TERM it exits with 5 after that time
+//	app deaf              waits, and ignores TERM
+//	app orphans COUNT     leaves processes to process 1, and prints whether they were reaped
+//	app keys              searches the environment and arguments of every process for keys
+//	app limits            prints its privileges
+//	app write PATH...     tries to create files
+//	app file PATH NAME    prints a file's owner, mode and file system, and the checksum of NAME=value in it
 package main
 
 import (

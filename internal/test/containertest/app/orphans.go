@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// orphans starts a child that leaves COUNT children of its own behind, which end as soon as they are process 1's.
-// It tells how many there were, and how many are still there, as zombies, a while after.
+// orphans starts a child that leaves COUNT children behind, which exit when process 1 becomes their parent. It prints how many
+// there were, and how many still exist, as zombies, after a while.
 func orphans(args []string) (int, error) {
 	child := exec.CommandContext(context.Background(), "/proc/self/exe", "leave", args[0])
 	child.Stderr = os.Stderr
@@ -45,7 +45,7 @@ func orphans(args []string) (int, error) {
 	return 0, nil
 }
 
-// leave starts COUNT children and doesn't wait for them.
+// leave starts COUNT children without waiting for them.
 func leave(args []string) (int, error) {
 	count, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -61,7 +61,7 @@ func leave(args []string) (int, error) {
 	return 0, nil
 }
 
-// linger ends when process 1 is its parent, and says its own number before.
+// linger prints its process id and exits when process 1 is its parent.
 func linger([]string) (int, error) {
 	for end := time.Now().Add(10 * time.Second); os.Getppid() != 1; <-time.After(5 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -23,7 +23,7 @@ func die(args []string) (int, error) {
 	return 0, fmt.Errorf("signal %d didn't end it", n)
 }
 
-// longest is how long anything here stays that nobody ends, so that no test leaves something behind.
+// longest limits how long a process waits, so that no test leaves one behind.
 const longest = 2 * time.Minute
 
 func serve(args []string) (int, error) {
