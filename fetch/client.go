@@ -12,7 +12,6 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
-	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -43,10 +42,7 @@ type Client struct {
 // New returns a client. It opens no connection. It reads CAFile or, for https without one, the system's bundle of root
 // certificates.
 func New(c Config) (*Client, error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	base, err := c.base()
+	base, proxy, err := c.parse()
 	if err != nil {
 		return nil, err
 	}
@@ -67,12 +63,8 @@ func New(c Config) (*Client, error) {
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: trusted}
 	}
 	through, oneHost := "", true // oneHost: TLSClientConfig is for the vault only, not for an https proxy as well
-	if c.Proxy != "" {
-		proxy, err := c.proxy()
-		if err != nil {
-			return nil, err
-		}
-		t.Proxy = func(*http.Request) (*url.URL, error) { return proxy, nil }
+	if proxy != nil {
+		t.Proxy = http.ProxyURL(proxy)
 		through = proxy.Host
 		t.OnProxyConnectResponse = proxyAnswer
 		oneHost = proxy.Scheme == "http"
@@ -86,7 +78,7 @@ func New(c Config) (*Client, error) {
 		timeout: cmp.Or(c.Timeout, DefaultTimeout), log: c.Log, dial: dialer(!secure).DialContext, transport: t,
 	}
 	client.key.Store(&c.Key)
-	if c.Proxy == "" {
+	if proxy == nil {
 		client.direct = net.JoinHostPort(base.Hostname(), cmp.Or(base.Port(), defaultPort(base.Scheme)))
 	}
 	t.DialContext = client.dialContext

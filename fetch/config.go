@@ -66,28 +66,30 @@ func badProxy(message string) error {
 
 // Validate returns all problems of the configuration, joined. It opens no file.
 func (c Config) Validate() error {
-	var problems []error
-	base, err := c.base()
-	if err != nil {
-		problems = append(problems, err)
-	}
+	_, _, err := c.parse()
+	return err
+}
+
+// parse returns BaseURL in its normal form and Proxy, nil if there is none. Its error is that of Validate.
+func (c Config) parse() (base, proxy *url.URL, err error) {
+	base, err = c.base()
 	if c.Key.Len() == 0 {
-		problems = append(problems, errors.New("a key is required"))
+		err = errors.Join(err, errors.New("a key is required"))
 	}
 	if c.Timeout < 0 {
-		problems = append(problems, fmt.Errorf("timeout %s is negative", c.Timeout))
+		err = errors.Join(err, fmt.Errorf("timeout %s is negative", c.Timeout))
 	}
-	if c.Proxy != "" {
-		if _, err := c.proxy(); err != nil {
-			problems = append(problems, err)
-		} else if base != nil && base.Scheme == "http" {
-			problems = append(problems, &settingError{
-				message: "a proxy is for https only: over http it would see the key",
-				hint:    "leave out --proxy and MIOSA_PROXY, or give the vault's https address in --base-url or MIOSA_BASE_URL",
-			})
+	if c.Proxy == "" {
+		return base, nil, err
+	}
+	proxy, invalid := c.proxy()
+	if invalid == nil && base != nil && base.Scheme == "http" {
+		invalid = &settingError{
+			message: "a proxy is for https only: over http it would see the key",
+			hint:    "leave out --proxy and MIOSA_PROXY, or give the vault's https address in --base-url or MIOSA_BASE_URL",
 		}
 	}
-	return errors.Join(problems...)
+	return base, proxy, errors.Join(err, invalid)
 }
 
 // proxy parses and checks Proxy.
