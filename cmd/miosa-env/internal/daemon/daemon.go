@@ -42,8 +42,8 @@ func newDaemon(p *program.Program, at configFile, flags *pflag.FlagSet) *daemon 
 // run runs until a signal ends it, and returns when everything it started has ended.
 func (d *daemon) run(ctx context.Context) error {
 	inherited.EndByFaults()
-	ctx, stop := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
-	defer stop() // container engines may send TERM twice: further signals are ignored
+	// Never stopped: container engines may send TERM again, even while the process ends.
+	ctx, _ = signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	signal.Notify(d.hangups, unix.SIGHUP)
 	defer signal.Stop(d.hangups)
 	conf, err := loadDaemon(d.Program, d.at, d.flags, false)
