@@ -75,7 +75,7 @@ func TestExpiryUnderAnAgent(t *testing.T) {
 					}
 					synctest.Wait()
 					if set := <-waited; len(set.Bound) != 1 {
-						t.Errorf("who waits gets %d values", len(set.Bound))
+						t.Errorf("Wait returned %d values", len(set.Bound))
 					}
 					if diff := cmp.Diff(out.read(), []string{"TOKEN=canary-1 PASS=brief", "TOKEN=canary-1"}); diff != "" {
 						t.Errorf("written (-got +want):\n%s", diff)
@@ -233,7 +233,7 @@ func TestExpiryOfAPausedProcess(t *testing.T) {
 		}
 	}
 	if took := time.Since(resumed); took > 5*time.Second {
-		t.Errorf("gone after %s", took)
+		t.Errorf("removed after %s", took)
 	}
 }
 
@@ -255,7 +255,7 @@ func TestExpiryRewritesTheCache(t *testing.T) {
 			}
 			_, at, err := cacheAt(t, path, someKey).Load()
 			if must(t, err); time.Since(at) < 20*time.Second {
-				t.Errorf("the vault is said to have confirmed it %s ago", time.Since(at))
+				t.Errorf("confirmed %s ago", time.Since(at))
 			}
 		})
 	})

@@ -41,7 +41,7 @@ func TestFault_A2_TmpfsFullUnderARunningAgent(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, 200<<10), 0o600))
 	large := strings.Repeat("n", 60_000)
 	v.Rotate(t, secret, large)
-	poll.Until(t, 20*time.Second, "the status says that it isn't up to date", is(agent.Failed))
+	poll.Until(t, 20*time.Second, "the status is failed", is(agent.Failed))
 	for range 3 { // also after further attempts
 		set, s := a.Snapshot()
 		if o := s.Outputs[0]; o.Name != path || !strings.Contains(o.Error, "its file system is full") || !strings.Contains(o.Error, "the old content stays") || s.State != agent.Fresh {
@@ -65,6 +65,6 @@ func TestFault_A2_TmpfsFullUnderARunningAgent(t *testing.T) {
 		t.Errorf("the file has %d bytes: %v", len(now), err)
 	}
 	if o := a.Status().Outputs[0]; o.Error != "" {
-		t.Errorf("still says %q", o.Error)
+		t.Errorf("the status still has %q", o.Error)
 	}
 }

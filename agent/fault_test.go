@@ -71,7 +71,7 @@ func TestFault_A6_RetryAfter(t *testing.T) {
 						t.Errorf("refresh: %v", err)
 					} else if left, ok := errors.AsType[*api.Error](err); tt.asked > 0 && time.Since(began) == 0 &&
 						(!ok || left.RetryAfter <= 0 || left.RetryAfter > min(tt.asked, time.Hour)) {
-						t.Errorf("refresh says to come back in %s", left.RetryAfter)
+						t.Errorf("Refresh returned RetryAfter %s", left.RetryAfter)
 					}
 					time.Sleep(time.Second)
 				}
@@ -288,7 +288,7 @@ func TestFault_A8_WrongClock(t *testing.T) {
 						t.Errorf("state %s", s.State)
 					}
 				} else if s.State != agent.Starting || !strings.Contains(s.LastHint, "clock") {
-					t.Errorf("state %s, hint %q: a cache of which nobody knows how old it is was used, or nothing is said of the clock", s.State, s.LastHint)
+					t.Errorf("state %s, hint %q: a cache of unknown age was used, or the hint doesn't name the clock", s.State, s.LastHint)
 				}
 				if tt.says != "" {
 					if _, _, err := old.Load(); err == nil || !strings.Contains(err.Error(), "the cache is too old") && !strings.Contains(err.Error(), "the cache is from the future") {
@@ -353,9 +353,9 @@ func TestFault_A4_HungServer(t *testing.T) {
 			if s := a.Status(); s.State != agent.Stale || s.Origin != agent.FromCache || s.Age < 3600 {
 				t.Errorf("state %s from %s, age %v", s.State, s.Origin, s.Age)
 			}
-			poll.Until(t, 15*time.Second, "the request is given up", func() bool { return a.Status().Counts.Failures > 0 })
+			poll.Until(t, 15*time.Second, "the request times out", func() bool { return a.Status().Counts.Failures > 0 })
 			if took := time.Since(began); took > 10*time.Second {
-				t.Errorf("given up after %s", took)
+				t.Errorf("timed out after %s", took)
 			}
 		})
 	}
@@ -429,17 +429,17 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 			began := time.Now()
 			tt.refuse(t, v, p, id)
 			if err := <-waiting; !errors.Is(err, tt.kind) {
-				t.Errorf("who waited got %v", err)
+				t.Errorf("Wait returned %v", err)
 			}
 			if err := <-client; !errors.Is(err, api.ErrUnauthorized) {
-				t.Errorf("who waited at the socket got %v", err)
+				t.Errorf("the waiting client got %v", err)
 			}
-			poll.Until(t, 20*time.Second, "all is gone", func() bool {
+			poll.Until(t, 20*time.Second, "everything is removed", func() bool {
 				_, err := os.Stat(path)
 				return errors.Is(err, os.ErrNotExist) && slices.Equal(out.read(), []string{"TOKEN=canary-1", "removed"}) && held.Bound[0].Value.Len() == 0
 			})
 			if took := time.Since(began); took > 5*time.Second {
-				t.Errorf("gone after %s", took)
+				t.Errorf("removed after %s", took)
 			}
 			<-revoked
 			set, s := a.Snapshot()

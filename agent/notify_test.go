@@ -307,7 +307,7 @@ func TestNotifyWatchdog(t *testing.T) {
 // The watchdog of another process isn't reset, and nothing is sent without a manager.
 func TestNotifyNobody(t *testing.T) {
 	if n := notify.New(func(string) string { return "" }, zerolog.Nop()); n != nil {
-		t.Error("there is nobody to tell")
+		t.Error("there is no manager")
 	}
 	var nobody *notify.Notifier
 	nobody.Reloading()

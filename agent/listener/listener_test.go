@@ -159,7 +159,7 @@ func TestCloseAfterReplacement(t *testing.T) {
 	deadSocket(t, path)
 	_ = l.Close()
 	if _, err := os.Lstat(path); err != nil {
-		t.Errorf("the other one is gone: %v", err)
+		t.Errorf("the other file was removed: %v", err)
 	}
 }
 

@@ -42,7 +42,7 @@ func TestDialNobody(t *testing.T) {
 		}
 	}
 	if _, err := socket.Dial(filepath.Join(dir, "none"), file, dead); !errors.Is(err, socket.ErrNotSocket) {
-		t.Errorf("a file among paths that nobody listens on: %v", err)
+		t.Errorf("a file among paths without a listener: %v", err)
 	}
 	at := agenttest.Serve(t, newFakeEngine(many(1)), peer.List{})
 	c, err := socket.Dial(file, dead, at.Path())

@@ -43,7 +43,7 @@ func TestSocketThousandClients(t *testing.T) {
 		})
 	}
 	all.Wait()
-	poll.Until(t, 30*time.Second, "all places are free", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 0 })
+	poll.Until(t, 30*time.Second, "no connection is counted", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 0 })
 }
 
 // Idle clients keep their connections for a few seconds only, and the number of waiting clients is limited.
@@ -57,26 +57,26 @@ func TestSocketLimits(t *testing.T) {
 	}
 	poll.Until(t, 30*time.Second, "64 wait", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 64 })
 	if got := readAll(t, at.Send(t, wait)); !strings.Contains(got, `"code":"RATE_LIMITED"`) || !strings.Contains(got, `"retry_after":5`) {
-		t.Errorf("one more is told %q", got)
+		t.Errorf("reply to one more client: %q", got)
 	}
 	if _, err := at.Dial(t).Source(sandbox, "").Next(t.Context(), ""); err != nil {
 		t.Errorf("one that doesn't wait: %v", err)
 	}
-	poll.Until(t, 30*time.Second, "that one has left", func() bool { active, _ := at.Counts(); return active == 0 })
+	poll.Until(t, 30*time.Second, "its connection has ended", func() bool { active, _ := at.Counts(); return active == 0 })
 	var silent []net.Conn
 	for range 128 {
 		silent = append(silent, at.Send(t, ""))
 	}
-	poll.Until(t, 30*time.Second, "128 are silent", func() bool { active, _ := at.Counts(); return active == 128 })
+	poll.Until(t, 30*time.Second, "128 are idle", func() bool { active, _ := at.Counts(); return active == 128 })
 	if got := readAll(t, at.Send(t, "")); !strings.Contains(got, `"code":"RATE_LIMITED"`) {
-		t.Errorf("one more is told %q", got)
+		t.Errorf("reply to one more client: %q", got)
 	}
 	if _, err := at.Dial(t).Source(sandbox, "").Next(t.Context(), ""); err != nil { // once the first are dropped
 		t.Errorf("after the silent ones: %v", err)
 	}
 	for _, c := range silent {
 		if got := readAll(t, c); !strings.Contains(got, "within 5 seconds") {
-			t.Fatalf("a silent one is told %q", got)
+			t.Fatalf("reply to an idle client: %q", got)
 		}
 	}
 }
@@ -184,7 +184,7 @@ func TestSocketWhileWiped(t *testing.T) {
 		}
 	}
 	if given == 0 || refused == 0 || other == 0 {
-		t.Errorf("the set was given %d times, %d times refused, %d times another one given", given, refused, other)
+		t.Errorf("the set was sent %d times, refused %d times, and another one sent %d times", given, refused, other)
 	}
 }
 
@@ -195,7 +195,7 @@ func TestSocketDenialsAreFewLines(t *testing.T) {
 	for range 128 {
 		at.Send(t, "")
 	}
-	poll.Until(t, 30*time.Second, "128 are silent", func() bool { active, _ := at.Counts(); return active == 128 })
+	poll.Until(t, 30*time.Second, "128 are idle", func() bool { active, _ := at.Counts(); return active == 128 })
 	began := time.Now()
 	for range 200 {
 		readAll(t, at.Send(t, ""))

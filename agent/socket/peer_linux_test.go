@@ -166,7 +166,7 @@ func TestSocketGreedyUser(t *testing.T) {
 	if _, err := out.Read(make([]byte, 64)); err != nil {
 		t.Fatal(err)
 	}
-	poll.Until(t, 30*time.Second, "16 connections of the greedy one's are held", func() bool { active, _ := at.Counts(); return active == 16 })
+	poll.Until(t, 30*time.Second, "16 connections are counted", func() bool { active, _ := at.Counts(); return active == 16 })
 	if out, err := other(t, "ask "+at.Path(), 5002, 5002).CombinedOutput(); err != nil || string(out) != "3 values" {
 		t.Errorf("another user: %q, %v", out, err)
 	}
@@ -174,7 +174,7 @@ func TestSocketGreedyUser(t *testing.T) {
 		t.Errorf("root: %v", err)
 	}
 	if !strings.Contains(at.Log.String(), `"reason":"too many at once"`) {
-		t.Error("nobody was turned away")
+		t.Error("no connection was refused")
 	}
 }
 
@@ -208,7 +208,7 @@ func TestDialASquatter(t *testing.T) {
 	_, _ = heard.ReadFrom(out)
 	_ = squatter.Wait()
 	if heard.Len() > 0 {
-		t.Errorf("the squatter was asked: %q", heard.String())
+		t.Errorf("the other process got a request: %q", heard.String())
 	}
 }
 

@@ -145,7 +145,7 @@ func TestRequests(t *testing.T) {
 			}
 			twice, err := socket.ParseRequest(again)
 			if err != nil || !bytes.Equal(twice, again) {
-				t.Errorf("spelled %q, which reads as %q, %v", again, twice, err)
+				t.Errorf("encoded %q, parsed and encoded again %q, %v", again, twice, err)
 			}
 		})
 	}
@@ -176,13 +176,13 @@ func TestRepliesThatAreNone(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if set, same, line, err := socket.ReadReply(strings.NewReader(tt.text)); err == nil {
-				t.Errorf("taken: %v, same = %v, line %q", opened(set), same, line)
+				t.Errorf("accepted: %v, same = %v, line %q", opened(set), same, line)
 			}
 		})
 	}
 	for n := range len(whole) {
 		if _, _, _, err := socket.ReadReply(strings.NewReader(whole[:n])); err == nil {
-			t.Errorf("taken though cut after %d bytes of %d", n, len(whole))
+			t.Errorf("accepted though cut after %d bytes of %d", n, len(whole))
 		}
 	}
 	for _, line := range []string{"{", "{}", `{"code":""}`, `{"status":7}`, `{"error":7,"code":"X"}`} {
@@ -265,7 +265,7 @@ func FuzzAnswer(f *testing.F) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(opened(back), opened(set)); diff != "" {
-				t.Fatalf("spelled again (-got +want):\n%s", diff)
+				t.Fatalf("encoded again (-got +want):\n%s", diff)
 			}
 		}
 	})

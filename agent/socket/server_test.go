@@ -90,7 +90,7 @@ func TestSocketWhileStarting(t *testing.T) {
 	served.become(api.Snapshot{}, agent.Starting)
 	at := agenttest.Serve(t, served, peer.List{})
 	go func() {
-		poll.Until(t, 30*time.Second, "somebody waits", func() bool { _, waiting := at.Counts(); return waiting == 1 })
+		poll.Until(t, 30*time.Second, "a client waits", func() bool { _, waiting := at.Counts(); return waiting == 1 })
 		served.become(many(3), agent.Stale)
 	}()
 	src := at.Dial(t).Source(sandbox, "")
@@ -99,7 +99,7 @@ func TestSocketWhileStarting(t *testing.T) {
 		t.Fatalf("%d values, error %v", len(got.Bound), err)
 	}
 	if _, stale := src.Age(); !stale {
-		t.Error("not told that the set is stale")
+		t.Error("the set isn't stale")
 	}
 }
 
@@ -156,12 +156,12 @@ func TestSocketClientsThatLeave(t *testing.T) {
 	c := at.Send(t, fmt.Sprintf(`{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","etag":%q,"wait_seconds":60}`+"\n", set.Etag))
 	poll.Until(t, 30*time.Second, "both wait", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 2 })
 	_ = c.Close()
-	poll.Until(t, 30*time.Second, "one has left", func() bool { _, waiting := at.Counts(); return waiting == 1 })
+	poll.Until(t, 30*time.Second, "one has ended", func() bool { _, waiting := at.Counts(); return waiting == 1 })
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("the client's error is %v, want %v", err, context.Canceled)
 	}
-	poll.Until(t, 30*time.Second, "both have left", func() bool { _, waiting := at.Counts(); return waiting == 0 })
+	poll.Until(t, 30*time.Second, "both have ended", func() bool { _, waiting := at.Counts(); return waiting == 0 })
 }
 
 func TestSocketStops(t *testing.T) {
@@ -172,13 +172,13 @@ func TestSocketStops(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { _, err := src.Next(t.Context(), set.Etag); ended <- err }()
 	silent := at.Send(t, "")
-	poll.Until(t, 30*time.Second, "one waits and one is silent", func() bool { active, waiting := at.Counts(); return active == 1 && waiting == 1 })
+	poll.Until(t, 30*time.Second, "one waits and one is idle", func() bool { active, waiting := at.Counts(); return active == 1 && waiting == 1 })
 	at.Stop()
 	if err := <-ended; !errors.Is(err, api.ErrUnavailable) {
-		t.Errorf("who waits is told %v, want %v", err, api.ErrUnavailable)
+		t.Errorf("error of a waiting client: %v, want %v", err, api.ErrUnavailable)
 	}
 	if got := readAll(t, silent); !strings.Contains(got, "the agent is stopping") {
-		t.Errorf("who was silent is told %q", got)
+		t.Errorf("reply to an idle client: %q", got)
 	}
 	if _, err := os.Lstat(at.Path()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is still there: %v", err)

@@ -68,7 +68,7 @@ func TestSocketNamedVaultWhileWaiting(t *testing.T) {
 	poll.Until(t, 30*time.Second, "it waits", func() bool { _, waiting := at.Counts(); return waiting == 1 })
 	served.become(many(2), agent.Fresh) // and of no vault
 	if _, ok := errors.AsType[*socket.OtherVault](<-ended); !ok {
-		t.Error("given the set of another vault")
+		t.Error("got the set of another vault")
 	}
 }
 
