@@ -30,7 +30,7 @@ func Prepare(c *cobra.Command) {
 	for _, set := range []*pflag.FlagSet{c.Flags(), c.PersistentFlags()} {
 		set.VisitAll(func(f *pflag.Flag) {
 			switch f.Value.(type) {
-			case boolean, *setting.Bool:
+			case boolean, *setting.Value:
 			default:
 				if f.Value.Type() == "bool" {
 					f.Value = boolean{f.Value}

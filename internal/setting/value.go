@@ -11,167 +11,115 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 )
 
-// Value is a setting that can be set from text. It is also a pflag.Value.
-type Value interface {
-	Set(text string) error
-	String() string
-	Type() string
+// Value is a variable that can be set from text. It is a pflag.Value.
+type Value struct {
+	Words []string  // that a Choice accepts
+	List  *[]string // the variable of a List
+
+	kind string
+	set  func(string) error
+	text func() string
 }
+
+// Of returns a Value that sets the variable at to. Its kind is what Type returns.
+func Of[T any](kind string, to *T, parse func(string) (T, error), text func(T) string) *Value {
+	return &Value{
+		kind: kind,
+		set: func(s string) error {
+			got, err := parse(s)
+			if err == nil {
+				*to = got
+			}
+			return err
+		},
+		text: func() string { return text(*to) },
+	}
+}
+
+// Set sets the variable, unless it returns an error.
+func (v *Value) Set(s string) error { return v.set(s) }
+
+func (v *Value) String() string { return v.text() }
+
+// Type returns the kind of the value.
+func (v *Value) Type() string { return v.kind }
 
 // Text is text without the white space around it, such as a URL or an id.
-type Text string
+func Text(to *string) *Value { return textOf("string", to, Trim) }
 
-// Set trims s.
-func (t *Text) Set(s string) error {
-	*t = Text(Trim(s))
-	return nil
+// Path is the path of a file or directory, with any white space around it.
+func Path(to *string) *Value { return textOf("path", to, same) }
+
+// Word is text in lower case, for words that the vault defines.
+func Word(to *string) *Value {
+	return textOf("string", to, func(s string) string { return strings.ToLower(Trim(s)) })
 }
 
-func (t *Text) String() string { return string(*t) }
-
-// Type returns pflag's name for text.
-func (t *Text) Type() string { return "string" }
-
-// Path is the path of a file or directory. A flag may give it with white space around it.
-type Path string
-
-// Set takes s as it is.
-func (p *Path) Set(s string) error {
-	*p = Path(s)
-	return nil
+func textOf(kind string, to *string, change func(string) string) *Value {
+	return Of(kind, to, func(s string) (string, error) { return change(s), nil }, same)
 }
 
-func (p *Path) String() string { return string(*p) }
-
-// Type returns pflag's name for text, for which shells complete file names.
-func (p *Path) Type() string { return "string" }
-
-// Word is text in lower case, for words that only the vault knows.
-type Word string
-
-// Set trims s and converts it to lower case.
-func (w *Word) Set(s string) error {
-	*w = Word(strings.ToLower(Trim(s)))
-	return nil
-}
-
-func (w *Word) String() string { return string(*w) }
-
-// Type returns pflag's name for text.
-func (w *Word) Type() string { return "string" }
-
-// Choice is one of a few words.
-type Choice struct {
-	To    *string
-	Words []string
-}
-
-// Set accepts the words in any case.
-func (c *Choice) Set(s string) error {
-	word, err := Among(s, c.Words)
-	if err != nil {
-		return errors.New(err.Error() + nearest.OrMeant(nearest.Word(s, c.Words)))
-	}
-	*c.To = word
-	return nil
-}
-
-func (c *Choice) String() string {
-	if c.To == nil { // pflag compares defaults with a zero Choice
-		return ""
-	}
-	return *c.To
-}
-
-// Type returns "choice".
-func (c *Choice) Type() string { return "choice" }
-
-// Bool is true or false.
-type Bool bool
-
-// Set accepts what ParseBool does.
-func (b *Bool) Set(s string) error {
-	on, err := ParseBool(s)
-	if err == nil {
-		*b = Bool(on)
-	}
-	return err
-}
-
-func (b *Bool) String() string { return strconv.FormatBool(bool(*b)) }
-
-// Type returns pflag's name for a flag without a value.
-func (b *Bool) Type() string { return "bool" }
-
-// Duration is a length of time, zero or more.
-type Duration time.Duration
-
-// Set accepts what time.ParseDuration does.
-func (d *Duration) Set(s string) error {
-	got, err := time.ParseDuration(Trim(s))
-	if err != nil || got < 0 {
-		return errors.New("want a length of time such as 500ms, 10s or 2m")
-	}
-	*d = Duration(got)
-	return nil
-}
-
-func (d *Duration) String() string { return time.Duration(*d).String() }
-
-// Type returns pflag's name for durations.
-func (d *Duration) Type() string { return "duration" }
-
-// List is a list of words.
-type List []string
-
-// Set adds words that are separated by commas.
-func (l *List) Set(s string) error {
-	words, err := ParseList(s)
-	*l = append(*l, words...)
-	return err
-}
-
-func (l *List) String() string { return strings.Join(*l, ",") }
-
-// Type returns "list".
-func (l *List) Type() string { return "list" }
-
-// Mode is the permissions of a file.
-type Mode fs.FileMode
-
-// Set accepts octal digits.
-func (m *Mode) Set(s string) error {
-	bits, err := strconv.ParseUint(Trim(s), 8, 12)
-	if err != nil || bits == 0 {
-		return errors.New("want permissions in octal digits, such as 0600 or 0640")
-	}
-	*m = Mode(bits)
-	return nil
-}
-
-func (m *Mode) String() string { return fmt.Sprintf("%#o", uint32(*m)) }
-
-// Type returns "mode".
-func (m *Mode) Type() string { return "mode" }
-
-// Prefix is what the name of a variable can begin with, or nothing.
-type Prefix string
-
-// Set accepts letters, digits and _, with no digit first.
-func (p *Prefix) Set(s string) error {
-	s = Trim(s)
-	for i, c := range []byte(s) {
-		switch {
-		case c == '_', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9' && i > 0:
-		default:
-			return errors.New("want letters, digits and _, no digit first")
+// Choice is one of some words, in any case.
+func Choice(to *string, words []string) *Value {
+	v := Of("choice", to, func(s string) (string, error) {
+		word, err := Among(s, words)
+		if err != nil {
+			err = errors.New(err.Error() + nearest.OrMeant(nearest.Word(s, words)))
 		}
-	}
-	*p = Prefix(s)
-	return nil
+		return word, err
+	}, same)
+	v.Words = words
+	return v
 }
 
-func (p *Prefix) String() string { return string(*p) }
+// Bool is true or false, as ParseBool reads it.
+func Bool(to *bool) *Value { return Of("bool", to, ParseBool, strconv.FormatBool) }
 
-// Type returns "prefix".
-func (p *Prefix) Type() string { return "prefix" }
+// Duration is a length of time, zero or more, as time.ParseDuration reads it.
+func Duration(to *time.Duration) *Value {
+	return Of("duration", to, func(s string) (time.Duration, error) {
+		d, err := time.ParseDuration(Trim(s))
+		if err != nil || d < 0 {
+			return 0, errors.New("want a length of time such as 500ms, 10s or 2m")
+		}
+		return d, nil
+	}, time.Duration.String)
+}
+
+// List is a list of words. Each Set adds words, which ParseList reads.
+func List(to *[]string) *Value {
+	v := Of("list", to, func(s string) ([]string, error) {
+		words, err := ParseList(s)
+		return append(*to, words...), err
+	}, func(words []string) string { return strings.Join(words, ",") })
+	v.List = to
+	return v
+}
+
+// Mode is the permissions of a file in octal digits.
+func Mode(to *fs.FileMode) *Value {
+	return Of("mode", to, func(s string) (fs.FileMode, error) {
+		bits, err := strconv.ParseUint(Trim(s), 8, 12)
+		if err != nil || bits == 0 {
+			return 0, errors.New("want permissions in octal digits, such as 0600 or 0640")
+		}
+		return fs.FileMode(bits), nil
+	}, func(mode fs.FileMode) string { return fmt.Sprintf("%#o", uint32(mode)) })
+}
+
+// Prefix is the beginning of a variable's name, or nothing.
+func Prefix(to *string) *Value {
+	return Of("string", to, func(s string) (string, error) {
+		s = Trim(s)
+		for i, c := range []byte(s) {
+			switch {
+			case c == '_', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9' && i > 0:
+			default:
+				return "", errors.New("want letters, digits and _, no digit first")
+			}
+		}
+		return s, nil
+	}, same)
+}
+
+func same(s string) string { return s }

@@ -76,7 +76,7 @@ isn't kept fresh: that is what miosa-env agent does.`,
 		},
 	}
 	c.Flags().SortFlags = false
-	c.Flags().Var(&setting.Choice{To: &format, Words: output.Formats}, "format", "`FORMAT` shell, dotenv, json, systemd, docker or files")
+	c.Flags().Var(setting.Choice(&format, output.Formats), "format", "`FORMAT` shell, dotenv, json, systemd, docker or files")
 	to.addFlags(c.Flags())
 	f.addFlags(c.Flags())
 	p.AddFlags(c.Flags(), "export")
@@ -94,7 +94,7 @@ type exportFile struct {
 func (e *exportFile) addFlags(f *pflag.FlagSet) {
 	e.mode = 0o600
 	f.StringVar(&e.path, "output", "", "`FILE` write to this file instead of standard output; its directory must be there")
-	f.Var((*setting.Mode)(&e.mode), "mode", "`MODE` the file's permissions; none for everyone")
+	f.Var(setting.Mode(&e.mode), "mode", "`MODE` the file's permissions; none for everyone")
 	f.BoolVar(&e.allowDisk, "allow-disk", false, "let the file be elsewhere than in memory")
 	f.BoolVar(&e.allowShared, "allow-shared", false, "let its directory be one that others may write to, as the emptyDir of a Kubernetes pod is")
 }

@@ -12,28 +12,21 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
-// preserve is the flag --preserve-env[=NAMES].
-type preserve struct {
-	all   bool
-	names setting.List
+// allNames is the value of --preserve-env without names. No variable has this name.
+const allNames = "*"
+
+// preserveValue is the flag --preserve-env[=NAMES].
+func (f *runFlags) preserveValue() *setting.Value {
+	v := setting.List(&f.preserve)
+	return setting.Of(v.Type(), &f.preserve, func(s string) ([]string, error) {
+		if setting.Trim(s) == allNames {
+			f.preserveAll = true
+			return f.preserve, nil
+		}
+		err := v.Set(s)
+		return f.preserve, err
+	}, func([]string) string { return v.String() })
 }
-
-// preserveAll is what pflag sets for a --preserve-env without names. No variable has this name.
-const preserveAll = "*"
-
-// Set adds names, or all of them.
-func (p *preserve) Set(s string) error {
-	if setting.Trim(s) == preserveAll {
-		p.all = true
-		return nil
-	}
-	return p.names.Set(s)
-}
-
-func (p *preserve) String() string { return p.names.String() }
-
-// Type is what pflag wants to know; nothing shows it.
-func (p *preserve) Type() string { return "preserve" }
 
 // change is the flag --on-change.
 type change struct {
@@ -41,8 +34,10 @@ type change struct {
 	text string
 }
 
-// Set reads what supervise.ParseChange does, with its first word in any case.
-func (c *change) Set(s string) error {
+func (c change) String() string { return c.text }
+
+// parseChange accepts what supervise.ParseChange does, with its first word in any case.
+func parseChange(s string) (change, error) {
 	s = setting.Trim(s)
 	if what, arg, ok := strings.Cut(s, "="); ok {
 		s = strings.ToLower(what) + "=" + arg
@@ -57,34 +52,24 @@ func (c *change) Set(s string) error {
 				word += "=" + cmp.Or(signal.Nearest(name), "SIGNAL")
 			}
 		}
-		return errors.New("want ignore, restart, signal=SIGNAL or hook=COMMAND" + nearest.OrMeant(word))
+		err = errors.New("want ignore, restart, signal=SIGNAL or hook=COMMAND" + nearest.OrMeant(word))
 	}
-	c.Change, c.text = got, s
-	return nil
+	return change{got, s}, err
 }
 
-func (c *change) String() string { return c.text }
-
-// Type is what pflag wants to know; nothing shows it.
-func (c *change) Type() string { return "change" }
-
-// signalFlag is a flag that takes a signal.
-type signalFlag struct {
+// stopSignal is the flag --stop-signal.
+type stopSignal struct {
 	number syscall.Signal
 	text   string
 }
 
-// Set reads what signal.Parse does.
-func (f *signalFlag) Set(s string) error {
+func (s stopSignal) String() string { return s.text }
+
+// parseSignal accepts what signal.Parse does.
+func parseSignal(s string) (stopSignal, error) {
 	got, err := signal.Parse(s)
 	if err != nil {
-		return errors.New("want a name such as TERM, HUP or RTMIN+1, or a number from 1 to 64" + nearest.OrMeant(signal.Nearest(s)))
+		err = errors.New("want a name such as TERM, HUP or RTMIN+1, or a number from 1 to 64" + nearest.OrMeant(signal.Nearest(s)))
 	}
-	f.number, f.text = got, s
-	return nil
+	return stopSignal{got, s}, err
 }
-
-func (f *signalFlag) String() string { return f.text }
-
-// Type is what pflag wants to know; nothing shows it.
-func (f *signalFlag) Type() string { return "signal" }

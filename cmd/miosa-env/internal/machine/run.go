@@ -24,15 +24,16 @@ import (
 type runFlags struct {
 	selection
 	envFiles    []string
-	preserve    preserve
+	preserve    []string
+	preserveAll bool
 	pristine    bool
 	keepKey     bool
 	onChange    change
 	mask        bool
 	replace     bool
-	stopSignal  signalFlag
-	stopTimeout setting.Duration
-	settle      setting.Duration
+	stopSignal  stopSignal
+	stopTimeout time.Duration
+	settle      time.Duration
 	outlive     bool
 }
 
@@ -40,9 +41,9 @@ type runFlags struct {
 func Run(p *program.Program) *cobra.Command {
 	f := &runFlags{
 		onChange:    change{text: "ignore"},
-		stopSignal:  signalFlag{text: "TERM"},
-		stopTimeout: setting.Duration(supervise.DefaultStopTimeout),
-		settle:      setting.Duration(supervise.DefaultSettle),
+		stopSignal:  stopSignal{text: "TERM"},
+		stopTimeout: supervise.DefaultStopTimeout,
+		settle:      supervise.DefaultSettle,
 	}
 	c := &cobra.Command{
 		Use:   "run [FLAG...] [--] COMMAND [ARG...]",
@@ -97,16 +98,16 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 	set.SetInterspersed(false)
 	set.StringArrayVar(&f.envFiles, "env-file", nil, "`FILE` read variables from a .env file or a JSON object; can be given several times, later ones win")
 	f.addFlags(set)
-	set.Var(&f.preserve, "preserve-env", "`NAMES` let variables that are set already win over bindings: all of them, or these")
-	set.Lookup("preserve-env").NoOptDefVal = preserveAll
+	set.Var(f.preserveValue(), "preserve-env", "`NAMES` let variables that are set already win over bindings: all of them, or these")
+	set.Lookup("preserve-env").NoOptDefVal = allNames
 	set.BoolVar(&f.pristine, "pristine", false, "start from an empty environment instead of our own")
 	set.BoolVar(&f.keepKey, "keep-key", false, "leave MIOSA_API_KEY and MIOSA_API_KEY_FILE in COMMAND's environment")
-	set.Var(&f.onChange, "on-change", "`WHAT` what to do when a value changes: ignore; restart; signal=SIGNAL, which leaves COMMAND's environment as it is; or hook=SHELL-COMMAND, which gets the new environment and MIOSA_COMMAND_PID")
+	set.Var(setting.Of("change", &f.onChange, parseChange, change.String), "on-change", "`WHAT` what to do when a value changes: ignore; restart; signal=SIGNAL, which leaves COMMAND's environment as it is; or hook=SHELL-COMMAND, which gets the new environment and MIOSA_COMMAND_PID")
 	set.BoolVar(&f.mask, "mask", false, "replace values that COMMAND prints, encoded ones too, by [NAME]")
 	set.BoolVar(&f.replace, "replace", false, "turn into COMMAND even as process 1")
-	set.Var(&f.stopSignal, "stop-signal", "`SIGNAL` what asks COMMAND to end")
-	set.Var(&f.stopTimeout, "stop-timeout", "`DURATION` how long COMMAND has to end before its whole process group is killed")
-	set.Var(&f.settle, "settle", "`DURATION` how long to wait for further changes before acting on one")
+	set.Var(setting.Of("signal", &f.stopSignal, parseSignal, stopSignal.String), "stop-signal", "`SIGNAL` what asks COMMAND to end")
+	set.Var(setting.Duration(&f.stopTimeout), "stop-timeout", "`DURATION` how long COMMAND has to end before its whole process group is killed")
+	set.Var(setting.Duration(&f.settle), "settle", "`DURATION` how long to wait for further changes before acting on one")
 	set.BoolVar(&f.outlive, "outlive", false, "let COMMAND run on if miosa-env itself is killed")
 	p.AddFlags(set, "run")
 	return c
@@ -132,7 +133,7 @@ func newRunner(p *program.Program, f *runFlags, argv []string) *runner {
 	e := f.environment()
 	e.Inherited, e.Pristine, e.KeepKey = p.Environ, f.pristine, f.keepKey
 	e.Files = slices.Clone(f.envFiles)
-	e.PreserveEnv, e.PreserveNames = f.preserve.all, f.preserve.names
+	e.PreserveEnv, e.PreserveNames = f.preserveAll, f.preserve
 	return &runner{Program: p, argv: argv, environment: e, follows: !f.onChange.Ignored()}
 }
 

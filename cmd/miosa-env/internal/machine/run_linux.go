@@ -62,8 +62,8 @@ func (r *runner) supervise(ctx context.Context, f *runFlags, signals *signal.Que
 func (r *runner) stay(ctx context.Context, f *runFlags, signals *signal.Queue) (command.Exit, error) {
 	s := supervise.Supervision{
 		OnChange: f.onChange.Change, StopSignal: f.stopSignal.number,
-		StopTimeout: max(time.Duration(f.stopTimeout), 1), // 0 would be the default
-		Settle:      time.Duration(f.settle), Outlive: f.outlive, Masked: f.mask, Log: r.Log,
+		StopTimeout: max(f.stopTimeout, 1), // 0 would be the default
+		Settle:      f.settle, Outlive: f.outlive, Masked: f.mask, Log: r.Log,
 	}
 	if !r.watches(f) && !r.defersToAgent(f) {
 		r.supply.Close()

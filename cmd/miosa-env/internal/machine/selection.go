@@ -10,22 +10,22 @@ import (
 
 // selection is which bindings are taken, and under which names.
 type selection struct {
-	only    setting.List
-	prefix  setting.Prefix
-	require setting.List
-	allow   setting.List
+	only    []string
+	prefix  string
+	require []string
+	allow   []string
 }
 
 func (s *selection) addFlags(f *pflag.FlagSet) {
-	f.Var(&s.only, "only", "`NAMES` take only bindings with these names, or that match a pattern such as 'DB_*'")
-	f.Var(&s.prefix, "prefix", "`TEXT` put this before each bound name; --only means names without it")
-	f.Var(&s.require, "require", "`NAMES` fail if one of these isn't set")
-	f.Var(&s.allow, "allow-name", "`NAMES` let bindings set these though they run code or move traffic")
+	f.Var(setting.List(&s.only), "only", "`NAMES` take only bindings with these names, or that match a pattern such as 'DB_*'")
+	f.Var(setting.Prefix(&s.prefix), "prefix", "`TEXT` put this before each bound name; --only means names without it")
+	f.Var(setting.List(&s.require), "require", "`NAMES` fail if one of these isn't set")
+	f.Var(setting.List(&s.allow), "allow-name", "`NAMES` let bindings set these though they run code or move traffic")
 }
 
 // environment holds the selection, and nothing else yet.
 func (s *selection) environment() environ.Environment {
-	return environ.Environment{Only: s.only, Prefix: string(s.prefix), Require: s.require, AllowNames: s.allow}
+	return environ.Environment{Only: s.only, Prefix: s.prefix, Require: s.require, AllowNames: s.allow}
 }
 
 // warn logs what a Build found that may not be meant.

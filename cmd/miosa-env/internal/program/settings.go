@@ -50,7 +50,7 @@ func (p *Program) VariableOf(flag *pflag.Flag) string {
 	return ""
 }
 
-// complete sets the options that no flag of f has set from the Environment.
+// complete sets the options that no flag of f has set from the environment.
 func (p *Program) complete(f *pflag.FlagSet) error {
 	named := f.Changed("sandbox") || f.Changed("computer")
 	if f.Changed("sandbox") && f.Changed("computer") {

@@ -37,7 +37,7 @@ var auditActions = []string{
 func auditCommand(p *program.Program) *cobra.Command {
 	var (
 		asJSON, follow bool
-		resource       resourceFlag
+		resource       api.Resource
 		filter         secrets.AuditFilter
 		limit          = 100
 		since, until   = expiry{former: true}, expiry{former: true}
@@ -56,8 +56,8 @@ key, as miosa-env secrets does.`,
   miosa-env audit --follow --json | jq -r .action`,
 		Args: cli.NoArguments,
 	}, func(f *pflag.FlagSet) {
-		f.Var(&resource, "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
-		f.Var((*setting.Word)(&filter.Action), "action", "`ACTION` such as reveal or secret.rotate")
+		f.Var(resourceValue(&resource), "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
+		f.Var(setting.Word(&filter.Action), "action", "`ACTION` such as reveal or secret.rotate")
 		f.Var(&since, "since", "`WHEN` from then on: 24h or 7d ago, or 2030-01-02T15:04:05Z")
 		f.Var(&until, "until", "`WHEN` before then: 1h or 7d ago, or 2030-01-02T15:04:05Z")
 		f.IntVar(&limit, "limit", limit, "`NUMBER` at most so many; 0: all")
@@ -70,7 +70,7 @@ key, as miosa-env secrets does.`,
 		case follow && (until.at != nil || c.Flags().Changed("limit")):
 			return cli.Usage(errors.New("--follow has no end, so neither --until nor --limit goes with it"), "leave one out")
 		}
-		filter.Resource, filter.Since, filter.Until = resource.Resource, since.at, until.at
+		filter.Resource, filter.Since, filter.Until = resource, since.at, until.at
 		if until.ago != "" {
 			filter.Until, filter.UntilAgo = nil, until.ago
 		}
@@ -90,7 +90,7 @@ key, as miosa-env secrets does.`,
 		}
 		return printList(p, asJSON, list, func() string {
 			return "there are no such events" + nearest.OrMeant(cmp.Or(
-				nearest.Word(filter.Action, auditActions), nearResource(ctx, vault, resource.Resource)))
+				nearest.Word(filter.Action, auditActions), nearResource(ctx, vault, resource)))
 		}, []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM", "METHOD", "HOST", "PATH", "STATUS", "EFFECT"},
 			func(e *api.Event) []string { return append(eventCells(e, &known), trafficCells(e)...) })
 	})

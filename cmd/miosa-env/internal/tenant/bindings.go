@@ -58,7 +58,7 @@ once. The same binding again is fine; a variable that is bound to another secret
 			return completeSecret(c, args, typed)
 		},
 	}, func(f *pflag.FlagSet) {
-		f.Var(&setting.Choice{To: &delivery, Words: []string{api.DeliverValue, api.DeliverPlaceholder}}, "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a proxy replaces")
+		f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a proxy replaces")
 		addJSONFlag(f, &asJSON, "a JSON object")
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
 		s, err := findSecret(ctx, vault, args[0])
@@ -81,7 +81,7 @@ once. The same binding again is fine; a variable that is bound to another secret
 
 func bindingsListCommand(p *program.Program) *cobra.Command {
 	var asJSON bool
-	var resource resourceFlag
+	var resource api.Resource
 	var secret string
 	return vaultCommand(p, &cobra.Command{
 		Use:   "list [FLAG...]",
@@ -91,11 +91,11 @@ func bindingsListCommand(p *program.Program) *cobra.Command {
   miosa-env bindings list --secret github`,
 		Args: cli.NoArguments,
 	}, func(f *pflag.FlagSet) {
-		f.Var(&resource, "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
+		f.Var(resourceValue(&resource), "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
 		f.StringVar(&secret, "secret", "", "`SECRET` those of this one, by its id or name")
 		addJSONFlag(f, &asJSON, "a JSON list")
 	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
-		filter := secrets.BindingFilter{Resource: resource.Resource}
+		filter := secrets.BindingFilter{Resource: resource}
 		if secret != "" {
 			s, err := findSecret(ctx, vault, secret)
 			if err != nil {
@@ -108,7 +108,7 @@ func bindingsListCommand(p *program.Program) *cobra.Command {
 			return err
 		}
 		return printList(p, asJSON, list, func() string {
-			return "there are no such bindings" + nearest.OrMeant(nearResource(ctx, vault, resource.Resource))
+			return "there are no such bindings" + nearest.OrMeant(nearResource(ctx, vault, resource))
 		}, []string{"RESOURCE", "VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY", "ID"}, func(b *api.Binding) []string {
 			return []string{b.Resource.String(), b.ExposeAsEnv, cmp.Or(b.SecretName, b.SecretID), program.VersionOf(b.Version),
 				program.When(b.UpdatedAt), b.Delivery, b.ID}

@@ -15,7 +15,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-// place is where a secret is bound, as sandbox:sb_1=GH_TOKEN says it.
+// place is the resource and variable that a secret is bound to, such as sandbox:sb_1=GH_TOKEN.
 type place struct {
 	api.Resource
 	variable string
@@ -23,7 +23,7 @@ type place struct {
 
 var errNoPlace = errors.New("want sandbox:ID=NAME or computer:ID=NAME, NAME being the variable")
 
-// parsePlace reads a place. Its errors don't repeat it: what follows the = may be a value by mistake.
+// parsePlace parses a place. Its errors do not contain it: what follows the = may be a value by mistake.
 func parsePlace(s string) (place, error) {
 	resource, variable, ok := strings.Cut(s, "=")
 	variable = setting.Trim(variable)
@@ -31,7 +31,7 @@ func parsePlace(s string) (place, error) {
 		return place{}, errNoPlace
 	}
 	r, err := cli.ParseResource(resource)
-	if err == nil && (len(variable) > 256 || new(setting.Prefix).Set(variable) != nil) {
+	if err == nil && (len(variable) > 256 || setting.Prefix(&variable).Set(variable) != nil) {
 		err = errors.New("the name of a variable is letters, digits and _, no digit first")
 	}
 	return place{r, variable}, err
@@ -39,26 +39,16 @@ func parsePlace(s string) (place, error) {
 
 func (p place) String() string { return p.Resource.String() + "=" + p.variable }
 
-// places is a flag that takes places, and can be given several times.
-type places []place
-
-// Set adds one.
-func (p *places) Set(s string) error {
-	got, err := parsePlace(s)
-	if err != nil {
-		return err
-	}
-	*p = append(*p, got)
-	return nil
+// placesValue adds a place each time it is set.
+func placesValue(to *[]place) *setting.Value {
+	return setting.Of("places", to, func(s string) ([]place, error) {
+		got, err := parsePlace(s)
+		return append(*to, got), err
+	}, func([]place) string { return "" })
 }
 
-func (p *places) String() string { return "" }
-
-// Type is what pflag wants to know; nothing shows it.
-func (p *places) Type() string { return "places" }
-
-// warnOfNames warns of variables that run refuses to set: until it gets --allow-name, or the binding is gone,
-// it starts nothing on that resource.
+// warnOfNames logs a warning for each variable that run refuses to set. Without --allow-name, it starts nothing on that
+// resource.
 func warnOfNames(p *program.Program, list ...place) {
 	for _, to := range list {
 		bound := api.Bound{}
@@ -71,36 +61,27 @@ func warnOfNames(p *program.Program, list ...place) {
 	}
 }
 
-// resourceFlag is a flag that takes a sandbox or computer.
-type resourceFlag struct{ api.Resource }
-
-// Set reads sandbox:sb_1.
-func (r *resourceFlag) Set(s string) (err error) {
-	r.Resource, err = cli.ParseResource(s)
-	return err
+// resourceValue is a sandbox or computer, such as sandbox:sb_1.
+func resourceValue(to *api.Resource) *setting.Value {
+	return setting.Of("resource", to, cli.ParseResource, func(r api.Resource) string {
+		if r == (api.Resource{}) {
+			return ""
+		}
+		return r.String()
+	})
 }
 
-func (r *resourceFlag) String() string {
-	if r.Resource == (api.Resource{}) {
-		return ""
-	}
-	return r.Resource.String()
-}
-
-// Type is what pflag wants to know; nothing shows it.
-func (r *resourceFlag) Type() string { return "resource" }
-
-// expiry is a flag that takes a time to come, as such or as how long it is away.
+// expiry is a flag for a time in the future, given as a time or as the duration until then.
 type expiry struct {
 	at     *time.Time
-	or     bool // the word never is taken too
+	or     bool // accept the word never
 	never  bool
-	former bool // how long ago it was instead
+	former bool // accept times in the past, and durations since then
 
-	ago string // the same as it was given, in days or weeks: the vault reads it
+	ago string // the duration as given, if in days or weeks, which the vault reads
 }
 
-// Set reads 720h, or 2030-01-02T03:04:05Z.
+// Set accepts 720h or 2030-01-02T03:04:05Z.
 func (e *expiry) Set(s string) error {
 	s = setting.Trim(s)
 	if e.or && strings.EqualFold(s, "never") {
@@ -134,22 +115,22 @@ func (e *expiry) Set(s string) error {
 
 func (e *expiry) String() string { return "" }
 
-// Type is what pflag wants to know; nothing shows it.
+// Type returns "expiry".
 func (e *expiry) Type() string { return "expiry" }
 
-// owners are the flags that say whose a secret is: when it is stored, and when secrets are listed.
+// owners are the flags for the attribution of a secret.
 type owners struct {
 	scope, workspace, owner, externalUser, externalWorkspace string
 }
 
 func (o *owners) addFlags(f *pflag.FlagSet, workspace bool) {
-	f.Var((*setting.Word)(&o.scope), "scope", "`SCOPE` user, workspace, tenant, external_user or external_workspace")
+	f.Var(setting.Word(&o.scope), "scope", "`SCOPE` user, workspace, tenant, external_user or external_workspace")
 	if workspace {
-		f.Var((*setting.Text)(&o.workspace), "workspace", "`ID` the workspace it is attributed to")
+		f.Var(setting.Text(&o.workspace), "workspace", "`ID` the workspace it is attributed to")
 	}
-	f.Var((*setting.Text)(&o.owner), "owner-user", "`ID` the user it is attributed to")
-	f.Var((*setting.Text)(&o.externalUser), "external-user", "`ID` the user of yours it is attributed to")
-	f.Var((*setting.Text)(&o.externalWorkspace), "external-workspace", "`ID` the workspace of yours it is attributed to")
+	f.Var(setting.Text(&o.owner), "owner-user", "`ID` the user it is attributed to")
+	f.Var(setting.Text(&o.externalUser), "external-user", "`ID` the user of yours it is attributed to")
+	f.Var(setting.Text(&o.externalWorkspace), "external-workspace", "`ID` the workspace of yours it is attributed to")
 }
 
 func (o owners) filter() secrets.Filter {

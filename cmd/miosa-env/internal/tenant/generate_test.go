@@ -10,7 +10,7 @@ func TestGeneratedValues(t *testing.T) {
 	const rounds, length = 200, 310
 	seen := map[string]bool{}
 	for range rounds {
-		v := generated(length).value()
+		v := generateValue(length)
 		text := v.Reveal()
 		if len(text) != length || strings.Trim(text, generateAlphabet) != "" {
 			t.Fatalf("%d characters, of which %d aren't letters and digits", len(text), len(strings.Trim(text, generateAlphabet)))

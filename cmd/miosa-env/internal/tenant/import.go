@@ -17,9 +17,9 @@ import (
 
 func importCommand(p *program.Program) *cobra.Command {
 	var (
-		resource    resourceFlag
-		only, allow setting.List
-		before      setting.Prefix
+		resource    api.Resource
+		only, allow []string
+		before      string
 		yes, asJSON bool
 	)
 	return vaultCommand(p, &cobra.Command{
@@ -40,18 +40,18 @@ was shown before, the exit code says so.`,
   miosa-env import .env --bind sandbox:sb_1 --only 'DB_*' --yes`,
 		Args: oneArgument("the file"),
 	}, func(f *pflag.FlagSet) {
-		f.Var(&resource, "bind", "`RESOURCE` where: sandbox:ID or computer:ID")
-		f.Var(&only, "only", "`NAMES` take only variables with these names, or that match a pattern such as 'DB_*'")
-		f.Var(&before, "prefix", "`TEXT` put this before each name; --only means names without it")
-		f.Var(&allow, "allow-name", "`NAMES` store these though they run code or move traffic: run wants the same flag")
+		f.Var(resourceValue(&resource), "bind", "`RESOURCE` where: sandbox:ID or computer:ID")
+		f.Var(setting.List(&only), "only", "`NAMES` take only variables with these names, or that match a pattern such as 'DB_*'")
+		f.Var(setting.Prefix(&before), "prefix", "`TEXT` put this before each name; --only means names without it")
+		f.Var(setting.List(&allow), "allow-name", "`NAMES` store these though they run code or move traffic: run wants the same flag")
 		addYesFlag(f, &yes)
 		addJSONFlag(f, &asJSON, "a JSON list of what was done")
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		r := resource.Resource
+		r := resource
 		if r == (api.Resource{}) {
 			return cli.Usage(errors.New("where to bind the variables is missing"), "add --bind sandbox:ID or --bind computer:ID")
 		}
-		list, err := readImport(args[0], only, string(before), allow)
+		list, err := readImport(args[0], only, before, allow)
 		defer func() {
 			for i := range list {
 				list[i].file.Wipe()

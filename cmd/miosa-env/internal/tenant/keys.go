@@ -95,22 +95,22 @@ func createKey(ctx context.Context, p *program.Program, vault *secrets.Client, r
 
 func keysListCommand(p *program.Program) *cobra.Command {
 	var asJSON bool
-	var resource resourceFlag
+	var resource api.Resource
 	return vaultCommand(p, &cobra.Command{
 		Use:     "list [FLAG...]",
 		Short:   "List keys, revoked ones too, without the keys themselves",
 		Example: `  miosa-env keys list --resource sandbox:sb_1`,
 		Args:    cli.NoArguments,
 	}, func(f *pflag.FlagSet) {
-		f.Var(&resource, "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
+		f.Var(resourceValue(&resource), "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
 		addJSONFlag(f, &asJSON, "a JSON list")
 	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
-		list, err := vault.ListKeys(ctx, resource.Resource)
+		list, err := vault.ListKeys(ctx, resource)
 		if err != nil {
 			return err
 		}
 		return printList(p, asJSON, list, func() string {
-			return "there are no such keys" + nearest.OrMeant(nearResource(ctx, vault, resource.Resource))
+			return "there are no such keys" + nearest.OrMeant(nearResource(ctx, vault, resource))
 		}, []string{"RESOURCE", "CREATED", "EXPIRES", "REVOKED", "ID"}, func(k *api.ResourceKey) []string {
 			revoked := ""
 			if k.RevokedAt != nil {

@@ -65,10 +65,10 @@ func oauthProvidersCommand(p *program.Program) *cobra.Command {
 
 func oauthConnectCommand(p *program.Program) *cobra.Command {
 	var (
-		bind         places
+		bind         []place
 		of           owners
 		noQR, asJSON bool
-		wait         = setting.Duration(5 * time.Minute)
+		wait         = 5 * time.Minute
 	)
 	return vaultCommand(p, &cobra.Command{
 		Use:   "connect [FLAG...] PROVIDER",
@@ -90,9 +90,9 @@ connected and wasn't before, and a denial counts as not done.`,
 		Args:              oneArgument("the provider's name"),
 		ValidArgsFunction: completeFirst(completeWords(p, providerNames)),
 	}, func(f *pflag.FlagSet) {
-		f.Var(&bind, "bind", "`RESOURCE=NAME` bind the token there as this variable, such as sandbox:sb_1=GH_TOKEN")
+		f.Var(placesValue(&bind), "bind", "`RESOURCE=NAME` bind the token there as this variable, such as sandbox:sb_1=GH_TOKEN")
 		of.addFlags(f, false)
-		f.Var(&wait, "timeout", "`DURATION` how long to wait for somebody to agree")
+		f.Var(setting.Duration(&wait), "timeout", "`DURATION` how long to wait for somebody to agree")
 		f.BoolVar(&noQR, "no-qr", false, "show no QR code")
 		addJSONFlag(f, &asJSON, "how it ended, as a JSON object; the link goes to standard error")
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
@@ -121,14 +121,14 @@ connected and wasn't before, and a denial counts as not done.`,
 			return err
 		}
 		done := showWaiting(ctx, p, "waiting for access to be granted at "+cli.OneLine(args[0]))
-		status, err := flow.WaitForCompletion(ctx, secrets.WaitOptions{Timeout: time.Duration(wait)})
+		status, err := flow.WaitForCompletion(ctx, secrets.WaitOptions{Timeout: wait})
 		done()
 		if asJSON && status.Status != "" {
 			err = errors.Join(printJSON(p, status), err)
 		}
 		switch {
 		case err != nil:
-			return endOf(flow, err, time.Duration(wait))
+			return endOf(flow, err, wait)
 		case asJSON:
 			return nil
 		}

@@ -36,7 +36,7 @@ func secretsListCommand(p *program.Program) *cobra.Command {
 		asJSON   bool
 		of       owners
 		kind     string
-		resource resourceFlag
+		resource api.Resource
 	)
 	return vaultCommand(p, &cobra.Command{
 		Use:   "list [FLAG...] [NAME...]",
@@ -52,13 +52,13 @@ it exactly. --resource is about secrets that were stored for one resource; miosa
 		Args:              patterns,
 		ValidArgsFunction: completeFirst(completeWords(p, secretNames)),
 	}, func(f *pflag.FlagSet) {
-		f.Var((*setting.Text)(&kind), "type", "`TYPE` such as api_key or oauth_connect")
-		f.Var(&resource, "resource", "`RESOURCE` the one they are for: sandbox:ID or computer:ID")
+		f.Var(setting.Text(&kind), "type", "`TYPE` such as api_key or oauth_connect")
+		f.Var(resourceValue(&resource), "resource", "`RESOURCE` the one they are for: sandbox:ID or computer:ID")
 		of.addFlags(f, true)
 		addJSONFlag(f, &asJSON, "a JSON list")
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
 		filter := of.filter()
-		filter.Type, filter.Resource = kind, resource.Resource
+		filter.Type, filter.Resource = kind, resource
 		all, err := vault.List(ctx, filter)
 		if err != nil {
 			return err

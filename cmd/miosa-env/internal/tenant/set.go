@@ -32,9 +32,9 @@ type stored struct {
 func setCommand(p *program.Program) *cobra.Command {
 	var (
 		from     valueFlags
-		bind     places
+		bind     []place
 		of       owners
-		resource resourceFlag
+		resource api.Resource
 		expires  expiry
 		metadata string
 		asJSON   bool
@@ -69,20 +69,20 @@ only one of a secret to its own --resource: these two are stored together or not
 		},
 		ValidArgsFunction: completeFirst(completeWords(p, secretNames)),
 	}, func(f *pflag.FlagSet) {
-		f.Var(&bind, "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
+		f.Var(placesValue(&bind), "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
 		from.addFlags(f)
-		f.Var((*setting.Text)(&set.Type), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
+		f.Var(setting.Text(&set.Type), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
 		of.addFlags(f, true)
-		f.Var(&resource, "resource", "`RESOURCE` the one it is for: sandbox:ID or computer:ID")
+		f.Var(resourceValue(&resource), "resource", "`RESOURCE` the one it is for: sandbox:ID or computer:ID")
 		f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, or 2030-01-02T15:04:05Z")
 		f.StringVar(&metadata, "metadata", "", "`FILE` holds a JSON object to keep beside it; everybody who lists it sees that")
-		f.Var(&setting.Choice{To: &delivery, Words: []string{api.DeliverValue, api.DeliverPlaceholder}}, "delivery", "`WORD` value, or placeholder: the variable holds a stand-in that a proxy replaces")
+		f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value, or placeholder: the variable holds a stand-in that a proxy replaces")
 		addJSONFlag(f, &asJSON, "a JSON object: secret, and its new bindings")
 	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
 		if delivery != "" && len(bind) == 0 {
 			return cli.Usage(errors.New("--delivery is about bindings, and there is none"), "add --bind, or leave it out")
 		}
-		set.Name, set.Resource, set.ExpiresAt = args[0], resource.Resource, expires.at
+		set.Name, set.Resource, set.ExpiresAt = args[0], resource, expires.at
 		set.Scope, set.WorkspaceID, set.OwnerUserID = of.scope, of.workspace, of.owner
 		set.ExternalUserID, set.ExternalWorkspaceID = of.externalUser, of.externalWorkspace
 		var err error

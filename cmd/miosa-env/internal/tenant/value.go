@@ -22,12 +22,12 @@ type valueFlags struct {
 	file        string
 	keepNewline bool
 	allowEmpty  bool
-	generate    generated
+	generate    int
 }
 
 func (v *valueFlags) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&v.file, "value-file", "", "`FILE` holds the value; without it, standard input does, or you are asked for it")
-	f.Var(&v.generate, "generate", "`LENGTH` make a random value of 43 letters and digits (256 bits), or this many, without showing it")
+	f.Var(lengthValue(&v.generate), "generate", "`LENGTH` make a random value of 43 letters and digits (256 bits), or this many, without showing it")
 	f.Lookup("generate").NoOptDefVal = generateDefault
 	f.BoolVar(&v.keepNewline, "keep-newline", false, "keep a line end, LF or CRLF, that ends the file or standard input; one is dropped otherwise")
 	f.BoolVar(&v.allowEmpty, "allow-empty", false, "accept an empty value")
@@ -69,7 +69,7 @@ func readValue(p *program.Program, f valueFlags, name string) (v api.Value, err 
 	case f.generate > 0 && (f.file != "" || f.keepNewline || f.allowEmpty):
 		return v, cli.Usage(errors.New("--generate goes with no other flag about the value"), "leave --value-file, --keep-newline and --allow-empty out")
 	case f.generate > 0:
-		return f.generate.value(), nil
+		return generateValue(f.generate), nil
 	case f.file != "":
 		file, openErr := os.Open(f.file)
 		if openErr != nil {
