@@ -1,4 +1,4 @@
-// Floor-exec is the least that a Go program can do to start a command: it becomes it.
+// Floor-exec is the smallest Go program that starts a command: it replaces itself with it.
 //
 //	floor-exec COMMAND [ARG...]
 package main

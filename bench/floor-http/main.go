@@ -1,5 +1,5 @@
-// Floor-http is the least that a Go program can do to fetch something and then start a command: one
-// GET with net/http, and it becomes the command. It is what miosa-env run is measured against.
+// Floor-http is the smallest Go program that fetches something and then starts a command: it sends one GET with net/http and
+// replaces itself with the command. It is the floor of miosa-env run.
 //
 //	floor-http URL COMMAND [ARG...]
 package main

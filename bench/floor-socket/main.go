@@ -1,6 +1,5 @@
-// Floor-socket is the least that a Go program can do to ask a local service something and then start a
-// command: one question over a unix socket, and it becomes the command. It is what miosa-env run through
-// the agent is measured against.
+// Floor-socket is the smallest Go program that queries a local service and then starts a command: it sends one request over a
+// Unix socket and replaces itself with the command. It is the floor of miosa-env run with the agent.
 //
 //	floor-socket PATH COMMAND [ARG...]
 package main

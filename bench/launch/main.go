@@ -1,11 +1,10 @@
-// Launch runs a command once and prints what it cost: wall time in nanoseconds from before the fork
-// to after the wait, peak resident memory in bytes, and the wait status, 0 for success.
+// Launch runs a command once and prints its wall time in nanoseconds, from before the fork to after the wait, its peak resident
+// memory in bytes, and its wait status, 0 for success.
 //
 //	launch COMMAND [ARG...]
 //
-// It is a program of its own because the kernel counts the memory of whoever starts a command into
-// the command's peak: started by something small, a command shows its own. It imports next to
-// nothing for the same reason.
+// The kernel includes the memory of the starting process in the command's peak. So this is a separate, small program with few
+// imports.
 package main
 
 import (

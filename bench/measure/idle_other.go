@@ -8,7 +8,7 @@ import (
 	"io"
 )
 
-// idling needs /proc.
+// idling requires /proc.
 func (config) idling(context.Context, string, io.Writer) ([]string, error) {
 	return nil, errors.New("an idle agent can be measured on Linux only: leave it out with -only startup,rotation")
 }

@@ -72,7 +72,7 @@ func FlagError(c *cobra.Command, err error) error {
 	var names []string
 	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 	if word := nearest.Word(typed, names); word != "" {
-		return WithHint(err, "did you mean --"+word+"? "+See(c))
+		return WithHint(err, "did you mean --"+word+"? "+see(c))
 	}
 	return err
 }

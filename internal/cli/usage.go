@@ -11,8 +11,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 )
 
-// See returns the default hint for wrong usage of a command.
-func See(c *cobra.Command) string { return "see " + c.CommandPath() + " --help" }
+// see returns the default hint for wrong usage of a command.
+func see(c *cobra.Command) string { return "see " + c.CommandPath() + " --help" }
 
 // NoArguments is the Args function of a command that has only flags.
 func NoArguments(_ *cobra.Command, args []string) error {
@@ -44,7 +44,7 @@ func unknownCommand(c *cobra.Command, name string) error {
 			}
 		}
 	}
-	hint := cmp.Or(below, nearest.Hint(name, names)) + " " + See(c)
+	hint := cmp.Or(below, nearest.Hint(name, names)) + " " + see(c)
 	return WithHint(errors.New("unknown command "+Quote(name)), strings.TrimSpace(hint))
 }
 

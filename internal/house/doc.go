@@ -1,3 +1,3 @@
-// Package house holds no code, only tests that what the documents say about this repository is so:
-// packages are documented, links lead somewhere, the README's session works.
+// Package house has tests that compare documents with the repository: packages are documented, links work, the README's session
+// works.
 package house

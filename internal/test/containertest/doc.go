@@ -1,6 +1,6 @@
-// Package containertest runs miosa-env in containers, with podman and runc, as the image of
-// packaging/container and in front of another image's command. It holds docs/container.md to what it says.
+// Package containertest has tests that run miosa-env in containers, with podman and runc, as the image of packaging/container and
+// in front of another image's command. They check docs/container.md.
 //
-// Everything is in its tests. They need root, podman and runc, and no network: images are built from what this
-// machine has, and the vault is on loopback.
+// They require root, podman and runc, but no network: images are built from files of this machine, and the vault is on
+// loopback.
 package containertest

@@ -1,6 +1,6 @@
-// Package guidetest holds no code, only tests that run the commands of this project's guides from the guides
-// themselves: those of docs/ that no other package drives a machine or a container for, and the README's.
+// Package guidetest has tests that run the commands in the README and in the guides of docs/, except those that need a machine or
+// a container, which other packages test.
 //
-// Each block of commands in a document says in a comment above it which test runs it, or that none does and why;
-// internal/house holds them to that.
+// A comment above each block of commands names the test that runs it, or says why none does. internal/house checks these
+// comments.
 package guidetest

@@ -1,7 +1,5 @@
-// Package packagetest tests what `make package` makes, by what it is for: packages are unpacked, installed, upgraded
-// and removed, install.sh downloads from a server, programs for another processor run on it.
+// Package packagetest has tests of the files that `make package` makes: they unpack, install, upgrade and remove packages, run
+// install.sh with a server, and run programs for another processor.
 //
-// They aren't built for the race detector: what they run are programs of their own.
-//
-// What a test needs and doesn't find, it names and skips: see .ci/run for the list.
+// They aren't built for the race detector, since they run separate programs.
 package packagetest

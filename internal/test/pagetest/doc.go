@@ -1,8 +1,7 @@
-// Package pagetest holds the tests of the vault's page: a real browser, in front of a real vault, does
-// what a person would do. Axe looks at every view where AXE_JS names the file axe.min.js of the npm
-// package axe-core.
+// Package pagetest has tests of the vault's page, with a real browser and a real vault. If AXE_JS is the path of axe.min.js of the
+// npm package axe-core, axe checks every view.
 //
-// The pictures in docs/screenshots are made by
+// This command makes the pictures in docs/screenshots:
 //
 //	go test ./internal/test/pagetest -run TestScreenshots -update
 package pagetest

@@ -1,4 +1,3 @@
-// Package systemdtest boots a Debian with systemd in a container, installs the package with what systemd/ holds as
-// docs/systemd.md says, and looks whether it keeps what that page and docs/install.md promise, to the end of the
-// package. It has tests only.
+// Package systemdtest has tests that boot Debian with systemd in a container, install the package and the files of systemd/ as in
+// docs/systemd.md, and check that page and docs/install.md, including the removal of the package.
 package systemdtest

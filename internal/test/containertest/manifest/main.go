@@ -1,9 +1,8 @@
-// Command manifest reads Kubernetes manifests by Kubernetes' own types, and takes no field that it doesn't know, none
-// twice, and none of another type:
+// Command manifest checks Kubernetes manifests with Kubernetes' own types. It rejects unknown fields, duplicates and wrong types:
 //
 //	manifest FILE...
 //
-// It is a module of its own, so that these types stay out of the program's go.mod.
+// It is a separate module, so that these types stay out of the program's go.mod.
 package main
 
 import (

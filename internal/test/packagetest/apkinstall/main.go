@@ -1,6 +1,5 @@
-// Command apkinstall installs packages of Alpine's to a folder: apkinstall DIR FILE... . It is for where there is no apk,
-// and reads packages with another code than what made them. It is a module of its own, so that the program has none of what
-// it needs.
+// Command apkinstall installs Alpine packages to a folder, without apk: apkinstall DIR FILE... . It doesn't use the library that
+// made the packages. It is a separate module, so that its dependencies stay out of the program's go.mod.
 package main
 
 import (
@@ -24,7 +23,7 @@ func main() {
 	}
 }
 
-// install makes a system of the folder, installs the packages, and prints what the system says is in it.
+// install initializes the folder, installs the packages, and lists the installed ones.
 func install(ctx context.Context, dir string, names []string) error {
 	system, err := apk.New(apk.WithFS(fs.DirFS(dir)), apk.WithArch("x86_64"), apk.WithIgnoreMknodErrors(true))
 	if err != nil {
@@ -44,14 +43,14 @@ func install(ctx context.Context, dir string, names []string) error {
 	return err
 }
 
-// file is a package's.
+// file is the path of a package.
 type file string
 
-// URL is its path.
+// URL returns the path.
 func (f file) URL() string { return string(f) }
 
-// PackageName is what it is called in errors.
+// PackageName returns the name for errors.
 func (f file) PackageName() string { return string(f) }
 
-// ChecksumString is empty: there is no index that has it.
+// ChecksumString returns "", since there is no index.
 func (f file) ChecksumString() string { return "" }
