@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"errors"
 	"net"
 
 	"golang.org/x/sys/unix"
@@ -50,17 +51,16 @@ func (g *gather) send(c *net.UnixConn) error {
 		}
 		for more := true; more; {
 			more, sendErr = g.step(write)
-			switch sendErr { //nolint:errorlint // a bare errno
-			case unix.EAGAIN:
+			if errors.Is(sendErr, unix.EAGAIN) {
 				return false
-			case nil, unix.EINTR:
-			default:
+			}
+			if sendErr != nil && !errors.Is(sendErr, unix.EINTR) {
 				return true
 			}
 		}
 		return true
 	})
-	if sendErr != nil && sendErr != unix.EAGAIN { //nolint:errorlint // a bare errno
+	if sendErr != nil && !errors.Is(sendErr, unix.EAGAIN) {
 		return sendErr
 	}
 	return err

@@ -88,7 +88,7 @@ func (s *Server) Dial(t testing.TB) *socket.Client {
 // Send connects and sends text as it is.
 func (s *Server) Send(t testing.TB, text string) net.Conn {
 	t.Helper()
-	c, err := net.Dial("unix", s.Path())
+	c, err := (&net.Dialer{}).DialContext(t.Context(), "unix", s.Path())
 	if err != nil {
 		t.Fatal(err)
 	}
