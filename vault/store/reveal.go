@@ -40,7 +40,7 @@ func (s *Store) state(ctx context.Context, a Actor, r api.Resource) (now state, 
 	if err := s.mayReveal(ctx, a, r); err != nil {
 		return now, err
 	}
-	bound, err := read(ctx, s, a, anyKey, func(t *txn) ([]boundRow, error) { return t.bound(r, "''") })
+	bound, err := read(ctx, s, a, anyKey, func(t *txn) ([]boundRow, error) { return t.bound(r, false) })
 	if err != nil {
 		return now, err
 	}
@@ -59,17 +59,20 @@ func (s *Store) state(ctx context.Context, a Actor, r api.Resource) (now state, 
 type boundRow struct {
 	api.Label
 	api.About
-	placeholder string
-	sealed      []byte
+	placeholder []byte // of a binding with that delivery
+	sealed      []byte // of others; nil in a state
 }
 
-// bound reads the set of a resource without expired secrets, sorted by variable name. sealed is the SQL expression of
-// the value.
-func (t *txn) bound(r api.Resource, sealed string) ([]boundRow, error) {
+// bound reads the set of a resource without expired secrets, sorted by variable name, with or without its values.
+func (t *txn) bound(r api.Resource, values bool) ([]boundRow, error) {
+	columns := "NULL, NULL"
+	if values {
+		columns = "CASE WHEN b.delivery = 'placeholder' THEN b.placeholder_token END, CASE WHEN b.delivery <> 'placeholder' THEN s.value END"
+	}
 	list, err := collect(t, func(b *boundRow) []any {
 		return []any{&b.ID, &b.SecretID, &b.ExposeAsEnv, &b.Version, &b.Delivery, optionalInstant{&b.ExpiresAt},
 			&b.SecretName, instant{&b.UpdatedAt}, &b.placeholder, &b.sealed}
-	}, `SELECT b.id, b.secret_id, b.env_name, s.version, b.delivery, s.expires_at, s.name, s.updated_at, b.placeholder_token, `+sealed+`
+	}, `SELECT b.id, b.secret_id, b.env_name, s.version, b.delivery, s.expires_at, s.name, s.updated_at, `+columns+`
 		FROM bindings b JOIN secrets s ON s.id = b.secret_id
 		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND (s.expires_at IS NULL OR s.expires_at > $4)`,
 		t.actor.TenantID, r.Type, r.ID, t.now.UnixMicro())
@@ -87,12 +90,13 @@ func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource, to *api.Sea
 		return api.RevealAnswer{}, err
 	}
 	var keys *keyring.Keys
-	list, err := read(ctx, s, a, anyKey, func(t *txn) (list []boundRow, err error) {
+	reader := a
+	reader.local = true // auditReveal checks the key
+	list, err := read(ctx, s, reader, anyKey, func(t *txn) (list []boundRow, err error) {
 		if keys, err = t.keys(); err != nil {
 			return nil, err
 		}
-		// The value of a placeholder isn't even read.
-		return t.bound(r, "CASE WHEN b.delivery = 'placeholder' THEN NULL ELSE s.value END")
+		return t.bound(r, true)
 	})
 	if err != nil {
 		return api.RevealAnswer{}, err
@@ -135,7 +139,7 @@ var ErrNotAudited = api.NewError(api.ErrUnavailable, "the reveal can't be audite
 func openAll(k *keyring.Keys, list []boundRow) ([]api.Bound, error) {
 	set := make([]api.Bound, 0, len(list))
 	for _, l := range list {
-		plain := []byte(l.placeholder)
+		plain := l.placeholder
 		if l.Delivery != api.DeliverPlaceholder {
 			var err error
 			if plain, err = k.Open(l.sealed, l.SecretID, l.Version, fieldValue); err != nil {
