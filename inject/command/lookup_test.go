@@ -1,6 +1,7 @@
 package command_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,12 +96,12 @@ func TestLookup(t *testing.T) {
 				}
 				return
 			}
-			e, ok := err.(interface {
+			var e interface {
 				error
 				Hint() string
 				ExitCode() int
-			})
-			if !ok {
+			}
+			if !errors.As(err, &e) {
 				t.Fatalf("got %v", err)
 			}
 			if diff := cmp.Diff([]string{e.Error(), e.Hint()}, []string{tt.message, tt.hint}); diff != "" {

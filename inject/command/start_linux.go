@@ -60,7 +60,7 @@ type child struct {
 	limit     *syscall.Rlimit
 	ids       []idEntry
 	parent    uintptr
-	failed    int // the pipe to which the fork writes an errno
+	errors    int // the pipe to which the fork writes an errno
 
 	// Memory for the fork's system calls.
 	group  int32
@@ -145,7 +145,7 @@ func (n *child) start() (int, error) {
 		return 0, err
 	}
 	defer func() { _ = unix.Close(p[0]) }()
-	n.failed = p[1]
+	n.errors = p[1]
 	pid, errno := n.fork()
 	_ = unix.Close(p[1])
 	if errno != 0 {
@@ -198,7 +198,7 @@ func forkAndExec(n *child) (pid uintptr, errno syscall.Errno) {
 	}
 	n.errno = n.become()
 	for {
-		_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(n.failed), uintptr(unsafe.Pointer(&n.errno)), unsafe.Sizeof(n.errno))
+		_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(n.errors), uintptr(unsafe.Pointer(&n.errno)), unsafe.Sizeof(n.errno))
 		_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT, 253, 0, 0)
 	}
 }
@@ -212,10 +212,10 @@ func vfork() (pid uintptr, errno syscall.Errno)
 //go:norace
 //go:nocheckptr
 func (n *child) become() (errno syscall.Errno) {
-	if errno = n.arrange(); errno != 0 {
+	if errno = n.setGroup(); errno != 0 {
 		return errno
 	}
-	if errno = n.plug(); errno != 0 {
+	if errno = n.moveFiles(); errno != 0 {
 		return errno
 	}
 	if n.attr.Setctty {
@@ -224,7 +224,7 @@ func (n *child) become() (errno syscall.Errno) {
 		}
 	}
 	n.restore()
-	n.name()
+	n.writeIDs()
 	if _, _, errno = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&n.blocked)), 0, 8, 0, 0); errno != 0 {
 		return errno
 	}
@@ -233,12 +233,12 @@ func (n *child) become() (errno syscall.Errno) {
 	return errno
 }
 
-// arrange sets the session, process group, foreground and parent-death signal.
+// setGroup sets the session, process group, foreground and parent-death signal.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func (n *child) arrange() (errno syscall.Errno) {
+func (n *child) setGroup() (errno syscall.Errno) {
 	if n.attr.Setsid {
 		if _, _, errno = syscall.RawSyscall(syscall.SYS_SETSID, 0, 0, 0); errno != 0 {
 			return errno
@@ -268,12 +268,12 @@ func (n *child) arrange() (errno syscall.Errno) {
 	return 0
 }
 
-// plug moves the files to descriptors 0, 1 and 2.
+// moveFiles moves the files to descriptors 0, 1 and 2.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func (n *child) plug() syscall.Errno {
+func (n *child) moveFiles() syscall.Errno {
 	for i, fd := range n.attr.Files {
 		if fd >= 0 && fd < i { // it would be overwritten before it is used
 			up, _, errno := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_DUPFD_CLOEXEC, 3)
@@ -319,12 +319,12 @@ func (n *child) restore() {
 	}
 }
 
-// name writes the child's ids into its environment.
+// writeIDs writes the child's ids into its environment.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func (n *child) name() {
+func (n *child) writeIDs() {
 	for i := range n.ids {
 		pid, _, _ := syscall.RawSyscall(syscall.SYS_GETPID, 0, 0, 0)
 		id := uint64(pid)

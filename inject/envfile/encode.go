@@ -147,19 +147,3 @@ func (f *format) spellAll(t *text, sorted []api.Bound) error {
 	}
 	return errors.Join(problems...)
 }
-
-// spellShell writes an assignment in single quotes, in which nothing is expanded. It is exact in dash, bash, busybox, ksh
-// and zsh.
-func spellShell(t *text, name, value string) string {
-	t.add("export ", name, "='")
-	for {
-		before, after, found := strings.Cut(value, "'")
-		t.add(before)
-		if !found {
-			t.add("'\n")
-			return ""
-		}
-		t.add(`'\''`)
-		value = after
-	}
-}

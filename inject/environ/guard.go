@@ -132,7 +132,7 @@ func guard(bound []api.Bound, allowed []string) ([]*Problem, []Warning) {
 	return problems, warnings
 }
 
-// validName tells whether s is [A-Za-z_][A-Za-z0-9_]*.
+// ValidName reports whether s matches [A-Za-z_][A-Za-z0-9_]*.
 func ValidName(s string) bool {
 	for i := range len(s) {
 		c := s[i]

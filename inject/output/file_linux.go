@@ -45,7 +45,7 @@ func (o *Output) writeFile(text []byte) (stamps map[string]stamp, changed bool, 
 		return nil, false, err
 	}
 	defer func() { _ = f.Close() }()
-	if err = o.owe(d); err == nil {
+	if err = o.setPending(d); err == nil {
 		err = o.failed(d, d.rename(temp, base), len(text))
 	}
 	if err != nil {

@@ -49,7 +49,7 @@ func (o *Output) writeFiles(bound []api.Bound) (stamps map[string]stamp, changed
 		return nil, false, errors.Join(err, removeGeneration(d, generation))
 	}
 	link := randomName(dataLink)
-	if err = o.owe(d); err == nil {
+	if err = o.setPending(d); err == nil {
 		if err = d.symlink(generation, link); err == nil {
 			err = d.rename(link, dataLink)
 		}
@@ -242,7 +242,7 @@ func (o *Output) removeFiles(parent *directory) error {
 		return err
 	}
 	// The link first: without it no name leads to a value.
-	return errors.Join(d.unlink(dataLink), d.unlink(o.owedName()), o.relink(d, there, nil), d.sync())
+	return errors.Join(d.unlink(dataLink), d.unlink(o.pendingName()), o.relink(d, there, nil), d.sync())
 }
 
 // sortedNames returns the final names of bound.

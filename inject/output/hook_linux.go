@@ -73,8 +73,8 @@ func (h *hooks) changes() api.Changes {
 	return before.changes(h.reported)
 }
 
-// start runs the hook in a goroutine after the announced set was written. It calls paid when hooks have run for all sets.
-func (h *hooks) start(c Config, t traces, paid func()) {
+// start runs the hook in a goroutine after the announced set was written. It calls done when hooks have run for all sets.
+func (h *hooks) start(c Config, t traces, done func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.written, h.traces = h.coming, t
@@ -87,20 +87,20 @@ func (h *hooks) start(c Config, t traces, paid func()) {
 	}
 	h.running = true
 	h.ended.Go(func() {
-		for again := true; again; again = h.next(paid) {
+		for again := true; again; again = h.next(done) {
 			h.run(c)
 		}
 	})
 }
 
 // next reports whether to run the hook once more.
-func (h *hooks) next(paid func()) bool {
+func (h *hooks) next(done func()) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	closed := h.context.Err() != nil // then the hook was killed
 	h.running = h.again && !closed
 	if !h.again && !h.due && !closed {
-		paid()
+		done()
 	}
 	h.again = false
 	h.masked = h.written.with(h.coming)

@@ -114,8 +114,8 @@ func (o *Output) Write(s api.Snapshot) error {
 	}
 	switch {
 	case o.conf.Hook == "":
-	case changed || first && o.owed():
-		o.hooks.start(o.conf, wanted, o.paid)
+	case changed || first && o.pending():
+		o.hooks.start(o.conf, wanted, o.clearPending)
 	default:
 		o.hooks.skip(wanted)
 	}
@@ -194,5 +194,5 @@ func (o *Output) Remove() error {
 		return o.removeFiles(d)
 	}
 	o.swept = false
-	return errors.Join(d.unlink(path.Base(o.conf.Path)), d.unlink(o.owedName()), o.sweepFile(d), d.sync())
+	return errors.Join(d.unlink(path.Base(o.conf.Path)), d.unlink(o.pendingName()), o.sweepFile(d), d.sync())
 }

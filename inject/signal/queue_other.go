@@ -2,8 +2,11 @@
 
 package signal
 
-// Last is the last signal. There are no real-time signals.
-const firstRealTime, Last = 32, 31
+// Last is the last signal.
+const Last = 31
+
+// firstRealTime is out of range: there are no real-time signals.
+const firstRealTime = Last + 1
 
 // Queue has no signals: miosa-env catches them on Linux only.
 type Queue struct{}

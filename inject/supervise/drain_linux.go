@@ -24,7 +24,7 @@ func (v *supervisor) drained() bool {
 		v.terminal.take(v.group)
 		v.streams.end()
 		v.keep(v.streams)
-		v.draining = allCaught(v.relays)
+		v.draining = allDrained(v.relays)
 		if v.stopping {
 			v.patience = time.After(v.StopTimeout)
 		}
@@ -42,13 +42,13 @@ func (v *supervisor) keep(s *streams) {
 	v.relays = append(v.relays, s.relays...)
 }
 
-// allCaught returns a channel that is closed when each relay has written its command's output.
-func allCaught(relays []*relay) <-chan struct{} {
+// allDrained returns a channel that is closed when each relay has written its command's output.
+func allDrained(relays []*relay) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for _, r := range relays {
-			<-r.caught
+			<-r.drained
 		}
 	}()
 	return done
@@ -80,7 +80,7 @@ func brokenPipe(err error) bool {
 func (v *supervisor) leave() command.Exit {
 	if v.cut {
 		for _, r := range v.relays {
-			if !isClosed(r.caught) {
+			if !isClosed(r.drained) {
 				v.outputLost.Store(true)
 				v.Log.Error().Str("stream", streamName(r.out.fd)).Msg("output lost: reader too slow")
 			}

@@ -42,7 +42,7 @@ func (v *supervisor) runHook() {
 	}
 	if null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
 		streams.files[0] = null
-		streams.theirs = append(streams.theirs, null)
+		streams.childEnds = append(streams.childEnds, null)
 	}
 	c := command.Command{
 		Path: "/bin/sh",

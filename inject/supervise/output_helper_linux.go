@@ -28,11 +28,11 @@ type maskedValue struct {
 
 // outputStream is a parked relay.
 type outputStream struct {
-	Mask    int // index in Masks
-	Eager   bool
-	Session bool // it reads from a pty that turns LF into CRLF
-	State   mask.State
-	Rest    []byte // masked, not yet written
+	Mask        int // index in Masks
+	Interactive bool
+	Session     bool // it reads from a pty that turns LF into CRLF
+	State       mask.State
+	Rest        []byte // masked, not yet written
 }
 
 // startOutput starts the output helper for parked relays, and returns when it has taken over.
@@ -58,7 +58,7 @@ func startOutput(relays []*relay) error {
 			}
 			order.Masks = append(order.Masks, values)
 		}
-		order.Streams = append(order.Streams, outputStream{Mask: at, Eager: r.eager, Session: r.session != nil, State: r.to.State(), Rest: r.out.rest})
+		order.Streams = append(order.Streams, outputStream{Mask: at, Interactive: r.interactive, Session: r.session != nil, State: r.to.State(), Rest: r.out.rest})
 		fds = append(fds, r.from, r.out.fd)
 		if r.session != nil {
 			sessions = append(sessions, r.session.conn)
@@ -108,7 +108,7 @@ func outputHelperMain() error {
 		if err != nil {
 			return err
 		}
-		r.eager, r.out.rest = s.Eager, s.Rest
+		r.interactive, r.out.rest = s.Interactive, s.Rest
 		if s.Session {
 			r.out.passing = new(atomic.Bool)
 		}

@@ -14,19 +14,19 @@ import (
 // without it, so the pipes on both sides bound what is in flight. It ends when the last writer has closed its end, or when
 // the stream can't be written to; then it closes from, so that later writes fail.
 type relay struct {
-	from    int          // a pipe's end or a pty's master; closed by the relay
-	to      *mask.Writer // writes to out
-	out     *streamWriter
-	masker  *mask.Masker                // of to
-	next    atomic.Pointer[mask.Masker] // to use from the next read on; nil: no change
-	session *session                    // of the pty, which must last as long as its output; may be nil
-	eager   bool                        // reads from a pty: when output pauses, write what the mask holds back
+	from        int          // a pipe's end or a pty's master; closed by the relay
+	to          *mask.Writer // writes to out
+	out         *streamWriter
+	masker      *mask.Masker                // of to
+	next        atomic.Pointer[mask.Masker] // to use from the next read on; nil: no change
+	session     *session                    // of the pty, which must last as long as its output; may be nil
+	interactive bool                        // reads from a pty: when output pauses, write what the mask holds back
 
-	ending  atomic.Bool // the command has ended: close caught when its output has been written
+	ending  atomic.Bool // the command has ended: close drained when its output has been written
 	parking atomic.Bool // stop
 	wake    int         // an eventfd that interrupts waiting for input, or for room in out
 
-	caught  chan struct{} // closed when the command's output has been written, or the relay has ended
+	drained chan struct{} // closed when the command's output has been written, or the relay has ended
 	stopped chan struct{} // closed when the goroutine has returned; the fields below are valid then
 	ended   bool          // there is no writer or no reader any more
 	lost    error         // why output was lost; may be nil
@@ -44,13 +44,13 @@ func newRelay(from, to int, m *mask.Masker) (*relay, error) {
 		_ = unix.Close(from)
 		return nil, fmt.Errorf("relay output: %w", err)
 	}
-	r := &relay{from: from, masker: m, wake: wake, caught: make(chan struct{}), stopped: make(chan struct{})}
+	r := &relay{from: from, masker: m, wake: wake, drained: make(chan struct{}), stopped: make(chan struct{})}
 	r.out = newStreamWriter(to, wake, &r.parking)
 	r.to = m.Writer(r.out)
 	return r, nil
 }
 
-// end is called when the command has ended. caught is closed when its output has been written.
+// end is called when the command has ended. drained is closed when its output has been written.
 func (r *relay) end() {
 	r.ending.Store(true)
 	raiseEvent(r.wake)
@@ -76,8 +76,8 @@ func (r *relay) run(report func(error)) {
 	if r.lost != nil {
 		report(r.lost)
 	}
-	if !isClosed(r.caught) {
-		close(r.caught)
+	if !isClosed(r.drained) {
+		close(r.drained)
 	}
 }
 
@@ -113,7 +113,7 @@ func (r *relay) copy() error {
 		case left < 0 && r.ending.Load():
 			left = r.waiting()
 		}
-		ending := left >= 0 && !isClosed(r.caught)
+		ending := left >= 0 && !isClosed(r.drained)
 		if ending {
 			wait = now
 		}
@@ -125,9 +125,9 @@ func (r *relay) copy() error {
 			return fmt.Errorf("wait for output: %w", err)
 		}
 		if ending && (left == 0 || n == 0) && fds[0].Revents&^unix.POLLIN == 0 {
-			close(r.caught)
+			close(r.drained)
 			wait = forever
-			if r.eager {
+			if r.interactive {
 				wait = releaseAfter
 			}
 			continue
@@ -156,7 +156,7 @@ func (r *relay) copy() error {
 				if _, err := r.to.Write(buffer[:n]); err != nil {
 					return err
 				}
-				if r.eager {
+				if r.interactive {
 					wait = releaseAfter
 				}
 			case err == unix.EINTR, err == unix.EAGAIN:
@@ -175,7 +175,7 @@ func (r *relay) copy() error {
 // waiting returns how many bytes can be read now. A pty may have more than the kernel reports.
 func (r *relay) waiting() int {
 	n, err := unix.IoctlGetInt(r.from, unix.TIOCINQ)
-	if err != nil || r.eager {
+	if err != nil || r.interactive {
 		return ptyBuffer
 	}
 	return n

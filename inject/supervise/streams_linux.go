@@ -12,13 +12,13 @@ import (
 
 // streams are a command's standard streams, and what connects them with this process's.
 type streams struct {
-	files   [3]int
-	pty     *ptyPair
-	session *session // on the pty; may be nil
-	theirs  []int    // the command's ends, to close after it has started
-	relays  []*relay
-	ended   chan struct{}                  // gets one message when the pty's relay has ended
-	lost    func(stream string, err error) // reports lost output; called on a relay's goroutine
+	files     [3]int
+	pty       *ptyPair
+	session   *session // on the pty; may be nil
+	childEnds []int    // the command's ends, to close after it has started
+	relays    []*relay
+	ended     chan struct{}                  // gets one message when the pty's relay has ended
+	lost      func(stream string, err error) // reports lost output; called on a relay's goroutine
 }
 
 // plainStreams returns this process's streams.
@@ -72,7 +72,7 @@ func (s *streams) pipe(fd int, m *mask.Masker) (int, error) {
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return 0, fmt.Errorf("pipe for output: %w", err)
 	}
-	s.theirs = append(s.theirs, p[1])
+	s.childEnds = append(s.childEnds, p[1])
 	return p[1], s.relay(p[0], fd, m, nil)
 }
 
@@ -119,14 +119,14 @@ func (s *streams) relay(from, to int, m *mask.Masker, pair *ptyPair) error {
 	if err != nil {
 		return err
 	}
-	r.eager = pair != nil
-	if r.eager && s.session != nil {
+	r.interactive = pair != nil
+	if r.interactive && s.session != nil {
 		r.session, r.out.passing = s.session, &pair.passing
 	}
 	s.relays = append(s.relays, r)
 	go func() {
 		r.run(func(err error) { s.lost(streamName(to), err) })
-		if r.ended && r.eager {
+		if r.ended && r.interactive {
 			s.ended <- struct{}{}
 		}
 	}()
@@ -147,10 +147,10 @@ func (s *streams) setMasker(m *mask.Masker) {
 
 // started closes this process's copies of the command's ends.
 func (s *streams) started() {
-	for _, fd := range s.theirs {
+	for _, fd := range s.childEnds {
 		_ = unix.Close(fd)
 	}
-	s.theirs = nil
+	s.childEnds = nil
 }
 
 // end is called when the command has ended. It stops passing keys. The relays write the command's output, and then that of
