@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// An error that repeats a path brings no control characters of it to a terminal.
+// Control characters in a path are escaped in error messages.
 func TestErrorsArePrintable(t *testing.T) {
 	var stderr bytes.Buffer
 	code := run(t.Context(), []string{"dev", "--resource", "sandbox:sb_1", "--seed", "no\x1b[31m\u202e.env"}, &bytes.Buffer{}, &stderr)

@@ -25,47 +25,47 @@ import (
 const (
 	kills        = 200
 	killsShort   = 20 // with -short
-	killUnawares = 10 // after one round in so many it is also killed while it starts
+	killAtStart  = 10 // once in this many rounds it is also killed during its start
 	killRotators = 4
 	killCreators = 2
-	killKeeps    = 8 // secrets that one creator lets live: past that it deletes the oldest
+	killKeeps    = 8 // number of secrets each creator keeps; beyond that it deletes the oldest
 	killWithin   = 80 * time.Millisecond
 )
 
-// fate is what a secret's version may be now; 0 is no secret. Where least is below most, one write of it
-// has been sent and not been answered.
-type fate struct{ least, most int64 }
+// versionRange is the range of versions that a secret may have now; 0: it does not exist. If least is less than most,
+// one write to it was sent and not answered.
+type versionRange struct{ least, most int64 }
 
-// battered is a miosa-vault serve that is killed again and again, and what its clients know of it. Each
-// secret is written by one client, so that at most one write of it is under way.
-type battered struct {
+// killedVault is a miosa-vault serve that is killed repeatedly, with the state that its clients expect. Each
+// secret is written by one client, so at most one write to it is in progress.
+type killedVault struct {
 	dir      string
 	url      string
 	tenant   api.Key
 	resource api.Key
 	serve    *process
-	took     time.Duration // until it served, the last time
+	took     time.Duration // duration of the last start
 
 	mu       sync.Mutex // guards the fields below
-	fates    map[string]fate
-	ids      map[string]string // secret's name -> id
+	versions map[string]versionRange
+	ids      map[string]string // secret name to id
 	answered int
 }
 
-var batteredBox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
+var killedSandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
 
-// killedValue is the value that a version of a secret has, several pages large at times.
+// killedValue returns the value of a secret's version, for some versions several pages large.
 func killedValue(name string, version int64) string {
 	return fmt.Sprintf("%s %d %s", name, version, strings.Repeat("v", int(version%4)*3000))
 }
 
-// SIGKILL of a vault that serves, at any moment while it is written to, loses no write that was answered. 200
-// times; package vault's TestFault_V1_KilledWhileWriting has the other 800 kills of the thousand.
+// SIGKILL of a serving vault during writes loses no acknowledged write. 200 kills; vault/store's
+// TestFault_V1_KilledWhileWriting adds 800 without HTTP.
 func TestFault_V1_KilledWhileServing(t *testing.T) {
-	b := &battered{dir: t.TempDir(), fates: map[string]fate{}, ids: map[string]string{}}
+	b := &killedVault{dir: t.TempDir(), versions: map[string]versionRange{}, ids: map[string]string{}}
 	succeed(t, "keys", "root", "--out", b.rootKey())
 	b.tenant = parsed(t, succeed(t, "keys", "create", "--tenant", "acme", "--data-dir", b.data(), "--root-key-file", b.rootKey()))
-	b.resource = parsed(t, succeed(t, "keys", "create", "--tenant", "acme", "--resource", batteredBox.String(),
+	b.resource = parsed(t, succeed(t, "keys", "create", "--tenant", "acme", "--resource", killedSandbox.String(),
 		"--data-dir", b.data(), "--root-key-file", b.rootKey()))
 	t.Cleanup(func() { b.serve.kill() })
 	rounds := kills
@@ -78,7 +78,7 @@ func TestFault_V1_KilledWhileServing(t *testing.T) {
 		if err := b.writeUntilKilled(t, round); err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
-		if round%killUnawares == 0 {
+		if round%killAtStart == 0 {
 			b.launch(t)
 			b.killWithin(b.took)
 			<-b.serve.ended
@@ -94,11 +94,11 @@ func TestFault_V1_KilledWhileServing(t *testing.T) {
 	}
 }
 
-func (b *battered) data() string    { return filepath.Join(b.dir, "data") }
-func (b *battered) rootKey() string { return filepath.Join(b.dir, "root.key") }
+func (b *killedVault) data() string    { return filepath.Join(b.dir, "data") }
+func (b *killedVault) rootKey() string { return filepath.Join(b.dir, "root.key") }
 
-// launch starts the vault and doesn't wait.
-func (b *battered) launch(t *testing.T) {
+// launch starts the vault without waiting.
+func (b *killedVault) launch(t *testing.T) {
 	t.Helper()
 	path, err := exec.LookPath("miosa-vault")
 	if err != nil {
@@ -112,7 +112,7 @@ func (b *battered) launch(t *testing.T) {
 }
 
 // start starts the vault and waits until it serves.
-func (b *battered) start(t *testing.T) {
+func (b *killedVault) start(t *testing.T) {
 	t.Helper()
 	began := time.Now()
 	b.launch(t)
@@ -120,15 +120,15 @@ func (b *battered) start(t *testing.T) {
 	b.took = time.Since(began)
 }
 
-// killWithin kills the vault at some moment of a time, and doesn't wait for it.
-func (b *battered) killWithin(d time.Duration) {
+// killWithin kills the vault at a random moment within d, without waiting for its end.
+func (b *killedVault) killWithin(d time.Duration) {
 	serve := b.serve.Process
 	time.AfterFunc(rand.N(d), func() { _ = serve.Kill() })
 }
 
-// writeUntilKilled has all clients write while the vault is killed. It returns what went otherwise than by
-// that.
-func (b *battered) writeUntilKilled(t *testing.T, round int) error {
+// writeUntilKilled lets all clients write while the vault is killed. It returns errors that the kill does not
+// explain.
+func (b *killedVault) writeUntilKilled(t *testing.T, round int) error {
 	transport := &http.Transport{MaxIdleConnsPerHost: killRotators + killCreators}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: patience}
@@ -154,10 +154,10 @@ func (b *battered) writeUntilKilled(t *testing.T, round int) error {
 	return errors.Join(problems...)
 }
 
-// rotate makes a secret, if it isn't there, and gives it one value after the other until the vault is gone.
-func (b *battered) rotate(ctx context.Context, client *http.Client, name string) error {
+// rotate creates a secret, if it does not exist, and rotates it until the vault is killed.
+func (b *killedVault) rotate(ctx context.Context, client *http.Client, name string) error {
 	for {
-		version := b.expect(name, func(f fate) fate { return fate{f.least, f.least + 1} }).most
+		version := b.expect(name, func(f versionRange) versionRange { return versionRange{f.least, f.least + 1} }).most
 		method, path, body := "PATCH", "/egress/secrets/"+b.id(name), map[string]string{"value": killedValue(name, version)}
 		if version == 1 {
 			method, path, body = "POST", "/egress/secrets", newSecret(name)
@@ -168,12 +168,12 @@ func (b *battered) rotate(ctx context.Context, client *http.Client, name string)
 	}
 }
 
-// create makes one secret after the other, bound, and deletes the oldest, until the vault is gone.
-func (b *battered) create(ctx context.Context, client *http.Client, prefix string) error {
+// create creates and binds secrets, and deletes the oldest, until the vault is killed.
+func (b *killedVault) create(ctx context.Context, client *http.Client, prefix string) error {
 	mine, _, _ := strings.Cut(prefix, "_")
 	for n := 0; ; n++ {
-		name := fmt.Sprintf("%s_%04d", prefix, n) // sorted as they are made
-		b.expect(name, func(fate) fate { return fate{0, 1} })
+		name := fmt.Sprintf("%s_%04d", prefix, n) // sorted by creation
+		b.expect(name, func(versionRange) versionRange { return versionRange{0, 1} })
 		if gone, err := b.send(ctx, client, "POST", "/egress/secrets", name, newSecret(name)); gone || err != nil {
 			return err
 		}
@@ -181,7 +181,7 @@ func (b *battered) create(ctx context.Context, client *http.Client, prefix strin
 		if oldest == "" {
 			continue
 		}
-		b.expect(oldest, func(f fate) fate { return fate{0, f.most} })
+		b.expect(oldest, func(f versionRange) versionRange { return versionRange{0, f.most} })
 		if gone, err := b.send(ctx, client, "DELETE", "/egress/secrets/"+b.id(oldest), oldest, nil); gone || err != nil {
 			return err
 		}
@@ -191,18 +191,18 @@ func (b *battered) create(ctx context.Context, client *http.Client, prefix strin
 func newSecret(name string) map[string]string {
 	return map[string]string{
 		"name": name, "value": killedValue(name, 1),
-		"resource_type": batteredBox.Type, "resource_id": batteredBox.ID, "expose_as_env": name,
+		"resource_type": killedSandbox.Type, "resource_id": killedSandbox.ID, "expose_as_env": name,
 	}
 }
 
-func (b *battered) id(name string) string {
+func (b *killedVault) id(name string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.ids[name]
 }
 
-// oldest is a secret to delete, "" while there are few.
-func (b *battered) oldest(prefix string) string {
+// oldest returns the next secret to delete, or "" while there are few.
+func (b *killedVault) oldest(prefix string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var names []string
@@ -217,17 +217,17 @@ func (b *battered) oldest(prefix string) string {
 	return slices.Min(names)
 }
 
-// expect notes what a write, or its answer, makes of a secret.
-func (b *battered) expect(name string, change func(fate) fate) fate {
+// expect updates the expected versions of a secret.
+func (b *killedVault) expect(name string, change func(versionRange) versionRange) versionRange {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.fates[name] = change(b.fates[name])
-	return b.fates[name]
+	b.versions[name] = change(b.versions[name])
+	return b.versions[name]
 }
 
-// send sends one write, once, and notes that it was answered as soon as the status is there. It tells whether
-// the vault is gone.
-func (b *battered) send(ctx context.Context, client *http.Client, method, path, name string, body any) (gone bool, err error) {
+// send sends one write without retries and records its acknowledgment as soon as the status arrives. It reports
+// whether the vault is gone.
+func (b *killedVault) send(ctx context.Context, client *http.Client, method, path, name string, body any) (gone bool, err error) {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return false, err
@@ -242,17 +242,17 @@ func (b *battered) send(ctx context.Context, client *http.Client, method, path, 
 	req.Header.Set("Authorization", "Bearer "+b.tenant.Reveal())
 	res, err := client.Do(req)
 	if err != nil {
-		return true, nil // killed: what becomes of this write is open
+		return true, nil // killed: the write may or may not be stored
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode/100 != 2 {
 		return false, fmt.Errorf("%s %s: status %d", method, path, res.StatusCode)
 	}
-	b.expect(name, func(f fate) fate {
+	b.expect(name, func(f versionRange) versionRange {
 		if method == "DELETE" {
-			return fate{0, 0}
+			return versionRange{0, 0}
 		}
-		return fate{f.most, f.most}
+		return versionRange{f.most, f.most}
 	})
 	answer, err := io.ReadAll(res.Body)
 	b.mu.Lock()
@@ -273,8 +273,8 @@ func (b *battered) send(ctx context.Context, client *http.Client, method, path, 
 	return false, nil
 }
 
-// check asks the vault for everything, compares it with what its clients know, and takes it for known.
-func (b *battered) check(t *testing.T) error {
+// check compares the vault's state with the expected one, and then replaces the latter.
+func (b *killedVault) check(t *testing.T) error {
 	t.Helper()
 	owner, agent := dial(t, b.url, b.tenant), dial(t, b.url, b.resource)
 	defer owner.Close()
@@ -287,7 +287,7 @@ func (b *battered) check(t *testing.T) error {
 	for _, s := range listed {
 		stored[s.Name], ids[s.Name] = s.Version, s.ID
 	}
-	snapshot, err := agent.Reveal(t.Context(), batteredBox, "", 0)
+	snapshot, err := agent.Reveal(t.Context(), killedSandbox, "", 0)
 	if err != nil {
 		return err
 	}
@@ -302,15 +302,15 @@ func (b *battered) check(t *testing.T) error {
 		return fmt.Errorf("%d secrets are listed, and not the same %d revealed", len(stored), len(revealed))
 	}
 	for name := range stored {
-		if _, known := b.fates[name]; !known {
+		if _, known := b.versions[name]; !known {
 			return fmt.Errorf("%s was never sent", name)
 		}
 	}
-	for name, f := range b.fates {
+	for name, f := range b.versions {
 		if got := stored[name]; got < f.least || got > f.most {
 			return fmt.Errorf("%s is at version %d, want %d to %d (0: not there)", name, got, f.least, f.most)
 		}
-		b.fates[name] = fate{stored[name], stored[name]} // what was seen once must not go either
+		b.versions[name] = versionRange{stored[name], stored[name]} // what was seen once must stay
 	}
 	b.ids = ids
 	return nil
@@ -325,7 +325,7 @@ func dial(t *testing.T, url string, key api.Key) *fetch.Client {
 	return c
 }
 
-// succeed runs a command that must succeed, and returns its stdout.
+// succeed runs a command that must succeed and returns its standard output.
 func succeed(t *testing.T, args ...string) string {
 	t.Helper()
 	var stderr bytes.Buffer

@@ -11,24 +11,24 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// patience is far more than anything here takes.
+// patience is far longer than any step takes.
 const patience = 30 * time.Second
 
-// process is a vault that runs.
+// process is a running vault.
 type process struct {
 	*exec.Cmd
-	ended chan struct{} // closed once Wait has returned
+	ended chan struct{} // closed when Wait has returned
 
 	mu       sync.Mutex // guards out and err
 	out, err bytes.Buffer
 }
 
-// fataler is a test or a script.
+// fataler is a *testing.T or a testscript.
 type fataler interface {
 	Fatalf(format string, args ...any)
 }
 
-// start starts a command; its output goes to what text returns.
+// start starts the command and collects its output for text.
 func (p *process) start() error {
 	p.ended = make(chan struct{})
 	p.Stdout, p.Stderr = locked{&p.mu, &p.out}, locked{&p.mu, &p.err}
@@ -39,13 +39,13 @@ func (p *process) start() error {
 	return nil
 }
 
-// kill kills it and waits for its end.
+// kill kills the process and waits for its end.
 func (p *process) kill() {
 	_ = p.Process.Kill()
 	<-p.ended
 }
 
-// text is what it has written so far.
+// text returns the output so far.
 func (p *process) text() (out, err string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,7 +63,7 @@ func (l locked) Write(b []byte) (int, error) {
 	return l.buf.Write(b)
 }
 
-// await polls until done says so, or the vault has ended.
+// await polls until done returns true or the vault has ended.
 func (p *process) await(t fataler, what string, done func() bool) {
 	var came, ended bool
 	poll.Within(patience, func() bool {
@@ -81,7 +81,7 @@ func (p *process) await(t fataler, what string, done func() bool) {
 	}
 }
 
-// serves waits until serve, with --log-format json, says that it takes connections, and returns where.
+// serves waits until serve, with --log-format json, logs that it accepts connections, and returns its addresses.
 func (p *process) serves(t fataler) (baseURL, addr string) {
 	var line struct {
 		Message, Addr string

@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// QUIT ends a vault as it ends any program, without the stacks of its goroutines.
+// SIGQUIT ends the vault without printing goroutine stacks.
 func TestQuit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "miosa-vault")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", path, ".") // its main, which scripts go around
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", path, ".") // the real main, which scripts do not run
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

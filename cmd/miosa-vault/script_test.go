@@ -34,15 +34,15 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// Each script has two certificates, $WORK/a and $WORK/b (.pem and .key), and these commands beside
+// Each script has two certificates, $WORK/a and $WORK/b (.pem and .key), and these commands in addition to
 // testscript's own:
 //
-//	vault ARGS...          start miosa-vault dev or serve, and take what it exports into the environment
-//	ends SIGNAL CODE       send it a signal; it must end with that exit code; out.txt, err.txt: what it wrote
-//	hup                    send HUP and wait until the log tells what came of it
+//	vault ARGS...          start miosa-vault dev or serve, and set the variables that it exports
+//	ends SIGNAL CODE       send it a signal; it must end with that exit code; out.txt, err.txt: its output
+//	hup                    send HUP and wait until the result is logged
 //	exits CODE COMMAND...  run a command that must end with that exit code
-//	call STATUS METHOD PATH [BODY]   with $KEY, as a client that trusts $CA; the answer's body goes to stdout.txt
-//	reveals [NAME=VALUE...]          with $MIOSA_API_KEY: exactly these are bound; a line break is \n
+//	call STATUS METHOD PATH [BODY]   with $KEY, as a client that trusts $CA; writes the response's body to stdout.txt
+//	reveals [NAME=VALUE...]          with $MIOSA_API_KEY: the set must equal these; a line break is \n
 //	save VARIABLE FILE     set a variable to a file's first line
 func TestScripts(t *testing.T) {
 	scripts.Run(t, testscript.Params{
@@ -63,7 +63,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// running finds a script's vault by its working directory.
+// running maps a script's working directory to its vault.
 var running sync.Map // of *process
 
 func current(ts *testscript.TestScript) *process {

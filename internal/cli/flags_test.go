@@ -30,7 +30,7 @@ func command() *cobra.Command {
 	return c
 }
 
-// TestErrors: no error is in the words of Go's packages.
+// TestErrors: errors do not contain the wording of Go's packages.
 func TestErrors(t *testing.T) {
 	for _, tt := range []struct {
 		args []string

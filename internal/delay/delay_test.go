@@ -64,7 +64,7 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("pause %d is %s, want %d ms", i+1, got, want)
 		}
 	}
-	for range 1_000_000 { // no overflow, and no end
+	for range 1_000_000 { // no overflow, and delays without end
 		b.Next()
 	}
 	if got := b.Next(); got != time.Second {

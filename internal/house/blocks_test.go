@@ -10,8 +10,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/document"
 )
 
-// Each block of commands in the README and the guides says in a comment above it which test runs it, or that no
-// test does, and why:
+// A comment above each block of commands in the README and the guides names the test that runs it, or states that
+// none does and why:
 //
 //	<!-- TestStart runs this block as it stands. -->
 //	<!-- A test runs this block on a Debian that it boots. -->
@@ -24,7 +24,7 @@ func TestEachBlockOfCommandsIsRun(t *testing.T) {
 	if err != nil || len(pages) == 0 {
 		t.Fatalf("no guides: %v", err)
 	}
-	named := map[string]bool{} // the tests that comments name
+	named := map[string]bool{} // tests named in comments
 	for _, path := range append(pages, root+"/README.md") {
 		name, err := filepath.Rel(root, path)
 		if err != nil {
@@ -51,7 +51,7 @@ func TestEachBlockOfCommandsIsRun(t *testing.T) {
 	}
 }
 
-// zsh takes a comment at its prompt for arguments, so what the README has people type has none.
+// The README's commands have no comments, because zsh by default treats a comment at its prompt as arguments.
 func TestReadmeHasNoCommentsToType(t *testing.T) {
 	comment := regexp.MustCompile(`(?m)^#|\s#\s[^'"]*$`)
 	for _, b := range document.Read(t, root+"/README.md").Blocks() {
@@ -61,8 +61,8 @@ func TestReadmeHasNoCommentsToType(t *testing.T) {
 	}
 }
 
-// testsByName gives the text of the files that have tests: of those with one test by its name, of all by "A test".
-// This file isn't among them, since it names documents without reading them.
+// testsByName returns the text of test files: under the name of a test, those that contain it; under "A test", all
+// of them. This file is excluded, because it names documents without reading them.
 func testsByName(t *testing.T) map[string]string {
 	t.Helper()
 	declared := regexp.MustCompile(`(?m)^func (Test[A-Z]\w*)\(t \*testing\.T\)`)

@@ -11,7 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// The workflow runs what CONTRIBUTING.md says CI runs, with the Go version of go.mod.
+// The workflow runs the commands that CONTRIBUTING.md lists for CI, with the Go version of go.mod.
 func TestWorkflowRunsCI(t *testing.T) {
 	workflow := read(t, root+"/.github/workflows/ci.yml")
 	if !regexp.MustCompile(`(?m)^ +(- run: |HOME=\S+ )?\.ci/run$`).MatchString(workflow) {
@@ -39,7 +39,8 @@ func TestDependabotNamesEveryModule(t *testing.T) {
 	}
 }
 
-// `make fuzz` finds targets by `go test -list`, which sees the test files of the module's own packages for this platform.
+// `make fuzz` finds targets by `go test -list`, which lists the module's own packages for this platform only. All
+// targets must be among them.
 func TestFuzzTargetsAreFound(t *testing.T) {
 	list := exec.CommandContext(t.Context(), "go", "list", "-f", `{{$d := .Dir}}{{range .TestGoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}`, "./...")
 	list.Dir = root
@@ -65,7 +66,7 @@ func TestFuzzTargetsAreFound(t *testing.T) {
 	}
 }
 
-// `make fuzz` runs what it finds.
+// `make fuzz` runs the targets that it finds.
 func TestMakeFuzz(t *testing.T) {
 	needs.Command(t, "make")
 	fuzz := exec.CommandContext(t.Context(), "make", "--no-print-directory", "fuzz", "PKG=./internal/cli ./internal/nearest", "FUZZTIME=1x")
@@ -76,7 +77,7 @@ func TestMakeFuzz(t *testing.T) {
 	}
 }
 
-// CONTRIBUTING.md names targets of the Makefile, among them each that runs tests.
+// CONTRIBUTING.md names only targets that the Makefile has, and every target that runs tests.
 func TestContributingNamesTargets(t *testing.T) {
 	targets := captures(read(t, root+"/Makefile"), `(?m)^([a-z-]+):.*## `)
 	named := captures(read(t, root+"/CONTRIBUTING.md"), "(?:    |`)make ([a-z-]+)")
@@ -92,7 +93,7 @@ func TestContributingNamesTargets(t *testing.T) {
 	}
 }
 
-// The packages that `make test-fast` and `make race` leave out exist.
+// The packages that `make test-fast` and `make race` exclude exist.
 func TestPackagesLeftOutExist(t *testing.T) {
 	names := captures(read(t, root+"/Makefile"), `(?m)^MACHINES := /internal/test/\(([a-z0-9|]+)\)`)
 	if len(names) != 1 {

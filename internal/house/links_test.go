@@ -37,7 +37,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// anchors gives the fragments that a Markdown file's headings can be linked by, as GitHub makes them.
+// anchors returns the fragments of a Markdown file's headings, as GitHub generates them.
 func anchors(text string) map[string]bool {
 	found := map[string]bool{}
 	for _, match := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {

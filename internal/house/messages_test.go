@@ -13,14 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Each part of docs/messages.md has each message that its part of the code logs, at whatever level, and no other.
+// Each section of docs/messages.md lists exactly the messages that its part of the code logs, at any level.
 func TestMessagesAreThoseOfTheCode(t *testing.T) {
 	agent := []string{"agent/*.go", "agent/*/*.go", "inject/output/*.go", "cmd/miosa-env/internal/daemon/*.go"}
 	for _, test := range []struct {
 		heading  string
 		files    []string // patterns
-		but      []string // patterns of those that aren't meant
-		borrowed []string // what it logs by the code of other commands
+		but      []string // patterns of files to exclude
+		borrowed []string // messages logged by the code of other commands
 	}{
 		{"Messages of the agent", agent, nil, []string{
 			"key file is accessible to other users: chmod 600 it",
@@ -61,7 +61,7 @@ func TestMessagesAreThoseOfTheCode(t *testing.T) {
 	}
 }
 
-// Each metric of docs/messages.md is one that the code has, and the other way round.
+// docs/messages.md lists exactly the metrics of the code.
 func TestMetricsAreThoseOfTheCode(t *testing.T) {
 	for _, test := range []struct{ heading, file, pattern, start string }{
 		{"Metrics of the agent", "agent/socket/metrics.go", `p\.(?:metric|gauge|counter)\("([a-z_]+)"`, "miosa_env_agent_"},
@@ -103,7 +103,7 @@ func TestTroubleshootingQuotesWhatIsPrinted(t *testing.T) {
 	}
 }
 
-// Durations are logged with Stringer, which writes their unit: those of zerolog are bare numbers.
+// Durations are logged with Stringer, which includes the unit; zerolog's own are bare numbers.
 func TestDurationsAreLoggedWithUnits(t *testing.T) {
 	for _, path := range sources(t, []string{"api/*.go", "fetch/*.go", "agent/*.go", "agent/*/*.go", "inject/*.go", "inject/*/*.go", "secrets/*.go", "vault/*.go", "vault/*/*.go", "vault/*/*/*.go", "cmd/*/*.go", "cmd/*/internal/*/*.go"}) {
 		fileset := token.NewFileSet()
@@ -121,7 +121,7 @@ func TestDurationsAreLoggedWithUnits(t *testing.T) {
 	}
 }
 
-// section is what docs/messages.md has below a heading.
+// section returns the text of docs/messages.md below a heading.
 func section(t *testing.T, heading string) string {
 	t.Helper()
 	_, text, found := strings.Cut(read(t, root+"/docs/messages.md"), "\n## "+heading+"\n")
@@ -132,7 +132,7 @@ func section(t *testing.T, heading string) string {
 	return text
 }
 
-// sources are the files that patterns find, without tests.
+// sources returns the files that match the patterns, without tests.
 func sources(t *testing.T, patterns []string) (all []string) {
 	t.Helper()
 	for _, pattern := range patterns {
@@ -145,7 +145,7 @@ func sources(t *testing.T, patterns []string) (all []string) {
 	return all
 }
 
-// messages gives what a file logs.
+// messages returns the messages that a file logs.
 func messages(t *testing.T, path string) (all []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)

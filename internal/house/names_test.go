@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The document promises what is refused by name, so it must name what the code does.
+// The document lists the refused names of the code.
 func TestGuardedNamesAreThoseOfTheDocument(t *testing.T) {
 	document := read(t, root+"/docs/security.md")
 	file, err := parser.ParseFile(token.NewFileSet(), root+"/inject/environ/names.go", nil, 0)
@@ -21,8 +21,8 @@ func TestGuardedNamesAreThoseOfTheDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
-		name    string // the function that knows the names
-		heading string // where the document lists them
+		name    string // the function that contains the names
+		heading string // the heading of the document's list
 	}{
 		{"runsCode", "### Names that run code"},
 		{"movesTraffic", "### Names that redirect traffic or change trust"},
@@ -48,8 +48,8 @@ func TestGuardedNamesAreThoseOfTheDocument(t *testing.T) {
 	}
 }
 
-// patterns gives the names a function knows, as the document writes them: a prefix as NAME*, a suffix
-// as *NAME.
+// patterns returns the names that a function contains, in the document's form: a prefix as NAME*, a suffix as
+// *NAME.
 func patterns(file *ast.File, function string) []string {
 	var names []string
 	add := func(exprs []ast.Expr, before, after string) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The tables of docs/vault.md about OAuth have each field that is read.
+// The OAuth tables of docs/vault.md list each field that is read.
 func TestVaultNamesEveryField(t *testing.T) {
 	page := read(t, root+"/docs/vault.md")
 	fields := captures(read(t, root+"/vault/oauth/config.go"), "toml:\"([a-z_]+)\"")

@@ -13,10 +13,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/testmain"
 )
 
-// folder is where build puts bin/.
+// folder is where build creates bin/.
 var folder string
 
-// build builds both programs as `make build` does, but for their size, once for all tests.
+// build builds both programs as `make build` does, except for its size optimizations, once for all tests.
 var build = sync.OnceValues(func() (bin string, err error) {
 	bin = filepath.Join(folder, "bin")
 	command := exec.Command("go", "build", "-buildvcs=false", "-o", bin+"/", "./cmd/...")
@@ -39,7 +39,7 @@ func built(t *testing.T) (bin string) {
 
 func TestMain(m *testing.M) { os.Exit(testmain.WithFolder(&folder, m.Run)) }
 
-// Each flag of `miosa-env run` stands in the README's tables, and each flag in those tables exists.
+// The README's tables list exactly the flags of `miosa-env run`.
 func TestReadmeNamesEveryFlag(t *testing.T) {
 	flags := regexp.MustCompile(`--[a-z][a-z-]+`)
 	documented := map[string]bool{}

@@ -9,9 +9,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// Tests are skipped through internal/needs, so that the test runner can say what is missing and how to install it.
+// Tests are skipped through internal/needs, so that the test runner can list what is missing and how to install
+// it.
 func TestSkipsSayWhatIsNeeded(t *testing.T) {
-	skip := regexp.MustCompile(`\.(Skipf|Skip)\([^)]`) // a fuzz target's t.Skip() says that an input is of no use
+	skip := regexp.MustCompile(`\.(Skipf|Skip)\([^)]`) // a fuzz target's t.Skip() marks a useless input
 	for _, path := range files(t, ".go") {
 		if strings.HasPrefix(path, root+"/internal/needs/") || strings.HasPrefix(path, root+"/internal/testrun/") {
 			continue
@@ -36,7 +37,7 @@ func TestSkipsSayWhatIsNeeded(t *testing.T) {
 	}
 }
 
-// Each command that a test names has a package in the one list.
+// internal/needs lists a package for each command that a test requires.
 func TestNeededCommandsHaveAPackage(t *testing.T) {
 	call := regexp.MustCompile(`needs\.Command\(t, ([^)]*)\)`)
 	name := regexp.MustCompile(`"([^"]+)"`)

@@ -13,11 +13,10 @@ import (
 	"testing"
 )
 
-// root is the repository, from this package's folder, where tests run.
+// root is the repository, relative to this package's folder.
 const root = "../.."
 
-// files lists the repository's files whose names end in one of the suffixes, leaving out what is
-// built and fixtures.
+// files returns the repository's files with one of the suffixes, without build output and fixtures.
 func files(t *testing.T, suffixes ...string) []string {
 	t.Helper()
 	var found []string
@@ -78,8 +77,8 @@ func TestEveryPackageHasADocComment(t *testing.T) {
 	}
 }
 
-// saysWhatItIs tells whether a file's package comment starts as Go's tools expect it: a library's with
-// Package NAME, a program's with Command NAME or its name as a sentence begins.
+// saysWhatItIs reports whether a file's package comment begins as Go's tools expect: with Package NAME for a
+// library, with Command NAME or the capitalized name for a program.
 func saysWhatItIs(f *ast.File, folder string) bool {
 	doc, name := f.Doc.Text(), f.Name.Name
 	if name != "main" {
@@ -89,7 +88,7 @@ func saysWhatItIs(f *ast.File, folder string) bool {
 }
 
 func TestNothingIsLeftOpen(t *testing.T) {
-	// Put together here, so that this file doesn't find itself.
+	// Concatenated, so that this file does not match.
 	open := regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|X` + `XX|HA` + `CK)\b|not ` + `implemented|un` + `implemented`)
 	for _, path := range files(t, ".go", ".s", ".sh", ".md", ".yml", ".toml", ".sql", "Makefile", ".ci/run") {
 		for n, line := range strings.Split(read(t, path), "\n") {
@@ -100,7 +99,7 @@ func TestNothingIsLeftOpen(t *testing.T) {
 	}
 }
 
-// The linter holds what we import; this holds what our imports bring along.
+// The linter checks direct imports; this test checks the dependencies of imports.
 func TestAgentLinksNothingOfTheVault(t *testing.T) {
 	for _, forbidden := range []string{
 		"github.com/Miosa-osa/miosa-env/vault", "modernc.org/", "github.com/tink-crypto/",
@@ -114,8 +113,8 @@ func TestAgentLinksNothingOfTheVault(t *testing.T) {
 	}
 }
 
-// Whoever takes the contract for a client of their own gets nothing else with it: the standard library,
-// and x/sys to hold signals back while values are in the processor's registers.
+// Package api depends only on the standard library and, to block signals while values are in registers, x/sys, so
+// that other clients can use it.
 func TestContractLinksLittle(t *testing.T) {
 	for _, dep := range dependencies(t, "./api") {
 		switch first, _, _ := strings.Cut(dep, "/"); {

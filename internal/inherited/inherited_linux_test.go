@@ -14,11 +14,12 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
-// play has the test binary be something else: "start" begins itself again as "show" with a state of its own.
-const play = "INHERITED_TEST_PLAY"
+// roleEnv selects what the test binary, run again, does: "start" runs it once more as "show" with a state of its
+// own.
+const roleEnv = "INHERITED_TEST_PLAY"
 
 func TestMain(m *testing.M) {
-	switch os.Getenv(play) {
+	switch os.Getenv(roleEnv) {
 	case "start":
 		fmt.Println(start())
 	case "show":
@@ -36,7 +37,7 @@ var (
 
 func start() error {
 	runtime.LockOSThread()
-	if err := os.Setenv(play, "show"); err != nil {
+	if err := os.Setenv(roleEnv, "show"); err != nil {
 		return err
 	}
 	for n := syscall.Signal(1); n <= 64; n++ {
@@ -44,7 +45,7 @@ func start() error {
 		if ignored.Has(n) {
 			action.Handler = 1
 		}
-		_, _ = inherited.SetAction(n, action) // not for KILL and STOP
+		_, _ = inherited.SetAction(n, action) // fails for KILL and STOP
 	}
 	unix.CloseOnExec(0)
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 200, Max: 300}); err != nil {
@@ -56,11 +57,11 @@ func start() error {
 	return syscall.Exec("/proc/self/exe", os.Args[:1], os.Environ())
 }
 
-// TestNoted: what a process is started with is noted, whether this is built with cgo or without. It fails where a
-// release of Go starts programs in another way.
+// TestNoted: the state in which a process is started is recorded, with and without cgo. A Go release that starts
+// programs differently makes this test fail.
 func TestNoted(t *testing.T) {
 	c := exec.Command("/proc/self/exe")
-	c.Env = append(os.Environ(), play+"=start")
+	c.Env = append(os.Environ(), roleEnv+"=start")
 	out, err := c.CombinedOutput()
 	want := fmt.Sprintln(true, ignored, blocked, true, false, false, syscall.Rlimit{Cur: 200, Max: 300})
 	if err != nil || strings.TrimSpace(string(out)) != strings.TrimSpace(want) {

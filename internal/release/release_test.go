@@ -11,12 +11,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A release of which a file was changed, taken away, added or left out of the sums, or whose sums are gone, is no release.
+// A release fails verification if a file was changed, removed, added or is missing in the checksums, or if the
+// checksums are missing.
 func TestVerify(t *testing.T) {
 	for _, test := range []struct {
-		name string
-		do   func(dir string) error // nil: nothing
-		says string                 // empty: it is verified
+		name    string
+		do      func(dir string) error // nil: no change
+		message string                 // substring of the error; "": verified
 	}{
 		{"as it was", nil, ""},
 		{"changed", func(dir string) error { return os.WriteFile(filepath.Join(dir, "b.deb"), []byte("B"), 0o600) }, "b.deb isn't what SHA256SUMS says"},
@@ -44,14 +45,14 @@ func TestVerify(t *testing.T) {
 			}
 			var errs strings.Builder
 			code := run(t.Context(), []string{"-verify", "-out", r.out}, io.Discard, &errs)
-			if code != min(len(test.says), 1) || !strings.Contains(errs.String(), test.says) {
-				t.Errorf("exit code %d, want %q:\n%s", code, test.says, errs.String())
+			if code != min(len(test.message), 1) || !strings.Contains(errs.String(), test.message) {
+				t.Errorf("exit code %d, want %q:\n%s", code, test.message, errs.String())
 			}
 		})
 	}
 }
 
-// Versions, as git describe says them, have names of files and versions of packages that sort as they should.
+// Versions of git describe map to file names and package versions that sort correctly.
 func TestNumber(t *testing.T) {
 	at := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	for described, want := range map[string][2]string{

@@ -1,4 +1,5 @@
-// Package agenttest is what tests of the agent and of its socket share: sets of one resource, and a server of the socket.
+// Package agenttest is shared by tests of the agent and of its socket: sets of one resource, and a server of the
+// socket.
 package agenttest
 
 import (
@@ -21,7 +22,7 @@ import (
 // Sandbox is the resource of all sets.
 var Sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
 
-// Snapshot returns a set of the secret "sec_1" with a version, and of more secrets.
+// Snapshot returns a set with the secret "sec_1" at a version, and more secrets.
 func Snapshot(version int64, more ...api.Bound) api.Snapshot {
 	return Set(append([]api.Bound{{
 		Label: api.Label{ID: "bnd_1", SecretID: "sec_1", ExposeAsEnv: "TOKEN", Version: version},
@@ -29,7 +30,7 @@ func Snapshot(version int64, more ...api.Bound) api.Snapshot {
 	}}, more...))
 }
 
-// Set returns the set of these bindings.
+// Set returns a set of bindings.
 func Set(bound []api.Bound) api.Snapshot {
 	return api.Snapshot{Resource: Sandbox, Etag: api.Etag(Sandbox, api.Labels(bound)), Bound: bound}
 }
@@ -85,7 +86,7 @@ func (s *Server) Dial(t testing.TB) *socket.Client {
 	return c
 }
 
-// Send connects and sends text as it is.
+// Send connects and sends text unchanged.
 func (s *Server) Send(t testing.TB, text string) net.Conn {
 	t.Helper()
 	c, err := (&net.Dialer{}).DialContext(t.Context(), "unix", s.Path())
@@ -101,7 +102,7 @@ func (s *Server) Send(t testing.TB, text string) net.Conn {
 	return c
 }
 
-// Log is a log that may be read while it is written.
+// Log is a log that can be read while it is written.
 type Log struct {
 	mu   sync.Mutex // guards text
 	text bytes.Buffer

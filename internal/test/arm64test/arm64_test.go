@@ -12,12 +12,12 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// outcome is the line of a test, or of a part of one, that has ended.
+// outcome matches the result line of a test or subtest.
 var outcome = regexp.MustCompile(`(?m)^ *--- (PASS|FAIL|SKIP): (\S+) \((.*)\)$`)
 
-// told repeats what a machine's tests have come to, the last time they were run. At least as many must have passed: none
-// has gone unnoticed.
-func told(t *testing.T, printed string, least int) {
+// wantPasses reports the results of the tests on a machine, from their last run. At least the given number must
+// have passed, so that missing tests are noticed.
+func wantPasses(t *testing.T, printed string, least int) {
 	t.Helper()
 	ended, times, failed, passed := map[string][]string{}, map[string]int{}, map[string]bool{}, 0
 	for _, line := range outcome.FindAllStringSubmatch(printed, -1) {
@@ -57,12 +57,12 @@ func told(t *testing.T, printed string, least int) {
 	}
 }
 
-// Commands are supervised: signals, exit codes, orphans, terminals, changes, masking. What isn't named here takes minutes
-// on an emulated processor, or is the same arithmetic on each.
+// Supervision of commands: signals, exit codes, orphans, terminals, changes, masking. Tests that take minutes on
+// an emulated processor, or that do not depend on the processor, are not named here.
 func TestSupervision(t *testing.T) {
 	m := newMachine(t)
 	m.add("inject/supervise", "-test.run=^Test("+strings.Join([]string{
-		"EverySignalIsForwarded|SignalsThatDontKill|StopAndContinueByHand|InheritedIgnored|Until|RealTimeSignals", // by our own assembly
+		"EverySignalIsForwarded|SignalsThatDontKill|StopAndContinueByHand|InheritedIgnored|Until|RealTimeSignals", // uses the project's own assembly
 		"ReapedBySomebodyElse|SignalIsForTheCommandAlone|WorkingDirectory",
 		"Restart|Settle|ChangeWhileStopping|TermWhileRestarting|CommandEndsBeforeTheRestart|StopSignal|.*OnChange",
 		"OrphanIsOurs|NoSubreaper|TermReachesTheCommand|Fault_A13|LeftoversOfTheGroup|WeAreKilled|ParentDeathIsOurs|StartErrors",
@@ -73,29 +73,29 @@ func TestSupervision(t *testing.T) {
 	m.add("inject/mask", "-test.run=^TestMaskHolds$")
 	m.add("internal/inherited", "-test.run=^TestNoted$")
 	m.add("inject/dotenv", "-test.run=^Test(Parse|Errors|ReadErrors|Pipe|Unreadable)$")
-	told(t, m.boot(), 100)
+	wantPasses(t, m.boot(), 100)
 }
 
-// The program does what its scripts say, as it ships.
+// The scripts of the program, with the binary as released.
 func TestProgram(t *testing.T) {
 	m := newMachine(t)
 	m.build("build", "-buildvcs=false", "-ldflags=-X main.version=v0.0.0-test", "-o", filepath.Join(m.dir, "repository/cmd/miosa-env/built/miosa-env"), "./cmd/miosa-env")
 	m.add("cmd/miosa-env", "-test.run=^TestScripts$/^(run_(env_file|environment|hook|ignored_signals|interrupted|key_hidden|mask|mask_restart|pid1|replace|restart|signal|cache)|agent_(cache|envfile|status)|doctor|export|get|list)$")
-	told(t, m.boot(), 20)
+	wantPasses(t, m.boot(), 20)
 }
 
-// The agent keeps values where nobody reads them: memfd_secret is there on this kernel.
+// The agent's tests of memory: this kernel has memfd_secret.
 func TestAgent(t *testing.T) {
 	m := newMachine(t)
 	m.add("agent/cache", "-test.run=^TestCache")
 	m.add("agent/memory", "-test.run=^Test(Memory|Harden)")
 	m.add("agent/socket", "-test.run=^TestSocket(Peers|OfARealAgent|Reveal|Wait|Stops)")
-	told(t, m.boot(), 12)
+	wantPasses(t, m.boot(), 12)
 }
 
-// The vault stays one, and is stopped by signals.
+// The vault's tests of signals and of running once per folder.
 func TestVault(t *testing.T) {
 	m := newMachine(t)
 	m.add("cmd/miosa-vault", "-test.run=^TestScripts$")
-	told(t, m.boot(), 12)
+	wantPasses(t, m.boot(), 12)
 }

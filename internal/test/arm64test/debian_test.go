@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fetched has apt get packages for arm64, with what they depend on, and unpacks them: nothing is installed, and the
-// lists of this machine's apt are left alone. What a kernel finds first is then in base.cpio, without what no test
-// reads; later archives come over it.
-const fetched = `
+// download makes apt download packages for arm64 with their dependencies and unpacks them. It installs nothing and
+// does not change apt's lists on this machine. Files that the kernel loads first go into base.cpio, without those
+// that no test reads; later archives override it.
+const download = `
 mkdir -p lists/partial archives/partial tree
 echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main' >sources.list
 : >status
@@ -39,7 +39,7 @@ echo '127.0.0.1 localhost' >tree/etc/hosts
 rm -rf tree
 `
 
-// debian gives a folder with vmlinuz and base.cpio, or skips the test where it can't be had.
+// debian returns a folder with vmlinuz and base.cpio, or skips the test if they are not available.
 func debian(t *testing.T) string {
 	t.Helper()
 	needs.Root(t, "to make the first file system of a kernel for arm64")
@@ -62,7 +62,7 @@ func debian(t *testing.T) string {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	c := exec.CommandContext(ctx, "sh", "-euc", fetched)
+	c := exec.CommandContext(ctx, "sh", "-euc", download)
 	c.Dir, c.WaitDelay = part, time.Second
 	if out, err := c.CombinedOutput(); err != nil {
 		needs.System(t, "a kernel for arm64 from Debian: %v\n%s", err, out[max(0, len(out)-1000):])

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// root is the repository, from this package's folder, where tests run.
+// root is the repository, relative to this package's folder.
 const root = "../../.."
 
-// longest is how long a boot with all its tests may take.
+// longest is the time limit of a boot with all its tests.
 const longest = 20 * time.Minute
 
-// start is what the kernel runs first. It mounts what programs expect, runs /tests and turns the machine off.
+// start is the init program. It mounts the usual file systems, runs /tests and turns the machine off.
 const start = `#!/bin/sh
 export PATH=/bin:/usr/bin:/sbin:/usr/sbin HOME=/root LC_ALL=C
 /bin/busybox --install -s /usr/bin 2>/dev/null
@@ -34,14 +34,15 @@ setsid sh /tests 2>&1
 poweroff -f
 `
 
-// goes is in the place of go, since tests build programs: it hands out those that were built for them before.
-const goes = `#!/bin/sh
+// goWrapper replaces the go command, because tests build programs: it returns binaries that were built for them
+// before.
+const goWrapper = `#!/bin/sh
 while [ $# -gt 1 ]; do [ "$1" = -o ] && out=$2; shift; done
 case $1 in .) exec cp -r "$PWD/built/." "$out" ;; *) exec cp "$PWD/built/${1##*/}" "$out" ;; esac
 `
 
-// twice runs a test program with its flags, then once more, one after the other, those of its tests that failed: an emulated
-// processor beside other work is slow, and now and then too slow for a test that has limits of time.
+// twice runs a test program with its flags, and then runs its failed tests once more, sequentially: an emulated
+// processor under load is sometimes too slow for tests with time limits.
 const twice = `#!/bin/sh
 "$@" | tee /tmp/first
 failed=$(sed -n 's/^ *--- FAIL: \([^ ]*\) .*/\1/p' /tmp/first)
@@ -53,7 +54,7 @@ for name in $failed; do
 done
 `
 
-// machine is what a boot is given: a root directory over Debian's.
+// machine is the input of a boot: files on top of Debian's root directory.
 type machine struct {
 	*testing.T
 	debian, dir string
@@ -64,12 +65,12 @@ func newMachine(t *testing.T) *machine {
 	t.Helper()
 	m := &machine{T: t, debian: debian(t), dir: t.TempDir()}
 	m.write("init", start)
-	m.write("usr/bin/go", goes)
+	m.write("usr/bin/go", goWrapper)
 	m.write("usr/bin/twice", twice)
 	return m
 }
 
-// write makes a program.
+// write adds a program.
 func (m *machine) write(path, text string) {
 	m.Helper()
 	path = filepath.Join(m.dir, path)
@@ -81,7 +82,7 @@ func (m *machine) write(path, text string) {
 	}
 }
 
-// build calls go in the repository, for arm64.
+// build runs go in the repository, for arm64.
 func (m *machine) build(args ...string) {
 	m.Helper()
 	ctx, cancel := context.WithTimeout(m.Context(), longest)
@@ -93,7 +94,7 @@ func (m *machine) build(args ...string) {
 	}
 }
 
-// add has tests of a package run, with flags of its test program.
+// add adds the tests of a package, with flags for its test program.
 func (m *machine) add(pkg string, flags ...string) {
 	m.Helper()
 	m.build("test", "-c", "-ldflags=-s -w", "-o", filepath.Join(m.dir, "repository", pkg, "tests"), "./"+pkg)
@@ -110,7 +111,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// boot starts the machine, waits until it is off, and gives what it printed.
+// boot starts the machine, waits until it is off, and returns its output.
 func (m *machine) boot() string {
 	m.Helper()
 	m.write("tests", m.tests.String())

@@ -47,7 +47,7 @@ type Server struct {
 
 	Basic   Client // sends its secret in the Authorization header
 	Post    Client // sends its secret in the body
-	Machine Client // may use the client credentials grant only, and sends its secret in the header
+	Machine Client // may use the client credentials grant only; sends its secret in the header
 
 	settings settings
 	script   string
@@ -162,7 +162,7 @@ func (s *Server) Stop(t testing.TB) {
 	}
 	_ = s.stdin.Close()
 	slow := time.AfterFunc(5*time.Second, func() { _ = s.process.Process.Kill() })
-	_ = s.process.Wait() // how it ended doesn't matter
+	_ = s.process.Wait() // its exit status does not matter
 	slow.Stop()
 	s.process = nil
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// callback is a client's redirect URI that keeps what browsers bring.
+// callback serves a client's redirect URI and returns the queries with which browsers arrive.
 func callback(t *testing.T) (uri string, brought <-chan url.Values) {
 	t.Helper()
 	all := make(chan url.Values, 8)
@@ -40,7 +40,7 @@ func config(s *authserver.Server, c authserver.Client, style oauth2.AuthStyle, r
 	}
 }
 
-// visit goes through the server's pages in a browser and returns what it was sent back with.
+// visit performs steps on the server's pages in a browser and returns the query with which it is sent back.
 func visit(t *testing.T, ctx context.Context, address string, brought <-chan url.Values, steps ...chromedp.Action[chromedp.Void]) url.Values {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -53,7 +53,7 @@ func visit(t *testing.T, ctx context.Context, address string, brought <-chan url
 	return <-brought
 }
 
-// bounded gives a context for requests to the server.
+// bounded returns a context with a timeout for requests to the server.
 func bounded(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
@@ -78,7 +78,7 @@ func TestCodeFlow(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			ctx, c, verifier := bounded(t), config(s, test.client, test.style, uri), oauth2.GenerateVerifier()
 			got := visit(t, tab, c.AuthCodeURL("st", oauth2.S256ChallengeOption(verifier)), brought, steps...)
-			steps = steps[1:] // who has signed in is asked for consent only
+			steps = steps[1:] // a signed-in user is asked for consent only
 			if got.Get("state") != "st" || got.Get("iss") != s.Issuer || got.Get("code") == "" {
 				t.Fatalf("sent back with state %q, iss %q, code: %v", got.Get("state"), got.Get("iss"), got.Get("code") != "")
 			}
@@ -96,7 +96,7 @@ func TestCodeFlow(t *testing.T) {
 		})
 	}
 
-	// It knows its tokens after a restart, until they expire; and refreshes them.
+	// After a restart, tokens are valid until they expire, and refreshing works.
 	if old == nil {
 		t.FailNow()
 	}
@@ -118,7 +118,7 @@ func TestCodeFlow(t *testing.T) {
 		t.Errorf("%d refreshes since the restart, want 1", n)
 	}
 
-	// A refresh token that is used twice ends everything.
+	// Reusing a refresh token revokes the whole grant.
 	for _, token := range []string{old.RefreshToken, again.RefreshToken} {
 		_, err := c.TokenSource(bounded(t), &oauth2.Token{RefreshToken: token}).Token()
 		if code := oauthError(err); code != "invalid_grant" {
@@ -127,7 +127,7 @@ func TestCodeFlow(t *testing.T) {
 	}
 }
 
-// oauthError is the server's word for what went wrong, or empty.
+// oauthError returns the error code of the server, or "".
 func oauthError(err error) string {
 	var refused *oauth2.RetrieveError
 	if errors.As(err, &refused) {
@@ -151,7 +151,7 @@ func TestRefusals(t *testing.T) {
 		mode    authserver.Mode
 		value   string
 		steps   []chromedp.Action[chromedp.Void]
-		want    map[string]string // of what the browser brings; "*" for any
+		want    map[string]string // query parameters that the browser returns with; "*": any value
 	}{
 		{name: "denied at sign-in", address: address, steps: []chromedp.Action[chromedp.Void]{deny},
 			want: map[string]string{"error": "access_denied", "state": "st", "iss": s.Issuer, "code": ""}},
@@ -194,7 +194,7 @@ func TestBreak(t *testing.T) {
 		case errors.As(err, &refused):
 			return refused.Response.StatusCode
 		}
-		return 0 // no answer
+		return 0 // no response
 	}
 	var got []int
 	s.Break(t, authserver.FailAfter, 2, "")

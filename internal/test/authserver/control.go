@@ -33,7 +33,7 @@ func (s *Server) Break(t testing.TB, mode Mode, times int, value string) {
 	})
 }
 
-// AllowRedirect adds a redirect URI to those of the clients Basic and Post.
+// AllowRedirect adds a redirect URI to the clients Basic and Post.
 func (s *Server) AllowRedirect(t testing.TB, uri string) {
 	t.Helper()
 	s.settings.Redirects = append(s.settings.Redirects, uri)

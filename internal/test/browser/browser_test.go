@@ -22,7 +22,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// served serves one page, with a content security policy where csp isn't empty.
+// served serves one page, with a content security policy if csp is not empty.
 func served(t *testing.T, csp, html string) (url string) {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -59,7 +59,7 @@ func get[T any](t *testing.T, ctx context.Context, a chromedp.Action[T]) T {
 func TestProblems(t *testing.T) {
 	tests := []struct {
 		name, csp, html string
-		source, text    string // of the only problem; empty: there is none
+		source, text    string // of the only problem; empty: none
 	}{
 		{name: "none", html: "<h1>Fine</h1><script>console.log('fine')</script>"},
 		{name: "console", html: "<script>console.error('broken', 7)</script>", source: "console", text: "broken 7"},
@@ -75,7 +75,7 @@ func TestProblems(t *testing.T) {
 			before := len(browser.Problems(first))
 			ctx := browser.Tab(t, first)
 			do(t, ctx, chromedp.Navigate(served(t, test.csp, test.html)+"/?code=abc#state"))
-			// What the page does is reported on its own time: a round trip through it comes after.
+			// The page's problems are reported asynchronously: a round trip through the page comes after them.
 			get(t, ctx, chromedp.Evaluate[int]("1"))
 			problems := browser.Problems(ctx)[before:]
 			if test.source == "" {
@@ -178,7 +178,7 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
-// naming gives the processes that name a folder in their arguments or their environment.
+// naming returns the processes that have a folder in their arguments or environment.
 func naming(folder string) (pids []int) {
 	paths, _ := filepath.Glob("/proc/[0-9]*")
 	for _, path := range paths {
@@ -195,7 +195,7 @@ func naming(folder string) (pids []int) {
 	return pids
 }
 
-// alive tells whether a process runs; one that only waits to be reaped doesn't.
+// alive reports whether a process runs and is not a zombie.
 func alive(pid int) bool {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {

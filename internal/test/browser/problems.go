@@ -30,7 +30,7 @@ func Problems(ctx context.Context) []Problem {
 	return append([]Problem(nil), c.found...)
 }
 
-// NoProblems fails the test for each problem so far.
+// NoProblems fails the test for each problem.
 func NoProblems(t testing.TB, ctx context.Context) { //nolint:revive // t comes first in what serves tests
 	t.Helper()
 	for _, p := range Problems(ctx) {

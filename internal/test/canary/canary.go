@@ -18,7 +18,7 @@ func Files(t testing.TB, dir string) map[string]string {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		text, err := os.ReadFile(path) //nolint:gosec // a folder of the test's own
+		text, err := os.ReadFile(path) //nolint:gosec // the test's own folder
 		found[path] = string(text)
 		return err
 	})

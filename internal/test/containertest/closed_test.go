@@ -11,14 +11,14 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// tight is what a container is given that may do nothing. What podman mounts by itself on a read-only root is left
-// out too, since others don't.
-var tight = []string{"--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges"}
+// restricted are the flags of a container without privileges. The mounts that podman adds to a read-only root are
+// disabled, because other engines do not have them.
+var restricted = []string{"--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges"}
 
-// Nothing is written, no privilege is used, and any user will do.
+// The image works with a read-only root, without privileges and as any user.
 func TestTight(t *testing.T) {
-	s := newStage(t)
-	args := append([]string{"--user=4711:4711"}, tight...)
+	s := newFixture(t)
+	args := append([]string{"--user=4711:4711"}, restricted...)
 	s.run(t, s.env, append(args, wrapped, "/app", "show", "TOKEN")...).wants(t, 0, "uid 4711 ", "TOKEN "+sum(value))
 	s.run(t, s.env, append(args, wrapped, "/app", "limits")...).wants(t, 0,
 		"CapEff: 0000000000000000\n", "CapBnd: 0000000000000000\n", "NoNewPrivs: 1\n", "Seccomp: 2\n", "Uid: 4711 4711 4711 4711\n")
@@ -26,9 +26,9 @@ func TestTight(t *testing.T) {
 		"/file wasn't: read-only file system", "/usr/local/bin/file wasn't: read-only file system")
 }
 
-// The key is in nothing that the command can read of any process, nor in what root outside sees.
+// The key is not visible to the command in any process, nor to root outside the container.
 func TestKeyIsHidden(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	file := []string{"--user=1000:1000", "--env=MIOSA_API_KEY_FILE=/key", "--volume=" + s.keyFile(t, 1000) + ":/key:ro"}
 	for _, test := range []struct {
 		name string
@@ -72,7 +72,7 @@ func TestKeyIsHidden(t *testing.T) {
 	})
 }
 
-// processes gives the container's, as this machine numbers them: process 1 and its children.
+// processes returns the host's ids of the container's processes: process 1 and its children.
 func (c *container) processes(t *testing.T) []string {
 	t.Helper()
 	first := c.must(t, "inspect", "--format={{.State.Pid}}", c.id)
@@ -83,10 +83,10 @@ func (c *container) processes(t *testing.T) []string {
 	return append([]string{first}, strings.Fields(string(text))...)
 }
 
-// A rotation restarts the command inside of a container that stays.
+// A rotation restarts the command within the same container.
 func TestRotation(t *testing.T) {
-	s := newStage(t)
-	args := append([]string{"--entrypoint", `["miosa-env","run","--on-change","restart","--"]`}, tight...)
+	s := newFixture(t)
+	args := append([]string{"--entrypoint", `["miosa-env","run","--on-change","restart","--"]`}, restricted...)
 	c := s.start(t, s.env, append(args, wrapped, "/app", "serve", "TOKEN")...)
 	c.prints(t, "serving TOKEN "+sum(value))
 	before := c.processes(t)
@@ -105,10 +105,10 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// An image without certificate authorities is told of the only one there is to trust; the image of ours has its own.
+// An image without certificate authorities can be given a CA file; the project's image has its own.
 func TestAuthorities(t *testing.T) {
 	certificate, path, _ := vaulttest.Certificate(t)
-	s := newStage(t, vaulttest.WithTLS(certificate))
+	s := newFixture(t, vaulttest.WithTLS(certificate))
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// hostOnly is podman for Debian 12's podman-compose, which asks for a network of the project's even where a service
-// has the host's; podman refuses that.
+// hostOnly wraps podman for Debian 12's podman-compose, which requests a project network even for a service in the
+// host's network; podman refuses that.
 const hostOnly = `#!/bin/sh
 for word; do
 	shift
@@ -26,7 +26,7 @@ done
 exec podman "$@"
 `
 
-// compose calls podman-compose in a folder with compose.yaml, and gives what it printed.
+// compose runs podman-compose in a folder with compose.yaml and returns its output.
 func (e *engine) compose(ctx context.Context, dir string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -36,10 +36,10 @@ func (e *engine) compose(ctx context.Context, dir string, args ...string) (strin
 	return api.RedactKeys(string(out)), err
 }
 
-// The example for compose is run as it ships, with the image, command, network and vault of the test.
+// The compose example as shipped, with the test's image, command, network and vault.
 func TestCompose(t *testing.T) {
 	needs.Command(t, "podman-compose")
-	s := newStage(t)
+	s := newFixture(t)
 	dir := filepath.Join(t.TempDir(), "project")
 	if err := copyFile(s.keyFile(t, 65532), filepath.Join(dir, "miosa-api-key")); err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func TestCompose(t *testing.T) {
 	must := func(args ...string) {
 		t.Helper()
 		out, err := s.compose(t.Context(), dir, args...)
-		if err != nil || strings.Contains(out, "Error: ") { // which it may call a success
+		if err != nil || strings.Contains(out, "Error: ") { // exits with 0 for some errors
 			t.Fatalf("podman-compose %s: %v\n%s", args[0], err, out)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/document"
 )
 
-// block gives the first block of a language under a heading of docs/container.md.
+// block returns the first block of a language under a heading of docs/container.md.
 func block(t *testing.T, heading, language string) string {
 	t.Helper()
 	return document.Read(t, root+"/docs/container.md").Block(t, heading, language)
@@ -25,7 +25,7 @@ func TestDocumentSessionWorks(t *testing.T) {
 		t.Fatal("the session doesn't start with make build")
 	}
 	s := document.Session{Script: rest, Dir: root, Env: append(e.environ(), "TMPDIR="+t.TempDir()), Limit: 2 * patience}
-	s.Env[0] += ":" + filepath.Join(e.dir, "stage/out") // where its make build went
+	s.Env[0] += ":" + filepath.Join(e.dir, "stage/out") // contains the output of its make build
 	out := s.Run(t)
 	document.Prints(t, out, block(t, "Try it", "text"))
 	if n := strings.Count(out, "the app has an-example-token"); n != 2 {
@@ -33,11 +33,11 @@ func TestDocumentSessionWorks(t *testing.T) {
 	}
 }
 
-// The commands that stay are taken from the document too, with the vault, the names of files and the app of the test.
+// The document's long-running commands, with the test's vault, file names and app.
 func TestDocumentCommandsWork(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	dir := t.TempDir()
-	config := block(t, "Files", "toml") // whose resource and key are those of this test
+	config := block(t, "Files", "toml") // its resource and key are those of this test
 	if err := os.WriteFile(filepath.Join(dir, "agent.toml"), []byte("base_url = \""+s.BaseURL+"\"\n"+config), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -19,19 +19,19 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// root is the repository, from this package's folder, where tests run.
+// root is the repository, relative to this package's folder.
 const root = "../../.."
 
-// patience is how long anything here may take that should be done within seconds.
+// patience is the limit for steps that should take seconds.
 const patience = time.Minute
 
-// engine is podman with storage, settings and images of its own.
+// engine is podman with its own storage, settings and images.
 type engine struct {
-	dir  string // all of it, and bin, before everything in PATH
-	real string // the podman that is installed
+	dir  string // contains everything, and bin, which comes first in PATH
+	real string // the installed podman
 }
 
-// prepared makes the engine and its images, once for all tests.
+// prepared creates the engine and its images, once for all tests.
 var prepared = sync.OnceValues(prepare)
 
 func TestMain(m *testing.M) {
@@ -42,10 +42,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// folder is the engine's once there is one, even where preparing it failed half way.
+// folder is the engine's folder, if it exists, even after a failed preparation.
 var folder string
 
-// ready gives the engine, or skips the test where this machine can't have one.
+// ready returns the engine, or skips the test if this machine cannot run it.
 func ready(t *testing.T) *engine {
 	t.Helper()
 	needs.Root(t, "to run containers")
@@ -68,7 +68,7 @@ func prepare() (*engine, error) {
 		return nil, err
 	}
 	for name, text := range map[string]string{
-		// Containers have the machine's network, since the vault is on loopback, and low limits.
+		// Containers use the machine's network, because the vault is on loopback, and low limits.
 		"containers.conf": fmt.Sprintf(`[containers]
 netns = "host"
 default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]
@@ -80,11 +80,11 @@ events_logger = "file"
 tmp_dir = %q
 `, filepath.Join(dir, "tmp")),
 		"storage.conf": fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = %q\nrunroot = %q\n", filepath.Join(dir, "root"), filepath.Join(dir, "run")),
-		// No image is looked for anywhere else.
+		// Images are not pulled.
 		"registries.conf": "unqualified-search-registries = []\n",
 		"policy.json":     `{"default": [{"type": "insecureAcceptAnything"}]}`,
-		// What the document says is typed as it stands. The stage of the Dockerfile that needs the network is
-		// replaced by a folder with what it makes.
+		// The document's commands run unchanged. The Dockerfile stage that needs the network is replaced by a folder
+		// with its results.
 		"bin/podman": fmt.Sprintf("#!/bin/sh\ncase $1 in build) shift; set -- build --signature-policy %s --build-context build=%s \"$@\" ;; esac\nexec %s \"$@\"\n",
 			filepath.Join(dir, "policy.json"), filepath.Join(dir, "stage"), e.real),
 	} {
@@ -99,7 +99,7 @@ tmp_dir = %q
 	return e, e.buildImages()
 }
 
-// environ is what podman, and what calls it, is started with.
+// environ returns the environment of podman and of its callers.
 func (e *engine) environ(more ...string) []string {
 	return append([]string{
 		"PATH=" + filepath.Join(e.dir, "bin") + ":" + os.Getenv("PATH"), "HOME=" + e.dir, "TMPDIR=" + os.TempDir(),
@@ -109,7 +109,7 @@ func (e *engine) environ(more ...string) []string {
 	}, more...)
 }
 
-// command is a call of podman, ended after patience.
+// command returns a podman command that is killed after patience.
 func (e *engine) command(ctx context.Context, env []string, args ...string) (*exec.Cmd, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	c := exec.CommandContext(ctx, filepath.Join(e.dir, "bin/podman"), args...)
@@ -117,7 +117,7 @@ func (e *engine) command(ctx context.Context, env []string, args ...string) (*ex
 	return c, cancel
 }
 
-// do calls podman and gives what it printed. The error has what it said.
+// do runs podman and returns its output. The error contains its stderr.
 func (e *engine) do(args ...string) (string, error) {
 	c, cancel := e.command(context.Background(), nil, args...)
 	defer cancel()
@@ -130,7 +130,7 @@ func (e *engine) do(args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// must is do, and fails the test.
+// must is like do and fails the test on errors.
 func (e *engine) must(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := e.do(args...)
@@ -140,7 +140,7 @@ func (e *engine) must(t *testing.T, args ...string) string {
 	return out
 }
 
-// remove ends what still runs, and leaves nothing.
+// remove ends what still runs and removes all files.
 func (e *engine) remove() {
 	if _, err := os.Stat(filepath.Join(e.dir, "bin/podman")); err == nil {
 		if _, err := e.do("rm", "--all", "--force", "--time=0", "--volumes"); err != nil {
@@ -155,13 +155,13 @@ func (e *engine) remove() {
 	}
 }
 
-// outcome is what came of a container that ended.
+// outcome is the result of a container that has ended.
 type outcome struct {
 	code      int
 	out, said string // standard output, and error
 }
 
-// run runs a container to its end. The variables of env are passed on.
+// run runs a container to its end, with the variables of env.
 func (e *engine) run(t *testing.T, env []string, args ...string) outcome {
 	t.Helper()
 	args = append([]string{"run", "--rm", "--pull=never"}, args...)
@@ -197,13 +197,13 @@ func (o outcome) wants(t *testing.T, code int, lines ...string) {
 	}
 }
 
-// container is one that stays.
+// container is a running container.
 type container struct {
 	*engine
 	id string
 }
 
-// start starts a container that stays until the test's end at the latest.
+// start starts a container that is removed when the test ends.
 func (e *engine) start(t *testing.T, env []string, args ...string) *container {
 	t.Helper()
 	args = append([]string{"run", "--detach", "--pull=never"}, args...)
@@ -228,7 +228,7 @@ func (e *engine) start(t *testing.T, env []string, args ...string) *container {
 	return k
 }
 
-// log is all the container has printed.
+// log returns the container's output so far.
 func (c *container) log(t *testing.T) string {
 	t.Helper()
 	k, cancel := c.command(context.Background(), nil, "logs", c.id)
@@ -240,7 +240,7 @@ func (c *container) log(t *testing.T) string {
 	return api.RedactKeys(string(out))
 }
 
-// prints waits for a text in what the container prints.
+// prints waits for a text in the container's output.
 func (c *container) prints(t *testing.T, text string) {
 	t.Helper()
 	var log string
@@ -249,7 +249,7 @@ func (c *container) prints(t *testing.T, text string) {
 	}
 }
 
-// stop is podman stop with a time of grace in seconds. It gives the exit code and how long it took.
+// stop runs podman stop with a timeout in seconds and returns the exit code and the duration.
 func (c *container) stop(t *testing.T, grace int) (code string, took time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -258,7 +258,7 @@ func (c *container) stop(t *testing.T, grace int) (code string, took time.Durati
 	return c.must(t, "inspect", "--format={{.State.ExitCode}}", c.id), took
 }
 
-// copyFile copies a file that may be run.
+// copyFile copies an executable.
 func copyFile(from, to string) (err error) {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err

@@ -14,34 +14,34 @@ import (
 
 var sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
 
-// stage is a vault with a value bound to TOKEN, and what a container needs to have it.
-type stage struct {
+// fixture is a vault with a value bound to TOKEN, and what a container needs to reveal it.
+type fixture struct {
 	*vaulttest.Server
 	*engine
 	secret string // its id
 	key    api.Key
-	env    []string // with the key
+	env    []string // contains the key
 }
 
 const value = "canary-of-a-container"
 
-func newStage(t *testing.T, o ...vaulttest.Option) *stage {
+func newFixture(t *testing.T, o ...vaulttest.Option) *fixture {
 	t.Helper()
 	e := ready(t)
-	s := &stage{Server: vaulttest.Start(t, o...), engine: e}
+	s := &fixture{Server: vaulttest.Start(t, o...), engine: e}
 	s.secret = s.Put(t, "token", value, sandbox, "TOKEN")
 	s.key = s.ResourceKey(t, sandbox)
 	s.env = append(s.open(), "MIOSA_API_KEY="+s.key.Reveal())
 	return s
 }
 
-// open is s.env without the key.
-func (s *stage) open() []string {
+// open returns s.env without the key.
+func (s *fixture) open() []string {
 	return []string{"MIOSA_BASE_URL=" + s.BaseURL, "MIOSA_SANDBOX_ID=" + sandbox.ID, "MIOSA_TIMEOUT=30s"}
 }
 
-// keyFile makes a file with the key that a user in a container can read, and nobody else.
-func (s *stage) keyFile(t *testing.T, uid int) string {
+// keyFile creates a file with the key that only a user in a container can read.
+func (s *fixture) keyFile(t *testing.T, uid int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(path, []byte(s.key.Reveal()+"\n"), 0o400); err != nil {
@@ -53,9 +53,9 @@ func (s *stage) keyFile(t *testing.T, uid int) string {
 	return path
 }
 
-// A stranger's image with one line more has the value, as process 2 of a container, and its exit codes are its own.
+// A user's image with one more line gets the value as process 2 of its container, and its exit codes are kept.
 func TestWrapped(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	for _, test := range []struct {
 		name string
 		args []string
@@ -88,14 +88,14 @@ func TestWrapped(t *testing.T) {
 	})
 }
 
-// What podman stop sends reaches the command, whose exit code is the container's.
+// The signal of podman stop reaches the command, and the container exits with the command's code.
 func TestStop(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	for _, test := range []struct {
 		name        string
 		flags       []string // of run
 		command     []string
-		grace       int // seconds
+		grace       int // timeout in seconds
 		code        string
 		least, most time.Duration
 		log         string
@@ -125,7 +125,7 @@ func TestStop(t *testing.T) {
 }
 
 func TestOrphans(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	const count = 20
 	s.run(t, s.env, wrapped, "/app", "orphans", fmt.Sprint(count)).wants(t, 0, fmt.Sprintf("orphans %d still there 0\n", count))
 }

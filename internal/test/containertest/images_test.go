@@ -13,16 +13,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Images that tests run.
+// Images of the tests.
 const (
 	ours    = "localhost/miosa-env" // of packaging/container/Dockerfile
-	theirs  = "localhost/your-app"  // a stranger's: nothing but a program
+	theirs  = "localhost/your-app"  // a user's image: only a program
 	wrapped = "localhost/wrapped"   // of packaging/container/wrap.Dockerfile
 	busybox = "docker.io/library/busybox"
 )
 
-// buildImages builds what the tests start from: the programs as make build does, ours of them with the Dockerfile that
-// ships, and images in the place of other people's.
+// buildImages builds the tests' images: the programs as make build does, the project's image with the shipped
+// Dockerfile, and images that stand for a user's.
 func (e *engine) buildImages() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 	defer cancel()
@@ -32,7 +32,7 @@ func (e *engine) buildImages() error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("make build: %w\n%s", err, out)
 	}
-	// As in the image with Go, which has the same package of Debian's.
+	// The image with Go has the same Debian package.
 	if err := copyFile("/etc/ssl/certs/ca-certificates.crt", filepath.Join(stage, "ca-certificates.crt")); err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (e *engine) buildImages() error {
 	return nil
 }
 
-// copyBusybox makes a folder with this machine's busybox, the libraries it needs and its commands.
+// copyBusybox creates a folder with this machine's busybox, its libraries and its commands.
 func copyBusybox(ctx context.Context, dir string) error {
 	path, err := exec.LookPath("busybox")
 	if err != nil {
@@ -76,7 +76,7 @@ func copyBusybox(ctx context.Context, dir string) error {
 	if err := copyFile(path, filepath.Join(dir, "bin/busybox")); err != nil {
 		return err
 	}
-	out, _ := exec.CommandContext(ctx, "ldd", path).Output() // which fails for a static one
+	out, _ := exec.CommandContext(ctx, "ldd", path).Output() // fails for a static binary
 	for _, word := range strings.Fields(string(out)) {
 		if strings.HasPrefix(word, "/") {
 			if err := copyFile(word, filepath.Join(dir, word)); err != nil {
@@ -92,7 +92,7 @@ func copyBusybox(ctx context.Context, dir string) error {
 	return nil
 }
 
-// The image is small, and says by itself that it isn't root's.
+// The image is small and has a user other than root.
 func TestImage(t *testing.T) {
 	e := ready(t)
 	var images []struct {

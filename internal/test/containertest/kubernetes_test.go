@@ -13,7 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// shipped gives an example of packaging/container with other words in the place of some, each of which must be there.
+// shipped returns an example of packaging/container with some words replaced, each of which must occur.
 func shipped(t *testing.T, name string, replaced ...string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "packaging/container", name))
@@ -29,26 +29,25 @@ func shipped(t *testing.T, name string, replaced ...string) string {
 	return string(text)
 }
 
-// play has podman make the containers of a Kubernetes example, with the vault's address, and run them. Its images are
-// those that were built here.
-func (s *stage) play(t *testing.T, name string, replaced ...string) {
+// play makes podman run a Kubernetes example with the vault's address. Its images are those of the tests.
+func (s *fixture) play(t *testing.T, name string, replaced ...string) {
 	t.Helper()
 	s.must(t, "kube", "play", "--network=host", s.pod(t, name, replaced...))
 }
 
-// pod writes a Kubernetes example for podman and makes the secret that it names. Both are gone after the test, with
-// what was made of them.
-func (s *stage) pod(t *testing.T, name string, replaced ...string) string {
+// pod writes a Kubernetes example for podman and creates the secret that it names. Both are removed with their
+// containers when the test ends.
+func (s *fixture) pod(t *testing.T, name string, replaced ...string) string {
 	t.Helper()
 	needs.Command(t, "/usr/libexec/podman/catatonit") // without it podman makes no pods
 	const bound = "- {name: MIOSA_SANDBOX_ID, value: sb_1}"
 	pod := shipped(t, name, append(replaced,
 		bound, bound+fmt.Sprintf("\n%s- {name: MIOSA_BASE_URL, value: %q}", strings.Repeat(" ", indent(t, name, bound)), s.BaseURL),
-		// Debian 12's podman crashes where this isn't said.
+		// Debian 12's podman crashes without this field.
 		"secretName: miosa-api-key", "secretName: miosa-api-key, optional: false",
 	)...)
 	dir := t.TempDir()
-	// Debian 12's podman takes what is in here as it stands, where Kubernetes has base64.
+	// Debian 12's podman expects plain text where Kubernetes has base64.
 	secret := "apiVersion: v1\nkind: Secret\nmetadata: {name: miosa-api-key}\ndata: {key: " + s.key.Reveal() + "}\n"
 	for file, text := range map[string]string{"pod.yaml": pod, "secret.yaml": secret} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
@@ -70,7 +69,7 @@ func (s *stage) pod(t *testing.T, name string, replaced ...string) string {
 	return filepath.Join(dir, "pod.yaml")
 }
 
-// indent is how far in a line with a text begins.
+// indent returns the indentation of the line that contains a text.
 func indent(t *testing.T, name, text string) int {
 	t.Helper()
 	for line := range strings.Lines(shipped(t, name)) {
@@ -83,7 +82,7 @@ func indent(t *testing.T, name, text string) int {
 }
 
 func TestKubernetesEntrypoint(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	s.play(t, "kubernetes.yaml", "image: your-app-with-secrets", "image: "+wrapped, `args: ["/app"]`, `args: ["/app", "serve", "TOKEN"]`)
 	c := &container{s.engine, "app-pod-0-app"}
 	c.prints(t, "serving TOKEN "+sum(value))
@@ -96,17 +95,17 @@ func TestKubernetesEntrypoint(t *testing.T) {
 }
 
 func TestKubernetesInit(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	file := filepath.Join(t.TempDir(), "app")
 	if err := os.WriteFile(file, []byte("FROM "+busybox+"\nCOPY --from="+theirs+" /app /app\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.must(t, "build", "-t", "localhost/init-app", "-f", file, filepath.Dir(file))
-	// An emptyDir as Kubernetes makes it with this fsGroup. Debian 12's podman would make one on disk.
+	// An emptyDir as Kubernetes creates it with this fsGroup. Debian 12's podman would create one on disk.
 	s.must(t, "volume", "create", "--opt=type=tmpfs", "--opt=device=tmpfs", "--opt=o=mode=2777,gid=65532", "values")
 	s.play(t, "kubernetes-init.yaml", "image: miosa-env", "image: "+ours, "image: your-app\n", "image: localhost/init-app\n",
 		"exec /app", "exec /app serve TOKEN",
-		// Else podman removes the container that has ended, and now and then is too early.
+		// Otherwise podman removes the finished container, sometimes too early.
 		"  name: app\nspec:", "  name: app\n  annotations: {io.podman.annotations.init.container.type: always}\nspec:")
 	c := &container{s.engine, "app-app"}
 	c.prints(t, "serving TOKEN "+sum(value))
@@ -114,10 +113,10 @@ func TestKubernetesInit(t *testing.T) {
 	c.within(t, "MIOSA_API_KEY_FILE isn't set", "/app", "show", "MIOSA_API_KEY_FILE")
 }
 
-// podman knows no sidecars. So the agent becomes a container like the other, which is started when what the example's
-// probe asks is answered.
+// podman has no sidecars, so the agent runs as a regular container, and the other one is started when the
+// example's probe succeeds.
 func TestKubernetesSidecar(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	probe := regexp.MustCompile(`(?m)^ {6}startupProbe: .*\n {8}exec: \{command: (\[.*\])\}\n {8}periodSeconds: 1\n {8}failureThreshold: 60\n`).
 		FindStringSubmatch(shipped(t, "kubernetes-sidecar.yaml"))
 	var asks []string

@@ -12,7 +12,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// The examples for Kubernetes are what Kubernetes' own types say, to the last field.
+// The Kubernetes examples decode strictly with Kubernetes' own types.
 func TestManifests(t *testing.T) {
 	examples, err := filepath.Glob(root + "/packaging/container/kubernetes*.yaml")
 	if err != nil || len(examples) != 3 {

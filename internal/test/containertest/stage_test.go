@@ -15,11 +15,11 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// compiler is in the place of the image with Go, for which there is no registry here: it has no files but this
-// machine's, a Debian with Go, git, make and certificate authorities too.
+// compiler replaces the image with Go, because no registry is available: it uses this machine's files, a Debian
+// with Go, git, make and certificate authorities.
 const compiler = "docker.io/library/golang:1.26"
 
-// goEnv is what go env says.
+// goEnv returns the output of go env.
 func goEnv(t *testing.T, names ...string) []string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", append([]string{"env"}, names...)...).Output()
@@ -29,7 +29,7 @@ func goEnv(t *testing.T, names ...string) []string {
 	return strings.Split(strings.TrimSpace(string(out)), "\n")
 }
 
-// buildCompiler makes the image, and gives the flags with which podman build finds this machine's files in it.
+// buildCompiler creates the image and returns the flags that give podman build access to this machine's files.
 func (e *engine) buildCompiler(t *testing.T) []string {
 	t.Helper()
 	places := goEnv(t, "GOROOT", "GOMODCACHE", "GOCACHE")
@@ -45,7 +45,7 @@ func (e *engine) buildCompiler(t *testing.T) []string {
 			t.Fatal(err)
 		}
 	}
-	// Modules are in the machine's cache then, and nothing is asked for.
+	// Puts all modules into the machine's cache, so that the build needs no network.
 	download := exec.CommandContext(t.Context(), "go", "mod", "download")
 	download.Dir = root
 	if out, err := download.CombinedOutput(); err != nil {
@@ -64,9 +64,9 @@ func (e *engine) buildCompiler(t *testing.T) []string {
 	return flags
 }
 
-// The whole Dockerfile makes what make build makes.
+// The complete Dockerfile builds the same program as make build.
 func TestFirstStage(t *testing.T) {
-	s := newStage(t)
+	s := newFixture(t)
 	for _, path := range []string{"/usr/bin/sh", "/usr/bin/git", "/usr/bin/make"} {
 		if _, err := os.Stat(path); err != nil {
 			needs.System(t, "a Debian with git and make: %v", err)
@@ -85,7 +85,7 @@ func TestFirstStage(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	const image = "localhost/from-sources"
-	// Not the podman in e.dir/bin, which leaves the first stage out.
+	// The podman in e.dir/bin would omit the first stage.
 	build := exec.CommandContext(ctx, s.real, append([]string{
 		"build", "--signature-policy", filepath.Join(s.dir, "policy.json"), "--pull=never", "--layers=false", "--network=none",
 		"--build-arg=VERSION=" + words[1], "-t", image, "-f", "packaging/container/Dockerfile",
@@ -127,5 +127,5 @@ func TestFirstStage(t *testing.T) {
 			t.Errorf("the program isn't static: it has %v", part.Type)
 		}
 	}
-	s.run(t, nil, append(append(s.configure(t, ""), tight...), "--tmpfs=/run", image, "agent", "--check")...).wants(t, 0)
+	s.run(t, nil, append(append(s.configure(t, ""), restricted...), "--tmpfs=/run", image, "agent", "--check")...).wants(t, 0)
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// sum is how the app shows a value.
+// sum returns the checksum that the app prints for a value.
 func sum(value string) string {
 	h := sha256.Sum256([]byte(value))
 	return fmt.Sprintf("%x", h[:8])

@@ -12,8 +12,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/document"
 )
 
-// theirs is what the commands of others leave, which docs/moving.md has but no test runs.
-var theirs = map[string]string{
+// foreign are the results of other programs' commands, which docs/moving.md shows and no test runs.
+var foreign = map[string]string{
 	"app.json":       `{"DB_URL": "postgres://app:an'example\"$word@db/app", "TLS_KEY": "line 1\nline 2\n", "EMPTY": ""}`,
 	"doppler.json":   `{"STRIPE_KEY": "an-example-key", "STRIPE_HOOK": "another"}`,
 	"envconsul.json": `{"secret_app_url": "postgres://example"}`,
@@ -22,7 +22,7 @@ var theirs = map[string]string{
 func TestMovingGuide(t *testing.T) {
 	page := document.Read(t, root+"/docs/moving.md")
 	dir := t.TempDir()
-	for name, text := range theirs {
+	for name, text := range foreign {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +36,7 @@ func TestMovingGuide(t *testing.T) {
 	prints(t, page, out)
 }
 
-// Each flag, field and variable that docs/moving.md says is ours is one.
+// Each flag, field and variable of this project in docs/moving.md exists.
 func TestMovingGuideNamesWhatThereIs(t *testing.T) {
 	if err := build(); err != nil {
 		t.Fatal(err)

@@ -17,23 +17,23 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// inTryIt puts a script into the session of README.md's Try it, and ends its vault.
+// inTryIt inserts a script into the session of README.md's section Try it, before its vault is ended.
 func inTryIt(t *testing.T, script string, more ...string) document.Session {
 	t.Helper()
 	tryIt := document.Read(t, root+"/README.md").Block(t, "Try it", "sh")
 	return session(t, tryIt+script+"kill $vault\n", more...)
 }
 
-// README.md works from top to bottom in one shell and one folder, and prints what it says: as the user who runs the
-// tests, and where that is root, as an ordinary user too.
+// README.md works from top to bottom in one shell and one folder and prints the quoted output: as the current user
+// and, if that is root, also as an ordinary user.
 func TestReadme(t *testing.T) {
 	needs.Command(t, "git", "make")
 	t.Run("this user", func(t *testing.T) { readme(t, nil) })
 	t.Run("an ordinary user", func(t *testing.T) {
 		if os.Getuid() != 0 {
-			return // as before
+			return // unchanged
 		}
-		// Root, who has another id in a user namespace: its caches of modules and objects are that user's.
+		// Root with another id in a user namespace: it uses root's caches of modules and objects.
 		const id = 1000
 		attr := &syscall.SysProcAttr{
 			Cloneflags:  syscall.CLONE_NEWUSER,
@@ -66,7 +66,7 @@ func readme(t *testing.T, attr *syscall.SysProcAttr) {
 		t.Fatal(err)
 	}
 	of := strings.Split(string(cached), "\n")
-	folder := filepath.Join(t.TempDir(), "a folder") // with a blank in its path
+	folder := filepath.Join(t.TempDir(), "a folder") // its path contains a space
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func readme(t *testing.T, attr *syscall.SysProcAttr) {
 		Env: environ(t, "GOMODCACHE="+of[0], "GOCACHE="+of[1], "GOFLAGS="+of[2], "GIT_CONFIG_COUNT=2",
 			"GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
 			"GIT_CONFIG_KEY_1=url."+checkout+".insteadOf", "GIT_CONFIG_VALUE_1=https://github.com/Miosa-osa/miosa-env"),
-		Limit: 10 * time.Minute, // builds what isn't built yet
+		Limit: 10 * time.Minute, // includes building what is not cached
 		Attr:  attr,
 	}.Talk(t,
 		"(not shown): ", "an-example-value\r",
@@ -98,7 +98,7 @@ func readme(t *testing.T, attr *syscall.SysProcAttr) {
 	}
 }
 
-// alike gives lines without what differs from one time to the next: ids, times, and the width of columns.
+// alike removes from lines what differs between runs: ids, times, and column widths.
 func alike(text string) []string {
 	for _, r := range [][2]string{
 		{`\r`, ""},
@@ -114,14 +114,14 @@ func alike(text string) []string {
 	return strings.Split(strings.TrimSpace(text), "\n")
 }
 
-// docs/operations.md goes on in the same shell.
+// docs/operations.md continues in the same shell.
 func TestOperationsStart(t *testing.T) {
 	page := document.Read(t, root+"/docs/operations.md")
 	out := inTryIt(t, page.Block(t, "Start", "sh")).Run(t)
 	document.Prints(t, out, page.Block(t, "Start", "text"))
 }
 
-// docs/troubleshooting.md's first commands say nothing bad where all is well.
+// The first commands of docs/troubleshooting.md report no problem on a working installation.
 func TestTroubleshootingBegins(t *testing.T) {
 	page := document.Read(t, root+"/docs/troubleshooting.md")
 	out := inTryIt(t, page.Block(t, "Troubleshooting", "sh"), "MIOSA_SOCKET="+filepath.Join(t.TempDir(), "agent.sock")).Run(t)

@@ -20,8 +20,9 @@ func TestSandboxSession(t *testing.T) {
 	}
 }
 
-// platform is what docs/sandbox.md takes for granted where root sets up users: a key, and a vault that takes it.
-// The socket is the machine's, since all users find that; /run is the session's own.
+// platform provides what docs/sandbox.md presupposes of a sandbox where root creates users: a key, and a vault
+// that accepts it. The socket is the machine's, because all users look for it there; /run is private to the
+// session.
 const platform = `
 unset MIOSA_SOCKET
 mount -t tmpfs none /run
@@ -36,13 +37,13 @@ func TestSandboxUsers(t *testing.T) {
 	needs.Root(t, "to add users")
 	needs.Command(t, "ip", "mount", "useradd", "setpriv")
 	page := document.Read(t, root+"/docs/sandbox.md")
-	// Root's own users: without a user namespace, in which there would be one only.
+	// Root's user namespace, because a new one would have only one user.
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET}
-	try := exec.CommandContext(t.Context(), "sh", "-euc", "mount --make-rprivate /\n"+aside)
+	try := exec.CommandContext(t.Context(), "sh", "-euc", "mount --make-rprivate /\n"+namespace)
 	try.Env, try.SysProcAttr = append(environ(t), "UPPER="+t.TempDir()), attr
 	out, err := try.CombinedOutput()
 	needs.Granted(t, withOutput(err, out), "mount and network namespaces with an overlay")
-	s := session(t, head+"mount --make-rprivate /\n"+aside+platform+page.Block(t, "Users", "sh")+"kill $vault\n", "UPPER="+t.TempDir())
+	s := session(t, head+"mount --make-rprivate /\n"+namespace+platform+page.Block(t, "Users", "sh")+"kill $vault\n", "UPPER="+t.TempDir())
 	s.Attr = &syscall.SysProcAttr{Cloneflags: attr.Cloneflags}
 	document.Prints(t, s.Run(t), page.Block(t, "Users", "text"))
 }

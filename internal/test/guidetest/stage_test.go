@@ -13,16 +13,16 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/testmain"
 )
 
-// root is the repository, from this package's folder, where tests run.
+// root is the repository, relative to this package's folder.
 const root = "../../.."
 
-// head is how a session begins that a reader types in a checkout.
+// head is the beginning of a session in a checkout.
 const head = "make build\nexport PATH=\"$PWD/bin:$PATH\"\n"
 
-// folder is where build puts bin/.
+// folder is where build creates bin/.
 var folder string
 
-// build has make build both programs, once for all tests.
+// build runs make build for both programs, once for all tests.
 var build = sync.OnceValue(func() error {
 	if out, err := exec.Command("make", "-C", root, "build", "BIN="+filepath.Join(folder, "bin")).CombinedOutput(); err != nil {
 		return fmt.Errorf("make build: %w\n%s", err, out)
@@ -32,7 +32,7 @@ var build = sync.OnceValue(func() error {
 
 func TestMain(m *testing.M) { os.Exit(testmain.WithFolder(&folder, m.Run)) }
 
-// withOutput adds to an error what the command printed, on lines of its own.
+// withOutput appends the command's output to an error.
 func withOutput(err error, out []byte) error {
 	if err == nil {
 		return nil
@@ -40,13 +40,13 @@ func withOutput(err error, out []byte) error {
 	return fmt.Errorf("%w\n%s", err, out)
 }
 
-// environ is a session's environment: of the caller's only the PATH, and folders of the test's own.
+// environ returns a session's environment: the caller's PATH, and the test's own folders.
 func environ(t *testing.T, more ...string) []string {
 	t.Helper()
 	return append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + t.TempDir(), "LC_ALL=C"}, more...)
 }
 
-// session is what runs a script that begins with head, in which make build has been done before.
+// session returns a session for a script that begins with head, whose make build is already done.
 func session(t *testing.T, script string, more ...string) document.Session {
 	t.Helper()
 	rest, starts := strings.CutPrefix(script, head)
@@ -59,7 +59,7 @@ func session(t *testing.T, script string, more ...string) document.Session {
 	return document.Session{Script: "export PATH=\"$PWD/bin:$PATH\"\n" + rest, Dir: folder, Env: environ(t, more...)}
 }
 
-// prints looks for the lines of all text blocks of a page in what a session printed.
+// prints checks that a session printed the lines of all text blocks of a page.
 func prints(t *testing.T, page *document.Page, out string) {
 	t.Helper()
 	found := 0

@@ -19,9 +19,9 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/document"
 )
 
-// aside makes a machine of its own out of namespaces: root, a network with nothing but loopback, an empty /var/lib,
-// and an /etc whose changes are gone afterwards.
-const aside = `
+// namespace turns namespaces into a separate machine: root, a network with only loopback, an empty /var/lib, and
+// an /etc whose changes are discarded.
+const namespace = `
 mount -t tmpfs none "$UPPER"
 mkdir "$UPPER/upper" "$UPPER/work"
 mount -t overlay overlay -o "lowerdir=/etc,upperdir=$UPPER/upper,workdir=$UPPER/work" /etc
@@ -29,9 +29,9 @@ mount -t tmpfs none /var/lib
 ip link set lo up
 `
 
-// inItsPlace is what docs/vault.md takes for granted: a certificate, the vault's name, and of the providers the
-// configuration and the secrets.
-const inItsPlace = `
+// prerequisites provides what docs/vault.md presupposes: a certificate, the vault's host name, and the
+// configuration and secrets of the providers.
+const prerequisites = `
 mkdir /etc/miosa-vault
 cp "$FILES"/* /etc/miosa-vault
 { cat /etc/hosts; echo 127.0.0.1 vault.example.com; } >/etc/hosts.new
@@ -53,10 +53,10 @@ func TestVaultGuide(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := session(t, head+aside+inItsPlace+page.Script(t, "TestVaultGuide", "sh"),
+	s := session(t, head+namespace+prerequisites+page.Script(t, "TestVaultGuide", "sh"),
 		"UPPER="+t.TempDir(), "FILES="+files, "MIOSA_CA_FILE=/etc/miosa-vault/tls.crt", "CREDENTIALS_DIRECTORY=/etc/miosa-vault")
 	s.Attr = namespaces()
-	try := exec.CommandContext(t.Context(), "sh", "-euc", aside)
+	try := exec.CommandContext(t.Context(), "sh", "-euc", namespace)
 	try.Env, try.SysProcAttr = append(environ(t), "UPPER="+t.TempDir()), namespaces()
 	out, err := try.CombinedOutput()
 	needs.Granted(t, withOutput(err, out), "user, mount and network namespaces with an overlay")
@@ -67,7 +67,7 @@ func TestVaultGuide(t *testing.T) {
 	}
 }
 
-// namespaces has a process start as root among users of its own.
+// namespaces makes a process start as root in a new user namespace.
 func namespaces() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET,
@@ -76,7 +76,7 @@ func namespaces() *syscall.SysProcAttr {
 	}
 }
 
-// certificate leaves a certificate for a name, and its key, as tls.crt and tls.key.
+// certificate writes a certificate for a name and its key to tls.crt and tls.key.
 func certificate(t *testing.T, dir, name string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
