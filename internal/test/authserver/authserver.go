@@ -53,7 +53,7 @@ type Server struct {
 	script   string
 	process  *exec.Cmd // nil while stopped
 	stdin    io.Closer
-	said     *bytes.Buffer // its stderr
+	stderr   *bytes.Buffer
 }
 
 // settings is the input of the launcher.
@@ -112,8 +112,8 @@ func (s *Server) Restart(t testing.TB) {
 	s.Stop(t)
 	p := exec.Command("node", s.script) //nolint:noctx // ends with its stdin, see Stop
 	p.Env = []string{"PATH=" + os.Getenv("PATH"), "NODE_ENV=test"}
-	s.said = &bytes.Buffer{}
-	p.Stderr = s.said
+	s.stderr = &bytes.Buffer{}
+	p.Stderr = s.stderr
 	stdin, err := p.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func (s *Server) Restart(t testing.TB) {
 	s.process, s.stdin = p, stdin
 	if err := json.NewEncoder(stdin).Encode(s.settings); err != nil {
 		s.Stop(t)
-		t.Fatalf("the authorization server didn't start: %v\n%s", err, s.said)
+		t.Fatalf("the authorization server didn't start: %v\n%s", err, s.stderr)
 	}
 
 	// It prints its port when it listens. If it is killed, the read ends.
@@ -145,7 +145,7 @@ func (s *Server) Restart(t testing.TB) {
 	switch {
 	case err != nil:
 		s.Stop(t)
-		t.Fatalf("the authorization server didn't start: %v\n%s", err, s.said)
+		t.Fatalf("the authorization server didn't start: %v\n%s", err, s.stderr)
 	case answer.Unfit != "":
 		s.Stop(t)
 		needs.NewerNode(t, answer.Unfit)

@@ -66,8 +66,8 @@ func (c *collection) add(event any) {
 	case *runtime.EventExceptionThrown:
 		p.Source, p.Text, p.URL = "exception", e.ExceptionDetails.Text, e.ExceptionDetails.URL
 		if thrown := e.ExceptionDetails.Exception; thrown != nil {
-			said, _, _ := strings.Cut(thrown.Description, "\n") // the rest has the stack, with complete URLs
-			p.Text += " " + said
+			description, _, _ := strings.Cut(thrown.Description, "\n") // the rest has the stack, with complete URLs
+			p.Text += " " + description
 		}
 	case *log.EventEntryAdded:
 		if e.Entry.Level != log.EntryLevelError && e.Entry.Source != log.EntrySourceSecurity {

@@ -97,8 +97,8 @@ func TestRotation(t *testing.T) {
 	if after := c.processes(t); len(after) != 2 || after[0] != before[0] || after[1] == before[1] {
 		t.Errorf("processes %v became %v: want process 1 to stay, and its child to be another", before, after)
 	}
-	if log := c.log(t); strings.Count(log, "was told to end") != 2 {
-		t.Errorf("the command wasn't told to end twice:\n%s", log)
+	if log := c.log(t); strings.Count(log, "got TERM") != 2 {
+		t.Errorf("the command did not get TERM twice:\n%s", log)
 	}
 	if code, _ := c.stop(t, 10); code != "3" {
 		t.Errorf("exit code %s, want the command's 3", code)

@@ -86,7 +86,7 @@ func TestCompose(t *testing.T) {
 	if code := c.must(t, "inspect", "--format={{.State.ExitCode}}", c.id); code != "3" {
 		t.Errorf("exit code %s, want the command's 3", code)
 	}
-	if log := c.log(t); strings.Count(log, "was told to end") != 2 {
-		t.Errorf("the command wasn't told to end twice:\n%s", log)
+	if log := c.log(t); strings.Count(log, "got TERM") != 2 {
+		t.Errorf("the command did not get TERM twice:\n%s", log)
 	}
 }

@@ -121,11 +121,11 @@ func (e *engine) command(ctx context.Context, env []string, args ...string) (*ex
 func (e *engine) do(args ...string) (string, error) {
 	c, cancel := e.command(context.Background(), nil, args...)
 	defer cancel()
-	var said bytes.Buffer
-	c.Stderr = &said
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
 	out, err := c.Output()
 	if err != nil {
-		err = fmt.Errorf("podman %s: %w\n%s", args[0], err, api.RedactKeys(said.String()))
+		err = fmt.Errorf("podman %s: %w\n%s", args[0], err, api.RedactKeys(stderr.String()))
 	}
 	return strings.TrimSpace(string(out)), err
 }
@@ -157,8 +157,8 @@ func (e *engine) remove() {
 
 // outcome is the result of a container that has ended.
 type outcome struct {
-	code      int
-	out, said string // standard output, and error
+	code        int
+	out, stderr string
 }
 
 // run runs a container to its end, with the variables of env.
@@ -171,14 +171,14 @@ func (e *engine) run(t *testing.T, env []string, args ...string) outcome {
 	}
 	c, cancel := e.command(t.Context(), env, args...)
 	defer cancel()
-	var out, said bytes.Buffer
-	c.Stdout, c.Stderr = &out, &said
+	var out, stderr bytes.Buffer
+	c.Stdout, c.Stderr = &out, &stderr
 	if err := c.Run(); err != nil {
 		if _, ok := errors.AsType[*exec.ExitError](err); !ok {
 			t.Fatal(err)
 		}
 	}
-	return outcome{c.ProcessState.ExitCode(), out.String(), api.RedactKeys(said.String())}
+	return outcome{c.ProcessState.ExitCode(), out.String(), api.RedactKeys(stderr.String())}
 }
 
 // wants fails the test unless the container ended with a code and printed these lines.
@@ -188,12 +188,12 @@ func (o outcome) wants(t *testing.T, code int, lines ...string) {
 		t.Errorf("exit code %d, want %d", o.code, code)
 	}
 	for _, line := range lines {
-		if !strings.Contains(o.out+o.said, line) {
+		if !strings.Contains(o.out+o.stderr, line) {
 			t.Errorf("it didn't print %q", line)
 		}
 	}
 	if t.Failed() {
-		t.Logf("it printed:\n%s%s", api.RedactKeys(o.out), o.said)
+		t.Logf("it printed:\n%s%s", api.RedactKeys(o.out), o.stderr)
 	}
 }
 
@@ -213,11 +213,11 @@ func (e *engine) start(t *testing.T, env []string, args ...string) *container {
 	}
 	c, cancel := e.command(t.Context(), env, args...)
 	defer cancel()
-	var said bytes.Buffer
-	c.Stderr = &said
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
 	out, err := c.Output()
 	if err != nil {
-		t.Fatalf("podman run: %v\n%s", err, api.RedactKeys(said.String()))
+		t.Fatalf("podman run: %v\n%s", err, api.RedactKeys(stderr.String()))
 	}
 	k := &container{e, strings.TrimSpace(string(out))}
 	t.Cleanup(func() {

@@ -100,7 +100,7 @@ func TestStop(t *testing.T) {
 		least, most time.Duration
 		log         string
 	}{
-		{"at once", nil, []string{"/app", "serve", "TOKEN"}, 30, "3", 0, 25 * time.Second, "was told to end"},
+		{"at once", nil, []string{"/app", "serve", "TOKEN"}, 30, "3", 0, 25 * time.Second, "got TERM"},
 		{"takes its time", nil, []string{"/app", "drain", "2s"}, 30, "5", 2 * time.Second, 28 * time.Second, "drained"},
 		{"longer than our patience", []string{"--stop-timeout", "1s"}, []string{"/app", "deaf"}, 30, "137", time.Second, 25 * time.Second, ""},
 		{"longer than podman's", []string{"--stop-timeout", "1m"}, []string{"/app", "deaf"}, 3, "137", 3 * time.Second, 40 * time.Second, ""},

@@ -18,7 +18,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/browser"
 )
 
-// build builds miosa-env as it ships, and returns its path.
+// build builds miosa-env as released and returns its path.
 func build(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "miosa-env")
@@ -33,14 +33,14 @@ func build(t *testing.T) string {
 	return path
 }
 
-// hashed is how the command shows its token: not at all.
+// hashed returns the hash by which the command prints its token.
 func hashed(value string) string {
 	sum := sha256.Sum256([]byte(value))
 	return hex.EncodeToString(sum[:])
 }
 
-// run starts a command under miosa-env. Each line it prints comes on the channel.
-func (s *stage) run(t *testing.T, program, script string, flags ...string) <-chan string {
+// run starts a command under miosa-env and returns a channel of its output lines.
+func (s *fixture) run(t *testing.T, program, script string, flags ...string) <-chan string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	args := append(append([]string{"run"}, flags...), "--", "sh", "-c", script)
@@ -70,7 +70,7 @@ func (s *stage) run(t *testing.T, program, script string, flags ...string) <-cha
 	t.Cleanup(func() {
 		cancel()
 		<-read
-		_ = c.Wait() // it was told to end
+		_ = c.Wait() // it was stopped
 		if t.Failed() {
 			t.Logf("miosa-env wrote:\n%s", problems.String())
 		}
@@ -78,13 +78,13 @@ func (s *stage) run(t *testing.T, program, script string, flags ...string) <-cha
 	return lines
 }
 
-// The whole chain. A command runs and has no token. Somebody connects an account in their browser: the command is
-// started again, with the token. The token expires, the vault renews it, the command is started again with the new
-// one, and again; nobody does anything.
+// From connect to command: a command runs without a token. A user connects an account in a browser, and the
+// command restarts with the token. The token expires repeatedly, the vault refreshes it, and the command restarts
+// with each new one, without user interaction.
 func TestChain(t *testing.T) {
 	t.Parallel()
 	program := build(t)
-	s := newStage(t, authserver.Start(t, authserver.Config{TokenLife: 6 * time.Second}))
+	s := newFixture(t, authserver.Start(t, authserver.Config{TokenLife: 6 * time.Second}))
 	s.vault.Put(t, "other", "o", sandbox, "OTHER")
 	lines := s.run(t, program,
 		`printf %s "$ACME_TOKEN" | sha256sum; exec sleep 600`, "--on-change", "restart")
@@ -104,7 +104,7 @@ func TestChain(t *testing.T) {
 
 	begun := s.start(t, "acme", "ACME_TOKEN")
 	page := visit(t, browser.Start(t), begun.AuthorizeURL, authserver.SignIn("ada"), authserver.Allow())
-	page.says(t, 200, "Acme is connected")
+	page.wantText(t, 200, "Acme is connected")
 
 	seen := map[string]bool{hashed(""): true}
 	for starts, good := 1, 0; good < 3; starts++ {
@@ -115,7 +115,7 @@ func TestChain(t *testing.T) {
 		seen[hash] = true
 		value, _, _ := s.revealed(t, "ACME_TOKEN")
 		if hashed(value) != hash {
-			continue // it was renewed in between; the next start has it
+			continue // it was refreshed in between; the next start has it
 		}
 		s.worksFor(t, "ACME_TOKEN", value, "ada")
 		good++

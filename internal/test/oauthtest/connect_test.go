@@ -20,8 +20,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// TestConnect takes people through the provider's pages and back to the vault. Each of them is another person:
-// a tab without anybody's cookies.
+// TestConnect takes users through the provider's pages and back to the vault. Each is another user, in a tab
+// without shared cookies.
 func TestConnect(t *testing.T) {
 	t.Parallel()
 	provider := authserver.Start(t, authserver.Config{TokenLife: time.Hour})
@@ -46,7 +46,7 @@ func TestConnect(t *testing.T) {
 			test.run(t, browser.Tab(t, first, chromedp.WithNewBrowserContext()), provider)
 		})
 	}
-	// To the console, a page that says what went wrong is something that went wrong. The provider's pages want a font.
+	// Chromium reports the status of an error page as a problem. The provider's pages request a font.
 	for _, p := range browser.Problems(first) {
 		failed := p.Source == "network" && strings.Contains(p.Text, "responded with a status of")
 		if !failed && !strings.HasPrefix(p.URL, "https://fonts.googleapis.com/") {
@@ -55,15 +55,15 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// consent connects both providers, so that both ways of a client to show who it is are used.
+// consent connects with both providers, to use both ways of client authentication.
 func consent(t *testing.T, tab context.Context, provider *authserver.Server) {
-	s := newStage(t, provider)
+	s := newFixture(t, provider)
 	signIn := []step{authserver.SignIn("ada"), authserver.Allow()}
 	for _, test := range []struct {
 		provider, display, env string
 		scopes                 []string
 	}{
-		{"acme", "Acme", "ACME_TOKEN", []string{"openid", "repo"}}, // offline_access is asked for too, and not granted
+		{"acme", "Acme", "ACME_TOKEN", []string{"openid", "repo"}}, // offline_access is requested too, but not granted
 		{"acme-post", "Acme Post", "OTHER_TOKEN", []string{"openid", "repo"}},
 	} {
 		begun := s.start(t, test.provider, test.env)
@@ -78,8 +78,8 @@ func consent(t *testing.T, tab context.Context, provider *authserver.Server) {
 		}
 
 		page := visit(t, tab, begun.AuthorizeURL, signIn...)
-		signIn = signIn[1:] // who has signed in is only asked to consent
-		page.says(t, http.StatusOK, test.display+" is connected", "close this tab")
+		signIn = signIn[1:] // a signed-in user is asked for consent only
+		page.wantText(t, http.StatusOK, test.display+" is connected", "close this tab")
 
 		status := s.status(t, begun)
 		if status.Status != api.FlowCompleted || status.SecretID == "" {
@@ -107,9 +107,9 @@ func consent(t *testing.T, tab context.Context, provider *authserver.Server) {
 	}
 }
 
-// denied has somebody refuse to sign in, and somebody refuse to consent.
+// denied cancels once at sign-in and once at consent.
 func denied(t *testing.T, tab context.Context, provider *authserver.Server) {
-	s := newStage(t, provider)
+	s := newFixture(t, provider)
 	var page landing
 	for _, steps := range [][]step{
 		{authserver.Deny()},
@@ -117,7 +117,7 @@ func denied(t *testing.T, tab context.Context, provider *authserver.Server) {
 	} {
 		begun := s.start(t, "acme", "ACME_TOKEN")
 		page = visit(t, tab, begun.AuthorizeURL, steps...)
-		page.says(t, http.StatusOK, "Acme wasn’t connected", "declined", "nothing was stored")
+		page.wantText(t, http.StatusOK, "Acme wasn’t connected", "declined", "nothing was stored")
 		s.wantStatus(t, begun, api.FlowDenied, "access_denied")
 	}
 	s.wantNothing(t)
@@ -127,16 +127,16 @@ func denied(t *testing.T, tab context.Context, provider *authserver.Server) {
 	page.fit(t, "denied")
 }
 
-// expired has somebody come back too late.
+// expired returns too late.
 func expired(t *testing.T, tab context.Context, provider *authserver.Server) {
-	s := newStage(t, provider, vaulttest.WithFlowTime(time.Second))
+	s := newFixture(t, provider, vaulttest.WithFlowTime(time.Second))
 	begun := s.start(t, "acme", "ACME_TOKEN")
 	poll.Until(t, 10*time.Second, "the flow has failed", func() bool { return s.status(t, begun).Status == api.FlowFailed })
 	s.wantStatus(t, begun, api.FlowFailed, "expired")
 
 	before := provider.Requests(t, "authorization_code")
 	page := visit(t, tab, begun.AuthorizeURL, authserver.SignIn("cy"), authserver.Allow())
-	page.says(t, http.StatusGone, "This link has expired", "connect again", "nothing was stored")
+	page.wantText(t, http.StatusGone, "This link has expired", "connect again", "nothing was stored")
 	s.wantStatus(t, begun, api.FlowFailed, "expired")
 	s.wantNothing(t)
 	if n := provider.Requests(t, "authorization_code") - before; n != 0 {
@@ -145,19 +145,19 @@ func expired(t *testing.T, tab context.Context, provider *authserver.Server) {
 	page.fit(t, "expired")
 }
 
-// replayed opens the link that a browser came back with once more, in the same browser and in another.
+// replayed opens a used callback link again, in the same browser and in another one.
 func replayed(t *testing.T, tab context.Context, provider *authserver.Server) {
-	s := newStage(t, provider)
+	s := newFixture(t, provider)
 	begun := s.start(t, "acme", "ACME_TOKEN")
 	page := visit(t, tab, begun.AuthorizeURL, authserver.SignIn("dan"), authserver.Allow())
-	page.says(t, http.StatusOK, "Acme is connected")
+	page.wantText(t, http.StatusOK, "Acme is connected")
 	token, _, _ := s.revealed(t, "ACME_TOKEN")
 
 	before := provider.Requests(t, "authorization_code")
 	again := visit(t, tab, page.url)
-	again.says(t, http.StatusConflict, "This link was already used", "nothing was changed")
+	again.wantText(t, http.StatusConflict, "This link was already used", "nothing was changed")
 	other := visit(t, browser.Tab(t, tab, chromedp.WithNewBrowserContext()), page.url)
-	other.says(t, http.StatusConflict, "This link was already used")
+	other.wantText(t, http.StatusConflict, "This link was already used")
 	if n := provider.Requests(t, "authorization_code") - before; n != 0 {
 		t.Errorf("the provider was asked %d times more", n)
 	}
@@ -168,9 +168,9 @@ func replayed(t *testing.T, tab context.Context, provider *authserver.Server) {
 	again.fit(t, "", token)
 }
 
-// forged brings states that the vault didn't give, or not like this.
+// forged returns with states that the vault did not issue, or with modified ones.
 func forged(t *testing.T, tab context.Context, provider *authserver.Server) {
-	s := newStage(t, provider)
+	s := newFixture(t, provider)
 	begun := s.start(t, "acme", "ACME_TOKEN")
 	last := "A"
 	if strings.HasSuffix(begun.State, last) {
@@ -191,13 +191,13 @@ func forged(t *testing.T, tab context.Context, provider *authserver.Server) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			page := visit(t, tab, s.callback()+"?"+test.query)
-			page.says(t, test.status, test.title, "connect")
+			page.wantText(t, test.status, test.title, "connect")
 			if test.name == "another state" {
 				page.fit(t, "")
 			}
 		})
 	}
-	// Whoever guesses wrongly ends nobody's flow.
+	// A wrong guess ends no flow.
 	s.wantStatus(t, begun, api.FlowPending, "")
 	s.wantNothing(t)
 
@@ -210,9 +210,9 @@ func forged(t *testing.T, tab context.Context, provider *authserver.Server) {
 	}
 }
 
-// wrongIssuer has the answer come from another server, or from nobody knows where.
+// wrongIssuer returns with another issuer, and without one.
 func wrongIssuer(t *testing.T, tab context.Context, provider *authserver.Server) {
-	s := newStage(t, provider)
+	s := newFixture(t, provider)
 	before := provider.Requests(t, "authorization_code")
 	var page landing
 	steps := []step{authserver.SignIn("eve"), authserver.Allow()}
@@ -220,8 +220,8 @@ func wrongIssuer(t *testing.T, tab context.Context, provider *authserver.Server)
 		provider.Break(t, mode, 1, "https://evil.example")
 		begun := s.start(t, "acme", "ACME_TOKEN")
 		page = visit(t, tab, begun.AuthorizeURL, steps...)
-		steps = nil // the provider asks once
-		page.says(t, http.StatusBadRequest, "Acme couldn’t be connected", "didn’t come from Acme", "Nothing was stored")
+		steps = nil // the provider asks only once
+		page.wantText(t, http.StatusBadRequest, "Acme couldn’t be connected", "didn’t come from Acme", "Nothing was stored")
 		s.wantStatus(t, begun, api.FlowFailed, "wrong_issuer")
 	}
 	s.wantNothing(t)
@@ -231,13 +231,13 @@ func wrongIssuer(t *testing.T, tab context.Context, provider *authserver.Server)
 	page.fit(t, "")
 }
 
-// taken has the variable go to another secret while somebody is at the provider.
+// taken binds the variable to another secret while the user is at the provider.
 func taken(t *testing.T, tab context.Context, provider *authserver.Server) {
-	s := newStage(t, provider)
+	s := newFixture(t, provider)
 	begun := s.start(t, "acme", "ACME_TOKEN")
 	s.vault.Put(t, "mine", "v", sandbox, "ACME_TOKEN")
 	page := visit(t, tab, begun.AuthorizeURL, authserver.SignIn("ivy"), authserver.Allow())
-	page.says(t, http.StatusConflict, "Acme couldn’t be connected", "belongs to another secret")
+	page.wantText(t, http.StatusConflict, "Acme couldn’t be connected", "belongs to another secret")
 	s.wantStatus(t, begun, api.FlowFailed, "name_taken")
 	secrets, err := s.tenant.Secrets(bounded(t), fetch.SecretFilter{})
 	if err != nil || len(secrets) != 1 {
@@ -248,10 +248,10 @@ func taken(t *testing.T, tab context.Context, provider *authserver.Server) {
 	}
 }
 
-// byWayOfApp ends a flow at an app, which hands the answer to the vault: many times at once, as a button that is
-// pressed twice would. One of them connects, and the provider is asked once.
+// byWayOfApp ends a flow at an app, which passes the query to the vault many times at once, like a button that is
+// pressed repeatedly. One request connects, and the provider gets one token request.
 func byWayOfApp(t *testing.T, tab context.Context, provider *authserver.Server) {
-	s := newStage(t, provider)
+	s := newFixture(t, provider)
 	begun, err := s.tenant.StartOAuth(bounded(t), api.OAuthRequest{Provider: "acme", RedirectURI: s.app.uri, OAuthSecret: api.OAuthSecret{
 		ResourceType: sandbox.Type, ResourceID: sandbox.ID, ExposeAsEnv: "ACME_TOKEN",
 	}})
@@ -298,9 +298,9 @@ func byWayOfApp(t *testing.T, tab context.Context, provider *authserver.Server) 
 	}
 }
 
-// failedExchange has the provider take the code and answer with an error, or with nothing.
+// failedExchange makes the provider accept the code and answer with an error, or not at all.
 func failedExchange(t *testing.T, tab context.Context, provider *authserver.Server) {
-	s := newStage(t, provider)
+	s := newFixture(t, provider)
 	steps := []step{authserver.SignIn("fay"), authserver.Allow()}
 	for _, test := range []struct {
 		mode  authserver.Mode
@@ -315,7 +315,7 @@ func failedExchange(t *testing.T, tab context.Context, provider *authserver.Serv
 		begun := s.start(t, "acme", "ACME_TOKEN")
 		page := visit(t, tab, begun.AuthorizeURL, steps...)
 		steps = nil
-		page.says(t, http.StatusBadGateway, test.title, "nothing was stored")
+		page.wantText(t, http.StatusBadGateway, test.title, "nothing was stored")
 		s.wantStatus(t, begun, api.FlowFailed, test.word)
 		if n := provider.Requests(t, "authorization_code") - before; n != 1 {
 			t.Errorf("%s: the provider was asked %d times with one code", test.mode, n)
@@ -324,9 +324,10 @@ func failedExchange(t *testing.T, tab context.Context, provider *authserver.Serv
 	s.wantNothing(t)
 }
 
-// vaultAway stops the vault while somebody is at the provider. They come back to nobody, and reload.
+// vaultAway stops the vault while the user is at the provider. The user returns to an unreachable server and
+// reloads.
 func vaultAway(t *testing.T, tab context.Context, provider *authserver.Server) {
-	s := newStage(t, provider)
+	s := newFixture(t, provider)
 	begun := s.start(t, "acme", "ACME_TOKEN")
 	s.vault.Stop(t)
 	do(t, tab, chromedp.Navigate(begun.AuthorizeURL), authserver.SignIn("gus"), authserver.Allow())
@@ -341,34 +342,34 @@ func vaultAway(t *testing.T, tab context.Context, provider *authserver.Server) {
 	})
 	s.vault.Restart(t)
 	page := visit(t, tab, link)
-	page.says(t, http.StatusOK, "Acme is connected")
+	page.wantText(t, http.StatusOK, "Acme is connected")
 	s.wantStatus(t, begun, api.FlowCompleted, "")
 	token, _, _ := s.revealed(t, "ACME_TOKEN")
 	s.worksFor(t, "ACME_TOKEN", token, "gus")
 }
 
-// providerGone ends the provider between its sending the browser back and being asked for the token.
+// providerGone ends the provider after it has redirected the browser and before the token request.
 func providerGone(t *testing.T, tab context.Context, provider *authserver.Server) {
-	s := newStage(t, provider)
+	s := newFixture(t, provider)
 	provider.Break(t, authserver.Leave, 1, "")
 	begun := s.start(t, "acme", "ACME_TOKEN")
 	page := visit(t, tab, begun.AuthorizeURL, authserver.SignIn("hal"), authserver.Allow())
-	page.says(t, http.StatusBadGateway, "Acme didn’t answer", "Try again in a few minutes", "nothing was stored")
+	page.wantText(t, http.StatusBadGateway, "Acme didn’t answer", "Try again in a few minutes", "nothing was stored")
 	s.wantStatus(t, begun, api.FlowFailed, "unreachable")
 	s.wantNothing(t)
 	page.fit(t, "gone")
 
-	// Who tries again a little later gets through.
+	// A later attempt succeeds.
 	provider.Restart(t)
 	begun = s.start(t, "acme", "ACME_TOKEN")
 	page = visit(t, tab, begun.AuthorizeURL)
-	page.says(t, http.StatusOK, "Acme is connected")
+	page.wantText(t, http.StatusOK, "Acme is connected")
 }
 
-// A variable that another secret has on the resource is refused before anybody is sent anywhere.
+// A variable that is bound to another secret is refused before a user is sent to the provider.
 func TestStartRefuses(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, authserver.Start(t, authserver.Config{}))
+	s := newFixture(t, authserver.Start(t, authserver.Config{}))
 	s.vault.Put(t, "mine", "v", sandbox, "TAKEN")
 	for _, test := range []struct {
 		name string

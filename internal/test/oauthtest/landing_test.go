@@ -24,10 +24,10 @@ import (
 
 var update = flag.Bool("update", false, "write the pictures in docs/screenshots anew")
 
-// step is something a person does in the browser.
+// step is an action of the user in the browser.
 type step = chromedp.Action[chromedp.Void]
 
-// landing is the vault's page, as a person has it before them at the end.
+// landing is the vault's page at which a flow ends.
 type landing struct {
 	tab         context.Context
 	title, text string
@@ -36,14 +36,14 @@ type landing struct {
 	header      http.Header
 }
 
-// visit has a person open an address in a tab, do the steps, and land on the vault's page.
+// visit opens an address in a tab, performs the steps, and ends at the vault's page.
 func visit(t *testing.T, tab context.Context, address string, steps ...step) landing {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(tab, 40*time.Second)
 	defer cancel()
 	var (
 		mu   sync.Mutex
-		last *network.Response // of the vault's page
+		last *network.Response // the vault's page
 	)
 	err := chromedp.Listen(ctx, func(event any) {
 		if e, ok := event.(*network.EventResponseReceived); ok && e.Type == network.ResourceTypeDocument &&
@@ -74,7 +74,7 @@ func visit(t *testing.T, tab context.Context, address string, steps ...step) lan
 	return l
 }
 
-// ask gets something from a page.
+// ask returns the result of an action on a page.
 func ask[T any](t *testing.T, tab context.Context, a chromedp.Action[T]) T {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(tab, 20*time.Second)
@@ -86,8 +86,8 @@ func ask[T any](t *testing.T, tab context.Context, a chromedp.Action[T]) T {
 	return got
 }
 
-// says fails the test unless the page has the title, each of the texts, and the status.
-func (l landing) says(t *testing.T, status int64, title string, texts ...string) {
+// wantText fails the test unless the page has the title, each of the texts, and the status.
+func (l landing) wantText(t *testing.T, status int64, title string, texts ...string) {
 	t.Helper()
 	if l.status != status {
 		t.Errorf("the page came with status %d, want %d", l.status, status)
@@ -102,8 +102,8 @@ func (l landing) says(t *testing.T, status int64, title string, texts ...string)
 	}
 }
 
-// fit holds the page to what any page of the vault's must be, in every look. With -update and a name it takes
-// pictures for the documentation; nothing compares them.
+// fit checks the page in each appearance against the requirements for all pages of the vault. With -update and a
+// name, it writes screenshots for the documentation; nothing compares them.
 func (l landing) fit(t *testing.T, name string, secrets ...string) {
 	t.Helper()
 	policy := map[string]string{}
@@ -127,7 +127,7 @@ func (l landing) fit(t *testing.T, name string, secrets ...string) {
 		}
 	}
 
-	// Nothing of the link is in it, nor a script, nor anything from elsewhere.
+	// The page contains nothing of the link, no script, and no external resource.
 	address, err := url.Parse(l.url)
 	if err != nil {
 		t.Fatal(err)
@@ -167,26 +167,26 @@ func (l landing) fit(t *testing.T, name string, secrets ...string) {
 			browser.Save(t, l.tab, filepath.Join(cmp.Or(os.Getenv("SCREENSHOTS"), "../../../docs/screenshots"), "connect-"+name+"-"+look.name+".png"))
 		}
 	}
-	// Dark is dark: what is said above of contrast holds for a page that has no dark look, too.
+	// The dark theme must be dark: a page without one would also pass the contrast check above.
 	do(t, l.tab, browser.Media(browser.Dark))
 	if light := ask(t, l.tab, chromedp.Evaluate[float64](brightness)); light > 0.2 {
 		t.Errorf("in the dark the page's back has a luminance of %.2f", light)
 	}
 }
 
-// luminance is how bright a colour is, from 0 to 1 (WCAG 2.2, relative luminance).
+// luminance returns the brightness of a color from 0 to 1 (WCAG 2.2, relative luminance).
 const luminance = `
 	const light = c => {
 		const [r, g, b] = c.match(/[\d.]+/g).map(Number).map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
 		return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 	};`
 
-// brightness is the luminance of the page's back.
+// brightness is the luminance of the page's background.
 const brightness = `(() => {` + luminance + `
 	return light(getComputedStyle(document.body).backgroundColor);
 })()`
 
-// contrast is the least contrast ratio of a text with what it stands on (WCAG 2.2, 1.4.3).
+// contrast is the lowest contrast ratio of a text with its background (WCAG 2.2, 1.4.3).
 const contrast = `(() => {` + luminance + `
 	const behind = e => {
 		for (; e; e = e.parentElement) {

@@ -10,10 +10,11 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// A client's own token is minted when the secret is made, and renewed; its secret stays in the vault.
+// A client credentials token is requested when the secret is created, and refreshed; the client secret stays in
+// the vault.
 func TestMachine(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, authserver.Start(t, authserver.Config{TokenLife: 3 * time.Second}))
+	s := newFixture(t, authserver.Start(t, authserver.Config{TokenLife: 3 * time.Second}))
 	machine := s.provider.Machine
 	body := func(secret string) map[string]any {
 		return map[string]any{

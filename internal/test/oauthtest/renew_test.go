@@ -13,8 +13,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// connect has somebody connect "acme" under ACME_TOKEN, in a tab of their own, and returns the secret's id.
-func connect(t *testing.T, s *stage, first context.Context, who string) (id string) {
+// connect connects "acme" to ACME_TOKEN as user who, in a new tab, and returns the secret's id.
+func connect(t *testing.T, s *fixture, first context.Context, who string) (id string) {
 	t.Helper()
 	tab := browser.Tab(t, first, chromedp.WithNewBrowserContext())
 	begun := s.start(t, "acme", "ACME_TOKEN")
@@ -26,13 +26,14 @@ func connect(t *testing.T, s *stage, first context.Context, who string) (id stri
 	return status.SecretID
 }
 
-// Tokens of a few seconds are renewed one after the other, each with the refresh token that came with the one before.
+// Tokens with a lifetime of seconds are refreshed repeatedly, each with the refresh token of the previous
+// response.
 func TestRenewals(t *testing.T) {
 	t.Parallel()
 	first := browser.Start(t)
 	for _, test := range []struct {
 		name string
-		keep bool // the provider leaves refresh tokens as they are
+		keep bool // the provider does not rotate refresh tokens
 		upTo int64
 	}{
 		{"new refresh tokens", false, 4},
@@ -40,7 +41,7 @@ func TestRenewals(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, authserver.Start(t, authserver.Config{TokenLife: 3 * time.Second, KeepRefresh: test.keep}))
+			s := newFixture(t, authserver.Start(t, authserver.Config{TokenLife: 3 * time.Second, KeepRefresh: test.keep}))
 			id := connect(t, s, first, "ada")
 			seen := map[string]bool{}
 			last := int64(0)
@@ -67,15 +68,15 @@ func TestRenewals(t *testing.T) {
 	}
 }
 
-// The provider gives the refresh token up for a new one, and the answer gets lost. What the vault can do is ask once
-// more; this provider takes that for theft, and ends the grant. The value stays, and somebody has to connect again.
+// The provider rotates the refresh token and its response is lost. The vault tries once more; this provider treats
+// that as theft and revokes the grant. The value stays, and the user has to connect again.
 func TestLostRefresh(t *testing.T) {
 	t.Parallel()
 	first := browser.Start(t)
 	for _, mode := range []authserver.Mode{authserver.FailAfter, authserver.DropAfter} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, authserver.Start(t, authserver.Config{TokenLife: 5 * time.Second}))
+			s := newFixture(t, authserver.Start(t, authserver.Config{TokenLife: 5 * time.Second}))
 			id := connect(t, s, first, "ada")
 			s.provider.Break(t, mode, 1, "")
 			before, _ := s.secret(t, id)
@@ -97,12 +98,12 @@ func TestLostRefresh(t *testing.T) {
 				t.Errorf("%d events of the refusal, want 1", n)
 			}
 
-			// Whoever connects again has the same secret, under the same variable, working.
+			// Connecting again restores the same secret and binding.
 			if again := connect(t, s, first, "ada"); again != id {
 				t.Fatal("connecting again made another secret")
 			}
 			value, version, ok := s.revealed(t, "ACME_TOKEN")
-			if !ok || version <= before.Version { // on a slow machine it has been renewed already
+			if !ok || version <= before.Version { // already refreshed, on a slow machine
 				t.Fatalf("the sandbox has it: %v, version %d", ok, version)
 			}
 			s.worksFor(t, "ACME_TOKEN", value, "ada")
@@ -113,11 +114,11 @@ func TestLostRefresh(t *testing.T) {
 	}
 }
 
-// The provider is away when a token is to be renewed, and comes back: nobody has to do anything.
+// A provider is unavailable when a token is due and recovers later, without user interaction.
 func TestProviderAway(t *testing.T) {
 	t.Parallel()
 	first := browser.Start(t)
-	s := newStage(t, authserver.Start(t, authserver.Config{TokenLife: 4 * time.Second}))
+	s := newFixture(t, authserver.Start(t, authserver.Config{TokenLife: 4 * time.Second}))
 	id := connect(t, s, first, "ada")
 	s.provider.Stop(t)
 	poll.Until(t, 30*time.Second, "the vault tries again", func() bool {

@@ -12,19 +12,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A reader of Alpine's packages that isn't the maker's installs ours to a folder: the same files, in content and mode, as
-// Debian's packages have, but for what is one's alone.
+// An independent implementation of apk installs the Alpine packages to a folder: the same files, in content and
+// mode, as in the Debian packages, except for those specific to either.
 func TestApk_Install(t *testing.T) {
 	needs.Command(t, "go", "dpkg-deb")
-	program := filepath.Join(workplace, "apkinstall")
-	said(t, "go", "build", "-C", "apkinstall", "-o", program, ".")
+	program := filepath.Join(workDir, "apkinstall")
+	output(t, "go", "build", "-C", "apkinstall", "-o", program, ".")
 	dir, debs := t.TempDir(), t.TempDir()
-	out := said(t, program, dir, file(t, "miosa-env_1.2.3_amd64.apk"), file(t, "miosa-vault_1.2.3_amd64.apk"))
+	out := output(t, program, dir, file(t, "miosa-env_1.2.3_amd64.apk"), file(t, "miosa-vault_1.2.3_amd64.apk"))
 	if want := "miosa-env 1.2.3-r1 x86_64\nmiosa-vault 1.2.3-r1 x86_64\n"; out != want {
 		t.Errorf("installed\n%swant\n%s", out, want)
 	}
 	for _, name := range []string{"miosa-env", "miosa-vault"} {
-		said(t, "dpkg-deb", "-x", file(t, name+"_1.2.3_amd64.deb"), debs)
+		output(t, "dpkg-deb", "-x", file(t, name+"_1.2.3_amd64.deb"), debs)
 	}
 	got, want := contents(t, filepath.Join(dir, "usr"), filepath.Join(dir, "etc", "miosa-env")), contents(t, filepath.Join(debs, "usr"), filepath.Join(debs, "etc", "miosa-env"))
 	for name := range got {
@@ -47,12 +47,12 @@ func TestApk_Install(t *testing.T) {
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("files (-got +want):\n%s", diff)
 	}
-	if out := said(t, filepath.Join(dir, "usr", "bin", "miosa-env"), "--version"); !strings.Contains(out, first) {
+	if out := output(t, filepath.Join(dir, "usr", "bin", "miosa-env"), "--version"); !strings.Contains(out, first) {
 		t.Errorf("miosa-env --version says %q", out)
 	}
 }
 
-// contents are the files below folders, by their names in them, as mode and checksum.
+// contents maps the names of files below folders to their mode and checksum.
 func contents(t *testing.T, folders ...string) map[string]string {
 	t.Helper()
 	list := map[string]string{}
@@ -63,7 +63,7 @@ func contents(t *testing.T, folders ...string) map[string]string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sum, _, _ := strings.Cut(said(t, "sha256sum", at), " ")
+			sum, _, _ := strings.Cut(output(t, "sha256sum", at), " ")
 			list[name] = info.Mode().String() + " " + sum
 		}
 	}

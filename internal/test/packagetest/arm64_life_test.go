@@ -19,16 +19,16 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// staying is a program for arm64 that stays. What it prints is in a file.
-type staying struct {
+// daemon is a running program for arm64, with its output in a file.
+type daemon struct {
 	*exec.Cmd
 	log string
 }
 
-// start starts a line, which is ended with the test at the latest.
-func (e *emulated) start(t *testing.T, line ...string) *staying {
+// start starts a command, which is killed when the test ends.
+func (e *emulated) start(t *testing.T, line ...string) *daemon {
 	t.Helper()
-	s := &staying{exec.Command(line[0], line[1:]...), filepath.Join(t.TempDir(), "log")}
+	s := &daemon{exec.Command(line[0], line[1:]...), filepath.Join(t.TempDir(), "log")}
 	log, err := os.Create(s.log)
 	if err != nil {
 		t.Fatal(err)
@@ -47,8 +47,8 @@ func (e *emulated) start(t *testing.T, line ...string) *staying {
 	return s
 }
 
-// prints waits for a text.
-func (s *staying) prints(t *testing.T, text string) {
+// prints waits for a text in the output.
+func (s *daemon) prints(t *testing.T, text string) {
 	t.Helper()
 	poll.Until(t, time.Minute, text, func() bool {
 		log, err := os.ReadFile(s.log)
@@ -56,8 +56,8 @@ func (s *staying) prints(t *testing.T, text string) {
 	})
 }
 
-// ends sends a signal, if any, and wants the exit code.
-func (s *staying) ends(t *testing.T, signal syscall.Signal, code int) {
+// ends sends a signal, if any, and checks the exit code.
+func (s *daemon) ends(t *testing.T, signal syscall.Signal, code int) {
 	t.Helper()
 	if signal != 0 {
 		if err := s.Process.Signal(signal); err != nil {
@@ -79,7 +79,7 @@ func (s *staying) ends(t *testing.T, signal syscall.Signal, code int) {
 	}
 }
 
-// A command lives through a rotation, and is stopped with its own exit code, or killed when its time is over.
+// A supervised command is restarted by a rotation, and stopped with its own exit code or killed after the timeout.
 func TestArm64_Supervise(t *testing.T) {
 	e := newEmulated(t)
 	const script = `trap 'echo told; exit 3' TERM; echo "has $APP_TOKEN"; while :; do sleep 0.05; done`
@@ -94,7 +94,7 @@ func TestArm64_Supervise(t *testing.T) {
 	deaf.ends(t, syscall.SIGTERM, 137)
 }
 
-// As process 1 it reaps what others leave to it.
+// As process 1, miosa-env reaps orphans.
 func TestArm64_Process1(t *testing.T) {
 	needs.Command(t, "unshare")
 	needs.Root(t, "for a PID namespace")
@@ -113,7 +113,7 @@ done`
 	}
 }
 
-// The agent keeps a file fresh, starts from its cache when there is no vault, and answers commands.
+// The agent updates a file, starts from its cache without a vault, and serves commands.
 func TestArm64_Agent(t *testing.T) {
 	e := newEmulated(t)
 	dir, err := os.MkdirTemp("/dev/shm", "packagetest")

@@ -12,8 +12,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/releasetest"
 )
 
-// Packages' own tests pass on the emulated processor: of sealing, the contract's client, masking, and the formats of
-// files. Those that start processes are in internal/test/arm64test.
+// Tests of other packages pass on the emulated processor: sealing, the API client, masking, and file formats.
+// Those that start processes are in internal/test/arm64test.
 func TestArm64_OwnTests(t *testing.T) {
 	if runtime.GOARCH == "arm64" {
 		needs.System(t, "another processor than arm64, where go test runs them all")
@@ -32,7 +32,7 @@ func TestArm64_OwnTests(t *testing.T) {
 		{"inject/mask", "^TestMask(FormsInGo|Base64|FormsNamed|Labels|Short|Holds|Prompt|Release|Becomes|AfterFlush|WriteError|Shared)"},
 	} {
 		t.Run(test.pkg, func(t *testing.T) {
-			// A vault with megabytes of secrets doesn't answer in time on a busy machine that emulates it.
+			// A test that is too slow for its limits under emulation on a busy machine.
 			out, errs, code := ran(t, environ, "go", "test", "-C", root, "-count=1", "-exec=qemu-aarch64",
 				"-run="+test.run, "-skip=^TestRealSecretsPastTheLimitOfAnAnswer$", "./"+test.pkg)
 			if code != 0 || !strings.HasPrefix(out, "ok") || strings.Contains(out, "no tests to run") {

@@ -14,12 +14,12 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// emulated is the programs for arm64, on an emulated processor where this one is another, with a vault.
+// emulated is the arm64 programs, run by an emulator on other processors, and a vault.
 type emulated struct {
 	*vaulttest.Server
-	emulator []string // words before a program
+	emulator []string // prefix of a command line
 	bin      string
-	secret   string // the id of APP_TOKEN
+	secret   string // id of APP_TOKEN
 	environ  []string
 }
 
@@ -32,7 +32,7 @@ func newEmulated(t *testing.T) *emulated {
 	}
 	needs.Command(t, "tar")
 	dir := t.TempDir()
-	said(t, "tar", "-xzf", file(t, "*_linux_arm64.tar.gz"), "-C", dir, "--strip-components=1")
+	output(t, "tar", "-xzf", file(t, "*_linux_arm64.tar.gz"), "-C", dir, "--strip-components=1")
 	e.bin = filepath.Join(dir, "bin")
 	e.Server = vaulttest.Start(t)
 	sandbox := api.Resource{Type: api.Sandbox, ID: "sb_1"}
@@ -45,27 +45,27 @@ func newEmulated(t *testing.T) *emulated {
 	return e
 }
 
-// line is how a program is called.
+// line returns the command line of a program.
 func (e *emulated) line(program string, args ...string) []string {
 	return slices.Concat(e.emulator, []string{filepath.Join(e.bin, program)}, args)
 }
 
-// ran is the outcome of a call of miosa-env.
+// ran returns the result of a call of miosa-env.
 func (e *emulated) ran(t *testing.T, args ...string) (out, errs string, code int) {
 	t.Helper()
 	line := e.line("miosa-env", args...)
 	return ran(t, e.environ, line[0], line[1:]...)
 }
 
-// The programs for arm64 do what they are for. internal/test/arm64test has them do it on a kernel for arm64 too.
+// The main functions of the programs for arm64. internal/test/arm64test runs them on an arm64 kernel too.
 func TestArm64(t *testing.T) {
 	e := newEmulated(t)
 	for _, test := range []struct {
 		name string
 		args []string
 		code int
-		out  string // is in standard output
-		errs string // is in standard error
+		out  string // substring of standard output
+		errs string // substring of standard error
 	}{
 		{"version", []string{"--version"}, 0, first, ""},
 		{"run", []string{"run", "--", "/bin/sh", "-c", `echo "$APP_TOKEN"`}, 0, "it's a value\n", ""},

@@ -14,17 +14,16 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// system is a Debian of its own, in a folder.
+// system is a Debian installation in a folder.
 type system struct {
 	t   *testing.T
 	dir string
 }
 
-// suite is the Debian that is installed in the folder. What it is made of stays in the folder for temporary
-// files, for the next run.
+// suite is the Debian release of the system. The base system is cached in the temporary folder.
 const suite = "bookworm"
 
-// newSystem copies a small Debian. As root only.
+// newSystem copies the base system. It needs root.
 func newSystem(t *testing.T) *system {
 	t.Helper()
 	needs.Command(t, "debootstrap", "chroot", "cp", "dpkg")
@@ -33,13 +32,13 @@ func newSystem(t *testing.T) *system {
 	if _, err := os.Stat(base); err != nil {
 		bootstrap(t, base)
 	}
-	s := &system{t, filepath.Join(workplace, strings.ReplaceAll(t.Name(), "/", "-"))}
-	said(t, "cp", "-a", base, s.dir)
+	s := &system{t, filepath.Join(workDir, strings.ReplaceAll(t.Name(), "/", "-"))}
+	output(t, "cp", "-a", base, s.dir)
 	t.Cleanup(func() { _ = os.RemoveAll(s.dir) })
 	return s
 }
 
-// bootstrap makes the small Debian, whole or not at all.
+// bootstrap creates the base system, completely or not at all.
 func bootstrap(t *testing.T, base string) {
 	t.Helper()
 	making, err := os.MkdirTemp(os.TempDir(), "miosa-env-making")
@@ -64,14 +63,14 @@ func bootstrap(t *testing.T, base string) {
 	}
 }
 
-// run runs a shell command in it.
+// run runs a shell command in the system.
 func (s *system) run(command string) (out string, code int) {
 	s.t.Helper()
 	out, errs, code := ran(s.t, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive"}, "chroot", s.dir, "/bin/sh", "-ec", command)
 	return out + errs, code
 }
 
-// must runs a shell command in it that has to work.
+// must runs a shell command in the system that must succeed.
 func (s *system) must(command string) string {
 	s.t.Helper()
 	out, code := s.run(command)
@@ -81,13 +80,13 @@ func (s *system) must(command string) string {
 	return out
 }
 
-// give copies a file into its root directory.
+// give copies a file into the system's root directory.
 func (s *system) give(path, name string) {
 	s.t.Helper()
-	said(s.t, "cp", path, filepath.Join(s.dir, name))
+	output(s.t, "cp", path, filepath.Join(s.dir, name))
 }
 
-// ours lists what there is of ours in it.
+// ours lists this project's files in the system.
 func (s *system) ours() string {
 	s.t.Helper()
 	return s.must("find / -xdev \\( -path /proc -o -path /sys -o -path /tmp -o -path /dev \\) -prune -o -name '*miosa*' -print | grep -v -e '^/one' -e '^/two' -e '^/var/log/' || true; getent passwd miosa-env || true; getent group miosa-env || true")

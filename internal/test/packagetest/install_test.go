@@ -18,7 +18,7 @@ import (
 
 const installer = root + "/packaging/install.sh"
 
-// serve gives the dist on loopback, and what differs from it.
+// serve serves the dist on loopback, with some files replaced.
 func serve(t *testing.T, instead map[string]string) string {
 	t.Helper()
 	files := http.FileServer(http.Dir(dist(t)))
@@ -48,7 +48,7 @@ func installed(t *testing.T, prefix string) (files []string) {
 	return files
 }
 
-// The script installs what a dry run says it would, twice as well as once, and removes all of it.
+// The script installs what a dry run lists, can be repeated, and removes all of it.
 func TestInstall_AndRemove(t *testing.T) {
 	for _, shell := range []string{"dash", "bash", "busybox"} {
 		t.Run(shell, func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestInstall_AndRemove(t *testing.T) {
 			}
 			url, prefix := serve(t, nil), t.TempDir()
 			do := func(args ...string) string {
-				return said(t, shell, slices.Concat(script, []string{"--prefix", prefix}, args)...)
+				return output(t, shell, slices.Concat(script, []string{"--prefix", prefix}, args)...)
 			}
 			plan := do("--base-url", url, "--dry-run")
 			if files := installed(t, prefix); len(files) > 0 {
@@ -76,7 +76,7 @@ func TestInstall_AndRemove(t *testing.T) {
 			if strings.Count(plan, "would install") != len(files) || !slices.Contains(files, "share/man/man1/miosa-env-run.1") {
 				t.Errorf("installed %v of the plan\n%s", files, plan)
 			}
-			if out := said(t, filepath.Join(prefix, "bin/miosa-vault"), "--version"); !strings.Contains(out, first) {
+			if out := output(t, filepath.Join(prefix, "bin/miosa-vault"), "--version"); !strings.Contains(out, first) {
 				t.Errorf("miosa-vault --version says %q", out)
 			}
 			do("--remove", "--dry-run")
@@ -91,7 +91,7 @@ func TestInstall_AndRemove(t *testing.T) {
 	}
 }
 
-// Nothing is installed that isn't what the sums say, or when it isn't sure what to install.
+// The script installs nothing if a checksum differs, or if it cannot determine what to install.
 func TestInstall_Refuses(t *testing.T) {
 	needs.Command(t, "sh", "curl")
 	sums, err := os.ReadFile(filepath.Join(dist(t), "SHA256SUMS"))
@@ -106,9 +106,9 @@ func TestInstall_Refuses(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		instead map[string]string
-		args    []string // instead of the server's URL
+		args    []string // used if instead is nil
 		code    int
-		says    string
+		message string
 	}{
 		{"another sum", map[string]string{"SHA256SUMS": wrong}, nil, 3, "nothing was installed"},
 		{"another archive", map[string]string{filepath.Base(file(t, "*_linux_amd64.tar.gz")): "x", filepath.Base(file(t, "*_linux_arm64.tar.gz")): "x"}, nil, 3, "nothing was installed"},
@@ -127,8 +127,8 @@ func TestInstall_Refuses(t *testing.T) {
 				args = []string{"--base-url", serve(t, test.instead)}
 			}
 			_, errs, code := ran(t, []string{"PATH=" + os.Getenv("PATH"), "PREFIX=" + prefix}, "sh", append([]string{installer}, args...)...)
-			if code != test.code || !strings.Contains(errs, test.says) {
-				t.Errorf("exit code %d, want %d; standard error, where %q is wanted:\n%s", code, test.code, test.says, errs)
+			if code != test.code || !strings.Contains(errs, test.message) {
+				t.Errorf("exit code %d, want %d; standard error, where %q is wanted:\n%s", code, test.code, test.message, errs)
 			}
 			if files := installed(t, prefix); len(files) > 0 {
 				t.Errorf("installed %v", files)
@@ -137,12 +137,12 @@ func TestInstall_Refuses(t *testing.T) {
 	}
 }
 
-// What is installed and doesn't run is no success.
+// The script fails if an installed program does not run.
 func TestInstall_DoesNotRun(t *testing.T) {
 	needs.Command(t, "sh", "curl", "tar")
 	archive, dir := filepath.Base(file(t, "*_linux_"+runtime.GOARCH+".tar.gz")), t.TempDir()
 	script := `cd "$1"; mkdir -p "$2/bin" "$2/share"; printf '#!/bin/sh\nexit 1\n' >"$2/bin/miosa-env"; tar -czf "$2.tar.gz" "$2"; sha256sum "$2.tar.gz"`
-	sum := said(t, "sh", "-ec", script, "sh", dir, strings.TrimSuffix(archive, ".tar.gz"))
+	sum := output(t, "sh", "-ec", script, "sh", dir, strings.TrimSuffix(archive, ".tar.gz"))
 	content, err := os.ReadFile(filepath.Join(dir, archive))
 	if err != nil {
 		t.Fatal(err)

@@ -14,10 +14,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/releasetest"
 )
 
-// A Debian has the package installed, upgraded, removed and purged, and is then as it was.
+// The package is installed, upgraded, removed and purged on Debian, which is unchanged afterwards.
 func TestDeb_Life(t *testing.T) {
 	s := newSystem(t)
-	next := later(t)
+	next := nextDist(t)
 	for _, name := range []string{"miosa-env", "miosa-vault"} {
 		s.give(file(t, name+"_1.2.3_amd64.deb"), "one-"+name+".deb")
 		s.give(filepath.Join(next, name+"_1.3.0_amd64.deb"), "two-"+name+".deb")
@@ -52,10 +52,10 @@ func TestDeb_Life(t *testing.T) {
 	}
 	emptied(t, s)
 	kept(t, s, "/etc/miosa-env/agent.toml")
-	dpkg("-P miosa-env") // miosa-vault has no configuration: nothing of it is left
+	dpkg("-P miosa-env") // miosa-vault has no configuration, so nothing of it is left
 	after := s.must("dpkg --get-selections; find /etc /usr /var/lib -xdev -not -path '/var/lib/dpkg/*' | sort")
 	gone := func(text string) []string {
-		return slices.DeleteFunc(strings.Split(text, "\n"), func(s string) bool { return strings.HasSuffix(s, "-") }) // passwd- and its like
+		return slices.DeleteFunc(strings.Split(text, "\n"), func(s string) bool { return strings.HasSuffix(s, "-") }) // backups such as passwd-
 	}
 	if diff := cmp.Diff(gone(after), gone(before)); diff != "" {
 		t.Errorf("purge left (-got +want):\n%s", diff)
@@ -68,8 +68,8 @@ func TestDeb_Life(t *testing.T) {
 	}
 }
 
-// bothChanged is an upgrade to a version whose configuration is another, after the administrator has changed his: with nobody
-// to ask it stops, and goes on as it is told.
+// bothChanged upgrades to a version with another configuration after the administrator changed the old one:
+// without a terminal dpkg stops, and continues as instructed.
 func bothChanged(t *testing.T, s *system) {
 	t.Helper()
 	s.must("cd /tmp; dpkg-deb -R /two-miosa-env.deb three; echo '# of the next version' >>three/etc/miosa-env/agent.toml; dpkg-deb -Znone -b three three.deb")
@@ -80,17 +80,17 @@ func bothChanged(t *testing.T, s *system) {
 	kept(t, s, "/etc/miosa-env/agent.toml")
 }
 
-// The same of an rpm, by rpm's own rules and the lines of docs/install.md: it has no purge.
+// The same for rpm, according to rpm's rules and docs/install.md: rpm has no purge.
 func TestRpm_Life(t *testing.T) {
 	s := newSystem(t)
-	next := later(t)
+	next := nextDist(t)
 	lines := strings.Split(strings.TrimSpace(document.Read(t, guide).Commands(t, "Rpm", 1)[0]), "\n")
 	if len(lines) != 3 {
 		t.Fatalf("docs/install.md has %d lines for rpm, and this test runs 3", len(lines))
 	}
 	s.give(file(t, "miosa-env_1.2.3_amd64.rpm"), "root/miosa-env_1.2.3_amd64.rpm")
 	s.give(filepath.Join(next, "miosa-env_1.3.0_amd64.rpm"), "root/miosa-env_1.3.0_amd64.rpm")
-	// rpm knows of no package here, and so of no /bin/sh.
+	// rpm's database lists no packages here, so /bin/sh would be a missing dependency.
 	rpm := func(line string) string { return s.must("rpm() { command rpm --nodeps \"$@\"; }; cd /root; " + line) }
 	rpm(lines[0])
 	if out := s.must("miosa-env --version"); !strings.Contains(out, first) {

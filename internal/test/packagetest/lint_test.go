@@ -11,8 +11,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// lintian has nothing to say against the packages of Debian's, but for what they say themselves is meant so. Those for
-// another processor have the same in them.
+// lintian reports no problem in the Debian packages, except those that they declare as intended. Packages for
+// other processors have the same contents.
 func TestDeb_Lintian(t *testing.T) {
 	needs.Command(t, "lintian")
 	debs, err := filepath.Glob(filepath.Join(dist(t), "*_amd64.deb"))
@@ -26,7 +26,7 @@ func TestDeb_Lintian(t *testing.T) {
 	}
 }
 
-// The scripts that run as root on other people's machines have nothing that shellcheck finds, as POSIX's shell reads them.
+// shellcheck reports no problem, for POSIX sh, in the scripts that run as root on users' machines.
 func TestShellcheck(t *testing.T) {
 	needs.Command(t, "shellcheck")
 	scripts, err := filepath.Glob(filepath.Join(root, "packaging", "miosa-env", "*.sh"))

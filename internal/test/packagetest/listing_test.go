@@ -20,12 +20,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A file in a package is told as: mode, owner, path.
-func told(mode int64, owner, path string) string {
+// entry returns the form in which files of a package are compared: mode, owner, path.
+func entry(mode int64, owner, path string) string {
 	return fmt.Sprintf("%04o %s /%s", mode&0o7777, owner, strings.TrimPrefix(strings.TrimPrefix(path, "."), "/"))
 }
 
-// want is what each package has in a format, but for its manual pages, of which there are many.
+// want lists the files of a package in a format, without the many manual pages.
 func want(name, format string) []string {
 	zsh, documents := "site-functions", []string{"/usr/share/licenses/" + name + "/LICENSE", "/usr/share/licenses/" + name + "/THIRD-PARTY"}
 	if format == "deb" {
@@ -44,7 +44,7 @@ func want(name, format string) []string {
 	return list
 }
 
-// sameFiles compares what a package has with what it should, and has a look at its manual pages.
+// sameFiles compares the files of a package with the expected ones and checks its manual pages.
 func sameFiles(t *testing.T, name, format string, got []string) {
 	t.Helper()
 	pages := 0
@@ -73,7 +73,7 @@ func each(t *testing.T, test func(t *testing.T, name, machine string)) {
 	}
 }
 
-// tarred lists the regular files of an archive. All are of the commit's time.
+// tarred lists the regular files of an archive. All must have the time of the commit.
 func tarred(t *testing.T, from io.Reader) (files []string) {
 	t.Helper()
 	for r := tar.NewReader(from); ; {
@@ -91,7 +91,7 @@ func tarred(t *testing.T, from io.Reader) (files []string) {
 			t.Errorf("%s belongs to %s (%d:%d)", h.Name, h.Uname, h.Uid, h.Gid)
 		}
 		if h.Typeflag == tar.TypeReg && !strings.HasPrefix(h.Name, ".PKGINFO") {
-			files = append(files, told(h.Mode, h.Uname, h.Name))
+			files = append(files, entry(h.Mode, h.Uname, h.Name))
 		}
 	}
 }
@@ -114,7 +114,7 @@ func TestDeb_Files(t *testing.T) {
 			t.Fatal(err)
 		}
 		sameFiles(t, name, "deb", files)
-		fields := said(t, "dpkg-deb", "-f", deb, "Package", "Version", "Architecture", "Section", "Recommends")
+		fields := output(t, "dpkg-deb", "-f", deb, "Package", "Version", "Architecture", "Section", "Recommends")
 		if diff := cmp.Diff(fields, "Package: "+name+"\nVersion: 1.2.3-1\nArchitecture: "+machine+"\nSection: admin\nRecommends: ca-certificates\n"); diff != "" {
 			t.Errorf("control (-got +want):\n%s", diff)
 		}
@@ -126,7 +126,7 @@ func TestRpm_Files(t *testing.T) {
 	each(t, func(t *testing.T, name, machine string) {
 		rpm := file(t, name+"_1.2.3_"+machine+".rpm")
 		var files []string
-		for line := range strings.Lines(said(t, "rpm", "-qp", "--qf", `[%{FILEMODES:octal} %{FILEUSERNAME} %{FILEGROUPNAME} %{FILEMTIMES} %{FILENAMES}\n]`, rpm)) {
+		for line := range strings.Lines(output(t, "rpm", "-qp", "--qf", `[%{FILEMODES:octal} %{FILEUSERNAME} %{FILEGROUPNAME} %{FILEMTIMES} %{FILENAMES}\n]`, rpm)) {
 			var mode, at int64
 			var user, group, path string
 			if _, err := fmt.Sscanf(line, "%o %s %s %d %s", &mode, &user, &group, &at, &path); err != nil {
@@ -136,16 +136,16 @@ func TestRpm_Files(t *testing.T) {
 				t.Errorf("%s is of %d, and %s's", path, at, group)
 			}
 			if mode&0o170000 == 0o100000 {
-				files = append(files, told(mode, user, path))
+				files = append(files, entry(mode, user, path))
 			}
 		}
 		sameFiles(t, name, "rpm", files)
 		processor := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[machine]
-		got := said(t, "rpm", "-qp", "--qf", "%{NAME} %{VERSION} %{RELEASE} %{ARCH} %{LICENSE} %{BUILDTIME} %{BUILDHOST}", rpm)
+		got := output(t, "rpm", "-qp", "--qf", "%{NAME} %{VERSION} %{RELEASE} %{ARCH} %{LICENSE} %{BUILDTIME} %{BUILDHOST}", rpm)
 		if diff := cmp.Diff(got, fmt.Sprintf("%s 1.2.3 1 %s MIT %d localhost", name, processor, epoch)); diff != "" {
 			t.Errorf("header (-got +want):\n%s", diff)
 		}
-		said(t, "rpm", "-K", "--nosignature", rpm)
+		output(t, "rpm", "-K", "--nosignature", rpm)
 	})
 }
 
@@ -156,7 +156,7 @@ func TestApk_Files(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = f.Close() }()
-		// Two gzip streams: what apk reads about the package, and its files.
+		// Two gzip streams: the metadata that apk reads, and the files.
 		buffered := bufio.NewReader(f)
 		control, err := gzip.NewReader(buffered)
 		if err != nil {

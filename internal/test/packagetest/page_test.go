@@ -18,8 +18,8 @@ import (
 
 const guide = root + "/docs/install.md"
 
-// Above every block of commands of the guides stands whether a test runs it. What is run, is run here, in TestRpm_Life and
-// TestApk_Install, and by TestComputer of internal/test/systemdtest.
+// A comment above each block of commands in the guides names the test that runs it. Those run here, in
+// TestRpm_Life and TestApk_Install, and by TestComputer of internal/test/systemdtest.
 func TestGuides(t *testing.T) {
 	run := map[string][]string{
 		guide:                     {"Installing", "Debian and derivatives", "Debian and derivatives", "Rpm", "Archive", "From source"},
@@ -38,12 +38,12 @@ func TestGuides(t *testing.T) {
 	}
 }
 
-// What was downloaded is checked, also where it isn't all of a release.
+// Downloads are verified, even if they are not all of a release's files.
 func TestGuide_Sums(t *testing.T) {
 	needs.Command(t, "sha256sum")
 	line, dir := document.Read(t, guide).Commands(t, "Installing", 1)[0], t.TempDir()
-	said(t, "cp", file(t, "SHA256SUMS"), file(t, "miosa-env_1.2.3_amd64.deb"), dir)
-	if out := said(t, "sh", "-ec", "cd "+dir+"\n"+line); out != "miosa-env_1.2.3_amd64.deb: OK\n" {
+	output(t, "cp", file(t, "SHA256SUMS"), file(t, "miosa-env_1.2.3_amd64.deb"), dir)
+	if out := output(t, "sh", "-ec", "cd "+dir+"\n"+line); out != "miosa-env_1.2.3_amd64.deb: OK\n" {
 		t.Errorf("it says\n%s", out)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "miosa-env_1.2.3_amd64.deb"), []byte("another"), 0o600); err != nil {
@@ -54,11 +54,11 @@ func TestGuide_Sums(t *testing.T) {
 	}
 }
 
-// install.sh does what each line says.
+// install.sh works as described by each line.
 func TestGuide_Archive(t *testing.T) {
 	needs.Command(t, "sh", "curl")
 	dir, prefix := t.TempDir(), t.TempDir()
-	said(t, "cp", file(t, "install.sh"), dir)
+	output(t, "cp", file(t, "install.sh"), dir)
 	lines := strings.Split(strings.TrimSpace(document.Read(t, guide).Commands(t, "Archive", 1)[0]), "\n")
 	url, counts := serve(t, nil), []int{}
 	for _, line := range lines {
@@ -73,11 +73,11 @@ func TestGuide_Archive(t *testing.T) {
 	}
 }
 
-// The sources are built and installed, in a copy of them, to a folder.
+// The sources are built and installed to a folder, from a copy.
 func TestGuide_Source(t *testing.T) {
 	needs.Command(t, "go", "make", "cp")
-	sources, dest := filepath.Join(workplace, "source"), t.TempDir()
-	said(t, "cp", "-R", root, sources)
+	sources, dest := filepath.Join(workDir, "source"), t.TempDir()
+	output(t, "cp", "-R", root, sources)
 	t.Cleanup(func() { _ = os.RemoveAll(sources) })
 	environ := append(releasetest.Clean(os.Environ()), "DESTDIR="+dest)
 	lines := strings.ReplaceAll(document.Read(t, guide).Commands(t, "From source", 1)[0], "sudo ", "")
@@ -87,5 +87,5 @@ func TestGuide_Source(t *testing.T) {
 	if diff := cmp.Diff(installed(t, dest), []string{"usr/local/bin/miosa-env", "usr/local/bin/miosa-vault"}); diff != "" {
 		t.Errorf("installed (-got +want):\n%s", diff)
 	}
-	said(t, filepath.Join(dest, "usr/local/bin/miosa-env"), "--version")
+	output(t, filepath.Join(dest, "usr/local/bin/miosa-env"), "--version")
 }

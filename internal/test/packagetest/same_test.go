@@ -16,11 +16,11 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/releasetest"
 )
 
-// The same commit, built in another folder, time zone and umask, at another time, gives the same bytes.
+// Building the same commit in another folder, time zone and umask, at another time, gives the same bytes.
 func TestPackage_Reproducible(t *testing.T) {
-	sources := filepath.Join(workplace, "elsewhere")
-	said(t, "cp", "-R", root, sources)
-	again := filepath.Join(workplace, "again")
+	sources := filepath.Join(workDir, "elsewhere")
+	output(t, "cp", "-R", root, sources)
+	again := filepath.Join(workDir, "again")
 	if err := releasetest.Make(sources, again, nfpm(), first, "linux/amd64", "TZ=Pacific/Chatham", "LC_ALL=C", "HOSTNAME=elsewhere"); err != nil {
 		t.Fatal(err)
 	}
@@ -48,11 +48,11 @@ func TestPackage_Reproducible(t *testing.T) {
 	}
 }
 
-// SHA256SUMS has every file, and sha256sum agrees.
+// SHA256SUMS lists every file, and sha256sum verifies it.
 func TestSums(t *testing.T) {
 	needs.Command(t, "sha256sum")
 	dir := dist(t)
-	checked := said(t, "sh", "-c", "cd "+dir+" && sha256sum --check --strict SHA256SUMS")
+	checked := output(t, "sh", "-c", "cd "+dir+" && sha256sum --check --strict SHA256SUMS")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -67,11 +67,11 @@ func TestSums(t *testing.T) {
 	}
 }
 
-// Each manual page is one that man(1) has nothing to say against, and each command of the README has one.
+// man(1) reports no problem in any manual page, and each command of the README has one.
 func TestManual(t *testing.T) {
 	needs.Command(t, "man", "tar")
 	dir := t.TempDir()
-	said(t, "tar", "-xzf", file(t, "*_linux_amd64.tar.gz"), "-C", dir)
+	output(t, "tar", "-xzf", file(t, "*_linux_amd64.tar.gz"), "-C", dir)
 	pages, err := filepath.Glob(filepath.Join(dir, "*", "share", "man", "man1", "*.1"))
 	if err != nil {
 		t.Fatal(err)
@@ -102,11 +102,11 @@ func TestManual(t *testing.T) {
 	}
 }
 
-// The lists of parts name each module that a program says it is made of, and the licences have one of each.
+// The bills of materials list each module of a program, and there is a license for each.
 func TestBill(t *testing.T) {
 	needs.Command(t, "go", "tar")
 	dir := t.TempDir()
-	said(t, "tar", "-xzf", file(t, "*_linux_amd64.tar.gz"), "-C", dir)
+	output(t, "tar", "-xzf", file(t, "*_linux_amd64.tar.gz"), "-C", dir)
 	for _, name := range []string{"miosa-env", "miosa-vault"} {
 		bill, err := os.ReadFile(file(t, name+"_1.2.3.cdx.json"))
 		if err != nil {
@@ -125,7 +125,7 @@ func TestBill(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for line := range strings.Lines(said(t, "go", "version", "-m", binary[0])) {
+		for line := range strings.Lines(output(t, "go", "version", "-m", binary[0])) {
 			if f := strings.Fields(line); len(f) >= 3 && f[0] == "dep" {
 				if !strings.Contains(string(text), "\n"+f[1]+" "+f[2]+": ") {
 					t.Errorf("there is no licence of %s %s", f[1], f[2])

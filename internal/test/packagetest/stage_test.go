@@ -23,18 +23,18 @@ const (
 	first = releasetest.First
 )
 
-// workplace is a folder for everything these tests make.
-var workplace string
+// workDir is the folder for everything that these tests create.
+var workDir string
 
-func TestMain(m *testing.M) { os.Exit(testmain.WithFolder(&workplace, m.Run)) }
+func TestMain(m *testing.M) { os.Exit(testmain.WithFolder(&workDir, m.Run)) }
 
-// made is the folder of what make package makes for Linux.
+// made is the folder with the results of make package for Linux.
 var made = sync.OnceValues(func() (string, error) {
-	out := filepath.Join(workplace, "dist")
+	out := filepath.Join(workDir, "dist")
 	return out, releasetest.Make(root, out, nfpm(), first, "linux/amd64 linux/arm64")
 })
 
-// dist is made, for a test.
+// dist returns made, for a test.
 func dist(t *testing.T) string {
 	t.Helper()
 	out, err := made()
@@ -44,27 +44,27 @@ func dist(t *testing.T) string {
 	return out
 }
 
-// following makes the version after, for one processor.
-var following = sync.OnceValues(func() (string, error) {
-	out := filepath.Join(workplace, "following")
+// nextVersion creates the next version, for one processor.
+var nextVersion = sync.OnceValues(func() (string, error) {
+	out := filepath.Join(workDir, "following")
 	return out, releasetest.Make(root, out, nfpm(), releasetest.Next, "linux/amd64")
 })
 
-// later is following, for a test.
-func later(t *testing.T) string {
+// nextDist returns following, for a test.
+func nextDist(t *testing.T) string {
 	t.Helper()
-	out, err := following()
+	out, err := nextVersion()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return out
 }
 
-// nfpm is where the program that makes packages is put.
-func nfpm() string { return filepath.Join(workplace, "nfpm") }
+// nfpm is the path of the program that creates packages.
+func nfpm() string { return filepath.Join(workDir, "nfpm") }
 
-// said runs a command and returns what it wrote to standard output. It must succeed.
-func said(t *testing.T, name string, args ...string) string {
+// output runs a command, which must succeed, and returns its standard output.
+func output(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, errs, code := ran(t, nil, name, args...)
 	if code != 0 {
@@ -73,7 +73,7 @@ func said(t *testing.T, name string, args ...string) string {
 	return out
 }
 
-// ran runs a command, in our environment where none is given, for three minutes at most.
+// ran runs a command for at most three minutes. If environ is nil, it inherits the environment.
 func ran(t *testing.T, environ []string, name string, args ...string) (out, errs string, code int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -88,7 +88,7 @@ func ran(t *testing.T, environ []string, name string, args ...string) (out, errs
 	return o.String(), e.String(), c.ProcessState.ExitCode()
 }
 
-// file is the one that a pattern finds in the dist.
+// file returns the only file in the dist that matches a pattern.
 func file(t *testing.T, pattern string) string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(dist(t), pattern))

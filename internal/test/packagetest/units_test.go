@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// units are the files of miosa-env's package that have to do with its service, in a format.
+// units lists the files of miosa-env's package that concern its service, in a format.
 func units(format string) []string {
 	list := []string{"0644 root /etc/miosa-env/agent.toml"}
 	if format == "apk" { // Alpine has no systemd
@@ -19,7 +19,7 @@ func units(format string) []string {
 
 const ownLine = "# a line of ours"
 
-// configured has an administrator change the configuration, and leave a key. The group is there by then.
+// configured changes the configuration and adds a key, as an administrator. The group must exist.
 func configured(t *testing.T, s *system) {
 	t.Helper()
 	s.must("getent group miosa-env >/dev/null")
@@ -27,7 +27,7 @@ func configured(t *testing.T, s *system) {
 	s.must("mkdir -p /var/lib/miosa-env /run/miosa-env; touch /var/lib/miosa-env/cache /run/miosa-env/app.env; systemctl enable miosa-env.service; test -n \"$(find /etc/systemd -name '*miosa*')\"")
 }
 
-// kept looks for what the administrator did, where the package keeps the configuration in a file.
+// kept checks that the administrator's changes still exist, with the configuration in file.
 func kept(t *testing.T, s *system, file string) {
 	t.Helper()
 	if out := s.must("cat /etc/miosa-env/key " + file); !strings.Contains(out, ownLine) || !strings.Contains(out, "a-key") {
@@ -35,7 +35,7 @@ func kept(t *testing.T, s *system, file string) {
 	}
 }
 
-// emptied looks whether what the agent made of values is gone, and whether it would start at the next boot.
+// emptied checks that the files with values are gone and that the agent is not enabled.
 func emptied(t *testing.T, s *system) {
 	t.Helper()
 	s.must("test ! -e /var/lib/miosa-env; test ! -e /run/miosa-env; test -z \"$(find /etc/systemd -name '*miosa*')\"")

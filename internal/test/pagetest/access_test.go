@@ -16,13 +16,13 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/browser"
 )
 
-// focus is what has the focus: what a screen reader would call it, or nearly.
+// focus is the approximate accessible name of the focused element.
 const focus = `(() => {
 	const e = document.activeElement;
 	return (e.labels?.[0] || e).textContent.replace(/ optional$/, '').trim().replace(/\s+/g, ' ');
 })()`
 
-// tabTo presses Tab until that has the focus, which must be seen to have it.
+// tabTo presses Tab until the element with this name has the focus, which must be visible.
 func (s *screen) tabTo(name string) {
 	s.Helper()
 	var passed []string
@@ -42,7 +42,7 @@ func (s *screen) tabTo(name string) {
 
 func (s *screen) keys(text string) { s.Helper(); s.do(chromedp.KeyEvent(text)) }
 
-// byKeyboardAlone sets a secret, rotates it and deletes it, without a mouse.
+// byKeyboardAlone sets, rotates and deletes a secret without a mouse.
 func byKeyboardAlone(t *testing.T, s *screen) {
 	s.wait("document.activeElement === document.querySelector('main input')")
 	s.keys(s.TenantKey.Reveal() + kb.Enter)
@@ -58,13 +58,13 @@ func byKeyboardAlone(t *testing.T, s *screen) {
 	s.keys(production.ID)
 	s.tabTo("Variable")
 	s.keys("GH_TOKEN" + kb.Enter)
-	s.told("github is set. It is bound to sandbox " + production.ID + " as GH_TOKEN.")
+	s.announced("github is set. It is bound to sandbox " + production.ID + " as GH_TOKEN.")
 	s.wait(focus + " === 'Set a secret'")
 	if got := s.revealed(production)["GH_TOKEN"]; got != "by-hand" {
 		t.Error("another value arrived")
 	}
 
-	// Tab doesn't leave an open dialog for what lies behind it, Escape closes it, and the focus is back where it was.
+	// Tab stays within an open dialog. Escape closes the dialog and restores the focus.
 	s.tabTo("Rotate github")
 	s.keys(" ")
 	s.wait(focus + " === 'New value'")
@@ -82,10 +82,10 @@ func byKeyboardAlone(t *testing.T, s *screen) {
 	s.wait(focus + " === 'Cancel'")
 	s.tabTo("Delete it and 1 binding")
 	s.keys(kb.Enter)
-	s.told("github is deleted, and 1 binding with it.")
+	s.announced("github is deleted, and 1 binding with it.")
 	s.wait("document.activeElement === document.querySelector('main h1')")
 
-	// Before all that stands on every view is what skips it.
+	// Each view begins with a link that skips the navigation.
 	for range 8 {
 		s.do(chromedp.KeyEvent(kb.Tab, chromedp.KeyModifiers(kb.ModifierShift)))
 		if eval[string](s, focus) == "Skip to the content" {
@@ -98,7 +98,7 @@ func byKeyboardAlone(t *testing.T, s *screen) {
 	s.noProblems()
 }
 
-// walk goes through every view and kind of dialog, in front of a vault with something of everything.
+// walk visits every view and kind of dialog, with a vault that contains something of everything.
 func (s *screen) walk(look func(view string)) {
 	s.Helper()
 	look("sign-in")
@@ -145,7 +145,7 @@ func (s *screen) walk(look func(view string)) {
 	s.press("Sign out")
 }
 
-// axe looks at every view and dialog, in both themes.
+// axe checks every view and dialog in both themes.
 func axe(t *testing.T, s *screen) {
 	path := needs.NPM(t, "axe-core")
 	source, err := os.ReadFile(path)
@@ -170,8 +170,8 @@ func axe(t *testing.T, s *screen) {
 	}
 }
 
-// onSmallScreens looks whether anything is wider than a phone, and whether rows that have become cards are
-// still rows of a table to a screen reader.
+// onSmallScreens checks that nothing is wider than a phone's screen, and that rows displayed as cards are still
+// table rows to a screen reader.
 func onSmallScreens(t *testing.T, s *screen) {
 	widths := map[string]chromedp.Action[chromedp.Void]{
 		"phone": browser.Phone(), "320": chromedp.EmulateViewport(320, 640), "tablet": chromedp.EmulateViewport(820, 1180),
@@ -195,7 +195,7 @@ func onSmallScreens(t *testing.T, s *screen) {
 	})
 }
 
-// tableIsOne counts what the browser tells a screen reader about the table of secrets.
+// tableIsOne counts the roles that the browser exposes to screen readers in the table of secrets.
 func (s *screen) tableIsOne(t *testing.T) {
 	t.Helper()
 	roles := map[string]int{}
@@ -208,7 +208,7 @@ func (s *screen) tableIsOne(t *testing.T) {
 		}
 		return err
 	}))
-	// Seven secrets and the row of headings, seven columns of which the first heads its row.
+	// Seven secrets and the header row; seven columns, of which the first is a row header.
 	want := map[string]int{"table": 1, "row": 8, "columnheader": 7, "rowheader": 7, "cell": 42}
 	if diff := cmp.Diff(want, roles); diff != "" {
 		t.Errorf("the table of secrets on a phone (-want +got):\n%s", diff)

@@ -10,7 +10,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// secret asks the API for the one secret of a name.
+// secret returns the only secret with a name, from the API.
 func (s *screen) secret(name string) (found api.Secret) {
 	s.Helper()
 	var list struct{ Secrets []api.Secret }
@@ -27,18 +27,18 @@ func (s *screen) secret(name string) (found api.Secret) {
 	return found
 }
 
-// row waits until the row of that name says this.
-func (s *screen) row(name, says string) {
+// row waits until the row with that name contains a text.
+func (s *screen) row(name, text string) {
 	s.Helper()
 	s.wait(`[...document.querySelectorAll('tbody tr')].some((r) => r.cells[0].innerText.split('\n')[0] === ` + quote(name) +
-		` && r.innerText.replace(/\s+/g, ' ').includes(` + quote(says) + `))`)
+		` && r.innerText.replace(/\s+/g, ' ').includes(` + quote(text) + `))`)
 }
 
-// One secret's life, each step by hand, and looked at from both sides.
+// The life of a secret, each step on the page and then checked through the API.
 func actions(t *testing.T, s *screen) {
 	s.signIn()
 
-	// Set, without anything else.
+	// Set a secret without options.
 	s.press("Set a secret")
 	s.wait("document.activeElement === " + find("input", "Name"))
 	s.press("Set the secret")
@@ -55,12 +55,12 @@ func actions(t *testing.T, s *screen) {
 		t.Error("the value can't be looked at")
 	}
 	s.press("Set the secret")
-	s.told("github is set.")
+	s.announced("github is set.")
 	s.row("github", "v1 just now never nothing")
 	s.wait(`document.activeElement.textContent === 'Set a secret'`)
 	s.holdsNot("a value", "first-canary")
 
-	// Set and bind, with all the rest.
+	// Set and bind a secret, with all options.
 	s.press("Set a secret")
 	s.fill("Name", "database")
 	s.fill("Value", "second-canary")
@@ -76,7 +76,7 @@ func actions(t *testing.T, s *screen) {
 	s.fill("Workspace id", "research")
 	eval[bool](s, find("input", "Expires")+".value = '2099-01-02T03:04', true")
 	s.press("Set the secret")
-	s.told("database is set. It is bound to computer c_1 as DATABASE_URL.")
+	s.announced("database is set. It is bound to computer c_1 as DATABASE_URL.")
 	s.row("database", "Basic login •••••••• workspace research computer c_1 v1 just now")
 	s.row("database", "1 binding")
 	computer := api.Resource{Type: api.Computer, ID: "c_1"}
@@ -88,7 +88,7 @@ func actions(t *testing.T, s *screen) {
 		t.Errorf("stored %+v", set)
 	}
 
-	// Bind the first one; the name of the second is taken.
+	// Bind the first one; the second one's variable is taken.
 	s.press("Bind github")
 	s.choose("Kind", "Computer")
 	s.fill("Id", "c_1")
@@ -98,7 +98,7 @@ func actions(t *testing.T, s *screen) {
 	s.wait(find("input", "Variable") + " === document.activeElement")
 	s.fill("Variable", "GH_TOKEN")
 	s.press("Bind")
-	s.told("github is bound to computer c_1 as GH_TOKEN.")
+	s.announced("github is bound to computer c_1 as GH_TOKEN.")
 	s.row("github", "1 binding")
 	s.wait(`document.activeElement.textContent === 'Bind github'`)
 
@@ -107,7 +107,7 @@ func actions(t *testing.T, s *screen) {
 	s.shows("It becomes version 2. 1 binding will have the new value")
 	s.fill("New value", "third-canary")
 	s.press("Rotate")
-	s.told("github is rotated: it is version 2 now.")
+	s.announced("github is rotated: it is version 2 now.")
 	s.row("github", "v2 just now")
 	want := map[string]string{"DATABASE_URL": "second-canary", "GH_TOKEN": "third-canary"}
 	if diff := cmp.Diff(want, s.revealed(computer)); diff != "" {
@@ -117,7 +117,7 @@ func actions(t *testing.T, s *screen) {
 	s.fill("New value", "fourth-canary")
 	s.choose("Expiry", "never")
 	s.press("Rotate")
-	s.told("database is rotated: it is version 2 now.")
+	s.announced("database is rotated: it is version 2 now.")
 	if at := s.secret("database").ExpiresAt; at != nil {
 		t.Errorf("it expires at %v", at)
 	}
@@ -129,24 +129,24 @@ func actions(t *testing.T, s *screen) {
 	s.shows("New commands on computer c_1 will not have GH_TOKEN any more. The secret github stays.")
 	s.wait("document.activeElement.textContent === 'Cancel'")
 	s.press("Unbind")
-	s.told("GH_TOKEN is unbound from computer c_1.")
+	s.announced("GH_TOKEN is unbound from computer c_1.")
 	s.wait("document.activeElement === document.querySelector('main h1')")
 	if diff := cmp.Diff(map[string]string{"DATABASE_URL": "fourth-canary"}, s.revealed(computer)); diff != "" {
 		t.Errorf("revealed (-want +got):\n%s", diff)
 	}
-	// Bind from here.
+	// Bind from the view of resources.
 	s.press("Bind a secret to computer c_1")
 	s.choose("Secret", "github")
 	s.fill("Variable", "GITHUB")
 	s.choose("It gets", "a placeholder for the proxy")
 	s.press("Bind")
-	s.told("github is bound to computer c_1 as GITHUB.")
+	s.announced("github is bound to computer c_1 as GITHUB.")
 	s.row("GITHUB", "as a placeholder")
 	if got := s.revealed(computer)["GITHUB"]; !strings.HasPrefix(got, "miosa-tok-") {
 		t.Error("the value is handed out where a placeholder was asked for")
 	}
 
-	// Delete. Somebody else has bound it again meanwhile: that is told, too.
+	// Delete. The secret was bound again meanwhile, and the page says so.
 	s.press("Secrets")
 	s.row("database", "1 binding")
 	if status, _ := s.Do(t, s.TenantKey, "POST", "/egress/bindings", map[string]string{
@@ -162,7 +162,7 @@ func actions(t *testing.T, s *screen) {
 	s.secret("database")
 	s.press("Delete database")
 	s.press("Delete it and 2 bindings")
-	s.told("database is deleted, and 2 bindings with it.")
+	s.announced("database is deleted, and 2 bindings with it.")
 	s.wait("document.querySelectorAll('tbody tr').length === 1")
 	if got := s.revealed(computer); len(got) != 1 {
 		t.Errorf("revealed %d values", len(got))
@@ -174,7 +174,7 @@ func actions(t *testing.T, s *screen) {
 	s.noProblems(409)
 }
 
-// A value that was sent is gone from the field, whether it was taken or not, and the form says so.
+// A submitted value is removed from the field whether it was accepted or not, and the form says so.
 func refusedValueIsWiped(t *testing.T, s *screen) {
 	s.Put(t, "other", "v", production, "GH_TOKEN")
 	s.signIn()
@@ -190,7 +190,7 @@ func refusedValueIsWiped(t *testing.T, s *screen) {
 	if !eval[bool](s, find("input", "Value")+".type === 'password'") {
 		t.Error("the next value can be read while it is typed")
 	}
-	// What is typed and given up is gone as well.
+	// A value that was typed and canceled is removed as well.
 	s.fill("Value", "a-canary")
 	s.press("Cancel")
 	s.wait("!document.querySelector('dialog')")
@@ -198,7 +198,7 @@ func refusedValueIsWiped(t *testing.T, s *screen) {
 	s.noProblems(409)
 }
 
-// A value of several lines comes to the command byte for byte, hidden until somebody wants to see it.
+// A value with several lines reaches the command unchanged, and is hidden until the user reveals it.
 func severalLines(t *testing.T, s *screen) {
 	s.signIn()
 	s.press("Set a secret")
@@ -217,7 +217,7 @@ func severalLines(t *testing.T, s *screen) {
 	s.fill("Id", production.ID)
 	s.fill("Variable", "CERTIFICATE")
 	s.press("Set the secret")
-	s.told("certificate is set. It is bound to sandbox " + production.ID + " as CERTIFICATE.")
+	s.announced("certificate is set. It is bound to sandbox " + production.ID + " as CERTIFICATE.")
 	if diff := cmp.Diff(map[string]string{"CERTIFICATE": "begin " + value}, s.revealed(production)); diff != "" {
 		t.Errorf("revealed (-want +got):\n%s", diff)
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// acme is a vault's configuration with a server as its one provider.
+// acme returns a vault's configuration with server as its only provider.
 func acme(t *testing.T, server *authserver.Server) vaulttest.Option {
 	t.Helper()
 	secret := filepath.Join(t.TempDir(), "client.secret")
@@ -35,7 +35,7 @@ authorize_params = { prompt = "consent" }
 `, server.Issuer, server.Basic.ID, secret))
 }
 
-// follow presses the link to the provider, and gives the tab that opens.
+// follow clicks the link to the provider and returns the new tab.
 func (s *screen) follow(name string) context.Context {
 	s.Helper()
 	opened := chromedp.WaitNewTarget(s.ctx, func(i *target.Info) bool { return i.Type == "page" })
@@ -51,7 +51,7 @@ func (s *screen) follow(name string) context.Context {
 	}
 }
 
-// at does steps in the provider's tab, waits until it is back at the vault, and closes it.
+// at performs steps in the provider's tab, waits until it is back at the vault, and closes it.
 func (s *screen) at(tab context.Context, steps ...chromedp.Action[chromedp.Void]) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(tab, patience)
@@ -77,7 +77,7 @@ func (s *screen) at(tab context.Context, steps ...chromedp.Action[chromedp.Void]
 	}
 }
 
-// An account is connected, declined, connected again and left too long, at a real authorization server.
+// An account is connected, declined, reconnected and left to expire, with a real authorization server.
 func TestConnect(t *testing.T) {
 	server := authserver.Start(t, authserver.Config{})
 	ctx := browser.Start(t)
@@ -108,7 +108,7 @@ func TestConnect(t *testing.T) {
 		}
 		s.holdsNot("the token", token)
 
-		// Again, in the same place: a new version, and no second connection.
+		// Again with the same binding: a new version and no second connection.
 		s.press("Reconnect acme")
 		s.shows("Waiting for you to sign in there.")
 		s.at(s.follow("Sign in at Acme in a new tab"), authserver.Allow())
@@ -124,9 +124,9 @@ func TestConnect(t *testing.T) {
 		s.press("Go on")
 		s.at(s.follow("Sign in at Acme in a new tab"), chromedp.WaitReady(chromedp.CSS("[value=consent]")), authserver.Deny())
 		s.wait("document.querySelector('dialog .error')?.checkVisibility()")
-		said := eval[string](s, "document.querySelector('dialog .error').textContent")
-		if len(said) < 20 {
-			t.Errorf("of a no the page says %q", said)
+		alert := eval[string](s, "document.querySelector('dialog .error').textContent")
+		if len(alert) < 20 {
+			t.Errorf("message for a denial %q", alert)
 		}
 		s.press("Close")
 		s.noProblems()

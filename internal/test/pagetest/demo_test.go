@@ -18,7 +18,7 @@ var (
 	builder    = api.Resource{Type: api.Computer, ID: "build-01"}
 )
 
-// demo fills a vault with what a small team may have: things that are well, and one of each that isn't.
+// demo fills a vault with the secrets of a small team, with one of each problem.
 func demo(s *screen) {
 	s.Helper()
 	put := func(body map[string]any) string {
@@ -62,8 +62,8 @@ func demo(s *screen) {
 	}, map[string]time.Duration{production.ID: 25*time.Minute + time.Second, preview.ID: 4*time.Hour + time.Minute})
 }
 
-// age makes secrets, by name, and the reveals of resources look as old as that. The vault's clock can't be
-// set, so it is done in its database.
+// age changes the times of secrets, by name, and of the resources' reveals. The vault's clock cannot be set, so it
+// changes the database.
 func age(t testing.TB, s *vaulttest.Server, secrets, reveals map[string]time.Duration) {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(s.DataDir(), "vault.db")+"?_pragma=busy_timeout(10000)")

@@ -6,7 +6,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/browser"
 )
 
-// Each of these has a vault and a tab to itself; starting a browser for each would take most of the time.
+// Each subtest has its own vault and tab; starting a browser for each would take most of the time.
 func TestPage(t *testing.T) {
 	ctx := browser.Start(t)
 	for _, test := range []struct {

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// save writes a screenshot with the 256 colours that it has most of, near ones taken as one: all that a
-// page of text needs, in a third of the bytes.
+// save writes a screenshot with its 256 most frequent colors, merging similar ones. That suffices for text and
+// takes a third of the size.
 func save(t *testing.T, path string, screenshot []byte) {
 	t.Helper()
 	full, err := png.Decode(bytes.NewReader(screenshot))
@@ -33,7 +33,7 @@ func save(t *testing.T, path string, screenshot []byte) {
 	})
 	var palette color.Palette
 	for _, c := range most {
-		if len(palette) < 256 && (len(palette) == 0 || apart(c, palette[palette.Index(c)].(color.RGBA)) > 24) {
+		if len(palette) < 256 && (len(palette) == 0 || distance(c, palette[palette.Index(c)].(color.RGBA)) > 24) {
 			palette = append(palette, c)
 		}
 	}
@@ -56,8 +56,8 @@ func save(t *testing.T, path string, screenshot []byte) {
 	}
 }
 
-// apart is how far two colours are from each other, squared.
-func apart(a, b color.RGBA) int {
+// distance returns the squared distance of two colors.
+func distance(a, b color.RGBA) int {
 	r, g, blue := int(a.R)-int(b.R), int(a.G)-int(b.G), int(a.B)-int(b.B)
 	return r*r + g*g + blue*blue
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/browser"
 )
 
-// What each resource took, and what of it is stale, is told as it is.
+// The view of resources shows what each resource received, and which of it is stale.
 func resources(t *testing.T, s *screen) {
 	s.signIn()
 	s.press("Resources")
@@ -25,7 +25,7 @@ func resources(t *testing.T, s *screen) {
 	s.shows("has no key")
 
 	s.revealed(production)
-	// The page looks by itself, as it does when somebody comes back to it.
+	// The page refreshes by itself, as when a user returns to it.
 	eval[bool](s, "document.dispatchEvent(new Event('visibilitychange'))")
 	s.row("GH_TOKEN", "github v1 just now v1 up to date")
 	s.shows("last took its secrets just now")
@@ -45,7 +45,7 @@ func resources(t *testing.T, s *screen) {
 	s.press("Refresh")
 	s.wait("!document.body.innerText.includes('no longer bound')")
 
-	// Another resource's key asks for these values.
+	// A reveal with another key of the resource.
 	s.shows("up to date")
 	opener, err := api.NewOpener(production)
 	if err != nil {
@@ -59,9 +59,9 @@ func resources(t *testing.T, s *screen) {
 	s.press("Refresh")
 	s.shows("A key that is not its own asked for its values, and was refused, just now.")
 	s.row("DATABASE_URL", "up to date")
-	s.shows("Nothing is bound to it.") // c_7, which has a key and no more
+	s.shows("Nothing is bound to it.") // c_7 has a key but no bindings
 
-	// Its keys end: it has what it has, and gets nothing new.
+	// After its keys are revoked, the resource keeps its values and receives no new ones.
 	var keys struct {
 		ResourceKeys []api.ResourceKey `json:"resource_keys"`
 	}
@@ -77,7 +77,7 @@ func resources(t *testing.T, s *screen) {
 	s.noProblems()
 }
 
-// Nothing on the page is touched by a look that finds nothing new.
+// A refresh without changes modifies no element of the page.
 func quietRefresh(t *testing.T, s *screen) {
 	id := s.Put(t, "github", "v", production, "GH_TOKEN")
 	s.signIn()
@@ -101,7 +101,7 @@ func quietRefresh(t *testing.T, s *screen) {
 	s.noProblems()
 }
 
-// A name is a text, whatever stands in it, and the longest that the vault takes breaks no view.
+// Names are displayed as text, whatever they contain, and the longest name breaks no layout.
 func namesOfAllKinds(t *testing.T, s *screen) {
 	long := api.Resource{Type: api.Computer, ID: strings.Repeat("c", 128)}
 	for i, name := range []string{

@@ -18,18 +18,18 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// patience is how long a test waits for what should happen at once.
+// patience is the limit for what should happen at once.
 const patience = 15 * time.Second
 
-// screen is the page in a browser, in front of a vault that it has to itself.
+// screen is the page in a browser tab, with its own vault.
 type screen struct {
 	testing.TB
 	*vaulttest.Server
 	ctx    context.Context
-	before int // problems of the browser that are of others
+	before int // number of problems of the browser before this test
 }
 
-// open starts a vault, and opens its page in a tab that shares nothing with others in the browser of ctx.
+// open starts a vault and opens its page in an isolated tab of the browser of ctx.
 func open(ctx context.Context, t testing.TB, opts ...vaulttest.Option) *screen {
 	t.Helper()
 	s := &screen{TB: t, ctx: browser.Tab(t, ctx, chromedp.WithNewBrowserContext()), before: len(browser.Problems(ctx))}
@@ -39,7 +39,7 @@ func open(ctx context.Context, t testing.TB, opts ...vaulttest.Option) *screen {
 	return s
 }
 
-// address is where the page is.
+// address returns the page's address.
 func (s *screen) address() string { return strings.TrimSuffix(s.BaseURL, "api/v1") }
 
 func (s *screen) do(steps ...chromedp.Action[chromedp.Void]) {
@@ -51,7 +51,7 @@ func (s *screen) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// eval gives what an expression in the page comes to.
+// eval returns the value of an expression in the page.
 func eval[T any](s *screen, expression string) T {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
@@ -76,19 +76,19 @@ func quote(text string) string {
 	return string(b)
 }
 
-// shows waits until the page, or the dialog that is open, shows a text.
+// shows waits until the page, or the open dialog, shows a text.
 func (s *screen) shows(text string) {
 	s.Helper()
 	s.wait(fmt.Sprintf("(document.querySelector('dialog') || document.body).innerText.includes(%s)", quote(text)))
 }
 
-// told waits until the live region tells this, and the dialog is gone.
-func (s *screen) told(text string) {
+// announced waits until the live region contains a text and the dialog is closed.
+func (s *screen) announced(text string) {
 	s.Helper()
 	s.wait(fmt.Sprintf("document.getElementById('notice').textContent.includes(%s) && !document.querySelector('dialog')", quote(text)))
 }
 
-// find is an expression that gives a control by its accessible name, in the dialog where one is open.
+// find returns an expression for a control by its accessible name, in the open dialog if there is one.
 func find(selector, name string) string {
 	return fmt.Sprintf(`[...(document.querySelector('dialog') || document).querySelectorAll(%s)].find((e) =>
 		e.checkVisibility() && (e.labels?.[0] || e).textContent.replace(/ optional$/, '').trim().replace(/\s+/g, ' ') === %s)`,
@@ -109,7 +109,7 @@ func (s *screen) press(name string) {
 	s.do(chromedp.MouseClickXY(at[0], at[1]))
 }
 
-// fill types into the field with that label, in place of what is there.
+// fill replaces the contents of the field with that label by typing.
 func (s *screen) fill(label, text string) {
 	s.Helper()
 	control := find("input, textarea", label)
@@ -121,7 +121,7 @@ func (s *screen) fill(label, text string) {
 	}))
 }
 
-// choose picks an option by its text.
+// choose selects an option by its text.
 func (s *screen) choose(label, option string) {
 	s.Helper()
 	control := find("select", label)
@@ -133,7 +133,7 @@ func (s *screen) choose(label, option string) {
 	})()`)
 }
 
-// signIn signs in with the tenant's key.
+// signIn signs in with the tenant key.
 func (s *screen) signIn() {
 	s.Helper()
 	s.enter(s.TenantKey)
@@ -146,7 +146,7 @@ func (s *screen) enter(key api.Key) {
 	s.press("Sign in")
 }
 
-// revealed is what the agent on a resource gets now, name to value.
+// revealed returns what a reveal of a resource returns now, name to value.
 func (s *screen) revealed(r api.Resource) map[string]string {
 	s.Helper()
 	opener, err := api.NewOpener(r)
@@ -170,8 +170,8 @@ func (s *screen) revealed(r api.Resource) map[string]string {
 	return values
 }
 
-// noProblems fails the test for what the browser complained about, but for answers of the API with one of
-// these statuses: Chromium reports each as an error, whatever the page makes of it.
+// noProblems fails the test for the browser's problems, except for responses of the API with an expected status,
+// which Chromium reports as errors.
 func (s *screen) noProblems(expected ...int) {
 	s.Helper()
 	for _, p := range browser.Problems(s.ctx)[s.before:] {
@@ -188,7 +188,7 @@ func (s *screen) noProblems(expected ...int) {
 	}
 }
 
-// holds fails the test where the page, what it stores or its address has a text.
+// holdsNot fails the test if the page, its storage or its address contains a text.
 func (s *screen) holdsNot(what, text string) {
 	s.Helper()
 	for name, place := range map[string]string{

@@ -18,8 +18,9 @@ import (
 
 var update = flag.Bool("update", false, "write the pictures in docs/screenshots anew")
 
-// The pictures of docs/page.md, each view in both sizes and both themes between them. Nothing compares
-// them: they are looked at. With SCREENSHOTS set to a folder, all of every view are written there instead.
+// The screenshots of docs/page.md, which together cover both sizes and both themes of each view. Nothing compares
+// them; they are for visual checks. With SCREENSHOTS set to a folder, all variants of every view are written there
+// instead.
 func TestScreenshots(t *testing.T) {
 	needs.Option(t, *update, "-update", "it writes pictures")
 	secret := filepath.Join(t.TempDir(), "client.secret")
@@ -112,7 +113,7 @@ scopes = ["openid", "email"]
 		take("dialog-error")
 		s.fill("Variable", "PAYMENTS")
 		s.press("Set the secret")
-		s.told("payments is set")
+		s.announced("payments is set")
 		take("told")
 		s.press("Rotate payments")
 		s.choose("Expiry", "at a time")

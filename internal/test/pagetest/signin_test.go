@@ -17,14 +17,14 @@ func signIn(t *testing.T, s *screen) {
 	if !eval[bool](s, password) {
 		t.Error("the key's field isn't a password's")
 	}
-	refused := func(key, says string) {
+	refused := func(key, text string) {
 		t.Helper()
 		s.fill("Tenant key", key)
 		s.press("Sign in")
-		s.shows(says)
+		s.shows(text)
 		s.wait("document.activeElement === document.querySelector('main input') && document.activeElement.ariaInvalid === 'true'")
 		if eval[bool](s, "document.querySelector('.top').checkVisibility()") {
-			t.Errorf("signed in, though %q", says)
+			t.Errorf("signed in, though %q", text)
 		}
 	}
 	s.press("Sign in")
@@ -65,11 +65,11 @@ func signIn(t *testing.T, s *screen) {
 	s.noProblems(401)
 }
 
-// A page that is left and come back to, as browsers keep it in memory, has no key any more.
+// A page that is left and restored from the browser's cache no longer has the key.
 func leavingForgets(t *testing.T, s *screen) {
 	s.signIn()
 	s.do(chromedp.Navigate("about:blank"))
-	// A page that comes back as it was has no load for chromedp's own step to wait for.
+	// A restored page fires no load event, for which chromedp's own action would wait.
 	eval[bool](s, "setTimeout(() => history.back(), 10), true")
 	s.wait("location.pathname === '/'")
 	s.wait("document.querySelector('main h1')")
@@ -77,7 +77,7 @@ func leavingForgets(t *testing.T, s *screen) {
 	s.noProblems()
 }
 
-// A key that ends while it is used ends the session, and the page says why.
+// When the key is revoked during a session, the session ends and the page says why.
 func keyIsRevoked(t *testing.T, s *screen) {
 	s.Put(t, "github", "v", production, "GH_TOKEN")
 	s.signIn()
@@ -101,7 +101,7 @@ func keyIsRevoked(t *testing.T, s *screen) {
 	s.noProblems(401)
 }
 
-// While the vault is away the page says that what it shows is old, and it comes back by itself.
+// While the vault is unavailable, the page says that its data is old, and it recovers by itself.
 func outage(t *testing.T, s *screen) {
 	s.Put(t, "github", "v", production, "GH_TOKEN")
 	s.signIn()
@@ -118,7 +118,7 @@ func outage(t *testing.T, s *screen) {
 	s.wait("!document.getElementById('fresh').classList.contains('stale')")
 }
 
-// A page that has been told nothing yet doesn't say that there is nothing.
+// Before the first response, the page does not claim that the vault is empty.
 func TestToldNothing(t *testing.T) {
 	s := open(browser.Start(t), t, func(c *vault.Config) { c.Rate, c.Burst = 2, 2 })
 	s.Put(t, "github", "v", production, "GH_TOKEN")
@@ -126,7 +126,7 @@ func TestToldNothing(t *testing.T) {
 	s.shows("The vault has not told yet what is here.")
 	s.shows("Too many requests at once: try again in 1 s.")
 	if eval[bool](s, "document.body.innerText.includes('Nothing is kept here yet')") {
-		t.Error("it says that there is nothing")
+		t.Error("the page claims that there is nothing")
 	}
 	s.noProblems(429)
 }

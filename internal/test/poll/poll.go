@@ -1,4 +1,4 @@
-// Package poll waits in tests for what another goroutine or process brings about.
+// Package poll waits in tests for results of other goroutines or processes.
 package poll
 
 import (
@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Until calls done repeatedly until it returns true. If it is still false after limit, the test fails and names what it
-// waited for. The limit is only reached by a failure: choose what a busy machine needs.
+// Until calls done repeatedly until it returns true. If it is still false after limit, the test fails with what in
+// its message. Only failures take the whole limit, so choose one that suffices on a busy machine.
 func Until(t testing.TB, limit time.Duration, what string, done func() bool) {
 	t.Helper()
 	if !Within(limit, done) {
@@ -15,8 +15,8 @@ func Until(t testing.TB, limit time.Duration, what string, done func() bool) {
 	}
 }
 
-// Within is Until for callers that report the failure themselves: it returns false if done is still false after limit.
-// It pauses for 1 ms between calls at first, and for up to 50 ms later.
+// Within is like Until for callers that report the failure themselves: it returns false if done is still false
+// after limit. Its delay between calls grows from 1 ms to 50 ms.
 func Within(limit time.Duration, done func() bool) bool {
 	for begun := time.Now(); !done(); {
 		passed := time.Since(begun)

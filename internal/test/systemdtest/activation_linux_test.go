@@ -15,14 +15,14 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// proxied is activated by its socket: the command is systemd's own proxy, which serves what sd_listen_fds gives it.
+// proxied is activated by its socket. The command is systemd's own proxy, which uses sd_listen_fds.
 const proxied = `[Service]
 EnvironmentFile=/etc/miosa-env/test.env
 ExecStart=/usr/local/bin/miosa-env run --no-agent --on-change restart -- /lib/systemd/systemd-socket-proxyd %s
 `
 
-// watched is ended by systemd unless the command says each second that it is well. It says so only if it is meant, as
-// sd_watchdog_enabled finds.
+// watched is ended by systemd unless the command sends a watchdog notification each second. It does so only if
+// sd_watchdog_enabled says that it is the one to do so.
 const watched = `[Service]
 EnvironmentFile=/etc/miosa-env/test.env
 WatchdogSec=3
@@ -40,7 +40,7 @@ done
 exec sleep infinity
 `
 
-// Sockets and watchdog of systemd are the command's, also after a restart by a rotation.
+// The command gets systemd's sockets and watchdog, also after a restart by a rotation.
 func TestActivationAndWatchdog(t *testing.T) {
 	needed(t)
 	s := vaulttest.Start(t)
@@ -84,7 +84,7 @@ func TestActivationAndWatchdog(t *testing.T) {
 	}
 }
 
-// beats waits until the watched command has been well for longer than the watchdog's time.
+// beats waits until the watched command has run for longer than the watchdog's timeout.
 func (m *machine) beats() {
 	m.Helper()
 	count := func() int {
@@ -97,13 +97,13 @@ func (m *machine) beats() {
 	m.eventually("the command has been well for long", time.Minute, func() bool { return count() >= from+12 })
 }
 
-// commandOf gives the process that a unit's main process has started.
+// commandOf returns the process that a unit's main process has started.
 func (m *machine) commandOf(unit string) string {
 	out, _ := m.run("sh", "-c", "cat /proc/$(systemctl show -p MainPID --value "+unit+")/task/*/children")
 	return out
 }
 
-// answering is a server that says "answer" and hangs up.
+// answering starts a server that sends "answer" and closes the connection.
 func answering(t *testing.T) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -133,7 +133,7 @@ func ask(addr string) string {
 	return string(b)
 }
 
-// freePort is a port of loopback that nobody listens on.
+// freePort returns an unused loopback port.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

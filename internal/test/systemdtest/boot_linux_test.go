@@ -13,13 +13,13 @@ import (
 
 var computer = api.Resource{Type: api.Computer, ID: "c_1"}
 
-// The values. None may be in the journal.
+// The values, which must not appear in the journal.
 const (
 	canary1 = "canary-7f3a-first"
 	canary2 = "canary-7f3a-second"
 )
 
-// app notes what it was given in a file of its unit's name, and stays.
+// app writes what it received to a file named after its unit, and stays.
 const app = `#!/bin/sh
 unit=$(sed -n 's|.*/\([^/]*\.service\).*|\1|p' /proc/self/cgroup | head -n 1)
 [ -z "$GH_TOKEN_FILE" ] || GH_TOKEN=$(cat "$GH_TOKEN_FILE")
@@ -27,17 +27,17 @@ echo "$GH_TOKEN" >"/run/$unit.has"
 exec sleep infinity
 `
 
-// asking is a unit that loads a credential, and isn't ordered after the agent.
+// asking returns a unit that loads a credential without being ordered after the agent.
 func asking(name string) string {
 	return "[Service]\nType=oneshot\nLoadCredential=" + name + ":/run/miosa-env/credentials.sock\nExecStart=/bin/true\n"
 }
 
-// apps are docs/systemd.md's, which have their values in three ways.
+// apps are the services of docs/systemd.md, which receive values in three ways.
 var apps = []string{"app.service", "app-run.service", "app-credential.service"}
 
-// The computer of docs/systemd.md: the package is installed by that page's own lines, configured and booted with a vault
-// that is slow; values are rotated, the agent dies or hangs, the package is replaced by another version, the key ends, and
-// the package is removed and purged. What it brought is then brought from a checkout.
+// The computer of docs/systemd.md: the package is installed by that page's commands, configured, and booted with a
+// slow vault. Values are rotated, the agent is killed and hangs, the package is upgraded, the key is revoked, and
+// the package is removed and purged. Then the same files are installed from a checkout.
 func TestComputer(t *testing.T) {
 	needed(t)
 	p := readPage(t)
@@ -52,7 +52,7 @@ func TestComputer(t *testing.T) {
 	}
 	m.write("/etc/systemd/system/slow.service", asking("GH_TOKEN"), 0o644)
 	m.write("/etc/systemd/system/denied.service", asking("GH_TOKEN"), 0o644)
-	// The unit's own times are meant for computers, not for tests.
+	// The unit's own timeouts are too long for tests.
 	m.write("/etc/systemd/system/miosa-env.service.d/test.conf", "[Service]\nWatchdogSec=3\nTimeoutAbortSec=2\n", 0o644)
 	m.boot()
 	m.shell(p.install)
@@ -61,7 +61,7 @@ func TestComputer(t *testing.T) {
 	m.write("/etc/miosa-env/agent.toml", config, 0o644)
 	m.write("/etc/miosa-env/key", key.Reveal(), 0o600)
 
-	// A vault that takes connections and says nothing.
+	// A vault that accepts connections and sends nothing.
 	s.Stop(t)
 	silent, err := net.Listen("tcp", s.Addr())
 	must(t, err)
@@ -133,7 +133,7 @@ func TestComputer(t *testing.T) {
 	}
 }
 
-// config is agent.toml as it is installed, filled in, with what docs/systemd.md adds for its apps.
+// config returns the installed agent.toml, filled in, with what docs/systemd.md adds for its apps.
 func (m *machine) config(s *vaulttest.Server, p page) string {
 	m.Helper()
 	return strings.NewReplacer(`#computer_id = "c_1"`, `computer_id = "c_1"`,
@@ -141,7 +141,8 @@ func (m *machine) config(s *vaulttest.Server, p page) string {
 		"\n" + p.config + "\n[[unit]]\nname = \"slow.service\"\nonly = [\"GH_*\"]\n"
 }
 
-// waits is a boot without a vault: it ends, the agent says what it waits for, and who asks it is told no in time.
+// waits boots without a vault: the boot completes, the agent logs what it waits for, and its clients get an error
+// in time.
 func (m *machine) waits() {
 	m.Helper()
 	m.eventually("the boot is over without a vault", 30*time.Second, func() bool { return m.show("multi-user.target", "ActiveState") == "active" })
@@ -153,7 +154,7 @@ func (m *machine) waits() {
 	}
 }
 
-// waiting is an agent without values.
+// waiting checks an agent without values.
 func (m *machine) waiting() {
 	m.Helper()
 	m.eventually("the agent says that it waits", 30*time.Second, func() bool {
@@ -169,7 +170,7 @@ func (m *machine) ready() {
 	m.eventually("the agent is ready", time.Minute, func() bool { return m.show("miosa-env", "ActiveState") == "active" })
 }
 
-// dies kills the agent, and stops it until the watchdog does.
+// dies kills the agent, and then suspends it until the watchdog ends it.
 func (m *machine) dies() {
 	for signal, dead := range map[string]string{"KILL": "signal", "STOP": "watchdog"} {
 		agent := m.show("miosa-env", "MainPID")
@@ -188,7 +189,7 @@ func (m *machine) back(what, unit, pid string) {
 	})
 }
 
-// hookDone waits for the hook that follows a boot, and for the restart of an app that it asks systemd for.
+// hookDone waits for the hook that runs after a boot, and for the restart of an app that it requests from systemd.
 func (m *machine) hookDone() {
 	m.Helper()
 	m.eventually("the hook after the boot is done", time.Minute, func() bool {
@@ -197,7 +198,7 @@ func (m *machine) hookDone() {
 	})
 }
 
-// unnoticed looks whether something leaves the apps as they are, and their file, which a hook would tell them of.
+// unnoticed checks that do neither restarts the apps nor changes their file, which would run a hook.
 func (m *machine) unnoticed(what string, do func()) {
 	m.Helper()
 	file := []string{"stat", "-c", "%i %y", "/run/miosa-env/app.env"}
@@ -208,7 +209,7 @@ func (m *machine) unnoticed(what string, do func()) {
 	}
 }
 
-// untouched looks whether something leaves the apps as they are.
+// untouched checks that do does not restart the apps.
 func (m *machine) untouched(what string, do func()) {
 	m.Helper()
 	before := m.mainProcesses(apps)
@@ -218,7 +219,7 @@ func (m *machine) untouched(what string, do func()) {
 	}
 }
 
-// have waits for units to have been given a value.
+// have waits until units have received a value.
 func (m *machine) have(value string, units ...string) {
 	m.Helper()
 	for _, unit := range units {
@@ -229,7 +230,7 @@ func (m *machine) have(value string, units ...string) {
 	}
 }
 
-// fails243 starts a unit that fails for want of its credential.
+// fails243 starts a unit that fails because its credential is missing.
 func (m *machine) fails243(unit string) {
 	m.Helper()
 	out, err := m.run("systemctl", "start", unit)
@@ -238,8 +239,8 @@ func (m *machine) fails243(unit string) {
 	}
 }
 
-// mainProcess returns the main process of an active unit; empty if the unit is in any other state.
-// State and process come from one call: between two the unit can be stopped, and its process is then 0.
+// mainProcess returns the main process of an active unit, or "" in any other state. It reads both with one call,
+// because the unit can stop between two calls and its process is then 0.
 func (m *machine) mainProcess(unit string) string {
 	pid, active := "", false
 	for line := range strings.Lines(m.properties(unit, "ActiveState", "MainPID")) {

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machine is a Debian that is booted in a container with the host's network. Its disk is an overlay, which
-// outlives reboots and not the test.
+// machine is a Debian booted in a container with the host's network. Its disk is an overlay, which survives
+// reboots and is removed when the test ends.
 type machine struct {
 	*testing.T
 	disk   string
@@ -27,7 +27,7 @@ type machine struct {
 	pid1   int
 }
 
-// needed skips a test where it can't boot anything.
+// needed skips a test that cannot boot a container.
 func needed(t *testing.T) {
 	t.Helper()
 	needs.Long(t, "booting takes a minute")
@@ -35,7 +35,7 @@ func needed(t *testing.T) {
 	needs.Command(t, "systemd-nspawn", "debootstrap", "nsenter")
 }
 
-// debian gives a folder with a small Debian 12, which is made once for this host.
+// debian returns a folder with a small Debian 12, which is created once per host.
 func debian(t *testing.T) string {
 	t.Helper()
 	tree := filepath.Join(os.TempDir(), "miosa-env-debian-bookworm")
@@ -75,7 +75,7 @@ func newMachine(t *testing.T) *machine {
 	return m
 }
 
-// boot starts the machine, and returns once commands can be run in it.
+// boot starts the machine and returns once it can run commands.
 func (m *machine) boot() {
 	m.Helper()
 	m.nspawn = exec.Command("systemd-nspawn", "-q", "-D", m.disk, "--register=no", "--keep-unit", "--console=pipe", "--boot")
@@ -93,12 +93,12 @@ func (m *machine) boot() {
 	})
 }
 
-// reboot returns as boot does.
+// reboot reboots the machine and returns like boot.
 func (m *machine) reboot() {
 	m.Helper()
 	_, _ = m.run("systemctl", "reboot")
 	select {
-	case <-m.ended: // with 133, which asks to be started again
+	case <-m.ended: // with 133, which requests a restart
 		m.nspawn = nil
 	case <-time.After(time.Minute):
 		m.Fatal("the machine doesn't go down")
@@ -106,7 +106,7 @@ func (m *machine) reboot() {
 	m.boot()
 }
 
-// off ends the machine as if it lost power.
+// off ends the machine like a power failure.
 func (m *machine) off() {
 	if m.nspawn == nil {
 		return
@@ -123,7 +123,7 @@ func (m *machine) off() {
 	m.nspawn = nil
 }
 
-// run runs a command in the machine, and gives what it printed.
+// run runs a command in the machine and returns its output.
 func (m *machine) run(argv ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -134,7 +134,7 @@ func (m *machine) run(argv ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// does is run for what must succeed.
+// does is like run for commands that must succeed.
 func (m *machine) does(argv ...string) string {
 	m.Helper()
 	out, err := m.run(argv...)
@@ -151,19 +151,19 @@ func (m *machine) shell(lines string) string {
 	return m.does("sh", "-ec", "cd /root\n"+lines)
 }
 
-// show returns the value of one property of a unit.
+// show returns one property of a unit.
 func (m *machine) show(unit, property string) string {
 	_, value, _ := strings.Cut(m.properties(unit, property), "=")
 	return value
 }
 
-// properties returns properties of a unit at one moment, as lines of the form Name=value.
+// properties returns several properties of a unit from one call, as lines of the form Name=value.
 func (m *machine) properties(unit string, names ...string) string {
 	out, _ := m.run("systemctl", "show", "-p", strings.Join(names, ","), unit)
 	return out
 }
 
-// write writes a file of the machine's, from outside.
+// write writes a file of the machine, from outside.
 func (m *machine) write(path, text string, mode os.FileMode) {
 	m.Helper()
 	whole := filepath.Join(m.disk, path)
@@ -172,7 +172,7 @@ func (m *machine) write(path, text string, mode os.FileMode) {
 	must(m.T, os.Chmod(whole, mode))
 }
 
-// eventually waits for something to be so.
+// eventually waits for a condition.
 func (m *machine) eventually(what string, within time.Duration, so func() bool) {
 	m.Helper()
 	if !poll.Within(within, so) {
@@ -182,7 +182,7 @@ func (m *machine) eventually(what string, within time.Duration, so func() bool) 
 	}
 }
 
-// child gives the process that has another as its parent, 0 if there is none.
+// child returns the child of a process, or 0 if there is none.
 func child(parent int) int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", parent, parent))
 	first, _, _ := strings.Cut(strings.TrimSpace(string(b)), " ")

@@ -12,13 +12,13 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/releasetest"
 )
 
-// The package that docs/systemd.md installs, and the one after it.
+// The version that docs/systemd.md installs, and the next one.
 const (
 	first = "miosa-env_1.2.3_amd64.deb"
 	next  = "miosa-env_1.3.0_amd64.deb"
 )
 
-// packages makes both, and gives their paths.
+// packages creates both packages and returns their paths.
 func packages(t *testing.T) (paths []string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -30,7 +30,7 @@ func packages(t *testing.T) (paths []string) {
 	return paths
 }
 
-// give copies files into the home of root.
+// give copies files into root's home.
 func (m *machine) give(paths []string) {
 	m.Helper()
 	for _, path := range paths {
@@ -40,7 +40,7 @@ func (m *machine) give(paths []string) {
 	}
 }
 
-// is compares what systemd says of the agent's service.
+// is checks the state of the agent's service.
 func (m *machine) is(active, enabled string) {
 	m.Helper()
 	now, file := m.show("miosa-env.service", "ActiveState"), m.show("miosa-env.service", "UnitFileState")
@@ -49,7 +49,7 @@ func (m *machine) is(active, enabled string) {
 	}
 }
 
-// has looks whether a version is installed.
+// has checks that a version is installed.
 func (m *machine) has(version string) {
 	m.Helper()
 	if out := m.does("miosa-env", "--version"); !strings.Contains(out, version) {
@@ -57,7 +57,7 @@ func (m *machine) has(version string) {
 	}
 }
 
-// dpkg has a package take the place of another one, with nobody there to be asked, and without waiting for anybody.
+// dpkg replaces a package with another version, without a terminal and without waiting for the service.
 func (m *machine) dpkg(name string) {
 	m.Helper()
 	began := time.Now()
@@ -67,7 +67,7 @@ func (m *machine) dpkg(name string) {
 	}
 }
 
-// idle is a package that was installed for the first time: it runs nothing, now or at the next boot.
+// idle checks a newly installed package: its service is neither running nor enabled.
 func (m *machine) idle() {
 	m.Helper()
 	m.has(releasetest.First)
@@ -80,7 +80,7 @@ func (m *machine) idle() {
 	}
 }
 
-// replaceUnready installs a version over itself while the agent waits for the vault, which dpkg doesn't.
+// replaceUnready reinstalls a version while the agent waits for the vault; dpkg does not wait for it.
 func (m *machine) replaceUnready(name string) {
 	m.Helper()
 	agent := m.show("miosa-env", "MainPID")
@@ -92,8 +92,8 @@ func (m *machine) replaceUnready(name string) {
 	m.waiting()
 }
 
-// upgrade goes on to the next version while the service runs. Credentials are given again, and what the administrator has
-// written stays.
+// upgrade upgrades to the next version while the service runs. Credentials are given again, and the
+// administrator's files stay.
 func (m *machine) upgrade(config string) {
 	m.Helper()
 	agent := m.show("miosa-env", "MainPID")
@@ -112,7 +112,7 @@ func (m *machine) upgrade(config string) {
 	m.is("active", "enabled")
 }
 
-// failsToUpgrade tries a version that breaks off once the old one was asked to make room.
+// failsToUpgrade tries a version whose installation fails after the old one has prepared for its removal.
 func (m *machine) failsToUpgrade() {
 	m.Helper()
 	m.shell("dpkg-deb -R " + next + " broken; printf '#!/bin/sh\nexit 1\n' >broken/DEBIAN/preinst; chmod 0755 broken/DEBIAN/preinst; dpkg-deb -Znone -b broken broken.deb")
@@ -125,7 +125,7 @@ func (m *machine) failsToUpgrade() {
 	m.is("active", "enabled")
 }
 
-// configured looks for what the administrator has written.
+// configured checks the administrator's files.
 func (m *machine) configured(config string) {
 	m.Helper()
 	if diff := cmp.Diff(m.does("cat", "/etc/miosa-env/agent.toml"), strings.TrimSpace(config)); diff != "" {
@@ -134,7 +134,7 @@ func (m *machine) configured(config string) {
 	m.does("test", "-s", "/etc/miosa-env/key")
 }
 
-// replaceStopped changes versions, backwards and forwards, of a service that doesn't run, which it then still doesn't.
+// replaceStopped upgrades and downgrades a stopped service, which stays stopped.
 func (m *machine) replaceStopped() {
 	m.Helper()
 	m.does("systemctl", "stop", "miosa-env")
@@ -149,7 +149,7 @@ func (m *machine) replaceStopped() {
 	m.is("active", "enabled")
 }
 
-// remove takes the program away and what it made, and leaves what the administrator has written.
+// remove removes the program and the files it created, and keeps the administrator's files.
 func (m *machine) remove(p page, config string) {
 	m.Helper()
 	m.shell(p.remove)
@@ -160,7 +160,7 @@ func (m *machine) remove(p page, config string) {
 	m.configured(config)
 }
 
-// installAgain is a removal that was thought better of: the service has all it needs, and waits to be enabled.
+// installAgain reinstalls a removed package: the service has all it needs and must be enabled again.
 func (m *machine) installAgain(p page) {
 	m.Helper()
 	m.shell(p.install)
@@ -169,7 +169,7 @@ func (m *machine) installAgain(p page) {
 	m.ready()
 }
 
-// purge leaves nothing, once the administrator's own units are gone.
+// purge leaves nothing behind except the administrator's own units, which it removes first.
 func (m *machine) purge(p page) {
 	m.Helper()
 	m.shell("systemctl disable --now " + strings.Join(apps, " ") + "; rm -r /etc/systemd/system/*app*.service /etc/systemd/system/miosa-env.service.d; systemctl daemon-reload")
@@ -182,14 +182,15 @@ func (m *machine) purge(p page) {
 	if out := m.does("systemctl", "list-units", "--all", "--no-legend", "--plain", "*miosa*"); out != "" {
 		m.Errorf("systemd still knows\n%s", out)
 	}
-	m.does("systemctl", "reset-failed", "slow.service") // which was to fail
+	m.does("systemctl", "reset-failed", "slow.service") // expected to fail
 	if out, _ := m.run("systemctl", "is-system-running"); out != "running" {
 		failed, _ := m.run("systemctl", "list-units", "--failed", "--no-legend")
 		m.Errorf("the machine is %s: %s", out, failed)
 	}
 }
 
-// forgotten is a service that systemd doesn't run, nor start, nor count as failed. It may be known to units that want it.
+// forgotten checks that systemd neither runs, starts nor counts the service as failed. It may be known to units
+// that want it.
 func (m *machine) forgotten() {
 	m.Helper()
 	m.is("inactive", "")

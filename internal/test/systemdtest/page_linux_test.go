@@ -9,12 +9,12 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/document"
 )
 
-// page is what docs/systemd.md and docs/install.md say to do.
+// page contains the instructions of docs/systemd.md and docs/install.md.
 type page struct {
 	install, configured string            // blocks of commands
 	remove, purge       string            // lines
 	checkout            string            // a block
-	config              string            // what is added to agent.toml
+	config              string            // additions to agent.toml
 	units               map[string]string // by path
 }
 
@@ -36,7 +36,7 @@ func readPage(t *testing.T) page {
 		switch b.Language {
 		case "toml":
 			p.config += "\n" + b.Body
-		case "ini": // its path is the last one above
+		case "ini": // the last path above is its own
 			paths := unitPath.FindAllStringSubmatch(strings.Join(lines[:b.Line], ""), -1)
 			p.units[paths[len(paths)-1][1]] = b.Body
 		}

@@ -22,7 +22,7 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
-// The unit leaves the agent no more than systemd-analyze calls 2.0.
+// systemd-analyze rates the unit's exposure at 2.0 or less.
 func TestUnitIsHardened(t *testing.T) {
 	needs.Command(t, "systemd-analyze")
 	unit := filepath.Join(root, "systemd/miosa-env.service")
@@ -32,7 +32,7 @@ func TestUnitIsHardened(t *testing.T) {
 	}
 }
 
-// The configuration that is installed is one, as it is and with all that it proposes.
+// The installed configuration is valid, as it is and with everything that it proposes.
 func TestConfigurationIsOne(t *testing.T) {
 	text := read(t, "systemd/agent.toml")
 	for _, s := range []string{text, regexp.MustCompile(`(?m)^#([a-z\[])`).ReplaceAllString(text, "$1")} {

@@ -15,7 +15,7 @@ import (
 func orphans(args []string) (int, error) {
 	child := exec.CommandContext(context.Background(), "/proc/self/exe", "leave", args[0])
 	child.Stderr = os.Stderr
-	said, err := child.StdoutPipe()
+	stdout, err := child.StdoutPipe()
 	if err != nil {
 		return 0, err
 	}
@@ -23,7 +23,7 @@ func orphans(args []string) (int, error) {
 		return 0, err
 	}
 	var left []string
-	for pids := bufio.NewScanner(said); pids.Scan(); { // until the last of them has ended
+	for pids := bufio.NewScanner(stdout); pids.Scan(); { // until the last of them has ended
 		left = append(left, pids.Text())
 	}
 	if err := child.Wait(); err != nil {

@@ -62,7 +62,7 @@ func terminations() <-chan os.Signal {
 func await(terms <-chan os.Signal) error {
 	select {
 	case <-terms:
-		fmt.Fprintln(os.Stdout, "was told to end")
+		fmt.Fprintln(os.Stdout, "got TERM")
 		return nil
 	case <-time.After(longest):
 		return fmt.Errorf("nobody ended it within %v", longest)

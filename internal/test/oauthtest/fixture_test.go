@@ -21,17 +21,17 @@ import (
 
 var sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
 
-// stage is a vault that knows an authorization server under two names: "acme", where it sends its secret
-// in the header, and "acme-post", where it sends it in the body.
-type stage struct {
+// fixture is a vault with one authorization server as two providers: "acme", with the client secret in the header,
+// and "acme-post", with the client secret in the body.
+type fixture struct {
 	vault    *vaulttest.Server
 	app      *app
 	provider *authserver.Server
 	tenant   *fetch.Client
-	resource *fetch.Client // with the key of sandbox
+	resource *fetch.Client // with the resource key of sandbox
 }
 
-func newStage(t *testing.T, provider *authserver.Server, opts ...vaulttest.Option) *stage {
+func newFixture(t *testing.T, provider *authserver.Server, opts ...vaulttest.Option) *fixture {
 	t.Helper()
 	secret := func(c authserver.Client) string {
 		path := filepath.Join(t.TempDir(), "secret")
@@ -40,7 +40,7 @@ func newStage(t *testing.T, provider *authserver.Server, opts ...vaulttest.Optio
 		}
 		return path
 	}
-	s := &stage{provider: provider, app: newApp(t)}
+	s := &fixture{provider: provider, app: newApp(t)}
 	text := fmt.Sprintf(`
 redirect_uris = [%[7]q]
 
@@ -73,7 +73,7 @@ scopes = ["openid", "repo"]
 	return s
 }
 
-// app is a program of somebody else's that flows may end at. It keeps what browsers bring, to hand it to the vault.
+// app is a third-party app at which flows can end. It records the queries of browsers, to pass them to the vault.
 type app struct {
 	uri     string
 	brought chan string // queries
@@ -93,7 +93,7 @@ func newApp(t *testing.T) *app {
 	return a
 }
 
-func (s *stage) client(t *testing.T, key api.Key) *fetch.Client {
+func (s *fixture) client(t *testing.T, key api.Key) *fetch.Client {
 	t.Helper()
 	c, err := fetch.New(fetch.Config{BaseURL: s.vault.BaseURL, Key: key})
 	if err != nil {
@@ -103,11 +103,11 @@ func (s *stage) client(t *testing.T, key api.Key) *fetch.Client {
 	return c
 }
 
-// callback is where the provider sends browsers.
-func (s *stage) callback() string { return "http://" + s.vault.Addr() + oauth.CallbackPath }
+// callback returns the redirect URI of the vault.
+func (s *fixture) callback() string { return "http://" + s.vault.Addr() + oauth.CallbackPath }
 
-// start begins a flow whose token is to be bound to sandbox under env; not bound where env is empty.
-func (s *stage) start(t *testing.T, provider, env string) api.OAuthStart {
+// start starts a flow whose token is bound to sandbox under env, or not bound if env is empty.
+func (s *fixture) start(t *testing.T, provider, env string) api.OAuthStart {
 	t.Helper()
 	c := api.OAuthRequest{Provider: provider}
 	if env != "" {
@@ -123,8 +123,8 @@ func (s *stage) start(t *testing.T, provider, env string) api.OAuthStart {
 	return begun
 }
 
-// status tells how a flow goes.
-func (s *stage) status(t *testing.T, begun api.OAuthStart) api.OAuthStatus {
+// status returns the status of a flow.
+func (s *fixture) status(t *testing.T, begun api.OAuthStart) api.OAuthStatus {
 	t.Helper()
 	status, err := s.tenant.OAuthStatus(bounded(t), begun.State)
 	if err != nil {
@@ -133,8 +133,9 @@ func (s *stage) status(t *testing.T, begun api.OAuthStart) api.OAuthStatus {
 	return status
 }
 
-// wantStatus fails the test unless a flow ended like this. What failed or was denied must have a sentence for people.
-func (s *stage) wantStatus(t *testing.T, begun api.OAuthStart, status, word string) {
+// wantStatus fails the test unless a flow has this status and error code. Failed and denied flows must have a
+// message.
+func (s *fixture) wantStatus(t *testing.T, begun api.OAuthStart, status, word string) {
 	t.Helper()
 	got := s.status(t, begun)
 	if got.Status != status || got.Error != word {
@@ -146,7 +147,7 @@ func (s *stage) wantStatus(t *testing.T, begun api.OAuthStart, status, word stri
 }
 
 // wantNothing fails the test if a secret or a binding was stored.
-func (s *stage) wantNothing(t *testing.T) {
+func (s *fixture) wantNothing(t *testing.T) {
 	t.Helper()
 	secrets, err := s.tenant.Secrets(bounded(t), fetch.SecretFilter{})
 	if err != nil {
@@ -161,14 +162,14 @@ func (s *stage) wantNothing(t *testing.T) {
 	}
 }
 
-// health is what a secret's metadata says of its connection.
+// health is the state of the connection in a secret's metadata.
 type health struct {
 	Provider, Status, Error string
 	Scopes                  []string
 }
 
-// secret looks a secret up.
-func (s *stage) secret(t *testing.T, id string) (api.Secret, health) {
+// secret returns a secret and the health of its connection.
+func (s *fixture) secret(t *testing.T, id string) (api.Secret, health) {
 	t.Helper()
 	secret, err := s.tenant.Secret(bounded(t), id)
 	if err != nil {
@@ -181,8 +182,8 @@ func (s *stage) secret(t *testing.T, id string) (api.Secret, health) {
 	return secret, m.OAuth
 }
 
-// revealed gives what sandbox has under env, with its version; ok is false where it has nothing.
-func (s *stage) revealed(t *testing.T, env string) (value string, version int64, ok bool) {
+// revealed returns the value and version that sandbox has under env; ok is false if there is none.
+func (s *fixture) revealed(t *testing.T, env string) (value string, version int64, ok bool) {
 	t.Helper()
 	set, err := s.resource.Reveal(bounded(t), sandbox, "", 0)
 	if err != nil {
@@ -196,9 +197,9 @@ func (s *stage) revealed(t *testing.T, env string) (value string, version int64,
 	return "", 0, false
 }
 
-// worksFor asks the provider whose token it is, which was revealed under env. One that ends on its way there has been
-// replaced: then it is the new one that must work.
-func (s *stage) worksFor(t *testing.T, env, token, who string) {
+// worksFor checks that the provider accepts a token that was revealed under env as one of user who. If the token
+// has expired since, it was refreshed, and the new one must work.
+func (s *fixture) worksFor(t *testing.T, env, token, who string) {
 	t.Helper()
 	for range 10 {
 		status, subject := s.provider.UserInfo(t, token)
@@ -215,8 +216,8 @@ func (s *stage) worksFor(t *testing.T, env, token, who string) {
 	t.Error("each token ends before it can be used")
 }
 
-// audited counts the events of an action and an outcome, with a detail that begins so.
-func (s *stage) audited(t *testing.T, action, outcome, detail string) (n int) {
+// audited counts the events of an action and an outcome whose detail has a prefix.
+func (s *fixture) audited(t *testing.T, action, outcome, detail string) (n int) {
 	t.Helper()
 	events, _, err := s.tenant.Audit(bounded(t), fetch.AuditFilter{Action: action, Limit: 1000})
 	if err != nil {
@@ -230,7 +231,7 @@ func (s *stage) audited(t *testing.T, action, outcome, detail string) (n int) {
 	return n
 }
 
-// bounded gives a context for one call.
+// bounded returns a context with a timeout for one call.
 func bounded(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
