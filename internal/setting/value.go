@@ -13,7 +13,7 @@ import (
 
 // Value is a variable that can be set from text. It is a pflag.Value.
 type Value struct {
-	Words []string  // that a Choice accepts
+	Words []string  // that shells complete; the only ones that a Choice accepts
 	List  *[]string // the variable of a List
 
 	kind string
@@ -44,6 +44,12 @@ func (v *Value) String() string { return v.text() }
 // Type returns the kind of the value.
 func (v *Value) Type() string { return v.kind }
 
+// Suggest sets the words that shells complete.
+func (v *Value) Suggest(words ...string) *Value {
+	v.Words = words
+	return v
+}
+
 // Text is text without the white space around it, such as a URL or an id.
 func Text(to *string) *Value { return textOf("string", to, Trim) }
 
@@ -61,15 +67,13 @@ func textOf(kind string, to *string, change func(string) string) *Value {
 
 // Choice is one of some words, in any case.
 func Choice(to *string, words []string) *Value {
-	v := Of("choice", to, func(s string) (string, error) {
+	return Of("choice", to, func(s string) (string, error) {
 		word, err := Among(s, words)
 		if err != nil {
 			err = errors.New(err.Error() + nearest.OrMeant(nearest.Word(s, words)))
 		}
 		return word, err
-	}, same)
-	v.Words = words
-	return v
+	}, same).Suggest(words...)
 }
 
 // Bool is true or false, as ParseBool reads it.

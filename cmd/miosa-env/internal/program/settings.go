@@ -40,7 +40,7 @@ func (p *Program) AddFlags(f *pflag.FlagSet, command string) {
 	}
 }
 
-// VariableOf returns the Environment variable that sets the same option as a flag, or "".
+// VariableOf returns the environment variable that sets the same option as a flag, or "".
 func (p *Program) VariableOf(flag *pflag.Flag) string {
 	for _, o := range p.options {
 		if o.Flag == flag.Name && o.Value == flag.Value { // another command may have another flag of that name

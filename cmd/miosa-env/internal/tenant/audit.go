@@ -57,7 +57,7 @@ key, as miosa-env secrets does.`,
 		Args: cli.NoArguments,
 	}, func(f *pflag.FlagSet) {
 		f.Var(resourceValue(&resource), "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
-		f.Var(setting.Word(&filter.Action), "action", "`ACTION` such as reveal or secret.rotate")
+		f.Var(setting.Word(&filter.Action).Suggest(auditActions...), "action", "`ACTION` such as reveal or secret.rotate")
 		f.Var(&since, "since", "`WHEN` from then on: 24h or 7d ago, or 2030-01-02T15:04:05Z")
 		f.Var(&until, "until", "`WHEN` before then: 1h or 7d ago, or 2030-01-02T15:04:05Z")
 		f.IntVar(&limit, "limit", limit, "`NUMBER` at most so many; 0: all")

@@ -136,15 +136,11 @@ func completeResources(p *program.Program, end string) cobra.CompletionFunc {
 // completePlaces offers resources for RESOURCE=NAME.
 func completePlaces(p *program.Program) cobra.CompletionFunc { return completeResources(p, "=") }
 
-// completeFlags completes the values of a command's flags.
+// completeFlags completes flags with what the vault has. Words of flags are completed by machine.CompleteFlagWords.
 func completeFlags(p *program.Program, c *cobra.Command) {
-	fixed := func(words ...string) cobra.CompletionFunc { return cobra.FixedCompletions(words, noFiles) }
 	for name, complete := range map[string]cobra.CompletionFunc{
 		"resource": completeResources(p, ""),
 		"secret":   completeWords(p, secretIDs),
-		"scope":    fixed("user", "workspace", "tenant", "external_user", "external_workspace"),
-		"type":     fixed("api_key", "env_var", "bearer", "basic", "generic", "oauth_connect", "oauth_machine", "oauth_token"),
-		"action":   fixed(auditActions...),
 		"bind":     completePlaces(p),
 	} {
 		f := c.Flags().Lookup(name)

@@ -118,13 +118,16 @@ func (e *expiry) String() string { return "" }
 // Type returns "expiry".
 func (e *expiry) Type() string { return "expiry" }
 
+// secretTypes are the types of secrets that shells complete.
+var secretTypes = []string{"api_key", "env_var", "bearer", "basic", "generic", "oauth_connect", "oauth_machine", "oauth_token"}
+
 // owners are the flags for the attribution of a secret.
 type owners struct {
 	scope, workspace, owner, externalUser, externalWorkspace string
 }
 
 func (o *owners) addFlags(f *pflag.FlagSet, workspace bool) {
-	f.Var(setting.Word(&o.scope), "scope", "`SCOPE` user, workspace, tenant, external_user or external_workspace")
+	f.Var(setting.Word(&o.scope).Suggest("user", "workspace", "tenant", "external_user", "external_workspace"), "scope", "`SCOPE` user, workspace, tenant, external_user or external_workspace")
 	if workspace {
 		f.Var(setting.Text(&o.workspace), "workspace", "`ID` the workspace it is attributed to")
 	}

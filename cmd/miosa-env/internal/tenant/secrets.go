@@ -52,7 +52,7 @@ it exactly. --resource is about secrets that were stored for one resource; miosa
 		Args:              patterns,
 		ValidArgsFunction: completeFirst(completeWords(p, secretNames)),
 	}, func(f *pflag.FlagSet) {
-		f.Var(setting.Text(&kind), "type", "`TYPE` such as api_key or oauth_connect")
+		f.Var(setting.Text(&kind).Suggest(secretTypes...), "type", "`TYPE` such as api_key or oauth_connect")
 		f.Var(resourceValue(&resource), "resource", "`RESOURCE` the one they are for: sandbox:ID or computer:ID")
 		of.addFlags(f, true)
 		addJSONFlag(f, &asJSON, "a JSON list")

@@ -71,7 +71,7 @@ only one of a secret to its own --resource: these two are stored together or not
 	}, func(f *pflag.FlagSet) {
 		f.Var(placesValue(&bind), "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
 		from.addFlags(f)
-		f.Var(setting.Text(&set.Type), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
+		f.Var(setting.Text(&set.Type).Suggest(secretTypes...), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
 		of.addFlags(f, true)
 		f.Var(resourceValue(&resource), "resource", "`RESOURCE` the one it is for: sandbox:ID or computer:ID")
 		f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, or 2030-01-02T15:04:05Z")
