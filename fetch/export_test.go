@@ -13,6 +13,11 @@ func (c *Client) DialWith(dial func(ctx context.Context, network, address string
 	c.transport.DialContext = dial
 }
 
+// SecretPage sends one request of Secrets.
+func (c *Client) SecretPage(ctx context.Context, f SecretFilter, limit int, cursor string) ([]api.Secret, string, error) {
+	return c.secretPage(ctx, f, limit, cursor)
+}
+
 // NoteClock updates the client's clock skew from the date of a response.
 func (c *Client) NoteClock(date, began, now time.Time) { c.noteClock(date, began, now) }
 

@@ -58,7 +58,7 @@ func (c *Client) Secrets(ctx context.Context, f SecretFilter) ([]api.Secret, err
 	limit := 0
 	return everything(func(cursor string) ([]api.Secret, string, error) {
 		for {
-			part, next, err := c.SecretPage(ctx, f, limit, cursor)
+			part, next, err := c.secretPage(ctx, f, limit, cursor)
 			if p, ok := errors.AsType[*Problem](err); !ok || p.Reason != reasonTooLarge || limit == 1 {
 				return part, next, err
 			}
@@ -67,9 +67,9 @@ func (c *Client) Secrets(ctx context.Context, f SecretFilter) ([]api.Secret, err
 	})
 }
 
-// SecretPage lists at most limit secrets that match, or all if limit is 0, starting at a cursor; "" is the start. next is
+// secretPage lists at most limit secrets that match, or all if limit is 0, starting at a cursor; "" is the start. next is
 // the next cursor, "" at the end.
-func (c *Client) SecretPage(ctx context.Context, f SecretFilter, limit int, cursor string) (secrets []api.Secret, next string, err error) {
+func (c *Client) secretPage(ctx context.Context, f SecretFilter, limit int, cursor string) (secrets []api.Secret, next string, err error) {
 	k := call{method: http.MethodGet, path: "/egress/secrets", query: paged(f.query(), limit, cursor)}
 	got, err := do(ctx, c, k, pageOf[api.Secret]("secrets"))
 	return slices.DeleteFunc(got.items, func(s api.Secret) bool { return !f.matches(&s) }), got.next, err
