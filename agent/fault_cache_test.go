@@ -10,17 +10,14 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent"
-	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/agenttest"
 )
 
 // A cache that is truncated or changed anywhere isn't used, and doesn't cause a panic.
 func TestFault_A3_DamagedCache(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
 	c := cacheAt(t, path, someKey)
-	if err := c.Save(snapshot(3,
-		api.Bound{Label: api.Label{ID: "bnd_2", SecretID: "sec_2", ExposeAsEnv: "EMPTY", Version: 1}, Value: api.NewValue(nil)},
-		api.Bound{Label: api.Label{ID: "bnd_3", SecretID: "sec_3", ExposeAsEnv: "LONG", Version: 9}, Value: api.NewValue(bytes.Repeat([]byte("canary\n\xff"), 100))},
-	), time.Now()); err != nil {
+	if err := c.Save(agenttest.Varied(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(path)

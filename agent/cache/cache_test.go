@@ -16,16 +16,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// manySecrets is a set with one of everything a cache must carry.
-func manySecrets() api.Snapshot {
-	expires := time.Date(2031, 2, 3, 4, 5, 6, 7, time.UTC)
-	return agenttest.Snapshot(3,
-		api.Bound{Label: api.Label{ID: "bnd_2", SecretID: "sec_2", ExposeAsEnv: "EMPTY", Version: 1}, Value: api.NewValue(nil)},
-		api.Bound{Label: api.Label{ID: "bnd_3", SecretID: "sec_3", ExposeAsEnv: "LONG", Version: 9, ExpiresAt: &expires}, Value: api.NewValue(bytes.Repeat([]byte("canary\n\xff"), 100))},
-		api.Bound{Label: api.Label{ID: "bnd_4", SecretID: "sec_4", ExposeAsEnv: "TOKEN_2", Version: 2, Delivery: api.DeliverPlaceholder}, Value: api.NewValue([]byte("miosa-tok-x"))},
-	)
-}
-
 func cacheAt(t testing.TB, path string, key string) *cache.Cache {
 	t.Helper()
 	parsed, err := api.ParseKey(key)
@@ -66,7 +56,7 @@ func TestCache(t *testing.T) {
 		t.Fatalf("of none: %v", err)
 	}
 	at := time.Now().Add(-time.Minute)
-	for _, set := range []api.Snapshot{manySecrets(), {Resource: agenttest.Sandbox, Etag: "empty"}, agenttest.Snapshot(4)} {
+	for _, set := range []api.Snapshot{agenttest.Varied(), {Resource: agenttest.Sandbox, Etag: "empty"}, agenttest.Snapshot(4)} {
 		if err := c.Save(set, at); err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +91,7 @@ func TestCacheShowsNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
 	c, seen := cacheAt(t, path, someKey), map[string]bool{}
 	for range 20 {
-		if err := c.Save(manySecrets(), time.Unix(1700000000, 0)); err != nil {
+		if err := c.Save(agenttest.Varied(), time.Unix(1700000000, 0)); err != nil {
 			t.Fatal(err)
 		}
 		file, err := os.ReadFile(path)
@@ -159,7 +149,7 @@ func TestCacheRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			must(t, c.Save(manySecrets(), time.Now().Add(-tt.saved)))
+			must(t, c.Save(agenttest.Varied(), time.Now().Add(-tt.saved)))
 			if tt.change != nil {
 				tt.change(t, &conf)
 			}
@@ -236,14 +226,14 @@ func FuzzCache(f *testing.F) {
 	dir := f.TempDir()
 	path := filepath.Join(dir, "seed")
 	c := cacheAt(f, path, someKey)
-	if err := c.Save(manySecrets(), time.Now()); err != nil {
+	if err := c.Save(agenttest.Varied(), time.Now()); err != nil {
 		f.Fatal(err)
 	}
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		f.Fatal(err)
 	}
-	want := plainly(manySecrets())
+	want := plainly(agenttest.Varied())
 	f.Add(0, 0, []byte(nil))
 	f.Add(len(whole)-1, 1, []byte(nil))
 	f.Add(16, 1, []byte{2})

@@ -35,6 +35,17 @@ func Set(bound []api.Bound) api.Snapshot {
 	return api.Snapshot{Resource: Sandbox, Etag: api.Etag(Sandbox, api.Labels(bound)), Bound: bound}
 }
 
+// Varied returns a set with one of everything a cache carries: an empty value, a long one that expires and isn't UTF-8, and a
+// placeholder.
+func Varied() api.Snapshot {
+	expires := time.Date(2031, 2, 3, 4, 5, 6, 7, time.UTC)
+	return Snapshot(3,
+		api.Bound{Label: api.Label{ID: "bnd_2", SecretID: "sec_2", ExposeAsEnv: "EMPTY", Version: 1}, Value: api.NewValue(nil)},
+		api.Bound{Label: api.Label{ID: "bnd_3", SecretID: "sec_3", ExposeAsEnv: "LONG", Version: 9, ExpiresAt: &expires}, Value: api.NewValue(bytes.Repeat([]byte("canary\n\xff"), 100))},
+		api.Bound{Label: api.Label{ID: "bnd_4", SecretID: "sec_4", ExposeAsEnv: "TOKEN_2", Version: 2, Delivery: api.DeliverPlaceholder}, Value: api.NewValue([]byte("miosa-tok-x"))},
+	)
+}
+
 // Server is a socket.Server that serves until the test ends or Stop is called.
 type Server struct {
 	*socket.Server
