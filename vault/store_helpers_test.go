@@ -17,7 +17,7 @@ var (
 
 func actorOf(t testing.TB, s *store.Store, k api.Key) store.Actor {
 	t.Helper()
-	a, err := s.Authenticate(t.Context(), k)
+	a, err := s.Authenticate(t.Context(), k.Reveal())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,30 +78,28 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	mint := func() (key, id string, err error) {
-		made, err := s.CreateTenantKey(ctx, tenant)
-		if err != nil {
-			return "", "", err
-		}
-		return made.Key.Reveal(), made.ID, nil
-	}
+	var operator store.Actor
+	var until *time.Time
 	if r != nil {
-		operator, err := s.LocalActor(ctx, tenant)
+		operator, err = s.LocalActor(ctx, tenant)
 		if errors.Is(err, api.ErrNotFound) {
 			return cli.WithHint(err, nearTenant(ctx, s, tenant)+"make the tenant first: miosa-vault keys create --tenant NAME")
 		}
 		if err != nil {
 			return err
 		}
-		var until *time.Time
 		if expires > 0 {
 			t := time.Now().Add(expires)
 			until = &t
 		}
-		mint = func() (key, id string, err error) {
-			made, err := s.CreateResourceKey(ctx, operator, *r, until)
-			return made.Key, made.ID, err
+	}
+	mint := func() (key, id string, err error) {
+		if r == nil {
+			made, err := s.CreateTenantKey(ctx, tenant)
+			return made.Key.Reveal(), made.ID, err
 		}
+		made, err := s.CreateResourceKey(ctx, operator, *r, until)
+		return made.Key, made.ID, err
 	}
 	return p.writeKey(mint, out)
 }
@@ -129,11 +127,10 @@ func (p *program) writeKey(mint func() (key, id string, err error), out string) 
 	var err error
 	if out != "" {
 		err = newfile.Write(out, content)
+	} else if text, mintErr := content(); mintErr != nil {
+		err = mintErr
 	} else {
-		var text string
-		if text, err = content(); err == nil {
-			_, err = io.WriteString(p.stdout, text)
-		}
+		_, err = io.WriteString(p.stdout, text)
 	}
 	switch {
 	case errors.Is(err, fs.ErrExist):

@@ -16,26 +16,19 @@ type authCache struct {
 	cleared int // how often
 }
 
-// get returns the actor of a key, unless the key has expired.
-func (c *authCache) get(hash string) (Actor, bool) {
+// get returns the actor of a key, unless the key has expired, and how often the cache was cleared, for put.
+func (c *authCache) get(hash string) (a Actor, ok bool, clears int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	a, ok := c.actors[hash]
+	a, ok = c.actors[hash]
 	if ok && a.ExpiresAt != nil && !a.ExpiresAt.After(time.Now()) {
-		return Actor{}, false
+		ok = false
 	}
-	return a, ok
+	return a, ok, c.cleared
 }
 
-// clears is how often the cache was cleared, for put.
-func (c *authCache) clears() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.cleared
-}
-
-// put caches an actor that was read when clears had the given result. If the cache was cleared since, the key
-// may have been revoked, and put does nothing.
+// put caches an actor that was read after get. If the cache was cleared since, the key may have been revoked, and put
+// does nothing.
 func (c *authCache) put(hash string, a Actor, clears int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -73,15 +73,19 @@ func hashKey(k api.Key) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Authenticate returns the actor of a key. Errors: ErrUnauthorized for a key that is unknown, revoked or
+// Authenticate returns the actor of a key. Errors: ErrUnauthorized for a key that is malformed, unknown, revoked or
 // expired, without saying which.
-func (s *Store) Authenticate(ctx context.Context, key api.Key) (Actor, error) {
+func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
+	key, err := api.ParseKey(text)
+	if err != nil {
+		return Actor{}, errKey
+	}
 	hash := hashKey(key)
-	if a, ok := s.authenticated.get(hash); ok {
+	a, ok, clears := s.authenticated.get(hash)
+	if ok {
 		return a, nil
 	}
-	clears := s.authenticated.clears()
-	a, err := read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (Actor, error) {
+	a, err = read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (Actor, error) {
 		k, err := t.key("k.hash", hash)
 		if errors.Is(err, errNoKey) || err == nil && k.ended(t.now) {
 			err = errKey

@@ -48,7 +48,7 @@ func TestAuthenticate(t *testing.T) {
 		t.Errorf("revoked twice: %v", err)
 	}
 	refused := func(k api.Key) func() bool {
-		return func() bool { _, err := s.Authenticate(t.Context(), k); return errors.Is(err, errKey) }
+		return func() bool { _, err := s.Authenticate(t.Context(), k.Reveal()); return errors.Is(err, errKey) }
 	}
 	if !refused(revoked)() || !refused(api.NewKey(api.ResourceKeyPrefix))() || !refused(api.Key{})() {
 		t.Error("a revoked, unknown or empty key was accepted")

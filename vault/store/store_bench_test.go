@@ -78,7 +78,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.Authenticate(b.Context(), k.Key); err != nil {
+		if _, err := s.Authenticate(b.Context(), k.Key.Reveal()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -82,7 +82,7 @@ func agent(t testing.TB, s *Store, owner Actor, r api.Resource) Actor {
 
 func actorOf(t testing.TB, s *Store, k api.Key) Actor {
 	t.Helper()
-	a, err := s.Authenticate(t.Context(), k)
+	a, err := s.Authenticate(t.Context(), k.Reveal())
 	if err != nil {
 		t.Fatal(err)
 	}
