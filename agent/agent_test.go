@@ -27,8 +27,8 @@ type fakeVault struct {
 	mu    sync.Mutex // guards the fields below
 	set   api.Snapshot
 	err   error         // instead of the set
-	hang  bool          // doesn't answer
-	moved chan struct{} // closed at the next change; made by whoever waits, inside of its bubble
+	hang  bool          // does not respond
+	moved chan struct{} // closed at the next change; created by a waiting call, in its synctest bubble
 	seen  []time.Time
 	drops int
 
@@ -48,7 +48,7 @@ func copied(s api.Snapshot) api.Snapshot {
 	return s
 }
 
-// become changes the vault, also for requests that wait.
+// become changes the vault's state, also for waiting requests.
 func (v *fakeVault) become(change func(*fakeVault)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -187,13 +187,13 @@ func first(s api.Snapshot) string {
 	return s.Bound[0].Value.Reveal()
 }
 
-// daemon runs an engine in virtual time until test returns.
-func daemon(t *testing.T, conf agent.Config, test func(t *testing.T, a *agent.Engine)) {
+// runDaemon runs an engine in virtual time until test returns.
+func runDaemon(t *testing.T, conf agent.Config, test func(t *testing.T, a *agent.Engine)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { runAgent(t, conf, test) })
 }
 
-// runAgent is daemon for tests that are in virtual time already.
+// runAgent is like runDaemon for tests that already run in virtual time.
 func runAgent(t *testing.T, conf agent.Config, test func(t *testing.T, a *agent.Engine)) {
 	t.Helper()
 	conf.Resource = sandbox
@@ -212,8 +212,8 @@ func runAgent(t *testing.T, conf agent.Config, test func(t *testing.T, a *agent.
 	}
 }
 
-// brief is the part of a status that most tests compare.
-type brief struct {
+// summary is the part of a status that most tests compare.
+type summary struct {
 	State  agent.State
 	Origin agent.Origin
 	Value  string
@@ -221,12 +221,12 @@ type brief struct {
 	Error  string
 }
 
-func tell(a *agent.Engine) brief {
+func tell(a *agent.Engine) summary {
 	set, s := a.Snapshot()
-	return brief{s.State, s.Origin, first(set), time.Duration(s.Age) * time.Second, s.LastError}
+	return summary{s.State, s.Origin, first(set), time.Duration(s.Age) * time.Second, s.LastError}
 }
 
-func expect(t *testing.T, a *agent.Engine, what string, want brief) {
+func expect(t *testing.T, a *agent.Engine, what string, want summary) {
 	t.Helper()
 	synctest.Wait()
 	if diff := cmp.Diff(tell(a), want); diff != "" {
@@ -264,28 +264,28 @@ var (
 func TestAgentStates(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	vault.err = errDown
-	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
-		expect(t, a, "before the first answer", brief{State: agent.Starting, Error: "not ready"})
+	runDaemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
+		expect(t, a, "before the first answer", summary{State: agent.Starting, Error: "not ready"})
 		vault.rotate(snapshot(1))
 		time.Sleep(time.Second)
-		expect(t, a, "after it", brief{agent.Fresh, agent.FromVault, "canary-1", 0, "not ready"})
+		expect(t, a, "after it", summary{agent.Fresh, agent.FromVault, "canary-1", 0, "not ready"})
 		time.Sleep(49 * time.Second)
 		if age := a.Status().Age; age < 49 || age > 50 {
 			t.Errorf("age %v while a wait lasts", age)
 		}
 		time.Sleep(time.Second)
-		expect(t, a, "confirmed after a wait", brief{agent.Fresh, agent.FromVault, "canary-1", 0, "not ready"})
+		expect(t, a, "confirmed after a wait", summary{agent.Fresh, agent.FromVault, "canary-1", 0, "not ready"})
 		vault.rotate(snapshot(2))
-		expect(t, a, "rotated, at once", brief{agent.Fresh, agent.FromVault, "canary-2", 0, "not ready"})
+		expect(t, a, "rotated, at once", summary{agent.Fresh, agent.FromVault, "canary-2", 0, "not ready"})
 		vault.fail(errors.New("gone"))
-		expect(t, a, "the vault fails", brief{agent.Stale, agent.FromVault, "canary-2", 0, "gone"})
+		expect(t, a, "the vault fails", summary{agent.Stale, agent.FromVault, "canary-2", 0, "gone"})
 		time.Sleep(100 * time.Second)
-		expect(t, a, "for long", brief{agent.Stale, agent.FromVault, "canary-2", 100 * time.Second, "gone"})
+		expect(t, a, "for long", summary{agent.Stale, agent.FromVault, "canary-2", 100 * time.Second, "gone"})
 		vault.fail(nil)
 		time.Sleep(30 * time.Second)
-		expect(t, a, "is well again, within a pause", brief{agent.Fresh, agent.FromVault, "canary-2", time.Duration(a.Status().Age) * time.Second, "gone"})
+		expect(t, a, "is well again, within a pause", summary{agent.Fresh, agent.FromVault, "canary-2", time.Duration(a.Status().Age) * time.Second, "gone"})
 		vault.fail(errRevoked)
-		expect(t, a, "revoked", brief{State: agent.Refused, Error: "key was revoked"})
+		expect(t, a, "revoked", summary{State: agent.Refused, Error: "key was revoked"})
 		if _, err := a.Wait(t.Context(), ""); !errors.Is(err, api.ErrUnauthorized) {
 			t.Errorf("wait: %v", err)
 		}
@@ -309,7 +309,7 @@ func TestAgentStates(t *testing.T) {
 // A request to a vault that hangs times out.
 func TestAgentHungSource(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
-	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(time.Second)
 		vault.become(func(v *fakeVault) { v.hang = true })
 		time.Sleep(2*time.Minute + time.Second)
@@ -326,7 +326,7 @@ func TestAgentHungSource(t *testing.T) {
 
 func TestAgentWait(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
-	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
 		type result struct {
 			value string
 			after time.Duration
@@ -371,17 +371,17 @@ func TestAgentWait(t *testing.T) {
 
 func TestAgentRefresh(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
-	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(3 * time.Second)
 		n := len(vault.asked())
 		if err := a.Refresh(t.Context()); err != nil {
 			t.Error(err)
 		}
 		synctest.Wait()
-		if got := len(vault.asked()) - n; got != 2 { // and the wait that follows
+		if got := len(vault.asked()) - n; got != 2 { // including the wait that follows
 			t.Errorf("asked %d times for one refresh", got)
 		}
-		expect(t, a, "refreshed", brief{agent.Fresh, agent.FromVault, "canary-1", 0, ""})
+		expect(t, a, "refreshed", summary{agent.Fresh, agent.FromVault, "canary-1", 0, ""})
 		var all sync.WaitGroup
 		for range 100 {
 			all.Go(func() {
@@ -396,7 +396,7 @@ func TestAgentRefresh(t *testing.T) {
 		if err := a.Refresh(t.Context()); !errors.Is(err, api.ErrUnavailable) {
 			t.Errorf("of a vault that is down: %v", err)
 		}
-		time.Sleep(time.Hour) // now its pauses are long
+		time.Sleep(time.Hour) // its pauses are long now
 		vault.fail(nil)
 		began := time.Now()
 		if err := a.Refresh(t.Context()); err != nil || time.Since(began) != 0 {
@@ -408,7 +408,7 @@ func TestAgentRefresh(t *testing.T) {
 		if err := a.Refresh(t.Context()); err != nil {
 			t.Errorf("after a refusal: %v", err)
 		}
-		expect(t, a, "allowed again", brief{agent.Fresh, agent.FromVault, "canary-2", 0, "key was revoked"})
+		expect(t, a, "allowed again", summary{agent.Fresh, agent.FromVault, "canary-2", 0, "key was revoked"})
 		vault.become(func(v *fakeVault) { v.hang = true })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -441,7 +441,7 @@ func TestAgentThatHasStopped(t *testing.T) {
 
 // If the vault doesn't answer, the cached set is served within a second, with its origin.
 func TestAgentCachedStart(t *testing.T) {
-	// seal saves a set in virtual time, which begins anew in each test.
+	// seal saves a set in virtual time, which starts again in each test.
 	seal := func(t *testing.T) string {
 		path := filepath.Join(t.TempDir(), "state", "set")
 		synctest.Test(t, func(t *testing.T) {
@@ -463,11 +463,11 @@ func TestAgentCachedStart(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path, vault, out := seal(t), newFakeVault(snapshot(3)), &fakeOutput{name: "out"}
 			tt.become(vault)
-			daemon(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
+			runDaemon(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
 				time.Sleep(600 * time.Millisecond)
-				expect(t, a, "the vault has a chance", brief{State: agent.Starting, Error: tt.err})
+				expect(t, a, "the vault has a chance", summary{State: agent.Starting, Error: tt.err})
 				time.Sleep(200 * time.Millisecond)
-				expect(t, a, "within a second", brief{agent.Stale, agent.FromCache, "canary-3", 2 * time.Hour, tt.err})
+				expect(t, a, "within a second", summary{agent.Stale, agent.FromCache, "canary-3", 2 * time.Hour, tt.err})
 				vault.become(func(v *fakeVault) { v.hang, v.err, v.set = false, nil, snapshot(3) })
 				time.Sleep(10 * time.Second)
 				if s := tell(a); s.State != agent.Fresh || s.Origin != agent.FromVault || s.Value != "canary-3" {
@@ -481,9 +481,9 @@ func TestAgentCachedStart(t *testing.T) {
 	}
 	t.Run("a quick vault", func(t *testing.T) {
 		path, out := seal(t), &fakeOutput{name: "out"}
-		daemon(t, agent.Config{Source: newFakeVault(snapshot(4)), Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
+		runDaemon(t, agent.Config{Source: newFakeVault(snapshot(4)), Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
 			time.Sleep(time.Second)
-			expect(t, a, "no cache", brief{agent.Fresh, agent.FromVault, "canary-4", 1 * time.Second, ""})
+			expect(t, a, "no cache", summary{agent.Fresh, agent.FromVault, "canary-4", 1 * time.Second, ""})
 			if diff := cmp.Diff(out.read(), []string{"TOKEN=canary-4"}); diff != "" {
 				t.Errorf("written (-got +want):\n%s", diff)
 			}
@@ -527,13 +527,13 @@ func TestAgentOfARestoredVault(t *testing.T) {
 			vault.rotate(snapshot(2)) // the older backup
 			stale(t, a)
 		})
-		// A start alone doesn't do.
+		// Starting the agent does not accept the older set.
 		conf.Cache = cacheAt(t, path, someKey)
 		must(t, conf.Cache.Save(snapshot(3), time.Now()))
 		run(conf, stale)
 		must(t, os.Remove(path))
 		run(conf, func(t *testing.T, a *agent.Engine) {
-			expect(t, a, "the backup's set is taken", brief{agent.Fresh, agent.FromVault, "canary-2", 0, ""})
+			expect(t, a, "the backup's set is taken", summary{agent.Fresh, agent.FromVault, "canary-2", 0, ""})
 		})
 		set, _, err := conf.Cache.Load()
 		if err != nil || first(set) != "canary-2" {
@@ -547,7 +547,7 @@ func TestAgentLogsFailures(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	vault.err = errDown
 	var log bytes.Buffer
-	daemon(t, agent.Config{Source: vault, Log: zerolog.New(&log).Level(zerolog.WarnLevel)}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: vault, Log: zerolog.New(&log).Level(zerolog.WarnLevel)}, func(t *testing.T, a *agent.Engine) {
 		says := func(when string, want ...string) {
 			t.Helper()
 			synctest.Wait()
@@ -577,7 +577,7 @@ func TestAgentLogsFailures(t *testing.T) {
 // An unchanged set is saved again at times, so that its age in the cache stays small.
 func TestAgentSavesSeldom(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
-	daemon(t, agent.Config{Source: newFakeVault(snapshot(1)), Cache: cacheAt(t, path, someKey)}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: newFakeVault(snapshot(1)), Cache: cacheAt(t, path, someKey)}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
 		if n := a.Status().Counts.CacheSaves; n < 20 || n > 25 {
@@ -589,17 +589,17 @@ func TestAgentSavesSeldom(t *testing.T) {
 	})
 }
 
-// Replace asks the new source at once and removes the old cache.
+// Replace sends a request to the new source at once and removes the old cache.
 func TestAgentReplace(t *testing.T) {
 	dir := t.TempDir()
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
 	old, next := newFakeVault(snapshot(1)), newFakeVault(snapshot(2))
-	daemon(t, agent.Config{Source: old, Cache: cacheAt(t, one, someKey)}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: old, Cache: cacheAt(t, one, someKey)}, func(t *testing.T, a *agent.Engine) {
 		synctest.Wait()
 		old.fail(errRevoked)
-		expect(t, a, "revoked", brief{State: agent.Refused, Error: "key was revoked"})
+		expect(t, a, "revoked", summary{State: agent.Refused, Error: "key was revoked"})
 		a.Replace(next, cacheAt(t, two, "msk_r_zyxwvutsrqponmlkjihgfedcba9876543210"))
-		expect(t, a, "another key", brief{agent.Fresh, agent.FromVault, "canary-2", 0, "key was revoked"})
+		expect(t, a, "another key", summary{agent.Fresh, agent.FromVault, "canary-2", 0, "key was revoked"})
 		if _, err := os.Stat(one); err == nil {
 			t.Error("the old cache is there")
 		}
@@ -618,7 +618,7 @@ func TestAgentReplace(t *testing.T) {
 	})
 }
 
-// After a wake the engine asks at once, over new connections, and retries faster for a while.
+// After a wake the engine sends a request at once, over a new connection, and retries faster for a while.
 func TestAgentWake(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	var wake func(string)
@@ -627,7 +627,7 @@ func TestAgentWake(t *testing.T) {
 		<-ctx.Done()
 		return nil
 	}
-	daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(10 * time.Second)
 		n := len(vault.asked())
 		wake("slept")
@@ -635,8 +635,8 @@ func TestAgentWake(t *testing.T) {
 		if got := len(vault.asked()) - n; got != 2 || vault.drops != 2 {
 			t.Errorf("asked %d times, dropped %d times", got, vault.drops)
 		}
-		// Whether more words are of the same wake, or of one after another pause that took no time by this
-		// machine's clock, nobody can tell: together they are one more wake, soon.
+		// It is unknown whether more events belong to the same wake or to another pause of zero length by this
+		// machine's clock: together they cause one more wake, soon.
 		wake("clock set")
 		wake("continued")
 		synctest.Wait()
@@ -675,7 +675,7 @@ func TestAgentWake(t *testing.T) {
 			t.Errorf("%d wakes", got)
 		}
 		wake("slept")
-		wake("clock set") // the agent ends before this one's turn
+		wake("clock set") // the agent ends before this wake takes effect
 	})
 }
 
@@ -685,16 +685,16 @@ func TestAgentWakesTwiceAtOnce(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	var wake func(string)
 	watch := func(ctx context.Context, call func(string)) error { wake = call; <-ctx.Done(); return nil }
-	daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(10 * time.Second)
 		wake("clock set")
 		synctest.Wait()
 		vault.mu.Lock()
-		vault.set = snapshot(2) // during the second pause, which kills the connection: nobody who waits hears of it
+		vault.set = snapshot(2) // during the second pause, which kills the connection of the waiting request
 		vault.mu.Unlock()
 		wake("clock set")
 		time.Sleep(time.Second)
-		expect(t, a, "after the second wake", brief{agent.Fresh, agent.FromVault, "canary-2", 0, ""})
+		expect(t, a, "after the second wake", summary{agent.Fresh, agent.FromVault, "canary-2", 0, ""})
 	})
 }
 

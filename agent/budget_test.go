@@ -38,8 +38,8 @@ func TestRequestBudget(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	var wake func(string)
 	watch := func(ctx context.Context, call func(string)) error { wake = call; <-ctx.Done(); return nil }
-	daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Engine) {
-		// costs tells how many requests come within a time in which something is done.
+	runDaemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Engine) {
+		// costs returns the number of requests within a time in which do runs.
 		costs := func(long time.Duration, do func()) int {
 			n := len(vault.asked())
 			do()
@@ -65,7 +65,7 @@ func TestRequestBudget(t *testing.T) {
 		within("the first 30 s after a wake", costs(30*time.Second, func() { wake("slept") }), 30*2, 30*4)
 	})
 	vault = newFakeVault(snapshot(1))
-	daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(time.Second)
 		vault.fail(errDown)
 		n := len(vault.asked())

@@ -30,12 +30,12 @@ func expiring(version int64, after time.Duration) api.Snapshot {
 	})
 }
 
-// The engine drops a value when it expires, once, whatever the vault does then.
+// The engine drops a value when it expires, once, whatever state the vault is in.
 func TestExpiryUnderAnAgent(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		become func(*fakeVault) // before it expires
-		at     func(*fakeVault) // when it does
+		become func(*fakeVault) // before the expiry
+		at     func(*fakeVault) // at the expiry
 		state  agent.State
 		named  []string
 	}{
@@ -85,14 +85,14 @@ func TestExpiryUnderAnAgent(t *testing.T) {
 						t.Errorf("cached: %d values, %v", len(set.Bound), err)
 					}
 
-					// The vault is back, and has it no more either: nothing more happens.
+					// The vault is available again and does not have the value either: no further change.
 					changes := a.Status().Counts.Changes
 					vault.become(func(v *fakeVault) { v.err, v.hang, v.set = nil, false, snapshot(1) })
 					time.Sleep(2 * time.Minute)
 					if s := a.Status(); s.State != agent.Fresh || s.Counts.Changes != changes || len(out.read()) != 2 {
 						t.Errorf("the vault comes to the same: %s, %d changes after %d, written %q", s.State, s.Counts.Changes, changes, out.read())
 					}
-					// A newer value is another matter.
+					// A newer value is used.
 					vault.rotate(expiring(2, time.Hour))
 					time.Sleep(time.Second)
 					if set, s := a.Snapshot(); len(set.Bound) != 2 || s.Expired != nil || first(set) != "canary-2" {
@@ -104,8 +104,8 @@ func TestExpiryUnderAnAgent(t *testing.T) {
 	}
 }
 
-// Each value is dropped at its own time. A vault with a slow clock that keeps returning an expired value isn't asked more
-// often.
+// Each value is dropped at its own time. A vault with a slow clock that keeps returning an expired value gets no
+// additional requests.
 func TestExpiryOneByOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		later := time.Now().UTC().Add(40 * time.Second).Round(0)
@@ -124,7 +124,7 @@ func TestExpiryOneByOne(t *testing.T) {
 			if n := len(vault.asked()); n > 8 {
 				t.Errorf("asked %d times in 5 minutes", n)
 			}
-			// What is given anew and has expired by this machine's clock isn't served either.
+			// A value that has expired by this machine's clock is not served if the vault returns it again.
 			a.Wake("clock set")
 			time.Sleep(time.Second)
 			if set, s := a.Snapshot(); len(set.Bound) != 0 || s.State != agent.Fresh {
@@ -149,7 +149,7 @@ func TestExpiryInTheCache(t *testing.T) {
 		vault.err = errDown
 		runAgent(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: []agent.Output{out}}, func(t *testing.T, a *agent.Engine) {
 			time.Sleep(10 * time.Second)
-			expect(t, a, "cached", brief{agent.Stale, agent.FromCache, "canary-1", 12 * time.Second, "not ready"})
+			expect(t, a, "cached", summary{agent.Stale, agent.FromCache, "canary-1", 12 * time.Second, "not ready"})
 			if diff := cmp.Diff(out.read(), []string{"TOKEN=canary-1"}); diff != "" {
 				t.Errorf("written (-got +want):\n%s", diff)
 			}
@@ -161,7 +161,7 @@ func TestExpiryInTheCache(t *testing.T) {
 func TestExpiryUnderFollow(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		err  error // of the vault meanwhile; nil: it hangs
+		err  error // of the vault during the expiry; nil: it hangs
 	}{
 		{"the vault hangs", nil},
 		{"the vault is down", errDown},
@@ -172,7 +172,7 @@ func TestExpiryUnderFollow(t *testing.T) {
 				first, back := expiring(1, 5*time.Second), make(chan struct{})
 				began := time.Now()
 				src := &source{next: func(ctx context.Context, _ int, etag string) (api.Snapshot, error) {
-					if time.Since(began) > 50*time.Second { // it has the same set as is left
+					if time.Since(began) > 50*time.Second { // the vault's set equals the rest
 						if etag == snapshot(1).Etag {
 							return never(ctx)
 						}
@@ -228,7 +228,7 @@ func TestExpiryOfAPausedProcess(t *testing.T) {
 	resumed := time.Now()
 	must(t, p.Process.Signal(syscall.SIGCONT))
 	for _, s := range p.await(t, time.Minute, "the end of the value", func(s served) bool { return s.Sum == "" }) {
-		if s.Sum != "" && s.Asked.After(expires) { // what was asked before may be written only after the pause
+		if s.Sum != "" && s.Asked.After(expires) { // a request from before the pause may be written after it
 			t.Errorf("served %s after its end: %+v", s.Asked.Sub(expires), s)
 		}
 	}
@@ -275,7 +275,7 @@ func TestExpiryByTheVaultsClock(t *testing.T) {
 		t.Run(ahead.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const life = 30 * time.Second
-				at := life // by this machine's clock, with what differences don't count
+				at := life // by this machine's clock, including the tolerated skew
 				if ahead.Abs() >= 5*time.Second {
 					at = life - ahead
 				}

@@ -59,15 +59,15 @@ func TestFault_A3_DamagedCache(t *testing.T) {
 		t.Errorf("the control, undamaged: %v", err)
 	}
 
-	// And an agent that finds one asks the vault, and replaces it.
+	// An agent that finds such a cache requests the set from the vault and replaces the cache.
 	if err := os.WriteFile(path, whole[:len(whole)/2], 0o600); err != nil {
 		t.Fatal(err)
 	}
 	vault := newFakeVault(snapshot(7))
 	vault.err = errDown
-	daemon(t, agent.Config{Source: vault, Cache: c}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: vault, Cache: c}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(time.Minute)
-		expect(t, a, "a damaged cache", brief{State: agent.Starting, Error: "not ready"})
+		expect(t, a, "a damaged cache", summary{State: agent.Starting, Error: "not ready"})
 		vault.fail(nil)
 		time.Sleep(time.Minute)
 		synctest.Wait()

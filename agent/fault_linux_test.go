@@ -147,7 +147,7 @@ func TestFault_A10_VaultKilledMidWait(t *testing.T) {
 			now = s.Version
 			return err == nil
 		})
-		if round%3 != 0 { // in other rounds the kill is all that happens
+		if round%3 != 0 { // in the other rounds only the kill happens
 			s, err := operator.RotateSecret(t.Context(), secret, fetch.Rotation{Value: api.NewValue(fmt.Appendf(nil, "value %d", now+1))})
 			must(t, err)
 			now = s.Version
@@ -157,7 +157,7 @@ func TestFault_A10_VaultKilledMidWait(t *testing.T) {
 			poll.Until(t, time.Minute, "the version arrives", func() bool { return last() == now && a.Status().State == agent.Fresh })
 		case 1: // killed as the version arrives
 			poll.Until(t, time.Minute, "the version arrives", func() bool { return last() == now })
-		case 2, 3: // killed whatever the agent is doing
+		case 2, 3: // killed in any state of the agent
 		}
 		p.kill()
 	}
@@ -184,7 +184,7 @@ type middle struct {
 	*httptest.Server
 	mu   sync.Mutex // guards the fields below
 	keys [][]byte
-	dead chan struct{} // closed: nothing of before is answered
+	dead chan struct{} // closed: earlier requests get no response
 	gone chan struct{} // closed at the end of the test
 }
 
@@ -198,7 +198,7 @@ func newMiddle(t *testing.T, target string) *middle {
 	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			return // the agent gave this request up while it was sending it: it holds no whole key
+			return // the agent canceled this request while sending it, so its key is incomplete
 		}
 		var ask api.RevealRequest
 		if err := json.Unmarshal(body, &ask); err != nil || len(ask.Recipient.PublicKey) != api.PublicKeySize {
@@ -226,7 +226,7 @@ func newMiddle(t *testing.T, target string) *middle {
 				return
 			}
 		}
-		<-m.gone // neither an answer nor an end
+		<-m.gone // no response and no EOF
 		<-answered
 	}))
 	t.Cleanup(func() { close(m.gone); m.CloseClientConnections(); m.Close() })
@@ -274,13 +274,13 @@ func TestFault_A20_PausedMachine(t *testing.T) {
 		}
 	}
 	slices.Sort(took)
-	// Nine rounds of ten, on a machine that has other things to do too. The twins of a slow one are both late.
+	// 90% of the rounds, because the machine is busy with other tests. In a slow round both clones are late.
 	if worst := took[len(took)*9/10-1]; worst > time.Second {
 		t.Errorf("fresh after %s", took)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.keys) < 2*(1+rounds) { // each value came to each twin by a request with a key pair of its own
+	if len(m.keys) < 2*(1+rounds) { // each value reached each clone by a request with its own key pair
 		t.Errorf("%d requests", len(m.keys))
 	}
 	for i, key := range m.keys {

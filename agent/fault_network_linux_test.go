@@ -25,7 +25,7 @@ type relay struct {
 	net.Listener
 	mu    sync.Mutex // guards the fields below
 	open  map[*net.TCPConn]bool
-	count int // of connections ever
+	count int // of all connections so far
 }
 
 func newRelay(t *testing.T, l net.Listener, to string) *relay {
@@ -88,7 +88,7 @@ func newNetwork(t *testing.T) *network {
 	n := &network{make(chan func())}
 	entered := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		entered <- unix.Unshare(unix.CLONE_NEWNET)
 		for f := range n.work {
 			f()
@@ -110,7 +110,7 @@ func (n *network) do(f func()) {
 // 30 s, and is fresh again soon after. The link is down for a minute, during which the agent serves its set.
 func TestFault_A11_LinkDown(t *testing.T) {
 	needs.Long(t, "more than a minute of real time: keepalive is the kernel's")
-	t.Parallel() // nearly all of it is waiting
+	t.Parallel() // nearly all of its time is waiting
 	needs.Root(t, "to connect two network namespaces")
 	needs.Command(t, "ip", "nsenter")
 	const here, there = "198.18.77.1", "198.18.77.2"
@@ -150,7 +150,7 @@ func TestFault_A11_LinkDown(t *testing.T) {
 	cable := newRelay(t, socket, v.Addr())
 	p.await(t, time.Minute, "the first set", serves("value 0"))
 
-	// RST, a few times, under a wait.
+	// RST during a wait, a few times.
 	const route = "POST /egress/bindings/reveal"
 	waits := func() {
 		t.Helper()
@@ -179,7 +179,7 @@ func TestFault_A11_LinkDown(t *testing.T) {
 		waits()
 	}
 
-	// The cable is unplugged, under a wait. Nobody tells the agent.
+	// The link goes down during a wait, and the agent is not notified.
 	before := cable.connections()
 	unplugged := time.Now()
 	run("ip", "link", "set", mine, "down")
@@ -204,10 +204,9 @@ func TestFault_A11_LinkDown(t *testing.T) {
 		}
 	}
 	waits()
-	// One convergence is two requests, one that is answered at once and one that waits. They come over one
-	// connection; but what the agent sent into the cable when it was out may arrive once it is in again: the
-	// kernel sends a SYN anew for as long as its connect isn't given up, and such a connection may be opened
-	// and left just before, or beside, the one that is used.
+	// Recovery takes two requests, one that is answered at once and one that waits, over one connection. The kernel
+	// repeats the SYN of a pending connect, so a connection attempt from the time without link may still be
+	// established just before or next to the one that is used.
 	if n := cable.connections() - before; n < 1 || n > 2 {
 		t.Errorf("%d connections to get there", n)
 	}

@@ -67,7 +67,7 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 			cmp.Equal(out.read(), diary)
 	}
 	poll.Until(t, 20*time.Second, "the first set is everywhere", settled)
-	var replay []byte // a genuine answer to an earlier request
+	var replay []byte // a genuine response to an earlier request
 	p.Change(func(body []byte) []byte { replay = bytes.Clone(body); return body })
 	must(t, a.Refresh(t.Context()))
 	poll.Until(t, 20*time.Second, "the agent is well", settled)
@@ -118,7 +118,7 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 			p.Change(tamper.Unchanged)
 			must(t, a.Refresh(t.Context()))
 			version++
-			// The vault rotated one secret after the other, but the agent heard of none before all had been.
+			// The vault rotated the secrets one after the other; the agent noticed when all were rotated.
 			diary = append(diary, all(version))
 			poll.Until(t, 20*time.Second, "the new set is everywhere", settled)
 			if got, err := socket.Next(t.Context(), ""); err != nil || shown(got) != all(version) {

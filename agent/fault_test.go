@@ -49,7 +49,7 @@ func TestFault_A6_RetryAfter(t *testing.T) {
 			vault.err = &api.Error{Kind: api.ErrRateLimited, Message: "slow down", RetryAfter: tt.asked}
 			var wake func(string)
 			watch := func(ctx context.Context, call func(string)) error { wake = call; <-ctx.Done(); return nil }
-			daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Engine) {
+			runDaemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Engine) {
 				time.Sleep(90 * time.Minute)
 				seen := vault.asked()
 				if len(seen) < 2 {
@@ -63,7 +63,7 @@ func TestFault_A6_RetryAfter(t *testing.T) {
 						t.Errorf("request %d came after %s", i+1, gap)
 					}
 				}
-				// Also where somebody is in a hurry: wakes and refreshes, over and over.
+				// Even during wakes and refreshes.
 				for range 30 {
 					wake("slept")
 					began := time.Now()
@@ -83,19 +83,19 @@ func TestFault_A6_RetryAfter(t *testing.T) {
 				}
 				vault.fail(nil)
 				time.Sleep(time.Hour + time.Second)
-				expect(t, a, "in good time", brief{agent.Fresh, agent.FromVault, "canary-1", time.Duration(a.Status().Age) * time.Second, "slow down"})
+				expect(t, a, "in good time", summary{agent.Fresh, agent.FromVault, "canary-1", time.Duration(a.Status().Age) * time.Second, "slow down"})
 			})
 		})
 	}
 }
 
-// During a pause that the vault has asked for, Refresh returns an error at once, a wake takes effect at its end, and a
+// During a pause requested by the vault, Refresh returns an error at once, a wake takes effect at its end, and a
 // new key is used at once.
 func TestRetryAfterUnderHaste(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	var wake func(string)
 	watch := func(ctx context.Context, call func(string)) error { wake = call; <-ctx.Done(); return nil }
-	daemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: vault, Sleep: watch}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(time.Minute)
 		busy := &api.Error{Kind: api.ErrRateLimited, Message: "slow down", RetryAfter: 30 * time.Second}
 		vault.fail(busy)
@@ -113,7 +113,7 @@ func TestRetryAfterUnderHaste(t *testing.T) {
 			t.Errorf("asked %d times before its time", got)
 		}
 		time.Sleep(time.Millisecond)
-		expect(t, a, "woken, as soon as it may ask", brief{agent.Fresh, agent.FromVault, "canary-2", 0, "slow down"})
+		expect(t, a, "woken, as soon as it may ask", summary{agent.Fresh, agent.FromVault, "canary-2", 0, "slow down"})
 		if vault.drops != drops+1 {
 			t.Errorf("dropped %d times", vault.drops-drops)
 		}
@@ -125,7 +125,7 @@ func TestRetryAfterUnderHaste(t *testing.T) {
 		synctest.Wait()
 		next := newFakeVault(snapshot(3))
 		a.Replace(next, nil)
-		expect(t, a, "another key", brief{agent.Fresh, agent.FromVault, "canary-3", 0, "slow down"})
+		expect(t, a, "another key", summary{agent.Fresh, agent.FromVault, "canary-3", 0, "slow down"})
 	})
 }
 
@@ -143,7 +143,7 @@ func TestFault_A7_HalfErrors(t *testing.T) {
 		}
 		return vault.Next(ctx, etag)
 	}}
-	daemon(t, agent.Config{Source: flaky}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: flaky}, func(t *testing.T, a *agent.Engine) {
 		version := int64(1)
 		for time.Since(epoch) < time.Hour-time.Minute {
 			version++
@@ -160,20 +160,20 @@ func TestFault_A7_HalfErrors(t *testing.T) {
 		time.Sleep(time.Minute) // past the hour
 		vault.rotate(snapshot(version + 1))
 		time.Sleep(30 * time.Second)
-		expect(t, a, "recovered within one pause", brief{agent.Fresh, agent.FromVault, fmt.Sprintf("canary-%d", version+1), time.Duration(a.Status().Age) * time.Second, "not ready"})
+		expect(t, a, "recovered within one pause", summary{agent.Fresh, agent.FromVault, fmt.Sprintf("canary-%d", version+1), time.Duration(a.Status().Age) * time.Second, "not ready"})
 	})
 }
 
 // epoch is the start of virtual time.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// A vault is available and unavailable in turns of about a minute for 24 hours. Each value that lasts a while arrives,
-// requests stay within the budget, and memory, goroutines and files don't grow.
+// A vault is available and unavailable in turns of about a minute for 24 hours. Each value that stays long enough
+// arrives, requests stay within the budget, and memory, goroutines and files do not grow.
 func TestFlappingForADay(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
 	vault, out := newFakeVault(snapshot(1)), &fakeOutput{name: "out"}
 	random := rand.New(rand.NewPCG(24, 24)) // the same each time
-	daemon(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: outputs(out)}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: outputs(out)}, func(t *testing.T, a *agent.Engine) {
 		version, missed := int64(1), 0
 		day := func(long time.Duration) {
 			for end := time.Now().Add(long); time.Now().Before(end); {
@@ -269,7 +269,7 @@ func TestFault_A8_WrongClock(t *testing.T) {
 				client, err := fetch.New(fetch.Config{BaseURL: v.BaseURL, Key: key, CAFile: ca})
 				must(t, err)
 				defer client.Close()
-				// What was sealed while the clock was right, an hour ago.
+				// Sealed while the clock was right, an hour ago.
 				old := cacheAt(t, path, someKey)
 				must(t, old.Save(snapshot(1), now.Add(-time.Hour)))
 				a, err := agent.New(agent.Config{Resource: sandbox, Source: client.Source(sandbox), Cache: old})
@@ -359,13 +359,13 @@ func TestFault_A4_HungServer(t *testing.T) {
 			}
 		})
 	}
-	// Whatever the source thinks of time, the agent keeps to its own.
+	// The agent's own timeout applies even if the source ignores its context.
 	t.Run("a source that hangs", func(t *testing.T) {
 		vault := newFakeVault(snapshot(1))
 		vault.hang = true
-		daemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
+		runDaemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
 			time.Sleep(10 * time.Second)
-			expect(t, a, "given up", brief{State: agent.Starting, Error: "the vault didn't answer in time"})
+			expect(t, a, "given up", summary{State: agent.Starting, Error: "the vault didn't answer in time"})
 		})
 	})
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// The fallback is asked each time the source fails, and the source first again. Only the fallback's sets are cached.
+// The fallback is used each time the source fails, and later the source is tried first again. Only the fallback's
+// sets are cached.
 func TestFallback(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
 	synctest.Test(t, func(t *testing.T) {
@@ -38,19 +39,19 @@ func TestFallback(t *testing.T) {
 		if err != nil || first(set) != "canary-2" {
 			t.Errorf("first: %q, %v", first(set), err)
 		}
-		cached("canary-2") // before First returns, since a command is started then
+		cached("canary-2") // before First returns, because then the command is started
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- e.Run(ctx) }()
 		vault.rotate(snapshot(3))
-		expect(t, e, "the fallback's", brief{agent.Fresh, agent.FromVault, "canary-3", 0, ""})
+		expect(t, e, "the fallback's", summary{agent.Fresh, agent.FromVault, "canary-3", 0, ""})
 		cached("canary-3")
 		local.rotate(snapshot(4))
 		time.Sleep(time.Minute)
-		expect(t, e, "the source's", brief{agent.Fresh, agent.FromVault, "canary-4", time.Duration(e.Status().Age) * time.Second, ""})
+		expect(t, e, "the source's", summary{agent.Fresh, agent.FromVault, "canary-4", time.Duration(e.Status().Age) * time.Second, ""})
 		cached("canary-3")
-		local.fail(errRevoked) // and there is no fallback for that
-		expect(t, e, "refused", brief{State: agent.Refused, Error: "key was revoked"})
+		local.fail(errRevoked) // an error for which there is no fallback
+		expect(t, e, "refused", summary{State: agent.Refused, Error: "key was revoked"})
 		cancel()
 		must(t, <-ended)
 	})

@@ -21,7 +21,7 @@ import (
 
 var sandbox, snapshot = agenttest.Sandbox, agenttest.Snapshot
 
-// plain has the methods of a source that most tests don't need.
+// plain provides the methods of a source that most tests do not need.
 type plain struct{}
 
 func (plain) Bindings(context.Context) ([]api.Binding, error) { return nil, errors.ErrUnsupported }
@@ -46,7 +46,7 @@ func (s *source) Next(ctx context.Context, etag string) (api.Snapshot, error) {
 
 func (s *source) Ask(ctx context.Context) (api.Snapshot, error) { return s.Next(ctx, "") }
 
-// begun returns a first set, and then those of a source.
+// begun is a source whose first set is given.
 type begun struct {
 	agent.Source
 	first *api.Snapshot
@@ -82,7 +82,7 @@ func follow(ctx context.Context, src agent.Source, first api.Snapshot, log zerol
 	return errors.Join(err, <-ended)
 }
 
-// never blocks until ctx ends, as a source whose set doesn't change.
+// never blocks until ctx ends, like a source whose set does not change.
 func never(ctx context.Context) (api.Snapshot, error) {
 	<-ctx.Done()
 	return api.Snapshot{}, ctx.Err()
@@ -117,7 +117,8 @@ const (
 	saysNone  = "warn: vault unavailable: retrying"
 )
 
-// following follows a source for a virtual time. Requests don't time out, and each set is taken before the next request.
+// following follows a source for a virtual duration. Requests do not time out, and each set is received before the
+// next request.
 func following(t *testing.T, long time.Duration, first api.Snapshot, next func(ctx context.Context, n int, etag string) (api.Snapshot, error)) (*source, *sink, []string, error) {
 	t.Helper()
 	src, one, two := &source{}, &sink{}, &sink{}
@@ -156,8 +157,8 @@ func TestFollow(t *testing.T) {
 		steps []step
 		took  []string
 		log   []string
-		etags []string // asked with, in order
-		ends  error    // nil: with its context
+		etags []string // of the requests, in order
+		ends  error    // nil: the error of its context
 	}{
 		{
 			name: "nothing changes", first: snapshot(1),
@@ -264,7 +265,7 @@ func TestFollowPauses(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		err        error
-		nth        int // the failure, from 1
+		nth        int // number of the failure, from 1
 		least, top time.Duration
 	}{
 		{"first", api.ErrUnavailable, 1, 125 * time.Millisecond, 250 * time.Millisecond},
@@ -306,8 +307,8 @@ func TestFollowSpreads(t *testing.T) {
 	}
 }
 
-// Half of all requests fail for 23 hours. Few are made all the same, most rotations arrive at once, and afterwards the
-// next one arrives within the longest pause.
+// Half of all requests fail for 23 hours. The number of requests stays low, most rotations arrive at once, and
+// afterwards the next one arrives within the longest pause.
 func TestFollowFlappingVault(t *testing.T) {
 	const (
 		long   = 24*time.Hour + 5*time.Minute
@@ -317,7 +318,7 @@ func TestFollowFlappingVault(t *testing.T) {
 	)
 	random := rand.New(rand.NewPCG(1, 2))
 	var began time.Time
-	var late, healed []time.Duration // how long rotations took to arrive; the part of it in good health
+	var late, healed []time.Duration // the delays of rotations; those while the source worked
 	requests, troubled := 0, false
 	version := func() int64 { return 1 + int64(time.Since(began)/rotate) }
 	src, sink, log, err := following(t, long, snapshot(1), func(ctx context.Context, n int, etag string) (api.Snapshot, error) {
@@ -361,7 +362,7 @@ func TestFollowFlappingVault(t *testing.T) {
 	if median := late[len(late)/2]; median > 2*time.Second {
 		t.Errorf("half of the rotations took more than %s", median)
 	}
-	// A vault that never fails sees 1,872: one each 50 s, and one a rotation.
+	// With a vault that never fails it would be 1,872: one each 50 s, and one for each rotation.
 	if requests > 5*1872 {
 		t.Errorf("%d requests in a day, %d calls of the source", requests, len(src.seen))
 	}

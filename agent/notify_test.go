@@ -50,8 +50,8 @@ var (
 	monotonic = regexp.MustCompile(`MONOTONIC_USEC=\d+`)
 )
 
-// heard returns the messages since the last call.
-func (m *manager) heard() []string {
+// received returns the messages since the last call.
+func (m *manager) received() []string {
 	m.Helper()
 	var list []string
 	for b := make([]byte, 4096); ; {
@@ -66,7 +66,7 @@ func (m *manager) heard() []string {
 func (m *manager) expect(what string, want ...string) {
 	m.Helper()
 	synctest.Wait()
-	if diff := cmp.Diff(m.heard(), want); diff != "" {
+	if diff := cmp.Diff(m.received(), want); diff != "" {
 		m.Errorf("%s (-got +want):\n%s", what, diff)
 	}
 }
@@ -94,7 +94,7 @@ func notifying(ctx context.Context, n *notify.Notifier, a *agent.Engine, reload 
 // managed runs an agent that notifies m until test returns.
 func (m *manager) managed(conf agent.Config, test func(a *agent.Engine, reload chan<- func())) {
 	m.Helper()
-	daemon(m.T, conf, func(t *testing.T, a *agent.Engine) {
+	runDaemon(m.T, conf, func(t *testing.T, a *agent.Engine) {
 		n := notify.New(m.get, zerolog.Nop())
 		defer n.Close()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -103,7 +103,7 @@ func (m *manager) managed(conf agent.Config, test func(a *agent.Engine, reload c
 		test(a, reload)
 		cancel()
 		<-ended
-		if got := m.heard(); len(got) == 0 || got[len(got)-1] != "STOPPING=1|STATUS=stopping" {
+		if got := m.received(); len(got) == 0 || got[len(got)-1] != "STOPPING=1|STATUS=stopping" {
 			t.Errorf("at the end: %q", got)
 		}
 	})
@@ -124,7 +124,7 @@ func TestNotifyReady(t *testing.T) {
 			m.expect("still", "EXTEND_TIMEOUT_USEC=30000000", "EXTEND_TIMEOUT_USEC=30000000")
 			vault.rotate(snapshot(1))
 			time.Sleep(time.Minute)
-			if got := m.heard(); len(got) == 0 || !strings.HasPrefix(got[len(got)-1], "READY=1|STATUS=1 value, fresh; 1 output failed") {
+			if got := m.received(); len(got) == 0 || !strings.HasPrefix(got[len(got)-1], "READY=1|STATUS=1 value, fresh; 1 output failed") {
 				t.Errorf("with an output that can't be written: %q", got)
 			}
 			out.fail(nil)
@@ -209,14 +209,14 @@ func TestNotifyReload(t *testing.T) {
 			reload <- func() { a.SetOutputs([]agent.Output{&fakeOutput{name: "/out"}}) }
 			synctest.Wait()
 			must(t, unix.ClockGettime(unix.CLOCK_MONOTONIC, &after))
-			got := m.heard()
+			got := m.received()
 			want := []string{"RELOADING=1|MONOTONIC_USEC=N", "STATUS=1 value, fresh; 1 output pending", "READY=1|STATUS=1 value, fresh"}
 			at := int64(0)
 			if len(got) > 0 {
 				at, _ = strconv.ParseInt(strings.TrimPrefix(monotonic.FindString(got[0]), "MONOTONIC_USEC="), 10, 64)
 				got[0] = monotonic.ReplaceAllString(got[0], "MONOTONIC_USEC=N")
 			}
-			got = slices.DeleteFunc(got, func(s string) bool { return s == want[1] }) // a moment that may be missed
+			got = slices.DeleteFunc(got, func(s string) bool { return s == want[1] }) // a state that may be missed
 			if diff := cmp.Diff(got, []string{want[0], want[2]}); diff != "" {
 				t.Errorf("(-got +want):\n%s", diff)
 			}
@@ -243,9 +243,9 @@ func (s *stuck) Next(ctx context.Context, etag string) (api.Snapshot, error) {
 // The watchdog is reset at a third of its time, also during a long wait, but not if the loop hangs.
 func TestNotifyWatchdog(t *testing.T) {
 	m := newManager(t, socketIn(t), 30*time.Second)
-	fed := func() (n int) { // since it was called last: the socket holds ten messages
+	fed := func() (n int) { // since the last call: the socket holds ten messages
 		synctest.Wait()
-		for _, s := range m.heard() {
+		for _, s := range m.received() {
 			if strings.HasPrefix(s, "WATCHDOG=1") {
 				n++
 			}
@@ -325,7 +325,7 @@ func TestNotifyNobody(t *testing.T) {
 	})
 }
 
-// A message that couldn't be sent is repeated.
+// A message that could not be sent is sent again later.
 func TestNotifyIsHeardLater(t *testing.T) {
 	name := socketIn(t)
 	m := newManager(t, name, 0)

@@ -21,7 +21,7 @@ func outputs(all ...*fakeOutput) []agent.Output {
 
 func TestOutputsFollowTheSet(t *testing.T) {
 	vault, one, two := newFakeVault(snapshot(1)), &fakeOutput{name: "/run/one"}, &fakeOutput{name: "/run/two", keep: true}
-	daemon(t, agent.Config{Source: vault, Outputs: outputs(one, two)}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: vault, Outputs: outputs(one, two)}, func(t *testing.T, a *agent.Engine) {
 		synctest.Wait()
 		vault.rotate(snapshot(2))
 		time.Sleep(time.Hour)
@@ -49,7 +49,7 @@ func TestOutputsFollowTheSet(t *testing.T) {
 func TestOutputsThatFail(t *testing.T) {
 	vault, full, unfit, fine := newFakeVault(snapshot(1)), &fakeOutput{name: "full"}, &fakeOutput{name: "unfit"}, &fakeOutput{name: "fine"}
 	full.err, unfit.err = errors.New("no space left"), agent.Unfitting(errors.New("TOKEN has a newline"))
-	daemon(t, agent.Config{Source: vault, Outputs: outputs(full, unfit, fine)}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: vault, Outputs: outputs(full, unfit, fine)}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(time.Hour)
 		if n := len(full.read()); n < 120 || n > 135 {
 			t.Errorf("tried %d times in an hour", n)
@@ -89,7 +89,7 @@ func TestOutputsThatFail(t *testing.T) {
 // A revocation removes all outputs, and retries until they are gone.
 func TestOutputsOfARevokedKey(t *testing.T) {
 	vault, one, kept := newFakeVault(snapshot(1)), &fakeOutput{name: "one"}, &fakeOutput{name: "kept", keep: true}
-	daemon(t, agent.Config{Source: vault, Outputs: outputs(one, kept)}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: vault, Outputs: outputs(one, kept)}, func(t *testing.T, a *agent.Engine) {
 		synctest.Wait()
 		kept.fail(errors.New("busy"))
 		vault.fail(errRevoked)
@@ -121,7 +121,7 @@ func TestSetOutputs(t *testing.T) {
 	stays, goes, kept := &fakeOutput{name: "stays"}, &fakeOutput{name: "goes"}, &fakeOutput{name: "kept", keep: true}
 	over, fresh := &fakeOutput{name: "stays"}, &fakeOutput{name: "fresh"}
 	unseen := &fakeOutput{name: "stays"}
-	daemon(t, agent.Config{Source: vault, Outputs: outputs(unseen)}, func(t *testing.T, a *agent.Engine) {
+	runDaemon(t, agent.Config{Source: vault, Outputs: outputs(unseen)}, func(t *testing.T, a *agent.Engine) {
 		synctest.Wait()
 		a.SetOutputs(outputs(stays, goes, kept))
 		synctest.Wait()

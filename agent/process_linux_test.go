@@ -99,7 +99,7 @@ func (p agentProcess) run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() { // asks at each line, and ends with the last
+	go func() { // requests a set for each line, and ends with the last
 		lines := bufio.NewScanner(os.Stdin)
 		for lines.Scan() {
 			_ = a.Refresh(ctx)

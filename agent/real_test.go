@@ -18,7 +18,7 @@ import (
 type taken struct {
 	mu   sync.Mutex // guards sets
 	sets []api.Snapshot
-	more chan struct{} // told after each set
+	more chan struct{} // signaled after each set
 }
 
 func (k *taken) Take(s api.Snapshot) {
@@ -79,7 +79,7 @@ func TestFollowARealVault(t *testing.T) {
 	for i := 1; i <= rounds; i++ {
 		value := fmt.Sprintf("value %d", i)
 		switch i % 4 {
-		case 1: // in good health
+		case 1: // while the vault runs
 			v.Rotate(t, secret, value)
 		case 2: // before a restart
 			v.Rotate(t, secret, value)

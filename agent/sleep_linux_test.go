@@ -15,20 +15,20 @@ import (
 // woken runs WatchSleep until the end of a test, and returns its reasons.
 func woken(t *testing.T) <-chan string {
 	t.Helper()
-	said, ended := make(chan string, 100), make(chan error, 1)
+	reasons, ended := make(chan string, 100), make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { ended <- agent.WatchSleep(ctx, func(reason string) { said <- reason }) }()
+	go func() { ended <- agent.WatchSleep(ctx, func(reason string) { reasons <- reason }) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
-	return said
+	return reasons
 }
 
-// overhear repeats do until the watcher reports the reason: it may not be watching at first.
-func overhear(t *testing.T, said <-chan string, want string, do func()) {
+// wantReason repeats do until the watcher reports the reason: it may not be watching at first.
+func wantReason(t *testing.T, reasons <-chan string, want string, do func()) {
 	t.Helper()
 	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
@@ -36,7 +36,7 @@ func overhear(t *testing.T, said <-chan string, want string, do func()) {
 	for {
 		do()
 		select {
-		case got := <-said:
+		case got := <-reasons:
 			if got == want {
 				return
 			}
@@ -48,12 +48,12 @@ func overhear(t *testing.T, said <-chan string, want string, do func()) {
 }
 
 func TestWatchSleepNoticesSIGCONT(t *testing.T) {
-	overhear(t, woken(t), "continued", func() { must(t, unix.Kill(os.Getpid(), unix.SIGCONT)) })
+	wantReason(t, woken(t), "continued", func() { must(t, unix.Kill(os.Getpid(), unix.SIGCONT)) })
 }
 
 // The clock is set to its own time, which moves it by microseconds and counts as a change.
 func TestWatchSleepNoticesTheClock(t *testing.T) {
-	overhear(t, woken(t), "clock set", func() {
+	wantReason(t, woken(t), "clock set", func() {
 		var now unix.Timespec
 		must(t, unix.ClockGettime(unix.CLOCK_REALTIME, &now))
 		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); errors.Is(err, unix.EPERM) {
@@ -66,10 +66,10 @@ func TestWatchSleepNoticesTheClock(t *testing.T) {
 
 // Without events WatchSleep reports nothing.
 func TestWatchSleepIsQuiet(t *testing.T) {
-	said := woken(t)
+	reasons := woken(t)
 	select {
-	case got := <-said:
-		if got != "clock set" { // some time service may be at work
+	case got := <-reasons:
+		if got != "clock set" { // a time service may have set the clock
 			t.Errorf("said %q", got)
 		}
 	case <-time.After(500 * time.Millisecond):

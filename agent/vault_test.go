@@ -30,31 +30,31 @@ func (n named) Vault() string { return n.vault }
 func TestStatusNamesTheVaultOfTheSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := named{newFakeVault(snapshot(1)), vaultA}, named{newFakeVault(snapshot(2)), vaultB}
-		daemon, err := agent.New(agent.Config{Resource: sandbox, Source: a, Log: zerolog.Nop()})
+		runDaemon, err := agent.New(agent.Config{Resource: sandbox, Source: a, Log: zerolog.Nop()})
 		must(t, err)
 		var got []string
 		note := func() {
 			synctest.Wait()
-			s := daemon.Status()
+			s := runDaemon.Status()
 			got = append(got, string(s.State)+" "+s.Vault)
 		}
 		note()
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- daemon.Run(ctx) }()
+		go func() { ended <- runDaemon.Run(ctx) }()
 		note()
 		b.fail(api.ErrUnavailable)
-		daemon.Replace(b, nil)
+		runDaemon.Replace(b, nil)
 		time.Sleep(time.Minute)
 		note()
 		b.rotate(snapshot(2))
 		time.Sleep(time.Minute)
 		note()
 		a.fail(api.ErrUnauthorized)
-		daemon.Replace(a, nil)
+		runDaemon.Replace(a, nil)
 		note()
 		b.fail(api.ErrUnavailable)
-		daemon.Replace(b, nil)
+		runDaemon.Replace(b, nil)
 		note()
 		cancel()
 		must(t, <-ended)

@@ -34,8 +34,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// plainly returns labels and values to compare.
-func plainly(s api.Snapshot) map[api.Label]string {
+// plaintext returns labels and values to compare.
+func plaintext(s api.Snapshot) map[api.Label]string {
 	out := map[api.Label]string{}
 	for _, b := range s.Bound {
 		expires := b.ExpiresAt
@@ -64,7 +64,7 @@ func TestCache(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(plainly(got), plainly(set)); diff != "" || got.Etag != set.Etag || got.Resource != agenttest.Sandbox || !when.Equal(at) {
+		if diff := cmp.Diff(plaintext(got), plaintext(set)); diff != "" || got.Etag != set.Etag || got.Resource != agenttest.Sandbox || !when.Equal(at) {
 			t.Errorf("etag %s, confirmed %s (-got +want):\n%s", got.Etag, when, diff)
 		}
 	}
@@ -86,7 +86,7 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// The file contains no part of a value or the key, and no two files are alike.
+// The file contains no part of a value or the key, and two saves give different files.
 func TestCacheShowsNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
 	c, seen := cacheAt(t, path, someKey), map[string]bool{}
@@ -233,7 +233,7 @@ func FuzzCache(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	want := plainly(agenttest.Varied())
+	want := plaintext(agenttest.Varied())
 	f.Add(0, 0, []byte(nil))
 	f.Add(len(whole)-1, 1, []byte(nil))
 	f.Add(16, 1, []byte{2})
@@ -256,7 +256,7 @@ func FuzzCache(f *testing.F) {
 			t.Error("an error and values")
 		case err != nil && bytes.Equal(file, whole):
 			t.Errorf("what was saved doesn't open: %v", err)
-		case err == nil && cmp.Diff(plainly(set), want) != "":
+		case err == nil && cmp.Diff(plaintext(set), want) != "":
 			t.Error("something else opens")
 		}
 	})

@@ -107,7 +107,7 @@ func TestParse_Problems(t *testing.T) {
 		name string
 		text string
 		want []string // lines of the error
-		hint string   // of the first
+		hint string   // of the first error
 	}{
 		{"unknown field", "\nbase_ul = \"x\"", []string{`agent.toml line 2: unknown field "base_ul"`}, "did you mean base_url? the fields are base_url, key_file, ca_file, proxy, sandbox_id, computer_id, cache, cache_dir, cache_max_age, on_revoke, socket, allow_users, allow_groups, metrics_addr, log_level, log_format"},
 		{"unknown field of an output", "[[output]]\npath='/a'\nformat='f'\nmod = \"0600\"", []string{`agent.toml line 4: unknown field "mod"`}, "did you mean mode? the fields are path, format, mode, owner, group, only, prefix, allow_names, hook, hook_timeout, allow_disk, allow_shared, keep"},
@@ -218,8 +218,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// Whatever text comes: no panic, each problem tells the file, and one more unknown field at the top is
-// always told of with its line.
+// For any text, Parse does not panic, each problem names the file, and an additional unknown field at the top is
+// reported with its line.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(wholeFile))
 	for _, text := range []string{

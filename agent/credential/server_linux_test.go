@@ -19,10 +19,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// fakeEngine serves one set, or none yet.
+// fakeEngine serves a set, or an error.
 type fakeEngine struct {
 	set api.Snapshot
-	err error // instead of it
+	err error // returned instead of the set
 }
 
 func (s *fakeEngine) holds(values map[string]string) { s.set = setOf(values) }
@@ -44,7 +44,7 @@ func setOf(values map[string]string) api.Snapshot {
 	return s
 }
 
-// ask connects as systemd does, from an address that names the unit, and reads until the end.
+// ask connects like systemd, from an address that names the unit, and reads until EOF.
 func ask(t *testing.T, path, address string) []byte {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.UnixAddr{Name: address, Net: "unix"}}
@@ -62,18 +62,18 @@ func ask(t *testing.T, path, address string) []byte {
 	return b
 }
 
-// A unit gets the credentials that it may have. Others are denied by more bytes than systemd accepts, never by none.
+// A unit gets the credentials that it may have. A denial has more bytes than systemd accepts, and is never empty.
 func TestCredentials(t *testing.T) {
 	const canary = "canary-value"
 	bound := map[string]string{"GH_TOKEN": canary, "DB_URL": canary, "EMPTY": "", "LARGE": strings.Repeat("x", maxValue)}
 	units := []config.Unit{{Name: "app.service", Only: []string{"GH_TOKEN", "EMPTY", "LARGE", "NONE"}}, {Name: "each@.service", Only: []string{"DB_*"}}}
 	for _, tt := range []struct {
 		name   string
-		from   string // after the random number
+		from   string // the part of the address after the random number
 		runsIn string
 		uid    uint32
 		served fakeEngine
-		want   string // "" for a denial
+		want   string // "": denial
 		says   string
 	}{
 		{name: "may have it", from: "/unit/app.service/GH_TOKEN", runsIn: "app.service", want: canary, says: "credential sent"},
@@ -129,7 +129,7 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// The client is identified: this test doesn't run in the unit that it names.
+// The client's unit is verified: this test does not run in the unit that it names.
 func TestCredentialsIdentify(t *testing.T) {
 	served := &fakeEngine{}
 	served.holds(map[string]string{"A": "canary-value"})

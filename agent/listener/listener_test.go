@@ -34,7 +34,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// listen is listener.Listen until the test ends.
+// listen calls listener.Listen and closes the listener when the test ends.
 func listen(t *testing.T, path string) *listener.Listener {
 	t.Helper()
 	l, err := listener.Listen(path, 0o660)
@@ -43,7 +43,7 @@ func listen(t *testing.T, path string) *listener.Listener {
 	return l
 }
 
-// deadSocket leaves a socket file that nobody listens on, as a killed agent does.
+// deadSocket leaves a socket file without a listener, like a killed agent.
 func deadSocket(t *testing.T, path string) {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})

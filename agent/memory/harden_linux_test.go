@@ -21,7 +21,7 @@ import (
 // doesn't, as a control.
 const hardenVariable = "MIOSA_TEST_HARDEN"
 
-// TestHardenProcess is no test, but the main function of that process.
+// TestHardenProcess is not a test but the main function of that process.
 func TestHardenProcess(t *testing.T) {
 	switch os.Getenv(hardenVariable) {
 	case "":

@@ -47,7 +47,7 @@ func TestMemoryKeeps(t *testing.T) {
 	}
 	lone := kept.Bound[0].Value
 	kept = api.Snapshot{}
-	collected(t, &m, 1) // one value of it is enough
+	collected(t, &m, 1) // one value in use is enough
 	if lone.Reveal() != "canary-one" {
 		t.Error("a value that is in use was collected")
 	}

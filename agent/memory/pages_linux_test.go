@@ -121,7 +121,7 @@ func TestMemoryUnlocked(t *testing.T) {
 		}
 		return
 	}
-	runtime.LockOSThread() // for good: rights are the thread's
+	runtime.LockOSThread() // never unlocked, because capabilities belong to the thread
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var rights [2]unix.CapUserData
 	if err := unix.Capget(&header, &rights[0]); err != nil {

@@ -131,7 +131,7 @@ func TestSocketSlowReaders(t *testing.T) {
 	poll.Until(t, 30*time.Second, "the values are sent, and aren't lent while the client doesn't read", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return uses >= 12 && lent == 0 // their lengths twice, and the first part
+		return uses >= 12 && lent == 0 // the lengths of both, and the first part
 	})
 	poll.Until(t, 30*time.Second, "the slow reader is dropped", func() bool {
 		active, _ := at.Counts()
@@ -155,7 +155,7 @@ func TestSocketWhileWiped(t *testing.T) {
 			for i := range set.Bound {
 				set.Bound[i].Value = api.NewLentValue(func(use func([]byte)) {
 					uses++
-					if uses == wipedAt { // as the agent does it: first nobody is given it any more
+					if uses == wipedAt { // like the agent: first no client gets it any more
 						served.become(snapshot(2), next)
 					}
 					if uses >= wipedAt {

@@ -35,7 +35,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	readAll(t, at.Send(t, "nonsense\n"))
-	poll.Until(t, 30*time.Second, "the connections' end", func() bool { // they are counted after they are answered
+	poll.Until(t, 30*time.Second, "the connections' end", func() bool { // they are counted after the response
 		return strings.Contains(at.Text(), "socket_connections 0\n")
 	})
 	text := at.Text()

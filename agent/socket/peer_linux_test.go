@@ -22,7 +22,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// asOther makes this test binary do one thing as another user.
+// asOther makes this test binary perform one action as another user.
 const asOther = "MIOSA_ENV_TEST_SOCKET"
 
 func init() {
@@ -30,7 +30,7 @@ func init() {
 	switch todo {
 	case "":
 		return
-	case "ask": // says how many values it was given, or why none
+	case "ask": // prints how many values it received, or the error
 		c, err := socket.Dial(path)
 		if err == nil {
 			var set api.Snapshot
@@ -46,7 +46,7 @@ func init() {
 		case err != nil:
 			fmt.Print(err)
 		}
-	case "silence": // holds as many connections as there are, says so, and stays until its input ends
+	case "silence": // opens as many connections as possible, prints so, and stays until its input ends
 		for range 100 {
 			c, err := net.Dial("unix", path)
 			if err != nil {
@@ -57,7 +57,7 @@ func init() {
 		}
 		fmt.Println("silent")
 		_, _ = os.Stdin.Read(make([]byte, 1))
-	case "squat": // answers whoever asks with a set of its own
+	case "impostor": // answers every client with its own set
 		l, err := net.Listen("unix", path)
 		if err == nil {
 			err = os.Chmod(path, 0o666)
@@ -180,16 +180,16 @@ func TestSocketGreedyUser(t *testing.T) {
 
 // A client sends nothing to another user's process that listens on the agent's path.
 func TestDialASquatter(t *testing.T) {
-	dir, err := os.MkdirTemp("", "squat")
+	dir, err := os.MkdirTemp("", "impostor")
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	must(t, os.Chmod(dir, 0o777))
 	path := filepath.Join(dir, "agent.sock")
-	squatter := other(t, "squat "+path, 5001, 5001)
+	impostor := other(t, "impostor "+path, 5001, 5001)
 	var heard bytes.Buffer
-	out, err := squatter.StdoutPipe()
+	out, err := impostor.StdoutPipe()
 	must(t, err)
-	must(t, squatter.Start())
+	must(t, impostor.Start())
 	first := make([]byte, 64)
 	n, err := out.Read(first)
 	if err != nil || string(first[:n]) != "listening\n" {
@@ -204,9 +204,9 @@ func TestDialASquatter(t *testing.T) {
 	if out, err := other(t, "ask "+path, 5002, 5002).CombinedOutput(); err != nil || string(out) != "untrusted" {
 		t.Errorf("another user: %q, %v", out, err)
 	}
-	must(t, squatter.Process.Kill())
+	must(t, impostor.Process.Kill())
 	_, _ = heard.ReadFrom(out)
-	_ = squatter.Wait()
+	_ = impostor.Wait()
 	if heard.Len() > 0 {
 		t.Errorf("the other process got a request: %q", heard.String())
 	}

@@ -53,7 +53,7 @@ func watching(t *testing.T, before func(dir string), paths ...watch.Path) *watch
 	}()
 	w.stop = func() { cancel(); <-ended }
 	t.Cleanup(w.stop)
-	w.hears(append(w.names(paths), "sentinel")...) // all that is new is told of
+	w.reports(append(w.names(paths), "sentinel")...) // every file that is new is reported
 	return w
 }
 
@@ -72,8 +72,8 @@ func (w *watched) set(paths ...watch.Path) {
 	w.watcher.Set(all)
 }
 
-// hears waits until exactly these paths were reported.
-func (w *watched) hears(want ...string) {
+// reports waits until exactly these paths were reported.
+func (w *watched) reports(want ...string) {
 	w.Helper()
 	deadline := time.After(30 * time.Second)
 	for missing := slices.Clone(want); len(missing) > 0; {
@@ -92,12 +92,12 @@ func (w *watched) hears(want ...string) {
 	}
 }
 
-// silent checks that earlier events weren't reported, by waiting for a later one.
-func (w *watched) silent() {
+// quiet checks that earlier events weren't reported, by waiting for a later one.
+func (w *watched) quiet() {
 	w.Helper()
 	w.count++
 	w.write("sentinel", fmt.Sprint(w.count))
-	w.hears("sentinel")
+	w.reports("sentinel")
 }
 
 func (w *watched) at(name string) string { return filepath.Join(w.dir, name) }
@@ -138,27 +138,27 @@ var file = watch.Path{Path: "d/file"}
 func TestWatcher_Contents(t *testing.T) {
 	w := watching(t, nil, file)
 	w.mkdir("d")
-	w.silent()
+	w.quiet()
 	w.write("d/file", "one")
-	w.hears("d/file")
+	w.reports("d/file")
 	w.write("d/file", "two")
-	w.hears("d/file")
+	w.reports("d/file")
 	w.replace("d/file", "three")
-	w.hears("d/file")
+	w.reports("d/file")
 
 	w.replace("d/file", "three")
 	w.must(os.Chtimes(w.at("d/file"), time.Now(), time.Now()))
 	w.write("d/other", "x")
-	w.silent()
+	w.quiet()
 
 	w.must(os.Rename(w.at("d/file"), w.at("d/file~"))) // how vim makes its backup
 	w.write("d/file", "four")
-	w.hears("d/file")
+	w.reports("d/file")
 	w.must(os.Remove(w.at("d/file")))
-	w.hears("d/file")
-	w.silent()
+	w.reports("d/file")
+	w.quiet()
 	w.write("d/file", "")
-	w.hears("d/file")
+	w.reports("d/file")
 }
 
 func TestWatcher_LateDirectories(t *testing.T) {
@@ -166,22 +166,22 @@ func TestWatcher_LateDirectories(t *testing.T) {
 	w := watching(t, nil, deep)
 	w.mkdir("a/b/c")
 	w.write("a/b/c/file", "one")
-	w.hears(deep.Path)
+	w.reports(deep.Path)
 	w.must(os.RemoveAll(w.at("a")))
-	w.hears(deep.Path)
+	w.reports(deep.Path)
 	w.mkdir("a/b/c")
-	w.silent()
+	w.quiet()
 	w.replace("a/b/c/file", "two")
-	w.hears(deep.Path)
+	w.reports(deep.Path)
 	w.mkdir("x")
 	w.write("x/file", "three")
 	w.must(os.Rename(w.at("a/b/c"), w.at("a/b/old")))
 	w.must(os.Rename(w.at("x"), w.at("a/b/c")))
-	w.hears(deep.Path)
+	w.reports(deep.Path)
 	w.write("a/b/c/file", "four")
-	w.hears(deep.Path)
+	w.reports(deep.Path)
 	w.write("a/b/old/file", "no longer it")
-	w.silent()
+	w.quiet()
 }
 
 // The kubelet mounts secrets in this layout: file -> ..data/file, ..data -> ..1/.
@@ -197,12 +197,12 @@ func TestWatcher_Kubernetes(t *testing.T) {
 		} else {
 			w.must(os.RemoveAll(w.at(fmt.Sprintf("d/..%d", i-1))))
 		}
-		w.hears("d/file")
+		w.reports("d/file")
 	}
 	w.mkdir("d/..same")
 	w.write("d/..same/file", "content 2")
 	w.link("..same", "d/..data")
-	w.silent()
+	w.quiet()
 }
 
 func TestWatcher_Symlinks(t *testing.T) {
@@ -220,63 +220,63 @@ func TestWatcher_Symlinks(t *testing.T) {
 		}
 	}, file)
 	w.link(w.at("two"), "d") // absolute now
-	w.hears("d/file")
+	w.reports("d/file")
 	w.write("two/file", "three")
-	w.hears("d/file")
+	w.reports("d/file")
 	w.write("one/file", "no longer it")
-	w.silent()
+	w.quiet()
 	w.link("../"+filepath.Base(w.dir)+"/one", "d")
-	w.hears("d/file")
+	w.reports("d/file")
 	w.link("d", "d") // leads nowhere
-	w.hears("d/file")
+	w.reports("d/file")
 	w.link("two", "d")
-	w.hears("d/file")
+	w.reports("d/file")
 }
 
 func TestWatcher_Touched(t *testing.T) {
 	out, folder := watch.Path{Path: "d/out", Touched: true}, watch.Path{Path: "d/files", Touched: true}
 	w := watching(t, nil, out, folder)
 	w.mkdir("d")
-	w.hears("d/out", "d/files")
+	w.reports("d/out", "d/files")
 	w.write("d/out", "one")
-	w.hears("d/out")
+	w.reports("d/out")
 	w.replace("d/out", "one")
-	w.hears("d/out")
+	w.reports("d/out")
 	w.must(os.Chmod(w.at("d/out"), 0o640))
-	w.hears("d/out")
+	w.reports("d/out")
 	w.must(os.Remove(w.at("d/out")))
-	w.hears("d/out")
+	w.reports("d/out")
 	w.write("d/other", "")
-	w.silent()
+	w.quiet()
 
 	w.mkdir("d/files")
-	w.hears("d/files")
+	w.reports("d/files")
 	w.mkdir("d/files/..1")
-	w.hears("d/files")
+	w.reports("d/files")
 	w.write("d/files/..1/NAME", "value")
-	w.hears("d/files")
+	w.reports("d/files")
 	w.link("..1", "d/files/..data")
-	w.hears("d/files")
+	w.reports("d/files")
 	w.must(os.Remove(w.at("d/files/..1/NAME")))
-	w.hears("d/files")
+	w.reports("d/files")
 	w.must(os.RemoveAll(w.at("d")))
-	w.hears("d/out", "d/files")
+	w.reports("d/out", "d/files")
 }
 
 func TestWatcher_Set(t *testing.T) {
 	w := watching(t, nil, watch.Path{Path: "a"})
 	w.write("a", "1")
-	w.hears("a")
+	w.reports("a")
 	w.set(watch.Path{Path: "a"}, watch.Path{Path: "b"})
-	w.hears("b")
+	w.reports("b")
 	w.write("b", "1")
-	w.hears("b")
+	w.reports("b")
 	w.set(watch.Path{Path: "b"})
 	w.write("a", "2")
-	w.silent()
+	w.quiet()
 	w.set()
 	w.write("b", "2")
-	w.silent()
+	w.quiet()
 }
 
 // A burst of changes is reported a few times at most, including the last one.

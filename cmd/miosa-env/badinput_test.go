@@ -30,13 +30,13 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// attempt is one start of the program: its variables but for PATH, and its arguments.
+// attempt is one start of the program: its variables except PATH, and its arguments.
 type attempt struct {
 	env  map[string]string
 	args []string
 }
 
-// configured is an attempt to run a command that says it has started.
+// configured is an attempt to run a command that prints that it has started.
 func configured(baseURL string, key api.Key) attempt {
 	return attempt{
 		env: map[string]string{
@@ -48,7 +48,7 @@ func configured(baseURL string, key api.Key) attempt {
 
 func (a attempt) with(name, value string) attempt { a.env[name] = value; return a }
 
-// running has other words after run.
+// running returns the attempt with other words after run.
 func (a attempt) running(words ...string) attempt {
 	a.args = append([]string{"run"}, words...)
 	return a
@@ -71,7 +71,7 @@ func (a attempt) start(t *testing.T, dir string) (stdout, stderr string, code in
 	return out.String(), problems.String(), codeOf(command.ProcessState)
 }
 
-// normal replaces what differs from run to run.
+// normal replaces what differs between runs.
 func normal(text string) string {
 	for _, r := range []struct{ pattern, by string }{
 		{`127\.0\.0\.1:\d+`, "ADDRESS"},
@@ -456,7 +456,7 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// hanging takes connections and never answers.
+// hanging accepts connections and never responds.
 func hanging(t *testing.T) (address string) {
 	t.Helper()
 	l := listen(t)
@@ -480,7 +480,7 @@ func serve(t *testing.T, h http.Handler) (baseURL string) {
 	return server.URL
 }
 
-// answers gives every request the same.
+// answers returns the same response to every request.
 func answers(t *testing.T, status int, body string) (baseURL string) {
 	t.Helper()
 	return serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -490,13 +490,13 @@ func answers(t *testing.T, status int, body string) (baseURL string) {
 	}))
 }
 
-// reveals is a vault that seals sets which a real one would refuse to store.
+// reveals is a vault that seals sets that a real one would refuse to store.
 func reveals(t *testing.T, set ...api.Bound) (baseURL string) {
 	t.Helper()
 	return sealing(t, func(*api.RevealAnswer) {}, set...)
 }
 
-// sealing is a vault that changes its answer after it is sealed.
+// sealing is a vault that modifies its response after sealing it.
 func sealing(t *testing.T, change func(*api.RevealAnswer), set ...api.Bound) (baseURL string) {
 	t.Helper()
 	return serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -516,8 +516,8 @@ func sealing(t *testing.T, change func(*api.RevealAnswer), set ...api.Bound) (ba
 	}))
 }
 
-// behind serves nothing, behind a certificate for one name that is valid from and until so long from now.
-// It writes the certificate to ca.pem.
+// behind starts a TLS server without content. Its certificate is for one name, valid from and until these times
+// from now, and written to ca.pem.
 func behind(t *testing.T, dir, name string, from, until time.Duration, change ...func(*tls.Config)) (baseURL string) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -530,7 +530,7 @@ func behind(t *testing.T, dir, name string, from, until time.Duration, change ..
 	return "https://localhost:" + server.URL[strings.LastIndex(server.URL, ":")+1:]
 }
 
-// resetting takes connections over TLS, and resets each when it is asked something.
+// resetting accepts TLS connections and resets each at its first request.
 func resetting(t *testing.T, dir string) (baseURL string) {
 	t.Helper()
 	config := certified(t, dir, "localhost", -time.Hour, time.Hour)
@@ -552,7 +552,7 @@ func resetting(t *testing.T, dir string) (baseURL string) {
 	return "https://localhost:" + strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
-// certified makes a certificate for one name that is valid from and until so long from now, and writes it to
+// certified creates a certificate for one name, valid from and until these times from now, and writes it to
 // ca.pem.
 func certified(t *testing.T, dir, name string, from, until time.Duration) *tls.Config {
 	t.Helper()

@@ -17,20 +17,20 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// canaries are values that must not show up where nobody asked for them.
+// canaries are values that must not appear in unrelated output.
 var canaries = []string{
 	"canary-value-7f3a9c", "canary rotated \"quotes\" & 100%\nline two", "canary-env-file-51d0", "canary-short",
 }
 
-// forms gives a text and what encoders make of it.
+// forms returns a text and its encodings.
 func forms(text string) []string {
 	quoted, _ := json.Marshal(text)
 	all := append(strings.Split(text, "\n"),
 		hex.EncodeToString([]byte(text)), strings.ToUpper(hex.EncodeToString([]byte(text))),
 		url.QueryEscape(text), url.PathEscape(text), strings.Trim(string(quoted), `"`),
 	)
-	// Base64 of a text it stands in: three alignments, without the characters at the edges that its
-	// neighbours change.
+	// Base64 of a longer text that contains it: three alignments, without the edge characters, which depend on the
+	// neighboring bytes.
 	for shift := range 3 {
 		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 			encoded := encoding.EncodeToString([]byte(strings.Repeat("x", shift) + text))
@@ -40,7 +40,7 @@ func forms(text string) []string {
 	return all
 }
 
-// leaked names the first secret found in a text, by its place and never by itself.
+// leaked returns the index of the first secret found in a text, never the secret itself.
 func leaked(text string, secrets ...string) (found int, yes bool) {
 	for i, s := range secrets {
 		for _, form := range forms(s) {
@@ -70,8 +70,8 @@ func TestLeakedSeesEveryForm(t *testing.T) {
 	}
 }
 
-// Every command at trace level, where it works and where it doesn't: nothing of a value or a key is in what
-// it prints unasked.
+// Every command at trace level, in success and failure: what it prints contains nothing of a value or a key,
+// unless that is its purpose.
 func TestNothingLeaks(t *testing.T) {
 	s := vaulttest.Start(t)
 	id := s.Put(t, "one", canaries[0], sandbox, "ONE")
@@ -91,7 +91,7 @@ func TestNothingLeaks(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		args  []string
-		asked bool // standard output is what was asked for
+		asked bool // standard output is expected to contain values
 	}{
 		{"run", []string{"run", "--env-file", "good.env", "--", "true"}, false},
 		{"run, masked", []string{"run", "--mask", "--", "sh", "-c", "echo $ONE; env >&2"}, false},
@@ -208,7 +208,7 @@ func TestNothingLeaks(t *testing.T) {
 		if err := command.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		_ = command.Wait() // the command dies of TERM
+		_ = command.Wait() // the command is killed by TERM
 		b, err := os.ReadFile(logged.Name())
 		if err != nil {
 			t.Fatal(err)

@@ -12,8 +12,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// The service manager hears that values are in place once they are in the file, of a reload that it is over,
-// also where the new configuration is refused, and of the end. Hooks don't find the manager's variables.
+// The service manager is notified when the values are in the file, when a reload has ended, even if the new
+// configuration is refused, and when the agent stops. Hooks do not inherit the manager's variables.
 func TestAgent_TellsTheManager(t *testing.T) {
 	s := vaulttest.Start(t)
 	s.Put(t, "token", "the-value", sandbox, "TOKEN")

@@ -17,7 +17,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// agentRun is a miosa-env agent under test, in a directory of its own that is its configuration's too.
+// agentRun is a miosa-env agent under test, in its own directory, which also contains its configuration.
 type agentRun struct {
 	*testing.T
 	dir     string
@@ -50,7 +50,7 @@ func runAgent(t *testing.T, a attempt, config string) *agentRun {
 	return r
 }
 
-// write replaces a file by renaming another over it.
+// write replaces a file by renaming another one.
 func (r *agentRun) write(name, text string) {
 	r.Helper()
 	text = strings.ReplaceAll(text, "$DIR", r.dir)
@@ -80,7 +80,7 @@ func (r *agentRun) says(pattern string) {
 	}
 }
 
-// holds waits for a file to hold a text.
+// holds waits until a file contains a text.
 func (r *agentRun) holds(name, text string) {
 	r.Helper()
 	if !poll.Within(time.Minute, func() bool {
@@ -91,7 +91,7 @@ func (r *agentRun) holds(name, text string) {
 	}
 }
 
-// holdsNone looks for secrets in files, which are named without them.
+// holdsNone checks that files contain no secrets. Failures name the file only.
 func (r *agentRun) holdsNone(secrets []string, paths ...string) {
 	r.Helper()
 	for _, path := range paths {
@@ -115,7 +115,7 @@ func (r *agentRun) ends() {
 	}
 }
 
-// An agent that is told to end again and again ends as by the first signal.
+// An agent that gets several signals ends as with the first one.
 func TestAgent_ToldToEndTwice(t *testing.T) {
 	s := vaulttest.Start(t)
 	s.Put(t, "token", "the-value", sandbox, "TOKEN")
@@ -139,8 +139,8 @@ func TestAgent_ToldToEndTwice(t *testing.T) {
 	}
 }
 
-// A certificate authority that is put in the place of another is trusted from then on, and no more than
-// that: the wrong one leaves the agent without values.
+// A CA file that replaces another is trusted from then on, and it alone: with a wrong one the agent gets no
+// values.
 func TestAgent_TakesUpCA(t *testing.T) {
 	c, ca, _ := vaulttest.Certificate(t)
 	_, other, _ := vaulttest.Certificate(t)
@@ -167,9 +167,8 @@ func TestAgent_TakesUpCA(t *testing.T) {
 	d.ends()
 }
 
-// An agent's life at trace level, with everything in it that fails: no value and no key is in its log, its
-// arguments, its environment, or a file but the outputs. (A core of it, and its memory, are looked at by
-// TestMemoryImage.)
+// An agent at trace level, through every kind of failure: its log, arguments, environment, and files other than
+// outputs contain no value and no key. TestMemoryImage checks its memory and core.
 func TestFault_A18_Canaries(t *testing.T) {
 	s := vaulttest.Start(t)
 	id := s.Put(t, "one", canaries[0], sandbox, "ONE")
@@ -190,7 +189,7 @@ format = "files"
 allow_disk = true
 `)
 	d.says("hook done")
-	s.Rotate(t, id, canaries[1]) // two lines, which docker's form can't carry
+	s.Rotate(t, id, canaries[1]) // two lines, which the docker format cannot represent
 	d.says("output not updated")
 	d.holds("files/ONE", canaries[1])
 	d.write("agent.toml", "key = \""+key.Reveal()+"\"\n"+key.Reveal()+" = 1\n")

@@ -25,10 +25,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// These tests hold the program as it ships to what it says of exit codes and signals; those of inject look
-// closer, at its parts.
+// These tests check exit codes and signals of the program as released; those of package inject check its parts in
+// more detail.
 
-// countAs lets this test binary be a command that counts signals.
+// countAs makes this test binary a command that counts signals.
 const countAs = "MIOSA_ENV_TEST_COUNT"
 
 func init() {
@@ -37,7 +37,7 @@ func init() {
 	}
 }
 
-// count shows each INT with its number, until QUIT. A shell would take two that come close together for one.
+// count prints each INT with its number, until QUIT. A shell could merge two that arrive close together.
 func count() int {
 	signals := make(chan os.Signal, 100)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT)
@@ -49,7 +49,7 @@ func count() int {
 	return 7
 }
 
-// way is a way in which a command can run under the program.
+// way is a way to run a command under the program.
 type way struct {
 	name  string
 	flags []string
@@ -63,7 +63,7 @@ var ways = []way{
 	{"supervise as PID 1", []string{"--on-change", "restart"}, true},
 }
 
-// exact gives what starts a command in a way. The vault binds 0 to ZERO.
+// exact starts commands in a way. The vault binds 0 to ZERO.
 type exact struct {
 	vault *vaulttest.Server
 	env   []string
@@ -92,7 +92,7 @@ func (e exact) command(t *testing.T, w way, argv ...string) *exec.Cmd {
 	return c
 }
 
-// code runs c and gives the code that a shell would, and what c said of errors.
+// code runs c and returns its exit code as in a shell, and its error output.
 func (w way) code(t *testing.T, c *exec.Cmd) (int, string) {
 	t.Helper()
 	var said bytes.Buffer
@@ -116,8 +116,8 @@ func (w way) needed(t *testing.T) {
 	needs.Granted(t, c.Run(), "a PID namespace")
 }
 
-// ignoreNothing sets to their default the signals that these tests were started with ignored, which all they
-// start would inherit: make leaves 32 and 33 so. Go's own functions put back what was there at the start.
+// ignoreNothing resets signals that this process inherited as ignored, because everything it starts would inherit
+// them: make leaves 32 and 33 ignored. Go's own functions restore the inherited state.
 var ignoreNothing = sync.OnceFunc(func() {
 	type sigaction struct{ handler, flags, restorer, mask uint64 }
 	for n := uintptr(1); n <= 64; n++ {
@@ -145,7 +145,7 @@ func TestExactExitCodes(t *testing.T) {
 	}
 }
 
-// deadly are the signals whose default is to end a process.
+// deadly returns the signals whose default action ends a process.
 func deadly() (all []syscall.Signal) {
 	for n := syscall.Signal(1); n <= 64; n++ {
 		switch n {
@@ -161,7 +161,7 @@ func TestExactDeaths(t *testing.T) {
 	e := newExact(t)
 	for _, w := range ways {
 		if w.pid1 && w.name == "replace as PID 1" {
-			continue // a PID 1 can't kill itself: the kernel's rule, not ours
+			continue // the kernel does not let PID 1 kill itself
 		}
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
@@ -176,7 +176,7 @@ func TestExactDeaths(t *testing.T) {
 	}
 }
 
-// A supervisor that is killed takes its command along, unless it is told not to.
+// When a supervisor is killed, its command is ended too, unless --outlive is set.
 func TestKilledSupervisor(t *testing.T) {
 	e := newExact(t)
 	for _, tt := range []struct {
@@ -191,7 +191,7 @@ func TestKilledSupervisor(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			read := func(name string) string { b, _ := os.ReadFile(filepath.Join(dir, name)); return string(b) } // may not be there yet
+			read := func(name string) string { b, _ := os.ReadFile(filepath.Join(dir, name)); return string(b) } // may not exist yet
 			c := e.command(t, way{flags: tt.flags}, "sh", "-c", `
 				trap 'echo TERM > got; exit' TERM
 				echo $$ > pid
@@ -211,7 +211,7 @@ func TestKilledSupervisor(t *testing.T) {
 			if err := c.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
-			_ = c.Wait() // of KILL; the command's signal has been sent by now
+			_ = c.Wait() // killed; the command's signal was sent before
 			if !tt.outlive {
 				if !poll.Within(time.Minute, func() bool { return read("got") == "TERM\n" }) {
 					t.Error("the command gets no TERM")
@@ -233,8 +233,8 @@ func TestKilledSupervisor(t *testing.T) {
 	}
 }
 
-// One Ctrl-C is one INT for the command, and Ctrl-\ one QUIT. Were one passed on once more, it would be
-// counted by the time the next ones are.
+// One Ctrl-C sends one INT to the command, and one Ctrl-\ one QUIT. An additional one would be counted before the
+// next key.
 func TestOneCtrlCIsOne(t *testing.T) {
 	e := newExact(t)
 	self, err := os.Executable()
@@ -253,7 +253,7 @@ func TestOneCtrlCIsOne(t *testing.T) {
 				t.Fatal(err)
 			}
 			var mu sync.Mutex
-			var text bytes.Buffer // mu guards it
+			var text bytes.Buffer // guarded by mu
 			closed := make(chan struct{})
 			go func() {
 				defer close(closed)

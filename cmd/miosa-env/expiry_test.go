@@ -13,8 +13,9 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// Beside a vault that is gone, a secret expires: the agent's env file and socket lose it, a command that
-// follows is restarted without it once, a start from a cache doesn't get it, and the status names it.
+// A secret expires while the vault is unavailable: it disappears from the agent's env file and socket, a command
+// that follows changes is restarted once without it, a start from the cache does not get it, and the status names
+// it.
 func TestExpiryWithoutAVault(t *testing.T) {
 	needs.Long(t, "ten seconds of real time until the expiry")
 	s := newScriptVault(t)
@@ -68,7 +69,7 @@ func TestExpiryWithoutAVault(t *testing.T) {
 	}
 	took := time.Since(expires)
 	r.holds("followed", "lasting expiring\nlasting\n")
-	if took > 10*time.Second || time.Since(expires) > 20*time.Second { // agent/expiry_test.go has it to the nanosecond
+	if took > 10*time.Second || time.Since(expires) > 20*time.Second { // agent/expiry_test.go tests the exact time
 		t.Errorf("dropped from the file after %s, from the command after %s", took, time.Since(expires))
 	}
 	for _, from := range [][]string{{"--socket", "agent.sock"}, {"--no-agent", "--cache"}} {
@@ -77,7 +78,7 @@ func TestExpiryWithoutAVault(t *testing.T) {
 			t.Errorf("run %s prints %q: %v", strings.Join(from, " "), out, err)
 		}
 	}
-	out, _ := program("status", "--socket", "agent.sock").Output() // which ends with 1, since it is stale
+	out, _ := program("status", "--socket", "agent.sock").Output() // exits with 1 because it is stale
 	if !strings.Contains(string(out), "BRIEF: not served until the vault has newer values\n") || !strings.Contains(string(out), "stale") {
 		t.Errorf("status:\n%s", out)
 	}

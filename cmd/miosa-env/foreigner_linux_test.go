@@ -14,14 +14,14 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// A user whom the agent turns away hears that, and what to do about it, and not that a key is missing.
+// A user whom the agent denies gets an error about that with a hint, and not one about a missing key.
 func TestForeignerIsToldWhy(t *testing.T) {
 	needs.Root(t, "to be another user")
 	const foreigner = 65534
 	s := vaulttest.Start(t)
 	s.Put(t, "token", "the-value", sandbox, "TOKEN")
 	key := s.ResourceKey(t, sandbox)
-	dir, err := os.MkdirTemp("", "miosa-env-test-") // whose parents anybody may pass through
+	dir, err := os.MkdirTemp("", "miosa-env-test-") // in a directory that other users can enter
 	if err != nil {
 		t.Fatal(err)
 	}

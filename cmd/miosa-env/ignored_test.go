@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// Whoever starts the tests may ignore signals (nohup does), and what is ignored is inherited all the way to
-// the commands of the tests, which is as it should be, but then no shell can trap them. A signal that is
-// caught here is at its default there.
+// The tests may be started with ignored signals, for instance by nohup. Their commands would inherit that,
+// correctly, but a shell cannot trap an ignored signal. Signals that are caught here are at their default in the
+// commands.
 func init() {
 	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
 		if signal.Ignored(sig) {

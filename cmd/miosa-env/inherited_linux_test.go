@@ -28,10 +28,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// The reference of these tests is the command, run directly.
+// These tests compare with the same command run directly.
 
-// startAs lets this test binary start another program in a state: "ignored blocked closed", the first two
-// as hexadecimal sets of signals, the last as digits.
+// startAs makes this test binary start another program in a state: "ignored blocked closed", the first two as
+// hexadecimal sets of signals, the last as digits.
 const startAs = "MIOSA_ENV_TEST_START"
 
 func init() {
@@ -57,7 +57,7 @@ func startWith(state string, argv []string) error {
 		if ignored.Has(n) {
 			action.Handler = 1
 		}
-		_, _ = inherited.SetAction(n, action) // not for KILL and STOP
+		_, _ = inherited.SetAction(n, action) // fails for KILL and STOP
 	}
 	for _, fd := range closed {
 		if fd != '-' {
@@ -71,7 +71,7 @@ func startWith(state string, argv []string) error {
 	return syscall.Exec(path, argv, slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, startAs+"=") }))
 }
 
-// state is what a program is started with.
+// state is the state in which a program is started.
 type state struct {
 	ignored, blocked inherited.Signals
 	closed           string
@@ -81,7 +81,7 @@ func (s state) String() string {
 	return fmt.Sprintf("%x %x %s", uint64(s.ignored), uint64(s.blocked), "-"+s.closed)
 }
 
-// from has c started in a state.
+// from makes c start in a state.
 func (s state) from(t *testing.T, c *exec.Cmd) {
 	t.Helper()
 	self, err := os.Executable()
@@ -90,13 +90,13 @@ func (s state) from(t *testing.T, c *exec.Cmd) {
 	}
 	c.Args = append([]string{self}, append([]string{c.Path}, c.Args[1:]...)...)
 	c.Path = self
-	c.Env = append(slices.Clone(c.Env), startAs+"="+s.String()) // others share it
+	c.Env = append(slices.Clone(c.Env), startAs+"="+s.String()) // c.Env is shared
 }
 
-// stays are the ways in which a command can run, with masking.
+// stays are the ways to run a command, and masking.
 var stays = append(slices.Clone(ways), way{"mask", []string{"--mask"}, false})
 
-// direct runs a command without the program, in a way's process id namespace.
+// direct returns a command without the program, in the way's process id namespace.
 func (e exact) direct(t *testing.T, w way, argv ...string) *exec.Cmd {
 	t.Helper()
 	c := e.command(t, w)
@@ -108,7 +108,7 @@ func (e exact) direct(t *testing.T, w way, argv ...string) *exec.Cmd {
 	return c
 }
 
-// outcome is what a command prints, and how it ends.
+// outcome returns the output of a command and how it ended.
 func outcome(t *testing.T, c *exec.Cmd) string {
 	t.Helper()
 	c.WaitDelay = 10 * time.Second
@@ -119,7 +119,7 @@ func outcome(t *testing.T, c *exec.Cmd) string {
 	return fmt.Sprintf("%s%v", out, c.ProcessState)
 }
 
-// Each signal that is ignored or blocked when we start is so in the command, and no other is.
+// The command inherits exactly the ignored and blocked signals with which the program is started.
 func TestSignalsAreInherited(t *testing.T) {
 	e := newExact(t)
 	var all []state
@@ -130,7 +130,7 @@ func TestSignalsAreInherited(t *testing.T) {
 	}
 	const every = ^inherited.Signals(0)
 	all = append(all, state{}, state{ignored: every}, state{blocked: every}, state{ignored: every, blocked: every})
-	// Not what is pending: the runtime of the program that starts the command may have sent itself URG.
+	// Without pending signals, because the runtime of the starting program may send itself URG.
 	show := []string{"grep", "-E", "^Sig(Blk|Ign|Cgt):", "/proc/self/status"}
 	for _, w := range stays {
 		t.Run(w.name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestSignalsAreInherited(t *testing.T) {
 	}
 }
 
-// A hook finds signals as the command does.
+// A hook inherits the same signal state as the command.
 func TestHookInheritsSignals(t *testing.T) {
 	e := newExact(t)
 	s := state{ignored: inherited.Set(unix.SIGCHLD, unix.SIGPIPE, unix.SIGSEGV, 40), blocked: inherited.Set(unix.SIGUSR1, unix.SIGTERM, 34)}
@@ -177,7 +177,7 @@ func TestHookInheritsSignals(t *testing.T) {
 	}
 }
 
-// With CHLD ignored at the start (a parent may leave it so) the end of a command is seen, however short it is.
+// If CHLD is ignored at the start, as a parent may leave it, the end of even a short command is noticed.
 func TestChildIgnored(t *testing.T) {
 	e := newExact(t)
 	for _, w := range stays {
@@ -195,10 +195,10 @@ func TestChildIgnored(t *testing.T) {
 	}
 }
 
-// masked matches what --mask puts in the place of an output.
+// masked matches the pipe with which --mask replaces a stream.
 var masked = regexp.MustCompile(`(?m)^([12]) pipe:.*$`)
 
-// A standard stream that is closed when we start is closed in the command, and no file of ours is open there.
+// A standard stream that is closed at the start is closed in the command, without another open file in its place.
 func TestFilesAreInherited(t *testing.T) {
 	needs.Command(t, "bash")
 	e := newExact(t)
@@ -226,7 +226,7 @@ func TestFilesAreInherited(t *testing.T) {
 		}
 		return string(text)
 	}
-	// ls opens the directory itself at the lowest free number.
+	// ls would open the directory itself at the lowest free number.
 	show := []string{"bash", "-c", `for n in /proc/self/fd/*; do n=${n##*/}; [ -e /proc/$$/fd/$n ] && echo "$n $(readlink /proc/$$/fd/$n)" >&3; done; ulimit -Sn >&3`}
 	for _, w := range []way{ways[0], ways[2], {"mask", []string{"--mask"}, false}} {
 		for _, closed := range []string{"", "0", "1", "2", "01", "02", "12", "012"} {
@@ -243,7 +243,7 @@ func TestFilesAreInherited(t *testing.T) {
 	}
 }
 
-// A signal that is blocked when we start, and sent while the vault is asked, waits for the command.
+// A signal that is blocked at the start and sent during the reveal stays pending for the command.
 func TestBlockedSignalWaits(t *testing.T) {
 	e := newExact(t)
 	for _, w := range stays {
@@ -261,7 +261,7 @@ func TestBlockedSignalWaits(t *testing.T) {
 			if err := c.Start(); err != nil {
 				t.Fatal(err)
 			}
-			pipe, err := os.OpenFile(fifo, os.O_WRONLY, 0) // returns once it is read: the program has begun
+			pipe, err := os.OpenFile(fifo, os.O_WRONLY, 0) // returns when the program reads it
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -287,13 +287,13 @@ func TestBlockedSignalWaits(t *testing.T) {
 	}
 }
 
-// waiting are commands of ours that wait for the vault.
+// waiting are commands of the program that wait for the vault.
 var waiting = [][]string{
 	{"run", "--", "true"}, {"run", "--cache", "--", "true"}, {"run", "--on-change", "restart", "--", "true"}, {"export"}, {"get", "X"}, {"list"},
 	{"secrets", "list"}, {"audit"}, {"doctor"},
 }
 
-// While a command of ours waits, a signal ends it as it ends any program: no stacks, and no exit code of ours.
+// A signal ends a waiting command of the program like any program: no goroutine stacks, and no special exit code.
 func TestSignalsWhileWaiting(t *testing.T) {
 	vault := vaulttest.Start(t)
 	for _, words := range waiting {
@@ -331,8 +331,8 @@ func TestFaultsWhileWaiting(t *testing.T) {
 	}
 }
 
-// endWaiting sends a signal to a command of ours, some time after it has asked the vault. It returns the exit code, as
-// shells have it, and standard error.
+// endWaiting sends a signal to a command of the program, pause after its request to the vault. It returns the exit
+// code, as in a shell, and standard error.
 func endWaiting(t *testing.T, vault *vaulttest.Server, words []string, n syscall.Signal, pause time.Duration) (code int, said string) {
 	t.Helper()
 	asked := make(chan struct{}, 100)

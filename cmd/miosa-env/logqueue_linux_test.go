@@ -11,7 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// TestStopsWithALogThatNobodyReads: a supervisor whose log goes where nobody reads stops its command as ever, and ends.
+// TestStopsWithALogThatNobodyReads: a supervisor whose log is not read stops its command as usual, and ends.
 func TestStopsWithALogThatNobodyReads(t *testing.T) {
 	for _, flags := range []string{"--on-change restart", "--mask", "--mask --on-change restart"} {
 		t.Run(flags, func(t *testing.T) {

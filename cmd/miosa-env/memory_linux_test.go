@@ -21,9 +21,9 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// marks are what values of one test carry at both ends and what stands nowhere else, in the ways in which
-// it might lie around. So whatever piece of a value is left somewhere, of its last bytes too, is found, and
-// the digits behind the mark tell whose it is.
+// marks are unique marks at both ends of a test's values, in the forms in which they could remain in memory. Any
+// remaining piece of a value is found by them, including its last bytes, and the digits after the mark identify
+// the value.
 type marks struct {
 	text  string
 	forms map[string][]byte
@@ -37,20 +37,20 @@ func marksOf(text string) marks {
 		wide = append(wide, text[i], 0)
 	}
 	m := marks{text, map[string][]byte{"plain": []byte(text), "hex": []byte(hex.EncodeToString([]byte(text))), "wide": wide}}
-	for shift := range 3 { // base64 at each alignment, its edges cut
+	for shift := range 3 { // base64 in each alignment, without the edges
 		encoded := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + text))
 		m.forms[fmt.Sprint("base64 at ", shift)] = []byte(encoded[4 : len(encoded)-4])
 	}
 	return m
 }
 
-// value gives a value with two marks and more bytes between them; number has four digits.
+// value returns a value with two marks and more bytes between them; number has four digits.
 func (m marks) value(number, more int, filler string) string {
 	mark := fmt.Sprintf("%s%04d", m.text, number)
 	return mark + strings.Repeat(filler, more/len(filler)+1)[:more] + mark
 }
 
-// sought tells which forms stand in b, and whose.
+// sought returns which forms occur in b, with their numbers.
 func (m marks) sought(b []byte) (found []string) {
 	for name, form := range m.forms {
 		at := bytes.Index(b, form)
@@ -66,14 +66,14 @@ func (m marks) sought(b []byte) (found []string) {
 	return found
 }
 
-// image is what root can read of a process: its mappings one by one, or all of a core.
+// image is what root can read of a process: its mappings, or a core.
 type image struct {
-	found  map[string][]string // by mapping: what is sought and is there
+	found  map[string][]string // marks found, by mapping
 	size   int
-	closed []string // mappings that can't be read
+	closed []string // unreadable mappings
 }
 
-// imageOf reads a process's memory in pieces that overlap.
+// imageOf reads a process's memory in overlapping pieces.
 func imageOf(t *testing.T, pid int, m marks) image {
 	t.Helper()
 	maps, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/maps")
@@ -112,7 +112,7 @@ func imageOf(t *testing.T, pid int, m marks) image {
 	return i
 }
 
-// coreOf makes a core of a running process, and gives what stands in it; false where none can be made.
+// coreOf creates a core of a running process and returns it; false if that is impossible.
 func coreOf(t *testing.T, pid int) ([]byte, bool) {
 	t.Helper()
 	gcore, err := exec.LookPath("gcore")
@@ -132,7 +132,7 @@ func coreOf(t *testing.T, pid int) ([]byte, bool) {
 	return text, true
 }
 
-// clean looks for values in all that root gets of the agent, and for controls, which are known to be there.
+// clean checks that the agent's memory contains no values, and that it does contain the controls.
 func (r *agentRun) clean(values, controls marks) {
 	r.Helper()
 	r.idle()
@@ -166,7 +166,7 @@ func (r *agentRun) clean(values, controls marks) {
 	}
 }
 
-// idle waits until no hook runs, and all that hooks have printed is read: until then it lies in a buffer.
+// idle waits until no hook runs and all output of hooks is read, because until then it is in a buffer.
 func (r *agentRun) idle() {
 	r.Helper()
 	proc, quiet := fmt.Sprintf("/proc/%d/", r.command.Process.Pid), 0
@@ -182,23 +182,23 @@ func (r *agentRun) idle() {
 		for _, fd := range open {
 			to, err := os.Readlink(fd)
 			info, _ := os.ReadFile(proc + "fdinfo/" + filepath.Base(fd))
-			// One that it was started with stays open over exec: its own don't.
+			// An inherited file stays open over exec; the agent's own are close-on-exec.
 			own := regexp.MustCompile(`flags:\s0*2\d{6}\n`).Match(info)
 			running = running || err == nil && own && strings.HasPrefix(to, "pipe:")
 		}
 		if quiet++; running {
 			quiet = 0
 		}
-		return quiet == 3 // not between one hook and the next
+		return quiet == 3 // not in the moment between two hooks
 	}) {
 		r.Fatal("its hooks don't end")
 	}
 }
 
-// asks has clients get values through the socket, in every way there is.
+// asks makes clients get values through the socket in every way.
 func (r *agentRun) asks() {
 	r.Helper()
-	const small = "[VO]*[0-9S]" // execve takes no variable as large as another
+	const small = "[VO]*[0-9S]" // larger variables do not fit into execve
 	for _, args := range [][]string{
 		{"run", "--only", small, "--", "true"}, {"run", "--mask", "--only", small, "--", "env"}, {"export"}, {"export", "--format", "json"},
 		{"export", "--format", "dotenv", "--only", "VALUE_*"}, {"get", "VALUE_33"}, {"get", "ODD_HUGE"}, {"list"}, {"list", "--json"}, {"refresh"}, {"status"},
@@ -232,9 +232,9 @@ func TestMarksSeeEveryForm(t *testing.T) {
 	}
 }
 
-// The memory of the agent as it ships, which fetches, caches, writes outputs of every format, runs hooks
-// that print all of it, answers clients and has seen rotations, holds no value that anybody could read, root
-// included; nor does a core of it; nor is there any in one that has started from the cache.
+// The released agent fetches, caches, writes outputs in every format, runs hooks that print them, serves clients
+// and takes rotations. Its memory, as root can read it, and its core contain no value; nor do those of an agent
+// that started from the cache.
 func TestMemoryImage(t *testing.T) {
 	needs.Long(t, "it searches all of an agent's memory")
 	needs.Root(t, "to read another process's memory")
@@ -256,7 +256,7 @@ func TestMemoryImage(t *testing.T) {
 	for _, more := range []int{200, 1000, 3900, 5000, 40_000} {
 		add(fmt.Sprintf("VALUE_%d", more), more)
 	}
-	odd := map[string]string{ // what not every format carries
+	odd := map[string]string{ // values that some formats cannot represent
 		"ODD_QUOTES": `it's "quoted" \ $HOME `, "ODD_LINES": "line\nand <another> & é\n", "ODD_HUGE": strings.Repeat(filler, 10_000),
 	}
 	for name, within := range odd {
@@ -277,7 +277,7 @@ func TestMemoryImage(t *testing.T) {
 	d := runAgent(t, a, config)
 	d.says("hook done.*files")
 	d.asks()
-	for i := range 3 { // each changes values of many lengths
+	for i := range 3 { // each rotates values of many lengths
 		last := ""
 		for at := i; at < len(plain); at += 5 {
 			last = next(lengths[plain[at]])
@@ -294,7 +294,7 @@ func TestMemoryImage(t *testing.T) {
 		t.Error("a value that was deleted is still there")
 	}
 
-	// The controls: what holds values is seen to, and so is what surely is in the agent.
+	// The controls: a process that contains values, and text that is known to be in the agent.
 	holder := exec.Command(filepath.Join(built, "miosa-env"), "run", "--only", "VALUE_33", "--", "sleep", "1000")
 	holder.Env = []string{"PATH=" + os.Getenv("PATH"), "MIOSA_SOCKET=" + filepath.Join(d.dir, "agent.sock")}
 	if err := holder.Start(); err != nil {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// startProvider starts a server that gives a token for the code "good", and returns a configuration of the
-// vault that knows it as the provider github.
+// startProvider starts a server that returns a token for the code "good", and returns the vault's configuration
+// with it as the provider github.
 func startProvider(t *testing.T) (config string) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -39,8 +39,7 @@ scopes = ["repo", "read:org"]
 
 var linkLine = regexp.MustCompile(`(?m)^  (http://\S+/authorize\?\S+)\s*$`)
 
-// consent does what a browser does for a user who allows, denies or runs into a failure, with the link in
-// a text.
+// consent acts as the browser of a user who allows, denies or fails, with the link in text.
 func (s *scriptVault) consent(how, text string) error {
 	found := linkLine.FindStringSubmatch(text)
 	if found == nil {

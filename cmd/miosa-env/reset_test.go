@@ -15,7 +15,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// resets passes connections on to an address, and can end all of them with RST.
+// resets forwards connections and can reset all of them.
 type resets struct {
 	net.Listener
 	mu   sync.Mutex // guards open
@@ -64,8 +64,8 @@ func (r *resets) reset() int {
 	return n
 }
 
-// A connection to the vault that is reset while a command runs, under TLS whose goodbye then meets a closed
-// connection, is nothing to the command: it runs on, gets the next value, and its exit code comes back.
+// A connection to the vault is reset while a command runs, under TLS, whose close_notify then fails. The command
+// runs on, gets the next value, and its exit code is returned.
 func TestResetsUnderACommand(t *testing.T) {
 	c, ca, _ := vaulttest.Certificate(t)
 	s := vaulttest.Start(t, vaulttest.WithTLS(c))
@@ -73,7 +73,7 @@ func TestResetsUnderACommand(t *testing.T) {
 	r := resettable(t, s.Addr())
 	a := configured("https://"+r.Addr().String()+"/api/v1", s.ResourceKey(t, sandbox)).with("MIOSA_CA_FILE", ca)
 	marks := filepath.Join(t.TempDir(), "marks")
-	// The second start ends by itself: with 5, if nothing ended the first.
+	// The second start ends by itself, with 5 if nothing ended the first.
 	command := exec.Command(filepath.Join(built, "miosa-env"), "run", "--on-change", "restart", "--settle", "0s", "--", "sh", "-c",
 		`echo "$TOKEN" >> "$0"; [ "$TOKEN" = first ] || exit 5; sleep 100`, marks)
 	command.Env = environ(a.env)
@@ -84,7 +84,7 @@ func TestResetsUnderACommand(t *testing.T) {
 	}
 	const route = "POST /egress/bindings/reveal"
 	for i := range 5 {
-		if !poll.Within(time.Minute, func() bool { return s.Requests(route) > i+1 }) { // it waits at the vault
+		if !poll.Within(time.Minute, func() bool { return s.Requests(route) > i+1 }) { // the next wait has begun
 			t.Fatalf("after %d resets it doesn't ask any more", i)
 		}
 		if !poll.Within(time.Minute, func() bool { return r.reset() > 0 }) {

@@ -30,7 +30,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// built is the folder with the program under test, linked as it ships.
+// built is the folder with the program under test, linked as released.
 var built string
 
 func TestMain(m *testing.M) {
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// environ is the environment of a program under test: PATH, a socket that nobody listens on, and these variables.
+// environ returns the environment of a program under test: PATH, a socket without an agent, and variables.
 func environ(variables map[string]string) []string {
 	all := map[string]string{"PATH": os.Getenv("PATH"), "MIOSA_SOCKET": filepath.Join(built, "none.sock")}
 	maps.Copy(all, variables)
@@ -58,7 +58,7 @@ func environ(variables map[string]string) []string {
 
 var sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
 
-// Each script has a vault of its own, and starts with a resource key for sandbox sb_1 in its environment.
+// Each script has its own vault and starts with a resource key for sandbox sb_1 in its environment.
 func TestScripts(t *testing.T) {
 	providers := vaulttest.WithOAuth(t, startProvider(t))
 	scripts.Run(t, testscript.Params{
@@ -86,7 +86,7 @@ func TestScripts(t *testing.T) {
 			if name == "pidns" {
 				return exec.Command("unshare", "--pid", "--fork", "--mount-proc", "true").Run() == nil, nil
 			}
-			if name == "userns" { // with limits of its own
+			if name == "userns" { // with its own limits
 				return exec.Command("unshare", "--user", "--map-root-user", "sh", "-c", "echo 0 > /proc/sys/user/max_inotify_instances").Run() == nil, nil
 			}
 			if name == "root" {
@@ -121,10 +121,10 @@ type scriptVault struct {
 	tb    testing.TB
 	key   api.Key
 	keyID string
-	ids   map[string]string // of secrets, by the variable they are bound to
+	ids   map[string]string // of secrets, by the variable to which they are bound
 
-	started map[string]*exec.Cmd // by the script's start, under "", and by its agent, under "agent"
-	hanging atomic.Int32         // requests that a hanging vault has taken
+	started map[string]*exec.Cmd // "": of the script's start; "agent": of its agent
+	hanging atomic.Int32         // number of requests that a hanging vault has received
 }
 
 // passed are the variables that start passes on.
@@ -157,10 +157,10 @@ const vaultUsage = `usage: vault put|placeholder|rotate NAME VALUE
        vault platform [tokens|preview] [CALL=STATUS/CODE...]
        vault requests reveal|list|hanging|ROUTE COUNT`
 
-// cmdVault does something to the script's vault. requests waits until there were COUNT, and fails on more.
-// another starts a second vault and makes it the script's, in its environment too; the first one goes on.
-// old lets MIOSA_BASE_URL lead to a vault without the agent API, hang to one that never answers, and
-// platform to one that answers as MIOSA's platform does, and refuses reveal or list as it is told.
+// cmdVault does something to the script's vault. requests waits until there were COUNT, and fails if there are
+// more. another starts a second vault and makes it the script's, in its environment too; the first one keeps
+// running. old makes MIOSA_BASE_URL a vault without the agent API, hang one that never responds, and platform one
+// that answers like MIOSA's platform and refuses reveal or list as configured.
 func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 	s := ts.Value(vaultKey{}).(*scriptVault)
 	if neg || len(args) == 0 {
@@ -179,7 +179,7 @@ func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 		s.Delete(s.tb, s.ids[args[1]])
 	case what == "revoke" && len(args) == 1:
 		s.Revoke(s.tb, s.keyID)
-	case what == "mint" && len(args) == 1: // another key, in the place of the one before
+	case what == "mint" && len(args) == 1: // replaces the script's key
 		s.key, s.keyID = s.MintResourceKey(s.tb, sandbox)
 		ts.Setenv("KEY", s.key.Reveal())
 		ts.Setenv("MIOSA_API_KEY", s.key.Reveal())
@@ -210,7 +210,7 @@ func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 			"list":    func() int { return s.Requests("GET /egress/bindings") },
 			"hanging": func() int { return int(s.hanging.Load()) },
 		}[args[1]]
-		if strings.Contains(args[1], " ") { // another route, as the vault calls it
+		if strings.Contains(args[1], " ") { // a route in the vault's form
 			count = func() int { return s.Requests(args[1]) }
 		}
 		if got := settled(count, want); got != want {
@@ -221,7 +221,7 @@ func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// platformOf reads the words after vault platform.
+// platformOf parses the words after vault platform.
 func platformOf(ts *testscript.TestScript, words []string) (p vaulttest.Platform) {
 	for _, word := range words {
 		call, refused, _ := strings.Cut(word, "=")
@@ -250,13 +250,13 @@ func (s *scriptVault) put(env, value, delivery string) {
 	})
 }
 
-// settled returns a count as soon as it is want or more, or can't be hoped to be any longer.
+// settled returns a count as soon as it is at least want, or after a timeout.
 func settled(count func() int, want int) (got int) {
 	_ = poll.Within(time.Minute, func() bool { got = count(); return got >= want })
 	return got
 }
 
-// hang starts a server that takes requests and never answers, and returns its base URL.
+// hang starts a server that accepts requests and never responds, and returns its base URL.
 func (s *scriptVault) hang() string {
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		s.hanging.Add(1)
@@ -267,8 +267,8 @@ func (s *scriptVault) hang() string {
 	return server.URL
 }
 
-// withoutAgentAPI starts a server that has all of the vault but the agent API, as MIOSA's platform does
-// today, and returns its base URL.
+// withoutAgentAPI starts a server that has everything of the vault except the agent API, like MIOSA's platform,
+// and returns its base URL.
 func (s *scriptVault) withoutAgentAPI() string {
 	target, err := url.Parse(s.BaseURL)
 	if err != nil {
@@ -288,7 +288,7 @@ func (s *scriptVault) withoutAgentAPI() string {
 	return server.URL + target.Path
 }
 
-// cmdExits runs a program and checks its exit code, 128+n where signal n ended it.
+// cmdExits runs a program and checks its exit code, 128+n if signal n ended it.
 func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits CODE PROGRAM [ARG...]")
@@ -314,7 +314,7 @@ func codeOf(s *os.ProcessState) int {
 	return s.ExitCode()
 }
 
-// cmdStart starts a program that goes on beside the script, its output in the files out and log.
+// cmdStart starts a program in the background, with its output in the files out and log.
 func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: start PROGRAM [ARG...]")
@@ -322,7 +322,7 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	start(ts, "", "out", "log", args...)
 }
 
-// cmdAgent starts miosa-env agent beside the script, its log in the file agent.log, and waits until it
+// cmdAgent starts miosa-env agent in the background, with its log in the file agent.log, and waits until it
 // answers.
 func cmdAgent(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
@@ -355,7 +355,7 @@ func start(ts *testscript.TestScript, name, output, errors string, args ...strin
 	})
 }
 
-// cmdEnds waits for what was started, and checks its exit code.
+// cmdEnds waits for a started program and checks its exit code.
 func cmdEnds(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 || len(args) > 2 {
 		ts.Fatalf("usage: ends CODE [agent]")
@@ -363,13 +363,13 @@ func cmdEnds(ts *testscript.TestScript, neg bool, args []string) {
 	command := startedAs(ts, args[1:])
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	_ = command.Wait() // its error says what the code does
+	_ = command.Wait() // the exit code is checked instead
 	if got := codeOf(command.ProcessState); got != want {
 		ts.Fatalf("exit code %d, want %d; its log:\n%s", got, want, ts.ReadFile(append([]string{"log"}, "agent.log")[len(args)-1]))
 	}
 }
 
-// cmdUser is somebody who opens the link that what was started has printed.
+// cmdUser acts as a user who opens the link that a started program has printed.
 func cmdUser(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: user allows|denies|fails")
@@ -380,7 +380,7 @@ func cmdUser(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(ts.Value(vaultKey{}).(*scriptVault).consent(args[0], ts.ReadFile("out")))
 }
 
-// cmdSignal sends a signal to what was started.
+// cmdSignal sends a signal to a started program.
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "QUIT": syscall.SIGQUIT}
 	if neg || len(args) < 1 || len(args) > 2 || signals[args[0]] == 0 {
@@ -389,7 +389,7 @@ func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(startedAs(ts, args[1:]).Process.Signal(signals[args[0]]))
 }
 
-// startedAs gives what start or, with a name, agent has started.
+// startedAs returns what start or, with a name, agent has started.
 func startedAs(ts *testscript.TestScript, name []string) *exec.Cmd {
 	command := ts.Value(vaultKey{}).(*scriptVault).started[strings.Join(name, "")]
 	if command == nil {
@@ -398,7 +398,7 @@ func startedAs(ts *testscript.TestScript, name []string) *exec.Cmd {
 	return command
 }
 
-// cmdExpand puts the values of variables into files.
+// cmdExpand replaces variables in files by their values.
 func cmdExpand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: expand FILE...")
@@ -412,7 +412,7 @@ func cmdExpand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// inMemory makes a script a directory on a tmpfs.
+// inMemory gives a script a directory on a tmpfs.
 func inMemory(e *testscript.Env) string {
 	dir, err := os.MkdirTemp("/dev/shm", "miosa-env-test-")
 	if err != nil {
@@ -422,7 +422,7 @@ func inMemory(e *testscript.Env) string {
 	return dir
 }
 
-// cmdWaitFor waits until a file matches a pattern, as often as asked for.
+// cmdWaitFor waits until a file matches a pattern, as often as requested.
 func cmdWaitFor(ts *testscript.TestScript, neg bool, args []string) {
 	count := 1
 	if len(args) == 3 {
@@ -437,7 +437,7 @@ func cmdWaitFor(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	var text []byte
 	if !poll.Within(time.Minute, func() bool {
-		text, _ = os.ReadFile(ts.MkAbs(args[1])) // may not be there yet
+		text, _ = os.ReadFile(ts.MkAbs(args[1])) // may not exist yet
 		return len(pattern.FindAllIndex(text, -1)) >= count
 	}) {
 		ts.Fatalf("%s doesn't match %s %d times:\n%s", args[1], args[0], count, text)

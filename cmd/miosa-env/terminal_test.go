@@ -23,10 +23,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// cmdTerminal runs a program on a terminal of its own, and talks with it as a file says: "sees TEXT" waits
-// until the screen shows it, after what was seen before; "types TEXT" types it, a Go string's inside; "user allows" opens the link on the screen;
-// "size COLUMNS ROWS" comes first, if at all. What the screen has shown is in the file screen then. The
-// terminal has to be left as it was found.
+// cmdTerminal runs a program on a new terminal, controlled by a file: "sees TEXT" waits until the screen shows
+// TEXT after what was seen before; "types TEXT" types it, in the syntax of a Go string; "user allows" opens the
+// link on the screen; "size COLUMNS ROWS" comes first, if at all. It writes the screen's output to the file
+// screen. At the end the terminal's modes must be unchanged.
 func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: terminal CODE DIALOGUE PROGRAM [ARG...]")
@@ -83,7 +83,7 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	timer := time.AfterFunc(time.Minute, func() { _ = c.Process.Kill() })
-	_ = c.Wait() // the code is compared
+	_ = c.Wait() // the exit code is compared
 	timer.Stop()
 	after, err := term.GetState(int(tty.Fd()))
 	ts.Check(err)
@@ -99,10 +99,10 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// screenText is all that a terminal has shown.
+// screenText is the output of a terminal.
 type screenText struct {
 	mu     sync.Mutex
-	all    bytes.Buffer // mu guards it
+	all    bytes.Buffer // guarded by mu
 	closed chan struct{}
 }
 
@@ -122,7 +122,7 @@ func watchScreen(master *os.File) *screenText {
 			s.mu.Lock()
 			s.all.Write(b[:n])
 			s.mu.Unlock()
-			if err != nil { // also when nobody has the terminal any more
+			if err != nil { // also when no process has the terminal open
 				return
 			}
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// expect looks for each line, a pattern, in what was printed.
+// expect checks that the output matches each of lines, which are patterns.
 func expect(t *testing.T, printed string, lines ...string) {
 	t.Helper()
 	for _, line := range lines {

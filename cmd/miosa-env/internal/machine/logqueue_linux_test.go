@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestLogQueue: lines are written in order, each whole; what has no room is dropped.
+// TestLogQueue: lines are written completely and in order; lines beyond the limit are dropped.
 func TestLogQueue(t *testing.T) {
 	var read bytes.Buffer
 	r, w := io.Pipe()
@@ -16,12 +16,12 @@ func TestLogQueue(t *testing.T) {
 	var want strings.Builder
 	line := make([]byte, 0, 20)
 	for i := range 3 * logRoom {
-		line = fmt.Appendf(line[:0], "line %d\n", i) // a line's memory is the logger's
+		line = fmt.Appendf(line[:0], "line %d\n", i) // the logger reuses the line's memory
 		if n, err := q.Write(line); n != len(line) || err != nil {
 			t.Fatal(n, err)
 		}
 	}
-	q.flush() // nobody reads
+	q.flush() // there is no reader
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -33,7 +33,7 @@ func TestLogQueue(t *testing.T) {
 	for i := range logRoom {
 		fmt.Fprintf(&want, "line %d\n", i)
 	}
-	// One more has room if the first is being written by then.
+	// One more line fits if the first is already being written.
 	if n := strings.Count(read.String(), "\n"); !strings.HasPrefix(read.String(), want.String()) || n > logRoom+1 {
 		t.Errorf("%d lines, want the first %d and at most one more", n, logRoom)
 	}

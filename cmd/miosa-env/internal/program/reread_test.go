@@ -12,7 +12,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// A key's file is read again through whatever happens to it while it is replaced.
+// A key's file is read again in every state that it can have during its replacement.
 func TestRereadKey(t *testing.T) {
 	old, fresh := api.NewKey(api.ResourceKeyPrefix), api.NewKey(api.ResourceKeyPrefix)
 	half := fresh.Reveal()[:30]
@@ -30,7 +30,7 @@ func TestRereadKey(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name   string
-		before func(t *testing.T, path string) // the refusal
+		before func(t *testing.T, path string) // before the refusal
 		after  func(t *testing.T, path string) // a moment after it
 		want   api.Key                         // zero: an error
 	}{
@@ -125,7 +125,7 @@ func TestRereadKey(t *testing.T) {
 	})
 }
 
-// What can be read once only isn't read again.
+// A source that can be read only once is not read again.
 func TestRereadKeyOfAPipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {

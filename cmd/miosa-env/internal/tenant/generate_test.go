@@ -23,7 +23,7 @@ func TestGeneratedValues(t *testing.T) {
 			count[c]++
 		}
 	}
-	// Each is to come 1000 times; a bias of a plain b % 62 would be a quarter more for some. Nine sigma are 286.
+	// Each is expected 1000 times; the bias of a plain b % 62 would be a quarter more for some. Nine sigma are 286.
 	for _, c := range generateAlphabet {
 		if n := count[c]; n < 714 || n > 1286 {
 			t.Errorf("%c came %d times", c, n)

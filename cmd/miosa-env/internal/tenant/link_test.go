@@ -7,7 +7,7 @@ import (
 	"rsc.io/qr"
 )
 
-// What is drawn has every module of the code, dark on light, and a light zone of four around it.
+// The drawing has every module of the code, dark on light, and a quiet zone of four modules.
 func TestDrawnQR(t *testing.T) {
 	code, err := qr.Encode("https://github.example/login/oauth/authorize?client_id=c&state="+strings.Repeat("s", 43), qr.L)
 	if err != nil {

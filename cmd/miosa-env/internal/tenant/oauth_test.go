@@ -14,7 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-// Every end of a flow is said in plain words, with what to do next and an exit code of its own.
+// Each end of a flow has a plain message, a next step and its own exit code.
 func TestEndOfFlow(t *testing.T) {
 	ended := func(status, word, message string) error {
 		return &secrets.FlowError{Status: api.OAuthStatus{Status: status, Error: word, Message: message}}
