@@ -24,7 +24,7 @@ const (
 // more, and with a stack limit below 144 KiB the stack itself becomes too small. bound are the bindings in env, so that
 // the error can name one.
 //
-// Errors: *LimitError.
+// Its error has a Hint.
 func Preflight(path string, argv, env []string, bound []api.Bound) error {
 	longest := environ.MaxEntry()
 	total := len(path) + 1 + pointerBytes*(max(len(argv), 1)+len(env))
@@ -33,13 +33,13 @@ func Preflight(path string, argv, env []string, bound []api.Bound) error {
 	}
 	for i, arg := range argv {
 		if len(arg) > longest {
-			return &LimitError{Argument: i, Size: len(arg), Limit: longest}
+			return &limitError{Argument: i, Size: len(arg), Limit: longest}
 		}
 		total += len(arg) + 1
 	}
 	for _, entry := range env {
 		if len(entry) > longest {
-			e := &LimitError{Size: len(entry), Limit: longest}
+			e := &limitError{Size: len(entry), Limit: longest}
 			e.Name, _, _ = strings.Cut(entry, "=")
 			for _, b := range bound {
 				if b.ExposeAsEnv == e.Name {
@@ -54,7 +54,7 @@ func Preflight(path string, argv, env []string, bound []api.Bound) error {
 	if total <= limit {
 		return nil
 	}
-	e := &LimitError{Size: total, Limit: limit, Whole: true}
+	e := &limitError{Size: total, Limit: limit, Whole: true}
 	for _, b := range bound {
 		if size := len(b.ExposeAsEnv) + 1 + b.Value.Len(); size > e.Part {
 			e.Binding, e.Name, e.Part = b.ID, b.ExposeAsEnv, size
@@ -72,8 +72,8 @@ func stringsLimit() int {
 	return int(min(max(stack.Cur/4, minStrings), maxStrings))
 }
 
-// LimitError is the error if a command's arguments and environment are too large for the kernel (E2BIG).
-type LimitError struct {
+// limitError is the error if a command's arguments and environment are too large for the kernel (E2BIG).
+type limitError struct {
 	Binding  string // id of the binding that is too large; empty: none
 	Name     string // the variable that is too large; empty: an argument, or everything together
 	Argument int    // index in argv of the argument that is too long
@@ -83,7 +83,7 @@ type LimitError struct {
 	Part     int    // with Whole: bytes of the largest bound variable, Name
 }
 
-func (e *LimitError) Error() string {
+func (e *limitError) Error() string {
 	what := "argument " + strconv.Itoa(e.Argument)
 	if e.Name != "" {
 		what = environ.Quote(e.Name)
@@ -103,7 +103,7 @@ func (e *LimitError) Error() string {
 }
 
 // Hint tells how to fix it.
-func (e *LimitError) Hint() string {
+func (e *limitError) Hint() string {
 	switch {
 	case e.Binding == "" && !e.Whole:
 		return "pass it in a file"
@@ -116,4 +116,4 @@ func (e *LimitError) Hint() string {
 }
 
 // ExitCode returns ExitFailed.
-func (e *LimitError) ExitCode() int { return ExitFailed }
+func (e *limitError) ExitCode() int { return ExitFailed }

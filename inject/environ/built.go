@@ -22,17 +22,14 @@ type Built struct {
 
 // Kinds of warnings.
 const (
-	WarnName     WarningKind = "name"     // a binding sets a name that changes how programs behave
-	WarnOnly     WarningKind = "only"     // an entry of Only matches no binding
-	WarnPlatform WarningKind = "platform" // the variable is kept as the platform has set it
+	warnName     = "name"     // a binding sets a name that changes how programs behave
+	WarnOnly     = "only"     // an entry of Only matches no binding
+	WarnPlatform = "platform" // the variable is kept as the platform has set it
 )
-
-// WarningKind is the kind of a Warning.
-type WarningKind string
 
 // Warning describes something that may be a mistake but doesn't stop a run.
 type Warning struct {
-	Kind    WarningKind
+	Kind    string
 	Binding string // the binding's id; empty for WarnOnly
 	Name    string // the final name, or the entry of Only
 	Meant   string // the bound name that the entry of Only probably meant; may be empty

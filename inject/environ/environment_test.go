@@ -182,7 +182,7 @@ func TestBuildWarnings(t *testing.T) {
 	}
 	var got []string
 	for _, w := range built.Warnings {
-		got = append(got, string(w.Kind)+": "+w.String())
+		got = append(got, w.Kind+": "+w.String())
 	}
 	want := []string{
 		"only: --only NOPE* matches no binding",

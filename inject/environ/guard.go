@@ -126,7 +126,7 @@ func guard(bound []api.Bound, allowed []string) ([]*Problem, []Warning) {
 		case function:
 			refuse(`is refused: its value starts with "() ", which some shells run`, "--allow-name "+name)
 		case class == warnedName:
-			warnings = append(warnings, Warning{Kind: WarnName, Binding: b.ID, Name: name})
+			warnings = append(warnings, Warning{Kind: warnName, Binding: b.ID, Name: name})
 		}
 	}
 	return problems, warnings

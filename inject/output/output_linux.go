@@ -107,7 +107,7 @@ func (o *Output) Write(s api.Snapshot) error {
 	if changed {
 		o.writes.Add(1)
 		for _, w := range warnings {
-			o.conf.Log.Warn().Str("output", o.conf.Path).Str("kind", string(w.Kind)).Str("name", w.Name).Msg("output may not be as intended")
+			o.conf.Log.Warn().Str("output", o.conf.Path).Str("kind", w.Kind).Str("name", w.Name).Msg("output may not be as intended")
 		}
 		o.conf.Log.Info().Any("changes", before.changes(wanted)).
 			Str("output", o.conf.Path).Int("bindings", len(bound)).Msg("output written")

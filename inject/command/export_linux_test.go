@@ -1,0 +1,4 @@
+package command
+
+// LimitError is exported for the tests.
+type LimitError = limitError
