@@ -13,7 +13,8 @@ const (
 	keySettle   = time.Second           // after its last change, a key file may be incomplete
 	keyRetry    = 20 * time.Millisecond // between attempts to read a key file
 
-	KeyPoll = 2 * time.Second // between checks of the file of a refused key
+	// KeyPoll is the time between checks of the file of a refused key.
+	KeyPoll = 2 * time.Second
 )
 
 // Reread returns the Reread function of a client's configuration, which reads the key file again; nil if the key isn't from a

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/agent/socket"
@@ -29,5 +31,24 @@ func TestOptionDefaults(t *testing.T) {
 	}
 	if len(want) > 0 {
 		t.Errorf("no such options: %v", want)
+	}
+}
+
+// A variable sets an option even if the command has another flag of that name, and that flag doesn't.
+func TestComplete_OtherFlag(t *testing.T) {
+	p := New("", nil, []string{"MIOSA_TIMEOUT=3s"}, nil, nil, nil)
+	f := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.Duration("timeout", 0, "")
+	if err := f.Parse([]string{"--timeout=1m"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.complete(f); err != nil {
+		t.Fatal(err)
+	}
+	if p.Settings.Timeout != 3*time.Second || f.Lookup("timeout").Value.String() != "1m0s" {
+		t.Errorf("timeout %s, flag %s", p.Settings.Timeout, f.Lookup("timeout").Value)
+	}
+	if variable := p.VariableOf(f.Lookup("timeout")); variable != "" {
+		t.Errorf("help names %s", variable)
 	}
 }
