@@ -85,7 +85,7 @@ func TestGuideListsEachDifference(t *testing.T) {
 	}
 }
 
-// What the guide says is read alike is.
+// The lines that the guide calls unambiguous are read the same by all readers.
 func TestSingleQuotesAreReadAlike(t *testing.T) {
 	for _, value := range []string{"", " x ", `say "hi"`, "$2y$10$abcdefghij", "a # b", `C:\dir`, "`x`", "a\nB=2\n", "\u00a0x\u2028", `\n\t\"`, "~", "#"} {
 		list, err := dotenv.Parse([]byte("A_1='" + value + "' # note\n"))

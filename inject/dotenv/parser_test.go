@@ -110,7 +110,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// Each error says where, and what to do, and nothing of what is in the file.
+// Each error has the position and a fix, and repeats nothing of the file.
 func TestErrors(t *testing.T) {
 	const (
 		form   = "not a line of the form NAME=value"

@@ -64,7 +64,7 @@ func TestDockerLimits(t *testing.T) {
 	}
 }
 
-// FuzzDockerRoundTrip: docker reads what is written exactly, and would misread what is refused.
+// FuzzDockerRoundTrip: docker reads exactly what is written, and would misread what is refused.
 func FuzzDockerRoundTrip(f *testing.F) {
 	for _, value := range nasty {
 		f.Add(value)

@@ -420,7 +420,7 @@ func namesByLine(text string) []string {
 	return names
 }
 
-// TestDotenvCarries pins what must be carried: refusing more is a regression.
+// TestDotenvCarries lists values that must be accepted: refusing one is a regression.
 func TestDotenvCarries(t *testing.T) {
 	for _, value := range []string{
 		"", "a b", "it's", `say "x"`, `C:\new`, "$(x)", "$X", "`x`", "a #b", " x ", "é", "a\nb", "it's\ntwo", "it's $", "a$", "it's $x",

@@ -103,7 +103,7 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// What the environment is made of is the caller's: Build changes none of it.
+// Build does not modify the caller's environment.
 func TestBuildLeavesItsInputsAlone(t *testing.T) {
 	inherited := []string{"A=1", "MIOSA_API_KEY=k", "B=2"}
 	bound := bind("A", "x", "B", "y", "C", "z")

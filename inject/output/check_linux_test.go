@@ -62,7 +62,7 @@ func TestOutputLook(t *testing.T) {
 	}
 }
 
-// asNobody gives up root until the test's end, for this thread only: root may write everywhere.
+// asNobody drops root until the test ends, for this thread only, because root may write everywhere.
 func asNobody(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -14,8 +14,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// TestOutputUnsafe: an output isn't written through or over what somebody else could have put there; the
-// one to blame is named, with what would mend it, and nothing is touched.
+// TestOutputUnsafe: an output is not written through or over a path that another user can change. The error names
+// that path with a hint, and no file is modified.
 func TestOutputUnsafe(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -40,7 +40,7 @@ func TestOutputFiles(t *testing.T) {
 			t.Errorf("%s: mode %o, want %o", path, st.Mode, mode)
 		}
 	}
-	// One changes, two go, one comes; what is somebody else's stays.
+	// One file changes, two are removed, one is added; foreign files stay.
 	if err := errors.Join(os.WriteFile(dir+"/out/README", []byte("theirs"), 0o600), os.Symlink("A", dir+"/out/LINK")); err != nil {
 		t.Fatal(err)
 	}

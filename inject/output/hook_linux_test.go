@@ -223,7 +223,7 @@ func TestOutputHookMasked(t *testing.T) {
 	}
 }
 
-// TestOutputHookMaskedAsSpelled: what is printed of an output is masked where its format escapes.
+// TestOutputHookMaskedAsSpelled: the hook's output is masked also in the escaped forms of the output's format.
 func TestOutputHookMaskedAsSpelled(t *testing.T) {
 	const value = `canary "it's" \ $HOME`
 	for format, want := range map[string][]string{

@@ -383,7 +383,7 @@ func TestOutputLeftovers(t *testing.T) {
 	})
 }
 
-// TestOutputReaders: whoever reads while it is written has one set or the other, whole.
+// TestOutputReaders: a reader during a write gets either the old or the new set, completely.
 func TestOutputReaders(t *testing.T) {
 	dir := inMemory(t)
 	o := newOutput(t, "docker", dir+"/out")

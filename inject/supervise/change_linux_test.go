@@ -55,7 +55,7 @@ func changingAs(t *testing.T, pid1 bool, prepare func(*exec.Cmd), script string,
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = c.Process.Signal(unix.SIGTERM) // not KILL: we are what ends a command that ignores TERM
+		_ = c.Process.Signal(unix.SIGTERM) // not KILL: the supervisor must end a command that ignores TERM
 		_ = c.Wait()
 	})
 	return c, changes, func() []string {
@@ -106,7 +106,7 @@ func TestSettle(t *testing.T) {
 	waitFor(t, wrote, "first", "stopped", "last")
 }
 
-// TestChangeAndBack: what settles to what the command has is no change.
+// TestChangeAndBack: changes that settle to the command's current values are ignored.
 func TestChangeAndBack(t *testing.T) {
 	_, changes, wrote := changing(t, false, server, "-on-change", "restart", "-settle", "200ms")
 	waitFor(t, wrote, "first")
@@ -129,7 +129,7 @@ func TestChangeWhileStopping(t *testing.T) {
 	waitFor(t, wrote, "first", "stopping", "third")
 }
 
-// TestTermWhileRestarting: no new command after we were told to end.
+// TestTermWhileRestarting: no new command is started after TERM.
 func TestTermWhileRestarting(t *testing.T) {
 	slow := `trap 'echo stopping >> FILE; sleep 0.3; exit 4' TERM; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
 	c, changes, wrote := changing(t, false, slow, "-on-change", "restart")
@@ -146,8 +146,8 @@ func TestTermWhileRestarting(t *testing.T) {
 	}
 }
 
-// TestKeysWhileRestarting: what a person sends to end a command ends us too, though a restart is under way.
-// Without a terminal HUP doesn't: services are told so to read their configuration again.
+// TestKeysWhileRestarting: terminal signals end the supervisor even during a restart. Without a terminal, HUP does
+// not, because services use it to reload their configuration.
 func TestKeysWhileRestarting(t *testing.T) {
 	slow := `trap 'echo stopping >> FILE; sleep 0.3; exit 4' TERM; trap '' INT QUIT HUP; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
 	for _, tt := range []struct {
@@ -177,7 +177,7 @@ func TestKeysWhileRestarting(t *testing.T) {
 	}
 }
 
-// TestOurBrokenPipe: that nobody reads our log is nothing to the command, which goes on and is restarted.
+// TestOurBrokenPipe: if the supervisor's log has no reader, the command runs on and is restarted.
 func TestOurBrokenPipe(t *testing.T) {
 	for _, way := range ways[2:] {
 		t.Run(way.name, func(t *testing.T) {

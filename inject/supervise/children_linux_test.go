@@ -166,7 +166,7 @@ func TestLeftoversOfTheGroup(t *testing.T) {
 	}
 }
 
-// TestWeAreKilled: the command gets TERM when we get KILL, unless it is to outlive us.
+// TestWeAreKilled: the command gets TERM when the supervisor is killed, unless --outlive is set.
 func TestWeAreKilled(t *testing.T) {
 	for _, outlive := range []bool{false, true} {
 		t.Run(fmt.Sprintf("outlive=%v", outlive), func(t *testing.T) {

@@ -21,7 +21,7 @@ import (
 
 const masking = "TOKEN=hunter2hunter2"
 
-// TestMaskedOutputIsFull: what can't be written is reported, and isn't a success.
+// TestMaskedOutputIsFull: output that cannot be written is reported and gives a nonzero exit code.
 func TestMaskedOutputIsFull(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -144,7 +144,7 @@ func pipeFull(t *testing.T, r io.Reader) bool {
 	return n >= 60<<10
 }
 
-// TestMaskedReaderNeverReads: a signal ends the waiting, and what was lost is reported.
+// TestMaskedReaderNeverReads: a signal ends the wait for a reader, and the lost output is reported.
 func TestMaskedReaderNeverReads(t *testing.T) {
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGINT} {
 		t.Run(unix.SignalName(sig), func(t *testing.T) {

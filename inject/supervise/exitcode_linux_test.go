@@ -59,7 +59,7 @@ func deadly() []syscall.Signal {
 func TestDeathByEverySignal(t *testing.T) {
 	for _, way := range ways {
 		if way.mode == "replace" && way.pid1 {
-			continue // a PID 1 can't kill itself: the kernel's rule, not ours
+			continue // the kernel does not let PID 1 kill itself
 		}
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
@@ -74,7 +74,7 @@ func TestDeathByEverySignal(t *testing.T) {
 	}
 }
 
-// TestEverySignalIsForwarded sends each signal to us and looks at what the command makes of it.
+// TestEverySignalIsForwarded sends each signal to the supervisor and checks that the command receives it.
 func TestEverySignalIsForwarded(t *testing.T) {
 	for _, way := range ways[2:] {
 		t.Run(way.name, func(t *testing.T) {
@@ -109,7 +109,7 @@ func waitForSleep(t *testing.T, pid int) int {
 	return child
 }
 
-// TestSignalsThatDontKill are those that a command may want to know of all the same.
+// TestSignalsThatDontKill are signals whose default is not to end a process, but which a command may handle.
 func TestSignalsThatDontKill(t *testing.T) {
 	for _, way := range ways[2:] {
 		for _, sig := range []string{"CONT", "WINCH", "TSTP", "TTIN", "TTOU", "URG", "CHLD"} {
@@ -125,7 +125,7 @@ func TestSignalsThatDontKill(t *testing.T) {
 					t.Fatal(err)
 				}
 				poll.Until(t, 10*time.Second, "ready", func() bool { b, _ := os.ReadFile(file); return len(b) > 0 })
-				// A shell is told of its own children's ends: CHLD is only asked for in numbers below.
+				// A shell gets CHLD for its own children, so CHLD is only tested by number below.
 				kill(t, c.Process.Pid, unix.SignalNum("SIG"+sig))
 				want := sig != "CHLD"
 				if want {

@@ -59,7 +59,7 @@ func TestNoSignalAtTheEnd(t *testing.T) {
 	kill(t, left, unix.SIGKILL)
 }
 
-// TestWorkingDirectory: ours is where we were started, and so is the command's.
+// TestWorkingDirectory: the supervisor and the command run in the directory of the start.
 func TestWorkingDirectory(t *testing.T) {
 	c := under(t, "supervise", false, "sh", "-c", "readlink /proc/$PPID/cwd && readlink /proc/$$/cwd")
 	c.Dir = t.TempDir()

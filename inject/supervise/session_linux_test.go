@@ -66,7 +66,7 @@ func TestKeysOfAPipelinesEnd(t *testing.T) {
 				s.expect("piped first", 1)
 				s.typed("q\n")
 				s.expect("key <q>", 1)
-				s.expect("prompt> ", 2) // what is typed before is the command's, and lost
+				s.expect("prompt> ", 2) // earlier input belongs to the command and is lost
 				s.typed("echo code-$?-\n")
 				s.expect("code-0-", 1)
 			})

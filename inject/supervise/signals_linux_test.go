@@ -100,7 +100,7 @@ func breakPipe(ctx context.Context) error {
 	return onSocket
 }
 
-// TestUntilIgnores: what was ignored as we started doesn't end the preparing.
+// TestUntilIgnores: a signal that was ignored at the start does not interrupt the preparation.
 func TestUntilIgnores(t *testing.T) {
 	c := under(t, "until", false, "ignored")
 	c.Path, c.Args = "/bin/sh", []string{"sh", "-c", `trap '' HUP; exec "$0" ignored`, c.Path}

@@ -134,7 +134,7 @@ func play(mode string, args []string) int {
 	}
 	next := make(chan command.Command)
 	if *changes != "" {
-		// Before the command runs: what is written while nobody has a fifo open is lost.
+		// Before the start of the command, because output to a fifo without a reader is lost.
 		fifo, err := os.OpenFile(*changes, os.O_RDWR, 0)
 		if err != nil {
 			return fail(err)
@@ -181,7 +181,7 @@ func under(t *testing.T, mode string, pid1 bool, argv ...string) *exec.Cmd {
 	return c
 }
 
-// needNamespaces skips where the kernel doesn't let us make a PID namespace.
+// needNamespaces skips the test if the kernel does not permit PID namespaces.
 func needNamespaces(t *testing.T) {
 	t.Helper()
 	c := exec.Command("/bin/true")
@@ -243,7 +243,7 @@ func onlyChild(t *testing.T, pid int) int {
 	return child
 }
 
-// alive tells whether pid is a process, zombies aside.
+// alive reports whether pid is a running process and not a zombie.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -50,7 +50,7 @@ func TestBackgroundJobAsksForTheTerminal(t *testing.T) {
 			s.expect("line <again>", 1)
 			prompts := strings.Count(s.shown(), "prompt> ")
 			s.typed("\x03")
-			s.expect("prompt> ", prompts+1) // what is typed before is flushed by the key
+			s.expect("prompt> ", prompts+1) // earlier input is flushed by the key
 			s.typed("echo code-$?-\n")
 			s.expect("code-130-", 1)
 		})
