@@ -48,8 +48,8 @@ func (r Refresh) Source() string {
 
 // The errors of ClaimRefresh.
 var (
-	ErrNotDue  = errors.New("the token is fresh, or not refreshed")
-	ErrClaimed = errors.New("another process refreshes the token")
+	ErrNotDue  = api.NewError(api.ErrConflict, "the token is fresh, or not refreshed")
+	ErrClaimed = api.NewError(api.ErrConflict, "another process refreshes the token")
 )
 
 func refreshActor(tenant string) Actor {
@@ -59,31 +59,24 @@ func refreshActor(tenant string) Actor {
 // ClaimRefresh claims a schedule that is due. version is the version to replace; 0: any.
 // Errors: ErrNotDue, also for another version; ErrClaimed.
 func (s *Store) ClaimRefresh(ctx context.Context, tenant, secretID string, version int64) (r Refresh, err error) {
-	var refused error
 	err = s.write(ctx, refreshActor(tenant), anyKey, func(t *txn) error {
-		refused = nil
 		plan, err := t.schedule(secretID)
 		if err != nil {
 			return err
 		}
 		if plan == nil { // the secret may be deleted
-			refused = ErrNotDue
-			return nil
+			return ErrNotDue
 		}
 		row, err := t.secret(secretID)
-		if err != nil {
-			return err
-		}
 		switch {
+		case err != nil:
+			return err
 		case version != 0 && row.Version != version:
-			refused = ErrNotDue
+			return ErrNotDue
 		case plan.claimedUntil.After(t.now):
-			refused = ErrClaimed
+			return ErrClaimed
 		case plan.due == nil || plan.due.After(t.now):
-			refused = ErrNotDue
-		}
-		if refused != nil {
-			return nil
+			return ErrNotDue
 		}
 		plan.claim, plan.claimedUntil = rand.Text(), t.now.Add(ClaimTime)
 		plan.unclear++
@@ -93,9 +86,6 @@ func (s *Store) ClaimRefresh(ctx context.Context, tenant, secretID string, versi
 		}
 		return t.saveSchedule(secretID, *plan)
 	})
-	if err == nil {
-		err = refused
-	}
 	return r, err
 }
 
