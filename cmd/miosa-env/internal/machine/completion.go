@@ -3,7 +3,6 @@ package machine
 import (
 	"context"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,7 +32,7 @@ func CompleteFlagWords(p *program.Program, c *cobra.Command) {
 		case value.Type() == "signal":
 			complete = cobra.FixedCompletions(signal.Names(), noFiles)
 		case value.Type() == "list" && c.Annotations[program.NoResource] == "":
-			complete = variables{p}.complete
+			complete = completeVariables(p)
 		default:
 			return
 		}
@@ -61,35 +60,25 @@ func completeChange(_ *cobra.Command, _ []string, typed string) ([]string, cobra
 	return offered, directive
 }
 
-// variables completes names of bound variables.
-type variables struct{ *program.Program }
-
-// complete completes the last name of a list.
-func (p variables) complete(c *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
-	p.Stderr = io.Discard // what is logged
-	if p.Begin(c) != nil {
-		return nil, noFiles
+// completeVariables offers the bound variables as the last word of a list.
+func completeVariables(p *program.Program) cobra.CompletionFunc {
+	return func(c *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		p.Stderr = io.Discard // the log
+		if p.Begin(c) != nil {
+			return nil, noFiles
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), program.CompletionPatience)
+		defer cancel()
+		_, rows, _, err := listBindings(ctx, p)
+		if err != nil {
+			return nil, noFiles
+		}
+		names := make([]string, len(rows)) // sorted, as rows are
+		for i, row := range rows {
+			names[i] = row.Variable
+		}
+		return prefixed(typed[:1+strings.LastIndexByte(typed, ',')], names), noFiles
 	}
-	ctx, cancel := context.WithTimeout(c.Context(), program.CompletionPatience)
-	defer cancel()
-	_, rows, _, err := listBindings(ctx, p.Program)
-	if err != nil {
-		return nil, noFiles
-	}
-	names := make([]string, len(rows))
-	for i, row := range rows {
-		names[i] = row.Variable
-	}
-	slices.Sort(names)
-	return prefixed(typed[:1+strings.LastIndexByte(typed, ',')], names), noFiles
-}
-
-// completeOne completes the only argument.
-func (p variables) completeOne(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, noFiles
-	}
-	return p.complete(c, nil, "")
 }
 
 func prefixed(before string, words []string) []string {

@@ -9,11 +9,11 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/inject/envfile"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/inject/output"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
@@ -21,8 +21,8 @@ import (
 
 // Export returns the command export.
 func Export(p *program.Program) *cobra.Command {
-	f, to := &selection{}, &exportFile{}
-	format := envfile.Shell
+	e := environ.Environment{Pristine: true}
+	to := exportFile{output.Config{Format: envfile.Shell, Mode: 0o600}}
 	c := &cobra.Command{
 		Use:   "export [FLAG...]",
 		Short: "Print the bound values, or write them to a file: for a shell, as dotenv, JSON and more",
@@ -51,7 +51,7 @@ isn't kept fresh: that is what miosa-env agent does.`,
   miosa-env export --format json | jq -r .DB_URL`,
 		Args: cli.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := to.check(c, format); err != nil {
+			if err := to.check(c); err != nil {
 				return err
 			}
 			if err := p.Begin(c); err != nil {
@@ -62,50 +62,41 @@ isn't kept fresh: that is what miosa-env agent does.`,
 				return err
 			}
 			defer s.Wipe()
-			e := f.environment()
-			e.Bound, e.Inherited, e.Pristine = s.Bound, p.Environ, true
+			e.Bound, e.Inherited = s.Bound, p.Environ
 			built, err := e.Build()
 			if err != nil {
 				return err
 			}
 			warn(p.Log, built.Warnings)
-			if to.path != "" {
-				return to.write(format, built.Bound, f.allow)
+			if to.Path == "" {
+				return envfile.Encode(p.Stdout, to.Format, built.Bound)
 			}
-			return envfile.Encode(p.Stdout, format, built.Bound)
+			to.AllowNames = e.AllowNames
+			return to.write(built.Bound)
 		},
 	}
-	c.Flags().SortFlags = false
-	c.Flags().Var(setting.Choice(&format, output.Formats), "format", "`FORMAT` shell, dotenv, json, systemd, docker or files")
-	to.addFlags(c.Flags())
-	f.addFlags(c.Flags())
-	p.AddFlags(c.Flags(), "export")
+	f := c.Flags()
+	f.SortFlags = false
+	f.Var(setting.Choice(&to.Format, output.Formats), "format", "`FORMAT` shell, dotenv, json, systemd, docker or files")
+	f.StringVar(&to.Path, "output", "", "`FILE` write to this file instead of standard output; its directory must be there")
+	f.Var(setting.Mode(&to.Mode), "mode", "`MODE` the file's permissions; none for everyone")
+	f.BoolVar(&to.AllowDisk, "allow-disk", false, "let the file be elsewhere than in memory")
+	f.BoolVar(&to.AllowShared, "allow-shared", false, "let its directory be one that others may write to, as the emptyDir of a Kubernetes pod is")
+	addSelection(f, &e)
+	p.AddFlags(f, "export")
 	return c
 }
 
-// exportFile says which file is written, if any, and what it may be like.
-type exportFile struct {
-	path        string
-	mode        fs.FileMode
-	allowDisk   bool
-	allowShared bool
-}
+// exportFile is the file of --output; without a path there is none.
+type exportFile struct{ output.Config }
 
-func (e *exportFile) addFlags(f *pflag.FlagSet) {
-	e.mode = 0o600
-	f.StringVar(&e.path, "output", "", "`FILE` write to this file instead of standard output; its directory must be there")
-	f.Var(setting.Mode(&e.mode), "mode", "`MODE` the file's permissions; none for everyone")
-	f.BoolVar(&e.allowDisk, "allow-disk", false, "let the file be elsewhere than in memory")
-	f.BoolVar(&e.allowShared, "allow-shared", false, "let its directory be one that others may write to, as the emptyDir of a Kubernetes pod is")
-}
-
-// check refuses what doesn't go together, and makes the path absolute.
-func (e *exportFile) check(c *cobra.Command, format string) error {
-	if e.path == "" {
+// check checks the flags, and makes the path absolute.
+func (to *exportFile) check(c *cobra.Command) error {
+	if to.Path == "" {
 		switch {
 		case c.Flags().Changed("output"):
 			return cli.UsageOf(c, errors.New("--output: the file's name is empty"))
-		case format == output.Files:
+		case to.Format == output.Files:
 			return cli.UsageOf(c, errors.New("--format files makes a directory: name it with --output"))
 		}
 		for _, name := range []string{"mode", "allow-disk", "allow-shared"} {
@@ -115,32 +106,26 @@ func (e *exportFile) check(c *cobra.Command, format string) error {
 		}
 		return nil
 	}
-	if !filepath.IsAbs(e.path) {
-		here, err := os.Getwd() // as the shell calls it, which may be by a symlink
+	if !filepath.IsAbs(to.Path) {
+		here, err := os.Getwd() // may contain symlinks, as in the shell
 		if err == nil {
 			here, err = filepath.EvalSymlinks(here)
 		}
 		if err != nil {
-			return fmt.Errorf("--output %s: where is it? %w", e.path, err)
+			return fmt.Errorf("--output %s: where is it? %w", to.Path, err)
 		}
-		e.path = filepath.Join(here, e.path)
+		to.Path = filepath.Join(here, to.Path)
 	}
-	e.path = filepath.Clean(e.path)
-	if err := e.config(format).Validate(); err != nil {
+	to.Path = filepath.Clean(to.Path)
+	if err := to.Validate(); err != nil {
 		return cli.UsageOf(c, err)
 	}
 	return nil
 }
 
-func (e *exportFile) config(format string) output.Config {
-	return output.Config{Path: e.path, Format: format, Mode: e.mode, AllowDisk: e.allowDisk, AllowShared: e.allowShared}
-}
-
-// write writes values that were selected already.
-func (e *exportFile) write(format string, bound []api.Bound, allow []string) error {
-	conf := e.config(format)
-	conf.AllowNames = allow
-	o, err := output.New(conf)
+// write writes bindings that have been selected.
+func (to *exportFile) write(bound []api.Bound) error {
+	o, err := output.New(to.Config)
 	if err != nil {
 		return err
 	}

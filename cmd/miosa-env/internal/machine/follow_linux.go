@@ -12,13 +12,17 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/inject/command"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
-// follow passes changes on until ctx ends, or the source refuses for good. It returns what is to become of the command
-// then.
+// refusalPause is the longest pause between requests to a source that refuses.
+const refusalPause = 30 * time.Second
+
+// follow sends the command of each changed set to changes, until ctx ends or the source refuses permanently. It returns what
+// to do with the command then.
 func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- command.Command) string {
 	engine, log := r.supply.engine, r.Log
-	if !r.watches(f) { // changes aren't asked for: only what the agent says of a revocation counts
+	if !r.watches(f) { // changes don't matter, only what the agent says about a revocation
 		r.supply.only, log = true, zerolog.Nop()
 	}
 	engine.LogTo(log)
@@ -27,14 +31,14 @@ func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- command
 	running.Go(func() { _ = engine.Run(ctx) })
 	defer running.Wait()
 	defer stop()
-	logged := false // the refusal that lasts
+	logged := false // the present refusal
 	for {
-		began := time.Now()
-		err := engine.Follow(ctx, r.first.Etag, (&follower{r, ctx, changes}).take)
+		start := time.Now()
+		err := engine.Follow(ctx, r.first.Etag, func(s api.Snapshot) { r.take(ctx, s, changes) })
 		if err == nil {
 			return config.RevokeKeep
 		}
-		what := r.onRevoke(ctx, f)
+		what := r.onRevoke(ctx)
 		switch {
 		case what == config.RevokeStop:
 			r.Log.Error().Err(err).Msg("key refused: stopping command")
@@ -43,7 +47,7 @@ func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- command
 			log.Error().Err(err).Msg("key refused: command keeps its values and gets no changes")
 			return what
 		}
-		if logged = logged && time.Since(began) < againAfter/2; !logged {
+		if logged = logged && time.Since(start) < refusalPause/2; !logged {
 			log.Error().Err(err).Msg("key refused: command keeps its values until the key is replaced")
 			logged = true
 		}
@@ -54,55 +58,32 @@ func (r *runner) follow(ctx context.Context, f *runFlags, changes chan<- command
 	}
 }
 
-// againAfter is how long a vault or an agent that refuses isn't asked, if nothing has changed.
-const againAfter = 30 * time.Second
-
-// retry asks again after a refusal, as soon as that is worthwhile: when the key's file holds another key or the agent
-// serves again, or after againAfter. It returns when there is an answer.
-func (s *supply) retry(ctx context.Context) {
-	end, check := time.NewTimer(againAfter), time.NewTicker(program.KeyPoll)
-	defer end.Stop()
-	defer check.Stop()
-	for again := false; !again; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-end.C:
-			again = true
-		case <-check.C:
-			again = s.engine.Status().State != agent.Refused || s.changed(ctx)
-		}
+// take sends the command of a set to changes, unless the command wouldn't see a difference or the set is invalid.
+func (r *runner) take(ctx context.Context, s api.Snapshot, changes chan<- command.Command) {
+	r.first = s
+	if !r.follows {
+		return
 	}
-	_ = s.engine.Refresh(ctx) // if it fails, the engine is still in the state Refused
+	command, seen, err := r.build(s)
+	switch {
+	case err != nil:
+		r.Log.Error().Err(err).Msg("set rejected: command keeps its values")
+		return
+	case seen == r.seen:
+		r.Log.Debug().Msg("change does not affect command")
+		return
+	}
+	r.seen = seen
+	select {
+	case changes <- command:
+	case <-ctx.Done():
+	}
 }
 
-// changed reports whether a source that refused may give a set now.
-func (s *supply) changed(ctx context.Context) bool {
-	s.mu.Lock()
-	remote, vault, asksAgent := s.remote, s.vault, s.asksAgent()
-	s.mu.Unlock()
-	if remote != nil && s.Settings.Differs(vault.key, vault.Key()) {
-		return true
-	}
-	if !asksAgent {
-		return false
-	}
-	status, err := s.client.Status(ctx)
-	return err == nil && s.servedBy(status) && (status.State == agent.Fresh || status.State == agent.Stale)
-}
-
-// servedBy reports whether an agent serves the resource and the vault that are meant.
-func (s *supply) servedBy(status agent.Status) bool {
-	return status.Resource == s.resource && OtherVault(status, s.named) == nil
-}
-
-// onRevoke is what becomes of the command after a revocation: what the flag says, else the agent.
-func (r *runner) onRevoke(ctx context.Context, f *runFlags) string {
+// onRevoke returns what to do with the command after a revocation: what the setting says, otherwise what the agent says.
+func (r *runner) onRevoke(ctx context.Context) string {
 	s := r.supply
-	s.mu.Lock()
-	asksAgent := s.asksAgent()
-	s.mu.Unlock()
-	if r.Settings.OnRevoke != "" || !asksAgent {
+	if r.Settings.OnRevoke != "" || !s.hasAgent() {
 		return r.Settings.OnRevoke
 	}
 	status, err := s.client.Status(ctx)
@@ -115,32 +96,36 @@ func (r *runner) onRevoke(ctx context.Context, f *runFlags) string {
 	return status.OnRevoke
 }
 
-// follower takes the sets of a supervised command.
-type follower struct {
-	*runner
-	ctx     context.Context // ends the one send that could block
-	changes chan<- command.Command
+// retry makes another request after a refusal, once the key file holds another key or the agent has values, at the latest
+// after refusalPause.
+func (s *supply) retry(ctx context.Context) {
+	for start := time.Now(); time.Since(start) < refusalPause; {
+		if delay.Sleep(ctx, program.KeyPoll) != nil {
+			return
+		}
+		if s.engine.Status().State != agent.Refused || s.changed(ctx) {
+			break
+		}
+	}
+	_ = s.engine.Refresh(ctx) // after an error the engine is still in the state Refused
 }
 
-// take passes on what to run from now on, if it differs in what the command sees. A set that is refused changes
-// nothing.
-func (f *follower) take(s api.Snapshot) {
-	f.first = s
-	if !f.follows {
-		return
+// changed reports whether a source that refused may have a set now.
+func (s *supply) changed(ctx context.Context) bool {
+	s.mu.Lock()
+	vault, key := s.vault, s.key
+	s.mu.Unlock()
+	if vault != nil && s.Settings.Differs(key, vault.Key()) {
+		return true
 	}
-	command, seen, err := f.build(s)
-	if err != nil {
-		f.Log.Error().Err(err).Msg("set rejected: command keeps its values")
-		return
+	if !s.hasAgent() {
+		return false
 	}
-	if seen == f.seen {
-		f.Log.Debug().Msg("change does not affect command")
-		return
-	}
-	f.seen = seen
-	select {
-	case f.changes <- command:
-	case <-f.ctx.Done():
-	}
+	status, err := s.client.Status(ctx)
+	return err == nil && s.servedBy(status) && (status.State == agent.Fresh || status.State == agent.Stale)
+}
+
+// servedBy reports whether an agent serves the resource and the vault of this command.
+func (s *supply) servedBy(status agent.Status) bool {
+	return status.Resource == s.resource && OtherVault(status, s.named) == nil
 }

@@ -32,7 +32,12 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 			}
 			return cli.WithHint(errors.New("one name at a time"), "miosa-env export --only NAME,NAME prints several")
 		},
-		ValidArgsFunction: variables{p}.completeOne,
+		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, noFiles
+			}
+			return completeVariables(p)(c, nil, "")
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := p.Begin(c); err != nil {
 				return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,12 +21,7 @@ import (
 
 // runFlags are the flags of run.
 type runFlags struct {
-	selection
-	envFiles    []string
-	preserve    []string
-	preserveAll bool
-	pristine    bool
-	keepKey     bool
+	environment environ.Environment
 	onChange    change
 	mask        bool
 	replace     bool
@@ -88,7 +82,9 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 			if err := p.Begin(c); err != nil {
 				return err
 			}
-			code, err := newRunner(p, f, args).start(c.Context(), f)
+			f.environment.Inherited = p.Environ
+			r := &runner{Program: p, argv: args, environment: f.environment, follows: !f.onChange.Ignored()}
+			code, err := r.start(c.Context(), f)
 			p.Code = code
 			return err
 		},
@@ -96,12 +92,12 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 	set := c.Flags()
 	set.SortFlags = false
 	set.SetInterspersed(false)
-	set.StringArrayVar(&f.envFiles, "env-file", nil, "`FILE` read variables from a .env file or a JSON object; can be given several times, later ones win")
-	f.addFlags(set)
-	set.Var(f.preserveValue(), "preserve-env", "`NAMES` let variables that are set already win over bindings: all of them, or these")
+	set.StringArrayVar(&f.environment.Files, "env-file", nil, "`FILE` read variables from a .env file or a JSON object; can be given several times, later ones win")
+	addSelection(set, &f.environment)
+	set.Var(preserveNames(&f.environment), "preserve-env", "`NAMES` let variables that are set already win over bindings: all of them, or these")
 	set.Lookup("preserve-env").NoOptDefVal = allNames
-	set.BoolVar(&f.pristine, "pristine", false, "start from an empty environment instead of our own")
-	set.BoolVar(&f.keepKey, "keep-key", false, "leave MIOSA_API_KEY and MIOSA_API_KEY_FILE in COMMAND's environment")
+	set.BoolVar(&f.environment.Pristine, "pristine", false, "start from an empty environment instead of our own")
+	set.BoolVar(&f.environment.KeepKey, "keep-key", false, "leave MIOSA_API_KEY and MIOSA_API_KEY_FILE in COMMAND's environment")
 	set.Var(setting.Of("change", &f.onChange, parseChange, change.String), "on-change", "`WHAT` what to do when a value changes: ignore; restart; signal=SIGNAL, which leaves COMMAND's environment as it is; or hook=SHELL-COMMAND, which gets the new environment and MIOSA_COMMAND_PID")
 	set.BoolVar(&f.mask, "mask", false, "replace values that COMMAND prints, encoded ones too, by [NAME]")
 	set.BoolVar(&f.replace, "replace", false, "turn into COMMAND even as process 1")
@@ -127,14 +123,6 @@ type runner struct {
 	seen    environ.Fingerprint // of the last environment of the command, if it follows
 	kept    []*os.File          // copies of env files that can be read only once
 	given   map[string]string   // path of a copy to that of its original
-}
-
-func newRunner(p *program.Program, f *runFlags, argv []string) *runner {
-	e := f.environment()
-	e.Inherited, e.Pristine, e.KeepKey = p.Environ, f.pristine, f.keepKey
-	e.Files = slices.Clone(f.envFiles)
-	e.PreserveEnv, e.PreserveNames = f.preserveAll, f.preserve
-	return &runner{Program: p, argv: argv, environment: e, follows: !f.onChange.Ignored()}
 }
 
 // prepare gets the first set and builds the command.

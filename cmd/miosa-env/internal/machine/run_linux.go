@@ -15,10 +15,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
-// Helper is this program as a helper of another run.
+// Helper runs this program as a helper of another process of it, if the arguments say so.
 func Helper(args []string) (code int, ok bool) { return supervise.Helper(args) }
 
-// start turns into the command, or stays with it until it ends and returns its exit code.
+// start replaces this process by the command, or supervises the command and returns its exit code.
 func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 	first := os.Getpid() == 1
 	supervised := !f.replace && (first || f.mask || r.watches(f))
@@ -29,8 +29,8 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 		}
 		return 0, r.command.Replace(nil)
 	}
-	// From here on no signal is lost: process 1 isn't ended by one it doesn't catch, and what the
-	// command is to get, be it that it was blocked when we started, must be waiting for it when it starts.
+	// From here on no signal is lost: signals that process 1 doesn't catch have no effect, and blocked signals must be
+	// pending for the command when it starts.
 	signals, err := signal.Catch()
 	if err != nil {
 		return 0, err
@@ -58,14 +58,14 @@ func (r *runner) supervise(ctx context.Context, f *runFlags, signals *signal.Que
 	return exit.Code, err
 }
 
-// stay runs the command until it ends.
+// stay supervises the command until it ends.
 func (r *runner) stay(ctx context.Context, f *runFlags, signals *signal.Queue) (command.Exit, error) {
 	s := supervise.Supervision{
 		OnChange: f.onChange.Change, StopSignal: f.stopSignal.number,
 		StopTimeout: max(f.stopTimeout, 1), // 0 would be the default
 		Settle:      f.settle, Outlive: f.outlive, Masked: f.mask, Log: r.Log,
 	}
-	if !r.watches(f) && !r.defersToAgent(f) {
+	if !r.watches(f) && !r.defersToAgent() {
 		r.supply.Close()
 		return s.Run(ctx, signals, r.command, nil)
 	}
@@ -89,13 +89,12 @@ func (r *runner) stay(ctx context.Context, f *runFlags, signals *signal.Queue) (
 	return exit, err
 }
 
-// watches tells whether the command needs somebody to follow what the vault says.
+// watches reports whether changes or a revocation affect the command.
 func (r *runner) watches(f *runFlags) bool {
 	return !f.onChange.Ignored() || r.Settings.OnRevoke == config.RevokeStop
 }
 
-// defersToAgent reports whether it is for the agent to say what a revocation does to the command. That may change
-// while the command runs.
-func (r *runner) defersToAgent(f *runFlags) bool {
+// defersToAgent reports whether the agent decides what a revocation does to the command. Its decision may change later.
+func (r *runner) defersToAgent() bool {
 	return r.Settings.OnRevoke == "" && r.supply.local != nil && r.supply.remote == nil
 }

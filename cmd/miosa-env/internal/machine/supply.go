@@ -19,29 +19,30 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
-// agentPatience is how long the agent has for the first set if there is a key to ask the vault with: a moment longer
-// than it holds a request while it is starting.
+// agentPatience is the time that the agent has to return the first set if there is a key for the vault: slightly longer than
+// it holds a request while it starts.
 const agentPatience = 1500 * time.Millisecond
 
 var errHangs = errors.New("the agent doesn't answer in time")
 
-// supply chooses where a command's values come from: the agent on this machine if it serves the resource that is meant,
-// else the vault. An agent.Engine does the rest.
+// supply chooses the source of a command's values: the agent on this machine if it serves the resource, otherwise the vault.
+// An agent.Engine does the rest.
 type supply struct {
 	*program.Program
 	resource api.Resource
-	named    string         // the vault that is named; empty: none, so the agent's is meant
-	client   *socket.Client // of the agent; nil: there is none to ask
+	named    string         // the named vault; empty: any
+	client   *socket.Client // of the agent; nil: there is none
 	local    *localSource   // the same
-	engine   *agent.Engine  // made by first
+	engine   *agent.Engine  // set by first
 
 	mu       sync.Mutex    // guards the fields below
-	vault    connection    // its Client is nil until the vault is asked
+	vault    *fetch.Client // nil until the vault is needed
 	remote   *fetch.Source // the same
-	cache    *cache.Cache  // nil: there is none
-	bypassed bool          // the vault was asked because the agent gave nothing, and that has been logged
-	other    error         // why the agent isn't asked any more: it serves another vault
-	only     bool          // the vault isn't asked, whatever the agent says
+	key      program.FoundKey
+	cache    *cache.Cache // nil: none
+	bypassed bool         // since the agent's last set, the vault was asked instead and that was logged
+	other    error        // the agent isn't asked again: it serves another vault
+	only     bool         // only the agent is asked
 }
 
 // Values returns the current set of the resource.
@@ -55,6 +56,7 @@ func Values(ctx context.Context, p *program.Program) (api.Snapshot, error) {
 }
 
 // newSupply chooses between the agent and the vault. It asks neither for values.
+// newSupply chooses between the agent and the vault. It requests no values.
 func newSupply(ctx context.Context, p *program.Program) (*supply, error) {
 	s := &supply{Program: p}
 	if !p.Settings.NoAgent {
@@ -78,8 +80,7 @@ func newSupply(ctx context.Context, p *program.Program) (*supply, error) {
 	return s, s.connectVault()
 }
 
-// dial connects to the agent, if there is one. It needs no key.
-// Errors: why the agent can't be asked; a missing agent isn't an error.
+// dial connects to the agent, if there is one. It needs no key. A missing agent is not an error.
 func (s *supply) dial(ctx context.Context) error {
 	client, err := dialAgent(s.Program)
 	switch {
@@ -90,7 +91,7 @@ func (s *supply) dial(ctx context.Context) error {
 	}
 	if s.Settings.Sandbox == "" && s.Settings.Computer == "" {
 		err = s.hurried(ctx, func(ctx context.Context) error {
-			status, err := client.Status(ctx) // there is one resource it can be about
+			status, err := client.Status(ctx) // an agent serves one resource
 			s.resource = status.Resource
 			if err == nil {
 				err = OtherVault(status, s.named)
@@ -103,17 +104,15 @@ func (s *supply) dial(ctx context.Context) error {
 		}
 	} else if s.resource, err = s.Settings.Resource(); err != nil {
 		client.Close()
-		return nil //nolint:nilerr // the same error comes of asking the vault
+		return nil //nolint:nilerr // connecting to the vault returns the same error
 	}
 	key, _ := api.ParseKey(s.Settings.APIKey)
-	if err := environ.Scrub(key); err != nil {
-		s.Log.Warn().Err(err).Msg("key remains visible in this process's environment or arguments")
-	}
+	s.scrub(key)
 	s.client, s.local = client, &localSource{client.Source(s.resource, s.named), s}
 	return nil
 }
 
-// OtherVault is the error where an agent isn't known to serve the vault that is named.
+// OtherVault returns an error unless an agent serves the named vault, if one is named.
 func OtherVault(s agent.Status, named string) error {
 	if named == "" || s.Vault == named {
 		return nil
@@ -121,7 +120,7 @@ func OtherVault(s agent.Status, named string) error {
 	return &socket.OtherVault{Socket: s.Socket, Serves: s.Vault, Named: named}
 }
 
-// hurried asks the agent for something to start with, within agentPatience if the vault can be asked instead.
+// hurried makes a request to the agent, within agentPatience if the vault can be asked instead.
 func (s *supply) hurried(ctx context.Context, ask func(context.Context) error) error {
 	if !s.Settings.HasKey() {
 		return ask(ctx)
@@ -135,7 +134,7 @@ func (s *supply) hurried(ctx context.Context, ask func(context.Context) error) e
 	return err
 }
 
-// localSource is the agent's sets for a command.
+// localSource is the agent as a command's source.
 type localSource struct {
 	*socket.Source
 	supply *supply
@@ -169,8 +168,8 @@ func (l *localSource) Next(ctx context.Context, etag string) (set api.Snapshot, 
 // Ask is Next with etag "".
 func (l *localSource) Ask(ctx context.Context) (api.Snapshot, error) { return l.Next(ctx, "") }
 
-// pass logs that the vault is asked because the agent gives nothing, once until it gives something. An agent that
-// serves another vault than the one that is named isn't asked again. The caller holds mu.
+// pass logs that the vault is asked instead of the agent, once until the agent returns a set. An agent that serves another
+// vault than the named one isn't asked again. The caller holds mu.
 func (s *supply) pass(err error) {
 	if _, other := errors.AsType[*socket.OtherVault](err); other {
 		s.other = err
@@ -188,27 +187,47 @@ func (s *supply) pass(err error) {
 	event.Err(err).Msg("agent not used: requesting from the vault")
 }
 
-// connectVault makes a client of the vault, and begins to connect. The caller holds mu.
+// connectVault starts to connect to the vault, and meanwhile removes the key from the arguments and environment of this process.
+// The caller holds mu.
 func (s *supply) connectVault() error {
-	if s.remote != nil {
+	if s.vault != nil {
 		return nil
 	}
-	vault, err := connect(s.Program)
+	inherited.EndByFaults()
+	key, keyErr := s.Settings.Key()
+	if key.Exposed {
+		s.Log.Warn().Str("file", key.Where).Msg("key file is accessible to other users: chmod 600 it")
+	}
+	resource, err := s.Settings.Resource()
+	if err := errors.Join(keyErr, err); err != nil {
+		return err
+	}
+	client, err := fetch.New(s.Settings.ClientConfig(s.Program, key))
+	if err == nil {
+		client.Connect()
+	}
+	s.scrub(key.Key)
 	if err != nil {
 		return err
 	}
 	if s.local == nil {
-		s.resource = vault.resource
+		s.resource = resource
 	}
-	s.vault, s.remote = vault, vault.Source(vault.resource)
-	if !s.Settings.Cache {
-		return nil
+	s.vault, s.remote, s.key = client, client.Source(resource), key
+	if s.Settings.Cache {
+		s.cache, err = s.Settings.NewCache(s.Environ, key, resource, client.Key)
 	}
-	s.cache, err = s.Settings.NewCache(s.Environ, vault.key, vault.resource, vault.Key)
 	return err
 }
 
-// instead returns the vault after the agent has failed with why, if there is a key.
+// scrub removes a key from the arguments and environment of this process.
+func (s *supply) scrub(key api.Key) {
+	if err := environ.Scrub(key); err != nil {
+		s.Log.Warn().Err(err).Msg("key remains visible in this process's environment or arguments")
+	}
+}
+
+// instead returns the vault as the source after an error of the agent, if there is a key.
 func (s *supply) instead(why error) (agent.Source, *cache.Cache, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,7 +244,7 @@ func (s *supply) instead(why error) (agent.Source, *cache.Cache, error) {
 	return s.remote, s.cache, nil
 }
 
-// first returns the set to start with, and makes the engine that can go on from there.
+// first returns the first set, and creates the engine that can follow changes.
 func (s *supply) first(ctx context.Context) (api.Snapshot, error) {
 	conf := agent.Config{Resource: s.resource, Heap: true, OnRevoke: func(error) {}, Log: s.Log}
 	if s.local != nil {
@@ -255,30 +274,33 @@ func (s *supply) first(ctx context.Context) (api.Snapshot, error) {
 	return set, nil
 }
 
-// recovers reports whether what was refused may be given later: by an agent that gets another key, or with another key
-// in the key's file.
+// recovers reports whether a refusal may end: the agent may get another key, or the key file may be replaced.
 func (s *supply) recovers() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.asksAgent() || s.remote != nil && !s.vault.key.Changed.IsZero()
+	return s.client != nil && s.other == nil || s.vault != nil && !s.key.Changed.IsZero()
 }
 
-// asksAgent reports whether there is an agent to ask. The caller holds mu.
-func (s *supply) asksAgent() bool { return s.client != nil && s.other == nil }
+// hasAgent reports whether there is an agent to ask.
+func (s *supply) hasAgent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.client != nil && s.other == nil
+}
 
-// Close closes the connections that nothing uses.
+// Close closes idle connections.
 func (s *supply) Close() {
 	if s.client != nil {
 		s.client.Close()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.vault.Client != nil {
+	if s.vault != nil {
 		s.vault.Close()
 	}
 }
 
-// Keyless adds to the error of an agent that gives nothing what to do about it if there is no key.
+// Keyless adds a hint to an error of the agent, if there is no key for the vault.
 func Keyless(err error) error {
 	hint := "miosa-env status says why; with a key in MIOSA_API_KEY the vault is asked instead"
 	other, isOther := errors.AsType[*socket.OtherVault](err)
@@ -295,33 +317,4 @@ func Keyless(err error) error {
 		hint = haveAllowed + ", or set MIOSA_API_KEY"
 	}
 	return cli.WithHint(err, hint)
-}
-
-// connection is a client of the vault for one resource.
-type connection struct {
-	*fetch.Client
-	resource api.Resource
-	key      program.FoundKey
-}
-
-// connect reads the key, starts to connect to the vault, and meanwhile removes the key from the arguments and environment of this
-// process.
-func connect(p *program.Program) (connection, error) {
-	inherited.EndByFaults()
-	found, keyErr := p.Settings.Key()
-	if found.Exposed {
-		p.Log.Warn().Str("file", found.Where).Msg("key file is accessible to other users: chmod 600 it")
-	}
-	resource, err := p.Settings.Resource()
-	if err := errors.Join(keyErr, err); err != nil {
-		return connection{}, err
-	}
-	client, err := fetch.New(p.Settings.ClientConfig(p, found))
-	if err == nil {
-		client.Connect()
-	}
-	if err := environ.Scrub(found.Key); err != nil {
-		p.Log.Warn().Err(err).Msg("key remains visible in this process's environment or arguments")
-	}
-	return connection{client, resource, found}, err
 }
