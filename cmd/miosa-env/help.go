@@ -8,7 +8,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// The groups of commands in --help, by what somebody wants to do.
+// The groups of commands in --help.
 const (
 	groupRun     = "run"
 	groupMachine = "machine"
@@ -32,14 +32,14 @@ func grouped(id string, commands ...*cobra.Command) []*cobra.Command {
 	return commands
 }
 
-// showHelp returns the function that prints what --help shows.
+// showHelp returns the function that prints --help.
 func showHelp(p *program.Program) func(*cobra.Command, []string) {
 	return func(c *cobra.Command, _ []string) {
 		cli.Help(c, cli.SharedFlags{Title: "Connection flags, and their variables", Flags: connectionFlags, Variable: p.VariableOf})
 	}
 }
 
-// connectionFlags are those of the root that a command has a use for.
+// connectionFlags returns the flags of the root that a command uses.
 func connectionFlags(c *cobra.Command) *pflag.FlagSet {
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
 	set.SortFlags = false
@@ -56,7 +56,7 @@ func connectionFlags(c *cobra.Command) *pflag.FlagSet {
 	return set
 }
 
-// alone marks a command that speaks to no vault.
+// alone marks a command that needs no vault.
 func alone(c *cobra.Command) *cobra.Command {
 	c.Annotations = map[string]string{program.NoConnection: "true"}
 	return c

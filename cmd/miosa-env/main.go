@@ -19,17 +19,16 @@ import (
 // version is set when linking.
 var version = "unknown"
 
-// Where we may stay as a command's parent, the main goroutine stays on the thread the process began with.
-// The kernel ties the signal a command gets at our death to the thread that forked it, and that thread must
-// live as long as we do; and it gives that thread the signals we send ourselves. A main goroutine moves
-// before main begins, if ever. Where we become the command the lock is left out: it costs a thread.
+// A supervisor keeps the main goroutine on the initial thread: the kernel sends a command its parent-death signal when the
+// thread that forked it ends, and signals that the supervisor sends to itself go to the initial thread. A goroutine can only
+// be kept there before main begins. Without a supervisor there is no lock, since it costs a thread.
 func init() {
 	if os.Getpid() == 1 || os.Getenv("MIOSA_ON_REVOKE") != "" || slices.ContainsFunc(os.Args, asksToStay) {
 		runtime.LockOSThread()
 	}
 }
 
-// asksToStay tells whether an argument could be a flag of run that needs us as the parent.
+// asksToStay reports whether an argument may be a flag of run that needs a supervisor.
 func asksToStay(arg string) bool {
 	return strings.HasPrefix(arg, "--on-") || strings.HasPrefix(arg, "--mask")
 }
@@ -43,7 +42,7 @@ func main() {
 	os.Exit(run(context.Background(), os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is the program but for the process around it: it returns the exit code.
+// run runs the program and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := program.New(version, args, os.Environ(), stdin, stdout, stderr)
 	return p.Execute(ctx, rootCommand(p))

@@ -59,8 +59,8 @@ MIOSA_TENANT_KEY, and no sandbox or computer.`,
 	return root
 }
 
-// commands are all there are, or the one alone that was asked for, where that is one that other commands
-// wait for: making the others is a noticeable part of its start.
+// commands returns all commands, or only the given one if its start should be fast: creating the others takes a noticeable part
+// of it.
 func commands(p *program.Program) []*cobra.Command {
 	first := ""
 	if len(p.Args) > 0 {
@@ -82,11 +82,11 @@ func commands(p *program.Program) []*cobra.Command {
 	)
 }
 
-// flagError adds which flag was probably meant, and what to do instead for those who look for a flag that isn't
-// there on purpose.
+// flagError adds to an error about a flag which one was probably meant. For flags that are missing on purpose it says what to
+// do instead.
 func flagError(c *cobra.Command, err error) error {
 	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok && wrong.GetFlag().Name == "bind" {
-		// What was given isn't repeated: it may be the value, by mistake.
+		// The text isn't repeated: it may be the value by mistake.
 		return fmt.Errorf("--bind: %w", errors.Unwrap(err))
 	}
 	if missing, ok := errors.AsType[*pflag.NotExistError](err); ok {
