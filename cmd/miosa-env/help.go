@@ -43,7 +43,7 @@ func showHelp(p *program.Program) func(*cobra.Command, []string) {
 func connectionFlags(c *cobra.Command) *pflag.FlagSet {
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
 	set.SortFlags = false
-	if c.Annotations[program.NoConnection] != "" {
+	if c.Annotations[noConnection] != "" {
 		return set
 	}
 	c.Root().PersistentFlags().VisitAll(func(f *pflag.Flag) {
@@ -56,8 +56,11 @@ func connectionFlags(c *cobra.Command) *pflag.FlagSet {
 	return set
 }
 
+// noConnection is the annotation of commands that need no vault.
+const noConnection = "no connection"
+
 // alone marks a command that needs no vault.
 func alone(c *cobra.Command) *cobra.Command {
-	c.Annotations = map[string]string{program.NoConnection: "true"}
+	c.Annotations = map[string]string{noConnection: "true"}
 	return c
 }

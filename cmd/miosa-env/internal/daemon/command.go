@@ -36,8 +36,8 @@ are to be kept.`,
 			if err := p.Begin(c); err != nil {
 				return err
 			}
-			if !program.OnLinux {
-				return program.NeedsLinux("agent")
+			if err := program.RequireLinux("agent"); err != nil {
+				return err
 			}
 			at := configFile{path: cmp.Or(p.Settings.Path, config.DefaultPath), given: p.Settings.Path != ""}
 			if check {

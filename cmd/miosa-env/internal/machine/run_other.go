@@ -16,11 +16,11 @@ func Helper([]string) (code int, ok bool) { return 0, false }
 func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 	switch {
 	case !f.onChange.Ignored():
-		return 0, program.NeedsLinux("run --on-change")
+		return 0, program.RequireLinux("run --on-change")
 	case f.mask:
-		return 0, program.NeedsLinux("run --mask")
+		return 0, program.RequireLinux("run --mask")
 	case r.Settings.OnRevoke == config.RevokeStop:
-		return 0, program.NeedsLinux("run --on-revoke stop")
+		return 0, program.RequireLinux("run --on-revoke stop")
 	}
 	if err := r.prepare(ctx); err != nil {
 		return 0, err

@@ -16,11 +16,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
-// Annotations of commands, for their help.
-const (
-	NoResource   = "no resource"   // needs no sandbox, computer or agent
-	NoConnection = "no connection" // needs no vault either
-)
+// NoResource is the annotation of commands that need no sandbox, computer or agent.
+const NoResource = "no resource"
 
 // CompletionPatience is the longest that completion may take.
 const CompletionPatience = 1500 * time.Millisecond

@@ -7,11 +7,11 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// OnLinux reports whether all features are available. Other systems have no supervisor and no agent.
-const OnLinux = runtime.GOOS == "linux"
-
-// NeedsLinux returns the error for a command or flag that this system doesn't support.
-func NeedsLinux(what string) error {
+// RequireLinux returns an error on other systems, which have no supervisor and no agent.
+func RequireLinux(what string) error {
+	if runtime.GOOS == "linux" {
+		return nil
+	}
 	return cli.WithHint(
 		fmt.Errorf("%s needs Linux, and this is %s", what, runtime.GOOS),
 		"run, export, get, list, doctor and the commands for a tenant's secrets work here: docs/install.md, \"macOS\"")
