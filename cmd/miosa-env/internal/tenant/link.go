@@ -29,21 +29,24 @@ func showLink(p *program.Program, flow *secrets.Flow, noQR, asJSON bool) error {
 	if _, err := io.WriteString(to, "Open this link and agree:\n\n  "+cli.OneLine(flow.AuthorizeURL)+"\n\n"); err != nil {
 		return err
 	}
-	out, ok := screen(p)
-	if !ok || noQR {
-		return nil
+	if out, ok := screen(p); ok && !noQR {
+		showQR(p, out, flow.AuthorizeURL)
 	}
-	code, err := qr.Encode(flow.AuthorizeURL, qr.L)
+	return nil
+}
+
+// showQR prints a link as a QR code if the terminal is large enough.
+func showQR(p *program.Program, out *os.File, link string) {
+	code, err := qr.Encode(link, qr.L)
 	if err != nil {
-		return nil //nolint:nilerr // too long for a QR code: the link is enough
+		return // too long for a QR code: the link is enough
 	}
 	width, height, err := term.GetSize(int(out.Fd()))
 	if side := code.Size + 2*quietZone; err != nil || side > width || (side+1)/2 > height {
 		fmt.Fprintf(p.Stderr, "(This terminal is too small for a QR code of it: that takes %d columns and %d lines.)\n\n", side, (side+1)/2)
-		return nil
+		return
 	}
 	_, _ = io.WriteString(p.Stderr, drawQR(code, p.Colours(p.Stderr))+"\n")
-	return nil
 }
 
 // screen returns standard error if it is a terminal that can move its cursor.
