@@ -14,7 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// A user whom the agent denies gets an error about that with a hint, and not one about a missing key.
+// A user that the agent denies gets an error about that with a hint, and not one about a missing key.
 func TestForeignerIsToldWhy(t *testing.T) {
 	needs.Root(t, "to be another user")
 	const foreigner = 65534

@@ -110,9 +110,9 @@ func TestOutputFilesLeftovers(t *testing.T) {
 	holds(t, dir+"/out", map[string]string{"..data": "-> " + now, now + "/A": "1", "A": "-> ..data/A", filepath.Base(theirs) + "/A": ""})
 }
 
-// TestOutputFilesReaders: whoever goes through ..data once has all values of one set, and a name that is
-// in all sets always leads to a value. Only a reader overtaken by a change between two steps of its own
-// finds its set gone, and finds the next one when it tries again: as with Kubernetes.
+// TestOutputFilesReaders checks that a reader that resolves ..data once gets all values of one set, and that a name in all
+// sets always leads to a value. A reader that a change overtakes between two of its steps may find its set removed, and finds
+// the next one when it retries, as with Kubernetes.
 func TestOutputFilesReaders(t *testing.T) {
 	dir := inMemory(t)
 	o := newOutput(t, "files", dir+"/out")

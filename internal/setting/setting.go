@@ -37,8 +37,8 @@ func Among(s string, words []string) (string, error) {
 	return "", fmt.Errorf("want one of %s", strings.Join(words, ", "))
 }
 
-// ParseList splits a list at its commas, and trims each name.
-func ParseList(s string) ([]string, error) {
+// parseList splits a list at its commas, and trims each name.
+func parseList(s string) ([]string, error) {
 	var list []string
 	for word := range strings.SplitSeq(s, ",") {
 		word = Trim(word)

@@ -67,13 +67,13 @@ func TestParseList(t *testing.T) {
 		{",A", nil, "a name is empty: take out the extra comma"},
 		{"A, ,B", nil, "a name is empty: take out the extra comma"},
 	} {
-		got, err := ParseList(tt.in)
+		got, err := parseList(tt.in)
 		problem := ""
 		if err != nil {
 			problem = err.Error()
 		}
 		if diff := cmp.Diff(tt.want, got); diff != "" || problem != tt.err {
-			t.Errorf("ParseList(%q): error %q, want %q; (-want +got)\n%s", tt.in, problem, tt.err, diff)
+			t.Errorf("parseList(%q): error %q, want %q; (-want +got)\n%s", tt.in, problem, tt.err, diff)
 		}
 	}
 }

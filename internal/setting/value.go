@@ -90,10 +90,10 @@ func Duration(to *time.Duration) *Value {
 	}, time.Duration.String)
 }
 
-// List is a list of words. Each Set adds words, which ParseList reads.
+// List is a list of words. Each Set adds words, which parseList reads.
 func List(to *[]string) *Value {
 	v := Of("list", to, func(s string) ([]string, error) {
-		words, err := ParseList(s)
+		words, err := parseList(s)
 		return append(*to, words...), err
 	}, func(words []string) string { return strings.Join(words, ",") })
 	v.List = to

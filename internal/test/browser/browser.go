@@ -5,7 +5,6 @@
 //		t.Fatal(err)
 //	}
 //	browser.Save(t, ctx, "page-dark.png")
-//	browser.NoProblems(t, ctx)
 //
 // The browser has a profile, a home and an environment of its own, resolves nothing but loopback, and
 // ends with the test. A test on a machine without Chromium is skipped.

@@ -112,7 +112,9 @@ func TestLook(t *testing.T) {
 	if over := get(t, ctx, browser.Sideways()); over != 0 {
 		t.Errorf("%d points too wide in a window of 1280", over)
 	}
-	browser.NoProblems(t, ctx)
+	for _, p := range browser.Problems(ctx) {
+		t.Errorf("the page has a problem: %s", p)
+	}
 	do(t, ctx, browser.Phone(), chromedp.Reload())
 	if over := get(t, ctx, browser.Sideways()); over < 100 {
 		t.Errorf("%d points too wide on a phone of 390, want 118 about", over)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"testing"
 
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
@@ -28,14 +27,6 @@ func Problems(ctx context.Context) []Problem {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]Problem(nil), c.found...)
-}
-
-// NoProblems fails the test for each problem.
-func NoProblems(t testing.TB, ctx context.Context) { //nolint:revive // t comes first in what serves tests
-	t.Helper()
-	for _, p := range Problems(ctx) {
-		t.Errorf("the page has a problem: %s", p)
-	}
 }
 
 // collection has the problems of all tabs of a browser.

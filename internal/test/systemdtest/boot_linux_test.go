@@ -174,7 +174,7 @@ func (m *machine) ready() {
 func (m *machine) dies() {
 	for signal, dead := range map[string]string{"KILL": "signal", "STOP": "watchdog"} {
 		agent := m.show("miosa-env", "MainPID")
-		m.does("systemctl", "kill", "--kill-whom=main", "--signal="+signal, "miosa-env")
+		m.does("systemctl", "kill", "--kill-whom=main", "--signal="+signal, "miosa-env") //nolint:misspell // an option of systemctl
 		m.back("after "+signal+" the agent is back, as from "+dead, "miosa-env", agent)
 		m.does("grep", "-q", canary2, "/run/miosa-env/app.env")
 	}
