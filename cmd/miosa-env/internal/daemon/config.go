@@ -56,7 +56,7 @@ func loadDaemon(p *program.Program, at configFile, flags *pflag.FlagSet, look bo
 	case err != nil:
 		return nil, program.FileError("configuration", at.path, err)
 	default:
-		if err := judgeFile(at.path); err != nil {
+		if err := checkFile(at.path); err != nil {
 			return nil, err
 		}
 	}
@@ -64,7 +64,7 @@ func loadDaemon(p *program.Program, at configFile, flags *pflag.FlagSet, look bo
 	l.report(c.Override(flags, p.Environ))
 	l.connection()
 	l.locally()
-	l.judgeOutputs()
+	l.checkOutputs()
 	if look {
 		l.look()
 	}
@@ -183,8 +183,8 @@ func (l *loading) locally() {
 	l.blame("cache_dir", err)
 }
 
-// judgeOutputs checks each [[output]].
-func (l *loading) judgeOutputs() {
+// checkOutputs checks each [[output]].
+func (l *loading) checkOutputs() {
 	for i := range l.Outputs {
 		o := &l.Outputs[i]
 		conf := output.Config{

@@ -28,8 +28,8 @@ tenant key, as miosa-env secrets does; miosa-env list shows what is bound where 
 func bindingsCreateCommand(p *program.Program) *cobra.Command {
 	var asJSON bool
 	var delivery string
-	var to place
-	completePlace := completePlaces(p)
+	var to target
+	completeTarget := completeTargets(p)
 	completeSecret := completeFirst(completeWords(p, secretIDs))
 	return vaultCommand(p, &cobra.Command{
 		Use:   "create [FLAG...] SECRET RESOURCE=NAME",
@@ -44,7 +44,7 @@ once. The same binding again is fine; a variable that is bound to another secret
 			case 1:
 				return errors.New("where to bind it is missing: sandbox:ID=NAME or computer:ID=NAME")
 			case 2:
-				if to, err = parsePlace(args[1]); err != nil {
+				if to, err = parseTarget(args[1]); err != nil {
 					return fmt.Errorf("where to bind it: %w", err)
 				}
 				return nil
@@ -53,7 +53,7 @@ once. The same binding again is fine; a variable that is bound to another secret
 		},
 		ValidArgsFunction: func(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 1 {
-				return completePlace(c, nil, typed)
+				return completeTarget(c, nil, typed)
 			}
 			return completeSecret(c, args, typed)
 		},
@@ -75,7 +75,7 @@ once. The same binding again is fine; a variable that is bound to another secret
 		case asJSON:
 			return printJSON(p, &b)
 		}
-		return printDone(p, "bound "+nameAndID(s)+" as "+placeOf(&b).String()+" ("+b.ID+")")
+		return printDone(p, "bound "+nameAndID(s)+" as "+targetOf(&b).String()+" ("+b.ID+")")
 	})
 }
 

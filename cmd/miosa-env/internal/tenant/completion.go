@@ -85,7 +85,7 @@ func secretIDs(ctx context.Context, vault *secrets.Client) (list []string, err e
 func bindingIDs(ctx context.Context, vault *secrets.Client) (list []string, err error) {
 	all, err := vault.ListBindings(ctx, secrets.BindingFilter{})
 	for i := range all {
-		list = append(list, described(all[i].ID, placeOf(&all[i]).String()))
+		list = append(list, described(all[i].ID, targetOf(&all[i]).String()))
 	}
 	return list, err
 }
@@ -133,15 +133,15 @@ func completeResources(p *program.Program, end string) cobra.CompletionFunc {
 	}
 }
 
-// completePlaces offers resources for RESOURCE=NAME.
-func completePlaces(p *program.Program) cobra.CompletionFunc { return completeResources(p, "=") }
+// completeTargets offers resources for RESOURCE=NAME.
+func completeTargets(p *program.Program) cobra.CompletionFunc { return completeResources(p, "=") }
 
 // completeFlags completes flags with what the vault has. Words of flags are completed by machine.CompleteFlagWords.
 func completeFlags(p *program.Program, c *cobra.Command) {
 	for name, complete := range map[string]cobra.CompletionFunc{
 		"resource": completeResources(p, ""),
 		"secret":   completeWords(p, secretIDs),
-		"bind":     completePlaces(p),
+		"bind":     completeTargets(p),
 	} {
 		f := c.Flags().Lookup(name)
 		if f == nil {

@@ -15,41 +15,41 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-// place is the resource and variable that a secret is bound to, such as sandbox:sb_1=GH_TOKEN.
-type place struct {
+// target is the resource and variable that a secret is bound to, such as sandbox:sb_1=GH_TOKEN.
+type target struct {
 	api.Resource
 	variable string
 }
 
-var errNoPlace = errors.New("want sandbox:ID=NAME or computer:ID=NAME, NAME being the variable")
+var errNoTarget = errors.New("want sandbox:ID=NAME or computer:ID=NAME, NAME being the variable")
 
-// parsePlace parses a place. Its errors do not contain it: what follows the = may be a value by mistake.
-func parsePlace(s string) (place, error) {
+// parseTarget parses a target. Its errors do not contain it: what follows the = may be a value by mistake.
+func parseTarget(s string) (target, error) {
 	resource, variable, ok := strings.Cut(s, "=")
 	variable = setting.Trim(variable)
 	if !ok || variable == "" {
-		return place{}, errNoPlace
+		return target{}, errNoTarget
 	}
 	r, err := cli.ParseResource(resource)
 	if err == nil && (len(variable) > 256 || setting.Prefix(&variable).Set(variable) != nil) {
 		err = errors.New("the name of a variable is letters, digits and _, no digit first")
 	}
-	return place{r, variable}, err
+	return target{r, variable}, err
 }
 
-func (p place) String() string { return p.Resource.String() + "=" + p.variable }
+func (t target) String() string { return t.Resource.String() + "=" + t.variable }
 
-// placesValue adds a place each time it is set.
-func placesValue(to *[]place) *setting.Value {
-	return setting.Of("places", to, func(s string) ([]place, error) {
-		got, err := parsePlace(s)
+// targetsValue adds a target each time it is set.
+func targetsValue(to *[]target) *setting.Value {
+	return setting.Of("targets", to, func(s string) ([]target, error) {
+		got, err := parseTarget(s)
 		return append(*to, got), err
-	}, func([]place) string { return "" })
+	}, func([]target) string { return "" })
 }
 
 // warnOfNames logs a warning for each variable that run refuses to set. Without --allow-name, it starts nothing on that
 // resource.
-func warnOfNames(p *program.Program, list ...place) {
+func warnOfNames(p *program.Program, list ...target) {
 	for _, to := range list {
 		bound := api.Bound{}
 		bound.ExposeAsEnv = to.variable

@@ -65,7 +65,7 @@ func oauthProvidersCommand(p *program.Program) *cobra.Command {
 
 func oauthConnectCommand(p *program.Program) *cobra.Command {
 	var (
-		bind         []place
+		bind         []target
 		of           owners
 		noQR, asJSON bool
 		wait         = 5 * time.Minute
@@ -90,7 +90,7 @@ connected and wasn't before, and a denial counts as not done.`,
 		Args:              oneArgument("the provider's name"),
 		ValidArgsFunction: completeFirst(completeWords(p, providerNames)),
 	}, func(f *pflag.FlagSet) {
-		f.Var(placesValue(&bind), "bind", "`RESOURCE=NAME` bind the token there as this variable, such as sandbox:sb_1=GH_TOKEN")
+		f.Var(targetsValue(&bind), "bind", "`RESOURCE=NAME` bind the token there as this variable, such as sandbox:sb_1=GH_TOKEN")
 		of.addFlags(f, false)
 		f.Var(setting.Duration(&wait), "timeout", "`DURATION` how long to wait for somebody to agree")
 		f.BoolVar(&noQR, "no-qr", false, "show no QR code")

@@ -105,9 +105,9 @@ first, and where there is no terminal to ask at, it wants --yes.`,
 		bound := ", which is bound nowhere"
 		for i := range bindings {
 			if i == 0 {
-				bound = ", bound as " + placeOf(&bindings[i]).String()
+				bound = ", bound as " + targetOf(&bindings[i]).String()
 			} else {
-				bound += ", " + placeOf(&bindings[i]).String()
+				bound += ", " + targetOf(&bindings[i]).String()
 			}
 		}
 		if err := confirm(p, yes, "Delete the secret "+nameAndID(s)+bound+"?"); err != nil {
@@ -122,7 +122,7 @@ first, and where there is no terminal to ask at, it wants --yes.`,
 
 func nameAndID(s *api.Secret) string { return cli.Quote(s.Name) + " (" + s.ID + ")" }
 
-func placeOf(b *api.Binding) place { return place{b.Resource, b.ExposeAsEnv} }
+func targetOf(b *api.Binding) target { return target{b.Resource, b.ExposeAsEnv} }
 
 // findSecret returns the secret with an id, or with a name that no other secret has.
 func findSecret(ctx context.Context, vault *secrets.Client, idOrName string) (*api.Secret, error) {

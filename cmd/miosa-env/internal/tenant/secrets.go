@@ -74,7 +74,7 @@ it exactly. --resource is about secrets that were stored for one resource; miosa
 				return err
 			}
 			for i := range bindings {
-				bound[bindings[i].SecretID] = append(bound[bindings[i].SecretID], placeOf(&bindings[i]).String())
+				bound[bindings[i].SecretID] = append(bound[bindings[i].SecretID], targetOf(&bindings[i]).String())
 			}
 		}
 		return printList(p, asJSON, list, func() string { return "there are no such secrets" + nearSecret(all, args) },

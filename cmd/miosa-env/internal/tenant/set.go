@@ -32,7 +32,7 @@ type stored struct {
 func setCommand(p *program.Program) *cobra.Command {
 	var (
 		from     valueFlags
-		bind     []place
+		bind     []target
 		of       owners
 		resource api.Resource
 		expires  expiry
@@ -69,7 +69,7 @@ only one of a secret to its own --resource: these two are stored together or not
 		},
 		ValidArgsFunction: completeFirst(completeWords(p, secretNames)),
 	}, func(f *pflag.FlagSet) {
-		f.Var(placesValue(&bind), "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
+		f.Var(targetsValue(&bind), "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
 		from.addFlags(f)
 		f.Var(setting.Text(&set.Type).Suggest(secretTypes...), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
 		of.addFlags(f, true)
@@ -108,14 +108,14 @@ only one of a secret to its own --resource: these two are stored together or not
 		err = errors.Join(printDone(p, how+nameAndVersion(&done.Secret)), err)
 		for i := range done.Bindings {
 			b := &done.Bindings[i]
-			err = errors.Join(printDone(p, "bound as "+placeOf(b).String()+" ("+b.ID+")"), err)
+			err = errors.Join(printDone(p, "bound as "+targetOf(b).String()+" ("+b.ID+")"), err)
 		}
 		return err
 	})
 }
 
 // store stores a secret and binds it. Its result says what was done before an error.
-func store(ctx context.Context, vault *secrets.Client, set *secrets.Set, bind []place, delivery string) (*stored, error) {
+func store(ctx context.Context, vault *secrets.Client, set *secrets.Set, bind []target, delivery string) (*stored, error) {
 	if len(bind) == 1 && bind[0].Resource == set.Resource {
 		set.ExposeAsEnv, set.Delivery = bind[0].variable, delivery
 		bind = nil

@@ -17,8 +17,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// judgeFile refuses a configuration that another user could change or replace, since its hooks are run.
-func judgeFile(path string) error {
+// checkFile refuses a configuration that another user could change or replace, since its hooks are run.
+func checkFile(path string) error {
 	whole, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return program.FileError("configuration", path, err)
@@ -53,7 +53,7 @@ func (l *loading) look() {
 	}
 	for i, conf := range l.outputs {
 		if conf.Validate() != nil {
-			continue // judgeOutputs has reported it
+			continue // checkOutputs has reported it
 		}
 		err := conf.Look()
 		if errors.Is(err, fs.ErrNotExist) && filepath.Dir(conf.Path) == filepath.Dir(l.Socket) {
