@@ -26,9 +26,9 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # miosa-env speaks no HTTP/2 (docs/adr/0003-net-http.md): left out, it is 4 % smaller, and its tables aren't made at a start.
 SMALLER := -tags nethttpomithttp2
 
-# Functions of miosa-env are inlined only in packages where the time shows: the runtime, encryption and masking. A start
-# reads a smaller file, and takes the same time.
-INLINED := runtime/... internal/... crypto/internal/... hash/... sync/... unicode/... github.com/Miosa-osa/miosa-env/inject/mask
+# Functions of miosa-env are inlined only in packages where it saves time: the runtime, text, encryption and masking. The
+# smaller file starts as fast.
+INLINED := runtime/... internal/... crypto/internal/... hash/... sync/... unicode/... strings bytes errors slices strconv github.com/Miosa-osa/miosa-env/inject/mask
 SMALLER += -gcflags=all=-l $(INLINED:%=-gcflags=%=)
 
 .DEFAULT_GOAL := help
