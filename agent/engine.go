@@ -42,16 +42,16 @@ type Config struct {
 // Engine follows one resource: it asks the source, keeps the last set and its cache, drops values that expire, and drops
 // everything when the source refuses. Its methods may be called by any goroutine, except as noted.
 type Engine struct {
-	conf   Config
-	now    atomic.Pointer[view]
-	memory *memory.Sets // nil: see Config.Heap
-	clock  clock
-	pulse  pulse
-	asking asking        // used by First, then by the loop
-	kept   kept          // used by First, then by the goroutine that keeps the cache
-	saving chan struct{} // signals that the cache may have to change
-	stale  chan struct{} // signals that superseded values can be freed
-	ended  chan struct{} // closed when Run has ended
+	conf     Config
+	now      atomic.Pointer[view]
+	memory   *memory.Sets // nil: see Config.Heap
+	clock    clock
+	watchdog watchdog
+	asking   asking        // used by First, then by the loop
+	kept     kept          // used by First, then by the goroutine that keeps the cache
+	saving   chan struct{} // signals that the cache may have to change
+	stale    chan struct{} // signals that superseded values can be freed
+	ended    chan struct{} // closed when Run has ended
 
 	mu        sync.Mutex // guards changes of now, and the fields below
 	source    Source

@@ -16,7 +16,7 @@ import (
 // The document lists the refused names of the code.
 func TestGuardedNamesAreThoseOfTheDocument(t *testing.T) {
 	document := read(t, root+"/docs/security.md")
-	file, err := parser.ParseFile(token.NewFileSet(), root+"/inject/environ/names.go", nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), root+"/inject/environ/refused_names.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ are to be kept.`,
 			if check {
 				return checkDaemon(p, at, c)
 			}
-			return program.Aside(c.Context(), newDaemon(p, at, c.Flags()).run)
+			return program.InBackground(c.Context(), newDaemon(p, at, c.Flags()).run)
 		},
 	}
 	set := c.Flags()

@@ -35,7 +35,7 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := signals.Until(ctx, func(ctx context.Context) error { return program.Aside(ctx, r.prepare) }); err != nil {
+	if err := signals.Until(ctx, func(ctx context.Context) error { return program.InBackground(ctx, r.prepare) }); err != nil {
 		if by, ok := errors.AsType[signal.Interrupted](err); ok {
 			cli.Report(r.Stderr, "miosa-env", err)
 			command.ExitBy(by.Signal).Die()

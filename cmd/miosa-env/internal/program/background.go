@@ -2,9 +2,9 @@ package program
 
 import "context"
 
-// Aside runs work in a goroutine and returns when work returns or ctx ends: opening a named pipe can block forever, and no
+// InBackground runs work in a goroutine and returns when work returns or ctx ends: opening a named pipe can block forever, and no
 // context ends that. After an error the caller must not read what work writes.
-func Aside(ctx context.Context, work func(context.Context) error) error {
+func InBackground(ctx context.Context, work func(context.Context) error) error {
 	done := make(chan error, 1)
 	go func() { done <- work(ctx) }()
 	select {
