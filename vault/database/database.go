@@ -1,6 +1,6 @@
 // Package database is what the store needs of an SQL database. The store's statements are plain SQL with the
-// parameters $1, $2 and so on; whatever databases do differently is behind DB and in the migrations, so that another
-// database needs no copy of the store.
+// parameters $1, $2 and so on. DB and the migrations hide the differences between databases, so another database needs no copy
+// of the store.
 package database
 
 import (

@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,5 +154,66 @@ func TestClosed(t *testing.T) {
 		if want := map[bool]error{true: nil, false: database.ErrClosed}[name == "close"]; !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", name, err, want)
 		}
+	}
+}
+
+// A write that panics does so in the goroutine that called Write. Writes in the same transaction are committed, and later ones
+// are not blocked.
+func TestWritePanics(t *testing.T) {
+	d := openDB(t, t.TempDir())
+	run(t, d, `CREATE TABLE rows (name TEXT)`)
+	insert := func(tx database.Tx) error { return tx.Exec(`INSERT INTO rows VALUES ('kept')`) }
+	panics := func(tx database.Tx) error {
+		if err := tx.Exec(`INSERT INTO rows VALUES ('undone')`); err != nil {
+			return err
+		}
+		panic("a test's")
+	}
+	write := func(do func(database.Tx) error) <-chan any {
+		done := make(chan any, 1)
+		go func() {
+			defer func() {
+				if v := recover(); v != nil {
+					done <- v
+				}
+			}()
+			done <- d.Write(t.Context(), do)
+		}()
+		return done
+	}
+	want := func(result <-chan any, panicked bool) {
+		t.Helper()
+		switch v := (<-result).(type) {
+		case string:
+			if !panicked || !strings.Contains(v, "a test's") || !strings.Contains(v, "TestWritePanics") {
+				t.Errorf("panicked: %s", v)
+			}
+		default:
+			if panicked || v != nil {
+				t.Errorf("returned %v", v)
+			}
+		}
+	}
+	want(write(panics), true)
+
+	inside, leave := make(chan struct{}), make(chan struct{})
+	first := write(func(database.Tx) error { close(inside); <-leave; return nil })
+	<-inside
+	var results []<-chan any
+	for i, do := range []func(database.Tx) error{insert, panics, insert} {
+		results = append(results, write(do))
+		poll.Until(t, 10*time.Second, "the write is queued", func() bool {
+			d.queue.mu.Lock()
+			defer d.queue.mu.Unlock()
+			return len(d.queue.jobs) == i+1
+		})
+	}
+	close(leave)
+	want(first, false)
+	want(results[0], false)
+	want(results[1], true)
+	want(results[2], false)
+	if kept, all := count(t, d, `SELECT count(*) FROM rows WHERE name = 'kept'`), count(t, d, `SELECT count(*) FROM rows`); kept != 2 || all != 2 {
+		t.Errorf("%d of %d rows are kept, want 2 of 2", kept, all)
 	}
 }

@@ -3,6 +3,8 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -19,9 +21,30 @@ const maxBatch = 128
 
 // job is one queued write.
 type job struct {
-	do   func(database.Tx) error
-	err  error
-	done chan struct{} // closed when err is final
+	do       func(database.Tx) error
+	err      error
+	panicked any           // what do panicked with
+	done     chan struct{} // closed when err and panicked are final
+}
+
+var errPanicked = errors.New("a write panicked")
+
+// run calls do, and records a panic: it belongs to the goroutine that queued the job, which may not be this one.
+func (j *job) run(tx database.Tx) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			j.panicked, err = fmt.Sprintf("%v\n\n%s", v, debug.Stack()), errPanicked
+		}
+	}()
+	return j.do(tx)
+}
+
+// result returns or panics like do, once done is closed.
+func (j *job) result() error {
+	if j.panicked != nil {
+		panic(j.panicked)
+	}
+	return j.err
 }
 
 // queue holds the writes that no goroutine has taken yet, in order.
@@ -79,7 +102,7 @@ func (d *db) Write(ctx context.Context, do func(database.Tx) error) error {
 	for {
 		select {
 		case <-j.done:
-			return j.err
+			return j.result()
 		case d.turn <- struct{}{}:
 			d.commitQueued()
 			d.giveTurn()
@@ -88,7 +111,7 @@ func (d *db) Write(ctx context.Context, do func(database.Tx) error) error {
 				return ctx.Err()
 			}
 			<-j.done // it may have been committed
-			return j.err
+			return j.result()
 		}
 	}
 }
@@ -111,7 +134,7 @@ func (d *db) commitQueued() {
 		return
 	}
 	for _, j := range jobs {
-		j.err = nil
+		j.err, j.panicked = nil, nil
 		d.commit([]*job{j})
 	}
 }
@@ -127,7 +150,7 @@ func (d *db) commit(jobs []*job) bool {
 	}
 	defer tx.rollback()
 	if len(jobs) == 1 {
-		if err = jobs[0].do(tx); err == nil {
+		if err = jobs[0].run(tx); err == nil {
 			err = tx.commit()
 		}
 		jobs[0].err = err
@@ -137,7 +160,7 @@ func (d *db) commit(jobs []*job) bool {
 		if tx.Exec("SAVEPOINT one") != nil {
 			return false
 		}
-		if j.err = j.do(tx); j.err != nil {
+		if j.err = j.run(tx); j.err != nil {
 			if _, refused := errors.AsType[*api.Error](j.err); !refused || tx.Exec("ROLLBACK TO SAVEPOINT one") != nil {
 				return false
 			}
