@@ -76,7 +76,10 @@ func (r *refresher) run(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			running.Go(func() error {
+			running.Go(func() error { // waits for one of the others to end
+				if ctx.Err() != nil {
+					return nil
+				}
 				<-r.start(ctx, d.Tenant, d.SecretID, 0) // an error is in the secret's metadata
 				select {
 				case finished <- struct{}{}:

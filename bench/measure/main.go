@@ -58,6 +58,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	chosen, err := c.parts()
+	if err == nil {
+		c.bin, err = filepath.Abs(c.bin) // otherwise -bin . would search PATH
+	}
 	if err == nil && (c.rounds < 1 || c.warmup < 0 || c.rotations < 1 || c.idle <= 0 || f.NArg() > 0) {
 		err = errors.New("-rounds and -rotations must be at least 1, -warmup at least 0, -idle above 0, and there are no arguments")
 	}

@@ -169,7 +169,7 @@ func TestBadInput(t *testing.T) {
 		{"vault hanging", func(t *testing.T, _ string) attempt {
 			return configured("http://"+hanging(t), aKey())
 		}, 125, []string{
-			"error: the vault at ADDRESS took the connection but didn't answer in time",
+			"error: the vault at ADDRESS accepted the connection but did not respond in time",
 			"hint: the vault may be overloaded or stuck: look at its log",
 		}},
 		{"vault busy", func(t *testing.T, _ string) attempt {
@@ -190,7 +190,7 @@ func TestBadInput(t *testing.T) {
 			s := vaulttest.Start(t, vaulttest.WithTLS(c))
 			return configured(strings.Replace(s.BaseURL, "https:", "http:", 1), aKey())
 		}, 125, []string{
-			"error: the vault at ADDRESS speaks TLS on this port, and was asked in plain http",
+			"error: the vault at ADDRESS expects TLS on this port, but the request was plain http",
 			"hint: use https in MIOSA_BASE_URL",
 		}},
 		{"unknown CA", func(t *testing.T, _ string) attempt {
@@ -230,7 +230,7 @@ func TestBadInput(t *testing.T) {
 				c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
 			}), aKey()).with("MIOSA_CA_FILE", "ca.pem")
 		}, 125, []string{
-			"error: the vault at ADDRESS speaks no TLS 1.3, which is the oldest that is taken",
+			"error: the vault at ADDRESS does not support TLS 1.3, the oldest accepted version",
 			"hint: let the vault, or what ends TLS in front of it, speak TLS 1.3",
 		}},
 		{"connection reset over TLS", func(t *testing.T, dir string) attempt {

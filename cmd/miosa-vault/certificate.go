@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -32,7 +31,10 @@ func (c *certificate) load() error {
 	cert, err := os.ReadFile(c.certFile)
 	key, keyErr := os.ReadFile(c.keyFile)
 	var pair tls.Certificate
-	if err = errors.Join(err, keyErr); err == nil {
+	if err == nil {
+		err = keyErr
+	}
+	if err == nil {
 		mark := []byte("\xef\xbb\xbf")
 		pair, err = tls.X509KeyPair(bytes.TrimPrefix(cert, mark), bytes.TrimPrefix(key, mark))
 	}

@@ -52,7 +52,7 @@ goes to stderr.`,
 	location.add(c.Flags(), makesFirst)
 	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` the tenant's name (required)")
 	c.Flags().StringVar(&resource, "resource", "", "`RESOURCE` the sandbox:ID or computer:ID that the key is for")
-	c.Flags().DurationVar(&expires, "expires", 0, "`DURATION` when the resource key ends by itself, as in 720h; never, where it isn't given")
+	c.Flags().DurationVar(&expires, "expires", 0, "`DURATION` the resource key expires after this time, such as 720h (default: never)")
 	c.Flags().StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to instead of stdout")
 	return c
 }
@@ -62,7 +62,7 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 	case tenant == "":
 		return usage("--tenant is required", "name the tenant, as in --tenant acme")
 	case resource == "" && expires != 0:
-		return usage("--expires is for resource keys", "add --resource, or revoke the tenant key when its time has come")
+		return usage("--expires is for resource keys", "add --resource, or revoke the tenant key when it is no longer needed")
 	case expires < 0:
 		return usage("--expires must be more than 0", "give a time such as 720h")
 	}

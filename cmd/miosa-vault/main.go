@@ -1,5 +1,5 @@
 // Command miosa-vault keeps secrets, encrypted, and serves them to the sandboxes and computers they are
-// bound to. The contract it speaks is docs/api.md.
+// bound to. docs/api.md describes its API.
 package main
 
 import (

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -103,6 +104,9 @@ func parse(text []byte, dir string, getenv func(string) string) (*Providers, err
 	}
 	for i, u := range f.Machine.TokenURLs {
 		found.check(fmt.Sprintf("machine.token_urls, entry %d", i+1), checkURL(u))
+	}
+	if u, err := url.Parse(f.PublicURL); err == nil {
+		f.PublicURL = u.String() // as browsers spell it
 	}
 	ps := &Providers{
 		PublicURL: strings.TrimSuffix(f.PublicURL, "/"), redirectURIs: f.RedirectURIs, machineURLs: f.Machine.TokenURLs,

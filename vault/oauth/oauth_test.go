@@ -39,7 +39,7 @@ func load(t *testing.T, text string) *Providers {
 
 func TestLoad(t *testing.T) {
 	ps := load(t, "\ufeff"+`
-public_url = " https://vault.example/ "
+public_url = " HTTPS://vault.example/ "
 redirect_uris = ["https://app.example/done"]
 [[provider]]
 preset = "GitHub"

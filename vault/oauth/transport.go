@@ -81,7 +81,7 @@ func slackAnswer(a *http.Response) (*http.Response, error) {
 		return nil, err
 	}
 	var answer, user map[string]json.RawMessage
-	if json.Unmarshal(text, &answer) == nil && answer["access_token"] == nil && json.Unmarshal(answer["authed_user"], &user) == nil {
+	if json.Unmarshal(text, &answer) == nil && answer["access_token"] == nil && json.Unmarshal(answer["authed_user"], &user) == nil && user["access_token"] != nil {
 		maps.Copy(answer, user)
 		text, err = json.Marshal(answer)
 	}

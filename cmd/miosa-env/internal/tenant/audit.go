@@ -209,7 +209,7 @@ func printEvent(p *program.Program, e *api.Event, known *names, asJSON bool) err
 			cells[i] = fmt.Sprintf("%-*s", width, program.Cell(cells[i]))
 		}
 		for _, text := range trafficCells(e) {
-			if p.Settings.TenantKey != "" {
+			if text != "" {
 				cells = append(cells, program.Cell(text))
 			}
 		}

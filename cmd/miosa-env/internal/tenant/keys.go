@@ -50,7 +50,7 @@ hash: the key can't be shown again.`,
 		ValidArgsFunction: completeFirst(completeResources(p, "")),
 	}, func(f *pflag.FlagSet) {
 		f.StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to")
-		f.Var(&expires, "expires", "`WHEN` it ends: 720h, or 2030-01-02T15:04:05Z; never, where it isn't given")
+		f.Var(&expires, "expires", "`WHEN` it expires: 720h, or 2030-01-02T15:04:05Z (default: never)")
 		addJSONFlag(f, &asJSON, "a JSON object, with the key in it unless that goes to --out")
 	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
 		return createKey(ctx, p, vault, resource, expires.at, out, asJSON)
@@ -77,7 +77,7 @@ func createKey(ctx context.Context, p *program.Program, vault *secrets.Client, r
 	switch {
 	case err == nil && asJSON:
 		err = program.PrintJSON(p.Stdout, made)
-	case err == nil:
+	case err == nil && out == "":
 		_, err = io.WriteString(p.Stdout, text)
 	}
 	switch why := cause.Of(err); {
