@@ -175,7 +175,7 @@ func (c *Client) attempt(ctx context.Context, k call) (body []byte, again bool, 
 		p := c.refusal(answer, k)
 		return nil, api.Temporary(p) && (!k.unsafe || undone(p)), p
 	case s < 200:
-		return nil, false, &Problem{Reason: reasonBadAnswer, Message: "the vault at " + c.host + " changed the protocol unasked"}
+		return nil, false, &Problem{Reason: reasonBadAnswer, Message: "the vault at " + c.host + " switched protocols without a request to do so"}
 	}
 	if !isJSON(answer.Header) {
 		return nil, false, &Problem{Reason: reasonBadAnswer, Message: "the answer of " + c.host + " isn't JSON", Hint: "check that MIOSA_BASE_URL is a vault's"}

@@ -109,7 +109,7 @@ func (c *Client) explain(err error) *Problem {
 	case isOp && op.Op == "dial" && op.Timeout():
 		p.Reason, p.Message = reasonTimedOut, at+" can't be reached: no connection within "+connectTimeout.String()
 	case errors.Is(err, errSlow), errors.Is(err, context.DeadlineExceeded), isNet && timeout.Timeout():
-		p.Reason, p.Message, p.Hint = reasonTimedOut, at+" took the connection but didn't answer in time", "the vault may be overloaded or stuck: look at its log"
+		p.Reason, p.Message, p.Hint = reasonTimedOut, at+" accepted the connection but did not respond in time", "the vault may be overloaded or stuck: look at its log"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		p.Message = at + " can't be reached: connection refused"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
@@ -150,7 +150,7 @@ func (c *Client) explainTLS(err error) *Problem {
 	op, isOp := errors.AsType[*net.OpError](err)
 	alert := isOp && (op.Op == "remote error" || op.Op == "local error") // an alert, received or sent
 	if tooOld(err) {
-		return &Problem{Reason: TLSFailed, Message: at + " speaks no TLS 1.3, which is the oldest that is taken", Hint: "let the vault, or what ends TLS in front of it, speak TLS 1.3"}
+		return &Problem{Reason: TLSFailed, Message: at + " does not support TLS 1.3, the oldest accepted version", Hint: "let the vault, or what ends TLS in front of it, speak TLS 1.3"}
 	}
 	if invalid || unverified || alert {
 		return &Problem{Reason: TLSFailed, Message: "TLS with " + at + " failed: its certificate or the handshake was refused", Hint: "check the vault's certificate, and that it speaks TLS 1.3"}
@@ -174,7 +174,7 @@ func tooOld(err error) bool {
 }
 
 func needsTLS(at string) *Problem {
-	return &Problem{Reason: NeedsTLS, Message: at + " speaks TLS on this port, and was asked in plain http", Hint: "use https in MIOSA_BASE_URL"}
+	return &Problem{Reason: NeedsTLS, Message: at + " expects TLS on this port, but the request was plain http", Hint: "use https in MIOSA_BASE_URL"}
 }
 
 // expired returns the Problem for a certificate that isn't valid now. The hint contains this machine's time, since the

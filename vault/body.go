@@ -59,7 +59,7 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 	if err != nil {
 		return b[:n], err
 	}
-	// One more read meets the end: the server notices a client that goes away only after it.
+	// Read once more to reach the end: only then does the server notice that the client disconnected.
 	_, err = io.ReadFull(r, make([]byte, 1))
 	if err == io.EOF {
 		err = nil

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// buckets holds a token bucket per name, for at most size names. A name that wasn't used for as long as it takes size/2
-// others to be used starts with a full bucket again, so size must be well above the number of names in use at the same time.
+// buckets holds a token bucket per name, for at most size names. A name's bucket may be dropped, and starts full again, once
+// size/2 other names were used since its last use, so size must be well above the number of names in use at the same time.
 type buckets struct {
 	rate  rate.Limit
 	burst int

@@ -115,7 +115,7 @@ func (k *Keyring) Unwrap(w Wrapped) (*Keys, error) {
 	return keys, nil
 }
 
-// Wrap wraps a tenant's keyset with the root key that wraps now. current is the root key that the store says wraps:
+// Wrap wraps a tenant's keyset with the current root key. current is its id in the store:
 // a process with a retired root keyset in memory reads the new one first. Errors: ErrUnknownRoot.
 func (k *Keyring) Wrap(keys *Keys, current int64) (Wrapped, error) {
 	root, err := k.rootWith(current)

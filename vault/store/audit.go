@@ -29,8 +29,8 @@ const (
 	actOAuthRead     = "oauth.read"     // denied attempts only
 	actKeyCreate     = "key.create"
 	actKeyRevoke     = "key.revoke"
-	actKeysRotate    = "keys.rotate" // a new data key seals from now on
-	actKeysRetire    = "keys.retire" // every row is under it, the old ones are gone
+	actKeysRotate    = "keys.rotate" // new rows use a new data key
+	actKeysRetire    = "keys.retire" // all rows use the new data key; the old ones were deleted
 	actRootRotate    = "root.rotate" // the tenant's keyset is wrapped with a new root key
 	// Reads are not audited, except those that a key may not make.
 	actSecretRead = "secret.read"

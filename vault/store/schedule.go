@@ -73,7 +73,7 @@ func (t *txn) saveSchedule(secretID string, s schedule) error {
 }
 
 // shortestLife is the shortest life of a token that refreshAt assumes: a provider may return tokens that have expired
-// already, and is not to be asked all the time because of that.
+// already, and must not get requests continuously because of that.
 const shortestLife = time.Second
 
 // refreshAt is when a token is refreshed: at a random time between 70 and 85 % of its life, so that tokens that were

@@ -80,7 +80,7 @@ type Store struct {
 	step func(name string) error // for tests: called between the steps of a rotation
 }
 
-// Actor is on whose behalf a method acts: an authenticated key, and a request. Authenticate leaves RemoteAddr and
+// Actor identifies the caller of a method: its authenticated key and its request. Authenticate leaves RemoteAddr and
 // RequestID empty.
 type Actor struct {
 	KeyID      string

@@ -96,13 +96,13 @@ func (s *Store) refusal(err error, writing bool) error {
 			s.failing.Store(true)
 		}
 		s.log.Error().Err(err).Bool("writing", writing).Msg("store unavailable")
-		return fmt.Errorf("%w: %w", api.NewError(api.ErrUnavailable, s.excuse(err)), err)
+		return fmt.Errorf("%w: %w", api.NewError(api.ErrUnavailable, s.unavailableMessage(err)), err)
 	}
 	return fmt.Errorf("%w: %w", api.NewError(api.ErrInternal, "the store failed"), err)
 }
 
-// excuse is the error that clients get while the store is unavailable.
-func (s *Store) excuse(err error) string {
+// unavailableMessage is the error that clients get while the store is unavailable.
+func (s *Store) unavailableMessage(err error) string {
 	switch {
 	case s.db.DiskFull(err):
 		return "the vault's disk is full, so nothing can be stored or revealed until there is room"
