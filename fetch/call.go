@@ -235,16 +235,26 @@ func read(answer *http.Response, limit int) ([]byte, error) {
 	if answer.ContentLength > int64(limit) {
 		return nil, tooLarge
 	}
-	var body bytes.Buffer
-	body.Grow(int(max(answer.ContentLength, 4096)) + bytes.MinRead)
-	n, err := body.ReadFrom(io.LimitReader(answer.Body, int64(limit)+1))
-	switch {
-	case n > int64(limit):
-		return nil, tooLarge
-	case err != nil:
-		return nil, err
+	body := make([]byte, 0, max(answer.ContentLength+1, 4096)) // one more, so that the end is read without growing
+	for {
+		n, err := answer.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case len(body) > limit:
+			return nil, tooLarge
+		case errors.Is(err, io.EOF):
+			return body, nil
+		case err != nil:
+			return nil, err
+		case len(body) == cap(body):
+			// The last step grows just beyond the limit: a hostile body must not use up the machine's memory.
+			grown := 2 * cap(body)
+			if grown >= limit {
+				grown = limit + 1
+			}
+			body = append(make([]byte, 0, grown), body...)
+		}
 	}
-	return body.Bytes(), nil
 }
 
 // mebibytes formats a limit for an error.

@@ -13,8 +13,8 @@ import (
 const maxError = 300
 
 // settled reports whether the values are in place: there is a set, from the vault or the cache, and each output has been
-// tried. An output that couldn't be written counts: its status says why, it is tried again, and others needn't wait for
-// it. After the first time (before), a refusal counts too: its values have been removed, which is where they belong.
+// tried. An output that couldn't be written counts: its status has the error, it is retried, and the others need not wait for
+// it. After the first time (before), a refusal counts too: its values have been removed.
 func settled(s *agent.Status, before bool) bool {
 	serves := s.State == agent.Fresh || s.State == agent.Stale
 	for _, o := range s.Outputs {

@@ -28,10 +28,11 @@ type denial struct {
 
 func (d *denials) log(log zerolog.Logger, p peer.Peer, reason string) {
 	d.mu.Lock()
-	if d.users == nil || len(d.users) >= maxDenialUsers {
+	last, known := d.users[p.UID]
+	if d.users == nil || !known && len(d.users) >= maxDenialUsers {
 		d.users = map[uint32]denial{}
 	}
-	last, now := d.users[p.UID], time.Now()
+	now := time.Now()
 	due := now.Sub(last.logged) >= denialInterval
 	if due {
 		d.users[p.UID] = denial{logged: now}

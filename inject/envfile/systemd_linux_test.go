@@ -74,7 +74,7 @@ StandardOutput=truncate:%s
 	return environOfText(string(bytes.TrimSuffix(printed, []byte{0}))), nil
 }
 
-// needSystemd skips, loudly, where there is none that runs. It returns what a service has of its own.
+// needSystemd skips the test if systemd isn't running. It returns the variables that every service has.
 func needSystemd(t *testing.T) map[string]string {
 	t.Helper()
 	needs.Command(t, systemdPath)
@@ -106,8 +106,8 @@ func TestSystemdReadBack(t *testing.T) {
 	}
 }
 
-// TestSystemdRefusals holds what we refuse against a real systemd: it would lose each of them. What stands
-// just this side of the limit arrives.
+// TestSystemdRefusals compares refused values with a real systemd, which would lose each of them. Values just within the
+// limit are read.
 func TestSystemdRefusals(t *testing.T) {
 	needSystemd(t)
 	longest := strings.Repeat("x", 131_071-len("A="))

@@ -132,8 +132,8 @@ func TestOutputDisk(t *testing.T) {
 	}
 }
 
-// TestOutputInSharedDirectory: one that others may write to only where that is allowed, and only the one that the
-// output is in.
+// TestOutputInSharedDirectory checks that a directory that others may write to is accepted only with AllowShared, and only as
+// the output's own directory.
 func TestOutputInSharedDirectory(t *testing.T) {
 	for _, format := range []string{"docker", "files"} {
 		t.Run(format, func(t *testing.T) {
@@ -166,7 +166,7 @@ func TestOutputInStickyDirectory(t *testing.T) {
 	o := newOutput(t, "docker", dir+"/out")
 	write(t, o, "A", "1")
 	intact(t, o, true)
-	// A parent that is let go later is noticed by whatever is done next.
+	// The next operation detects that a parent has become writable for others.
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// playOutput writes an output once and says so, then, told to go on, without end.
+// playOutput writes an output once and reports that. When told to continue, it writes without end.
 func playOutput(args []string) int {
 	o, err := output.New(output.Config{Format: args[0], Path: args[1], Log: zerolog.Nop()})
 	if err != nil {

@@ -191,7 +191,7 @@ func TestOutputHookOnce(t *testing.T) {
 	}
 }
 
-// TestOutputHookMasked: whatever of a value's lines the hook prints, and however they touch or overlap.
+// TestOutputHookMasked checks that all lines of a value that a hook prints are masked, also if they touch or overlap.
 func TestOutputHookMasked(t *testing.T) {
 	for _, tt := range []struct{ name, prints, want string }{
 		{"within", "x canary-1 y", "x [A] y"},
@@ -244,8 +244,8 @@ func TestOutputHookMaskedAsSpelled(t *testing.T) {
 	}
 }
 
-// TestOutputHookMaskedWhileItChanges: a hook that is under way reads a set that has come since, and has read
-// the one before.
+// TestOutputHookMaskedWhileItChanges checks that both sets are masked in the output of a hook that runs during a change: it may
+// have read either.
 func TestOutputHookMaskedWhileItChanges(t *testing.T) {
 	dir := inMemory(t)
 	log := &logged{}

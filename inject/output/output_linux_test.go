@@ -414,7 +414,7 @@ func TestOutputReaders(t *testing.T) {
 	readers.Wait()
 }
 
-// TestOutputLog: neither values nor anything else of a set but names stands in the log, at any level.
+// TestOutputLog checks that the log contains names of a set but no values, at any level.
 func TestOutputLog(t *testing.T) {
 	var log bytes.Buffer
 	dir := inMemory(t)

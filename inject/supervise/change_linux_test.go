@@ -237,8 +237,8 @@ func TestSignalOnChange(t *testing.T) {
 	waitFor(t, wrote, "first", "usr1", "usr1")
 }
 
-// TestMaskOnChange: what is new to a running command, or to its hook, is masked in what it prints from then on,
-// and what it had goes on being masked; so it is after a restart, for what was written before.
+// TestMaskOnChange checks that after a change the new values are masked in the output of the command and its hook, and that
+// the old ones stay masked, also after a restart.
 func TestMaskOnChange(t *testing.T) {
 	dir := t.TempDir()
 	for _, how := range []string{"signal=USR1", "hook=echo in hook $SECRET; kill -USR1 $MIOSA_COMMAND_PID", "restart"} {

@@ -45,7 +45,7 @@ func TestSignalIsForTheCommandAlone(t *testing.T) {
 	}
 }
 
-// TestNoSignalAtTheEnd: what a command leaves behind when it ends by itself runs on.
+// TestNoSignalAtTheEnd checks that processes that a command leaves running get no signal when it exits.
 func TestNoSignalAtTheEnd(t *testing.T) {
 	c := under(t, "supervise", false, "sh", "-c", `sleep 60 & echo $!`)
 	left := startTelling(t, c)
@@ -83,8 +83,8 @@ func TestFaultsAreForwarded(t *testing.T) {
 	}
 }
 
-// TestReapedBySomebodyElse: a command whose status is lost doesn't count as one that went well, and isn't
-// waited for.
+// TestReapedBySomebodyElse checks that a lost status of the command leads to an error's exit code, and that nothing waits for
+// the command.
 func TestReapedBySomebodyElse(t *testing.T) {
 	for _, script := range []string{"exit 0", "exit 4", "sleep 0.1", "kill -9 $$", "sleep 1 >/dev/null 2>&1 & exit 0"} {
 		var log bytes.Buffer

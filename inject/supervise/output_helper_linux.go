@@ -40,13 +40,14 @@ func startOutput(relays []*relay) error {
 	var order outputOrder
 	var fds, sessions []int
 	masks := map[*mask.Masker]int{}
-	defer func() {
+	wipe := func() {
 		for _, values := range order.Masks {
 			for _, v := range values {
 				clear(v.Value)
 			}
 		}
-	}()
+	}
+	defer wipe()
 	for _, r := range relays {
 		at, ok := masks[r.masker]
 		if !ok {
@@ -69,7 +70,9 @@ func startOutput(relays []*relay) error {
 		return err
 	}
 	defer func() { _ = unix.Close(conn) }()
-	if err := send(conn, order, append(fds, sessions...)...); err != nil {
+	err = send(conn, order, append(fds, sessions...)...)
+	wipe() // before the wait for the helper
+	if err != nil {
 		return err
 	}
 	_, err = receive(conn, new(struct{}))

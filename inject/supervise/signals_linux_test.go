@@ -90,7 +90,7 @@ func breakPipe(ctx context.Context) error {
 	_, onPipe := unix.Write(p[1], []byte("x"))
 	_, onSocket := unix.Write(s[1], []byte("x"))
 	select {
-	case <-ctx.Done(): // it was taken for somebody's wish
+	case <-ctx.Done(): // the fault was treated as a request to stop
 		return ctx.Err()
 	case <-time.After(100 * time.Millisecond):
 	}
@@ -109,7 +109,7 @@ func TestUntilIgnores(t *testing.T) {
 	}
 }
 
-// TestUntil: a signal before there is a command ends the preparing, and says so.
+// TestUntil checks that a signal before the command starts cancels the preparation and is returned.
 func TestUntil(t *testing.T) {
 	for _, way := range ways[2:] {
 		t.Run(way.name, func(t *testing.T) {

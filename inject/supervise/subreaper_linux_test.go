@@ -36,8 +36,7 @@ func refuseSubreaper() error {
 	return nil
 }
 
-// TestNoSubreaper: where the kernel gives us no orphans, the command runs and is stopped all the same, with what
-// it left in its group.
+// TestNoSubreaper checks that without a subreaper the command still runs and is stopped with its process group.
 func TestNoSubreaper(t *testing.T) {
 	for _, test := range []struct {
 		script string

@@ -3,7 +3,6 @@
 package daemon
 
 import (
-	"cmp"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -39,7 +38,10 @@ are to be kept.`,
 			if err := program.RequireLinux("agent"); err != nil {
 				return err
 			}
-			at := configFile{path: cmp.Or(p.Settings.Path, config.DefaultPath), given: p.Settings.Path != ""}
+			at := configFile{path: p.Settings.Path, given: p.Settings.Path != "" || c.Flags().Changed("config")}
+			if !at.given {
+				at.path = config.DefaultPath
+			}
 			if check {
 				return checkDaemon(p, at, c)
 			}

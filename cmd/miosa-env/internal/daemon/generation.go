@@ -58,7 +58,6 @@ func (g *generation) run(ctx context.Context, conf *daemonConfig) (next *daemonC
 		return nil, err
 	}
 	defer func() { g.close(parts{}) }()
-	g.agent.SetOnRevoke(conf.OnRevoke)
 	engine := startTask(ctx, func(ctx context.Context) { _ = g.agent.Run(ctx) })
 	defer engine.close()
 	g.watch()
@@ -166,6 +165,7 @@ func (g *generation) build(ctx context.Context, conf *daemonConfig) (next parts,
 		if err != nil {
 			return next, err
 		}
+		g.agent.SetOnRevoke(conf.OnRevoke) // before the socket answers
 	}
 	if first || conf.Socket != old.conf.Socket {
 		if next.socket, err = g.listen(conf); err != nil {

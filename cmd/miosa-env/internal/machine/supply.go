@@ -55,7 +55,6 @@ func Values(ctx context.Context, p *program.Program) (api.Snapshot, error) {
 	return s.first(ctx)
 }
 
-// newSupply chooses between the agent and the vault. It asks neither for values.
 // newSupply chooses between the agent and the vault. It requests no values.
 func newSupply(ctx context.Context, p *program.Program) (*supply, error) {
 	s := &supply{Program: p}
