@@ -50,7 +50,7 @@ func DecodeRevealAnswer(body []byte) (a RevealAnswer, err error) {
 	head, tail, _ := bytes.Cut(body, []byte(`,"sealed":"`))
 	head = head[:min(len(head), 1<<10)]
 	sealed, end, _ := bytes.Cut(tail, []byte(`"`))
-	r := reader{rest: string(head)}
+	r := newReader(head)
 	r.skip(`{"etag":`)
 	a.Etag = r.text()
 	r.skip(`,"suite":`)
@@ -100,7 +100,7 @@ func appendTime(b []byte, t time.Time) []byte {
 
 // readHeader decodes a header that is spelled as appendHeader encodes it.
 func readHeader(line []byte) (s Snapshot, lengths []int, ok bool) {
-	r := reader{rest: string(line)}
+	r := newReader(line)
 	r.skip(`{"resource_type":`)
 	s.Resource.Type = r.text()
 	r.skip(`,"resource_id":`)
@@ -170,6 +170,16 @@ type reader struct {
 	otherwise bool // the spelling differs
 }
 
+// newReader returns a reader of text that contains no escapes and only printable ASCII.
+func newReader(text []byte) reader {
+	for _, c := range text {
+		if c < ' ' || c > '~' || c == '\\' {
+			return reader{otherwise: true}
+		}
+	}
+	return reader{rest: string(text)}
+}
+
 // has takes text if it is next.
 func (r *reader) has(text string) bool {
 	rest, ok := strings.CutPrefix(r.rest, text)
@@ -184,19 +194,12 @@ func (r *reader) skip(text string) {
 }
 
 func (r *reader) text() string {
-	rest, ok := strings.CutPrefix(r.rest, `"`)
-	n := strings.IndexByte(rest, '"')
-	if !ok || n < 0 {
-		r.otherwise, r.rest = true, ""
-		return ""
+	r.skip(`"`)
+	text, rest, ok := strings.Cut(r.rest, `"`)
+	if !ok {
+		r.otherwise = true
 	}
-	text := rest[:n]
-	for i := range n {
-		if !plain(text[i]) {
-			r.otherwise = true
-		}
-	}
-	r.rest = rest[n+1:]
+	r.rest = rest
 	return text
 }
 

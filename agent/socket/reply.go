@@ -153,7 +153,7 @@ func readBlock(r io.Reader, first []byte, n int) ([]byte, error) {
 
 // readLine reads the first line, and returns what it has read after it too.
 func readLine(r io.Reader) (line, rest []byte, err error) {
-	buf, n := make([]byte, 4<<10), 0
+	buf, n := make([]byte, 16<<10), 0
 	for {
 		m, err := r.Read(buf[n:])
 		if at := bytes.IndexByte(buf[n:n+m], '\n'); at >= 0 {

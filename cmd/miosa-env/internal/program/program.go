@@ -67,8 +67,8 @@ type Environment []string
 // Get returns the value of a variable like getenv, which uses the first entry; "" if there is none.
 func (e Environment) Get(name string) string {
 	for _, entry := range e {
-		if value, ok := strings.CutPrefix(entry, name+"="); ok {
-			return value
+		if n := len(name); len(entry) > n && entry[n] == '=' && entry[:n] == name {
+			return entry[n+1:]
 		}
 	}
 	return ""
