@@ -81,7 +81,7 @@ func TestConnectionFaults(t *testing.T) {
 				_, _ = io.WriteString(c, "X-Filler: "+strings.Repeat("x", 100)+"\r\n")
 			}
 		}, fetch.Unreachable, "broke off", true},
-		{"a TLS alert to plain http", "http", func(_ int, c *net.TCPConn) { readRequest(c); _, _ = c.Write([]byte{0x15, 3, 1, 0, 2, 2, 70, '\n'}) }, fetch.NeedsTLS, "speaks TLS", false},
+		{"a TLS alert to plain http", "http", func(_ int, c *net.TCPConn) { readRequest(c); _, _ = c.Write([]byte{0x15, 3, 1, 0, 2, 2, 70, '\n'}) }, fetch.NeedsTLS, "expects TLS", false},
 		{"plain http to TLS", "https", func(_ int, c *net.TCPConn) {
 			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
 		}, fetch.NotTLS, "plain http", false},
@@ -91,7 +91,7 @@ func TestConnectionFaults(t *testing.T) {
 			hello := append([]byte{3, 3}, make([]byte, 32)...)                                                       // version, random
 			hello = append(hello, 0, 0xc0, 0x2f, 0)                                                                  // no session, a cipher, no compression
 			_, _ = c.Write(append([]byte{0x16, 3, 3, 0, byte(len(hello) + 4), 2, 0, 0, byte(len(hello))}, hello...)) // record, handshake
-		}, fetch.TLSFailed, "speaks no TLS 1.3", false},
+		}, fetch.TLSFailed, "does not support TLS 1.3", false},
 		{"changes the protocol", "http", func(_ int, c *net.TCPConn) {
 			readRequest(c)
 			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: canary\r\n\r\n")
@@ -180,8 +180,8 @@ func TestBadAnswers(t *testing.T) {
 		{"an error of objects", 403, asJSON, nil, `{"error":{"sentence":"canary"}}`, fetch.Denied, "may not", api.ErrDenied, false},
 		{"an error that is a list", 403, asJSON, nil, `["canary"]`, fetch.Denied, "may not", api.ErrDenied, false},
 		{"a huge error", 403, asJSON, nil, `{"error":"` + strings.Repeat("canary", 1<<20) + `"}`, fetch.Denied, "may not", api.ErrDenied, false},
-		{"Go's TLS server", 400, "", nil, "Client sent an HTTP request to an HTTPS server.\n", fetch.NeedsTLS, "speaks TLS", nil, false},
-		{"nginx", 400, "text/html", nil, "<html>The plain HTTP request was sent to HTTPS port</html>", fetch.NeedsTLS, "speaks TLS", nil, false},
+		{"Go's TLS server", 400, "", nil, "Client sent an HTTP request to an HTTPS server.\n", fetch.NeedsTLS, "expects TLS", nil, false},
+		{"nginx", 400, "text/html", nil, "<html>The plain HTTP request was sent to HTTPS port</html>", fetch.NeedsTLS, "expects TLS", nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			vault := serve(t, func(_ int, w http.ResponseWriter, _ *http.Request) {

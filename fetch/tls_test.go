@@ -108,9 +108,9 @@ func TestTLS(t *testing.T) {
 	}{
 		{name: "private authority", ca: ours.file},
 		{name: "TLS 1.2", ca: ours.file, change: func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 },
-			reason: fetch.TLSFailed, message: "speaks no TLS 1.3", hint: "let the vault"},
+			reason: fetch.TLSFailed, message: "does not support TLS 1.3", hint: "let the vault"},
 		{name: "TLS 1.1", ca: ours.file, change: func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 },
-			reason: fetch.TLSFailed, message: "speaks no TLS 1.3", hint: "let the vault"},
+			reason: fetch.TLSFailed, message: "does not support TLS 1.3", hint: "let the vault"},
 		{name: "another authority", ca: other.file, reason: fetch.UnknownCA, message: "authority", hint: "--ca-file"},
 		{name: "the system's authorities", reason: fetch.UnknownCA, message: "authority", hint: "--ca-file"},
 		{name: "expired", ca: ours.file, leaf: func(c *x509.Certificate) {
