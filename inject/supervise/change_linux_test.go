@@ -36,13 +36,14 @@ func TestParseChange(t *testing.T) {
 	}
 }
 
-// changing starts a command that appends $SECRET to a file at each start, and gives what it wrote.
+// changing runs script under a supervisor with the given flags. FILE in the script stands for a file; wrote returns the
+// words in it. Each line written to the fifo changes is a new NAME=value.
 func changing(t *testing.T, pid1 bool, script string, flags ...string) (c *exec.Cmd, changes string, wrote func() []string) {
 	t.Helper()
 	return changingAs(t, pid1, func(*exec.Cmd) {}, script, flags...)
 }
 
-// changingAs has prepare see the command before it starts.
+// changingAs is changing with a call of prepare before the supervisor starts.
 func changingAs(t *testing.T, pid1 bool, prepare func(*exec.Cmd), script string, flags ...string) (c *exec.Cmd, changes string, wrote func() []string) {
 	t.Helper()
 	changes = fifo.New(t)
@@ -94,7 +95,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestSettle: a burst is one restart, with the last of it.
+// TestSettle checks that a burst of changes causes one restart, with the last value.
 func TestSettle(t *testing.T) {
 	_, changes, wrote := changing(t, false, server, "-on-change", "restart", "-settle", "300ms")
 	waitFor(t, wrote, "first")
@@ -106,7 +107,7 @@ func TestSettle(t *testing.T) {
 	waitFor(t, wrote, "first", "stopped", "last")
 }
 
-// TestChangeAndBack: changes that settle to the command's current values are ignored.
+// TestChangeAndBack checks that changes that settle to the command's current values cause no restart.
 func TestChangeAndBack(t *testing.T) {
 	_, changes, wrote := changing(t, false, server, "-on-change", "restart", "-settle", "200ms")
 	waitFor(t, wrote, "first")
@@ -118,7 +119,7 @@ func TestChangeAndBack(t *testing.T) {
 	waitFor(t, wrote, "first", "stopped", "second")
 }
 
-// TestChangeWhileStopping: the restart under way takes the newest.
+// TestChangeWhileStopping checks that a change during a restart is included in that restart.
 func TestChangeWhileStopping(t *testing.T) {
 	slow := `trap 'echo stopping >> FILE; sleep 0.4; exit 0' TERM; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
 	_, changes, wrote := changing(t, false, slow, "-on-change", "restart")
@@ -129,7 +130,7 @@ func TestChangeWhileStopping(t *testing.T) {
 	waitFor(t, wrote, "first", "stopping", "third")
 }
 
-// TestTermWhileRestarting: no new command is started after TERM.
+// TestTermWhileRestarting checks that no new command is started after TERM.
 func TestTermWhileRestarting(t *testing.T) {
 	slow := `trap 'echo stopping >> FILE; sleep 0.3; exit 4' TERM; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
 	c, changes, wrote := changing(t, false, slow, "-on-change", "restart")
@@ -146,8 +147,8 @@ func TestTermWhileRestarting(t *testing.T) {
 	}
 }
 
-// TestKeysWhileRestarting: terminal signals end the supervisor even during a restart. Without a terminal, HUP does
-// not, because services use it to reload their configuration.
+// TestKeysWhileRestarting checks that the signals of terminal keys end the supervisor even during a restart. Without a
+// terminal, HUP does not, because services use it to reload their configuration.
 func TestKeysWhileRestarting(t *testing.T) {
 	slow := `trap 'echo stopping >> FILE; sleep 0.3; exit 4' TERM; trap '' INT QUIT HUP; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
 	for _, tt := range []struct {
@@ -177,7 +178,7 @@ func TestKeysWhileRestarting(t *testing.T) {
 	}
 }
 
-// TestOurBrokenPipe: if the supervisor's log has no reader, the command runs on and is restarted.
+// TestOurBrokenPipe checks that the command keeps running and can be restarted if the supervisor's log has no reader.
 func TestOurBrokenPipe(t *testing.T) {
 	for _, way := range ways[2:] {
 		t.Run(way.name, func(t *testing.T) {
@@ -195,7 +196,7 @@ func TestOurBrokenPipe(t *testing.T) {
 	}
 }
 
-// TestRestartOfOneThatIgnoresTerm: it is killed with its group, then the new one starts.
+// TestRestartOfOneThatIgnoresTerm checks that a command that ignores TERM is replaced after the stop timeout.
 func TestRestartOfOneThatIgnoresTerm(t *testing.T) {
 	stubborn := `trap '' TERM; sleep 63 & echo "$SECRET" >> FILE; sleep 60`
 	_, changes, wrote := changing(t, false, stubborn, "-on-change", "restart", "-stop-timeout", "200ms")
@@ -204,7 +205,8 @@ func TestRestartOfOneThatIgnoresTerm(t *testing.T) {
 	waitFor(t, wrote, "first", "second")
 }
 
-// TestCommandEndsBeforeTheRestart: its end is its end.
+// TestCommandEndsBeforeTheRestart checks that a command that exits before a pending restart is not restarted, and that
+// its exit code is returned.
 func TestCommandEndsBeforeTheRestart(t *testing.T) {
 	c, changes, wrote := changing(t, false, `echo "$SECRET" >> FILE; sleep 0.3; exit 6`, "-on-change", "restart", "-settle", "30s")
 	waitFor(t, wrote, "first")
@@ -237,8 +239,8 @@ func TestSignalOnChange(t *testing.T) {
 	waitFor(t, wrote, "first", "usr1", "usr1")
 }
 
-// TestMaskOnChange checks that after a change the new values are masked in the output of the command and its hook, and that
-// the old ones stay masked, also after a restart.
+// TestMaskOnChange checks that after a change the new values are masked in the output of the command and its hook, and
+// that the old ones stay masked, also after a restart.
 func TestMaskOnChange(t *testing.T) {
 	dir := t.TempDir()
 	for _, how := range []string{"signal=USR1", "hook=echo in hook $SECRET; kill -USR1 $MIOSA_COMMAND_PID", "restart"} {

@@ -18,8 +18,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// TestTenThousandOrphans leaves orphans, whose ends coalesce into few SIGCHLDs, while the command runs:
-// each is reaped, and none is taken for the command.
+// TestTenThousandOrphans checks that 10,000 orphans, whose exits coalesce into few SIGCHLDs, are all reaped while the
+// command runs, and that none is mistaken for the command.
 func TestTenThousandOrphans(t *testing.T) {
 	orphans := filepath.Join(t.TempDir(), "orphans")
 	build := exec.Command("go", "build", "-o", orphans, "./testdata/orphans")
@@ -51,7 +51,7 @@ func TestTenThousandOrphans(t *testing.T) {
 	}
 }
 
-// startTelling starts a command that prints a process id first, and gives that.
+// startTelling starts a command that prints a process id first, and returns that id.
 func startTelling(t *testing.T, c *exec.Cmd) (pid int) {
 	t.Helper()
 	out, err := c.StdoutPipe()
@@ -67,18 +67,18 @@ func startTelling(t *testing.T, c *exec.Cmd) (pid int) {
 	return pid
 }
 
-// TestOrphanIsOurs: without being PID 1, an orphan of the command still becomes our child.
+// TestOrphanIsOurs checks that an orphan of the command becomes a child of the supervisor even if that is not PID 1.
 func TestOrphanIsOurs(t *testing.T) {
 	c := under(t, "supervise", false, "sh", "-c", `sh -c 'sleep 60 & echo $!'; sleep 60`)
 	orphan := startTelling(t, c)
 	poll.Until(t, 10*time.Second, "the orphan among our children", func() bool { _, ok := children(c.Process.Pid)[orphan]; return ok })
 	kill(t, c.Process.Pid, unix.SIGTERM)
 	_ = c.Wait()
-	// What the command left in its group was stopped with it.
+	// Processes in the command's group are stopped with it.
 	poll.Until(t, 10*time.Second, "the orphan's end", func() bool { return !alive(orphan) })
 }
 
-// TestTermReachesTheCommand: its own code comes back.
+// TestTermReachesTheCommand checks that TERM is forwarded and that the exit code is the one the command chooses.
 func TestTermReachesTheCommand(t *testing.T) {
 	for _, way := range ways[2:] {
 		t.Run(way.name, func(t *testing.T) {
@@ -100,11 +100,12 @@ func TestTermReachesTheCommand(t *testing.T) {
 	}
 }
 
-// TestFault_A13_ChildIgnoresTerm: KILL at the timeout, for all of the group, and 137.
+// TestFault_A13_ChildIgnoresTerm checks that a command that ignores TERM is killed with its process group after the
+// stop timeout, and that the exit code is 137.
 func TestFault_A13_ChildIgnoresTerm(t *testing.T) {
 	for _, way := range ways[2:] {
 		t.Run(way.name, func(t *testing.T) {
-			// Host pids: a PID namespace's own would mean nothing here.
+			// The pids below are from the host: those of a PID namespace would mean nothing here.
 			c := under(t, way.mode, way.pid1, "-stop-timeout", "300ms", "sh", "-c",
 				`trap '' TERM; sleep 61 & sleep 62 & echo; sleep 60`)
 			out, err := c.StdoutPipe()
@@ -140,8 +141,8 @@ func TestFault_A13_ChildIgnoresTerm(t *testing.T) {
 	}
 }
 
-// TestLeftoversOfTheGroup: what a command that ends at TERM leaves behind in its group gets TERM too,
-// and is waited for.
+// TestLeftoversOfTheGroup checks that processes that remain in the group of a command that exits on TERM get TERM too,
+// and that the supervisor waits for them.
 func TestLeftoversOfTheGroup(t *testing.T) {
 	dir := t.TempDir()
 	c := under(t, "supervise", false, "sh", "-c", `
@@ -166,7 +167,7 @@ func TestLeftoversOfTheGroup(t *testing.T) {
 	}
 }
 
-// TestWeAreKilled: the command gets TERM when the supervisor is killed, unless --outlive is set.
+// TestWeAreKilled checks that the command gets TERM when the supervisor is killed, unless --outlive is set.
 func TestWeAreKilled(t *testing.T) {
 	for _, outlive := range []bool{false, true} {
 		t.Run(fmt.Sprintf("outlive=%v", outlive), func(t *testing.T) {
@@ -198,7 +199,8 @@ func TestWeAreKilled(t *testing.T) {
 	}
 }
 
-// TestChangeOfUserDropsParentDeath: the kernel's rule, which the documents tell of.
+// TestChangeOfUserDropsParentDeath checks the documented rule that the kernel clears the parent-death signal of a
+// command that changes its user.
 func TestChangeOfUserDropsParentDeath(t *testing.T) {
 	needs.Command(t, "setpriv")
 	needs.Root(t, "to run a command as another user")
@@ -213,8 +215,8 @@ func TestChangeOfUserDropsParentDeath(t *testing.T) {
 	}
 }
 
-// TestParentDeathIsOurs: a parent-death signal is tied to the thread that forked. Ours stays for as
-// long as we do, however many threads the runtime starts and ends.
+// TestParentDeathIsOurs checks that the command gets no parent-death signal while the supervisor runs. The kernel sends
+// that signal when the thread that forked exits, and the runtime starts and ends threads.
 func TestParentDeathIsOurs(t *testing.T) {
 	c := under(t, "supervise", false, "sleep", "60")
 	if err := c.Start(); err != nil {
@@ -231,14 +233,14 @@ func TestParentDeathIsOurs(t *testing.T) {
 	_ = c.Wait()
 }
 
-// TestInheritedIgnored: what we find ignored (nohup, systemd, a background job) the command finds
-// ignored. Without the linker's entry point only HUP and INT are known; the program's own tests look
-// at the rest.
+// TestInheritedIgnored checks that signals ignored at the start (by nohup, systemd or for a background job) are ignored
+// in the command. Without the entry point that the linker sets in miosa-env, only HUP and INT are known; the tests of
+// the program cover the others.
 func TestInheritedIgnored(t *testing.T) {
 	for _, way := range ways {
 		t.Run(way.name, func(t *testing.T) {
 			self := under(t, way.mode, way.pid1, "grep", "SigIgn", "/proc/self/status")
-			// A shell that ignores them, then becomes us.
+			// A shell ignores both signals, then executes the test binary.
 			self.Args = append([]string{"sh", "-c", `trap '' HUP INT; exec "$0" "$@"`, self.Path}, self.Args[1:]...)
 			self.Path = "/bin/sh"
 			out, err := self.Output()

@@ -21,7 +21,7 @@ import (
 
 const masking = "TOKEN=hunter2hunter2"
 
-// TestMaskedOutputIsFull: output that cannot be written is reported and gives a nonzero exit code.
+// TestMaskedOutputIsFull checks that a failed write of output is reported and gives a nonzero exit code.
 func TestMaskedOutputIsFull(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -60,8 +60,8 @@ func TestMaskedOutputIsFull(t *testing.T) {
 	})
 }
 
-// TestMaskedReaderLeaves: the command gets the broken pipe at its first write after the reader has gone, and no
-// later.
+// TestMaskedReaderLeaves checks that the command gets SIGPIPE at its first write after the reader of its output has
+// closed the pipe, and that no lost output is reported.
 func TestMaskedReaderLeaves(t *testing.T) {
 	gate := fifo.New(t)
 	c := under(t, "supervise", false, "-v", "-mask", masking, "sh", "-c", `echo one; read x < "$0"; echo two; exit 0`, gate)
@@ -78,7 +78,7 @@ func TestMaskedReaderLeaves(t *testing.T) {
 		t.Fatalf("%q, %v", line, err)
 	}
 	_ = out.Close()
-	// The relay hangs up on the command: its pipe has no reader any more.
+	// The relay closes the read end of the command's pipe.
 	poll.Until(t, 10*time.Second, "the command's pipe to be broken", func() bool {
 		fds := []unix.PollFd{{Fd: int32(commandOutput(t, onlyChild(t, c.Process.Pid)))}}
 		defer unix.Close(int(fds[0].Fd))
@@ -95,7 +95,7 @@ func TestMaskedReaderLeaves(t *testing.T) {
 	}
 }
 
-// commandOutput opens the write end of a process's standard output.
+// commandOutput opens the write end of the pipe that is a process's standard output.
 func commandOutput(t *testing.T, pid int) int {
 	t.Helper()
 	fd, err := unix.Open(fmt.Sprintf("/proc/%d/fd/1", pid), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -113,7 +113,7 @@ func commandOutput(t *testing.T, pid int) int {
 	return fd
 }
 
-// TestMaskedReaderPauses: a reader that takes its time loses nothing, however short the stop timeout is.
+// TestMaskedReaderPauses checks that a slow reader gets all output, however short the stop timeout is.
 func TestMaskedReaderPauses(t *testing.T) {
 	const lines = 40000
 	c := under(t, "supervise", false, "-stop-timeout", "50ms", "-mask", masking, "seq", fmt.Sprint(lines))
@@ -144,7 +144,7 @@ func pipeFull(t *testing.T, r io.Reader) bool {
 	return n >= 60<<10
 }
 
-// TestMaskedReaderNeverReads: a signal ends the wait for a reader, and the lost output is reported.
+// TestMaskedReaderNeverReads checks that a signal ends the wait for a reader, and that the lost output is reported.
 func TestMaskedReaderNeverReads(t *testing.T) {
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGINT} {
 		t.Run(unix.SignalName(sig), func(t *testing.T) {
@@ -165,7 +165,7 @@ func TestMaskedReaderNeverReads(t *testing.T) {
 			})
 			kill(t, c.Process.Pid, sig)
 			_, _ = c.Process.Wait()
-			// Wait would close the pipe, and so unblock us.
+			// Wait would close the pipe and so unblock the supervisor.
 			_ = out.Close()
 			_ = c.Wait()
 			if !strings.Contains(stderr.String(), `"stream":"standard output","message":"output lost: reader too slow"`) {
@@ -175,8 +175,8 @@ func TestMaskedReaderNeverReads(t *testing.T) {
 	}
 }
 
-// TestMaskedReaderNeverReadsWhileStopping: a command that has ended when it was asked to isn't said to have outlasted the stop
-// timeout, though its reader does.
+// TestMaskedReaderNeverReadsWhileStopping checks that a command that stops in time is not reported as having exceeded
+// the stop timeout if only the reader of its output has.
 func TestMaskedReaderNeverReadsWhileStopping(t *testing.T) {
 	c := under(t, "supervise", false, "-v", "-stop-timeout", "100ms", "-mask", masking, "sh", "-c", "exec yes")
 	var stderr bytes.Buffer
@@ -198,8 +198,8 @@ func TestMaskedReaderNeverReadsWhileStopping(t *testing.T) {
 	}
 }
 
-// TestMaskedDescendantWritesOn: what the command left behind can still print, masked, after we have ended with the
-// command's exit code. A value that is cut by our end is masked too.
+// TestMaskedDescendantWritesOn checks that a process that the command leaves behind can still print, masked, after the
+// supervisor has exited with the command's exit code. A value printed in part before that exit is masked too.
 func TestMaskedDescendantWritesOn(t *testing.T) {
 	gate := fifo.New(t)
 	c := under(t, "supervise", false, "-mask", masking, "sh", "-c",
@@ -227,7 +227,8 @@ func TestMaskedDescendantWritesOn(t *testing.T) {
 	}
 }
 
-// TestMaskedDescendantOfARestart: what an earlier command left behind can print while its successor runs, and after.
+// TestMaskedDescendantOfARestart checks that a process left behind by a command that was restarted can print, masked,
+// while the next command runs and after the supervisor has exited.
 func TestMaskedDescendantOfARestart(t *testing.T) {
 	needs.Command(t, "setsid")
 	gate, after, last, changes := fifo.New(t), fifo.New(t), fifo.New(t), fifo.New(t)
@@ -259,8 +260,8 @@ func TestMaskedDescendantOfARestart(t *testing.T) {
 	ends.wait()
 }
 
-// TestMaskedHelperHoldsNothingElse: the process that passes output on after our end has the streams it passes on, and
-// no other descriptor that we were started with.
+// TestMaskedHelperHoldsNothingElse checks that the helper that continues a relay after the supervisor's exit holds the
+// relayed streams, each until its end, and no other descriptor that the supervisor inherited.
 func TestMaskedHelperHoldsNothingElse(t *testing.T) {
 	gate := fifo.New(t)
 	c := under(t, "supervise", false, "-mask", masking, "sh", "-c", `(exec 3>&- 2>&-; read x < "$0"; echo late) & exit 0`, gate)
@@ -290,14 +291,14 @@ func TestMaskedHelperHoldsNothingElse(t *testing.T) {
 	}
 }
 
-// captured is the output of a command that is read apart from waiting for it.
+// captured reads the output of a command independently of the wait for its exit.
 type captured struct {
 	t    *testing.T
 	ours []*os.File
 	done []chan struct{}
 }
 
-// capture sets a command's output.
+// capture sends a command's output to stdout and stderr.
 func capture(t *testing.T, c *exec.Cmd, stdout, stderr io.Writer) *captured {
 	t.Helper()
 	k := &captured{t: t}
@@ -344,7 +345,7 @@ func (k *captured) wait() {
 	k.waitFor(1)
 }
 
-// lockedBuffer can be read while it is written to.
+// lockedBuffer is a buffer that can be read during writes.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	all bytes.Buffer // mu guards it

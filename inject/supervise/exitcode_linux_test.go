@@ -18,7 +18,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// ways are the four ways a command can run under us.
+// ways are the ways to run a command: replaced or supervised, as PID 1 or not.
 var ways = []struct {
 	name, mode string
 	pid1       bool
@@ -43,7 +43,7 @@ func TestEveryExitCode(t *testing.T) {
 	}
 }
 
-// deadly are the signals whose default is to end a process.
+// deadly returns the signals that end a process by default.
 func deadly() []syscall.Signal {
 	var all []syscall.Signal
 	for n := syscall.Signal(1); n <= 64; n++ {
@@ -64,7 +64,7 @@ func TestDeathByEverySignal(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			for _, n := range deadly() {
-				// The shell's own kill, of a child that has nothing but defaults.
+				// The shell signals itself with its builtin kill; it has default actions for all signals.
 				c := under(t, way.mode, way.pid1, "sh", "-c", fmt.Sprintf("kill -%d $$; sleep 5", n))
 				if got, want := status(t, c), 128+int(n); got != want {
 					t.Errorf("death by %d came out as %d, want %d", n, got, want)
@@ -98,7 +98,8 @@ func TestEverySignalIsForwarded(t *testing.T) {
 	}
 }
 
-// waitForSleep waits until pid's child has become sleep, so that no signal comes before its exec.
+// waitForSleep waits until pid's only child has executed sleep, so that signals arrive after that, and returns the
+// child's pid.
 func waitForSleep(t *testing.T, pid int) int {
 	t.Helper()
 	child := onlyChild(t, pid)
@@ -109,7 +110,8 @@ func waitForSleep(t *testing.T, pid int) int {
 	return child
 }
 
-// TestSignalsThatDontKill are signals whose default is not to end a process, but which a command may handle.
+// TestSignalsThatDontKill checks that signals that do not end a process by default are forwarded to a command that
+// handles them, and do not end the supervisor.
 func TestSignalsThatDontKill(t *testing.T) {
 	for _, way := range ways[2:] {
 		for _, sig := range []string{"CONT", "WINCH", "TSTP", "TTIN", "TTOU", "URG", "CHLD"} {
@@ -125,7 +127,7 @@ func TestSignalsThatDontKill(t *testing.T) {
 					t.Fatal(err)
 				}
 				poll.Until(t, 10*time.Second, "ready", func() bool { b, _ := os.ReadFile(file); return len(b) > 0 })
-				// A shell gets CHLD for its own children, so CHLD is only tested by number below.
+				// A shell gets CHLD for its own children too, so for CHLD only the exit code is checked.
 				kill(t, c.Process.Pid, unix.SignalNum("SIG"+sig))
 				want := sig != "CHLD"
 				if want {
@@ -155,7 +157,7 @@ func TestStopAndContinueByHand(t *testing.T) {
 	poll.Until(t, 10*time.Second, "the command stopped", func() bool { return state() == 'T' })
 	kill(t, c.Process.Pid, unix.SIGCONT)
 	poll.Until(t, 10*time.Second, "the command continued", func() bool { return state() == 'S' })
-	// One that is stopped can still be ended.
+	// A stopped command can still be ended.
 	kill(t, c.Process.Pid, unix.SIGTSTP)
 	poll.Until(t, 10*time.Second, "the command stopped", func() bool { return state() == 'T' })
 	kill(t, c.Process.Pid, unix.SIGTERM)
@@ -165,7 +167,7 @@ func TestStopAndContinueByHand(t *testing.T) {
 	}
 }
 
-// TestDeathOfOurParent: the signal that setpriv asks for is the command's too.
+// TestDeathOfOurParent checks that a parent-death signal set with setpriv reaches the command.
 func TestDeathOfOurParent(t *testing.T) {
 	needs.Command(t, "setpriv")
 	for _, way := range []string{"replace", "supervise"} {
@@ -189,7 +191,7 @@ func TestDeathOfOurParent(t *testing.T) {
 	}
 }
 
-// circle is a script whose interpreter is a script whose interpreter is the first.
+// circle returns a script whose interpreter is a second script, whose interpreter is the first.
 func circle(t *testing.T, dir string) string {
 	t.Helper()
 	a, b := filepath.Join(dir, "circle1"), filepath.Join(dir, "circle2")
@@ -201,7 +203,7 @@ func circle(t *testing.T, dir string) string {
 	return a
 }
 
-// busy is a program that is open for writing for as long as the test runs.
+// busy returns a program that is open for writing until the test ends.
 func busy(t *testing.T, dir string) string {
 	t.Helper()
 	program, err := os.ReadFile("/bin/true")

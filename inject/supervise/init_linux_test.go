@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is said in docs/architecture.md under "Differences from tini and dumb-init".
+// The tests in this file check what docs/architecture.md states under "Differences from tini and dumb-init".
 
-// TestSignalIsForTheCommandAlone: its children get none.
+// TestSignalIsForTheCommandAlone checks that a signal is forwarded to the command and not to the command's children.
 func TestSignalIsForTheCommandAlone(t *testing.T) {
 	for _, way := range ways[2:] {
 		t.Run(way.name, func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestNoSignalAtTheEnd(t *testing.T) {
 	kill(t, left, unix.SIGKILL)
 }
 
-// TestWorkingDirectory: the supervisor and the command run in the directory of the start.
+// TestWorkingDirectory checks that the supervisor and the command keep the working directory of the start.
 func TestWorkingDirectory(t *testing.T) {
 	c := under(t, "supervise", false, "sh", "-c", "readlink /proc/$PPID/cwd && readlink /proc/$$/cwd")
 	c.Dir = t.TempDir()
@@ -69,7 +69,7 @@ func TestWorkingDirectory(t *testing.T) {
 	}
 }
 
-// TestFaultsAreForwarded: a fault's signal that a process sends is the command's; one of our own code isn't.
+// TestFaultsAreForwarded checks that signals that usually report a fault are forwarded when another process sends them.
 func TestFaultsAreForwarded(t *testing.T) {
 	needs.Command(t, "bash")
 	for _, n := range []unix.Signal{unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, unix.SIGSTKFLT, unix.SIGSYS, unix.SIGABRT} {
@@ -83,8 +83,8 @@ func TestFaultsAreForwarded(t *testing.T) {
 	}
 }
 
-// TestReapedBySomebodyElse checks that a lost status of the command leads to an error's exit code, and that nothing waits for
-// the command.
+// TestReapedBySomebodyElse checks that the supervisor reports a lost exit code of the command with exit code 125, and
+// does not wait for the command forever.
 func TestReapedBySomebodyElse(t *testing.T) {
 	for _, script := range []string{"exit 0", "exit 4", "sleep 0.1", "kill -9 $$", "sleep 1 >/dev/null 2>&1 & exit 0"} {
 		var log bytes.Buffer

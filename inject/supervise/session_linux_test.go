@@ -12,15 +12,15 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/fifo"
 )
 
-// stopsItself handles the stop key as editors and pagers do: it catches the signal, and stops its group then.
+// stopsItself handles the stop key as editors and pagers do: it catches the signal, then stops itself.
 const stopsItself = `
 	trap 'trap - TSTP; kill -TSTP $$; echo continued' TSTP
 	exec 3<> "$1"
 	echo begun
 	while :; do read -t 0.05 -u 3; done # without a child, which the key would stop too`
 
-// TestStopKeyThatACommandHandles: a command that catches the stop key and then stops itself is seen stopped by the
-// shell, and goes on in the foreground.
+// TestStopKeyThatACommandHandles checks that a command that catches the stop key and then stops itself is stopped for
+// the shell too, and that fg continues it.
 func TestStopKeyThatACommandHandles(t *testing.T) {
 	needs.Command(t, "bash")
 	for _, way := range onScreen {
@@ -48,8 +48,8 @@ func TestStopKeyThatACommandHandles(t *testing.T) {
 	}
 }
 
-// TestKeysOfAPipelinesEnd: a command whose standard input is a pipe gets keys from the terminal, however it asks for
-// them.
+// TestKeysOfAPipelinesEnd checks that a command whose standard input is a pipe can read keys from the terminal, through
+// /dev/tty, standard error or standard output.
 func TestKeysOfAPipelinesEnd(t *testing.T) {
 	for _, way := range onScreen {
 		for _, tc := range []struct{ name, command string }{
@@ -74,7 +74,8 @@ func TestKeysOfAPipelinesEnd(t *testing.T) {
 	}
 }
 
-// TestPipelinesPagerKeepsItsKeys: behind a masked command whose errors go to the terminal, a pager reads the keys.
+// TestPipelinesPagerKeepsItsKeys checks that in a pipeline a pager reads the keys, even if the masked command before it
+// has the terminal as standard error.
 func TestPipelinesPagerKeepsItsKeys(t *testing.T) {
 	s, run := shellOn(t, []string{"-mask", masking})
 	s.typed(run(`sh -c 'echo from''-command; sleep 60'`) + ` | sh -c 'read c; echo pager-has "$c"; read k </dev/tty; echo "key <$k>"; exec kill 0'` + "\n")
@@ -83,8 +84,8 @@ func TestPipelinesPagerKeepsItsKeys(t *testing.T) {
 	s.expect("key <q>", 1)
 }
 
-// TestTypedAhead: what was typed before the terminal is passed on reaches the command, the end of file included, and
-// is shown once.
+// TestTypedAhead checks that input typed before the supervisor starts, including an end of file, reaches the command
+// and is echoed once.
 func TestTypedAhead(t *testing.T) {
 	for _, way := range onScreen {
 		t.Run(way.name, func(t *testing.T) {
@@ -114,7 +115,8 @@ func TestTypedAhead(t *testing.T) {
 	}
 }
 
-// TestMaskedTerminalOfTheDescendants: what a command on a terminal leaves behind lives and prints on, masked.
+// TestMaskedTerminalOfTheDescendants checks that a process that a masked command leaves behind on a terminal keeps
+// running and can print, masked.
 func TestMaskedTerminalOfTheDescendants(t *testing.T) {
 	gate := fifo.New(t)
 	self := under(t, "supervise", false).Path
@@ -127,7 +129,7 @@ func TestMaskedTerminalOfTheDescendants(t *testing.T) {
 	s.expect("late [TOKEN]\r\n", 1)
 }
 
-// TestMaskedKeysOfEveryKind: what is typed reaches a masked command byte by byte, and a lot of it too.
+// TestMaskedKeysOfEveryKind checks that 64 KiB of keys, with every byte value, reach a masked command unchanged.
 func TestMaskedKeysOfEveryKind(t *testing.T) {
 	var keys strings.Builder
 	for i := range 64 << 10 {

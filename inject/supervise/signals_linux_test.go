@@ -24,7 +24,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// playUntil is a program that is sent signals before it has a command. It prints what goes wrong.
+// playUntil is a program that sends itself signals before it has a command. It prints each check that fails.
 func playUntil(args []string) int {
 	signals, err := signal.Catch()
 	if err != nil {
@@ -74,7 +74,7 @@ func playUntil(args []string) int {
 	return 0
 }
 
-// breakPipe writes to a pipe and to a connection whose other ends are closed.
+// breakPipe writes to a pipe and to a socket whose other ends are closed.
 func breakPipe(ctx context.Context) error {
 	var p [2]int
 	if err := errors.Join(unix.Pipe(p[:]), unix.Close(p[0])); err != nil {
@@ -100,7 +100,7 @@ func breakPipe(ctx context.Context) error {
 	return onSocket
 }
 
-// TestUntilIgnores: a signal that was ignored at the start does not interrupt the preparation.
+// TestUntilIgnores checks that a signal that was ignored at the start does not interrupt the preparation.
 func TestUntilIgnores(t *testing.T) {
 	c := under(t, "until", false, "ignored")
 	c.Path, c.Args = "/bin/sh", []string{"sh", "-c", `trap '' HUP; exec "$0" ignored`, c.Path}
@@ -121,7 +121,8 @@ func TestUntil(t *testing.T) {
 	}
 }
 
-// queueing has the test binary print real-time signals that it is sent, with their values, until there were so many.
+// queueing is the variable that makes the test binary receive so many real-time signals and print them with their
+// values.
 const queueing = "INJECT_TEST_QUEUE"
 
 func init() {
@@ -139,7 +140,7 @@ type info struct {
 	_                      [96]byte
 }
 
-// queue takes signals that it was started with blocked.
+// queue prints the numbers and values of the first count signals. They must be blocked at its start.
 func queue(count int) int {
 	wanted := unix.Sigset_t{Val: [16]uint64{1<<39 | 1<<63}}
 	fd, err := unix.Signalfd(-1, &wanted, unix.SFD_CLOEXEC)
@@ -159,7 +160,8 @@ func queue(count int) int {
 	return 0
 }
 
-// TestFirstRealTimeSignal: SIGRTMIN, which the runtime keeps from os/signal, is passed on as often as it was sent.
+// TestFirstRealTimeSignal checks that SIGRTMIN, which the Go runtime withholds from os/signal, is forwarded as often as
+// it is sent.
 func TestFirstRealTimeSignal(t *testing.T) {
 	needs.Command(t, "python3")
 	const count = 300
@@ -191,8 +193,8 @@ print("all", flush=True)`, strconv.Itoa(count))
 	_ = c.Wait()
 }
 
-// TestRealTimeSignals: of those sent in a burst none is lost or merged with another, and of one kind they stay in
-// order, with their values.
+// TestRealTimeSignals checks that real-time signals sent in a burst are all forwarded with their values, none merged,
+// and that those of the same number stay in order.
 func TestRealTimeSignals(t *testing.T) {
 	for _, way := range ways[2:] {
 		for _, value := range []bool{false, true} {
@@ -246,7 +248,7 @@ func TestRealTimeSignals(t *testing.T) {
 	}
 }
 
-// startBlocking starts a program with signals blocked.
+// startBlocking starts a program with some signals blocked.
 func startBlocking(t *testing.T, c *exec.Cmd, some ...syscall.Signal) {
 	t.Helper()
 	runtime.LockOSThread()
@@ -264,7 +266,7 @@ func startBlocking(t *testing.T, c *exec.Cmd, some ...syscall.Signal) {
 	}
 }
 
-// TestStopSendsNothingElse: a command that is asked to end gets no CONT with it, unless it is stopped.
+// TestStopSendsNothingElse checks that a stop request includes CONT only for a command that is stopped.
 func TestStopSendsNothingElse(t *testing.T) {
 	const script = `trap 'echo continued' CONT; trap end=yes TERM; echo $$; while [ -z "$end" ]; do sleep 0.02; done; exit 3`
 	for _, stopped := range []bool{false, true} {

@@ -11,8 +11,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// refuseSubreaper has the kernel answer PR_SET_CHILD_SUBREAPER as an emulator without it does, on this thread
-// and in what it starts.
+// refuseSubreaper makes PR_SET_CHILD_SUBREAPER fail on this thread and in its children, as on an emulator that lacks
+// it.
 func refuseSubreaper() error {
 	const nr, arg0 = 0, 16 // in struct seccomp_data: the call's number, and its first argument's lower half
 	filter := []unix.SockFilter{

@@ -30,8 +30,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// The tests of processes start this test binary again as the program under test: with playAs set it
-// runs a command as miosa-env does, and nothing else.
+// playAs is the variable that makes the test binary run a command as miosa-env does, instead of the tests. Tests start
+// it in this way as the program under test.
 const playAs = "INJECT_TEST_PLAY"
 
 func init() { runtime.LockOSThread() } // as miosa-env does
@@ -48,9 +48,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// ignoreNothing sets to their default the signals that these tests were started with ignored, which
-// all they start would inherit: make leaves 32 and 33 so, nohup HUP. Go's own functions put back what
-// was there at the start.
+// ignoreNothing resets the signals that were ignored when the tests started, because all processes that the tests start
+// would inherit that: make ignores 32 and 33, nohup ignores HUP. os/signal can only restore the actions from the start.
 func ignoreNothing() {
 	type sigaction struct{ handler, flags, restorer, mask uint64 }
 	for n := uintptr(1); n <= 64; n++ {
@@ -62,7 +61,7 @@ func ignoreNothing() {
 	}
 }
 
-// play is "replace COMMAND..." or "supervise FLAGS COMMAND...".
+// play runs "replace COMMAND..." or "supervise FLAGS COMMAND...".
 func play(mode string, args []string) int {
 	if mode == "until" {
 		return playUntil(args)
@@ -134,7 +133,7 @@ func play(mode string, args []string) int {
 	}
 	next := make(chan command.Command)
 	if *changes != "" {
-		// Before the start of the command, because output to a fifo without a reader is lost.
+		// Opened before the command starts, because what is written to a fifo without a reader is lost.
 		fifo, err := os.OpenFile(*changes, os.O_RDWR, 0)
 		if err != nil {
 			return fail(err)
@@ -158,8 +157,8 @@ func play(mode string, args []string) int {
 	return exit.Code
 }
 
-// under returns the command that runs argv under us: mode "replace" or "supervise", with flags of play
-// before argv. pid1 puts us first into a PID namespace of our own.
+// under returns a command that runs argv in the given mode, "replace" or "supervise". Flags of play may precede argv.
+// With pid1, it is the first process of its own PID namespace.
 func under(t *testing.T, mode string, pid1 bool, argv ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -192,7 +191,7 @@ func needNamespaces(t *testing.T) {
 	needs.Granted(t, c.Run(), "a PID namespace")
 }
 
-// status runs c and gives the code that a shell would: 128+n for death by signal n.
+// status runs c and returns its exit code as a shell reports it: 128+n for death by signal n.
 func status(t *testing.T, c *exec.Cmd) int {
 	t.Helper()
 	var exit *exec.ExitError
@@ -210,7 +209,7 @@ func codeOf(c *exec.Cmd) int {
 	return ws.ExitStatus()
 }
 
-// children lists the pids of a process's children, with their states.
+// children returns the pids of a process's children, with their states.
 func children(pid int) map[int]byte {
 	found := map[int]byte{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -252,7 +251,7 @@ func alive(pid int) bool {
 	return !bytes.Contains(stat[bytes.LastIndexByte(stat, ')'):], []byte(") Z"))
 }
 
-// kill signals a process of the test.
+// kill sends a signal to a process that belongs to the test.
 func kill(t *testing.T, pid int, sig syscall.Signal) {
 	t.Helper()
 	if err := unix.Kill(pid, sig); err != nil {

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shellOn starts an interactive bash on a terminal, and gives what to type to have it run a command under us.
+// shellOn starts an interactive bash on a terminal. run returns the line to type to run a command under a supervisor.
 func shellOn(t *testing.T, flags []string) (s *screen, run func(command string) string) {
 	t.Helper()
 	needs.Command(t, "bash")
@@ -29,8 +29,8 @@ func shellOn(t *testing.T, flags []string) (s *screen, run func(command string) 
 	}
 }
 
-// TestBackgroundJobAsksForTheTerminal: a job in the background that reads the terminal is stopped, as its shell sees
-// it, and goes on in the foreground.
+// TestBackgroundJobAsksForTheTerminal checks that a background job that reads the terminal is stopped, also for the
+// shell, and that fg continues it.
 func TestBackgroundJobAsksForTheTerminal(t *testing.T) {
 	for _, way := range onScreen {
 		t.Run(way.name, func(t *testing.T) {
@@ -57,8 +57,8 @@ func TestBackgroundJobAsksForTheTerminal(t *testing.T) {
 	}
 }
 
-// TestForegroundContinuesOnce: the shell's fg is one CONT for the command. A second, later one would undo a stop key
-// pressed in between.
+// TestForegroundContinuesOnce checks that the shell's fg causes one CONT in the command. A second one would undo a stop
+// key pressed in between.
 func TestForegroundContinuesOnce(t *testing.T) {
 	for _, way := range onScreen {
 		t.Run(way.name, func(t *testing.T) {
@@ -80,8 +80,8 @@ func TestForegroundContinuesOnce(t *testing.T) {
 	}
 }
 
-// TestCommandSubstitutionAsksForTheTerminal: bash ignores TTIN and TTOU in a command substitution, where the foreground
-// is its own. What runs there reads the terminal, and leaves it to the shell.
+// TestCommandSubstitutionAsksForTheTerminal checks that a command in a command substitution can read the terminal, and
+// that the shell can use it afterwards. There, bash ignores TTIN and TTOU and keeps the foreground.
 func TestCommandSubstitutionAsksForTheTerminal(t *testing.T) {
 	for _, way := range onScreen {
 		t.Run(way.name, func(t *testing.T) {
@@ -96,7 +96,8 @@ func TestCommandSubstitutionAsksForTheTerminal(t *testing.T) {
 	}
 }
 
-// TestCtrlCEndsTheScript: what a terminal's key means for the shell whose script has started us.
+// TestCtrlCEndsTheScript checks whether a terminal key also ends the script that started the supervisor: only if the
+// command dies of INT.
 func TestCtrlCEndsTheScript(t *testing.T) {
 	needs.Command(t, "bash")
 	for _, way := range onScreen {
@@ -136,7 +137,8 @@ func TestCtrlCEndsTheScript(t *testing.T) {
 	}
 }
 
-// TestScriptGetsItsOwnSignal: a key that the command handles is the script's too.
+// TestScriptGetsItsOwnSignal checks that the script that started the supervisor and a command that handles INT each get
+// the INT of a key once.
 func TestScriptGetsItsOwnSignal(t *testing.T) {
 	needs.Command(t, "bash")
 	self := under(t, "supervise", false).Path
@@ -154,8 +156,8 @@ func TestScriptGetsItsOwnSignal(t *testing.T) {
 	}
 }
 
-// TestDeathOfInterrupt: we die of INT and QUIT as the command does, and leave no core; of no other signal, and not as
-// process 1.
+// TestDeathOfInterrupt checks that the supervisor dies of INT and QUIT if the command does, without a core dump. For
+// another signal, or as PID 1, it exits with 128+n.
 func TestDeathOfInterrupt(t *testing.T) {
 	for _, tc := range []struct {
 		sig  syscall.Signal
@@ -186,7 +188,7 @@ func TestDeathOfInterrupt(t *testing.T) {
 	}
 }
 
-// TestRestartFindsTheModesOfOurStart: what a killed command did to the terminal isn't the next one's.
+// TestRestartFindsTheModesOfOurStart checks that a restart resets the terminal to the modes at the supervisor's start.
 func TestRestartFindsTheModesOfOurStart(t *testing.T) {
 	for _, way := range onScreen {
 		t.Run(way.name, func(t *testing.T) {

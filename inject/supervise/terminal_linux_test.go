@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// screen is a terminal with a program on it, seen from its user's side.
+// screen is the user's side of a terminal on which a program runs.
 type screen struct {
 	t      *testing.T
 	master *os.File
@@ -74,7 +74,7 @@ func (s *screen) expect(text string, count int) {
 	})
 }
 
-// ends waits for the program's end.
+// ends waits until the program has exited.
 func (s *screen) ends() {
 	s.t.Helper()
 	ended := make(chan struct{})
@@ -103,7 +103,7 @@ func (s *screen) resize(rows, cols uint16) {
 	}
 }
 
-// The two ways to be between a command and a terminal.
+// onScreen lists the ways to supervise a command on a terminal.
 var onScreen = []struct {
 	name  string
 	flags []string
@@ -112,7 +112,7 @@ var onScreen = []struct {
 	{"masked", []string{"-mask", "TOKEN=hunter2hunter2"}},
 }
 
-// interactive counts keys that became signals, and answers each line it reads. What comes twice shows
+// interactive reports each signal from a key, and answers each line that it reads. A duplicate signal would show up
 // before the answer.
 const interactive = `
 	trap 'echo got-INT' INT
@@ -180,7 +180,8 @@ func TestWindowSize(t *testing.T) {
 	}
 }
 
-// TestStopKeyUnderAShell drives a real shell with job control: stop, background, foreground, end.
+// TestStopKeyUnderAShell uses a real shell with job control: it stops the command, types at the prompt and continues
+// the command in the foreground, twice, then checks the exit code.
 func TestStopKeyUnderAShell(t *testing.T) {
 	needs.Command(t, "bash")
 	for _, way := range onScreen {
@@ -213,8 +214,7 @@ func TestStopKeyUnderAShell(t *testing.T) {
 	}
 }
 
-// TestForegroundComesBack: after the command, the terminal is the shell's again, and a second command
-// may have it.
+// TestForegroundComesBack checks that after the command exits, a second command and the shell can read the terminal.
 func TestForegroundComesBack(t *testing.T) {
 	for _, way := range onScreen {
 		t.Run(way.name, func(t *testing.T) {
@@ -237,7 +237,7 @@ func TestForegroundComesBack(t *testing.T) {
 	}
 }
 
-// TestPipelineKeepsTheTerminal: with a pager behind us, the pager reads the keys.
+// TestPipelineKeepsTheTerminal checks that a pager after the supervisor in a pipeline reads the keys.
 func TestPipelineKeepsTheTerminal(t *testing.T) {
 	needs.Command(t, "bash")
 	self := under(t, "supervise", false)
@@ -249,7 +249,7 @@ func TestPipelineKeepsTheTerminal(t *testing.T) {
 	s.expect("pager-has from-command", 1)
 	s.typed("q\n")
 	s.expect("key <q>", 1)
-	// And a command in a pipeline that asks for the terminal gets it.
+	// A command in a pipeline that reads the terminal gets it.
 	s.typed(fmt.Sprintf("%s=supervise %s sh -c 'read k; echo \"command <$k>\"' | cat\n", playAs, self.Path))
 	s.typed("z\n")
 	s.expect("command <z>", 1)
@@ -257,7 +257,7 @@ func TestPipelineKeepsTheTerminal(t *testing.T) {
 	s.expect("done-0-", 1)
 }
 
-// TestRestartOnATerminal: the new command has the foreground as the old one had.
+// TestRestartOnATerminal checks that the command is in the foreground after a restart too.
 func TestRestartOnATerminal(t *testing.T) {
 	needs.Command(t, "bash")
 	for _, way := range onScreen {
@@ -319,7 +319,7 @@ func TestMaskedOutput(t *testing.T) {
 	})
 }
 
-// TestMaskedTerminalIsGivenBack: after a masked command the terminal is as it was.
+// TestMaskedTerminalIsGivenBack checks that the terminal modes after a masked command are those before it.
 func TestMaskedTerminalIsGivenBack(t *testing.T) {
 	self := under(t, "supervise", false)
 	c := exec.Command("sh", "-c", fmt.Sprintf(`stty -a > "$F.1"; %s=supervise %s -mask TOKEN=hunter2hunter2 sh -c 'stty raw; exit 1'; stty -a > "$F.2"; echo end`, playAs, self.Path))
@@ -334,7 +334,8 @@ func TestMaskedTerminalIsGivenBack(t *testing.T) {
 	}
 }
 
-// TestMaskedGrandchildHoldsTheOutput: our end doesn't wait for what the command left running.
+// TestMaskedGrandchildHoldsTheOutput checks that the supervisor does not wait for a process that the command leaves
+// running and that holds its output.
 func TestMaskedGrandchildHoldsTheOutput(t *testing.T) {
 	c := under(t, "supervise", false, "-mask", "TOKEN=hunter2hunter2", "sh", "-c", "sleep 64 & echo $!; exit 0")
 	left := startTelling(t, c)
@@ -348,7 +349,8 @@ func TestMaskedGrandchildHoldsTheOutput(t *testing.T) {
 	kill(t, left, unix.SIGKILL)
 }
 
-// TestMaskedBrokenPipe: the command meets the broken pipe that it would have met.
+// TestMaskedBrokenPipe checks that a masked command gets SIGPIPE when the reader of its output has gone, as it would
+// unmasked.
 func TestMaskedBrokenPipe(t *testing.T) {
 	c := under(t, "supervise", false, "-mask", "TOKEN=hunter2hunter2", "yes")
 	out, err := c.StdoutPipe()
@@ -366,7 +368,7 @@ func TestMaskedBrokenPipe(t *testing.T) {
 	}
 }
 
-// TestMaskedMuch: nothing is lost of what is written just before the end, on a pipe and on a terminal.
+// TestMaskedMuch checks that no output written just before the end is lost, on a pipe and on a terminal.
 func TestMaskedMuch(t *testing.T) {
 	const lines = 20000
 	script := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do echo "line $i hunter2hunter2 of many"; i=$((i+1)); done`, lines)
@@ -386,8 +388,8 @@ func TestMaskedMuch(t *testing.T) {
 	}
 }
 
-// TestMaskedPromptIsShown: what could be the start of a value is shown when the command waits, and the
-// value is masked all the same when it comes in two.
+// TestMaskedPromptIsShown checks that a prompt whose end could start a value is shown while the command waits for
+// input.
 func TestMaskedPromptIsShown(t *testing.T) {
 	s := onTerminal(t, under(t, "supervise", false, "-mask", "TOKEN=Pass-word-1", "sh", "-c", "printf 'Code: Pa'; read l; echo \"line <$l>\""))
 	s.expect("Code: Pa", 1)
