@@ -114,7 +114,7 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// Without a PATH anywhere, what execvp would search.
+// TestLookupWithoutAnyPath checks that if no PATH is set anywhere, Lookup searches the directories that execvp would.
 func TestLookupWithoutAnyPath(t *testing.T) {
 	t.Setenv("PATH", "")
 	if err := os.Unsetenv("PATH"); err != nil {
@@ -126,7 +126,7 @@ func TestLookupWithoutAnyPath(t *testing.T) {
 	}
 }
 
-// What Lookup finds, the kernel runs; what it refuses, the kernel refuses.
+// TestLookupAgreesWithExecve checks that Lookup accepts a file exactly if the kernel executes it.
 func TestLookupAgreesWithExecve(t *testing.T) {
 	dir := t.TempDir()
 	for name, mode := range map[string]os.FileMode{"all": 0o755, "owner": 0o700, "group": 0o010, "others": 0o001, "none": 0o666} {

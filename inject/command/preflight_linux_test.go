@@ -19,7 +19,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// longest is the most bytes one string may have. Source: execve(2), MAX_ARG_STRLEN.
+// longest is the maximum length of one string in bytes. Source: execve(2), MAX_ARG_STRLEN.
 var longest = 32*os.Getpagesize() - 1
 
 // bind takes NAME, value, NAME, value... The binding of NAME has the id bnd_NAME.
@@ -31,7 +31,7 @@ func bind(pairs ...string) []api.Bound {
 	return bound
 }
 
-// kernelTakes really executes /bin/true.
+// kernelTakes executes /bin/true and reports whether the kernel accepts argv and env.
 func kernelTakes(t *testing.T, argv, env []string) bool {
 	t.Helper()
 	p, err := os.StartProcess("/bin/true", argv, &os.ProcAttr{Env: env})
@@ -48,7 +48,7 @@ func kernelTakes(t *testing.T, argv, env []string) bool {
 	return true
 }
 
-// preflightTakes fails the test on any error but a *LimitError.
+// preflightTakes reports whether Preflight accepts argv and env. It fails the test on any error but a *LimitError.
 func preflightTakes(t *testing.T, argv, env []string) bool {
 	t.Helper()
 	err := command.Preflight("/bin/true", argv, env, nil)
@@ -59,7 +59,7 @@ func preflightTakes(t *testing.T, argv, env []string) bool {
 	return err == nil
 }
 
-// filled returns an environment of n bytes with their NULs, in count variables.
+// filled returns an environment of count variables that takes n bytes, NULs included.
 func filled(n, count int) []string {
 	env := make([]string, count)
 	for i := range env {
@@ -70,7 +70,7 @@ func filled(n, count int) []string {
 	return env
 }
 
-// boundary is how many bytes filled may have beside argv and the rest of env, as Preflight reckons.
+// boundary returns how many bytes filled may take in addition to argv and rest, according to Preflight.
 func boundary(t *testing.T, argv []string, count int, rest ...string) int {
 	t.Helper()
 	const tooMuch = 7 << 20
@@ -82,7 +82,7 @@ func boundary(t *testing.T, argv []string, count int, rest ...string) int {
 	return tooMuch - (limit.Size - limit.Limit)
 }
 
-// The boundary of one string: what Preflight says is what the kernel does, to the byte.
+// TestLimitOfOneString checks that Preflight's limit for one string is the kernel's, to the byte.
 func TestLimitOfOneString(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -104,7 +104,8 @@ func TestLimitOfOneString(t *testing.T) {
 	}
 }
 
-// The boundary of everything together, under several stack limits, each in a process of its own.
+// TestLimitOfAll checks that Preflight's limit for all strings together is the kernel's, under several stack limits,
+// each in its own process.
 func TestLimitOfAll(t *testing.T) {
 	if os.Getenv("INJECT_TEST_STACK") != "" {
 		limitOfAll(t)
@@ -211,8 +212,9 @@ func TestLimitErrors(t *testing.T) {
 	}
 }
 
-// TestFault_A16_LimitsAndNames: sizes one byte to either side of each limit, refused names, NUL and
-// duplicates are refused before anything is executed, each naming the binding, none the value.
+// TestFault_A16_LimitsAndNames checks that values one byte over a limit, refused names, NULs and duplicates are refused
+// before anything is executed, with an error that names the binding and not the value. Values at a limit or one byte
+// below are accepted.
 // Source: the fault matrix, A16.
 func TestFault_A16_LimitsAndNames(t *testing.T) {
 	const canary = "canary-7f3a"
@@ -227,7 +229,7 @@ func TestFault_A16_LimitsAndNames(t *testing.T) {
 		}
 		return kernelTakes(t, []string{"true"}, built.Environ), nil
 	}
-	// What else the environment may hold beside one value of 100,000 bytes.
+	// The bytes that other variables may take beside one value of 100,000 bytes.
 	edge := boundary(t, []string{"true"}, 70, "BIG="+value(100_000))
 	for _, tt := range []struct {
 		name    string

@@ -27,7 +27,7 @@ func bind(pairs ...string) []api.Bound {
 	return bound
 }
 
-// envFile writes text to a file of the test's own and returns its path.
+// envFile writes text to a new file and returns its path.
 func envFile(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.env")
@@ -103,7 +103,7 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// Build does not modify the caller's environment.
+// TestBuildLeavesItsInputsAlone checks that Build modifies neither the inherited environment nor the bindings.
 func TestBuildLeavesItsInputsAlone(t *testing.T) {
 	inherited := []string{"A=1", "MIOSA_API_KEY=k", "B=2"}
 	bound := bind("A", "x", "B", "y", "C", "z")
@@ -194,7 +194,7 @@ func TestBuildWarnings(t *testing.T) {
 	}
 }
 
-// Only a change of what the command sees counts.
+// TestFingerprint checks that a fingerprint changes only with the bound variables that the command gets.
 func TestFingerprint(t *testing.T) {
 	seenBy := func(e environ.Environment) environ.Fingerprint {
 		built, err := e.Build()
@@ -234,7 +234,7 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-// BenchmarkBuild is what a run with many bindings pays for its environment.
+// BenchmarkBuild measures Build with 100 inherited variables and 100 bindings.
 func BenchmarkBuild(b *testing.B) {
 	env := environ.Environment{}
 	var pairs []string

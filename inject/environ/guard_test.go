@@ -10,7 +10,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/environ"
 )
 
-// The names of each class; * stands for a pattern's free part.
+// Names of each class. For a pattern, the list has examples.
 // Source: docs/security.md, "Names a binding must not set".
 const (
 	codeNames = `LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT LD_ANYTHING LD_ _RLD_LIST _RLD DYLD_INSERT_LIBRARIES SHLIB_PATH LIBPATH
@@ -72,7 +72,7 @@ func TestGuardClasses(t *testing.T) {
 	}
 }
 
-// reasonOf returns the one problem's reason, or "" for no error.
+// reasonOf returns the reason of the only problem, or "" if there is no error.
 func reasonOf(t *testing.T, err error, name string) string {
 	t.Helper()
 	if err == nil {
@@ -152,7 +152,7 @@ func TestGuardHint(t *testing.T) {
 	}
 }
 
-// FuzzBound: a binding of any name and value goes in whole and alone, or is refused.
+// FuzzBound checks that a binding of any name and value either sets exactly its variable and no other, or is refused.
 func FuzzBound(f *testing.F) {
 	for _, seed := range [][2]string{{"A", "v"}, {"PATH", "x"}, {"", ""}, {"A=B", "c"}, {"A", "x\x00B=1"}, {"A\x00", "x"}, {"_", "() {"}, {"MIOSA_X", "y"}, {"Z", "\nB=1"}} {
 		f.Add(seed[0], seed[1])

@@ -11,13 +11,13 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/environ"
 )
 
-// byPlatform is a binding that the platform delivers itself.
+// byPlatform returns a binding whose variable the platform sets.
 func byPlatform(id, name string) api.Bound {
 	return api.Bound{Label: api.Label{ID: id, SecretID: "sec_" + id, ExposeAsEnv: name, Version: 1, Delivery: api.DeliverPlatform}}
 }
 
-// The platform's variable is taken as it stands in what we inherited, with the flags meaning what they
-// mean for other bindings.
+// TestPlatformVariables checks that a variable that the platform sets is taken from the inherited environment
+// unchanged, and that flags apply to it as to other bindings.
 func TestPlatformVariables(t *testing.T) {
 	inherited := []string{"PATH=/bin", "TOKEN=miosa-tok-1", "TOKEN=second", "EMPTY=", "MIOSA_API_KEY=msk_r_aaaaaaaaaaaaaaaa", "SHELLSHOCK=() { :; }"}
 	value := api.Bound{Label: api.Label{ID: "v", SecretID: "sec_v", ExposeAsEnv: "VALUE", Version: 1, Delivery: api.DeliverValue}, Value: api.NewValue([]byte("v"))}
@@ -78,7 +78,8 @@ func TestPlatformVariables(t *testing.T) {
 	}
 }
 
-// Required names that the platform didn't provide are reported once, as that.
+// TestPlatformVariableIsRequired checks that a required name that the platform did not provide is reported once, as not
+// provided.
 func TestPlatformVariableIsRequired(t *testing.T) {
 	_, err := environ.Environment{Bound: []api.Bound{byPlatform("1", "ABSENT")}, Require: []string{"ABSENT", "OTHER"}}.Build()
 	want := "the platform did not provide ABSENT: it isn't set here, and its binding 1 has no placeholder_token to set it to\nrequired but not set: OTHER"

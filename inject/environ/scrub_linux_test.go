@@ -16,7 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/environ"
 )
 
-// scrubs has the test binary be the program that playScrub is.
+// scrubs is the variable that makes the test binary run playScrub.
 const scrubs = "ENVIRON_TEST_SCRUB"
 
 func TestMain(m *testing.M) {
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// playScrub is a program that scrubs its key, then prints what is left to see of it.
+// playScrub scrubs its key, then prints where the key and other data can still be read.
 func playScrub() int {
 	kept := strings.Clone(os.Getenv("OTHER"))
 	key, err := api.ParseKey(os.Getenv("MIOSA_API_KEY"))

@@ -62,7 +62,7 @@ func TestOutputLook(t *testing.T) {
 	}
 }
 
-// asNobody drops root until the test ends, for this thread only, because root may write everywhere.
+// asNobody drops root privileges on this thread until the test ends, because root may write everywhere.
 func asNobody(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -14,8 +14,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// TestOutputUnsafe: an output is not written through or over a path that another user can change. The error names
-// that path with a hint, and no file is modified.
+// TestOutputUnsafe checks that an output is not written through or over a path that another user can change. The error
+// names that path and has a hint, and no file is modified.
 func TestOutputUnsafe(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -99,7 +99,7 @@ func TestOutputUnsafe(t *testing.T) {
 	})
 }
 
-// TestOutputDisk: not on a disk, unless that is allowed.
+// TestOutputDisk checks that an output on a disk is refused unless AllowDisk is set.
 func TestOutputDisk(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -132,8 +132,8 @@ func TestOutputDisk(t *testing.T) {
 	}
 }
 
-// TestOutputInSharedDirectory checks that a directory that others may write to is accepted only with AllowShared, and only as
-// the output's own directory.
+// TestOutputInSharedDirectory checks that a directory that others may write to is accepted only with AllowShared, and
+// only as the output's own directory.
 func TestOutputInSharedDirectory(t *testing.T) {
 	for _, format := range []string{"docker", "files"} {
 		t.Run(format, func(t *testing.T) {
@@ -157,7 +157,8 @@ func TestOutputInSharedDirectory(t *testing.T) {
 	}
 }
 
-// TestOutputInStickyDirectory: /dev/shm and the like are fine, where each may remove only what is theirs.
+// TestOutputInStickyDirectory checks that an output may be in a sticky directory such as /dev/shm, where users can
+// remove only their own files.
 func TestOutputInStickyDirectory(t *testing.T) {
 	dir := inMemory(t)
 	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {

@@ -23,8 +23,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// faultSets are what playOutput writes in turns: of different sizes, and with a name each that the other
-// doesn't have.
+// faultSets returns the two sets that playOutput writes in turn. They differ in size, and each has a name that the
+// other lacks.
 func faultSets() [2][]string {
 	var sets [2][]string
 	for i := range sets {
@@ -36,7 +36,7 @@ func faultSets() [2][]string {
 	return sets
 }
 
-// writesOutput has the test binary be the program that playOutput is.
+// writesOutput is the variable that makes the test binary run playOutput.
 const writesOutput = "OUTPUT_TEST_WRITE"
 
 func TestMain(m *testing.M) {
@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// playOutput writes an output once and reports that. When told to continue, it writes without end.
+// playOutput writes an output, prints one byte, and once it has read one, writes the output in a loop.
 func playOutput(args []string) int {
 	o, err := output.New(output.Config{Format: args[0], Path: args[1], Log: zerolog.Nop()})
 	if err != nil {
@@ -69,9 +69,9 @@ func playOutput(args []string) int {
 	}
 }
 
-// TestFault_A1_KilledWhileWriting kills processes 1,000 times at random moments of writing a file, and
-// 300 times of writing a directory. What is there
-// then is one of the two sets, whole, with mode 0600; and nothing else, once the next process has begun.
+// TestFault_A1_KilledWhileWriting kills processes at random moments, 1,000 times while they write a file and 300 times
+// while they write a directory. After each kill the output must be one of the two sets, complete and with mode 0600,
+// and the next process must remove everything else.
 func TestFault_A1_KilledWhileWriting(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -125,7 +125,7 @@ func TestFault_A1_KilledWhileWriting(t *testing.T) {
 	}
 }
 
-// oneOf checks that an output holds one of faultSets, and tells which.
+// oneOf checks that an output holds one of faultSets, and returns its index.
 func oneOf(t *testing.T, dir, format string) int {
 	t.Helper()
 	sets := faultSets()
@@ -160,7 +160,7 @@ func oneOf(t *testing.T, dir, format string) int {
 			want[p[0]] = p[1]
 		}
 		if cmp.Equal(got, want) {
-			// A name of both sets is there at any time.
+			// A name that is in both sets always leads to a value.
 			if text, err := os.ReadFile(dir + "/out/NAME_3"); err != nil || string(text) != set[1] {
 				t.Fatalf("by its own name a value is %d bytes, %v", len(text), err)
 			}
@@ -171,7 +171,7 @@ func oneOf(t *testing.T, dir, format string) int {
 	return -1
 }
 
-// beside lists what is there beside the output.
+// beside lists the temporary files and directories next to the output.
 func beside(t *testing.T, dir, format string) []string {
 	t.Helper()
 	var left []string
@@ -191,7 +191,7 @@ func beside(t *testing.T, dir, format string) []string {
 	return left
 }
 
-// smallTmpfs mounts one of so many bytes where only this test sees it.
+// smallTmpfs mounts a tmpfs of size bytes that is visible to this test only.
 func smallTmpfs(t *testing.T, size int) string {
 	t.Helper()
 	needs.Root(t, "for a tmpfs of a size of its own")
@@ -204,8 +204,8 @@ func smallTmpfs(t *testing.T, size int) string {
 	return dir
 }
 
-// TestFault_A2_TmpfsFull: on a file system that fills up the old content stays, nothing is left of the new
-// one, the error says why, and once there is room it is written.
+// TestFault_A2_TmpfsFull checks that on a full file system the old content stays, nothing of the new content is left,
+// and the error gives the cause, and that the write succeeds once there is room.
 func TestFault_A2_TmpfsFull(t *testing.T) {
 	for _, format := range []string{"systemd", "files"} {
 		t.Run(format, func(t *testing.T) {

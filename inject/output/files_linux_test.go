@@ -16,7 +16,7 @@ import (
 
 var generationName = regexp.MustCompile(`^\.\.\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.miosa-[a-z2-7]{8}$`)
 
-// inForce returns the directory that ..data leads to.
+// inForce returns the name of the directory that ..data points to.
 func inForce(t testing.TB, dir string) string {
 	t.Helper()
 	name, err := os.Readlink(dir + "/..data")
@@ -60,7 +60,7 @@ func TestOutputFiles(t *testing.T) {
 	holds(t, dir+"/out", map[string]string{"README": "theirs", "LINK": "-> A"})
 }
 
-// TestOutputFilesRewritten: as TestOutputRewritten, for a directory.
+// TestOutputFilesRewritten is TestOutputRewritten for a directory.
 func TestOutputFilesRewritten(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -110,8 +110,8 @@ func TestOutputFilesLeftovers(t *testing.T) {
 	holds(t, dir+"/out", map[string]string{"..data": "-> " + now, now + "/A": "1", "A": "-> ..data/A", filepath.Base(theirs) + "/A": ""})
 }
 
-// TestOutputFilesReaders checks that a reader that resolves ..data once gets all values of one set, and that a name in all
-// sets always leads to a value. A reader that a change overtakes between two of its steps may find its set removed, and finds
+// TestOutputFilesReaders checks that a reader that resolves ..data once gets all values from one set, and that a name
+// in all sets always leads to a value. If a change comes between two steps of a reader, its set may be gone; it finds
 // the next one when it retries, as with Kubernetes.
 func TestOutputFilesReaders(t *testing.T) {
 	dir := inMemory(t)
@@ -180,7 +180,7 @@ func TestOutputFilesReaders(t *testing.T) {
 	readers.Wait()
 }
 
-// TestOutputFilesOfManyNames is a set that comes and goes as a whole.
+// TestOutputFilesOfManyNames removes and adds all names of a set at once.
 func TestOutputFilesOfManyNames(t *testing.T) {
 	dir := inMemory(t)
 	o := newOutput(t, "files", dir+"/out", func(c *output.Config) { c.Prefix = "P_" })

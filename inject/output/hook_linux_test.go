@@ -20,7 +20,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// logged is a log that can be read while it is written.
+// logged is a log that can be read during writes.
 type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -38,7 +38,7 @@ func (l *logged) String() string {
 	return l.text.String()
 }
 
-// lines gives what hooks printed, and messages the rest.
+// lines returns what hooks printed, and the other messages of the log.
 func (l *logged) lines(t *testing.T) (lines, messages []string) {
 	t.Helper()
 	for line := range strings.Lines(l.String()) {
@@ -79,7 +79,7 @@ func TestOutputHook(t *testing.T) {
 	if diff := cmp.Diff(messages, []string{"output written", "running hook", "hook done"}); diff != "" {
 		t.Errorf("(-got +want):\n%s", diff)
 	}
-	// Nothing changes: no hook. Something does, and it fails to be written: no hook either.
+	// No hook runs if nothing changes, or if the change cannot be written.
 	write(t, o, "A", "short", "B", "canary-7b21")
 	if err := o.Write(snapshot("LD_PRELOAD", "x")); err == nil {
 		t.Error("no error")
@@ -133,8 +133,8 @@ func TestOutputHookFails(t *testing.T) {
 	}
 }
 
-// TestOutputHookGroup: what is too slow is killed with all that it started, and so is what still runs when
-// the output is closed.
+// TestOutputHookGroup checks that a hook that exceeds its timeout, or still runs when its output is closed, is killed
+// with all processes that it started.
 func TestOutputHookGroup(t *testing.T) {
 	for name, timeout := range map[string]time.Duration{"timeout": time.Second, "close": time.Hour} {
 		t.Run(name, func(t *testing.T) {
@@ -164,7 +164,7 @@ func TestOutputHookGroup(t *testing.T) {
 	}
 }
 
-// TestOutputHookOnce: changes during a hook make for one more, which sees the last.
+// TestOutputHookOnce checks that any number of changes during a hook cause one more run, which reads the last set.
 func TestOutputHookOnce(t *testing.T) {
 	dir := inMemory(t)
 	log := &logged{}
@@ -191,7 +191,8 @@ func TestOutputHookOnce(t *testing.T) {
 	}
 }
 
-// TestOutputHookMasked checks that all lines of a value that a hook prints are masked, also if they touch or overlap.
+// TestOutputHookMasked checks that values and lines of values are masked in what a hook prints, also if they touch or
+// overlap.
 func TestOutputHookMasked(t *testing.T) {
 	for _, tt := range []struct{ name, prints, want string }{
 		{"within", "x canary-1 y", "x [A] y"},
@@ -223,7 +224,8 @@ func TestOutputHookMasked(t *testing.T) {
 	}
 }
 
-// TestOutputHookMaskedAsSpelled: the hook's output is masked also in the escaped forms of the output's format.
+// TestOutputHookMaskedAsSpelled checks that values are masked in what a hook prints also as the output's format escapes
+// them.
 func TestOutputHookMaskedAsSpelled(t *testing.T) {
 	const value = `canary "it's" \ $HOME`
 	for format, want := range map[string][]string{
@@ -244,8 +246,8 @@ func TestOutputHookMaskedAsSpelled(t *testing.T) {
 	}
 }
 
-// TestOutputHookMaskedWhileItChanges checks that both sets are masked in the output of a hook that runs during a change: it may
-// have read either.
+// TestOutputHookMaskedWhileItChanges checks that the old and the new values are masked in what a hook prints during a
+// change, because it may have read either.
 func TestOutputHookMaskedWhileItChanges(t *testing.T) {
 	dir := inMemory(t)
 	log := &logged{}

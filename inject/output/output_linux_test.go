@@ -23,7 +23,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// inMemory makes a directory on a tmpfs that the system has.
+// inMemory returns a new directory on one of the system's tmpfs.
 func inMemory(t testing.TB) string {
 	t.Helper()
 	for _, root := range []string{"/dev/shm", os.Getenv("XDG_RUNTIME_DIR"), "/run"} {
@@ -51,7 +51,7 @@ func snapshot(words ...string) api.Snapshot {
 	return s
 }
 
-// newOutput makes one of a format at path.
+// newOutput returns an output of the given format at path.
 func newOutput(t testing.TB, format, path string, changes ...func(*output.Config)) *output.Output {
 	t.Helper()
 	c := output.Config{Path: path, Format: format, Log: zerolog.Nop()}
@@ -73,7 +73,7 @@ func write(t testing.TB, o *output.Output, words ...string) {
 	}
 }
 
-// encoded gives what an output with the given variables holds.
+// encoded returns the text of an output with the given variables.
 func encoded(t testing.TB, format string, words ...string) string {
 	t.Helper()
 	var out strings.Builder
@@ -83,7 +83,7 @@ func encoded(t testing.TB, format string, words ...string) string {
 	return out.String()
 }
 
-// tree tells what is in a directory: paths -> content, or "-> target".
+// tree returns what a directory contains: path -> content, or "-> target" for a symlink.
 func tree(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -126,7 +126,7 @@ func intact(t testing.TB, o *output.Output, want bool) {
 	}
 }
 
-// stat is Lstat, but for when it was read last.
+// stat is Lstat without the access time.
 func stat(t testing.TB, path string) (st unix.Stat_t) {
 	t.Helper()
 	if err := unix.Lstat(path, &st); err != nil {
@@ -160,7 +160,7 @@ func TestOutputFormats(t *testing.T) {
 	}
 }
 
-// TestOutputUnchanged: a set that is there isn't written again, not even by another process.
+// TestOutputUnchanged checks that a set that is already in place is not written again, not even by another Output.
 func TestOutputUnchanged(t *testing.T) {
 	for _, format := range output.Formats {
 		t.Run(format, func(t *testing.T) {
@@ -187,8 +187,7 @@ func TestOutputUnchanged(t *testing.T) {
 	}
 }
 
-// TestOutputRewritten: whatever somebody else does to it is noticed, and undone by the next Write of the
-// same set.
+// TestOutputRewritten checks that changes made by others are detected, and undone by the next Write of the same set.
 func TestOutputRewritten(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -235,7 +234,7 @@ func TestOutputRewritten(t *testing.T) {
 	}
 }
 
-// tick waits until a file that is changed now has another time of change: some kernels tell it in steps.
+// tick waits until a file that changes gets a later change time than path has: some kernels advance it in steps.
 func tick(t *testing.T, path string) {
 	t.Helper()
 	then := stat(t, path).Ctim
@@ -287,7 +286,7 @@ func TestOutputModeAndOwners(t *testing.T) {
 	}
 }
 
-// TestOutputRefused: what can't be written leaves what was there.
+// TestOutputRefused checks that the output keeps its content if a set cannot be written.
 func TestOutputRefused(t *testing.T) {
 	for _, tt := range []struct {
 		name, format string
@@ -348,8 +347,8 @@ func TestOutputRemove(t *testing.T) {
 	}
 }
 
-// TestOutputLeftovers: what killed runs left is removed at the first Write and by Remove, and nothing
-// else is.
+// TestOutputLeftovers checks that the first Write, and Remove, delete the temporary files of killed processes and
+// nothing else.
 func TestOutputLeftovers(t *testing.T) {
 	stay := map[string]string{".out.miosa-": "x", ".out.miosa-abcdefghi": "x", ".other.miosa-abcdefgh": "x", "out.miosa-abcdefgh": "x"}
 	for name, act := range map[string]func(*output.Output) error{
@@ -383,7 +382,7 @@ func TestOutputLeftovers(t *testing.T) {
 	})
 }
 
-// TestOutputReaders: a reader during a write gets either the old or the new set, completely.
+// TestOutputReaders checks that a reader during a write gets either the old or the new set, complete.
 func TestOutputReaders(t *testing.T) {
 	dir := inMemory(t)
 	o := newOutput(t, "docker", dir+"/out")
@@ -414,7 +413,7 @@ func TestOutputReaders(t *testing.T) {
 	readers.Wait()
 }
 
-// TestOutputLog checks that the log contains names of a set but no values, at any level.
+// TestOutputLog checks that the log contains the names in a set but no values, at any level.
 func TestOutputLog(t *testing.T) {
 	var log bytes.Buffer
 	dir := inMemory(t)
@@ -433,7 +432,7 @@ func TestOutputLog(t *testing.T) {
 	}
 }
 
-// BenchmarkOutputWrite is what a change of one value costs, and a Write that changes nothing.
+// BenchmarkOutputWrite measures a change of one value, and a Write that changes nothing.
 func BenchmarkOutputWrite(b *testing.B) {
 	words := make([][]string, 2)
 	for i := range words {

@@ -12,7 +12,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// TestOutputHookOwed: a hook that was cut off, or never begun, is run by the next one that finds everything in place.
+// TestOutputHookOwed checks that a hook that was interrupted is run once by the next Output that finds the set in
+// place, and that Remove cancels it.
 func TestOutputHookOwed(t *testing.T) {
 	for format, mark := range map[string]string{"shell": "/.out.miosa-owed", "files": "/out/..hook.miosa-owed"} {
 		t.Run(format, func(t *testing.T) {
