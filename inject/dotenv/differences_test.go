@@ -18,7 +18,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// TestDifferences compares what Differences says of each line with what the readers themselves do with it.
+// TestDifferences checks that Differences reports for each line exactly the readers that read it differently.
 func TestDifferences(t *testing.T) {
 	const all = "npm dotenv, compose, godotenv, sh"
 	examples := []struct {
@@ -77,7 +77,8 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-// TestNoDifferenceIsMissed has the readers read lines that are put together at random, the same in every run.
+// TestNoDifferenceIsMissed compares Differences with the readers on random lines, the same in every run. It may miss no
+// difference, and flag few lines needlessly.
 func TestNoDifferenceIsMissed(t *testing.T) {
 	texts := randomAssignments(3000)
 	for _, reader := range readers {
@@ -102,7 +103,7 @@ func TestNoDifferenceIsMissed(t *testing.T) {
 	}
 }
 
-// randomAssignments are assignments that Parse accepts.
+// randomAssignments returns assignments that Parse accepts.
 func randomAssignments(count int) []string {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	parts := []string{"'", `"`, `\`, `\`, `\\`, `\"`, `\'`, "$", "$", "$$", "`", "#", " #", " # ", "\t#", " ", "\t", "=", ":", "~", "{", "}", "(", ")", "[", "]", ";", "&", "|", "<", ">", "!", "*", "?", "-", "@", ",", "%", "^", "+",
@@ -124,8 +125,8 @@ func randomAssignments(count int) []string {
 	return texts
 }
 
-// flagged gives the readers that Differences names for the one variable of a text, sorted as in readers. It
-// notes each rule that applies.
+// flagged returns the readers that Differences names for the only variable of text, in the order of readers. It adds
+// each rule that applies to seen.
 func flagged(t *testing.T, text string, seen map[string]bool) []string {
 	t.Helper()
 	list, err := dotenv.Parse([]byte(text))
@@ -150,8 +151,8 @@ func flagged(t *testing.T, text string, seen map[string]bool) []string {
 	return sorted
 }
 
-// reader is another reader. read has it read many texts, in one or several programs. It gives what each sets,
-// nil where it is refused.
+// reader is another reader of env files. read runs it on texts, in one or several programs, and returns the variables
+// that each program sets for each text, nil if it refuses the text.
 type reader struct {
 	name string
 	most int // texts that it can be given in a second or two
@@ -165,8 +166,8 @@ var readers = []reader{
 	{dotenv.Shell, 300, readShells},
 }
 
-// differs returns which of many assignments are read differently. Each stands in a file of its own, before
-// another one that must be read the same.
+// differs reports which assignments are read differently. Each is in its own file, before another assignment that must
+// be read the same.
 func (r reader) differs(t *testing.T, texts []string) []bool {
 	t.Helper()
 	files := make([]string, len(texts))
@@ -213,7 +214,7 @@ func readCompose(t *testing.T, texts []string) [][]vars {
 	return asked(t, exec.Command(program), texts)
 }
 
-// asked gives texts to a program as JSON, and reads its answers.
+// asked sends texts to a program as JSON and returns its answers.
 func asked(t *testing.T, c *exec.Cmd, texts []string) [][]vars {
 	t.Helper()
 	in, err := json.Marshal(texts)
@@ -232,7 +233,7 @@ func asked(t *testing.T, c *exec.Cmd, texts []string) [][]vars {
 	return [][]vars{answers}
 }
 
-// readShells sources the texts, with nothing in PATH.
+// readShells sources the texts in sh and bash, with no command in PATH.
 func readShells(t *testing.T, texts []string) [][]vars {
 	needs.Command(t, "sh", "bash")
 	var all [][]vars
@@ -262,7 +263,8 @@ func readShells(t *testing.T, texts []string) [][]vars {
 	return all
 }
 
-// An earlier assignment to the same name is flagged too: another reader may take lines after it for its value.
+// TestDifferencesOfEarlierAssignments checks that an earlier assignment to the same name is flagged too, because
+// another reader may take the following lines for part of its value.
 func TestDifferencesOfEarlierAssignments(t *testing.T) {
 	list, err := dotenv.Parse([]byte("\ufeffA='C:\\'\nA=$X\nA=1\n"))
 	if err != nil {

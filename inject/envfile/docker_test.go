@@ -17,7 +17,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/envfile"
 )
 
-// dockerReads gives what docker's own reader finds in text. It looks up names that stand alone.
+// dockerReads returns what docker's parser reads from text. Names without a value are looked up.
 func dockerReads(text string) ([]string, error) {
 	return kvfile.ParseFromReader(strings.NewReader(text), func(string) (string, bool) { return "looked up", true })
 }
@@ -37,7 +37,7 @@ func TestDockerReadBack(t *testing.T) {
 	}
 }
 
-// TestDockerLimits holds our limits against the reader's: one byte more and it gives up or drops it.
+// TestDockerLimits checks that Encode refuses exactly the values that docker cannot read or would change.
 func TestDockerLimits(t *testing.T) {
 	longest := strings.Repeat("x", 65_535-len("A="))
 	for _, tt := range []struct {
@@ -64,7 +64,7 @@ func TestDockerLimits(t *testing.T) {
 	}
 }
 
-// FuzzDockerRoundTrip: docker reads exactly what is written, and would misread what is refused.
+// FuzzDockerRoundTrip checks that docker reads exactly what Encode writes, and would misread what it refuses.
 func FuzzDockerRoundTrip(f *testing.F) {
 	for _, value := range nasty {
 		f.Add(value)
@@ -95,8 +95,8 @@ func FuzzDockerRoundTrip(f *testing.F) {
 	})
 }
 
-// FuzzAppend: whatever the values, the text of every format is written into exactly as much memory as was measured, so
-// that no copy of a value is left in a buffer that was outgrown, and that memory is cleared afterwards.
+// FuzzAppend checks that the text of every format fills exactly the memory that was measured for it, so that no copy of
+// a value is left in an outgrown buffer, and that the memory is cleared afterwards.
 func FuzzAppend(f *testing.F) {
 	for _, value := range nasty {
 		f.Add(value, "x")

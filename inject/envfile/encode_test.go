@@ -43,7 +43,7 @@ func encoded(t testing.TB, format string, p []api.Bound) string {
 	return out.String()
 }
 
-// nasty are values that some reader or shell gets wrong. All are UTF-8 without NUL.
+// nasty are values that some reader or shell misreads. All are UTF-8 without NUL.
 var nasty = []string{
 	"", " ", "plain", "sk_live_51H-x.y/z+A=@%,:", "abc==", "=x", "007", "+5", "1e3", "true", "null",
 	" leading", "trailing ", "\ttab\t", "two  spaces", "a#b", "a #b", "#", "# comment", "a # b # c",
@@ -62,7 +62,7 @@ var nasty = []string{
 	"() { :; }; touch pwned", "%s%n", "-n", "-e x", "export X=1", "x\n", strings.Repeat("long ", 20_000),
 }
 
-// trimmed are the characters that JavaScript's trim takes off, beside ASCII's.
+// trimmed are the characters beyond ASCII that JavaScript's trim removes.
 const trimmed = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 
 func init() {
@@ -147,7 +147,7 @@ func TestEncodeErrors(t *testing.T) {
 	}
 }
 
-// mixed are values put together at random from what readers trip over; the same in every run.
+// mixed returns random values made of parts that readers misread, the same in every run.
 func mixed(count int) []string {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	parts := []string{"'", "'", `"`, `"`, "`", `\`, `\`, "$", "$", "\n", "\n", "\n", " ", " ", "#", " #", "=", "=", "{", "}", "(", ")", "[", "n", "r", "X", "x", "1", "_",
@@ -161,8 +161,7 @@ func mixed(count int) []string {
 	return values
 }
 
-// carried sorts out what a format refuses of nasty and of 3,000 mixed values, and gives each of the
-// others a name.
+// carried returns those of nasty and of 3,000 mixed values that a format accepts, each under its own name.
 func carried(t *testing.T, format string) []api.Bound {
 	t.Helper()
 	var out []api.Bound
@@ -185,7 +184,7 @@ func carried(t *testing.T, format string) []api.Bound {
 	return out
 }
 
-// fewOf makes sets of up to four variables from nasty and mixed values, the same in every run.
+// fewOf returns sets of up to four variables with nasty and mixed values, the same in every run.
 func fewOf(t *testing.T, count int) [][]api.Bound {
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(3, 4))
@@ -225,8 +224,8 @@ func TestJSONReadBack(t *testing.T) {
 	}
 }
 
-// environOf runs a program that ends in env -0 in an empty directory, checks that nothing was made in
-// it, and returns what it printed.
+// environOf runs a program that ends in env -0 in an empty directory, checks that nothing was created there, and
+// returns the printed variables.
 func environOf(t *testing.T, program string, args ...string) map[string]string {
 	t.Helper()
 	c := exec.Command(program, args...)
@@ -244,7 +243,7 @@ func environOf(t *testing.T, program string, args ...string) map[string]string {
 	return environOfText(string(out))
 }
 
-// environOfText reads what env -0 prints, without what a shell adds.
+// environOfText parses the output of env -0, without the variables that a shell adds.
 func environOfText(text string) map[string]string {
 	got := map[string]string{}
 	for entry := range strings.SplitSeq(strings.TrimSuffix(text, "\x00"), "\x00") {
@@ -272,7 +271,7 @@ func TestShellReadBack(t *testing.T) {
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// Not yash, which reads characters of its locale and no bytes.
+	// yash is left out: it reads characters of its locale, not bytes.
 	for _, shell := range []string{"sh", "dash", "bash", "busybox", "ksh", "mksh", "zsh"} {
 		for how, script := range map[string]string{"sourced": `. "$1"; exec env -0`, "eval": `eval "$(cat "$1")"; exec env -0`} {
 			t.Run(shell+" "+how, func(t *testing.T) {
@@ -337,7 +336,7 @@ func TestDotenvReadBack(t *testing.T) {
 			t.Errorf("(-got +want):\n%s", diff)
 		}
 	})
-	// Many files of few variables: how one is read depends on what stands beside it.
+	// Many files of few variables, because how one is read depends on its neighbours.
 	t.Run("node and npm dotenv, file by file", func(t *testing.T) {
 		needs.Command(t, "node")
 		sets := fewOf(t, 300)
@@ -380,7 +379,7 @@ process.stdout.write(JSON.stringify(all));`
 		}
 		t.Logf("files read: %v", readers)
 	})
-	// Not all values come out right in a shell, but none is run, and no other variable is set.
+	// A shell does not read all values right, but runs none and sets no other variable.
 	for _, shell := range []string{"sh", "dash", "bash"} {
 		t.Run("sourced by "+shell, func(t *testing.T) {
 			needs.Command(t, shell)
@@ -397,7 +396,7 @@ process.stdout.write(JSON.stringify(all));`
 			t.Logf("%d of %d values are the same", same, len(want))
 		})
 	}
-	// The plainest reader: a line, a name up to =, the rest the value.
+	// The simplest reader: in each line, a name up to = and then the value.
 	t.Run("line by line", func(t *testing.T) {
 		if diff := cmp.Diff(namesByLine(text), slices.Sorted(maps.Keys(want))); diff != "" {
 			t.Errorf("(-got +want):\n%s", diff)
@@ -407,7 +406,7 @@ process.stdout.write(JSON.stringify(all));`
 
 var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// namesByLine gives what a reader that knows no quotes takes for names, in order.
+// namesByLine returns the names that a reader that ignores quotes would find, in the order of the text.
 func namesByLine(text string) []string {
 	var names []string
 	for line := range strings.Lines(text) {

@@ -15,9 +15,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// FuzzDotenvRoundTrip: what is written is read back the same by godotenv, with the variables before
-// and behind it untouched and no other beside them; and to a reader that goes line by line there are
-// no others either.
+// FuzzDotenvRoundTrip checks that godotenv reads exactly the variables that were written, and that a reader that goes
+// line by line finds the same names.
 func FuzzDotenvRoundTrip(f *testing.F) {
 	for _, value := range nasty {
 		f.Add(value)
@@ -46,7 +45,8 @@ func FuzzDotenvRoundTrip(f *testing.F) {
 	})
 }
 
-// FuzzShellRoundTrip: a real shell that sources what is written has exactly that in its environment.
+// FuzzShellRoundTrip checks that a real shell that sources the text has exactly the written variables in its
+// environment.
 func FuzzShellRoundTrip(f *testing.F) {
 	sh := needs.OneCommand(f, "sh")
 	for i := range nasty {
@@ -80,8 +80,8 @@ func FuzzShellRoundTrip(f *testing.F) {
 	})
 }
 
-// FuzzDotenvInShell: a shell that sources a dotenv file sets the same names, and runs nothing: every
-// command is one it can't find, and says so on standard error.
+// FuzzDotenvInShell checks that a shell that sources a dotenv file sets only its names, reads the simple values right,
+// and runs no command: there is none in PATH, so each would print an error.
 func FuzzDotenvInShell(f *testing.F) {
 	sh := needs.OneCommand(f, "sh")
 	for i := range nasty {

@@ -19,11 +19,11 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
-// systemdPath is where distributions have it.
+// systemdPath is where distributions install systemd.
 const systemdPath = "/lib/systemd/systemd"
 
-// startSystemd is a shell's part: it gives systemd a /run of its own in which it finds itself booted, and
-// puts back the cgroup that it makes.
+// startSystemd is a shell script that starts systemd with its own /run, set up as on a system booted with systemd, and
+// afterwards removes the cgroup that systemd created.
 const startSystemd = `
 mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system || exit 77
 export XDG_RUNTIME_DIR=/run SYSTEMD_UNIT_PATH="$1" HOME=/nonexistent
@@ -36,8 +36,8 @@ while IFS=: read -r id controllers path; do
 done </proc/self/cgroup
 exit $code`
 
-// systemdReads starts a service with text as its EnvironmentFile= under a real systemd, a manager that is
-// a user's, in namespaces of its own, and returns the service's environment.
+// systemdReads starts a service with text as its EnvironmentFile= under a real systemd, a user manager in its own
+// namespaces, and returns the service's environment.
 func systemdReads(t *testing.T, text string) (map[string]string, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -74,7 +74,7 @@ StandardOutput=truncate:%s
 	return environOfText(string(bytes.TrimSuffix(printed, []byte{0}))), nil
 }
 
-// needSystemd skips the test if systemd isn't running. It returns the variables that every service has.
+// needSystemd skips the test if it cannot run systemd. It returns the variables that every service has.
 func needSystemd(t *testing.T) map[string]string {
 	t.Helper()
 	needs.Command(t, systemdPath)
@@ -106,8 +106,8 @@ func TestSystemdReadBack(t *testing.T) {
 	}
 }
 
-// TestSystemdRefusals compares refused values with a real systemd, which would lose each of them. Values just within the
-// limit are read.
+// TestSystemdRefusals checks that Encode refuses exactly those values that a real systemd would lose. Values just
+// within a limit are read.
 func TestSystemdRefusals(t *testing.T) {
 	needSystemd(t)
 	longest := strings.Repeat("x", 131_071-len("A="))

@@ -13,7 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// benchSecrets makes n secrets as they are met: keys, tokens, connection strings.
+// benchSecrets returns n typical secrets: keys, tokens, connection strings.
 func benchSecrets(n int) []api.Bound {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	word := func(n int) string {
@@ -93,7 +93,7 @@ func benchSecretsText(rnd *rand.Rand) string {
 	return string(line[:])
 }
 
-// BenchmarkMaskHostile has secrets and texts made to cost the most.
+// BenchmarkMaskHostile uses secrets and texts that are the most expensive to mask.
 func BenchmarkMaskHostile(b *testing.B) {
 	const size = 1 << 20
 	long := 100_000
@@ -123,7 +123,7 @@ func BenchmarkMaskHostile(b *testing.B) {
 	}
 }
 
-// BenchmarkNewMasker also reports the memory that stays, in bytes for each byte of the values.
+// BenchmarkNewMasker also reports the memory that a Masker keeps, in bytes per byte of the values.
 func BenchmarkNewMasker(b *testing.B) {
 	random := make([]byte, 128<<10)
 	rnd := rand.New(rand.NewPCG(7, 8))

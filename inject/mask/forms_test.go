@@ -31,8 +31,7 @@ var maskValues = []struct{ name, value string }{
 	{"JSON", `{"type": "service_account", "private_key": "-----BEGIN\n<a&b>=='x'\n", "n": 1, "u": "a/b"}`},
 }
 
-// TestMaskFormsInGo takes the forms from the encoders of the standard library. Beside the label,
-// nothing may come out but what the encoder put around the value.
+// TestMaskFormsInGo checks that a value encoded by the standard library is replaced by its label as a whole.
 func TestMaskFormsInGo(t *testing.T) {
 	marshal := func(html bool) func(string) string {
 		return func(s string) string {
@@ -69,7 +68,7 @@ func TestMaskFormsInGo(t *testing.T) {
 		for _, e := range encoders {
 			t.Run(v.name+"/"+e.name, func(t *testing.T) {
 				form := e.encode(v.value)
-				// A word that isn't part of any form.
+				// § is not part of any form.
 				if got, want := masked(t, m, "§"+form+"§", 3), "§[A]§"; got != want {
 					t.Errorf("%q came out as %q", form, got)
 				}
@@ -88,8 +87,8 @@ func lowerEscapes(s string) string {
 	return string(b)
 }
 
-// TestMaskBase64Within encodes the value with something before and after it. Of the characters that
-// hold its bits alone, none may come out.
+// TestMaskBase64Within encodes the value with other bytes before and after it. Every character that holds only bits of
+// the value must be masked.
 func TestMaskBase64Within(t *testing.T) {
 	for _, v := range maskValues {
 		m, _ := New([]api.Bound{named("A", v.value)})
@@ -97,8 +96,8 @@ func TestMaskBase64Within(t *testing.T) {
 			for before := range 7 {
 				for after := range 4 {
 					text := enc.EncodeToString([]byte("<<<<<<"[:before] + v.value + "\xff\xff\xff"[:after]))
-					// Characters of 6 bits each: the first one free of what is before, and the last one
-					// free of what is after, which has no bit that the end of a text would have.
+					// A character holds 6 bits. from is the first one without bits of the bytes before the value;
+					// to is the end of those without bits of the bytes after it, or the end of the text.
 					from, to := (8*before+5)/6, 8*(before+len(v.value))/6
 					if after == 0 {
 						to = len(text)
@@ -113,7 +112,7 @@ func TestMaskBase64Within(t *testing.T) {
 	}
 }
 
-// TestMaskFormsOfCommands takes the forms from the commands people print secrets through.
+// TestMaskFormsOfCommands checks that values are masked in the output of commands that people use to encode secrets.
 func TestMaskFormsOfCommands(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -142,8 +141,8 @@ func TestMaskFormsOfCommands(t *testing.T) {
 	}
 }
 
-// TestMaskFormsOfLanguages takes the forms from the encoders of Python and JavaScript: each program
-// prints the forms of its arguments, parted by NUL.
+// TestMaskFormsOfLanguages checks that values are masked as encoded by Python and JavaScript. Each program prints the
+// encoded forms of its arguments, separated by NUL.
 func TestMaskFormsOfLanguages(t *testing.T) {
 	python := func(encode string) []string {
 		return []string{"python3", "-c", "import sys, json, base64, urllib.parse as u\n" +
@@ -195,8 +194,8 @@ func TestMaskFormsOfLanguages(t *testing.T) {
 	}
 }
 
-// checkOnlyLabel fails if more comes out of an encoder's text than the label and what the encoder
-// puts around the value, be it printed to a file or on a terminal.
+// checkOnlyLabel fails if masking leaves more of an encoder's text than the label and the characters in around. It
+// tries the line ends of a file and of a terminal.
 func checkOnlyLabel(t *testing.T, name, value, text, around string) {
 	t.Helper()
 	m, _ := New([]api.Bound{named("A", value)})
@@ -209,7 +208,7 @@ func checkOnlyLabel(t *testing.T, name, value, text, around string) {
 	}
 }
 
-// TestMaskFormsNamed pins the forms that no encoder here writes.
+// TestMaskFormsNamed checks literal forms of encoders that the tests do not run.
 func TestMaskFormsNamed(t *testing.T) {
 	for _, tc := range []struct{ name, value, form string }{
 		{"PHP", `a/b"cé` + "\U0001f511", `a\/b\"c\u00e9\ud83d\udd11`},

@@ -19,7 +19,7 @@ type labelledForm struct {
 	place int // of the secret
 }
 
-// formsOf lists what a Masker of the secrets looks for.
+// formsOf returns the forms that a Masker of the secrets looks for.
 func formsOf(secrets []api.Bound) []labelledForm {
 	var all []labelledForm
 	for i, s := range secrets {
@@ -34,8 +34,8 @@ func formsOf(secrets []api.Bound) []labelledForm {
 	return all
 }
 
-// maskSlowly is what masking means, written down without care for speed: find every occurrence of
-// every form, merge those that overlap, name each by its first, longest one.
+// maskSlowly defines masking, without regard to speed: it finds every occurrence of every form, merges those that
+// overlap, and labels them by the first and longest one.
 func maskSlowly(secrets []api.Bound, text string) string {
 	type found struct {
 		start, end int
@@ -68,7 +68,7 @@ func maskSlowly(secrets []api.Bound, text string) string {
 	return out.String() + text[at:]
 }
 
-// maskSeed holds secrets, one a line, and a text; \x00 in the text stands for one of the forms.
+// maskSeed has secrets, one per line, and a text. Bytes below 32 in the text stand for forms, as in maskCase.
 type maskSeed struct{ secrets, text string }
 
 var maskSeeds = []maskSeed{
@@ -87,8 +87,8 @@ var maskSeeds = []maskSeed{
 	{"first-line\rsecond-line\nsecond-line\rthird-line", "first-line\rsecond-line\rthird-line second-line\r \x05 \x0a"},
 }
 
-// maskCase makes secrets and a text of fuzzed bytes. Bytes under 32 in the text stand for the forms
-// of the secrets, so that the fuzzer meets them.
+// maskCase makes secrets and a text from fuzzed bytes. Bytes below 32 in the text stand for forms of the secrets, so
+// that the fuzzer produces them.
 func maskCase(lines, text string) ([]api.Bound, string) {
 	var secrets []api.Bound
 	for i, line := range strings.SplitN(lines, "\n", 6) {
@@ -158,8 +158,8 @@ func FuzzMaskChunking(f *testing.F) {
 	})
 }
 
-// FuzzMaskBecomes: a writer that goes on with a masker of more secrets, wherever the stream is cut then, shows no
-// less masked than one that knew the first ones only.
+// FuzzMaskBecomes checks that a change to a masker with more secrets, at any point of the stream, does not affect how
+// the first secrets are masked.
 func FuzzMaskBecomes(f *testing.F) {
 	if len(maskSeeds) == 0 {
 		f.Fatal("no seeds")
@@ -186,8 +186,8 @@ func FuzzMaskBecomes(f *testing.F) {
 	})
 }
 
-// FuzzMaskRelease lets the stream pause after every cut: of each occurrence at most the first 2
-// bytes may be shown, never one more.
+// FuzzMaskRelease calls Release after every piece, which may show at most the first 2 bytes of an occurrence. It checks
+// that each occurrence is still labelled.
 func FuzzMaskRelease(f *testing.F) {
 	if len(maskSeeds) == 0 {
 		f.Fatal("no seeds")

@@ -19,7 +19,7 @@ func named(name, value string) api.Bound {
 	return api.Bound{Label: api.Label{ExposeAsEnv: name}, Value: api.NewValue([]byte(value))}
 }
 
-// masked returns what comes out of text written in pieces of at most step bytes, and flushed.
+// masked returns the masked form of text, written in pieces of at most step bytes and flushed.
 func masked(tb testing.TB, m *Masker, text string, step int) string {
 	tb.Helper()
 	var out bytes.Buffer
@@ -91,8 +91,8 @@ func TestMaskShort(t *testing.T) {
 	}
 }
 
-// After each byte, what is held back must be exactly the longest end of the stream that starts a
-// form and isn't all of it.
+// TestMaskHolds checks that after each write, exactly the longest end of the stream that is the start of a form, but
+// not a whole one, is held back.
 func TestMaskHolds(t *testing.T) {
 	secrets := []api.Bound{named("A", "abcabcabd"), named("B", "password-1"), named("C", "cabcab"), named("D", "abcabd")}
 	m, _ := New(secrets)
@@ -186,8 +186,8 @@ func TestMaskRelease(t *testing.T) {
 	}
 }
 
-// What a writer learns while it runs is masked from the next byte on, in what it holds back too; what it
-// knew before goes on being masked, across the moment.
+// TestMaskBecomes checks that SetMasker masks new values from the next byte on, including in bytes held back, and that
+// values known before stay masked, also across the call.
 func TestMaskBecomes(t *testing.T) {
 	before := []api.Bound{named("A", "first secret"), named("A", "secretary")}
 	after := append(slices.Clone(before), named("B", "second"), named("B", "cret agent"))
@@ -251,7 +251,7 @@ func TestMaskAfterFlush(t *testing.T) {
 	}
 }
 
-// fullAfter takes so many bytes, then fails.
+// fullAfter accepts left bytes, then fails.
 type fullAfter struct {
 	left int
 	err  error // nil: a short write without an error
@@ -273,7 +273,7 @@ func TestMaskWriteError(t *testing.T) {
 	const in = "one secret, two secretsecrecy: thr"
 	const out = "one [LABEL], two [LABEL][B]: thr"
 	full := errors.New("disk full")
-	// For every length of output, how much of the input that is.
+	// takes[n] is how many bytes of the input the first n bytes of the output stand for.
 	takes := []int{0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 10, 11, 12, 13, 14, 15, 16, 16, 16, 16, 16, 16, 16, 22, 22, 22, 29, 30, 31, 32, 33, 34}
 	if len(takes) != len(out)+1 {
 		t.Fatalf("%d lengths listed, want %d", len(takes), len(out)+1)
@@ -334,8 +334,8 @@ func TestMaskSharedByWriters(t *testing.T) {
 	})
 }
 
-// TestMaskLongValues has values as long as an environment takes, some of them hostile: the same
-// byte throughout, or made so that much of the text almost matches.
+// TestMaskLongValues masks values of the maximum length of an environment variable. Some are hostile: one byte
+// repeated, or almost matched by much of the text.
 func TestMaskLongValues(t *testing.T) {
 	const size = 128 << 10
 	for _, tc := range []struct {

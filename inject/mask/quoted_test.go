@@ -15,11 +15,11 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// quotes are what shells and languages put around a quoted text.
+// quotes are the characters that shells and languages add to quote a text.
 const quotes = "'\"$ \r\n"
 
-// TestMaskQuotedByShells takes the forms from the shells' own traces and printing commands. Each script prints
-// $VALUE once, beside the characters of quotes and what is named in trim.
+// TestMaskQuotedByShells checks that values are masked in traces of shells and as quoted by their builtins and other
+// commands. Each script prints $VALUE once, beside the characters of quotes and trim.
 func TestMaskQuotedByShells(t *testing.T) {
 	trace := "set -x; : \"$VALUE\""
 	assign := "set -x; v=$VALUE"
@@ -69,8 +69,8 @@ func TestMaskQuotedByShells(t *testing.T) {
 	}
 }
 
-// TestMaskQuotedByLanguages takes the forms from languages: each program prints the forms of its arguments, with
-// splitter between them.
+// TestMaskQuotedByLanguages checks that values are masked as quoted by programming languages. Each program prints the
+// quoted forms of its arguments, separated by splitter.
 func TestMaskQuotedByLanguages(t *testing.T) {
 	const splitter = "§§§"
 	python := func(quote string) []string {
@@ -135,7 +135,7 @@ func TestMaskQuotedByLanguages(t *testing.T) {
 	}
 }
 
-// TestMaskQuotedInGo takes the forms from the standard library.
+// TestMaskQuotedInGo checks that values are masked as quoted by the standard library.
 func TestMaskQuotedInGo(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -163,7 +163,7 @@ func TestMaskQuotedInGo(t *testing.T) {
 	}
 }
 
-// TestMaskQuotedNamed pins the forms of programs that aren't here.
+// TestMaskQuotedNamed checks literal forms of programs that the tests do not run.
 func TestMaskQuotedNamed(t *testing.T) {
 	for _, tc := range []struct{ name, value, form string }{
 		{"PHP htmlspecialchars", `<it's "so">`, "&lt;it&#039;s &quot;so&quot;&gt;"},

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// FuzzMaskState: a writer that goes on from another's state masks as one writer does, wherever the stream is
-// handed over.
+// FuzzMaskState checks that a writer resumed from another's state, at any point of the stream, masks as a single writer
+// does.
 func FuzzMaskState(f *testing.F) {
 	if len(maskSeeds) == 0 {
 		f.Fatal("no seeds")

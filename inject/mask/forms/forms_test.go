@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// No form may be short enough to stand in ordinary text by chance.
+// TestFormsAreLong checks that no form is so short that it could occur in ordinary text by chance.
 func TestFormsAreLong(t *testing.T) {
 	values := []string{"123456", "12345\n", "1234\r\n", "\n\n\n\n\n\n", "      ", "1\n2\n3\n", "12345678\n1234567\n1", "a \n\n\n \n b"}
 	for n := MinLength; n < 40; n++ {
@@ -46,7 +46,8 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// TestFormsOfTwo: a text that is one value as a whole, and a line of another, is the first one's.
+// TestFormsOfTwo checks that a text that is a whole value and also a line of another value belongs to the former, and
+// that forms are sorted without duplicates.
 func TestFormsOfTwo(t *testing.T) {
 	list := Of([]string{"first-line\nsecond-line", "second-line", "second-line"})
 	at := slices.IndexFunc(list, func(f Form) bool { return f.Text == "second-line" })
@@ -60,8 +61,8 @@ func TestFormsOfTwo(t *testing.T) {
 	}
 }
 
-// TestFormsOfLongValues: what values have beyond their own encoded forms and their lines as they are is bounded, and
-// the shortest have it first.
+// TestFormsOfLongValues checks that the forms added to basic forms and lines are limited in size, and that short values
+// get theirs first.
 func TestFormsOfLongValues(t *testing.T) {
 	var long strings.Builder
 	for i := 0; long.Len() < 1<<20; i++ {
@@ -75,7 +76,7 @@ func TestFormsOfLongValues(t *testing.T) {
 		short = short || f.Text == `it'\''s short`
 		lines = lines || f.Text == `{"name": "a <b> & 'c'", "number": 17},`
 	}
-	// The limit is looked at before each text of a kind, which is a few times as long at most.
+	// The limit is checked before the forms of one kind are added for a text. They are a few times as long as it at most.
 	if limit := basic.size + maxExtra + 20*long.Len(); size > limit {
 		t.Errorf("the forms have %d bytes, at most %d wanted", size, limit)
 	}
