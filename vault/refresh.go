@@ -78,7 +78,7 @@ func (r *refresher) run(ctx context.Context) {
 			}
 			running.Go(func() error { // waits for one of the others to end
 				if ctx.Err() != nil {
-					return nil
+					return nil //nolint:nilerr // close was called while this waited
 				}
 				<-r.start(ctx, d.Tenant, d.SecretID, 0) // an error is in the secret's metadata
 				select {
