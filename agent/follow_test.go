@@ -129,7 +129,11 @@ func following(t *testing.T, long time.Duration, first api.Snapshot, next func(c
 		defer cancel()
 		src.next = func(_ context.Context, n int, etag string) (api.Snapshot, error) {
 			synctest.Wait()
-			return next(ctx, n, etag)
+			set, err := next(ctx, n, etag)
+			if ctx.Err() != nil {
+				synctest.Wait() // until the contexts derived from ctx have ended too
+			}
+			return set, err
 		}
 		err = follow(ctx, src, first, zerolog.New(&log).Level(zerolog.InfoLevel), one, two)
 	})
