@@ -73,9 +73,6 @@ func (r *refresher) run(ctx context.Context) {
 			r.log.Warn().Err(err).Msg("cannot list due tokens")
 		}
 		for _, d := range due {
-			if ctx.Err() != nil {
-				return
-			}
 			running.Go(func() error { // waits for one of the others to end
 				if ctx.Err() != nil {
 					return nil //nolint:nilerr // close was called while this waited

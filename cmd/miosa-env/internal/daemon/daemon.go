@@ -86,9 +86,7 @@ func (d *daemon) hide(conf *daemonConfig) {
 	if err != nil {
 		d.Log.Warn().Err(err).Msg("process cannot be hidden from others of its user")
 	}
-	if conf.key.Exposed {
-		d.Log.Warn().Str("file", conf.key.Where).Msg("key file is accessible to other users: chmod 600 it")
-	}
+	d.WarnExposed(conf.key)
 }
 
 // config returns the configuration of a client. If the client replaces a refused key by another one from its file, the

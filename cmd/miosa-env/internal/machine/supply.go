@@ -14,7 +14,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/fetch"
-	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
@@ -106,7 +105,7 @@ func (s *supply) dial(ctx context.Context) error {
 		return nil //nolint:nilerr // connecting to the vault returns the same error
 	}
 	key, _ := api.ParseKey(s.Settings.APIKey)
-	s.scrub(key)
+	s.Scrub(key)
 	s.client, s.local = client, &localSource{client.Source(s.resource, s.named), s}
 	return nil
 }
@@ -194,9 +193,7 @@ func (s *supply) connectVault() error {
 	}
 	inherited.EndByFaults()
 	key, keyErr := s.Settings.Key()
-	if key.Exposed {
-		s.Log.Warn().Str("file", key.Where).Msg("key file is accessible to other users: chmod 600 it")
-	}
+	s.WarnExposed(key)
 	resource, err := s.Settings.Resource()
 	if err := errors.Join(keyErr, err); err != nil {
 		return err
@@ -205,7 +202,7 @@ func (s *supply) connectVault() error {
 	if err == nil {
 		client.Connect()
 	}
-	s.scrub(key.Key)
+	s.Scrub(key.Key)
 	if err != nil {
 		return err
 	}
@@ -217,13 +214,6 @@ func (s *supply) connectVault() error {
 		s.cache, err = s.Settings.NewCache(s.Environ, key, resource, client.Key)
 	}
 	return err
-}
-
-// scrub removes a key from the arguments and environment of this process.
-func (s *supply) scrub(key api.Key) {
-	if err := environ.Scrub(key); err != nil {
-		s.Log.Warn().Err(err).Msg("key remains visible in this process's environment or arguments")
-	}
 }
 
 // instead returns the vault as the source after an error of the agent, if there is a key.

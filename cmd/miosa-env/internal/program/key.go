@@ -12,6 +12,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
@@ -92,6 +93,20 @@ func ParseKey(found FoundKey, text string) (FoundKey, error) {
 	}
 	found.Key = key
 	return found, nil
+}
+
+// WarnExposed warns if other users can read or change the file of a key.
+func (p *Program) WarnExposed(key FoundKey) {
+	if key.Exposed {
+		p.Log.Warn().Str("file", key.Where).Msg("key file is accessible to other users: chmod 600 it")
+	}
+}
+
+// Scrub removes a key from the arguments and environment of this process.
+func (p *Program) Scrub(key api.Key) {
+	if err := environ.Scrub(key); err != nil {
+		p.Log.Warn().Err(err).Msg("key remains visible in this process's environment or arguments")
+	}
 }
 
 // HasKey reports whether a key is given, valid or not.

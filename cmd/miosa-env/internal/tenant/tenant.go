@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
-	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/secrets"
@@ -58,12 +57,8 @@ func connect(p *program.Program, c *cobra.Command) (*secrets.Client, error) {
 	}
 	inherited.EndByFaults()
 	found, err := findKey(p, c.Flags().Changed("key-file"))
-	if found.Exposed {
-		p.Log.Warn().Str("file", found.Where).Msg("key file is accessible to other users: chmod 600 it")
-	}
-	if err := environ.Scrub(found.Key); err != nil {
-		p.Log.Warn().Err(err).Msg("key remains visible in this process's environment or arguments")
-	}
+	p.WarnExposed(found)
+	p.Scrub(found.Key)
 	if err != nil {
 		return nil, err
 	}
