@@ -58,7 +58,7 @@ func (e *Engine) first(ctx context.Context, from supplier) (api.Snapshot, error)
 		select {
 		case <-changed:
 		case got := <-answered:
-			if got.err != nil && !refuses(got.err) && cached.serve() {
+			if got.err != nil && !api.RefusesKey(got.err) && cached.serve() {
 				return e.beginFromCache(got.err)
 			}
 			return e.begin(got.set, got.err, from)
@@ -73,7 +73,7 @@ func (e *Engine) begin(set api.Snapshot, err error, from supplier) (api.Snapshot
 		e.clock.set(from)
 		e.asking.take(set)
 		e.serve(set, nil, from, 0)
-	case refuses(err):
+	case api.RefusesKey(err):
 		e.revoke(from, err)
 	default:
 		return api.Snapshot{}, err

@@ -44,7 +44,7 @@ const (
 	changed                    // there is another set
 	confirmed                  // there is no other set
 	noSet                      // a failure: ask again after a pause
-	refused                    // see refuses
+	refused                    // the source refuses the key
 )
 
 // answer is a request's outcome.
@@ -81,7 +81,7 @@ func (k *asking) judge(ctx context.Context, next api.Snapshot, err error) answer
 	case errors.Is(err, api.ErrNotModified) && k.etag != "":
 		k.recovered()
 		return answer{outcome: confirmed}
-	case refuses(err):
+	case api.RefusesKey(err):
 		k.etag, k.stands, k.labels = "", false, nil
 		return answer{outcome: refused, err: err}
 	}
@@ -164,12 +164,6 @@ func hintOf(err error) string {
 	}](err); ok {
 		return api.RedactKeys(e.Hint())
 	}
-	if e, ok := errors.AsType[interface {
-		error
-		Advice() string
-	}](err); ok {
-		return api.RedactKeys(e.Advice())
-	}
 	return ""
 }
 
@@ -184,8 +178,5 @@ func withHint(event *zerolog.Event, err error) *zerolog.Event {
 
 // askedFor returns how long the vault has asked for no requests, or zero.
 func askedFor(err error) time.Duration {
-	if refusal, ok := errors.AsType[*api.Error](err); ok {
-		return min(max(refusal.RetryAfter, 0), longestAsked)
-	}
-	return 0
+	return min(max(api.RetryAfter(err), 0), longestAsked)
 }

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -10,13 +9,9 @@ import (
 // wipeAfter is the time from a refusal until values that are still in use are wiped.
 const wipeAfter = time.Second
 
-// refuses reports whether an error means that the source refuses the key: it was revoked (401), or the resource is gone or
+// revoke removes everything after the source has refused the key: the key was revoked (401), or the resource is gone or
 // belongs to another key (403). If the key was replaced in its file, fetch reads that before it returns such an error.
-func refuses(err error) bool {
-	return errors.Is(err, api.ErrUnauthorized) || errors.Is(err, api.ErrDenied)
-}
-
-// revoke removes everything after a refusal:
+// These are removed:
 //
 //   - the set: nothing is served when revoke returns;
 //   - the cache: updateCache removes it, and retries until that works;

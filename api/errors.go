@@ -86,6 +86,17 @@ func OutOfScope(err error) bool {
 	return errors.As(err, &e) && e.Kind == ErrDenied && e.Code == CodeMachineScope
 }
 
+// RefusesKey reports whether err says that the vault refuses the key, with 401 or 403.
+func RefusesKey(err error) bool { return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrDenied) }
+
+// RetryAfter returns the pause that an error of the vault asks for; 0 if it asks for none.
+func RetryAfter(err error) time.Duration {
+	if refused, ok := errors.AsType[*Error](err); ok {
+		return refused.RetryAfter
+	}
+	return 0
+}
+
 // Temporary reports whether the same request may succeed later: after 429 and 5xx, unless the vault's Retryable differs.
 // It is false for a refused key in any case.
 func Temporary(err error) bool {

@@ -30,8 +30,9 @@ type Key struct{ Value }
 // ParseKey parses a key. It ignores white space around the key, and a byte order mark. Errors: ErrMalformedKey.
 func ParseKey(s string) (Key, error) {
 	s = strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' })
-	head := keyHead(s)
-	if rest := len(s) - head; head == 0 || rest < minSecret || rest > maxSecret || keyRun(s[head:]) != rest {
+	rest, ok := strings.CutPrefix(s, keyStart)
+	purpose := purposeLen(rest)
+	if n := len(rest) - purpose; !ok || purpose == 0 || n < minSecret || n > maxSecret || keyRun(rest[purpose:]) != n {
 		return Key{}, ErrMalformedKey
 	}
 	return Key{NewValue([]byte(s))}, nil
@@ -50,43 +51,28 @@ func (k Key) ForTenant() bool { return strings.HasPrefix(k.Reveal(), TenantKeyPr
 func RedactKeys(s string) string {
 	var out strings.Builder
 	for {
-		at := strings.Index(s, keyStart)
-		if at < 0 {
-			break
-		}
-		out.WriteString(s[:at])
-		s = s[at:]
-		if head := keyHead(s); head > 0 {
-			if run := keyRun(s[head:]); run > 0 {
-				out.WriteString(keyStart + Redacted)
-				s = s[head+run:]
-				continue
-			}
+		before, after, found := strings.Cut(s, keyStart)
+		out.WriteString(before)
+		if !found {
+			return out.String()
 		}
 		out.WriteString(keyStart)
-		s = s[len(keyStart):]
+		purpose := purposeLen(after)
+		if secret := keyRun(after[purpose:]); purpose > 0 && secret > 0 {
+			out.WriteString(Redacted)
+			after = after[purpose+secret:]
+		}
+		s = after
 	}
-	if out.Len() == 0 {
-		return s
-	}
-	out.WriteString(s)
-	return out.String()
 }
 
-// keyHead returns the length of the msk_PURPOSE_ that s starts with, 0 if it doesn't.
-func keyHead(s string) int {
-	if !strings.HasPrefix(s, keyStart) {
+// purposeLen returns the length of the purpose and underscore of a key, given what follows msk_; 0 if there is none.
+func purposeLen(s string) int {
+	n := strings.IndexByte(s[:min(len(s), maxPurpose+1)], '_')
+	if n < 1 || strings.Trim(s[:n], "abcdefghijklmnopqrstuvwxyz") != "" {
 		return 0
 	}
-	for i := len(keyStart); i < len(s) && i <= len(keyStart)+maxPurpose; i++ {
-		switch c := s[i]; {
-		case c == '_' && i > len(keyStart):
-			return i + 1
-		case c < 'a' || c > 'z':
-			return 0
-		}
-	}
-	return 0
+	return n + 1
 }
 
 // keyRun returns the number of bytes at the start of s that a key's random part may have.

@@ -32,13 +32,11 @@ func (f AuditFilter) query() url.Values {
 // Audit lists events: the newest first, or with Since or SinceAgo the oldest first. next is the Cursor for the next
 // response, "" at the end.
 func (c *Client) Audit(ctx context.Context, f AuditFilter) (events []api.Event, next string, err error) {
-	got, err := do(ctx, c, call{method: http.MethodGet, path: "/egress/audit", query: f.query()}, pageOf[api.Event]("events", "audit"))
-	if err != nil {
-		return nil, "", err
-	}
-	return slices.DeleteFunc(got.items, func(e api.Event) bool {
+	k := call{method: http.MethodGet, path: "/egress/audit", query: f.query()}
+	events, next, err = getPage[api.Event](ctx, c, k, "events", "audit")
+	return slices.DeleteFunc(events, func(e api.Event) bool {
 		return !matches(f.Resource.Type, e.ResourceType) || !matches(f.Resource.ID, e.ResourceID) || !matches(f.Action, e.Action)
-	}), got.next, nil
+	}), next, err
 }
 
 // AuditEvent returns one event.

@@ -29,8 +29,7 @@ func (c *Client) Bindings(ctx context.Context, f BindingFilter) ([]api.Binding, 
 func (c *Client) bindings(ctx context.Context, f BindingFilter, once bool) ([]api.Binding, error) {
 	all, err := everything(func(cursor string) ([]api.Binding, string, error) {
 		k := call{method: http.MethodGet, path: "/egress/bindings", query: paged(f.query(), 0, cursor), once: once}
-		got, err := do(ctx, c, k, pageOf[api.Binding]("bindings"))
-		return got.items, got.next, err
+		return getPage[api.Binding](ctx, c, k, "bindings")
 	})
 	if unknownCall(err) {
 		err = reworded(err, "the vault at "+c.host+" doesn't list bindings", "check MIOSA_BASE_URL: its host, and its path, which ends in /api/v1")

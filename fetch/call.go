@@ -85,7 +85,7 @@ func (c *Client) do(ctx context.Context, k call, decode func([]byte) error) erro
 		if time.Since(began) >= keyTaken {
 			again = 0
 		}
-		if !refusesKey(err) || again == maxRekeys {
+		if !api.RefusesKey(err) || again == maxRekeys {
 			return err
 		}
 		if err := c.renew(ctx, k.key, err); err != nil {
@@ -121,7 +121,7 @@ func (c *Client) doWith(ctx context.Context, k call, decode func([]byte) error) 
 		case last == nil || !cut:
 			last = err
 		}
-		wait := retries.NextRandom(askedFor(err))
+		wait := retries.NextRandom(api.RetryAfter(err))
 		if !again || k.once || time.Now().Add(wait).After(end) {
 			return last
 		}
@@ -167,10 +167,10 @@ func (c *Client) attempt(ctx context.Context, k call) (body []byte, again bool, 
 		return nil, false, nil
 	case s == http.StatusNotModified && answer.Header.Get("Location") == "":
 		return nil, false, &Problem{Reason: reasonBadAnswer, Message: "the vault at " + c.host + " answered 304 (not modified) to a request that has no etag",
-			Hint: "a cache may have answered instead: look for a proxy in between"}
+			Fix: "a cache may have answered instead: look for a proxy in between"}
 	case s >= 300 && s < 400:
 		return nil, false, &Problem{Reason: reasonRedirected, Message: "the vault at " + c.host + " redirects elsewhere, and no redirect is followed",
-			Hint: "check MIOSA_BASE_URL: its scheme, host and path"}
+			Fix: "check MIOSA_BASE_URL: its scheme, host and path"}
 	case s >= 400:
 		p := c.refusal(answer, k)
 		return nil, api.Temporary(p) && (!k.unsafe || undone(p)), p
@@ -178,10 +178,10 @@ func (c *Client) attempt(ctx context.Context, k call) (body []byte, again bool, 
 		return nil, false, &Problem{Reason: reasonBadAnswer, Message: "the vault at " + c.host + " switched protocols without a request to do so"}
 	}
 	if !isJSON(answer.Header) {
-		return nil, false, &Problem{Reason: reasonBadAnswer, Message: "the answer of " + c.host + " isn't JSON", Hint: "check that MIOSA_BASE_URL is a vault's"}
+		return nil, false, &Problem{Reason: reasonBadAnswer, Message: "the answer of " + c.host + " isn't JSON", Fix: "check that MIOSA_BASE_URL is a vault's"}
 	}
 	if encoded(answer.Header) {
-		return nil, false, &Problem{Reason: reasonBadAnswer, Message: "the answer of " + c.host + " is compressed, which wasn't asked for", Hint: "a proxy may have changed it"}
+		return nil, false, &Problem{Reason: reasonBadAnswer, Message: "the answer of " + c.host + " is compressed, which wasn't asked for", Fix: "a proxy may have changed it"}
 	}
 	body, err = read(answer, cmp.Or(k.max, maxAnswer))
 	if err != nil {

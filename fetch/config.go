@@ -43,25 +43,12 @@ type Config struct {
 	UserAgent string
 }
 
-// settingError is an invalid field of Config.
-type settingError struct {
-	message, hint string
-	cause         error // the operating system's error, or nil
-}
-
-func (e *settingError) Error() string { return e.message }
-
-// Hint returns what to set instead.
-func (e *settingError) Hint() string { return e.hint }
-
-func (e *settingError) Unwrap() error { return e.cause }
-
 func badBase(message string) error {
-	return &settingError{message: message, hint: "give the vault's address, such as " + DefaultBaseURL + "; plain http is for a vault on this machine"}
+	return &Problem{Message: message, Fix: "give the vault's address, such as " + DefaultBaseURL + "; plain http is for a vault on this machine"}
 }
 
 func badProxy(message string) error {
-	return &settingError{message: message, hint: "give the proxy's address in --proxy or MIOSA_PROXY, such as http://proxy.example.com:3128, or leave it out"}
+	return &Problem{Message: message, Fix: "give the proxy's address in --proxy or MIOSA_PROXY, such as http://proxy.example.com:3128, or leave it out"}
 }
 
 // Validate returns all problems of the configuration, joined. It opens no file.
@@ -84,9 +71,9 @@ func (c Config) parse() (base, proxy *url.URL, err error) {
 	}
 	proxy, invalid := c.proxy()
 	if invalid == nil && base != nil && base.Scheme == "http" {
-		invalid = &settingError{
-			message: "a proxy is for https only: over http it would see the key",
-			hint:    "leave out --proxy and MIOSA_PROXY, or give the vault's https address in --base-url or MIOSA_BASE_URL",
+		invalid = &Problem{
+			Message: "a proxy is for https only: over http it would see the key",
+			Fix:     "leave out --proxy and MIOSA_PROXY, or give the vault's https address in --base-url or MIOSA_BASE_URL",
 		}
 	}
 	return base, proxy, errors.Join(err, invalid)

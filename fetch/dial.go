@@ -53,11 +53,11 @@ func allowed(ip netip.Addr, loopbackOnly bool) error {
 	case ip.IsLinkLocalUnicast() || ip == metadata:
 		return &Problem{Reason: reasonBadAddress,
 			Message: "the vault's address " + ip.String() + " is link-local or a metadata service: refused",
-			Hint:    "check MIOSA_BASE_URL and what its host resolves to"}
+			Fix:     "check MIOSA_BASE_URL and what its host resolves to"}
 	case loopbackOnly && !ip.IsLoopback():
 		return &Problem{Reason: reasonBadAddress,
 			Message: "the vault's address " + ip.String() + " isn't loopback: plain http is refused",
-			Hint:    "use https in MIOSA_BASE_URL"}
+			Fix:     "use https in MIOSA_BASE_URL"}
 	}
 	return nil
 }

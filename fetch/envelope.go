@@ -3,6 +3,7 @@ package fetch
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -69,37 +70,35 @@ func list[T any](nouns ...string) func([]byte) ([]T, error) {
 	}
 }
 
-// page is a part of a list.
-type page[T any] struct {
-	items []T
-	next  string // the cursor of the next part, "" at the end
+// getPage makes a call for a part of a list, and returns the items and the cursor of the next part, "" at the end.
+func getPage[T any](ctx context.Context, c *Client, k call, nouns ...string) (items []T, next string, err error) {
+	items, err = do(ctx, c, k, func(body []byte) (items []T, err error) {
+		if items, err = list[T](nouns...)(body); err == nil {
+			next, err = nextCursor(body)
+		}
+		return items, err
+	})
+	return items, next, err
 }
 
-// pageOf decodes a list as list does, and next_cursor beside it, or in "meta" or "pagination" beside it. It returns an error
-// if there are more items (has_more) but no cursor, since the list would look complete.
-func pageOf[T any](nouns ...string) func([]byte) (page[T], error) {
-	return func(body []byte) (page[T], error) {
-		items, err := list[T](nouns...)(body)
-		if err != nil {
-			return page[T]{}, err
+// nextCursor decodes next_cursor beside a list, or in "meta" or "pagination" beside it. It returns an error if there are
+// more items (has_more) but no cursor, since the list would look complete.
+func nextCursor(body []byte) (next string, err error) {
+	more, data := false, unwrap(body, "data")
+	for _, text := range [][]byte{body, data, unwrap(body, "meta", "pagination"), unwrap(data, "meta", "pagination")} {
+		var beside struct {
+			Next string `json:"next_cursor"`
+			More bool   `json:"has_more"`
 		}
-		got, more := page[T]{items: items}, false
-		data := unwrap(body, "data")
-		for _, text := range [][]byte{body, data, unwrap(body, "meta", "pagination"), unwrap(data, "meta", "pagination")} {
-			var beside struct {
-				Next string `json:"next_cursor"`
-				More bool   `json:"has_more"`
-			}
-			if text = bytes.TrimSpace(text); text[0] == '{' && json.Unmarshal(text, &beside) != nil {
-				return page[T]{}, notContract(body)
-			}
-			got.next, more = cmp.Or(got.next, beside.Next), more || beside.More
+		if text = bytes.TrimSpace(text); text[0] == '{' && json.Unmarshal(text, &beside) != nil {
+			return "", notContract(body)
 		}
-		if more && got.next == "" {
-			return page[T]{}, unusable("its list goes on (has_more) without a next_cursor")
-		}
-		return got, nil
+		next, more = cmp.Or(next, beside.Next), more || beside.More
 	}
+	if more && next == "" {
+		return "", unusable("its list goes on (has_more) without a next_cursor")
+	}
+	return next, nil
 }
 
 // maxPages limits the parts of a list: a million items in parts of a hundred.
@@ -134,13 +133,13 @@ func nothing([]byte) (struct{}, error) { return struct{}{}, nil }
 // notContract returns the Problem of a response that cannot be decoded. The decoder's error isn't repeated: it quotes the
 // body.
 func notContract(body []byte) *Problem {
-	p := &Problem{Reason: reasonBadAnswer, Message: "the vault's answer isn't in the contract's form", Hint: "check that MIOSA_BASE_URL is a vault's, and of a version this program knows"}
+	p := &Problem{Reason: reasonBadAnswer, Message: "the vault's answer isn't in the contract's form", Fix: "check that MIOSA_BASE_URL is a vault's, and of a version this program knows"}
 	switch {
 	case len(bytes.TrimSpace(body)) == 0:
 		p.Message = "the vault's answer is empty"
 	case !json.Valid(body):
 		p.Message = "the vault's answer is broken JSON"
-		p.Hint = "a proxy may have changed it or cut it short"
+		p.Fix = "a proxy may have changed it or cut it short"
 	}
 	return p
 }

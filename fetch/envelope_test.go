@@ -181,7 +181,7 @@ func TestErrorsNeverRepeatWhatWasSent(t *testing.T) {
 				if !ok || !also || !errors.Is(err, api.ErrInvalid) {
 					t.Fatalf("error %v", err)
 				}
-				for _, text := range []string{problem.Message, problem.Hint, refusal.Message, refusal.RequestID} {
+				for _, text := range []string{problem.Message, problem.Fix, refusal.Message, refusal.RequestID} {
 					if len(text) > 400 || containsAny(text, value, key.Reveal(), "\x1b", "\n") {
 						t.Errorf("%q repeats what was sent", text)
 					}

@@ -108,7 +108,7 @@ func TestConnectionFaults(t *testing.T) {
 			if !ok || problem.Reason != tt.reason || !strings.Contains(err.Error(), tt.message) {
 				t.Fatalf("error %v (%+v), want %s", err, problem, tt.reason)
 			}
-			if !strings.Contains(err.Error(), address) || strings.Contains(err.Error()+problem.Hint, "canary") {
+			if !strings.Contains(err.Error(), address) || strings.Contains(err.Error()+problem.Fix, "canary") {
 				t.Errorf("error %q does not name the vault, or repeats the peer's response", err)
 			}
 			if n := connections(); (n > 1) != tt.retried || api.Temporary(err) != tt.retried {
@@ -209,7 +209,7 @@ func TestBadAnswers(t *testing.T) {
 			if tt.kind != nil && !errors.Is(err, tt.kind) || tt.kind == nil && api.Temporary(err) {
 				t.Errorf("kind isn't %v", tt.kind)
 			}
-			if all := fmt.Sprintf("%v %+v %#v %s", err, problem, problem, problem.Hint); strings.Contains(all, "canary") {
+			if all := fmt.Sprintf("%v %+v %#v %s", err, problem, problem, problem.Fix); strings.Contains(all, "canary") {
 				t.Error("the error repeats the body")
 			}
 			if n := len(vault.times()); (n > 1) != tt.retried {

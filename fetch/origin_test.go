@@ -87,7 +87,7 @@ func TestForbiddenAddressesByName(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			address, connections := serveRaw(t, func(int, *net.TCPConn) {})
 			_, port, _ := net.SplitHostPort(address)
-			c := client(t, tt.scheme+"://vault.localhost:"+port, within(300_000_000))
+			c := client(t, tt.scheme+"://vault.localhost:"+port, within(1_000_000_000))
 			c.ResolveWith(resolver(t, net.ParseIP(tt.ip)))
 			err := reveal(t, c)
 			problem, ok := errors.AsType[*fetch.Problem](err)

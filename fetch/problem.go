@@ -51,33 +51,33 @@ const (
 	reasonTampered    Reason = "tampered"     // a reveal that cannot be opened
 )
 
-// Problem is the error of a call, in words for the user. It contains no value, no key, and nothing of a response's body
+// Problem is the error of a call or of a field of Config, in words for the user. It contains no value, no key, and nothing of a response's body
 // except the message of an error in the API's form.
 //
 // It wraps the *api.Error of an error response, api.ErrUnavailable if the vault couldn't be reached, or api.ErrTampered,
-// so that errors.Is and api.Temporary work with it.
+// so that errors.Is and api.Temporary work with it; of a file, the operating system's error.
 type Problem struct {
-	Reason  Reason
+	Reason  Reason // empty: a field of Config is invalid
 	Message string // one sentence
-	Hint    string // how to fix it; may be empty
+	Fix     string // may be empty
 	cause   error
 }
 
 func (p *Problem) Error() string { return p.Message }
 
-// Advice returns Hint, for callers that don't know the type.
-func (p *Problem) Advice() string { return p.Hint }
+// Hint returns Fix.
+func (p *Problem) Hint() string { return p.Fix }
 
 func (p *Problem) Unwrap() error { return p.cause }
 
-// reworded returns the Problem in err with another message, unless that is empty, and hint.
-func reworded(err error, message, hint string) error {
+// reworded returns the Problem in err with another message, unless that is empty, and fix.
+func reworded(err error, message, fix string) error {
 	p, ok := errors.AsType[*Problem](err)
 	if !ok {
 		return err
 	}
 	other := *p
-	other.Message, other.Hint = cmp.Or(message, p.Message), hint
+	other.Message, other.Fix = cmp.Or(message, p.Message), fix
 	return &other
 }
 
@@ -99,25 +99,25 @@ func (c *Client) explain(err error) *Problem {
 	if c.proxy != "" && (isDNS || isOp && (op.Op == "dial" || op.Op == "proxyconnect")) {
 		at, setting, runs = "the proxy at "+c.proxy, "--proxy or MIOSA_PROXY", "the proxy"
 	}
-	p := &Problem{Reason: reasonUnreachable, cause: api.ErrUnavailable, Hint: "check " + setting + ", and that " + runs + " runs"}
+	p := &Problem{Reason: reasonUnreachable, cause: api.ErrUnavailable, Fix: "check " + setting + ", and that " + runs + " runs"}
 	timeout, isNet := errors.AsType[net.Error](err)
 	switch {
 	case isDNS && dns.IsNotFound:
-		p.Reason, p.Message, p.Hint = reasonUnknownHost, at+" can't be reached: its name has no address", "check "+setting+", and this machine's name servers"
+		p.Reason, p.Message, p.Fix = reasonUnknownHost, at+" can't be reached: its name has no address", "check "+setting+", and this machine's name servers"
 	case isDNS:
-		p.Message, p.Hint = at+" can't be reached: looking up its name failed", "check this machine's name servers"
+		p.Message, p.Fix = at+" can't be reached: looking up its name failed", "check this machine's name servers"
 	case isOp && op.Op == "dial" && op.Timeout():
 		p.Reason, p.Message = reasonTimedOut, at+" can't be reached: no connection within "+connectTimeout.String()
 	case errors.Is(err, errSlow), errors.Is(err, context.DeadlineExceeded), isNet && timeout.Timeout():
-		p.Reason, p.Message, p.Hint = reasonTimedOut, at+" accepted the connection but did not respond in time", "the vault may be overloaded or stuck: look at its log"
+		p.Reason, p.Message, p.Fix = reasonTimedOut, at+" accepted the connection but did not respond in time", "the vault may be overloaded or stuck: look at its log"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		p.Message = at + " can't be reached: connection refused"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
-		p.Message, p.Hint = at+" can't be reached: no route to it", "check this machine's network, and "+setting
+		p.Message, p.Fix = at+" can't be reached: no route to it", "check this machine's network, and "+setting
 	case isOp && op.Op == "dial":
 		p.Message = at + " can't be reached"
 	default:
-		p.Message, p.Hint = "the connection to "+at+" broke off before the answer was complete", "look at the vault's log, or at a proxy in between: either may have been restarted"
+		p.Message, p.Fix = "the connection to "+at+" broke off before the answer was complete", "look at the vault's log, or at a proxy in between: either may have been restarted"
 	}
 	return p
 }
@@ -126,7 +126,7 @@ func (c *Client) explain(err error) *Problem {
 func (c *Client) explainTLS(err error) *Problem {
 	at := "the vault at " + c.host
 	if e, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		p := &Problem{Reason: NotTLS, Message: at + " doesn't speak TLS on this port", Hint: "check the port, or use http where the vault is on this machine"}
+		p := &Problem{Reason: NotTLS, Message: at + " doesn't speak TLS on this port", Fix: "check the port, or use http where the vault is on this machine"}
 		if string(e.RecordHeader[:]) == "HTTP/" {
 			p.Message += ": it answered in plain http"
 		}
@@ -135,35 +135,36 @@ func (c *Client) explainTLS(err error) *Problem {
 	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
 		return expired(at, e.Cert, time.Now())
 	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+	switch {
+	case is[x509.UnknownAuthorityError](err):
 		return &Problem{Reason: UnknownCA, Message: "the certificate of " + at + " is signed by an authority this machine doesn't trust",
-			Hint: "for a private authority give --ca-file; else install the ca-certificates package"}
-	}
-	if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
-		return &Problem{Reason: UnknownCA, Message: "this machine's root certificates can't be loaded", Hint: "install the ca-certificates package, or give --ca-file"}
-	}
-	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return &Problem{Reason: WrongName, Message: "the certificate of " + at + " is for another name", Hint: "check the host in MIOSA_BASE_URL"}
-	}
-	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
-	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
-	op, isOp := errors.AsType[*net.OpError](err)
-	alert := isOp && (op.Op == "remote error" || op.Op == "local error") // an alert, received or sent
-	if tooOld(err) {
-		return &Problem{Reason: TLSFailed, Message: at + " does not support TLS 1.3, the oldest accepted version", Hint: "let the vault, or what ends TLS in front of it, speak TLS 1.3"}
-	}
-	if invalid || unverified || alert {
-		return &Problem{Reason: TLSFailed, Message: "TLS with " + at + " failed: its certificate or the handshake was refused", Hint: "check the vault's certificate, and that it speaks TLS 1.3"}
-	}
-	// A port that speaks TLS answers plain http with an alert record: 0x15, then version 3.x.
-	if !c.secure && strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`) {
+			Fix: "for a private authority give --ca-file; else install the ca-certificates package"}
+	case is[x509.SystemRootsError](err):
+		return &Problem{Reason: UnknownCA, Message: "this machine's root certificates can't be loaded", Fix: "install the ca-certificates package, or give --ca-file"}
+	case is[x509.HostnameError](err):
+		return &Problem{Reason: WrongName, Message: "the certificate of " + at + " is for another name", Fix: "check the host in MIOSA_BASE_URL"}
+	case tooOld(err):
+		return &Problem{Reason: TLSFailed, Message: at + " does not support TLS 1.3, the oldest accepted version", Fix: "let the vault, or what ends TLS in front of it, speak TLS 1.3"}
+	case is[x509.CertificateInvalidError](err), is[*tls.CertificateVerificationError](err), isAlert(err):
+		return &Problem{Reason: TLSFailed, Message: "TLS with " + at + " failed: its certificate or the handshake was refused", Fix: "check the vault's certificate, and that it speaks TLS 1.3"}
+	case !c.secure && strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`): // the start of an alert record
 		return needsTLS(at)
-	}
-	// crypto/tls makes its other errors, such as an unsupported version, with errors.New.
-	if c.secure && strings.HasPrefix(err.Error(), "tls: ") {
-		return &Problem{Reason: TLSFailed, Message: "TLS with " + at + " failed", Hint: "check that the vault speaks TLS 1.3"}
+	case c.secure && strings.HasPrefix(err.Error(), "tls: "): // made with errors.New
+		return &Problem{Reason: TLSFailed, Message: "TLS with " + at + " failed", Fix: "check that the vault speaks TLS 1.3"}
 	}
 	return nil
+}
+
+// is reports whether the chain of err has an error of type E.
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+// isAlert reports whether err is a TLS alert, received or sent.
+func isAlert(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && (op.Op == "remote error" || op.Op == "local error")
 }
 
 // tooOld reports whether the server supports no TLS version that the client accepts: it sent an alert, or chose a version
@@ -174,7 +175,7 @@ func tooOld(err error) bool {
 }
 
 func needsTLS(at string) *Problem {
-	return &Problem{Reason: NeedsTLS, Message: at + " expects TLS on this port, but the request was plain http", Hint: "use https in MIOSA_BASE_URL"}
+	return &Problem{Reason: NeedsTLS, Message: at + " expects TLS on this port, but the request was plain http", Fix: "use https in MIOSA_BASE_URL"}
 }
 
 // expired returns the Problem for a certificate that isn't valid now. The hint contains this machine's time, since the
@@ -187,7 +188,7 @@ func expired(at string, cert *x509.Certificate, now time.Time) *Problem {
 		bound = "it begins " + cert.NotBefore.UTC().Format(time.RFC3339)
 	}
 	return &Problem{Reason: Clock, Message: message,
-		Hint: "check this machine's clock: it says " + now.UTC().Format(time.RFC3339) + ", " + bound}
+		Fix: "check this machine's clock: it says " + now.UTC().Format(time.RFC3339) + ", " + bound}
 }
 
 // proxyAnswer returns an error for a response to CONNECT other than 200, without the proxy's text.
@@ -195,9 +196,9 @@ func proxyAnswer(_ context.Context, _ *url.URL, _ *http.Request, a *http.Respons
 	if a.StatusCode == http.StatusOK {
 		return nil
 	}
-	p := &Problem{Reason: reasonBadProxy, Message: "the proxy refused to connect to the vault: status " + strconv.Itoa(a.StatusCode), Hint: "check the proxy's rules for this host"}
+	p := &Problem{Reason: reasonBadProxy, Message: "the proxy refused to connect to the vault: status " + strconv.Itoa(a.StatusCode), Fix: "check the proxy's rules for this host"}
 	if a.StatusCode == http.StatusProxyAuthRequired {
-		p.Hint = "the proxy wants a user name and password in its URL"
+		p.Fix = "the proxy wants a user name and password in its URL"
 	}
 	return p
 }

@@ -97,7 +97,7 @@ func TestProxy(t *testing.T) {
 			}
 			if tt.reason != "" {
 				problem, ok := errors.AsType[*fetch.Problem](err)
-				if !ok || problem.Reason != tt.reason || !strings.Contains(problem.Hint, tt.hint) || strings.Contains(err.Error(), "canary") {
+				if !ok || problem.Reason != tt.reason || !strings.Contains(problem.Fix, tt.hint) || strings.Contains(err.Error(), "canary") {
 					t.Fatalf("error %v (%+v), want %s", err, problem, tt.reason)
 				}
 				if len(vault.times()) != 0 {
@@ -140,7 +140,7 @@ func TestProxyOutOfReach(t *testing.T) {
 			defer c.Close()
 			_, err = c.Bindings(t.Context(), fetch.BindingFilter{})
 			p, ok := errors.AsType[*fetch.Problem](err)
-			if !ok || !strings.HasPrefix(p.Message, tt.want) || !strings.HasPrefix(p.Hint, tt.hint) {
+			if !ok || !strings.HasPrefix(p.Message, tt.want) || !strings.HasPrefix(p.Fix, tt.hint) {
 				t.Errorf("error %v (%+v), want %s", err, p, tt.want)
 			}
 		})

@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -45,33 +44,33 @@ func (c *Client) refusal(answer *http.Response, k call) *Problem {
 	switch kind {
 	case api.ErrUnauthorized:
 		p.Reason, own = Unauthorized, "the vault doesn't accept this key"
-		p.Hint = "mint a new one with miosa-vault keys create"
+		p.Fix = "mint a new one with miosa-vault keys create"
 	case api.ErrDenied:
 		p.Reason, own = Denied, "this key may not do that"
-		p.Hint = "a resource key serves the one sandbox or computer it was minted for: check MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID"
+		p.Fix = "a resource key serves the one sandbox or computer it was minted for: check MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID"
 		if key := c.Key(); refused.Code == api.CodeMachineScope {
-			p.Hint = scopeHint
+			p.Fix = scopeHint
 		} else if key.ForTenant() && strings.HasSuffix(k.path, "/reveal") {
-			p.Hint = "a tenant key manages secrets and reads none: use a key made for the sandbox or computer, with miosa-env keys create"
+			p.Fix = "a tenant key manages secrets and reads none: use a key made for the sandbox or computer, with miosa-env keys create"
 		}
 	case api.ErrNotFound:
 		p.Reason, own = reasonNotFound, "the vault at "+c.host+" doesn't know that"
-		p.Hint = "check the id, and MIOSA_BASE_URL"
+		p.Fix = "check the id, and MIOSA_BASE_URL"
 	case api.ErrRateLimited:
 		p.Reason, own = reasonBusy, "the vault has had too many requests with this key"
-		p.Hint = "try again later"
+		p.Fix = "try again later"
 		if refused.RetryAfter > 0 {
-			p.Hint = "try again in " + refused.RetryAfter.Round(time.Second).String() + ", as the vault says"
+			p.Fix = "try again in " + refused.RetryAfter.Round(time.Second).String() + ", as the vault says"
 		}
 	case api.ErrInternal, api.ErrUnavailable:
 		p.Reason = reasonBusy
-		p.Hint = "try again, and look at the vault's log" // its request id finds the line
+		p.Fix = "try again, and look at the vault's log" // its request id finds the line
 		if refused.RequestID != "" {
-			p.Hint += " for request " + refused.RequestID
+			p.Fix += " for request " + refused.RequestID
 		}
 	}
-	if answer.StatusCode != kind.Status && p.Hint == "" {
-		p.Hint = "the vault at " + c.host + " answered status " + status + ": check MIOSA_BASE_URL, and look at the vault's log"
+	if answer.StatusCode != kind.Status && p.Fix == "" {
+		p.Fix = "the vault at " + c.host + " answered status " + status + ": check MIOSA_BASE_URL, and look at the vault's log"
 	}
 	if text == "" {
 		text = own
@@ -109,14 +108,6 @@ func plain(s string, limit int) string {
 
 // maxRetryAfter limits what a vault can ask for, so that no arithmetic overflows.
 const maxRetryAfter = 10 * 365 * 24 * time.Hour
-
-// askedFor returns the pause that an error response asks for, or 0.
-func askedFor(err error) time.Duration {
-	if refusal, ok := errors.AsType[*api.Error](err); ok {
-		return refusal.RetryAfter
-	}
-	return 0
-}
 
 // retryAfter returns the value of the Retry-After header, in seconds or as a date; 0 if it is missing or invalid. A date is
 // compared with the response's Date, since the clocks may differ.

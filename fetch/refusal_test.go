@@ -88,8 +88,8 @@ func TestHintsOfRefusals(t *testing.T) {
 			_, err := client(t, vault.URL, within(100*time.Millisecond)).Bindings(t.Context(), fetch.BindingFilter{})
 			problem, ok := errors.AsType[*fetch.Problem](err)
 			hint := strings.ReplaceAll(tt.hint, "HOST", strings.TrimPrefix(vault.URL, "http://"))
-			if !ok || err.Error() != "no" || !strings.Contains(problem.Hint, hint) || (problem.Hint == "") != (hint == "") {
-				t.Errorf("error %v, hint %q, want %q", err, problem.Hint, hint)
+			if !ok || err.Error() != "no" || !strings.Contains(problem.Fix, hint) || (problem.Fix == "") != (hint == "") {
+				t.Errorf("error %v, hint %q, want %q", err, problem.Fix, hint)
 			}
 		})
 	}

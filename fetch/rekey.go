@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -18,11 +17,6 @@ const (
 
 // Key returns the current key: that of the configuration, until Config.Reread returns another one.
 func (c *Client) Key() api.Key { return *c.key.Load() }
-
-// refusesKey reports whether the vault refused the key.
-func refusesKey(err error) bool {
-	return errors.Is(err, api.ErrUnauthorized) || errors.Is(err, api.ErrDenied)
-}
 
 // renew returns nil if there is a key other than the one that was refused with err: another call has read one in the
 // meantime, or it reads one now. Otherwise it returns err, or the context's error if that ended first.

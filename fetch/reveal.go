@@ -106,10 +106,10 @@ func open(opener *api.Opener, body []byte) (api.Snapshot, error) {
 	s, err := opener.Open(answer)
 	if errors.Is(err, api.ErrTampered) {
 		return api.Snapshot{}, &Problem{Reason: reasonTampered, Message: err.Error(), cause: err,
-			Hint: "something between this machine and the vault changes answers: look for a proxy that ends TLS"}
+			Fix: "something between this machine and the vault changes answers: look for a proxy that ends TLS"}
 	}
 	if errors.Is(err, api.ErrNotSet) {
-		return api.Snapshot{}, &Problem{Reason: reasonBadAnswer, Message: "what the vault sealed isn't a set of values for this resource", Hint: "check the vault's version", cause: err}
+		return api.Snapshot{}, &Problem{Reason: reasonBadAnswer, Message: "what the vault sealed isn't a set of values for this resource", Fix: "check the vault's version", cause: err}
 	}
 	if err != nil {
 		return api.Snapshot{}, err
@@ -144,7 +144,7 @@ func check(s api.Snapshot) error {
 
 // unusable returns the Problem of a response that decodes but lacks required content.
 func unusable(wrong string) *Problem {
-	return &Problem{Reason: reasonBadAnswer, Message: "the vault's answer isn't in the contract's form: " + wrong, Hint: "check the vault's version"}
+	return &Problem{Reason: reasonBadAnswer, Message: "the vault's answer isn't in the contract's form: " + wrong, Fix: "check the vault's version"}
 }
 
 // sortByName sorts by env name, then by id.

@@ -40,7 +40,10 @@ func roots(path string) (*x509.CertPool, error) {
 }
 
 func badCA(path, message string, cause error) error {
-	return &settingError{"CA file " + path + ": " + message, "give a file with the authority's certificate in PEM: it holds a line -----BEGIN CERTIFICATE-----", cause}
+	return &Problem{
+		Message: "CA file " + path + ": " + message, cause: cause,
+		Fix: "give a file with the authority's certificate in PEM: it holds a line -----BEGIN CERTIFICATE-----",
+	}
 }
 
 // trustSystem makes config trust the system's root certificates for connections to host, as crypto/tls does by default, but

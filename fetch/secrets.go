@@ -32,8 +32,8 @@ func (f SecretFilter) query() url.Values {
 		"external_user_id", f.ExternalUserID, "external_workspace_id", f.ExternalWorkspaceID)
 }
 
-// matches reports whether the filter selects s.
-func (f SecretFilter) matches(s *api.Secret) bool {
+// Matches reports whether the filter selects s. A field of s that is empty or nil matches everything.
+func (f SecretFilter) Matches(s *api.Secret) bool {
 	for _, field := range []struct {
 		wanted string
 		got    *string
@@ -71,8 +71,8 @@ func (c *Client) Secrets(ctx context.Context, f SecretFilter) ([]api.Secret, err
 // the next cursor, "" at the end.
 func (c *Client) secretPage(ctx context.Context, f SecretFilter, limit int, cursor string) (secrets []api.Secret, next string, err error) {
 	k := call{method: http.MethodGet, path: "/egress/secrets", query: paged(f.query(), limit, cursor)}
-	got, err := do(ctx, c, k, pageOf[api.Secret]("secrets"))
-	return slices.DeleteFunc(got.items, func(s api.Secret) bool { return !f.matches(&s) }), got.next, err
+	secrets, next, err = getPage[api.Secret](ctx, c, k, "secrets")
+	return slices.DeleteFunc(secrets, func(s api.Secret) bool { return !f.Matches(&s) }), next, err
 }
 
 // Secret returns one secret, without its value.
@@ -101,24 +101,17 @@ func (c *Client) PutSecret(ctx context.Context, s api.NewSecret) (api.Secret, *a
 			return asJSON(secretBody{&s, s.Value.Reveal(), s.Resource.Type, s.Resource.ID, s.RefreshToken.Reveal()})
 		},
 	}
-	type answer struct {
-		secret  api.Secret
-		binding *api.Binding
+	var beside struct {
+		Binding *api.Binding `json:"binding"`
 	}
-	got, err := do(ctx, c, k, func(body []byte) (answer, error) {
+	secret, err := do(ctx, c, k, func(body []byte) (api.Secret, error) {
 		secret, err := one[api.Secret]("secret")(body)
-		if err != nil {
-			return answer{}, err
+		if err == nil && (json.Unmarshal(body, &beside) != nil || beside.Binding != nil && beside.Binding.ID == "") {
+			beside.Binding, err = nil, notContract(body)
 		}
-		var beside struct {
-			Binding *api.Binding `json:"binding"`
-		}
-		if err := json.Unmarshal(body, &beside); err != nil || beside.Binding != nil && beside.Binding.ID == "" {
-			return answer{}, notContract(body)
-		}
-		return answer{secret, beside.Binding}, nil
+		return secret, err
 	})
-	return got.secret, got.binding, err
+	return secret, beside.Binding, err
 }
 
 // Rotation is the new value of a secret.
@@ -174,18 +167,17 @@ func (c *Client) DeleteSecret(ctx context.Context, id string) error {
 
 // checkValues returns an error for values that JSON or an environment variable would change, such as invalid UTF-8.
 func checkValues(value, refreshToken api.Value) error {
-	for _, v := range []struct {
-		name string
-		api.Value
-	}{{"value", value}, {"refresh_token", refreshToken}} {
-		switch text := v.Reveal(); {
-		case len(text) > api.MaxValueBytes:
-			return api.NewError(api.ErrInvalid, v.name+" is longer than "+strconv.Itoa(api.MaxValueBytes)+" bytes")
-		case strings.IndexByte(text, 0) >= 0:
-			return api.NewError(api.ErrInvalid, v.name+" holds a NUL byte")
-		case !utf8.ValidString(text):
-			return api.NewError(api.ErrInvalid, v.name+" isn't UTF-8 text")
-		}
+	return cmp.Or(checkValue("value", value), checkValue("refresh_token", refreshToken))
+}
+
+func checkValue(name string, v api.Value) error {
+	switch text := v.Reveal(); {
+	case len(text) > api.MaxValueBytes:
+		return api.NewError(api.ErrInvalid, name+" is longer than "+strconv.Itoa(api.MaxValueBytes)+" bytes")
+	case strings.IndexByte(text, 0) >= 0:
+		return api.NewError(api.ErrInvalid, name+" holds a NUL byte")
+	case !utf8.ValidString(text):
+		return api.NewError(api.ErrInvalid, name+" isn't UTF-8 text")
 	}
 	return nil
 }

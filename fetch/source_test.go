@@ -330,7 +330,7 @@ func TestSourceFallsBackOnlyWithoutReveal(t *testing.T) {
 				switch {
 				case tt.want == nil && (err != nil || len(got.Bound) != 1 || !src.Placeholders()):
 					t.Errorf("error %v with %d bindings", err, len(got.Bound))
-				case tt.want != nil && (!errors.Is(err, tt.want) || problem == nil || !strings.Contains(problem.Hint, tt.hint) || src.Placeholders()):
+				case tt.want != nil && (!errors.Is(err, tt.want) || problem == nil || !strings.Contains(problem.Fix, tt.hint) || src.Placeholders()):
 					t.Errorf("error %v (%+v), want %v", err, problem, tt.want)
 				}
 				if src.OutOfScope() != (src.Placeholders() && tt.reveal == 403) {

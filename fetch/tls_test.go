@@ -147,7 +147,7 @@ func TestTLS(t *testing.T) {
 				return
 			}
 			problem, ok := errors.AsType[*fetch.Problem](err)
-			if !ok || problem.Reason != tt.reason || !strings.Contains(problem.Message, tt.message) || !strings.Contains(problem.Hint, tt.hint) || api.Temporary(err) {
+			if !ok || problem.Reason != tt.reason || !strings.Contains(problem.Message, tt.message) || !strings.Contains(problem.Fix, tt.hint) || api.Temporary(err) {
 				t.Errorf("error %v (%+v), want %s", err, problem, tt.reason)
 			}
 			if n := len(vault.times()); n != 0 {

@@ -1,13 +1,10 @@
 package secrets
 
 import (
-	"context"
 	"strings"
-	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
-	"github.com/rs/zerolog"
 )
 
 // The types of package api that calls take and return, so that programs import this package only.
@@ -37,27 +34,8 @@ func Computer(id string) Resource { return Resource{Type: api.Computer, ID: id} 
 // Text is the value with this text.
 func Text(s string) Value { return api.NewValue([]byte(s)) }
 
-// Config configures a Client.
-type Config struct {
-	// BaseURL is https, or http to loopback. If its path is empty, /api/v1 is appended.
-	// Empty means https://api.miosa.ai/api/v1.
-	BaseURL string
-	// Key is a tenant key. Required.
-	Key api.Key
-	// Reread returns the key again after the vault refused it. With another key the call is repeated. Nil: the key
-	// doesn't change.
-	Reread func(ctx context.Context, refused api.Key) (api.Key, error)
-	// CAFile is a PEM file with the only root certificates to trust. Empty means the system's.
-	CAFile string
-	// Proxy is the URL of an http or https proxy. Empty means none, also with a proxy in the environment.
-	Proxy string
-	// UserAgent is sent to the vault. Empty means "miosa-env".
-	UserAgent string
-	// Timeout limits a call with all its retries. Zero means 10 seconds.
-	Timeout time.Duration
-	// Log gets attempts at debug level. The zero Logger is silent.
-	Log zerolog.Logger
-}
+// Config configures a Client. Its Key is a tenant key.
+type Config = fetch.Config
 
 // Client manages the secrets of the tenant whose key it has. It is safe for concurrent use.
 type Client struct{ vault *fetch.Client }
@@ -67,9 +45,7 @@ func New(c Config) (*Client, error) {
 	if strings.HasPrefix(c.Key.Reveal(), api.ResourceKeyPrefix) {
 		return nil, api.NewError(api.ErrDenied, "a resource key can't manage secrets: it wants a tenant key ("+api.TenantKeyPrefix+"...)")
 	}
-	vault, err := fetch.New(fetch.Config{
-		BaseURL: c.BaseURL, Key: c.Key, Reread: c.Reread, CAFile: c.CAFile, Proxy: c.Proxy, UserAgent: c.UserAgent, Timeout: c.Timeout, Log: c.Log,
-	})
+	vault, err := fetch.New(c)
 	if err != nil {
 		return nil, err
 	}

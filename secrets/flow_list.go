@@ -42,18 +42,10 @@ func (f *Flow) mayHaveCreated(s *Secret) bool {
 	if of := providerOf(s); of != "" && f.Provider != "" && !strings.EqualFold(of, f.Provider) {
 		return false
 	}
-	for _, field := range []struct {
-		wanted string
-		got    *string
-	}{
-		{f.wanted.OwnerUserID, s.OwnerUserID}, {f.wanted.ExternalUserID, s.ExternalUserID}, {f.wanted.ExternalWorkspaceID, s.ExternalWorkspaceID},
-		{f.wanted.Resource.Type, s.ResourceType}, {f.wanted.Resource.ID, s.ResourceID},
-	} {
-		if field.wanted != "" && field.got != nil && *field.got != "" && *field.got != field.wanted {
-			return false
-		}
-	}
-	return true
+	return Filter{
+		Resource: f.wanted.Resource, OwnerUserID: f.wanted.OwnerUserID,
+		ExternalUserID: f.wanted.ExternalUserID, ExternalWorkspaceID: f.wanted.ExternalWorkspaceID,
+	}.Matches(s)
 }
 
 // providerOf is the provider of a connected account; "": unknown.

@@ -146,7 +146,7 @@ func (s *Server) send(ctx context.Context, c *net.UnixConn, name string) error {
 		return errors.New("the agent is stopping")
 	case errors.Is(err, context.DeadlineExceeded):
 		return agent.ErrNoSet
-	case errors.Is(err, api.ErrUnauthorized), errors.Is(err, api.ErrDenied):
+	case api.RefusesKey(err):
 		return errors.New("the vault refuses the agent's key: it was revoked, or the resource is gone")
 	case err != nil:
 		return err

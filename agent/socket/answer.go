@@ -94,16 +94,11 @@ func (c *connection) waitForChange(q request) error {
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(q.WaitSeconds)*time.Second)
 		defer cancel()
 		_, err := c.conf.Engine.Wait(ctx, q.Etag)
-		if errors.Is(err, context.DeadlineExceeded) || refuses(err) {
+		if errors.Is(err, context.DeadlineExceeded) || api.RefusesKey(err) {
 			return nil // the state shows it
 		}
 		return err
 	})
-}
-
-// refuses reports whether an error of the engine means that the vault refuses.
-func refuses(err error) bool {
-	return errors.Is(err, api.ErrUnauthorized) || errors.Is(err, api.ErrDenied)
 }
 
 // bindings sends the bindings, without values.
@@ -114,7 +109,7 @@ func (c *connection) bindings(q request) error {
 	}
 	var list []api.Binding
 	err := c.wait(func(ctx context.Context) (err error) {
-		if list, err = c.conf.Engine.Bindings(ctx); refuses(err) {
+		if list, err = c.conf.Engine.Bindings(ctx); api.RefusesKey(err) {
 			err = errRevoked
 		}
 		return err
@@ -132,7 +127,7 @@ func (c *connection) refresh() error {
 		switch {
 		case err == nil:
 			return nil
-		case refuses(err):
+		case api.RefusesKey(err):
 			return errRevoked
 		case errors.Is(err, context.DeadlineExceeded):
 			return api.NewError(api.ErrUnavailable, "the vault didn't answer the agent in time")

@@ -39,11 +39,8 @@ func UnknownID[T any](err error, id, command string, list func() ([]T, error), i
 // are for one part only.
 func Hint(err error) string {
 	for ; err != nil; err = errors.Unwrap(err) {
-		switch e := err.(type) { //nolint:errorlint // this loop is the unwrapping
-		case interface{ Hint() string }:
+		if e, ok := err.(interface{ Hint() string }); ok { //nolint:errorlint // this loop is the unwrapping
 			return e.Hint()
-		case interface{ Advice() string }: // fetch.Problem
-			return e.Advice()
 		}
 	}
 	return ""

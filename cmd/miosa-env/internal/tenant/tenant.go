@@ -62,10 +62,7 @@ func connect(p *program.Program, c *cobra.Command) (*secrets.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return secrets.New(secrets.Config{
-		BaseURL: p.Settings.BaseURL, Key: found.Key, Reread: p.Settings.Reread(found), CAFile: p.Settings.CAFile, Proxy: p.Settings.Proxy,
-		Timeout: p.Settings.Timeout, Log: p.Log, UserAgent: "miosa-env/" + p.Version,
-	})
+	return secrets.New(p.Settings.ClientConfig(p, found))
 }
 
 // findKey returns the tenant key, from --key-file, MIOSA_TENANT_KEY, or where the other commands find their key.
