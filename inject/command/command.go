@@ -1,9 +1,7 @@
 // Package command finds, checks and starts a command, or replaces this process by it.
 package command
 
-import (
-	"github.com/Miosa-osa/miosa-env/api"
-)
+import "github.com/Miosa-osa/miosa-env/api"
 
 // Command is a command to run.
 type Command struct {
@@ -13,10 +11,3 @@ type Command struct {
 	Bound []api.Label // the variables of Env that are bound, with final names: for logs of changes
 	Mask  []api.Bound // what masked output must not show
 }
-
-// Exit codes of miosa-env itself, as in shells, env(1) and timeout(1).
-const (
-	ExitFailed        = 125 // miosa-env failed before the command ran, or lost its output
-	ExitNotExecutable = 126 // the command can't be executed
-	ExitNotFound      = 127 // the command wasn't found
-)

@@ -12,31 +12,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
 
-// lookupError is the error if no file for a command can be executed.
-type lookupError struct {
-	name   string // as given
-	reason string // may be empty
-	code   int    // ExitNotFound or ExitNotExecutable
-	hint   string // may be empty
-}
-
-func (e *lookupError) Error() string {
-	text := environ.Quote(e.name) + ": command not found"
-	if e.code == ExitNotExecutable {
-		text = environ.Quote(e.name) + ": command can't be executed"
-	}
-	if e.reason != "" {
-		text += ": " + e.reason
-	}
-	return text
-}
-
-// ExitCode returns ExitNotFound or ExitNotExecutable, as shells do.
-func (e *lookupError) ExitCode() int { return e.code }
-
-// Hint tells how to fix it; it may be empty.
-func (e *lookupError) Hint() string { return e.hint }
-
 // Lookup returns the file to execute, as execvp does. A name with a slash is a path. Other names are searched for in the
 // directories of PATH, where an empty one means the working directory. Files that can't be executed are skipped, and the
 // first is reported if none can. PATH is the one in env, else this process's, else /bin:/usr/bin. Unlike execvp, Lookup
@@ -45,7 +20,7 @@ func (e *lookupError) Hint() string { return e.hint }
 // Errors have an ExitCode, ExitNotFound or ExitNotExecutable, and a Hint.
 func Lookup(name string, env []string) (string, error) {
 	if name == "" {
-		return "", &lookupError{name: name, code: ExitNotFound, hint: "the command is an empty word"}
+		return "", notFound(name, "", "the command is an empty word")
 	}
 	if strings.ContainsRune(name, '/') {
 		if err := executable(name); err != nil {
@@ -71,13 +46,13 @@ func Lookup(name string, env []string) (string, error) {
 	if refused != nil {
 		return "", unusable(name, refusedAt, refused)
 	}
-	e := &lookupError{name: name, code: ExitNotFound, hint: "install it, or give its path"}
+	hint := "install it, or give its path"
 	if strings.ContainsAny(name, " \t") {
-		e.hint = "give the command and its arguments as words of their own, or as: sh -c '...'"
+		hint = "give the command and its arguments as words of their own, or as: sh -c '...'"
 	} else if executable("./"+name) == nil {
-		e.hint = "for the one in this directory, give ./" + environ.Quote(name)
+		hint = "for the one in this directory, give ./" + environ.Quote(name)
 	}
-	return "", e
+	return "", notFound(name, "", hint)
 }
 
 // searchPath returns the PATH to search.
@@ -118,25 +93,28 @@ func missing(err error) bool {
 	return errors.Is(err, os.ErrInvalid) || errors.Is(err, unix.EINVAL) // a NUL in the name
 }
 
+// notFound returns the error if there is no file for a command. detail completes its text and may be empty.
+func notFound(name, detail, hint string) error {
+	return &failure{text: environ.Quote(name) + ": command not found" + detail, hint: hint, code: ExitNotFound}
+}
+
 // unusable returns the error for name if executable returned err for file.
-func unusable(name, file string, err error) *lookupError {
-	e := &lookupError{name: name, code: ExitNotExecutable}
+func unusable(name, file string, err error) error {
+	reason, hint := cause.Of(err).Error(), ""
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		e.code = ExitNotFound
-		e.hint = "no such file; a relative path starts at the working directory"
-	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG):
-		e.reason = cause.Of(err).Error() // 126, as in bash and env
+		return notFound(name, "", "no such file; a relative path starts at the working directory")
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG): // 126, as in bash and env
 	case missing(err):
-		e.code, e.reason = ExitNotFound, cause.Of(err).Error()
+		return notFound(name, ": "+reason, "")
 	case errors.Is(err, unix.EISDIR):
-		e.reason, e.hint = environ.Quote(file)+" is a directory", "give a file in it"
+		reason, hint = environ.Quote(file)+" is a directory", "give a file in it"
 	case errors.Is(err, unix.EACCES):
-		e.reason, e.hint = accessReason(file)
+		reason, hint = accessReason(file)
 	default:
-		e.reason = environ.Quote(file) + ": " + cause.Of(err).Error()
+		reason = environ.Quote(file) + ": " + reason
 	}
-	return e
+	return &failure{text: environ.Quote(name) + ": command can't be executed: " + reason, hint: hint, code: ExitNotExecutable}
 }
 
 // accessReason returns the cause of EACCES, and a hint.

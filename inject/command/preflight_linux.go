@@ -1,6 +1,7 @@
 package command
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -24,7 +25,7 @@ const (
 // more, and with a stack limit below 144 KiB the stack itself becomes too small. bound are the bindings in env, so that
 // the error can name one.
 //
-// Its error has a Hint.
+// Its error has a Hint and the ExitCode ExitFailed.
 func Preflight(path string, argv, env []string, bound []api.Bound) error {
 	longest := environ.MaxEntry()
 	total := len(path) + 1 + pointerBytes*(max(len(argv), 1)+len(env))
@@ -33,20 +34,20 @@ func Preflight(path string, argv, env []string, bound []api.Bound) error {
 	}
 	for i, arg := range argv {
 		if len(arg) > longest {
-			return &limitError{Argument: i, Size: len(arg), Limit: longest}
+			return tooLarge("argument "+strconv.Itoa(i)+" is too long", len(arg), longest, "pass it in a file")
 		}
 		total += len(arg) + 1
 	}
 	for _, entry := range env {
 		if len(entry) > longest {
-			e := &limitError{Size: len(entry), Limit: longest}
-			e.Name, _, _ = strings.Cut(entry, "=")
+			name, _, _ := strings.Cut(entry, "=")
+			what, hint := environ.Quote(name), "pass it in a file"
 			for _, b := range bound {
-				if b.ExposeAsEnv == e.Name {
-					e.Binding = b.ID
+				if b.ExposeAsEnv == name {
+					what, hint = describe(b), "leave the binding out with --only, or store the value in parts"
 				}
 			}
-			return e
+			return tooLarge(what+" is too long", len(entry), longest, hint)
 		}
 		total += len(entry) + 1
 	}
@@ -54,13 +55,27 @@ func Preflight(path string, argv, env []string, bound []api.Bound) error {
 	if total <= limit {
 		return nil
 	}
-	e := &limitError{Size: total, Limit: limit, Whole: true}
-	for _, b := range bound {
-		if size := len(b.ExposeAsEnv) + 1 + b.Value.Len(); size > e.Part {
-			e.Binding, e.Name, e.Part = b.ID, b.ExposeAsEnv, size
-		}
+	hint := "leave bindings out with --only"
+	if limit < maxStrings {
+		hint += ", or raise the stack limit (ulimit -s), a quarter of which this is"
+	}
+	e := tooLarge("arguments and environment are too large", total, limit, hint)
+	if len(bound) > 0 {
+		size := func(b api.Bound) int { return len(b.ExposeAsEnv) + 1 + b.Value.Len() }
+		largest := slices.MaxFunc(bound, func(a, b api.Bound) int { return size(a) - size(b) })
+		e.text += "; the largest bound value is " + describe(largest) + " with " + strconv.Itoa(size(largest))
 	}
 	return e
+}
+
+// tooLarge returns the error for sizes that the kernel doesn't accept (E2BIG), in bytes.
+func tooLarge(what string, size, limit int, hint string) *failure {
+	text := what + " for the kernel: " + strconv.Itoa(size) + " bytes, at most " + strconv.Itoa(limit)
+	return &failure{text: text, hint: hint, code: ExitFailed}
+}
+
+func describe(b api.Bound) string {
+	return "binding " + environ.Quote(b.ID) + ": " + environ.Quote(b.ExposeAsEnv)
 }
 
 // stringsLimit returns a quarter of the stack limit, within bounds.
@@ -71,49 +86,3 @@ func stringsLimit() int {
 	}
 	return int(min(max(stack.Cur/4, minStrings), maxStrings))
 }
-
-// limitError is the error if a command's arguments and environment are too large for the kernel (E2BIG).
-type limitError struct {
-	Binding  string // id of the binding that is too large; empty: none
-	Name     string // the variable that is too large; empty: an argument, or everything together
-	Argument int    // index in argv of the argument that is too long
-	Size     int    // bytes of one string without its NUL, or of everything
-	Limit    int    // bytes
-	Whole    bool   // Size and Limit are those of everything together
-	Part     int    // with Whole: bytes of the largest bound variable, Name
-}
-
-func (e *limitError) Error() string {
-	what := "argument " + strconv.Itoa(e.Argument)
-	if e.Name != "" {
-		what = environ.Quote(e.Name)
-	}
-	if e.Binding != "" {
-		what = "binding " + environ.Quote(e.Binding) + ": " + what
-	}
-	sizes := " for the kernel: " + strconv.Itoa(e.Size) + " bytes, at most " + strconv.Itoa(e.Limit)
-	if !e.Whole {
-		return what + " is too long" + sizes
-	}
-	s := "arguments and environment are too large" + sizes
-	if e.Part > 0 {
-		s += "; the largest bound value is " + what + " with " + strconv.Itoa(e.Part)
-	}
-	return s
-}
-
-// Hint tells how to fix it.
-func (e *limitError) Hint() string {
-	switch {
-	case e.Binding == "" && !e.Whole:
-		return "pass it in a file"
-	case e.Whole && e.Limit < 6<<20:
-		return "leave bindings out with --only, or raise the stack limit (ulimit -s), a quarter of which this is"
-	case e.Whole:
-		return "leave bindings out with --only"
-	}
-	return "leave the binding out with --only, or store the value in parts"
-}
-
-// ExitCode returns ExitFailed.
-func (e *limitError) ExitCode() int { return ExitFailed }

@@ -12,7 +12,7 @@ import (
 
 // Replace replaces this process by the command, which inherits ignored and blocked signals and closed standard streams as
 // this process did. With caught, signals sent since signal.Catch that were blocked at the start are pending for the
-// command. It returns only if the kernel refuses, with a *StartError.
+// command. It returns only if the kernel refuses, with a StartError.
 func (c Command) Replace(caught *signal.Queue) error {
 	blocked := inherited.Blocked()
 	lock := caught != nil || blocked != 0 // not always, since it starts a thread
@@ -42,5 +42,5 @@ func (c Command) Replace(caught *signal.Queue) error {
 			one.SendToThread()
 		}
 	}
-	return startError(c.Path, syscall.Exec(c.Path, c.Args, c.Env))
+	return StartError(c.Path, syscall.Exec(c.Path, c.Args, c.Env))
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Replace replaces this process by the command. Of the signals that were ignored at the start, the command inherits HUP
-// and INT, which Go's runtime leaves alone. It returns only if the kernel refuses, with a *StartError.
+// and INT, which Go's runtime leaves alone. It returns only if the kernel refuses, with a StartError.
 func (c Command) Replace(*signal.Queue) error {
-	return startError(c.Path, syscall.Exec(c.Path, c.Args, c.Env))
+	return StartError(c.Path, syscall.Exec(c.Path, c.Args, c.Env))
 }

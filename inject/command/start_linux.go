@@ -30,14 +30,14 @@ type Attr struct {
 // Start starts the command. It inherits ignored and blocked signals, closed standard streams and the limit of open files
 // as this process did, and variables that contain this process's id contain its own (see OwnID).
 //
-// Errors: *StartError, and others without a kernel's reason.
+// Errors: those of StartError.
 //
 // syscall.ForkExec would give the command the dispositions that this process has at the moment of the fork. And a process
 // that ignores CHLD, even for that moment, can miss the child's end.
 func (c Command) Start(attr Attr) (pid int, err error) {
 	child, err := newChild(c, attr)
 	if err != nil {
-		return 0, startError(c.Path, err)
+		return 0, StartError(c.Path, err)
 	}
 	pid, err = child.start()
 	if err != nil && attr.Foreground { // the terminal may be gone
@@ -45,7 +45,7 @@ func (c Command) Start(attr Attr) (pid int, err error) {
 		pid, err = child.start()
 	}
 	if err != nil {
-		return 0, startError(c.Path, err)
+		return 0, StartError(c.Path, err)
 	}
 	return pid, nil
 }

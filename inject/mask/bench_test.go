@@ -55,7 +55,7 @@ func BenchmarkMask(b *testing.B) {
 		}
 		return t.Bytes()[:size]
 	}
-	source, err := os.ReadFile("mask_writer.go")
+	source, err := os.ReadFile("writer.go")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func Parse(s string) (syscall.Signal, error) {
 			}
 		}
 	}
-	return 0, fmt.Errorf("signal %q: want a name such as TERM, HUP or RTMIN+1, or a number from 1 to %d", s, Last)
+	return 0, fmt.Errorf("want a name such as TERM, HUP or RTMIN+1, or a number from 1 to %d%s", Last, nearest.OrMeant(Nearest(s)))
 }
 
 // Nearest returns the name that an unknown name probably meant, or "".

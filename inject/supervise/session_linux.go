@@ -61,7 +61,7 @@ func startSession(slave int) (*session, error) {
 // start starts the command. Its stops and its end are sent to events. Of attr it uses Files, Foreground, Pdeathsig and
 // StopsForTerminal.
 //
-// Errors: *command.StartError, or that the helper doesn't respond.
+// Errors: those of command.StartError, or that the helper doesn't respond.
 func (s *session) start(c command.Command, attr command.Attr) (pid int, err error) {
 	order := sessionCommand{
 		Path: []byte(c.Path), Foreground: attr.Foreground, StopsForTerminal: attr.StopsForTerminal,
@@ -87,7 +87,7 @@ func (s *session) start(c command.Command, attr command.Attr) (pid int, err erro
 		return 0, fmt.Errorf("start the command in a session: %w", err)
 	}
 	if answer.Errno != 0 {
-		return 0, &command.StartError{Path: c.Path, Errno: answer.Errno}
+		return 0, command.StartError(c.Path, answer.Errno)
 	}
 	_ = unix.SetsockoptTimeval(s.conn, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{})
 	go s.read()

@@ -5,12 +5,14 @@
 package supervise
 
 import (
-	"fmt"
+	"cmp"
+	"errors"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/inject/signal"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
 )
 
 // Defaults of Supervision.
@@ -26,21 +28,42 @@ type Change struct {
 	Hook    string         // run this with sh -c, in the new environment
 }
 
-// ParseChange parses "ignore", "restart", "signal=HUP" or "hook=COMMAND".
+// ParseChange parses "ignore", "restart", "signal=HUP" or "hook=COMMAND". Its words may be in any case.
 func ParseChange(s string) (Change, error) {
-	what, arg, _ := strings.Cut(s, "=")
+	what, arg, hasArg := strings.Cut(s, "=")
+	what = strings.ToLower(what)
+	meant := nearest.Word(what, []string{"ignore", "restart"})
 	switch {
-	case s == "ignore":
+	case !hasArg && what == "ignore":
 		return Change{}, nil
-	case s == "restart":
+	case !hasArg && what == "restart":
 		return Change{Restart: true}, nil
-	case what == "signal" && arg != "":
-		n, err := signal.Parse(arg)
-		return Change{Signal: n}, err
 	case what == "hook" && arg != "":
 		return Change{Hook: arg}, nil
+	case hasArg:
+		meant = nearest.Word(what, []string{"signal", "hook"})
 	}
-	return Change{}, fmt.Errorf("%q: want ignore, restart, signal=SIGNAL or hook=COMMAND", s)
+	if meant == "signal" {
+		n, err := signal.Parse(arg)
+		if err == nil && what == meant {
+			return Change{Signal: n}, nil
+		}
+		meant += "=" + cmp.Or(signal.Nearest(arg), "SIGNAL")
+	}
+	return Change{}, errors.New("want ignore, restart, signal=SIGNAL or hook=COMMAND" + nearest.OrMeant(meant))
+}
+
+// String returns c as ParseChange reads it.
+func (c Change) String() string {
+	switch {
+	case c.Restart:
+		return "restart"
+	case c.Signal != 0:
+		return "signal=" + signal.Name(c.Signal)
+	case c.Hook != "":
+		return "hook=" + c.Hook
+	}
+	return "ignore"
 }
 
 // Ignored reports whether a change has no effect.

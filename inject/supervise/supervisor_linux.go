@@ -40,7 +40,7 @@ type Supervision struct {
 // signal, which the kernel ties to the thread that forked, is sent when this process ends and not before. No other code
 // in this process may wait for children.
 //
-// Errors: *command.StartError.
+// Errors: those of command.StartError.
 func (s Supervision) Run(ctx context.Context, signals *signal.Queue, first command.Command, changes <-chan command.Command) (command.Exit, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -1,18 +1,10 @@
 package machine
 
 import (
-	"cmp"
-	"errors"
-	"strings"
-	"syscall"
-
 	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/inject/environ"
-	"github.com/Miosa-osa/miosa-env/inject/signal"
-	"github.com/Miosa-osa/miosa-env/inject/supervise"
-	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
@@ -60,50 +52,4 @@ func preserveNames(e *environ.Environment) *setting.Value {
 		err := v.Set(s)
 		return e.PreserveNames, err
 	}, func([]string) string { return v.String() })
-}
-
-// change is the flag --on-change.
-type change struct {
-	supervise.Change
-	text string
-}
-
-func (c change) String() string { return c.text }
-
-// parseChange accepts what supervise.ParseChange does, with its first word in any case.
-func parseChange(s string) (change, error) {
-	what, arg, hasArg := strings.Cut(setting.Trim(s), "=")
-	what = strings.ToLower(what)
-	s = what
-	if hasArg {
-		s += "=" + arg
-	}
-	got, err := supervise.ParseChange(s)
-	if err != nil {
-		word := nearest.Word(s, []string{"ignore", "restart"})
-		if hasArg {
-			if word = nearest.Word(what, []string{"signal", "hook"}); word == "signal" {
-				word += "=" + cmp.Or(signal.Nearest(arg), "SIGNAL")
-			}
-		}
-		err = errors.New("want ignore, restart, signal=SIGNAL or hook=COMMAND" + nearest.OrMeant(word))
-	}
-	return change{got, s}, err
-}
-
-// stopSignal is the flag --stop-signal.
-type stopSignal struct {
-	number syscall.Signal
-	text   string
-}
-
-func (s stopSignal) String() string { return s.text }
-
-// parseSignal accepts what signal.Parse does.
-func parseSignal(s string) (stopSignal, error) {
-	got, err := signal.Parse(s)
-	if err != nil {
-		err = errors.New("want a name such as TERM, HUP or RTMIN+1, or a number from 1 to 64" + nearest.OrMeant(signal.Nearest(s)))
-	}
-	return stopSignal{got, s}, err
 }

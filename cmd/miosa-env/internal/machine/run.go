@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/command"
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 	"github.com/Miosa-osa/miosa-env/inject/environ"
+	"github.com/Miosa-osa/miosa-env/inject/signal"
 	"github.com/Miosa-osa/miosa-env/inject/supervise"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
@@ -22,10 +25,10 @@ import (
 // runFlags are the flags of run.
 type runFlags struct {
 	environment environ.Environment
-	onChange    change
+	onChange    supervise.Change
 	mask        bool
 	replace     bool
-	stopSignal  stopSignal
+	stopSignal  syscall.Signal
 	stopTimeout time.Duration
 	settle      time.Duration
 	outlive     bool
@@ -34,8 +37,7 @@ type runFlags struct {
 // Run returns the command run.
 func Run(p *program.Program) *cobra.Command {
 	f := &runFlags{
-		onChange:    change{text: "ignore"},
-		stopSignal:  stopSignal{text: "TERM"},
+		stopSignal:  syscall.SIGTERM,
 		stopTimeout: supervise.DefaultStopTimeout,
 		settle:      supervise.DefaultSettle,
 	}
@@ -98,16 +100,21 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 	set.Lookup("preserve-env").NoOptDefVal = allNames
 	set.BoolVar(&f.environment.Pristine, "pristine", false, "start from an empty environment instead of our own")
 	set.BoolVar(&f.environment.KeepKey, "keep-key", false, "leave MIOSA_API_KEY and MIOSA_API_KEY_FILE in COMMAND's environment")
-	set.Var(setting.Of("change", &f.onChange, parseChange, change.String), "on-change", "`WHAT` what to do when a value changes: ignore; restart; signal=SIGNAL, which leaves COMMAND's environment as it is; or hook=SHELL-COMMAND, which gets the new environment and MIOSA_COMMAND_PID")
+	set.Var(setting.Of("change", &f.onChange, parseChange, supervise.Change.String), "on-change", "`WHAT` what to do when a value changes: ignore; restart; signal=SIGNAL, which leaves COMMAND's environment as it is; or hook=SHELL-COMMAND, which gets the new environment and MIOSA_COMMAND_PID")
 	set.BoolVar(&f.mask, "mask", false, "replace values that COMMAND prints, encoded ones too, by [NAME]")
 	set.BoolVar(&f.replace, "replace", false, "turn into COMMAND even as process 1")
-	set.Var(setting.Of("signal", &f.stopSignal, parseSignal, stopSignal.String), "stop-signal", "`SIGNAL` what asks COMMAND to end")
+	set.Var(setting.Of("signal", &f.stopSignal, signal.Parse, shortName), "stop-signal", "`SIGNAL` what asks COMMAND to end")
 	set.Var(setting.Duration(&f.stopTimeout), "stop-timeout", "`DURATION` how long COMMAND has to end before its whole process group is killed")
 	set.Var(setting.Duration(&f.settle), "settle", "`DURATION` how long to wait for further changes before acting on one")
 	set.BoolVar(&f.outlive, "outlive", false, "let COMMAND run on if miosa-env itself is killed")
 	p.AddFlags(set, "run")
 	return c
 }
+
+func parseChange(s string) (supervise.Change, error) { return supervise.ParseChange(setting.Trim(s)) }
+
+// shortName returns a signal's name without SIG.
+func shortName(n syscall.Signal) string { return strings.TrimPrefix(signal.Name(n), "SIG") }
 
 // runner starts one command.
 type runner struct {

@@ -61,7 +61,7 @@ func (r *runner) supervise(ctx context.Context, f *runFlags, signals *signal.Que
 // stay supervises the command until it ends.
 func (r *runner) stay(ctx context.Context, f *runFlags, signals *signal.Queue) (command.Exit, error) {
 	s := supervise.Supervision{
-		OnChange: f.onChange.Change, StopSignal: f.stopSignal.number,
+		OnChange: f.onChange, StopSignal: f.stopSignal,
 		StopTimeout: max(f.stopTimeout, 1), // 0 would be the default
 		Settle:      f.settle, Outlive: f.outlive, Masked: f.mask, Log: r.Log,
 	}

@@ -1,4 +1,0 @@
-package command
-
-// LimitError is exported for the tests.
-type LimitError = limitError
