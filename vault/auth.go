@@ -11,26 +11,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-// access is the kind of key that a route accepts.
-type access int
-
-const (
-	tenantOnly   access = iota
-	resourceOnly        // the store checks that it is the resource's own key
-	anyKey              // the store restricts a resource key to its own resource
-)
-
-// permit refuses a key of the wrong kind, before the body is read. The attempt is audited as the route's action.
-func (v *Vault) permit(c *call, rt route) error {
-	switch rt.allow {
-	case tenantOnly:
-		return v.store.TenantOnly(c.ctx(), c.actor, rt.action)
-	case resourceOnly:
-		return v.store.ResourceOnly(c.ctx(), c.actor, rt.action)
-	}
-	return nil
-}
-
 // authenticate returns the actor of a request's key. Failures are counted per remote address. A valid key isn't
 // affected by that count, so nobody can lock out others behind the same address.
 // Errors: ErrUnauthorized, ErrRateLimited after too many failures, ErrUnavailable.

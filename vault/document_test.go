@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"errors"
 	"os"
 	"regexp"
 	"slices"
@@ -8,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // The first two tables of docs/api.md list exactly the registered routes, with the keys that may use them.
@@ -25,10 +29,22 @@ func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 	for _, match := range regexp.MustCompile("(?m)^\\| `([A-Z]+ /[^`]*)` \\|").FindAllStringSubmatch(beside, -1) {
 		written = append(written, match[1]+" (none)")
 	}
-	keys := map[access]string{tenantOnly: "t", resourceOnly: "r", anyKey: "t, r"}
-	v := &Vault{metrics: newMetrics()}
-	for _, rt := range v.keyRoutes() {
-		registered = append(registered, rt.name()+" ("+keys[rt.allow]+")")
+	c := newConnected(t, 3600)
+	v := c.vault
+	for _, rt := range v.routes {
+		var keys []string
+		for _, key := range []struct {
+			kind  string
+			actor store.Actor
+		}{{"t", c.owner}, {"r", c.reader}} {
+			switch err := v.store.Permit(t.Context(), key.actor, rt.action, box1); {
+			case err == nil:
+				keys = append(keys, key.kind)
+			case !errors.Is(err, api.ErrDenied):
+				t.Fatal(err)
+			}
+		}
+		registered = append(registered, rt.name()+" ("+strings.Join(keys, ", ")+")")
 	}
 	for _, rt := range v.openRoutes() {
 		registered = append(registered, strings.NewReplacer(basePath, "", "{$}", "").Replace(rt.pattern)+" (none)")

@@ -14,27 +14,27 @@ import (
 // a new route is tested too.
 func (v *Vault) keyRoutes() []route {
 	return []route{
-		{"POST", "/egress/secrets", tenantOnly, "secret.create", maxSecretBody, serveJSON(v.putSecret)},
-		{"GET", "/egress/secrets", tenantOnly, "secret.read", maxBody, serveList("secrets", v.store.Secrets)},
-		{"GET", "/egress/secrets/{id}", tenantOnly, "secret.read", maxBody, serveOne(v.store.Secret)},
-		{"PATCH", "/egress/secrets/{id}", tenantOnly, "secret.rotate", maxSecretBody, serveJSON(v.rotateSecret)},
-		{"DELETE", "/egress/secrets/{id}", tenantOnly, "secret.delete", maxBody, serveDelete(v.store.DeleteSecret)},
+		{"POST", "/egress/secrets", "secret.create", maxSecretBody, serveJSON(v.putSecret)},
+		{"GET", "/egress/secrets", "secret.read", maxBody, serveList("secrets", v.store.Secrets)},
+		{"GET", "/egress/secrets/{id}", "secret.read", maxBody, serveOne(v.store.Secret)},
+		{"PATCH", "/egress/secrets/{id}", "secret.rotate", maxSecretBody, serveJSON(v.rotateSecret)},
+		{"DELETE", "/egress/secrets/{id}", "secret.delete", maxBody, serveDelete(v.store.DeleteSecret)},
 
-		{"POST", "/egress/bindings", tenantOnly, "binding.create", maxBody, serveJSON(v.createBinding)},
-		{"GET", "/egress/bindings", anyKey, "binding.list", maxBody, serveAll("bindings", v.store.Bindings)},
-		{"DELETE", "/egress/bindings/{id}", tenantOnly, "binding.delete", maxBody, serveDelete(v.store.DeleteBinding)},
-		{"POST", "/egress/bindings/reveal", resourceOnly, "reveal", maxBody, serveJSON(v.reveal)},
+		{"POST", "/egress/bindings", "binding.create", maxBody, serveJSON(v.createBinding)},
+		{"GET", "/egress/bindings", "binding.list", maxBody, serveAll("bindings", v.store.Bindings)},
+		{"DELETE", "/egress/bindings/{id}", "binding.delete", maxBody, serveDelete(v.store.DeleteBinding)},
+		{"POST", "/egress/bindings/reveal", "reveal", maxBody, serveJSON(v.reveal)},
 
-		{"POST", "/egress/resource-keys", tenantOnly, "key.create", maxBody, serveJSON(v.createResourceKey)},
-		{"GET", "/egress/resource-keys", tenantOnly, "key.read", maxBody, serveAll("resource_keys", v.store.ResourceKeys)},
-		{"DELETE", "/egress/resource-keys/{id}", tenantOnly, "key.revoke", maxBody, serveDelete(v.store.RevokeResourceKey)},
+		{"POST", "/egress/resource-keys", "key.create", maxBody, serveJSON(v.createResourceKey)},
+		{"GET", "/egress/resource-keys", "key.read", maxBody, serveAll("resource_keys", v.store.ResourceKeys)},
+		{"DELETE", "/egress/resource-keys/{id}", "key.revoke", maxBody, serveDelete(v.store.RevokeResourceKey)},
 
-		{"GET", "/egress/oauth/providers", tenantOnly, "oauth.read", maxBody, serveJSON(v.listProviders)},
-		{"POST", "/egress/oauth/start", tenantOnly, "oauth.start", maxBody, serveJSON(v.startOAuth)},
-		{"GET", "/egress/oauth/status", tenantOnly, "oauth.read", maxBody, serveJSON(v.oauthStatus)},
+		{"GET", "/egress/oauth/providers", "oauth.read", maxBody, serveJSON(v.listProviders)},
+		{"POST", "/egress/oauth/start", "oauth.start", maxBody, serveJSON(v.startOAuth)},
+		{"GET", "/egress/oauth/status", "oauth.read", maxBody, serveJSON(v.oauthStatus)},
 
-		{"GET", "/egress/audit", tenantOnly, "audit.read", maxBody, serveList("events", v.store.Audit)},
-		{"GET", "/egress/audit/{id}", tenantOnly, "audit.read", maxBody, serveOne(v.store.AuditEvent)},
+		{"GET", "/egress/audit", "audit.read", maxBody, serveList("events", v.store.Audit)},
+		{"GET", "/egress/audit/{id}", "audit.read", maxBody, serveOne(v.store.AuditEvent)},
 	}
 }
 

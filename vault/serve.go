@@ -15,8 +15,7 @@ const basePath = "/api/v1"
 type route struct {
 	method string
 	path   string // under basePath, as in a pattern of http.ServeMux
-	allow  access
-	action string // in the audit, of an attempt with a key that allow excludes
+	action string // in the audit; it determines which keys may use the route
 	limit  int64  // of the body, in bytes
 	handle handler
 }
@@ -119,7 +118,8 @@ func serveDelete(fn func(context.Context, store.Actor, string) error) handler {
 	}
 }
 
-// serve checks the size of the body, the key, its rate and its kind, in this order, and calls the route's handler.
+// serve checks the size of the body, the key, its rate and its kind, in this order, before it reads the body, and calls the
+// route's handler.
 func (v *Vault) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{w: w, r: r, limit: rt.limit}
@@ -150,5 +150,5 @@ func (v *Vault) admit(c *call, rt route) (err error) {
 	if wait := v.perKey.take(c.actor.KeyID, time.Now()); wait > 0 {
 		return tooMany("this key makes too many requests", wait)
 	}
-	return v.permit(c, rt)
+	return v.store.Permit(c.ctx(), c.actor, rt.action, c.actor.Resource)
 }

@@ -134,59 +134,54 @@ func (s *Store) deny(ctx context.Context, a Actor, action string, r api.Resource
 	return api.NewError(api.ErrDenied, message)
 }
 
-// TenantOnly returns ErrDenied for a resource key, and audits the attempt as action.
-func (s *Store) TenantOnly(ctx context.Context, a Actor, action string) error {
-	if action == anyKey || a.isTenant() {
+// Permit returns ErrDenied, and audits the attempt on r, if action isn't for keys of the actor's kind: resource keys list and
+// reveal bindings, tenant keys do everything but reveal.
+func (s *Store) Permit(ctx context.Context, a Actor, action string, r api.Resource) error {
+	switch {
+	case a.isTenant() && action == actReveal:
+		return s.deny(ctx, a, action, r, "a tenant key reads no value: reveal with a resource key")
+	case a.isTenant(), action == actReveal, action == actBindingList, action == anyKey:
 		return nil
 	}
-	return s.deny(ctx, a, action, a.Resource, "a resource key may only list and reveal its own resource's bindings")
-}
-
-// ResourceOnly returns ErrDenied for a tenant key, and audits the attempt as action.
-func (s *Store) ResourceOnly(ctx context.Context, a Actor, action string) error {
-	if !a.isTenant() {
-		return nil
-	}
-	return s.deny(ctx, a, action, api.Resource{}, "a tenant key reads no value: reveal with a resource key")
+	return s.deny(ctx, a, action, r, "a resource key may only list and reveal its own resource's bindings")
 }
 
 // Audit lists events: the newest first, or with Since the oldest first, so that a reader that follows
 // the audit misses nothing. next is the cursor of the next page, "" at the end.
 // Errors: ErrInvalid, ErrDenied for a resource key.
 func (s *Store) Audit(ctx context.Context, a Actor, f AuditFilter) (events []api.Event, next string, err error) {
-	limit, err := pageSize(f.Limit)
-	if err != nil {
-		return nil, "", err
-	}
-	var c conditions
-	c.add("tenant_id =", a.TenantID)
-	c.match("resource_type", f.ResourceType, "resource_id", f.ResourceID, "action", f.Action)
-	if f.Since != nil {
-		c.add("at >=", f.Since.UnixMicro())
-	}
-	if f.Until != nil {
-		c.add("at <", f.Until.UnixMicro())
-	}
-	direction := backward
-	if f.Since != nil {
-		direction = forward
-	}
-	if f.Cursor != "" {
-		var after int64
-		if direction, after, err = parseAuditCursor(f.Cursor); err != nil {
-			return nil, "", err
+	events, err = read(ctx, s, a, actAuditRead, func(t *txn) ([]api.Event, error) {
+		limit, err := pageSize(f.Limit)
+		if err != nil {
+			return nil, err
 		}
-		c.add("seq "+direction.after, after)
-	}
-	query := selectEvents + c.String() + ` ORDER BY seq` + direction.order + ` LIMIT ` + strconv.Itoa(limit+1)
-	rows, err := read(ctx, s, a, actAuditRead, func(t *txn) ([]eventRow, error) {
-		return collect(t, (*eventRow).fields, query, c.args...)
+		var c conditions
+		c.add("tenant_id =", a.TenantID)
+		c.match("resource_type", f.ResourceType, "resource_id", f.ResourceID, "action", f.Action)
+		direction := backward
+		if f.Since != nil {
+			direction = forward
+			c.add("at >=", f.Since.UnixMicro())
+		}
+		if f.Until != nil {
+			c.add("at <", f.Until.UnixMicro())
+		}
+		if f.Cursor != "" {
+			var after int64
+			if direction, after, err = parseAuditCursor(f.Cursor); err != nil {
+				return nil, err
+			}
+			c.add("seq "+direction.after, after)
+		}
+		rows, err := collect(t, (*eventRow).fields,
+			selectEvents+c.String()+` ORDER BY seq`+direction.order+` LIMIT `+strconv.Itoa(limit+1), c.args...)
+		rows, next = page(rows, limit, func(r *eventRow) string { return direction.name + strconv.FormatInt(r.seq, 36) })
+		events := make([]api.Event, len(rows))
+		for i := range rows {
+			events[i] = rows[i].Event
+		}
+		return events, err
 	})
-	rows, next = page(rows, limit, func(r *eventRow) string { return direction.name + strconv.FormatInt(r.seq, 36) })
-	events = make([]api.Event, len(rows))
-	for i := range rows {
-		events[i] = rows[i].Event
-	}
 	return events, next, err
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -21,15 +20,6 @@ type BindingFilter struct {
 // Errors: ErrInvalid, ErrNotFound (the secret), ErrConflict (the name is bound to another secret, or the binding
 // has another delivery), ErrDenied for a resource key.
 func (s *Store) CreateBinding(ctx context.Context, a Actor, n api.NewBinding) (b api.Binding, created bool, err error) {
-	if n.SecretID == "" {
-		return b, false, invalid("secret_id is required")
-	}
-	if n.ExposeAsEnv == "" {
-		return b, false, invalid("expose_as_env is required")
-	}
-	if err := errors.Join(n.Validate(), checkEnvName(n.ExposeAsEnv), checkDelivery(n.Delivery)); err != nil {
-		return b, false, first(err)
-	}
 	err = s.write(ctx, a, actBindingCreate, func(t *txn) error {
 		b, created, err = t.bind(n)
 		return err
@@ -42,6 +32,15 @@ var errNameTaken = api.NewError(api.ErrConflict,
 
 // bind is CreateBinding in a transaction.
 func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
+	if n.SecretID == "" {
+		return b, false, invalid("secret_id is required")
+	}
+	if n.ExposeAsEnv == "" {
+		return b, false, invalid("expose_as_env is required")
+	}
+	if err := cmp.Or(n.Validate(), checkEnvName(n.ExposeAsEnv), checkDelivery(n.Delivery)); err != nil {
+		return b, false, err
+	}
 	secret, err := t.secret(n.SecretID)
 	if err != nil {
 		return b, false, err
@@ -109,7 +108,7 @@ func (s *Store) Bindings(ctx context.Context, a Actor, f BindingFilter) ([]api.B
 	}
 	var c conditions
 	c.match("b.resource_type", f.ResourceType, "b.resource_id", f.ResourceID, "b.secret_id", f.SecretID)
-	return read(ctx, s, a, anyKey, func(t *txn) ([]api.Binding, error) { return t.listBindings(c) })
+	return read(ctx, s, a, actBindingList, func(t *txn) ([]api.Binding, error) { return t.listBindings(c) })
 }
 
 const otherResource = "this key belongs to another resource"

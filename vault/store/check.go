@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"regexp"
 	"strings"
 	"unicode"
@@ -33,31 +32,22 @@ func Complete(n *api.NewSecret) error {
 	if !scopes[n.Scope] {
 		return invalid("scope must be user, workspace, tenant, external_user or external_workspace")
 	}
-	err := errors.Join(
+	err := cmp.Or(
 		checkText("name", n.Name, maxName), checkText("type", n.Type, maxWord),
 		checkText("workspace_id", n.WorkspaceID, maxName), checkText("owner_user_id", n.OwnerUserID, maxName),
 		checkText("external_user_id", n.ExternalUserID, maxName), checkText("external_workspace_id", n.ExternalWorkspaceID, maxName),
 		checkValue(n.Value), checkPlaintext("refresh_token", n.RefreshToken),
 	)
 	if n.Resource != (api.Resource{}) {
-		err = errors.Join(err, n.Resource.Validate())
+		err = cmp.Or(err, n.Resource.Validate())
 	}
 	if n.ExposeAsEnv != "" {
-		err = errors.Join(err, checkEnvName(n.ExposeAsEnv))
+		err = cmp.Or(err, checkEnvName(n.ExposeAsEnv))
 	}
-	if err = errors.Join(err, checkDelivery(n.Delivery)); err != nil {
-		return first(err)
+	if err = cmp.Or(err, checkDelivery(n.Delivery)); err != nil {
+		return err
 	}
 	n.Metadata, err = compactObject(n.Metadata)
-	return err
-}
-
-// first returns the first of several errors: an answer has one message.
-func first(err error) error {
-	var e *api.Error
-	if errors.As(err, &e) {
-		return e
-	}
 	return err
 }
 

@@ -120,7 +120,7 @@ func (s *Store) AddFlow(ctx context.Context, a Actor, f Flow, state string) erro
 	if err != nil {
 		return err
 	}
-	return s.write(ctx, a, anyKey, func(t *txn) error {
+	return s.write(ctx, a, actOAuthStart, func(t *txn) error {
 		if want.ExposeAsEnv != "" && want.ResourceID != "" {
 			if err := t.mayBind(ConnectedSecret(want, f.Provider)); err != nil {
 				return err
@@ -176,7 +176,7 @@ func (s *Store) FlowStatus(ctx context.Context, a Actor, state string) (api.OAut
 }
 
 // ErrFlowEnded is the error of a flow that isn't pending any more, or whose code is being exchanged.
-var ErrFlowEnded = errors.New("the flow has ended")
+var ErrFlowEnded = api.NewError(api.ErrConflict, "the flow has ended")
 
 // FindFlow returns the flow of a browser's state. Errors: ErrNotFound; ErrFlowEnded, with the flow.
 func (s *Store) FindFlow(ctx context.Context, state string) (Flow, error) {
@@ -190,19 +190,16 @@ func (s *Store) FindFlow(ctx context.Context, state string) (Flow, error) {
 // TakeFlow reserves the exchange of a flow's code for the caller. Errors: ErrFlowEnded if another call has it;
 // ErrUnauthorized if the key that started the flow is no longer valid.
 func (s *Store) TakeFlow(ctx context.Context, from Actor, f Flow) error {
-	ended := false
-	err := s.write(ctx, f.actor(from), anyKey, func(t *txn) error {
+	return s.write(ctx, f.actor(from), anyKey, func(t *txn) error {
 		status, err := t.flowStatus(f.id)
-		ended = err == nil && status != api.FlowPending
-		if err != nil || ended {
+		if err == nil && status != api.FlowPending {
+			err = ErrFlowEnded
+		}
+		if err != nil {
 			return err
 		}
 		return t.setFlow(f.id, flowExchanging, "", "")
 	})
-	if err == nil && ended {
-		return ErrFlowEnded
-	}
-	return err
 }
 
 // EndFlow ends a flow that stored nothing, unless it has ended. It doesn't need the key that started the flow.
@@ -239,9 +236,6 @@ func (t *txn) setFlow(id, status, code, secretID string) error {
 // CompleteFlow stores the secret of a flow, with its binding, and ends the flow, all in one transaction.
 // Errors: as PutSecret; ErrUnauthorized if the key that started the flow is no longer valid.
 func (s *Store) CompleteFlow(ctx context.Context, from Actor, f Flow, n api.NewSecret) error {
-	if err := Complete(&n); err != nil {
-		return err
-	}
 	return s.write(ctx, f.actor(from), anyKey, func(t *txn) error {
 		secret, _, _, err := t.put(n, &Grant{f.Provider})
 		if err != nil {

@@ -19,15 +19,11 @@ type TenantKey struct {
 	Key api.Key
 }
 
-// Key describes a tenant key or a resource key.
+// Key describes a tenant key, which has no resource, or a resource key. The key itself is known only when it is created.
 type Key struct {
-	ID         string
+	api.ResourceKey
 	TenantID   string
 	TenantName string
-	Resource   api.Resource // zero for a tenant key
-	CreatedAt  time.Time
-	ExpiresAt  *time.Time // nil: never
-	RevokedAt  *time.Time // nil: not revoked
 }
 
 // ended reports whether the key was revoked or has expired.
@@ -102,24 +98,22 @@ func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
 // CreateResourceKey creates a key that may list and reveal one resource's bindings. expiresAt nil: never. The
 // store keeps only a hash of the key. Errors: ErrInvalid, ErrDenied for a resource key.
 func (s *Store) CreateResourceKey(ctx context.Context, a Actor, r api.Resource, expiresAt *time.Time) (api.ResourceKey, error) {
-	if err := r.Validate(); err != nil {
-		return api.ResourceKey{}, err
-	}
-	if expiresAt != nil && !expiresAt.After(time.Now()) {
-		return api.ResourceKey{}, invalid("expires_at is in the past: give a time in the future, or leave it out")
-	}
 	key := api.NewKey(api.ResourceKeyPrefix)
-	k := Key{Resource: r, ExpiresAt: inMicros(expiresAt)}
-	if err := s.write(ctx, a, actKeyCreate, func(t *txn) error { return t.insertKey(&k, key) }); err != nil {
+	k := Key{ResourceKey: api.ResourceKey{Resource: r, ExpiresAt: inMicros(expiresAt)}}
+	err := s.write(ctx, a, actKeyCreate, func(t *txn) error {
+		if err := r.Validate(); err != nil {
+			return err
+		}
+		if expiresAt != nil && !expiresAt.After(t.now) {
+			return invalid("expires_at is in the past: give a time in the future, or leave it out")
+		}
+		return t.insertKey(&k, key)
+	})
+	if err != nil {
 		return api.ResourceKey{}, err
 	}
-	created := k.resourceKey()
-	created.Key = key.Reveal()
-	return created, nil
-}
-
-func (k *Key) resourceKey() api.ResourceKey {
-	return api.ResourceKey{ID: k.ID, Resource: k.Resource, ExpiresAt: k.ExpiresAt, CreatedAt: k.CreatedAt, RevokedAt: k.RevokedAt}
+	k.Key = key.Reveal()
+	return k.ResourceKey, nil
 }
 
 // insertKey stores a key of the actor's tenant, and sets k's other fields.
@@ -151,7 +145,7 @@ func (s *Store) ResourceKeys(ctx context.Context, a Actor, f KeyFilter) ([]api.R
 	keys, err := read(ctx, s, a, actKeyRead, func(t *txn) ([]Key, error) { return t.listKeys(c) })
 	list := make([]api.ResourceKey, len(keys))
 	for i := range keys {
-		list[i] = keys[i].resourceKey()
+		list[i] = keys[i].ResourceKey
 	}
 	return list, err
 }
@@ -166,18 +160,16 @@ func (s *Store) Keys(ctx context.Context, tenant string) ([]Key, error) {
 // RevokeResourceKey revokes a resource key, and wakes the reveals that wait with it. A key that is revoked already
 // keeps its time of revocation. Errors: ErrNotFound, also for a tenant key; ErrDenied for a resource key.
 func (s *Store) RevokeResourceKey(ctx context.Context, a Actor, id string) error {
-	return s.revoke(ctx, a, id, actKeyRevoke)
+	return s.revoke(ctx, a, id)
 }
 
 // RevokeKey revokes a tenant or resource key of any tenant. Errors: ErrNotFound.
-func (s *Store) RevokeKey(ctx context.Context, id string) error {
-	return s.revoke(ctx, operator, id, anyKey)
-}
+func (s *Store) RevokeKey(ctx context.Context, id string) error { return s.revoke(ctx, operator, id) }
 
 // revoke revokes a key. An actor with a tenant can revoke its resource keys only.
-func (s *Store) revoke(ctx context.Context, a Actor, id, action string) error {
+func (s *Store) revoke(ctx context.Context, a Actor, id string) error {
 	defer s.authenticated.clear()
-	return s.write(ctx, a, action, func(t *txn) error {
+	return s.write(ctx, a, actKeyRevoke, func(t *txn) error {
 		k, err := t.key("k.id", id)
 		if err == nil && a.TenantID != "" && (k.TenantID != a.TenantID || k.Resource.Type == "") {
 			err = errNoKey

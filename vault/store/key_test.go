@@ -210,6 +210,28 @@ func TestResourceKeysMayOnlyListAndReveal(t *testing.T) {
 	}
 }
 
+// The kind of a key is checked before anything else about a call.
+func TestKindOfKeyIsCheckedFirst(t *testing.T) {
+	s := newStore(t)
+	owner := tenant(t, s, "acme")
+	reader := agent(t, s, owner, box1)
+	ctx := t.Context()
+	for _, tt := range []struct {
+		name    string
+		invalid func() error
+	}{
+		{"put", func() error { _, _, _, err := s.PutSecret(ctx, reader, api.NewSecret{}, nil); return err }},
+		{"rotate", func() error { _, err := s.RotateSecret(ctx, reader, "sec_x", Rotation{}); return err }},
+		{"bind", func() error { _, _, err := s.CreateBinding(ctx, reader, api.NewBinding{}); return err }},
+		{"mint", func() error { _, err := s.CreateResourceKey(ctx, reader, api.Resource{}, nil); return err }},
+		{"secrets", func() error { _, _, err := s.Secrets(ctx, reader, SecretFilter{Cursor: "x"}); return err }},
+		{"audit", func() error { _, _, err := s.Audit(ctx, reader, AuditFilter{Limit: -1}); return err }},
+		{"reveal", func() error { _, err := s.state(ctx, owner, api.Resource{}); return err }},
+	} {
+		t.Run(tt.name, func(t *testing.T) { wantKind(t, tt.invalid(), api.ErrDenied) })
+	}
+}
+
 func TestAuditPages(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // state is the current set of a resource, without its values.
@@ -21,13 +21,13 @@ type state struct {
 
 // mayReveal returns ErrDenied for tenant keys and keys of other resources, and audits the attempt.
 func (s *Store) mayReveal(ctx context.Context, a Actor, r api.Resource) error {
+	if err := s.Permit(ctx, a, actReveal, r); err != nil {
+		return err
+	}
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	switch {
-	case a.isTenant():
-		return s.deny(ctx, a, actReveal, r, "a tenant key reads no values: reveal takes a resource key")
-	case a.Resource != r:
+	if a.Resource != r {
 		return s.deny(ctx, a, actReveal, r, otherResource)
 	}
 	return nil
@@ -89,40 +89,33 @@ func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource, to *api.Sea
 	if err := s.mayReveal(ctx, a, r); err != nil {
 		return api.RevealAnswer{}, err
 	}
-	var keys *keyring.Keys
 	reader := a
 	reader.local = true // auditReveal checks the key
-	list, err := read(ctx, s, reader, anyKey, func(t *txn) (list []boundRow, err error) {
-		if keys, err = t.keys(); err != nil {
-			return nil, err
+	set, err := read(ctx, s, reader, anyKey, func(t *txn) ([]api.Bound, error) {
+		set, err := t.opened(r)
+		if err != nil {
+			err = cmp.Or(t.checkKey(a), err) // for a revoked key, whatever the state of the set
 		}
-		return t.bound(r, true)
+		return set, err
 	})
-	if err != nil {
-		return api.RevealAnswer{}, err
-	}
-	set, err := openAll(keys, list)
 	if err != nil {
 		return api.RevealAnswer{}, err
 	}
 	defer api.Snapshot{Bound: set}.Wipe()
 	audited := make(chan error, 1)
-	go func() { audited <- s.auditReveal(ctx, a, r, list) }()
+	go func() { audited <- s.auditReveal(ctx, a, r, set) }()
 	answer, err := to.Seal(set)
-	if refused := <-audited; refused != nil {
-		err = refused
-	}
-	if err != nil {
+	if err = cmp.Or(<-audited, err); err != nil {
 		return api.RevealAnswer{}, err
 	}
 	return answer, nil
 }
 
 // auditReveal records a reveal.
-func (s *Store) auditReveal(ctx context.Context, a Actor, r api.Resource, list []boundRow) error {
-	event := api.Event{Action: actReveal, ResourceType: r.Type, ResourceID: r.ID, Bindings: make([]api.EventRef, len(list))}
-	for i, l := range list {
-		event.Bindings[i] = api.EventRef{ID: l.ID, SecretID: l.SecretID, Version: l.Version}
+func (s *Store) auditReveal(ctx context.Context, a Actor, r api.Resource, set []api.Bound) error {
+	event := api.Event{Action: actReveal, ResourceType: r.Type, ResourceID: r.ID, Bindings: make([]api.EventRef, len(set))}
+	for i, b := range set {
+		event.Bindings[i] = api.EventRef{ID: b.ID, SecretID: b.SecretID, Version: b.Version}
 	}
 	// The key is checked once more under the write lock: after the answer to a revocation nothing is revealed with it.
 	err := s.write(ctx, a, anyKey, func(t *txn) error { return t.audit(event) })
@@ -135,14 +128,21 @@ func (s *Store) auditReveal(ctx context.Context, a Actor, r api.Resource, list [
 // ErrNotAudited is the error of a reveal that can't be recorded.
 var ErrNotAudited = api.NewError(api.ErrUnavailable, "the reveal can't be audited now, so it is refused")
 
-// openAll opens a set completely or not at all.
-func openAll(k *keyring.Keys, list []boundRow) ([]api.Bound, error) {
+// opened reads the set of a resource, and opens it completely or not at all.
+func (t *txn) opened(r api.Resource) ([]api.Bound, error) {
+	keys, err := t.keys()
+	if err != nil {
+		return nil, err
+	}
+	list, err := t.bound(r, true)
+	if err != nil {
+		return nil, err
+	}
 	set := make([]api.Bound, 0, len(list))
 	for _, l := range list {
 		plain := l.placeholder
 		if l.Delivery != api.DeliverPlaceholder {
-			var err error
-			if plain, err = k.Open(l.sealed, l.SecretID, l.Version, fieldValue); err != nil {
+			if plain, err = keys.Open(l.sealed, l.SecretID, l.Version, fieldValue); err != nil {
 				api.Snapshot{Bound: set}.Wipe()
 				return nil, err
 			}

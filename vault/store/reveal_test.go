@@ -148,6 +148,29 @@ func TestRevealWithoutAuditIsRefused(t *testing.T) {
 	}
 }
 
+// A key that another process has just revoked gets that error, not one about the set.
+func TestRevealWithAKeyRevokedElsewhere(t *testing.T) {
+	for _, tt := range []struct{ name, damage string }{
+		{"whole set", `SELECT 1`},
+		{"a value that doesn't open", `UPDATE secrets SET value = x'00'`},
+		{"a keyset that doesn't open", `UPDATE tenants SET keyset = x'00', generation = generation + 1`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := storeAt(t, dir)
+			owner := tenant(t, s, "acme")
+			bound(t, s, owner, "TOKEN", "v")
+			reader := agent(t, s, owner, box1)
+			tamper(t, s, tt.damage)
+			if err := storeAt(t, dir).RevokeKey(t.Context(), reader.KeyID); err != nil {
+				t.Fatal(err)
+			}
+			_, err := s.opened(t.Context(), reader, box1)
+			wantKind(t, err, api.ErrUnauthorized)
+		})
+	}
+}
+
 func TestExpiredSecretsLeaveTheSet(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -40,9 +41,6 @@ type SecretFilter struct {
 // nil. g says how the vault refreshes the value; nil: it doesn't.
 // Errors: ErrInvalid, ErrConflict (the name is bound to another secret), ErrDenied for a resource key.
 func (s *Store) PutSecret(ctx context.Context, a Actor, n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Binding, created bool, err error) {
-	if err := Complete(&n); err != nil {
-		return secret, nil, false, err
-	}
 	err = s.write(ctx, a, actSecretCreate, func(t *txn) error {
 		secret, binding, created, err = t.put(n, g)
 		return err
@@ -50,8 +48,11 @@ func (s *Store) PutSecret(ctx context.Context, a Actor, n api.NewSecret, g *Gran
 	return secret, binding, created, err
 }
 
-// put is PutSecret in a transaction. n is complete.
+// put is PutSecret in a transaction.
 func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Binding, created bool, err error) {
+	if err := Complete(&n); err != nil {
+		return secret, nil, false, err
+	}
 	r := row(n)
 	r.tenant, r.UpdatedAt = t.actor.TenantID, t.now
 	upsert := r.upsertKey()
@@ -68,12 +69,9 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 	if err := t.seal(&r, n.Value, n.RefreshToken); err != nil {
 		return secret, nil, false, err
 	}
-	if created {
-		err = t.insertSecret(r, upsert)
-	} else {
+	if !created {
 		err = t.replace(r, actSecretReplace)
-	}
-	if err == nil && created {
+	} else if err = t.insertSecret(r, upsert); err == nil {
 		err = t.audit(secretEvent(actSecretCreate, r))
 	}
 	if err == nil && (g != nil || !created) { // a new secret has no schedule to end
@@ -107,27 +105,27 @@ func (t *txn) replace(r secretRow, action string) error {
 // Secrets lists secrets, oldest first. next is the cursor of the next page, "" at the end.
 // Errors: ErrInvalid, ErrDenied for a resource key.
 func (s *Store) Secrets(ctx context.Context, a Actor, f SecretFilter) (list []api.Secret, next string, err error) {
-	limit, err := pageSize(f.Limit)
-	if err != nil {
-		return nil, "", err
-	}
-	var c conditions
-	c.add("tenant_id =", a.TenantID)
-	c.match("resource_id", f.ResourceID, "resource_type", f.ResourceType, "scope", f.Scope, "type", f.Type,
-		"workspace_id", f.WorkspaceID, "owner_user_id", f.OwnerUserID, "external_user_id", f.ExternalUserID,
-		"external_workspace_id", f.ExternalWorkspaceID)
-	if f.Cursor != "" {
-		if err := c.after(f.Cursor); err != nil {
-			return nil, "", err
-		}
-	}
-	query := selectSecrets + c.String() + ` ORDER BY created_at, id`
-	if f.Limit == 0 && f.Cursor == "" {
-		limit = math.MaxInt
-	} else {
-		query += ` LIMIT ` + strconv.Itoa(limit+1)
-	}
 	list, err = read(ctx, s, a, actSecretRead, func(t *txn) ([]api.Secret, error) {
+		limit, err := pageSize(f.Limit)
+		if err != nil {
+			return nil, err
+		}
+		var c conditions
+		c.add("tenant_id =", a.TenantID)
+		c.match("resource_id", f.ResourceID, "resource_type", f.ResourceType, "scope", f.Scope, "type", f.Type,
+			"workspace_id", f.WorkspaceID, "owner_user_id", f.OwnerUserID, "external_user_id", f.ExternalUserID,
+			"external_workspace_id", f.ExternalWorkspaceID)
+		if f.Cursor != "" {
+			if err := c.after(f.Cursor); err != nil {
+				return nil, err
+			}
+		}
+		query := selectSecrets + c.String() + ` ORDER BY created_at, id`
+		if f.Limit == 0 && f.Cursor == "" {
+			limit = math.MaxInt
+		} else {
+			query += ` LIMIT ` + strconv.Itoa(limit+1)
+		}
 		rows, err := collect(t, (*secretRow).fields, query, c.args...)
 		if err != nil {
 			return nil, err
@@ -158,9 +156,6 @@ func (s *Store) Secret(ctx context.Context, a Actor, id string) (api.Secret, err
 // RotateSecret replaces a value, increments the version and wakes the reveals that wait for it.
 // Errors: ErrInvalid, ErrNotFound, ErrDenied for a resource key.
 func (s *Store) RotateSecret(ctx context.Context, a Actor, id string, next Rotation) (secret api.Secret, err error) {
-	if err := errors.Join(checkValue(next.Value), checkPlaintext("refresh_token", next.RefreshToken)); err != nil {
-		return secret, first(err)
-	}
 	err = s.write(ctx, a, actSecretRotate, func(t *txn) error {
 		secret, err = t.rotateSecret(id, next)
 		return err
@@ -170,6 +165,9 @@ func (s *Store) RotateSecret(ctx context.Context, a Actor, id string, next Rotat
 
 // rotateSecret is RotateSecret in a transaction.
 func (t *txn) rotateSecret(id string, next Rotation) (secret api.Secret, err error) {
+	if err := cmp.Or(checkValue(next.Value), checkPlaintext("refresh_token", next.RefreshToken)); err != nil {
+		return secret, err
+	}
 	r, err := t.secret(id)
 	if err != nil {
 		return secret, err

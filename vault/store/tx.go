@@ -27,19 +27,18 @@ type txn struct {
 // begin checks that the actor's key is still valid, and runs do.
 func (s *Store) begin(tx database.Tx, a Actor, do func(*txn) error) (*txn, error) {
 	t := &txn{Tx: tx, store: s, actor: a, now: now()}
-	if err := t.checkKey(); err != nil {
+	if err := t.checkKey(a); err != nil {
 		return t, err
 	}
 	return t, do(t)
 }
 
-// anyKey is the action of transactions that resource keys may use too.
+// anyKey is the action of transactions for all keys.
 const anyKey = ""
 
-// read returns the results of do, which reads one snapshot of the database. A resource key is refused, and its attempt
-// audited as action, unless action is anyKey.
+// read returns the results of do, which reads one snapshot of the database. An actor whose key isn't for action is refused.
 func read[T any](ctx context.Context, s *Store, a Actor, action string, do func(*txn) (T, error)) (result T, err error) {
-	if err := s.TenantOnly(ctx, a, action); err != nil {
+	if err := s.Permit(ctx, a, action, a.Resource); err != nil {
 		return result, err
 	}
 	const tries = 3
@@ -61,7 +60,7 @@ func read[T any](ctx context.Context, s *Store, a Actor, action string, do func(
 // committed, or nothing. The resources that do wakes are woken after the commit. do may run twice, the first run undone,
 // so its effects outside of the transaction must not depend on how often it ran. action is as in read.
 func (s *Store) write(ctx context.Context, a Actor, action string, do func(*txn) error) error {
-	if err := s.TenantOnly(ctx, a, action); err != nil {
+	if err := s.Permit(ctx, a, action, a.Resource); err != nil {
 		return err
 	}
 	var t *txn
@@ -114,13 +113,13 @@ func (s *Store) unavailableMessage(err error) string {
 
 // checkKey returns an error if the actor's key was revoked or has expired since it was authenticated: a request that
 // waited doesn't outlive its key.
-func (t *txn) checkKey() error {
-	if t.actor.local {
+func (t *txn) checkKey(a Actor) error {
+	if a.local {
 		return nil
 	}
 	var k Key
 	err := t.QueryRow(`SELECT expires_at, revoked_at FROM api_keys WHERE id = $1 AND tenant_id = $2`,
-		t.actor.KeyID, t.actor.TenantID).Scan(optionalInstant{&k.ExpiresAt}, optionalInstant{&k.RevokedAt})
+		a.KeyID, a.TenantID).Scan(optionalInstant{&k.ExpiresAt}, optionalInstant{&k.RevokedAt})
 	if errors.Is(err, sql.ErrNoRows) || err == nil && k.ended(t.now) {
 		return errKey
 	}
