@@ -68,9 +68,10 @@ func (d *development) run(ctx context.Context, _ []string) (err error) {
 	if err != nil {
 		return err
 	}
-	// HUP too, for a closed terminal. A closed stdout is an error, and doesn't end the process.
+	// HUP for a closed terminal, and QUIT for Ctrl-\: the directory must be removed. A closed stdout is an error, and doesn't
+	// end the process.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
 	defer func() {
 		err = unlessStopped(ctx, err)
 		stop()

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // SIGQUIT ends the vault without printing goroutine stacks.
@@ -17,12 +19,17 @@ func TestQuit(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	p := &process{Cmd: exec.Command(path, "dev")}
+	root, err := keyring.NewRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{Cmd: exec.Command(path, "serve", "--data-dir", t.TempDir(), "--addr", "127.0.0.1:0", "--log-format", "json")}
+	p.Env = append(os.Environ(), "MIOSA_VAULT_ROOT_KEY="+root.Reveal())
 	if err := p.start(); err != nil {
 		t.Fatal(err)
 	}
 	defer p.kill()
-	p.await(t, "it was ready", func() bool { out, _ := p.text(); return strings.Contains(out, "# ready") })
+	p.serves(t)
 	if err := p.Process.Signal(syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
 	}

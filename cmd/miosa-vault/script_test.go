@@ -106,7 +106,7 @@ func cmdVault(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("ADDR", addr)
 }
 
-var signals = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}
+var signals = map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT, "KILL": syscall.SIGKILL}
 
 func cmdEnds(ts *testscript.TestScript, _ bool, args []string) {
 	p := current(ts)
