@@ -24,6 +24,7 @@ import (
 // A proxy changes the responses of a real vault after a rotation. The agent keeps the old set, with output and cache
 // unchanged, and reports that it is stale and why. Once the responses arrive unchanged, it has the new set.
 func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	v := vaulttest.Start(t)
 	names := []string{"ALPHA", "BETA", "GAMMA"}
 	secrets := map[string]string{}

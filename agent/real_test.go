@@ -56,6 +56,7 @@ func (k *taken) await(t *testing.T, value string) {
 // A vault is restarted repeatedly, with a rotation each time. Each new value arrives, and no version comes twice or
 // backwards. Then the key is revoked, which ends Follow.
 func TestFollowARealVault(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	v := vaulttest.Start(t)
 	secret := v.Put(t, "token", "value 0", sandbox, "TOKEN")
 	key, keyID := v.MintResourceKey(t, sandbox)

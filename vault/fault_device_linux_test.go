@@ -115,6 +115,7 @@ func (d *device) fails(q *seccompAsk) bool {
 // Acknowledged writes are kept, refused ones have no effect, no reveal is unaudited, and the vault recovers
 // without a restart.
 func TestFault_V3_FailingDevice(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	if !isolated(t, nil) {
 		return
 	}

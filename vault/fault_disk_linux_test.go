@@ -174,6 +174,7 @@ func (d *faultyDiskVault) wantRestart(t *testing.T) {
 // reveals are refused, read-only routes work, refusals are 503 with the reason, and the vault recovers without a
 // restart once there is space.
 func TestFault_V3_FullDisk(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if uid := os.Geteuid(); uid != 0 { // without root, a user namespace allows mounting too, where available
 		attr.Cloneflags |= syscall.CLONE_NEWUSER

@@ -339,6 +339,7 @@ func TestFault_V7_TwoProcessesOneRefresh(t *testing.T) {
 
 // The scheduler refreshes an expiring token before it expires, repeatedly, and each refresh wakes waiting reveals.
 func TestTokensRenewThemselves(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := connect(t, 6)
 	seen := map[string]bool{c.value(): true}
 	for range 3 {

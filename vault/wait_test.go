@@ -217,6 +217,7 @@ func TestRevocationEndsTheWait(t *testing.T) {
 }
 
 func TestExpiryEndsTheWait(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	s := vaulttest.Start(t)
 	s.Put(t, "stays", "1", sandbox, "STAYS")
 	key := s.ResourceKey(t, sandbox)

@@ -124,9 +124,11 @@ func TestSignalsAreInherited(t *testing.T) {
 	e := newExact(t)
 	var all []state
 	for n := syscall.Signal(1); n <= 64; n++ {
-		if one := inherited.Set(n); n != unix.SIGKILL && n != unix.SIGSTOP {
-			all = append(all, state{ignored: one}, state{blocked: one})
+		if n == unix.SIGKILL || n == unix.SIGSTOP || testing.Short() && n%8 != 1 { // 1 of 8 includes CHLD and 33
+			continue
 		}
+		one := inherited.Set(n)
+		all = append(all, state{ignored: one}, state{blocked: one})
 	}
 	const every = ^inherited.Signals(0)
 	all = append(all, state{}, state{ignored: every}, state{blocked: every}, state{ignored: every, blocked: every})

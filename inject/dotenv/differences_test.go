@@ -80,7 +80,11 @@ func TestDifferences(t *testing.T) {
 // TestNoDifferenceIsMissed compares Differences with the readers on random lines, the same in every run. It may miss no
 // difference, and flag few lines needlessly.
 func TestNoDifferenceIsMissed(t *testing.T) {
-	texts := randomAssignments(3000)
+	count := 3000
+	if testing.Short() {
+		count = 300
+	}
+	texts := randomAssignments(count)
 	for _, reader := range readers {
 		t.Run(reader.name, func(t *testing.T) {
 			texts := texts[:min(len(texts), reader.most)]

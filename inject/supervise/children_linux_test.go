@@ -21,6 +21,7 @@ import (
 // TestTenThousandOrphans checks that 10,000 orphans, whose exits coalesce into few SIGCHLDs, are all reaped while the
 // command runs, and that none is mistaken for the command.
 func TestTenThousandOrphans(t *testing.T) {
+	needs.Long(t, "20,000 processes")
 	needs.Command(t, "perl")
 	// A hundred processes, each with a hundred children that it doesn't wait for.
 	const orphans = `

@@ -30,10 +30,14 @@ var ways = []struct {
 }
 
 func TestEveryExitCode(t *testing.T) {
+	step := 1
+	if testing.Short() {
+		step = 17 // 0 to 255 in 16 codes
+	}
 	for _, way := range ways {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
-			for want := range 256 {
+			for want := 0; want < 256; want += step {
 				c := under(t, way.mode, way.pid1, "sh", "-c", "exit "+strconv.Itoa(want))
 				if got := status(t, c); got != want {
 					t.Errorf("exit %d came out as %d", want, got)
@@ -43,14 +47,16 @@ func TestEveryExitCode(t *testing.T) {
 	}
 }
 
-// deadly returns the signals that end a process by default.
+// deadly returns the signals that end a process by default, with -short only two of the real-time signals.
 func deadly() []syscall.Signal {
 	var all []syscall.Signal
 	for n := syscall.Signal(1); n <= 64; n++ {
 		switch n {
 		case unix.SIGCHLD, unix.SIGCONT, unix.SIGURG, unix.SIGWINCH, unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
 		default:
-			all = append(all, n)
+			if n <= 34 || n == 64 || !testing.Short() { // real-time signals are alike
+				all = append(all, n)
+			}
 		}
 	}
 	return all

@@ -69,6 +69,7 @@ func TestFuzzTargetsAreFound(t *testing.T) {
 // `make fuzz` runs the targets that it finds.
 func TestMakeFuzz(t *testing.T) {
 	needs.Command(t, "make")
+	needs.Long(t, "it compiles fuzz targets")
 	fuzz := exec.CommandContext(t.Context(), "make", "--no-print-directory", "fuzz", "PKG=./internal/cli ./internal/nearest", "FUZZTIME=1x")
 	fuzz.Dir = root
 	out, err := fuzz.CombinedOutput()
