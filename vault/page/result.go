@@ -33,13 +33,13 @@ var (
 		Text: "Each link works once, and nothing was changed now.",
 		Next: "Go back to where you came from: it shows whether the account is connected."}
 	Unknown = Result{Mark: "bad", Title: "This link isn’t known here", status: http.StatusNotFound,
-		Text: "It may be too old, or not all of it was copied.", Next: again}
+		Text: "It may be too old, or incomplete.", Next: again}
 	Incomplete = Result{Mark: "bad", Title: "This link isn’t complete", status: http.StatusBadRequest,
 		Text: "A part of it is missing, so nothing could be connected.", Next: again}
 	TooMany = Result{Mark: "bad", Title: "Too many tries", status: http.StatusTooManyRequests,
 		Text: "Too many links from your network weren’t known here.", Next: "Wait a minute, then connect again from where you came from."}
 	Unavailable = Result{Mark: "bad", Title: "This can’t be done right now", status: http.StatusServiceUnavailable,
-		Text: "The vault is busy or being looked after. Nothing was changed.", Next: "Reload this page in a minute."}
+		Text: "The vault is busy or under maintenance. Nothing was changed.", Next: "Reload this page in a minute."}
 )
 
 // ResultOf is the result of a flow that ended with status and an error code. display is the provider's name.
@@ -59,7 +59,7 @@ func ResultOf(status, code, display string) Result {
 	const notConnected = " couldn’t be connected"
 	switch code {
 	case "expired":
-		return failed(http.StatusGone, "This link has expired", "It is good for a few minutes only, and nothing was stored.", again)
+		return failed(http.StatusGone, "This link has expired", "A link is valid for a few minutes only, and nothing was stored.", again)
 	case "interrupted":
 		return failed(http.StatusServiceUnavailable, display+notConnected, "The vault stopped while "+display+" was being asked, and nothing was stored.", again)
 	case "unreachable", "no_answer", "discovery_failed":
@@ -67,7 +67,7 @@ func ResultOf(status, code, display string) Result {
 	case "wrong_issuer":
 		return failed(http.StatusBadRequest, display+notConnected, "The answer didn’t come from "+display+", so it was refused. Nothing was stored.", again+" If it happens again, tell the person who sent you here.")
 	case "name_taken":
-		return failed(http.StatusConflict, display+notConnected, "The variable it was to appear under belongs to another secret by now.", "Tell the person who sent you here: the other binding must be deleted first.")
+		return failed(http.StatusConflict, display+notConnected, "Its variable belongs to another secret now.", "Tell the person who sent you here: the other binding must be deleted first.")
 	case "key_revoked":
 		return failed(http.StatusForbidden, display+notConnected, "The key of the person who sent you here is no longer valid.", "Ask that person for a new link.")
 	case "not_stored":

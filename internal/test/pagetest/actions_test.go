@@ -68,7 +68,7 @@ func actions(t *testing.T, s *screen) {
 	s.fill("Id", "c_1")
 	s.fill("Variable", "1_DATABASE")
 	s.press("Set the secret")
-	s.shows("Variable must be letters")
+	s.shows("Variable must consist of letters")
 	s.fill("Variable", "DATABASE_URL")
 	s.press("Type, owner and expiry")
 	s.choose("Type", "Basic login")
@@ -104,7 +104,7 @@ func actions(t *testing.T, s *screen) {
 
 	// Rotate.
 	s.press("Rotate github")
-	s.shows("It becomes version 2. 1 binding will have the new value")
+	s.shows("It becomes version 2. 1 binding will receive the new value")
 	s.fill("New value", "third-canary")
 	s.press("Rotate")
 	s.announced("github is rotated: it is version 2 now.")
@@ -126,7 +126,7 @@ func actions(t *testing.T, s *screen) {
 	s.press("Resources")
 	s.row("GH_TOKEN", "github v2")
 	s.press("Unbind GH_TOKEN from computer c_1")
-	s.shows("New commands on computer c_1 will not have GH_TOKEN any more. The secret github stays.")
+	s.shows("New commands on computer c_1 will not have GH_TOKEN. The secret github is kept.")
 	s.wait("document.activeElement.textContent === 'Cancel'")
 	s.press("Unbind")
 	s.announced("GH_TOKEN is unbound from computer c_1.")
@@ -138,13 +138,25 @@ func actions(t *testing.T, s *screen) {
 	s.press("Bind a secret to computer c_1")
 	s.choose("Secret", "github")
 	s.fill("Variable", "GITHUB")
-	s.choose("It gets", "a placeholder for the proxy")
+	s.choose("Delivery", "a placeholder for the proxy")
 	s.press("Bind")
 	s.announced("github is bound to computer c_1 as GITHUB.")
 	s.row("GITHUB", "as a placeholder")
 	if got := s.revealed(computer)["GITHUB"]; !strings.HasPrefix(got, "miosa-tok-") {
-		t.Error("the value is handed out where a placeholder was asked for")
+		t.Error("revealed the value instead of a placeholder")
 	}
+
+	// Bind without a resource to start from: the form asks for secret and resource.
+	s.press("Bind a secret")
+	s.wait("document.querySelector('dialog h2').textContent === 'Bind a secret'")
+	s.choose("Secret", "github")
+	s.fill("Id", "sb_2")
+	s.fill("Variable", "GH")
+	s.press("Bind")
+	s.announced("github is bound to sandbox sb_2 as GH.")
+	s.press("Unbind GH from sandbox sb_2")
+	s.press("Unbind")
+	s.announced("GH is unbound from sandbox sb_2.")
 
 	// Delete. The secret was bound again meanwhile, and the page says so.
 	s.press("Secrets")
@@ -155,7 +167,7 @@ func actions(t *testing.T, s *screen) {
 		t.Fatalf("bind: status %d", status)
 	}
 	s.press("Delete database")
-	s.shows("2 bindings will go with it:")
+	s.shows("2 bindings will be deleted with it:")
 	s.shows("DB on sandbox sb_9")
 	s.press("Cancel")
 	s.wait("!document.querySelector('dialog') && document.activeElement.textContent === 'Delete database'")
@@ -185,7 +197,7 @@ func refusedValueIsWiped(t *testing.T, s *screen) {
 	s.fill("Id", production.ID)
 	s.fill("Variable", "GH_TOKEN")
 	s.press("Set the secret")
-	s.shows("Variable is bound to another secret on this resource: delete that binding first. The value was wiped when it was sent: enter it again.")
+	s.shows("Variable is bound to another secret on this resource: delete that binding first. The value was removed from the form when it was sent: enter it again.")
 	s.holdsNot("the value", "a-canary")
 	if !eval[bool](s, find("input", "Value")+".type === 'password'") {
 		t.Error("the next value can be read while it is typed")

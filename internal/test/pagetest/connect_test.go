@@ -90,11 +90,11 @@ func TestConnect(t *testing.T) {
 
 		s.press("Connect Acme")
 		s.fill("Id", production.ID)
-		s.press("Go on")
+		s.press("Continue")
 		s.shows("Variable is needed to bind it.")
 		s.fill("Variable", "ACME_TOKEN")
-		s.press("Go on")
-		s.shows("Waiting for you to sign in there.")
+		s.press("Continue")
+		s.shows("Waiting for you to sign in.")
 		s.at(s.follow("Sign in at Acme in a new tab"), authserver.SignIn("ada"), authserver.Allow())
 		s.shows("Acme is connected.")
 		s.wait("document.activeElement.textContent === 'Close'")
@@ -110,7 +110,7 @@ func TestConnect(t *testing.T) {
 
 		// Again with the same binding: a new version and no second connection.
 		s.press("Reconnect acme")
-		s.shows("Waiting for you to sign in there.")
+		s.shows("Waiting for you to sign in.")
 		s.at(s.follow("Sign in at Acme in a new tab"), authserver.Allow())
 		s.shows("Acme is connected.")
 		s.press("Close")
@@ -121,7 +121,7 @@ func TestConnect(t *testing.T) {
 
 		// Declined.
 		s.press("Connect Acme")
-		s.press("Go on")
+		s.press("Continue")
 		s.at(s.follow("Sign in at Acme in a new tab"), chromedp.WaitReady(chromedp.CSS("[value=consent]")), authserver.Deny())
 		s.wait("document.querySelector('dialog .error')?.checkVisibility()")
 		alert := eval[string](s, "document.querySelector('dialog .error').textContent")
@@ -136,8 +136,8 @@ func TestConnect(t *testing.T) {
 		s.signIn()
 		s.press("Connections")
 		s.press("Connect Acme")
-		s.press("Go on")
-		s.shows("The time for it ran out.")
+		s.press("Continue")
+		s.shows("The time to sign in has run out.")
 		s.press("Close")
 		s.noProblems()
 	})
@@ -147,7 +147,7 @@ func TestConnect(t *testing.T) {
 		s.signIn()
 		s.press("Connections")
 		s.press("Connect Acme")
-		s.press("Go on")
+		s.press("Continue")
 		s.wait("document.querySelector('dialog [role=alert]')?.checkVisibility()")
 		s.noProblems(503)
 	})

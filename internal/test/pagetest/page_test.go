@@ -20,7 +20,7 @@ func TestPage(t *testing.T) {
 		{"every action", actions},
 		{"a refused value is wiped", refusedValueIsWiped},
 		{"several lines", severalLines},
-		{"what resources took", resources},
+		{"what resources received", resources},
 		{"a quiet refresh", quietRefresh},
 		{"names of all kinds", namesOfAllKinds},
 		{"by keyboard alone", byKeyboardAlone},

@@ -20,27 +20,27 @@ func resources(t *testing.T, s *screen) {
 	github := s.Put(t, "github", "v", production, "GH_TOKEN")
 	s.Put(t, "database", "v", production, "DATABASE_URL")
 	s.press("Refresh")
-	s.row("GH_TOKEN", "github v1 just now never not taken yet")
-	s.shows("never took anything")
-	s.shows("has no key")
+	s.row("GH_TOKEN", "github v1 just now never not received yet")
+	s.shows("has never received values")
+	s.shows("no key")
 
 	s.revealed(production)
 	// The page refreshes by itself, as when a user returns to it.
 	eval[bool](s, "document.dispatchEvent(new Event('visibilitychange'))")
 	s.row("GH_TOKEN", "github v1 just now v1 up to date")
-	s.shows("last took its secrets just now")
+	s.shows("last received values just now")
 
 	s.Rotate(t, github, "w")
 	s.Rotate(t, github, "x")
 	s.press("Refresh")
-	s.row("GH_TOKEN", "v3 just now v1 stale: has v1, v3 stands")
+	s.row("GH_TOKEN", "v3 just now v1 stale: has v1, not v3")
 	s.row("DATABASE_URL", "up to date")
 	s.shows("1 of 2 stale")
 
 	s.revealed(production)
 	s.Delete(t, github)
 	s.press("Refresh")
-	s.shows("It last took 1 value that is no longer bound")
+	s.shows("It last received 1 value that is no longer bound")
 	s.revealed(production)
 	s.press("Refresh")
 	s.wait("!document.body.innerText.includes('no longer bound')")
@@ -57,7 +57,7 @@ func resources(t *testing.T, s *screen) {
 		t.Fatalf("reveal: status %d", status)
 	}
 	s.press("Refresh")
-	s.shows("A key that is not its own asked for its values, and was refused, just now.")
+	s.shows("A request for its values with another key was denied just now.")
 	s.row("DATABASE_URL", "up to date")
 	s.shows("Nothing is bound to it.") // c_7 has a key but no bindings
 
@@ -72,8 +72,8 @@ func resources(t *testing.T, s *screen) {
 		s.Revoke(t, k.ID)
 	}
 	s.press("Refresh")
-	s.shows("its key has ended")
-	s.shows("it takes nothing new until it has another")
+	s.shows("key no longer valid")
+	s.shows("it receives no changes until it has another key")
 	s.noProblems()
 }
 
@@ -131,7 +131,7 @@ func namesOfAllKinds(t *testing.T, s *screen) {
 		}
 	}
 	s.press("Delete " + strings.Repeat("w", 256))
-	s.shows("1 binding will go with it")
+	s.shows("1 binding will be deleted with it")
 	s.press("Cancel")
 	s.noProblems()
 }

@@ -89,14 +89,14 @@ scopes = ["openid", "email"]
 	if all {
 		s.press("Connect GitHub")
 		take("connect")
-		s.press("Go on")
+		s.press("Continue")
 		s.shows("Waiting")
 		take("wait")
 		s.press("Cancel")
 	}
 	s.press("Secrets")
 	s.press("Delete github-deploy")
-	s.shows("2 bindings will go")
+	s.shows("2 bindings will be deleted")
 	take("delete")
 	s.press("Cancel")
 	s.press("Set a secret")

@@ -29,16 +29,16 @@ func signIn(t *testing.T, s *screen) {
 	}
 	s.press("Sign in")
 	s.shows("Tenant key is needed.")
-	refused("an example", "That is not a key")
-	refused(api.NewKey(api.TenantKeyPrefix).Reveal(), "This key is unknown, or it was revoked or has expired.")
+	refused("an example", "This is not a key")
+	refused(api.NewKey(api.TenantKeyPrefix).Reveal(), "This key is unknown, revoked or expired.")
 	if s.Requests("GET /egress/secrets") != 1 {
 		t.Errorf("the vault was asked %d times about what can't be a key", s.Requests("GET /egress/secrets")-1)
 	}
 	s.holdsNot("a wrong key", api.TenantKeyPrefix+"_")
-	refused(s.ResourceKey(t, production).Reveal(), "That is a resource key")
+	refused(s.ResourceKey(t, production).Reveal(), "This is a resource key")
 
 	s.signIn()
-	s.shows("Nothing is kept here yet.")
+	s.shows("There are no secrets yet.")
 	s.wait("document.activeElement === document.querySelector('main h1')")
 	for _, view := range []string{"Resources", "Connections", "Secrets"} {
 		s.press(view)
@@ -95,7 +95,7 @@ func keyIsRevoked(t *testing.T, s *screen) {
 		}
 	}
 	s.press("Rotate")
-	s.shows("The key is no longer good")
+	s.shows("The key is no longer valid")
 	s.wait(password + " && !document.querySelector('dialog') && document.activeElement === document.querySelector('main input')")
 	s.holdsNot("what was shown", "github")
 	s.noProblems(401)
@@ -108,8 +108,8 @@ func outage(t *testing.T, s *screen) {
 	s.shows("github")
 	s.Stop(t)
 	s.press("Refresh")
-	s.shows("The vault does not answer.")
-	s.shows("Not fresh")
+	s.shows("The vault does not respond.")
+	s.shows("Out of date")
 	s.shows("github")
 	s.Restart(t)
 	s.Put(t, "gitlab", "v", production, "GL_TOKEN")
@@ -123,9 +123,9 @@ func TestToldNothing(t *testing.T) {
 	s := open(browser.Start(t), t, func(c *vault.Config) { c.Rate, c.Burst = 2, 2 })
 	s.Put(t, "github", "v", production, "GH_TOKEN")
 	s.signIn()
-	s.shows("The vault has not told yet what is here.")
-	s.shows("Too many requests at once: try again in 1 s.")
-	if eval[bool](s, "document.body.innerText.includes('Nothing is kept here yet')") {
+	s.shows("The vault has not responded yet.")
+	s.shows("Too many requests: try again in 1 s.")
+	if eval[bool](s, "document.body.innerText.includes('There are no secrets yet')") {
 		t.Error("the page claims that there is nothing")
 	}
 	s.noProblems(429)

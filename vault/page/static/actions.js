@@ -1,4 +1,4 @@
-// What can be done to secrets and bindings, a dialog each. m is the model: what the page knows.
+// The dialogs that change secrets and bindings. m is the model.
 import { h } from './dom.js';
 import { call } from './client.js';
 import { form } from './dialog.js';
@@ -10,12 +10,12 @@ const beside = (...fields) => h('div', { class: 'beside' }, fields.map((f) => f.
 const which = (kind, id) => h('div', { class: 'beside which-one' }, kind.node, id.node);
 const optional = () => h('span', { class: 'optional' }, ' optional');
 
-// setSecret stores a secret, and binds it where that is asked for: to r from the start.
+// setSecret stores a secret, and optionally binds it. The field for the resource starts with r.
 export function setSecret(m, opener, r) {
   const type = choice('type', 'Type', Object.entries(types).filter(([t]) => !/^oauth_(connect|machine)$/.test(t)));
   const scope = choice('scope', 'Belongs to', Object.entries(scopes).map(([s, { label }]) => [s, label]));
   const whose = text('owner_user_id', 'User id', { mono: true });
-  const expires = moment('expires_at', 'Expires', { hint: 'From then on nobody gets it. Left out: never.' });
+  const expires = moment('expires_at', 'Expires', { hint: 'It is not delivered after this time. Empty: it never expires.' });
   const named = () => {
     const { field, id } = scopes[scope.read()];
     whose.node.hidden = !field;
@@ -25,16 +25,16 @@ export function setSecret(m, opener, r) {
   named();
   const [kind, id] = resource({ value: r, known: m.resources });
   const env = variable({ needed: () => id.read() !== '' && 'Variable is needed to bind it.' });
-  id.fault = () => (id.read() === '' && env.read() !== '' ? 'Say which one the variable is for.' : '');
+  id.fault = () => (id.read() === '' && env.read() !== '' ? 'Id is needed for the variable.' : '');
   const how = delivery();
-  const name = text('name', 'Name', { required: true, hint: 'What people call it. Setting the same name again replaces the value.' });
+  const name = text('name', 'Name', { required: true, hint: 'Setting a name that exists replaces its value.' });
   const secret = value('value', 'Value');
 
   form({
     title: 'Set a secret', submit: 'Set the secret', opener, after: m.refresh,
     fields: [name, secret, kind, id, env, how, type, scope, whose, expires],
     body: [name.node, secret.node,
-      h('fieldset', {}, h('legend', {}, 'Bind it at once', optional()), which(kind, id), beside(env, how)),
+      h('fieldset', {}, h('legend', {}, 'Bind it', optional()), which(kind, id), beside(env, how)),
       h('details', {}, h('summary', {}, 'Type, owner and expiry'),
         h('div', { class: 'more' }, type.node, beside(scope, whose), expires.node))],
     async run(values) {
@@ -43,16 +43,16 @@ export function setSecret(m, opener, r) {
         delete values.delivery;
       }
       const { data, binding } = await call('POST', 'secrets', { body: values });
-      const done = data.version === 1 ? `${data.name} is set` : `${data.name} was there, and has the new value as version ${data.version}`;
+      const done = data.version === 1 ? `${data.name} is set` : `${data.name} has a new value: it is version ${data.version} now`;
       return binding ? `${done}. It is bound to ${place(binding)} as ${binding.expose_as_env}.` : `${done}.`;
     },
   });
 }
 
-// rotate gives a secret a new value.
+// rotate replaces a secret's value.
 export function rotate(m, opener, secret) {
   const fresh = value('value', 'New value');
-  const expiry = choice('expiry', 'Expiry', [['keep', 'as it is'], ['never', 'never'], ['at', 'at a time']]);
+  const expiry = choice('expiry', 'Expiry', [['keep', 'unchanged'], ['never', 'never'], ['at', 'at a time']]);
   const at = moment('expires_at', 'Expires', { required: true });
   at.node.hidden = true;
   expiry.input.addEventListener('change', () => { at.node.hidden = expiry.read() !== 'at'; });
@@ -61,7 +61,7 @@ export function rotate(m, opener, secret) {
     title: `Rotate ${secret.name}`, submit: 'Rotate', opener, after: m.refresh,
     fields: [fresh, expiry, at],
     body: [h('p', {}, `It becomes version ${secret.version + 1}. `,
-      places ? `${plural(places, 'binding')} will have the new value as soon as it is saved.` : 'It is bound nowhere yet.'),
+      places ? `${plural(places, 'binding')} will receive the new value immediately.` : 'It is not bound yet.'),
     fresh.node, beside(expiry, at)],
     async run({ value: v, expiry: how, expires_at }) {
       const body = { value: v };
@@ -73,15 +73,14 @@ export function rotate(m, opener, secret) {
   });
 }
 
-// bind puts a secret on a resource; what is given already isn't asked for. Where there is no secret yet,
-// it begins with one.
+// bind binds a secret to a resource. It has no field for a secret or resource that is given. If there are no secrets, it sets one.
 export function bind(m, opener, { secret, resource: r } = {}) {
   if (m.secrets.length === 0) return setSecret(m, opener, r);
   const chosen = choice('secret_id', 'Secret', m.secrets.map((s) => [s.id, m.twins(s) ? `${s.name} (${s.id})` : s.name]), { value: secret?.id });
   const [kind, id] = resource({ value: r, known: m.resources, required: true });
   const [env, how] = [variable({ required: true }), delivery()];
   return form({
-    title: secret ? `Bind ${secret.name}` : `Bind a secret to ${place(r)}`, submit: 'Bind', opener, after: m.refresh,
+    title: `Bind ${secret?.name ?? 'a secret'}${r ? ` to ${place(r)}` : ''}`, submit: 'Bind', opener, after: m.refresh,
     fields: [chosen, kind, id, env, how],
     body: [secret ? null : chosen.node, r ? null : which(kind, id), beside(env, how)],
     async run(values) {
@@ -93,12 +92,12 @@ export function bind(m, opener, { secret, resource: r } = {}) {
   });
 }
 
-// unbind takes a binding away; the secret stays.
+// unbind deletes a binding, not the secret.
 export function unbind(m, opener, binding) {
   form({
     title: `Unbind ${binding.expose_as_env}?`, submit: 'Unbind', danger: true, opener, after: m.refresh,
     body: [h('p', {}, `New commands on ${place(binding)} will not have `, h('code', {}, binding.expose_as_env),
-      ` any more. The secret ${binding.secret_name} stays.`)],
+      `. The secret ${binding.secret_name} is kept.`)],
     async run() {
       await call('DELETE', `bindings/${path(binding.id)}`);
       return `${binding.expose_as_env} is unbound from ${place(binding)}.`;
@@ -106,7 +105,7 @@ export function unbind(m, opener, binding) {
   });
 }
 
-// remove deletes a secret. What goes with it is asked for now: it may be more than the page last saw.
+// remove deletes a secret. It first requests its bindings, because the model may be out of date.
 export async function remove(m, opener, secret) {
   const bindings = await m.attempt(async () => (await call('GET', 'bindings', { query: { secret_id: secret.id } })).bindings);
   if (!bindings) return;
@@ -115,10 +114,10 @@ export async function remove(m, opener, secret) {
     title: `Delete ${secret.name}?`, danger: true, opener, after: m.refresh,
     submit: bindings.length ? `Delete it and ${plural(bindings.length, 'binding')}` : 'Delete',
     body: [
-      h('p', {}, bindings.length ? `${plural(bindings.length, 'binding')} will go with it:` : 'It is bound nowhere.'),
+      h('p', {}, bindings.length ? `${plural(bindings.length, 'binding')} will be deleted with it:` : 'It is not bound.'),
       shown.length ? h('ul', {}, shown.map((b) => h('li', {}, h('code', {}, b.expose_as_env), ` on ${place(b)}`)),
         bindings.length > shown.length && h('li', {}, `and ${bindings.length - shown.length} more`)) : null,
-      h('p', {}, 'Its value cannot be brought back.')],
+      h('p', {}, 'Its value cannot be restored.')],
     async run() {
       await call('DELETE', `secrets/${path(secret.id)}`);
       return `${secret.name} is deleted${bindings.length ? `, and ${plural(bindings.length, 'binding')} with it` : ''}.`;

@@ -1,23 +1,23 @@
-// The page: signing in and out, which view is shown, and keeping it fresh.
+// The page: signing in and out, the current view, and refreshing it.
 import { focusOn, h, say } from './dom.js';
-import { Refusal, forget, known, whenEnded } from './client.js';
+import { RequestError, forget, known, whenEnded } from './client.js';
 import { isOpen } from './dialog.js';
 import { Model } from './model.js';
 import { forgetTaken } from './taken.js';
-import { retell } from './words.js';
+import { updateTimes } from './words.js';
 import * as signin from './signin.js';
 import * as secrets from './secrets.js';
 import * as resources from './resources.js';
 import * as connections from './connections.js';
 
-const every = 15_000; // between two looks at the vault while the page is seen
+const refreshInterval = 15_000; // ms, while the page is visible
 const views = { '#secrets': secrets, '#resources': resources, '#connections': connections };
 const main = document.getElementById('main');
 const top = document.querySelector('.top');
 const fresh = document.getElementById('fresh');
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 
-let model = null; // null: nobody is signed in
+let model = null; // null before sign-in
 
 const view = () => views[location.hash] || secrets;
 
@@ -28,48 +28,48 @@ function render() {
     if (views[link.hash] === view()) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
-  const nodes = model.at ? view().view(model) : unread();
+  const nodes = model.at ? view().view(model) : notLoaded();
   main.replaceChildren(...nodes.flat(Infinity).filter(Boolean));
   if (focused && !isOpen()) focusOn(focused);
 }
 
-// unread is shown in place of a view while the vault has told nothing yet: an empty list would be a lie.
-const unread = () => [secrets.heading(view().title, h('p', { class: 'lead' }, 'The vault has not told yet what is here. Refresh asks it again.'))];
+// notLoaded replaces a view until the first response of the vault, because an empty list would be wrong.
+const notLoaded = () => [secrets.heading(view().title, h('p', { class: 'lead' }, 'The vault has not responded yet. Refresh tries again.'))];
 
-// refresh asks the vault again. What stands is left alone while it is still right, so that neither focus
-// nor selection nor a screen reader is disturbed.
+// refresh reloads the model. It renders the view again only if something has changed, to keep focus, selection and the
+// position of a screen reader.
 async function refresh() {
-  const mine = model;
+  const current = model;
   let changed;
   try {
-    changed = await mine.load();
-  } catch (refusal) {
-    if (!(refusal instanceof Refusal)) throw refusal;
-    if (mine !== model) return;
-    stale(refusal.message);
+    changed = await current.load();
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    if (current !== model) return;
+    showStale(error.message);
     return;
   }
-  if (mine !== model || !mine.at) return;
+  if (current !== model || !current.at) return;
   fresh.classList.remove('stale');
-  fresh.textContent = `As of ${clock.format(mine.at)}`;
+  fresh.textContent = `As of ${clock.format(current.at)}`;
   if (changed) render();
-  else retell();
+  else updateTimes();
 }
 
-function stale(message) {
+function showStale(message) {
   const first = !fresh.classList.contains('stale');
   fresh.classList.add('stale');
-  fresh.textContent = model.at ? `Not fresh: as of ${clock.format(model.at)}` : 'Not fresh';
+  fresh.textContent = model.at ? `Out of date: as of ${clock.format(model.at)}` : 'Out of date';
   if (first) say(message);
 }
 
-// attempt runs what asks the vault outside of a form, and says a refusal. It gives undefined then.
+// attempt runs fn, which calls the vault outside a form. It announces an error and then returns undefined.
 async function attempt(fn) {
   try {
     return await fn();
-  } catch (refusal) {
-    if (!(refusal instanceof Refusal)) throw refusal;
-    if (model) say(refusal.message);
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    if (model) say(error.message);
     return undefined;
   }
 }
@@ -77,7 +77,7 @@ async function attempt(fn) {
 async function enter() {
   model = Object.assign(new Model(), { refresh, attempt });
   top.hidden = document.querySelector('.skip').hidden = false;
-  whenEnded(() => leave('The key is no longer good: it was revoked or has expired.'));
+  whenEnded(() => leave('The key is no longer valid: it was revoked or has expired.'));
   await refresh();
   if (model) {
     if (!model.at) render();
@@ -85,7 +85,7 @@ async function enter() {
   }
 }
 
-// leave forgets the key and everything that was shown.
+// leave removes the key and everything that was loaded.
 function leave(why) {
   forget();
   forgetTaken();
@@ -124,12 +124,12 @@ window.addEventListener('hashchange', () => {
   window.scrollTo(0, 0);
   focusOn();
 });
-// A browser may keep the page of a tab that went elsewhere, to bring it back as it was: not the key.
+// A browser may cache the page of a tab that navigates away and restore it later. Remove the key first.
 window.addEventListener('pagehide', () => { if (known()) leave(); });
-document.addEventListener('visibilitychange', quietly);
-setInterval(quietly, every);
+document.addEventListener('visibilitychange', refreshQuietly);
+setInterval(refreshQuietly, refreshInterval);
 
-function quietly() {
+function refreshQuietly() {
   if (model && !document.hidden && !isOpen()) refresh();
 }
 

@@ -1,72 +1,71 @@
-// The API's client. The key stands in this module alone, in a variable that nothing hands out.
+// The client of the API. Only this module has the key, in a variable that it does not export.
 let key = '';
 let ended = null;
 
-// Refusal is an answer that isn't what was hoped for. status 0: there was none.
-export class Refusal extends Error {
+// RequestError is an error response, or status 0 for none.
+export class RequestError extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;
   }
 }
 
-// use takes a key for the calls that follow; forget wipes it. once is called when the vault has ended
-// that key in the middle of a session.
+// use sets the key of the following calls, and forget removes it. whenEnded sets a function that is called when the vault
+// rejects the key during a session.
 export function use(text) { key = text; }
-export function whenEnded(once) { ended = once; }
+export function whenEnded(fn) { ended = fn; }
 export function forget() { key = ''; ended = null; }
 export const known = () => key !== '';
 
-// call makes one call of the API and gives the answer's body. query's empty fields are left out.
-// Throws a Refusal.
+// call makes one API call and returns the body of the response. It omits empty fields of query. Throws RequestError.
 export async function call(method, path, { query = {}, body } = {}) {
   const fields = Object.entries(query).filter(([, value]) => value !== '' && value != null);
   const search = fields.length ? `?${new URLSearchParams(fields)}` : '';
   const used = key;
-  let answer;
+  let response;
   let content;
   try {
-    answer = await fetch(`api/v1/egress/${path}${search}`, {
+    response = await fetch(`api/v1/egress/${path}${search}`, {
       method,
       headers: { Authorization: `Bearer ${used}`, ...(body && { 'Content-Type': 'application/json' }) },
       body: body && JSON.stringify(body),
       cache: 'no-store', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer',
       signal: AbortSignal.timeout(30_000),
     });
-    content = await answer.json();
+    content = await response.json();
   } catch {
-    if (!answer || answer.ok) {
-      throw new Refusal(0, 'The vault does not answer. Is it running, and is the network up? Nothing is lost: try again.');
+    if (!response || response.ok) {
+      throw new RequestError(0, 'The vault does not respond. Check that it is running and that the network works, then try again.');
     }
     content = {};
   }
-  if (used !== key) throw new Refusal(0, 'You signed out meanwhile.');
-  if (answer.status === 401) ended?.();
-  if (!answer.ok) throw new Refusal(answer.status, sentence(answer, content));
+  if (used !== key) throw new RequestError(0, 'You have signed out.');
+  if (response.status === 401) ended?.();
+  if (!response.ok) throw new RequestError(response.status, sentence(response, content));
   return content;
 }
 
-// sentence says a refusal in plain words: the API's own where they are about what was asked.
-function sentence(answer, content) {
-  switch (answer.status) {
-    case 401: return 'This key is unknown, or it was revoked or has expired.';
-    case 403: return 'This key may not do that.';
-    case 413: return 'That is more than the vault takes at once.';
-    case 429: return `Too many requests at once: try again in ${content.retry_after || 1} s.`;
-    case 500: return `Something went wrong in the vault. If it happens again, tell the vault’s operator: ${content.request_id}`;
+// sentence returns the text for an error response: the API's message if it is about the request.
+function sentence(response, content) {
+  switch (response.status) {
+    case 401: return 'This key is unknown, revoked or expired.';
+    case 403: return 'This key is not allowed to do that.';
+    case 413: return 'The request is too large.';
+    case 429: return `Too many requests: try again in ${content.retry_after || 1} s.`;
+    case 500: return `Internal error in the vault. If it happens again, report this id to the vault’s operator: ${content.request_id}`;
   }
-  const said = [content.error?.message, content.error, content.message].find((s) => typeof s === 'string' && s)
-    || `The vault answered ${answer.status}.`;
-  return said.charAt(0).toUpperCase() + said.slice(1) + (/[.!?]$/.test(said) ? '' : '.');
+  const message = [content.error?.message, content.error, content.message].find((s) => typeof s === 'string' && s)
+    || `The vault responded with status ${response.status}.`;
+  return message.charAt(0).toUpperCase() + message.slice(1) + (/[.!?]$/.test(message) ? '' : '.');
 }
 
-// all gives every item of a list, page by page, up to most.
-export async function all(path, name, query = {}, most = Infinity) {
+// all returns the items of a list from all of its pages, and stops after a page once there are max.
+export async function all(path, name, query = {}, max = Infinity) {
   const items = [];
   for (let cursor = ''; ;) {
     const page = await call('GET', path, { query: { ...query, cursor } });
     items.push(...page[name]);
     cursor = page.next_cursor;
-    if (!cursor || items.length >= most) return items;
+    if (!cursor || items.length >= max) return items;
   }
 }

@@ -1,4 +1,4 @@
-// The view of connected accounts: OAuth tokens that the vault keeps fresh.
+// The view of connected accounts, whose OAuth tokens the vault renews.
 import { h, button, command, state, table } from './dom.js';
 import { remove } from './actions.js';
 import { connect } from './connect.js';
@@ -13,20 +13,20 @@ const providerOf = (s) => s.oauth_provider || facts(s).provider || '';
 
 export function view(m) {
   const connections = m.secrets.filter(isConnection);
-  const lead = h('p', { class: 'lead' }, 'Accounts whose tokens the vault keeps fresh: each renewal reaches what they are bound to by itself.');
+  const lead = h('p', { class: 'lead' }, 'The vault renews the tokens of these accounts. Everything they are bound to receives each new token.');
   return [heading('Connections', lead), connections.length ? rows(m, connections) : null, providers(m, connections.length)];
 }
 
 const health = {
   connected: () => state('good', 'connected'),
-  retrying: (word) => state('stale', `not renewed${word ? ` (${word})` : ''}: the vault tries again`),
-  reconnect_required: () => state('bad', 'has to be connected again'),
+  retrying: (word) => state('stale', `not renewed${word ? ` (${word})` : ''}: the vault retries`),
+  reconnect_required: () => state('bad', 'must be connected again'),
 };
 
 function rows(m, connections) {
   const columns = [
-    { label: 'Account' }, { label: 'Health' }, { label: 'May' }, { label: 'Bound to' }, { label: 'Token' }, { label: 'Ends' },
-    { label: 'What to do', quiet: true, class: 'actions' },
+    { label: 'Account' }, { label: 'Health' }, { label: 'Scopes' }, { label: 'Bound to' }, { label: 'Token' }, { label: 'Expires' },
+    { label: 'Actions', quiet: true, class: 'actions' },
   ];
   return table('Connections', columns, connections.map((s) => {
     const { status, scopes, error } = facts(s);
@@ -35,8 +35,8 @@ function rows(m, connections) {
     const words = [].concat(scopes || []).flatMap((w) => String(w).split(' '));
     return [
       [h('span', { class: 'name' }, s.name), small([provider?.display_name || providerOf(s), ...owner(s).named].filter(Boolean).join(', '))],
-      (health[status] || (() => state('none', 'not told')))(error),
-      words.length ? h('span', {}, words.map((w) => h('code', { class: 'word' }, w))) : h('span', { class: 'faint' }, 'not told'),
+      (health[status] || (() => state('none', 'unknown')))(error),
+      words.length ? h('span', {}, words.map((w) => h('code', { class: 'word' }, w))) : h('span', { class: 'faint' }, 'unknown'),
       places.length ? h('a', { href: '#resources' }, plural(places.length, 'binding')) : h('span', { class: 'faint' }, 'nothing'),
       [h('span', {}, `v${s.version}`), small(when(s.updated_at))],
       expiry(s),
@@ -51,19 +51,19 @@ function rows(m, connections) {
 function providers(m, some) {
   if (!m.providers) {
     return h('section', { class: 'providers', 'aria-label': 'Providers' },
-      h('p', { class: 'lead' }, 'This vault does not connect accounts: it is of a version without OAuth.'));
+      h('p', { class: 'lead' }, 'This version of the vault has no OAuth.'));
   }
   if (m.providers.length === 0) {
     return h('section', { class: some ? 'providers first' : 'first', 'aria-labelledby': 'providers' },
-      h('h2', { id: 'providers' }, 'No provider is set up'),
-      h('p', {}, 'The vault’s operator adds one: register the vault with the provider, with this address to send users back to,'),
+      h('h2', { id: 'providers' }, 'No provider is configured'),
+      h('p', {}, 'The vault’s operator can add one: register the vault with the provider, using this redirect address,'),
       command(here('api/v1/egress/oauth/callback')),
-      h('p', {}, 'and name the provider in the file that ', h('code', {}, 'miosa-vault serve --oauth-file'), ' reads.'));
+      h('p', {}, 'and add the provider to the file of ', h('code', {}, 'miosa-vault serve --oauth-file'), '.'));
   }
   return h('section', { class: 'providers', 'aria-labelledby': 'providers' },
     h('h2', { id: 'providers' }, some ? 'Connect another account' : 'Connect an account'),
     h('ul', {}, m.providers.map((p) => h('li', {},
       h('div', {}, h('h3', {}, p.display_name),
-        p.scopes.length ? h('p', { class: 'small' }, 'asks for ', p.scopes.map((w) => h('code', { class: 'word' }, w))) : null),
+        p.scopes.length ? h('p', { class: 'small' }, 'scopes: ', p.scopes.map((w) => h('code', { class: 'word' }, w))) : null),
       button('Connect', (e) => connect(m, e.currentTarget, p), { key: `connect ${p.name}`, about: p.display_name, kind: 'secondary' })))));
 }

@@ -1,10 +1,10 @@
-// Dialogs: real ones, so that Escape, the focus and what lies behind are the browser's business.
+// Modal dialogs. They are dialog elements, so the browser handles Escape, the focus and the inert page.
 import { h, button, focusOn, say } from './dom.js';
-import { Refusal } from './client.js';
+import { RequestError } from './client.js';
 
 export const isOpen = () => document.querySelector('dialog') !== null;
 
-// show opens a dialog and gives its close. ended runs when it has closed, however that came.
+// show opens a dialog and returns a function that closes it. ended is called after it has closed.
 export function show(title, content, { opener, alert, ended } = {}) {
   const heading = h('h2', { id: 'dialog-title' }, title);
   const dialog = h('dialog', {
@@ -12,7 +12,7 @@ export function show(title, content, { opener, alert, ended } = {}) {
   }, heading, content);
   const key = opener?.dataset.key;
   dialog.addEventListener('close', () => {
-    const there = dialog.isConnected; // signing out takes dialogs away, and has the focus elsewhere
+    const there = dialog.isConnected; // false after signing out, which sets the focus itself
     dialog.remove();
     if (there && opener?.isConnected) opener.focus();
     else if (there) focusOn(key);
@@ -24,8 +24,8 @@ export function show(title, content, { opener, alert, ended } = {}) {
   return () => dialog.close();
 }
 
-// form opens a dialog with fields, laid out in body. run gets {name: value} without what is empty, asks
-// the vault, and gives the sentence that says how it went; after refreshes; then comes once it has closed.
+// form opens a dialog with fields, which body contains. run receives {name: value} without empty values, calls the vault, and
+// returns the message for the result. after is called next, and then after the dialog has closed.
 export function form({ title, fields = [], body = fields.map((f) => f.node), submit, danger, opener, run, after, then }) {
   const problem = h('p', { class: 'error', role: 'alert', hidden: true });
   const send = h('button', { type: 'submit', class: danger ? 'danger' : 'primary' }, submit);
@@ -33,11 +33,11 @@ export function form({ title, fields = [], body = fields.map((f) => f.node), sub
   let busy = false;
   let done = false;
 
-  const tell = (sentence) => {
+  const showProblem = (sentence) => {
     problem.textContent = sentence;
     problem.hidden = !sentence;
   };
-  const point = (field, sentence) => {
+  const showProblemAt = (field, sentence) => {
     field.problem(sentence);
     field.node.closest('details')?.setAttribute('open', '');
     field.input.focus();
@@ -45,12 +45,12 @@ export function form({ title, fields = [], body = fields.map((f) => f.node), sub
   const submitted = async (event) => {
     event.preventDefault();
     if (busy) return;
-    tell('');
+    showProblem('');
     const shown = fields.filter((f) => !f.node.closest('[hidden]'));
     const faults = shown.map((f) => [f, f.fault()]);
     for (const [f, fault] of faults) f.problem(fault);
     const first = faults.find(([, fault]) => fault);
-    if (first) return point(...first);
+    if (first) return showProblemAt(...first);
 
     const values = Object.fromEntries(shown.map((f) => [f.name, f.read()]).filter(([, v]) => v !== ''));
     for (const f of fields) f.wipe();
@@ -60,7 +60,7 @@ export function form({ title, fields = [], body = fields.map((f) => f.node), sub
     try {
       outcome = await run(values);
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
+      if (!(error instanceof RequestError)) throw error;
       return refused(error);
     } finally {
       busy = false;
@@ -71,14 +71,14 @@ export function form({ title, fields = [], body = fields.map((f) => f.node), sub
     close();
     say(outcome);
   };
-  // The API's sentences begin with the field they are about, where they are about one.
+  // The API's messages about a field begin with its name.
   const refused = (error) => {
     const [, word, rest] = error.message.match(/^(\w+)(.*)$/s) || [];
     const field = fields.find((f) => f.name === word?.toLowerCase());
     const wiped = fields.find((f) => f.name === 'value' && f.read() === '');
-    const again = wiped ? ' The value was wiped when it was sent: enter it again.' : '';
-    if (field && !field.node.closest('[hidden]')) point(field, field.label + rest + (field === wiped ? '' : again));
-    else tell(error.message + again);
+    const again = wiped ? ' The value was removed from the form when it was sent: enter it again.' : '';
+    if (field && !field.node.closest('[hidden]')) showProblemAt(field, field.label + rest + (field === wiped ? '' : again));
+    else showProblem(error.message + again);
   };
   const all = h('form', { novalidate: true, autocomplete: 'off', onsubmit: submitted },
     danger ? h('div', { class: 'more', id: 'dialog-about' }, body) : body, problem, h('div', { class: 'buttons' }, cancel, send));

@@ -1,7 +1,7 @@
-// What the page is built of. Text only ever becomes text: nothing here reads markup.
+// Elements of the page. Text is never parsed as markup.
 
-// h makes an element. An attribute that is a function is a listener (onclick), true is a bare
-// attribute, false and null are none. Children are nodes or texts; null and false are left out.
+// h returns an element. An attribute that is a function becomes a listener (onclick), and true an attribute without value;
+// false and null are omitted. Children are nodes or strings; null and false are omitted.
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -22,7 +22,7 @@ const shapes = {
   none: 'M6 12h12',
 };
 
-// icon is a drawing that says nothing by itself: a word always stands beside it.
+// icon returns a decorative drawing, always used next to a word.
 export function icon(name) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
@@ -34,14 +34,13 @@ export function icon(name) {
   return svg;
 }
 
-// state is a word with its icon and colour: good, stale, bad or none.
+// state returns words with the icon and color of a kind: good, stale, bad or none.
 export function state(kind, ...words) {
   return h('span', { class: `state ${kind}` }, icon(kind), h('span', {}, ...words));
 }
 
-// table makes one whose rows become cards on a phone and stay rows to a screen reader: where CSS
-// changes how rows are laid out, browsers forget what they are unless their roles are said.
-// columns: {label, class, quiet}; rows: lists of cells, each a node, a text or a list of them.
+// table returns a table. On a phone, CSS shows its rows as cards; the roles are explicit because browsers otherwise no longer
+// treat them as rows. columns: {label, class, quiet}. rows: lists of cells, each a node, a string or a list of them.
 export function table(caption, columns, rows) {
   return h('table', { role: 'table' },
     h('caption', { class: 'unseen' }, caption),
@@ -56,46 +55,46 @@ export function table(caption, columns, rows) {
     })))));
 }
 
-// button makes one that does something here. key names it across renderings, so that the focus finds
-// it again; about is what it is about, where the label alone doesn't say so.
+// button returns a button. key identifies it in the next rendering, to restore the focus. about completes the label for
+// screen readers.
 export function button(label, onclick, { key, about, kind = 'quiet' } = {}) {
   return h('button', { type: 'button', class: kind, onclick, 'data-key': key },
     label, about ? h('span', { class: 'unseen' }, ` ${about}`) : null);
 }
 
-// command is a line to copy.
+// command returns a command line with a button to copy it.
 export function command(text) {
   const copy = navigator.clipboard && button('Copy', async () => {
     try {
       await navigator.clipboard.writeText(text);
       say('Copied.');
     } catch {
-      say('The browser did not let the page copy: select the line instead.');
+      say('The browser does not allow copying: select the line instead.');
     }
   }, { about: text });
-  // A line breaks between words only: never within an option, after its hyphens.
+  // So that a line breaks between words only, not after a hyphen.
   const words = text.split(' ').flatMap((word, i) => [i > 0 && ' ', h('span', {}, word)]);
   return h('div', { class: 'command' }, h('code', {}, words), copy || null);
 }
 
-let hush;
-let voice;
+let clearTimer;
+let showTimer;
 
-// say tells an outcome, to the eye and to the ear.
+// say shows a message, and announces it to screen readers.
 export function say(text) {
   const notice = document.getElementById('notice');
   const dismiss = document.getElementById('dismiss');
-  clearTimeout(hush);
-  clearTimeout(voice);
+  clearTimeout(clearTimer);
+  clearTimeout(showTimer);
   notice.textContent = '';
   dismiss.hidden = !text;
   if (!text) return;
-  // In a later turn, or saying the same twice would be heard once.
-  voice = setTimeout(() => { notice.textContent = text; }, 50);
-  hush = setTimeout(() => say(''), 12_000);
+  // Later, so that the same message is announced again.
+  showTimer = setTimeout(() => { notice.textContent = text; }, 50);
+  clearTimer = setTimeout(() => say(''), 12_000);
 }
 
-// focusOn moves the focus to what key named before, else to the view's heading.
+// focusOn moves the focus to the element with that key, or else to the view's heading.
 export function focusOn(key) {
   const again = key && document.querySelector(`[data-key="${CSS.escape(key)}"]`);
   (again || document.querySelector('main h1') || document.getElementById('main')).focus();

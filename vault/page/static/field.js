@@ -1,5 +1,5 @@
-// The fields of a dialog. Each is {name, node, input, read, fault, problem, wipe}: read gives its
-// value, fault what is wrong with it before anybody is asked, problem shows a sentence at it.
+// The fields of a dialog. Each is {name, node, input, read, fault, problem, wipe}: read returns its value, fault the error that
+// the page itself finds, problem shows an error, and wipe removes a secret value.
 import { h, button } from './dom.js';
 
 let ids = 0;
@@ -35,7 +35,7 @@ function field(name, label, input, { hint, required, beside, fault } = {}) {
 
 const plain = { autocomplete: 'off', autocapitalize: 'off', autocorrect: 'off', spellcheck: 'false' };
 
-// text is one line. suggestions are offered, not demanded.
+// text is a single line, with optional suggestions.
 export function text(name, label, { value = '', suggestions, mono, ...more } = {}) {
   const input = h('input', { ...plain, type: 'text', class: mono && 'mono' });
   input.value = value;
@@ -48,7 +48,7 @@ export function text(name, label, { value = '', suggestions, mono, ...more } = {
   return it;
 }
 
-// choice is one of options: {value: label}, or a list of such pairs.
+// choice is one of options: {value: label}, or a list of pairs.
 export function choice(name, label, options, { value, ...more } = {}) {
   const pairs = Array.isArray(options) ? options : Object.entries(options);
   const select = h('select', {}, pairs.map(([v, l]) => h('option', { value: v }, l)));
@@ -56,20 +56,20 @@ export function choice(name, label, options, { value, ...more } = {}) {
   return field(name, label, select, { required: true, ...more });
 }
 
-// moment is a time that may be left out, read as RFC 3339.
+// moment is an optional time. read returns RFC 3339.
 export function moment(name, label, more = {}) {
   const it = field(name, label, h('input', { type: 'datetime-local', autocomplete: 'off' }), {
-    fault: (v) => (v && new Date(v) <= Date.now() ? `${label} must be a time to come.` : ''), ...more,
+    fault: (v) => (v && new Date(v) <= Date.now() ? `${label} must be in the future.` : ''), ...more,
   });
   const raw = it.read;
   it.read = () => (raw() ? new Date(raw()).toISOString() : '');
   return it;
 }
 
-const longest = 1 << 20;
+const maxBytes = 1 << 20;
 
-// value is what must not be seen: hidden unless Show is pressed, of several lines where they are
-// asked for or pasted, wiped when it has been sent.
+// value is a secret value: hidden unless Show is pressed, and removed when it is sent. It becomes a text area for several
+// lines, also when they are pasted.
 export function value(name, label, more = {}) {
   const line = h('input', { ...plain, type: 'password', class: 'mono', 'data-1p-ignore': true, 'data-lpignore': 'true' });
   const area = h('textarea', { ...plain, class: 'mono masked', rows: 5, wrap: 'off', 'data-1p-ignore': true });
@@ -98,7 +98,7 @@ export function value(name, label, more = {}) {
     lines.setAttribute('aria-pressed', toArea);
     to.focus();
   }
-  // A line would drop the breaks of what is pasted into it, and a key of several lines would be broken.
+  // A single-line input would remove the line breaks of a pasted key.
   line.addEventListener('paste', (event) => {
     const pasted = event.clipboardData.getData('text/plain');
     if (more.single || !/[\r\n]/.test(pasted.trim())) return;
@@ -110,7 +110,7 @@ export function value(name, label, more = {}) {
   it.read = () => it.input.value;
   it.fault = () => {
     if (it.read() === '') return `${label} is needed.`;
-    return new TextEncoder().encode(it.read()).length > longest ? `${label} is longer than 1 MiB.` : '';
+    return new TextEncoder().encode(it.read()).length > maxBytes ? `${label} is longer than 1 MiB.` : '';
   };
   it.wipe = () => {
     line.value = area.value = '';
@@ -119,17 +119,17 @@ export function value(name, label, more = {}) {
   return it;
 }
 
-// variable is the name of an environment variable. needed says why it can't be left out just now.
+// variable is the name of an environment variable. needed returns an error if it can't be empty now.
 export const variable = ({ needed, ...more } = {}) => text('expose_as_env', 'Variable', {
-  mono: true, hint: 'Such as GH_TOKEN.',
+  mono: true, hint: 'For example GH_TOKEN.',
   fault(v) {
     if (v === '') return needed?.() || '';
-    return /^[A-Za-z_][A-Za-z0-9_]*$/.test(v) ? '' : 'Variable must be letters, digits and _, and not begin with a digit.';
+    return /^[A-Za-z_][A-Za-z0-9_]*$/.test(v) ? '' : 'Variable must consist of letters, digits and _, and not begin with a digit.';
   },
   ...more,
 });
 
-// resource is a sandbox or computer: two fields in one line.
+// resource is a sandbox or computer: two fields on one line.
 export function resource({ value: r, known = [], required } = {}) {
   return [
     choice('resource_type', 'Kind', { sandbox: 'Sandbox', computer: 'Computer' }, { value: r?.resource_type }),
@@ -137,7 +137,7 @@ export function resource({ value: r, known = [], required } = {}) {
   ];
 }
 
-// delivery is which of two things the resource gets.
-export const delivery = () => choice('delivery', 'It gets', [
+// delivery is what the resource receives.
+export const delivery = () => choice('delivery', 'Delivery', [
   ['value', 'the value'], ['placeholder', 'a placeholder for the proxy'],
 ]);

@@ -1,4 +1,4 @@
-// What the page knows of the tenant. All of it comes through the API, as it does to any client.
+// The tenant's data, from the API.
 import { all, call } from './client.js';
 import { taken } from './taken.js';
 import { expired, place } from './words.js';
@@ -7,13 +7,13 @@ import { expired, place } from './words.js';
 export class Model {
   secrets = [];
   bindings = [];
-  resources = []; // {resource_type, resource_id, keyed}: whatever has a binding or a key that works
+  resources = []; // {resource_type, resource_id, keyed}: those with a binding or a valid key
   providers = null; // null: the vault has no OAuth
-  taken = new Map(); // by place: what taken gives
+  taken = new Map(); // by place, from taken
   search = '';
-  at = null; // when it was loaded
-  #text = '';
-  #turn = 0;
+  at = null; // the time of the last load
+  #text = ''; // to detect changes
+  #loads = 0;
   #byID = new Map();
   #byName = new Map();
   #bound = new Map();
@@ -23,19 +23,19 @@ export class Model {
   twins(secret) { return this.#byName.get(secret.name).length > 1; }
 
   async #listProviders() {
-    if (this.at && !this.providers) return null; // it won't have learnt it since
+    if (this.at && !this.providers) return null; // a vault without OAuth
     try {
       return (await call('GET', 'oauth/providers')).providers;
-    } catch (refusal) {
-      if (refusal.status === 404) return null;
-      throw refusal;
+    } catch (error) {
+      if (error.status === 404) return null;
+      throw error;
     }
   }
 
-  // load asks for everything again and tells whether anything is different. Of several at a time the one
-  // that began last counts: the others may have been answered before what has just been done.
+  // load requests everything again and returns whether anything has changed. Of concurrent loads, only the result of the
+  // last one started is used: the others may have been answered before the latest change.
   async load() {
-    const turn = ++this.#turn;
+    const load = ++this.#loads;
     const [secrets, { bindings }, keys, providers] = await Promise.all([
       all('secrets', 'secrets', { limit: 500 }), call('GET', 'bindings'), call('GET', 'resource-keys'), this.#listProviders(),
     ]);
@@ -47,7 +47,7 @@ export class Model {
     }
     const sorted = [...resources.values()].sort((a, b) => place(a).localeCompare(place(b), undefined, { numeric: true }));
     const took = await taken(sorted);
-    if (turn !== this.#turn) return false;
+    if (load !== this.#loads) return false;
     secrets.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }) || a.created_at.localeCompare(b.created_at));
     Object.assign(this, { secrets, bindings, resources: sorted, providers, taken: took, at: new Date() });
     this.#byID = new Map(secrets.map((s) => [s.id, s]));

@@ -5,9 +5,9 @@ import { expired, owner, plural, types, when } from './words.js';
 
 export const title = 'Secrets';
 
-const most = 500; // rows at a time
+const maxRows = 500;
 
-// view gives the nodes of the page's main part.
+// view returns the nodes of the page's main part.
 export function view(m) {
   const set = button('Set a secret', (e) => setSecret(m, e.currentTarget), { key: 'set', kind: 'primary' });
   if (m.secrets.length === 0) return [heading('Secrets', null), first(set)];
@@ -16,8 +16,8 @@ export function view(m) {
   const fill = () => {
     const found = m.secrets.filter((s) => matches(s, m.search));
     count.textContent = m.search ? `${found.length} of ${plural(m.secrets.length, 'secret')}` : plural(m.secrets.length, 'secret');
-    list.replaceChildren(found.length ? rows(m, found.slice(0, most)) : h('p', { class: 'plain' }, 'No secret is called that.'));
-    if (found.length > most) list.append(h('p', { class: 'plain' }, `These are the first ${most}. Find the others by their names.`));
+    list.replaceChildren(found.length ? rows(m, found.slice(0, maxRows)) : h('p', { class: 'plain' }, 'No secret matches.'));
+    if (found.length > maxRows) list.append(h('p', { class: 'plain' }, `Only the first ${maxRows} are shown. Use Find for the others.`));
   };
   fill();
   return [heading('Secrets', count, m.secrets.length > 6 && find(m, fill), set), list];
@@ -40,7 +40,7 @@ const matches = (s, words) => [s.name, s.type, ...owner(s).named].some((t) => t.
 function rows(m, secrets) {
   const columns = [
     { label: 'Name' }, { label: 'Value' }, { label: 'Belongs to' }, { label: 'Version' }, { label: 'Expires' },
-    { label: 'Bound to' }, { label: 'What to do', quiet: true, class: 'actions' },
+    { label: 'Bound to' }, { label: 'Actions', quiet: true, class: 'actions' },
   ];
   return table('Secrets', columns, secrets.map((s) => {
     const { scope, named } = owner(s);
@@ -66,13 +66,13 @@ export function expiry(s) {
   return expired(s) ? state('bad', 'expired ', when(s.expires_at)) : when(s.expires_at);
 }
 
-// first is what is shown before there is anything: what to do next.
+// first returns the first steps, for a tenant without secrets.
 function first(set) {
   return h('section', { class: 'first', 'aria-label': 'First steps' },
-    h('p', { class: 'lead' }, 'Nothing is kept here yet. Three steps bring a secret into a command.'),
+    h('p', { class: 'lead' }, 'There are no secrets yet. Three steps give a command its first one.'),
     h('ol', {},
-      h('li', {}, h('h2', {}, 'Set a secret'), h('p', {}, 'Its value is encrypted, and no page and no call ever shows it again.'), set),
-      h('li', {}, h('h2', {}, 'Bind it'), h('p', {}, 'Say which sandbox or computer gets it, and under which variable. You can do both in one go.')),
-      h('li', {}, h('h2', {}, 'Run a command there'), h('p', {}, 'It finds the variable in its environment:'),
+      h('li', {}, h('h2', {}, 'Set a secret'), h('p', {}, 'Its value is stored encrypted, and never shown again.'), set),
+      h('li', {}, h('h2', {}, 'Bind it'), h('p', {}, 'Choose the sandbox or computer that receives it, and the variable’s name. The same form does both.')),
+      h('li', {}, h('h2', {}, 'Run a command on it'), h('p', {}, 'The command has the variable in its environment:'),
         command('miosa-env run -- ./app'))));
 }

@@ -1,13 +1,13 @@
-// Signing in: the key goes from the field into the client's variable, and nowhere else.
+// Signing in. The key is only passed from the field to the client.
 import { h, command } from './dom.js';
-import { Refusal, call, forget, use } from './client.js';
+import { RequestError, call, forget, use } from './client.js';
 import { value } from './field.js';
 
 export const title = 'Sign in';
 
-const resourceKey = 'That is a resource key: it is for the agent on one sandbox or computer, and can manage nothing. Sign in with the tenant key, which begins with msk_u_.';
+const resourceKey = 'This is a resource key, for the agent of one sandbox or computer. Sign in with a tenant key, which begins with msk_u_.';
 
-// view asks for a key. why says what ended the session before, where something did.
+// view returns the form for the key. why is the reason for which the last session ended, if any.
 export function view(entered, why) {
   const key = value('key', 'Tenant key', { single: true });
   let busy = false;
@@ -18,22 +18,22 @@ export function view(entered, why) {
     key.wipe();
     key.problem('');
     const fault = given === '' ? 'Tenant key is needed.' : given.startsWith('msk_r_') ? resourceKey
-      : /^msk_[a-z]{1,8}_[A-Za-z0-9_-]{16,512}$/.test(given) ? '' : 'That is not a key: a tenant key begins with msk_u_ and has no spaces.';
-    if (fault) return refused(fault);
+      : /^msk_[a-z]{1,8}_[A-Za-z0-9_-]{16,512}$/.test(given) ? '' : 'This is not a key: a tenant key begins with msk_u_ and has no spaces.';
+    if (fault) return showError(fault);
     busy = true;
     use(given);
     try {
       await call('GET', 'secrets', { query: { limit: 1 } });
-    } catch (refusal) {
-      if (!(refusal instanceof Refusal)) throw refusal;
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
       forget();
-      return refused(refusal.status === 403 ? resourceKey : refusal.message);
+      return showError(error.status === 403 ? resourceKey : error.message);
     } finally {
       busy = false;
     }
     entered();
   };
-  const refused = (sentence) => {
+  const showError = (sentence) => {
     key.problem(sentence);
     key.input.focus();
   };
@@ -44,8 +44,8 @@ export function view(entered, why) {
     why ? h('p', { class: 'why', role: 'alert' }, why) : null,
     h('form', { novalidate: true, autocomplete: 'off', onsubmit: submitted }, key.node,
       h('button', { type: 'submit', class: 'primary wide' }, 'Sign in')),
-    h('p', { class: 'small' }, 'The key stays in the memory of this page. It is stored nowhere, and gone when you sign out, reload or leave.'),
+    h('p', { class: 'small' }, 'The key is kept in the memory of this page only. It is gone when you sign out, reload or leave.'),
     h('details', {}, h('summary', {}, 'Where do I get a key?'),
-      h('p', { class: 'small' }, 'Whoever runs the vault makes one for your tenant:'),
+      h('p', { class: 'small' }, 'The vault’s operator creates one for your tenant:'),
       command('miosa-vault keys create --tenant NAME')))];
 }

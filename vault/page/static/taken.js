@@ -1,12 +1,11 @@
-// What each sandbox and computer last took from the vault, as the audit tells it.
+// The versions that each sandbox and computer last received, from the audit log.
 import { all, call } from './client.js';
 
-const page = 200;
+const pageSize = 200;
 
-// Last is, for each resource ("sandbox sb_1"), its last reveal and its last refused one, where there
-// are such: audit events, or null.
+// last maps each resource ("sandbox sb_1") to the audit events of its last reveal and its last denied reveal, or null.
 let last = new Map();
-let seen = ''; // the id of the newest event that is in last
+let seen = ''; // the id of the newest event in last
 
 export function forgetTaken() {
   last = new Map();
@@ -15,8 +14,8 @@ export function forgetTaken() {
 
 const name = (r) => `${r.resource_type} ${r.resource_id}`;
 
-// A reveal that found nothing new leaves no event, so the newest event of a resource says what it has.
-function note(map, events) {
+// A reveal without changes has no event, so the newest event of a resource has the versions it received.
+function addEvents(map, events) {
   for (const event of events) { // newest first
     const known = map.get(name(event)) || { ok: null, denied: null };
     known[event.outcome === 'ok' ? 'ok' : 'denied'] ??= event;
@@ -24,20 +23,20 @@ function note(map, events) {
   }
 }
 
-// taken gives that map for resources. It asks for the newest reveals of all at once, and then for
-// those one by one that aren't among them and were never asked for.
+// taken returns that map. It requests the newest reveals of all resources, then those of each resource that has none among
+// them and none in last.
 export async function taken(resources) {
-  const answer = await call('GET', 'audit', { query: { action: 'reveal', limit: page } });
+  const answer = await call('GET', 'audit', { query: { action: 'reveal', limit: pageSize } });
   const fresh = new Map();
-  note(fresh, answer.events);
-  const whole = !answer.next_cursor;
-  const joins = whole || answer.events.some((event) => event.id === seen);
+  addEvents(fresh, answer.events);
+  const complete = !answer.next_cursor;
+  const overlaps = complete || answer.events.some((event) => event.id === seen);
   const now = new Map();
   const ask = [];
   for (const resource of resources) {
     const it = name(resource);
-    const [newer, older] = [fresh.get(it), joins ? last.get(it) : null];
-    if (newer?.ok || older || whole) {
+    const [newer, older] = [fresh.get(it), overlaps ? last.get(it) : null];
+    if (newer?.ok || older || complete) {
       now.set(it, { ok: newer?.ok || older?.ok || null, denied: newer?.denied || older?.denied || null });
     } else {
       ask.push(resource);
@@ -47,7 +46,7 @@ export async function taken(resources) {
     for (let resource; (resource = ask.pop());) {
       const { resource_type, resource_id } = resource;
       const one = new Map([[name(resource), { ok: null, denied: null }]]);
-      note(one, await all('audit', 'events', { action: 'reveal', resource_type, resource_id, limit: 20 }, 100));
+      addEvents(one, await all('audit', 'events', { action: 'reveal', resource_type, resource_id, limit: 20 }, 100));
       now.set(name(resource), one.get(name(resource)));
     }
   });
@@ -57,8 +56,8 @@ export async function taken(resources) {
   return now;
 }
 
-// standing compares a binding with what its resource took: {word, kind, version}. word is one of
-// current, stale, untaken, expired and placeholder; version is the one taken, null where none was.
+// standing compares a binding with what its resource received: {word, kind, version}. word is current, stale, untaken,
+// expired or placeholder; version is the version received, or null.
 export function standing(binding, secret, took) {
   const ref = took?.ok?.bindings?.find((b) => b.id === binding.id);
   const version = ref?.version ?? null;
@@ -68,7 +67,7 @@ export function standing(binding, secret, took) {
   return version < binding.version ? { word: 'stale', kind: 'stale', version } : { word: 'current', kind: 'good', version };
 }
 
-// leftovers are the things a resource took that are no longer bound to it.
+// leftovers returns the bindings that a resource received and that have been deleted since.
 export function leftovers(bindings, took) {
   const bound = new Set(bindings.map((b) => b.id));
   return (took?.ok?.bindings || []).filter((ref) => !bound.has(ref.id));

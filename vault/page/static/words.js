@@ -1,4 +1,4 @@
-// How things are called.
+// Names and times in words.
 import { h } from './dom.js';
 
 export const plural = (n, one, many = `${one}s`) => `${n} ${n === 1 ? one : many}`;
@@ -23,13 +23,13 @@ function relative(moment) {
   return seconds > 0 ? `${far} ago` : `in ${far}`;
 }
 
-// when is a time in the words of now; retell brings what stands on the page up to date.
+// when returns an element with a time relative to now. updateTimes updates all of them.
 export function when(text) {
   const moment = new Date(text);
   return h('time', { datetime: text, title: exact.format(moment) }, relative(moment));
 }
 
-export function retell() {
+export function updateTimes() {
   for (const time of document.querySelectorAll('time')) {
     time.textContent = relative(new Date(time.getAttribute('datetime')));
   }
@@ -44,7 +44,7 @@ export const types = {
 
 export const kinds = { sandbox: 'Sandbox', computer: 'Computer' };
 
-// scopes: who a secret belongs to, and the field that says which one.
+// scopes are the kinds of owners of a secret. field is the API's field with the owner's id.
 export const scopes = {
   user: { label: 'A user', field: 'owner_user_id', id: 'User id' },
   workspace: { label: 'A workspace', field: 'workspace_id', id: 'Workspace id' },
@@ -57,8 +57,7 @@ const owners = {
   workspace_id: 'workspace', owner_user_id: 'user', external_user_id: 'your user', external_workspace_id: 'your workspace',
 };
 
-// owner says in whose name a secret is kept: its scope, the id of whom that is, then all else that it is
-// attributed to.
+// owner returns a secret's scope, and its attribution in words, the owner's id first.
 export function owner(secret) {
   const own = scopes[secret.scope]?.field;
   const named = Object.keys(owners).filter((f) => secret[f]).sort((a, b) => (b === own) - (a === own))
@@ -67,8 +66,8 @@ export function owner(secret) {
   return { scope: secret.scope.replaceAll('_', ' '), named };
 }
 
-// place is a resource in a sentence.
+// place returns a resource's name in a sentence.
 export const place = (r) => `${r.resource_type} ${r.resource_id}`;
 
-// here is an address on this vault, as others would call it.
+// here returns the full URL of a path on this vault.
 export const here = (path) => new URL(path, document.baseURI).href;
