@@ -35,6 +35,9 @@ type engine struct {
 var prepared = sync.OnceValues(prepare)
 
 func TestMain(m *testing.M) {
+	if os.Args[0] == "/app" {
+		os.Exit(runApp(os.Args[1:]))
+	}
 	code := m.Run()
 	if folder != "" {
 		(&engine{dir: folder}).remove()

@@ -37,10 +37,10 @@ func (e *engine) buildImages() error {
 		return err
 	}
 	theirApp := filepath.Join(e.dir, "your-app")
-	app := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(theirApp, "app"), "./internal/test/containertest/app")
-	app.Dir, app.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	app := exec.CommandContext(ctx, "go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(theirApp, "app")) // this package, static
+	app.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := app.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build app: %w\n%s", err, out)
+		return fmt.Errorf("go test -c: %w\n%s", err, out)
 	}
 	small := filepath.Join(e.dir, "busybox")
 	if err := copyBusybox(ctx, small); err != nil {

@@ -1,4 +1,4 @@
-package main
+package containertest
 
 import (
 	"bufio"
@@ -13,7 +13,7 @@ import (
 // orphans starts a child that leaves COUNT children behind, which exit when process 1 becomes their parent. It prints how many
 // there were, and how many still exist, as zombies, after a while.
 func orphans(args []string) (int, error) {
-	child := exec.CommandContext(context.Background(), "/proc/self/exe", "leave", args[0])
+	child := exec.CommandContext(context.Background(), "/app", "leave", args[0])
 	child.Stderr = os.Stderr
 	stdout, err := child.StdoutPipe()
 	if err != nil {
@@ -52,7 +52,7 @@ func leave(args []string) (int, error) {
 		return 0, err
 	}
 	for range count {
-		child := exec.CommandContext(context.Background(), "/proc/self/exe", "linger")
+		child := exec.CommandContext(context.Background(), "/app", "linger")
 		child.Stdout, child.Stderr = os.Stdout, os.Stderr
 		if err := child.Start(); err != nil {
 			return 0, err

@@ -1,4 +1,12 @@
-// Command app is the program that tests run in containers. It prints what it has access to, and checksums instead of values.
+package containertest
+
+import (
+	"fmt"
+	"os"
+)
+
+// runApp is the program of the image theirs, which TestMain runs in containers. It prints what it has access to, and checksums
+// instead of values. It returns the exit code.
 //
 //	app show NAME...      prints its ids, and the checksums of these variables
 //	app exit CODE         exits
@@ -11,35 +19,23 @@
 //	app limits            prints its privileges
 //	app write PATH...     tries to create files
 //	app file PATH NAME    prints a file's owner, mode and file system, and the checksum of NAME=value in it
-package main
-
-import (
-	"fmt"
-	"os"
-)
-
-func main() {
-	code, err := run(os.Args[1:])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "app:", err)
-		code = 99
-	}
-	os.Exit(code)
-}
-
-func run(args []string) (int, error) {
+func runApp(args []string) int {
 	if len(args) == 0 {
 		args = []string{"show"}
 	}
-	command, known := commands[args[0]]
-	if !known {
-		return 0, fmt.Errorf("unknown command %q", args[0])
+	command, known := map[string]func([]string) (int, error){
+		"show": show, "keys": keys, "limits": limits, "write": write, "file": file,
+		"exit": exit, "die": die, "serve": serve, "drain": drain, "deaf": deaf,
+		"orphans": orphans, "leave": leave, "linger": linger,
+	}[args[0]]
+	err := fmt.Errorf("unknown command %q", args[0])
+	code := 0
+	if known {
+		code, err = command(args[1:])
 	}
-	return command(args[1:])
-}
-
-var commands = map[string]func([]string) (int, error){
-	"show": show, "keys": keys, "limits": limits, "write": write, "file": file,
-	"exit": exit, "die": die, "serve": serve, "drain": drain, "deaf": deaf,
-	"orphans": orphans, "leave": leave, "linger": linger,
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "app:", err)
+		return 99
+	}
+	return code
 }

@@ -1,4 +1,4 @@
-package main
+package containertest
 
 import (
 	"bufio"
@@ -34,7 +34,7 @@ func variable(name string) string {
 	return name + " " + sum(value)
 }
 
-// sum returns a checksum of a value: 16 hex digits.
+// sum returns the checksum of a value that the app prints: 16 hex digits.
 func sum(value string) string {
 	h := sha256.Sum256([]byte(value))
 	return fmt.Sprintf("%x", h[:8])
