@@ -37,7 +37,7 @@ func (c config) idling(ctx context.Context, dir string, stdout io.Writer) (misse
 		if err := delay.Sleep(ctx, step.wait); err != nil {
 			return nil, err
 		}
-		if *step.then, err = usageOf(m.agent.cmd.Process.Pid); err != nil {
+		if *step.then, err = usageOf(m.agent.Pid()); err != nil {
 			return nil, err
 		}
 	}

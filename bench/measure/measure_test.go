@@ -65,35 +65,6 @@ func TestPrint(t *testing.T) {
 	}
 }
 
-func TestReadExports(t *testing.T) {
-	const all = "export MIOSA_BASE_URL=http://127.0.0.1:1/api/v1\nexport MIOSA_API_KEY='k'\nexport MIOSA_SANDBOX_ID=\"sb\"\n"
-	for _, tc := range []struct {
-		name, in, err string
-	}{
-		{"all", all + "# ready\n", ""},
-		{"not ready", all, "ended before it was ready"},
-		{"nothing", "", "ended before it was ready"},
-		{"one missing", "export MIOSA_BASE_URL=x\n# ready\n", "no MIOSA_API_KEY printed"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			got, err := readExports(strings.NewReader(tc.in))
-			if tc.err != "" {
-				if err == nil || err.Error() != tc.err {
-					t.Fatalf("error %v, want %s", err, tc.err)
-				}
-				return
-			}
-			want := map[string]string{"MIOSA_BASE_URL": "http://127.0.0.1:1/api/v1", "MIOSA_API_KEY": "k", "MIOSA_SANDBOX_ID": "sb"}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("exports (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
 // The figures are the command's own: not the memory of this test, which is made large, and not an
 // earlier command's.
 func TestLaunch(t *testing.T) {

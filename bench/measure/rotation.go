@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -9,12 +8,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/internal/devvault"
 	"github.com/fsnotify/fsnotify"
 )
 
@@ -75,10 +76,13 @@ func (c config) rotateAll(ctx context.Context, dir, name string, watch watch) (r
 	}
 	defer func() { err = errors.Join(err, m.stop()) }()
 	r = &rotations{arrivals: make(chan arrival, 1024)} // more than one rotation has
-	if r.tenant, r.secret, err = m.vault.tenant(ctx, variable(0)); err != nil {
+	if r.tenant, err = m.vault.Tenant(); err != nil {
 		return nil, err
 	}
 	defer r.tenant.Close()
+	if r.secret, err = secretOf(ctx, r.tenant, variable(0)); err != nil {
+		return nil, err
+	}
 	stop, err := watch(c, ctx, m, r)
 	if err != nil {
 		return nil, err
@@ -172,28 +176,21 @@ func (c config) watchFollowerOfVault(ctx context.Context, m *machine, r *rotatio
 
 // watchCommand starts a command that prints its value, and reports each line.
 func (c config) watchCommand(ctx context.Context, env []string, r *rotations) (stop func() error, err error) {
-	out, in, err := os.Pipe()
+	p, err := devvault.Run(ctx, env, nil, c.program("miosa-env"), "run", "--on-change", "restart", "--settle", "0s", "--only", variable(0),
+		"--", "sh", "-c", `echo "$`+variable(0)+`"; exec sleep 600`)
 	if err != nil {
 		return nil, err
 	}
-	p, err := startProgram(ctx, env, in, c.program("miosa-env"), "run", "--on-change", "restart", "--settle", "0s", "--only", variable(0),
-		"--", "sh", "-c", `echo "$`+variable(0)+`"; exec sleep 600`)
-	_ = in.Close()
-	if err != nil {
-		return nil, errors.Join(err, out.Close())
+	stop = func() error { return p.Stop(128 + int(syscall.SIGTERM)) }
+	start, cancel := context.WithTimeout(ctx, devvault.StartTimeout)
+	defer cancel()
+	if _, err := p.Line(start); err != nil { // the value at the start
+		return nil, errors.Join(fmt.Errorf("the command doesn't start: %w", err), stop())
 	}
 	go func() {
-		defer func() { _ = out.Close() }()
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			r.arrivals <- arrival{lines.Text(), time.Now()}
+		for line := range p.Lines {
+			r.arrivals <- arrival{line, time.Now()}
 		}
 	}()
-	select {
-	case <-r.arrivals: // of the value at the start
-		return p.stop, nil
-	case <-p.ended:
-		return nil, errors.Join(p.err, errors.New(p.said()))
-	case <-time.After(startLimit):
-		return nil, errors.Join(errors.New("the command doesn't start"), p.stop())
-	}
+	return stop, nil
 }

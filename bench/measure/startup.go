@@ -73,7 +73,7 @@ func (c config) startup(ctx context.Context, dir string, stdout io.Writer) (miss
 	run := []string{ours, "run", "--", target}
 	bare := &row{name: "bare " + target, argv: []string{target}, env: few.vaultEnv()}
 	http := &row{name: "floor: Go, one GET, exec", env: few.vaultEnv(),
-		argv: []string{program["floor-http"], few.vault.url + "/healthz", target}}
+		argv: []string{program["floor-http"], few.vault.URL() + "/healthz", target}}
 	socket := &row{name: "floor: Go, one unix socket, exec", env: few.agentEnv(),
 		argv: []string{program["floor-socket"], few.socket, target}}
 	https := &row{name: "floor: Go, one GET over TLS, one root, exec",

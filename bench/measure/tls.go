@@ -64,7 +64,7 @@ func (m *machine) startTLS(ctx context.Context) (*tlsProxy, error) {
 			if err != nil {
 				return
 			}
-			go relay(ctx, client, strings.TrimPrefix(m.vault.url, "http://"))
+			go relay(ctx, client, strings.TrimPrefix(m.vault.URL(), "http://"))
 		}
 	}()
 	return p, nil

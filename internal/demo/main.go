@@ -6,13 +6,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -24,20 +21,20 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/devvault"
 )
 
 const (
-	limit    = 30 * time.Second // for everything
-	variable = "GH_TOKEN"
-	first    = "ghp_example_of_today"
-	second   = "ghp_example_of_tomorrow"
-	bold     = "1" // codes of colours
-	cyan     = "36"
-	green    = "32"
-	app      = `echo "$$ $` + variable + `"; exec sleep 60`
+	limit      = 30 * time.Second // for everything
+	variable   = "GH_TOKEN"
+	first      = "ghp_example_of_today"
+	second     = "ghp_example_of_tomorrow"
+	bold       = "1" // codes of colours
+	cyan       = "36"
+	green      = "32"
+	terminated = 128 + int(syscall.SIGTERM)
+	app        = `echo "$$ $` + variable + `"; exec sleep 60`
 )
-
-var sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -67,25 +64,21 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	step := func(format string, args ...any) { say("\n%s\n", colour(bold, fmt.Sprintf(format, args...))) }
 
 	step("1. A vault starts, on loopback, empty.")
-	say("     %s", colour(cyan, fmt.Sprintf("$ miosa-vault dev --resource %s", sandbox)))
-	vault, err := start(ctx, nil, filepath.Join(bin, "miosa-vault"), "dev", "--resource", sandbox.String())
+	say("     %s", colour(cyan, fmt.Sprintf("$ miosa-vault dev --resource %s", devvault.Sandbox)))
+	vault, err := devvault.Start(ctx, os.Stderr, filepath.Join(bin, "miosa-vault"))
 	if err != nil {
 		return err
 	}
-	defer vault.stop()
-	settings, err := exports(ctx, vault)
-	if err != nil {
-		return err
-	}
-	tenant, err := client(settings)
+	defer func() { _ = vault.Stop(0) }()
+	tenant, err := vault.Tenant()
 	if err != nil {
 		return err
 	}
 	defer tenant.Close()
 
-	step("2. A developer puts a secret in it, bound to %s as %s.", sandbox, variable)
+	step("2. A developer puts a secret in it, bound to %s as %s.", devvault.Sandbox, variable)
 	secret, _, err := tenant.PutSecret(ctx, api.NewSecret{
-		Name: "github", Value: api.NewValue([]byte(first)), Resource: sandbox, ExposeAsEnv: variable,
+		Name: "github", Value: api.NewValue([]byte(first)), Resource: devvault.Sandbox, ExposeAsEnv: variable,
 	})
 	if err != nil {
 		return err
@@ -99,12 +92,13 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(nowhere) }()
-	command, err := start(ctx, append(sandboxOnly(settings), "MIOSA_SOCKET="+filepath.Join(nowhere, "agent.sock")), filepath.Join(bin, "miosa-env"), "run", "--on-change", "restart", "--", "sh", "-c", app)
+	env := append(vault.Environ("MIOSA_BASE_URL", "MIOSA_API_KEY", "MIOSA_SANDBOX_ID"), "MIOSA_SOCKET="+filepath.Join(nowhere, "agent.sock"))
+	command, err := devvault.Run(ctx, env, os.Stderr, filepath.Join(bin, "miosa-env"), "run", "--on-change", "restart", "--", "sh", "-c", app)
 	if err != nil {
 		return err
 	}
-	defer command.stop()
-	before, err := command.prints(ctx, first)
+	defer func() { _ = command.Stop(terminated) }()
+	before, err := prints(ctx, command, first)
 	if err != nil {
 		return err
 	}
@@ -115,7 +109,7 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	if secret, err = tenant.RotateSecret(ctx, secret.ID, fetch.Rotation{Value: api.NewValue([]byte(second))}); err != nil {
 		return err
 	}
-	after, err := command.prints(ctx, second)
+	after, err := prints(ctx, command, second)
 	if err != nil {
 		return err
 	}
@@ -127,98 +121,19 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	say("     restarted with version %d after %d ms, of which it waited 100 for further changes (--settle)", secret.Version, took.Milliseconds())
 
 	step("5. The command is stopped, then the vault.")
-	if code := command.stop(); code != 128+int(syscall.SIGTERM) {
-		return fmt.Errorf("miosa-env ended with %d, not with 143 as a command ended by TERM does", code)
+	if err := command.Stop(terminated); err != nil {
+		return err
 	}
-	if code := vault.stop(); code != 0 {
-		return fmt.Errorf("miosa-vault ended with %d, not with 0", code)
+	if err := vault.Stop(0); err != nil {
+		return err
 	}
 	say("     143 (TERM) and 0. Nothing is left behind.\n")
 	return nil
 }
 
-// exports returns the variables that `miosa-vault dev` prints until it is ready.
-func exports(ctx context.Context, vault *process) (map[string]string, error) {
-	settings := map[string]string{}
-	for {
-		line, err := vault.line(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if line == "# ready" {
-			return settings, nil
-		}
-		if assignment, ok := strings.CutPrefix(line, "export "); ok {
-			name, value, _ := strings.Cut(assignment, "=")
-			settings[name] = strings.Trim(value, `'"`)
-		}
-	}
-}
-
-// client returns a client with the tenant key.
-func client(settings map[string]string) (*fetch.Client, error) {
-	key, err := api.ParseKey(settings["MIOSA_TENANT_KEY"])
-	if err != nil {
-		return nil, fmt.Errorf("tenant key of miosa-vault dev: %w", err)
-	}
-	return fetch.New(fetch.Config{BaseURL: settings["MIOSA_BASE_URL"], Key: key})
-}
-
-// sandboxOnly returns the environment of the sandbox, as the platform sets it: without the tenant key.
-func sandboxOnly(settings map[string]string) []string {
-	env := []string{"PATH=" + os.Getenv("PATH")}
-	for _, name := range []string{"MIOSA_BASE_URL", "MIOSA_API_KEY", "MIOSA_SANDBOX_ID"} {
-		env = append(env, name+"="+settings[name])
-	}
-	return env
-}
-
-// process is a running program and the lines it prints.
-type process struct {
-	name  string
-	cmd   *exec.Cmd
-	lines chan string
-}
-
-// start starts a program. When ctx ends, it gets TERM, and KILL five seconds later. env nil is our own.
-func start(ctx context.Context, env []string, path string, args ...string) (*process, error) {
-	p := &process{name: filepath.Base(path), cmd: exec.CommandContext(ctx, path, args...), lines: make(chan string)}
-	p.cmd.Env = env
-	p.cmd.Stderr = os.Stderr
-	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
-	p.cmd.WaitDelay = 5 * time.Second
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
-	go func() {
-		defer close(p.lines)
-		for s := bufio.NewScanner(out); s.Scan(); {
-			p.lines <- s.Text()
-		}
-	}()
-	return p, nil
-}
-
-// line returns the next line that the program prints.
-func (p *process) line(ctx context.Context) (string, error) {
-	select {
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	case line, ok := <-p.lines:
-		if !ok {
-			return "", fmt.Errorf("%s ended early with %d", p.name, p.stop())
-		}
-		return line, nil
-	}
-}
-
 // prints waits for the command's line, which must have the value want, and returns the process id in it.
-func (p *process) prints(ctx context.Context, want string) (pid string, err error) {
-	line, err := p.line(ctx)
+func prints(ctx context.Context, command *devvault.Program, want string) (pid string, err error) {
+	line, err := command.Line(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -227,18 +142,4 @@ func (p *process) prints(ctx context.Context, want string) (pid string, err erro
 		return "", fmt.Errorf("the command has %q in %s, not %q", value, variable, want)
 	}
 	return pid, nil
-}
-
-// stop stops the program if it is running, and returns its exit code.
-func (p *process) stop() int {
-	if p.cmd.ProcessState == nil {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM) // an error means that it has ended
-		for range p.lines {                       // read its output to the end before Wait
-		}
-		var exit *exec.ExitError
-		if err := p.cmd.Wait(); err != nil && !errors.As(err, &exit) {
-			fmt.Fprintln(os.Stderr, "demo:", p.name+":", err)
-		}
-	}
-	return p.cmd.ProcessState.ExitCode()
 }
