@@ -121,6 +121,7 @@ func (a *automaton) branch() {
 		a.branches[len(a.branches)-1].set[c>>6] |= 1 << (c & 63)
 		a.children = append(a.children, r.start)
 	}
+	a.branches = append(a.branches, branch{first: uint32(len(a.children))}) // the end
 	a.branched.count()
 }
 
@@ -163,37 +164,27 @@ func (a *automaton) connect(last []uint32) {
 
 // byDepth visits every node but the root in order of depth.
 func (a *automaton) byDepth(visit func(node, parent uint32)) {
-	type walk struct{ next, end, parent uint32 }
-	waiting := slices.Clone(a.runs)
-	for i := range waiting {
-		waiting[i].parent = uint32(i) // its index in a.runs
-	}
-	slices.SortStableFunc(waiting, func(r, s run) int { return int(r.depth) - int(s.depth) })
-	var walks []walk
-	for depth := uint32(1); len(waiting) > 0 || len(walks) > 0; depth++ {
-		for len(waiting) > 0 && waiting[0].depth <= depth {
-			i := waiting[0].parent
-			w := walk{next: a.runs[i].start, end: uint32(len(a.link)), parent: a.runs[i].parent}
-			if i == 0 {
-				w.next, w.parent = 1, 0
+	level, next := []uint32{0}, []uint32(nil)
+	for len(level) > 0 {
+		for _, parent := range level {
+			first := len(next)
+			switch link := a.link[parent]; {
+			case parent == 0:
+				next = append(next, slices.DeleteFunc(slices.Clone(a.first[:]), func(n uint32) bool { return n == 0 })...)
+			case link&branchBit != 0:
+				b := a.branched.rank(parent)
+				next = append(next, a.children[a.branches[b].first:a.branches[b+1].first]...)
+				fallthrough
+			default:
+				if link&lastBit == 0 {
+					next = append(next, parent+1)
+				}
 			}
-			if int(i)+1 < len(a.runs) {
-				w.end = a.runs[i+1].start
-			}
-			if w.next < w.end {
-				walks = append(walks, w)
-			}
-			waiting = waiting[1:]
-		}
-		kept := walks[:0]
-		for _, w := range walks {
-			visit(w.next, w.parent)
-			w.parent = w.next
-			if w.next++; w.next < w.end {
-				kept = append(kept, w)
+			for _, node := range next[first:] {
+				visit(node, parent)
 			}
 		}
-		walks = kept
+		level, next = next, level[:0]
 	}
 }
 

@@ -121,19 +121,28 @@ func (s *formSet) addEscaped(text string) {
 func (e *escapeStyle) escape(value string) string {
 	return rewrite(value, e.special(), func(b *strings.Builder, rest string) int {
 		r, size := utf8.DecodeRuneInString(rest)
+		text := rest[:size]
 		switch {
-		case r < utf8.RuneSelf:
-			e.ascii(b, byte(r))
 		case r == utf8.RuneError && size == 1:
-			e.code(b, e.invalid, rest[:1], rune(rest[0]))
-		case e.escaped == nil || !e.escaped(r):
-			b.WriteString(rest[:size])
-		case e.bytes:
-			for _, c := range []byte(rest[:size]) {
+			e.invalid.write(b, rune(text[0]), text)
+		case r >= utf8.RuneSelf && (e.escaped == nil || !e.escaped(r)):
+			b.WriteString(text)
+		case r >= utf8.RuneSelf && e.bytes:
+			for _, c := range []byte(text) {
 				e.wide(b, rune(c))
 			}
-		default:
+		case r >= utf8.RuneSelf:
 			e.wide(b, r)
+		case r == '\\' || strings.Contains(e.quoted, text):
+			b.WriteByte('\\')
+			b.WriteString(text)
+		case e.letter(text[0]) != 0:
+			b.WriteByte('\\')
+			b.WriteByte(e.letter(text[0]))
+		case r < ' ' || strings.Contains(e.coded, text) || e.escaped != nil && e.escaped(r):
+			e.control.write(b, r, text)
+		default:
+			b.WriteString(text)
 		}
 		return size
 	})
@@ -148,30 +157,21 @@ func (e *escapeStyle) special() byteSet {
 	return s.with(`\`).with(e.quoted).with(e.coded)
 }
 
-func (e *escapeStyle) ascii(b *strings.Builder, c byte) {
-	switch {
-	case strings.IndexByte(e.coded, c) >= 0, c == 0x7f && e.escaped != nil && e.escaped(0x7f):
-		e.code(b, e.control, string(rune(c)), rune(c))
-	case c == '\\' || strings.IndexByte(e.quoted, c) >= 0:
-		b.Write([]byte{'\\', c})
-	case c < ' ':
-		for i := 0; i < len(e.letters); i += 2 {
-			if e.letters[i] == c {
-				b.Write([]byte{'\\', e.letters[i+1]})
-				return
-			}
+// letter returns the letter that stands for a control character, or 0.
+func (e *escapeStyle) letter(c byte) byte {
+	for i := 0; i < len(e.letters); i += 2 {
+		if e.letters[i] == c {
+			return e.letters[i+1]
 		}
-		e.code(b, e.control, string(rune(c)), rune(c))
-	default:
-		b.WriteByte(c)
 	}
+	return 0
 }
 
-// code writes the code of r, or text if there is no coder.
-func (e *escapeStyle) code(b *strings.Builder, code coder, text string, r rune) {
-	if code == nil {
+// write writes the code of r, or text if there is no coder.
+func (c coder) write(b *strings.Builder, r rune, text string) {
+	if c == nil {
 		b.WriteString(text)
 		return
 	}
-	code(b, r)
+	c(b, r)
 }

@@ -8,28 +8,27 @@ import (
 
 // markupStyle describes how an encoder of HTML or XML writes text, besides &amp; &lt; and &gt;.
 type markupStyle struct {
-	quote, apostrophe string // "" is the character itself
-	tab, lf, cr       string
-	more              bool   // / ` and = are written &#x2F; &#x60; and &#x3D;
-	wide              string // start of the code of a character above 126, "&#" or "&#x"; "" is the character itself
+	chars string   // characters that have a code
+	codes []string // their codes
+	wide  string   // start of the code of a character above 126, "&#" or "&#x"; "" is the character itself
 }
 
 var markupStyles = []markupStyle{
 	{},                                      // the text of an element
-	{quote: "&quot;"},                       // browsers' attributes
-	{quote: "&#34;", apostrophe: "&#39;"},   // Go's html, Python's markupsafe
-	{quote: "&quot;", apostrophe: "&#39;"},  // JavaScript's lodash, Ruby, .NET, Spring
-	{quote: "&quot;", apostrophe: "&#x27;"}, // Python's html.escape
-	{quote: "&quot;", apostrophe: "&#039;"}, // PHP's htmlspecialchars
-	{quote: "&quot;", apostrophe: "&apos;"}, // XML, and PHP with ENT_XML1
-	{quote: "&#34;", apostrophe: "&#39;", tab: "&#x9;", lf: "&#xA;", cr: "&#xD;"}, // Go's encoding/xml
-	{cr: "&#13;"}, // libxml2, Java: text
-	{quote: "&quot;", tab: "&#9;", lf: "&#10;", cr: "&#13;"},  // and attributes
-	{quote: "&quot;", tab: "&#09;", lf: "&#10;", cr: "&#13;"}, // Python's ElementTree
-	{quote: "&quot;", apostrophe: "&#39;", more: true},        // mustache.js
-	{quote: "&quot;", apostrophe: "&#x27;", more: true},       // handlebars.js
-	{wide: "&#"}, {quote: "&quot;", wide: "&#"}, // in ASCII: Python's xmlcharrefreplace
-	{wide: "&#x"}, {quote: "&quot;", wide: "&#x"}, // libxml2
+	{chars: `"`, codes: []string{"&quot;"}}, // browsers' attributes
+	{chars: `"'`, codes: []string{"&#34;", "&#39;"}},                                     // Go's html, Python's markupsafe
+	{chars: `"'`, codes: []string{"&quot;", "&#39;"}},                                    // JavaScript's lodash, Ruby, .NET, Spring
+	{chars: `"'`, codes: []string{"&quot;", "&#x27;"}},                                   // Python's html.escape
+	{chars: `"'`, codes: []string{"&quot;", "&#039;"}},                                   // PHP's htmlspecialchars
+	{chars: `"'`, codes: []string{"&quot;", "&apos;"}},                                   // XML, and PHP with ENT_XML1
+	{chars: "\"'\t\n\r", codes: []string{"&#34;", "&#39;", "&#x9;", "&#xA;", "&#xD;"}},   // Go's encoding/xml
+	{chars: "\r", codes: []string{"&#13;"}},                                              // libxml2, Java: text
+	{chars: "\"\t\n\r", codes: []string{"&quot;", "&#9;", "&#10;", "&#13;"}},             // and attributes
+	{chars: "\"\t\n\r", codes: []string{"&quot;", "&#09;", "&#10;", "&#13;"}},            // Python's ElementTree
+	{chars: "\"'/`=", codes: []string{"&quot;", "&#39;", "&#x2F;", "&#x60;", "&#x3D;"}},  // mustache.js
+	{chars: "\"'/`=", codes: []string{"&quot;", "&#x27;", "&#x2F;", "&#x60;", "&#x3D;"}}, // handlebars.js
+	{wide: "&#"}, {wide: "&#", chars: `"`, codes: []string{"&quot;"}}, // in ASCII: Python's xmlcharrefreplace
+	{wide: "&#x"}, {wide: "&#x", chars: `"`, codes: []string{"&quot;"}}, // libxml2
 }
 
 func (s *formSet) addMarkup(text string) {
@@ -52,10 +51,7 @@ func (m *markupStyle) escape(value string) string {
 
 // special returns the bytes that may be changed.
 func (m *markupStyle) special() byteSet {
-	s := controls.with("&<>\"'")
-	if m.more {
-		s = s.with("/`=")
-	}
+	s := byteSet{}.with("&<>").with(m.chars)
 	if m.wide != "" {
 		s = s.or(beyondASCII).with("\x7f")
 	}
@@ -71,28 +67,15 @@ func (m *markupStyle) code(r rune) string {
 		return "&lt;"
 	case '>':
 		return "&gt;"
-	case '"':
-		return m.quote
-	case '\'':
-		return m.apostrophe
-	case '\t':
-		return m.tab
-	case '\n':
-		return m.lf
-	case '\r':
-		return m.cr
-	case '/', '`', '=':
-		if m.more {
-			return "&#x" + strings.ToUpper(strconv.FormatInt(int64(r), 16)) + ";"
-		}
 	case utf8.RuneError:
 		return ""
 	}
-	switch {
-	case r < 0x7f || m.wide == "":
-		return ""
-	case m.wide == "&#":
-		return m.wide + strconv.Itoa(int(r)) + ";"
+	if at := strings.IndexRune(m.chars, r); at >= 0 {
+		return m.codes[at]
 	}
-	return m.wide + strings.ToUpper(strconv.FormatInt(int64(r), 16)) + ";"
+	digits := strconv.Itoa(int(r))
+	if m.wide == "&#x" {
+		digits = strings.ToUpper(strconv.FormatInt(int64(r), 16))
+	}
+	return m.wide + digits + ";"
 }

@@ -49,31 +49,24 @@ const zshQuoted = " |&;()<>{}[]$`\"'*?^#"
 
 // quote returns the word without the quotes that enclose it.
 func (q *quoteStyle) quote(value string) string {
-	if !strings.ContainsFunc(value, func(r rune) bool { return q.kind(r) != asItIs }) {
-		return value
+	special := byteSet{}.with("'")
+	if q.controls {
+		special = special.or(controls).or(beyondASCII).with("\x7f")
 	}
-	var b strings.Builder
-	last := -1
-	for len(value) > 0 {
-		kind, run := q.run(value)
-		value = value[len(run):]
-		switch {
-		case last == asItIs || last >= 0 && kind == asItIs:
-			b.WriteByte('\'')
-		case last >= 0:
-			b.WriteString("''")
-		}
-		last = kind
+	quoted := rewrite(value, special, func(b *strings.Builder, rest string) int {
+		kind, run := q.run(rest)
 		switch kind {
 		case asItIs:
 			b.WriteString(run)
 		case aQuote:
-			b.WriteString(q.before + strings.Repeat(q.between+q.single, len(run))[len(q.between):] + q.after)
+			b.WriteString("'" + q.before + strings.Repeat(q.between+q.single, len(run))[len(q.between):] + q.after + "'")
 		case aControl:
-			b.WriteString("$'" + octalCodes.escape(run) + "'")
+			b.WriteString("'$'" + octalCodes.escape(run) + "''")
 		}
-	}
-	return b.String()
+		return len(run)
+	})
+	// At an end of the word, nothing is opened or closed.
+	return strings.TrimSuffix(strings.TrimPrefix(quoted, "'"), "'")
 }
 
 // Kinds of characters in single quotes.
