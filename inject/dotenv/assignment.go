@@ -2,6 +2,7 @@ package dotenv
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -52,8 +53,8 @@ func (p *parser) assignment() error {
 	if err != nil {
 		return err
 	}
-	v.spelling.after = apart && !v.spelling.empty()
-	p.found = append(p.found, v)
+	v.spelling.after = apart && (v.spelling.quote != 0 || v.spelling.raw.Len() > 0)
+	p.found = append(p.found, &v)
 	return nil
 }
 
@@ -100,7 +101,7 @@ func (p *parser) bare(v *Variable, apart bool) error {
 	}
 	raw = bytes.TrimRight(raw, " \t")
 	v.Value = api.NewValue(raw)
-	v.spelling.is(0, raw, crlf)
+	v.spelling.raw, v.spelling.crlf = api.NewValue(raw), crlf
 	if comment >= 0 {
 		v.spelling.comments(line, comment)
 	}
@@ -134,12 +135,12 @@ func (p *parser) quoted(v *Variable) error {
 		p.countTo(end)
 		reason := "text after the closing quote"
 		if p.line > v.Line {
-			reason = "text after the quote that closes the value of line " + decimal(v.Line)
+			reason = "text after the quote that closes the value of line " + strconv.Itoa(v.Line)
 		}
 		return p.fail(end+1+len(after)-len(comment), reason, `the closing quote ends the value; a quote inside is written \" in double quotes, and a comment needs a space before #`)
 	}
 	v.Value = api.NewValue(unquoted(raw, quote))
-	v.spelling.is(quote, raw, crlf)
+	v.spelling.quote, v.spelling.raw, v.spelling.crlf = quote, api.NewValue(raw), crlf
 	if len(comment) > 0 {
 		v.spelling.comments(after, len(after)-len(comment))
 	}

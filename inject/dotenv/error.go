@@ -18,7 +18,7 @@ func (e *Error) Error() string {
 		text += " " + e.Path
 	}
 	if e.Line > 0 {
-		text += " line " + decimal(e.Line) + " column " + decimal(e.Column)
+		text += " line " + strconv.Itoa(e.Line) + " column " + strconv.Itoa(e.Column)
 	}
 	if e.Err != nil {
 		return text + ": " + e.Err.Error()
@@ -36,5 +36,3 @@ func (e *Error) Hint() string {
 	}
 	return e.Fix
 }
-
-func decimal(n int) string { return strconv.Itoa(n) }

@@ -39,7 +39,7 @@ func (p *parser) object() error {
 		case !isName(v.Name):
 			return p.fail(at, "a name that no variable can have", "names are made of letters, digits, _, . and -, and begin with a letter, a digit or _")
 		case twice:
-			return p.fail(at, "the same name as in line "+decimal(first), "remove one of the two")
+			return p.fail(at, "the same name as in line "+strconv.Itoa(first), "remove one of the two")
 		}
 		lines[v.Name] = v.Line
 		p.pass(" \t\r\n:")
@@ -48,7 +48,7 @@ func (p *parser) object() error {
 			return err
 		}
 		v.Value = api.NewValue(value)
-		p.found = append(p.found, v)
+		p.found = append(p.found, &v)
 	}
 }
 

@@ -11,7 +11,7 @@ type parser struct {
 	at   int // offset of the next byte to read
 	// line is the number of the line that begins at start. Lines are counted up to counted, which is on that line.
 	line, start, counted int
-	found                []Variable
+	found                []*Variable
 }
 
 var byteOrderMark = []byte("\ufeff")

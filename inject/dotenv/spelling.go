@@ -23,11 +23,6 @@ type spelling struct {
 	json   bool // it is a member of a JSON object instead
 }
 
-// is records the value.
-func (s *spelling) is(quote byte, raw []byte, crlf bool) {
-	s.quote, s.raw, s.crlf = quote, api.NewValue(raw), crlf
-}
-
 // comments records the comment that begins at an offset of a line.
 func (s *spelling) comments(line []byte, at int) {
 	s.hash = ' '
@@ -36,9 +31,6 @@ func (s *spelling) comments(line []byte, at int) {
 	}
 	s.hashes = hashAfter(string(line[at+1:]), " \t"+otherSpace)
 }
-
-// empty reports whether nothing follows the =.
-func (s *spelling) empty() bool { return s.quote == 0 && s.raw.Len() == 0 }
 
 // assignment is a variable with its raw value, as the rules see it.
 type assignment struct {

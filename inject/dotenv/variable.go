@@ -5,7 +5,8 @@ import (
 	"errors"
 	"io"
 	"os"
-	"sort"
+	"slices"
+	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/cause"
@@ -81,38 +82,22 @@ func parse(text []byte) ([]Variable, error) {
 	if err := read(); err != nil {
 		return nil, err
 	}
-	list := lastOfEach(p.found)
-	if bom && len(list) > 0 {
-		first := &list[0]
-		for i := range list {
-			for v := &list[i]; v != nil; v = v.Earlier {
-				if v.Line < first.Line {
-					first = v
-				}
-			}
-		}
-		first.spelling.bom = true
+	if bom && len(p.found) > 0 {
+		p.found[0].spelling.bom = true
 	}
-	return list, nil
+	return lastOfEach(p.found), nil
 }
 
 // lastOfEach sorts variables by name and keeps the last one of each name.
-func lastOfEach(found []Variable) []Variable {
-	order := make([]int, len(found))
-	for i := range order {
-		order[i] = i
-	}
-	sort.SliceStable(order, func(i, j int) bool { return found[order[i]].Name < found[order[j]].Name })
+func lastOfEach(found []*Variable) []Variable {
+	slices.SortStableFunc(found, func(v, w *Variable) int { return strings.Compare(v.Name, w.Name) })
 	kept := make([]Variable, 0, len(found))
-	for _, at := range order {
-		v := found[at]
-		if n := len(kept); n > 0 && kept[n-1].Name == v.Name {
-			earlier := kept[n-1]
-			v.Earlier = &earlier
-			kept[n-1] = v
-		} else {
-			kept = append(kept, v)
+	for i, v := range found {
+		if i > 0 && found[i-1].Name == v.Name {
+			v.Earlier = found[i-1]
+			kept = kept[:len(kept)-1]
 		}
+		kept = append(kept, *v)
 	}
 	return kept
 }

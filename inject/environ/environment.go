@@ -76,26 +76,12 @@ func (e Environment) Build() (Built, error) {
 		}
 	}
 
-	refused, named := guard(bound, e.AllowNames)
-	if len(refused) > 0 {
-		problems = append(problems, &Refused{refused})
-	}
-	seen := bound[:0]
-	absent := &NotProvided{}
-	for _, b := range bound {
-		if (e.PreserveEnv || slices.Contains(e.PreserveNames, b.ExposeAsEnv)) && set.has(b.ExposeAsEnv) {
-			continue
-		}
-		if notProvided(&b) {
-			absent.add(&b, e.Prefix)
-			set.put(b.ExposeAsEnv, "") // not reported as missing too
-			continue
-		}
+	bound, more, unfit := e.check(bound, func(name string) bool {
+		return (e.PreserveEnv || slices.Contains(e.PreserveNames, name)) && set.has(name)
+	})
+	problems = append(problems, unfit...)
+	for _, b := range bound { // if the platform should have set it, it isn't reported as missing too
 		set.put(b.ExposeAsEnv, b.Value.Reveal())
-		seen = append(seen, b)
-	}
-	if len(absent.Bindings) > 0 {
-		problems = append(problems, absent)
 	}
 	if filesRead { // a missing name may be set by a file that can't be read
 		problems = append(problems, e.missing(set))
@@ -103,7 +89,7 @@ func (e Environment) Build() (Built, error) {
 	if err := errors.Join(problems...); err != nil {
 		return Built{}, err
 	}
-	return Built{Environ: set.entries, Bound: seen, Warnings: slices.Concat(warnings, named, platformWarnings(seen))}, nil
+	return Built{Environ: set.entries, Bound: bound, Warnings: append(warnings, more...)}, nil
 }
 
 // inherit adds an inherited entry.

@@ -24,17 +24,6 @@ func (e Environment) platformValue(name string) api.Value {
 // notProvided reports whether the platform should deliver b and has set nothing.
 func notProvided(b *api.Bound) bool { return b.Delivery == api.DeliverPlatform && b.Value.Len() == 0 }
 
-// platformWarnings returns a warning for each binding whose variable is kept as the platform has set it.
-func platformWarnings(bound []api.Bound) []Warning {
-	var warnings []Warning
-	for _, b := range bound {
-		if b.Delivery == api.DeliverPlatform {
-			warnings = append(warnings, Warning{Kind: WarnPlatform, Binding: b.ID, Name: b.ExposeAsEnv})
-		}
-	}
-	return warnings
-}
-
 // NotProvided is the error for bindings that the platform should deliver and whose variables aren't set.
 type NotProvided struct {
 	Bindings []api.Label // with the names they are bound to, without prefix

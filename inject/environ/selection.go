@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -20,20 +19,37 @@ func (e Environment) Bindings() ([]api.Bound, []Warning, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	bound, more, problems := e.check(bound, func(string) bool { return false })
+	if len(problems) > 0 {
+		return nil, nil, problems[0]
+	}
+	return bound, append(warnings, more...), nil
+}
+
+// check returns the selected bindings but those whose variables keep their values, and what is wrong with all of them:
+// *Refused, *NotProvided.
+func (e Environment) check(selected []api.Bound, keeps func(name string) bool) (bound []api.Bound, warnings []Warning, problems []error) {
+	refused, warnings := guard(selected, e.AllowNames)
 	absent := &NotProvided{}
-	for i := range bound {
-		if notProvided(&bound[i]) {
-			absent.add(&bound[i], e.Prefix)
+	bound = selected[:0]
+	for _, b := range selected {
+		if keeps(b.ExposeAsEnv) {
+			continue
+		}
+		bound = append(bound, b)
+		if notProvided(&b) {
+			absent.add(&b, e.Prefix)
+		} else if b.Delivery == api.DeliverPlatform {
+			warnings = append(warnings, Warning{Kind: WarnPlatform, Binding: b.ID, Name: b.ExposeAsEnv})
 		}
 	}
-	if len(absent.Bindings) > 0 {
-		return nil, nil, absent
-	}
-	refused, named := guard(bound, e.AllowNames)
 	if len(refused) > 0 {
-		return nil, nil, &Refused{refused}
+		problems = append(problems, &Refused{refused})
 	}
-	return bound, slices.Concat(warnings, named, platformWarnings(bound)), nil
+	if len(absent.Bindings) > 0 {
+		problems = append(problems, absent)
+	}
+	return bound, warnings, problems
 }
 
 // selected returns the bindings that Only selects, with their final names and with the values that the platform has set,
