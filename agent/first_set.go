@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"sync"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent/cache"
@@ -33,8 +32,6 @@ func (e *Engine) first(ctx context.Context, from supplier) (api.Snapshot, error)
 		set, err := from.Next(ctx, "")
 		return e.begin(set, err, from)
 	}
-	cached := e.afterPatience(from.cache)
-	defer cached.timer.Stop()
 	asked, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {
@@ -46,24 +43,25 @@ func (e *Engine) first(ctx context.Context, from supplier) (api.Snapshot, error)
 		set, err := from.Next(asked, "")
 		answered <- answer{set, err}
 	}()
-	for {
-		changed := e.Changed() // before the state is read, so that no change is missed
-		if e.now.Load().serves() {
-			cancel()
-			if got := <-answered; got.err == nil { // it was just in time
-				return e.begin(got.set, nil, from)
-			}
-			return e.beginFromCache(nil)
+	impatient := time.NewTimer(patience)
+	defer impatient.Stop()
+	select {
+	case <-impatient.C:
+	case got := <-answered:
+		if got.err != nil && !api.RefusesKey(got.err) && e.serveCache(from.cache) {
+			return e.beginFromCache(got.err)
 		}
-		select {
-		case <-changed:
-		case got := <-answered:
-			if got.err != nil && !api.RefusesKey(got.err) && cached.serve() {
-				return e.beginFromCache(got.err)
-			}
-			return e.begin(got.set, got.err, from)
-		}
+		return e.begin(got.set, got.err, from)
 	}
+	cached := e.serveCache(from.cache)
+	if cached {
+		cancel()
+	}
+	got := <-answered
+	if got.err != nil && cached { // else it was just in time
+		return e.beginFromCache(nil)
+	}
+	return e.begin(got.set, got.err, from)
 }
 
 // begin serves the first set of a source, or nothing if it refuses, and updates the cache.
@@ -96,57 +94,33 @@ func (e *Engine) beginFromCache(sourceErr error) (api.Snapshot, error) {
 	return set, nil
 }
 
-// cachedSet is the cached set, as long as it may be needed at the start.
-type cachedSet struct {
-	engine *Engine
-	timer  *time.Timer
-
-	mu    sync.Mutex   // guards the fields below
-	cache *cache.Cache // nil once it was loaded
-	vault string
-	set   api.Snapshot // empty: none, or it is served
-	at    time.Time    // when the vault confirmed it
+// serveCache loads the cache and serves its set, and reports whether that worked.
+func (e *Engine) serveCache(cache *cache.Cache) bool {
+	set, at, ok := e.loadCache(cache)
+	return ok && e.serveCached(set, at, e.now.Load().status.Vault)
 }
 
-// afterPatience serves the cached set after patience, unless the source has answered before.
-func (e *Engine) afterPatience(cache *cache.Cache) *cachedSet {
-	c := &cachedSet{engine: e, cache: cache, vault: e.now.Load().status.Vault}
-	c.timer = time.AfterFunc(patience, func() { c.serve() })
-	return c
+// loadCache returns the cached set, and when the vault confirmed it. It logs why a cache can't be used.
+func (e *Engine) loadCache(cache *cache.Cache) (set api.Snapshot, at time.Time, ok bool) {
+	set, at, err := cache.Load()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.conf.Log.Warn().Err(err).Msg("cache unusable")
+	}
+	if err != nil {
+		return api.Snapshot{}, time.Time{}, false
+	}
+	return e.memory.Keep(set), at.UTC(), true
 }
 
-// load returns the cached set. It logs once if that can't be used.
-func (c *cachedSet) load() (api.Snapshot, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cache != nil {
-		set, at, err := c.cache.Load()
-		c.cache = nil
-		switch {
-		case err == nil:
-			c.set, c.at = c.engine.memory.Keep(set), at.UTC()
-		case !errors.Is(err, fs.ErrNotExist):
-			c.engine.conf.Log.Warn().Err(err).Msg("cache unusable")
+// serveCached serves a cached set of vault if nothing else is served or refused yet, and reports whether a set is served.
+func (e *Engine) serveCached(set api.Snapshot, at time.Time, vault string) bool {
+	e.publish(func(v *view) {
+		if v.status.State != Starting {
+			return
 		}
-	}
-	return c.set, c.set.Etag != ""
-}
-
-// serve serves the cached set if nothing else is served or refused yet, and reports whether a set is served.
-func (c *cachedSet) serve() bool {
-	set, ok := c.load()
-	if ok {
-		c.engine.publish(func(v *view) {
-			if v.status.State != Starting {
-				return
-			}
-			v.set, v.status.State, v.status.Origin, v.status.Vault = set, Stale, FromCache, c.vault
-			v.status.ConfirmedAt, v.asleep = c.at, asleep()
-		})
-		c.mu.Lock()
-		c.set = api.Snapshot{}
-		c.mu.Unlock()
-		c.engine.tidy()
-	}
-	return c.engine.now.Load().serves()
+		v.set, v.status.State, v.status.Origin, v.status.Vault = set, Stale, FromCache, vault
+		v.status.ConfirmedAt, v.asleep = at, asleep()
+	})
+	e.tidy()
+	return e.now.Load().serves()
 }

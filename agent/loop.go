@@ -34,10 +34,14 @@ func (e *Engine) loop(ctx context.Context) {
 	k.retry = newRetry()
 	if e.now.Load().status.State == Starting { // else First has a set
 		if cache := e.cacheNow(); cache != nil {
-			cached := e.afterPatience(cache)
-			defer cached.timer.Stop()
-			if set, ok := cached.load(); ok {
+			vault := e.now.Load().status.Vault
+			if set, at, ok := e.loadCache(cache); ok {
 				k.raise(set)
+				e.tasks.Go(func() {
+					if delay.Sleep(ctx, patience) == nil {
+						e.serveCached(set, at, vault)
+					}
+				})
 			}
 		}
 		e.mu.Lock()

@@ -72,15 +72,13 @@ func (e *Event) UnmarshalJSON(text []byte) error {
 type looseID string
 
 func (id *looseID) UnmarshalJSON(text []byte) error {
-	var s string
-	var n json.Number
-	if json.Unmarshal(text, &n) == nil {
-		s = n.String()
-	} else if err := json.Unmarshal(text, &s); err != nil {
-		return err
+	if text[0] == '"' {
+		return json.Unmarshal(text, (*string)(id))
 	}
-	*id = looseID(s)
-	return nil
+	var n json.Number
+	err := json.Unmarshal(text, &n)
+	*id = looseID(n)
+	return err
 }
 
 // EventRef is a binding in an Event, with the version of its secret at that time.

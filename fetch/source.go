@@ -66,20 +66,17 @@ func (s *Source) ClockSkew() (time.Duration, bool) { return s.client.ClockSkew()
 // MACHINE_KEY_SCOPE), Next lists the bindings every 30 s from then on and returns their placeholders. A binding without
 // one has the delivery api.DeliverPlatform.
 func (s *Source) Next(ctx context.Context, etag string) (api.Snapshot, error) {
-	next, err := s.next(ctx, etag, etag != "")
-	s.troubled = err != nil && !errors.Is(err, api.ErrNotModified)
-	return next, err
+	return s.next(ctx, etag, etag != "")
 }
 
 // Ask returns the set at once, without retries.
 func (s *Source) Ask(ctx context.Context) (api.Snapshot, error) {
-	next, err := s.next(ctx, "", true)
-	s.troubled = err != nil
-	return next, err
+	return s.next(ctx, "", true)
 }
 
 // next is Next; with once it sends a single request.
-func (s *Source) next(ctx context.Context, etag string, once bool) (api.Snapshot, error) {
+func (s *Source) next(ctx context.Context, etag string, once bool) (_ api.Snapshot, err error) {
+	defer func() { s.troubled = err != nil && !errors.Is(err, api.ErrNotModified) }()
 	if s.fallen.Load() {
 		return s.poll(ctx, etag, once)
 	}

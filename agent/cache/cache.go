@@ -2,6 +2,7 @@
 package cache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -59,22 +60,9 @@ func (c Config) Validate() error {
 // beside reports whether two files are in the same directory, through symlinks too.
 func beside(a, b string) bool {
 	a, b = filepath.Dir(a), filepath.Dir(b)
-	if a == b {
-		return true
-	}
 	one, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	two, err := os.Stat(b)
-	return err == nil && os.SameFile(one, two)
-}
-
-func (c Config) maxAge() time.Duration {
-	if c.MaxAge == 0 {
-		return DefaultMaxAge
-	}
-	return c.MaxAge
+	two, otherErr := os.Stat(b)
+	return a == b || err == nil && otherErr == nil && os.SameFile(one, two)
 }
 
 // Cache is a sealed file. Several processes may use the same file.
@@ -85,6 +73,7 @@ func New(c Config) (*Cache, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	c.MaxAge = cmp.Or(c.MaxAge, DefaultMaxAge)
 	return &Cache{c}, nil
 }
 
@@ -92,7 +81,7 @@ func New(c Config) (*Cache, error) {
 func (c *Cache) Path() string { return c.conf.Path }
 
 // MaxAge returns the greatest age at which the cache is used.
-func (c *Cache) MaxAge() time.Duration { return c.conf.maxAge() }
+func (c *Cache) MaxAge() time.Duration { return c.conf.MaxAge }
 
 // Load returns the set without what has expired, and when the vault last confirmed it. The values are in locked memory.
 // Errors: fs.ErrNotExist; or why the cache can't be used.
@@ -114,7 +103,7 @@ func (c *Cache) load() (api.Snapshot, time.Time, error) {
 		return api.Snapshot{}, time.Time{}, err
 	}
 	// at is authenticated from here on.
-	if age := time.Since(at); age > c.conf.maxAge() {
+	if age := time.Since(at); age > c.conf.MaxAge {
 		err = fmt.Errorf("%w: the vault confirmed it %s ago", errOld, age.Round(time.Second))
 	} else if age < -maxAhead {
 		err = errFuture

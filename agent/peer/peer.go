@@ -55,33 +55,21 @@ func (l List) Contains(p Peer, c *net.UnixConn) bool {
 
 // Users returns the ids of users, each given by name or number. Its error names all that are unknown.
 func Users(names []string) ([]uint32, error) {
-	return lookUp("user", names, func(name string) (string, error) {
-		u, err := user.Lookup(name)
-		if err != nil {
-			return "", err
-		}
-		return u.Uid, nil
-	})
+	return lookUp("user", names, user.Lookup, func(u *user.User) string { return u.Uid })
 }
 
 // Groups is Users for groups.
 func Groups(names []string) ([]uint32, error) {
-	return lookUp("group", names, func(name string) (string, error) {
-		g, err := user.LookupGroup(name)
-		if err != nil {
-			return "", err
-		}
-		return g.Gid, nil
-	})
+	return lookUp("group", names, user.LookupGroup, func(g *user.Group) string { return g.Gid })
 }
 
-func lookUp(kind string, names []string, find func(name string) (id string, err error)) (ids []uint32, unknown error) {
+func lookUp[T any](kind string, names []string, find func(name string) (*T, error), idOf func(*T) string) (ids []uint32, unknown error) {
 	for _, name := range names {
 		id, err := strconv.ParseUint(name, 10, 32)
 		if err != nil {
-			var text string
-			if text, err = find(name); err == nil {
-				id, err = strconv.ParseUint(text, 10, 32)
+			var found *T
+			if found, err = find(name); err == nil {
+				id, err = strconv.ParseUint(idOf(found), 10, 32)
 			}
 		}
 		if err != nil {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -35,10 +34,7 @@ type Path struct {
 type Watcher struct {
 	log    zerolog.Logger
 	notify *fsnotify.Watcher
-
-	mu     sync.Mutex // guards the field below
-	wanted []Path
-	reset  chan struct{} // signals that wanted has changed
+	wanted chan []Path // of the last Set that Run hasn't read
 }
 
 // New opens the system's watch. Run closes it.
@@ -47,19 +43,17 @@ func New(log zerolog.Logger) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch files: %w", err)
 	}
-	return &Watcher{log: log, notify: notify, reset: make(chan struct{}, 1)}, nil
+	return &Watcher{log: log, notify: notify, wanted: make(chan []Path, 1)}, nil
 }
 
 // Set watches these paths and no others. A path that wasn't watched before is reported once it is, since it may have
-// changed after it was read.
+// changed after it was read. Set is called by one goroutine at a time.
 func (w *Watcher) Set(paths []Path) {
-	w.mu.Lock()
-	w.wanted = slices.Clone(paths)
-	w.mu.Unlock()
 	select {
-	case w.reset <- struct{}{}:
+	case <-w.wanted:
 	default:
 	}
+	w.wanted <- slices.Clone(paths)
 }
 
 // Run calls changed with the paths that have changed, one call at a time, until ctx ends.
@@ -74,10 +68,10 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-w.reset:
+		case r.paths = <-w.wanted:
 			settle.Stop()
 			since = time.Time{}
-			if paths := r.check(true); len(paths) > 0 {
+			if paths := r.check(); len(paths) > 0 {
 				changed(paths)
 			}
 		case event, ok := <-w.notify.Events:
@@ -98,14 +92,14 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 			if !errors.Is(err, fsnotify.ErrEventOverflow) {
 				w.log.Warn().Err(err).Msg("file change may have been missed")
 			}
-			for _, each := range r.wanted {
+			for _, each := range r.paths {
 				r.touched[each.Path] = each.Touched
 			}
 			since = time.Now()
 			settle.Reset(0)
 		case <-settle.C:
 			since = time.Time{}
-			if paths := r.check(false); len(paths) > 0 {
+			if paths := r.check(); len(paths) > 0 {
 				changed(paths)
 			}
 		}
@@ -115,7 +109,7 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 // watching is the state of a Run.
 type watching struct {
 	*Watcher
-	wanted  []Path
+	paths   []Path // wanted ones
 	seen    map[Path]fingerprint
 	folders map[string]fs.FileInfo // watched ones, by path
 	names   map[string][]string    // entries that lead to a wanted path, to these; what ends in / is all of a folder
@@ -127,7 +121,7 @@ func (r *watching) matters(name string) bool {
 	_, self := r.folders[name]
 	paths := slices.Concat(r.names[name], r.names[filepath.Dir(name)+"/"])
 	if self { // a folder that was moved or removed
-		for _, each := range r.wanted {
+		for _, each := range r.paths {
 			paths = append(paths, each.Path)
 		}
 	}
@@ -137,28 +131,18 @@ func (r *watching) matters(name string) bool {
 	return len(paths) > 0
 }
 
-// check follows the wanted paths, watches what is on the way, and returns those that have changed; with anew, also those
-// that weren't wanted before.
-func (r *watching) check(anew bool) []string {
-	if anew {
-		r.mu.Lock()
-		r.wanted = slices.Clone(r.Watcher.wanted)
-		r.mu.Unlock()
-	}
+// check follows the wanted paths, watches what is on the way, and returns those that have changed or weren't wanted before.
+func (r *watching) check() []string {
 	r.follow()
 	var changed []string
 	seen := map[Path]fingerprint{}
-	for _, each := range r.wanted {
+	for _, each := range r.paths {
 		before, known := r.seen[each]
-		if each.Touched {
-			if !known || r.touched[each.Path] {
-				changed = append(changed, each.Path)
-			}
-			seen[each] = fingerprint{}
-			continue
+		var now fingerprint
+		if !each.Touched {
+			now = fingerprintOf(each.Path)
 		}
-		now := fingerprintOf(each.Path)
-		if !known || now != before {
+		if !known || now != before || each.Touched && r.touched[each.Path] {
 			changed = append(changed, each.Path)
 		}
 		seen[each] = now
@@ -173,7 +157,7 @@ func (r *watching) check(anew bool) []string {
 func (r *watching) follow() {
 	for range 10 {
 		names, folders := map[string][]string{}, map[string]fs.FileInfo{}
-		for _, each := range r.wanted {
+		for _, each := range r.paths {
 			for _, at := range route(each) {
 				folder := filepath.Dir(at)
 				if info, err := os.Stat(folder); err == nil {
