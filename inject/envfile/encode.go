@@ -32,15 +32,16 @@ type format struct {
 	name string
 	// spell adds the variable, on lines of its own, or returns the reason why the format can't represent it.
 	spell    func(t *text, name, value string) string
-	anyBytes bool // any byte but NUL is allowed, otherwise UTF-8 only
+	anyBytes bool   // any byte but NUL is allowed, otherwise UTF-8 only
+	hint     string // names a way to deliver what the format can't represent
 }
 
 var formats = [...]format{
-	{Shell, spellShell, true},
-	{dotenv, spellDotenv, false},
-	{json, spellJSON, false},
-	{systemd, spellSystemd, false},
-	{docker, spellDocker, false},
+	{Shell, spellShell, true, ""},
+	{dotenv, spellDotenv, false, "use --format shell or --format json, or run the command with miosa-env run"},
+	{json, spellJSON, false, "use --format shell, or run the command with miosa-env run"},
+	{systemd, spellSystemd, false, `use format "files", or run the command with miosa-env run`},
+	{docker, spellDocker, false, `use format "files", or run the command with miosa-env run`},
 }
 
 // text is text that is written, or only measured.
@@ -65,6 +66,7 @@ type CantCarry struct {
 	Name   string
 	Format string
 	Reason string // completes "the value ..." or "the name ...", without the value
+	hint   string
 }
 
 func (e *CantCarry) Error() string {
@@ -72,17 +74,7 @@ func (e *CantCarry) Error() string {
 }
 
 // Hint names a format that can represent more.
-func (e *CantCarry) Hint() string {
-	switch e.Format {
-	case dotenv:
-		return "use --format shell or --format json, or run the command with miosa-env run"
-	case json:
-		return "use --format shell, or run the command with miosa-env run"
-	case docker, systemd:
-		return `use format "files", or run the command with miosa-env run`
-	}
-	return ""
-}
+func (e *CantCarry) Hint() string { return e.hint }
 
 // Encode writes bindings in a format, sorted by name, with a single write.
 //
@@ -139,7 +131,7 @@ func (f *format) spellAll(t *text, sorted []api.Bound) error {
 			})
 		})
 		if reason != "" {
-			problems = append(problems, &CantCarry{Name: name, Format: f.name, Reason: reason})
+			problems = append(problems, &CantCarry{name, f.name, reason, f.hint})
 		}
 	}
 	if f.name == json {

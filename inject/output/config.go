@@ -2,6 +2,7 @@
 package output
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -69,19 +70,9 @@ const (
 // longestName is the maximum length in bytes of the last element of a path, so that a temporary name is valid too.
 const longestName = 255 - len(".") - len(tempMark) - tempRandom
 
-func (c Config) mode() fs.FileMode {
-	if c.Mode == 0 {
-		return 0o600
-	}
-	return c.Mode
-}
+func (c Config) mode() fs.FileMode { return cmp.Or(c.Mode, 0o600) }
 
-func (c Config) hookTimeout() time.Duration {
-	if c.HookTimeout == 0 {
-		return 30 * time.Second
-	}
-	return c.HookTimeout
-}
+func (c Config) hookTimeout() time.Duration { return cmp.Or(c.HookTimeout, 30*time.Second) }
 
 // Validate returns all problems of c. It looks up Owner and Group, but doesn't access Path.
 func (c Config) Validate() error {

@@ -226,17 +226,7 @@ func (o *Output) stampFiles(d *directory, generation string, names []string) (ma
 }
 
 // removeFiles removes the output's files from its directory.
-func (o *Output) removeFiles(parent *directory) error {
-	if _, err := parent.stat(path.Base(o.conf.Path)); errors.Is(err, unix.ENOENT) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	d, err := o.conf.open(o.conf.Path)
-	if err != nil {
-		return err
-	}
-	defer d.close()
+func (o *Output) removeFiles(d *directory) error {
 	there, err := d.names()
 	if err != nil {
 		return err

@@ -12,19 +12,23 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/mask"
 )
 
-// valueHashes finds values in text without storing them. Lines of a value are found one by one, without the white space
-// around them. Lines shorter than mask.MinLength are too common to be masked.
-type valueHashes struct {
-	lengths []int                     // in bytes, the longest first
-	names   map[int]map[uint64]string // length -> hash -> name
+// valueHashes maps hashes of values to names, to find values in text without storing them. Lines of a value are found one
+// by one, without the white space around them. Lines shorter than mask.MinLength are too common to be masked.
+type valueHashes map[valueHash]string
+
+type valueHash struct {
+	length int // of the value, in bytes
+	sum    uint64
 }
 
 var hashSeed = maphash.MakeSeed()
 
+func hashOf(b []byte) valueHash { return valueHash{len(b), maphash.Bytes(hashSeed, b)} }
+
 // hashesOf returns the hashes of values as they are and as a format writes them, since a hook that prints values has
 // mostly read them from its output.
 func hashesOf(format string, bound []api.Bound) valueHashes {
-	h := valueHashes{names: map[int]map[uint64]string{}}
+	h := valueHashes{}
 	for _, b := range bound {
 		api.Quietly(func() {
 			b.Value.Use(func(value []byte) { h.add(b.ExposeAsEnv, value) })
@@ -35,31 +39,18 @@ func hashesOf(format string, bound []api.Bound) valueHashes {
 			return nil
 		})
 	}
-	h.sort()
 	return h
-}
-
-func (h *valueHashes) sort() {
-	h.lengths = slices.Sorted(maps.Keys(h.names))
-	slices.Reverse(h.lengths)
 }
 
 // with returns the hashes of both.
 func (h valueHashes) with(other valueHashes) valueHashes {
-	all := valueHashes{names: map[int]map[uint64]string{}}
-	for _, one := range []valueHashes{h, other} {
-		for n, names := range one.names {
-			if all.names[n] == nil {
-				all.names[n] = map[uint64]string{}
-			}
-			maps.Copy(all.names[n], names)
-		}
-	}
-	all.sort()
+	all := valueHashes{}
+	maps.Copy(all, h)
+	maps.Copy(all, other)
 	return all
 }
 
-func (h *valueHashes) add(name string, value []byte) {
+func (h valueHashes) add(name string, value []byte) {
 	for line := range bytes.FieldsFuncSeq(value, func(r rune) bool { return r == '\n' || r == '\r' }) {
 		h.addLine(name, line)
 		if bytes.Contains(line, []byte(`\n`)) { // line breaks in a value on one line
@@ -70,26 +61,27 @@ func (h *valueHashes) add(name string, value []byte) {
 	}
 }
 
-func (h *valueHashes) addLine(name string, line []byte) {
+func (h valueHashes) addLine(name string, line []byte) {
 	line = bytes.Trim(line, " \t\v\f")
-	n := len(line)
-	if n < mask.MinLength || n > hookLine {
-		return
+	if len(line) >= mask.MinLength && len(line) <= hookLine {
+		h[hashOf(line)] = name
 	}
-	if h.names[n] == nil {
-		h.names[n] = map[uint64]string{}
-	}
-	h.names[n][maphash.Bytes(hashSeed, line)] = name
 }
 
 // hide replaces values in a line by their names in brackets. No byte of overlapping values remains.
 func (h valueHashes) hide(line []byte) string {
+	var lengths []int
+	for hash := range h {
+		lengths = append(lengths, hash.length)
+	}
+	slices.Sort(lengths)
+	lengths = slices.Compact(lengths)
 	var out strings.Builder
 	hidden := 0 // line[:hidden] is done
 	for i := range line {
-		for _, n := range h.lengths {
+		for _, n := range slices.Backward(lengths) { // the longest value counts
 			if i+n <= len(line) && i+n > hidden {
-				if name, ok := h.names[n][maphash.Bytes(hashSeed, line[i:i+n])]; ok {
+				if name, ok := h[hashOf(line[i:i+n])]; ok {
 					if i >= hidden {
 						out.WriteString("[" + name + "]")
 					}

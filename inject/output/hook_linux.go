@@ -19,6 +19,7 @@ import (
 
 // hooks runs one hook at a time, and once more if there was a change meanwhile.
 type hooks struct {
+	conf    Config
 	context context.Context // ends when the output is closed
 	cancel  context.CancelFunc
 
@@ -74,7 +75,7 @@ func (h *hooks) changes() api.Changes {
 }
 
 // start runs the hook in a goroutine after the announced set was written. It calls done when hooks have run for all sets.
-func (h *hooks) start(c Config, t traces, done func()) {
+func (h *hooks) start(t traces, done func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.written, h.traces = h.coming, t
@@ -88,7 +89,7 @@ func (h *hooks) start(c Config, t traces, done func()) {
 	h.running = true
 	h.ended.Go(func() {
 		for again := true; again; again = h.next(done) {
-			h.run(c)
+			h.run()
 		}
 	})
 }
@@ -125,7 +126,8 @@ func (h *hooks) close() {
 
 // run runs the hook. After its timeout it kills the hook's process group. The hook gets this process's environment without
 // variables of miosa-env, plus the output's path in MIOSA_OUTPUT, but no values; values that it prints are masked.
-func (h *hooks) run(c Config) {
+func (h *hooks) run() {
+	c := h.conf
 	log := c.Log.With().Str("output", c.Path).Logger()
 	ctx, cancel := context.WithTimeout(h.context, c.hookTimeout())
 	defer cancel()

@@ -45,7 +45,7 @@ func New(c Config) (*Output, error) {
 	uid, _ := idOf("user", c.Owner)
 	gid, _ := idOf("group", c.Group)
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Output{conf: c, uid: uid, gid: gid, hooks: hooks{context: ctx, cancel: cancel}}, nil
+	return &Output{conf: c, uid: uid, gid: gid, hooks: hooks{conf: c, context: ctx, cancel: cancel}}, nil
 }
 
 // Name returns the output's path.
@@ -115,7 +115,7 @@ func (o *Output) Write(s api.Snapshot) error {
 	switch {
 	case o.conf.Hook == "":
 	case changed || first && o.pending():
-		o.hooks.start(o.conf, wanted, o.clearPending)
+		o.hooks.start(wanted, o.clearPending)
 	default:
 		o.hooks.skip(wanted)
 	}
@@ -182,7 +182,7 @@ func (o *Output) Remove() error {
 	o.written, o.stamps, o.traces = false, nil, nil
 	o.hooks.skip(nil)
 	o.variables.Store(0)
-	d, err := o.conf.open(path.Dir(o.conf.Path))
+	d, err := o.valuesDirectory()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil

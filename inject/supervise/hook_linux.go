@@ -30,16 +30,16 @@ func (v *supervisor) runHook() {
 		v.hook.again = true
 		return
 	}
-	streams := plainStreams()
+	streams := v.plainStreams()
 	if v.Masked {
-		var err error
-		if streams, err = hookStreams(v.masker, v.lost); err != nil {
+		end, err := streams.pipe(2)
+		if err != nil {
 			v.Log.Error().Err(err).Msg("hook not started")
 			return
 		}
-	} else {
-		streams.files[1] = 2
+		streams.files[2] = end
 	}
+	streams.files[1] = streams.files[2]
 	if null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
 		streams.files[0] = null
 		streams.childEnds = append(streams.childEnds, null)

@@ -12,7 +12,7 @@ import (
 
 // start starts v.command in its own process group, in the foreground if this process is there.
 func (v *supervisor) start() error {
-	streams := plainStreams()
+	streams := v.plainStreams()
 	if v.Masked {
 		v.renewMasker()
 		var err error

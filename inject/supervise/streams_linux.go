@@ -17,26 +17,27 @@ type streams struct {
 	session   *session // on the pty; may be nil
 	childEnds []int    // the command's ends, to close after it has started
 	relays    []*relay
-	ended     chan struct{}                  // gets one message when the pty's relay has ended
-	lost      func(stream string, err error) // reports lost output; called on a relay's goroutine
+	ended     chan struct{} // gets one message when the pty's relay has ended
+	owner     *supervisor
 }
 
 // plainStreams returns this process's streams.
-func plainStreams() *streams { return &streams{files: [3]int{0, 1, 2}} }
+func (v *supervisor) plainStreams() *streams {
+	return &streams{files: [3]int{0, 1, 2}, ended: make(chan struct{}, 1), owner: v}
+}
 
 // maskedStreams returns streams that mask the command's output: through a pty if this process's stream is a terminal, else
 // through a pipe. If standard output and error are the same file, they share a pipe, which keeps the order.
 func (v *supervisor) maskedStreams() (*streams, error) {
-	s := plainStreams()
-	s.lost, s.ended = v.lost, make(chan struct{}, 1)
-	if err := s.mask(v); err != nil {
+	s := v.plainStreams()
+	if err := s.mask(); err != nil {
 		s.abandon()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *streams) mask(v *supervisor) error {
+func (s *streams) mask() error {
 	for _, fd := range []int{1, 2} {
 		var err error
 		switch {
@@ -44,11 +45,11 @@ func (s *streams) mask(v *supervisor) error {
 		case isTerminal(fd) && s.pty != nil:
 			s.files[fd] = s.pty.slave
 		case isTerminal(fd):
-			err = s.openPty(fd, v)
+			err = s.openPty(fd)
 		case fd == 2 && !inherited.Closed(1) && !isTerminal(1) && sameFile(1, 2):
 			s.files[2] = s.files[1]
 		default:
-			s.files[fd], err = s.pipe(fd, v.masker)
+			s.files[fd], err = s.pipe(fd)
 		}
 		if err != nil {
 			return err
@@ -57,30 +58,21 @@ func (s *streams) mask(v *supervisor) error {
 	return nil
 }
 
-// hookStreams returns the streams of a hook: a masked pipe to standard error.
-func hookStreams(m *mask.Masker, lost func(string, error)) (*streams, error) {
-	s := plainStreams()
-	s.lost = lost
-	end, err := s.pipe(2, m)
-	s.files[1], s.files[2] = end, end
-	return s, err
-}
-
 // pipe starts a relay to fd and returns the end of a pipe to write to.
-func (s *streams) pipe(fd int, m *mask.Masker) (int, error) {
+func (s *streams) pipe(fd int) (int, error) {
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return 0, fmt.Errorf("pipe for output: %w", err)
 	}
 	s.childEnds = append(s.childEnds, p[1])
-	return p[1], s.relay(p[0], fd, m, nil)
+	return p[1], s.relay(p[0], fd, nil)
 }
 
 // openPty connects a pty with the terminal fd. If the terminal is the controlling terminal or standard input, the pty gets
 // a session, since the command may read keys. The command gets the keys at once if this process may read them and no other
 // process in its group does, otherwise when it uses the terminal.
-func (s *streams) openPty(fd int, v *supervisor) error {
-	pair, err := openPty(fd, v.terminal)
+func (s *streams) openPty(fd int) error {
+	pair, err := openPty(fd, s.owner.terminal)
 	if err != nil {
 		return err
 	}
@@ -89,14 +81,14 @@ func (s *streams) openPty(fd int, v *supervisor) error {
 	input := sameTerminal(0, fd)
 	if pair.terminal != nil || input {
 		if s.session, err = startSession(pair.slave); err != nil {
-			v.Log.Warn().Err(err).Msg("command has no pty: typed keys are not masked")
+			s.owner.Log.Warn().Err(err).Msg("command has no pty: typed keys are not masked")
 		}
 	}
 	out, err := dup(pair.master) // closed by the relay
 	if err != nil {
 		return err
 	}
-	if err := s.relay(out, fd, v.masker, pair); err != nil {
+	if err := s.relay(out, fd, pair); err != nil {
 		return err
 	}
 	if s.session == nil {
@@ -114,8 +106,8 @@ func (s *streams) openPty(fd int, v *supervisor) error {
 }
 
 // relay starts a relay, which reads from a pty if pair is set.
-func (s *streams) relay(from, to int, m *mask.Masker, pair *ptyPair) error {
-	r, err := newRelay(from, to, m)
+func (s *streams) relay(from, to int, pair *ptyPair) error {
+	r, err := newRelay(from, to, s.owner.masker)
 	if err != nil {
 		return err
 	}
@@ -125,7 +117,7 @@ func (s *streams) relay(from, to int, m *mask.Masker, pair *ptyPair) error {
 	}
 	s.relays = append(s.relays, r)
 	go func() {
-		r.run(func(err error) { s.lost(streamName(to), err) })
+		r.run(func(err error) { s.owner.lost(streamName(to), err) })
 		if r.ended && r.interactive {
 			s.ended <- struct{}{}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/Miosa-osa/miosa-env/inject/signal"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
@@ -144,15 +145,12 @@ func (t *terminal) stopSelf(sig syscall.Signal) {
 	_ = unix.Kill(0, sig)
 }
 
-// withoutTTOU runs f on a thread that blocks TTOU.
+// withoutTTOU runs f on a thread that blocks TTOU, with all other signals.
 func withoutTTOU(f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var set, old unix.Sigset_t
-	set.Val[0] = 1 << (unix.SIGTTOU - 1)
-	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &set, &old)
+	defer signal.SetMask(signal.SetMask(^inherited.Signals(0)))
 	f()
-	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
 }
 
 // setModes sets a terminal's modes, also from the background.
