@@ -14,22 +14,22 @@ import (
 // licenceFile matches the files of a module that must accompany a program that contains it.
 var licenceFile = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents|[a-z]+-licen[cs]e)(\.[a-z]+)?$`)
 
-// licences writes the licences of everything that is linked into a program to the stage.
-func (r *release) licences(ctx context.Context, name string, platforms []platform, stage string) error {
+// licencesOf returns the licences of everything that is linked into a program.
+func (r *release) licencesOf(ctx context.Context, name string, platforms []platform) ([]byte, error) {
 	linked, err := r.linked(name, platforms)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "%s has the following in it, under these licences.\n", name)
 	for _, m := range linked {
 		dir, err := r.sources(ctx, m)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		files, err := os.ReadDir(dir)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		found := false
 		for _, f := range files {
@@ -38,20 +38,16 @@ func (r *release) licences(ctx context.Context, name string, platforms []platfor
 			}
 			content, err := os.ReadFile(filepath.Join(dir, f.Name()))
 			if err != nil {
-				return err
+				return nil, err
 			}
 			found = true
 			fmt.Fprintf(&text, "\n%s\n%s %s: %s\n%[1]s\n\n%[5]s\n", strings.Repeat("=", 80), m.path, m.version, f.Name(), bytes.TrimSpace(content))
 		}
 		if !found {
-			return fmt.Errorf("%s %s has no licence in %s: it can't be handed out", m.path, m.version, dir)
+			return nil, fmt.Errorf("%s %s has no licence in %s: it can't be handed out", m.path, m.version, dir)
 		}
 	}
-	to := licencesIn(stage, name)
-	if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
-		return err
-	}
-	return os.WriteFile(to, text.Bytes(), 0o600)
+	return text.Bytes(), nil
 }
 
 // sources returns the folder of a module's sources, or of Go's own.
@@ -67,6 +63,3 @@ func (r *release) sources(ctx context.Context, m module) (string, error) {
 	}
 	return strings.TrimSpace(string(dir)), nil
 }
-
-// licencesIn returns the path of a program's licences in the stage.
-func licencesIn(stage, name string) string { return filepath.Join(stage, "licences", name) }

@@ -16,17 +16,11 @@ var formats = []string{"deb", "rpm", "apk"}
 // pkg is one package of a program.
 type pkg struct {
 	name, about string
-	files       []entry
-	scripts     string      // folder of its maintainer scripts in packaging; empty: none
-	overrides   [][2]string // lintian's tags, and why they do not apply
-}
-
-// entry is a file of a package other than its program, manual pages and completions.
-type entry struct {
-	from, to string
-	mode     os.FileMode
-	config   bool   // upgrades keep changes
-	formats  string // of the packages that have it; empty: all
+	// files are those other than the program, its documents, manual pages and completions: paths in the sources, by the path
+	// at which they are installed.
+	files     map[string]string
+	scripts   string      // folder of its maintainer scripts in packaging; empty: none
+	overrides [][2]string // lintian's tags, and why they do not apply
 }
 
 const maintainer = "MIOSA <noreply@miosa.ai>"
@@ -34,24 +28,22 @@ const maintainer = "MIOSA <noreply@miosa.ai>"
 // revision is the package's revision, the same for each version of the program.
 const revision = "1"
 
-const withSystemd = "deb rpm" // Alpine has none
-
 // Tags of lintian for every program.
 var (
 	static = [2]string{"statically-linked-binary", "A program in Go is one file that depends on nothing."}
 	closes = [2]string{"initial-upload-closes-no-bugs", "The package isn't in Debian's archive, and nobody has asked for it there."}
 )
 
-// packages are all packages. A file in from that doesn't exist is an error.
+// packages are all packages. Files below /usr/lib are for systemd, which Alpine doesn't have.
 var packages = []pkg{
 	{
 		name: "miosa-env", scripts: "miosa-env",
-		files: []entry{
-			{from: "systemd/miosa-env.service", to: "/usr/lib/systemd/system/miosa-env.service", mode: 0o644, formats: withSystemd},
-			{from: "systemd/miosa-env.target", to: "/usr/lib/systemd/system/miosa-env.target", mode: 0o644, formats: withSystemd},
-			{from: "systemd/miosa-env.sysusers.conf", to: "/usr/lib/sysusers.d/miosa-env.conf", mode: 0o644, formats: withSystemd},
-			{from: "systemd/miosa-env.tmpfiles.conf", to: "/usr/lib/tmpfiles.d/miosa-env.conf", mode: 0o644, formats: withSystemd},
-			{from: "systemd/agent.toml", to: "/etc/miosa-env/agent.toml", mode: 0o644, config: true},
+		files: map[string]string{
+			"/usr/lib/systemd/system/miosa-env.service": "systemd/miosa-env.service",
+			"/usr/lib/systemd/system/miosa-env.target":  "systemd/miosa-env.target",
+			"/usr/lib/sysusers.d/miosa-env.conf":        "systemd/miosa-env.sysusers.conf",
+			"/usr/lib/tmpfiles.d/miosa-env.conf":        "systemd/miosa-env.tmpfiles.conf",
+			"/etc/miosa-env/agent.toml":                 "systemd/agent.toml",
 		},
 		about: "Starts a command with the secrets bound to its sandbox or computer in its\nenvironment, and keeps them current while it runs.",
 		overrides: [][2]string{
@@ -68,7 +60,12 @@ var packages = []pkg{
 }
 
 // pack makes one package.
-func (r *release) pack(ctx context.Context, p platform, of pkg, format, stage string) error {
+func (r *release) pack(ctx context.Context, p platform, of pkg, format string) error {
+	stage, err := os.MkdirTemp("", "release")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(stage) }()
 	contents, err := r.contents(p, of, format, stage)
 	if err != nil {
 		return err
@@ -117,49 +114,53 @@ func (r *release) pack(ctx context.Context, p platform, of pkg, format, stage st
 	return nil
 }
 
-// contents lists a package's files for nfpm.
+// contents writes a package's files to the stage, and lists them for nfpm.
 func (r *release) contents(p platform, of pkg, format, stage string) ([]map[string]any, error) {
+	program := "/usr/bin/" + of.name
+	files, from := r.documents(of, format), map[string]string{program: r.program(p, of.name)}
+	for to, path := range of.files {
+		if format != "apk" || !strings.HasPrefix(to, "/usr/lib/") {
+			from[to] = filepath.Join(r.root, path)
+		}
+	}
+	if err := readFiles(files, from); err != nil {
+		return nil, err
+	}
+	for name, content := range r.shared[of.name] {
+		if strings.HasPrefix(name, "man/") {
+			name += ".gz"
+		}
+		if strings.HasPrefix(name, "zsh/") && format == "deb" {
+			name = strings.Replace(name, "site-functions", "vendor-completions", 1)
+		}
+		files["/usr/share/"+name] = content
+	}
 	var list []map[string]any
 	add := func(from, to string, mode os.FileMode, kind string) {
 		list = append(list, map[string]any{"src": from, "dst": to, "type": kind,
 			"file_info": map[string]any{"mode": mode, "owner": "root", "group": "root", "mtime": r.time}})
 	}
-	add(r.program(p, of.name), "/usr/bin/"+of.name, 0o755, "")
-	shared := filepath.Join(stage, of.name)
-	err := walkFiles(shared, func(at, name string) error {
-		if strings.HasPrefix(name, "man/") {
-			packed, err := zip(at, stage, of.name)
-			if err != nil {
-				return err
+	for to, content := range files {
+		mode, kind := os.FileMode(0o644), ""
+		switch {
+		case to == program:
+			mode = 0o755
+		case strings.HasPrefix(to, "/etc/"):
+			kind = "config|noreplace" // upgrades keep changes
+		case strings.HasSuffix(to, ".gz"):
+			var err error
+			if content, err = zipped(content); err != nil {
+				return nil, err
 			}
-			at, name = packed, name+".gz"
 		}
-		if strings.HasPrefix(name, "zsh/") && format == "deb" {
-			name = strings.Replace(name, "site-functions", "vendor-completions", 1)
+		path := filepath.Join(stage, strings.ReplaceAll(to, "/", "_"))
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			return nil, err
 		}
-		add(at, "/usr/share/"+name, 0o644, "")
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range of.files {
-		if f.formats != "" && !strings.Contains(f.formats, format) {
-			continue
-		}
-		kind := ""
-		if f.config {
-			kind = "config|noreplace"
-		}
-		add(filepath.Join(r.root, f.from), f.to, f.mode, kind)
+		add(path, to, mode, kind)
 	}
 	if format != "deb" { // otherwise a removal leaves the folder
-		list = append(list, map[string]any{"dst": "/usr/share/licenses/" + of.name, "type": "dir",
-			"file_info": map[string]any{"mode": 0o755, "owner": "root", "group": "root", "mtime": r.time}})
+		add("", "/usr/share/licenses/"+of.name, 0o755, "dir")
 	}
-	documents, err := r.documents(of, format, stage)
-	for from, to := range documents {
-		add(from, to, 0o644, "")
-	}
-	return list, err
+	return list, nil
 }

@@ -18,6 +18,11 @@ type release struct {
 	nfpm, described string
 	number          number
 	time            time.Time // of the commit
+
+	// What is the same on all platforms, set by make.
+	texts    map[string][]byte            // LICENSE, README.md and CHANGELOG.md
+	licences map[string][]byte            // of what is linked into each program
+	shared   map[string]map[string][]byte // each program's files for PREFIX/share, by path
 }
 
 // platform is an operating system and an architecture, as Go names them.
@@ -50,25 +55,31 @@ func (r *release) make(ctx context.Context, stdout io.Writer) error {
 	if err := os.MkdirAll(r.out, 0o750); err != nil {
 		return err
 	}
-	stage, err := os.MkdirTemp("", "release")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(stage) }()
 	here := platform{runtime.GOOS, runtime.GOARCH}
 	if !slices.Contains(platforms, here) {
 		return fmt.Errorf("no program for %s/%s in %s: manual pages and completions come from it", here.system, here.machine, r.bin)
 	}
-	if err := r.share(ctx, here, stage); err != nil {
+	r.texts, r.licences, r.shared = map[string][]byte{}, map[string][]byte{}, map[string]map[string][]byte{}
+	paths := map[string]string{}
+	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md"} {
+		paths[name] = filepath.Join(r.root, name)
+	}
+	if err := readFiles(r.texts, paths); err != nil {
 		return err
 	}
 	for _, name := range programs {
-		if err := r.licences(ctx, name, platforms, stage); err != nil {
+		if r.shared[name], err = r.share(ctx, here, name); err != nil {
+			return err
+		}
+		if r.licences[name], err = r.licencesOf(ctx, name, platforms); err != nil {
+			return err
+		}
+		if err := r.bill(name, platforms); err != nil {
 			return err
 		}
 	}
 	for _, p := range platforms {
-		if err := r.archive(p, stage); err != nil {
+		if err := r.archive(p); err != nil {
 			return err
 		}
 		if p.system != "linux" || r.nfpm == "" {
@@ -76,15 +87,10 @@ func (r *release) make(ctx context.Context, stdout io.Writer) error {
 		}
 		for _, pack := range packages {
 			for _, format := range formats {
-				if err := r.pack(ctx, p, pack, format, stage); err != nil {
+				if err := r.pack(ctx, p, pack, format); err != nil {
 					return err
 				}
 			}
-		}
-	}
-	for _, name := range programs {
-		if err := r.bill(name, platforms); err != nil {
-			return err
 		}
 	}
 	script, err := os.ReadFile(filepath.Join(r.root, "packaging", "install.sh"))

@@ -21,32 +21,36 @@ func roffLine(s string) string {
 func (p *page) roff() string {
 	var out strings.Builder
 	heading := func(s string) { fmt.Fprintf(&out, ".SH %q\n", s) }
-	program, _, _ := strings.Cut(p.name+" ", " ")
-	fmt.Fprintf(&out, ".TH %q 1 %q %q\n", strings.ToUpper(p.name), p.date, program)
+	fmt.Fprintf(&out, ".TH %q 1 %q %q\n", strings.ToUpper(p.name), p.date, p.name)
 	heading("NAME")
 	out.WriteString(spelled.Replace(p.name) + ` \- ` + roffLine(p.short))
-	heading("SYNOPSIS")
-	asItStands(&out, p.usage)
-	if len(p.about) > 0 {
-		heading("DESCRIPTION")
-		paragraphs(&out, p.about)
-	}
-	if len(p.commands) > 0 {
-		heading("COMMANDS")
-	}
-	for _, s := range p.commands {
-		if s.title != "Commands" {
-			fmt.Fprintf(&out, ".SS %q\n", s.title)
+	before := synopsis
+	for _, s := range p.sections {
+		switch s.kind {
+		case synopsis:
+			heading("SYNOPSIS")
+			paragraphs(&out, s.text)
+		case description:
+			if s.text != "" {
+				heading("DESCRIPTION")
+				paragraphs(&out, s.text)
+			}
+		case commands:
+			if before != commands {
+				heading("COMMANDS")
+			}
+			if s.title != "Commands" {
+				fmt.Fprintf(&out, ".SS %q\n", s.title)
+			}
+			items(&out, s.items())
+		case flags:
+			heading(strings.ToUpper(s.title))
+			items(&out, s.items())
+		case examples:
+			heading("EXAMPLES")
+			paragraphs(&out, s.text)
 		}
-		items(&out, s.items)
-	}
-	for _, s := range p.flags {
-		heading(strings.ToUpper(s.title))
-		items(&out, s.items)
-	}
-	if len(p.examples) > 0 {
-		heading("EXAMPLES")
-		asItStands(&out, p.examples)
+		before = s.kind
 	}
 	if see := p.see(); len(see) > 0 {
 		heading("SEE ALSO")
@@ -61,10 +65,8 @@ func (p *page) see() []string {
 	if p.parent != "" {
 		see = append(see, `\fB`+spelled.Replace(p.parent)+`\fR(1)`)
 	}
-	for _, s := range p.commands {
-		for _, c := range s.items {
-			see = append(see, `\fB`+spelled.Replace(p.name+"-"+c.left)+`\fR(1)`)
-		}
+	for _, c := range p.commands() {
+		see = append(see, `\fB`+spelled.Replace(p.name+"-"+c.left)+`\fR(1)`)
 	}
 	return see
 }
@@ -75,35 +77,25 @@ func items(out *strings.Builder, list []item) {
 	}
 }
 
-// paragraphs fills lines, except indented ones.
-func paragraphs(out *strings.Builder, lines []string) {
-	var table []string
-	flush := func() {
-		if len(table) > 0 {
-			asItStands(out, table)
-			table = nil
-		}
-	}
-	for _, line := range lines {
-		switch {
-		case strings.HasPrefix(line, " "):
-			table = append(table, strings.TrimPrefix(line, "  "))
-		case line == "":
-			flush()
-			out.WriteString(".PP\n")
+// paragraphs fills lines, except indented ones, which keep their line breaks.
+func paragraphs(out *strings.Builder, text string) {
+	indented := false
+	for line := range strings.SplitSeq(text, "\n") {
+		switch before := indented; {
+		case strings.HasPrefix(line, " ") == before:
+		case before:
+			out.WriteString(".fi\n")
 		default:
-			flush()
-			out.WriteString(roffLine(line))
+			out.WriteString(".nf\n")
+		}
+		indented = strings.HasPrefix(line, " ")
+		if line == "" {
+			out.WriteString(".PP\n")
+		} else {
+			out.WriteString(roffLine(strings.TrimPrefix(line, "  ")))
 		}
 	}
-	flush()
-}
-
-// asItStands keeps line breaks.
-func asItStands(out *strings.Builder, lines []string) {
-	out.WriteString(".nf\n")
-	for _, line := range lines {
-		out.WriteString(roffLine(line))
+	if indented {
+		out.WriteString(".fi\n")
 	}
-	out.WriteString(".fi\n")
 }

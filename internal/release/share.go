@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
@@ -29,34 +27,24 @@ var completions = map[string]string{
 	"fish": "fish/vendor_completions.d/%s.fish",
 }
 
-// share writes the files for PREFIX/share to stage/NAME for each program: manual pages and completion scripts, which the
-// programs print.
-func (r *release) share(ctx context.Context, here platform, stage string) error {
-	for _, name := range programs {
-		bin, err := filepath.Abs(r.program(here, name))
-		if err != nil {
-			return err
-		}
-		to := filepath.Join(stage, name)
-		m := manual{bin: bin, date: r.time.Format(time.DateOnly), folder: filepath.Join(to, "man", "man1")}
-		if err := errors.Join(os.MkdirAll(m.folder, 0o750), m.write(ctx, []string{name}, about[name], "")); err != nil {
-			return fmt.Errorf("manual pages of %s: %w", name, err)
-		}
-		for shell, at := range completions {
-			script, err := exec.CommandContext(ctx, bin, "completion", shell).Output()
-			if err != nil {
-				return fmt.Errorf("%s completion %s: %w", name, shell, err)
-			}
-			file := filepath.Join(to, fmt.Sprintf(at, name))
-			if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
-				return err
-			}
-			if err := os.WriteFile(file, script, 0o644); err != nil { //nolint:gosec // for everybody's shell
-				return err
-			}
-		}
+// share returns a program's files for PREFIX/share, by path: manual pages and completion scripts, which the program prints.
+func (r *release) share(ctx context.Context, here platform, name string) (map[string][]byte, error) {
+	bin, err := filepath.Abs(r.program(here, name))
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	m := manual{bin: bin, date: r.time.Format(time.DateOnly), files: map[string][]byte{}}
+	if err := m.add(ctx, []string{name}, about[name], ""); err != nil {
+		return nil, fmt.Errorf("manual pages of %s: %w", name, err)
+	}
+	for shell, at := range completions {
+		script, err := exec.CommandContext(ctx, bin, "completion", shell).Output()
+		if err != nil {
+			return nil, fmt.Errorf("%s completion %s: %w", name, shell, err)
+		}
+		m.files[fmt.Sprintf(at, name)] = script
+	}
+	return m.files, nil
 }
 
 // zipped compresses content with gzip, without a name and a time.
@@ -69,18 +57,4 @@ func zipped(content []byte) ([]byte, error) {
 	_, err = w.Write(content)
 	err = errors.Join(err, w.Close())
 	return out.Bytes(), err
-}
-
-// walkFiles calls do with each regular file below a directory, and its relative path with slashes.
-func walkFiles(dir string, do func(at, name string) error) error {
-	return filepath.WalkDir(dir, func(at string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		name, err := filepath.Rel(dir, at)
-		if err != nil {
-			return err
-		}
-		return do(at, filepath.ToSlash(name))
-	})
 }
