@@ -94,7 +94,7 @@ func New(c Config) (*Engine, error) {
 	began := time.Now().UTC()
 	e.now.Store(&view{changed: make(chan struct{}), status: Status{
 		State: Starting, Since: began, Resource: c.Resource, StartedAt: began, PID: os.Getpid(), Version: c.Version,
-		Vault: c.Source.Vault(), Outputs: []OutputStatus{},
+		Vault: c.Source.Vault(),
 	}})
 	if len(c.Outputs) > 0 {
 		e.SetOutputs(c.Outputs)

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -39,12 +38,15 @@ func (u *unfitting) Unwrap() error { return u.error }
 type outlet struct {
 	Output
 	engine   *Engine
-	nudged   chan struct{}      // signals that there may be something to do
-	rewrite  atomic.Bool        // the output is written even if it holds the set
-	replaced atomic.Bool        // another outlet takes over when this one ends
-	before   <-chan struct{}    // closed when the outlet that this one replaces has ended; nil: none
-	ended    chan struct{}      // closed when this one has
-	stop     context.CancelFunc // ends it; nil: it wasn't started. Guarded by engine.mu
+	nudged   chan struct{}   // signals that there may be something to do
+	rewrite  atomic.Bool     // the output is written even if it holds the set
+	replaced atomic.Bool     // another outlet takes over when this one ends
+	before   <-chan struct{} // closed when the outlet that this one replaces has ended; nil: none
+	ended    chan struct{}   // closed when this one has
+
+	// Guarded by engine.mu.
+	stop   context.CancelFunc // ends it; nil: it wasn't started
+	status OutputStatus       // without counts
 }
 
 // SetOutputs sets the outputs. Outputs that are no longer among them are removed, unless they ask to be kept. An output
@@ -52,13 +54,12 @@ type outlet struct {
 func (e *Engine) SetOutputs(outputs []Output) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	old, was := e.outlets, e.now.Load().status.Outputs
+	old := e.outlets
 	e.outlets = nil
-	status := []OutputStatus{}
 	for _, out := range outputs {
 		o := &outlet{Output: out, engine: e, nudged: make(chan struct{}, 1), ended: make(chan struct{})}
-		entry := OutputStatus{Name: out.Name(), State: Pending}
-		for i, b := range old {
+		o.status = OutputStatus{Name: out.Name(), State: Pending}
+		for _, b := range old {
 			if b.Name() != out.Name() {
 				continue
 			}
@@ -66,11 +67,11 @@ func (e *Engine) SetOutputs(outputs []Output) {
 				o.before = b.ended
 			}
 			if b.Output == out {
-				entry.WrittenAt, entry.Failures = was[i].WrittenAt, was[i].Failures
+				o.status.WrittenAt, o.status.Failures = b.status.WrittenAt, b.status.Failures
 			}
 			b.replaced.Store(true)
 		}
-		e.outlets, status = append(e.outlets, o), append(status, entry)
+		e.outlets = append(e.outlets, o)
 		if e.running != nil {
 			e.start(o)
 		}
@@ -80,7 +81,7 @@ func (e *Engine) SetOutputs(outputs []Output) {
 			b.stop()
 		}
 	}
-	e.change(func(v *view) { v.status.Outputs = status })
+	e.change(func(*view) {})
 }
 
 // Rewrite writes one output again, after another process has changed or deleted it for example.
@@ -214,30 +215,23 @@ func (o *outlet) leave() {
 	}
 }
 
-// counted completes a status by the counts of the outputs.
-func (e *Engine) counted(s Status) Status {
-	if len(s.Outputs) == 0 {
-		return s
-	}
+// withOutputs adds the outputs to a status.
+func (e *Engine) withOutputs(s Status) Status {
 	e.mu.Lock()
 	outlets := e.outlets
+	s.Outputs = make([]OutputStatus, len(outlets))
+	for i, o := range outlets {
+		s.Outputs[i] = o.status
+	}
 	e.mu.Unlock()
-	for i := range s.Outputs {
-		for _, o := range outlets {
-			if to := &s.Outputs[i]; o.Name() == to.Name {
-				to.Bindings, to.Writes, to.Hooks, to.HookFailures = o.Counts()
-			}
-		}
+	for i, o := range outlets {
+		to := &s.Outputs[i]
+		to.Bindings, to.Writes, to.Hooks, to.HookFailures = o.Counts()
 	}
 	return s
 }
 
-// update changes the output's part of the status, unless the outlet was replaced.
+// update changes the output's status.
 func (o *outlet) update(change func(*OutputStatus)) {
-	o.engine.publish(func(v *view) {
-		if i := slices.Index(o.engine.outlets, o); i >= 0 {
-			v.status.Outputs = slices.Clone(v.status.Outputs)
-			change(&v.status.Outputs[i])
-		}
-	})
+	o.engine.publish(func(*view) { change(&o.status) })
 }

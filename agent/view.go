@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -13,10 +12,10 @@ import (
 // view is what the engine serves at one time. It is immutable.
 type view struct {
 	set     api.Snapshot
-	keep    bool      // the set belongs in the cache
-	expires time.Time // when the first of its values expires; zero: none does
-	dropped time.Time // when the last of the values that were dropped expired; zero: none was
-	status  Status
+	keep    bool          // the set belongs in the cache
+	expires time.Time     // when the first of its values expires; zero: none does
+	dropped time.Time     // when the last of the values that were dropped expired; zero: none was
+	status  Status        // without outputs
 	asleep  time.Duration // when the source last confirmed the set
 	refusal error         // the source's error, in state Refused
 	changed chan struct{} // closed when another view replaces this one
@@ -34,11 +33,11 @@ func (e *Engine) served() *view {
 // It is empty in the states Starting and Refused.
 func (e *Engine) Snapshot() (api.Snapshot, Status) {
 	v := e.served()
-	return v.set, e.counted(v.report())
+	return v.set, e.withOutputs(v.report())
 }
 
 // Status returns the current status.
-func (e *Engine) Status() Status { return e.counted(e.served().report()) }
+func (e *Engine) Status() Status { return e.withOutputs(e.served().report()) }
 
 // Changed returns a channel that is closed at the next change of the set or the status.
 func (e *Engine) Changed() <-chan struct{} { return e.now.Load().changed }
@@ -130,10 +129,9 @@ func (e *Engine) own(all []api.Binding) []api.Binding {
 // serves reports whether there is a set.
 func (v *view) serves() bool { return v.status.State == Fresh || v.status.State == Stale }
 
-// report returns the status with the age of the set.
+// report returns the status with the age of the set, without outputs.
 func (v *view) report() Status {
 	s := v.status
-	s.Outputs = slices.Clone(s.Outputs)
 	if !s.ConfirmedAt.IsZero() {
 		age := time.Since(s.ConfirmedAt) // by a clock that stops during a suspend
 		if slept := asleep() - v.asleep; slept >= sleepNoticed {

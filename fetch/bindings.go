@@ -53,7 +53,7 @@ func matches(wanted, got string) bool { return wanted == "" || got == "" || want
 // CreateBinding binds a secret. If the binding exists, it returns that, so the call is retried.
 // Errors: api.ErrConflict if the name is bound to another secret.
 func (c *Client) CreateBinding(ctx context.Context, b api.NewBinding) (api.Binding, error) {
-	k := call{method: http.MethodPost, path: "/egress/bindings", body: func() (content, error) { return asJSON(b) }}
+	k := call{method: http.MethodPost, path: "/egress/bindings", json: b}
 	return do(ctx, c, k, one[api.Binding]("binding"))
 }
 

@@ -36,27 +36,34 @@ type content struct {
 	length int64
 }
 
-// asJSON encodes v as a body.
-func asJSON(v any) (content, error) {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return content{}, errors.New("the request can't be encoded as JSON") // err might quote a value
-	}
-	return content{bytes.NewReader(text), int64(len(text))}, nil
-}
-
 // call is one API request.
 type call struct {
 	method, path string
 	query        url.Values
-	body         func() (content, error) // called for each attempt; nil: no body
-	max          int                     // bytes of the response; zero: maxAnswer
-	wait         time.Duration           // how long the vault may hold the request
-	etag         bool                    // the request has an etag, so 304 is a valid response
-	unsafe       bool                    // not idempotent
-	once         bool                    // do not retry: the caller does
-	private      []api.Value             // in the body, and never repeated in an error
-	key          api.Key                 // of the current attempts; set by do
+	json         any            // the body; nil: none
+	body         func() content // returns the body for an attempt; nil: json
+	max          int            // bytes of the response; zero: maxAnswer
+	wait         time.Duration  // how long the vault may hold the request
+	etag         bool           // the request has an etag, so 304 is a valid response
+	unsafe       bool           // not idempotent
+	once         bool           // do not retry: the caller does
+	private      []api.Value    // in the body, and never repeated in an error
+	key          api.Key        // of the current attempts; set by do
+}
+
+// content returns the body for an attempt.
+func (k *call) content() (content, error) {
+	switch {
+	case k.body != nil:
+		return k.body(), nil
+	case k.json == nil:
+		return content{}, nil
+	}
+	text, err := json.Marshal(k.json)
+	if err != nil {
+		return content{}, errors.New("the request can't be encoded as JSON") // err might quote a value
+	}
+	return content{bytes.NewReader(text), int64(len(text))}, nil
 }
 
 // do makes a call, retries temporary errors, and decodes the response. All attempts together take at most the client's
@@ -204,12 +211,9 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	if len(k.query) > 0 {
 		target += "?" + k.query.Encode()
 	}
-	var body content
-	if k.body != nil {
-		var err error
-		if body, err = k.body(); err != nil {
-			return nil, err
-		}
+	body, err := k.content()
+	if err != nil {
+		return nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, k.method, target, body.Reader)
 	if err != nil {

@@ -32,10 +32,7 @@ func (c *Client) CreateResourceKey(ctx context.Context, r api.Resource, expires 
 		api.Resource
 		ExpiresAt *time.Time `json:"expires_at,omitempty"`
 	}
-	k := call{
-		method: http.MethodPost, path: "/egress/resource-keys", unsafe: true,
-		body: func() (content, error) { return asJSON(request{r, expires}) },
-	}
+	k := call{method: http.MethodPost, path: "/egress/resource-keys", unsafe: true, json: request{r, expires}}
 	key, err := do(ctx, c, k, one[api.ResourceKey]("resource_key"))
 	return key, c.keyless(err)
 }

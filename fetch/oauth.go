@@ -25,11 +25,7 @@ func (c *Client) Providers(ctx context.Context) ([]api.Provider, error) {
 // StartOAuth starts a flow. The user opens its AuthorizeURL, which is http or https and printable. The call isn't retried
 // after the vault may have received it, so that no second flow is left open.
 func (c *Client) StartOAuth(ctx context.Context, r api.OAuthRequest) (api.OAuthStart, error) {
-	k := call{
-		method: http.MethodPost, path: "/egress/oauth/start", unsafe: true,
-		body: func() (content, error) { return asJSON(r) },
-	}
-	start, err := do(ctx, c, k, started)
+	start, err := do(ctx, c, call{method: http.MethodPost, path: "/egress/oauth/start", unsafe: true, json: r}, started)
 	start.Provider = cmp.Or(start.Provider, r.Provider) // some vaults don't return it
 	return start, err
 }

@@ -38,9 +38,9 @@ func (c *Client) reveal(ctx context.Context, r api.Resource, etag string, wait t
 	k := call{
 		method: http.MethodPost, path: "/egress/bindings/reveal", max: maxReveal,
 		wait: wait, etag: etag != "", once: once,
-		body: func() (content, error) {
+		body: func() content {
 			pair = new(keyPair)
-			return pair.request(api.RevealRequest{Version: api.RevealVersion, Resource: r, Etag: etag, WaitSeconds: int(wait / time.Second)}), nil
+			return pair.request(api.RevealRequest{Version: api.RevealVersion, Resource: r, Etag: etag, WaitSeconds: int(wait / time.Second)})
 		},
 	}
 	return do(ctx, c, k, func(body []byte) (api.Snapshot, error) {

@@ -97,9 +97,7 @@ func (c *Client) PutSecret(ctx context.Context, s api.NewSecret) (api.Secret, *a
 	}
 	k := call{
 		method: http.MethodPost, path: "/egress/secrets", unsafe: true, private: []api.Value{s.Value, s.RefreshToken},
-		body: func() (content, error) {
-			return asJSON(secretBody{&s, s.Value.Reveal(), s.Resource.Type, s.Resource.ID, s.RefreshToken.Reveal()})
-		},
+		json: secretBody{&s, s.Value.Reveal(), s.Resource.Type, s.Resource.ID, s.RefreshToken.Reveal()},
 	}
 	var beside struct {
 		Binding *api.Binding `json:"binding"`
@@ -129,21 +127,6 @@ type rotationBody struct {
 	ExpiresAt    json.RawMessage `json:"expires_at,omitempty"`
 }
 
-func (r Rotation) body() (content, error) {
-	b := rotationBody{Value: r.Value.Reveal(), RefreshToken: r.RefreshToken.Reveal()}
-	switch {
-	case r.NeverExpires:
-		b.ExpiresAt = json.RawMessage("null")
-	case r.ExpiresAt != nil:
-		at, err := r.ExpiresAt.MarshalJSON()
-		if err != nil {
-			return content{}, api.NewError(api.ErrInvalid, "expires_at has no form in RFC 3339")
-		}
-		b.ExpiresAt = at
-	}
-	return asJSON(b)
-}
-
 // RotateSecret stores a new value of a secret and increments its version. The call isn't retried after the vault may have
 // received it.
 func (c *Client) RotateSecret(ctx context.Context, id string, r Rotation) (api.Secret, error) {
@@ -153,9 +136,19 @@ func (c *Client) RotateSecret(ctx context.Context, id string, r Rotation) (api.S
 	if r.NeverExpires && r.ExpiresAt != nil {
 		return api.Secret{}, api.NewError(api.ErrInvalid, "a secret that never expires has no expires_at")
 	}
+	body := rotationBody{Value: r.Value.Reveal(), RefreshToken: r.RefreshToken.Reveal()}
+	if r.NeverExpires {
+		body.ExpiresAt = json.RawMessage("null")
+	} else if r.ExpiresAt != nil {
+		at, err := r.ExpiresAt.MarshalJSON()
+		if err != nil {
+			return api.Secret{}, api.NewError(api.ErrInvalid, "expires_at has no form in RFC 3339")
+		}
+		body.ExpiresAt = at
+	}
 	k := call{
 		method: http.MethodPatch, path: object("/egress/secrets/", id), unsafe: true, private: []api.Value{r.Value, r.RefreshToken},
-		body: r.body,
+		json: body,
 	}
 	return do(ctx, c, k, one[api.Secret]("secret"))
 }

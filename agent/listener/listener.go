@@ -134,20 +134,18 @@ func (l *Listener) Path() string { return l.path }
 // Accept returns the next connection. Errors: net.ErrClosed after Close.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
-		l.mu.Lock()
-		listener := l.current
-		l.mu.Unlock()
+		listener := l.listening()
 		c, err := listener.AcceptUnix()
-		if err == nil {
-			return c, nil
-		}
-		l.mu.Lock()
-		restored := l.current != listener
-		l.mu.Unlock()
-		if !restored {
-			return nil, err
+		if err == nil || l.listening() == listener { // else Restore has closed it
+			return c, err
 		}
 	}
+}
+
+func (l *Listener) listening() *net.UnixListener {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.current
 }
 
 // Restore listens on the path again if the socket was removed or replaced, and reports whether it had to. Connections
