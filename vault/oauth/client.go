@@ -3,7 +3,6 @@ package oauth
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -62,14 +61,9 @@ type limited struct{ next http.RoundTripper }
 func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := l.next.RoundTrip(r)
 	if err == nil {
-		res.Body = &limitedBody{io.LimitReader(res.Body, maxBody), res.Body}
+		res.Body = http.MaxBytesReader(nil, res.Body, maxBody)
 	}
 	return res, err
-}
-
-type limitedBody struct {
-	io.Reader
-	io.Closer
 }
 
 // requestToken makes one token request for scopes with c. Errors: *Error.

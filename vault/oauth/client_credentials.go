@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -58,10 +59,7 @@ func (ps *Providers) Mint(ctx context.Context, metadata json.RawMessage, secret 
 	}
 	c := clientcredentials.Config{
 		ClientID: m.ClientID, ClientSecret: secret.Reveal(), TokenURL: m.TokenURL, Scopes: m.Scopes,
-		AuthStyle: oauth2.AuthStyleInHeader,
-	}
-	if m.Auth == authPost {
-		c.AuthStyle = oauth2.AuthStyleInParams
+		AuthStyle: cmp.Or(authStyles[m.Auth], oauth2.AuthStyleInHeader),
 	}
 	return requestToken(ctx, httpClient, m.Scopes, c.Token)
 }

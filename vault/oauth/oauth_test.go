@@ -161,7 +161,7 @@ func TestPresetsAreComplete(t *testing.T) {
 		if !providerName.MatchString(name) || p.display == "" {
 			t.Errorf("%s: bad name or display name", name)
 		}
-		for _, u := range []string{p.authorize, p.token} {
+		for _, u := range []string{p.at.AuthURL, p.at.TokenURL} {
 			if err := checkURL(u); err != nil || !strings.HasPrefix(u, "https://") {
 				t.Errorf("%s: %s: %v", name, u, err)
 			}
@@ -501,7 +501,7 @@ func TestDiscovery(t *testing.T) {
 			t.Errorf("got %s, %v", link, err)
 		}
 	}
-	if found := p.discovered.Load(); asked != 4 || found.auth != authPost || !found.sendsIssuer {
+	if found := p.discovered.Load(); asked != 4 || found.AuthStyle != authStyles[authPost] || !found.sendsIssuer {
 		t.Errorf("asked %d times, found %+v", asked, found)
 	}
 }

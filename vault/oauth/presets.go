@@ -15,65 +15,52 @@ const (
 	authNone  = "none"  // a public client without a secret
 )
 
+// authStyles are the styles for x/oauth2.
+var authStyles = map[string]oauth2.AuthStyle{
+	authBasic: oauth2.AuthStyleInHeader, authPost: oauth2.AuthStyleInParams, authNone: oauth2.AuthStyleInParams,
+}
+
 // preset is the built-in part of a provider's configuration.
 type preset struct {
-	display          string
-	authorize, token string
-	issuer           string            // in "iss" of its answers; "": not known
-	auth             string            // "": basic
-	separator        string            // between scopes; "": a space
-	params           map[string]string // of the link, beyond OAuth's
-	dialect          dialect           // of its token endpoint
-}
-
-func at(display string, e oauth2.Endpoint) preset {
-	return preset{display: display, authorize: e.AuthURL, token: e.TokenURL}
-}
-
-func (p preset) withIssuer(issuer string) preset { p.issuer = issuer; return p }
-func (p preset) post() preset                    { p.auth = authPost; return p }
-func (p preset) commas() preset                  { p.separator = ","; return p }
-func (p preset) speaking(d dialect) preset       { p.dialect = d; return p }
-func (p preset) withParams(pairs ...string) preset {
-	p.params = map[string]string{}
-	for i := 0; i < len(pairs); i += 2 {
-		p.params[pairs[i]] = pairs[i+1]
-	}
-	return p
+	display   string
+	at        oauth2.Endpoint
+	issuer    string            // in "iss" of its answers; "": not known
+	auth      string            // "": basic
+	separator string            // between scopes; "": a space
+	params    map[string]string // of the link, beyond OAuth's
+	dialect   dialect           // of its token endpoint; nil: RFC 6749
 }
 
 // presets are the built-in providers. Most URLs are those of golang.org/x/oauth2/endpoints; the rest (authentication of the
 // client, parameters for a refresh token) is from the providers' documentation.
 var presets = map[string]preset{
-	"amazon":    at("Amazon", endpoints.Amazon),
-	"asana":     at("Asana", endpoints.Asana).post(),
-	"bitbucket": at("Bitbucket", endpoints.Bitbucket),
-	"discord":   at("Discord", endpoints.Discord),
+	"amazon":    {display: "Amazon", at: endpoints.Amazon},
+	"asana":     {display: "Asana", at: endpoints.Asana, auth: authPost},
+	"bitbucket": {display: "Bitbucket", at: endpoints.Bitbucket},
+	"discord":   {display: "Discord", at: endpoints.Discord},
 	// Without token_access_type=offline there is no refresh token.
-	"dropbox":  at("Dropbox", endpoints.Dropbox).withParams("token_access_type", "offline"),
-	"facebook": at("Facebook", endpoints.Facebook).post(),
-	"fitbit":   at("Fitbit", endpoints.Fitbit),
-	"github":   at("GitHub", endpoints.GitHub).withIssuer("https://github.com/login/oauth").post(),
-	"gitlab":   at("GitLab", endpoints.GitLab).withIssuer("https://gitlab.com").post(),
+	"dropbox":  {display: "Dropbox", at: endpoints.Dropbox, params: map[string]string{"token_access_type": "offline"}},
+	"facebook": {display: "Facebook", at: endpoints.Facebook, auth: authPost},
+	"fitbit":   {display: "Fitbit", at: endpoints.Fitbit},
+	"github":   {display: "GitHub", at: endpoints.GitHub, issuer: "https://github.com/login/oauth", auth: authPost},
+	"gitlab":   {display: "GitLab", at: endpoints.GitLab, issuer: "https://gitlab.com", auth: authPost},
 	// Without access_type=offline there is no refresh token, and without prompt=consent only the first time.
-	"google": at("Google", endpoints.Google).withIssuer("https://accounts.google.com").post().
-		withParams("access_type", "offline", "prompt", "consent"),
-	"heroku": at("Heroku", endpoints.Heroku).post(),
-	"linear": at("Linear", oauth2.Endpoint{
-		AuthURL: "https://linear.app/oauth/authorize", TokenURL: "https://api.linear.app/oauth/token",
-	}).post().commas(),
-	"linkedin": at("LinkedIn", endpoints.LinkedIn).post(),
+	"google": {display: "Google", at: endpoints.Google, issuer: "https://accounts.google.com", auth: authPost,
+		params: map[string]string{"access_type": "offline", "prompt": "consent"}},
+	"heroku": {display: "Heroku", at: endpoints.Heroku, auth: authPost},
+	"linear": {display: "Linear", auth: authPost, separator: ",",
+		at: oauth2.Endpoint{AuthURL: "https://linear.app/oauth/authorize", TokenURL: "https://api.linear.app/oauth/token"}},
+	"linkedin": {display: "LinkedIn", at: endpoints.LinkedIn, auth: authPost},
 	// For work, school and personal accounts; endpoints.Microsoft is an old one for personal accounts.
-	"microsoft": at("Microsoft", endpoints.AzureAD("common")).post(),
-	"notion": at("Notion", oauth2.Endpoint{
-		AuthURL: "https://api.notion.com/v1/oauth/authorize", TokenURL: "https://api.notion.com/v1/oauth/token",
-	}).withParams("owner", "user").speaking(jsonRequests),
-	"patreon": at("Patreon", endpoints.Patreon).post(),
-	"paypal":  at("PayPal", endpoints.PayPal),
-	"slack":   at("Slack", endpoints.Slack).commas().speaking(slackResponses),
-	"spotify": at("Spotify", endpoints.Spotify),
-	"twitch":  at("Twitch", endpoints.Twitch).post(),
-	"x":       at("X", endpoints.X),
+	"microsoft": {display: "Microsoft", at: endpoints.AzureAD("common"), auth: authPost},
+	"notion": {display: "Notion", params: map[string]string{"owner": "user"}, dialect: jsonRequest,
+		at: oauth2.Endpoint{AuthURL: "https://api.notion.com/v1/oauth/authorize", TokenURL: "https://api.notion.com/v1/oauth/token"}},
+	"patreon": {display: "Patreon", at: endpoints.Patreon, auth: authPost},
+	"paypal":  {display: "PayPal", at: endpoints.PayPal},
+	"slack":   {display: "Slack", at: endpoints.Slack, separator: ",", dialect: slackResponse},
+	"spotify": {display: "Spotify", at: endpoints.Spotify},
+	"twitch":  {display: "Twitch", at: endpoints.Twitch, auth: authPost},
+	"x":       {display: "X", at: endpoints.X},
 }
 
 // presetNames are sorted.

@@ -36,9 +36,8 @@ type Provider struct {
 
 // endpoint has the URLs of a server and its metadata.
 type endpoint struct {
-	authorize, token string
-	auth             string // "": not known
-	sendsIssuer      bool   // an answer without "iss" isn't this server's
+	oauth2.Endpoint      // AuthStyle 0: not known
+	sendsIssuer     bool // an answer without "iss" isn't this server's
 }
 
 // Token is a provider's response.
@@ -91,15 +90,12 @@ func discover(ctx context.Context, issuer string) (*endpoint, error) {
 	if err := at.Claims(&more); err != nil {
 		return nil, err
 	}
-	urls := at.Endpoint()
-	e := &endpoint{authorize: urls.AuthURL, token: urls.TokenURL, sendsIssuer: more.SendsIssuer}
-	for _, u := range []string{e.authorize, e.token} {
-		if err := checkURL(u); err != nil {
-			return nil, err
-		}
+	e := &endpoint{Endpoint: at.Endpoint(), sendsIssuer: more.SendsIssuer}
+	if err := cmp.Or(checkURL(e.AuthURL), checkURL(e.TokenURL)); err != nil {
+		return nil, err
 	}
 	if len(more.Methods) > 0 && !slices.Contains(more.Methods, "client_secret_basic") && slices.Contains(more.Methods, "client_secret_post") {
-		e.auth = authPost
+		e.AuthStyle = oauth2.AuthStyleInParams
 	}
 	return e, nil
 }
@@ -111,18 +107,13 @@ func (p *Provider) config(e *endpoint, redirectURI string) (*oauth2.Config, erro
 	if err != nil {
 		return nil, &Error{Outcome: Unsent, Code: "client_secret_unreadable", cause: err}
 	}
-	style := oauth2.AuthStyleInHeader
-	if auth := cmp.Or(p.auth, e.auth, authBasic); auth != authBasic {
-		style = oauth2.AuthStyleInParams
-	}
+	at := e.Endpoint
+	at.AuthStyle = cmp.Or(authStyles[p.auth], at.AuthStyle, oauth2.AuthStyleInHeader)
 	scopes := p.Scopes
 	if s := p.preset.separator; s != "" && len(scopes) > 0 {
 		scopes = []string{strings.Join(scopes, s)}
 	}
-	return &oauth2.Config{
-		ClientID: p.clientID, ClientSecret: secret, RedirectURL: redirectURI, Scopes: scopes,
-		Endpoint: oauth2.Endpoint{AuthURL: e.authorize, TokenURL: e.token, AuthStyle: style},
-	}, nil
+	return &oauth2.Config{ClientID: p.clientID, ClientSecret: secret, RedirectURL: redirectURI, Scopes: scopes, Endpoint: at}, nil
 }
 
 // AuthorizeURL is the URL for the user's browser. It contains a hash of the PKCE verifier (RFC 7636).

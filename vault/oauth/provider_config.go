@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/oauth2"
+
 	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
 
@@ -60,10 +62,10 @@ func (f providerFile) provider(dir string, getenv func(string) string) (*Provide
 	case (f.AuthorizeURL == "") != (f.TokenURL == ""):
 		found.add("authorize_url and token_url go together: give both, or an issuer, or a preset")
 	case f.AuthorizeURL != "":
-		p.fixed = &endpoint{authorize: f.AuthorizeURL, token: f.TokenURL}
+		p.fixed = &endpoint{Endpoint: oauth2.Endpoint{AuthURL: f.AuthorizeURL, TokenURL: f.TokenURL}}
 	case f.Issuer != "": // discovered when it is needed
-	case known.authorize != "":
-		p.fixed = &endpoint{authorize: known.authorize, token: known.token}
+	case known.at.AuthURL != "":
+		p.fixed = &endpoint{Endpoint: known.at}
 	case f.Preset == "":
 		found.add("say where it is: preset, issuer, or authorize_url with token_url")
 	}
@@ -78,7 +80,7 @@ func (f providerFile) provider(dir string, getenv func(string) string) (*Provide
 func (f providerFile) secretFile(auth, dir string, getenv func(string) string) (string, error) {
 	folder := getenv("CREDENTIALS_DIRECTORY")
 	switch {
-	case auth != "" && auth != authBasic && auth != authPost && auth != authNone:
+	case auth != "" && authStyles[auth] == 0:
 		return "", errors.New("client_auth: want basic, post or none")
 	case f.SecretFile != "" && f.Credential != "":
 		return "", errors.New("client_secret_file and client_secret_credential exclude each other")

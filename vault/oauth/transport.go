@@ -9,18 +9,13 @@ import (
 	"net/http"
 )
 
-// dialect is how a token endpoint differs from RFC 6749. (x/oauth2 can parse form-encoded responses, such as GitHub's.)
-type dialect int
-
-const (
-	standard       dialect = iota
-	slackResponses         // a user's token is in authed_user
-	jsonRequests           // the request's body is JSON
-)
+// dialect sends a token request to an endpoint that differs from RFC 6749. (x/oauth2 can parse form-encoded responses, such
+// as GitHub's.)
+type dialect func(next http.RoundTripper, r *http.Request) (*http.Response, error)
 
 // client returns c with the dialect.
 func (d dialect) client(c *http.Client) *http.Client {
-	if d == standard {
+	if d == nil {
 		return c
 	}
 	own := *c
@@ -34,22 +29,10 @@ type translator struct {
 }
 
 // RoundTrip implements http.RoundTripper.
-func (t translator) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.dialect == jsonRequests {
-		var err error
-		if r, err = jsonRequest(r); err != nil {
-			return nil, err
-		}
-	}
-	a, err := t.next.RoundTrip(r)
-	if err != nil || t.dialect != slackResponses {
-		return a, err
-	}
-	return slackAnswer(a)
-}
+func (t translator) RoundTrip(r *http.Request) (*http.Response, error) { return t.dialect(t.next, r) }
 
-// jsonRequest is the same request with its form as a JSON object.
-func jsonRequest(r *http.Request) (*http.Request, error) {
+// jsonRequest sends the form as a JSON object.
+func jsonRequest(next http.RoundTripper, r *http.Request) (*http.Response, error) {
 	own := r.Clone(r.Context())
 	err := own.ParseForm()
 	_ = r.Body.Close()
@@ -67,11 +50,15 @@ func jsonRequest(r *http.Request) (*http.Request, error) {
 	own.Header.Set("Content-Type", "application/json")
 	own.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	own.Body, own.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	return own, nil
+	return next.RoundTrip(own)
 }
 
-// slackAnswer moves a user's token to the top level, unless there is a bot's token.
-func slackAnswer(a *http.Response) (*http.Response, error) {
+// slackResponse moves a user's token, which is in authed_user, to the top level, unless there is a bot's token.
+func slackResponse(next http.RoundTripper, r *http.Request) (*http.Response, error) {
+	a, err := next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
 	if kind, _, _ := mime.ParseMediaType(a.Header.Get("Content-Type")); kind != "application/json" {
 		return a, nil
 	}
