@@ -3,9 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
-	"database/sql/driver"
-	"encoding/json"
 	"errors"
 	"strconv"
 	"time"
@@ -59,10 +56,10 @@ type eventRow struct {
 // columns are those that are written: the database sets seq.
 func (e *eventRow) columns() columns {
 	return columns{
-		{"id", &e.ID}, {"tenant_id", &e.TenantID}, {"at", instant{&e.Timestamp}}, {"action", &e.Action}, {"outcome", &e.Outcome},
+		{"id", &e.ID}, {"tenant_id", &e.TenantID}, {"at", &e.Timestamp}, {"action", &e.Action}, {"outcome", &e.Outcome},
 		{"key_id", &e.KeyID}, {"secret_id", &e.SecretID}, {"binding_id", &e.BindingID}, {"target_key_id", &e.TargetKeyID},
 		{"resource_type", &e.ResourceType}, {"resource_id", &e.ResourceID}, {"version", &e.Version},
-		{"bindings", refs{&e.Bindings}}, {"detail", &e.Detail}, {"remote_addr", &e.RemoteAddr}, {"request_id", &e.RequestID},
+		{"bindings", &e.Bindings}, {"detail", &e.Detail}, {"remote_addr", &e.RemoteAddr}, {"request_id", &e.RequestID},
 	}
 }
 
@@ -90,35 +87,6 @@ type unaudited struct {
 
 func (u *unaudited) Error() string { return "audit " + u.action + ": " + u.err.Error() }
 func (u *unaudited) Unwrap() error { return u.err }
-
-// refs is a list in JSON in a TEXT column; "" is the empty list.
-type refs struct{ list *[]api.EventRef }
-
-// Scan implements sql.Scanner.
-func (r refs) Scan(from any) error {
-	*r.list = nil
-	text, ok := from.(string)
-	if !ok || text == "" {
-		return nil
-	}
-	return json.Unmarshal([]byte(text), r.list)
-}
-
-// Value implements driver.Valuer. Ids need no escaping: the store generates them.
-func (r refs) Value() (driver.Value, error) {
-	if len(*r.list) == 0 {
-		return "", nil
-	}
-	b := make([]byte, 0, 96*len(*r.list))
-	for _, ref := range *r.list {
-		b = append(append(b, `,{"id":"`...), ref.ID...)
-		b = append(append(b, `","secret_id":"`...), ref.SecretID...)
-		b = strconv.AppendInt(append(b, `","version":`...), ref.Version, 10)
-		b = append(b, '}')
-	}
-	b[0] = '['
-	return string(append(b, ']')), nil
-}
 
 // deny returns ErrDenied and audits the attempt. An attempt that can't be audited is denied too.
 func (s *Store) deny(ctx context.Context, a Actor, action string, r api.Resource, message string) error {
@@ -188,11 +156,7 @@ func (s *Store) Audit(ctx context.Context, a Actor, f AuditFilter) (events []api
 // AuditEvent returns one event. Errors: ErrNotFound, ErrDenied for a resource key.
 func (s *Store) AuditEvent(ctx context.Context, a Actor, id string) (api.Event, error) {
 	return read(ctx, s, a, actAuditRead, func(t *txn) (api.Event, error) {
-		var e eventRow
-		err := t.QueryRow(selectEvents+` WHERE id = $1 AND tenant_id = $2`, id, a.TenantID).Scan(e.fields()...)
-		if errors.Is(err, sql.ErrNoRows) {
-			err = notFound("event")
-		}
+		e, err := one(t, "event", (*eventRow).fields, selectEvents+` WHERE id = $1 AND tenant_id = $2`, id, a.TenantID)
 		return e.Event, err
 	})
 }

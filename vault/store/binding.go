@@ -76,7 +76,7 @@ func bindingColumns(b *api.Binding) columns {
 	return columns{
 		{"id", &b.ID}, {"secret_id", &b.SecretID}, {"resource_type", &b.Type}, {"resource_id", &b.Resource.ID},
 		{"env_name", &b.ExposeAsEnv}, {"placeholder_token", &b.PlaceholderToken}, {"delivery", &b.Delivery},
-		{"created_at", instant{&b.CreatedAt}},
+		{"created_at", &b.CreatedAt},
 	}
 }
 
@@ -88,13 +88,15 @@ func (t *txn) auditBinding(action string, b api.Binding) error {
 var selectBindings = `SELECT ` + bindingColumns(new(api.Binding)).names("b.") + `, s.name, s.version, s.updated_at
 	FROM bindings b JOIN secrets s ON s.id = b.secret_id`
 
+func bindingFields(b *api.Binding) []any {
+	return append(bindingColumns(b).fields(), &b.SecretName, &b.Version, stored{&b.UpdatedAt})
+}
+
 // listBindings lists bindings of the actor's tenant with the columns of their secrets, by resource and variable name.
 // Columns in c are prefixed with b (bindings) or s (secrets).
 func (t *txn) listBindings(c conditions) ([]api.Binding, error) {
 	c.add("b.tenant_id =", t.actor.TenantID)
-	return collect(t, func(b *api.Binding) []any {
-		return append(bindingColumns(b).fields(), &b.SecretName, &b.Version, instant{&b.UpdatedAt})
-	}, selectBindings+c.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, c.args...)
+	return collect(t, bindingFields, selectBindings+c.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, c.args...)
 }
 
 // Bindings lists bindings, by resource and variable name. A resource key gets those of its own resource only;
@@ -125,19 +127,14 @@ func clip(s string) string {
 // DeleteBinding unbinds. Errors: ErrNotFound, ErrDenied for a resource key.
 func (s *Store) DeleteBinding(ctx context.Context, a Actor, id string) error {
 	return s.write(ctx, a, actBindingDelete, func(t *txn) error {
-		var c conditions
-		c.add("b.id =", id)
-		list, err := t.listBindings(c)
+		b, err := one(t, "binding", bindingFields, selectBindings+` WHERE b.id = $1 AND b.tenant_id = $2`, id, a.TenantID)
 		if err != nil {
 			return err
-		}
-		if len(list) == 0 {
-			return notFound("binding")
 		}
 		if err := t.Exec(`DELETE FROM bindings WHERE id = $1`, id); err != nil {
 			return err
 		}
-		t.wake(list[0].Resource)
-		return t.auditBinding(actBindingDelete, list[0])
+		t.wake(b.Resource)
+		return t.auditBinding(actBindingDelete, b)
 	})
 }

@@ -1,16 +1,20 @@
 package store
 
 import (
-	"database/sql/driver"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// columns maps columns of a table to pointers to the fields that hold them, as database/sql scans and stores them.
+// columns maps columns of a table to pointers to the fields that hold them. Times are stored in microseconds since 1970,
+// absent ones as NULL; absent texts and empty lists as ""; metadata and lists in JSON.
 type columns []column
 
 type column struct {
@@ -27,10 +31,16 @@ func (c columns) names(prefix string) string {
 	return strings.Join(names, ", ")
 }
 
+// fields are what database/sql scans the columns into.
 func (c columns) fields() []any {
 	fields := make([]any, len(c))
 	for i, column := range c {
-		fields[i] = column.field
+		switch column.field.(type) {
+		case *string, *int64, *[]byte:
+			fields[i] = column.field
+		default:
+			fields[i] = stored{column.field}
+		}
 	}
 	return fields
 }
@@ -46,13 +56,78 @@ func (c columns) values() []any {
 			values[i] = *field
 		case *[]byte:
 			values[i] = *field
-		case driver.Valuer:
-			values[i], _ = field.Value() // those of this file return no error
+		case *time.Time:
+			values[i] = field.UnixMicro()
+		case **time.Time:
+			if *field != nil {
+				values[i] = (*field).UnixMicro()
+			}
+		case **string:
+			values[i] = orEmpty(*field)
+		case *json.RawMessage:
+			values[i] = string(*field)
+		case *[]api.EventRef:
+			values[i] = refsText(*field)
 		default:
 			panic(fmt.Sprintf("column %s: a field of type %T", column.name, field))
 		}
 	}
 	return values
+}
+
+// stored is a field that database/sql doesn't scan into by itself.
+type stored struct{ field any }
+
+// Scan implements sql.Scanner.
+func (s stored) Scan(from any) error {
+	switch from := from.(type) {
+	case nil:
+		if field, ok := s.field.(**time.Time); ok {
+			*field = nil
+			return nil
+		}
+	case int64:
+		switch field := s.field.(type) {
+		case *time.Time:
+			*field = fromMicros(from)
+			return nil
+		case **time.Time:
+			*field = new(fromMicros(from))
+			return nil
+		}
+	case string:
+		switch field := s.field.(type) {
+		case **string:
+			*field = orNil(from)
+			return nil
+		case *json.RawMessage:
+			*field = json.RawMessage(from)
+			return nil
+		case *[]api.EventRef:
+			*field = nil
+			if from == "" {
+				return nil
+			}
+			return json.Unmarshal([]byte(from), field)
+		}
+	}
+	return fmt.Errorf("a %T is stored as %T", s.field, from)
+}
+
+// refsText is a list in JSON. Ids need no escaping: the store generates them.
+func refsText(list []api.EventRef) string {
+	if len(list) == 0 {
+		return ""
+	}
+	b := make([]byte, 0, 96*len(list))
+	for _, ref := range list {
+		b = append(append(b, `,{"id":"`...), ref.ID...)
+		b = append(append(b, `","secret_id":"`...), ref.SecretID...)
+		b = strconv.AppendInt(append(b, `","version":`...), ref.Version, 10)
+		b = append(b, '}')
+	}
+	b[0] = '['
+	return string(append(b, ']'))
 }
 
 // inserts caches the statements of insert by table: every table has one list of columns.
@@ -78,6 +153,15 @@ func (t *txn) update(table, id string, c columns) error {
 		set[i] = column.name + " = $" + strconv.Itoa(i+1)
 	}
 	return t.Exec(`UPDATE `+table+` SET `+strings.Join(set, ", ")+` WHERE id = $`+strconv.Itoa(len(c)+1), append(c.values(), id)...)
+}
+
+// one returns the row of a query, as collect does. Errors: ErrNotFound, naming what isn't there.
+func one[T any](t *txn, what string, fields func(*T) []any, query string, args ...any) (row T, err error) {
+	err = t.QueryRow(query, args...).Scan(fields(&row)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = notFound(what)
+	}
+	return row, err
 }
 
 // collect returns the rows of a query; never nil. fields returns pointers to the fields of a T in the order of the
@@ -106,59 +190,6 @@ func collect[T any](t *txn, fields func(*T) []any, query string, args ...any) ([
 // itself is the field of a query of one column.
 func itself(s *string) []any { return []any{s} }
 
-// instant is a time in a BIGINT column, in microseconds since 1970.
-type instant struct{ *time.Time }
-
-// Scan implements sql.Scanner.
-func (i instant) Scan(from any) error {
-	n, ok := from.(int64)
-	if !ok {
-		return fmt.Errorf("a time is stored as %T", from)
-	}
-	*i.Time = fromMicros(n)
-	return nil
-}
-
-// Value implements driver.Valuer.
-func (i instant) Value() (driver.Value, error) { return i.UnixMicro(), nil }
-
-// optionalInstant is an instant that may be NULL: nil.
-type optionalInstant struct{ time **time.Time }
-
-// Scan implements sql.Scanner.
-func (i optionalInstant) Scan(from any) error {
-	*i.time = nil
-	if from == nil {
-		return nil
-	}
-	*i.time = new(time.Time)
-	return instant{*i.time}.Scan(from)
-}
-
-// Value implements driver.Valuer.
-func (i optionalInstant) Value() (driver.Value, error) {
-	if *i.time == nil {
-		return nil, nil
-	}
-	return instant{*i.time}.Value()
-}
-
-// optionalText is a text that is stored as "" if it is nil.
-type optionalText struct{ text **string }
-
-// Scan implements sql.Scanner.
-func (o optionalText) Scan(from any) error {
-	s, ok := from.(string)
-	if !ok {
-		return fmt.Errorf("a text is stored as %T", from)
-	}
-	*o.text = orNil(s)
-	return nil
-}
-
-// Value implements driver.Valuer.
-func (o optionalText) Value() (driver.Value, error) { return orEmpty(*o.text), nil }
-
 // orNil is nil for "".
 func orNil(s string) *string {
 	if s == "" {
@@ -175,22 +206,6 @@ func orEmpty(s *string) string {
 	return *s
 }
 
-// jsonText is JSON in a TEXT column; nil is stored as "".
-type jsonText struct{ *json.RawMessage }
-
-// Scan implements sql.Scanner.
-func (j jsonText) Scan(from any) error {
-	s, ok := from.(string)
-	if !ok {
-		return fmt.Errorf("JSON is stored as %T", from)
-	}
-	*j.RawMessage = json.RawMessage(s)
-	return nil
-}
-
-// Value implements driver.Valuer.
-func (j jsonText) Value() (driver.Value, error) { return string(*j.RawMessage), nil }
-
 // now is the current time in the store's resolution.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
@@ -199,8 +214,7 @@ func inMicros(t *time.Time) *time.Time {
 	if t == nil {
 		return nil
 	}
-	rounded := fromMicros(t.UnixMicro())
-	return &rounded
+	return new(fromMicros(t.UnixMicro()))
 }
 
 func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }

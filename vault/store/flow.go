@@ -6,11 +6,9 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -49,11 +47,15 @@ type Flow struct {
 	created, updated      time.Time
 }
 
+func (f *Flow) fields() []any { return f.columns().fields() }
+
+var selectFlows = `SELECT ` + new(Flow).columns().names("") + ` FROM oauth_flows`
+
 func (f *Flow) columns() columns {
 	return columns{
 		{"id", &f.id}, {"tenant_id", &f.tenant}, {"salt", &f.salt}, {"provider", &f.Provider}, {"redirect_uri", &f.RedirectURI},
-		{"asked", jsonText{&f.wanted}}, {"key_id", &f.keyID}, {"status", &f.status}, {"error", &f.err}, {"secret_id", &f.secretID},
-		{"created_at", instant{&f.created}}, {"expires_at", instant{&f.ExpiresAt}}, {"updated_at", instant{&f.updated}},
+		{"asked", &f.wanted}, {"key_id", &f.keyID}, {"status", &f.status}, {"error", &f.err}, {"secret_id", &f.secretID},
+		{"created_at", &f.created}, {"expires_at", &f.ExpiresAt}, {"updated_at", &f.updated},
 	}
 }
 
@@ -151,15 +153,10 @@ func (t *txn) mayBind(n api.NewSecret) error {
 
 // flow returns the flow of a state, of the actor's tenant; without a tenant, of any: the state is secret.
 // Errors: ErrNotFound.
-func (t *txn) flow(state string) (f Flow, err error) {
+func (t *txn) flow(state string) (Flow, error) {
 	var c conditions
 	c.match("state_hash", hashState(state), "tenant_id", t.actor.TenantID)
-	all := f.columns()
-	err = t.QueryRow(`SELECT `+all.names("")+` FROM oauth_flows`+c.String(), c.args...).Scan(all.fields()...)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = notFound("flow")
-	}
-	return f, err
+	return one(t, "flow", (*Flow).fields, selectFlows+c.String(), c.args...)
 }
 
 // FlowStatus returns the status of a flow of the actor's tenant. Errors: ErrNotFound.
@@ -229,7 +226,7 @@ func (t *txn) flowStatus(id string) (status string, err error) {
 
 func (t *txn) setFlow(id, status, code, secretID string) error {
 	return t.update("oauth_flows", id, columns{
-		{"status", &status}, {"error", &code}, {"secret_id", &secretID}, {"updated_at", instant{&t.now}},
+		{"status", &status}, {"error", &code}, {"secret_id", &secretID}, {"updated_at", &t.now},
 	})
 }
 

@@ -34,30 +34,22 @@ func (k *Key) ended(now time.Time) bool {
 func (k *Key) columns() columns {
 	return columns{
 		{"id", &k.ID}, {"tenant_id", &k.TenantID}, {"resource_type", &k.Resource.Type}, {"resource_id", &k.Resource.ID},
-		{"created_at", instant{&k.CreatedAt}}, {"expires_at", optionalInstant{&k.ExpiresAt}}, {"revoked_at", optionalInstant{&k.RevokedAt}},
+		{"created_at", &k.CreatedAt}, {"expires_at", &k.ExpiresAt}, {"revoked_at", &k.RevokedAt},
 	}
 }
+
+func (k *Key) fields() []any { return append(k.columns().fields(), &k.TenantName) }
 
 var selectKeys = `SELECT ` + new(Key).columns().names("k.") + `, t.name FROM api_keys k JOIN tenants t ON t.id = k.tenant_id`
 
 // listKeys lists keys, oldest first. Columns in c are prefixed with k (keys) or t (tenants).
 func (t *txn) listKeys(c conditions) ([]Key, error) {
-	return collect(t, func(k *Key) []any { return append(k.columns().fields(), &k.TenantName) },
-		selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.args...)
+	return collect(t, (*Key).fields, selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.args...)
 }
 
-// key returns the key with the value of a column.
+// key returns the key with the value of a column. Errors: ErrNotFound.
 func (t *txn) key(column, value string) (Key, error) {
-	var c conditions
-	c.add(column+" =", value)
-	list, err := t.listKeys(c)
-	switch {
-	case err != nil:
-		return Key{}, err
-	case len(list) == 0:
-		return Key{}, errNoKey
-	}
-	return list[0], nil
+	return one(t, "key", (*Key).fields, selectKeys+` WHERE `+column+` = $1`, value)
 }
 
 var errKey = api.NewError(api.ErrUnauthorized, "the key is unknown, revoked or expired")
@@ -83,7 +75,7 @@ func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
 	}
 	a, err = read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (Actor, error) {
 		k, err := t.key("k.hash", hash)
-		if errors.Is(err, errNoKey) || err == nil && k.ended(t.now) {
+		if errors.Is(err, api.ErrNotFound) || err == nil && k.ended(t.now) {
 			err = errKey
 		}
 		return Actor{KeyID: k.ID, TenantID: k.TenantID, Resource: k.Resource, ExpiresAt: k.ExpiresAt}, err
@@ -172,18 +164,16 @@ func (s *Store) revoke(ctx context.Context, a Actor, id string) error {
 	return s.write(ctx, a, actKeyRevoke, func(t *txn) error {
 		k, err := t.key("k.id", id)
 		if err == nil && a.TenantID != "" && (k.TenantID != a.TenantID || k.Resource.Type == "") {
-			err = errNoKey
+			err = notFound("key")
 		}
 		if err != nil || k.RevokedAt != nil {
 			return err
 		}
 		t.actor.TenantID = k.TenantID
-		if err := t.update("api_keys", id, columns{{"revoked_at", instant{&t.now}}}); err != nil {
+		if err := t.update("api_keys", id, columns{{"revoked_at", &t.now}}); err != nil {
 			return err
 		}
 		t.wake(k.Resource)
 		return t.auditKey(actKeyRevoke, &k)
 	})
 }
-
-var errNoKey = notFound("key")

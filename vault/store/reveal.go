@@ -70,8 +70,8 @@ func (t *txn) bound(r api.Resource, values bool) ([]boundRow, error) {
 		columns = "CASE WHEN b.delivery = 'placeholder' THEN b.placeholder_token END, CASE WHEN b.delivery <> 'placeholder' THEN s.value END"
 	}
 	list, err := collect(t, func(b *boundRow) []any {
-		return []any{&b.ID, &b.SecretID, &b.ExposeAsEnv, &b.Version, &b.Delivery, optionalInstant{&b.ExpiresAt},
-			&b.SecretName, instant{&b.UpdatedAt}, &b.placeholder, &b.sealed}
+		return []any{&b.ID, &b.SecretID, &b.ExposeAsEnv, &b.Version, &b.Delivery, stored{&b.ExpiresAt},
+			&b.SecretName, stored{&b.UpdatedAt}, &b.placeholder, &b.sealed}
 	}, `SELECT b.id, b.secret_id, b.env_name, s.version, b.delivery, s.expires_at, s.name, s.updated_at, `+columns+`
 		FROM bindings b JOIN secrets s ON s.id = b.secret_id
 		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND (s.expires_at IS NULL OR s.expires_at > $4)`,

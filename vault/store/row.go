@@ -2,9 +2,7 @@ package store
 
 import (
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
-	"errors"
 	"unicode/utf8"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -32,18 +30,18 @@ const (
 func (r *secretRow) fixed() columns {
 	return columns{
 		{"id", &r.ID}, {"tenant_id", &r.tenant}, {"name", &r.Name}, {"scope", &r.Scope},
-		{"workspace_id", optionalText{&r.WorkspaceID}}, {"owner_user_id", optionalText{&r.OwnerUserID}},
-		{"external_user_id", optionalText{&r.ExternalUserID}}, {"external_workspace_id", optionalText{&r.ExternalWorkspaceID}},
-		{"resource_type", optionalText{&r.ResourceType}}, {"resource_id", optionalText{&r.ResourceID}},
-		{"created_at", instant{&r.CreatedAt}},
+		{"workspace_id", &r.WorkspaceID}, {"owner_user_id", &r.OwnerUserID},
+		{"external_user_id", &r.ExternalUserID}, {"external_workspace_id", &r.ExternalWorkspaceID},
+		{"resource_type", &r.ResourceType}, {"resource_id", &r.ResourceID},
+		{"created_at", &r.CreatedAt},
 	}
 }
 
 // changing are the columns that an upsert or a rotation may change.
 func (r *secretRow) changing() columns {
 	return columns{
-		{"type", &r.Type}, {"version", &r.Version}, {"updated_at", instant{&r.UpdatedAt}},
-		{"expires_at", optionalInstant{&r.ExpiresAt}}, {"metadata", jsonText{&r.Metadata}},
+		{"type", &r.Type}, {"version", &r.Version}, {"updated_at", &r.UpdatedAt},
+		{"expires_at", &r.ExpiresAt}, {"metadata", &r.Metadata},
 		{"key_id", &r.keyID}, {"preview", &r.sealedPreview},
 	}
 }
@@ -78,12 +76,8 @@ func (r *secretRow) upsertKey() string {
 }
 
 // secret reads a secret of the actor's tenant, without its value. Errors: ErrNotFound.
-func (t *txn) secret(id string) (r secretRow, err error) {
-	err = t.QueryRow(selectSecrets+` WHERE id = $1 AND tenant_id = $2`, id, t.actor.TenantID).Scan(r.fields()...)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = notFound("secret")
-	}
-	return r, err
+func (t *txn) secret(id string) (secretRow, error) {
+	return one(t, "secret", (*secretRow).fields, selectSecrets+` WHERE id = $1 AND tenant_id = $2`, id, t.actor.TenantID)
 }
 
 func (t *txn) insertSecret(r secretRow, upsertKey string) error {

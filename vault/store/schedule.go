@@ -27,7 +27,7 @@ type schedule struct {
 
 func (s *schedule) columns() columns {
 	return columns{
-		{"provider", &s.Provider}, {"due_at", optionalInstant{&s.due}}, {"claimed_until", instant{&s.claimedUntil}},
+		{"provider", &s.Provider}, {"due_at", &s.due}, {"claimed_until", &s.claimedUntil},
 		{"claim", &s.claim}, {"failures", &s.failures}, {"unclear", &s.unclear},
 	}
 }
@@ -89,7 +89,7 @@ func refreshAt(now, expires time.Time) time.Time {
 func (s *Store) DueRefreshes(ctx context.Context, limit int) (due []Refresh, next *time.Time, err error) {
 	due, err = read(ctx, s, Actor{local: true}, anyKey, func(t *txn) ([]Refresh, error) {
 		err := t.QueryRow(`SELECT MIN(CASE WHEN due_at > claimed_until THEN due_at ELSE claimed_until END)
-			FROM oauth_grants WHERE due_at IS NOT NULL`).Scan(optionalInstant{&next})
+			FROM oauth_grants WHERE due_at IS NOT NULL`).Scan(stored{&next})
 		if err != nil {
 			return nil, err
 		}

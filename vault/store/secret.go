@@ -57,7 +57,7 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 	r.tenant, r.UpdatedAt = t.actor.TenantID, t.now
 	upsert := r.upsertKey()
 	err = t.QueryRow(`SELECT id, version, created_at FROM secrets WHERE tenant_id = $1 AND upsert_key = $2`,
-		r.tenant, upsert).Scan(&r.ID, &r.Version, instant{&r.CreatedAt})
+		r.tenant, upsert).Scan(&r.ID, &r.Version, stored{&r.CreatedAt})
 	created = errors.Is(err, sql.ErrNoRows)
 	switch {
 	case created:

@@ -23,7 +23,6 @@ type Config struct {
 	DataDir  string         // folder of the database; created, 0700, unless Existing
 	RootKey  keyring.Root   // wraps the tenants' keysets
 	Existing bool           // return ErrNoVault for a folder without a database, and create nothing
-	Readers  int            // connections that read at the same time, at most 64; 0: 4
 	Watch    time.Duration  // between checks for changes by other processes, at most 1 s; 0: 250 ms
 	Log      zerolog.Logger // gets no value and no key
 }
@@ -40,9 +39,6 @@ func (c Config) Validate() error {
 	if err := c.RootKey.Validate(); err != nil {
 		problems = append(problems, err)
 	}
-	if c.Readers < 0 || c.Readers > 64 {
-		problems = append(problems, errors.New("readers must be 0 to 64"))
-	}
 	if c.Watch < 0 || c.Watch > time.Second {
 		problems = append(problems, errors.New("watch interval must be 0 to 1s"))
 	}
@@ -51,7 +47,6 @@ func (c Config) Validate() error {
 
 func (c Config) missing() error { return fmt.Errorf("%w in %s", ErrNoVault, c.DataDir) }
 
-func (c Config) readers() int         { return cmp.Or(c.Readers, 4) }
 func (c Config) watch() time.Duration { return cmp.Or(c.Watch, 250*time.Millisecond) }
 
 // Store is an open store. It is safe for concurrent use, and several processes may have the same store open.
@@ -69,9 +64,8 @@ type Store struct {
 
 	created bool // by Open
 
-	failing atomic.Bool // the last write failed because of the disk or the database
-	closed  chan struct{}
-	once    sync.Once
+	failing atomic.Bool     // the last write failed because of the disk or the database
+	open    context.Context // done after Close
 	stop    context.CancelFunc
 	ended   sync.WaitGroup
 
@@ -113,22 +107,20 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := sqlite.Open(ctx, c.DataDir, c.readers())
+	db, err := sqlite.Open(ctx, c.DataDir)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		db: db, keys: keys, hub: newHub(), log: c.Log,
-		closed: make(chan struct{}), rescheduled: make(chan struct{}, 1), step: func(string) error { return nil },
+		db: db, keys: keys, hub: newHub(), log: c.Log, rescheduled: make(chan struct{}, 1), step: func(string) error { return nil },
 	}
 	newest, err := s.prepare(ctx, c)
 	if err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s.stop = stop
-	s.ended.Go(func() { s.watch(watching, c.watch(), newest) })
+	s.open, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.ended.Go(func() { s.watch(c.watch(), newest) })
 	return s, nil
 }
 
@@ -166,14 +158,9 @@ func (s *Store) Created() bool { return s.created }
 // Close ends waiting reveals with ErrUnavailable, waits for the write under way, and closes the database. Later calls
 // return ErrUnavailable. A second Close does nothing.
 func (s *Store) Close() error {
-	var err error
-	s.once.Do(func() {
-		close(s.closed)
-		s.stop()
-		s.ended.Wait()
-		err = s.db.Close()
-	})
-	return err
+	s.stop()
+	s.ended.Wait()
+	return s.db.Close()
 }
 
 // DB is the database, for tests that damage it.

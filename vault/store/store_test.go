@@ -195,9 +195,9 @@ func blockWrites(t testing.TB, s *Store) (release func()) {
 }
 
 func TestConfigTellsEveryProblem(t *testing.T) {
-	err := Config{Readers: 65, Watch: time.Minute}.Validate()
+	err := Config{Watch: time.Minute}.Validate()
 	want := []string{"data folder is required", "root key is required: name a file, or set MIOSA_VAULT_ROOT_KEY",
-		"readers must be 0 to 64", "watch interval must be 0 to 1s"}
+		"watch interval must be 0 to 1s"}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 		t.Errorf("problems (-got +want)\n%s", diff)
 	}

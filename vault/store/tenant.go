@@ -10,8 +10,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
-var errNoTenant = notFound("tenant")
-
 var tenantName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$`)
 
 // CreateTenantKey creates a key of the named tenant, and the tenant with its keyset if there is none of that name.
@@ -24,7 +22,7 @@ func (s *Store) CreateTenantKey(ctx context.Context, tenant string) (TenantKey, 
 	var k Key
 	err := s.write(ctx, operator, anyKey, func(t *txn) error {
 		ids, err := t.tenantIDs(tenant)
-		if errors.Is(err, errNoTenant) {
+		if errors.Is(err, api.ErrNotFound) {
 			ids = []string{newID("ten_")}
 			err = t.newTenant(ids[0], tenant)
 		}
@@ -60,7 +58,7 @@ func (t *txn) tenantIDs(name string) ([]string, error) {
 	c.match("name", name)
 	ids, err := collect(t, itself, `SELECT id FROM tenants`+c.String()+` ORDER BY created_at, id`, c.args...)
 	if err == nil && name != "" && len(ids) == 0 {
-		err = errNoTenant
+		err = notFound("tenant")
 	}
 	return ids, err
 }
@@ -76,7 +74,7 @@ func (t *txn) newTenant(id, name string) error {
 		return err
 	}
 	return t.insert("tenants", columns{{"id", &id}, {"name", &name}, {"keyset", &w.Keyset}, {"generation", &w.Generation},
-		{"root_key_id", &w.RootKeyID}, {"created_at", instant{&t.now}}})
+		{"root_key_id", &w.RootKeyID}, {"created_at", &t.now}})
 }
 
 // wrap wraps a keyset with the root key that the root_key row names, in a transaction that writes.

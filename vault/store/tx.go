@@ -119,7 +119,7 @@ func (t *txn) checkKey(a Actor) error {
 	}
 	var k Key
 	err := t.QueryRow(`SELECT expires_at, revoked_at FROM api_keys WHERE id = $1 AND tenant_id = $2`,
-		a.KeyID, a.TenantID).Scan(optionalInstant{&k.ExpiresAt}, optionalInstant{&k.RevokedAt})
+		a.KeyID, a.TenantID).Scan(stored{&k.ExpiresAt}, stored{&k.RevokedAt})
 	if errors.Is(err, sql.ErrNoRows) || err == nil && k.ended(t.now) {
 		return errKey
 	}

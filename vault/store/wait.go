@@ -94,17 +94,17 @@ func (s *Store) changedElsewhere(ctx context.Context, seen *int64) (bool, error)
 }
 
 // watch wakes all waiting reveals when another process has changed something. It checks once per interval.
-func (s *Store) watch(ctx context.Context, interval time.Duration, seen int64) {
+func (s *Store) watch(interval time.Duration, seen int64) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-s.open.Done():
 			return
 		case <-tick.C:
 		}
-		changed, err := s.changedElsewhere(ctx, &seen)
-		if ctx.Err() != nil {
+		changed, err := s.changedElsewhere(s.open, &seen)
+		if s.open.Err() != nil {
 			return
 		}
 		if err != nil {
@@ -138,7 +138,7 @@ func (s *Store) Await(ctx context.Context, a Actor, r api.Resource, etag string,
 			return api.ErrNotModified
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.closed:
+		case <-s.open.Done():
 			return database.ErrClosed
 		}
 	}

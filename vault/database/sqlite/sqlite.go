@@ -28,9 +28,10 @@ type db struct {
 	readers chan *connection // those that are idle
 	changes int64            // data_version at the last call of ChangedElsewhere; guarded by turn
 
-	queue  queue
-	turn   chan struct{} // a semaphore of one: holds the token of the goroutine that uses writer
-	closed chan struct{}
+	queue queue
+	turn  chan struct{}   // a semaphore of one: holds the token of the goroutine that uses writer
+	open  context.Context // done after Close
+	close context.CancelFunc
 }
 
 // Exists reports whether dir holds a database.
@@ -42,9 +43,11 @@ func Exists(dir string) (bool, error) {
 	return err == nil, err
 }
 
-// Open opens DIR/vault.db, which it creates if it is missing, readable by its owner only, and migrates it. readers is
-// the number of connections that read at the same time.
-func Open(ctx context.Context, dir string, readers int) (_ database.DB, err error) {
+// maxReaders is how many connections read at the same time.
+const maxReaders = 4
+
+// Open opens DIR/vault.db, which it creates if it is missing, readable by its owner only, and migrates it.
+func Open(ctx context.Context, dir string) (_ database.DB, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -62,12 +65,13 @@ func Open(ctx context.Context, dir string, readers int) (_ database.DB, err erro
 	}
 	// As durable as fsync, which also writes the file's timestamps. Where there is no fdatasync, fsync stays.
 	_, _ = sqlite.Fdatasync(true)
-	d := &db{readers: make(chan *connection, readers), turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	d := &db{readers: make(chan *connection, maxReaders), turn: make(chan struct{}, 1)}
+	d.open, d.close = context.WithCancel(context.WithoutCancel(ctx))
 	// synchronous=FULL: an acknowledged write is on the disk. secure_delete: overwritten and deleted data is zeroed, so
 	// the ciphertext of a retired key doesn't remain in free pages.
 	d.writer, err = newConnection(path, "busy_timeout(1)", "journal_mode(wal)", "synchronous(full)", "foreign_keys(on)",
 		"secure_delete(on)", "journal_size_limit(67108864)")
-	for range readers {
+	for range maxReaders {
 		c, readerErr := newConnection(path, "busy_timeout(10000)", "query_only(on)")
 		d.readers <- c
 		err = errors.Join(err, readerErr)
@@ -109,16 +113,14 @@ func (d *db) Read(ctx context.Context, do func(database.Tx) error) error {
 	var c *connection
 	select {
 	case c = <-d.readers:
-	case <-d.closed:
+	case <-d.open.Done():
 		return database.ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	defer func() { d.readers <- c }()
-	select {
-	case <-d.closed:
+	if d.open.Err() != nil {
 		return database.ErrClosed // the connection may be closed too
-	default:
 	}
 	return c.read(context.WithoutCancel(ctx), do)
 }
@@ -189,16 +191,14 @@ func (d *db) Scrub(ctx context.Context) {
 
 // Close implements database.DB.
 func (d *db) Close() error {
-	select {
-	case <-d.closed:
+	if d.open.Err() != nil {
 		return nil
-	default:
-		close(d.closed)
 	}
+	d.close()
 	d.turn <- struct{}{} // nobody writes any more
 	defer d.giveTurn()
 	problems := []error{d.writer.close()}
-	for range cap(d.readers) {
+	for range maxReaders {
 		c := <-d.readers
 		problems = append(problems, c.close())
 		defer func() { d.readers <- c }() // for readers that wait, which see closed

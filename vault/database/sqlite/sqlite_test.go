@@ -15,7 +15,7 @@ import (
 
 func openDB(t *testing.T, dir string) *db {
 	t.Helper()
-	d, err := Open(t.Context(), dir, 2)
+	d, err := Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,13 +84,11 @@ func (d *db) takeTurn(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	select {
-	case <-d.closed:
+	if d.open.Err() != nil {
 		d.giveTurn()
 		return database.ErrClosed
-	default:
-		return nil
 	}
+	return nil
 }
 
 func (d *db) giveTurn() { <-d.turn }
@@ -124,11 +122,9 @@ func (d *db) commitQueued() {
 			close(j.done)
 		}
 	}()
-	select {
-	case <-d.closed:
+	if d.open.Err() != nil {
 		fail(jobs, database.ErrClosed)
 		return
-	default:
 	}
 	if len(jobs) == 0 || d.commit(jobs) {
 		return
