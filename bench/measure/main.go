@@ -24,7 +24,6 @@ func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stder
 // config has the values of the flags.
 type config struct {
 	bin            string // folder of miosa-env and miosa-vault
-	only           string // names of parts, separated by commas; "": all
 	rounds, warmup int    // of starts
 	rotations      int
 	idle           time.Duration
@@ -48,7 +47,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f := flag.NewFlagSet("measure", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&c.bin, "bin", "bin", "`directory` of miosa-env and miosa-vault")
-	f.StringVar(&c.only, "only", "", "`parts` to measure, with commas between them: startup, rotation, idle (default all)")
+	var chosen []part
+	f.Func("only", "`parts` to measure, with commas between them: startup, rotation, idle (default all)", func(names string) error {
+		for name := range strings.SplitSeq(names, ",") {
+			i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
+			if i < 0 {
+				return fmt.Errorf("there is no part %q", name)
+			}
+			chosen = append(chosen, parts[i])
+		}
+		return nil
+	})
 	f.IntVar(&c.rounds, "rounds", 200, "how many rounds of starts to measure")
 	f.IntVar(&c.warmup, "warmup", 20, "how many rounds of starts to run before")
 	f.IntVar(&c.rotations, "rotations", 200, "how many rotations to measure")
@@ -57,10 +66,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err := f.Parse(args); err != nil {
 		return 2
 	}
-	chosen, err := c.parts()
-	if err == nil {
-		c.bin, err = filepath.Abs(c.bin) // otherwise -bin . would search PATH
+	if chosen == nil {
+		chosen = parts
 	}
+	var err error
+	c.bin, err = filepath.Abs(c.bin) // otherwise -bin . would search PATH
 	if err == nil && (c.rounds < 1 || c.warmup < 0 || c.rotations < 1 || c.idle <= 0 || f.NArg() > 0) {
 		err = errors.New("-rounds and -rotations must be at least 1, -warmup at least 0, -idle above 0, and there are no arguments")
 	}
@@ -90,29 +100,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// parts returns the parts that -only names.
-func (c config) parts() ([]part, error) {
-	if c.only == "" {
-		return parts, nil
-	}
-	var chosen []part
-	for name := range strings.SplitSeq(c.only, ",") {
-		i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("-only: there is no part %q", name)
-		}
-		chosen = append(chosen, parts[i])
-	}
-	return chosen, nil
-}
-
 // inMemory runs a part with a new folder.
 func (c config) inMemory(ctx context.Context, p part, stdout io.Writer) (missed []string, err error) {
-	parent := "/dev/shm"
-	if info, err := os.Stat(parent); err != nil || !info.IsDir() {
-		parent = ""
+	const pattern = "miosa-env-bench-"
+	dir, err := os.MkdirTemp("/dev/shm", pattern)
+	if err != nil {
+		dir, err = os.MkdirTemp("", pattern)
 	}
-	dir, err := os.MkdirTemp(parent, "miosa-env-bench-")
 	if err != nil {
 		return nil, err
 	}

@@ -42,11 +42,7 @@ func (r *row) walls() []time.Duration {
 
 // peak returns the most memory of any run, in bytes.
 func (r *row) peak() int64 {
-	var peak int64
-	for _, s := range r.samples {
-		peak = max(peak, s.peak)
-	}
-	return peak
+	return slices.MaxFunc(r.samples, func(a, b sample) int { return cmp.Compare(a.peak, b.peak) }).peak
 }
 
 // ratio returns the median over the rounds of the row's wall time to the other's.

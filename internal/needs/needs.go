@@ -100,11 +100,13 @@ func System(t testing.TB, format string, args ...any) {
 // test runner sets the variables of packages that are installed in NPMFolder.
 func NPM(t testing.TB, name string) string {
 	t.Helper()
-	path := os.Getenv(npmVariable(name))
-	if path == "" {
-		skip(t, Need{Kind: "npm", What: name})
+	for _, p := range npm {
+		if path := os.Getenv(p.variable); p.name == name && path != "" {
+			return path
+		}
 	}
-	return path
+	skip(t, Need{Kind: "npm", What: name})
+	return ""
 }
 
 // NewerNode skips the test because the node in PATH is too old. npm has a newer one.

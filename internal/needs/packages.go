@@ -9,34 +9,32 @@ import (
 	"strings"
 )
 
-// provided is a command, or a file with an absolute path, and the Debian package that provides it.
-type provided struct{ what, by string }
-
-// debian lists what the tests use besides Go, make and git.
-var debian = []provided{
+// debian lists what the tests use besides Go, make and git: commands and files with absolute paths, and the Debian packages that
+// provide them.
+var debian = map[string]string{
 	// Shells, for the output of export and for completion scripts.
-	{"bash", "bash"}, {"dash", "dash"}, {"busybox", "busybox"}, {"ksh", "ksh"}, {"zsh", "zsh"}, {"mksh", "mksh"}, {"fish", "fish"},
+	"bash": "bash", "dash": "dash", "busybox": "busybox", "ksh": "ksh", "zsh": "zsh", "mksh": "mksh", "fish": "fish",
 	// Encoders whose output --mask must recognise, and terminals.
-	{"python3", "python3"}, {"node", "nodejs"}, {"npm", "npm"}, {"xxd", "xxd"},
-	{"stty", "coreutils"}, {"base64", "coreutils"}, {"sha256sum", "coreutils"}, {"cp", "coreutils"}, {"chroot", "coreutils"}, {"sh", "dash"},
+	"python3": "python3", "node": "nodejs", "npm": "npm", "xxd": "xxd",
+	"stty": "coreutils", "base64": "coreutils", "sha256sum": "coreutils", "cp": "coreutils", "chroot": "coreutils", "sh": "dash",
 	// Networks, namespaces and users of tests.
-	{"ip", "iproute2"}, {"nsenter", "util-linux"}, {"unshare", "util-linux"}, {"setsid", "util-linux"}, {"setpriv", "util-linux"}, {"mount", "mount"}, {"useradd", "passwd"},
+	"ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux", "setsid": "util-linux", "setpriv": "util-linux", "mount": "mount", "useradd": "passwd",
 	// EnvironmentFile=, and machines that boot with the agent's unit.
-	{"systemctl", "systemd"}, {"/lib/systemd/systemd", "systemd"}, {"systemd-analyze", "systemd"}, {"systemd-escape", "systemd"}, {"systemd-nspawn", "systemd-container"}, {"debootstrap", "debootstrap"},
+	"systemctl": "systemd", "/lib/systemd/systemd": "systemd", "systemd-analyze": "systemd", "systemd-escape": "systemd", "systemd-nspawn": "systemd-container", "debootstrap": "debootstrap",
 	// The race detector needs C; gcore dumps the core of the running agent.
-	{"gcc", "gcc"}, {"/usr/include/stdlib.h", "libc6-dev"}, {"gcore", "gdb"},
+	"gcc": "gcc", "/usr/include/stdlib.h": "libc6-dev", "gcore": "gdb",
 	// Packages and install.sh.
-	{"dpkg", "dpkg"}, {"dpkg-deb", "dpkg"}, {"rpm", "rpm"}, {"lintian", "lintian"}, {"shellcheck", "shellcheck"}, {"tar", "tar"},
-	{"man", "man-db"}, {"groff", "groff"}, {"curl", "curl"}, {"apt-get", "apt"},
-	{"make", "make"}, {"git", "git"}, {"jq", "jq"}, {"perl", "perl"},
+	"dpkg": "dpkg", "dpkg-deb": "dpkg", "rpm": "rpm", "lintian": "lintian", "shellcheck": "shellcheck", "tar": "tar",
+	"man": "man-db", "groff": "groff", "curl": "curl", "apt-get": "apt",
+	"make": "make", "git": "git", "jq": "jq", "perl": "perl",
 	// Programs and a machine for arm64.
-	{"qemu-aarch64", "qemu-user"}, {"qemu-system-aarch64", "qemu-system-arm"}, {"cpio", "cpio"},
+	"qemu-aarch64": "qemu-user", "qemu-system-aarch64": "qemu-system-arm", "cpio": "cpio",
 	// The vault's page. Without a font, a browser cannot measure text.
-	{"chromium", "chromium"}, {"/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core"},
+	"chromium": "chromium", "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core",
 	// Containers.
-	{"podman", "podman"}, {"runc", "runc"}, {"/usr/libexec/podman/catatonit", "catatonit"}, {"podman-compose", "podman-compose"}, {"ldd", "libc-bin"},
+	"podman": "podman", "runc": "runc", "/usr/libexec/podman/catatonit": "catatonit", "podman-compose": "podman-compose", "ldd": "libc-bin",
 	// The system's certificate authorities, for doctor and TLS.
-	{"/etc/ssl/certs/ca-certificates.crt", "ca-certificates"},
+	"/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
 }
 
 // npm lists npm packages: the tested version, and the variable with the path of a package's folder, or of a file in it. node is
@@ -52,26 +50,17 @@ var npm = []struct{ name, version, variable, file string }{
 const NPMFolder = "bin/npm"
 
 // DebianPackage returns the package that provides a command, or "".
-func DebianPackage(command string) string {
-	for _, p := range debian {
-		if p.what == command {
-			return p.by
-		}
-	}
-	return ""
-}
+func DebianPackage(command string) string { return debian[command] }
 
 // MissingDebianPackages lists the packages of which this machine lacks something.
 func MissingDebianPackages() (missing []string) {
-	for _, p := range debian {
-		var err error
-		if filepath.IsAbs(p.what) {
-			_, err = os.Stat(p.what)
-		} else {
-			_, err = exec.LookPath(p.what)
+	for what, by := range debian {
+		_, err := exec.LookPath(what)
+		if filepath.IsAbs(what) { // maybe not executable
+			_, err = os.Stat(what)
 		}
 		if err != nil {
-			missing = append(missing, p.by)
+			missing = append(missing, by)
 		}
 	}
 	slices.Sort(missing)
@@ -102,16 +91,6 @@ func MissingNPM(ctx context.Context) (names []string) {
 }
 
 const nodeIsRecent = `const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || a === 22 && b >= 1 ? 0 : 1)`
-
-// npmVariable returns the environment variable of an npm package.
-func npmVariable(name string) string {
-	for _, p := range npm {
-		if p.name == name {
-			return p.variable
-		}
-	}
-	return ""
-}
 
 // NPMEnviron adds the packages in NPMFolder below root to an environment: commands to PATH, and variables that aren't set.
 func NPMEnviron(environ []string, root string) []string {

@@ -13,6 +13,7 @@ package authserver
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	_ "embed" // the launcher
 	"encoding/json"
@@ -43,17 +44,13 @@ type Client struct{ ID, Secret string }
 
 // Server is an authorization server of one test. It stops when the test ends.
 type Server struct {
+	settings
 	Issuer string // its URL, without a trailing slash; Restart doesn't change it
 
-	Basic   Client // sends its secret in the Authorization header
-	Post    Client // sends its secret in the body
-	Machine Client // may use the client credentials grant only; sends its secret in the header
-
-	settings settings
-	script   string
-	process  *exec.Cmd // nil while stopped
-	stdin    io.Closer
-	stderr   *bytes.Buffer
+	script  string
+	process *exec.Cmd // nil while stopped
+	stdin   io.Closer
+	stderr  *bytes.Buffer
 }
 
 // settings is the input of the launcher.
@@ -66,9 +63,9 @@ type settings struct {
 	Scopes    []string `json:"scopes"`
 	TTL       int      `json:"ttl"` // seconds
 	Rotate    bool     `json:"rotate"`
-	Basic     Client   `json:"basic"`
-	Post      Client   `json:"post"`
-	Machine   Client   `json:"machine"`
+	Basic     Client   `json:"basic"`   // sends its secret in the Authorization header
+	Post      Client   `json:"post"`    // sends its secret in the body
+	Machine   Client   `json:"machine"` // may use the client credentials grant only; sends its secret in the header
 }
 
 // Start starts a server on a loopback port.
@@ -77,24 +74,17 @@ func Start(t testing.TB, c Config) *Server {
 	needs.Command(t, "node")
 	dir := needs.NPM(t, "oidc-provider")
 	temp := t.TempDir()
-	s := &Server{
-		Basic: newClient("basic"), Post: newClient("post"), Machine: newClient("machine"),
-		script: filepath.Join(temp, "launcher.mjs"),
-	}
-	s.settings = settings{
+	s := &Server{script: filepath.Join(temp, "launcher.mjs"), settings: settings{
 		Package: dir, Host: "localhost", // not 127.0.0.1, so that it is another site than the test's other servers
 		State:     filepath.Join(temp, "state.json"),
-		Redirects: c.RedirectURIs, Scopes: c.Scopes, TTL: int(c.TokenLife / time.Second), Rotate: !c.KeepRefresh,
-		Basic: s.Basic, Post: s.Post, Machine: s.Machine,
+		Redirects: c.RedirectURIs, Scopes: c.Scopes, TTL: int(cmp.Or(c.TokenLife, time.Hour) / time.Second), Rotate: !c.KeepRefresh,
+		Basic: newClient("basic"), Post: newClient("post"), Machine: newClient("machine"),
+	}}
+	if s.Redirects == nil {
+		s.Redirects = []string{"http://127.0.0.1:1/none"}
 	}
-	if s.settings.Redirects == nil {
-		s.settings.Redirects = []string{"http://127.0.0.1:1/none"}
-	}
-	if s.settings.Scopes == nil {
-		s.settings.Scopes = []string{"openid", "offline_access", "email", "repo"}
-	}
-	if s.settings.TTL == 0 {
-		s.settings.TTL = 3600
+	if s.Scopes == nil {
+		s.Scopes = []string{"openid", "offline_access", "email", "repo"}
 	}
 	if err := os.WriteFile(s.script, launcher, 0o600); err != nil {
 		t.Fatal(err)
@@ -150,8 +140,8 @@ func (s *Server) Restart(t testing.TB) {
 		s.Stop(t)
 		needs.NewerNode(t, answer.Unfit)
 	}
-	s.settings.Port = answer.Port
-	s.Issuer = "http://" + s.settings.Host + ":" + strconv.Itoa(answer.Port)
+	s.Port = answer.Port
+	s.Issuer = "http://" + s.Host + ":" + strconv.Itoa(answer.Port)
 }
 
 // Stop stops the server, if it is running.

@@ -36,7 +36,7 @@ func (s *Server) Break(t testing.TB, mode Mode, times int, value string) {
 // AllowRedirect adds a redirect URI to the clients Basic and Post.
 func (s *Server) AllowRedirect(t testing.TB, uri string) {
 	t.Helper()
-	s.settings.Redirects = append(s.settings.Redirects, uri)
+	s.Redirects = append(s.Redirects, uri)
 	s.control(t, http.MethodPost, url.Values{"redirect": {uri}})
 }
 

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/chromedp/chromedp"
 )
 
@@ -70,14 +71,9 @@ func folder(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		// A process of Chromium may still be writing.
-		for range 20 {
-			if err = os.RemoveAll(path); err == nil {
-				return
-			}
-			<-time.After(50 * time.Millisecond)
+		if !poll.Within(time.Second, func() bool { err = os.RemoveAll(path); return err == nil }) { // a process may still write
+			t.Logf("left behind: %v", err)
 		}
-		t.Logf("left behind: %v", err)
 	})
 	return path
 }

@@ -3,11 +3,13 @@ package tamper
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"strconv"
 	"strings"
@@ -22,12 +24,15 @@ import (
 // which the vault refuses with 403.
 type Proxy struct {
 	BaseURL string // of the vault's API, through the proxy
+	t       testing.TB
+	vault   http.Transport
 	reveals atomic.Int32
 
 	mu     sync.Mutex // guards the fields below
 	change func(body []byte) []byte
 	denied bool
-	turned chan struct{} // closed when denied changes
+	turned context.Context // ends when denied changes
+	turn   context.CancelFunc
 }
 
 // New starts a proxy for the vault with a base URL. It changes nothing until Change or Deny. It stops when the test ends.
@@ -37,73 +42,65 @@ func New(t testing.TB, vault string) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{change: Unchanged, turned: make(chan struct{})}
-	transport := &http.Transport{}
-	pass := func(ctx context.Context, r *http.Request, body []byte) (status int, header http.Header, text []byte, err error) {
-		out := r.Clone(ctx)
-		out.URL.Scheme, out.URL.Host, out.Host, out.RequestURI = to.Scheme, to.Host, "", ""
-		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-		answer, err := transport.RoundTrip(out)
-		if err != nil {
-			return 0, nil, nil, err
-		}
-		defer func() { _ = answer.Body.Close() }()
-		text, err = io.ReadAll(answer.Body)
-		return answer.StatusCode, answer.Header, text, err
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return
-		}
-		reveal := strings.HasSuffix(r.URL.Path, "/bindings/reveal")
-		if reveal {
-			p.reveals.Add(1)
-		}
-		for r.Context().Err() == nil {
-			p.mu.Lock()
-			denied, turned := p.denied, p.turned
-			p.mu.Unlock()
-			ask := body
-			if denied {
-				ask = forAnother(t, body)
-			}
-			ctx, cancel := context.WithCancel(r.Context())
-			go func() {
-				select {
-				case <-turned: // send the request again, the other way
-				case <-ctx.Done():
-				}
-				cancel()
-			}()
-			status, header, text, err := pass(ctx, r, ask)
-			cancel()
-			if err != nil {
-				select {
-				case <-turned:
-					continue
-				default: // the vault or the client is gone
-					return
-				}
-			}
-			p.mu.Lock()
-			change := p.change
-			p.mu.Unlock()
-			if reveal && status == http.StatusOK {
-				text = change(text)
-			}
-			for name, values := range header {
-				w.Header()[name] = values
-			}
-			w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-			w.WriteHeader(status)
-			_, _ = w.Write(text)
-			return
-		}
-	}))
+	p := &Proxy{t: t, change: Unchanged}
+	p.turned, p.turn = context.WithCancel(context.Background())
+	server := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite:        func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = to.Scheme, to.Host, "" },
+		Transport:      p,
+		ModifyResponse: p.modify,
+		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }, // the vault or the client is gone
+	})
 	p.BaseURL = server.URL + to.Path
-	t.Cleanup(func() { server.CloseClientConnections(); server.Close(); transport.CloseIdleConnections() })
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close(); p.vault.CloseIdleConnections(); p.turn() })
 	return p
+}
+
+func isReveal(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/bindings/reveal") }
+
+// RoundTrip sends a request to the vault. If Deny is called meanwhile, it sends it again, the other way.
+func (p *Proxy) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(cmp.Or[io.ReadCloser](r.Body, http.NoBody))
+	if err != nil {
+		return nil, err
+	}
+	if isReveal(r) {
+		p.reveals.Add(1)
+	}
+	for {
+		p.mu.Lock()
+		ask, turned := body, p.turned
+		if p.denied {
+			ask = forAnother(p.t, body)
+		}
+		p.mu.Unlock()
+		ctx, cancel := context.WithCancel(r.Context())
+		answered := context.AfterFunc(turned, cancel)
+		out := r.Clone(ctx)
+		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(ask)), int64(len(ask))
+		if answer, err := p.vault.RoundTrip(out); answered() {
+			return answer, err
+		} else if err == nil {
+			_ = answer.Body.Close()
+		}
+	}
+}
+
+// modify changes a response of the vault.
+func (p *Proxy) modify(answer *http.Response) error {
+	if !isReveal(answer.Request) || answer.StatusCode != http.StatusOK {
+		return nil
+	}
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	change := p.change
+	p.mu.Unlock()
+	text = change(text)
+	answer.Header.Set("Content-Length", strconv.Itoa(len(text)))
+	answer.Body = io.NopCloser(bytes.NewReader(text))
+	return nil
 }
 
 // Change sets the function that changes the bodies of responses to reveals.
@@ -118,8 +115,8 @@ func (p *Proxy) Deny(yes bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.denied = yes
-	close(p.turned)
-	p.turned = make(chan struct{})
+	p.turn()
+	p.turned, p.turn = context.WithCancel(context.Background())
 }
 
 // Reveals returns the number of reveals that clients have requested.

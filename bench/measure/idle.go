@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,9 @@ const (
 
 // idling measures an agent that only waits for changes.
 func (c config) idling(ctx context.Context, dir string, stdout io.Writer) (missed []string, err error) {
+	if runtime.GOOS != "linux" { // no /proc
+		return nil, errors.New("an idle agent can be measured on Linux only: leave it out with -only startup,rotation")
+	}
 	m, err := c.startMachine(ctx, dir, "idle", 100)
 	if err != nil {
 		return nil, err
@@ -29,17 +33,13 @@ func (c config) idling(ctx context.Context, dir string, stdout io.Writer) (misse
 	if err := c.startAgent(ctx, m, true); err != nil {
 		return nil, err
 	}
-	var before, after usage
-	for _, step := range []struct {
-		wait time.Duration
-		then *usage
-	}{{idleSettle, &before}, {c.idle, &after}} {
-		if err := delay.Sleep(ctx, step.wait); err != nil {
-			return nil, err
-		}
-		if *step.then, err = usageOf(m.agent.Pid()); err != nil {
-			return nil, err
-		}
+	before, err := m.usageAfter(ctx, idleSettle)
+	if err != nil {
+		return nil, err
+	}
+	after, err := m.usageAfter(ctx, c.idle)
+	if err != nil {
+		return nil, err
 	}
 	cpu := after.cpu - before.cpu
 	fmt.Fprintf(stdout, "An idle agent with 100 bindings and a file, over %s\n\n"+
@@ -61,8 +61,12 @@ type usage struct {
 	wakes  int64         // times that a thread stopped waiting
 }
 
-func usageOf(pid int) (usage, error) {
-	var u usage
+// usageAfter waits, and returns what the agent has used.
+func (m *machine) usageAfter(ctx context.Context, wait time.Duration) (u usage, err error) {
+	if err := delay.Sleep(ctx, wait); err != nil {
+		return u, err
+	}
+	pid := m.agent.Pid()
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 	if err != nil || len(threads) == 0 {
 		return u, errors.Join(err, fmt.Errorf("process %d isn't there", pid))
