@@ -1,43 +1,12 @@
 package house_test
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
-
-	"github.com/Miosa-osa/miosa-env/internal/test/testmain"
 )
-
-// folder is where build creates bin/.
-var folder string
-
-// build builds both programs as `make build` does, except for its size optimizations, once for all tests.
-var build = sync.OnceValues(func() (bin string, err error) {
-	bin = filepath.Join(folder, "bin")
-	command := exec.Command("go", "build", "-buildvcs=false", "-o", bin+"/", "./cmd/...")
-	command.Dir = root
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := command.CombinedOutput(); err != nil {
-		return bin, fmt.Errorf("go build ./cmd/...: %w\n%s", err, out)
-	}
-	return bin, nil
-})
-
-func built(t *testing.T) (bin string) {
-	t.Helper()
-	bin, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bin
-}
-
-func TestMain(m *testing.M) { os.Exit(testmain.WithFolder(&folder, m.Run)) }
 
 // The README's tables list exactly the flags of `miosa-env run`.
 func TestReadmeNamesEveryFlag(t *testing.T) {
@@ -49,7 +18,8 @@ func TestReadmeNamesEveryFlag(t *testing.T) {
 			documented[flag] = true
 		}
 	}
-	help := exec.CommandContext(t.Context(), filepath.Join(built(t), "miosa-env"), "run", "--help")
+	help := exec.CommandContext(t.Context(), "go", "run", "-buildvcs=false", "./cmd/miosa-env", "run", "--help")
+	help.Dir, help.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	out, err := help.CombinedOutput()
 	if err != nil {
 		t.Fatalf("miosa-env run --help: %v\n%s", err, out)

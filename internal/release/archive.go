@@ -13,10 +13,10 @@ import (
 )
 
 // archive writes the tar.gz of a platform: one folder with the layout of PREFIX.
-func (r *release) archive(p platform) error {
+func (r *release) archive(platform string) error {
 	files, bin := map[string][]byte{}, map[string]string{}
 	for _, name := range programs {
-		bin["bin/"+name] = r.program(p, name)
+		bin["bin/"+name] = r.program(platform, name)
 		files["share/doc/miosa-env/licences-of-"+name+".txt"] = r.licences[name]
 		for path, content := range r.shared[name] {
 			files["share/"+path] = content
@@ -28,7 +28,7 @@ func (r *release) archive(p platform) error {
 	if err := readFiles(files, bin); err != nil {
 		return err
 	}
-	folder := fmt.Sprintf("miosa-env_%s_%s_%s", r.number, p.system, p.machine)
+	folder := fmt.Sprintf("miosa-env_%s_%s", r.number, strings.ReplaceAll(platform, "/", "_"))
 	content, err := r.tar(folder, files)
 	if err != nil {
 		return err

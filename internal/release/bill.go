@@ -23,13 +23,9 @@ type component struct {
 	PURL    string `json:"purl"`
 }
 
-// bill writes the list of a program's components on all platforms, from its build information.
+// bill writes the list of a program's components.
 // Source: the CycloneDX specification 1.6, JSON.
-func (r *release) bill(name string, platforms []platform) error {
-	linked, err := r.linked(name, platforms)
-	if err != nil {
-		return err
-	}
+func (r *release) bill(name string, linked []module) error {
 	refs, list := make([]string, len(linked)), make([]component, len(linked))
 	for i, m := range linked {
 		refs[i] = "pkg:golang/" + m.path + "@" + m.version
@@ -56,7 +52,7 @@ func (r *release) bill(name string, platforms []platform) error {
 type module struct{ path, version string }
 
 // linked lists a program's modules on all platforms, sorted by path, from its build information.
-func (r *release) linked(name string, platforms []platform) ([]module, error) {
+func (r *release) linked(name string, platforms []string) ([]module, error) {
 	all := map[module]bool{}
 	for _, p := range platforms {
 		info, err := buildinfo.ReadFile(r.program(p, name))

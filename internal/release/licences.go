@@ -15,11 +15,7 @@ import (
 var licenceFile = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents|[a-z]+-licen[cs]e)(\.[a-z]+)?$`)
 
 // licencesOf returns the licences of everything that is linked into a program.
-func (r *release) licencesOf(ctx context.Context, name string, platforms []platform) ([]byte, error) {
-	linked, err := r.linked(name, platforms)
-	if err != nil {
-		return nil, err
-	}
+func (r *release) licencesOf(ctx context.Context, name string, linked []module) ([]byte, error) {
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "%s has the following in it, under these licences.\n", name)
 	for _, m := range linked {

@@ -59,19 +59,19 @@ var packages = []pkg{
 	},
 }
 
-// pack makes one package.
-func (r *release) pack(ctx context.Context, p platform, of pkg, format string) error {
+// pack makes one package for Linux on a machine, as Go names it.
+func (r *release) pack(ctx context.Context, machine string, of pkg, format string) error {
 	stage, err := os.MkdirTemp("", "release")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(stage) }()
-	contents, err := r.contents(p, of, format, stage)
+	contents, err := r.contents(machine, of, format, stage)
 	if err != nil {
 		return err
 	}
 	c := map[string]any{
-		"name": of.name, "arch": p.machine, "platform": "linux",
+		"name": of.name, "arch": machine, "platform": "linux",
 		"version_schema": "none", "version": r.number.base, "prerelease": r.number.early, "version_metadata": r.number.later,
 		"release": revision, "section": "admin", "priority": "optional",
 		"maintainer":  maintainer,
@@ -105,7 +105,7 @@ func (r *release) pack(ctx context.Context, p platform, of pkg, format string) e
 	if err := os.WriteFile(config, text, 0o600); err != nil {
 		return err
 	}
-	file := fmt.Sprintf("%s_%s_%s.%s", of.name, r.number, p.machine, format)
+	file := fmt.Sprintf("%s_%s_%s.%s", of.name, r.number, machine, format)
 	made := exec.CommandContext(ctx, r.nfpm, "package", "-f", config, "-p", format, "-t", filepath.Join(r.out, file))
 	made.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.time.Unix()))
 	if said, err := made.CombinedOutput(); err != nil {
@@ -115,9 +115,9 @@ func (r *release) pack(ctx context.Context, p platform, of pkg, format string) e
 }
 
 // contents writes a package's files to the stage, and lists them for nfpm.
-func (r *release) contents(p platform, of pkg, format, stage string) ([]map[string]any, error) {
+func (r *release) contents(machine string, of pkg, format, stage string) ([]map[string]any, error) {
 	program := "/usr/bin/" + of.name
-	files, from := r.documents(of, format), map[string]string{program: r.program(p, of.name)}
+	files, from := r.documents(of, format), map[string]string{program: r.program("linux/"+machine, of.name)}
 	for to, path := range of.files {
 		if format != "apk" || !strings.HasPrefix(to, "/usr/lib/") {
 			from[to] = filepath.Join(r.root, path)

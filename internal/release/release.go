@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,26 +27,17 @@ type release struct {
 	shared   map[string]map[string][]byte // each program's files for PREFIX/share, by path
 }
 
-// platform is an operating system and an architecture, as Go names them.
-type platform struct{ system, machine string }
-
-// platforms returns the platforms of the programs in bin.
-func (r *release) platforms() ([]platform, error) {
-	found, err := filepath.Glob(filepath.Join(r.bin, "*", "*"))
+// platforms returns the platforms of the programs in bin, as OS/ARCH.
+func (r *release) platforms() ([]string, error) {
+	found, err := fs.Glob(os.DirFS(r.bin), "*/*")
 	if err != nil || len(found) == 0 {
 		return nil, errors.Join(fmt.Errorf("no programs in %s", r.bin), err)
 	}
-	var list []platform
-	for _, dir := range found {
-		list = append(list, platform{filepath.Base(filepath.Dir(dir)), filepath.Base(dir)})
-	}
-	return list, nil
+	return found, nil
 }
 
 // program returns the path of a platform's program.
-func (r *release) program(p platform, name string) string {
-	return filepath.Join(r.bin, p.system, p.machine, name)
-}
+func (r *release) program(platform, name string) string { return filepath.Join(r.bin, platform, name) }
 
 // make makes all files of the release and lists them.
 func (r *release) make(ctx context.Context, stdout io.Writer) error {
@@ -55,9 +48,9 @@ func (r *release) make(ctx context.Context, stdout io.Writer) error {
 	if err := os.MkdirAll(r.out, 0o750); err != nil {
 		return err
 	}
-	here := platform{runtime.GOOS, runtime.GOARCH}
+	here := runtime.GOOS + "/" + runtime.GOARCH
 	if !slices.Contains(platforms, here) {
-		return fmt.Errorf("no program for %s/%s in %s: manual pages and completions come from it", here.system, here.machine, r.bin)
+		return fmt.Errorf("no program for %s in %s: manual pages and completions come from it", here, r.bin)
 	}
 	r.texts, r.licences, r.shared = map[string][]byte{}, map[string][]byte{}, map[string]map[string][]byte{}
 	paths := map[string]string{}
@@ -71,10 +64,14 @@ func (r *release) make(ctx context.Context, stdout io.Writer) error {
 		if r.shared[name], err = r.share(ctx, here, name); err != nil {
 			return err
 		}
-		if r.licences[name], err = r.licencesOf(ctx, name, platforms); err != nil {
+		linked, err := r.linked(name, platforms)
+		if err != nil {
 			return err
 		}
-		if err := r.bill(name, platforms); err != nil {
+		if r.licences[name], err = r.licencesOf(ctx, name, linked); err != nil {
+			return err
+		}
+		if err := r.bill(name, linked); err != nil {
 			return err
 		}
 	}
@@ -82,12 +79,13 @@ func (r *release) make(ctx context.Context, stdout io.Writer) error {
 		if err := r.archive(p); err != nil {
 			return err
 		}
-		if p.system != "linux" || r.nfpm == "" {
+		machine, linux := strings.CutPrefix(p, "linux/")
+		if !linux || r.nfpm == "" {
 			continue
 		}
 		for _, pack := range packages {
 			for _, format := range formats {
-				if err := r.pack(ctx, p, pack, format); err != nil {
+				if err := r.pack(ctx, machine, pack, format); err != nil {
 					return err
 				}
 			}

@@ -28,7 +28,7 @@ var completions = map[string]string{
 }
 
 // share returns a program's files for PREFIX/share, by path: manual pages and completion scripts, which the program prints.
-func (r *release) share(ctx context.Context, here platform, name string) (map[string][]byte, error) {
+func (r *release) share(ctx context.Context, here, name string) (map[string][]byte, error) {
 	bin, err := filepath.Abs(r.program(here, name))
 	if err != nil {
 		return nil, err

@@ -39,8 +39,8 @@ type skipped struct {
 // report prints each package when it ends, the output of failed tests, and a table of the skipped tests.
 type report struct {
 	to     io.Writer
-	output map[name]*strings.Builder // of running tests and packages
-	ended  map[string]int            // package to number of tests that have ended
+	output map[name][]byte // of running tests and packages
+	ended  map[string]int  // package to number of tests that have ended
 
 	tests, failures int
 	errors          int // packages that failed without a failed test: build errors, early exits
@@ -49,7 +49,7 @@ type report struct {
 }
 
 func newReport(to io.Writer) *report {
-	return &report{to: to, output: map[name]*strings.Builder{}, ended: map[string]int{}}
+	return &report{to: to, output: map[name][]byte{}, ended: map[string]int{}}
 }
 
 // read reads events until EOF. It prints other lines.
@@ -90,17 +90,11 @@ func (r *report) keep(n name, line string) {
 	if line == "PASS\n" || line == "FAIL\n" || strings.HasPrefix(line, "ok  \t") || strings.HasPrefix(line, "FAIL\t") || strings.HasPrefix(line, "=== ") {
 		return
 	}
-	if r.output[n] == nil {
-		r.output[n] = &strings.Builder{}
-	}
-	r.output[n].WriteString(line)
+	r.output[n] = append(r.output[n], line...)
 }
 
 func (r *report) end(n name, e event) {
-	said := ""
-	if b := r.output[n]; b != nil {
-		said = b.String()
-	}
+	said := string(r.output[n])
 	delete(r.output, n)
 	if n.test == "" {
 		r.endPackage(n, e, said)
@@ -132,7 +126,7 @@ func (r *report) endPackage(n name, e event, said string) {
 	for running, b := range r.output {
 		if running.pkg == n.pkg {
 			if e.Action == "fail" {
-				fmt.Fprintf(r.to, "=== RUNNING: %s %s\n%s", running.pkg, running.test, terminated(b.String()))
+				fmt.Fprintf(r.to, "=== RUNNING: %s %s\n%s", running.pkg, running.test, terminated(string(b)))
 			}
 			delete(r.output, running)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -34,13 +35,9 @@ func Make(sources, out, nfpm, version, platforms string, environ ...string) erro
 
 // Clean removes the variables of an outer make from an environment.
 func Clean(environ []string) []string {
-	var kept []string
-	for _, entry := range environ {
-		switch name, _, _ := strings.Cut(entry, "="); name {
-		case "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "VERSION", "OUT", "NFPM", "BIN", "PREFIX", "DESTDIR", "GOOS", "GOARCH":
-		default:
-			kept = append(kept, entry)
-		}
-	}
-	return kept
+	makes := []string{"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "VERSION", "OUT", "NFPM", "BIN", "PREFIX", "DESTDIR", "GOOS", "GOARCH"}
+	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.Contains(makes, name)
+	})
 }
