@@ -1,11 +1,8 @@
 package environ
 
 import (
-	"encoding/binary"
 	"hash/maphash"
 	"os"
-	"slices"
-	"sort"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -64,23 +61,13 @@ func FingerprintOf(b []byte) Fingerprint {
 	return Fingerprint{maphash.Bytes(seeds[0], b), maphash.Bytes(seeds[1], b)}
 }
 
-// Fingerprint returns the fingerprint of the bound names and values. Call it before the values are wiped.
-func (b Built) Fingerprint() Fingerprint {
-	byName := slices.Clone(b.Bound)
-	sort.SliceStable(byName, func(i, j int) bool { return byName[i].ExposeAsEnv < byName[j].ExposeAsEnv })
-	const field = 3 * 8 // length and fingerprint, so that fields can't run together
-	sums := make([]byte, 0, 2*field*len(byName))
-	add := func(b []byte) {
-		sums = binary.BigEndian.AppendUint64(sums, uint64(len(b)))
-		for _, half := range FingerprintOf(b) {
-			sums = binary.BigEndian.AppendUint64(sums, half)
-		}
-	}
+// Fingerprints returns the fingerprints of the bound values by name. Call it before the values are wiped.
+func (b Built) Fingerprints() map[string]Fingerprint {
+	all := make(map[string]Fingerprint, len(b.Bound))
 	api.Quietly(func() {
-		for _, n := range byName {
-			add([]byte(n.ExposeAsEnv))
-			n.Value.Use(add)
+		for _, n := range b.Bound {
+			n.Value.Use(func(value []byte) { all[n.ExposeAsEnv] = FingerprintOf(value) })
 		}
 	})
-	return FingerprintOf(sums)
+	return all
 }

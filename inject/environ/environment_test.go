@@ -3,6 +3,7 @@ package environ_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -195,13 +196,13 @@ func TestBuildWarnings(t *testing.T) {
 }
 
 // TestFingerprint checks that a fingerprint changes only with the bound variables that the command gets.
-func TestFingerprint(t *testing.T) {
-	seenBy := func(e environ.Environment) environ.Fingerprint {
+func TestFingerprints(t *testing.T) {
+	seenBy := func(e environ.Environment) map[string]environ.Fingerprint {
 		built, err := e.Build()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return built.Fingerprint()
+		return built.Fingerprints()
 	}
 	only := []string{"A", "B"}
 	base := seenBy(environ.Environment{Bound: bind("A", "1", "B", "2"), Only: only})
@@ -227,7 +228,7 @@ func TestFingerprint(t *testing.T) {
 		{"the border moved", environ.Environment{Bound: bind("A", "1B", "B", "2")}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if same := seenBy(tt.env) == base; same != tt.same {
+			if same := maps.Equal(seenBy(tt.env), base); same != tt.same {
 				t.Errorf("same: got %v, want %v", same, tt.same)
 			}
 		})
@@ -251,7 +252,7 @@ func BenchmarkBuild(b *testing.B) {
 	}
 }
 
-func BenchmarkFingerprint(b *testing.B) {
+func BenchmarkFingerprints(b *testing.B) {
 	var pairs []string
 	for i := range 100 {
 		pairs = append(pairs, fmt.Sprintf("SECRET_%d", i), strings.Repeat("s", 40))
@@ -262,6 +263,6 @@ func BenchmarkFingerprint(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		built.Fingerprint()
+		built.Fingerprints()
 	}
 }

@@ -4,20 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // keyboard copies keys from a terminal to a pty, on its own goroutine.
 type keyboard struct {
-	pty      *ptyPair
-	master   int // a copy, closed by run
-	wake     int // an eventfd
-	stopping atomic.Bool
-	stopped  chan struct{}
+	pty     *ptyPair
+	master  int // a copy, closed by run
+	wake    int // an eventfd, readable when run is to stop
+	stopped chan struct{}
 }
 
 func newKeyboard(p *ptyPair) (*keyboard, error) {
@@ -35,7 +32,6 @@ func newKeyboard(p *ptyPair) (*keyboard, error) {
 
 // stop stops the goroutine and waits for it.
 func (k *keyboard) stop() {
-	k.stopping.Store(true)
 	raiseEvent(k.wake)
 	<-k.stopped
 	_ = unix.Close(k.wake)
@@ -48,7 +44,7 @@ func (k *keyboard) run() {
 	for k.wait(k.pty.keysFrom, unix.POLLIN, -1) {
 		if !k.pty.mayRead() {
 			// Another process took the foreground without stopping this one, which reading would do now.
-			k.wait(-1, 0, 200*time.Millisecond)
+			k.wait(-1, 0, 200)
 			continue
 		}
 		n, err := unix.Read(k.pty.keysFrom, buffer)
@@ -64,25 +60,15 @@ func (k *keyboard) run() {
 	}
 }
 
-// wait blocks until a descriptor is ready or a timeout, and returns false if the keyboard is stopping. A negative timeout
-// means none.
-func (k *keyboard) wait(fd int, events int16, limit time.Duration) bool {
-	for !k.stopping.Load() {
-		fds := []unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: int32(k.wake), Events: unix.POLLIN}}
-		timeout := -1
-		if limit >= 0 {
-			timeout = int(limit.Milliseconds())
-		}
-		_, err := unix.Poll(fds, timeout)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil || fds[1].Revents != 0:
-			return false
-		default:
-			return true
+// wait blocks until a descriptor is ready or a timeout in milliseconds, -1 for none. It returns false if the keyboard is
+// stopping.
+func (k *keyboard) wait(fd int, events int16, timeout int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: int32(k.wake), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(fds, timeout); !errors.Is(err, unix.EINTR) {
+			return err == nil && fds[1].Revents == 0
 		}
 	}
-	return false
 }
 
 // press writes keys to the pty. It blocks while the pty is full because the command reads nothing.

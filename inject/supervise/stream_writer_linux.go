@@ -25,9 +25,10 @@ type streamWriter struct {
 func newStreamWriter(fd, wake int, parking *atomic.Bool) *streamWriter {
 	s := &streamWriter{fd: fd, wake: wake, parking: parking}
 	var st unix.Stat_t
+	var fs unix.Statfs_t
 	if unix.Fstat(fd, &st) == nil {
 		s.kind = st.Mode & unix.S_IFMT
-		s.pipefs = s.kind == unix.S_IFIFO && st.Nlink == 1 && st.Dev == pipeDevice()
+		s.pipefs = unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PIPEFS_MAGIC
 		s.noWait = s.kind == unix.S_IFIFO || s.kind == unix.S_IFSOCK
 	}
 	return s
@@ -94,18 +95,6 @@ func (s *streamWriter) wait() {
 	if fds[1].Revents != 0 {
 		clearEvent(s.wake)
 	}
-}
-
-// pipeDevice returns the device number of pipes without a name.
-func pipeDevice() uint64 {
-	var p [2]int
-	if unix.Pipe2(p[:], unix.O_CLOEXEC) != nil {
-		return 0
-	}
-	defer func() { _, _ = unix.Close(p[0]), unix.Close(p[1]) }()
-	var st unix.Stat_t
-	_ = unix.Fstat(p[0], &st)
-	return st.Dev
 }
 
 // raiseEvent makes an eventfd readable, and clearEvent undoes that.

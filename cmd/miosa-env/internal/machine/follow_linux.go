@@ -2,6 +2,7 @@ package machine
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -69,7 +70,7 @@ func (r *runner) take(ctx context.Context, s api.Snapshot, changes chan<- comman
 	case err != nil:
 		r.Log.Error().Err(err).Msg("set rejected: command keeps its values")
 		return
-	case seen == r.seen:
+	case maps.Equal(seen, r.seen):
 		r.Log.Debug().Msg("change does not affect command")
 		return
 	}

@@ -127,9 +127,9 @@ type runner struct {
 	supply  *supply
 	first   api.Snapshot // the set the command starts with; later the latest set
 	command command.Command
-	seen    environ.Fingerprint // of the last environment of the command, if it follows
-	kept    []*os.File          // copies of env files that can be read only once
-	given   map[string]string   // path of a copy to that of its original
+	seen    map[string]environ.Fingerprint // of the values that the command got last, if it follows
+	kept    []*os.File                     // copies of env files that can be read only once
+	given   map[string]string              // path of a copy to that of its original
 }
 
 // prepare gets the first set and builds the command.
@@ -152,27 +152,28 @@ func (r *runner) prepare(ctx context.Context) (err error) {
 }
 
 // build returns the command with the values of s.
-func (r *runner) build(s api.Snapshot) (command.Command, environ.Fingerprint, error) {
+func (r *runner) build(s api.Snapshot) (command.Command, map[string]environ.Fingerprint, error) {
 	environment := r.environment
 	environment.Bound = s.Bound
 	built, err := environment.Build()
 	if err != nil {
-		return command.Command{}, environ.Fingerprint{}, r.asGiven(err)
+		return command.Command{}, nil, r.asGiven(err)
 	}
 	warn(r.Log, built.Warnings)
 	path, err := command.Lookup(r.argv[0], built.Environ)
 	if err != nil {
-		return command.Command{}, environ.Fingerprint{}, err
+		return command.Command{}, nil, err
 	}
 	if err := command.Preflight(path, r.argv, built.Environ, built.Bound); err != nil {
-		return command.Command{}, environ.Fingerprint{}, err
+		return command.Command{}, nil, err
 	}
 	r.Log.Debug().Str("path", path).Int("bindings", len(built.Bound)).Int("variables", len(built.Environ)).Msg("command is ready")
-	command, seen := command.Command{Path: path, Args: r.argv, Env: built.Environ, Mask: built.Bound}, environ.Fingerprint{}
-	if r.follows {
-		command.Bound, seen = api.Labels(built.Bound), built.Fingerprint()
+	command := command.Command{Path: path, Args: r.argv, Env: built.Environ, Mask: built.Bound}
+	if !r.follows {
+		return command, nil, nil
 	}
-	return command, seen, nil
+	command.Bound = api.Labels(built.Bound)
+	return command, built.Fingerprints(), nil
 }
 
 // asGiven makes errors of Build name files as the user did.
