@@ -39,7 +39,7 @@ func (w Warning) String() string {
 	case WarnPlatform:
 		return Quote(w.Name) + " is kept as the platform has set it: its binding " + Quote(w.Binding) + " has no placeholder_token"
 	}
-	return "binding " + Quote(w.Binding) + " sets " + Quote(w.Name) + ", which " + warnedName.reason()
+	return "binding " + Quote(w.Binding) + " sets " + Quote(w.Name) + ", which " + reasons[warnedName]
 }
 
 // MaxEntry returns the maximum length in bytes of NAME=value, or of an argument, that Linux's execve accepts: 32 pages

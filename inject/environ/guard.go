@@ -2,6 +2,7 @@ package environ
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,19 +22,12 @@ const (
 	ownName               // belongs to miosa-env or the service manager
 )
 
-// reason completes the sentence "NAME ...".
-func (c nameClass) reason() string {
-	switch c {
-	case warnedName:
-		return "changes how programs behave"
-	case trafficName:
-		return "can redirect traffic or change what is trusted"
-	case codeName:
-		return "can make programs run other code"
-	case ownName:
-		return "belongs to miosa-env or the service manager"
-	}
-	return ""
+// reasons complete the sentence "NAME ...".
+var reasons = [...]string{
+	warnedName:  "changes how programs behave",
+	trafficName: "can redirect traffic or change what is trusted",
+	codeName:    "can make programs run other code",
+	ownName:     "belongs to miosa-env or the service manager",
 }
 
 // Problem is a reason why a binding can't be injected. It never contains a value.
@@ -55,13 +49,7 @@ func (p *Problem) Error() string {
 // Refused is the error for bindings that must not be injected. It lists all problems.
 type Refused struct{ Problems []*Problem }
 
-func (r *Refused) Error() string {
-	lines := make([]string, len(r.Problems))
-	for i, p := range r.Problems {
-		lines[i] = p.Error()
-	}
-	return strings.Join(lines, "\n")
-}
+func (r *Refused) Error() string { return errors.Join(r.Unwrap()...).Error() }
 
 // Unwrap returns the problems.
 func (r *Refused) Unwrap() []error {
@@ -114,7 +102,7 @@ func guard(bound []api.Bound, allowed []string) ([]*Problem, []Warning) {
 		setBy[name] = b.ID
 		class := classify(name)
 		if class == ownName {
-			refuse("is refused: it "+class.reason(), "")
+			refuse("is refused: it "+reasons[class], "")
 			continue
 		}
 		if slices.Contains(allowed, name) {
@@ -122,7 +110,7 @@ func guard(bound []api.Bound, allowed []string) ([]*Problem, []Warning) {
 		}
 		switch {
 		case class == codeName || class == trafficName:
-			refuse("is refused: it "+class.reason(), "--allow-name "+name)
+			refuse("is refused: it "+reasons[class], "--allow-name "+name)
 		case function:
 			refuse(`is refused: its value starts with "() ", which some shells run`, "--allow-name "+name)
 		case class == warnedName:

@@ -93,7 +93,7 @@ func (a *automaton) plant(patterns []string, shared []int) []uint32 {
 		}
 		a.label = append(a.label, p[shared[i]:]...)
 		last[i] = uint32(len(a.label) - 1)
-		a.link[last[i]] = lastBit
+		a.link[last[i]] = lastBit | endBit
 	}
 	a.starts.count()
 	return last
@@ -127,11 +127,6 @@ func (a *automaton) branch() {
 
 // connect sets the suffix links and the patterns that end at each node, given the node of each pattern.
 func (a *automaton) connect(last []uint32) {
-	own := newRanked(len(a.link))
-	for _, n := range last {
-		own.set(n)
-	}
-	own.count()
 	a.ends = newRanked(len(a.link))
 	type end struct{ node, suffix uint32 }
 	var ends []end // by depth
@@ -141,7 +136,7 @@ func (a *automaton) connect(last []uint32) {
 			n = a.link[n] & nodeSet
 			suffix = a.child(n, a.label[node])
 		}
-		if own.has(node) || a.link[suffix]&endBit != 0 {
+		if (a.link[node]|a.link[suffix])&endBit != 0 {
 			a.link[node] |= endBit
 			a.ends.set(node)
 			ends = append(ends, end{node, suffix})
@@ -154,8 +149,8 @@ func (a *automaton) connect(last []uint32) {
 	a.ends.count()
 	a.longest = make([]uint32, len(ends))
 	for _, e := range ends {
-		if own.has(e.node) {
-			a.longest[a.ends.rank(e.node)] = uint32(own.rank(e.node))
+		if i, own := slices.BinarySearch(last, e.node); own {
+			a.longest[a.ends.rank(e.node)] = uint32(i)
 		} else {
 			a.longest[a.ends.rank(e.node)] = a.longest[a.ends.rank(e.suffix)]
 		}
@@ -256,8 +251,7 @@ func newRanked(nodes int) ranked {
 	return ranked{make([]uint64, words), make([]uint32, words)}
 }
 
-func (r *ranked) set(node uint32)      { r.words[node>>6] |= 1 << (node & 63) }
-func (r *ranked) has(node uint32) bool { return r.words[node>>6]>>(node&63)&1 != 0 }
+func (r *ranked) set(node uint32) { r.words[node>>6] |= 1 << (node & 63) }
 
 // count must be called after the last set and before the first rank.
 func (r *ranked) count() {
