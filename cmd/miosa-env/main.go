@@ -45,5 +45,5 @@ func main() {
 // run runs the program and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := program.New(version, args, os.Environ(), stdin, stdout, stderr)
-	return p.Execute(ctx, rootCommand(p))
+	return p.Execute(ctx, newApp(p))
 }

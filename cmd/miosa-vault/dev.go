@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"syscall"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
@@ -33,25 +33,29 @@ type development struct {
 	oauth    string
 }
 
-func (p *program) dev() *cobra.Command {
+func (p *program) dev() *cli.Command {
 	d := &development{program: p}
-	c := p.command("dev [--resource sandbox:ID] [--seed FILE]", "Serve an empty vault on loopback that forgets everything when it stops",
-		`Serve an empty vault on loopback, in memory where the system has a place for that, until stopped;
+	return &cli.Command{
+		Use:   "dev [--resource sandbox:ID] [--seed FILE]",
+		Short: "Serve an empty vault on loopback that forgets everything when it stops",
+		Long: `Serve an empty vault on loopback, in memory where the system has a place for that, until stopped;
 then everything is gone.
 
 On stdout it prints how to reach it, as lines "export NAME=value": MIOSA_BASE_URL, MIOSA_TENANT_KEY and,
 with --resource, MIOSA_API_KEY and MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID; then, as comments, where its page is
-and the line "# ready". A shell can read all of it.`, d.run)
-	f := c.Flags()
-	d.logs.add(f, "warn")
-	f.StringVar(&d.addr, "addr", "127.0.0.1:0", "`HOST:PORT` the loopback address to listen on; port 0 takes any free one")
-	f.StringVar(&d.resource, "resource", "", "`RESOURCE` also make a key for sandbox:ID or computer:ID")
-	f.StringVar(&d.seed, "seed", "", "`FILE` .env or JSON: store each variable and bind it to the resource (needs --resource)")
-	f.StringVar(&d.oauth, "oauth-file", "", oauthUsage)
-	return c
+and the line "# ready". A shell can read all of it.`,
+		Flags: func(f *pflag.FlagSet) {
+			d.logs.add(f, "warn")
+			f.StringVar(&d.addr, "addr", "127.0.0.1:0", "`HOST:PORT` the loopback address to listen on; port 0 takes any free one")
+			f.StringVar(&d.resource, "resource", "", "`RESOURCE` also make a key for sandbox:ID or computer:ID")
+			f.StringVar(&d.seed, "seed", "", "`FILE` .env or JSON: store each variable and bind it to the resource (needs --resource)")
+			f.StringVar(&d.oauth, "oauth-file", "", oauthUsage)
+		},
+		Run: d.run,
+	}
 }
 
-func (d *development) run(ctx context.Context, _ []string) (err error) {
+func (d *development) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	log, err := d.logs.open(d.stderr)
 	if err != nil {
 		return err

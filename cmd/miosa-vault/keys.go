@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
@@ -20,41 +20,41 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-func (p *program) keys() *cobra.Command {
-	c := &cobra.Command{
+func (p *program) keys() *cli.Command {
+	return &cli.Command{
 		Use:   "keys",
 		Short: "Make, list, revoke and rotate keys",
 		Long: `Make, list, revoke and rotate keys. They work on the data folder directly, whether a server
 is running or not; a running one notices at once.`,
-		Args: cli.NoCommand,
-		RunE: func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
+		Commands: []*cli.Command{p.keysCreate(), p.keysList(), p.keysRevoke(), p.keysRotate(), p.keysRoot()},
 	}
-	c.AddCommand(p.keysCreate(), p.keysList(), p.keysRevoke(), p.keysRotate(), p.keysRoot())
-	return c
 }
 
-func (p *program) keysCreate() *cobra.Command {
+func (p *program) keysCreate() *cli.Command {
 	var (
 		location              storeFlags
 		tenant, resource, out string
 		expires               time.Duration
 	)
-	c := p.command("create --tenant NAME [--resource sandbox:ID [--expires 720h]] [--out FILE]",
-		"Make a tenant key, and the tenant with it, or a resource key",
-		`Make a tenant key, and the tenant and the vault too where there is none; or, with --resource, a key that may
+	return &cli.Command{
+		Use:   "create --tenant NAME [--resource sandbox:ID [--expires 720h]] [--out FILE]",
+		Short: "Make a tenant key, and the tenant with it, or a resource key",
+		Long: `Make a tenant key, and the tenant and the vault too where there is none; or, with --resource, a key that may
 list and reveal the bindings of that one resource.
 
 The key is printed on stdout, once, or written to a new file with --out: the vault keeps only a hash of it. Its id
 goes to stderr.`,
-		func(ctx context.Context, _ []string) error {
+		Flags: func(f *pflag.FlagSet) {
+			location.add(f, makesFirst)
+			f.StringVar(&tenant, "tenant", "", "`NAME` the tenant's name (required)")
+			f.StringVar(&resource, "resource", "", "`RESOURCE` the sandbox:ID or computer:ID that the key is for")
+			f.DurationVar(&expires, "expires", 0, "`DURATION` the resource key expires after this time, such as 720h (default: never)")
+			f.StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to instead of stdout")
+		},
+		Run: func(ctx context.Context, _ *cli.Invocation) error {
 			return p.createKey(ctx, location, tenant, resource, expires, out)
-		})
-	location.add(c.Flags(), makesFirst)
-	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` the tenant's name (required)")
-	c.Flags().StringVar(&resource, "resource", "", "`RESOURCE` the sandbox:ID or computer:ID that the key is for")
-	c.Flags().DurationVar(&expires, "expires", 0, "`DURATION` the resource key expires after this time, such as 720h (default: never)")
-	c.Flags().StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to instead of stdout")
-	return c
+		},
+	}
 }
 
 func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource string, expires time.Duration, out string) error {
@@ -144,25 +144,30 @@ func (p *program) writeKey(mint func() (key, id string, err error), out string) 
 	return nil
 }
 
-func (p *program) keysList() *cobra.Command {
+func (p *program) keysList() *cli.Command {
 	var (
 		location storeFlags
 		tenant   string
 		asJSON   bool
 	)
-	c := p.command("list [--tenant NAME] [--json]", "List keys, without the keys themselves", "", func(ctx context.Context, _ []string) error {
-		return location.with(ctx, p, func(s *store.Store) error {
-			list, err := s.Keys(ctx, tenant)
-			if err != nil {
-				return err
-			}
-			return p.printKeys(list, asJSON)
-		})
-	})
-	location.add(c.Flags(), makesNone)
-	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` only those of this tenant")
-	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON array")
-	return c
+	return &cli.Command{
+		Use:   "list [--tenant NAME] [--json]",
+		Short: "List keys, without the keys themselves",
+		Flags: func(f *pflag.FlagSet) {
+			location.add(f, makesNone)
+			f.StringVar(&tenant, "tenant", "", "`NAME` only those of this tenant")
+			f.BoolVar(&asJSON, "json", false, "as a JSON array")
+		},
+		Run: func(ctx context.Context, _ *cli.Invocation) error {
+			return location.with(ctx, p, func(s *store.Store) error {
+				list, err := s.Keys(ctx, tenant)
+				if err != nil {
+					return err
+				}
+				return p.printKeys(list, asJSON)
+			})
+		},
+	}
 }
 
 // listedKey is a key as `keys list --json` prints it.
@@ -205,40 +210,52 @@ func (p *program) printKeys(list []store.Key, asJSON bool) error {
 	return w.Flush()
 }
 
-func (p *program) keysRevoke() *cobra.Command {
+func (p *program) keysRevoke() *cli.Command {
 	var location storeFlags
-	c := p.command("revoke ID", "Revoke a key by its id; reveals that wait under it end at once",
-		`Revoke a key by its id. Reveals that wait under it end at once. It doesn't ask: where a key has leaked there is no time
+	return &cli.Command{
+		Use:   "revoke ID",
+		Short: "Revoke a key by its id; reveals that wait under it end at once",
+		Long: `Revoke a key by its id. Reveals that wait under it end at once. It doesn't ask: where a key has leaked there is no time
 to lose.`,
-		func(ctx context.Context, args []string) error {
+		Args: func(args []string) error {
+			if len(args) == 0 {
+				return usage("the key's id is missing", "miosa-vault keys list shows the ids")
+			}
+			return cli.NoArguments(args[1:])
+		},
+		Flags: func(f *pflag.FlagSet) {
+			location.add(f, makesNone)
+			cli.NeverAsks(f)
+		},
+		Run: func(ctx context.Context, inv *cli.Invocation) error {
 			return location.with(ctx, p, func(s *store.Store) error {
-				return cli.UnknownID(s.RevokeKey(ctx, args[0]), args[0], "miosa-vault keys list",
+				return cli.UnknownID(s.RevokeKey(ctx, inv.Args[0]), inv.Args[0], "miosa-vault keys list",
 					func() ([]store.Key, error) { return s.Keys(ctx, "") },
 					func(k store.Key) string { return k.ID })
 			})
-		})
-	c.Args = func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return usage("the key's id is missing", "miosa-vault keys list shows the ids")
-		}
-		return cli.NoArguments(c, args[1:])
+		},
 	}
-	location.add(c.Flags(), makesNone)
-	cli.NeverAsks(c.Flags())
-	return c
 }
 
-func (p *program) keysRotate() *cobra.Command {
+func (p *program) keysRotate() *cli.Command {
 	var (
 		location  storeFlags
 		tenant    string
 		all, root bool
 	)
-	c := p.command("rotate [--all | --tenant NAME | --root]", "Give tenants new data keys and re-encrypt, or make a new root key",
-		`Give every tenant (or one, with --tenant) a new data key, re-encrypt everything under it and drop the
+	return &cli.Command{
+		Use:   "rotate [--all | --tenant NAME | --root]",
+		Short: "Give tenants new data keys and re-encrypt, or make a new root key",
+		Long: `Give every tenant (or one, with --tenant) a new data key, re-encrypt everything under it and drop the
 old one; or, with --root, replace the root key in its file. Servers go on meanwhile. Stopped at any point nothing
 is lost, and running it again completes it.`,
-		func(ctx context.Context, _ []string) error {
+		Flags: func(f *pflag.FlagSet) {
+			location.add(f, makesNone)
+			f.StringVar(&tenant, "tenant", "", "`NAME` only this tenant")
+			f.BoolVar(&all, "all", false, "every tenant (the default)")
+			f.BoolVar(&root, "root", false, "the root key instead of data keys")
+		},
+		Run: func(ctx context.Context, _ *cli.Invocation) error {
 			if all && root || tenant != "" && (all || root) {
 				return usage("--all, --tenant and --root don't go together", "give one of them")
 			}
@@ -252,20 +269,21 @@ is lost, and running it again completes it.`,
 				}
 				return err
 			})
-		})
-	location.add(c.Flags(), makesNone)
-	c.Flags().StringVar(&tenant, "tenant", "", "`NAME` only this tenant")
-	c.Flags().BoolVar(&all, "all", false, "every tenant (the default)")
-	c.Flags().BoolVar(&root, "root", false, "the root key instead of data keys")
-	return c
+		},
+	}
 }
 
-func (p *program) keysRoot() *cobra.Command {
+func (p *program) keysRoot() *cli.Command {
 	var out string
-	c := p.command("root --out FILE", "Make a new root key in a file",
-		`Make a new root key in a new file that only its owner may read. Keep a copy somewhere safe and not beside the
+	return &cli.Command{
+		Use:   "root --out FILE",
+		Short: "Make a new root key in a file",
+		Long: `Make a new root key in a new file that only its owner may read. Keep a copy somewhere safe and not beside the
 data: without it the data can't be read, and with both anybody can.`,
-		func(context.Context, []string) error {
+		Flags: func(f *pflag.FlagSet) {
+			f.StringVar(&out, "out", "", "`FILE` the new file, 0600 (required)")
+		},
+		Run: func(context.Context, *cli.Invocation) error {
 			if out == "" {
 				return usage("--out is required", "name the file to make, outside the data folder")
 			}
@@ -277,7 +295,6 @@ data: without it the data can't be read, and with both anybody can.`,
 				return cli.WithHint(err, "name another file: what an old root key has wrapped, a new one can't open")
 			}
 			return err
-		})
-	c.Flags().StringVar(&out, "out", "", "`FILE` the new file, 0600 (required)")
-	return c
+		},
+	}
 }

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/vault"
@@ -35,32 +35,36 @@ type server struct {
 	oauthFile      string
 }
 
-func (p *program) serve() *cobra.Command {
+func (p *program) serve() *cli.Command {
 	s := &server{program: p}
-	c := p.command("serve --data-dir DIR --root-key-file FILE [flags]", "Serve the API from a folder, until stopped",
-		`Serve the API from a folder, until stopped with TERM or INT: then it takes no more connections,
+	return &cli.Command{
+		Use:   "serve --data-dir DIR --root-key-file FILE [flags]",
+		Short: "Serve the API from a folder, until stopped",
+		Long: `Serve the API from a folder, until stopped with TERM or INT: then it takes no more connections,
 answers waiting reveals at once, and gives running requests the stop timeout to finish.
 
 --oauth-file names the OAuth providers that users can connect accounts at; docs/vault.md says what is in it.
 
 HUP reads the TLS certificate again. Plain http is served on loopback only, unless --allow-plain-http
-says that something in front ends TLS.`, s.run)
-	f := c.Flags()
-	s.store.add(f, makes)
-	s.logs.add(f, "info")
-	f.StringVar(&s.addr, "addr", "127.0.0.1:8200", "`HOST:PORT` where to listen")
-	f.StringVar(&s.cert, "tls-cert", "", "`FILE` PEM file with the certificate and its intermediates")
-	f.StringVar(&s.key, "tls-key", "", "`FILE` PEM file with the certificate's key")
-	f.BoolVar(&s.allowPlainHTTP, "allow-plain-http", false, "serve http without TLS off loopback too")
-	f.Float64Var(&s.rate, "rate", 100, "`NUMBER` how many requests a second one key may make in the long run")
-	f.IntVar(&s.burst, "burst", 200, "`NUMBER` how many requests one key may make at once")
-	f.IntVar(&s.maxConns, "max-connections", 16384, "`NUMBER` how many connections are open at the same time; more wait")
-	f.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "`DURATION` how long running requests get to finish when it stops")
-	f.StringVar(&s.oauthFile, "oauth-file", "", oauthUsage)
-	return c
+says that something in front ends TLS.`,
+		Flags: func(f *pflag.FlagSet) {
+			s.store.add(f, makes)
+			s.logs.add(f, "info")
+			f.StringVar(&s.addr, "addr", "127.0.0.1:8200", "`HOST:PORT` where to listen")
+			f.StringVar(&s.cert, "tls-cert", "", "`FILE` PEM file with the certificate and its intermediates")
+			f.StringVar(&s.key, "tls-key", "", "`FILE` PEM file with the certificate's key")
+			f.BoolVar(&s.allowPlainHTTP, "allow-plain-http", false, "serve http without TLS off loopback too")
+			f.Float64Var(&s.rate, "rate", 100, "`NUMBER` how many requests a second one key may make in the long run")
+			f.IntVar(&s.burst, "burst", 200, "`NUMBER` how many requests one key may make at once")
+			f.IntVar(&s.maxConns, "max-connections", 16384, "`NUMBER` how many connections are open at the same time; more wait")
+			f.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "`DURATION` how long running requests get to finish when it stops")
+			f.StringVar(&s.oauthFile, "oauth-file", "", oauthUsage)
+		},
+		Run: s.run,
+	}
 }
 
-func (s *server) run(ctx context.Context, _ []string) (err error) {
+func (s *server) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	log, err := s.logs.open(s.stderr)
 	if err != nil {
 		return err

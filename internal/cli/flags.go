@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
@@ -25,26 +24,22 @@ func (b boolean) Set(s string) error {
 	return b.Value.Set(strconv.FormatBool(on))
 }
 
-// Prepare makes the boolean flags of a command and its subcommands accept what setting.ParseBool does.
-func Prepare(c *cobra.Command) {
-	for _, set := range []*pflag.FlagSet{c.Flags(), c.PersistentFlags()} {
-		set.VisitAll(func(f *pflag.Flag) {
-			switch f.Value.(type) {
-			case boolean, *setting.Value:
-			default:
-				if f.Value.Type() == "bool" {
-					f.Value = boolean{f.Value}
-				}
-			}
-		})
-	}
-	for _, sub := range c.Commands() {
-		Prepare(sub)
-	}
+// acceptBooleans makes boolean flags accept what setting.ParseBool does.
+func acceptBooleans(flags *pflag.FlagSet) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if _, ours := f.Value.(*setting.Value); !ours && f.Value.Type() == "bool" {
+			f.Value = boolean{f.Value}
+		}
+	})
 }
 
-// FlagError rewords an error of pflag, and suggests a flag for an unknown one. It returns other errors unchanged.
-func FlagError(c *cobra.Command, err error) error {
+// flagError rewords an error of pflag, and suggests a flag for an unknown one. It returns other errors unchanged.
+func (a *App) flagError(inv *Invocation, err error) error {
+	if a.FlagError != nil {
+		if better := a.FlagError(err); better != nil {
+			return better
+		}
+	}
 	var (
 		value   *pflag.InvalidValueError
 		missing *pflag.ValueRequiredError
@@ -70,9 +65,9 @@ func FlagError(c *cobra.Command, err error) error {
 	// A single dash takes letters as short flags: -only is -o -n -l -y.
 	typed := strings.TrimLeft(cmp.Or(shorts, unknown.GetSpecifiedName()), "-")
 	var names []string
-	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	inv.Flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 	if word := nearest.Word(typed, names); word != "" {
-		return WithHint(err, "did you mean --"+word+"? "+see(c))
+		return WithHint(err, "did you mean --"+word+"? "+inv.see())
 	}
 	return err
 }

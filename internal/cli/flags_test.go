@@ -1,33 +1,42 @@
 package cli
 
 import (
+	"context"
 	"io"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
-func command() *cobra.Command {
-	c := &cobra.Command{Use: "program", SilenceErrors: true, SilenceUsage: true}
-	sub := &cobra.Command{Use: "sub", RunE: func(*cobra.Command, []string) error { return nil }}
-	c.PersistentFlags().Bool("all", false, "")
-	f := sub.Flags()
-	f.BoolP("quiet", "q", false, "")
-	f.Int("limit", 0, "`NUMBER` at most")
-	f.Float64("rate", 0, "")
-	f.Duration("wait", time.Second, "")
-	f.String("name", "", "`NAME` called so")
-	f.Var(setting.Text(new(string)), "url", "")
-	f.Var(setting.Word(new(string)), "scope", "")
-	c.AddCommand(sub)
-	c.SetFlagErrorFunc(FlagError)
-	c.SetOut(io.Discard)
-	Prepare(c)
-	return c
+// subFlags returns an app with the command sub, which has a flag of each kind and keeps them in parsed.
+func subFlags(parsed **pflag.FlagSet) *App {
+	return &App{
+		Root: &Command{
+			Use:   "program",
+			Flags: func(f *pflag.FlagSet) { f.Bool("all", false, "") },
+			Commands: []*Command{{
+				Use: "sub",
+				Flags: func(f *pflag.FlagSet) {
+					f.BoolP("quiet", "q", false, "")
+					f.Int("limit", 0, "`NUMBER` at most")
+					f.Float64("rate", 0, "")
+					f.Duration("wait", time.Second, "")
+					f.String("name", "", "`NAME` called so")
+					f.Var(setting.Text(new(string)), "url", "")
+					f.Var(setting.Word(new(string)), "scope", "")
+				},
+				Run: func(_ context.Context, inv *Invocation) error {
+					*parsed = inv.Flags
+					return nil
+				},
+			}},
+		},
+		Out: io.Discard,
+	}
 }
 
 // TestErrors: errors do not contain the wording of Go's packages.
@@ -52,9 +61,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"-é"}, "unknown flag: -é"},
 		{[]string{"--limit", strings.Repeat("x", 100)}, `--limit "` + strings.Repeat("x", 80) + `...": want a whole number`},
 	} {
-		c := command()
-		c.SetArgs(append([]string{"sub"}, tt.args...))
-		err := c.Execute()
+		err := subFlags(nil).Execute(t.Context(), append([]string{"sub"}, tt.args...))
 		if err == nil || err.Error() != tt.want {
 			t.Errorf("%q: %v, want %s", tt.args, err, tt.want)
 		}
@@ -62,17 +69,13 @@ func TestErrors(t *testing.T) {
 }
 
 func TestTaken(t *testing.T) {
-	c := command()
-	c.SetArgs([]string{"sub", "--quiet=Yes", "--all=off", "--url", " https://x\n", "--scope", " Tenant "})
-	if err := c.Execute(); err != nil {
-		t.Fatal(err)
-	}
-	sub, _, err := c.Find([]string{"sub"})
-	if err != nil {
+	var parsed *pflag.FlagSet
+	args := []string{"sub", "--quiet=Yes", "--all=off", "--url", " https://x\n", "--scope", " Tenant "}
+	if err := subFlags(&parsed).Execute(t.Context(), args); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"quiet": "true", "all": "false", "url": "https://x", "scope": "tenant"} {
-		if got := sub.Flag(name).Value.String(); got != want {
+		if got := parsed.Lookup(name).Value.String(); got != want {
 			t.Errorf("--%s is %q, want %q", name, got, want)
 		}
 	}

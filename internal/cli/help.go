@@ -1,11 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -14,76 +14,58 @@ const (
 	flagColumn = 30 // of the descriptions of flags
 )
 
-// SharedFlags are flags of several commands, which help lists after a command's own. The zero value has none.
-type SharedFlags struct {
-	Title string
-	Flags func(*cobra.Command) *pflag.FlagSet // those that apply to this command
-	// Variable returns a flag's environment variable, "" if it has none.
-	Variable func(*pflag.Flag) string
-}
-
-// Help prints a command's help. It is our own: cobra's shows neither variables nor arguments well.
-func Help(c *cobra.Command, shared SharedFlags) {
+// writeHelp prints the help of a command.
+func (a *App) writeHelp(inv *Invocation) error {
 	var out strings.Builder
+	c := inv.command
 	if c.Long != "" {
 		out.WriteString(c.Long + "\n\n")
 	}
-	out.WriteString("Usage:\n  " + usageLine(c) + "\n")
-	if c.HasAvailableSubCommands() {
-		writeCommands(&out, c)
+	out.WriteString("Usage:\n  " + strings.TrimSuffix(inv.path, c.name()) + c.Use)
+	if len(c.Commands) > 0 {
+		out.WriteString(" COMMAND [FLAG...]")
 	}
+	out.WriteString("\n")
+	writeCommands(&out, c.Commands)
 	if c.Example != "" {
 		out.WriteString("\nExamples:\n" + c.Example + "\n")
 	}
-	if c.HasParent() {
-		writeFlags(&out, "Flags", c.LocalFlags(), shared)
+	if c != a.Root {
+		a.writeFlags(&out, "Flags", inv.Flags, func(f *pflag.Flag) bool { return inv.shared.Lookup(f.Name) != f })
 	}
-	if shared.Flags != nil {
-		writeFlags(&out, shared.Title, shared.Flags(c), shared)
+	a.writeFlags(&out, a.SharedTitle, inv.shared, func(f *pflag.Flag) bool {
+		return inv.Flags.Lookup(f.Name) == f && (c.Unused == nil || !c.Unused(f.Name))
+	})
+	if len(c.Commands) > 0 {
+		out.WriteString("\n" + inv.path + " COMMAND --help says more about a command.\n")
 	}
-	if c.HasAvailableSubCommands() {
-		out.WriteString("\n" + c.CommandPath() + " COMMAND --help says more about a command.\n")
-	}
-	_, _ = io.WriteString(c.OutOrStdout(), out.String())
+	_, err := io.WriteString(a.Out, out.String())
+	return err
 }
 
-// writeCommands lists the commands of c, by group if it has groups.
-func writeCommands(out *strings.Builder, c *cobra.Command) {
-	groups := c.Groups()
-	if len(groups) == 0 {
-		groups = []*cobra.Group{{Title: "Commands"}}
-	}
-	for _, group := range groups {
-		out.WriteString("\n" + group.Title + ":\n")
-		for _, sub := range c.Commands() {
-			if sub.IsAvailableCommand() && sub.GroupID == group.ID {
-				fmt.Fprintf(out, "  %-12s%s\n", sub.Name(), sub.Short)
-			}
+// writeCommands lists commands below the titles of their groups.
+func writeCommands(out *strings.Builder, commands []*Command) {
+	group := ""
+	for _, c := range commands {
+		if c.Hidden {
+			continue
 		}
+		if title := cmp.Or(c.Group, "Commands"); title != group {
+			group = title
+			out.WriteString("\n" + title + ":\n")
+		}
+		fmt.Fprintf(out, "  %-12s%s\n", c.name(), c.Short)
 	}
 }
 
-func usageLine(c *cobra.Command) string {
-	line := c.Use
-	if c.HasParent() {
-		line = c.Parent().CommandPath() + " " + line
-	}
-	if c.HasAvailableSubCommands() || !c.HasParent() {
-		line += " COMMAND [FLAG...]"
-	}
-	return line
-}
-
-func writeFlags(out *strings.Builder, title string, set *pflag.FlagSet, shared SharedFlags) {
+// writeFlags lists those flags of a set that are wanted.
+func (a *App) writeFlags(out *strings.Builder, title string, set *pflag.FlagSet, wanted func(*pflag.Flag) bool) {
 	var lines strings.Builder
 	set.VisitAll(func(f *pflag.Flag) {
-		if f.Hidden || f.Name == "help" {
+		if f.Name == "help" || !wanted(f) {
 			return
 		}
-		argument, text := pflag.UnquoteUsage(f)
-		if strings.HasPrefix(f.Usage, "`") { // it only names the argument
-			text = strings.TrimPrefix(text, argument+" ")
-		}
+		argument, text := describe(f)
 		left := "      --" + f.Name
 		if f.Shorthand != "" {
 			left = "  -" + f.Shorthand + ", --" + f.Name
@@ -98,8 +80,8 @@ func writeFlags(out *strings.Builder, title string, set *pflag.FlagSet, shared S
 		if f.DefValue != "" && f.DefValue != "[]" && f.DefValue != "0s" && f.Value.Type() != "bool" {
 			text += " (default " + f.DefValue + ")"
 		}
-		if shared.Variable != nil {
-			if variable := shared.Variable(f); variable != "" {
+		if a.Variable != nil {
+			if variable := a.Variable(f); variable != "" {
 				text += " [" + variable + "]"
 			}
 		}
@@ -116,6 +98,15 @@ func writeFlags(out *strings.Builder, title string, set *pflag.FlagSet, shared S
 	if lines.Len() > 0 {
 		out.WriteString("\n" + title + ":\n" + lines.String())
 	}
+}
+
+// describe returns the name of a flag's value, and what the flag does.
+func describe(f *pflag.Flag) (argument, text string) {
+	argument, text = pflag.UnquoteUsage(f)
+	if strings.HasPrefix(f.Usage, "`") { // it only names the value
+		text = strings.TrimPrefix(text, argument+" ")
+	}
+	return argument, text
 }
 
 // wrap breaks text into lines of at most so many columns.

@@ -25,18 +25,6 @@ func (o *Output) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Quiet returns a writer that never fails, for cobra, which ignores write errors of help and prints those of --version.
-func (o *Output) Quiet() io.Writer { return quiet{o} }
-
-type quiet struct{ to *Output }
-
-func (q quiet) Write(b []byte) (int, error) {
-	if q.to.Err == nil {
-		_, _ = q.to.Write(b)
-	}
-	return len(b), nil
-}
-
 // Colours reports whether to use colours: on a terminal that supports them, unless NO_COLOR is set.
 // Source: no-color.org.
 func Colours(terminal bool, getenv func(string) string) bool {

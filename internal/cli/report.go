@@ -1,36 +1,13 @@
 package cli
 
 import (
-	"cmp"
 	"errors"
 	"io"
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/Miosa-osa/miosa-env/api"
 )
-
-// exitUsage is the exit code for an invalid command line.
-const exitUsage = 2
-
-// usageError is an error of the command line.
-type usageError struct{ error }
-
-func (usageError) ExitCode() int   { return exitUsage }
-func (u usageError) Unwrap() error { return u.error }
-
-// Usage returns an error of the command line with a hint.
-func Usage(err error, hint string) error { return usageError{WithHint(err, hint)} }
-
-// UsageOf makes an error of cobra or of an Args function an error of the command line. The default hint is see.
-func UsageOf(c *cobra.Command, err error) error {
-	if u, ok := errors.AsType[usageError](err); ok {
-		return u
-	}
-	return Usage(err, cmp.Or(Hint(err), see(c)))
-}
 
 // ExitCode returns the exit code of the first error in the tree of err that has one, or fallback.
 func ExitCode(err error, fallback int) int {

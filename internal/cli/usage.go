@@ -2,49 +2,53 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 )
 
-// see returns the default hint for wrong usage of a command.
-func see(c *cobra.Command) string { return "see " + c.CommandPath() + " --help" }
+// exitUsage is the exit code for an invalid command line.
+const exitUsage = 2
 
-// NoArguments is the Args function of a command that has only flags.
-func NoArguments(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return errors.New("unexpected argument " + Quote(args[0]))
+// usageError is an error of the command line.
+type usageError struct{ error }
+
+func (usageError) ExitCode() int   { return exitUsage }
+func (u usageError) Unwrap() error { return u.error }
+
+// Usage returns an error of the command line with a hint.
+func Usage(err error, hint string) error { return usageError{WithHint(err, hint)} }
+
+// UsageError makes err an error of the command line. Its default hint is the command's help.
+func (inv *Invocation) UsageError(err error) error {
+	if u, ok := errors.AsType[usageError](err); ok {
+		return u
 	}
-	return nil
+	return Usage(err, cmp.Or(Hint(err), inv.see()))
 }
 
-// NoCommand is the Args function of a command that only has subcommands. It always returns an error.
-func NoCommand(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return errors.New("a command is missing")
-	}
-	return unknownCommand(c, args[0])
-}
+// see returns the hint that names the command's help.
+func (inv *Invocation) see() string { return "see " + inv.path + " --help" }
 
-// unknownCommand returns an error with a similar subcommand of c, or of one of its subcommands, as its hint.
-func unknownCommand(c *cobra.Command, name string) error {
+// unknownCommand returns an error with a similar command of the group, or of one of its groups, as its hint.
+func (inv *Invocation) unknownCommand(name string) error {
 	var names []string
 	below := "" // a command of a command, such as secrets rotate
-	for _, sub := range c.Commands() {
-		if !sub.Hidden {
-			names = append(names, sub.Name())
+	for _, c := range inv.command.Commands {
+		if !c.Hidden {
+			names = append(names, c.name())
 		}
-		for _, s := range sub.Commands() {
-			if s.Name() == name && below == "" {
-				below = "did you mean " + sub.Name() + " " + name + "?"
+		for _, sub := range c.Commands {
+			if sub.name() == name && below == "" {
+				below = "did you mean " + c.name() + " " + name + "?"
 			}
 		}
 	}
-	hint := cmp.Or(below, nearest.Hint(name, names)) + " " + see(c)
+	hint := cmp.Or(below, nearest.Hint(name, names)) + " " + inv.see()
 	return WithHint(errors.New("unknown command "+Quote(name)), strings.TrimSpace(hint))
 }
 
@@ -53,13 +57,17 @@ func NeverAsks(f *pflag.FlagSet) {
 	f.Bool("yes", false, "changes nothing: this command doesn't ask")
 }
 
-// HelpCommand returns the command help.
-func HelpCommand() *cobra.Command {
-	return &cobra.Command{Use: "help", Hidden: true, RunE: func(c *cobra.Command, args []string) error {
-		about, rest, _ := c.Root().Find(args) // an error means that rest isn't empty
-		if len(rest) > 0 {
-			return unknownCommand(about, rest[0])
-		}
-		return about.Help()
-	}}
+// helpCommand returns the command help.
+func (a *App) helpCommand() *Command {
+	return &Command{
+		Use: "help", Hidden: true,
+		Args: func([]string) error { return nil },
+		Run: func(_ context.Context, inv *Invocation) error {
+			about, rest := a.find(inv.Args)
+			if len(rest) > 0 {
+				return about.UsageError(about.unknownCommand(rest[0]))
+			}
+			return a.writeHelp(about)
+		},
+	}
 }

@@ -1,34 +1,40 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
-// Version returns the command version. It writes to the program's Output.
-func Version(version string) *cobra.Command {
+// versionCommand returns the command version.
+func (a *App) versionCommand() *Command {
 	var asJSON bool
-	c := &cobra.Command{
-		Use:   "version [FLAG...]",
-		Short: "Print the version",
-		Args:  NoArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
+	return &Command{
+		Use:    "version [FLAG...]",
+		Short:  "Print the version",
+		Group:  a.Other,
+		Unused: allFlags,
+		Flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&asJSON, "json", false, "print a JSON object")
+		},
+		Run: func(context.Context, *Invocation) error {
 			if asJSON {
-				e := json.NewEncoder(c.OutOrStdout())
+				e := json.NewEncoder(a.Out)
 				e.SetIndent("", "  ")
-				return e.Encode(map[string]string{"version": version, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
+				return e.Encode(map[string]string{"version": a.Version, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
 			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "%s %s %s/%s %s\n", c.Root().Name(), version, runtime.GOOS, runtime.GOARCH, runtime.Version())
+			_, err := fmt.Fprintf(a.Out, "%s %s %s/%s %s\n", a.Root.Use, a.Version, runtime.GOOS, runtime.GOARCH, runtime.Version())
 			return err
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
-	return c
 }
+
+// allFlags is the Unused function of a command that uses no flag of the root.
+func allFlags(string) bool { return true }
 
 // LinkedVersion returns the version that was set when linking, or if that is "unknown", the one that go build or go install
 // has recorded: the module's version, or (devel) and the revision, with +dirty if files were changed.

@@ -70,7 +70,7 @@ func TestFuzzTargetsAreFound(t *testing.T) {
 func TestMakeFuzz(t *testing.T) {
 	needs.Command(t, "make")
 	needs.Long(t, "it compiles fuzz targets")
-	fuzz := exec.CommandContext(t.Context(), "make", "--no-print-directory", "fuzz", "PKG=./internal/cli ./internal/nearest", "FUZZTIME=1x")
+	fuzz := exec.CommandContext(t.Context(), "make", "--no-print-directory", "fuzz", "PKG=./internal/delay ./internal/nearest", "FUZZTIME=1x")
 	fuzz.Dir = root
 	out, err := fuzz.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "fuzz: github.com/Miosa-osa/miosa-env/internal/nearest:FuzzDistance\n") || !strings.Contains(string(out), "\nfuzz: elapsed: ") {

@@ -3,9 +3,10 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -13,9 +14,9 @@ import (
 )
 
 // Command returns the command agent.
-func Command(p *program.Program) *cobra.Command {
+func Command(p *program.Program) *cli.Command {
 	var check bool
-	c := &cobra.Command{
+	return &cli.Command{
 		Use:   "agent [FLAG...]",
 		Short: "Keep this machine's values fresh: files, a cache and a local socket",
 		Long: `Stays, and keeps the values bound to this sandbox or computer: through rotations, which
@@ -30,34 +31,32 @@ are to be kept.`,
 		Example: `  miosa-env agent
   miosa-env agent --config agent.toml --check
   miosa-env status --watch`,
-		Args: cli.NoArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := p.Begin(c); err != nil {
+		Flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&check, "check", false, "say what is wrong with the configuration, or that it is fine, and do nothing else")
+			p.AddFlags(f, "agent")
+		},
+		Run: func(ctx context.Context, inv *cli.Invocation) error {
+			if err := p.Begin(inv.Flags); err != nil {
 				return err
 			}
 			if err := program.RequireLinux("agent"); err != nil {
 				return err
 			}
-			at := configFile{path: p.Settings.Path, given: p.Settings.Path != "" || c.Flags().Changed("config")}
+			at := configFile{path: p.Settings.Path, given: p.Settings.Path != "" || inv.Flags.Changed("config")}
 			if !at.given {
 				at.path = config.DefaultPath
 			}
 			if check {
-				return checkDaemon(p, at, c)
+				return checkDaemon(p, at, inv.Flags)
 			}
-			return program.InBackground(c.Context(), newDaemon(p, at, c.Flags()).run)
+			return program.InBackground(ctx, newDaemon(p, at, inv.Flags).run)
 		},
 	}
-	set := c.Flags()
-	set.SortFlags = false
-	set.BoolVar(&check, "check", false, "say what is wrong with the configuration, or that it is fine, and do nothing else")
-	p.AddFlags(set, "agent")
-	return c
 }
 
 // checkDaemon reports the problems that starting with a configuration would have.
-func checkDaemon(p *program.Program, at configFile, c *cobra.Command) error {
-	conf, err := loadDaemon(p, at, c.Flags(), true)
+func checkDaemon(p *program.Program, at configFile, flags *pflag.FlagSet) error {
+	conf, err := loadDaemon(p, at, flags, true)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/machine"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -21,9 +21,9 @@ const (
 )
 
 // Command returns the command doctor.
-func Command(p *program.Program) *cobra.Command {
+func Command(p *program.Program) *cli.Command {
 	var asJSON bool
-	c := &cobra.Command{
+	return &cli.Command{
 		Use:   "doctor [FLAG...]",
 		Short: "Check everything that run needs, and say how to fix it",
 		Long: `Checks configuration, key, connection, clock, TLS, vault, bindings, agent and this machine.
@@ -36,16 +36,19 @@ It gets the values, as run does, to check that they arrive and would be accepted
 none of them. The exit code is 0, or 1 if there is a problem.`,
 		Example: `  miosa-env doctor
   miosa-env doctor --json | jq '.[] | select(.level != "ok")'`,
-		Args: cli.NoArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
+		Flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&asJSON, "json", false, "print a JSON list: level (fail, warn, skip or ok), subject, found, fix")
+			p.AddFlags(f, "doctor")
+		},
+		Run: func(ctx context.Context, inv *cli.Invocation) error {
 			d := &doctor{Program: p}
-			if err := errors.Join(p.Begin(c), p.CompleteFor(c.Flags(), "run")); err != nil {
+			if err := errors.Join(p.Begin(inv.Flags), p.CompleteFor(inv.Flags, "run")); err != nil {
 				d.failed("configuration", err, "correct it, or leave it out")
 			}
-			if !c.Flags().Changed("log-level") && p.Environ.Get("MIOSA_LOG_LEVEL") == "" {
+			if !inv.Flags.Changed("log-level") && p.Environ.Get("MIOSA_LOG_LEVEL") == "" {
 				p.Log = zerolog.Nop() // the findings say it
 			}
-			d.examine(c.Context())
+			d.examine(ctx)
 			if d.count(levelFail) > 0 {
 				p.Code = 1
 			}
@@ -59,10 +62,6 @@ none of them. The exit code is 0, or 1 if there is a problem.`,
 			return d.write(p.Stdout, works, p.Colours(p.Stdout))
 		},
 	}
-	c.Flags().SortFlags = false
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list: level (fail, warn, skip or ok), subject, found, fix")
-	p.AddFlags(c.Flags(), "doctor")
-	return c
 }
 
 // doctor is one run of all checks.

@@ -5,79 +5,53 @@ import (
 	"io"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/inject/signal"
-	"github.com/Miosa-osa/miosa-env/internal/setting"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-const noFiles = cobra.ShellCompDirectiveNoFileComp
-
-// CompleteFlagWords registers completions for the flags of c and of its commands whose values are words, signals or names of bound
-// variables.
-func CompleteFlagWords(p *program.Program, c *cobra.Command) {
-	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
-		value, ok := f.Value.(*setting.Value)
-		if !ok {
-			return
+// completeFlag completes flags whose values are changes, signals or names of bound variables.
+func completeFlag(p *program.Program) func(*pflag.Flag) cli.Completer {
+	return func(f *pflag.Flag) cli.Completer {
+		switch f.Value.Type() {
+		case "change":
+			return completeChange
+		case "signal":
+			return cli.Words(signal.Names())
+		case "list":
+			return completeVariables(p)
 		}
-		var complete cobra.CompletionFunc
-		switch {
-		case value.Words != nil:
-			complete = cobra.FixedCompletions(value.Words, noFiles)
-		case value.Type() == "change":
-			complete = completeChange
-		case value.Type() == "signal":
-			complete = cobra.FixedCompletions(signal.Names(), noFiles)
-		case value.Type() == "list" && c.Annotations[program.NoResource] == "":
-			complete = completeVariables(p)
-		default:
-			return
-		}
-		_ = c.RegisterFlagCompletionFunc(f.Name, complete) // fails for one that has been registered
-	})
-	for _, sub := range c.Commands() {
-		CompleteFlagWords(p, sub)
+		return nil
 	}
 }
 
-func completeChange(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+func completeChange(_ context.Context, _ *cli.Invocation, typed string) []string {
 	if what, _, ok := strings.Cut(typed, "="); ok && strings.EqualFold(what, "signal") {
-		return prefixed(what+"=", signal.Names()), noFiles
+		return prefixed(what+"=", signal.Names())
 	}
-	var offered []string
-	directive := noFiles
-	for _, word := range []string{"ignore", "restart", "signal=", "hook="} {
-		if strings.HasPrefix(word, typed) {
-			offered = append(offered, word)
-			if strings.HasSuffix(word, "=") {
-				directive |= cobra.ShellCompDirectiveNoSpace
-			}
-		}
-	}
-	return offered, directive
+	return []string{"ignore", "restart", "signal=", "hook="}
 }
 
 // completeVariables offers the bound variables as the last word of a list.
-func completeVariables(p *program.Program) cobra.CompletionFunc {
-	return func(c *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+func completeVariables(p *program.Program) cli.Completer {
+	return func(ctx context.Context, inv *cli.Invocation, typed string) []string {
 		p.Stderr = io.Discard // the log
-		if p.Begin(c) != nil {
-			return nil, noFiles
+		if p.Begin(inv.Flags) != nil {
+			return nil
 		}
-		ctx, cancel := context.WithTimeout(c.Context(), program.CompletionPatience)
+		ctx, cancel := context.WithTimeout(ctx, program.CompletionPatience)
 		defer cancel()
 		_, rows, _, err := listBindings(ctx, p)
 		if err != nil {
-			return nil, noFiles
+			return nil
 		}
 		names := make([]string, len(rows)) // sorted, as rows are
 		for i, row := range rows {
 			names[i] = row.Variable
 		}
-		return prefixed(typed[:1+strings.LastIndexByte(typed, ',')], names), noFiles
+		return prefixed(typed[:1+strings.LastIndexByte(typed, ',')], names)
 	}
 }
 

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -20,10 +21,10 @@ import (
 )
 
 // Export returns the command export.
-func Export(p *program.Program) *cobra.Command {
+func Export(p *program.Program) *cli.Command {
 	e := environ.Environment{Pristine: true}
 	to := exportFile{output.Config{Format: envfile.Shell, Mode: 0o600}}
-	c := &cobra.Command{
+	return &cli.Command{
 		Use:   "export [FLAG...]",
 		Short: "Print the bound values, or write them to a file: for a shell, as dotenv, JSON and more",
 		Long: `Prints the values bound to this sandbox or computer, sorted by name, or writes them
@@ -49,15 +50,24 @@ isn't kept fresh: that is what miosa-env agent does.`,
   values=$(miosa-env export) && eval "$values"    # stops where the export failed
   miosa-env export --format dotenv --only 'DB_*' --output /run/app.env
   miosa-env export --format json | jq -r .DB_URL`,
-		Args: cli.NoArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := to.check(c); err != nil {
+		Flags: func(f *pflag.FlagSet) {
+			f.Var(setting.Choice(&to.Format, output.Formats), "format", "`FORMAT` shell, dotenv, json, systemd, docker or files")
+			f.StringVar(&to.Path, "output", "", "`FILE` write to this file instead of standard output; its directory must be there")
+			f.Var(setting.Mode(&to.Mode), "mode", "`MODE` the file's permissions; none for everyone")
+			f.BoolVar(&to.AllowDisk, "allow-disk", false, "let the file be elsewhere than in memory")
+			f.BoolVar(&to.AllowShared, "allow-shared", false, "let its directory be one that others may write to, as the emptyDir of a Kubernetes pod is")
+			addSelection(f, &e)
+			p.AddFlags(f, "export")
+		},
+		CompleteFlag: completeFlag(p),
+		Run: func(ctx context.Context, inv *cli.Invocation) error {
+			if err := to.check(inv); err != nil {
 				return err
 			}
-			if err := p.Begin(c); err != nil {
+			if err := p.Begin(inv.Flags); err != nil {
 				return err
 			}
-			s, err := Values(c.Context(), p)
+			s, err := Values(ctx, p)
 			if err != nil {
 				return err
 			}
@@ -75,33 +85,23 @@ isn't kept fresh: that is what miosa-env agent does.`,
 			return to.write(built.Bound)
 		},
 	}
-	f := c.Flags()
-	f.SortFlags = false
-	f.Var(setting.Choice(&to.Format, output.Formats), "format", "`FORMAT` shell, dotenv, json, systemd, docker or files")
-	f.StringVar(&to.Path, "output", "", "`FILE` write to this file instead of standard output; its directory must be there")
-	f.Var(setting.Mode(&to.Mode), "mode", "`MODE` the file's permissions; none for everyone")
-	f.BoolVar(&to.AllowDisk, "allow-disk", false, "let the file be elsewhere than in memory")
-	f.BoolVar(&to.AllowShared, "allow-shared", false, "let its directory be one that others may write to, as the emptyDir of a Kubernetes pod is")
-	addSelection(f, &e)
-	p.AddFlags(f, "export")
-	return c
 }
 
 // exportFile is the file of --output; without a path there is none.
 type exportFile struct{ output.Config }
 
 // check checks the flags, and makes the path absolute.
-func (to *exportFile) check(c *cobra.Command) error {
+func (to *exportFile) check(inv *cli.Invocation) error {
 	if to.Path == "" {
 		switch {
-		case c.Flags().Changed("output"):
-			return cli.UsageOf(c, errors.New("--output: the file's name is empty"))
+		case inv.Flags.Changed("output"):
+			return inv.UsageError(errors.New("--output: the file's name is empty"))
 		case to.Format == output.Files:
-			return cli.UsageOf(c, errors.New("--format files makes a directory: name it with --output"))
+			return inv.UsageError(errors.New("--format files makes a directory: name it with --output"))
 		}
 		for _, name := range []string{"mode", "allow-disk", "allow-shared"} {
-			if c.Flags().Changed(name) {
-				return cli.UsageOf(c, errors.New("--"+name+" is about the file of --output, which isn't given"))
+			if inv.Flags.Changed(name) {
+				return inv.UsageError(errors.New("--" + name + " is about the file of --output, which isn't given"))
 			}
 		}
 		return nil
@@ -112,13 +112,13 @@ func (to *exportFile) check(c *cobra.Command) error {
 			here, err = filepath.EvalSymlinks(here)
 		}
 		if err != nil {
-			return fmt.Errorf("--output %s: where is it? %w", to.Path, err)
+			return inv.UsageError(fmt.Errorf("--output %s: where is it? %w", to.Path, err))
 		}
 		to.Path = filepath.Join(here, to.Path)
 	}
 	to.Path = filepath.Clean(to.Path)
 	if err := to.Validate(); err != nil {
-		return cli.UsageOf(c, err)
+		return inv.UsageError(err)
 	}
 	return nil
 }

@@ -1,11 +1,12 @@
 package machine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -14,16 +15,21 @@ import (
 )
 
 // Get returns the command get.
-func Get(p *program.Program) *cobra.Command {
+func Get(p *program.Program) *cli.Command {
 	var noNewline bool
-	c := &cobra.Command{
+	return &cli.Command{
 		Use:   "get [FLAG...] NAME",
 		Short: "Print one bound value",
 		Long: `Prints the value bound as NAME, byte for byte, and a line end after it. The shell's $(...)
 drops that again; for anything that counts bytes, leave it out with -n.`,
 		Example: `  curl -H "Authorization: Bearer $(miosa-env get GH_TOKEN)" https://api.github.com/user
   miosa-env get -n TLS_KEY > /run/tls.key`,
-		Args: func(_ *cobra.Command, args []string) error {
+		Flags: func(f *pflag.FlagSet) {
+			p.AddFlags(f, "get")
+			f.BoolVarP(&noNewline, "no-newline", "n", false, "print no line end after the value")
+		},
+		Complete: cli.First(completeVariables(p)),
+		Args: func(args []string) error {
 			switch len(args) {
 			case 0:
 				return errors.New("the name of a variable is missing")
@@ -32,22 +38,16 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 			}
 			return cli.WithHint(errors.New("one name at a time"), "miosa-env export --only NAME,NAME prints several")
 		},
-		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			if len(args) > 0 {
-				return nil, noFiles
-			}
-			return completeVariables(p)(c, nil, "")
-		},
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := p.Begin(c); err != nil {
+		Run: func(ctx context.Context, inv *cli.Invocation) error {
+			if err := p.Begin(inv.Flags); err != nil {
 				return err
 			}
-			s, err := Values(c.Context(), p)
+			s, err := Values(ctx, p)
 			if err != nil {
 				return err
 			}
 			defer s.Wipe()
-			value, err := valueOf(p, s, args[0])
+			value, err := valueOf(p, s, inv.Args[0])
 			if err != nil {
 				return err
 			}
@@ -60,9 +60,6 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 			return err
 		},
 	}
-	c.Flags().BoolVarP(&noNewline, "no-newline", "n", false, "print no line end after the value")
-	p.AddFlags(c.Flags(), "get")
-	return c
 }
 
 // valueOf returns the value bound as name. The platform may have set it in the environment of this process.

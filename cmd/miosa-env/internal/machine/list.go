@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -46,9 +46,9 @@ func (o origin) String() string {
 }
 
 // List returns the command list.
-func List(p *program.Program) *cobra.Command {
+func List(p *program.Program) *cli.Command {
 	var asJSON bool
-	c := &cobra.Command{
+	return &cli.Command{
 		Use:   "list [FLAG...]",
 		Short: "List what is bound here, without the values",
 		Long: `Lists the variables bound to this sandbox or computer: the secret behind each, its version,
@@ -60,12 +60,15 @@ doesn't answer it lists what it has. Where the list comes from is printed on sta
 in vault and agent of --json.`,
 		Example: `  miosa-env list
   miosa-env list --json | jq -r '.[].variable'`,
-		Args: cli.NoArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := p.Begin(c); err != nil {
+		Flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&asJSON, "json", false, "print a JSON list")
+			p.AddFlags(f, "list")
+		},
+		Run: func(ctx context.Context, inv *cli.Invocation) error {
+			if err := p.Begin(inv.Flags); err != nil {
 				return err
 			}
-			resource, rows, from, err := listBindings(c.Context(), p)
+			resource, rows, from, err := listBindings(ctx, p)
 			switch {
 			case err != nil:
 				return err
@@ -90,10 +93,6 @@ in vault and agent of --json.`,
 			return nil
 		},
 	}
-	c.Flags().SortFlags = false
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
-	p.AddFlags(c.Flags(), "list")
-	return c
 }
 
 // listBindings asks the agent if there is one, otherwise the vault. Rows are sorted by variable.

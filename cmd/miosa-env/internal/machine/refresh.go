@@ -5,16 +5,14 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/spf13/cobra"
-
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // Refresh returns the command refresh.
-func Refresh(p *program.Program) *cobra.Command {
-	return &cobra.Command{
+func Refresh(p *program.Program) *cli.Command {
+	return &cli.Command{
 		Use:   "refresh [FLAG...]",
 		Short: "Have the agent on this machine ask the vault now",
 		Long: `Has the agent on this machine ask the vault for its values now, and waits for the answer. There
@@ -25,12 +23,11 @@ An agent that serves another vault than the one that --base-url or MIOSA_BASE_UR
 
 The exit code is 0 if the vault answered, and 125 if it didn't or there is no agent.`,
 		Example: `  miosa-env refresh && miosa-env status`,
-		Args:    cli.NoArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := p.Begin(c); err != nil {
+		Run: func(ctx context.Context, inv *cli.Invocation) error {
+			if err := p.Begin(inv.Flags); err != nil {
 				return err
 			}
-			s, err := refresh(c.Context(), p)
+			s, err := refresh(ctx, p)
 			if err != nil {
 				return AgentError(err)
 			}

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/api"
@@ -35,13 +35,13 @@ type runFlags struct {
 }
 
 // Run returns the command run.
-func Run(p *program.Program) *cobra.Command {
+func Run(p *program.Program) *cli.Command {
 	f := &runFlags{
 		stopSignal:  syscall.SIGTERM,
 		stopTimeout: supervise.DefaultStopTimeout,
 		settle:      supervise.DefaultSettle,
 	}
-	c := &cobra.Command{
+	return &cli.Command{
 		Use:   "run [FLAG...] [--] COMMAND [ARG...]",
 		Short: "Start a command with its secrets",
 		Long: `Starts COMMAND with the values bound to this sandbox or computer in its environment.
@@ -69,7 +69,25 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
   miosa-env run --on-change 'hook=./render-config && kill -HUP $MIOSA_COMMAND_PID' -- ./server
   miosa-env run --env-file .env --only 'DB_*' --require DB_URL -- ./migrate
   miosa-env run --mask -- make deploy`,
-		Args: func(_ *cobra.Command, args []string) error {
+		Flags: func(set *pflag.FlagSet) {
+			set.SetInterspersed(false)
+			set.StringArrayVar(&f.environment.Files, "env-file", nil, "`FILE` read variables from a .env file or a JSON object; can be given several times, later ones win")
+			addSelection(set, &f.environment)
+			set.Var(preserveNames(&f.environment), "preserve-env", "`NAMES` let variables that are set already win over bindings: all of them, or these")
+			set.Lookup("preserve-env").NoOptDefVal = allNames
+			set.BoolVar(&f.environment.Pristine, "pristine", false, "start from an empty environment instead of our own")
+			set.BoolVar(&f.environment.KeepKey, "keep-key", false, "leave MIOSA_API_KEY and MIOSA_API_KEY_FILE in COMMAND's environment")
+			set.Var(setting.Of("change", &f.onChange, parseChange, supervise.Change.String), "on-change", "`WHAT` what to do when a value changes: ignore; restart; signal=SIGNAL, which leaves COMMAND's environment as it is; or hook=SHELL-COMMAND, which gets the new environment and MIOSA_COMMAND_PID")
+			set.BoolVar(&f.mask, "mask", false, "replace values that COMMAND prints, encoded ones too, by [NAME]")
+			set.BoolVar(&f.replace, "replace", false, "turn into COMMAND even as process 1")
+			set.Var(setting.Of("signal", &f.stopSignal, signal.Parse, shortName), "stop-signal", "`SIGNAL` what asks COMMAND to end")
+			set.Var(setting.Duration(&f.stopTimeout), "stop-timeout", "`DURATION` how long COMMAND has to end before its whole process group is killed")
+			set.Var(setting.Duration(&f.settle), "settle", "`DURATION` how long to wait for further changes before acting on one")
+			set.BoolVar(&f.outlive, "outlive", false, "let COMMAND run on if miosa-env itself is killed")
+			p.AddFlags(set, "run")
+		},
+		CompleteFlag: completeFlag(p),
+		Args: func(args []string) error {
 			switch {
 			case len(args) == 0:
 				return errors.New("the command to start is missing")
@@ -80,35 +98,17 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := p.Begin(c); err != nil {
+		Run: func(ctx context.Context, inv *cli.Invocation) error {
+			if err := p.Begin(inv.Flags); err != nil {
 				return err
 			}
 			f.environment.Inherited = p.Environ
-			r := &runner{Program: p, argv: args, environment: f.environment, follows: !f.onChange.Ignored()}
-			code, err := r.start(c.Context(), f)
+			r := &runner{Program: p, argv: inv.Args, environment: f.environment, follows: !f.onChange.Ignored()}
+			code, err := r.start(ctx, f)
 			p.Code = code
 			return err
 		},
 	}
-	set := c.Flags()
-	set.SortFlags = false
-	set.SetInterspersed(false)
-	set.StringArrayVar(&f.environment.Files, "env-file", nil, "`FILE` read variables from a .env file or a JSON object; can be given several times, later ones win")
-	addSelection(set, &f.environment)
-	set.Var(preserveNames(&f.environment), "preserve-env", "`NAMES` let variables that are set already win over bindings: all of them, or these")
-	set.Lookup("preserve-env").NoOptDefVal = allNames
-	set.BoolVar(&f.environment.Pristine, "pristine", false, "start from an empty environment instead of our own")
-	set.BoolVar(&f.environment.KeepKey, "keep-key", false, "leave MIOSA_API_KEY and MIOSA_API_KEY_FILE in COMMAND's environment")
-	set.Var(setting.Of("change", &f.onChange, parseChange, supervise.Change.String), "on-change", "`WHAT` what to do when a value changes: ignore; restart; signal=SIGNAL, which leaves COMMAND's environment as it is; or hook=SHELL-COMMAND, which gets the new environment and MIOSA_COMMAND_PID")
-	set.BoolVar(&f.mask, "mask", false, "replace values that COMMAND prints, encoded ones too, by [NAME]")
-	set.BoolVar(&f.replace, "replace", false, "turn into COMMAND even as process 1")
-	set.Var(setting.Of("signal", &f.stopSignal, signal.Parse, shortName), "stop-signal", "`SIGNAL` what asks COMMAND to end")
-	set.Var(setting.Duration(&f.stopTimeout), "stop-timeout", "`DURATION` how long COMMAND has to end before its whole process group is killed")
-	set.Var(setting.Duration(&f.settle), "settle", "`DURATION` how long to wait for further changes before acting on one")
-	set.BoolVar(&f.outlive, "outlive", false, "let COMMAND run on if miosa-env itself is killed")
-	p.AddFlags(set, "run")
-	return c
 }
 
 func parseChange(s string) (supervise.Change, error) { return supervise.ParseChange(setting.Trim(s)) }

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
@@ -25,9 +25,9 @@ import (
 const watchEvery = time.Second
 
 // Status returns the command status.
-func Status(p *program.Program) *cobra.Command {
+func Status(p *program.Program) *cli.Command {
 	var asJSON, watch bool
-	c := &cobra.Command{
+	return &cli.Command{
 		Use:   "status [FLAG...]",
 		Short: "Show how the agent on this machine is doing",
 		Long: `Asks the agent on this machine how it is doing: whether the vault confirms what it serves,
@@ -43,15 +43,18 @@ there is no agent to ask.`,
 		Example: `  miosa-env status
   miosa-env status --watch
   miosa-env status --json | jq -r .state`,
-		Args: cli.NoArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := p.Begin(c); err != nil {
+		Flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&asJSON, "json", false, "print a JSON object; with --watch, one per line")
+			f.BoolVar(&watch, "watch", false, "go on, and print again when something changes")
+		},
+		Run: func(ctx context.Context, inv *cli.Invocation) error {
+			if err := p.Begin(inv.Flags); err != nil {
 				return err
 			}
 			if watch {
-				return watchStatus(c.Context(), p, asJSON)
+				return watchStatus(ctx, p, asJSON)
 			}
-			status, err := AskStatus(c.Context(), p)
+			status, err := AskStatus(ctx, p)
 			if err != nil {
 				return err
 			}
@@ -71,10 +74,6 @@ there is no agent to ask.`,
 			return printStatus(p.Stdout, status)
 		},
 	}
-	c.Flags().SortFlags = false
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object; with --watch, one per line")
-	c.Flags().BoolVar(&watch, "watch", false, "go on, and print again when something changes")
-	return c
 }
 
 // isFresh reports whether the agent is fresh and all its outputs are written.

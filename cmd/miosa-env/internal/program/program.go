@@ -8,16 +8,13 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/inject/command"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
-
-// NoResource is the annotation of commands that need no sandbox, computer or agent.
-const NoResource = "no resource"
 
 // CompletionPatience is the longest that completion may take.
 const CompletionPatience = 1500 * time.Millisecond
@@ -34,8 +31,7 @@ type Program struct {
 	Settings Settings
 	options  []config.Option // of Settings
 	Log      zerolog.Logger
-	begun    bool // the arguments are valid: later errors aren't about usage
-	Code     int  // the exit code if there is no error
+	Code     int // the exit code if there is no error
 }
 
 // New copies arguments and environment: Scrub overwrites the key in the originals.
@@ -51,10 +47,9 @@ func New(version string, args, environ []string, stdin io.Reader, stdout, stderr
 	return p
 }
 
-// Begin completes the settings and starts the log. Each command calls it first.
-func (p *Program) Begin(c *cobra.Command) error {
-	p.begun = true
-	if err := p.complete(c.Flags()); err != nil {
+// Begin completes the settings from the environment and starts the log. Each command calls it first.
+func (p *Program) Begin(f *pflag.FlagSet) error {
+	if err := p.complete(f); err != nil {
 		return err
 	}
 	p.Log = NewLogger(p.Stderr, p.Settings.LogLevel, p.Settings.LogFormat)
@@ -85,22 +80,14 @@ func clones(list []string) []string {
 	return copies
 }
 
-// Execute runs root, reports its error, and returns the exit code.
-func (p *Program) Execute(ctx context.Context, root *cobra.Command) int {
-	cli.Prepare(root)
-	root.SetArgs(p.Args)
-	root.SetIn(p.Stdin)
-	root.SetOut(p.Stdout.Quiet())
-	root.SetErr(p.Stderr)
-	asked, err := root.ExecuteContextC(ctx)
-	if err == nil && p.Stdout.Err != nil { // of help and --version
-		p.begun, err = true, p.Stdout.Err
+// Execute runs the command that the arguments ask for, reports its error, and returns the exit code.
+func (p *Program) Execute(ctx context.Context, app *cli.App) int {
+	err := app.Execute(ctx, p.Args)
+	if err == nil {
+		err = p.Stdout.Err
 	}
 	if err == nil {
 		return p.Code
-	}
-	if !p.begun {
-		err = cli.UsageOf(asked, err)
 	}
 	cli.Report(p.Stderr, "miosa-env", err)
 	return cli.ExitCode(err, command.ExitFailed)

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -34,7 +33,7 @@ var auditActions = []string{
 	"reveal", "key.create", "key.revoke", "oauth.start", "oauth.callback", "oauth.refresh",
 }
 
-func auditCommand(p *program.Program) *cobra.Command {
+func auditCommand(p *program.Program) *cli.Command {
 	var (
 		asJSON, follow bool
 		resource       api.Resource
@@ -42,8 +41,7 @@ func auditCommand(p *program.Program) *cobra.Command {
 		limit          = 100
 		since, until   = expiry{former: true}, expiry{former: true}
 	)
-	var c *cobra.Command
-	c = vaultCommand(p, &cobra.Command{
+	return vaultCommand(p, &cli.Command{
 		Use:   "audit [FLAG...]",
 		Short: "Show who did what to secrets, and when",
 		Long: `Shows the tenant's audit: every change and every reveal, with the key that was used and the address it
@@ -54,20 +52,20 @@ key, as miosa-env secrets does.`,
 		Example: `  miosa-env audit --since 24h --action reveal
   miosa-env audit --resource sandbox:sb_1 --limit 20
   miosa-env audit --follow --json | jq -r .action`,
-		Args: cli.NoArguments,
-	}, func(f *pflag.FlagSet) {
-		f.Var(resourceValue(&resource), "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
-		f.Var(setting.Word(&filter.Action).Suggest(auditActions...), "action", "`ACTION` such as reveal or secret.rotate")
-		f.Var(&since, "since", "`WHEN` from then on: 24h or 7d ago, or 2030-01-02T15:04:05Z")
-		f.Var(&until, "until", "`WHEN` before then: 1h or 7d ago, or 2030-01-02T15:04:05Z")
-		f.IntVar(&limit, "limit", limit, "`NUMBER` at most so many; 0: all")
-		f.BoolVar(&follow, "follow", false, "stay, and show what happens from now on, or from --since on")
-		addJSONFlag(f, &asJSON, "a JSON list; with --follow, an object a line")
-	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
+		Flags: func(f *pflag.FlagSet) {
+			f.Var(resourceValue(&resource), "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
+			f.Var(setting.Word(&filter.Action).Suggest(auditActions...), "action", "`ACTION` such as reveal or secret.rotate")
+			f.Var(&since, "since", "`WHEN` from then on: 24h or 7d ago, or 2030-01-02T15:04:05Z")
+			f.Var(&until, "until", "`WHEN` before then: 1h or 7d ago, or 2030-01-02T15:04:05Z")
+			f.IntVar(&limit, "limit", limit, "`NUMBER` at most so many; 0: all")
+			f.BoolVar(&follow, "follow", false, "stay, and show what happens from now on, or from --since on")
+			addJSONFlag(f, &asJSON, "a JSON list; with --follow, an object a line")
+		},
+	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
 		switch {
 		case limit < 0:
 			return cli.Usage(errors.New("--limit is below zero"), "0 shows all")
-		case follow && (until.at != nil || c.Flags().Changed("limit")):
+		case follow && (until.at != nil || inv.Flags.Changed("limit")):
 			return cli.Usage(errors.New("--follow has no end, so neither --until nor --limit goes with it"), "leave one out")
 		}
 		filter.Resource, filter.Since, filter.Until = resource, since.at, until.at
@@ -94,7 +92,6 @@ key, as miosa-env secrets does.`,
 		}, []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM", "METHOD", "HOST", "PATH", "STATUS", "EFFECT"},
 			func(e *api.Event) []string { return append(eventCells(e, &known), trafficCells(e)...) })
 	})
-	return c
 }
 
 // events returns at most limit events; all if limit is 0.

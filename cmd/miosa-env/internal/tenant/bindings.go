@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -17,27 +16,27 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-func bindingsCommand(p *program.Program) *cobra.Command {
-	return groupCommand("bindings", "Bind secrets to sandboxes and computers, as variables",
+func bindingsCommand(p *program.Program) *cli.Command {
+	return group("bindings", "Bind secrets to sandboxes and computers, as variables",
 		`A binding says: this secret, on this sandbox or computer, as this variable. These commands take a
 tenant key, as miosa-env secrets does; miosa-env list shows what is bound where it runs.`,
 		bindingsCreateCommand(p), bindingsListCommand(p), bindingsDeleteCommand(p),
 	)
 }
 
-func bindingsCreateCommand(p *program.Program) *cobra.Command {
+func bindingsCreateCommand(p *program.Program) *cli.Command {
 	var asJSON bool
 	var delivery string
 	var to target
-	completeTarget := completeTargets(p)
-	completeSecret := completeFirst(completeWords(p, secretIDs))
-	return vaultCommand(p, &cobra.Command{
+	completeTarget := completeResources(p, "=")
+	completeSecret := cli.First(completeWords(p, secretIDs))
+	return vaultCommand(p, &cli.Command{
 		Use:   "create [FLAG...] SECRET RESOURCE=NAME",
 		Short: "Bind a secret to a sandbox or computer, as a variable",
 		Long: `Binds a secret to a sandbox or computer as a variable. What runs there under miosa-env gets it at
 once. The same binding again is fine; a variable that is bound to another secret there is refused.`,
 		Example: `  miosa-env bindings create github sandbox:sb_1=GH_TOKEN`,
-		Args: func(_ *cobra.Command, args []string) (err error) {
+		Args: func(args []string) (err error) {
 			switch len(args) {
 			case 0:
 				return errors.New("the secret's id or name is missing")
@@ -51,17 +50,18 @@ once. The same binding again is fine; a variable that is bound to another secret
 			}
 			return errors.New("unexpected argument " + cli.Quote(args[2]))
 		},
-		ValidArgsFunction: func(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-			if len(args) == 1 {
-				return completeTarget(c, nil, typed)
+		Complete: func(ctx context.Context, inv *cli.Invocation, typed string) []string {
+			if len(inv.Args) == 1 {
+				return completeTarget(ctx, inv, typed)
 			}
-			return completeSecret(c, args, typed)
+			return completeSecret(ctx, inv, typed)
 		},
-	}, func(f *pflag.FlagSet) {
-		f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a proxy replaces")
-		addJSONFlag(f, &asJSON, "a JSON object")
-	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		s, err := findSecret(ctx, vault, args[0])
+		Flags: func(f *pflag.FlagSet) {
+			f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a proxy replaces")
+			addJSONFlag(f, &asJSON, "a JSON object")
+		},
+	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
+		s, err := findSecret(ctx, vault, inv.Args[0])
 		if err != nil {
 			return err
 		}
@@ -79,22 +79,22 @@ once. The same binding again is fine; a variable that is bound to another secret
 	})
 }
 
-func bindingsListCommand(p *program.Program) *cobra.Command {
+func bindingsListCommand(p *program.Program) *cli.Command {
 	var asJSON bool
 	var resource api.Resource
 	var secret string
-	return vaultCommand(p, &cobra.Command{
+	return vaultCommand(p, &cli.Command{
 		Use:   "list [FLAG...]",
 		Short: "List what is bound where",
 		Long:  `Lists bindings, sorted by resource and variable.`,
 		Example: `  miosa-env bindings list --resource sandbox:sb_1
   miosa-env bindings list --secret github`,
-		Args: cli.NoArguments,
-	}, func(f *pflag.FlagSet) {
-		f.Var(resourceValue(&resource), "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
-		f.StringVar(&secret, "secret", "", "`SECRET` those of this one, by its id or name")
-		addJSONFlag(f, &asJSON, "a JSON list")
-	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
+		Flags: func(f *pflag.FlagSet) {
+			f.Var(resourceValue(&resource), "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
+			f.StringVar(&secret, "secret", "", "`SECRET` those of this one, by its id or name")
+			addJSONFlag(f, &asJSON, "a JSON list")
+		},
+	}, func(ctx context.Context, vault *secrets.Client, _ *cli.Invocation) error {
 		filter := secrets.BindingFilter{Resource: resource}
 		if secret != "" {
 			s, err := findSecret(ctx, vault, secret)
@@ -129,27 +129,28 @@ func nearResource(ctx context.Context, vault *secrets.Client, r api.Resource) st
 	return nearest.Word(r.String(), known)
 }
 
-func bindingsDeleteCommand(p *program.Program) *cobra.Command {
+func bindingsDeleteCommand(p *program.Program) *cli.Command {
 	var yes bool
-	return vaultCommand(p, &cobra.Command{
+	return vaultCommand(p, &cli.Command{
 		Use:   "delete [FLAG...] ID",
 		Short: "Unbind: the variable goes, the secret stays",
 		Long: `Deletes a binding by its id. It asks first, and where there is no terminal to ask at, it wants
 --yes.`,
-		Example:           `  miosa-env bindings delete bnd_2b7nq --yes`,
-		Args:              oneArgument("the binding's id"),
-		ValidArgsFunction: completeFirst(completeWords(p, bindingIDs)),
-	}, func(f *pflag.FlagSet) {
-		addYesFlag(f, &yes)
-	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		if err := confirm(p, yes, "Delete the binding "+cli.OneLine(args[0])+"?"); err != nil {
+		Example:  `  miosa-env bindings delete bnd_2b7nq --yes`,
+		Args:     oneArgument("the binding's id"),
+		Complete: cli.First(completeWords(p, bindingIDs)),
+		Flags: func(f *pflag.FlagSet) {
+			addYesFlag(f, &yes)
+		},
+	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
+		if err := confirm(p, yes, "Delete the binding "+cli.OneLine(inv.Args[0])+"?"); err != nil {
 			return err
 		}
-		if err := vault.DeleteBinding(ctx, args[0]); err != nil {
-			return cli.UnknownID(err, args[0], "miosa-env bindings list",
+		if err := vault.DeleteBinding(ctx, inv.Args[0]); err != nil {
+			return cli.UnknownID(err, inv.Args[0], "miosa-env bindings list",
 				func() ([]api.Binding, error) { return vault.ListBindings(ctx, secrets.BindingFilter{}) },
 				func(b api.Binding) string { return b.ID })
 		}
-		return printDone(p, "deleted "+args[0])
+		return printDone(p, "deleted "+inv.Args[0])
 	})
 }

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -14,20 +14,18 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-const noFiles = cobra.ShellCompDirectiveNoFileComp
-
 // words asks the vault for the words that a shell can offer.
 type words func(context.Context, *secrets.Client) ([]string, error)
 
 // offer returns words, sorted. After an error it returns none, and prints nothing, since a user is editing a line.
-func offer(p *program.Program, c *cobra.Command, ask words) []string {
+func offer(ctx context.Context, p *program.Program, inv *cli.Invocation, ask words) []string {
 	p.Stderr = io.Discard // the log
-	vault, err := connect(p, c)
+	vault, err := connect(p, inv.Flags)
 	if err != nil {
 		return nil
 	}
 	defer vault.Close()
-	ctx, cancel := context.WithTimeout(c.Context(), program.CompletionPatience)
+	ctx, cancel := context.WithTimeout(ctx, program.CompletionPatience)
 	defer cancel()
 	list, err := ask(ctx, vault)
 	if err != nil {
@@ -37,21 +35,8 @@ func offer(p *program.Program, c *cobra.Command, ask words) []string {
 	return slices.Compact(list)
 }
 
-// completeWords completes a flag.
-func completeWords(p *program.Program, ask words) cobra.CompletionFunc {
-	return func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		return offer(p, c, ask), noFiles
-	}
-}
-
-// completeFirst completes the first argument with complete, and no other.
-func completeFirst(complete cobra.CompletionFunc) cobra.CompletionFunc {
-	return func(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, noFiles
-		}
-		return complete(c, nil, typed)
-	}
+func completeWords(p *program.Program, ask words) cli.Completer {
+	return func(ctx context.Context, inv *cli.Invocation, _ string) []string { return offer(ctx, p, inv, ask) }
 }
 
 // described returns a word with the description that a shell shows next to it.
@@ -110,46 +95,36 @@ func providerNames(ctx context.Context, vault *secrets.Client) (list []string, e
 }
 
 // completeResources offers the resources that have bindings, each with end; if there are none, the types of resources.
-func completeResources(p *program.Program, end string) cobra.CompletionFunc {
-	return func(c *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+func completeResources(p *program.Program, end string) cli.Completer {
+	return func(ctx context.Context, inv *cli.Invocation, typed string) []string {
 		if end != "" && strings.Contains(typed, end) {
-			return nil, noFiles
+			return nil
 		}
-		list := offer(p, c, func(ctx context.Context, vault *secrets.Client) (list []string, err error) {
+		list := offer(ctx, p, inv, func(ctx context.Context, vault *secrets.Client) (list []string, err error) {
 			all, err := vault.ListBindings(ctx, secrets.BindingFilter{})
 			for _, b := range all {
 				list = append(list, b.Resource.String()+end)
 			}
 			return list, err
 		})
-		directive := noFiles
 		if len(list) == 0 {
-			list = []string{api.Computer + ":", api.Sandbox + ":"}
+			return []string{api.Computer + ":", api.Sandbox + ":"}
 		}
-		if end != "" || strings.HasSuffix(list[0], ":") {
-			directive |= cobra.ShellCompDirectiveNoSpace
-		}
-		return list, directive
+		return list
 	}
 }
 
-// completeTargets offers resources for RESOURCE=NAME.
-func completeTargets(p *program.Program) cobra.CompletionFunc { return completeResources(p, "=") }
-
-// completeFlags completes flags with what the vault has. Words of flags are completed by machine.CompleteFlagWords.
-func completeFlags(p *program.Program, c *cobra.Command) {
-	for name, complete := range map[string]cobra.CompletionFunc{
-		"resource": completeResources(p, ""),
-		"secret":   completeWords(p, secretIDs),
-		"bind":     completeTargets(p),
-	} {
-		f := c.Flags().Lookup(name)
-		if f == nil {
-			continue
+// completeFlag completes flags with what the vault has.
+func completeFlag(p *program.Program) func(*pflag.Flag) cli.Completer {
+	return func(f *pflag.Flag) cli.Completer {
+		switch {
+		case f.Name == "secret":
+			return completeWords(p, secretIDs)
+		case f.Value.Type() == "resource":
+			return completeResources(p, "")
+		case f.Value.Type() == "targets":
+			return completeResources(p, "=")
 		}
-		if name == "bind" && f.Value.Type() == "resource" {
-			complete = completeResources(p, "")
-		}
-		_ = c.RegisterFlagCompletionFunc(name, complete) // fails only for an unknown flag
+		return nil
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -15,14 +14,14 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-func importCommand(p *program.Program) *cobra.Command {
+func importCommand(p *program.Program) *cli.Command {
 	var (
 		resource    api.Resource
 		only, allow []string
 		before      string
 		yes, asJSON bool
 	)
-	return vaultCommand(p, &cobra.Command{
+	return vaultCommand(p, &cli.Command{
 		Use:   "import [FLAG...] --bind RESOURCE FILE",
 		Short: "Store the variables of a .env or JSON file, and bind them",
 		Long: `Stores each variable of a .env file, or each member of a JSON object, as a secret of one sandbox or
@@ -39,19 +38,20 @@ was shown before, the exit code says so.`,
 		Example: `  miosa-env import .env --bind sandbox:sb_1
   miosa-env import .env --bind sandbox:sb_1 --only 'DB_*' --yes`,
 		Args: oneArgument("the file"),
-	}, func(f *pflag.FlagSet) {
-		f.Var(resourceValue(&resource), "bind", "`RESOURCE` where: sandbox:ID or computer:ID")
-		f.Var(setting.List(&only), "only", "`NAMES` take only variables with these names, or that match a pattern such as 'DB_*'")
-		f.Var(setting.Prefix(&before), "prefix", "`TEXT` put this before each name; --only means names without it")
-		f.Var(setting.List(&allow), "allow-name", "`NAMES` store these though they run code or move traffic: run wants the same flag")
-		addYesFlag(f, &yes)
-		addJSONFlag(f, &asJSON, "a JSON list of what was done")
-	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		Flags: func(f *pflag.FlagSet) {
+			f.Var(resourceValue(&resource), "bind", "`RESOURCE` where: sandbox:ID or computer:ID")
+			f.Var(setting.List(&only), "only", "`NAMES` take only variables with these names, or that match a pattern such as 'DB_*'")
+			f.Var(setting.Prefix(&before), "prefix", "`TEXT` put this before each name; --only means names without it")
+			f.Var(setting.List(&allow), "allow-name", "`NAMES` store these though they run code or move traffic: run wants the same flag")
+			addYesFlag(f, &yes)
+			addJSONFlag(f, &asJSON, "a JSON list of what was done")
+		},
+	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
 		r := resource
 		if r == (api.Resource{}) {
 			return cli.Usage(errors.New("where to bind the variables is missing"), "add --bind sandbox:ID or --bind computer:ID")
 		}
-		list, err := readImport(args[0], only, before, allow)
+		list, err := readImport(inv.Args[0], only, before, allow)
 		defer func() {
 			for i := range list {
 				list[i].file.Wipe()
@@ -63,7 +63,7 @@ was shown before, the exit code says so.`,
 		if err := compare(ctx, vault, list, r); err != nil {
 			return err
 		}
-		if err := preview(p, list, args[0], r); err != nil {
+		if err := preview(p, list, inv.Args[0], r); err != nil {
 			return err
 		}
 		count := 0

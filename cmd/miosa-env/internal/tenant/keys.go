@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -20,8 +19,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-func keysCommand(p *program.Program) *cobra.Command {
-	return groupCommand("keys", "Make, list and revoke keys of sandboxes and computers",
+func keysCommand(p *program.Program) *cli.Command {
+	return group("keys", "Make, list and revoke keys of sandboxes and computers",
 		`A resource key (msk_r_...) lists and reads what is bound to one sandbox or computer, and does
 nothing else: it is what miosa-env runs with there. These commands take a tenant key, as miosa-env
 secrets does.`,
@@ -29,30 +28,31 @@ secrets does.`,
 	)
 }
 
-func keysCreateCommand(p *program.Program) *cobra.Command {
+func keysCreateCommand(p *program.Program) *cli.Command {
 	var asJSON bool
 	var resource api.Resource
 	var expires expiry
 	var out string
-	return vaultCommand(p, &cobra.Command{
+	return vaultCommand(p, &cli.Command{
 		Use:   "create [FLAG...] RESOURCE",
 		Short: "Make a key for a sandbox or computer, and print it this once",
 		Long: `Makes a key for one sandbox or computer. It goes to standard output and nothing else does, or with
 --out to a new file that only its owner may read. Standard error gets its id. The vault keeps only a
 hash: the key can't be shown again.`,
 		Example: `  miosa-env keys create sandbox:sb_1 --out sb_1.key --expires 720h`,
-		Args: func(c *cobra.Command, args []string) (err error) {
-			if err = oneArgument("the resource")(c, args); err == nil {
+		Args: func(args []string) (err error) {
+			if err = oneArgument("the resource")(args); err == nil {
 				resource, err = cli.ParseResource(args[0])
 			}
 			return err
 		},
-		ValidArgsFunction: completeFirst(completeResources(p, "")),
-	}, func(f *pflag.FlagSet) {
-		f.StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to")
-		f.Var(&expires, "expires", "`WHEN` it expires: 720h, or 2030-01-02T15:04:05Z (default: never)")
-		addJSONFlag(f, &asJSON, "a JSON object, with the key in it unless that goes to --out")
-	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
+		Complete: cli.First(completeResources(p, "")),
+		Flags: func(f *pflag.FlagSet) {
+			f.StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to")
+			f.Var(&expires, "expires", "`WHEN` it expires: 720h, or 2030-01-02T15:04:05Z (default: never)")
+			addJSONFlag(f, &asJSON, "a JSON object, with the key in it unless that goes to --out")
+		},
+	}, func(ctx context.Context, vault *secrets.Client, _ *cli.Invocation) error {
 		return createKey(ctx, p, vault, resource, expires.at, out, asJSON)
 	})
 }
@@ -93,18 +93,18 @@ func createKey(ctx context.Context, p *program.Program, vault *secrets.Client, r
 	return err
 }
 
-func keysListCommand(p *program.Program) *cobra.Command {
+func keysListCommand(p *program.Program) *cli.Command {
 	var asJSON bool
 	var resource api.Resource
-	return vaultCommand(p, &cobra.Command{
+	return vaultCommand(p, &cli.Command{
 		Use:     "list [FLAG...]",
 		Short:   "List keys, revoked ones too, without the keys themselves",
 		Example: `  miosa-env keys list --resource sandbox:sb_1`,
-		Args:    cli.NoArguments,
-	}, func(f *pflag.FlagSet) {
-		f.Var(resourceValue(&resource), "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
-		addJSONFlag(f, &asJSON, "a JSON list")
-	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
+		Flags: func(f *pflag.FlagSet) {
+			f.Var(resourceValue(&resource), "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
+			addJSONFlag(f, &asJSON, "a JSON list")
+		},
+	}, func(ctx context.Context, vault *secrets.Client, _ *cli.Invocation) error {
 		list, err := vault.ListKeys(ctx, resource)
 		if err != nil {
 			return err
@@ -121,21 +121,22 @@ func keysListCommand(p *program.Program) *cobra.Command {
 	})
 }
 
-func keysRevokeCommand(p *program.Program) *cobra.Command {
-	return vaultCommand(p, &cobra.Command{
+func keysRevokeCommand(p *program.Program) *cli.Command {
+	return vaultCommand(p, &cli.Command{
 		Use:   "revoke [FLAG...] ID",
 		Short: "Revoke a key at once",
 		Long: `Revokes a key by its id. It is refused from now on, and requests that wait under it end at
 once. It doesn't ask: where a key has leaked there is no time to lose.`,
-		Example:           `  miosa-env keys revoke key_2b7nq`,
-		Args:              oneArgument("the key's id"),
-		ValidArgsFunction: completeFirst(completeWords(p, keyIDs)),
-	}, cli.NeverAsks, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		if err := vault.RevokeKey(ctx, args[0]); err != nil {
-			return cli.UnknownID(err, args[0], "miosa-env keys list",
+		Example:  `  miosa-env keys revoke key_2b7nq`,
+		Args:     oneArgument("the key's id"),
+		Complete: cli.First(completeWords(p, keyIDs)),
+		Flags:    cli.NeverAsks,
+	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
+		if err := vault.RevokeKey(ctx, inv.Args[0]); err != nil {
+			return cli.UnknownID(err, inv.Args[0], "miosa-env keys list",
 				func() ([]api.ResourceKey, error) { return vault.ListKeys(ctx, api.Resource{}) },
 				func(k api.ResourceKey) string { return k.ID })
 		}
-		return printDone(p, "revoked "+args[0])
+		return printDone(p, "revoked "+inv.Args[0])
 	})
 }

@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -35,23 +34,23 @@ type flowEnd struct {
 func (e flowEnd) ExitCode() int { return e.code }
 func (e flowEnd) Unwrap() error { return e.error }
 
-func oauthCommand(p *program.Program) *cobra.Command {
-	return groupCommand("oauth", "Connect accounts at GitHub, Google and others",
+func oauthCommand(p *program.Program) *cli.Command {
+	return group("oauth", "Connect accounts at GitHub, Google and others",
 		`Connects an account at a provider: somebody opens a link and agrees, and the vault keeps the token as
 a secret, and renews it. These commands take a tenant key, as miosa-env secrets does.`,
 		oauthProvidersCommand(p), oauthConnectCommand(p),
 	)
 }
 
-func oauthProvidersCommand(p *program.Program) *cobra.Command {
+func oauthProvidersCommand(p *program.Program) *cli.Command {
 	var asJSON bool
-	return vaultCommand(p, &cobra.Command{
+	return vaultCommand(p, &cli.Command{
 		Use:   "providers [FLAG...]",
 		Short: "List where accounts can be connected",
-		Args:  cli.NoArguments,
-	}, func(f *pflag.FlagSet) {
-		addJSONFlag(f, &asJSON, "a JSON list")
-	}, func(ctx context.Context, vault *secrets.Client, _ []string) error {
+		Flags: func(f *pflag.FlagSet) {
+			addJSONFlag(f, &asJSON, "a JSON list")
+		},
+	}, func(ctx context.Context, vault *secrets.Client, _ *cli.Invocation) error {
 		list, err := vault.Providers(ctx)
 		if err != nil {
 			return err
@@ -63,14 +62,14 @@ func oauthProvidersCommand(p *program.Program) *cobra.Command {
 	})
 }
 
-func oauthConnectCommand(p *program.Program) *cobra.Command {
+func oauthConnectCommand(p *program.Program) *cli.Command {
 	var (
 		bind         []target
 		of           owners
 		noQR, asJSON bool
 		wait         = 5 * time.Minute
 	)
-	return vaultCommand(p, &cobra.Command{
+	return vaultCommand(p, &cli.Command{
 		Use:   "connect [FLAG...] PROVIDER",
 		Short: "Connect an account, and bind its token",
 		Long: `Prints a link, and on a terminal its QR code, for somebody to open and agree to, and waits for the
@@ -87,15 +86,16 @@ MIOSA's platform doesn't report how a link is used. There the wait ends with the
 connected and wasn't before, and a denial counts as not done.`,
 		Example: `  miosa-env oauth connect github --bind sandbox:sb_1=GH_TOKEN
   miosa-env oauth connect google --external-user u_17 --timeout 10m`,
-		Args:              oneArgument("the provider's name"),
-		ValidArgsFunction: completeFirst(completeWords(p, providerNames)),
-	}, func(f *pflag.FlagSet) {
-		f.Var(targetsValue(&bind), "bind", "`RESOURCE=NAME` bind the token there as this variable, such as sandbox:sb_1=GH_TOKEN")
-		of.addFlags(f, false)
-		f.Var(setting.Duration(&wait), "timeout", "`DURATION` how long to wait for somebody to agree")
-		f.BoolVar(&noQR, "no-qr", false, "show no QR code")
-		addJSONFlag(f, &asJSON, "how it ended, as a JSON object; the link goes to standard error")
-	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		Args:     oneArgument("the provider's name"),
+		Complete: cli.First(completeWords(p, providerNames)),
+		Flags: func(f *pflag.FlagSet) {
+			f.Var(targetsValue(&bind), "bind", "`RESOURCE=NAME` bind the token there as this variable, such as sandbox:sb_1=GH_TOKEN")
+			of.addFlags(f, false)
+			f.Var(setting.Duration(&wait), "timeout", "`DURATION` how long to wait for somebody to agree")
+			f.BoolVar(&noQR, "no-qr", false, "show no QR code")
+			addJSONFlag(f, &asJSON, "how it ended, as a JSON object; the link goes to standard error")
+		},
+	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
 		if len(bind) > 1 {
 			return cli.Usage(errors.New("--bind is given more than once"), "connect with one, and add others with miosa-env bindings create")
 		}
@@ -110,17 +110,17 @@ connected and wasn't before, and a denial counts as not done.`,
 		warnOfNames(p, bind...)
 		ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
-		flow, err := vault.Connect(ctx, args[0], options)
+		flow, err := vault.Connect(ctx, inv.Args[0], options)
 		switch {
 		case errors.Is(err, api.ErrInvalid) && strings.HasPrefix(err.Error(), "provider"):
-			return unknownProvider(ctx, vault, args[0])
+			return unknownProvider(ctx, vault, inv.Args[0])
 		case err != nil:
 			return err
 		}
 		if err := showLink(p, flow, noQR, asJSON); err != nil {
 			return err
 		}
-		done := showWaiting(ctx, p, "waiting for access to be granted at "+cli.OneLine(args[0]))
+		done := showWaiting(ctx, p, "waiting for access to be granted at "+cli.OneLine(inv.Args[0]))
 		status, err := flow.WaitForCompletion(ctx, secrets.WaitOptions{Timeout: wait})
 		done()
 		if asJSON && status.Status != "" {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -20,8 +19,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-func secretsCommand(p *program.Program) *cobra.Command {
-	return groupCommand("secrets", "Store, list, rotate and delete a tenant's secrets",
+func secretsCommand(p *program.Program) *cli.Command {
+	return group("secrets", "Store, list, rotate and delete a tenant's secrets",
 		`Manages a tenant's secrets at the vault. It takes a tenant key (msk_u_...): from --key-file, from
 MIOSA_TENANT_KEY, or from where every command looks for its key. No call ever returns a value: what
 is stored reaches only the sandboxes and computers it is bound to.
@@ -31,14 +30,14 @@ Where a command takes a secret, its id does, and its name where no other secret 
 	)
 }
 
-func secretsListCommand(p *program.Program) *cobra.Command {
+func secretsListCommand(p *program.Program) *cli.Command {
 	var (
 		asJSON   bool
 		of       owners
 		kind     string
 		resource api.Resource
 	)
-	return vaultCommand(p, &cobra.Command{
+	return vaultCommand(p, &cli.Command{
 		Use:   "list [FLAG...] [NAME...]",
 		Short: "List secrets and where they are bound, without their values",
 		Long: `Lists the tenant's secrets, what changed last first, and where each is bound. A NAME keeps the secrets
@@ -49,21 +48,22 @@ it exactly. --resource is about secrets that were stored for one resource; miosa
   miosa-env secrets list 'stripe*'
   miosa-env secrets list --type oauth_connect
   miosa-env secrets list --json | jq -r '.[].id'`,
-		Args:              patterns,
-		ValidArgsFunction: completeFirst(completeWords(p, secretNames)),
-	}, func(f *pflag.FlagSet) {
-		f.Var(setting.Text(&kind).Suggest(secretTypes...), "type", "`TYPE` such as api_key or oauth_connect")
-		f.Var(resourceValue(&resource), "resource", "`RESOURCE` the one they are for: sandbox:ID or computer:ID")
-		of.addFlags(f, true)
-		addJSONFlag(f, &asJSON, "a JSON list")
-	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		Args:     patterns,
+		Complete: cli.First(completeWords(p, secretNames)),
+		Flags: func(f *pflag.FlagSet) {
+			f.Var(setting.Text(&kind).Suggest(secretTypes...), "type", "`TYPE` such as api_key or oauth_connect")
+			f.Var(resourceValue(&resource), "resource", "`RESOURCE` the one they are for: sandbox:ID or computer:ID")
+			of.addFlags(f, true)
+			addJSONFlag(f, &asJSON, "a JSON list")
+		},
+	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
 		filter := of.filter()
 		filter.Type, filter.Resource = kind, resource
 		all, err := vault.List(ctx, filter)
 		if err != nil {
 			return err
 		}
-		list := slices.DeleteFunc(slices.Clone(all), func(s api.Secret) bool { return !matches(s.Name, args) })
+		list := slices.DeleteFunc(slices.Clone(all), func(s api.Secret) bool { return !matches(s.Name, inv.Args) })
 		slices.SortStableFunc(list, func(a, b api.Secret) int {
 			return cmp.Or(b.UpdatedAt.Compare(a.UpdatedAt), b.CreatedAt.Compare(a.CreatedAt))
 		})
@@ -77,7 +77,7 @@ it exactly. --resource is about secrets that were stored for one resource; miosa
 				bound[bindings[i].SecretID] = append(bound[bindings[i].SecretID], targetOf(&bindings[i]).String())
 			}
 		}
-		return printList(p, asJSON, list, func() string { return "there are no such secrets" + nearSecret(all, args) },
+		return printList(p, asJSON, list, func() string { return "there are no such secrets" + nearSecret(all, inv.Args) },
 			[]string{"NAME", "TYPE", "SCOPE", "FOR", "BOUND", "VERSION", "ROTATED", "EXPIRES", "STATE", "ID"}, func(s *api.Secret) []string {
 				return []string{s.Name, s.Type, s.Scope, ownerOf(s), few(bound[s.ID]), program.VersionOf(s.Version), program.When(s.UpdatedAt),
 					program.Ends(s.ExpiresAt), oauthState(s), s.ID}
@@ -86,7 +86,7 @@ it exactly. --resource is about secrets that were stored for one resource; miosa
 }
 
 // patterns accepts arguments that path.Match accepts.
-func patterns(_ *cobra.Command, args []string) error {
+func patterns(args []string) error {
 	for _, arg := range args {
 		if _, err := path.Match(arg, ""); err != nil {
 			return fmt.Errorf("name %s: want a name, or a pattern such as 'stripe*'", cli.Quote(arg))

@@ -10,7 +10,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -29,7 +28,7 @@ type stored struct {
 	Bindings []api.Binding `json:"bindings"`
 }
 
-func setCommand(p *program.Program) *cobra.Command {
+func setCommand(p *program.Program) *cli.Command {
 	var (
 		from     valueFlags
 		bind     []target
@@ -41,7 +40,7 @@ func setCommand(p *program.Program) *cobra.Command {
 		set      secrets.Set
 	)
 	var delivery string
-	return vaultCommand(p, &cobra.Command{
+	return vaultCommand(p, &cli.Command{
 		Use:   "set [FLAG...] NAME",
 		Short: "Store a secret, or the next value of one, and bind it",
 		Long: `Stores a secret. Where there is one with the same name, scope, attribution and resource, this is its
@@ -58,8 +57,8 @@ only one of a secret to its own --resource: these two are stored together or not
   pass show github | miosa-env secrets set github
   miosa-env secrets set session-key --generate
   miosa-env secrets set tls-key --value-file key.pem --keep-newline --expires 720h`,
-		Args: func(c *cobra.Command, args []string) error {
-			if err := oneSecret("the name of the secret")(c, args); err != nil {
+		Args: func(args []string) error {
+			if err := oneSecret("the name of the secret")(args); err != nil {
 				return err
 			}
 			if _, value, ok := strings.Cut(args[0], "="); ok {
@@ -67,22 +66,23 @@ only one of a secret to its own --resource: these two are stored together or not
 			}
 			return nil
 		},
-		ValidArgsFunction: completeFirst(completeWords(p, secretNames)),
-	}, func(f *pflag.FlagSet) {
-		f.Var(targetsValue(&bind), "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
-		from.addFlags(f)
-		f.Var(setting.Text(&set.Type).Suggest(secretTypes...), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
-		of.addFlags(f, true)
-		f.Var(resourceValue(&resource), "resource", "`RESOURCE` the one it is for: sandbox:ID or computer:ID")
-		f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, or 2030-01-02T15:04:05Z")
-		f.StringVar(&metadata, "metadata", "", "`FILE` holds a JSON object to keep beside it; everybody who lists it sees that")
-		f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value, or placeholder: the variable holds a stand-in that a proxy replaces")
-		addJSONFlag(f, &asJSON, "a JSON object: secret, and its new bindings")
-	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
+		Complete: cli.First(completeWords(p, secretNames)),
+		Flags: func(f *pflag.FlagSet) {
+			f.Var(targetsValue(&bind), "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
+			from.addFlags(f)
+			f.Var(setting.Text(&set.Type).Suggest(secretTypes...), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
+			of.addFlags(f, true)
+			f.Var(resourceValue(&resource), "resource", "`RESOURCE` the one it is for: sandbox:ID or computer:ID")
+			f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, or 2030-01-02T15:04:05Z")
+			f.StringVar(&metadata, "metadata", "", "`FILE` holds a JSON object to keep beside it; everybody who lists it sees that")
+			f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value, or placeholder: the variable holds a stand-in that a proxy replaces")
+			addJSONFlag(f, &asJSON, "a JSON object: secret, and its new bindings")
+		},
+	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
 		if delivery != "" && len(bind) == 0 {
 			return cli.Usage(errors.New("--delivery is about bindings, and there is none"), "add --bind, or leave it out")
 		}
-		set.Name, set.Resource, set.ExpiresAt = args[0], resource, expires.at
+		set.Name, set.Resource, set.ExpiresAt = inv.Args[0], resource, expires.at
 		set.Scope, set.WorkspaceID, set.OwnerUserID = of.scope, of.workspace, of.owner
 		set.ExternalUserID, set.ExternalWorkspaceID = of.externalUser, of.externalWorkspace
 		var err error
@@ -172,11 +172,11 @@ func readMetadata(path string) (map[string]any, error) {
 	return object, nil
 }
 
-func rotateCommand(p *program.Program) *cobra.Command {
+func rotateCommand(p *program.Program) *cli.Command {
 	var from valueFlags
 	var asJSON bool
 	expires := expiry{or: true}
-	return vaultCommand(p, &cobra.Command{
+	return vaultCommand(p, &cli.Command{
 		Use:   "rotate [FLAG...] SECRET",
 		Short: "Give a secret its next value",
 		Long: `Gives a secret its next value: every sandbox and computer it is bound to gets it at once. Unlike set
@@ -187,14 +187,15 @@ it makes no secret where there is none.
 An --expires that is still to come is kept, one that has passed dropped, unless this gives another.`,
 		Example: `  miosa-env secrets rotate github
   miosa-env secrets rotate session-key --generate`,
-		Args:              oneSecret("the secret's id or name"),
-		ValidArgsFunction: completeFirst(completeWords(p, secretIDs)),
-	}, func(f *pflag.FlagSet) {
-		from.addFlags(f)
-		f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, 2030-01-02T15:04:05Z, or never")
-		addJSONFlag(f, &asJSON, "a JSON object")
-	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		s, err := findSecret(ctx, vault, args[0]) // before a value is typed
+		Args:     oneSecret("the secret's id or name"),
+		Complete: cli.First(completeWords(p, secretIDs)),
+		Flags: func(f *pflag.FlagSet) {
+			from.addFlags(f)
+			f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, 2030-01-02T15:04:05Z, or never")
+			addJSONFlag(f, &asJSON, "a JSON object")
+		},
+	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
+		s, err := findSecret(ctx, vault, inv.Args[0]) // before a value is typed
 		if err != nil {
 			return err
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -15,21 +14,22 @@ import (
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
-func secretsGetCommand(p *program.Program) *cobra.Command {
+func secretsGetCommand(p *program.Program) *cli.Command {
 	var asJSON bool
-	return vaultCommand(p, &cobra.Command{
+	return vaultCommand(p, &cli.Command{
 		Use:   "get [FLAG...] SECRET",
 		Short: "Show what is known of a secret, and where it is bound",
 		Long: `Shows a secret and its bindings. It shows no value, since no call returns one; of a value of
 32 characters or more it shows the first six and the last four.`,
 		Example: `  miosa-env secrets get github
   miosa-env secrets get sec_2b7nq --json`,
-		Args:              oneArgument("the secret's id or name"),
-		ValidArgsFunction: completeFirst(completeWords(p, secretIDs)),
-	}, func(f *pflag.FlagSet) {
-		addJSONFlag(f, &asJSON, "a JSON object, without the bindings")
-	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		s, err := findSecret(ctx, vault, args[0])
+		Args:     oneArgument("the secret's id or name"),
+		Complete: cli.First(completeWords(p, secretIDs)),
+		Flags: func(f *pflag.FlagSet) {
+			addJSONFlag(f, &asJSON, "a JSON object, without the bindings")
+		},
+	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
+		s, err := findSecret(ctx, vault, inv.Args[0])
 		if err != nil {
 			return err
 		}
@@ -80,21 +80,22 @@ func describe(s *api.Secret, bindings []api.Binding) *program.Table {
 	return t
 }
 
-func secretsDeleteCommand(p *program.Program) *cobra.Command {
+func secretsDeleteCommand(p *program.Program) *cli.Command {
 	var yes bool
-	return vaultCommand(p, &cobra.Command{
+	return vaultCommand(p, &cli.Command{
 		Use:   "delete [FLAG...] SECRET",
 		Short: "Delete a secret and its bindings",
 		Long: `Deletes a secret, and its bindings with it: the variables are gone where it was bound. It asks
 first, and where there is no terminal to ask at, it wants --yes.`,
 		Example: `  miosa-env secrets delete github
   miosa-env secrets delete sec_2b7nq --yes`,
-		Args:              oneArgument("the secret's id or name"),
-		ValidArgsFunction: completeFirst(completeWords(p, secretIDs)),
-	}, func(f *pflag.FlagSet) {
-		addYesFlag(f, &yes)
-	}, func(ctx context.Context, vault *secrets.Client, args []string) error {
-		s, err := findSecret(ctx, vault, args[0])
+		Args:     oneArgument("the secret's id or name"),
+		Complete: cli.First(completeWords(p, secretIDs)),
+		Flags: func(f *pflag.FlagSet) {
+			addYesFlag(f, &yes)
+		},
+	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
+		s, err := findSecret(ctx, vault, inv.Args[0])
 		if err != nil {
 			return err
 		}

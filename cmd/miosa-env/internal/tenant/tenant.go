@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
@@ -17,46 +16,41 @@ import (
 )
 
 // Commands returns the commands, in the order of --help.
-func Commands(p *program.Program) []*cobra.Command {
-	return []*cobra.Command{secretsCommand(p), bindingsCommand(p), importCommand(p), oauthCommand(p), keysCommand(p), auditCommand(p)}
+func Commands(p *program.Program) []*cli.Command {
+	return []*cli.Command{secretsCommand(p), bindingsCommand(p), importCommand(p), oauthCommand(p), keysCommand(p), auditCommand(p)}
 }
 
-// groupCommand returns a command that only has commands.
-func groupCommand(use, short, long string, commands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{
-		Use: use, Short: short, Long: long, Annotations: map[string]string{program.NoResource: "true"},
-		Args: cli.NoCommand,
-		RunE: func(*cobra.Command, []string) error { return nil }, // Args lets nothing through
-	}
-	c.AddCommand(commands...)
-	return c
+// group returns a command that only has commands.
+func group(use, short, long string, commands ...*cli.Command) *cli.Command {
+	return &cli.Command{Use: use, Short: short, Long: long, Unused: noResource, Commands: commands}
 }
+
+// noResource reports whether a flag is about a sandbox, a computer or the agent, none of which a tenant's commands need.
+func noResource(flag string) bool { return flag == "sandbox" || flag == "computer" || flag == "socket" }
 
 // vaultCommand completes a command that runs with a client of the vault, and returns it.
-func vaultCommand(p *program.Program, c *cobra.Command, addFlags func(*pflag.FlagSet), run func(context.Context, *secrets.Client, []string) error) *cobra.Command {
-	c.Annotations = map[string]string{program.NoResource: "true"}
-	c.RunE = func(c *cobra.Command, args []string) error {
-		vault, err := connect(p, c)
+func vaultCommand(p *program.Program, c *cli.Command, run func(context.Context, *secrets.Client, *cli.Invocation) error) *cli.Command {
+	c.Unused = noResource
+	c.CompleteFlag = completeFlag(p)
+	c.Run = func(ctx context.Context, inv *cli.Invocation) error {
+		vault, err := connect(p, inv.Flags)
 		if err != nil {
 			return err
 		}
 		defer vault.Close()
-		return run(c.Context(), vault, args)
+		return run(ctx, vault, inv)
 	}
-	c.Flags().SortFlags = false
-	addFlags(c.Flags())
-	completeFlags(p, c)
 	return c
 }
 
 // connect begins a command and returns a client of the vault. It removes the key from the arguments and environment of this
 // process. A resource key is refused before it is sent.
-func connect(p *program.Program, c *cobra.Command) (*secrets.Client, error) {
-	if err := p.Begin(c); err != nil {
+func connect(p *program.Program, flags *pflag.FlagSet) (*secrets.Client, error) {
+	if err := p.Begin(flags); err != nil {
 		return nil, err
 	}
 	inherited.EndByFaults()
-	found, err := findKey(p, c.Flags().Changed("key-file"))
+	found, err := findKey(p, flags.Changed("key-file"))
 	p.WarnExposed(found)
 	p.Scrub(found.Key)
 	if err != nil {
@@ -86,8 +80,8 @@ func findKey(p *program.Program, fileGiven bool) (found program.FoundKey, err er
 }
 
 // oneArgument accepts exactly one argument.
-func oneArgument(what string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
+func oneArgument(what string) func([]string) error {
+	return func(args []string) error {
 		switch len(args) {
 		case 0:
 			return errors.New(what + " is missing")

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -41,8 +40,8 @@ this machine can read it and the shell's history keeps it. --generate makes one 
 end (LF or CRLF) at the end, which is dropped unless --keep-newline is given.`
 
 // oneSecret accepts exactly one argument. Further ones may be a value, so they are wiped and not repeated.
-func oneSecret(what string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
+func oneSecret(what string) func([]string) error {
+	return func(args []string) error {
 		switch len(args) {
 		case 0:
 			return errors.New(what + " is missing")
