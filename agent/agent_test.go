@@ -292,12 +292,12 @@ func TestAgentStates(t *testing.T) {
 		n := len(vault.asked())
 		time.Sleep(10 * time.Minute)
 		if asked := len(vault.asked()) - n; asked < 9 || asked > 12 {
-			t.Errorf("asked %d times in 10 minutes of refusal", asked)
+			t.Errorf("%d requests in 10 minutes of refusal", asked)
 		}
 		vault.fail(nil)
 		time.Sleep(66 * time.Second)
 		if s := tell(a); s.State != agent.Fresh || s.Value != "canary-2" {
-			t.Errorf("allowed again: %+v", s)
+			t.Errorf("after the key is accepted again: %+v", s)
 		}
 		s := a.Status()
 		if s.Bindings != 1 || s.Etag != snapshot(2).Etag || s.PID != os.Getpid() || s.Resource != sandbox || s.Counts.Changes != 3 || s.Counts.Refusals < 10 || s.Counts.Failures < 3 || int(s.Counts.Asks) > len(vault.asked()) {
@@ -344,10 +344,10 @@ func TestAgentWait(t *testing.T) {
 			return out
 		}
 		if got := <-wait("", time.Second); got != (result{value: "canary-1"}) {
-			t.Errorf("at once: %+v", got)
+			t.Errorf("first set: %+v", got)
 		}
 		if got := <-wait(snapshot(1).Etag, time.Hour+time.Second); !errors.Is(got.err, context.DeadlineExceeded) || got.after != time.Hour+time.Second {
-			t.Errorf("nothing changes: %+v", got)
+			t.Errorf("without a change: %+v", got)
 		}
 		many := []<-chan result{}
 		for range 50 {
@@ -357,14 +357,14 @@ func TestAgentWait(t *testing.T) {
 		vault.rotate(snapshot(2))
 		for _, w := range many {
 			if got := <-w; got != (result{"canary-2", 7 * time.Second, nil}) {
-				t.Errorf("rotated: %+v", got)
+				t.Errorf("after a rotation: %+v", got)
 			}
 		}
 		revoked := wait(snapshot(2).Etag, time.Hour)
 		time.Sleep(time.Second)
 		vault.fail(errRevoked)
 		if got := <-revoked; !errors.Is(got.err, api.ErrUnauthorized) || got.after != time.Second {
-			t.Errorf("revoked: %+v", got)
+			t.Errorf("after a revocation: %+v", got)
 		}
 	})
 }
@@ -379,7 +379,7 @@ func TestAgentRefresh(t *testing.T) {
 		}
 		synctest.Wait()
 		if got := len(vault.asked()) - n; got != 2 { // including the wait that follows
-			t.Errorf("asked %d times for one refresh", got)
+			t.Errorf("%d requests for one refresh", got)
 		}
 		expect(t, a, "refreshed", summary{agent.Fresh, agent.FromVault, "canary-1", 0, ""})
 		var all sync.WaitGroup
@@ -394,31 +394,31 @@ func TestAgentRefresh(t *testing.T) {
 		vault.fail(errDown)
 		synctest.Wait()
 		if err := a.Refresh(t.Context()); !errors.Is(err, api.ErrUnavailable) {
-			t.Errorf("of a vault that is down: %v", err)
+			t.Errorf("refresh while the vault is down: %v", err)
 		}
-		time.Sleep(time.Hour) // its pauses are long now
+		time.Sleep(time.Hour) // until the pauses between requests are long
 		vault.fail(nil)
 		began := time.Now()
 		if err := a.Refresh(t.Context()); err != nil || time.Since(began) != 0 {
-			t.Errorf("in a pause: %v after %s", err, time.Since(began))
+			t.Errorf("refresh during a pause: %v after %s", err, time.Since(began))
 		}
 		vault.fail(errRevoked)
 		synctest.Wait()
 		vault.rotate(snapshot(2))
 		if err := a.Refresh(t.Context()); err != nil {
-			t.Errorf("after a refusal: %v", err)
+			t.Errorf("refresh after a refusal: %v", err)
 		}
-		expect(t, a, "allowed again", summary{agent.Fresh, agent.FromVault, "canary-2", 0, "key was revoked"})
+		expect(t, a, "key accepted again", summary{agent.Fresh, agent.FromVault, "canary-2", 0, "key was revoked"})
 		vault.become(func(v *fakeVault) { v.hang = true })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := a.Refresh(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("of a vault that hangs: %v", err)
+			t.Errorf("refresh while the vault hangs: %v", err)
 		}
 	})
 }
 
-func TestAgentThatHasStopped(t *testing.T) {
+func TestAgentStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, err := agent.New(agent.Config{Resource: sandbox, Source: newFakeVault(snapshot(1))})
 		if err != nil {
@@ -430,10 +430,10 @@ func TestAgentThatHasStopped(t *testing.T) {
 			t.Error(err)
 		}
 		if err := a.Refresh(t.Context()); err == nil {
-			t.Error("refreshes")
+			t.Error("Refresh returned no error")
 		}
 		if _, err := a.Wait(t.Context(), snapshot(1).Etag); err == nil {
-			t.Error("waits")
+			t.Error("Wait returned no error")
 		}
 		a.SetOutputs(outputs(&fakeOutput{name: "late"}))
 	})
@@ -471,7 +471,7 @@ func TestAgentCachedStart(t *testing.T) {
 				vault.become(func(v *fakeVault) { v.hang, v.err, v.set = false, nil, snapshot(3) })
 				time.Sleep(10 * time.Second)
 				if s := tell(a); s.State != agent.Fresh || s.Origin != agent.FromVault || s.Value != "canary-3" {
-					t.Errorf("the vault answers: %+v", s)
+					t.Errorf("after the vault has answered: %+v", s)
 				}
 				if diff := cmp.Diff(out.read(), []string{"TOKEN=canary-3"}); diff != "" {
 					t.Errorf("written (-got +want):\n%s", diff)
@@ -496,7 +496,7 @@ func TestAgentCachedStart(t *testing.T) {
 
 // Sets of a vault that was restored from an older backup are refused. The log and the status say why, and how an operator
 // accepts them.
-func TestAgentOfARestoredVault(t *testing.T) {
+func TestAgentRestoredVault(t *testing.T) {
 	const (
 		says = "the vault gave a lower version of a secret than before: 2 of sec_1, after 3"
 		hint = "stop miosa-env, delete its cache, start it"
@@ -514,7 +514,7 @@ func TestAgentOfARestoredVault(t *testing.T) {
 			t.Errorf("refresh: %v", err)
 		}
 		if !strings.Contains(log.String(), says) || !strings.Contains(log.String(), hint) {
-			t.Errorf("the log says\n%s", log.String())
+			t.Errorf("log:\n%s", log.String())
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -557,7 +557,7 @@ func TestAgentLogsFailures(t *testing.T) {
 			log.Reset()
 		}
 		if !regexp.MustCompile(`"wait":"\d+ms"`).MatchString(log.String()) {
-			t.Errorf("no wait that one can read: %s", log.String())
+			t.Errorf("no readable wait in the log: %s", log.String())
 		}
 		says("at the start", saysNone)
 		vault.rotate(snapshot(1))
@@ -575,7 +575,7 @@ func TestAgentLogsFailures(t *testing.T) {
 }
 
 // An unchanged set is saved again at times, so that its age in the cache stays small.
-func TestAgentSavesSeldom(t *testing.T) {
+func TestAgentSaveInterval(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
 	runDaemon(t, agent.Config{Source: newFakeVault(snapshot(1)), Cache: cacheAt(t, path, someKey)}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(24 * time.Hour)
@@ -601,7 +601,7 @@ func TestAgentReplace(t *testing.T) {
 		a.Replace(next, cacheAt(t, two, "msk_r_zyxwvutsrqponmlkjihgfedcba9876543210"))
 		expect(t, a, "another key", summary{agent.Fresh, agent.FromVault, "canary-2", 0, "key was revoked"})
 		if _, err := os.Stat(one); err == nil {
-			t.Error("the old cache is there")
+			t.Error("the old cache was not removed")
 		}
 		if _, err := os.Stat(two); err != nil {
 			t.Error(err)
@@ -610,10 +610,10 @@ func TestAgentReplace(t *testing.T) {
 		a.Replace(next, nil)
 		time.Sleep(time.Hour)
 		if _, err := os.Stat(two); err == nil {
-			t.Error("a cache is there that isn't wanted any more")
+			t.Error("the cache was not removed")
 		}
 		if len(old.asked()) != n {
-			t.Error("the old source is still asked")
+			t.Error("the old source received another request")
 		}
 	})
 }
@@ -633,7 +633,7 @@ func TestAgentWake(t *testing.T) {
 		wake("slept")
 		synctest.Wait()
 		if got := len(vault.asked()) - n; got != 2 || vault.drops != 2 {
-			t.Errorf("asked %d times, dropped %d times", got, vault.drops)
+			t.Errorf("%d requests, connections dropped %d times", got, vault.drops)
 		}
 		// It is unknown whether more events belong to the same wake or to another pause of zero length by this
 		// machine's clock: together they cause one more wake, soon.
@@ -641,16 +641,16 @@ func TestAgentWake(t *testing.T) {
 		wake("continued")
 		synctest.Wait()
 		if got := len(vault.asked()) - n; got != 2 {
-			t.Errorf("asked %d times at the first of three words", got)
+			t.Errorf("%d requests after the first of three wakes", got)
 		}
 		time.Sleep(500 * time.Millisecond)
 		synctest.Wait()
 		if got := len(vault.asked()) - n; got != 4 || vault.drops != 3 {
-			t.Errorf("asked %d times for three words, dropped %d times", got, vault.drops)
+			t.Errorf("%d requests after three wakes, connections dropped %d times", got, vault.drops)
 		}
 		time.Sleep(10 * time.Second)
 		if got := len(vault.asked()) - n; got != 4 {
-			t.Errorf("asked %d times for three words", got)
+			t.Errorf("%d requests after three wakes", got)
 		}
 		vault.fail(errDown)
 		time.Sleep(time.Hour)
@@ -658,7 +658,7 @@ func TestAgentWake(t *testing.T) {
 		wake("slept")
 		time.Sleep(20 * time.Second)
 		if got := len(vault.asked()) - n; got < 38 || got > 85 {
-			t.Errorf("asked %d times in the 20 s after a wake", got)
+			t.Errorf("%d requests in the 20 s after a wake", got)
 		}
 		vault.fail(nil)
 		began := time.Now()
@@ -681,7 +681,7 @@ func TestAgentWake(t *testing.T) {
 
 // A change during the second of two pauses that follow each other closely arrives within a second, although by this
 // machine's clock both wakes come at once.
-func TestAgentWakesTwiceAtOnce(t *testing.T) {
+func TestAgentTwoPauses(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	var wake func(string)
 	watch := func(ctx context.Context, call func(string)) error { wake = call; <-ctx.Done(); return nil }

@@ -33,7 +33,7 @@ func TestRequestBudgetIsDocumented(t *testing.T) {
 }
 
 // The budget, row by row. The row of a vault that is up and down is TestFault_A7_HalfErrors and
-// TestFlappingForADay.
+// TestFlappingVault.
 func TestRequestBudget(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	var wake func(string)
@@ -71,7 +71,7 @@ func TestRequestBudget(t *testing.T) {
 		n := len(vault.asked())
 		time.Sleep(time.Minute)
 		if got := len(vault.asked()) - n; got < 7 || got > 12 {
-			t.Errorf("%d requests in the first minute of a vault that is down", got)
+			t.Errorf("%d requests in the first minute while the vault is down", got)
 		}
 	})
 }

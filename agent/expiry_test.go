@@ -41,8 +41,8 @@ func TestExpiryUnderAnAgent(t *testing.T) {
 	}{
 		{"the vault is down", func(v *fakeVault) { v.err = errDown }, nil, agent.Stale, []string{"PASS"}},
 		{"the vault hangs", func(v *fakeVault) { v.hang = true }, nil, agent.Fresh, []string{"PASS"}},
-		{"the vault's clock is late", func(*fakeVault) {}, nil, agent.Fresh, []string{"PASS"}},
-		{"the vault says so just before", func(*fakeVault) {}, func(v *fakeVault) { v.set = snapshot(1) }, agent.Fresh, nil},
+		{"the vault's clock is behind", func(*fakeVault) {}, nil, agent.Fresh, []string{"PASS"}},
+		{"the vault drops it just before", func(*fakeVault) {}, func(v *fakeVault) { v.set = snapshot(1) }, agent.Fresh, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "state", "set")
@@ -55,7 +55,7 @@ func TestExpiryUnderAnAgent(t *testing.T) {
 					vault.become(tt.become)
 					time.Sleep(10*time.Second - time.Nanosecond)
 					if set, s := a.Snapshot(); len(set.Bound) != 2 || s.Etag != full || s.Expired != nil {
-						t.Fatalf("a moment before: %d values, expired %v", len(set.Bound), s.Expired)
+						t.Fatalf("just before the expiry: %d values, expired %v", len(set.Bound), s.Expired)
 					}
 					waited := make(chan api.Snapshot, 1)
 					go func() {
@@ -68,7 +68,7 @@ func TestExpiryUnderAnAgent(t *testing.T) {
 					time.Sleep(time.Nanosecond)
 					set, s := a.Snapshot()
 					if len(set.Bound) != 1 || s.Etag != snapshot(1).Etag || s.State != tt.state || s.Bindings != 1 {
-						t.Errorf("when it expires: %s, %d values", s.State, len(set.Bound))
+						t.Errorf("at the expiry: %s, %d values", s.State, len(set.Bound))
 					}
 					if diff := cmp.Diff(s.Expired, tt.named); diff != "" {
 						t.Errorf("expired (-got +want):\n%s", diff)
@@ -90,7 +90,7 @@ func TestExpiryUnderAnAgent(t *testing.T) {
 					vault.become(func(v *fakeVault) { v.err, v.hang, v.set = nil, false, snapshot(1) })
 					time.Sleep(2 * time.Minute)
 					if s := a.Status(); s.State != agent.Fresh || s.Counts.Changes != changes || len(out.read()) != 2 {
-						t.Errorf("the vault comes to the same: %s, %d changes after %d, written %q", s.State, s.Counts.Changes, changes, out.read())
+						t.Errorf("after the vault has dropped it too: %s, %d changes after %d, written %q", s.State, s.Counts.Changes, changes, out.read())
 					}
 					// A newer value is used.
 					vault.rotate(expiring(2, time.Hour))
@@ -122,7 +122,7 @@ func TestExpiryOneByOne(t *testing.T) {
 				t.Errorf("%s, expired %v", s.State, s.Expired)
 			}
 			if n := len(vault.asked()); n > 8 {
-				t.Errorf("asked %d times in 5 minutes", n)
+				t.Errorf("%d requests in 5 minutes", n)
 			}
 			// A value that has expired by this machine's clock is not served if the vault returns it again.
 			a.Wake("clock set")
@@ -143,7 +143,7 @@ func TestExpiryInTheCache(t *testing.T) {
 		set, at, err := cacheAt(t, path, someKey).Load()
 		must(t, err)
 		if len(set.Bound) != 1 || set.Etag != snapshot(1).Etag || time.Since(at) != 2*time.Second {
-			t.Errorf("%d values of %s ago", len(set.Bound), time.Since(at))
+			t.Errorf("%d values, confirmed %s ago", len(set.Bound), time.Since(at))
 		}
 		vault, out := newFakeVault(snapshot(1)), &fakeOutput{name: "out"}
 		vault.err = errDown
@@ -165,7 +165,7 @@ func TestExpiryUnderFollow(t *testing.T) {
 	}{
 		{"the vault hangs", nil},
 		{"the vault is down", errDown},
-		{"the vault is down for long", &api.Error{Kind: api.ErrUnavailable, Message: "not ready", RetryAfter: time.Minute}},
+		{"the vault is down for a long time", &api.Error{Kind: api.ErrUnavailable, Message: "not ready", RetryAfter: time.Minute}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -197,13 +197,13 @@ func TestExpiryUnderFollow(t *testing.T) {
 				synctest.Wait()
 				want := []string{"TOKEN=1:canary-1"}
 				if diff := cmp.Diff(took.took, want); diff != "" {
-					t.Errorf("when it expires (-got +want):\n%s", diff)
+					t.Errorf("at the expiry (-got +want):\n%s", diff)
 				}
 				time.Sleep(time.Minute)
 				close(back)
 				must(t, <-ended)
 				if diff := cmp.Diff(took.took, want); diff != "" {
-					t.Errorf("in the end (-got +want):\n%s", diff)
+					t.Errorf("at the end (-got +want):\n%s", diff)
 				}
 			})
 		})
@@ -229,7 +229,7 @@ func TestExpiryOfAPausedProcess(t *testing.T) {
 	must(t, p.Process.Signal(syscall.SIGCONT))
 	for _, s := range p.await(t, time.Minute, "the end of the value", func(s served) bool { return s.Sum == "" }) {
 		if s.Sum != "" && s.Asked.After(expires) { // a request from before the pause may be written after it
-			t.Errorf("served %s after its end: %+v", s.Asked.Sub(expires), s)
+			t.Errorf("served %s after its expiry: %+v", s.Asked.Sub(expires), s)
 		}
 	}
 	if took := time.Since(resumed); took > 5*time.Second {
@@ -284,11 +284,11 @@ func TestExpiryByTheVaultsClock(t *testing.T) {
 				runAgent(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
 					time.Sleep(life - time.Second)
 					if set, s := a.Snapshot(); len(set.Bound) != 2 {
-						t.Errorf("a moment before: %d values, expired %v", len(set.Bound), s.Expired)
+						t.Errorf("just before the expiry: %d values, expired %v", len(set.Bound), s.Expired)
 					}
 					time.Sleep(time.Second)
 					if set, s := a.Snapshot(); len(set.Bound) != 1 || len(s.Expired) != 1 {
-						t.Errorf("when it expires: %d values", len(set.Bound))
+						t.Errorf("at the expiry: %d values", len(set.Bound))
 					}
 				})
 			})
@@ -309,17 +309,17 @@ func TestFollowByTheVaultsClock(t *testing.T) {
 		time.Sleep(life - time.Second)
 		synctest.Wait()
 		if n := len(took.all()); n != 0 {
-			t.Errorf("a moment before it expires: %d sets", n)
+			t.Errorf("just before the expiry: %d sets", n)
 		}
 		must(t, <-ended)
 		if sets := took.all(); len(sets) != 1 || len(sets[0].Bound) != 1 || first(sets[0]) != "canary-1" {
-			t.Errorf("in the end: %d sets", len(sets))
+			t.Errorf("at the end: %d sets", len(sets))
 		}
 	})
 }
 
 // A value that was dropped because of a wrong clock is served again once the vault's time is known.
-func TestExpiryUndoneWhenTheClockIsKnown(t *testing.T) {
+func TestExpiryCorrectedClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		vault := &skewed{fakeVault: newFakeVault(expiring(1, 20*time.Second))}
 		runAgent(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {

@@ -56,7 +56,7 @@ func TestFault_A3_DamagedCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := c.Load(); err != nil {
-		t.Errorf("the control, undamaged: %v", err)
+		t.Errorf("undamaged, as a control: %v", err)
 	}
 
 	// An agent that finds such a cache requests the set from the vault and replaces the cache.
@@ -72,7 +72,7 @@ func TestFault_A3_DamagedCache(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if set, _, err := c.Load(); err != nil || first(set) != "canary-7" {
-			t.Errorf("it is as it was: %v", err)
+			t.Errorf("the damaged cache was not replaced: %v", err)
 		}
 	})
 }

@@ -52,21 +52,21 @@ func TestFault_A5_HugeBody(t *testing.T) {
 		name   string
 		answer func(w http.ResponseWriter)
 	}{
-		{"a GiB, its length told", func(w http.ResponseWriter) { w.Header().Set("Content-Length", "1073741824"); endless(w, " ") }},
-		{"a GiB in chunks", func(w http.ResponseWriter) { endless(w, " ") }},
-		{"a GiB of one string", func(w http.ResponseWriter) { endless(w, `{"etag":"x`) }},
+		{"1 GiB, with its length", func(w http.ResponseWriter) { w.Header().Set("Content-Length", "1073741824"); endless(w, " ") }},
+		{"1 GiB in chunks", func(w http.ResponseWriter) { endless(w, " ") }},
+		{"one string of 1 GiB", func(w http.ResponseWriter) { endless(w, `{"etag":"x`) }},
 		{"deep JSON", func(w http.ResponseWriter) { endless(w, `[`) }},
-		{"deep JSON that just fits", func(w http.ResponseWriter) {
+		{"deep JSON within the limit", func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = io.WriteString(w, strings.Repeat(`{"data":`, 15<<20/8))
 		}},
-		{"a GiB of refusal", func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable); endless(w, `{"error":"x`) }},
+		{"refusal of 1 GiB", func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable); endless(w, `{"error":"x`) }},
 		{"a gzip bomb", func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Content-Encoding", "gzip")
 			_, _ = w.Write(bomb.Bytes())
 		}},
-		{"a GiB of headers", func(w http.ResponseWriter) {
+		{"headers of 1 GiB", func(w http.ResponseWriter) {
 			for i := range 1 << 14 {
 				w.Header().Set(fmt.Sprint("X-", i), strings.Repeat("x", 1<<16))
 			}
@@ -88,7 +88,7 @@ func TestFault_A5_HugeBody(t *testing.T) {
 	}
 }
 
-// A vault is killed repeatedly during a wait. The agent misses no version, and none comes backwards.
+// A vault is killed repeatedly during a wait. The agent misses no version and never returns to an older one.
 func TestFault_A10_VaultKilledMidWait(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	root := filepath.Join(t.TempDir(), "root")
@@ -167,15 +167,15 @@ func TestFault_A10_VaultKilledMidWait(t *testing.T) {
 	poll.Until(t, time.Minute, "the last version arrives", func() bool { return last() == s.Version && a.Status().State == agent.Fresh })
 	set, _ := a.Snapshot()
 	if got := first(set); got != fmt.Sprintf("value %d", s.Version) {
-		t.Errorf("version %d comes with another's value", s.Version)
+		t.Errorf("version %d has the value of another version", s.Version)
 	}
 	cancel()
 	watcher.Wait()
 	if !slices.IsSorted(versions) {
-		t.Errorf("versions went backwards: %v", versions)
+		t.Errorf("versions are not ascending: %v", versions)
 	}
 	p.kill()
-	t.Logf("killed %d times, %d versions, %d of them seen", rounds, s.Version, len(versions))
+	t.Logf("killed %d times, %d of %d versions seen", rounds, len(versions), s.Version)
 }
 
 // middle is a proxy between agents and a vault. It records public keys, and can make all connections hang, as if the

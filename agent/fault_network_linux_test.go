@@ -142,7 +142,7 @@ func TestFault_A11_LinkDown(t *testing.T) {
 	run("nsenter", "-t", pid, "-n", "ip", "addr", "add", there+"/30", "dev", its)
 	run("nsenter", "-t", pid, "-n", "ip", "link", "set", its, "up")
 	var socket net.Listener
-	poll.Until(t, 20*time.Second, "the address is there", func() bool {
+	poll.Until(t, 20*time.Second, "the address is assigned", func() bool {
 		var err error
 		ours.do(func() { socket, err = net.Listen("tcp", vault) })
 		return err == nil
@@ -155,7 +155,7 @@ func TestFault_A11_LinkDown(t *testing.T) {
 	waits := func() {
 		t.Helper()
 		last, since := 0, time.Now()
-		poll.Until(t, 20*time.Second, "the agent waits, and asks nothing more", func() bool {
+		poll.Until(t, 20*time.Second, "the agent waits and sends no other request", func() bool {
 			if n := v.Requests(route); n != last {
 				last, since = n, time.Now()
 			}
@@ -187,12 +187,12 @@ func TestFault_A11_LinkDown(t *testing.T) {
 	p.await(t, 40*time.Second, "the unplugged cable is noticed", func(s served) bool { return s.State == agent.Stale })
 	took := time.Since(unplugged)
 	if took > 30*time.Second {
-		t.Errorf("an unplugged cable was noticed after %s", took)
+		t.Errorf("a link that is down was noticed after %s", took)
 	}
 	v.Rotate(t, secret, "value 7")
 	<-time.After(time.Until(unplugged.Add(time.Minute)))
 	if n := cable.connections() - before; n != 0 {
-		t.Errorf("%d connections through a cable that is out", n)
+		t.Errorf("%d connections over a link that is down", n)
 	}
 	asked := v.Requests(route)
 	run("ip", "link", "set", mine, "up")
@@ -200,7 +200,7 @@ func TestFault_A11_LinkDown(t *testing.T) {
 	said := p.await(t, 40*time.Second, "fresh after the cable is back", serves("value 7"))
 	for _, s := range said {
 		if s.State == agent.Fresh && s.Version != 8 || s.State != agent.Fresh && s.Version != 6 {
-			t.Errorf("%s with version %d in between", s.State, s.Version)
+			t.Errorf("%s with version %d while the link was down", s.State, s.Version)
 		}
 	}
 	waits()
@@ -208,10 +208,10 @@ func TestFault_A11_LinkDown(t *testing.T) {
 	// repeats the SYN of a pending connect, so a connection attempt from the time without link may still be
 	// established just before or next to the one that is used.
 	if n := cable.connections() - before; n < 1 || n > 2 {
-		t.Errorf("%d connections to get there", n)
+		t.Errorf("%d connections until recovery", n)
 	}
 	if n := v.Requests(route) - asked; n > 2 {
-		t.Errorf("%d requests to get there", n)
+		t.Errorf("%d requests until recovery", n)
 	}
-	t.Logf("noticed after %s, fresh %s after the cable was back", took, time.Since(plugged))
+	t.Logf("noticed after %s, fresh %s after the link was up", took, time.Since(plugged))
 }

@@ -67,11 +67,11 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 		return s.State == agent.Fresh && shown(set) == all(version) && err == nil && shown(saved) == all(version) &&
 			cmp.Equal(out.read(), diary)
 	}
-	poll.Until(t, 20*time.Second, "the first set is everywhere", settled)
+	poll.Until(t, 20*time.Second, "the first set is served and written", settled)
 	var replay []byte // a genuine response to an earlier request
 	p.Change(func(body []byte) []byte { replay = bytes.Clone(body); return body })
 	must(t, a.Refresh(t.Context()))
-	poll.Until(t, 20*time.Second, "the agent is well", settled)
+	poll.Until(t, 20*time.Second, "the agent is fresh again", settled)
 	const enc, tag = 1120, 16
 	flipped := func(at func(length int) int) func([]byte) []byte {
 		return tamper.Edit(func(a *api.RevealAnswer) { a.Sealed[at(len(a.Sealed))] ^= 1 })
@@ -83,14 +83,14 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 		{"values swapped", tamper.Edit(func(a *api.RevealAnswer) {
 			slices.Reverse(a.Sealed[len(a.Sealed)-tag-30 : len(a.Sealed)-tag])
 		})},
-		{"relabelled", flipped(func(int) int { return enc + 60 })},
+		{"relabeled", flipped(func(int) int { return enc + 60 })},
 		{"another value", flipped(func(n int) int { return n - tag - 1 })},
 		{"replayed", func([]byte) []byte { return replay }},
-		{"the last one cut", tamper.Edit(func(a *api.RevealAnswer) {
+		{"last value removed", tamper.Edit(func(a *api.RevealAnswer) {
 			a.Sealed = slices.Delete(a.Sealed, len(a.Sealed)-tag-10, len(a.Sealed)-tag)
 		})},
-		{"the end cut", func(body []byte) []byte { return body[:len(body)-10] }},
-		{"no seal", tamper.Edit(func(a *api.RevealAnswer) { a.Sealed = nil })},
+		{"truncated", func(body []byte) []byte { return body[:len(body)-10] }},
+		{"not sealed", tamper.Edit(func(a *api.RevealAnswer) { a.Sealed = nil })},
 		{"another etag", tamper.Edit(func(a *api.RevealAnswer) { a.Etag = "another" })},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -99,7 +99,7 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 			for _, name := range names {
 				v.Rotate(t, secrets[name], fmt.Sprintf("canary-%s-%d", name, version+1))
 			}
-			poll.Until(t, 20*time.Second, "several answers are refused", func() bool { return a.Status().Counts.Failures >= failures+3 })
+			poll.Until(t, 20*time.Second, "several responses are refused", func() bool { return a.Status().Counts.Failures >= failures+3 })
 			set, s := a.Snapshot()
 			if s.State != agent.Stale || s.LastError == "" || s.LastErrorAt.IsZero() {
 				t.Errorf("state %s, error %q", s.State, s.LastError)
@@ -121,7 +121,7 @@ func TestFault_A15_TamperingUnderARunningAgent(t *testing.T) {
 			version++
 			// The vault rotated the secrets one after the other; the agent noticed when all were rotated.
 			diary = append(diary, all(version))
-			poll.Until(t, 20*time.Second, "the new set is everywhere", settled)
+			poll.Until(t, 20*time.Second, "the new set is served and written", settled)
 			if got, err := socket.Next(t.Context(), ""); err != nil || shown(got) != all(version) {
 				t.Errorf("the socket gives %q, %v", shown(got), err)
 			}

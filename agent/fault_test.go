@@ -53,17 +53,17 @@ func TestFault_A6_RetryAfter(t *testing.T) {
 				time.Sleep(90 * time.Minute)
 				seen := vault.asked()
 				if len(seen) < 2 {
-					t.Fatal("asked once and never again")
+					t.Fatal("no second request")
 				}
 				if gap := seen[1].Sub(seen[0]); gap < tt.least || gap > tt.top {
-					t.Errorf("asked again after %s, want %s to %s", gap, tt.least, tt.top)
+					t.Errorf("second request after %s, want %s to %s", gap, tt.least, tt.top)
 				}
 				for i := 1; i < len(seen); i++ {
 					if gap := seen[i].Sub(seen[i-1]); gap < min(max(tt.asked, 0), time.Hour) {
 						t.Errorf("request %d came after %s", i+1, gap)
 					}
 				}
-				// Even during wakes and refreshes.
+				// During wakes and refreshes too.
 				for range 30 {
 					wake("slept")
 					began := time.Now()
@@ -91,7 +91,7 @@ func TestFault_A6_RetryAfter(t *testing.T) {
 
 // During a pause requested by the vault, Refresh returns an error at once, a wake takes effect at its end, and a
 // new key is used at once.
-func TestRetryAfterUnderHaste(t *testing.T) {
+func TestRetryAfterWithRefresh(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	var wake func(string)
 	watch := func(ctx context.Context, call func(string)) error { wake = call; <-ctx.Done(); return nil }
@@ -110,15 +110,15 @@ func TestRetryAfterUnderHaste(t *testing.T) {
 		vault.become(func(v *fakeVault) { v.set, v.err = snapshot(2), nil })
 		time.Sleep(25*time.Second - time.Millisecond)
 		if got := len(vault.asked()) - n; got != 0 {
-			t.Errorf("asked %d times before its time", got)
+			t.Errorf("%d requests before the end of the pause", got)
 		}
 		time.Sleep(time.Millisecond)
 		expect(t, a, "woken, as soon as it may ask", summary{agent.Fresh, agent.FromVault, "canary-2", 0, "slow down"})
 		if vault.drops != drops+1 {
-			t.Errorf("dropped %d times", vault.drops-drops)
+			t.Errorf("connections dropped %d times", vault.drops-drops)
 		}
 		if err := a.Refresh(t.Context()); err != nil {
-			t.Errorf("refresh, once the vault is well: %v", err)
+			t.Errorf("refresh after the pause: %v", err)
 		}
 
 		vault.fail(busy)
@@ -133,7 +133,7 @@ func TestRetryAfterUnderHaste(t *testing.T) {
 // agent is fresh within the longest pause.
 func TestFault_A7_HalfErrors(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
-	random := rand.New(rand.NewPCG(7, 7)) // the same each time
+	random := rand.New(rand.NewPCG(7, 7)) // the same in each run
 	flaky := &source{next: func(ctx context.Context, _ int, etag string) (api.Snapshot, error) {
 		if random.IntN(2) == 0 && time.Since(epoch) < time.Hour {
 			vault.mu.Lock()
@@ -169,14 +169,14 @@ var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // A vault is available and unavailable in turns of about a minute for 24 hours. Each value that stays long enough
 // arrives, requests stay within the budget, and memory, goroutines and files do not grow. With -short it takes three hours.
-func TestFlappingForADay(t *testing.T) {
+func TestFlappingVault(t *testing.T) {
 	whole := 24 * time.Hour
 	if testing.Short() {
 		whole /= 8
 	}
 	path := filepath.Join(t.TempDir(), "set")
 	vault, out := newFakeVault(snapshot(1)), &fakeOutput{name: "out"}
-	random := rand.New(rand.NewPCG(24, 24)) // the same each time
+	random := rand.New(rand.NewPCG(24, 24)) // the same in each run
 	runDaemon(t, agent.Config{Source: vault, Cache: cacheAt(t, path, someKey), Outputs: outputs(out)}, func(t *testing.T, a *agent.Engine) {
 		version, missed := int64(1), 0
 		flap := func(long time.Duration) {
@@ -224,7 +224,7 @@ func TestFlappingForADay(t *testing.T) {
 			t.Errorf("%d requests in %s, want at most %d", n, whole, most)
 		}
 		if missed > 0 {
-			t.Errorf("%d of %d sets weren't there 31 s after the vault was well", missed, version)
+			t.Errorf("%d of %d sets were missing 31 s after the vault was available again", missed, version)
 		}
 		if s := a.Status(); int64(written) > s.Counts.Changes+1 || s.Counts.Changes < version*9/10 {
 			t.Errorf("%d writes, %d changes, %d versions", written, s.Counts.Changes, version)
@@ -241,7 +241,7 @@ func measure(t *testing.T) (goroutines int, heap uint64, regions int) {
 	t.Helper()
 	for range 4 {
 		runtime.GC()
-		time.Sleep(time.Second) // virtual: cleanups run in between
+		time.Sleep(time.Second) // of virtual time, in which cleanups run
 	}
 	debug.FreeOSMemory()
 	var m runtime.MemStats
@@ -324,9 +324,9 @@ func TestFault_A4_HungServer(t *testing.T) {
 		serve func(c net.Conn)
 	}{
 		{"accepts and hangs", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }},
-		{"drips the head", func(c net.Conn) { drip(c, head) }},
-		{"drips the body", func(c net.Conn) { _, _ = io.WriteString(c, head); drip(c, strings.Repeat(" ", 5000)) }},
-		{"stalls in the body", func(c net.Conn) {
+		{"slow headers", func(c net.Conn) { drip(c, head) }},
+		{"slow body", func(c net.Conn) { _, _ = io.WriteString(c, head); drip(c, strings.Repeat(" ", 5000)) }},
+		{"stops in the body", func(c net.Conn) {
 			_, _ = io.WriteString(c, head+`{"etag":"`)
 			_, _ = io.Copy(io.Discard, c)
 		}},
@@ -425,7 +425,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 				return err == nil && slices.Equal(out.read(), []string{"TOKEN=canary-1"})
 			})
 			if set, err := socket.Next(t.Context(), ""); err != nil || first(set) != "canary-1" {
-				t.Fatalf("at the socket: %v", err)
+				t.Fatalf("the socket's response: %v", err)
 			}
 			waiting, client := make(chan error, 1), make(chan error, 1)
 			go func() { _, err := a.Wait(t.Context(), held.Etag); waiting <- err }()
@@ -437,7 +437,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 				t.Errorf("Wait returned %v", err)
 			}
 			if err := <-client; !errors.Is(err, api.ErrUnauthorized) {
-				t.Errorf("the waiting client got %v", err)
+				t.Errorf("the waiting client received %v", err)
 			}
 			poll.Until(t, 20*time.Second, "everything is removed", func() bool {
 				_, err := os.Stat(path)
@@ -455,16 +455,16 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 				t.Errorf("refresh: %v", err)
 			}
 			if set, err := socket.Next(t.Context(), ""); !errors.Is(err, api.ErrUnauthorized) || len(set.Bound) != 0 {
-				t.Errorf("at the socket: %v", err)
+				t.Errorf("the socket's response: %v", err)
 			}
 
 			tt.again(t, v, p, a, path)
-			poll.Until(t, 20*time.Second, "all is back", func() bool {
+			poll.Until(t, 20*time.Second, "everything is restored", func() bool {
 				_, err := os.Stat(path)
 				return err == nil && a.Status().State == agent.Fresh && len(out.read()) == 3
 			})
 			if set, err := socket.Next(t.Context(), ""); err != nil || first(set) != "canary-1" {
-				t.Errorf("at the socket again: %v", err)
+				t.Errorf("the socket's response after the key is accepted again: %v", err)
 			}
 		})
 	}

@@ -138,7 +138,7 @@ func following(t *testing.T, long time.Duration, first api.Snapshot, next func(c
 		err = follow(ctx, src, first, zerolog.New(&log).Level(zerolog.InfoLevel), one, two)
 	})
 	if diff := cmp.Diff(one.took, two.took); diff != "" {
-		t.Errorf("two sinks took different sets:\n%s", diff)
+		t.Errorf("two followers received different sets:\n%s", diff)
 	}
 	if strings.Contains(log.String(), "canary") {
 		t.Error("a value is in the log")
@@ -174,12 +174,12 @@ func TestFollow(t *testing.T) {
 			etags: []string{snapshot(1).Etag, snapshot(2).Etag, snapshot(3).Etag},
 		},
 		{
-			name: "no set to begin with", first: api.Snapshot{Resource: sandbox}, steps: []step{{err: unavailable}, {snapshot: snapshot(7)}},
+			name: "no first set", first: api.Snapshot{Resource: sandbox}, steps: []step{{err: unavailable}, {snapshot: snapshot(7)}},
 			took: []string{"TOKEN=7:canary-7"}, log: []string{saysNone, saysAgain},
 			etags: []string{"", "", snapshot(7).Etag},
 		},
 		{
-			name: "trouble is told once, and its end", first: snapshot(1),
+			name: "a failure and its end are logged once", first: snapshot(1),
 			steps: []step{{err: unavailable}, {err: errors.New("x")}, {err: api.ErrTampered}, {err: unavailable}, {snapshot: snapshot(2)}, {err: unavailable}, {err: api.ErrNotModified}},
 			took:  []string{"TOKEN=2:canary-2"}, log: []string{saysStale, saysAgain, saysStale, saysAgain},
 		},
@@ -197,7 +197,7 @@ func TestFollow(t *testing.T) {
 			log: []string{saysStale},
 		},
 		{
-			name: "a lower version is refused after its secret was away", first: snapshot(1, other),
+			name: "a lower version is refused after its secret was unbound", first: snapshot(1, other),
 			steps: []step{{snapshot: snapshot(2)}, {snapshot: snapshot(2, older)}, {snapshot: snapshot(2, other)}},
 			took:  []string{"TOKEN=2:canary-2", "TOKEN=2:canary-2 OTHER=5:canary-x"}, log: []string{saysStale, saysAgain},
 		},
@@ -206,7 +206,7 @@ func TestFollow(t *testing.T) {
 			took: []string{""}, log: []string{},
 		},
 		{
-			name: "the same set again is none", first: snapshot(1), steps: []step{{snapshot: snapshot(1)}, {snapshot: snapshot(1)}},
+			name: "the same set again is no change", first: snapshot(1), steps: []step{{snapshot: snapshot(1)}, {snapshot: snapshot(1)}},
 			log: []string{saysStale},
 		},
 		{
@@ -233,10 +233,10 @@ func TestFollow(t *testing.T) {
 				t.Errorf("ends with %v, want %v", err, tt.ends)
 			}
 			if want := len(tt.steps); tt.ends != nil && len(src.seen) != want {
-				t.Errorf("asked %d times, want %d", len(src.seen), want)
+				t.Errorf("%d requests, want %d", len(src.seen), want)
 			}
 			if diff := cmp.Diff(sink.took, tt.took); diff != "" {
-				t.Errorf("taken (-got +want):\n%s", diff)
+				t.Errorf("received (-got +want):\n%s", diff)
 			}
 			if diff := cmp.Diff(log, append([]string{}, tt.log...)); diff != "" {
 				t.Errorf("log (-got +want):\n%s", diff)
@@ -249,7 +249,7 @@ func TestFollow(t *testing.T) {
 }
 
 // A refused set is wiped.
-func TestFollowWipesWhatItRefuses(t *testing.T) {
+func TestFollowWipesRefusedSet(t *testing.T) {
 	refused := snapshot(4)
 	following(t, time.Minute, snapshot(5), func(ctx context.Context, n int, _ string) (api.Snapshot, error) {
 		if n == 1 {
@@ -258,7 +258,7 @@ func TestFollowWipesWhatItRefuses(t *testing.T) {
 		return never(ctx)
 	})
 	if got := refused.Bound[0].Value.Reveal(); strings.Contains(got, "canary") {
-		t.Error("the refused value is still there")
+		t.Error("the refused value was not wiped")
 	}
 }
 
@@ -291,14 +291,14 @@ func TestFollowPauses(t *testing.T) {
 				return api.Snapshot{}, tt.err
 			})
 			if got := src.seen[tt.nth].Sub(src.seen[tt.nth-1]); got < tt.least || got > tt.top {
-				t.Errorf("waits %s, want %s to %s", got, tt.least, tt.top)
+				t.Errorf("pause of %s, want %s to %s", got, tt.least, tt.top)
 			}
 		})
 	}
 }
 
 // Agents that fail at the same time retry at different times, also after the longest pause.
-func TestFollowSpreads(t *testing.T) {
+func TestFollowSpreadsRetries(t *testing.T) {
 	src, _, _, _ := following(t, 12*time.Hour, snapshot(1), func(context.Context, int, string) (api.Snapshot, error) {
 		return api.Snapshot{}, api.ErrUnavailable
 	})
@@ -357,10 +357,10 @@ func TestFollowFlappingVault(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := int(long / rotate); len(late) != want || len(sink.took) != want {
-		t.Errorf("%d rotations noticed, %d taken, want %d", len(late), len(sink.took), want)
+		t.Errorf("%d rotations noticed, %d received, want %d", len(late), len(sink.took), want)
 	}
 	if worst := slices.Max(healed); worst > 30*time.Second {
-		t.Errorf("in good health again, a rotation arrived after %s", worst)
+		t.Errorf("with a working source, a rotation arrived after %s", worst)
 	}
 	slices.Sort(late)
 	if median := late[len(late)/2]; median > 2*time.Second {
@@ -372,7 +372,7 @@ func TestFollowFlappingVault(t *testing.T) {
 	}
 	for i := 1; i < len(log); i++ {
 		if log[i] == log[i-1] {
-			t.Fatalf("line %d says the same as the one before: %s", i, log[i])
+			t.Fatalf("line %d repeats the one before: %s", i, log[i])
 		}
 	}
 }

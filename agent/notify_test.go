@@ -264,11 +264,11 @@ func TestNotifyWatchdog(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		if n := during(10 * time.Minute); n != 60 {
-			t.Errorf("fed %d times in 10 minutes, want 60", n)
+			t.Errorf("watchdog reset %d times in 10 minutes, want 60", n)
 		}
 		vault.fail(&api.Error{Kind: api.ErrUnavailable, Message: "later", RetryAfter: 30 * time.Minute})
 		if n := during(30 * time.Minute); n != 180 {
-			t.Errorf("fed %d times in half an hour that the vault wants to be left alone for, want 180", n)
+			t.Errorf("watchdog reset %d times during a Retry-After of half an hour, want 180", n)
 		}
 	})
 
@@ -289,32 +289,32 @@ func TestNotifyWatchdog(t *testing.T) {
 				}
 			}
 			if n := count(95 * time.Second); n != 9 {
-				t.Errorf("fed %d times while it may still wait, want 9", n)
+				t.Errorf("watchdog reset %d times within the longest wait, want 9", n)
 			}
 			count(time.Minute)
 			if n := count(10 * time.Minute); n != 0 {
-				t.Errorf("fed %d times while it hangs", n)
+				t.Errorf("watchdog reset %d times while the loop hangs", n)
 			}
 			close(source.free)
 			synctest.Wait()
 			if n := count(time.Minute); n != 6 {
-				t.Errorf("fed %d times once it turns again, want 6", n)
+				t.Errorf("watchdog reset %d times after the loop has continued, want 6", n)
 			}
 		})
 	})
 }
 
 // The watchdog of another process isn't reset, and nothing is sent without a manager.
-func TestNotifyNobody(t *testing.T) {
+func TestNotifyNoManager(t *testing.T) {
 	if n := notify.New(func(string) string { return "" }, zerolog.Nop()); n != nil {
-		t.Error("there is no manager")
+		t.Error("a notifier without a manager")
 	}
-	var nobody *notify.Notifier
-	nobody.Reloading()
-	nobody.Stopping()
-	nobody.Close()
-	if nobody.Tick() != nil {
-		t.Error("it ticks")
+	var none *notify.Notifier
+	none.Reloading()
+	none.Stopping()
+	none.Close()
+	if none.Tick() != nil {
+		t.Error("a nil Notifier has ticks")
 	}
 	m := newManager(t, socketIn(t), time.Second)
 	m.env["WATCHDOG_PID"] = "1"
@@ -326,7 +326,7 @@ func TestNotifyNobody(t *testing.T) {
 }
 
 // A message that could not be sent is sent again later.
-func TestNotifyIsHeardLater(t *testing.T) {
+func TestNotifyRetries(t *testing.T) {
 	name := socketIn(t)
 	m := newManager(t, name, 0)
 	must(t, os.Rename(name, name+".gone"))

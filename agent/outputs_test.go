@@ -19,7 +19,7 @@ func outputs(all ...*fakeOutput) []agent.Output {
 	return out
 }
 
-func TestOutputsFollowTheSet(t *testing.T) {
+func TestOutputs(t *testing.T) {
 	vault, one, two := newFakeVault(snapshot(1)), &fakeOutput{name: "/run/one"}, &fakeOutput{name: "/run/two", keep: true}
 	runDaemon(t, agent.Config{Source: vault, Outputs: outputs(one, two)}, func(t *testing.T, a *agent.Engine) {
 		synctest.Wait()
@@ -46,13 +46,13 @@ func TestOutputsFollowTheSet(t *testing.T) {
 }
 
 // A write that fails is retried with growing pauses, unless the set doesn't fit. Other outputs aren't delayed.
-func TestOutputsThatFail(t *testing.T) {
+func TestOutputsRetry(t *testing.T) {
 	vault, full, unfit, fine := newFakeVault(snapshot(1)), &fakeOutput{name: "full"}, &fakeOutput{name: "unfit"}, &fakeOutput{name: "fine"}
 	full.err, unfit.err = errors.New("no space left"), agent.Unfitting(errors.New("TOKEN has a newline"))
 	runDaemon(t, agent.Config{Source: vault, Outputs: outputs(full, unfit, fine)}, func(t *testing.T, a *agent.Engine) {
 		time.Sleep(time.Hour)
 		if n := len(full.read()); n < 120 || n > 135 {
-			t.Errorf("tried %d times in an hour", n)
+			t.Errorf("%d attempts in an hour", n)
 		}
 		want := []agent.OutputStatus{
 			{Name: "full", State: agent.Failed, Error: "no space left"},
@@ -69,13 +69,13 @@ func TestOutputsThatFail(t *testing.T) {
 		full.fail(nil)
 		time.Sleep(31 * time.Second)
 		if s := a.Status().Outputs[0]; s.State != agent.Written || s.Error != "" {
-			t.Errorf("space again: %+v", s)
+			t.Errorf("after the disk has space again: %+v", s)
 		}
 		unfit.fail(nil)
 		vault.rotate(snapshot(2))
 		synctest.Wait()
 		if s := a.Status().Outputs[1]; s.State != agent.Written {
-			t.Errorf("a set that fits: %+v", s)
+			t.Errorf("after a set that fits: %+v", s)
 		}
 	})
 	if diff := cmp.Diff(unfit.read(), []string{"tried: TOKEN=canary-1", "TOKEN=canary-2", "removed"}); diff != "" {
@@ -87,7 +87,7 @@ func TestOutputsThatFail(t *testing.T) {
 }
 
 // A revocation removes all outputs, and retries until they are gone.
-func TestOutputsOfARevokedKey(t *testing.T) {
+func TestOutputsRevokedKey(t *testing.T) {
 	vault, one, kept := newFakeVault(snapshot(1)), &fakeOutput{name: "one"}, &fakeOutput{name: "kept", keep: true}
 	runDaemon(t, agent.Config{Source: vault, Outputs: outputs(one, kept)}, func(t *testing.T, a *agent.Engine) {
 		synctest.Wait()
@@ -98,7 +98,7 @@ func TestOutputsOfARevokedKey(t *testing.T) {
 			t.Errorf("status %+v", s)
 		}
 		if n := len(kept.read()); n < 10 {
-			t.Errorf("tried %d times in 3 s", n)
+			t.Errorf("%d attempts in 3 s", n)
 		}
 		kept.fail(nil)
 		time.Sleep(time.Second)
@@ -108,7 +108,7 @@ func TestOutputsOfARevokedKey(t *testing.T) {
 		vault.fail(nil)
 		time.Sleep(2 * time.Minute)
 		if s := a.Status().Outputs; s[0].State != agent.Written || s[1].State != agent.Written {
-			t.Errorf("allowed again: %+v", s)
+			t.Errorf("after the key is accepted again: %+v", s)
 		}
 	})
 	if diff := cmp.Diff(one.read(), []string{"TOKEN=canary-1", "removed", "TOKEN=canary-1", "removed"}); diff != "" {

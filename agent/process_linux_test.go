@@ -221,13 +221,13 @@ func (p *process) await(t *testing.T, limit time.Duration, what string, want fun
 		select {
 		case s, ok := <-p.said:
 			if !ok {
-				t.Fatalf("the agent ended; it said %+v", all)
+				t.Fatalf("the agent ended; its output: %+v", all)
 			}
 			if all = append(all, s); want(s) {
 				return all
 			}
 		case <-deadline:
-			t.Fatalf("not within %s: %s; it said %+v", limit, what, all)
+			t.Fatalf("not within %s: %s; output: %+v", limit, what, all)
 		}
 	}
 }

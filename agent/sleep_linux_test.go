@@ -42,7 +42,7 @@ func wantReason(t *testing.T, reasons <-chan string, want string, do func()) {
 			}
 		case <-again.C:
 		case <-deadline:
-			t.Fatalf("never said %q", want)
+			t.Fatalf("no wake with the reason %q", want)
 		}
 	}
 }
@@ -65,12 +65,12 @@ func TestWatchSleepNoticesTheClock(t *testing.T) {
 }
 
 // Without events WatchSleep reports nothing.
-func TestWatchSleepIsQuiet(t *testing.T) {
+func TestWatchSleepNoEvents(t *testing.T) {
 	reasons := woken(t)
 	select {
 	case got := <-reasons:
 		if got != "clock set" { // a time service may have set the clock
-			t.Errorf("said %q", got)
+			t.Errorf("wake with the reason %q", got)
 		}
 	case <-time.After(500 * time.Millisecond):
 	}

@@ -53,7 +53,7 @@ func TestCache(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "deep", "er", "set")
 	c := cacheAt(t, path, someKey)
 	if _, _, err := c.Load(); !errors.Is(err, fs.ErrNotExist) {
-		t.Fatalf("of none: %v", err)
+		t.Fatalf("without a file: %v", err)
 	}
 	at := time.Now().Add(-time.Minute)
 	for _, set := range []api.Snapshot{agenttest.Varied(), {Resource: agenttest.Sandbox, Etag: "empty"}, agenttest.Snapshot(4)} {
@@ -87,7 +87,7 @@ func TestCache(t *testing.T) {
 }
 
 // The file contains no part of a value or the key, and two saves give different files.
-func TestCacheShowsNothing(t *testing.T) {
+func TestCacheIsSealed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set")
 	c, seen := cacheAt(t, path, someKey), map[string]bool{}
 	for range 20 {
@@ -105,7 +105,7 @@ func TestCacheShowsNothing(t *testing.T) {
 		}
 		for _, part := range [][]byte{file[17:49], file[49:61], file[len(file)-16:]} { // salt, nonce, tag
 			if seen[string(part)] {
-				t.Error("salt, nonce or tag came twice")
+				t.Error("two files have the same salt, nonce or tag")
 			}
 			seen[string(part)] = true
 		}
@@ -118,24 +118,24 @@ func TestCacheRefuses(t *testing.T) {
 	elsewhere := api.Resource{Type: api.Sandbox, ID: "sb_2"}
 	for _, tt := range []struct {
 		name   string
-		saved  time.Duration // ago
+		saved  time.Duration // before the load
 		change func(t *testing.T, conf *cache.Config)
 		want   error
 	}{
 		{"another key", 0, func(_ *testing.T, c *cache.Config) { c.Key = other }, cache.ErrDamaged},
 		{"another resource", 0, func(_ *testing.T, c *cache.Config) { c.Resource = elsewhere }, cache.ErrForeign},
 		{"too old", 24*time.Hour + time.Second, nil, cache.ErrOld},
-		{"just not too old", 24*time.Hour - time.Minute, nil, nil},
-		{"too old for a short life", 2 * time.Minute, func(_ *testing.T, c *cache.Config) { c.MaxAge = time.Minute }, cache.ErrOld},
+		{"almost too old", 24*time.Hour - time.Minute, nil, nil},
+		{"older than a short maximum age", 2 * time.Minute, func(_ *testing.T, c *cache.Config) { c.MaxAge = time.Minute }, cache.ErrOld},
 		{"from the future", -6 * time.Minute, nil, cache.ErrFuture},
 		{"a clock that is a little off", -4 * time.Minute, nil, nil},
 		{"writable by others", 0, func(t *testing.T, c *cache.Config) { must(t, os.Chmod(c.Path, 0o622)) }, cache.ErrUnsafe},
 		{"in a folder writable by others", 0, func(t *testing.T, c *cache.Config) { must(t, os.Chmod(filepath.Dir(c.Path), 0o777)) }, cache.ErrUnsafe},
-		{"a link", 0, func(t *testing.T, c *cache.Config) {
+		{"symlink", 0, func(t *testing.T, c *cache.Config) {
 			must(t, os.Rename(c.Path, c.Path+"2"))
 			must(t, os.Symlink(c.Path+"2", c.Path))
 		}, cache.ErrUnsafe},
-		{"a folder", 0, func(t *testing.T, c *cache.Config) {
+		{"directory", 0, func(t *testing.T, c *cache.Config) {
 			must(t, os.Remove(c.Path))
 			must(t, os.Mkdir(c.Path, 0o700))
 		}, cache.ErrUnsafe},
@@ -187,7 +187,7 @@ func TestCacheSaveRefuses(t *testing.T) {
 	must(t, os.Chtimes(old, time.Now(), time.Now().Add(-2*time.Minute)))
 	must(t, c.Save(agenttest.Snapshot(3), time.Now()))
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
-		t.Errorf("%d files: what an interrupted save left stays", len(entries))
+		t.Errorf("%d files: that of an interrupted save was not removed", len(entries))
 	}
 }
 
@@ -255,9 +255,9 @@ func FuzzCache(f *testing.F) {
 		case err != nil && set.Bound != nil:
 			t.Error("an error and values")
 		case err != nil && bytes.Equal(file, whole):
-			t.Errorf("what was saved doesn't open: %v", err)
+			t.Errorf("the saved file does not open: %v", err)
 		case err == nil && cmp.Diff(plaintext(set), want) != "":
-			t.Error("something else opens")
+			t.Error("a file that was not saved opens")
 		}
 	})
 }

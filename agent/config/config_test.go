@@ -232,7 +232,7 @@ func FuzzParse(f *testing.F) {
 		err := new(config.Config).Parse("agent.toml", text)
 		for problem := range strings.Lines(errorText(err)) {
 			if !strings.HasPrefix(problem, "agent.toml") {
-				t.Fatalf("%q doesn't tell the file", problem)
+				t.Fatalf("%q does not name the file", problem)
 			}
 		}
 		err = new(config.Config).Parse("agent.toml", append([]byte("nonsense = 1\n"), text...))

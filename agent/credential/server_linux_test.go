@@ -76,11 +76,11 @@ func TestCredentials(t *testing.T) {
 		want   string // "": denial
 		says   string
 	}{
-		{name: "may have it", from: "/unit/app.service/GH_TOKEN", runsIn: "app.service", want: canary, says: "credential sent"},
-		{name: "as long as systemd takes", from: "/unit/app.service/LARGE", runsIn: "app.service", want: bound["LARGE"], says: "credential sent"},
+		{name: "allowed", from: "/unit/app.service/GH_TOKEN", runsIn: "app.service", want: canary, says: "credential sent"},
+		{name: "longest that systemd accepts", from: "/unit/app.service/LARGE", runsIn: "app.service", want: bound["LARGE"], says: "credential sent"},
 		{name: "an instance", from: "/unit/each@1.service/DB_URL", runsIn: "each@1.service", want: canary, says: "credential sent"},
 		{name: "not in only", from: "/unit/app.service/DB_URL", runsIn: "app.service", says: "its only doesn't name it"},
-		{name: "no unit of ours", from: "/unit/other.service/GH_TOKEN", runsIn: "other.service", says: "there is no [[unit]] for it"},
+		{name: "unknown unit", from: "/unit/other.service/GH_TOKEN", runsIn: "other.service", says: "there is no [[unit]] for it"},
 		{name: "another unit's name", from: "/unit/app.service/GH_TOKEN", runsIn: "other.service", says: "doesn't run in this unit"},
 		{name: "in no unit", from: "/unit/app.service/GH_TOKEN", says: "doesn't run in this unit"},
 		{name: "not root", from: "/unit/app.service/GH_TOKEN", runsIn: "app.service", uid: 1000, says: "uid 1000 isn't systemd"},
@@ -112,7 +112,7 @@ func TestCredentials(t *testing.T) {
 			began := time.Now()
 			got := ask(t, path, fmt.Sprintf("@%x%s", time.Now().UnixNano(), tt.from))
 			if took := time.Since(began); took > 5*time.Second {
-				t.Errorf("it took %v", took)
+				t.Errorf("took %v", took)
 			}
 			cancel()
 			<-ended
@@ -157,6 +157,6 @@ func TestCredentialsIdentify(t *testing.T) {
 		want = fmt.Sprintf("uid %d isn't systemd", uid)
 	}
 	if !strings.Contains(log.String(), want) || !strings.Contains(log.String(), fmt.Sprintf(`"pid":%d`, os.Getpid())) {
-		t.Errorf("the log: %s", log.String())
+		t.Errorf("log: %s", log.String())
 	}
 }

@@ -123,7 +123,7 @@ func TestListen(t *testing.T) {
 					t.Fatalf("error %v, want %q", err, tt.want)
 				}
 				if l != nil {
-					t.Error("an error, and yet a listener")
+					t.Error("both an error and a listener")
 				}
 				return
 			}
@@ -137,7 +137,7 @@ func TestListen(t *testing.T) {
 				t.Errorf("socket %v, %v", info.Mode(), err)
 			}
 			if info, err := os.Lstat(filepath.Dir(path)); tt.name == "no folder" && (err != nil || info.Mode().Perm() != folder) {
-				t.Errorf("folder %v, %v", info.Mode(), err)
+				t.Errorf("directory %v, %v", info.Mode(), err)
 			}
 			c, err := net.Dial("unix", path)
 			must(t, err)

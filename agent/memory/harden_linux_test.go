@@ -54,7 +54,7 @@ func hardenProcess(t *testing.T, harden string, uid uint32) (c *exec.Cmd, dir st
 	must(t, c.Start())
 	t.Cleanup(func() { _ = c.Process.Kill(); _ = stdin.Close(); _ = c.Wait() })
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "ready\n" {
-		t.Fatalf("said %q: %v", line, err)
+		t.Fatalf("output %q: %v", line, err)
 	}
 	return c, dir
 }
@@ -110,7 +110,7 @@ func TestHardenLeavesNoCore(t *testing.T) {
 					t.Errorf("%v", c.ProcessState)
 				}
 				if got := len(files) > 0; got != (tt.core && inFolder) {
-					t.Errorf("left behind: %v", files)
+					t.Errorf("core files: %v", files)
 				}
 			})
 		}
@@ -118,7 +118,7 @@ func TestHardenLeavesNoCore(t *testing.T) {
 }
 
 // Other processes of the same user can't read a hardened one, since its files in /proc belong to root.
-func TestHardenClosesProc(t *testing.T) {
+func TestHardenProtectsProc(t *testing.T) {
 	needs.Root(t, "to be another user")
 	const nobody = 65534
 	for _, tt := range []struct {

@@ -35,7 +35,7 @@ func TestMemoryKeeps(t *testing.T) {
 	kept := m.Keep(s)
 	for i, b := range raw {
 		if bytes.Contains(b, []byte("canary")) {
-			t.Errorf("value %d is still where it came from", i)
+			t.Errorf("value %d was not wiped at its old place", i)
 		}
 		if got := kept.Bound[i].Value.Reveal(); got != string(want[i]) {
 			t.Errorf("value %d differs after the move", i)
@@ -68,7 +68,7 @@ func TestMemoryWipes(t *testing.T) {
 			t.Error("wiped while it was in use")
 		}
 		if v.Len() != 0 || kept.Bound[2].Value.Len() != 0 {
-			t.Error("can be used anew after it was wiped")
+			t.Error("usable after it was wiped")
 		}
 	})
 	if v.Reveal() != "" || v.Len() != 0 {
@@ -91,7 +91,7 @@ func TestMemoryWipes(t *testing.T) {
 	}
 	r.leave()
 	if r.bytes != nil || r.enter() != nil {
-		t.Error("not given back")
+		t.Error("not freed")
 	}
 }
 
@@ -120,13 +120,13 @@ func TestMemoryRaces(t *testing.T) {
 }
 
 // Thousands of sets, one after the other, don't leak memory.
-func TestMemoryStaysFlat(t *testing.T) {
+func TestMemoryDoesNotLeak(t *testing.T) {
 	var m Sets
 	for range 2000 {
 		s, _ := values3()
 		kept := m.Keep(s)
 		if kept.Bound[0].Value.Len() != 10 {
-			t.Fatal("a value got lost")
+			t.Fatal("a value is missing")
 		}
 	}
 	collected(t, &m, 0)

@@ -59,7 +59,7 @@ func wants(t *testing.T, kind string, b []byte) {
 		}
 	}
 	if kind == unlocked && slices.Contains(flags, "lo") {
-		t.Errorf("memory that is locked is called %s", kind)
+		t.Errorf("locked memory has the kind %s", kind)
 	}
 }
 
@@ -72,7 +72,7 @@ func holds(t *testing.T, kind string) {
 	}
 	wants(t, kind, r.bytes)
 	if !bytes.Equal(r.bytes, make([]byte, len(r.bytes))) {
-		t.Error("it isn't zero")
+		t.Error("the memory is not zeroed")
 	}
 	r.free()
 	var m Sets
@@ -82,7 +82,7 @@ func holds(t *testing.T, kind string) {
 	}
 	m.Wipe()
 	if kept.Bound[0].Value.Len() != 0 {
-		t.Error("a value is there after it was wiped")
+		t.Error("a value is readable after it was wiped")
 	}
 }
 

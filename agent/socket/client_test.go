@@ -18,7 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestDialNobody(t *testing.T) {
+func TestDialNoListener(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -53,11 +53,11 @@ func TestDialNobody(t *testing.T) {
 }
 
 // A connection that Dial opened too long ago is replaced by a new one.
-func TestDialLongBefore(t *testing.T) {
+func TestDialStaleConnection(t *testing.T) {
 	t.Parallel()
 	at := agenttest.Serve(t, newFakeEngine(many(1)), peer.List{})
 	c := at.Dial(t)
-	poll.Until(t, 30*time.Second, "the agent has dropped it", func() bool { return strings.Contains(at.Log.String(), `"op":"other"`) })
+	poll.Until(t, 30*time.Second, "the agent has closed it", func() bool { return strings.Contains(at.Log.String(), `"op":"other"`) })
 	if _, err := c.Source(sandbox, "").Next(t.Context(), ""); err != nil {
 		t.Error(err)
 	}

@@ -21,7 +21,7 @@ func conns(t *testing.T) (client *conn, agent int) {
 }
 
 // A reply that arrives byte by byte times out: no read starts after the end, even if there is something to read.
-func TestAnswersEnd(t *testing.T) {
+func TestReplyDeadline(t *testing.T) {
 	const patience = time.Minute
 	w, agent := conns(t)
 	if _, err := unix.Write(agent, []byte("{}\n")); err != nil {

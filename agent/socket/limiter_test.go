@@ -55,24 +55,24 @@ func TestSocketLimits(t *testing.T) {
 	for range 64 {
 		at.Send(t, wait)
 	}
-	poll.Until(t, 30*time.Second, "64 wait", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 64 })
+	poll.Until(t, 30*time.Second, "64 clients wait", func() bool { active, waiting := at.Counts(); return active == 0 && waiting == 64 })
 	if got := readAll(t, at.Send(t, wait)); !strings.Contains(got, `"code":"RATE_LIMITED"`) || !strings.Contains(got, `"retry_after":5`) {
 		t.Errorf("reply to one more client: %q", got)
 	}
 	if _, err := at.Dial(t).Source(sandbox, "").Next(t.Context(), ""); err != nil {
-		t.Errorf("one that doesn't wait: %v", err)
+		t.Errorf("a client that does not wait: %v", err)
 	}
 	poll.Until(t, 30*time.Second, "its connection has ended", func() bool { active, _ := at.Counts(); return active == 0 })
 	var silent []net.Conn
 	for range 128 {
 		silent = append(silent, at.Send(t, ""))
 	}
-	poll.Until(t, 30*time.Second, "128 are idle", func() bool { active, _ := at.Counts(); return active == 128 })
+	poll.Until(t, 30*time.Second, "128 connections are idle", func() bool { active, _ := at.Counts(); return active == 128 })
 	if got := readAll(t, at.Send(t, "")); !strings.Contains(got, `"code":"RATE_LIMITED"`) {
 		t.Errorf("reply to one more client: %q", got)
 	}
 	if _, err := at.Dial(t).Source(sandbox, "").Next(t.Context(), ""); err != nil { // once the first are dropped
-		t.Errorf("after the silent ones: %v", err)
+		t.Errorf("after the idle clients: %v", err)
 	}
 	for _, c := range silent {
 		if got := readAll(t, c); !strings.Contains(got, "within 5 seconds") {
@@ -81,17 +81,17 @@ func TestSocketLimits(t *testing.T) {
 	}
 }
 
-func TestSocketRequestsThatAreNone(t *testing.T) {
+func TestSocketInvalidRequests(t *testing.T) {
 	at := agenttest.Serve(t, newFakeEngine(many(1)), peer.List{})
 	for _, tt := range []struct{ name, text, want string }{
 		{"no JSON", "hello\n", `"code":"MALFORMED"`},
 		{"an empty line", "\n", `"code":"MALFORMED"`},
-		{"4096 bytes and no end", strings.Repeat(" ", 4096), `"code":"TOO_LARGE"`},
-		{"much more", strings.Repeat("x", 100000), `"code":"TOO_LARGE"`},
+		{"4096 bytes without a line feed", strings.Repeat(" ", 4096), `"code":"TOO_LARGE"`},
+		{"100,000 bytes", strings.Repeat("x", 100000), `"code":"TOO_LARGE"`},
 		{"4096 bytes", strings.Repeat(" ", 4096-len(`{"op":"status"}`)-1) + `{"op":"status"}` + "\n", `{"status":{"state":"fresh"`},
-		{"one more", strings.Repeat(" ", 4096-len(`{"op":"status"}`)) + `{"op":"status"}` + "\n", `"code":"TOO_LARGE"`},
+		{"4097 bytes", strings.Repeat(" ", 4096-len(`{"op":"status"}`)) + `{"op":"status"}` + "\n", `"code":"TOO_LARGE"`},
 		{"POST", "POST /metrics HTTP/1.1\r\n\r\n", `"code":"MALFORMED"`},
-		{"a page that isn't", "GET /reveal HTTP/1.1\r\n\r\n", "HTTP/1.0 404 Not Found\r\n"},
+		{"unknown page", "GET /reveal HTTP/1.1\r\n\r\n", "HTTP/1.0 404 Not Found\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := readAll(t, at.Send(t, tt.text)); !strings.Contains(got, tt.want) {
@@ -100,7 +100,7 @@ func TestSocketRequestsThatAreNone(t *testing.T) {
 		})
 	}
 	if got, err := at.Dial(t).Source(sandbox, "").Next(t.Context(), ""); err != nil || len(got.Bound) != 1 {
-		t.Errorf("after all that: %v", err)
+		t.Errorf("after the malformed requests: %v", err)
 	}
 }
 
@@ -131,31 +131,31 @@ func TestSocketSlowReaders(t *testing.T) {
 	poll.Until(t, 30*time.Second, "the values are sent, and aren't lent while the client doesn't read", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return uses >= 12 && lent == 0 // the lengths of both, and the first part
+		return uses >= 12 && lent == 0 // for the lengths, and for the first part
 	})
 	poll.Until(t, 30*time.Second, "the slow reader is dropped", func() bool {
 		active, _ := at.Counts()
 		return active == 0 && strings.Contains(at.Log.String(), `"outcome":"dropped"`)
 	})
 	if got, err := at.Dial(t).Source(sandbox, "").Next(t.Context(), ""); err != nil || got.Bound[3].Value.Len() != len(big) {
-		t.Errorf("one that reads: %v", err)
+		t.Errorf("a client that reads: %v", err)
 	}
 }
 
 // Values that are wiped while they are sent are never received as empty ones.
-func TestSocketWhileWiped(t *testing.T) {
+func TestSocketWipedDuringSend(t *testing.T) {
 	served := newFakeEngine(api.Snapshot{})
 	at := agenttest.Serve(t, served, peer.List{})
 	src := at.Dial(t).Source(sandbox, "")
 	given, refused, other := 0, 0, 0
 	for _, next := range []agent.State{agent.Refused, agent.Fresh} {
-		for wipedAt := 1; wipedAt < 12; wipedAt++ { // uses: three for the lengths, three to send them, and none after
+		for wipedAt := 1; wipedAt < 12; wipedAt++ { // three uses for the lengths, three to send the values, and none after that
 			set := snapshot(1, api.Bound{Label: api.Label{ExposeAsEnv: "B"}}, api.Bound{Label: api.Label{ExposeAsEnv: "C"}})
 			uses := 0
 			for i := range set.Bound {
 				set.Bound[i].Value = api.NewLentValue(func(use func([]byte)) {
 					uses++
-					if uses == wipedAt { // like the agent: first no client gets it any more
+					if uses == wipedAt { // as the agent does: first it stops serving the set
 						served.become(snapshot(2), next)
 					}
 					if uses >= wipedAt {
@@ -189,13 +189,13 @@ func TestSocketWhileWiped(t *testing.T) {
 }
 
 // Denials are logged once a second.
-func TestSocketDenialsAreFewLines(t *testing.T) {
+func TestSocketDenialLogLimit(t *testing.T) {
 	set := snapshot(1)
 	at := agenttest.Serve(t, newFakeEngine(set), peer.List{})
 	for range 128 {
 		at.Send(t, "")
 	}
-	poll.Until(t, 30*time.Second, "128 are idle", func() bool { active, _ := at.Counts(); return active == 128 })
+	poll.Until(t, 30*time.Second, "128 connections are idle", func() bool { active, _ := at.Counts(); return active == 128 })
 	began := time.Now()
 	for range 200 {
 		readAll(t, at.Send(t, ""))

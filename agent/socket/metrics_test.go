@@ -35,7 +35,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	readAll(t, at.Send(t, "nonsense\n"))
-	poll.Until(t, 30*time.Second, "the connections' end", func() bool { // they are counted after the response
+	poll.Until(t, 30*time.Second, "the connections end", func() bool { // they are counted after the response
 		return strings.Contains(at.Text(), "socket_connections 0\n")
 	})
 	text := at.Text()
@@ -72,7 +72,7 @@ func TestMetrics(t *testing.T) {
 	}
 	for _, secret := range []string{"canary", "VARIABLE", "sb_1", "/run/x", "sec_", "bnd_"} {
 		if strings.Contains(text, secret) {
-			t.Errorf("metrics say %q", secret)
+			t.Errorf("the metrics contain %q", secret)
 		}
 	}
 }
@@ -122,7 +122,7 @@ func TestPages(t *testing.T) {
 					t.Errorf("%d %q, %v", res.StatusCode, text, err)
 				}
 				if bytes.Contains(text, []byte("canary")) {
-					t.Error("a value is in it")
+					t.Error("the page contains a value")
 				}
 			})
 		}
@@ -148,7 +148,7 @@ func TestPagesOnAPort(t *testing.T) {
 		return readAll(t, c)
 	}
 	if got := ask(`{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1"}` + "\n"); !strings.HasPrefix(got, "HTTP/1.0 405 ") {
-		t.Errorf("a reveal is answered %q", got)
+		t.Errorf("response to a reveal: %q", got)
 	}
 	for range 20 {
 		c, err := net.Dial("tcp", l.Addr().String())
@@ -156,7 +156,7 @@ func TestPagesOnAPort(t *testing.T) {
 		defer func() { _ = c.Close() }()
 	}
 	if got := ask("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasSuffix(got, "\r\n\r\nfresh\n") {
-		t.Errorf("health is answered %q", got)
+		t.Errorf("response of /healthz: %q", got)
 	}
 	silent, err := net.Dial("tcp", l.Addr().String())
 	must(t, err)
@@ -165,7 +165,7 @@ func TestPagesOnAPort(t *testing.T) {
 	select {
 	case <-ended:
 	case <-time.After(30 * time.Second):
-		t.Fatal("doesn't stop")
+		t.Fatal("ServeMetrics does not return")
 	}
 	if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
 		t.Error("the port is still open")
@@ -196,7 +196,7 @@ func TestListenMetricsRefuses(t *testing.T) {
 }
 
 // An HTTP request may arrive in pieces.
-func TestPagesInPieces(t *testing.T) {
+func TestPagesSplitRequest(t *testing.T) {
 	at := agenttest.Serve(t, newFakeEngine(many(1)), peer.List{})
 	c := at.Send(t, "")
 	for _, b := range []byte("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") {

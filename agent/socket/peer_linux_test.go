@@ -46,7 +46,7 @@ func init() {
 		case err != nil:
 			fmt.Print(err)
 		}
-	case "silence": // opens as many connections as possible, prints so, and stays until its input ends
+	case "idle": // opens as many connections as possible, prints so, and stays until its input ends
 		for range 100 {
 			c, err := net.Dial("unix", path)
 			if err != nil {
@@ -57,7 +57,7 @@ func init() {
 		}
 		fmt.Println("silent")
 		_, _ = os.Stdin.Read(make([]byte, 1))
-	case "impostor": // answers every client with its own set
+	case "listen": // answers every client with its own set
 		l, err := net.Listen("unix", path)
 		if err == nil {
 			err = os.Chmod(path, 0o666)
@@ -154,15 +154,15 @@ func TestSocketAllowedChanges(t *testing.T) {
 }
 
 // A user who opens as many connections as possible doesn't block other users or root.
-func TestSocketGreedyUser(t *testing.T) {
+func TestSocketLimitPerUser(t *testing.T) {
 	at := agenttest.Serve(t, newFakeEngine(many(3)), peer.List{UIDs: []uint32{5001, 5002}})
-	greedy := other(t, "silence "+at.Path(), 5001, 5001)
-	in, err := greedy.StdinPipe()
+	idle := other(t, "idle "+at.Path(), 5001, 5001)
+	in, err := idle.StdinPipe()
 	must(t, err)
-	out, err := greedy.StdoutPipe()
+	out, err := idle.StdoutPipe()
 	must(t, err)
-	must(t, greedy.Start())
-	defer func() { _ = in.Close(); _ = greedy.Wait() }()
+	must(t, idle.Start())
+	defer func() { _ = in.Close(); _ = idle.Wait() }()
 	if _, err := out.Read(make([]byte, 64)); err != nil {
 		t.Fatal(err)
 	}
@@ -179,17 +179,17 @@ func TestSocketGreedyUser(t *testing.T) {
 }
 
 // A client sends nothing to another user's process that listens on the agent's path.
-func TestDialASquatter(t *testing.T) {
-	dir, err := os.MkdirTemp("", "impostor")
+func TestDialUntrustedListener(t *testing.T) {
+	dir, err := os.MkdirTemp("", "listener")
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	must(t, os.Chmod(dir, 0o777))
 	path := filepath.Join(dir, "agent.sock")
-	impostor := other(t, "impostor "+path, 5001, 5001)
+	untrusted := other(t, "listen "+path, 5001, 5001)
 	var heard bytes.Buffer
-	out, err := impostor.StdoutPipe()
+	out, err := untrusted.StdoutPipe()
 	must(t, err)
-	must(t, impostor.Start())
+	must(t, untrusted.Start())
 	first := make([]byte, 64)
 	n, err := out.Read(first)
 	if err != nil || string(first[:n]) != "listening\n" {
@@ -204,9 +204,9 @@ func TestDialASquatter(t *testing.T) {
 	if out, err := other(t, "ask "+path, 5002, 5002).CombinedOutput(); err != nil || string(out) != "untrusted" {
 		t.Errorf("another user: %q, %v", out, err)
 	}
-	must(t, impostor.Process.Kill())
+	must(t, untrusted.Process.Kill())
 	_, _ = heard.ReadFrom(out)
-	_ = impostor.Wait()
+	_ = untrusted.Wait()
 	if heard.Len() > 0 {
 		t.Errorf("the other process got a request: %q", heard.String())
 	}

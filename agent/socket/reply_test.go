@@ -51,7 +51,7 @@ func opened(s api.Snapshot) []string {
 }
 
 // A set is received as it was sent, however its bytes are split.
-func TestSetOverTheWire(t *testing.T) {
+func TestSetEncoding(t *testing.T) {
 	for _, n := range []int{0, 1, 2, 7, 100, 1000} {
 		for _, step := range []int{1, 3, 1000, 1 << 20} {
 			if n == 1000 && step < 1000 {
@@ -102,7 +102,7 @@ func TestWipedValuesAreNotSent(t *testing.T) {
 		t.Fatalf("%d bytes sent, error %v", len(text), err)
 	}
 	if _, _, _, err := socket.ReadReply(bytes.NewReader(text)); !errors.Is(err, api.ErrUnavailable) {
-		t.Errorf("the client takes it: %v", err)
+		t.Errorf("the client accepts it: %v", err)
 	}
 }
 
@@ -113,24 +113,24 @@ func TestRequests(t *testing.T) {
 		{"reveal", `{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1"}`, ""},
 		{"all fields", `{"op":"reveal","resource_type":"computer","resource_id":"c","etag":"x\"\u0000","wait_seconds":60}`, ""},
 		{"bindings", `{"op":"bindings","resource_type":"sandbox","resource_id":"sb_1"}`, ""},
-		{"bindings of nothing", `{"op":"bindings"}`, "resource_type is required"},
-		{"bindings that wait", `{"op":"bindings","resource_type":"sandbox","resource_id":"sb_1","wait_seconds":1}`, "only a reveal"},
+		{"bindings without a resource", `{"op":"bindings"}`, "resource_type is required"},
+		{"bindings with a wait", `{"op":"bindings","resource_type":"sandbox","resource_id":"sb_1","wait_seconds":1}`, "only a reveal"},
 		{"status", `{"op":"status"}`, ""},
-		{"refresh, spaced", ` { "op" : "refresh" } `, ""},
+		{"refresh with white space", ` { "op" : "refresh" } `, ""},
 		{"nothing", ``, "isn't one line of JSON"},
 		{"a list", `[]`, "isn't one line of JSON"},
 		{"null", `null`, "op must be"},
 		{"no op", `{}`, "op must be"},
 		{"another op", `{"op":"dump"}`, "op must be"},
 		{"a number", `{"op":7}`, "isn't one line of JSON"},
-		{"cut", `{"op":"status"`, "isn't one line of JSON"},
-		{"two", `{"op":"status"}{"op":"status"}`, "more than one"},
-		{"a field too many", `{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","only":"A"}`, "isn't one line of JSON"},
+		{"truncated", `{"op":"status"`, "isn't one line of JSON"},
+		{"two requests", `{"op":"status"}{"op":"status"}`, "more than one"},
+		{"unknown field", `{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","only":"A"}`, "isn't one line of JSON"},
 		{"no resource", `{"op":"reveal"}`, "resource_type is required"},
-		{"an odd resource", `{"op":"reveal","resource_type":"sandbox","resource_id":"../x"}`, "resource_id must be"},
-		{"too long a wait", `{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","wait_seconds":61}`, "wait_seconds must be 0 to 60"},
-		{"a wait below zero", `{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","wait_seconds":-1}`, "wait_seconds must be 0 to 60"},
-		{"status of something", `{"op":"status","etag":"x"}`, "have a resource"},
+		{"invalid resource", `{"op":"reveal","resource_type":"sandbox","resource_id":"../x"}`, "resource_id must be"},
+		{"wait too long", `{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","wait_seconds":61}`, "wait_seconds must be 0 to 60"},
+		{"negative wait", `{"op":"reveal","resource_type":"sandbox","resource_id":"sb_1","wait_seconds":-1}`, "wait_seconds must be 0 to 60"},
+		{"status with an etag", `{"op":"status","etag":"x"}`, "have a resource"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			again, err := socket.ParseRequest([]byte(tt.line))
@@ -151,7 +151,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-func TestRepliesThatAreNone(t *testing.T) {
+func TestInvalidReplies(t *testing.T) {
 	text, err := socket.EncodeAnswer(many(3), agent.Status{State: agent.Fresh}, func() int { return 1 << 20 })
 	if err != nil {
 		t.Fatal(err)
@@ -162,17 +162,17 @@ func TestRepliesThatAreNone(t *testing.T) {
 		{"nothing", ""},
 		{"another word", "give" + whole[3:]},
 		{"another version", "set 1" + whole[5:]},
-		{"a word less", strings.Replace(head, " values", "", 1) + "\n" + rest},
+		{"word missing", strings.Replace(head, " values", "", 1) + "\n" + rest},
 		{"a size too large", "set 2 fresh 0 values 99999999999\n" + rest},
-		{"a size below zero", "set 2 fresh 0 values -1\n" + rest},
-		{"a size of nothing", "set 2 fresh 0 values 0\n" + rest},
+		{"negative size", "set 2 fresh 0 values -1\n" + rest},
+		{"empty size", "set 2 fresh 0 values 0\n" + rest},
 		{"the set is longer", strings.Replace(head, " values ", " values 1", 1) + "\n" + rest},
 		{"no set", "set 2 fresh 0 values 3\n{}x"},
-		{"an odd age", "same 2 fresh soon\n"},
-		{"an age beyond time", "same 2 fresh 9223372036854775807\n"},
-		{"same and more", "same 2 fresh 0 0\n"},
+		{"invalid age", "same 2 fresh soon\n"},
+		{"age too large", "same 2 fresh 9223372036854775807\n"},
+		{"same with more words", "same 2 fresh 0 0\n"},
 		{"a long line", strings.Repeat("x", 2<<20)},
-		{"nothing but HTTP", "HTTP/1.0 200 OK\r\n\r\n"},
+		{"HTTP response", "HTTP/1.0 200 OK\r\n\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if set, same, line, err := socket.ReadReply(strings.NewReader(tt.text)); err == nil {
@@ -208,7 +208,7 @@ func FuzzRequest(f *testing.F) {
 		}
 		twice, err := socket.ParseRequest(again)
 		if err != nil || !bytes.Equal(twice, again) {
-			t.Fatalf("%q reads as %q, %v", again, twice, err)
+			t.Fatalf("%q is parsed as %q, %v", again, twice, err)
 		}
 		var got, want map[string]any
 		if json.Unmarshal(again, &got) != nil || json.Unmarshal(line, &want) != nil {
@@ -244,7 +244,7 @@ func FuzzAnswer(f *testing.F) {
 		switch {
 		case err != nil:
 			if len(set.Bound) > 0 || same || line != nil {
-				t.Fatalf("an error, and yet something: %v", err)
+				t.Fatalf("both an error and a set: %v", err)
 			}
 		case line != nil:
 			_ = socket.ReplyError(line)

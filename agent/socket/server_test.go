@@ -215,7 +215,7 @@ func TestSocketRefresh(t *testing.T) {
 				t.Errorf("status %+v, error %v, want %v", status, err, tt.want)
 			}
 			if err != nil && strings.Contains(err.Error(), "0123456789") {
-				t.Errorf("a key is in %q", err)
+				t.Errorf("%q contains a key", err)
 			}
 		})
 	}
@@ -241,7 +241,7 @@ func TestSocketRefreshesTogether(t *testing.T) {
 	for range 20 {
 		ask()
 	}
-	poll.Until(t, 30*time.Second, "all wait", func() bool { _, waiting := at.Counts(); return waiting == 21 })
+	poll.Until(t, 30*time.Second, "all clients wait", func() bool { _, waiting := at.Counts(); return waiting == 21 })
 	close(goOn)
 	all.Wait()
 	at.Stop()
@@ -260,6 +260,6 @@ func TestListen(t *testing.T) {
 		t.Errorf("socket %v, %v", info.Mode(), err)
 	}
 	if _, err := socket.Listen(socket.Config{Path: at.Path() + "2"}); err == nil {
-		t.Error("listens without an engine")
+		t.Error("Listen without an engine returned no error")
 	}
 }

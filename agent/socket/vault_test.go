@@ -30,8 +30,8 @@ func TestSocketNamedVault(t *testing.T) {
 		{"none named", vaultA, "", false},
 		{"the same", vaultA, vaultA, false},
 		{"another", vaultA, vaultB, true},
-		{"of an agent that doesn't know", "", vaultB, true},
-		{"none named, of an agent that doesn't know", "", "", false},
+		{"agent that does not report its vault", "", vaultB, true},
+		{"none named, agent that does not report its vault", "", "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			served := newFakeEngine(set)
@@ -66,7 +66,7 @@ func TestSocketNamedVaultWhileWaiting(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { _, err := src.Next(t.Context(), first.Etag); ended <- err }()
 	poll.Until(t, 30*time.Second, "it waits", func() bool { _, waiting := at.Counts(); return waiting == 1 })
-	served.become(many(2), agent.Fresh) // and of no vault
+	served.become(many(2), agent.Fresh) // whose status names no vault
 	if _, ok := errors.AsType[*socket.OtherVault](<-ended); !ok {
 		t.Error("got the set of another vault")
 	}

@@ -82,12 +82,12 @@ func (w *watched) reports(want ...string) {
 			for _, path := range paths {
 				name := strings.TrimPrefix(path, w.dir+"/")
 				if !slices.Contains(want, name) {
-					w.Fatalf("told of %s, want %v", name, want)
+					w.Fatalf("reported %s, want %v", name, want)
 				}
 				missing = slices.DeleteFunc(missing, func(m string) bool { return m == name })
 			}
 		case <-deadline:
-			w.Fatalf("not told of %v", missing)
+			w.Fatalf("not reported: %v", missing)
 		}
 	}
 }
@@ -219,7 +219,7 @@ func TestWatcher_Symlinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}, file)
-	w.link(w.at("two"), "d") // absolute now
+	w.link(w.at("two"), "d") // an absolute path
 	w.reports("d/file")
 	w.write("two/file", "three")
 	w.reports("d/file")
@@ -227,7 +227,7 @@ func TestWatcher_Symlinks(t *testing.T) {
 	w.quiet()
 	w.link("../"+filepath.Base(w.dir)+"/one", "d")
 	w.reports("d/file")
-	w.link("d", "d") // leads nowhere
+	w.link("d", "d") // a loop
 	w.reports("d/file")
 	w.link("two", "d")
 	w.reports("d/file")
@@ -293,11 +293,11 @@ func TestWatcher_Burst(t *testing.T) {
 			count++
 			heard = slices.Contains(paths, w.at("sentinel"))
 		case <-time.After(30 * time.Second):
-			t.Fatal("not told of the end")
+			t.Fatal("the last change was not reported")
 		}
 	}
 	if count > 10 {
-		t.Errorf("told %d times of a burst", count)
+		t.Errorf("a burst was reported %d times", count)
 	}
 }
 
