@@ -26,13 +26,10 @@ type Config struct {
 	// instead of err. The sets of Source aren't cached then. Nil means no fallback.
 	Fallback func(err error) (Source, *cache.Cache, error)
 	Outputs  []Output // written at each change
-	// OnRevoke is called with the source's error each time the source begins to refuse, after the set was dropped. It must
-	// not block. Nil means that the error is logged.
-	OnRevoke func(err error)
 	// Sleep watches for suspends of this machine until ctx ends: WatchSleep, or nil.
 	Sleep func(ctx context.Context, wake func(reason string)) error
-	// Heap leaves values in the memory that the source has allocated, for a process that passes them on. Otherwise they are
-	// moved to locked memory, and freed after a change.
+	// Heap leaves values in the memory that the source has allocated, for a process that passes them on and reports the error
+	// of Follow. Otherwise they are moved to locked memory, and freed after a change, and a refusal is logged.
 	Heap    bool
 	Changes zerolog.Level // at which changes of the set and the state are logged; zero: debug
 	Version string        // for the status
@@ -85,7 +82,7 @@ func New(c Config) (*Engine, error) {
 	}
 	e := &Engine{
 		conf: c, source: c.Source, cache: c.Cache,
-		asking: asking{log: c.Log, seen: versions{}, changes: c.Changes}, kept: kept{cache: c.Cache},
+		asking: asking{seen: versions{}}, kept: kept{cache: c.Cache},
 		saving: make(chan struct{}, 1), stale: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	if !c.Heap {
@@ -96,16 +93,12 @@ func New(c Config) (*Engine, error) {
 		State: Starting, Since: began, Resource: c.Resource, StartedAt: began, PID: os.Getpid(), Version: c.Version,
 		Vault: c.Source.Vault(),
 	}})
-	if len(c.Outputs) > 0 {
-		e.SetOutputs(c.Outputs)
-	}
+	e.SetOutputs(c.Outputs)
 	return e, nil
 }
 
 // LogTo replaces the log between First and Run, if Config.Heap is set.
-func (e *Engine) LogTo(log zerolog.Logger) {
-	e.conf.Log, e.asking.log = log, log
-}
+func (e *Engine) LogTo(log zerolog.Logger) { e.conf.Log = log }
 
 // Run follows the source until ctx ends. Then it removes the outputs that don't ask to be kept, and returns when
 // everything it started has ended. It is called at most once.
@@ -149,8 +142,9 @@ func (e *Engine) Refresh(ctx context.Context) error {
 	e.mu.Lock()
 	if left := time.Until(e.quiet); left > 0 {
 		defer e.mu.Unlock()
+		seconds := (left + time.Second - 1).Truncate(time.Second)
 		return &api.Error{Kind: e.busy.Kind, RetryAfter: left,
-			Message: fmt.Sprintf("the vault asked to be left alone for another %s: %s", roundUp(left), e.busy.Message)}
+			Message: fmt.Sprintf("the vault asked to be left alone for another %s: %s", seconds, e.busy.Message)}
 	}
 	e.refreshes = append(e.refreshes, answered)
 	e.askAtOnce()
@@ -163,11 +157,6 @@ func (e *Engine) Refresh(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// roundUp rounds up to whole seconds.
-func roundUp(d time.Duration) time.Duration {
-	return (d + time.Second - 1).Truncate(time.Second)
 }
 
 // Replace replaces source and cache, for example after a change of the key, and asks the new source at once. The current

@@ -31,11 +31,6 @@ func (c *clock) set(src Source) {
 
 func (c *clock) now() time.Time { return time.Now().Add(-time.Duration(c.ahead.Load())) }
 
-// untilCheck returns how long to wait for a value that expires at a time.
-func (c *clock) untilCheck(at time.Time) time.Duration {
-	return min(max(0, at.Sub(c.now())), longestUnchecked)
-}
-
 // lastOf returns when the last of them expired, or zero if there are none.
 func lastOf(expired []api.Bound) (at time.Time) {
 	for _, b := range expired {
@@ -63,7 +58,7 @@ func (e *Engine) expire(ctx context.Context) {
 		v := e.served()
 		var due <-chan time.Time
 		if !v.expires.IsZero() {
-			due = time.After(e.clock.untilCheck(v.expires))
+			due = time.After(min(max(0, v.expires.Sub(e.clock.now())), longestUnchecked))
 		}
 		select {
 		case <-ctx.Done():

@@ -414,8 +414,8 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 			path, out := filepath.Join(t.TempDir(), "set"), &fakeOutput{name: "out", keep: true}
 			cache, err := cache.New(cache.Config{Path: path, Key: key, Resource: sandbox})
 			must(t, err)
-			revoked := make(chan struct{}, 1)
-			a, stop := realAgent(t, p.BaseURL, key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out), OnRevoke: func(error) { revoked <- struct{}{} }})
+			log := &agenttest.Log{}
+			a, stop := realAgent(t, p.BaseURL, key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out), Log: zerolog.New(log)})
 			defer stop()
 			socket := agenttest.Serve(t, a, peer.List{}).Dial(t).Source(sandbox, "")
 			held, err := a.Wait(t.Context(), "")
@@ -446,7 +446,9 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 			if took := time.Since(began); took > 5*time.Second {
 				t.Errorf("removed after %s", took)
 			}
-			<-revoked
+			if n := strings.Count(log.String(), "key refused: "); n != 1 {
+				t.Errorf("the refusal was logged %d times", n)
+			}
 			set, s := a.Snapshot()
 			if s.State != agent.Refused || len(set.Bound) != 0 || s.Bindings != 0 || s.Etag != "" {
 				t.Errorf("state %s, %d values", s.State, len(set.Bound))

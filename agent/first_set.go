@@ -34,34 +34,32 @@ func (e *Engine) first(ctx context.Context, from supplier) (api.Snapshot, error)
 	}
 	asked, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type answer struct {
-		set api.Snapshot
-		err error
-	}
-	answered := make(chan answer, 1)
+	var set api.Snapshot
+	answered := make(chan error, 1)
 	go func() {
-		set, err := from.Next(asked, "")
-		answered <- answer{set, err}
+		var err error
+		set, err = from.Next(asked, "")
+		answered <- err
 	}()
 	impatient := time.NewTimer(patience)
 	defer impatient.Stop()
 	select {
 	case <-impatient.C:
-	case got := <-answered:
-		if got.err != nil && !api.RefusesKey(got.err) && e.serveCache(from.cache) {
-			return e.beginFromCache(got.err)
+	case err := <-answered:
+		if err != nil && !api.RefusesKey(err) && e.serveCache(from.cache) {
+			return e.beginFromCache(err)
 		}
-		return e.begin(got.set, got.err, from)
+		return e.begin(set, err, from)
 	}
 	cached := e.serveCache(from.cache)
 	if cached {
 		cancel()
 	}
-	got := <-answered
-	if got.err != nil && cached { // else it was just in time
+	err := <-answered
+	if err != nil && cached { // else it was just in time
 		return e.beginFromCache(nil)
 	}
-	return e.begin(got.set, got.err, from)
+	return e.begin(set, err, from)
 }
 
 // begin serves the first set of a source, or nothing if it refuses, and updates the cache.

@@ -63,7 +63,7 @@ func (b *begun) Next(ctx context.Context, etag string) (api.Snapshot, error) {
 // follow passes the sets after first to sinks, as for a command that was started with first, until ctx ends (nil) or the
 // source refuses.
 func follow(ctx context.Context, src agent.Source, first api.Snapshot, log zerolog.Logger, sinks ...interface{ Take(api.Snapshot) }) error {
-	e, err := agent.New(agent.Config{Resource: sandbox, Source: &begun{src, &first}, Heap: true, OnRevoke: func(error) {}, Log: log})
+	e, err := agent.New(agent.Config{Resource: sandbox, Source: &begun{src, &first}, Heap: true, Log: log})
 	if err == nil && first.Etag != "" {
 		_, err = e.First(ctx)
 	}

@@ -133,7 +133,7 @@ func (e *Engine) request(t *turn) answer {
 		t.from = other
 		set, err = e.ask(t)
 	}
-	return e.asking.judge(t.ctx, set, err)
+	return e.judge(t.ctx, set, err)
 }
 
 // ask makes one request, for the set or for a change.

@@ -26,8 +26,6 @@ var (
 
 // asking is the state that the engine keeps between requests.
 type asking struct {
-	log      zerolog.Logger
-	changes  zerolog.Level // at which a new set is logged
 	seen     versions
 	etag     string      // of the set that was taken last; empty: none
 	labels   []api.Label // of that set; nil: none
@@ -57,7 +55,8 @@ type answer struct {
 
 // judge returns what a set or an error of a source means. ctx is that of the request, without its timeout. A set in which a
 // secret has a lower version than before counts as a failure.
-func (k *asking) judge(ctx context.Context, next api.Snapshot, err error) answer {
+func (e *Engine) judge(ctx context.Context, next api.Snapshot, err error) answer {
+	k := &e.asking
 	if ctx.Err() != nil && askedFor(err) == 0 { // a pause that the vault asks for counts in any case
 		next.Wipe()
 		return answer{outcome: interrupted}
@@ -70,8 +69,8 @@ func (k *asking) judge(ctx context.Context, next api.Snapshot, err error) answer
 	}
 	switch {
 	case err == nil:
-		k.recovered()
-		event := k.log.WithLevel(k.changes).Str("etag", next.Etag).Int("bindings", len(next.Bound))
+		e.recovered()
+		event := e.conf.Log.WithLevel(e.conf.Changes).Str("etag", next.Etag).Int("bindings", len(next.Bound))
 		if k.labels != nil {
 			event = event.Any("changes", api.CompareLabels(k.labels, api.Labels(next.Bound)))
 		}
@@ -79,7 +78,7 @@ func (k *asking) judge(ctx context.Context, next api.Snapshot, err error) answer
 		k.take(next)
 		return answer{outcome: changed, set: next}
 	case errors.Is(err, api.ErrNotModified) && k.etag != "":
-		k.recovered()
+		e.recovered()
 		return answer{outcome: confirmed}
 	case api.RefusesKey(err):
 		k.etag, k.stands, k.labels = "", false, nil
@@ -88,9 +87,9 @@ func (k *asking) judge(ctx context.Context, next api.Snapshot, err error) answer
 	next.Wipe()
 	k.failures++
 	wait := k.retry.NextRandom(askedFor(err))
-	event := k.log.Debug()
+	event := e.conf.Log.Debug()
 	if k.failures == 1 {
-		event = k.log.Warn()
+		event = e.conf.Log.Warn()
 	}
 	event = withHint(event, err).Int("attempt", k.failures).Stringer("wait", wait.Round(time.Millisecond))
 	if k.stands {
@@ -102,9 +101,10 @@ func (k *asking) judge(ctx context.Context, next api.Snapshot, err error) answer
 }
 
 // recovered ends a run of failures.
-func (k *asking) recovered() {
+func (e *Engine) recovered() {
+	k := &e.asking
 	if k.failures > 0 {
-		k.log.Info().Int("attempt", k.failures).Msg("vault available again")
+		e.conf.Log.Info().Int("attempt", k.failures).Msg("vault available again")
 		k.retry.Reset()
 	}
 	k.failures = 0

@@ -18,8 +18,7 @@ const wipeAfter = time.Second
 //   - the outputs: each outlet removes its own, and retries until that works;
 //   - values in locked memory that outputs or clients still use: collect wipes them after wipeAfter.
 //
-// A command that has values in its environment keeps them or is stopped: see Status.OnRevoke. Config.OnRevoke is called at
-// the first refusal.
+// A command that has values in its environment keeps them or is stopped: see Status.OnRevoke.
 func (e *Engine) revoke(src Source, err error) {
 	first := e.now.Load().status.State != Refused
 	e.publish(func(v *view) {
@@ -34,12 +33,7 @@ func (e *Engine) revoke(src Source, err error) {
 	})
 	e.save() // which removes the cache in this state
 	e.tidy()
-	if !first {
-		return
+	if first && !e.conf.Heap {
+		e.conf.Log.Error().Err(err).Msg("key refused: values, cache and outputs removed")
 	}
-	if e.conf.OnRevoke != nil {
-		e.conf.OnRevoke(err)
-		return
-	}
-	e.conf.Log.Error().Err(err).Msg("key refused: values, cache and outputs removed")
 }

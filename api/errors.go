@@ -82,8 +82,8 @@ const CodeMachineScope = "MACHINE_KEY_SCOPE"
 
 // OutOfScope reports whether err is the refusal of a machine's lifecycle key.
 func OutOfScope(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Kind == ErrDenied && e.Code == CodeMachineScope
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Kind == ErrDenied && e.Code == CodeMachineScope
 }
 
 // RefusesKey reports whether err says that the vault refuses the key, with 401 or 403.
@@ -100,12 +100,11 @@ func RetryAfter(err error) time.Duration {
 // Temporary reports whether the same request may succeed later: after 429 and 5xx, unless the vault's Retryable differs.
 // It is false for a refused key in any case.
 func Temporary(err error) bool {
-	var e *Error
-	if errors.As(err, &e) && e.Retryable != nil && e.Kind != ErrUnauthorized && e.Kind != ErrDenied {
+	if e, ok := errors.AsType[*Error](err); ok && e.Retryable != nil && e.Kind != ErrUnauthorized && e.Kind != ErrDenied {
 		return *e.Retryable
 	}
-	var k *Kind
-	return errors.As(err, &k) && k.retry
+	k, ok := errors.AsType[*Kind](err)
+	return ok && k.retry
 }
 
 // ErrorBody is the body of all answers except 2xx and 304. RetryAfter is in seconds. SDKs read Message, which repeats

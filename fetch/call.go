@@ -235,7 +235,7 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 
 // read returns the whole body, or a Problem if it is longer than limit bytes.
 func read(answer *http.Response, limit int) ([]byte, error) {
-	tooLarge := &Problem{Reason: reasonTooLarge, Message: "the vault's answer is longer than the " + mebibytes(limit) + " allowed"}
+	tooLarge := &Problem{Reason: reasonTooLarge, Message: "the vault's answer is longer than the " + strconv.Itoa(limit>>20) + " MiB allowed"}
 	if answer.ContentLength > int64(limit) {
 		return nil, tooLarge
 	}
@@ -259,14 +259,6 @@ func read(answer *http.Response, limit int) ([]byte, error) {
 			body = append(make([]byte, 0, grown), body...)
 		}
 	}
-}
-
-// mebibytes formats a limit for an error.
-func mebibytes(n int) string {
-	if n < 1<<20 {
-		return strconv.Itoa(n>>10) + " KiB"
-	}
-	return strconv.Itoa(n>>20) + " MiB"
 }
 
 // isJSON reports whether a body is JSON, by its media type.

@@ -73,15 +73,14 @@ func (e *FlowError) Error() string {
 	if e.Status.Provider != "" {
 		what += " at " + e.Status.Provider
 	}
+	outcome := " failed"
 	if e.Status.Status == api.FlowDenied {
-		what += " was denied"
-	} else {
-		what += " failed"
+		outcome = " was denied"
 	}
 	if why := cmp.Or(e.Status.Message, e.Status.Error); why != "" {
-		what += ": " + why
+		outcome += ": " + why
 	}
-	return what
+	return what + outcome
 }
 
 // WaitForCompletion waits for the flow's end. Its error is nil only if the account is connected. Temporary errors of a
@@ -114,10 +113,7 @@ func (f *Flow) WaitForCompletion(ctx context.Context, o WaitOptions) (FlowStatus
 		case !api.Temporary(err):
 			return last, err
 		default:
-			trouble = err
-			if refused, ok := errors.AsType[*api.Error](err); ok {
-				pause = max(pause, refused.RetryAfter)
-			}
+			trouble, pause = err, max(pause, api.RetryAfter(err))
 		}
 		if delay.Sleep(all, pause) == nil {
 			continue

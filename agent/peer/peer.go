@@ -18,22 +18,19 @@ type Peer struct {
 }
 
 // Of returns the peer of a connection.
-func Of(c *net.UnixConn) (p Peer, err error) {
-	err = control(c, func(fd int) (err error) { p, err = OfFD(fd); return err })
-	return p, err
-}
+func Of(c *net.UnixConn) (Peer, error) { return control(c, OfFD) }
 
 // Trusted reports whether p runs as root or as the user of this process.
 func (p Peer) Trusted() bool { return p.UID == 0 || p.UID == uint32(os.Geteuid()) }
 
-// control calls do with the file descriptor of c.
-func control(c *net.UnixConn, do func(fd int) error) error {
+// control returns the result of do, which it calls with the file descriptor of c.
+func control[T any](c *net.UnixConn, do func(fd int) (T, error)) (got T, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return err
+		return got, err
 	}
-	controlErr := raw.Control(func(fd uintptr) { err = do(int(fd)) })
-	return errors.Join(controlErr, err)
+	controlErr := raw.Control(func(fd uintptr) { got, err = do(int(fd)) })
+	return got, errors.Join(controlErr, err)
 }
 
 // List is the users and groups that may connect, besides those that are trusted.
@@ -48,8 +45,7 @@ func (l List) Contains(p Peer, c *net.UnixConn) bool {
 	if len(l.GIDs) == 0 {
 		return false
 	}
-	var supplementary []uint32
-	err := control(c, func(fd int) (err error) { supplementary, err = groups(fd); return err })
+	supplementary, err := control(c, groups)
 	return err == nil && slices.ContainsFunc(supplementary, func(g uint32) bool { return slices.Contains(l.GIDs, g) })
 }
 

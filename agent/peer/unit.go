@@ -6,9 +6,8 @@ import (
 )
 
 // Unit returns the name of the systemd unit that p runs in, or "" if it runs in none. c is the connection to p.
-func Unit(p Peer, c *net.UnixConn) (name string, err error) {
-	err = control(c, func(fd int) (err error) { name, err = unitOfProcess(fd, int(p.PID)); return err })
-	return name, err
+func Unit(p Peer, c *net.UnixConn) (string, error) {
+	return control(c, func(fd int) (string, error) { return unitOfProcess(fd, int(p.PID)) })
 }
 
 // unitOf returns the unit that the text of /proc/PID/cgroup names, or "". It is the first below the slices: cgroups

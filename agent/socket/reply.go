@@ -64,9 +64,7 @@ func refusal(err error) []byte {
 	case errors.As(err, &kind):
 		r.Code = kind.Code
 	}
-	if limited, ok := errors.AsType[*api.Error](err); ok {
-		r.RetryAfter = limited.RetryAfter.Seconds()
-	}
+	r.RetryAfter = api.RetryAfter(err).Seconds()
 	line, _ := json.Marshal(r)
 	return append(line, '\n')
 }

@@ -107,7 +107,7 @@ func TestSocketWhileStarting(t *testing.T) {
 func TestSocketWait(t *testing.T) {
 	served := newFakeEngine(snapshot(1))
 	at := agenttest.Serve(t, served, peer.List{})
-	e, err := agent.New(agent.Config{Resource: sandbox, Source: at.Dial(t).Source(sandbox, ""), Heap: true, OnRevoke: func(error) {}, Log: zerolog.Nop()})
+	e, err := agent.New(agent.Config{Resource: sandbox, Source: at.Dial(t).Source(sandbox, ""), Heap: true, Log: zerolog.Nop()})
 	must(t, err)
 	first, err := e.First(t.Context())
 	must(t, err)

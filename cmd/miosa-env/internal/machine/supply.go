@@ -235,7 +235,7 @@ func (s *supply) instead(why error) (agent.Source, *cache.Cache, error) {
 
 // first returns the first set, and creates the engine that can follow changes.
 func (s *supply) first(ctx context.Context) (api.Snapshot, error) {
-	conf := agent.Config{Resource: s.resource, Heap: true, OnRevoke: func(error) {}, Log: s.Log}
+	conf := agent.Config{Resource: s.resource, Heap: true, Log: s.Log}
 	if s.local != nil {
 		conf.Source, conf.Fallback = s.local, s.instead
 	} else {
