@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -74,19 +75,13 @@ func (t *txn) audit(event api.Event) error {
 	e.KeyID, e.RemoteAddr, e.RequestID = t.actor.KeyID, t.actor.RemoteAddr, t.actor.RequestID
 	e.Outcome = cmp.Or(e.Outcome, api.OutcomeOK)
 	if err := t.insert("audit", e.columns()); err != nil {
-		return &unaudited{e.Action, err}
+		return fmt.Errorf("%w %s: %w", errUnaudited, e.Action, err)
 	}
 	return nil
 }
 
-// unaudited is an event that couldn't be written, so the change it records is refused.
-type unaudited struct {
-	action string
-	err    error
-}
-
-func (u *unaudited) Error() string { return "audit " + u.action + ": " + u.err.Error() }
-func (u *unaudited) Unwrap() error { return u.err }
+// errUnaudited is the error of an event that couldn't be written, so the change it records is refused.
+var errUnaudited = errors.New("audit")
 
 // deny returns ErrDenied and audits the attempt. An attempt that can't be audited is denied too.
 func (s *Store) deny(ctx context.Context, a Actor, action string, r api.Resource, message string) error {

@@ -67,7 +67,11 @@ func (c columns) values() []any {
 		case *json.RawMessage:
 			values[i] = string(*field)
 		case *[]api.EventRef:
-			values[i] = refsText(*field)
+			values[i] = ""
+			if len(*field) > 0 {
+				text, _ := json.Marshal(*field) // ids and numbers can be encoded
+				values[i] = string(text)
+			}
 		default:
 			panic(fmt.Sprintf("column %s: a field of type %T", column.name, field))
 		}
@@ -112,22 +116,6 @@ func (s stored) Scan(from any) error {
 		}
 	}
 	return fmt.Errorf("a %T is stored as %T", s.field, from)
-}
-
-// refsText is a list in JSON. Ids need no escaping: the store generates them.
-func refsText(list []api.EventRef) string {
-	if len(list) == 0 {
-		return ""
-	}
-	b := make([]byte, 0, 96*len(list))
-	for _, ref := range list {
-		b = append(append(b, `,{"id":"`...), ref.ID...)
-		b = append(append(b, `","secret_id":"`...), ref.SecretID...)
-		b = strconv.AppendInt(append(b, `","version":`...), ref.Version, 10)
-		b = append(b, '}')
-	}
-	b[0] = '['
-	return string(append(b, ']'))
 }
 
 // inserts caches the statements of insert by table: every table has one list of columns.

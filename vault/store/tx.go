@@ -90,7 +90,7 @@ func (s *Store) refusal(err error, writing bool) error {
 		return err
 	case errors.Is(err, keyring.ErrUnknownRoot):
 		return errRootRotated
-	case s.db.Transient(err), errors.As(err, new(*unaudited)):
+	case s.db.Transient(err), errors.Is(err, errUnaudited):
 		if writing {
 			s.failing.Store(true)
 		}
@@ -105,7 +105,7 @@ func (s *Store) unavailableMessage(err error) string {
 	switch {
 	case s.db.DiskFull(err):
 		return "the vault's disk is full, so nothing can be stored or revealed until there is room"
-	case errors.As(err, new(*unaudited)):
+	case errors.Is(err, errUnaudited):
 		return "this can't be audited now, so it is refused"
 	}
 	return "the store can't take this now"

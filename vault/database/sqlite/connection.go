@@ -14,6 +14,10 @@ const maxStatements = 128
 
 // connection is one connection to the database, and its prepared statements: parsing them each time takes a third of a
 // reveal. It connects when it is first used, and again after it broke. It is not safe for concurrent use.
+//
+// It implements database.Tx for the transaction that begin has started. An sql.Tx would cost a goroutine. Statements don't end
+// with a context, since a client that disconnects must not interrupt one on a shared connection; they are short, and wait
+// no longer than lockTimeout.
 type connection struct {
 	pool       *sql.DB // of this one connection
 	conn       *sql.Conn
@@ -39,25 +43,24 @@ const lockTimeout = 10 * time.Second
 //
 // It tries once a millisecond to get a lock that another process holds. SQLite's own wait sleeps for up to 100 ms
 // between two tries, and so gets no lock for seconds while a process commits one write after another.
-func (c *connection) begin(ctx context.Context, statement string) (tx transaction, err error) {
-	tx = transaction{c, ctx}
+func (c *connection) begin(ctx context.Context, statement string) (err error) {
 	replaced := false
 	for deadline := time.Now().Add(lockTimeout); ; {
 		if c.conn == nil {
 			c.conn, err = c.pool.Conn(ctx)
 		}
 		if c.conn != nil {
-			err = tx.Exec(statement)
+			err = c.Exec(statement)
 		}
 		switch {
-		case busy(err) && time.Now().Before(deadline):
+		case busy(err) && ctx.Err() == nil && time.Now().Before(deadline):
 		case broken(err) && !replaced:
 			// database/sql has closed the connection already. Closing its statements would access freed memory.
 			c.conn, replaced = nil, true
 			clear(c.statements)
 		default:
 			c.open = err == nil
-			return tx, err
+			return err
 		}
 	}
 }
@@ -83,18 +86,8 @@ func (c *connection) closeStatements() (err error) {
 	return err
 }
 
-// transaction implements database.Tx on a connection that begin has been called on. It is not an sql.Tx, which costs a
-// goroutine and parses its statements each time.
-type transaction struct {
-	conn *connection
-	// ctx isn't the caller's: a client that disconnects can't interrupt a statement on a shared connection.
-	// Statements are short, and wait no longer than lockTimeout.
-	ctx context.Context
-}
-
 // statement prepares a query, unless it is prepared already.
-func (t transaction) statement(query string) (*sql.Stmt, error) {
-	c := t.conn
+func (c *connection) statement(query string) (*sql.Stmt, error) {
 	if s := c.statements[query]; s != nil {
 		return s, nil
 	}
@@ -103,50 +96,50 @@ func (t transaction) statement(query string) (*sql.Stmt, error) {
 			return nil, err
 		}
 	}
-	s, err := c.conn.PrepareContext(t.ctx, query)
+	s, err := c.conn.PrepareContext(context.Background(), query)
 	if err == nil {
 		c.statements[query] = s
 	}
 	return s, err
 }
 
-func (t transaction) commit() error {
-	err := t.Exec("COMMIT")
-	t.conn.open = err != nil
+func (c *connection) commit() error {
+	err := c.Exec("COMMIT")
+	c.open = err != nil
 	return err
 }
 
 // rollback undoes the transaction, unless it was committed. SQLite may have undone it already.
-func (t transaction) rollback() {
-	if t.conn.open {
-		_ = t.Exec("ROLLBACK")
+func (c *connection) rollback() {
+	if c.open {
+		_ = c.Exec("ROLLBACK")
 	}
-	t.conn.open = false
+	c.open = false
 }
 
 // Exec implements database.Tx.
-func (t transaction) Exec(query string, args ...any) error {
-	s, err := t.statement(query) //nolint:sqlclosecheck // the connection keeps it
+func (c *connection) Exec(query string, args ...any) error {
+	s, err := c.statement(query) //nolint:sqlclosecheck // the connection keeps it
 	if err == nil {
-		_, err = s.ExecContext(t.ctx, args...)
+		_, err = s.ExecContext(context.Background(), args...)
 	}
 	return err
 }
 
 // Query implements database.Tx.
-func (t transaction) Query(query string, args ...any) (*sql.Rows, error) {
-	s, err := t.statement(query) //nolint:sqlclosecheck // the connection keeps it
+func (c *connection) Query(query string, args ...any) (*sql.Rows, error) {
+	s, err := c.statement(query) //nolint:sqlclosecheck // the connection keeps it
 	if err != nil {
 		return nil, err
 	}
-	return s.QueryContext(t.ctx, args...)
+	return s.QueryContext(context.Background(), args...)
 }
 
 // QueryRow implements database.Tx.
-func (t transaction) QueryRow(query string, args ...any) *sql.Row {
-	s, err := t.statement(query) //nolint:sqlclosecheck // the connection keeps it
+func (c *connection) QueryRow(query string, args ...any) *sql.Row {
+	s, err := c.statement(query) //nolint:sqlclosecheck // the connection keeps it
 	if err != nil {
-		return t.conn.conn.QueryRowContext(t.ctx, query) // which returns the error
+		return c.conn.QueryRowContext(context.Background(), query) // which returns the error
 	}
-	return s.QueryRowContext(t.ctx, args...)
+	return s.QueryRowContext(context.Background(), args...)
 }

@@ -86,26 +86,25 @@ func Open(ctx context.Context, dir string) (_ database.DB, err error) {
 }
 
 func (d *db) prepare(ctx context.Context) error {
-	tx, err := d.writer.begin(ctx, "BEGIN IMMEDIATE")
-	if err != nil {
+	w := d.writer
+	if err := w.begin(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	defer tx.rollback()
+	defer w.rollback()
 	var mode string
-	if err := tx.QueryRow("PRAGMA journal_mode").Scan(&mode); err != nil {
+	if err := w.QueryRow("PRAGMA journal_mode").Scan(&mode); err != nil {
 		return err
 	}
 	if mode != "wal" {
 		return errors.New("this file system can't hold a write-ahead log")
 	}
-	if err := database.Migrate(tx, migrations, "migrations"); err != nil {
+	if err := database.Migrate(w, migrations, "migrations"); err != nil {
 		return err
 	}
-	if err := tx.commit(); err != nil {
+	if err := w.commit(); err != nil {
 		return err
 	}
-	d.changes, err = d.dataVersion(ctx)
-	return err
+	return w.dataVersion(&d.changes)
 }
 
 // Read implements database.DB.
@@ -122,17 +121,16 @@ func (d *db) Read(ctx context.Context, do func(database.Tx) error) error {
 	if d.open.Err() != nil {
 		return database.ErrClosed // the connection may be closed too
 	}
-	return c.read(context.WithoutCancel(ctx), do)
+	return c.read(do)
 }
 
 // read runs do on a snapshot.
-func (c *connection) read(ctx context.Context, do func(database.Tx) error) error {
-	tx, err := c.begin(ctx, "BEGIN")
-	if err != nil {
+func (c *connection) read(do func(database.Tx) error) error {
+	if err := c.begin(context.Background(), "BEGIN"); err != nil {
 		return err
 	}
-	defer tx.rollback()
-	return do(tx)
+	defer c.rollback()
+	return do(c)
 }
 
 // ChangedElsewhere implements database.DB.
@@ -141,26 +139,19 @@ func (d *db) ChangedElsewhere(ctx context.Context, do func(database.Tx) error) (
 		return false, err
 	}
 	defer d.giveTurn()
-	ctx = context.WithoutCancel(ctx)
-	err = d.writer.read(ctx, func(tx database.Tx) error {
+	before := d.changes
+	err = d.writer.read(func(tx database.Tx) error {
 		if err := do(tx); err != nil {
 			return err
 		}
-		n, err := d.dataVersion(ctx)
-		if err == nil {
-			changed, d.changes = n != d.changes, n
-		}
-		return err
+		return d.writer.dataVersion(&d.changes)
 	})
-	return changed, err
+	return err == nil && d.changes != before, err
 }
 
-// dataVersion returns a number that changes when another process or connection has committed, and doesn't when this
+// dataVersion reads a number that changes when another process or connection has committed, and doesn't when this
 // connection has: SQLite counts per connection.
-func (d *db) dataVersion(ctx context.Context) (n int64, err error) {
-	err = transaction{d.writer, ctx}.QueryRow("PRAGMA data_version").Scan(&n)
-	return n, err
-}
+func (c *connection) dataVersion(n *int64) error { return c.QueryRow("PRAGMA data_version").Scan(n) }
 
 // TryWrite implements database.DB. A small write may fit where others don't, so the first one is large.
 func (d *db) TryWrite(ctx context.Context) error {
@@ -183,9 +174,8 @@ func (d *db) Scrub(ctx context.Context) {
 	if d.writer.conn == nil {
 		return
 	}
-	tx := transaction{d.writer, ctx}
 	for _, statement := range []string{"PRAGMA busy_timeout = 1000", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA busy_timeout = 1"} {
-		_ = tx.Exec(statement)
+		_ = d.writer.Exec(statement)
 	}
 }
 

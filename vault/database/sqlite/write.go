@@ -138,8 +138,8 @@ func (d *db) commitQueued() {
 // commit runs jobs in one transaction. If the database fails one of several jobs, commit returns false with nothing
 // committed: the failure may have undone the others too, so each needs a transaction of its own.
 func (d *db) commit(jobs []*job) bool {
-	ctx := context.Background() // a client that disconnects doesn't interrupt what others share
-	tx, err := d.writer.begin(ctx, "BEGIN IMMEDIATE")
+	tx := d.writer
+	err := tx.begin(context.Background(), "BEGIN IMMEDIATE") // a client that disconnects doesn't interrupt what others share
 	if err != nil {
 		fail(jobs, err)
 		return true
