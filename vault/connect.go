@@ -149,8 +149,8 @@ func mintError(err error) error {
 		return api.NewError(api.ErrInvalid, "the token_url refused the client: "+failed.Code)
 	}
 	text := "the token_url gave no token: " + failed.Code
-	if reason := failed.Public(); reason != "" {
-		text += ": " + reason
+	if errors.Is(err, oauth.ErrNotPublic) { // the tenant has named the URL
+		text += ": " + oauth.ErrNotPublic.Error()
 	}
 	e := api.NewError(api.ErrUnavailable, text)
 	e.RetryAfter = max(failed.RetryAfter, 5*time.Second)

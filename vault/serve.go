@@ -45,26 +45,19 @@ type reply struct {
 	body   any
 }
 
-// The forms of answers. An object has at most one key beside "data", and a list is never under "data": the SDKs
+// data is the answer with one object. It has at most one key beside "data", and a list is never under "data": the SDKs
 // accept nothing else.
-type (
-	data struct {
-		Data any `json:"data"`
-	}
-	deleted struct {
-		OK bool `json:"ok"`
-	}
-	// listBody has one key, its name, and next_cursor if there is another page.
-	listBody map[string]any
-)
+type data struct {
+	Data any `json:"data"`
+}
 
 // listOf is the answer with a page of a list. next is the cursor of the next page; "": there is none.
 func listOf[T any](name string, items []T, next string) reply {
-	l := listBody{name: items}
+	body := map[string]any{name: items}
 	if next != "" {
-		l["next_cursor"] = next
+		body["next_cursor"] = next
 	}
-	return reply{body: l}
+	return reply{body: body}
 }
 
 // none is the input of a handler that takes none.
@@ -114,7 +107,7 @@ func serveOne[T any](fn func(context.Context, store.Actor, string) (T, error)) h
 // serveDelete makes a handler of a function that deletes the item with the id in the path.
 func serveDelete(fn func(context.Context, store.Actor, string) error) handler {
 	return func(c *call) (reply, error) {
-		return reply{body: deleted{true}}, fn(c.ctx(), c.actor, c.id())
+		return reply{body: map[string]bool{"ok": true}}, fn(c.ctx(), c.actor, c.id())
 	}
 }
 

@@ -31,12 +31,13 @@ var client = newClient(http.ProxyFromEnvironment, nil)
 var publicClient = newClient(nil, func(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil || !public(to.Addr()) {
-		return errNotPublic
+		return ErrNotPublic
 	}
 	return nil
 })
 
-var errNotPublic = errors.New("the address is not a public one; an operator can allow the URL under [machine] token_urls")
+// ErrNotPublic is the cause of an Error if a tenant's URL doesn't have a public address.
+var ErrNotPublic = errors.New("the address is not a public one; an operator can allow the URL under [machine] token_urls")
 
 // newClient follows no redirects, which would send codes and secrets to another host.
 func newClient(proxy proxyFunc, control func(network, address string, c syscall.RawConn) error) *http.Client {
@@ -80,8 +81,7 @@ func requestToken(ctx context.Context, c *http.Client, scopes []string, request 
 	}
 	t := Token{Access: api.NewValue([]byte(got.AccessToken)), Refresh: api.NewValue([]byte(got.RefreshToken)), Scopes: scopes}
 	if !got.Expiry.IsZero() {
-		at := got.Expiry.UTC().Truncate(time.Second)
-		t.ExpiresAt = &at
+		t.ExpiresAt = new(got.Expiry.UTC().Truncate(time.Second))
 	}
 	if granted, ok := got.Extra("scope").(string); ok && granted != "" {
 		t.Scopes = strings.FieldsFunc(granted, func(r rune) bool { return r == ' ' || r == ',' })

@@ -66,8 +66,8 @@ var transientCodes = map[string]bool{
 func newError(err error, sent bool) error {
 	res, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok {
-		if errors.Is(err, errNotPublic) {
-			err = errNotPublic
+		if errors.Is(err, ErrNotPublic) {
+			err = ErrNotPublic
 		}
 		if !sent { // so err can contain no secret
 			return &Error{Outcome: Unsent, Code: "unreachable", cause: err}
@@ -116,12 +116,4 @@ func retryAfter(h http.Header) time.Duration {
 		d = time.Until(at)
 	}
 	return min(max(d, 0), time.Hour)
-}
-
-// Public is the part of the cause that a tenant who named the URL may know; "": none.
-func (e *Error) Public() string {
-	if e.cause == errNotPublic { //nolint:errorlint // not wrapped
-		return errNotPublic.Error()
-	}
-	return ""
 }

@@ -3,7 +3,9 @@ package store
 import (
 	"cmp"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"strconv"
 	"strings"
 	"time"
@@ -76,6 +78,12 @@ func notFound(what string) *api.Error { return api.NewError(api.ErrNotFound, "no
 
 // newID returns an id: a prefix for its kind, and 130 random bits.
 func newID(prefix string) string { return prefix + strings.ToLower(rand.Text()) }
+
+// hashOf is the form in which keys, states and long identifiers are stored.
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
 
 // newCursor identifies the last row of a page, for conditions.after. It is opaque to clients.
 func newCursor(created time.Time, id string) string {

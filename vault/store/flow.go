@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"time"
 
@@ -84,11 +83,6 @@ func (f Flow) Verifier(state string) string {
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }
 
-func hashState(state string) string {
-	sum := sha256.Sum256([]byte(state))
-	return hex.EncodeToString(sum[:])
-}
-
 // Status is the flow's status for clients (api.FlowPending and so on), and its error.
 func (f Flow) Status() (status, code string) {
 	switch now := time.Now(); {
@@ -131,7 +125,7 @@ func (s *Store) AddFlow(ctx context.Context, a Actor, f Flow, state string) erro
 		if err := t.Exec(`DELETE FROM oauth_flows WHERE created_at < $1`, t.now.Add(-flowsKept).UnixMicro()); err != nil {
 			return err
 		}
-		hash := hashState(state)
+		hash := hashOf(state)
 		if err := t.insert("oauth_flows", append(f.columns(), column{"state_hash", &hash})); err != nil {
 			return err
 		}
@@ -155,7 +149,7 @@ func (t *txn) mayBind(n api.NewSecret) error {
 // Errors: ErrNotFound.
 func (t *txn) flow(state string) (Flow, error) {
 	var c conditions
-	c.match("state_hash", hashState(state), "tenant_id", t.actor.TenantID)
+	c.match("state_hash", hashOf(state), "tenant_id", t.actor.TenantID)
 	return one(t, "flow", (*Flow).fields, selectFlows+c.String(), c.args...)
 }
 

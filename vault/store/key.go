@@ -2,9 +2,9 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -54,13 +54,6 @@ func (t *txn) key(column, value string) (Key, error) {
 
 var errKey = api.NewError(api.ErrUnauthorized, "the key is unknown, revoked or expired")
 
-// hashKey is the form in which keys are stored. Keys are 256 random bits, which nobody can guess, so a slow hash would
-// protect them no better.
-func hashKey(k api.Key) string {
-	sum := sha256.Sum256([]byte(k.Reveal()))
-	return hex.EncodeToString(sum[:])
-}
-
 // Authenticate returns the actor of a key. Errors: ErrUnauthorized for a key that is malformed, unknown, revoked or
 // expired, without saying which.
 func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
@@ -68,12 +61,14 @@ func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
 	if err != nil {
 		return Actor{}, errKey
 	}
-	hash := hashKey(key)
-	a, ok, clears := s.authenticated.get(hash)
-	if ok {
-		return a, nil
+	hash := hashOf(key.Reveal())
+	cache := s.authenticated.Load()
+	if cached, ok := cache.actors.Load(hash); ok {
+		if a := cached.(Actor); a.ExpiresAt == nil || a.ExpiresAt.After(time.Now()) {
+			return a, nil
+		}
 	}
-	a, err = read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (Actor, error) {
+	a, err := read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (Actor, error) {
 		k, err := t.key("k.hash", hash)
 		if errors.Is(err, api.ErrNotFound) || err == nil && k.ended(t.now) {
 			err = errKey
@@ -83,9 +78,23 @@ func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
 	if err != nil {
 		return Actor{}, err
 	}
-	s.authenticated.put(hash, a, clears)
+	if cache.size.Add(1) > maxAuthenticated {
+		s.authenticated.CompareAndSwap(cache, new(authCache))
+	}
+	cache.actors.Store(hash, a)
 	return a, nil
 }
+
+// authCache has the actors of valid keys by the keys' hashes, so that a request need not read them from the database.
+// Nothing relies on it alone: every transaction checks its actor's key. After a revocation an empty one takes its place, so
+// what was read before isn't found later.
+type authCache struct {
+	actors sync.Map
+	size   atomic.Int64
+}
+
+// maxAuthenticated is the number of keys that are cached.
+const maxAuthenticated = 4096
 
 // CreateResourceKey creates a key that may list and reveal one resource's bindings. expiresAt nil: never. The
 // store keeps only a hash of the key. Errors: ErrInvalid, ErrDenied for a resource key.
@@ -111,7 +120,7 @@ func (s *Store) CreateResourceKey(ctx context.Context, a Actor, r api.Resource, 
 // insertKey stores a key of the actor's tenant, and sets k's other fields.
 func (t *txn) insertKey(k *Key, key api.Key) error {
 	k.ID, k.TenantID, k.CreatedAt = newID("key_"), t.actor.TenantID, t.now
-	hash := hashKey(key)
+	hash := hashOf(key.Reveal()) // of 256 random bits, which nobody can guess, so a slow hash would protect them no better
 	if err := t.insert("api_keys", append(k.columns(), column{"hash", &hash})); err != nil {
 		return err
 	}
@@ -160,7 +169,7 @@ func (s *Store) RevokeKey(ctx context.Context, id string) error { return s.revok
 
 // revoke revokes a key. An actor with a tenant can revoke its resource keys only.
 func (s *Store) revoke(ctx context.Context, a Actor, id string) error {
-	defer s.authenticated.clear()
+	defer s.authenticated.Store(new(authCache))
 	return s.write(ctx, a, actKeyRevoke, func(t *txn) error {
 		k, err := t.key("k.id", id)
 		if err == nil && a.TenantID != "" && (k.TenantID != a.TenantID || k.Resource.Type == "") {

@@ -21,9 +21,6 @@ import (
 // If a process ends between 1 and 3, its claim expires, and another one asks again with the old refresh token, which
 // is still stored.
 
-// refreshKeyID is the key id in audit events of refreshes.
-const refreshKeyID = "oauth"
-
 // ClaimTime is longer than a refresh takes: discovery and the token request, 15 seconds each, and storing.
 const ClaimTime = time.Minute
 
@@ -52,9 +49,7 @@ var (
 	ErrClaimed = api.NewError(api.ErrConflict, "another process refreshes the token")
 )
 
-func refreshActor(tenant string) Actor {
-	return Actor{KeyID: refreshKeyID, TenantID: tenant, local: true}
-}
+func refreshActor(tenant string) Actor { return Actor{KeyID: "oauth", TenantID: tenant, local: true} }
 
 // ClaimRefresh claims a schedule that is due. version is the version to replace; 0: any.
 // Errors: ErrNotDue, also for another version; ErrClaimed.
@@ -184,8 +179,7 @@ func (s *Store) FailRefresh(ctx context.Context, r Refresh, failed *oauth.Error)
 		}
 		plan.claim, plan.claimedUntil, plan.failures, plan.due = "", noClaim, plan.failures+1, nil
 		if !gone {
-			at := t.now.Add(max(pause, failed.RetryAfter))
-			plan.due = &at
+			plan.due = new(t.now.Add(max(pause, failed.RetryAfter)))
 		}
 		if err := t.saveSchedule(r.SecretID, *plan); err != nil {
 			return err

@@ -1,8 +1,6 @@
 package store
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"unicode/utf8"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -70,9 +68,8 @@ func row(n api.NewSecret) secretRow {
 // upsertKey identifies a secret by its name, scope, owners and resource. It is a hash since databases differ in how
 // long an index over so many columns may be, and in whether NULL equals NULL.
 func (r *secretRow) upsertKey() string {
-	sum := sha256.Sum256(api.Frame(r.Name, r.Scope, orEmpty(r.WorkspaceID), orEmpty(r.OwnerUserID), orEmpty(r.ExternalUserID),
-		orEmpty(r.ExternalWorkspaceID), orEmpty(r.ResourceType), orEmpty(r.ResourceID)))
-	return hex.EncodeToString(sum[:])
+	return hashOf(string(api.Frame(r.Name, r.Scope, orEmpty(r.WorkspaceID), orEmpty(r.OwnerUserID), orEmpty(r.ExternalUserID),
+		orEmpty(r.ExternalWorkspaceID), orEmpty(r.ResourceType), orEmpty(r.ResourceID))))
 }
 
 // secret reads a secret of the actor's tenant, without its value. Errors: ErrNotFound.

@@ -55,8 +55,7 @@ func (t *txn) setSchedule(r secretRow, g *Grant) error {
 	case r.refresh == nil: // nothing can be done before the token expires; then the failure is reported
 		s.due = r.ExpiresAt
 	default:
-		at := refreshAt(t.now, *r.ExpiresAt)
-		s.due = &at
+		s.due = new(refreshAt(t.now, *r.ExpiresAt))
 	}
 	return t.saveSchedule(r.ID, s)
 }

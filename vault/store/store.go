@@ -1,3 +1,9 @@
+// Package store has the data of a vault and its rules: tenants, keys, secrets, bindings, OAuth flows, and the audit. It
+// is plain SQL on a database.DB; values are encrypted with package keyring.
+//
+// A value is in plaintext only between a request and the row that it is encrypted into, and between that row and the
+// seal of a reveal. Every change is committed together with its audit event, and a reveal that can't be audited is
+// refused.
 package store
 
 import (
@@ -60,7 +66,7 @@ type Store struct {
 	hub  *hub
 	log  zerolog.Logger
 
-	authenticated authCache
+	authenticated atomic.Pointer[authCache]
 
 	created bool // by Open
 
@@ -114,6 +120,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	s := &Store{
 		db: db, keys: keys, hub: newHub(), log: c.Log, rescheduled: make(chan struct{}, 1), step: func(string) error { return nil },
 	}
+	s.authenticated.Store(new(authCache))
 	newest, err := s.prepare(ctx, c)
 	if err != nil {
 		_ = db.Close()

@@ -112,7 +112,7 @@ func (s *Store) watch(interval time.Duration, seen int64) {
 		}
 		// On an error, wake too: a reveal with nothing new waits again.
 		if err != nil || changed {
-			s.authenticated.clear()
+			s.authenticated.Store(new(authCache))
 			s.hub.wakeAll()
 		}
 	}
