@@ -19,7 +19,7 @@ import (
 // focus is the approximate accessible name of the focused element.
 const focus = `(() => {
 	const e = document.activeElement;
-	return (e.labels?.[0] || e).textContent.replace(/ optional$/, '').trim().replace(/\s+/g, ' ');
+	return (e.getAttribute('aria-label') || (e.labels?.[0] || e).textContent).replace(/ optional$/, '').trim().replace(/\s+/g, ' ');
 })()`
 
 // tabTo presses Tab until the element with this name has the focus, which must be visible.
@@ -107,7 +107,7 @@ func (s *screen) walk(look func(view string)) {
 	s.shows("This is not a key")
 	look("sign-in with an error")
 	s.signIn()
-	for _, view := range []string{"Secrets", "Resources", "Connections"} {
+	for _, view := range []string{"Secrets", "Resources", "Keys", "Audit", "Connections"} {
 		s.press(view)
 		s.wait("document.querySelector('main h1').textContent === " + quote(view))
 		look(view + ", empty")
@@ -118,6 +118,15 @@ func (s *screen) walk(look func(view string)) {
 	s.press("Refresh")
 	s.shows("calendar")
 	look("Connections")
+	s.press("Keys")
+	s.shows(preview.ID)
+	look("Keys")
+	s.press("Create a key")
+	look("creating a key")
+	s.press("Cancel")
+	s.press("Audit")
+	s.shows("secret.create")
+	look("Audit")
 	s.press("Resources")
 	s.shows(preview.ID)
 	look("Resources")

@@ -136,7 +136,7 @@ func actions(t *testing.T, s *screen) {
 	}
 	// Bind from the view of resources.
 	s.press("Bind a secret to computer c_1")
-	s.choose("Secret", "github")
+	s.fill("Secret", "github")
 	s.fill("Variable", "GITHUB")
 	s.choose("Delivery", "a placeholder for the proxy")
 	s.press("Bind")
@@ -149,7 +149,7 @@ func actions(t *testing.T, s *screen) {
 	// Bind without a resource to start from: the form asks for secret and resource.
 	s.press("Bind a secret")
 	s.wait("document.querySelector('dialog h2').textContent === 'Bind a secret'")
-	s.choose("Secret", "github")
+	s.fill("Secret", "github")
 	s.fill("Id", "sb_2")
 	s.fill("Variable", "GH")
 	s.press("Bind")

@@ -101,7 +101,7 @@ func TestConnect(t *testing.T) {
 		s.press("Close")
 		s.wait("!document.querySelector('dialog')")
 		s.row("acme", "connected")
-		s.row("acme", "1 binding v1 just now")
+		s.row("acme", "1 binding of acme v1 just now")
 		token := s.revealed(production)["ACME_TOKEN"]
 		if status, who := server.UserInfo(t, token); status != 200 || who != "ada" {
 			t.Errorf("the token isn't ada's: status %d", status)

@@ -91,7 +91,7 @@ func (s *screen) announced(text string) {
 // find returns an expression for a control by its accessible name, in the open dialog if there is one.
 func find(selector, name string) string {
 	return fmt.Sprintf(`[...(document.querySelector('dialog') || document).querySelectorAll(%s)].find((e) =>
-		e.checkVisibility() && (e.labels?.[0] || e).textContent.replace(/ optional$/, '').trim().replace(/\s+/g, ' ') === %s)`,
+		e.checkVisibility() && (e.getAttribute('aria-label') || (e.labels?.[0] || e).textContent).replace(/ optional$/, '').trim().replace(/\s+/g, ' ') === %s)`,
 		quote(selector), quote(name))
 }
 

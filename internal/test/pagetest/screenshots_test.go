@@ -86,6 +86,13 @@ scopes = ["openid", "email"]
 	s.press("Connections")
 	s.shows("calendar")
 	take("connections")
+	s.press("Keys")
+	s.shows(preview.ID)
+	take("keys")
+	s.press("Audit")
+	s.shows("secret.create")
+	take("audit", "wide-light")
+	s.press("Connections")
 	if all {
 		s.press("Connect GitHub")
 		take("connect")

@@ -1,8 +1,8 @@
 // The dialogs that change secrets and bindings. m is the model.
 import { h } from './dom.js';
-import { call } from './client.js';
+import { call, forEach } from './client.js';
 import { form } from './dialog.js';
-import { choice, delivery, moment, resource, text, value, variable } from './field.js';
+import { choice, delivery, moment, resource, secretChoice, text, value, variable, variableOf } from './field.js';
 import { place, plural, scopes, types } from './words.js';
 
 const path = encodeURIComponent;
@@ -24,7 +24,10 @@ export function setSecret(m, opener, r) {
   scope.input.addEventListener('change', named);
   named();
   const [kind, id] = resource({ value: r, known: m.resources });
-  const env = variable({ needed: () => id.read() !== '' && 'Variable is needed to bind it.' });
+  const env = variable({
+    needed: () => id.read() !== '' && 'Variable is needed to bind it.',
+    suggest: () => id.read() !== '' && variableOf(name.read()),
+  });
   id.fault = () => (id.read() === '' && env.read() !== '' ? 'Id is needed for the variable.' : '');
   const how = delivery();
   const name = text('name', 'Name', { required: true, hint: 'Setting a name that exists replaces its value.' });
@@ -44,7 +47,7 @@ export function setSecret(m, opener, r) {
       }
       const { data, binding } = await call('POST', 'secrets', { body: values });
       const done = data.version === 1 ? `${data.name} is set` : `${data.name} has a new value: it is version ${data.version} now`;
-      return binding ? `${done}. It is bound to ${place(binding)} as ${binding.expose_as_env}.` : `${done}.`;
+      return { message: binding ? `${done}. It is bound to ${place(binding)} as ${binding.expose_as_env}.` : `${done}.`, added: data.id };
     },
   });
 }
@@ -73,21 +76,35 @@ export function rotate(m, opener, secret) {
   });
 }
 
+// rotateAll replaces the values of several secrets.
+export function rotateAll(m, opener, secrets) {
+  const fields = secrets.map((s, i) => value(`value_${i}`, s.name));
+  form({
+    title: `Rotate ${plural(secrets.length, 'secret')}`, submit: 'Rotate', opener, after: m.refresh, fields,
+    async run(values) {
+      await forEach(secrets.map((s, i) => [s, values[`value_${i}`]]), ([s, v]) => call('PATCH', `secrets/${path(s.id)}`, { body: { value: v } }));
+      m.list('#secrets').selected.clear();
+      return `${plural(secrets.length, 'secret')} ${secrets.length === 1 ? 'is' : 'are'} rotated.`;
+    },
+  });
+}
+
 // bind binds a secret to a resource. It has no field for a secret or resource that is given. If there are no secrets, it sets one.
 export function bind(m, opener, { secret, resource: r } = {}) {
   if (m.secrets.length === 0) return setSecret(m, opener, r);
-  const chosen = choice('secret_id', 'Secret', m.secrets.map((s) => [s.id, m.twins(s) ? `${s.name} (${s.id})` : s.name]), { value: secret?.id });
+  const chosen = secret ? null : secretChoice(m, 'secret_id', 'Secret');
   const [kind, id] = resource({ value: r, known: m.resources, required: true });
-  const [env, how] = [variable({ required: true }), delivery()];
+  const suggest = () => variableOf(secret?.name ?? m.secret(chosen.read())?.name ?? '');
+  const [env, how] = [variable({ required: true, suggest }), delivery()];
   return form({
     title: `Bind ${secret?.name ?? 'a secret'}${r ? ` to ${place(r)}` : ''}`, submit: 'Bind', opener, after: m.refresh,
-    fields: [chosen, kind, id, env, how],
-    body: [secret ? null : chosen.node, r ? null : which(kind, id), beside(env, how)],
+    fields: [chosen, kind, id, env, how].filter(Boolean),
+    body: [chosen?.node, r ? null : which(kind, id), beside(env, how)],
     async run(values) {
       const { data } = await call('POST', 'bindings', {
         body: { ...values, secret_id: secret?.id || values.secret_id, ...(r && { resource_type: r.resource_type, resource_id: r.resource_id }) },
       });
-      return `${data.secret_name} is bound to ${place(data)} as ${data.expose_as_env}.`;
+      return { message: `${data.secret_name} is bound to ${place(data)} as ${data.expose_as_env}.`, added: data.id };
     },
   });
 }
@@ -105,18 +122,36 @@ export function unbind(m, opener, binding) {
   });
 }
 
+// unbindAll deletes several bindings, not the secrets.
+export function unbindAll(m, opener, bindings) {
+  form({
+    title: `Unbind ${plural(bindings.length, 'variable')}?`, submit: 'Unbind', danger: true, opener, after: m.refresh,
+    body: [h('p', {}, 'New commands will not have these variables. The secrets are kept.'), someOf(bindings)],
+    async run() {
+      await forEach(bindings, (b) => call('DELETE', `bindings/${path(b.id)}`));
+      m.list('#resources').selected.clear();
+      return `${plural(bindings.length, 'variable')} ${bindings.length === 1 ? 'is' : 'are'} unbound.`;
+    },
+  });
+}
+
+// someOf lists the first bindings.
+function someOf(bindings) {
+  const shown = bindings.slice(0, 8);
+  return h('ul', {}, shown.map((b) => h('li', {}, h('code', {}, b.expose_as_env), ` on ${place(b)}`)),
+    bindings.length > shown.length && h('li', {}, `and ${bindings.length - shown.length} more`));
+}
+
 // remove deletes a secret. It first requests its bindings, because the model may be out of date.
 export async function remove(m, opener, secret) {
   const bindings = await m.attempt(async () => (await call('GET', 'bindings', { query: { secret_id: secret.id } })).bindings);
   if (!bindings) return;
-  const shown = bindings.slice(0, 8);
   form({
     title: `Delete ${secret.name}?`, danger: true, opener, after: m.refresh,
     submit: bindings.length ? `Delete it and ${plural(bindings.length, 'binding')}` : 'Delete',
     body: [
       h('p', {}, bindings.length ? `${plural(bindings.length, 'binding')} will be deleted with it:` : 'It is not bound.'),
-      shown.length ? h('ul', {}, shown.map((b) => h('li', {}, h('code', {}, b.expose_as_env), ` on ${place(b)}`)),
-        bindings.length > shown.length && h('li', {}, `and ${bindings.length - shown.length} more`)) : null,
+      bindings.length ? someOf(bindings) : null,
       h('p', {}, 'Its value cannot be restored.')],
     async run() {
       await call('DELETE', `secrets/${path(secret.id)}`);

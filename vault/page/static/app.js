@@ -9,9 +9,11 @@ import * as signin from './signin.js';
 import * as secrets from './secrets.js';
 import * as resources from './resources.js';
 import * as connections from './connections.js';
+import * as keys from './keys.js';
+import * as audit from './audit.js';
 
 const refreshInterval = 15_000; // ms, while the page is visible
-const views = { '#secrets': secrets, '#resources': resources, '#connections': connections };
+const views = { '#secrets': secrets, '#resources': resources, '#connections': connections, '#keys': keys, '#audit': audit };
 const main = document.getElementById('main');
 const top = document.querySelector('.top');
 const fresh = document.getElementById('fresh');
@@ -19,7 +21,14 @@ const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 
 let model = null; // null before sign-in
 
-const view = () => views[location.hash] || secrets;
+const view = () => views[location.hash.split('?')[0]] || secrets;
+
+// search applies the search of a link, such as #resources?find=sec_1, to the list of its view.
+function search() {
+  const [hash, query] = location.hash.split('?');
+  const find = new URLSearchParams(query).get('find');
+  if (find && views[hash]) Object.assign(model.list(hash), { search: find, filter: '', limit: 0 });
+}
 
 function render() {
   const focused = document.activeElement?.closest('main [data-key]')?.dataset.key;
@@ -38,8 +47,9 @@ const notLoaded = () => [secrets.heading(view().title, h('p', { class: 'lead' },
 
 // refresh reloads the model. It renders the view again only if something has changed, to keep focus, selection and the
 // position of a screen reader.
-async function refresh() {
+async function refresh(added) {
   const current = model;
+  if (added) current.showAdded(added);
   let changed;
   try {
     changed = await current.load();
@@ -52,7 +62,7 @@ async function refresh() {
   if (current !== model || !current.at) return;
   fresh.classList.remove('stale');
   fresh.textContent = `As of ${clock.format(current.at)}`;
-  if (changed) render();
+  if (changed || added) render();
   else updateTimes();
 }
 
@@ -78,6 +88,7 @@ async function enter() {
   model = Object.assign(new Model(), { refresh, attempt });
   top.hidden = document.querySelector('.skip').hidden = false;
   whenEnded(() => leave('The key is no longer valid: it was revoked or has expired.'));
+  search();
   await refresh();
   if (model) {
     if (!model.at) render();
@@ -105,6 +116,7 @@ function leave(why) {
 
 document.getElementById('refresh').addEventListener('click', async () => {
   await refresh();
+  if (model && view() === audit) await attempt(() => model.log.load(model.log.filter).then(render));
   if (model && !fresh.classList.contains('stale')) say('The page is up to date.');
 });
 document.getElementById('sign-out').addEventListener('click', () => leave());
@@ -120,6 +132,7 @@ window.addEventListener('hashchange', () => {
   if (!model) return;
   for (const dialog of document.querySelectorAll('dialog')) dialog.close();
   say('');
+  search();
   render();
   window.scrollTo(0, 0);
   focusOn();

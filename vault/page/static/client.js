@@ -2,11 +2,12 @@
 let key = '';
 let ended = null;
 
-// RequestError is an error response, or status 0 for none.
+// RequestError is an error response, or status 0 for none. retryAfter is in seconds.
 export class RequestError extends Error {
-  constructor(status, message) {
+  constructor(status, message, retryAfter = 1) {
     super(message);
     this.status = status;
+    this.retryAfter = retryAfter;
   }
 }
 
@@ -41,7 +42,7 @@ export async function call(method, path, { query = {}, body } = {}) {
   }
   if (used !== key) throw new RequestError(0, 'You have signed out.');
   if (response.status === 401) ended?.();
-  if (!response.ok) throw new RequestError(response.status, sentence(response, content));
+  if (!response.ok) throw new RequestError(response.status, sentence(response, content), content.retry_after);
   return content;
 }
 
@@ -67,5 +68,21 @@ export async function all(path, name, query = {}, max = Infinity) {
     items.push(...page[name]);
     cursor = page.next_cursor;
     if (!cursor || items.length >= max) return items;
+  }
+}
+
+// forEach calls fn for each item in turn, and waits when the vault's rate limit is reached. The message of an error begins
+// with the number of items done.
+export async function forEach(items, fn) {
+  for (let done = 0, attempts = 0; done < items.length;) {
+    try {
+      await fn(items[done]);
+      done++;
+      attempts = 0;
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      if (error.status !== 429 || ++attempts > 5) throw new RequestError(error.status, `${done} of ${items.length} done. ${error.message}`);
+      await new Promise((resume) => { setTimeout(resume, error.retryAfter * 1000); });
+    }
   }
 }

@@ -2,8 +2,8 @@
 import { h, button, command, state, table } from './dom.js';
 import { remove } from './actions.js';
 import { connect } from './connect.js';
-import { expiry, heading, small } from './secrets.js';
-import { here, owner, plural, when } from './words.js';
+import { boundTo, expiry, heading, small } from './secrets.js';
+import { here, owner, when } from './words.js';
 
 export const title = 'Connections';
 
@@ -31,20 +31,19 @@ function rows(m, connections) {
   return table('Connections', columns, connections.map((s) => {
     const { status, scopes, error } = facts(s);
     const provider = m.providers?.find((p) => p.name === providerOf(s));
-    const places = m.bound(s);
     const words = [].concat(scopes || []).flatMap((w) => String(w).split(' '));
-    return [
+    return { id: s.id, cells: [
       [h('span', { class: 'name' }, s.name), small([provider?.display_name || providerOf(s), ...owner(s).named].filter(Boolean).join(', '))],
       (health[status] || (() => state('none', 'unknown')))(error),
       words.length ? h('span', {}, words.map((w) => h('code', { class: 'word' }, w))) : h('span', { class: 'faint' }, 'unknown'),
-      places.length ? h('a', { href: '#resources' }, plural(places.length, 'binding')) : h('span', { class: 'faint' }, 'nothing'),
+      boundTo(m, s),
       [h('span', {}, `v${s.version}`), small(when(s.updated_at))],
       expiry(s),
       h('div', { class: 'row-actions' },
         provider && button(status === 'reconnect_required' ? 'Connect again' : 'Reconnect',
           (e) => connect(m, e.currentTarget, provider, s), { key: `again ${s.id}`, about: s.name }),
         button('Delete', (e) => remove(m, e.currentTarget, s), { key: `Delete ${s.id}`, about: s.name })),
-    ];
+    ] };
   }));
 }
 

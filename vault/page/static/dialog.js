@@ -14,8 +14,9 @@ export function show(title, content, { opener, alert, ended } = {}) {
   dialog.addEventListener('close', () => {
     const there = dialog.isConnected; // false after signing out, which sets the focus itself
     dialog.remove();
-    if (there && opener?.isConnected) opener.focus();
-    else if (there) focusOn(key);
+    const options = { preventScroll: true }; // the page may have scrolled to a new row
+    if (there && opener?.isConnected) opener.focus(options);
+    else if (there) focusOn(key, options);
     ended?.();
   });
   say('');
@@ -25,7 +26,8 @@ export function show(title, content, { opener, alert, ended } = {}) {
 }
 
 // form opens a dialog with fields, which body contains. run receives {name: value} without empty values, calls the vault, and
-// returns the message for the result. after is called next, and then after the dialog has closed.
+// returns the message for the result, or {message, added} with the id of a new row. after is called next, and then after the
+// dialog has closed.
 export function form({ title, fields = [], body = fields.map((f) => f.node), submit, danger, opener, run, after, then }) {
   const problem = h('p', { class: 'error', role: 'alert', hidden: true });
   const send = h('button', { type: 'submit', class: danger ? 'danger' : 'primary' }, submit);
@@ -66,10 +68,11 @@ export function form({ title, fields = [], body = fields.map((f) => f.node), sub
       busy = false;
       send.removeAttribute('aria-disabled');
     }
-    await after();
+    const { message = '', added } = typeof outcome === 'string' ? { message: outcome } : outcome;
+    await after(added);
     done = true;
     close();
-    say(outcome);
+    say(message);
   };
   // The API's messages about a field begin with its name.
   const refused = (error) => {

@@ -40,13 +40,13 @@ export function state(kind, ...words) {
 }
 
 // table returns a table. On a phone, CSS shows its rows as cards; the roles are explicit because browsers otherwise no longer
-// treat them as rows. columns: {label, class, quiet}. rows: lists of cells, each a node, a string or a list of them.
+// treat them as rows. columns: {label, class, quiet}. rows: {id, cells}; a cell is a node, a string or a list of them.
 export function table(caption, columns, rows) {
   return h('table', { role: 'table' },
     h('caption', { class: 'unseen' }, caption),
     h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, columns.map((c) =>
       h('th', { role: 'columnheader', scope: 'col', class: c.class }, c.quiet ? h('span', { class: 'unseen' }, c.label) : c.label)))),
-    h('tbody', { role: 'rowgroup' }, rows.map((cells) => h('tr', { role: 'row' }, cells.map((cell, i) => {
+    h('tbody', { role: 'rowgroup' }, rows.map(({ id, cells }) => h('tr', { role: 'row', 'data-row': id }, cells.map((cell, i) => {
       const first = i === 0;
       return h(first ? 'th' : 'td', {
         role: first ? 'rowheader' : 'cell', scope: first ? 'row' : null,
@@ -95,7 +95,7 @@ export function say(text) {
 }
 
 // focusOn moves the focus to the element with that key, or else to the view's heading.
-export function focusOn(key) {
+export function focusOn(key, options) {
   const again = key && document.querySelector(`[data-key="${CSS.escape(key)}"]`);
-  (again || document.querySelector('main h1') || document.getElementById('main')).focus();
+  (again || document.querySelector('main h1') || document.getElementById('main')).focus(options);
 }

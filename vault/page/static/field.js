@@ -56,6 +56,16 @@ export function choice(name, label, options, { value, ...more } = {}) {
   return field(name, label, select, { required: true, ...more });
 }
 
+// secretChoice is one of the secrets, found by typing a part of its name. read returns its id.
+export function secretChoice(m, name, label) {
+  const ids = new Map(m.secrets.map((s) => [m.twins(s) ? `${s.name} (${s.id})` : s.name, s.id]));
+  const it = text(name, label, { required: true, suggestions: [...ids.keys()], hint: 'Type a part of its name.' });
+  const typed = it.read;
+  it.read = () => ids.get(typed()) || '';
+  it.fault = () => (typed() === '' ? `${label} is needed.` : it.read() === '' ? `${label} must be one of the secrets.` : '');
+  return it;
+}
+
 // moment is an optional time. read returns RFC 3339.
 export function moment(name, label, more = {}) {
   const it = field(name, label, h('input', { type: 'datetime-local', autocomplete: 'off' }), {
@@ -119,15 +129,27 @@ export function value(name, label, more = {}) {
   return it;
 }
 
-// variable is the name of an environment variable. needed returns an error if it can't be empty now.
-export const variable = ({ needed, ...more } = {}) => text('expose_as_env', 'Variable', {
-  mono: true, hint: 'For example GH_TOKEN.',
-  fault(v) {
-    if (v === '') return needed?.() || '';
-    return /^[A-Za-z_][A-Za-z0-9_]*$/.test(v) ? '' : 'Variable must consist of letters, digits and _, and not begin with a digit.';
-  },
-  ...more,
-});
+// variable is the name of an environment variable. needed returns an error if it can't be empty now, and suggest a name that
+// an empty field gets with the focus.
+export function variable({ needed, suggest, ...more } = {}) {
+  const it = text('expose_as_env', 'Variable', {
+    mono: true, hint: 'For example GH_TOKEN.',
+    fault(v) {
+      if (v === '') return needed?.() || '';
+      return /^[A-Za-z_][A-Za-z0-9_]*$/.test(v) ? '' : 'Variable must consist of letters, digits and _, and not begin with a digit.';
+    },
+    ...more,
+  });
+  it.input.addEventListener('focus', () => {
+    if (it.input.value !== '') return;
+    it.input.value = suggest?.() || '';
+    it.input.select();
+  });
+  return it;
+}
+
+// variableOf returns the usual name of a variable for a secret: github-deploy is GITHUB_DEPLOY.
+export const variableOf = (name) => name.toUpperCase().replace(/[^A-Z0-9]+/g, '_').replace(/^_+|_+$/g, '').replace(/^(?=[0-9])/, '_');
 
 // resource is a sandbox or computer: two fields on one line.
 export function resource({ value: r, known = [], required } = {}) {

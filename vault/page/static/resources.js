@@ -1,9 +1,11 @@
 // The view of sandboxes and computers: their bindings, and the versions they last received.
-import { h, button, command, icon, state, table } from './dom.js';
-import { bind, unbind } from './actions.js';
+import { h, button, icon, state, table } from './dom.js';
+import { bind, unbind, unbindAll } from './actions.js';
+import { createKey } from './keys.js';
+import { checkbox, list, matches } from './list.js';
 import { heading, small } from './secrets.js';
 import { leftovers, standing } from './taken.js';
-import { kinds, place, plural, when } from './words.js';
+import { day, kinds, place, plural, when } from './words.js';
 
 export const title = 'Resources';
 
@@ -15,24 +17,60 @@ export function view(m) {
         h('p', { class: 'lead' }, 'Nothing is bound to a sandbox or computer yet.'),
         h('p', {}, 'This view shows bound secrets: the current version, the version received, and the time.'),
         add,
-        h('p', {}, 'On your own machine, the agent needs a resource key. The vault’s operator creates one:'),
-        command('miosa-vault keys create --tenant NAME --resource sandbox:ID'))];
+        h('p', {}, 'On your own machine, the agent needs a resource key.'),
+        button('Create a key', (e) => createKey(m, e.currentTarget), { key: 'create key', kind: 'secondary' }))];
   }
-  const lead = h('p', { class: 'lead' }, 'The values that each resource last received. Commands that were started earlier may have older ones.');
-  // Resources with problems come first. The sort is stable, and the model has sorted by name.
-  const all = m.resources.map((r) => examine(m, r)).sort((a, b) => a.rank - b.rank);
-  return [heading('Resources', lead, add), all.map((examined) => section(m, examined))];
+  const { count, tools, body } = list({
+    state: m.list('#resources'), items: m.resources.map((r) => examine(m, r)), noun: 'resource', page: 25, filters, sorts,
+    ids: ({ rows }) => rows.map(([b]) => b.id),
+    narrow, render: (found) => found.map((examined) => section(m, examined)),
+    actions: (ids) => [button('Unbind', (e) => unbindAll(m, e.currentTarget, m.bindings.filter((b) => ids.includes(b.id))), { key: 'unbind selected', about: 'the selected variables' })],
+  });
+  return [heading('Resources', [count, h('p', { class: 'lead' }, 'The values that each resource last received. Commands that were started earlier may have older ones.')], add), tools, body];
 }
 
-// examine returns what the view shows of a resource, and its rank.
+const has = (word) => ({ rows }) => rows.some(([, s]) => s.word === word);
+const keyless = ({ r, rows }) => rows.length > 0 && !r.keyed;
+
+const filters = [
+  ['', 'All resources'],
+  ['stale', 'Stale', has('stale')],
+  ['untaken', 'Not received yet', has('untaken')],
+  ['expired', 'With expired secrets', has('expired')],
+  ['keyless', 'Without a valid key', keyless],
+  ['empty', 'Nothing bound', ({ rows }) => rows.length === 0],
+];
+
+// Resources with problems come first by default. Sorting is stable, and the model has sorted by name.
+const sorts = [
+  ['', 'Problems first', (a, b) => rank(a) - rank(b)],
+  ['name', 'Name', () => 0],
+  ['newest', 'Last received', (a, b) => lastTime(b) - lastTime(a)],
+  ['oldest', 'Longest not received', (a, b) => lastTime(a) - lastTime(b)],
+];
+
+function rank(examined) {
+  if (has('stale')(examined)) return 0;
+  if (has('expired')(examined) || keyless(examined)) return 1;
+  if (has('untaken')(examined)) return 2;
+  return examined.rows.length ? 3 : 4;
+}
+
+const lastTime = ({ took }) => (took?.ok ? Date.parse(took.ok.timestamp) : 0);
+
+// examine returns what the view shows of a resource.
 function examine(m, r) {
   const it = place(r);
   const bindings = m.bindings.filter((b) => place(b) === it);
   const took = m.taken.get(it);
-  const rows = bindings.map((b) => [b, standing(b, m.secret(b.secret_id), took)]);
-  const has = (word) => rows.some(([, s]) => s.word === word);
-  const rank = has('stale') ? 0 : has('expired') || (rows.length && !r.keyed) ? 1 : has('untaken') ? 2 : rows.length ? 3 : 4;
-  return { r, it, bindings, took, rows, rank };
+  return { r, it, bindings, took, rows: bindings.map((b) => [b, standing(b, m.secret(b.secret_id), took)]) };
+}
+
+// narrow returns a resource with the rows that match, or with all rows if its name does.
+function narrow(examined, words) {
+  if (matches(examined.it, words)) return examined;
+  const rows = examined.rows.filter(([b]) => matches(`${examined.it}\n${b.expose_as_env}\n${b.secret_name}\n${b.secret_id}`, words));
+  return rows.length ? { ...examined, rows } : null;
 }
 
 function section(m, { r, it, bindings, took, rows }) {
@@ -43,7 +81,7 @@ function section(m, { r, it, bindings, took, rows }) {
         h('div', {}, h('h2', { id }, r.resource_id), h('p', { class: 'small' }, kinds[r.resource_type], ' · ', lastTook(took)))),
       h('div', { class: 'tools' }, summary(rows, took, r),
         button('Bind', (e) => bind(m, e.currentTarget, { resource: r }), { key: `bind ${it}`, about: `a secret to ${it}` }))),
-    notes(m, bindings, took, r),
+    notes(m, it, bindings, took, r),
     rows.length ? bound(m, it, rows) : h('p', { class: 'plain' }, 'Nothing is bound to it.'));
 }
 
@@ -59,10 +97,8 @@ function summary(rows, took, r) {
   return rows.some(([, s]) => s.word === 'expired') ? state('bad', 'has expired secrets') : state('good', 'up to date');
 }
 
-const day = 86_400_000;
-
 // notes returns what isn't about one binding.
-function notes(m, bindings, took, r) {
+function notes(m, it, bindings, took, r) {
   const left = leftovers(bindings, took);
   const names = left.map((ref) => `${m.secret(ref.secret_id)?.name || ref.secret_id} (v${ref.version})`);
   const lines = [
@@ -70,9 +106,8 @@ function notes(m, bindings, took, r) {
     took?.denied && Date.now() - new Date(took.denied.timestamp) < day
       && state('bad', h('span', {}, 'A request for its values with another key was denied ', when(took.denied.timestamp), '.')),
     !r.keyed && bindings.length && h('p', { class: 'small' },
-      took?.ok ? 'Its key was revoked or has expired, so it receives no changes until it has another key. The vault’s operator creates one:'
-        : 'It receives nothing until it has a key. The vault’s operator creates one:'),
-    !r.keyed && bindings.length && command(`miosa-vault keys create --tenant NAME --resource ${r.resource_type}:${r.resource_id}`),
+      took?.ok ? 'Its key was revoked or has expired, so it receives no changes until it has another key.' : 'It receives nothing until it has a key.'),
+    !r.keyed && bindings.length && button('Create a key', (e) => createKey(m, e.currentTarget, r), { key: `key ${it}`, about: `for ${it}`, kind: 'secondary' }),
   ].filter(Boolean);
   return lines.length ? h('div', { class: 'notes' }, lines) : null;
 }
@@ -86,13 +121,13 @@ function bound(m, it, rows) {
     { label: 'Variable' }, { label: 'Secret' }, { label: 'Current' }, { label: 'Received' }, { label: 'State' },
     { label: 'Actions', quiet: true, class: 'actions' },
   ];
-  return table(`Bound to ${it}`, columns, rows.map(([b, s]) => [
-    h('code', { class: 'name' }, b.expose_as_env),
+  return table(`Bound to ${it}`, columns, rows.map(([b, s]) => ({ id: b.id, cells: [
+    h('div', { class: 'selectable' }, checkbox(b.id, `${b.expose_as_env} of ${it}`), h('code', { class: 'name' }, b.expose_as_env)),
     [h('span', {}, b.secret_name), b.delivery === 'placeholder' && small('as a placeholder')],
     [h('span', {}, `v${b.version}`), small(when(b.updated_at))],
     s.version === null ? h('span', { class: 'faint' }, 'never') : h('span', {}, `v${s.version}`),
     state(s.kind, s.word === 'stale' ? `stale: has v${s.version}, not v${b.version}` : words[s.word]),
     h('div', { class: 'row-actions' },
       button('Unbind', (e) => unbind(m, e.currentTarget, b), { key: `unbind ${b.id}`, about: `${b.expose_as_env} from ${it}` })),
-  ]));
+  ] })));
 }

@@ -1,41 +1,56 @@
 // The view of all secrets.
 import { h, button, command, state, table } from './dom.js';
-import { bind, remove, rotate, setSecret } from './actions.js';
-import { expired, owner, plural, types, when } from './words.js';
+import { bind, remove, rotate, rotateAll, setSecret } from './actions.js';
+import { checkbox, list, matches } from './list.js';
+import { day, expired, owner, place, plural, types, when } from './words.js';
 
 export const title = 'Secrets';
-
-const maxRows = 500;
 
 // view returns the nodes of the page's main part.
 export function view(m) {
   const set = button('Set a secret', (e) => setSecret(m, e.currentTarget), { key: 'set', kind: 'primary' });
   if (m.secrets.length === 0) return [heading('Secrets', null), first(set)];
-  const count = h('p', { class: 'lead' });
-  const list = h('div');
-  const fill = () => {
-    const found = m.secrets.filter((s) => matches(s, m.search));
-    count.textContent = m.search ? `${found.length} of ${plural(m.secrets.length, 'secret')}` : plural(m.secrets.length, 'secret');
-    list.replaceChildren(found.length ? rows(m, found.slice(0, maxRows)) : h('p', { class: 'plain' }, 'No secret matches.'));
-    if (found.length > maxRows) list.append(h('p', { class: 'plain' }, `Only the first ${maxRows} are shown. Use Find for the others.`));
-  };
-  fill();
-  return [heading('Secrets', count, m.secrets.length > 6 && find(m, fill), set), list];
+  const { count, tools, body } = list({
+    state: m.list('#secrets'), items: m.secrets, noun: 'secret', page: 100,
+    filters: filters(m), sorts: sorts(m),
+    ids: (s) => [s.id],
+    narrow: (s, words) => (matches(searched(m, s), words) ? s : null),
+    render: (found) => rows(m, found),
+    actions: (ids) => [button('Rotate', (e) => rotateAll(m, e.currentTarget, ids.map((id) => m.secret(id))), { key: 'rotate selected', about: 'the selected secrets' })],
+  });
+  return [heading('Secrets', count, set), tools, body];
 }
 
 export const heading = (words, lead, ...tools) => h('div', { class: 'heading' },
   h('div', {}, h('h1', { tabindex: '-1' }, words), lead), h('div', { class: 'tools' }, tools));
 
-function find(m, fill) {
-  const input = h('input', {
-    type: 'search', 'aria-label': 'Find a secret', placeholder: 'Find', autocomplete: 'off', spellcheck: 'false', 'data-key': 'find',
-    oninput: (e) => { m.search = e.target.value.trim().toLowerCase(); fill(); },
-  });
-  input.value = m.search;
-  return input;
+const soon = 30 * day;
+const old = 90 * day;
+
+function filters(m) {
+  const left = (s) => new Date(s.expires_at) - Date.now();
+  const present = new Set(m.secrets.map((s) => s.type));
+  return [
+    ['', 'All secrets'],
+    ['unbound', 'Not bound', (s) => m.bound(s).length === 0],
+    ['expiring', 'Expiring within 30 days', (s) => s.expires_at && left(s) > 0 && left(s) < soon],
+    ['expired', 'Expired', expired],
+    ['old', 'Not rotated for 90 days', (s) => Date.now() - new Date(s.updated_at) > old],
+    ...[...present].map((type) => [`type ${type}`, `Type: ${types[type] || type}`, (s) => s.type === type]),
+  ];
 }
 
-const matches = (s, words) => [s.name, s.type, ...owner(s).named].some((t) => t.toLowerCase().includes(words));
+const sorts = (m) => [
+  ['', 'Name'],
+  ['newest', 'Last rotated', (a, b) => b.updated_at.localeCompare(a.updated_at)],
+  ['oldest', 'Oldest value', (a, b) => a.updated_at.localeCompare(b.updated_at)],
+  ['expiry', 'Expiry', (a, b) => (a.expires_at || '9').localeCompare(b.expires_at || '9')],
+  ['bindings', 'Most bindings', (a, b) => m.bound(b).length - m.bound(a).length],
+];
+
+// searched returns the text in which a search finds a secret.
+const searched = (m, s) => [s.name, s.id, types[s.type] || s.type, ...owner(s).named,
+  ...m.bound(s).flatMap((b) => [b.expose_as_env, place(b)])].join('\n');
 
 function rows(m, secrets) {
   const columns = [
@@ -46,17 +61,24 @@ function rows(m, secrets) {
     const { scope, named } = owner(s);
     const about = m.twins(s) ? `${s.name} of ${named.join(', ') || scope}` : s.name;
     const act = (label, what) => button(label, (e) => what(m, e.currentTarget, s), { key: `${label} ${s.id}`, about });
-    const places = m.bound(s);
-    return [
-      [h('span', { class: 'name' }, s.name), small(types[s.type] || s.type)],
+    const rotates = s.type !== 'oauth_connect'; // the vault rotates the others itself
+    return { id: s.id, cells: [
+      h('div', { class: 'selectable' }, rotates ? checkbox(s.id, about) : h('span', { class: 'no-checkbox' }), h('div', {}, h('span', { class: 'name' }, s.name), small(types[s.type] || s.type))),
       h('code', { class: 'masked-value' }, s.masked_value === '********' ? h('span', { 'aria-label': 'hidden', role: 'img' }, '••••••••') : s.masked_value),
       [h('span', {}, scope), named.map((n) => small(n))],
       [h('span', {}, `v${s.version}`), small(when(s.updated_at))],
       expiry(s),
-      places.length ? h('a', { href: '#resources' }, plural(places.length, 'binding')) : h('span', { class: 'faint' }, 'nothing'),
-      h('div', { class: 'row-actions' }, s.type === 'oauth_connect' ? null : act('Rotate', rotate), act('Bind', (_, o) => bind(m, o, { secret: s })), act('Delete', remove)),
-    ];
+      boundTo(m, s),
+      h('div', { class: 'row-actions' }, rotates ? act('Rotate', rotate) : null, act('Bind', (_, o) => bind(m, o, { secret: s })), act('Delete', remove)),
+    ] };
   }));
+}
+
+// boundTo returns a link to a secret's bindings.
+export function boundTo(m, s) {
+  const places = m.bound(s);
+  if (places.length === 0) return h('span', { class: 'faint' }, 'nothing');
+  return h('a', { href: `#resources?find=${encodeURIComponent(s.id)}` }, plural(places.length, 'binding'), h('span', { class: 'unseen' }, ` of ${s.name}`));
 }
 
 export const small = (...words) => h('span', { class: 'small' }, ...words);

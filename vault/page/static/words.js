@@ -13,12 +13,14 @@ function distance(seconds) {
 }
 
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
-const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
+const date = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
+
+export const day = 86_400_000; // ms
 
 function relative(moment) {
   const seconds = (Date.now() - moment) / 1000;
   const far = distance(Math.abs(seconds));
-  if (Math.abs(seconds) > 30 * 86400) return day.format(moment);
+  if (Math.abs(seconds) > 30 * 86400) return date.format(moment);
   if (!far) return seconds >= 0 ? 'just now' : 'in a moment';
   return seconds > 0 ? `${far} ago` : `in ${far}`;
 }

@@ -1,0 +1,294 @@
+package pagetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp/kb"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// A vault with 300 secrets and 80 resources: search, filters, sorting, links, and changes of several rows.
+func manySecrets(t *testing.T, s *screen) {
+	ids := map[string]string{}
+	for i := range 300 {
+		name := fmt.Sprintf("secret-%03d", i)
+		body := map[string]any{"name": name, "value": "v"}
+		switch {
+		case i < 240:
+			body["resource_type"], body["resource_id"], body["expose_as_env"] = "sandbox", fmt.Sprintf("sb_%02d", i%80), fmt.Sprintf("VARIABLE_%03d", i)
+		case i < 250:
+			body["type"] = "bearer"
+		case i == 250:
+			body["expires_at"] = time.Now().Add(5 * 24 * time.Hour)
+		}
+		ids[name] = s.PutSecret(t, body)
+	}
+	age(t, s.Server, map[string]time.Duration{"secret-251": 100 * 24 * time.Hour, "secret-252": 200 * 24 * time.Hour}, nil)
+	s.signIn()
+	rows := func(n int, count string) {
+		t.Helper()
+		s.wait(fmt.Sprintf("document.querySelectorAll('tbody tr').length === %d && document.querySelector('main .lead').textContent === %s", n, quote(count)))
+	}
+	first := func(name string) {
+		t.Helper()
+		s.wait("document.querySelector('tbody .name').textContent === " + quote(name))
+	}
+	rows(100, "300 secrets")
+	s.press("Show 100 more")
+	rows(200, "300 secrets")
+
+	s.fill("Find secrets", "sb_07 variable_00")
+	rows(1, "1 of 300 secrets")
+	first("secret-007")
+	s.fill("Find secrets", "")
+	rows(100, "300 secrets")
+	for filter, want := range map[string]int{
+		"Not bound": 60, "Expiring within 30 days": 1, "Expired": 0, "Not rotated for 90 days": 2, "Type: Bearer token": 10,
+	} {
+		s.choose("Show", filter)
+		rows(want, fmt.Sprintf("%d of 300 secrets", want))
+	}
+	s.choose("Show", "All secrets")
+	s.choose("Sort by", "Oldest value")
+	first("secret-252")
+	s.choose("Sort by", "Expiry")
+	first("secret-250")
+	s.choose("Sort by", "Name")
+
+	// A new secret is visible, although the search hides it and the list has more pages.
+	s.fill("Find secrets", "secret-007")
+	rows(1, "1 of 300 secrets")
+	s.press("Set a secret")
+	s.fill("Name", "zz-new")
+	s.fill("Value", "v")
+	s.press("Set the secret")
+	s.announced("zz-new is set.")
+	s.wait(`[...document.querySelectorAll("tr.added")].some((r) => { const b = r.getBoundingClientRect(); return r.textContent.includes('zz-new') && b.top >= 0 && b.bottom <= innerHeight; })`)
+
+	// The link to a secret's bindings leads to them.
+	s.fill("Find secrets", "secret-007")
+	rows(1, "1 of 301 secrets")
+	s.press("1 binding of secret-007")
+	s.wait("document.querySelector('main h1').textContent === 'Resources'")
+	rows(1, "1 of 80 resources")
+	s.row("VARIABLE_007", "secret-007 v1")
+
+	// Resources: pages, search, filters.
+	s.fill("Find resources", "")
+	s.wait("document.querySelectorAll('.resource').length === 25")
+	s.press("Show 25 more")
+	s.wait("document.querySelectorAll('.resource').length === 50")
+	s.fill("Find resources", "variable_087")
+	rows(1, "1 of 80 resources")
+	s.fill("Find resources", "sb_07")
+	rows(3, "1 of 80 resources")
+	s.fill("Find resources", "")
+	s.revealed(api.Resource{Type: api.Sandbox, ID: "sb_11"})
+	s.Rotate(t, ids["secret-011"], "w")
+	s.press("Refresh")
+	s.wait("document.querySelector('.resource h2').textContent === 'sb_11'") // problems come first
+	s.choose("Show", "Stale")
+	rows(3, "1 of 80 resources")
+	s.row("VARIABLE_011", "stale: has v1, not v2")
+	s.choose("Sort by", "Last received")
+	s.choose("Show", "All resources")
+	s.wait("document.querySelector('.resource h2').textContent === 'sb_11'")
+
+	// Unbind several variables.
+	s.fill("Find resources", "sb_07")
+	rows(3, "1 of 80 resources")
+	s.check("Select VARIABLE_007 of sandbox sb_07")
+	s.check("Select VARIABLE_087 of sandbox sb_07")
+	s.shows("2 selected")
+	s.press("Unbind the selected variables")
+	s.shows("VARIABLE_087 on sandbox sb_07")
+	s.press("Unbind")
+	s.announced("2 variables are unbound.")
+	rows(1, "1 of 80 resources")
+
+	// Rotate several secrets.
+	s.press("Secrets")
+	s.fill("Find secrets", "sb_11")
+	rows(3, "3 of 301 secrets")
+	s.check("Select secret-011")
+	s.check("Select secret-091")
+	s.press("Rotate the selected secrets")
+	s.fill("secret-011", "first-canary")
+	s.press("Rotate")
+	s.shows("secret-091 is needed.")
+	s.fill("secret-091", "second-canary")
+	s.press("Rotate")
+	s.announced("2 secrets are rotated.")
+	s.row("secret-011", "v3")
+	want := map[string]string{"VARIABLE_011": "first-canary", "VARIABLE_091": "second-canary", "VARIABLE_171": "v"}
+	if diff := cmp.Diff(want, s.revealed(api.Resource{Type: api.Sandbox, ID: "sb_11"})); diff != "" {
+		t.Errorf("revealed (-want +got):\n%s", diff)
+	}
+	s.holdsNot("a value", "first-canary")
+	s.holdsNot("a value", "second-canary")
+
+	// Bind by searching for the secret. The variable has a suggestion.
+	s.press("Resources")
+	s.press("Bind a secret")
+	s.fill("Secret", "secret-9")
+	s.fill("Id", "sb_new")
+	s.fill("Variable", "X")
+	s.press("Bind")
+	s.shows("Secret must be one of the secrets.")
+	s.fill("Secret", "secret-299")
+	s.fill("Variable", "")
+	eval[bool](s, "document.activeElement.blur(), "+find("input", "Variable")+".focus(), true")
+	s.wait(find("input", "Variable") + ".value === 'SECRET_299'")
+	s.press("Bind")
+	s.announced("secret-299 is bound to sandbox sb_new as SECRET_299.")
+	s.wait(`[...document.querySelectorAll('tr.added')].some((r) => r.textContent.includes('SECRET_299'))`)
+	s.noProblems()
+}
+
+// check clicks the checkbox with that accessible name.
+func (s *screen) check(name string) {
+	s.Helper()
+	s.wait(fmt.Sprintf("document.querySelector('[aria-label=%s]')", quote(name)))
+	eval[bool](s, fmt.Sprintf("document.querySelector('[aria-label=%s]').click(), true", quote(name)))
+}
+
+// Resource keys: create one, use it, revoke it.
+func keysView(t *testing.T, s *screen) {
+	s.Put(t, "github", "v", production, "GH_TOKEN")
+	s.signIn()
+	s.press("Keys")
+	s.shows("There are no resource keys yet.")
+	s.press("Create a key")
+	s.press("Create")
+	s.shows("Id is needed.")
+	s.fill("Id", production.ID)
+	s.press("Create")
+	s.shows("The key is shown only now.")
+	text := eval[string](s, "document.querySelector('dialog code').textContent")
+	key, err := api.ParseKey(text)
+	if err != nil {
+		t.Fatal("the page shows no key")
+	}
+	s.press("Close")
+	s.holdsNot("the key", text)
+	s.row(production.ID, "valid")
+	if status, _ := s.Do(t, key, "GET", "/egress/bindings", nil); status != 200 {
+		t.Errorf("the key is refused: status %d", status)
+	}
+	id := eval[string](s, "document.querySelector('tbody code').textContent")
+	s.press("Revoke the key " + id + " of sandbox " + production.ID)
+	s.press("Revoke")
+	s.announced("The key of sandbox " + production.ID + " is revoked.")
+	s.row(production.ID, "revoked just now")
+	if status, _ := s.Do(t, key, "GET", "/egress/bindings", nil); status != 401 {
+		t.Errorf("the revoked key works: status %d", status)
+	}
+	// From the resource that has no key.
+	s.press("Resources")
+	s.press("Create a key for sandbox " + production.ID)
+	s.press("Create")
+	s.shows("The key is shown only now.")
+	s.press("Close")
+	s.wait("!document.body.innerText.includes('until it has a key')")
+	s.noProblems()
+}
+
+// The audit log: filters, older events, and following.
+func auditView(t *testing.T, s *screen) {
+	id := s.Put(t, "github", "v", production, "GH_TOKEN")
+	for i := range 120 {
+		s.Rotate(t, id, fmt.Sprint("v", i))
+	}
+	s.revealed(production)
+	s.signIn()
+	s.press("Audit")
+	events := func(n int) {
+		t.Helper()
+		s.wait(fmt.Sprintf("document.querySelectorAll('tbody tr').length === %d", n))
+	}
+	events(100)
+	s.row("reveal", "ok sandbox "+production.ID+" github v121")
+	s.press("Show older events")
+	s.wait("document.querySelectorAll('tbody tr').length > 120")
+	s.choose("Action", "secret.create")
+	events(1)
+	s.row("secret.create", "github v1")
+	s.choose("Action", "reveal")
+	events(1)
+	s.choose("Kind", "Computer")
+	s.shows("No event matches.")
+	s.choose("Kind", "Sandbox")
+	events(1)
+	s.press("Follow new events")
+	s.Rotate(t, id, "w")
+	s.revealed(production)
+	events(2)
+	s.wait("document.getElementById('notice').textContent.includes('New event: reveal, ok, sandbox " + production.ID + "')")
+	s.press("Follow new events")
+	s.noProblems()
+}
+
+// Every button and link of every view works: none causes a script error, and Escape closes every dialog.
+func everyButton(t *testing.T, s *screen) {
+	demo(s)
+	s.signIn()
+	const buttons = `[...document.querySelectorAll('main :is(button, summary, select)')].filter((e) => e.checkVisibility())`
+	for _, view := range []string{"Secrets", "Resources", "Connections", "Keys", "Audit"} {
+		s.press(view)
+		s.wait("document.querySelector('main h1').textContent === " + quote(view) + " && (document.querySelector('tbody tr') || " + quote(view) + " === 'Keys')")
+		n := eval[int](s, buttons+".length")
+		if n < 2 {
+			t.Errorf("%s has only %d buttons", view, n)
+		}
+		for i := range n {
+			label := eval[string](s, fmt.Sprintf("%s[%d]?.textContent || ''", buttons, i))
+			eval[bool](s, fmt.Sprintf("%s[%d]?.click(), true", buttons, i))
+			if label != "Copy" && label != "Follow new events" {
+				eval[bool](s, `[...document.querySelectorAll('dialog button:not([type=submit], .danger)')].filter((e) => e.textContent !== 'Cancel').forEach((e) => e.click()), true`)
+			}
+			if eval[bool](s, "!!document.querySelector('dialog [type=submit]:not(.danger)')") {
+				eval[bool](s, "document.querySelector('dialog [type=submit]').click(), true")
+			}
+			if eval[bool](s, "!!document.querySelector('dialog')") {
+				s.keys(kb.Escape)
+				s.wait("!document.querySelector('dialog')")
+			}
+			if title := eval[string](s, "document.querySelector('main h1').textContent"); title != view {
+				t.Fatalf("%s: %q leads to %s", view, label, title)
+			}
+		}
+	}
+	s.press("Refresh")
+	s.press("Sign out")
+	s.noProblems(422)
+}
+
+// The page's files are small, whatever the view.
+func firstLoad(t *testing.T, s *screen) {
+	var sizes map[string]int
+	text := eval[string](s, `JSON.stringify(Object.fromEntries([...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+		.map((e) => [e.name.split('/').pop(), e.decodedBodySize])))`)
+	if err := json.Unmarshal([]byte(text), &sizes); err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, size := range sizes {
+		total += size
+	}
+	if total == 0 || total > 100_000 {
+		t.Errorf("%d bytes in %v, want at most 100,000", total, sizes)
+	}
+	shift := eval[float64](s, `new Promise((done) => {
+		let sum = 0;
+		new PerformanceObserver((list) => { for (const e of list.getEntries()) sum += e.value; }).observe({ type: 'layout-shift', buffered: true });
+		setTimeout(() => done(sum), 300);
+	})`)
+	if shift > 0 {
+		t.Errorf("the layout shifts by %v", shift)
+	}
+}

@@ -1,0 +1,110 @@
+// Lists that can be searched, filtered and sorted, and that show a limited number of items at a time.
+import { h, button } from './dom.js';
+import { plural } from './words.js';
+
+const few = 6; // items for which there are no tools
+
+// ListState is what a user has chosen for a list. It outlives the renderings of a view.
+export class ListState {
+  search = '';
+  filter = '';
+  sort = '';
+  limit = 0; // items shown; 0: one page
+  selected = new Set(); // ids of rows
+  added = ''; // id of the row to show next
+}
+
+// terms returns the words of a search. A text matches if it contains all of them.
+export const terms = (search) => search.toLowerCase().split(/\s+/).filter(Boolean);
+export const matches = (text, words) => words.every((word) => text.toLowerCase().includes(word));
+
+// list returns the nodes of a list: count for the heading, tools, and body, which changes with the tools.
+//   state     a ListState
+//   items     all items, in their default order
+//   noun      for the count
+//   page      items shown at first, and added by each Show more
+//   filters   [value, label, (item) => boolean][]; the first is the default
+//   sorts     [value, label, compare][]; the first is the default order, without compare
+//   narrow    (item, words) => the item, or what is left of it, or null if it doesn't match the search
+//   ids       (item) => the ids of the item's rows
+//   render    (items) => nodes
+//   actions   (ids) => buttons for selected rows
+export function list({ state, items, noun, page, filters, sorts = [], narrow, ids, render, actions }) {
+  const count = h('p', { class: 'lead' });
+  const body = h('div');
+  const selection = h('div', { class: 'selection', role: 'group', 'aria-label': 'Selected', hidden: true });
+  const known = new Set(items.flatMap(ids));
+  for (const id of state.selected) if (!known.has(id)) state.selected.delete(id);
+
+  const find = h('input', {
+    type: 'search', 'aria-label': `Find ${noun}s`, placeholder: 'Find', autocomplete: 'off', spellcheck: 'false', 'data-key': 'find',
+    oninput: () => change({ search: find.value.trim() }),
+  });
+  const filter = select('Show', filters, (value) => change({ filter: value }));
+  const sort = select('Sort by', sorts, (value) => change({ sort: value }));
+  const tools = h('div', { class: 'list-tools' }, h('div', { class: 'choices' }, find, filter.parentNode, sort.parentNode), selection);
+
+  const change = (chosen) => {
+    Object.assign(state, chosen, { limit: 0 });
+    fill();
+  };
+  const found = () => {
+    const words = terms(state.search);
+    const [, , passes] = filters.find(([value]) => value === state.filter) || filters[0];
+    const [, , compare] = sorts.find(([value]) => value === state.sort) || [];
+    const left = items.filter((item) => !passes || passes(item)).map((item) => narrow(item, words)).filter(Boolean);
+    return compare ? left.sort(compare) : left;
+  };
+  const fill = () => {
+    let left = found();
+    const added = (item) => ids(item).includes(state.added);
+    if (state.added && known.has(state.added)) {
+      if (!left.some(added)) {
+        Object.assign(state, { search: '', filter: '' });
+        left = found();
+      }
+      state.limit = Math.max(state.limit, page * Math.ceil((left.findIndex(added) + 1) / page));
+    }
+    const limit = state.limit || page;
+    [find.value, filter.value, sort.value] = [state.search, state.filter, state.sort];
+    tools.hidden = items.length <= few && !state.search && !state.filter && state.selected.size === 0;
+    count.textContent = left.length < items.length ? `${left.length} of ${plural(items.length, noun)}` : plural(items.length, noun);
+    body.replaceChildren(...[left.length ? render(left.slice(0, limit)) : h('p', { class: 'plain' }, `No ${noun} matches.`)].flat(Infinity));
+    if (left.length > limit) {
+      body.append(button(`Show ${Math.min(page, left.length - limit)} more`, () => { state.limit = limit + page; fill(); }, { key: 'more', kind: 'secondary' }));
+    }
+    for (const box of body.querySelectorAll('input[data-select]')) {
+      box.checked = state.selected.has(box.dataset.select);
+      box.addEventListener('change', () => {
+        state.selected[box.checked ? 'add' : 'delete'](box.dataset.select);
+        showSelection();
+      });
+    }
+    showSelection();
+    const row = state.added && body.querySelector(`[data-row="${CSS.escape(state.added)}"]`);
+    if (row) {
+      state.added = '';
+      row.classList.add('added');
+      requestAnimationFrame(() => row.scrollIntoView({ block: 'center' }));
+    }
+  };
+  const showSelection = () => {
+    selection.hidden = state.selected.size === 0;
+    if (selection.hidden) return;
+    tools.hidden = false;
+    selection.replaceChildren(h('span', {}, `${state.selected.size} selected`), ...actions([...state.selected]),
+      button('Clear', () => { state.selected.clear(); fill(); }, { key: 'clear', about: 'the selection' }));
+  };
+  fill();
+  return { count, tools, body };
+}
+
+// checkbox selects the row with that id.
+export const checkbox = (id, about) => h('input', { type: 'checkbox', 'aria-label': `Select ${about}`, 'data-select': id, 'data-key': `select ${id}` });
+
+// select returns a select, in a label. choices are [value, text].
+export function select(label, choices, onchoice) {
+  const it = h('select', { 'aria-label': label, 'data-key': label, onchange: () => onchoice(it.value) }, choices.map(([value, text]) => h('option', { value }, text)));
+  h('label', {}, h('span', {}, label), ' ', it);
+  return it;
+}
