@@ -24,7 +24,7 @@ type Masker struct {
 	bound     []api.Bound
 	labels    []string // "[NAME]"
 	patterns  []pattern
-	automaton *automaton // nil: nothing to mask
+	automaton *automaton
 	sieve     *sieve
 }
 
@@ -43,9 +43,6 @@ func New(bound []api.Bound) (*Masker, []string) {
 			values = append(values, b.Value.Reveal())
 			m.labels = append(m.labels, "["+b.ExposeAsEnv+"]")
 		}
-	}
-	if len(values) == 0 {
-		return m, short
 	}
 	list := forms.Of(values)
 	texts := make([]string, len(list))

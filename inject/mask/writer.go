@@ -54,9 +54,6 @@ func (w *Writer) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
 	}
-	if w.masker.automaton == nil {
-		return w.to.Write(p)
-	}
 	n := 0
 	for n < len(p) {
 		block := p[n:min(len(p), n+BlockSize)]
@@ -73,7 +70,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 
 // Flush writes all that is held back and clears it from memory. What is written afterwards is a new stream.
 func (w *Writer) Flush() error {
-	if w.err != nil || w.masker.automaton == nil {
+	if w.err != nil {
 		return w.err
 	}
 	w.state, w.depth = 0, 0
@@ -106,9 +103,7 @@ func (w *Writer) SetMasker(m *Masker) {
 	}
 	pending := w.undecided()
 	w.masker, w.hits, w.first, w.state, w.depth = m, begun, 0, 0, 0
-	if m.automaton != nil {
-		w.scan(int(pending - w.base))
-	}
+	w.scan(int(pending - w.base))
 }
 
 // end returns the offset of the stream's end so far.
@@ -253,9 +248,6 @@ func (w *Writer) Held() int { return int(w.end() - w.given) }
 
 // State returns the state to continue from. It shares memory with w, which must not be used afterwards.
 func (w *Writer) State() State {
-	if w.masker.automaton == nil {
-		return State{}
-	}
 	from := w.undecided()
 	s := State{Text: w.text[from-w.base:], Given: int(w.given - from)}
 	if w.first < len(w.hits) && w.hits[w.first].labelled {
@@ -268,9 +260,6 @@ func (w *Writer) State() State {
 // Resume returns a writer to w that continues from s.
 func (m *Masker) Resume(w io.Writer, s State) *Writer {
 	mw := m.Writer(w)
-	if m.automaton == nil {
-		return mw
-	}
 	mw.text, mw.given = append([]byte(nil), s.Text...), int64(s.Given)
 	if s.Begun {
 		mw.hits = []hit{{start: int64(s.Start), end: int64(s.End), label: s.Label, labelled: true}}

@@ -141,7 +141,7 @@ func (h *hooks) run() {
 	cmd.Env = append(cmd.Env, "MIOSA_OUTPUT="+c.Path)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
-	lines := &hookLog{log: log, hide: h.hide, buffer: make([]byte, hookLine), line: make([]byte, 0, hookLine)}
+	lines := &hookLog{log: log, hide: h.hide}
 
 	log.Info().Any("changes", h.changes()).Msg("running hook")
 	began := time.Now()

@@ -24,12 +24,9 @@ const hookRest = time.Second
 
 // hookLog logs the lines of a hook's output.
 type hookLog struct {
-	log    zerolog.Logger
-	hide   func(line []byte) string
-	buffer []byte // on the heap, since a growing stack leaves copies
-	line   []byte
-	long   bool // the line is longer than hookLine
-	count  int
+	log   zerolog.Logger
+	hide  func(line []byte) string
+	count int // of lines
 }
 
 // run runs a command and logs its output. It uses its own pipe because package exec leaves the last output in a buffer on
@@ -54,46 +51,37 @@ func (l *hookLog) run(cmd *exec.Cmd) error {
 	return err
 }
 
-// read reads until the end or the deadline, and clears its buffer.
+// read logs lines until the end or the deadline. It clears what it has read.
 func (l *hookLog) read(from *os.File) {
-	defer l.end()
+	buffer := make([]byte, hookLine+1) // on the heap, since a growing stack leaves copies
+	size, long := 0, false             // of the last line in buffer; whether its start was dropped
 	for {
-		n, err := from.Read(l.buffer)
-		l.take(l.buffer[:n])
-		clear(l.buffer[:n])
+		n, err := from.Read(buffer[size:])
+		rest := buffer[:size+n]
+		for ended := true; ended; {
+			var line, after []byte
+			api.Quietly(func() { line, after, ended = bytes.Cut(rest, []byte("\n")) })
+			if ended || err != nil {
+				l.line(line, long)
+				rest, long = after, false
+			}
+		}
+		if len(rest) == len(buffer) {
+			rest, long = nil, true
+		}
+		api.Quietly(func() { size = copy(buffer, rest) })
+		clear(buffer[size:])
 		if err != nil {
 			return
 		}
 	}
 }
 
-func (l *hookLog) take(rest []byte) {
-	for len(rest) > 0 {
-		ended := false
-		api.Quietly(func() {
-			var line []byte
-			line, rest, ended = bytes.Cut(rest, []byte("\n"))
-			if l.long = l.long || len(l.line)+len(line) > hookLine; !l.long {
-				l.line = append(l.line, line...)
-			}
-		})
-		if ended {
-			l.end()
-		}
-	}
-}
-
-// end logs the current line. A line that is too long isn't shortened, since it could then end with a part of a value.
-func (l *hookLog) end() {
-	if len(l.line) == 0 && !l.long {
+// line logs a line. One that is too long isn't shortened, since it could then end with a part of a value.
+func (l *hookLog) line(line []byte, long bool) {
+	if len(line) == 0 && !long {
 		return
 	}
-	text, long := "", l.long
-	if !long {
-		text = l.hide(bytes.TrimSuffix(l.line, []byte("\r")))
-	}
-	clear(l.line[:cap(l.line)])
-	l.line, l.long = l.line[:0], false
 	switch l.count++; {
 	case l.count == hookLines:
 		l.log.Warn().Int("lines", hookLines).Msg("hook output too long: rest omitted")
@@ -101,6 +89,6 @@ func (l *hookLog) end() {
 	case long:
 		l.log.Warn().Int("longest", hookLine).Msg("hook output line too long: omitted")
 	default:
-		l.log.Info().Str("line", text).Msg("hook")
+		l.log.Info().Str("line", l.hide(bytes.TrimSuffix(line, []byte("\r")))).Msg("hook")
 	}
 }
