@@ -29,9 +29,7 @@ type hooks struct {
 	running  bool
 	again    bool
 	due      bool        // a set was announced and isn't written yet
-	coming   valueHashes // of the set that was announced last
-	written  valueHashes // of the set that is written
-	masked   valueHashes // of all sets that a running hook may have read
+	masked   valueHashes // of the set that was announced last, and of those that a running hook may have read
 	traces   traces      // of the set that is written
 	reported traces      // of the set of the last hook, or of a later one that needed no hook
 	ended    sync.WaitGroup
@@ -41,7 +39,7 @@ type hooks struct {
 func (h *hooks) expect(set valueHashes) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.coming, h.due = set, true
+	h.due = true
 	if h.running {
 		set = h.masked.with(set)
 	}
@@ -78,7 +76,7 @@ func (h *hooks) changes() api.Changes {
 func (h *hooks) start(t traces, done func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.written, h.traces = h.coming, t
+	h.traces = t
 	if h.running {
 		h.again = true
 		return
@@ -104,7 +102,6 @@ func (h *hooks) next(done func()) bool {
 		done()
 	}
 	h.again = false
-	h.masked = h.written.with(h.coming)
 	return h.running
 }
 

@@ -2,7 +2,6 @@ package output
 
 import (
 	"errors"
-	"io/fs"
 	"path"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +30,7 @@ func (o *Output) setPending(d *directory) error {
 	case errors.Is(err, unix.EEXIST):
 		return nil
 	}
-	return o.failed(d, &fs.PathError{Op: "create", Path: path.Join(d.path, o.pendingName()), Err: err}, 0)
+	return o.failed(d, d.failure("create", o.pendingName(), err), 0)
 }
 
 // pending reports whether the hook should have run and didn't.

@@ -70,9 +70,9 @@ func sessionHelperMain() error {
 
 // start starts the command with the streams that were sent.
 func (c *sessionCommand) start(fds []int) (pid int, err error) {
-	attr := command.Attr{Files: [3]int{-1, -1, -1}, StopsForTerminal: c.StopsForTerminal}
-	for i := range attr.Files {
-		if c.Closed[i] {
+	attr := c.Attr
+	for i, fd := range attr.Files {
+		if fd < 0 {
 			continue
 		}
 		if len(fds) == 0 {
@@ -87,11 +87,9 @@ func (c *sessionCommand) start(fds []int) (pid int, err error) {
 	for _, entry := range c.Env {
 		run.Env = append(run.Env, c.rename(string(entry)))
 	}
-	attr.Setpgid, attr.Pdeathsig = true, c.Death
-	if c.Foreground {
-		if tty, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_CLOEXEC, 0); err == nil {
-			attr.Foreground, attr.Ctty = true, tty
-		}
+	if attr.Foreground {
+		attr.Ctty, err = unix.Open("/dev/tty", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		attr.Foreground = err == nil
 	}
 	return run.Start(attr)
 }

@@ -30,13 +30,10 @@ type sessionOrder struct {
 
 // sessionCommand is a command to start. Its open standard streams are sent with it, in order.
 type sessionCommand struct {
-	Path             []byte
-	Args, Env        [][]byte
-	Closed           [3]bool
-	Foreground       bool
-	StopsForTerminal bool           // see command.Attr
-	Death            syscall.Signal // sent to the command when the helper dies
-	Names            int            // the process id to replace in variables such as LISTEN_PID
+	Path      []byte
+	Args, Env [][]byte
+	Attr      command.Attr // Files are those that are sent, except -1
+	Names     int          // the process id to replace in variables such as LISTEN_PID
 }
 
 // sessionEvent is what the helper reports.
@@ -58,15 +55,11 @@ func startSession(slave int) (*session, error) {
 	return &session{conn: conn, group: pid, events: make(chan sessionEvent)}, nil
 }
 
-// start starts the command. Its stops and its end are sent to events. Of attr it uses Files, Foreground, Pdeathsig and
-// StopsForTerminal.
+// start starts the command. Its stops and its end are sent to events. The helper opens attr.Ctty itself.
 //
 // Errors: those of command.StartError, or that the helper doesn't respond.
 func (s *session) start(c command.Command, attr command.Attr) (pid int, err error) {
-	order := sessionCommand{
-		Path: []byte(c.Path), Foreground: attr.Foreground, StopsForTerminal: attr.StopsForTerminal,
-		Death: attr.Pdeathsig, Names: unix.Getpid(),
-	}
+	order := sessionCommand{Path: []byte(c.Path), Attr: attr, Names: unix.Getpid()}
 	for _, arg := range c.Args {
 		order.Args = append(order.Args, []byte(arg))
 	}
@@ -75,7 +68,9 @@ func (s *session) start(c command.Command, attr command.Attr) (pid int, err erro
 	}
 	var fds []int
 	for i, fd := range attr.Files {
-		if order.Closed[i] = inherited.Closed(fd); !order.Closed[i] {
+		if inherited.Closed(fd) {
+			order.Attr.Files[i] = -1
+		} else {
 			fds = append(fds, fd)
 		}
 	}
