@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -43,72 +44,61 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
-// test runs go test and returns its exit code, or 128+n if signal n ended it.
+// interruption is a signal that ended the tests.
+type interruption syscall.Signal
+
+func (i interruption) Error() string { return syscall.Signal(i).String() }
+
+// test runs go test and returns its exit code, or 128+n if signal n ended it. The first signal goes to every process of the tests.
+// What still runs after stopTimeout, or a second signal, is killed.
 func test(ctx context.Context, args []string, stdout, stderr io.Writer) (int, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return 0, err
 	}
-	events, out, err := os.Pipe()
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = events.Close() }()
-	c := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, args...)...)
-	c.Env = needs.NPMEnviron(os.Environ(), dir)
-	c.Stdout, c.Stderr = out, stderr
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that a signal reaches every process of the tests, once
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	started := time.Now()
-	if err := errors.Join(c.Start(), out.Close()); err != nil {
-		return 0, err
-	}
-	ended := make(chan struct{})
-	stopped := make(chan syscall.Signal, 1)
-	go func() {
-		defer close(stopped)
-		stopOn(signals, c.Process.Pid, ended, stopped, events)
-	}()
-
 	r := newReport(stdout)
-	r.read(events)
-	err = c.Wait()
-	close(ended)
-	exit, failed := errors.AsType[*exec.ExitError](err)
-	if err != nil && !failed {
+	c := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, args...)...)
+	c.Env = needs.NPMEnviron(os.Environ(), dir)
+	c.Stdout, c.Stderr = r, stderr
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	group := func(s syscall.Signal) error { return syscall.Kill(-c.Process.Pid, s) }
+	c.Cancel = func() error { return group(syscall.Signal(context.Cause(ctx).(interruption))) }
+	c.WaitDelay = stopTimeout
+	started := time.Now()
+	if err := c.Start(); err != nil {
 		return 0, err
 	}
+	var forwarding sync.WaitGroup
+	forwarding.Go(func() {
+		for s := range signals {
+			if ctx.Err() == nil {
+				cancel(interruption(s.(syscall.Signal)))
+			} else {
+				_ = group(syscall.SIGKILL)
+			}
+		}
+	})
+	err = c.Wait()
+	signal.Stop(signals)
+	close(signals)
+	forwarding.Wait()
+
 	code := c.ProcessState.ExitCode()
-	by, interrupted := <-stopped
+	by, interrupted := context.Cause(ctx).(interruption)
+	exit, failed := errors.AsType[*exec.ExitError](err)
 	switch {
 	case interrupted:
+		_ = group(syscall.SIGKILL)
 		code = 128 + int(by)
 	case failed && code < 0:
 		code = 128 + int(exit.Sys().(syscall.WaitStatus).Signal())
+	case err != nil && !failed:
+		return 0, err
 	}
 	r.finish(ctx, time.Since(started), interrupted)
 	return code, nil
-}
-
-// stopOn forwards the first signal to the group and to stopped. After stopTimeout, or a second signal, it kills the group and
-// closes events, which a surviving process may hold open.
-func stopOn(signals <-chan os.Signal, group int, ended <-chan struct{}, stopped chan<- syscall.Signal, events io.Closer) {
-	select {
-	case <-ended:
-		return
-	case s := <-signals:
-		stopped <- s.(syscall.Signal)
-		_ = syscall.Kill(-group, s.(syscall.Signal))
-	}
-	patience := time.NewTimer(stopTimeout)
-	defer patience.Stop()
-	select {
-	case <-ended:
-	case <-signals:
-	case <-patience.C:
-	}
-	_ = syscall.Kill(-group, syscall.SIGKILL)
-	_ = events.Close()
 }

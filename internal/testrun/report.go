@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -39,6 +39,7 @@ type skipped struct {
 // report prints each package when it ends, the output of failed tests, and a table of the skipped tests.
 type report struct {
 	to     io.Writer
+	line   []byte          // the beginning of the next
 	output map[name][]byte // of running tests and packages
 	ended  map[string]int  // package to number of tests that have ended
 
@@ -52,22 +53,21 @@ func newReport(to io.Writer) *report {
 	return &report{to: to, output: map[name][]byte{}, ended: map[string]int{}}
 }
 
-// read reads events until EOF. It prints other lines.
-func (r *report) read(from io.Reader) {
-	lines := bufio.NewReader(from)
+// Write takes events of go test, one a line. It prints other lines.
+func (r *report) Write(b []byte) (int, error) {
+	r.line = append(r.line, b...)
 	for {
-		line, err := lines.ReadString('\n')
+		line, rest, ok := bytes.Cut(r.line, []byte("\n"))
+		if !ok {
+			return len(b), nil
+		}
 		var e event
-		switch {
-		case line == "":
-		case json.Unmarshal([]byte(line), &e) != nil || e.Action == "":
-			_, _ = io.WriteString(r.to, line)
-		default:
+		if json.Unmarshal(line, &e) != nil || e.Action == "" {
+			fmt.Fprintf(r.to, "%s\n", line)
+		} else {
 			r.take(e)
 		}
-		if err != nil {
-			return
-		}
+		r.line = rest
 	}
 }
 
