@@ -34,23 +34,11 @@ func (s Session) Talk(t testing.TB, pairs ...string) (screen string) {
 			t.Logf("the screen showed:\n%s", api.RedactKeys(screen))
 		}
 	})
-	ended := make(chan error, 1)
-	text := make(chan string)
-	go func() {
-		defer close(text)
-		b := make([]byte, 4096)
-		for {
-			n, err := terminal.Read(b)
-			text <- string(b[:n])
-			if err != nil { // no process has the terminal open
-				ended <- shell.Wait()
-				return
-			}
-		}
-	}()
 	seen := 0
-	for more := range text {
-		screen += more
+	for b := make([]byte, 4096); err == nil; { // until no process has the terminal open
+		var n int
+		n, err = terminal.Read(b)
+		screen += string(b[:n])
 		for len(pairs) > 1 && strings.Contains(screen[seen:], pairs[0]) {
 			seen += strings.Index(screen[seen:], pairs[0]) + len(pairs[0])
 			if _, err := terminal.WriteString(pairs[1]); err != nil {
@@ -59,7 +47,7 @@ func (s Session) Talk(t testing.TB, pairs ...string) (screen string) {
 			pairs = pairs[2:]
 		}
 	}
-	if err := <-ended; err != nil {
+	if err := shell.Wait(); err != nil {
 		t.Errorf("the session ended with %v", err)
 	}
 	_ = syscall.Kill(-shell.Process.Pid, syscall.SIGHUP) // after a success there is no process left
