@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -115,7 +116,7 @@ func TestFault_A11_LinkDown(t *testing.T) {
 	needs.Command(t, "ip", "nsenter")
 	const here, there = "198.18.77.1", "198.18.77.2"
 	ours := newNetwork(t)
-	cert, ca, _ := vaulttest.Certificate(t, net.ParseIP(here))
+	cert, ca, _ := vaulttest.Certificate(t, func(c *x509.Certificate) { c.IPAddresses = append(c.IPAddresses, net.ParseIP(here)) })
 	v := vaulttest.Start(t, vaulttest.WithTLS(cert))
 	secret := v.Put(t, "token", "value 0", sandbox, "TOKEN")
 

@@ -3,15 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -556,18 +551,11 @@ func resetting(t *testing.T, dir string) (baseURL string) {
 // ca.pem.
 func certified(t *testing.T, dir, name string, from, until time.Duration) *tls.Config {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
+	c, path, _ := vaulttest.Certificate(t, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter, c.DNSNames = time.Now().Add(from), time.Now().Add(until), []string{name}
+	})
+	if err := os.Rename(path, filepath.Join(dir, "ca.pem")); err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(from), NotAfter: time.Now().Add(until),
-		DNSNames: []string{name}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, dir, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), 0o600)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS13}
+	return &tls.Config{Certificates: []tls.Certificate{c}, MinVersion: tls.VersionTLS13}
 }

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// Certificate creates a self-signed certificate for localhost, the loopback addresses and more. certFile, which is also the
-// client's root, and keyFile are in PEM, in a temporary folder.
-func Certificate(t testing.TB, more ...net.IP) (c tls.Certificate, certFile, keyFile string) {
+// Certificate creates a self-signed certificate for localhost and the loopback addresses, modified by change. certFile, which is
+// also the client's root, and keyFile are in PEM, in a temporary folder.
+func Certificate(t testing.TB, change ...func(*x509.Certificate)) (c tls.Certificate, certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -28,7 +28,10 @@ func Certificate(t testing.TB, more ...net.IP) (c tls.Certificate, certFile, key
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, IsCA: true, BasicConstraintsValid: true,
-		DNSNames: []string{"localhost"}, IPAddresses: append([]net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, more...),
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	}
+	for _, f := range change {
+		f(template)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {

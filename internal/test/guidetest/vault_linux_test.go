@@ -1,22 +1,17 @@
 package guidetest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/document"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
 // namespace turns namespaces into a separate machine: root, a network with only loopback, an empty /var/lib, and
@@ -43,7 +38,12 @@ func TestVaultGuide(t *testing.T) {
 	needs.Command(t, "ip", "mount")
 	page := document.Read(t, root+"/docs/vault.md")
 	files := t.TempDir()
-	certificate(t, files, "vault.example.com")
+	_, cert, key := vaulttest.Certificate(t, func(c *x509.Certificate) { c.DNSNames = []string{"vault.example.com"} })
+	for from, to := range map[string]string{cert: "tls.crt", key: "tls.key"} {
+		if err := os.Rename(from, filepath.Join(files, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, text := range map[string]string{
 		"oauth.toml":         page.Block(t, "OAuth providers", "toml"),
 		"github.secret":      "an-example-secret\n",
@@ -73,32 +73,5 @@ func namespaces() *syscall.SysProcAttr {
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET,
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-	}
-}
-
-// certificate writes a certificate for a name and its key to tls.crt and tls.key.
-func certificate(t *testing.T, dir, name string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{"tls.crt": {Type: "CERTIFICATE", Bytes: cert}, "tls.key": {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
