@@ -39,16 +39,15 @@ type Config struct {
 // Engine follows one resource: it asks the source, keeps the last set and its cache, drops values that expire, and drops
 // everything when the source refuses. Its methods may be called by any goroutine, except as noted.
 type Engine struct {
-	conf     Config
-	now      atomic.Pointer[view]
-	memory   *memory.Sets // nil: see Config.Heap
-	clock    clock
-	watchdog watchdog
-	asking   asking        // used by First, then by the loop
-	kept     kept          // used by First, then by the goroutine that keeps the cache
-	saving   chan struct{} // signals that the cache may have to change
-	stale    chan struct{} // signals that superseded values can be freed
-	ended    chan struct{} // closed when Run has ended
+	conf   Config
+	now    atomic.Pointer[view]
+	memory *memory.Sets // nil: see Config.Heap
+	clock  clock
+	asking asking        // used by First, then by the loop
+	kept   kept          // used by First, then by the goroutine that keeps the cache
+	saving chan struct{} // signals that the cache may have to change
+	stale  chan struct{} // signals that superseded values can be freed
+	ended  chan struct{} // closed when Run has ended
 
 	mu        sync.Mutex // guards changes of now, and the fields below
 	source    Source
@@ -64,6 +63,7 @@ type Engine struct {
 	busy      *api.Error         // with which it asked
 	woken     time.Time          // of the latest wake
 	waking    *time.Timer        // of the next wake; nil: none
+	due       time.Time          // the latest time at which the loop continues; zero: unknown
 }
 
 // ErrNoSet means that the vault hasn't answered since the start.

@@ -138,8 +138,8 @@ func (e *Engine) request(t *turn) answer {
 
 // ask makes one request, for the set or for a change.
 func (e *Engine) ask(t *turn) (api.Snapshot, error) {
-	e.watchdog.expect(t.limit)
-	defer e.watchdog.expect(0)
+	e.expect(t.limit)
+	defer e.expect(0)
 	ctx, cancel := context.WithTimeout(t.ctx, t.limit)
 	defer cancel()
 	var set api.Snapshot
@@ -194,8 +194,8 @@ func (e *Engine) rest(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
 	}
-	e.watchdog.expect(d)
-	defer e.watchdog.expect(0)
+	e.expect(d)
+	defer e.expect(0)
 	for end, over := time.Now().Add(d), false; !over && ctx.Err() == nil; {
 		undisturbed, cancel := context.WithCancel(ctx)
 		e.mu.Lock()

@@ -131,8 +131,7 @@ func (c *Cache) Save(s api.Snapshot, at time.Time) error {
 
 // Wipe removes the file, and files that an interrupted Save has left. Wiping twice is harmless.
 func (c *Cache) Wipe() error {
-	err := removeOwn(c.conf.Path)
-	if err != nil {
+	if err := removeOwn(c.conf.Path); err != nil {
 		return fmt.Errorf("wipe cache %s: %w", c.conf.Path, cause.Of(err))
 	}
 	return nil

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -183,23 +184,13 @@ func Open(path string) (*os.File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("want a regular file, not a %s", kindOfFile(info.Mode()))}
+		kinds := map[fs.FileMode]string{fs.ModeDir: "directory", fs.ModeNamedPipe: "pipe", fs.ModeSocket: "socket"}
+		kind := cmp.Or(kinds[info.Mode().Type()], "device")
+		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("want a regular file, not a " + kind)}
 	}
 	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
-}
-
-func kindOfFile(mode fs.FileMode) string {
-	switch {
-	case mode.IsDir():
-		return "directory"
-	case mode&fs.ModeNamedPipe != 0:
-		return "pipe"
-	case mode&fs.ModeSocket != 0:
-		return "socket"
-	}
-	return "device"
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -261,22 +262,13 @@ func (o *Option) parseList(v *unstable.Node, want string) error {
 }
 
 func mistyped(v *unstable.Node, want string) error {
-	got := "this"
-	switch v.Kind {
-	case unstable.String:
-		got = "text"
-	case unstable.Bool:
-		got = "true or false"
-	case unstable.Integer, unstable.Float:
-		got = "a number"
-	case unstable.Array:
-		got = "a list"
-	case unstable.InlineTable:
-		got = "a table"
-	case unstable.LocalDate, unstable.LocalTime, unstable.LocalDateTime, unstable.DateTime:
-		got = "a date or time"
+	const number, moment = "a number", "a date or time"
+	got := map[unstable.Kind]string{
+		unstable.String: "text", unstable.Bool: "true or false", unstable.Array: "a list", unstable.InlineTable: "a table",
+		unstable.Integer: number, unstable.Float: number,
+		unstable.LocalDate: moment, unstable.LocalTime: moment, unstable.LocalDateTime: moment, unstable.DateTime: moment,
 	}
-	return fmt.Errorf("want %s, not %s", want, got)
+	return fmt.Errorf("want %s, not %s", want, cmp.Or(got[v.Kind], "this"))
 }
 
 // quoted returns a name from the file as errors show it.

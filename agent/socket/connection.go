@@ -19,7 +19,6 @@ type connection struct {
 	ctx     context.Context //nolint:containedctx // of Serve
 	conn    *net.UnixConn
 	peer    peer.Peer
-	trusted bool     // see Peer.Trusted
 	counted *limiter // where the connection is counted
 	op      op       // that the client asked for
 }
@@ -37,7 +36,7 @@ var (
 // serve reads the request, answers it, and closes the connection.
 func (c *connection) serve() {
 	defer func() { _ = c.conn.Close() }()
-	defer func() { c.counted.release(c.peer.UID, c.trusted) }()
+	defer func() { c.counted.release(c.peer) }()
 	_ = c.conn.SetReadDeadline(time.Now().Add(requestTimeout))
 	stop := context.AfterFunc(c.ctx, func() {
 		_ = c.conn.SetReadDeadline(time.Now())
@@ -88,11 +87,11 @@ func readRequest(r io.Reader) ([]byte, error) {
 // wait calls do with a context that ends when the client hangs up. The connection counts as waiting from then on.
 // Errors: errWaiting, errGone, errStopping; those of do.
 func (c *connection) wait(do func(ctx context.Context) error) error {
-	if !c.waiting.acquire(c.peer.UID, c.trusted) {
+	if !c.waiting.acquire(c.peer) {
 		c.denials.log(c.conf.Log, c.peer, "too many wait")
 		return errWaiting
 	}
-	c.counted.release(c.peer.UID, c.trusted)
+	c.counted.release(c.peer)
 	c.counted = &c.waiting
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()

@@ -1,6 +1,10 @@
 package socket
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/Miosa-osa/miosa-env/agent/peer"
+)
 
 // The most connections that are served at a time, and that wait for a change. Some are reserved for trusted clients, and
 // no other user can take all that the rest share.
@@ -25,34 +29,34 @@ type limiter struct {
 }
 
 // acquire counts a connection, unless a limit is reached.
-func (l *limiter) acquire(uid uint32, trusted bool) bool {
+func (l *limiter) acquire(p peer.Peer) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.countAll >= l.all || !trusted && (l.countOthers >= l.others || l.countEach[uid] >= l.each) {
+	if l.countAll >= l.all || !p.Trusted() && (l.countOthers >= l.others || l.countEach[p.UID] >= l.each) {
 		return false
 	}
-	l.add(uid, trusted, 1)
+	l.add(p, 1)
 	return true
 }
 
-func (l *limiter) release(uid uint32, trusted bool) {
+func (l *limiter) release(p peer.Peer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.add(uid, trusted, -1)
+	l.add(p, -1)
 }
 
 // add adds n to the counts. The caller holds mu.
-func (l *limiter) add(uid uint32, trusted bool, n int) {
+func (l *limiter) add(p peer.Peer, n int) {
 	l.countAll += n
-	if trusted {
+	if p.Trusted() {
 		return
 	}
 	l.countOthers += n
 	if l.countEach == nil {
 		l.countEach = map[uint32]int{}
 	}
-	if l.countEach[uid] += n; l.countEach[uid] == 0 {
-		delete(l.countEach, uid)
+	if l.countEach[p.UID] += n; l.countEach[p.UID] == 0 {
+		delete(l.countEach, p.UID)
 	}
 }
 

@@ -138,12 +138,11 @@ func (c *connection) admit() (err error) {
 		c.conf.Log.Error().Err(err).Msg("cannot identify client")
 		return api.NewError(api.ErrInternal, "the agent can't tell who asks")
 	}
-	c.trusted = c.peer.Trusted()
-	if !c.trusted && !c.allow.Load().Contains(c.peer, c.conn) {
+	if !c.peer.Trusted() && !c.allow.Load().Contains(c.peer, c.conn) {
 		c.denials.log(c.conf.Log, c.peer, "this user may not ask")
 		return api.NewError(api.ErrDenied, fmt.Sprintf("uid %d may not ask this agent", c.peer.UID))
 	}
-	if !c.active.acquire(c.peer.UID, c.trusted) {
+	if !c.active.acquire(c.peer) {
 		c.denials.log(c.conf.Log, c.peer, "too many at once")
 		return &api.Error{Kind: api.ErrRateLimited, Message: "the agent has too many connections", RetryAfter: refuseTimeout}
 	}

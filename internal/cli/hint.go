@@ -39,7 +39,7 @@ func UnknownID[T any](err error, id, command string, list func() ([]T, error), i
 // are for one part only.
 func Hint(err error) string {
 	for ; err != nil; err = errors.Unwrap(err) {
-		if e, ok := err.(interface{ Hint() string }); ok { //nolint:errorlint // this loop is the unwrapping
+		if e, ok := err.(interface{ Hint() string }); ok {
 			return e.Hint()
 		}
 	}
