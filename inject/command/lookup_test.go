@@ -35,7 +35,7 @@ func TestLookup(t *testing.T) {
 	}
 	path := func(dirs ...string) []string { return []string{"X=1", "PATH=" + strings.Join(dirs, ":")} }
 	abs := func(name string) string { return filepath.Join(root, name) }
-	t.Setenv("PATH", abs("a")) // the agent's own
+	t.Setenv("PATH", abs("a")) // of this process
 	for _, tt := range []struct {
 		name    string
 		command string
@@ -48,16 +48,16 @@ func TestLookup(t *testing.T) {
 		{"first directory", "tool", path(abs("a"), abs("b")), abs("a/tool"), 0, "", ""},
 		{"second directory", "tool", path("/nonexistent", abs("here"), abs("b")), abs("b/tool"), 0, "", ""},
 		{"a slash at a directory's end", "tool", path(abs("a") + "/"), abs("a/tool"), 0, "", ""},
-		{"what can't be executed is passed over", "plain", path(abs("a"), abs("b")), abs("b/plain"), 0, "", ""},
-		{"so is a directory", "dir", path(abs("a"), abs("b")), abs("b/dir"), 0, "", ""},
+		{"a file that can't be executed is skipped", "plain", path(abs("a"), abs("b")), abs("b/plain"), 0, "", ""},
+		{"a directory is skipped", "dir", path(abs("a"), abs("b")), abs("b/dir"), 0, "", ""},
 		{"relative directory", "tool", path("b"), "b/tool", 0, "", ""},
 		{"the root as a directory", "no-such-command", path("/"), "", command.ExitNotFound, "no-such-command: command not found", "install it, or give its path"},
 		{"empty element first", "here", path("", "/bin"), "./here", 0, "", ""},
 		{"empty element in the middle", "here", path("/nonexistent", "", "/nonexistent"), "./here", 0, "", ""},
 		{"empty element last", "here", path("/nonexistent", ""), "./here", 0, "", ""},
 		{"empty PATH", "here", []string{"PATH="}, "./here", 0, "", ""},
-		{"the command's PATH, not ours", "tool", path(abs("b")), abs("b/tool"), 0, "", ""},
-		{"ours where the command has none", "tool", []string{"XPATH=/", "A=PATH=/"}, abs("a/tool"), 0, "", ""},
+		{"the PATH in env, not this process's", "tool", path(abs("b")), abs("b/tool"), 0, "", ""},
+		{"this process's PATH if env has none", "tool", []string{"XPATH=/", "A=PATH=/"}, abs("a/tool"), 0, "", ""},
 		{"a path", "./here", path("/bin"), "./here", 0, "", ""},
 		{"a path below", "a/tool", path(), "a/tool", 0, "", ""},
 		{"an absolute path", abs("a/tool"), path(), abs("a/tool"), 0, "", ""},
@@ -67,18 +67,18 @@ func TestLookup(t *testing.T) {
 		{"a whole line", "tool --flag", path(abs("a")), "", command.ExitNotFound, `"tool --flag": command not found`, "give the command and its arguments as words of their own, or as: sh -c '...'"},
 		{"empty", "", path(abs("a")), "", command.ExitNotFound, `"": command not found`, "the command is an empty word"},
 		{"NUL", "to\x00ol", path(abs("a")), "", command.ExitNotFound, `"to\x00ol": command not found`, "install it, or give its path"},
-		{"endless", strings.Repeat("x", 5000), path(abs("a")), "", command.ExitNotFound, strings.Repeat("x", 80) + "...: command not found", "install it, or give its path"},
+		{"a very long name", strings.Repeat("x", 5000), path(abs("a")), "", command.ExitNotFound, strings.Repeat("x", 80) + "...: command not found", "install it, or give its path"},
 		{"loop", "loop", path(abs("a")), "", command.ExitNotFound, "loop: command not found", "install it, or give its path"},
 		{"path not found", "./nope", path(), "", command.ExitNotFound, "./nope: command not found", "no such file; a relative path starts at the working directory"},
-		{"a directory of PATH that is none", "tool", path(abs("here"), abs("a/loop"), abs("b")), abs("b/tool"), 0, "", ""},
-		{"only such directories", "tool", path(abs("here"), abs("a/loop")), "", command.ExitNotFound, "tool: command not found", "install it, or give its path"},
+		{"a PATH element that isn't a directory", "tool", path(abs("here"), abs("a/loop"), abs("b")), abs("b/tool"), 0, "", ""},
+		{"only PATH elements that aren't directories", "tool", path(abs("here"), abs("a/loop")), "", command.ExitNotFound, "tool: command not found", "install it, or give its path"},
 
 		{"path through a file", "here/x", path(), "", command.ExitNotExecutable, "here/x: command can't be executed: not a directory", ""},
 		{"a loop, by path", "a/loop", path(), "", command.ExitNotExecutable, "a/loop: command can't be executed: too many levels of symbolic links", ""},
-		{"endless, by path", "./" + strings.Repeat("x", 300), path(), "", command.ExitNotExecutable,
+		{"a very long name, by path", "./" + strings.Repeat("x", 300), path(), "", command.ExitNotExecutable,
 			"./" + strings.Repeat("x", 78) + "...: command can't be executed: file name too long", ""},
 
-		{"not executable, remembered", "onlyplain", path(abs("a"), abs("b")), "", command.ExitNotExecutable,
+		{"not executable, found by PATH", "onlyplain", path(abs("a"), abs("b")), "", command.ExitNotExecutable,
 			"onlyplain: command can't be executed: " + abs("a/onlyplain") + " isn't marked executable", "chmod +x " + abs("a/onlyplain")},
 		{"not executable, by path", "a/plain", path(), "", command.ExitNotExecutable, "a/plain: command can't be executed: a/plain isn't marked executable", "chmod +x a/plain"},
 		{"a directory", "dironly", path(abs("a")), "", command.ExitNotExecutable, "dironly: command can't be executed: " + abs("a/dironly") + " is a directory", "give a file in it"},

@@ -114,7 +114,7 @@ func TestLimitOfOneString(t *testing.T) {
 				argv, env := tt.make(n)
 				kernel, we := kernelTakes(t, argv, env), preflightTakes(t, argv, env)
 				if kernel != want || we != want {
-					t.Errorf("%d bytes: the kernel takes it: %v, Preflight: %v, want %v", n, kernel, we, want)
+					t.Errorf("%d bytes: the kernel accepts it: %v, Preflight: %v, want %v", n, kernel, we, want)
 				}
 			}
 		})
@@ -157,7 +157,7 @@ func limitOfAll(t *testing.T) {
 				env := filled(n, count)
 				kernel, we := kernelTakes(t, argv, env), preflightTakes(t, argv, env)
 				if kernel != want || we != want {
-					t.Errorf("%d variables, %d arguments, %d bytes: the kernel takes it: %v, Preflight: %v, want %v", count, len(argv), n, kernel, we, want)
+					t.Errorf("%d variables, %d arguments, %d bytes: the kernel accepts it: %v, Preflight: %v, want %v", count, len(argv), n, kernel, we, want)
 				}
 			}
 		}
@@ -189,7 +189,7 @@ func TestLimitErrors(t *testing.T) {
 		{"all together", []string{"true"}, nil, bind(many...),
 			"arguments and environment are too large for the kernel: N bytes, at most M; the largest bound value is binding bnd_BIG_59: BIG_59 with 120066",
 			"leave bindings out with --only"},
-		{"all together, none of it ours", []string{"true"}, filled(7<<20, 100), nil,
+		{"all together, without bindings", []string{"true"}, filled(7<<20, 100), nil,
 			"arguments and environment are too large for the kernel: N bytes, at most M", "leave bindings out with --only"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -259,7 +259,7 @@ func TestFault_A16_LimitsAndNames(t *testing.T) {
 		{"one byte more in all", bind("BIG", value(100_001)), filled(edge, 70), "bnd_BIG"},
 		{"a name that runs code", bind("LD_PRELOAD", canary), nil, "bnd_LD_PRELOAD"},
 		{"a name that moves traffic", bind("https_proxy", canary), nil, "bnd_https_proxy"},
-		{"a name of ours", bind("MIOSA_API_KEY", canary), nil, "bnd_MIOSA_API_KEY"},
+		{"a name of miosa-env", bind("MIOSA_API_KEY", canary), nil, "bnd_MIOSA_API_KEY"},
 		{"a value that shells run", bind("A", "() { "+canary), nil, "bnd_A"},
 		{"not a name", bind("A-B", canary), nil, "bnd_A-B"},
 		{"no name", bind("", canary), nil, "bnd_"},
@@ -275,13 +275,13 @@ func TestFault_A16_LimitsAndNames(t *testing.T) {
 				return
 			}
 			if err == nil {
-				t.Fatalf("no error; the kernel took it: %v", started)
+				t.Fatalf("no error; the kernel accepted it: %v", started)
 			}
 			if !strings.Contains(err.Error(), "binding "+tt.binding+":") {
 				t.Errorf("%q doesn't name %s", err, tt.binding)
 			}
 			if strings.Contains(err.Error(), canary) || strings.Contains(fmt.Sprintf("%#v", err), canary) {
-				t.Error("the error holds the value")
+				t.Error("the error contains the value")
 			}
 		})
 	}

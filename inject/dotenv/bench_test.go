@@ -10,7 +10,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 )
 
-// BenchmarkParse reads 100 variables, beside the reader that was there before.
+// BenchmarkParse reads 100 variables with Parse and with godotenv.
 func BenchmarkParse(b *testing.B) {
 	var text []byte
 	for i := range 25 {
@@ -36,7 +36,7 @@ func BenchmarkParse(b *testing.B) {
 	})
 }
 
-// BenchmarkObject reads a JSON object of 10,000 members, on lines of their own and on a single one.
+// BenchmarkObject reads a JSON object of 10,000 members, on one line each and on a single line.
 func BenchmarkObject(b *testing.B) {
 	for _, tt := range []struct{ name, between string }{{"lines", ",\n"}, {"one line", ","}} {
 		text := objectOf(10_000, tt.between)
@@ -52,7 +52,7 @@ func BenchmarkObject(b *testing.B) {
 	}
 }
 
-// objectOf is a JSON object of some members, with a text between each two.
+// objectOf returns a JSON object with the given number of members, separated by a text.
 func objectOf(members int, between string) []byte {
 	text := []byte(`{"A":"1"`)
 	for i := range members - 1 {

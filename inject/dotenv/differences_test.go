@@ -23,7 +23,7 @@ func TestDifferences(t *testing.T) {
 	const all = "npm dotenv, compose, godotenv, sh"
 	examples := []struct {
 		text string // one assignment
-		want string // readers that differ
+		want string // readers that read it differently
 	}{
 		{"A=x", ""}, {"A=", ""}, {"A=  ", ""}, {"A=''", ""}, {`A=""`, ""}, {"export A=x", ""}, {" \texport  A=x # note", ""}, {"A_1='x y' # it's", ""},
 		{"A='a#b $X `x` \\n \"q\"'", ""}, {`A="a#b it's\nx"`, "sh"}, {"A=\"a\nB=b\nc\"", ""}, {"A='a\nB=b\nc'", ""}, {`A="\d"`, "godotenv"}, {"A=x=y", ""}, {"A=x:y/z@w,+%^!*?{}[]", ""},
@@ -57,28 +57,28 @@ func TestDifferences(t *testing.T) {
 	seen := map[string]bool{}
 	for _, tt := range examples {
 		if got := strings.Join(flagged(t, tt.text, seen), ", "); got != tt.want {
-			t.Errorf("%q: flagged for %q, want %q", tt.text, got, tt.want)
+			t.Errorf("%q: readers that differ: got %q, want %q", tt.text, got, tt.want)
 		}
 		texts = append(texts, tt.text)
 	}
 	for _, rule := range dotenv.Rules() {
 		if !seen[rule] {
-			t.Errorf("no example of: %s", rule)
+			t.Errorf("rule without an example: %s", rule)
 		}
 	}
 	for _, reader := range readers {
 		t.Run(reader.name, func(t *testing.T) {
 			for i, differs := range reader.differs(t, texts) {
 				if tt := examples[i]; differs != strings.Contains(tt.want, reader.name) {
-					t.Errorf("%q: differs: %v", tt.text, differs)
+					t.Errorf("%q: read differently: %v", tt.text, differs)
 				}
 			}
 		})
 	}
 }
 
-// TestNoDifferenceIsMissed compares Differences with the readers on random lines, the same in every run. It may miss no
-// difference, and flag few lines needlessly.
+// TestNoDifferenceIsMissed compares Differences with the readers on random lines, the same in every run. Differences
+// must find every difference, and may report few that don't exist.
 func TestNoDifferenceIsMissed(t *testing.T) {
 	count := 3000
 	if testing.Short() {
@@ -92,16 +92,16 @@ func TestNoDifferenceIsMissed(t *testing.T) {
 			for i, differs := range reader.differs(t, texts) {
 				switch flag := slices.Contains(flagged(t, texts[i], nil), reader.name); {
 				case differs && !flag:
-					t.Errorf("%q isn't flagged", texts[i])
+					t.Errorf("%q: difference not found", texts[i])
 				case !differs && flag:
 					needless++
 				case differs:
 					count++
 				}
 			}
-			t.Logf("of %d lines %d are read differently, %d are flagged needlessly", len(texts), count, needless)
+			t.Logf("%d lines: %d read differently, %d false reports", len(texts), count, needless)
 			if needless*50 > len(texts) {
-				t.Errorf("of %d lines %d are flagged needlessly", len(texts), needless)
+				t.Errorf("%d lines: %d false reports", len(texts), needless)
 			}
 		})
 	}
@@ -120,8 +120,8 @@ func randomAssignments(count int) []string {
 			text.WriteString(parts[rnd.IntN(len(parts))])
 		}
 		quote := []string{"", "'", `"`}[rnd.IntN(3)]
-		behind := []string{"", "", "", " ", " # x", "\t#x # it's", "\r\n"}[rnd.IntN(7)]
-		line := names[rnd.IntN(len(names))] + []string{"=", "=", "=", "=", " =", "= ", "=\t"}[rnd.IntN(7)] + quote + text.String() + quote + behind
+		after := []string{"", "", "", " ", " # x", "\t#x # it's", "\r\n"}[rnd.IntN(7)]
+		line := names[rnd.IntN(len(names))] + []string{"=", "=", "=", "=", " =", "= ", "=\t"}[rnd.IntN(7)] + quote + text.String() + quote + after
 		if list, err := dotenv.Parse([]byte(line)); err == nil && len(list) == 1 {
 			texts = append(texts, line)
 		}
@@ -159,7 +159,7 @@ func flagged(t *testing.T, text string, seen map[string]bool) []string {
 // that each program sets for each text, nil if it refuses the text.
 type reader struct {
 	name string
-	most int // texts that it can be given in a second or two
+	most int // number of texts that it reads in one or two seconds
 	read func(t *testing.T, texts []string) [][]vars
 }
 

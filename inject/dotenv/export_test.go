@@ -1,6 +1,6 @@
 package dotenv
 
-// What the tests use besides the exported API.
+// Exported for tests.
 const (
 	NPM      = npm
 	Compose  = compose
@@ -10,7 +10,7 @@ const (
 
 var Parse = parse
 
-// Rules lists what Differences may say, as "READER: WHY".
+// Rules returns all rules of Differences, as "READER: WHY".
 func Rules() []string {
 	var all []string
 	for _, r := range rules {

@@ -13,33 +13,33 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 )
 
-// misread is what godotenv 1.5.1 is known to read differently, one bug or rule after the other. why is the
-// predicate of Differences that finds such lines.
+// misread lists what godotenv 1.5.1 is known to read differently than Parse. why is the rule of Differences that finds
+// such lines.
 var misread = []struct{ name, example, why string }{
 	{"a byte order mark is refused", "\ufeffA=x", "refuse the byte order mark"},
 	{"a - in a name is refused", "A-B=x", "refuse this name, or set a variable of their own by it"},
-	{"a variable called export has no name", "export =x", "refuse this name, or set a variable of their own by it"},
-	{"a comment is the value, if there is none before it", "A= # x", "begin the comment elsewhere"},
+	{"a variable named export is read without a name", "export =x", "refuse this name, or set a variable of their own by it"},
+	{"a comment after an empty value is read as the value", "A= # x", "begin the comment elsewhere"},
 	{"the comment begins at the last #", "A=a # b # c", "begin the comment elsewhere"},
 	{"a comment begins after a no-break space", "A=a\u00a0#b", "begin the comment elsewhere"},
-	{"a variable is replaced without quotes", "A=$X", "replace what follows a $"},
-	{"a variable is replaced in double quotes", `A="$X"`, "replace what follows a $"},
-	{"a variable in braces is replaced", "A=${X}", "replace what follows a $"},
-	{"a digit is a variable", "A=$2y", "replace what follows a $"},
-	{"the half of a name that is in capitals is replaced", "A=Pa$Sword", "replace what follows a $"},
-	{"what looks like a command loses its beginning", "A=$(HOSTNAME)", "replace what follows a $"},
+	{"a variable is expanded without quotes", "A=$X", "replace what follows a $"},
+	{"a variable is expanded in double quotes", `A="$X"`, "replace what follows a $"},
+	{"a variable in braces is expanded", "A=${X}", "replace what follows a $"},
+	{"a digit is read as a variable", "A=$2y", "replace what follows a $"},
+	{"the uppercase part of a name is expanded", "A=Pa$Sword", "replace what follows a $"},
+	{"the start of a command substitution is dropped", "A=$(HOSTNAME)", "replace what follows a $"},
 	{"a backslash before $ is dropped without quotes", `A=\$5`, "know other escapes"},
-	{"a backslash is dropped, whatever follows", `A="C:\dir"`, "know other escapes"},
-	{"a tab is a t", `A="a\tb"`, "know other escapes"},
-	{"two backslashes before $ are none", `A="a\\$"`, "know other escapes"},
-	{"a backslash hides the end of single quotes", `A='C:\dir\'`, "misread a backslash before the closing quote"},
-	{"two backslashes hide the end of double quotes", `A="x\\"`, "misread a backslash before the closing quote"},
-	{"a quote at the end is a backslash", `A="say \"hi\""`, "misread a backslash before the closing quote"},
+	{"a backslash is dropped before any character", `A="C:\dir"`, "know other escapes"},
+	{"an escaped tab is read as t", `A="a\tb"`, "know other escapes"},
+	{"two backslashes before $ are dropped", `A="a\\$"`, "know other escapes"},
+	{"a backslash escapes the closing single quote", `A='C:\dir\'`, "misread a backslash before the closing quote"},
+	{"two backslashes escape the closing double quote", `A="x\\"`, "misread a backslash before the closing quote"},
+	{"an escaped quote at the end is read as a backslash", `A="say \"hi\""`, "misread a backslash before the closing quote"},
 	{"a no-break space is trimmed", "A=x\u00a0", "take more kinds of white space off"},
 	{"a vertical tab is trimmed", "A=\vx", "take more kinds of white space off"},
 }
 
-// lenient is what godotenv reads though we refuse it, with the reason that we give.
+// lenient lists texts that godotenv accepts and Parse refuses, with the reason in the error of Parse.
 var lenient = []struct{ example, reason string }{
 	{".A=x", "not a line of the form NAME=value"},
 	{"A", "no = after the name"},
@@ -57,6 +57,7 @@ var lenient = []struct{ example, reason string }{
 	{"0", "JSON that isn't an object"},
 }
 
+// TestGodotenvMisreads checks that godotenv and Parse differ on each example, and that Differences reports it.
 func TestGodotenvMisreads(t *testing.T) {
 	for _, tt := range misread {
 		t.Run(tt.name, func(t *testing.T) {
@@ -66,15 +67,16 @@ func TestGodotenvMisreads(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got, err := godotenv.Unmarshal(text); err == nil && cmp.Equal(got, valuesOf(list)) {
-				t.Errorf("godotenv reads %q as we do: take it off the list", tt.example)
+				t.Errorf("godotenv reads %q as Parse does: remove it from misread", tt.example)
 			}
 			if whys := godotenvDiffers(list); !slices.Contains(whys, tt.why) {
-				t.Errorf("found by %q, want %q", whys, tt.why)
+				t.Errorf("Differences found %q, want %q", whys, tt.why)
 			}
 		})
 	}
 }
 
+// TestGodotenvIsLenient checks that godotenv accepts each example and that Parse refuses it.
 func TestGodotenvIsLenient(t *testing.T) {
 	for _, tt := range lenient {
 		t.Run(tt.example, func(t *testing.T) {
@@ -83,13 +85,13 @@ func TestGodotenvIsLenient(t *testing.T) {
 				t.Errorf("got %v, want %s", err, tt.reason)
 			}
 			if _, err := godotenv.Unmarshal(tt.example); err != nil {
-				t.Errorf("godotenv refuses %q too (%v): take it off the list", tt.example, err)
+				t.Errorf("godotenv refuses %q too (%v): remove it from lenient", tt.example, err)
 			}
 		})
 	}
 }
 
-// godotenvDiffers gives the predicates that find a difference from godotenv.
+// godotenvDiffers returns the rules of Differences that say that godotenv reads a variable differently.
 func godotenvDiffers(list []dotenv.Variable) (whys []string) {
 	for i := range list {
 		for _, d := range dotenv.Differences(&list[i]) {
@@ -101,7 +103,7 @@ func godotenvDiffers(list []dotenv.Variable) (whys []string) {
 	return whys
 }
 
-// FuzzGodotenv: a file is read as godotenv reads it, but for what misread and lenient list.
+// FuzzGodotenv checks that Parse reads a file as godotenv does, except for what misread and lenient list.
 func FuzzGodotenv(f *testing.F) {
 	for _, tt := range misread {
 		f.Add([]byte(tt.example + "\nZ=1\n"))
@@ -123,13 +125,13 @@ func FuzzGodotenv(f *testing.F) {
 				reason = "text after the closing quote"
 			}
 			if refused == nil && !slices.ContainsFunc(lenient, func(l struct{ example, reason string }) bool { return l.reason == reason }) {
-				t.Errorf("%q is refused: %v; godotenv reads it", text, err)
+				t.Errorf("Parse(%q) = %v; godotenv accepts it", text, err)
 			}
 			return
 		case bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(text, []byte("\ufeff")), " \t\r\n"), []byte("{")):
 			return // JSON
 		case bytes.HasPrefix(text, []byte("\ufeff")) && len(list) == 0:
-			return // refused, as if there were variables
+			return // godotenv refuses the byte order mark
 		}
 		for _, why := range godotenvDiffers(list) {
 			if slices.ContainsFunc(misread, func(m struct{ name, example, why string }) bool { return m.why == why }) {
@@ -137,10 +139,10 @@ func FuzzGodotenv(f *testing.F) {
 			}
 		}
 		if refused != nil {
-			t.Fatalf("%q: godotenv: %v", text, refused)
+			t.Fatalf("godotenv refuses %q: %v", text, refused)
 		}
 		if diff := cmp.Diff(theirs, valuesOf(list)); diff != "" {
-			t.Errorf("%q (-godotenv +ours):\n%s", text, diff)
+			t.Errorf("%q (-godotenv +Parse):\n%s", text, diff)
 		}
 	})
 }

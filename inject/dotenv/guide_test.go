@@ -11,7 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 )
 
-// rowsOf gives the cells of the table under a heading of docs/env-files.md, without the two lines at its head.
+// rowsOf returns the cells of the table under a heading of docs/env-files.md, without its header.
 func rowsOf(t *testing.T, heading string) [][]string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/env-files.md")
@@ -34,10 +34,10 @@ func rowsOf(t *testing.T, heading string) [][]string {
 	if len(rows) < 5 {
 		t.Fatalf("%s: %d rows", heading, len(rows))
 	}
-	return rows[1:] // |---| isn't of that form
+	return rows[1:] // the expression doesn't match |---|
 }
 
-// code takes the marks off a code span.
+// code returns the text of a code span.
 func code(cell string) string {
 	return strings.TrimSuffix(strings.Trim(cell, "`"), "` ")
 }
@@ -50,18 +50,18 @@ func TestGuideExamples(t *testing.T) {
 		}
 		list, err := dotenv.Parse([]byte(line + "\nZ=1\n"))
 		if err != nil || len(list) != 2 || list[0].Value.Reveal() != want {
-			t.Errorf("%s: not %q: %v", line, want, err)
+			t.Errorf("%s: got %v, %v, want %q", line, valuesOf(list), err, want)
 		}
 	}
 	for _, row := range rowsOf(t, "Errors") {
 		line, want := code(row[0]), row[1]
 		if strings.Count(line, "`") == 1 {
-			line += "`" // trimmed with the marks
+			line += "`" // code has removed it
 		}
 		_, err := dotenv.Parse([]byte(line + "\n"))
 		var e *dotenv.Error
 		if !errors.As(err, &e) || e.Reason != want {
-			t.Errorf("%s: %v, want %s", line, err, want)
+			t.Errorf("%s: got error %v, want %s", line, err, want)
 		}
 	}
 }
@@ -77,7 +77,7 @@ func TestGuideListsEachDifference(t *testing.T) {
 	}
 	for _, rule := range dotenv.Rules() {
 		if !slices.Contains(got, rule) {
-			t.Errorf("not in the table: %s", rule)
+			t.Errorf("the table has no row for: %s", rule)
 		}
 	}
 	if len(got) != len(dotenv.Rules()) {
@@ -85,7 +85,7 @@ func TestGuideListsEachDifference(t *testing.T) {
 	}
 }
 
-// The lines that the guide calls unambiguous are read the same by all readers.
+// TestSingleQuotesAreReadAlike checks that all readers read the lines that the guide calls unambiguous the same.
 func TestSingleQuotesAreReadAlike(t *testing.T) {
 	for _, value := range []string{"", " x ", `say "hi"`, "$2y$10$abcdefghij", "a # b", `C:\dir`, "`x`", "a\nB=2\n", "\u00a0x\u2028", `\n\t\"`, "~", "#"} {
 		list, err := dotenv.Parse([]byte("A_1='" + value + "' # note\n"))

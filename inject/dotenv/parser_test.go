@@ -16,7 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 )
 
-// valuesOf gives what a file sets.
+// valuesOf returns the values of variables by name.
 func valuesOf(list []dotenv.Variable) map[string]string {
 	got := map[string]string{}
 	for _, v := range list {
@@ -40,24 +40,24 @@ func TestParse(t *testing.T) {
 		{"no line end", "A=1", vars{"A": "1"}},
 		{"an = in a value", "A==\nB=k=v\nC='='\n", vars{"A": "=", "B": "k=v", "C": "="}},
 		{"numbers are text", "A=007\nB=+5\nC=1e3\n", vars{"A": "007", "B": "+5", "C": "1e3"}},
-		{"last of one name", "A=1\nB=2\nA=3\n", vars{"A": "3", "B": "2"}},
-		{"an empty one is the last", "A=1\nA=\n", vars{"A": ""}},
+		{"the last assignment counts", "A=1\nB=2\nA=3\n", vars{"A": "3", "B": "2"}},
+		{"the last assignment is empty", "A=1\nA=\n", vars{"A": ""}},
 
 		{"names", "a.b=1\nA-B=2\n_=3\n2FA=4\nx=5\n", vars{"a.b": "1", "A-B": "2", "_": "3", "2FA": "4", "x": "5"}},
 		{"export", "export A=1\n\texport\t B=2\nexport C= 3\n", vars{"A": "1", "B": "2", "C": "3"}},
-		{"a variable called export", "export=1\nexported=2\n", vars{"export": "1", "exported": "2"}},
-		{"a variable called export, with space", "export = 1\n", vars{"export": "1"}},
+		{"a variable named export", "export=1\nexported=2\n", vars{"export": "1", "exported": "2"}},
+		{"a variable named export, with a space", "export = 1\n", vars{"export": "1"}},
 		{"white space around", "  A =  x y \nB\t=\t'z'\t\n", vars{"A": "x y", "B": "z"}},
 
 		{"empty values", "A=\nB=''\nC=\"\"\nD= \nE= # note\nF=\t# note\nG='' # note\n", vars{"A": "", "B": "", "C": "", "D": "", "E": "", "F": "", "G": ""}},
 		{"comments", "A=8080  # see issue #42\nB=a#b\nC=#b\nD=a\t# b\nE=a# b\nF=a #\n", vars{"A": "8080", "B": "a#b", "C": "#b", "D": "a", "E": "a# b", "F": "a"}},
-		{"comments behind quotes", "A=\"a # b\" # c\nB='a # b'\t#c\nC=\"#\" #\"\n", vars{"A": "a # b", "B": "a # b", "C": "#"}},
-		{"white space that isn't a blank stays", "A=\u00a0x\u00a0\nB=x\u00a0#y\nC=x\v\n", vars{"A": "\u00a0x\u00a0", "B": "x\u00a0#y", "C": "x\v"}},
+		{"comments after quotes", "A=\"a # b\" # c\nB='a # b'\t#c\nC=\"#\" #\"\n", vars{"A": "a # b", "B": "a # b", "C": "#"}},
+		{"white space other than blanks is kept", "A=\u00a0x\u00a0\nB=x\u00a0#y\nC=x\v\n", vars{"A": "\u00a0x\u00a0", "B": "x\u00a0#y", "C": "x\v"}},
 
-		{"no quotes, nothing escaped", `A=C:\new\table` + "\n" + `B=x\` + "\n" + `C=\$B` + "\n" + `D=a\ b` + "\n", vars{"A": `C:\new\table`, "B": `x\`, "C": `\$B`, "D": `a\ b`}},
+		{"no escapes without quotes", `A=C:\new\table` + "\n" + `B=x\` + "\n" + `C=\$B` + "\n" + `D=a\ b` + "\n", vars{"A": `C:\new\table`, "B": `x\`, "C": `\$B`, "D": `a\ b`}},
 		{"quotes inside", "A=it's\nB=a\"b c\"\nC={\"k\":\"it's\"}\nD=x`y`\nE=a'b # c'\n", vars{"A": "it's", "B": `a"b c"`, "C": `{"k":"it's"}`, "D": "x`y`", "E": "a'b"}},
-		{"nothing is expanded", "A=1\nB=$A-${A}-$OUTSIDE\nC=\"$A\"\nD='$A'\n", vars{"A": "1", "B": "$A-${A}-$OUTSIDE", "C": "$A", "D": "$A"}},
-		{"what looks like an expansion", "H=$2y$10$abcdefghij\nA=Pa$Sword\nB=$(HOSTNAME)\nC=${NONE:-def}\nD=$$\nE=$\nF=\"$2y$10$abcdefghij\"\nG=\"$$ $(x) ${NONE:-def}\"\n",
+		{"no expansion", "A=1\nB=$A-${A}-$OUTSIDE\nC=\"$A\"\nD='$A'\n", vars{"A": "1", "B": "$A-${A}-$OUTSIDE", "C": "$A", "D": "$A"}},
+		{"text that looks like an expansion", "H=$2y$10$abcdefghij\nA=Pa$Sword\nB=$(HOSTNAME)\nC=${NONE:-def}\nD=$$\nE=$\nF=\"$2y$10$abcdefghij\"\nG=\"$$ $(x) ${NONE:-def}\"\n",
 			vars{"H": "$2y$10$abcdefghij", "A": "Pa$Sword", "B": "$(HOSTNAME)", "C": "${NONE:-def}", "D": "$$", "E": "$", "F": "$2y$10$abcdefghij", "G": "$$ $(x) ${NONE:-def}"}},
 
 		{"escapes", `A="a\nb\rc\td"` + "\n" + `B="\\ \" \$ \` + "`\"\n" + `C="\d\x41\u0041\0\'\a"` + "\n", vars{"A": "a\nb\rc\td", "B": "\\ \" $ `", "C": `\d\x41\u0041\0\'\a`}},
@@ -110,7 +110,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// Each error has the position and a fix, and repeats nothing of the file.
+// TestErrors checks that each error has a position and a hint, and contains nothing of the file.
 func TestErrors(t *testing.T) {
 	const (
 		form   = "not a line of the form NAME=value"
@@ -123,14 +123,14 @@ func TestErrors(t *testing.T) {
 	for _, tt := range []struct {
 		name, text   string
 		line, column int
-		reason, fix  string // fix: a part of it
+		reason, fix  string // fix is a part of the hint
 	}{
 		{"a name alone", "A=1\nCANARY\nB=2\n", 2, 7, equals, "write NAME=value"},
 		{"a name alone at the end", "A=1\n  CANARY", 2, 9, equals, "write NAME=value"},
 		{"a name alone, CR LF", "CANARY\r\n", 1, 7, equals, "write NAME=value"},
 		{"export alone", "export CANARY\n", 1, 14, equals, "write NAME=value"},
 		{"two names", "CANARY B=1\n", 1, 8, equals, "write NAME=value"},
-		{"a comment behind a name", "CANARY # x\n", 1, 8, equals, "write NAME=value"},
+		{"a comment after a name", "CANARY # x\n", 1, 8, equals, "write NAME=value"},
 		{"a sentence", "A=1\n\nthis is canary!\nB=2\n", 3, 6, equals, "quotes"},
 		{"no name", "A=1\n  =canary\n", 2, 3, "no name before =", "write NAME=value"},
 		{"only =", "=", 1, 1, "no name before =", "write NAME=value"},
@@ -139,28 +139,28 @@ func TestErrors(t *testing.T) {
 		{"a colon after a space", "A : canary\n", 1, 3, "a colon after the name", "write NAME=value"},
 		{"a list", "- A=canary\n", 1, 1, form, "comments begin with #"},
 		{"quotes around a name", "'CANARY'=1\n", 1, 1, form, "names begin with"},
-		{"a letter of another alphabet", "é=canary\n", 1, 1, form, "names begin with"},
-		{"such a letter later", "_CANARYé=1\n", 1, 8, char, "letters, digits, _"},
+		{"a letter that isn't ASCII", "é=canary\n", 1, 1, form, "names begin with"},
+		{"a letter that isn't ASCII inside a name", "_CANARYé=1\n", 1, 8, char, "letters, digits, _"},
 		{"a plus", "CANARY+=1\n", 1, 7, char, "letters, digits, _"},
-		{"white space that isn't a blank", "\u00a0CANARY=1\n", 1, 1, form, "names begin with"},
+		{"white space other than a blank", "\u00a0CANARY=1\n", 1, 1, form, "names begin with"},
 		{"a second byte order mark", "A=1\n\ufeffCANARY=1\n", 2, 1, "a byte order mark inside the file", "remove it"},
 
 		{"open single quote", "A=1\nB='canary\nC=2\n", 2, 3, open, "closing quote"},
 		{"open double quote", "A=\"x\"\n\nB= \"canary\nC=\\\"canary\n", 3, 4, open, `\"`},
 		{"an escaped quote at the end", `A="canary\"`, 1, 3, open, `\"`},
 		{"a backslash at the end", `A="canary\`, 1, 3, open, `\"`},
-		{"text behind a quote", "A='canary'x\n", 1, 11, after, "the closing quote ends"},
-		{"text behind a quote and a space", "A=\"é\"  canary # x\n", 1, 8, after, "the closing quote ends"},
+		{"text after a quote", "A='canary'x\n", 1, 11, after, "the closing quote ends"},
+		{"text after a quote and a space", "A=\"é\"  canary # x\n", 1, 8, after, "the closing quote ends"},
 		{"two words in quotes", "A='canary' 'x'\n", 1, 12, after, "the closing quote ends"},
 		{"as a shell escapes a quote", `A='canary'\''x'`, 1, 11, after, `\"`},
-		{"a comment right behind a quote", "A='canary'#x\n", 1, 11, after, "a space before #"},
-		{"a quote that is closed too late", "A=\"canary\nB=x\nC=\"canary\"\n", 3, 4, "text after the quote that closes the value of line 1", "the closing quote ends"},
+		{"a comment directly after a quote", "A='canary'#x\n", 1, 11, after, "a space before #"},
+		{"a quote that is closed on a later line", "A=\"canary\nB=x\nC=\"canary\"\n", 3, 4, "text after the quote that closes the value of line 1", "the closing quote ends"},
 		{"a backtick", "A= `canary`\n", 1, 4, "a value that begins with a backtick", "single quotes"},
 
 		{"a lone CR", "A=1\nB=x\rcanary\n", 2, 4, cr, "in double quotes"},
 		{"a lone CR in a comment", "# canary\rA=1\n", 1, 9, cr, "LF"},
-		{"a lone CR behind a quote", "A='canary'\r", 1, 11, cr, "LF"},
-		{"a lone CR behind a name", "CANARY\r=1", 1, 7, cr, "LF"},
+		{"a lone CR after a quote", "A='canary'\r", 1, 11, cr, "LF"},
+		{"a lone CR after a name", "CANARY\r=1", 1, 7, cr, "LF"},
 		{"a lone CR at the end", "A=canary\r", 1, 9, cr, "LF"},
 		{"a lone CR at the beginning", "\rA=canary", 1, 1, cr, "LF"},
 		{"CR CR LF", "A=canary\r\r\n", 1, 9, cr, "LF"},
@@ -208,10 +208,10 @@ func TestErrors(t *testing.T) {
 				t.Errorf("(-got +want):\n%s", diff)
 			}
 			if !strings.Contains(e.Hint(), tt.fix) {
-				t.Errorf("hint %q, want one with %q", e.Hint(), tt.fix)
+				t.Errorf("hint %q doesn't contain %q", e.Hint(), tt.fix)
 			}
 			if strings.Contains(strings.ToLower(e.Error()+e.Hint()), "canary") {
-				t.Error("the error repeats what is in the file")
+				t.Error("the error contains text of the file")
 			}
 		})
 	}
@@ -245,7 +245,7 @@ func TestReadErrors(t *testing.T) {
 	}
 }
 
-// No verb prints a value, or how it is written.
+// TestNothingPrintsAValue checks that no verb of package fmt prints a value or its raw text.
 func TestNothingPrintsAValue(t *testing.T) {
 	list, err := dotenv.Parse([]byte("A=\"canary\\n\"\nB=canary\n"))
 	if err != nil {
@@ -253,18 +253,18 @@ func TestNothingPrintsAValue(t *testing.T) {
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
 		if text := fmt.Sprintf(verb, list); strings.Contains(text, "canary") || strings.Contains(text, "63616e617279") || strings.Contains(text, "99 97 110") {
-			t.Errorf("%s prints it", verb)
+			t.Errorf("%s prints the value", verb)
 		}
 	}
 	for _, v := range list {
 		v.Wipe()
 		if strings.Contains(v.Value.Reveal(), "canary") {
-			t.Error("the value is there after Wipe")
+			t.Error("Wipe left the value in memory")
 		}
 	}
 }
 
-// FuzzParse: whatever a file holds, Parse gives variables that execve takes as they are, or an error that names a place.
+// FuzzParse checks that Parse returns variables that execve accepts unchanged, or an error with a position.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"A=1\n", "export ", "A='x", "A=\"\\", "A", "=", "A==", "\xef\xbb\xbf", "é=1", "A=$", "A=${", "A=\\", "a b", "#", "A:\r\n", "A='\n'B=2", "\xff=\xfe",
 		"{\"A\":\"\\\"\"}", "{\"A\":\"\\ud800\"}", "{\"\\\\\":1}", "{\"A\":{}}", "{", "\ufeff{}"} {
@@ -295,8 +295,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// A JSON object on one line takes no longer than one on many: with lines counted anew for each member, this one
-// would take minutes.
+// TestObjectOnOneLine checks the position of an error in a long line. If lines were counted from the start for each
+// member, this would take minutes.
 func TestObjectOnOneLine(t *testing.T) {
 	text := objectOf(100_000, ",")
 	list, err := dotenv.Parse(bytes.Clone(text))

@@ -12,7 +12,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 )
 
-// A file that this user may not read. Root may read all, so this thread looks at files as another user.
+// TestUnreadable reads a file without permission. Root may read every file, so the thread acts as another user.
 func TestUnreadable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.env")
 	if err := os.WriteFile(path, []byte("A=1"), 0o200); err != nil {
@@ -32,7 +32,7 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// A pipe is read to its end.
+// TestPipe checks that Read reads a pipe to its end.
 func TestPipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := unix.Mkfifo(path, 0o600); err != nil {

@@ -58,7 +58,7 @@ func TestDockerLimits(t *testing.T) {
 			}
 			read, failed := dockerReads("A=" + tt.value + "\n")
 			if exact := failed == nil && slices.Equal(read, []string{"A=" + tt.value}); exact != (err == nil) {
-				t.Errorf("docker reads it exactly: %v (%v), and we say %v", exact, failed, err)
+				t.Errorf("docker reads it exactly: %v (%v); Encode: %v", exact, failed, err)
 			}
 		})
 	}
@@ -78,7 +78,7 @@ func FuzzDockerRoundTrip(f *testing.F) {
 		if errors.As(err, &cant) && cant.Name == "B" && out.Len() == 0 {
 			read, err := dockerReads("A=before\nB=" + value + "\nC='behind'\n")
 			if err == nil && !strings.Contains(value, "\x00") && slices.Equal(read, []string{"A=before", "B=" + value, "C='behind'"}) {
-				t.Errorf("%q is refused, and docker reads it: %v", value, cant)
+				t.Errorf("Encode refuses %q, which docker reads: %v", value, cant)
 			}
 			return
 		}
@@ -108,7 +108,7 @@ func FuzzAppend(f *testing.F) {
 			var kept []byte
 			err := envfile.Use(format, p, func(text []byte) error {
 				if len(text) != cap(text) {
-					t.Errorf("%s: %d bytes where %d were measured", format, len(text), cap(text))
+					t.Errorf("%s: wrote %d bytes, measured %d", format, len(text), cap(text))
 				}
 				if format == "json" && !utf8.Valid(text) {
 					t.Error("JSON isn't UTF-8")
@@ -120,7 +120,7 @@ func FuzzAppend(f *testing.F) {
 				t.Errorf("%s: %d bytes, error %v", format, len(kept), err)
 			}
 			if bytes.Trim(kept, "\x00") != nil {
-				t.Errorf("%s: not cleared", format)
+				t.Errorf("%s: memory not cleared", format)
 			}
 		}
 	})

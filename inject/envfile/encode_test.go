@@ -136,14 +136,14 @@ func TestEncodeErrors(t *testing.T) {
 				t.Errorf("not a *CantCarry: %#v", err)
 			}
 			if out.Len() != 0 {
-				t.Errorf("written all the same: %q", out.String())
+				t.Errorf("Encode wrote %q despite the error", out.String())
 			}
 		})
 	}
 	r, w := io.Pipe()
 	r.Close()
 	if err := envfile.Encode(w, "json", pairs("A", "1")); !errors.Is(err, io.ErrClosedPipe) {
-		t.Errorf("a writer's error: got %v", err)
+		t.Errorf("got %v, want the writer's error", err)
 	}
 }
 
@@ -180,7 +180,7 @@ func carried(t *testing.T, format string) []api.Bound {
 			out = append(out, p...)
 		}
 	}
-	t.Logf("%s carries %d of %d values, not %q", format, len(out), len(nasty)+3000, refused)
+	t.Logf("%s: %d of %d values accepted, refused: %q", format, len(out), len(nasty)+3000, refused)
 	return out
 }
 
@@ -213,7 +213,7 @@ func wantOf(p []api.Bound) map[string]string {
 func TestJSONReadBack(t *testing.T) {
 	p := carried(t, "json")
 	if len(p) != len(nasty)+3000 {
-		t.Error("JSON carries all of them")
+		t.Error("no value refused")
 	}
 	var got map[string]string
 	if err := json.Unmarshal([]byte(encoded(t, "json", p)), &got); err != nil {
@@ -238,7 +238,7 @@ func environOf(t *testing.T, program string, args ...string) map[string]string {
 		t.Fatalf("%s: %v\n%s", program, err, stderr.String())
 	}
 	if made, _ := os.ReadDir(c.Dir); len(made) != 0 {
-		t.Errorf("%s: a value was run: it made %s", program, made[0].Name())
+		t.Errorf("%s: a value was executed and created %s", program, made[0].Name())
 	}
 	return environOfText(string(out))
 }
@@ -259,7 +259,7 @@ func environOfText(text string) map[string]string {
 func TestShellReadBack(t *testing.T) {
 	p := append(carried(t, "shell"), pairs("BYTES", "\xff\xfe'\x80\xc3(", "CTRL", "\x01\r\n\x1b")...)
 	if len(p) != len(nasty)+3000+2 {
-		t.Error("a shell carries all of them")
+		t.Error("no value refused")
 	}
 	text := encoded(t, "shell", p)
 	file := filepath.Join(t.TempDir(), "out.sh")
@@ -271,7 +271,7 @@ func TestShellReadBack(t *testing.T) {
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// yash is left out: it reads characters of its locale, not bytes.
+	// Not yash, which reads characters of its locale, not bytes.
 	for _, shell := range []string{"sh", "dash", "bash", "busybox", "ksh", "mksh", "zsh"} {
 		for how, script := range map[string]string{"sourced": `. "$1"; exec env -0`, "eval": `eval "$(cat "$1")"; exec env -0`} {
 			t.Run(shell+" "+how, func(t *testing.T) {
@@ -379,7 +379,7 @@ process.stdout.write(JSON.stringify(all));`
 		}
 		t.Logf("files read: %v", readers)
 	})
-	// A shell does not read all values right, but runs none and sets no other variable.
+	// A shell misreads some values, but executes none and sets no other variable.
 	for _, shell := range []string{"sh", "dash", "bash"} {
 		t.Run("sourced by "+shell, func(t *testing.T) {
 			needs.Command(t, shell)

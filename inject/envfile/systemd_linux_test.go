@@ -92,7 +92,7 @@ func TestSystemdReadBack(t *testing.T) {
 	own := needSystemd(t)
 	p := carried(t, "systemd")
 	if len(p) != len(nasty)+3000 {
-		t.Error("systemd carries all of them")
+		t.Error("no value refused")
 	}
 	got, err := systemdReads(t, encoded(t, "systemd", p))
 	if err != nil {
@@ -131,7 +131,7 @@ func TestSystemdRefusals(t *testing.T) {
 			}
 			read, failed := systemdReads(t, `A="`+tt.value+"\"\n")
 			if exact := failed == nil && read["A"] == tt.value; exact != (err == nil) {
-				t.Errorf("systemd reads it exactly: %v (%v), and we say %v", exact, failed, err)
+				t.Errorf("systemd reads it exactly: %v (%v); Encode: %v", exact, failed, err)
 			}
 		})
 	}

@@ -42,17 +42,17 @@ func TestBuild(t *testing.T) {
 	one := envFile(t, "A=file\nB=file\n# comment\nexport C='quoted $A'\nD=\"${A}-x\"\n")
 	two := envFile(t, "B=second\nE=last\n")
 	for _, tt := range []struct {
-		name string
-		env  environ.Environment
-		want []string
-		seen string // names of Built.Bound
+		name  string
+		env   environ.Environment
+		want  []string
+		bound string // names in Built.Bound
 	}{
 		{"nothing", environ.Environment{}, nil, ""},
 		{"inherited as it is", environ.Environment{Inherited: []string{"B=1", "A=x=y", "C="}}, []string{"B=1", "A=x=y", "C="}, ""},
-		{"odd entries stay byte for byte", environ.Environment{Inherited: []string{"=x", "", "ODD", "ODD", "A B=\xff\xfe", "BASH_FUNC_f%%=() {  :\n}", "LD_PRELOAD=/x.so"}},
+		{"malformed entries are kept unchanged", environ.Environment{Inherited: []string{"=x", "", "ODD", "ODD", "A B=\xff\xfe", "BASH_FUNC_f%%=() {  :\n}", "LD_PRELOAD=/x.so"}},
 			[]string{"=x", "", "ODD", "ODD", "A B=\xff\xfe", "BASH_FUNC_f%%=() {  :\n}", "LD_PRELOAD=/x.so"}, ""},
 		{"the first of inherited duplicates, which getenv finds", environ.Environment{Inherited: []string{"A=1", "B=2", "A=3"}}, []string{"A=1", "B=2"}, ""},
-		{"bound wins and keeps the place", environ.Environment{Inherited: []string{"A=1", "B=2"}, Bound: bind("A", "new", "C", "3")}, []string{"A=new", "B=2", "C=3"}, "A C"},
+		{"a bound value replaces the entry in place", environ.Environment{Inherited: []string{"A=1", "B=2"}, Bound: bind("A", "new", "C", "3")}, []string{"A=new", "B=2", "C=3"}, "A C"},
 		{"an empty value is a value", environ.Environment{Inherited: []string{"A=1"}, Bound: bind("A", "")}, []string{"A="}, "A"},
 		{"value bytes", environ.Environment{Bound: bind("A", "line\nline=\xff'\"$x")}, []string{"A=line\nline=\xff'\"$x"}, "A"},
 		{"files over inherited, later over earlier", environ.Environment{Inherited: []string{"Z=z", "A=inherited"}, Files: []string{one, two}},
@@ -60,7 +60,7 @@ func TestBuild(t *testing.T) {
 		{"bound over files", environ.Environment{Files: []string{one}, Bound: bind("B", "bound")}, []string{"A=file", "B=bound", "C=quoted $A", "D=${A}-x"}, "B"},
 		{"preserve all", environ.Environment{Inherited: []string{"A=1", "E="}, Files: []string{two}, Bound: bind("A", "x", "B", "x", "E", "x", "N", "x"), PreserveEnv: true},
 			[]string{"A=1", "E=last", "B=second", "N=x"}, "N"},
-		{"preserve an empty one", environ.Environment{Inherited: []string{"A="}, Bound: bind("A", "x"), PreserveEnv: true}, []string{"A="}, ""},
+		{"preserve an empty variable", environ.Environment{Inherited: []string{"A="}, Bound: bind("A", "x"), PreserveEnv: true}, []string{"A="}, ""},
 		{"preserve by name", environ.Environment{Inherited: []string{"A=1", "B=2"}, Bound: bind("A", "x", "B", "x"), PreserveNames: []string{"B"}}, []string{"A=x", "B=2"}, "A"},
 		{"preserve is by final name", environ.Environment{Inherited: []string{"P_A=1", "A=1"}, Bound: bind("A", "x"), Prefix: "P_", PreserveNames: []string{"P_A", "A"}}, []string{"P_A=1", "A=1"}, ""},
 		{"pristine", environ.Environment{Inherited: []string{"A=1", "Z=z"}, Files: []string{two}, Bound: bind("A", "x"), Pristine: true}, []string{"B=second", "E=last", "A=x"}, "A"},
@@ -72,11 +72,11 @@ func TestBuild(t *testing.T) {
 		{"what only leaves out isn't guarded", environ.Environment{Bound: bind("A", "1", "LD_PRELOAD", "2"), Only: []string{"A"}}, []string{"A=1"}, "A"},
 		{"a prefix makes a refused name harmless", environ.Environment{Bound: bind("PATH", "1"), Prefix: "APP_"}, []string{"APP_PATH=1"}, "APP_PATH"},
 		{"env files may set what bindings may not", environ.Environment{Files: []string{envFile(t, "PATH=/x\nHTTPS_PROXY=http://p\n")}}, []string{"HTTPS_PROXY=http://p", "PATH=/x"}, ""},
-		{"our keys go, the rest of ours stays", environ.Environment{Inherited: []string{
+		{"keys are removed, other variables of miosa-env are kept", environ.Environment{Inherited: []string{
 			"MIOSA_API_KEY=k", "MIOSA_API_KEY_FILE=/k", "MIOSA_TENANT_KEY=k", "MIOSA_TENANT_KEY_FILE=/k", "MIOSA_API_KEY=again",
 			"MIOSA_BASE_URL=u", "MIOSA_SANDBOX_ID=sb_1", "MIOSA_API_KEYS=mine"}},
 			[]string{"MIOSA_BASE_URL=u", "MIOSA_SANDBOX_ID=sb_1", "MIOSA_API_KEYS=mine"}, ""},
-		{"our keys go from files too", environ.Environment{Files: []string{envFile(t, "MIOSA_API_KEY=k\nA=1")}}, []string{"A=1"}, ""},
+		{"keys in files are removed", environ.Environment{Files: []string{envFile(t, "MIOSA_API_KEY=k\nA=1")}}, []string{"A=1"}, ""},
 		{"keep key", environ.Environment{Inherited: []string{"MIOSA_API_KEY=k", "MIOSA_TENANT_KEY=t"}, KeepKey: true}, []string{"MIOSA_API_KEY=k", "MIOSA_TENANT_KEY=t"}, ""},
 		{"required from any source", environ.Environment{Inherited: []string{"A=1"}, Files: []string{two}, Bound: bind("C", ""), Prefix: "P_", Require: []string{"A", "B", "P_C"}},
 			[]string{"A=1", "B=second", "E=last", "P_C="}, "P_C"},
@@ -89,11 +89,11 @@ func TestBuild(t *testing.T) {
 			if !slices.Equal(built.Environ, tt.want) {
 				t.Errorf("environ (-got +want):\n%s", cmp.Diff(built.Environ, tt.want))
 			}
-			var seen []string
+			var bound []string
 			for _, n := range built.Bound {
-				seen = append(seen, n.ExposeAsEnv)
+				bound = append(bound, n.ExposeAsEnv)
 			}
-			if diff := cmp.Diff(strings.Join(seen, " "), tt.seen); diff != "" {
+			if diff := cmp.Diff(strings.Join(bound, " "), tt.bound); diff != "" {
 				t.Errorf("bound (-got +want):\n%s", diff)
 			}
 			again, err := tt.env.Build()
@@ -159,7 +159,7 @@ func TestBuildErrors(t *testing.T) {
 				t.Errorf("error (-got +want):\n%s", diff)
 			}
 			if built.Environ != nil {
-				t.Error("an environment beside the error")
+				t.Error("Build returned an environment with the error")
 			}
 			var hinter interface{ Hint() string }
 			hint := ""

@@ -41,8 +41,8 @@ CREDENTIALS LISTEN NOTIFY WATCHDOG LUA RUSTFLAGS JAVA_HOME`
 func TestGuardClasses(t *testing.T) {
 	for _, tt := range []struct {
 		name, names string
-		reason      string // behind the name; empty: it goes in
-		allowed     bool   // with AllowNames it goes in
+		reason      string // of the refusal; empty: accepted
+		allowed     bool   // accepted with AllowNames
 		warns       bool
 	}{
 		{"code", codeNames, "is refused: it can make programs run other code", true, false},
@@ -65,7 +65,7 @@ func TestGuardClasses(t *testing.T) {
 					t.Errorf("allowed: got %v, want %v", err, tt.allowed)
 				}
 				if len(built.Warnings) != 0 {
-					t.Errorf("warned of what is allowed: %v", built.Warnings)
+					t.Errorf("warnings about allowed names: %v", built.Warnings)
 				}
 			})
 		}
@@ -135,7 +135,7 @@ func TestGuard(t *testing.T) {
 				t.Errorf("(-got +want):\n%s", diff)
 			}
 			if strings.Contains(got, "canary") {
-				t.Error("the error repeats a value")
+				t.Error("the error contains a value")
 			}
 		})
 	}

@@ -24,8 +24,8 @@ func TestPlatformVariables(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		e      environ.Environment
-		want   []string // bound, and what of
-		kept   []string // warned of
+		want   []string // names and values in Built.Bound
+		kept   []string // names in warnings
 		absent []string
 		refuse string
 	}{
@@ -72,7 +72,7 @@ func TestPlatformVariables(t *testing.T) {
 				kept = append(kept, w.Name)
 			}
 			if diff := cmp.Diff([][]string{got, kept}, [][]string{tt.want, tt.kept}); diff != "" {
-				t.Errorf("bound and warned of (-got +want):\n%s", diff)
+				t.Errorf("bound and warnings (-got +want):\n%s", diff)
 			}
 		})
 	}

@@ -39,7 +39,7 @@ func playScrub() int {
 	}
 	for _, file := range []string{"environ", "cmdline"} {
 		b, err := os.ReadFile("/proc/self/" + file)
-		if errors.Is(err, fs.ErrPermission) { // it is root's, of a process that can't be dumped
+		if errors.Is(err, fs.ErrPermission) { // root owns the file if the process is undumpable
 			fmt.Println(file, "hidden")
 			continue
 		}
