@@ -50,7 +50,7 @@ func FuzzDotenvRoundTrip(f *testing.F) {
 func FuzzShellRoundTrip(f *testing.F) {
 	sh := needs.OneCommand(f, "sh")
 	for i := range nasty {
-		if i%8 == 0 { // every one of them is in TestShellReadBack
+		if i%8 == 0 { // TestShellReadBack has all of them
 			f.Add([]byte(nasty[i]))
 		}
 	}

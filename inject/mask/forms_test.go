@@ -70,7 +70,7 @@ func TestMaskFormsInGo(t *testing.T) {
 				form := e.encode(v.value)
 				// § is not part of any form.
 				if got, want := masked(t, m, "§"+form+"§", 3), "§[A]§"; got != want {
-					t.Errorf("%q came out as %q", form, got)
+					t.Errorf("%q masked is %q", form, got)
 				}
 			})
 		}
@@ -185,7 +185,7 @@ func TestMaskFormsOfLanguages(t *testing.T) {
 			}
 			forms := strings.Split(string(out), "\x00")
 			if len(forms) != len(values) {
-				t.Fatalf("%d forms came back, want %d", len(forms), len(values))
+				t.Fatalf("got %d forms, want %d", len(forms), len(values))
 			}
 			for i, form := range forms {
 				checkOnlyLabel(t, names[i], values[i], form, tc.trim)
@@ -203,7 +203,7 @@ func checkOnlyLabel(t *testing.T, name, value, text, around string) {
 		got := masked(t, m, text, 7)
 		rest, ok := strings.CutPrefix(strings.TrimLeft(got, around), "[A]")
 		if !ok || strings.Trim(rest, around+"\r") != "" {
-			t.Errorf("%s: %q came out as %q", name, text, got)
+			t.Errorf("%s: %q masked is %q", name, text, got)
 		}
 	}
 }
@@ -223,7 +223,7 @@ func TestMaskFormsNamed(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			m, _ := New([]api.Bound{named("A", tc.value)})
 			if got := masked(t, m, "§"+tc.form+"§", 2); got != "§[A]§" {
-				t.Errorf("%q came out as %q", tc.form, got)
+				t.Errorf("%q masked is %q", tc.form, got)
 			}
 		})
 	}

@@ -16,7 +16,7 @@ import (
 type labelledForm struct {
 	text  string
 	label string
-	place int // of the secret
+	place int // order of the secret
 }
 
 // formsOf returns the forms that a Masker of the secrets looks for.
@@ -158,9 +158,9 @@ func FuzzMaskChunking(f *testing.F) {
 	})
 }
 
-// FuzzMaskBecomes checks that a change to a masker with more secrets, at any point of the stream, does not affect how
+// FuzzSetMasker checks that a change to a masker with more secrets, at any point of the stream, does not affect how
 // the first secrets are masked.
-func FuzzMaskBecomes(f *testing.F) {
+func FuzzSetMasker(f *testing.F) {
 	if len(maskSeeds) == 0 {
 		f.Fatal("no seeds")
 	}

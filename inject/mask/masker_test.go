@@ -63,7 +63,7 @@ func TestMaskLabels(t *testing.T) {
 		{"a line of it", []api.Bound{named("A", "first-line\nsecond-line\n")}, "log: first-line\nlog: second-line\nlog: 1234567", "log: [A]\nlog: [A]\nlog: 1234567"},
 		{"all lines of it", []api.Bound{named("A", "first-line\nsecond-line\n")}, "first-line\nsecond-line\nfirst-line\nsecond-", "[A][A]\nsecond-"},
 		{"lines on one line", []api.Bound{named("A", "{\n  first-line\n  2\n}\n")}, "{ first-line 2 }", "[A]"},
-		{"lines indented anew", []api.Bound{named("A", "k:\n  first-line\n  1234567\n")}, "    k:\n      first-line\n", "    k:\n      [A]\n"},
+		{"lines with other indentation", []api.Bound{named("A", "k:\n  first-line\n  1234567\n")}, "    k:\n      first-line\n", "    k:\n      [A]\n"},
 		{"lines with CRLF", []api.Bound{named("A", "first-line\r\nsecond-line")}, "first-line\nsecond-line", "[A]\n[A]"},
 		{"a line and a value", []api.Bound{named("A", "first-line\nsecond-line"), named("B", "second-line")}, "first-line, second-line", "[A], [B]"},
 		{"white space around it dropped", []api.Bound{named("A", "  secret \t\n")}, "<secret>  secret \t\n", "<[A]>[A]"},
@@ -186,9 +186,9 @@ func TestMaskRelease(t *testing.T) {
 	}
 }
 
-// TestMaskBecomes checks that SetMasker masks new values from the next byte on, including in bytes held back, and that
+// TestSetMasker checks that SetMasker masks new values from the next byte on, including in bytes held back, and that
 // values known before stay masked, also across the call.
-func TestMaskBecomes(t *testing.T) {
+func TestSetMasker(t *testing.T) {
 	before := []api.Bound{named("A", "first secret"), named("A", "secretary")}
 	after := append(slices.Clone(before), named("B", "second"), named("B", "cret agent"))
 	for _, tc := range []struct {
@@ -354,7 +354,7 @@ func TestMaskLongValues(t *testing.T) {
 			for _, step := range []int{1, 4096, len(tc.in)} {
 				got := masked(t, m, tc.in, step)
 				if got != tc.want {
-					t.Fatalf("in pieces of %d bytes: %d bytes came out, want %d", step, len(got), len(tc.want))
+					t.Fatalf("in pieces of %d bytes: got %d bytes, want %d", step, len(got), len(tc.want))
 				}
 			}
 		})

@@ -126,7 +126,7 @@ func TestMaskQuotedByLanguages(t *testing.T) {
 			}
 			forms := strings.Split(string(out), splitter)
 			if len(forms) != len(values) {
-				t.Fatalf("%d forms came back, want %d", len(forms), len(values))
+				t.Fatalf("got %d forms, want %d", len(forms), len(values))
 			}
 			for i, form := range forms {
 				checkOnlyLabel(t, names[i], values[i], form, quotes+tc.trim)
@@ -182,7 +182,7 @@ func TestMaskQuotedNamed(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			m, _ := New([]api.Bound{named("A", tc.value)})
 			if got := masked(t, m, "§"+tc.form+"§", 2); got != "§[A]§" {
-				t.Errorf("%q came out as %q", tc.form, got)
+				t.Errorf("%q masked is %q", tc.form, got)
 			}
 		})
 	}

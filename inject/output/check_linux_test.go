@@ -58,7 +58,7 @@ func TestOutputLook(t *testing.T) {
 		})
 	}
 	if _, err := os.Lstat(at("new")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("it writes: %v", err)
+		t.Errorf("Write: %v", err)
 	}
 }
 
@@ -75,7 +75,7 @@ func asNobody(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, same, 0, same); errno != 0 {
-			panic(errno) // nothing that follows would be what it says
+			panic(errno) // the rest of the test would be meaningless
 		}
 		runtime.UnlockOSThread()
 	})

@@ -120,7 +120,7 @@ func TestOutputDisk(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 			if found := tree(t, dir); len(found) != 0 {
-				t.Errorf("written all the same: %q", found)
+				t.Errorf("written despite the error: %q", found)
 			}
 			o := newOutput(t, format, dir+"/"+format, func(c *output.Config) { c.AllowDisk = true })
 			write(t, o, "A", "1")

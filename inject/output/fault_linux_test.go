@@ -104,7 +104,7 @@ func TestFault_A1_KilledWhileWriting(t *testing.T) {
 					t.Fatal(err)
 				}
 				if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
-					t.Fatalf("it didn't write: %v", err)
+					t.Fatalf("the process wrote no output: %v", err)
 				}
 				if left := beside(t, dir, format); len(left) != 0 {
 					t.Fatalf("left after a restart: %q", left)
@@ -162,7 +162,7 @@ func oneOf(t *testing.T, dir, format string) int {
 		if cmp.Equal(got, want) {
 			// A name that is in both sets always leads to a value.
 			if text, err := os.ReadFile(dir + "/out/NAME_3"); err != nil || string(text) != set[1] {
-				t.Fatalf("by its own name a value is %d bytes, %v", len(text), err)
+				t.Fatalf("value read by its name: %d bytes, %v", len(text), err)
 			}
 			return i
 		}

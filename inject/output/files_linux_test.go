@@ -48,7 +48,7 @@ func TestOutputFiles(t *testing.T) {
 	write(t, o, "A", "2", "PEM", "a\nb\n", "NEW", "n")
 	second := inForce(t, dir+"/out")
 	if first == second {
-		t.Error("edited in place")
+		t.Error("the file was changed in place")
 	}
 	holds(t, dir+"/out", map[string]string{
 		"..data": "-> " + second, second + "/A": "2", second + "/PEM": "a\nb\n", second + "/NEW": "n",
@@ -128,7 +128,7 @@ func TestOutputFilesReaders(t *testing.T) {
 				select {
 				case <-stop:
 					if good == 0 {
-						t.Errorf("read nothing, overtaken %d times", overtaken)
+						t.Errorf("no set read, %d sets replaced while reading", overtaken)
 					}
 					return
 				default:

@@ -106,10 +106,10 @@ func TestOutputHookFails(t *testing.T) {
 	}{
 		{"exits", "echo oh; exit 3", []string{"hook failed exit status 3"}, []string{"oh"}},
 		{"is killed", "kill -9 $$", []string{"hook failed signal: killed"}, nil},
-		{"isn't there", "no-such-command", []string{"hook failed exit status 127"}, nil},
+		{"doesn't exist", "no-such-command", []string{"hook failed exit status 127"}, nil},
 		{"takes too long", "echo begun; exec sleep 1000", []string{"hook timed out: killed"}, []string{"begun"}},
-		{"leaves something behind", "sleep 30 & echo left", []string{"hook done"}, []string{"left"}},
-		{"leaves something behind that prints", "yes & true", []string{"hook output too long: rest omitted", "hook done"}, slices.Repeat([]string{"y"}, 999)},
+		{"leaves a process running", "sleep 30 & echo left", []string{"hook done"}, []string{"left"}},
+		{"leaves a process running that prints", "yes & true", []string{"hook output too long: rest omitted", "hook done"}, slices.Repeat([]string{"y"}, 999)},
 		{"prints a long line", "head -c 5000 /dev/zero | tr '\\0' x; echo; echo short", []string{"hook output line too long: omitted", "hook done"}, []string{"short"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestOutputHookFails(t *testing.T) {
 			if diff := cmp.Diff(messages[2:], tt.want); diff != "" {
 				t.Errorf("(-got +want):\n%s", diff)
 			}
-			if tt.name != "isn't there" { // the shell's own words
+			if tt.name != "doesn't exist" { // the message is the shell's
 				if diff := cmp.Diff(lines, tt.lines); diff != "" {
 					t.Errorf("(-got +want):\n%s", diff)
 				}
@@ -201,11 +201,11 @@ func TestOutputHookMasked(t *testing.T) {
 		{"one that overlaps another", "xcanary-1234567x", "x[B]x"},
 		{"a line of several", "-----canary-----", "[PEM]"},
 		{"another line of it", "<line two>", "<[PEM]>"},
-		{"a line indented anew", "    indented", "    [YAML]"},
-		{"a line that was spelled on one", "<second-part>", "<[KEY]>"},
+		{"a line with other indentation", "    indented", "    [YAML]"},
+		{"a line of a value with escaped line breaks", "<second-part>", "<[KEY]>"},
 		{"a line of CRLF", "windows-1 windows-2", "[CRLF] [CRLF]"},
 		{"none", "canar canary-2 line on", "canar canary-2 line on"},
-		{"beside others", "é canary-1", "é [A]"},
+		{"after other text", "é canary-1", "é [A]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			log := &logged{}

@@ -69,7 +69,7 @@ func waitFor(t *testing.T, wrote func() []string, want ...string) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
-			t.Logf("it wrote %v", wrote())
+			t.Logf("the command wrote %v", wrote())
 		}
 	}()
 	poll.Until(t, 10*time.Second, strings.Join(want, " "), func() bool { return strings.Join(wrote(), " ") == strings.Join(want, " ") })
@@ -178,8 +178,8 @@ func TestKeysWhileRestarting(t *testing.T) {
 	}
 }
 
-// TestOurBrokenPipe checks that the command keeps running and can be restarted if the supervisor's log has no reader.
-func TestOurBrokenPipe(t *testing.T) {
+// TestLogWithoutReader checks that the command keeps running and can be restarted if the supervisor's log has no reader.
+func TestLogWithoutReader(t *testing.T) {
 	for _, way := range ways[2:] {
 		t.Run(way.name, func(t *testing.T) {
 			read, write, err := os.Pipe()
@@ -196,8 +196,8 @@ func TestOurBrokenPipe(t *testing.T) {
 	}
 }
 
-// TestRestartOfOneThatIgnoresTerm checks that a command that ignores TERM is replaced after the stop timeout.
-func TestRestartOfOneThatIgnoresTerm(t *testing.T) {
+// TestRestartIfTermIsIgnored checks that a command that ignores TERM is replaced after the stop timeout.
+func TestRestartIfTermIsIgnored(t *testing.T) {
 	stubborn := `trap '' TERM; sleep 63 & echo "$SECRET" >> FILE; sleep 60`
 	_, changes, wrote := changing(t, false, stubborn, "-on-change", "restart", "-stop-timeout", "200ms")
 	waitFor(t, wrote, "first")
@@ -261,7 +261,7 @@ func TestMaskOnChange(t *testing.T) {
 			}
 			poll.Until(t, 10*time.Second, "the change", func() bool { return strings.Count(out.String(), "\n") == 2 })
 			if out.String() != want {
-				t.Errorf("it printed %q, want %q", out.String(), want)
+				t.Errorf("the command printed %q, want %q", out.String(), want)
 			}
 			if strings.HasPrefix(how, "hook") {
 				poll.Until(t, 10*time.Second, "the hook's line", func() bool { return strings.Contains(errs.String(), "\n") })
@@ -284,9 +284,9 @@ func TestHookOnChange(t *testing.T) {
 	fifo.Say(t, changes, "SECRET=good")
 	poll.Until(t, 10*time.Second, "the hook again", func() bool { return len(hooked()) == 4 })
 	if got := hooked(); got[0] != "bad" || got[2] != "good" || got[1] != got[3] {
-		t.Errorf("the hook saw %v", got)
+		t.Errorf("the hook got %v", got)
 	}
 	if len(children(c.Process.Pid)) != 1 {
-		t.Error("the hook isn't gone, or the command is")
+		t.Error("the hook still runs, or the command has ended")
 	}
 }

@@ -75,8 +75,8 @@ func startTelling(t *testing.T, c *exec.Cmd) (pid int) {
 	return pid
 }
 
-// TestOrphanIsOurs checks that an orphan of the command becomes a child of the supervisor even if that is not PID 1.
-func TestOrphanIsOurs(t *testing.T) {
+// TestOrphanIsAdopted checks that an orphan of the command becomes a child of the supervisor even if that is not PID 1.
+func TestOrphanIsAdopted(t *testing.T) {
 	c := under(t, "supervise", false, "sh", "-c", `sh -c 'sleep 60 & echo $!'; sleep 60`)
 	orphan := startTelling(t, c)
 	poll.Until(t, 10*time.Second, "the orphan among our children", func() bool { _, ok := children(c.Process.Pid)[orphan]; return ok })
@@ -149,9 +149,9 @@ func TestFault_A13_ChildIgnoresTerm(t *testing.T) {
 	}
 }
 
-// TestLeftoversOfTheGroup checks that processes that remain in the group of a command that exits on TERM get TERM too,
+// TestRestOfTheGroup checks that processes that remain in the group of a command that exits on TERM get TERM too,
 // and that the supervisor waits for them.
-func TestLeftoversOfTheGroup(t *testing.T) {
+func TestRestOfTheGroup(t *testing.T) {
 	dir := t.TempDir()
 	c := under(t, "supervise", false, "sh", "-c", `
 		trap 'exit 5' TERM
@@ -171,12 +171,12 @@ func TestLeftoversOfTheGroup(t *testing.T) {
 		t.Errorf("exit code %d, want 5", code)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "cleaned")); err != nil {
-		t.Error("we ended before the command's group had cleaned up")
+		t.Error("the supervisor exited before the rest of the command's group")
 	}
 }
 
-// TestWeAreKilled checks that the command gets TERM when the supervisor is killed, unless --outlive is set.
-func TestWeAreKilled(t *testing.T) {
+// TestSupervisorKilled checks that the command gets TERM when the supervisor is killed, unless --outlive is set.
+func TestSupervisorKilled(t *testing.T) {
 	for _, outlive := range []bool{false, true} {
 		t.Run(fmt.Sprintf("outlive=%v", outlive), func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "got")
@@ -194,13 +194,13 @@ func TestWeAreKilled(t *testing.T) {
 			if !outlive {
 				poll.Until(t, 10*time.Second, "the command's end", func() bool { return !alive(command) })
 				if b, _ := os.ReadFile(file); !bytes.Contains(b, []byte("TERM")) {
-					t.Error("the command wasn't told")
+					t.Error("the command got no TERM")
 				}
 				return
 			}
-			time.Sleep(200 * time.Millisecond) // a signal that comes would be here by now
+			time.Sleep(200 * time.Millisecond) // time for a signal to arrive
 			if !alive(command) {
-				t.Error("the command didn't outlive us")
+				t.Error("the command ended with the supervisor")
 			}
 			kill(t, command, unix.SIGKILL)
 		})
@@ -223,19 +223,19 @@ func TestChangeOfUserDropsParentDeath(t *testing.T) {
 	}
 }
 
-// TestParentDeathIsOurs checks that the command gets no parent-death signal while the supervisor runs. The kernel sends
+// TestParentDeathOfThread checks that the command gets no parent-death signal while the supervisor runs. The kernel sends
 // that signal when the thread that forked exits, and the runtime starts and ends threads.
-func TestParentDeathIsOurs(t *testing.T) {
+func TestParentDeathOfThread(t *testing.T) {
 	c := under(t, "supervise", false, "sleep", "60")
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
 	child := waitForSleep(t, c.Process.Pid)
-	for range 200 { // each wakes the runtime up
+	for range 200 { // each wakes the runtime
 		kill(t, c.Process.Pid, unix.SIGWINCH)
 	}
 	if !alive(child) {
-		t.Error("the command ended though we didn't")
+		t.Error("the command ended before the supervisor")
 	}
 	kill(t, c.Process.Pid, unix.SIGTERM)
 	_ = c.Wait()

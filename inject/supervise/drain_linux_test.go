@@ -21,8 +21,8 @@ import (
 
 const masking = "TOKEN=hunter2hunter2"
 
-// TestMaskedOutputIsFull checks that a failed write of output is reported and gives a nonzero exit code.
-func TestMaskedOutputIsFull(t *testing.T) {
+// TestMaskedOutputFails checks that a failed write of output is reported and gives a nonzero exit code.
+func TestMaskedOutputFails(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -34,8 +34,8 @@ func TestMaskedOutputIsFull(t *testing.T) {
 	}{
 		{"the command succeeds", "echo hi", 125},
 		{"the command fails", "echo hi; exit 3", 3},
-		{"the command goes on writing", "exec yes", 128 + 13},
-		{"it prints nothing", "exit 0", 0},
+		{"the command keeps writing", "exec yes", 128 + 13},
+		{"no output", "exit 0", 0},
 		{"a value is held back", "printf hunter2", 125},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestMaskedOutputIsFull(t *testing.T) {
 			}
 			told := strings.Contains(stderr.String(), `"stream":"standard output","error":"no space left on device","message":"output lost: write failed"`)
 			if want := tc.want != 0; told != want {
-				t.Errorf("reported: %v, want %v: %s", told, want, stderr.String())
+				t.Errorf("lost output reported: %v, want %v: %s", told, want, stderr.String())
 			}
 		})
 	}
@@ -60,9 +60,9 @@ func TestMaskedOutputIsFull(t *testing.T) {
 	})
 }
 
-// TestMaskedReaderLeaves checks that the command gets SIGPIPE at its first write after the reader of its output has
+// TestMaskedReaderExits checks that the command gets SIGPIPE at its first write after the reader of its output has
 // closed the pipe, and that no lost output is reported.
-func TestMaskedReaderLeaves(t *testing.T) {
+func TestMaskedReaderExits(t *testing.T) {
 	gate := fifo.New(t)
 	c := under(t, "supervise", false, "-v", "-mask", masking, "sh", "-c", `echo one; read x < "$0"; echo two; exit 0`, gate)
 	var stderr bytes.Buffer
@@ -91,7 +91,7 @@ func TestMaskedReaderLeaves(t *testing.T) {
 		t.Errorf("exit code %d, want 141", code)
 	}
 	if strings.Contains(stderr.String(), "lost") {
-		t.Errorf("a reader that had enough is reported: %s", stderr.String())
+		t.Errorf("the exit of the reader is reported: %s", stderr.String())
 	}
 }
 
@@ -99,7 +99,7 @@ func TestMaskedReaderLeaves(t *testing.T) {
 func commandOutput(t *testing.T, pid int) int {
 	t.Helper()
 	fd, err := unix.Open(fmt.Sprintf("/proc/%d/fd/1", pid), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err == unix.ENXIO { // no reader: what is waited for
+	if err == unix.ENXIO { // there is no reader any more
 		p := make([]int, 2)
 		if err := unix.Pipe2(p, unix.O_CLOEXEC); err != nil {
 			t.Fatal(err)
@@ -169,7 +169,7 @@ func TestMaskedReaderNeverReads(t *testing.T) {
 			_ = out.Close()
 			_ = c.Wait()
 			if !strings.Contains(stderr.String(), `"stream":"standard output","message":"output lost: reader too slow"`) {
-				t.Errorf("not reported: %s", stderr.String())
+				t.Errorf("lost output not reported: %s", stderr.String())
 			}
 		})
 	}
@@ -194,7 +194,7 @@ func TestMaskedReaderNeverReadsWhileStopping(t *testing.T) {
 	_ = out.Close()
 	_ = c.Wait()
 	if strings.Contains(stderr.String(), "timed out") || !strings.Contains(stderr.String(), "reader too slow") {
-		t.Errorf("reported: %s", stderr.String())
+		t.Errorf("lost output reported: %s", stderr.String())
 	}
 }
 
@@ -210,7 +210,7 @@ func TestMaskedDescendantWritesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	ends.started()
-	state, err := c.Process.Wait() // and not for the end of the output
+	state, err := c.Process.Wait() // doesn't wait for the end of the output
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +281,7 @@ func TestMaskedHelperHoldsNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := held.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("descriptor 3 is held: %v", err)
+		t.Errorf("descriptor 3 is still open: %v", err)
 	}
 	ends.waitFor(1) // standard error ends while standard output goes on
 	fifo.Say(t, gate, "go")

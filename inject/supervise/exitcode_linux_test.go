@@ -40,7 +40,7 @@ func TestEveryExitCode(t *testing.T) {
 			for want := 0; want < 256; want += step {
 				c := under(t, way.mode, way.pid1, "sh", "-c", "exit "+strconv.Itoa(want))
 				if got := status(t, c); got != want {
-					t.Errorf("exit %d came out as %d", want, got)
+					t.Errorf("exit code %d, want %d", got, want)
 				}
 			}
 		})
@@ -54,7 +54,7 @@ func deadly() []syscall.Signal {
 		switch n {
 		case unix.SIGCHLD, unix.SIGCONT, unix.SIGURG, unix.SIGWINCH, unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
 		default:
-			if n <= 34 || n == 64 || !testing.Short() { // real-time signals are alike
+			if n <= 34 || n == 64 || !testing.Short() { // all real-time signals are handled the same
 				all = append(all, n)
 			}
 		}
@@ -73,7 +73,7 @@ func TestDeathByEverySignal(t *testing.T) {
 				// The shell signals itself with its builtin kill; it has default actions for all signals.
 				c := under(t, way.mode, way.pid1, "sh", "-c", fmt.Sprintf("kill -%d $$; sleep 5", n))
 				if got, want := status(t, c), 128+int(n); got != want {
-					t.Errorf("death by %d came out as %d, want %d", n, got, want)
+					t.Errorf("killed by signal %d: exit code %d, want %d", n, got, want)
 				}
 			}
 		})
@@ -97,7 +97,7 @@ func TestEverySignalIsForwarded(t *testing.T) {
 				kill(t, c.Process.Pid, n)
 				_ = c.Wait()
 				if got, want := codeOf(c), 128+int(n); got != want {
-					t.Errorf("signal %d to us: exit code %d, want %d", n, got, want)
+					t.Errorf("signal %d to the supervisor: exit code %d, want %d", n, got, want)
 				}
 			}
 		})
@@ -173,8 +173,8 @@ func TestStopAndContinueByHand(t *testing.T) {
 	}
 }
 
-// TestDeathOfOurParent checks that a parent-death signal set with setpriv reaches the command.
-func TestDeathOfOurParent(t *testing.T) {
+// TestDeathOfParent checks that a parent-death signal set with setpriv reaches the command.
+func TestDeathOfParent(t *testing.T) {
 	needs.Command(t, "setpriv")
 	for _, way := range []string{"replace", "supervise"} {
 		t.Run(way, func(t *testing.T) {
@@ -248,8 +248,8 @@ func TestStartErrors(t *testing.T) {
 		{"line ends of Windows", file("crlf", "#!/bin/sh\r\nexit 0\r\n", 0o755), 127},
 		{"interpreter not executable", file("noexec", "#!"+file("plain2", "x", 0o644)+"\n", 0o755), 126},
 		{"interpreter a directory", file("dirinterp", "#!"+dir+"\n", 0o755), 126},
-		{"interpreters in a circle", circle(t, dir), 126},
-		{"of no known format", file("elf", "\x7fELF\x02\x01\x01 and no more", 0o755), 126},
+		{"interpreters that form a cycle", circle(t, dir), 126},
+		{"unknown format", file("elf", "\x7fELF\x02\x01\x01 and no more", 0o755), 126},
 		{"open for writing", busy(t, dir), 126},
 	} {
 		for _, way := range ways {

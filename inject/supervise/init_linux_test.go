@@ -31,7 +31,7 @@ func TestSignalIsForTheCommandAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			said := func(what string) func() bool {
-				return func() bool { b, _ := os.ReadFile(file); return strings.Contains(string(b), what) } // may not be there yet
+				return func() bool { b, _ := os.ReadFile(file); return strings.Contains(string(b), what) } // the file may not exist yet
 			}
 			poll.Until(t, 10*time.Second, "ready", said("ready"))
 			kill(t, c.Process.Pid, unix.SIGUSR1)
@@ -39,7 +39,7 @@ func TestSignalIsForTheCommandAlone(t *testing.T) {
 			kill(t, c.Process.Pid, unix.SIGTERM)
 			_ = c.Wait()
 			if code := codeOf(c); code != 7 || said("child")() {
-				t.Errorf("exit code %d; the child has the signal: %v", code, said("child")())
+				t.Errorf("exit code %d; the child got the signal: %v", code, said("child")())
 			}
 		})
 	}
@@ -54,7 +54,7 @@ func TestNoSignalAtTheEnd(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	if !alive(left) {
-		t.Error("it is gone")
+		t.Error("the process has ended")
 	}
 	kill(t, left, unix.SIGKILL)
 }
@@ -83,9 +83,9 @@ func TestFaultsAreForwarded(t *testing.T) {
 	}
 }
 
-// TestReapedBySomebodyElse checks that the supervisor reports a lost exit code of the command with exit code 125, and
+// TestReapedElsewhere checks that the supervisor reports a lost exit code of the command with exit code 125, and
 // does not wait for the command forever.
-func TestReapedBySomebodyElse(t *testing.T) {
+func TestReapedElsewhere(t *testing.T) {
 	for _, script := range []string{"exit 0", "exit 4", "sleep 0.1", "kill -9 $$", "sleep 1 >/dev/null 2>&1 & exit 0"} {
 		var log bytes.Buffer
 		c := under(t, "supervise", false, "-no-children", "-v", "sh", "-c", script)

@@ -41,16 +41,16 @@ func TestStopKeyThatACommandHandles(t *testing.T) {
 			s.typed("fg\n")
 			s.expect("continued", 1)
 			s.typed("\x03")
-			s.expect("prompt> ", 4) // what is typed before goes to the command's terminal
+			s.expect("prompt> ", 4) // earlier input goes to the command's terminal
 			s.typed("echo code-$?-\n")
 			s.expect("code-130-", 1)
 		})
 	}
 }
 
-// TestKeysOfAPipelinesEnd checks that a command whose standard input is a pipe can read keys from the terminal, through
+// TestKeysAtEndOfPipeline checks that a command whose standard input is a pipe can read keys from the terminal, through
 // /dev/tty, standard error or standard output.
-func TestKeysOfAPipelinesEnd(t *testing.T) {
+func TestKeysAtEndOfPipeline(t *testing.T) {
 	for _, way := range onScreen {
 		for _, tc := range []struct{ name, command string }{
 			{"by its name", `read k < /dev/tty; echo "key <$k>"`},
@@ -59,7 +59,7 @@ func TestKeysOfAPipelinesEnd(t *testing.T) {
 		} {
 			t.Run(way.name+", "+tc.name, func(t *testing.T) {
 				if way.name == "plain" && strings.Contains(tc.name, "standard") {
-					return // the real terminal may have been opened for writing alone
+					return // the real terminal may have been opened for writing only
 				}
 				s, run := shellOn(t, way.flags)
 				s.typed("echo fi''rst | " + run(fmt.Sprintf(`sh -c 'read l; echo "piped $l"; %s'`, tc.command)) + "\n")
@@ -74,9 +74,9 @@ func TestKeysOfAPipelinesEnd(t *testing.T) {
 	}
 }
 
-// TestPipelinesPagerKeepsItsKeys checks that in a pipeline a pager reads the keys, even if the masked command before it
+// TestPagerInPipelineKeepsKeys checks that in a pipeline a pager reads the keys, even if the masked command before it
 // has the terminal as standard error.
-func TestPipelinesPagerKeepsItsKeys(t *testing.T) {
+func TestPagerInPipelineKeepsKeys(t *testing.T) {
 	s, run := shellOn(t, []string{"-mask", masking})
 	s.typed(run(`sh -c 'echo from''-command; sleep 60'`) + ` | sh -c 'read c; echo pager-has "$c"; read k </dev/tty; echo "key <$k>"; exec kill 0'` + "\n")
 	s.expect("pager-has from-command", 1)
@@ -97,7 +97,7 @@ func TestTypedAhead(t *testing.T) {
 			s := onTerminal(t, c)
 			s.expect("ready", 1)
 			s.typed("one\ntw\x7fwo\n\x04")
-			s.expect("\b \bwo", 1) // shown as it is typed
+			s.expect("\b \bwo", 1) // echoed while typed
 			fifo.Say(t, gate, "go")
 			s.expect("end of file", 1)
 			s.typed("three\n")
@@ -109,7 +109,7 @@ func TestTypedAhead(t *testing.T) {
 				}
 			}
 			if got := strings.Count(strings.ReplaceAll(s.shown(), "line <one>", ""), "one"); got != 1 {
-				t.Errorf("what was typed is shown %d times", got)
+				t.Errorf("input echoed %d times", got)
 			}
 		})
 	}

@@ -182,13 +182,13 @@ print("all", flush=True)`, strconv.Itoa(count))
 	defer late.Stop()
 	lines := bufio.NewScanner(pipe)
 	if !lines.Scan() {
-		t.Fatal("the command doesn't start")
+		t.Fatal("the command did not start")
 	}
 	for range count {
 		kill(t, c.Process.Pid, 34)
 	}
 	if !lines.Scan() {
-		t.Errorf("fewer than %d arrive", count)
+		t.Errorf("fewer than %d signals arrived", count)
 	}
 	_ = c.Wait()
 }
@@ -216,7 +216,7 @@ func TestRealTimeSignals(t *testing.T) {
 				defer late.Stop()
 				lines := bufio.NewScanner(pipe)
 				if !lines.Scan() || lines.Text() != "ready" {
-					t.Fatalf("the command says %q", lines.Text())
+					t.Fatalf("the command printed %q", lines.Text())
 				}
 				want := map[string][]string{}
 				for i := range count {
@@ -288,7 +288,7 @@ func TestStopSendsNothingElse(t *testing.T) {
 				t.Errorf("exit code %d", code)
 			}
 			if !stopped && strings.Contains(out.String(), "continued") {
-				t.Errorf("it got CONT too, and printed %q", out.String())
+				t.Errorf("the command got CONT and printed %q", out.String())
 			}
 		})
 	}

@@ -29,9 +29,9 @@ func shellOn(t *testing.T, flags []string) (s *screen, run func(command string) 
 	}
 }
 
-// TestBackgroundJobAsksForTheTerminal checks that a background job that reads the terminal is stopped, also for the
+// TestBackgroundJobUsesTheTerminal checks that a background job that reads the terminal is stopped, also for the
 // shell, and that fg continues it.
-func TestBackgroundJobAsksForTheTerminal(t *testing.T) {
+func TestBackgroundJobUsesTheTerminal(t *testing.T) {
 	for _, way := range onScreen {
 		t.Run(way.name, func(t *testing.T) {
 			s, run := shellOn(t, way.flags)
@@ -74,15 +74,15 @@ func TestForegroundContinuesOnce(t *testing.T) {
 				s.expect(fmt.Sprintf("line <again%d>", i), 1)
 			}
 			if got := strings.Count(s.shown(), "got-CONT"); got != 3 {
-				t.Errorf("%d times CONT for 3 times fg", got)
+				t.Errorf("%d CONT signals for 3 times fg", got)
 			}
 		})
 	}
 }
 
-// TestCommandSubstitutionAsksForTheTerminal checks that a command in a command substitution can read the terminal, and
+// TestCommandSubstitutionUsesTheTerminal checks that a command in a command substitution can read the terminal, and
 // that the shell can use it afterwards. There, bash ignores TTIN and TTOU and keeps the foreground.
-func TestCommandSubstitutionAsksForTheTerminal(t *testing.T) {
+func TestCommandSubstitutionUsesTheTerminal(t *testing.T) {
 	for _, way := range onScreen {
 		t.Run(way.name, func(t *testing.T) {
 			s, run := shellOn(t, way.flags)
@@ -103,7 +103,7 @@ func TestCtrlCEndsTheScript(t *testing.T) {
 	for _, way := range onScreen {
 		for _, tc := range []struct {
 			name, key, command string
-			signal             syscall.Signal // that the script dies of; 0: it goes on
+			signal             syscall.Signal // that kills the script; 0: it continues
 		}{
 			{"dies of INT", "\x03", `sh -c 'echo begun; exec sleep 60'`, unix.SIGINT},
 			{"has read the terminal", "\x03", `sh -c 'echo first; read x; echo begun; exec sleep 60'`, unix.SIGINT},
@@ -130,7 +130,7 @@ func TestCtrlCEndsTheScript(t *testing.T) {
 				if tc.signal == 0 {
 					s.expect("script goes on", 1)
 				} else if strings.Contains(s.shown(), "script goes on") {
-					t.Error("the script goes on")
+					t.Error("the script continued")
 				}
 			})
 		}
@@ -182,14 +182,14 @@ func TestDeathOfInterrupt(t *testing.T) {
 				t.Errorf("ended with %s, want %s", got, tc.want)
 			}
 			if status.CoreDump() {
-				t.Error("it left a core")
+				t.Error("there is a core file")
 			}
 		})
 	}
 }
 
-// TestRestartFindsTheModesOfOurStart checks that a restart resets the terminal to the modes at the supervisor's start.
-func TestRestartFindsTheModesOfOurStart(t *testing.T) {
+// TestRestartResetsTerminalModes checks that a restart resets the terminal to the modes at the supervisor's start.
+func TestRestartResetsTerminalModes(t *testing.T) {
 	for _, way := range onScreen {
 		t.Run(way.name, func(t *testing.T) {
 			changes := fifo.New(t)

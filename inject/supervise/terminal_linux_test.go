@@ -207,7 +207,7 @@ func TestStopKeyUnderAShell(t *testing.T) {
 				s.expect(fmt.Sprintf("line <again%d>", i), 1)
 			}
 			s.typed("end\n")
-			s.expect("prompt> ", 6) // what is typed before goes to the command's terminal
+			s.expect("prompt> ", 6) // earlier input goes to the command's terminal
 			s.typed("echo code-$?-\n")
 			s.expect("code-12-", 1)
 		})
@@ -284,7 +284,7 @@ func TestMaskedOutput(t *testing.T) {
 	t.Run("pipe", func(t *testing.T) {
 		c := under(t, "supervise", false, "-mask", "TOKEN="+secret, "sh", "-c", script)
 		var out bytes.Buffer
-		c.Stdout, c.Stderr = &out, &out // one pipe for both: their order stays
+		c.Stdout, c.Stderr = &out, &out // one pipe for both, which keeps the order
 		if code := status(t, c); code != 3 {
 			t.Errorf("exit code %d, want 3", code)
 		}
@@ -319,8 +319,8 @@ func TestMaskedOutput(t *testing.T) {
 	})
 }
 
-// TestMaskedTerminalIsGivenBack checks that the terminal modes after a masked command are those before it.
-func TestMaskedTerminalIsGivenBack(t *testing.T) {
+// TestMaskedTerminalIsRestored checks that the terminal modes after a masked command are those before it.
+func TestMaskedTerminalIsRestored(t *testing.T) {
 	self := under(t, "supervise", false)
 	c := exec.Command("sh", "-c", fmt.Sprintf(`stty -a > "$F.1"; %s=supervise %s -mask TOKEN=hunter2hunter2 sh -c 'stty raw; exit 1'; stty -a > "$F.2"; echo end`, playAs, self.Path))
 	file := t.TempDir() + "/stty"
@@ -344,7 +344,7 @@ func TestMaskedGrandchildHoldsTheOutput(t *testing.T) {
 	select {
 	case <-ended:
 	case <-time.After(10 * time.Second):
-		t.Error("we wait for a grandchild")
+		t.Error("the supervisor waited for a grandchild")
 	}
 	kill(t, left, unix.SIGKILL)
 }
@@ -368,8 +368,8 @@ func TestMaskedBrokenPipe(t *testing.T) {
 	}
 }
 
-// TestMaskedMuch checks that no output written just before the end is lost, on a pipe and on a terminal.
-func TestMaskedMuch(t *testing.T) {
+// TestMaskedLargeOutput checks that no output written just before the end is lost, on a pipe and on a terminal.
+func TestMaskedLargeOutput(t *testing.T) {
 	const lines = 20000
 	script := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do echo "line $i hunter2hunter2 of many"; i=$((i+1)); done`, lines)
 	c := under(t, "supervise", false, "-mask", "TOKEN=hunter2hunter2", "sh", "-c", script)

@@ -14,8 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
-// roleEnv selects what the test binary, run again, does: "start" runs it once more as "show" with a state of its
-// own.
+// roleEnv selects what the test binary does when it is run again: "start" runs it as "show" in another state.
 const roleEnv = "INHERITED_TEST_PLAY"
 
 func TestMain(m *testing.M) {
@@ -57,8 +56,8 @@ func start() error {
 	return syscall.Exec("/proc/self/exe", os.Args[:1], os.Environ())
 }
 
-// TestNoted: the state in which a process is started is recorded, with and without cgo. A Go release that starts
-// programs differently makes this test fail.
+// TestNoted checks that the state at the start of a process is recorded, with and without cgo. It fails if a release of
+// Go starts programs in another way.
 func TestNoted(t *testing.T) {
 	c := exec.Command("/proc/self/exe")
 	c.Env = append(os.Environ(), roleEnv+"=start")

@@ -35,7 +35,7 @@ func TestLines(t *testing.T) {
 		{"CRLF and CR", "line-one\r\nline-two\rline-three", []string{"line-one", "line-two", "line-three"}},
 		{"indented", "a:\n  bbbbbbbb\t\n\t1234567  \n", []string{"bbbbbbbb"}},
 		{"decoration", "----------\n{\n}, {}, {}, {}\n########\nääää", []string{"ääää"}},
-		{"line breaks spelled out", `-----BEGIN KEY-----\nMIIEabcdefgh\r\nshort\n`, []string{"-----BEGIN KEY-----", "MIIEabcdefgh"}},
+		{"escaped line breaks", `-----BEGIN KEY-----\nMIIEabcdefgh\r\nshort\n`, []string{"-----BEGIN KEY-----", "MIIEabcdefgh"}},
 		{"in JSON", "{\n  \"key\": \"BEGIN-KEY\\nMIIEabcdefgh\\n\"\n}", []string{`"key": "BEGIN-KEY\nMIIEabcdefgh\n"`, `"key": "BEGIN-KEY`, "MIIEabcdefgh"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestFormsOfLongValues(t *testing.T) {
 	}
 	// The limit is checked before the forms of one kind are added for a text. They are a few times as long as it at most.
 	if limit := basic.size + maxExtra + 20*long.Len(); size > limit {
-		t.Errorf("the forms have %d bytes, at most %d wanted", size, limit)
+		t.Errorf("the forms have %d bytes, want at most %d", size, limit)
 	}
 	if !short || !lines {
 		t.Errorf("the short value has its quoted form: %v; the long one its lines: %v", short, lines)

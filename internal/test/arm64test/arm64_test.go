@@ -63,9 +63,9 @@ func TestSupervision(t *testing.T) {
 	m := newMachine(t)
 	m.add("inject/supervise", "-test.run=^Test("+strings.Join([]string{
 		"EverySignalIsForwarded|SignalsThatDontKill|StopAndContinueByHand|InheritedIgnored|Until|RealTimeSignals", // uses the project's own assembly
-		"ReapedBySomebodyElse|SignalIsForTheCommandAlone|WorkingDirectory",
+		"ReapedElsewhere|SignalIsForTheCommandAlone|WorkingDirectory",
 		"Restart|Settle|ChangeWhileStopping|TermWhileRestarting|CommandEndsBeforeTheRestart|StopSignal|.*OnChange",
-		"OrphanIsOurs|NoSubreaper|TermReachesTheCommand|Fault_A13|LeftoversOfTheGroup|WeAreKilled|ParentDeathIsOurs|StartErrors",
+		"OrphanIsAdopted|NoSubreaper|TermReachesTheCommand|Fault_A13|RestOfTheGroup|SupervisorKilled|ParentDeathOfThread|StartErrors",
 		"CtrlC|WindowSize|StopKey|Foreground|Pipeline|Masked(Output|Terminal|Grandchild|Broken|Prompt)",
 	}, "|")+")")
 	m.add("inject/output", "-test.run=^Test(OutputFormats|OutputRewritten)")

@@ -12,9 +12,9 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// TestOutputHookOwed checks that a hook that was interrupted is run once by the next Output that finds the set in
+// TestOutputHookPending checks that a hook that was interrupted is run once by the next Output that finds the set in
 // place, and that Remove cancels it.
-func TestOutputHookOwed(t *testing.T) {
+func TestOutputHookPending(t *testing.T) {
 	for format, mark := range map[string]string{"shell": "/.out.miosa-owed", "files": "/out/..hook.miosa-owed"} {
 		t.Run(format, func(t *testing.T) {
 			dir := inMemory(t)
