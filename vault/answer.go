@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,17 +21,12 @@ import (
 func leaveUnread(w http.ResponseWriter) {
 	w.Header().Set("Connection", "close")
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second))
-	// A limit that is exceeded makes net/http wait before it closes the connection.
-	over := http.MaxBytesReader(serverWriter(w), io.NopCloser(strings.NewReader("over")), 0)
-	_, _ = over.Read(make([]byte, 1))
-}
-
-// serverWriter is net/http's writer in an observedWriter.
-func serverWriter(w http.ResponseWriter) http.ResponseWriter {
+	// A limit that is exceeded makes net/http, by its own writer, wait before it closes the connection.
 	if o, ok := w.(*observedWriter); ok {
-		return o.ResponseWriter
+		w = o.ResponseWriter
 	}
-	return w
+	over := http.MaxBytesReader(w, io.NopCloser(strings.NewReader("over")), 0)
+	_, _ = over.Read(make([]byte, 1))
 }
 
 func tooMany(message string, wait time.Duration) error {
@@ -41,9 +37,7 @@ func tooMany(message string, wait time.Duration) error {
 
 // writeJSON answers with a.
 func writeJSON(w http.ResponseWriter, a reply) {
-	if a.status == 0 {
-		a.status = http.StatusOK
-	}
+	a.status = cmp.Or(a.status, http.StatusOK)
 	if a.body == nil {
 		w.WriteHeader(a.status)
 		return

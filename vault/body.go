@@ -44,7 +44,23 @@ func readBody[In any](w http.ResponseWriter, r *http.Request, limit int64) (In, 
 	case err != nil:
 		return in, api.NewError(api.ErrMalformed, "the body ended early or came too slowly")
 	}
-	return decodeBody[In](b)
+	if err := scanJSON(b); err != nil {
+		return in, err
+	}
+	err = json.Unmarshal(b, &in)
+	var (
+		wrongType *json.UnmarshalTypeError
+		refused   *api.Error
+	)
+	switch {
+	case err == nil:
+		return in, nil
+	case errors.As(err, &refused):
+		return in, refused
+	case errors.As(err, &wrongType):
+		return in, api.NewError(api.ErrInvalid, fieldOf(wrongType)+" must be "+kindOf(wrongType.Type))
+	}
+	return in, api.NewError(api.ErrMalformed, "the body is not JSON")
 }
 
 var errTooLarge = api.NewError(api.ErrTooLarge, "the body is too large for this route")
@@ -66,27 +82,6 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 		err = nil
 	}
 	return b, err
-}
-
-func decodeBody[In any](b []byte) (In, error) {
-	var in In
-	if err := scanJSON(b); err != nil {
-		return in, err
-	}
-	err := json.Unmarshal(b, &in)
-	var (
-		wrongType *json.UnmarshalTypeError
-		refused   *api.Error
-	)
-	switch {
-	case err == nil:
-		return in, nil
-	case errors.As(err, &refused):
-		return in, refused
-	case errors.As(err, &wrongType):
-		return in, api.NewError(api.ErrInvalid, fieldOf(wrongType)+" must be "+kindOf(wrongType.Type))
-	}
-	return in, api.NewError(api.ErrMalformed, "the body is not JSON")
 }
 
 // fieldOf is the field's name in JSON, without the names of embedded structs.

@@ -111,23 +111,14 @@ func (v *Vault) exchange(ctx context.Context, from store.Actor, f store.Flow, p 
 	defer token.Refresh.Wipe()
 	want, err := f.Wanted()
 	if err != nil {
-		return v.failFlow(from, f, api.FlowFailed, "internal", err)
+		return v.failFlow(from, f, api.FlowFailed, codeOf(err), err)
 	}
 	n := store.ConnectedSecret(want, p.Name)
 	n.Value, n.RefreshToken, n.ExpiresAt = token.Access, token.Refresh, token.ExpiresAt
 	n.Metadata = oauth.Connection{Provider: p.Name, Scopes: token.Scopes, Status: api.OAuthConnected}.Metadata()
 	err = persist(ctx, v.log, storeTimeout, func(ctx context.Context) error { return v.store.CompleteFlow(ctx, from, f, n) })
 	if err != nil {
-		code := "internal"
-		switch {
-		case errors.Is(err, api.ErrConflict):
-			code = "name_taken"
-		case errors.Is(err, api.ErrUnauthorized):
-			code = "key_revoked"
-		case errors.Is(err, api.ErrUnavailable):
-			code = "not_stored"
-		}
-		return v.failFlow(from, f, api.FlowFailed, code, err)
+		return v.failFlow(from, f, api.FlowFailed, codeOf(err), err)
 	}
 	v.log.Info().Str("provider", p.Name).Str("request_id", from.RequestID).Msg("account connected")
 	return page.ResultOf(api.FlowCompleted, "", p.DisplayName), f.Provider, nil
@@ -144,9 +135,18 @@ func (v *Vault) failFlow(from store.Actor, f store.Flow, status, code string, ca
 	return page.ResultOf(status, code, v.displayName(f.Provider)), f.Provider, errors.Join(cause, err)
 }
 
+// codeOf is the code of a flow that failed at the provider or in the store.
 func codeOf(err error) string {
-	if e, ok := errors.AsType[*oauth.Error](err); ok {
-		return e.Code
+	failed, ok := errors.AsType[*oauth.Error](err)
+	switch {
+	case ok:
+		return failed.Code
+	case errors.Is(err, api.ErrConflict):
+		return "name_taken"
+	case errors.Is(err, api.ErrUnauthorized):
+		return "key_revoked"
+	case errors.Is(err, api.ErrUnavailable):
+		return "not_stored"
 	}
 	return "internal"
 }

@@ -46,8 +46,8 @@ func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 		}
 		registered = append(registered, rt.name()+" ("+strings.Join(keys, ", ")+")")
 	}
-	for _, rt := range v.openRoutes() {
-		registered = append(registered, strings.NewReplacer(basePath, "", "{$}", "").Replace(rt.pattern)+" (none)")
+	for pattern := range v.openRoutes() {
+		registered = append(registered, strings.NewReplacer(basePath, "", "{$}", "").Replace(pattern)+" (none)")
 	}
 	slices.Sort(written)
 	slices.Sort(registered)

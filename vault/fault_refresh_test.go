@@ -21,7 +21,7 @@ import (
 // withoutScheduler stops the scheduler, so that only the test starts refreshes.
 func (c *connected) withoutScheduler() *connected {
 	c.vault.refresh.stop()
-	c.vault.refresh.ended.Wait()
+	c.vault.refresh.active.Wait()
 	return c
 }
 
@@ -319,7 +319,7 @@ func TestFault_V7_TwoProcessesOneRefresh(t *testing.T) {
 	}
 	defer func() { _ = other.Close() }()
 	other.refresh.stop()
-	other.refresh.ended.Wait()
+	other.refresh.active.Wait()
 	asked := c.provider.requests()
 	id := c.secret().ID
 	held := make(chan struct{})

@@ -105,7 +105,6 @@ type limitListener struct {
 	net.Listener
 	open   chan struct{} // one element for each open connection
 	closed chan struct{}
-	once   sync.Once
 }
 
 func newLimitListener(l net.Listener, n int) *limitListener {
@@ -132,8 +131,8 @@ func (l *limitListener) connState(_ net.Conn, s http.ConnState) {
 	}
 }
 
-// Close implements net.Listener.
+// Close implements net.Listener. An http.Server calls it once.
 func (l *limitListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
+	close(l.closed)
 	return l.Listener.Close()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -58,7 +59,8 @@ func (v *Vault) observe(route string, next http.Handler) http.Handler {
 				}
 			}
 			took := time.Since(start)
-			v.metrics.end(route, o.status, took)
+			v.metrics.requests.WithLabelValues(route, strconv.Itoa(o.status)).Inc()
+			v.metrics.latency.WithLabelValues(route).Observe(took.Seconds())
 			v.log.Debug().Str("request_id", o.id).Str("key_id", o.keyID).Str("route", route).
 				Int("status", o.status).Stringer("took", took.Round(time.Microsecond)).Msg("request")
 		}()

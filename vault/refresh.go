@@ -32,12 +32,10 @@ type refresher struct {
 	providers *oauth.Providers
 	log       zerolog.Logger
 
-	group singleflight.Group // by secret
-	any   atomic.Bool        // there may be schedules; otherwise reveals need not look for them
-	stop  context.CancelFunc
-	ended sync.WaitGroup // run
-	// active counts refreshes, and exchanges of codes.
-	active sync.WaitGroup
+	group  singleflight.Group // by secret
+	any    atomic.Bool        // there may be schedules; otherwise reveals need not look for them
+	stop   context.CancelFunc
+	active sync.WaitGroup // run, refreshes, and exchanges of codes
 
 	step func(name string) error // for tests: called between the steps of a refresh
 }
@@ -47,7 +45,7 @@ func newRefresher(s *store.Store, providers *oauth.Providers, log zerolog.Logger
 	r := &refresher{store: s, providers: providers, log: log, stop: stop,
 		step: func(string) error { return nil }}
 	r.any.Store(true) // until the schedules are read
-	r.ended.Go(func() { r.run(ctx) })
+	r.active.Go(func() { r.run(ctx) })
 	return r
 }
 
@@ -55,7 +53,6 @@ func newRefresher(s *store.Store, providers *oauth.Providers, log zerolog.Logger
 // lost.
 func (r *refresher) close() {
 	r.stop()
-	r.ended.Wait()
 	r.active.Wait()
 }
 

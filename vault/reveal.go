@@ -24,15 +24,13 @@ type revealBody struct {
 	WaitSeconds int    `json:"wait_seconds"`
 }
 
-var errRevealVersion = api.NewError(api.ErrInvalid, fmt.Sprintf("version must be %d, the reveal's version that this vault answers", api.RevealVersion))
-
 // sealer checks the request before it waits.
 func (b revealBody) sealer() (*api.Sealer, error) {
 	if err := b.Validate(); err != nil {
 		return nil, err
 	}
 	if b.Version != api.RevealVersion {
-		return nil, errRevealVersion
+		return nil, api.NewError(api.ErrInvalid, fmt.Sprintf("version must be %d, the reveal's version that this vault answers", api.RevealVersion))
 	}
 	if b.WaitSeconds < 0 || b.WaitSeconds > int(api.MaxWait/time.Second) {
 		return nil, api.NewError(api.ErrInvalid, "wait_seconds must be 0 to 60")

@@ -38,23 +38,17 @@ func (v *Vault) keyRoutes() []route {
 	}
 }
 
-// openRoute is a route that needs no key.
-type openRoute struct {
-	pattern string // of http.ServeMux
-	handle  http.HandlerFunc
-}
+// openRoutes are the routes that need no key, by their patterns of http.ServeMux.
+func (v *Vault) openRoutes() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"GET " + oauth.CallbackPath: v.callback,
 
-// openRoutes are the routes that need no key.
-func (v *Vault) openRoutes() []openRoute {
-	return []openRoute{
-		{"GET " + oauth.CallbackPath, v.callback},
+		"GET /{$}":         v.page,
+		"GET /page/{file}": v.page,
 
-		{"GET /{$}", v.page},
-		{"GET /page/{file}", v.page},
-
-		{"GET /healthz", v.healthz},
-		{"GET /readyz", v.readyz},
-		{"GET /metrics", v.metrics.handler().ServeHTTP},
+		"GET /healthz": v.healthz,
+		"GET /readyz":  v.readyz,
+		"GET /metrics": v.metrics.handler().ServeHTTP,
 	}
 }
 
@@ -64,9 +58,9 @@ func (v *Vault) handler() http.Handler {
 	for _, rt := range v.routes {
 		mux.Handle(rt.method+" "+basePath+rt.path, v.observe(rt.name(), v.serve(rt)))
 	}
-	for _, rt := range v.openRoutes() {
-		_, path, _ := strings.Cut(rt.pattern, " ")
-		mux.Handle(rt.pattern, v.observe(strings.TrimPrefix(path, basePath), rt.handle))
+	for pattern, handle := range v.openRoutes() {
+		_, path, _ := strings.Cut(pattern, " ")
+		mux.Handle(pattern, v.observe(strings.TrimPrefix(path, basePath), handle))
 	}
 	unknown := v.observe("none", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.noRoute(mux, w, r) }))
 	mux.Handle("/", unknown)

@@ -52,15 +52,11 @@ func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 	}
 	srv.Protocols.SetHTTP1(true)
 	srv.RegisterOnShutdown(v.drain)
-	var failed error // set before ended is closed
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		failed = srv.Serve(l)
-	}()
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(l) }()
 	select {
-	case <-ended:
-		return failed
+	case err := <-ended:
+		return err
 	case <-ctx.Done():
 	}
 	v.log.Info().Msg("stopping")

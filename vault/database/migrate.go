@@ -1,7 +1,6 @@
 package database
 
 import (
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,8 +17,8 @@ func Migrate(tx Tx, files fs.FS, dir string) error {
 		version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)`); err != nil {
 		return fmt.Errorf("read schema version: %w", err)
 	}
-	var have sql.NullInt64
-	if err := tx.QueryRow(`SELECT MAX(version) FROM schema_version`).Scan(&have); err != nil {
+	var have, newest int64
+	if err := tx.QueryRow(`SELECT COALESCE(MAX(version), 0) FROM schema_version`).Scan(&have); err != nil {
 		return fmt.Errorf("read schema version: %w", err)
 	}
 	entries, err := fs.ReadDir(files, dir) // sorted by name
@@ -29,13 +28,12 @@ func Migrate(tx Tx, files fs.FS, dir string) error {
 	if len(entries) == 0 {
 		return errors.New("no migrations")
 	}
-	var newest int64
 	for _, e := range entries {
 		number, _, _ := strings.Cut(e.Name(), "_")
 		if newest, err = strconv.ParseInt(number, 10, 64); err != nil {
 			return fmt.Errorf("migration %s: name must start with its number", e.Name())
 		}
-		if newest <= have.Int64 {
+		if newest <= have {
 			continue
 		}
 		text, err := fs.ReadFile(files, path.Join(dir, e.Name()))
@@ -50,8 +48,8 @@ func Migrate(tx Tx, files fs.FS, dir string) error {
 			return fmt.Errorf("migration %s: %w", e.Name(), err)
 		}
 	}
-	if have.Int64 > newest {
-		return fmt.Errorf("the database has schema %d, this program knows up to %d: run a newer one", have.Int64, newest)
+	if have > newest {
+		return fmt.Errorf("the database has schema %d, this program knows up to %d: run a newer one", have, newest)
 	}
 	return nil
 }

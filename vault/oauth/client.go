@@ -40,7 +40,7 @@ var publicClient = newClient(nil, func(_, address string, _ syscall.RawConn) err
 var ErrNotPublic = errors.New("the address is not a public one; an operator can allow the URL under [machine] token_urls")
 
 // newClient follows no redirects, which would send codes and secrets to another host.
-func newClient(proxy proxyFunc, control func(network, address string, c syscall.RawConn) error) *http.Client {
+func newClient(proxy func(*http.Request) (*url.URL, error), control func(network, address string, c syscall.RawConn) error) *http.Client {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: control}
 	return &http.Client{
 		Timeout: requestTimeout,
@@ -53,8 +53,6 @@ func newClient(proxy proxyFunc, control func(network, address string, c syscall.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
-
-type proxyFunc = func(*http.Request) (*url.URL, error)
 
 // limited limits the length of response bodies.
 type limited struct{ next http.RoundTripper }

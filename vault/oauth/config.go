@@ -108,20 +108,16 @@ func parse(text []byte, dir string, getenv func(string) string) (*Providers, err
 	if u, err := url.Parse(f.PublicURL); err == nil {
 		f.PublicURL = u.String() // as browsers spell it
 	}
-	ps := &Providers{
-		PublicURL: strings.TrimSuffix(f.PublicURL, "/"), redirectURIs: f.RedirectURIs, machineURLs: f.Machine.TokenURLs,
-		byName: map[string]*Provider{},
-	}
+	ps := &Providers{PublicURL: strings.TrimSuffix(f.PublicURL, "/"), redirectURIs: f.RedirectURIs, machineURLs: f.Machine.TokenURLs}
 	for i, pf := range f.Providers {
 		called := "provider " + cmp.Or(pf.Name, pf.Preset, fmt.Sprint("number ", i+1))
 		p, err := pf.provider(dir, getenv)
 		switch {
 		case err != nil:
 			found.check(called, err)
-		case ps.byName[p.Name] != nil:
+		case ps.Named(p.Name) != nil:
 			found.add("%s: the name is taken by an earlier one: give this one a name", called)
 		default:
-			ps.byName[p.Name] = p
 			ps.list = append(ps.list, p)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -95,13 +96,10 @@ func newError(err error, sent bool) error {
 // ErrorCode is a provider's error code if it has the form of one, since it is put into logs, answers and pages; otherwise
 // "unreadable_error".
 func ErrorCode(code string) string {
-	if len(code) > 64 {
+	if len(code) > 64 || strings.ContainsFunc(code, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.')
+	}) {
 		return "unreadable_error"
-	}
-	for _, c := range code {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.') {
-			return "unreadable_error"
-		}
 	}
 	return code
 }

@@ -1,3 +1,8 @@
+// Package oauth requests OAuth 2.0 tokens: it has the providers and their endpoints, the links for users, and the token
+// requests with a code, a refresh token or a client's own credentials. It stores nothing.
+//
+// Providers are configured in a TOML file (docs/vault.md, "OAuth providers"). A client's secret is never in that
+// file. It is in a file of its own or a systemd credential, and read for each request, so that it can be replaced.
 package oauth
 
 import (
@@ -102,7 +107,12 @@ func discover(ctx context.Context, issuer string) (*endpoint, error) {
 
 // config is the configuration for x/oauth2. AuthStyle is always set: otherwise x/oauth2 would try
 // one style after the other, and a code works only once.
-func (p *Provider) config(e *endpoint, redirectURI string) (*oauth2.Config, error) {
+// Errors: *Error.
+func (p *Provider) config(ctx context.Context, redirectURI string) (*oauth2.Config, error) {
+	e, err := p.endpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
 	secret, err := p.secret()
 	if err != nil {
 		return nil, &Error{Outcome: Unsent, Code: "client_secret_unreadable", cause: err}
@@ -119,11 +129,7 @@ func (p *Provider) config(e *endpoint, redirectURI string) (*oauth2.Config, erro
 // AuthorizeURL is the URL for the user's browser. It contains a hash of the PKCE verifier (RFC 7636).
 // Errors: *Error.
 func (p *Provider) AuthorizeURL(ctx context.Context, state, verifier, redirectURI string) (string, error) {
-	e, err := p.endpoint(ctx)
-	if err != nil {
-		return "", err
-	}
-	c, err := p.config(e, redirectURI)
+	c, err := p.config(ctx, redirectURI)
 	if err != nil {
 		return "", err
 	}
@@ -166,15 +172,52 @@ func (p *Provider) Refresh(ctx context.Context, refresh api.Value) (Token, error
 }
 
 func (p *Provider) requestToken(ctx context.Context, redirectURI string, request func(context.Context, *oauth2.Config) (*oauth2.Token, error)) (Token, error) {
-	e, err := p.endpoint(ctx)
-	if err != nil {
-		return Token{}, err
-	}
-	c, err := p.config(e, redirectURI)
+	c, err := p.config(ctx, redirectURI)
 	if err != nil {
 		return Token{}, err
 	}
 	return requestToken(ctx, p.preset.dialect.client(client), p.Scopes, func(ctx context.Context) (*oauth2.Token, error) {
 		return request(ctx, c)
 	})
+}
+
+// Providers are the providers of one configuration. A nil *Providers has none.
+type Providers struct {
+	// PublicURL is the vault's URL for browsers, without a trailing slash; "": not set.
+	PublicURL string
+
+	redirectURIs []string
+	machineURLs  []string // token URLs of client credentials that need not be public
+	list         []*Provider
+}
+
+// List describes the providers, in the order of the file.
+func (ps *Providers) List() []api.Provider {
+	list := []api.Provider{}
+	if ps == nil {
+		return list
+	}
+	for _, p := range ps.list {
+		list = append(list, api.Provider{Name: p.Name, DisplayName: p.DisplayName, Scopes: p.Scopes})
+	}
+	return list
+}
+
+// Named returns nil if there is no provider of that name.
+func (ps *Providers) Named(name string) *Provider {
+	if ps == nil {
+		return nil
+	}
+	for _, p := range ps.list {
+		if p.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// Allows reports whether a flow may end at a redirect URI: the callback, or one of the configured URIs, compared byte for
+// byte.
+func (ps *Providers) Allows(uri, callback string) bool {
+	return uri == callback || ps != nil && slices.Contains(ps.redirectURIs, uri)
 }

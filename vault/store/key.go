@@ -158,17 +158,15 @@ func (s *Store) Keys(ctx context.Context, tenant string) ([]Key, error) {
 	return read(ctx, s, Actor{local: true}, anyKey, func(t *txn) ([]Key, error) { return t.listKeys(c) })
 }
 
-// RevokeResourceKey revokes a resource key, and wakes the reveals that wait with it. A key that is revoked already
-// keeps its time of revocation. Errors: ErrNotFound, also for a tenant key; ErrDenied for a resource key.
-func (s *Store) RevokeResourceKey(ctx context.Context, a Actor, id string) error {
-	return s.revoke(ctx, a, id)
+// RevokeKey revokes a tenant or resource key of any tenant. Errors: ErrNotFound.
+func (s *Store) RevokeKey(ctx context.Context, id string) error {
+	return s.RevokeResourceKey(ctx, operator, id)
 }
 
-// RevokeKey revokes a tenant or resource key of any tenant. Errors: ErrNotFound.
-func (s *Store) RevokeKey(ctx context.Context, id string) error { return s.revoke(ctx, operator, id) }
-
-// revoke revokes a key. An actor with a tenant can revoke its resource keys only.
-func (s *Store) revoke(ctx context.Context, a Actor, id string) error {
+// RevokeResourceKey revokes a resource key of the actor's tenant, and wakes the reveals that wait with it. A key that is
+// revoked already keeps its time of revocation. The operator, who has no tenant, can revoke any key.
+// Errors: ErrNotFound, also for a tenant key; ErrDenied for a resource key.
+func (s *Store) RevokeResourceKey(ctx context.Context, a Actor, id string) error {
 	defer s.authenticated.Store(new(authCache))
 	return s.write(ctx, a, actKeyRevoke, func(t *txn) error {
 		k, err := t.key("k.id", id)

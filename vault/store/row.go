@@ -77,15 +77,6 @@ func (t *txn) secret(id string) (secretRow, error) {
 	return one(t, "secret", (*secretRow).fields, selectSecrets+` WHERE id = $1 AND tenant_id = $2`, id, t.actor.TenantID)
 }
 
-func (t *txn) insertSecret(r secretRow, upsertKey string) error {
-	all := append(r.listed(), r.sealed()...)
-	return t.insert("secrets", append(all, column{"upsert_key", &upsertKey}))
-}
-
-func (t *txn) updateSecret(r secretRow) error {
-	return t.update("secrets", r.ID, append(r.changing(), r.sealed()...))
-}
-
 // refreshToken opens the stored refresh token; it is empty if there is none.
 func (t *txn) refreshToken(r secretRow) (token api.Value, err error) {
 	var sealed []byte

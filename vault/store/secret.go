@@ -71,7 +71,7 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 	}
 	if !created {
 		err = t.replace(r, actSecretReplace)
-	} else if err = t.insertSecret(r, upsert); err == nil {
+	} else if err = t.insert("secrets", append(append(r.listed(), r.sealed()...), column{"upsert_key", &upsert})); err == nil {
 		err = t.audit(secretEvent(actSecretCreate, r))
 	}
 	if err == nil && (g != nil || !created) { // a new secret has no schedule to end
@@ -93,7 +93,7 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 
 // replace stores a new version of a secret, audits it, and wakes the reveals that wait for it.
 func (t *txn) replace(r secretRow, action string) error {
-	if err := t.updateSecret(r); err != nil {
+	if err := t.update("secrets", r.ID, append(r.changing(), r.sealed()...)); err != nil {
 		return err
 	}
 	if _, err := t.wakeBound(r.ID); err != nil {

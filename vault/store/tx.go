@@ -95,20 +95,16 @@ func (s *Store) refusal(err error, writing bool) error {
 			s.failing.Store(true)
 		}
 		s.log.Error().Err(err).Bool("writing", writing).Msg("store unavailable")
-		return fmt.Errorf("%w: %w", api.NewError(api.ErrUnavailable, s.unavailableMessage(err)), err)
+		message := "the store can't take this now"
+		switch {
+		case s.db.DiskFull(err):
+			message = "the vault's disk is full, so nothing can be stored or revealed until there is room"
+		case errors.Is(err, errUnaudited):
+			message = "this can't be audited now, so it is refused"
+		}
+		return fmt.Errorf("%w: %w", api.NewError(api.ErrUnavailable, message), err)
 	}
 	return fmt.Errorf("%w: %w", api.NewError(api.ErrInternal, "the store failed"), err)
-}
-
-// unavailableMessage is the error that clients get while the store is unavailable.
-func (s *Store) unavailableMessage(err error) string {
-	switch {
-	case s.db.DiskFull(err):
-		return "the vault's disk is full, so nothing can be stored or revealed until there is room"
-	case errors.Is(err, errUnaudited):
-		return "this can't be audited now, so it is refused"
-	}
-	return "the store can't take this now"
 }
 
 // checkKey returns an error if the actor's key was revoked or has expired since it was authenticated: a request that

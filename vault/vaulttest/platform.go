@@ -8,12 +8,13 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
 )
 
 // Platform configures a server that behaves like MIOSA's platform, which has no agent API.
@@ -95,12 +96,10 @@ func (s *Server) Platform(t testing.TB, p Platform) string {
 	return server.URL + "/api/v1"
 }
 
-// lengthAgo is the form of a time in the audit's queries that isn't RFC 3339.
-var lengthAgo = regexp.MustCompile(`^[0-9]+[smhdw]$`)
-
 func audit(w http.ResponseWriter, q url.Values, events []map[string]any) {
 	for _, bound := range []string{q.Get("since"), q.Get("until")} {
-		if _, err := time.Parse(time.RFC3339, bound); err != nil && bound != "" && !lengthAgo.MatchString(bound) {
+		_, err := time.Parse(time.RFC3339, bound)
+		if _, isAgo := api.ParseAgo(bound); err != nil && bound != "" && !isAgo {
 			Refusal{http.StatusUnprocessableEntity, "INVALID"}.write(w)
 			return
 		}
