@@ -52,18 +52,18 @@ func leaked(text string, secrets ...string) (found int, yes bool) {
 	return 0, false
 }
 
-func TestLeakedSeesEveryForm(t *testing.T) {
+func TestLeakedFindsEveryForm(t *testing.T) {
 	for _, s := range canaries {
 		for _, form := range forms(s) {
 			if _, yes := leaked("before "+form+" after", s); len(form) >= 8 && !yes {
-				t.Errorf("blind to %q", form)
+				t.Errorf("%q is not found", form)
 			}
 		}
 		for before := range 3 {
 			for after := range 3 {
 				text := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("-", before) + s + strings.Repeat("-", after)))
 				if _, yes := leaked(text, s); !yes {
-					t.Errorf("blind to base64 of it with %d bytes before and %d after", before, after)
+					t.Errorf("base64 with %d bytes before and %d after is not found", before, after)
 				}
 			}
 		}
@@ -191,7 +191,7 @@ func TestNothingLeaks(t *testing.T) {
 		says := func(text string) {
 			t.Helper()
 			if !poll.Within(time.Minute, func() bool { b, _ := os.ReadFile(logged.Name()); return strings.Contains(string(b), text) }) {
-				t.Fatalf("its log never says %q", text)
+				t.Fatalf("the log does not contain %q", text)
 			}
 		}
 		says("command started")

@@ -14,7 +14,7 @@ import (
 
 // The service manager is notified when the values are in the file, when a reload has ended, even if the new
 // configuration is refused, and when the agent stops. Hooks do not inherit the manager's variables.
-func TestAgent_TellsTheManager(t *testing.T) {
+func TestAgent_NotifiesManager(t *testing.T) {
 	s := vaulttest.Start(t)
 	s.Put(t, "token", "the-value", sandbox, "TOKEN")
 	name := filepath.Join(t.TempDir(), "notify")
@@ -31,7 +31,7 @@ func TestAgent_TellsTheManager(t *testing.T) {
 		for {
 			n, err := manager.Read(b)
 			if err != nil {
-				t.Fatalf("the manager never hears %s: %v\n%s", words, err, d.log())
+				t.Fatalf("the manager does not receive %s: %v\n%s", words, err, d.log())
 			}
 			if strings.Contains(string(b[:n]), words) {
 				return
@@ -43,7 +43,7 @@ func TestAgent_TellsTheManager(t *testing.T) {
 	d = runAgent(t, a, output)
 	hears("READY=1\nSTATUS=1 value, fresh")
 	if b, err := os.ReadFile(filepath.Join(d.dir, "env")); err != nil || !strings.Contains(string(b), "the-value") {
-		t.Errorf("ready without the file: %v", err)
+		t.Errorf("ready before the file is written: %v", err)
 	}
 	hears("WATCHDOG=1")
 	d.says("hook done")

@@ -76,7 +76,7 @@ func (r *agentRun) says(pattern string) {
 	r.Helper()
 	sought := regexp.MustCompile("(?m)" + pattern)
 	if !poll.Within(time.Minute, func() bool { return sought.MatchString(r.log()) }) {
-		r.Fatalf("the log never says %s:\n%s", pattern, r.log())
+		r.Fatalf("the log does not match %s:\n%s", pattern, r.log())
 	}
 }
 
@@ -87,7 +87,7 @@ func (r *agentRun) holds(name, text string) {
 		b, _ := os.ReadFile(filepath.Join(r.dir, name))
 		return strings.Contains(string(b), text)
 	}) {
-		r.Fatalf("%s never holds it; the log:\n%s", name, r.log())
+		r.Fatalf("%s does not contain the text; the log:\n%s", name, r.log())
 	}
 }
 
@@ -116,7 +116,7 @@ func (r *agentRun) ends() {
 }
 
 // An agent that gets several signals ends as with the first one.
-func TestAgent_ToldToEndTwice(t *testing.T) {
+func TestAgent_SeveralSignals(t *testing.T) {
 	s := vaulttest.Start(t)
 	s.Put(t, "token", "the-value", sandbox, "TOKEN")
 	for _, signals := range [][]syscall.Signal{{syscall.SIGTERM}, {syscall.SIGINT}, {syscall.SIGTERM, syscall.SIGINT}} {
@@ -141,7 +141,7 @@ func TestAgent_ToldToEndTwice(t *testing.T) {
 
 // A CA file that replaces another is trusted from then on, and it alone: with a wrong one the agent gets no
 // values.
-func TestAgent_TakesUpCA(t *testing.T) {
+func TestAgent_NewCA(t *testing.T) {
 	c, ca, _ := vaulttest.Certificate(t)
 	_, other, _ := vaulttest.Certificate(t)
 	s := vaulttest.Start(t, vaulttest.WithTLS(c))
@@ -207,13 +207,13 @@ allow_disk = true
 	}
 	cached, err := filepath.Glob(filepath.Join(d.dir, "state", "*"))
 	if err != nil || len(cached) == 0 {
-		t.Errorf("no cache to look at: %v", err)
+		t.Errorf("no cache: %v", err)
 	}
 	d.holdsNone(secrets, cached...)
 	s.Revoke(t, keyID)
 	d.says("key refused: values, cache and outputs removed")
 	if !poll.Within(time.Minute, func() bool { _, err := os.Stat(filepath.Join(d.dir, "env")); return os.IsNotExist(err) }) {
-		t.Error("the env file outlives the revocation")
+		t.Error("the env file remains after the revocation")
 	}
 	d.ends()
 	d.holdsNone(secrets, filepath.Join(d.dir, "log"))

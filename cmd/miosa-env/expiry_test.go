@@ -65,7 +65,7 @@ func TestExpiryWithoutAVault(t *testing.T) {
 	}
 	time.Sleep(time.Until(expires))
 	if !poll.Within(time.Minute, func() bool { return !has(file, "BRIEF")() && has(file, "STAYS")() }) {
-		t.Errorf("the env file keeps it; the log:\n%s", r.log())
+		t.Errorf("the env file still contains it; the log:\n%s", r.log())
 	}
 	took := time.Since(expires)
 	r.holds("followed", "lasting expiring\nlasting\n")

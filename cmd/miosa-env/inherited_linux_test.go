@@ -283,7 +283,7 @@ func TestBlockedSignalWaits(t *testing.T) {
 				}
 			}
 			if want := inherited.Set(unix.SIGTERM, unix.SIGUSR1, 40); strings.HasPrefix(w.name, "replace") && inherited.Signals(pending) != want {
-				t.Errorf("waiting: %x, want %x", pending, want)
+				t.Errorf("pending signals %x, want %x", pending, want)
 			}
 		})
 	}
@@ -306,7 +306,7 @@ func TestSignalsWhileWaiting(t *testing.T) {
 		for _, n := range signals {
 			t.Run(strings.Join(words, " ")+"/"+strconv.Itoa(int(n)), func(t *testing.T) {
 				if code, said := endWaiting(t, vault, words, n, 0); code != 128+int(n) || strings.Contains(said, "goroutine") {
-					t.Errorf("exit code %d, and it says\n%s", code, said)
+					t.Errorf("exit code %d, standard error:\n%s", code, said)
 				}
 			})
 		}
@@ -325,7 +325,7 @@ func TestFaultsWhileWaiting(t *testing.T) {
 						return
 					}
 					if pause > 10*time.Second {
-						t.Fatalf("exit code %d, and it says\n%s", code, said)
+						t.Fatalf("exit code %d, standard error:\n%s", code, said)
 					}
 				}
 			})
@@ -363,7 +363,7 @@ func endWaiting(t *testing.T, vault *vaulttest.Server, words []string, n syscall
 	select {
 	case <-asked:
 	case <-time.After(time.Minute):
-		t.Fatal("the vault isn't asked")
+		t.Fatal("the vault gets no request")
 	}
 	time.Sleep(pause)
 	if err := c.Process.Signal(n); err != nil {

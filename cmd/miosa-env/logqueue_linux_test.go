@@ -11,8 +11,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// TestStopsWithALogThatNobodyReads: a supervisor whose log is not read stops its command as usual, and ends.
-func TestStopsWithALogThatNobodyReads(t *testing.T) {
+// TestUnreadLog: a supervisor whose log is not read stops its command as usual, and ends.
+func TestUnreadLog(t *testing.T) {
 	for _, flags := range []string{"--on-change restart", "--mask", "--mask --on-change restart"} {
 		t.Run(flags, func(t *testing.T) {
 			w := way{flags: append(strings.Fields(flags), "--stop-timeout", "100ms")}

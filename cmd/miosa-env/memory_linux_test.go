@@ -154,14 +154,14 @@ func (r *agentRun) clean(values, controls marks) {
 	}
 	r.Logf("%d KiB seen, %d mappings of secret memory", seen.size>>10, secret)
 	if len(imageOf(r.T, pid, controls).found) == 0 {
-		r.Error("the image is blind")
+		r.Error("the controls are not found in the image")
 	}
 	if text, ok := coreOf(r.T, pid); ok {
 		if found := values.sought(text); found != nil {
 			r.Errorf("%q in a core", found)
 		}
 		if controls.sought(text) == nil {
-			r.Error("the core is blind")
+			r.Error("the controls are not found in the core")
 		}
 	}
 }
@@ -191,7 +191,7 @@ func (r *agentRun) idle() {
 		}
 		return quiet == 3 // not in the moment between two hooks
 	}) {
-		r.Fatal("its hooks don't end")
+		r.Fatal("hooks do not end")
 	}
 }
 
@@ -210,7 +210,7 @@ func (r *agentRun) asks() {
 	}
 }
 
-func TestMarksSeeEveryForm(t *testing.T) {
+func TestMarksInEveryForm(t *testing.T) {
 	m := newMarks()
 	value := m.value(7, 30, "x")
 	wide := ""
@@ -224,11 +224,11 @@ func TestMarksSeeEveryForm(t *testing.T) {
 		"base64, 2 more": base64.RawStdEncoding.EncodeToString([]byte(".." + value)),
 	} {
 		if m.sought([]byte("before "+text+" after")) == nil {
-			t.Errorf("blind to %s", name)
+			t.Errorf("%s is not found", name)
 		}
 	}
 	if m.sought([]byte(newMarks().value(7, 30, "x"))) != nil {
-		t.Error("sees what isn't there")
+		t.Error("found in a text without marks")
 	}
 }
 
@@ -305,10 +305,10 @@ func TestMemoryImage(t *testing.T) {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", holder.Process.Pid))
 		return strings.HasPrefix(string(text), "sleep")
 	}) {
-		t.Fatal("the command never starts")
+		t.Fatal("the command does not start")
 	}
 	if len(imageOf(t, holder.Process.Pid, values).found) == 0 {
-		t.Error("the image is blind: a command's environment isn't seen")
+		t.Error("the environment of a command is not found in its image")
 	}
 	d.clean(values, controls)
 	log := d.log()

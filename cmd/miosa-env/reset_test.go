@@ -66,7 +66,7 @@ func (r *resets) reset() int {
 
 // A connection to the vault is reset while a command runs, under TLS, whose close_notify then fails. The command
 // runs on, gets the next value, and its exit code is returned.
-func TestResetsUnderACommand(t *testing.T) {
+func TestConnectionResets(t *testing.T) {
 	c, ca, _ := vaulttest.Certificate(t)
 	s := vaulttest.Start(t, vaulttest.WithTLS(c))
 	secret := s.Put(t, "token", "first", sandbox, "TOKEN")
@@ -85,10 +85,10 @@ func TestResetsUnderACommand(t *testing.T) {
 	const route = "POST /egress/bindings/reveal"
 	for i := range 5 {
 		if !poll.Within(time.Minute, func() bool { return s.Requests(route) > i+1 }) { // the next wait has begun
-			t.Fatalf("after %d resets it doesn't ask any more", i)
+			t.Fatalf("no request after %d resets", i)
 		}
 		if !poll.Within(time.Minute, func() bool { return r.reset() > 0 }) {
-			t.Fatal("nothing to reset")
+			t.Fatal("no open connection")
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

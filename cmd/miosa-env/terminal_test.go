@@ -68,7 +68,7 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 		switch verb {
 		case "sees":
 			if !poll.Within(time.Minute, func() bool { return strings.Contains(screen.text()[seen:], text) }) {
-				ts.Fatalf("the screen never shows %q:\n%s", text, screen.text())
+				ts.Fatalf("the screen does not show %q:\n%s", text, screen.text())
 			}
 			seen += strings.Index(screen.text()[seen:], text) + len(text)
 		case "types":
@@ -79,7 +79,7 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 		case "user":
 			ts.Check(s.consent(text, strings.ReplaceAll(screen.text(), "\r\n", "\n")))
 		default:
-			ts.Fatalf("no step: %s", step)
+			ts.Fatalf("unknown step: %s", step)
 		}
 	}
 	timer := time.AfterFunc(time.Minute, func() { _ = c.Process.Kill() })
@@ -95,7 +95,7 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("exit code %d, want %d:\n%s", got, want, screen.text())
 	}
 	if diff := cmp.Diff(after, before, cmp.Exporter(func(reflect.Type) bool { return true })); diff != "" {
-		ts.Fatalf("the terminal isn't left as it was (-got +want):\n%s", diff)
+		ts.Fatalf("the terminal's modes have changed (-got +want):\n%s", diff)
 	}
 }
 

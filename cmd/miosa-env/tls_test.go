@@ -55,7 +55,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-func TestDoctorSeesTheClock(t *testing.T) {
+func TestDoctorClock(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		ahead time.Duration // of the vault's clock

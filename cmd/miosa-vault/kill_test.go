@@ -90,7 +90,7 @@ func TestFault_V1_KilledWhileServing(t *testing.T) {
 	}
 	t.Logf("%d kills over %d answered writes in %s", rounds, b.answered, time.Since(began).Round(time.Millisecond))
 	if b.answered < rounds {
-		t.Errorf("that is too few to tell anything")
+		t.Errorf("only %d writes were answered in %d rounds", b.answered, rounds)
 	}
 }
 

@@ -36,6 +36,6 @@ func TestQuit(t *testing.T) {
 	<-p.ended
 	_, said := p.text()
 	if status, ok := p.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGQUIT || strings.Contains(said, "goroutine") {
-		t.Errorf("%v, and it says\n%s", p.ProcessState, said)
+		t.Errorf("%v, standard error:\n%s", p.ProcessState, said)
 	}
 }

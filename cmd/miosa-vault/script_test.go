@@ -69,7 +69,7 @@ var running sync.Map // of *process
 func current(ts *testscript.TestScript) *process {
 	p, ok := running.Load(ts.Getenv("WORK"))
 	if !ok {
-		ts.Fatalf("no vault runs")
+		ts.Fatalf("no vault is running")
 	}
 	return p.(*process)
 }
@@ -114,7 +114,7 @@ func cmdEnds(ts *testscript.TestScript, _ bool, args []string) {
 	select {
 	case <-p.ended:
 	case <-time.After(patience):
-		ts.Fatalf("still there after %s", args[0])
+		ts.Fatalf("still running after %s", args[0])
 	}
 	running.CompareAndDelete(p.Dir, p)
 	out, text := p.text()
@@ -130,7 +130,7 @@ func cmdHup(ts *testscript.TestScript, _ bool, _ []string) {
 	told := func() int { _, text := p.text(); return strings.Count(text, "reload") }
 	before := told()
 	ts.Check(p.Process.Signal(syscall.SIGHUP))
-	p.await(ts, "the log tells of the certificate", func() bool { return told() > before })
+	p.await(ts, "the log mentions the reload", func() bool { return told() > before })
 }
 
 func cmdExits(ts *testscript.TestScript, _ bool, args []string) {

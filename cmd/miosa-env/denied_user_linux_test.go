@@ -15,9 +15,9 @@ import (
 )
 
 // A user that the agent denies gets an error about that with a hint, and not one about a missing key.
-func TestForeignerIsToldWhy(t *testing.T) {
+func TestDeniedUser(t *testing.T) {
 	needs.Root(t, "to be another user")
-	const foreigner = 65534
+	const other = 65534
 	s := vaulttest.Start(t)
 	s.Put(t, "token", "the-value", sandbox, "TOKEN")
 	key := s.ResourceKey(t, sandbox)
@@ -45,7 +45,7 @@ func TestForeignerIsToldWhy(t *testing.T) {
 		command := exec.CommandContext(t.Context(), filepath.Join(built, "miosa-env"), args...)
 		command.Dir = dir
 		command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "MIOSA_SOCKET=" + socket}, env...)
-		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: foreigner, Gid: foreigner}}
+		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: other, Gid: other}}
 		var out, problems bytes.Buffer
 		command.Stdout, command.Stderr = &out, &problems
 		if err := command.Run(); command.ProcessState == nil {
@@ -83,6 +83,6 @@ func TestForeignerIsToldWhy(t *testing.T) {
 
 	d.write("agent.toml", "socket = \""+socket+"\"\nallow_users = [\"65534\"]\n")
 	if !poll.Within(time.Minute, func() bool { out, _, _ := asked(nil, "get", "TOKEN"); return out == "the-value\n" }) {
-		t.Error("a user who is allowed gets nothing")
+		t.Error("an allowed user does not get the value")
 	}
 }

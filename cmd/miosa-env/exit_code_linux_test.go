@@ -142,15 +142,15 @@ func TestExactExitCodes(t *testing.T) {
 			for want := 0; want < 256; want += step {
 				c := e.command(t, w, "sh", "-c", fmt.Sprintf("exit $((%d + ${ZERO:-1000}))", want))
 				if got, said := w.code(t, c); got != want || said != "" {
-					t.Errorf("exit %d came out as %d\n%s", want, got, said)
+					t.Errorf("exit code %d, want %d\n%s", got, want, said)
 				}
 			}
 		})
 	}
 }
 
-// deadly returns the signals whose default action ends a process, with -short only two of the real-time signals.
-func deadly() (all []syscall.Signal) {
+// fatalSignals returns the signals whose default action ends a process, with -short only two of the real-time signals.
+func fatalSignals() (all []syscall.Signal) {
 	for n := syscall.Signal(1); n <= 64; n++ {
 		switch n {
 		case unix.SIGCHLD, unix.SIGCONT, unix.SIGURG, unix.SIGWINCH, unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
@@ -163,7 +163,7 @@ func deadly() (all []syscall.Signal) {
 	return all
 }
 
-func TestExactDeaths(t *testing.T) {
+func TestExactSignals(t *testing.T) {
 	e := newExact(t)
 	for _, w := range ways {
 		if w.pid1 && w.name == "replace as PID 1" {
@@ -172,10 +172,10 @@ func TestExactDeaths(t *testing.T) {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
 			w.needed(t)
-			for _, n := range deadly() {
+			for _, n := range fatalSignals() {
 				c := e.command(t, w, "sh", "-c", fmt.Sprintf("ulimit -c 0; kill -%d $$; sleep 5", n))
 				if got, said := w.code(t, c); got != 128+int(n) || said != "" {
-					t.Errorf("death by %d came out as %d\n%s", n, got, said)
+					t.Errorf("signal %d: exit code %d\n%s", n, got, said)
 				}
 			}
 		})
@@ -208,7 +208,7 @@ func TestKilledSupervisor(t *testing.T) {
 			}
 			defer func() { _ = c.Process.Kill() }()
 			if !poll.Within(time.Minute, func() bool { return len(read("ticks")) > 0 }) {
-				t.Fatal("the command never starts")
+				t.Fatal("the command does not start")
 			}
 			pid, err := strconv.Atoi(strings.TrimSpace(read("pid")))
 			if err != nil {
@@ -220,20 +220,20 @@ func TestKilledSupervisor(t *testing.T) {
 			_ = c.Wait() // killed; the command's signal was sent before
 			if !tt.outlive {
 				if !poll.Within(time.Minute, func() bool { return read("got") == "TERM\n" }) {
-					t.Error("the command gets no TERM")
+					t.Error("the command does not get TERM")
 					_ = syscall.Kill(pid, syscall.SIGKILL)
 				}
 				return
 			}
 			ticks := len(read("ticks"))
 			if !poll.Within(time.Minute, func() bool { return len(read("ticks")) > ticks+5 || read("got") != "" }) || read("got") != "" {
-				t.Error("the command doesn't outlive it")
+				t.Error("the command ends with the supervisor")
 			}
 			if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 				t.Error(err)
 			}
 			if !poll.Within(time.Minute, func() bool { return read("got") == "TERM\n" }) {
-				t.Error("the command can't be ended")
+				t.Error("TERM does not end the command")
 			}
 		})
 	}
@@ -241,7 +241,7 @@ func TestKilledSupervisor(t *testing.T) {
 
 // One Ctrl-C sends one INT to the command, and one Ctrl-\ one QUIT. An additional one would be counted before the
 // next key.
-func TestOneCtrlCIsOne(t *testing.T) {
+func TestOneSignalPerKey(t *testing.T) {
 	e := newExact(t)
 	self, err := os.Executable()
 	if err != nil {
@@ -282,7 +282,7 @@ func TestOneCtrlCIsOne(t *testing.T) {
 					t.Fatal(err)
 				}
 				if !poll.Within(time.Minute, func() bool { return strings.Contains(shown(), then) }) {
-					t.Fatalf("the screen never shows %q:\n%s", then, shown())
+					t.Fatalf("the screen does not show %q:\n%s", then, shown())
 				}
 			}
 			const times = 20
@@ -293,7 +293,7 @@ func TestOneCtrlCIsOne(t *testing.T) {
 			typed("\x1c", "done")
 			_ = c.Wait()
 			if n := strings.Count(shown(), "INT "); n != times {
-				t.Errorf("%d times Ctrl-C were %d", times, n)
+				t.Errorf("%d signals for %d times Ctrl-C", n, times)
 			}
 			if code := codeOf(c.ProcessState); code != 7 {
 				t.Errorf("exit code %d, want 7", code)
