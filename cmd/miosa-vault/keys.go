@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
-	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/store"
@@ -107,14 +105,7 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 // nearTenant is the beginning of a hint: the tenant with a similar name, if there is one.
 func nearTenant(ctx context.Context, s *store.Store, name string) string {
 	list, _ := s.Keys(ctx, "") // only for the hint
-	var names []string
-	for _, k := range list {
-		names = append(names, k.TenantName)
-	}
-	if hint := nearest.Hint(name, names); hint != "" {
-		return hint + " "
-	}
-	return ""
+	return cli.Meant(name, cli.Texts(list, func(k *store.Key) string { return k.TenantName }))
 }
 
 // writeKey creates a key and writes it to a new file, or with out "" to stdout.
@@ -189,9 +180,7 @@ func (p *program) printKeys(list []store.Key, asJSON bool) error {
 		}
 	}
 	if asJSON {
-		enc := json.NewEncoder(p.stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(listed)
+		return cli.PrintJSON(p.stdout, listed)
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ID\tTENANT\tRESOURCE\tCREATED\tEXPIRES\tREVOKED")
@@ -231,7 +220,7 @@ to lose.`,
 			return location.with(ctx, p, func(s *store.Store) error {
 				return cli.UnknownID(s.RevokeKey(ctx, inv.Args[0]), inv.Args[0], "miosa-vault keys list",
 					func() ([]store.Key, error) { return s.Keys(ctx, "") },
-					func(k store.Key) string { return k.ID })
+					func(k *store.Key) string { return k.ID })
 			})
 		},
 	}

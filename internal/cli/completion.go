@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
@@ -43,7 +42,7 @@ func (a *App) completionCommand() *Command {
 				return WithHint(errors.New("want the name of one shell"), hint)
 			}
 			if shell, err = setting.Among(args[0], shells); err != nil {
-				return WithHint(errors.New("no completion for "+Quote(args[0])), strings.TrimSpace(nearest.Hint(args[0], shells)+" "+hint))
+				return WithHint(errors.New("no completion for "+Quote(args[0])), Meant(args[0], shells)+hint)
 			}
 			return nil
 		},

@@ -3,7 +3,6 @@ package cli
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
@@ -23,16 +22,29 @@ func WithHint(err error, hint string) error { return hinted{err, hint} }
 
 // UnknownID adds a hint to api.ErrNotFound: an id similar to the given one, and the command that lists ids. It returns other
 // errors unchanged, and ignores an error of list.
-func UnknownID[T any](err error, id, command string, list func() ([]T, error), idOf func(T) string) error {
+func UnknownID[T any](err error, id, command string, list func() ([]T, error), idOf func(*T) string) error {
 	if !errors.Is(err, api.ErrNotFound) {
 		return err
 	}
 	known, _ := list()
-	ids := make([]string, len(known))
-	for i, one := range known {
-		ids[i] = idOf(one)
+	return WithHint(err, Meant(id, Texts(known, idOf))+command+" shows the ids")
+}
+
+// Meant begins a hint about an unknown name with the known one that was probably meant, if there is one.
+func Meant(name string, known []string) string {
+	if hint := nearest.Hint(name, known); hint != "" {
+		return hint + " "
 	}
-	return WithHint(err, strings.TrimSpace(nearest.Hint(id, ids)+" "+command+" shows the ids"))
+	return ""
+}
+
+// Texts returns a text for each item of a list.
+func Texts[T any](list []T, text func(*T) string) []string {
+	texts := make([]string, len(list))
+	for i := range list {
+		texts[i] = text(&list[i])
+	}
+	return texts
 }
 
 // Hint returns the hint of the first error in the chain of err that has one, or "". It ignores joined errors, whose hints

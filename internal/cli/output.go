@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 
@@ -23,6 +24,14 @@ func (o *Output) Write(b []byte) (int, error) {
 		o.Err = err
 	}
 	return n, err
+}
+
+// PrintJSON writes v as indented JSON.
+func PrintJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 // Colours reports whether to use colours: on a terminal that supports them, unless NO_COLOR is set.

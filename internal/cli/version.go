@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -23,9 +22,7 @@ func (a *App) versionCommand() *Command {
 		},
 		Run: func(context.Context, *Invocation) error {
 			if asJSON {
-				e := json.NewEncoder(a.Out)
-				e.SetIndent("", "  ")
-				return e.Encode(map[string]string{"version": a.Version, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
+				return PrintJSON(a.Out, map[string]string{"version": a.Version, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
 			}
 			_, err := fmt.Fprintf(a.Out, "%s %s %s/%s %s\n", a.Root.Use, a.Version, runtime.GOOS, runtime.GOARCH, runtime.Version())
 			return err

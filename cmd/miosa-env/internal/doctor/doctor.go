@@ -53,7 +53,7 @@ none of them. The exit code is 0, or 1 if there is a problem.`,
 				p.Code = 1
 			}
 			if asJSON {
-				return program.PrintJSON(p.Stdout, d.sorted())
+				return cli.PrintJSON(p.Stdout, d.sorted())
 			}
 			works := "run would work"
 			if d.source != "" {

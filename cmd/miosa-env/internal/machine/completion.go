@@ -29,7 +29,7 @@ func completeFlag(p *program.Program) func(*pflag.Flag) cli.Completer {
 
 func completeChange(_ context.Context, _ *cli.Invocation, typed string) []string {
 	if what, _, ok := strings.Cut(typed, "="); ok && strings.EqualFold(what, "signal") {
-		return prefixed(what+"=", signal.Names())
+		return cli.Texts(signal.Names(), func(name *string) string { return what + "=" + *name })
 	}
 	return []string{"ignore", "restart", "signal=", "hook="}
 }
@@ -47,18 +47,7 @@ func completeVariables(p *program.Program) cli.Completer {
 		if err != nil {
 			return nil
 		}
-		names := make([]string, len(rows)) // sorted, as rows are
-		for i, row := range rows {
-			names[i] = row.Variable
-		}
-		return prefixed(typed[:1+strings.LastIndexByte(typed, ',')], names)
+		before := typed[:1+strings.LastIndexByte(typed, ',')]
+		return cli.Texts(rows, func(row *listed) string { return before + row.Variable })
 	}
-}
-
-func prefixed(before string, words []string) []string {
-	list := make([]string, len(words))
-	for i, word := range words {
-		list[i] = before + word
-	}
-	return list
 }

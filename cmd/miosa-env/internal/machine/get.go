@@ -66,13 +66,10 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 func valueOf(p *program.Program, s api.Snapshot, name string) (api.Value, error) {
 	i := slices.IndexFunc(s.Bound, func(b api.Bound) bool { return b.ExposeAsEnv == name })
 	if i < 0 {
-		names := make([]string, len(s.Bound))
-		for i := range s.Bound {
-			names[i] = s.Bound[i].ExposeAsEnv
-		}
+		names := cli.Texts(s.Bound, func(b *api.Bound) string { return b.ExposeAsEnv })
 		return api.Value{}, cli.WithHint(
 			fmt.Errorf("nothing is bound to %s as %s", s.Resource, cli.Quote(name)),
-			program.Meant(name, names)+"miosa-env list shows what is")
+			cli.Meant(name, names)+"miosa-env list shows what is")
 	}
 	b := s.Bound[i]
 	if b.Delivery != api.DeliverPlatform {

@@ -73,7 +73,7 @@ in vault and agent of --json.`,
 			case err != nil:
 				return err
 			case asJSON:
-				return program.PrintJSON(p.Stdout, rows)
+				return cli.PrintJSON(p.Stdout, rows)
 			case len(rows) == 0:
 				fmt.Fprintf(p.Stderr, "miosa-env: nothing is bound to %s, says %s\n", resource, cli.OneLine(from.String()))
 				return nil

@@ -69,7 +69,7 @@ there is no agent to ask.`,
 				p.Log.Warn().Err(err).Msg("run does not use this agent")
 			}
 			if asJSON {
-				return program.PrintJSON(p.Stdout, status)
+				return cli.PrintJSON(p.Stdout, status)
 			}
 			return printStatus(p.Stdout, status)
 		},

@@ -1,7 +1,6 @@
 package program
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -11,16 +10,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
-	"github.com/Miosa-osa/miosa-env/internal/nearest"
 )
-
-// PrintJSON writes v as indented JSON.
-func PrintJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
 
 // Cell returns text on one line, without control characters; "-" if it is empty.
 func Cell(text string) string {
@@ -122,12 +112,4 @@ func VersionOf(n int64) string {
 		return ""
 	}
 	return strconv.FormatInt(n, 10)
-}
-
-// Meant begins a hint about an unknown name with the known one that was probably meant, if there is one.
-func Meant(name string, known []string) string {
-	if hint := nearest.Hint(name, known); hint != "" {
-		return cli.OneLine(hint) + " "
-	}
-	return ""
 }

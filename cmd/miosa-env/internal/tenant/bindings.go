@@ -122,11 +122,7 @@ func nearResource(ctx context.Context, vault *secrets.Client, r api.Resource) st
 		return ""
 	}
 	list, _ := vault.ListBindings(ctx, secrets.BindingFilter{}) // after an error there is no suggestion
-	known := make([]string, len(list))
-	for i := range list {
-		known[i] = list[i].Resource.String()
-	}
-	return nearest.Word(r.String(), known)
+	return nearest.Word(r.String(), cli.Texts(list, func(b *api.Binding) string { return b.Resource.String() }))
 }
 
 func bindingsDeleteCommand(p *program.Program) *cli.Command {
@@ -149,7 +145,7 @@ func bindingsDeleteCommand(p *program.Program) *cli.Command {
 		if err := vault.DeleteBinding(ctx, inv.Args[0]); err != nil {
 			return cli.UnknownID(err, inv.Args[0], "miosa-env bindings list",
 				func() ([]api.Binding, error) { return vault.ListBindings(ctx, secrets.BindingFilter{}) },
-				func(b api.Binding) string { return b.ID })
+				func(b *api.Binding) string { return b.ID })
 		}
 		return printDone(p, "deleted "+inv.Args[0])
 	})

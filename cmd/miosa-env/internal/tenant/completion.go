@@ -43,12 +43,9 @@ func completeWords(p *program.Program, ask words) cli.Completer {
 func described(word, about string) string { return word + "\t" + cli.OneLine(about) }
 
 // secretNames returns the names of secrets.
-func secretNames(ctx context.Context, vault *secrets.Client) (list []string, err error) {
+func secretNames(ctx context.Context, vault *secrets.Client) ([]string, error) {
 	all, err := vault.List(ctx, secrets.Filter{})
-	for _, s := range all {
-		list = append(list, described(s.Name, s.Type))
-	}
-	return list, err
+	return cli.Texts(all, func(s *api.Secret) string { return described(s.Name, s.Type) }), err
 }
 
 // secretIDs returns what identifies one secret: ids, and names that only one secret has.
@@ -67,12 +64,9 @@ func secretIDs(ctx context.Context, vault *secrets.Client) (list []string, err e
 	return list, err
 }
 
-func bindingIDs(ctx context.Context, vault *secrets.Client) (list []string, err error) {
+func bindingIDs(ctx context.Context, vault *secrets.Client) ([]string, error) {
 	all, err := vault.ListBindings(ctx, secrets.BindingFilter{})
-	for i := range all {
-		list = append(list, described(all[i].ID, targetOf(&all[i]).String()))
-	}
-	return list, err
+	return cli.Texts(all, func(b *api.Binding) string { return described(b.ID, targetOf(b).String()) }), err
 }
 
 // keyIDs returns the ids of keys that can be revoked.
@@ -86,12 +80,9 @@ func keyIDs(ctx context.Context, vault *secrets.Client) (list []string, err erro
 	return list, err
 }
 
-func providerNames(ctx context.Context, vault *secrets.Client) (list []string, err error) {
+func providerNames(ctx context.Context, vault *secrets.Client) ([]string, error) {
 	all, err := vault.Providers(ctx)
-	for _, provider := range all {
-		list = append(list, described(provider.Name, provider.DisplayName))
-	}
-	return list, err
+	return cli.Texts(all, func(p *api.Provider) string { return described(p.Name, p.DisplayName) }), err
 }
 
 // completeResources offers the resources that have bindings, each with end; if there are none, the types of resources.
@@ -100,12 +91,9 @@ func completeResources(p *program.Program, end string) cli.Completer {
 		if end != "" && strings.Contains(typed, end) {
 			return nil
 		}
-		list := offer(ctx, p, inv, func(ctx context.Context, vault *secrets.Client) (list []string, err error) {
+		list := offer(ctx, p, inv, func(ctx context.Context, vault *secrets.Client) ([]string, error) {
 			all, err := vault.ListBindings(ctx, secrets.BindingFilter{})
-			for _, b := range all {
-				list = append(list, b.Resource.String()+end)
-			}
-			return list, err
+			return cli.Texts(all, func(b *api.Binding) string { return b.Resource.String() + end }), err
 		})
 		if len(list) == 0 {
 			return []string{api.Computer + ":", api.Sandbox + ":"}

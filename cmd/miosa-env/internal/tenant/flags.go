@@ -89,25 +89,19 @@ func (e *expiry) Set(s string) error {
 		return nil
 	}
 	e.never, e.ago = false, ""
-	if ago, ok := api.ParseAgo(s); ok && e.former && strings.ContainsAny(s, "dw") {
-		at := time.Now().Add(-ago).UTC().Truncate(time.Second)
-		e.at, e.ago = &at, s
-		return nil
-	}
-	if d, err := time.ParseDuration(s); err == nil && d > 0 {
-		if e.former {
-			d = -d
+	d, err := time.ParseDuration(s)
+	lengths, sign := "720h", time.Duration(1)
+	if e.former {
+		lengths, sign = "24h or 7d", -1
+		if ago, ok := api.ParseAgo(s); ok && strings.ContainsAny(s, "dw") {
+			d, err, e.ago = ago, nil, s
 		}
-		at := time.Now().Add(d).UTC().Truncate(time.Second)
-		e.at = &at
-		return nil
 	}
-	at, err := time.Parse(time.RFC3339, s)
-	if err != nil && e.former {
-		return errors.New("want a length of time such as 24h or 7d, or a time such as 2030-01-02T15:04:05Z")
-	}
-	if err != nil {
-		return errors.New("want a length of time such as 720h, or a time such as 2030-01-02T15:04:05Z")
+	var at time.Time
+	if err == nil && d > 0 {
+		at = time.Now().Add(sign * d).UTC().Truncate(time.Second)
+	} else if at, err = time.Parse(time.RFC3339, s); err != nil {
+		return errors.New("want a length of time such as " + lengths + ", or a time such as 2030-01-02T15:04:05Z")
 	}
 	e.at = &at
 	return nil

@@ -76,7 +76,7 @@ func createKey(ctx context.Context, p *program.Program, vault *secrets.Client, r
 	}
 	switch {
 	case err == nil && asJSON:
-		err = program.PrintJSON(p.Stdout, made)
+		err = cli.PrintJSON(p.Stdout, made)
 	case err == nil && out == "":
 		_, err = io.WriteString(p.Stdout, text)
 	}
@@ -135,7 +135,7 @@ once. It doesn't ask: where a key has leaked there is no time to lose.`,
 		if err := vault.RevokeKey(ctx, inv.Args[0]); err != nil {
 			return cli.UnknownID(err, inv.Args[0], "miosa-env keys list",
 				func() ([]api.ResourceKey, error) { return vault.ListKeys(ctx, api.Resource{}) },
-				func(k api.ResourceKey) string { return k.ID })
+				func(k *api.ResourceKey) string { return k.ID })
 		}
 		return printDone(p, "revoked "+inv.Args[0])
 	})

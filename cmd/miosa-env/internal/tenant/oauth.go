@@ -143,11 +143,8 @@ func unknownProvider(ctx context.Context, vault *secrets.Client, name string) er
 	if len(list) == 0 {
 		return cli.WithHint(err, "it has no providers at all: miosa-vault names them in its --oauth-file")
 	}
-	known := make([]string, len(list))
-	for i := range list {
-		known[i] = list[i].Name
-	}
-	return cli.WithHint(err, program.Meant(name, known)+"miosa-env oauth providers lists them")
+	known := cli.Texts(list, func(provider *api.Provider) string { return provider.Name })
+	return cli.WithHint(err, cli.Meant(name, known)+"miosa-env oauth providers lists them")
 }
 
 // endOf returns the error for a flow that wasn't completed, with its exit code and what to do next.

@@ -105,10 +105,7 @@ func matches(name string, names []string) bool {
 
 // nearSecret completes a message about names that no secret has with a similar name.
 func nearSecret(all []api.Secret, names []string) string {
-	known := make([]string, len(all))
-	for i := range all {
-		known[i] = all[i].Name
-	}
+	known := cli.Texts(all, func(s *api.Secret) string { return s.Name })
 	for _, name := range names {
 		if word := nearest.Word(name, known); word != "" {
 			return cli.OneLine(nearest.OrMeant(word))

@@ -150,7 +150,7 @@ func findSecret(ctx context.Context, vault *secrets.Client, idOrName string) (*a
 	}
 	switch len(named) {
 	case 0:
-		return nil, cli.WithHint(errors.New("no secret has the id or name "+cli.Quote(idOrName)), program.Meant(idOrName, names)+"miosa-env secrets list shows all")
+		return nil, cli.WithHint(errors.New("no secret has the id or name "+cli.Quote(idOrName)), cli.Meant(idOrName, names)+"miosa-env secrets list shows all")
 	case 1:
 		return named[0], nil
 	}

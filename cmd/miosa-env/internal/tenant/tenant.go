@@ -102,7 +102,7 @@ func printDone(p *program.Program, line string) error {
 
 // printJSON prints a response of the vault, without keys.
 func printJSON(p *program.Program, response any) error {
-	return program.PrintJSON(cli.Redacted{To: p.Stdout}, response)
+	return cli.PrintJSON(cli.Redacted{To: p.Stdout}, response)
 }
 
 // printJSONList prints a list, [] if it is nil.
