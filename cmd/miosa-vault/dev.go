@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -64,9 +65,11 @@ func (d *development) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	if err != nil {
 		return err
 	}
-	seeds, err := readSeed(d.seed)
-	if err != nil {
-		return err
+	var seeds []dotenv.Variable
+	if d.seed != "" {
+		if seeds, err = dotenv.Read(d.seed); err != nil {
+			return err
+		}
 	}
 	providers, err := d.providers(d.oauth)
 	if err != nil {
@@ -84,11 +87,7 @@ func (d *development) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if gone := os.RemoveAll(dir); err == nil {
-			err = gone
-		}
-	}()
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	root, err := keyring.NewRoot()
 	if err != nil {
 		return err
@@ -100,11 +99,7 @@ func (d *development) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if closed := v.Close(); err == nil {
-			err = closed
-		}
-	}()
+	defer func() { err = errors.Join(err, v.Close()) }()
 	settings, err := d.fill(ctx, v.Store(), resource, seeds)
 	if err != nil {
 		return err
@@ -153,7 +148,8 @@ func (d *development) fill(ctx context.Context, store *store.Store, r *api.Resou
 		return "", err
 	}
 	for _, v := range seeds {
-		if err := putSeed(ctx, store, operator, *r, v); err != nil {
+		secret := api.NewSecret{Name: v.Name, Type: "env_var", Value: v.Value, Resource: *r, ExposeAsEnv: v.Name}
+		if _, _, _, err := store.PutSecret(ctx, operator, secret, nil); err != nil {
 			return "", fmt.Errorf("seed %s, %s: %w", d.seed, v.Name, err)
 		}
 	}

@@ -11,9 +11,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 )
 
-// keepPipes lets env files be read again at each change. What isn't a regular file, such as the pipe that a
-// shell makes of <(command), gives its content once: it is read now and kept in memory, under a path of
-// its own. The names by which it was given are kept for errors.
+// keepPipes copies env files that aren't regular files, such as a shell's <(command), into memory, because env files are read again
+// at each change, and these can be read only once.
 func (r *runner) keepPipes() error {
 	r.given = map[string]string{}
 	for i, path := range r.environment.Files {
@@ -45,6 +44,6 @@ func (r *runner) keep(path string) (string, error) {
 	if _, err := io.Copy(to, io.LimitReader(from, dotenv.MaxSize+1)); err != nil {
 		return "", errors.Join(err, to.Close())
 	}
-	r.kept = append(r.kept, to) // an *os.File nobody holds is closed
+	r.kept = append(r.kept, to) // otherwise it would be closed when it is collected
 	return fmt.Sprintf("/proc/self/fd/%d", fd), nil
 }

@@ -39,8 +39,9 @@ func New(version string, args, environ []string, stdin io.Reader, stdout, stderr
 	if len(args) > 0 {
 		args = args[1:]
 	}
+	clone := func(s *string) string { return strings.Clone(*s) }
 	p := &Program{
-		Args: clones(args), Environ: clones(environ), Version: version,
+		Args: cli.Texts(args, clone), Environ: cli.Texts(environ, clone), Version: version,
 		Stdin: stdin, Stdout: &cli.Output{To: stdout}, Stderr: cli.Redacted{To: stderr}, Log: zerolog.Nop(),
 	}
 	p.options = p.Settings.Options()
@@ -71,14 +72,6 @@ func (e Environment) Get(name string) string {
 
 // Setting returns the value of a variable without white space around it, which .env files and YAML may leave.
 func (e Environment) Setting(name string) string { return setting.Trim(e.Get(name)) }
-
-func clones(list []string) []string {
-	copies := make([]string, len(list))
-	for i, s := range list {
-		copies[i] = strings.Clone(s)
-	}
-	return copies
-}
 
 // Execute runs the command that the arguments ask for, reports its error, and returns the exit code.
 func (p *Program) Execute(ctx context.Context, app *cli.App) int {

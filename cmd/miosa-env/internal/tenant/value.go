@@ -42,13 +42,10 @@ end (LF or CRLF) at the end, which is dropped unless --keep-newline is given.`
 // oneSecret accepts exactly one argument. Further ones may be a value, so they are wiped and not repeated.
 func oneSecret(what string) func([]string) error {
 	return func(args []string) error {
-		switch len(args) {
-		case 0:
-			return errors.New(what + " is missing")
-		case 1:
-			return nil
+		if len(args) > 1 {
+			return RefusedValue(args[1:]...)
 		}
-		return RefusedValue(args[1:]...)
+		return oneArgument(what)(args)
 	}
 }
 
