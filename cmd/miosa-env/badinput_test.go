@@ -190,7 +190,7 @@ func TestBadInput(t *testing.T) {
 		}},
 		{"unknown CA", func(t *testing.T, _ string) attempt {
 			c, _, _ := vaulttest.Certificate(t)
-			return configured(vaulttest.Start(t, vaulttest.WithTLS(c)).BaseURL, aKey())
+			return configured(vaulttest.Start(t, vaulttest.WithTLS(c)).BaseURL, aKey()).with("MIOSA_TIMEOUT", "10s")
 		}, 125, []string{
 			"error: the certificate of the vault at ADDRESS is signed by an authority this machine doesn't trust",
 			"hint: for a private authority give --ca-file; else install the ca-certificates package",

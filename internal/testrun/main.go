@@ -66,7 +66,11 @@ func test(ctx context.Context, args []string, stdout, stderr io.Writer) (int, er
 	c.Stdout, c.Stderr = r, stderr
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	group := func(s syscall.Signal) error { return syscall.Kill(-c.Process.Pid, s) }
-	c.Cancel = func() error { return group(syscall.Signal(context.Cause(ctx).(interruption))) }
+	interrupted := func() (by interruption, ok bool) { return errors.AsType[interruption](context.Cause(ctx)) }
+	c.Cancel = func() error {
+		by, _ := interrupted()
+		return group(syscall.Signal(by))
+	}
 	c.WaitDelay = stopTimeout
 	started := time.Now()
 	if err := c.Start(); err != nil {
@@ -88,10 +92,10 @@ func test(ctx context.Context, args []string, stdout, stderr io.Writer) (int, er
 	forwarding.Wait()
 
 	code := c.ProcessState.ExitCode()
-	by, interrupted := context.Cause(ctx).(interruption)
+	by, signaled := interrupted()
 	exit, failed := errors.AsType[*exec.ExitError](err)
 	switch {
-	case interrupted:
+	case signaled:
 		_ = group(syscall.SIGKILL)
 		code = 128 + int(by)
 	case failed && code < 0:
@@ -99,6 +103,6 @@ func test(ctx context.Context, args []string, stdout, stderr io.Writer) (int, er
 	case err != nil && !failed:
 		return 0, err
 	}
-	r.finish(ctx, time.Since(started), interrupted)
+	r.finish(ctx, time.Since(started), signaled)
 	return code, nil
 }
