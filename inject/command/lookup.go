@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -83,14 +84,10 @@ func executable(file string) error {
 	return unix.Faccessat(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS)
 }
 
-// missing reports whether the search should go on without reporting err.
+// missing reports whether the search should go on without reporting err. EINVAL means a NUL in the name.
 func missing(err error) bool {
-	for _, e := range []error{unix.ENOENT, unix.ENOTDIR, unix.ENAMETOOLONG, unix.ELOOP, unix.ESTALE, unix.ENODEV, unix.ETIMEDOUT} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return errors.Is(err, os.ErrInvalid) || errors.Is(err, unix.EINVAL) // a NUL in the name
+	reasons := []error{unix.ENOENT, unix.ENOTDIR, unix.ENAMETOOLONG, unix.ELOOP, unix.ESTALE, unix.ENODEV, unix.ETIMEDOUT, unix.EINVAL}
+	return slices.ContainsFunc(reasons, func(reason error) bool { return errors.Is(err, reason) })
 }
 
 // notFound returns the error if there is no file for a command. detail completes its text and may be empty.

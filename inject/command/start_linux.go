@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"runtime"
@@ -94,14 +95,11 @@ func newChild(c Command, attr Attr) (*child, error) {
 			n.attr.Files[i] = -1
 		}
 	}
-	var err error
-	if n.path, err = syscall.BytePtrFromString(c.Path); err != nil {
-		return nil, err
-	}
-	if n.argv, err = syscall.SlicePtrFromStrings(c.Args); err != nil {
-		return nil, err
-	}
-	if n.env, err = syscall.SlicePtrFromStrings(c.Env); err != nil {
+	var errs [3]error
+	n.path, errs[0] = syscall.BytePtrFromString(c.Path)
+	n.argv, errs[1] = syscall.SlicePtrFromStrings(c.Args)
+	n.env, errs[2] = syscall.SlicePtrFromStrings(c.Env)
+	if err := cmp.Or(errs[:]...); err != nil { // a NUL
 		return nil, err
 	}
 	for i, entry := range c.Env {

@@ -1,6 +1,7 @@
 package dotenv
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode"
@@ -24,38 +25,26 @@ type Difference struct {
 // Differences lists where other readers differ from Read on v, starting with earlier assignments to its name.
 // Members of a JSON object have none.
 func Differences(v *Variable) (all []Difference) {
-	if v.spelling.json {
-		return nil
-	}
-	var assignments []*Variable
-	for ; v != nil; v = v.Earlier {
-		assignments = append(assignments, v)
-	}
-	for _, v := range slices.Backward(assignments) {
-		all = append(all, v.differences()...)
-	}
-	return all
-}
-
-// differences is Differences without earlier assignments.
-func (v *Variable) differences() (all []Difference) {
-	v.spelling.raw.Use(func(raw []byte) {
-		a := assignment{v, string(raw)}
-		for _, r := range rules {
-			var readers []string
-			for _, at := range []struct {
-				reader string
-				differ func(assignment) bool
-			}{{npm, r.npm}, {compose, r.compose}, {godotenv, r.godotenv}, {shell, r.shell}} {
-				if at.differ != nil && at.differ(a) {
-					readers = append(readers, at.reader)
+	for ; v != nil && !v.spelling.json; v = v.Earlier {
+		v.spelling.raw.Use(func(raw []byte) {
+			a := assignment{v, string(raw)}
+			for _, r := range rules {
+				var readers []string
+				for _, at := range []struct {
+					reader string
+					differ func(assignment) bool
+				}{{npm, r.npm}, {compose, r.compose}, {godotenv, r.godotenv}, {shell, r.shell}} {
+					if at.differ != nil && at.differ(a) {
+						readers = append(readers, at.reader)
+					}
+				}
+				if len(readers) > 0 {
+					all = append(all, Difference{v.Line, readers, r.why})
 				}
 			}
-			if len(readers) > 0 {
-				all = append(all, Difference{v.Line, readers, r.why})
-			}
-		}
-	})
+		})
+	}
+	slices.SortStableFunc(all, func(d, e Difference) int { return cmp.Compare(d.Line, e.Line) })
 	return all
 }
 

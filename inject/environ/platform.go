@@ -29,13 +29,6 @@ type NotProvided struct {
 	Bindings []api.Label // with the names they are bound to, without prefix
 }
 
-// add adds a binding whose name has a prefix.
-func (n *NotProvided) add(b *api.Bound, prefix string) {
-	label := b.Label
-	label.ExposeAsEnv = strings.TrimPrefix(label.ExposeAsEnv, prefix)
-	n.Bindings = append(n.Bindings, label)
-}
-
 func (n *NotProvided) Error() string {
 	lines := make([]string, len(n.Bindings))
 	for i, b := range n.Bindings {

@@ -38,7 +38,9 @@ func (e Environment) check(selected []api.Bound, keeps func(name string) bool) (
 		}
 		bound = append(bound, b)
 		if notProvided(&b) {
-			absent.add(&b, e.Prefix)
+			label := b.Label
+			label.ExposeAsEnv = strings.TrimPrefix(label.ExposeAsEnv, e.Prefix)
+			absent.Bindings = append(absent.Bindings, label)
 		} else if b.Delivery == api.DeliverPlatform {
 			warnings = append(warnings, Warning{Kind: WarnPlatform, Binding: b.ID, Name: b.ExposeAsEnv})
 		}

@@ -58,12 +58,23 @@ func (c Config) exists(parent *directory) (bool, error) {
 	return true, nil
 }
 
-// onDisk returns an error if d is on a disk and disks aren't allowed.
+// onDisk returns an error if d is on a file system with a disk and disks aren't allowed.
 func (c Config) onDisk(d *directory) error {
 	if c.AllowDisk {
 		return nil
 	}
-	return d.inMemory()
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(d.fd, &st); err != nil {
+		return d.failure("statfs", "", err)
+	}
+	kind := uint32(st.Type) // signed on some platforms
+	if kind == unix.TMPFS_MAGIC || kind == unix.RAMFS_MAGIC {
+		return nil
+	}
+	return &Unsafe{
+		Path: d.path, Reason: "is on " + diskName(kind) + ", where values would outlive this machine's memory",
+		Fix: "choose a path on a tmpfs, such as /run or /dev/shm", Allow: "allow_disk",
+	}
 }
 
 // stamp is a file's status without what reading the file may change. A change of content, mode or owner changes Ctim,

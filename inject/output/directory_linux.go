@@ -109,22 +109,6 @@ func (d *directory) trusted(shared string) error {
 	return nil
 }
 
-// inMemory returns an error unless d is on a file system without a disk.
-func (d *directory) inMemory() error {
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(d.fd, &st); err != nil {
-		return d.failure("statfs", "", err)
-	}
-	kind := uint32(st.Type) // signed on some platforms
-	if kind == unix.TMPFS_MAGIC || kind == unix.RAMFS_MAGIC {
-		return nil
-	}
-	return &Unsafe{
-		Path: d.path, Reason: "is on " + diskName(kind) + ", where values would outlive this machine's memory",
-		Fix: "choose a path on a tmpfs, such as /run or /dev/shm", Allow: "allow_disk",
-	}
-}
-
 func diskName(kind uint32) string {
 	for _, known := range []struct {
 		kind uint32
@@ -177,11 +161,6 @@ func (d *directory) unlink(name string) error {
 // mkdir creates a directory that only this user can access.
 func (d *directory) mkdir(name string) error {
 	return d.failure("create", name, unix.Mkdirat(d.fd, name, 0o700))
-}
-
-// rmdir removes an empty directory.
-func (d *directory) rmdir(name string) error {
-	return d.failure("remove", name, unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR))
 }
 
 // symlink creates a symlink.

@@ -106,5 +106,5 @@ func removeGeneration(d *directory, name string) error {
 			return err
 		}
 	}
-	return d.rmdir(name)
+	return d.failure("remove", name, unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR))
 }

@@ -53,10 +53,8 @@ func (h valueHashes) with(other valueHashes) valueHashes {
 func (h valueHashes) add(name string, value []byte) {
 	for line := range bytes.FieldsFuncSeq(value, func(r rune) bool { return r == '\n' || r == '\r' }) {
 		h.addLine(name, line)
-		if bytes.Contains(line, []byte(`\n`)) { // line breaks in a value on one line
-			for part := range bytes.SplitSeq(line, []byte(`\n`)) {
-				h.addLine(name, part)
-			}
+		for part := range bytes.SplitSeq(line, []byte(`\n`)) { // line breaks in a value on one line
+			h.addLine(name, part)
 		}
 	}
 }

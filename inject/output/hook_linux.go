@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -130,12 +131,11 @@ func (h *hooks) run() {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", c.Hook)
 	cmd.Dir = "/"
-	for _, entry := range os.Environ() {
-		if name, _, _ := strings.Cut(entry, "="); !environ.IsOwn(name) {
-			cmd.Env = append(cmd.Env, entry)
-		}
-	}
-	cmd.Env = append(cmd.Env, "MIOSA_OUTPUT="+c.Path)
+	inherited := slices.DeleteFunc(os.Environ(), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return environ.IsOwn(name)
+	})
+	cmd.Env = append(inherited, "MIOSA_OUTPUT="+c.Path)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	lines := &hookLog{log: log, hide: h.hide}
