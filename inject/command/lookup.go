@@ -30,7 +30,6 @@ func Lookup(name string, env []string) (string, error) {
 		return name, nil
 	}
 	var refused error
-	var refusedAt string
 	for dir := range strings.SplitSeq(searchPath(env), ":") {
 		if dir == "" {
 			dir = "."
@@ -41,11 +40,11 @@ func Lookup(name string, env []string) (string, error) {
 			return file, nil
 		}
 		if refused == nil && !missing(err) {
-			refused, refusedAt = err, file
+			refused = unusable(name, file, err)
 		}
 	}
 	if refused != nil {
-		return "", unusable(name, refusedAt, refused)
+		return "", refused
 	}
 	hint := "install it, or give its path"
 	if strings.ContainsAny(name, " \t") {
