@@ -37,14 +37,13 @@ func Migrate(tx Tx, files fs.FS, dir string) error {
 			continue
 		}
 		text, err := fs.ReadFile(files, path.Join(dir, e.Name()))
+		if err == nil {
+			err = tx.Exec(string(text))
+		}
+		if err == nil {
+			err = tx.Exec(`INSERT INTO schema_version (version, applied_at) VALUES ($1, $2)`, newest, time.Now().UnixMicro())
+		}
 		if err != nil {
-			return err
-		}
-		if err := tx.Exec(string(text)); err != nil {
-			return fmt.Errorf("migration %s: %w", e.Name(), err)
-		}
-		if err := tx.Exec(`INSERT INTO schema_version (version, applied_at) VALUES ($1, $2)`,
-			newest, time.Now().UnixMicro()); err != nil {
 			return fmt.Errorf("migration %s: %w", e.Name(), err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -45,19 +46,14 @@ func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 	if err != nil {
 		return b, false, err
 	}
-	var c conditions
-	c.match("b.resource_type", n.Type, "b.resource_id", n.ID, "b.env_name", n.ExposeAsEnv)
-	existing, err := t.listBindings(c)
-	if err != nil {
-		return b, false, err
-	}
-	if len(existing) > 0 {
-		switch b = existing[0]; {
-		case b.SecretID != n.SecretID:
-			err = errNameTaken
-		case n.Delivery != "" && n.Delivery != b.Delivery:
-			err = api.NewError(api.ErrConflict, "this binding has another delivery: delete it first")
-		}
+	b, err = one(t, "binding", bindingFields, selectBindings+` WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3
+		AND b.env_name = $4`, t.actor.TenantID, n.Type, n.ID, n.ExposeAsEnv)
+	switch {
+	case err == nil && b.SecretID != n.SecretID:
+		return b, false, errNameTaken
+	case err == nil && n.Delivery != "" && n.Delivery != b.Delivery:
+		return b, false, api.NewError(api.ErrConflict, "this binding has another delivery: delete it first")
+	case !errors.Is(err, api.ErrNotFound): // nil: it exists
 		return b, false, err
 	}
 	b = api.Binding{

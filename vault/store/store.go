@@ -38,17 +38,14 @@ var ErrNoVault = errors.New("no vault")
 
 // Validate returns every problem at once.
 func (c Config) Validate() error {
-	var problems []error
+	var folder, watch error
 	if c.DataDir == "" {
-		problems = append(problems, errors.New("data folder is required"))
-	}
-	if err := c.RootKey.Validate(); err != nil {
-		problems = append(problems, err)
+		folder = errors.New("data folder is required")
 	}
 	if c.Watch < 0 || c.Watch > time.Second {
-		problems = append(problems, errors.New("watch interval must be 0 to 1s"))
+		watch = errors.New("watch interval must be 0 to 1s")
 	}
-	return errors.Join(problems...)
+	return errors.Join(folder, c.RootKey.Validate(), watch)
 }
 
 func (c Config) missing() error { return fmt.Errorf("%w in %s", ErrNoVault, c.DataDir) }

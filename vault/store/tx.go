@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -72,7 +73,7 @@ func (s *Store) write(ctx context.Context, a Actor, action string, do func(*txn)
 		return s.refusal(err, true)
 	}
 	s.failing.Store(false)
-	s.hub.wake(t.wakes)
+	s.hub.wake(maps.Keys(t.wakes))
 	if t.rescheduled {
 		nudge(s.rescheduled)
 	}

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"iter"
+	"maps"
 	"sync"
 	"time"
 
@@ -44,24 +46,12 @@ func (h *hub) subscribe(t topic) (woken <-chan struct{}, unsubscribe func()) {
 	}
 }
 
-func (h *hub) wake(topics map[topic]struct{}) {
-	if len(topics) == 0 {
-		return
-	}
+// wake wakes the reveals that wait for topics; those of h.waiting are all.
+func (h *hub) wake(topics iter.Seq[topic]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for t := range topics {
 		for c := range h.waiting[t] {
-			nudge(c)
-		}
-	}
-}
-
-func (h *hub) wakeAll() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, channels := range h.waiting {
-		for c := range channels {
 			nudge(c)
 		}
 	}
@@ -113,7 +103,7 @@ func (s *Store) watch(interval time.Duration, seen int64) {
 		// On an error, wake too: a reveal with nothing new waits again.
 		if err != nil || changed {
 			s.authenticated.Store(new(authCache))
-			s.hub.wakeAll()
+			s.hub.wake(maps.Keys(s.hub.waiting))
 		}
 	}
 }
