@@ -35,15 +35,14 @@ func (c *Client) renew(ctx context.Context, refused api.Key, err error) error {
 	}
 	key, unread := c.reread(ctx, refused)
 	switch {
+	case unread == nil && key.Len() > 0 && !key.Equal(refused.Value):
+		c.key.Store(&key)
+		c.log.Info().Msg("key refused: retrying with the replaced key")
+		return ctx.Err() // the source may have been replaced for the same reason
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case unread != nil:
 		c.log.Warn().Err(unread).Msg("key refused and cannot be reread")
-		return err
-	case key.Len() == 0 || key.Equal(refused.Value):
-		return err
 	}
-	c.key.Store(&key)
-	c.log.Info().Msg("key refused: retrying with the replaced key")
-	return nil
+	return err
 }
