@@ -116,16 +116,17 @@ func (d *development) check() (*api.Resource, error) {
 	if err != nil || !addr.IP.IsLoopback() {
 		return nil, usage("--addr must be host:port on loopback", "a vault for others is miosa-vault serve")
 	}
-	if d.resource == "" {
-		if d.seed != "" {
-			return nil, usage("--seed needs --resource", "say what to bind the lines to, as in --resource sandbox:sb_1")
-		}
-		return nil, nil
+	if d.resource == "" && d.seed != "" {
+		return nil, usage("--seed needs --resource", "say what to bind the lines to, as in --resource sandbox:sb_1")
 	}
 	return parseResource(d.resource)
 }
 
+// parseResource parses the value of --resource; nil: it isn't given.
 func parseResource(s string) (*api.Resource, error) {
+	if s == "" {
+		return nil, nil
+	}
 	r, err := cli.ParseResource(s)
 	if err != nil {
 		return nil, usage("--resource "+strconv.Quote(s)+": "+err.Error(), cmp.Or(cli.Hint(err), "give it as in --resource sandbox:sb_1"))

@@ -64,12 +64,9 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 	case expires < 0:
 		return usage("--expires must be more than 0", "give a time such as 720h")
 	}
-	var r *api.Resource
-	if resource != "" {
-		var err error
-		if r, err = parseResource(resource); err != nil {
-			return err
-		}
+	r, err := parseResource(resource)
+	if err != nil {
+		return err
 	}
 	s, err := f.openOrCreate(ctx, p, r == nil)
 	if err != nil {

@@ -46,20 +46,18 @@ func readImport(file string, only []string, before string, allow []string) ([]im
 	if err != nil {
 		return nil, err
 	}
-	used := make([]bool, len(only))
+	var missing []error
+	for _, pattern := range only {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return nil, cli.Usage(errors.New("--only "+cli.Quote(pattern)+": not a pattern"), "patterns look like 'DB_*'")
+		}
+		if !slices.ContainsFunc(read, func(v dotenv.Variable) bool { return matches(v.Name, []string{pattern}) }) {
+			missing = append(missing, cli.WithHint(errors.New("--only "+cli.Quote(pattern)+": no such variable in "+file), "check its spelling"))
+		}
+	}
 	var list []imported
 	for _, v := range read {
-		keep := len(only) == 0
-		for i, pattern := range only {
-			match, err := path.Match(pattern, v.Name)
-			if err != nil {
-				return nil, cli.Usage(errors.New("--only "+cli.Quote(pattern)+": not a pattern"), "patterns look like 'DB_*'")
-			}
-			if match || pattern == v.Name {
-				keep, used[i] = true, true
-			}
-		}
-		if !keep {
+		if !matches(v.Name, only) {
 			continue
 		}
 		item := imported{Variable: before + v.Name, Bytes: v.Value.Len(), Plan: importNew, file: v}
@@ -73,12 +71,6 @@ func readImport(file string, only []string, before string, allow []string) ([]im
 		}
 		refuse(&item, allow)
 		list = append(list, item)
-	}
-	var missing []error
-	for i, pattern := range only {
-		if !used[i] {
-			missing = append(missing, cli.WithHint(errors.New("--only "+cli.Quote(pattern)+": no such variable in "+file), "check its spelling"))
-		}
 	}
 	return list, errors.Join(missing...)
 }
