@@ -39,7 +39,7 @@ func (v *Vault) startOAuth(c *call, in api.OAuthRequest) (reply, error) {
 	link, err := p.AuthorizeURL(c.ctx(), state, f.Verifier(state), redirect)
 	if err != nil {
 		v.log.Error().Err(err).Str("provider", p.Name).Msg("provider unavailable")
-		return reply{}, api.NewError(api.ErrUnavailable, "the provider unavailable now; the vault's log says why")
+		return reply{}, api.NewError(api.ErrUnavailable, "the provider is unavailable now; the vault's log says why")
 	}
 	if err := v.store.AddFlow(c.ctx(), c.actor, f, state); err != nil {
 		return reply{}, err

@@ -66,7 +66,7 @@ func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 		v.log.Warn().Stringer("stop_timeout", v.conf.stopTimeout()).Msg("running requests aborted after the stop timeout")
 		_ = srv.Close()
 	}
-	_ = <-ended // http.ErrServerClosed
+	<-ended //nolint:errcheck // http.ErrServerClosed
 	return nil
 }
 

@@ -1,18 +1,18 @@
--- Times are microseconds since 1970, UTC. Ids are our own random text. Every value column holds Tink
--- ciphertext; nothing of a value stands anywhere else.
+-- Times are microseconds since 1970, UTC. Ids are random text that the vault generates. Values are stored as Tink
+-- ciphertext only.
 
 CREATE TABLE root_key (
     id     INTEGER PRIMARY KEY CHECK (id = 1),
-    key_id BIGINT NOT NULL, -- the key of the root keyset that wraps from now on
-    probe  BLOB   NOT NULL  -- a known text sealed with it: tells a wrong root key from a damaged row
+    key_id BIGINT NOT NULL, -- the key of the root keyset that wraps
+    probe  BLOB   NOT NULL  -- a known text encrypted with it, to distinguish a wrong root key from a damaged row
 );
 
 CREATE TABLE tenants (
     id          TEXT   PRIMARY KEY,
     name        TEXT   NOT NULL UNIQUE,
     keyset      BLOB   NOT NULL, -- the tenant's keyset, wrapped with the root keyset
-    generation  BIGINT NOT NULL, -- one more whenever the keyset's content changes
-    root_key_id BIGINT NOT NULL, -- which root key wraps it
+    generation  BIGINT NOT NULL, -- incremented when the keyset's content changes
+    root_key_id BIGINT NOT NULL, -- the root key that wraps it
     created_at  BIGINT NOT NULL
 );
 
@@ -31,7 +31,7 @@ CREATE INDEX api_keys_of_tenant ON api_keys (tenant_id, created_at, id);
 CREATE TABLE secrets (
     id                    TEXT   PRIMARY KEY,
     tenant_id             TEXT   NOT NULL REFERENCES tenants (id),
-    upsert_key            TEXT   NOT NULL, -- hash of name, scope, attribution and resource
+    upsert_key            TEXT   NOT NULL, -- hash of name, scope, owners and resource
     name                  TEXT   NOT NULL,
     type                  TEXT   NOT NULL,
     scope                 TEXT   NOT NULL,
@@ -46,10 +46,10 @@ CREATE TABLE secrets (
     created_at            BIGINT NOT NULL,
     updated_at            BIGINT NOT NULL,
     metadata              TEXT   NOT NULL,
-    key_id                BIGINT NOT NULL, -- which key of the tenant's keyset seals the three below
+    key_id                BIGINT NOT NULL, -- the key of the tenant's keyset that encrypts the three columns below
     preview               BLOB   NOT NULL,
     refresh_token         BLOB,
-    value                 BLOB   NOT NULL, -- last: rows are read up to the column that is asked for
+    value                 BLOB   NOT NULL, -- last, since SQLite reads a row up to the last column of a query
     UNIQUE (tenant_id, upsert_key)
 );
 CREATE INDEX secrets_of_tenant ON secrets (tenant_id, created_at, id);
@@ -83,14 +83,14 @@ CREATE TABLE audit (
     resource_type TEXT   NOT NULL,
     resource_id   TEXT   NOT NULL,
     version       BIGINT NOT NULL,
-    bindings      TEXT   NOT NULL, -- JSON: what a reveal handed out, ids and versions
+    bindings      TEXT   NOT NULL, -- JSON: the ids and versions of a reveal's set
     remote_addr   TEXT   NOT NULL,
     request_id    TEXT   NOT NULL
 );
 CREATE INDEX audit_of_tenant ON audit (tenant_id, seq);
 CREATE INDEX audit_of_resource ON audit (tenant_id, resource_type, resource_id, seq);
 
--- One row, written to find out whether the disk takes writes again.
+-- One row, written to check whether the disk accepts writes again.
 CREATE TABLE heartbeat (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     at BIGINT NOT NULL

@@ -1,7 +1,7 @@
--- OAuth: flows under way, and which secrets the vault renews by itself.
+-- OAuth: pending flows, and the secrets that the vault refreshes.
 
--- A flow's state is in the browser and with who began it; here is its hash. What proves to the provider that
--- the code is ours (PKCE) is made of both the state and salt, so neither this table nor the browser has it.
+-- Only the browser and the client that started a flow have its state; this table has its hash. The PKCE verifier, which
+-- the provider requires with the code, takes both the state and salt, so neither this table nor the browser has it.
 CREATE TABLE oauth_flows (
     id           TEXT   PRIMARY KEY,
     tenant_id    TEXT   NOT NULL REFERENCES tenants (id),
@@ -9,10 +9,10 @@ CREATE TABLE oauth_flows (
     salt         BLOB   NOT NULL,
     provider     TEXT   NOT NULL,
     redirect_uri TEXT   NOT NULL,
-    asked        TEXT   NOT NULL, -- JSON: the secret and binding to make
-    key_id       TEXT   NOT NULL REFERENCES api_keys (id), -- who began it
+    asked        TEXT   NOT NULL, -- JSON: the secret and binding to create
+    key_id       TEXT   NOT NULL REFERENCES api_keys (id), -- the key that started it
     status       TEXT   NOT NULL, -- pending, exchanging, completed, failed, denied
-    error        TEXT   NOT NULL, -- a word; of failed and denied
+    error        TEXT   NOT NULL, -- an error code; of failed and denied
     secret_id    TEXT   NOT NULL, -- of completed
     created_at   BIGINT NOT NULL,
     expires_at   BIGINT NOT NULL,
@@ -24,13 +24,13 @@ CREATE TABLE oauth_grants (
     secret_id     TEXT   PRIMARY KEY REFERENCES secrets (id),
     tenant_id     TEXT   NOT NULL REFERENCES tenants (id),
     provider      TEXT   NOT NULL, -- empty: client credentials, described in the secret's metadata
-    due_at        BIGINT,          -- when to renew; NULL: not any more, or never
-    claimed_until BIGINT NOT NULL, -- a process renews it until then; 0: none
-    claim         TEXT   NOT NULL, -- which
+    due_at        BIGINT,          -- when to refresh; NULL: never
+    claimed_until BIGINT NOT NULL, -- a process refreshes it until then; 0: none
+    claim         TEXT   NOT NULL, -- identifies that process
     failures      BIGINT NOT NULL, -- in a row
-    unclear       BIGINT NOT NULL  -- requests under the token in hand whose answer isn't known
+    unclear       BIGINT NOT NULL  -- requests with the current token whose result is unknown
 );
 CREATE INDEX oauth_grants_due ON oauth_grants (due_at);
 
--- Of OAuth: the provider, and what it said where it gave no token.
+-- Of OAuth: the provider, and its error code.
 ALTER TABLE audit ADD COLUMN detail TEXT NOT NULL DEFAULT '';
