@@ -8,7 +8,10 @@ func OpenerWith(r Resource, private hpke.PrivateKey) *Opener {
 }
 
 // Info returns the info to which a reveal is bound.
-func Info(r Resource, etag string) []byte { return info(r, etag) }
+func Info(r Resource) []byte { return info(r) }
+
+// EncapsulatedSize is the length of the encapsulated key.
+const EncapsulatedSize = encapsulatedSize
 
 // ReadHeader is the hand-written parser of a set's header, DecodeHeader the one that uses encoding/json.
 var (

@@ -5,14 +5,18 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
+	"sync"
 )
 
 // SuiteXWing is HPKE (RFC 9180) in base mode with the hybrid KEM X-Wing (ML-KEM-768 with X25519),
 // HKDF-SHA256 and ChaCha20-Poly1305. It is the only suite: there is no plaintext mode.
 const SuiteXWing = "mlkem768-x25519"
 
-// PublicKeySize is the length of a Recipient's public key, in bytes.
-const PublicKeySize = 1216
+// Lengths in bytes: of a Recipient's public key, and of the encapsulated key with which a sealed set begins.
+const (
+	PublicKeySize    = 1216
+	encapsulatedSize = 1120
+)
 
 // Opener is a key pair for one reveal of one resource.
 type Opener struct {
@@ -50,7 +54,14 @@ func (o *Opener) open(a RevealAnswer) (Snapshot, error) {
 	if a.Suite != SuiteXWing {
 		return Snapshot{}, fmt.Errorf("suite %q was not offered: %w", clip(a.Suite), ErrTampered)
 	}
-	encoded, err := hpke.Open(o.private, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info(o.resource, a.Etag), a.Sealed)
+	if len(a.Sealed) < encapsulatedSize {
+		return Snapshot{}, ErrTampered
+	}
+	from, err := hpke.NewRecipient(a.Sealed[:encapsulatedSize], o.private, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info(o.resource))
+	if err != nil {
+		return Snapshot{}, ErrTampered
+	}
+	encoded, err := from.Open([]byte(a.Etag), a.Sealed[encapsulatedSize:])
 	if err != nil {
 		return Snapshot{}, ErrTampered
 	}
@@ -77,10 +88,16 @@ var (
 	errNoPublicKey = NewError(ErrInvalid, "recipient.public_key is not a key of "+SuiteXWing)
 )
 
-// Sealer seals sets of one resource to one recipient.
+// Sealer seals one set of a resource to one recipient.
 type Sealer struct {
-	resource Resource
-	public   hpke.PublicKey
+	resource    Resource
+	encapsulate func() (encapsulated, error) // once
+}
+
+// encapsulated is a key that only the recipient can derive, and what it derives it from.
+type encapsulated struct {
+	enc    []byte
+	sender *hpke.Sender
 }
 
 // NewSealer parses the recipient's key. Errors: ErrInvalid for an unknown suite or a malformed public key.
@@ -92,10 +109,18 @@ func NewSealer(r Resource, to Recipient) (*Sealer, error) {
 	if err != nil {
 		return nil, errNoPublicKey
 	}
-	return &Sealer{resource: r, public: public}, nil
+	return &Sealer{resource: r, encapsulate: sync.OnceValues(func() (e encapsulated, err error) {
+		e.enc, e.sender, err = hpke.NewSender(public, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info(r))
+		return e, err
+	})}, nil
 }
 
-// Seal seals a set. Errors: ErrInvalid for an invalid public key; ErrWiped.
+// Prepare starts to encapsulate a key, which takes most of the time of Seal and doesn't depend on the set.
+func (s *Sealer) Prepare() {
+	go func() { _, _ = s.encapsulate() }() // Seal returns the error
+}
+
+// Seal seals a set. Call it once. Errors: ErrInvalid for an invalid public key; ErrWiped.
 func (s *Sealer) Seal(set []Bound) (RevealAnswer, error) {
 	a := RevealAnswer{Etag: Etag(s.resource, Labels(set)), Suite: SuiteXWing}
 	encoded, err := Snapshot{Resource: s.resource, Etag: a.Etag, Bound: set}.Encode(func(size int) []byte { return make([]byte, size) })
@@ -103,11 +128,13 @@ func (s *Sealer) Seal(set []Bound) (RevealAnswer, error) {
 		return RevealAnswer{}, err
 	}
 	defer clear(encoded)
-	a.Sealed, err = hpke.Seal(s.public, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info(s.resource, a.Etag), encoded)
+	to, err := s.encapsulate()
 	if err != nil {
 		return RevealAnswer{}, errNoPublicKey
 	}
-	return a, nil
+	sealed, err := to.sender.Seal([]byte(a.Etag), encoded)
+	a.Sealed = append(to.enc, sealed...)
+	return a, err
 }
 
 // Seal seals one set: NewSealer and its Seal.
@@ -119,9 +146,9 @@ func Seal(r Resource, to Recipient, set []Bound) (RevealAnswer, error) {
 	return s.Seal(set)
 }
 
-// info is what an answer is bound to: purpose, version, suite, resource and etag.
-func info(r Resource, etag string) []byte {
-	return Frame("miosa-env reveal", strconv.Itoa(RevealVersion), SuiteXWing, r.Type, r.ID, etag)
+// info is what an answer is bound to: purpose, version, suite and resource. The etag is additional data.
+func info(r Resource) []byte {
+	return Frame("miosa-env reveal", strconv.Itoa(RevealVersion), SuiteXWing, r.Type, r.ID)
 }
 
 // Frame encodes parts, each after its length (8 bytes, big endian). Different lists have different encodings.

@@ -59,10 +59,15 @@ func TestVectors(t *testing.T) {
 			if !bytes.Equal(private.PublicKey().Bytes(), v.PublicKey) {
 				t.Error("another public key")
 			}
-			if !bytes.Equal(api.Info(v.Resource, v.Answer.Etag), v.Info) {
+			if !bytes.Equal(api.Info(v.Resource), v.Info) {
 				t.Error("another info")
 			}
-			opened, err := hpke.Open(private, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), v.Info, v.Answer.Sealed)
+			enc, ciphertext := v.Answer.Sealed[:api.EncapsulatedSize], v.Answer.Sealed[api.EncapsulatedSize:]
+			recipient, err := hpke.NewRecipient(enc, private, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), v.Info)
+			if err != nil {
+				t.Fatal(err)
+			}
+			opened, err := recipient.Open([]byte(v.Answer.Etag), ciphertext)
 			if err != nil || !bytes.Equal(opened, v.Opened) {
 				t.Errorf("opens to %q, %v", opened, err)
 			}
@@ -99,11 +104,15 @@ func TestOpenRefusesOtherSets(t *testing.T) {
 		"no set":           []byte("{"),
 		"nothing":          nil,
 	} {
-		sealed, err := hpke.Seal(private.PublicKey(), hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), api.Info(sandbox, good.Etag), encoded)
+		enc, sender, err := hpke.NewSender(private.PublicKey(), hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), api.Info(sandbox))
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := api.OpenerWith(sandbox, private).Open(api.RevealAnswer{Etag: good.Etag, Suite: api.SuiteXWing, Sealed: sealed})
+		sealed, err := sender.Seal([]byte(good.Etag), encoded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := api.OpenerWith(sandbox, private).Open(api.RevealAnswer{Etag: good.Etag, Suite: api.SuiteXWing, Sealed: append(enc, sealed...)})
 		if !errors.Is(err, api.ErrNotSet) || s.Bound != nil {
 			t.Errorf("%s: error %v", name, err)
 		}
@@ -137,7 +146,7 @@ func writeVectors(t *testing.T) {
 		public := private.PublicKey().Bytes()
 		a := seal(t, v.resource, api.Recipient{Suite: api.SuiteXWing, PublicKey: public}, v.set)
 		out := vector{
-			Description: v.description, Resource: v.resource, PrivateKey: seed, PublicKey: public, Info: api.Info(v.resource, a.Etag), Answer: a,
+			Description: v.description, Resource: v.resource, PrivateKey: seed, PublicKey: public, Info: api.Info(v.resource), Answer: a,
 			Opened: encode(t, api.Snapshot{Resource: v.resource, Etag: a.Etag, Bound: v.set}),
 		}
 		for _, b := range v.set {

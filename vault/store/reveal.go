@@ -89,6 +89,7 @@ func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource, to *api.Sea
 	if err := s.mayReveal(ctx, a, r); err != nil {
 		return api.RevealAnswer{}, err
 	}
+	to.Prepare()
 	reader := a
 	reader.local = true // auditReveal checks the key
 	set, err := read(ctx, s, reader, anyKey, func(t *txn) ([]api.Bound, error) {
