@@ -3,6 +3,7 @@ package pagetest
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -248,6 +249,9 @@ func everyButton(t *testing.T, s *screen) {
 		for i := range n {
 			label := eval[string](s, fmt.Sprintf("%s[%d]?.textContent || ''", buttons, i))
 			eval[bool](s, fmt.Sprintf("%s[%d]?.click(), true", buttons, i))
+			if strings.HasPrefix(label, "Delete") {
+				s.wait("document.querySelector('dialog')") // after a request
+			}
 			if label != "Copy" && label != "Follow new events" {
 				eval[bool](s, `[...document.querySelectorAll('dialog button:not([type=submit], .danger)')].filter((e) => e.textContent !== 'Cancel').forEach((e) => e.click()), true`)
 			}
@@ -263,7 +267,15 @@ func everyButton(t *testing.T, s *screen) {
 			}
 		}
 	}
+	// Two presses of a button open one dialog.
+	s.press("Secrets")
+	s.wait(find("button", "Delete github-deploy"))
+	eval[bool](s, find("button", "Delete github-deploy")+".click(), "+find("button", "Delete github-deploy")+".click(), true")
+	s.wait("document.querySelector('dialog')")
+	s.press("Cancel")
+	s.wait("!document.querySelector('dialog')")
 	s.press("Refresh")
+	s.announced("The page is up to date.")
 	s.press("Sign out")
 	s.noProblems(422)
 }
