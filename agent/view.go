@@ -161,7 +161,7 @@ func (e *Engine) change(change func(*view)) {
 	}
 	v.status.Etag, v.status.Bindings, v.expires = v.set.Etag, len(v.set.Bound), v.set.Expires()
 	e.now.Store(&v)
-	close(old.changed)
+	defer close(old.changed) // last, so that waiting commands are scheduled before outputs
 	if v.set.Etag != old.set.Etag || v.status.State != old.status.State || v.status.Origin != old.status.Origin {
 		for _, o := range e.outlets {
 			o.nudge()

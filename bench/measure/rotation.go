@@ -54,14 +54,14 @@ func (c config) rotation(ctx context.Context, dir string, stdout io.Writer) (mis
 			missed = append(missed, fmt.Sprintf("%s: p99 %s, at most %s wanted", place.what, p99.Round(10*time.Microsecond), maxRotation))
 		}
 	}
-	row("the vault's answer to who rotates", asked, "")
+	row("the vault's response to the rotation", asked, "")
 	if err := tw.Flush(); err != nil {
 		return nil, err
 	}
-	fmt.Fprint(stdout, "\nthe command's includes the end of the one before, which TERM ends at once, and the start of the\n"+
-		"shell that prints it; --settle, 100ms unless told otherwise, comes on top\n\n"+
-		"others by their defaults, not run here: envconsul, consul-template and OpenBao's agent 254 to 280 s,\n"+
-		"Infisical's run 4.7 s, Doppler 1.13 s (docs/benchmarks.md)\n\n")
+	fmt.Fprint(stdout, "\nA restart includes the end of the old command, at once after TERM, and the start of the shell that\n"+
+		"prints the value. --settle is 0 here; its default adds 100 ms.\n\n"+
+		"Other programs with their defaults, not run here: envconsul, consul-template and OpenBao's agent\n"+
+		"254 to 280 s, Infisical's run 4.7 s, Doppler 1.13 s (docs/benchmarks.md)\n\n")
 	return missed, nil
 }
 

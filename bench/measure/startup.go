@@ -114,8 +114,7 @@ func (c config) startup(ctx context.Context, dir string, stdout io.Writer) (miss
 	}
 	fmt.Fprint(stdout, "\nto floor: the median over the rounds of wall time to that of its floor in the same round,\n"+
 		"with --on-change to that of the same without it\n"+
-		"peak memory: the most of any round (target 12.0 MiB); what starts the programs is counted in,\n"+
-		"so nothing shows less than the bare command does here\n\n")
+		"peak memory: the highest of all rounds (target 12.0 MiB), at least that of the program that starts them\n\n")
 	size := map[string]int64{}
 	for _, name := range []string{"miosa-env", "miosa-vault"} {
 		info, err := os.Stat(c.program(name))
