@@ -42,10 +42,10 @@ export class Log {
   // loadNewer requests the events since the newest one, and returns whether there are any.
   async loadNewer() {
     const request = this.#requests;
-    const since = this.events[0]?.timestamp;
+    const since = this.events?.[0]?.timestamp; // none before the first response
     if (!since) {
       await this.load(this.filter);
-      return this.events.length > 0;
+      return this.events?.length > 0;
     }
     const known = new Set(this.events.map((e) => e.id));
     let fresh = [];
@@ -92,13 +92,15 @@ export function view(m) {
       body.append(h('p', { class: 'plain' }, `The page shows at most ${maxEvents} events. The command line shows all of them:`), command('miosa-env audit'));
     }
   };
+  let timer;
   const poll = async () => {
     if (!log.follows || !body.isConnected) return;
     if (!document.hidden && await m.attempt(() => log.loadNewer())) {
       fill();
       say(`New event: ${describe(log.events[0])}.`);
     }
-    setTimeout(poll, followInterval);
+    clearTimeout(timer); // of another poll, if Follow was pressed meanwhile
+    timer = setTimeout(poll, followInterval);
   };
   if (log.events) fill();
   else load();

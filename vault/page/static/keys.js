@@ -5,7 +5,7 @@ import { form, show } from './dialog.js';
 import { moment, resource } from './field.js';
 import { list, matches } from './list.js';
 import { expiry, heading, small } from './secrets.js';
-import { place, when } from './words.js';
+import { expired, place, valid, when } from './words.js';
 
 export const title = 'Keys';
 
@@ -20,13 +20,9 @@ export function view(m) {
     ids: (k) => [k.id],
     narrow: (k, words) => (matches(`${place(k)}\n${k.id}`, words) ? k : null),
     render: (found) => rows(m, found),
-    actions: () => [],
   });
   return [heading('Keys', count, create), tools, body];
 }
-
-const expired = (k) => k.expires_at && new Date(k.expires_at) <= Date.now();
-const valid = (k) => !k.revoked_at && !expired(k);
 
 const filters = [
   ['', 'All keys'], ['valid', 'Valid', valid], ['expired', 'Expired', (k) => !k.revoked_at && expired(k)], ['revoked', 'Revoked', (k) => k.revoked_at],

@@ -14,9 +14,11 @@ export class ListState {
   added = ''; // id of the row to show next
 }
 
-// terms returns the words of a search. A text matches if it contains all of them.
-export const terms = (search) => search.toLowerCase().split(/\s+/).filter(Boolean);
-export const matches = (text, words) => words.every((word) => text.toLowerCase().includes(word));
+// matches reports whether a text contains all words of a search, which are in lower case.
+export function matches(text, words) {
+  const lower = text.toLowerCase();
+  return words.every((word) => lower.includes(word));
+}
 
 // list returns the nodes of a list: count for the heading, tools, and body, which changes with the tools.
 //   state     a ListState
@@ -28,8 +30,8 @@ export const matches = (text, words) => words.every((word) => text.toLowerCase()
 //   narrow    (item, words) => the item, or what is left of it, or null if it doesn't match the search
 //   ids       (item) => the ids of the item's rows
 //   render    (items) => nodes
-//   actions   (ids) => buttons for selected rows
-export function list({ state, items, noun, page, filters, sorts = [], narrow, ids, render, actions }) {
+//   actions   (ids) => buttons for selected rows; left out if rows have no checkbox
+export function list({ state, items, noun, page, filters, sorts, narrow, ids, render, actions }) {
   const count = h('p', { class: 'lead' });
   const body = h('div');
   const selection = h('div', { class: 'selection', role: 'group', 'aria-label': 'Selected', hidden: true });
@@ -49,7 +51,7 @@ export function list({ state, items, noun, page, filters, sorts = [], narrow, id
     fill();
   };
   const found = () => {
-    const words = terms(state.search);
+    const words = state.search.toLowerCase().split(/\s+/).filter(Boolean);
     const [, , passes] = filters.find(([value]) => value === state.filter) || filters[0];
     const [, , compare] = sorts.find(([value]) => value === state.sort) || [];
     const left = items.filter((item) => !passes || passes(item)).map((item) => narrow(item, words)).filter(Boolean);

@@ -3,7 +3,7 @@ import { all, call } from './client.js';
 import { Log } from './audit.js';
 import { ListState } from './list.js';
 import { taken } from './taken.js';
-import { expired, place } from './words.js';
+import { expired, place, valid } from './words.js';
 
 // Model is filled by load. Its lists are the API's own objects.
 export class Model {
@@ -57,7 +57,7 @@ export class Model {
     const resources = new Map();
     for (const b of bindings) resources.set(place(b), { resource_type: b.resource_type, resource_id: b.resource_id, keyed: false });
     for (const k of keys) {
-      if (k.revoked_at || (k.expires_at && new Date(k.expires_at) <= Date.now())) continue;
+      if (!valid(k)) continue;
       resources.set(place(k), { resource_type: k.resource_type, resource_id: k.resource_id, keyed: true });
     }
     const sorted = [...resources.values()].sort((a, b) => place(a).localeCompare(place(b), undefined, { numeric: true }));

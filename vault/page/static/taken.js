@@ -1,5 +1,6 @@
 // The versions that each sandbox and computer last received, from the audit log.
 import { all, call } from './client.js';
+import { expired } from './words.js';
 
 const pageSize = 200;
 
@@ -61,7 +62,7 @@ export async function taken(resources) {
 export function standing(binding, secret, took) {
   const ref = took?.ok?.bindings?.find((b) => b.id === binding.id);
   const version = ref?.version ?? null;
-  if (secret && secret.expires_at && new Date(secret.expires_at) <= Date.now()) return { word: 'expired', kind: 'bad', version };
+  if (secret && expired(secret)) return { word: 'expired', kind: 'bad', version };
   if (version === null) return { word: 'untaken', kind: 'none', version };
   if (binding.delivery === 'placeholder') return { word: 'placeholder', kind: 'good', version };
   return version < binding.version ? { word: 'stale', kind: 'stale', version } : { word: 'current', kind: 'good', version };

@@ -37,7 +37,9 @@ export function updateTimes() {
   }
 }
 
-export const expired = (secret) => secret.expires_at !== null && new Date(secret.expires_at) <= Date.now();
+// expired reports whether a secret or key has expired, valid whether a key can be used.
+export const expired = ({ expires_at }) => Boolean(expires_at) && new Date(expires_at) <= Date.now();
+export const valid = (key) => !key.revoked_at && !expired(key);
 
 export const types = {
   api_key: 'API key', env_var: 'Variable', bearer: 'Bearer token', basic: 'Basic login', oauth_token: 'OAuth token',
