@@ -2,11 +2,12 @@ package memory
 
 import (
 	"errors"
-	"fmt"
 	"runtime/debug"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/internal/harden"
 )
 
 // The kinds of memory, best first.
@@ -71,16 +72,8 @@ func release(b []byte, kind string) {
 // no core file, and its heap stays small. Programs that it starts may raise the limit of core files again.
 func Harden() error {
 	debug.SetMemoryLimit(heapLimit)
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("make the process undumpable: %w", err)
+	if err := harden.ForbidDumps(); err != nil {
+		return err
 	}
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_CORE, &limit); err != nil {
-		return fmt.Errorf("read the limit of core files: %w", err)
-	}
-	limit.Cur = 0
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &limit); err != nil {
-		return fmt.Errorf("allow no core files: %w", err)
-	}
-	return nil
+	return harden.ForbidCores()
 }

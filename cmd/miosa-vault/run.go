@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/harden"
 )
 
 // Exit codes.
@@ -19,7 +20,11 @@ const (
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &cli.Output{To: stdout}
 	p := &program{stdout: out, stderr: stderr, getenv: os.Getenv}
-	err := p.app().Execute(ctx, args)
+	// Keys and values pass through this process.
+	err := errors.Join(harden.ForbidDumps(), harden.ForbidCores())
+	if err == nil {
+		err = p.app().Execute(ctx, args)
+	}
 	if err == nil {
 		err = out.Err
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/harden"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
@@ -45,6 +47,10 @@ func (f *storeFlags) config(p *program, log zerolog.Logger) (store.Config, error
 	root, err := keyring.FindRoot(f.rootKeyFile, p.getenv)
 	if err != nil {
 		return store.Config{}, cli.WithHint(err, hintRootKey)
+	}
+	if err := harden.Overwrite([]byte(setting.Trim(p.getenv(keyring.EnvName)))); err != nil {
+		return store.Config{}, cli.WithHint(fmt.Errorf("erase %s from the environment: %w", keyring.EnvName, err),
+			"mount /proc, or name a file with --root-key-file")
 	}
 	return store.Config{DataDir: f.dataDir, RootKey: root, Log: log}, nil
 }

@@ -1,11 +1,10 @@
 package environ
 
 import (
-	"bytes"
 	"os"
-	"unsafe"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/harden"
 )
 
 // Scrub overwrites every copy of key, and of the keys in the environment's variables, in this process's own arguments and
@@ -23,19 +22,10 @@ func Scrub(key api.Key) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	blocks, err := startBlocks()
-	for _, entry := range os.Environ() {
-		blocks = append(blocks, memoryOf(entry))
-	}
-	for _, block := range blocks {
-		for _, k := range keys {
-			wipe(block, k)
-		}
-	}
-	if err != nil {
+	if err := harden.Overwrite(keys...); err != nil {
 		return err
 	}
-	return forbidDumps()
+	return harden.ForbidDumps()
 }
 
 // keysAround returns copies of key and of the keys in the environment. Other contents of these variables aren't wiped:
@@ -51,18 +41,3 @@ func keysAround(key api.Key) (all [][]byte) {
 	}
 	return all
 }
-
-// wipe overwrites each occurrence of key in b with zeros.
-func wipe(b, key []byte) {
-	for {
-		i := bytes.Index(b, key)
-		if i < 0 {
-			return
-		}
-		clear(b[i : i+len(key)])
-		b = b[i+len(key):]
-	}
-}
-
-// memoryOf returns the memory of s. The strings of os.Args and os.Environ are writable.
-func memoryOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/inject/command"
 	"github.com/Miosa-osa/miosa-env/inject/signal"
+	"github.com/Miosa-osa/miosa-env/internal/harden"
 )
 
 // A helper is a second process of this program that does one task for a supervisor. It gets its orders from a socket, its
@@ -80,8 +81,8 @@ func startHelper(kind string, output int, attr syscall.SysProcAttr) (pid, conn i
 
 // becomeHelper makes this process undumpable and sets its name.
 func becomeHelper() error {
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("make process undumpable: %w", err)
+	if err := harden.ForbidDumps(); err != nil {
+		return err
 	}
 	name := [16]byte{}
 	copy(name[:], "miosa-env") // otherwise "exe"

@@ -28,8 +28,9 @@ type DB interface {
 	// TryWrite writes as much as an ordinary change does, to find out whether there is room.
 	TryWrite(ctx context.Context) error
 
-	// Scrub erases what was overwritten or deleted, from the disk too. It does as much of that as other readers allow.
-	Scrub(ctx context.Context)
+	// Scrub erases what was overwritten or deleted from the database's files. It waits for readers and writers, also of
+	// other processes. Errors: something remains, because they didn't leave for ten seconds.
+	Scrub(ctx context.Context) error
 
 	// Transient reports whether err is due to the disk, a lock or a connection, and so may pass by itself.
 	Transient(err error) bool

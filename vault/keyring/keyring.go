@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"sync"
 
@@ -34,6 +35,15 @@ type Keyring struct {
 func New(source Root) (*Keyring, error) {
 	k := &Keyring{source: source, tenants: map[string]*Keys{}}
 	return k, k.reloadLocked()
+}
+
+// Sweep removes the files that rotations of the root key left behind when they were killed. It removes none while another process
+// rotates.
+func (k *Keyring) Sweep() error {
+	if k.source.File == "" {
+		return nil
+	}
+	return sweepIdle(filepath.Dir(k.source.File))
 }
 
 // reloadLocked reads the root keyset again. The caller holds mu, or has the only reference to k.
@@ -136,14 +146,14 @@ func (k *Keyring) Wrap(keys *Keys, current int64) (Wrapped, error) {
 	return w, nil
 }
 
-// RotateRoot adds a root key that wraps from now on, calls rewrap, which must wrap all keysets again, and removes the old
-// root keys, which unwrap until then. It waits until no other process rotates the root key.
+// RotateRoot adds a root key that wraps from now on, calls rewrap, which must wrap all keysets again and erase the old wrappings,
+// and removes the old root keys, which unwrap until then. It waits until no other process rotates a root key in this folder.
 // Errors: api.ErrInvalid if the root key isn't in a file.
 func (k *Keyring) RotateRoot(rewrap func() error) error {
 	if k.source.File == "" {
 		return api.NewError(api.ErrInvalid, "the root key is not in a file, so it can't be replaced in place")
 	}
-	unlock, err := lockFile(k.source.File + ".lock")
+	unlock, err := lockFolder(filepath.Dir(k.source.File), true)
 	if err != nil {
 		return fmt.Errorf("lock root key: %w", err)
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
-	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
@@ -112,7 +111,7 @@ func writeRootFile(path string, set opened) error {
 	}
 	line := []byte(text.Reveal() + "\n")
 	defer clear(line)
-	return newfile.Put(path, ".root-key-*", line, os.Rename)
+	return newfile.Put(path, tempPrefix+"*", line, os.Rename)
 }
 
 func encodeRoot(set opened) (api.Value, error) {
@@ -134,18 +133,4 @@ func decodeRoot(text string) (opened, error) {
 		return opened{}, errors.New("root key is malformed: want one line that starts with " + rootPrefix)
 	}
 	return set, nil
-}
-
-// lockFile waits for an exclusive lock on a file, which it creates if it is missing. The lock ends with the
-// process at the latest.
-func lockFile(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return func() { _ = f.Close() }, nil
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/delay"
@@ -18,7 +19,7 @@ const (
 // RotateKeys gives a tenant (with "", every tenant) a new data key, encrypts every row with it in small
 // transactions while this and other processes use the store, and then drops the old keys. If it is stopped at any point,
 // nothing is lost, and another run completes it. It returns the number of rows that were encrypted again.
-// Errors: ErrNotFound, ErrInternal (a row that doesn't open: the old keys stay).
+// Errors: ErrNotFound, ErrInternal (a row that doesn't open: the old keys stay); old ciphertext remains in the database's files.
 func (s *Store) RotateKeys(ctx context.Context, tenant string) (rows int, err error) {
 	ids, err := s.tenantIDs(ctx, tenant)
 	if err != nil {
@@ -31,8 +32,15 @@ func (s *Store) RotateKeys(ctx context.Context, tenant string) (rows int, err er
 			return rows, err
 		}
 	}
-	s.db.Scrub(context.WithoutCancel(ctx))
-	return rows, nil
+	return rows, s.scrub(ctx)
+}
+
+// scrub erases old ciphertext and wrappings from the database's files.
+func (s *Store) scrub(ctx context.Context) error {
+	if err := s.db.Scrub(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("what the old key encrypted is still in the database's files: run the rotation again: %w", err)
+	}
+	return nil
 }
 
 // rotateTenant goes through three states, and may be stopped in each of them:
@@ -138,9 +146,9 @@ func (t *txn) rowsUnderOldKeys(current int64) ([]secretRow, error) {
 	return batch, rows.Err()
 }
 
-// RotateRoot adds a root key, wraps every tenant's keyset with it, and drops the old one. If it is stopped at any point,
-// nothing is lost, and another run completes it. Other processes read the file again when they meet a key they don't
-// have.
+// RotateRoot adds a root key, wraps every tenant's keyset with it, erases the old wrappings from the database's files, and
+// drops the old key. If it is stopped at any point, nothing is lost, and another run completes it. Other processes read the
+// file again when they meet a key they don't have.
 // Errors: ErrInvalid when the root key isn't in a file.
 func (s *Store) RotateRoot(ctx context.Context) error {
 	// First the file has the old and the new key, so that every process can unwrap what any process wraps.
@@ -193,5 +201,9 @@ func (s *Store) rewrap(ctx context.Context) error {
 	if err == nil && left > 0 {
 		err = errors.New("a tenant's keyset is still under the old root key, which therefore stays: run the rotation again")
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	// The old key stays until nothing that it wrapped is left: a run that is killed before that point has visibly not ended.
+	return s.scrub(ctx)
 }

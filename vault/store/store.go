@@ -110,6 +110,9 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := keys.Sweep(); err != nil {
+		c.Log.Warn().Err(err).Msg("old root keys not removed")
+	}
 	db, err := sqlite.Open(ctx, c.DataDir)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)

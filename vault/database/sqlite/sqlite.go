@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -166,16 +167,26 @@ func (d *db) TryWrite(ctx context.Context) error {
 }
 
 // Scrub implements database.DB: it moves the write-ahead log into the database and empties it.
-func (d *db) Scrub(ctx context.Context) {
-	if d.takeTurn(ctx) != nil {
-		return
+func (d *db) Scrub(ctx context.Context) error {
+	if err := d.takeTurn(ctx); err != nil {
+		return err
 	}
 	defer d.giveTurn()
-	if d.writer.conn == nil {
-		return
+	// While it waits for readers, nobody writes.
+	if err := d.writer.begin(ctx, "PRAGMA busy_timeout = 1000"); err != nil {
+		return err
 	}
-	for _, statement := range []string{"PRAGMA busy_timeout = 1000", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA busy_timeout = 1"} {
-		_ = d.writer.Exec(statement)
+	d.writer.open = false // it started no transaction
+	defer func() { _ = d.writer.Exec("PRAGMA busy_timeout = 1") }()
+	for deadline := time.Now().Add(lockTimeout); ; {
+		var blocked, frames, moved int
+		err := d.writer.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&blocked, &frames, &moved)
+		if err != nil && !busy(err) || err == nil && blocked == 0 {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return errors.New("the write-ahead log can't be emptied: other processes are reading it")
+		}
 	}
 }
 

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package environ
+package harden
 
 import "os"
 
@@ -12,4 +12,8 @@ func startBlocks() (blocks [][]byte, err error) {
 	return blocks, nil
 }
 
-func forbidDumps() error { return nil }
+// ForbidDumps does nothing on this system.
+func ForbidDumps() error { return nil }
+
+// ForbidCores does nothing on this system.
+func ForbidCores() error { return nil }

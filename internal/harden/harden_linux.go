@@ -1,4 +1,4 @@
-package environ
+package harden
 
 import (
 	"bytes"
@@ -38,9 +38,24 @@ func startBlocks() ([][]byte, error) {
 	return blocks, nil
 }
 
-func forbidDumps() error {
+// ForbidDumps makes this process undumpable until it executes another program: other processes of its user can read neither its memory
+// nor its environment, and it leaves no core file.
+func ForbidDumps() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("make process undumpable: %w", err)
+		return fmt.Errorf("make the process undumpable: %w", err)
+	}
+	return nil
+}
+
+// ForbidCores sets the limit of core files to 0. Programs that this process starts may raise it again.
+func ForbidCores() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &limit); err != nil {
+		return fmt.Errorf("read the limit of core files: %w", err)
+	}
+	limit.Cur = 0
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &limit); err != nil {
+		return fmt.Errorf("allow no core files: %w", err)
 	}
 	return nil
 }
