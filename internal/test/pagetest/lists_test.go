@@ -1,7 +1,6 @@
 package pagetest
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -281,29 +280,4 @@ func everyButton(t *testing.T, s *screen) {
 	s.announced("The page is up to date.")
 	s.press("Sign out")
 	s.noProblems(422)
-}
-
-// The page's files are small, whatever the view.
-func firstLoad(t *testing.T, s *screen) {
-	var sizes map[string]int
-	text := eval[string](s, `JSON.stringify(Object.fromEntries([...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
-		.map((e) => [e.name.split('/').pop(), e.decodedBodySize])))`)
-	if err := json.Unmarshal([]byte(text), &sizes); err != nil {
-		t.Fatal(err)
-	}
-	total := 0
-	for _, size := range sizes {
-		total += size
-	}
-	if total == 0 || total > 100_000 {
-		t.Errorf("%d bytes in %v, want at most 100,000", total, sizes)
-	}
-	shift := eval[float64](s, `new Promise((done) => {
-		let sum = 0;
-		new PerformanceObserver((list) => { for (const e of list.getEntries()) sum += e.value; }).observe({ type: 'layout-shift', buffered: true });
-		setTimeout(() => done(sum), 300);
-	})`)
-	if shift > 0 {
-		t.Errorf("the layout shifts by %v", shift)
-	}
 }

@@ -28,6 +28,7 @@ func TestPage(t *testing.T) {
 		{"the audit log", auditView},
 		{"every button", everyButton},
 		{"first load", firstLoad},
+		{"a view that can't be loaded", viewNotLoadable},
 		{"by keyboard alone", byKeyboardAlone},
 		{"axe", axe},
 		{"on small screens", onSmallScreens},

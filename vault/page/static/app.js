@@ -1,5 +1,5 @@
 // The page: signing in and out, the current view, and refreshing it.
-import { focusOn, h, say } from './dom.js';
+import { button, focusOn, h, say } from './dom.js';
 import { RequestError, forget, known, whenEnded } from './client.js';
 import { isOpen } from './dialog.js';
 import { Model } from './model.js';
@@ -7,43 +7,67 @@ import { forgetTaken } from './taken.js';
 import { updateTimes } from './words.js';
 import * as signin from './signin.js';
 import * as secrets from './secrets.js';
-import * as resources from './resources.js';
-import * as connections from './connections.js';
-import * as keys from './keys.js';
-import * as audit from './audit.js';
 
 const refreshInterval = 15_000; // ms, while the page is visible
-const views = { '#secrets': secrets, '#resources': resources, '#connections': connections, '#keys': keys, '#audit': audit };
+// views are loaded when they are first shown. Each exports title and view(m), and refresh(m) if its data isn't in the model.
+const views = {
+  '#secrets': async () => secrets,
+  '#resources': () => import('./resources.js'),
+  '#connections': () => import('./connections.js'),
+  '#keys': () => import('./keys.js'),
+  '#audit': () => import('./audit.js'),
+};
 const main = document.getElementById('main');
 const top = document.querySelector('.top');
 const fresh = document.getElementById('fresh');
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 
 let model = null; // null before sign-in
+let shown = { hash: '#secrets', view: secrets };
 
-const view = () => views[location.hash.split('?')[0]] || secrets;
-
-// search applies the search of a link, such as #resources?find=sec_1, to the list of its view.
-function search() {
-  const [hash, query] = location.hash.split('?');
+// open loads the view that the address names, and applies the search of a link such as #resources?find=sec_1 to its list.
+// It returns false if another view was chosen, or the user signed out, meanwhile.
+async function open() {
+  const address = location.hash;
+  const [named, query] = address.split('?');
+  const hash = views[named] ? named : '#secrets';
+  const view = await views[hash]().catch(() => notLoadable(hash));
+  if (!model || address !== location.hash) return false;
+  shown = { hash, view };
   const find = new URLSearchParams(query).get('find');
-  if (find && views[hash]) Object.assign(model.list(hash), { search: find, filter: '', limit: 0 });
+  if (find) Object.assign(model.list(hash), { search: find, filter: '', limit: 0 });
+  return true;
+}
+
+async function go() {
+  if (!await open()) return;
+  render();
+  window.scrollTo(0, 0);
+  focusOn();
+}
+
+// notLoadable replaces a view whose script could not be loaded.
+function notLoadable(hash) {
+  const title = hash.charAt(1).toUpperCase() + hash.slice(2);
+  const lead = h('p', { class: 'lead' }, 'This view could not be loaded. Check that the vault is running and that the network works.');
+  return { title, view: () => [secrets.heading(title, lead, button('Try again', go, { kind: 'secondary' }))] };
 }
 
 function render() {
   const focused = document.activeElement?.closest('main [data-key]')?.dataset.key;
-  document.title = `${view().title} · miosa-vault`;
+  document.title = `${shown.view.title} · miosa-vault`;
   for (const link of top.querySelectorAll('nav a')) {
-    if (views[link.hash] === view()) link.setAttribute('aria-current', 'page');
+    if (link.hash === shown.hash) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
-  const nodes = model.at ? view().view(model) : notLoaded();
+  const nodes = model.at ? shown.view.view(model) : notLoaded();
   main.replaceChildren(...nodes.flat(Infinity).filter(Boolean));
+  top.hidden = document.querySelector('.skip').hidden = false;
   if (focused && !isOpen()) focusOn(focused);
 }
 
 // notLoaded replaces a view until the first response of the vault, because an empty list would be wrong.
-const notLoaded = () => [secrets.heading(view().title, h('p', { class: 'lead' }, 'The vault has not responded yet. Refresh tries again.'))];
+const notLoaded = () => [secrets.heading(shown.view.title, h('p', { class: 'lead' }, 'The vault has not responded yet. Refresh tries again.'))];
 
 // refresh reloads the model. It renders the view again only if something has changed, to keep focus, selection and the
 // position of a screen reader.
@@ -86,10 +110,9 @@ async function attempt(fn) {
 
 async function enter() {
   model = Object.assign(new Model(), { refresh, attempt });
-  top.hidden = document.querySelector('.skip').hidden = false;
   whenEnded(() => leave('The key is no longer valid: it was revoked or has expired.'));
-  search();
-  await refresh();
+  await open();
+  if (model) await refresh();
   if (model) {
     if (!model.at) render();
     focusOn();
@@ -116,7 +139,7 @@ function leave(why) {
 
 document.getElementById('refresh').addEventListener('click', async () => {
   await refresh();
-  if (model && view() === audit) await attempt(() => model.log.load(model.log.filter).then(render));
+  if (model && shown.view.refresh) await attempt(async () => { await shown.view.refresh(model); render(); });
   if (model && !fresh.classList.contains('stale')) say('The page is up to date.');
 });
 document.getElementById('sign-out').addEventListener('click', () => leave());
@@ -132,10 +155,7 @@ window.addEventListener('hashchange', () => {
   if (!model) return;
   for (const dialog of document.querySelectorAll('dialog')) dialog.close();
   say('');
-  search();
-  render();
-  window.scrollTo(0, 0);
-  focusOn();
+  go();
 });
 // A browser may cache the page of a tab that navigates away and restore it later. Remove the key first.
 window.addEventListener('pagehide', () => { if (known()) leave(); });

@@ -1,14 +1,12 @@
 // The view of the audit log: who changed and received what, newest first.
 import { h, button, command, say, state, table } from './dom.js';
-import { call } from './client.js';
 import { select } from './list.js';
+import { Log, maxEvents } from './log.js';
 import { heading, small } from './secrets.js';
 import { kinds, place, plural, when } from './words.js';
 
 export const title = 'Audit';
 
-const pageSize = 100;
-const maxEvents = 2000; // kept in the page
 const followInterval = 3000; // ms
 
 const actions = [
@@ -17,53 +15,8 @@ const actions = [
   'secret.read', 'binding.list', 'audit.read', 'key.read', 'oauth.read',
 ];
 
-// Log is what the page has of the log. It outlives the renderings of the view.
-export class Log {
-  filter = {}; // of the API
-  events = null; // newest first; null: not requested
-  cursor = ''; // for older events
-  follows = false;
-  #requests = 0;
-
-  // load requests the newest events that match the filter.
-  async load(filter) {
-    const request = ++this.#requests;
-    this.filter = filter;
-    const { events, next_cursor } = await call('GET', 'audit', { query: { ...filter, limit: pageSize } });
-    if (request === this.#requests) Object.assign(this, { events, cursor: next_cursor || '' });
-  }
-
-  async loadOlder() {
-    const request = this.#requests;
-    const { events, next_cursor } = await call('GET', 'audit', { query: { ...this.filter, limit: pageSize, cursor: this.cursor } });
-    if (request === this.#requests) Object.assign(this, { events: this.events.concat(events), cursor: next_cursor || '' });
-  }
-
-  // loadNewer requests the events since the newest one, and returns whether there are any.
-  async loadNewer() {
-    const request = this.#requests;
-    const since = this.events?.[0]?.timestamp; // none before the first response
-    if (!since) {
-      await this.load(this.filter);
-      return this.events?.length > 0;
-    }
-    const known = new Set(this.events.map((e) => e.id));
-    let fresh = [];
-    for (let cursor = ''; ;) { // oldest first, with since
-      const page = await call('GET', 'audit', { query: { ...this.filter, since, limit: 1000, cursor } });
-      fresh.push(...page.events);
-      cursor = page.next_cursor;
-      if (!cursor) break;
-    }
-    fresh = fresh.filter((e) => !known.has(e.id)).reverse();
-    if (request !== this.#requests || fresh.length === 0) return false;
-    this.events = [...fresh, ...this.events].slice(0, maxEvents);
-    return true;
-  }
-}
-
 export function view(m) {
-  const { log } = m;
+  const log = m.log ??= new Log();
   const count = h('p', { class: 'lead' });
   const body = h('div');
   const load = () => m.attempt(async () => {
@@ -103,11 +56,16 @@ export function view(m) {
     timer = setTimeout(poll, followInterval);
   };
   if (log.events) fill();
-  else load();
+  else {
+    count.textContent = 'Loading events.';
+    load();
+  }
   if (log.follows) setTimeout(poll);
   return [heading('Audit', count, follow),
     h('div', { class: 'list-tools' }, h('div', { class: 'choices' }, action.parentNode, kind.parentNode, id)), body];
 }
+
+export const refresh = async (m) => m.log?.load(m.log.filter);
 
 const describe = (e) => `${e.action}, ${e.outcome}${e.resource_id ? `, ${place(e)}` : ''}`;
 

@@ -1,6 +1,5 @@
 // The tenant's data, from the API.
 import { all, call } from './client.js';
-import { Log } from './audit.js';
 import { ListState } from './list.js';
 import { taken } from './taken.js';
 import { expired, place, valid } from './words.js';
@@ -13,7 +12,7 @@ export class Model {
   resources = []; // {resource_type, resource_id, keyed}: those with a binding or a valid key
   providers = null; // null: the vault has no OAuth
   taken = new Map(); // by place, from taken
-  log = new Log();
+  log = null; // of the audit view
   at = null; // the time of the last load
   #text = ''; // to detect changes
   #loads = 0;

@@ -24,6 +24,7 @@ export function view(entered, why) {
     use(given);
     try {
       await call('GET', 'secrets', { query: { limit: 1 } });
+      await entered();
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       forget();
@@ -31,7 +32,6 @@ export function view(entered, why) {
     } finally {
       busy = false;
     }
-    entered();
   };
   const showError = (sentence) => {
     key.problem(sentence);
