@@ -131,13 +131,3 @@ const (
 	DeliverPlaceholder = "placeholder" // the agent injects the placeholder; a proxy substitutes the value in outgoing requests
 	DeliverPlatform    = "platform"    // the platform sets the variable; the agent gets no value
 )
-
-// ResourceKey describes a key that may list and reveal one resource's bindings. Only the answer to its creation has Key.
-type ResourceKey struct {
-	ID string `json:"id"`
-	Resource
-	Key       string     `json:"key,omitempty"`
-	ExpiresAt *time.Time `json:"expires_at"`
-	CreatedAt time.Time  `json:"created_at"`
-	RevokedAt *time.Time `json:"revoked_at"`
-}

@@ -18,7 +18,7 @@ type (
 	// Event is one record of the audit.
 	Event = api.Event
 	// ResourceKey is a key that reveals the values of one resource.
-	ResourceKey = api.ResourceKey
+	ResourceKey = api.IssuedKey
 	// Resource is one sandbox or computer.
 	Resource = api.Resource
 	// Value is a secret's value. It prints as [redacted].

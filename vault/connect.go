@@ -126,7 +126,7 @@ func (v *Vault) rotateMachine(c *call, next *store.Rotation) error {
 	if next.Value.IsZero() || c.actor.Resource.ID != "" {
 		return nil // the store returns the error
 	}
-	secret, err := v.store.Secret(c.ctx(), c.actor, c.id())
+	secret, err := v.store.SecretToRotate(c.ctx(), c.actor, c.id())
 	if err != nil || secret.Type != oauth.TypeMachine {
 		return err
 	}

@@ -61,17 +61,6 @@ func (v *Vault) createBinding(c *call, in api.NewBinding) (reply, error) {
 	return reply{createdStatus(created), data{b}}, err
 }
 
-// resourceKeyBody is the body of POST /egress/resource-keys.
-type resourceKeyBody struct {
-	api.Resource
-	ExpiresAt instant `json:"expires_at"`
-}
-
-func (v *Vault) createResourceKey(c *call, in resourceKeyBody) (reply, error) {
-	key, err := v.store.CreateResourceKey(c.ctx(), c.actor, in.Resource, in.ExpiresAt.Time)
-	return reply{http.StatusCreated, data{key}}, err
-}
-
 // createdStatus is the status of the answer to a POST: 201 for something new, 200 for what existed.
 func createdStatus(created bool) int {
 	if created {

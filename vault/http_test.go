@@ -157,7 +157,8 @@ func TestEnvelopes(t *testing.T) {
 		"name", "owner_user_id", "preview", "resource_id", "resource_type", "scope", "type", "updated_at", "version", "workspace_id"}
 	bindingKeys := []string{"created_at", "delivery", "expose_as_env", "id", "placeholder_token", "resource_id", "resource_type",
 		"secret_id", "secret_name", "updated_at", "version"}
-	keyKeys := []string{"created_at", "expires_at", "id", "resource_id", "resource_type", "revoked_at"}
+	keyKeys := []string{"created_at", "expires_at", "id", "label", "last_used_at", "parent_id", "permissions", "resource_id", "resource_type", "resources",
+		"revoked_at", "scopes"}
 	ids := map[string]string{} // ids created by earlier steps
 	asked := map[string]bool{}
 	resourceKey := s.ResourceKey(t, sandbox)
@@ -202,6 +203,13 @@ func TestEnvelopes(t *testing.T) {
 		{"list keys", "GET /egress/resource-keys", s.TenantKey, "?resource_id=sb_1", "", 200,
 			map[string]string{"resource_keys": "list"}, "resource_keys", keyKeys, ""},
 		{"revoke", "DELETE /egress/resource-keys/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool"}, "", nil, ""},
+		{"mint for the tenant", "POST /egress/keys", s.TenantKey, "", `{"label":"ci","permissions":["secrets:read"]}`,
+			201, map[string]string{"data": "object"}, "", append([]string{"key"}, keyKeys...), "keys"},
+		{"list all keys", "GET /egress/keys", s.TenantKey, "", "", 200, map[string]string{"keys": "list"}, "keys", keyKeys, ""},
+		{"replace a key", "POST /egress/keys/{id}/replace", s.TenantKey, "", `{"grace_seconds":60}`, 201, map[string]string{"data": "object"}, "", append([]string{"key"}, keyKeys...), ""},
+		{"revoke any key", "DELETE /egress/keys/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool", "revoked": "list", "kept": "list"}, "revoked", keyKeys, ""},
+		{"revoke older keys", "DELETE /egress/keys", s.TenantKey, "?issued_before=2100-01-01T00:00:00Z", "", 200,
+			map[string]string{"ok": "bool", "revoked": "list", "kept": "list"}, "revoked", keyKeys, ""},
 		{"delete", "DELETE /egress/secrets/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool"}, "", nil, ""},
 		{"providers", "GET /egress/oauth/providers", s.TenantKey, "", "", 200, map[string]string{"providers": "list"}, "providers",
 			[]string{"name", "display_name", "scopes"}, ""},

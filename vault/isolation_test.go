@@ -3,6 +3,7 @@ package vault_test
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -33,9 +34,9 @@ func own(t *testing.T, s *vaulttest.Server) owned {
 // request returns the request that a caller who knows every id of the owner sends to a route.
 func (o owned) request(t *testing.T, route string, unknown bool) (method, path, body string) {
 	t.Helper()
-	id := map[string]string{"secrets": o.secret, "bindings": o.binding, "resource-keys": o.keyID, "audit": o.event}
+	id := map[string]string{"secrets": o.secret, "bindings": o.binding, "resource-keys": o.keyID, "keys": o.keyID, "audit": o.event}
 	if unknown {
-		id = map[string]string{"secrets": "sec_x", "bindings": "bnd_x", "resource-keys": "key_x", "audit": "evt_x"}
+		id = map[string]string{"secrets": "sec_x", "bindings": "bnd_x", "resource-keys": "key_x", "keys": "key_x", "audit": "evt_x"}
 	}
 	reveal, _ := revealOf(t, sandbox, "", 0)
 	bodies := map[string]string{
@@ -54,6 +55,11 @@ func (o owned) request(t *testing.T, route string, unknown bool) (method, path, 
 		"DELETE /egress/secrets/{id}":       "",
 		"DELETE /egress/bindings/{id}":      "",
 		"DELETE /egress/resource-keys/{id}": "",
+		"POST /egress/keys":                 `{}`,
+		"GET /egress/keys":                  "",
+		"DELETE /egress/keys":               "",
+		"DELETE /egress/keys/{id}":          "",
+		"POST /egress/keys/{id}/replace":    `{}`,
 		"GET /egress/oauth/providers":       "",
 		"POST /egress/oauth/start":          `{"provider":"acme","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"ACME"}`,
 		"GET /egress/oauth/status":          "",
@@ -66,19 +72,25 @@ func (o owned) request(t *testing.T, route string, unknown bool) (method, path, 
 	if route == "GET /egress/oauth/status" {
 		path += "?state=" + map[bool]string{false: o.state, true: "x"}[unknown]
 	}
-	if strings.HasSuffix(path, "{id}") {
+	if route == "DELETE /egress/keys" {
+		path += "?issued_before=2100-01-01T00:00:00Z"
+	}
+	if strings.Contains(path, "{id}") {
 		noun := strings.Split(path, "/")[2]
 		path = strings.Replace(path, "{id}", id[noun], 1)
 	}
 	return method, path, body
 }
 
+// lastUsed matches what changes without a request.
+var lastUsed = regexp.MustCompile(`"last_used_at":("[^"]*"|null)`)
+
 // state returns everything visible to the owner's key, except the audit.
 func state(t *testing.T, s *vaulttest.Server, o owned) map[string]string {
 	t.Helper()
 	m := map[string]string{}
-	for _, path := range []string{"/egress/secrets", "/egress/bindings", "/egress/resource-keys"} {
-		m[path] = string(ask(t, s, s.TenantKey, "GET", path, "").body)
+	for _, path := range []string{"/egress/secrets", "/egress/bindings", "/egress/resource-keys", "/egress/keys"} {
+		m[path] = lastUsed.ReplaceAllString(string(ask(t, s, s.TenantKey, "GET", path, "").body), "")
 	}
 	m["value"] = values(reveal(t, s, o.key, sandbox))["GH_TOKEN"]
 	return m
@@ -102,7 +114,7 @@ func TestFault_V11_ForeignTenantOnEveryRoute(t *testing.T) {
 	before := state(t, s, o)
 	foreign := s.Tenant(t, "foreign")
 	// The foreign tenant has a sandbox with the same id, and a key for it.
-	minted := decode[struct{ Data api.ResourceKey }](t, ask(t, s, foreign, "POST", "/egress/resource-keys", toJSON(t, sandbox)))
+	minted := decode[struct{ Data api.IssuedKey }](t, ask(t, s, foreign, "POST", "/egress/resource-keys", toJSON(t, sandbox)))
 	agent, err := api.ParseKey(minted.Data.Key)
 	if err != nil {
 		t.Fatal(err)
@@ -111,8 +123,11 @@ func TestFault_V11_ForeignTenantOnEveryRoute(t *testing.T) {
 		t.Run(route, func(t *testing.T) {
 			method, path, body := o.request(t, route, false)
 			key := foreign
-			if strings.HasSuffix(route, "/reveal") {
+			switch {
+			case strings.HasSuffix(route, "/reveal"):
 				key = agent
+			case route == "DELETE /egress/keys": // it would revoke agent
+				key = s.Tenant(t, "another")
 			}
 			a := ask(t, s, key, method, path, body, "X-Request-ID", "same")
 			if found := o.mentions(a.body); found != nil {
@@ -163,6 +178,7 @@ func TestForeignTenantFilters(t *testing.T) {
 		"/egress/bindings?secret_id=" + o.secret + "&resource_type=" + sandbox.Type + "&resource_id=" + sandbox.ID,
 		"/egress/resource-keys?resource_id=" + sandbox.ID,
 		"/egress/resource-keys?resource_type=" + sandbox.Type,
+		"/egress/keys?resource_id=" + sandbox.ID,
 		"/egress/audit?resource_id=" + sandbox.ID,
 		"/egress/audit?resource_type=" + sandbox.Type,
 		"/egress/audit?resource_type=" + sandbox.Type + "&resource_id=" + sandbox.ID,
@@ -217,7 +233,9 @@ func TestForeignResourceOnEveryRoute(t *testing.T) {
 	o := own(t, s)
 	before := state(t, s, o)
 	key := s.ResourceKey(t, other)
-	before["/egress/resource-keys"] = string(ask(t, s, s.TenantKey, "GET", "/egress/resource-keys", "").body)
+	for _, path := range []string{"/egress/resource-keys", "/egress/keys"} {
+		before[path] = lastUsed.ReplaceAllString(string(ask(t, s, s.TenantKey, "GET", path, "").body), "")
+	}
 	for _, route := range s.Vault().Routes() {
 		t.Run(route, func(t *testing.T) {
 			method, path, body := o.request(t, route, false)

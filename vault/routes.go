@@ -25,9 +25,15 @@ func (v *Vault) keyRoutes() []route {
 		{"DELETE", "/egress/bindings/{id}", "binding.delete", maxBody, serveDelete(v.store.DeleteBinding)},
 		{"POST", "/egress/bindings/reveal", "reveal", maxBody, serveJSON(v.reveal)},
 
-		{"POST", "/egress/resource-keys", "key.create", maxBody, serveJSON(v.createResourceKey)},
+		{"POST", "/egress/resource-keys", "key.create", maxBody, createKey(v.store.IssueResourceKey)},
 		{"GET", "/egress/resource-keys", "key.read", maxBody, serveAll("resource_keys", v.store.ResourceKeys)},
 		{"DELETE", "/egress/resource-keys/{id}", "key.revoke", maxBody, serveDelete(v.store.RevokeResourceKey)},
+
+		{"POST", "/egress/keys", "key.create", maxBody, createKey(v.store.IssueTenantKey)},
+		{"GET", "/egress/keys", "key.read", maxBody, serveAll("keys", v.store.IssuedKeys)},
+		{"DELETE", "/egress/keys", "key.revoke", maxBody, serveJSON(v.revokeKeys)},
+		{"DELETE", "/egress/keys/{id}", "key.revoke", maxBody, serveJSON(v.revokeKey)},
+		{"POST", "/egress/keys/{id}/replace", "key.replace", maxBody, serveJSON(v.replaceKey)},
 
 		{"GET", "/egress/oauth/providers", "oauth.read", maxBody, serveJSON(v.listProviders)},
 		{"POST", "/egress/oauth/start", "oauth.start", maxBody, serveJSON(v.startOAuth)},

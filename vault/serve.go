@@ -67,12 +67,12 @@ func listOf[T any](name string, items []T, next string) reply {
 // none is the input of a handler that takes none.
 type none struct{}
 
-// serveJSON makes a handler of a function of the request's input: the query of a GET, else the JSON body.
+// serveJSON makes a handler of a function of the request's input: the query of a GET or DELETE, else the JSON body.
 func serveJSON[In any](fn func(*call, In) (reply, error)) handler {
 	return func(c *call) (reply, error) {
 		var in In
 		var err error
-		if _, without := any(in).(none); !without && c.r.Method == http.MethodGet {
+		if _, without := any(in).(none); !without && (c.r.Method == http.MethodGet || c.r.Method == http.MethodDelete) {
 			err = readQuery(c.r.URL.RawQuery, &in)
 		} else if !without {
 			in, err = readBody[In](c.w, c.r, c.limit)

@@ -231,7 +231,7 @@ func TestExpiryEndsTheWait(t *testing.T) {
 		}
 	})
 	t.Run("of the key", func(t *testing.T) {
-		made := decode[struct{ Data api.ResourceKey }](t, ask(t, s, s.TenantKey, "POST", "/egress/resource-keys",
+		made := decode[struct{ Data api.IssuedKey }](t, ask(t, s, s.TenantKey, "POST", "/egress/resource-keys",
 			toJSON(t, map[string]string{"resource_type": sandbox.Type, "resource_id": sandbox.ID, "expires_at": soon()})))
 		ends, err := api.ParseKey(made.Data.Key)
 		if err != nil {

@@ -26,6 +26,7 @@ const (
 	actOAuthRefresh  = "oauth.refresh"  // one that gave no token; others are secret.rotate
 	actOAuthRead     = "oauth.read"     // denied attempts only
 	actKeyCreate     = "key.create"
+	actKeyReplace    = "key.replace" // the key has a successor, and ends later
 	actKeyRevoke     = "key.revoke"
 	actKeysRotate    = "keys.rotate" // new rows use a new data key
 	actKeysRetire    = "keys.retire" // all rows use the new data key; the old ones were deleted
@@ -97,12 +98,14 @@ func (s *Store) deny(ctx context.Context, a Actor, action string, r api.Resource
 	return api.NewError(api.ErrDenied, message)
 }
 
-// Permit returns ErrDenied, and audits the attempt on r, if action isn't for keys of the actor's kind: resource keys list and
-// reveal bindings, tenant keys do everything but reveal.
+// Permit returns ErrDenied, and audits the attempt on r, if action isn't for keys of the actor's kind, or not among the
+// actor's permissions: resource keys list and reveal bindings, tenant keys do everything but reveal.
 func (s *Store) Permit(ctx context.Context, a Actor, action string, r api.Resource) error {
 	switch {
 	case a.isTenant() && action == actReveal:
-		return s.deny(ctx, a, action, r, "a tenant key reads no value: reveal with a resource key")
+		return s.deny(ctx, a, action, r, "a tenant key can't reveal: use a resource key")
+	case a.isTenant() && a.refusal(action) != "":
+		return s.deny(ctx, a, action, r, a.refusal(action))
 	case a.isTenant(), action == actReveal, action == actBindingList, action == anyKey:
 		return nil
 	}
@@ -121,6 +124,7 @@ func (s *Store) Audit(ctx context.Context, a Actor, f AuditFilter) (events []api
 		var c conditions
 		c.add("tenant_id =", a.TenantID)
 		c.match("resource_type", f.ResourceType, "resource_id", f.ResourceID, "action", f.Action)
+		t.actor.limitEvents(&c)
 		direction := backward
 		if f.Since != nil {
 			direction = forward
@@ -151,7 +155,11 @@ func (s *Store) Audit(ctx context.Context, a Actor, f AuditFilter) (events []api
 // AuditEvent returns one event. Errors: ErrNotFound, ErrDenied for a resource key.
 func (s *Store) AuditEvent(ctx context.Context, a Actor, id string) (api.Event, error) {
 	return read(ctx, s, a, actAuditRead, func(t *txn) (api.Event, error) {
-		e, err := one(t, "event", (*eventRow).fields, selectEvents+` WHERE id = $1 AND tenant_id = $2`, id, a.TenantID)
+		var c conditions
+		c.add("id =", id)
+		c.add("tenant_id =", a.TenantID)
+		t.actor.limitEvents(&c)
+		e, err := one(t, "event", (*eventRow).fields, selectEvents+c.String(), c.args...)
 		return e.Event, err
 	})
 }

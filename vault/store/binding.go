@@ -42,6 +42,9 @@ func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 	if err := cmp.Or(n.Validate(), checkEnvName(n.ExposeAsEnv), checkDelivery(n.Delivery)); err != nil {
 		return b, false, err
 	}
+	if err := cmp.Or(t.mayDo(actBindingCreate, n.Resource), t.mayUseResource(actBindingCreate, n.Resource)); err != nil {
+		return b, false, err
+	}
 	secret, err := t.secret(n.SecretID)
 	if err != nil {
 		return b, false, err
@@ -92,6 +95,7 @@ func bindingFields(b *api.Binding) []any {
 // Columns in c are prefixed with b (bindings) or s (secrets).
 func (t *txn) listBindings(c conditions) ([]api.Binding, error) {
 	c.add("b.tenant_id =", t.actor.TenantID)
+	t.actor.limitBindings(&c)
 	return collect(t, bindingFields, selectBindings+c.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, c.args...)
 }
 
@@ -123,7 +127,11 @@ func clip(s string) string {
 // DeleteBinding unbinds. Errors: ErrNotFound, ErrDenied for a resource key.
 func (s *Store) DeleteBinding(ctx context.Context, a Actor, id string) error {
 	return s.write(ctx, a, actBindingDelete, func(t *txn) error {
-		b, err := one(t, "binding", bindingFields, selectBindings+` WHERE b.id = $1 AND b.tenant_id = $2`, id, a.TenantID)
+		var c conditions
+		c.add("b.id =", id)
+		c.add("b.tenant_id =", a.TenantID)
+		t.actor.limitBindings(&c)
+		b, err := one(t, "binding", bindingFields, selectBindings+c.String(), c.args...)
 		if err != nil {
 			return err
 		}

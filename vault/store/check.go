@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,8 +20,6 @@ const (
 	maxMetadata = 64 << 10
 )
 
-var scopes = map[string]bool{"user": true, "workspace": true, "tenant": true, "external_user": true, "external_workspace": true}
-
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // Complete checks the fields of a secret and sets the defaults. Errors: ErrInvalid, naming the field.
@@ -29,7 +28,7 @@ func Complete(n *api.NewSecret) error {
 	if n.Name == "" {
 		return invalid("name is required")
 	}
-	if !scopes[n.Scope] {
+	if !slices.Contains(api.Scopes(), n.Scope) {
 		return invalid("scope must be user, workspace, tenant, external_user or external_workspace")
 	}
 	err := cmp.Or(

@@ -67,16 +67,23 @@ func (c columns) values() []any {
 		case *json.RawMessage:
 			values[i] = string(*field)
 		case *[]api.EventRef:
-			values[i] = ""
-			if len(*field) > 0 {
-				text, _ := json.Marshal(*field) // ids and numbers can be encoded
-				values[i] = string(text)
-			}
+			values[i] = listText(*field)
+		case *[]string:
+			values[i] = listText(*field)
 		default:
 			panic(fmt.Sprintf("column %s: a field of type %T", column.name, field))
 		}
 	}
 	return values
+}
+
+// listText is a list in JSON; "" if it is empty.
+func listText[T any](list []T) string {
+	if len(list) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(list) // texts and numbers can be encoded
+	return string(text)
 }
 
 // stored is a field that database/sql doesn't scan into by itself.
@@ -109,13 +116,20 @@ func (s stored) Scan(from any) error {
 			return nil
 		case *[]api.EventRef:
 			*field = nil
-			if from == "" {
-				return nil
-			}
-			return json.Unmarshal([]byte(from), field)
+			return scanList(from, field)
+		case *[]string:
+			*field = nil
+			return scanList(from, field)
 		}
 	}
 	return fmt.Errorf("a %T is stored as %T", s.field, from)
+}
+
+func scanList(text string, into any) error {
+	if text == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(text), into)
 }
 
 // inserts caches the statements of insert by table: every table has one list of columns.

@@ -117,8 +117,12 @@ func (s *Store) AddFlow(ctx context.Context, a Actor, f Flow, state string) erro
 		return err
 	}
 	return s.write(ctx, a, actOAuthStart, func(t *txn) error {
+		n := ConnectedSecret(want, f.Provider)
+		if err := t.mayUse(actOAuthStart, n.Scope, n.Resource); err != nil {
+			return err
+		}
 		if want.ExposeAsEnv != "" && want.ResourceID != "" {
-			if err := t.mayBind(ConnectedSecret(want, f.Provider)); err != nil {
+			if err := cmp.Or(t.mayDo(actBindingCreate, n.Resource), t.mayBind(n)); err != nil {
 				return err
 			}
 		}
@@ -153,12 +157,20 @@ func (t *txn) flow(state string) (Flow, error) {
 	return one(t, "flow", (*Flow).fields, selectFlows+c.String(), c.args...)
 }
 
-// FlowStatus returns the status of a flow of the actor's tenant. Errors: ErrNotFound.
+// FlowStatus returns the status of a flow of the actor's tenant. A restricted key gets that of a flow whose secret it may
+// use. Errors: ErrNotFound.
 func (s *Store) FlowStatus(ctx context.Context, a Actor, state string) (api.OAuthStatus, error) {
 	return read(ctx, s, a, actOAuthRead, func(t *txn) (o api.OAuthStatus, err error) {
 		f, err := t.flow(state)
 		if err != nil {
 			return o, err
+		}
+		want, err := f.Wanted()
+		if err != nil {
+			return o, err
+		}
+		if n := ConnectedSecret(want, f.Provider); t.mayUse(actOAuthRead, n.Scope, n.Resource) != nil {
+			return o, notFound("flow")
 		}
 		o = api.OAuthStatus{Provider: f.Provider, SecretID: f.secretID, ExpiresAt: f.ExpiresAt}
 		o.Status, o.Error = f.Status()

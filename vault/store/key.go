@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -19,37 +20,32 @@ type TenantKey struct {
 	Key api.Key
 }
 
-// Key describes a tenant key, which has no resource, or a resource key. The key itself is known only when it is created.
+// Key is an issued key with its tenant. The key itself is known only when it is created.
 type Key struct {
-	api.ResourceKey
+	api.IssuedKey
 	TenantID   string
 	TenantName string
 }
 
-// ended reports whether the key was revoked or has expired.
-func (k *Key) ended(now time.Time) bool {
-	return k.RevokedAt != nil || k.ExpiresAt != nil && !k.ExpiresAt.After(now)
-}
-
+// columns are those that say what a key may do.
 func (k *Key) columns() columns {
 	return columns{
 		{"id", &k.ID}, {"tenant_id", &k.TenantID}, {"resource_type", &k.Resource.Type}, {"resource_id", &k.Resource.ID},
+		{"label", &k.Label}, {"parent_id", &k.ParentID},
+		{"permissions", &k.Permissions}, {"scopes", &k.Scopes}, {"resources", &k.Resources},
 		{"created_at", &k.CreatedAt}, {"expires_at", &k.ExpiresAt}, {"revoked_at", &k.RevokedAt},
 	}
 }
 
-func (k *Key) fields() []any { return append(k.columns().fields(), &k.TenantName) }
+func (k *Key) fields() []any {
+	return append(k.columns().fields(), stored{&k.LastUsedAt}, &k.TenantName)
+}
 
-var selectKeys = `SELECT ` + new(Key).columns().names("k.") + `, t.name FROM api_keys k JOIN tenants t ON t.id = k.tenant_id`
+var selectKeys = `SELECT ` + new(Key).columns().names("k.") + `, k.last_used_at, t.name FROM api_keys k JOIN tenants t ON t.id = k.tenant_id`
 
 // listKeys lists keys, oldest first. Columns in c are prefixed with k (keys) or t (tenants).
 func (t *txn) listKeys(c conditions) ([]Key, error) {
 	return collect(t, (*Key).fields, selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.args...)
-}
-
-// key returns the key with the value of a column. Errors: ErrNotFound.
-func (t *txn) key(column, value string) (Key, error) {
-	return one(t, "key", (*Key).fields, selectKeys+` WHERE `+column+` = $1`, value)
 }
 
 var errKey = api.NewError(api.ErrUnauthorized, "the key is unknown, revoked or expired")
@@ -65,15 +61,16 @@ func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
 	cache := s.authenticated.Load()
 	if cached, ok := cache.actors.Load(hash); ok {
 		if a := cached.(Actor); a.ExpiresAt == nil || a.ExpiresAt.After(time.Now()) {
+			s.uses.Add(a.KeyID, time.Now())
 			return a, nil
 		}
 	}
 	a, err := read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (Actor, error) {
-		k, err := t.key("k.hash", hash)
-		if errors.Is(err, api.ErrNotFound) || err == nil && k.ended(t.now) {
+		k, err := one(t, "key", (*Key).fields, selectKeys+` WHERE k.hash = $1`, hash)
+		if errors.Is(err, api.ErrNotFound) || err == nil && t.ended(&k) {
 			err = errKey
 		}
-		return Actor{KeyID: k.ID, TenantID: k.TenantID, Resource: k.Resource, ExpiresAt: k.ExpiresAt}, err
+		return Actor{KeyID: k.ID, TenantID: k.TenantID, Resource: k.Resource, Restrictions: k.Restrictions, ExpiresAt: k.ExpiresAt}, err
 	})
 	if err != nil {
 		return Actor{}, err
@@ -82,6 +79,7 @@ func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
 		s.authenticated.CompareAndSwap(cache, new(authCache))
 	}
 	cache.actors.Store(hash, a)
+	s.uses.Add(a.KeyID, time.Now())
 	return a, nil
 }
 
@@ -96,28 +94,80 @@ type authCache struct {
 // maxAuthenticated is the number of keys that are cached.
 const maxAuthenticated = 4096
 
-// CreateResourceKey creates a key that may list and reveal one resource's bindings. expiresAt nil: never. The
-// store keeps only a hash of the key. Errors: ErrInvalid, ErrDenied for a resource key.
-func (s *Store) CreateResourceKey(ctx context.Context, a Actor, r api.Resource, expiresAt *time.Time) (api.ResourceKey, error) {
-	key := api.NewKey(api.ResourceKeyPrefix)
-	k := Key{ResourceKey: api.ResourceKey{Resource: r, ExpiresAt: inMicros(expiresAt)}}
-	err := s.write(ctx, a, actKeyCreate, func(t *txn) error {
-		if err := r.Validate(); err != nil {
-			return err
-		}
-		if expiresAt != nil && !expiresAt.After(t.now) {
-			return invalid("expires_at is in the past: give a time in the future, or leave it out")
-		}
-		return t.insertKey(&k, key)
-	})
-	if err != nil {
-		return api.ResourceKey{}, err
-	}
-	k.Key = key.Reveal()
-	return k.ResourceKey, nil
+// ended reports whether the key was revoked or has expired.
+func (t *txn) ended(k *Key) bool { return k.Ended(t.now) || t.store.revocations.Refuses(k.ID, t.now) }
+
+// CreateResourceKey creates an unrestricted key for one resource. expiresAt nil: never. Errors: as IssueResourceKey.
+func (s *Store) CreateResourceKey(ctx context.Context, a Actor, r api.Resource, expiresAt *time.Time) (api.IssuedKey, error) {
+	return s.IssueResourceKey(ctx, a, api.KeyRequest{Resource: r, ExpiresAt: expiresAt})
 }
 
-// insertKey stores a key of the actor's tenant, and sets k's other fields.
+// IssueResourceKey creates a key that may list and reveal one resource's bindings, under the actor's key. The store keeps
+// only a hash of it. Errors: ErrInvalid, ErrDenied for a resource key and for what exceeds the actor's restrictions.
+func (s *Store) IssueResourceKey(ctx context.Context, a Actor, n api.KeyRequest) (api.IssuedKey, error) {
+	return s.issueKey(ctx, a, api.ResourceKeyPrefix, n, func(*txn) error {
+		if len(n.Permissions) > 0 || len(n.Resources) > 0 {
+			return invalid("permissions and resources are for tenant keys: a resource key lists and reveals the bindings of its one resource")
+		}
+		return n.Resource.Validate()
+	})
+}
+
+// IssueTenantKey creates a tenant key under the actor's key. Errors: as IssueResourceKey.
+func (s *Store) IssueTenantKey(ctx context.Context, a Actor, n api.KeyRequest) (api.IssuedKey, error) {
+	return s.issueKey(ctx, a, api.TenantKeyPrefix, n, func(*txn) error { return tenantKeyOnly(n) })
+}
+
+func tenantKeyOnly(n api.KeyRequest) error {
+	if n.Resource != (api.Resource{}) {
+		return invalid("resource_type and resource_id are for resource keys: POST /egress/resource-keys creates them")
+	}
+	return nil
+}
+
+func (s *Store) issueKey(ctx context.Context, a Actor, prefix string, n api.KeyRequest, check func(*txn) error) (api.IssuedKey, error) {
+	key := api.NewKey(prefix)
+	var k Key
+	err := s.write(ctx, a, actKeyCreate, func(t *txn) (err error) {
+		if err := check(t); err != nil {
+			return err
+		}
+		k, err = t.issue(n, key)
+		return err
+	})
+	if err != nil {
+		return api.IssuedKey{}, err
+	}
+	k.Key = key.Reveal()
+	return k.IssuedKey, nil
+}
+
+// issue creates a key under the actor's.
+func (t *txn) issue(n api.KeyRequest, key api.Key) (k Key, err error) {
+	if err := cmp.Or(n.Restrictions.Validate(), checkText("label", n.Label, maxName)); err != nil {
+		return k, err
+	}
+	if n.ExpiresAt != nil && !n.ExpiresAt.After(t.now) {
+		return k, errPastExpiry
+	}
+	if n.Resource != (api.Resource{}) {
+		if err := t.mayUseResource(actKeyCreate, n.Resource); err != nil {
+			return k, err
+		}
+	}
+	k.Resource, k.Label, k.ExpiresAt = n.Resource, n.Label, inMicros(n.ExpiresAt)
+	if !t.actor.local {
+		k.ParentID = t.actor.KeyID
+	}
+	if k.Restrictions, err = t.restricted(n); err != nil {
+		return k, err
+	}
+	return k, t.insertKey(&k, key)
+}
+
+var errPastExpiry = invalid("expires_at is in the past: give a time in the future, or leave it out")
+
+// insertKey stores a key of the actor's tenant, and sets k's id and times.
 func (t *txn) insertKey(k *Key, key api.Key) error {
 	k.ID, k.TenantID, k.CreatedAt = newID("key_"), t.actor.TenantID, t.now
 	hash := hashOf(key.Reveal()) // of 256 random bits, which nobody can guess, so a slow hash would protect them no better
@@ -131,24 +181,38 @@ func (t *txn) auditKey(action string, k *Key) error {
 	return t.audit(api.Event{Action: action, TargetKeyID: k.ID, ResourceType: k.Resource.Type, ResourceID: k.Resource.ID})
 }
 
-// KeyFilter selects resource keys by exact matches; "" matches everything.
+// KeyFilter selects keys by exact matches; "" matches everything.
 type KeyFilter struct {
 	ResourceType string `query:"resource_type"`
 	ResourceID   string `query:"resource_id"`
 }
 
-// ResourceKeys lists the tenant's resource keys, oldest first, including revoked ones.
-// Errors: ErrDenied for a resource key.
-func (s *Store) ResourceKeys(ctx context.Context, a Actor, f KeyFilter) ([]api.ResourceKey, error) {
-	c := conditions{terms: []string{"k.resource_type <> ''"}}
+// ResourceKeys lists the tenant's resource keys, oldest first, including revoked ones. A restricted key gets those that
+// are under it. Errors: ErrDenied for a resource key.
+func (s *Store) ResourceKeys(ctx context.Context, a Actor, f KeyFilter) ([]api.IssuedKey, error) {
+	return s.issuedKeys(ctx, a, f, conditions{terms: []string{"k.resource_type <> ''"}})
+}
+
+// IssuedKeys is ResourceKeys for keys of both kinds.
+func (s *Store) IssuedKeys(ctx context.Context, a Actor, f KeyFilter) ([]api.IssuedKey, error) {
+	return s.issuedKeys(ctx, a, f, conditions{})
+}
+
+func (s *Store) issuedKeys(ctx context.Context, a Actor, f KeyFilter, c conditions) ([]api.IssuedKey, error) {
 	c.add("k.tenant_id =", a.TenantID)
 	c.match("k.resource_type", f.ResourceType, "k.resource_id", f.ResourceID)
+	a.limitKeys(&c)
 	keys, err := read(ctx, s, a, actKeyRead, func(t *txn) ([]Key, error) { return t.listKeys(c) })
-	list := make([]api.ResourceKey, len(keys))
+	return issued(keys), err
+}
+
+// issued returns keys without their tenants; never nil.
+func issued(keys []Key) []api.IssuedKey {
+	list := make([]api.IssuedKey, len(keys))
 	for i := range keys {
-		list[i] = keys[i].ResourceKey
+		list[i] = keys[i].IssuedKey
 	}
-	return list, err
+	return list
 }
 
 // Keys lists the keys of a tenant, or with "" of all tenants, oldest first.
@@ -156,31 +220,4 @@ func (s *Store) Keys(ctx context.Context, tenant string) ([]Key, error) {
 	var c conditions
 	c.match("t.name", tenant)
 	return read(ctx, s, Actor{local: true}, anyKey, func(t *txn) ([]Key, error) { return t.listKeys(c) })
-}
-
-// RevokeKey revokes a tenant or resource key of any tenant. Errors: ErrNotFound.
-func (s *Store) RevokeKey(ctx context.Context, id string) error {
-	return s.RevokeResourceKey(ctx, operator, id)
-}
-
-// RevokeResourceKey revokes a resource key of the actor's tenant, and wakes the reveals that wait with it. A key that is
-// revoked already keeps its time of revocation. The operator, who has no tenant, can revoke any key.
-// Errors: ErrNotFound, also for a tenant key; ErrDenied for a resource key.
-func (s *Store) RevokeResourceKey(ctx context.Context, a Actor, id string) error {
-	defer s.authenticated.Store(new(authCache))
-	return s.write(ctx, a, actKeyRevoke, func(t *txn) error {
-		k, err := t.key("k.id", id)
-		if err == nil && a.TenantID != "" && (k.TenantID != a.TenantID || k.Resource.Type == "") {
-			err = notFound("key")
-		}
-		if err != nil || k.RevokedAt != nil {
-			return err
-		}
-		t.actor.TenantID = k.TenantID
-		if err := t.update("api_keys", id, columns{{"revoked_at", &t.now}}); err != nil {
-			return err
-		}
-		t.wake(k.Resource)
-		return t.auditKey(actKeyRevoke, &k)
-	})
 }

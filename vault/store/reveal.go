@@ -69,13 +69,16 @@ func (t *txn) bound(r api.Resource, values bool) ([]boundRow, error) {
 	if values {
 		columns = "CASE WHEN b.delivery = 'placeholder' THEN b.placeholder_token END, CASE WHEN b.delivery <> 'placeholder' THEN s.value END"
 	}
+	c := conditions{
+		terms: []string{"b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND (s.expires_at IS NULL OR s.expires_at > $4)"},
+		args:  []any{t.actor.TenantID, r.Type, r.ID, t.now.UnixMicro()},
+	}
+	t.actor.limitBindings(&c)
 	list, err := collect(t, func(b *boundRow) []any {
 		return []any{&b.ID, &b.SecretID, &b.ExposeAsEnv, &b.Version, &b.Delivery, stored{&b.ExpiresAt},
 			&b.SecretName, stored{&b.UpdatedAt}, &b.placeholder, &b.sealed}
 	}, `SELECT b.id, b.secret_id, b.env_name, s.version, b.delivery, s.expires_at, s.name, s.updated_at, `+columns+`
-		FROM bindings b JOIN secrets s ON s.id = b.secret_id
-		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND (s.expires_at IS NULL OR s.expires_at > $4)`,
-		t.actor.TenantID, r.Type, r.ID, t.now.UnixMicro())
+		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String(), c.args...)
 	// Not in SQL: databases sort text in different ways, and the etag depends on the order.
 	slices.SortFunc(list, func(a, b boundRow) int { return strings.Compare(a.ExposeAsEnv, b.ExposeAsEnv) })
 	return list, err

@@ -72,9 +72,13 @@ func (r *secretRow) upsertKey() string {
 		orEmpty(r.ExternalWorkspaceID), orEmpty(r.ResourceType), orEmpty(r.ResourceID))))
 }
 
-// secret reads a secret of the actor's tenant, without its value. Errors: ErrNotFound.
+// secret reads a secret that the actor may see, without its value. Errors: ErrNotFound.
 func (t *txn) secret(id string) (secretRow, error) {
-	return one(t, "secret", (*secretRow).fields, selectSecrets+` WHERE id = $1 AND tenant_id = $2`, id, t.actor.TenantID)
+	var c conditions
+	c.add("id =", id)
+	c.add("tenant_id =", t.actor.TenantID)
+	t.actor.limitSecrets(&c, "")
+	return one(t, "secret", (*secretRow).fields, selectSecrets+c.String(), c.args...)
 }
 
 // refreshToken opens the stored refresh token; it is empty if there is none.

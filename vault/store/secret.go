@@ -53,6 +53,9 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 	if err := Complete(&n); err != nil {
 		return secret, nil, false, err
 	}
+	if err := t.mayUse(actSecretCreate, n.Scope, n.Resource); err != nil {
+		return secret, nil, false, err
+	}
 	r := row(n)
 	r.tenant, r.UpdatedAt = t.actor.TenantID, t.now
 	upsert := r.upsertKey()
@@ -115,6 +118,7 @@ func (s *Store) Secrets(ctx context.Context, a Actor, f SecretFilter) (list []ap
 		c.match("resource_id", f.ResourceID, "resource_type", f.ResourceType, "scope", f.Scope, "type", f.Type,
 			"workspace_id", f.WorkspaceID, "owner_user_id", f.OwnerUserID, "external_user_id", f.ExternalUserID,
 			"external_workspace_id", f.ExternalWorkspaceID)
+		t.actor.limitSecrets(&c, "")
 		if f.Cursor != "" {
 			if err := c.after(f.Cursor); err != nil {
 				return nil, err
@@ -144,7 +148,16 @@ func (s *Store) Secrets(ctx context.Context, a Actor, f SecretFilter) (list []ap
 
 // Secret returns one secret. Errors: ErrNotFound, ErrDenied for a resource key.
 func (s *Store) Secret(ctx context.Context, a Actor, id string) (api.Secret, error) {
-	return read(ctx, s, a, actSecretRead, func(t *txn) (api.Secret, error) {
+	return s.secretFor(ctx, a, actSecretRead, id)
+}
+
+// SecretToRotate is Secret for a key that may rotate secrets.
+func (s *Store) SecretToRotate(ctx context.Context, a Actor, id string) (api.Secret, error) {
+	return s.secretFor(ctx, a, actSecretRotate, id)
+}
+
+func (s *Store) secretFor(ctx context.Context, a Actor, action, id string) (api.Secret, error) {
+	return read(ctx, s, a, action, func(t *txn) (api.Secret, error) {
 		r, err := t.secret(id)
 		if err != nil {
 			return api.Secret{}, err

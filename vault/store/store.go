@@ -12,6 +12,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/database/sqlite"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
+	"github.com/Miosa-osa/miosa-env/vault/lastuse"
+	"github.com/Miosa-osa/miosa-env/vault/revocation"
 )
 
 // Config configures a store.
@@ -31,6 +34,10 @@ type Config struct {
 	Existing bool           // return ErrNoVault for a folder without a database, and create nothing
 	Watch    time.Duration  // between checks for changes by other processes, at most 1 s; 0: 250 ms
 	Log      zerolog.Logger // gets no value and no key
+
+	// Revocations is the file of package revocation; "": "revocations" in DataDir. Outside of what is restored with the
+	// database, it keeps the revocations that a restored database doesn't have.
+	Revocations string
 }
 
 // ErrNoVault is the error of Open, with Config.Existing, for a folder without a database.
@@ -52,6 +59,10 @@ func (c Config) missing() error { return fmt.Errorf("%w in %s", ErrNoVault, c.Da
 
 func (c Config) watch() time.Duration { return cmp.Or(c.Watch, 250*time.Millisecond) }
 
+func (c Config) revocations() string {
+	return cmp.Or(c.Revocations, filepath.Join(c.DataDir, "revocations"))
+}
+
 // Store is an open store. It is safe for concurrent use, and several processes may have the same store open.
 //
 // The errors of its methods are contexts' errors, or wrap an *api.Error for the client: ErrInvalid, ErrNotFound,
@@ -64,6 +75,8 @@ type Store struct {
 	log  zerolog.Logger
 
 	authenticated atomic.Pointer[authCache]
+	revocations   *revocation.List
+	uses          lastuse.Uses
 
 	created bool // by Open
 
@@ -80,10 +93,11 @@ type Store struct {
 // Actor identifies the caller of a method: its authenticated key and its request. Authenticate leaves RemoteAddr and
 // RequestID empty.
 type Actor struct {
-	KeyID      string
-	TenantID   string
-	Resource   api.Resource // of a resource key; zero for a tenant key
-	ExpiresAt  *time.Time   // of the key; nil: never
+	KeyID    string
+	TenantID string
+	Resource api.Resource // of a resource key; zero for a tenant key
+	api.Restrictions
+	ExpiresAt  *time.Time // of the key; nil: never
 	RemoteAddr string
 	RequestID  string
 
@@ -122,12 +136,16 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	}
 	s.authenticated.Store(new(authCache))
 	newest, err := s.prepare(ctx, c)
+	if err == nil {
+		err = s.revokeListed(ctx, c.revocations())
+	}
 	if err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.open, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.ended.Go(func() { s.watch(c.watch(), newest) })
+	s.ended.Go(func() { s.uses.Run(s.open, db, c.Log) })
 	return s, nil
 }
 

@@ -12,15 +12,24 @@ import (
 
 var tenantName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$`)
 
-// CreateTenantKey creates a key of the named tenant, and the tenant with its keyset if there is none of that name.
-// Errors: ErrInvalid.
+// CreateTenantKey creates an unrestricted key of the named tenant, and the tenant with its keyset if there is none of that
+// name. Errors: ErrInvalid.
 func (s *Store) CreateTenantKey(ctx context.Context, tenant string) (TenantKey, error) {
-	if !tenantName.MatchString(tenant) {
-		return TenantKey{}, invalid("tenant must be 1 to 64 letters, digits or any of . _ @ -, the first a letter or digit")
+	k, err := s.IssueFirstKey(ctx, tenant, api.KeyRequest{})
+	if err != nil {
+		return TenantKey{}, err
 	}
-	key := api.NewKey(api.TenantKeyPrefix)
-	var k Key
-	err := s.write(ctx, operator, anyKey, func(t *txn) error {
+	key, err := api.ParseKey(k.Key)
+	return TenantKey{k.ID, key}, err
+}
+
+// IssueFirstKey is IssueTenantKey by the operator for the named tenant, which it creates, with its keyset, if there is
+// none of that name.
+func (s *Store) IssueFirstKey(ctx context.Context, tenant string, n api.KeyRequest) (api.IssuedKey, error) {
+	return s.issueKey(ctx, operator, api.TenantKeyPrefix, n, func(t *txn) error {
+		if !tenantName.MatchString(tenant) {
+			return invalid("tenant must be 1 to 64 letters, digits or any of . _ @ -, the first a letter or digit")
+		}
 		ids, err := t.tenantIDs(tenant)
 		if errors.Is(err, api.ErrNotFound) {
 			ids = []string{newID("ten_")}
@@ -30,12 +39,8 @@ func (s *Store) CreateTenantKey(ctx context.Context, tenant string) (TenantKey, 
 			return err
 		}
 		t.actor.TenantID = ids[0]
-		return t.insertKey(&k, key)
+		return tenantKeyOnly(n)
 	})
-	if err != nil {
-		return TenantKey{}, err
-	}
-	return TenantKey{k.ID, key}, nil
 }
 
 // LocalActor is the operator on the vault's machine, acting for the named tenant. Errors: ErrNotFound.

@@ -69,6 +69,9 @@ func (s *Store) write(ctx context.Context, a Actor, action string, do func(*txn)
 		t, err = s.begin(tx, a, do)
 		return err
 	})
+	if d, ok := errors.AsType[*denial](err); ok {
+		return s.deny(ctx, a, d.action, d.resource, d.err.Message)
+	}
 	if err != nil {
 		return s.refusal(err, true)
 	}
@@ -109,17 +112,18 @@ func (s *Store) refusal(err error, writing bool) error {
 }
 
 // checkKey returns an error if the actor's key was revoked or has expired since it was authenticated: a request that
-// waited doesn't outlive its key.
+// waited doesn't outlive its key. It sets the actor's restrictions, which the actor of a flow doesn't have yet.
 func (t *txn) checkKey(a Actor) error {
 	if a.local {
 		return nil
 	}
-	var k Key
-	err := t.QueryRow(`SELECT expires_at, revoked_at FROM api_keys WHERE id = $1 AND tenant_id = $2`,
-		a.KeyID, a.TenantID).Scan(stored{&k.ExpiresAt}, stored{&k.RevokedAt})
-	if errors.Is(err, sql.ErrNoRows) || err == nil && k.ended(t.now) {
+	k := Key{IssuedKey: api.IssuedKey{ID: a.KeyID}}
+	err := t.QueryRow(`SELECT permissions, scopes, resources, expires_at, revoked_at FROM api_keys WHERE id = $1 AND tenant_id = $2`,
+		a.KeyID, a.TenantID).Scan(stored{&k.Permissions}, stored{&k.Scopes}, stored{&k.Restrictions.Resources}, stored{&k.ExpiresAt}, stored{&k.RevokedAt})
+	if errors.Is(err, sql.ErrNoRows) || err == nil && t.ended(&k) {
 		return errKey
 	}
+	t.actor.Restrictions = k.Restrictions
 	return err
 }
 

@@ -67,7 +67,7 @@ func nudge(c chan struct{}) {
 
 // concerning lists the events after which a set may be different, or a key revoked.
 const concerning = `('` + actSecretReplace + `', '` + actSecretRotate + `', '` + actSecretDelete + `', '` +
-	actBindingCreate + `', '` + actBindingDelete + `', '` + actKeyRevoke + `')`
+	actBindingCreate + `', '` + actBindingDelete + `', '` + actKeyRevoke + `', '` + actKeyReplace + `')`
 
 // changedElsewhere reports whether another process has committed a concerning event after event number *seen, and
 // moves *seen to the newest one. Every change is audited in its own transaction, so the audit is enough:
@@ -92,6 +92,9 @@ func (s *Store) watch(interval time.Duration, seen int64) {
 		case <-s.open.Done():
 			return
 		case <-tick.C:
+		}
+		if err := s.revocations.Refresh(); err != nil {
+			s.log.Warn().Err(err).Msg("cannot read the list of revoked keys")
 		}
 		changed, err := s.changedElsewhere(s.open, &seen)
 		if s.open.Err() != nil {

@@ -187,7 +187,7 @@ func (s *Server) ResourceKey(t testing.TB, r api.Resource) api.Key {
 // MintResourceKey is like ResourceKey and also returns the key's id.
 func (s *Server) MintResourceKey(t testing.TB, r api.Resource) (api.Key, string) {
 	t.Helper()
-	var made struct{ Data api.ResourceKey }
+	var made struct{ Data api.IssuedKey }
 	s.must(t, "POST", "/egress/resource-keys", r, &made)
 	key, err := api.ParseKey(made.Data.Key)
 	if err != nil {

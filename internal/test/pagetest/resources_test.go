@@ -63,7 +63,7 @@ func resources(t *testing.T, s *screen) {
 
 	// After its keys are revoked, the resource keeps its values and receives no new ones.
 	var keys struct {
-		ResourceKeys []api.ResourceKey `json:"resource_keys"`
+		ResourceKeys []api.IssuedKey `json:"resource_keys"`
 	}
 	if _, text := s.Do(t, s.TenantKey, "GET", "/egress/resource-keys?resource_id="+production.ID, nil); json.Unmarshal(text, &keys) != nil {
 		t.Fatalf("keys: %s", text)

@@ -59,7 +59,7 @@ hash: the key can't be shown again.`,
 
 // createKey creates a key and writes it to the new file out, or to standard output if out is empty.
 func createKey(ctx context.Context, p *program.Program, vault *secrets.Client, r api.Resource, expires *time.Time, out string, asJSON bool) error {
-	var made api.ResourceKey
+	var made api.IssuedKey
 	create := func() (_ string, err error) {
 		if made, err = vault.CreateKey(ctx, r, expires); err != nil {
 			return "", err
@@ -111,7 +111,7 @@ func keysListCommand(p *program.Program) *cli.Command {
 		}
 		return printList(p, asJSON, list, func() string {
 			return "there are no such keys" + nearest.OrMeant(nearResource(ctx, vault, resource))
-		}, []string{"RESOURCE", "CREATED", "EXPIRES", "REVOKED", "ID"}, func(k *api.ResourceKey) []string {
+		}, []string{"RESOURCE", "CREATED", "EXPIRES", "REVOKED", "ID"}, func(k *api.IssuedKey) []string {
 			revoked := ""
 			if k.RevokedAt != nil {
 				revoked = program.When(*k.RevokedAt)
@@ -134,8 +134,8 @@ once. It doesn't ask: where a key has leaked there is no time to lose.`,
 	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
 		if err := vault.RevokeKey(ctx, inv.Args[0]); err != nil {
 			return cli.UnknownID(err, inv.Args[0], "miosa-env keys list",
-				func() ([]api.ResourceKey, error) { return vault.ListKeys(ctx, api.Resource{}) },
-				func(k *api.ResourceKey) string { return k.ID })
+				func() ([]api.IssuedKey, error) { return vault.ListKeys(ctx, api.Resource{}) },
+				func(k *api.IssuedKey) string { return k.ID })
 		}
 		return printDone(p, "revoked "+inv.Args[0])
 	})

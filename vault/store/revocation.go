@@ -1,0 +1,275 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/revocation"
+)
+
+// RevokeKey revokes a key of any tenant, and keeps the keys that it has created. Errors: ErrNotFound.
+func (s *Store) RevokeKey(ctx context.Context, id string) error {
+	_, err := s.Revoke(ctx, operator, id, api.ChildrenKeep)
+	return err
+}
+
+// RevokeResourceKey revokes a resource key of the actor's tenant. Errors: as Revoke; ErrNotFound also for a tenant key.
+func (s *Store) RevokeResourceKey(ctx context.Context, a Actor, id string) error {
+	_, err := s.revoke(ctx, a, func(t *txn) ([]Key, []Key, error) {
+		k, err := t.keyOfActor(id)
+		if err == nil && k.Resource == (api.Resource{}) {
+			err = notFound("key")
+		}
+		return []Key{k}, nil, err
+	})
+	return err
+}
+
+// Revoke revokes a key of the actor's tenant, and wakes the reveals that wait with it. A key that is revoked already keeps
+// its time of revocation. children says what happens to the valid keys that it has created, and that those have created:
+// api.ChildrenRevoke or api.ChildrenKeep. With "" there must be none. The operator, who has no tenant, can revoke any
+// key; a restricted key itself and those under it.
+// Errors: ErrNotFound; ErrConflict, naming the keys that it has created; ErrInvalid; ErrDenied for a resource key.
+func (s *Store) Revoke(ctx context.Context, a Actor, id, children string) (api.RevokedKeys, error) {
+	return s.revoke(ctx, a, func(t *txn) (revoked, kept []Key, err error) {
+		if !slices.Contains([]string{"", api.ChildrenRevoke, api.ChildrenKeep}, children) {
+			return nil, nil, invalid("children must be revoke or keep")
+		}
+		k, err := t.keyOfActor(id)
+		if err != nil {
+			return nil, nil, err
+		}
+		under, err := t.keysUnder(k.ID)
+		if err != nil {
+			return nil, nil, err
+		}
+		switch {
+		case children == api.ChildrenRevoke:
+			return append([]Key{k}, under...), nil, nil
+		case children == "" && len(under) > 0:
+			return nil, nil, api.NewError(api.ErrConflict, "this key has created keys that are valid: "+named(under)+
+				": add children=revoke to revoke them too, or children=keep")
+		}
+		return []Key{k}, under, nil
+	})
+}
+
+// RevokeIssuedBefore revokes the keys of the actor's tenant that were created before a time, except the actor's own. A
+// restricted key revokes those under it. Errors: ErrDenied for a resource key.
+func (s *Store) RevokeIssuedBefore(ctx context.Context, a Actor, before time.Time) (api.RevokedKeys, error) {
+	return s.revoke(ctx, a, func(t *txn) (revoked, kept []Key, err error) {
+		var c conditions
+		c.add("k.tenant_id =", a.TenantID)
+		c.add("k.created_at <", before.UnixMicro())
+		c.add("k.id <>", a.KeyID)
+		t.actor.limitKeys(&c)
+		revoked, err = t.listKeys(c)
+		return revoked, nil, err
+	})
+}
+
+// revoke revokes the keys that choose returns, all in one transaction with their events. Those that have ended already are
+// skipped. Before the commit they are in the list of revoked keys.
+func (s *Store) revoke(ctx context.Context, a Actor, choose func(*txn) (revoke, keep []Key, err error)) (result api.RevokedKeys, err error) {
+	defer s.authenticated.Store(new(authCache))
+	err = s.write(ctx, a, actKeyRevoke, func(t *txn) error {
+		keys, kept, err := choose(t)
+		if err != nil {
+			return err
+		}
+		keys = slices.DeleteFunc(keys, func(k Key) bool { return k.RevokedAt != nil })
+		if err := t.revokeKeys(keys, ""); err != nil {
+			return err
+		}
+		result = api.RevokedKeys{OK: true, Revoked: issued(keys), Kept: issued(kept)}
+		return nil
+	})
+	return result, err
+}
+
+// revokeKeys revokes keys that aren't revoked, and lists them. detail is for the events.
+func (t *txn) revokeKeys(keys []Key, detail string) error {
+	ends := map[string]time.Time{}
+	for i := range keys {
+		k := &keys[i]
+		t.actor.TenantID = k.TenantID
+		k.RevokedAt = &t.now
+		if err := t.update("api_keys", k.ID, columns{{"revoked_at", &k.RevokedAt}}); err != nil {
+			return err
+		}
+		t.wake(k.Resource)
+		if err := t.audit(api.Event{Action: actKeyRevoke, TargetKeyID: k.ID, ResourceType: k.Resource.Type, ResourceID: k.Resource.ID, Detail: detail}); err != nil {
+			return err
+		}
+		ends[k.ID] = t.now
+	}
+	return t.store.revocations.Add(ends)
+}
+
+// keyOfActor returns a key that the actor may see; the operator may see all. Errors: ErrNotFound.
+func (t *txn) keyOfActor(id string) (Key, error) {
+	var c conditions
+	c.add("k.id =", id)
+	c.match("k.tenant_id", t.actor.TenantID)
+	t.actor.limitKeys(&c)
+	return one(t, "key", (*Key).fields, selectKeys+c.String(), c.args...)
+}
+
+// keysUnder lists the valid keys that a key has created, that those have created, and so on.
+func (t *txn) keysUnder(id string) ([]Key, error) {
+	var c conditions
+	c.under(id)
+	c.add("k.id <>", id)
+	keys, err := t.listKeys(c)
+	return slices.DeleteFunc(keys, func(k Key) bool { return t.ended(&k) }), err
+}
+
+// named lists keys for an error message.
+func named(keys []Key) string {
+	const most = 10
+	var names []string
+	for _, k := range keys[:min(len(keys), most)] {
+		name := k.ID
+		if k.Label != "" {
+			name += " (" + k.Label + ")"
+		}
+		names = append(names, name)
+	}
+	text := strings.Join(names, ", ")
+	if len(keys) > most {
+		text += ", and others"
+	}
+	return text
+}
+
+// Replacement describes the successor of a key.
+type Replacement struct {
+	Grace     time.Duration // until the old key ends, at most api.MaxGrace; 0: it is revoked at once
+	ExpiresAt *time.Time    // of the successor; nil: after as long a time as the old key was made for
+	Never     bool          // with ExpiresAt nil: the successor doesn't expire
+}
+
+// ReplaceKey creates a successor of a key, with its label, resource, restrictions and parent, which takes over the keys
+// that the old key has created. The old key ends after the grace period.
+// Errors: ErrNotFound; ErrConflict for a revoked key; ErrInvalid; ErrDenied for a resource key.
+func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacement) (api.IssuedKey, error) {
+	defer s.authenticated.Store(new(authCache))
+	var k Key
+	var key api.Key
+	err := s.write(ctx, a, actKeyReplace, func(t *txn) error {
+		if r.Grace < 0 || r.Grace > api.MaxGrace {
+			return invalid("grace_seconds must be 0 to 31536000 (a year)")
+		}
+		if r.ExpiresAt != nil && !r.ExpiresAt.After(t.now) {
+			return errPastExpiry
+		}
+		old, err := t.keyOfActor(id)
+		if err != nil {
+			return err
+		}
+		if old.RevokedAt != nil {
+			return api.NewError(api.ErrConflict, "this key is revoked: create a new one instead")
+		}
+		t.actor.TenantID = old.TenantID
+		k = old
+		k.LastUsedAt, k.ExpiresAt = nil, inMicros(r.ExpiresAt)
+		if r.ExpiresAt == nil && !r.Never && old.ExpiresAt != nil {
+			k.ExpiresAt = new(t.now.Add(old.ExpiresAt.Sub(old.CreatedAt)))
+		}
+		prefix := api.ResourceKeyPrefix
+		if k.Resource == (api.Resource{}) {
+			prefix = api.TenantKeyPrefix
+		}
+		key = api.NewKey(prefix)
+		if err := t.insertKey(&k, key); err != nil {
+			return err
+		}
+		if err := t.audit(api.Event{Action: actKeyReplace, TargetKeyID: old.ID, ResourceType: old.Resource.Type, ResourceID: old.Resource.ID, Detail: k.ID}); err != nil {
+			return err
+		}
+		if err := t.adopt(old.ID, k.ID); err != nil {
+			return err
+		}
+		return t.endLater(old, t.now.Add(r.Grace))
+	})
+	if err != nil {
+		return api.IssuedKey{}, err
+	}
+	k.Key = key.Reveal()
+	return k.IssuedKey, nil
+}
+
+// adopt makes a key the parent of those that another has created.
+func (t *txn) adopt(from, to string) error {
+	children, err := collect(t, itself, `SELECT id FROM api_keys WHERE parent_id = $1`, from)
+	for _, id := range children {
+		if err == nil {
+			err = t.update("api_keys", id, columns{{"parent_id", &to}})
+		}
+	}
+	return err
+}
+
+// endLater makes a key expire at a time, unless it expires earlier; one that has come revokes it.
+func (t *txn) endLater(k Key, end time.Time) error {
+	if !end.After(t.now) {
+		return t.revokeKeys([]Key{k}, "")
+	}
+	if k.ExpiresAt != nil && k.ExpiresAt.Before(end) {
+		return nil
+	}
+	if err := t.update("api_keys", k.ID, columns{{"expires_at", &end}}); err != nil {
+		return err
+	}
+	return t.store.revocations.Add(map[string]time.Time{k.ID: end})
+}
+
+// revokeListed opens the list of revoked keys, and makes the database and the list agree: keys that only the list has, as
+// after the restore of a backup, are revoked again, and those that only the database has are listed.
+func (s *Store) revokeListed(ctx context.Context, path string) (err error) {
+	if s.revocations, err = revocation.Open(path); err != nil {
+		return err
+	}
+	var again []Key
+	err = s.db.Write(ctx, func(tx database.Tx) error {
+		t := &txn{Tx: tx, store: s, actor: operator, now: now()}
+		again = nil
+		revoked, err := t.listKeys(conditions{terms: []string{"k.revoked_at IS NOT NULL"}})
+		if err != nil {
+			return err
+		}
+		refused := s.revocations.Refused(t.now)
+		missing := map[string]time.Time{}
+		for _, k := range revoked {
+			if _, listed := refused[k.ID]; !listed {
+				missing[k.ID] = *k.RevokedAt
+			}
+			delete(refused, k.ID)
+		}
+		for id := range refused {
+			c := conditions{}
+			c.add("k.id =", id)
+			k, err := t.listKeys(c)
+			if err != nil {
+				return err
+			}
+			for _, k := range k {
+				if !k.Ended(t.now) {
+					again = append(again, k)
+				}
+			}
+		}
+		if err := t.revokeKeys(again, "listed"); err != nil {
+			return err
+		}
+		return s.revocations.Add(missing)
+	})
+	for _, k := range again {
+		s.log.Warn().Str("key_id", k.ID).Str("file", path).Msg("key revoked again: the database has lost its revocation")
+	}
+	return err
+}
