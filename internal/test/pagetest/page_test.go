@@ -24,6 +24,7 @@ func TestPage(t *testing.T) {
 		{"a quiet refresh", quietRefresh},
 		{"names of all kinds", namesOfAllKinds},
 		{"many secrets", manySecrets},
+		{"long lists", longLists},
 		{"keys", keysView},
 		{"the audit log", auditView},
 		{"every button", everyButton},

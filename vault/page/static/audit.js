@@ -1,6 +1,6 @@
 // The view of the audit log: who changed and received what, newest first.
 import { h, button, command, say, state, table } from './dom.js';
-import { select } from './list.js';
+import { more, select } from './list.js';
 import { Log, maxEvents } from './log.js';
 import { heading, small } from './secrets.js';
 import { kinds, place, plural, when } from './words.js';
@@ -39,7 +39,7 @@ export function view(m) {
     count.textContent = `${log.cursor ? 'The latest ' : ''}${plural(events.length, 'event')}`;
     body.replaceChildren(events.length ? rows(m, events) : h('p', { class: 'plain' }, 'No event matches.'));
     if (log.cursor && events.length < maxEvents) {
-      body.append(button('Show older events', () => m.attempt(async () => { await log.loadOlder(); fill(); }), { key: 'older', kind: 'secondary' }));
+      body.append(more('Show older events', body, () => m.attempt(async () => { await log.loadOlder(); fill(); })));
     }
     if (events.length >= maxEvents) {
       body.append(h('p', { class: 'plain' }, `The page shows at most ${maxEvents} events. The command line shows all of them:`), command('miosa-env audit'));
@@ -72,7 +72,9 @@ const describe = (e) => `${e.action}, ${e.outcome}${e.resource_id ? `, ${place(e
 const outcomes = { ok: 'good', denied: 'bad', failed: 'stale' };
 
 function rows(m, events) {
-  const columns = [{ label: 'Action' }, { label: 'Outcome' }, { label: 'What' }, { label: 'Key' }, { label: 'From' }, { label: 'Time' }];
+  const columns = [
+    { label: 'Action' }, { label: 'Outcome', plain: true }, { label: 'What', plain: true }, { label: 'Key', plain: true }, { label: 'From' }, { label: 'Time', plain: true, class: 'first' },
+  ];
   return table('Audit events', columns, events.map((e) => ({ id: e.id, cells: [
     h('code', { class: 'name unbroken' }, e.action),
     state(outcomes[e.outcome] || 'none', e.outcome),

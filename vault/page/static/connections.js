@@ -25,7 +25,7 @@ const health = {
 
 function rows(m, connections) {
   const columns = [
-    { label: 'Account' }, { label: 'Health' }, { label: 'Scopes' }, { label: 'Bound to' }, { label: 'Token' }, { label: 'Expires' },
+    { label: 'Account' }, { label: 'Health', plain: true, class: 'first' }, { label: 'Scopes' }, { label: 'Bound to' }, { label: 'Token' }, { label: 'Expires' },
     { label: 'Actions', quiet: true, class: 'actions' },
   ];
   return table('Connections', columns, connections.map((s) => {

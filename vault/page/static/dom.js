@@ -40,7 +40,8 @@ export function state(kind, ...words) {
 }
 
 // table returns a table. On a phone, CSS shows its rows as cards; the roles are explicit because browsers otherwise no longer
-// treat them as rows. columns: {label, class, quiet}. rows: {id, cells}; a cell is a node, a string or a list of them.
+// treat them as rows. columns: {label, class, quiet, plain}: quiet hides the label, and plain only that of the cells of cards.
+// rows: {id, cells}; a cell is a node, a string or a list of them.
 export function table(caption, columns, rows) {
   return h('table', { role: 'table' },
     h('caption', { class: 'unseen' }, caption),
@@ -50,7 +51,7 @@ export function table(caption, columns, rows) {
       const first = i === 0;
       return h(first ? 'th' : 'td', {
         role: first ? 'rowheader' : 'cell', scope: first ? 'row' : null,
-        class: columns[i].class, 'data-label': first || columns[i].quiet ? null : columns[i].label,
+        class: columns[i].class, 'data-label': first || columns[i].quiet || columns[i].plain ? null : columns[i].label,
       }, cell);
     })))));
 }

@@ -36,7 +36,7 @@ const sorts = [
 
 function rows(m, keys) {
   const columns = [
-    { label: 'Resource' }, { label: 'Id' }, { label: 'Created' }, { label: 'Expires' }, { label: 'State' }, { label: 'Actions', quiet: true, class: 'actions' },
+    { label: 'Resource' }, { label: 'Id', plain: true }, { label: 'Created' }, { label: 'Expires' }, { label: 'State', plain: true, class: 'first' }, { label: 'Actions', quiet: true, class: 'actions' },
   ];
   return table('Keys', columns, keys.map((k) => ({ id: k.id, cells: [
     [h('span', { class: 'name' }, k.resource_id), small(k.resource_type)],

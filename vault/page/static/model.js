@@ -1,7 +1,7 @@
 // The tenant's data, from the API.
 import { all, call } from './client.js';
 import { ListState } from './list.js';
-import { taken } from './taken.js';
+import { standing, taken } from './taken.js';
 import { expired, place, valid } from './words.js';
 
 // Model is filled by load. Its lists are the API's own objects.
@@ -34,6 +34,11 @@ export class Model {
 
   secret(id) { return this.#byID.get(id); }
   bound(secret) { return this.#bound.get(secret.id) || []; }
+
+  // stale returns on how many resources a secret has an older version.
+  stale(secret) { return this.bound(secret).filter((b) => standing(b, secret, this.taken.get(place(b))).word === 'stale').length; }
+
+  // twins reports whether another secret has the same name.
   twins(secret) { return this.#byName.get(secret.name).length > 1; }
 
   async #listProviders() {

@@ -22,7 +22,7 @@ export function view(m) {
   }
   const { count, tools, body } = list({
     state: m.list('#resources'), items: m.resources.map((r) => examine(m, r)), noun: 'resource', page: 25, filters, sorts,
-    ids: ({ rows }) => rows.map(([b]) => b.id),
+    ids: ({ rows }) => rows.map(([b]) => b.id), selects: ({ rows }) => rows.map(([b]) => b.id),
     narrow, render: (found) => found.map((examined) => section(m, examined)),
     actions: (ids) => [button('Unbind', (e) => unbindAll(m, e.currentTarget, m.bindings.filter((b) => ids.includes(b.id))), { key: 'unbind selected', about: 'the selected variables' })],
   });
@@ -118,7 +118,7 @@ const words = {
 
 function bound(m, it, rows) {
   const columns = [
-    { label: 'Variable' }, { label: 'Secret' }, { label: 'Current' }, { label: 'Received' }, { label: 'State' },
+    { label: 'Variable' }, { label: 'Secret', plain: true }, { label: 'Current' }, { label: 'Received' }, { label: 'State', plain: true, class: 'first' },
     { label: 'Actions', quiet: true, class: 'actions' },
   ];
   return table(`Bound to ${it}`, columns, rows.map(([b, s]) => ({ id: b.id, cells: [

@@ -14,6 +14,7 @@ export function view(m) {
     state: m.list('#secrets'), items: m.secrets, noun: 'secret', page: 100,
     filters: filters(m), sorts: sorts(m),
     ids: (s) => [s.id],
+    selects: (s) => (rotates(s) ? [s.id] : []),
     narrow: (s, words) => (matches(searched(m, s), words) ? s : null),
     render: (found) => rows(m, found),
     actions: (ids) => [button('Rotate', (e) => rotateAll(m, e.currentTarget, ids.map((id) => m.secret(id))), { key: 'rotate selected', about: 'the selected secrets' })],
@@ -23,6 +24,9 @@ export function view(m) {
 
 export const heading = (words, lead, ...tools) => h('div', { class: 'heading' },
   h('div', {}, h('h1', { tabindex: '-1' }, words), lead), h('div', { class: 'tools' }, tools));
+
+// rotates reports whether a user can rotate a secret. The vault rotates the others itself.
+const rotates = (s) => s.type !== 'oauth_connect';
 
 const soon = 30 * day;
 const old = 90 * day;
@@ -35,6 +39,7 @@ function filters(m) {
     ['unbound', 'Not bound', (s) => m.bound(s).length === 0],
     ['expiring', 'Expiring within 30 days', (s) => s.expires_at && left(s) > 0 && left(s) < soon],
     ['expired', 'Expired', expired],
+    ['stale', 'Stale on a resource', (s) => m.stale(s) > 0],
     ['old', 'Not rotated for 90 days', (s) => Date.now() - new Date(s.updated_at) > old],
     ...[...present].map((type) => [`type ${type}`, `Type: ${types[type] || type}`, (s) => s.type === type]),
   ];
@@ -54,31 +59,32 @@ const searched = (m, s) => [s.name, s.id, types[s.type] || s.type, ...owner(s).n
 
 function rows(m, secrets) {
   const columns = [
-    { label: 'Name' }, { label: 'Value' }, { label: 'Belongs to' }, { label: 'Version' }, { label: 'Expires' },
+    { label: 'Name' }, { label: 'Value', plain: true }, { label: 'Belongs to', plain: true }, { label: 'Version', plain: true }, { label: 'Expires' },
     { label: 'Bound to' }, { label: 'Actions', quiet: true, class: 'actions' },
   ];
   return table('Secrets', columns, secrets.map((s) => {
     const { scope, named } = owner(s);
     const about = m.twins(s) ? `${s.name} of ${named.join(', ') || scope}` : s.name;
     const act = (label, what) => button(label, (e) => what(m, e.currentTarget, s), { key: `${label} ${s.id}`, about });
-    const rotates = s.type !== 'oauth_connect'; // the vault rotates the others itself
     return { id: s.id, cells: [
-      h('div', { class: 'selectable' }, rotates ? checkbox(s.id, about) : h('span', { class: 'no-checkbox' }), h('div', {}, h('span', { class: 'name' }, s.name), small(types[s.type] || s.type))),
+      h('div', { class: 'selectable' }, rotates(s) ? checkbox(s.id, about) : h('span', { class: 'no-checkbox' }), h('div', {}, h('span', { class: 'name' }, s.name), small(types[s.type] || s.type))),
       h('code', { class: 'masked-value' }, s.masked_value === '********' ? h('span', { 'aria-label': 'hidden', role: 'img' }, '••••••••') : s.masked_value),
       [h('span', {}, scope), named.map((n) => small(n))],
       [h('span', {}, `v${s.version}`), small(when(s.updated_at))],
       expiry(s),
       boundTo(m, s),
-      h('div', { class: 'row-actions' }, rotates ? act('Rotate', rotate) : null, act('Bind', (_, o) => bind(m, o, { secret: s })), act('Delete', remove)),
+      h('div', { class: 'row-actions' }, rotates(s) ? act('Rotate', rotate) : null, act('Bind', (_, o) => bind(m, o, { secret: s })), act('Delete', remove)),
     ] };
   }));
 }
 
-// boundTo returns a link to a secret's bindings.
+// boundTo returns a link to a secret's bindings, and how many of them are stale.
 export function boundTo(m, s) {
   const places = m.bound(s);
   if (places.length === 0) return h('span', { class: 'faint' }, 'nothing');
-  return h('a', { href: `#resources?find=${encodeURIComponent(s.id)}` }, plural(places.length, 'binding'), h('span', { class: 'unseen' }, ` of ${s.name}`));
+  const link = h('a', { href: `#resources?find=${encodeURIComponent(s.id)}` }, plural(places.length, 'binding'), h('span', { class: 'unseen' }, ` of ${s.name}`));
+  const stale = m.stale(s);
+  return [link, stale > 0 && h('div', {}, state('stale', `${stale} stale`))];
 }
 
 export const small = (...words) => h('span', { class: 'small' }, ...words);
