@@ -65,23 +65,28 @@ func readBody[In any](w http.ResponseWriter, r *http.Request, limit int64) (In, 
 
 var errTooLarge = api.NewError(api.ErrTooLarge, "the body is too large for this route")
 
-// readAll reads to the end in one allocation when the length is known, so that no outgrown copies
-// of a value are left behind.
-func readAll(r io.Reader, length int64) ([]byte, error) {
-	if length < 0 {
-		return io.ReadAll(r)
+// readAll reads to the end. It leaves no copy of a value behind: it allocates once if the length is known, and otherwise wipes the
+// buffers that it outgrows.
+func readAll(r io.Reader, length int64) (b []byte, err error) {
+	// One byte more than the body: only if it reads the end does the server notice that the client disconnected.
+	b = make([]byte, 0, max(length, 511)+1)
+	for {
+		if len(b) == cap(b) {
+			grown := append(make([]byte, 0, 2*cap(b)), b...)
+			clear(b)
+			b = grown
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case err == io.EOF && int64(len(b)) < length:
+			return b, io.ErrUnexpectedEOF
+		case err == io.EOF:
+			return b, nil
+		case err != nil:
+			return b, err
+		}
 	}
-	b := make([]byte, length)
-	n, err := io.ReadFull(r, b)
-	if err != nil {
-		return b[:n], err
-	}
-	// Read once more to reach the end: only then does the server notice that the client disconnected.
-	_, err = io.ReadFull(r, make([]byte, 1))
-	if err == io.EOF {
-		err = nil
-	}
-	return b, err
 }
 
 // fieldOf is the field's name in JSON, without the names of embedded structs.
@@ -158,25 +163,6 @@ func hex4(b []byte) (rune, bool) {
 	}
 	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
 	return rune(n), err == nil
-}
-
-// plaintext is a JSON string that contains a secret. null counts as absent.
-type plaintext struct{ api.Value }
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (p *plaintext) UnmarshalJSON(b []byte) error {
-	if string(b) == "null" {
-		return nil
-	}
-	if b[0] != '"' {
-		return &json.UnmarshalTypeError{Value: "another type", Type: reflect.TypeFor[string]()}
-	}
-	var s string
-	if err := json.Unmarshal(b, &s); err != nil {
-		return err
-	}
-	p.Value = api.NewValue([]byte(s))
-	return nil
 }
 
 // instant is an optional time in a body. null and absent differ; "" counts as absent.

@@ -32,7 +32,7 @@ const maxHeader = 16<<10 - 4096
 func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 	v.setAddress(l.Addr())
 	limited := newLimitListener(l, v.conf.maxConns())
-	l = limited
+	l = wipedListener{limited}
 	if v.conf.TLS != nil {
 		c := v.conf.TLS.Clone()
 		c.NextProtos = []string{"http/1.1"}

@@ -1,148 +1,32 @@
 package main
 
 import (
-	"bytes"
-	"crypto/rand"
-	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/memoryimage"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// marks are unique marks at both ends of a test's values, in the forms in which they could remain in memory. Any
-// remaining piece of a value is found by them, including its last bytes, and the digits after the mark identify
-// the value.
-type marks struct {
-	text  string
-	forms map[string][]byte
-}
-
-func newMarks() marks { return marksOf(rand.Text()[:14]) }
-
-func marksOf(text string) marks {
-	wide := make([]byte, 0, 2*len(text))
-	for i := range len(text) {
-		wide = append(wide, text[i], 0)
-	}
-	m := marks{text, map[string][]byte{"plain": []byte(text), "hex": []byte(hex.EncodeToString([]byte(text))), "wide": wide}}
-	for shift := range 3 { // base64 in each alignment, without the edges
-		encoded := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + text))
-		m.forms[fmt.Sprint("base64 at ", shift)] = []byte(encoded[4 : len(encoded)-4])
-	}
-	return m
-}
-
-// value returns a value with two marks and more bytes between them; number has four digits.
-func (m marks) value(number, more int, filler string) string {
-	mark := fmt.Sprintf("%s%04d", m.text, number)
-	return mark + strings.Repeat(filler, more/len(filler)+1)[:more] + mark
-}
-
-// sought returns which forms occur in b, with their numbers.
-func (m marks) sought(b []byte) (found []string) {
-	for name, form := range m.forms {
-		at := bytes.Index(b, form)
-		if at < 0 {
-			continue
-		}
-		if digits := b[at+len(form):]; name == "plain" && len(digits) >= 4 {
-			name = fmt.Sprintf("plain, of value %.4s", digits)
-		}
-		found = append(found, name)
-	}
-	slices.Sort(found)
-	return found
-}
-
-// image is what root can read of a process: its mappings, or a core.
-type image struct {
-	found  map[string][]string // marks found, by mapping
-	size   int
-	closed []string // unreadable mappings
-}
-
-// imageOf reads a process's memory in overlapping pieces.
-func imageOf(t *testing.T, pid int, m marks) image {
-	t.Helper()
-	maps, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/maps")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mem, err := os.Open("/proc/" + strconv.Itoa(pid) + "/mem")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = mem.Close() }()
-	const piece, overlap = 4 << 20, 4 << 10
-	i := image{found: map[string][]string{}}
-	buffer := make([]byte, piece)
-	for line := range strings.Lines(string(maps)) {
-		line = strings.TrimSpace(line)
-		if fields := strings.Fields(line); !strings.HasPrefix(fields[1], "r") || strings.Contains(line, "[vsyscall]") {
-			continue
-		}
-		var from, to int64
-		if _, err := fmt.Sscanf(line, "%x-%x", &from, &to); err != nil {
-			t.Fatal(err)
-		}
-		for at := from; at < to; at += piece - overlap {
-			n, err := mem.ReadAt(buffer[:min(piece, to-at)], at)
-			i.size += n
-			if found := m.sought(buffer[:n]); found != nil {
-				i.found[line] = append(i.found[line], found...)
-			}
-			if err != nil {
-				i.closed = append(i.closed, line)
-				break
-			}
-		}
-	}
-	return i
-}
-
-// coreOf creates a core of a running process and returns it; false if that is impossible.
-func coreOf(t *testing.T, pid int) ([]byte, bool) {
-	t.Helper()
-	gcore, err := exec.LookPath("gcore")
-	if err != nil {
-		t.Log("SKIPPED in part: no gcore here to make a core with (install gdb)")
-		return nil, false
-	}
-	core := filepath.Join(t.TempDir(), "core")
-	if out, err := exec.Command(gcore, "-a", "-o", core, strconv.Itoa(pid)).CombinedOutput(); err != nil {
-		t.Logf("SKIPPED in part: no core can be made: %v\n%s", err, out)
-		return nil, false
-	}
-	text, err := os.ReadFile(core + "." + strconv.Itoa(pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text, true
-}
-
 // clean checks that the agent's memory contains no values, and that it does contain the controls.
-func (r *agentRun) clean(values, controls marks) {
+func (r *agentRun) clean(values, controls memoryimage.Marks) {
 	r.Helper()
 	r.idle()
 	pid := r.command.Process.Pid
-	seen := imageOf(r.T, pid, values)
-	for where, found := range seen.found {
+	seen := memoryimage.Of(r.T, pid, values)
+	for where, found := range seen.Found {
 		r.Errorf("%q in %s", found, where)
 	}
 	secret := 0
-	for _, line := range seen.closed {
+	for _, line := range seen.Closed {
 		if strings.Contains(line, "secretmem") {
 			secret++
 		} else if !strings.Contains(line, "[v") { // vvar, vsyscall
@@ -152,15 +36,15 @@ func (r *agentRun) clean(values, controls marks) {
 	if secret == 0 {
 		r.Error("no mapping is closed to root: does this kernel have memfd_secret?")
 	}
-	r.Logf("%d KiB seen, %d mappings of secret memory", seen.size>>10, secret)
-	if len(imageOf(r.T, pid, controls).found) == 0 {
+	r.Logf("%d KiB seen, %d mappings of secret memory", seen.Size>>10, secret)
+	if len(memoryimage.Of(r.T, pid, controls).Found) == 0 {
 		r.Error("the controls are not found in the image")
 	}
-	if text, ok := coreOf(r.T, pid); ok {
-		if found := values.sought(text); found != nil {
+	if text, ok := memoryimage.CoreOf(r.T, pid); ok {
+		if found := values.Sought(text); found != nil {
 			r.Errorf("%q in a core", found)
 		}
-		if controls.sought(text) == nil {
+		if controls.Sought(text) == nil {
 			r.Error("the controls are not found in the core")
 		}
 	}
@@ -210,28 +94,6 @@ func (r *agentRun) asks() {
 	}
 }
 
-func TestMarksInEveryForm(t *testing.T) {
-	m := newMarks()
-	value := m.value(7, 30, "x")
-	wide := ""
-	for i := range len(value) {
-		wide += value[i:i+1] + "\x00"
-	}
-	for name, text := range map[string]string{
-		"plain": value, "its end": value[len(value)-len(m.text)-4:], "hex": hex.EncodeToString([]byte(value)), "wide": wide,
-		"base64":         base64.StdEncoding.EncodeToString([]byte(value)),
-		"base64, 1 more": base64.RawURLEncoding.EncodeToString([]byte("." + value)),
-		"base64, 2 more": base64.RawStdEncoding.EncodeToString([]byte(".." + value)),
-	} {
-		if m.sought([]byte("before "+text+" after")) == nil {
-			t.Errorf("%s is not found", name)
-		}
-	}
-	if m.sought([]byte(newMarks().value(7, 30, "x"))) != nil {
-		t.Error("found in a text without marks")
-	}
-}
-
 // The released agent fetches, caches, writes outputs in every format, runs hooks that print them, serves clients
 // and takes rotations. Its memory, as root can read it, and its core contain no value; nor do those of an agent
 // that started from the cache.
@@ -239,10 +101,10 @@ func TestMemoryImage(t *testing.T) {
 	needs.Long(t, "it searches all of an agent's memory")
 	needs.Root(t, "to read another process's memory")
 	s := vaulttest.Start(t)
-	values, controls := newMarks(), newMarks()
+	values, controls := memoryimage.NewMarks(), memoryimage.NewMarks()
 	const filler = "0123456789abcdefghijklmnopqrstuvwxyz"
 	ids, number := map[string]string{}, 0
-	next := func(more int) string { number++; return values.value(number, more, filler) }
+	next := func(more int) string { number++; return values.Value(number, more, filler) }
 	var plain []string
 	lengths := map[string]int{}
 	add := func(name string, more int) {
@@ -271,7 +133,7 @@ func TestMemoryImage(t *testing.T) {
 			only = `["*"]`
 		}
 		config += fmt.Sprintf("\n[[output]]\npath = \"$DIR/%[1]s\"\nformat = \"%[1]s\"\nallow_disk = true\nonly = %s\n"+
-			"hook = 'if [ -d \"$MIOSA_OUTPUT\" ]; then cat \"$MIOSA_OUTPUT\"/*; else cat \"$MIOSA_OUTPUT\" >&2; fi # %s'\n", format, only, controls.text)
+			"hook = 'if [ -d \"$MIOSA_OUTPUT\" ]; then cat \"$MIOSA_OUTPUT\"/*; else cat \"$MIOSA_OUTPUT\" >&2; fi # %s'\n", format, only, controls.Text)
 	}
 	a := configured(s.BaseURL, s.ResourceKey(t, sandbox)).with("MIOSA_LOG_LEVEL", "trace")
 	d := runAgent(t, a, config)
@@ -307,12 +169,12 @@ func TestMemoryImage(t *testing.T) {
 	}) {
 		t.Fatal("the command does not start")
 	}
-	if len(imageOf(t, holder.Process.Pid, values).found) == 0 {
+	if len(memoryimage.Of(t, holder.Process.Pid, values).Found) == 0 {
 		t.Error("the environment of a command is not found in its image")
 	}
 	d.clean(values, controls)
 	log := d.log()
-	if values.sought([]byte(log)) != nil || !strings.Contains(log, "[VALUE_33]") {
+	if values.Sought([]byte(log)) != nil || !strings.Contains(log, "[VALUE_33]") {
 		t.Error("a value is in the log, or the hooks printed none")
 	}
 	cached, err := filepath.Glob(filepath.Join(dir, "state", "*"))
@@ -321,7 +183,7 @@ func TestMemoryImage(t *testing.T) {
 	}
 	for _, path := range cached {
 		text, err := os.ReadFile(path)
-		if err != nil || values.sought(text) != nil {
+		if err != nil || values.Sought(text) != nil {
 			t.Errorf("the cache holds a value in the clear, or can't be read: %v", err)
 		}
 	}
@@ -331,7 +193,7 @@ func TestMemoryImage(t *testing.T) {
 	d = runAgent(t, a, config)
 	d.says("hook done.*files")
 	asked := attempt{args: []string{"get", "VALUE_33"}, env: map[string]string{"MIOSA_SOCKET": filepath.Join(d.dir, "agent.sock")}}
-	if stdout, _, code := asked.start(t, d.dir); code != 0 || values.sought([]byte(stdout)) == nil {
+	if stdout, _, code := asked.start(t, d.dir); code != 0 || values.Sought([]byte(stdout)) == nil {
 		t.Errorf("no value from the cache: exit code %d", code)
 	}
 	d.clean(values, controls)

@@ -102,9 +102,19 @@ func (k *Keys) aad(secretID string, version int64, field string) []byte {
 	return api.Frame("miosa-vault secret", k.tenant, secretID, strconv.FormatInt(version, 10), field)
 }
 
+// SealValue is Seal for a Value, which it doesn't wipe.
+func (k *Keys) SealValue(v api.Value, secretID string, version int64, field string) (sealed []byte, err error) {
+	v.Use(func(plain []byte) { sealed, err = k.seal(plain, secretID, version, field) })
+	return sealed, err
+}
+
 // Seal encrypts one field of one version of a secret, and wipes plain.
 func (k *Keys) Seal(plain []byte, secretID string, version int64, field string) ([]byte, error) {
 	defer clear(plain)
+	return k.seal(plain, secretID, version, field)
+}
+
+func (k *Keys) seal(plain []byte, secretID string, version int64, field string) ([]byte, error) {
 	sealed, err := k.aead.Encrypt(plain, k.aad(secretID, version, field))
 	if err != nil {
 		return nil, fmt.Errorf("seal %s of secret %s: %w", field, secretID, err)

@@ -71,11 +71,12 @@ func checkPlaintext(field string, v api.Value) error {
 	if v.Len() > api.MaxValueBytes {
 		return invalid(field + " is longer than 1 MiB (1048576 bytes)")
 	}
-	text := v.Reveal()
-	if !utf8.ValidString(text) {
+	var valid, nul bool
+	v.Use(func(b []byte) { valid, nul = utf8.Valid(b), bytes.IndexByte(b, 0) >= 0 })
+	if !valid {
 		return invalid(field + " must be UTF-8 text: encode binary data, for example in base64")
 	}
-	if strings.IndexByte(text, 0) >= 0 {
+	if nul {
 		return invalid(field + " holds a NUL character, which no environment variable can")
 	}
 	return nil

@@ -114,6 +114,7 @@ func (s *Store) StoreRefresh(ctx context.Context, r Refresh, token oauth.Token) 
 // replaceRefreshToken replaces the used refresh token of a row by a new one. The version stays.
 func (t *txn) replaceRefreshToken(row secretRow, used, refresh api.Value) error {
 	current, err := t.refreshToken(row)
+	defer current.Wipe()
 	if err != nil || current.Len() == 0 || refresh.Len() == 0 || !current.Equal(used) {
 		return err
 	}
@@ -124,7 +125,7 @@ func (t *txn) replaceRefreshToken(row secretRow, used, refresh api.Value) error 
 	if err = t.QueryRow(`SELECT value FROM secrets WHERE id = $1`, row.ID).Scan(&row.value); err != nil {
 		return err
 	}
-	if row.refresh, err = keys.Seal([]byte(refresh.Reveal()), row.ID, row.Version, fieldRefresh); err != nil {
+	if row.refresh, err = keys.SealValue(refresh, row.ID, row.Version, fieldRefresh); err != nil {
 		return err
 	}
 	return t.reseal(row)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"unicode/utf8"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -110,38 +111,44 @@ func (t *txn) seal(r *secretRow, value, refresh api.Value) error {
 	if err != nil {
 		return err
 	}
-	text := value.Reveal()
 	r.keyID, r.refresh = keys.Current(), nil
-	if r.value, err = keys.Seal([]byte(text), r.ID, r.Version, fieldValue); err != nil {
+	if r.value, err = keys.SealValue(value, r.ID, r.Version, fieldValue); err != nil {
 		return err
 	}
-	if r.sealedPreview, err = keys.Seal([]byte(previewOf(text)), r.ID, r.Version, fieldPreview); err != nil {
+	var preview []byte
+	value.Use(func(b []byte) { preview = previewOf(b) })
+	if r.sealedPreview, err = keys.Seal(preview, r.ID, r.Version, fieldPreview); err != nil {
 		return err
 	}
 	if refresh.Len() > 0 {
-		r.refresh, err = keys.Seal([]byte(refresh.Reveal()), r.ID, r.Version, fieldRefresh)
+		r.refresh, err = keys.SealValue(refresh, r.ID, r.Version, fieldRefresh)
 	}
 	return err
 }
 
 // previewOf shows the first 6 and last 4 characters of a long value. Of a short one it shows nothing, not even the
 // length: ten characters would be too many.
-func previewOf(text string) string {
+func previewOf(text []byte) []byte {
 	const shortest, head, tail = 32, 6, 4
 	const hidden = "********"
-	if len(text) < shortest || utf8.RuneCountInString(text) < shortest {
-		return hidden
+	rest := text
+	for range shortest { // utf8.RuneCount would leave a copy of the value in memory
+		_, size := utf8.DecodeRune(rest)
+		if size == 0 {
+			return []byte(hidden)
+		}
+		rest = rest[size:]
 	}
 	from, to := 0, len(text)
 	for range head {
-		_, size := utf8.DecodeRuneInString(text[from:])
+		_, size := utf8.DecodeRune(text[from:])
 		from += size
 	}
 	for range tail {
-		_, size := utf8.DecodeLastRuneInString(text[:to])
+		_, size := utf8.DecodeLastRune(text[:to])
 		to -= size
 	}
-	return text[:from] + "..." + text[to:]
+	return slices.Concat(text[:from], []byte("..."), text[to:])
 }
 
 // answer is a secret as the API returns it.

@@ -347,7 +347,7 @@ func TestPreview(t *testing.T) {
 		{"several bytes at both ends", "äöüßあ🙂" + strings.Repeat("x", 30) + "…🙂あß", "äöüßあ🙂...…🙂あß"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := previewOf(tt.value); got != tt.want {
+			if got := string(previewOf([]byte(tt.value))); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
