@@ -107,7 +107,18 @@ func (t *txn) revokeKeys(keys []Key, detail string) error {
 		}
 		ends[k.ID] = t.now
 	}
-	return t.store.revocations.Add(ends)
+	return t.list(ends)
+}
+
+// list adds keys to the list of revoked keys before the commit, so that no key is revoked that a restored database would
+// accept again.
+func (t *txn) list(ends map[string]time.Time) error {
+	err := t.store.revocations.Add(ends)
+	if err != nil {
+		t.store.log.Error().Err(err).Msg("list of revoked keys not written")
+		err = api.NewError(api.ErrUnavailable, "the list of revoked keys can't be written now, so nothing was changed")
+	}
+	return err
 }
 
 // keyOfActor returns a key that the actor may see; the operator may see all. Errors: ErrNotFound.
@@ -225,7 +236,7 @@ func (t *txn) endLater(k Key, end time.Time) error {
 	if err := t.update("api_keys", k.ID, columns{{"expires_at", &end}}); err != nil {
 		return err
 	}
-	return t.store.revocations.Add(map[string]time.Time{k.ID: end})
+	return t.list(map[string]time.Time{k.ID: end})
 }
 
 // revokeListed opens the list of revoked keys, and makes the database and the list agree: keys that only the list has, as
@@ -266,7 +277,7 @@ func (s *Store) revokeListed(ctx context.Context, path string) (err error) {
 		if err := t.revokeKeys(again, "listed"); err != nil {
 			return err
 		}
-		return s.revocations.Add(missing)
+		return t.list(missing)
 	})
 	for _, k := range again {
 		s.log.Warn().Str("key_id", k.ID).Str("file", path).Msg("key revoked again: the database has lost its revocation")
