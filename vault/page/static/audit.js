@@ -1,5 +1,6 @@
 // The view of the audit log: who changed and received what, newest first.
-import { h, button, command, say, state, table } from './dom.js';
+import { allEvents, command } from './command.js';
+import { h, button, say, state, table } from './dom.js';
 import { more, select } from './list.js';
 import { Log, maxEvents } from './log.js';
 import { heading, small } from './secrets.js';
@@ -41,8 +42,8 @@ export function view(m) {
     if (log.cursor && events.length < maxEvents) {
       body.append(more('Show older events', body, () => m.attempt(async () => { await log.loadOlder(); fill(); })));
     }
-    if (events.length >= maxEvents) {
-      body.append(h('p', { class: 'plain' }, `The page shows at most ${maxEvents} events. The command line shows all of them:`), command('miosa-env audit'));
+    if (log.cursor) {
+      body.append(h('p', { class: 'plain' }, `The page shows at most ${maxEvents} events. With the tenant key in MIOSA_TENANT_KEY, this shows all:`), command(allEvents()));
     }
   };
   let timer;

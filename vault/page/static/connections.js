@@ -1,5 +1,6 @@
 // The view of connected accounts, whose OAuth tokens the vault renews.
-import { h, button, command, state, table } from './dom.js';
+import { command } from './command.js';
+import { h, button, state, table } from './dom.js';
 import { remove } from './actions.js';
 import { connect } from './connect.js';
 import { boundTo, expiry, heading, small } from './secrets.js';

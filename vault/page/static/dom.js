@@ -63,21 +63,6 @@ export function button(label, onclick, { key, about, kind = 'quiet' } = {}) {
     label, about ? h('span', { class: 'unseen' }, ` ${about}`) : null);
 }
 
-// command returns a command line with a button to copy it.
-export function command(text) {
-  const copy = navigator.clipboard && button('Copy', async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      say('Copied.');
-    } catch {
-      say('The browser does not allow copying: select the line instead.');
-    }
-  }, { about: text });
-  // So that a line breaks between words only, not after a hyphen.
-  const words = text.split(' ').flatMap((word, i) => [i > 0 && ' ', h('span', {}, word)]);
-  return h('div', { class: 'command' }, h('code', {}, words), copy || null);
-}
-
 let clearTimer;
 let showTimer;
 

@@ -1,5 +1,6 @@
 // The view of resource keys, with which agents receive the values of one sandbox or computer.
-import { h, button, command, state, table } from './dom.js';
+import { command, newKey, run, storeKey } from './command.js';
+import { h, button, state, table } from './dom.js';
 import { call } from './client.js';
 import { form, show } from './dialog.js';
 import { moment, resource } from './field.js';
@@ -57,7 +58,9 @@ export function createKey(m, opener, r) {
   form({
     title: r ? `Create a key for ${place(r)}` : 'Create a key', submit: 'Create', opener, after: m.refresh,
     fields: [kind, id, expires],
-    body: [r ? null : h('div', { class: 'beside which-one' }, kind.node, id.node), expires.node],
+    body: [r ? null : h('div', { class: 'beside which-one' }, kind.node, id.node), expires.node,
+      r && h('details', {}, h('summary', {}, 'On the command line'),
+        h('div', { class: 'more' }, h('p', { class: 'small' }, 'With the tenant key in MIOSA_TENANT_KEY, this writes the key to a file:'), command(newKey(r))))],
     async run(values) {
       const body = r ? { ...values, resource_type: r.resource_type, resource_id: r.resource_id } : values;
       created = (await call('POST', 'resource-keys', { body })).data;
@@ -70,8 +73,12 @@ export function createKey(m, opener, r) {
 // showKey shows a new key. No other call returns it.
 function showKey(opener, created) {
   const close = show(`The key of ${place(created)}`, h('div', { class: 'more' },
-    h('p', {}, 'The key is shown only now. On the machine, store it in a file with mode 0600 and name the file in MIOSA_API_KEY_FILE.'),
+    h('p', {}, 'The key is shown only now.'),
     command(created.key),
+    h('p', {}, 'On the machine, this stores it in a file that only you can read: run it, paste the key and press Enter.'),
+    command(storeKey(created)),
+    h('p', {}, 'This starts a shell with the variables. Replace ', h('code', {}, 'sh'), ' by your command.'),
+    command(run(created)),
     h('div', { class: 'buttons' }, button('Close', () => close(), { kind: 'primary' }))), { opener });
 }
 

@@ -1,5 +1,5 @@
 // The view of all secrets.
-import { h, button, command, state, table } from './dom.js';
+import { h, button, state, table } from './dom.js';
 import { bind, remove, rotate, rotateAll, setSecret } from './actions.js';
 import { checkbox, list, matches } from './list.js';
 import { day, expired, owner, place, plural, types, when } from './words.js';
@@ -101,6 +101,5 @@ function first(set) {
     h('ol', {},
       h('li', {}, h('h2', {}, 'Set a secret'), h('p', {}, 'Its value is stored encrypted, and never shown again.'), set),
       h('li', {}, h('h2', {}, 'Bind it'), h('p', {}, 'Choose the sandbox or computer that receives it, and the variable’s name. The same form does both.')),
-      h('li', {}, h('h2', {}, 'Run a command on it'), h('p', {}, 'The command has the variable in its environment:'),
-        command('miosa-env run -- ./app'))));
+      h('li', {}, h('h2', {}, 'Run a command with it'), h('p', {}, 'Create a key for the sandbox or computer under Resources, which shows how to run a command with the variable.'))));
 }

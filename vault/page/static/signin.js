@@ -1,5 +1,5 @@
 // Signing in. The key is only passed from the field to the client.
-import { h, command } from './dom.js';
+import { h } from './dom.js';
 import { RequestError, call, forget, use } from './client.js';
 import { value } from './field.js';
 
@@ -46,6 +46,6 @@ export function view(entered, why) {
       h('button', { type: 'submit', class: 'primary wide' }, 'Sign in')),
     h('p', { class: 'small' }, 'The key is kept in the memory of this page only. It is gone when you sign out, reload or leave.'),
     h('details', {}, h('summary', {}, 'Where do I get a key?'),
-      h('p', { class: 'small' }, 'The vault’s operator creates one for your tenant:'),
-      command('miosa-vault keys create --tenant NAME')))];
+      h('p', { class: 'small' }, 'The vault’s operator creates one for your tenant on the vault’s machine, with ', h('code', {}, 'miosa-vault keys create'),
+        '. ', h('code', {}, 'miosa-vault dev'), ' prints one when it starts.')))];
 }
