@@ -31,6 +31,9 @@ func (v *Vault) callback(w http.ResponseWriter, r *http.Request) {
 	result.Write(w)
 }
 
+// placeTimeout is how long a browser waits while its tenant has too many requests to providers.
+const placeTimeout = 5 * time.Second
+
 // endOfFlow handles the answer that a browser brings. err is for the log; the result is for the user.
 func (v *Vault) endOfFlow(r *http.Request, requestID string) (result page.Result, provider string, err error) {
 	from := store.Actor{RemoteAddr: address(r.RemoteAddr), RequestID: requestID}
@@ -58,6 +61,13 @@ func (v *Vault) endOfFlow(r *http.Request, requestID string) (result page.Result
 	if p == nil {
 		return v.failFlow(from, f, api.FlowFailed, "no_such_provider", nil)
 	}
+	waitCtx, cancel := context.WithTimeout(r.Context(), placeTimeout)
+	defer cancel()
+	release, err := v.refresh.place(waitCtx, f.TenantID(), "provider "+p.Name)
+	if err != nil {
+		return page.Unavailable, f.Provider, nil //nolint:nilerr // the user can reload the page
+	}
+	defer release()
 	// From here on a user who leaves interrupts nothing: a code works once.
 	ctx := context.WithoutCancel(r.Context())
 	if err := p.CheckIssuer(ctx, q); err != nil {

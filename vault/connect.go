@@ -1,11 +1,14 @@
 package vault
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/outgoing"
 	"github.com/Miosa-osa/miosa-env/vault/page"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
@@ -36,15 +39,66 @@ func (v *Vault) startOAuth(c *call, in api.OAuthRequest) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if err := v.discover(c, p); err != nil {
+		return reply{}, err
+	}
 	link, err := p.AuthorizeURL(c.ctx(), state, f.Verifier(state), redirect)
 	if err != nil {
-		v.log.Error().Err(err).Str("provider", p.Name).Msg("provider unavailable")
-		return reply{}, api.NewError(api.ErrUnavailable, "the provider is unavailable now; the vault's log says why")
+		return reply{}, v.providerUnavailable(p, err)
 	}
 	if err := v.store.AddFlow(c.ctx(), c.actor, f, state); err != nil {
 		return reply{}, err
 	}
 	return reply{body: api.OAuthStart{AuthorizeURL: link, State: state, Provider: p.Name, ExpiresAt: f.ExpiresAt}}, nil
+}
+
+// discoverTimeout is how long a call waits for a provider's configuration.
+const discoverTimeout = 5 * time.Second
+
+// discover gets a provider's endpoint if it isn't known yet.
+func (v *Vault) discover(c *call, p *oauth.Provider) error {
+	if p.Discovered() {
+		return nil
+	}
+	release, err := v.reserve(c.actor.TenantID, "provider "+p.Name)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx, cancel := context.WithTimeout(c.ctx(), discoverTimeout)
+	defer cancel()
+	if err := p.Discover(ctx); err != nil {
+		return v.providerUnavailable(p, err)
+	}
+	return nil
+}
+
+func (v *Vault) providerUnavailable(p *oauth.Provider, err error) error {
+	v.log.Error().Err(err).Str("provider", p.Name).Msg("provider unavailable")
+	return api.NewError(api.ErrUnavailable, "the provider is unavailable now; the vault's log says why")
+}
+
+// reserve reserves a place for a request to another server on behalf of a tenant. Errors: ErrRateLimited, naming the
+// limit.
+func (v *Vault) reserve(tenant, host string) (release func(), err error) {
+	release, limit := v.outgoing.Take(tenant, host)
+	if release != nil {
+		return release, nil
+	}
+	v.metrics.refused.WithLabelValues(limit).Inc()
+	most := v.conf.outgoing()
+	text := ""
+	switch limit {
+	case outgoing.ByTenant:
+		text = fmt.Sprintf("this tenant has %d requests to providers and token URLs under way, which is the limit", most.PerTenant)
+	case outgoing.ByRate:
+		text = fmt.Sprintf("this tenant makes more than %g requests per second to providers and token URLs", most.Rate)
+	case outgoing.ByHost:
+		text = "too many requests to this host are under way"
+	default:
+		text = "too many requests to providers and token URLs are under way"
+	}
+	return nil, tooMany(text, time.Second)
 }
 
 // redirectURI is where the provider sends the browser: the vault's callback, or the requested URI if it is allowed.
@@ -112,6 +166,11 @@ func (v *Vault) mint(c *call, n *api.NewSecret) error {
 	if err := store.Complete(n); err != nil {
 		return err
 	}
+	release, err := v.reserve(c.actor.TenantID, oauth.TokenHost(n.Metadata))
+	if err != nil {
+		return err
+	}
+	defer release()
 	token, err := v.conf.OAuth.Mint(c.ctx(), n.Metadata, n.Value)
 	if err != nil {
 		return mintError(err)

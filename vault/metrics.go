@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/Miosa-osa/miosa-env/vault/outgoing"
 )
 
 // metrics are those of /metrics. Labels are routes and statuses, never an id, a name or a key.
@@ -16,6 +18,7 @@ type metrics struct {
 	latency   *prometheus.HistogramVec
 	waiting   prometheus.Gauge
 	unaudited prometheus.Counter
+	refused   *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -37,7 +40,17 @@ func newMetrics() *metrics {
 		unaudited: auto.NewCounter(prometheus.CounterOpts{
 			Name: "miosa_vault_audit_failures_total", Help: "Reveals refused because they could not be recorded.",
 		}),
+		refused: auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "miosa_vault_outgoing_refused_total", Help: "Requests to other servers that were put off or refused, by the limit that was reached.",
+		}, []string{"limit"}),
 	}
+}
+
+// countOutgoing adds the number of requests of l that run.
+func (m *metrics) countOutgoing(l *outgoing.Limiter) {
+	promauto.With(m.registry).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "miosa_vault_outgoing_requests", Help: "Requests to OAuth providers and token URLs that run.",
+	}, func() float64 { return float64(l.InAll()) })
 }
 
 func (m *metrics) handler() http.Handler {

@@ -1,28 +1,31 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/outgoing"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 const (
-	maxRefreshes    = 16               // refreshes of one process at the same time
-	refreshInterval = 15 * time.Second // between checks of the schedules: other processes change them too
-	refreshTimeout  = 5 * time.Second  // how long a reveal waits for tokens that have expired
-	storePause      = time.Second      // between tries to store a token while the store is unavailable
+	refreshInterval = 15 * time.Second       // between checks of the schedules: other processes change them too
+	rateInterval    = 500 * time.Millisecond // the same, while a tenant has reached its rate of requests
+	refreshTimeout  = 5 * time.Second        // how long a reveal waits for tokens that have expired
+	claimPause      = 100 * time.Millisecond // between tries to claim what another process has claimed
+	storePause      = time.Second            // between tries to store a token while the store is unavailable
 )
 
 // refresher requests new OAuth tokens from the providers before the old ones expire. However many callers want
@@ -30,19 +33,23 @@ const (
 type refresher struct {
 	store     *store.Store
 	providers *oauth.Providers
+	outgoing  *outgoing.Limiter
+	circuits  outgoing.Circuits
+	metrics   *metrics
 	log       zerolog.Logger
 
-	group  singleflight.Group // by secret
-	any    atomic.Bool        // there may be schedules; otherwise reveals need not look for them
-	stop   context.CancelFunc
-	active sync.WaitGroup // run, refreshes, and exchanges of codes
+	group   singleflight.Group // by secret
+	any     atomic.Bool        // there may be schedules; otherwise reveals need not look for them
+	stop    context.CancelFunc
+	active  sync.WaitGroup // run, refreshes, and exchanges of codes
+	unknown []string       // providers that were logged as unknown; used by run only
 
 	step func(name string) error // for tests: called between the steps of a refresh
 }
 
-func newRefresher(s *store.Store, providers *oauth.Providers, log zerolog.Logger) *refresher {
+func newRefresher(s *store.Store, providers *oauth.Providers, limiter *outgoing.Limiter, m *metrics, log zerolog.Logger) *refresher {
 	ctx, stop := context.WithCancel(context.Background())
-	r := &refresher{store: s, providers: providers, log: log, stop: stop,
+	r := &refresher{store: s, providers: providers, outgoing: limiter, metrics: m, log: log, stop: stop,
 		step: func(string) error { return nil }}
 	r.any.Store(true) // until the schedules are read
 	r.active.Go(func() { r.run(ctx) })
@@ -56,39 +63,27 @@ func (r *refresher) close() {
 	r.active.Wait()
 }
 
-// run refreshes the tokens that are due, until ctx ends.
+// run refreshes the tokens that are due, until ctx ends. It never waits for a request.
 func (r *refresher) run(ctx context.Context) {
-	var running errgroup.Group
-	running.SetLimit(maxRefreshes)
-	defer func() { _ = running.Wait() }()
-	finished := make(chan struct{}, 1)
 	for ctx.Err() == nil {
-		due, next, err := r.store.DueRefreshes(ctx, maxRefreshes)
+		ended := r.outgoing.Ended()
+		due, next, err := r.store.DueRefreshes(ctx, r.providers.Names())
 		if err == nil {
-			r.any.Store(next != nil)
+			r.any.Store(next != nil || len(due) > 0)
 		} else if ctx.Err() == nil {
 			r.log.Warn().Err(err).Msg("cannot list due tokens")
 		}
-		for _, d := range due {
-			running.Go(func() error { // waits for one of the others to end
-				if ctx.Err() != nil {
-					return nil //nolint:nilerr // close was called while this waited
-				}
-				<-r.start(ctx, d.Tenant, d.SecretID, 0) // an error is in the secret's metadata
-				select {
-				case finished <- struct{}{}:
-				default:
-				}
-				return nil
-			})
-		}
 		wait := refreshInterval
-		if len(due) == 0 && next != nil {
-			wait = min(max(time.Until(*next)+time.Microsecond, 0), refreshInterval)
+		if r.launch(ctx, due) {
+			wait = rateInterval
 		}
+		if next != nil {
+			wait = min(max(time.Until(*next)+time.Microsecond, 0), wait)
+		}
+		r.logUnknown(ctx)
 		select {
 		case <-ctx.Done():
-		case <-finished: // others may be due
+		case <-ended: // others may be due, or have a place
 		case <-r.store.Rescheduled():
 			r.any.Store(true)
 		case <-time.After(wait):
@@ -96,26 +91,122 @@ func (r *refresher) run(ctx context.Context) {
 	}
 }
 
-// start refreshes a secret's token, or joins a refresh that runs. version is the version to replace; 0: any. The channel
-// gets one result, nil if there is a newer version or nothing was due.
-func (r *refresher) start(ctx context.Context, tenant, secretID string, version int64) <-chan singleflight.Result {
+// launch starts the refreshes for which there is a place; those of tenants with the fewest requests first. It reports
+// whether a tenant has reached its rate.
+func (r *refresher) launch(ctx context.Context, due []store.Refresh) (limited bool) {
+	running := map[string]int{}
+	for _, d := range due {
+		running[d.Tenant] = r.outgoing.Running(d.Tenant)
+	}
+	slices.SortStableFunc(due, func(a, b store.Refresh) int { return cmp.Compare(running[a.Tenant], running[b.Tenant]) })
+	for _, d := range due {
+		_, host := d.Host()
+		release, limit := r.outgoing.Take(d.Tenant, host)
+		if release == nil {
+			r.metrics.refused.WithLabelValues(limit).Inc()
+			limited = limited || limit == outgoing.ByRate
+			continue
+		}
+		begun := r.join(ctx, d.SecretID, func(ctx context.Context) error {
+			err := r.refresh(ctx, d.Tenant, d.SecretID, 0)
+			if errors.Is(err, store.ErrClaimed) {
+				return nil // by another process
+			}
+			return err
+		})
+		r.active.Go(func() {
+			<-begun // an error is in the secret's metadata
+			release()
+		})
+	}
+	return limited
+}
+
+// logUnknown logs the providers whose tokens are due and that this process doesn't know, once each. Another process may
+// know them, so their schedules stay as they are.
+func (r *refresher) logUnknown(ctx context.Context) {
+	unknown, err := r.store.UnknownProviders(ctx, r.providers.Names())
+	if err != nil {
+		return
+	}
+	for _, name := range unknown {
+		if !slices.Contains(r.unknown, name) {
+			r.log.Warn().Str("provider", name).Msg("tokens of an unknown provider are due")
+		}
+	}
+	r.unknown = unknown
+}
+
+// join runs do, or joins the refresh of the secret that runs. The end of ctx doesn't end do's context: others may have
+// joined.
+func (r *refresher) join(ctx context.Context, secretID string, do func(context.Context) error) <-chan singleflight.Result {
 	return r.group.DoChan(secretID, func() (any, error) {
 		r.active.Add(1)
 		defer r.active.Done()
-		// Not the caller's context: others may have joined.
-		return nil, r.refresh(context.WithoutCancel(ctx), ctx, tenant, secretID, version)
+		return nil, do(context.WithoutCancel(ctx))
 	})
 }
 
-// refresh claims, requests and stores one token. The end of claimCtx ends only the wait for another process.
-func (r *refresher) refresh(ctx, claimCtx context.Context, tenant, secretID string, version int64) error {
-	claimed, err := r.store.ClaimRefresh(ctx, tenant, secretID, version)
-	for errors.Is(err, store.ErrClaimed) {
-		if err := delay.Sleep(claimCtx, 100*time.Millisecond); err != nil {
-			return err
+// start refreshes a secret's token, or joins a refresh that runs. version is the version to replace; 0: any. The end of
+// ctx ends the wait for a place, and for another process. The channel gets one result, nil if there is a newer version or
+// nothing was due.
+func (r *refresher) start(ctx context.Context, tenant, secretID string, version int64) <-chan singleflight.Result {
+	return r.join(ctx, secretID, func(own context.Context) error {
+		secret, err := r.store.Refreshed(own, tenant, secretID)
+		if errors.Is(err, api.ErrNotFound) {
+			return nil
 		}
-		claimed, err = r.store.ClaimRefresh(ctx, tenant, secretID, version)
+		if err != nil || secret.Provider != "" && r.providers.Named(secret.Provider) == nil {
+			return err // another process may know the provider
+		}
+		_, host := secret.Host()
+		for {
+			release, err := r.place(ctx, tenant, host)
+			if err != nil {
+				return err
+			}
+			err = r.refresh(own, tenant, secretID, version)
+			release()
+			if !errors.Is(err, store.ErrClaimed) {
+				return err
+			}
+			if err := delay.Sleep(ctx, claimPause); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// place waits for a place for a request, until ctx ends.
+func (r *refresher) place(ctx context.Context, tenant, host string) (release func(), err error) {
+	for {
+		ended := r.outgoing.Ended()
+		release, limit := r.outgoing.Take(tenant, host)
+		if release != nil {
+			return release, nil
+		}
+		r.metrics.refused.WithLabelValues(limit).Inc()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-ended:
+		case <-time.After(rateInterval):
+		}
 	}
+}
+
+// refresh claims, requests and stores one token. Errors: ErrClaimed if another process refreshes it.
+func (r *refresher) refresh(ctx context.Context, tenant, secretID string, version int64) error {
+	secret, err := r.store.Refreshed(ctx, tenant, secretID)
+	if errors.Is(err, api.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	// Before the claim, which others wait for: an issuer may not answer.
+	undiscovered := r.discover(ctx, secret)
+	claimed, err := r.store.ClaimRefresh(ctx, tenant, secretID, version)
 	if errors.Is(err, store.ErrNotDue) {
 		return nil
 	}
@@ -125,7 +216,10 @@ func (r *refresher) refresh(ctx, claimCtx context.Context, tenant, secretID stri
 	if err := r.step("claimed"); err != nil {
 		return err
 	}
-	token, err := r.request(ctx, claimed)
+	var token oauth.Token
+	if err = undiscovered; err == nil {
+		token, err = r.try(ctx, claimed)
+	}
 	if err == nil {
 		defer token.Access.Wipe()
 		defer token.Refresh.Wipe()
@@ -150,6 +244,45 @@ func (r *refresher) refresh(ctx, claimCtx context.Context, tenant, secretID stri
 		return failErr
 	}
 	return err
+}
+
+// discover gets the endpoint of a secret's provider, unless its circuit is open. Errors: *oauth.Error.
+func (r *refresher) discover(ctx context.Context, secret store.Refresh) error {
+	p := r.providers.Named(secret.Provider)
+	if p == nil || p.Discovered() {
+		return nil
+	}
+	owner, host := secret.Host()
+	if wait, code, open := r.circuits.Open(owner, host); open {
+		return &oauth.Error{Outcome: oauth.Unsent, Code: code, RetryAfter: wait}
+	}
+	err := p.Discover(ctx)
+	r.count(owner, host, err)
+	return err
+}
+
+// try requests a token, unless the circuit of its host is open. Errors: *oauth.Error.
+func (r *refresher) try(ctx context.Context, c store.Refresh) (oauth.Token, error) {
+	owner, host := c.Host()
+	if wait, code, open := r.circuits.Open(owner, host); open && !c.Urgent {
+		r.metrics.refused.WithLabelValues("circuit").Inc()
+		return oauth.Token{}, &oauth.Error{Outcome: oauth.Unsent, Code: code, RetryAfter: wait}
+	}
+	token, err := r.request(ctx, c)
+	r.count(owner, host, err)
+	return token, err
+}
+
+// count tells the circuit of a host how a request ended.
+func (r *refresher) count(owner, host string, err error) {
+	failed, ok := errors.AsType[*oauth.Error](err)
+	if !ok || failed.Answered() {
+		r.circuits.Answered(owner, host)
+		return
+	}
+	if r.circuits.Failed(owner, host, failed.Code) {
+		r.log.Warn().Str("host", host).Str("error", failed.Code).Msg("a host doesn't answer; its tokens are refreshed later")
+	}
 }
 
 // request gets a token. Errors: *oauth.Error.

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/outgoing"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
@@ -30,6 +31,9 @@ type Config struct {
 
 	OAuth    *oauth.Providers // nil: none
 	FlowTime time.Duration    // until a user must return from a provider; 0: 10 min
+
+	OAuthRequests int     // requests to providers and token URLs of one tenant at the same time; 0: 8
+	OAuthRate     float64 // the same per second, on average; 0: 10
 
 	OnRequest func(route string) // called for each request, with its route's name, such as "GET /egress/secrets/{id}"; nil: none
 }
@@ -53,6 +57,10 @@ func (c Config) maxConns() int              { return cmp.Or(c.MaxConns, 16384) }
 func (c Config) stopTimeout() time.Duration { return cmp.Or(c.StopTimeout, 10*time.Second) }
 func (c Config) flowTime() time.Duration    { return cmp.Or(c.FlowTime, 10*time.Minute) }
 
+func (c Config) outgoing() outgoing.Limits {
+	return outgoing.Limits{PerTenant: cmp.Or(c.OAuthRequests, 8), Rate: cmp.Or(c.OAuthRate, 10)}
+}
+
 // Validate returns every problem at once.
 func (c Config) Validate() error {
 	problems := []error{c.Store.Validate()}
@@ -62,6 +70,7 @@ func (c Config) Validate() error {
 	}{
 		{"rate", c.Rate < 0}, {"burst", c.Burst < 0}, {"number of connections", c.MaxConns < 0},
 		{"stop timeout", c.StopTimeout < 0}, {"flow time", c.FlowTime < 0},
+		{"number of OAuth requests", c.OAuthRequests < 0}, {"rate of OAuth requests", c.OAuthRate < 0},
 	} {
 		if number.negative {
 			problems = append(problems, errors.New(number.name+" must not be negative"))
@@ -81,6 +90,7 @@ type Vault struct {
 	metrics  *metrics
 	ready    readiness
 	routes   []route
+	outgoing *outgoing.Limiter
 	refresh  *refresher
 	localURL atomic.Pointer[string] // of the loopback address that Serve listens on; nil: unknown
 
@@ -105,8 +115,10 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 	}
 	v.draining, v.drain = context.WithCancel(context.Background())
 	v.routes = v.keyRoutes()
+	v.outgoing = outgoing.New(c.outgoing())
 	v.metrics = newMetrics()
-	v.refresh = newRefresher(s, c.OAuth, c.Store.Log)
+	v.metrics.countOutgoing(v.outgoing)
+	v.refresh = newRefresher(s, c.OAuth, v.outgoing, v.metrics, c.Store.Log)
 	return v, nil
 }
 

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"net/url"
 	"slices"
+	"strings"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
@@ -43,6 +45,19 @@ func machineOf(metadata json.RawMessage) (machine, error) {
 		return machine{}, api.NewError(api.ErrInvalid, "metadata.oauth"+problem)
 	}
 	return all.OAuth, nil
+}
+
+// TokenHost is the host of the token URL in a secret's metadata; "" if there is none.
+func TokenHost(metadata json.RawMessage) string {
+	m, err := machineOf(metadata)
+	if err != nil {
+		return ""
+	}
+	u, err := url.Parse(m.TokenURL)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Host)
 }
 
 // Mint gets a token for the client in a secret's metadata, with its client secret. A tenant names the token URL, so it

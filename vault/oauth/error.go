@@ -57,6 +57,18 @@ func (e *Error) GrantRefused() bool {
 	return true
 }
 
+// Answered reports whether the provider has sent any response.
+func (e *Error) Answered() bool { return !silentCodes[e.Code] }
+
+const (
+	codeUnreachable  = "unreachable"
+	codeNoAnswer     = "no_answer"
+	codeUndiscovered = "discovery_failed"
+)
+
+// silentCodes are the codes of failures without a response.
+var silentCodes = map[string]bool{codeUnreachable: true, codeNoAnswer: true, codeUndiscovered: true}
+
 // transientCodes are error codes that may pass, with any status.
 var transientCodes = map[string]bool{
 	"temporarily_unavailable": true, "server_error": true, "slow_down": true, "rate_limited": true, "ratelimited": true,
@@ -71,9 +83,9 @@ func newError(err error, sent bool) error {
 			err = ErrNotPublic
 		}
 		if !sent { // so err can contain no secret
-			return &Error{Outcome: Unsent, Code: "unreachable", cause: err}
+			return &Error{Outcome: Unsent, Code: codeUnreachable, cause: err}
 		}
-		return &Error{Outcome: Unclear, Code: "no_answer"}
+		return &Error{Outcome: Unclear, Code: codeNoAnswer}
 	}
 	status := res.Response.StatusCode
 	e := &Error{Code: ErrorCode(res.ErrorCode), RetryAfter: retryAfter(res.Response.Header)}

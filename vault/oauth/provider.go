@@ -72,13 +72,22 @@ func (p *Provider) endpoint(ctx context.Context) (*endpoint, error) {
 	select {
 	case r := <-result:
 		if r.Err != nil {
-			return nil, &Error{Outcome: Unsent, Code: "discovery_failed", cause: r.Err}
+			return nil, &Error{Outcome: Unsent, Code: codeUndiscovered, cause: r.Err}
 		}
 		return r.Val.(*endpoint), nil
 	case <-ctx.Done():
-		return nil, &Error{Outcome: Unsent, Code: "discovery_failed", cause: ctx.Err()}
+		return nil, &Error{Outcome: Unsent, Code: codeUndiscovered, cause: ctx.Err()}
 	}
 }
+
+// Discover gets the provider's endpoint if it isn't known yet. Errors: *Error, Unsent.
+func (p *Provider) Discover(ctx context.Context) error {
+	_, err := p.endpoint(ctx)
+	return err
+}
+
+// Discovered reports whether the provider's endpoint is known, so that its URLs need no request.
+func (p *Provider) Discovered() bool { return p.fixed != nil || p.discovered.Load() != nil }
 
 // discover gets the OpenID configuration of an issuer. Its URLs must be https too, or loopback.
 func discover(ctx context.Context, issuer string) (*endpoint, error) {
@@ -214,6 +223,17 @@ func (ps *Providers) Named(name string) *Provider {
 		}
 	}
 	return nil
+}
+
+// Names are the providers' names.
+func (ps *Providers) Names() (names []string) {
+	if ps == nil {
+		return nil
+	}
+	for _, p := range ps.list {
+		names = append(names, p.Name)
+	}
+	return names
 }
 
 // Allows reports whether a flow may end at a redirect URI: the callback, or one of the configured URIs, compared byte for

@@ -83,6 +83,9 @@ func (f Flow) Verifier(state string) string {
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }
 
+// TenantID is the id of the tenant that started the flow.
+func (f Flow) TenantID() string { return f.tenant }
+
 // Status is the flow's status for clients (api.FlowPending and so on), and its error.
 func (f Flow) Status() (status, code string) {
 	switch now := time.Now(); {

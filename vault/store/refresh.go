@@ -31,8 +31,17 @@ type Refresh struct {
 	Provider         string          // "": client credentials
 	Secret           api.Value       // the refresh token, or the client's secret; empty: there is none
 	Metadata         json.RawMessage // the secret's
+	Urgent           bool            // the last response was lost: a provider accepts the old refresh token for seconds only
 
 	claim string
+}
+
+// Host identifies the server that the token is requested from, and owner the tenant that has named it; "": the operator.
+func (r Refresh) Host() (owner, host string) {
+	if r.Provider == "" {
+		return r.Tenant, oauth.TokenHost(r.Metadata)
+	}
+	return "", "provider " + r.Provider
 }
 
 // Source names where the token is from.
@@ -74,8 +83,9 @@ func (s *Store) ClaimRefresh(ctx context.Context, tenant, secretID string, versi
 			return ErrNotDue
 		}
 		plan.claim, plan.claimedUntil = rand.Text(), t.now.Add(ClaimTime)
+		r = Refresh{Tenant: tenant, SecretID: secretID, Version: row.Version, Provider: plan.Provider, Metadata: row.Metadata,
+			Urgent: plan.unclear == 1, claim: plan.claim}
 		plan.unclear++
-		r = Refresh{Tenant: tenant, SecretID: secretID, Version: row.Version, Provider: plan.Provider, Metadata: row.Metadata, claim: plan.claim}
 		if r.Secret, err = t.refreshToken(row); err != nil {
 			return err
 		}

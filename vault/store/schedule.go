@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -83,26 +85,66 @@ func refreshAt(now, expires time.Time) time.Time {
 	return now.Add(life / 100 * from).Add(delay.Random(life / 100 * spread))
 }
 
-// DueRefreshes lists the secrets whose refresh is due and unclaimed, the longest due first, at most limit, and when the
-// next schedule is due and unclaimed; nil: there is none.
-func (s *Store) DueRefreshes(ctx context.Context, limit int) (due []Refresh, next *time.Time, err error) {
+// maxDue is how many schedules DueRefreshes lists, and how many of them are of one tenant and provider.
+const (
+	maxDue       = 256
+	maxDueOfEach = 8
+)
+
+// refreshColumns are those of DueRefreshes and ExpiredTokens, of secrets s and oauth_grants g.
+const refreshColumns = `g.tenant_id, g.secret_id, s.version, g.provider, s.metadata`
+
+func refreshFields(r *Refresh) []any {
+	return []any{&r.Tenant, &r.SecretID, &r.Version, &r.Provider, stored{&r.Metadata}}
+}
+
+// DueRefreshes lists the secrets whose refresh is due and unclaimed: the longest due of each tenant and provider first,
+// so that a tenant with many hides no other's. It lists client credentials, and accounts at the given providers. next
+// is when the next one of their schedules will be due and unclaimed; nil: there is none.
+func (s *Store) DueRefreshes(ctx context.Context, providers []string) (due []Refresh, next *time.Time, err error) {
+	providers = append([]string{""}, providers...)
 	due, err = read(ctx, s, Actor{local: true}, anyKey, func(t *txn) ([]Refresh, error) {
+		var known, ripe conditions
+		known.in("provider", providers)
+		known.add("due_at IS NOT NULL AND (CASE WHEN due_at > claimed_until THEN due_at ELSE claimed_until END) >", t.now.UnixMicro())
 		err := t.QueryRow(`SELECT MIN(CASE WHEN due_at > claimed_until THEN due_at ELSE claimed_until END)
-			FROM oauth_grants WHERE due_at IS NOT NULL`).Scan(stored{&next})
+			FROM oauth_grants`+known.String(), known.args...).Scan(stored{&next})
 		if err != nil {
 			return nil, err
 		}
-		return collect(t, func(r *Refresh) []any { return []any{&r.Tenant, &r.SecretID} }, `SELECT tenant_id, secret_id FROM oauth_grants
-			WHERE due_at <= $1 AND claimed_until <= $1 ORDER BY due_at LIMIT $2`, t.now.UnixMicro(), limit)
+		ripe.in("provider", providers)
+		ripe.add("due_at <=", t.now.UnixMicro())
+		ripe.add("claimed_until <=", t.now.UnixMicro())
+		return collect(t, refreshFields, `SELECT `+refreshColumns+` FROM (
+			SELECT tenant_id, secret_id, provider, due_at, ROW_NUMBER() OVER (PARTITION BY tenant_id, provider ORDER BY due_at) AS place
+			FROM oauth_grants`+ripe.String()+`) g
+			JOIN secrets s ON s.id = g.secret_id WHERE g.place <= `+strconv.Itoa(maxDueOfEach)+`
+			ORDER BY g.place, g.due_at LIMIT `+strconv.Itoa(maxDue), ripe.args...)
 	})
 	return due, next, err
+}
+
+// UnknownProviders lists the providers of due schedules that aren't among the given ones.
+func (s *Store) UnknownProviders(ctx context.Context, providers []string) ([]string, error) {
+	return read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (unknown []string, err error) {
+		all, err := collect(t, itself, `SELECT DISTINCT provider FROM oauth_grants WHERE due_at <= $1 AND provider <> '' ORDER BY provider`,
+			t.now.UnixMicro())
+		return slices.DeleteFunc(all, func(name string) bool { return slices.Contains(providers, name) }), err
+	})
+}
+
+// Refreshed returns a secret that the vault refreshes, and what its token is from. Errors: ErrNotFound.
+func (s *Store) Refreshed(ctx context.Context, tenant, secretID string) (Refresh, error) {
+	return read(ctx, s, refreshActor(tenant), anyKey, func(t *txn) (Refresh, error) {
+		return one(t, "refreshed secret", refreshFields, `SELECT `+refreshColumns+` FROM oauth_grants g JOIN secrets s ON s.id = g.secret_id
+			WHERE g.secret_id = $1 AND g.tenant_id = $2`, secretID, tenant)
+	})
 }
 
 // ExpiredTokens lists the secrets that are bound to a resource, have expired, and can be refreshed now.
 func (s *Store) ExpiredTokens(ctx context.Context, a Actor, r api.Resource) ([]Refresh, error) {
 	return read(ctx, s, a, anyKey, func(t *txn) ([]Refresh, error) {
-		return collect(t, func(r *Refresh) []any { return []any{&r.Tenant, &r.SecretID, &r.Version} },
-			`SELECT s.tenant_id, s.id, s.version FROM bindings b JOIN secrets s ON s.id = b.secret_id
+		return collect(t, refreshFields, `SELECT `+refreshColumns+` FROM bindings b JOIN secrets s ON s.id = b.secret_id
 			JOIN oauth_grants g ON g.secret_id = s.id
 			WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND s.expires_at <= $4 AND g.due_at <= $4`,
 			a.TenantID, r.Type, r.ID, t.now.UnixMicro())
