@@ -65,7 +65,7 @@ func (v *Vault) endOfFlow(r *http.Request, requestID string) (result page.Result
 	defer cancel()
 	release, err := v.refresh.place(waitCtx, f.TenantID(), "provider "+p.Name)
 	if err != nil {
-		return page.Unavailable, f.Provider, nil //nolint:nilerr // the user can reload the page
+		return page.Unavailable, f.Provider, nil // the user can reload the page
 	}
 	defer release()
 	// From here on a user who leaves interrupts nothing: a code works once.

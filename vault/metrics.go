@@ -46,8 +46,14 @@ func newMetrics() *metrics {
 	}
 }
 
+// byCircuit is the label of requests that weren't sent because their host doesn't answer.
+const byCircuit = "circuit"
+
 // countOutgoing adds the number of requests of l that run.
 func (m *metrics) countOutgoing(l *outgoing.Limiter) {
+	for _, limit := range []string{outgoing.ByTenant, outgoing.ByRate, outgoing.ByHost, outgoing.ByProcess, byCircuit} {
+		m.refused.WithLabelValues(limit)
+	}
 	promauto.With(m.registry).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "miosa_vault_outgoing_requests", Help: "Requests to OAuth providers and token URLs that run.",
 	}, func() float64 { return float64(l.InAll()) })

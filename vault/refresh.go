@@ -265,7 +265,7 @@ func (r *refresher) discover(ctx context.Context, secret store.Refresh) error {
 func (r *refresher) try(ctx context.Context, c store.Refresh) (oauth.Token, error) {
 	owner, host := c.Host()
 	if wait, code, open := r.circuits.Open(owner, host); open && !c.Urgent {
-		r.metrics.refused.WithLabelValues("circuit").Inc()
+		r.metrics.refused.WithLabelValues(byCircuit).Inc()
 		return oauth.Token{}, &oauth.Error{Outcome: oauth.Unsent, Code: code, RetryAfter: wait}
 	}
 	token, err := r.request(ctx, c)

@@ -33,6 +33,8 @@ type server struct {
 	maxConns       int
 	stopTimeout    time.Duration
 	oauthFile      string
+	oauthRequests  int
+	oauthRate      float64
 }
 
 func (p *program) serve() *cli.Command {
@@ -59,6 +61,8 @@ says that something in front ends TLS.`,
 			f.IntVar(&s.maxConns, "max-connections", 16384, "`NUMBER` how many connections are open at the same time; more wait")
 			f.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "`DURATION` how long running requests get to finish when it stops")
 			f.StringVar(&s.oauthFile, "oauth-file", "", oauthUsage)
+			f.IntVar(&s.oauthRequests, "oauth-requests", 8, "`NUMBER` how many requests to providers and token URLs run for one tenant at the same time")
+			f.Float64Var(&s.oauthRate, "oauth-rate", 10, "`NUMBER` how many of these requests one tenant may cause a second in the long run")
 		},
 		Run: s.run,
 	}
@@ -101,6 +105,7 @@ func (s *server) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	v, err := vault.Open(ctx, vault.Config{
 		Store: config, Rate: s.rate, Burst: s.burst, MaxConns: s.maxConns,
 		StopTimeout: s.stopTimeout, TLS: cert.tls(), OAuth: providers,
+		OAuthRequests: s.oauthRequests, OAuthRate: s.oauthRate,
 	})
 	if err != nil {
 		return withStoreHint(err)
@@ -159,6 +164,9 @@ func (s *server) check() error {
 	}
 	if !(s.rate > 0) || math.IsInf(s.rate, 0) || s.burst < 1 || s.maxConns < 1 || s.stopTimeout <= 0 {
 		return usage("--rate, --burst, --max-connections and --stop-timeout must be more than 0", "leave them out for the defaults")
+	}
+	if s.oauthRequests < 1 || !(s.oauthRate > 0) || math.IsInf(s.oauthRate, 0) {
+		return usage("--oauth-requests and --oauth-rate must be more than 0", "leave them out for the defaults")
 	}
 	addr, err := net.ResolveTCPAddr("tcp", s.addr)
 	if err != nil {

@@ -63,7 +63,7 @@ func TestRate(t *testing.T) {
 		if n := count("a"); n != 10*burst {
 			t.Errorf("%d requests at once", n)
 		}
-		time.Sleep(time.Second) //nolint:forbidigo // synctest's time
+		time.Sleep(time.Second)
 		if a, b := count("a"), count("b"); a != 10 || b != 10*burst {
 			t.Errorf("%d requests a second later, %d of another tenant", a, b)
 		}
@@ -92,7 +92,7 @@ func TestCircuit(t *testing.T) {
 				t.Errorf("the circuit of %v is open", other)
 			}
 		}
-		time.Sleep(wait) //nolint:forbidigo // synctest's time
+		time.Sleep(wait)
 		if _, _, open := c.Open("", "h"); open {
 			t.Fatal("no probe is let through")
 		}

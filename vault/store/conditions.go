@@ -34,16 +34,6 @@ func (c *conditions) match(pairs ...string) {
 	}
 }
 
-// in adds that a column has one of the values.
-func (c *conditions) in(column string, values []string) {
-	parameters := make([]string, len(values))
-	for i, v := range values {
-		c.args = append(c.args, v)
-		parameters[i] = "$" + strconv.Itoa(len(c.args))
-	}
-	c.terms = append(c.terms, column+" IN ("+strings.Join(parameters, ", ")+")")
-}
-
 // after selects the rows after a cursor, in the order of created_at and id.
 func (c *conditions) after(cursor string) error {
 	created, id, err := parseCursor(cursor)
