@@ -14,12 +14,21 @@ const (
 
 // Event is one record of the audit. It contains no value and no key.
 type Event struct {
-	ID        string    `json:"id"`
-	TenantID  string    `json:"tenant_id"`
-	Timestamp time.Time `json:"timestamp"`
-	Action    string    `json:"action"`  // such as secret.rotate or reveal
-	Outcome   string    `json:"outcome"` // OutcomeOK, OutcomeDenied or OutcomeFailed
-	KeyID     string    `json:"key_id"`  // the id of the key that was used; "local": the vault's command line
+	ID         string    `json:"id"`
+	TenantID   string    `json:"tenant_id"`
+	Timestamp  time.Time `json:"timestamp"`
+	InsertedAt time.Time `json:"inserted_at,omitzero"` // the same, under the platform's name
+
+	Seq  int64  `json:"seq,omitempty"`  // the event's number in its tenant's hash chain, from 1
+	Hash string `json:"hash,omitempty"` // hex, of the event and the hash before it
+
+	// Of an event that is counted when it happens again within an hour: how often it has happened, and when it did last.
+	Count  int64      `json:"count,omitempty"`
+	LastAt *time.Time `json:"last_at,omitempty"`
+
+	Action  string `json:"action"`  // such as secret.rotate or reveal
+	Outcome string `json:"outcome"` // OutcomeOK, OutcomeDenied or OutcomeFailed
+	KeyID   string `json:"key_id"`  // the id of the key that was used; "local": the vault's command line
 
 	SecretID     string     `json:"secret_id,omitempty"`
 	BindingID    string     `json:"binding_id,omitempty"`
@@ -37,7 +46,8 @@ type Event struct {
 	Traffic
 }
 
-// Traffic describes an outgoing request of a sandbox in the audit of MIOSA's platform. It is empty in a vault's events.
+// Traffic describes an outgoing request of a sandbox in the audit of MIOSA's platform. In a vault's events it has only the
+// external user and workspace of a secret.
 type Traffic struct {
 	Host       string `json:"host,omitempty"`
 	Method     string `json:"method,omitempty"`
@@ -65,6 +75,7 @@ func (e *Event) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	e.ID, e.Timestamp = string(got.ID), got.Timestamp.or(got.InsertedAt)
+	e.InsertedAt = got.InsertedAt.Time
 	return nil
 }
 
@@ -86,4 +97,31 @@ type EventRef struct {
 	ID       string `json:"id"`
 	SecretID string `json:"secret_id"`
 	Version  int64  `json:"version"`
+}
+
+// AuditHead is the newest event of a tenant's hash chain. Stored elsewhere, it proves later that no event up to it was
+// changed or removed.
+type AuditHead struct {
+	TenantID string `json:"tenant_id"`
+	Seq      int64  `json:"seq"`  // 0: there is no event yet
+	Hash     string `json:"hash"` // hex
+	EventID  string `json:"event_id"`
+	Count    int64  `json:"count"`            // of events in the log
+	Pruned   int64  `json:"pruned,omitempty"` // the number of the newest event that retention removed
+}
+
+// AuditCheck is the result of verifying part of a tenant's audit log.
+type AuditCheck struct {
+	Checked  int64         `json:"checked"`  // events
+	Seq      int64         `json:"seq"`      // of the last event that was checked
+	Complete bool          `json:"complete"` // that event is the head
+	Problem  *AuditProblem `json:"problem"`  // the first one; null: none
+}
+
+// AuditProblem says where an audit log was changed outside of the vault.
+type AuditProblem struct {
+	Seq     int64  `json:"seq"` // the event's number, or that of a missing event
+	EventID string `json:"event_id,omitempty"`
+	Kind    string `json:"kind"` // changed, missing, inserted, head or count
+	Message string `json:"message"`
 }

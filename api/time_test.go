@@ -62,7 +62,7 @@ func TestPlatformObjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := api.Event{ID: "17", Timestamp: at, Action: "allowed", ResourceID: "sb_1", Traffic: api.Traffic{Host: "api.github.com", Method: "GET",
+	want := api.Event{ID: "17", Timestamp: at, InsertedAt: at, Action: "allowed", ResourceID: "sb_1", Traffic: api.Traffic{Host: "api.github.com", Method: "GET",
 		Path: "/user", StatusCode: 200, Effect: "allow", PolicyID: "pol_1", ExternalUserID: "u_1", Metadata: json.RawMessage(`{"a": 1}`)}}
 	if diff := cmp.Diff(got.Event, want); diff != "" {
 		t.Errorf("event (-got +want):\n%s", diff)

@@ -29,7 +29,8 @@ func TestFault_V10_RevealWithoutAudit(t *testing.T) {
 		}
 	}
 	w := hold(t, s, key, sandbox, etag, 60)
-	run(`CREATE TRIGGER no_reveals BEFORE INSERT ON audit WHEN NEW.action = 'reveal' BEGIN SELECT RAISE(ABORT, 'no'); END`)
+	run(`CREATE TRIGGER no_reveals BEFORE INSERT ON audit WHEN NEW.action = 'reveal' BEGIN SELECT RAISE(ABORT, 'no'); END;
+		CREATE TRIGGER no_counts BEFORE UPDATE ON audit_repeats BEGIN SELECT RAISE(ABORT, 'no'); END`)
 	body, _ := revealOf(t, sandbox, "", 0)
 	wantRefusal(t, ask(t, s, key, "POST", "/egress/bindings/reveal", body), api.ErrUnavailable, "audit")
 	s.Rotate(t, id, "2") // wakes the waiting reveal, which is refused as well
@@ -37,7 +38,7 @@ func TestFault_V10_RevealWithoutAudit(t *testing.T) {
 	if n := metric(t, s, "miosa_vault_audit_failures_total"); n != 2 {
 		t.Errorf("%d audit failures counted, want 2", n)
 	}
-	run(`DROP TRIGGER no_reveals`)
+	run(`DROP TRIGGER no_reveals; DROP TRIGGER no_counts`)
 	if got := values(reveal(t, s, key, sandbox)); got["A"] != "2" {
 		t.Error("not the latest value")
 	}

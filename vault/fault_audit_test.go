@@ -36,8 +36,10 @@ func TestFault_V10_NothingUnaudited(t *testing.T) {
 		block, unblock string
 		slow           bool // each commit waits 10 s for the lock, so requests are sent in parallel
 	}{
-		{"the table refuses", `CREATE TRIGGER blocked BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END`, `DROP TRIGGER blocked`, false},
-		{"the table breaks the transaction", `CREATE TRIGGER blocked BEFORE INSERT ON audit BEGIN SELECT RAISE(ROLLBACK, 'no'); END`, `DROP TRIGGER blocked`, false},
+		{"the table refuses", `CREATE TRIGGER blocked BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END;
+			CREATE TRIGGER uncounted BEFORE UPDATE ON audit_repeats BEGIN SELECT RAISE(ABORT, 'no'); END`, `DROP TRIGGER blocked; DROP TRIGGER uncounted`, false},
+		{"the table breaks the transaction", `CREATE TRIGGER blocked BEFORE INSERT ON audit BEGIN SELECT RAISE(ROLLBACK, 'no'); END;
+			CREATE TRIGGER uncounted BEFORE UPDATE ON audit_repeats BEGIN SELECT RAISE(ROLLBACK, 'no'); END`, `DROP TRIGGER blocked; DROP TRIGGER uncounted`, false},
 		{"the database is locked", `BEGIN EXCLUSIVE`, `ROLLBACK`, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

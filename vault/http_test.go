@@ -218,9 +218,14 @@ func TestEnvelopes(t *testing.T) {
 		{"status", "GET /egress/oauth/status", s.TenantKey, "?state=STATE", "", 200,
 			map[string]string{"status": "string", "provider": "string", "expires_at": "string"}, "", nil, ""},
 		{"audit", "GET /egress/audit", s.TenantKey, "?action=secret.rotate", "", 200, map[string]string{"events": "list"}, "events",
-			[]string{"action", "id", "key_id", "outcome", "remote_addr", "request_id", "secret_id", "tenant_id", "timestamp", "version", "resource_id", "resource_type"}, "audit"},
+			[]string{"action", "id", "key_id", "outcome", "remote_addr", "request_id", "secret_id", "tenant_id", "timestamp", "inserted_at", "seq", "hash", "version", "resource_id", "resource_type"}, "audit"},
 		{"an event", "GET /egress/audit/{id}", s.TenantKey, "", "", 200, map[string]string{"data": "object"}, "",
-			[]string{"action", "id", "key_id", "outcome", "remote_addr", "request_id", "secret_id", "tenant_id", "timestamp", "version", "resource_id", "resource_type"}, ""},
+			[]string{"action", "id", "key_id", "outcome", "remote_addr", "request_id", "secret_id", "tenant_id", "timestamp", "inserted_at", "seq", "hash", "version", "resource_id", "resource_type"}, ""},
+		{"head", "GET /egress/audit/head", s.TenantKey, "", "", 200, map[string]string{"data": "object"}, "",
+			[]string{"tenant_id", "seq", "hash", "event_id", "count"}, ""},
+		{"verify", "GET /egress/audit/verify", s.TenantKey, "", "", 200, map[string]string{"data": "object"}, "",
+			[]string{"checked", "seq", "complete", "problem"}, ""},
+		{"suggestions", "GET /egress/audit/suggestions", s.TenantKey, "?resource_id=sb_1&since=7d", "", 200, map[string]string{"suggestions": "list"}, "", nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			asked[c.route] = true

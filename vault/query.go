@@ -1,28 +1,39 @@
 package vault
 
 import (
+	"maps"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/nearest"
+	"github.com/Miosa-osa/miosa-env/vault/visible"
 )
 
-// readQuery sets the fields of a struct from a query, by their "query" tags. Other parameters are ignored.
-// Errors: ErrMalformed; ErrInvalid, naming the first invalid parameter in the order of the fields.
-func readQuery(text string, into any) error {
-	q, err := url.ParseQuery(text)
-	if err != nil || !utf8.ValidString(text) {
+// readQuery sets the fields of a struct from a query, by their "query" tags.
+// Errors: ErrMalformed; ErrInvalid, naming the first invalid parameter in the order of the fields, or one that isn't a field: a
+// list that ignored a filter would show what wasn't asked for.
+func readQuery(query string, into any) error {
+	q, err := url.ParseQuery(query)
+	if err != nil || !utf8.ValidString(query) {
 		return api.NewError(api.ErrMalformed, "the query can't be read")
 	}
 	v := reflect.ValueOf(into).Elem()
+	known := make([]string, v.NumField())
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Tag.Get("query")
+		known[i] = name
 		given := q.Get(name)
 		if given == "" {
 			continue
+		}
+		if !visible.Text(given) {
+			return api.NewError(api.ErrInvalid, name+" must be text without control, bidirectional or zero-width characters")
 		}
 		switch field := v.Field(i).Addr().Interface().(type) {
 		case *string:
@@ -37,6 +48,12 @@ func readQuery(text string, into any) error {
 			}
 		default:
 			panic("query: a field of type " + v.Type().Field(i).Type.String())
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(q)) {
+		if !slices.Contains(known, name) {
+			return api.NewError(api.ErrInvalid, "the query has a parameter that this route doesn't take"+nearest.OrMeant(nearest.Word(name, known))+
+				"; it takes "+strings.Join(known, ", "))
 		}
 	}
 	return nil

@@ -39,7 +39,10 @@ func (v *Vault) keyRoutes() []route {
 		{"POST", "/egress/oauth/start", "oauth.start", maxBody, serveJSON(v.startOAuth)},
 		{"GET", "/egress/oauth/status", "oauth.read", maxBody, serveJSON(v.oauthStatus)},
 
-		{"GET", "/egress/audit", "audit.read", maxBody, serveList("events", v.store.Audit)},
+		{"GET", "/egress/audit", "audit.read", maxBody, serveJSON(v.listAudit)},
+		{"GET", "/egress/audit/head", "audit.read", maxBody, serveJSON(v.auditHead)},
+		{"GET", "/egress/audit/verify", "audit.read", maxBody, serveJSON(v.verifyAudit)},
+		{"GET", "/egress/audit/suggestions", "audit.read", maxBody, serveJSON(v.auditSuggestions)},
 		{"GET", "/egress/audit/{id}", "audit.read", maxBody, serveOne(v.store.AuditEvent)},
 	}
 }

@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/audit"
 )
 
 // The actions that are audited.
@@ -37,45 +37,37 @@ const (
 	actKeyRead    = "key.read"
 )
 
-// AuditFilter selects events; zero fields match everything.
-type AuditFilter struct {
-	ResourceID   string     `query:"resource_id"`
-	ResourceType string     `query:"resource_type"`
-	Action       string     `query:"action"`
-	Since        *time.Time `query:"since"` // inclusive
-	Until        *time.Time `query:"until"` // exclusive
-
-	Limit  int    `query:"limit"`  // 1 to 1000; 0: 100
-	Cursor string `query:"cursor"` // from the page before
-}
-
-// eventRow is an event as it is stored. seq orders events.
-type eventRow struct {
-	api.Event
-	seq int64
-}
-
-// columns are those that are written: the database sets seq.
-func (e *eventRow) columns() columns {
-	return columns{
-		{"id", &e.ID}, {"tenant_id", &e.TenantID}, {"at", &e.Timestamp}, {"action", &e.Action}, {"outcome", &e.Outcome},
-		{"key_id", &e.KeyID}, {"secret_id", &e.SecretID}, {"binding_id", &e.BindingID}, {"target_key_id", &e.TargetKeyID},
-		{"resource_type", &e.ResourceType}, {"resource_id", &e.ResourceID}, {"version", &e.Version},
-		{"bindings", &e.Bindings}, {"detail", &e.Detail}, {"remote_addr", &e.RemoteAddr}, {"request_id", &e.RequestID},
+// auditLog is the log of the actor's tenant. It exists even if the tenant's keyset doesn't open, so that a key can be revoked.
+func (t *txn) auditLog() (*audit.Log, error) {
+	keys, err := t.keys()
+	if err != nil && !errors.Is(err, api.ErrInternal) {
+		return nil, err
 	}
+	if t.log == nil || t.log.Tenant != t.actor.TenantID {
+		t.log = &audit.Log{Tx: t, Tenant: t.actor.TenantID, Log: t.store.log, Now: t.now}
+	}
+	t.log.Keys = keys
+	return t.log, nil
 }
-
-func (e *eventRow) fields() []any { return append(e.columns().fields(), &e.seq) }
-
-var selectEvents = `SELECT ` + new(eventRow).columns().names("") + `, seq FROM audit`
 
 // audit records an event in the transaction, with its time, key, address and request.
-func (t *txn) audit(event api.Event) error {
-	e := eventRow{Event: event}
-	e.ID, e.TenantID, e.Timestamp = newID("evt_"), t.actor.TenantID, t.now
+func (t *txn) audit(e api.Event) error {
+	return t.record(e, func(l *audit.Log, e *api.Event) error { return l.Append(e) })
+}
+
+// auditRepeat is audit for an event that one client can cause as often as it likes: repetitions are counted in one event.
+func (t *txn) auditRepeat(e api.Event) error {
+	return t.record(e, func(l *audit.Log, e *api.Event) error { return l.Repeat(e, 1) })
+}
+
+func (t *txn) record(e api.Event, write func(*audit.Log, *api.Event) error) error {
 	e.KeyID, e.RemoteAddr, e.RequestID = t.actor.KeyID, t.actor.RemoteAddr, t.actor.RequestID
 	e.Outcome = cmp.Or(e.Outcome, api.OutcomeOK)
-	if err := t.insert("audit", e.columns()); err != nil {
+	l, err := t.auditLog()
+	if err == nil {
+		err = write(l, &e)
+	}
+	if err != nil {
 		return fmt.Errorf("%w %s: %w", errUnaudited, e.Action, err)
 	}
 	return nil
@@ -87,7 +79,7 @@ var errUnaudited = errors.New("audit")
 // deny returns ErrDenied and audits the attempt. An attempt that can't be audited is denied too.
 func (s *Store) deny(ctx context.Context, a Actor, action string, r api.Resource, message string) error {
 	err := s.write(ctx, a, anyKey, func(t *txn) error {
-		return t.audit(api.Event{Action: action, Outcome: api.OutcomeDenied, ResourceType: r.Type, ResourceID: r.ID})
+		return t.auditRepeat(api.Event{Action: action, Outcome: api.OutcomeDenied, ResourceType: r.Type, ResourceID: r.ID})
 	})
 	if errors.Is(err, api.ErrUnauthorized) {
 		return err
@@ -112,72 +104,84 @@ func (s *Store) Permit(ctx context.Context, a Actor, action string, r api.Resour
 	return s.deny(ctx, a, action, r, "a resource key may only list and reveal its own resource's bindings")
 }
 
+// AuditFilter selects events.
+type AuditFilter = audit.Filter
+
+// readLog returns the results of do, which reads the log of the actor's tenant in one snapshot.
+func readLog[T any](ctx context.Context, s *Store, a Actor, do func(*audit.Log) (T, error)) (T, error) {
+	return read(ctx, s, a, actAuditRead, func(t *txn) (result T, err error) {
+		l, err := t.auditLog()
+		if err != nil {
+			return result, err
+		}
+		var c conditions
+		a.limitEvents(&c)
+		l.Only = audit.Conditions{Terms: c.terms, Args: c.args}
+		return do(l)
+	})
+}
+
 // Audit lists events: the newest first, or with Since the oldest first, so that a reader that follows
 // the audit misses nothing. next is the cursor of the next page, "" at the end.
 // Errors: ErrInvalid, ErrDenied for a resource key.
 func (s *Store) Audit(ctx context.Context, a Actor, f AuditFilter) (events []api.Event, next string, err error) {
-	events, err = read(ctx, s, a, actAuditRead, func(t *txn) ([]api.Event, error) {
-		limit, err := pageSize(f.Limit)
-		if err != nil {
-			return nil, err
-		}
-		var c conditions
-		c.add("tenant_id =", a.TenantID)
-		c.match("resource_type", f.ResourceType, "resource_id", f.ResourceID, "action", f.Action)
-		t.actor.limitEvents(&c)
-		direction := backward
-		if f.Since != nil {
-			direction = forward
-			c.add("at >=", f.Since.UnixMicro())
-		}
-		if f.Until != nil {
-			c.add("at <", f.Until.UnixMicro())
-		}
-		if f.Cursor != "" {
-			var after int64
-			if direction, after, err = parseAuditCursor(f.Cursor); err != nil {
-				return nil, err
-			}
-			c.add("seq "+direction.after, after)
-		}
-		rows, err := collect(t, (*eventRow).fields,
-			selectEvents+c.String()+` ORDER BY seq`+direction.order+` LIMIT `+strconv.Itoa(limit+1), c.args...)
-		rows, next = page(rows, limit, func(r *eventRow) string { return direction.name + strconv.FormatInt(r.seq, 36) })
-		events := make([]api.Event, len(rows))
-		for i := range rows {
-			events[i] = rows[i].Event
-		}
+	events, err = readLog(ctx, s, a, func(l *audit.Log) (events []api.Event, err error) {
+		events, next, err = l.List(f)
 		return events, err
 	})
 	return events, next, err
 }
 
-// AuditEvent returns one event. Errors: ErrNotFound, ErrDenied for a resource key.
-func (s *Store) AuditEvent(ctx context.Context, a Actor, id string) (api.Event, error) {
-	return read(ctx, s, a, actAuditRead, func(t *txn) (api.Event, error) {
-		var c conditions
-		c.add("id =", id)
-		c.add("tenant_id =", a.TenantID)
-		t.actor.limitEvents(&c)
-		e, err := one(t, "event", (*eventRow).fields, selectEvents+c.String(), c.args...)
-		return e.Event, err
-	})
+// AuditHosts returns the hosts of a filter's events. Errors: as Audit.
+func (s *Store) AuditHosts(ctx context.Context, a Actor, f AuditFilter) ([]audit.HostGroup, error) {
+	return readLog(ctx, s, a, func(l *audit.Log) ([]audit.HostGroup, error) { return l.ByHost(f) })
 }
 
-// auditOrder is the order of a list. Its name and the number of a page's last event are the cursor of the next page.
-type auditOrder struct{ name, after, order string }
+// AuditEvent returns one event. Errors: ErrNotFound, ErrDenied for a resource key.
+func (s *Store) AuditEvent(ctx context.Context, a Actor, id string) (api.Event, error) {
+	return readLog(ctx, s, a, func(l *audit.Log) (api.Event, error) { return l.Event(id) })
+}
 
-var (
-	forward  = auditOrder{"f", ">", ""}
-	backward = auditOrder{"b", "<", " DESC"}
-)
+// AuditHead returns the newest event's number and hash. Errors: ErrDenied for a resource key, ErrInternal if the head was
+// changed outside of the vault.
+func (s *Store) AuditHead(ctx context.Context, a Actor) (api.AuditHead, error) {
+	return readLog(ctx, s, a, (*audit.Log).Head)
+}
 
-func parseAuditCursor(c string) (auditOrder, int64, error) {
-	seq, err := strconv.ParseInt(c[1:], 36, 64)
-	for _, o := range []auditOrder{forward, backward} {
-		if err == nil && seq >= 0 && c[:1] == o.name {
-			return o, seq, nil
+// VerifyAudit verifies at most limit further events with v.
+func (s *Store) VerifyAudit(ctx context.Context, a Actor, v *audit.Verifier, limit int) (api.AuditCheck, error) {
+	return readLog(ctx, s, a, func(l *audit.Log) (api.AuditCheck, error) { return v.Next(l, limit) })
+}
+
+// chainAudit chains the events of tenants from before there were chains. Another process, or a kill, finds each tenant's
+// events chained or unchanged.
+func (s *Store) chainAudit(ctx context.Context) error {
+	ids, err := s.tenantIDs(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		a := operator
+		a.TenantID = id
+		var events int64
+		began, chained := time.Now(), false
+		err := s.write(ctx, a, anyKey, func(t *txn) error {
+			if chained, err = (&audit.Log{Tx: t, Tenant: id}).Chained(); err != nil || chained {
+				return err
+			}
+			l, err := t.auditLog()
+			if err == nil {
+				events, err = l.Start()
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if !chained {
+			s.log.Info().Str("tenant_id", id).Int64("events", events).Stringer("took", time.Since(began).Round(time.Millisecond)).
+				Msg("audit log chained")
 		}
 	}
-	return auditOrder{}, 0, errCursor
+	return nil
 }

@@ -6,11 +6,10 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
-	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/visible"
 )
 
 // Limits of fields other than values, in bytes.
@@ -54,8 +53,8 @@ func checkText(field, s string, limit int) error {
 	if len(s) > limit {
 		return invalid(field + " is too long")
 	}
-	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
-		return invalid(field + " must be text without control characters")
+	if !visible.Text(s) {
+		return invalid(field + " must be text without control, bidirectional or zero-width characters")
 	}
 	return nil
 }

@@ -122,7 +122,7 @@ func (s *Store) auditReveal(ctx context.Context, a Actor, r api.Resource, set []
 		event.Bindings[i] = api.EventRef{ID: b.ID, SecretID: b.SecretID, Version: b.Version}
 	}
 	// The key is checked once more under the write lock: after the answer to a revocation nothing is revealed with it.
-	err := s.write(ctx, a, anyKey, func(t *txn) error { return t.audit(event) })
+	err := s.write(ctx, a, anyKey, func(t *txn) error { return t.auditRepeat(event) })
 	if err != nil && !errors.Is(err, api.ErrUnauthorized) {
 		return fmt.Errorf("%w: %w", ErrNotAudited, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -92,13 +93,12 @@ func TestRevealIsAudited(t *testing.T) {
 	revealed(t, s, reader)
 
 	events := audited(t, s, owner, actReveal)
-	var got [][3]string
+	var got [][4]string
 	for _, e := range events {
-		got = append(got, [3]string{e.Outcome, e.KeyID, e.ResourceID})
+		got = append(got, [4]string{e.Outcome, e.KeyID, e.ResourceID, strconv.FormatInt(e.Count, 10)})
 	}
-	if diff := cmp.Diff(got, [][3]string{
-		{"denied", stranger.KeyID, "sb_1"}, {"denied", stranger.KeyID, "sb_1"}, {"denied", stranger.KeyID, "sb_1"},
-		{"denied", owner.KeyID, "sb_1"}, {"ok", reader.KeyID, "sb_1"},
+	if diff := cmp.Diff(got, [][4]string{
+		{"denied", stranger.KeyID, "sb_1", "3"}, {"denied", owner.KeyID, "sb_1", "1"}, {"ok", reader.KeyID, "sb_1", "1"},
 	}); diff != "" {
 		t.Fatalf("events (-got +want)\n%s", diff)
 	}

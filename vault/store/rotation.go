@@ -99,7 +99,14 @@ func (t *txn) reencrypt() (moved int, err error) {
 			return 0, err
 		}
 	}
-	return len(batch), nil
+	if len(batch) > 0 {
+		return len(batch), nil
+	}
+	l, err := t.auditLog()
+	if err != nil {
+		return 0, err
+	}
+	return l.Reauthenticate(batchRows * 4)
 }
 
 // reseal encrypts the fields of a row with the current key.

@@ -251,7 +251,8 @@ func (s *Store) DeleteSecret(ctx context.Context, a Actor, id string) error {
 }
 
 func secretEvent(action string, r secretRow) api.Event {
-	return api.Event{Action: action, SecretID: r.ID, Version: r.Version, ResourceType: orEmpty(r.ResourceType), ResourceID: orEmpty(r.ResourceID)}
+	return api.Event{Action: action, SecretID: r.ID, Version: r.Version, ResourceType: orEmpty(r.ResourceType), ResourceID: orEmpty(r.ResourceID),
+		Traffic: api.Traffic{ExternalUserID: orEmpty(r.ExternalUserID), ExternalWorkspaceID: orEmpty(r.ExternalWorkspaceID)}}
 }
 
 // wakeBound wakes the reveals of every resource that the secret is bound to after the commit, and returns its bindings:

@@ -137,6 +137,9 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	s.authenticated.Store(new(authCache))
 	newest, err := s.prepare(ctx, c)
 	if err == nil {
+		err = s.chainAudit(ctx)
+	}
+	if err == nil {
 		err = s.revokeListed(ctx, c.revocations())
 	}
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
@@ -78,8 +79,13 @@ func (t *txn) newTenant(id, name string) error {
 	if err != nil {
 		return err
 	}
-	return t.insert("tenants", columns{{"id", &id}, {"name", &name}, {"keyset", &w.Keyset}, {"generation", &w.Generation},
+	err = t.insert("tenants", columns{{"id", &id}, {"name", &name}, {"keyset", &w.Keyset}, {"generation", &w.Generation},
 		{"root_key_id", &w.RootKeyID}, {"created_at", &t.now}})
+	if err != nil {
+		return err
+	}
+	_, err = (&audit.Log{Tx: t, Tenant: id, Keys: keys, Log: t.store.log, Now: t.now}).Start()
+	return err
 }
 
 // wrap wraps a keyset with the root key that the root_key row names, in a transaction that writes.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
@@ -21,6 +22,7 @@ type txn struct {
 	now    time.Time // in the resolution of the store, microseconds, UTC
 	keyset *keyring.Keys
 	wakes  map[topic]struct{}
+	log    *audit.Log // nil until auditLog
 
 	rescheduled bool // a schedule has changed
 }

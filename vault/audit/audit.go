@@ -1,0 +1,149 @@
+// Package audit is the audit log: events, chained by hashes so that a change outside of the vault is detected; lists of
+// them; and the removal of old ones.
+//
+// An event is immutable, and part of its tenant's chain. Its hash covers its content and the hash of the event before it.
+// The newest number and hash, the head, are authenticated under the tenant's keyset. How often an event has happened again is
+// stored beside the chain, authenticated too.
+package audit
+
+import (
+	"database/sql"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
+	"github.com/Miosa-osa/miosa-env/vault/visible"
+)
+
+// The actions of events that this package writes.
+const (
+	actAltered = "audit.altered" // the log was changed outside of the vault before this event
+)
+
+// keyID is the key of events that the vault writes by itself.
+const keyID = "vault"
+
+// Log is the audit log of one tenant in one transaction. Functions that only list events need no Keys.
+type Log struct {
+	Tx     database.Tx
+	Tenant string
+	Keys   *keyring.Keys // the tenant's, in the transaction; nil: they don't open, so what is written isn't authentic
+	Log    zerolog.Logger
+	Now    time.Time // in microseconds
+
+	Only Conditions // which events of the table a are listed
+
+	chain *chain // as the transaction has it; nil: not read yet
+}
+
+// Append adds an event to the log. It sets the event's id, tenant, time, number and hash.
+func (l *Log) Append(e *api.Event) error {
+	c, err := l.open()
+	if err != nil {
+		return err
+	}
+	for _, field := range []*string{&e.ResourceType, &e.ResourceID, &e.Detail, &e.RemoteAddr, &e.RequestID, &e.Host, &e.ExternalUserID, &e.ExternalWorkspaceID} {
+		*field = visible.Replace(*field)
+	}
+	e.ID, e.TenantID, e.Timestamp, e.Seq = newID(), l.Tenant, l.Now, c.number+1
+	hash := hashOf(c.hash, e)
+	if err := l.insert(e, hash); err != nil {
+		return err
+	}
+	c.number, c.hash, c.eventID, c.bytes = e.Seq, hash, e.ID, c.bytes+sizeOf(e)
+	return l.save(c)
+}
+
+// open returns the tenant's chain. If its row isn't authentic or is missing, it says so in the log itself and goes on after
+// the newest event: a vault that refused to work would do no better.
+func (l *Log) open() (*chain, error) {
+	if l.chain != nil {
+		return l.chain, nil
+	}
+	c, err := l.read()
+	if err == nil || l.Keys == nil {
+		l.chain = c
+		return c, unlessAltered(err)
+	}
+	if !errors.Is(err, errAltered) {
+		return nil, err
+	}
+	l.Log.Error().Str("tenant_id", l.Tenant).Msg("audit log was changed outside of the vault")
+	if c, err = l.afterNewest(); err != nil {
+		return nil, err
+	}
+	if err := l.Tx.Exec(`DELETE FROM audit_chains WHERE tenant_id = $1`, l.Tenant); err != nil {
+		return nil, err
+	}
+	if err := l.create(c); err != nil {
+		return nil, err
+	}
+	return c, l.Append(&api.Event{Action: actAltered, Outcome: api.OutcomeFailed, KeyID: keyID,
+		Detail: "the end of the log wasn't the one that the vault had written: events may be missing or changed"})
+}
+
+// unlessAltered is err, or nil for errAltered.
+func unlessAltered(err error) error {
+	if errors.Is(err, errAltered) {
+		return nil
+	}
+	return err
+}
+
+// afterNewest is the chain that continues after the newest event, whatever its state.
+func (l *Log) afterNewest() (*chain, error) {
+	c := &chain{}
+	err := l.Tx.QueryRow(`SELECT number, hash, id FROM audit WHERE tenant_id = $1 ORDER BY seq DESC LIMIT 1`, l.Tenant).
+		Scan(&c.number, &c.hash, &c.eventID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return c, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = l.Tx.QueryRow(`SELECT number - 1 FROM audit WHERE tenant_id = $1 ORDER BY seq LIMIT 1`, l.Tenant).Scan(&c.prunedNumber)
+	return c, err
+}
+
+// Chained reports whether the tenant's events are chained. A chain whose row was deleted is an altered one.
+func (l *Log) Chained() (bool, error) {
+	var rows int64
+	err := l.Tx.QueryRow(`SELECT (SELECT COUNT(*) FROM audit_chains WHERE tenant_id = $1) +
+		(SELECT COUNT(*) FROM (SELECT 1 FROM audit WHERE tenant_id = $1 AND number > 0 LIMIT 1))`, l.Tenant).Scan(&rows)
+	return rows > 0, err
+}
+
+// Start creates the chain of a tenant that has none, and chains the events that it has. It returns their number.
+func (l *Log) Start() (events int64, err error) {
+	c := &chain{}
+	for seq := int64(-1 << 63); ; {
+		batch, err := l.batch(seq, batchEvents)
+		if err != nil {
+			return 0, err
+		}
+		if len(batch) == 0 {
+			l.chain = c
+			return c.number, l.create(c)
+		}
+		for i := range batch {
+			r := &batch[i]
+			r.Seq = c.number + 1
+			c.hash = hashOf(c.hash, &r.Event)
+			c.number, c.eventID, c.bytes = r.Seq, r.ID, c.bytes+sizeOf(&r.Event)
+			if err := l.Tx.Exec(`UPDATE audit SET number = $1, hash = $2 WHERE seq = $3`, c.number, c.hash, r.seq); err != nil {
+				return 0, err
+			}
+			seq = r.seq
+		}
+	}
+}
+
+// batchEvents is how many events are read at once where all are read.
+const batchEvents = 500
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }

@@ -1,0 +1,100 @@
+package audit
+
+import (
+	"crypto/rand"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+func newID() string { return "evt_" + strings.ToLower(rand.Text()) }
+
+const insertEvent = `INSERT INTO audit (id, tenant_id, at, action, outcome, key_id, secret_id, binding_id, target_key_id, resource_type,
+	resource_id, version, bindings, detail, remote_addr, request_id, host, external_user_id, external_workspace_id, number, hash, repeats)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
+
+func (l *Log) insert(e *api.Event, hash []byte) error {
+	return l.Tx.Exec(insertEvent, e.ID, e.TenantID, e.Timestamp.UnixMicro(), e.Action, e.Outcome, e.KeyID, e.SecretID, e.BindingID,
+		e.TargetKeyID, e.ResourceType, e.ResourceID, e.Version, bindingsText(e.Bindings), e.Detail, e.RemoteAddr, e.RequestID,
+		e.Host, e.ExternalUserID, e.ExternalWorkspaceID, e.Seq, hash, min(e.Count, 1))
+}
+
+func bindingsText(refs []api.EventRef) string {
+	if len(refs) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(refs) // ids and numbers can be encoded
+	return string(text)
+}
+
+// sizeOf is about how many bytes an event takes in the database, with its rows in the indexes.
+func sizeOf(e *api.Event) int64 {
+	const fixed, binding = 600, 96
+	return fixed + binding*int64(len(e.Bindings)) + int64(len(e.ResourceID)+len(e.Detail)+len(e.RemoteAddr)+len(e.RequestID)+
+		len(e.Host)+len(e.ExternalUserID)+len(e.ExternalWorkspaceID))
+}
+
+// eventRow is an event as it is stored, with its repetitions.
+type eventRow struct {
+	api.Event
+	seq     int64 // orders the events of all tenants
+	hash    []byte
+	repeats int64 // 1: repeat must be there
+
+	repeat repeat // zero: there is none
+}
+
+const selectEvents = `SELECT a.id, a.tenant_id, a.at, a.action, a.outcome, a.key_id, a.secret_id, a.binding_id, a.target_key_id,
+	a.resource_type, a.resource_id, a.version, a.bindings, a.detail, a.remote_addr, a.request_id, a.host, a.external_user_id,
+	a.external_workspace_id, a.number, a.hash, a.repeats, a.seq,
+	r.number, r.key_id, r.subject, r.started_at, r.last_at, r.count, r.mac
+	FROM audit a LEFT JOIN audit_repeats r ON r.tenant_id = a.tenant_id AND r.number = a.number AND a.repeats = 1`
+
+// events returns the rows of a query that begins with selectEvents.
+func (l *Log) events(query string, args ...any) ([]eventRow, error) {
+	rows, err := l.Tx.Query(query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	list := []eventRow{}
+	for rows.Next() {
+		var r eventRow
+		var at int64
+		var bindings string
+		var number, started, last, count sql.NullInt64
+		var keyID sql.NullString
+		if err := rows.Scan(&r.ID, &r.TenantID, &at, &r.Action, &r.Outcome, &r.KeyID, &r.SecretID, &r.BindingID, &r.TargetKeyID,
+			&r.ResourceType, &r.ResourceID, &r.Version, &bindings, &r.Detail, &r.RemoteAddr, &r.RequestID, &r.Host, &r.ExternalUserID,
+			&r.ExternalWorkspaceID, &r.Seq, &r.hash, &r.repeats, &r.seq,
+			&number, &keyID, &r.repeat.subject, &started, &last, &count, &r.repeat.mac); err != nil {
+			return nil, err
+		}
+		if bindings != "" {
+			if err := json.Unmarshal([]byte(bindings), &r.Bindings); err != nil {
+				return nil, err
+			}
+		}
+		r.Timestamp, r.Hash = fromMicros(at), hex.EncodeToString(r.hash)
+		r.InsertedAt = r.Timestamp
+		r.repeat.number, r.repeat.keyID = number.Int64, keyID.String
+		r.repeat.startedAt, r.repeat.lastAt, r.repeat.count = started.Int64, last.Int64, count.Int64
+		if r.repeats > 0 {
+			r.Count = max(r.repeat.count, 1)
+			r.LastAt = new(fromMicros(max(r.repeat.lastAt, at)))
+		}
+		list = append(list, r)
+	}
+	return list, rows.Err()
+}
+
+// batch returns the next events of the chain after the one with the given seq.
+func (l *Log) batch(after int64, limit int) ([]eventRow, error) {
+	return l.events(selectEvents+` WHERE a.tenant_id = $1 AND a.seq > $2 ORDER BY a.seq LIMIT $3`, l.Tenant, after, limit)
+}
+
+func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }

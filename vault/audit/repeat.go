@@ -1,0 +1,148 @@
+package audit
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+const (
+	repeatTime  = time.Hour // how long repetitions are counted in one event
+	maxSubjects = 64        // events of one key in that time; what comes after them is counted without its address and resource
+)
+
+// repeat is a row of audit_repeats: how often an event has happened again.
+type repeat struct {
+	number            int64
+	keyID             string
+	subject           []byte
+	startedAt, lastAt int64
+	count             int64
+	mac               []byte
+}
+
+func (r *repeat) macInput() []byte {
+	return api.Frame("audit_repeats", itoa(r.number), r.keyID, string(r.subject), itoa(r.startedAt), itoa(r.lastAt), itoa(r.count))
+}
+
+// Repeat records that an event happened n times, the last time at the time of the transaction. If the same has happened within
+// the last hour, it is counted in that event; otherwise it becomes a new one.
+func (l *Log) Repeat(e *api.Event, n int64) error {
+	subject := subjectOf(e, true)
+	counted, err := l.count(e.KeyID, subject, n)
+	if counted || err != nil {
+		return err
+	}
+	var events int64
+	if err := l.Tx.QueryRow(`SELECT COUNT(*) FROM audit_repeats WHERE tenant_id = $1 AND key_id = $2 AND started_at > $3`,
+		l.Tenant, e.KeyID, l.Now.Add(-repeatTime).UnixMicro()).Scan(&events); err != nil {
+		return err
+	}
+	if events >= maxSubjects {
+		subject = subjectOf(e, false)
+		if counted, err = l.count(e.KeyID, subject, n); counted || err != nil {
+			return err
+		}
+		e.Detail = "the first of several addresses or resources"
+	}
+	e.Count = n
+	if err := l.Append(e); err != nil {
+		return err
+	}
+	at := e.Timestamp.UnixMicro()
+	r := repeat{number: e.Seq, keyID: e.KeyID, subject: subject, startedAt: at, lastAt: at, count: n}
+	var macKeyID int64
+	if r.mac, macKeyID, err = l.mac(r.macInput()); err != nil {
+		return err
+	}
+	return l.Tx.Exec(`INSERT INTO audit_repeats (tenant_id, number, key_id, subject, started_at, last_at, count, mac_key_id, mac)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		l.Tenant, r.number, r.keyID, r.subject, r.startedAt, r.lastAt, r.count, macKeyID, r.mac)
+}
+
+// count adds n to the event of a key with a subject, and reports whether there is one.
+func (l *Log) count(keyID string, subject []byte, n int64) (bool, error) {
+	r := repeat{keyID: keyID, subject: subject}
+	err := l.Tx.QueryRow(`SELECT number, started_at, last_at, count, mac FROM audit_repeats
+		WHERE tenant_id = $1 AND key_id = $2 AND started_at > $3 AND subject = $4 ORDER BY started_at DESC LIMIT 1`,
+		l.Tenant, keyID, l.Now.Add(-repeatTime).UnixMicro(), subject).Scan(&r.number, &r.startedAt, &r.lastAt, &r.count, &r.mac)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if !l.verify(r.mac, r.macInput()) {
+		return false, nil // a new event: counting on would authenticate what was changed
+	}
+	r.count, r.lastAt = r.count+n, max(r.lastAt, l.Now.UnixMicro())
+	var macKeyID int64
+	if r.mac, macKeyID, err = l.mac(r.macInput()); err != nil {
+		return false, err
+	}
+	return true, l.Tx.Exec(`UPDATE audit_repeats SET count = $1, last_at = $2, mac_key_id = $3, mac = $4 WHERE tenant_id = $5 AND number = $6`,
+		r.count, r.lastAt, macKeyID, r.mac, l.Tenant, r.number)
+}
+
+// subjectOf identifies what repetitions of an event have in common: all but their time and request, and if exact, also their
+// address and resource.
+func subjectOf(e *api.Event, exact bool) []byte {
+	parts := make([]string, 0, 10+3*len(e.Bindings))
+	parts = append(parts, e.Action, e.Outcome, e.SecretID, e.BindingID, e.TargetKeyID, e.Detail)
+	if exact {
+		parts = append(parts, origin(e.RemoteAddr), e.ResourceType, e.ResourceID)
+	}
+	for _, b := range e.Bindings {
+		parts = append(parts, b.ID, b.SecretID, itoa(b.Version))
+	}
+	sum := sha256.Sum256(api.Frame(parts...))
+	return sum[:]
+}
+
+// origin is an address, or of IPv6 its /64, which usually belongs to one host.
+func origin(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil || a.Unmap().Is4() {
+		return address
+	}
+	p, _ := a.WithZone("").Prefix(64)
+	return p.String()
+}
+
+// Reauthenticate makes at most limit MACs anew that a retired key of the keyset has made. It returns their number.
+func (l *Log) Reauthenticate(limit int) (int, error) {
+	rows, err := l.Tx.Query(`SELECT number, key_id, subject, started_at, last_at, count, mac FROM audit_repeats
+		WHERE tenant_id = $1 AND mac_key_id <> $2 LIMIT $3`, l.Tenant, l.Keys.Current(), limit)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	var batch []repeat
+	for rows.Next() {
+		var r repeat
+		if err := rows.Scan(&r.number, &r.keyID, &r.subject, &r.startedAt, &r.lastAt, &r.count, &r.mac); err != nil {
+			return 0, err
+		}
+		batch = append(batch, r)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return 0, err
+	}
+	for i := range batch {
+		r := &batch[i]
+		if l.Keys.Verify(r.mac, r.macInput()) { // else it stays as it is, for Verify to find
+			if r.mac, err = l.Keys.MAC(r.macInput()); err != nil {
+				return 0, err
+			}
+		}
+		if err := l.Tx.Exec(`UPDATE audit_repeats SET mac_key_id = $1, mac = $2 WHERE tenant_id = $3 AND number = $4`,
+			l.Keys.Current(), r.mac, l.Tenant, r.number); err != nil {
+			return 0, err
+		}
+	}
+	return len(batch), nil
+}
