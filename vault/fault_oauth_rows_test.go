@@ -18,6 +18,7 @@ func TestFault_V12_FlowsOfAnother(t *testing.T) {
 		{"given to another tenant with its key", `UPDATE oauth_flows SET tenant_id = $1, key_id = $2 WHERE tenant_id <> $1`},
 		{"taken for another tenant's", `UPDATE oauth_flows SET salt = state_hash, state_hash = 'gone' WHERE tenant_id <> $1 AND key_id <> $2`},
 		{"salt of another tenant's", `UPDATE oauth_flows SET salt = (SELECT salt FROM oauth_flows WHERE tenant_id = $1) WHERE tenant_id <> $1 AND key_id <> $2`},
+		{"another binding", `UPDATE oauth_flows SET asked = '{"resource_type":"sandbox","resource_id":"sb_evil","expose_as_env":"X"}' WHERE tenant_id <> $1 AND key_id <> $2`},
 		{"another redirect", `UPDATE oauth_flows SET redirect_uri = 'https://evil.example/' WHERE tenant_id <> $1 AND key_id <> $2`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -192,7 +192,7 @@ func TestFault_V6_CrashBetweenSteps(t *testing.T) {
 				t.Fatal("the value is gone")
 			}
 			// The claim is still held: no request is sent until it expires.
-			tamper(t, c.vault.store, `UPDATE oauth_grants SET due_at = 1`)
+			alter(t, c.vault.store, `UPDATE oauth_grants SET due_at = 1`)
 			asked := c.provider.requests()
 			if _, err := c.vault.store.ClaimRefresh(t.Context(), c.owner.TenantID, c.secret().ID, 0); !errors.Is(err, store.ErrClaimed) {
 				t.Errorf("claimed twice: %v", err)
@@ -270,7 +270,7 @@ func TestFault_V6_DiskFullAtStoring(t *testing.T) {
 func TestFault_V7_OneUpstreamRefresh(t *testing.T) {
 	c := connect(t, 3600).withoutScheduler()
 	before, asked := c.value(), c.provider.requests()
-	tamper(t, c.vault.store, `UPDATE secrets SET expires_at = 1`)
+	alter(t, c.vault.store, `UPDATE secrets SET expires_at = 1`)
 	if c.value() != "" {
 		t.Fatal("revealed an expired token")
 	}
@@ -393,7 +393,7 @@ func TestRotatedWhileRenewing(t *testing.T) {
 		t.Error("the value set by hand is gone")
 	}
 	c.provider.set(func(p *provider) { p.held = nil })
-	tamper(t, c.vault.store, `UPDATE oauth_grants SET due_at = 1`)
+	alter(t, c.vault.store, `UPDATE oauth_grants SET due_at = 1`)
 	if err := c.renew(); err != nil {
 		t.Errorf("the new refresh token was lost: %v", err)
 	}

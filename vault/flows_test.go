@@ -176,14 +176,11 @@ func TestFlowsThatFail(t *testing.T) {
 			})
 		}, nil, 502, "isn’t configured correctly", api.FlowFailed, "invalid_client"},
 		{"expired", func(c *connected, _ api.OAuthStart) {
-			tamper(c.t, c.vault.store, `UPDATE oauth_flows SET expires_at = 1`)
+			alter(c.t, c.vault.store, `UPDATE oauth_flows SET expires_at = 1`)
 		}, nil, 410, "expired", api.FlowFailed, "expired"},
 		{"interrupted", func(c *connected, _ api.OAuthStart) {
-			tamper(c.t, c.vault.store, `UPDATE oauth_flows SET status = 'exchanging', updated_at = 1`)
+			alter(c.t, c.vault.store, `UPDATE oauth_flows SET status = 'exchanging', updated_at = 1`)
 		}, nil, 409, "already used", api.FlowFailed, "interrupted"},
-		{"altered in the store", func(c *connected, _ api.OAuthStart) {
-			tamper(c.t, c.vault.store, `UPDATE oauth_flows SET asked = '{"resource_type":"sandbox","resource_id":"sb_evil","expose_as_env":"X"}'`)
-		}, nil, 502, "couldn’t be connected", api.FlowFailed, "invalid_grant"},
 		{"the key was revoked", func(c *connected, _ api.OAuthStart) {
 			k, err := c.vault.store.CreateTenantKey(c.t.Context(), "acme")
 			if err != nil {
@@ -304,7 +301,7 @@ func TestStartRefuses(t *testing.T) {
 func TestOldFlowsAreForgotten(t *testing.T) {
 	c := newConnected(t, 3600)
 	old := c.start(nil)
-	tamper(t, c.vault.store, `UPDATE oauth_flows SET created_at = 1`)
+	alter(t, c.vault.store, `UPDATE oauth_flows SET created_at = 1`)
 	c.start(nil)
 	if w := c.do("GET", "/egress/oauth/status?state="+old.State, ""); w.Code != http.StatusNotFound {
 		t.Errorf("status %d", w.Code)

@@ -19,6 +19,7 @@ type metrics struct {
 	waiting   prometheus.Gauge
 	unaudited prometheus.Counter
 	refused   *prometheus.CounterVec
+	altered   *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -43,6 +44,9 @@ func newMetrics() *metrics {
 		refused: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "miosa_vault_outgoing_refused_total", Help: "Requests to other servers that were put off or refused, by the limit that was reached.",
 		}, []string{"limit"}),
+		altered: auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "miosa_vault_altered_rows_total", Help: "Refusals of a row that was altered outside of the vault, by table.",
+		}, []string{"table"}),
 	}
 }
 

@@ -275,7 +275,7 @@ func (c *connected) value() string {
 // due makes the token due for a refresh and expires any claim.
 func (c *connected) due() {
 	c.t.Helper()
-	tamper(c.t, c.vault.store, `UPDATE oauth_grants SET due_at = 1, claimed_until = 0 WHERE due_at IS NOT NULL`)
+	alter(c.t, c.vault.store, `UPDATE oauth_grants SET due_at = 1, claimed_until = 0 WHERE due_at IS NOT NULL`)
 }
 
 // renew refreshes the due token and returns when the attempt has ended.

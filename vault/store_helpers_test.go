@@ -110,6 +110,14 @@ func tamper(t testing.TB, s *store.Store, statement string, args ...any) {
 	}
 }
 
+// alter runs a statement whose effect the vault takes for its own.
+func alter(t testing.TB, s *store.Store, statement string, args ...any) {
+	t.Helper()
+	if err := s.Alter(t.Context(), statement, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // look reads a single value on the connection that writes.
 func look(t testing.TB, s *store.Store, into any, query string, args ...any) {
 	t.Helper()

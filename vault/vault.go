@@ -103,6 +103,8 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	metrics := newMetrics()
+	c.Store.OnAltered = func(table string) { metrics.altered.WithLabelValues(table).Inc() }
 	s, err := store.Open(ctx, c.Store)
 	if err != nil {
 		return nil, err
@@ -112,11 +114,11 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 		perKey:   newBuckets(c.rate(), c.burst(), maxBuckets),
 		failures: newBuckets(failRate, failBurst, maxBuckets),
 		waits:    newSemaphores(maxWaits),
+		metrics:  metrics,
 	}
 	v.draining, v.drain = context.WithCancel(context.Background())
 	v.routes = v.keyRoutes()
 	v.outgoing = outgoing.New(c.outgoing())
-	v.metrics = newMetrics()
 	v.metrics.countOutgoing(v.outgoing)
 	v.refresh = newRefresher(s, c.OAuth, v.outgoing, v.metrics, c.Store.Log)
 	return v, nil

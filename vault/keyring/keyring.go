@@ -69,7 +69,11 @@ func (k *Keyring) rootWith(keyID int64) (opened, error) {
 	return k.root, nil
 }
 
-const probeText = "miosa-vault root key"
+// The texts of probes: of a store whose rows have macs, and of an older one.
+const (
+	probeText    = "miosa-vault root key, of a store with authenticated rows"
+	oldProbeText = "miosa-vault root key"
+)
 
 // NewProbe returns the id of the root key that wraps, and a known text encrypted with it. CheckProbe tells a wrong
 // root key from damaged data with it.
@@ -80,14 +84,17 @@ func (k *Keyring) NewProbe() (keyID int64, probe []byte, err error) {
 	return k.root.primary, probe, err
 }
 
-// CheckProbe reports a root key that isn't the one that a probe was made with.
-func (k *Keyring) CheckProbe(probe []byte) error {
+// CheckProbe reports a root key that isn't the one that a probe was made with. authenticated is false for a probe from
+// before rows had macs.
+func (k *Keyring) CheckProbe(probe []byte) (authenticated bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if plain, err := k.root.aead.Decrypt(probe, []byte(probeText)); err != nil || string(plain) != probeText {
-		return errors.New("the root key is not the one this store was made with")
+	for _, text := range []string{probeText, oldProbeText} {
+		if _, err := k.root.aead.Decrypt(probe, []byte(text)); err == nil {
+			return text == probeText, nil
+		}
 	}
-	return nil
+	return false, errors.New("the root key is not the one this store was made with")
 }
 
 // Wrapped is a tenant's keyset as it is stored.

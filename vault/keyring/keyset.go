@@ -85,6 +85,9 @@ func NewKeys(tenant string) (*Keys, error) {
 // Current is the id of the key that encrypts.
 func (k *Keys) Current() int64 { return k.primary }
 
+// Generation is incremented whenever the keyset's content changes.
+func (k *Keys) Generation() int64 { return k.generation }
+
 // Len is the number of keys: more than one during a rotation.
 func (k *Keys) Len() int { return k.handle.Len() }
 

@@ -30,6 +30,7 @@ const (
 	actKeyRevoke     = "key.revoke"
 	actKeysRotate    = "keys.rotate" // new rows use a new data key
 	actKeysRetire    = "keys.retire" // all rows use the new data key; the old ones were deleted
+	actRowRefused    = "row.refused" // a row that was altered outside of the vault
 	actRootRotate    = "root.rotate" // the tenant's keyset is wrapped with a new root key
 	// Reads are not audited, except those that a key may not make.
 	actSecretRead = "secret.read"

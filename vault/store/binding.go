@@ -49,8 +49,9 @@ func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 	if err != nil {
 		return b, false, err
 	}
-	b, err = one(t, "binding", bindingFields, selectBindings+` WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3
+	bound, err := one(t, "binding", (*bindingRow).fields, selectBindings+` WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3
 		AND b.env_name = $4`, t.actor.TenantID, n.Type, n.ID, n.ExposeAsEnv)
+	b = bound.Binding
 	switch {
 	case err == nil && b.SecretID != n.SecretID:
 		return b, false, errNameTaken
@@ -59,24 +60,40 @@ func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 	case !errors.Is(err, api.ErrNotFound): // nil: it exists
 		return b, false, err
 	}
-	b = api.Binding{
+	added := bindingRow{tenant: t.actor.TenantID, Binding: api.Binding{
 		ID: newID("bnd_"), SecretID: n.SecretID, Resource: n.Resource, ExposeAsEnv: n.ExposeAsEnv,
 		PlaceholderToken: "miosa-tok-" + strings.ToLower(rand.Text()), Delivery: cmp.Or(n.Delivery, api.DeliverValue), CreatedAt: t.now,
 		SecretName: secret.Name, Version: secret.Version, UpdatedAt: secret.UpdatedAt,
-	}
-	if err := t.insert("bindings", append(bindingColumns(&b), column{"tenant_id", &t.actor.TenantID})); err != nil {
+	}}
+	if err := t.authenticate(&added); err != nil {
 		return b, false, err
 	}
-	t.wake(b.Resource)
-	return b, true, t.auditBinding(actBindingCreate, b)
+	if err := t.insert("bindings", added.stored()); err != nil {
+		return b, false, err
+	}
+	t.wake(added.Resource)
+	return added.Binding, true, t.auditBinding(actBindingCreate, added.Binding)
 }
 
-func bindingColumns(b *api.Binding) columns {
+// bindingRow is a binding as it is stored.
+type bindingRow struct {
+	api.Binding // SecretName, Version and UpdatedAt are its secret's
+	tenant      string
+	rowMAC
+}
+
+func (b *bindingRow) columns() columns {
 	return columns{
 		{"id", &b.ID}, {"secret_id", &b.SecretID}, {"resource_type", &b.Type}, {"resource_id", &b.Resource.ID},
 		{"env_name", &b.ExposeAsEnv}, {"placeholder_token", &b.PlaceholderToken}, {"delivery", &b.Delivery},
-		{"created_at", &b.CreatedAt},
+		{"created_at", &b.CreatedAt}, {"tenant_id", &b.tenant},
 	}
+}
+
+func (b *bindingRow) stored() columns { return append(b.columns(), b.rowMAC.column()) }
+
+func (b *bindingRow) covered() (table, tenant, id string, c columns) {
+	return "bindings", b.tenant, b.ID, b.columns()
 }
 
 func (t *txn) auditBinding(action string, b api.Binding) error {
@@ -84,11 +101,11 @@ func (t *txn) auditBinding(action string, b api.Binding) error {
 		ResourceType: b.Type, ResourceID: b.Resource.ID})
 }
 
-var selectBindings = `SELECT ` + bindingColumns(new(api.Binding)).names("b.") + `, s.name, s.version, s.updated_at
+var selectBindings = `SELECT ` + new(bindingRow).stored().names("b.") + `, s.name, s.version, s.updated_at
 	FROM bindings b JOIN secrets s ON s.id = b.secret_id`
 
-func bindingFields(b *api.Binding) []any {
-	return append(bindingColumns(b).fields(), &b.SecretName, &b.Version, stored{&b.UpdatedAt})
+func (b *bindingRow) fields() []any {
+	return append(b.stored().fields(), &b.SecretName, &b.Version, stored{&b.UpdatedAt})
 }
 
 // listBindings lists bindings of the actor's tenant with the columns of their secrets, by resource and variable name.
@@ -96,7 +113,12 @@ func bindingFields(b *api.Binding) []any {
 func (t *txn) listBindings(c conditions) ([]api.Binding, error) {
 	c.add("b.tenant_id =", t.actor.TenantID)
 	t.actor.limitBindings(&c)
-	return collect(t, bindingFields, selectBindings+c.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, c.args...)
+	rows, err := collect(t, (*bindingRow).fields, selectBindings+c.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, c.args...)
+	list := make([]api.Binding, len(rows))
+	for i := range rows {
+		list[i] = rows[i].Binding
+	}
+	return list, err
 }
 
 // Bindings lists bindings, by resource and variable name. A resource key gets those of its own resource only;
@@ -131,10 +153,11 @@ func (s *Store) DeleteBinding(ctx context.Context, a Actor, id string) error {
 		c.add("b.id =", id)
 		c.add("b.tenant_id =", a.TenantID)
 		t.actor.limitBindings(&c)
-		b, err := one(t, "binding", bindingFields, selectBindings+c.String(), c.args...)
+		read, err := one(t, "binding", func(u *unverified[bindingRow]) []any { return u.row.fields() }, selectBindings+c.String(), c.args...)
 		if err != nil {
 			return err
 		}
+		b := read.row.Binding // whatever its mac: an altered binding can be deleted too
 		if err := t.Exec(`DELETE FROM bindings WHERE id = $1`, id); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -157,16 +158,19 @@ func (t *txn) update(table, id string, c columns) error {
 	return t.Exec(`UPDATE `+table+` SET `+strings.Join(set, ", ")+` WHERE id = $`+strconv.Itoa(len(c)+1), append(c.values(), id)...)
 }
 
-// one returns the row of a query, as collect does. Errors: ErrNotFound, naming what isn't there.
+// one returns the row of a query, as collect does. Errors: ErrNotFound, naming what isn't there; *alteredError.
 func one[T any](t *txn, what string, fields func(*T) []any, query string, args ...any) (row T, err error) {
 	err = t.QueryRow(query, args...).Scan(fields(&row)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = notFound(what)
 	}
+	if r, ok := any(&row).(authenticRow); ok && err == nil {
+		err = t.verify(r)
+	}
 	return row, err
 }
 
-// collect returns the rows of a query; never nil. fields returns pointers to the fields of a T in the order of the
+// collect returns the rows of a query, verified; never nil. fields returns pointers to the fields of a T in the order of the
 // query's columns. It is called once at most: all rows are scanned into one T, and copied.
 func collect[T any](t *txn, fields func(*T) []any, query string, args ...any) ([]T, error) {
 	rows, err := t.Query(query, args...)
@@ -186,7 +190,19 @@ func collect[T any](t *txn, fields func(*T) []any, query string, args ...any) ([
 		}
 		list = append(list, row)
 	}
-	return list, rows.Err()
+	if err := cmp.Or(rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	for i := range list {
+		r, ok := any(&list[i]).(authenticRow)
+		if !ok {
+			break
+		}
+		if err := t.verify(r); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // itself is the field of a query of one column.

@@ -44,17 +44,25 @@ type Flow struct {
 	status, err, secretID string
 	salt                  []byte
 	created, updated      time.Time
+	stateHash             string
+	rowMAC
 }
 
-func (f *Flow) fields() []any { return f.columns().fields() }
+func (f *Flow) fields() []any { return f.stored().fields() }
 
-var selectFlows = `SELECT ` + new(Flow).columns().names("") + ` FROM oauth_flows`
+func (f *Flow) stored() columns { return append(f.columns(), f.rowMAC.column()) }
+
+func (f *Flow) covered() (table, tenant, id string, c columns) {
+	return "oauth_flows", f.tenant, f.id, f.columns()
+}
+
+var selectFlows = `SELECT ` + new(Flow).stored().names("") + ` FROM oauth_flows`
 
 func (f *Flow) columns() columns {
 	return columns{
 		{"id", &f.id}, {"tenant_id", &f.tenant}, {"salt", &f.salt}, {"provider", &f.Provider}, {"redirect_uri", &f.RedirectURI},
 		{"asked", &f.wanted}, {"key_id", &f.keyID}, {"status", &f.status}, {"error", &f.err}, {"secret_id", &f.secretID},
-		{"created_at", &f.created}, {"expires_at", &f.ExpiresAt}, {"updated_at", &f.updated},
+		{"created_at", &f.created}, {"expires_at", &f.ExpiresAt}, {"updated_at", &f.updated}, {"state_hash", &f.stateHash},
 	}
 }
 
@@ -132,8 +140,11 @@ func (s *Store) AddFlow(ctx context.Context, a Actor, f Flow, state string) erro
 		if err := t.Exec(`DELETE FROM oauth_flows WHERE created_at < $1`, t.now.Add(-flowsKept).UnixMicro()); err != nil {
 			return err
 		}
-		hash := hashOf(state)
-		if err := t.insert("oauth_flows", append(f.columns(), column{"state_hash", &hash})); err != nil {
+		f.stateHash = hashOf(state)
+		if err := t.authenticate(&f); err != nil {
+			return err
+		}
+		if err := t.insert("oauth_flows", f.stored()); err != nil {
 			return err
 		}
 		return t.audit(api.Event{Action: actOAuthStart, Detail: f.Provider, ResourceType: want.ResourceType, ResourceID: want.ResourceID})
@@ -197,14 +208,14 @@ func (s *Store) FindFlow(ctx context.Context, state string) (Flow, error) {
 // ErrUnauthorized if the key that started the flow is no longer valid.
 func (s *Store) TakeFlow(ctx context.Context, from Actor, f Flow) error {
 	return s.write(ctx, f.actor(from), anyKey, func(t *txn) error {
-		status, err := t.flowStatus(f.id)
-		if err == nil && status != api.FlowPending {
+		current, err := t.flowByID(f.id)
+		if err == nil && current.status != api.FlowPending {
 			err = ErrFlowEnded
 		}
 		if err != nil {
 			return err
 		}
-		return t.setFlow(f.id, flowExchanging, "", "")
+		return t.setFlow(current, flowExchanging, "", "")
 	})
 }
 
@@ -213,11 +224,11 @@ func (s *Store) EndFlow(ctx context.Context, from Actor, f Flow, status, code st
 	a := f.actor(from)
 	a.local = true
 	return s.write(ctx, a, anyKey, func(t *txn) error {
-		current, err := t.flowStatus(f.id)
-		if err != nil || current != api.FlowPending && current != flowExchanging {
+		current, err := t.flowByID(f.id)
+		if err != nil || current.status != api.FlowPending && current.status != flowExchanging {
 			return err
 		}
-		if err := t.setFlow(f.id, status, code, ""); err != nil {
+		if err := t.setFlow(current, status, code, ""); err != nil {
 			return err
 		}
 		outcome := api.OutcomeFailed
@@ -228,14 +239,17 @@ func (s *Store) EndFlow(ctx context.Context, from Actor, f Flow, status, code st
 	})
 }
 
-func (t *txn) flowStatus(id string) (status string, err error) {
-	err = t.QueryRow(`SELECT status FROM oauth_flows WHERE id = $1`, id).Scan(&status)
-	return status, err
+func (t *txn) flowByID(id string) (Flow, error) {
+	return one(t, "flow", (*Flow).fields, selectFlows+` WHERE id = $1`, id)
 }
 
-func (t *txn) setFlow(id, status, code, secretID string) error {
-	return t.update("oauth_flows", id, columns{
-		{"status", &status}, {"error", &code}, {"secret_id", &secretID}, {"updated_at", &t.now},
+func (t *txn) setFlow(f Flow, status, code, secretID string) error {
+	f.status, f.err, f.secretID, f.updated = status, code, secretID, t.now
+	if err := t.authenticate(&f); err != nil {
+		return err
+	}
+	return t.update("oauth_flows", f.id, columns{
+		{"status", &f.status}, {"error", &f.err}, {"secret_id", &f.secretID}, {"updated_at", &f.updated}, f.rowMAC.column(),
 	})
 }
 
@@ -247,7 +261,7 @@ func (s *Store) CompleteFlow(ctx context.Context, from Actor, f Flow, n api.NewS
 		if err != nil {
 			return err
 		}
-		if err := t.setFlow(f.id, api.FlowCompleted, "", secret.ID); err != nil {
+		if err := t.setFlow(f, api.FlowCompleted, "", secret.ID); err != nil {
 			return err
 		}
 		return t.audit(api.Event{Action: actOAuthCallback, Detail: f.Provider, SecretID: secret.ID, Version: secret.Version,

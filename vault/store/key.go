@@ -25,6 +25,9 @@ type Key struct {
 	api.IssuedKey
 	TenantID   string
 	TenantName string
+
+	hash string
+	rowMAC
 }
 
 // columns are those that say what a key may do.
@@ -33,15 +36,21 @@ func (k *Key) columns() columns {
 		{"id", &k.ID}, {"tenant_id", &k.TenantID}, {"resource_type", &k.Resource.Type}, {"resource_id", &k.Resource.ID},
 		{"label", &k.Label}, {"parent_id", &k.ParentID},
 		{"permissions", &k.Permissions}, {"scopes", &k.Scopes}, {"resources", &k.Resources},
-		{"created_at", &k.CreatedAt}, {"expires_at", &k.ExpiresAt}, {"revoked_at", &k.RevokedAt},
+		{"created_at", &k.CreatedAt}, {"expires_at", &k.ExpiresAt}, {"revoked_at", &k.RevokedAt}, {"hash", &k.hash},
 	}
 }
 
-func (k *Key) fields() []any {
-	return append(k.columns().fields(), stored{&k.LastUsedAt}, &k.TenantName)
+func (k *Key) covered() (table, tenant, id string, c columns) {
+	return "api_keys", k.TenantID, k.ID, k.columns()
 }
 
-var selectKeys = `SELECT ` + new(Key).columns().names("k.") + `, k.last_used_at, t.name FROM api_keys k JOIN tenants t ON t.id = k.tenant_id`
+func (k *Key) stored() columns { return append(k.columns(), k.rowMAC.column()) }
+
+func (k *Key) fields() []any {
+	return append(k.stored().fields(), stored{&k.LastUsedAt}, &k.TenantName)
+}
+
+var selectKeys = `SELECT ` + new(Key).stored().names("k.") + `, k.last_used_at, t.name FROM api_keys k JOIN tenants t ON t.id = k.tenant_id`
 
 // listKeys lists keys, oldest first. Columns in c are prefixed with k (keys) or t (tenants).
 func (t *txn) listKeys(c conditions) ([]Key, error) {
@@ -70,8 +79,11 @@ func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
 		if errors.Is(err, api.ErrNotFound) || err == nil && t.ended(&k) {
 			err = errKey
 		}
-		return Actor{KeyID: k.ID, TenantID: k.TenantID, Resource: k.Resource, Restrictions: k.Restrictions, ExpiresAt: k.ExpiresAt}, err
+		return Actor{KeyID: k.ID, TenantID: k.TenantID, Resource: k.Resource, Restrictions: k.Restrictions, ExpiresAt: k.ExpiresAt, mac: string(k.code)}, err
 	})
+	if _, altered := errors.AsType[*alteredError](err); altered {
+		err = errKey
+	}
 	if err != nil {
 		return Actor{}, err
 	}
@@ -170,8 +182,11 @@ var errPastExpiry = invalid("expires_at is in the past: give a time in the futur
 // insertKey stores a key of the actor's tenant, and sets k's id and times.
 func (t *txn) insertKey(k *Key, key api.Key) error {
 	k.ID, k.TenantID, k.CreatedAt = newID("key_"), t.actor.TenantID, t.now
-	hash := hashOf(key.Reveal()) // of 256 random bits, which nobody can guess, so a slow hash would protect them no better
-	if err := t.insert("api_keys", append(k.columns(), column{"hash", &hash})); err != nil {
+	k.hash = hashOf(key.Reveal()) // of 256 random bits, which nobody can guess, so a slow hash would protect them no better
+	if err := t.authenticate(k); err != nil {
+		return err
+	}
+	if err := t.insert("api_keys", k.stored()); err != nil {
 		return err
 	}
 	return t.auditKey(actKeyCreate, k)

@@ -200,7 +200,10 @@ func (s *Store) FailRefresh(ctx context.Context, r Refresh, failed *oauth.Error)
 			return nil // recorded already: a provider that is down for a day doesn't fill the audit
 		}
 		row.Metadata = oauth.WithStatus(row.Metadata, status, failed.Code)
-		if err := t.update("secrets", row.ID, columns{{"metadata", &row.Metadata}}); err != nil {
+		if err := t.authenticate(&row); err != nil {
+			return err
+		}
+		if err := t.update("secrets", row.ID, columns{{"metadata", &row.Metadata}, row.rowMAC.column()}); err != nil {
 			return err
 		}
 		e := secretEvent(actOAuthRefresh, row)

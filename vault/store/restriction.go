@@ -72,7 +72,7 @@ func (t *txn) mayDo(action string, r api.Resource) error {
 // mayUse returns a denial if the actor's restrictions don't include a secret of this scope and resource, which is zero for
 // a secret of no resource.
 func (t *txn) mayUse(action, scope string, r api.Resource) error {
-	if len(t.actor.Scopes) > 0 && !slices.Contains(t.actor.Scopes, scope) {
+	if !t.actor.maySee(scope) {
 		return denied(action, r, "scope: this key is restricted to "+strings.Join(t.actor.Scopes, ", "))
 	}
 	return t.mayUseResource(action, r)
@@ -90,6 +90,11 @@ func (t *txn) mayUseResource(action string, r api.Resource) error {
 func (a Actor) limitSecrets(c *conditions, prefix string) {
 	c.in(prefix+"scope", a.Scopes)
 	c.inResources(prefix, a.Resources)
+}
+
+// maySee reports whether the actor's key may see secrets of a scope.
+func (a Actor) maySee(scope string) bool {
+	return len(a.Scopes) == 0 || slices.Contains(a.Scopes, scope)
 }
 
 // limitBindings selects the bindings b, to secrets s, that the actor's key may see.

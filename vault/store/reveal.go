@@ -40,7 +40,7 @@ func (s *Store) state(ctx context.Context, a Actor, r api.Resource) (now state, 
 	if err := s.mayReveal(ctx, a, r); err != nil {
 		return now, err
 	}
-	bound, err := read(ctx, s, a, anyKey, func(t *txn) ([]boundRow, error) { return t.bound(r, false) })
+	bound, err := read(ctx, s, a, anyKey, func(t *txn) ([]boundRow, error) { return t.bound(r) })
 	if err != nil {
 		return now, err
 	}
@@ -59,29 +59,67 @@ func (s *Store) state(ctx context.Context, a Actor, r api.Resource) (now state, 
 type boundRow struct {
 	api.Label
 	api.About
+	scope       string // of the secret
 	placeholder []byte // of a binding with that delivery
-	sealed      []byte // of others; nil in a state
+	sealed      []byte // of others
 }
 
-// bound reads the set of a resource without expired secrets, sorted by variable name, with or without its values.
-func (t *txn) bound(r api.Resource, values bool) ([]boundRow, error) {
-	columns := "NULL, NULL"
-	if values {
-		columns = "CASE WHEN b.delivery = 'placeholder' THEN b.placeholder_token END, CASE WHEN b.delivery <> 'placeholder' THEN s.value END"
+// bound returns the set of a resource without expired secrets, sorted by variable name. t only reads.
+func (t *txn) bound(r api.Resource) ([]boundRow, error) {
+	keys, err := t.keys()
+	if err != nil {
+		return nil, err
 	}
-	c := conditions{
-		terms: []string{"b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND (s.expires_at IS NULL OR s.expires_at > $4)"},
-		args:  []any{t.actor.TenantID, r.Type, r.ID, t.now.UnixMicro()},
+	of, version := topic{t.actor.TenantID, r}, setVersion{t.revision, keys.Generation()}
+	rows, ok := t.store.sets.get(of, version)
+	if !ok {
+		if rows, err = t.readBound(r); err != nil {
+			return nil, err
+		}
+		t.store.sets.put(of, cachedSet{version, rows})
 	}
-	t.actor.limitBindings(&c)
-	list, err := collect(t, func(b *boundRow) []any {
-		return []any{&b.ID, &b.SecretID, &b.ExposeAsEnv, &b.Version, &b.Delivery, stored{&b.ExpiresAt},
-			&b.SecretName, stored{&b.UpdatedAt}, &b.placeholder, &b.sealed}
-	}, `SELECT b.id, b.secret_id, b.env_name, s.version, b.delivery, s.expires_at, s.name, s.updated_at, `+columns+`
-		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String(), c.args...)
+	list := make([]boundRow, 0, len(rows))
+	for _, b := range rows {
+		if (b.ExpiresAt == nil || b.ExpiresAt.After(t.now)) && t.actor.maySee(b.scope) {
+			list = append(list, b)
+		}
+	}
+	return list, nil
+}
+
+// readBound reads the set of a resource, with expired secrets, and verifies it.
+func (t *txn) readBound(r api.Resource) ([]boundRow, error) {
+	type pair struct {
+		binding bindingRow
+		secret  secretRow
+	}
+	fields := func(p *pair) []any {
+		return append(append(p.binding.stored(), p.secret.stored()...).fields(), &p.secret.value)
+	}
+	read, err := collect(t, fields, `SELECT `+new(bindingRow).stored().names("b.")+`, `+new(secretRow).stored().names("s.")+`,
+		CASE WHEN b.delivery <> 'placeholder' THEN s.value END
+		FROM bindings b JOIN secrets s ON s.id = b.secret_id
+		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3`, t.actor.TenantID, r.Type, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]boundRow, len(read))
+	for i := range read {
+		b, s := &read[i].binding, &read[i].secret
+		if err := cmp.Or(t.verify(b), t.verify(s)); err != nil {
+			return nil, err
+		}
+		rows[i] = boundRow{
+			Label: api.Label{ID: b.ID, SecretID: s.ID, ExposeAsEnv: b.ExposeAsEnv, Version: s.Version, Delivery: b.Delivery, ExpiresAt: s.ExpiresAt},
+			About: api.About{SecretName: s.Name, UpdatedAt: s.UpdatedAt}, scope: s.Scope, sealed: s.value,
+		}
+		if b.Delivery == api.DeliverPlaceholder {
+			rows[i].placeholder = []byte(b.PlaceholderToken)
+		}
+	}
 	// Not in SQL: databases sort text in different ways, and the etag depends on the order.
-	slices.SortFunc(list, func(a, b boundRow) int { return strings.Compare(a.ExposeAsEnv, b.ExposeAsEnv) })
-	return list, err
+	slices.SortFunc(rows, func(a, b boundRow) int { return strings.Compare(a.ExposeAsEnv, b.ExposeAsEnv) })
+	return rows, nil
 }
 
 // Reveal returns the resource's set, read in one transaction, sorted by variable name, and sealed to to, which is of the
@@ -138,13 +176,13 @@ func (t *txn) opened(r api.Resource) ([]api.Bound, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := t.bound(r, true)
+	list, err := t.bound(r)
 	if err != nil {
 		return nil, err
 	}
 	set := make([]api.Bound, 0, len(list))
 	for _, l := range list {
-		plain := l.placeholder
+		plain := slices.Clone(l.placeholder)
 		if l.Delivery != api.DeliverPlaceholder {
 			if plain, err = keys.Open(l.sealed, l.SecretID, l.Version, fieldValue); err != nil {
 				api.Snapshot{Bound: set}.Wipe()

@@ -20,7 +20,7 @@ func (s *Store) RevokeKey(ctx context.Context, id string) error {
 // RevokeResourceKey revokes a resource key of the actor's tenant. Errors: as Revoke; ErrNotFound also for a tenant key.
 func (s *Store) RevokeResourceKey(ctx context.Context, a Actor, id string) error {
 	_, err := s.revoke(ctx, a, func(t *txn) ([]Key, []Key, error) {
-		k, err := t.keyOfActor(id)
+		k, err := t.oneToRevoke(id)
 		if err == nil && k.Resource == (api.Resource{}) {
 			err = notFound("key")
 		}
@@ -39,7 +39,7 @@ func (s *Store) Revoke(ctx context.Context, a Actor, id, children string) (api.R
 		if !slices.Contains([]string{"", api.ChildrenRevoke, api.ChildrenKeep}, children) {
 			return nil, nil, invalid("children must be revoke or keep")
 		}
-		k, err := t.keyOfActor(id)
+		k, err := t.oneToRevoke(id)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -67,7 +67,7 @@ func (s *Store) RevokeIssuedBefore(ctx context.Context, a Actor, before time.Tim
 		c.add("k.created_at <", before.UnixMicro())
 		c.add("k.id <>", a.KeyID)
 		t.actor.limitKeys(&c)
-		revoked, err = t.listKeys(c)
+		revoked, err = t.toRevoke(c)
 		return revoked, nil, err
 	})
 }
@@ -98,7 +98,10 @@ func (t *txn) revokeKeys(keys []Key, detail string) error {
 		k := &keys[i]
 		t.actor.TenantID = k.TenantID
 		k.RevokedAt = &t.now
-		if err := t.update("api_keys", k.ID, columns{{"revoked_at", &k.RevokedAt}}); err != nil {
+		if t.authenticate(k) != nil {
+			k.code = []byte{} // the keyset doesn't open: the key is refused with any mac
+		}
+		if err := t.update("api_keys", k.ID, columns{{"revoked_at", &k.RevokedAt}, k.rowMAC.column()}); err != nil {
 			return err
 		}
 		t.wake(k.Resource)
@@ -121,13 +124,34 @@ func (t *txn) list(ends map[string]time.Time) error {
 	return err
 }
 
-// keyOfActor returns a key that the actor may see; the operator may see all. Errors: ErrNotFound.
-func (t *txn) keyOfActor(id string) (Key, error) {
-	var c conditions
+// keyOfActor selects a key if the actor may see it; the operator may see all.
+func (t *txn) keyOfActor(id string) (c conditions) {
 	c.add("k.id =", id)
 	c.match("k.tenant_id", t.actor.TenantID)
 	t.actor.limitKeys(&c)
-	return one(t, "key", (*Key).fields, selectKeys+c.String(), c.args...)
+	return c
+}
+
+// toRevoke is listKeys whatever the keys' macs: an altered key can be revoked too.
+func (t *txn) toRevoke(c conditions) ([]Key, error) {
+	read, err := collect(t, func(u *unverified[Key]) []any { return u.row.fields() }, selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.args...)
+	keys := make([]Key, len(read))
+	for i := range read {
+		keys[i] = read[i].row
+	}
+	return keys, err
+}
+
+// oneToRevoke is toRevoke for a key that the actor may see. Errors: ErrNotFound.
+func (t *txn) oneToRevoke(id string) (k Key, err error) {
+	keys, err := t.toRevoke(t.keyOfActor(id))
+	if err == nil && len(keys) == 0 {
+		return k, notFound("key")
+	}
+	if err != nil {
+		return k, err
+	}
+	return keys[0], nil
 }
 
 // keysUnder lists the valid keys that a key has created, that those have created, and so on.
@@ -135,7 +159,7 @@ func (t *txn) keysUnder(id string) ([]Key, error) {
 	var c conditions
 	c.under(id)
 	c.add("k.id <>", id)
-	keys, err := t.listKeys(c)
+	keys, err := t.toRevoke(c)
 	return slices.DeleteFunc(keys, func(k Key) bool { return t.ended(&k) }), err
 }
 
@@ -178,7 +202,8 @@ func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacemen
 		if r.ExpiresAt != nil && !r.ExpiresAt.After(t.now) {
 			return errPastExpiry
 		}
-		old, err := t.keyOfActor(id)
+		c := t.keyOfActor(id)
+		old, err := one(t, "key", (*Key).fields, selectKeys+c.String(), c.args...)
 		if err != nil {
 			return err
 		}
@@ -216,13 +241,24 @@ func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacemen
 
 // adopt makes a key the parent of those that another has created.
 func (t *txn) adopt(from, to string) error {
-	children, err := collect(t, itself, `SELECT id FROM api_keys WHERE parent_id = $1`, from)
-	for _, id := range children {
+	var c conditions
+	c.add("k.parent_id =", from)
+	children, err := t.listKeys(c)
+	for i := range children {
 		if err == nil {
-			err = t.update("api_keys", id, columns{{"parent_id", &to}})
+			children[i].ParentID = to
+			err = t.updateKey(&children[i], column{"parent_id", &to})
 		}
 	}
 	return err
+}
+
+// updateKey writes a changed column of a key, and the mac.
+func (t *txn) updateKey(k *Key, changed column) error {
+	if err := t.authenticate(k); err != nil {
+		return err
+	}
+	return t.update("api_keys", k.ID, columns{changed, k.rowMAC.column()})
 }
 
 // endLater makes a key expire at a time, unless it expires earlier; one that has come revokes it.
@@ -233,7 +269,8 @@ func (t *txn) endLater(k Key, end time.Time) error {
 	if k.ExpiresAt != nil && k.ExpiresAt.Before(end) {
 		return nil
 	}
-	if err := t.update("api_keys", k.ID, columns{{"expires_at", &end}}); err != nil {
+	k.ExpiresAt = &end
+	if err := t.updateKey(&k, column{"expires_at", &k.ExpiresAt}); err != nil {
 		return err
 	}
 	return t.list(map[string]time.Time{k.ID: end})
@@ -249,14 +286,14 @@ func (s *Store) revokeListed(ctx context.Context, path string) (err error) {
 	err = s.db.Write(ctx, func(tx database.Tx) error {
 		t := &txn{Tx: tx, store: s, actor: operator, now: now()}
 		again = nil
-		revoked, err := t.listKeys(conditions{terms: []string{"k.revoked_at IS NOT NULL"}})
+		revoked, err := t.toRevoke(conditions{terms: []string{"k.revoked_at IS NOT NULL"}})
 		if err != nil {
 			return err
 		}
 		refused := s.revocations.Refused(t.now)
 		missing := map[string]time.Time{}
 		for _, k := range revoked {
-			if _, listed := refused[k.ID]; !listed {
+			if _, listed := refused[k.ID]; !listed && t.verify(&k) == nil {
 				missing[k.ID] = *k.RevokedAt
 			}
 			delete(refused, k.ID)
@@ -264,7 +301,7 @@ func (s *Store) revokeListed(ctx context.Context, path string) (err error) {
 		for id := range refused {
 			c := conditions{}
 			c.add("k.id =", id)
-			k, err := t.listKeys(c)
+			k, err := t.toRevoke(c)
 			if err != nil {
 				return err
 			}

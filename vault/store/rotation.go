@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ func (s *Store) scrub(ctx context.Context) error {
 //
 //  1. The keyset has a new key that encrypts. Every write reads the keyset's generation in its own
 //     transaction, so from this commit on no process encrypts with an old key.
-//  2. Batch by batch, rows are encrypted with the new key.
+//  2. Batch by batch, rows are encrypted and authenticated with the new key.
 //  3. The transaction that finds no row left drops the old keys.
 func (s *Store) rotateTenant(ctx context.Context, tenant string) (rows int, err error) {
 	a := operator
@@ -61,10 +62,12 @@ func (s *Store) rotateTenant(ctx context.Context, tenant string) (rows int, err 
 	}
 	for done := false; !done; {
 		began := time.Now()
-		var moved int
+		var moved, renewed int
 		err := s.write(ctx, a, anyKey, func(t *txn) (err error) {
-			moved, err = t.reencrypt()
-			if done = err == nil && moved == 0; !done {
+			if moved, err = t.reencrypt(); err == nil {
+				renewed, err = t.renewMACs()
+			}
+			if done = err == nil && moved+renewed == 0; !done {
 				return err
 			}
 			return t.changeKeys(actKeysRetire, (*keyring.Keys).CurrentOnly)
@@ -95,7 +98,7 @@ func (t *txn) reencrypt() (moved int, err error) {
 		return 0, err
 	}
 	for _, r := range batch {
-		if err := t.reseal(r); err != nil {
+		if err := cmp.Or(t.verify(&r), t.reseal(r)); err != nil {
 			return 0, err
 		}
 	}
@@ -109,7 +112,7 @@ func (t *txn) reencrypt() (moved int, err error) {
 	return l.Reauthenticate(batchRows * 4)
 }
 
-// reseal encrypts the fields of a row with the current key.
+// reseal encrypts and authenticates a row with the current key.
 func (t *txn) reseal(r secretRow) error {
 	keys, err := t.keys()
 	if err != nil {
@@ -131,20 +134,24 @@ func (t *txn) reseal(r secretRow) error {
 		}
 	}
 	r.keyID = keys.Current()
-	return t.update("secrets", r.ID, append(r.sealed(), column{"key_id", &r.keyID}, column{"preview", &r.sealedPreview}))
+	if err := t.authenticate(&r); err != nil {
+		return err
+	}
+	return t.update("secrets", r.ID, append(r.sealed(), r.encrypted()...))
 }
 
 func (t *txn) rowsUnderOldKeys(current int64) ([]secretRow, error) {
-	rows, err := t.Query(`SELECT id, version, value, preview, refresh_token FROM secrets
-		WHERE tenant_id = $1 AND key_id <> $2 LIMIT $3`, t.actor.TenantID, current, batchRows)
+	var r secretRow
+	columns := append(r.stored(), r.sealed()...)
+	rows, err := t.Query(`SELECT `+columns.names("")+` FROM secrets WHERE tenant_id = $1 AND key_id <> $2 LIMIT $3`,
+		t.actor.TenantID, current, batchRows)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
 	var batch []secretRow
 	for size := 0; size < batchBytes && rows.Next(); {
-		var r secretRow
-		if err := rows.Scan(&r.ID, &r.Version, &r.value, &r.sealedPreview, &r.refresh); err != nil {
+		if err := rows.Scan(columns.fields()...); err != nil {
 			return nil, err
 		}
 		size += len(r.value) + len(r.refresh)
@@ -170,14 +177,7 @@ func (s *Store) rewrap(ctx context.Context) error {
 	if err := s.step("root key added"); err != nil {
 		return err
 	}
-	err := s.write(ctx, operator, anyKey, func(t *txn) error {
-		keyID, probe, err := s.keys.NewProbe()
-		if err != nil {
-			return err
-		}
-		return t.Exec(`UPDATE root_key SET key_id = $1, probe = $2 WHERE id = 1`, keyID, probe)
-	})
-	if err != nil {
+	if err := s.write(ctx, operator, anyKey, (*txn).setProbe); err != nil {
 		return err
 	}
 	if err := s.step("fence moved"); err != nil {
@@ -213,4 +213,13 @@ func (s *Store) rewrap(ctx context.Context) error {
 	}
 	// The old key stays until nothing that it wrapped is left: a run that is killed before that point has visibly not ended.
 	return s.scrub(ctx)
+}
+
+// setProbe stores a probe of the current root key.
+func (t *txn) setProbe() error {
+	keyID, probe, err := t.store.keys.NewProbe()
+	if err != nil {
+		return err
+	}
+	return t.Exec(`UPDATE root_key SET key_id = $1, probe = $2 WHERE id = 1`, keyID, probe)
 }

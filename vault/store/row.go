@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"slices"
 	"unicode/utf8"
 
@@ -16,6 +17,7 @@ type secretRow struct {
 	sealedPreview []byte
 	refresh       []byte // nil: no refresh token. Read by refreshToken only
 	value         []byte // read by reveal only
+	rowMAC
 }
 
 // The encrypted fields of a secret.
@@ -41,8 +43,12 @@ func (r *secretRow) changing() columns {
 	return columns{
 		{"type", &r.Type}, {"version", &r.Version}, {"updated_at", &r.UpdatedAt},
 		{"expires_at", &r.ExpiresAt}, {"metadata", &r.Metadata},
-		{"key_id", &r.keyID}, {"preview", &r.sealedPreview},
 	}
+}
+
+// encrypted are what lists read of the encrypted columns, and the mac, which changes with them.
+func (r *secretRow) encrypted() columns {
+	return columns{{"key_id", &r.keyID}, {"preview", &r.sealedPreview}, r.rowMAC.column()}
 }
 
 // sealed are the columns that are read only when they are needed: a value may have 1 MiB.
@@ -50,12 +56,17 @@ func (r *secretRow) sealed() columns {
 	return columns{{"refresh_token", &r.refresh}, {"value", &r.value}}
 }
 
-// listed are the columns that lists read.
-func (r *secretRow) listed() columns { return append(r.fixed(), r.changing()...) }
+// stored are the columns that lists read: all but the sealed ones.
+func (r *secretRow) stored() columns { return slices.Concat(r.fixed(), r.changing(), r.encrypted()) }
 
-func (r *secretRow) fields() []any { return r.listed().fields() }
+// covered leaves out what is encrypted, which is authentic by itself. The key isn't covered since it changes alone.
+func (r *secretRow) covered() (table, tenant, id string, c columns) {
+	return "secrets", r.tenant, r.ID, append(r.fixed(), r.changing()...)
+}
 
-var selectSecrets = `SELECT ` + new(secretRow).listed().names("") + ` FROM secrets`
+func (r *secretRow) fields() []any { return r.stored().fields() }
+
+var selectSecrets = `SELECT ` + new(secretRow).stored().names("") + ` FROM secrets`
 
 // row is the row of n's tenant-independent fields.
 func row(n api.NewSecret) secretRow {
@@ -102,7 +113,7 @@ func (t *txn) open(r secretRow, field string, sealed []byte) ([]byte, error) {
 	return keys.Open(sealed, r.ID, r.Version, field)
 }
 
-// seal encrypts value, preview and refresh token (empty: none) for r's version.
+// seal encrypts value, preview and refresh token (empty: none) for r's version, and sets its mac. r is otherwise complete.
 //
 // The preview is encrypted separately: in plaintext it would expose ten characters of every key on the
 // disk, and to make it from the value, a list would decrypt up to 1 MiB per secret.
@@ -123,7 +134,7 @@ func (t *txn) seal(r *secretRow, value, refresh api.Value) error {
 	if refresh.Len() > 0 {
 		r.refresh, err = keys.SealValue(refresh, r.ID, r.Version, fieldRefresh)
 	}
-	return err
+	return cmp.Or(err, t.authenticate(r))
 }
 
 // previewOf shows the first 6 and last 4 characters of a long value. Of a short one it shows nothing, not even the

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"slices"
 	"strconv"
@@ -25,22 +24,30 @@ type schedule struct {
 	claim        string     // identifies that process
 	failures     int64      // in a row
 	unclear      int64      // requests with the current token whose result is unknown
+
+	secretID, tenant string
+	rowMAC
 }
 
 func (s *schedule) columns() columns {
 	return columns{
 		{"provider", &s.Provider}, {"due_at", &s.due}, {"claimed_until", &s.claimedUntil},
 		{"claim", &s.claim}, {"failures", &s.failures}, {"unclear", &s.unclear},
+		{"secret_id", &s.secretID}, {"tenant_id", &s.tenant},
 	}
 }
 
+func (s *schedule) covered() (table, tenant, id string, c columns) {
+	return "oauth_grants", s.tenant, s.secretID, s.columns()
+}
+
+func (s *schedule) stored() columns { return append(s.columns(), s.rowMAC.column()) }
+
 // schedule returns a secret's schedule; nil if the vault doesn't refresh it.
 func (t *txn) schedule(secretID string) (*schedule, error) {
-	var s schedule
-	c := s.columns()
-	err := t.QueryRow(`SELECT `+c.names("")+` FROM oauth_grants WHERE secret_id = $1 AND tenant_id = $2`,
-		secretID, t.actor.TenantID).Scan(c.fields()...)
-	if errors.Is(err, sql.ErrNoRows) {
+	s, err := one(t, "schedule", func(s *schedule) []any { return s.stored().fields() },
+		`SELECT `+new(schedule).stored().names("")+` FROM oauth_grants WHERE secret_id = $1 AND tenant_id = $2`, secretID, t.actor.TenantID)
+	if errors.Is(err, api.ErrNotFound) {
 		return nil, nil
 	}
 	return &s, err
@@ -70,7 +77,11 @@ func (t *txn) saveSchedule(secretID string, s schedule) error {
 	if err := t.Exec(`DELETE FROM oauth_grants WHERE secret_id = $1`, secretID); err != nil {
 		return err
 	}
-	return t.insert("oauth_grants", append(s.columns(), column{"secret_id", &secretID}, column{"tenant_id", &t.actor.TenantID}))
+	s.secretID, s.tenant = secretID, t.actor.TenantID
+	if err := t.authenticate(&s); err != nil {
+		return err
+	}
+	return t.insert("oauth_grants", s.stored())
 }
 
 // shortestLife is the shortest life of a token that refreshAt assumes: a provider may return tokens that have expired

@@ -3,9 +3,9 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -59,14 +59,17 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 	r := row(n)
 	r.tenant, r.UpdatedAt = t.actor.TenantID, t.now
 	upsert := r.upsertKey()
-	err = t.QueryRow(`SELECT id, version, created_at FROM secrets WHERE tenant_id = $1 AND upsert_key = $2`,
-		r.tenant, upsert).Scan(&r.ID, &r.Version, stored{&r.CreatedAt})
-	created = errors.Is(err, sql.ErrNoRows)
+	old, err := one(t, "secret", (*secretRow).fields, selectSecrets+` WHERE tenant_id = $1 AND upsert_key = $2`, r.tenant, upsert)
+	created = errors.Is(err, api.ErrNotFound)
 	switch {
 	case created:
 		r.ID, r.CreatedAt = newID("sec_"), r.UpdatedAt
 	case err != nil:
 		return secret, nil, false, err
+	case old.upsertKey() != upsert: // mac doesn't cover that column
+		return secret, nil, false, &alteredError{"secrets", old.tenant, old.ID}
+	default:
+		r.ID, r.Version, r.CreatedAt = old.ID, old.Version, old.CreatedAt
 	}
 	r.Version++
 	if err := t.seal(&r, n.Value, n.RefreshToken); err != nil {
@@ -74,7 +77,7 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 	}
 	if !created {
 		err = t.replace(r, actSecretReplace)
-	} else if err = t.insert("secrets", append(append(r.listed(), r.sealed()...), column{"upsert_key", &upsert})); err == nil {
+	} else if err = t.insert("secrets", append(append(r.stored(), r.sealed()...), column{"upsert_key", &upsert})); err == nil {
 		err = t.audit(secretEvent(actSecretCreate, r))
 	}
 	if err == nil && (g != nil || !created) { // a new secret has no schedule to end
@@ -96,7 +99,7 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 
 // replace stores a new version of a secret, audits it, and wakes the reveals that wait for it.
 func (t *txn) replace(r secretRow, action string) error {
-	if err := t.update("secrets", r.ID, append(r.changing(), r.sealed()...)); err != nil {
+	if err := t.update("secrets", r.ID, slices.Concat(r.changing(), r.encrypted(), r.sealed())); err != nil {
 		return err
 	}
 	if _, err := t.wakeBound(r.ID); err != nil {
@@ -225,14 +228,16 @@ func (t *txn) rotate(r *secretRow, value, refresh api.Value) error {
 	return t.replace(*r, actSecretRotate)
 }
 
-// DeleteSecret deletes a secret and its bindings. It decrypts nothing, so a damaged row can be deleted too.
+// DeleteSecret deletes a secret and its bindings. It decrypts and verifies nothing, so a damaged row can be deleted too.
 // Errors: ErrNotFound, ErrDenied for a resource key.
 func (s *Store) DeleteSecret(ctx context.Context, a Actor, id string) error {
 	return s.write(ctx, a, actSecretDelete, func(t *txn) error {
-		r, err := t.secret(id)
+		read, err := one(t, "secret", func(u *unverified[secretRow]) []any { return u.row.fields() },
+			selectSecrets+` WHERE id = $1 AND tenant_id = $2`, id, t.actor.TenantID)
 		if err != nil {
 			return err
 		}
+		r := read.row
 		bound, err := t.wakeBound(id)
 		if err != nil {
 			return err

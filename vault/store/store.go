@@ -38,6 +38,10 @@ type Config struct {
 	// Revocations is the file of package revocation; "": "revocations" in DataDir. Outside of what is restored with the
 	// database, it keeps the revocations that a restored database doesn't have.
 	Revocations string
+
+	OnAltered func(table string) // called for each refusal of a row that was altered outside of the vault; nil: none
+
+	step func(name string) error // for tests: called between the steps of a rotation and of Open; nil: none
 }
 
 // ErrNoVault is the error of Open, with Config.Existing, for a folder without a database.
@@ -69,10 +73,13 @@ func (c Config) revocations() string {
 // ErrConflict, ErrDenied, ErrUnauthorized (the actor's key was revoked or has expired), ErrUnavailable (the disk or the
 // database fails for now), ErrInternal (a row that doesn't open).
 type Store struct {
-	db   database.DB
-	keys *keyring.Keyring
-	hub  *hub
-	log  zerolog.Logger
+	conf    Config
+	db      database.DB
+	keys    *keyring.Keyring
+	hub     *hub
+	log     zerolog.Logger
+	sets    setCache
+	altered alteredRows
 
 	authenticated atomic.Pointer[authCache]
 	revocations   *revocation.List
@@ -101,7 +108,8 @@ type Actor struct {
 	RemoteAddr string
 	RequestID  string
 
-	local bool // the operator on this machine or the vault itself: there is no key to check
+	mac   string // of the key's row
+	local bool   // the operator on this machine or the vault itself: there is no key to check
 }
 
 func (a Actor) isTenant() bool { return a.Resource == api.Resource{} }
@@ -132,7 +140,10 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		db: db, keys: keys, hub: newHub(), log: c.Log, rescheduled: make(chan struct{}, 1), step: func(string) error { return nil },
+		conf: c, db: db, keys: keys, hub: newHub(), log: c.Log, rescheduled: make(chan struct{}, 1), step: c.step,
+	}
+	if s.step == nil {
+		s.step = func(string) error { return nil }
 	}
 	s.authenticated.Store(new(authCache))
 	newest, err := s.prepare(ctx, c)
@@ -160,7 +171,11 @@ func (s *Store) prepare(ctx context.Context, c Config) (newest int64, err error)
 		var probe []byte
 		err := tx.QueryRow(`SELECT key_id, probe FROM root_key WHERE id = 1`).Scan(&keyID, &probe)
 		if err == nil {
-			if err = s.keys.CheckProbe(probe); err != nil {
+			authenticated, err := s.keys.CheckProbe(probe)
+			if err == nil && !authenticated {
+				err = (&txn{Tx: tx, store: s, actor: operator, now: now()}).authenticateAll()
+			}
+			if err != nil {
 				return err
 			}
 			return tx.QueryRow(`SELECT COALESCE(MAX(seq), 0) FROM audit`).Scan(&newest)

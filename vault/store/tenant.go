@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
@@ -60,14 +61,33 @@ func (s *Store) tenantIDs(ctx context.Context, name string) (ids []string, err e
 }
 
 func (t *txn) tenantIDs(name string) ([]string, error) {
-	var c conditions
-	c.match("name", name)
-	ids, err := collect(t, itself, `SELECT id FROM tenants`+c.String()+` ORDER BY created_at, id`, c.args...)
-	if err == nil && name != "" && len(ids) == 0 {
-		err = notFound("tenant")
+	if name == "" { // each tenant's keyset is bound to its id
+		return collect(t, itself, `SELECT id FROM tenants ORDER BY created_at, id`)
 	}
-	return ids, err
+	tenant, err := one(t, "tenant", (*tenantRow).fields, selectTenants+` WHERE name = $1`, name)
+	return []string{tenant.id}, err
 }
+
+// tenantRow is a tenant without its keyset.
+type tenantRow struct {
+	id, name string
+	created  time.Time
+	rowMAC
+}
+
+func (r *tenantRow) columns() columns {
+	return columns{{"id", &r.id}, {"name", &r.name}, {"created_at", &r.created}}
+}
+
+func (r *tenantRow) covered() (table, tenant, id string, c columns) {
+	return "tenants", r.id, r.id, r.columns()
+}
+
+func (r *tenantRow) stored() columns { return append(r.columns(), r.rowMAC.column()) }
+
+func (r *tenantRow) fields() []any { return r.stored().fields() }
+
+var selectTenants = `SELECT ` + new(tenantRow).stored().names("") + ` FROM tenants`
 
 // newTenant creates a tenant with a keyset of its own.
 func (t *txn) newTenant(id, name string) error {
@@ -79,8 +99,12 @@ func (t *txn) newTenant(id, name string) error {
 	if err != nil {
 		return err
 	}
-	err = t.insert("tenants", columns{{"id", &id}, {"name", &name}, {"keyset", &w.Keyset}, {"generation", &w.Generation},
-		{"root_key_id", &w.RootKeyID}, {"created_at", &t.now}})
+	t.useKeys(id, keys)
+	r := tenantRow{id: id, name: name, created: t.now}
+	if err := t.authenticate(&r); err != nil {
+		return err
+	}
+	err = t.insert("tenants", append(r.stored(), column{"keyset", &w.Keyset}, column{"generation", &w.Generation}, column{"root_key_id", &w.RootKeyID}))
 	if err != nil {
 		return err
 	}
@@ -110,7 +134,7 @@ func (t *txn) changeKeys(action string, change func(*keyring.Keys) (*keyring.Key
 	if err != nil {
 		return err
 	}
-	t.keyset = keys
+	t.useKeys(t.actor.TenantID, keys)
 	err = t.update("tenants", t.actor.TenantID, columns{{"keyset", &w.Keyset}, {"generation", &w.Generation}, {"root_key_id", &w.RootKeyID}})
 	if err != nil {
 		return err

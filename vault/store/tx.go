@@ -17,12 +17,13 @@ import (
 // txn is one transaction on behalf of an actor.
 type txn struct {
 	database.Tx
-	store  *Store
-	actor  Actor
-	now    time.Time // in the resolution of the store, microseconds, UTC
-	keyset *keyring.Keys
-	wakes  map[topic]struct{}
-	log    *audit.Log // nil until auditLog
+	store    *Store
+	actor    Actor
+	now      time.Time                // in the resolution of the store, microseconds, UTC
+	keysets  map[string]*keyring.Keys // by tenant
+	revision int64                    // of the actor's tenant, once keys was called
+	wakes    map[topic]struct{}
+	log      *audit.Log // nil until auditLog
 
 	rescheduled bool // a schedule has changed
 }
@@ -33,7 +34,19 @@ func (s *Store) begin(tx database.Tx, a Actor, do func(*txn) error) (*txn, error
 	if err := t.checkKey(a); err != nil {
 		return t, err
 	}
-	return t, do(t)
+	if err := do(t); err != nil {
+		return t, err
+	}
+	changed := map[string]struct{}{}
+	for w := range t.wakes {
+		changed[w.tenant] = struct{}{}
+	}
+	for tenant := range changed {
+		if err := t.Exec(`UPDATE tenants SET revision = revision + 1 WHERE id = $1`, tenant); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
 }
 
 // anyKey is the action of transactions for all keys.
@@ -91,6 +104,7 @@ var errRootRotated = api.NewError(api.ErrUnavailable, "the root key was rotated:
 // wrapped under an *api.Error without internal details.
 func (s *Store) refusal(err error, writing bool) error {
 	var ours *api.Error
+	s.reportAltered(err)
 	switch {
 	case err == nil, errors.As(err, &ours), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
@@ -119,29 +133,61 @@ func (t *txn) checkKey(a Actor) error {
 	if a.local {
 		return nil
 	}
-	k := Key{IssuedKey: api.IssuedKey{ID: a.KeyID}}
-	err := t.QueryRow(`SELECT permissions, scopes, resources, expires_at, revoked_at FROM api_keys WHERE id = $1 AND tenant_id = $2`,
-		a.KeyID, a.TenantID).Scan(stored{&k.Permissions}, stored{&k.Scopes}, stored{&k.Restrictions.Resources}, stored{&k.ExpiresAt}, stored{&k.RevokedAt})
-	if errors.Is(err, sql.ErrNoRows) || err == nil && t.ended(&k) {
+	var mac []byte
+	err := t.QueryRow(`SELECT mac FROM api_keys WHERE id = $1 AND tenant_id = $2`, a.KeyID, a.TenantID).Scan(&mac)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
 		return errKey
+	case err != nil:
+		return err
+	case string(mac) == a.mac: // the row is as it was when the key was authenticated
+		if t.ended(&Key{IssuedKey: api.IssuedKey{ID: a.KeyID, ExpiresAt: a.ExpiresAt}}) {
+			return errKey
+		}
+		return nil
 	}
-	t.actor.Restrictions = k.Restrictions
-	return err
+	read, err := one(t, "key", func(u *unverified[Key]) []any { return u.row.fields() }, selectKeys+` WHERE k.id = $1`, a.KeyID)
+	switch k := &read.row; {
+	case err != nil:
+		return err
+	case k.TenantID != a.TenantID, t.ended(k): // if the row was altered too
+		return errKey
+	default:
+		t.actor.Restrictions = k.Restrictions
+		return t.verify(k)
+	}
 }
 
-// keys returns the tenant's keyset in the generation that the transaction sees.
-func (t *txn) keys() (*keyring.Keys, error) {
-	if t.keyset != nil {
-		return t.keyset, nil
+// keys returns the keyset of the actor's tenant.
+func (t *txn) keys() (*keyring.Keys, error) { return t.keysOf(t.actor.TenantID) }
+
+// keysOf returns a tenant's keyset in the generation that the transaction sees.
+func (t *txn) keysOf(tenant string) (*keyring.Keys, error) {
+	if keys := t.keysets[tenant]; keys != nil {
+		return keys, nil
 	}
-	w := keyring.Wrapped{Tenant: t.actor.TenantID}
-	err := t.QueryRow(`SELECT generation, root_key_id, keyset FROM tenants WHERE id = $1`, w.Tenant).
-		Scan(&w.Generation, &w.RootKeyID, &w.Keyset)
+	w := keyring.Wrapped{Tenant: tenant}
+	var revision int64
+	err := t.QueryRow(`SELECT generation, root_key_id, keyset, revision FROM tenants WHERE id = $1`, tenant).
+		Scan(&w.Generation, &w.RootKeyID, &w.Keyset, &revision)
 	if err != nil {
-		return nil, fmt.Errorf("read keyset of tenant %s: %w", w.Tenant, err)
+		return nil, fmt.Errorf("read keyset of tenant %s: %w", tenant, err)
 	}
-	t.keyset, err = t.store.keys.Unwrap(w)
-	return t.keyset, err
+	if tenant == t.actor.TenantID {
+		t.revision = revision
+	}
+	keys, err := t.store.keys.Unwrap(w)
+	if err == nil {
+		t.useKeys(tenant, keys)
+	}
+	return keys, err
+}
+
+func (t *txn) useKeys(tenant string, keys *keyring.Keys) {
+	if t.keysets == nil {
+		t.keysets = map[string]*keyring.Keys{}
+	}
+	t.keysets[tenant] = keys
 }
 
 // wake wakes the reveals that wait for a resource after the commit.

@@ -1,0 +1,258 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// authenticRow is a row that grants authority, so only the vault may write it: its mac covers the table's name and the
+// columns of covered, under the keyset of its tenant. one and collect verify the rows that they read.
+type authenticRow interface {
+	covered() (table, tenant, id string, c columns)
+	mac() *[]byte
+}
+
+// rowMAC is the mac column of a row.
+type rowMAC struct{ code []byte }
+
+func (m *rowMAC) mac() *[]byte { return &m.code }
+
+func (m *rowMAC) column() column { return column{"mac", &m.code} }
+
+// unverified is a row that is read without checking its mac, to delete it or to authenticate it again.
+type unverified[Row any] struct{ row Row }
+
+// authenticate sets the mac of a row, before the row is written.
+func (t *txn) authenticate(r authenticRow) error {
+	table, tenant, _, c := r.covered()
+	keys, err := t.keysOf(tenant)
+	if err == nil {
+		*r.mac(), err = keys.MAC(encodeRow(table, c))
+	}
+	return err
+}
+
+// verify returns an *alteredError for a row that the vault didn't write.
+func (t *txn) verify(r authenticRow) error {
+	table, tenant, id, c := r.covered()
+	keys, err := t.keysOf(tenant)
+	if err == nil && !keys.Verify(*r.mac(), encodeRow(table, c)) {
+		err = &alteredError{table, tenant, id}
+	}
+	return err
+}
+
+// encodeRow is the injective encoding of a row that macs cover.
+func encodeRow(table string, c columns) []byte {
+	const usual = 512
+	b := append(make([]byte, 0, usual), api.Frame(table)...)
+	text := func(kind byte, s string) {
+		b = binary.BigEndian.AppendUint64(append(b, kind), uint64(len(s)))
+		b = append(b, s...)
+	}
+	for i, value := range c.values() {
+		text('c', c[i].name)
+		switch value := value.(type) {
+		case nil:
+			b = append(b, 'n')
+		case int64:
+			b = binary.BigEndian.AppendUint64(append(b, 'i'), uint64(value))
+		case string:
+			text('s', value)
+		case []byte:
+			text('b', string(value))
+		default:
+			panic(fmt.Sprintf("column %s: a value of type %T", c[i].name, value))
+		}
+	}
+	return b
+}
+
+// storedRow is a pointer to a row with all columns that it is stored in, or all but its ciphertexts.
+type storedRow[Row any] interface {
+	*Row
+	authenticRow
+	stored() columns
+}
+
+// authenticateRows sets the macs of rows of a table with at most limit rows that match where, and returns their number. With
+// check it verifies the old macs first.
+func authenticateRows[Row any, P storedRow[Row]](t *txn, check bool, limit int, where string, args ...any) (int, error) {
+	table, _, _, _ := P(new(Row)).covered()
+	rows, err := collect(t, func(u *unverified[Row]) []any { return P(&u.row).stored().fields() },
+		`SELECT `+P(new(Row)).stored().names("")+` FROM `+table+` WHERE `+where+` LIMIT `+strconv.Itoa(limit), args...)
+	if err != nil {
+		return 0, err
+	}
+	for i := range rows {
+		r := P(&rows[i].row)
+		if check {
+			err = t.verify(r)
+		}
+		if err = cmp.Or(err, t.authenticate(r)); err != nil {
+			return 0, err
+		}
+		_, _, id, _ := r.covered()
+		key := "id"
+		if table == "oauth_grants" {
+			key = "secret_id"
+		}
+		if err := t.Exec(`UPDATE `+table+` SET mac = $1 WHERE `+key+` = $2`, *r.mac(), id); err != nil {
+			return 0, err
+		}
+	}
+	return len(rows), nil
+}
+
+// macRows is the number of rows that one transaction authenticates again.
+const macRows = 512
+
+// renewMACs authenticates a batch of the tenant's rows with the current key. It leaves out secrets, which are encrypted too.
+// Errors: *alteredError.
+func (t *txn) renewMACs() (rows int, err error) {
+	keys, err := t.keys()
+	if err != nil {
+		return 0, err
+	}
+	const old = ` = $1 AND substr(mac, 1, 5) <> $2`
+	args := []any{t.actor.TenantID, keys.MACPrefix()}
+	for _, renew := range []func(limit int) (int, error){
+		func(limit int) (int, error) { return authenticateRows[tenantRow](t, true, limit, "id"+old, args...) },
+		func(limit int) (int, error) { return authenticateRows[Key](t, true, limit, "tenant_id"+old, args...) },
+		func(limit int) (int, error) {
+			return authenticateRows[bindingRow](t, true, limit, "tenant_id"+old, args...)
+		},
+		func(limit int) (int, error) { return authenticateRows[Flow](t, true, limit, "tenant_id"+old, args...) },
+		func(limit int) (int, error) {
+			return authenticateRows[schedule](t, true, limit, "tenant_id"+old, args...)
+		},
+	} {
+		n, err := renew(macRows - rows)
+		if err != nil {
+			return 0, err
+		}
+		rows += n
+	}
+	return rows, nil
+}
+
+// authenticateAll sets the macs of all rows of a database from before there were any, and stores a probe that says so. It
+// runs in the transaction that opens the store: a database that has the probe is authentic.
+func (t *txn) authenticateAll() error {
+	rows, err := t.authenticateWhere(`length(mac) = 0`)
+	if err != nil {
+		return err
+	}
+	t.store.log.Info().Int("rows", rows).Msg("rows authenticated")
+	return t.setProbe()
+}
+
+// authenticateWhere sets the macs of all rows that match where, which must not match a row with a new mac.
+func (t *txn) authenticateWhere(without string) (all int, err error) {
+	for _, rows := range []func() (int, error){
+		func() (int, error) { return authenticateRows[tenantRow](t, false, macRows, without) },
+		func() (int, error) { return authenticateRows[Key](t, false, macRows, without) },
+		func() (int, error) { return authenticateRows[secretRow](t, false, macRows, without) },
+		func() (int, error) { return authenticateRows[bindingRow](t, false, macRows, without) },
+		func() (int, error) { return authenticateRows[Flow](t, false, macRows, without) },
+		func() (int, error) { return authenticateRows[schedule](t, false, macRows, without) },
+	} {
+		for {
+			n, err := rows()
+			if err != nil {
+				return all, err
+			}
+			if all += n; n == 0 {
+				break
+			}
+			if err := t.store.step("rows authenticated"); err != nil {
+				return all, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// Alter runs a statement and authenticates all rows again, for tests of states that only time brings about.
+func (s *Store) Alter(ctx context.Context, statement string, args ...any) error {
+	return s.write(ctx, operator, anyKey, func(t *txn) error {
+		if err := t.Exec(statement, args...); err != nil {
+			return err
+		}
+		for _, table := range []string{"tenants", "api_keys", "secrets", "bindings", "oauth_flows", "oauth_grants"} {
+			if err := t.Exec(`UPDATE ` + table + ` SET mac = ''`); err != nil {
+				return err
+			}
+		}
+		_, err := t.authenticateWhere(`length(mac) = 0`)
+		return cmp.Or(err, t.Exec(`UPDATE tenants SET revision = revision + 1`))
+	})
+}
+
+// alteredError is the error of a row whose mac is wrong. Clients get it as api.ErrInternal.
+type alteredError struct{ table, tenant, id string }
+
+func (e *alteredError) Error() string {
+	what := map[string]string{
+		"api_keys": "key %s was added or changed outside of the vault: revoke it",
+		"bindings": "binding %s was added or changed outside of the vault: delete it",
+		"secrets":  "secret %s was added or changed outside of the vault: delete it, and create it again",
+	}[e.table]
+	if what == "" {
+		what = "row %s of " + e.table + " was added or changed outside of the vault"
+	}
+	return fmt.Sprintf(what, clip(e.id))
+}
+
+func (e *alteredError) Unwrap() error { return api.NewError(api.ErrInternal, e.Error()) }
+
+// alteredRows remembers which altered rows were audited in the last hour, so that a client that meets one again and again
+// doesn't fill the audit.
+type alteredRows struct {
+	mu      sync.Mutex // guards the fields below
+	audited map[alteredError]struct{}
+	since   time.Time
+}
+
+// add reports whether the row was not met in the last hour.
+func (a *alteredRows) add(e alteredError, now time.Time) bool {
+	const most = 1000
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if now.Sub(a.since) >= time.Hour {
+		a.audited, a.since = map[alteredError]struct{}{}, now
+	}
+	if _, ok := a.audited[e]; ok || len(a.audited) >= most {
+		return false
+	}
+	a.audited[e] = struct{}{}
+	return true
+}
+
+// reportAltered counts an altered row that a transaction has met, and audits it once per hour.
+func (s *Store) reportAltered(err error) {
+	e, ok := errors.AsType[*alteredError](err)
+	if !ok {
+		return
+	}
+	if s.conf.OnAltered != nil {
+		s.conf.OnAltered(e.table)
+	}
+	if !s.altered.add(*e, time.Now()) {
+		return
+	}
+	s.log.Error().Str("table", e.table).Str("id", clip(e.id)).Msg("row was altered outside of the vault")
+	event := api.Event{Action: actRowRefused, Outcome: api.OutcomeDenied, Detail: e.table + " " + clip(e.id)}
+	err = s.write(context.Background(), Actor{KeyID: operator.KeyID, TenantID: e.tenant, local: true}, anyKey, func(t *txn) error { return t.audit(event) })
+	if err != nil {
+		s.log.Error().Err(err).Msg("altered row not audited")
+	}
+}
