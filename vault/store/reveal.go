@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/cache"
 )
 
 // state is the current set of a resource, without its values.
@@ -70,13 +71,13 @@ func (t *txn) bound(r api.Resource) ([]boundRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	of, version := topic{t.actor.TenantID, r}, setVersion{t.revision, keys.Generation()}
-	rows, ok := t.store.sets.get(of, version)
+	of, version := topic{t.actor.TenantID, r}, cache.Version{Revision: t.revision, Generation: keys.Generation()}
+	rows, ok := t.store.sets.Get(of, version)
 	if !ok {
 		if rows, err = t.readBound(r); err != nil {
 			return nil, err
 		}
-		t.store.sets.put(of, cachedSet{version, rows})
+		t.store.sets.Put(of, version, rows, sizeOf(rows))
 	}
 	list := make([]boundRow, 0, len(rows))
 	for _, b := range rows {
@@ -85,6 +86,16 @@ func (t *txn) bound(r api.Resource) ([]boundRow, error) {
 		}
 	}
 	return list, nil
+}
+
+// sizeOf is about the number of bytes that a set takes in the cache.
+func sizeOf(rows []boundRow) int {
+	const labels = 512
+	size := labels
+	for _, r := range rows {
+		size += labels + len(r.sealed)
+	}
+	return size
 }
 
 // readBound reads the set of a resource, with expired secrets, and verifies it.

@@ -20,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/cache"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/database/sqlite"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
@@ -78,7 +79,7 @@ type Store struct {
 	keys    *keyring.Keyring
 	hub     *hub
 	log     zerolog.Logger
-	sets    setCache
+	sets    cache.Cache[topic, []boundRow] // of resources, verified and still encrypted
 	altered alteredRows
 
 	authenticated atomic.Pointer[authCache]
