@@ -86,11 +86,16 @@ func (r *secretRow) upsertKey() string {
 
 // secret reads a secret that the actor may see, without its value. Errors: ErrNotFound.
 func (t *txn) secret(id string) (secretRow, error) {
-	var c conditions
+	c := t.ofSecret(id)
+	return one(t, "secret", (*secretRow).fields, selectSecrets+c.String(), c.args...)
+}
+
+// ofSecret selects a secret if the actor may see it.
+func (t *txn) ofSecret(id string) (c conditions) {
 	c.add("id =", id)
 	c.add("tenant_id =", t.actor.TenantID)
 	t.actor.limitSecrets(&c, "")
-	return one(t, "secret", (*secretRow).fields, selectSecrets+c.String(), c.args...)
+	return c
 }
 
 // refreshToken opens the stored refresh token; it is empty if there is none.

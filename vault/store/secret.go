@@ -232,8 +232,8 @@ func (t *txn) rotate(r *secretRow, value, refresh api.Value) error {
 // Errors: ErrNotFound, ErrDenied for a resource key.
 func (s *Store) DeleteSecret(ctx context.Context, a Actor, id string) error {
 	return s.write(ctx, a, actSecretDelete, func(t *txn) error {
-		read, err := one(t, "secret", func(u *unverified[secretRow]) []any { return u.row.fields() },
-			selectSecrets+` WHERE id = $1 AND tenant_id = $2`, id, t.actor.TenantID)
+		c := t.ofSecret(id)
+		read, err := one(t, "secret", func(u *unverified[secretRow]) []any { return u.row.fields() }, selectSecrets+c.String(), c.args...)
 		if err != nil {
 			return err
 		}
