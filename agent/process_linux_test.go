@@ -26,6 +26,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
@@ -137,7 +138,7 @@ func (p agentProcess) run(ctx context.Context) error {
 
 func (p vaultProcess) run(ctx context.Context) error {
 	v, err := vault.Open(ctx, vault.Config{
-		Store: store.Config{DataDir: p.DataDir, RootKey: keyring.Root{File: p.RootKey}}, Rate: 1e6, Burst: 1e6,
+		Store: store.Config{DataDir: p.DataDir, RootKey: keyring.Root{File: p.RootKey}}, Limits: limit.Values{limit.KeyRequests: 1e6, limit.KeyBurst: 1e6, limit.TenantRequests: 1e6, limit.TenantEvents: 1e6},
 	})
 	if err != nil {
 		return err

@@ -66,6 +66,7 @@ type Error struct {
 	RequestID  string
 	RetryAfter time.Duration // 0: unknown
 	Retryable  *bool         // the same request may succeed later; nil: as for Kind
+	Limit      string        // of the vault, that refused the request; "": none
 }
 
 // NewError returns an error with a constant message. There is no variant with a format: it would put values into
@@ -116,4 +117,5 @@ type ErrorBody struct {
 	RequestID  string  `json:"request_id"`
 	RetryAfter float64 `json:"retry_after,omitempty"`
 	Retryable  bool    `json:"retryable,omitempty"`
+	Limit      string  `json:"limit,omitempty"` // the limit that refused the request
 }

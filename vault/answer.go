@@ -13,34 +13,45 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
-// leaveUnread closes the connection after the answer. Otherwise the server would read the rest of the body, for as
-// long as the client takes to send it, or close the connection while the client still writes, which
-// would then not see the answer.
+// What is read of a body after the answer, at most.
+const (
+	maxUnread  = 16 << 20
+	unreadTime = 5 * time.Second
+)
+
+// leaveUnread makes drain read the rest of the body after the answer, and the server close the connection then.
 func leaveUnread(w http.ResponseWriter) {
 	w.Header().Set("Connection", "close")
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second))
 	// A limit that is exceeded makes net/http, by its own writer, wait before it closes the connection.
 	if o, ok := w.(*observedWriter); ok {
+		o.unread = true
 		w = o.ResponseWriter
 	}
 	over := http.MaxBytesReader(w, io.NopCloser(strings.NewReader("over")), 0)
 	_, _ = over.Read(make([]byte, 1))
 }
 
-func tooMany(message string, wait time.Duration) error {
-	e := api.NewError(api.ErrRateLimited, message)
-	e.RetryAfter = wait
-	return e
+// drain sends the answer and discards the rest of the body, for some time: many clients read no answer before they have
+// sent all of the body. A client that has asked whether to send it (Expect: 100-continue) doesn't send it.
+func (o *observedWriter) drain(r *http.Request) {
+	if !o.unread || r.Header.Get("Expect") != "" {
+		return
+	}
+	conn := http.NewResponseController(o.ResponseWriter)
+	_ = conn.Flush()
+	_ = conn.SetReadDeadline(time.Now().Add(unreadTime))
+	_, _ = io.CopyN(io.Discard, r.Body, maxUnread)
 }
 
-// writeJSON answers with a.
-func writeJSON(w http.ResponseWriter, a reply) {
+// writeJSON answers with a, and returns the length of the body.
+func writeJSON(w http.ResponseWriter, a reply) (length int) {
 	a.status = cmp.Or(a.status, http.StatusOK)
 	if a.body == nil {
 		w.WriteHeader(a.status)
-		return
+		return 0
 	}
 	text := encode(a.body)
 	h := w.Header()
@@ -48,6 +59,7 @@ func writeJSON(w http.ResponseWriter, a reply) {
 	h.Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(a.status)
 	_, _ = w.Write(text) // an error means that the client is gone
+	return len(text)
 }
 
 func encode(body any) []byte {
@@ -77,10 +89,13 @@ func (v *Vault) refuse(w http.ResponseWriter, err error) {
 		v.log.Error().Err(err).Str("request_id", observed(w).id).Msg("request failed")
 		e = api.NewError(api.ErrInternal, "something went wrong in the vault")
 	}
-	body := api.ErrorBody{Error: e.Message, Message: e.Message, Code: e.Kind.Code, RequestID: observed(w).id}
+	body := api.ErrorBody{Error: e.Message, Message: e.Message, Code: e.Kind.Code, RequestID: observed(w).id, Limit: e.Limit}
+	if e.Limit != "" {
+		v.metrics.countRefusal(e.Limit)
+	}
 	switch e.Kind {
 	case api.ErrRateLimited, api.ErrUnavailable:
-		seconds := wholeSeconds(e.RetryAfter)
+		seconds := limit.WholeSeconds(e.RetryAfter)
 		body.RetryAfter, body.Retryable = float64(seconds), unchanged
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	case api.ErrUnauthorized:

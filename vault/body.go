@@ -34,7 +34,8 @@ func readBody[In any](w http.ResponseWriter, r *http.Request, limit int64) (In, 
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		return in, api.NewError(api.ErrMalformed, "the body must not be compressed")
 	}
-	b, err := readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
+	paced := &pacedBody{body: http.MaxBytesReader(w, r.Body, limit), conn: http.NewResponseController(w), begun: time.Now()}
+	b, err := readAll(paced, r.ContentLength)
 	defer clear(b) // it may hold a value
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -42,8 +43,10 @@ func readBody[In any](w http.ResponseWriter, r *http.Request, limit int64) (In, 
 		leaveUnread(w)
 		return in, errTooLarge
 	case err != nil:
-		return in, api.NewError(api.ErrMalformed, "the body ended early or came too slowly")
+		w.Header().Set("Connection", "close")
+		return in, errSlow
 	}
+	_ = paced.conn.SetReadDeadline(paced.begun.Add(readTimeout))
 	if err := scanJSON(b); err != nil {
 		return in, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 	"github.com/Miosa-osa/miosa-env/vault/page"
 	"github.com/Miosa-osa/miosa-env/vault/store"
@@ -45,10 +46,11 @@ func (v *Vault) endOfFlow(r *http.Request, requestID string) (result page.Result
 	f, err := v.store.FindFlow(r.Context(), state)
 	switch {
 	case errors.Is(err, api.ErrNotFound):
-		if wait := v.failures.take(origin(r.RemoteAddr), time.Now()); wait > 0 {
-			return page.TooMany, "", nil
+		if err = v.limits.failures.Take(limit.Origin(r.RemoteAddr), 1); err == nil {
+			return page.Unknown, "", nil
 		}
-		return page.Unknown, "", nil
+		v.metrics.countRefusal(limit.AddressFailures.String())
+		return page.TooMany, "", nil
 	case errors.Is(err, store.ErrFlowEnded):
 		if status, code := f.Status(); code == "expired" {
 			return page.ResultOf(status, code, v.displayName(f.Provider)), f.Provider, nil

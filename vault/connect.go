@@ -98,7 +98,9 @@ func (v *Vault) reserve(tenant, host string) (release func(), err error) {
 	default:
 		text = "too many requests to providers and token URLs are under way"
 	}
-	return nil, tooMany(text, time.Second)
+	refused := api.NewError(api.ErrRateLimited, text)
+	refused.RetryAfter = time.Second
+	return nil, refused
 }
 
 // redirectURI is where the provider sends the browser: the vault's callback, or the requested URI if it is allowed.

@@ -82,11 +82,12 @@ func TestSlowConnections(t *testing.T) {
 		name, said string
 		after      time.Duration
 	}{
-		{"nothing", "", 10 * time.Second},
-		{"half a header", "GET /healthz HTTP/1.1\r\nHost:", 10 * time.Second},
-		{"half a body", "POST /api/v1/egress/secrets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nContent-Length: 100\r\n\r\n{", time.Minute},
-		{"a body without a key", "POST /api/v1/egress/secrets HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", time.Second},
-		{"nothing more", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 2 * time.Minute},
+		{"nothing", "", 5 * time.Second},
+		{"half a header", "GET /healthz HTTP/1.1\r\nHost:", 5 * time.Second},
+		{"half a body", "POST /api/v1/egress/secrets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\nContent-Length: 100\r\n\r\n{", 10 * time.Second},
+		{"a body without a key", "POST /api/v1/egress/secrets HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", 5 * time.Second},
+		{"nothing more", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 5 * time.Second},
+		{"nothing more, with a key", "GET /api/v1/egress/secrets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer KEY\r\n\r\n", 2 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, v *vault.Vault, p *pipeListener) {

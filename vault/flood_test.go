@@ -12,6 +12,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -150,7 +151,7 @@ func TestHeaderLimit(t *testing.T) {
 
 // Each key has its own rate limit. Beyond it, 429 states when to retry.
 func TestRateOfAKey(t *testing.T) {
-	s := vaulttest.Start(t, func(c *vault.Config) { c.Rate, c.Burst = 0.1, 5 })
+	s := vaulttest.Start(t, func(c *vault.Config) { c.Limits[limit.KeyRequests], c.Limits[limit.KeyBurst] = 0.1, 5 })
 	for range 5 {
 		if a := ask(t, s, s.TenantKey, "GET", "/egress/secrets", ""); a.status != http.StatusOK {
 			t.Fatalf("status %d within the burst", a.status)

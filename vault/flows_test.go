@@ -256,6 +256,7 @@ func TestCallbackOfNoFlow(t *testing.T) {
 		t.Error("the flow has ended")
 	}
 	wantPage(t, c.callback(answer), http.StatusOK, "connected")
+	const failBurst = 100
 	for i := range failBurst + 5 {
 		w := c.callback(url.Values{"state": {fmt.Sprint("guess ", i)}, "code": {"x"}})
 		if i == failBurst+4 {

@@ -1,138 +1,112 @@
 package vault
 
 import (
-	"math"
 	"net"
 	"net/http"
-	"net/netip"
-	"sync"
+	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-// buckets holds a token bucket per name, for at most size names. A name's bucket may be dropped, and starts full again, once
-// size/2 other names were used since its last use, so size must be well above the number of names in use at the same time.
-type buckets struct {
-	rate  rate.Limit
-	burst int
-	size  int
-
-	mu          sync.Mutex // guards the fields below
-	recent, old map[string]*rate.Limiter
+// limits are the limits of requests. The store has those of changes and of what is stored.
+type limits struct {
+	values         *limit.Values
+	failures       *limit.Rate
+	keyRequests    *limit.Rate
+	tenantRequests *limit.Rate
+	requests       *limit.Rate
+	keyWaits       *limit.Places
+	tenantWaits    *limit.Places
+	waits          *limit.Places
+	memory         *limit.Budget
+	listener       atomic.Pointer[limit.Listener] // of the last Serve; nil: none
 }
 
-func newBuckets(perSecond float64, burst, size int) *buckets {
-	return &buckets{rate: rate.Limit(perSecond), burst: burst, size: size, recent: map[string]*rate.Limiter{}}
+func (l *limits) set(v limit.Values) {
+	values := &v
+	l.values = values
+	l.failures = limit.NewRate(values, limit.AddressFailures, 0)
+	l.keyRequests = limit.NewRate(values, limit.KeyRequests, values.Of(limit.KeyBurst))
+	l.tenantRequests = limit.NewRate(values, limit.TenantRequests, values.Of(limit.TenantBurst))
+	l.requests = limit.NewRate(values, limit.Requests, 0)
+	l.keyWaits = limit.NewPlaces(values, limit.KeyWaits)
+	l.tenantWaits = limit.NewPlaces(values, limit.TenantWaits)
+	l.waits = limit.NewPlaces(values, limit.Waits)
+	l.memory = limit.NewBudget(values)
 }
 
-// take takes one token of name. If there is none it returns the time until there is one.
-func (b *buckets) take(name string, now time.Time) (wait time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r := b.bucket(name).ReserveN(now, 1)
-	if wait = r.DelayFrom(now); wait > 0 {
-		r.CancelAt(now)
+// listen limits the connections of l.
+func (v *Vault) listen(l net.Listener) net.Listener {
+	limited := limit.Listen(l, v.limits.values, func(id limit.ID) { v.metrics.countRefusal(id.String()) })
+	v.limits.listener.Store(limited)
+	return limited
+}
+
+// countedBytes is the length of a body or an answer that counts as one request.
+const countedBytes = 16 << 10
+
+// request counts a request. Errors: ErrRateLimited.
+func (l *limits) request(a store.Actor, r *http.Request) error {
+	if err := l.keyRequests.Take(a.KeyID, 1); err != nil {
+		return err
 	}
-	return wait
-}
-
-func (b *buckets) bucket(name string) *rate.Limiter {
-	l, ok := b.recent[name]
-	if ok {
-		return l
+	if err := l.tenantRequests.Take(a.TenantID, 1+int(max(r.ContentLength, 0)/countedBytes)); err != nil {
+		return err
 	}
-	if l, ok = b.old[name]; !ok {
-		l = rate.NewLimiter(b.rate, b.burst)
+	return l.requests.Take("", 1)
+}
+
+// answer counts what an answer is longer than the shortest ones.
+func (l *limits) answer(a store.Actor, length int) {
+	if n := length / countedBytes; n > 0 {
+		l.tenantRequests.Charge(a.TenantID, n)
 	}
-	if len(b.recent) >= b.size/2 {
-		b.old, b.recent = b.recent, map[string]*rate.Limiter{}
-	}
-	b.recent[name] = l
-	return l
 }
 
-// semaphores limits how many operations each name has at the same time.
-type semaphores struct {
-	limit int
-
-	mu    sync.Mutex // guards taken
-	taken map[string]int
-}
-
-func newSemaphores(limit int) *semaphores { return &semaphores{limit: limit, taken: map[string]int{}} }
-
-// acquire reports false if name has reached the limit.
-func (s *semaphores) acquire(name string) (release func(), ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.taken[name] >= s.limit {
-		return nil, false
-	}
-	s.taken[name]++
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.taken[name]--; s.taken[name] == 0 {
-			delete(s.taken, name)
-		}
-	}, true
-}
-
-// wholeSeconds is d in seconds for Retry-After: rounded up, 1 to 3600.
-func wholeSeconds(d time.Duration) int {
-	return int(min(max(math.Ceil(d.Seconds()), 1), 3600))
-}
-
-// origin identifies the sender of a request for rate limits: an IPv4 address, or the /64 of an IPv6 address, which
-// usually belongs to one host.
-func origin(remoteAddr string) string {
-	ap, err := netip.ParseAddrPort(remoteAddr)
+// wait takes a place for a waiting reveal, until release. Errors: ErrRateLimited.
+func (l *limits) wait(a store.Actor) (release func(), err error) {
+	ofKey, err := l.keyWaits.Acquire(a.KeyID)
 	if err != nil {
-		return "unknown"
+		return nil, err
 	}
-	a := ap.Addr().Unmap().WithZone("")
-	if a.Is4() {
-		return a.String()
-	}
-	p, _ := a.Prefix(64)
-	return p.String()
-}
-
-// limitListener limits the number of open connections. More wait in the kernel's queue. Its connState is that of the
-// http.Server.
-type limitListener struct {
-	net.Listener
-	open   chan struct{} // one element for each open connection
-	closed chan struct{}
-}
-
-func newLimitListener(l net.Listener, n int) *limitListener {
-	return &limitListener{Listener: l, open: make(chan struct{}, n), closed: make(chan struct{})}
-}
-
-// Accept implements net.Listener.
-func (l *limitListener) Accept() (net.Conn, error) {
-	select {
-	case l.open <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
+	ofTenant, err := l.tenantWaits.Acquire(a.TenantID)
 	if err != nil {
-		<-l.open
+		ofKey()
+		return nil, err
 	}
-	return c, err
+	ofAll, err := l.waits.Acquire("")
+	if err != nil {
+		ofKey()
+		ofTenant()
+		return nil, err
+	}
+	return func() { ofKey(); ofTenant(); ofAll() }, nil
 }
 
-func (l *limitListener) connState(_ net.Conn, s http.ConnState) {
-	if s == http.StateClosed {
-		<-l.open
-	}
+// A body must arrive at this rate, in bytes per second, on average, after some time for the first ones.
+const (
+	bodyRate  = 64 << 10
+	bodyGrace = 10 * time.Second
+)
+
+// pacedBody is a body that fails if it comes too slowly, so that it doesn't keep its memory.
+type pacedBody struct {
+	body  interface{ Read([]byte) (int, error) }
+	conn  *http.ResponseController
+	begun time.Time
+	read  int
 }
 
-// Close implements net.Listener. An http.Server calls it once.
-func (l *limitListener) Close() error {
-	close(l.closed)
-	return l.Listener.Close()
+func (p *pacedBody) Read(b []byte) (int, error) {
+	allowed := min(bodyGrace+time.Duration(p.read)*time.Second/bodyRate, readTimeout)
+	_ = p.conn.SetReadDeadline(p.begun.Add(allowed))
+	n, err := p.body.Read(b[:min(len(b), bodyRate)])
+	p.read += n
+	return n, err
 }
+
+// errSlow is the error of a body that came too slowly or not completely.
+var errSlow = api.NewError(api.ErrMalformed, "the body ended early or came too slowly")

@@ -8,25 +8,27 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/outgoing"
 )
 
-// metrics are those of /metrics. Labels are routes and statuses, never an id, a name or a key.
+// metrics are those of /metrics. Labels are routes, statuses and limits, never an id, a name or a key.
 type metrics struct {
 	registry  *prometheus.Registry
 	requests  *prometheus.CounterVec
 	latency   *prometheus.HistogramVec
 	waiting   prometheus.Gauge
 	unaudited prometheus.Counter
-	refused   *prometheus.CounterVec
+	refused   *prometheus.CounterVec // outgoing requests
 	altered   *prometheus.CounterVec
+	refusals  *prometheus.CounterVec
 }
 
-func newMetrics() *metrics {
+func newMetrics(l *limits) *metrics {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	auto := promauto.With(registry)
-	return &metrics{
+	m := &metrics{
 		registry: registry,
 		requests: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "miosa_vault_requests_total", Help: "Requests answered, by route and status.",
@@ -47,7 +49,40 @@ func newMetrics() *metrics {
 		altered: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "miosa_vault_altered_rows_total", Help: "Refusals of a row that was altered outside of the vault, by table.",
 		}, []string{"table"}),
+		refusals: auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "miosa_vault_limit_refusals_total", Help: "Requests refused, and connections closed, because of a limit.",
+		}, []string{"limit"}),
 	}
+	limits := auto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "miosa_vault_limit", Help: "The value of each limit.",
+	}, []string{"limit"})
+	for id, name := range limit.Names() {
+		limits.WithLabelValues(name).Set(l.values.Of(limit.ID(id)))
+		m.refusals.WithLabelValues(name)
+	}
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "miosa_vault_request_memory_bytes", Help: "Memory reserved for bodies and answers in flight.",
+	}, func() float64 { return float64(l.memory.Used()) })
+	connections := func(keyed bool) func() float64 {
+		return func() float64 {
+			listener := l.listener.Load()
+			if listener == nil {
+				return 0
+			}
+			with, without := listener.Counts()
+			if keyed {
+				return float64(with)
+			}
+			return float64(without)
+		}
+	}
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "miosa_vault_connections", Help: "Open connections that have presented a valid key.",
+	}, connections(true))
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "miosa_vault_keyless_connections", Help: "Open connections that have not.",
+	}, connections(false))
+	return m
 }
 
 // byCircuit is the label of requests that weren't sent because their host doesn't answer.
@@ -62,6 +97,9 @@ func (m *metrics) countOutgoing(l *outgoing.Limiter) {
 		Name: "miosa_vault_outgoing_requests", Help: "Requests to OAuth providers and token URLs that run.",
 	}, func() float64 { return float64(l.InAll()) })
 }
+
+// countRefusal counts a refusal because of a limit.
+func (m *metrics) countRefusal(limit string) { m.refusals.WithLabelValues(limit).Inc() }
 
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true})

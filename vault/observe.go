@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
 // observedWriter is a response writer with what is logged and measured of the request.
@@ -18,6 +19,7 @@ type observedWriter struct {
 	id     string // of the request
 	keyID  string // "" until the request is authenticated
 	status int    // 0 until it is written
+	unread bool   // the body: see drain
 }
 
 // observed returns the writer that observe made.
@@ -47,7 +49,9 @@ func (v *Vault) observe(route string, next http.Handler) http.Handler {
 		if v.conf.OnRequest != nil {
 			v.conf.OnRequest(route)
 		}
+		served := limit.ConnOf(r.Context()).Serve()
 		defer func() {
+			defer served()
 			if p := recover(); p != nil {
 				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(p)
@@ -65,6 +69,7 @@ func (v *Vault) observe(route string, next http.Handler) http.Handler {
 				Int("status", o.status).Stringer("took", took.Round(time.Microsecond)).Msg("request")
 		}()
 		next.ServeHTTP(o, r)
+		o.drain(r)
 	})
 }
 

@@ -8,12 +8,16 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
 // A panic is answered with 500. The log has its location and nothing of the request's data.
 func TestPanicIsAnsweredAndHushed(t *testing.T) {
 	var logged bytes.Buffer
-	v := &Vault{log: zerolog.New(&logged), metrics: newMetrics()}
+	v := &Vault{log: zerolog.New(&logged)}
+	v.limits.set(limit.Values{})
+	v.metrics = newMetrics(&v.limits)
 	h := v.observe("GET /test", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("s3cret") }))
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/test", nil))

@@ -19,6 +19,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
@@ -201,8 +202,8 @@ func newConnected(t testing.TB, life int) *connected {
 		t.Fatal(err)
 	}
 	c := &connected{t: t, provider: p, conf: Config{
-		Store: store.Config{DataDir: t.TempDir(), RootKey: keyring.Root{Text: root}, Log: zerolog.New(zerolog.NewTestWriter(t))},
-		Rate:  1e6, Burst: 1e6, OAuth: providers,
+		Store:  store.Config{DataDir: t.TempDir(), RootKey: keyring.Root{Text: root}, Log: zerolog.New(zerolog.NewTestWriter(t))},
+		Limits: limit.Values{limit.KeyRequests: 1e6, limit.KeyBurst: 1e6, limit.TenantWrites: 1e6, limit.TenantEvents: 1e6}, OAuth: providers,
 	}}
 	c.open()
 	t.Cleanup(func() { _ = c.vault.Close() })

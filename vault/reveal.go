@@ -71,9 +71,9 @@ func (v *Vault) reveal(c *call, in revealBody) (reply, error) {
 
 // await waits until the set differs from etag. It extends the connection's deadlines by the wait.
 func (v *Vault) await(c *call, r api.Resource, etag string, wait time.Duration) error {
-	release, ok := v.waits.acquire(c.actor.KeyID)
-	if !ok {
-		return tooMany("too many reveals wait under this key", time.Second)
+	release, err := v.limits.wait(c.actor)
+	if err != nil {
+		return err
 	}
 	defer release()
 	conn := http.NewResponseController(c.w)
@@ -85,7 +85,7 @@ func (v *Vault) await(c *call, r api.Resource, etag string, wait time.Duration) 
 	defer context.AfterFunc(v.draining, cancel)()
 	v.metrics.waiting.Inc()
 	defer v.metrics.waiting.Dec()
-	err := v.store.Await(ctx, c.actor, r, etag, wait)
+	err = v.store.Await(ctx, c.actor, r, etag, wait)
 	if err != nil && v.draining.Err() != nil && !errors.Is(err, api.ErrUnauthorized) {
 		return errStopping
 	}

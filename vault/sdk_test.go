@@ -16,6 +16,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -314,7 +315,7 @@ func TestSDKsReadErrors(t *testing.T) {
 		wantRefusal(t, ask(t, s, s.TenantKey, "PUT", "/egress/secrets", "{}"), api.ErrMethod, "GET, HEAD, POST")
 	})
 	t.Run("RATE_LIMITED", func(t *testing.T) {
-		s := vaulttest.Start(t, func(c *vault.Config) { c.Rate, c.Burst = 0.1, 1 })
+		s := vaulttest.Start(t, func(c *vault.Config) { c.Limits[limit.KeyRequests], c.Limits[limit.KeyBurst] = 0.1, 1 })
 		ask(t, s, s.TenantKey, "GET", "/egress/secrets", "")
 		wantSDKError(t, ask(t, s, s.TenantKey, "GET", "/egress/secrets", ""), api.ErrRateLimited)
 	})

@@ -6,9 +6,9 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
@@ -36,9 +36,24 @@ type call struct {
 	r     *http.Request
 	actor store.Actor
 	limit int64
+
+	memory *limit.Share // of its body and its answer
 }
 
 func (c *call) ctx() context.Context { return c.r.Context() }
+
+// reserveBody reserves memory for the body and its decoded form. Errors: ErrRateLimited.
+func (c *call) reserveBody() error {
+	length := c.r.ContentLength
+	if length < 0 { // unknown
+		length = c.limit
+	}
+	err := c.memory.Grow(c.ctx(), 3*length)
+	if err != nil && length > 0 {
+		leaveUnread(c.w)
+	}
+	return err
+}
 
 // id is the id in the path.
 func (c *call) id() string { return c.r.PathValue("id") }
@@ -75,7 +90,9 @@ func serveJSON[In any](fn func(*call, In) (reply, error)) handler {
 		if _, without := any(in).(none); !without && (c.r.Method == http.MethodGet || c.r.Method == http.MethodDelete) {
 			err = readQuery(c.r.URL.RawQuery, &in)
 		} else if !without {
-			in, err = readBody[In](c.w, c.r, c.limit)
+			if err = c.reserveBody(); err == nil {
+				in, err = readBody[In](c.w, c.r, c.limit)
+			}
 		}
 		if err != nil {
 			return reply{}, err
@@ -121,6 +138,7 @@ func (v *Vault) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{w: w, r: r, limit: rt.limit}
 		err := v.admit(c, rt)
+		defer c.memory.Release()
 		if err != nil && r.ContentLength != 0 {
 			leaveUnread(w)
 		}
@@ -132,7 +150,7 @@ func (v *Vault) serve(rt route) http.Handler {
 			v.refuse(w, err)
 			return
 		}
-		writeJSON(w, answer)
+		v.limits.answer(c.actor, writeJSON(w, answer))
 	})
 }
 
@@ -144,9 +162,14 @@ func (v *Vault) admit(c *call, rt route) (err error) {
 		return err
 	}
 	observed(c.w).keyID = c.actor.KeyID
-	if wait := v.perKey.take(c.actor.KeyID, time.Now()); wait > 0 {
-		return tooMany("this key makes too many requests", wait)
+	if err := limit.ConnOf(c.ctx()).Present(c.actor.TenantID); err != nil {
+		c.w.Header().Set("Connection", "close")
+		return err
 	}
+	if err := v.limits.request(c.actor, c.r); err != nil {
+		return err
+	}
+	c.memory = v.limits.memory.Share(c.actor.TenantID)
 	return v.store.Permit(c.ctx(), c.actor, rt.action, c.actor.Resource)
 }
 
@@ -160,8 +183,8 @@ func (v *Vault) authenticate(r *http.Request, requestID string) (store.Actor, er
 		return actor, nil
 	}
 	if errors.Is(err, api.ErrUnauthorized) {
-		if wait := v.failures.take(origin(r.RemoteAddr), time.Now()); wait > 0 {
-			return store.Actor{}, tooMany("too many requests without a good key from this address", wait)
+		if err := v.limits.failures.Take(limit.Origin(r.RemoteAddr), 1); err != nil {
+			return store.Actor{}, err
 		}
 	}
 	return store.Actor{}, err

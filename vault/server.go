@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
 // A connection always has a deadline. A reveal extends its own by the time it may wait.
@@ -31,8 +32,7 @@ const maxHeader = 16<<10 - 4096
 // use another vault, waits up to StopTimeout for running requests, and returns nil.
 func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 	v.setAddress(l.Addr())
-	limited := newLimitListener(l, v.conf.maxConns())
-	l = wipedListener{limited}
+	l = v.listen(wipedListener{l})
 	if v.conf.TLS != nil {
 		c := v.conf.TLS.Clone()
 		c.NextProtos = []string{"http/1.1"}
@@ -45,7 +45,7 @@ func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ConnState:         limited.connState,
+		ConnContext:       limit.WithConn,
 		ErrorLog:          log.New(logWriter{v.log}, "", 0),
 		// HTTP/1.1 only: a connection has one request at a time, so the limit of connections also limits requests.
 		Protocols: new(http.Protocols),

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 	"github.com/Miosa-osa/miosa-env/vault/outgoing"
 	"github.com/Miosa-osa/miosa-env/vault/store"
@@ -23,9 +24,7 @@ import (
 type Config struct {
 	Store store.Config
 
-	Rate        float64       // requests per second and key, on average; 0: 100
-	Burst       int           // requests of one key at once; 0: 200
-	MaxConns    int           // open connections; more wait; 0: 16384
+	Limits      limit.Values  // of tenants, keys, addresses and the vault
 	StopTimeout time.Duration // for running requests when the vault stops; 0: 10 s
 	TLS         *tls.Config   // nil: plain HTTP
 
@@ -38,22 +37,6 @@ type Config struct {
 	OnRequest func(route string) // called for each request, with its route's name, such as "GET /egress/secrets/{id}"; nil: none
 }
 
-// Failed authentications per remote address: at once, and per second on average.
-const (
-	failBurst = 100
-	failRate  = 10
-)
-
-// maxWaits is how many reveals of one key may wait at the same time. Each holds a connection, and one key
-// must not hold them all.
-const maxWaits = 64
-
-// maxBuckets is how many keys, and addresses, are counted at the same time: about 300 bytes each.
-const maxBuckets = 1 << 16
-
-func (c Config) rate() float64              { return cmp.Or(c.Rate, 100) }
-func (c Config) burst() int                 { return cmp.Or(c.Burst, 200) }
-func (c Config) maxConns() int              { return cmp.Or(c.MaxConns, 16384) }
 func (c Config) stopTimeout() time.Duration { return cmp.Or(c.StopTimeout, 10*time.Second) }
 func (c Config) flowTime() time.Duration    { return cmp.Or(c.FlowTime, 10*time.Minute) }
 
@@ -63,12 +46,11 @@ func (c Config) outgoing() outgoing.Limits {
 
 // Validate returns every problem at once.
 func (c Config) Validate() error {
-	problems := []error{c.Store.Validate()}
+	problems := []error{c.Store.Validate(), c.Limits.Validate()}
 	for _, number := range []struct {
 		name     string
 		negative bool
 	}{
-		{"rate", c.Rate < 0}, {"burst", c.Burst < 0}, {"number of connections", c.MaxConns < 0},
 		{"stop timeout", c.StopTimeout < 0}, {"flow time", c.FlowTime < 0},
 		{"number of OAuth requests", c.OAuthRequests < 0}, {"rate of OAuth requests", c.OAuthRate < 0},
 	} {
@@ -84,9 +66,7 @@ type Vault struct {
 	conf     Config
 	log      zerolog.Logger
 	store    *store.Store
-	perKey   *buckets
-	failures *buckets
-	waits    *semaphores // of waiting reveals, by key
+	limits   limits
 	metrics  *metrics
 	ready    readiness
 	routes   []route
@@ -103,19 +83,16 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	metrics := newMetrics()
-	c.Store.OnAltered = func(table string) { metrics.altered.WithLabelValues(table).Inc() }
+	v := &Vault{conf: c, log: c.Store.Log}
+	v.limits.set(c.Limits)
+	v.metrics = newMetrics(&v.limits)
+	c.Store.Limits = c.Limits
+	c.Store.OnAltered = func(table string) { v.metrics.altered.WithLabelValues(table).Inc() }
 	s, err := store.Open(ctx, c.Store)
 	if err != nil {
 		return nil, err
 	}
-	v := &Vault{
-		conf: c, log: c.Store.Log, store: s,
-		perKey:   newBuckets(c.rate(), c.burst(), maxBuckets),
-		failures: newBuckets(failRate, failBurst, maxBuckets),
-		waits:    newSemaphores(maxWaits),
-		metrics:  metrics,
-	}
+	v.store = s
 	v.draining, v.drain = context.WithCancel(context.Background())
 	v.routes = v.keyRoutes()
 	v.outgoing = outgoing.New(c.outgoing())

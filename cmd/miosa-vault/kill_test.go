@@ -105,7 +105,8 @@ func (b *killedVault) launch(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.serve = &process{Cmd: exec.Command(path, "serve", "--data-dir", b.data(), "--root-key-file", b.rootKey(),
-		"--addr", "127.0.0.1:0", "--log-format", "json", "--rate", "1e6", "--burst", "1000000")}
+		"--addr", "127.0.0.1:0", "--log-format", "json", "--limit", "key_requests=1e6",
+		"--limit", "key_burst=1e6,tenant_requests=1e6,tenant_burst=1e6,requests=1e6,tenant_writes=1e6,writes=1e6,tenant_events=1e6,events=1e6")}
 	if err := b.serve.start(); err != nil {
 		t.Fatal(err)
 	}

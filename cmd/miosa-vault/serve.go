@@ -16,6 +16,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -28,9 +29,7 @@ type server struct {
 	addr           string
 	cert, key      string
 	allowPlainHTTP bool
-	rate           float64
-	burst          int
-	maxConns       int
+	limits         limit.Values
 	stopTimeout    time.Duration
 	oauthFile      string
 	oauthRequests  int
@@ -48,7 +47,11 @@ answers waiting reveals at once, and gives running requests the stop timeout to 
 --oauth-file names the OAuth providers that users can connect accounts at; docs/vault.md says what is in it.
 
 HUP reads the TLS certificate again. Plain http is served on loopback only, unless --allow-plain-http
-says that something in front ends TLS.`,
+says that something in front ends TLS.
+
+Limits keep one tenant from taking the whole vault; docs/vault.md explains them. With their defaults:
+
+` + limitsHelp(),
 		Flags: func(f *pflag.FlagSet) {
 			s.store.add(f, makes)
 			s.logs.add(f, "info")
@@ -56,9 +59,7 @@ says that something in front ends TLS.`,
 			f.StringVar(&s.cert, "tls-cert", "", "`FILE` PEM file with the certificate and its intermediates")
 			f.StringVar(&s.key, "tls-key", "", "`FILE` PEM file with the certificate's key")
 			f.BoolVar(&s.allowPlainHTTP, "allow-plain-http", false, "serve http without TLS off loopback too")
-			f.Float64Var(&s.rate, "rate", 100, "`NUMBER` how many requests a second one key may make in the long run")
-			f.IntVar(&s.burst, "burst", 200, "`NUMBER` how many requests one key may make at once")
-			f.IntVar(&s.maxConns, "max-connections", 16384, "`NUMBER` how many connections are open at the same time; more wait")
+			f.Var(limitsFlag{&s.limits}, "limit", "`NAME=NUMBER` set a limit of the list above; can be repeated; also MIOSA_VAULT_LIMITS, separated by spaces")
 			f.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "`DURATION` how long running requests get to finish when it stops")
 			f.StringVar(&s.oauthFile, "oauth-file", "", oauthUsage)
 			f.IntVar(&s.oauthRequests, "oauth-requests", 8, "`NUMBER` how many requests to providers and token URLs run for one tenant at the same time")
@@ -74,6 +75,10 @@ func (s *server) run(ctx context.Context, _ *cli.Invocation) (err error) {
 		return err
 	}
 	if err := s.check(); err != nil {
+		return err
+	}
+	limits, err := s.limitsOf(s.getenv(limitsVariable))
+	if err != nil {
 		return err
 	}
 	// Before anything is open, so that a signal closes it.
@@ -103,7 +108,7 @@ func (s *server) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	signal.Notify(hup, syscall.SIGHUP) // until the process ends: HUP must not kill it while it stops
 	reloading.Go(func() { cert.reloadOn(ctx, hup, log) })
 	v, err := vault.Open(ctx, vault.Config{
-		Store: config, Rate: s.rate, Burst: s.burst, MaxConns: s.maxConns,
+		Store: config, Limits: limits,
 		StopTimeout: s.stopTimeout, TLS: cert.tls(), OAuth: providers,
 		OAuthRequests: s.oauthRequests, OAuthRate: s.oauthRate,
 	})
@@ -162,8 +167,8 @@ func (s *server) check() error {
 	if (s.cert == "") != (s.key == "") {
 		return usage("--tls-cert and --tls-key go together", "give both, or neither on loopback")
 	}
-	if !(s.rate > 0) || math.IsInf(s.rate, 0) || s.burst < 1 || s.maxConns < 1 || s.stopTimeout <= 0 {
-		return usage("--rate, --burst, --max-connections and --stop-timeout must be more than 0", "leave them out for the defaults")
+	if s.stopTimeout <= 0 {
+		return usage("--stop-timeout must be more than 0", "leave it out for the default")
 	}
 	if s.oauthRequests < 1 || !(s.oauthRate > 0) || math.IsInf(s.oauthRate, 0) {
 		return usage("--oauth-requests and --oauth-rate must be more than 0", "leave them out for the defaults")

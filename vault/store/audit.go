@@ -82,7 +82,7 @@ func (s *Store) deny(ctx context.Context, a Actor, action string, r api.Resource
 	err := s.write(ctx, a, anyKey, func(t *txn) error {
 		return t.auditRepeat(api.Event{Action: action, Outcome: api.OutcomeDenied, ResourceType: r.Type, ResourceID: r.ID})
 	})
-	if errors.Is(err, api.ErrUnauthorized) {
+	if errors.Is(err, api.ErrUnauthorized) || errors.Is(err, api.ErrRateLimited) {
 		return err
 	}
 	if err != nil {

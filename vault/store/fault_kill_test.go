@@ -54,7 +54,7 @@ func TestWriterProcess(t *testing.T) {
 		return
 	}
 	ctx := context.Background()
-	s, err := Open(ctx, Config{DataDir: dir, RootKey: keyring.Root{File: filepath.Join(dir, "root.key")}, Log: zerolog.Nop()})
+	s, err := Open(ctx, Config{DataDir: dir, RootKey: keyring.Root{File: filepath.Join(dir, "root.key")}, Log: zerolog.Nop(), Limits: unlimited})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +314,7 @@ func (b *killedStore) compare(held map[string]int64) error {
 
 // end checks the final state and the integrity of the database file.
 func (b *killedStore) end(t *testing.T) {
-	s, err := Open(t.Context(), Config{DataDir: b.dir, RootKey: keyring.Root{File: filepath.Join(b.dir, "root.key")}, Log: zerolog.Nop()})
+	s, err := Open(t.Context(), Config{DataDir: b.dir, RootKey: keyring.Root{File: filepath.Join(b.dir, "root.key")}, Log: zerolog.Nop(), Limits: unlimited})
 	if err != nil {
 		t.Error(err)
 		return

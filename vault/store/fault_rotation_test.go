@@ -39,7 +39,7 @@ func TestRotatorProcess(t *testing.T) {
 	if json.Unmarshal([]byte(os.Getenv(rotatorEnv)), &job) != nil {
 		return
 	}
-	s, err := Open(t.Context(), Config{DataDir: job.Dir, RootKey: keyring.Root{File: filepath.Join(job.Dir, "root.key")}, Log: zerolog.Nop()})
+	s, err := Open(t.Context(), Config{DataDir: job.Dir, RootKey: keyring.Root{File: filepath.Join(job.Dir, "root.key")}, Log: zerolog.Nop(), Limits: unlimited})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/database/sqlite"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/lastuse"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/revocation"
 )
 
@@ -33,6 +34,7 @@ type Config struct {
 	DataDir  string         // folder of the database; created, 0700, unless Existing
 	RootKey  keyring.Root   // wraps the tenants' keysets
 	Existing bool           // return ErrNoVault for a folder without a database, and create nothing
+	Limits   limit.Values   // of tenants
 	Watch    time.Duration  // between checks for changes by other processes, at most 1 s; 0: 250 ms
 	Log      zerolog.Logger // gets no value and no key
 
@@ -57,7 +59,7 @@ func (c Config) Validate() error {
 	if c.Watch < 0 || c.Watch > time.Second {
 		watch = errors.New("watch interval must be 0 to 1s")
 	}
-	return errors.Join(folder, c.RootKey.Validate(), watch)
+	return errors.Join(folder, c.RootKey.Validate(), watch, c.Limits.Validate())
 }
 
 func (c Config) missing() error { return fmt.Errorf("%w in %s", ErrNoVault, c.DataDir) }
@@ -81,6 +83,8 @@ type Store struct {
 	log     zerolog.Logger
 	sets    cache.Cache[topic, []boundRow] // of resources, verified and still encrypted
 	altered alteredRows
+
+	limits limits
 
 	authenticated atomic.Pointer[authCache]
 	revocations   *revocation.List
@@ -141,7 +145,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		conf: c, db: db, keys: keys, hub: newHub(), log: c.Log, rescheduled: make(chan struct{}, 1), step: c.step,
+		conf: c, db: db, keys: keys, hub: newHub(), log: c.Log, limits: newLimits(c.Limits), rescheduled: make(chan struct{}, 1), step: c.step,
 	}
 	if s.step == nil {
 		s.step = func(string) error { return nil }

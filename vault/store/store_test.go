@@ -24,6 +24,7 @@ import (
 func storeAt(t testing.TB, dir string) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), Config{
+		Limits:  unlimited,
 		DataDir: dir,
 		RootKey: rootAt(t, dir),
 		Watch:   20 * time.Millisecond,

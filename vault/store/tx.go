@@ -54,9 +54,24 @@ const anyKey = ""
 
 // read returns the results of do, which reads one snapshot of the database. An actor whose key isn't for action is refused.
 func read[T any](ctx context.Context, s *Store, a Actor, action string, do func(*txn) (T, error)) (result T, err error) {
+	return readMuch(ctx, s, a, action, 0, do)
+}
+
+// readMuch is read for a number of bytes.
+func readMuch[T any](ctx context.Context, s *Store, a Actor, action string, bytes int, do func(*txn) (T, error)) (result T, err error) {
 	if err := s.Permit(ctx, a, action, a.Resource); err != nil {
 		return result, err
 	}
+	end, err := s.limits.turn(ctx, a, bytes)
+	if err != nil {
+		return result, err
+	}
+	defer end()
+	return readNow(ctx, s, a, do)
+}
+
+// readNow is read without waiting for a turn.
+func readNow[T any](ctx context.Context, s *Store, a Actor, do func(*txn) (T, error)) (result T, err error) {
 	const tries = 3
 	for try := 1; ; try++ {
 		err := s.db.Read(ctx, func(tx database.Tx) error {
@@ -76,9 +91,36 @@ func read[T any](ctx context.Context, s *Store, a Actor, action string, do func(
 // committed, or nothing. The resources that do wakes are woken after the commit. do may run twice, the first run undone,
 // so its effects outside of the transaction must not depend on how often it ran. action is as in read.
 func (s *Store) write(ctx context.Context, a Actor, action string, do func(*txn) error) error {
+	return s.change(ctx, a, action, 0, nil, do)
+}
+
+// change is write for a number of bytes. It returns invalid, the error of what was checked before, unless the actor is
+// refused: what is invalid doesn't delay the writes of others.
+func (s *Store) change(ctx context.Context, a Actor, action string, bytes int, invalid error, do func(*txn) error) error {
 	if err := s.Permit(ctx, a, action, a.Resource); err != nil {
 		return err
 	}
+	if invalid != nil {
+		return invalid
+	}
+	if action != anyKey {
+		if err := s.limits.write(a, bytes); err != nil {
+			return err
+		}
+	}
+	if err := s.limits.event(a); err != nil {
+		return err
+	}
+	end, err := s.limits.turn(ctx, a, bytes)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return s.writeNow(ctx, a, do)
+}
+
+// writeNow is write without waiting for a turn.
+func (s *Store) writeNow(ctx context.Context, a Actor, do func(*txn) error) error {
 	var t *txn
 	err := s.db.Write(ctx, func(tx database.Tx) (err error) {
 		t, err = s.begin(tx, a, do)

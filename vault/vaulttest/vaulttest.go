@@ -26,6 +26,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
@@ -75,6 +76,15 @@ func WithFlowTime(d time.Duration) Option {
 	return func(v *vault.Config) { v.FlowTime = d }
 }
 
+// unlimited are limits that no test reaches, except those of connections, waits and memory.
+func unlimited() (v limit.Values) {
+	for _, id := range []limit.ID{limit.KeyRequests, limit.KeyBurst, limit.TenantRequests, limit.TenantBurst, limit.Requests,
+		limit.TenantWrites, limit.Writes, limit.TenantEvents, limit.Events} {
+		v[id] = 1e6
+	}
+	return v
+}
+
 // Start starts a vault with a tenant and its key. Without an Option it has no rate limits and no log.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
@@ -84,8 +94,8 @@ func Start(t testing.TB, opts ...Option) *Server {
 	}
 	s := &Server{addr: "127.0.0.1:0", begun: map[string]int{}}
 	s.conf = vault.Config{
-		Store: store.Config{DataDir: t.TempDir(), RootKey: keyring.Root{Text: root}},
-		Rate:  1e6, Burst: 1e6,
+		Store:  store.Config{DataDir: t.TempDir(), RootKey: keyring.Root{Text: root}},
+		Limits: unlimited(),
 	}
 	s.conf.OnRequest = func(route string) {
 		s.mu.Lock()

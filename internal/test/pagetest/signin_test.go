@@ -9,6 +9,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/test/browser"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
 const password = `document.querySelector('main input').type === 'password' && document.querySelector('main input').autocomplete === 'off'`
@@ -120,7 +121,7 @@ func outage(t *testing.T, s *screen) {
 
 // Before the first response, the page does not claim that the vault is empty.
 func TestToldNothing(t *testing.T) {
-	s := open(browser.Start(t), t, func(c *vault.Config) { c.Rate, c.Burst = 2, 2 })
+	s := open(browser.Start(t), t, func(c *vault.Config) { c.Limits[limit.KeyRequests], c.Limits[limit.KeyBurst] = 2, 2 })
 	s.Put(t, "github", "v", production, "GH_TOKEN")
 	s.signIn()
 	s.shows("The vault has not responded yet.")

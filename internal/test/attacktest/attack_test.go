@@ -1,0 +1,214 @@
+package attacktest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+)
+
+const (
+	// noise is added to the allowed time of a reveal: other programs use the same processors.
+	noise = 25 * time.Millisecond
+	// maxMemory is the most memory that a vault may take.
+	maxMemory = 256 << 20
+	// attempts is how often an attack is repeated, on a new vault, if the victim's reveals were slow. A vault that
+	// lets one tenant slow others fails all of them; a busy machine doesn't.
+	attempts = 3
+)
+
+// attack is an attack of one tenant.
+type attack struct {
+	flags   []string                                          // of the vault
+	prepare func(t *testing.T, v *vault, own client) attacker // own is a tenant key of the attacker; nil: uses own only
+	limits  []string                                          // that the vault must name to the attacker, or count
+	after   func(t *testing.T, v *vault)                      // nil: nothing more to check
+}
+
+// duration is how long an attack takes.
+func duration(t *testing.T) time.Duration {
+	t.Helper()
+	text := os.Getenv("MIOSA_ATTACK_SECONDS")
+	switch seconds, err := strconv.Atoi(text); {
+	case text != "" && err != nil:
+		t.Fatal(err)
+	case text != "":
+		return time.Duration(seconds) * time.Second
+	case testing.Short():
+		return 3 * time.Second
+	}
+	return 10 * time.Second
+}
+
+// run runs the attack of the test, whose loop is in loops, while the victim's values are revealed.
+func (a attack) run(t *testing.T) {
+	t.Helper()
+	for try := 1; ; try++ {
+		slow := a.try(t)
+		if slow == "" {
+			return
+		}
+		if try == attempts {
+			t.Fatal(slow)
+		}
+		t.Log(slow + "; trying again")
+	}
+}
+
+// try returns a text if the victim's reveals were slow.
+func (a attack) try(t *testing.T) (slow string) {
+	t.Helper()
+	v := start(t, a.flags...)
+	victim := v.tenant(t, "victim")
+	for i := range 5 {
+		put(t, victim, fmt.Sprint("SECRET_", i), "0123456789abcdef0123456789abcdef", "victim")
+	}
+	reader := resourceKey(t, victim, "victim")
+	own := v.tenant(t, "attacker")
+	from := attacker{Clients: []client{own}}
+	if a.prepare != nil {
+		from = a.prepare(t, v, own)
+	}
+	took := duration(t)
+	before := reveals(t, reader, took/2)
+	loop := startLoop(t, from)
+	during := reveals(t, reader, took)
+	refused := loop.stop(t)
+	after := reveals(t, reader, took/4)
+
+	quiet := max(percentile(before, 99), percentile(after, 99))
+	attacked, memory := percentile(during, 99), v.memory(t)
+	t.Logf("p99 of a reveal: quiet %v, attacked %v (of %d); memory %d MiB; disk %d MiB; refused %v",
+		quiet.Round(time.Microsecond), attacked.Round(time.Microsecond), len(during), memory>>20, v.disk(t)>>20, refused)
+	if memory > maxMemory {
+		t.Errorf("the vault took %d MiB, at most %d", memory>>20, maxMemory>>20)
+	}
+	for _, limit := range a.limits {
+		if v.metric(t, "miosa_vault_limit_refusals_total", `"`+limit+`"`) == 0 {
+			t.Errorf("%s refused nothing", limit)
+		}
+	}
+	if a.after != nil {
+		a.after(t, v)
+	}
+	if attacked > 2*quiet+noise {
+		return fmt.Sprintf("while another tenant attacks, the p99 of a reveal is %v; without it %v", attacked, quiet)
+	}
+	return ""
+}
+
+// percentile returns the p-th percentile.
+func percentile(times []time.Duration, p int) time.Duration {
+	slices.Sort(times)
+	return times[(len(times)-1)*p/100]
+}
+
+// reveals reveals the victim's values for a time and returns how long each reveal took. Every fifth one uses a new connection.
+func reveals(t *testing.T, reader client, d time.Duration) (times []time.Duration) {
+	t.Helper()
+	kept, fresh := &http.Transport{}, &http.Transport{DisableKeepAlives: true}
+	defer kept.CloseIdleConnections()
+	for end := time.Now().Add(d); time.Now().Before(end); <-time.After(15 * time.Millisecond) {
+		ask, err := request("victim", "", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := json.Marshal(ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		through := kept
+		if len(times)%5 == 4 {
+			through = fresh
+		}
+		begun := time.Now()
+		status, text, err := post(reader, through, body)
+		times = append(times, time.Since(begun))
+		if err != nil || status != http.StatusOK {
+			t.Fatalf("the victim's reveal: status %d %s, error %v", status, text[:min(len(text), 200)], err)
+		}
+	}
+	return times
+}
+
+func post(c client, through *http.Transport, body []byte) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(context.Background(), "POST", c.URL+"/egress/bindings/reveal", bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+c.Key)
+	res, err := (&http.Client{Transport: through, Timeout: 30 * time.Second}).Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	var text bytes.Buffer
+	_, err = text.ReadFrom(res.Body)
+	return res.StatusCode, text.Bytes(), err
+}
+
+// loop is a running attack.
+type loop struct {
+	process *exec.Cmd
+	out     bytes.Buffer
+	ended   chan error
+}
+
+// startLoop starts the test's loop in a process of its own, with a low priority.
+func startLoop(t *testing.T, from attacker) *loop {
+	t.Helper()
+	state, err := json.Marshal(&from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &loop{process: exec.Command(os.Args[0]), ended: make(chan error, 1)}
+	l.process.Env = append(os.Environ(), loopVariable+"="+t.Name())
+	l.process.Stdin, l.process.Stdout, l.process.Stderr = bytes.NewReader(state), &l.out, os.Stderr
+	l.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := l.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.process.Process.Kill() })
+	if err := lowPriority(l.process.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	go func() { l.ended <- l.process.Wait() }()
+	return l
+}
+
+// stop ends the loop and returns the refusals by limit.
+func (l *loop) stop(t *testing.T) map[string]int {
+	t.Helper()
+	_ = l.process.Process.Signal(syscall.SIGTERM)
+	var err error
+	if !poll.Within(patience, func() bool {
+		select {
+		case err = <-l.ended:
+			return true
+		default:
+			return false
+		}
+	}) {
+		t.Fatal("the attack doesn't end")
+	}
+	var a attacker
+	if err != nil || json.Unmarshal(l.out.Bytes(), &a) != nil {
+		t.Fatalf("the attack failed: %v", err)
+	}
+	return a.Refused
+}
+
+func notifyContext() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), syscall.SIGTERM)
+}
