@@ -118,7 +118,7 @@ func TestAttack_HangingTokenURLs(t *testing.T) {
 		}
 	}
 	hang.Store(true)
-	tamper(t, c.vault.store, `UPDATE oauth_grants SET due_at = 1 WHERE tenant_id = $1`, evil.owner.TenantID)
+	alter(t, c.vault.store, `UPDATE oauth_grants SET due_at = 1 WHERE tenant_id = $1`, evil.owner.TenantID)
 	nudgeScheduler(t, c)
 	most := int32(c.conf.outgoing().PerTenant)
 	poll.Until(t, 20*time.Second, "requests hang", func() bool { return running.Load() == most })
@@ -176,7 +176,7 @@ func TestAttack_HangingIssuer(t *testing.T) {
 			t.Fatalf("status %d: %s", w.Code, w.Body)
 		}
 	}
-	tamper(t, c.vault.store, `UPDATE oauth_grants SET due_at = 1 WHERE tenant_id = $1`, evil.owner.TenantID)
+	alter(t, c.vault.store, `UPDATE oauth_grants SET due_at = 1 WHERE tenant_id = $1`, evil.owner.TenantID)
 	nudgeScheduler(t, c)
 	poll.Until(t, 20*time.Second, "the issuer is asked", func() bool { return asked.Load() > 0 })
 	var claims int
