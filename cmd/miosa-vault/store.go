@@ -12,6 +12,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/harden"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
+	"github.com/Miosa-osa/miosa-env/internal/trusted"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
@@ -20,6 +21,7 @@ import (
 type storeFlags struct {
 	dataDir     string
 	rootKeyFile string
+	shared      bool
 }
 
 // Parts of help texts: when a command creates a missing folder and database.
@@ -33,6 +35,7 @@ func (f *storeFlags) add(flags *pflag.FlagSet, making string) {
 	flags.StringVar(&f.dataDir, "data-dir", "", "`DIR` the folder of the database"+making+" (required)")
 	flags.StringVar(&f.rootKeyFile, "root-key-file", "",
 		"`FILE` the root key; without it the systemd credential "+keyring.Credential+", then "+keyring.EnvName)
+	flags.BoolVar(&f.shared, "allow-shared", false, "let other users be able to change the database, the root key, or a directory above them")
 }
 
 const hintNoVault = "check --data-dir; keys create --tenant NAME, without --resource, makes a new vault, and so does serve"
@@ -52,12 +55,17 @@ func (f *storeFlags) config(p *program, log zerolog.Logger) (store.Config, error
 		return store.Config{}, cli.WithHint(fmt.Errorf("erase %s from the environment: %w", keyring.EnvName, err),
 			"mount /proc, or name a file with --root-key-file")
 	}
-	return store.Config{DataDir: f.dataDir, RootKey: root, Log: log}, nil
+	return store.Config{DataDir: f.dataDir, RootKey: root, Shared: f.shared, Log: log}, nil
 }
 
 // withStoreHint adds a hint to an error of store.Open.
 func withStoreHint(err error) error {
+	var unsafe *trusted.Error
 	switch {
+	case errors.As(err, &unsafe) && unsafe.UID >= 0:
+		return cli.WithHint(err, fmt.Sprintf("run miosa-vault as that user, or: %s; --allow-shared lets it through", unsafe.Fix()))
+	case errors.As(err, &unsafe):
+		return cli.WithHint(err, unsafe.Fix()+"; --allow-shared lets it through")
 	case errors.Is(err, store.ErrNoVault):
 		return cli.WithHint(err, hintNoVault)
 	case errors.Is(err, fs.ErrNotExist):

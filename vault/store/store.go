@@ -20,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/trusted"
 	"github.com/Miosa-osa/miosa-env/vault/cache"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/database/sqlite"
@@ -35,6 +36,7 @@ type Config struct {
 	RootKey  keyring.Root   // wraps the tenants' keysets
 	Existing bool           // return ErrNoVault for a folder without a database, and create nothing
 	Limits   limit.Values   // of tenants
+	Shared   bool           // accept files and folders that other users can change
 	Watch    time.Duration  // between checks for changes by other processes, at most 1 s; 0: 250 ms
 	Log      zerolog.Logger // gets no value and no key
 
@@ -65,6 +67,25 @@ func (c Config) Validate() error {
 func (c Config) missing() error { return fmt.Errorf("%w in %s", ErrNoVault, c.DataDir) }
 
 func (c Config) watch() time.Duration { return cmp.Or(c.Watch, 250*time.Millisecond) }
+
+// checkFiles returns an error if another user can change or replace the files of the store, or the root key's.
+func (c Config) checkFiles() error {
+	if c.Shared {
+		return nil
+	}
+	for _, file := range append(sqlite.Files(c.DataDir), c.revocations()) {
+		if err := trusted.Check(file); err != nil {
+			return fmt.Errorf("data folder %s: %w", c.DataDir, err)
+		}
+	}
+	if c.RootKey.File == "" {
+		return nil
+	}
+	if err := trusted.Check(c.RootKey.File); err != nil {
+		return fmt.Errorf("root key %s: %w", c.RootKey.File, err)
+	}
+	return nil
+}
 
 func (c Config) revocations() string {
 	return cmp.Or(c.Revocations, filepath.Join(c.DataDir, "revocations"))
@@ -122,6 +143,9 @@ func (a Actor) isTenant() bool { return a.Resource == api.Resource{} }
 // Open opens or creates the database, migrates it, and checks the root key.
 func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if err := c.checkFiles(); err != nil {
 		return nil, err
 	}
 	if c.Existing {

@@ -71,7 +71,7 @@ func CoreOf(t testing.TB, pid int) ([]byte, bool) {
 		return nil, false
 	}
 	core := filepath.Join(t.TempDir(), "core")
-	if out, err := exec.Command(gcore, "-a", "-o", core, strconv.Itoa(pid)).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), gcore, "-a", "-o", core, strconv.Itoa(pid)).CombinedOutput(); err != nil {
 		t.Logf("SKIPPED in part: no core can be made: %v\n%s", err, out)
 		return nil, false
 	}

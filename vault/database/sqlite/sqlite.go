@@ -35,6 +35,12 @@ type db struct {
 	close context.CancelFunc
 }
 
+// Files returns the paths of a database's files, which need not exist.
+func Files(dir string) []string {
+	path := filepath.Join(dir, fileName)
+	return []string{path, path + "-wal", path + "-shm"}
+}
+
 // Exists reports whether dir holds a database.
 func Exists(dir string) (bool, error) {
 	_, err := os.Stat(filepath.Join(dir, fileName))

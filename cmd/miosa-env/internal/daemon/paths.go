@@ -6,44 +6,39 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/Miosa-osa/miosa-env/agent/listener"
 	"github.com/Miosa-osa/miosa-env/agent/socket"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/inject/output"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/trusted"
 )
 
 // checkFile refuses a configuration that another user could change or replace, since its hooks are run.
 func checkFile(path string) error {
-	whole, err := filepath.EvalSymlinks(path)
-	if err != nil {
+	if _, err := os.Stat(path); err != nil {
 		return program.FileError("configuration", path, err)
 	}
-	for _, dir := range slices.Compact([]string{filepath.Dir(program.AbsolutePath(path)), filepath.Dir(program.AbsolutePath(whole))}) {
-		info, err := os.Stat(dir)
-		switch {
-		case err != nil:
-			return program.FileError("configuration", path, err)
-		case info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0:
-			return cli.WithHint(fmt.Errorf("configuration %s: others may write to its directory %s, and have anything run by putting another in its place", path, dir), "chmod go-w "+dir)
-		}
+	err := trusted.Check(path)
+	if err == nil {
+		return nil
 	}
-	info, err := os.Stat(path)
-	if err != nil {
+	var unsafe *trusted.Error
+	if !errors.As(err, &unsafe) {
 		return program.FileError("configuration", path, err)
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	switch {
-	case ok && st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return cli.WithHint(fmt.Errorf("configuration %s: it belongs to uid %d, who could have anything run by it", path, st.Uid), fmt.Sprintf("chown %d %s", os.Geteuid(), path))
-	case info.Mode().Perm()&0o022 != 0:
-		return cli.WithHint(fmt.Errorf("configuration %s: others may write to it, and have anything run by it", path), "chmod go-w "+path)
+	what, how := "its directory "+unsafe.Path, "by putting another in its place"
+	if unsafe.Self {
+		unsafe.Path = path
+		what, how = "it", "by it"
 	}
-	return nil
+	problem := "others may write to " + what + ", and have anything run "
+	if unsafe.UID >= 0 {
+		problem = fmt.Sprintf("%s belongs to uid %d, who could have anything run ", what, unsafe.UID)
+	}
+	return cli.WithHint(fmt.Errorf("configuration %s: %s%s", path, problem, how), unsafe.Fix())
 }
 
 // look checks the paths of the socket and the outputs, as starting would.
