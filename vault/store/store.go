@@ -105,7 +105,7 @@ type Store struct {
 	sets    cache.Cache[topic, []boundRow] // of resources, verified and still encrypted
 	altered alteredRows
 
-	limits limits
+	limits *limit.Operations
 
 	authenticated atomic.Pointer[authCache]
 	revocations   *revocation.List
@@ -136,6 +136,14 @@ type Actor struct {
 
 	mac   string // of the key's row
 	local bool   // the operator on this machine or the vault itself: there is no key to check
+}
+
+// limited is the tenant whose limits the actor has; "": none has.
+func (a Actor) limited() string {
+	if a.local {
+		return ""
+	}
+	return a.TenantID
 }
 
 func (a Actor) isTenant() bool { return a.Resource == api.Resource{} }
@@ -169,7 +177,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		conf: c, db: db, keys: keys, hub: newHub(), log: c.Log, limits: newLimits(c.Limits), rescheduled: make(chan struct{}, 1), step: c.step,
+		conf: c, db: db, keys: keys, hub: newHub(), log: c.Log, limits: limit.NewOperations(&c.Limits), rescheduled: make(chan struct{}, 1), step: c.step,
 	}
 	if s.step == nil {
 		s.step = func(string) error { return nil }

@@ -62,7 +62,7 @@ func readMuch[T any](ctx context.Context, s *Store, a Actor, action string, byte
 	if err := s.Permit(ctx, a, action, a.Resource); err != nil {
 		return result, err
 	}
-	end, err := s.limits.turn(ctx, a, bytes)
+	end, err := s.limits.Turn(ctx, a.limited(), bytes)
 	if err != nil {
 		return result, err
 	}
@@ -104,14 +104,14 @@ func (s *Store) change(ctx context.Context, a Actor, action string, bytes int, i
 		return invalid
 	}
 	if action != anyKey {
-		if err := s.limits.write(a, bytes); err != nil {
+		if err := s.limits.Write(a.limited(), bytes); err != nil {
 			return err
 		}
 	}
-	if err := s.limits.event(a); err != nil {
+	if err := s.limits.Event(a.limited()); err != nil {
 		return err
 	}
-	end, err := s.limits.turn(ctx, a, bytes)
+	end, err := s.limits.Turn(ctx, a.limited(), bytes)
 	if err != nil {
 		return err
 	}

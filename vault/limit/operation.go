@@ -1,0 +1,77 @@
+package limit
+
+import (
+	"context"
+	"runtime"
+)
+
+// LargeBytes is the size of what an operation reads or writes from which on it is large: it takes milliseconds of a processor.
+const LargeBytes = 64 << 10
+
+// smallTurns is how many small operations of a tenant run at the same time. As many share one commit.
+const smallTurns = 16
+
+// Operations limits what a tenant does with the store. With the tenant "", which is the operator's, everything is allowed.
+type Operations struct {
+	Values       *Values
+	tenantWrites *Rate
+	writes       *Rate
+	tenantEvents *Rate
+	events       *Rate
+	small, large *Turns
+}
+
+// NewOperations returns the limits of a store.
+func NewOperations(v *Values) *Operations {
+	return &Operations{
+		Values:       v,
+		tenantWrites: NewRate(v, TenantWrites, 0), writes: NewRate(v, Writes, 0),
+		tenantEvents: NewRate(v, TenantEvents, 0), events: NewRate(v, Events, 0),
+		small: NewTurns(smallTurns), large: NewTurns(max(1, runtime.GOMAXPROCS(0)/2)),
+	}
+}
+
+// Turn waits until the tenant may run an operation that reads or writes a number of bytes, until the caller ends it.
+// Errors: ctx's own.
+func (o *Operations) Turn(ctx context.Context, tenant string, bytes int) (end func(), err error) {
+	switch {
+	case tenant == "":
+		return func() {}, nil
+	case bytes >= LargeBytes:
+		return o.large.Take(ctx, tenant)
+	}
+	return o.small.Take(ctx, tenant)
+}
+
+// Event counts an audit event before it is written. Errors: ErrRateLimited.
+func (o *Operations) Event(tenant string) error {
+	if tenant == "" {
+		return nil
+	}
+	if err := o.tenantEvents.Take(tenant, 1); err != nil {
+		return err
+	}
+	return o.events.Take("", 1)
+}
+
+// Write counts a change of a number of bytes before it is made. Errors: ErrRateLimited.
+func (o *Operations) Write(tenant string, bytes int) error {
+	if tenant == "" {
+		return nil
+	}
+	n := 1 + bytes/LargeBytes
+	if err := o.tenantWrites.Take(tenant, n); err != nil {
+		return err
+	}
+	return o.writes.Take("", n)
+}
+
+// boundPerWrite is the number of bindings that a change reads which count as one more change.
+const boundPerWrite = 64
+
+// Touched counts the bindings that a change has read.
+func (o *Operations) Touched(tenant string, bindings int) {
+	if n := bindings / boundPerWrite; n > 0 && tenant != "" {
+		o.tenantWrites.Charge(tenant, n)
+	}
+}
