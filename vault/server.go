@@ -32,7 +32,7 @@ const maxHeader = 16<<10 - 4096
 // use another vault, waits up to StopTimeout for running requests, and returns nil.
 func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 	v.setAddress(l.Addr())
-	l = v.listen(wipedListener{l})
+	l = v.listen(wipedListener{l, v.conf.TLS != nil})
 	if v.conf.TLS != nil {
 		c := v.conf.TLS.Clone()
 		c.NextProtos = []string{"http/1.1"}
