@@ -231,3 +231,38 @@ func TestUnknownProvider(t *testing.T) {
 	c.reopen()
 	poll.Until(t, 10*time.Second, "refreshed by one that knows the provider", func() bool { return c.secret().Version == 2 })
 }
+
+// The answer for a token URL is the same, byte for byte, whether its host is private, the vault itself, or a port on which
+// nothing listens.
+func TestAttack_PrivateHosts(t *testing.T) {
+	t.Parallel() // each refusal takes seconds
+	c := newConnected(t, 3600)
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(c.provider.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	urls := []string{"https://127.0.0.1:" + port, "https://127.0.0.1:1", "https://10.0.0.1", "https://169.254.169.254/latest", "https://[::1]:" + port,
+		"https://[64:ff9b::7f00:1]:" + port, "https://vault.example"}
+	answers := make([]string, len(urls))
+	var all sync.WaitGroup
+	for i, u := range urls {
+		all.Go(func() {
+			r := httptest.NewRequest("POST", "https://vault.example"+basePath+"/egress/secrets", strings.NewReader(
+				`{"name":"m","type":"oauth_machine","value":"s","metadata":{"oauth":{"token_url":"`+u+`","client_id":"m"}}}`))
+			r.Header.Set("Authorization", "Bearer "+c.key.Reveal())
+			r.Header.Set("X-Request-ID", "same")
+			w := httptest.NewRecorder()
+			c.vault.handler().ServeHTTP(w, r)
+			answers[i] = fmt.Sprint(w.Code, w.Header(), w.Body)
+		})
+	}
+	all.Wait()
+	for i, answer := range answers {
+		if answer != answers[0] || !strings.HasPrefix(answer, "503") || !strings.Contains(answer, "it must have a public address") {
+			t.Errorf("%s: %s", urls[i], answer)
+		}
+	}
+	if n := c.provider.requests(); n != 0 {
+		t.Errorf("%d requests reached a loopback address", n)
+	}
+}

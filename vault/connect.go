@@ -175,6 +175,7 @@ func (v *Vault) mint(c *call, n *api.NewSecret) error {
 	defer release()
 	token, err := v.conf.OAuth.Mint(c.ctx(), n.Metadata, n.Value)
 	if err != nil {
+		v.log.Warn().Err(err).Str("request_id", c.actor.RequestID).Msg("token not issued")
 		return mintError(err)
 	}
 	n.Value, n.RefreshToken, n.ExpiresAt = token.Access, n.Value, token.ExpiresAt
@@ -210,8 +211,8 @@ func mintError(err error) error {
 		return api.NewError(api.ErrInvalid, "the token_url refused the client: "+failed.Code)
 	}
 	text := "the token_url gave no token: " + failed.Code
-	if errors.Is(err, oauth.ErrNotPublic) { // the tenant has named the URL
-		text += ": " + oauth.ErrNotPublic.Error()
+	if failed.Unreachable() { // the same for all hosts: the tenant has named the URL
+		text += ": it must have a public address, unless the vault's operator allows it"
 	}
 	e := api.NewError(api.ErrUnavailable, text)
 	e.RetryAfter = max(failed.RetryAfter, 5*time.Second)

@@ -2,15 +2,12 @@ package oauth
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -20,32 +17,19 @@ import (
 
 const (
 	requestTimeout = 15 * time.Second // a whole request to a provider
+	connectTimeout = 5 * time.Second  // finding its address, and connecting
 	maxBody        = 1 << 20          // bytes of a response
 )
 
 // client connects to providers that the operator configured, through a proxy from the environment.
-var client = newClient(http.ProxyFromEnvironment, nil)
-
-// publicClient connects to hosts that a tenant named, at public addresses only. It uses no proxy, since only the proxy
-// would see the address.
-var publicClient = newClient(nil, func(_, address string, _ syscall.RawConn) error {
-	to, err := netip.ParseAddrPort(address)
-	if err != nil || !public(to.Addr()) {
-		return ErrNotPublic
-	}
-	return nil
-})
-
-// ErrNotPublic is the cause of an Error if a tenant's URL doesn't have a public address.
-var ErrNotPublic = errors.New("the address is not a public one; an operator can allow the URL under [machine] token_urls")
+var client = newClient(http.ProxyFromEnvironment, (&net.Dialer{Timeout: connectTimeout}).DialContext)
 
 // newClient follows no redirects, which would send codes and secrets to another host.
-func newClient(proxy func(*http.Request) (*url.URL, error), control func(network, address string, c syscall.RawConn) error) *http.Client {
-	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: control}
+func newClient(proxy func(*http.Request) (*url.URL, error), dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Client {
 	return &http.Client{
 		Timeout: requestTimeout,
 		Transport: limited{&http.Transport{
-			Proxy: proxy, DialContext: dialer.DialContext, TLSHandshakeTimeout: 5 * time.Second,
+			Proxy: proxy, DialContext: dial, TLSHandshakeTimeout: 5 * time.Second,
 			// An idle connection may be closed while a request is sent on it, and it is unknown whether the
 			// provider has received that request.
 			DisableKeepAlives: true,

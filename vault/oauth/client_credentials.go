@@ -4,14 +4,18 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
 // machine is a client of the client credentials grant (RFC 6749, 4.4), under "oauth" in a secret's metadata.
@@ -61,20 +65,33 @@ func TokenHost(metadata json.RawMessage) string {
 }
 
 // Mint gets a token for the client in a secret's metadata, with its client secret. A tenant names the token URL, so it
-// must have a public address, unless the configuration lists the URL.
+// must have a public address, unless the configuration lists the URL. Otherwise, a tenant can't tell why there was no
+// connection: the error and the time are the same for every host.
 // Errors: api.ErrInvalid for metadata without a client; *Error.
 func (ps *Providers) Mint(ctx context.Context, metadata json.RawMessage, secret api.Value) (Token, error) {
 	m, err := machineOf(metadata)
 	if err != nil {
 		return Token{}, err
 	}
-	httpClient := publicClient
 	if ps != nil && slices.Contains(ps.machineURLs, m.TokenURL) {
-		httpClient = client
+		return m.mint(ctx, client, secret)
 	}
+	var d publicDialer
+	if ps != nil {
+		d = publicDialer{publicURL: ps.PublicURL, resolver: ps.resolver}
+	}
+	earliest := time.Now().Add(connectTimeout)
+	token, err := m.mint(ctx, d.client(), secret)
+	if failed, ok := errors.AsType[*Error](err); ok && failed.Unreachable() {
+		_ = delay.Sleep(ctx, time.Until(earliest)) // ctx ends: nobody waits for the answer
+	}
+	return token, err
+}
+
+func (m machine) mint(ctx context.Context, with *http.Client, secret api.Value) (Token, error) {
 	c := clientcredentials.Config{
 		ClientID: m.ClientID, ClientSecret: secret.Reveal(), TokenURL: m.TokenURL, Scopes: m.Scopes,
 		AuthStyle: cmp.Or(authStyles[m.Auth], oauth2.AuthStyleInHeader),
 	}
-	return requestToken(ctx, httpClient, m.Scopes, c.Token)
+	return requestToken(ctx, with, m.Scopes, c.Token)
 }

@@ -57,6 +57,9 @@ func (e *Error) GrantRefused() bool {
 	return true
 }
 
+// Unreachable reports whether there was no connection to the provider.
+func (e *Error) Unreachable() bool { return e.Code == codeUnreachable }
+
 // Answered reports whether the provider has sent any response.
 func (e *Error) Answered() bool { return !silentCodes[e.Code] }
 
@@ -79,8 +82,8 @@ var transientCodes = map[string]bool{
 func newError(err error, sent bool) error {
 	res, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok {
-		if errors.Is(err, ErrNotPublic) {
-			err = ErrNotPublic
+		if errors.Is(err, errNotPublic) {
+			err = errNotPublic
 		}
 		if !sent { // so err can contain no secret
 			return &Error{Outcome: Unsent, Code: codeUnreachable, cause: err}

@@ -544,6 +544,7 @@ func TestCheckIssuer(t *testing.T) {
 }
 
 func TestMint(t *testing.T) {
+	t.Parallel() // a refusal takes seconds
 	s := serve(t)
 	s.answer = answering("application/json", `{"access_token":"at","expires_in":60}`)
 	client := func(path string) json.RawMessage {
@@ -552,7 +553,7 @@ func TestMint(t *testing.T) {
 	var none *Providers
 	_, err := none.Mint(t.Context(), client("/t"), api.NewValue([]byte("s")))
 	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Outcome != Unsent || !errors.Is(e, ErrNotPublic) || len(s.asked()) != 0 {
+	if !ok || e.Outcome != Unsent || !errors.Is(e, errNotPublic) || len(s.asked()) != 0 {
 		t.Fatalf("loopback, named by a tenant: got %v, asked %d times", err, len(s.asked()))
 	}
 	ps := load(t, "[machine]\ntoken_urls=['"+s.URL+"/t']")

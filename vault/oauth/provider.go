@@ -8,6 +8,7 @@ package oauth
 import (
 	"cmp"
 	"context"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -198,6 +199,7 @@ type Providers struct {
 	redirectURIs []string
 	machineURLs  []string // token URLs of client credentials that need not be public
 	list         []*Provider
+	resolver     *net.Resolver // of token URLs' hosts; nil: the system's
 }
 
 // List describes the providers, in the order of the file.
