@@ -25,6 +25,7 @@ const (
 	rateInterval    = 500 * time.Millisecond // the same, while a tenant has reached its rate of requests
 	refreshTimeout  = 5 * time.Second        // how long a reveal waits for tokens that have expired
 	claimPause      = 100 * time.Millisecond // between tries to claim what another process has claimed
+	flowInterval    = 10 * time.Minute       // between deletions of old flows
 	storePause      = time.Second            // between tries to store a token while the store is unavailable
 )
 
@@ -53,6 +54,7 @@ func newRefresher(s *store.Store, providers *oauth.Providers, limiter *outgoing.
 		step: func(string) error { return nil }}
 	r.any.Store(true) // until the schedules are read
 	r.active.Go(func() { r.run(ctx) })
+	r.active.Go(func() { r.expireFlows(ctx) })
 	return r
 }
 
@@ -88,6 +90,16 @@ func (r *refresher) run(ctx context.Context) {
 			r.any.Store(true)
 		case <-time.After(wait):
 		}
+	}
+}
+
+// expireFlows deletes old flows, now and then.
+func (r *refresher) expireFlows(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := r.store.ExpireFlows(ctx); err != nil && ctx.Err() == nil {
+			r.log.Warn().Err(err).Msg("cannot delete old OAuth flows")
+		}
+		_ = delay.Sleep(ctx, flowInterval)
 	}
 }
 

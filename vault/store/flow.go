@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -23,6 +24,16 @@ const exchangeTime = time.Minute
 
 // flowsKept is how long ended flows can be looked up.
 const flowsKept = 24 * time.Hour
+
+// How many flows a tenant may have pending, and how many it has at all: beyond that, the oldest that aren't pending are
+// deleted.
+const (
+	maxPendingFlows = 1000
+	maxFlows        = 10 * maxPendingFlows
+)
+
+// flowBatch is how many flows one transaction deletes: others write in between.
+const flowBatch = 1000
 
 // ConnectedSecret is the secret that connecting an account creates, without its value.
 func ConnectedSecret(s api.OAuthSecret, provider string) api.NewSecret {
@@ -121,7 +132,8 @@ func (f Flow) actor(from Actor) Actor {
 	return from
 }
 
-// AddFlow stores and audits a flow, and deletes old ones. Errors: ErrConflict if its binding couldn't be created.
+// AddFlow stores and audits a flow, and deletes old ones. Errors: ErrConflict if its binding couldn't be created;
+// ErrRateLimited if too many flows of the tenant are pending.
 func (s *Store) AddFlow(ctx context.Context, a Actor, f Flow, state string) error {
 	want, err := f.Wanted()
 	if err != nil {
@@ -137,7 +149,7 @@ func (s *Store) AddFlow(ctx context.Context, a Actor, f Flow, state string) erro
 				return err
 			}
 		}
-		if err := t.Exec(`DELETE FROM oauth_flows WHERE created_at < $1`, t.now.Add(-flowsKept).UnixMicro()); err != nil {
+		if err := t.makeRoomForFlow(); err != nil {
 			return err
 		}
 		f.stateHash = hashOf(state)
@@ -149,6 +161,52 @@ func (s *Store) AddFlow(ctx context.Context, a Actor, f Flow, state string) erro
 		}
 		return t.audit(api.Event{Action: actOAuthStart, Detail: f.Provider, ResourceType: want.ResourceType, ResourceID: want.ResourceID})
 	})
+}
+
+// makeRoomForFlow deletes old flows, and those of the tenant beyond maxFlows. Errors: ErrRateLimited.
+func (t *txn) makeRoomForFlow() error {
+	if _, err := t.expireFlows(); err != nil {
+		return err
+	}
+	const pending = `status IN ('` + api.FlowPending + `', '` + flowExchanging + `') AND expires_at > $2`
+	var n int
+	err := t.QueryRow(`SELECT COUNT(*) FROM oauth_flows WHERE tenant_id = $1 AND `+pending, t.actor.TenantID, t.now.UnixMicro()).Scan(&n)
+	if err != nil {
+		return err
+	}
+	if n >= maxPendingFlows {
+		e := api.NewError(api.ErrRateLimited, fmt.Sprintf("this tenant has %d pending OAuth flows, which is the limit: they end when their users return, or expire", n))
+		e.RetryAfter = time.Minute
+		return e
+	}
+	return t.Exec(`DELETE FROM oauth_flows WHERE tenant_id = $1 AND NOT (`+pending+`) AND created_at <=
+		(SELECT created_at FROM oauth_flows WHERE tenant_id = $1 ORDER BY created_at DESC LIMIT 1 OFFSET $3)`,
+		t.actor.TenantID, t.now.UnixMicro(), maxFlows-1)
+}
+
+// expireFlows deletes a batch of flows that have been kept long enough, and returns their number.
+func (t *txn) expireFlows() (n int, err error) {
+	old, err := collect(t, itself, `SELECT id FROM oauth_flows WHERE created_at < $1 LIMIT $2`, t.now.Add(-flowsKept).UnixMicro(), flowBatch)
+	for _, id := range old {
+		if err == nil {
+			err = t.Exec(`DELETE FROM oauth_flows WHERE id = $1`, id)
+		}
+	}
+	return len(old), err
+}
+
+// ExpireFlows deletes the flows that have been kept long enough.
+func (s *Store) ExpireFlows(ctx context.Context) error {
+	for n := flowBatch; n == flowBatch; {
+		err := s.write(ctx, Actor{local: true}, anyKey, func(t *txn) (err error) {
+			n, err = t.expireFlows()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mayBind returns ErrConflict if n's variable is bound to a secret that n doesn't replace.
