@@ -34,7 +34,7 @@ func TestAttack_FlowsPileUp(t *testing.T) {
 	}
 	copies(pending-1, api.FlowPending)
 	w := evil.do("POST", "/egress/oauth/start", `{"provider":"acme"}`)
-	if w.Code != http.StatusTooManyRequests || !strings.Contains(w.Body.String(), "1000 pending OAuth flows") || w.Header().Get("Retry-After") == "" {
+	if w.Code != http.StatusUnprocessableEntity || !strings.Contains(w.Body.String(), "limit tenant_flows: 1000") {
 		t.Errorf("one flow more: status %d: %s", w.Code, w.Body)
 	}
 	c.start(nil)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -120,9 +121,9 @@ func TestAttack_HangingTokenURLs(t *testing.T) {
 	hang.Store(true)
 	alter(t, c.vault.store, `UPDATE oauth_grants SET due_at = 1 WHERE tenant_id = $1`, evil.owner.TenantID)
 	nudgeScheduler(t, c)
-	most := int32(c.conf.outgoing().PerTenant)
+	most := int32(c.conf.Limits.Of(limit.TenantOAuthRequests))
 	poll.Until(t, 20*time.Second, "requests hang", func() bool { return running.Load() == most })
-	if w := put(0); w.Code != http.StatusTooManyRequests || !strings.Contains(w.Body.String(), "8 requests to providers and token URLs under way") {
+	if w := put(0); w.Code != http.StatusTooManyRequests || !strings.Contains(w.Body.String(), "limit tenant_oauth_requests: 8 at the same time") {
 		t.Errorf("one more request: status %d: %s", w.Code, w.Body)
 	}
 	c.wantRenewals(3)

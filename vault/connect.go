@@ -3,12 +3,10 @@ package vault
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
-	"github.com/Miosa-osa/miosa-env/vault/outgoing"
 	"github.com/Miosa-osa/miosa-env/vault/page"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
@@ -60,9 +58,9 @@ func (v *Vault) discover(c *call, p *oauth.Provider) error {
 	if p.Discovered() {
 		return nil
 	}
-	release, err := v.reserve(c.actor.TenantID, "provider "+p.Name)
-	if err != nil {
-		return err
+	release, full := v.outgoing.Take(c.actor.TenantID, "provider "+p.Name)
+	if full != nil {
+		return full
 	}
 	defer release()
 	ctx, cancel := context.WithTimeout(c.ctx(), discoverTimeout)
@@ -76,31 +74,6 @@ func (v *Vault) discover(c *call, p *oauth.Provider) error {
 func (v *Vault) providerUnavailable(p *oauth.Provider, err error) error {
 	v.log.Error().Err(err).Str("provider", p.Name).Msg("provider unavailable")
 	return api.NewError(api.ErrUnavailable, "the provider is unavailable now; the vault's log says why")
-}
-
-// reserve reserves a place for a request to another server on behalf of a tenant. Errors: ErrRateLimited, naming the
-// limit.
-func (v *Vault) reserve(tenant, host string) (release func(), err error) {
-	release, limit := v.outgoing.Take(tenant, host)
-	if release != nil {
-		return release, nil
-	}
-	v.metrics.refused.WithLabelValues(limit).Inc()
-	most := v.conf.outgoing()
-	text := ""
-	switch limit {
-	case outgoing.ByTenant:
-		text = fmt.Sprintf("this tenant has %d requests to providers and token URLs under way, which is the limit", most.PerTenant)
-	case outgoing.ByRate:
-		text = fmt.Sprintf("this tenant makes more than %g requests per second to providers and token URLs", most.Rate)
-	case outgoing.ByHost:
-		text = "too many requests to this host are under way"
-	default:
-		text = "too many requests to providers and token URLs are under way"
-	}
-	refused := api.NewError(api.ErrRateLimited, text)
-	refused.RetryAfter = time.Second
-	return nil, refused
 }
 
 // redirectURI is where the provider sends the browser: the vault's callback, or the requested URI if it is allowed.
@@ -168,9 +141,9 @@ func (v *Vault) mint(c *call, n *api.NewSecret) error {
 	if err := store.Complete(n); err != nil {
 		return err
 	}
-	release, err := v.reserve(c.actor.TenantID, oauth.TokenHost(n.Metadata))
-	if err != nil {
-		return err
+	release, full := v.outgoing.Take(c.actor.TenantID, oauth.TokenHost(n.Metadata))
+	if full != nil {
+		return full
 	}
 	defer release()
 	token, err := v.conf.OAuth.Mint(c.ctx(), n.Metadata, n.Value)

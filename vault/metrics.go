@@ -19,7 +19,7 @@ type metrics struct {
 	latency   *prometheus.HistogramVec
 	waiting   prometheus.Gauge
 	unaudited prometheus.Counter
-	refused   *prometheus.CounterVec // outgoing requests
+	unsent    prometheus.Counter
 	altered   *prometheus.CounterVec
 	refusals  *prometheus.CounterVec
 }
@@ -43,9 +43,9 @@ func newMetrics(l *limits) *metrics {
 		unaudited: auto.NewCounter(prometheus.CounterOpts{
 			Name: "miosa_vault_audit_failures_total", Help: "Reveals refused because they could not be recorded.",
 		}),
-		refused: auto.NewCounterVec(prometheus.CounterOpts{
-			Name: "miosa_vault_outgoing_refused_total", Help: "Requests to other servers that were put off or refused, by the limit that was reached.",
-		}, []string{"limit"}),
+		unsent: auto.NewCounter(prometheus.CounterOpts{
+			Name: "miosa_vault_outgoing_unsent_total", Help: "Requests to OAuth providers and token URLs not sent because the host doesn't answer.",
+		}),
 		altered: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "miosa_vault_altered_rows_total", Help: "Refusals of a row that was altered outside of the vault, by table.",
 		}, []string{"table"}),
@@ -85,14 +85,8 @@ func newMetrics(l *limits) *metrics {
 	return m
 }
 
-// byCircuit is the label of requests that weren't sent because their host doesn't answer.
-const byCircuit = "circuit"
-
 // countOutgoing adds the number of requests of l that run.
 func (m *metrics) countOutgoing(l *outgoing.Limiter) {
-	for _, limit := range []string{outgoing.ByTenant, outgoing.ByRate, outgoing.ByHost, outgoing.ByProcess, byCircuit} {
-		m.refused.WithLabelValues(limit)
-	}
 	promauto.With(m.registry).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "miosa_vault_outgoing_requests", Help: "Requests to OAuth providers and token URLs that run.",
 	}, func() float64 { return float64(l.InAll()) })

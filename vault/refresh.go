@@ -15,6 +15,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 	"github.com/Miosa-osa/miosa-env/vault/outgoing"
 	"github.com/Miosa-osa/miosa-env/vault/store"
@@ -113,10 +114,10 @@ func (r *refresher) launch(ctx context.Context, due []store.Refresh) (limited bo
 	slices.SortStableFunc(due, func(a, b store.Refresh) int { return cmp.Compare(running[a.Tenant], running[b.Tenant]) })
 	for _, d := range due {
 		_, host := d.Host()
-		release, limit := r.outgoing.Take(d.Tenant, host)
-		if release == nil {
-			r.metrics.refused.WithLabelValues(limit).Inc()
-			limited = limited || limit == outgoing.ByRate
+		release, full := r.outgoing.Take(d.Tenant, host)
+		if full != nil {
+			r.metrics.countRefusal(full.Limit)
+			limited = limited || full.Limit == limit.TenantOAuthRate.String()
 			continue
 		}
 		begun := r.join(ctx, d.SecretID, func(ctx context.Context) error {
@@ -127,8 +128,11 @@ func (r *refresher) launch(ctx context.Context, due []store.Refresh) (limited bo
 			return err
 		})
 		r.active.Go(func() {
-			<-begun // an error is in the secret's metadata
-			release()
+			defer release()
+			result := <-begun
+			if _, recorded := errors.AsType[*oauth.Error](result.Err); result.Err != nil && !recorded {
+				_ = delay.Sleep(ctx, storePause) // it is still due
+			}
 		})
 	}
 	return limited
@@ -193,11 +197,11 @@ func (r *refresher) start(ctx context.Context, tenant, secretID string, version 
 func (r *refresher) place(ctx context.Context, tenant, host string) (release func(), err error) {
 	for {
 		ended := r.outgoing.Ended()
-		release, limit := r.outgoing.Take(tenant, host)
-		if release != nil {
+		release, full := r.outgoing.Take(tenant, host)
+		if full == nil {
 			return release, nil
 		}
-		r.metrics.refused.WithLabelValues(limit).Inc()
+		r.metrics.countRefusal(full.Limit)
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -277,7 +281,7 @@ func (r *refresher) discover(ctx context.Context, secret store.Refresh) error {
 func (r *refresher) try(ctx context.Context, c store.Refresh) (oauth.Token, error) {
 	owner, host := c.Host()
 	if wait, code, open := r.circuits.Open(owner, host); open && !c.Urgent {
-		r.metrics.refused.WithLabelValues(byCircuit).Inc()
+		r.metrics.unsent.Inc()
 		return oauth.Token{}, &oauth.Error{Outcome: oauth.Unsent, Code: code, RetryAfter: wait}
 	}
 	token, err := r.request(ctx, c)

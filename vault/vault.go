@@ -31,18 +31,11 @@ type Config struct {
 	OAuth    *oauth.Providers // nil: none
 	FlowTime time.Duration    // until a user must return from a provider; 0: 10 min
 
-	OAuthRequests int     // requests to providers and token URLs of one tenant at the same time; 0: 8
-	OAuthRate     float64 // the same per second, on average; 0: 10
-
 	OnRequest func(route string) // called for each request, with its route's name, such as "GET /egress/secrets/{id}"; nil: none
 }
 
 func (c Config) stopTimeout() time.Duration { return cmp.Or(c.StopTimeout, 10*time.Second) }
 func (c Config) flowTime() time.Duration    { return cmp.Or(c.FlowTime, 10*time.Minute) }
-
-func (c Config) outgoing() outgoing.Limits {
-	return outgoing.Limits{PerTenant: cmp.Or(c.OAuthRequests, 8), Rate: cmp.Or(c.OAuthRate, 10)}
-}
 
 // Validate returns every problem at once.
 func (c Config) Validate() error {
@@ -52,7 +45,6 @@ func (c Config) Validate() error {
 		negative bool
 	}{
 		{"stop timeout", c.StopTimeout < 0}, {"flow time", c.FlowTime < 0},
-		{"number of OAuth requests", c.OAuthRequests < 0}, {"rate of OAuth requests", c.OAuthRate < 0},
 	} {
 		if number.negative {
 			problems = append(problems, errors.New(number.name+" must not be negative"))
@@ -95,7 +87,7 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 	v.store = s
 	v.draining, v.drain = context.WithCancel(context.Background())
 	v.routes = v.keyRoutes()
-	v.outgoing = outgoing.New(c.outgoing())
+	v.outgoing = outgoing.New(v.limits.values)
 	v.metrics.countOutgoing(v.outgoing)
 	v.refresh = newRefresher(s, c.OAuth, v.outgoing, v.metrics, c.Store.Log)
 	return v, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"os"
 	"os/signal"
@@ -32,8 +31,6 @@ type server struct {
 	limits         limit.Values
 	stopTimeout    time.Duration
 	oauthFile      string
-	oauthRequests  int
-	oauthRate      float64
 }
 
 func (p *program) serve() *cli.Command {
@@ -62,8 +59,6 @@ Limits keep one tenant from taking the whole vault; docs/vault.md explains them.
 			f.Var(limitsFlag{&s.limits}, "limit", "`NAME=NUMBER` set a limit of the list above; can be repeated; also MIOSA_VAULT_LIMITS, separated by spaces")
 			f.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "`DURATION` how long running requests get to finish when it stops")
 			f.StringVar(&s.oauthFile, "oauth-file", "", oauthUsage)
-			f.IntVar(&s.oauthRequests, "oauth-requests", 8, "`NUMBER` how many requests to providers and token URLs run for one tenant at the same time")
-			f.Float64Var(&s.oauthRate, "oauth-rate", 10, "`NUMBER` how many of these requests one tenant may cause a second in the long run")
 		},
 		Run: s.run,
 	}
@@ -110,7 +105,6 @@ func (s *server) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	v, err := vault.Open(ctx, vault.Config{
 		Store: config, Limits: limits,
 		StopTimeout: s.stopTimeout, TLS: cert.tls(), OAuth: providers,
-		OAuthRequests: s.oauthRequests, OAuthRate: s.oauthRate,
 	})
 	if err != nil {
 		return withStoreHint(err)
@@ -169,9 +163,6 @@ func (s *server) check() error {
 	}
 	if s.stopTimeout <= 0 {
 		return usage("--stop-timeout must be more than 0", "leave it out for the default")
-	}
-	if s.oauthRequests < 1 || !(s.oauthRate > 0) || math.IsInf(s.oauthRate, 0) {
-		return usage("--oauth-requests and --oauth-rate must be more than 0", "leave them out for the defaults")
 	}
 	addr, err := net.ResolveTCPAddr("tcp", s.addr)
 	if err != nil {

@@ -45,6 +45,10 @@ const (
 	TenantKeys
 	TenantFlows
 	TenantBytes
+	OAuthRequests
+	TenantOAuthRequests
+	HostOAuthRequests
+	TenantOAuthRate
 	count
 )
 
@@ -87,8 +91,13 @@ var table = [count]row{
 	TenantSecrets:  {"tenant_secrets", 10000, 0, 0, "", "secrets of a tenant", "this tenant has too many secrets: delete some"},
 	TenantBindings: {"tenant_bindings", 20000, 0, 0, "", "bindings of a tenant", "this tenant has too many bindings: delete some"},
 	TenantKeys:     {"tenant_keys", 10000, 0, 0, "", "keys of a tenant that are neither revoked nor expired", "this tenant has too many keys: revoke some"},
-	TenantFlows:    {"tenant_flows", 1000, 0, 0, "", "OAuth flows of a tenant, pending and ended, within a day", "this tenant has started too many OAuth flows: wait until older ones are deleted, a day after their start"},
+	TenantFlows:    {"tenant_flows", 1000, 0, 0, "", "pending OAuth flows of a tenant", "this tenant has too many pending OAuth flows: they end when their users return, or expire"},
 	TenantBytes:    {"tenant_bytes", 256 << 20, 0, 0, "bytes", "values, refresh tokens and metadata of a tenant, encrypted", "this tenant stores too much: delete secrets, or store shorter values"},
+
+	OAuthRequests:       {"oauth_requests", 64, 0, 0, "at the same time", "requests to OAuth providers and token URLs at the same time; renewals beyond it wait", "too many requests to OAuth providers and token URLs run"},
+	TenantOAuthRequests: {"tenant_oauth_requests", 0, OAuthRequests, 1, "at the same time", "such requests for a tenant", "too many requests to OAuth providers and token URLs run for this tenant"},
+	HostOAuthRequests:   {"host_oauth_requests", 0, OAuthRequests, 2, "at the same time", "such requests to a host", "too many requests to this host run"},
+	TenantOAuthRate:     {"tenant_oauth_rate", 10, 0, 0, "a second", "such requests for a tenant, on average, after ten times as many at once", "this tenant causes too many requests to OAuth providers and token URLs"},
 }
 
 // Values are the values of all limits. Zero is the default.
@@ -170,6 +179,11 @@ func (v *Values) refuse(kind *api.Kind, id ID, wait time.Duration) *api.Error {
 	e := api.NewError(kind, strings.TrimSpace(table[id].refusal+" (limit "+table[id].name+": "+value+" "+table[id].unit)+")")
 	e.Limit, e.RetryAfter = table[id].name, wait
 	return e
+}
+
+// Refuse returns ErrRateLimited for what a limit refuses now.
+func (v *Values) Refuse(id ID, wait time.Duration) *api.Error {
+	return v.refuse(api.ErrRateLimited, id, wait)
 }
 
 // Check returns ErrInvalid if have is more than a limit of stored objects or bytes.

@@ -8,35 +8,17 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
-)
 
-// Limits are the limits of one process.
-type Limits struct {
-	PerTenant int     // requests of a tenant at the same time
-	Rate      float64 // requests of a tenant per second, on average
-}
-
-// Multiples of Limits.PerTenant, so that one tenant can use up neither a host nor the process, and one host not the
-// process.
-const (
-	perHost = 2
-	inAll   = 8
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
 // burst is how many seconds of its rate a tenant may use at once.
 const burst = 10
 
-// The limits that refuse a request.
-const (
-	ByTenant  = "tenant"
-	ByRate    = "rate"
-	ByHost    = "host"
-	ByProcess = "process"
-)
-
 // Limiter counts requests. It is safe for concurrent use.
 type Limiter struct {
-	limits Limits
+	limits *limit.Values
 
 	mu      sync.Mutex // guards the fields below
 	running int
@@ -51,25 +33,29 @@ type tenant struct {
 }
 
 // New returns a Limiter.
-func New(l Limits) *Limiter {
+func New(l *limit.Values) *Limiter {
 	return &Limiter{limits: l, tenants: map[string]*tenant{}, hosts: map[string]int{}, closed: make(chan struct{})}
 }
 
-// Take reserves a place for one request of a tenant to a host until release is called. If there is none, release is
-// nil, and limit is the limit that was reached.
-func (l *Limiter) Take(tenantID, host string) (release func(), limit string) {
+// pause is when to try again after a limit was reached.
+const pause = time.Second
+
+// Take reserves a place for one request of a tenant to a host until release is called. Errors: ErrRateLimited, naming the
+// limit.
+func (l *Limiter) Take(tenantID, host string) (release func(), err *api.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.tenant(tenantID)
-	switch {
-	case t.running >= l.limits.PerTenant:
-		return nil, ByTenant
-	case l.hosts[host] >= perHost*l.limits.PerTenant:
-		return nil, ByHost
-	case l.running >= inAll*l.limits.PerTenant:
-		return nil, ByProcess
-	case !t.rate.AllowN(time.Now(), 1):
-		return nil, ByRate
+	for _, place := range []struct {
+		id    limit.ID
+		taken int
+	}{{limit.TenantOAuthRequests, t.running}, {limit.HostOAuthRequests, l.hosts[host]}, {limit.OAuthRequests, l.running}} {
+		if float64(place.taken) >= l.limits.Of(place.id) {
+			return nil, l.limits.Refuse(place.id, pause)
+		}
+	}
+	if !t.rate.AllowN(time.Now(), 1) {
+		return nil, l.limits.Refuse(limit.TenantOAuthRate, pause)
 	}
 	t.running++
 	l.hosts[host]++
@@ -84,14 +70,15 @@ func (l *Limiter) Take(tenantID, host string) (release func(), limit string) {
 		l.running--
 		close(l.closed)
 		l.closed = make(chan struct{})
-	}), ""
+	}), nil
 }
 
 // tenant is called with mu held.
 func (l *Limiter) tenant(id string) *tenant {
 	t, ok := l.tenants[id]
 	if !ok {
-		t = &tenant{rate: rate.NewLimiter(rate.Limit(l.limits.Rate), max(int(burst*l.limits.Rate), 1))}
+		perSecond := l.limits.Of(limit.TenantOAuthRate)
+		t = &tenant{rate: rate.NewLimiter(rate.Limit(perSecond), max(int(burst*perSecond), 1))}
 		l.tenants[id] = t
 	}
 	return t

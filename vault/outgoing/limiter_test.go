@@ -5,33 +5,39 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
 // TestTake reaches each limit, and finds that another tenant, another host and a later time are not affected.
 func TestTake(t *testing.T) {
-	l := New(Limits{PerTenant: 2, Rate: 1e6})
+	l := New(&limit.Values{limit.OAuthRequests: 16, limit.TenantOAuthRate: 1e6})
 	take := func(tenant, host, want string) func() {
 		t.Helper()
-		release, limit := l.Take(tenant, host)
-		if limit != want || (release == nil) != (want != "") {
-			t.Fatalf("%s to %s: limit %q, want %q", tenant, host, limit, want)
+		release, err := l.Take(tenant, host)
+		got := ""
+		if err != nil {
+			got = err.Limit
+		}
+		if got != want || (release == nil) != (want != "") {
+			t.Fatalf("%s to %s: limit %q, want %q", tenant, host, got, want)
 		}
 		return release
 	}
 	first := take("a", "h", "")
 	take("a", "h", "")
-	take("a", "other", ByTenant)
+	take("a", "other", limit.TenantOAuthRequests.String())
 	take("b", "h", "")
 	take("b", "h", "")
-	take("c", "h", ByHost)
+	take("c", "h", limit.HostOAuthRequests.String())
 	take("c", "other", "")
 	if l.Running("a") != 2 || l.Running("nobody") != 0 || l.InAll() != 5 {
 		t.Errorf("%d of a, %d in all", l.Running("a"), l.InAll())
 	}
-	for n := l.InAll(); n < 2*inAll; n++ {
+	for n := l.InAll(); n < 16; n++ {
 		take("t"+strconv.Itoa(n), "h"+strconv.Itoa(n), "")
 	}
-	take("new", "new", ByProcess)
+	take("new", "new", limit.OAuthRequests.String())
 	ended := l.Ended()
 	first()
 	first() // counts once
@@ -41,18 +47,18 @@ func TestTake(t *testing.T) {
 		t.Error("Ended isn't closed")
 	}
 	take("new", "new", "")
-	take("new", "new", ByProcess)
+	take("new", "new", limit.OAuthRequests.String())
 }
 
 func TestRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := New(Limits{PerTenant: 2, Rate: 10})
+		l := New(&limit.Values{limit.OAuthRequests: 16, limit.TenantOAuthRate: 10})
 		count := func(tenant string) (n int) {
 			for {
-				release, limit := l.Take(tenant, "h")
-				if release == nil {
-					if limit != ByRate {
-						t.Errorf("limit %q", limit)
+				release, err := l.Take(tenant, "h")
+				if err != nil {
+					if err.Limit != limit.TenantOAuthRate.String() {
+						t.Errorf("limit %q", err.Limit)
 					}
 					return n
 				}

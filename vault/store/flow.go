@@ -8,10 +8,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -25,12 +25,9 @@ const exchangeTime = time.Minute
 // flowsKept is how long ended flows can be looked up.
 const flowsKept = 24 * time.Hour
 
-// How many flows a tenant may have pending, and how many it has at all: beyond that, the oldest that aren't pending are
-// deleted.
-const (
-	maxPendingFlows = 1000
-	maxFlows        = 10 * maxPendingFlows
-)
+// flowsOfEach is how many flows of a tenant are kept for each one that may be pending. Beyond that, the oldest that aren't
+// pending are deleted.
+const flowsOfEach = 10
 
 // flowBatch is how many flows one transaction deletes: others write in between.
 const flowBatch = 1000
@@ -133,7 +130,7 @@ func (f Flow) actor(from Actor) Actor {
 }
 
 // AddFlow stores and audits a flow, and deletes old ones. Errors: ErrConflict if its binding couldn't be created;
-// ErrRateLimited if too many flows of the tenant are pending.
+// ErrInvalid if too many flows of the tenant are pending.
 func (s *Store) AddFlow(ctx context.Context, a Actor, f Flow, state string) error {
 	want, err := f.Wanted()
 	if err != nil {
@@ -163,25 +160,24 @@ func (s *Store) AddFlow(ctx context.Context, a Actor, f Flow, state string) erro
 	})
 }
 
-// makeRoomForFlow deletes old flows, and those of the tenant beyond maxFlows. Errors: ErrRateLimited.
+// makeRoomForFlow deletes old flows, and those of the tenant beyond its limit. Errors: ErrInvalid.
 func (t *txn) makeRoomForFlow() error {
 	if _, err := t.expireFlows(); err != nil {
 		return err
 	}
 	const pending = `status IN ('` + api.FlowPending + `', '` + flowExchanging + `') AND expires_at > $2`
-	var n int
+	var n int64
 	err := t.QueryRow(`SELECT COUNT(*) FROM oauth_flows WHERE tenant_id = $1 AND `+pending, t.actor.TenantID, t.now.UnixMicro()).Scan(&n)
 	if err != nil {
 		return err
 	}
-	if n >= maxPendingFlows {
-		e := api.NewError(api.ErrRateLimited, fmt.Sprintf("this tenant has %d pending OAuth flows, which is the limit: they end when their users return, or expire", n))
-		e.RetryAfter = time.Minute
-		return e
+	values := t.store.limits.values
+	if err := values.Check(limit.TenantFlows, n+1); err != nil {
+		return err
 	}
 	return t.Exec(`DELETE FROM oauth_flows WHERE tenant_id = $1 AND NOT (`+pending+`) AND created_at <=
 		(SELECT created_at FROM oauth_flows WHERE tenant_id = $1 ORDER BY created_at DESC LIMIT 1 OFFSET $3)`,
-		t.actor.TenantID, t.now.UnixMicro(), maxFlows-1)
+		t.actor.TenantID, t.now.UnixMicro(), flowsOfEach*int64(values.Of(limit.TenantFlows))-1)
 }
 
 // expireFlows deletes a batch of flows that have been kept long enough, and returns their number.
