@@ -171,7 +171,7 @@ func (t *txn) makeRoomForFlow() error {
 	if err != nil {
 		return err
 	}
-	values := t.store.limits.values
+	values := t.store.limits.Values
 	if err := values.Check(limit.TenantFlows, n+1); err != nil {
 		return err
 	}
