@@ -10,6 +10,9 @@ import (
 // MaxWait is the longest a reveal may wait for a change.
 const MaxWait = 60 * time.Second
 
+// MaxRevealAnswer is the longest answer to a reveal that clients accept, in bytes.
+const MaxRevealAnswer = 16 << 20
+
 // RevealVersion is the version of a reveal's request, answer and sealed set.
 const RevealVersion = 2
 

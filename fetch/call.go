@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	maxReveal  = 16 << 20 // bytes of a reveal's response
-	maxAnswer  = 8 << 20  // bytes of any other response
-	maxRefusal = 64 << 10 // bytes of an error response
+	maxReveal  = api.MaxRevealAnswer // bytes
+	maxAnswer  = 8 << 20             // bytes of any other response
+	maxRefusal = 64 << 10            // bytes of an error response
 
 	headerTimeout = 5 * time.Second // from the start of an attempt to the headers of its response; a wait is added
 

@@ -62,7 +62,7 @@ func (v *Vault) reveal(c *call, in revealBody) (reply, error) {
 			return reply{}, err
 		}
 	}
-	answer, err := v.store.Reveal(c.ctx(), c.actor, in.Resource, to)
+	answer, err := v.store.Reveal(c.ctx(), c.actor, in.Resource, to, c.memory.Grow)
 	if errors.Is(err, store.ErrNotAudited) {
 		v.metrics.unaudited.Inc()
 	}

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -81,7 +82,7 @@ func snapshot(t testing.TB, s *store.Store, a store.Actor) api.Snapshot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := s.Reveal(t.Context(), a, box1, to)
+	answer, err := s.Reveal(t.Context(), a, box1, to, func(context.Context, int64) error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}

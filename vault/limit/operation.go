@@ -5,8 +5,8 @@ import (
 	"runtime"
 )
 
-// LargeBytes is the size of what an operation reads or writes from which on it is large: it takes milliseconds of a processor.
-const LargeBytes = 64 << 10
+// largeBytes is the size of what an operation reads or writes from which on it is large: it takes milliseconds of a processor.
+const largeBytes = 64 << 10
 
 // smallTurns is how many small operations of a tenant run at the same time. As many share one commit.
 const smallTurns = 16
@@ -27,7 +27,7 @@ func NewOperations(v *Values) *Operations {
 		Values:       v,
 		tenantWrites: NewRate(v, TenantWrites, 0), writes: NewRate(v, Writes, 0),
 		tenantEvents: NewRate(v, TenantEvents, 0), events: NewRate(v, Events, 0),
-		small: NewTurns(smallTurns), large: NewTurns(max(1, runtime.GOMAXPROCS(0)/2)),
+		small: newTurns(smallTurns), large: newTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 }
 
@@ -37,7 +37,7 @@ func (o *Operations) Turn(ctx context.Context, tenant string, bytes int) (end fu
 	switch {
 	case tenant == "":
 		return func() {}, nil
-	case bytes >= LargeBytes:
+	case bytes >= largeBytes:
 		return o.large.Take(ctx, tenant)
 	}
 	return o.small.Take(ctx, tenant)
@@ -59,19 +59,26 @@ func (o *Operations) Write(tenant string, bytes int) error {
 	if tenant == "" {
 		return nil
 	}
-	n := 1 + bytes/LargeBytes
+	n := 1 + bytes/largeBytes
 	if err := o.tenantWrites.Take(tenant, n); err != nil {
 		return err
 	}
 	return o.writes.Take("", n)
 }
 
-// boundPerWrite is the number of bindings that a change reads which count as one more change.
-const boundPerWrite = 64
+// perMore is the number of bindings that count as one more change, or event.
+const perMore = 64
+
+// Listed counts the bindings that an event lists.
+func (o *Operations) Listed(tenant string, bindings int) {
+	if n := bindings / perMore; n > 0 && tenant != "" {
+		o.tenantEvents.Charge(tenant, n)
+	}
+}
 
 // Touched counts the bindings that a change has read.
 func (o *Operations) Touched(tenant string, bindings int) {
-	if n := bindings / boundPerWrite; n > 0 && tenant != "" {
+	if n := bindings / perMore; n > 0 && tenant != "" {
 		o.tenantWrites.Charge(tenant, n)
 	}
 }

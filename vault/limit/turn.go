@@ -20,8 +20,8 @@ type turns struct {
 	waiting []chan struct{} // each is closed when its turn comes
 }
 
-// NewTurns returns turns for n operations of each name.
-func NewTurns(n int) *Turns { return &Turns{limit: n, names: map[string]*turns{}} }
+// newTurns returns turns for n operations of each name.
+func newTurns(n int) *Turns { return &Turns{limit: n, names: map[string]*turns{}} }
 
 // Take waits for a turn of name, until the caller ends it. Errors: ctx's own.
 func (t *Turns) Take(ctx context.Context, name string) (end func(), err error) {

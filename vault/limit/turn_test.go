@@ -11,7 +11,7 @@ import (
 
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := NewTurns(1)
+		turns := newTurns(1)
 		end, err := turns.Take(t.Context(), "a")
 		if err != nil {
 			t.Fatal(err)

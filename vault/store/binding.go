@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -21,7 +24,7 @@ type BindingFilter struct {
 // Errors: ErrInvalid, ErrNotFound (the secret), ErrConflict (the name is bound to another secret, or the binding
 // has another delivery), ErrDenied for a resource key.
 func (s *Store) CreateBinding(ctx context.Context, a Actor, n api.NewBinding) (b api.Binding, created bool, err error) {
-	err = s.write(ctx, a, actBindingCreate, func(t *txn) error {
+	err = s.change(ctx, a, actBindingCreate, 0, checkBinding(n), func(t *txn) error {
 		b, created, err = t.bind(n)
 		return err
 	})
@@ -31,17 +34,18 @@ func (s *Store) CreateBinding(ctx context.Context, a Actor, n api.NewBinding) (b
 var errNameTaken = api.NewError(api.ErrConflict,
 	"expose_as_env is bound to another secret on this resource: delete that binding first")
 
-// bind is CreateBinding in a transaction.
-func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
+func checkBinding(n api.NewBinding) error {
 	if n.SecretID == "" {
-		return b, false, invalid("secret_id is required")
+		return invalid("secret_id is required")
 	}
 	if n.ExposeAsEnv == "" {
-		return b, false, invalid("expose_as_env is required")
+		return invalid("expose_as_env is required")
 	}
-	if err := cmp.Or(n.Validate(), checkEnvName(n.ExposeAsEnv), checkDelivery(n.Delivery)); err != nil {
-		return b, false, err
-	}
+	return cmp.Or(n.Validate(), checkEnvName(n.ExposeAsEnv), checkDelivery(n.Delivery))
+}
+
+// bind is CreateBinding in a transaction, for a binding that was checked.
+func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 	if err := cmp.Or(t.mayDo(actBindingCreate, n.Resource), t.mayUseResource(actBindingCreate, n.Resource)); err != nil {
 		return b, false, err
 	}
@@ -68,11 +72,42 @@ func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 	if err := t.authenticate(&added); err != nil {
 		return b, false, err
 	}
-	if err := t.insert("bindings", added.stored()); err != nil {
+	if err := cmp.Or(t.insert("bindings", added.stored()), t.use(usage{bindings: 1})); err != nil {
 		return b, false, err
+	}
+	if added.Delivery != api.DeliverPlaceholder {
+		if err := t.checkSets(`SELECT CAST($1 AS TEXT) AS resource_type, CAST($2 AS TEXT) AS resource_id`, n.Type, n.ID); err != nil {
+			return b, false, err
+		}
 	}
 	t.wake(added.Resource)
 	return added.Binding, true, t.auditBinding(actBindingCreate, added.Binding)
+}
+
+// labelBytes is more than the label of a binding takes in a set.
+const labelBytes = 1 << 10
+
+// checkSets returns ErrInvalid if the set of a resource, among those that a query lists as resource_type and resource_id, is
+// larger than clients accept.
+func (t *txn) checkSets(resources string, args ...any) error {
+	// An answer has the set in base64.
+	const most = api.MaxRevealAnswer/4*3 - 4<<10
+	n := strconv.Itoa(len(args) + 1)
+	var r api.Resource
+	var size int64
+	err := t.QueryRow(`SELECT b.resource_type, b.resource_id, SUM(`+strconv.Itoa(labelBytes)+` + CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) ELSE 0 END)
+		FROM (`+resources+`) AS r
+		JOIN bindings b ON b.tenant_id = $`+n+` AND b.resource_type = r.resource_type AND b.resource_id = r.resource_id
+		JOIN secrets s ON s.id = b.secret_id
+		GROUP BY b.resource_type, b.resource_id HAVING SUM(`+strconv.Itoa(labelBytes)+` + CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) ELSE 0 END) > `+strconv.Itoa(most)+`
+		LIMIT 1`, append(args, t.actor.TenantID)...).Scan(&r.Type, &r.ID, &size)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return invalid(fmt.Sprintf("the set of %s would have %d bytes, more than the %d that clients accept: unbind something there, or store shorter values", r, size, most))
 }
 
 // bindingRow is a binding as it is stored.
@@ -158,7 +193,7 @@ func (s *Store) DeleteBinding(ctx context.Context, a Actor, id string) error {
 			return err
 		}
 		b := read.row.Binding // whatever its mac: an altered binding can be deleted too
-		if err := t.Exec(`DELETE FROM bindings WHERE id = $1`, id); err != nil {
+		if err := cmp.Or(t.Exec(`DELETE FROM bindings WHERE id = $1`, id), t.use(usage{bindings: -1})); err != nil {
 			return err
 		}
 		t.wake(b.Resource)

@@ -151,6 +151,34 @@ func (t *txn) insert(table string, c columns) error {
 
 // update writes the columns of the row with the given id.
 func (t *txn) update(table, id string, c columns) error {
+	if table != "secrets" {
+		return t.updateRow(table, id, c)
+	}
+	before, err := t.sizeOf(id)
+	if err == nil {
+		err = t.updateRow(table, id, c)
+	}
+	if err != nil {
+		return err
+	}
+	after, err := t.sizeOf(id)
+	if err != nil {
+		return err
+	}
+	if after > before {
+		err = t.checkSets(`SELECT resource_type, resource_id FROM bindings WHERE secret_id = $1 AND delivery <> 'placeholder'`, id)
+	}
+	return cmp.Or(err, t.use(usage{bytes: after - before}))
+}
+
+// sizeOf is what a secret adds to usage.bytes.
+func (t *txn) sizeOf(secretID string) (size int64, err error) {
+	err = t.QueryRow(`SELECT OCTET_LENGTH(value) + COALESCE(OCTET_LENGTH(refresh_token), 0) + OCTET_LENGTH(metadata) FROM secrets
+		WHERE id = $1`, secretID).Scan(&size)
+	return size, err
+}
+
+func (t *txn) updateRow(table, id string, c columns) error {
 	set := make([]string, len(c))
 	for i, column := range c {
 		set[i] = column.name + " = $" + strconv.Itoa(i+1)

@@ -20,7 +20,7 @@ func (s *Store) opened(ctx context.Context, a Actor, r api.Resource) ([]api.Boun
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.Reveal(ctx, a, r, to)
+	answer, err := s.Reveal(ctx, a, r, to, func(context.Context, int64) error { return nil })
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
 // operator is the command line on the vault's machine, which uses no key.
@@ -117,17 +118,16 @@ func (s *Store) CreateResourceKey(ctx context.Context, a Actor, r api.Resource, 
 // IssueResourceKey creates a key that may list and reveal one resource's bindings, under the actor's key. The store keeps
 // only a hash of it. Errors: ErrInvalid, ErrDenied for a resource key and for what exceeds the actor's restrictions.
 func (s *Store) IssueResourceKey(ctx context.Context, a Actor, n api.KeyRequest) (api.IssuedKey, error) {
-	return s.issueKey(ctx, a, api.ResourceKeyPrefix, n, func(*txn) error {
-		if len(n.Permissions) > 0 || len(n.Resources) > 0 {
-			return invalid("permissions and resources are for tenant keys: a resource key lists and reveals the bindings of its one resource")
-		}
-		return n.Resource.Validate()
-	})
+	check := n.Resource.Validate()
+	if len(n.Permissions) > 0 || len(n.Resources) > 0 {
+		check = invalid("permissions and resources are for tenant keys: a resource key lists and reveals the bindings of its one resource")
+	}
+	return s.issueKey(ctx, a, api.ResourceKeyPrefix, n, check, nil)
 }
 
 // IssueTenantKey creates a tenant key under the actor's key. Errors: as IssueResourceKey.
 func (s *Store) IssueTenantKey(ctx context.Context, a Actor, n api.KeyRequest) (api.IssuedKey, error) {
-	return s.issueKey(ctx, a, api.TenantKeyPrefix, n, func(*txn) error { return tenantKeyOnly(n) })
+	return s.issueKey(ctx, a, api.TenantKeyPrefix, n, tenantKeyOnly(n), nil)
 }
 
 func tenantKeyOnly(n api.KeyRequest) error {
@@ -137,11 +137,16 @@ func tenantKeyOnly(n api.KeyRequest) error {
 	return nil
 }
 
-func (s *Store) issueKey(ctx context.Context, a Actor, prefix string, n api.KeyRequest, check func(*txn) error) (api.IssuedKey, error) {
+// issueKey creates a key, unless check is an error. In the same transaction it calls first, unless that is nil.
+func (s *Store) issueKey(ctx context.Context, a Actor, prefix string, n api.KeyRequest, check error, first func(*txn) error) (api.IssuedKey, error) {
 	key := api.NewKey(prefix)
 	var k Key
-	err := s.write(ctx, a, actKeyCreate, func(t *txn) (err error) {
-		if err := check(t); err != nil {
+	invalid := cmp.Or(check, n.Restrictions.Validate(), checkText("label", n.Label, maxName))
+	err := s.change(ctx, a, actKeyCreate, 0, invalid, func(t *txn) (err error) {
+		if first != nil {
+			err = first(t)
+		}
+		if err != nil {
 			return err
 		}
 		k, err = t.issue(n, key)
@@ -181,6 +186,10 @@ var errPastExpiry = invalid("expires_at is in the past: give a time in the futur
 
 // insertKey stores a key of the actor's tenant, and sets k's id and times.
 func (t *txn) insertKey(k *Key, key api.Key) error {
+	const unrevoked = `SELECT 1 FROM api_keys WHERE tenant_id = $1 AND revoked_at IS NULL AND expires_at`
+	if err := t.mayAdd(limit.TenantKeys, unrevoked+` IS NULL UNION ALL `+unrevoked+` > $2`, t.now.UnixMicro()); err != nil {
+		return err
+	}
 	k.ID, k.TenantID, k.CreatedAt = newID("key_"), t.actor.TenantID, t.now
 	k.hash = hashOf(key.Reveal()) // of 256 random bits, which nobody can guess, so a slow hash would protect them no better
 	if err := t.authenticate(k); err != nil {

@@ -41,7 +41,7 @@ func (s *Store) state(ctx context.Context, a Actor, r api.Resource) (now state, 
 	if err := s.mayReveal(ctx, a, r); err != nil {
 		return now, err
 	}
-	bound, err := read(ctx, s, a, anyKey, func(t *txn) ([]boundRow, error) { return t.bound(r) })
+	bound, err := read(ctx, s, a, anyKey, func(t *txn) ([]boundRow, error) { return t.bound(r, labelsOnly) })
 	if err != nil {
 		return now, err
 	}
@@ -65,19 +65,43 @@ type boundRow struct {
 	sealed      []byte // of others
 }
 
-// bound returns the set of a resource without expired secrets, sorted by variable name. t only reads.
-func (t *txn) bound(r api.Resource) ([]boundRow, error) {
+// smallSet is the size of a set, in bytes, that is read without reserving memory for it.
+const smallSet = 64 << 10
+
+// labelsOnly is the most that bound reads of a set's values if there need not be any.
+const labelsOnly = -1
+
+// largeSet is the error of a set that needs memory.
+type largeSet struct{ size int64 }
+
+func (*largeSet) Error() string { return "the set is large" }
+
+// bound returns the set of a resource without expired secrets, sorted by variable name. t only reads. With labelsOnly a large
+// set may have no values. Errors: *largeSet for a set that has more than smallSet and most bytes.
+func (t *txn) bound(r api.Resource, most int64) ([]boundRow, error) {
 	keys, err := t.keys()
 	if err != nil {
 		return nil, err
 	}
 	of, version := topic{t.actor.TenantID, r}, cache.Version{Revision: t.revision, Generation: keys.Generation()}
 	rows, ok := t.store.sets.Get(of, version)
+	var size int64
+	if ok {
+		size = int64(sizeOf(rows))
+	} else if size, err = t.setSize(r); err != nil {
+		return nil, err
+	}
+	large := size > smallSet && size > most
+	if large && most != labelsOnly {
+		return nil, &largeSet{size}
+	}
 	if !ok {
-		if rows, err = t.readBound(r); err != nil {
+		if rows, err = t.readBound(r, !large); err != nil {
 			return nil, err
 		}
-		t.store.sets.Put(of, version, rows, sizeOf(rows))
+		if !large {
+			t.store.sets.Put(of, version, rows, sizeOf(rows))
+		}
 	}
 	list := make([]boundRow, 0, len(rows))
 	for _, b := range rows {
@@ -98,8 +122,16 @@ func sizeOf(rows []boundRow) int {
 	return size
 }
 
+// setSize is about the size of a resource's set in bytes, without reading it.
+func (t *txn) setSize(r api.Resource) (size int64, err error) {
+	err = t.QueryRow(`SELECT COALESCE(SUM(OCTET_LENGTH(s.value)), 0) FROM bindings b JOIN secrets s ON s.id = b.secret_id
+		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND b.delivery <> 'placeholder'`,
+		t.actor.TenantID, r.Type, r.ID).Scan(&size)
+	return size, err
+}
+
 // readBound reads the set of a resource, with expired secrets, and verifies it.
-func (t *txn) readBound(r api.Resource) ([]boundRow, error) {
+func (t *txn) readBound(r api.Resource, values bool) ([]boundRow, error) {
 	type pair struct {
 		binding bindingRow
 		secret  secretRow
@@ -107,8 +139,11 @@ func (t *txn) readBound(r api.Resource) ([]boundRow, error) {
 	fields := func(p *pair) []any {
 		return append(append(p.binding.stored(), p.secret.stored()...).fields(), &p.secret.value)
 	}
-	read, err := collect(t, fields, `SELECT `+new(bindingRow).stored().names("b.")+`, `+new(secretRow).stored().names("s.")+`,
-		CASE WHEN b.delivery <> 'placeholder' THEN s.value END
+	value := "NULL"
+	if values {
+		value = "CASE WHEN b.delivery <> 'placeholder' THEN s.value END"
+	}
+	read, err := collect(t, fields, `SELECT `+new(bindingRow).stored().names("b.")+`, `+new(secretRow).stored().names("s.")+`, `+value+`
 		FROM bindings b JOIN secrets s ON s.id = b.secret_id
 		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3`, t.actor.TenantID, r.Type, r.ID)
 	if err != nil {
@@ -135,17 +170,43 @@ func (t *txn) readBound(r api.Resource) ([]boundRow, error) {
 
 // Reveal returns the resource's set, read in one transaction, sorted by variable name, and sealed to to, which is of the
 // same resource. With delivery "placeholder" the value is the placeholder. The reveal is audited, with the versions,
-// before Reveal returns; that and sealing take about the same time, and run concurrently.
-// Errors: as state; ErrNotAudited if the audit event can't be written.
-func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource, to *api.Sealer) (api.RevealAnswer, error) {
+// before Reveal returns; that and sealing take about the same time, and run concurrently. Before it reads a large set, it calls
+// reserve with the memory in bytes that the set and the answer take.
+// Errors: as state; ErrNotAudited if the audit event can't be written; those of reserve.
+func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource, to *api.Sealer, reserve func(context.Context, int64) error) (api.RevealAnswer, error) {
 	if err := s.mayReveal(ctx, a, r); err != nil {
 		return api.RevealAnswer{}, err
 	}
+	if err := s.limits.Event(a.limited()); err != nil {
+		return api.RevealAnswer{}, err
+	}
 	to.Prepare()
+	for size := int64(0); ; {
+		answer, err := s.revealUpTo(ctx, a, r, to, size)
+		large, ok := errors.AsType[*largeSet](err)
+		if !ok {
+			return answer, err
+		}
+		// The values as they are stored and in plaintext, encoded and sealed; then the answer.
+		const copies = 4
+		size = large.size
+		if err := reserve(ctx, copies*size); err != nil {
+			return api.RevealAnswer{}, err
+		}
+	}
+}
+
+// revealUpTo is Reveal for a set of at most smallSet or most bytes. Errors: *largeSet for a larger one.
+func (s *Store) revealUpTo(ctx context.Context, a Actor, r api.Resource, to *api.Sealer, most int64) (api.RevealAnswer, error) {
+	end, err := s.limits.Turn(ctx, a.limited(), int(most))
+	if err != nil {
+		return api.RevealAnswer{}, err
+	}
+	defer end()
 	reader := a
 	reader.local = true // auditReveal checks the key
-	set, err := read(ctx, s, reader, anyKey, func(t *txn) ([]api.Bound, error) {
-		set, err := t.opened(r)
+	set, err := readNow(ctx, s, reader, func(t *txn) ([]api.Bound, error) {
+		set, err := t.opened(r, most)
 		if err != nil {
 			err = cmp.Or(t.checkKey(a), err) // for a revoked key, whatever the state of the set
 		}
@@ -155,6 +216,7 @@ func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource, to *api.Sea
 		return api.RevealAnswer{}, err
 	}
 	defer api.Snapshot{Bound: set}.Wipe()
+	s.limits.Listed(a.limited(), len(set))
 	audited := make(chan error, 1)
 	go func() { audited <- s.auditReveal(ctx, a, r, set) }()
 	answer, err := to.Seal(set)
@@ -171,7 +233,7 @@ func (s *Store) auditReveal(ctx context.Context, a Actor, r api.Resource, set []
 		event.Bindings[i] = api.EventRef{ID: b.ID, SecretID: b.SecretID, Version: b.Version}
 	}
 	// The key is checked once more under the write lock: after the answer to a revocation nothing is revealed with it.
-	err := s.write(ctx, a, anyKey, func(t *txn) error { return t.auditRepeat(event) })
+	err := s.writeNow(ctx, a, func(t *txn) error { return t.auditRepeat(event) })
 	if err != nil && !errors.Is(err, api.ErrUnauthorized) {
 		return fmt.Errorf("%w: %w", ErrNotAudited, err)
 	}
@@ -181,13 +243,13 @@ func (s *Store) auditReveal(ctx context.Context, a Actor, r api.Resource, set []
 // ErrNotAudited is the error of a reveal that can't be recorded.
 var ErrNotAudited = api.NewError(api.ErrUnavailable, "the reveal can't be audited now, so it is refused")
 
-// opened reads the set of a resource, and opens it completely or not at all.
-func (t *txn) opened(r api.Resource) ([]api.Bound, error) {
+// opened reads the set of a resource, and opens it completely or not at all. Errors: *largeSet, as bound.
+func (t *txn) opened(r api.Resource, most int64) ([]api.Bound, error) {
 	keys, err := t.keys()
 	if err != nil {
 		return nil, err
 	}
-	list, err := t.bound(r)
+	list, err := t.bound(r, most)
 	if err != nil {
 		return nil, err
 	}

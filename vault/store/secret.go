@@ -41,18 +41,16 @@ type SecretFilter struct {
 // nil. g says how the vault refreshes the value; nil: it doesn't.
 // Errors: ErrInvalid, ErrConflict (the name is bound to another secret), ErrDenied for a resource key.
 func (s *Store) PutSecret(ctx context.Context, a Actor, n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Binding, created bool, err error) {
-	err = s.write(ctx, a, actSecretCreate, func(t *txn) error {
+	bytes := n.Value.Len() + n.RefreshToken.Len() + len(n.Metadata)
+	err = s.change(ctx, a, actSecretCreate, bytes, Complete(&n), func(t *txn) error {
 		secret, binding, created, err = t.put(n, g)
 		return err
 	})
 	return secret, binding, created, err
 }
 
-// put is PutSecret in a transaction.
+// put is PutSecret in a transaction, for a secret that is complete.
 func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Binding, created bool, err error) {
-	if err := Complete(&n); err != nil {
-		return secret, nil, false, err
-	}
 	if err := t.mayUse(actSecretCreate, n.Scope, n.Resource); err != nil {
 		return secret, nil, false, err
 	}
@@ -78,7 +76,7 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 	if !created {
 		err = t.replace(r, actSecretReplace)
 	} else if err = t.insert("secrets", append(append(r.stored(), r.sealed()...), column{"upsert_key", &upsert})); err == nil {
-		err = t.audit(secretEvent(actSecretCreate, r))
+		err = cmp.Or(t.use(usage{secrets: 1, bytes: int64(len(r.value) + len(r.refresh) + len(r.Metadata))}), t.audit(secretEvent(actSecretCreate, r)))
 	}
 	if err == nil && (g != nil || !created) { // a new secret has no schedule to end
 		err = t.setSchedule(r, g)
@@ -172,7 +170,8 @@ func (s *Store) secretFor(ctx context.Context, a Actor, action, id string) (api.
 // RotateSecret replaces a value, increments the version and wakes the reveals that wait for it.
 // Errors: ErrInvalid, ErrNotFound, ErrDenied for a resource key.
 func (s *Store) RotateSecret(ctx context.Context, a Actor, id string, next Rotation) (secret api.Secret, err error) {
-	err = s.write(ctx, a, actSecretRotate, func(t *txn) error {
+	invalid := cmp.Or(checkValue(next.Value), checkPlaintext("refresh_token", next.RefreshToken))
+	err = s.change(ctx, a, actSecretRotate, next.Value.Len()+next.RefreshToken.Len(), invalid, func(t *txn) error {
 		secret, err = t.rotateSecret(id, next)
 		return err
 	})
@@ -181,9 +180,6 @@ func (s *Store) RotateSecret(ctx context.Context, a Actor, id string, next Rotat
 
 // rotateSecret is RotateSecret in a transaction.
 func (t *txn) rotateSecret(id string, next Rotation) (secret api.Secret, err error) {
-	if err := cmp.Or(checkValue(next.Value), checkPlaintext("refresh_token", next.RefreshToken)); err != nil {
-		return secret, err
-	}
 	r, err := t.secret(id)
 	if err != nil {
 		return secret, err
@@ -246,12 +242,16 @@ func (s *Store) DeleteSecret(ctx context.Context, a Actor, id string) error {
 		for _, b := range bound {
 			e.Bindings = append(e.Bindings, api.EventRef{ID: b.ID, SecretID: id, Version: r.Version})
 		}
+		size, err := t.sizeOf(id)
+		if err != nil {
+			return err
+		}
 		for _, from := range []string{"bindings WHERE secret_id", "oauth_grants WHERE secret_id", "secrets WHERE id"} {
 			if err := t.Exec(`DELETE FROM `+from+` = $1`, id); err != nil {
 				return err
 			}
 		}
-		return t.audit(e)
+		return cmp.Or(t.use(usage{-1, -int64(len(bound)), -size}), t.audit(e))
 	})
 }
 
@@ -268,5 +268,6 @@ func (t *txn) wakeBound(secretID string) ([]api.Binding, error) {
 	for _, b := range bound {
 		t.wake(b.Resource)
 	}
+	t.touched += len(bound)
 	return bound, err
 }

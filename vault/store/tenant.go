@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
 var tenantName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$`)
@@ -28,10 +30,11 @@ func (s *Store) CreateTenantKey(ctx context.Context, tenant string) (TenantKey, 
 // IssueFirstKey is IssueTenantKey by the operator for the named tenant, which it creates, with its keyset, if there is
 // none of that name.
 func (s *Store) IssueFirstKey(ctx context.Context, tenant string, n api.KeyRequest) (api.IssuedKey, error) {
-	return s.issueKey(ctx, operator, api.TenantKeyPrefix, n, func(t *txn) error {
-		if !tenantName.MatchString(tenant) {
-			return invalid("tenant must be 1 to 64 letters, digits or any of . _ @ -, the first a letter or digit")
-		}
+	check := tenantKeyOnly(n)
+	if !tenantName.MatchString(tenant) {
+		check = invalid("tenant must be 1 to 64 letters, digits or any of . _ @ -, the first a letter or digit")
+	}
+	return s.issueKey(ctx, operator, api.TenantKeyPrefix, n, check, func(t *txn) error {
 		ids, err := t.tenantIDs(tenant)
 		if errors.Is(err, api.ErrNotFound) {
 			ids = []string{newID("ten_")}
@@ -41,7 +44,7 @@ func (s *Store) IssueFirstKey(ctx context.Context, tenant string, n api.KeyReque
 			return err
 		}
 		t.actor.TenantID = ids[0]
-		return tenantKeyOnly(n)
+		return nil
 	})
 }
 
@@ -108,8 +111,64 @@ func (t *txn) newTenant(id, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := t.Exec(`INSERT INTO tenant_usage (tenant_id, secrets, bindings, bytes) VALUES ($1, 0, 0, 0)`, id); err != nil {
+		return err
+	}
 	_, err = (&audit.Log{Tx: t, Tenant: id, Keys: keys, Log: t.store.log, Now: t.now}).Start()
 	return err
+}
+
+// usage is how much a tenant stores, or how much more: table tenant_usage.
+type usage struct{ secrets, bindings, bytes int64 }
+
+// use adds to the tenant's usage. Errors: ErrInvalid if that is more than the tenant may store.
+func (t *txn) use(more usage) error {
+	if more == (usage{}) {
+		return nil
+	}
+	var now usage
+	err := t.QueryRow(`UPDATE tenant_usage SET secrets = secrets + $1, bindings = bindings + $2, bytes = bytes + $3
+		WHERE tenant_id = $4 RETURNING secrets, bindings, bytes`, more.secrets, more.bindings, more.bytes, t.actor.TenantID).
+		Scan(&now.secrets, &now.bindings, &now.bytes)
+	if err != nil {
+		return fmt.Errorf("count what tenant %s stores: %w", t.actor.TenantID, err)
+	}
+	return t.allow(
+		quota{limit.TenantSecrets, more.secrets, now.secrets}, quota{limit.TenantBindings, more.bindings, now.bindings},
+		quota{limit.TenantBytes, more.bytes, now.bytes},
+	)
+}
+
+// quota is how much more there is of something, and how much then.
+type quota struct {
+	id        limit.ID
+	more, now int64
+}
+
+// allow returns ErrInvalid if the actor's tenant has more of something than its limit and than before.
+func (t *txn) allow(quotas ...quota) error {
+	for _, q := range quotas {
+		if q.more > 0 && t.actor.limited() != "" {
+			if err := t.store.limits.Values.Check(q.id, q.now); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// mayAdd returns ErrInvalid if a query, with the tenant's id as $1, has as many rows as a limit allows.
+func (t *txn) mayAdd(id limit.ID, rows string, args ...any) error {
+	if t.actor.limited() == "" {
+		return nil
+	}
+	most := int64(t.store.limits.Values.Of(id))
+	var have int64
+	if err := t.QueryRow(`SELECT COUNT(*) FROM (`+rows+` LIMIT `+strconv.FormatInt(most, 10)+`) AS some`,
+		append([]any{t.actor.TenantID}, args...)...).Scan(&have); err != nil {
+		return err
+	}
+	return t.allow(quota{id, 1, have + 1})
 }
 
 // wrap wraps a keyset with the root key that the root_key row names, in a transaction that writes.

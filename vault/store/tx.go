@@ -25,6 +25,7 @@ type txn struct {
 	wakes    map[topic]struct{}
 	log      *audit.Log // nil until auditLog
 
+	touched     int  // bindings that a change of their secret has read
 	rescheduled bool // a schedule has changed
 }
 
@@ -133,6 +134,7 @@ func (s *Store) writeNow(ctx context.Context, a Actor, do func(*txn) error) erro
 		return s.refusal(err, true)
 	}
 	s.failing.Store(false)
+	s.limits.Touched(a.limited(), t.touched)
 	s.hub.wake(maps.Keys(t.wakes))
 	if t.rescheduled {
 		nudge(s.rescheduled)
