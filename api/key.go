@@ -9,7 +9,7 @@ import (
 
 // The prefixes of keys.
 const (
-	TenantKeyPrefix   = "msk_u_" // all of the public API; reads no plaintext
+	TenantKeyPrefix   = "msk_u_" // the public API, all of it or, if the key is restricted, some; it can't reveal
 	ResourceKeyPrefix = "msk_r_" // lists and reveals one resource's bindings
 )
 

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -16,6 +17,16 @@ func (c *Client) ResourceKeys(ctx context.Context, r api.Resource) ([]api.Issued
 	return all, c.keyless(err)
 }
 
+// Keys is ResourceKeys for the tenant's keys of both kinds. A vault that lists only resource keys returns those.
+func (c *Client) Keys(ctx context.Context, r api.Resource) ([]api.IssuedKey, error) {
+	q := query("resource_type", r.Type, "resource_id", r.ID)
+	all, err := do(ctx, c, call{method: http.MethodGet, path: "/egress/keys", query: q}, list[api.IssuedKey]("keys"))
+	if unknownCall(err) {
+		return c.ResourceKeys(ctx, r)
+	}
+	return all, err
+}
+
 // keyless explains the error of a vault that doesn't have the calls for keys.
 func (c *Client) keyless(err error) error {
 	if !unknownCall(err) {
@@ -28,13 +39,54 @@ func (c *Client) keyless(err error) error {
 // CreateResourceKey creates a key for one resource, which expires at expires, or never if that is nil. Only this result
 // contains the key. The call isn't retried after the vault may have received it.
 func (c *Client) CreateResourceKey(ctx context.Context, r api.Resource, expires *time.Time) (api.IssuedKey, error) {
-	type request struct {
-		api.Resource
-		ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	return c.issueKey(ctx, "/egress/resource-keys", api.KeyRequest{Resource: r, ExpiresAt: expires})
+}
+
+// IssueKey creates a resource key, or with the zero Resource a tenant key. Otherwise it is like CreateResourceKey.
+func (c *Client) IssueKey(ctx context.Context, n api.KeyRequest) (api.IssuedKey, error) {
+	if n.Resource == (api.Resource{}) {
+		return c.issueKey(ctx, "/egress/keys", n)
 	}
-	k := call{method: http.MethodPost, path: "/egress/resource-keys", unsafe: true, json: request{r, expires}}
-	key, err := do(ctx, c, k, one[api.IssuedKey]("resource_key"))
+	return c.issueKey(ctx, "/egress/resource-keys", n)
+}
+
+func (c *Client) issueKey(ctx context.Context, path string, n api.KeyRequest) (api.IssuedKey, error) {
+	key, err := do(ctx, c, call{method: http.MethodPost, path: path, unsafe: true, json: n}, one[api.IssuedKey]("resource_key"))
 	return key, c.keyless(err)
+}
+
+// ReplaceKey creates the successor of a key, which takes over the keys that the old one has created. The old one ends
+// after grace. expires nil: as long after now as the old one's was after its creation. It isn't
+// retried either.
+func (c *Client) ReplaceKey(ctx context.Context, id string, grace time.Duration, expires *time.Time) (api.IssuedKey, error) {
+	type request struct {
+		GraceSeconds int64      `json:"grace_seconds"`
+		ExpiresAt    *time.Time `json:"expires_at,omitempty"`
+	}
+	k := call{method: http.MethodPost, path: object("/egress/keys/", id), unsafe: true, json: request{int64((grace + time.Second - 1) / time.Second), expires}}
+	if k.path != "" {
+		k.path += "/replace"
+	}
+	return do(ctx, c, k, one[api.IssuedKey]("key"))
+}
+
+// RevokeKey revokes a key of either kind. children is api.ChildrenRevoke or api.ChildrenKeep, or "" for a key that has
+// created no keys that are valid. Errors: api.ErrConflict if it has.
+func (c *Client) RevokeKey(ctx context.Context, id, children string) (api.RevokedKeys, error) {
+	return do(ctx, c, call{method: http.MethodDelete, path: object("/egress/keys/", id), query: query("children", children)}, revokedKeys)
+}
+
+// RevokeKeysBefore revokes the keys that were created before a time, except the client's own.
+func (c *Client) RevokeKeysBefore(ctx context.Context, before time.Time) (api.RevokedKeys, error) {
+	q := query("issued_before", before.UTC().Format(time.RFC3339Nano))
+	return do(ctx, c, call{method: http.MethodDelete, path: "/egress/keys", query: q}, revokedKeys)
+}
+
+func revokedKeys(body []byte) (revoked api.RevokedKeys, err error) {
+	if json.Unmarshal(body, &revoked) != nil || !revoked.OK {
+		return api.RevokedKeys{}, notContract(body)
+	}
+	return revoked, nil
 }
 
 // RevokeResourceKey revokes a key. Reveals that are waiting with it end at once.

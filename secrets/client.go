@@ -19,6 +19,14 @@ type (
 	Event = api.Event
 	// ResourceKey is a key that reveals the values of one resource.
 	ResourceKey = api.IssuedKey
+	// IssuedKey is a tenant key or a resource key.
+	IssuedKey = api.IssuedKey
+	// KeyRequest describes a key to create.
+	KeyRequest = api.KeyRequest
+	// Restrictions limit what a key may do.
+	Restrictions = api.Restrictions
+	// RevokedKeys are the keys that a call has revoked, and those that it has kept.
+	RevokedKeys = api.RevokedKeys
 	// Resource is one sandbox or computer.
 	Resource = api.Resource
 	// Value is a secret's value. It prints as [redacted].

@@ -21,3 +21,33 @@ func (c *Client) ListKeys(ctx context.Context, r Resource) ([]ResourceKey, error
 func (c *Client) RevokeKey(ctx context.Context, id string) error {
 	return c.vault.RevokeResourceKey(ctx, id)
 }
+
+// Keys returns the tenant's keys of both kinds, oldest first, including revoked ones. A restricted key gets itself and
+// those under it.
+func (c *Client) Keys(ctx context.Context, r Resource) ([]IssuedKey, error) {
+	return c.vault.Keys(ctx, r)
+}
+
+// IssueKey creates a resource key, or with the zero Resource a tenant key, which may be restricted. Only this call
+// returns the key itself.
+func (c *Client) IssueKey(ctx context.Context, n KeyRequest) (IssuedKey, error) {
+	return c.vault.IssueKey(ctx, n)
+}
+
+// ReplaceKey creates the successor of a key: the same, except for the key itself, which ends after grace. It takes over
+// the keys that the old one has created, so a planned rotation of a key stops no machine. expiresAt nil: as far away as the
+// old key's was at first.
+func (c *Client) ReplaceKey(ctx context.Context, id string, grace time.Duration, expiresAt *time.Time) (IssuedKey, error) {
+	return c.vault.ReplaceKey(ctx, id, grace, expiresAt)
+}
+
+// RevokeKeyTree revokes a key of either kind. children is "revoke" to revoke the keys that it has created too, "keep" to
+// keep them, or "" if there must be none. Errors: api.ErrNotFound; api.ErrConflict if there are.
+func (c *Client) RevokeKeyTree(ctx context.Context, id, children string) (RevokedKeys, error) {
+	return c.vault.RevokeKey(ctx, id, children)
+}
+
+// RevokeKeysBefore revokes the tenant's keys that were created before a time, except the client's own.
+func (c *Client) RevokeKeysBefore(ctx context.Context, before time.Time) (RevokedKeys, error) {
+	return c.vault.RevokeKeysBefore(ctx, before)
+}

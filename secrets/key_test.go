@@ -1,6 +1,7 @@
 package secrets_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -45,5 +46,38 @@ func TestKeys(t *testing.T) {
 	}
 	if got, err := c.ListKeys(ctx, sandbox); err != nil || len(got) != 1 || got[0].RevokedAt == nil {
 		t.Errorf("after it is revoked: error %v, %d keys", err, len(got))
+	}
+}
+
+func TestKeyTree(t *testing.T) {
+	_, c := start(t)
+	ctx := t.Context()
+	want := secrets.Restrictions{Permissions: []string{"keys:write", "secrets:read"}, Scopes: []string{"user"}, Resources: []string{"sandbox:sb_1"}}
+	parent, err := c.IssueKey(ctx, secrets.KeyRequest{Label: "ci", Restrictions: want})
+	if err != nil || parent.Label != "ci" || !cmp.Equal(parent.Restrictions, want) {
+		t.Fatalf("issued %+v, %v", parent.Restrictions, err)
+	}
+	child, err := c.IssueKey(ctx, secrets.KeyRequest{Resource: sandbox, Label: "machine"})
+	if err != nil || child.Resource != sandbox || child.ParentID == "" {
+		t.Fatalf("error %v", err)
+	}
+	if _, err := c.RevokeKeyTree(ctx, child.ParentID, ""); !errors.Is(err, api.ErrConflict) {
+		t.Errorf("a key with children was revoked: %v", err)
+	}
+	successor, err := c.ReplaceKey(ctx, parent.ID, time.Hour, nil)
+	if err != nil || successor.ID == parent.ID || successor.Label != "ci" || successor.Key == "" {
+		t.Errorf("successor: %v", err)
+	}
+	all, err := c.Keys(ctx, secrets.Resource{})
+	if err != nil || len(all) != 4 || all[1].ExpiresAt == nil { // with the client's own
+		t.Errorf("%d keys, %v", len(all), err)
+	}
+	revoked, err := c.RevokeKeyTree(ctx, successor.ID, "revoke")
+	if err != nil || len(revoked.Revoked) != 1 || len(revoked.Kept) != 0 {
+		t.Errorf("revoked %+v, %v", revoked, err)
+	}
+	revoked, err = c.RevokeKeysBefore(ctx, time.Now().Add(time.Hour))
+	if err != nil || len(revoked.Revoked) != 2 {
+		t.Errorf("revoked %+v, %v", revoked, err)
 	}
 }

@@ -119,7 +119,7 @@ func TestBadInput(t *testing.T) {
 			s := vaulttest.Start(t)
 			return configured(s.BaseURL, s.TenantKey)
 		}, 125, []string{
-			"error: a tenant key reads no value: reveal with a resource key",
+			"error: a tenant key can't reveal: use a resource key",
 			"hint: a tenant key manages secrets and reads none: use a key made for the sandbox or computer, with miosa-env keys create",
 		}},
 		{"wrong resource", func(t *testing.T, _ string) attempt {

@@ -19,7 +19,7 @@ const (
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &cli.Output{To: stdout}
-	p := &program{stdout: out, stderr: stderr, getenv: os.Getenv}
+	p := &program{stdin: os.Stdin, stdout: out, stderr: stderr, getenv: os.Getenv}
 	// Keys and values pass through this process.
 	err := errors.Join(harden.ForbidDumps(), harden.ForbidCores())
 	if err == nil {
@@ -40,6 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // program has what all commands share.
 type program struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
 }

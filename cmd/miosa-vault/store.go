@@ -22,6 +22,7 @@ type storeFlags struct {
 	dataDir     string
 	rootKeyFile string
 	shared      bool
+	revocations string
 }
 
 // Parts of help texts: when a command creates a missing folder and database.
@@ -36,6 +37,8 @@ func (f *storeFlags) add(flags *pflag.FlagSet, making string) {
 	flags.StringVar(&f.rootKeyFile, "root-key-file", "",
 		"`FILE` the root key; without it the systemd credential "+keyring.Credential+", then "+keyring.EnvName)
 	flags.BoolVar(&f.shared, "allow-shared", false, "let other users be able to change the database, the root key, or a directory above them")
+	flags.StringVar(&f.revocations, "revocations-file", "",
+		"`FILE` the list of revoked keys, which a restored database needs; the same for all commands (default: revocations in the data folder)")
 }
 
 const hintNoVault = "check --data-dir; keys create --tenant NAME, without --resource, makes a new vault, and so does serve"
@@ -55,7 +58,7 @@ func (f *storeFlags) config(p *program, log zerolog.Logger) (store.Config, error
 		return store.Config{}, cli.WithHint(fmt.Errorf("erase %s from the environment: %w", keyring.EnvName, err),
 			"mount /proc, or name a file with --root-key-file")
 	}
-	return store.Config{DataDir: f.dataDir, RootKey: root, Shared: f.shared, Log: log}, nil
+	return store.Config{DataDir: f.dataDir, RootKey: root, Revocations: f.revocations, Shared: f.shared, Log: log}, nil
 }
 
 // withStoreHint adds a hint to an error of store.Open.

@@ -15,6 +15,9 @@ import (
 // operator is the command line on the vault's machine, which uses no key.
 var operator = Actor{KeyID: "local", local: true}
 
+// Operator is the operator on the vault's machine, for methods that need no tenant.
+func Operator() Actor { return operator }
+
 // TenantKey is a new tenant key. The store keeps only its hash.
 type TenantKey struct {
 	ID  string

@@ -80,7 +80,7 @@ func (s *Server) Platform(t testing.TB, p Platform) string {
 			p.Reveal.write(w)
 		case path == "/bindings" && r.Method == http.MethodGet && p.Bindings.Status != 0:
 			p.Bindings.write(w)
-		case path == "/oauth/status", strings.HasPrefix(path, "/resource-keys"):
+		case path == "/oauth/status", strings.HasPrefix(path, "/resource-keys"), strings.HasPrefix(path, "/keys"):
 			Refusal{http.StatusNotFound, "NOT_FOUND"}.write(w)
 		case path == "/audit":
 			events := events

@@ -142,7 +142,7 @@ func subjectOf(err error) string {
 const resourceKeyFix = "mint a resource key for this sandbox or computer, and keep the tenant key off it"
 
 func tenantKey(key program.FoundKey) string {
-	return "the key from " + key.Where + " is a tenant key, which manages secrets and reads no value"
+	return "the key from " + key.Where + " is a tenant key, which manages secrets and can't reveal"
 }
 
 func (d *doctor) exposed(key program.FoundKey) {

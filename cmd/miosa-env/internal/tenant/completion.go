@@ -11,6 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/keytree"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -71,10 +72,10 @@ func bindingIDs(ctx context.Context, vault *secrets.Client) ([]string, error) {
 
 // keyIDs returns the ids of keys that can be revoked.
 func keyIDs(ctx context.Context, vault *secrets.Client) (list []string, err error) {
-	all, err := vault.ListKeys(ctx, api.Resource{})
+	all, err := vault.Keys(ctx, api.Resource{})
 	for _, k := range all {
 		if k.RevokedAt == nil {
-			list = append(list, described(k.ID, k.Resource.String()))
+			list = append(list, described(k.ID, strings.TrimSpace(keytree.For(&k)+" "+k.Label)))
 		}
 	}
 	return list, err

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,70 +15,116 @@ import (
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cause"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/keytree"
 	"github.com/Miosa-osa/miosa-env/internal/nearest"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
 func keysCommand(p *program.Program) *cli.Command {
-	return group("keys", "Make, list and revoke keys of sandboxes and computers",
+	return group("keys", "Make, list, replace and revoke keys",
 		`A resource key (msk_r_...) lists and reads what is bound to one sandbox or computer, and does
-nothing else: it is what miosa-env runs with there. These commands take a tenant key, as miosa-env
-secrets does.`,
-		keysCreateCommand(p), keysListCommand(p), keysRevokeCommand(p),
+nothing else: it is what miosa-env runs with there. A tenant key (msk_u_...) manages secrets,
+bindings and keys, all of them or, if it is restricted, some. These commands take a tenant key, as
+miosa-env secrets does.`,
+		keysCreateCommand(p), keysListCommand(p), keysReplaceCommand(p), keysRevokeCommand(p),
 	)
 }
 
+// newKey is where a new key goes.
+type newKey struct {
+	out    string // a new file; "": standard output
+	asJSON bool
+}
+
+func (n *newKey) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&n.out, "out", "", "`FILE` a new file, 0600, that the key is written to")
+	addJSONFlag(f, &n.asJSON, "a JSON object, with the key in it unless that goes to --out")
+}
+
+// forTenant is the argument of keys create for a tenant key. A missing argument is an error: a tenant key may do
+// more than a resource key.
+const forTenant = "tenant"
+
 func keysCreateCommand(p *program.Program) *cli.Command {
-	var asJSON bool
-	var resource api.Resource
+	var n api.KeyRequest
 	var expires expiry
-	var out string
+	var to newKey
 	return vaultCommand(p, &cli.Command{
-		Use:   "create [FLAG...] RESOURCE",
-		Short: "Make a key for a sandbox or computer, and print it this once",
-		Long: `Makes a key for one sandbox or computer. It goes to standard output and nothing else does, or with
+		Use:   "create [FLAG...] RESOURCE|tenant",
+		Short: "Make a key for a sandbox or computer, or a tenant key, and print it this once",
+		Long: `Makes a key for one sandbox or computer, or with the word tenant a tenant key, which may be restricted
+to permissions, scopes and resources. It goes to standard output and nothing else does, or with
 --out to a new file that only its owner may read. Standard error gets its id. The vault keeps only a
-hash: the key can't be shown again.`,
-		Example: `  miosa-env keys create sandbox:sb_1 --out sb_1.key --expires 720h`,
+hash: the key can't be shown again. A restricted key makes only keys within its own restrictions.`,
+		Example: `  miosa-env keys create sandbox:sb_1 --out sb_1.key --expires 720h
+  miosa-env keys create tenant --label ci --permissions secrets:write --only-scopes workspace --out ci.key`,
 		Args: func(args []string) (err error) {
-			if err = oneArgument("the resource")(args); err == nil {
-				resource, err = cli.ParseResource(args[0])
+			if err = oneArgument("the resource, or the word tenant,")(args); err == nil && args[0] != forTenant {
+				n.Resource, err = cli.ParseResource(args[0])
 			}
-			return err
+			return cmp.Or(err, n.Restrictions.Validate())
 		},
 		Complete: cli.First(completeResources(p, "")),
 		Flags: func(f *pflag.FlagSet) {
-			f.StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to")
+			keytree.AddFlags(f, &n)
 			f.Var(&expires, "expires", "`WHEN` it expires: 720h, or 2030-01-02T15:04:05Z (default: never)")
-			addJSONFlag(f, &asJSON, "a JSON object, with the key in it unless that goes to --out")
+			to.addFlags(f)
 		},
 	}, func(ctx context.Context, vault *secrets.Client, _ *cli.Invocation) error {
-		return createKey(ctx, p, vault, resource, expires.at, out, asJSON)
+		n.ExpiresAt = expires.at
+		return to.write(p, func() (api.IssuedKey, error) { return vault.IssueKey(ctx, n) })
 	})
 }
 
-// createKey creates a key and writes it to the new file out, or to standard output if out is empty.
-func createKey(ctx context.Context, p *program.Program, vault *secrets.Client, r api.Resource, expires *time.Time, out string, asJSON bool) error {
+func keysReplaceCommand(p *program.Program) *cli.Command {
+	grace := api.DefaultGrace
+	var expires expiry
+	var to newKey
+	return vaultCommand(p, &cli.Command{
+		Use:   "replace [FLAG...] ID",
+		Short: "Make the successor of a key, and let the old one expire",
+		Long: `Makes a key with the label, resource and restrictions of another, which takes over the keys that the
+old one has made, so that replacing a key stops no machine. The old key expires after the grace
+period: until then, put the new one in its place. The new key goes where keys create writes it.`,
+		Example:  `  miosa-env keys replace key_2b7nq --grace 48h --out ci.key`,
+		Args:     oneArgument("the key's id"),
+		Complete: cli.First(completeWords(p, keyIDs)),
+		Flags: func(f *pflag.FlagSet) {
+			f.Var(setting.Duration(&grace), "grace", "`DURATION` how long the old key is valid; 0 revokes it at once")
+			f.Var(&expires, "expires", "`WHEN` the new key expires (default: after as long as the old one did)")
+			to.addFlags(f)
+		},
+	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
+		return to.write(p, func() (api.IssuedKey, error) {
+			made, err := vault.ReplaceKey(ctx, inv.Args[0], grace, expires.at)
+			return made, unknownKey(ctx, vault, err, inv.Args[0])
+		})
+	})
+}
+
+// write creates a key and writes it.
+func (n *newKey) write(p *program.Program, issue func() (api.IssuedKey, error)) error {
 	var made api.IssuedKey
 	create := func() (_ string, err error) {
-		if made, err = vault.CreateKey(ctx, r, expires); err != nil {
+		if made, err = issue(); err != nil {
 			return "", err
 		}
-		fmt.Fprintf(p.Stderr, "miosa-env: made the key %s of %s\n", cli.OneLine(made.ID), r)
+		fmt.Fprintf(p.Stderr, "miosa-env: made the key %s of %s\n", cli.OneLine(made.ID), keytree.For(&made))
 		return made.Key + "\n", nil
 	}
 	var text string
 	var err error
-	if out == "" {
+	if n.out == "" {
 		text, err = create()
-	} else if err = newfile.Write(out, create); err == nil {
+	} else if err = newfile.Write(n.out, create); err == nil {
 		made.Key = "" // not in the JSON object
 	}
 	switch {
-	case err == nil && asJSON:
+	case err == nil && n.asJSON:
 		err = cli.PrintJSON(p.Stdout, made)
-	case err == nil && out == "":
+	case err == nil && n.out == "":
 		_, err = io.WriteString(p.Stdout, text)
 	}
 	switch why := cause.Of(err); {
@@ -86,57 +133,123 @@ func createKey(ctx context.Context, p *program.Program, vault *secrets.Client, r
 	case made.ID != "":
 		return cli.WithHint(err, "nobody has the key: miosa-env keys revoke "+made.ID)
 	case errors.Is(err, fs.ErrExist):
-		return cli.WithHint(fmt.Errorf("key file %s: %w", out, why), "name another file, or move this one away")
+		return cli.WithHint(fmt.Errorf("key file %s: %w", n.out, why), "name another file, or move this one away")
 	case !errors.Is(why, err):
-		return cli.WithHint(fmt.Errorf("key file %s: %w", out, why), "check the path, and that this user may write there")
+		return cli.WithHint(fmt.Errorf("key file %s: %w", n.out, why), "check the path, and that this user may write there")
 	}
 	return err
+}
+
+// unknownKey adds a hint to the error of a key that the vault doesn't know.
+func unknownKey(ctx context.Context, vault *secrets.Client, err error, id string) error {
+	return cli.UnknownID(err, id, "miosa-env keys list",
+		func() ([]api.IssuedKey, error) { return vault.Keys(ctx, api.Resource{}) },
+		func(k *api.IssuedKey) string { return k.ID })
 }
 
 func keysListCommand(p *program.Program) *cli.Command {
 	var asJSON bool
 	var resource api.Resource
 	return vaultCommand(p, &cli.Command{
-		Use:     "list [FLAG...]",
-		Short:   "List keys, revoked ones too, without the keys themselves",
+		Use:   "list [FLAG...]",
+		Short: "List keys, revoked ones too, without the keys themselves",
+		Long: `Lists the tenant's keys, each followed by those that it has made. A restricted key lists itself and
+those. LAST USED may be a minute old.`,
 		Example: `  miosa-env keys list --resource sandbox:sb_1`,
 		Flags: func(f *pflag.FlagSet) {
 			f.Var(resourceValue(&resource), "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
 			addJSONFlag(f, &asJSON, "a JSON list")
 		},
 	}, func(ctx context.Context, vault *secrets.Client, _ *cli.Invocation) error {
-		list, err := vault.ListKeys(ctx, resource)
+		list, err := vault.Keys(ctx, resource)
 		if err != nil {
 			return err
 		}
-		return printList(p, asJSON, list, func() string {
-			return "there are no such keys" + nearest.OrMeant(nearResource(ctx, vault, resource))
-		}, []string{"RESOURCE", "CREATED", "EXPIRES", "REVOKED", "ID"}, func(k *api.IssuedKey) []string {
-			revoked := ""
-			if k.RevokedAt != nil {
-				revoked = program.When(*k.RevokedAt)
+		if asJSON {
+			return printJSONList(p, list)
+		}
+		when := func(at *time.Time) string {
+			if at == nil {
+				return ""
 			}
-			return []string{k.Resource.String(), program.When(k.CreatedAt), program.Ends(k.ExpiresAt), revoked, k.ID}
+			return program.When(*at)
+		}
+		return printList(p, false, keytree.Of(keytree.Pointers(list)), func() string {
+			return "there are no such keys" + nearest.OrMeant(nearResource(ctx, vault, resource))
+		}, []string{"RESOURCE", "LABEL", "CREATED", "LAST USED", "EXPIRES", "REVOKED", "RESTRICTED TO", "ID"}, func(k *keytree.Node) []string {
+			return []string{k.Indent() + keytree.For(k.IssuedKey), cli.OneLine(k.Label), program.When(k.CreatedAt), when(k.LastUsedAt), program.Ends(k.ExpiresAt),
+				when(k.RevokedAt), keytree.Limits(k.Restrictions), k.ID}
 		})
 	})
 }
 
 func keysRevokeCommand(p *program.Program) *cli.Command {
+	var children keytree.Children
+	before := expiry{former: true}
 	return vaultCommand(p, &cli.Command{
-		Use:   "revoke [FLAG...] ID",
+		Use:   "revoke [FLAG...] ID | --issued-before WHEN",
 		Short: "Revoke a key at once",
-		Long: `Revokes a key by its id. It is refused from now on, and requests that wait under it end at
-once. It doesn't ask: where a key has leaked there is no time to lose.`,
-		Example:  `  miosa-env keys revoke key_2b7nq`,
-		Args:     oneArgument("the key's id"),
+		Long: `Revokes a key by its id. It is refused from now on, and requests that wait under it end at once. If
+it has made keys that are valid, it names them and asks what happens to them, unless --with-children
+or --keep-children says so; otherwise it doesn't ask: where a key has leaked there is no time to lose.
+
+With --issued-before it revokes all keys of the tenant that were made before a time, except the one
+that this command uses.`,
+		Example: `  miosa-env keys revoke key_2b7nq
+  miosa-env keys revoke --issued-before 2030-01-02T15:04:05Z`,
+		Args: func(args []string) error {
+			if err := children.Check(); err != nil {
+				return err
+			}
+			if before.at == nil {
+				return oneArgument("the key's id")(args)
+			}
+			return cli.NoArguments(args)
+		},
 		Complete: cli.First(completeWords(p, keyIDs)),
-		Flags:    cli.NeverAsks,
+		Flags: func(f *pflag.FlagSet) {
+			children.AddFlags(f)
+			f.Var(&before, "issued-before", "`WHEN` all keys from before this time: 2030-01-02T15:04:05Z, or 7d ago")
+			cli.NeverAsks(f)
+		},
 	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
-		if err := vault.RevokeKey(ctx, inv.Args[0]); err != nil {
-			return cli.UnknownID(err, inv.Args[0], "miosa-env keys list",
-				func() ([]api.IssuedKey, error) { return vault.ListKeys(ctx, api.Resource{}) },
-				func(k *api.IssuedKey) string { return k.ID })
+		if before.at != nil {
+			revoked, err := vault.RevokeKeysBefore(ctx, *before.at)
+			return printRevoked(p, revoked, err)
 		}
-		return printDone(p, "revoked "+inv.Args[0])
+		id := inv.Args[0]
+		all, err := vault.Keys(ctx, api.Resource{})
+		if err != nil {
+			return err
+		}
+		choice, err := children.Choose(keytree.Under(keytree.Pointers(all), id), p.Stdin, p.Stderr)
+		if err != nil {
+			return err
+		}
+		revoked, err := vault.RevokeKeyTree(ctx, id, choice)
+		return printRevoked(p, revoked, unknownKey(ctx, vault, err, id))
 	})
+}
+
+// printRevoked prints a line for each key that was revoked or kept.
+func printRevoked(p *program.Program, revoked api.RevokedKeys, err error) error {
+	if err != nil {
+		return err
+	}
+	var lines []string
+	for i := range revoked.Revoked {
+		lines = append(lines, "revoked "+keytree.Name(&revoked.Revoked[i]))
+	}
+	for i := range revoked.Kept {
+		lines = append(lines, "kept "+keytree.Name(&revoked.Kept[i]))
+	}
+	if len(lines) == 0 {
+		lines = []string{"no key was valid: nothing was revoked"}
+	}
+	for _, line := range lines {
+		if err := printDone(p, line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
