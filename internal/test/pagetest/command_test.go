@@ -83,6 +83,20 @@ func TestCommands(t *testing.T) {
 	}
 	s.press("Close")
 
+	s.press("Keys")
+	s.press("Create a key")
+	s.choose("For", "managing this tenant")
+	s.press("Create")
+	s.shows("The key is shown only now.")
+	if lines = shown(); len(lines) != 3 {
+		t.Fatalf("a new tenant key: %d lines", len(lines))
+	}
+	paste(lines[1], lines[0]+"\n")
+	if out := paste("unset MIOSA_TENANT_KEY; "+lines[2]+" && miosa-env secrets list", ""); !strings.Contains(out, "github") {
+		t.Errorf("%s: it lists %q", lines[2], out)
+	}
+	s.press("Close")
+
 	for range 110 {
 		s.Rotate(t, id, "v")
 	}
@@ -110,7 +124,7 @@ func TestCommands(t *testing.T) {
 	}
 	want := []string{
 		"audit.js allEvents(", "command.js text) {", "connections.js here('api/v1/egress/oauth/callback'", // an address
-		"keys.js newKey(r", "keys.js created.key", "keys.js storeKey(created", "keys.js run(created",
+		"keyactions.js newKey(r", "keyactions.js created.key", "keyactions.js storeKey(created", "keyactions.js agent ? run(created) : useTenantKey(created",
 	}
 	if diff := cmp.Diff(want, found); diff != "" {
 		t.Errorf("commands (-want +got):\n%s", diff)

@@ -55,6 +55,12 @@ func demo(s *screen) {
 	bind(calendar, production, "CALENDAR_TOKEN")
 	s.revealed(production)
 	bind(signing, builder, "SIGNING_KEY")
+	if status, text := s.Do(s, s.TenantKey, "POST", "/egress/keys", map[string]any{
+		"label": "deploys", "permissions": []string{"secrets:read", "bindings:write"}, "resources": []string{production.String()},
+		"expires_at": time.Now().Add(60*24*time.Hour + time.Hour),
+	}); status != 201 {
+		s.Fatalf("create a key: status %d: %s", status, text)
+	}
 	age(s, s.Server, map[string]time.Duration{
 		"github-deploy": 2*time.Hour + time.Minute, "openai": 35*time.Minute + time.Second, "postgres": 9*24*time.Hour + time.Hour,
 		"signing-key": 3*24*time.Hour + time.Hour, "webhooks": 20*24*time.Hour + time.Hour,

@@ -61,5 +61,5 @@ func viewNotLoadable(t *testing.T, s *screen) {
 	s.wait("document.title.startsWith('Keys') && document.querySelector('nav [aria-current=page]').textContent === 'Keys'")
 	s.Restart(t)
 	s.press("Try again")
-	s.shows("There are no resource keys yet.")
+	s.row("Tenant key", "everything")
 }

@@ -26,6 +26,8 @@ func TestPage(t *testing.T) {
 		{"many secrets", manySecrets},
 		{"long lists", longLists},
 		{"keys", keysView},
+		{"the tree of keys", keyTree},
+		{"a restricted key", restrictedKey},
 		{"the audit log", auditView},
 		{"every button", everyButton},
 		{"first load", firstLoad},

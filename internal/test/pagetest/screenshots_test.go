@@ -88,7 +88,17 @@ scopes = ["openid", "email"]
 	take("connections")
 	s.press("Keys")
 	s.shows(preview.ID)
-	take("keys")
+	if all {
+		s.press("Create a key")
+		s.choose("For", "managing this tenant")
+		s.press("Restrictions")
+		take("key")
+		s.press("Cancel")
+		s.press("Revoke the key " + s.keyID("Tenant key"))
+		take("revoke")
+		s.press("Cancel")
+	}
+	take("keys", "wide-light", "phone-dark")
 	s.press("Audit")
 	s.shows("secret.create")
 	take("audit", "wide-light")

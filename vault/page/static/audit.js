@@ -3,7 +3,7 @@ import { allEvents, command } from './command.js';
 import { h, button, say, state, table } from './dom.js';
 import { more, select } from './list.js';
 import { Log, maxEvents } from './log.js';
-import { heading, small } from './secrets.js';
+import { denial, heading, small } from './secrets.js';
 import { kinds, place, plural, when } from './words.js';
 
 export const title = 'Audit';
@@ -17,6 +17,7 @@ const actions = [
 ];
 
 export function view(m) {
+  if (m.denied.has('audit')) return [heading('Audit', null), denial(m, 'audit')];
   const log = m.log ??= new Log();
   const count = h('p', { class: 'lead' });
   const body = h('div');
@@ -74,7 +75,7 @@ const outcomes = { ok: 'good', denied: 'bad', failed: 'stale' };
 
 function rows(m, events) {
   const columns = [
-    { label: 'Action' }, { label: 'Outcome', plain: true }, { label: 'What', plain: true }, { label: 'Key', plain: true }, { label: 'From' }, { label: 'Time', plain: true, class: 'first' },
+    { label: 'Action' }, { label: 'Outcome', plain: true }, { label: 'What', plain: true }, { label: 'Key', plain: true }, { label: 'From' }, { label: 'Time', plain: true, class: 'early' },
   ];
   return table('Audit events', columns, events.map((e) => ({ id: e.id, cells: [
     h('code', { class: 'name unbroken' }, e.action),

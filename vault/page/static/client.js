@@ -50,14 +50,13 @@ export async function call(method, path, { query = {}, body } = {}) {
 function sentence(response, content) {
   switch (response.status) {
     case 401: return 'This key is unknown, revoked or expired.';
-    case 403: return 'This key is not allowed to do that.';
     case 413: return 'The request is too large.';
-    case 429: return `Too many requests: try again in ${content.retry_after || 1} s.`;
     case 500: return `Internal error in the vault. If it happens again, report this id to the vault’s operator: ${content.request_id}`;
   }
   const message = [content.error?.message, content.error, content.message].find((s) => typeof s === 'string' && s)
     || `The vault responded with status ${response.status}.`;
-  return message.charAt(0).toUpperCase() + message.slice(1) + (/[.!?]$/.test(message) ? '' : '.');
+  const wait = response.status === 429 ? `: try again in ${content.retry_after || 1} s` : '';
+  return message.charAt(0).toUpperCase() + message.slice(1) + wait + (/[.!?]$/.test(message) && !wait ? '' : '.');
 }
 
 // all returns the items of a list from all of its pages, and stops after a page once there are max.

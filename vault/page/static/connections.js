@@ -3,7 +3,7 @@ import { command } from './command.js';
 import { h, button, state, table } from './dom.js';
 import { remove } from './actions.js';
 import { connect } from './connect.js';
-import { boundTo, expiry, heading, small } from './secrets.js';
+import { boundTo, denial, expiry, heading, small } from './secrets.js';
 import { here, owner, when } from './words.js';
 
 export const title = 'Connections';
@@ -15,7 +15,8 @@ const providerOf = (s) => s.oauth_provider || facts(s).provider || '';
 export function view(m) {
   const connections = m.secrets.filter(isConnection);
   const lead = h('p', { class: 'lead' }, 'The vault renews the tokens of these accounts. Everything they are bound to receives each new token.');
-  return [heading('Connections', lead), connections.length ? rows(m, connections) : null, providers(m, connections.length)];
+  const offered = m.denied.has('providers') ? denial(m, 'providers') : providers(m, connections.length);
+  return [heading('Connections', lead), connections.length ? rows(m, connections) : null, offered];
 }
 
 const health = {
@@ -26,7 +27,7 @@ const health = {
 
 function rows(m, connections) {
   const columns = [
-    { label: 'Account' }, { label: 'Health', plain: true, class: 'first' }, { label: 'Scopes' }, { label: 'Bound to' }, { label: 'Token' }, { label: 'Expires' },
+    { label: 'Account' }, { label: 'Health', plain: true, class: 'early' }, { label: 'Scopes' }, { label: 'Bound to' }, { label: 'Token' }, { label: 'Expires' },
     { label: 'Actions', quiet: true, class: 'actions' },
   ];
   return table('Connections', columns, connections.map((s) => {

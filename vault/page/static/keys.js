@@ -1,94 +1,96 @@
-// The view of resource keys, with which agents receive the values of one sandbox or computer.
-import { command, newKey, run, storeKey } from './command.js';
+// The view of keys: those of agents, which receive the values of one sandbox or computer, and those that manage the tenant.
 import { h, button, state, table } from './dom.js';
-import { call } from './client.js';
-import { form, show } from './dialog.js';
-import { moment, resource } from './field.js';
+import { createKey, replaceKey, revokeKey } from './keyactions.js';
 import { list, matches } from './list.js';
-import { expiry, heading, small } from './secrets.js';
-import { expired, place, valid, when } from './words.js';
+import { denial, heading, small } from './secrets.js';
+import { expired, keyName, permissions, place, scopes, valid, when } from './words.js';
 
 export const title = 'Keys';
 
+// refresh does nothing: the model has the keys. After it, the view shows new times of use, which the model doesn't count as changes.
+export const refresh = async () => {};
+
 export function view(m) {
   const create = button('Create a key', (e) => createKey(m, e.currentTarget), { key: 'create key', kind: 'primary' });
-  if (m.keys.length === 0) {
-    return [heading('Keys', null), h('section', { class: 'first', 'aria-label': 'First steps' },
-      h('p', { class: 'lead' }, 'There are no resource keys yet. The agent on each sandbox or computer needs one.'), create)];
-  }
+  if (m.denied.has('keys')) return [heading('Keys', null), denial(m, 'keys')];
+  const names = new Map(m.keys.map((k) => [k.id, keyName(k)]));
   const { count, tools, body } = list({
-    state: m.list('#keys'), items: m.keys, noun: 'key', page: 100, filters, sorts,
-    ids: (k) => [k.id],
-    narrow: (k, words) => (matches(`${place(k)}\n${k.id}`, words) ? k : null),
-    render: (found) => rows(m, found),
+    state: m.list('#keys'), items: tree(m.keys), noun: 'key', page: 100, filters, sorts,
+    ids: ({ k }) => [k.id],
+    narrow: (item, words) => (matches(searched(item.k, names), words) ? item : null),
+    render: (found) => rows(m, names, found, m.list('#keys').sort === ''),
   });
   return [heading('Keys', count, create), tools, body];
 }
 
+const byName = (a, b) => valid(b) - valid(a) || keyName(a).localeCompare(keyName(b), undefined, { numeric: true });
+
+// tree returns {k, depth} for each key, after the one that created it.
+function tree(keys) {
+  const known = new Set(keys.map((k) => k.id));
+  const under = Map.groupBy(keys, (k) => (known.has(k.parent_id) ? k.parent_id : ''));
+  const walk = (id, depth) => (under.get(id) || []).sort(byName).flatMap((k) => [{ k, depth }, ...walk(k.id, depth + 1)]);
+  return walk('', 0);
+}
+
 const filters = [
-  ['', 'All keys'], ['valid', 'Valid', valid], ['expired', 'Expired', (k) => !k.revoked_at && expired(k)], ['revoked', 'Revoked', (k) => k.revoked_at],
+  ['', 'All keys'],
+  ['valid', 'Valid', ({ k }) => valid(k)],
+  ['tenant', 'Tenant keys', ({ k }) => !k.resource_id],
+  ['resource', 'Resource keys', ({ k }) => k.resource_id],
+  ['unused', 'Never used', ({ k }) => !k.last_used_at],
+  ['expired', 'Expired', ({ k }) => !k.revoked_at && expired(k)],
+  ['revoked', 'Revoked', ({ k }) => k.revoked_at],
 ];
 
 const sorts = [
-  ['', 'Resource', (a, b) => valid(b) - valid(a) || place(a).localeCompare(place(b), undefined, { numeric: true })],
-  ['newest', 'Newest', (a, b) => b.created_at.localeCompare(a.created_at)],
-  ['oldest', 'Oldest', (a, b) => a.created_at.localeCompare(b.created_at)],
+  ['', 'Created by'],
+  ['name', 'Name', (a, b) => byName(a.k, b.k)],
+  ['newest', 'Newest', (a, b) => b.k.created_at.localeCompare(a.k.created_at)],
+  ['oldest', 'Oldest', (a, b) => a.k.created_at.localeCompare(b.k.created_at)],
+  ['used', 'Last used', (a, b) => (b.k.last_used_at || '').localeCompare(a.k.last_used_at || '')],
 ];
 
-function rows(m, keys) {
+const searched = (k, names) => [k.label, k.id, k.resource_id ? place(k) : 'tenant key', names.get(k.parent_id) || k.parent_id,
+  ...(k.permissions || []), ...(k.resources || [])].join('\n');
+
+function rows(m, names, items, nested) {
   const columns = [
-    { label: 'Resource' }, { label: 'Id', plain: true }, { label: 'Created' }, { label: 'Expires' }, { label: 'State', plain: true, class: 'first' }, { label: 'Actions', quiet: true, class: 'actions' },
+    { label: 'Key' }, { label: 'May', plain: true }, { label: 'Created' }, { label: 'Last used' }, { label: 'State', plain: true, class: 'early' },
+    { label: 'Actions', quiet: true, class: 'actions' },
   ];
-  return table('Keys', columns, keys.map((k) => ({ id: k.id, cells: [
-    [h('span', { class: 'name' }, k.resource_id), small(k.resource_type)],
-    h('code', {}, k.id),
-    when(k.created_at),
-    expiry(k),
-    k.revoked_at ? state('bad', 'revoked ', when(k.revoked_at)) : expired(k) ? state('bad', 'expired') : state('good', 'valid'),
-    h('div', { class: 'row-actions' },
-      valid(k) && button('Revoke', (e) => revoke(m, e.currentTarget, k), { key: `revoke ${k.id}`, about: `the key ${k.id} of ${place(k)}` })),
-  ] })));
+  return table('Keys', columns, items.map(({ k, depth }) => {
+    const about = `the key ${k.id}${k.resource_id ? ` of ${place(k)}` : ''}`;
+    const name = h('div', { class: 'nested' },
+      h('span', { class: 'name' }, k.label || k.resource_id || 'Tenant key'),
+      (k.label || k.resource_id) && small(!k.resource_id ? 'tenant key' : k.label ? place(k) : k.resource_type),
+      h('code', { class: 'small' }, k.id));
+    name.style.setProperty('--depth', nested ? Math.min(depth, 5) : 0);
+    return { id: k.id, cells: [
+      name,
+      may(k),
+      [h('span', {}, when(k.created_at)), small(names.has(k.parent_id) ? `by ${names.get(k.parent_id)}` : k.parent_id ? `by ${k.parent_id}` : 'by the operator')],
+      k.last_used_at ? when(k.last_used_at) : h('span', { class: 'faint' }, 'never'),
+      standing(k),
+      h('div', { class: 'row-actions' }, valid(k) && [
+        button('Replace', (e) => replaceKey(m, e.currentTarget, k), { key: `replace ${k.id}`, about }),
+        button('Revoke', (e) => revokeKey(m, e.currentTarget, k), { key: `revoke ${k.id}`, about })]),
+    ] };
+  }));
 }
 
-// createKey creates a key, for r if it is given, and shows it once.
-export function createKey(m, opener, r) {
-  const [kind, id] = resource({ value: r, known: m.resources, required: true });
-  const expires = moment('expires_at', 'Expires', { hint: 'The key is rejected after this time. Empty: it never expires.' });
-  let created;
-  form({
-    title: r ? `Create a key for ${place(r)}` : 'Create a key', submit: 'Create', opener, after: m.refresh,
-    fields: [kind, id, expires],
-    body: [r ? null : h('div', { class: 'beside which-one' }, kind.node, id.node), expires.node,
-      r && h('details', {}, h('summary', {}, 'On the command line'),
-        h('div', { class: 'more' }, h('p', { class: 'small' }, 'With the tenant key in MIOSA_TENANT_KEY, this writes the key to a file:'), command(newKey(r))))],
-    async run(values) {
-      const body = r ? { ...values, resource_type: r.resource_type, resource_id: r.resource_id } : values;
-      created = (await call('POST', 'resource-keys', { body })).data;
-      return { added: created.id };
-    },
-    then: () => showKey(opener, created),
-  });
+function standing(k) {
+  if (k.revoked_at) return state('bad', 'revoked ', when(k.revoked_at));
+  if (expired(k)) return state('bad', 'expired ', when(k.expires_at));
+  return [state('good', 'valid'), k.expires_at && small('expires ', when(k.expires_at))];
 }
 
-// showKey shows a new key. No other call returns it.
-function showKey(opener, created) {
-  const close = show(`The key of ${place(created)}`, h('div', { class: 'more' },
-    h('p', {}, 'The key is shown only now.'),
-    command(created.key),
-    h('p', {}, 'On the machine, this stores it in a file that only you can read: run it, paste the key and press Enter.'),
-    command(storeKey(created)),
-    h('p', {}, 'This starts a shell with the variables. Replace ', h('code', {}, 'sh'), ' by your command.'),
-    command(run(created)),
-    h('div', { class: 'buttons' }, button('Close', () => close(), { kind: 'primary' }))), { opener });
-}
-
-function revoke(m, opener, k) {
-  form({
-    title: `Revoke the key of ${place(k)}?`, submit: 'Revoke', danger: true, opener, after: m.refresh,
-    body: [h('p', {}, `Agents with the key ${k.id} stop receiving values at once. This cannot be undone.`)],
-    async run() {
-      await call('DELETE', `resource-keys/${encodeURIComponent(k.id)}`);
-      return `The key of ${place(k)} is revoked.`;
-    },
-  });
+// may returns what a key may do.
+function may(k) {
+  const granted = k.permissions && permissions.filter(([p]) => k.permissions.includes(p)).map(([, words]) => words);
+  return [
+    h('span', {}, granted ? granted.join(', ') : k.resource_id ? 'receive values' : 'everything'),
+    k.scopes && small('secrets of: ', k.scopes.map((s) => scopes[s]?.label.toLowerCase() || s).join(', ')),
+    k.resources && small('only ', k.resources.map((r) => r.replace(':', ' ')).join(', ')),
+  ];
 }

@@ -9,9 +9,10 @@ export class Model {
   secrets = [];
   bindings = [];
   keys = [];
-  resources = []; // {resource_type, resource_id, keyed}: those with a binding or a valid key
+  resources = []; // {resource_type, resource_id, keyed}: those with a binding or a valid key; keyed is null if unknown
   providers = null; // null: the vault has no OAuth
-  taken = new Map(); // by place, from taken
+  taken = new Map(); // by place, from taken; null if unknown
+  denied = new Map(); // the vault's messages for what the key may not list: secrets, bindings, keys, audit, providers
   log = null; // of the audit view
   at = null; // the time of the last load
   #text = ''; // to detect changes
@@ -35,8 +36,11 @@ export class Model {
   secret(id) { return this.#byID.get(id); }
   bound(secret) { return this.#bound.get(secret.id) || []; }
 
+  // tookBy returns what a resource received, or null if that is unknown.
+  tookBy(r) { return this.taken && (this.taken.get(place(r)) || {}); }
+
   // stale returns on how many resources a secret has an older version.
-  stale(secret) { return this.bound(secret).filter((b) => standing(b, secret, this.taken.get(place(b))).word === 'stale').length; }
+  stale(secret) { return this.bound(secret).filter((b) => standing(b, secret, this.tookBy(b)).word === 'stale').length; }
 
   // twins reports whether another secret has the same name.
   twins(secret) { return this.#byName.get(secret.name).length > 1; }
@@ -51,28 +55,45 @@ export class Model {
     }
   }
 
+  // #permitted returns what list returns, or otherwise if a restricted key may not list that, which is asked once.
+  async #permitted(what, list, otherwise) {
+    if (this.denied.has(what)) return otherwise;
+    try {
+      return await list();
+    } catch (error) {
+      if (error.status !== 403) throw error;
+      this.denied.set(what, error.message);
+      return otherwise;
+    }
+  }
+
   // load requests everything again and returns whether anything has changed. Of concurrent loads, only the result of the
   // last one started is used: the others may have been answered before the latest change.
   async load() {
     const load = ++this.#loads;
-    const [secrets, { bindings }, { resource_keys: keys }, providers] = await Promise.all([
-      all('secrets', 'secrets', { limit: 500 }), call('GET', 'bindings'), call('GET', 'resource-keys'), this.#listProviders(),
+    const [secrets, bindings, keys, providers] = await Promise.all([
+      this.#permitted('secrets', () => all('secrets', 'secrets', { limit: 500 }), []),
+      this.#permitted('bindings', () => all('bindings', 'bindings'), []),
+      this.#permitted('keys', () => all('keys', 'keys'), []),
+      this.#permitted('providers', () => this.#listProviders(), []),
     ]);
     const resources = new Map();
-    for (const b of bindings) resources.set(place(b), { resource_type: b.resource_type, resource_id: b.resource_id, keyed: false });
+    const keyed = this.denied.has('keys') ? null : false;
+    for (const b of bindings) resources.set(place(b), { resource_type: b.resource_type, resource_id: b.resource_id, keyed });
     for (const k of keys) {
-      if (!valid(k)) continue;
+      if (!k.resource_id || !valid(k)) continue;
       resources.set(place(k), { resource_type: k.resource_type, resource_id: k.resource_id, keyed: true });
     }
     const sorted = [...resources.values()].sort((a, b) => place(a).localeCompare(place(b), undefined, { numeric: true }));
-    const took = await taken(sorted);
+    const took = await this.#permitted('audit', () => taken(sorted), null);
     if (load !== this.#loads) return false;
     secrets.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }) || a.created_at.localeCompare(b.created_at));
     Object.assign(this, { secrets, bindings, keys, resources: sorted, providers, taken: took, at: new Date() });
     this.#byID = new Map(secrets.map((s) => [s.id, s]));
     this.#byName = Map.groupBy(secrets, (s) => s.name);
     this.#bound = Map.groupBy(bindings, (b) => b.secret_id);
-    const text = JSON.stringify([secrets, secrets.map(expired), bindings, keys, sorted, providers, [...took]]);
+    const unused = keys.map((k) => ({ ...k, last_used_at: null })); // which changes all the time
+    const text = JSON.stringify([secrets, secrets.map(expired), bindings, unused, sorted, providers, took && [...took]]);
     const changed = text !== this.#text;
     this.#text = text;
     return changed;

@@ -1,9 +1,9 @@
 // The view of sandboxes and computers: their bindings, and the versions they last received.
 import { h, button, icon, state, table } from './dom.js';
 import { bind, unbind, unbindAll } from './actions.js';
-import { createKey } from './keys.js';
+import { createKey } from './keyactions.js';
 import { checkbox, list, matches } from './list.js';
-import { heading, small } from './secrets.js';
+import { denial, heading, small } from './secrets.js';
 import { leftovers, standing } from './taken.js';
 import { day, kinds, place, plural, when } from './words.js';
 
@@ -11,6 +11,7 @@ export const title = 'Resources';
 
 export function view(m) {
   const add = button('Bind a secret', (e) => bind(m, e.currentTarget), { key: 'bind', kind: 'primary' });
+  if (m.denied.has('bindings')) return [heading('Resources', null), denial(m, 'bindings')];
   if (m.resources.length === 0) {
     return [heading('Resources', null),
       h('section', { class: 'first', 'aria-label': 'First steps' },
@@ -26,11 +27,11 @@ export function view(m) {
     narrow, render: (found) => found.map((examined) => section(m, examined)),
     actions: (ids) => [button('Unbind', (e) => unbindAll(m, e.currentTarget, m.bindings.filter((b) => ids.includes(b.id))), { key: 'unbind selected', about: 'the selected variables' })],
   });
-  return [heading('Resources', [count, h('p', { class: 'lead' }, 'The values that each resource last received. Commands that were started earlier may have older ones.')], add), tools, body];
+  return [heading('Resources', [count, m.denied.has('audit') ? denial(m, 'audit') : h('p', { class: 'lead' }, 'The values that each resource last received. Commands that were started earlier may have older ones.')], add), tools, body];
 }
 
 const has = (word) => ({ rows }) => rows.some(([, s]) => s.word === word);
-const keyless = ({ r, rows }) => rows.length > 0 && !r.keyed;
+const keyless = ({ r, rows }) => rows.length > 0 && r.keyed === false;
 
 const filters = [
   ['', 'All resources'],
@@ -62,7 +63,7 @@ const lastTime = ({ took }) => (took?.ok ? Date.parse(took.ok.timestamp) : 0);
 function examine(m, r) {
   const it = place(r);
   const bindings = m.bindings.filter((b) => place(b) === it);
-  const took = m.taken.get(it);
+  const took = m.tookBy(r);
   return { r, it, bindings, took, rows: bindings.map((b) => [b, standing(b, m.secret(b.secret_id), took)]) };
 }
 
@@ -85,16 +86,17 @@ function section(m, { r, it, bindings, took, rows }) {
     rows.length ? bound(m, it, rows) : h('p', { class: 'plain' }, 'Nothing is bound to it.'));
 }
 
-const lastTook = (took) => (took?.ok ? ['last received values ', when(took.ok.timestamp)] : 'has never received values');
+const lastTook = (took) => (!took ? 'what it has received is unknown' : took.ok ? ['last received values ', when(took.ok.timestamp)] : 'has never received values');
 
 function summary(rows, took, r) {
   const stale = rows.filter(([, s]) => s.word === 'stale').length;
   const untaken = rows.filter(([, s]) => s.word === 'untaken').length;
   if (rows.length === 0) return null;
   if (stale) return state('stale', `${stale} of ${rows.length} stale`);
-  if (!r.keyed) return took?.ok ? state('bad', 'key no longer valid') : state('none', 'no key');
+  if (r.keyed === false) return took?.ok ? state('bad', 'key no longer valid') : state('none', 'no key');
   if (untaken) return state('none', took?.ok ? `${untaken} of ${rows.length} not received yet` : 'not received yet');
-  return rows.some(([, s]) => s.word === 'expired') ? state('bad', 'has expired secrets') : state('good', 'up to date');
+  if (rows.some(([, s]) => s.word === 'expired')) return state('bad', 'has expired secrets');
+  return took && state('good', 'up to date');
 }
 
 // notes returns what isn't about one binding.
@@ -105,20 +107,20 @@ function notes(m, it, bindings, took, r) {
     left.length && state('stale', `It last received ${plural(left.length, 'value')} that ${left.length === 1 ? 'is' : 'are'} no longer bound: ${names.join(', ')}.`),
     took?.denied && Date.now() - new Date(took.denied.timestamp) < day
       && state('bad', h('span', {}, 'A request for its values with another key was denied ', when(took.denied.timestamp), '.')),
-    !r.keyed && bindings.length && h('p', { class: 'small' },
+    r.keyed === false && bindings.length && h('p', { class: 'small' },
       took?.ok ? 'Its key was revoked or has expired, so it receives no changes until it has another key.' : 'It receives nothing until it has a key.'),
-    !r.keyed && bindings.length && button('Create a key', (e) => createKey(m, e.currentTarget, r), { key: `key ${it}`, about: `for ${it}`, kind: 'secondary' }),
+    r.keyed === false && bindings.length && button('Create a key', (e) => createKey(m, e.currentTarget, r), { key: `key ${it}`, about: `for ${it}`, kind: 'secondary' }),
   ].filter(Boolean);
   return lines.length ? h('div', { class: 'notes' }, lines) : null;
 }
 
 const words = {
-  current: 'up to date', untaken: 'not received yet', expired: 'expired: not delivered', placeholder: 'placeholder received',
+  unknown: 'unknown', current: 'up to date', untaken: 'not received yet', expired: 'expired: not delivered', placeholder: 'placeholder received',
 };
 
 function bound(m, it, rows) {
   const columns = [
-    { label: 'Variable' }, { label: 'Secret', plain: true }, { label: 'Current' }, { label: 'Received' }, { label: 'State', plain: true, class: 'first' },
+    { label: 'Variable' }, { label: 'Secret', plain: true }, { label: 'Current' }, { label: 'Received' }, { label: 'State', plain: true, class: 'early' },
     { label: 'Actions', quiet: true, class: 'actions' },
   ];
   return table(`Bound to ${it}`, columns, rows.map(([b, s]) => ({ id: b.id, cells: [

@@ -9,6 +9,7 @@ export const title = 'Secrets';
 // view returns the nodes of the page's main part.
 export function view(m) {
   const set = button('Set a secret', (e) => setSecret(m, e.currentTarget), { key: 'set', kind: 'primary' });
+  if (m.denied.has('secrets')) return [heading('Secrets', null, set), denial(m, 'secrets')];
   if (m.secrets.length === 0) return [heading('Secrets', null), first(set)];
   const { count, tools, body } = list({
     state: m.list('#secrets'), items: m.secrets, noun: 'secret', page: 100,
@@ -21,6 +22,9 @@ export function view(m) {
   });
   return [heading('Secrets', count, set), tools, body];
 }
+
+// denial says why the key may not see a list.
+export const denial = (m, what) => h('p', { class: 'plain' }, m.denied.get(what));
 
 export const heading = (words, lead, ...tools) => h('div', { class: 'heading' },
   h('div', {}, h('h1', { tabindex: '-1' }, words), lead), h('div', { class: 'tools' }, tools));

@@ -57,10 +57,11 @@ export async function taken(resources) {
   return now;
 }
 
-// standing compares a binding with what its resource received: {word, kind, version}. word is current, stale, untaken,
-// expired or placeholder; version is the version received, or null.
+// standing compares a binding with what its resource received, or null: {word, kind, version}. word is current, stale, untaken,
+// expired, placeholder or unknown; version is the version received, or null.
 export function standing(binding, secret, took) {
-  const ref = took?.ok?.bindings?.find((b) => b.id === binding.id);
+  if (!took) return { word: 'unknown', kind: 'none', version: null };
+  const ref = took.ok?.bindings?.find((b) => b.id === binding.id);
   const version = ref?.version ?? null;
   if (secret && expired(secret)) return { word: 'expired', kind: 'bad', version };
   if (version === null) return { word: 'untaken', kind: 'none', version };

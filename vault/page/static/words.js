@@ -61,6 +61,15 @@ const owners = {
   workspace_id: 'workspace', owner_user_id: 'user', external_user_id: 'your user', external_workspace_id: 'your workspace',
 };
 
+// permissions are those of a tenant key.
+export const permissions = [
+  ['secrets:read', 'list secrets'], ['secrets:write', 'set, rotate and delete secrets'], ['bindings:write', 'bind and unbind'],
+  ['keys:write', 'create and revoke keys'], ['audit:read', 'read the audit log'], ['oauth', 'connect accounts'],
+];
+
+// keyName returns a key's name in a sentence.
+export const keyName = (k) => k.label || (k.resource_id ? `of ${place(k)}` : k.id);
+
 // owner returns a secret's scope, and its attribution in words, the owner's id first.
 export function owner(secret) {
   const own = scopes[secret.scope]?.field;
