@@ -1,15 +1,10 @@
 package pagetest
 
 import (
-	"database/sql"
-	"path/filepath"
-	"testing"
+	"encoding/json"
 	"time"
 
-	_ "modernc.org/sqlite"
-
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
 var (
@@ -61,30 +56,36 @@ func demo(s *screen) {
 	}); status != 201 {
 		s.Fatalf("create a key: status %d: %s", status, text)
 	}
-	age(s, s.Server, map[string]time.Duration{
+	s.age(map[string]time.Duration{
 		"github-deploy": 2*time.Hour + time.Minute, "openai": 35*time.Minute + time.Second, "postgres": 9*24*time.Hour + time.Hour,
 		"signing-key": 3*24*time.Hour + time.Hour, "webhooks": 20*24*time.Hour + time.Hour,
 		"calendar": 26*time.Minute + time.Second, "issues": 6*24*time.Hour + time.Hour,
 	}, map[string]time.Duration{production.ID: 25*time.Minute + time.Second, preview.ID: 4*time.Hour + time.Minute})
 }
 
-// age changes the times of secrets, by name, and of the resources' reveals. The vault's clock cannot be set, so it
-// changes the database.
-func age(t testing.TB, s *vaulttest.Server, secrets, reveals map[string]time.Duration) {
-	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(s.DataDir(), "vault.db")+"?_pragma=busy_timeout(10000)")
+// age changes the times of secrets, by name, and of the reveals of resources, by id, in what the page gets: the vault's clock
+// cannot be set, and its rows can't be changed from outside.
+func (s *screen) age(secrets, reveals map[string]time.Duration) {
+	s.Helper()
+	ages, err := json.Marshal(map[string]map[string]time.Duration{"secrets": secrets, "reveals": reveals})
 	if err != nil {
-		t.Fatal(err)
+		s.Fatal(err)
 	}
-	defer func() { _ = db.Close() }()
-	for name, since := range secrets {
-		if _, err := db.Exec("UPDATE secrets SET updated_at = ? WHERE name = ?", time.Now().Add(-since).UnixMicro(), name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for id, since := range reveals {
-		if _, err := db.Exec("UPDATE audit SET at = ? WHERE action = 'reveal' AND resource_id = ?", time.Now().Add(-since).UnixMicro(), id); err != nil {
-			t.Fatal(err)
-		}
-	}
+	eval[bool](s, `(() => {
+		const ages = `+string(ages)+`;
+		const at = (age) => new Date(Date.now() - age / 1e6).toISOString();
+		const change = (o) => {
+			const age = ages.secrets?.[o.name ?? o.secret_name];
+			if (age && o.updated_at) o.updated_at = at(age);
+			if (o.action === 'reveal' && ages.reveals?.[o.resource_id]) o.timestamp = o.last_at = at(ages.reveals[o.resource_id]);
+		};
+		const fetched = window.fetch;
+		window.fetch = async (...request) => {
+			const response = await fetched(...request);
+			const body = await response.json();
+			for (const list of [body.secrets, body.bindings, body.events]) list?.forEach(change);
+			return new Response(JSON.stringify(body), { status: response.status, headers: response.headers });
+		};
+		return true;
+	})()`)
 }

@@ -28,7 +28,7 @@ func manySecrets(t *testing.T, s *screen) {
 		}
 		ids[name] = s.PutSecret(t, body)
 	}
-	age(t, s.Server, map[string]time.Duration{"secret-251": 100 * 24 * time.Hour, "secret-252": 200 * 24 * time.Hour}, nil)
+	s.age(map[string]time.Duration{"secret-251": 100 * 24 * time.Hour, "secret-252": 200 * 24 * time.Hour}, nil)
 	s.signIn()
 	rows := func(n int, count string) {
 		t.Helper()

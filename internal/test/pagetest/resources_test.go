@@ -106,7 +106,7 @@ func namesOfAllKinds(t *testing.T, s *screen) {
 	long := api.Resource{Type: api.Computer, ID: strings.Repeat("c", 128)}
 	for i, name := range []string{
 		"<img src=x onerror=alert(1)>", "</script><script>document.title = 'run'</script>", strings.Repeat("w", 256), "javascript:alert(1)",
-		"\u202eright to left", strings.Repeat("many words ", 23), "__proto__", "constructor",
+		"ימין לשמאל", strings.Repeat("many words ", 23), "__proto__", "constructor",
 	} {
 		s.PutSecret(t, map[string]any{
 			"name": name, "value": "v", "type": "<b>type</b>", "scope": "external_user", "external_user_id": name, "metadata": map[string]any{"oauth": name},
