@@ -1,15 +1,20 @@
 package vault
 
 import (
+	"context"
+	"math"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/Miosa-osa/miosa-env/vault/disk"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/outgoing"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // metrics are those of /metrics. Labels are routes, statuses and limits, never an id, a name or a key.
@@ -22,6 +27,7 @@ type metrics struct {
 	unsent    prometheus.Counter
 	altered   *prometheus.CounterVec
 	refusals  *prometheus.CounterVec
+	invalid   *prometheus.CounterVec
 }
 
 func newMetrics(l *limits) *metrics {
@@ -43,6 +49,9 @@ func newMetrics(l *limits) *metrics {
 		unaudited: auto.NewCounter(prometheus.CounterOpts{
 			Name: "miosa_vault_audit_failures_total", Help: "Reveals refused because they could not be recorded.",
 		}),
+		invalid: auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "miosa_vault_invalid_keys_total", Help: "Requests with a key that isn't valid, by reason: revoked, expired or unknown.",
+		}, []string{"reason"}),
 		unsent: auto.NewCounter(prometheus.CounterOpts{
 			Name: "miosa_vault_outgoing_unsent_total", Help: "Requests to OAuth providers and token URLs not sent because the host doesn't answer.",
 		}),
@@ -90,6 +99,31 @@ func (m *metrics) countOutgoing(l *outgoing.Limiter) {
 	promauto.With(m.registry).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "miosa_vault_outgoing_requests", Help: "Requests to OAuth providers and token URLs that run.",
 	}, func() float64 { return float64(l.InAll()) })
+}
+
+// measureStore adds the room of the store's file system, and the size of the audit.
+func (m *metrics) measureStore(s *store.Store, dir string) {
+	auto := promauto.With(m.registry)
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "miosa_vault_disk_free_bytes", Help: "Room in the file system of the data folder.",
+	}, func() float64 {
+		space, err := disk.Of(dir)
+		if err != nil {
+			return math.NaN()
+		}
+		return float64(space.Free)
+	})
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "miosa_vault_audit_bytes", Help: "About how much the audit logs take.",
+	}, func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		bytes, err := s.AuditBytes(ctx)
+		if err != nil {
+			return math.NaN()
+		}
+		return float64(bytes)
+	})
 }
 
 // countRefusal counts a refusal because of a limit.

@@ -182,6 +182,9 @@ func (v *Vault) authenticate(r *http.Request, requestID string) (store.Actor, er
 		actor.RemoteAddr, actor.RequestID = address(r.RemoteAddr), requestID
 		return actor, nil
 	}
+	if reason := v.store.CountRefusal(err, address(r.RemoteAddr)); reason != "" {
+		v.metrics.invalid.WithLabelValues(reason).Inc()
+	}
 	if errors.Is(err, api.ErrUnauthorized) {
 		if err := v.limits.failures.Take(limit.Origin(r.RemoteAddr), 1); err != nil {
 			return store.Actor{}, err

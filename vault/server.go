@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/disk"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
@@ -125,7 +126,11 @@ func (v *Vault) readyz(w http.ResponseWriter, r *http.Request) {
 	err := v.isReady(r.Context())
 	switch {
 	case err == nil:
-		writeJSON(w, reply{body: map[string]string{"status": "ready"}})
+		body := map[string]string{"status": "ready"}
+		if space, err := disk.Of(v.conf.Store.DataDir); err == nil && space.Low() {
+			body["warning"] = "the vault's disk is nearly full"
+		}
+		writeJSON(w, reply{body: body})
 	case errors.Is(err, api.ErrUnavailable):
 		v.refuse(w, err)
 	default:

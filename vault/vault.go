@@ -9,11 +9,13 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"github.com/Miosa-osa/miosa-env/vault/disk"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 	"github.com/Miosa-osa/miosa-env/vault/outgoing"
@@ -68,6 +70,7 @@ type Vault struct {
 
 	draining context.Context // done when the vault stops
 	drain    context.CancelFunc
+	watching sync.WaitGroup
 }
 
 // Open opens the store, and creates it if there is none.
@@ -89,6 +92,8 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 	v.routes = v.keyRoutes()
 	v.outgoing = outgoing.New(v.limits.values)
 	v.metrics.countOutgoing(v.outgoing)
+	v.metrics.measureStore(s, c.Store.DataDir)
+	v.watching.Go(func() { disk.Watch(v.draining, c.Store.DataDir, c.Store.Log) })
 	v.refresh = newRefresher(s, c.OAuth, v.outgoing, v.metrics, c.Store.Log)
 	return v, nil
 }
@@ -111,6 +116,7 @@ func (v *Vault) Store() *store.Store { return v.store }
 // have returned.
 func (v *Vault) Close() error {
 	v.drain()
+	v.watching.Wait()
 	v.refresh.close()
 	return v.store.Close()
 }

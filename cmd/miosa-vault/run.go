@@ -53,12 +53,12 @@ func (p *program) app() *cli.App {
 are bound to.
 
 Exit codes: 0 it did what was asked (serve and dev: it was stopped), 1 it couldn't, 2 wrong usage,
-125 standard output can't be written.`,
+3 audit verify: a log was changed, 125 standard output can't be written.`,
 			Example: `  miosa-vault dev --resource sandbox:sb_1          # try it: a vault on loopback that forgets everything
   miosa-vault keys root --out /etc/miosa/root.key  # set one up: a root key, a tenant key, the server
   miosa-vault keys create --tenant acme --data-dir /var/lib/miosa-vault --root-key-file /etc/miosa/root.key
   miosa-vault serve --data-dir /var/lib/miosa-vault --root-key-file /etc/miosa/root.key`,
-			Commands: []*cli.Command{p.dev(), p.serve(), p.keys()},
+			Commands: []*cli.Command{p.dev(), p.serve(), p.keys(), p.audit()},
 		},
 		Version:   version,
 		Out:       p.stdout,

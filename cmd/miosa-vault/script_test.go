@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ func TestMain(m *testing.M) {
 //	exits CODE COMMAND...  run a command that must end with that exit code
 //	call STATUS METHOD PATH [BODY]   with $KEY, as a client that trusts $CA; writes the response's body to stdout.txt
 //	reveals [NAME=VALUE...]          with $MIOSA_API_KEY: the set must equal these; a line break is \n
+//	sql STATEMENT          run it on the database in the folder data, as somebody without the root key could
 //	save VARIABLE FILE     set a variable to a file's first line
 func TestScripts(t *testing.T) {
 	scripts.Run(t, testscript.Params{
@@ -58,7 +60,7 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(e.WorkDir+"/run", 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"vault": cmdVault, "ends": cmdEnds, "hup": cmdHup, "exits": cmdExits, "call": cmdCall, "reveals": cmdReveals, "save": cmdSave,
+			"vault": cmdVault, "ends": cmdEnds, "hup": cmdHup, "exits": cmdExits, "call": cmdCall, "reveals": cmdReveals, "save": cmdSave, "sql": cmdSQL,
 		},
 	})
 }
@@ -199,6 +201,13 @@ func cmdReveals(ts *testscript.TestScript, _ bool, args []string) {
 	if diff := cmp.Diff(append([]string{}, args...), got); diff != "" {
 		ts.Fatalf("(-want +got):\n%s", diff)
 	}
+}
+
+func cmdSQL(ts *testscript.TestScript, _ bool, args []string) {
+	db, err := sql.Open("sqlite", ts.MkAbs("data/vault.db"))
+	ts.Check(err)
+	_, err = db.ExecContext(context.Background(), strings.Join(args, " "))
+	ts.Check(errors.Join(err, db.Close()))
 }
 
 func cmdSave(ts *testscript.TestScript, _ bool, args []string) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
@@ -31,6 +32,7 @@ type server struct {
 	limits         limit.Values
 	stopTimeout    time.Duration
 	oauthFile      string
+	retention      string
 }
 
 func (p *program) serve() *cli.Command {
@@ -58,11 +60,16 @@ Limits keep one tenant from taking the whole vault; docs/vault.md explains them.
 			f.BoolVar(&s.allowPlainHTTP, "allow-plain-http", false, "serve http without TLS off loopback too")
 			f.Var(limitsFlag{&s.limits}, "limit", "`NAME=NUMBER` set a limit of the list above; can be repeated; also MIOSA_VAULT_LIMITS, separated by spaces")
 			f.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "`DURATION` how long running requests get to finish when it stops")
+			f.StringVar(&s.retention, "audit-retention", defaultRetention,
+				"`AGE,SIZE` how long, and how much of, each tenant's audit log is kept; either may be left out; off: everything")
 			f.StringVar(&s.oauthFile, "oauth-file", "", oauthUsage)
 		},
 		Run: s.run,
 	}
 }
+
+// defaultRetention keeps a year's events, and a month more to export them.
+const defaultRetention = "400d,10GB"
 
 func (s *server) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	log, err := s.logs.open(s.stderr)
@@ -87,6 +94,9 @@ func (s *server) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	config, err := s.store.config(s.program, log)
 	if err != nil {
 		return err
+	}
+	if config.Retention, err = audit.ParseRetention(s.retention); err != nil {
+		return usage("--audit-retention: "+err.Error(), "the default is "+defaultRetention)
 	}
 	providers, err := s.providers(s.oauthFile)
 	if err != nil {

@@ -23,10 +23,13 @@ import (
 // The actions of events that this package writes.
 const (
 	actAltered = "audit.altered" // the log was changed outside of the vault before this event
+	actPrune   = "audit.prune"   // the oldest events are removed
+
+	actKeyRefused = "key.refused" // uses of a key that was revoked, has expired or is unknown
 )
 
-// keyID is the key of events that the vault writes by itself.
-const keyID = "vault"
+// KeyID is the key of events that the vault writes by itself.
+const KeyID = "vault"
 
 // Log is the audit log of one tenant in one transaction. Functions that only list events need no Keys.
 type Log struct {
@@ -36,7 +39,8 @@ type Log struct {
 	Log    zerolog.Logger
 	Now    time.Time // in microseconds
 
-	Only Conditions // which events of the table a are listed
+	Only    Conditions // which events of the table a are listed
+	Altered func()     // called when the log's end isn't the one that the vault has written; nil: none
 
 	chain *chain // as the transaction has it; nil: not read yet
 }
@@ -74,6 +78,9 @@ func (l *Log) open() (*chain, error) {
 		return nil, err
 	}
 	l.Log.Error().Str("tenant_id", l.Tenant).Msg("audit log was changed outside of the vault")
+	if l.Altered != nil {
+		l.Altered()
+	}
 	if c, err = l.afterNewest(); err != nil {
 		return nil, err
 	}
@@ -83,7 +90,7 @@ func (l *Log) open() (*chain, error) {
 	if err := l.create(c); err != nil {
 		return nil, err
 	}
-	return c, l.Append(&api.Event{Action: actAltered, Outcome: api.OutcomeFailed, KeyID: keyID,
+	return c, l.Append(&api.Event{Action: actAltered, Outcome: api.OutcomeFailed, KeyID: KeyID,
 		Detail: "the end of the log wasn't the one that the vault had written: events may be missing or changed"})
 }
 
@@ -108,14 +115,6 @@ func (l *Log) afterNewest() (*chain, error) {
 	}
 	err = l.Tx.QueryRow(`SELECT number - 1 FROM audit WHERE tenant_id = $1 ORDER BY seq LIMIT 1`, l.Tenant).Scan(&c.prunedNumber)
 	return c, err
-}
-
-// Chained reports whether the tenant's events are chained. A chain whose row was deleted is an altered one.
-func (l *Log) Chained() (bool, error) {
-	var rows int64
-	err := l.Tx.QueryRow(`SELECT (SELECT COUNT(*) FROM audit_chains WHERE tenant_id = $1) +
-		(SELECT COUNT(*) FROM (SELECT 1 FROM audit WHERE tenant_id = $1 AND number > 0 LIMIT 1))`, l.Tenant).Scan(&rows)
-	return rows > 0, err
 }
 
 // Start creates the chain of a tenant that has none, and chains the events that it has. It returns their number.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -47,7 +48,7 @@ func (l *Log) Repeat(e *api.Event, n int64) error {
 		if counted, err = l.count(e.KeyID, subject, n); counted || err != nil {
 			return err
 		}
-		e.Detail = "the first of several addresses or resources"
+		e.Detail = strings.TrimPrefix(e.Detail+": the first of several addresses or resources", ": ")
 	}
 	e.Count = n
 	if err := l.Append(e); err != nil {

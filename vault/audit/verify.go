@@ -57,6 +57,9 @@ const (
 	kindCount    = "count"    // how often an event has happened was changed
 )
 
+// KindPruned is of a stored head that is older than the events that retention has kept. It says nothing about the log.
+const KindPruned = "pruned"
+
 // Next verifies at most limit further events.
 func (v *Verifier) Next(l *Log, limit int) (check api.AuditCheck, err error) {
 	c, err := l.read()
@@ -115,7 +118,7 @@ func (v *Verifier) event(l *Log, c *chain, r *eventRow) *api.AuditProblem {
 	if r.repeats > 0 && !v.counted(l, r) {
 		return problem(kindCount, "how often the event has happened, or when it did last, was changed outside of the vault")
 	}
-	if r.Action == actAltered && r.KeyID == keyID {
+	if r.Action == actAltered && r.KeyID == KeyID {
 		return problem(kindHead, "the vault found here that the log had been changed: events before this one may be missing")
 	}
 	v.seq, v.number, v.hash = r.seq, r.Seq, r.hash
@@ -146,6 +149,7 @@ func (v *Verifier) end(c *chain) *api.AuditProblem {
 		p := &api.AuditProblem{Seq: v.Stored.Seq, EventID: v.Stored.EventID, Kind: kindHead,
 			Message: "the stored head isn't in the log: the log was put back to an earlier state, or rewritten"}
 		if v.Stored.Seq < c.prunedNumber {
+			p.Kind = KindPruned
 			p.Message = "the stored head isn't in the log any more: retention has removed the events up to number " + itoa(c.prunedNumber)
 		}
 		return p

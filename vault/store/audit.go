@@ -46,6 +46,9 @@ func (t *txn) auditLog() (*audit.Log, error) {
 	}
 	if t.log == nil || t.log.Tenant != t.actor.TenantID {
 		t.log = &audit.Log{Tx: t, Tenant: t.actor.TenantID, Log: t.store.log, Now: t.now}
+		if count := t.store.conf.OnAltered; count != nil {
+			t.log.Altered = func() { count("audit_chains") }
+		}
 	}
 	t.log.Keys = keys
 	return t.log, nil
@@ -154,35 +157,83 @@ func (s *Store) VerifyAudit(ctx context.Context, a Actor, v *audit.Verifier, lim
 	return readLog(ctx, s, a, func(l *audit.Log) (api.AuditCheck, error) { return v.Next(l, limit) })
 }
 
-// chainAudit chains the events of tenants from before there were chains. Another process, or a kill, finds each tenant's
-// events chained or unchanged.
-func (s *Store) chainAudit(ctx context.Context) error {
-	ids, err := s.tenantIDs(ctx, "")
+// AuditLogs are the logs of all tenants, for the command line.
+func (s *Store) AuditLogs() *audit.Logs {
+	in := func(do func(*audit.Log) error) func(*txn) error {
+		return func(t *txn) (err error) {
+			if t.actor.TenantID == "" {
+				if t.actor.TenantID, err = t.ownTenant(); err != nil {
+					return err
+				}
+			}
+			l, err := t.auditLog()
+			if err == nil {
+				err = do(l)
+			}
+			return err
+		}
+	}
+	as := func(tenant string) Actor { return Actor{TenantID: tenant, local: true} }
+	return &audit.Logs{
+		Tenants: func(ctx context.Context) ([]string, error) { return s.tenantIDs(ctx, "") },
+		Read: func(ctx context.Context, tenant string, do func(*audit.Log) error) error {
+			_, err := read(ctx, s, as(tenant), anyKey, func(t *txn) (none struct{}, err error) { return none, in(do)(t) })
+			return err
+		},
+		Write: func(ctx context.Context, tenant string, do func(*audit.Log) error) error {
+			return s.write(ctx, as(tenant), anyKey, in(do))
+		},
+		Log: s.log, Step: s.step,
+	}
+}
+
+// AuditBytes is about how many bytes the audit logs of all tenants take.
+func (s *Store) AuditBytes(ctx context.Context) (bytes int64, err error) {
+	return read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (bytes int64, err error) {
+		err = t.QueryRow(`SELECT COALESCE(SUM(bytes), 0) FROM audit_chains`).Scan(&bytes)
+		return bytes, err
+	})
+}
+
+// refusedKey is the error of a key that isn't valid.
+type refusedKey struct {
+	audit.Refusal // without an address
+}
+
+func (refusedKey) Error() string { return errKey.Error() }
+func (refusedKey) Unwrap() error { return errKey }
+
+// CountRefusal counts the use of an invalid key from an address, if err is Authenticate's error for one. It returns the reason;
+// "": err is another one. Within seconds the count is in the audit log of the key's tenant, or of unknown keys in that of the vault
+// itself.
+func (s *Store) CountRefusal(err error, address string) (reason string) {
+	if refused, ok := errors.AsType[refusedKey](err); ok {
+		refused.Address = address
+		s.refusals.Add(refused.Refusal)
+		return refused.Reason
+	}
+	return ""
+}
+
+// chainAudit chains the events of all tenants of a database from before there were chains. It runs in the transaction of
+// authenticateAll, so that a chain whose row is missing later is an altered one.
+func (t *txn) chainAudit() error {
+	ids, err := t.tenantIDs("")
 	if err != nil {
 		return err
 	}
 	for _, id := range ids {
-		a := operator
-		a.TenantID = id
-		var events int64
-		began, chained := time.Now(), false
-		err := s.write(ctx, a, anyKey, func(t *txn) error {
-			if chained, err = (&audit.Log{Tx: t, Tenant: id}).Chained(); err != nil || chained {
-				return err
-			}
-			l, err := t.auditLog()
-			if err == nil {
-				events, err = l.Start()
-			}
-			return err
-		})
+		began := time.Now()
+		keys, err := t.keysOf(id)
 		if err != nil {
 			return err
 		}
-		if !chained {
-			s.log.Info().Str("tenant_id", id).Int64("events", events).Stringer("took", time.Since(began).Round(time.Millisecond)).
-				Msg("audit log chained")
+		events, err := (&audit.Log{Tx: t, Tenant: id, Keys: keys, Log: t.store.log, Now: t.now}).Start()
+		if err != nil {
+			return err
 		}
+		t.store.log.Info().Str("tenant_id", id).Int64("events", events).Stringer("took", time.Since(began).Round(time.Millisecond)).
+			Msg("audit log chained")
 	}
 	return nil
 }

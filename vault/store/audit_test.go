@@ -115,6 +115,8 @@ func TestAttack_AuditTampered(t *testing.T) {
 			WHERE tenant_id = $1`, "head"},
 		{"the head deleted", `DELETE FROM audit_chains WHERE tenant_id = $1`, "head"},
 		{"the head of another tenant", `DELETE FROM audit_chains WHERE tenant_id = $1; UPDATE audit_chains SET tenant_id = $1`, "head"},
+		{"as before there were chains", `DELETE FROM audit_chains WHERE tenant_id = $1; DELETE FROM audit_repeats WHERE tenant_id = $1;
+			UPDATE audit SET number = 0, hash = '', repeats = 0 WHERE tenant_id = $1`, "head"},
 		{"an event inserted at the end", `INSERT INTO audit SELECT NULL, 'evt_x', tenant_id, at, action, outcome, key_id, secret_id, binding_id, target_key_id,
 			resource_type, resource_id, version, bindings, remote_addr, request_id, detail, number + 1, hash, repeats, host, external_user_id, external_workspace_id
 			FROM audit WHERE tenant_id = $1 ORDER BY seq DESC LIMIT 1`, "inserted"},

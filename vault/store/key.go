@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
@@ -68,7 +69,7 @@ var errKey = api.NewError(api.ErrUnauthorized, "the key is unknown, revoked or e
 func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
 	key, err := api.ParseKey(text)
 	if err != nil {
-		return Actor{}, errKey
+		return Actor{}, refusedKey{audit.Refusal{Reason: audit.Unknown}}
 	}
 	hash := hashOf(key.Reveal())
 	cache := s.authenticated.Load()
@@ -80,8 +81,15 @@ func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
 	}
 	a, err := read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (Actor, error) {
 		k, err := one(t, "key", (*Key).fields, selectKeys+` WHERE k.hash = $1`, hash)
-		if errors.Is(err, api.ErrNotFound) || err == nil && t.ended(&k) {
-			err = errKey
+		switch {
+		case errors.Is(err, api.ErrNotFound):
+			err = refusedKey{audit.Refusal{Reason: audit.Unknown}}
+		case err == nil && t.ended(&k):
+			reason := audit.Revoked
+			if k.RevokedAt == nil && k.ExpiresAt != nil && !k.ExpiresAt.After(t.now) {
+				reason = audit.Expired
+			}
+			err = refusedKey{audit.Refusal{Tenant: k.TenantID, KeyID: k.ID, Reason: reason}}
 		}
 		return Actor{KeyID: k.ID, TenantID: k.TenantID, Resource: k.Resource, Restrictions: k.Restrictions, ExpiresAt: k.ExpiresAt, mac: string(k.code)}, err
 	})

@@ -21,6 +21,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/trusted"
+	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/cache"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/database/sqlite"
@@ -39,6 +40,8 @@ type Config struct {
 	Shared   bool           // accept files and folders that other users can change
 	Watch    time.Duration  // between checks for changes by other processes, at most 1 s; 0: 250 ms
 	Log      zerolog.Logger // gets no value and no key
+
+	Retention audit.Retention // of each tenant's audit log; zero: everything stays
 
 	// Revocations is the file of package revocation; "": "revocations" in DataDir. Outside of what is restored with the
 	// database, it keeps the revocations that a restored database doesn't have.
@@ -108,6 +111,7 @@ type Store struct {
 	limits *limit.Operations
 
 	authenticated atomic.Pointer[authCache]
+	refusals      audit.Refusals
 	revocations   *revocation.List
 	uses          lastuse.Uses
 
@@ -185,9 +189,6 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	s.authenticated.Store(new(authCache))
 	newest, err := s.prepare(ctx, c)
 	if err == nil {
-		err = s.chainAudit(ctx)
-	}
-	if err == nil {
 		err = s.revokeListed(ctx, c.revocations())
 	}
 	if err != nil {
@@ -197,6 +198,10 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	s.open, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.ended.Go(func() { s.watch(c.watch(), newest) })
 	s.ended.Go(func() { s.uses.Run(s.open, db, c.Log) })
+	s.ended.Go(func() { s.refusals.Run(s.open, s.AuditLogs()) })
+	if c.Retention != (audit.Retention{}) {
+		s.ended.Go(func() { s.AuditLogs().Retain(s.open, c.Retention) })
+	}
 	return s, nil
 }
 
@@ -210,7 +215,10 @@ func (s *Store) prepare(ctx context.Context, c Config) (newest int64, err error)
 		if err == nil {
 			authenticated, err := s.keys.CheckProbe(probe)
 			if err == nil && !authenticated {
-				err = (&txn{Tx: tx, store: s, actor: operator, now: now()}).authenticateAll()
+				t := &txn{Tx: tx, store: s, actor: operator, now: now()}
+				if err = t.chainAudit(); err == nil {
+					err = t.authenticateAll()
+				}
 			}
 			if err != nil {
 				return err

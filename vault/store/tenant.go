@@ -171,6 +171,29 @@ func (t *txn) mayAdd(id limit.ID, rows string, args ...any) error {
 	return t.allow(quota{id, 1, have + 1})
 }
 
+// TenantNames returns the names of all tenants, oldest first.
+func (s *Store) TenantNames(ctx context.Context) ([]string, error) {
+	return read(ctx, s, operator, anyKey, func(t *txn) ([]string, error) {
+		return collect(t, itself, `SELECT name FROM tenants ORDER BY created_at, id`)
+	})
+}
+
+// OwnTenant is the name of the vault's own tenant, which has no keys. No other tenant can have it.
+const OwnTenant = "(vault)"
+
+// ownTenant returns the id of the vault's own tenant, which it creates when it is first needed.
+func (t *txn) ownTenant() (string, error) {
+	ids, err := t.tenantIDs(OwnTenant)
+	if errors.Is(err, api.ErrNotFound) {
+		ids = []string{newID("ten_")}
+		err = t.newTenant(ids[0], OwnTenant)
+	}
+	if err != nil {
+		return "", err
+	}
+	return ids[0], nil
+}
+
 // wrap wraps a keyset with the root key that the root_key row names, in a transaction that writes.
 func (t *txn) wrap(keys *keyring.Keys) (keyring.Wrapped, error) {
 	var current int64
