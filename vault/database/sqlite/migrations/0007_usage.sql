@@ -15,4 +15,3 @@ FROM tenants t;
 
 -- For counting keys that are neither revoked nor expired, and flows.
 CREATE INDEX api_keys_unrevoked ON api_keys (tenant_id, expires_at) WHERE revoked_at IS NULL;
-CREATE INDEX oauth_flows_of_tenant ON oauth_flows (tenant_id);
