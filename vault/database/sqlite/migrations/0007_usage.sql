@@ -13,5 +13,5 @@ SELECT t.id,
         FROM secrets s WHERE s.tenant_id = t.id)
 FROM tenants t;
 
--- For counting keys that are neither revoked nor expired, and flows.
+-- For counting keys that are neither revoked nor expired.
 CREATE INDEX api_keys_unrevoked ON api_keys (tenant_id, expires_at) WHERE revoked_at IS NULL;
