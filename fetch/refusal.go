@@ -51,7 +51,7 @@ func (c *Client) refusal(answer *http.Response, k call) *Problem {
 		if key := c.Key(); refused.Code == api.CodeMachineScope {
 			p.Fix = scopeHint
 		} else if key.ForTenant() && strings.HasSuffix(k.path, "/reveal") {
-			p.Fix = "a tenant key manages secrets and reads none: use a key made for the sandbox or computer, with miosa-env keys create"
+			p.Fix = "a tenant key manages secrets and doesn't reveal them: use a key made for the sandbox or computer, with miosa-env keys create"
 		}
 	case api.ErrNotFound:
 		p.Reason, own = reasonNotFound, "the vault at "+c.host+" doesn't know that"

@@ -340,6 +340,12 @@ func TestRefusals(t *testing.T) {
 		{"a key for nothing", s.TenantKey, "POST", "/egress/resource-keys", `{}`, api.ErrInvalid, "resource_type is required"},
 		{"a key that has ended", s.TenantKey, "POST", "/egress/resource-keys",
 			`{"resource_type":"sandbox","resource_id":"sb_1","expires_at":"2001-01-01T00:00:00Z"}`, api.ErrInvalid, "expires_at"},
+		{"revoke older keys than nothing", s.TenantKey, "DELETE", "/egress/keys", "", api.ErrInvalid, "issued_before is required"},
+		{"revoke older keys than a word", s.TenantKey, "DELETE", "/egress/keys?issued_before=monday", "", api.ErrInvalid, "issued_before must be a time"},
+		{"revoke with a word", s.TenantKey, "DELETE", "/egress/keys/key_x?children=all", "", api.ErrInvalid, "children must be revoke or keep"},
+		{"replace with a negative grace", s.TenantKey, "POST", "/egress/keys/key_x/replace", `{"grace_seconds":-1}`, api.ErrInvalid, "grace_seconds must be"},
+		{"replace with an endless grace", s.TenantKey, "POST", "/egress/keys/key_x/replace", `{"grace_seconds":9223372036854775807}`, api.ErrInvalid, "grace_seconds must be"},
+		{"replace an unknown key", s.TenantKey, "POST", "/egress/keys/key_x/replace", `{}`, api.ErrNotFound, "no such key"},
 
 		{"reveal with a tenant key", s.TenantKey, "POST", "/egress/bindings/reveal", good, api.ErrDenied, "tenant key"},
 		{"reveal nothing with a tenant key", s.TenantKey, "POST", "/egress/bindings/reveal", "", api.ErrDenied, "tenant key"},

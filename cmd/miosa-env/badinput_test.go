@@ -120,7 +120,7 @@ func TestBadInput(t *testing.T) {
 			return configured(s.BaseURL, s.TenantKey)
 		}, 125, []string{
 			"error: a tenant key can't reveal: use a resource key",
-			"hint: a tenant key manages secrets and reads none: use a key made for the sandbox or computer, with miosa-env keys create",
+			"hint: a tenant key manages secrets and doesn't reveal them: use a key made for the sandbox or computer, with miosa-env keys create",
 		}},
 		{"wrong resource", func(t *testing.T, _ string) attempt {
 			s := vaulttest.Start(t)

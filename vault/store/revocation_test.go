@@ -439,4 +439,15 @@ func TestLastUse(t *testing.T) {
 			t.Errorf("%s was last used %v", k.ID, k.LastUsedAt)
 		}
 	}
+	// Of two processes, the later use counts, whichever writes last.
+	var later, last time.Time
+	look(t, s, stored{&later}, `SELECT last_used_at FROM api_keys WHERE id = $1`, owner.KeyID)
+	another := storeAt(t, dir)
+	another.uses.Add(owner.KeyID, later.Add(-time.Hour))
+	if err := another.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if look(t, s, stored{&last}, `SELECT last_used_at FROM api_keys WHERE id = $1`, owner.KeyID); !last.Equal(later) {
+		t.Errorf("last used %v, want %v", last, later)
+	}
 }
