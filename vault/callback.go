@@ -115,17 +115,17 @@ func (v *Vault) exchange(ctx context.Context, from store.Actor, f store.Flow, p 
 	}
 	v.refresh.active.Add(1) // a vault that stops waits until the token is stored
 	defer v.refresh.active.Done()
-	token, err := p.Exchange(ctx, code, f.Verifier(state), f.RedirectURI)
+	want, err := f.Wanted()
+	if err != nil {
+		return v.failFlow(from, f, api.FlowFailed, codeOf(err), err)
+	}
+	token, err := p.Exchange(ctx, code, f.Verifier(state), f.RedirectURI, want.Scopes...)
 	if err != nil {
 		return v.failFlow(from, f, api.FlowFailed, codeOf(err), err)
 	}
 	defer token.Access.Wipe()
 	defer token.Refresh.Wipe()
-	want, err := f.Wanted()
-	if err != nil {
-		return v.failFlow(from, f, api.FlowFailed, codeOf(err), err)
-	}
-	n := store.ConnectedSecret(want, p.Name)
+	n := store.ConnectedSecret(want.OAuthSecret, p.Name)
 	n.Value, n.RefreshToken, n.ExpiresAt = token.Access, token.Refresh, token.ExpiresAt
 	n.Metadata = oauth.Connection{Provider: p.Name, Scopes: token.Scopes, Status: api.OAuthConnected}.Metadata()
 	err = persist(ctx, v.log, storeTimeout, func(ctx context.Context) error { return v.store.CompleteFlow(ctx, from, f, n) })

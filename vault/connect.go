@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -28,19 +29,26 @@ func (v *Vault) startOAuth(c *call, in api.OAuthRequest) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	n := store.ConnectedSecret(in.OAuthSecret, p.Name)
+	want := store.Wanted{OAuthSecret: in.OAuthSecret}
+	if want.Scope != "" && !slices.Contains(api.Scopes(), want.Scope) { // then these are OAuth scopes, as some clients send
+		if want.Scopes, err = oauth.ParseScopes(want.Scope); err != nil {
+			return reply{}, err
+		}
+		want.Scope = ""
+	}
+	n := store.ConnectedSecret(want.OAuthSecret, p.Name)
 	n.Value = api.NewValue(nil) // the token is checked when there is one
 	if err := store.Complete(&n); err != nil {
 		return reply{}, err
 	}
-	f, state, err := store.NewFlow(c.actor, p.Name, redirect, in.OAuthSecret, v.conf.flowTime())
+	f, state, err := store.NewFlow(c.actor, p.Name, redirect, want, v.conf.flowTime())
 	if err != nil {
 		return reply{}, err
 	}
 	if err := v.discover(c, p); err != nil {
 		return reply{}, err
 	}
-	link, err := p.AuthorizeURL(c.ctx(), state, f.Verifier(state), redirect)
+	link, err := p.AuthorizeURL(c.ctx(), state, f.Verifier(state), redirect, want.Scopes...)
 	if err != nil {
 		return reply{}, v.providerUnavailable(p, err)
 	}

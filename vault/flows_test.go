@@ -85,13 +85,13 @@ func TestConnect(t *testing.T) {
 	if !strings.HasPrefix(c.value(), "at-") {
 		t.Error("the token isn't delivered")
 	}
-	// Connecting again replaces the value of the same secret; the binding stays.
+	// Connecting again makes another secret, which gets the binding.
 	again := c.start(map[string]string{
 		"resource_type": "sandbox", "resource_id": "sb_1", "expose_as_env": "ACME_TOKEN", "scope": "external_user", "external_user_id": "u_7",
 	})
 	before := c.value()
 	wantPage(t, c.callback(c.provider.consent(t, again.AuthorizeURL)), http.StatusOK, "Acme is connected")
-	if c.secret().Version != 2 || c.value() == before {
+	if c.secret().Version != 1 || c.secret().ID == secret.ID || c.value() == before {
 		t.Error("not replaced")
 	}
 	actions := ""
@@ -105,7 +105,7 @@ func TestConnect(t *testing.T) {
 		}
 	}
 	if want := "oauth.start ok acme true; secret.create ok  true; binding.create ok  true; oauth.callback ok acme true; " +
-		"oauth.start ok acme true; secret.replace ok  true; oauth.callback ok acme true; "; actions != want {
+		"oauth.start ok acme true; secret.create ok  true; binding.move ok " + secret.ID + " true; secret.delete ok  true; oauth.callback ok acme true; "; actions != want {
 		t.Errorf("audit:\n%s\nwant\n%s", actions, want)
 	}
 }
@@ -276,7 +276,8 @@ func TestStartRefuses(t *testing.T) {
 	}{
 		{"nothing", `{}`, 422, "provider is required"},
 		{"unknown", `{"provider":"gitbuh"}`, 422, "GET /egress/oauth/providers"},
-		{"scope", `{"provider":"acme","scope":"repo"}`, 422, "scope must be"},
+		{"scope", `{"provider":"acme","scope":"re\"po"}`, 422, "scope must be"},
+		{"space", `{"provider":"acme","scope":" "}`, 422, "scope must be"},
 		{"resource", `{"provider":"acme","resource_type":"sandbox"}`, 422, "resource_id"},
 		{"name", `{"provider":"acme","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"1X"}`, 422, "expose_as_env must be"},
 		{"taken", `{"provider":"acme","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"TAKEN"}`, 409, "bound to another secret"},

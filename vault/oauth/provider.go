@@ -118,7 +118,7 @@ func discover(ctx context.Context, issuer string) (*endpoint, error) {
 // config is the configuration for x/oauth2. AuthStyle is always set: otherwise x/oauth2 would try
 // one style after the other, and a code works only once.
 // Errors: *Error.
-func (p *Provider) config(ctx context.Context, redirectURI string) (*oauth2.Config, error) {
+func (p *Provider) config(ctx context.Context, redirectURI string, scopes []string) (*oauth2.Config, error) {
 	e, err := p.endpoint(ctx)
 	if err != nil {
 		return nil, err
@@ -129,17 +129,24 @@ func (p *Provider) config(ctx context.Context, redirectURI string) (*oauth2.Conf
 	}
 	at := e.Endpoint
 	at.AuthStyle = cmp.Or(authStyles[p.auth], at.AuthStyle, oauth2.AuthStyleInHeader)
-	scopes := p.Scopes
 	if s := p.preset.separator; s != "" && len(scopes) > 0 {
 		scopes = []string{strings.Join(scopes, s)}
 	}
 	return &oauth2.Config{ClientID: p.clientID, ClientSecret: secret, RedirectURL: redirectURI, Scopes: scopes, Endpoint: at}, nil
 }
 
-// AuthorizeURL is the URL for the user's browser. It contains a hash of the PKCE verifier (RFC 7636).
-// Errors: *Error.
-func (p *Provider) AuthorizeURL(ctx context.Context, state, verifier, redirectURI string) (string, error) {
-	c, err := p.config(ctx, redirectURI)
+// Requested returns the scopes that a flow requests: the given ones, or without any those of the configuration.
+func (p *Provider) Requested(scopes []string) []string {
+	if len(scopes) > 0 {
+		return scopes
+	}
+	return p.Scopes
+}
+
+// AuthorizeURL is the URL for the user's browser. It contains a hash of the PKCE verifier (RFC 7636). scopes are as in
+// Requested. Errors: *Error.
+func (p *Provider) AuthorizeURL(ctx context.Context, state, verifier, redirectURI string, scopes ...string) (string, error) {
+	c, err := p.config(ctx, redirectURI, p.Requested(scopes))
 	if err != nil {
 		return "", err
 	}
@@ -166,9 +173,9 @@ func (p *Provider) CheckIssuer(ctx context.Context, query url.Values) error {
 	return &Error{Outcome: Refused, Code: codeWrongIssuer}
 }
 
-// Exchange requests a token with a code. Errors: *Error.
-func (p *Provider) Exchange(ctx context.Context, code, verifier, redirectURI string) (Token, error) {
-	return p.requestToken(ctx, redirectURI, func(ctx context.Context, c *oauth2.Config) (*oauth2.Token, error) {
+// Exchange requests a token with a code. scopes are those of AuthorizeURL. Errors: *Error.
+func (p *Provider) Exchange(ctx context.Context, code, verifier, redirectURI string, scopes ...string) (Token, error) {
+	return p.requestToken(ctx, redirectURI, p.Requested(scopes), func(ctx context.Context, c *oauth2.Config) (*oauth2.Token, error) {
 		return c.Exchange(ctx, code, oauth2.VerifierOption(verifier))
 	})
 }
@@ -176,17 +183,17 @@ func (p *Provider) Exchange(ctx context.Context, code, verifier, redirectURI str
 // Refresh requests a token with a refresh token. Without a new refresh token in the response, Token.Refresh is the old
 // one. Errors: *Error.
 func (p *Provider) Refresh(ctx context.Context, refresh api.Value) (Token, error) {
-	return p.requestToken(ctx, "", func(ctx context.Context, c *oauth2.Config) (*oauth2.Token, error) {
+	return p.requestToken(ctx, "", p.Scopes, func(ctx context.Context, c *oauth2.Config) (*oauth2.Token, error) {
 		return c.TokenSource(ctx, &oauth2.Token{RefreshToken: refresh.Reveal()}).Token()
 	})
 }
 
-func (p *Provider) requestToken(ctx context.Context, redirectURI string, request func(context.Context, *oauth2.Config) (*oauth2.Token, error)) (Token, error) {
-	c, err := p.config(ctx, redirectURI)
+func (p *Provider) requestToken(ctx context.Context, redirectURI string, scopes []string, request func(context.Context, *oauth2.Config) (*oauth2.Token, error)) (Token, error) {
+	c, err := p.config(ctx, redirectURI, scopes)
 	if err != nil {
 		return Token{}, err
 	}
-	return requestToken(ctx, p.preset.dialect.client(client), p.Scopes, func(ctx context.Context) (*oauth2.Token, error) {
+	return requestToken(ctx, p.preset.dialect.client(client), scopes, func(ctx context.Context) (*oauth2.Token, error) {
 		return request(ctx, c)
 	})
 }

@@ -190,7 +190,7 @@ func TestAttack_AlteredRows(t *testing.T) {
 			if err := a.RevokeKey(t.Context(), revoked.ID); err != nil {
 				t.Fatal(err)
 			}
-			f, _, err := NewFlow(a.owner, "acme", "https://vault.example/callback", api.OAuthSecret{}, time.Hour)
+			f, _, err := NewFlow(a.owner, "acme", "https://vault.example/callback", Wanted{}, time.Hour)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -19,6 +19,7 @@ const (
 	actSecretDelete  = "secret.delete"
 	actBindingCreate = "binding.create"
 	actBindingDelete = "binding.delete"
+	actBindingMove   = "binding.move" // to the secret that replaces another one
 	actBindingList   = "binding.list" // denied attempts only
 	actReveal        = "reveal"
 	actOAuthStart    = "oauth.start"

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -41,6 +42,12 @@ func ConnectedSecret(s api.OAuthSecret, provider string) api.NewSecret {
 	}
 }
 
+// Wanted is what a flow is to get: the secret, with its binding, and the scopes of the token.
+type Wanted struct {
+	api.OAuthSecret
+	Scopes []string `json:"oauth_scopes,omitempty"` // empty: the provider's
+}
+
 // Flow is one attempt of a user to connect an account at a provider (RFC 6749, 4.1).
 type Flow struct {
 	Provider    string
@@ -48,7 +55,7 @@ type Flow struct {
 	ExpiresAt   time.Time
 
 	id, tenant, keyID     string
-	wanted                json.RawMessage // an api.OAuthSecret
+	wanted                json.RawMessage // a Wanted
 	status, err, secretID string
 	salt                  []byte
 	created, updated      time.Time
@@ -75,7 +82,7 @@ func (f *Flow) columns() columns {
 }
 
 // NewFlow returns a flow that expires after life, and its state. It is not stored yet.
-func NewFlow(a Actor, provider, redirectURI string, want api.OAuthSecret, life time.Duration) (f Flow, state string, err error) {
+func NewFlow(a Actor, provider, redirectURI string, want Wanted, life time.Duration) (f Flow, state string, err error) {
 	wanted, err := json.Marshal(want)
 	if err != nil {
 		return Flow{}, "", err
@@ -115,8 +122,8 @@ func (f Flow) Status() (status, code string) {
 	return f.status, f.err
 }
 
-// Wanted is the secret, and binding, that the flow is to create.
-func (f Flow) Wanted() (want api.OAuthSecret, err error) {
+// Wanted is what the flow is to get.
+func (f Flow) Wanted() (want Wanted, err error) {
 	if json.Unmarshal(f.wanted, &want) != nil {
 		err = api.NewError(api.ErrInternal, "flow "+f.id+" can't be read")
 	}
@@ -137,7 +144,7 @@ func (s *Store) AddFlow(ctx context.Context, a Actor, f Flow, state string) erro
 		return err
 	}
 	return s.write(ctx, a, actOAuthStart, func(t *txn) error {
-		n := ConnectedSecret(want, f.Provider)
+		n := ConnectedSecret(want.OAuthSecret, f.Provider)
 		if err := t.mayUse(actOAuthStart, n.Scope, n.Resource); err != nil {
 			return err
 		}
@@ -237,7 +244,7 @@ func (s *Store) FlowStatus(ctx context.Context, a Actor, state string) (api.OAut
 		if err != nil {
 			return o, err
 		}
-		if n := ConnectedSecret(want, f.Provider); t.mayUse(actOAuthRead, n.Scope, n.Resource) != nil {
+		if n := ConnectedSecret(want.OAuthSecret, f.Provider); t.mayUse(actOAuthRead, n.Scope, n.Resource) != nil {
 			return o, notFound("flow")
 		}
 		o = api.OAuthStatus{Provider: f.Provider, SecretID: f.secretID, ExpiresAt: f.ExpiresAt}
@@ -307,11 +314,36 @@ func (t *txn) setFlow(f Flow, status, code, secretID string) error {
 	})
 }
 
-// CompleteFlow stores the secret of a flow, with its binding, and ends the flow, all in one transaction.
+// CompleteFlow stores the secret of a flow, with its binding, and ends the flow, all in one transaction. The secret is a
+// new one: it takes the bindings of one of the same name, scope, owners and resource, which is deleted. MIOSA's SDKs
+// recognize by a new id that a flow has completed.
 // Errors: as PutSecret; ErrUnauthorized if the key that started the flow is no longer valid.
 func (s *Store) CompleteFlow(ctx context.Context, from Actor, f Flow, n api.NewSecret) error {
 	return s.write(ctx, f.actor(from), anyKey, func(t *txn) error {
-		secret, _, _, err := t.put(n, &Grant{f.Provider})
+		r := row(n)
+		upsert := r.upsertKey()
+		old, err := one(t, "secret", (*secretRow).fields, selectSecrets+` WHERE tenant_id = $1 AND upsert_key = $2`, t.actor.TenantID, upsert)
+		found := err == nil
+		switch {
+		case found && old.upsertKey() != upsert: // mac doesn't cover that column
+			return &alteredError{"secrets", old.tenant, old.ID}
+		case found:
+			err = t.Exec(`UPDATE secrets SET upsert_key = id WHERE id = $1`, old.ID) // no hash is an id
+		case errors.Is(err, api.ErrNotFound):
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+		alone := n
+		alone.ExposeAsEnv = "" // the old secret has the name yet
+		secret, _, _, err := t.put(alone, &Grant{f.Provider})
+		if err == nil && found {
+			err = t.replaceSecret(old, secret)
+		}
+		if err == nil && n.ExposeAsEnv != "" && n.Resource.ID != "" {
+			_, _, err = t.bind(api.NewBinding{SecretID: secret.ID, Resource: n.Resource, ExposeAsEnv: n.ExposeAsEnv})
+		}
 		if err != nil {
 			return err
 		}
@@ -321,4 +353,35 @@ func (s *Store) CompleteFlow(ctx context.Context, from Actor, f Flow, n api.NewS
 		return t.audit(api.Event{Action: actOAuthCallback, Detail: f.Provider, SecretID: secret.ID, Version: secret.Version,
 			ResourceType: n.Resource.Type, ResourceID: n.Resource.ID})
 	})
+}
+
+// replaceSecret moves the bindings of a secret to another one, and deletes it.
+func (t *txn) replaceSecret(old secretRow, by api.Secret) error {
+	bound, err := collect(t, (*bindingRow).fields, selectBindings+` WHERE b.secret_id = $1 ORDER BY b.created_at, b.id`, old.ID)
+	if err != nil {
+		return err
+	}
+	moved := api.Event{Action: actBindingMove, SecretID: by.ID, Version: by.Version, Detail: old.ID}
+	for _, b := range bound {
+		b.SecretID = by.ID
+		if err := t.authenticate(&b); err != nil {
+			return err
+		}
+		if err := t.update("bindings", b.ID, columns{{"secret_id", &b.SecretID}, b.rowMAC.column()}); err != nil {
+			return err
+		}
+		t.wake(b.Resource)
+		moved.Bindings = append(moved.Bindings, api.EventRef{ID: b.ID, SecretID: by.ID, Version: by.Version})
+	}
+	if len(bound) > 0 {
+		if err := t.audit(moved); err != nil {
+			return err
+		}
+	}
+	for _, from := range []string{"oauth_grants WHERE secret_id", "secrets WHERE id"} {
+		if err := t.Exec(`DELETE FROM `+from+` = $1`, old.ID); err != nil {
+			return err
+		}
+	}
+	return t.audit(secretEvent(actSecretDelete, old))
 }

@@ -67,7 +67,7 @@ func nudge(c chan struct{}) {
 
 // concerning lists the events after which a set may be different, or a key revoked.
 const concerning = `('` + actSecretReplace + `', '` + actSecretRotate + `', '` + actSecretDelete + `', '` +
-	actBindingCreate + `', '` + actBindingDelete + `', '` + actKeyRevoke + `', '` + actKeyReplace + `')`
+	actBindingCreate + `', '` + actBindingDelete + `', '` + actBindingMove + `', '` + actKeyRevoke + `', '` + actKeyReplace + `')`
 
 // changedElsewhere reports whether another process has committed a concerning event after event number *seen, and
 // moves *seen to the newest one. Every change is audited in its own transaction, so the audit is enough:

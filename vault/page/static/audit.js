@@ -11,7 +11,7 @@ export const title = 'Audit';
 const followInterval = 3000; // ms
 
 const actions = [
-  'reveal', 'secret.create', 'secret.replace', 'secret.rotate', 'secret.delete', 'binding.create', 'binding.delete',
+  'reveal', 'secret.create', 'secret.replace', 'secret.rotate', 'secret.delete', 'binding.create', 'binding.delete', 'binding.move',
   'key.create', 'key.revoke', 'oauth.start', 'oauth.callback', 'oauth.refresh', 'keys.rotate', 'keys.retire', 'root.rotate',
   'secret.read', 'binding.list', 'audit.read', 'key.read', 'oauth.read',
 ];

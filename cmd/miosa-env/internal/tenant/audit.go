@@ -29,7 +29,7 @@ const (
 
 // auditActions are the actions of docs/api.md.
 var auditActions = []string{
-	"secret.create", "secret.replace", "secret.rotate", "secret.delete", "binding.create", "binding.delete",
+	"secret.create", "secret.replace", "secret.rotate", "secret.delete", "binding.create", "binding.delete", "binding.move",
 	"reveal", "key.create", "key.revoke", "oauth.start", "oauth.callback", "oauth.refresh",
 }
 
