@@ -74,6 +74,11 @@ func TestReconnect(t *testing.T) {
 			if diff := cmp.Diff(before, bindings()); diff != "" {
 				t.Errorf("bindings (-want +got)\n%s", diff)
 			}
+			var secrets, rows int
+			look(t, c.vault.store, &secrets, `SELECT secrets * 1000 + bindings FROM tenant_usage`)
+			if look(t, c.vault.store, &rows, `SELECT 1000 * (SELECT COUNT(*) FROM secrets) + COUNT(*) FROM bindings`); secrets != rows {
+				t.Errorf("usage %d, want %d", secrets, rows)
+			}
 			var grants int
 			if look(t, c.vault.store, &grants, `SELECT COUNT(*) FROM oauth_grants`); grants != 1 {
 				t.Errorf("%d schedules", grants)

@@ -173,18 +173,13 @@ func (t *txn) makeRoomForFlow() error {
 		return err
 	}
 	const pending = `status IN ('` + api.FlowPending + `', '` + flowExchanging + `') AND expires_at > $2`
-	var n int64
-	err := t.QueryRow(`SELECT COUNT(*) FROM oauth_flows WHERE tenant_id = $1 AND `+pending, t.actor.TenantID, t.now.UnixMicro()).Scan(&n)
-	if err != nil {
+	if err := t.mayAdd(limit.TenantFlows, `SELECT 1 FROM oauth_flows WHERE tenant_id = $1 AND `+pending, t.now.UnixMicro()); err != nil {
 		return err
 	}
-	values := t.store.limits.Values
-	if err := values.Check(limit.TenantFlows, n+1); err != nil {
-		return err
-	}
+	most := flowsOfEach * int64(t.store.limits.Values.Of(limit.TenantFlows))
 	return t.Exec(`DELETE FROM oauth_flows WHERE tenant_id = $1 AND NOT (`+pending+`) AND created_at <=
 		(SELECT created_at FROM oauth_flows WHERE tenant_id = $1 ORDER BY created_at DESC LIMIT 1 OFFSET $3)`,
-		t.actor.TenantID, t.now.UnixMicro(), flowsOfEach*int64(values.Of(limit.TenantFlows))-1)
+		t.actor.TenantID, t.now.UnixMicro(), most-1)
 }
 
 // expireFlows deletes a batch of flows that have been kept long enough, and returns their number.
@@ -328,7 +323,7 @@ func (s *Store) CompleteFlow(ctx context.Context, from Actor, f Flow, n api.NewS
 		case found && old.upsertKey() != upsert: // mac doesn't cover that column
 			return &alteredError{"secrets", old.tenant, old.ID}
 		case found:
-			err = t.Exec(`UPDATE secrets SET upsert_key = id WHERE id = $1`, old.ID) // no hash is an id
+			err = t.giveUp(old)
 		case errors.Is(err, api.ErrNotFound):
 			err = nil
 		}
@@ -355,7 +350,19 @@ func (s *Store) CompleteFlow(ctx context.Context, from Actor, f Flow, n api.NewS
 	})
 }
 
-// replaceSecret moves the bindings of a secret to another one, and deletes it.
+// giveUp makes room for the secret that replaces old: its upsert key, and what it counts for the tenant's limits.
+func (t *txn) giveUp(old secretRow) error {
+	size, err := t.sizeOf(old.ID)
+	if err != nil {
+		return err
+	}
+	if err := t.use(usage{secrets: -1, bytes: -size}); err != nil {
+		return err
+	}
+	return t.Exec(`UPDATE secrets SET upsert_key = id WHERE id = $1`, old.ID) // no hash is an id
+}
+
+// replaceSecret moves the bindings of a secret to another one, and deletes it. giveUp was called before.
 func (t *txn) replaceSecret(old secretRow, by api.Secret) error {
 	bound, err := collect(t, (*bindingRow).fields, selectBindings+` WHERE b.secret_id = $1 ORDER BY b.created_at, b.id`, old.ID)
 	if err != nil {
@@ -374,7 +381,9 @@ func (t *txn) replaceSecret(old secretRow, by api.Secret) error {
 		moved.Bindings = append(moved.Bindings, api.EventRef{ID: b.ID, SecretID: by.ID, Version: by.Version})
 	}
 	if len(bound) > 0 {
-		if err := t.audit(moved); err != nil {
+		err := cmp.Or(t.checkSets(`SELECT resource_type, resource_id FROM bindings WHERE secret_id = $1 AND delivery <> 'placeholder'`, by.ID),
+			t.audit(moved))
+		if err != nil {
 			return err
 		}
 	}

@@ -125,7 +125,7 @@ func TestTenantFlowsAreLimited(t *testing.T) {
 	s := limitedTo(t, limit.Values{limit.TenantFlows: 2})
 	owner := tenant(t, s, "acme")
 	add := func() error {
-		f, state, err := NewFlow(owner, "github", "https://vault.example.com", api.OAuthSecret{}, time.Minute)
+		f, state, err := NewFlow(owner, "github", "https://vault.example.com", Wanted{}, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
