@@ -20,8 +20,11 @@ type Peer struct {
 // Of returns the peer of a connection.
 func Of(c *net.UnixConn) (Peer, error) { return control(c, OfFD) }
 
-// Trusted reports whether p runs as root or as the user of this process.
-func (p Peer) Trusted() bool { return p.UID == 0 || p.UID == uint32(os.Geteuid()) }
+// Trusted reports whether p runs as root or as the user of this process, unless that user is the one that stands for all
+// unknown users.
+func (p Peer) Trusted() bool {
+	return p.UID == 0 || p.UID == uint32(os.Geteuid()) && p.UID != overflowUID()
+}
 
 // control returns the result of do, which it calls with the file descriptor of c.
 func control[T any](c *net.UnixConn, do func(fd int) (T, error)) (got T, err error) {
@@ -37,29 +40,34 @@ func control[T any](c *net.UnixConn, do func(fd int) (T, error)) (got T, err err
 type List struct{ UIDs, GIDs []uint32 }
 
 // Contains reports whether the user of p, its group, or one of its supplementary groups is in the list. The kernel is
-// asked for the supplementary groups only if they matter. c is the connection to p.
+// asked for the supplementary groups only if they matter. Ids that stand for all unknown users and groups are in no list. c is the
+// connection to p.
 func (l List) Contains(p Peer, c *net.UnixConn) bool {
-	if slices.Contains(l.UIDs, p.UID) || slices.Contains(l.GIDs, p.GID) {
+	if slices.Contains(l.UIDs, p.UID) && p.UID != overflowUID() {
 		return true
 	}
 	if len(l.GIDs) == 0 {
 		return false
 	}
+	allowed := func(g uint32) bool { return slices.Contains(l.GIDs, g) && g != overflowGID() }
+	if allowed(p.GID) {
+		return true
+	}
 	supplementary, err := control(c, groups)
-	return err == nil && slices.ContainsFunc(supplementary, func(g uint32) bool { return slices.Contains(l.GIDs, g) })
+	return err == nil && slices.ContainsFunc(supplementary, allowed)
 }
 
-// Users returns the ids of users, each given by name or number. Its error names all that are unknown.
+// Users returns the ids of users, each given by name or number. Its error names all that are unknown, or can't be identified.
 func Users(names []string) ([]uint32, error) {
-	return lookUp("user", names, user.Lookup, func(u *user.User) string { return u.Uid })
+	return lookUp("user", names, overflowUID, user.Lookup, func(u *user.User) string { return u.Uid })
 }
 
 // Groups is Users for groups.
 func Groups(names []string) ([]uint32, error) {
-	return lookUp("group", names, user.LookupGroup, func(g *user.Group) string { return g.Gid })
+	return lookUp("group", names, overflowGID, user.LookupGroup, func(g *user.Group) string { return g.Gid })
 }
 
-func lookUp[T any](kind string, names []string, find func(name string) (*T, error), idOf func(*T) string) (ids []uint32, unknown error) {
+func lookUp[T any](kind string, names []string, overflow func() uint32, find func(name string) (*T, error), idOf func(*T) string) (ids []uint32, problems error) {
 	for _, name := range names {
 		id, err := strconv.ParseUint(name, 10, 32)
 		if err != nil {
@@ -69,9 +77,11 @@ func lookUp[T any](kind string, names []string, find func(name string) (*T, erro
 			}
 		}
 		if err != nil {
-			unknown = errors.Join(unknown, fmt.Errorf("%s %q isn't known on this machine", kind, name))
+			problems = errors.Join(problems, fmt.Errorf("%s %q isn't known on this machine", kind, name))
+		} else {
+			problems = errors.Join(problems, refuse(kind, name, uint32(id), overflow()))
 		}
 		ids = append(ids, uint32(id))
 	}
-	return ids, unknown
+	return ids, problems
 }

@@ -26,4 +26,9 @@ func TestUsersAndGroups(t *testing.T) {
 			t.Errorf("error %v doesn't name %s", err, want)
 		}
 	}
+	for _, look := range []func([]string) ([]uint32, error){peer.Users, peer.Groups} {
+		if _, err = look([]string{"65534"}); err == nil || !strings.Contains(err.Error(), `"65534" can't be allowed`) {
+			t.Errorf("error %v", err)
+		}
+	}
 }

@@ -57,6 +57,17 @@ func init() {
 		}
 		fmt.Println("silent")
 		_, _ = os.Stdin.Read(make([]byte, 1))
+	case "serve": // serves values to this user, and to the one that stands for unknown users
+		s, err := socket.Listen(socket.Config{Path: path, Engine: newFakeEngine(many(3)), Allow: peer.List{UIDs: []uint32{65534}, GIDs: []uint32{65534}}})
+		if err == nil {
+			err = os.Chmod(path, 0o666)
+		}
+		if err != nil {
+			fmt.Print(err)
+			break
+		}
+		fmt.Println("serving as", os.Geteuid())
+		s.Serve(context.Background())
 	case "listen": // answers every client with its own set
 		l, err := net.Listen("unix", path)
 		if err == nil {

@@ -105,6 +105,9 @@ func Listen(c Config) (*Server, error) {
 		refresher: refresher{refresh: c.Engine.Refresh},
 	}
 	s.SetAllowed(c.Allow)
+	if peer.Unidentified(os.Geteuid()) {
+		c.Log.Warn().Int("uid", os.Geteuid()).Msg("socket serves only root")
+	}
 	return s, nil
 }
 

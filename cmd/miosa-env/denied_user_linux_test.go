@@ -17,7 +17,7 @@ import (
 // A user that the agent denies gets an error about that with a hint, and not one about a missing key.
 func TestDeniedUser(t *testing.T) {
 	needs.Root(t, "to be another user")
-	const other = 65534
+	const other = 65533
 	s := vaulttest.Start(t)
 	s.Put(t, "token", "the-value", sandbox, "TOKEN")
 	key := s.ResourceKey(t, sandbox)
@@ -39,7 +39,7 @@ func TestDeniedUser(t *testing.T) {
 	}
 	d.says("state=fresh")
 
-	denied := `miosa-env: error: uid 65534 may not ask this agent`
+	denied := `miosa-env: error: uid 65533 may not ask this agent`
 	allow := `miosa-env: hint: have this user allowed with allow_users or allow_groups in the agent's configuration`
 	asked := func(env []string, args ...string) (stdout, stderr string, code int) {
 		command := exec.CommandContext(t.Context(), filepath.Join(built, "miosa-env"), args...)
@@ -81,7 +81,7 @@ func TestDeniedUser(t *testing.T) {
 		})
 	}
 
-	d.write("agent.toml", "socket = \""+socket+"\"\nallow_users = [\"65534\"]\n")
+	d.write("agent.toml", "socket = \""+socket+"\"\nallow_users = [\"65533\"]\n")
 	if !poll.Within(time.Minute, func() bool { out, _, _ := asked(nil, "get", "TOKEN"); return out == "the-value\n" }) {
 		t.Error("an allowed user does not get the value")
 	}

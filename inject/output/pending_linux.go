@@ -1,7 +1,7 @@
 package output
 
 import (
-	"errors"
+	"os"
 	"path"
 
 	"golang.org/x/sys/unix"
@@ -18,19 +18,27 @@ func (o *Output) pendingName() string {
 	return "." + path.Base(o.conf.Path) + tempMark + "owed"
 }
 
-// setPending records that the hook must run, in the directory with the values.
+// setPending records that the hook must run, in the directory with the values. It replaces what another user has put in the
+// file's place.
 func (o *Output) setPending(d *directory) error {
-	if o.conf.Hook == "" {
+	if o.conf.Hook == "" || o.pendingIn(d) {
 		return nil
+	}
+	if err := d.unlink(o.pendingName()); err != nil {
+		return err
 	}
 	fd, err := unix.Openat(d.fd, o.pendingName(), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	switch {
-	case err == nil:
-		return unix.Close(fd)
-	case errors.Is(err, unix.EEXIST):
-		return nil
+	if err != nil {
+		return o.failed(d, d.failure("create", o.pendingName(), err), 0)
 	}
-	return o.failed(d, d.failure("create", o.pendingName(), err), 0)
+	return unix.Close(fd)
+}
+
+// pendingIn reports whether this user has recorded in d that the hook must run. Others may write to a shared directory, and link
+// this user's files there.
+func (o *Output) pendingIn(d *directory) bool {
+	st, err := d.stat(o.pendingName())
+	return err == nil && st.Mode == unix.S_IFREG|0o600 && int(st.Uid) == os.Geteuid() && st.Size == 0 && st.Nlink == 1
 }
 
 // pending reports whether the hook should have run and didn't.
@@ -40,8 +48,7 @@ func (o *Output) pending() bool {
 		return false
 	}
 	defer d.close()
-	_, err = d.stat(o.pendingName())
-	return err == nil
+	return o.pendingIn(d)
 }
 
 // clearPending records that the hook has run. If that fails, it runs once more than necessary.

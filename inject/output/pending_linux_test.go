@@ -1,14 +1,17 @@
 package output_test
 
 import (
+	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/inject/output"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
@@ -50,6 +53,57 @@ func TestOutputHookPending(t *testing.T) {
 			o.Close()
 			if err := o.Remove(); err != nil || owed() {
 				t.Errorf("something is owed for what isn't there: %v", err)
+			}
+		})
+	}
+}
+
+// Another user, who may write to an output's directory, can't have its hook run: only a record of the agent's user counts. The next
+// change replaces what is in its place.
+func TestAttack_ForeignHookRecord(t *testing.T) {
+	const other = 12345
+	for name, plant := range map[string]func(dir, path string) error{
+		"another's file": func(_, path string) error {
+			needs.Root(t, "to give files away")
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Chown(path, other, other))
+		},
+		"a symlink":      func(dir, path string) error { return os.Symlink(dir+"/own", path) },
+		"a link":         func(dir, path string) error { return os.Link(dir+"/own", path) },
+		"a file of text": func(_, path string) error { return os.WriteFile(path, []byte("x"), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := inMemory(t)
+			mark := dir + "/.out.miosa-owed"
+			if err := os.WriteFile(dir+"/own", nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			write(t, newOutput(t, "shell", dir+"/out", func(*output.Config) {}), "A", "1")
+			if err := plant(dir, mark); err != nil {
+				t.Fatal(err)
+			}
+			log := &logged{}
+			with := func(hook string) *output.Output {
+				return newOutput(t, "shell", dir+"/out", func(c *output.Config) { c.Log, c.Hook = zerolog.New(log), hook })
+			}
+			o := with("exec sleep 1000")
+			write(t, o, "A", "1")
+			o.Close() // waits for a hook that runs
+			if strings.Contains(log.String(), "hook") {
+				t.Errorf("the hook ran:\n%s", log)
+			}
+			o = with("echo begun; exec sleep 1000")
+			write(t, o, "A", "2")
+			poll.Until(t, 10*time.Second, "the hook", func() bool { return strings.Contains(log.String(), "begun") })
+			info, err := os.Lstat(mark)
+			if err != nil || !info.Mode().IsRegular() || info.Size() != 0 || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
+				t.Errorf("the record is not the agent's: %v, %v", info, err)
+			}
+			o.Close()
+			if err := o.Remove(); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Lstat(dir + "/own"); err != nil {
+				t.Error(err)
 			}
 		})
 	}
