@@ -65,6 +65,7 @@ type Output struct {
 	Group       string
 	Only        []string
 	Prefix      string
+	RequireOnly []string
 	AllowNames  []string
 	Hook        string
 	HookTimeout time.Duration

@@ -42,6 +42,7 @@ only = ["DB_*",
   "API_KEY", # a comment
 ]
 prefix = "APP_"
+require_only = ["APP_*", "HTTPS_PROXY"]
 allow_names = ["HTTPS_PROXY"]
 hook = "systemctl try-reload-or-restart app"
 hook_timeout = "1m30s"
@@ -64,7 +65,7 @@ func TestParse(t *testing.T) {
 		Outputs: []config.Output{
 			{
 				Path: "/run/app/env", Format: "systemd", Mode: 0o640, Owner: "app", Group: "app",
-				Only: []string{"DB_*", "API_KEY"}, Prefix: "APP_", AllowNames: []string{"HTTPS_PROXY"},
+				Only: []string{"DB_*", "API_KEY"}, Prefix: "APP_", RequireOnly: []string{"APP_*", "HTTPS_PROXY"}, AllowNames: []string{"HTTPS_PROXY"},
 				Hook: "systemctl try-reload-or-restart app", HookTimeout: 90 * time.Second, AllowDisk: true, AllowShared: true, Keep: true,
 			},
 			{Path: "/run/other/env", Format: "json"},
@@ -110,7 +111,7 @@ func TestParse_Problems(t *testing.T) {
 		hint string   // of the first error
 	}{
 		{"unknown field", "\nbase_ul = \"x\"", []string{`agent.toml line 2: unknown field "base_ul"`}, "did you mean base_url? the fields are base_url, key_file, ca_file, proxy, sandbox_id, computer_id, cache, cache_dir, cache_max_age, on_revoke, socket, allow_users, allow_groups, metrics_addr, log_level, log_format"},
-		{"unknown field of an output", "[[output]]\npath='/a'\nformat='f'\nmod = \"0600\"", []string{`agent.toml line 4: unknown field "mod"`}, "did you mean mode? the fields are path, format, mode, owner, group, only, prefix, allow_names, hook, hook_timeout, allow_disk, allow_shared, keep"},
+		{"unknown field of an output", "[[output]]\npath='/a'\nformat='f'\nmod = \"0600\"", []string{`agent.toml line 4: unknown field "mod"`}, "did you mean mode? the fields are path, format, mode, owner, group, only, prefix, require_only, allow_names, hook, hook_timeout, allow_disk, allow_shared, keep"},
 		{"dotted field", "cache.dir = \"/x\"", []string{`agent.toml line 1: unknown field "cache.dir"`}, ""},
 		{"a general field below an output", "[[output]]\npath='/a'\nformat='f'\nlog_level = \"info\"", []string{`agent.toml line 4: unknown field "log_level"`}, "it isn't an output's: move it above the first [[output]]"},
 		{"an output's field on top", "path = \"/a\"", []string{`agent.toml line 1: unknown field "path"`}, "it is an output's: write [[output]] above it"},
@@ -204,7 +205,7 @@ func TestRead(t *testing.T) {
 		{"a field", s.Problem("proxy", bad), path + " line 5: bad"},
 		{"a field left out", s.Problem("computer_id", bad), "bad"},
 		{"an output's field", s.Outputs[0].Problem("mode", bad), path + " line 21: bad"},
-		{"an output's field left out", s.Outputs[1].Problem("mode", bad), path + " line 35: bad"},
+		{"an output's field left out", s.Outputs[1].Problem("mode", bad), path + " line 36: bad"},
 	} {
 		if test.got.Error() != test.want {
 			t.Errorf("%s: %q, want %q", test.name, test.got, test.want)

@@ -88,6 +88,7 @@ func (o *Output) options() []Option {
 		{Field: "group", Value: setting.Text(&o.Group), Default: "as the file system sets it", Help: "name or id"},
 		{Field: "only", Value: setting.List(&o.Only), Default: "all", Help: "names or patterns of bindings to include, such as `\"DB_*\"`"},
 		{Field: "prefix", Value: setting.Text(&o.Prefix), Help: "prepended to each name"},
+		{Field: "require_only", Value: setting.List(&o.RequireOnly), Default: "all", Help: "names or patterns that bindings may set. If a binding has [another name](security.md#accept-only-the-names-you-expect), the output is not written"},
 		{Field: "allow_names", Value: setting.List(&o.AllowNames), Help: "names that bindings may set although they [run code or redirect traffic](security.md#names-a-binding-may-not-set)"},
 		{Field: "hook", Value: setting.Text(&o.Hook), Help: "command for `sh -c`, run after each change"},
 		{Field: "hook_timeout", Value: setting.Duration(&o.HookTimeout), Default: "`30s`", Help: "time limit after which the hook and all its processes are killed"},

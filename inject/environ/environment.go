@@ -40,6 +40,9 @@ type Environment struct {
 
 	// Require lists final names that some source must set.
 	Require []string
+	// RequireOnly lists the final names that bindings may set, or patterns of path.Match. Empty: all. The guard's own lists apply
+	// nevertheless.
+	RequireOnly []string
 	// AllowNames lists exact final names that bindings may set although they run code or redirect traffic.
 	AllowNames []string
 	// KeepKey keeps the variables of keyNames.

@@ -36,6 +36,9 @@ type Problem struct {
 	Name    string // the variable's final name
 	Reason  string // completes "NAME ..."
 	Allow   string // the flag that allows it, with its argument; empty: it can't be allowed
+
+	// Unlisted says that the name isn't in RequireOnly.
+	Unlisted bool
 }
 
 func (p *Problem) Error() string {
@@ -75,7 +78,7 @@ func (r *Refused) Hint() string {
 }
 
 // guard checks the values of bindings and their names, which must be final. It returns all problems.
-func guard(bound []api.Bound, allowed []string) ([]*Problem, []Warning) {
+func guard(bound []api.Bound, only, allowed []string) ([]*Problem, []Warning) {
 	var problems []*Problem
 	var warnings []Warning
 	setBy := make(map[string]string, len(bound)) // final name -> binding id
@@ -103,6 +106,11 @@ func guard(bound []api.Bound, allowed []string) ([]*Problem, []Warning) {
 		class := classify(name)
 		if class == ownName {
 			refuse("is refused: it "+reasons[class], "")
+			continue
+		}
+		if len(only) > 0 && !slices.ContainsFunc(only, func(pattern string) bool { return matches(pattern, name) }) {
+			refuse("is refused: --require-only doesn't list it", "--require-only "+name)
+			problems[len(problems)-1].Unlisted = true
 			continue
 		}
 		if slices.Contains(allowed, name) {

@@ -11,7 +11,7 @@ import (
 )
 
 // Bindings returns the selected bindings under their final names, for delivery in another form than an environment. It
-// uses Bound, Only, Prefix, AllowNames, and Inherited for bindings with api.DeliverPlatform.
+// uses Bound, Only, Prefix, RequireOnly, AllowNames, and Inherited for bindings with api.DeliverPlatform.
 //
 // Errors: *NotProvided, *Refused, or one about invalid patterns.
 func (e Environment) Bindings() ([]api.Bound, []Warning, error) {
@@ -29,7 +29,7 @@ func (e Environment) Bindings() ([]api.Bound, []Warning, error) {
 // check returns the selected bindings but those whose variables keep their values, and what is wrong with all of them:
 // *Refused, *NotProvided.
 func (e Environment) check(selected []api.Bound, keeps func(name string) bool) (bound []api.Bound, warnings []Warning, problems []error) {
-	refused, warnings := guard(selected, e.AllowNames)
+	refused, warnings := guard(selected, e.RequireOnly, e.AllowNames)
 	absent := &NotProvided{}
 	bound = selected[:0]
 	for _, b := range selected {
@@ -66,10 +66,15 @@ func (e Environment) selected() ([]api.Bound, []Warning, error) {
 			used[i] = true
 		}
 	}
+	for _, pattern := range e.RequireOnly {
+		if _, err := path.Match(pattern, ""); err != nil {
+			invalid = append(invalid, fmt.Errorf("--require-only %s: not a pattern", Quote(pattern)))
+		}
+	}
 	for _, b := range e.Bound {
 		keep := len(e.Only) == 0
 		for i, pattern := range e.Only {
-			if ok, _ := path.Match(pattern, b.ExposeAsEnv); ok || pattern == b.ExposeAsEnv {
+			if matches(pattern, b.ExposeAsEnv) {
 				keep, used[i] = true, true
 			}
 		}
@@ -91,6 +96,12 @@ func (e Environment) selected() ([]api.Bound, []Warning, error) {
 		}
 	}
 	return kept, warnings, errors.Join(invalid...)
+}
+
+// matches reports whether name is the pattern, or matches it.
+func matches(pattern, name string) bool {
+	ok, _ := path.Match(pattern, name)
+	return ok || pattern == name
 }
 
 // nearBound returns the bound name that an entry of Only probably meant, or "".

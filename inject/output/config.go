@@ -38,11 +38,12 @@ type Config struct {
 	// Group is the name or number of the group of each file. Empty: the file system's choice.
 	Group string
 
-	// Only, Prefix, AllowNames and Inherited are as in environ.Environment.
-	Only       []string
-	Prefix     string
-	AllowNames []string
-	Inherited  []string
+	// Only, Prefix, RequireOnly, AllowNames and Inherited are as in environ.Environment.
+	Only        []string
+	Prefix      string
+	RequireOnly []string
+	AllowNames  []string
+	Inherited   []string
 
 	// AllowDisk allows file systems that aren't in memory (tmpfs, ramfs).
 	AllowDisk bool
@@ -112,6 +113,11 @@ func (c Config) Validate() error {
 	for _, pattern := range c.Only {
 		if _, err := path.Match(pattern, ""); err != nil {
 			problem("only %s: not a pattern", environ.Quote(pattern))
+		}
+	}
+	for _, pattern := range c.RequireOnly {
+		if _, err := path.Match(pattern, ""); err != nil {
+			problem("require_only %s: not a pattern", environ.Quote(pattern))
 		}
 	}
 	if c.Prefix != "" && !environ.ValidName(c.Prefix) {

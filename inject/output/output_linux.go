@@ -125,10 +125,13 @@ func (o *Output) Write(s api.Snapshot) error {
 // bindings returns the bindings of a snapshot that are for this output, with final names.
 func (o *Output) bindings(s api.Snapshot) ([]api.Bound, []environ.Warning, error) {
 	c := &o.conf
-	bound, warnings, err := environ.Environment{Inherited: c.Inherited, Bound: s.Bound, Only: c.Only, Prefix: c.Prefix, AllowNames: c.AllowNames}.Bindings()
+	bound, warnings, err := environ.Environment{Inherited: c.Inherited, Bound: s.Bound, Only: c.Only, Prefix: c.Prefix, RequireOnly: c.RequireOnly, AllowNames: c.AllowNames}.Bindings()
 	if refused, ok := errors.AsType[*environ.Refused](err); ok {
 		for _, p := range refused.Problems {
-			if p.Allow != "" {
+			switch {
+			case p.Unlisted:
+				p.Reason, p.Allow = "is refused: require_only doesn't list it", ""
+			case p.Allow != "":
 				p.Allow = fmt.Sprintf("allow_names = [%q]", p.Name)
 			}
 		}

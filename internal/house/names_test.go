@@ -26,6 +26,7 @@ func TestGuardedNamesAreThoseOfTheDocument(t *testing.T) {
 	}{
 		{"runsCode", "### Names that run code"},
 		{"movesTraffic", "### Names that redirect traffic or change trust"},
+		{"isCredential", "### Credentials with such names"},
 		{"changesBehaviour", "### Names that change how programs behave"},
 		{"IsOwn", "### Reserved names"},
 	} {
@@ -37,7 +38,7 @@ func TestGuardedNamesAreThoseOfTheDocument(t *testing.T) {
 			}
 			section, _, _ = strings.Cut(section, "\n#")
 			var written []string
-			for _, match := range regexp.MustCompile("`([A-Z0-9_*]+)`").FindAllStringSubmatch(section, -1) {
+			for _, match := range regexp.MustCompile("`([A-Za-z0-9_*]+)`").FindAllStringSubmatch(section, -1) {
 				written = append(written, match[1])
 			}
 			slices.Sort(written)

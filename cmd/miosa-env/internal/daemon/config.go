@@ -189,7 +189,7 @@ func (l *loading) checkOutputs() {
 		o := &l.Outputs[i]
 		conf := output.Config{
 			Path: o.Path, Format: strings.ToLower(o.Format), Mode: o.Mode, Owner: o.Owner, Group: o.Group,
-			Only: o.Only, Prefix: o.Prefix, AllowNames: o.AllowNames, AllowDisk: o.AllowDisk, AllowShared: o.AllowShared, Keep: o.Keep,
+			Only: o.Only, Prefix: o.Prefix, RequireOnly: o.RequireOnly, AllowNames: o.AllowNames, AllowDisk: o.AllowDisk, AllowShared: o.AllowShared, Keep: o.Keep,
 			Hook: o.Hook, HookTimeout: o.HookTimeout, Inherited: l.environ,
 		}
 		if err := conf.Validate(); err != nil {

@@ -81,7 +81,7 @@ isn't kept fresh: that is what miosa-env agent does.`,
 			if to.Path == "" {
 				return envfile.Encode(p.Stdout, to.Format, built.Bound)
 			}
-			to.AllowNames = e.AllowNames
+			to.RequireOnly, to.AllowNames = e.RequireOnly, e.AllowNames
 			return to.write(built.Bound)
 		},
 	}
