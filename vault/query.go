@@ -24,10 +24,13 @@ func readQuery(query string, into any) error {
 		return api.NewError(api.ErrMalformed, "the query can't be read")
 	}
 	v := reflect.ValueOf(into).Elem()
-	known := make([]string, v.NumField())
-	for i := range v.NumField() {
-		name := v.Type().Field(i).Tag.Get("query")
-		known[i] = name
+	var known []string
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		if f.Anonymous {
+			continue
+		}
+		name := f.Tag.Get("query")
+		known = append(known, name)
 		given := q.Get(name)
 		if given == "" {
 			continue
@@ -35,7 +38,7 @@ func readQuery(query string, into any) error {
 		if !visible.Text(given) {
 			return api.NewError(api.ErrInvalid, name+" must be text without control, bidirectional or zero-width characters")
 		}
-		switch field := v.Field(i).Addr().Interface().(type) {
+		switch field := v.FieldByIndex(f.Index).Addr().Interface().(type) {
 		case *string:
 			*field = given
 		case *int:
@@ -47,7 +50,7 @@ func readQuery(query string, into any) error {
 				return api.NewError(api.ErrInvalid, name+" must be a time such as 2030-01-02T03:04:05Z, or how long ago it was, such as 7d")
 			}
 		default:
-			panic("query: a field of type " + v.Type().Field(i).Type.String())
+			panic("query: a field of type " + f.Type.String())
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(q)) {

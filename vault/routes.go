@@ -8,6 +8,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 	"github.com/Miosa-osa/miosa-env/vault/page"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // keyRoutes are the routes that need a key. A test asks each of them for another tenant's and another resource's data, so
@@ -15,22 +16,22 @@ import (
 func (v *Vault) keyRoutes() []route {
 	return []route{
 		{"POST", "/egress/secrets", "secret.create", maxSecretBody, serveJSON(v.putSecret)},
-		{"GET", "/egress/secrets", "secret.read", maxBody, serveList("secrets", v.store.Secrets)},
+		{"GET", "/egress/secrets", "secret.read", maxBody, serveList("secrets", func(f *store.SecretFilter) *store.Page { return &f.Page }, v.store.Secrets)},
 		{"GET", "/egress/secrets/{id}", "secret.read", maxBody, serveOne(v.store.Secret)},
 		{"PATCH", "/egress/secrets/{id}", "secret.rotate", maxSecretBody, serveJSON(v.rotateSecret)},
 		{"DELETE", "/egress/secrets/{id}", "secret.delete", maxBody, serveDelete(v.store.DeleteSecret)},
 
 		{"POST", "/egress/bindings", "binding.create", maxBody, serveJSON(v.createBinding)},
-		{"GET", "/egress/bindings", "binding.list", maxBody, serveAll("bindings", v.store.Bindings)},
+		{"GET", "/egress/bindings", "binding.list", maxBody, serveList("bindings", func(f *store.BindingFilter) *store.Page { return &f.Page }, v.store.Bindings)},
 		{"DELETE", "/egress/bindings/{id}", "binding.delete", maxBody, serveDelete(v.store.DeleteBinding)},
 		{"POST", "/egress/bindings/reveal", "reveal", maxBody, serveJSON(v.reveal)},
 
 		{"POST", "/egress/resource-keys", "key.create", maxBody, createKey(v.store.IssueResourceKey)},
-		{"GET", "/egress/resource-keys", "key.read", maxBody, serveAll("resource_keys", v.store.ResourceKeys)},
+		{"GET", "/egress/resource-keys", "key.read", maxBody, serveList("resource_keys", keyPage, v.store.ResourceKeys)},
 		{"DELETE", "/egress/resource-keys/{id}", "key.revoke", maxBody, serveDelete(v.store.RevokeResourceKey)},
 
 		{"POST", "/egress/keys", "key.create", maxBody, createKey(v.store.IssueTenantKey)},
-		{"GET", "/egress/keys", "key.read", maxBody, serveAll("keys", v.store.IssuedKeys)},
+		{"GET", "/egress/keys", "key.read", maxBody, serveList("keys", keyPage, v.store.IssuedKeys)},
 		{"DELETE", "/egress/keys", "key.revoke", maxBody, serveJSON(v.revokeKeys)},
 		{"DELETE", "/egress/keys/{id}", "key.revoke", maxBody, serveJSON(v.revokeKey)},
 		{"POST", "/egress/keys/{id}/replace", "key.replace", maxBody, serveJSON(v.replaceKey)},
@@ -46,6 +47,8 @@ func (v *Vault) keyRoutes() []route {
 		{"GET", "/egress/audit/{id}", "audit.read", maxBody, serveOne(v.store.AuditEvent)},
 	}
 }
+
+func keyPage(f *store.KeyFilter) *store.Page { return &f.Page }
 
 // openRoutes are the routes that need no key, by their patterns of http.ServeMux.
 func (v *Vault) openRoutes() map[string]http.HandlerFunc {

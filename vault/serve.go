@@ -101,22 +101,6 @@ func serveJSON[In any](fn func(*call, In) (reply, error)) handler {
 	}
 }
 
-// serveList makes a handler of a function that lists what a query matches, and returns the cursor of the next page.
-func serveList[F, T any](name string, fn func(context.Context, store.Actor, F) ([]T, string, error)) handler {
-	return serveJSON(func(c *call, f F) (reply, error) {
-		items, next, err := fn(c.ctx(), c.actor, f)
-		return listOf(name, items, next), err
-	})
-}
-
-// serveAll is serveList for a list without pages.
-func serveAll[F, T any](name string, fn func(context.Context, store.Actor, F) ([]T, error)) handler {
-	return serveJSON(func(c *call, f F) (reply, error) {
-		items, err := fn(c.ctx(), c.actor, f)
-		return listOf(name, items, ""), err
-	})
-}
-
 // serveOne makes a handler of a function that returns the item with the id in the path.
 func serveOne[T any](fn func(context.Context, store.Actor, string) (T, error)) handler {
 	return func(c *call) (reply, error) {
@@ -150,8 +134,22 @@ func (v *Vault) serve(rt route) http.Handler {
 			v.refuse(w, err)
 			return
 		}
-		v.limits.answer(c.actor, writeJSON(w, answer))
+		v.limits.answer(c.actor, v.write(c, answer))
 	})
+}
+
+// write writes an answer and returns its length.
+func (v *Vault) write(c *call, answer reply) int {
+	long, ok := answer.body.(*longList)
+	if !ok {
+		return writeJSON(c.w, answer)
+	}
+	length, err := long.writeTo(c.w)
+	if err != nil {
+		v.log.Warn().Err(err).Str("request_id", observed(c.w).id).Msg("list not sent completely")
+		panic(http.ErrAbortHandler)
+	}
+	return length
 }
 
 func (v *Vault) admit(c *call, rt route) (err error) {

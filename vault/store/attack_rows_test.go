@@ -110,7 +110,7 @@ func TestAttack_AlteredRows(t *testing.T) {
 		{"a placeholder delivered as a value", "bindings", func(t *testing.T, a *attacked) {
 			tamper(t, a.Store, `UPDATE bindings SET delivery = 'placeholder' WHERE id = $1`, a.binding.ID)
 		}, func(t *testing.T, a *attacked) error {
-			_, err := a.Bindings(t.Context(), a.owner, BindingFilter{})
+			_, _, err := a.Bindings(t.Context(), a.owner, BindingFilter{})
 			return err
 		}},
 		{"an expired secret", "secrets", func(t *testing.T, a *attacked) {
@@ -225,7 +225,7 @@ func TestAlteredRowsCanBeRemoved(t *testing.T) {
 	s := storeAt(t, dir)
 	owner := tenant(t, s, "acme")
 	secret := bound(t, s, owner, "TOKEN", "v")
-	bindings, err := s.Bindings(t.Context(), owner, BindingFilter{})
+	bindings, _, err := s.Bindings(t.Context(), owner, BindingFilter{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
@@ -18,6 +19,8 @@ type BindingFilter struct {
 	ResourceID   string `query:"resource_id"`
 	ResourceType string `query:"resource_type"`
 	SecretID     string `query:"secret_id"`
+
+	Page
 }
 
 // CreateBinding binds a secret to a resource. If the same binding exists, it is returned, with created false.
@@ -143,31 +146,54 @@ func (b *bindingRow) fields() []any {
 	return append(b.stored().fields(), &b.SecretName, &b.Version, stored{&b.UpdatedAt})
 }
 
-// listBindings lists bindings of the actor's tenant with the columns of their secrets, by resource and variable name.
-// Columns in c are prefixed with b (bindings) or s (secrets).
-func (t *txn) listBindings(c conditions) ([]api.Binding, error) {
-	c.add("b.tenant_id =", t.actor.TenantID)
-	t.actor.limitBindings(&c)
-	rows, err := collect(t, (*bindingRow).fields, selectBindings+c.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, c.args...)
-	list := make([]api.Binding, len(rows))
-	for i := range rows {
-		list[i] = rows[i].Binding
-	}
-	return list, err
-}
-
-// Bindings lists bindings, by resource and variable name. A resource key gets those of its own resource only;
-// for another one it gets ErrDenied, which is audited.
-func (s *Store) Bindings(ctx context.Context, a Actor, f BindingFilter) ([]api.Binding, error) {
+// Bindings lists a page of bindings, by resource and variable name, with the columns of their secrets. next is as of Secrets. A
+// resource key gets those of its own resource only; for another one it gets ErrDenied, which is audited.
+func (s *Store) Bindings(ctx context.Context, a Actor, f BindingFilter) (page []api.Binding, next string, err error) {
 	if own := a.Resource; !a.isTenant() {
 		if f.ResourceType != "" && f.ResourceType != own.Type || f.ResourceID != "" && f.ResourceID != own.ID {
-			return nil, s.deny(ctx, a, actBindingList, api.Resource{Type: clip(f.ResourceType), ID: clip(f.ResourceID)}, otherResource)
+			return nil, "", s.deny(ctx, a, actBindingList, api.Resource{Type: clip(f.ResourceType), ID: clip(f.ResourceID)}, otherResource)
 		}
 		f.ResourceType, f.ResourceID = own.Type, own.ID
 	}
-	var c conditions
-	c.match("b.resource_type", f.ResourceType, "b.resource_id", f.ResourceID, "b.secret_id", f.SecretID)
-	return read(ctx, s, a, actBindingList, func(t *txn) ([]api.Binding, error) { return t.listBindings(c) })
+	page, err = readMuch(ctx, s, a, actBindingList, pageBytes, func(t *txn) ([]api.Binding, error) {
+		var c conditions
+		c.match("b.resource_type", f.ResourceType, "b.resource_id", f.ResourceID, "b.secret_id", f.SecretID)
+		c.add("b.tenant_id =", a.TenantID)
+		t.actor.limitBindings(&c)
+		if err := c.afterBinding(f.Cursor); err != nil {
+			return nil, err
+		}
+		var rows []bindingRow
+		rows, next, err = list(t, f.Page, (*bindingRow).fields, func(*bindingRow) int { return 0 }, bindingCursor,
+			selectBindings+c.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, c.args...)
+		page := make([]api.Binding, len(rows))
+		for i := range rows {
+			page[i] = rows[i].Binding
+		}
+		return page, err
+	})
+	return page, next, err
+}
+
+// bindingCursor identifies the last binding of a page, for afterBinding.
+func bindingCursor(b *bindingRow) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(b.Type + " " + b.Resource.ID + " " + b.ExposeAsEnv))
+}
+
+// afterBinding selects the bindings after a cursor.
+func (c *conditions) afterBinding(cursor string) error {
+	if cursor == "" {
+		return nil
+	}
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	parts := strings.Split(string(text), " ")
+	if err != nil || len(parts) != 3 {
+		return errCursor
+	}
+	n := len(c.args)
+	c.args = append(c.args, parts[0], parts[1], parts[2])
+	c.terms = append(c.terms, fmt.Sprintf("(b.resource_type, b.resource_id, b.env_name) > ($%d, $%d, $%d)", n+1, n+2, n+3))
+	return nil
 }
 
 const otherResource = "this key belongs to another resource"

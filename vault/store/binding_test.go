@@ -134,7 +134,7 @@ func TestBindings(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			list, err := s.Bindings(t.Context(), tt.actor, tt.filter)
+			list, _, err := s.Bindings(t.Context(), tt.actor, tt.filter)
 			if tt.kind != nil {
 				wantKind(t, err, tt.kind)
 				return

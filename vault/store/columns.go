@@ -201,25 +201,32 @@ func one[T any](t *txn, what string, fields func(*T) []any, query string, args .
 // collect returns the rows of a query, verified; never nil. fields returns pointers to the fields of a T in the order of the
 // query's columns. It is called once at most: all rows are scanned into one T, and copied.
 func collect[T any](t *txn, fields func(*T) []any, query string, args ...any) ([]T, error) {
+	list, _, err := collectUntil(t, fields, func(*T) bool { return false }, query, args...)
+	return list, err
+}
+
+// collectUntil is collect for the rows up to the first one for which last returns true. Then more is true.
+func collectUntil[T any](t *txn, fields func(*T) []any, last func(*T) bool, query string, args ...any) (list []T, more bool, err error) {
 	rows, err := t.Query(query, args...)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer func() { _ = rows.Close() }()
 	var row T
 	var into []any
-	list := []T{}
-	for rows.Next() {
+	list = []T{}
+	for !more && rows.Next() {
 		if into == nil {
 			into = fields(&row)
 		}
 		if err := rows.Scan(into...); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		list = append(list, row)
+		more = last(&row)
 	}
 	if err := cmp.Or(rows.Err(), rows.Close()); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for i := range list {
 		r, ok := any(&list[i]).(authenticRow)
@@ -227,10 +234,10 @@ func collect[T any](t *txn, fields func(*T) []any, query string, args ...any) ([
 			break
 		}
 		if err := t.verify(r); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	return list, nil
+	return list, more, nil
 }
 
 // itself is the field of a query of one column.

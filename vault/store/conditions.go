@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -34,16 +35,18 @@ func (c *conditions) match(pairs ...string) {
 	}
 }
 
-// after selects the rows after a cursor, in the order of created_at and id.
-func (c *conditions) after(cursor string) error {
+// after selects the rows after a cursor, in the order of created_at and id, whose columns have a prefix such as "k.".
+func (c *conditions) after(prefix, cursor string) error {
+	if cursor == "" {
+		return nil
+	}
 	created, id, err := parseCursor(cursor)
 	if err != nil {
 		return err
 	}
-	n := strconv.Itoa(len(c.args) + 1)
-	m := strconv.Itoa(len(c.args) + 2)
 	c.args = append(c.args, created, id)
-	c.terms = append(c.terms, "(created_at > $"+n+" OR created_at = $"+n+" AND id > $"+m+")")
+	// A comparison of rows, since databases find its start in an index.
+	c.terms = append(c.terms, fmt.Sprintf("(%[1]screated_at, %[1]sid) > ($%[2]d, $%[3]d)", prefix, len(c.args)-1, len(c.args)))
 	return nil
 }
 
@@ -54,20 +57,50 @@ func (c *conditions) String() string {
 	return " WHERE " + strings.Join(c.terms, " AND ")
 }
 
-// pageSize checks a limit; 0 is 100.
-func pageSize(limit int) (int, error) {
-	if limit < 0 || limit > 1000 {
-		return 0, invalid("limit must be 1 to 1000")
-	}
-	return cmp.Or(limit, 100), nil
+// Page selects a part of a list.
+type Page struct {
+	Limit  int    `query:"limit"`  // 1 to 1000; 0: as many as fit in a page
+	Cursor string `query:"cursor"` // from the page before; "": from the start
 }
 
-// page cuts rows to limit. If it has more, next is the cursor of the last one that remains.
-func page[T any](rows []T, limit int, cursor func(*T) string) (cut []T, next string) {
-	if len(rows) <= limit {
-		return rows, ""
+// pageRows and pageBytes are the longest page that is read in one transaction; a page has at least one row. A longer list
+// takes several, so that neither memory nor a transaction grows with it.
+const (
+	pageRows  = 500
+	pageBytes = 256 << 10
+)
+
+// rows checks the limit and returns how many rows to read at most.
+func (p Page) rows() (int, error) {
+	if p.Limit < 0 || p.Limit > 1000 {
+		return 0, invalid("limit must be 1 to 1000")
 	}
-	return rows[:limit], cursor(&rows[limit-1])
+	return min(cmp.Or(p.Limit, pageRows), pageRows), nil
+}
+
+// list returns the first rows of a query, and the cursor of the last one if there may be more. size is about the length of
+// a row beside its short columns.
+func list[T any](t *txn, p Page, fields func(*T) []any, size func(*T) int, cursor func(*T) string, query string, args ...any) (rows []T, next string, err error) {
+	most, err := p.rows()
+	if err != nil {
+		return nil, "", err
+	}
+	bytes := 0
+	full := func(row *T) bool {
+		bytes += size(row)
+		return bytes >= pageBytes
+	}
+	rows, more, err := collectUntil(t, fields, full, query+` LIMIT `+strconv.Itoa(most+1), args...)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(rows) > most {
+		rows, more = rows[:most], true
+	}
+	if more {
+		next = cursor(&rows[len(rows)-1])
+	}
+	return rows, next, nil
 }
 
 var errCursor = invalid("cursor is not one that this list gave")

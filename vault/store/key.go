@@ -220,25 +220,36 @@ func (t *txn) auditKey(action string, k *Key) error {
 type KeyFilter struct {
 	ResourceType string `query:"resource_type"`
 	ResourceID   string `query:"resource_id"`
+
+	Page
 }
 
-// ResourceKeys lists the tenant's resource keys, oldest first, including revoked ones. A restricted key gets those that
-// are under it. Errors: ErrDenied for a resource key.
-func (s *Store) ResourceKeys(ctx context.Context, a Actor, f KeyFilter) ([]api.IssuedKey, error) {
+// ResourceKeys lists a page of the tenant's resource keys, oldest first, including revoked ones. next is as of Secrets. A restricted
+// key gets those that are under it. Errors: ErrDenied for a resource key.
+func (s *Store) ResourceKeys(ctx context.Context, a Actor, f KeyFilter) (page []api.IssuedKey, next string, err error) {
 	return s.issuedKeys(ctx, a, f, conditions{terms: []string{"k.resource_type <> ''"}})
 }
 
 // IssuedKeys is ResourceKeys for keys of both kinds.
-func (s *Store) IssuedKeys(ctx context.Context, a Actor, f KeyFilter) ([]api.IssuedKey, error) {
+func (s *Store) IssuedKeys(ctx context.Context, a Actor, f KeyFilter) (page []api.IssuedKey, next string, err error) {
 	return s.issuedKeys(ctx, a, f, conditions{})
 }
 
-func (s *Store) issuedKeys(ctx context.Context, a Actor, f KeyFilter, c conditions) ([]api.IssuedKey, error) {
+func (s *Store) issuedKeys(ctx context.Context, a Actor, f KeyFilter, c conditions) (page []api.IssuedKey, next string, err error) {
 	c.add("k.tenant_id =", a.TenantID)
 	c.match("k.resource_type", f.ResourceType, "k.resource_id", f.ResourceID)
 	a.limitKeys(&c)
-	keys, err := read(ctx, s, a, actKeyRead, func(t *txn) ([]Key, error) { return t.listKeys(c) })
-	return issued(keys), err
+	invalid := c.after("k.", f.Cursor)
+	keys, err := readMuch(ctx, s, a, actKeyRead, pageBytes, func(t *txn) (keys []Key, err error) {
+		if invalid != nil {
+			return nil, invalid
+		}
+		size := func(k *Key) int { return 64 * (len(k.Permissions) + len(k.Scopes) + len(k.Resources)) }
+		keys, next, err = list(t, f.Page, (*Key).fields, size, func(k *Key) string { return newCursor(k.CreatedAt, k.ID) },
+			selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.args...)
+		return keys, err
+	})
+	return issued(keys), next, err
 }
 
 // issued returns keys without their tenants; never nil.

@@ -74,11 +74,11 @@ func TestKeysOfATenant(t *testing.T) {
 	owner, other := tenant(t, s, "acme"), tenant(t, s, "other")
 	mine := agent(t, s, owner, box1)
 	theirs := agent(t, s, other, box1)
-	list, err := s.ResourceKeys(t.Context(), owner, KeyFilter{})
+	list, _, err := s.ResourceKeys(t.Context(), owner, KeyFilter{})
 	if err != nil || len(list) != 1 || list[0].ID != mine.KeyID || list[0].Key != "" || list[0].RevokedAt != nil || list[0].Resource != box1 {
 		t.Errorf("keys %+v, %v", list, err)
 	}
-	if list, err := s.ResourceKeys(t.Context(), owner, KeyFilter{ResourceType: api.Computer}); err != nil || len(list) != 0 {
+	if list, _, err := s.ResourceKeys(t.Context(), owner, KeyFilter{ResourceType: api.Computer}); err != nil || len(list) != 0 {
 		t.Errorf("keys of computers %+v, %v", list, err)
 	}
 	wantKind(t, s.RevokeResourceKey(t.Context(), owner, theirs.KeyID), api.ErrNotFound)
@@ -148,7 +148,7 @@ func TestForeignIDsAreNotFound(t *testing.T) {
 	secret := bound(t, s, owner, "TOKEN", "v")
 	reader := agent(t, s, owner, box1)
 	foreignReader := agent(t, s, foreign, box1) // of a resource with the same name
-	list, err := s.Bindings(t.Context(), owner, BindingFilter{})
+	list, _, err := s.Bindings(t.Context(), owner, BindingFilter{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,8 +160,11 @@ func TestForeignIDsAreNotFound(t *testing.T) {
 		t.Errorf("the foreign reader's set (-got +want)\n%s", diff)
 	}
 	for name, n := range map[string]func() (int, error){
-		"secrets":  func() (int, error) { l, _, err := s.Secrets(t.Context(), foreign, SecretFilter{}); return len(l), err },
-		"bindings": func() (int, error) { l, err := s.Bindings(t.Context(), foreign, BindingFilter{}); return len(l), err },
+		"secrets": func() (int, error) { l, _, err := s.Secrets(t.Context(), foreign, SecretFilter{}); return len(l), err },
+		"bindings": func() (int, error) {
+			l, _, err := s.Bindings(t.Context(), foreign, BindingFilter{})
+			return len(l), err
+		},
 		"events": func() (int, error) {
 			l, _, err := s.Audit(t.Context(), foreign, AuditFilter{Action: actSecretCreate})
 			return len(l), err
@@ -188,7 +191,7 @@ func TestResourceKeysMayOnlyListAndReveal(t *testing.T) {
 			return err
 		}},
 		attempt{"secrets", func(s *Store, a Actor) error { _, _, err := s.Secrets(ctx, a, SecretFilter{}); return err }},
-		attempt{"keys", func(s *Store, a Actor) error { _, err := s.ResourceKeys(ctx, a, KeyFilter{}); return err }},
+		attempt{"keys", func(s *Store, a Actor) error { _, _, err := s.ResourceKeys(ctx, a, KeyFilter{}); return err }},
 		attempt{"mint", func(s *Store, a Actor) error { _, err := s.CreateResourceKey(ctx, a, box1, nil); return err }},
 		attempt{"audit", func(s *Store, a Actor) error { _, _, err := s.Audit(ctx, a, AuditFilter{}); return err }},
 	)
@@ -224,7 +227,7 @@ func TestKindOfKeyIsCheckedFirst(t *testing.T) {
 		{"rotate", func() error { _, err := s.RotateSecret(ctx, reader, "sec_x", Rotation{}); return err }},
 		{"bind", func() error { _, _, err := s.CreateBinding(ctx, reader, api.NewBinding{}); return err }},
 		{"mint", func() error { _, err := s.CreateResourceKey(ctx, reader, api.Resource{}, nil); return err }},
-		{"secrets", func() error { _, _, err := s.Secrets(ctx, reader, SecretFilter{Cursor: "x"}); return err }},
+		{"secrets", func() error { _, _, err := s.Secrets(ctx, reader, SecretFilter{Page: Page{Cursor: "x"}}); return err }},
 		{"audit", func() error { _, _, err := s.Audit(ctx, reader, AuditFilter{Limit: -1}); return err }},
 		{"reveal", func() error { _, err := s.state(ctx, owner, api.Resource{}); return err }},
 	} {

@@ -48,7 +48,7 @@ func newFamily(t testing.TB, s *Store) (f family) {
 func (f family) valid(t testing.TB, s *Store) (names []string) {
 	t.Helper()
 	for name, a := range map[string]Actor{"root": f.root, "a": f.a, "b": f.b, "a1": f.a1, "box": f.box} {
-		_, err := s.Bindings(t.Context(), a, BindingFilter{})
+		_, _, err := s.Bindings(t.Context(), a, BindingFilter{})
 		if err == nil {
 			names = append(names, name)
 		} else {
@@ -155,14 +155,14 @@ func TestRestrictedKeySeesItsTree(t *testing.T) {
 	restricted := actorOf(t, s, key)
 	under, _ := issueUnder(t, s, restricted, "under")
 	below := agent(t, s, under, box1)
-	list, err := s.IssuedKeys(t.Context(), restricted, KeyFilter{})
+	list, _, err := s.IssuedKeys(t.Context(), restricted, KeyFilter{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(ids(list), ids([]api.IssuedKey{{ID: restricted.KeyID}, {ID: under.KeyID}, {ID: below.KeyID}})); diff != "" {
 		t.Errorf("keys (-got +want)\n%s", diff)
 	}
-	if list, err := s.ResourceKeys(t.Context(), restricted, KeyFilter{}); err != nil || len(list) != 1 || list[0].ID != below.KeyID {
+	if list, _, err := s.ResourceKeys(t.Context(), restricted, KeyFilter{}); err != nil || len(list) != 1 || list[0].ID != below.KeyID {
 		t.Errorf("resource keys %v, %v", ids(list), err)
 	}
 	for _, a := range []Actor{f.root, f.a, f.b, f.a1, f.box} {
@@ -178,7 +178,7 @@ func TestRestrictedKeySeesItsTree(t *testing.T) {
 	if diff := cmp.Diff(f.valid(t, s), []string{"a", "a1", "b", "box", "root"}); diff != "" {
 		t.Errorf("valid (-got +want)\n%s", diff)
 	}
-	_, err = s.Bindings(t.Context(), below, BindingFilter{})
+	_, _, err = s.Bindings(t.Context(), below, BindingFilter{})
 	wantKind(t, err, api.ErrUnauthorized)
 }
 
@@ -199,7 +199,7 @@ func TestRevokeIssuedBefore(t *testing.T) {
 		t.Errorf("valid: %v", valid)
 	}
 	for name, a := range map[string]Actor{"later": later, "other": other} {
-		if _, err := s.IssuedKeys(t.Context(), a, KeyFilter{}); err != nil {
+		if _, _, err := s.IssuedKeys(t.Context(), a, KeyFilter{}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -207,7 +207,7 @@ func TestRevokeIssuedBefore(t *testing.T) {
 	if _, err := s.RevokeIssuedBefore(t.Context(), later, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.IssuedKeys(t.Context(), later, KeyFilter{}); err != nil {
+	if _, _, err := s.IssuedKeys(t.Context(), later, KeyFilter{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -242,7 +242,7 @@ func TestReplaceKey(t *testing.T) {
 		t.Errorf("the successor lives for %s", life)
 	}
 	actorOf(t, s, newKey)
-	list, err := s.IssuedKeys(t.Context(), f.root, KeyFilter{})
+	list, _, err := s.IssuedKeys(t.Context(), f.root, KeyFilter{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func TestAttack_RevivedKey(t *testing.T) {
 			})
 		}
 		for _, a := range []Actor{child, replaced} { // authenticated before
-			_, err := s.IssuedKeys(t.Context(), a, KeyFilter{})
+			_, _, err := s.IssuedKeys(t.Context(), a, KeyFilter{})
 			wantKind(t, err, api.ErrUnauthorized)
 		}
 		_, err := s.opened(t.Context(), box, box1)
@@ -430,7 +430,7 @@ func TestLastUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = storeAt(t, dir)
-	keys, err := s.IssuedKeys(t.Context(), owner, KeyFilter{})
+	keys, _, err := s.IssuedKeys(t.Context(), owner, KeyFilter{})
 	if err != nil {
 		t.Fatal(err)
 	}

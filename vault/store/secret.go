@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"math"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -32,8 +30,7 @@ type SecretFilter struct {
 	ExternalUserID      string `query:"external_user_id"`
 	ExternalWorkspaceID string `query:"external_workspace_id"`
 
-	Limit  int    `query:"limit"`  // 1 to 1000; 0: all, or 100 if Cursor is set
-	Cursor string `query:"cursor"` // from the page before; "": from the start
+	Page
 }
 
 // PutSecret creates a secret, or replaces the one of the same name, scope, owners and resource and increments
@@ -106,45 +103,35 @@ func (t *txn) replace(r secretRow, action string) error {
 	return t.audit(secretEvent(action, r))
 }
 
-// Secrets lists secrets, oldest first. next is the cursor of the next page, "" at the end.
+// Secrets lists a page of secrets, oldest first. next is the cursor of the next page, "" at the end. A page may have fewer
+// secrets than its limit.
 // Errors: ErrInvalid, ErrDenied for a resource key.
-func (s *Store) Secrets(ctx context.Context, a Actor, f SecretFilter) (list []api.Secret, next string, err error) {
-	list, err = read(ctx, s, a, actSecretRead, func(t *txn) ([]api.Secret, error) {
-		limit, err := pageSize(f.Limit)
-		if err != nil {
-			return nil, err
-		}
+func (s *Store) Secrets(ctx context.Context, a Actor, f SecretFilter) (page []api.Secret, next string, err error) {
+	page, err = readMuch(ctx, s, a, actSecretRead, pageBytes, func(t *txn) ([]api.Secret, error) {
 		var c conditions
 		c.add("tenant_id =", a.TenantID)
 		c.match("resource_id", f.ResourceID, "resource_type", f.ResourceType, "scope", f.Scope, "type", f.Type,
 			"workspace_id", f.WorkspaceID, "owner_user_id", f.OwnerUserID, "external_user_id", f.ExternalUserID,
 			"external_workspace_id", f.ExternalWorkspaceID)
 		t.actor.limitSecrets(&c, "")
-		if f.Cursor != "" {
-			if err := c.after(f.Cursor); err != nil {
-				return nil, err
-			}
+		if err := c.after("", f.Cursor); err != nil {
+			return nil, err
 		}
-		query := selectSecrets + c.String() + ` ORDER BY created_at, id`
-		if f.Limit == 0 && f.Cursor == "" {
-			limit = math.MaxInt
-		} else {
-			query += ` LIMIT ` + strconv.Itoa(limit+1)
-		}
-		rows, err := collect(t, (*secretRow).fields, query, c.args...)
+		var rows []secretRow
+		rows, next, err = list(t, f.Page, (*secretRow).fields, func(r *secretRow) int { return len(r.Metadata) },
+			func(r *secretRow) string { return newCursor(r.CreatedAt, r.ID) }, selectSecrets+c.String()+` ORDER BY created_at, id`, c.args...)
 		if err != nil {
 			return nil, err
 		}
-		rows, next = page(rows, limit, func(r *secretRow) string { return newCursor(r.CreatedAt, r.ID) })
-		list := make([]api.Secret, len(rows))
+		page := make([]api.Secret, len(rows))
 		for i := range rows {
-			if list[i], err = t.answer(rows[i]); err != nil {
+			if page[i], err = t.answer(rows[i]); err != nil {
 				return nil, err
 			}
 		}
-		return list, nil
+		return page, nil
 	})
-	return list, next, err
+	return page, next, err
 }
 
 // Secret returns one secret. Errors: ErrNotFound, ErrDenied for a resource key.

@@ -292,7 +292,7 @@ func TestSecretsFilterAndPages(t *testing.T) {
 	}
 	t.Run("pages", func(t *testing.T) {
 		var got []string
-		f := SecretFilter{Limit: 10}
+		f := SecretFilter{Page: Page{Limit: 10}}
 		for pages := 1; ; pages++ {
 			page, next := names(f)
 			got = append(got, page...)
@@ -308,8 +308,8 @@ func TestSecretsFilterAndPages(t *testing.T) {
 			t.Errorf("names (-got +want)\n%s", diff)
 		}
 	})
-	for _, f := range []SecretFilter{{Limit: -1}, {Limit: 1001}, {Cursor: "no cursor"}, {Cursor: "eHh4"}} {
-		_, _, err := s.Secrets(t.Context(), owner, f)
+	for _, page := range []Page{{Limit: -1}, {Limit: 1001}, {Cursor: "no cursor"}, {Cursor: "eHh4"}} {
+		_, _, err := s.Secrets(t.Context(), owner, SecretFilter{Page: page})
 		wantKind(t, err, api.ErrInvalid)
 	}
 }
@@ -327,7 +327,7 @@ func TestDeleteSecret(t *testing.T) {
 		t.Errorf("set (-got +want)\n%s", diff)
 	}
 	wantKind(t, s.DeleteSecret(t.Context(), owner, secret.ID), api.ErrNotFound)
-	list, err := s.Bindings(t.Context(), owner, BindingFilter{})
+	list, _, err := s.Bindings(t.Context(), owner, BindingFilter{})
 	if err != nil || len(list) != 1 || list[0].SecretID != kept.ID {
 		t.Errorf("bindings %v, %v", list, err)
 	}

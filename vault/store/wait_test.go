@@ -79,7 +79,7 @@ func TestAwait(t *testing.T) {
 				w := world{owner: tenant(t, s, "acme")}
 				w.secret = bound(t, s, w.owner, "TOKEN", "old")
 				w.reader = agent(t, s, w.owner, box1)
-				list, err := s.Bindings(t.Context(), w.owner, BindingFilter{})
+				list, _, err := s.Bindings(t.Context(), w.owner, BindingFilter{})
 				if err != nil {
 					t.Fatal(err)
 				}
