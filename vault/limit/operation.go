@@ -8,6 +8,9 @@ import (
 // largeBytes is the size of what an operation reads or writes from which on it is large: it takes milliseconds of a processor.
 const largeBytes = 64 << 10
 
+// countedBytes is the size of what a change writes that counts as one more change: it all goes to the disk twice.
+const countedBytes = 16 << 10
+
 // smallTurns is how many small operations of a tenant run at the same time. As many share one commit.
 const smallTurns = 16
 
@@ -59,7 +62,7 @@ func (o *Operations) Write(tenant string, bytes int) error {
 	if tenant == "" {
 		return nil
 	}
-	n := 1 + bytes/largeBytes
+	n := 1 + bytes/countedBytes
 	if err := o.tenantWrites.Take(tenant, n); err != nil {
 		return err
 	}
