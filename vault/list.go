@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -87,7 +88,7 @@ func (l *longList) writeTo(w http.ResponseWriter) (length int, err error) {
 	for next != "" && err == nil {
 		var items []byte
 		items, next, err = l.more(next)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = nil
 			break
 		}

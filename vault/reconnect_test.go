@@ -47,7 +47,7 @@ func TestReconnect(t *testing.T) {
 			}
 			bindings := func() []api.Binding {
 				t.Helper()
-				list, err := c.vault.store.Bindings(t.Context(), c.owner, store.BindingFilter{})
+				list, _, err := c.vault.store.Bindings(t.Context(), c.owner, store.BindingFilter{})
 				if err != nil {
 					t.Fatal(err)
 				}
