@@ -181,15 +181,11 @@ func oneKey(args []string) error {
 }
 
 func (p *program) revoke(ctx context.Context, s *store.Store, id string, children keytree.Children) error {
-	list, err := s.Keys(ctx, "")
+	under, err := s.KeysUnder(ctx, store.Operator(), id)
 	if err != nil {
-		return err
+		return unknownKey(ctx, s, err, id)
 	}
-	keys := make([]*api.IssuedKey, len(list))
-	for i := range list {
-		keys[i] = &list[i].IssuedKey
-	}
-	choice, err := children.Choose(keytree.Under(keys, id), p.stdin, p.stderr)
+	choice, err := children.Choose(keytree.Pointers(under), p.stdin, p.stderr)
 	if err != nil {
 		return err
 	}

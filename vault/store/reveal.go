@@ -18,6 +18,7 @@ type state struct {
 	labels     []api.Label
 	etag       string     // api.Etag of labels
 	nextExpiry *time.Time // when the first secret of the set expires; nil: never
+	keyExpiry  *time.Time // when the actor's key expires, which may have changed since it was authenticated; nil: never
 }
 
 // mayReveal returns ErrDenied for tenant keys and keys of other resources, and audits the attempt.
@@ -41,7 +42,10 @@ func (s *Store) state(ctx context.Context, a Actor, r api.Resource) (now state, 
 	if err := s.mayReveal(ctx, a, r); err != nil {
 		return now, err
 	}
-	bound, err := read(ctx, s, a, anyKey, func(t *txn) ([]boundRow, error) { return t.bound(r, labelsOnly) })
+	bound, err := read(ctx, s, a, anyKey, func(t *txn) ([]boundRow, error) {
+		now.keyExpiry = t.actor.ExpiresAt
+		return t.bound(r, labelsOnly)
+	})
 	if err != nil {
 		return now, err
 	}

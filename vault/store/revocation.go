@@ -163,6 +163,18 @@ func (t *txn) keysUnder(id string) ([]Key, error) {
 	return slices.DeleteFunc(keys, func(k Key) bool { return t.ended(&k) }), err
 }
 
+// KeysUnder lists the valid keys that a key has created, that those have created, and so on. Altered keys are listed too.
+// Errors: ErrNotFound; ErrDenied for a resource key.
+func (s *Store) KeysUnder(ctx context.Context, a Actor, id string) ([]api.IssuedKey, error) {
+	keys, err := read(ctx, s, a, actKeyRead, func(t *txn) ([]Key, error) {
+		if _, err := t.oneToRevoke(id); err != nil {
+			return nil, err
+		}
+		return t.keysUnder(id)
+	})
+	return issued(keys), err
+}
+
 // named lists keys for an error message.
 func named(keys []Key) string {
 	const most = 10
@@ -273,6 +285,7 @@ func (t *txn) endLater(k Key, end time.Time) error {
 	if err := t.updateKey(&k, column{"expires_at", &k.ExpiresAt}); err != nil {
 		return err
 	}
+	t.wake(k.Resource) // a reveal that waits with it learns when it ends
 	return t.list(map[string]time.Time{k.ID: end})
 }
 

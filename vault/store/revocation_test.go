@@ -291,6 +291,59 @@ func TestReplaceKey(t *testing.T) {
 	}
 }
 
+// A reveal that waits when its key is replaced ends when the key does, in this process and in another.
+func TestReplacedKeyEndsAWait(t *testing.T) {
+	dir := t.TempDir()
+	s, another := storeAt(t, dir), storeAt(t, dir)
+	owner := tenant(t, s, "acme")
+	box := agent(t, s, owner, box1)
+	now, err := s.state(t.Context(), box, box1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 2)
+	for _, s := range []*Store{s, another} {
+		go func() { ended <- s.Await(t.Context(), box, box1, now.etag, time.Minute) }()
+		poll.Until(t, 5*time.Second, "it waits", func() bool {
+			s.hub.mu.Lock()
+			defer s.hub.mu.Unlock()
+			return len(s.hub.waiting) == 1
+		})
+	}
+	if _, err := s.ReplaceKey(t.Context(), owner, box.KeyID, Replacement{Grace: 500 * time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		select {
+		case err := <-ended:
+			wantKind(t, err, api.ErrUnauthorized)
+		case <-time.After(20 * time.Second):
+			t.Fatal("it still waits")
+		}
+	}
+}
+
+// An altered row doesn't keep anybody from revoking keys.
+func TestRevokeAmongAlteredKeys(t *testing.T) {
+	s := newStore(t)
+	f := newFamily(t, s)
+	tamper(t, s, `UPDATE api_keys SET label = 'altered' WHERE id IN ($1, $2)`, f.a1.KeyID, f.b.KeyID)
+	under, err := s.KeysUnder(t.Context(), operator, f.a.KeyID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(ids(under), ids([]api.IssuedKey{{ID: f.a1.KeyID}, {ID: f.box.KeyID}})); diff != "" {
+		t.Errorf("under a (-got +want)\n%s", diff)
+	}
+	if _, err := s.Revoke(t.Context(), operator, f.a.KeyID, api.ChildrenRevoke); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.state(t.Context(), f.box, box1)
+	wantKind(t, err, api.ErrUnauthorized)
+	_, err = s.KeysUnder(t.Context(), operator, "key_none")
+	wantKind(t, err, api.ErrNotFound)
+}
+
 // An old row of a revoked key in the database revives nothing: not in the process that has revoked it, not in one that
 // was running, and not in one that starts.
 func TestAttack_RevivedKey(t *testing.T) {
@@ -301,13 +354,16 @@ func TestAttack_RevivedKey(t *testing.T) {
 	child, key := issueUnder(t, s, owner, "leaked")
 	box := agent(t, s, child, box1)
 	replaced, replacedKey := issueUnder(t, s, owner, "replaced")
+	// The rows, with their authentication, as they were.
+	tamper(t, s, `CREATE TABLE backup AS SELECT * FROM api_keys`)
 	if _, err := s.Revoke(t.Context(), owner, child.KeyID, api.ChildrenRevoke); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.ReplaceKey(t.Context(), owner, replaced.KeyID, Replacement{Grace: time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
-	tamper(t, s, `UPDATE api_keys SET revoked_at = NULL, expires_at = NULL`)
+	tamper(t, s, `DELETE FROM api_keys WHERE id IN (SELECT id FROM backup)`)
+	tamper(t, s, `INSERT INTO api_keys SELECT * FROM backup`)
 	refused := func(t *testing.T, s *Store) {
 		t.Helper()
 		for _, k := range []api.Key{key, replacedKey} {

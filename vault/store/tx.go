@@ -172,7 +172,8 @@ func (s *Store) refusal(err error, writing bool) error {
 }
 
 // checkKey returns an error if the actor's key was revoked or has expired since it was authenticated: a request that
-// waited doesn't outlive its key. It sets the actor's restrictions, which the actor of a flow doesn't have yet.
+// waited doesn't outlive its key. It sets what is different in the row now: the actor of a flow has
+// no restrictions yet, and a replaced key expires earlier.
 func (t *txn) checkKey(a Actor) error {
 	if a.local {
 		return nil
@@ -197,7 +198,7 @@ func (t *txn) checkKey(a Actor) error {
 	case k.TenantID != a.TenantID, t.ended(k): // if the row was altered too
 		return errKey
 	default:
-		t.actor.Restrictions = k.Restrictions
+		t.actor.Restrictions, t.actor.ExpiresAt = k.Restrictions, k.ExpiresAt
 		return t.verify(k)
 	}
 }

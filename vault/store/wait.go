@@ -126,7 +126,7 @@ func (s *Store) Await(ctx context.Context, a Actor, r api.Resource, etag string,
 		select {
 		case <-woken:
 		case <-at(now.nextExpiry):
-		case <-at(a.ExpiresAt):
+		case <-at(now.keyExpiry):
 		case <-deadline:
 			return api.ErrNotModified
 		case <-ctx.Done():
