@@ -157,44 +157,6 @@ func (s *screen) check(name string) {
 	eval[bool](s, fmt.Sprintf("document.querySelector('[aria-label=%s]').click(), true", quote(name)))
 }
 
-// The audit log: filters, older events, and following.
-func auditView(t *testing.T, s *screen) {
-	id := s.Put(t, "github", "v", production, "GH_TOKEN")
-	for i := range 120 {
-		s.Rotate(t, id, fmt.Sprint("v", i))
-	}
-	s.revealed(production)
-	s.signIn()
-	s.press("Audit")
-	// Following starts and ends before the first response, if the vault isn't faster.
-	s.wait(find("button", "Follow new events"))
-	eval[bool](s, "(() => { const b = "+find("button", "Follow new events")+"; b.click(); b.click(); return true; })()")
-	events := func(n int) {
-		t.Helper()
-		s.wait(fmt.Sprintf("document.querySelectorAll('tbody tr').length === %d", n))
-	}
-	events(100)
-	s.row("reveal", "ok sandbox "+production.ID+" github v121")
-	s.press("Show older events")
-	s.wait("document.querySelectorAll('tbody tr').length > 120")
-	s.choose("Action", "secret.create")
-	events(1)
-	s.row("secret.create", "github v1")
-	s.choose("Action", "reveal")
-	events(1)
-	s.choose("Kind", "Computer")
-	s.shows("No event matches.")
-	s.choose("Kind", "Sandbox")
-	events(1)
-	s.press("Follow new events")
-	s.Rotate(t, id, "w")
-	s.revealed(production)
-	events(2)
-	s.wait("document.getElementById('notice').textContent.includes('New event: reveal, ok, sandbox " + production.ID + "')")
-	s.press("Follow new events")
-	s.noProblems()
-}
-
 // Every button and link of every view works: none causes a script error, and Escape closes every dialog.
 func everyButton(t *testing.T, s *screen) {
 	demo(s)

@@ -29,6 +29,8 @@ func TestPage(t *testing.T) {
 		{"the tree of keys", keyTree},
 		{"a restricted key", restrictedKey},
 		{"the audit log", auditView},
+		{"repeated events", auditRepetitions},
+		{"verifying the audit log", auditVerify},
 		{"every button", everyButton},
 		{"first load", firstLoad},
 		{"a view that can't be loaded", viewNotLoadable},

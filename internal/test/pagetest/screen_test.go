@@ -146,15 +146,23 @@ func (s *screen) enter(key api.Key) {
 	s.press("Sign in")
 }
 
-// revealed returns what a reveal of a resource returns now, name to value.
-func (s *screen) revealed(r api.Resource) map[string]string {
+// revealed returns what a reveal of a resource, with a new key, returns now, name to value.
+func (s *screen) revealed(r api.Resource) map[string]string { s.Helper(); return s.reveals(r)() }
+
+// reveals returns a function that reveals with one key.
+func (s *screen) reveals(r api.Resource) func() map[string]string {
+	s.Helper()
+	key := s.ResourceKey(s, r)
+	return func() map[string]string { s.Helper(); return s.revealedTo(key, r) }
+}
+
+func (s *screen) revealedTo(key api.Key, r api.Resource) map[string]string {
 	s.Helper()
 	opener, err := api.NewOpener(r)
 	if err != nil {
 		s.Fatal(err)
 	}
-	status, text := s.Do(s, s.ResourceKey(s, r), "POST", "/egress/bindings/reveal",
-		opener.Request())
+	status, text := s.Do(s, key, "POST", "/egress/bindings/reveal", opener.Request())
 	var answer api.RevealAnswer
 	if err := json.Unmarshal(text, &answer); err != nil || status != 200 {
 		s.Fatalf("reveal: status %d: %v", status, err)

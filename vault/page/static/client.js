@@ -70,18 +70,26 @@ export async function all(path, name, query = {}, max = Infinity) {
   }
 }
 
-// forEach calls fn for each item in turn, and waits when the vault's rate limit is reached. The message of an error begins
-// with the number of items done.
-export async function forEach(items, fn) {
-  for (let done = 0, attempts = 0; done < items.length;) {
+// patiently calls fn, and waits and calls it again, up to five times, when the vault's rate limit is reached.
+export async function patiently(fn) {
+  for (let attempts = 1; ; attempts++) {
     try {
-      await fn(items[done]);
-      done++;
-      attempts = 0;
+      return await fn();
+    } catch (error) {
+      if (error.status !== 429 || attempts > 5) throw error;
+      await new Promise((resume) => { setTimeout(resume, error.retryAfter * 1000); });
+    }
+  }
+}
+
+// forEach calls fn patiently for each item in turn. The message of an error begins with the number of items done.
+export async function forEach(items, fn) {
+  for (const [done, item] of items.entries()) {
+    try {
+      await patiently(() => fn(item));
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
-      if (error.status !== 429 || ++attempts > 5) throw new RequestError(error.status, `${done} of ${items.length} done. ${error.message}`);
-      await new Promise((resume) => { setTimeout(resume, error.retryAfter * 1000); });
+      throw new RequestError(error.status, `${done} of ${items.length} done. ${error.message}`);
     }
   }
 }

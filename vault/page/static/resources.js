@@ -4,7 +4,7 @@ import { bind, unbind, unbindAll } from './actions.js';
 import { createKey } from './keyactions.js';
 import { checkbox, list, matches } from './list.js';
 import { denial, heading, small } from './secrets.js';
-import { leftovers, standing } from './taken.js';
+import { lastTime, leftovers, standing } from './taken.js';
 import { day, kinds, place, plural, when } from './words.js';
 
 export const title = 'Resources';
@@ -46,8 +46,8 @@ const filters = [
 const sorts = [
   ['', 'Problems first', (a, b) => rank(a) - rank(b)],
   ['name', 'Name', () => 0],
-  ['newest', 'Last received', (a, b) => lastTime(b) - lastTime(a)],
-  ['oldest', 'Longest not received', (a, b) => lastTime(a) - lastTime(b)],
+  ['newest', 'Last received', (a, b) => received(b) - received(a)],
+  ['oldest', 'Longest not received', (a, b) => received(a) - received(b)],
 ];
 
 function rank(examined) {
@@ -57,7 +57,7 @@ function rank(examined) {
   return examined.rows.length ? 3 : 4;
 }
 
-const lastTime = ({ took }) => (took?.ok ? Date.parse(took.ok.timestamp) : 0);
+const received = ({ took }) => (took?.ok ? lastTime(took.ok) : 0);
 
 // examine returns what the view shows of a resource.
 function examine(m, r) {
@@ -86,7 +86,7 @@ function section(m, { r, it, bindings, took, rows }) {
     rows.length ? bound(m, it, rows) : h('p', { class: 'plain' }, 'Nothing is bound to it.'));
 }
 
-const lastTook = (took) => (!took ? 'what it has received is unknown' : took.ok ? ['last received values ', when(took.ok.timestamp)] : 'has never received values');
+const lastTook = (took) => (!took ? 'what it has received is unknown' : took.ok ? ['last received values ', when(took.ok.last_at || took.ok.timestamp)] : 'has never received values');
 
 function summary(rows, took, r) {
   const stale = rows.filter(([, s]) => s.word === 'stale').length;
@@ -105,8 +105,8 @@ function notes(m, it, bindings, took, r) {
   const names = left.map((ref) => `${m.secret(ref.secret_id)?.name || ref.secret_id} (v${ref.version})`);
   const lines = [
     left.length && state('stale', `It last received ${plural(left.length, 'value')} that ${left.length === 1 ? 'is' : 'are'} no longer bound: ${names.join(', ')}.`),
-    took?.denied && Date.now() - new Date(took.denied.timestamp) < day
-      && state('bad', h('span', {}, 'A request for its values with another key was denied ', when(took.denied.timestamp), '.')),
+    took?.denied && Date.now() - lastTime(took.denied) < day
+      && state('bad', h('span', {}, 'A request for its values with another key was denied ', when(took.denied.last_at || took.denied.timestamp), '.')),
     r.keyed === false && bindings.length && h('p', { class: 'small' },
       took?.ok ? 'Its key was revoked or has expired, so it receives no changes until it has another key.' : 'It receives nothing until it has a key.'),
     r.keyed === false && bindings.length && button('Create a key', (e) => createKey(m, e.currentTarget, r), { key: `key ${it}`, about: `for ${it}`, kind: 'secondary' }),

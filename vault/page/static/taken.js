@@ -15,11 +15,17 @@ export function forgetTaken() {
 
 const name = (r) => `${r.resource_type} ${r.resource_id}`;
 
-// A reveal without changes has no event, so the newest event of a resource has the versions it received.
+// lastTime returns when an event happened last.
+export const lastTime = (event) => Date.parse(event.last_at || event.timestamp);
+
+const later = (a, b) => (a && b ? lastTime(a) >= lastTime(b) ? a : b : a || b || null);
+
+// A reveal without changes has no event, so the last event of a resource has the versions it received.
 function addEvents(map, events) {
-  for (const event of events) { // newest first
+  for (const event of events) {
     const known = map.get(name(event)) || { ok: null, denied: null };
-    known[event.outcome === 'ok' ? 'ok' : 'denied'] ??= event;
+    const outcome = event.outcome === 'ok' ? 'ok' : 'denied';
+    known[outcome] = later(known[outcome], event);
     map.set(name(event), known);
   }
 }
@@ -38,7 +44,7 @@ export async function taken(resources) {
     const it = name(resource);
     const [newer, older] = [fresh.get(it), overlaps ? last.get(it) : null];
     if (newer?.ok || older || complete) {
-      now.set(it, { ok: newer?.ok || older?.ok || null, denied: newer?.denied || older?.denied || null });
+      now.set(it, { ok: later(newer?.ok, older?.ok), denied: later(newer?.denied, older?.denied) });
     } else {
       ask.push(resource);
     }
