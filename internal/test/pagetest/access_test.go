@@ -48,6 +48,10 @@ func byKeyboardAlone(t *testing.T, s *screen) {
 	s.keys(s.TenantKey.Reveal() + kb.Enter)
 	s.wait("document.activeElement === document.querySelector('main h1') && document.activeElement.textContent === 'Secrets'")
 
+	if style := eval[string](s, "getComputedStyle(document.activeElement).outlineStyle"); style != "none" {
+		t.Errorf("the heading has a focus ring: %s", style)
+	}
+
 	s.tabTo("Set a secret")
 	s.keys(kb.Enter)
 	s.wait(focus + " === 'Name'")
@@ -134,6 +138,10 @@ func (s *screen) walk(look func(view string)) {
 	s.press("Audit")
 	s.shows("secret.create")
 	look("Audit")
+	s.press("Verify the log")
+	s.shows("the log is unchanged")
+	look("verifying")
+	s.press("Close")
 	s.press("Resources")
 	s.shows(preview.ID)
 	look("Resources")

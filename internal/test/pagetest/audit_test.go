@@ -73,9 +73,9 @@ func auditRepetitions(t *testing.T, s *screen) {
 		eval[bool](s, find("input", "Resource, secret or key")+".dispatchEvent(new Event('change'))")
 	}
 	about("github")
-	events("reveal secret.create")
+	events("reveal binding.create secret.create")
 	about(s.issued(labelled("")).ID)
-	events("key.create secret.create")
+	events("key.create binding.create secret.create")
 	about("sb_none")
 	s.shows("No event matches.")
 	s.noProblems()
@@ -87,8 +87,8 @@ func auditVerify(t *testing.T, s *screen) {
 	s.signIn()
 	s.press("Audit")
 	s.press("Verify the log")
-	s.shows("1 event verified: the log is unchanged.")
-	s.shows("Its newest event is number 1,")
+	s.shows("3 events verified: the log is unchanged.")
+	s.shows("Its newest event is number 3,")
 	if hash := eval[string](s, "document.querySelector('dialog code').textContent"); len(hash) != 64 {
 		t.Errorf("hash %q", hash)
 	}

@@ -123,7 +123,7 @@ func TestCommands(t *testing.T) {
 		}
 	}
 	want := []string{
-		"audit.js allEvents(", "command.js text) {", "connections.js here('api/v1/egress/oauth/callback'", // an address
+		"audit.js allEvents(", "audit.js head.hash", "command.js text) {", "connections.js here('api/v1/egress/oauth/callback'", // a hash, an address
 		"keyactions.js newKey(r", "keyactions.js created.key", "keyactions.js storeKey(created", "keyactions.js agent ? run(created) : useTenantKey(created",
 	}
 	if diff := cmp.Diff(want, found); diff != "" {

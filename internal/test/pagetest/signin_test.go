@@ -131,3 +131,17 @@ func TestToldNothing(t *testing.T) {
 	}
 	s.noProblems(429)
 }
+
+// A request that a limit refuses shows which limit, in the dialog, and keeps what was entered but the value.
+func TestLimitReached(t *testing.T) {
+	s := open(browser.Start(t), t, func(c *vault.Config) { c.Limits[limit.TenantSecrets] = 1 })
+	s.Put(t, "github", "v", production, "GH_TOKEN")
+	s.signIn()
+	s.press("Set a secret")
+	s.fill("Name", "gitlab")
+	s.fill("Value", "w")
+	s.press("Set the secret")
+	s.shows("This tenant has too many secrets: delete some (limit tenant_secrets: 1). The value was removed from the form")
+	s.wait(find("input", "Name") + ".value === 'gitlab'")
+	s.noProblems(422)
+}

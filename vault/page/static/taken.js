@@ -1,5 +1,5 @@
 // The versions that each sandbox and computer last received, from the audit log.
-import { all, call } from './client.js';
+import { all, call, patiently } from './client.js';
 import { expired } from './words.js';
 
 const pageSize = 200;
@@ -53,7 +53,7 @@ export async function taken(resources) {
     for (let resource; (resource = ask.pop());) {
       const { resource_type, resource_id } = resource;
       const one = new Map([[name(resource), { ok: null, denied: null }]]);
-      addEvents(one, await all('audit', 'events', { action: 'reveal', resource_type, resource_id, limit: 20 }, 100));
+      addEvents(one, await patiently(() => all('audit', 'events', { action: 'reveal', resource_type, resource_id, limit: 20 }, 100)));
       now.set(name(resource), one.get(name(resource)));
     }
   });
