@@ -3,9 +3,13 @@ package pagetest
 import (
 	"database/sql"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	_ "modernc.org/sqlite"
 )
 
@@ -26,6 +30,9 @@ func auditView(t *testing.T, s *screen) {
 		s.wait(fmt.Sprintf("document.querySelectorAll('tbody tr').length === %d", n))
 	}
 	events(100)
+	if diff := cmp.Diff(documentedActions(t), eval[[]string](s, "[...document.querySelector('[aria-label=Action]').options].slice(1).map((o) => o.value).sort()")); diff != "" {
+		t.Errorf("actions to filter by (-docs +page):\n%s", diff)
+	}
 	s.row("reveal", "ok sandbox "+production.ID+" github v121")
 	s.press("Show older events")
 	s.wait("document.querySelectorAll('tbody tr').length > 120")
@@ -45,6 +52,27 @@ func auditView(t *testing.T, s *screen) {
 	s.wait("document.getElementById('notice').textContent.includes('New event: reveal, ok, sandbox " + production.ID + "')")
 	s.press("Follow new events")
 	s.noProblems()
+}
+
+// documentedActions returns the actions of audit events, sorted.
+func documentedActions(t *testing.T) (actions []string) {
+	t.Helper()
+	text, err := os.ReadFile("../../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n| action | |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	for line := range strings.Lines(table) {
+		cell, _, _ := strings.Cut(strings.TrimPrefix(line, "|"), "|")
+		for i, word := range strings.Split(cell, "`") {
+			if i%2 == 1 {
+				actions = append(actions, word)
+			}
+		}
+	}
+	slices.Sort(actions)
+	return actions
 }
 
 // Repeated reveals are one event with a count, which a follower sees change.

@@ -14,8 +14,9 @@ const followInterval = 3000; // ms
 
 const actions = [
   'reveal', 'secret.create', 'secret.replace', 'secret.rotate', 'secret.delete', 'binding.create', 'binding.delete', 'binding.move',
-  'key.create', 'key.replace', 'key.revoke', 'oauth.start', 'oauth.callback', 'oauth.refresh', 'keys.rotate', 'keys.retire', 'root.rotate',
-  'secret.read', 'binding.list', 'audit.read', 'key.read', 'oauth.read', 'audit.altered',
+  'key.create', 'key.replace', 'key.revoke', 'key.refused', 'oauth.start', 'oauth.callback', 'oauth.refresh',
+  'keys.rotate', 'keys.retire', 'root.rotate', 'audit.prune', 'audit.altered', 'row.refused',
+  'secret.read', 'binding.list', 'audit.read', 'key.read', 'oauth.read', // denied attempts
 ];
 
 export function view(m) {
@@ -140,6 +141,6 @@ function objects(m, e) {
   if (e.secret_id) lines.push(`${secret(e.secret_id)}${version(e.version)}`);
   if (e.bindings?.length) lines.push(e.bindings.map((b) => `${secret(b.secret_id)}${version(b.version)}`).join(', '));
   if (e.target_key_id) lines.push(`key ${key(e.target_key_id)}`);
-  if (e.detail) lines.push(e.detail);
+  if (e.detail) lines.push(key(secret(e.detail)));
   return lines;
 }
