@@ -99,19 +99,20 @@ install: build ## copy both binaries to PREFIX/bin (PREFIX=/usr/local; DESTDIR i
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 0755 "$(BIN)/miosa-env" "$(BIN)/miosa-vault" "$(DESTDIR)$(PREFIX)/bin/"
 
-package: ## deb, rpm and apk packages, archives, SBOMs and SHA256SUMS, into dist/
+package: ## deb, rpm and apk packages, archives, SBOMs and SHA256SUMS, into dist/ (SIGN_KEY=FILE signs them)
 	rm -rf $(OUT) && mkdir -p $(OUT)
 	@for platform in $(PLATFORMS); do \
 		echo "package: $$platform"; \
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(MAKE) --no-print-directory build BIN=$(OUT)/bin/$$platform VERSION=$(VERSION) >$(OUT)/build.log 2>&1 || { cat $(OUT)/build.log; exit 1; }; \
 	done; rm -f $(OUT)/build.log
 	test -x $(NFPM) || $(GO) build -modfile=packaging/tools/go.mod -o $(NFPM) github.com/goreleaser/nfpm/v2/cmd/nfpm
-	$(GO) run ./internal/release -bin $(OUT)/bin -out $(OUT) -version $(VERSION) -epoch $(EPOCH) -nfpm $(NFPM)
+	$(GO) run ./internal/release -bin $(OUT)/bin -out $(OUT) -version $(VERSION) -epoch $(EPOCH) -nfpm $(NFPM) $(if $(SIGN_KEY),-sign "$(SIGN_KEY)")
 	rm -rf $(OUT)/bin
 
 release: package ## everything that a release hands out, verified; nothing is uploaded
 	@case "$(VERSION)" in v*.*.*-*-g* | *-dirty | unknown) echo "release: $(VERSION) isn't a tag on a clean tree: a rehearsal" ;; v*.*.*) ;; *) echo "release: $(VERSION) isn't a tag: a rehearsal" ;; esac
-	$(GO) run ./internal/release -verify -out $(OUT)
+	$(GO) run ./internal/release -verify -out $(OUT) $(if $(SIGN_KEY),-public-key "$(SIGN_KEY:.pub=).pub",$(if $(PUBLIC_KEY),-public-key "$(PUBLIC_KEY)"))
+	$(if $(SIGN_KEY),,@echo "release: SHA256SUMS is not signed: give SIGN_KEY=FILE")
 	@echo "release: $(OUT) is complete; nothing was uploaded"
 
 clean: ## remove what was built

@@ -1,20 +1,26 @@
 #!/bin/sh
-# Installs miosa-env and miosa-vault from an archive that is checked against its SHA-256 sum first.
+# Installs miosa-env and miosa-vault from an archive that is checked against its SHA-256 sum first, and the sums
+# against their signature.
 # Read it, then run it from a file: it needs no root where PREFIX is yours.
 set -eu
+LC_ALL=C
+export LC_ALL
 
 usage() {
   cat <<'TEXT'
-Usage: sh install.sh --base-url URL [--prefix DIR] [--dry-run]
+Usage: sh install.sh --base-url URL --public-key KEY [--prefix DIR] [--dry-run]
        sh install.sh --remove [--prefix DIR] [--dry-run]
 
   --base-url URL   where the archives and SHA256SUMS of one version are: https, or http to
-                   this machine itself [MIOSA_INSTALL_URL]
+                   this machine itself; without a user or password [MIOSA_INSTALL_URL]
+  --public-key KEY the key that signs SHA256SUMS: "ssh-ed25519 AAAA...", or a file with one
+                   such key in each line. Without it, only a damaged download is noticed,
+                   and not a forged one [MIOSA_INSTALL_PUBLIC_KEY]
   --prefix DIR     where bin and share are put (default /usr/local) [PREFIX]
   --remove         take away what was installed there
   --dry-run        download and check, and say what would be done
 
-Exit codes: 0 done, 1 it couldn't be, 2 wrong usage, 3 the checksum is another: nothing was installed.
+Exit codes: 0 done, 1 it couldn't be, 2 wrong usage, 3 a signature or checksum is another: nothing was installed.
 TEXT
 }
 
@@ -22,14 +28,19 @@ say() { printf 'install: %s\n' "$*"; }
 fail() { code=$1; shift; printf 'install: error: %s\n' "$*" >&2; exit "$code"; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
-base=${MIOSA_INSTALL_URL:-} prefix=${PREFIX:-/usr/local} dry='' remove=''
+base=${MIOSA_INSTALL_URL:-} key=${MIOSA_INSTALL_PUBLIC_KEY:-} prefix=${PREFIX:-/usr/local} dry='' remove=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --base-url | --prefix)
+    --base-url | --prefix | --public-key)
       [ $# -ge 2 ] || fail 2 "$1 needs a value"
-      [ "$1" = --prefix ] && prefix=$2 || base=$2
+      case $1 in
+        --base-url) base=$2 ;;
+        --prefix) prefix=$2 ;;
+        *) key=$2 ;;
+      esac
       shift ;;
     --base-url=*) base=${1#*=} ;;
+    --public-key=*) key=${1#*=} ;;
     --prefix=*) prefix=${1#*=} ;;
     --dry-run) dry=1 ;;
     --remove) remove=1 ;;
@@ -66,9 +77,25 @@ if [ -n "$remove" ]; then
 fi
 
 base=${base%/}
+[ -n "$base" ] || { usage >&2; fail 2 "--base-url is missing"; }
+# What is in front of an @ is a user and a password, even if it looks like a host. The URL isn't printed: it may be a secret.
 case $base in
-  https://?* | http://127.0.0.1[:/]* | http://localhost[:/]* | 'http://[::1]'[:/]*) ;;
-  '') usage >&2; fail 2 "--base-url is missing" ;;
+  *[!!-~]* | *\\*) fail 2 "--base-url must not contain spaces, control characters or backslashes" ;;
+  *\?* | *\#*) fail 2 "--base-url must not contain ? or #" ;;
+esac
+host=${base#*://} host=${host%%/*}
+case $host in
+  *@*) fail 2 "--base-url must not contain a user or password (what is in front of the @)" ;;
+esac
+case $base in
+  https://?*) ;;
+  http://*)
+    case $host in
+      127.0.0.1 | localhost | '[::1]') ;;
+      127.0.0.1:*[!0-9]* | localhost:*[!0-9]* | '[::1]':*[!0-9]*) fail 2 "--base-url has a port that is no number" ;;
+      127.0.0.1:* | localhost:* | '[::1]':*) ;;
+      *) fail 2 "--base-url wants https" ;;
+    esac ;;
   *) fail 2 "--base-url wants https" ;;
 esac
 case $(uname -s) in
@@ -103,10 +130,35 @@ sum() {
 has curl || has wget || fail 1 "neither curl nor wget is here"
 has sha256sum || has shasum || fail 1 "neither sha256sum nor shasum is here: nothing could be checked"
 
+# signers prints the keys in the form of ssh-keygen's allowed signers.
+signers() {
+  if [ -f "$key" ]; then cat -- "$key"; else printf '%s\n' "$key"; fi | while IFS= read -r line || [ -n "$line" ]; do
+    case $line in
+      '' | \#*) continue ;;
+      ssh-ed25519\ * | ssh-rsa\ * | ecdsa-sha2-nistp*\ * | sk-ssh-ed25519@openssh.com\ * | sk-ecdsa-sha2-nistp256@openssh.com\ *) ;;
+      *) fail 2 '--public-key wants a key such as "ssh-ed25519 AAAA...", or a file with one in each line' ;;
+    esac
+    printf 'release namespaces="miosa-env-release" %s\n' "$line"
+  done
+}
+
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
+if [ -n "$key" ]; then
+  has ssh-keygen || fail 1 "ssh-keygen, which checks the signature, isn't here: install the client of OpenSSH"
+  signers >"$work/signers"
+  [ -s "$work/signers" ] || fail 2 "--public-key names a file without a key"
+fi
 fetch "$base/SHA256SUMS" "$work/SHA256SUMS"
+if [ -n "$key" ]; then
+  fetch "$base/SHA256SUMS.sig" "$work/SHA256SUMS.sig"
+  ssh-keygen -Y verify -f "$work/signers" -I release -n miosa-env-release -s "$work/SHA256SUMS.sig" \
+    <"$work/SHA256SUMS" >/dev/null 2>&1 || fail 3 "SHA256SUMS isn't signed by --public-key: nothing was installed"
+  say "SHA256SUMS is signed by --public-key"
+else
+  say "SHA256SUMS isn't verified: there is no --public-key"
+fi
 line=$(grep -E "^[0-9a-f]{64}  miosa-env_[0-9A-Za-z.+~-]+_${system}_$machine\.tar\.gz\$" "$work/SHA256SUMS" || :)
 case $line in
   '') fail 1 "SHA256SUMS has no archive for $system $machine" ;;

@@ -25,6 +25,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	set.StringVar(&r.out, "out", "dist", "directory to write to, or to verify")
 	set.StringVar(&r.described, "version", "", "version, as git describe says it")
 	set.StringVar(&r.nfpm, "nfpm", "", "the program nfpm, which makes the packages")
+	set.StringVar(&r.signKey, "sign", "", "file with the SSH key that signs the checksums, or its public key, if ssh-agent has it")
+	set.StringVar(&r.publicKey, "public-key", "", "file with the public key that the checksums must be signed with")
 	epoch := set.Int64("epoch", 0, "time of the commit, in seconds since 1970")
 	verify := set.Bool("verify", false, "make nothing: look whether all is there and as its checksum says")
 	if set.Parse(args) != nil {

@@ -18,8 +18,11 @@ import (
 type release struct {
 	bin, root, out  string
 	nfpm, described string
-	number          number
-	time            time.Time // of the commit
+
+	signKey, publicKey string // files; "": not signed, not verified
+
+	number number
+	time   time.Time // of the commit
 
 	// What is the same on all platforms, set by make.
 	texts    map[string][]byte            // LICENSE, README.md and CHANGELOG.md
@@ -99,6 +102,9 @@ func (r *release) make(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	if err := r.sum(); err != nil {
+		return err
+	}
+	if err := r.sign(ctx); err != nil {
 		return err
 	}
 	return r.verify(ctx, stdout)

@@ -26,14 +26,14 @@ func (r *release) sum() error {
 	return os.WriteFile(filepath.Join(r.out, sumsFile), []byte(out.String()), 0o644) //nolint:gosec // it is handed out
 }
 
-// each calls do with every file of the release except the checksums.
+// each calls do with every file of the release except the checksums and their signature.
 func (r *release) each(do func(name, sum string, size int) error) error {
 	entries, err := os.ReadDir(r.out)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if !e.Type().IsRegular() || e.Name() == sumsFile {
+		if !e.Type().IsRegular() || e.Name() == sumsFile || e.Name() == signatureFile {
 			continue
 		}
 		content, err := os.ReadFile(filepath.Join(r.out, e.Name()))
@@ -47,8 +47,12 @@ func (r *release) each(do func(name, sum string, size int) error) error {
 	return nil
 }
 
-// verify lists the files, and returns an error if one has another checksum, is missing, or isn't in the list.
-func (r *release) verify(_ context.Context, stdout io.Writer) error {
+// verify lists the files, and returns an error if one has another checksum, is missing, or isn't in the list, or if the list isn't
+// signed by the public key.
+func (r *release) verify(ctx context.Context, stdout io.Writer) error {
+	if err := r.verifySignature(ctx); err != nil {
+		return err
+	}
 	text, err := os.ReadFile(filepath.Join(r.out, sumsFile))
 	if err != nil {
 		return err

@@ -153,3 +153,112 @@ func TestInstall_DoesNotRun(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
 }
+
+// signed signs checksums with a new key, and returns the signature and the key's public file.
+func signed(t *testing.T, sums string) (signature, public string) {
+	t.Helper()
+	needs.Command(t, "ssh-keygen")
+	dir := t.TempDir()
+	output(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", dir+"/key")
+	if err := os.WriteFile(dir+"/SHA256SUMS", []byte(sums), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	output(t, "ssh-keygen", "-q", "-Y", "sign", "-f", dir+"/key", "-n", "miosa-env-release", dir+"/SHA256SUMS")
+	text, err := os.ReadFile(dir + "/SHA256SUMS.sig")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text), dir + "/key.pub"
+}
+
+func sumsOf(t *testing.T) string {
+	t.Helper()
+	sums, err := os.ReadFile(filepath.Join(dist(t), "SHA256SUMS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(sums)
+}
+
+// With a public key, the script installs what is signed with it, and nothing else.
+func TestAttack_ForgedSums(t *testing.T) {
+	sums := sumsOf(t)
+	signature, public := signed(t, sums)
+	_, other := signed(t, sums)
+	text, err := os.ReadFile(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(both, []byte("# the keys of this year\n\n"+output(t, "cat", other)+strings.TrimSpace(string(text))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	genuine := map[string]string{"SHA256SUMS.sig": signature}
+	for _, shell := range []string{"dash", "bash", "busybox"} {
+		for _, test := range []struct {
+			name    string
+			instead map[string]string
+			key     string
+			code    int
+			message string
+		}{
+			{"signed", genuine, public, 0, ""},
+			{"key as text", genuine, strings.TrimSpace(string(text)), 0, ""},
+			{"one of several keys", genuine, both, 0, ""},
+			{"forged sums", map[string]string{"SHA256SUMS.sig": signature, "SHA256SUMS": sums + "\n"}, public, 3, "isn't signed by --public-key: nothing was installed"},
+			{"another key", genuine, other, 3, "isn't signed by"},
+			{"no signature", nil, public, 1, "SHA256SUMS.sig can't be downloaded"},
+			{"an empty signature", map[string]string{"SHA256SUMS.sig": ""}, public, 3, "isn't signed by"},
+			{"no key", genuine, "/nowhere/release.pub", 2, "--public-key wants a key"},
+			{"a key with options", genuine, `namespaces="x" ` + string(text), 2, "--public-key wants a key"},
+			{"a file without a key", genuine, "/dev/null", 2, "--public-key wants a key"},
+		} {
+			t.Run(shell+"/"+test.name, func(t *testing.T) {
+				needs.Command(t, shell, "curl")
+				script := []string{installer}
+				if shell == "busybox" {
+					script = []string{"sh", installer}
+				}
+				prefix := t.TempDir()
+				out, errs, code := ran(t, []string{"PATH=" + os.Getenv("PATH"), "PREFIX=" + prefix, "MIOSA_INSTALL_PUBLIC_KEY=" + test.key}, shell, append(script, "--base-url", serve(t, test.instead))...)
+				if code != test.code || !strings.Contains(errs, test.message) {
+					t.Errorf("exit code %d, want %d; standard error, where %q is wanted:\n%s", code, test.code, test.message, errs)
+				}
+				if files := installed(t, prefix); (len(files) > 0) != (code == 0) {
+					t.Errorf("installed %v", files)
+				}
+				if code == 0 && !strings.Contains(out, "SHA256SUMS is signed by --public-key") {
+					t.Errorf("it says\n%s", out)
+				}
+			})
+		}
+	}
+}
+
+// What is in front of an @ is a user, so a URL with one goes to another host than it seems to. The script accepts none, and doesn't
+// repeat it.
+func TestAttack_UserInURL(t *testing.T) {
+	needs.Command(t, "sh", "curl")
+	for _, url := range []string{
+		"https://user@127.0.0.1:1/", "https://user:canary@127.0.0.1:1/", "https://releases.example.com:canary@127.0.0.1:1/", "https://:canary@127.0.0.1:1/", "https://@127.0.0.1:1/",
+		"http://127.0.0.1:canary@192.0.2.1/", "http://localhost:1@192.0.2.1/", "http://[::1]:1@192.0.2.1/", "http://127.0.0.1:canary/", "http://127.0.0.1@192.0.2.1/",
+		"https://127.0.0.1:1\\@192.0.2.1/canary", "https://192.0.2.1#@127.0.0.1:1/canary", "https://192.0.2.1?@127.0.0.1:1/canary", "https://192.0.2.1 @127.0.0.1:1/canary", "https://127.0.0.1:1/a\ncanary",
+		"ftp://127.0.0.1:1/canary", "http://127.0.0.1.canary.example/", "http://localhost.canary.example/",
+	} {
+		for _, args := range [][]string{{"--base-url", url}, {"--base-url=" + url}, nil} {
+			env := []string{"PATH=" + os.Getenv("PATH"), "PREFIX=" + t.TempDir()}
+			if args == nil {
+				env = append(env, "MIOSA_INSTALL_URL="+url)
+			}
+			out, errs, code := ran(t, env, "sh", append([]string{installer}, args...)...)
+			if code != 2 || strings.Contains(out+errs, "canary") {
+				t.Errorf("%q: exit code %d, want 2\n%s%s", url, code, out, errs)
+			}
+		}
+	}
+	// In a path, an @ has no meaning.
+	_, errs, code := ran(t, []string{"PATH=" + os.Getenv("PATH")}, "sh", installer, "--base-url", "http://127.0.0.1:1/v@1", "--prefix", t.TempDir())
+	if code != 1 || !strings.Contains(errs, "can't be downloaded") {
+		t.Errorf("a path with an @: exit code %d\n%s", code, errs)
+	}
+}

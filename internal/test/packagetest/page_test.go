@@ -58,9 +58,11 @@ func TestGuide_Sums(t *testing.T) {
 func TestGuide_Archive(t *testing.T) {
 	needs.Command(t, "sh", "curl")
 	dir, prefix := t.TempDir(), t.TempDir()
+	signature, public := signed(t, sumsOf(t))
 	output(t, "cp", file(t, "install.sh"), dir)
+	output(t, "cp", public, dir+"/release.pub")
 	lines := strings.Split(strings.TrimSpace(document.Read(t, guide).Commands(t, "Archive", 1)[0]), "\n")
-	url, counts := serve(t, nil), []int{}
+	url, counts := serve(t, map[string]string{"SHA256SUMS.sig": signature}), []int{}
 	for _, line := range lines {
 		line = strings.ReplaceAll(line, "URL", url)
 		if out, errs, code := ran(t, []string{"PATH=" + os.Getenv("PATH"), "PREFIX=" + prefix}, "sh", "-ec", "cd "+dir+"\n"+line); code != 0 {
