@@ -4,10 +4,15 @@ import (
 	"database/sql"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -104,6 +109,80 @@ func TestMetrics(t *testing.T) {
 	for _, never := range []string{id, "the-name", "THE_VARIABLE", sandbox.ID, key.Reveal(), s.TenantKey.Reveal(), "/no/such"} {
 		if strings.Contains(text, never) {
 			t.Errorf("%s is there", never)
+		}
+	}
+}
+
+// The filters beside those of TestSDKAuditFilters. A secret's events include the reveals that gave it.
+func TestAuditFilters(t *testing.T) {
+	s := vaulttest.Start(t)
+	a := s.PutSecret(t, map[string]any{"name": "a", "value": "v", "scope": "external_user", "external_user_id": "u_1", "external_workspace_id": "w_1",
+		"resource_type": "sandbox", "resource_id": "sb_1", "expose_as_env": "A"})
+	b := s.Put(t, "b", "v", other, "B")
+	key, keyID := s.MintResourceKey(t, sandbox)
+	reveal(t, s, key, sandbox)
+	ask(t, s, key, "GET", "/egress/secrets", "") // denied
+	count := func(query string) (actions []string) {
+		t.Helper()
+		for _, e := range decode[struct{ Events []api.Event }](t, ask(t, s, s.TenantKey, "GET", "/egress/audit?"+query, "")).Events {
+			actions = append(actions, e.Action+" "+e.Outcome)
+		}
+		slices.Sort(actions)
+		return actions
+	}
+	for query, want := range map[string][]string{
+		"key_id=" + keyID:                         {"reveal ok", "secret.read denied"},
+		"key_id=key_x":                            nil,
+		"secret_id=" + a:                          {"binding.create ok", "reveal ok", "secret.create ok"},
+		"secret_id=" + b:                          {"binding.create ok", "secret.create ok"},
+		"secret_id=%25":                           nil,
+		"secret_id=" + a[:len(a)-1]:               nil,
+		"external_user_id=u_1":                    {"secret.create ok"},
+		"external_workspace_id=w_1&since=30m":     {"secret.create ok"},
+		"external_workspace_id=w_1&until=30m":     nil,
+		"host=example.com":                        nil,
+		"secret_id=" + a + "&action=reveal":       {"reveal ok"},
+		"secret_id=" + a + "&key_id=" + keyID:     {"reveal ok"},
+		"resource_id=sb_1&since=7d&action=reveal": {"reveal ok"},
+	} {
+		if diff := cmp.Diff(count(query), want); diff != "" {
+			t.Errorf("%s (-got +want)\n%s", query, diff)
+		}
+	}
+	if a := ask(t, s, s.TenantKey, "GET", "/egress/audit?group_by=host&since=24h", ""); string(a.body) != "{\"groups\":[]}\n" {
+		t.Errorf("groups: %s", a.body)
+	}
+	for _, query := range []string{"group_by=action", "hosts=x", "outcome=denied", "group_by=host&cursor=b1.1", "resource_id=%E2%80%AEsb_1", "key_id=a%00", "limit=10&page=2"} {
+		wantRefusal(t, ask(t, s, s.TenantKey, "GET", "/egress/audit?"+query, ""), api.ErrInvalid, "")
+	}
+	for _, list := range []string{"secrets", "bindings", "resource-keys", "audit/verify"} {
+		wantRefusal(t, ask(t, s, s.TenantKey, "GET", "/egress/"+list+"?limits=1", ""), api.ErrInvalid, "it takes")
+	}
+	wantRefusal(t, ask(t, s, s.TenantKey, "POST", "/egress/secrets", `{"name":"a\u202eb","value":"v"}`), api.ErrInvalid, "name")
+	wantRefusal(t, ask(t, s, s.TenantKey, "POST", "/egress/secrets", `{"name":"a","owner_user_id":"a\u200bb","value":"v"}`), api.ErrInvalid, "owner_user_id")
+}
+
+// A key that is unknown, revoked or expired is audited with the address that used it, and counted in the metrics.
+func TestInvalidKeysAreAudited(t *testing.T) {
+	s := vaulttest.Start(t)
+	key, keyID := s.MintResourceKey(t, sandbox)
+	ask(t, s, s.TenantKey, "DELETE", "/egress/resource-keys/"+keyID, "")
+	for range 3 {
+		wantRefusal(t, ask(t, s, key, "GET", "/egress/bindings", ""), api.ErrUnauthorized, "")
+		wantRefusal(t, ask(t, s, api.NewKey(api.TenantKeyPrefix), "GET", "/egress/bindings", ""), api.ErrUnauthorized, "")
+	}
+	var events []api.Event
+	poll.Until(t, 30*time.Second, "the uses are audited", func() bool {
+		events = decode[struct{ Events []api.Event }](t, ask(t, s, s.TenantKey, "GET", "/egress/audit?action=key.refused", "")).Events
+		return len(events) == 1 && events[0].Count == 3
+	})
+	if e := events[0]; e.KeyID != keyID || e.Detail != "revoked" || e.RemoteAddr != "127.0.0.1" || e.Outcome != api.OutcomeDenied {
+		t.Errorf("%+v", e)
+	}
+	text := string(ask(t, s, api.Key{}, "GET", "//metrics", "").body)
+	for _, want := range []string{`miosa_vault_invalid_keys_total{reason="revoked"} 3`, `miosa_vault_invalid_keys_total{reason="unknown"} 3`, "miosa_vault_disk_free_bytes ", "miosa_vault_audit_bytes "} {
+		if !strings.Contains(text, "\n"+want) {
+			t.Errorf("no %s", want)
 		}
 	}
 }

@@ -235,6 +235,9 @@ func (t *txn) chainAudit() error {
 		}
 		t.store.log.Info().Str("tenant_id", id).Int64("events", events).Stringer("took", time.Since(began).Round(time.Millisecond)).
 			Msg("audit log chained")
+		if err := t.store.step("audit log chained"); err != nil {
+			return err
+		}
 	}
 	return nil
 }

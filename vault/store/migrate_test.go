@@ -18,6 +18,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 
+	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
@@ -155,8 +156,15 @@ func TestMigrationKilledAtEachStep(t *testing.T) {
 		if without != 0 {
 			t.Errorf("%d rows without mac", without)
 		}
-		if done := strings.Contains(logged.String(), "rows authenticated"); done != (err != nil) {
-			t.Errorf("step %d: opened again, it logs %s", step, &logged)
+		for message, times := range map[string]int{"rows authenticated": 1, "audit log chained": len(f.owners)} {
+			if n := strings.Count(logged.String(), message); err != nil && n != times || err == nil && n != 0 {
+				t.Errorf("step %d: opened again, it logs %s", step, &logged)
+			}
+		}
+		for _, owner := range f.owners {
+			if check := verified(t, s, owner, &audit.Verifier{}); check.Problem != nil || check.Checked < 80 {
+				t.Errorf("step %d: the audit log: %+v %+v", step, check, check.Problem)
+			}
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,109 @@
+package store
+
+import (
+	"os"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/audit"
+)
+
+// millionEvents is the size of the log of BenchmarkMillionEvents.
+const millionEvents = 1_000_000
+
+// BenchmarkMillionEvents measures each operation on the log of a tenant with a million events, and the most memory that the
+// process has had meanwhile. The figures are in docs/benchmarks.md. -benchtime 1x is enough.
+func BenchmarkMillionEvents(b *testing.B) {
+	s := newStore(b)
+	owner := tenant(b, s, "acme")
+	began := time.Now()
+	fillLog(b, s, owner, millionEvents)
+	b.Logf("filled in %s", time.Since(began).Round(time.Second))
+	s.db.Scrub(b.Context())
+	newest, _, err := s.Audit(b.Context(), owner, AuditFilter{Limit: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	old := newest[0].Timestamp.Add(-millionEvents / 2 * time.Minute)
+	run := func(name string, do func(b *testing.B)) {
+		b.Run(name, func(b *testing.B) {
+			resetPeak(b)
+			for b.Loop() {
+				do(b)
+			}
+			b.ReportMetric(peak(b), "peak-MiB")
+		})
+	}
+	for _, list := range []struct {
+		name string
+		f    AuditFilter
+	}{
+		{"list, newest", AuditFilter{Limit: 1000}},
+		{"list, since half of them", AuditFilter{Limit: 1000, Since: &old}},
+		{"filter, action", AuditFilter{Limit: 1000, Action: actKeyCreate}},
+		{"filter, resource", AuditFilter{Limit: 1000, ResourceType: "sandbox", ResourceID: "sb_7"}},
+		{"filter, key", AuditFilter{Limit: 1000, KeyID: "key_7"}},
+		{"filter, secret", AuditFilter{Limit: 1000, SecretID: "sec_7"}},
+		{"filter, no such secret", AuditFilter{Limit: 1000, SecretID: "sec_x"}},
+		{"filter, no such host", AuditFilter{Limit: 1000, Host: "example.com"}},
+		{"filter, key and resource that never met", AuditFilter{Limit: 1000, KeyID: "key_7", ResourceID: "sb_8"}},
+	} {
+		run(list.name, func(b *testing.B) {
+			if _, _, err := s.Audit(b.Context(), owner, list.f); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+	run("verify", func(b *testing.B) {
+		v := &audit.Verifier{}
+		for check := (api.AuditCheck{}); !check.Complete; {
+			var err error
+			if check, err = s.VerifyAudit(b.Context(), owner, v, 1000); err != nil || check.Problem != nil {
+				b.Fatal(err, check.Problem)
+			}
+		}
+	})
+	run("export", func(b *testing.B) {
+		if err := s.AuditLogs().Export(b.Context(), owner.TenantID, func(audit.ExportedEvent) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	})
+	b.Run("append", func(b *testing.B) {
+		resetPeak(b)
+		fillLog(b, s, owner, 1000)
+		b.ReportMetric(peak(b), "peak-MiB")
+	})
+	b.Run("retention of half", func(b *testing.B) {
+		resetPeak(b)
+		if _, err := s.AuditLogs().Prune(b.Context(), owner.TenantID, audit.KeyID, millionEvents/2); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(peak(b), "peak-MiB")
+	})
+	if check := verified(b, s, owner, &audit.Verifier{}); check.Problem != nil {
+		b.Errorf("%+v", check.Problem)
+	}
+}
+
+// resetPeak sets the peak memory of this process to its current memory.
+func resetPeak(b *testing.B) {
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+		b.Skip(err)
+	}
+}
+
+// peak is the most memory that this process has had since resetPeak, in MiB.
+func peak(b *testing.B) float64 {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	kib, err := strconv.ParseFloat(regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindStringSubmatch(string(text))[1], 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return kib / 1024
+}
