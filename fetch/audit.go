@@ -14,8 +14,14 @@ import (
 
 // AuditFilter selects audit events by exact matches. Empty fields match all.
 type AuditFilter struct {
-	Resource     api.Resource
-	Action       string     // such as secret.rotate or reveal
+	Resource api.Resource
+	Action   string // such as secret.rotate or reveal
+	KeyID    string // that was used
+	SecretID string // also of reveals that gave its value
+	Host     string // of outgoing requests
+
+	ExternalUserID, ExternalWorkspaceID string
+
 	Since, Until *time.Time // Since is inclusive, Until exclusive
 
 	SinceAgo, UntilAgo string // used if Since or Until is nil: a time before now, such as 7d
@@ -25,6 +31,8 @@ type AuditFilter struct {
 
 func (f AuditFilter) query() url.Values {
 	q := query("resource_type", f.Resource.Type, "resource_id", f.Resource.ID, "action", f.Action,
+		"key_id", f.KeyID, "secret_id", f.SecretID, "host", f.Host, "external_user_id", f.ExternalUserID,
+		"external_workspace_id", f.ExternalWorkspaceID,
 		"since", cmp.Or(moment(f.Since), f.SinceAgo), "until", cmp.Or(moment(f.Until), f.UntilAgo))
 	return paged(q, f.Limit, f.Cursor)
 }
@@ -35,8 +43,19 @@ func (c *Client) Audit(ctx context.Context, f AuditFilter) (events []api.Event, 
 	k := call{method: http.MethodGet, path: "/egress/audit", query: f.query()}
 	events, next, err = getPage[api.Event](ctx, c, k, "events", "audit")
 	return slices.DeleteFunc(events, func(e api.Event) bool {
-		return !matches(f.Resource.Type, e.ResourceType) || !matches(f.Resource.ID, e.ResourceID) || !matches(f.Action, e.Action)
+		return !f.matches(&e)
 	}), next, err
+}
+
+// matches reports whether an event is one that the filter selects. A vault may ignore filters that it doesn't know.
+func (f *AuditFilter) matches(e *api.Event) bool {
+	for _, pair := range [][2]string{{f.Resource.Type, e.ResourceType}, {f.Resource.ID, e.ResourceID}, {f.Action, e.Action}, {f.KeyID, e.KeyID},
+		{f.Host, e.Host}, {f.ExternalUserID, e.ExternalUserID}, {f.ExternalWorkspaceID, e.ExternalWorkspaceID}} {
+		if !matches(pair[0], pair[1]) {
+			return false
+		}
+	}
+	return matches(f.SecretID, e.SecretID) || slices.ContainsFunc(e.Bindings, func(b api.EventRef) bool { return b.SecretID == f.SecretID })
 }
 
 // AuditEvent returns one event.

@@ -30,7 +30,8 @@ const (
 // auditActions are the actions of docs/api.md.
 var auditActions = []string{
 	"secret.create", "secret.replace", "secret.rotate", "secret.delete", "binding.create", "binding.delete", "binding.move",
-	"reveal", "key.create", "key.revoke", "oauth.start", "oauth.callback", "oauth.refresh",
+	"reveal", "key.create", "key.revoke", "key.replace", "key.refused", "oauth.start", "oauth.callback", "oauth.refresh", "row.refused",
+	"audit.prune", "audit.altered",
 }
 
 func auditCommand(p *program.Program) *cli.Command {
@@ -55,6 +56,9 @@ key, as miosa-env secrets does.`,
 		Flags: func(f *pflag.FlagSet) {
 			f.Var(resourceValue(&resource), "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
 			f.Var(setting.Word(&filter.Action).Suggest(auditActions...), "action", "`ACTION` such as reveal or secret.rotate")
+			f.Var(setting.Word(&filter.KeyID), "key-id", "`ID` what a key was used for")
+			f.Var(setting.Word(&filter.SecretID), "secret-id", "`ID` what concerns a secret, reveals included")
+			f.Var(setting.Word(&filter.Host), "host", "`HOST` requests of sandboxes to a host")
 			f.Var(&since, "since", "`WHEN` from then on: 24h or 7d ago, or 2030-01-02T15:04:05Z")
 			f.Var(&until, "until", "`WHEN` before then: 1h or 7d ago, or 2030-01-02T15:04:05Z")
 			f.IntVar(&limit, "limit", limit, "`NUMBER` at most so many; 0: all")
@@ -120,7 +124,11 @@ func eventCells(e *api.Event, known *names) []string {
 	if !e.Timestamp.IsZero() {
 		at = e.Timestamp.UTC().Format(time.RFC3339)
 	}
-	return []string{at, e.Action, e.Outcome, known.key(e.KeyID), resource, known.subject(e), e.RemoteAddr}
+	action := e.Action
+	if e.Count > 1 {
+		action += fmt.Sprintf(" (%d times)", e.Count)
+	}
+	return []string{at, action, e.Outcome, known.key(e.KeyID), resource, known.subject(e), e.RemoteAddr}
 }
 
 // trafficCells are about a request from a sandbox.
