@@ -137,6 +137,9 @@ func (l *Log) Start() (events int64, err error) {
 			if err := l.Tx.Exec(`UPDATE audit SET number = $1, hash = $2 WHERE seq = $3`, c.number, c.hash, r.seq); err != nil {
 				return 0, err
 			}
+			if err := l.eachSecret(&r.Event, insertSecret, r.seq); err != nil {
+				return 0, err
+			}
 			seq = r.seq
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,12 +16,41 @@ func newID() string { return "evt_" + strings.ToLower(rand.Text()) }
 
 const insertEvent = `INSERT INTO audit (id, tenant_id, at, action, outcome, key_id, secret_id, binding_id, target_key_id, resource_type,
 	resource_id, version, bindings, detail, remote_addr, request_id, host, external_user_id, external_workspace_id, number, hash, repeats)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) RETURNING seq`
 
 func (l *Log) insert(e *api.Event, hash []byte) error {
-	return l.Tx.Exec(insertEvent, e.ID, e.TenantID, e.Timestamp.UnixMicro(), e.Action, e.Outcome, e.KeyID, e.SecretID, e.BindingID,
+	var seq int64
+	err := l.Tx.QueryRow(insertEvent, e.ID, e.TenantID, e.Timestamp.UnixMicro(), e.Action, e.Outcome, e.KeyID, e.SecretID, e.BindingID,
 		e.TargetKeyID, e.ResourceType, e.ResourceID, e.Version, bindingsText(e.Bindings), e.Detail, e.RemoteAddr, e.RequestID,
-		e.Host, e.ExternalUserID, e.ExternalWorkspaceID, e.Seq, hash, min(e.Count, 1))
+		e.Host, e.ExternalUserID, e.ExternalWorkspaceID, e.Seq, hash, min(e.Count, 1)).Scan(&seq)
+	if err != nil {
+		return err
+	}
+	return l.eachSecret(e, insertSecret, seq)
+}
+
+// Statements for eachSecret.
+const (
+	insertSecret = `INSERT INTO audit_secrets (tenant_id, secret_id, at, seq) VALUES ($1, $2, $3, $4)`
+	deleteSecret = `DELETE FROM audit_secrets WHERE tenant_id = $1 AND secret_id = $2 AND at = $3 AND seq = $4`
+)
+
+// eachSecret runs a statement for each secret of an event, with the columns of audit_secrets as its parameters.
+func (l *Log) eachSecret(e *api.Event, statement string, seq int64) error {
+	secrets := make([]string, 0, 1+len(e.Bindings))
+	if e.SecretID != "" {
+		secrets = append(secrets, e.SecretID)
+	}
+	for _, b := range e.Bindings {
+		secrets = append(secrets, b.SecretID)
+	}
+	slices.Sort(secrets)
+	for _, id := range slices.Compact(secrets) {
+		if err := l.Tx.Exec(statement, l.Tenant, id, e.Timestamp.UnixMicro(), seq); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func bindingsText(refs []api.EventRef) string {
@@ -46,22 +76,36 @@ type eventRow struct {
 	repeats int64 // 1: repeat must be there
 
 	repeat repeat // zero: there is none
+	match  bool   // of a list: the filter selects it
 }
 
-const selectEvents = `SELECT a.id, a.tenant_id, a.at, a.action, a.outcome, a.key_id, a.secret_id, a.binding_id, a.target_key_id,
+const selectColumns = `SELECT a.id, a.tenant_id, a.at, a.action, a.outcome, a.key_id, a.secret_id, a.binding_id, a.target_key_id,
 	a.resource_type, a.resource_id, a.version, a.bindings, a.detail, a.remote_addr, a.request_id, a.host, a.external_user_id,
 	a.external_workspace_id, a.number, a.hash, a.repeats, a.seq,
-	r.number, r.key_id, r.subject, r.started_at, r.last_at, r.count, r.mac
-	FROM audit a LEFT JOIN audit_repeats r ON r.tenant_id = a.tenant_id AND r.number = a.number AND a.repeats = 1`
+	r.number, r.key_id, r.subject, r.started_at, r.last_at, r.count, r.mac, `
 
-// events returns the rows of a query that begins with selectEvents.
+const joinRepeats = ` LEFT JOIN audit_repeats r ON r.tenant_id = a.tenant_id AND r.number = a.number AND a.repeats = 1`
+
+// selectEvents is the beginning of a query of rows that all match.
+const selectEvents = selectColumns + `1 FROM audit a` + joinRepeats
+
+// events returns the rows of a query that begins with selectColumns or selectEvents.
 func (l *Log) events(query string, args ...any) ([]eventRow, error) {
+	list := []eventRow{}
+	err := l.eachEvent(query, args, func(r *eventRow) bool {
+		list = append(list, *r)
+		return true
+	})
+	return list, err
+}
+
+// eachEvent calls each with the rows of such a query until it returns false.
+func (l *Log) eachEvent(query string, args []any, each func(*eventRow) bool) error {
 	rows, err := l.Tx.Query(query, args...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = rows.Close() }()
-	list := []eventRow{}
 	for rows.Next() {
 		var r eventRow
 		var at int64
@@ -71,12 +115,12 @@ func (l *Log) events(query string, args ...any) ([]eventRow, error) {
 		if err := rows.Scan(&r.ID, &r.TenantID, &at, &r.Action, &r.Outcome, &r.KeyID, &r.SecretID, &r.BindingID, &r.TargetKeyID,
 			&r.ResourceType, &r.ResourceID, &r.Version, &bindings, &r.Detail, &r.RemoteAddr, &r.RequestID, &r.Host, &r.ExternalUserID,
 			&r.ExternalWorkspaceID, &r.Seq, &r.hash, &r.repeats, &r.seq,
-			&number, &keyID, &r.repeat.subject, &started, &last, &count, &r.repeat.mac); err != nil {
-			return nil, err
+			&number, &keyID, &r.repeat.subject, &started, &last, &count, &r.repeat.mac, &r.match); err != nil {
+			return err
 		}
 		if bindings != "" {
 			if err := json.Unmarshal([]byte(bindings), &r.Bindings); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		r.Timestamp, r.Hash = fromMicros(at), hex.EncodeToString(r.hash)
@@ -87,9 +131,11 @@ func (l *Log) events(query string, args ...any) ([]eventRow, error) {
 			r.Count = max(r.repeat.count, 1)
 			r.LastAt = new(fromMicros(max(r.repeat.lastAt, at)))
 		}
-		list = append(list, r)
+		if !each(&r) {
+			return nil
+		}
 	}
-	return list, rows.Err()
+	return rows.Err()
 }
 
 // batch returns the next events of the chain after the one with the given seq.

@@ -28,70 +28,96 @@ type Filter struct {
 	GroupBy string `query:"group_by"`
 }
 
-// conditions returns the WHERE clause of a filter, without its times.
-func (l *Log) conditions(f *Filter) Conditions {
-	c := Conditions{slices.Clone(l.Only.Terms), slices.Clone(l.Only.Args)}
-	c.add("a.tenant_id =", l.Tenant)
-	for _, match := range []struct{ column, value string }{
-		{"resource_id", f.ResourceID}, {"resource_type", f.ResourceType}, {"action", f.Action}, {"host", f.Host},
-		{"external_user_id", f.ExternalUserID}, {"external_workspace_id", f.ExternalWorkspaceID}, {"key_id", f.KeyID},
-	} {
-		if match.value != "" {
-			c.add("a."+match.column+" =", match.value)
-		}
-	}
-	if f.SecretID != "" {
-		escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(f.SecretID)
-		c.Args = append(c.Args, f.SecretID, `%"`+escaped+`"%`)
-		n := len(c.Args)
-		c.Terms = append(c.Terms, "(a.secret_id = $"+strconv.Itoa(n-1)+" OR a.bindings LIKE $"+strconv.Itoa(n)+` ESCAPE '\')`)
-	}
-	// The partial indexes are used only where the query says what they omit.
-	for _, partial := range []struct{ column, value string }{
-		{"resource_id", f.ResourceID}, {"host", f.Host}, {"external_user_id", f.ExternalUserID}, {"external_workspace_id", f.ExternalWorkspaceID},
-	} {
-		if partial.value != "" {
-			c.Terms = append(c.Terms, "a."+partial.column+" <> ''")
-		}
-	}
-	return c
+// selection is a query of events: from an index that has all that it may select, in the order of time, and how to tell those
+// that it selects.
+type selection struct {
+	from  string     // a table as a, and the index as i
+	where Conditions // of rows of the index
+	match string     // an expression; "1": all rows
 }
 
+// selection returns the query of a filter.
+func (l *Log) selection(f *Filter) selection {
+	c := Conditions{nil, slices.Clone(l.Only.Args)}
+	match := Conditions{slices.Clone(l.Only.Terms), nil}
+	s := selection{from: "audit i"}
+	c.add("i.tenant_id =", l.Tenant)
+	indexed := f.SecretID != ""
+	if indexed {
+		s.from = "audit_secrets i"
+		c.add("i.secret_id =", f.SecretID)
+	}
+	for _, filter := range []struct{ column, value string }{ // those that select the fewest events first
+		{"resource_id", f.ResourceID}, {"host", f.Host}, {"external_user_id", f.ExternalUserID}, {"key_id", f.KeyID},
+		{"external_workspace_id", f.ExternalWorkspaceID}, {"action", f.Action}, {"resource_type", f.ResourceType},
+	} {
+		switch {
+		case filter.value == "":
+		case indexed || filter.column == "resource_type":
+			c.Args = append(c.Args, filter.value)
+			match.Terms = append(match.Terms, "a."+filter.column+" = $"+strconv.Itoa(len(c.Args)))
+		default:
+			indexed = true
+			c.add("i."+filter.column+" =", filter.value)
+			if filter.column != "key_id" && filter.column != "action" {
+				c.Terms = append(c.Terms, "i."+filter.column+" <> ''") // as the index says
+			}
+		}
+	}
+	if f.Since != nil {
+		c.add("i.at >=", f.Since.UnixMicro())
+	}
+	if f.Until != nil {
+		c.add("i.at <", f.Until.UnixMicro())
+	}
+	s.where, s.match = c, strings.Join(match.Terms, " AND ")
+	if s.match == "" {
+		s.match = "1"
+	}
+	return s
+}
+
+// maxExamined is how many events of an index one page examines. A filter that selects few of them takes several pages, so that
+// no request keeps the database for long.
+const maxExamined = 10_000
+
 // List lists events: the newest first, or with Since the oldest first, so that a reader that follows the log misses
-// nothing. next is the cursor of the next page, "" at the end. Errors: api.ErrInvalid.
+// nothing. next is the cursor of the next page, "" at the end. A page may be short, or empty, though there is a next one.
+// Errors: api.ErrInvalid.
 func (l *Log) List(f Filter) (events []api.Event, next string, err error) {
 	if f.Limit < 0 || f.Limit > 1000 {
 		return nil, "", invalid("limit must be 1 to 1000")
 	}
 	limit := cmp.Or(f.Limit, 100)
-	c := l.conditions(&f)
 	o := backward
 	if f.Since != nil {
 		o = forward
-		c.add("a.at >=", f.Since.UnixMicro())
 	}
-	if f.Until != nil {
-		c.add("a.at <", f.Until.UnixMicro())
-	}
+	s := l.selection(&f)
 	if f.Cursor != "" {
 		at, seq, err := int64(0), int64(0), error(nil)
 		if o, at, seq, err = parseCursor(f.Cursor); err != nil {
 			return nil, "", err
 		}
-		c.Args = append(c.Args, at, seq)
-		n := len(c.Args)
-		c.Terms = append(c.Terms, "(a.at, a.seq) "+o.after+" ($"+strconv.Itoa(n-1)+", $"+strconv.Itoa(n)+")")
+		s.where.Args = append(s.where.Args, at, seq)
+		n := len(s.where.Args)
+		s.where.Terms = append(s.where.Terms, "(i.at, i.seq) "+o.after+" ($"+strconv.Itoa(n-1)+", $"+strconv.Itoa(n)+")")
 	}
-	rows, err := l.events(selectEvents+c.String()+` ORDER BY a.at`+o.order+`, a.seq`+o.order+` LIMIT `+strconv.Itoa(limit+1), c.Args...)
-	if len(rows) > limit {
-		rows = rows[:limit]
-		last := rows[limit-1]
-		next = o.name + strconv.FormatInt(last.Timestamp.UnixMicro(), 36) + "." + strconv.FormatInt(last.seq, 36)
-	}
-	events = make([]api.Event, len(rows))
-	for i := range rows {
-		events[i] = rows[i].Event
-	}
+	events = []api.Event{}
+	var last eventRow
+	examined := 0
+	err = l.eachEvent(selectColumns+s.match+` FROM `+s.from+` JOIN audit a ON a.seq = i.seq AND a.tenant_id = i.tenant_id`+joinRepeats+s.where.String()+
+		` ORDER BY i.at`+o.order+`, i.seq`+o.order+` LIMIT `+strconv.Itoa(maxExamined+1), s.where.Args, func(r *eventRow) bool {
+		if examined == maxExamined || r.match && len(events) == limit {
+			next = o.name + strconv.FormatInt(last.Timestamp.UnixMicro(), 36) + "." + strconv.FormatInt(last.seq, 36)
+			return false
+		}
+		examined++
+		if last = *r; r.match {
+			events = append(events, r.Event)
+		}
+		return true
+	})
 	return events, next, err
 }
 
@@ -111,15 +137,13 @@ func (l *Log) ByHost(f Filter) ([]HostGroup, error) {
 	if f.Cursor != "" {
 		return nil, invalid("cursor goes with no group_by: groups have no pages")
 	}
-	c := l.conditions(&f)
-	c.Terms = append(c.Terms, "a.host <> ''")
-	if f.Since != nil {
-		c.add("a.at >=", f.Since.UnixMicro())
+	s := l.selection(&f)
+	c := s.where
+	c.Terms = append(c.Terms, "a.host <> ''", "("+s.match+")")
+	if f.SecretID == "" {
+		c.Terms = append(c.Terms, "i.host <> ''") // as the index of hosts says
 	}
-	if f.Until != nil {
-		c.add("a.at <", f.Until.UnixMicro())
-	}
-	rows, err := l.Tx.Query(`SELECT a.host, COUNT(*), MAX(a.at) FROM audit a`+c.String()+
+	rows, err := l.Tx.Query(`SELECT a.host, COUNT(*), MAX(a.at) FROM `+s.from+` JOIN audit a ON a.seq = i.seq AND a.tenant_id = i.tenant_id`+c.String()+
 		` GROUP BY a.host ORDER BY COUNT(*) DESC, a.host LIMIT `+strconv.Itoa(cmp.Or(f.Limit, 100)), c.Args...)
 	if err != nil {
 		return nil, err
@@ -140,7 +164,8 @@ func (l *Log) ByHost(f Filter) ([]HostGroup, error) {
 
 // Event returns one event. Errors: api.ErrNotFound.
 func (l *Log) Event(id string) (api.Event, error) {
-	c := l.conditions(&Filter{})
+	c := Conditions{slices.Clone(l.Only.Terms), slices.Clone(l.Only.Args)}
+	c.add("a.tenant_id =", l.Tenant)
 	c.add("a.id =", id)
 	rows, err := l.events(selectEvents+c.String(), c.Args...)
 	if err != nil {

@@ -124,6 +124,9 @@ func (l *Log) Prune(through int64, limit int) (removed int, err error) {
 		if err := l.Tx.Exec(`DELETE FROM audit WHERE seq = $1`, r.seq); err != nil {
 			return 0, err
 		}
+		if err := l.eachSecret(&r.Event, deleteSecret, r.seq); err != nil {
+			return 0, err
+		}
 		removed++
 	}
 	if removed == 0 {

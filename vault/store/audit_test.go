@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 )
@@ -224,5 +225,56 @@ func TestAuditHashIsAsDocumented(t *testing.T) {
 	}
 	if want := hashOf(string(list)); want != e.Hash || hex.EncodedLen(32) != len(want) {
 		t.Errorf("hash %s, want %s", e.Hash, want)
+	}
+}
+
+// A filter that selects few of many events takes several pages, each of which examines a limited number; together they have
+// what one would have.
+func TestAuditExaminesInPages(t *testing.T) {
+	needs.Long(t, "writes 24,000 events")
+	s := newStore(t)
+	owner := tenant(t, s, "acme")
+	fillLog(t, s, owner, 12_000)
+	fillLog(t, s, owner, 12_000)
+	f := AuditFilter{KeyID: "key_1", ResourceID: "sb_301"} // of secrets sec_301 and sec_801
+	all := AuditFilter{Limit: 1000, SecretID: "sec_301"}
+	want, got, pages := map[string]bool{}, map[string]bool{}, 0
+	for more := true; more; more = all.Cursor != "" {
+		events, next, err := s.Audit(t.Context(), owner, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.KeyID == f.KeyID && e.ResourceID == f.ResourceID {
+				want[e.ID] = true
+			}
+		}
+		all.Cursor = next
+	}
+	f = AuditFilter{Limit: 100, Action: actSecretRotate, ResourceType: "computer"}
+	for more := true; more; more = f.Cursor != "" {
+		events, next, err := s.Audit(t.Context(), owner, f)
+		if err != nil || len(events) > 0 {
+			t.Fatal(events, err)
+		}
+		f.Cursor = next
+		pages++
+	}
+	if pages != 3 {
+		t.Errorf("%d pages for 24000 events of which none matches, want 3", pages)
+	}
+	f = AuditFilter{Limit: 3, KeyID: "key_1", ResourceID: "sb_301", SecretID: "sec_301", Action: actSecretRotate, ResourceType: "sandbox"}
+	for more := true; more; more = f.Cursor != "" {
+		events, next, err := s.Audit(t.Context(), owner, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			got[e.ID] = true
+		}
+		f.Cursor = next
+	}
+	if diff := cmp.Diff(got, want); diff != "" || len(want) < 20 {
+		t.Errorf("%d events (-got +want)\n%s", len(want), diff)
 	}
 }

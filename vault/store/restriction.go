@@ -103,16 +103,16 @@ func (a Actor) limitBindings(c *conditions) {
 	c.inResources("b.", a.Resources)
 }
 
-// limitEvents selects the events that the actor's key may see. With restricted scopes these are events of secrets
+// limitEvents selects the events a that the actor's key may see. With restricted scopes these are events of secrets
 // that exist.
 func (a Actor) limitEvents(c *conditions) {
-	c.inResources("", a.Resources)
+	c.inResources("a.", a.Resources)
 	if len(a.Scopes) > 0 {
 		secrets := conditions{args: c.args}
 		secrets.add("tenant_id =", a.TenantID)
 		secrets.in("scope", a.Scopes)
 		c.args = secrets.args
-		c.terms = append(c.terms, "secret_id IN (SELECT id FROM secrets"+secrets.String()+")")
+		c.terms = append(c.terms, "a.secret_id IN (SELECT id FROM secrets"+secrets.String()+")")
 	}
 }
 

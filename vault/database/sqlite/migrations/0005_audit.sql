@@ -37,13 +37,21 @@ CREATE TABLE audit_repeats (
 CREATE INDEX audit_repeats_of_key ON audit_repeats (tenant_id, key_id, started_at);
 CREATE INDEX audit_repeats_under_key ON audit_repeats (tenant_id, mac_key_id);
 
+-- The secrets of each event: the one that it is about, and those that a reveal gave. It is an index, so it has no mac.
+CREATE TABLE audit_secrets (
+    tenant_id TEXT   NOT NULL,
+    secret_id TEXT   NOT NULL,
+    at        BIGINT NOT NULL,
+    seq       BIGINT NOT NULL, -- of the row of audit
+    PRIMARY KEY (tenant_id, secret_id, at, seq)
+) WITHOUT ROWID;
+
 -- Lists are in the order of at and seq, for each of their filters.
 DROP INDEX audit_of_resource;
 CREATE INDEX audit_by_time ON audit (tenant_id, at, seq);
 CREATE INDEX audit_of_resource ON audit (tenant_id, resource_id, at, seq) WHERE resource_id <> '';
 CREATE INDEX audit_of_action ON audit (tenant_id, action, at, seq);
 CREATE INDEX audit_of_key ON audit (tenant_id, key_id, at, seq);
-CREATE INDEX audit_of_secret ON audit (tenant_id, secret_id, at, seq) WHERE secret_id <> '';
 CREATE INDEX audit_of_host ON audit (tenant_id, host, at, seq) WHERE host <> '';
 CREATE INDEX audit_of_user ON audit (tenant_id, external_user_id, at, seq) WHERE external_user_id <> '';
 CREATE INDEX audit_of_workspace ON audit (tenant_id, external_workspace_id, at, seq) WHERE external_workspace_id <> '';
