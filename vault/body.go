@@ -32,6 +32,7 @@ const maxDepth = 32
 func readBody[In any](w http.ResponseWriter, r *http.Request, limit int64) (In, error) {
 	var in In
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		leaveUnread(w)
 		return in, api.NewError(api.ErrMalformed, "the body must not be compressed")
 	}
 	paced := &pacedBody{body: http.MaxBytesReader(w, r.Body, limit), conn: http.NewResponseController(w), begun: time.Now()}
@@ -61,7 +62,7 @@ func readBody[In any](w http.ResponseWriter, r *http.Request, limit int64) (In, 
 	case errors.As(err, &refused):
 		return in, refused
 	case errors.As(err, &wrongType):
-		return in, api.NewError(api.ErrInvalid, fieldOf(wrongType)+" must be "+kindOf(wrongType.Type))
+		return in, api.NewError(api.ErrInvalid, fieldOf(wrongType, reflect.TypeFor[In]())+" must be "+kindOf(wrongType.Type))
 	}
 	return in, api.NewError(api.ErrMalformed, "the body is not JSON")
 }
@@ -92,11 +93,13 @@ func readAll(r io.Reader, length int64) (b []byte, err error) {
 	}
 }
 
-// fieldOf is the field's name in JSON, without the names of embedded structs.
-func fieldOf(e *json.UnmarshalTypeError) string {
+// fieldOf is the field's name in JSON, without the names of structs that are embedded in the body's type.
+func fieldOf(e *json.UnmarshalTypeError, body reflect.Type) string {
+	names := map[string]bool{}
+	addNames(names, body)
 	var known []string
 	for part := range strings.SplitSeq(e.Field, ".") {
-		if part != "" && part == strings.ToLower(part) {
+		if names[part] {
 			known = append(known, part)
 		}
 	}
@@ -104,6 +107,18 @@ func fieldOf(e *json.UnmarshalTypeError) string {
 		return "the body"
 	}
 	return strings.Join(known, ".")
+}
+
+// addNames adds the names in JSON of a struct's fields, and of theirs.
+func addNames(names map[string]bool, of reflect.Type) {
+	if of.Kind() != reflect.Struct {
+		return
+	}
+	for i := range of.NumField() {
+		name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+		names[name] = name != ""
+		addNames(names, of.Field(i).Type)
+	}
 }
 
 // kindOf describes the values of a field.

@@ -54,6 +54,28 @@ func TestReadBodyRefuses(t *testing.T) {
 	}
 }
 
+// An error names a field as the JSON does, also if structs are embedded whose names look like those of fields.
+func TestReadBodyNamesFieldsAsJSON(t *testing.T) {
+	type asked struct {
+		Expose string `json:"expose_as_env"`
+	}
+	type body struct {
+		asked
+		Inner struct {
+			asked
+		} `json:"inner"`
+	}
+	for text, want := range map[string]string{
+		`{"expose_as_env":1}`:           "expose_as_env must be a string",
+		`{"inner":{"expose_as_env":1}}`: "inner.expose_as_env must be a string",
+		`{"inner":1}`:                   "inner must be an object",
+	} {
+		if _, err := read[body](text); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
 func TestReadBodyTakes(t *testing.T) {
 	for _, c := range []struct{ name, body, value string }{
 		{"unknown fields", `{"value":"a","new":{"b":[1]}}`, "a"},

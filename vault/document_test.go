@@ -56,6 +56,36 @@ func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 	}
 }
 
+// The table of the SDKs' routes says truly which of them the vault serves.
+func TestRoutesOfTheSDKs(t *testing.T) {
+	text, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n## Routes of MIOSA's SDKs\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	v := newConnected(t, 3600).vault
+	served := map[string]bool{"GET /egress/oauth/callback": true}
+	for _, rt := range v.routes {
+		served[rt.name()] = true
+	}
+	rows := regexp.MustCompile("(?m)^\\| `([A-Z]+ /egress[^`]*)` \\| \\*\\*(Yes|No)\\*\\* \\|").FindAllStringSubmatch(table, -1)
+	for _, row := range rows {
+		if served[row[1]] != (row[2] == "Yes") {
+			t.Errorf("docs/api.md: %s is served: %s", row[1], row[2])
+		}
+		delete(served, row[1])
+	}
+	if len(rows) < 25 {
+		t.Errorf("found %d routes", len(rows))
+	}
+	for name := range served { // the agent's and the command line's own
+		if _, path, _ := strings.Cut(name, " "); !regexp.MustCompile(`^/egress/(resource-keys|keys|bindings/reveal|audit/head|audit/verify|audit/export)`).MatchString(path) {
+			t.Errorf("docs/api.md: %s isn't in the table of the SDKs' routes", name)
+		}
+	}
+}
+
 // The audit's table lists every action, because users filter by action.
 func TestActionsAreThoseOfTheDocument(t *testing.T) {
 	var source []byte

@@ -86,6 +86,33 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 	}
 }
 
+// A client that reads no answer before it has sent its whole body sees an early refusal.
+func TestEarlyRefusalsAreSeen(t *testing.T) {
+	s := vaulttest.Start(t)
+	good := "Authorization: Bearer " + s.TenantKey.Reveal() + "\r\n"
+	for _, c := range []struct {
+		name, line, auth string
+		length           int
+		status           int
+	}{
+		{"too long", "POST /api/v1/egress/secrets", good, 10 << 20, 413},
+		{"no key", "POST /api/v1/egress/secrets", "", 6 << 20, 401},
+		{"no such path", "POST /api/v1/nothing", good, 6 << 20, 404},
+		{"compressed", "POST /api/v1/egress/secrets", good + "Content-Encoding: gzip\r\n", 6 << 20, 400},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := dial(t, s)
+			r.send(t, fmt.Sprintf("%s HTTP/1.1\r\nHost: x\r\n%sContent-Length: %d\r\n\r\n", c.line, c.auth, c.length))
+			r.send(t, strings.Repeat("a", c.length))
+			res := r.wantStatus(t, c.status)
+			_ = res.Body.Close()
+			if !res.Close {
+				t.Error("the connection is kept")
+			}
+		})
+	}
+}
+
 func TestBodyLimits(t *testing.T) {
 	s := vaulttest.Start(t)
 	key := s.ResourceKey(t, sandbox)

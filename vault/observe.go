@@ -46,6 +46,9 @@ func (v *Vault) observe(route string, next http.Handler) http.Handler {
 		h.Set("X-Request-ID", o.id)
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
+		if v.conf.TLS != nil {
+			h.Set("Strict-Transport-Security", "max-age=31536000") // a year
+		}
 		if v.conf.OnRequest != nil {
 			v.conf.OnRequest(route)
 		}

@@ -52,7 +52,7 @@ func keyPage(f *store.KeyFilter) *store.Page { return &f.Page }
 
 // openRoutes are the routes that need no key, by their patterns of http.ServeMux.
 func (v *Vault) openRoutes() map[string]http.HandlerFunc {
-	return map[string]http.HandlerFunc{
+	routes := map[string]http.HandlerFunc{
 		"GET " + oauth.CallbackPath: v.callback,
 
 		"GET /{$}":         v.page,
@@ -62,6 +62,10 @@ func (v *Vault) openRoutes() map[string]http.HandlerFunc {
 		"GET /readyz":  v.readyz,
 		"GET /metrics": v.metrics.handler().ServeHTTP,
 	}
+	if v.conf.OwnMetrics {
+		delete(routes, "GET /metrics")
+	}
+	return routes
 }
 
 // handler serves all routes.

@@ -71,6 +71,22 @@ func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
+// ServeMetrics serves /metrics on l, and nothing else, until ctx ends. Then it closes l and returns nil.
+func (v *Vault) ServeMetrics(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", v.metrics.handler())
+	srv := &http.Server{
+		Handler: mux, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader, ErrorLog: log.New(logWriter{v.log}, "", 0),
+	}
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+	defer stop()
+	if err := srv.Serve(l); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
 // setAddress records a loopback address, at which browsers on this machine can reach the vault.
 func (v *Vault) setAddress(a net.Addr) {
 	at, ok := a.(*net.TCPAddr)

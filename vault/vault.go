@@ -29,6 +29,7 @@ type Config struct {
 	Limits      limit.Values  // of tenants, keys, addresses and the vault
 	StopTimeout time.Duration // for running requests when the vault stops; 0: 10 s
 	TLS         *tls.Config   // nil: plain HTTP
+	OwnMetrics  bool          // serve /metrics with ServeMetrics only
 
 	OAuth    *oauth.Providers // nil: none
 	FlowTime time.Duration    // until a user must return from a provider; 0: 10 min

@@ -27,6 +27,7 @@ type server struct {
 	logs  logFlags
 
 	addr           string
+	metricsAddr    string
 	cert, key      string
 	allowPlainHTTP bool
 	limits         limit.Values
@@ -55,6 +56,7 @@ Limits keep one tenant from taking the whole vault; docs/vault.md explains them.
 			s.store.add(f, makes)
 			s.logs.add(f, "info")
 			f.StringVar(&s.addr, "addr", "127.0.0.1:8200", "`HOST:PORT` where to listen")
+			f.StringVar(&s.metricsAddr, "metrics-addr", "", "`HOST:PORT` where to serve /metrics, without TLS, instead of at --addr")
 			f.StringVar(&s.cert, "tls-cert", "", "`FILE` PEM file with the certificate and its intermediates")
 			f.StringVar(&s.key, "tls-key", "", "`FILE` PEM file with the certificate's key")
 			f.BoolVar(&s.allowPlainHTTP, "allow-plain-http", false, "serve http without TLS off loopback too")
@@ -114,7 +116,7 @@ func (s *server) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	reloading.Go(func() { cert.reloadOn(ctx, hup, log) })
 	v, err := vault.Open(ctx, vault.Config{
 		Store: config, Limits: limits,
-		StopTimeout: s.stopTimeout, TLS: cert.tls(), OAuth: providers,
+		StopTimeout: s.stopTimeout, TLS: cert.tls(), OwnMetrics: s.metricsAddr != "", OAuth: providers,
 	})
 	if err != nil {
 		return withStoreHint(err)
@@ -122,12 +124,18 @@ func (s *server) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	if v.Store().Created() { // a warning: the folder may be mistyped, or a volume not mounted
 		log.Warn().Str("data_dir", s.store.dataDir).Msg("created a new vault")
 	}
+	stopMetrics, err := s.serveMetrics(ctx, v, log)
+	if err != nil {
+		return errors.Join(err, v.Close())
+	}
 	err = listenAndServe(ctx, v, s.addr, func(l net.Listener) error {
 		log.Info().Stringer("addr", l.Addr()).Bool("tls", cert != nil).Str("version", version).Msg("serving")
 		return nil
 	})
-	if closed := v.Close(); err == nil {
-		err = closed
+	for _, end := range []func() error{stopMetrics, v.Close} {
+		if ended := end(); err == nil {
+			err = ended
+		}
 	}
 	if err == nil {
 		log.Info().Msg("stopped")
@@ -173,6 +181,9 @@ func (s *server) check() error {
 	}
 	if s.stopTimeout <= 0 {
 		return usage("--stop-timeout must be more than 0", "leave it out for the default")
+	}
+	if err := s.checkMetrics(); err != nil {
+		return err
 	}
 	addr, err := net.ResolveTCPAddr("tcp", s.addr)
 	if err != nil {

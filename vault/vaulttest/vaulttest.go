@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -249,6 +250,21 @@ func (s *Server) must(t testing.TB, method, path string, body, answer any) {
 			t.Fatalf("%s %s: %v", method, path, err)
 		}
 	}
+}
+
+// Header returns the header of the answer to a GET of a path below the server's root, without a key.
+func (s *Server) Header(t testing.TB, path string) http.Header {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", strings.TrimSuffix(s.BaseURL, "/api/v1")+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := s.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	return res.Header
 }
 
 // Do sends a request, with path under BaseURL and body as JSON (nil: none), and returns the answer's status and body.
