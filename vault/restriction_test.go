@@ -230,3 +230,57 @@ func TestAttack_MoreThanOneself(t *testing.T) {
 		t.Errorf("restrictions of the grandchild (-got +want)\n%s", diff)
 	}
 }
+
+// A key with the permission oauth only connects an account, over the whole flow, and reads nothing. One that is revoked, or
+// whose parent was revoked with its children, does not.
+func TestRestrictedKeyConnects(t *testing.T) {
+	s := sdkVault(t)
+	parent, parentID := mint(t, s, s.TenantKey, `{"permissions":["oauth","keys:write"],"scopes":["external_user"]}`)
+	key, _ := mint(t, s, parent, `{"permissions":["oauth"]}`)
+	connect := func(user string) (status string) {
+		t.Helper()
+		started := decode[api.OAuthStart](t, ask(t, s, key, "POST", "/egress/oauth/start", `{"provider":"acme","scope":"external_user","external_user_id":"`+user+`"}`))
+		if user == "late" {
+			ask(t, s, s.TenantKey, "DELETE", "/egress/keys/"+parentID+"?children=revoke", "")
+		}
+		ask(t, s, api.Key{}, "GET", "/egress/oauth/callback?code=c&state="+started.State, "")
+		return decode[api.OAuthStatus](t, ask(t, s, s.TenantKey, "GET", "/egress/oauth/status?state="+started.State, "")).Status
+	}
+	for range 2 { // the second time it replaces the first
+		if status := connect("u"); status != api.FlowCompleted {
+			t.Fatalf("status %s", status)
+		}
+	}
+	wantRefusal(t, ask(t, s, key, "POST", "/egress/oauth/start", `{"provider":"acme"}`), api.ErrDenied, "scope")
+	wantRefusal(t, ask(t, s, key, "GET", "/egress/secrets", ""), api.ErrDenied, "secrets:read")
+	if a := ask(t, s, s.TenantKey, "GET", "/egress/secrets", ""); items(t, a) != 1 {
+		t.Errorf("secrets: %s", a.body)
+	}
+	if status := connect("late"); status != api.FlowFailed {
+		t.Errorf("a flow of a revoked key: status %s", status)
+	}
+}
+
+// Over the API, a key with valid children is revoked only with a decision, and the error names them.
+func TestRevokeOverTheAPI(t *testing.T) {
+	s := vaulttest.Start(t)
+	parent, parentID := mint(t, s, s.TenantKey, `{"label":"ci"}`)
+	child, childID := mint(t, s, parent, `{"label":"deploy"}`)
+	wantRefusal(t, ask(t, s, s.TenantKey, "DELETE", "/egress/keys/"+parentID, ""), api.ErrConflict, childID+" (deploy)")
+	wantRefusal(t, ask(t, s, s.TenantKey, "DELETE", "/egress/resource-keys/"+parentID, ""), api.ErrNotFound, "")
+	got := decode[api.RevokedKeys](t, ask(t, s, s.TenantKey, "DELETE", "/egress/keys/"+parentID+"?children=keep", ""))
+	if len(got.Revoked) != 1 || got.Revoked[0].ID != parentID || len(got.Kept) != 1 || got.Kept[0].ID != childID {
+		t.Errorf("answer %+v", got)
+	}
+	wantRefusal(t, ask(t, s, parent, "GET", "/egress/secrets", ""), api.ErrUnauthorized, "")
+	// The child replaces itself; its successor has its place in the tree.
+	a := ask(t, s, child, "POST", "/egress/keys/"+childID+"/replace", `{"grace_seconds":0,"expires_at":"2100-01-01T00:00:00Z"}`)
+	successor := decode[struct{ Data api.IssuedKey }](t, a).Data
+	if a.status != http.StatusCreated || successor.ParentID != parentID || successor.Label != "deploy" || successor.ExpiresAt == nil {
+		t.Errorf("status %d, successor %s under %s", a.status, successor.ID, successor.ParentID)
+	}
+	wantRefusal(t, ask(t, s, child, "GET", "/egress/secrets", ""), api.ErrUnauthorized, "")
+	if a := ask(t, s, s.TenantKey, "DELETE", "/egress/keys/"+parentID+"?children=revoke", ""); len(decode[api.RevokedKeys](t, a).Revoked) != 1 {
+		t.Errorf("answer %s", a.body)
+	}
+}
