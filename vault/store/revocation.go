@@ -296,41 +296,63 @@ func (s *Store) revokeListed(ctx context.Context, path string) (err error) {
 		return err
 	}
 	var again []Key
+	var unlisted map[string]time.Time
+	compare := func(tx database.Tx) (t *txn, err error) {
+		t = &txn{Tx: tx, store: s, actor: operator, now: now()}
+		again, unlisted, err = t.compareRevoked()
+		return t, err
+	}
+	// Usually they agree, so that a command doesn't keep others from writing.
+	err = s.db.Read(ctx, func(tx database.Tx) error { _, err := compare(tx); return err })
+	if err != nil || len(again) == 0 && len(unlisted) == 0 {
+		return err
+	}
 	err = s.db.Write(ctx, func(tx database.Tx) error {
-		t := &txn{Tx: tx, store: s, actor: operator, now: now()}
-		again = nil
-		revoked, err := t.toRevoke(conditions{terms: []string{"k.revoked_at IS NOT NULL"}})
-		if err != nil {
-			return err
+		t, err := compare(tx)
+		if err == nil {
+			err = t.revokeKeys(again, "listed")
 		}
-		refused := s.revocations.Refused(t.now)
-		missing := map[string]time.Time{}
-		for _, k := range revoked {
-			if _, listed := refused[k.ID]; !listed && t.verify(&k) == nil {
-				missing[k.ID] = *k.RevokedAt
-			}
-			delete(refused, k.ID)
+		if err == nil {
+			err = t.list(unlisted)
 		}
-		for id := range refused {
-			c := conditions{}
-			c.add("k.id =", id)
-			k, err := t.toRevoke(c)
-			if err != nil {
-				return err
-			}
-			for _, k := range k {
-				if !k.Ended(t.now) {
-					again = append(again, k)
-				}
-			}
-		}
-		if err := t.revokeKeys(again, "listed"); err != nil {
-			return err
-		}
-		return t.list(missing)
+		return err
 	})
+	if err != nil {
+		return err
+	}
 	for _, k := range again {
 		s.log.Warn().Str("key_id", k.ID).Str("file", path).Msg("key revoked again: the database has lost its revocation")
 	}
-	return err
+	return nil
+}
+
+// compareRevoked returns the valid keys that the list of revoked keys refuses, and when those that it doesn't have were
+// revoked.
+func (t *txn) compareRevoked() (again []Key, unlisted map[string]time.Time, err error) {
+	revoked, err := t.toRevoke(conditions{terms: []string{"k.revoked_at IS NOT NULL"}})
+	if err != nil {
+		return nil, nil, err
+	}
+	refused := t.store.revocations.Refused(t.now)
+	unlisted = map[string]time.Time{}
+	for _, k := range revoked {
+		if _, listed := refused[k.ID]; !listed && t.verify(&k) == nil {
+			unlisted[k.ID] = *k.RevokedAt
+		}
+		delete(refused, k.ID)
+	}
+	for id := range refused {
+		var c conditions
+		c.add("k.id =", id)
+		keys, err := t.toRevoke(c)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, k := range keys {
+			if !k.Ended(t.now) {
+				again = append(again, k)
+			}
+		}
+	}
+	return again, unlisted, nil
 }
