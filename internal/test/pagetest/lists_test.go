@@ -77,6 +77,12 @@ func manySecrets(t *testing.T, s *screen) {
 	s.wait("document.querySelector('main h1').textContent === 'Resources'")
 	rows(1, "1 of 80 resources")
 	s.row("VARIABLE_007", "secret-007 v1")
+	// So does the link back to the secret.
+	s.press("secret-007")
+	s.wait("document.querySelector('main h1').textContent === 'Secrets'")
+	rows(1, "1 of 301 secrets")
+	s.press("Resources")
+	s.wait("document.querySelector('main h1').textContent === 'Resources'")
 
 	// Resources: pages, search, filters.
 	s.fill("Find resources", "")

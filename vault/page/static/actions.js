@@ -1,6 +1,6 @@
 // The dialogs that change secrets and bindings. m is the model.
 import { h } from './dom.js';
-import { call, forEach } from './client.js';
+import { all, call, forEach } from './client.js';
 import { form, isOpen } from './dialog.js';
 import { choice, delivery, moment, resource, secretChoice, text, value, variable, variableOf } from './field.js';
 import { place, plural, scopes, types } from './words.js';
@@ -144,7 +144,7 @@ function someOf(bindings) {
 
 // remove deletes a secret. It first requests its bindings, because the model may be out of date.
 export async function remove(m, opener, secret) {
-  const bindings = await m.attempt(async () => (await call('GET', 'bindings', { query: { secret_id: secret.id } })).bindings);
+  const bindings = await m.attempt(() => all('bindings', 'bindings', { secret_id: secret.id }));
   if (!bindings || isOpen()) return; // a second press has opened it already
   form({
     title: `Delete ${secret.name}?`, danger: true, opener, after: m.refresh,

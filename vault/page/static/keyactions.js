@@ -1,6 +1,6 @@
 // The dialogs that create, replace and revoke keys. m is the model.
 import { h, button } from './dom.js';
-import { RequestError, call } from './client.js';
+import { RequestError, all, call } from './client.js';
 import { command, newKey, run, storeKey, useTenantKey } from './command.js';
 import { form, isOpen, show } from './dialog.js';
 import { choice, moment, resource, text } from './field.js';
@@ -78,7 +78,7 @@ export function replaceKey(m, opener, k) {
 
 // revokeKey revokes k. It first reloads the keys, because the model may lack some that k has created since.
 export async function revokeKey(m, opener, k) {
-  const keys = await m.attempt(async () => (await call('GET', 'keys')).keys);
+  const keys = await m.attempt(() => all('keys', 'keys'));
   if (!keys || isOpen()) return; // a second press has opened it already
   const under = validUnder(keys, k.id);
   const children = choice('children', 'These keys', [['', 'Choose what happens to them'], ['revoke', 'are revoked too'], ['keep', 'stay valid']]);

@@ -125,7 +125,7 @@ function bound(m, it, rows) {
   ];
   return table(`Bound to ${it}`, columns, rows.map(([b, s]) => ({ id: b.id, cells: [
     h('div', { class: 'selectable' }, checkbox(b.id, `${b.expose_as_env} of ${it}`), h('code', { class: 'name' }, b.expose_as_env)),
-    [h('span', {}, b.secret_name), b.delivery === 'placeholder' && small('as a placeholder')],
+    [h('a', { href: `#secrets?find=${encodeURIComponent(b.secret_id)}` }, b.secret_name), b.delivery === 'placeholder' && small('as a placeholder')],
     [h('span', {}, `v${b.version}`), small(when(b.updated_at))],
     s.version === null ? h('span', { class: 'faint' }, 'never') : h('span', {}, `v${s.version}`),
     state(s.kind, s.word === 'stale' ? `stale: has v${s.version}, not v${b.version}` : words[s.word]),
