@@ -94,7 +94,7 @@ func TestMemoryImage(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		tls  bool
-		last int // how many values remain of each connection
+		last int // how many values of each connection remain
 	}{
 		{"http", false, 0},
 		{"tls", true, 1},
@@ -141,10 +141,10 @@ func TestMemoryImage(t *testing.T) {
 			for i, more := range []int{0, 1, 5, 17, 40, 71, 200, 1000, 3000, 5000, 40_000, 200_000} {
 				c, chunked := owners[i%connections], i%2 == 1
 				var made, rotated struct{ Data api.Secret }
-				c.do("POST", "/egress/secrets", chunked, map[string]any{"name": fmt.Sprint("secret ", i), "value": next(more),
+				c.do("POST", "/egress/secrets", chunked, map[string]any{"name": fmt.Sprint("secret ", i), "value": next(more), "refresh_token": next(more),
 					"resource_type": "sandbox", "resource_id": "sb_1", "expose_as_env": fmt.Sprint("S_", i)}, &made)
 				for range 8 {
-					c.do("PATCH", "/egress/secrets/"+made.Data.ID, chunked, map[string]any{"value": next(more)}, &rotated)
+					c.do("PATCH", "/egress/secrets/"+made.Data.ID, chunked, map[string]any{"value": next(more), "refresh_token": next(more)}, &rotated)
 					readers[i%connections].do("POST", "/egress/bindings/reveal", false, opener.Request(), &reveal)
 				}
 				if i%4 == 0 {
