@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,7 +40,16 @@ type client struct {
 	Key string
 }
 
-var transport = &http.Transport{MaxIdleConnsPerHost: 1000}
+var transport = &http.Transport{MaxIdleConnsPerHost: 1000, DialContext: dialer().DialContext}
+
+// dialer dials from another address than the victim's, in the process of an attack.
+func dialer() *net.Dialer {
+	d := &net.Dialer{Timeout: 5 * time.Second}
+	if os.Getenv(loopVariable) != "" && runtime.GOOS == "linux" {
+		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}
+	}
+	return d
+}
 
 // send sends a request with body as JSON. path is below the base URL or, with a leading "//", below the root.
 func (c client) send(method, path string, body any) (status int, text []byte, err error) {
@@ -143,7 +153,7 @@ func (a *attacker) count(what string) {
 
 // dial opens a connection and sends text on it.
 func (a *attacker) dial(addr, text string) net.Conn {
-	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	conn, err := dialer().Dial("tcp", addr)
 	if err != nil {
 		a.count("error")
 		return nil

@@ -94,11 +94,11 @@ func TestAttack_LargeReveals(t *testing.T) {
 // A tenant stores as much as it can.
 func TestAttack_LargeValues(t *testing.T) {
 	attack{
-		flags:  []string{"--limit", "tenant_bytes=67108864"},
+		flags:  []string{"--limit", "tenant_bytes=12582912"},
 		limits: []string{"tenant_bytes"},
 		after: func(t *testing.T, v *vault) {
 			// The values, and the database's log.
-			if size := v.disk(t); size > 192<<20 {
+			if size := v.disk(t); size > 96<<20 {
 				t.Errorf("the vault stores %d MiB", size>>20)
 			}
 		},
