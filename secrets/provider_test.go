@@ -53,11 +53,14 @@ func (p *provider) at(t testing.TB) func(*vault.Config) {
 		p.URL+"/token'\nclient_id='miosa'\nclient_auth='none'\nscopes=['read']\n")
 }
 
-// visit opens a link like a user's browser and returns the page where it ends.
+// visit opens a link like a user's browser, continues from the vault's page, and returns the page where it ends.
 func visit(link string) (page string, err error) {
-	c := &http.Client{Transport: &http.Transport{}}
-	defer c.CloseIdleConnections()
-	res, err := c.Get(link)
+	browser := vaulttest.Browser()
+	at, err := vaulttest.Continue(browser, link)
+	if err != nil {
+		return "", err
+	}
+	res, err := browser.Get(at.String())
 	if err != nil {
 		return "", err
 	}

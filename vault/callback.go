@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 	"github.com/Miosa-osa/miosa-env/vault/page"
 	"github.com/Miosa-osa/miosa-env/vault/store"
@@ -43,21 +42,12 @@ func (v *Vault) endOfFlow(r *http.Request, requestID string) (result page.Result
 		return page.Incomplete, "", nil
 	}
 	state := q.Get("state")
-	f, err := v.store.FindFlow(r.Context(), state)
-	switch {
-	case errors.Is(err, api.ErrNotFound):
-		if err = v.limits.failures.Take(limit.Origin(r.RemoteAddr), 1); err == nil {
-			return page.Unknown, "", nil
-		}
-		v.metrics.countRefusal(limit.AddressFailures.String())
-		return page.TooMany, "", nil
-	case errors.Is(err, store.ErrFlowEnded):
-		if status, code := f.Status(); code == "expired" {
-			return page.ResultOf(status, code, v.displayName(f.Provider)), f.Provider, nil
-		}
-		return page.Used, f.Provider, nil
-	case err != nil:
-		return page.Unavailable, "", err
+	f, ended, err := v.pendingFlow(r, state)
+	if ended != nil {
+		return *ended, f.Provider, err
+	}
+	if !v.sameBrowser(r, f, state) {
+		return page.OtherBrowser, f.Provider, nil // the flow continues
 	}
 	p := v.conf.OAuth.Named(f.Provider)
 	if p == nil {

@@ -48,14 +48,13 @@ func (v *Vault) startOAuth(c *call, in api.OAuthRequest) (reply, error) {
 	if err := v.discover(c, p); err != nil {
 		return reply{}, err
 	}
-	link, err := p.AuthorizeURL(c.ctx(), state, f.Verifier(state), redirect, want.Scopes...)
-	if err != nil {
-		return reply{}, v.providerUnavailable(p, err)
+	if _, err := p.AuthorizeURL(c.ctx(), state, f.Verifier(state), redirect, want.Scopes...); err != nil {
+		return reply{}, v.providerUnavailable(p, err) // now, not when a user waits
 	}
 	if err := v.store.AddFlow(c.ctx(), c.actor, f, state); err != nil {
 		return reply{}, err
 	}
-	return reply{body: api.OAuthStart{AuthorizeURL: link, State: state, Provider: p.Name, ExpiresAt: f.ExpiresAt}}, nil
+	return reply{body: api.OAuthStart{AuthorizeURL: connectURL(v.publicURL(), state), State: state, Provider: p.Name, ExpiresAt: f.ExpiresAt}}, nil
 }
 
 // discoverTimeout is how long a call waits for a provider's configuration.
@@ -86,16 +85,15 @@ func (v *Vault) providerUnavailable(p *oauth.Provider, err error) error {
 
 // redirectURI is where the provider sends the browser: the vault's callback, or the requested URI if it is allowed.
 func (v *Vault) redirectURI(requested string) (string, error) {
-	callback := ""
-	if url := v.publicURL(); url != "" {
-		callback = url + oauth.CallbackPath
-	}
-	switch {
-	case requested == "" && callback == "":
+	public := v.publicURL()
+	if public == "" {
 		return "", api.NewError(api.ErrUnavailable, "the vault doesn't know where browsers reach it: public_url isn't set")
-	case requested == "":
+	}
+	callback := public + oauth.CallbackPath
+	if requested == "" {
 		return callback, nil
-	case !v.conf.OAuth.Allows(requested, callback):
+	}
+	if !v.conf.OAuth.Allows(requested, callback) {
 		return "", api.NewError(api.ErrInvalid, "redirect_uri isn't on the list of allowed ones, which is compared byte for byte; leave it out for the vault's own")
 	}
 	return requested, nil

@@ -152,6 +152,7 @@ type connected struct {
 	owner    store.Actor
 	reader   store.Actor
 	key      api.Key
+	cookies  map[string]string // of the user's browser
 }
 
 func (c *connected) open() {
@@ -201,7 +202,7 @@ func newConnected(t testing.TB, life int) *connected {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &connected{t: t, provider: p, conf: Config{
+	c := &connected{t: t, provider: p, cookies: map[string]string{}, conf: Config{
 		Store:  store.Config{DataDir: t.TempDir(), RootKey: keyring.Root{Text: root}, Log: zerolog.New(zerolog.NewTestWriter(t))},
 		Limits: limit.Values{limit.KeyRequests: 1e6, limit.KeyBurst: 1e6, limit.TenantWrites: 1e6, limit.TenantEvents: 1e6}, OAuth: providers,
 	}}
@@ -234,18 +235,52 @@ func (c *connected) start(more map[string]string) (started api.OAuthStart) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	w := c.do("POST", "/egress/oauth/start", string(text))
+	started = decodeStart(c.t, c.do("POST", "/egress/oauth/start", string(text)))
+	started.AuthorizeURL = c.proceed(started.AuthorizeURL)
+	return started
+}
+
+func decodeStart(t testing.TB, w *httptest.ResponseRecorder) (started api.OAuthStart) {
+	t.Helper()
 	if err := json.Unmarshal(w.Body.Bytes(), &started); err != nil || w.Code != http.StatusOK {
-		c.t.Fatalf("status %d: %s", w.Code, w.Body)
+		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}
 	return started
 }
 
-func (c *connected) callback(q url.Values) *httptest.ResponseRecorder {
-	r := httptest.NewRequest("GET", "https://vault.example"+oauth.CallbackPath+"?"+q.Encode(), http.NoBody)
+// browse sends a request of the user's browser, with its cookies.
+func (c *connected) browse(method, link string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, link, http.NoBody)
+	for name, value := range c.cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
 	w := httptest.NewRecorder()
 	c.vault.handler().ServeHTTP(w, r)
 	return w
+}
+
+// proceed continues from the vault's page to the provider, and returns the provider's link.
+func (c *connected) proceed(link string) string {
+	c.t.Helper()
+	if w := c.browse("GET", link); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "Connect Acme?") {
+		c.t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	w := c.browse("POST", link, "Sec-Fetch-Site", "same-origin")
+	_, to, ok := strings.Cut(w.Header().Get("Refresh"), "0; url=")
+	if w.Code != http.StatusOK || !ok {
+		c.t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	for _, cookie := range w.Result().Cookies() {
+		c.cookies[cookie.Name] = cookie.Value
+	}
+	return to
+}
+
+func (c *connected) callback(q url.Values) *httptest.ResponseRecorder {
+	return c.browse("GET", "https://vault.example"+oauth.CallbackPath+"?"+q.Encode())
 }
 
 func (c *connected) status(state string) (s api.OAuthStatus) {

@@ -54,6 +54,8 @@ func keyPage(f *store.KeyFilter) *store.Page { return &f.Page }
 func (v *Vault) openRoutes() map[string]http.HandlerFunc {
 	routes := map[string]http.HandlerFunc{
 		"GET " + oauth.CallbackPath: v.callback,
+		"GET " + oauth.ConnectPath:  v.connectPage,
+		"POST " + oauth.ConnectPath: v.connectPage,
 
 		"GET /{$}":         v.page,
 		"GET /page/{file}": v.page,

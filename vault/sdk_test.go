@@ -59,7 +59,7 @@ func sdkVault(t *testing.T) *vaulttest.Server {
 		_, _ = io.WriteString(w, `{"access_token":"at-of-the-provider","token_type":"bearer","expires_in":3600,"refresh_token":"rt"}`)
 	}))
 	t.Cleanup(provider.Close)
-	return vaulttest.Start(t, vaulttest.WithOAuth(t, "public_url='https://vault.example'\n[[provider]]\nname='acme'\ndisplay_name='Acme'\nauthorize_url='"+
+	return vaulttest.Start(t, vaulttest.WithOAuth(t, "public_url='https://vault.example'\nany_browser=true\n[[provider]]\nname='acme'\ndisplay_name='Acme'\nauthorize_url='"+
 		provider.URL+"/authorize'\ntoken_url='"+provider.URL+"/token'\nclient_id='miosa'\nclient_auth='none'\nscopes=['read']\n"))
 }
 

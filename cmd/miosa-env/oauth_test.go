@@ -9,7 +9,8 @@ import (
 	"net/url"
 	"regexp"
 	"testing"
-	"time"
+
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
 // startProvider starts a server that returns a token for the code "good", and returns the vault's configuration
@@ -37,7 +38,7 @@ scopes = ["repo", "read:org"]
 `, server.URL)
 }
 
-var linkLine = regexp.MustCompile(`(?m)^  (http://\S+/authorize\?\S+)\s*$`)
+var linkLine = regexp.MustCompile(`(?m)^  (http://\S+/oauth/connect\?\S+)\s*$`)
 
 // consent acts as the browser of a user who allows, denies or fails, with the link in text.
 func (s *scriptVault) consent(how, text string) error {
@@ -45,7 +46,8 @@ func (s *scriptVault) consent(how, text string) error {
 	if found == nil {
 		return errors.New("there is no link")
 	}
-	link, err := url.Parse(found[1])
+	browser := vaulttest.Browser()
+	link, err := vaulttest.Continue(browser, found[1])
 	if err != nil {
 		return err
 	}
@@ -60,8 +62,7 @@ func (s *scriptVault) consent(how, text string) error {
 	default:
 		return errors.New("a user allows, denies or fails")
 	}
-	client := http.Client{Timeout: 20 * time.Second}
-	page, err := client.Get(link.Query().Get("redirect_uri") + "?" + back.Encode())
+	page, err := browser.Get(link.Query().Get("redirect_uri") + "?" + back.Encode())
 	if err != nil {
 		return err
 	}

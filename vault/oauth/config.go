@@ -21,6 +21,9 @@ import (
 // CallbackPath is the path of the redirect URI under the vault's public URL.
 const CallbackPath = "/api/v1/egress/oauth/callback"
 
+// ConnectPath is the path of the page that a flow begins at.
+const ConnectPath = "/api/v1/egress/oauth/connect"
+
 // maxFile is the maximum length of a configuration, in bytes.
 const maxFile = 1 << 20
 
@@ -28,6 +31,7 @@ const maxFile = 1 << 20
 type file struct {
 	PublicURL    string         `toml:"public_url"`
 	RedirectURIs []string       `toml:"redirect_uris"`
+	AnyBrowser   bool           `toml:"any_browser"`
 	Machine      machineFile    `toml:"machine"`
 	Providers    []providerFile `toml:"provider"`
 }
@@ -108,7 +112,7 @@ func parse(text []byte, dir string, getenv func(string) string) (*Providers, err
 	if u, err := url.Parse(f.PublicURL); err == nil {
 		f.PublicURL = u.String() // as browsers spell it
 	}
-	ps := &Providers{PublicURL: strings.TrimSuffix(f.PublicURL, "/"), redirectURIs: f.RedirectURIs, machineURLs: f.Machine.TokenURLs}
+	ps := &Providers{PublicURL: strings.TrimSuffix(f.PublicURL, "/"), redirectURIs: f.RedirectURIs, anyBrowser: f.AnyBrowser, machineURLs: f.Machine.TokenURLs}
 	for i, pf := range f.Providers {
 		called := "provider " + cmp.Or(pf.Name, pf.Preset, fmt.Sprint("number ", i+1))
 		p, err := pf.provider(dir, getenv)

@@ -204,6 +204,7 @@ type Providers struct {
 	PublicURL string
 
 	redirectURIs []string
+	anyBrowser   bool
 	machineURLs  []string // token URLs of client credentials that need not be public
 	list         []*Provider
 	resolver     *net.Resolver // of token URLs' hosts; nil: the system's
@@ -244,6 +245,10 @@ func (ps *Providers) Names() (names []string) {
 	}
 	return names
 }
+
+// AnyBrowser reports whether a flow may end in another browser than the one in which its user has continued from the
+// vault's page.
+func (ps *Providers) AnyBrowser() bool { return ps != nil && ps.anyBrowser }
 
 // Allows reports whether a flow may end at a redirect URI: the callback, or one of the configured URIs, compared byte for
 // byte.

@@ -1,5 +1,5 @@
 // Package page has what a vault shows in a browser: the page for a tenant's developer, which is a client of the API
-// like others, and the page that a user sees after connecting an account.
+// like others, and the pages that a user sees before and after connecting an account.
 package page
 
 import (

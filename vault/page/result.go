@@ -36,6 +36,9 @@ var (
 		Text: "It may be too old, or incomplete.", Next: again}
 	Incomplete = Result{Mark: "bad", Title: "This link isn’t complete", status: http.StatusBadRequest,
 		Text: "A part of it is missing, so nothing could be connected.", Next: again}
+	OtherBrowser = Result{Mark: "bad", Title: "Please open the link again", status: http.StatusForbidden,
+		Text: "You didn’t start here in this browser, so nothing was connected. Another person may have sent you a link of theirs.",
+		Next: "If you wanted to connect your account, open the link that you were given again, in this browser, and continue from there."}
 	TooMany = Result{Mark: "bad", Title: "Too many tries", status: http.StatusTooManyRequests,
 		Text: "Too many links from your network weren’t known here.", Next: "Wait a minute, then connect again from where you came from."}
 	Unavailable = Result{Mark: "bad", Title: "This can’t be done right now", status: http.StatusServiceUnavailable,
@@ -87,11 +90,14 @@ var resultStyle string
 var resultPage = template.Must(template.New("result").Parse(resultText))
 
 // resultPolicy allows the page its style and nothing else: no script, no image, no frame around it.
-var resultPolicy = func() string {
+var resultPolicy = policy("'none'")
+
+// policy is that of a page with resultStyle, whose forms may be sent to forms.
+func policy(forms string) string {
 	sum := sha256.Sum256([]byte(resultStyle))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-}()
+		"'; base-uri 'none'; form-action " + forms + "; frame-ancestors 'none'"
+}
 
 // Write answers with the page. It contains nothing of the request, neither code nor state, nor a provider's text.
 func (r Result) Write(w http.ResponseWriter) {

@@ -106,6 +106,17 @@ func (f Flow) Verifier(state string) string {
 	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
 }
 
+// ID is the flow's id. It isn't secret.
+func (f Flow) ID() string { return f.id }
+
+// Browser is the value of the cookie of the browser in which the flow's user has continued from the vault's page. Like
+// Verifier, it takes the state and the salt.
+func (f Flow) Browser(state string) string {
+	m := hmac.New(sha256.New, f.salt)
+	m.Write(api.Frame("miosa-vault browser", state, f.id))
+	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
+}
+
 // TenantID is the id of the tenant that started the flow.
 func (f Flow) TenantID() string { return f.tenant }
 

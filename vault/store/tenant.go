@@ -171,6 +171,14 @@ func (t *txn) mayAdd(id limit.ID, rows string, args ...any) error {
 	return t.allow(quota{id, 1, have + 1})
 }
 
+// TenantName returns the name of a tenant. Errors: ErrNotFound.
+func (s *Store) TenantName(ctx context.Context, id string) (string, error) {
+	return read(ctx, s, Actor{TenantID: id, local: true}, anyKey, func(t *txn) (string, error) {
+		r, err := one(t, "tenant", func(r *tenantRow) []any { return r.stored().fields() }, selectTenants+` WHERE id = $1`, id)
+		return r.name, err
+	})
+}
+
 // TenantNames returns the names of all tenants, oldest first.
 func (s *Store) TenantNames(ctx context.Context) ([]string, error) {
 	return read(ctx, s, operator, anyKey, func(t *txn) ([]string, error) {

@@ -40,6 +40,8 @@ func TestConnect(t *testing.T) {
 		{"by way of an app", byWayOfApp},
 		{"no answer to the code", failedExchange},
 		{"vault away", vaultAway},
+		{"page before", pageBefore},
+		{"past the page", pastPage},
 		{"provider gone", providerGone},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -68,7 +70,7 @@ func consent(t *testing.T, tab context.Context, provider *authserver.Server) {
 	} {
 		begun := s.start(t, test.provider, test.env)
 		s.wantStatus(t, begun, api.FlowPending, "")
-		link, err := url.Parse(begun.AuthorizeURL)
+		link, err := vaulttest.Continue(vaulttest.Browser(), begun.AuthorizeURL)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,6 +109,48 @@ func consent(t *testing.T, tab context.Context, provider *authserver.Server) {
 	}
 }
 
+// pageBefore looks at the page that names who gets access. Names of tenants and scopes are text, whatever is in them.
+func pageBefore(t *testing.T, tab context.Context, provider *authserver.Server) {
+	s := newFixture(t, provider)
+	begun, err := s.tenant.StartOAuth(bounded(t), api.OAuthRequest{Provider: "acme", OAuthSecret: api.OAuthSecret{
+		Scope: "openid <b>repo</b> &amp;", ResourceType: sandbox.Type, ResourceID: sandbox.ID, ExposeAsEnv: "ACME_TOKEN",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := look(t, tab, begun.AuthorizeURL)
+	page.wantText(t, http.StatusOK, "Connect Acme?", "test", "sandbox sb_1", "ACME_TOKEN", "openid", "<b>repo</b>", "&amp;", "only if you expected this")
+	page.fitForm(t, "ask")
+	s.wantStatus(t, begun, api.FlowPending, "")
+
+	// By keyboard, to the provider.
+	do(t, tab, chromedp.Evaluate[chromedp.Void](`document.querySelector("main form button").focus()`), chromedp.KeyEvent("\r"),
+		chromedp.WaitVisible(chromedp.CSS(`input[name=login]`)))
+}
+
+// pastPage sends a user straight to the provider, past the vault's page, as an attacker would whose secret the account is
+// to be connected to.
+func pastPage(t *testing.T, tab context.Context, provider *authserver.Server) {
+	s := newFixture(t, provider)
+	begun := s.start(t, "acme", "ACME_TOKEN")
+	link, err := vaulttest.Continue(vaulttest.Browser(), begun.AuthorizeURL) // the attacker's browser
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := provider.Requests(t, "authorization_code")
+	page := visit(t, tab, link.String(), authserver.SignIn("ada"), authserver.Allow())
+	page.wantText(t, http.StatusForbidden, "Please open the link again", "nothing was connected")
+	if n := provider.Requests(t, "authorization_code") - before; n != 0 {
+		t.Errorf("the code was carried to the provider %d times", n)
+	}
+	s.wantStatus(t, begun, api.FlowPending, "")
+	s.wantNothing(t)
+	page.fit(t, "")
+
+	page = visit(t, tab, begun.AuthorizeURL)
+	page.wantText(t, http.StatusOK, "Acme is connected")
+}
+
 // denied cancels once at sign-in and once at consent.
 func denied(t *testing.T, tab context.Context, provider *authserver.Server) {
 	s := newFixture(t, provider)
@@ -129,13 +173,12 @@ func denied(t *testing.T, tab context.Context, provider *authserver.Server) {
 
 // expired returns too late.
 func expired(t *testing.T, tab context.Context, provider *authserver.Server) {
-	s := newFixture(t, provider, vaulttest.WithFlowTime(time.Second))
+	s := newFixture(t, provider, vaulttest.WithFlowTime(10*time.Second))
 	begun := s.start(t, "acme", "ACME_TOKEN")
-	poll.Until(t, 10*time.Second, "the flow has failed", func() bool { return s.status(t, begun).Status == api.FlowFailed })
-	s.wantStatus(t, begun, api.FlowFailed, "expired")
-
 	before := provider.Requests(t, "authorization_code")
-	page := visit(t, tab, begun.AuthorizeURL, authserver.SignIn("cy"), authserver.Allow())
+	do(t, tab, chromedp.Navigate(begun.AuthorizeURL), browser.Continue(), chromedp.WaitVisible(chromedp.CSS(`input[name=login]`)))
+	poll.Until(t, 20*time.Second, "the flow has failed", func() bool { return s.status(t, begun).Status == api.FlowFailed })
+	page := visit(t, tab, "", authserver.SignIn("cy"), authserver.Allow())
 	page.wantText(t, http.StatusGone, "This link has expired", "connect again", "nothing was stored")
 	s.wantStatus(t, begun, api.FlowFailed, "expired")
 	s.wantNothing(t)
@@ -251,14 +294,14 @@ func taken(t *testing.T, tab context.Context, provider *authserver.Server) {
 // byWayOfApp ends a flow at an app, which passes the query to the vault many times at once, like a button that is
 // pressed repeatedly. One request connects, and the provider gets one token request.
 func byWayOfApp(t *testing.T, tab context.Context, provider *authserver.Server) {
-	s := newFixture(t, provider)
+	s := newFixtureWith(t, provider, "any_browser = true") // the app's server has no cookies
 	begun, err := s.tenant.StartOAuth(bounded(t), api.OAuthRequest{Provider: "acme", RedirectURI: s.app.uri, OAuthSecret: api.OAuthSecret{
 		ResourceType: sandbox.Type, ResourceID: sandbox.ID, ExposeAsEnv: "ACME_TOKEN",
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	do(t, tab, chromedp.Navigate(begun.AuthorizeURL), authserver.SignIn("joe"), authserver.Allow(), chromedp.WaitVisible(chromedp.CSS("#back")))
+	do(t, tab, chromedp.Navigate(begun.AuthorizeURL), browser.Continue(), authserver.SignIn("joe"), authserver.Allow(), chromedp.WaitVisible(chromedp.CSS("#back")))
 	query := <-s.app.brought
 
 	before := provider.Requests(t, "authorization_code")
@@ -329,8 +372,9 @@ func failedExchange(t *testing.T, tab context.Context, provider *authserver.Serv
 func vaultAway(t *testing.T, tab context.Context, provider *authserver.Server) {
 	s := newFixture(t, provider)
 	begun := s.start(t, "acme", "ACME_TOKEN")
+	do(t, tab, chromedp.Navigate(begun.AuthorizeURL), browser.Continue(), chromedp.WaitVisible(chromedp.CSS(`input[name=login]`)))
 	s.vault.Stop(t)
-	do(t, tab, chromedp.Navigate(begun.AuthorizeURL), authserver.SignIn("gus"), authserver.Allow())
+	do(t, tab, authserver.SignIn("gus"), authserver.Allow())
 	link := ""
 	poll.Until(t, 20*time.Second, "the browser was sent back", func() bool {
 		history, err := chromedp.Run(tab, chromedp.NavigationEntries())

@@ -34,6 +34,12 @@ type fixture struct {
 
 func newFixture(t *testing.T, provider *authserver.Server, opts ...vaulttest.Option) *fixture {
 	t.Helper()
+	return newFixtureWith(t, provider, "", opts...)
+}
+
+// newFixtureWith is newFixture with a line of configuration.
+func newFixtureWith(t *testing.T, provider *authserver.Server, line string, opts ...vaulttest.Option) *fixture {
+	t.Helper()
 	secret := func(c authserver.Client) string {
 		path := filepath.Join(t.TempDir(), "secret")
 		if err := os.WriteFile(path, []byte(c.Secret+"\n"), 0o600); err != nil {
@@ -44,6 +50,7 @@ func newFixture(t *testing.T, provider *authserver.Server, opts ...vaulttest.Opt
 	s := &fixture{provider: provider, app: newApp(t)}
 	text := fmt.Sprintf(`
 redirect_uris = [%[7]q]
+%[8]s
 
 [machine]
 token_urls = [%[1]q]
@@ -65,7 +72,7 @@ client_id = %[5]q
 client_secret_file = %[6]q
 client_auth = "post"
 scopes = ["openid", "repo"]
-`, provider.Issuer+"/token", provider.Issuer, provider.Basic.ID, secret(provider.Basic), provider.Post.ID, secret(provider.Post), s.app.uri)
+`, provider.Issuer+"/token", provider.Issuer, provider.Basic.ID, secret(provider.Basic), provider.Post.ID, secret(provider.Post), s.app.uri, line)
 	s.vault = vaulttest.Start(t, append(opts, vaulttest.WithOAuth(t, text))...)
 	provider.AllowRedirect(t, s.callback())
 	provider.AllowRedirect(t, s.app.uri)

@@ -36,8 +36,28 @@ type landing struct {
 	header      http.Header
 }
 
-// visit opens an address in a tab, performs the steps, and ends at the vault's page.
+// visit opens an address in a tab, continues from the vault's page to the provider's, performs the steps, and ends at the
+// page at which the flow ends. Without an address, it goes on from where the tab is.
 func visit(t *testing.T, tab context.Context, address string, steps ...step) landing {
+	t.Helper()
+	var begin []step
+	if address != "" {
+		begin = append(begin, chromedp.Navigate(address))
+	}
+	if strings.Contains(address, oauth.ConnectPath) {
+		begin = append(begin, browser.Continue())
+	}
+	return land(t, tab, oauth.CallbackPath, "main:not(.ask) h1", append(begin, steps...))
+}
+
+// look opens the vault's page before the provider's.
+func look(t *testing.T, tab context.Context, address string) landing {
+	t.Helper()
+	return land(t, tab, oauth.ConnectPath, "main.ask h1", []step{chromedp.Navigate(address)})
+}
+
+// land performs steps that end at a page of the vault, with a path and an element.
+func land(t *testing.T, tab context.Context, path, element string, steps []step) landing {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(tab, 40*time.Second)
 	defer cancel()
@@ -47,7 +67,7 @@ func visit(t *testing.T, tab context.Context, address string, steps ...step) lan
 	)
 	err := chromedp.Listen(ctx, func(event any) {
 		if e, ok := event.(*network.EventResponseReceived); ok && e.Type == network.ResourceTypeDocument &&
-			strings.Contains(e.Response.URL, oauth.CallbackPath) {
+			strings.Contains(e.Response.URL, path) {
 			mu.Lock()
 			last = e.Response
 			mu.Unlock()
@@ -56,8 +76,7 @@ func visit(t *testing.T, tab context.Context, address string, steps ...step) lan
 	if err != nil {
 		t.Fatal(err)
 	}
-	steps = append([]step{chromedp.Navigate(address)}, steps...)
-	if err := chromedp.Do(ctx, append(steps, chromedp.WaitVisible(chromedp.CSS("main h1")))...); err != nil {
+	if err := chromedp.Do(ctx, append(steps, chromedp.WaitVisible(chromedp.CSS(element)))...); err != nil {
 		t.Fatalf("in the browser: %v", err)
 	}
 	mu.Lock()
@@ -106,6 +125,17 @@ func (l landing) wantText(t *testing.T, status int64, title string, texts ...str
 // name, it writes screenshots for the documentation; nothing compares them.
 func (l landing) fit(t *testing.T, name string, secrets ...string) {
 	t.Helper()
+	l.fitFor(t, name, "'none'", "no-referrer", 0, secrets...)
+}
+
+// fitForm is fit for the page with a form, which may only be sent to the vault.
+func (l landing) fitForm(t *testing.T, name string) {
+	t.Helper()
+	l.fitFor(t, name, "'self'", "same-origin", 1)
+}
+
+func (l landing) fitFor(t *testing.T, name, formAction, referrer string, forms int, secrets ...string) {
+	t.Helper()
 	policy := map[string]string{}
 	for directive := range strings.SplitSeq(l.header.Get("Content-Security-Policy"), ";") {
 		key, value, _ := strings.Cut(strings.TrimSpace(directive), " ")
@@ -115,12 +145,12 @@ func (l landing) fit(t *testing.T, name string, secrets ...string) {
 		t.Errorf("the policy lets in the style %q", style)
 	}
 	delete(policy, "style-src")
-	want := map[string]string{"default-src": "'none'", "base-uri": "'none'", "form-action": "'none'", "frame-ancestors": "'none'"}
+	want := map[string]string{"default-src": "'none'", "base-uri": "'none'", "form-action": formAction, "frame-ancestors": "'none'"}
 	if diff := gocmp.Diff(want, policy); diff != "" {
 		t.Errorf("the content security policy (-want +got):\n%s", diff)
 	}
 	for header, want := range map[string]string{
-		"Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+		"Referrer-Policy": referrer, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
 	} {
 		if got := l.header.Get(header); got != want {
 			t.Errorf("%s is %q, want %q", header, got, want)
@@ -141,7 +171,7 @@ func (l landing) fit(t *testing.T, name string, secrets ...string) {
 	}
 	if n := ask(t, l.tab, chromedp.Evaluate[int](`document.scripts.length + document.querySelectorAll("iframe,object,embed,form,link,img").length +
 		performance.getEntriesByType("resource").length +
-		[...document.querySelectorAll("*")].flatMap(e => [...e.attributes]).filter(a => a.name.startsWith("on")).length`)); n != 0 {
+		[...document.querySelectorAll("*")].flatMap(e => [...e.attributes]).filter(a => a.name.startsWith("on")).length`)); n != forms {
 		t.Errorf("the page has %d scripts, frames, forms, handlers or things from elsewhere", n)
 	}
 
@@ -196,7 +226,7 @@ const contrast = `(() => {` + luminance + `
 		return "rgb(255, 255, 255)";
 	};
 	let least = 21;
-	for (const e of document.querySelectorAll("h1,p,code")) {
+	for (const e of document.querySelectorAll("h1,p,code,dt,dd,button")) {
 		const [a, b] = [light(getComputedStyle(e).color), light(behind(e))].sort((x, y) => y - x);
 		least = Math.min(least, (a + 0.05) / (b + 0.05));
 	}

@@ -56,10 +56,10 @@ func (s *screen) at(tab context.Context, steps ...chromedp.Action[chromedp.Void]
 	s.Helper()
 	ctx, cancel := context.WithTimeout(tab, patience)
 	defer cancel()
-	if err := chromedp.Do(ctx, steps...); err != nil {
+	if err := chromedp.Do(ctx, append([]chromedp.Action[chromedp.Void]{browser.Continue()}, steps...)...); err != nil {
 		s.Fatal(err)
 	}
-	for back := "location.href.startsWith(" + quote(s.BaseURL) + ") && document.readyState === 'complete'"; ; {
+	for back := "location.href.startsWith(" + quote(s.BaseURL+"/egress/oauth/callback") + ") && document.readyState === 'complete'"; ; {
 		there, err := chromedp.Run(ctx, chromedp.Evaluate[bool](back))
 		if there {
 			break
@@ -108,13 +108,13 @@ func TestConnect(t *testing.T) {
 		}
 		s.holdsNot("the token", token)
 
-		// Again with the same binding: a new version and no second connection.
+		// Again with the same binding: another secret and no second connection.
 		s.press("Reconnect acme")
 		s.shows("Waiting for you to sign in.")
 		s.at(s.follow("Sign in at Acme in a new tab"), authserver.Allow())
 		s.shows("Acme is connected.")
 		s.press("Close")
-		s.row("acme", "v2 just now")
+		s.row("acme", "v1 just now")
 		if n := eval[int](s, "document.querySelectorAll('tbody tr').length"); n != 1 {
 			t.Errorf("%d connections", n)
 		}
