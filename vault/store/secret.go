@@ -242,6 +242,51 @@ func (s *Store) DeleteSecret(ctx context.Context, a Actor, id string) error {
 	})
 }
 
+// giveUp makes room for the secret that replaces old: its upsert key, and what it counts for the tenant's limits.
+func (t *txn) giveUp(old secretRow) error {
+	size, err := t.sizeOf(old.ID)
+	if err != nil {
+		return err
+	}
+	if err := t.use(usage{secrets: -1, bytes: -size}); err != nil {
+		return err
+	}
+	return t.Exec(`UPDATE secrets SET upsert_key = id WHERE id = $1`, old.ID) // no hash is an id
+}
+
+// replaceSecret moves the bindings of a secret to another one, and deletes it. giveUp was called before.
+func (t *txn) replaceSecret(old secretRow, by api.Secret) error {
+	bound, err := collect(t, (*bindingRow).fields, selectBindings+` WHERE b.secret_id = $1 ORDER BY b.created_at, b.id`, old.ID)
+	if err != nil {
+		return err
+	}
+	moved := api.Event{Action: actBindingMove, SecretID: by.ID, Version: by.Version, Detail: old.ID}
+	for _, b := range bound {
+		b.SecretID = by.ID
+		if err := t.authenticate(&b); err != nil {
+			return err
+		}
+		if err := t.update("bindings", b.ID, columns{{"secret_id", &b.SecretID}, b.rowMAC.column()}); err != nil {
+			return err
+		}
+		t.wake(b.Resource)
+		moved.Bindings = append(moved.Bindings, api.EventRef{ID: b.ID, SecretID: by.ID, Version: by.Version})
+	}
+	if len(bound) > 0 {
+		err := cmp.Or(t.checkSets(`SELECT resource_type, resource_id FROM bindings WHERE secret_id = $1 AND delivery <> 'placeholder'`, by.ID),
+			t.audit(moved))
+		if err != nil {
+			return err
+		}
+	}
+	for _, from := range []string{"oauth_grants WHERE secret_id", "secrets WHERE id"} {
+		if err := t.Exec(`DELETE FROM `+from+` = $1`, old.ID); err != nil {
+			return err
+		}
+	}
+	return t.audit(secretEvent(actSecretDelete, old))
+}
+
 func secretEvent(action string, r secretRow) api.Event {
 	return api.Event{Action: action, SecretID: r.ID, Version: r.Version, ResourceType: orEmpty(r.ResourceType), ResourceID: orEmpty(r.ResourceID),
 		Traffic: api.Traffic{ExternalUserID: orEmpty(r.ExternalUserID), ExternalWorkspaceID: orEmpty(r.ExternalWorkspaceID)}}

@@ -112,15 +112,19 @@ func consent(t *testing.T, tab context.Context, provider *authserver.Server) {
 // pageBefore looks at the page that names who gets access. Names of tenants and scopes are text, whatever is in them.
 func pageBefore(t *testing.T, tab context.Context, provider *authserver.Server) {
 	s := newFixture(t, provider)
+	page := look(t, tab, s.start(t, "acme", "ACME_TOKEN").AuthorizeURL)
+	page.wantText(t, http.StatusOK, "Connect Acme?", "test", "sandbox sb_1", "ACME_TOKEN", "offline_access", "only if you expected this")
+	page.fitForm(t, "ask")
+
 	begun, err := s.tenant.StartOAuth(bounded(t), api.OAuthRequest{Provider: "acme", OAuthSecret: api.OAuthSecret{
 		Scope: "openid <b>repo</b> &amp;", ResourceType: sandbox.Type, ResourceID: sandbox.ID, ExposeAsEnv: "ACME_TOKEN",
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := look(t, tab, begun.AuthorizeURL)
-	page.wantText(t, http.StatusOK, "Connect Acme?", "test", "sandbox sb_1", "ACME_TOKEN", "openid", "<b>repo</b>", "&amp;", "only if you expected this")
-	page.fitForm(t, "ask")
+	page = look(t, tab, begun.AuthorizeURL)
+	page.wantText(t, http.StatusOK, "Connect Acme?", "openid", "<b>repo</b>", "&amp;")
+	page.fitForm(t, "")
 	s.wantStatus(t, begun, api.FlowPending, "")
 
 	// By keyboard, to the provider.
