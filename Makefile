@@ -111,7 +111,7 @@ package: ## deb, rpm and apk packages, archives, SBOMs and SHA256SUMS, into dist
 
 release: package ## everything that a release hands out, verified; nothing is uploaded
 	@case "$(VERSION)" in v*.*.*-*-g* | *-dirty | unknown) echo "release: $(VERSION) isn't a tag on a clean tree: a rehearsal" ;; v*.*.*) ;; *) echo "release: $(VERSION) isn't a tag: a rehearsal" ;; esac
-	$(GO) run ./internal/release -verify -out $(OUT) $(if $(SIGN_KEY),-public-key "$(SIGN_KEY:.pub=).pub",$(if $(PUBLIC_KEY),-public-key "$(PUBLIC_KEY)"))
+	$(GO) run ./internal/release -verify -out $(OUT) $(if $(SIGN_KEY),-public-key "$(SIGN_KEY:.pub=).pub")
 	$(if $(SIGN_KEY),,@echo "release: SHA256SUMS is not signed: give SIGN_KEY=FILE")
 	@echo "release: $(OUT) is complete; nothing was uploaded"
 
