@@ -82,9 +82,11 @@ func (r *runner) stay(ctx context.Context, f *runFlags, signals *signal.Queue) (
 	}()
 	exit, err := s.Run(ctx, signals, r.command, changes)
 	stop()
-	select {
-	case <-ended:
-	case <-time.After(time.Second): // reading an env file again may hang
+	if r.supply.cache != nil { // which may be being written
+		select {
+		case <-ended:
+		case <-time.After(time.Second): // reading an env file again may hang
+		}
 	}
 	return exit, err
 }
