@@ -21,10 +21,6 @@ type DB interface {
 	// started, the end of ctx doesn't interrupt it.
 	Write(ctx context.Context, do func(Tx) error) error
 
-	// ChangedElsewhere runs do on a snapshot, and reports whether another process had committed anything
-	// between the snapshot of the call before and this one.
-	ChangedElsewhere(ctx context.Context, do func(Tx) error) (bool, error)
-
 	// TryWrite writes as much as an ordinary change does, to find out whether there is room.
 	TryWrite(ctx context.Context) error
 

@@ -1,18 +1,17 @@
 package database
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"path"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/vault/database/migrations"
 )
 
-// Migrate runs the numbered files of dir that schema_version doesn't list, all in the one transaction tx, so processes
-// that start together don't interfere. Errors: a schema of a newer program is refused.
-func Migrate(tx Tx, files fs.FS, dir string) error {
+// Migrate runs the migrations that schema_version doesn't list, all in the one transaction tx, so processes that start
+// together don't interfere. dialect translates them. Errors: a schema of a newer program is refused.
+func Migrate(tx Tx, dialect *strings.Replacer) error {
 	if err := tx.Exec(`CREATE TABLE IF NOT EXISTS schema_version (
 		version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)`); err != nil {
 		return fmt.Errorf("read schema version: %w", err)
@@ -21,12 +20,9 @@ func Migrate(tx Tx, files fs.FS, dir string) error {
 	if err := tx.QueryRow(`SELECT COALESCE(MAX(version), 0) FROM schema_version`).Scan(&have); err != nil {
 		return fmt.Errorf("read schema version: %w", err)
 	}
-	entries, err := fs.ReadDir(files, dir) // sorted by name
+	entries, err := migrations.Files.ReadDir(".") // sorted by name
 	if err != nil {
 		return err
-	}
-	if len(entries) == 0 {
-		return errors.New("no migrations")
 	}
 	for _, e := range entries {
 		number, _, _ := strings.Cut(e.Name(), "_")
@@ -36,9 +32,9 @@ func Migrate(tx Tx, files fs.FS, dir string) error {
 		if newest <= have {
 			continue
 		}
-		text, err := fs.ReadFile(files, path.Join(dir, e.Name()))
+		text, err := migrations.Files.ReadFile(e.Name())
 		if err == nil {
-			err = tx.Exec(string(text))
+			err = tx.Exec(dialect.Replace(string(text)))
 		}
 		if err == nil {
 			err = tx.Exec(`INSERT INTO schema_version (version, applied_at) VALUES ($1, $2)`, newest, time.Now().UnixMicro())

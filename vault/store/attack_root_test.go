@@ -54,6 +54,7 @@ func traces(t *testing.T, dir string, texts [][]byte) (found []string) {
 // database open: no file contains a keyset that it wrapped. A rotation that is stopped before it erased them keeps two keys in
 // the root key's file, and so isn't taken for a complete one.
 func TestAttack_OldWrappingAfterRootRotation(t *testing.T) {
+	sqliteOnly(t)
 	dir := t.TempDir()
 	serving, rotating := storeAt(t, dir), storeAt(t, dir)
 	owner := tenant(t, serving, "acme")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -71,6 +72,9 @@ func (t *txn) record(e api.Event, write func(*audit.Log, *api.Event) error) erro
 	l, err := t.auditLog()
 	if err == nil {
 		err = write(l, &e)
+	}
+	if slices.Contains(concerning, e.Action) {
+		t.events = append(t.events, e.ID)
 	}
 	if err != nil {
 		return fmt.Errorf("%w %s: %w", errUnaudited, e.Action, err)

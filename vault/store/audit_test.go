@@ -93,6 +93,7 @@ func TestAuditChain(t *testing.T) {
 
 // Each way in which a writer to the database can change the log is found, by verification or by the next event.
 func TestAttack_AuditTampered(t *testing.T) {
+	sqliteOnly(t)
 	for _, tt := range []struct {
 		name, statement string
 		kind            string // of the problem that is found

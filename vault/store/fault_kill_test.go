@@ -164,6 +164,7 @@ func valueOf(version int64) api.Value {
 // After SIGKILL of a process that opens or writes to a store, the next process finds every acknowledged write, and
 // every value opens. 800 kills; cmd/miosa-vault's TestFault_V1_KilledWhileServing adds 200 under HTTP writes.
 func TestFault_V1_KilledWhileWriting(t *testing.T) {
+	sqliteOnly(t)
 	var all sync.WaitGroup
 	began, kills, writes := time.Now(), 0, make([]int, len(killRounds))
 	for i, rounds := range killRounds {

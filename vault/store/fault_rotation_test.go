@@ -62,6 +62,7 @@ func TestRotatorProcess(t *testing.T) {
 // A process that rotates data keys or the root key is killed at each of its steps in turn. Afterwards every value
 // opens, and another process completes the rotation.
 func TestFault_V4_KilledAtEachStepOfARotation(t *testing.T) {
+	sqliteOnly(t)
 	original := fill(t, t.TempDir(), batchRows+5)
 	for name, root := range map[string]bool{"data keys": false, "root key": true} {
 		t.Run(name, func(t *testing.T) {

@@ -26,7 +26,7 @@ import (
 // authenticated has left it.
 func downgrade(t *testing.T, dir string) {
 	t.Helper()
-	const migrations = "../database/sqlite/migrations/"
+	const migrations = "../database/migrations/"
 	path := filepath.Join(dir, "vault.db")
 	db, err := sql.Open("sqlite", "file:"+path+".old?_pragma=foreign_keys(off)")
 	if err != nil {
@@ -135,6 +135,7 @@ func TestMigrateProcess(t *testing.T) {
 
 // A database of schema 2 gets its rows authenticated when it is opened, once, also if the process is killed meanwhile.
 func TestMigrationKilledAtEachStep(t *testing.T) {
+	sqliteOnly(t)
 	original := fill(t, t.TempDir(), 40)
 	downgrade(t, original.dir)
 	for step := 1; ; step++ {

@@ -172,6 +172,7 @@ func TestUsageIsThatOfTheRows(t *testing.T) {
 
 // A database of schema 2 gets the usage of its rows.
 func TestUsageOfAnOldDatabase(t *testing.T) {
+	sqliteOnly(t)
 	dir := t.TempDir()
 	s := storeAt(t, dir)
 	owner := tenant(t, s, "acme")

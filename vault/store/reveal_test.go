@@ -122,6 +122,7 @@ func TestRevealIsAudited(t *testing.T) {
 
 // A reveal that cannot be audited returns no values.
 func TestRevealWithoutAuditIsRefused(t *testing.T) {
+	sqliteOnly(t)
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
 	bound(t, s, owner, "TOKEN", "v")
@@ -150,6 +151,7 @@ func TestRevealWithoutAuditIsRefused(t *testing.T) {
 
 // A key that another process has just revoked gets that error, not one about the set.
 func TestRevealWithAKeyRevokedElsewhere(t *testing.T) {
+	sqliteOnly(t)
 	for _, tt := range []struct{ name, damage string }{
 		{"whole set", `SELECT 1`},
 		{"a value that doesn't open", `UPDATE secrets SET value = x'00'`},

@@ -401,6 +401,7 @@ func TestAttack_RevivedKey(t *testing.T) {
 
 // The database of an older backup, with the list of today.
 func TestAttack_RestoredBackup(t *testing.T) {
+	sqliteOnly(t)
 	dir := t.TempDir()
 	s := storeAt(t, dir)
 	owner := tenant(t, s, "acme")
@@ -444,6 +445,7 @@ func TestAttack_RestoredBackup(t *testing.T) {
 
 // A revocation that can't be listed isn't made, and one that can't be committed is effective all the same.
 func TestFault_RevocationNotWritten(t *testing.T) {
+	sqliteOnly(t)
 	s := newStore(t)
 	f := newFamily(t, s)
 	folder := s.revocations.Path()

@@ -102,6 +102,7 @@ var errCrash = errors.New("crash")
 // Each rotation is stopped after its first step, then after its second, and so on until it completes. After each
 // stop every value opens, and another run completes the rotation.
 func TestFault_V4_CrashAtEachStepOfARotation(t *testing.T) {
+	sqliteOnly(t)
 	rotations := []struct {
 		name   string
 		rotate func(t *testing.T, s *Store) error
@@ -323,6 +324,7 @@ func TestRotationWhileAnotherProcessWrites(t *testing.T) {
 
 // A rotation that meets a damaged row stops, names the row, and keeps the keys of the others.
 func TestRotationStopsAtADamagedRow(t *testing.T) {
+	sqliteOnly(t)
 	f := fill(t, t.TempDir(), 5)
 	s := storeAt(t, f.dir)
 	var id string

@@ -11,6 +11,7 @@ import (
 // Concurrent writes share a commit but succeed or fail individually: one that is refused or fails does not affect
 // the others.
 func TestWritesThatShareACommit(t *testing.T) {
+	sqliteOnly(t)
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
 	bound(t, s, owner, "TAKEN", "v")

@@ -12,6 +12,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/cache"
 	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/database/postgres"
 	"github.com/Miosa-osa/miosa-env/vault/database/sqlite"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/lastuse"
@@ -33,7 +35,8 @@ import (
 
 // Config configures a store.
 type Config struct {
-	DataDir  string         // folder of the database; created, 0700, unless Existing
+	DataDir  string         // folder of the SQLite database, if Database is "", and of Revocations; created, 0700, unless Existing
+	Database string         // URL of a PostgreSQL database; "": SQLite
 	RootKey  keyring.Root   // wraps the tenants' keysets
 	Existing bool           // return ErrNoVault for a folder without a database, and create nothing
 	Limits   limit.Values   // of tenants
@@ -65,6 +68,16 @@ func (c Config) Validate() error {
 		watch = errors.New("watch interval must be 0 to 1s")
 	}
 	return errors.Join(folder, c.RootKey.Validate(), watch, c.Limits.Validate())
+}
+
+func (c Config) open(ctx context.Context) (database.DB, error) {
+	if c.Database == "" {
+		return sqlite.Open(ctx, c.DataDir)
+	}
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil { // of the revocations
+		return nil, err
+	}
+	return postgres.Open(ctx, c.Database)
 }
 
 func (c Config) missing() error { return fmt.Errorf("%w in %s", ErrNoVault, c.DataDir) }
@@ -104,6 +117,7 @@ type Store struct {
 	db      database.DB
 	keys    *keyring.Keyring
 	hub     *hub
+	own     ownEvents
 	log     zerolog.Logger
 	sets    cache.Cache[topic, []boundRow] // of resources, verified and still encrypted
 	altered alteredRows
@@ -160,7 +174,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if err := c.checkFiles(); err != nil {
 		return nil, err
 	}
-	if c.Existing {
+	if c.Existing && c.Database == "" {
 		found, err := sqlite.Exists(c.DataDir)
 		if err == nil && !found {
 			err = c.missing()
@@ -176,7 +190,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if err := keys.Sweep(); err != nil {
 		c.Log.Warn().Err(err).Msg("old root keys not removed")
 	}
-	db, err := sqlite.Open(ctx, c.DataDir)
+	db, err := c.open(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

@@ -164,7 +164,7 @@ func (t *txn) mayAdd(id limit.ID, rows string, args ...any) error {
 	}
 	most := int64(t.store.limits.Values.Of(id))
 	var have int64
-	if err := t.QueryRow(`SELECT COUNT(*) FROM (`+rows+` LIMIT `+strconv.FormatInt(most, 10)+`) AS some`,
+	if err := t.QueryRow(`SELECT COUNT(*) FROM (`+rows+` LIMIT `+strconv.FormatInt(most, 10)+`) AS counted`,
 		append([]any{t.actor.TenantID}, args...)...).Scan(&have); err != nil {
 		return err
 	}

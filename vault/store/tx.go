@@ -23,6 +23,7 @@ type txn struct {
 	keysets  map[string]*keyring.Keys // by tenant
 	revision int64                    // of the actor's tenant, once keys was called
 	wakes    map[topic]struct{}
+	events   []string   // concerning ones that were audited
 	log      *audit.Log // nil until auditLog
 
 	touched     int  // bindings that a change of their secret has read
@@ -38,6 +39,7 @@ func (s *Store) begin(tx database.Tx, a Actor, do func(*txn) error) (*txn, error
 	if err := do(t); err != nil {
 		return t, err
 	}
+	s.own.add(t.events)
 	changed := map[string]struct{}{}
 	for w := range t.wakes {
 		changed[w.tenant] = struct{}{}

@@ -65,22 +65,67 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// concerning lists the events after which a set may be different, or a key revoked.
-const concerning = `('` + actSecretReplace + `', '` + actSecretRotate + `', '` + actSecretDelete + `', '` +
-	actBindingCreate + `', '` + actBindingDelete + `', '` + actBindingMove + `', '` + actKeyRevoke + `', '` + actKeyReplace + `')`
+// concerning are the events after which a set may be different, or a key revoked.
+var concerning = []string{
+	actSecretReplace, actSecretRotate, actSecretDelete, actBindingCreate, actBindingDelete, actBindingMove, actKeyRevoke, actKeyReplace,
+}
+
+// ownEvents has the ids of the concerning events that this process writes, until it meets them in the log.
+type ownEvents struct {
+	mu  sync.Mutex // guards ids
+	ids map[string]struct{}
+}
+
+// add adds events before their commit. If it fails they remain, so there is a limit.
+func (o *ownEvents) add(ids []string) {
+	const most = 10_000
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ids == nil || len(o.ids) > most {
+		o.ids = map[string]struct{}{}
+	}
+	for _, id := range ids {
+		o.ids[id] = struct{}{}
+	}
+}
+
+// take removes an event, and reports whether it was there.
+func (o *ownEvents) take(id string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, ok := o.ids[id]
+	delete(o.ids, id)
+	return ok
+}
 
 // changedElsewhere reports whether another process has committed a concerning event after event number *seen, and
 // moves *seen to the newest one. Every change is audited in its own transaction, so the audit is enough:
 // reveals and key rotations of other processes wake nobody.
-func (s *Store) changedElsewhere(ctx context.Context, seen *int64) (bool, error) {
-	var newest, events int64
-	foreign, err := s.db.ChangedElsewhere(ctx, func(tx database.Tx) error {
-		// Our own events are read too, so that they aren't taken for another process's the next time.
-		return tx.QueryRow(`SELECT COALESCE(MAX(seq), 0), COALESCE(SUM(CASE WHEN action IN `+concerning+` THEN 1 ELSE 0 END), 0)
-			FROM audit WHERE seq > $1`, *seen).Scan(&newest, &events)
+func (s *Store) changedElsewhere(ctx context.Context, seen *int64) (changed bool, err error) {
+	type event struct {
+		id  string
+		seq int64
+	}
+	return read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (bool, error) {
+		var newest int64
+		if err := t.QueryRow(`SELECT COALESCE(MAX(seq), 0) FROM audit`).Scan(&newest); err != nil || newest <= *seen {
+			return false, err
+		}
+		var c conditions
+		c.add("seq >", *seen)
+		c.add("seq <=", newest)
+		c.in("action", concerning)
+		events, err := collect(t, func(e *event) []any { return []any{&e.id, &e.seq} }, `SELECT id, seq FROM audit`+c.String(), c.args...)
+		if err != nil {
+			return false, err
+		}
+		changed := false
+		for _, e := range events {
+			changed = !s.own.take(e.id) || changed
+		}
+		*seen = newest
+		return changed, nil
 	})
-	*seen = max(*seen, newest)
-	return foreign && events > 0, err
 }
 
 // watch wakes all waiting reveals when another process has changed something. It checks once per interval.

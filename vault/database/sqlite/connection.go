@@ -103,14 +103,18 @@ func (c *connection) statement(query string) (*sql.Stmt, error) {
 	return s, err
 }
 
-func (c *connection) commit() error {
+// Begin implements database.Writer. A client that disconnects doesn't interrupt what others share.
+func (c *connection) Begin() error { return c.begin(context.Background(), "BEGIN IMMEDIATE") }
+
+// Commit implements database.Writer.
+func (c *connection) Commit() error {
 	err := c.Exec("COMMIT")
 	c.open = err != nil
 	return err
 }
 
-// rollback undoes the transaction, unless it was committed. SQLite may have undone it already.
-func (c *connection) rollback() {
+// Rollback implements database.Writer. SQLite may have undone the transaction already.
+func (c *connection) Rollback() {
 	if c.open {
 		_ = c.Exec("ROLLBACK")
 	}

@@ -4,12 +4,12 @@ package sqlite
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"modernc.org/sqlite"
@@ -18,21 +18,14 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
-//go:embed migrations/*.sql
-var migrations embed.FS
-
 const fileName = "vault.db"
 
 // db implements database.DB: a single connection that writes, and a few that read.
 type db struct {
-	writer  *connection      // guarded by turn
+	writer  *connection      // guarded by the turn of Batcher
 	readers chan *connection // those that are idle
-	changes int64            // data_version at the last call of ChangedElsewhere; guarded by turn
 
-	queue queue
-	turn  chan struct{}   // a semaphore of one: holds the token of the goroutine that uses writer
-	open  context.Context // done after Close
-	close context.CancelFunc
+	*database.Batcher
 }
 
 // Files returns the paths of a database's files, which need not exist.
@@ -72,12 +65,12 @@ func Open(ctx context.Context, dir string) (_ database.DB, err error) {
 	}
 	// As durable as fsync, which also writes the file's timestamps. Where there is no fdatasync, fsync stays.
 	_, _ = sqlite.Fdatasync(true)
-	d := &db{readers: make(chan *connection, maxReaders), turn: make(chan struct{}, 1)}
-	d.open, d.close = context.WithCancel(context.WithoutCancel(ctx))
+	d := &db{readers: make(chan *connection, maxReaders)}
 	// synchronous=FULL: an acknowledged write is on the disk. secure_delete: overwritten and deleted data is zeroed, so
 	// the ciphertext of a retired key doesn't remain in free pages.
 	d.writer, err = newConnection(path, "busy_timeout(1)", "journal_mode(wal)", "synchronous(full)", "foreign_keys(on)",
 		"secure_delete(on)", "journal_size_limit(67108864)")
+	d.Batcher = database.NewBatcher(d.writer)
 	for range maxReaders {
 		c, readerErr := newConnection(path, "busy_timeout(10000)", "query_only(on)")
 		d.readers <- c
@@ -97,7 +90,7 @@ func (d *db) prepare(ctx context.Context) error {
 	if err := w.begin(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	defer w.rollback()
+	defer w.Rollback()
 	var mode string
 	if err := w.QueryRow("PRAGMA journal_mode").Scan(&mode); err != nil {
 		return err
@@ -105,13 +98,10 @@ func (d *db) prepare(ctx context.Context) error {
 	if mode != "wal" {
 		return errors.New("this file system can't hold a write-ahead log")
 	}
-	if err := database.Migrate(w, migrations, "migrations"); err != nil {
+	if err := database.Migrate(w, strings.NewReplacer()); err != nil {
 		return err
 	}
-	if err := w.commit(); err != nil {
-		return err
-	}
-	return w.dataVersion(&d.changes)
+	return w.Commit()
 }
 
 // Read implements database.DB.
@@ -119,14 +109,16 @@ func (d *db) Read(ctx context.Context, do func(database.Tx) error) error {
 	var c *connection
 	select {
 	case c = <-d.readers:
-	case <-d.open.Done():
+	case <-d.Closed():
 		return database.ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	defer func() { d.readers <- c }()
-	if d.open.Err() != nil {
+	select {
+	case <-d.Closed():
 		return database.ErrClosed // the connection may be closed too
+	default:
 	}
 	return c.read(do)
 }
@@ -136,29 +128,9 @@ func (c *connection) read(do func(database.Tx) error) error {
 	if err := c.begin(context.Background(), "BEGIN"); err != nil {
 		return err
 	}
-	defer c.rollback()
+	defer c.Rollback()
 	return do(c)
 }
-
-// ChangedElsewhere implements database.DB.
-func (d *db) ChangedElsewhere(ctx context.Context, do func(database.Tx) error) (changed bool, err error) {
-	if err := d.takeTurn(ctx); err != nil {
-		return false, err
-	}
-	defer d.giveTurn()
-	before := d.changes
-	err = d.writer.read(func(tx database.Tx) error {
-		if err := do(tx); err != nil {
-			return err
-		}
-		return d.writer.dataVersion(&d.changes)
-	})
-	return err == nil && d.changes != before, err
-}
-
-// dataVersion reads a number that changes when another process or connection has committed, and doesn't when this
-// connection has: SQLite counts per connection.
-func (c *connection) dataVersion(n *int64) error { return c.QueryRow("PRAGMA data_version").Scan(n) }
 
 // TryWrite implements database.DB. A small write may fit where others don't, so the first one is large.
 func (d *db) TryWrite(ctx context.Context) error {
@@ -174,10 +146,10 @@ func (d *db) TryWrite(ctx context.Context) error {
 
 // Scrub implements database.DB: it moves the write-ahead log into the database and empties it.
 func (d *db) Scrub(ctx context.Context) error {
-	if err := d.takeTurn(ctx); err != nil {
+	if err := d.TakeTurn(ctx); err != nil {
 		return err
 	}
-	defer d.giveTurn()
+	defer d.GiveTurn()
 	// While it waits for readers, nobody writes.
 	if err := d.writer.begin(ctx, "PRAGMA busy_timeout = 1000"); err != nil {
 		return err
@@ -198,12 +170,10 @@ func (d *db) Scrub(ctx context.Context) error {
 
 // Close implements database.DB.
 func (d *db) Close() error {
-	if d.open.Err() != nil {
+	if !d.Batcher.Close() {
 		return nil
 	}
-	d.close()
-	d.turn <- struct{}{} // nobody writes any more
-	defer d.giveTurn()
+	defer d.GiveTurn()
 	problems := []error{d.writer.close()}
 	for range maxReaders {
 		c := <-d.readers

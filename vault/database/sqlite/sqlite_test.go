@@ -3,7 +3,6 @@ package sqlite
 import (
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -50,9 +49,11 @@ func TestReconnects(t *testing.T) {
 	for range cap(d.readers) {
 		count(t, d, `SELECT COUNT(*) FROM numbers`)
 	}
-	d.turn <- struct{}{}
+	if err := d.TakeTurn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	breakIt(d.writer)
-	d.giveTurn()
+	d.GiveTurn()
 	for range cap(d.readers) {
 		c := <-d.readers
 		breakIt(c)
@@ -83,7 +84,9 @@ func TestWritesShareACommit(t *testing.T) {
 			run(t, d, `CREATE TABLE numbers (n BIGINT)`)
 			run(t, d, `CREATE TRIGGER undo BEFORE INSERT ON numbers WHEN NEW.n < 0 BEGIN SELECT RAISE(ROLLBACK, 'no'); END`)
 			const writers, bad = 30, 3
-			d.turn <- struct{}{} // until all are queued
+			if err := d.TakeTurn(t.Context()); err != nil { // until all are queued
+				t.Fatal(err)
+			}
 			done := make(chan error, writers)
 			for i := range writers {
 				go func() {
@@ -96,11 +99,9 @@ func TestWritesShareACommit(t *testing.T) {
 				}()
 			}
 			poll.Until(t, 10*time.Second, "all queued", func() bool {
-				d.queue.mu.Lock()
-				defer d.queue.mu.Unlock()
-				return len(d.queue.jobs) == writers
+				return d.Queued() == writers
 			})
-			d.giveTurn()
+			d.GiveTurn()
 			failed := 0
 			for range writers {
 				if err := <-done; err != nil {
@@ -117,39 +118,14 @@ func TestWritesShareACommit(t *testing.T) {
 	}
 }
 
-// A process detects commits of other processes, not its own.
-func TestChangedElsewhere(t *testing.T) {
-	dir := t.TempDir()
-	ours, theirs := openDB(t, dir), openDB(t, dir)
-	changed := func() bool {
-		t.Helper()
-		got, err := ours.ChangedElsewhere(t.Context(), func(database.Tx) error { return nil })
-		if err != nil {
-			t.Fatal(err)
-		}
-		return got
-	}
-	for i, tt := range []struct {
-		writer *db
-		want   bool
-	}{{ours, false}, {theirs, true}, {ours, false}, {theirs, true}} {
-		changed()
-		run(t, tt.writer, fmt.Sprintf("UPDATE heartbeat SET at = %d WHERE id = 1", i))
-		if got := changed(); got != tt.want {
-			t.Errorf("write %d: changed elsewhere: %t, want %t", i, got, tt.want)
-		}
-	}
-}
-
 func TestClosed(t *testing.T) {
 	d := openDB(t, t.TempDir())
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	nothing := func(database.Tx) error { return nil }
-	_, changed := d.ChangedElsewhere(t.Context(), nothing)
 	for name, err := range map[string]error{
-		"read": d.Read(t.Context(), nothing), "write": d.Write(t.Context(), nothing), "changed": changed, "try": d.TryWrite(t.Context()), "close": d.Close(),
+		"read": d.Read(t.Context(), nothing), "write": d.Write(t.Context(), nothing), "try": d.TryWrite(t.Context()), "close": d.Close(),
 	} {
 		if want := map[bool]error{true: nil, false: database.ErrClosed}[name == "close"]; !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", name, err, want)
@@ -203,9 +179,7 @@ func TestWritePanics(t *testing.T) {
 	for i, do := range []func(database.Tx) error{insert, panics, insert} {
 		results = append(results, write(do))
 		poll.Until(t, 10*time.Second, "the write is queued", func() bool {
-			d.queue.mu.Lock()
-			defer d.queue.mu.Unlock()
-			return len(d.queue.jobs) == i+1
+			return d.Queued() == i+1
 		})
 	}
 	close(leave)

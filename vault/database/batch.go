@@ -1,4 +1,4 @@
-package sqlite
+package database
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
 // Every commit waits for the disk. So that a thousand agents that reveal at once don't wait for a thousand syncs, the
@@ -19,9 +18,34 @@ import (
 // maxBatch is the maximum number of writes that share a commit.
 const maxBatch = 128
 
+// Writer is the connection that a Batcher writes on. Between Begin and Commit or Rollback it is a transaction during which
+// nobody else writes, in any process. It is used by one goroutine at a time.
+type Writer interface {
+	Tx
+	Begin() error
+	Commit() error
+	Rollback() // undoes the transaction, unless it was committed
+}
+
+// Batcher runs the writes of a database, on one connection. It is safe for concurrent use.
+type Batcher struct {
+	writer Writer
+	queue  queue
+	turn   chan struct{}   // a semaphore of one: holds the token of the goroutine that uses writer
+	open   context.Context // done after Close
+	close  context.CancelFunc
+}
+
+// NewBatcher returns the Batcher of a writer.
+func NewBatcher(w Writer) *Batcher {
+	b := &Batcher{writer: w, turn: make(chan struct{}, 1)}
+	b.open, b.close = context.WithCancel(context.Background())
+	return b
+}
+
 // job is one queued write.
 type job struct {
-	do       func(database.Tx) error
+	do       func(Tx) error
 	err      error
 	panicked any           // what do panicked with
 	done     chan struct{} // closed when err and panicked are final
@@ -30,7 +54,7 @@ type job struct {
 var errPanicked = errors.New("a write panicked")
 
 // run calls do, and records a panic: it belongs to the goroutine that queued the job, which may not be this one.
-func (j *job) run(tx database.Tx) (err error) {
+func (j *job) run(tx Tx) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			j.panicked, err = fmt.Sprintf("%v\n\n%s", v, debug.Stack()), errPanicked
@@ -77,35 +101,57 @@ func (q *queue) drop(j *job) bool {
 	return len(q.jobs) < n
 }
 
-// takeTurn waits until no other goroutine uses the writer. SQLite's lock keeps other processes out.
-func (d *db) takeTurn(ctx context.Context) error {
+// Queued is the number of writes that wait for their turn.
+func (b *Batcher) Queued() int {
+	b.queue.mu.Lock()
+	defer b.queue.mu.Unlock()
+	return len(b.queue.jobs)
+}
+
+// TakeTurn waits until no other goroutine uses the writer, which is the caller's until GiveTurn. Errors: ErrClosed, ctx's.
+func (b *Batcher) TakeTurn(ctx context.Context) error {
 	select {
-	case d.turn <- struct{}{}:
+	case b.turn <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if d.open.Err() != nil {
-		d.giveTurn()
-		return database.ErrClosed
+	if b.open.Err() != nil {
+		b.GiveTurn()
+		return ErrClosed
 	}
 	return nil
 }
 
-func (d *db) giveTurn() { <-d.turn }
+// GiveTurn ends the turn that TakeTurn began.
+func (b *Batcher) GiveTurn() { <-b.turn }
 
-// Write implements database.DB.
-func (d *db) Write(ctx context.Context, do func(database.Tx) error) error {
+// Closed is closed by Close.
+func (b *Batcher) Closed() <-chan struct{} { return b.open.Done() }
+
+// Close makes later writes fail with ErrClosed, and waits for the one under way. It reports false if it was called before.
+// The caller has the writer then, and must call GiveTurn when it has closed it.
+func (b *Batcher) Close() bool {
+	if b.open.Err() != nil {
+		return false
+	}
+	b.close()
+	b.turn <- struct{}{}
+	return true
+}
+
+// Write is DB.Write.
+func (b *Batcher) Write(ctx context.Context, do func(Tx) error) error {
 	j := &job{do: do, done: make(chan struct{})}
-	d.queue.add(j)
+	b.queue.add(j)
 	for {
 		select {
 		case <-j.done:
 			return j.result()
-		case d.turn <- struct{}{}:
-			d.commitQueued()
-			d.giveTurn()
+		case b.turn <- struct{}{}:
+			b.commitQueued()
+			b.GiveTurn()
 		case <-ctx.Done():
-			if d.queue.drop(j) {
+			if b.queue.drop(j) {
 				return ctx.Err()
 			}
 			<-j.done // it may have been committed
@@ -115,39 +161,39 @@ func (d *db) Write(ctx context.Context, do func(database.Tx) error) error {
 }
 
 // commitQueued commits the queued jobs. The caller has the turn; its own job may be among them, or done already.
-func (d *db) commitQueued() {
-	jobs := d.queue.take()
+func (b *Batcher) commitQueued() {
+	jobs := b.queue.take()
 	defer func() {
 		for _, j := range jobs {
 			close(j.done)
 		}
 	}()
-	if d.open.Err() != nil {
-		fail(jobs, database.ErrClosed)
+	if b.open.Err() != nil {
+		fail(jobs, ErrClosed)
 		return
 	}
-	if len(jobs) == 0 || d.commit(jobs) {
+	if len(jobs) == 0 || b.commit(jobs) {
 		return
 	}
 	for _, j := range jobs {
 		j.err, j.panicked = nil, nil
-		d.commit([]*job{j})
+		b.commit([]*job{j})
 	}
 }
 
 // commit runs jobs in one transaction. If the database fails one of several jobs, commit returns false with nothing
 // committed: the failure may have undone the others too, so each needs a transaction of its own.
-func (d *db) commit(jobs []*job) bool {
-	tx := d.writer
-	err := tx.begin(context.Background(), "BEGIN IMMEDIATE") // a client that disconnects doesn't interrupt what others share
-	if err != nil {
+func (b *Batcher) commit(jobs []*job) bool {
+	tx := b.writer
+	if err := tx.Begin(); err != nil {
 		fail(jobs, err)
 		return true
 	}
-	defer tx.rollback()
+	defer tx.Rollback()
 	if len(jobs) == 1 {
-		if err = jobs[0].run(tx); err == nil {
-			err = tx.commit()
+		err := jobs[0].run(tx)
+		if err == nil {
+			err = tx.Commit()
 		}
 		jobs[0].err = err
 		return true
@@ -165,7 +211,7 @@ func (d *db) commit(jobs []*job) bool {
 			return false
 		}
 	}
-	if err := tx.commit(); err != nil {
+	if err := tx.Commit(); err != nil {
 		fail(jobs, err)
 	}
 	return true

@@ -1,0 +1,86 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+)
+
+// connection is one connection to the server. pgx keeps its statements prepared. It is not safe for concurrent use.
+//
+// It implements database.Tx for the transaction that begin has started, and database.Writer. Statements don't end with a
+// context, since a client that disconnects must not interrupt what others share; the server limits their time.
+type connection struct {
+	pool *sql.DB
+	conn *sql.Conn // nil: not connected
+	open bool      // a transaction
+}
+
+// Begin implements database.Writer. The lock keeps the writes of other processes out until the transaction ends.
+func (c *connection) Begin() error {
+	if err := c.begin("BEGIN"); err != nil {
+		return err
+	}
+	err := c.Exec("SELECT pg_advisory_xact_lock(hashtextextended('miosa-vault ' || current_schema(), 0))")
+	if err != nil {
+		c.Rollback()
+	}
+	return err
+}
+
+// begin starts a transaction with a statement. It connects again if the connection is broken.
+func (c *connection) begin(statement string) (err error) {
+	for try := 1; ; try++ {
+		if c.conn == nil {
+			c.conn, err = c.pool.Conn(context.Background())
+		}
+		if c.conn != nil {
+			err = c.Exec(statement)
+		}
+		if err == nil || !broken(err) || try == 2 {
+			c.open = err == nil
+			return err
+		}
+		c.close()
+	}
+}
+
+// Commit implements database.Writer.
+func (c *connection) Commit() error {
+	err := c.Exec("COMMIT")
+	c.open = err != nil
+	return err
+}
+
+// Rollback implements database.Writer.
+func (c *connection) Rollback() {
+	if c.open && c.Exec("ROLLBACK") != nil {
+		c.close() // which ends the transaction too
+	}
+	c.open = false
+}
+
+// close closes the connection, and doesn't return it to the pool: it may be broken or in a transaction.
+func (c *connection) close() {
+	if c.conn != nil {
+		_ = c.conn.Raw(func(any) error { return driver.ErrBadConn })
+		_ = c.conn.Close()
+	}
+	c.conn = nil
+}
+
+// Exec implements database.Tx.
+func (c *connection) Exec(query string, args ...any) error {
+	_, err := c.conn.ExecContext(context.Background(), query, args...)
+	return err
+}
+
+// Query implements database.Tx.
+func (c *connection) Query(query string, args ...any) (*sql.Rows, error) {
+	return c.conn.QueryContext(context.Background(), query, args...)
+}
+
+// QueryRow implements database.Tx.
+func (c *connection) QueryRow(query string, args ...any) *sql.Row {
+	return c.conn.QueryRowContext(context.Background(), query, args...)
+}
