@@ -175,6 +175,7 @@ func TestExportIsVerified(t *testing.T) {
 
 // A resource key that reveals 50 bindings without end makes the database no larger, and each reveal is counted.
 func TestAttack_RevealsFillDisk(t *testing.T) {
+	sqliteOnly(t)
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
 	for i := range 50 {
