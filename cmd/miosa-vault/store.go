@@ -23,6 +23,9 @@ type storeFlags struct {
 	rootKeyFile string
 	shared      bool
 	revocations string
+
+	database     string
+	databaseFile string
 }
 
 // Parts of help texts: when a command creates a missing folder and database.
@@ -34,6 +37,9 @@ const (
 
 func (f *storeFlags) add(flags *pflag.FlagSet, making string) {
 	flags.StringVar(&f.dataDir, "data-dir", "", "`DIR` the folder of the database"+making+" (required)")
+	flags.StringVar(&f.database, "database", "",
+		"`URL` a PostgreSQL database, without a password, instead of one in the data folder; also "+databaseEnv+", or the systemd credential "+databaseCredential)
+	flags.StringVar(&f.databaseFile, "database-file", "", "`FILE` contains the URL of the PostgreSQL database")
 	flags.StringVar(&f.rootKeyFile, "root-key-file", "",
 		"`FILE` the root key; without it the systemd credential "+keyring.Credential+", then "+keyring.EnvName)
 	flags.BoolVar(&f.shared, "allow-shared", false, "let other users be able to change the database, the root key, or a directory above them")
@@ -58,7 +64,11 @@ func (f *storeFlags) config(p *program, log zerolog.Logger) (store.Config, error
 		return store.Config{}, cli.WithHint(fmt.Errorf("erase %s from the environment: %w", keyring.EnvName, err),
 			"mount /proc, or name a file with --root-key-file")
 	}
-	return store.Config{DataDir: f.dataDir, RootKey: root, Revocations: f.revocations, Shared: f.shared, Log: log}, nil
+	database, err := f.databaseURL(p)
+	if err != nil {
+		return store.Config{}, err
+	}
+	return store.Config{DataDir: f.dataDir, Database: database, RootKey: root, Revocations: f.revocations, Shared: f.shared, Log: log}, nil
 }
 
 // withStoreHint adds a hint to an error of store.Open.

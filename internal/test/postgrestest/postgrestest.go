@@ -20,6 +20,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver pgx
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // server is a running server.
@@ -78,7 +79,7 @@ func Stop() {
 	}
 }
 
-// account returns the user whom the server runs as: it refuses to run as root.
+// account returns the user that the server runs as; nil: this process's. It refuses to run as root.
 func account() (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil
@@ -127,18 +128,11 @@ func start() (*server, error) {
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
-	deadline := time.Now().Add(time.Minute)
-	for {
-		err := s.exec(context.Background(), "SELECT 1")
-		if err == nil {
-			return s, nil
-		}
-		if time.Now().After(deadline) {
-			s.stop()
-			return nil, fmt.Errorf("postgres: %w\n%s", err, log.String())
-		}
-		time.Sleep(20 * time.Millisecond)
+	if !poll.Within(time.Minute, func() bool { err = s.exec(context.Background(), "SELECT 1"); return err == nil }) {
+		s.stop()
+		return nil, fmt.Errorf("postgres: %w\n%s", err, log.String())
 	}
+	return s, nil
 }
 
 // url returns the URL of a schema.
