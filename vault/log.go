@@ -12,6 +12,10 @@ import (
 func (v *Vault) listAudit(c *call, f store.AuditFilter) (reply, error) {
 	switch f.GroupBy {
 	case "":
+		// A page of a thousand events, most of which list few bindings.
+		if err := c.memory.Grow(c.ctx(), 4*listMemory); err != nil {
+			return reply{}, err
+		}
 		events, next, err := v.store.Audit(c.ctx(), c.actor, f)
 		return listOf("events", events, next), err
 	case "host":

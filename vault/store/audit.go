@@ -118,7 +118,7 @@ type AuditFilter = audit.Filter
 
 // readLog returns the results of do, which reads the log of the actor's tenant in one snapshot.
 func readLog[T any](ctx context.Context, s *Store, a Actor, do func(*audit.Log) (T, error)) (T, error) {
-	return read(ctx, s, a, actAuditRead, func(t *txn) (result T, err error) {
+	return readMuch(ctx, s, a, actAuditRead, pageBytes, func(t *txn) (result T, err error) {
 		l, err := t.auditLog()
 		if err != nil {
 			return result, err
