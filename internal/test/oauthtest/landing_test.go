@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/browser"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
@@ -128,10 +129,22 @@ func (l landing) fit(t *testing.T, name string, secrets ...string) {
 	l.fitFor(t, name, "'none'", "no-referrer", 0, secrets...)
 }
 
-// fitForm is fit for the page with a form, which may only be sent to the vault.
+// fitForm is fit for the page with a form, which may only be sent to the vault. axe-core finds nothing wrong with it.
 func (l landing) fitForm(t *testing.T, name string) {
 	t.Helper()
 	l.fitFor(t, name, "'self'", "same-origin", 1)
+	source, err := os.ReadFile(needs.NPM(t, "axe-core"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(t, l.tab, chromedp.Evaluate[bool](string(source)+";true"))
+	for _, scheme := range []browser.Feature{browser.Light, browser.Dark} {
+		do(t, l.tab, browser.Media(scheme))
+		for _, problem := range ask(t, l.tab, chromedp.Evaluate[[]string](`axe.run(document, { resultTypes: ['violations'] }).then((r) =>
+			r.violations.flatMap((v) => v.nodes.map((n) => v.id + ': ' + v.help + ': ' + n.target + ': ' + n.failureSummary)))`, chromedp.EvalAwaitPromise)) {
+			t.Error(problem)
+		}
+	}
 }
 
 func (l landing) fitFor(t *testing.T, name, formAction, referrer string, forms int, secrets ...string) {
