@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
@@ -85,6 +86,7 @@ func silent() (handle http.HandlerFunc, running *atomic.Int32, end func()) {
 // A tenant has 64 tokens whose token URLs, each at another host, stop answering. The tokens of another tenant are renewed
 // before they expire, and the first tenant's own calls are refused when they need another request.
 func TestAttack_HangingTokenURLs(t *testing.T) {
+	needs.Long(t, "requests hang for their full time")
 	t.Parallel() // most of it is waiting
 	const urls = 64
 	c := newConnected(t, 6)
@@ -145,6 +147,7 @@ func nudgeScheduler(t *testing.T, c *connected) {
 // An issuer accepts connections and doesn't answer. Tenants that start flows there get an error within seconds, no claim
 // is held while the issuer is asked, and flows, reveals and renewals of others at another provider go on.
 func TestAttack_HangingIssuer(t *testing.T) {
+	needs.Long(t, "requests hang for their full time")
 	t.Parallel() // most of it is waiting
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

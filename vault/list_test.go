@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
@@ -60,6 +61,7 @@ func fill(t *testing.T, s *vaulttest.Server, n, metadata int) {
 // A list is complete without a limit, however many pages the vault reads it in, and with one, its pages are those that the limit
 // asks for.
 func TestLongLists(t *testing.T) {
+	needs.Long(t, "it stores a thousand secrets, bindings and keys")
 	s := vaulttest.Start(t)
 	const n = 1203
 	fill(t, s, n, 0)

@@ -21,6 +21,7 @@ const quotes = "'\"$ \r\n"
 // TestMaskQuotedByShells checks that values are masked in traces of shells and as quoted by their builtins and other
 // commands. Each script prints $VALUE once, beside the characters of quotes and trim.
 func TestMaskQuotedByShells(t *testing.T) {
+	needs.Long(t, "it runs hundreds of commands in shells")
 	trace := "set -x; : \"$VALUE\""
 	assign := "set -x; v=$VALUE"
 	for _, tc := range []struct {

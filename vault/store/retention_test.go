@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 )
 
@@ -175,6 +176,7 @@ func TestExportIsVerified(t *testing.T) {
 
 // A resource key that reveals 50 bindings without end makes the database no larger, and each reveal is counted.
 func TestAttack_RevealsFillDisk(t *testing.T) {
+	needs.Long(t, "it reveals for seconds")
 	sqliteOnly(t)
 	s := newStore(t)
 	owner := tenant(t, s, "acme")

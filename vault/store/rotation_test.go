@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/canary"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
@@ -102,6 +103,7 @@ var errCrash = errors.New("crash")
 // Each rotation is stopped after its first step, then after its second, and so on until it completes. After each
 // stop every value opens, and another run completes the rotation.
 func TestFault_V4_CrashAtEachStepOfARotation(t *testing.T) {
+	needs.Long(t, "it rotates a large store at each of its steps")
 	sqliteOnly(t)
 	rotations := []struct {
 		name   string

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 // TestFormsAreLong checks that no form is so short that it could occur in ordinary text by chance.
@@ -64,6 +66,7 @@ func TestFormsOfTwo(t *testing.T) {
 // TestFormsOfLongValues checks that the forms added to basic forms and lines are limited in size, and that short values
 // get theirs first.
 func TestFormsOfLongValues(t *testing.T) {
+	needs.Long(t, "it encodes values of a MiB")
 	var long strings.Builder
 	for i := 0; long.Len() < 1<<20; i++ {
 		long.WriteString(`{"name": "a <b> & 'c'", "number": ` + strconv.Itoa(i) + "},\n")
