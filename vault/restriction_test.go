@@ -273,10 +273,10 @@ func TestRevokeOverTheAPI(t *testing.T) {
 		t.Errorf("answer %+v", got)
 	}
 	wantRefusal(t, ask(t, s, parent, "GET", "/egress/secrets", ""), api.ErrUnauthorized, "")
-	// The child replaces itself; its successor has its place in the tree.
+	// The child replaces itself; its successor is under it.
 	a := ask(t, s, child, "POST", "/egress/keys/"+childID+"/replace", `{"grace_seconds":0,"expires_at":"2100-01-01T00:00:00Z"}`)
 	successor := decode[struct{ Data api.IssuedKey }](t, a).Data
-	if a.status != http.StatusCreated || successor.ParentID != parentID || successor.Label != "deploy" || successor.ExpiresAt == nil {
+	if a.status != http.StatusCreated || successor.ParentID != childID || successor.Label != "deploy" || successor.ExpiresAt == nil {
 		t.Errorf("status %d, successor %s under %s", a.status, successor.ID, successor.ParentID)
 	}
 	wantRefusal(t, ask(t, s, child, "GET", "/egress/secrets", ""), api.ErrUnauthorized, "")

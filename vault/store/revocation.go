@@ -200,8 +200,9 @@ type Replacement struct {
 	Never     bool          // with ExpiresAt nil: the successor doesn't expire
 }
 
-// ReplaceKey creates a successor of a key, with its label, resource, restrictions and parent, which takes over the keys
-// that the old key has created. The old key ends after the grace period.
+// ReplaceKey creates a successor of a key, with its label, resource and restrictions, which takes over the keys that the
+// old key has created. It has the old key's parent if the actor's key is above the old one, and else is under the actor's key:
+// revoking a leaked key with what it has created includes it. The old key ends after the grace period.
 // Errors: ErrNotFound; ErrConflict for a revoked key; ErrInvalid; ErrDenied for a resource key.
 func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacement) (api.IssuedKey, error) {
 	defer s.authenticated.Store(new(authCache))
@@ -228,9 +229,24 @@ func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacemen
 		if r.ExpiresAt == nil && !r.Never && old.ExpiresAt != nil {
 			k.ExpiresAt = new(t.now.Add(old.ExpiresAt.Sub(old.CreatedAt)))
 		}
+		// The rows that say that the old key is under the actor's aren't verified, so that isn't enough.
+		if k.Restrictions, err = t.restricted(api.KeyRequest{Resource: old.Resource, Restrictions: old.Restrictions}); err != nil {
+			return err
+		}
 		prefix := api.ResourceKeyPrefix
 		if k.Resource == (api.Resource{}) {
 			prefix = api.TenantKeyPrefix
+		} else if err := t.mayUseResource(actKeyReplace, k.Resource); err != nil {
+			return err
+		}
+		stay, err := t.above(a.KeyID)
+		if err != nil {
+			return err
+		}
+		if above, err := t.above(old.ParentID); err != nil {
+			return err
+		} else if !a.local && !slices.Contains(above, a.KeyID) {
+			k.ParentID = a.KeyID
 		}
 		key = api.NewKey(prefix)
 		if err := t.insertKey(&k, key); err != nil {
@@ -239,7 +255,7 @@ func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacemen
 		if err := t.audit(api.Event{Action: actKeyReplace, TargetKeyID: old.ID, ResourceType: old.Resource.Type, ResourceID: old.Resource.ID, Detail: k.ID}); err != nil {
 			return err
 		}
-		if err := t.adopt(old.ID, k.ID); err != nil {
+		if err := t.adopt(old.ID, k.ID, append(stay, k.ID)); err != nil { // a key doesn't come under itself
 			return err
 		}
 		return t.endLater(old, t.now.Add(r.Grace))
@@ -251,13 +267,19 @@ func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacemen
 	return k.IssuedKey, nil
 }
 
-// adopt makes a key the parent of those that another has created.
-func (t *txn) adopt(from, to string) error {
+// above returns the ids of a key and of those that it is under, directly or through other keys.
+func (t *txn) above(id string) ([]string, error) {
+	return collect(t, itself, `WITH RECURSIVE above (id) AS (SELECT CAST($1 AS TEXT)
+		UNION SELECT k.parent_id FROM api_keys k JOIN above ON k.id = above.id) SELECT id FROM above`, id)
+}
+
+// adopt makes a key the parent of those that another has created, except some.
+func (t *txn) adopt(from, to string, stay []string) error {
 	var c conditions
 	c.add("k.parent_id =", from)
 	children, err := t.listKeys(c)
 	for i := range children {
-		if err == nil {
+		if err == nil && !slices.Contains(stay, children[i].ID) {
 			children[i].ParentID = to
 			err = t.updateKey(&children[i], column{"parent_id", &to})
 		}

@@ -175,7 +175,7 @@ func (s *Store) refusal(err error, writing bool) error {
 
 // checkKey returns an error if the actor's key was revoked or has expired since it was authenticated: a request that
 // waited doesn't outlive its key. It sets what is different in the row now: the actor of a flow has
-// no restrictions yet, and a replaced key expires earlier.
+// no mac and no restrictions yet, and a replaced key expires earlier.
 func (t *txn) checkKey(a Actor) error {
 	if a.local {
 		return nil
@@ -187,7 +187,7 @@ func (t *txn) checkKey(a Actor) error {
 		return errKey
 	case err != nil:
 		return err
-	case string(mac) == a.mac: // the row is as it was when the key was authenticated
+	case a.mac != "" && string(mac) == a.mac: // the row is as it was when the key was authenticated
 		if t.ended(&Key{IssuedKey: api.IssuedKey{ID: a.KeyID, ExpiresAt: a.ExpiresAt}}) {
 			return errKey
 		}
