@@ -121,7 +121,7 @@ func (l *Log) afterNewest() (*chain, error) {
 func (l *Log) Start() (events int64, err error) {
 	c := &chain{}
 	for seq := int64(-1 << 63); ; {
-		batch, err := l.batch(seq, batchEvents)
+		batch, _, err := l.batch(seq, batchEvents)
 		if err != nil {
 			return 0, err
 		}

@@ -138,9 +138,20 @@ func (l *Log) eachEvent(query string, args []any, each func(*eventRow) bool) err
 	return rows.Err()
 }
 
-// batch returns the next events of the chain after the one with the given seq.
-func (l *Log) batch(after int64, limit int) ([]eventRow, error) {
-	return l.events(selectEvents+` WHERE a.tenant_id = $1 AND a.seq > $2 ORDER BY a.seq LIMIT $3`, l.Tenant, after, limit)
+// maxRead is about how many bytes of events are read at once: an event may list thousands of bindings.
+const maxRead = 2 << 20
+
+// batch returns the next events of the chain after the one with the given seq, at most limit and about maxRead bytes. more
+// reports whether there may be more.
+func (l *Log) batch(after int64, limit int) (list []eventRow, more bool, err error) {
+	size := int64(0)
+	err = l.eachEvent(selectEvents+` WHERE a.tenant_id = $1 AND a.seq > $2 ORDER BY a.seq LIMIT $3`, []any{l.Tenant, after, limit}, func(r *eventRow) bool {
+		list = append(list, *r)
+		size += sizeOf(&r.Event)
+		more = len(list) == limit || size >= maxRead
+		return size < maxRead
+	})
+	return list, more, err
 }
 
 func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }

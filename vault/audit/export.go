@@ -29,7 +29,7 @@ func (l *Log) Export(after ExportedEvent, limit int) ([]ExportedEvent, error) {
 		}
 		after.row, after.Hash = -1<<63, hexOf(c.prunedHash)
 	}
-	rows, err := l.batch(after.row, limit)
+	rows, _, err := l.batch(after.row, limit)
 	list := make([]ExportedEvent, len(rows))
 	for i := range rows {
 		list[i] = ExportedEvent{rows[i].Event, after.Hash, rows[i].seq}

@@ -33,7 +33,7 @@ type Filter struct {
 type selection struct {
 	from  string     // a table as a, and the index as i
 	where Conditions // of rows of the index
-	match string     // an expression; "1": all rows
+	match string     // an expression; "1 = 1": all rows
 }
 
 // selection returns the query of a filter.
@@ -72,7 +72,7 @@ func (l *Log) selection(f *Filter) selection {
 	}
 	s.where, s.match = c, strings.Join(match.Terms, " AND ")
 	if s.match == "" {
-		s.match = "1"
+		s.match = "1 = 1" // PostgreSQL has booleans
 	}
 	return s
 }
@@ -105,16 +105,17 @@ func (l *Log) List(f Filter) (events []api.Event, next string, err error) {
 	}
 	events = []api.Event{}
 	var last eventRow
-	examined := 0
+	examined, size := 0, int64(0)
 	err = l.eachEvent(selectColumns+s.match+` FROM `+s.from+` JOIN audit a ON a.seq = i.seq AND a.tenant_id = i.tenant_id`+joinRepeats+s.where.String()+
 		` ORDER BY i.at`+o.order+`, i.seq`+o.order+` LIMIT `+strconv.Itoa(maxExamined+1), s.where.Args, func(r *eventRow) bool {
-		if examined == maxExamined || r.match && len(events) == limit {
+		if examined == maxExamined || r.match && (len(events) == limit || size >= maxRead) {
 			next = o.name + strconv.FormatInt(last.Timestamp.UnixMicro(), 36) + "." + strconv.FormatInt(last.seq, 36)
 			return false
 		}
 		examined++
 		if last = *r; r.match {
 			events = append(events, r.Event)
+			size += sizeOf(&r.Event)
 		}
 		return true
 	})

@@ -69,7 +69,7 @@ func (s *Logs) Prune(ctx context.Context, tenant, keyID string, through int64) (
 		if err != nil {
 			return events, err
 		}
-		if events += int64(removed); removed < batchEvents {
+		if events += int64(removed); removed == 0 {
 			return events, nil
 		}
 		if s.Step != nil {

@@ -107,7 +107,7 @@ func (l *Log) Prune(through int64, limit int) (removed int, err error) {
 		return 0, invalid("there is no event " + itoa(through) + " yet: the newest one is " + itoa(c.number))
 	}
 	through = min(through, c.number-1)
-	rows, err := l.batch(-1<<63, limit)
+	rows, _, err := l.batch(-1<<63, limit)
 	if err != nil {
 		return 0, err
 	}

@@ -79,7 +79,7 @@ func (v *Verifier) Next(l *Log, limit int) (check api.AuditCheck, err error) {
 		v.started, v.number, v.hash = true, c.prunedNumber, c.prunedHash
 		v.meet(c.prunedNumber, c.prunedHash)
 	}
-	rows, err := l.batch(v.seq, limit)
+	rows, more, err := l.batch(v.seq, limit)
 	if err != nil {
 		return check, err
 	}
@@ -92,7 +92,7 @@ func (v *Verifier) Next(l *Log, limit int) (check api.AuditCheck, err error) {
 		check.Checked++
 	}
 	check.Seq = v.number
-	if check.Complete = len(rows) < limit; check.Complete {
+	if check.Complete = !more; check.Complete {
 		check.Problem = v.end(c)
 	}
 	return check, nil

@@ -279,3 +279,20 @@ func TestAuditExaminesInPages(t *testing.T) {
 		t.Errorf("%d events (-got +want)\n%s", len(want), diff)
 	}
 }
+
+func TestAuditHosts(t *testing.T) {
+	s := newStore(t)
+	a := tenant(t, s, "acme")
+	for _, host := range []string{"a.example", "b.example", "b.example", ""} {
+		err := s.write(t.Context(), a, anyKey, func(t *txn) error { return t.audit(api.Event{Action: "request", Traffic: api.Traffic{Host: host}}) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []AuditFilter{{}, {Action: "request"}, {KeyID: a.KeyID, ResourceType: ""}} {
+		hosts, err := s.AuditHosts(t.Context(), a, f)
+		if err != nil || len(hosts) != 2 || hosts[0].Host != "b.example" || hosts[0].Count != 2 || hosts[1].Count != 1 {
+			t.Errorf("filter %+v: %+v, %v", f, hosts, err)
+		}
+	}
+}
