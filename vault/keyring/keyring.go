@@ -28,12 +28,18 @@ type Keyring struct {
 
 	mu      sync.Mutex // guards the fields below
 	root    opened
-	tenants map[string]*Keys // by tenant id, in the newest generation seen
+	tenants map[string]unwrapped // by tenant id, in the newest generation seen
+}
+
+// unwrapped is a tenant's keyset and what it was stored as.
+type unwrapped struct {
+	*Keys
+	from []byte
 }
 
 // New reads the root keyset.
 func New(source Root) (*Keyring, error) {
-	k := &Keyring{source: source, tenants: map[string]*Keys{}}
+	k := &Keyring{source: source, tenants: map[string]unwrapped{}}
 	return k, k.reloadLocked()
 }
 
@@ -109,15 +115,15 @@ func (w Wrapped) aad() []byte {
 	return api.Frame("miosa-vault keyset", w.Tenant, strconv.FormatInt(w.Generation, 10))
 }
 
-// Unwrap opens a tenant's keyset. A cached one is used only if it has the same generation, so a transaction
-// never encrypts with a key that is being retired, in whichever process.
+// Unwrap opens a tenant's keyset. A cached one is used only if it is stored in the same form and generation, so a transaction
+// never encrypts with a key that is being retired, in whichever process, or that the database has lost.
 // Errors: ErrUnknownRoot; api.ErrInternal for a keyset that was altered.
 func (k *Keyring) Unwrap(w Wrapped) (*Keys, error) {
 	k.mu.Lock()
 	cached := k.tenants[w.Tenant]
 	k.mu.Unlock()
-	if cached != nil && cached.generation == w.Generation {
-		return cached, nil
+	if cached.Keys != nil && cached.generation == w.Generation && bytes.Equal(cached.from, w.Keyset) {
+		return cached.Keys, nil
 	}
 	root, err := k.rootWith(w.RootKeyID)
 	if err != nil {
@@ -131,8 +137,8 @@ func (k *Keyring) Unwrap(w Wrapped) (*Keys, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	// A reader of an older snapshot doesn't replace a newer keyset.
-	if newest := k.tenants[w.Tenant]; newest == nil || newest.generation < w.Generation {
-		k.tenants[w.Tenant] = keys
+	if newest := k.tenants[w.Tenant]; newest.Keys == nil || newest.generation <= w.Generation {
+		k.tenants[w.Tenant] = unwrapped{keys, w.Keyset}
 	}
 	return keys, nil
 }

@@ -46,3 +46,33 @@ func TestFindRootKey(t *testing.T) {
 		t.Error("found a root key where there is none")
 	}
 }
+
+// A database that loses a rotation, as in a failover, and is rotated again has the same generation with another key.
+func TestUnwrapAfterLostRotation(t *testing.T) {
+	text, err := NewRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := New(Root{Text: text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := NewKeys("ten_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		rotated, err := first.WithNewKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := ring.Wrap(rotated, ring.root.primary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ring.Unwrap(w)
+		if err != nil || got.Current() != rotated.Current() {
+			t.Errorf("the current key isn't the one that is stored: %v", err)
+		}
+	}
+}

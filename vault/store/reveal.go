@@ -42,10 +42,18 @@ func (s *Store) state(ctx context.Context, a Actor, r api.Resource) (now state, 
 	if err := s.mayReveal(ctx, a, r); err != nil {
 		return now, err
 	}
-	bound, err := read(ctx, s, a, anyKey, func(t *txn) ([]boundRow, error) {
-		now.keyExpiry = t.actor.ExpiresAt
-		return t.bound(r, labelsOnly)
-	})
+	var bound []boundRow
+	for size := int64(0); ; {
+		bound, err = readMuch(ctx, s, a, anyKey, int(size), func(t *txn) ([]boundRow, error) {
+			now.keyExpiry = t.actor.ExpiresAt
+			return t.bound(r, size, true)
+		})
+		large, ok := errors.AsType[*largeSet](err)
+		if !ok {
+			break
+		}
+		size = large.size // many reveals may wait for it: they take the turns of large operations
+	}
 	if err != nil {
 		return now, err
 	}
@@ -72,38 +80,36 @@ type boundRow struct {
 // smallSet is the size of a set, in bytes, that is read without reserving memory for it.
 const smallSet = 64 << 10
 
-// labelsOnly is the most that bound reads of a set's values if there need not be any.
-const labelsOnly = -1
-
 // largeSet is the error of a set that needs memory.
 type largeSet struct{ size int64 }
 
 func (*largeSet) Error() string { return "the set is large" }
 
-// bound returns the set of a resource without expired secrets, sorted by variable name. t only reads. With labelsOnly a large
-// set may have no values. Errors: *largeSet for a set that has more than smallSet and most bytes.
-func (t *txn) bound(r api.Resource, most int64) ([]boundRow, error) {
+// bound returns the set of a resource without expired secrets, sorted by variable name. t only reads. With labels, a set whose
+// values are large has none. Errors: *largeSet for a set that takes more than smallSet and most bytes, unless only its labels
+// are needed and are in the cache.
+func (t *txn) bound(r api.Resource, most int64, labels bool) ([]boundRow, error) {
 	keys, err := t.keys()
 	if err != nil {
 		return nil, err
 	}
 	of, version := topic{t.actor.TenantID, r}, cache.Version{Revision: t.revision, Generation: keys.Generation()}
 	rows, ok := t.store.sets.Get(of, version)
-	var size int64
+	var size, values int64
 	if ok {
 		size = int64(sizeOf(rows))
-	} else if size, err = t.setSize(r); err != nil {
+	} else if size, values, err = t.setSize(r); err != nil {
 		return nil, err
 	}
-	large := size > smallSet && size > most
-	if large && most != labelsOnly {
+	if size > smallSet && size > most && !(ok && labels) {
 		return nil, &largeSet{size}
 	}
 	if !ok {
-		if rows, err = t.readBound(r, !large); err != nil {
+		complete := !labels || values <= smallSet
+		if rows, err = t.readBound(r, complete); err != nil {
 			return nil, err
 		}
-		if !large {
+		if complete {
 			t.store.sets.Put(of, version, rows, sizeOf(rows))
 		}
 	}
@@ -116,22 +122,26 @@ func (t *txn) bound(r api.Resource, most int64) ([]boundRow, error) {
 	return list, nil
 }
 
+// labelMemory is about the number of bytes that a binding takes in the cache, without its value.
+const labelMemory = 512
+
 // sizeOf is about the number of bytes that a set takes in the cache.
 func sizeOf(rows []boundRow) int {
-	const labels = 512
-	size := labels
+	size := labelMemory
 	for _, r := range rows {
-		size += labels + len(r.sealed)
+		size += labelMemory + len(r.sealed)
 	}
 	return size
 }
 
-// setSize is about the size of a resource's set in bytes, without reading it.
-func (t *txn) setSize(r api.Resource) (size int64, err error) {
-	err = t.QueryRow(`SELECT COALESCE(SUM(OCTET_LENGTH(s.value)), 0) FROM bindings b JOIN secrets s ON s.id = b.secret_id
-		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3 AND b.delivery <> 'placeholder'`,
-		t.actor.TenantID, r.Type, r.ID).Scan(&size)
-	return size, err
+// setSize is about the size of a resource's set in bytes, and that of its values, without reading it.
+func (t *txn) setSize(r api.Resource) (size, values int64, err error) {
+	var bindings int64
+	err = t.QueryRow(`SELECT COUNT(*), COALESCE(SUM(CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) END), 0)
+		FROM bindings b JOIN secrets s ON s.id = b.secret_id
+		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3`,
+		t.actor.TenantID, r.Type, r.ID).Scan(&bindings, &values)
+	return labelMemory*(1+bindings) + values, values, err
 }
 
 // readBound reads the set of a resource, with expired secrets, and verifies it.
@@ -253,7 +263,7 @@ func (t *txn) opened(r api.Resource, most int64) ([]api.Bound, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := t.bound(r, most)
+	list, err := t.bound(r, most, false)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -45,7 +47,10 @@ func (s *Store) begin(tx database.Tx, a Actor, do func(*txn) error) (*txn, error
 		changed[w.tenant] = struct{}{}
 	}
 	for tenant := range changed {
-		if err := t.Exec(`UPDATE tenants SET revision = revision + 1 WHERE id = $1`, tenant); err != nil {
+		// By a random number: a database that lost its newest changes doesn't get the same revision with another content.
+		random := make([]byte, 4)
+		_, _ = rand.Read(random) // it never fails
+		if err := t.Exec(`UPDATE tenants SET revision = revision + $1 WHERE id = $2`, 1+int64(binary.BigEndian.Uint32(random)), tenant); err != nil {
 			return t, err
 		}
 	}
