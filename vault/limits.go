@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -59,11 +60,23 @@ func (l *limits) request(a store.Actor, r *http.Request) error {
 	return l.requests.Take("", 1)
 }
 
-// answer counts what an answer is longer than the shortest ones.
-func (l *limits) answer(a store.Actor, length int) {
+// transferred counts what an answer, or a body whose length wasn't known, is longer than the shortest ones.
+func (l *limits) transferred(a store.Actor, length int) {
 	if n := length / countedBytes; n > 0 {
 		l.tenantRequests.Charge(a.TenantID, n)
 	}
+}
+
+// countedBody is a body that counts what is read of it.
+type countedBody struct {
+	io.ReadCloser
+	read int
+}
+
+func (c *countedBody) Read(b []byte) (int, error) {
+	n, err := c.ReadCloser.Read(b)
+	c.read += n
+	return n, err
 }
 
 // wait takes a place for a waiting reveal, until release. Errors: ErrRateLimited.

@@ -128,28 +128,34 @@ func (v *Vault) serve(rt route) http.Handler {
 		}
 		var answer reply
 		if err == nil {
+			if r.ContentLength < 0 {
+				body := &countedBody{ReadCloser: r.Body}
+				r.Body = body
+				defer func() { v.limits.transferred(c.actor, body.read) }()
+			}
 			answer, err = rt.handle(c)
 		}
 		if err != nil {
 			v.refuse(w, err)
 			return
 		}
-		v.limits.answer(c.actor, v.write(c, answer))
+		v.write(c, answer)
 	})
 }
 
-// write writes an answer and returns its length.
-func (v *Vault) write(c *call, answer reply) int {
+// write writes an answer, and counts it.
+func (v *Vault) write(c *call, answer reply) {
 	long, ok := answer.body.(*longList)
 	if !ok {
-		return writeJSON(c.w, answer)
+		v.limits.transferred(c.actor, writeJSON(c.w, answer))
+		return
 	}
 	length, err := long.writeTo(c.w)
+	v.limits.transferred(c.actor, length)
 	if err != nil {
 		v.log.Warn().Err(err).Str("request_id", observed(c.w).id).Msg("list not sent completely")
 		panic(http.ErrAbortHandler)
 	}
-	return length
 }
 
 func (v *Vault) admit(c *call, rt route) (err error) {
