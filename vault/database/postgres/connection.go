@@ -18,7 +18,8 @@ type connection struct {
 
 // Begin implements database.Writer. The lock keeps the writes of other processes out until the transaction ends.
 func (c *connection) Begin() error {
-	if err := c.begin("BEGIN"); err != nil {
+	// Whatever the default of the server: a snapshot from before the lock would lack what others have written.
+	if err := c.begin("BEGIN ISOLATION LEVEL READ COMMITTED"); err != nil {
 		return err
 	}
 	err := c.Exec("SELECT pg_advisory_xact_lock(hashtextextended('miosa-vault ' || current_schema(), 0))")
