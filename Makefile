@@ -83,7 +83,7 @@ check: lint ## formatting, vet, linters, go.mod, builds for the other platforms
 lint:
 	@test -z "$$(gofmt -l .)" || { echo "not formatted (gofmt -w them):"; gofmt -l .; exit 1; }
 	$(GO) vet $(PKG)
-	$(TOOL) golangci-lint run $(PKG)
+	$(TOOL) golangci-lint run --allow-serial-runners $(PKG)
 
 bench: build ## what a start costs beside its floor, then the Go benchmarks (docs/benchmarks.md)
 	$(GO) run ./bench/measure -bin $(BIN)
