@@ -50,6 +50,8 @@ func (c *Client) refusal(answer *http.Response, k call) *Problem {
 		p.Fix = "a resource key serves the one sandbox or computer it was minted for: check MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID"
 		if key := c.Key(); refused.Code == api.CodeMachineScope {
 			p.Fix = scopeHint
+		} else if key.ForTenant() && !strings.HasSuffix(k.path, "/reveal") {
+			p.Fix = "use another tenant key, or create one with miosa-env keys create tenant: keys list shows what each is restricted to"
 		} else if key.ForTenant() && strings.HasSuffix(k.path, "/reveal") {
 			p.Fix = "a tenant key manages secrets and doesn't reveal them: use a key made for the sandbox or computer, with miosa-env keys create"
 		}

@@ -80,8 +80,9 @@ func (p *program) auditHead() *cli.Command {
 	return &cli.Command{
 		Use:   "head [--tenant NAME]",
 		Short: "Print the newest event's number and hash",
-		Long: `Print the number and hash of the newest event, as a line of JSON for each tenant. Keep them elsewhere: audit verify --head
-proves with them that no event up to it was changed or removed, even by someone who has replaced the whole data folder.
+		Long: `Print the number and hash of the newest event, as a line of JSON for each tenant. Keep them elsewhere: with them,
+audit verify --head proves that no earlier event was changed or removed, even by someone who has replaced the whole
+data folder.
 
 The tenant ` + store.OwnTenant + ` is the vault itself, whose log has the uses of unknown keys.`,
 		Flags: func(flags *pflag.FlagSet) { f.add(flags, "(default: all)") },
@@ -104,11 +105,12 @@ func (p *program) auditVerify() *cli.Command {
 	return &cli.Command{
 		Use:   "verify [--tenant NAME] [--head FILE|HASH] [--file EXPORT]",
 		Short: "Verify that no event was changed, removed or inserted",
-		Long: `Verify that no event was changed, removed or inserted outside of the vault, and that the log ends with the event that
-the vault has written last. With --head, the log must also contain a head that was printed earlier. With --file it verifies an export,
-without a data folder.
+		Long: `Verify that no event was changed, removed or inserted outside of the vault, and that the log ends with the event
+that the vault has written last. With --head, the log must also contain a head that was printed earlier. With --file
+it verifies an export, without a data folder.
 
-Exit codes: 0 the logs are as the vault has written them, 1 they couldn't be verified, 2 wrong usage, 3 a log was changed.`,
+Exit codes: 0 the logs are as the vault has written them, 1 they couldn't be verified, 2 wrong usage, 3 a log was
+changed.`,
 		Flags: func(flags *pflag.FlagSet) {
 			f.add(flags, "(default: all)")
 			flags.StringVar(&head, "head", "", "`FILE|HASH` a file with lines of audit head, or one hash")
@@ -214,6 +216,9 @@ func (p *program) verifyExport(path string, known heads) error {
 	if check.Problem != nil {
 		return altered(path, check.Problem)
 	}
+	if check.Checked == 0 {
+		return cli.WithHint(errors.New(path+" contains no events"), "give a file that miosa-vault audit export has written")
+	}
 	fmt.Fprintf(p.stdout, "%s: verified %d events, numbers %d to %d; the last hash is %s\n", path, check.Checked, head.Pruned+1, check.Seq, head.Hash)
 	return nil
 }
@@ -240,8 +245,8 @@ func (p *program) auditExport() *cli.Command {
 	return &cli.Command{
 		Use:   "export --tenant NAME",
 		Short: "Print all events of a tenant as lines of JSON",
-		Long: `Print all events of a tenant as lines of JSON, oldest first, with their hashes. audit verify --file verifies them. On stderr
-it prints the number of the last event, for audit prune.`,
+		Long: `Print all events of a tenant as lines of JSON, oldest first, with their hashes. audit verify --file verifies them.
+On stderr it prints the number of the last event, for audit prune.`,
 		Flags: func(flags *pflag.FlagSet) { f.add(flags, "(required)") },
 		Run: func(ctx context.Context, _ *cli.Invocation) error {
 			if f.tenant == "" {
@@ -271,20 +276,27 @@ func (p *program) auditPrune() *cli.Command {
 	return &cli.Command{
 		Use:   "prune --tenant NAME --through NUMBER",
 		Short: "Remove the oldest events of a tenant",
-		Long: `Remove the oldest events of a tenant, up to a number, such as the one that audit export has printed. The newest event
-always stays. What remains can still be verified, and an event audit.prune says what was removed.`,
+		Long: `Remove the oldest events of a tenant, up to a number, such as the one that audit export has printed. The newest
+event always stays. What remains can still be verified, and an event audit.prune says what was removed.`,
 		Flags: func(flags *pflag.FlagSet) {
 			f.add(flags, "(required)")
 			flags.StringVar(&through, "through", "", "`NUMBER` the number, seq, of the last event to remove (required)")
 		},
 		Run: func(ctx context.Context, _ *cli.Invocation) error {
 			number, err := strconv.ParseInt(strings.TrimSpace(through), 10, 64)
-			if f.tenant == "" || err != nil || number < 1 {
-				return usage("--tenant and --through are required; --through is the number of an event", "audit export prints the number of the last event")
+			switch {
+			case f.tenant == "":
+				return usage("--tenant is required", "name the tenant, as in --tenant acme")
+			case through == "":
+				return usage("--through is required", "audit export prints the number of the last event")
+			case err != nil || number < 1:
+				return usage("--through "+cli.Quote(through)+": want the number of an event", "audit export prints the number of the last event")
 			}
 			return f.each(ctx, p, func(s *store.Store, _ string, a store.Actor) error {
 				events, err := s.AuditLogs().Prune(ctx, a.TenantID, a.KeyID, number)
-				fmt.Fprintln(p.stderr, "removed:", events)
+				if err == nil || events > 0 {
+					fmt.Fprintln(p.stderr, "removed:", events)
+				}
 				return err
 			})
 		},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/harden"
@@ -28,6 +29,9 @@ func (f *storeFlags) databaseURL(p *program) (string, error) {
 		return "", usage("--database contains a password, which everybody on this machine can read",
 			"put the URL into "+databaseEnv+", or into a file for --database-file, or the password into ~/.pgpass")
 	}
+	if f.database != "" && f.databaseFile != "" {
+		return "", usage("--database and --database-file don't go together", "give one of them")
+	}
 	if f.database != "" {
 		return f.database, nil
 	}
@@ -39,7 +43,7 @@ func (f *storeFlags) databaseURL(p *program) (string, error) {
 		}
 	}
 	if file == "" {
-		url := setting.Trim(p.getenv(databaseEnv))
+		url := strings.Clone(setting.Trim(p.getenv(databaseEnv))) // Overwrite also changes the string that getenv returns
 		if err := harden.Overwrite([]byte(url)); err != nil {
 			return "", cli.WithHint(fmt.Errorf("erase %s from the environment: %w", databaseEnv, err), "mount /proc, or name a file with --database-file")
 		}
@@ -47,9 +51,12 @@ func (f *storeFlags) databaseURL(p *program) (string, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("read the database's URL: %w", err)
+		return "", cli.WithHint(fmt.Errorf("read the database's URL: %w", err), "check --database-file")
 	}
 	url := setting.Trim(string(text))
+	if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 && withPassword.MatchString(url) {
+		return "", fmt.Errorf("%s contains a password and may be read by others (mode %04o): chmod 600 it", file, info.Mode().Perm())
+	}
 	if url == "" {
 		return "", errors.New(file + " is empty: write the URL of the database into it, such as postgres://vault@db.example/vault")
 	}

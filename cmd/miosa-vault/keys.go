@@ -69,6 +69,9 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 	if err != nil {
 		return err
 	}
+	if r != nil && (n.Permissions != nil || n.Resources != nil) {
+		return usage("--permissions and --only-resources are for tenant keys, not with --resource", "leave them out")
+	}
 	if err := n.Restrictions.Validate(); err != nil {
 		return cli.Usage(err, "see miosa-vault keys create --help")
 	}

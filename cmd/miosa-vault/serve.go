@@ -49,7 +49,8 @@ answers waiting reveals at once, and gives running requests the stop timeout to 
 HUP reads the TLS certificate again. Plain http is served on loopback only, unless --allow-plain-http
 says that something in front ends TLS.
 
-Limits keep one tenant from taking the whole vault; docs/vault.md explains them. With their defaults:
+Limits keep one tenant from taking the whole vault; docs/vault.md explains them. Requests, changes, events and
+oauth_rate are per second, sizes in bytes. With their defaults:
 
 ` + limitsHelp(),
 		Flags: func(f *pflag.FlagSet) {
@@ -65,6 +66,11 @@ Limits keep one tenant from taking the whole vault; docs/vault.md explains them.
 			f.StringVar(&s.retention, "audit-retention", defaultRetention,
 				"`AGE,SIZE` how long, and how much of, each tenant's audit log is kept; either may be left out; off: everything")
 			f.StringVar(&s.oauthFile, "oauth-file", "", oauthUsage)
+		},
+		Renamed: map[string]string{
+			"rate":            "--limit key_requests=NUMBER",
+			"burst":           "--limit key_burst=NUMBER",
+			"max-connections": "--limit connections=NUMBER",
 		},
 		Run: s.run,
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/harden"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/internal/trusted"
+	"github.com/Miosa-osa/miosa-env/vault/database/postgres"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
@@ -47,7 +48,7 @@ func (f *storeFlags) add(flags *pflag.FlagSet, making string) {
 		"`FILE` the list of revoked keys, which a restored database needs; the same for all commands (default: revocations in the data folder)")
 }
 
-const hintNoVault = "check --data-dir; keys create --tenant NAME, without --resource, makes a new vault, and so does serve"
+const hintNoVault = "check --data-dir, or the URL of the database; keys create --tenant NAME, without --resource, makes a new vault, and so does serve"
 
 const hintRootKey = "make one with miosa-vault keys root --out FILE, outside the data folder, and name it with --root-key-file"
 
@@ -74,11 +75,14 @@ func (f *storeFlags) config(p *program, log zerolog.Logger) (store.Config, error
 // withStoreHint adds a hint to an error of store.Open.
 func withStoreHint(err error) error {
 	var unsafe *trusted.Error
+	var server *postgres.OpenError
 	switch {
 	case errors.As(err, &unsafe) && unsafe.UID >= 0:
 		return cli.WithHint(err, fmt.Sprintf("run miosa-vault as that user, or: %s; --allow-shared lets it through", unsafe.Fix()))
 	case errors.As(err, &unsafe):
 		return cli.WithHint(err, unsafe.Fix()+"; --allow-shared lets it through")
+	case errors.As(err, &server):
+		return cli.WithHint(err, "check that psql can connect with the same URL, such as postgres://vault@db.example.com/vault")
 	case errors.Is(err, store.ErrNoVault):
 		return cli.WithHint(err, hintNoVault)
 	case errors.Is(err, fs.ErrNotExist):
@@ -108,7 +112,10 @@ func (f *storeFlags) openOrCreate(ctx context.Context, p *program, create bool) 
 	if err != nil {
 		return nil, withStoreHint(err)
 	}
-	if s.Created() {
+	switch {
+	case s.Created() && c.Database != "":
+		fmt.Fprintln(p.stderr, "created a new vault in the PostgreSQL database")
+	case s.Created():
 		fmt.Fprintln(p.stderr, "created a new vault in", f.dataDir)
 	}
 	return s, nil

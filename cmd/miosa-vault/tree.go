@@ -122,6 +122,9 @@ keys create writes it.`,
 			if expires < 0 {
 				return errExpires
 			}
+			if grace < 0 || grace > api.MaxGrace {
+				return usage("--grace must be from 0 to a year, 8760h", "give a time such as 48h")
+			}
 			return location.with(ctx, p, func(s *store.Store) error {
 				return p.writeKey(out, func() (api.IssuedKey, error) {
 					k, err := s.ReplaceKey(ctx, store.Operator(), inv.Args[0], store.Replacement{Grace: grace, ExpiresAt: after(expires)})
@@ -222,6 +225,9 @@ func (p *program) revokeBefore(ctx context.Context, location storeFlags, tenant,
 
 // printRevoked prints a line for each key that was revoked or kept.
 func (p *program) printRevoked(revoked api.RevokedKeys) error {
+	if len(revoked.Revoked) == 0 {
+		fmt.Fprintln(p.stderr, "no key was valid: nothing was revoked")
+	}
 	for i := range revoked.Revoked {
 		fmt.Fprintln(p.stderr, "revoked:", cli.OneLine(keytree.Name(&revoked.Revoked[i])))
 	}

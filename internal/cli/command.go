@@ -37,6 +37,8 @@ type Command struct {
 	// Flags adds the command's flags. It is called only if the command is asked for. The root's flags are flags of all commands;
 	// other commands with commands have none.
 	Flags func(*pflag.FlagSet)
+	// Renamed are flags of earlier versions, each with what to use instead, for the hint of the error.
+	Renamed map[string]string
 	// Unused reports whether a flag of the root does nothing in this command, so that help omits it. Nil: none.
 	Unused func(flag string) bool
 

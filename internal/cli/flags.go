@@ -64,6 +64,9 @@ func (a *App) flagError(inv *Invocation, err error) error {
 	}
 	// A single dash takes letters as short flags: -only is -o -n -l -y.
 	typed := strings.TrimLeft(cmp.Or(shorts, unknown.GetSpecifiedName()), "-")
+	if now := inv.command.Renamed[typed]; now != "" {
+		return WithHint(err, "use "+now)
+	}
 	var names []string
 	inv.Flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 	if word := nearest.Word(typed, names); word != "" {

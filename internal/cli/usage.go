@@ -54,7 +54,7 @@ func (inv *Invocation) unknownCommand(name string) error {
 
 // NeverAsks adds the flag --yes to a command that has no prompt, so that scripts can give it to every command that deletes.
 func NeverAsks(f *pflag.FlagSet) {
-	f.Bool("yes", false, "changes nothing: this command doesn't ask")
+	f.Bool("yes", false, "changes nothing: this command asks for no confirmation")
 }
 
 // helpCommand returns the command help.

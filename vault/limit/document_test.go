@@ -45,6 +45,7 @@ func TestValues(t *testing.T) {
 		"key_waits=0":    "key_waits must be a number of more than 0, as in key_waits=5",
 		"key_waits=NaN":  "key_waits must be a number of more than 0, as in key_waits=5",
 		"key_waits=1e99": "key_waits must be a number of more than 0, as in key_waits=5",
+		"memory=128MB":   "memory must be a number of more than 0, as in memory=1000000",
 	} {
 		if err := v.Set(text); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %q", text, err, want)

@@ -136,7 +136,7 @@ func (v *Values) Set(text string) error {
 		}
 		value, err := strconv.ParseFloat(number, 64)
 		if err != nil || !(value > 0) || value > 1<<52 {
-			return fmt.Errorf("%s must be a number of more than 0, as in %s=%v", name, name, max(1, v.Of(ID(id))))
+			return fmt.Errorf("%s must be a number of more than 0, as in %s=%.0f", name, name, max(1, v.Of(ID(id))))
 		}
 		v[id] = value
 	}

@@ -80,7 +80,12 @@ func (c Config) open(ctx context.Context) (database.DB, error) {
 	return postgres.Open(ctx, c.Database)
 }
 
-func (c Config) missing() error { return fmt.Errorf("%w in %s", ErrNoVault, c.DataDir) }
+func (c Config) missing() error {
+	if c.Database != "" {
+		return fmt.Errorf("%w in the PostgreSQL database", ErrNoVault)
+	}
+	return fmt.Errorf("%w in %s", ErrNoVault, c.DataDir)
+}
 
 func (c Config) watch() time.Duration { return cmp.Or(c.Watch, 250*time.Millisecond) }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -62,7 +63,12 @@ hash: the key can't be shown again. A restricted key makes only keys within its 
   miosa-env keys create tenant --label ci --permissions secrets:write --only-scopes workspace --out ci.key`,
 		Args: func(args []string) (err error) {
 			if err = oneArgument("the resource, or the word tenant,")(args); err == nil && args[0] != forTenant {
-				n.Resource, err = cli.ParseResource(args[0])
+				if n.Resource, err = cli.ParseResource(args[0]); err != nil && !strings.Contains(args[0], ":") {
+					err = cli.WithHint(errors.New("want sandbox:ID, computer:ID or the word tenant"), "see miosa-env keys create --help")
+				}
+			}
+			if err == nil && args[0] != forTenant && (n.Permissions != nil || n.Resources != nil) {
+				err = cli.WithHint(errors.New("--permissions and --only-resources are for tenant keys"), "leave them out, or create a key with the word tenant")
 			}
 			return cmp.Or(err, n.Restrictions.Validate())
 		},
@@ -97,6 +103,9 @@ period: until then, put the new one in its place. The new key goes where keys cr
 			to.addFlags(f)
 		},
 	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
+		if grace > api.MaxGrace {
+			return cli.Usage(errors.New("--grace must be from 0 to a year, 8760h"), "give a time such as 48h")
+		}
 		return to.write(p, func() (api.IssuedKey, error) {
 			made, err := vault.ReplaceKey(ctx, inv.Args[0], grace, expires.at)
 			return made, unknownKey(ctx, vault, err, inv.Args[0])
