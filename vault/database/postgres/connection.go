@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"slices"
+	"strings"
+	"unicode/utf8"
 )
 
 // connection is one connection to the server. pgx keeps its statements prepared. It is not safe for concurrent use.
@@ -72,16 +75,28 @@ func (c *connection) close() {
 
 // Exec implements database.Tx.
 func (c *connection) Exec(query string, args ...any) error {
-	_, err := c.conn.ExecContext(context.Background(), query, args...)
+	_, err := c.conn.ExecContext(context.Background(), query, storable(args)...)
 	return err
 }
 
 // Query implements database.Tx.
 func (c *connection) Query(query string, args ...any) (*sql.Rows, error) {
-	return c.conn.QueryContext(context.Background(), query, args...)
+	return c.conn.QueryContext(context.Background(), query, storable(args)...)
 }
 
 // QueryRow implements database.Tx.
 func (c *connection) QueryRow(query string, args ...any) *sql.Row {
-	return c.conn.QueryRowContext(context.Background(), query, args...)
+	return c.conn.QueryRowContext(context.Background(), query, storable(args)...)
+}
+
+// storable returns arguments whose texts the server accepts. Texts that it doesn't accept are in no row, since the vault checks
+// what it stores; clients may look for them.
+func storable(args []any) []any {
+	for i, arg := range args {
+		if text, ok := arg.(string); ok && (!utf8.ValidString(text) || strings.Contains(text, "\x00")) {
+			args = slices.Clone(args)
+			args[i] = strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
+		}
+	}
+	return args
 }
