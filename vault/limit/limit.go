@@ -72,7 +72,7 @@ var table = [count]row{
 
 	AddressFailures: {"address_failures", 10, 0, 0, "a second", "requests without a valid key from an address, after ten times as many at once", "too many requests without a good key from this address"},
 
-	TenantWrites: {"tenant_writes", 100, 0, 0, "a second", "changes by a tenant, on average, after ten times as many at once; each 16 KiB of a longer value count as one more", "this tenant changes too much"},
+	TenantWrites: {"tenant_writes", 100, 0, 0, "a second", "changes by a tenant, on average, after ten times as many at once; each 16 KiB of a longer value, and each further key or binding that is changed, count as one more", "this tenant changes too much"},
 	Writes:       {"writes", 1000, 0, 0, "a second", "changes by all tenants", "the vault gets too many changes"},
 	TenantEvents: {"tenant_events", 300, 0, 0, "a second", "audit events of a tenant (reveals, changes, denied attempts), on average, after ten times as many at once", "this tenant causes too many audit events"},
 	Events:       {"events", 3000, 0, 0, "a second", "audit events of all tenants", "too many audit events are to be written"},

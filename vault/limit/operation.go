@@ -79,9 +79,9 @@ func (o *Operations) Listed(tenant string, bindings int) {
 	}
 }
 
-// Touched counts the bindings that a change has read.
-func (o *Operations) Touched(tenant string, bindings int) {
-	if n := bindings / perMore; n > 0 && tenant != "" {
+// Touched counts the bindings that a change has read, and the rows that it has written beside the one that it is about.
+func (o *Operations) Touched(tenant string, bindings, rows int) {
+	if n := bindings/perMore + rows; n > 0 && tenant != "" {
 		o.tenantWrites.Charge(tenant, n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
 // A restricted key and write access to the database together don't replace a key beyond its restrictions: the rows
@@ -70,4 +71,57 @@ func TestAttack_FlowOfKeyWithoutMAC(t *testing.T) {
 	wantKind(t, s.TakeFlow(t.Context(), Actor{}, f), api.ErrUnauthorized)
 	tamper(t, s, `UPDATE api_keys SET revoked_at = NULL WHERE id = $1`, a.KeyID)
 	wantKind(t, s.TakeFlow(t.Context(), Actor{}, f), api.ErrInternal)
+}
+
+// A change of many keys counts as many changes.
+func TestAttack_ChangeOfManyKeys(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Store, Actor, string) error
+	}{
+		{"replaced", func(s *Store, a Actor, id string) error {
+			_, err := s.ReplaceKey(t.Context(), a, id, Replacement{Grace: time.Hour})
+			return err
+		}},
+		{"revoked", func(s *Store, a Actor, id string) error {
+			_, err := s.Revoke(t.Context(), a, id, api.ChildrenRevoke)
+			return err
+		}},
+		{"revoked by age", func(s *Store, a Actor, _ string) error {
+			_, err := s.RevokeIssuedBefore(t.Context(), a, time.Now().Add(time.Hour))
+			return err
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s, err := Open(t.Context(), Config{DataDir: dir, Database: databaseOf(t, dir), RootKey: rootAt(t, dir),
+				Limits: limit.Values{limit.TenantWrites: 1, limit.TenantEvents: 1e6}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = s.Close() })
+			a := tenant(t, s, "acme")
+			parent, err := s.IssueTenantKey(t.Context(), a, api.KeyRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			local, err := s.LocalActor(t.Context(), "acme")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 50 {
+				if _, err := s.IssueTenantKey(t.Context(), local, api.KeyRequest{Label: "child"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Alter(t.Context(), `UPDATE api_keys SET parent_id = $1 WHERE label = 'child'`, parent.ID); err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.change(s, a, parent.ID); err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.IssueTenantKey(t.Context(), a, api.KeyRequest{})
+			wantKind(t, err, api.ErrRateLimited)
+		})
+	}
 }

@@ -94,6 +94,7 @@ func (s *Store) revoke(ctx context.Context, a Actor, choose func(*txn) (revoke, 
 // revokeKeys revokes keys that aren't revoked, and lists them. detail is for the events.
 func (t *txn) revokeKeys(keys []Key, detail string) error {
 	ends := map[string]time.Time{}
+	t.more += max(len(keys)-1, 0)
 	for i := range keys {
 		k := &keys[i]
 		t.actor.TenantID = k.TenantID
@@ -280,6 +281,7 @@ func (t *txn) adopt(from, to string, stay []string) error {
 	children, err := t.listKeys(c)
 	for i := range children {
 		if err == nil && !slices.Contains(stay, children[i].ID) {
+			t.more++
 			children[i].ParentID = to
 			err = t.updateKey(&children[i], column{"parent_id", &to})
 		}

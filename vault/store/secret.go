@@ -270,6 +270,7 @@ func (t *txn) replaceSecret(old secretRow, by api.Secret) error {
 			return err
 		}
 		t.wake(b.Resource)
+		t.more++
 		moved.Bindings = append(moved.Bindings, api.EventRef{ID: b.ID, SecretID: by.ID, Version: by.Version})
 	}
 	if len(bound) > 0 {

@@ -29,6 +29,7 @@ type txn struct {
 	log      *audit.Log // nil until auditLog
 
 	touched     int  // bindings that a change of their secret has read
+	more        int  // keys and bindings that a change has written beside what it is about
 	rescheduled bool // a schedule has changed
 }
 
@@ -141,7 +142,7 @@ func (s *Store) writeNow(ctx context.Context, a Actor, do func(*txn) error) erro
 		return s.refusal(err, true)
 	}
 	s.failing.Store(false)
-	s.limits.Touched(a.limited(), t.touched)
+	s.limits.Touched(a.limited(), t.touched, t.more)
 	s.hub.wake(maps.Keys(t.wakes))
 	if t.rescheduled {
 		nudge(s.rescheduled)
