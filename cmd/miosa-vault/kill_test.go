@@ -141,7 +141,11 @@ func (b *killedVault) writeUntilKilled(t *testing.T, round int) error {
 	for i := range killCreators {
 		writers.Go(func() { problems[killRotators+i] = b.create(t.Context(), client, fmt.Sprintf("C%d_%03d", i, round)) })
 	}
-	b.killWithin(killWithin)
+	within := killWithin
+	if b.answers() < 2*round { // on a slow machine most rounds would end before an answer
+		within *= 10
+	}
+	b.killWithin(within)
 	writers.Wait()
 	select {
 	case <-b.serve.ended:
@@ -153,6 +157,13 @@ func (b *killedVault) writeUntilKilled(t *testing.T, round int) error {
 		return fmt.Errorf("the vault ended by itself with %d: %s", code, text)
 	}
 	return errors.Join(problems...)
+}
+
+// answers returns the number of answered writes.
+func (b *killedVault) answers() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.answered
 }
 
 // rotate creates a secret, if it does not exist, and rotates it until the vault is killed.
