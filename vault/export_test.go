@@ -1,5 +1,8 @@
 package vault
 
+// UntilDue is untilDue.
+var UntilDue = untilDue
+
 // Routes returns the names of all routes that require a key.
 func (v *Vault) Routes() []string {
 	names := make([]string, len(v.routes))

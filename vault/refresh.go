@@ -81,7 +81,7 @@ func (r *refresher) run(ctx context.Context) {
 			wait = rateInterval
 		}
 		if next != nil {
-			wait = min(max(time.Until(*next)+time.Microsecond, 0), wait)
+			wait = untilDue(*next, wait)
 		}
 		r.logUnknown(ctx)
 		select {
@@ -92,6 +92,11 @@ func (r *refresher) run(ctx context.Context) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// untilDue is the time until a schedule is due, at most wait. The store compares in microseconds, so it is one more.
+func untilDue(t time.Time, wait time.Duration) time.Duration {
+	return min(max(time.Until(t), 0), wait) + time.Microsecond
 }
 
 // expireFlows deletes old flows, now and then.

@@ -182,11 +182,11 @@ func (s *Store) Await(ctx context.Context, a Actor, r api.Resource, etag string,
 	}
 }
 
-// at receives a value when t has passed; with nil, never.
+// at receives a value when t has passed, or after a day; with nil, never.
 func at(t *time.Time) <-chan time.Time {
 	if t == nil {
 		return nil
 	}
 	// The store compares in microseconds: one more, and the time has passed when the timer fires.
-	return time.After(time.Until(*t) + time.Microsecond)
+	return time.After(min(time.Until(*t), 24*time.Hour) + time.Microsecond) // without overflow
 }

@@ -234,3 +234,12 @@ func TestNoChangeElsewhereIsMissed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A reveal of a secret that expires in thousands of years waits without reading the set all the time.
+func TestAttack_DistantExpiry(t *testing.T) {
+	select {
+	case <-at(new(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC))):
+		t.Error("the time has come")
+	case <-time.After(50 * time.Millisecond):
+	}
+}
