@@ -37,13 +37,13 @@ const (
 )
 
 func (f *storeFlags) add(flags *pflag.FlagSet, making string) {
-	flags.StringVar(&f.dataDir, "data-dir", "", "`DIR` the folder of the database"+making+" (required)")
+	flags.StringVar(&f.dataDir, "data-dir", "", "`DIR` the folder of the SQLite database and of the list of revoked keys"+making+" (required)")
 	flags.StringVar(&f.database, "database", "",
 		"`URL` a PostgreSQL database, without a password, instead of one in the data folder; also "+databaseEnv+", or the systemd credential "+databaseCredential)
 	flags.StringVar(&f.databaseFile, "database-file", "", "`FILE` contains the URL of the PostgreSQL database")
 	flags.StringVar(&f.rootKeyFile, "root-key-file", "",
 		"`FILE` the root key; without it the systemd credential "+keyring.Credential+", then "+keyring.EnvName)
-	flags.BoolVar(&f.shared, "allow-shared", false, "let other users be able to change the database, the root key, or a directory above them")
+	flags.BoolVar(&f.shared, "allow-shared", false, "accept a database, a root key or directories above them that other users can change")
 	flags.StringVar(&f.revocations, "revocations-file", "",
 		"`FILE` the list of revoked keys, which a restored database needs; the same for all commands (default: revocations in the data folder)")
 }
