@@ -69,7 +69,7 @@ func (o *Operations) Write(tenant string, bytes int) error {
 	return o.writes.Take("", n)
 }
 
-// perMore is the number of bindings that count as one more change, or event.
+// perMore is the number of bindings or keys that count as one more change, or event.
 const perMore = 64
 
 // Listed counts the bindings that an event lists.
@@ -79,9 +79,9 @@ func (o *Operations) Listed(tenant string, bindings int) {
 	}
 }
 
-// Touched counts the bindings that a change has read, and the rows that it has written beside the one that it is about.
-func (o *Operations) Touched(tenant string, bindings, rows int) {
-	if n := bindings/perMore + rows; n > 0 && tenant != "" {
+// Touched counts the bindings and keys that a change has read, and the rows that it has written beside the one that it is about.
+func (o *Operations) Touched(tenant string, read, rows int) {
+	if n := read/perMore + rows; n > 0 && tenant != "" {
 		o.tenantWrites.Charge(tenant, n)
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -73,23 +74,30 @@ func TestAttack_FlowOfKeyWithoutMAC(t *testing.T) {
 	wantKind(t, s.TakeFlow(t.Context(), Actor{}, f), api.ErrInternal)
 }
 
-// A change of many keys counts as many changes.
+// A change of many keys counts as many changes, and so does a refusal that has read many.
 func TestAttack_ChangeOfManyKeys(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
+		keys   int
 		change func(*Store, Actor, string) error
 	}{
-		{"replaced", func(s *Store, a Actor, id string) error {
+		{"replaced", 50, func(s *Store, a Actor, id string) error {
 			_, err := s.ReplaceKey(t.Context(), a, id, Replacement{Grace: time.Hour})
 			return err
 		}},
-		{"revoked", func(s *Store, a Actor, id string) error {
+		{"revoked", 50, func(s *Store, a Actor, id string) error {
 			_, err := s.Revoke(t.Context(), a, id, api.ChildrenRevoke)
 			return err
 		}},
-		{"revoked by age", func(s *Store, a Actor, _ string) error {
+		{"revoked by age", 50, func(s *Store, a Actor, _ string) error {
 			_, err := s.RevokeIssuedBefore(t.Context(), a, time.Now().Add(time.Hour))
 			return err
+		}},
+		{"refused", 1000, func(s *Store, a Actor, id string) error {
+			if _, err := s.Revoke(t.Context(), a, id, ""); !errors.Is(err, api.ErrConflict) {
+				return err
+			}
+			return nil
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -109,10 +117,16 @@ func TestAttack_ChangeOfManyKeys(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for range 50 {
-				if _, err := s.IssueTenantKey(t.Context(), local, api.KeyRequest{Label: "child"}); err != nil {
-					t.Fatal(err)
+			err = s.write(t.Context(), local, anyKey, func(t *txn) error {
+				for range tt.keys {
+					if _, err := t.issue(api.KeyRequest{Label: "child"}, api.NewKey(api.TenantKeyPrefix)); err != nil {
+						return err
+					}
 				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
 			}
 			if err := s.Alter(t.Context(), `UPDATE api_keys SET parent_id = $1 WHERE label = 'child'`, parent.ID); err != nil {
 				t.Fatal(err)

@@ -161,6 +161,7 @@ func (t *txn) keysUnder(id string) ([]Key, error) {
 	c.under(id)
 	c.add("k.id <>", id)
 	keys, err := t.toRevoke(c)
+	t.touched += len(keys)
 	return slices.DeleteFunc(keys, func(k Key) bool { return t.ended(&k) }), err
 }
 
@@ -270,8 +271,10 @@ func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacemen
 
 // above returns the ids of a key and of those that it is under, directly or through other keys.
 func (t *txn) above(id string) ([]string, error) {
-	return collect(t, itself, `WITH RECURSIVE above (id) AS (SELECT CAST($1 AS TEXT)
+	ids, err := collect(t, itself, `WITH RECURSIVE above (id) AS (SELECT CAST($1 AS TEXT)
 		UNION SELECT k.parent_id FROM api_keys k JOIN above ON k.id = above.id) SELECT id FROM above`, id)
+	t.touched += len(ids)
+	return ids, err
 }
 
 // adopt makes a key the parent of those that another has created, except some.

@@ -28,7 +28,7 @@ type txn struct {
 	events   []string   // concerning ones that were audited
 	log      *audit.Log // nil until auditLog
 
-	touched     int  // bindings that a change of their secret has read
+	touched     int  // bindings or keys that a change has read beside what it is about
 	more        int  // keys and bindings that a change has written beside what it is about
 	rescheduled bool // a schedule has changed
 }
@@ -135,6 +135,9 @@ func (s *Store) writeNow(ctx context.Context, a Actor, do func(*txn) error) erro
 		t, err = s.begin(tx, a, do)
 		return err
 	})
+	if t != nil { // refused or not
+		s.limits.Touched(a.limited(), t.touched, t.more)
+	}
 	if d, ok := errors.AsType[*denial](err); ok {
 		return s.deny(ctx, a, d.action, d.resource, d.err.Message)
 	}
@@ -142,7 +145,6 @@ func (s *Store) writeNow(ctx context.Context, a Actor, do func(*txn) error) erro
 		return s.refusal(err, true)
 	}
 	s.failing.Store(false)
-	s.limits.Touched(a.limited(), t.touched, t.more)
 	s.hub.wake(maps.Keys(t.wakes))
 	if t.rescheduled {
 		nudge(s.rescheduled)
