@@ -64,7 +64,11 @@ func (a *accepted) open(address string) *Conn {
 }
 
 // isOpen reports whether nobody has closed the connection.
-func isOpen(c *Conn) bool { return c.place != nil || c.tenant != "" }
+func isOpen(c *Conn) bool {
+	c.listener.mu.Lock()
+	defer c.listener.mu.Unlock()
+	return c.place != nil || c.tenant != ""
+}
 
 // A new connection is always accepted. It takes the place of the oldest one without a key: of the same address if that has
 // as many as it may, else of any.

@@ -217,9 +217,10 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	s.open, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.ended.Go(func() { s.watch(c.watch(), newest) })
 	s.ended.Go(func() { s.uses.Run(s.open, db, c.Log) })
-	s.ended.Go(func() { s.refusals.Run(s.open, s.AuditLogs()) })
+	logs := s.AuditLogs()
+	s.ended.Go(func() { s.refusals.Run(s.open, logs) })
 	if c.Retention != (audit.Retention{}) {
-		s.ended.Go(func() { s.AuditLogs().Retain(s.open, c.Retention) })
+		s.ended.Go(func() { logs.Retain(s.open, c.Retention) })
 	}
 	return s, nil
 }
