@@ -54,7 +54,7 @@ MACHINES := /internal/test/(attacktest|browser|authserver|oauthtest|pagetest|sys
 
 # Its tests mostly wait for processes, so more of them run at once than there are processors.
 test-fast: ## run the tests to run while working: without machines, containers, browsers and long tests
-	@$(TESTRUN) -short -count=1 -p 4 -parallel 8 -timeout 5m $$($(GO) list $(PKG) | grep -v -E '$(MACHINES)|/internal/test/guidetest$$')
+	@$(TESTRUN) -short -count=1 -vet=off -p 4 -parallel 8 -timeout 5m $$($(GO) list $(PKG) | grep -v -E '$(MACHINES)|/internal/test/guidetest$$')
 
 race: ## run every test under the race detector (needs a C compiler), but for those that drive whole machines
 	@export CGO_ENABLED=1; $(TESTRUN) -race -count=1 -timeout 30m $$($(GO) list $(PKG) | grep -v -E '$(MACHINES)')

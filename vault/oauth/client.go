@@ -61,6 +61,9 @@ func requestToken(ctx context.Context, c *http.Client, scopes []string, request 
 	if err != nil {
 		return Token{}, newError(err, sent.Load())
 	}
+	if strings.IndexByte(got.AccessToken+got.RefreshToken, 0) >= 0 { // no variable can have it: it would make the set of its resource unusable
+		return Token{}, &Error{Outcome: Unclear, Code: codeNoAnswer}
+	}
 	t := Token{Access: api.NewValue([]byte(got.AccessToken)), Refresh: api.NewValue([]byte(got.RefreshToken)), Scopes: scopes}
 	if !got.Expiry.IsZero() {
 		t.ExpiresAt = new(got.Expiry.UTC().Truncate(time.Second))

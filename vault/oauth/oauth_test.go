@@ -377,6 +377,7 @@ func TestErrors(t *testing.T) {
 		{"429", status(429, js, `{"error":"slow_down"}`, "Retry-After", "99999"), Unsent, "slow_down", true, time.Hour},
 		{"busy", status(400, js, `{"error":"temporarily_unavailable"}`), Unsent, "temporarily_unavailable", true, 0},
 		{"no token", status(200, js, `{"token":"c4nary"}`), Unclear, "no_answer", true, 0},
+		{"a NUL in a token", status(200, js, `{"access_token":"c4nary\u0000","expires_in":60}`), Unclear, "no_answer", true, 0},
 		{"not JSON", status(200, js, "c4nary"), Unclear, "no_answer", true, 0},
 		{"too long", status(200, js, `{"access_token":"`+strings.Repeat("a", maxBody)+`"}`), Unclear, "no_answer", true, 0},
 		{"an odd code", status(400, js, `{"error":"<script>c4nary</script>"}`), Refused, "unreadable_error", true, 0},
