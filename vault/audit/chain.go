@@ -124,7 +124,7 @@ func (l *Log) Head() (api.AuditHead, error) {
 	if errors.Is(err, errAltered) {
 		return api.AuditHead{}, api.NewError(api.ErrInternal, errAltered.Error()+": run miosa-vault audit verify on its machine")
 	}
-	return api.AuditHead{TenantID: l.Tenant, Seq: c.number, Hash: hex.EncodeToString(c.hash), EventID: c.eventID,
+	return api.AuditHead{TenantID: l.Tenant, Seq: c.number, Hash: hexOf(c.hash), EventID: c.eventID,
 		Count: c.number - c.prunedNumber, Pruned: c.prunedNumber}, err
 }
 

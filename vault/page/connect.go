@@ -1,11 +1,9 @@
 package page
 
 import (
-	"bytes"
 	_ "embed"
 	"html/template"
 	"net/http"
-	"strconv"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -39,24 +37,16 @@ var connectPolicy = policy("'self'")
 
 // Write answers with the page. All of its text is escaped: tenants and scopes are chosen by clients.
 func (c Connect) Write(w http.ResponseWriter) {
-	var page bytes.Buffer
-	style := template.CSS(resultStyle) //nolint:gosec // our own file
-	err := connectPage.Execute(&page, struct {
+	page := render(w, connectPage, struct {
 		Connect
 		Style template.CSS
-	}{c, style})
-	if err != nil {
-		panic(err) // the template is in the binary
-	}
+	}{c, pageStyle()}, connectPolicy)
 	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(page.Len()))
-	h.Set("Content-Security-Policy", connectPolicy)
 	// No Cross-Origin-Opener-Policy: a platform that has opened this page in a window would take it for closed.
 	h.Set("Referrer-Policy", "same-origin") // the form has an Origin then
 	if c.URL != "" {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Refresh", "0; url="+c.URL)
 	}
-	_, _ = w.Write(page.Bytes())
+	_, _ = w.Write(page)
 }

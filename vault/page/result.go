@@ -99,26 +99,36 @@ func policy(forms string) string {
 		"'; base-uri 'none'; form-action " + forms + "; frame-ancestors 'none'"
 }
 
-// Write answers with the page. It contains nothing of the request, neither code nor state, nor a provider's text.
-func (r Result) Write(w http.ResponseWriter) {
+// pageStyle is the style of pages made of templates, whose hash is in their policy.
+func pageStyle() template.CSS {
+	return template.CSS(resultStyle) //nolint:gosec // our own file
+}
+
+// render returns a page, and sets the headers that describe it.
+func render(w http.ResponseWriter, t *template.Template, data any, policy string) []byte {
 	var page bytes.Buffer
-	style := template.CSS(resultStyle) //nolint:gosec // our own file
-	err := resultPage.Execute(&page, struct {
-		Result
-		Style template.CSS
-	}{r, style})
-	if err != nil {
+	if err := t.Execute(&page, data); err != nil {
 		panic(err) // the template is in the binary
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(page.Len()))
-	h.Set("Content-Security-Policy", resultPolicy)
+	h.Set("Content-Security-Policy", policy)
+	return page.Bytes()
+}
+
+// Write answers with the page. It contains nothing of the request, neither code nor state, nor a provider's text.
+func (r Result) Write(w http.ResponseWriter) {
+	page := render(w, resultPage, struct {
+		Result
+		Style template.CSS
+	}{r, pageStyle()}, resultPolicy)
+	h := w.Header()
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	if r.status == http.StatusServiceUnavailable || r.status == http.StatusTooManyRequests {
 		h.Set("Retry-After", "60")
 	}
 	w.WriteHeader(r.status)
-	_, _ = w.Write(page.Bytes())
+	_, _ = w.Write(page)
 }

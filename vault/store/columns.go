@@ -151,12 +151,18 @@ func (t *txn) insert(table string, c columns) error {
 
 // update writes the columns of the row with the given id.
 func (t *txn) update(table, id string, c columns) error {
-	if table != "secrets" {
-		return t.updateRow(table, id, c)
+	set := make([]string, len(c))
+	for i, column := range c {
+		set[i] = column.name + " = $" + strconv.Itoa(i+1)
 	}
+	return t.Exec(`UPDATE `+table+` SET `+strings.Join(set, ", ")+` WHERE id = $`+strconv.Itoa(len(c)+1), append(c.values(), id)...)
+}
+
+// updateSecret is update for a secret. It counts what the tenant stores, and checks the sets that the secret is in.
+func (t *txn) updateSecret(id string, c columns) error {
 	before, err := t.sizeOf(id)
 	if err == nil {
-		err = t.updateRow(table, id, c)
+		err = t.update("secrets", id, c)
 	}
 	if err != nil {
 		return err
@@ -176,14 +182,6 @@ func (t *txn) sizeOf(secretID string) (size int64, err error) {
 	err = t.QueryRow(`SELECT OCTET_LENGTH(value) + COALESCE(OCTET_LENGTH(refresh_token), 0) + OCTET_LENGTH(metadata) FROM secrets
 		WHERE id = $1`, secretID).Scan(&size)
 	return size, err
-}
-
-func (t *txn) updateRow(table, id string, c columns) error {
-	set := make([]string, len(c))
-	for i, column := range c {
-		set[i] = column.name + " = $" + strconv.Itoa(i+1)
-	}
-	return t.Exec(`UPDATE `+table+` SET `+strings.Join(set, ", ")+` WHERE id = $`+strconv.Itoa(len(c)+1), append(c.values(), id)...)
 }
 
 // one returns the row of a query, as collect does. Errors: ErrNotFound, naming what isn't there; *alteredError.

@@ -203,7 +203,7 @@ func (s *Store) FailRefresh(ctx context.Context, r Refresh, failed *oauth.Error)
 		if err := t.authenticate(&row); err != nil {
 			return err
 		}
-		if err := t.update("secrets", row.ID, columns{{"metadata", &row.Metadata}, row.rowMAC.column()}); err != nil {
+		if err := t.updateSecret(row.ID, columns{{"metadata", &row.Metadata}, row.rowMAC.column()}); err != nil {
 			return err
 		}
 		e := secretEvent(actOAuthRefresh, row)

@@ -137,7 +137,7 @@ func (t *txn) reseal(r secretRow) error {
 	if err := t.authenticate(&r); err != nil {
 		return err
 	}
-	return t.update("secrets", r.ID, append(r.sealed(), r.encrypted()...))
+	return t.updateSecret(r.ID, append(r.sealed(), r.encrypted()...))
 }
 
 func (t *txn) rowsUnderOldKeys(current int64) ([]secretRow, error) {

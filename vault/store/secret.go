@@ -94,7 +94,7 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 
 // replace stores a new version of a secret, audits it, and wakes the reveals that wait for it.
 func (t *txn) replace(r secretRow, action string) error {
-	if err := t.update("secrets", r.ID, slices.Concat(r.changing(), r.encrypted(), r.sealed())); err != nil {
+	if err := t.updateSecret(r.ID, slices.Concat(r.changing(), r.encrypted(), r.sealed())); err != nil {
 		return err
 	}
 	if _, err := t.wakeBound(r.ID); err != nil {

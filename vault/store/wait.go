@@ -102,10 +102,6 @@ func (o *ownEvents) take(id string) bool {
 // moves *seen to the newest one. Every change is audited in its own transaction, so the audit is enough:
 // reveals and key rotations of other processes wake nobody.
 func (s *Store) changedElsewhere(ctx context.Context, seen *int64) (changed bool, err error) {
-	type event struct {
-		id  string
-		seq int64
-	}
 	return read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (bool, error) {
 		var newest int64
 		if err := t.QueryRow(`SELECT COALESCE(MAX(seq), 0) FROM audit`).Scan(&newest); err != nil || newest <= *seen {
@@ -115,13 +111,13 @@ func (s *Store) changedElsewhere(ctx context.Context, seen *int64) (changed bool
 		c.add("seq >", *seen)
 		c.add("seq <=", newest)
 		c.in("action", concerning)
-		events, err := collect(t, func(e *event) []any { return []any{&e.id, &e.seq} }, `SELECT id, seq FROM audit`+c.String(), c.args...)
+		events, err := collect(t, itself, `SELECT id FROM audit`+c.String(), c.args...)
 		if err != nil {
 			return false, err
 		}
 		changed := false
-		for _, e := range events {
-			changed = !s.own.take(e.id) || changed
+		for _, id := range events {
+			changed = !s.own.take(id) || changed
 		}
 		*seen = newest
 		return changed, nil
