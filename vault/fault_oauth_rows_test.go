@@ -63,7 +63,7 @@ func TestFault_V12_RenewalsOfAnother(t *testing.T) {
 		{"both of another tenant", `UPDATE oauth_grants SET tenant_id = $3 WHERE secret_id = $1 AND secret_id <> $2`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := connect(t, 3600)
+			c := connect(t, 3600).withoutScheduler() // which would renew the second connection, rightly
 			secret := c.secret()
 			second := c.start(map[string]string{"resource_type": "sandbox", "resource_id": "sb_2", "expose_as_env": "ACME_TOKEN"})
 			if w := c.callback(c.provider.consent(t, second.AuthorizeURL)); w.Code != http.StatusOK {
