@@ -62,7 +62,13 @@ func writeJSON(w http.ResponseWriter, a reply) (length int) {
 	return len(text)
 }
 
-func encode(body any) []byte {
+// encoded is a body in JSON.
+type encoded []byte
+
+func encode(body any) encoded {
+	if text, ok := body.(encoded); ok {
+		return text
+	}
 	if own, ok := body.(interface{ AppendJSON([]byte) []byte }); ok {
 		return append(own.AppendJSON(nil), '\n')
 	}

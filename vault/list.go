@@ -38,7 +38,11 @@ func serveList[F, T any](name string, page func(*F) *store.Page, fn func(context
 		if err != nil || next == "" || len(items) == p.Limit {
 			return listOf(name, items, next), err
 		}
-		l := &longList{name: name, first: array(items), all: all, next: next}
+		first, err := encodePage(c, items)
+		if err != nil {
+			return reply{}, err
+		}
+		l := &longList{name: name, first: first, all: all, next: next}
 		l.more = func(cursor string) ([]byte, string, error) {
 			p.Cursor = cursor
 			if !all {
@@ -46,17 +50,24 @@ func serveList[F, T any](name string, page func(*F) *store.Page, fn func(context
 					return nil, cursor, io.EOF
 				}
 			}
-			items, next, err = fn(c.ctx(), c.actor, f)
-			return array(items), next, err
+			if items, next, err = fn(c.ctx(), c.actor, f); err != nil {
+				return nil, "", err
+			}
+			text, err := encodePage(c, items)
+			return text, next, err
 		}
 		return reply{body: l}, nil
 	})
 }
 
-// array is the JSON of items, without brackets.
-func array[T any](items []T) []byte {
-	text := bytes.TrimSpace(encode(items))
-	return text[1 : len(text)-1]
+// encodePage returns the JSON of a page's items, without brackets. Errors: those of call.encode.
+func encodePage[T any](c *call, items []T) ([]byte, error) {
+	text, err := c.encode(items, listMemory)
+	if err != nil {
+		return nil, err
+	}
+	text = bytes.TrimSpace(text)
+	return text[1 : len(text)-1], nil
 }
 
 // longList is the answer with a list of several pages.

@@ -66,7 +66,11 @@ func (v *Vault) reveal(c *call, in revealBody) (reply, error) {
 	if errors.Is(err, store.ErrNotAudited) {
 		v.metrics.unaudited.Inc()
 	}
-	return reply{body: answer}, err
+	if err != nil {
+		return reply{}, err
+	}
+	text, err := c.encode(answer, len(answer.Sealed))
+	return reply{body: text}, err
 }
 
 // await waits until the set differs from etag. It extends the connection's deadlines by the wait.

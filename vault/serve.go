@@ -32,6 +32,7 @@ type handler func(*call) (reply, error)
 
 // call is a request and its actor.
 type call struct {
+	store *store.Store
 	w     http.ResponseWriter
 	r     *http.Request
 	actor store.Actor
@@ -53,6 +54,17 @@ func (c *call) reserveBody() error {
 		leaveUnread(c.w)
 	}
 	return err
+}
+
+// encode encodes a part of an answer that takes about size bytes in JSON. Large parts take turns with the tenant's other large
+// operations, so that they don't take all processors. Errors: ctx's own.
+func (c *call) encode(part any, size int) (encoded, error) {
+	end, err := c.store.Turn(c.ctx(), c.actor, size)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	return encode(part), nil
 }
 
 // id is the id in the path.
@@ -120,7 +132,7 @@ func serveDelete(fn func(context.Context, store.Actor, string) error) handler {
 // route's handler.
 func (v *Vault) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{w: w, r: r, limit: rt.limit}
+		c := &call{store: v.store, w: w, r: r, limit: rt.limit}
 		err := v.admit(c, rt)
 		defer c.memory.Release()
 		if err != nil && r.ContentLength != 0 {

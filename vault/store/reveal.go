@@ -212,7 +212,7 @@ func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource, to *api.Sea
 
 // revealUpTo is Reveal for a set of at most smallSet or most bytes. Errors: *largeSet for a larger one.
 func (s *Store) revealUpTo(ctx context.Context, a Actor, r api.Resource, to *api.Sealer, most int64) (api.RevealAnswer, error) {
-	end, err := s.limits.Turn(ctx, a.limited(), int(most))
+	end, err := s.Turn(ctx, a, int(most))
 	if err != nil {
 		return api.RevealAnswer{}, err
 	}

@@ -66,12 +66,17 @@ func read[T any](ctx context.Context, s *Store, a Actor, action string, do func(
 	return readMuch(ctx, s, a, action, 0, do)
 }
 
+// Turn waits until the actor's tenant may run an operation on a number of bytes, until the caller ends it. Errors: ctx's own.
+func (s *Store) Turn(ctx context.Context, a Actor, bytes int) (end func(), err error) {
+	return s.limits.Turn(ctx, a.limited(), bytes)
+}
+
 // readMuch is read for a number of bytes.
 func readMuch[T any](ctx context.Context, s *Store, a Actor, action string, bytes int, do func(*txn) (T, error)) (result T, err error) {
 	if err := s.Permit(ctx, a, action, a.Resource); err != nil {
 		return result, err
 	}
-	end, err := s.limits.Turn(ctx, a.limited(), bytes)
+	end, err := s.Turn(ctx, a, bytes)
 	if err != nil {
 		return result, err
 	}
@@ -120,7 +125,7 @@ func (s *Store) change(ctx context.Context, a Actor, action string, bytes int, i
 	if err := s.limits.Event(a.limited()); err != nil {
 		return err
 	}
-	end, err := s.limits.Turn(ctx, a.limited(), bytes)
+	end, err := s.Turn(ctx, a, bytes)
 	if err != nil {
 		return err
 	}
