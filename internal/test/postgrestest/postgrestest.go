@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -96,7 +97,20 @@ func account() (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
 }
 
-func start() (*server, error) {
+// Run starts a server with settings, such as fsync=on, for a program that isn't a test. It returns the URL of the server's schema
+// public. The caller calls stop.
+func Run(settings ...string) (url string, stop func(), err error) {
+	if programs() == "" {
+		return "", nil, errors.New("no PostgreSQL server is installed: Debian's package postgresql has one")
+	}
+	s, err := start(settings...)
+	if err != nil {
+		return "", nil, err
+	}
+	return s.url("public"), s.stop, nil
+}
+
+func start(settings ...string) (*server, error) {
 	as, err := account()
 	if err != nil {
 		return nil, err
@@ -123,7 +137,11 @@ func start() (*server, error) {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	var log bytes.Buffer
-	s.cmd = run("postgres", "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=400")
+	args := []string{"-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=400"}
+	for _, setting := range settings {
+		args = append(args, "-c", setting)
+	}
+	s.cmd = run("postgres", args...)
 	s.cmd.Stdout, s.cmd.Stderr = &log, &log
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
