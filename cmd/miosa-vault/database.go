@@ -23,19 +23,35 @@ const (
 // withPassword matches a connection string that contains a password: as a URL's, a parameter or a keyword.
 var withPassword = regexp.MustCompile(`^[a-z]+://[^/?@]*:[^/?@]*@|\bpassword\s*=`)
 
+// databaseFlags are a pair of flags for a connection string.
+type databaseFlags struct {
+	name      string // of the flag; the one for a file has -file after it
+	url       string
+	file      string
+	elsewhere bool // without them, the credential and the environment have it
+}
+
 // databaseURL returns the connection string of the PostgreSQL database; "": the database is in the data folder.
 func (f *storeFlags) databaseURL(p *program) (string, error) {
-	if withPassword.MatchString(f.database) {
-		return "", usage("--database contains a password, which everybody on this machine can read",
-			"put the URL into "+databaseEnv+", or into a file for --database-file, or the password into ~/.pgpass")
+	return databaseFlags{"database", f.database, f.databaseFile, true}.find(p)
+}
+
+// find returns the connection string; "": there is none.
+func (f databaseFlags) find(p *program) (string, error) {
+	if withPassword.MatchString(f.url) {
+		return "", usage("--"+f.name+" contains a password, which everybody on this machine can read",
+			"put the URL into "+databaseEnv+", or into a file for --"+f.name+"-file, or the password into ~/.pgpass")
 	}
-	if f.database != "" && f.databaseFile != "" {
-		return "", usage("--database and --database-file don't go together", "give one of them")
+	if f.url != "" && f.file != "" {
+		return "", usage("--"+f.name+" and --"+f.name+"-file don't go together", "give one of them")
 	}
-	if f.database != "" {
-		return f.database, nil
+	if f.url != "" {
+		return f.url, nil
 	}
-	file := f.databaseFile
+	file := f.file
+	if file == "" && !f.elsewhere {
+		return "", nil
+	}
 	if dir := p.getenv("CREDENTIALS_DIRECTORY"); file == "" && dir != "" {
 		path := filepath.Join(dir, databaseCredential)
 		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -45,13 +61,13 @@ func (f *storeFlags) databaseURL(p *program) (string, error) {
 	if file == "" {
 		url := strings.Clone(setting.Trim(p.getenv(databaseEnv))) // Overwrite also changes the string that getenv returns
 		if err := harden.Overwrite([]byte(url)); err != nil {
-			return "", cli.WithHint(fmt.Errorf("erase %s from the environment: %w", databaseEnv, err), "mount /proc, or name a file with --database-file")
+			return "", cli.WithHint(fmt.Errorf("erase %s from the environment: %w", databaseEnv, err), "mount /proc, or name a file with --"+f.name+"-file")
 		}
 		return url, nil
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", cli.WithHint(fmt.Errorf("read the database's URL: %w", err), "check --database-file")
+		return "", cli.WithHint(fmt.Errorf("read the database's URL: %w", err), "check --"+f.name+"-file")
 	}
 	url := setting.Trim(string(text))
 	if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 && withPassword.MatchString(url) {

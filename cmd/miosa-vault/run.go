@@ -58,7 +58,7 @@ Exit codes: 0 it did what was asked (serve and dev: it was stopped), 1 it couldn
   miosa-vault keys root --out /etc/miosa/root.key  # set one up: a root key, a tenant key, the server
   miosa-vault keys create --tenant acme --data-dir /var/lib/miosa-vault --root-key-file /etc/miosa/root.key
   miosa-vault serve --data-dir /var/lib/miosa-vault --root-key-file /etc/miosa/root.key`,
-			Commands: []*cli.Command{p.dev(), p.serve(), p.keys(), p.audit()},
+			Commands: []*cli.Command{p.dev(), p.serve(), p.keys(), p.audit(), p.migrate()},
 		},
 		Version:   version,
 		Out:       p.stdout,

@@ -41,29 +41,42 @@ func (f *storeFlags) add(flags *pflag.FlagSet, making string) {
 	flags.StringVar(&f.database, "database", "",
 		"`URL` a PostgreSQL database, without a password, instead of one in the data folder; also "+databaseEnv+", or the systemd credential "+databaseCredential)
 	flags.StringVar(&f.databaseFile, "database-file", "", "`FILE` contains the URL of the PostgreSQL database")
-	flags.StringVar(&f.rootKeyFile, "root-key-file", "",
-		"`FILE` the root key; without it the systemd credential "+keyring.Credential+", then "+keyring.EnvName)
-	flags.BoolVar(&f.shared, "allow-shared", false, "accept a database, a root key or directories above them that other users can change")
+	addRootKey(flags, &f.rootKeyFile, &f.shared)
 	flags.StringVar(&f.revocations, "revocations-file", "",
 		"`FILE` the list of revoked keys, which a restored database needs; the same for all commands (default: revocations in the data folder)")
+}
+
+func addRootKey(flags *pflag.FlagSet, file *string, shared *bool) {
+	flags.StringVar(file, "root-key-file", "",
+		"`FILE` the root key; without it the systemd credential "+keyring.Credential+", then "+keyring.EnvName)
+	flags.BoolVar(shared, "allow-shared", false, "accept a database, a root key or directories above them that other users can change")
 }
 
 const hintNoVault = "check --data-dir, or the URL of the database; keys create --tenant NAME, without --resource, makes a new vault, and so does serve"
 
 const hintRootKey = "make one with miosa-vault keys root --out FILE, outside the data folder, and name it with --root-key-file"
 
+// rootKey finds the root key, and erases it from the environment.
+func (p *program) rootKey(file string) (keyring.Root, error) {
+	root, err := keyring.FindRoot(file, p.getenv)
+	if err != nil {
+		return keyring.Root{}, cli.WithHint(err, hintRootKey)
+	}
+	if err := harden.Overwrite([]byte(setting.Trim(p.getenv(keyring.EnvName)))); err != nil {
+		return keyring.Root{}, cli.WithHint(fmt.Errorf("erase %s from the environment: %w", keyring.EnvName, err),
+			"mount /proc, or name a file with --root-key-file")
+	}
+	return root, nil
+}
+
 // config finds the root key. It never creates a missing one: an operator should know where the root key is.
 func (f *storeFlags) config(p *program, log zerolog.Logger) (store.Config, error) {
 	if f.dataDir == "" {
 		return store.Config{}, usage("--data-dir is required", "name the folder of the database, such as --data-dir /var/lib/miosa-vault")
 	}
-	root, err := keyring.FindRoot(f.rootKeyFile, p.getenv)
+	root, err := p.rootKey(f.rootKeyFile)
 	if err != nil {
-		return store.Config{}, cli.WithHint(err, hintRootKey)
-	}
-	if err := harden.Overwrite([]byte(setting.Trim(p.getenv(keyring.EnvName)))); err != nil {
-		return store.Config{}, cli.WithHint(fmt.Errorf("erase %s from the environment: %w", keyring.EnvName, err),
-			"mount /proc, or name a file with --root-key-file")
+		return store.Config{}, err
 	}
 	database, err := f.databaseURL(p)
 	if err != nil {

@@ -2,6 +2,7 @@ package database
 
 import (
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -25,9 +26,8 @@ func Migrate(tx Tx, dialect *strings.Replacer) error {
 		return err
 	}
 	for _, e := range entries {
-		number, _, _ := strings.Cut(e.Name(), "_")
-		if newest, err = strconv.ParseInt(number, 10, 64); err != nil {
-			return fmt.Errorf("migration %s: name must start with its number", e.Name())
+		if newest, err = schemaOf(e); err != nil {
+			return err
 		}
 		if newest <= have {
 			continue
@@ -44,7 +44,30 @@ func Migrate(tx Tx, dialect *strings.Replacer) error {
 		}
 	}
 	if have > newest {
-		return fmt.Errorf("the database has schema %d, this program knows up to %d: run a newer one", have, newest)
+		return newerSchema(have, newest)
 	}
 	return nil
+}
+
+func newerSchema(have, newest int64) error {
+	return fmt.Errorf("the database has schema %d, this program knows up to %d: run a newer one", have, newest)
+}
+
+// schemaOf is the number of a migration.
+func schemaOf(migration fs.DirEntry) (int64, error) {
+	number, _, _ := strings.Cut(migration.Name(), "_")
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("migration %s: name must start with its number", migration.Name())
+	}
+	return n, nil
+}
+
+// newestSchema is the number of the newest migration.
+func newestSchema() (int64, error) {
+	entries, err := migrations.Files.ReadDir(".")
+	if err != nil {
+		return 0, err
+	}
+	return schemaOf(entries[len(entries)-1])
 }

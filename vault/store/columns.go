@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
 // columns maps columns of a table to pointers to the fields that hold them. Times are stored in microseconds since 1970,
@@ -140,11 +141,11 @@ var inserts sync.Map
 func (t *txn) insert(table string, c columns) error {
 	statement, ok := inserts.Load(table)
 	if !ok {
-		parameters := make([]string, len(c))
-		for i := range c {
-			parameters[i] = "$" + strconv.Itoa(i+1)
+		names := make([]string, len(c))
+		for i, column := range c {
+			names[i] = column.name
 		}
-		statement, _ = inserts.LoadOrStore(table, `INSERT INTO `+table+` (`+c.names("")+`) VALUES (`+strings.Join(parameters, ", ")+`)`)
+		statement, _ = inserts.LoadOrStore(table, database.InsertStatement(table, names))
 	}
 	return t.Exec(statement.(string), c.values()...)
 }

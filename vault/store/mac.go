@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/audit"
+	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
 // authenticRow is a row that grants authority, so only the vault may write it: its mac covers the table's name and the
@@ -255,4 +258,135 @@ func (s *Store) reportAltered(err error) {
 	if err != nil {
 		s.log.Error().Err(err).Msg("altered row not audited")
 	}
+}
+
+// Alteration is something that was altered outside of a vault. It is an error.
+type Alteration struct {
+	Table   string
+	ID      string // of the row; of audit, the tenant's
+	Problem string
+}
+
+func (a *Alteration) Error() string { return a.Problem }
+
+// Verify reads a whole database, and calls report for each row whose mac is wrong, each value that doesn't open and each audit log
+// that isn't as the vault has written it. It goes on unless report returns an error. Every now and then, and at the end of each table,
+// it calls progress with the number of rows that were verified.
+func Verify(ctx context.Context, tx database.Tx, root keyring.Root, progress func(table string, rows int64, all bool), report func(*Alteration) error) error {
+	keys, err := keyring.New(root)
+	if err != nil {
+		return err
+	}
+	v := &verification{ctx: ctx, txn: &txn{Tx: tx, store: &Store{keys: keys}, actor: operator, now: now()}, progress: progress, report: report}
+	for _, table := range []func() error{
+		func() error { return verifyRows[tenantRow](v, "id", nil) },
+		func() error { return verifyRows[Key](v, "id", nil) },
+		func() error { return verifyRows(v, "id", v.opens) },
+		func() error { return verifyRows[bindingRow](v, "id", nil) },
+		func() error { return verifyRows[Flow](v, "id", nil) },
+		func() error { return verifyRows[schedule](v, "secret_id", nil) },
+		v.logs,
+	} {
+		if err := table(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verification is one call of Verify.
+type verification struct {
+	ctx context.Context //nolint:containedctx // it lives as long as the call
+	*txn
+	progress func(table string, rows int64, all bool)
+	report   func(*Alteration) error
+}
+
+// unlessReported reports an error of a row that was altered. Errors: others.
+func (v *verification) unlessReported(table, id string, err error) error {
+	if err != nil && errors.Is(err, api.ErrInternal) {
+		return v.report(&Alteration{table, id, err.Error()})
+	}
+	return err
+}
+
+// verifyRows verifies all rows of a table, in the order of its key, and what else check says.
+func verifyRows[Row any, P storedRow[Row]](v *verification, key string, check func(P) error) error {
+	table, _, _, _ := P(new(Row)).covered()
+	var verified int64
+	for after := ""; ; {
+		rows, err := collect(v.txn, func(u *unverified[Row]) []any { return P(&u.row).stored().fields() },
+			`SELECT `+P(new(Row)).stored().names("")+` FROM `+table+` WHERE `+key+` > $1 ORDER BY `+key+` LIMIT `+strconv.Itoa(macRows), after)
+		if err = cmp.Or(v.ctx.Err(), err); err != nil {
+			return err
+		}
+		for i := range rows {
+			r := P(&rows[i].row)
+			err := v.verify(r)
+			if err == nil && check != nil {
+				err = check(r)
+			}
+			_, _, after, _ = r.covered()
+			if err := v.unlessReported(table, after, err); err != nil {
+				return err
+			}
+		}
+		verified += int64(len(rows))
+		all := len(rows) < macRows
+		if v.progress(table, verified, all); all {
+			return nil
+		}
+	}
+}
+
+// opens checks that what is encrypted in a secret opens.
+func (v *verification) opens(r *secretRow) error {
+	keys, err := v.keysOf(r.tenant)
+	if err == nil {
+		err = v.QueryRow(`SELECT refresh_token, value FROM secrets WHERE id = $1`, r.ID).Scan(r.sealed().fields()...)
+	}
+	for field, sealed := range map[string][]byte{fieldPreview: r.sealedPreview, fieldRefresh: r.refresh, fieldValue: r.value} {
+		if err == nil && (sealed != nil || field != fieldRefresh) {
+			var plain []byte
+			plain, err = keys.Open(sealed, r.ID, r.Version, field)
+			clear(plain)
+		}
+	}
+	r.refresh, r.value = nil, nil
+	return err
+}
+
+// logs verifies the audit logs of all tenants.
+func (v *verification) logs() error {
+	const page = 1000
+	ids, err := v.tenantIDs("")
+	if err != nil {
+		return err
+	}
+	var verified int64
+	for _, id := range ids {
+		keys, err := v.keysOf(id)
+		if err != nil && !errors.Is(err, api.ErrInternal) {
+			return err
+		}
+		l := &audit.Log{Tx: v, Tenant: id, Keys: keys, Now: v.now}
+		part := &audit.Verifier{}
+		for check := (api.AuditCheck{}); !check.Complete && check.Problem == nil; {
+			if check, err = part.Next(l, page); err != nil {
+				return err
+			}
+			if err := v.ctx.Err(); err != nil {
+				return err
+			}
+			if p := check.Problem; p != nil {
+				if err := v.report(&Alteration{"audit", id, "audit log of tenant " + id + ": event " + strconv.FormatInt(p.Seq, 10) + ": " + p.Message}); err != nil {
+					return err
+				}
+			}
+			verified += check.Checked
+			v.progress("audit", verified, false)
+		}
+	}
+	v.progress("audit", verified, true)
+	return nil
 }

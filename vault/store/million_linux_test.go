@@ -1,13 +1,11 @@
 package store
 
 import (
-	"os"
-	"regexp"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/memoryimage"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 )
 
@@ -30,11 +28,11 @@ func BenchmarkMillionEvents(b *testing.B) {
 	old := newest[0].Timestamp.Add(-millionEvents / 2 * time.Minute)
 	run := func(name string, do func(b *testing.B)) {
 		b.Run(name, func(b *testing.B) {
-			resetPeak(b)
+			memoryimage.ResetPeak(b)
 			for b.Loop() {
 				do(b)
 			}
-			b.ReportMetric(peak(b), "peak-MiB")
+			b.ReportMetric(memoryimage.Peak(b), "peak-MiB")
 		})
 	}
 	for _, list := range []struct {
@@ -73,38 +71,18 @@ func BenchmarkMillionEvents(b *testing.B) {
 		}
 	})
 	b.Run("append", func(b *testing.B) {
-		resetPeak(b)
+		memoryimage.ResetPeak(b)
 		fillLog(b, s, owner, 1000)
-		b.ReportMetric(peak(b), "peak-MiB")
+		b.ReportMetric(memoryimage.Peak(b), "peak-MiB")
 	})
 	b.Run("retention of half", func(b *testing.B) {
-		resetPeak(b)
+		memoryimage.ResetPeak(b)
 		if _, err := s.AuditLogs().Prune(b.Context(), owner.TenantID, audit.KeyID, millionEvents/2); err != nil {
 			b.Fatal(err)
 		}
-		b.ReportMetric(peak(b), "peak-MiB")
+		b.ReportMetric(memoryimage.Peak(b), "peak-MiB")
 	})
 	if check := verified(b, s, owner, &audit.Verifier{}); check.Problem != nil {
 		b.Errorf("%+v", check.Problem)
 	}
-}
-
-// resetPeak sets the peak memory of this process to its current memory.
-func resetPeak(b *testing.B) {
-	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
-		b.Fatal(err)
-	}
-}
-
-// peak is the most memory that this process has had since resetPeak, in MiB.
-func peak(b *testing.B) float64 {
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		b.Fatal(err)
-	}
-	kib, err := strconv.ParseFloat(regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindStringSubmatch(string(text))[1], 64)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return kib / 1024
 }

@@ -260,6 +260,25 @@ func (s *Store) prepare(ctx context.Context, c Config) (newest int64, err error)
 	return newest, err
 }
 
+// CheckRoot returns an error unless the root key is the one of a vault's database, and its rows are authenticated.
+func CheckRoot(tx database.Tx, root keyring.Root) error {
+	keys, err := keyring.New(root)
+	if err != nil {
+		return err
+	}
+	var probe []byte
+	if err := tx.QueryRow(`SELECT probe FROM root_key WHERE id = 1`).Scan(&probe); errors.Is(err, sql.ErrNoRows) {
+		return database.ErrMissing // it was created, and its first vault killed
+	} else if err != nil {
+		return err
+	}
+	authenticated, err := keys.CheckProbe(probe)
+	if err == nil && !authenticated {
+		err = errors.New("the rows aren't authenticated yet: run miosa-vault keys list on the database first, which does that")
+	}
+	return err
+}
+
 // Created reports whether Open created the database.
 func (s *Store) Created() bool { return s.created }
 
