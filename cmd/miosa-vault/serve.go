@@ -18,6 +18,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/revocation"
 )
 
 // server is the command serve.
@@ -34,6 +35,7 @@ type server struct {
 	stopTimeout    time.Duration
 	oauthFile      string
 	retention      string
+	endedKeys      string
 }
 
 func (p *program) serve() *cli.Command {
@@ -65,6 +67,8 @@ oauth_rate are per second, sizes in bytes. With their defaults:
 			f.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "`DURATION` how long running requests get to finish when it stops")
 			f.StringVar(&s.retention, "audit-retention", defaultRetention,
 				"`AGE,SIZE` how long, and how much of, each tenant's audit log is kept; either may be left out; off: everything")
+			f.StringVar(&s.endedKeys, "ended-keys", defaultEndedKeys,
+				"`AGE,NUMBER` how long, and how many, of each tenant's revoked and expired keys are kept; either may be left out; off: all")
 			f.StringVar(&s.oauthFile, "oauth-file", "", oauthUsage)
 		},
 		Renamed: map[string]string{
@@ -78,6 +82,9 @@ oauth_rate are per second, sizes in bytes. With their defaults:
 
 // defaultRetention keeps a year's events, and a month more to export them.
 const defaultRetention = "400d,10GB"
+
+// defaultEndedKeys keeps keys as long as the events that they have caused.
+const defaultEndedKeys = "400d,100000"
 
 func (s *server) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	log, err := s.logs.open(s.stderr)
@@ -105,6 +112,9 @@ func (s *server) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	}
 	if config.Retention, err = audit.ParseRetention(s.retention); err != nil {
 		return usage("--audit-retention: "+err.Error(), "the default is "+defaultRetention)
+	}
+	if config.EndedKeys, err = revocation.ParseRetention(s.endedKeys); err != nil {
+		return usage("--ended-keys: "+err.Error(), "the default is "+defaultEndedKeys)
 	}
 	providers, err := s.providers(s.oauthFile)
 	if err != nil {

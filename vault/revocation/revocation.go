@@ -1,7 +1,8 @@
 // Package revocation keeps a list of revoked keys in a text file next to the database. A database that is restored from
 // an older backup, or into which an older row is written, doesn't have its newest revocations; the file still does.
 //
-// The file has one line for each key: its id, and the time from which on it is refused. Lines are only added.
+// The file has one line for each key: its id, the time from which on it is refused, and its tenant, which lines of earlier
+// versions don't have. Lines are added at the end. Compact removes those that a Retention doesn't keep: it replaces the file.
 package revocation
 
 import (
@@ -10,25 +11,46 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/internal/newfile"
 )
 
-// List is the list of a file. It is safe for concurrent use, and several processes may add to the same file.
+// Ended is a key that is refused from a time on.
+type Ended struct {
+	ID, Tenant string
+	At         time.Time // in microseconds
+}
+
+// entry is a line without its id.
+type entry struct {
+	end    int64 // microseconds since 1970
+	tenant string
+}
+
+// List is the list of a file. It is safe for concurrent use, and several processes may use the same file.
 type List struct {
 	path string
 
-	mu   sync.RWMutex // guards the fields below
-	ends map[string]time.Time
-	read fs.FileInfo // of the file as it was read; nil: there was none
+	file   sync.Mutex  // guards the fields below, and what this process does with the file
+	read   fs.FileInfo // of the file as it was read; nil: there was none
+	offset int64       // after the last line that was read
+
+	mu      sync.RWMutex // guards the field below; is locked after file, and not while the file is written
+	entries map[string]entry
 }
 
 // Open reads the list in a file. A missing file is an empty list.
 func Open(path string) (*List, error) {
-	l := &List{path: path, ends: map[string]time.Time{}}
+	l := &List{path: path, entries: map[string]entry{}}
 	return l, l.Refresh()
 }
 
@@ -39,8 +61,8 @@ func (l *List) Path() string { return l.path }
 func (l *List) Refuses(id string, now time.Time) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	end, listed := l.ends[id]
-	return listed && !end.After(now)
+	e, listed := l.entries[id]
+	return listed && e.end <= now.UnixMicro()
 }
 
 // Refused returns the keys that are refused, with their times.
@@ -48,16 +70,18 @@ func (l *List) Refused(now time.Time) map[string]time.Time {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	refused := map[string]time.Time{}
-	for id, end := range l.ends {
-		if !end.After(now) {
-			refused[id] = end
+	for id, e := range l.entries {
+		if e.end <= now.UnixMicro() {
+			refused[id] = time.UnixMicro(e.end)
 		}
 	}
 	return refused
 }
 
-// Refresh reads the file again if it has changed. What was read before stays listed, even if the file has lost it.
+// Refresh reads what is new in the file. What was read before stays listed, even if the file has lost it.
 func (l *List) Refresh() error {
+	l.file.Lock()
+	defer l.file.Unlock()
 	info, err := os.Stat(l.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -65,8 +89,6 @@ func (l *List) Refresh() error {
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.read != nil && os.SameFile(l.read, info) && l.read.Size() == info.Size() && l.read.ModTime().Equal(info.ModTime()) {
 		return nil
 	}
@@ -75,64 +97,99 @@ func (l *List) Refresh() error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		l.list(lines.Text(), info.ModTime())
+	return l.readFile(f)
+}
+
+// readFile reads the lines that were added to the file since it was last read; if it was replaced or is shorter now, all.
+func (l *List) readFile(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("read %s: %w", l.path, err)
+	if l.read == nil || !os.SameFile(l.read, info) || info.Size() < l.offset {
+		l.offset = 0
 	}
-	l.read = info
-	return nil
+	if _, err := f.Seek(l.offset, io.SeekStart); err != nil {
+		return err
+	}
+	lines := bufio.NewReader(f)
+	for {
+		line, err := lines.ReadString('\n')
+		l.list(line, info.ModTime())
+		if errors.Is(err, io.EOF) { // a line without an end is read again with it
+			l.read = info
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", l.path, err)
+		}
+		l.offset += int64(len(line))
+	}
 }
 
 // list adds a line. A time that isn't valid, as in a line that was cut off, is replaced by another.
 func (l *List) list(line string, other time.Time) {
-	id, text, _ := strings.Cut(strings.TrimSpace(line), " ")
-	if id == "" {
+	fields := strings.Fields(line)
+	if len(fields) == 0 {
 		return
 	}
-	end, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		end = other
+	e := Ended{ID: fields[0], At: other}
+	if len(fields) > 1 {
+		if at, err := time.Parse(time.RFC3339Nano, fields[1]); err == nil {
+			e.At = at
+		}
 	}
-	l.put(id, end)
+	if len(fields) > 2 {
+		e.Tenant = fields[2]
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.put(e)
 }
 
 // put lists a key; the earliest of its times counts.
-func (l *List) put(id string, end time.Time) {
-	if before, listed := l.ends[id]; !listed || end.Before(before) {
-		l.ends[id] = end
+func (l *List) put(e Ended) {
+	end := e.At.UnixMicro()
+	if before, listed := l.entries[e.ID]; !listed || end < before.end {
+		l.entries[e.ID] = entry{end, e.Tenant}
 	}
 }
 
-// Add lists keys with the times from which on they are refused. When it returns, the lines are on the disk. Keys that
-// are listed with the same or an earlier time are skipped.
-func (l *List) Add(ends map[string]time.Time) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// Add lists keys. When it returns, the lines are on the disk. Keys that are listed with the same or an earlier time are
+// skipped.
+func (l *List) Add(keys []Ended) error {
+	l.file.Lock()
+	defer l.file.Unlock()
 	var lines strings.Builder
-	for id, end := range ends {
-		if before, listed := l.ends[id]; !listed || end.Before(before) {
-			fmt.Fprintf(&lines, "%s %s\n", id, end.UTC().Format(time.RFC3339Nano))
+	l.mu.RLock()
+	for _, k := range keys {
+		if before, listed := l.entries[k.ID]; !listed || k.At.UnixMicro() < before.end {
+			writeLine(&lines, k)
 		}
 	}
+	l.mu.RUnlock()
 	if lines.Len() == 0 {
 		return nil
 	}
 	if err := l.append(lines.String()); err != nil {
 		return fmt.Errorf("list of revoked keys: %w", err)
 	}
-	for id, end := range ends {
-		l.put(id, end)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range keys {
+		l.put(k)
 	}
 	return nil
 }
 
-// append writes lines to the end of the file in one write, so those of several processes don't mix.
+func writeLine(to *strings.Builder, k Ended) {
+	fmt.Fprintln(to, strings.TrimSpace(k.ID+" "+k.At.UTC().Format(time.RFC3339Nano)+" "+k.Tenant))
+}
+
+// append writes lines to the end of the file, while no other process replaces it.
 func (l *List) append(lines string) (err error) {
 	_, statErr := os.Stat(l.path)
-	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := l.locked(os.O_RDWR | os.O_CREATE | os.O_APPEND)
 	if err != nil {
 		return err
 	}
@@ -149,9 +206,39 @@ func (l *List) append(lines string) (err error) {
 		return err
 	}
 	if errors.Is(statErr, fs.ErrNotExist) {
-		return syncFolder(filepath.Dir(l.path))
+		return newfile.SyncFolder(filepath.Dir(l.path))
 	}
 	return nil
+}
+
+// locked opens the file, and locks it against other processes until it is closed.
+func (l *List) locked(flag int) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(l.path, flag, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		}
+		if err == nil && isAt(f, l.path) {
+			return f, nil
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		// Another process has replaced it in the meantime.
+	}
+}
+
+// isAt reports whether a path leads to an open file.
+func isAt(f *os.File, path string) bool {
+	opened, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(opened, there)
 }
 
 // cutOff reports whether the last line of a file has no end: the process or the machine that wrote it has crashed.
@@ -165,11 +252,64 @@ func cutOff(f *os.File) (bool, error) {
 	return last[0] != '\n', err
 }
 
-// syncFolder makes a new file's name durable.
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
+// Compact removes the keys that keep doesn't keep, from the list and from the file, and returns their number. The file is
+// replaced: after a crash it has all lines or those that are kept.
+func (l *List) Compact(keep Retention, now time.Time) (removed int, err error) {
+	l.file.Lock()
+	defer l.file.Unlock()
+	f, err := l.locked(os.O_RDWR)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := l.readFile(f); err != nil { // what other processes have added
+		return 0, err
+	}
+	l.mu.RLock()
+	kept := maps.Clone(l.entries)
+	l.mu.RUnlock()
+	surplus := keep.surplus(kept, now)
+	if len(surplus) == 0 {
+		return 0, nil
+	}
+	for _, id := range surplus {
+		delete(kept, id)
+	}
+	if err := l.replace(kept); err != nil {
+		return 0, fmt.Errorf("list of revoked keys: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries = kept
+	return len(surplus), nil
+}
+
+// replace replaces the file, which is locked.
+func (l *List) replace(entries map[string]entry) error {
+	path, err := filepath.EvalSymlinks(l.path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	temp := path + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a process that was killed
+		return err
+	}
+	err = newfile.Write(temp, func() (string, error) {
+		var text strings.Builder
+		for _, id := range slices.Sorted(maps.Keys(entries)) {
+			writeLine(&text, Ended{id, entries[id].tenant, time.UnixMicro(entries[id].end)})
+		}
+		return text.String(), nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	l.read, l.offset = nil, 0 // it is read again
+	return newfile.SyncFolder(filepath.Dir(path))
 }

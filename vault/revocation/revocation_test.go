@@ -1,9 +1,14 @@
 package revocation
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -25,7 +30,7 @@ func open(t *testing.T, path string) *List {
 
 func add(t *testing.T, l *List, id string, end time.Time) {
 	t.Helper()
-	if err := l.Add(map[string]time.Time{id: end}); err != nil {
+	if err := l.Add([]Ended{{ID: id, Tenant: "ten_1", At: end}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -106,7 +111,164 @@ func TestUnreadable(t *testing.T) {
 		t.Error("a list that can't be read is no error")
 	}
 	l := open(t, filepath.Join(dir, "none", "revocations"))
-	if err := l.Add(map[string]time.Time{"key_a": past}); err == nil || l.Refuses("key_a", now) {
+	if err := l.Add([]Ended{{ID: "key_a", At: past}}); err == nil || l.Refuses("key_a", now) {
 		t.Errorf("not written, but listed: %v", err)
+	}
+}
+
+// text is the content of a file.
+func text(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestParseRetention(t *testing.T) {
+	const day = 24 * time.Hour
+	for s, want := range map[string]Retention{
+		"off": {}, "90d": {Age: 90 * day}, "5000": {Count: 5000}, "90d,5000": {90 * day, 5000}, "5000, 1w": {7 * day, 5000},
+	} {
+		if got, err := ParseRetention(s); err != nil || got != want {
+			t.Errorf("%q: %+v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "0", "-1", "90d,", "90d,90d", "5,5", "on", "1.5", "90d,5,5", "5kB"} {
+		if got, err := ParseRetention(s); err == nil || got != (Retention{}) {
+			t.Errorf("%q: %+v, %v", s, got, err)
+		}
+	}
+}
+
+func TestCompact(t *testing.T) {
+	hour := func(n int) time.Time { return now.Add(time.Duration(n) * time.Hour) }
+	keys := []Ended{
+		{"key_1", "ten_1", hour(-5)}, {"key_2", "ten_1", hour(-4)}, {"key_3", "ten_1", hour(-3)}, {"key_later", "ten_1", hour(1)},
+		{"key_other", "ten_2", hour(-5)}, {"key_unknown", "", hour(-5)},
+	}
+	for _, tt := range []struct {
+		name    string
+		keep    Retention
+		removed []string
+	}{
+		{"everything", Retention{}, nil},
+		{"by age", Retention{Age: 4 * time.Hour}, []string{"key_1", "key_other", "key_unknown"}},
+		{"by age of all", Retention{Age: time.Minute}, []string{"key_1", "key_2", "key_3", "key_other", "key_unknown"}},
+		{"by number", Retention{Count: 1}, []string{"key_1", "key_2"}}, // of each tenant
+		{"by both", Retention{4 * time.Hour, 1}, []string{"key_1", "key_2", "key_other", "key_unknown"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "revocations")
+			l, other := open(t, path), open(t, path)
+			if err := l.Add(keys); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := other.Compact(tt.keep, now); err != nil || n != len(tt.removed) {
+				t.Errorf("removed %d, %v", n, err)
+			}
+			if n, err := other.Compact(tt.keep, now); err != nil || n != 0 {
+				t.Errorf("removed %d once more, %v", n, err)
+			}
+			for name, l := range map[string]*List{"compacted": other, "opened": open(t, path)} {
+				for _, k := range keys {
+					if got, want := l.Refuses(k.ID, hour(1)), !slices.Contains(tt.removed, k.ID); got != want {
+						t.Errorf("%s: refuses %s: %v, want %v", name, k.ID, got, want)
+					}
+				}
+			}
+			// One that had read the file before keeps what it has read, until it compacts too.
+			if err := l.Refresh(); err != nil || !l.Refuses("key_1", now) {
+				t.Errorf("refreshed: %v", err)
+			}
+			if _, err := l.Compact(tt.keep, now); err != nil || l.Refuses("key_1", now) == slices.Contains(tt.removed, "key_1") {
+				t.Errorf("compacted too: %v", err)
+			}
+			add(t, l, "key_new", past) // to the new file
+			if err := other.Refresh(); err != nil || !other.Refuses("key_new", now) || !open(t, path).Refuses("key_new", now) {
+				t.Errorf("added afterwards: %v", err)
+			}
+			if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
+				t.Errorf("files: %v, %v", entries, err)
+			}
+		})
+	}
+}
+
+// The file may be a symlink to another volume, and a process that was killed leaves a new file behind.
+func TestCompactLink(t *testing.T) {
+	folder := t.TempDir()
+	path, link := filepath.Join(folder, "list"), filepath.Join(folder, "revocations")
+	if err := errors.Join(os.Symlink("list", link), os.WriteFile(path+".new", []byte("key_cut"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, link)
+	if n, err := l.Compact(Retention{Count: 1}, now); n != 0 || err != nil {
+		t.Errorf("without a file: %d, %v", n, err)
+	}
+	add(t, l, "key_a", past)
+	add(t, l, "key_b", now)
+	if n, err := l.Compact(Retention{Count: 1}, now); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if want := "key_b 2030-01-02T04:04:05.000006Z ten_1\n"; text(t, path) != want {
+		t.Errorf("%q, want %q", text(t, path), want)
+	}
+	if at, err := os.Readlink(link); err != nil || at != "list" {
+		t.Errorf("the link leads to %q, %v", at, err)
+	}
+	if _, err := os.Stat(path + ".new"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the new file stays: %v", err)
+	}
+}
+
+// Processes that add and processes that compact lose no line.
+func TestAttack_CompactWhileAdding(t *testing.T) {
+	const lists, each = 4, 50
+	path := filepath.Join(t.TempDir(), "revocations")
+	var running sync.WaitGroup
+	for i := range lists {
+		l := open(t, path)
+		running.Go(func() {
+			for j := range each {
+				ended := []Ended{{fmt.Sprintf("key_%d_%d", i, j), "ten_1", now}, {fmt.Sprintf("old_%d_%d", i, j), "ten_1", past}}
+				if err := l.Add(ended); err != nil {
+					t.Error(err)
+				}
+				if j%5 == i {
+					if _, err := l.Compact(Retention{Age: time.Minute}, now); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	running.Wait()
+	l := open(t, path)
+	if _, err := l.Compact(Retention{Age: time.Minute}, now); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(l.Refused(now)); n != lists*each {
+		t.Errorf("%d keys are listed, want %d", n, lists*each)
+	}
+	if n := strings.Count(text(t, path), "\n"); n != lists*each {
+		t.Errorf("%d lines, want %d", n, lists*each)
+	}
+}
+
+// A list of an earlier version has no tenants.
+func TestListWithoutTenants(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "revocations")
+	if err := os.WriteFile(path, []byte("key_a 2030-01-02T03:04:05Z\nkey_b 2030-01-02T04:04:05Z\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, path)
+	add(t, l, "key_c", now)
+	if n, err := l.Compact(Retention{30 * time.Minute, 1}, now); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if want := "key_b 2030-01-02T04:04:05Z\nkey_c 2030-01-02T04:04:05.000006Z ten_1\n"; text(t, path) != want {
+		t.Errorf("%q, want %q", text(t, path), want)
 	}
 }

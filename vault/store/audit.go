@@ -30,6 +30,7 @@ const (
 	actKeyCreate     = "key.create"
 	actKeyReplace    = "key.replace" // the key has a successor, and ends later
 	actKeyRevoke     = "key.revoke"
+	actKeysDelete    = "keys.delete" // keys that ended long ago
 	actKeysRotate    = "keys.rotate" // new rows use a new data key
 	actKeysRetire    = "keys.retire" // all rows use the new data key; the old ones were deleted
 	actRowRefused    = "row.refused" // a row that was altered outside of the vault

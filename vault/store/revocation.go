@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/revocation"
 )
 
@@ -93,7 +92,7 @@ func (s *Store) revoke(ctx context.Context, a Actor, choose func(*txn) (revoke, 
 
 // revokeKeys revokes keys that aren't revoked, and lists them. detail is for the events.
 func (t *txn) revokeKeys(keys []Key, detail string) error {
-	ends := map[string]time.Time{}
+	var ended []revocation.Ended
 	t.more += max(len(keys)-1, 0)
 	for i := range keys {
 		k := &keys[i]
@@ -109,15 +108,15 @@ func (t *txn) revokeKeys(keys []Key, detail string) error {
 		if err := t.audit(api.Event{Action: actKeyRevoke, TargetKeyID: k.ID, ResourceType: k.Resource.Type, ResourceID: k.Resource.ID, Detail: detail}); err != nil {
 			return err
 		}
-		ends[k.ID] = t.now
+		ended = append(ended, k.ended(t.now))
 	}
-	return t.list(ends)
+	return t.list(ended)
 }
 
 // list adds keys to the list of revoked keys before the commit, so that no key is revoked that a restored database would
 // accept again.
-func (t *txn) list(ends map[string]time.Time) error {
-	err := t.store.revocations.Add(ends)
+func (t *txn) list(keys []revocation.Ended) error {
+	err := t.store.revocations.Add(keys)
 	if err != nil {
 		t.store.log.Error().Err(err).Msg("list of revoked keys not written")
 		err = api.NewError(api.ErrUnavailable, "the list of revoked keys can't be written now, so nothing was changed")
@@ -313,73 +312,5 @@ func (t *txn) endLater(k Key, end time.Time) error {
 		return err
 	}
 	t.wake(k.Resource) // a reveal that waits with it learns when it ends
-	return t.list(map[string]time.Time{k.ID: end})
-}
-
-// revokeListed opens the list of revoked keys, and makes the database and the list agree: keys that only the list has, as
-// after the restore of a backup, are revoked again, and those that only the database has are listed.
-func (s *Store) revokeListed(ctx context.Context, path string) (err error) {
-	if s.revocations, err = revocation.Open(path); err != nil {
-		return err
-	}
-	var again []Key
-	var unlisted map[string]time.Time
-	compare := func(tx database.Tx) (t *txn, err error) {
-		t = &txn{Tx: tx, store: s, actor: operator, now: now()}
-		again, unlisted, err = t.compareRevoked()
-		return t, err
-	}
-	// Usually they agree, so that a command doesn't keep others from writing.
-	err = s.db.Read(ctx, func(tx database.Tx) error { _, err := compare(tx); return err })
-	if err != nil || len(again) == 0 && len(unlisted) == 0 {
-		return err
-	}
-	err = s.db.Write(ctx, func(tx database.Tx) error {
-		t, err := compare(tx)
-		if err == nil {
-			err = t.revokeKeys(again, "listed")
-		}
-		if err == nil {
-			err = t.list(unlisted)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, k := range again {
-		s.log.Warn().Str("key_id", k.ID).Str("file", path).Msg("key revoked again: the database has lost its revocation")
-	}
-	return nil
-}
-
-// compareRevoked returns the valid keys that the list of revoked keys refuses, and when those that it doesn't have were
-// revoked.
-func (t *txn) compareRevoked() (again []Key, unlisted map[string]time.Time, err error) {
-	revoked, err := t.toRevoke(conditions{terms: []string{"k.revoked_at IS NOT NULL"}})
-	if err != nil {
-		return nil, nil, err
-	}
-	refused := t.store.revocations.Refused(t.now)
-	unlisted = map[string]time.Time{}
-	for _, k := range revoked {
-		if _, listed := refused[k.ID]; !listed && t.verify(&k) == nil {
-			unlisted[k.ID] = *k.RevokedAt
-		}
-		delete(refused, k.ID)
-	}
-	for id := range refused {
-		var c conditions
-		c.add("k.id =", id)
-		keys, err := t.toRevoke(c)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, k := range keys {
-			if !k.Ended(t.now) {
-				again = append(again, k)
-			}
-		}
-	}
-	return again, unlisted, nil
+	return t.list([]revocation.Ended{k.ended(end)})
 }

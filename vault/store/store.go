@@ -44,7 +44,8 @@ type Config struct {
 	Watch    time.Duration  // between checks for changes by other processes, at most 1 s; 0: 250 ms
 	Log      zerolog.Logger // gets no value and no key
 
-	Retention audit.Retention // of each tenant's audit log; zero: everything stays
+	Retention audit.Retention      // of each tenant's audit log; zero: everything stays
+	EndedKeys revocation.Retention // of each tenant's ended keys, and of Revocations; zero: everything stays
 
 	// Revocations is the file of package revocation; "": "revocations" in DataDir. Outside of what is restored with the
 	// database, it keeps the revocations that a restored database doesn't have.
@@ -221,6 +222,9 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	s.ended.Go(func() { s.refusals.Run(s.open, logs) })
 	if c.Retention != (audit.Retention{}) {
 		s.ended.Go(func() { logs.Retain(s.open, c.Retention) })
+	}
+	if c.EndedKeys != (revocation.Retention{}) {
+		s.ended.Go(func() { s.deleteEnded(c.EndedKeys) })
 	}
 	return s, nil
 }
