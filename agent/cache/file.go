@@ -49,14 +49,14 @@ func readOwn(path string, limit int64) ([]byte, error) {
 // replaceOwn replaces a file atomically, also across a loss of power. Its mode is 0600.
 func replaceOwn(path string, text []byte) error {
 	folder := filepath.Dir(path)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := newfile.MkdirAll(folder); err != nil {
 		return err
 	}
 	if err := checkFolder(folder); err != nil {
 		return err
 	}
 	sweep(path, leftover)
-	return newfile.Put(path, prefix(path)+"*", text, os.Rename)
+	return newfile.Put(path, prefix(path)+"*", text)
 }
 
 // removeOwn removes a file and all its temporary files.

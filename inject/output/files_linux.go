@@ -61,7 +61,11 @@ func (o *Output) writeFiles(bound []api.Bound) (stamps map[string]stamp, changed
 	if err := o.relink(d, there, names); err != nil {
 		return nil, false, err
 	}
+	// The earlier set goes when this one is on the disk: after a loss of power there is one of them.
 	if err := d.sync(); err != nil {
+		return nil, false, err
+	}
+	if err := removeGenerations(d, there, ""); err != nil {
 		return nil, false, err
 	}
 	stamps, err = o.stampFiles(d, generation, names)
@@ -82,6 +86,9 @@ func (o *Output) openFiles() (*directory, error) {
 		}
 		if err := parent.mkdir(base); err != nil {
 			return nil, o.failed(parent, err, 0)
+		}
+		if err := parent.sync(); err != nil {
+			return nil, err
 		}
 	}
 	d, err := o.conf.open(o.conf.Path)
@@ -232,7 +239,7 @@ func (o *Output) removeFiles(d *directory) error {
 		return err
 	}
 	// The link first: without it no name leads to a value.
-	return errors.Join(d.unlink(dataLink), d.unlink(o.pendingName()), o.relink(d, there, nil), d.sync())
+	return errors.Join(d.unlink(dataLink), d.unlink(o.pendingName()), o.relink(d, there, nil), removeGenerations(d, there, ""), d.sync())
 }
 
 // sortedNames returns the final names of bound.

@@ -24,7 +24,7 @@ func isGeneration(name string) bool {
 	return err == nil || start == dataLink
 }
 
-// makeGeneration writes bound to a new directory.
+// makeGeneration writes bound to a new directory, and syncs it.
 func (o *Output) makeGeneration(d *directory, generation string, bound []api.Bound) error {
 	if err := d.mkdir(generation); err != nil {
 		return o.failed(d, err, 0)
@@ -49,11 +49,10 @@ func (o *Output) makeGeneration(d *directory, generation string, bound []api.Bou
 	if err := o.admit(within, st); err != nil {
 		return err
 	}
-	return within.sync()
+	return errors.Join(within.sync(), d.sync()) // before a link leads to it
 }
 
-// relink creates the missing links for names, then removes links for other names, then earlier generations. there is what
-// the directory contained before.
+// relink creates the missing links for names, then removes links for other names. there is what the directory contained before.
 func (o *Output) relink(d *directory, there, names []string) error {
 	for _, name := range names {
 		if slices.Contains(there, name) {
@@ -71,7 +70,7 @@ func (o *Output) relink(d *directory, there, names []string) error {
 			return err
 		}
 	}
-	return removeGenerations(d, there, "")
+	return nil
 }
 
 // removeGenerations removes the generations among names, except one.

@@ -111,7 +111,7 @@ func writeRootFile(path string, set opened) error {
 	}
 	line := []byte(text.Reveal() + "\n")
 	defer clear(line)
-	return newfile.Put(path, tempPrefix+"*", line, os.Rename)
+	return newfile.Put(path, tempPrefix+"*", line)
 }
 
 func encodeRoot(set opened) (api.Value, error) {

@@ -188,7 +188,6 @@ func writeLine(to *strings.Builder, k Ended) {
 
 // append writes lines to the end of the file, while no other process replaces it.
 func (l *List) append(lines string) (err error) {
-	_, statErr := os.Stat(l.path)
 	f, err := l.locked(os.O_RDWR | os.O_CREATE | os.O_APPEND)
 	if err != nil {
 		return err
@@ -205,10 +204,12 @@ func (l *List) append(lines string) (err error) {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if errors.Is(statErr, fs.ErrNotExist) {
-		return newfile.SyncFolder(filepath.Dir(l.path))
+	// Another process may have created or replaced the file, and not synced its name yet.
+	path, err := filepath.EvalSymlinks(l.path)
+	if err != nil {
+		return err
 	}
-	return nil
+	return newfile.SyncFolder(filepath.Dir(path))
 }
 
 // locked opens the file, and locks it against other processes until it is closed.

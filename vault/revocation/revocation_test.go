@@ -272,3 +272,23 @@ func TestListWithoutTenants(t *testing.T) {
 		t.Errorf("%q, want %q", text(t, path), want)
 	}
 }
+
+// After a loss of power, zeros may be in the place of what was being added. The list opens, and has the keys around them.
+func TestZeros(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "revocations")
+	add(t, open(t, path), "key_a", past)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	add(t, open(t, path), "key_b", past)
+	if l := open(t, path); !l.Refuses("key_a", now) || !l.Refuses("key_b", now) {
+		t.Errorf("refused: %d keys", len(l.Refused(now)))
+	}
+}

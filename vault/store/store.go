@@ -12,7 +12,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -21,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/newfile"
 	"github.com/Miosa-osa/miosa-env/internal/trusted"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/cache"
@@ -75,7 +75,7 @@ func (c Config) open(ctx context.Context) (database.DB, error) {
 	if c.Database == "" {
 		return sqlite.Open(ctx, c.DataDir)
 	}
-	if err := os.MkdirAll(c.DataDir, 0o700); err != nil { // of the revocations
+	if err := newfile.MkdirAll(c.DataDir); err != nil { // of the revocations
 		return nil, err
 	}
 	return postgres.Open(ctx, c.Database)

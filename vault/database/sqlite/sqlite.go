@@ -15,6 +15,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/Miosa-osa/miosa-env/internal/newfile"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
@@ -48,7 +49,7 @@ const maxReaders = 4
 
 // Open opens DIR/vault.db, which it creates if it is missing, readable by its owner only, and migrates it.
 func Open(ctx context.Context, dir string) (_ database.DB, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := newfile.MkdirAll(dir); err != nil {
 		return nil, err
 	}
 	path, err := filepath.Abs(filepath.Join(dir, fileName))
