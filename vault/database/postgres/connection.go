@@ -32,21 +32,25 @@ func (c *connection) Begin() error {
 	return err
 }
 
-// begin starts a transaction with a statement. It connects again if the connection is broken.
+// begin starts a transaction with a statement. While the connection is broken, it takes another one: after a restart of the
+// server, all of the pool are.
 func (c *connection) begin(statement string) (err error) {
-	for try := 1; ; try++ {
+	for range 1 + maxReaders + 1 {
 		if c.conn == nil {
-			c.conn, err = c.pool.Conn(context.Background())
+			if c.conn, err = c.pool.Conn(context.Background()); err != nil {
+				return err
+			}
 		}
-		if c.conn != nil {
-			err = c.Exec(statement)
+		if err = c.Exec(statement); err == nil {
+			c.open = true
+			return nil
 		}
-		if err == nil || !broken(err) || try == 2 {
-			c.open = err == nil
+		if !broken(err) {
 			return err
 		}
 		c.close()
 	}
+	return err
 }
 
 // Commit implements database.Writer.
@@ -68,6 +72,14 @@ func (c *connection) Rollback() {
 func (c *connection) close() {
 	if c.conn != nil {
 		_ = c.conn.Raw(func(any) error { return driver.ErrBadConn })
+		_ = c.conn.Close()
+	}
+	c.conn = nil
+}
+
+// release returns the connection to the pool.
+func (c *connection) release() {
+	if c.conn != nil {
 		_ = c.conn.Close()
 	}
 	c.conn = nil

@@ -124,7 +124,7 @@ func (d *db) Read(ctx context.Context, do func(database.Tx) error) error {
 		return err
 	}
 	c := &connection{pool: d.pool, conn: conn}
-	defer func() { _ = conn.Close() }()
+	defer c.release()
 	return c.read(do)
 }
 
@@ -190,9 +190,13 @@ func (*db) Transient(err error) bool {
 	return false
 }
 
-// broken reports whether err is due to the connection.
+// broken reports whether err is due to the connection, or has ended it.
 func broken(err error) bool {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.SeverityUnlocalized == "FATAL" || e.SeverityUnlocalized == "PANIC"
+	}
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	_, network := errors.AsType[net.Error](err)
-	return connecting || network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+	return connecting || network || pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed) ||
+		errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }

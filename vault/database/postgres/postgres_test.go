@@ -52,3 +52,53 @@ func TestIsolationOfWrites(t *testing.T) {
 		t.Errorf("%d writes, %v", n, err)
 	}
 }
+
+// A transaction begins on another connection if the server has ended the one of the pool, and leaves none in use.
+func TestLostConnection(t *testing.T) {
+	opened, err := Open(t.Context(), postgrestest.Start(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = opened.Close() })
+	d := opened.(*db)
+	before := d.pool.Stats().InUse
+	conn, err := d.pool.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &connection{pool: d.pool, conn: conn}
+	if err := c.Exec("SELECT pg_terminate_backend(pg_backend_pid())"); err == nil {
+		t.Fatal("the connection is still there")
+	}
+	var one int
+	if err := c.read(func(tx database.Tx) error { return tx.QueryRow("SELECT 1").Scan(&one) }); err != nil || one != 1 {
+		t.Errorf("%d, %v", one, err)
+	}
+	c.release()
+	if after := d.pool.Stats().InUse; after != before {
+		t.Errorf("%d connections are in use, %d before", after, before)
+	}
+}
+
+// Errors of connections may pass by themselves.
+func TestTransient(t *testing.T) {
+	d, err := Open(t.Context(), postgrestest.Start(t)+"&application_name=transient")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	err = d.Read(t.Context(), func(tx database.Tx) error {
+		err := tx.Exec("SELECT pg_terminate_backend(pg_backend_pid())")
+		for range 3 {
+			if !d.Transient(err) {
+				t.Errorf("%v: not transient", err)
+			}
+			var n int
+			err = tx.QueryRow("SELECT 1").Scan(&n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
