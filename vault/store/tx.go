@@ -183,6 +183,7 @@ func (s *Store) refusal(err error, writing bool) error {
 		}
 		return fmt.Errorf("%w: %w", api.NewError(api.ErrUnavailable, message), err)
 	}
+	s.log.Error().Err(err).Bool("writing", writing).Msg("store failed")
 	return fmt.Errorf("%w: %w", api.NewError(api.ErrInternal, "the store failed"), err)
 }
 
