@@ -31,7 +31,7 @@ NOT_INLINED := crypto/tls $(addprefix github.com/Miosa-osa/miosa-env/cmd/miosa-e
 SMALLER += $(NOT_INLINED:%=-gcflags=%=-l)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast race attack power fuzz check lint bench bench-scale build install package release clean
+.PHONY: help demo test test-fast race attack power faults fuzz check lint bench bench-scale build install package release clean
 
 help: ## list the targets
 	@echo "make TARGET, one of:"
@@ -49,8 +49,8 @@ TESTRUN = mkdir -p "$(BIN)" && $(GO) build -buildvcs=false -o "$(BIN)/testrun" .
 test: ## run every test; the end says what was skipped, how to install what is missing, and counts
 	@$(TESTRUN) -count=1 -timeout 25m $(PKG)
 
-# Packages that drive browsers, containers and whole machines, attack a vault, or lose power.
-MACHINES := /internal/test/(attacktest|powertest|browser|authserver|oauthtest|pagetest|systemdtest|containertest|packagetest|arm64test)$$
+# Packages that drive browsers, containers and whole machines, attack a vault or make several fail, or lose power.
+MACHINES := /internal/test/(attacktest|replicatest|powertest|browser|authserver|oauthtest|pagetest|systemdtest|containertest|packagetest|arm64test)$$
 
 # Its tests mostly wait for processes, so more of them run at once than there are processors.
 test-fast: ## run the tests to run while working: without machines, containers, browsers and long tests
@@ -64,6 +64,9 @@ attack: ## attack a vault for a minute in each of many ways, and measure what an
 
 power: ## lose power at 10,000 moments of writing, in make test at 200, and check that nothing acknowledged is lost
 	MIOSA_POWER_REPLAYS=10000 $(GO) test -count=1 -timeout 2h -v -run '^TestFault_V2_' ./internal/test/powertest
+
+faults: ## kill, stop and cut off three vaults and their PostgreSQL for ten minutes, and check what clients saw
+	MIOSA_FAULT_SECONDS=600 $(GO) test -count=1 -timeout 2h -v -run '^TestFault_' ./internal/test/replicatest
 
 fuzz: ## fuzz each target for FUZZTIME (1m), one after the other
 	@list=$$($(GO) test -list '^Fuzz' $(PKG)) || { echo "$$list"; exit 1; }; failed=; \
