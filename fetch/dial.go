@@ -6,14 +6,12 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/silence"
 )
 
 // connectTimeout bounds name lookup and connecting together, and then the TLS handshake.
 const connectTimeout = 3 * time.Second
-
-// silence is how long a peer may fail to acknowledge before its connection counts as broken. It bounds how late a
-// half-open connection is noticed during a waiting reveal.
-const silence = 25 * time.Second
 
 // metadata is the address of AWS's instance metadata over IPv6; the others are link-local.
 var metadata = netip.AddrFrom16([16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 14: 0x02, 15: 0x54})
@@ -26,7 +24,7 @@ var nat64 = netip.PrefixFrom(netip.AddrFrom16([16]byte{1: 0x64, 2: 0xff, 3: 0x9b
 func dialer(loopbackOnly bool) *net.Dialer {
 	return &net.Dialer{
 		Timeout:         connectTimeout,
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3},
+		KeepAliveConfig: silence.KeepAlive, // notices a half-open connection during a waiting reveal
 		Control: func(_, address string, conn syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(address)
 			if err != nil {
@@ -35,7 +33,7 @@ func dialer(loopbackOnly bool) *net.Dialer {
 			if err := allowed(to.Addr(), loopbackOnly); err != nil {
 				return err
 			}
-			limitSilence(conn)
+			silence.Set(conn)
 			return nil
 		},
 	}

@@ -38,6 +38,34 @@ type DB interface {
 	Close() error
 }
 
+// Announcer is a DB whose server passes on announcements between the processes that have the database open. It is optional:
+// without it, processes find each other's changes by looking for them.
+type Announcer interface {
+	// Announce makes the commit of a transaction of Write pass text on to all processes that listen, this one included. text has
+	// 1 to MaxAnnouncement bytes.
+	Announce(tx Tx, text string) error
+
+	// Listen calls the functions of l, one at a time, until ctx ends. It connects again when the connection is lost.
+	Listen(ctx context.Context, l Listener)
+}
+
+// MaxAnnouncement is the maximum length of an announcement, in bytes.
+const MaxAnnouncement = 7999
+
+// Listener is what a process does with announcements.
+type Listener struct {
+	// Heard gets the announcements in the order of their commits.
+	Heard func(text string)
+
+	// Missed is called whenever announcements may have been missed: with nil after each time that the process begins to listen,
+	// and with the reason after each failure to.
+	Missed func(reason error)
+
+	// Alive is called every few seconds while the connection works: all that was announced before its previous call, or before that
+	// of Missed, has been heard.
+	Alive func()
+}
+
 // Tx is a transaction. It is used by one goroutine, which must close the rows of a query before the next statement.
 type Tx interface {
 	Exec(query string, args ...any) error

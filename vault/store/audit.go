@@ -76,6 +76,7 @@ func (t *txn) record(e api.Event, write func(*audit.Log, *api.Event) error) erro
 	}
 	if slices.Contains(concerning, e.Action) {
 		t.events = append(t.events, e.ID)
+		t.keysEnd = t.keysEnd || slices.Contains(endingKeys, e.Action)
 	}
 	if err != nil {
 		return fmt.Errorf("%w %s: %w", errUnaudited, e.Action, err)

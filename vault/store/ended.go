@@ -26,24 +26,25 @@ func (s *Store) revokeListed(ctx context.Context, path string) (err error) {
 	}
 	var again []Key
 	var unlisted []revocation.Ended
-	compare := func(tx database.Tx) (t *txn, err error) {
-		t = &txn{Tx: tx, store: s, actor: operator, now: now()}
+	compare := func(t *txn) (err error) {
 		again, unlisted, err = t.compareRevoked()
-		return t, err
+		return err
 	}
 	// Usually they agree, so that a command doesn't keep others from writing.
-	err = s.db.Read(ctx, func(tx database.Tx) error { _, err := compare(tx); return err })
+	err = s.db.Read(ctx, func(tx database.Tx) error { _, err := s.begin(tx, operator, compare); return err })
 	if err != nil || len(again) == 0 && len(unlisted) == 0 {
 		return err
 	}
 	err = s.db.Write(ctx, func(tx database.Tx) error {
-		t, err := compare(tx)
-		if err == nil {
-			err = t.revokeKeys(again, "listed")
-		}
-		if err == nil {
-			err = t.list(unlisted)
-		}
+		_, err := s.begin(tx, operator, func(t *txn) error {
+			if err := compare(t); err != nil {
+				return err
+			}
+			if err := t.revokeKeys(again, "listed"); err != nil {
+				return err
+			}
+			return t.list(unlisted)
+		})
 		return err
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ type Config struct {
 	Existing bool           // return ErrNoVault for a folder without a database, and create nothing
 	Limits   limit.Values   // of tenants
 	Shared   bool           // accept files and folders that other users can change
-	Watch    time.Duration  // between checks for changes by other processes, at most 1 s; 0: 250 ms
+	Watch    time.Duration  // between checks of SQLite for changes by other processes, at most 1 s; 0: 250 ms
 	Log      zerolog.Logger // gets no value and no key
 
 	Retention audit.Retention      // of each tenant's audit log; zero: everything stays
@@ -119,11 +120,13 @@ func (c Config) revocations() string {
 // ErrConflict, ErrDenied, ErrUnauthorized (the actor's key was revoked or has expired), ErrUnavailable (the disk or the
 // database fails for now), ErrInternal (a row that doesn't open).
 type Store struct {
+	id      string // of this process, for others
 	conf    Config
 	db      database.DB
 	keys    *keyring.Keyring
 	hub     *hub
 	own     ownEvents
+	lost    atomic.Bool // changes by other processes can't be noticed, and haven't been for a while
 	log     zerolog.Logger
 	sets    cache.Cache[topic, []boundRow] // of resources, verified and still encrypted
 	altered alteredRows
@@ -201,13 +204,13 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		conf: c, db: db, keys: keys, hub: newHub(), log: c.Log, limits: limit.NewOperations(&c.Limits), rescheduled: make(chan struct{}, 1), step: c.step,
+		id: rand.Text(), conf: c, db: db, keys: keys, hub: newHub(), log: c.Log, limits: limit.NewOperations(&c.Limits), rescheduled: make(chan struct{}, 1), step: c.step,
 	}
 	if s.step == nil {
 		s.step = func(string) error { return nil }
 	}
 	s.authenticated.Store(new(authCache))
-	newest, err := s.prepare(ctx, c)
+	seen, err := s.prepare(ctx, c)
 	if err == nil {
 		err = s.revokeListed(ctx, c.revocations())
 	}
@@ -216,7 +219,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.open, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	s.ended.Go(func() { s.watch(c.watch(), newest) })
+	s.ended.Go(func() { s.watch(c.watch(), seen) })
 	s.ended.Go(func() { s.uses.Run(s.open, db, c.Log) })
 	logs := s.AuditLogs()
 	s.ended.Go(func() { s.refusals.Run(s.open, logs) })
@@ -229,9 +232,9 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	return s, nil
 }
 
-// prepare stores a probe of the root key in a new database, or checks the root key against it. It returns the newest
-// audit event's number.
-func (s *Store) prepare(ctx context.Context, c Config) (newest int64, err error) {
+// prepare stores a probe of the root key in a new database, or checks the root key against it. It returns the end of
+// the audit log.
+func (s *Store) prepare(ctx context.Context, c Config) (end position, err error) {
 	err = s.db.Write(ctx, func(tx database.Tx) error {
 		var keyID int64
 		var probe []byte
@@ -247,7 +250,8 @@ func (s *Store) prepare(ctx context.Context, c Config) (newest int64, err error)
 			if err != nil {
 				return err
 			}
-			return tx.QueryRow(`SELECT COALESCE(MAX(seq), 0) FROM audit`).Scan(&newest)
+			end, err = endOfLog(tx)
+			return err
 		}
 		if !errors.Is(err, sql.ErrNoRows) {
 			return err
@@ -261,7 +265,7 @@ func (s *Store) prepare(ctx context.Context, c Config) (newest int64, err error)
 		}
 		return tx.Exec(`INSERT INTO root_key (id, key_id, probe) VALUES (1, $1, $2)`, keyID, probe)
 	})
-	return newest, err
+	return end, err
 }
 
 // CheckRoot returns an error unless the root key is the one of a vault's database, and its rows are authenticated.

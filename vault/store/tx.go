@@ -26,6 +26,7 @@ type txn struct {
 	revision int64                    // of the actor's tenant, once keys was called
 	wakes    map[topic]struct{}
 	events   []string   // concerning ones that were audited
+	keysEnd  bool       // one of them ends a key
 	log      *audit.Log // nil until auditLog
 
 	touched     int  // bindings or keys that a change has read beside what it is about
@@ -42,20 +43,30 @@ func (s *Store) begin(tx database.Tx, a Actor, do func(*txn) error) (*txn, error
 	if err := do(t); err != nil {
 		return t, err
 	}
-	s.own.add(t.events)
-	changed := map[string]struct{}{}
+	return t, t.finish()
+}
+
+// finish marks the tenants that the transaction has changed, and announces it to other processes.
+func (t *txn) finish() error {
+	changed := map[string][]api.Resource{}
 	for w := range t.wakes {
-		changed[w.tenant] = struct{}{}
+		changed[w.tenant] = append(changed[w.tenant], w.resource)
 	}
-	for tenant := range changed {
+	for tenant, resources := range changed {
 		// By a random number: a database that lost its newest changes doesn't get the same revision with another content.
 		random := make([]byte, 4)
 		_, _ = rand.Read(random) // it never fails
 		if err := t.Exec(`UPDATE tenants SET revision = revision + $1 WHERE id = $2`, 1+int64(binary.BigEndian.Uint32(random)), tenant); err != nil {
-			return t, err
+			return err
+		}
+		if err := t.announce(tenant, resources); err != nil {
+			return err
 		}
 	}
-	return t, nil
+	if _, ok := t.store.db.(database.Announcer); !ok {
+		t.store.own.add(t.events)
+	}
+	return nil
 }
 
 // anyKey is the action of transactions for all keys.

@@ -1,9 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
 	"iter"
-	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,9 +29,8 @@ type hub struct {
 
 func newHub() *hub { return &hub{waiting: map[topic]map[chan struct{}]struct{}{}} }
 
-// subscribe returns a channel that is woken by any change of the topic's bindings, their secrets or keys, and when another
-// process has changed any set or revoked any key. It holds at most one wake-up: subscribe, then
-// read, then wait, to miss no change.
+// subscribe returns a channel that is woken by any change of the topic's bindings, their secrets or keys, and by some changes of
+// its tenant. It holds at most one wake-up: subscribe, then read, then wait, to miss no change.
 func (h *hub) subscribe(t topic) (woken <-chan struct{}, unsubscribe func()) {
 	c := make(chan struct{}, 1)
 	h.mu.Lock()
@@ -46,7 +49,18 @@ func (h *hub) subscribe(t topic) (woken <-chan struct{}, unsubscribe func()) {
 	}
 }
 
-// wake wakes the reveals that wait for topics; those of h.waiting are all.
+// of are the topics that changes concern and reveals wait for. They are for wake.
+func (h *hub) of(c changes) iter.Seq[topic] {
+	return func(yield func(topic) bool) {
+		for t := range h.waiting {
+			if _, ok := c.tenants[t.tenant]; (ok || c.all) && !yield(t) {
+				return
+			}
+		}
+	}
+}
+
+// wake wakes the reveals that wait for topics.
 func (h *hub) wake(topics iter.Seq[topic]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -65,10 +79,13 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// concerning are the events after which a set may be different, or a key revoked.
-var concerning = []string{
-	actSecretReplace, actSecretRotate, actSecretDelete, actBindingCreate, actBindingDelete, actBindingMove, actKeyRevoke, actKeyReplace,
-}
+// endingKeys are the events after which a key is valid no longer or for less time. concerning are these, and those after which a
+// set may be different.
+var (
+	endingKeys = []string{actKeyRevoke, actKeyReplace}
+	concerning = append(endingKeys[:len(endingKeys):len(endingKeys)],
+		actSecretReplace, actSecretRotate, actSecretDelete, actBindingCreate, actBindingDelete, actBindingMove)
+)
 
 // ownEvents has the ids of the concerning events that this process writes, until it meets them in the log.
 type ownEvents struct {
@@ -98,63 +115,197 @@ func (o *ownEvents) take(id string) bool {
 	return ok
 }
 
-// changedElsewhere reports whether another process has committed a concerning event after event number *seen, and
-// moves *seen to the newest one. Every change is audited in its own transaction, so the audit is enough:
-// reveals and key rotations of other processes wake nobody.
-func (s *Store) changedElsewhere(ctx context.Context, seen *int64) (changed bool, err error) {
-	return read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (bool, error) {
-		var newest int64
-		if err := t.QueryRow(`SELECT COALESCE(MAX(seq), 0) FROM audit`).Scan(&newest); err != nil || newest <= *seen {
-			return false, err
+// announcement tells other processes what a transaction has changed. It contains ids only. It is JSON, which other versions
+// of the program understand too.
+type announcement struct {
+	From      string         `json:"from"` // the process
+	Tenant    string         `json:"tenant"`
+	KeysEnd   bool           `json:"keys_end,omitempty"`  // a key of the tenant does
+	Resources []api.Resource `json:"resources,omitempty"` // that waiting reveals are woken for
+	All       bool           `json:"all,omitempty"`       // instead of Resources: all of the tenant
+}
+
+// announce makes the commit tell other processes that sets or keys of resources have changed, if the database passes that on.
+func (t *txn) announce(tenant string, resources []api.Resource) error {
+	announcer, ok := t.store.db.(database.Announcer)
+	if !ok {
+		return nil
+	}
+	a := announcement{From: t.store.id, Tenant: tenant, KeysEnd: t.keysEnd, Resources: resources}
+	text, err := json.Marshal(a)
+	if err == nil && len(text) > database.MaxAnnouncement {
+		a.Resources, a.All = nil, true
+		text, err = json.Marshal(a)
+	}
+	if err != nil {
+		return err
+	}
+	return announcer.Announce(t, string(text))
+}
+
+// position is an event of the audit log.
+type position struct {
+	seq int64
+	id  string
+}
+
+// endOfLog is the newest event; zero: there is none.
+func endOfLog(tx database.Tx) (p position, err error) {
+	err = tx.QueryRow(`SELECT seq, id FROM audit ORDER BY seq DESC LIMIT 1`).Scan(&p.seq, &p.id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return p, err
+}
+
+// changes are those of some time.
+type changes struct {
+	tenants map[string]struct{} // whose sets or keys have changed
+	all     bool                // those of any may have
+	keysEnd bool                // a key may be valid no longer or for less time
+}
+
+// changesSince returns the concerning changes that other processes have committed after a position, and the log's end. Every
+// change is audited in its own transaction, so the log is enough: reveals and key rotations wake nobody. If the position
+// isn't in the log, the database has lost its newest changes, or the log its oldest events.
+func (t *txn) changesSince(seen position) (c changes, end position, err error) {
+	if end, err = endOfLog(t); err != nil || end == seen {
+		return c, end, err
+	}
+	if seen != (position{}) {
+		var id string
+		err := t.QueryRow(`SELECT id FROM audit WHERE seq = $1`, seen.seq).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) || err == nil && id != seen.id {
+			return changes{all: true, keysEnd: true}, end, nil
 		}
-		var c conditions
-		c.add("seq >", *seen)
-		c.add("seq <=", newest)
-		c.in("action", concerning)
-		events, err := collect(t, itself, `SELECT id FROM audit`+c.String(), c.args...)
 		if err != nil {
-			return false, err
+			return c, end, err
 		}
-		changed := false
-		for _, id := range events {
-			changed = !s.own.take(id) || changed
+	}
+	var terms conditions
+	terms.add("seq >", seen.seq)
+	terms.add("seq <=", end.seq)
+	terms.in("action", concerning)
+	type event struct{ id, tenant, action string }
+	events, err := collect(t, func(e *event) []any { return []any{&e.id, &e.tenant, &e.action} },
+		`SELECT id, tenant_id, action FROM audit`+terms.String(), terms.args...)
+	c.tenants = map[string]struct{}{}
+	for _, e := range events {
+		if !t.store.own.take(e.id) {
+			c.tenants[e.tenant] = struct{}{}
+			c.keysEnd = c.keysEnd || slices.Contains(endingKeys, e.action)
 		}
-		*seen = newest
-		return changed, nil
+	}
+	return c, end, err
+}
+
+// elsewhere wakes the reveals that wait for what other processes change.
+type elsewhere struct {
+	*Store
+	seen position  // what was committed up to it is known
+	next position  // seen at the next sign of life
+	last time.Time // when it was last certain that nothing is missed
+}
+
+// watch watches the changes of other processes: it listens to their announcements, or checks the log once per interval.
+func (s *Store) watch(interval time.Duration, seen position) {
+	e := &elsewhere{Store: s, seen: seen, next: seen, last: time.Now()}
+	if a, ok := s.db.(database.Announcer); ok {
+		a.Listen(s.open, database.Listener{Heard: e.heard, Missed: e.missed, Alive: e.alive})
+		return
+	}
+	for tick := time.NewTicker(interval); ; {
+		select {
+		case <-s.open.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+			e.missed(nil)
+		}
+	}
+}
+
+// heard wakes the reveals that an announcement concerns.
+func (e *elsewhere) heard(text string) {
+	var a announcement
+	if err := json.Unmarshal([]byte(text), &a); err != nil {
+		e.log.Warn().Msg("an announcement isn't one of a vault")
+		return
+	}
+	if a.From == e.id {
+		return
+	}
+	e.apply(changes{keysEnd: a.KeysEnd})
+	if a.All {
+		e.apply(changes{tenants: map[string]struct{}{a.Tenant: {}}})
+		return
+	}
+	e.hub.wake(func(yield func(topic) bool) {
+		for _, r := range a.Resources {
+			if !yield(topic{a.Tenant, r}) {
+				return
+			}
+		}
 	})
 }
 
-// watch wakes all waiting reveals when another process has changed something. It checks once per interval.
-func (s *Store) watch(interval time.Duration, seen int64) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.open.Done():
-			return
-		case <-tick.C:
-		}
-		if err := s.revocations.Refresh(); err != nil {
-			s.log.Warn().Err(err).Msg("cannot read the list of revoked keys")
-		}
-		changed, err := s.changedElsewhere(s.open, &seen)
-		if s.open.Err() != nil {
-			return
-		}
-		if err != nil {
-			s.log.Warn().Err(err).Msg("cannot check for changes by other processes")
-		}
-		// On an error, wake too: a reveal with nothing new waits again.
-		if err != nil || changed {
-			s.authenticated.Store(new(authCache))
-			s.hub.wake(maps.Keys(s.hub.waiting))
-		}
+// apply makes this process notice changes.
+func (e *elsewhere) apply(c changes) {
+	if c.keysEnd {
+		e.refreshRevocations()
+		e.authenticated.Store(new(authCache))
+	}
+	if c.all || len(c.tenants) > 0 {
+		e.hub.wake(e.hub.of(c))
+	}
+}
+
+func (s *Store) refreshRevocations() {
+	if err := s.revocations.Refresh(); err != nil {
+		s.log.Warn().Err(err).Msg("cannot read the list of revoked keys")
+	}
+}
+
+// patience is how long reveals wait while changes can't be noticed. Then they end, so that clients use another vault.
+const patience = 10 * time.Second
+
+// missed looks in the log for changes that were not announced. reason is why the process doesn't listen; nil: it does.
+func (e *elsewhere) missed(reason error) {
+	e.refreshRevocations()
+	var end position
+	c, err := read(e.open, e.Store, Actor{local: true}, anyKey, func(t *txn) (c changes, err error) {
+		c, end, err = t.changesSince(e.seen)
+		return c, err
+	})
+	if e.open.Err() != nil {
+		return
+	}
+	if err := cmp.Or(reason, err); err != nil {
+		e.log.Warn().Err(err).Msg("cannot check for changes by other processes")
+	}
+	if err == nil {
+		e.seen, e.next, e.last = end, end, time.Now()
+		e.lost.Store(false)
+		e.apply(c)
+	} else if time.Since(e.last) > patience {
+		e.lost.Store(true)
+		e.apply(changes{all: true, keysEnd: true})
+	}
+}
+
+// alive notes how far the log was when everything in it had been heard.
+func (e *elsewhere) alive() {
+	e.refreshRevocations()
+	e.seen, e.last = e.next, time.Now()
+	end, err := read(e.open, e.Store, Actor{local: true}, anyKey, func(t *txn) (position, error) { return endOfLog(t) })
+	if err == nil {
+		e.next = end
 	}
 }
 
 // Await waits until the resource's set differs from etag.
 // Errors: api.ErrNotModified if it doesn't within wait; ErrUnauthorized as soon as the key is
-// revoked or expires; ErrUnavailable when the store closes; ctx's own; else as state.
+// revoked or expires; ErrUnavailable when the store closes, or can't notice changes any more; ctx's own; else as state.
 func (s *Store) Await(ctx context.Context, a Actor, r api.Resource, etag string, wait time.Duration) error {
 	woken, unsubscribe := s.hub.subscribe(topic{a.TenantID, r})
 	defer unsubscribe()
@@ -166,6 +317,9 @@ func (s *Store) Await(ctx context.Context, a Actor, r api.Resource, etag string,
 		}
 		select {
 		case <-woken:
+			if s.lost.Load() {
+				return errLost
+			}
 		case <-at(now.nextExpiry):
 		case <-at(now.keyExpiry):
 		case <-deadline:
@@ -177,6 +331,8 @@ func (s *Store) Await(ctx context.Context, a Actor, r api.Resource, etag string,
 		}
 	}
 }
+
+var errLost = api.NewError(api.ErrUnavailable, "the vault can't read its database now")
 
 // at receives a value when t has passed, or after a day; with nil, never.
 func at(t *time.Time) <-chan time.Time {

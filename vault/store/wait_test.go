@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
@@ -241,5 +243,66 @@ func TestAttack_DistantExpiry(t *testing.T) {
 	case <-at(new(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC))):
 		t.Error("the time has come")
 	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+// The changes since a position in the log are those of other processes. If the log isn't the one that the position is from, as
+// after a failover that has lost the newest events, every set may have changed.
+func TestChangesSince(t *testing.T) {
+	dir := t.TempDir()
+	s, elsewhere := storeAt(t, dir), storeAt(t, dir)
+	owner, stranger := tenant(t, s, "acme"), tenant(t, s, "other")
+	secret := bound(t, s, owner, "TOKEN", "v")
+	reader := agent(t, s, owner, box1)
+	end := func() (end position) {
+		t.Helper()
+		tamper(t, s, `SELECT 1`) // after all commits
+		end, err := read(t.Context(), s, operator, anyKey, func(t *txn) (position, error) { return endOfLog(t) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return end
+	}
+	for _, tt := range []struct {
+		name string
+		seen func(position) position
+		do   func() error
+		want changes
+	}{
+		{"nothing", nil, func() error { return nil }, changes{}},
+		{"a reveal", nil, func() error { _, err := elsewhere.opened(t.Context(), reader, box1); return err }, changes{}},
+		{"a rotation", nil, func() error {
+			_, err := elsewhere.RotateSecret(t.Context(), owner, secret.ID, Rotation{Value: text("v")})
+			return err
+		}, changes{tenants: map[string]struct{}{owner.TenantID: {}}}},
+		{"a revocation", nil, func() error { return elsewhere.RevokeKey(t.Context(), stranger.KeyID) },
+			changes{tenants: map[string]struct{}{stranger.TenantID: {}}, keysEnd: true}},
+		{"from the start", func(position) position { return position{} }, func() error { return nil },
+			changes{tenants: map[string]struct{}{owner.TenantID: {}, stranger.TenantID: {}}, keysEnd: true}},
+		{"another event", func(p position) position { return position{p.seq, "evt_other"} }, func() error { return nil }, changes{all: true, keysEnd: true}},
+		{"an event that is gone", func(p position) position { return position{p.seq + 1000, p.id} }, func() error { return nil }, changes{all: true, keysEnd: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			seen := end()
+			if tt.seen != nil {
+				seen = tt.seen(seen)
+			}
+			if err := tt.do(); err != nil {
+				t.Fatal(err)
+			}
+			got, err := read(t.Context(), s, operator, anyKey, func(t *txn) (changes, error) {
+				c, _, err := t.changesSince(seen)
+				return c, err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got.tenants) == 0 {
+				got.tenants = nil
+			}
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(changes{})); diff != "" {
+				t.Errorf("changes (-got +want)\n%s", diff)
+			}
+		})
 	}
 }

@@ -12,16 +12,18 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/Miosa-osa/miosa-env/internal/silence"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
-// maxReaders is how many connections read at the same time. One more writes.
+// maxReaders is how many connections read at the same time. One more writes, and one listens.
 const maxReaders = 8
 
 // Time limits of connections, in milliseconds, unless the URL sets others.
@@ -31,8 +33,15 @@ var timeouts = map[string]string{
 	"idle_in_transaction_session_timeout": "60000", // ends the transaction of a vault that the network lost
 }
 
-// db implements database.DB.
+// dialer connects to the server, and notices when the network has lost it.
+var dialer = &net.Dialer{
+	KeepAliveConfig: silence.KeepAlive,
+	Control:         func(_, _ string, conn syscall.RawConn) error { silence.Set(conn); return nil },
+}
+
+// db implements database.DB and database.Announcer.
 type db struct {
+	conf   *pgx.ConnConfig
 	pool   *sql.DB
 	writer *connection
 
@@ -59,7 +68,7 @@ func Open(ctx context.Context, url string) (database.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &db{pool: stdlib.OpenDB(*conf, stdlib.OptionAfterConnect(lockShared))}
+	d := &db{conf: conf, pool: stdlib.OpenDB(*conf, stdlib.OptionAfterConnect(lockShared))}
 	d.pool.SetMaxOpenConns(maxReaders + 1)
 	d.pool.SetMaxIdleConns(maxReaders + 1)
 	d.writer = &connection{pool: d.pool}
@@ -94,6 +103,7 @@ func configure(url string) (*pgx.ConnConfig, error) {
 	if conf.ConnectTimeout == 0 {
 		conf.ConnectTimeout = 10 * time.Second
 	}
+	conf.DialFunc = dialer.DialContext
 	return conf, nil
 }
 

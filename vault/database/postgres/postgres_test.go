@@ -15,20 +15,22 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+func openDB(t *testing.T, url string) *db {
+	t.Helper()
+	d, err := Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d.(*db)
+}
+
 // A write sees those of other processes before it, also on a server whose transactions keep their first snapshot by default.
 func TestIsolationOfWrites(t *testing.T) {
 	url := postgrestest.Start(t) + "&default_transaction_isolation=repeatable%20read"
 	const writes = 50
 	var all sync.WaitGroup
-	var vaults [2]database.DB
-	for i := range vaults {
-		d, err := Open(t.Context(), url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = d.Close() })
-		vaults[i] = d
-	}
+	vaults := []*db{openDB(t, url), openDB(t, url)}
 	for _, d := range vaults {
 		all.Go(func() {
 			for range writes {

@@ -1,0 +1,112 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/vault/database"
+)
+
+// channel is the SQL of the announcements' channel: channels belong to a database, and vaults to a schema.
+const channel = `'miosa_vault_' || to_hex(hashtextextended(current_schema(), 0))`
+
+// heartbeat is how often a listening connection announces something to itself, and how long it waits until it hears that. So a
+// connection that the network, the server or a pooler has lost silently is replaced after twice that time.
+var heartbeat = 5 * time.Second
+
+var errSilent = errors.New("the server passes on no announcements")
+
+// Announce implements database.Announcer.
+func (*db) Announce(tx database.Tx, text string) error {
+	return tx.Exec(`SELECT pg_notify(`+channel+`, $1)`, text)
+}
+
+// Listen implements database.Announcer, on a connection of its own.
+func (d *db) Listen(ctx context.Context, l database.Listener) {
+	retry := delay.NewBackoff(100*time.Millisecond, 2*time.Second)
+	for {
+		err := d.listen(ctx, l, retry.Reset)
+		if ctx.Err() != nil {
+			return
+		}
+		l.Missed(err)
+		if delay.Sleep(ctx, retry.NextRandom(0)) != nil {
+			return
+		}
+	}
+}
+
+// listen is Listen until the connection fails. It calls alive after each heartbeat.
+func (d *db) listen(ctx context.Context, l database.Listener, alive func()) error {
+	conn, err := startListening(ctx, d.conf)
+	if err != nil {
+		return err
+	}
+	defer closeSoon(ctx, conn)
+	l.Missed(nil)
+	own, beating := conn.PgConn().PID(), false
+	for deadline := time.Now(); ; {
+		wait, cancel := context.WithDeadline(ctx, deadline)
+		heard, err := conn.WaitForNotification(wait)
+		cancel()
+		switch {
+		case heard != nil && heard.PID == own:
+			beating, deadline = false, time.Now().Add(heartbeat)
+			alive()
+			l.Alive()
+		case heard != nil && heard.Payload != "": // not the heartbeat of another
+			l.Heard(heard.Payload)
+		case heard != nil:
+		case ctx.Err() != nil || !pgconn.Timeout(err):
+			return err
+		case beating:
+			return errSilent
+		default:
+			beating, deadline = true, time.Now().Add(heartbeat)
+			if err := beat(ctx, conn); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// startListening returns a new connection that gets the announcements.
+func startListening(ctx context.Context, conf *pgx.ConnConfig) (*pgx.Conn, error) {
+	conf = conf.Copy()
+	conf.RuntimeParams["application_name"] += " listening"
+	conn, err := pgx.ConnectConfig(ctx, conf)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, heartbeat)
+	defer cancel()
+	var name string
+	if err = conn.QueryRow(ctx, `SELECT `+channel).Scan(&name); err == nil {
+		_, err = conn.Exec(ctx, `LISTEN `+pgx.Identifier{name}.Sanitize())
+	}
+	if err != nil {
+		closeSoon(ctx, conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// beat makes a connection announce something to itself.
+func beat(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, heartbeat)
+	defer cancel()
+	_, err := conn.Exec(ctx, `SELECT pg_notify(`+channel+`, '')`)
+	return err
+}
+
+// closeSoon closes a connection, also after the end of ctx.
+func closeSoon(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx)
+}
