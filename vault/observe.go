@@ -20,6 +20,10 @@ type observedWriter struct {
 	keyID  string // "" until the request is authenticated
 	status int    // 0 until it is written
 	unread bool   // the body: see drain
+
+	route    string
+	start    time.Time
+	detached bool // a waiting answers and calls end
 }
 
 // observed returns the writer that observe made.
@@ -40,15 +44,8 @@ func (o *observedWriter) Unwrap() http.ResponseWriter { return o.ResponseWriter 
 // path may contain a secret by mistake.
 func (v *Vault) observe(route string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
-		o := &observedWriter{ResponseWriter: w, id: requestID(r)}
-		h := w.Header()
-		h.Set("X-Request-ID", o.id)
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
-		if v.conf.TLS != nil {
-			h.Set("Strict-Transport-Security", "max-age=31536000") // a year
-		}
+		o := &observedWriter{ResponseWriter: w, id: requestID(r), route: route, start: time.Now()}
+		v.setHeaders(o)
 		if v.conf.OnRequest != nil {
 			v.conf.OnRequest(route)
 		}
@@ -56,24 +53,47 @@ func (v *Vault) observe(route string, next http.Handler) http.Handler {
 		defer func() {
 			defer served()
 			if p := recover(); p != nil {
-				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-					panic(p)
-				}
-				// Not p itself: it may contain what the handler worked on.
-				v.log.Error().Str("request_id", o.id).Str("route", route).Bytes("stack", debug.Stack()).Msg("handler panicked")
-				if o.status == 0 {
-					v.refuse(o, api.NewError(api.ErrInternal, "something went wrong in the vault"))
-				}
+				v.panicked(o, p)
 			}
-			took := time.Since(start)
-			v.metrics.requests.WithLabelValues(route, strconv.Itoa(o.status)).Inc()
-			v.metrics.latency.WithLabelValues(route).Observe(took.Seconds())
-			v.log.Debug().Str("request_id", o.id).Str("key_id", o.keyID).Str("route", route).
-				Int("status", o.status).Stringer("took", took.Round(time.Microsecond)).Msg("request")
+			if !o.detached {
+				v.end(o)
+			}
 		}()
 		next.ServeHTTP(o, r)
 		o.drain(r)
 	})
+}
+
+// setHeaders sets the headers of all answers.
+func (v *Vault) setHeaders(o *observedWriter) {
+	h := o.Header()
+	h.Set("X-Request-ID", o.id)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if v.conf.TLS != nil {
+		h.Set("Strict-Transport-Security", "max-age=31536000") // a year
+	}
+}
+
+// panicked answers a request whose handler panicked with p.
+func (v *Vault) panicked(o *observedWriter, p any) {
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(p)
+	}
+	// Not p itself: it may contain what the handler worked on.
+	v.log.Error().Str("request_id", o.id).Str("route", o.route).Bytes("stack", debug.Stack()).Msg("handler panicked")
+	if o.status == 0 && !o.detached {
+		v.refuse(o, api.NewError(api.ErrInternal, "something went wrong in the vault"))
+	}
+}
+
+// end measures and logs a request that was answered.
+func (v *Vault) end(o *observedWriter) {
+	took := time.Since(o.start)
+	v.metrics.requests.WithLabelValues(o.route, strconv.Itoa(o.status)).Inc()
+	v.metrics.latency.WithLabelValues(o.route).Observe(took.Seconds())
+	v.log.Debug().Str("request_id", o.id).Str("key_id", o.keyID).Str("route", o.route).
+		Int("status", o.status).Stringer("took", took.Round(time.Microsecond)).Msg("request")
 }
 
 // requestID returns the client's request id if it can be used in a header, a log and the audit, else a new one.

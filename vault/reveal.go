@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/detach"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
@@ -24,29 +27,30 @@ type revealBody struct {
 	WaitSeconds int    `json:"wait_seconds"`
 }
 
-// sealer checks the request before it waits.
-func (b revealBody) sealer() (*api.Sealer, error) {
+// recipient checks the request before it waits.
+func (b revealBody) recipient() (to api.Recipient, err error) {
 	if err := b.Validate(); err != nil {
-		return nil, err
+		return to, err
 	}
 	if b.Version != api.RevealVersion {
-		return nil, api.NewError(api.ErrInvalid, fmt.Sprintf("version must be %d, the reveal's version that this vault answers", api.RevealVersion))
+		return to, api.NewError(api.ErrInvalid, fmt.Sprintf("version must be %d, the reveal's version that this vault answers", api.RevealVersion))
 	}
 	if b.WaitSeconds < 0 || b.WaitSeconds > int(api.MaxWait/time.Second) {
-		return nil, api.NewError(api.ErrInvalid, "wait_seconds must be 0 to 60")
+		return to, api.NewError(api.ErrInvalid, "wait_seconds must be 0 to 60")
 	}
-	key, err := base64.StdEncoding.DecodeString(b.Recipient.PublicKey)
-	if err != nil {
-		return nil, api.NewError(api.ErrInvalid, "recipient.public_key must be base64")
+	to.Suite = b.Recipient.Suite
+	if to.PublicKey, err = base64.StdEncoding.DecodeString(b.Recipient.PublicKey); err != nil {
+		return to, api.NewError(api.ErrInvalid, "recipient.public_key must be base64")
 	}
-	return api.NewSealer(b.Resource, api.Recipient{Suite: b.Recipient.Suite, PublicKey: key})
+	_, err = api.NewSealer(b.Resource, to)
+	return to, err
 }
 
 // reveal answers with the set of a resource, sealed to the recipient. If the set has the given etag, reveal waits for a
 // change (200), the end of wait_seconds (304), the end of the key (401), or the stop of the vault (503, so that the
 // agent uses another one).
 func (v *Vault) reveal(c *call, in revealBody) (reply, error) {
-	to, err := in.sealer()
+	to, err := in.recipient()
 	if err != nil {
 		return reply{}, err
 	}
@@ -54,44 +58,158 @@ func (v *Vault) reveal(c *call, in revealBody) (reply, error) {
 		return reply{}, err
 	}
 	if in.Etag != "" {
-		err := v.await(c, in.Resource, in.Etag, time.Duration(in.WaitSeconds)*time.Second)
-		if errors.Is(err, api.ErrNotModified) {
-			return reply{status: http.StatusNotModified}, nil
-		}
-		if err != nil {
-			return reply{}, err
+		w := &waiting{vault: v, actor: c.actor, resource: in.Resource, to: to, etag: in.Etag}
+		if unchanged, err := w.begin(c, time.Duration(in.WaitSeconds)*time.Second); unchanged || err != nil {
+			return reply{status: http.StatusNotModified}, err
 		}
 	}
-	answer, err := v.store.Reveal(c.ctx(), c.actor, in.Resource, to, c.memory.Grow)
+	answer, err := v.sealed(c.ctx(), c.actor, in.Resource, to, c.memory)
+	return reply{body: answer}, err
+}
+
+// sealed returns the set of a resource, sealed to the recipient.
+func (v *Vault) sealed(ctx context.Context, a store.Actor, r api.Resource, to api.Recipient, memory *limit.Share) (api.RevealAnswer, error) {
+	sealer, err := api.NewSealer(r, to)
+	if err != nil {
+		return api.RevealAnswer{}, err
+	}
+	answer, err := v.store.Reveal(ctx, a, r, sealer, memory.Grow)
 	if errors.Is(err, store.ErrNotAudited) {
 		v.metrics.unaudited.Inc()
 	}
-	if err != nil {
-		return reply{}, err
-	}
-	text, err := c.encode(answer, len(answer.Sealed))
-	return reply{body: text}, err
+	return answer, err
 }
 
-// await waits until the set differs from etag. It extends the connection's deadlines by the wait.
-func (v *Vault) await(c *call, r api.Resource, etag string, wait time.Duration) error {
-	release, err := v.limits.wait(c.actor)
-	if err != nil {
-		return err
-	}
-	defer release()
-	conn := http.NewResponseController(c.w)
-	_ = conn.SetReadDeadline(time.Now().Add(wait + readTimeout))
-	_ = conn.SetWriteDeadline(time.Now().Add(wait + writeTimeout))
+// waiting is a reveal that waits for a change. It has taken its connection from net/http, and keeps only what its answer takes.
+type waiting struct {
+	vault    *Vault
+	actor    store.Actor
+	resource api.Resource
+	to       api.Recipient
+	etag     string
+	deadline time.Time
 
-	ctx, cancel := context.WithCancel(c.ctx())
-	defer cancel()
-	defer context.AfterFunc(v.draining, cancel)()
-	v.metrics.waiting.Inc()
-	defer v.metrics.waiting.Dec()
-	err = v.store.Await(ctx, c.actor, r, etag, wait)
-	if err != nil && v.draining.Err() != nil && !errors.Is(err, api.ErrUnauthorized) {
-		return errStopping
-	}
-	return err
+	observed    observedWriter // with a writer once there is an answer
+	request     *detach.Request
+	unsubscribe func()
+	release     func() // gives up the place of a waiting reveal
 }
+
+// begin detaches the request, so that it is answered later, if the set has the etag. If it has another one, it returns false: the
+// caller answers. unchanged is true with a request that was detached, and with one that doesn't wait.
+func (w *waiting) begin(c *call, wait time.Duration) (unchanged bool, err error) {
+	v := w.vault
+	if w.request, err = detach.New(c.r); err != nil {
+		return false, err
+	}
+	if w.release, err = v.limits.wait(w.actor); err != nil {
+		return false, err
+	}
+	w.deadline = time.Now().Add(wait)
+	w.unsubscribe = v.store.Subscribe(w.actor, w.resource, w.request.Wake)
+	recheck, err := v.store.Unchanged(c.ctx(), w.actor, w.resource, w.etag)
+	if err == nil && recheck != nil && wait > 0 {
+		o := observed(c.w)
+		w.observed = observedWriter{id: o.id, keyID: o.keyID, route: o.route, start: o.start}
+		if err = w.request.Detach(c.w); err == nil {
+			o.detached = true
+			v.metrics.waiting.Inc()
+			go w.run(*recheck)
+			return true, nil
+		}
+	}
+	w.unsubscribe()
+	w.release()
+	return recheck != nil, err
+}
+
+// run waits, answers, and gives the connection back. At recheck the set or the key may change by itself.
+func (w *waiting) run(recheck time.Time) {
+	defer w.request.End(idleTimeout)
+	err := w.wait(recheck)
+	w.unsubscribe()
+	w.vault.metrics.waiting.Dec()
+	w.release()
+	w.answer(err)
+}
+
+// errGone is the error of a client that has closed its connection.
+var errGone = errors.New("the client is gone")
+
+// wait returns nil when the set has changed. Errors: as store.Unchanged, api.ErrNotModified, errStopping, errGone.
+func (w *waiting) wait(recheck time.Time) error {
+	v := w.vault
+	for {
+		until := w.deadline
+		if recheck.Before(until) {
+			until = recheck
+		}
+		if v.draining.Err() == nil && w.request.Wait(until) != nil {
+			return errGone
+		}
+		next, err := w.check()
+		if next == nil || err != nil {
+			return err
+		}
+		recheck = *next
+	}
+}
+
+// check is a method of its own so that a goroutine that waits has a small stack.
+func (w *waiting) check() (recheck *time.Time, err error) {
+	v := w.vault
+	if !time.Now().Before(w.deadline) {
+		return nil, api.ErrNotModified
+	}
+	if err = v.store.Missed(); err == nil {
+		recheck, err = v.store.Unchanged(v.answering, w.actor, w.resource, w.etag)
+	}
+	if v.draining.Err() != nil && (err == nil && recheck != nil || err != nil && !errors.Is(err, api.ErrUnauthorized)) {
+		return nil, errStopping
+	}
+	return recheck, err
+}
+
+// answer answers the request: with the set if err is nil.
+func (w *waiting) answer(err error) {
+	v, o := w.vault, &w.observed
+	defer v.end(o)
+	if errors.Is(err, errGone) {
+		return
+	}
+	text := &recorder{header: http.Header{}}
+	o.ResponseWriter = text
+	v.setHeaders(o)
+	c := &call{w: o, actor: w.actor, memory: v.limits.memory.Share(w.actor.TenantID)}
+	defer c.memory.Release()
+	func() {
+		defer func() {
+			if p := recover(); p != nil {
+				v.panicked(o, p)
+			}
+		}()
+		var set reply
+		if err == nil {
+			set.body, err = v.sealed(v.answering, w.actor, w.resource, w.to, c.memory)
+		}
+		switch {
+		case errors.Is(err, api.ErrNotModified):
+			o.WriteHeader(http.StatusNotModified)
+		case err != nil:
+			v.refuse(o, err)
+		default:
+			v.write(c, set)
+		}
+	}()
+	_ = w.request.Answer(o.status, text.header, text.body.Bytes(), writeTimeout) // an error means that the client is gone
+}
+
+// recorder is an http.ResponseWriter in memory. The status is in the observedWriter around it.
+type recorder struct {
+	header http.Header
+	body   bytes.Buffer
+}
+
+func (r *recorder) Header() http.Header               { return r.header }
+func (r *recorder) WriteHeader(int)                   {}
+func (r *recorder) Write(b []byte) (n int, err error) { return r.body.Write(b) }

@@ -151,7 +151,9 @@ func (v *Vault) serve(rt route) http.Handler {
 			v.refuse(w, err)
 			return
 		}
-		v.write(c, answer)
+		if !observed(w).detached {
+			v.write(c, answer)
+		}
 	})
 }
 

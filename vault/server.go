@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/detach"
 	"github.com/Miosa-osa/miosa-env/vault/disk"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
@@ -39,7 +41,9 @@ func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 		c.NextProtos = []string{"http/1.1"}
 		l = tls.NewListener(l, c)
 	}
+	waiting := detach.NewListener(l.Addr())
 	srv := &http.Server{
+		BaseContext:       func(net.Listener) context.Context { return waiting.Context(context.Background()) },
 		Handler:           v.handler(),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
@@ -52,22 +56,25 @@ func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 		Protocols: new(http.Protocols),
 	}
 	srv.Protocols.SetHTTP1(true)
-	srv.RegisterOnShutdown(v.drain)
-	ended := make(chan error, 1)
+	ended := make(chan error, 2)
 	go func() { ended <- srv.Serve(l) }()
+	go func() { ended <- srv.Serve(waiting) }()
 	select {
 	case err := <-ended:
-		return err
+		return errors.Join(err, srv.Close(), waiting.Close())
 	case <-ctx.Done():
 	}
 	v.log.Info().Msg("stopping")
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.conf.stopTimeout())
 	defer cancel()
-	if err := srv.Shutdown(stopCtx); err != nil {
+	v.drain()
+	if err := cmp.Or(srv.Shutdown(stopCtx), waiting.Shutdown(stopCtx)); err != nil {
 		v.log.Warn().Stringer("stop_timeout", v.conf.stopTimeout()).Msg("running requests aborted after the stop timeout")
 		_ = srv.Close()
 	}
-	<-ended //nolint:errcheck // http.ErrServerClosed
+	for range cap(ended) {
+		<-ended //nolint:errcheck // http.ErrServerClosed
+	}
 	return nil
 }
 

@@ -69,9 +69,11 @@ type Vault struct {
 	refresh  *refresher
 	localURL atomic.Pointer[string] // of the loopback address that Serve listens on; nil: unknown
 
-	draining context.Context // done when the vault stops
-	drain    context.CancelFunc
-	watching sync.WaitGroup
+	draining  context.Context // done when the vault stops
+	drain     context.CancelFunc
+	answering context.Context // of answers to requests that have waited; done when the vault is closed
+	abort     context.CancelFunc
+	watching  sync.WaitGroup
 }
 
 // Open opens the store, and creates it if there is none.
@@ -90,6 +92,7 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 	}
 	v.store = s
 	v.draining, v.drain = context.WithCancel(context.Background())
+	v.answering, v.abort = context.WithCancel(context.Background())
 	v.routes = v.keyRoutes()
 	v.outgoing = outgoing.New(v.limits.values)
 	v.metrics.countOutgoing(v.outgoing)
@@ -117,6 +120,7 @@ func (v *Vault) Store() *store.Store { return v.store }
 // have returned.
 func (v *Vault) Close() error {
 	v.drain()
+	v.abort()
 	v.watching.Wait()
 	v.refresh.close()
 	return v.store.Close()

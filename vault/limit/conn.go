@@ -3,7 +3,6 @@ package limit
 import (
 	"container/list"
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -200,10 +199,14 @@ func (c *Conn) Present(tenant string) error {
 // connKey is the key of a request's connection in its context.
 type connKey struct{}
 
-// WithConn is the ConnContext of an http.Server on a Listener, with or without TLS between them.
+// WithConn is the ConnContext of an http.Server on a Listener, with or without TLS and other connections between them.
 func WithConn(ctx context.Context, c net.Conn) context.Context {
-	if secure, ok := c.(*tls.Conn); ok {
-		c = secure.NetConn()
+	for {
+		outer, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = outer.NetConn()
 	}
 	return context.WithValue(ctx, connKey{}, c)
 }

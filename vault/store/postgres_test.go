@@ -105,8 +105,8 @@ func TestAnnouncements(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			woken := map[string]<-chan struct{}{}
 			for name, topic := range awaken {
-				c, unsubscribe := s.hub.subscribe(topic)
-				defer unsubscribe()
+				c := make(chan struct{}, 1)
+				defer s.hub.subscribe(topic, func() { nudge(c) })()
 				woken[name] = c
 			}
 			if err := tt.do(); err != nil {

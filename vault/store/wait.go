@@ -23,23 +23,26 @@ type topic struct {
 
 // hub wakes waiting reveals, within this process.
 type hub struct {
-	mu      sync.Mutex                           // guards waiting
-	waiting map[topic]map[chan struct{}]struct{} // each channel holds one wake-up
+	mu      sync.Mutex // guards waiting
+	waiting map[topic]map[*subscriber]struct{}
 }
 
-func newHub() *hub { return &hub{waiting: map[topic]map[chan struct{}]struct{}{}} }
+// subscriber is a reveal that waits.
+type subscriber struct{ wake func() }
 
-// subscribe returns a channel that is woken by any change of the topic's bindings, their secrets or keys, and by some changes of
-// its tenant. It holds at most one wake-up: subscribe, then read, then wait, to miss no change.
-func (h *hub) subscribe(t topic) (woken <-chan struct{}, unsubscribe func()) {
-	c := make(chan struct{}, 1)
+func newHub() *hub { return &hub{waiting: map[topic]map[*subscriber]struct{}{}} }
+
+// subscribe calls wake, which must not block, after any change of the topic's bindings, their secrets or keys, and after some changes of
+// its tenant, until unsubscribe. Subscribe, then read, then wait, to miss no change.
+func (h *hub) subscribe(t topic, wake func()) (unsubscribe func()) {
+	c := &subscriber{wake}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.waiting[t] == nil {
-		h.waiting[t] = map[chan struct{}]struct{}{}
+		h.waiting[t] = map[*subscriber]struct{}{}
 	}
 	h.waiting[t][c] = struct{}{}
-	return c, func() {
+	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		delete(h.waiting[t], c)
@@ -66,7 +69,7 @@ func (h *hub) wake(topics iter.Seq[topic]) {
 	defer h.mu.Unlock()
 	for t := range topics {
 		for c := range h.waiting[t] {
-			nudge(c)
+			c.wake()
 		}
 	}
 }
@@ -303,25 +306,52 @@ func (e *elsewhere) alive() {
 	}
 }
 
+// Subscribe calls wake, which must not block, after each commit that may have changed a resource's set or ended a key of it,
+// until unsubscribe has returned.
+func (s *Store) Subscribe(a Actor, r api.Resource, wake func()) (unsubscribe func()) {
+	return s.hub.subscribe(topic{a.TenantID, r}, wake)
+}
+
+// Unchanged returns nil if the resource's set differs from etag, or else when that may change without a commit: the set or the key expires.
+// That is within a day. Errors: ErrUnauthorized if the key is revoked or has expired; else as state.
+func (s *Store) Unchanged(ctx context.Context, a Actor, r api.Resource, etag string) (recheck *time.Time, err error) {
+	now, err := s.state(ctx, a, r)
+	if err != nil || now.etag != etag {
+		return nil, err
+	}
+	at := recheckAt(now.nextExpiry, now.keyExpiry)
+	return &at, nil
+}
+
+// recheckAt is when the first of some times has passed, or in a day. nil is no time.
+func recheckAt(times ...*time.Time) time.Time {
+	at := time.Now().Add(24 * time.Hour)
+	for _, t := range times {
+		if t != nil && t.Before(at) {
+			at = t.Add(time.Microsecond) // the store compares in microseconds
+		}
+	}
+	return at
+}
+
 // Await waits until the resource's set differs from etag.
-// Errors: api.ErrNotModified if it doesn't within wait; ErrUnauthorized as soon as the key is
-// revoked or expires; ErrUnavailable when the store closes, or can't notice changes any more; ctx's own; else as state.
+// Errors: api.ErrNotModified if it doesn't within wait; those of Missed once it was woken; ErrUnavailable when the store closes; ctx's own;
+// else as Unchanged.
 func (s *Store) Await(ctx context.Context, a Actor, r api.Resource, etag string, wait time.Duration) error {
-	woken, unsubscribe := s.hub.subscribe(topic{a.TenantID, r})
-	defer unsubscribe()
+	woken := make(chan struct{}, 1)
+	defer s.Subscribe(a, r, func() { nudge(woken) })()
 	deadline := time.After(wait)
 	for {
-		now, err := s.state(ctx, a, r)
-		if err != nil || now.etag != etag {
+		recheck, err := s.Unchanged(ctx, a, r, etag)
+		if err != nil || recheck == nil {
 			return err
 		}
 		select {
 		case <-woken:
-			if s.lost.Load() {
-				return errLost
+			if err := s.Missed(); err != nil {
+				return err
 			}
-		case <-at(now.nextExpiry):
-		case <-at(now.keyExpiry):
+		case <-time.After(time.Until(*recheck)):
 		case <-deadline:
 			return api.ErrNotModified
 		case <-ctx.Done():
@@ -332,13 +362,12 @@ func (s *Store) Await(ctx context.Context, a Actor, r api.Resource, etag string,
 	}
 }
 
-var errLost = api.NewError(api.ErrUnavailable, "the vault can't read its database now")
-
-// at receives a value when t has passed, or after a day; with nil, never.
-func at(t *time.Time) <-chan time.Time {
-	if t == nil {
-		return nil
+// Missed returns ErrUnavailable if the store can't notice changes by other processes any more. Reveals that wait are woken then.
+func (s *Store) Missed() error {
+	if s.lost.Load() {
+		return errLost
 	}
-	// The store compares in microseconds: one more, and the time has passed when the timer fires.
-	return time.After(min(time.Until(*t), 24*time.Hour) + time.Microsecond) // without overflow
+	return nil
 }
+
+var errLost = api.NewError(api.ErrUnavailable, "the vault can't read its database now")
