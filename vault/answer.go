@@ -88,6 +88,7 @@ func (v *Vault) refuse(w http.ResponseWriter, err error) {
 	unchanged := true // nothing was changed, as far as the vault knows
 	switch {
 	case errors.As(err, &e):
+		unchanged = e.Retryable == nil || *e.Retryable
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
 		unchanged = false
 		e = api.NewError(api.ErrUnavailable, "the request was cut short")

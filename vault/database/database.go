@@ -6,6 +6,7 @@ package database
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -18,7 +19,7 @@ type DB interface {
 
 	// Write runs do in a transaction during which nobody else writes, in any process, and commits it unless do returns
 	// an error. A commit that Write reports is on the disk. do may run twice, the first run undone. After do has
-	// started, the end of ctx doesn't interrupt it.
+	// started, the end of ctx doesn't interrupt it. Errors: ErrUncertain; those of do; ErrClosed.
 	Write(ctx context.Context, do func(Tx) error) error
 
 	// TryWrite writes as much as an ordinary change does, to find out whether there is room.
@@ -72,6 +73,9 @@ type Tx interface {
 	Query(query string, args ...any) (*sql.Rows, error)
 	QueryRow(query string, args ...any) *sql.Row
 }
+
+// ErrUncertain is the error of a write whose commit had no answer: the server has committed it, will do so later, or never does.
+var ErrUncertain = errors.New("the answer to a commit was lost")
 
 // ErrClosed is the error of every call after Close.
 var ErrClosed = api.NewError(api.ErrUnavailable, "the vault is stopping")

@@ -9,7 +9,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -120,7 +119,7 @@ func (c Config) revocations() string {
 // ErrConflict, ErrDenied, ErrUnauthorized (the actor's key was revoked or has expired), ErrUnavailable (the disk or the
 // database fails for now), ErrInternal (a row that doesn't open).
 type Store struct {
-	id      string // of this process, for others
+	id      atomic.Pointer[string] // of this process, in its announcements
 	conf    Config
 	db      database.DB
 	keys    *keyring.Keyring
@@ -204,11 +203,12 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		id: rand.Text(), conf: c, db: db, keys: keys, hub: newHub(), log: c.Log, limits: limit.NewOperations(&c.Limits), rescheduled: make(chan struct{}, 1), step: c.step,
+		conf: c, db: db, keys: keys, hub: newHub(), log: c.Log, limits: limit.NewOperations(&c.Limits), rescheduled: make(chan struct{}, 1), step: c.step,
 	}
 	if s.step == nil {
 		s.step = func(string) error { return nil }
 	}
+	s.renameProcess()
 	s.authenticated.Store(new(authCache))
 	seen, err := s.prepare(ctx, c)
 	if err == nil {

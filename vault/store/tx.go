@@ -157,16 +157,23 @@ func (s *Store) writeNow(ctx context.Context, a Actor, do func(*txn) error) erro
 	if d, ok := errors.AsType[*denial](err); ok {
 		return s.deny(ctx, a, d.action, d.resource, d.err.Message)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, database.ErrUncertain) {
 		return s.refusal(err, true)
 	}
-	s.failing.Store(false)
+	if err == nil {
+		s.failing.Store(false)
+	} else {
+		s.renameProcess() // reveals are woken again when it has been committed
+	}
 	s.hub.wake(maps.Keys(t.wakes))
 	if t.rescheduled {
 		nudge(s.rescheduled)
 	}
-	return nil
+	return s.refusal(err, true)
 }
+
+// errUncertain is the error of a change that may have been made: only what has the same effect twice may be sent again.
+var errUncertain = &api.Error{Kind: api.ErrUnavailable, Message: "the database's answer was lost: this may have been stored or not", Retryable: new(bool)}
 
 var errRootRotated = api.NewError(api.ErrUnavailable, "the root key was rotated: this vault must be given the new one")
 
@@ -191,6 +198,8 @@ func (s *Store) refusal(err error, writing bool) error {
 			message = "the vault's disk is full, so nothing can be stored or revealed until there is room"
 		case errors.Is(err, errUnaudited):
 			message = "this can't be audited now, so it is refused"
+		case errors.Is(err, database.ErrUncertain):
+			return fmt.Errorf("%w: %w", errUncertain, err)
 		}
 		return fmt.Errorf("%w: %w", api.NewError(api.ErrUnavailable, message), err)
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -134,7 +135,7 @@ func (t *txn) announce(tenant string, resources []api.Resource) error {
 	if !ok {
 		return nil
 	}
-	a := announcement{From: t.store.id, Tenant: tenant, KeysEnd: t.keysEnd, Resources: resources}
+	a := announcement{From: *t.store.id.Load(), Tenant: tenant, KeysEnd: t.keysEnd, Resources: resources}
 	text, err := json.Marshal(a)
 	if err == nil && len(text) > database.MaxAnnouncement {
 		a.Resources, a.All = nil, true
@@ -144,6 +145,12 @@ func (t *txn) announce(tenant string, resources []api.Resource) error {
 		return err
 	}
 	return announcer.Announce(t, string(text))
+}
+
+// renameProcess makes this process take earlier announcements of its own for those of another.
+func (s *Store) renameProcess() {
+	id := rand.Text()
+	s.id.Store(&id)
 }
 
 // position is an event of the audit log.
@@ -235,7 +242,7 @@ func (e *elsewhere) heard(text string) {
 		e.log.Warn().Msg("an announcement isn't one of a vault")
 		return
 	}
-	if a.From == e.id {
+	if a.From == *e.id.Load() {
 		return
 	}
 	e.apply(changes{keysEnd: a.KeysEnd})

@@ -2,6 +2,7 @@ package replicatest
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -32,7 +33,8 @@ func after(ctx context.Context, d time.Duration) {
 	}
 }
 
-// faults are those of a cluster with a standby. Each ends with everything running again.
+// faults are those of a cluster with a standby. Each ends with everything running again, and with the standby up to date: what was
+// committed before a crash is visible after it, also if the standby doesn't have it.
 var faults = []fault{
 	{"a vault is killed", func(_ *testing.T, c *cluster, _ time.Duration) error {
 		v := c.Vaults[rand.IntN(replicas)]
@@ -48,16 +50,19 @@ var faults = []fault{
 		return v.Resume()
 	}},
 	{"the database is killed", func(t *testing.T, c *cluster, _ time.Duration) error {
-		if err := c.Primary.Kill(); err != nil {
+		if err := c.restart(); err != nil {
 			return err
 		}
-		return started(t, c)
+		return c.Primary.Synced(t.Context())
 	}},
 	{"the database shuts down immediately", func(t *testing.T, c *cluster, _ time.Duration) error {
 		if err := c.Primary.Quit(); err != nil {
 			return err
 		}
-		return started(t, c)
+		if err := c.Primary.Start(); err != nil {
+			return err
+		}
+		return c.Primary.Synced(t.Context())
 	}},
 	{"the database is stopped for a while", func(t *testing.T, c *cluster, pause time.Duration) error {
 		if err := c.Primary.Pause(); err != nil {
@@ -82,26 +87,51 @@ var faults = []fault{
 			}
 		}
 		after(t.Context(), pause)
-		for _, v := range c.Vaults {
-			if err := v.Heal(); err != nil {
-				return err
-			}
-		}
-		return nil
+		return c.breakConnections()
+	}},
+	{"the database is killed while commits wait for the standby", func(t *testing.T, c *cluster, _ time.Duration) error {
+		return c.whileCommitsWait(t, func() {}, c.restart)
+	}},
+	{"connections break while commits wait for the standby", func(t *testing.T, c *cluster, _ time.Duration) error {
+		return c.whileCommitsWait(t, func() {}, c.breakConnections)
 	}},
 }
 
-// takeover leaves a cluster without a standby.
-var takeover = fault{"the standby takes over", func(t *testing.T, c *cluster, _ time.Duration) error { return c.Failover(t.Context()) }}
+// restart kills the database and starts it again.
+func (c *cluster) restart() error {
+	if err := c.Primary.Kill(); err != nil {
+		return err
+	}
+	return c.Primary.Start()
+}
 
-// started starts the database again, and waits for the standby: what was committed before a crash is visible after it, also if the
-// standby doesn't have it.
-func started(t *testing.T, c *cluster) error {
-	if err := c.Primary.Start(); err != nil || c.Standby == nil {
+// breakConnections ends all connections between vaults and database.
+func (c *cluster) breakConnections() error {
+	for _, v := range c.Vaults {
+		if err := v.Heal(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// whileCommitsWait stops the standby and calls commit, and a moment later end. What commits then is committed, and no vault knows.
+func (c *cluster) whileCommitsWait(t *testing.T, commit func(), end func() error) error {
+	if err := c.Standby.Pause(); err != nil {
+		return err
+	}
+	commit()
+	after(t.Context(), 500*time.Millisecond)
+	err := end()
+	c.Standby.Resume()
+	if err != nil {
 		return err
 	}
 	return c.Primary.Synced(t.Context())
 }
+
+// takeover leaves a cluster without a standby.
+var takeover = fault{"the standby takes over", func(t *testing.T, c *cluster, _ time.Duration) error { return c.Failover(t.Context()) }}
 
 // recovered waits until each vault stores something.
 func (w *workload) recovered(after string) {
@@ -253,10 +283,7 @@ func TestFault_V5_AsynchronousCommitIsDetected(t *testing.T) {
 	for range tries {
 		w := startWorkload(t, c)
 		after(t.Context(), time.Second)
-		if err := c.Primary.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Primary.Start(); err != nil {
+		if err := c.restart(); err != nil {
 			t.Fatal(err)
 		}
 		w.recovered("the database is killed")
@@ -266,4 +293,39 @@ func TestFault_V5_AsynchronousCommitIsDetected(t *testing.T) {
 		}
 	}
 	t.Error("no violation was found")
+}
+
+// A change whose commit has no answer isn't made a second time: the answer is an error that doesn't call it undone.
+func TestFault_V5_CommitWithoutAnswer(t *testing.T) {
+	needs.Long(t, "three vaults run with faults for a while")
+	c := start(t, config{Standby: true})
+	owner, err := fetch.New(fetch.Config{BaseURL: c.Vaults[0].URL(), Key: c.Key(t, "acme")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer owner.Close()
+	secret, _, err := owner.PutSecret(t.Context(), api.NewSecret{Name: "token", Value: api.NewValue([]byte("1"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, broken := range []func() error{c.restart, c.breakConnections} {
+		done := make(chan error)
+		err := c.whileCommitsWait(t, func() {
+			go func() {
+				_, err := owner.RotateSecret(t.Context(), secret.ID, fetch.Rotation{Value: api.NewValue([]byte("2"))})
+				done <- err
+			}()
+		}, broken)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; !errors.Is(err, api.ErrUnavailable) {
+			t.Errorf("the answer to a change without one: %v", err)
+		}
+		now, err := owner.Secret(t.Context(), secret.ID)
+		if err != nil || now.Version != secret.Version+1 {
+			t.Errorf("version %d after one rotation of version %d, %v", now.Version, secret.Version, err)
+		}
+		secret = now
+	}
 }

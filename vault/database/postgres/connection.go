@@ -4,9 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
 // connection is one connection to the server. pgx keeps its statements prepared. It is not safe for concurrent use.
@@ -57,6 +62,9 @@ func (c *connection) begin(statement string) (err error) {
 func (c *connection) Commit() error {
 	err := c.Exec("COMMIT")
 	c.open = err != nil
+	if broken(err) && !pgconn.SafeToRetry(err) {
+		err = fmt.Errorf("%w: %w", database.ErrUncertain, err)
+	}
 	return err
 }
 

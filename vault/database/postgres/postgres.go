@@ -12,6 +12,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -68,7 +69,7 @@ func Open(ctx context.Context, url string) (database.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &db{conf: conf, pool: stdlib.OpenDB(*conf, stdlib.OptionAfterConnect(lockShared))}
+	d := &db{conf: conf, pool: stdlib.OpenDB(*conf, stdlib.OptionBeforeConnect(withoutCancel), stdlib.OptionAfterConnect(lockShared))}
 	d.pool.SetMaxOpenConns(maxReaders + 1)
 	d.pool.SetMaxIdleConns(maxReaders + 1)
 	d.writer = &connection{pool: d.pool}
@@ -105,6 +106,21 @@ func configure(url string) (*pgx.ConnConfig, error) {
 	}
 	conf.DialFunc = dialer.DialContext
 	return conf, nil
+}
+
+// withoutCancel keeps a connection that breaks from asking the server to cancel the statement under way. A commit that waits for a
+// standby would wait no longer: others would see what the standby doesn't have, and lose it when that takes over.
+func withoutCancel(_ context.Context, c *pgx.ConnConfig) error {
+	var connected atomic.Bool // from then on, connections are opened for such requests only
+	dial := c.DialFunc
+	c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if connected.Load() {
+			return nil, errors.New("statements are not canceled")
+		}
+		return dial(ctx, network, addr)
+	}
+	c.AfterConnect = func(context.Context, *pgconn.PgConn) error { connected.Store(true); return nil }
+	return nil
 }
 
 // openLock is held by every connection of a vault, shared, and by a process that copies the database, alone.
