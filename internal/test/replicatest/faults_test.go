@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -78,7 +79,8 @@ var faults = []fault{
 			return err
 		}
 		after(t.Context(), pause)
-		return v.Heal()
+		v.Heal()
+		return nil
 	}},
 	{"all vaults are cut off from the database", func(t *testing.T, c *cluster, pause time.Duration) error {
 		for _, v := range c.Vaults {
@@ -87,7 +89,10 @@ var faults = []fault{
 			}
 		}
 		after(t.Context(), pause)
-		return c.breakConnections()
+		for _, v := range c.Vaults {
+			v.Heal()
+		}
+		return nil
 	}},
 	{"the database is killed while commits wait for the standby", func(t *testing.T, c *cluster, _ time.Duration) error {
 		return c.whileCommitsWait(t, func() {}, c.restart)
@@ -108,14 +113,15 @@ func (c *cluster) restart() error {
 // breakConnections ends all connections between vaults and database.
 func (c *cluster) breakConnections() error {
 	for _, v := range c.Vaults {
-		if err := v.Heal(); err != nil {
+		if err := v.Break(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// whileCommitsWait stops the standby and calls commit, and a moment later end. What commits then is committed, and no vault knows.
+// whileCommitsWait stops the standby for a moment, and meanwhile calls commit, and later end. What commits then is committed, and no
+// vault knows.
 func (c *cluster) whileCommitsWait(t *testing.T, commit func(), end func() error) error {
 	if err := c.Standby.Pause(); err != nil {
 		return err
@@ -123,6 +129,7 @@ func (c *cluster) whileCommitsWait(t *testing.T, commit func(), end func() error
 	commit()
 	after(t.Context(), 500*time.Millisecond)
 	err := end()
+	after(t.Context(), 500*time.Millisecond)
 	c.Standby.Resume()
 	if err != nil {
 		return err
@@ -295,20 +302,47 @@ func TestFault_V5_AsynchronousCommitIsDetected(t *testing.T) {
 	t.Error("no violation was found")
 }
 
-// A change whose commit has no answer isn't made a second time: the answer is an error that doesn't call it undone.
+// A change whose commit has no answer isn't made a second time: the answer is an error that doesn't call it undone. Reveals that
+// wait get it when it was made.
 func TestFault_V5_CommitWithoutAnswer(t *testing.T) {
 	needs.Long(t, "three vaults run with faults for a while")
 	c := start(t, config{Standby: true})
-	owner, err := fetch.New(fetch.Config{BaseURL: c.Vaults[0].URL(), Key: c.Key(t, "acme")})
+	owner := dial(t, c.Vaults[0], c.Key(t, "acme"))
+	box := api.Resource{Type: api.Sandbox, ID: "sb_1"}
+	secret, _, err := owner.PutSecret(t.Context(), api.NewSecret{Name: "token", Value: api.NewValue([]byte("1")), Resource: box, ExposeAsEnv: "TOKEN"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer owner.Close()
-	secret, _, err := owner.PutSecret(t.Context(), api.NewSecret{Name: "token", Value: api.NewValue([]byte("1"))})
+	made, err := owner.CreateResourceKey(t.Context(), box, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	key, err := api.ParseKey(made.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waiting sync.WaitGroup
 	for _, broken := range []func() error{c.restart, c.breakConnections} {
+		for i := range 2 {
+			agent := dial(t, c.Vaults[i], key)
+			set, err := agent.Reveal(t.Context(), box, "", 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			waiting.Go(func() {
+				var next api.Snapshot
+				var err error
+				poll.Within(patience, func() bool {
+					next, err = agent.Reveal(t.Context(), box, set.Etag, 30*time.Second)
+					return err == nil || errors.Is(err, api.ErrNotModified)
+				})
+				if err != nil {
+					t.Errorf("a wait at vault %d: %v", i, err)
+				} else if next.Bound[0].Version != set.Bound[0].Version+1 {
+					t.Errorf("a wait at vault %d got version %d after %d", i, next.Bound[0].Version, set.Bound[0].Version)
+				}
+			})
+		}
 		done := make(chan error)
 		err := c.whileCommitsWait(t, func() {
 			go func() {
@@ -322,10 +356,68 @@ func TestFault_V5_CommitWithoutAnswer(t *testing.T) {
 		if err := <-done; !errors.Is(err, api.ErrUnavailable) {
 			t.Errorf("the answer to a change without one: %v", err)
 		}
+		waiting.Wait()
 		now, err := owner.Secret(t.Context(), secret.ID)
 		if err != nil || now.Version != secret.Version+1 {
 			t.Errorf("version %d after one rotation of version %d, %v", now.Version, secret.Version, err)
 		}
 		secret = now
 	}
+}
+
+// Until the standby has a change, nobody sees it, also if the vault that made it has lost its connections: the standby may take over.
+func TestFault_V5_TakeoverWithoutACommit(t *testing.T) {
+	needs.Long(t, "three vaults run with faults for a while")
+	c := start(t, config{Standby: true})
+	key := c.Key(t, "acme")
+	owner, other := dial(t, c.Vaults[0], key), dial(t, c.Vaults[1], key)
+	secret, _, err := owner.PutSecret(t.Context(), api.NewSecret{Name: "token", Value: api.NewValue([]byte("1"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Standby.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		_, err := owner.RotateSecret(t.Context(), secret.ID, fetch.Rotation{Value: api.NewValue([]byte("2"))})
+		done <- err
+	}()
+	after(t.Context(), 500*time.Millisecond)
+	if err := c.Vaults[0].Break(); err != nil {
+		t.Fatal(err)
+	}
+	after(t.Context(), 500*time.Millisecond)
+	before, err := other.Secret(t.Context(), secret.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Primary.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Standby.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Failover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.Is(err, api.ErrUnavailable) {
+		t.Errorf("the answer to a change that the standby doesn't have: %v", err)
+	}
+	var now api.Secret
+	poll.Until(t, patience, "the vault reads from the standby", func() bool { now, err = other.Secret(t.Context(), secret.ID); return err == nil })
+	if now.Version < before.Version {
+		t.Errorf("version %d after version %d", now.Version, before.Version)
+	}
+}
+
+// dial returns a client of a vault.
+func dial(t *testing.T, v *vault, key api.Key) *fetch.Client {
+	t.Helper()
+	c, err := fetch.New(fetch.Config{BaseURL: v.URL(), Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
 }

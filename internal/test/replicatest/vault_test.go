@@ -113,18 +113,26 @@ func (v *vault) Pause() error { return v.cmd.Process.Signal(syscall.SIGSTOP) }
 func (v *vault) Resume() error { return v.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Cut cuts all links of the vault to its database.
-func (v *vault) Cut() error { return v.each((*link).Cut) }
-
-// Heal ends Cut.
-func (v *vault) Heal() error { return v.each((*link).Heal) }
-
-func (v *vault) each(do func(*link) error) error {
+func (v *vault) Cut() error {
 	for _, l := range v.Links {
-		if err := do(l); err != nil {
+		if err := l.Cut(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Heal ends Cut. Connections that were open break.
+func (v *vault) Heal() {
+	for _, l := range v.Links {
+		l.Heal()
+	}
+}
+
+// Break breaks all connections of the vault to its database.
+func (v *vault) Break() error {
+	defer v.Heal()
+	return v.Cut()
 }
 
 func (v *vault) logFile() string { return filepath.Join(v.dir, "log") }
