@@ -21,7 +21,6 @@ type limits struct {
 	requests       *limit.Rate
 	keyWaits       *limit.Places
 	tenantWaits    *limit.Places
-	waits          *limit.Places
 	memory         *limit.Budget
 	listener       atomic.Pointer[limit.Listener] // of the last Serve; nil: none
 }
@@ -34,8 +33,7 @@ func (l *limits) set(v limit.Values) {
 	l.tenantRequests = limit.NewRate(values, limit.TenantRequests, values.Of(limit.TenantBurst))
 	l.requests = limit.NewRate(values, limit.Requests, 0)
 	l.keyWaits = limit.NewPlaces(values, limit.KeyWaits)
-	l.tenantWaits = limit.NewPlaces(values, limit.TenantWaits)
-	l.waits = limit.NewPlaces(values, limit.Waits)
+	l.tenantWaits = limit.NewShares(values, limit.TenantWaits, limit.Waits)
 	l.memory = limit.NewBudget(values)
 }
 
@@ -90,13 +88,7 @@ func (l *limits) wait(a store.Actor) (release func(), err error) {
 		ofKey()
 		return nil, err
 	}
-	ofAll, err := l.waits.Acquire("")
-	if err != nil {
-		ofKey()
-		ofTenant()
-		return nil, err
-	}
-	return func() { ofKey(); ofTenant(); ofAll() }, nil
+	return func() { ofKey(); ofTenant() }, nil
 }
 
 // A body must arrive at this rate, in bytes per second, on average, after some time for the first ones.

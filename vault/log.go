@@ -12,8 +12,7 @@ import (
 func (v *Vault) listAudit(c *call, f store.AuditFilter) (reply, error) {
 	switch f.GroupBy {
 	case "":
-		// A page of a thousand events, most of which list few bindings.
-		if err := c.memory.Grow(c.ctx(), 4*listMemory); err != nil {
+		if err := c.memory.Grow(c.ctx(), 2*f.PageBytes()); err != nil { // with its JSON
 			return reply{}, err
 		}
 		events, next, err := v.store.Audit(c.ctx(), c.actor, f)

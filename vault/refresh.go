@@ -43,8 +43,9 @@ type refresher struct {
 	group   singleflight.Group // by secret
 	any     atomic.Bool        // there may be schedules; otherwise reveals need not look for them
 	stop    context.CancelFunc
-	active  sync.WaitGroup // run, refreshes, and exchanges of codes
-	unknown []string       // providers that were logged as unknown; used by run only
+	active  sync.WaitGroup  // run, refreshes, and exchanges of codes
+	unknown []string        // providers that were logged as unknown; used by run only
+	altered outgoing.Pauses // of secrets whose schedules the store refuses
 
 	step func(name string) error // for tests: called between the steps of a refresh
 }
@@ -70,7 +71,7 @@ func (r *refresher) close() {
 func (r *refresher) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		ended := r.outgoing.Ended()
-		due, next, err := r.store.DueRefreshes(ctx, r.providers.Names())
+		due, next, err := r.store.DueRefreshes(ctx, r.providers.Names(), r.altered.Paused(time.Now()))
 		if err == nil {
 			r.any.Store(next != nil || len(due) > 0)
 		} else if ctx.Err() == nil {
@@ -135,6 +136,10 @@ func (r *refresher) launch(ctx context.Context, due []store.Refresh) (limited bo
 		r.active.Go(func() {
 			defer release()
 			result := <-begun
+			if errors.Is(result.Err, api.ErrInternal) {
+				r.altered.Add(d.SecretID, time.Now())
+				return
+			}
 			if _, recorded := errors.AsType[*oauth.Error](result.Err); result.Err != nil && !recorded {
 				_ = delay.Sleep(ctx, storePause) // it is still due
 			}
@@ -253,18 +258,24 @@ func (r *refresher) refresh(ctx context.Context, tenant, secretID string, versio
 		if err == nil {
 			log.Info().Str("provider", claimed.Source()).Msg("token refreshed")
 		}
-		return err
+		if !errors.Is(err, api.ErrInvalid) {
+			return err
+		}
+		failed := &oauth.Error{Outcome: oauth.Unsent, Code: limit.TenantBytes.String()}
+		return r.fail(ctx, claimed, failed, failed)
 	}
 	failed, ok := errors.AsType[*oauth.Error](err)
 	if !ok {
 		failed = &oauth.Error{Outcome: oauth.Unsent, Code: "internal"}
 	}
+	return r.fail(ctx, claimed, failed, err)
+}
+
+// fail records a refresh without a token, because of err, and returns err.
+func (r *refresher) fail(ctx context.Context, claimed store.Refresh, failed *oauth.Error, err error) error {
 	status, failErr := r.store.FailRefresh(ctx, claimed, failed)
-	r.log.Warn().Err(err).Str("secret_id", secretID).Str("provider", claimed.Source()).Str("status", status).Msg("token not refreshed")
-	if failErr != nil {
-		return failErr
-	}
-	return err
+	r.log.Warn().Err(err).Str("secret_id", claimed.SecretID).Str("provider", claimed.Source()).Str("status", status).Msg("token not refreshed")
+	return cmp.Or(failErr, err)
 }
 
 // discover gets the endpoint of a secret's provider, unless its circuit is open. Errors: *oauth.Error.

@@ -81,6 +81,14 @@ func (l *Log) selection(f *Filter) selection {
 // no request keeps the database for long.
 const maxExamined = 10_000
 
+// PageBytes is about how many bytes of events a page of a filter has at most.
+func (f *Filter) PageBytes() int64 {
+	const each = 4 << 10 // most list few bindings
+	return min(maxRead, int64(f.limit())*each)
+}
+
+func (f *Filter) limit() int { return cmp.Or(f.Limit, 100) }
+
 // List lists events: the newest first, or with Since the oldest first, so that a reader that follows the log misses
 // nothing. next is the cursor of the next page, "" at the end. A page may be short, or empty, though there is a next one.
 // Errors: api.ErrInvalid.
@@ -88,7 +96,7 @@ func (l *Log) List(f Filter) (events []api.Event, next string, err error) {
 	if f.Limit < 0 || f.Limit > 1000 {
 		return nil, "", invalid("limit must be 1 to 1000")
 	}
-	limit := cmp.Or(f.Limit, 100)
+	limit, most := f.limit(), f.PageBytes()
 	o := backward
 	if f.Since != nil {
 		o = forward
@@ -108,7 +116,7 @@ func (l *Log) List(f Filter) (events []api.Event, next string, err error) {
 	examined, size := 0, int64(0)
 	err = l.eachEvent(selectColumns+s.match+` FROM `+s.from+` JOIN audit a ON a.seq = i.seq AND a.tenant_id = i.tenant_id`+joinRepeats+s.where.String()+
 		` ORDER BY i.at`+o.order+`, i.seq`+o.order+` LIMIT `+strconv.Itoa(maxExamined+1), s.where.Args, func(r *eventRow) bool {
-		if examined == maxExamined || r.match && (len(events) == limit || size >= maxRead) {
+		if examined == maxExamined || r.match && (len(events) == limit || size >= most) {
 			next = o.name + strconv.FormatInt(last.Timestamp.UnixMicro(), 36) + "." + strconv.FormatInt(last.seq, 36)
 			return false
 		}
@@ -145,7 +153,7 @@ func (l *Log) ByHost(f Filter) ([]HostGroup, error) {
 		c.Terms = append(c.Terms, "i.host <> ''") // as the index of hosts says
 	}
 	rows, err := l.Tx.Query(`SELECT a.host, COUNT(*), MAX(a.at) FROM `+s.from+` JOIN audit a ON a.seq = i.seq AND a.tenant_id = i.tenant_id`+c.String()+
-		` GROUP BY a.host ORDER BY COUNT(*) DESC, a.host LIMIT `+strconv.Itoa(cmp.Or(f.Limit, 100)), c.Args...)
+		` GROUP BY a.host ORDER BY COUNT(*) DESC, a.host LIMIT `+strconv.Itoa(f.limit()), c.Args...)
 	if err != nil {
 		return nil, err
 	}

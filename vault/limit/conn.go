@@ -17,7 +17,8 @@ const keylessTime = 5 * time.Second
 
 // Listener limits connections. It accepts every one: part of the places is for connections that haven't presented a
 // valid key yet, and when they are full, the oldest of them is closed. So those who hold connections without a key don't keep
-// others out.
+// others out. When the places of connections with a key are full, the tenant with the most of them gives one to a tenant with
+// fewer. So however many tenants hold as many as they can, each further one gets as many as they have.
 type Listener struct {
 	net.Listener
 	values  *Values
@@ -26,13 +27,13 @@ type Listener struct {
 	mu        sync.Mutex // guards the fields below, and those of connections
 	keyless   *list.List // of *Conn, oldest first
 	addresses map[string]int
-	keyed     int // connections that have presented a key
-	tenants   map[string]int
+	keyed     int                   // connections that have presented a key
+	tenants   map[string]*list.List // of these, by tenant, oldest first; none is empty
 }
 
 // Listen limits the connections of l.
 func Listen(l net.Listener, v *Values, refused func(ID)) *Listener {
-	return &Listener{Listener: l, values: v, refused: refused, keyless: list.New(), addresses: map[string]int{}, tenants: map[string]int{}}
+	return &Listener{Listener: l, values: v, refused: refused, keyless: list.New(), addresses: map[string]int{}, tenants: map[string]*list.List{}}
 }
 
 // Conn is a connection of a Listener.
@@ -43,8 +44,8 @@ type Conn struct {
 	timer    *time.Timer // closes it unless it presents a key
 
 	// Guarded by listener.mu.
-	place   *list.Element // in keyless; nil: it has presented a key, or is closed
-	tenant  string        // of the key
+	place   *list.Element // in keyless or, with a tenant, in the tenant's list; nil: it is closed
+	tenant  string        // of the key that it has presented; "": none
 	serving bool          // a request
 }
 
@@ -67,7 +68,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 	var closing *Conn
 	if id >= 0 {
-		closing = l.oldest(full)
+		closing = oldest(l.keyless, full)
 		closing.leave()
 	}
 	c.place = l.keyless.PushBack(c)
@@ -81,9 +82,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// oldest returns the oldest connection without a key, of an address unless it is "", preferably one without a request.
-func (l *Listener) oldest(address string) (oldest *Conn) {
-	for e := l.keyless.Front(); e != nil; e = e.Next() {
+// oldest returns the oldest connection of a list, of an address unless it is "", preferably one without a request.
+func oldest(of *list.List, address string) (oldest *Conn) {
+	for e := of.Front(); e != nil; e = e.Next() {
 		c := e.Value.(*Conn)
 		if address != "" && c.address != address {
 			continue
@@ -109,25 +110,26 @@ func (l *Listener) Counts() (keyed, keyless int) {
 func (c *Conn) leave() {
 	l := c.listener
 	switch {
-	case c.place != nil:
+	case c.place == nil:
+	case c.tenant == "":
 		l.keyless.Remove(c.place)
-		c.place = nil
 		if l.addresses[c.address]--; l.addresses[c.address] == 0 {
 			delete(l.addresses, c.address)
 		}
-	case c.tenant != "":
+	default:
 		l.keyed--
-		if l.tenants[c.tenant]--; l.tenants[c.tenant] == 0 {
+		of := l.tenants[c.tenant]
+		if of.Remove(c.place); of.Len() == 0 {
 			delete(l.tenants, c.tenant)
 		}
-		c.tenant = ""
 	}
+	c.place, c.tenant = nil, ""
 }
 
 // expire closes a connection that has presented no key.
 func (c *Conn) expire() {
 	c.listener.mu.Lock()
-	expired := c.place != nil && !c.serving
+	expired := c.place != nil && c.tenant == "" && !c.serving
 	c.listener.mu.Unlock()
 	if expired {
 		_ = c.Close()
@@ -164,36 +166,70 @@ func (c *Conn) set(serving bool) {
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
 	c.serving = serving
-	if !serving && c.place != nil {
+	if !serving && c.place != nil && c.tenant == "" {
 		c.timer.Reset(keylessTime)
 	}
 }
 
-// Present gives the connection a place of a tenant, whose key it has presented. Errors: ErrRateLimited if there is none.
+// Present gives the connection a place of a tenant, whose key it has presented. If there is none, it closes a connection of the
+// tenant that has the most. Errors: ErrRateLimited if no other tenant has more.
 func (c *Conn) Present(tenant string) error {
 	if c == nil {
 		return nil
 	}
+	closing, err := c.present(tenant)
+	if closing != nil {
+		c.listener.refused(Connections)
+		_ = closing.Close()
+	}
+	return err
+}
+
+func (c *Conn) present(tenant string) (closing *Conn, err error) {
 	l := c.listener
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c.tenant == tenant {
-		return nil
+	if c.place == nil || c.tenant == tenant {
+		return nil, nil
 	}
-	switch {
-	case float64(l.tenants[tenant]) >= l.values.Of(TenantConnections):
-		return l.values.refuse(api.ErrRateLimited, TenantConnections, time.Second)
-	case c.tenant == "" && float64(l.keyed) >= max(1, l.values.Of(Connections)-l.values.Of(KeylessConnections)):
-		return l.values.refuse(api.ErrRateLimited, Connections, time.Second)
-	case c.tenant == "" && c.place == nil: // closed
-		return nil
+	have := l.count(tenant)
+	if float64(have) >= l.values.Of(TenantConnections) {
+		return nil, l.values.refuse(api.ErrRateLimited, TenantConnections, time.Second)
+	}
+	if c.tenant == "" && float64(l.keyed) >= max(1, l.values.Of(Connections)-l.values.Of(KeylessConnections)) {
+		most := l.most()
+		if l.count(most) <= have+1 {
+			return nil, l.values.refuse(api.ErrRateLimited, Connections, time.Second)
+		}
+		closing = oldest(l.tenants[most], "")
+		closing.leave()
 	}
 	c.leave()
 	c.timer.Stop()
-	c.tenant = tenant
+	if l.tenants[tenant] == nil {
+		l.tenants[tenant] = list.New()
+	}
+	c.tenant, c.place = tenant, l.tenants[tenant].PushBack(c)
 	l.keyed++
-	l.tenants[tenant]++
-	return nil
+	return closing, nil
+}
+
+// count returns how many connections have presented a tenant's key. The caller holds mu.
+func (l *Listener) count(tenant string) int {
+	if of := l.tenants[tenant]; of != nil {
+		return of.Len()
+	}
+	return 0
+}
+
+// most returns the tenant with the most connections. The caller holds mu.
+func (l *Listener) most() (most string) {
+	for tenant := range l.tenants {
+		if l.count(tenant) > l.count(most) {
+			most = tenant
+		}
+	}
+	return most
 }
 
 // connKey is the key of a request's connection in its context.

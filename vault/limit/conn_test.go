@@ -2,10 +2,13 @@ package limit
 
 import (
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -67,7 +70,7 @@ func (a *accepted) open(address string) *Conn {
 func isOpen(c *Conn) bool {
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
-	return c.place != nil || c.tenant != ""
+	return c.place != nil
 }
 
 // A new connection is always accepted. It takes the place of the oldest one without a key: of the same address if that has
@@ -125,34 +128,83 @@ func TestSilentConnectionsAreClosed(t *testing.T) {
 	})
 }
 
+// presented returns connections that have presented the keys of tenants.
+func (a *accepted) presented(tenants ...string) (conns []*Conn) {
+	a.t.Helper()
+	for _, tenant := range tenants {
+		c := a.open("192.0.2.1")
+		for range 2 { // the next request on a connection needs no other place
+			if err := c.Present(tenant); err != nil {
+				a.t.Fatal(err)
+			}
+		}
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// counted returns how many connections of each tenant are open.
+func (a *accepted) counted() map[string]int {
+	n := map[string]int{}
+	for tenant := range a.tenants {
+		n[tenant] = a.count(tenant)
+	}
+	return n
+}
+
 // A tenant has only its share of the connections, and all tenants leave places for connections that haven't presented a
 // key yet.
 func TestConnectionsOfTenants(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAccepted(t, &Values{Connections: 8}) // 3 of a tenant, 6 with a key
-		conns := map[string][]*Conn{}
-		for _, tenant := range []string{"a", "a", "a", "b", "b", "b"} {
-			c := a.open("192.0.2.1")
-			if err := c.Present(tenant); err != nil {
-				t.Fatal(err)
-			}
-			if err := c.Present(tenant); err != nil {
-				t.Error("the next request on a connection is refused:", err)
-			}
-			conns[tenant] = append(conns[tenant], c)
-		}
+		conns := a.presented("a", "a", "a", "b", "b")
 		wantLimit(t, a.open("192.0.2.1").Present("a"), api.ErrRateLimited, "tenant_connections")
-		wantLimit(t, a.open("192.0.2.1").Present("c"), api.ErrRateLimited, "connections")
-		_ = conns["a"][0].Close()
-		if err := a.open("192.0.2.1").Present("c"); err != nil {
-			t.Error(err)
-		}
+		_ = conns[0].Close()
+		a.presented("c")
 		// A proxy may use a connection for another tenant.
-		if err := conns["b"][0].Present("a"); err != nil {
+		if err := conns[3].Present("a"); err != nil {
 			t.Error(err)
 		}
-		if a.tenants["a"] != 3 || a.tenants["b"] != 2 || a.tenants["c"] != 1 || a.keyed != 6 {
-			t.Errorf("counted %v, %d in all", a.tenants, a.keyed)
+		if diff := cmp.Diff(a.counted(), map[string]int{"a": 3, "b": 1, "c": 1}); diff != "" || a.keyed != 5 {
+			t.Errorf("%d in all, counted (-got +want)\n%s", a.keyed, diff)
+		}
+		if slices.Contains(a.closed, Connections) {
+			t.Errorf("closed because of %v", a.closed)
+		}
+	})
+}
+
+// Tenants that hold all places of connections with a key give some to each further tenant, until it has as many as they.
+func TestAttack_ConnectionsOfTenantsTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccepted(t, &Values{Connections: 16}) // 6 of a tenant, 12 with a key
+		hostile := a.presented("a", "a", "a", "a", "a", "a", "b", "b", "b", "b", "b", "b")
+		hostile[0].Serve()
+		further := a.presented("c", "c", "c", "c")
+		wantLimit(t, a.open("192.0.2.1").Present("c"), api.ErrRateLimited, "connections")
+		wantLimit(t, a.open("192.0.2.1").Present("a"), api.ErrRateLimited, "connections")
+		a.presented("d")
+		counted := a.counted()
+		if counted["d"] != 1 || a.keyed != 12 {
+			t.Errorf("counted %v, %d in all", counted, a.keyed)
+		}
+		for tenant, n := range counted {
+			if n > 4 {
+				t.Errorf("%s has %d connections", tenant, n)
+			}
+		}
+		if !isOpen(hostile[0]) || isOpen(hostile[1]) {
+			t.Error("not the oldest connection without a request was closed")
+		}
+		open := 0
+		for _, c := range further {
+			if isOpen(c) {
+				open++
+			}
+		}
+		a.closed = slices.DeleteFunc(a.closed, func(id ID) bool { return id != Connections })
+		if open < 3 || len(a.closed) != 5 {
+			t.Errorf("%d of the further tenant's connections are open; closed because of %v", open, a.closed)
 		}
 	})
 }

@@ -76,6 +76,24 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+// Names that take all places they get leave some for a further one.
+func TestAttack_WaitsOfTenantsTogether(t *testing.T) {
+	p := NewShares(&Values{TenantWaits: 8, Waits: 16}, TenantWaits, Waits)
+	for _, c := range []struct {
+		name  string
+		want  int
+		limit string
+	}{{"a", 8, "tenant_waits"}, {"b", 4, "waits"}, {"c", 2, "waits"}, {"further", 1, "waits"}} {
+		for range c.want {
+			if _, err := p.Acquire(c.name); err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+		}
+		_, err := p.Acquire(c.name)
+		wantLimit(t, err, api.ErrRateLimited, c.limit)
+	}
+}
+
 // wantLimit checks that err is a refusal by a limit, and that its message names the limit.
 func wantLimit(t *testing.T, err error, kind *api.Kind, name string) {
 	t.Helper()

@@ -12,8 +12,9 @@ import (
 // memoryWait is how long a request waits for memory.
 const memoryWait = 5 * time.Second
 
-// Budget is the memory that bodies and answers of all tenants may take. A request that needs more than there is waits; requests
-// of a tenant that has used up its share don't delay those of others.
+// Budget is the memory that bodies and answers of all tenants may take. A request that needs more than there is waits. What a
+// tenant has in use is at most its share, and at most what it leaves free: the more others use, the less it may, and there is
+// always some left for a further tenant. Only a tenant's first request may take more, if a quarter of all memory stays free.
 type Budget struct {
 	values        *Values
 	total, tenant int64
@@ -120,16 +121,19 @@ func (s *Share) Release() {
 	b.next()
 }
 
-// fits reports whether a claim can have its memory now, without overtaking one that waits for the total. The caller holds mu.
+// fits reports whether a claim can have its memory now, without overtaking an earlier one of the same tenant, or of one that
+// would have no more. The caller holds mu.
 func (b *Budget) fits(c *claim) bool {
-	if b.of[c.tenant]+c.bytes > b.tenant || b.used+c.bytes > b.total {
+	have, free := b.of[c.tenant]+c.bytes, b.total-b.used-c.bytes
+	first := b.of[c.tenant] == 0 && free >= b.total/4
+	if have > b.tenant || free < 0 || have > free && !first {
 		return false
 	}
 	for _, earlier := range b.waiting {
 		if earlier == c {
 			break
 		}
-		if earlier.tenant == c.tenant || b.of[earlier.tenant]+earlier.bytes <= b.tenant {
+		if earlier.tenant == c.tenant || b.of[earlier.tenant]+earlier.bytes <= have {
 			return false
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 func TestBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := NewBudget(&Values{Memory: 100, TenantMemory: 50})
+		b := NewBudget(&Values{Memory: 100, TenantMemory: 60})
 		grow := func(s *Share, bytes int64) (took time.Duration, err error) {
 			begun := time.Now()
 			err = s.Grow(t.Context(), bytes)
@@ -24,9 +24,9 @@ func TestBudget(t *testing.T) {
 		}
 		// The tenant has no more; another has.
 		refused := make(chan error)
-		go func() { _, err := grow(second, 20); refused <- err }()
+		go func() { _, err := grow(second, 30); refused <- err }()
 		synctest.Wait()
-		if took, err := grow(other, 1000); err != nil || took != 0 {
+		if took, err := grow(other, 30); err != nil || took != 0 {
 			t.Errorf("another tenant waited %v: %v", took, err)
 		}
 		wantLimit(t, <-refused, api.ErrRateLimited, "tenant_memory")
@@ -35,11 +35,11 @@ func TestBudget(t *testing.T) {
 		if took, err := grow(second, 20); err != nil || took != time.Second {
 			t.Errorf("got memory after %v: %v", took, err)
 		}
-		if b.Used() != 70 {
+		if b.Used() != 50 {
 			t.Errorf("%d bytes are in use", b.Used())
 		}
 		// A smaller size needs nothing.
-		if took, err := grow(second, 10); err != nil || took != 0 || b.Used() != 70 {
+		if took, err := grow(second, 10); err != nil || took != 0 || b.Used() != 50 {
 			t.Errorf("%v after %v, %d in use", err, took, b.Used())
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -56,25 +56,74 @@ func TestBudget(t *testing.T) {
 	})
 }
 
-// One that waits for much isn't overtaken for ever by those who need little.
+// One that waits for much isn't overtaken by those who would have more, and by others for seconds at most.
 func TestBudgetIsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBudget(&Values{Memory: 100, TenantMemory: 100})
-		first, large, small := b.Share("a"), b.Share("b"), b.Share("c")
-		if err := first.Grow(t.Context(), 60); err != nil {
+		first, more, large, small := b.Share("a"), b.Share("a"), b.Share("b"), b.Share("c")
+		if err := first.Grow(t.Context(), 30); err != nil {
 			t.Fatal(err)
 		}
 		var order []string
-		done := make(chan struct{})
-		go func() { _ = large.Grow(t.Context(), 80); order = append(order, "large"); large.Release(); close(done) }()
-		synctest.Wait()
-		time.AfterFunc(time.Second, first.Release)
-		if err := small.Grow(t.Context(), 30); err != nil {
+		done := make(chan struct{}, 2)
+		wait := func(name string, s *Share, bytes int64) {
+			go func() {
+				if err := s.Grow(t.Context(), bytes); err != nil {
+					t.Error(err)
+				}
+				order = append(order, name)
+				s.Release()
+				done <- struct{}{}
+			}()
+			synctest.Wait()
+		}
+		wait("large", large, 50)
+		wait("more", more, 20)
+		if err := small.Grow(t.Context(), 10); err != nil {
 			t.Fatal(err)
 		}
+		if len(order) != 0 {
+			t.Errorf("%v before there was room", order)
+		}
+		small.Release()
+		first.Release()
 		<-done
-		if len(order) != 1 || b.Used() != 30 {
-			t.Errorf("%v, %d in use", order, b.Used())
+		<-done
+		if b.Used() != 0 {
+			t.Errorf("%d in use", b.Used())
+		}
+	})
+}
+
+// However many tenants hold all the memory that they get, there is some for a further one, at once.
+func TestAttack_MemoryOfTenantsTogether(t *testing.T) {
+	for _, bytes := range []int64{1, 5, 16, 64} {
+		synctest.Test(t, func(t *testing.T) {
+			b := NewBudget(&Values{Memory: 128, TenantMemory: 64})
+			for _, tenant := range []string{"a", "b", "c"} {
+				for b.Share(tenant).Grow(t.Context(), bytes) == nil { // until one is refused
+				}
+				go func() { _ = b.Share(tenant).Grow(t.Context(), 64) }() // and one always waits
+				synctest.Wait()
+			}
+			begun := time.Now()
+			if err := b.Share("further").Grow(t.Context(), 4); err != nil || time.Since(begun) != 0 {
+				t.Errorf("requests of %d bytes: another tenant waited %v: %v; %d are in use, of %v", bytes, time.Since(begun), err, b.Used(), b.of)
+			}
+			<-time.After(time.Minute) // those that wait end
+		})
+	}
+}
+
+// The largest request is served while others have a part of the memory.
+func TestBudgetOfLargestRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(&Values{Memory: 128})
+		if err := b.Share("a").Grow(t.Context(), 32); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Share("b").Grow(t.Context(), 1000); err != nil || b.Used() != 32+64 {
+			t.Errorf("%v, %d in use", err, b.Used())
 		}
 	})
 }

@@ -69,6 +69,9 @@ func (o *Operations) Write(tenant string, bytes int) error {
 	return o.writes.Take("", n)
 }
 
+// Written counts the bytes of a change that was made, beside the change itself.
+func (o *Operations) Written(tenant string, bytes int) { o.Touched(tenant, 0, bytes/countedBytes) }
+
 // perMore is the number of bindings or keys that count as one more change, or event.
 const perMore = 64
 

@@ -7,29 +7,47 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Places limits how many operations each name has at the same time, or how many there are in total.
+// Places limits how many operations each name has at the same time.
 type Places struct {
 	values *Values
 	id     ID
+	all    ID // limits those of all names; -1: nothing does
 
-	mu    sync.Mutex // guards taken
+	mu    sync.Mutex // guards the fields below
 	taken map[string]int
+	sum   int
 }
 
-// NewPlaces returns the places of a limit.
-func NewPlaces(v *Values, id ID) *Places { return &Places{values: v, id: id, taken: map[string]int{}} }
+// NewPlaces returns the places of a limit of each name.
+func NewPlaces(v *Values, id ID) *Places {
+	return &Places{values: v, id: id, all: -1, taken: map[string]int{}}
+}
+
+// NewShares returns the places of a limit of each name, of which all names together have as many as another limit. No name has
+// more than it leaves free, so there are some for a further one.
+func NewShares(v *Values, id, all ID) *Places {
+	p := NewPlaces(v, id)
+	p.all = all
+	return p
+}
 
 // Acquire takes a place of name, until release. Errors: ErrRateLimited if name has no more.
 func (p *Places) Acquire(name string) (release func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if float64(p.taken[name]+1) > max(1, p.values.Of(p.id)) {
+	have := float64(p.taken[name] + 1)
+	if have > max(1, p.values.Of(p.id)) {
 		return nil, p.values.refuse(api.ErrRateLimited, p.id, time.Second)
 	}
+	if p.all >= 0 && have > max(1, p.values.Of(p.all))-float64(p.sum) {
+		return nil, p.values.refuse(api.ErrRateLimited, p.all, time.Second)
+	}
 	p.taken[name]++
+	p.sum++
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		p.sum--
 		if p.taken[name]--; p.taken[name] == 0 {
 			delete(p.taken, name)
 		}

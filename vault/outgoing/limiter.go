@@ -54,6 +54,9 @@ func (l *Limiter) Take(tenantID, host string) (release func(), err *api.Error) {
 			return nil, l.limits.Refuse(place.id, pause)
 		}
 	}
+	if float64(t.running+1) > l.limits.Of(limit.OAuthRequests)-float64(l.running) { // a tenant leaves as many as it has
+		return nil, l.limits.Refuse(limit.OAuthRequests, pause)
+	}
 	if !t.rate.AllowN(time.Now(), 1) {
 		return nil, l.limits.Refuse(limit.TenantOAuthRate, pause)
 	}

@@ -296,3 +296,44 @@ func TestAuditHosts(t *testing.T) {
 		}
 	}
 }
+
+// A page of long events is shorter, so that it takes no more memory than was reserved for it.
+func TestPageOfLongEvents(t *testing.T) {
+	s := newStore(t)
+	owner := tenant(t, s, "acme")
+	const events, refs = 5, 200
+	err := s.write(t.Context(), owner, anyKey, func(t *txn) error {
+		for range events {
+			if err := t.audit(api.Event{Action: actReveal, Bindings: make([]api.EventRef, refs)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := AuditFilter{Action: actReveal, Limit: 8}
+	if most := f.PageBytes(); most != 32<<10 {
+		t.Errorf("a page of 8 events has %d bytes", most)
+	}
+	n := 0
+	for pages := 0; pages == 0 || f.Cursor != ""; pages++ {
+		page, next, err := s.Audit(t.Context(), owner, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) > 2 {
+			t.Errorf("a page has %d events of about 20 KiB", len(page))
+		}
+		n, f.Cursor = n+len(page), next
+	}
+	if n != events {
+		t.Errorf("%d events, want %d", n, events)
+	}
+	for limit, want := range map[int]int64{0: 400 << 10, 1: 4 << 10, 1000: 2 << 20} {
+		if got := (&AuditFilter{Limit: limit}).PageBytes(); got != want {
+			t.Errorf("limit %d: %d bytes, want %d", limit, got, want)
+		}
+	}
+}

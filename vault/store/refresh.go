@@ -9,6 +9,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
@@ -60,8 +61,8 @@ var (
 
 func refreshActor(tenant string) Actor { return Actor{KeyID: "oauth", TenantID: tenant, local: true} }
 
-// ClaimRefresh claims a schedule that is due. version is the version to replace; 0: any.
-// Errors: ErrNotDue, also for another version; ErrClaimed.
+// ClaimRefresh claims a schedule that is due, and counts the change that it leads to. version is the version to replace; 0: any.
+// Errors: ErrNotDue, also for another version; ErrClaimed; ErrRateLimited if the tenant changes too much.
 func (s *Store) ClaimRefresh(ctx context.Context, tenant, secretID string, version int64) (r Refresh, err error) {
 	err = s.write(ctx, refreshActor(tenant), anyKey, func(t *txn) error {
 		plan, err := t.schedule(secretID)
@@ -82,6 +83,12 @@ func (s *Store) ClaimRefresh(ctx context.Context, tenant, secretID string, versi
 		case plan.due == nil || plan.due.After(t.now):
 			return ErrNotDue
 		}
+		if err := s.limits.Write(tenant, 0); err != nil { // now, since the token that is requested must be stored
+			return err
+		}
+		if err := s.limits.Event(tenant); err != nil {
+			return err
+		}
 		plan.claim, plan.claimedUntil = rand.Text(), t.now.Add(ClaimTime)
 		r = Refresh{Tenant: tenant, SecretID: secretID, Version: row.Version, Provider: plan.Provider, Metadata: row.Metadata,
 			Urgent: plan.unclear == 1, claim: plan.claim}
@@ -96,11 +103,13 @@ func (s *Store) ClaimRefresh(ctx context.Context, tenant, secretID string, versi
 
 // StoreRefresh stores the token that a refresh returned. If the secret was rotated meanwhile, its new value stays; the
 // new refresh token still replaces the old one, unless that was replaced too.
+// Errors: ErrInvalid for client credentials whose token is longer than the tenant may store: the tenant has chosen who returns it.
 func (s *Store) StoreRefresh(ctx context.Context, r Refresh, token oauth.Token) error {
 	refresh := token.Refresh
 	if r.Provider == "" {
 		refresh = r.Secret // the client's secret stays
 	}
+	s.limits.Written(r.Tenant, token.Access.Len()+refresh.Len())
 	return s.write(ctx, refreshActor(r.Tenant), anyKey, func(t *txn) error {
 		row, err := t.secret(r.SecretID)
 		if errors.Is(err, api.ErrNotFound) {
@@ -114,7 +123,18 @@ func (s *Store) StoreRefresh(ctx context.Context, r Refresh, token oauth.Token) 
 		}
 		row.ExpiresAt = inMicros(token.ExpiresAt)
 		row.Metadata = oauth.WithStatus(row.Metadata, api.OAuthConnected, "")
-		if err := t.rotate(&row, token.Access, refresh); err != nil {
+		before, err := t.bytesStored()
+		if err == nil {
+			err = t.rotate(&row, token.Access, refresh)
+		}
+		if err != nil {
+			return err
+		}
+		after, err := t.bytesStored()
+		if err == nil && r.Provider == "" && after > before {
+			err = s.limits.Values.Check(limit.TenantBytes, after)
+		}
+		if err != nil {
 			return err
 		}
 		return t.setSchedule(row, &Grant{r.Provider})

@@ -110,9 +110,9 @@ func refreshFields(r *Refresh) []any {
 }
 
 // DueRefreshes lists the secrets whose refresh is due and unclaimed: the longest due of each tenant and provider first,
-// so that a tenant with many hides no other's. It lists client credentials, and accounts at the given providers. next
-// is when the next one of their schedules will be due and unclaimed; nil: there is none.
-func (s *Store) DueRefreshes(ctx context.Context, providers []string) (due []Refresh, next *time.Time, err error) {
+// so that a tenant with many hides no other's. It lists client credentials, and accounts at the given providers, except given
+// secrets. next is when the next one of their schedules will be due and unclaimed; nil: there is none.
+func (s *Store) DueRefreshes(ctx context.Context, providers, except []string) (due []Refresh, next *time.Time, err error) {
 	providers = append([]string{""}, providers...)
 	due, err = read(ctx, s, Actor{local: true}, anyKey, func(t *txn) ([]Refresh, error) {
 		var known, ripe conditions
@@ -126,6 +126,9 @@ func (s *Store) DueRefreshes(ctx context.Context, providers []string) (due []Ref
 		ripe.in("provider", providers)
 		ripe.add("due_at <=", t.now.UnixMicro())
 		ripe.add("claimed_until <=", t.now.UnixMicro())
+		for _, id := range except {
+			ripe.add("secret_id <>", id)
+		}
 		return collect(t, refreshFields, `SELECT `+refreshColumns+` FROM (
 			SELECT tenant_id, secret_id, provider, due_at, ROW_NUMBER() OVER (PARTITION BY tenant_id, provider ORDER BY due_at) AS place
 			FROM oauth_grants`+ripe.String()+`) g

@@ -139,6 +139,12 @@ func (t *txn) use(more usage) error {
 	)
 }
 
+// bytesStored returns how many bytes the actor's tenant stores.
+func (t *txn) bytesStored() (bytes int64, err error) {
+	err = t.QueryRow(`SELECT bytes FROM tenant_usage WHERE tenant_id = $1`, t.actor.TenantID).Scan(&bytes)
+	return bytes, err
+}
+
 // quota is how much more there is of something, and how much then.
 type quota struct {
 	id        limit.ID

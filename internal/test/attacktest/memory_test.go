@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,12 +28,12 @@ func init() {
 			}
 		})
 	}
-	loops["TestAttack_StalledBodies"] = func(ctx context.Context, a *attacker) {
-		head := "POST /api/v1/egress/secrets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + a.Clients[0].Key +
-			"\r\nContent-Type: application/json\r\nContent-Length: 8388608\r\n\r\n"
-		half := `{"name":"stalled","value":"` + strings.Repeat("a", 4<<20)
-		a.workers(ctx, 40, time.Second, func(_, _ int) {
-			conn := a.dial(a.Clients[0].Addr, head)
+	stall := func(ctx context.Context, a *attacker, length int) {
+		half := `{"name":"stalled","value":"` + strings.Repeat("a", length/2)
+		a.workers(ctx, 40, time.Second, func(worker, _ int) {
+			c := a.Clients[worker%len(a.Clients)]
+			conn := a.dial(c.Addr, "POST /api/v1/egress/secrets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+c.Key+
+				"\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(length)+"\r\n\r\n")
 			if conn == nil {
 				return
 			}
@@ -44,6 +45,10 @@ func init() {
 				a.refused(0, []byte(body))
 			}
 		})
+	}
+	loops["TestAttack_StalledBodies"] = func(ctx context.Context, a *attacker) { stall(ctx, a, 8<<20) }
+	loops["TestAttack_StalledBodiesOfTwoTenants"] = func(ctx context.Context, a *attacker) {
+		stall(ctx, a, 16<<20/3) // a body needs three times its length: 16 MiB, of the 64 MiB that a tenant may have
 	}
 	loops["TestAttack_LargeReveals"] = func(ctx context.Context, a *attacker) {
 		a.workers(ctx, 6, 10*time.Millisecond, func(_, _ int) {
@@ -76,6 +81,15 @@ func TestAttack_ListsReadSlowly(t *testing.T) {
 // Forty bodies of 8 MiB that stop in the middle give up their places, and no others wait for them.
 func TestAttack_StalledBodies(t *testing.T) {
 	attack{limits: []string{"tenant_memory"}}.run(t)
+}
+
+// Two tenants that together ask for all memory leave some for a third.
+func TestAttack_StalledBodiesOfTwoTenants(t *testing.T) {
+	attack{
+		flags:   []string{"--limit", "tenant_requests=10000,tenant_burst=20000"},
+		limits:  []string{"memory"},
+		prepare: twoTenants,
+	}.run(t)
 }
 
 // Six clients reveal the largest set.

@@ -3,6 +3,7 @@ package attacktest
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -26,6 +27,19 @@ func init() {
 				defer mu.Unlock()
 				open = append(open, conn)
 			}
+		})
+	}
+	loops["TestAttack_ConnectionsOfTwoTenants"] = func(ctx context.Context, a *attacker) {
+		a.workers(ctx, 100, 100*time.Millisecond, func(worker, _ int) {
+			c := a.Clients[worker%len(a.Clients)]
+			conn := a.dial(c.Addr, "GET /api/v1/egress/bindings HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+c.Key+"\r\n\r\n")
+			if conn == nil {
+				return
+			}
+			stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+			defer stop()
+			_, _ = io.Copy(io.Discard, conn) // until the vault closes it
+			_ = conn.Close()
 		})
 	}
 	loops["TestAttack_WaitsOfOneTenant"] = func(ctx context.Context, a *attacker) {
@@ -63,6 +77,21 @@ func TestAttack_IdleConnectionsWithoutAKey(t *testing.T) {
 		flags:  []string{"--limit", "connections=100"},
 		limits: []string{"address_connections"},
 	}.run(t)
+}
+
+// Two tenants that together hold all places of connections with a key, at a limit of 100, leave some for a third.
+func TestAttack_ConnectionsOfTwoTenants(t *testing.T) {
+	attack{
+		flags:   []string{"--limit", "connections=100,address_connections=100"},
+		limits:  []string{"connections"},
+		prepare: twoTenants,
+	}.run(t)
+}
+
+// twoTenants attacks with a second tenant.
+func twoTenants(t *testing.T, v *vault, own client) attacker {
+	t.Helper()
+	return attacker{Clients: []client{own, v.tenant(t, "accomplice")}}
 }
 
 // Waiting reveals of one tenant, under many keys, leave connections for others at a limit of 100.
