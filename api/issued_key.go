@@ -21,6 +21,12 @@ type IssuedKey struct {
 	RevokedAt  *time.Time `json:"revoked_at"`
 }
 
+// OwnKey describes the key of a request to itself.
+type OwnKey struct {
+	IssuedKey
+	Tenant string `json:"tenant"` // its name; "": a resource key isn't told
+}
+
 // Ended reports whether the key was revoked or has expired.
 func (k *IssuedKey) Ended(now time.Time) bool {
 	return k.RevokedAt != nil || k.ExpiresAt != nil && !k.ExpiresAt.After(now)

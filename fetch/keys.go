@@ -27,6 +27,15 @@ func (c *Client) Keys(ctx context.Context, r api.Resource) ([]api.IssuedKey, err
 	return all, err
 }
 
+// OwnKey describes the client's key.
+func (c *Client) OwnKey(ctx context.Context) (api.OwnKey, error) {
+	own, err := do(ctx, c, call{method: http.MethodGet, path: "/egress/keys/self"}, one[api.OwnKey]("key"))
+	if unknownCall(err) {
+		err = reworded(err, "the vault at "+c.host+" doesn't describe the key of a request", "upgrade the vault")
+	}
+	return own, err
+}
+
 // keyless explains the error of a vault that doesn't have the calls for keys.
 func (c *Client) keyless(err error) error {
 	if !unknownCall(err) {

@@ -27,6 +27,8 @@ type (
 	Restrictions = api.Restrictions
 	// RevokedKeys are the keys that a call has revoked, and those that it has kept.
 	RevokedKeys = api.RevokedKeys
+	// OwnKey describes the key of a client.
+	OwnKey = api.OwnKey
 	// Resource is one sandbox or computer.
 	Resource = api.Resource
 	// Value is a secret's value. It prints as [redacted].

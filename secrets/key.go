@@ -28,6 +28,11 @@ func (c *Client) Keys(ctx context.Context, r Resource) ([]IssuedKey, error) {
 	return c.vault.Keys(ctx, r)
 }
 
+// OwnKey describes the client's key: its label, its tenant, and what it may do.
+func (c *Client) OwnKey(ctx context.Context) (OwnKey, error) {
+	return c.vault.OwnKey(ctx)
+}
+
 // IssueKey creates a resource key, or with the zero Resource a tenant key, which may be restricted. Only this call
 // returns the key itself.
 func (c *Client) IssueKey(ctx context.Context, n KeyRequest) (IssuedKey, error) {

@@ -60,6 +60,7 @@ func (o owned) request(t *testing.T, route string, unknown bool) (method, path, 
 		"DELETE /egress/resource-keys/{id}": "",
 		"POST /egress/keys":                 `{}`,
 		"GET /egress/keys":                  "",
+		"GET /egress/keys/self":             "",
 		"DELETE /egress/keys":               "",
 		"DELETE /egress/keys/{id}":          "",
 		"POST /egress/keys/{id}/replace":    `{}`,
@@ -230,7 +231,7 @@ func items(t *testing.T, a answer) (n int) {
 }
 
 // A key of another resource of the same tenant gets 403 on every route except the list of bindings, which shows
-// its own resource.
+// its own resource, and the description of itself.
 func TestForeignResourceOnEveryRoute(t *testing.T) {
 	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	o := own(t, s)
@@ -246,7 +247,14 @@ func TestForeignResourceOnEveryRoute(t *testing.T) {
 			if found := o.mentions(a.body); found != nil {
 				t.Errorf("the answer contains %v", found)
 			}
-			if route != "GET /egress/bindings" {
+			switch route {
+			case "GET /egress/bindings":
+			case "GET /egress/keys/self":
+				if own := decode[struct{ Data api.OwnKey }](t, a).Data; own.Resource != other || own.Tenant != "" || own.Key != "" {
+					t.Errorf("itself: %+v", own)
+				}
+				return
+			default:
 				wantRefusal(t, a, api.ErrDenied, "")
 				return
 			}
@@ -272,13 +280,13 @@ func TestForeignResourceOnEveryRoute(t *testing.T) {
 			denied += e.Count
 		}
 	}
-	if want := int64(len(s.Vault().Routes()) - 1 + 3); denied != want {
+	if want := int64(len(s.Vault().Routes()) - 2 + 3); denied != want {
 		t.Errorf("%d denied attempts in the audit, want %d", denied, want)
 	}
 }
 
-// A resource key can reveal and list its bindings, and nothing else.
-func TestResourceKeyDoesTwoThings(t *testing.T) {
+// A resource key can reveal and list its bindings, and describe itself, and nothing else.
+func TestWhatResourceKeysDo(t *testing.T) {
 	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	o := own(t, s)
 	before := state(t, s, o)
@@ -286,7 +294,7 @@ func TestResourceKeyDoesTwoThings(t *testing.T) {
 		t.Run(route, func(t *testing.T) {
 			method, path, body := o.request(t, route, false)
 			a := ask(t, s, o.key, method, path, body)
-			if route == "GET /egress/bindings" || route == "POST /egress/bindings/reveal" {
+			if route == "GET /egress/bindings" || route == "POST /egress/bindings/reveal" || route == "GET /egress/keys/self" {
 				if a.status != http.StatusOK {
 					t.Errorf("status %d: %s", a.status, a.body)
 				}

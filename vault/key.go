@@ -51,6 +51,12 @@ func createKey(issue func(context.Context, store.Actor, api.KeyRequest) (api.Iss
 	})
 }
 
+// ownKey describes the key of the request.
+func (v *Vault) ownKey(c *call, _ none) (reply, error) {
+	key, err := v.store.OwnKey(c.ctx(), c.actor)
+	return reply{body: data{key}}, err
+}
+
 // childrenQuery is the query of DELETE /egress/keys/{id}.
 type childrenQuery struct {
 	Children string `query:"children"`

@@ -32,6 +32,7 @@ func (v *Vault) keyRoutes() []route {
 
 		{"POST", "/egress/keys", "key.create", maxBody, createKey(v.store.IssueTenantKey)},
 		{"GET", "/egress/keys", "key.read", maxBody, serveList("keys", keyPage, v.store.IssuedKeys)},
+		{"GET", "/egress/keys/self", "", maxBody, serveJSON(v.ownKey)},
 		{"DELETE", "/egress/keys", "key.revoke", maxBody, serveJSON(v.revokeKeys)},
 		{"DELETE", "/egress/keys/{id}", "key.revoke", maxBody, serveJSON(v.revokeKey)},
 		{"POST", "/egress/keys/{id}/replace", "key.replace", maxBody, serveJSON(v.replaceKey)},

@@ -19,7 +19,7 @@ const basePath = "/api/v1"
 type route struct {
 	method string
 	path   string // under basePath, as in a pattern of http.ServeMux
-	action string // in the audit; it determines which keys may use the route
+	action string // in the audit; it determines which keys may use the route; "": all
 	limit  int64  // of the body, in bytes
 	handle handler
 }

@@ -252,6 +252,18 @@ func (s *Store) issuedKeys(ctx context.Context, a Actor, f KeyFilter, c conditio
 	return issued(keys), next, err
 }
 
+// OwnKey describes the actor's key.
+func (s *Store) OwnKey(ctx context.Context, a Actor) (api.OwnKey, error) {
+	return read(ctx, s, a, anyKey, func(t *txn) (own api.OwnKey, err error) {
+		k, err := one(t, "key", (*Key).fields, selectKeys+` WHERE k.id = $1`, a.KeyID)
+		own.IssuedKey = k.IssuedKey
+		if a.isTenant() {
+			own.Tenant = k.TenantName
+		}
+		return own, err
+	})
+}
+
 // issued returns keys without their tenants; never nil.
 func issued(keys []Key) []api.IssuedKey {
 	list := make([]api.IssuedKey, len(keys))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -215,17 +216,46 @@ func restrictedKey(t *testing.T, s *screen) {
 	if now := s.Requests("GET /egress/keys"); now != asked {
 		t.Error("the page asks again for what was denied")
 	}
-	s.press("Secrets")
-	s.press("Rotate github")
-	s.fill("New value", "w")
-	s.press("Rotate")
-	s.shows("This key is restricted: it lacks the permission secrets:write.")
-	s.press("Cancel")
 	s.press("Sign out")
 
 	s.enter(restricted(api.PermissionAuditRead))
-	s.shows("This key is restricted: it lacks the permission secrets:read")
+	lacks("Secrets", "secrets:read")
 	s.press("Audit")
 	s.row("reveal", "sandbox "+production.ID)
-	s.noProblems(403)
+	s.press("Sign out")
+
+	// What it may not do isn't offered.
+	for _, tt := range []struct {
+		permissions []string
+		buttons     map[string][]string // by view
+	}{
+		{[]string{"secrets:read"}, map[string][]string{"Secrets": nil, "Resources": nil}},
+		{[]string{"secrets:read", "secrets:write"}, map[string][]string{"Secrets": {"Set a secret", "Rotate github", "Delete github"}, "Resources": nil}},
+		{[]string{"secrets:read", "bindings:write"}, map[string][]string{
+			"Secrets":   {"Bind github"},
+			"Resources": {"Bind a secret", "Bind a secret to sandbox sb_checkout", "Unbind GH_TOKEN from sandbox sb_checkout"},
+		}},
+		{[]string{"bindings:write"}, map[string][]string{"Resources": {"Unbind GH_TOKEN from sandbox sb_checkout"}}},
+		{[]string{"secrets:write"}, map[string][]string{"Secrets": {"Set a secret"}}},
+		{[]string{"keys:write"}, map[string][]string{"Keys": {"Create a key"}}},
+	} {
+		s.enter(restricted(tt.permissions...))
+		for view, want := range tt.buttons {
+			s.press(view)
+			s.wait("document.querySelector('main h1').textContent === " + quote(view))
+			got := eval[[]string](s, `[...document.querySelectorAll('main button, main input[data-select]')].filter((e) => e.checkVisibility()).map((e) => e.textContent.trim() || 'select')`)
+			if view == "Keys" { // its own row has two more
+				got = got[:min(len(got), 1)]
+			}
+			if selects := slices.Contains(got, "select"); selects != slices.ContainsFunc(want, func(b string) bool { return b == "Rotate github" || b[:2] == "Un" }) {
+				t.Errorf("%v: %s: rows can be selected: %v", tt.permissions, view, selects)
+			}
+			got = slices.DeleteFunc(got, func(b string) bool { return b == "select" })
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%v: %s (-want +got):\n%s", tt.permissions, view, diff)
+			}
+		}
+		s.press("Sign out")
+	}
+	s.noProblems()
 }

@@ -32,8 +32,8 @@ func signIn(t *testing.T, s *screen) {
 	s.shows("Tenant key is needed.")
 	refused("an example", "This is not a key")
 	refused(api.NewKey(api.TenantKeyPrefix).Reveal(), "This key is unknown, revoked or expired.")
-	if s.Requests("GET /egress/secrets") != 1 {
-		t.Errorf("the vault was asked %d times about what can't be a key", s.Requests("GET /egress/secrets")-1)
+	if s.Requests("GET /egress/keys/self") != 1 {
+		t.Errorf("the vault was asked %d times about what can't be a key", s.Requests("GET /egress/keys/self")-1)
 	}
 	s.holdsNot("a wrong key", api.TenantKeyPrefix+"_")
 	refused(s.ResourceKey(t, production).Reveal(), "This is a resource key")

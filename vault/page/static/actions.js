@@ -12,8 +12,9 @@ const optional = () => h('span', { class: 'optional' }, ' optional');
 
 // setSecret stores a secret, and optionally binds it. The field for the resource starts with r.
 export function setSecret(m, opener, r) {
+  const binds = m.may('bindings:write');
   const type = choice('type', 'Type', Object.entries(types).filter(([t]) => !/^oauth_(connect|machine)$/.test(t)));
-  const scope = choice('scope', 'Belongs to', Object.entries(scopes).map(([s, { label }]) => [s, label]));
+  const scope = choice('scope', 'Belongs to', m.allowed(Object.entries(scopes).map(([s, { label }]) => [s, label]), 'scopes'));
   const whose = text('owner_user_id', 'User id', { mono: true });
   const expires = moment('expires_at', 'Expires', { hint: 'It is not delivered after this time. Empty: it never expires.' });
   const named = () => {
@@ -28,16 +29,16 @@ export function setSecret(m, opener, r) {
     needed: () => id.read() !== '' && 'Variable is needed to bind it.',
     suggest: () => id.read() !== '' && variableOf(name.read()),
   });
-  id.fault = () => (id.read() === '' && env.read() !== '' ? 'Id is needed for the variable.' : '');
+  id.fault = () => (id.read() === '' && binds && env.read() !== '' ? 'Id is needed for the variable.' : '');
   const how = delivery();
   const name = text('name', 'Name', { required: true, hint: 'Setting a name that exists replaces its value.' });
   const secret = value('value', 'Value');
 
   form({
     title: 'Set a secret', submit: 'Set the secret', opener, after: m.refresh,
-    fields: [name, secret, kind, id, env, how, type, scope, whose, expires],
+    fields: [name, secret, kind, id, ...(binds ? [env, how] : []), type, scope, whose, expires],
     body: [name.node, secret.node,
-      h('fieldset', {}, h('legend', {}, 'Bind it', optional()), which(kind, id), beside(env, how)),
+      !binds ? h('fieldset', {}, h('legend', {}, 'Of a resource', optional()), which(kind, id)) : h('fieldset', {}, h('legend', {}, 'Bind it', optional()), which(kind, id), beside(env, how)),
       h('details', {}, h('summary', {}, 'Type, owner and expiry'),
         h('div', { class: 'more' }, type.node, beside(scope, whose), expires.node))],
     async run(values) {
@@ -109,34 +110,8 @@ export function bind(m, opener, { secret, resource: r } = {}) {
   });
 }
 
-// unbind deletes a binding, not the secret.
-export function unbind(m, opener, binding) {
-  form({
-    title: `Unbind ${binding.expose_as_env}?`, submit: 'Unbind', danger: true, opener, after: m.refresh,
-    body: [h('p', {}, `New commands on ${place(binding)} will not have `, h('code', {}, binding.expose_as_env),
-      `. The secret ${binding.secret_name} is kept.`)],
-    async run() {
-      await call('DELETE', `bindings/${path(binding.id)}`);
-      return `${binding.expose_as_env} is unbound from ${place(binding)}.`;
-    },
-  });
-}
-
-// unbindAll deletes several bindings, not the secrets.
-export function unbindAll(m, opener, bindings) {
-  form({
-    title: `Unbind ${plural(bindings.length, 'variable')}?`, submit: 'Unbind', danger: true, opener, after: m.refresh,
-    body: [h('p', {}, 'New commands will not have these variables. The secrets are kept.'), someOf(bindings)],
-    async run() {
-      await forEach(bindings, (b) => call('DELETE', `bindings/${path(b.id)}`));
-      m.list('#resources').selected.clear();
-      return `${plural(bindings.length, 'variable')} ${bindings.length === 1 ? 'is' : 'are'} unbound.`;
-    },
-  });
-}
-
 // someOf lists the first bindings.
-function someOf(bindings) {
+export function someOf(bindings) {
   const shown = bindings.slice(0, 8);
   return h('ul', {}, shown.map((b) => h('li', {}, h('code', {}, b.expose_as_env), ` on ${place(b)}`)),
     bindings.length > shown.length && h('li', {}, `and ${bindings.length - shown.length} more`));

@@ -108,8 +108,8 @@ async function attempt(fn) {
   }
 }
 
-async function enter() {
-  model = Object.assign(new Model(), { refresh, attempt });
+async function enter(own) {
+  model = Object.assign(new Model(), { own, refresh, attempt });
   whenEnded(() => leave('The key is no longer valid: it was revoked or has expired.'));
   await open();
   if (model) await refresh();

@@ -16,16 +16,17 @@ export function connect(m, opener, provider, secret) {
     const begin = () => m.attempt(() => start({ ...again, provider: provider.name }));
     return begin().then((flow) => flow && !isOpen() && wait(m, opener, provider, flow));
   }
+  const binds = m.may('bindings:write');
   const [kind, id] = resource({ known: m.resources });
   const env = variable({ needed: () => id.read() !== '' && 'Variable is needed to bind it.' });
   id.fault = () => (id.read() === '' && env.read() !== '' ? 'Id is needed for the variable.' : '');
   let flow;
   return form({
     title: `Connect ${provider.display_name}`, submit: 'Continue', opener,
-    fields: [kind, id, env],
+    fields: binds ? [kind, id, env] : [],
     body: [
       h('p', {}, `You will sign in at ${provider.display_name} in a new tab. The vault stores the token and renews it.`),
-      h('fieldset', {}, h('legend', {}, 'Bind its token', h('span', { class: 'optional' }, ' optional')),
+      binds && h('fieldset', {}, h('legend', {}, 'Bind its token', h('span', { class: 'optional' }, ' optional')),
         h('div', { class: 'beside which-one' }, kind.node, id.node), env.node)],
     async run(values) {
       if (!values.resource_id) delete values.resource_type;

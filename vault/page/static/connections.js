@@ -42,9 +42,9 @@ function rows(m, connections) {
       [h('span', {}, `v${s.version}`), small(when(s.updated_at))],
       expiry(s),
       h('div', { class: 'row-actions' },
-        provider && button(status === 'reconnect_required' ? 'Connect again' : 'Reconnect',
+        provider && m.may('oauth') && button(status === 'reconnect_required' ? 'Connect again' : 'Reconnect',
           (e) => connect(m, e.currentTarget, provider, s), { key: `again ${s.id}`, about: s.name }),
-        button('Delete', (e) => remove(m, e.currentTarget, s), { key: `Delete ${s.id}`, about: s.name })),
+        m.may('secrets:write') && button('Delete', (e) => remove(m, e.currentTarget, s), { key: `Delete ${s.id}`, about: s.name })),
     ] };
   }));
 }

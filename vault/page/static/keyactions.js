@@ -14,8 +14,8 @@ export function createKey(m, opener, r) {
   const [kind, id] = resource({ value: r, known: m.resources, required: true });
   const label = text('label', 'Label', { hint: 'Who or what uses it, for example: CI.' });
   const expires = moment('expires_at', 'Expires', { hint: 'The key is rejected after this time. Empty: it never expires.' });
-  const may = checks('permissions', 'Permissions', permissions);
-  const owners = checks('scopes', 'Secrets of', scopeNames);
+  const may = checks('permissions', 'Permissions', m.allowed(permissions, 'permissions'));
+  const owners = checks('scopes', 'Secrets of', m.allowed(scopeNames, 'scopes'));
   const where = text('resources', 'Resources', { mono: true, hint: 'For example sandbox:sb_1 computer:build-01. Empty: all.' });
   const read = where.read;
   where.read = () => (read() ? read().split(/[\s,]+/).filter(Boolean) : '');

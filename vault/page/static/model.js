@@ -4,15 +4,20 @@ import { ListState } from './list.js';
 import { standing, taken } from './taken.js';
 import { expired, place, valid } from './words.js';
 
+const permissionsFor = {
+  secrets: ['secrets:read'], bindings: ['bindings:write', 'secrets:read'], keys: ['keys:write'], providers: ['oauth'], audit: ['audit:read'],
+};
+
 // Model is filled by load. Its lists are the API's own objects.
 export class Model {
+  own = null; // the key's description
   secrets = [];
   bindings = [];
   keys = [];
   resources = []; // {resource_type, resource_id, keyed}: those with a binding or a valid key; keyed is null if unknown
   providers = null; // null: the vault has no OAuth
   taken = new Map(); // by place, from taken; null if unknown
-  denied = new Map(); // the vault's messages for what the key may not list: secrets, bindings, keys, audit, providers
+  denied = new Map(); // sentences for what the key may not list: secrets, bindings, keys, audit, providers
   log = null; // of the audit view
   at = null; // the time of the last load
   #text = ''; // to detect changes
@@ -21,6 +26,15 @@ export class Model {
   #byID = new Map();
   #byName = new Map();
   #bound = new Map();
+
+  // may reports whether the key has one of the permissions. Views leave out what it may not do.
+  may(...permissions) { return !this.own.permissions || permissions.some((p) => this.own.permissions.includes(p)); }
+
+  // allowed returns the choices [value, label] whose value is in a list of the key, such as scopes, or all if that restricts nothing.
+  allowed(items, list) { return items.filter(([it]) => !this.own[list] || this.own[list].includes(it)); }
+
+  // binds reports whether the key may bind a secret that it may list, or set and bind one.
+  get binds() { return this.may('bindings:write') && (this.secrets.length > 0 || this.may('secrets:write')); }
 
   // list returns the state of a view's list.
   list(view) {
@@ -55,16 +69,12 @@ export class Model {
     }
   }
 
-  // #permitted returns what list returns, or otherwise if a restricted key may not list that, which is asked once.
+  // #permitted returns what list returns, or otherwise if the key has none of the permissions for it.
   async #permitted(what, list, otherwise) {
-    if (this.denied.has(what)) return otherwise;
-    try {
-      return await list();
-    } catch (error) {
-      if (error.status !== 403) throw error;
-      this.denied.set(what, error.message);
-      return otherwise;
-    }
+    const needed = permissionsFor[what];
+    if (this.may(...needed)) return list();
+    this.denied.set(what, `This key is restricted: it lacks the permission ${needed.join(' or ')}.`);
+    return otherwise;
   }
 
   // load requests everything again and returns whether anything has changed. Of concurrent loads, only the result of the

@@ -1,6 +1,8 @@
 // The view of sandboxes and computers: their bindings, and the versions they last received.
 import { h, button, icon, state, table } from './dom.js';
-import { bind, unbind, unbindAll } from './actions.js';
+import { bind, someOf } from './actions.js';
+import { call, forEach } from './client.js';
+import { form } from './dialog.js';
 import { createKey } from './keyactions.js';
 import { checkbox, list, matches } from './list.js';
 import { denial, heading, small } from './secrets.js';
@@ -10,7 +12,7 @@ import { day, kinds, place, plural, when } from './words.js';
 export const title = 'Resources';
 
 export function view(m) {
-  const add = button('Bind a secret', (e) => bind(m, e.currentTarget), { key: 'bind', kind: 'primary' });
+  const add = m.binds && button('Bind a secret', (e) => bind(m, e.currentTarget), { key: 'bind', kind: 'primary' });
   if (m.denied.has('bindings')) return [heading('Resources', null), denial(m, 'bindings')];
   if (m.resources.length === 0) {
     return [heading('Resources', null),
@@ -18,12 +20,12 @@ export function view(m) {
         h('p', { class: 'lead' }, 'Nothing is bound to a sandbox or computer yet.'),
         h('p', {}, 'This view shows bound secrets: the current version, the version received, and the time.'),
         add,
-        h('p', {}, 'On your own machine, the agent needs a resource key.'),
-        button('Create a key', (e) => createKey(m, e.currentTarget), { key: 'create key', kind: 'secondary' }))];
+        m.may('keys:write') && h('p', {}, 'On your own machine, the agent needs a resource key.'),
+        m.may('keys:write') && button('Create a key', (e) => createKey(m, e.currentTarget), { key: 'create key', kind: 'secondary' }))];
   }
   const { count, tools, body } = list({
     state: m.list('#resources'), items: m.resources.map((r) => examine(m, r)), noun: 'resource', page: 25, filters, sorts,
-    ids: ({ rows }) => rows.map(([b]) => b.id), selects: ({ rows }) => rows.map(([b]) => b.id),
+    ids: ({ rows }) => rows.map(([b]) => b.id), selects: ({ rows }) => (m.may('bindings:write') ? rows.map(([b]) => b.id) : []),
     narrow, render: (found) => found.map((examined) => section(m, examined)),
     actions: (ids) => [button('Unbind', (e) => unbindAll(m, e.currentTarget, m.bindings.filter((b) => ids.includes(b.id))), { key: 'unbind selected', about: 'the selected variables' })],
   });
@@ -81,7 +83,7 @@ function section(m, { r, it, bindings, took, rows }) {
       h('div', { class: 'which' }, icon(r.resource_type),
         h('div', {}, h('h2', { id }, r.resource_id), h('p', { class: 'small' }, kinds[r.resource_type], ' · ', lastTook(took)))),
       h('div', { class: 'tools' }, summary(rows, took, r),
-        button('Bind', (e) => bind(m, e.currentTarget, { resource: r }), { key: `bind ${it}`, about: `a secret to ${it}` }))),
+        m.binds && button('Bind', (e) => bind(m, e.currentTarget, { resource: r }), { key: `bind ${it}`, about: `a secret to ${it}` }))),
     notes(m, it, bindings, took, r),
     rows.length ? bound(m, it, rows) : h('p', { class: 'plain' }, 'Nothing is bound to it.'));
 }
@@ -119,17 +121,44 @@ const words = {
 };
 
 function bound(m, it, rows) {
+  const unbinds = m.may('bindings:write');
   const columns = [
     { label: 'Variable' }, { label: 'Secret', plain: true }, { label: 'Current' }, { label: 'Received' }, { label: 'State', plain: true, class: 'early' },
     { label: 'Actions', quiet: true, class: 'actions' },
   ];
   return table(`Bound to ${it}`, columns, rows.map(([b, s]) => ({ id: b.id, cells: [
-    h('div', { class: 'selectable' }, checkbox(b.id, `${b.expose_as_env} of ${it}`), h('code', { class: 'name' }, b.expose_as_env)),
+    h('div', { class: 'selectable' }, unbinds && checkbox(b.id, `${b.expose_as_env} of ${it}`), h('code', { class: 'name' }, b.expose_as_env)),
     [h('a', { href: `#secrets?find=${encodeURIComponent(b.secret_id)}` }, b.secret_name), b.delivery === 'placeholder' && small('as a placeholder')],
     [h('span', {}, `v${b.version}`), small(when(b.updated_at))],
     s.version === null ? h('span', { class: 'faint' }, 'never') : h('span', {}, `v${s.version}`),
     state(s.kind, s.word === 'stale' ? `stale: has v${s.version}, not v${b.version}` : words[s.word]),
     h('div', { class: 'row-actions' },
-      button('Unbind', (e) => unbind(m, e.currentTarget, b), { key: `unbind ${b.id}`, about: `${b.expose_as_env} from ${it}` })),
+      unbinds && button('Unbind', (e) => unbind(m, e.currentTarget, b), { key: `unbind ${b.id}`, about: `${b.expose_as_env} from ${it}` })),
   ] })));
+}
+
+// unbind deletes a binding, not the secret.
+function unbind(m, opener, binding) {
+  form({
+    title: `Unbind ${binding.expose_as_env}?`, submit: 'Unbind', danger: true, opener, after: m.refresh,
+    body: [h('p', {}, `New commands on ${place(binding)} will not have `, h('code', {}, binding.expose_as_env),
+      `. The secret ${binding.secret_name} is kept.`)],
+    async run() {
+      await call('DELETE', `bindings/${encodeURIComponent(binding.id)}`);
+      return `${binding.expose_as_env} is unbound from ${place(binding)}.`;
+    },
+  });
+}
+
+// unbindAll deletes several bindings, not the secrets.
+function unbindAll(m, opener, bindings) {
+  form({
+    title: `Unbind ${plural(bindings.length, 'variable')}?`, submit: 'Unbind', danger: true, opener, after: m.refresh,
+    body: [h('p', {}, 'New commands will not have these variables. The secrets are kept.'), someOf(bindings)],
+    async run() {
+      await forEach(bindings, (b) => call('DELETE', `bindings/${encodeURIComponent(b.id)}`));
+      m.list('#resources').selected.clear();
+      return `${plural(bindings.length, 'variable')} ${bindings.length === 1 ? 'is' : 'are'} unbound.`;
+    },
+  });
 }

@@ -8,14 +8,15 @@ export const title = 'Secrets';
 
 // view returns the nodes of the page's main part.
 export function view(m) {
-  const set = button('Set a secret', (e) => setSecret(m, e.currentTarget), { key: 'set', kind: 'primary' });
+  const writes = m.may('secrets:write');
+  const set = writes && button('Set a secret', (e) => setSecret(m, e.currentTarget), { key: 'set', kind: 'primary' });
   if (m.denied.has('secrets')) return [heading('Secrets', null, set), denial(m, 'secrets')];
-  if (m.secrets.length === 0) return [heading('Secrets', null), first(set)];
+  if (m.secrets.length === 0) return [heading('Secrets', null), set ? first(set) : h('p', { class: 'plain' }, 'There are no secrets that this key may see.')];
   const { count, tools, body } = list({
     state: m.list('#secrets'), items: m.secrets, noun: 'secret', page: 100,
     filters: filters(m), sorts: sorts(m),
     ids: (s) => [s.id],
-    selects: (s) => (rotates(s) ? [s.id] : []),
+    selects: (s) => (writes && rotates(s) ? [s.id] : []),
     narrow: (s, words) => (matches(searched(m, s), words) ? s : null),
     render: (found) => rows(m, found),
     actions: (ids) => [button('Rotate', (e) => rotateAll(m, e.currentTarget, ids.map((id) => m.secret(id))), { key: 'rotate selected', about: 'the selected secrets' })],
@@ -62,6 +63,7 @@ const searched = (m, s) => [s.name, s.id, types[s.type] || s.type, ...owner(s).n
   ...m.bound(s).flatMap((b) => [b.expose_as_env, place(b)])].join('\n');
 
 function rows(m, secrets) {
+  const writes = m.may('secrets:write');
   const columns = [
     { label: 'Name' }, { label: 'Value', plain: true }, { label: 'Belongs to', plain: true }, { label: 'Version', plain: true }, { label: 'Expires' },
     { label: 'Bound to' }, { label: 'Actions', quiet: true, class: 'actions' },
@@ -69,15 +71,15 @@ function rows(m, secrets) {
   return table('Secrets', columns, secrets.map((s) => {
     const { scope, named } = owner(s);
     const about = m.twins(s) ? `${s.name} of ${named.join(', ') || scope}` : s.name;
-    const act = (label, what) => button(label, (e) => what(m, e.currentTarget, s), { key: `${label} ${s.id}`, about });
+    const act = (allowed, label, what) => allowed && button(label, (e) => what(m, e.currentTarget, s), { key: `${label} ${s.id}`, about });
     return { id: s.id, cells: [
-      h('div', { class: 'selectable' }, rotates(s) ? checkbox(s.id, about) : h('span', { class: 'no-checkbox' }), h('div', {}, h('span', { class: 'name' }, s.name), small(types[s.type] || s.type))),
+      h('div', { class: 'selectable' }, writes && (rotates(s) ? checkbox(s.id, about) : h('span', { class: 'no-checkbox' })), h('div', {}, h('span', { class: 'name' }, s.name), small(types[s.type] || s.type))),
       h('code', { class: 'masked-value' }, s.masked_value === '********' ? h('span', { 'aria-label': 'hidden', role: 'img' }, '••••••••') : s.masked_value),
       [h('span', {}, scope), named.map((n) => small(n))],
       [h('span', {}, `v${s.version}`), small(when(s.updated_at))],
       expiry(s),
       boundTo(m, s),
-      h('div', { class: 'row-actions' }, rotates(s) ? act('Rotate', rotate) : null, act('Bind', (_, o) => bind(m, o, { secret: s })), act('Delete', remove)),
+      h('div', { class: 'row-actions' }, act(writes && rotates(s), 'Rotate', rotate), act(m.binds, 'Bind', (_, o) => bind(m, o, { secret: s })), act(writes, 'Delete', remove)),
     ] };
   }));
 }

@@ -7,7 +7,7 @@ export const title = 'Sign in';
 
 const resourceKey = 'This is a resource key, for the agent of one sandbox or computer. Sign in with a tenant key, which begins with msk_u_.';
 
-// view returns the form for the key. why is the reason for which the last session ended, if any.
+// view returns the form for the key. entered gets the key's description. why is the reason for which the last session ended, if any.
 export function view(entered, why) {
   const key = value('key', 'Tenant key', { single: true });
   let busy = false;
@@ -23,8 +23,7 @@ export function view(entered, why) {
     busy = true;
     use(given);
     try {
-      await call('GET', 'secrets', { query: { limit: 1 } }).catch((error) => { if (error.status !== 403) throw error; }); // a restricted key
-      await entered();
+      await entered((await call('GET', 'keys/self')).data);
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       forget();

@@ -29,7 +29,7 @@ func keysCommand(p *program.Program) *cli.Command {
 nothing else: it is what miosa-env runs with there. A tenant key (msk_u_...) manages secrets,
 bindings and keys, all of them or, if it is restricted, some. These commands take a tenant key, as
 miosa-env secrets does.`,
-		keysCreateCommand(p), keysListCommand(p), keysReplaceCommand(p), keysRevokeCommand(p),
+		keysCreateCommand(p), keysListCommand(p), keysSelfCommand(p), keysReplaceCommand(p), keysRevokeCommand(p),
 	)
 }
 
@@ -189,6 +189,36 @@ those. LAST USED may be a minute old.`,
 			return []string{k.Indent() + keytree.For(k.IssuedKey), cli.OneLine(k.Label), program.When(k.CreatedAt), when(k.LastUsedAt), program.Ends(k.ExpiresAt),
 				when(k.RevokedAt), keytree.Limits(k.Restrictions), k.ID}
 		})
+	})
+}
+
+func keysSelfCommand(p *program.Program) *cli.Command {
+	var asJSON bool
+	return vaultCommand(p, &cli.Command{
+		Use:   "self [FLAG...]",
+		Short: "Show what the tenant key that is used may do",
+		Long:  `Shows the tenant key that these commands use: its tenant, what it may do, and when it expires.`,
+		Flags: func(f *pflag.FlagSet) { addJSONFlag(f, &asJSON, "a JSON object") },
+	}, func(ctx context.Context, vault *secrets.Client, _ *cli.Invocation) error {
+		own, err := vault.OwnKey(ctx)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return printJSON(p, own)
+		}
+		t := &program.Table{}
+		for _, field := range [][]string{
+			{"tenant", own.Tenant}, {"id", own.ID}, {"label", own.Label}, {"created by", own.ParentID},
+			{"may", cmp.Or(strings.Join(own.Permissions, ", "), "everything but reveal")},
+			{"only scopes", strings.Join(own.Scopes, ", ")}, {"only resources", strings.Join(own.Resources, ", ")},
+			{"expires", program.Ends(own.ExpiresAt)},
+		} {
+			if field[1] != "" {
+				t.Add(field[0], cli.OneLine(field[1]))
+			}
+		}
+		return t.Write(p.Stdout)
 	})
 }
 
