@@ -22,8 +22,9 @@ import (
 
 // fault is something that fails for a while.
 type fault struct {
-	name string
-	run  func(t *testing.T, c *cluster, pause time.Duration) error
+	name   string
+	pauses bool // for as long as run is told
+	run    func(t *testing.T, c *cluster, pause time.Duration) error
 }
 
 // after waits.
@@ -37,12 +38,12 @@ func after(ctx context.Context, d time.Duration) {
 // faults are those of a cluster with a standby. Each ends with everything running again, and with the standby up to date: what was
 // committed before a crash is visible after it, also if the standby doesn't have it.
 var faults = []fault{
-	{"a vault is killed", func(_ *testing.T, c *cluster, _ time.Duration) error {
+	{"a vault is killed", false, func(_ *testing.T, c *cluster, _ time.Duration) error {
 		v := c.Vaults[rand.IntN(replicas)]
 		v.Kill()
 		return v.Start()
 	}},
-	{"a vault is stopped for a while", func(t *testing.T, c *cluster, pause time.Duration) error {
+	{"a vault is stopped for a while", true, func(t *testing.T, c *cluster, pause time.Duration) error {
 		v := c.Vaults[rand.IntN(replicas)]
 		if err := v.Pause(); err != nil {
 			return err
@@ -50,13 +51,13 @@ var faults = []fault{
 		after(t.Context(), pause)
 		return v.Resume()
 	}},
-	{"the database is killed", func(t *testing.T, c *cluster, _ time.Duration) error {
+	{"the database is killed", false, func(t *testing.T, c *cluster, _ time.Duration) error {
 		if err := c.restart(); err != nil {
 			return err
 		}
 		return c.Primary.Synced(t.Context())
 	}},
-	{"the database shuts down immediately", func(t *testing.T, c *cluster, _ time.Duration) error {
+	{"the database shuts down immediately", false, func(t *testing.T, c *cluster, _ time.Duration) error {
 		if err := c.Primary.Quit(); err != nil {
 			return err
 		}
@@ -65,7 +66,7 @@ var faults = []fault{
 		}
 		return c.Primary.Synced(t.Context())
 	}},
-	{"the database is stopped for a while", func(t *testing.T, c *cluster, pause time.Duration) error {
+	{"the database is stopped for a while", true, func(t *testing.T, c *cluster, pause time.Duration) error {
 		if err := c.Primary.Pause(); err != nil {
 			return err
 		}
@@ -73,7 +74,7 @@ var faults = []fault{
 		c.Primary.Resume()
 		return nil
 	}},
-	{"a vault is cut off from the database", func(t *testing.T, c *cluster, pause time.Duration) error {
+	{"a vault is cut off from the database", true, func(t *testing.T, c *cluster, pause time.Duration) error {
 		v := c.Vaults[rand.IntN(replicas)]
 		if err := v.Cut(); err != nil {
 			return err
@@ -82,7 +83,7 @@ var faults = []fault{
 		v.Heal()
 		return nil
 	}},
-	{"all vaults are cut off from the database", func(t *testing.T, c *cluster, pause time.Duration) error {
+	{"all vaults are cut off from the database", true, func(t *testing.T, c *cluster, pause time.Duration) error {
 		for _, v := range c.Vaults {
 			if err := v.Cut(); err != nil {
 				return err
@@ -94,10 +95,10 @@ var faults = []fault{
 		}
 		return nil
 	}},
-	{"the database is killed while commits wait for the standby", func(t *testing.T, c *cluster, _ time.Duration) error {
+	{"the database is killed while commits wait for the standby", false, func(t *testing.T, c *cluster, _ time.Duration) error {
 		return c.whileCommitsWait(t, func() {}, c.restart)
 	}},
-	{"connections break while commits wait for the standby", func(t *testing.T, c *cluster, _ time.Duration) error {
+	{"connections break while commits wait for the standby", false, func(t *testing.T, c *cluster, _ time.Duration) error {
 		return c.whileCommitsWait(t, func() {}, c.breakConnections)
 	}},
 }
@@ -138,7 +139,7 @@ func (c *cluster) whileCommitsWait(t *testing.T, commit func(), end func() error
 }
 
 // takeover leaves a cluster without a standby.
-var takeover = fault{"the standby takes over", func(t *testing.T, c *cluster, _ time.Duration) error { return c.Failover(t.Context()) }}
+var takeover = fault{"the standby takes over", false, func(t *testing.T, c *cluster, _ time.Duration) error { return c.Failover(t.Context()) }}
 
 // recovered waits until each vault stores something.
 func (w *workload) recovered(after string) {

@@ -2,6 +2,7 @@ package replicatest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/Shopify/toxiproxy/v2"
 
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
@@ -127,6 +130,24 @@ func (v *vault) Heal() {
 	for _, l := range v.Links {
 		l.Heal()
 	}
+}
+
+// Refuse makes the vault's database refuse connections, and breaks those that are open, until Accept.
+func (v *vault) Refuse() error {
+	for _, l := range v.Links {
+		l.proxy.Stop()
+	}
+	return nil
+}
+
+// Accept ends Refuse.
+func (v *vault) Accept() error {
+	for _, l := range v.Links {
+		if err := l.proxy.Start(); err != nil && !errors.Is(err, toxiproxy.ErrProxyAlreadyStarted) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Break breaks all connections of the vault to its database.
