@@ -9,31 +9,22 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
-	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // limits are the limits of requests. The store has those of changes and of what is stored.
 type limits struct {
-	values         *limit.Values
-	failures       *limit.Rate
-	keyRequests    *limit.Rate
-	tenantRequests *limit.Rate
-	requests       *limit.Rate
-	keyWaits       *limit.Places
-	tenantWaits    *limit.Places
-	memory         *limit.Budget
-	listener       atomic.Pointer[limit.Listener] // of the last Serve; nil: none
+	values   *limit.Values
+	failures *limit.Rate
+	requests *limit.RequestLimits
+	memory   *limit.Budget
+	listener atomic.Pointer[limit.Listener] // of the last Serve; nil: none
 }
 
 func (l *limits) set(v limit.Values) {
 	values := &v
 	l.values = values
 	l.failures = limit.NewRate(values, limit.AddressFailures, 0)
-	l.keyRequests = limit.NewRate(values, limit.KeyRequests, values.Of(limit.KeyBurst))
-	l.tenantRequests = limit.NewRate(values, limit.TenantRequests, values.Of(limit.TenantBurst))
-	l.requests = limit.NewRate(values, limit.Requests, 0)
-	l.keyWaits = limit.NewPlaces(values, limit.KeyWaits)
-	l.tenantWaits = limit.NewShares(values, limit.TenantWaits, limit.Waits)
+	l.requests = limit.NewRequestLimits(values)
 	l.memory = limit.NewBudget(values)
 }
 
@@ -42,27 +33,6 @@ func (v *Vault) listen(l net.Listener) net.Listener {
 	limited := limit.Listen(l, v.limits.values, func(id limit.ID) { v.metrics.countRefusal(id.String()) })
 	v.limits.listener.Store(limited)
 	return limited
-}
-
-// countedBytes is the length of a body or an answer that counts as one request.
-const countedBytes = 16 << 10
-
-// request counts a request. Errors: ErrRateLimited.
-func (l *limits) request(a store.Actor, r *http.Request) error {
-	if err := l.keyRequests.Take(a.KeyID, 1); err != nil {
-		return err
-	}
-	if err := l.tenantRequests.Take(a.TenantID, 1+int(max(r.ContentLength, 0)/countedBytes)); err != nil {
-		return err
-	}
-	return l.requests.Take("", 1)
-}
-
-// transferred counts what an answer, or a body whose length wasn't known, is longer than the shortest ones.
-func (l *limits) transferred(a store.Actor, length int) {
-	if n := length / countedBytes; n > 0 {
-		l.tenantRequests.Charge(a.TenantID, n)
-	}
 }
 
 // countedBody is a body that counts what is read of it.
@@ -75,20 +45,6 @@ func (c *countedBody) Read(b []byte) (int, error) {
 	n, err := c.ReadCloser.Read(b)
 	c.read += n
 	return n, err
-}
-
-// wait takes a place for a waiting reveal, until release. Errors: ErrRateLimited.
-func (l *limits) wait(a store.Actor) (release func(), err error) {
-	ofKey, err := l.keyWaits.Acquire(a.KeyID)
-	if err != nil {
-		return nil, err
-	}
-	ofTenant, err := l.tenantWaits.Acquire(a.TenantID)
-	if err != nil {
-		ofKey()
-		return nil, err
-	}
-	return func() { ofKey(); ofTenant() }, nil
 }
 
 // A body must arrive at this rate, in bytes per second, on average, after some time for the first ones.

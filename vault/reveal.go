@@ -102,7 +102,7 @@ func (w *waiting) begin(c *call, wait time.Duration) (unchanged bool, err error)
 	if w.request, err = detach.New(c.r); err != nil {
 		return false, err
 	}
-	if w.release, err = v.limits.wait(w.actor); err != nil {
+	if w.release, err = v.limits.requests.Wait(w.actor.KeyID, w.actor.TenantID); err != nil {
 		return false, err
 	}
 	w.deadline = time.Now().Add(wait)

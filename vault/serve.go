@@ -143,7 +143,7 @@ func (v *Vault) serve(rt route) http.Handler {
 			if r.ContentLength < 0 {
 				body := &countedBody{ReadCloser: r.Body}
 				r.Body = body
-				defer func() { v.limits.transferred(c.actor, body.read) }()
+				defer func() { v.limits.requests.Transferred(c.actor.TenantID, body.read) }()
 			}
 			answer, err = rt.handle(c)
 		}
@@ -161,11 +161,11 @@ func (v *Vault) serve(rt route) http.Handler {
 func (v *Vault) write(c *call, answer reply) {
 	long, ok := answer.body.(*longList)
 	if !ok {
-		v.limits.transferred(c.actor, writeJSON(c.w, answer))
+		v.limits.requests.Transferred(c.actor.TenantID, writeJSON(c.w, answer))
 		return
 	}
 	length, err := long.writeTo(c.w)
-	v.limits.transferred(c.actor, length)
+	v.limits.requests.Transferred(c.actor.TenantID, length)
 	if err != nil {
 		v.log.Warn().Err(err).Str("request_id", observed(c.w).id).Msg("list not sent completely")
 		panic(http.ErrAbortHandler)
@@ -184,7 +184,7 @@ func (v *Vault) admit(c *call, rt route) (err error) {
 		c.w.Header().Set("Connection", "close")
 		return err
 	}
-	if err := v.limits.request(c.actor, c.r); err != nil {
+	if err := v.limits.requests.Take(c.actor.KeyID, c.actor.TenantID, c.r.ContentLength); err != nil {
 		return err
 	}
 	c.memory = v.limits.memory.Share(c.actor.TenantID)
