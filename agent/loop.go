@@ -7,6 +7,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/internal/pace"
 )
 
 const (
@@ -31,7 +32,7 @@ type turn struct {
 // loop asks the source until ctx ends.
 func (e *Engine) loop(ctx context.Context) {
 	k := &e.asking
-	k.retry = newRetry()
+	k.retry = pace.NewRetry()
 	if e.now.Load().status.State == Starting { // else First has a set
 		if cache := e.cacheNow(); cache != nil {
 			vault := e.now.Load().status.Vault

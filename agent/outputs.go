@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/pace"
 )
 
 // Output is a file or directory that is kept equal to the set. Its methods are called by one goroutine at a time, except
@@ -119,7 +120,7 @@ func (o *outlet) run(ctx context.Context) {
 		<-o.before // soon: the methods of outputs don't block
 	}
 	written, removed := "", false // what the output holds
-	failures, retries := 0, newRetry()
+	failures, retries := 0, pace.NewRetry()
 	o.nudge()
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
@@ -161,7 +162,7 @@ func (o *outlet) run(ctx context.Context) {
 		failures++
 		switch again := o.failed(err, failures, revoked); {
 		case again && revoked:
-			retry.Reset(firstRetry) // values must not stay
+			retry.Reset(pace.FirstRetry) // values must not stay
 		case again:
 			retry.Reset(retries.Next())
 		default:

@@ -8,16 +8,9 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/internal/pace"
 	"github.com/rs/zerolog"
 )
-
-const (
-	firstRetry   = 250 * time.Millisecond // the first pause after a failure; each is twice as long as the one before
-	longestRetry = 30 * time.Second
-	longestAsked = time.Hour // the longest pause that a vault can ask for
-)
-
-func newRetry() *delay.Backoff { return delay.NewBackoff(firstRetry, longestRetry) }
 
 var (
 	errUnchanged = errors.New("the vault gave the same set again")
@@ -178,5 +171,5 @@ func withHint(event *zerolog.Event, err error) *zerolog.Event {
 
 // askedFor returns how long the vault has asked for no requests, or zero.
 func askedFor(err error) time.Duration {
-	return min(max(api.RetryAfter(err), 0), longestAsked)
+	return pace.Asked(api.RetryAfter(err))
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/internal/pace"
 )
 
 const (
@@ -66,7 +67,7 @@ func (e *Engine) updateCache() error {
 
 // keepCache keeps the cache up to date until ctx ends, and updates it once more then.
 func (e *Engine) keepCache(ctx context.Context) {
-	failures, retries := 0, delay.NewBackoff(saveRetry, longestRetry)
+	failures, retries := 0, delay.NewBackoff(saveRetry, pace.LongestRetry)
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
 	for ending := false; !ending; {

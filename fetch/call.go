@@ -17,6 +17,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/internal/pace"
 )
 
 const (
@@ -24,7 +25,7 @@ const (
 	maxAnswer  = 8 << 20             // bytes of any other response
 	maxRefusal = 64 << 10            // bytes of an error response
 
-	headerTimeout = 5 * time.Second // from the start of an attempt to the headers of its response; a wait is added
+	headerTimeout = pace.AnswerTime
 
 	firstPause   = 100 * time.Millisecond // between the attempts of one call
 	longestPause = 2 * time.Second

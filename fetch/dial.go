@@ -5,13 +5,13 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
-	"time"
 
+	"github.com/Miosa-osa/miosa-env/internal/pace"
 	"github.com/Miosa-osa/miosa-env/internal/silence"
 )
 
 // connectTimeout bounds name lookup and connecting together, and then the TLS handshake.
-const connectTimeout = 3 * time.Second
+const connectTimeout = pace.ConnectTime
 
 // metadata is the address of AWS's instance metadata over IPv6; the others are link-local.
 var metadata = netip.AddrFrom16([16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 14: 0x02, 15: 0x54})

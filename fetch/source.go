@@ -8,12 +8,10 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/internal/pace"
 )
 
-const (
-	revealWait = 50 * time.Second // below the 60 s after which many proxies cut a silent connection
-	pollEvery  = 30 * time.Second
-)
+const pollEvery = 30 * time.Second
 
 // Source returns the snapshots of one resource. One goroutine may call Next and Ask; any may call the other methods.
 type Source struct {
@@ -22,16 +20,14 @@ type Source struct {
 	fallen   atomic.Bool // the vault returns no values: list bindings instead
 	scope    atomic.Bool // the reason is the key's scope
 
-	revealed bool           // a reveal has succeeded, so a 404 is no reason to list bindings
-	troubled bool           // the last call returned an error
-	early    *delay.Backoff // pauses after responses that came too early
-	pause    time.Duration  // before the next wait
-	due      time.Time      // of the next list of bindings
+	revealed bool      // a reveal has succeeded, so a 404 is no reason to list bindings
+	pace     pace.Wait // of the reveals
+	due      time.Time // of the next list of bindings
 }
 
 // Source returns the snapshots of r.
 func (c *Client) Source(r api.Resource) *Source {
-	return &Source{client: c, resource: r, early: delay.NewBackoff(250*time.Millisecond, pollEvery)}
+	return &Source{client: c, resource: r}
 }
 
 // Placeholders reports whether the vault returns no values, so that Next lists bindings: each has a placeholder, or the
@@ -76,33 +72,31 @@ func (s *Source) Ask(ctx context.Context) (api.Snapshot, error) {
 
 // next is Next; with once it sends a single request.
 func (s *Source) next(ctx context.Context, etag string, once bool) (_ api.Snapshot, err error) {
-	defer func() { s.troubled = err != nil && !errors.Is(err, api.ErrNotModified) }()
 	if s.fallen.Load() {
 		return s.poll(ctx, etag, once)
 	}
-	wait := revealWait
-	if s.troubled || etag == "" {
-		wait = 0
-	} else if err := delay.Sleep(ctx, s.pause); err != nil {
-		return api.Snapshot{}, err
+	defer func() {
+		if err != nil && !errors.Is(err, api.ErrNotModified) {
+			s.pace.Failed()
+		}
+	}()
+	pause, wait := s.pace.Next(etag == "")
+	if wait > 0 {
+		if err := delay.Sleep(ctx, pause); err != nil {
+			return api.Snapshot{}, err
+		}
 	}
 	began := time.Now()
 	next, err := s.client.reveal(ctx, s.resource, etag, wait, once)
 	switch {
 	case err == nil && next.Etag != etag:
-		s.revealed, s.pause = true, 0
-		s.early.Reset()
+		s.revealed = true
+		s.pace.Changed()
 		return next, nil
 	case err == nil || errors.Is(err, api.ErrNotModified):
 		next.Wipe()
 		s.revealed = true
-		// A vault that is stopping, or one that never waits, responds early: back off.
-		if wait > 0 && time.Since(began) < wait/2 {
-			s.pause = delay.Jitter(s.early.Next())
-		} else if wait > 0 {
-			s.pause = 0
-			s.early.Reset()
-		}
+		s.pace.Unchanged(time.Since(began))
 		return api.Snapshot{}, api.ErrNotModified
 	case !s.revealed && (unknownCall(err) || api.OutOfScope(err)):
 		return s.fall(ctx, etag, once, err)

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// limit is how long a peer may be silent while sent bytes are unacknowledged, and about how long while the connection is idle.
-const limit = 25 * time.Second
+// Limit is how long a peer may be silent while sent bytes are unacknowledged, and about how long while the connection is idle.
+const Limit = 25 * time.Second
 
 // KeepAlive probes idle connections.
 var KeepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}

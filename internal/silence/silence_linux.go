@@ -9,6 +9,6 @@ import (
 // Set limits the silence of a connection while bytes are unacknowledged: keepalive probes don't run then.
 func Set(conn syscall.RawConn) {
 	_ = conn.Control(func(fd uintptr) {
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(limit.Milliseconds()))
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(Limit.Milliseconds()))
 	})
 }
