@@ -39,10 +39,10 @@ func TestFault_A6_RetryAfter(t *testing.T) {
 	}{
 		{"0", 0, 125 * time.Millisecond, 250 * time.Millisecond},
 		{"garbage", -5 * time.Second, 125 * time.Millisecond, 250 * time.Millisecond},
-		{"1", time.Second, time.Second, 1200 * time.Millisecond},
-		{"30", 30 * time.Second, 30 * time.Second, 30200 * time.Millisecond},
-		{"a date in half an hour", 30 * time.Minute, 30 * time.Minute, 30*time.Minute + 200*time.Millisecond},
-		{"10^9", 1e9 * time.Second, time.Hour, time.Hour + 200*time.Millisecond},
+		{"1", time.Second, time.Second, 2 * time.Second},
+		{"30", 30 * time.Second, 30 * time.Second, 31 * time.Second},
+		{"a date in half an hour", 30 * time.Minute, 30 * time.Minute, 30*time.Minute + time.Second},
+		{"10^9", 1e9 * time.Second, time.Hour, time.Hour + time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			vault := newFakeVault(snapshot(1))

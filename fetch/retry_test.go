@@ -31,7 +31,7 @@ func TestRetryAfter(t *testing.T) {
 		return at.Add(after).UTC().Format(http.TimeFormat)
 	}
 	quick := [2]time.Duration{50 * time.Millisecond, 150 * time.Millisecond} // the first delay of the client's own
-	after := func(d time.Duration) [2]time.Duration { return [2]time.Duration{d, d + 150*time.Millisecond} }
+	after := func(d time.Duration) [2]time.Duration { return [2]time.Duration{d, d + time.Second} }
 	for _, tt := range []struct {
 		name   string
 		status int

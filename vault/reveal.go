@@ -165,7 +165,9 @@ func (w *waiting) check() (recheck *time.Time, err error) {
 		recheck, err = v.store.Unchanged(v.answering, w.actor, w.resource, w.etag)
 	}
 	if v.draining.Err() != nil && (err == nil && recheck != nil || err != nil && !errors.Is(err, api.ErrUnauthorized)) {
-		return nil, errStopping
+		stopping := *errStopping
+		stopping.RetryAfter = limit.StopPause(int(v.atTheStop.Load()))
+		return nil, &stopping
 	}
 	return recheck, err
 }

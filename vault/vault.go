@@ -73,6 +73,7 @@ type Vault struct {
 	drain     context.CancelFunc
 	answering context.Context // of answers to requests that have waited; done when the vault is closed
 	abort     context.CancelFunc
+	atTheStop atomic.Int64 // reveals that waited when the vault began to stop
 	watching  sync.WaitGroup
 }
 
@@ -91,7 +92,12 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 		return nil, err
 	}
 	v.store = s
-	v.draining, v.drain = context.WithCancel(context.Background())
+	var cancel context.CancelFunc
+	v.draining, cancel = context.WithCancel(context.Background())
+	v.drain = sync.OnceFunc(func() {
+		v.atTheStop.Store(int64(v.limits.requests.Waiting()))
+		cancel()
+	})
 	v.answering, v.abort = context.WithCancel(context.Background())
 	v.routes = v.keyRoutes()
 	v.outgoing = outgoing.New(v.limits.values)

@@ -25,12 +25,13 @@ func NewBackoff(first, longest time.Duration) *Backoff {
 func (b *Backoff) Next() time.Duration { return b.growing.NextBackOff() }
 
 // NextRandom returns a random pause of at least half of Next, so that clients which failed together do not retry together. If
-// asked is positive, as from a Retry-After header, it returns asked plus a random time.
+// asked is positive, as from a Retry-After header, it returns asked plus a random time: up to a second at first, since servers ask
+// many clients for the same number of seconds.
 func (b *Backoff) NextRandom(asked time.Duration) time.Duration {
 	d := b.Next()
 	d = d/2 + Random(d/2)
 	if asked > 0 {
-		return asked + d/2
+		return asked + max(d/2, Random(time.Second))
 	}
 	return d
 }

@@ -77,7 +77,7 @@ func TestBackoff(t *testing.T) {
 			most *= time.Millisecond
 			least, added := most/2, max(asked, 0)
 			if asked > 0 {
-				least, most = least/2, most/2
+				least, most = least/2, max(most/2, time.Second)
 			}
 			got := b.NextRandom(asked)
 			seen[got] = true

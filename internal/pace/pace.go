@@ -33,8 +33,13 @@ func NewRetry() *delay.Backoff { return delay.NewBackoff(FirstRetry, LongestRetr
 func Asked(d time.Duration) time.Duration { return min(max(d, 0), longestAsked) }
 
 // Wait paces the requests that wait for a change. The zero Wait is ready to use. It isn't safe for concurrent use.
+//
+// Whatever made this client send a request, such as a change of the set or a restart of the vault, probably made others send
+// theirs at the same time. If each waited equally long for the next change, they would all come back together, again and again.
+// So the first wait ends at a random time, and the others, which are equally long, keep the clients apart.
 type Wait struct {
 	failed bool           // the last request
+	apart  bool           // the last request was a wait that ended without a change
 	early  *delay.Backoff // pauses after responses that came too early; nil: none did
 	pause  time.Duration  // before the next wait
 	wait   time.Duration  // of the current request
@@ -46,12 +51,17 @@ func (w *Wait) Next(atOnce bool) (pause, wait time.Duration) {
 	if w.wait = 0; atOnce || w.failed {
 		return 0, 0
 	}
-	w.wait = longestWait
-	return w.pause, w.wait
+	if w.wait = longestWait; !w.apart {
+		w.wait = time.Second + delay.Random(longestWait)
+	}
+	return w.pause, w.wait.Truncate(time.Second)
 }
 
 // Changed notes a response with another set.
-func (w *Wait) Changed() { w.failed = false; w.settle() }
+func (w *Wait) Changed() {
+	w.failed, w.apart = false, false
+	w.settle()
+}
 
 // Unchanged notes a response without a change, which took some time.
 func (w *Wait) Unchanged(took time.Duration) {
@@ -64,12 +74,13 @@ func (w *Wait) Unchanged(took time.Duration) {
 		}
 		w.pause = delay.Jitter(w.early.Next())
 	default:
+		w.apart = true
 		w.settle()
 	}
 }
 
 // Failed notes a request without a usable response.
-func (w *Wait) Failed() { w.failed = true }
+func (w *Wait) Failed() { w.failed, w.apart = true, false }
 
 // settle ends the pauses after responses that came too early.
 func (w *Wait) settle() { w.pause, w.early = 0, nil }

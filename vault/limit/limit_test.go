@@ -54,7 +54,7 @@ func TestBucketsAreBounded(t *testing.T) {
 }
 
 func TestPlaces(t *testing.T) {
-	p := NewPlaces(&Values{KeyWaits: 2}, KeyWaits)
+	p := newPlaces(&Values{KeyWaits: 2}, KeyWaits)
 	leave, _ := p.Acquire("a")
 	if _, err := p.Acquire("a"); err != nil {
 		t.Fatal("no second place")
@@ -78,7 +78,7 @@ func TestPlaces(t *testing.T) {
 
 // Names that take all places they get leave some for a further one.
 func TestAttack_WaitsOfTenantsTogether(t *testing.T) {
-	p := NewShares(&Values{TenantWaits: 8, Waits: 16}, TenantWaits, Waits)
+	p := newShares(&Values{TenantWaits: 8, Waits: 16}, TenantWaits, Waits)
 	for _, c := range []struct {
 		name  string
 		want  int

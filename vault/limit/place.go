@@ -18,15 +18,15 @@ type Places struct {
 	sum   int
 }
 
-// NewPlaces returns the places of a limit of each name.
-func NewPlaces(v *Values, id ID) *Places {
+// newPlaces returns the places of a limit of each name.
+func newPlaces(v *Values, id ID) *Places {
 	return &Places{values: v, id: id, all: -1, taken: map[string]int{}}
 }
 
-// NewShares returns the places of a limit of each name, of which all names together have as many as another limit. No name has
+// newShares returns the places of a limit of each name, of which all names together have as many as another limit. No name has
 // more than it leaves free, so there are some for a further one.
-func NewShares(v *Values, id, all ID) *Places {
-	p := NewPlaces(v, id)
+func newShares(v *Values, id, all ID) *Places {
+	p := newPlaces(v, id)
 	p.all = all
 	return p
 }
@@ -52,4 +52,11 @@ func (p *Places) Acquire(name string) (release func(), err error) {
 			delete(p.taken, name)
 		}
 	}, nil
+}
+
+// inUse returns how many places all names have.
+func (p *Places) inUse() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sum
 }

@@ -12,8 +12,8 @@ func NewRequestLimits(v *Values) *RequestLimits {
 		key:         NewRate(v, KeyRequests, v.Of(KeyBurst)),
 		tenant:      NewRate(v, TenantRequests, v.Of(TenantBurst)),
 		all:         NewRate(v, Requests, 0),
-		keyWaits:    NewPlaces(v, KeyWaits),
-		tenantWaits: NewShares(v, TenantWaits, Waits),
+		keyWaits:    newPlaces(v, KeyWaits),
+		tenantWaits: newShares(v, TenantWaits, Waits),
 	}
 }
 
@@ -51,3 +51,6 @@ func (r *RequestLimits) Wait(key, tenant string) (release func(), err error) {
 	}
 	return func() { ofKey(); ofTenant() }, nil
 }
+
+// Waiting returns the number of waiting reveals.
+func (r *RequestLimits) Waiting() int { return r.tenantWaits.inUse() }

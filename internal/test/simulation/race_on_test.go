@@ -1,0 +1,5 @@
+//go:build race
+
+package simulation
+
+const raced = true // which takes ten times as long
