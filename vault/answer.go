@@ -14,6 +14,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
+	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
 // What is read of a body after the answer, at most.
@@ -79,6 +80,17 @@ func encode(body any) encoded {
 		panic(err) // a type that can't be encoded; observe answers 500
 	}
 	return buf.Bytes()
+}
+
+// encodeLarge encodes a part of an answer that takes about size bytes in JSON. Large parts take turns with the tenant's other
+// large operations, so that they don't take all processors. Errors: ctx's own.
+func encodeLarge(ctx context.Context, s *store.Store, a store.Actor, part any, size int) (encoded, error) {
+	end, err := s.Turn(ctx, a, size)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	return encode(part), nil
 }
 
 // refuse answers with an error. One that isn't an *api.Error is internal: it is logged, and answered without

@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -67,17 +66,20 @@ func (v *Vault) reveal(c *call, in revealBody) (reply, error) {
 	return reply{body: answer}, err
 }
 
-// sealed returns the set of a resource, sealed to the recipient.
-func (v *Vault) sealed(ctx context.Context, a store.Actor, r api.Resource, to api.Recipient, memory *limit.Share) (api.RevealAnswer, error) {
+// sealed returns the set of a resource, sealed to the recipient, in JSON.
+func (v *Vault) sealed(ctx context.Context, a store.Actor, r api.Resource, to api.Recipient, memory *limit.Share) (encoded, error) {
 	sealer, err := api.NewSealer(r, to)
 	if err != nil {
-		return api.RevealAnswer{}, err
+		return nil, err
 	}
 	answer, err := v.store.Reveal(ctx, a, r, sealer, memory.Grow)
 	if errors.Is(err, store.ErrNotAudited) {
 		v.metrics.unaudited.Inc()
 	}
-	return answer, err
+	if err != nil {
+		return nil, err
+	}
+	return encodeLarge(ctx, v.store, a, answer, len(answer.Sealed))
 }
 
 // waiting is a reveal that waits for a change. It has taken its connection from net/http, and keeps only what its answer takes.
@@ -203,15 +205,20 @@ func (w *waiting) answer(err error) {
 			v.write(c, set)
 		}
 	}()
-	_ = w.request.Answer(o.status, text.header, text.body.Bytes(), writeTimeout) // an error means that the client is gone
+	_ = w.request.Answer(o.status, text.header, text.body, writeTimeout) // an error means that the client is gone
 }
 
-// recorder is an http.ResponseWriter in memory. The status is in the observedWriter around it.
+// recorder is an http.ResponseWriter in memory, for writeJSON. The status is in the observedWriter around it.
 type recorder struct {
 	header http.Header
-	body   bytes.Buffer
+	body   []byte
 }
 
-func (r *recorder) Header() http.Header               { return r.header }
-func (r *recorder) WriteHeader(int)                   {}
-func (r *recorder) Write(b []byte) (n int, err error) { return r.body.Write(b) }
+func (r *recorder) Header() http.Header { return r.header }
+func (r *recorder) WriteHeader(int)     {}
+
+// Write keeps b without a copy: it is a whole answer, maybe a large one, which isn't used otherwise.
+func (r *recorder) Write(b []byte) (n int, err error) {
+	r.body = b
+	return len(b), nil
+}

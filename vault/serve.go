@@ -56,15 +56,9 @@ func (c *call) reserveBody() error {
 	return err
 }
 
-// encode encodes a part of an answer that takes about size bytes in JSON. Large parts take turns with the tenant's other large
-// operations, so that they don't take all processors. Errors: ctx's own.
+// encode is encodeLarge for the request's actor.
 func (c *call) encode(part any, size int) (encoded, error) {
-	end, err := c.store.Turn(c.ctx(), c.actor, size)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	return encode(part), nil
+	return encodeLarge(c.ctx(), c.store, c.actor, part, size)
 }
 
 // id is the id in the path.

@@ -4,6 +4,7 @@
 package detach
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -117,6 +118,12 @@ func (d *Request) Wait(until time.Time) error {
 	return err
 }
 
+// A response is written in one piece, unless it is longer than writeBytes.
+const (
+	headerBytes = 1 << 10
+	writeBytes  = 64 << 10
+)
+
 // Answer writes the response, within timeout. header may change.
 func (d *Request) Answer(status int, header http.Header, body []byte, timeout time.Duration) error {
 	d.mu.Lock()
@@ -128,11 +135,11 @@ func (d *Request) Answer(status int, header http.Header, body []byte, timeout ti
 		ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
 	}
 	d.close = response.Close
-	var text bytes.Buffer
-	err := response.Write(&text)
 	_ = d.conn.SetDeadline(time.Now().Add(timeout))
+	text := bufio.NewWriterSize(d.conn, min(len(body)+headerBytes, writeBytes))
+	err := response.Write(text)
 	if err == nil {
-		_, err = d.conn.Write(text.Bytes())
+		err = text.Flush()
 	}
 	d.close = d.close || err != nil
 	return err
