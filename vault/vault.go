@@ -19,6 +19,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 	"github.com/Miosa-osa/miosa-env/vault/outgoing"
+	"github.com/Miosa-osa/miosa-env/vault/release"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
@@ -104,6 +105,7 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 	v.metrics.countOutgoing(v.outgoing)
 	v.metrics.measureStore(s, c.Store.DataDir)
 	v.watching.Go(func() { disk.Watch(v.draining, c.Store.DataDir, c.Store.Log) })
+	v.watching.Go(func() { release.Run(v.draining) })
 	v.refresh = newRefresher(s, c.OAuth, v.outgoing, v.metrics, c.Store.Log)
 	return v, nil
 }

@@ -42,7 +42,11 @@ type Log struct {
 	Only    Conditions // which events of the table a are listed
 	Altered func()     // called when the log's end isn't the one that the vault has written; nil: none
 
-	chain *chain // as the transaction has it; nil: not read yet
+	Later bool // Append leaves the new head to Flush, which the caller calls after many events
+
+	chain   *chain // as the transaction has it; nil: not read yet
+	unsaved bool
+	repeats map[string][]*repeat // by key, of ReadRepeats
 }
 
 // Append adds an event to the log. It sets the event's id, tenant, time, number and hash.
@@ -60,7 +64,20 @@ func (l *Log) Append(e *api.Event) error {
 		return err
 	}
 	c.number, c.hash, c.eventID, c.bytes = e.Seq, hash, e.ID, c.bytes+sizeOf(e)
+	if l.Later {
+		l.unsaved = true
+		return nil
+	}
 	return l.save(c)
+}
+
+// Flush stores the head.
+func (l *Log) Flush() error {
+	if !l.unsaved {
+		return nil
+	}
+	l.unsaved = false
+	return l.save(l.chain)
 }
 
 // open returns the tenant's chain. If its row isn't authentic or is missing, it says so in the log itself and goes on after

@@ -1,10 +1,13 @@
 package audit
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,10 +41,13 @@ func (l *Log) Repeat(e *api.Event, n int64) error {
 	if counted || err != nil {
 		return err
 	}
-	var events int64
-	if err := l.Tx.QueryRow(`SELECT COUNT(*) FROM audit_repeats WHERE tenant_id = $1 AND key_id = $2 AND started_at > $3`,
-		l.Tenant, e.KeyID, l.Now.Add(-repeatTime).UnixMicro()).Scan(&events); err != nil {
-		return err
+	known, together := l.repeats[e.KeyID]
+	events := len(known)
+	if !together {
+		if err := l.Tx.QueryRow(`SELECT COUNT(*) FROM audit_repeats WHERE tenant_id = $1 AND key_id = $2 AND started_at > $3`,
+			l.Tenant, e.KeyID, l.Now.Add(-repeatTime).UnixMicro()).Scan(&events); err != nil {
+			return err
+		}
 	}
 	if events >= maxSubjects {
 		subject = subjectOf(e, false)
@@ -55,7 +61,10 @@ func (l *Log) Repeat(e *api.Event, n int64) error {
 		return err
 	}
 	at := e.Timestamp.UnixMicro()
-	r := repeat{number: e.Seq, keyID: e.KeyID, subject: subject, startedAt: at, lastAt: at, count: n}
+	r := &repeat{number: e.Seq, keyID: e.KeyID, subject: subject, startedAt: at, lastAt: at, count: n}
+	if together {
+		l.repeats[e.KeyID] = append(known, r)
+	}
 	var macKeyID int64
 	if r.mac, macKeyID, err = l.mac(r.macInput()); err != nil {
 		return err
@@ -65,12 +74,53 @@ func (l *Log) Repeat(e *api.Event, n int64) error {
 		l.Tenant, r.number, r.keyID, r.subject, r.startedAt, r.lastAt, r.count, macKeyID, r.mac)
 }
 
-// count adds n to the event of a key with a subject, and reports whether there is one.
-func (l *Log) count(keyID string, subject []byte, n int64) (bool, error) {
-	r := repeat{keyID: keyID, subject: subject}
-	err := l.Tx.QueryRow(`SELECT number, started_at, last_at, count, mac FROM audit_repeats
+// ReadRepeats reads together what Repeat needs of keys, which may occur twice.
+func (l *Log) ReadRepeats(keys []string) error {
+	l.repeats = map[string][]*repeat{}
+	var c Conditions
+	c.add("tenant_id =", l.Tenant)
+	c.add("started_at >", l.Now.Add(-repeatTime).UnixMicro())
+	in := make([]string, len(keys))
+	for i, k := range keys {
+		l.repeats[k] = nil
+		c.Args = append(c.Args, k)
+		in[i] = "$" + strconv.Itoa(len(c.Args))
+	}
+	c.Terms = append(c.Terms, "key_id IN ("+strings.Join(in, ", ")+")")
+	rows, err := l.Tx.Query(`SELECT number, key_id, subject, started_at, last_at, count, mac FROM audit_repeats`+c.String()+` ORDER BY started_at`, c.Args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		r := &repeat{}
+		if err := rows.Scan(&r.number, &r.keyID, &r.subject, &r.startedAt, &r.lastAt, &r.count, &r.mac); err != nil {
+			return err
+		}
+		l.repeats[r.keyID] = append(l.repeats[r.keyID], r)
+	}
+	return rows.Err()
+}
+
+// find returns the newest event of a key with a subject in the last hour. Errors: sql.ErrNoRows.
+func (l *Log) find(keyID string, subject []byte) (*repeat, error) {
+	if known, ok := l.repeats[keyID]; ok {
+		for _, r := range slices.Backward(known) {
+			if bytes.Equal(r.subject, subject) {
+				return r, nil
+			}
+		}
+		return nil, sql.ErrNoRows
+	}
+	r := &repeat{keyID: keyID, subject: subject}
+	return r, l.Tx.QueryRow(`SELECT number, started_at, last_at, count, mac FROM audit_repeats
 		WHERE tenant_id = $1 AND key_id = $2 AND started_at > $3 AND subject = $4 ORDER BY started_at DESC LIMIT 1`,
 		l.Tenant, keyID, l.Now.Add(-repeatTime).UnixMicro(), subject).Scan(&r.number, &r.startedAt, &r.lastAt, &r.count, &r.mac)
+}
+
+// count adds n to the event of a key with a subject, and reports whether there is one.
+func (l *Log) count(keyID string, subject []byte, n int64) (bool, error) {
+	r, err := l.find(keyID, subject)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

@@ -12,7 +12,7 @@ const largeBytes = 64 << 10
 const countedBytes = 16 << 10
 
 // smallTurns is how many small operations of a tenant run at the same time. As many share one commit.
-const smallTurns = 32
+const smallTurns = 64
 
 // Operations limits what a tenant does with the store. With the tenant "", which is the operator's, everything is allowed.
 type Operations struct {

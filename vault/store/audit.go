@@ -10,6 +10,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
+	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
 // The actions that are audited.
@@ -82,6 +83,65 @@ func (t *txn) record(e api.Event, write func(*audit.Log, *api.Event) error) erro
 		return fmt.Errorf("%w %s: %w", errUnaudited, e.Action, err)
 	}
 	return nil
+}
+
+// revealEvent is the event of a reveal.
+type revealEvent struct {
+	actor Actor
+	event api.Event
+	err   error
+	done  bool // err is final
+}
+
+// auditReveals records the events of reveals in one transaction. One that isn't done must be recorded alone: something has failed.
+func (s *Store) auditReveals(jobs []*revealEvent) {
+	err := s.db.Write(context.Background(), func(tx database.Tx) error {
+		at := now()
+		ofTenant := map[string][]*revealEvent{}
+		for _, j := range jobs {
+			ofTenant[j.actor.TenantID] = append(ofTenant[j.actor.TenantID], j)
+		}
+		for _, jobs := range ofTenant {
+			if err := (&txn{Tx: tx, store: s, actor: jobs[0].actor, now: at}).auditReveals(jobs); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		for _, j := range jobs {
+			j.done = false
+		}
+		return
+	}
+	s.failing.Store(false)
+}
+
+// auditReveals records the events of reveals of one tenant.
+func (t *txn) auditReveals(jobs []*revealEvent) error {
+	actors, keys := make([]Actor, len(jobs)), make([]string, len(jobs))
+	for i, j := range jobs {
+		actors[i], keys[i] = j.actor, j.actor.KeyID
+	}
+	l, err := t.auditLog()
+	if err == nil {
+		l.Later = true
+		err = cmp.Or(t.readKeyMACs(actors), l.ReadRepeats(padded(keys)))
+	}
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		t.actor = j.actor
+		if j.err = t.checkKey(j.actor); j.err == nil {
+			j.err = t.auditRepeat(j.event)
+		}
+		if _, refused := errors.AsType[*api.Error](j.err); j.err != nil && !refused {
+			return j.err
+		}
+		j.done = true
+	}
+	return l.Flush()
 }
 
 // errUnaudited is the error of an event that couldn't be written, so the change it records is refused.

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -116,7 +117,7 @@ type authCache struct {
 }
 
 // maxAuthenticated is the number of keys that are cached.
-const maxAuthenticated = 4096
+const maxAuthenticated = 1 << 14
 
 // ended reports whether the key was revoked or has expired.
 func (t *txn) ended(k *Key) bool { return k.Ended(t.now) || t.store.revocations.Refuses(k.ID, t.now) }
@@ -278,4 +279,44 @@ func (s *Store) Keys(ctx context.Context, tenant string) ([]Key, error) {
 	var c conditions
 	c.match("t.name", tenant)
 	return read(ctx, s, Actor{local: true}, anyKey, func(t *txn) ([]Key, error) { return t.listKeys(c) })
+}
+
+// keyMAC is the mac of a key's row, and its tenant.
+type keyMAC struct {
+	id, tenant string
+	mac        []byte
+}
+
+// readKeyMACs reads the macs of actors' keys together.
+func (t *txn) readKeyMACs(actors []Actor) error {
+	ids := make([]string, 0, len(actors))
+	t.macs = map[string]keyMAC{}
+	for _, a := range actors {
+		if _, ok := t.macs[a.KeyID]; !ok && !a.local {
+			ids = append(ids, a.KeyID)
+			t.macs[a.KeyID] = keyMAC{} // that there is none
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var c conditions
+	c.in("id", padded(ids))
+	rows, err := collect(t, func(m *keyMAC) []any { return []any{&m.id, &m.tenant, &m.mac} }, `SELECT id, tenant_id, mac FROM api_keys`+c.String(), c.args...)
+	for _, m := range rows {
+		t.macs[m.id] = m
+	}
+	return err
+}
+
+// keyMAC returns the mac of the row of an actor's key. Errors: sql.ErrNoRows.
+func (t *txn) keyMAC(a Actor) (mac []byte, err error) {
+	if m, ok := t.macs[a.KeyID]; ok {
+		if m.tenant != a.TenantID {
+			return nil, sql.ErrNoRows
+		}
+		return m.mac, nil
+	}
+	err = t.QueryRow(`SELECT mac FROM api_keys WHERE id = $1 AND tenant_id = $2`, a.KeyID, a.TenantID).Scan(&mac)
+	return mac, err
 }

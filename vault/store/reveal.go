@@ -44,10 +44,15 @@ func (s *Store) state(ctx context.Context, a Actor, r api.Resource) (now state, 
 	}
 	var bound []boundRow
 	for size := int64(0); ; {
-		bound, err = readMuch(ctx, s, a, anyKey, int(size), func(t *txn) ([]boundRow, error) {
+		labels := func(t *txn) ([]boundRow, error) {
 			now.keyExpiry = t.actor.ExpiresAt
 			return t.bound(r, size, true)
-		})
+		}
+		if size > 0 {
+			bound, err = readMuch(ctx, s, a, anyKey, int(size), labels)
+		} else {
+			bound, err = readSmall(ctx, s, a, r, labels)
+		}
 		large, ok := errors.AsType[*largeSet](err)
 		if !ok {
 			break
@@ -146,6 +151,12 @@ func (t *txn) setSize(r api.Resource) (size, values int64, err error) {
 
 // readBound reads the set of a resource, with expired secrets, and verifies it.
 func (t *txn) readBound(r api.Resource, values bool) ([]boundRow, error) {
+	sets, err := t.readSets(r.Type, []string{r.ID}, values)
+	return sets[r.ID], err
+}
+
+// readSets is readBound for several resources of a type, by their ids.
+func (t *txn) readSets(kind string, ids []string, values bool) (map[string][]boundRow, error) {
 	type pair struct {
 		binding bindingRow
 		secret  secretRow
@@ -157,29 +168,104 @@ func (t *txn) readBound(r api.Resource, values bool) ([]boundRow, error) {
 	if values {
 		value = "CASE WHEN b.delivery <> 'placeholder' THEN s.value END"
 	}
+	c := ofResources(t.actor.TenantID, kind, ids)
 	read, err := collect(t, fields, `SELECT `+new(bindingRow).stored().names("b.")+`, `+new(secretRow).stored().names("s.")+`, `+value+`
-		FROM bindings b JOIN secrets s ON s.id = b.secret_id
-		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3`, t.actor.TenantID, r.Type, r.ID)
+		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String(), c.args...)
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]boundRow, len(read))
+	sets, verified := map[string][]boundRow{}, map[string]struct{}{}
 	for i := range read {
 		b, s := &read[i].binding, &read[i].secret
-		if err := cmp.Or(t.verify(b), t.verify(s)); err != nil {
+		if err := t.verify(b); err != nil {
 			return nil, err
 		}
-		rows[i] = boundRow{
+		if _, ok := verified[s.ID]; !ok { // many resources may have the same secret
+			if err := t.verify(s); err != nil {
+				return nil, err
+			}
+			verified[s.ID] = struct{}{}
+		}
+		row := boundRow{
 			Label: api.Label{ID: b.ID, SecretID: s.ID, ExposeAsEnv: b.ExposeAsEnv, Version: s.Version, Delivery: b.Delivery, ExpiresAt: s.ExpiresAt},
 			About: api.About{SecretName: s.Name, UpdatedAt: s.UpdatedAt}, scope: s.Scope, sealed: s.value,
 		}
 		if b.Delivery == api.DeliverPlaceholder {
-			rows[i].placeholder = []byte(b.PlaceholderToken)
+			row.placeholder = []byte(b.PlaceholderToken)
+		}
+		sets[b.Resource.ID] = append(sets[b.Resource.ID], row)
+	}
+	for _, rows := range sets {
+		// Not in SQL: databases sort text in different ways, and the etag depends on the order.
+		slices.SortFunc(rows, func(a, b boundRow) int { return strings.Compare(a.ExposeAsEnv, b.ExposeAsEnv) })
+	}
+	return sets, nil
+}
+
+// ofResources selects the bindings b of resources of a type.
+func ofResources(tenant, kind string, ids []string) (c conditions) {
+	c.add("b.tenant_id =", tenant)
+	c.add("b.resource_type =", kind)
+	c.in("b.resource_id", padded(ids))
+	return c
+}
+
+// padded repeats the last of some ids so that their number is a power of four: the database keeps few statements prepared.
+func padded(ids []string) []string {
+	n := 1
+	for n < len(ids) {
+		n *= 4
+	}
+	ids = slices.Clone(ids)
+	for len(ids) < n {
+		ids = append(ids, ids[len(ids)-1])
+	}
+	return ids
+}
+
+// cacheSets reads the small sets of several resources of t's tenant into the cache, unless they are there.
+func (t *txn) cacheSets(resources []api.Resource) error {
+	keys, err := t.keys()
+	if err != nil {
+		return err
+	}
+	version := cache.Version{Revision: t.revision, Generation: keys.Generation()}
+	missing := map[string][]string{} // ids by type
+	for _, r := range resources {
+		if _, ok := t.store.sets.Get(topic{t.actor.TenantID, r}, version); !ok && !slices.Contains(missing[r.Type], r.ID) {
+			missing[r.Type] = append(missing[r.Type], r.ID)
 		}
 	}
-	// Not in SQL: databases sort text in different ways, and the etag depends on the order.
-	slices.SortFunc(rows, func(a, b boundRow) int { return strings.Compare(a.ExposeAsEnv, b.ExposeAsEnv) })
-	return rows, nil
+	for kind, ids := range missing {
+		c := ofResources(t.actor.TenantID, kind, ids)
+		type size struct {
+			id              string
+			bindings, bytes int64
+		}
+		sizes, err := collect(t, func(s *size) []any { return []any{&s.id, &s.bindings, &s.bytes} }, `SELECT b.resource_id, COUNT(*),
+			COALESCE(SUM(CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) END), 0)
+			FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String()+` GROUP BY b.resource_id`, c.args...)
+		if err != nil {
+			return err
+		}
+		small := ids[:0]
+		for _, s := range sizes {
+			if labelMemory*(1+s.bindings)+s.bytes <= smallSet {
+				small = append(small, s.id)
+			}
+		}
+		if len(small) == 0 {
+			continue
+		}
+		sets, err := t.readSets(kind, small, true)
+		if err != nil {
+			return err
+		}
+		for id, rows := range sets {
+			t.store.sets.Put(topic{t.actor.TenantID, api.Resource{Type: kind, ID: id}}, version, rows, sizeOf(rows))
+		}
+	}
+	return nil
 }
 
 // Reveal returns the resource's set, read in one transaction, sorted by variable name, and sealed to to, which is of the
@@ -194,7 +280,6 @@ func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource, to *api.Sea
 	if err := s.limits.Event(a.limited()); err != nil {
 		return api.RevealAnswer{}, err
 	}
-	to.Prepare()
 	for size := int64(0); ; {
 		answer, err := s.revealUpTo(ctx, a, r, to, size)
 		large, ok := errors.AsType[*largeSet](err)
@@ -217,15 +302,8 @@ func (s *Store) revealUpTo(ctx context.Context, a Actor, r api.Resource, to *api
 		return api.RevealAnswer{}, err
 	}
 	defer end()
-	reader := a
-	reader.local = true // auditReveal checks the key
-	set, err := readNow(ctx, s, reader, func(t *txn) ([]api.Bound, error) {
-		set, err := t.opened(r, most)
-		if err != nil {
-			err = cmp.Or(t.checkKey(a), err) // for a revoked key, whatever the state of the set
-		}
-		return set, err
-	})
+	to.Prepare()
+	set, err := readSet(ctx, s, a, r, func(t *txn) ([]api.Bound, error) { return t.opened(r, most) })
 	if err != nil {
 		return api.RevealAnswer{}, err
 	}
@@ -247,7 +325,12 @@ func (s *Store) auditReveal(ctx context.Context, a Actor, r api.Resource, set []
 		event.Bindings[i] = api.EventRef{ID: b.ID, SecretID: b.SecretID, Version: b.Version}
 	}
 	// The key is checked once more under the write lock: after the answer to a revocation nothing is revealed with it.
-	err := s.writeNow(ctx, a, func(t *txn) error { return t.auditRepeat(event) })
+	job := &revealEvent{actor: a, event: event}
+	s.revealEvents.Do(job)
+	err := job.err
+	if !job.done {
+		err = s.writeNow(ctx, a, func(t *txn) error { return t.auditRepeat(event) })
+	}
 	if err != nil && !errors.Is(err, api.ErrUnauthorized) {
 		return fmt.Errorf("%w: %w", ErrNotAudited, err)
 	}

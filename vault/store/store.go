@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/lastuse"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/revocation"
+	"github.com/Miosa-osa/miosa-env/vault/together"
 )
 
 // Config configures a store.
@@ -132,6 +134,9 @@ type Store struct {
 
 	limits *limit.Operations
 
+	setReads     *together.Queue[setRead]
+	revealEvents *together.Queue[revealEvent]
+
 	authenticated atomic.Pointer[authCache]
 	refusals      audit.Refusals
 	revocations   *revocation.List
@@ -209,6 +214,8 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		s.step = func(string) error { return nil }
 	}
 	s.renameProcess()
+	s.setReads = together.New(maxTogether, max(1, runtime.GOMAXPROCS(0)/2), s.readSets)
+	s.revealEvents = together.New(maxTogether, 1, s.auditReveals)
 	s.authenticated.Store(new(authCache))
 	seen, err := s.prepare(ctx, c)
 	if err == nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -28,6 +29,8 @@ type txn struct {
 	events   []string   // concerning ones that were audited
 	keysEnd  bool       // one of them ends a key
 	log      *audit.Log // nil until auditLog
+
+	macs map[string]keyMAC // of keys, by id, that were read together; others are read when they are checked
 
 	touched     int  // bindings or keys that a change has read beside what it is about
 	more        int  // keys and bindings that a change has written beside what it is about
@@ -109,6 +112,76 @@ func readNow[T any](ctx context.Context, s *Store, a Actor, do func(*txn) (T, er
 		if !errors.Is(err, keyring.ErrUnknownRoot) || try == tries {
 			return result, s.refusal(err, false)
 		}
+	}
+}
+
+// setRead is a read of one set.
+type setRead struct {
+	actor    Actor
+	resource api.Resource
+	do       func(*txn) error
+	err      error
+	done     bool // err is final
+}
+
+// maxTogether is how many sets one transaction reads, and how many reveals it audits.
+const maxTogether = 128
+
+// readSet is readNow for a resource's set. Reads that arrive together share a transaction: when a secret changes that thousands of
+// resources have, all their agents reveal.
+func readSet[T any](ctx context.Context, s *Store, a Actor, r api.Resource, do func(*txn) (T, error)) (result T, err error) {
+	job := &setRead{actor: a, resource: r, do: func(t *txn) (err error) {
+		result, err = do(t)
+		return err
+	}}
+	s.setReads.Do(job)
+	if !job.done {
+		return readNow(ctx, s, a, do)
+	}
+	return result, s.refusal(job.err, false)
+}
+
+// readSmall is readSet after waiting for a turn.
+func readSmall[T any](ctx context.Context, s *Store, a Actor, r api.Resource, do func(*txn) (T, error)) (result T, err error) {
+	end, err := s.limits.Turn(ctx, a.limited(), 0)
+	if err != nil {
+		return result, err
+	}
+	defer end()
+	return readSet(ctx, s, a, r, do)
+}
+
+// readSets runs jobs in one transaction. A job that isn't done must run alone: something has failed.
+func (s *Store) readSets(jobs []*setRead) {
+	ofTenant := map[string][]*setRead{}
+	for _, j := range jobs {
+		ofTenant[j.actor.TenantID] = append(ofTenant[j.actor.TenantID], j)
+	}
+	for _, jobs := range ofTenant {
+		_ = s.db.Read(context.Background(), func(tx database.Tx) error {
+			shared := txn{Tx: tx, store: s, actor: jobs[0].actor, now: now()}
+			actors, resources := make([]Actor, len(jobs)), make([]api.Resource, len(jobs))
+			for i, j := range jobs {
+				actors[i], resources[i] = j.actor, j.resource
+			}
+			if err := cmp.Or(shared.readKeyMACs(actors), shared.cacheSets(resources)); err != nil {
+				return err
+			}
+			for _, j := range jobs {
+				t := shared
+				t.actor = j.actor
+				if err := t.checkKey(j.actor); err != nil {
+					j.err = err
+				} else {
+					j.err = j.do(&t)
+				}
+				if _, refused := errors.AsType[*api.Error](j.err); j.err != nil && !refused {
+					return j.err // PostgreSQL refuses further statements
+				}
+				j.done = true
+			}
+			return nil
+		})
 	}
 }
 
@@ -214,8 +287,7 @@ func (t *txn) checkKey(a Actor) error {
 	if a.local {
 		return nil
 	}
-	var mac []byte
-	err := t.QueryRow(`SELECT mac FROM api_keys WHERE id = $1 AND tenant_id = $2`, a.KeyID, a.TenantID).Scan(&mac)
+	mac, err := t.keyMAC(a)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return errKey

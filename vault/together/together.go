@@ -1,0 +1,71 @@
+// Package together runs jobs that arrive while others run as one batch, since many of them take little more time than one.
+package together
+
+import "sync"
+
+// Queue runs jobs in batches. It is safe for concurrent use.
+type Queue[Job any] struct {
+	run   func([]*Job)
+	most  int
+	turns chan struct{} // a semaphore: holds a token for each goroutine that runs a batch
+
+	mu   sync.Mutex // guards jobs
+	jobs []*queued[Job]
+}
+
+// queued is a job that no goroutine has taken yet, or that runs.
+type queued[Job any] struct {
+	job      *Job
+	panicked any           // what run panicked with
+	done     chan struct{} // closed when panicked is final
+}
+
+// New returns a Queue that calls run with at most so many jobs at a time, and that at most so many goroutines do at the same time. run
+// puts the results into the jobs.
+func New[Job any](most, goroutines int, run func([]*Job)) *Queue[Job] {
+	return &Queue[Job]{run: run, most: most, turns: make(chan struct{}, goroutines)}
+}
+
+// Do returns when a batch with job has run, on this goroutine or on another one. If that panicked, so does Do.
+func (q *Queue[Job]) Do(job *Job) {
+	j := &queued[Job]{job: job, done: make(chan struct{})}
+	q.mu.Lock()
+	q.jobs = append(q.jobs, j)
+	q.mu.Unlock()
+	for {
+		select {
+		case <-j.done:
+			if j.panicked != nil {
+				panic(j.panicked)
+			}
+			return
+		case q.turns <- struct{}{}:
+			q.runBatch()
+			<-q.turns
+		}
+	}
+}
+
+// runBatch runs the oldest jobs, if there are any.
+func (q *Queue[Job]) runBatch() {
+	q.mu.Lock()
+	n := min(len(q.jobs), q.most)
+	batch := q.jobs[:n:n]
+	q.jobs = q.jobs[n:]
+	q.mu.Unlock()
+	if n == 0 {
+		return
+	}
+	defer func() {
+		p := recover()
+		for _, j := range batch {
+			j.panicked = p
+			close(j.done)
+		}
+	}()
+	jobs := make([]*Job, n)
+	for i, j := range batch {
+		jobs[i] = j.job
+	}
+	q.run(jobs)
+}
