@@ -52,7 +52,8 @@ func TestFaults(t *testing.T) {
 	needs.Long(t, "it simulates half an hour of many agents")
 	m, faults := million().sized(agents(t)), allFaults()
 	r := run(t, m, faults)
-	for _, v := range r.Recoveries(m, faults) {
+	all := r.Recoveries(m, faults)
+	for _, v := range all {
 		t.Logf("%s: at most %d requests in a second; all current after %s; then at most %d", v.Name, v.Peak, v.Current, v.Later)
 		if v.Current < 0 || v.Current > 2*time.Minute {
 			t.Errorf("%s: all agents are current after %s, want within 2 minutes", v.Name, v.Current)
@@ -72,6 +73,7 @@ func TestFaults(t *testing.T) {
 		if err := os.WriteFile(chart, []byte(draw(m, faults, r)), 0o644); err != nil {
 			t.Fatal(err)
 		}
+		write(t, "outcome", outcome(all))
 	}
 }
 
