@@ -19,6 +19,8 @@ type IssuedKey struct {
 	CreatedAt  time.Time  `json:"created_at"`
 	LastUsedAt *time.Time `json:"last_used_at"` // up to a minute old; nil: never
 	RevokedAt  *time.Time `json:"revoked_at"`
+	// Altered says that somebody else than the vault has changed the stored key. The vault refuses it, and tells only its ID and CreatedAt.
+	Altered bool `json:"altered,omitempty"`
 }
 
 // OwnKey describes the key of a request to itself.

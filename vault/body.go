@@ -48,6 +48,9 @@ func readBody[In any](w http.ResponseWriter, r *http.Request, limit int64) (In, 
 		return in, errSlow
 	}
 	_ = paced.conn.SetReadDeadline(paced.begun.Add(readTimeout))
+	if _, optional := any(in).(optionalBody); optional && len(b) == 0 {
+		return in, nil
+	}
 	if err := scanJSON(b); err != nil {
 		return in, err
 	}
@@ -66,6 +69,9 @@ func readBody[In any](w http.ResponseWriter, r *http.Request, limit int64) (In, 
 	}
 	return in, api.NewError(api.ErrMalformed, "the body is not JSON")
 }
+
+// optionalBody is the type of a body that may be missing, because all of its fields may.
+type optionalBody interface{ mayBeMissing() }
 
 var errTooLarge = api.NewError(api.ErrTooLarge, "the body is too large for this route")
 

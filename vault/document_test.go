@@ -118,7 +118,7 @@ func TestActionsAreThoseOfTheDocument(t *testing.T) {
 		t.Errorf("docs/api.md, \"Audit\": %d actions (-code +document):\n%s", len(coded), diff)
 	}
 	for _, rt := range new(Vault).keyRoutes() {
-		if !slices.Contains(coded, rt.action) {
+		if rt.action != "" && !slices.Contains(coded, rt.action) { // "": all keys may
 			t.Errorf("%s: %q is not an audit action", rt.name(), rt.action)
 		}
 	}

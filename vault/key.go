@@ -21,6 +21,8 @@ type keyBody struct {
 	Resources   restriction `json:"resources"`
 }
 
+func (keyBody) mayBeMissing() {}
+
 // restriction is a list that restricts a key. null and absent restrict nothing. An empty list is refused: it might be
 // meant to allow nothing.
 type restriction []string
@@ -85,6 +87,8 @@ type replacementBody struct {
 	GraceSeconds *int64  `json:"grace_seconds"`
 	ExpiresAt    instant `json:"expires_at"`
 }
+
+func (replacementBody) mayBeMissing() {}
 
 func (v *Vault) replaceKey(c *call, in replacementBody) (reply, error) {
 	r := store.Replacement{Grace: api.DefaultGrace, ExpiresAt: in.ExpiresAt.Time, Never: in.ExpiresAt.null}

@@ -105,7 +105,7 @@ func (m *metrics) countOutgoing(l *outgoing.Limiter) {
 func (m *metrics) measureStore(s *store.Store, dir string) {
 	auto := promauto.With(m.registry)
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "miosa_vault_disk_free_bytes", Help: "Room in the file system of the data folder.",
+		Name: "miosa_vault_disk_free_bytes", Help: "Room in the file system of the data directory.",
 	}, func() float64 {
 		space, err := disk.Of(dir)
 		if err != nil {

@@ -300,3 +300,20 @@ func TestKeyDescribesItself(t *testing.T) {
 		t.Errorf("unrestricted: %+v", got)
 	}
 }
+
+// The bodies of calls for keys, whose fields are optional, are optional.
+func TestKeysWithoutBody(t *testing.T) {
+	s := vaulttest.Start(t)
+	for _, body := range []string{"", "{}"} {
+		a := ask(t, s, s.TenantKey, "POST", "/egress/keys", body)
+		if a.status != http.StatusCreated {
+			t.Fatalf("create with %q: status %d: %s", body, a.status, a.body)
+		}
+		id := decode[struct{ Data api.IssuedKey }](t, a).Data.ID
+		if a := ask(t, s, s.TenantKey, "POST", "/egress/keys/"+id+"/replace", body); a.status != http.StatusCreated {
+			t.Errorf("replace with %q: status %d: %s", body, a.status, a.body)
+		}
+	}
+	wantRefusal(t, ask(t, s, s.TenantKey, "POST", "/egress/resource-keys", ""), api.ErrInvalid, "resource_type")
+	wantRefusal(t, ask(t, s, s.TenantKey, "POST", "/egress/bindings", ""), api.ErrMalformed, "")
+}

@@ -24,7 +24,7 @@ import (
 type data struct {
 	name     string
 	database string // URL; "": SQLite
-	dir      string // contains the data folder, the root key and the certificate
+	dir      string // contains the data directory, the root key and the certificate
 
 	tenantKey api.Key
 	agents    []reveals.Agent

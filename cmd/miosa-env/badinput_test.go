@@ -98,7 +98,7 @@ func TestBadInput(t *testing.T) {
 			return configured("", api.Key{}).with("MIOSA_API_KEY", "msk_r_short")
 		}, 125, []string{
 			"error: MIOSA_API_KEY: malformed key: want msk_r_... or msk_u_... on one line",
-			"hint: copy the whole key, as it was shown when it was made",
+			"hint: copy the whole key, as it was shown when it was created",
 		}},
 		{"unreadable key file", func(t *testing.T, dir string) attempt {
 			return configured("", api.Key{}).with("MIOSA_API_KEY_FILE", "missing")

@@ -27,7 +27,7 @@ func (p *program) audit() *cli.Command {
 	return &cli.Command{
 		Use:   "audit",
 		Short: "Verify, export and prune the audit logs",
-		Long: `Verify, export and prune the audit logs. The commands work on the data folder directly, whether a server is
+		Long: `Verify, export and prune the audit logs. The commands work on the data directory directly, whether a server is
 running or not.`,
 		Commands: []*cli.Command{p.auditHead(), p.auditVerify(), p.auditExport(), p.auditPrune()},
 	}
@@ -40,7 +40,7 @@ type tenantFlags struct {
 }
 
 func (f *tenantFlags) add(flags *pflag.FlagSet, which string) {
-	f.storeFlags.add(flags, makesNone)
+	f.storeFlags.add(flags, createsNone)
 	flags.StringVar(&f.tenant, "tenant", "", "`NAME` the tenant "+which)
 }
 
@@ -82,7 +82,7 @@ func (p *program) auditHead() *cli.Command {
 		Short: "Print the newest event's number and hash",
 		Long: `Print the number and hash of the newest event, as a line of JSON for each tenant. Keep them elsewhere: with them,
 audit verify --head proves that no earlier event was changed or removed, even by someone who has replaced the whole
-data folder.
+data directory.
 
 The tenant ` + store.OwnTenant + ` is the vault itself, whose log has the uses of unknown keys.`,
 		Flags: func(flags *pflag.FlagSet) { f.add(flags, "(default: all)") },
@@ -107,7 +107,7 @@ func (p *program) auditVerify() *cli.Command {
 		Short: "Verify that no event was changed, removed or inserted",
 		Long: `Verify that no event was changed, removed or inserted outside of the vault, and that the log ends with the event
 that the vault has written last. With --head, the log must also contain a head that was printed earlier. With --file
-it verifies an export, without a data folder.
+it verifies an export, without a data directory.
 
 Exit codes: 0 the logs are as the vault has written them, 1 they couldn't be verified, 2 wrong usage, 3 a log was
 changed.`,
@@ -237,7 +237,7 @@ func altered(what string, problem *api.AuditProblem) error {
 		return fmt.Errorf("%s: %s", what, problem.Message)
 	}
 	return cli.WithHint(alteredError{fmt.Errorf("%s: event %d%s: %s: %s", what, problem.Seq, id, problem.Kind, problem.Message)},
-		"docs/security.md, Audit, says what each problem means; keep a copy of the data folder")
+		"docs/security.md, Audit, says what each problem means; keep a copy of the data directory")
 }
 
 func (p *program) auditExport() *cli.Command {

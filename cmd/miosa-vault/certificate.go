@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/internal/trusted"
 )
 
 // certificate is a TLS certificate that can be reloaded while it is in use. nil is plain HTTP.
@@ -29,7 +31,7 @@ func loadCertificate(certFile, keyFile string) (*certificate, error) {
 // load ignores byte order marks, which some editors add.
 func (c *certificate) load() error {
 	cert, err := os.ReadFile(c.certFile)
-	key, keyErr := os.ReadFile(c.keyFile)
+	key, keyErr := trusted.ReadSecret(c.keyFile)
 	var pair tls.Certificate
 	if err == nil {
 		err = keyErr

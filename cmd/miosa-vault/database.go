@@ -31,7 +31,7 @@ type databaseFlags struct {
 	elsewhere bool // without them, the credential and the environment have it
 }
 
-// databaseURL returns the connection string of the PostgreSQL database; "": the database is in the data folder.
+// databaseURL returns the connection string of the PostgreSQL database; "": the database is in the data directory.
 func (f *storeFlags) databaseURL(p *program) (string, error) {
 	return databaseFlags{"database", f.database, f.databaseFile, true}.find(p)
 }

@@ -48,7 +48,7 @@ and the line "# ready". A shell can read all of it.`,
 		Flags: func(f *pflag.FlagSet) {
 			d.logs.add(f, "warn")
 			f.StringVar(&d.addr, "addr", "127.0.0.1:0", "`HOST:PORT` the loopback address to listen on; port 0 takes any free one")
-			f.StringVar(&d.resource, "resource", "", "`RESOURCE` also make a key for sandbox:ID or computer:ID")
+			f.StringVar(&d.resource, "resource", "", "`RESOURCE` also create a key for sandbox:ID or computer:ID")
 			f.StringVar(&d.seed, "seed", "", "`FILE` .env or JSON: store each variable and bind it to the resource (needs --resource)")
 			f.StringVar(&d.oauth, "oauth-file", "", oauthUsage)
 		},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -21,8 +20,8 @@ import (
 func (p *program) keys() *cli.Command {
 	return &cli.Command{
 		Use:   "keys",
-		Short: "Make, list, replace, revoke and rotate keys",
-		Long: `Make, list, replace, revoke and rotate keys. They work on the data folder directly, whether a server
+		Short: "Create, list, replace, revoke and rotate keys",
+		Long: `Create, list, replace, revoke and rotate keys. They work on the data directory directly, whether a server
 is running or not; a running one notices at once.`,
 		Commands: []*cli.Command{p.keysCreate(), p.keysList(), p.keysReplace(), p.keysRevoke(), p.keysRotate(), p.keysRoot()},
 	}
@@ -33,37 +32,35 @@ func (p *program) keysCreate() *cli.Command {
 		location              storeFlags
 		n                     api.KeyRequest
 		tenant, resource, out string
-		expires               time.Duration
+		expires               cli.Moment
 	)
 	return &cli.Command{
 		Use:   "create --tenant NAME [--resource sandbox:ID] [--expires 720h] [--out FILE]",
-		Short: "Make a tenant key, and the tenant with it, or a resource key",
-		Long: `Make a tenant key, and the tenant and the vault too where there is none; or, with --resource, a key that may
+		Short: "Create a tenant key, and the tenant with it, or a resource key",
+		Long: `Create a tenant key, and the tenant and the vault too where there is none; or, with --resource, a key that may
 list and reveal the bindings of that one resource. A tenant key may be restricted to permissions, scopes and
 resources.
 
 The key is printed on stdout, once, or written to a new file with --out: the vault keeps only a hash of it. Its id
 goes to stderr.`,
 		Flags: func(f *pflag.FlagSet) {
-			location.add(f, makesFirst)
+			location.add(f, createsFirst)
 			f.StringVar(&tenant, "tenant", "", "`NAME` the tenant's name (required)")
 			f.StringVar(&resource, "resource", "", "`RESOURCE` the sandbox:ID or computer:ID that the key is for")
-			f.DurationVar(&expires, "expires", 0, "`DURATION` the key expires after this time, such as 720h (default: never)")
+			f.Var(&expires, "expires", "`WHEN` the key expires: 720h, or 2030-01-02T15:04:05Z (default: never)")
 			f.StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to instead of stdout")
 			keytree.AddFlags(f, &n)
 		},
 		Run: func(ctx context.Context, _ *cli.Invocation) error {
-			return p.createKey(ctx, location, tenant, resource, n, expires, out)
+			n.ExpiresAt = expires.At
+			return p.createKey(ctx, location, tenant, resource, n, out)
 		},
 	}
 }
 
-func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource string, n api.KeyRequest, expires time.Duration, out string) error {
-	switch {
-	case tenant == "":
+func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource string, n api.KeyRequest, out string) error {
+	if tenant == "" {
 		return usage("--tenant is required", "name the tenant, as in --tenant acme")
-	case expires < 0:
-		return errExpires
 	}
 	r, err := parseResource(resource)
 	if err != nil {
@@ -72,7 +69,7 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 	if r != nil && (n.Permissions != nil || n.Resources != nil) {
 		return usage("--permissions and --only-resources are for tenant keys, not with --resource", "leave them out")
 	}
-	if err := n.Restrictions.Validate(); err != nil {
+	if err := keytree.NameFlags(n.Restrictions.Validate()); err != nil {
 		return cli.Usage(err, "see miosa-vault keys create --help")
 	}
 	s, err := f.openOrCreate(ctx, p, r == nil)
@@ -80,7 +77,6 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	n.ExpiresAt = after(expires)
 	if r == nil {
 		return p.writeKey(out, func() (api.IssuedKey, error) { return s.IssueFirstKey(ctx, tenant, n) })
 	}
@@ -92,21 +88,11 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 	return p.writeKey(out, func() (api.IssuedKey, error) { return s.IssueResourceKey(ctx, operator, n) })
 }
 
-var errExpires = usage("--expires must be more than 0", "give a time such as 720h")
-
-// after is the time when a duration has passed; nil for 0.
-func after(d time.Duration) *time.Time {
-	if d == 0 {
-		return nil
-	}
-	return new(time.Now().Add(d))
-}
-
 // localActor is the operator for a tenant.
 func localActor(ctx context.Context, s *store.Store, tenant string) (store.Actor, error) {
 	a, err := s.LocalActor(ctx, tenant)
 	if errors.Is(err, api.ErrNotFound) {
-		err = cli.WithHint(err, nearTenant(ctx, s, tenant)+"make the tenant first: miosa-vault keys create --tenant NAME")
+		err = cli.WithHint(err, nearTenant(ctx, s, tenant)+"create the tenant first: miosa-vault keys create --tenant NAME")
 	}
 	return a, err
 }
@@ -152,12 +138,12 @@ func (p *program) keysRotate() *cli.Command {
 	)
 	return &cli.Command{
 		Use:   "rotate [--all | --tenant NAME | --root]",
-		Short: "Give tenants new data keys and re-encrypt, or make a new root key",
+		Short: "Give tenants new data keys and re-encrypt, or create a new root key",
 		Long: `Give every tenant (or one, with --tenant) a new data key, re-encrypt everything under it and drop the
 old one; or, with --root, replace the root key in its file. Servers go on meanwhile. Stopped at any point nothing
 is lost, and running it again completes it.`,
 		Flags: func(f *pflag.FlagSet) {
-			location.add(f, makesNone)
+			location.add(f, createsNone)
 			f.StringVar(&tenant, "tenant", "", "`NAME` only this tenant")
 			f.BoolVar(&all, "all", false, "every tenant (the default)")
 			f.BoolVar(&root, "root", false, "the root key instead of data keys")
@@ -184,15 +170,15 @@ func (p *program) keysRoot() *cli.Command {
 	var out string
 	return &cli.Command{
 		Use:   "root --out FILE",
-		Short: "Make a new root key in a file",
-		Long: `Make a new root key in a new file that only its owner may read. Keep a copy somewhere safe and not beside the
+		Short: "Create a new root key in a file",
+		Long: `Create a new root key in a new file that only its owner may read. Keep a copy somewhere safe and not beside the
 data: without it the data can't be read, and with both anybody can.`,
 		Flags: func(f *pflag.FlagSet) {
 			f.StringVar(&out, "out", "", "`FILE` the new file, 0600 (required)")
 		},
 		Run: func(context.Context, *cli.Invocation) error {
 			if out == "" {
-				return usage("--out is required", "name the file to make, outside the data folder")
+				return usage("--out is required", "name the file to create, outside the data directory")
 			}
 			err := newfile.Write(out, func() (string, error) {
 				key, err := keyring.NewRoot()

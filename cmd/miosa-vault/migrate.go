@@ -45,13 +45,13 @@ A database is a folder for SQLite, or a URL without a password for PostgreSQL. -
 contain a URL. One of both databases may also come from ` + databaseEnv + `, or the systemd credential
 ` + databaseCredential + `.
 
-Only the database is copied. Keep the root key, and copy the file revocations of the old data folder to the new ones.`,
+Only the database is copied. Keep the root key, and copy the file revocations of the old data directory to the new ones.`,
 		Example: `  miosa-vault migrate --from /var/lib/miosa-vault --to postgres://vault@db.example.com/vault --root-key-file /etc/miosa/root.key
   miosa-vault migrate --from-file /etc/miosa/database.url --to /var/lib/miosa-vault --root-key-file /etc/miosa/root.key`,
 		Flags: func(flags *pflag.FlagSet) {
-			flags.StringVar(&f.from, "from", "", "`DIR|URL` the database to copy: the folder of a SQLite database, or the URL of a PostgreSQL database")
+			flags.StringVar(&f.from, "from", "", "`DIR|URL` the database to copy: the directory of a SQLite database, or the URL of a PostgreSQL database")
 			flags.StringVar(&f.fromFile, "from-file", "", "`FILE` contains the URL of the database to copy")
-			flags.StringVar(&f.to, "to", "", "`DIR|URL` the new database, as --from; a folder is made, 0700, when it is missing")
+			flags.StringVar(&f.to, "to", "", "`DIR|URL` the new database, as --from; a directory is created, 0700, when it is missing")
 			flags.StringVar(&f.toFile, "to-file", "", "`FILE` contains the URL of the new database")
 			addRootKey(flags, &f.rootKeyFile, &f.shared)
 			flags.BoolVar(&f.keepAltered, "keep-altered", false,
@@ -76,9 +76,9 @@ func (f *migrateFlags) run(ctx context.Context, p *program) error {
 	none := transfer.End{}
 	switch {
 	case from == none:
-		return usage("--from is required", "name the folder or the URL of the database to copy")
+		return usage("--from is required", "name the directory or the URL of the database to copy")
 	case to == none:
-		return usage("--to is required", "name the folder or the URL of the new database")
+		return usage("--to is required", "name the directory or the URL of the new database")
 	}
 	root, err := p.rootKey(f.rootKeyFile)
 	if err != nil {
@@ -116,7 +116,7 @@ func withMigrateHint(err error) error {
 	case errors.Is(err, database.ErrInUse):
 		return cli.WithHint(err, "stop all vaults on it, and the commands keys and audit")
 	case errors.Is(err, database.ErrNotEmpty):
-		return cli.WithHint(err, "name a folder without a database, or a URL whose schema has no vault, as with ?search_path=NAME")
+		return cli.WithHint(err, "name a directory without a database, or a URL whose schema has no vault, as with ?search_path=NAME")
 	case errors.Is(err, database.ErrMissing):
 		return cli.WithHint(err, "check --from")
 	case errors.As(err, &altered):

@@ -42,8 +42,8 @@ func (p *program) serve() *cli.Command {
 	s := &server{program: p}
 	return &cli.Command{
 		Use:   "serve --data-dir DIR --root-key-file FILE [flags]",
-		Short: "Serve the API from a folder, until stopped",
-		Long: `Serve the API from a folder, until stopped with TERM or INT: then it takes no more connections,
+		Short: "Serve the API from a directory, until stopped",
+		Long: `Serve the API from a directory, until stopped with TERM or INT: then it takes no more connections,
 answers waiting reveals at once, and gives running requests the stop timeout to finish.
 
 --oauth-file names the OAuth providers that users can connect accounts at; docs/vault.md says what is in it.
@@ -56,7 +56,7 @@ oauth_rate are per second, sizes in bytes. With their defaults:
 
 ` + limitsHelp(),
 		Flags: func(f *pflag.FlagSet) {
-			s.store.add(f, makes)
+			s.store.add(f, creates)
 			s.logs.add(f, "info")
 			f.StringVar(&s.addr, "addr", "127.0.0.1:8200", "`HOST:PORT` where to listen")
 			f.StringVar(&s.metricsAddr, "metrics-addr", "", "`HOST:PORT` where to serve /metrics, without TLS, instead of at --addr")

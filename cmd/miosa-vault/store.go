@@ -29,21 +29,21 @@ type storeFlags struct {
 	databaseFile string
 }
 
-// Parts of help texts: when a command creates a missing folder and database.
+// Parts of help texts: when a command creates a missing directory and database.
 const (
-	makes      = "; made, 0700, when it is missing"
-	makesFirst = "; made, 0700, when it is missing, for a tenant key only"
-	makesNone  = ""
+	creates      = "; created, 0700, when it is missing"
+	createsFirst = "; created, 0700, when it is missing, for a tenant key only"
+	createsNone  = ""
 )
 
 func (f *storeFlags) add(flags *pflag.FlagSet, making string) {
-	flags.StringVar(&f.dataDir, "data-dir", "", "`DIR` the folder of the SQLite database and of the list of revoked keys"+making+" (required)")
+	flags.StringVar(&f.dataDir, "data-dir", "", "`DIR` the directory of the SQLite database and of the list of revoked keys"+making+" (required)")
 	flags.StringVar(&f.database, "database", "",
-		"`URL` a PostgreSQL database, without a password, instead of one in the data folder; also "+databaseEnv+", or the systemd credential "+databaseCredential)
+		"`URL` a PostgreSQL database, without a password, instead of one in the data directory; also "+databaseEnv+", or the systemd credential "+databaseCredential)
 	flags.StringVar(&f.databaseFile, "database-file", "", "`FILE` contains the URL of the PostgreSQL database")
 	addRootKey(flags, &f.rootKeyFile, &f.shared)
 	flags.StringVar(&f.revocations, "revocations-file", "",
-		"`FILE` the list of revoked keys, which a restored database needs; the same for all commands (default: revocations in the data folder)")
+		"`FILE` the list of revoked keys, which a restored database needs; the same for all commands (default: revocations in the data directory)")
 }
 
 func addRootKey(flags *pflag.FlagSet, file *string, shared *bool) {
@@ -52,9 +52,9 @@ func addRootKey(flags *pflag.FlagSet, file *string, shared *bool) {
 	flags.BoolVar(shared, "allow-shared", false, "accept a database, a root key or directories above them that other users can change")
 }
 
-const hintNoVault = "check --data-dir, or the URL of the database; keys create --tenant NAME, without --resource, makes a new vault, and so does serve"
+const hintNoVault = "check --data-dir, or the URL of the database; keys create --tenant NAME, without --resource, creates a new vault, and so does serve"
 
-const hintRootKey = "make one with miosa-vault keys root --out FILE, outside the data folder, and name it with --root-key-file"
+const hintRootKey = "create one with miosa-vault keys root --out FILE, outside the data directory, and name it with --root-key-file"
 
 // rootKey finds the root key, and erases it from the environment.
 func (p *program) rootKey(file string) (keyring.Root, error) {
@@ -72,7 +72,7 @@ func (p *program) rootKey(file string) (keyring.Root, error) {
 // config finds the root key. It never creates a missing one: an operator should know where the root key is.
 func (f *storeFlags) config(p *program, log zerolog.Logger) (store.Config, error) {
 	if f.dataDir == "" {
-		return store.Config{}, usage("--data-dir is required", "name the folder of the database, such as --data-dir /var/lib/miosa-vault")
+		return store.Config{}, usage("--data-dir is required", "name the directory of the database, such as --data-dir /var/lib/miosa-vault")
 	}
 	root, err := p.rootKey(f.rootKeyFile)
 	if err != nil {

@@ -23,9 +23,9 @@ func (p *program) keysList() *cli.Command {
 	)
 	return &cli.Command{
 		Use:   "list [--tenant NAME] [--json]",
-		Short: "List keys, each followed by those that it has made, without the keys themselves",
+		Short: "List keys, each followed by those that it has created, without the keys themselves",
 		Flags: func(f *pflag.FlagSet) {
-			location.add(f, makesNone)
+			location.add(f, createsNone)
 			f.StringVar(&tenant, "tenant", "", "`NAME` only those of this tenant")
 			f.BoolVar(&asJSON, "json", false, "as a JSON array")
 		},
@@ -53,6 +53,7 @@ type listedKey struct {
 	ExpiresAt  *time.Time `json:"expires_at"`
 	LastUsedAt *time.Time `json:"last_used_at"`
 	RevokedAt  *time.Time `json:"revoked_at"`
+	Altered    bool       `json:"altered,omitempty"` // outside of the vault: it is refused
 }
 
 func (p *program) printKeys(list []store.Key, asJSON bool) error {
@@ -65,7 +66,7 @@ func (p *program) printKeys(list []store.Key, asJSON bool) error {
 	if asJSON {
 		listed := make([]listedKey, len(list))
 		for i, k := range keys {
-			listed[i] = listedKey{k.ID, tenants[k.ID], "", k.Label, k.ParentID, k.Restrictions, k.CreatedAt, k.ExpiresAt, k.LastUsedAt, k.RevokedAt}
+			listed[i] = listedKey{k.ID, tenants[k.ID], "", k.Label, k.ParentID, k.Restrictions, k.CreatedAt, k.ExpiresAt, k.LastUsedAt, k.RevokedAt, k.Altered}
 			if k.Resource.ID != "" {
 				listed[i].Resource = k.Resource.String()
 			}
@@ -76,6 +77,9 @@ func (p *program) printKeys(list []store.Key, asJSON bool) error {
 	fmt.Fprintln(w, "ID\tTENANT\tRESOURCE\tLABEL\tCREATED\tEXPIRES\tLAST USED\tREVOKED\tRESTRICTED TO")
 	for _, k := range keytree.Of(keys) {
 		resource := ""
+		if k.Altered {
+			resource = "altered"
+		}
 		if k.Resource.ID != "" {
 			resource = k.Resource.String()
 		}
@@ -101,33 +105,31 @@ func when(t *time.Time) string {
 
 func (p *program) keysReplace() *cli.Command {
 	var (
-		location       storeFlags
-		grace, expires time.Duration
-		out            string
+		location storeFlags
+		grace    time.Duration
+		expires  cli.Moment
+		out      string
 	)
 	return &cli.Command{
 		Use:   "replace ID [--grace 24h] [--expires 720h] [--out FILE]",
-		Short: "Make the successor of a key, and let the old one expire",
-		Long: `Make a key with the label, resource and restrictions of another, which takes over the keys that the old one has
-made, so that replacing a key stops no machine. The old key expires after the grace period. The new key goes where
+		Short: "Create the successor of a key, and let the old one expire",
+		Long: `Create a key with the label, resource and restrictions of another, which takes over the keys that the old one has
+created, so that replacing a key stops no machine. The old key expires after the grace period. The new key goes where
 keys create writes it.`,
 		Args: oneKey,
 		Flags: func(f *pflag.FlagSet) {
-			location.add(f, makesNone)
+			location.add(f, createsNone)
 			f.DurationVar(&grace, "grace", api.DefaultGrace, "`DURATION` how long the old key is valid; 0 revokes it at once")
-			f.DurationVar(&expires, "expires", 0, "`DURATION` the new key expires after this time (default: as long as the old one was made for)")
+			f.Var(&expires, "expires", "`WHEN` the new key expires (default: after as long as the old one was created for)")
 			f.StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to instead of stdout")
 		},
 		Run: func(ctx context.Context, inv *cli.Invocation) error {
-			if expires < 0 {
-				return errExpires
-			}
 			if grace < 0 || grace > api.MaxGrace {
 				return usage("--grace must be from 0 to a year, 8760h", "give a time such as 48h")
 			}
 			return location.with(ctx, p, func(s *store.Store) error {
 				return p.writeKey(out, func() (api.IssuedKey, error) {
-					k, err := s.ReplaceKey(ctx, store.Operator(), inv.Args[0], store.Replacement{Grace: grace, ExpiresAt: after(expires)})
+					k, err := s.ReplaceKey(ctx, store.Operator(), inv.Args[0], store.Replacement{Grace: grace, ExpiresAt: expires.At})
 					return k, unknownKey(ctx, s, err, inv.Args[0])
 				})
 			})
@@ -145,7 +147,7 @@ func (p *program) keysRevoke() *cli.Command {
 	return &cli.Command{
 		Use:   "revoke ID [--with-children | --keep-children] | --issued-before TIME --tenant NAME",
 		Short: "Revoke a key by its id; reveals that wait under it end at once",
-		Long: `Revoke a key by its id. Reveals that wait under it end at once. If it has made keys that are valid, they are
+		Long: `Revoke a key by its id. Reveals that wait under it end at once. If it has created keys that are valid, they are
 named, and a flag or the answer to a question says what happens to them; otherwise it doesn't ask: where a key has
 leaked there is no time to lose.
 
@@ -158,7 +160,7 @@ ago.`,
 			return oneKey(args)
 		},
 		Flags: func(f *pflag.FlagSet) {
-			location.add(f, makesNone)
+			location.add(f, createsNone)
 			children.AddFlags(f)
 			f.StringVar(&before, "issued-before", "", "`TIME` revoke all keys of the tenant from before this time")
 			f.StringVar(&tenant, "tenant", "", "`NAME` the tenant, for --issued-before")

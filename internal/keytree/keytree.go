@@ -3,6 +3,7 @@
 package keytree
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -99,4 +100,23 @@ func AddFlags(f *pflag.FlagSet, n *api.KeyRequest) {
 	f.Var(setting.List(&n.Permissions).Suggest(api.Permissions()...), "permissions", "`LIST` a tenant key may do this only: "+strings.Join(api.Permissions(), ","))
 	f.Var(setting.List(&n.Scopes).Suggest(api.Scopes()...), "only-scopes", "`LIST` secrets of these scopes only, such as user,workspace")
 	f.Var(setting.List(&n.Resources), "only-resources", "`LIST` a tenant key may use these resources only, such as sandbox:sb_1,computer:c_1")
+}
+
+// fieldFlags are the flags of AddFlags by the fields that errors name.
+var fieldFlags = map[string]string{"permissions": "--permissions", "scopes": "--only-scopes", "resources": "--only-resources"}
+
+// NameFlags returns an error about a restriction with the name of its flag instead of its field.
+func NameFlags(err error) error {
+	invalid, ok := errors.AsType[*api.Error](err)
+	if !ok {
+		return err
+	}
+	for field, flag := range fieldFlags {
+		if rest, found := strings.CutPrefix(invalid.Message, field); found && (rest[0] == ' ' || rest[0] == ':') {
+			named := *invalid
+			named.Message = flag + rest
+			return &named
+		}
+	}
+	return err
 }

@@ -1,4 +1,4 @@
-// Package disk watches how much room the file system of the data folder has.
+// Package disk watches how much room the file system of the data directory has.
 package disk
 
 import (

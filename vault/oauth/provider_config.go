@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/Miosa-osa/miosa-env/internal/cause"
+	"github.com/Miosa-osa/miosa-env/internal/trusted"
 )
 
 var providerName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
@@ -107,7 +107,7 @@ func (p *Provider) secret() (string, error) {
 	if p.secretFile == "" {
 		return "", nil
 	}
-	text, err := os.ReadFile(p.secretFile)
+	text, err := trusted.ReadSecret(p.secretFile)
 	if err != nil {
 		return "", fmt.Errorf("client secret %s: %w", p.secretFile, cause.Of(err))
 	}

@@ -69,7 +69,12 @@ func TestAttack_AlteredRows(t *testing.T) {
 			tamper(t, a.Store, `INSERT INTO api_keys (id, tenant_id, hash, resource_type, resource_id, created_at)
 				VALUES ('key_evil', $1, $2, $3, $4, 1)`, a.owner.TenantID, hashOf(a.intruderKey.Reveal()+"x"), box1.Type, box1.ID)
 		}, func(t *testing.T, a *attacked) error {
-			_, err := a.Keys(t.Context(), "")
+			keys, err := a.Keys(t.Context(), "")
+			for _, k := range keys {
+				if k.Altered { // the list has the others
+					err = &alteredError{"api_keys", k.TenantID, k.ID}
+				}
+			}
 			return err
 		}},
 		{"a key added, with the mac of another", "api_keys", func(t *testing.T, a *attacked) {

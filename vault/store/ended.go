@@ -66,7 +66,7 @@ func (t *txn) compareRevoked() (again []Key, unlisted []revocation.Ended, err er
 		for _, id := range ids {
 			if _, ok := refused[id]; err == nil && ok == listed {
 				var u unverified[Key]
-				u, err = one(t, "key", func(u *unverified[Key]) []any { return u.row.fields() }, selectKeys+` WHERE k.id = $1`, id)
+				u, err = one(t, "key", unverifiedKey, selectKeys+` WHERE k.id = $1`, id)
 				keys = append(keys, u.row)
 			}
 		}
@@ -191,7 +191,7 @@ func (t *txn) altered(r authenticRow) (bool, error) {
 // whole. Altered keys stay: what their rows say of the tree isn't to be relied on.
 func (t *txn) deleteKeys(first, last endedKey) (n int, next endedKey, err error) {
 	const after, until = endedAt + ` >= $2 AND (` + endedAt + ` > $2 OR k.id >= $3)`, endedAt + ` <= $4 AND (` + endedAt + ` < $4 OR k.id <= $5)`
-	keys, err := collect(t, func(u *unverified[Key]) []any { return u.row.fields() }, selectKeys+` WHERE k.tenant_id = $1 AND `+after+` AND `+until+`
+	keys, err := collect(t, unverifiedKey, selectKeys+` WHERE k.tenant_id = $1 AND `+after+` AND `+until+`
 		ORDER BY `+endedAt+`, k.id LIMIT `+strconv.Itoa(endedBatch+1), t.actor.TenantID, first.at, first.id, last.at, last.id)
 	if err != nil {
 		return 0, next, err
@@ -246,7 +246,7 @@ func (t *txn) deleteKeys(first, last endedKey) (n int, next endedKey, err error)
 func (t *txn) moveChildren(k *Key, limit int) (moved int, all bool, err error) {
 	var c conditions
 	c.add("k.parent_id =", k.ID)
-	children, err := collect(t, func(u *unverified[Key]) []any { return u.row.fields() }, selectKeys+c.String()+` ORDER BY k.id LIMIT `+strconv.Itoa(limit+1), c.args...)
+	children, err := collect(t, unverifiedKey, selectKeys+c.String()+` ORDER BY k.id LIMIT `+strconv.Itoa(limit+1), c.args...)
 	if err != nil {
 		return 0, false, err
 	}

@@ -245,12 +245,50 @@ func (s *Store) issuedKeys(ctx context.Context, a Actor, f KeyFilter, c conditio
 		if invalid != nil {
 			return nil, invalid
 		}
-		size := func(k *Key) int { return 64 * (len(k.Permissions) + len(k.Scopes) + len(k.Resources)) }
-		keys, next, err = list(t, f.Page, (*Key).fields, size, func(k *Key) string { return newCursor(k.CreatedAt, k.ID) },
-			selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.args...)
-		return keys, err
+		size := func(u *unverified[Key]) int {
+			return 64 * (len(u.row.Permissions) + len(u.row.Scopes) + len(u.row.Resources))
+		}
+		read, cursor, err := list(t, f.Page, unverifiedKey, size, func(u *unverified[Key]) string { return newCursor(u.row.CreatedAt, u.row.ID) },
+			selectKeys+c.String()+keysInOrder, c.args...)
+		if err != nil {
+			return nil, err
+		}
+		next = cursor
+		return t.verifyKeys(read)
 	})
+	s.reportAlteredKeys(keys)
 	return issued(keys), next, err
+}
+
+// unverifiedKey returns the fields of a key that is read without checking its mac.
+func unverifiedKey(u *unverified[Key]) []any { return u.row.fields() }
+
+const keysInOrder = ` ORDER BY k.created_at, k.id`
+
+// verifyKeys returns keys for a list. Of altered ones it has only what identifies them.
+func (t *txn) verifyKeys(read []unverified[Key]) ([]Key, error) {
+	keys := make([]Key, len(read))
+	for i := range read {
+		keys[i] = read[i].row
+		altered, err := t.altered(&keys[i])
+		if err != nil {
+			return nil, err
+		}
+		if altered {
+			k := &keys[i]
+			*k = Key{IssuedKey: api.IssuedKey{ID: k.ID, CreatedAt: k.CreatedAt, Altered: true}, TenantID: k.TenantID, TenantName: k.TenantName}
+		}
+	}
+	return keys, nil
+}
+
+// reportAlteredKeys counts and audits the altered keys of a list.
+func (s *Store) reportAlteredKeys(keys []Key) {
+	for i := range keys {
+		if k := &keys[i]; k.Altered {
+			s.reportAltered(&alteredError{"api_keys", k.TenantID, k.ID})
+		}
+	}
 }
 
 // OwnKey describes the actor's key.
@@ -278,7 +316,15 @@ func issued(keys []Key) []api.IssuedKey {
 func (s *Store) Keys(ctx context.Context, tenant string) ([]Key, error) {
 	var c conditions
 	c.match("t.name", tenant)
-	return read(ctx, s, Actor{local: true}, anyKey, func(t *txn) ([]Key, error) { return t.listKeys(c) })
+	keys, err := read(ctx, s, Actor{local: true}, anyKey, func(t *txn) ([]Key, error) {
+		read, err := collect(t, unverifiedKey, selectKeys+c.String()+keysInOrder, c.args...)
+		if err != nil {
+			return nil, err
+		}
+		return t.verifyKeys(read)
+	})
+	s.reportAlteredKeys(keys)
+	return keys, err
 }
 
 // keyMAC is the mac of a key's row, and its tenant.

@@ -134,7 +134,7 @@ func (t *txn) keyOfActor(id string) (c conditions) {
 
 // toRevoke is listKeys whatever the keys' macs: an altered key can be revoked too.
 func (t *txn) toRevoke(c conditions) ([]Key, error) {
-	read, err := collect(t, func(u *unverified[Key]) []any { return u.row.fields() }, selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.args...)
+	read, err := collect(t, unverifiedKey, selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.args...)
 	keys := make([]Key, len(read))
 	for i := range read {
 		keys[i] = read[i].row

@@ -323,6 +323,41 @@ func TestReplacedKeyEndsAWait(t *testing.T) {
 	}
 }
 
+// Lists name an altered key, and have the others.
+func TestListAmongAlteredKeys(t *testing.T) {
+	s := newStore(t)
+	f := newFamily(t, s)
+	tamper(t, s, `UPDATE api_keys SET label = 'altered', resource_type = 'sandbox', resource_id = 'sb_9' WHERE id = $1`, f.b.KeyID)
+	all, err := s.Keys(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, _, err := s.IssuedKeys(t.Context(), f.root, KeyFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, list := range map[string][]api.IssuedKey{"of the operator": issued(all), "of the tenant": page} {
+		if len(list) != 5 {
+			t.Errorf("%s: %d keys, want 5", name, len(list))
+		}
+		for _, k := range list {
+			want := api.IssuedKey{ID: f.b.KeyID, CreatedAt: k.CreatedAt, Altered: true}
+			if diff := cmp.Diff(k, want); k.ID == f.b.KeyID && diff != "" {
+				t.Errorf("%s: the altered key (-got +want)\n%s", name, diff)
+			}
+			if k.ID != f.b.KeyID && k.Altered {
+				t.Errorf("%s: %s is altered", name, k.ID)
+			}
+		}
+	}
+	if n := len(audited(t, s, f.root, actRowRefused)); n != 1 {
+		t.Errorf("%d events", n)
+	}
+	if _, err := s.Revoke(t.Context(), f.root, f.b.KeyID, ""); err != nil {
+		t.Error(err)
+	}
+}
+
 // An altered row doesn't keep anybody from revoking keys.
 func TestRevokeAmongAlteredKeys(t *testing.T) {
 	s := newStore(t)

@@ -65,7 +65,7 @@ var ErrNoVault = errors.New("no vault")
 func (c Config) Validate() error {
 	var folder, watch error
 	if c.DataDir == "" {
-		folder = errors.New("data folder is required")
+		folder = errors.New("data directory is required")
 	}
 	if c.Watch < 0 || c.Watch > time.Second {
 		watch = errors.New("watch interval must be 0 to 1s")
@@ -99,7 +99,7 @@ func (c Config) checkFiles() error {
 	}
 	for _, file := range append(sqlite.Files(c.DataDir), c.revocations()) {
 		if err := trusted.Check(file); err != nil {
-			return fmt.Errorf("data folder %s: %w", c.DataDir, err)
+			return fmt.Errorf("data directory %s: %w", c.DataDir, err)
 		}
 	}
 	if c.RootKey.File == "" {

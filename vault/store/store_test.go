@@ -197,7 +197,7 @@ func blockWrites(t testing.TB, s *Store) (release func()) {
 
 func TestConfigTellsEveryProblem(t *testing.T) {
 	err := Config{Watch: time.Minute}.Validate()
-	want := []string{"data folder is required", "root key is required: name a file, or set MIOSA_VAULT_ROOT_KEY",
+	want := []string{"data directory is required", "root key is required: name a file, or set MIOSA_VAULT_ROOT_KEY",
 		"watch interval must be 0 to 1s"}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 		t.Errorf("problems (-got +want)\n%s", diff)

@@ -299,7 +299,7 @@ func (t *txn) checkKey(a Actor) error {
 		}
 		return nil
 	}
-	read, err := one(t, "key", func(u *unverified[Key]) []any { return u.row.fields() }, selectKeys+` WHERE k.id = $1`, a.KeyID)
+	read, err := one(t, "key", unverifiedKey, selectKeys+` WHERE k.id = $1`, a.KeyID)
 	switch k := &read.row; {
 	case err != nil:
 		return err

@@ -62,24 +62,25 @@ function rows(m, names, items, nested) {
   return table('Keys', columns, items.map(({ k, depth }) => {
     const about = `the key ${k.id}${k.resource_id ? ` of ${place(k)}` : ''}`;
     const name = h('div', { class: 'nested' },
-      h('span', { class: 'name' }, k.label || k.resource_id || 'Tenant key'),
+      h('span', { class: 'name' }, k.label || k.resource_id || (k.altered ? 'Unknown' : 'Tenant key')),
       (k.label || k.resource_id) && small(!k.resource_id ? 'tenant key' : k.label ? place(k) : k.resource_type),
       h('code', { class: 'small' }, k.id));
     name.style.setProperty('--depth', nested ? Math.min(depth, 5) : 0);
     return { id: k.id, cells: [
       name,
       may(k),
-      [h('span', {}, when(k.created_at)), small(names.has(k.parent_id) ? `by ${names.get(k.parent_id)}` : k.parent_id ? `by ${k.parent_id}` : 'by the operator')],
+      [h('span', {}, when(k.created_at)), small(names.has(k.parent_id) ? `by ${names.get(k.parent_id)}` : k.parent_id ? `by ${k.parent_id}` : k.altered ? '' : 'by the operator')],
       k.last_used_at ? when(k.last_used_at) : h('span', { class: 'faint' }, 'never'),
       standing(k),
       h('div', { class: 'row-actions' }, valid(k) && [
-        button('Replace', (e) => replaceKey(m, e.currentTarget, k), { key: `replace ${k.id}`, about }),
+        !k.altered && button('Replace', (e) => replaceKey(m, e.currentTarget, k), { key: `replace ${k.id}`, about }),
         button('Revoke', (e) => revokeKey(m, e.currentTarget, k), { key: `revoke ${k.id}`, about })]),
     ] };
   }));
 }
 
 function standing(k) {
+  if (k.altered) return state('bad', 'altered in the database: refused');
   if (k.revoked_at) return state('bad', 'revoked ', when(k.revoked_at));
   if (expired(k)) return state('bad', 'expired ', when(k.expires_at));
   return [state('good', 'valid'), k.expires_at && small('expires ', when(k.expires_at))];
@@ -88,7 +89,7 @@ function standing(k) {
 // may returns what a key may do.
 function may(k) {
   const granted = k.permissions && permissions.filter(([p]) => k.permissions.includes(p)).map(([, words]) => words);
-  return [
+  return !k.altered && [
     h('span', {}, granted ? granted.join(', ') : k.resource_id ? 'receive values' : 'everything'),
     k.scopes && small('secrets of: ', k.scopes.map((s) => scopes[s]?.label.toLowerCase() || s).join(', ')),
     k.resources && small('only ', k.resources.map((r) => r.replace(':', ' ')).join(', ')),

@@ -39,7 +39,7 @@ func (o *agentOutput) Write(s api.Snapshot) error {
 // withDirectoryHint adds to an error about a missing directory how to create it.
 func withDirectoryHint(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return cli.WithHint(err, "make that directory, at each boot where it is in memory: with tmpfiles.d, or RuntimeDirectory= in systemd's unit")
+		return cli.WithHint(err, "create that directory, at each boot where it is in memory: with tmpfiles.d, or RuntimeDirectory= in systemd's unit")
 	}
 	return err
 }

@@ -135,7 +135,7 @@ func (to *exportFile) write(bound []api.Bound) error {
 		return cli.WithHint(err, unsafe.Fix+", or give --"+strings.ReplaceAll(unsafe.Allow, "_", "-"))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return cli.WithHint(err, "make that directory first")
+		return cli.WithHint(err, "create that directory first")
 	}
 	return err
 }

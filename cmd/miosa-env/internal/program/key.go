@@ -85,11 +85,11 @@ func ParseKey(found FoundKey, text string) (FoundKey, error) {
 		where = "key file " + where
 	}
 	if setting.Trim(text) == "" {
-		return found, cli.WithHint(errors.New(where+" is empty"), "write the key to it, as it was shown when it was made")
+		return found, cli.WithHint(errors.New(where+" is empty"), "write the key to it, as it was shown when it was created")
 	}
 	key, err := api.ParseKey(text)
 	if err != nil {
-		return found, cli.WithHint(fmt.Errorf("%s: %w", where, err), "copy the whole key, as it was shown when it was made")
+		return found, cli.WithHint(fmt.Errorf("%s: %w", where, err), "copy the whole key, as it was shown when it was created")
 	}
 	found.Key = key
 	return found, nil

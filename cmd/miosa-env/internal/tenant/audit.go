@@ -40,7 +40,7 @@ func auditCommand(p *program.Program) *cli.Command {
 		resource       api.Resource
 		filter         secrets.AuditFilter
 		limit          = 100
-		since, until   = expiry{former: true}, expiry{former: true}
+		since, until   = cli.Moment{Past: true}, cli.Moment{Past: true}
 	)
 	return vaultCommand(p, &cli.Command{
 		Use:   "audit [FLAG...]",
@@ -69,18 +69,18 @@ key, as miosa-env secrets does.`,
 		switch {
 		case limit < 0:
 			return cli.Usage(errors.New("--limit is below zero"), "0 shows all")
-		case follow && (until.at != nil || inv.Flags.Changed("limit")):
+		case follow && (until.At != nil || inv.Flags.Changed("limit")):
 			return cli.Usage(errors.New("--follow has no end, so neither --until nor --limit goes with it"), "leave one out")
 		}
-		filter.Resource, filter.Since, filter.Until = resource, since.at, until.at
-		if until.ago != "" {
-			filter.Until, filter.UntilAgo = nil, until.ago
+		filter.Resource, filter.Since, filter.Until = resource, since.At, until.At
+		if until.Ago != "" {
+			filter.Until, filter.UntilAgo = nil, until.Ago
 		}
 		if follow { // from one time to the next
 			return followAudit(ctx, p, vault, filter, asJSON)
 		}
-		if since.ago != "" {
-			filter.Since, filter.SinceAgo = nil, since.ago
+		if since.Ago != "" {
+			filter.Since, filter.SinceAgo = nil, since.Ago
 		}
 		list, err := events(ctx, vault, filter, limit)
 		if err != nil {

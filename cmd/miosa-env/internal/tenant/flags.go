@@ -3,7 +3,6 @@ package tenant
 import (
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -70,47 +69,6 @@ func resourceValue(to *api.Resource) *setting.Value {
 		return r.String()
 	})
 }
-
-// expiry is a flag for a time in the future, given as a time or as the duration until then.
-type expiry struct {
-	at     *time.Time
-	or     bool // accept the word never
-	never  bool
-	former bool // accept times in the past, and durations since then
-
-	ago string // the duration as given, if in days or weeks, which the vault reads
-}
-
-// Set accepts 720h or 2030-01-02T03:04:05Z.
-func (e *expiry) Set(s string) error {
-	s = setting.Trim(s)
-	if e.or && strings.EqualFold(s, "never") {
-		e.at, e.never = nil, true
-		return nil
-	}
-	e.never, e.ago = false, ""
-	d, err := time.ParseDuration(s)
-	lengths, sign := "720h", time.Duration(1)
-	if e.former {
-		lengths, sign = "24h or 7d", -1
-		if ago, ok := api.ParseAgo(s); ok && strings.ContainsAny(s, "dw") {
-			d, err, e.ago = ago, nil, s
-		}
-	}
-	var at time.Time
-	if err == nil && d > 0 {
-		at = time.Now().Add(sign * d).UTC().Truncate(time.Second)
-	} else if at, err = time.Parse(time.RFC3339, s); err != nil {
-		return errors.New("want a length of time such as " + lengths + ", or a time such as 2030-01-02T15:04:05Z")
-	}
-	e.at = &at
-	return nil
-}
-
-func (e *expiry) String() string { return "" }
-
-// Type returns "expiry".
-func (e *expiry) Type() string { return "expiry" }
 
 // secretTypes are the types of secrets that shells complete.
 var secretTypes = []string{"api_key", "env_var", "bearer", "basic", "generic", "oauth_connect", "oauth_machine", "oauth_token"}

@@ -24,7 +24,7 @@ import (
 )
 
 func keysCommand(p *program.Program) *cli.Command {
-	return group("keys", "Make, list, replace and revoke keys",
+	return group("keys", "Create, list, replace and revoke keys",
 		`A resource key (msk_r_...) lists and reads what is bound to one sandbox or computer, and does
 nothing else: it is what miosa-env runs with there. A tenant key (msk_u_...) manages secrets,
 bindings and keys, all of them or, if it is restricted, some. These commands take a tenant key, as
@@ -50,15 +50,15 @@ const forTenant = "tenant"
 
 func keysCreateCommand(p *program.Program) *cli.Command {
 	var n api.KeyRequest
-	var expires expiry
+	var expires cli.Moment
 	var to newKey
 	return vaultCommand(p, &cli.Command{
 		Use:   "create [FLAG...] RESOURCE|tenant",
-		Short: "Make a key for a sandbox or computer, or a tenant key, and print it this once",
-		Long: `Makes a key for one sandbox or computer, or with the word tenant a tenant key, which may be restricted
+		Short: "Create a key for a sandbox or computer, or a tenant key, and print it this once",
+		Long: `Creates a key for one sandbox or computer, or with the word tenant a tenant key, which may be restricted
 to permissions, scopes and resources. It goes to standard output and nothing else does, or with
 --out to a new file that only its owner may read. Standard error gets its id. The vault keeps only a
-hash: the key can't be shown again. A restricted key makes only keys within its own restrictions.`,
+hash: the key can't be shown again. A restricted key creates only keys within its own restrictions.`,
 		Example: `  miosa-env keys create sandbox:sb_1 --out sb_1.key --expires 720h
   miosa-env keys create tenant --label ci --permissions secrets:write --only-scopes workspace --out ci.key`,
 		Args: func(args []string) (err error) {
@@ -70,7 +70,7 @@ hash: the key can't be shown again. A restricted key makes only keys within its 
 			if err == nil && args[0] != forTenant && (n.Permissions != nil || n.Resources != nil) {
 				err = cli.WithHint(errors.New("--permissions and --only-resources are for tenant keys"), "leave them out, or create a key with the word tenant")
 			}
-			return cmp.Or(err, n.Restrictions.Validate())
+			return cmp.Or(err, keytree.NameFlags(n.Restrictions.Validate()))
 		},
 		Complete: cli.First(completeResources(p, "")),
 		Flags: func(f *pflag.FlagSet) {
@@ -79,20 +79,23 @@ hash: the key can't be shown again. A restricted key makes only keys within its 
 			to.addFlags(f)
 		},
 	}, func(ctx context.Context, vault *secrets.Client, _ *cli.Invocation) error {
-		n.ExpiresAt = expires.at
-		return to.write(p, func() (api.IssuedKey, error) { return vault.IssueKey(ctx, n) })
+		n.ExpiresAt = expires.At
+		return to.write(p, func() (api.IssuedKey, error) {
+			made, err := vault.IssueKey(ctx, n)
+			return made, keytree.NameFlags(err)
+		})
 	})
 }
 
 func keysReplaceCommand(p *program.Program) *cli.Command {
 	grace := api.DefaultGrace
-	var expires expiry
+	var expires cli.Moment
 	var to newKey
 	return vaultCommand(p, &cli.Command{
 		Use:   "replace [FLAG...] ID",
-		Short: "Make the successor of a key, and let the old one expire",
-		Long: `Makes a key with the label, resource and restrictions of another, which takes over the keys that the
-old one has made, so that replacing a key stops no machine. The old key expires after the grace
+		Short: "Create the successor of a key, and let the old one expire",
+		Long: `Creates a key with the label, resource and restrictions of another, which takes over the keys that the
+old one has created, so that replacing a key stops no machine. The old key expires after the grace
 period: until then, put the new one in its place. The new key goes where keys create writes it.`,
 		Example:  `  miosa-env keys replace key_2b7nq --grace 48h --out ci.key`,
 		Args:     oneArgument("the key's id"),
@@ -107,7 +110,7 @@ period: until then, put the new one in its place. The new key goes where keys cr
 			return cli.Usage(errors.New("--grace must be from 0 to a year, 8760h"), "give a time such as 48h")
 		}
 		return to.write(p, func() (api.IssuedKey, error) {
-			made, err := vault.ReplaceKey(ctx, inv.Args[0], grace, expires.at)
+			made, err := vault.ReplaceKey(ctx, inv.Args[0], grace, expires.At)
 			return made, unknownKey(ctx, vault, err, inv.Args[0])
 		})
 	})
@@ -120,7 +123,7 @@ func (n *newKey) write(p *program.Program, issue func() (api.IssuedKey, error)) 
 		if made, err = issue(); err != nil {
 			return "", err
 		}
-		fmt.Fprintf(p.Stderr, "miosa-env: made the key %s of %s\n", cli.OneLine(made.ID), keytree.For(&made))
+		fmt.Fprintf(p.Stderr, "miosa-env: created the key %s of %s\n", cli.OneLine(made.ID), keytree.For(&made))
 		return made.Key + "\n", nil
 	}
 	var text string
@@ -162,7 +165,7 @@ func keysListCommand(p *program.Program) *cli.Command {
 	return vaultCommand(p, &cli.Command{
 		Use:   "list [FLAG...]",
 		Short: "List keys, revoked ones too, without the keys themselves",
-		Long: `Lists the tenant's keys, each followed by those that it has made. A restricted key lists itself and
+		Long: `Lists the tenant's keys, each followed by those that it has created. A restricted key lists itself and
 those. LAST USED may be a minute old.`,
 		Example: `  miosa-env keys list --resource sandbox:sb_1`,
 		Flags: func(f *pflag.FlagSet) {
@@ -224,15 +227,15 @@ func keysSelfCommand(p *program.Program) *cli.Command {
 
 func keysRevokeCommand(p *program.Program) *cli.Command {
 	var children keytree.Children
-	before := expiry{former: true}
+	before := cli.Moment{Past: true}
 	return vaultCommand(p, &cli.Command{
 		Use:   "revoke [FLAG...] ID | --issued-before WHEN",
 		Short: "Revoke a key at once",
 		Long: `Revokes a key by its id. It is refused from now on, and requests that wait under it end at once. If
-it has made keys that are valid, it names them and asks what happens to them, unless --with-children
+it has created keys that are valid, it names them and asks what happens to them, unless --with-children
 or --keep-children says so; otherwise it doesn't ask: where a key has leaked there is no time to lose.
 
-With --issued-before it revokes all keys of the tenant that were made before a time, except the one
+With --issued-before it revokes all keys of the tenant that were created before a time, except the one
 that this command uses.`,
 		Example: `  miosa-env keys revoke key_2b7nq
   miosa-env keys revoke --issued-before 2030-01-02T15:04:05Z`,
@@ -240,7 +243,7 @@ that this command uses.`,
 			if err := children.Check(); err != nil {
 				return err
 			}
-			if before.at == nil {
+			if before.At == nil {
 				return oneArgument("the key's id")(args)
 			}
 			return cli.NoArguments(args)
@@ -252,8 +255,8 @@ that this command uses.`,
 			cli.NeverAsks(f)
 		},
 	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
-		if before.at != nil {
-			revoked, err := vault.RevokeKeysBefore(ctx, *before.at)
+		if before.At != nil {
+			revoked, err := vault.RevokeKeysBefore(ctx, *before.At)
 			return printRevoked(p, revoked, err)
 		}
 		id := inv.Args[0]

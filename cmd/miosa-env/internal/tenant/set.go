@@ -34,7 +34,7 @@ func setCommand(p *program.Program) *cli.Command {
 		bind     []target
 		of       owners
 		resource api.Resource
-		expires  expiry
+		expires  cli.Moment
 		metadata string
 		asJSON   bool
 		set      secrets.Set
@@ -82,7 +82,7 @@ only one of a secret to its own --resource: these two are stored together or not
 		if delivery != "" && len(bind) == 0 {
 			return cli.Usage(errors.New("--delivery is about bindings, and there is none"), "add --bind, or leave it out")
 		}
-		set.Name, set.Resource, set.ExpiresAt = inv.Args[0], resource, expires.at
+		set.Name, set.Resource, set.ExpiresAt = inv.Args[0], resource, expires.At
 		set.Scope, set.WorkspaceID, set.OwnerUserID = of.scope, of.workspace, of.owner
 		set.ExternalUserID, set.ExternalWorkspaceID = of.externalUser, of.externalWorkspace
 		var err error
@@ -175,7 +175,7 @@ func readMetadata(path string) (map[string]any, error) {
 func rotateCommand(p *program.Program) *cli.Command {
 	var from valueFlags
 	var asJSON bool
-	expires := expiry{or: true}
+	expires := cli.Moment{OrNever: true}
 	return vaultCommand(p, &cli.Command{
 		Use:   "rotate [FLAG...] SECRET",
 		Short: "Give a secret its next value",
@@ -204,7 +204,7 @@ An --expires that is still to come is kept, one that has passed dropped, unless 
 			return err
 		}
 		defer value.Wipe()
-		rotated, err := vault.Rotate(ctx, s.ID, secrets.Rotation{Value: value, ExpiresAt: expires.at, NeverExpires: expires.never})
+		rotated, err := vault.Rotate(ctx, s.ID, secrets.Rotation{Value: value, ExpiresAt: expires.At, NeverExpires: expires.Never})
 		switch {
 		case err != nil:
 			return err
