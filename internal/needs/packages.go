@@ -33,8 +33,8 @@ var debian = map[string]string{
 	"chromium": "chromium", "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core",
 	// Containers.
 	"podman": "podman", "runc": "runc", "/usr/libexec/podman/catatonit": "catatonit", "podman-compose": "podman-compose", "ldd": "libc-bin",
-	// A database server for vaults.
-	"pg_ctlcluster": "postgresql",
+	// A database server for vaults, and a pooler in front of it.
+	"pg_ctlcluster": "postgresql", "pgbouncer": "pgbouncer",
 	// The system's certificate authorities, for doctor and TLS.
 	"/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
 }

@@ -14,11 +14,11 @@ import (
 // DB is an open database with an up-to-date schema. It is safe for concurrent use, and several processes may have
 // the same database open.
 type DB interface {
-	// Read runs do on one snapshot.
+	// Read runs do on one snapshot; several times if necessary.
 	Read(ctx context.Context, do func(Tx) error) error
 
 	// Write runs do in a transaction during which nobody else writes, in any process, and commits it unless do returns
-	// an error. A commit that Write reports is on the disk. do may run twice, the first run undone. After do has
+	// an error. A commit that Write reports is on the disk. do may run several times, all runs but the last one undone. After do has
 	// started, the end of ctx doesn't interrupt it. Errors: ErrUncertain; those of do; ErrClosed.
 	Write(ctx context.Context, do func(Tx) error) error
 
@@ -32,8 +32,8 @@ type DB interface {
 	// Transient reports whether err is due to the disk, a lock or a connection, and so may pass by itself.
 	Transient(err error) bool
 
-	// DiskFull reports whether err is due to a full disk.
-	DiskFull(err error) bool
+	// Unwritable is the reason if err is due to a full disk or a database that only reads, for clients; else "".
+	Unwritable(err error) string
 
 	// Close waits for the transactions under way. After it, all methods return ErrClosed.
 	Close() error

@@ -266,9 +266,9 @@ func (s *Store) refusal(err error, writing bool) error {
 		}
 		s.log.Error().Err(err).Bool("writing", writing).Msg("store unavailable")
 		message := "the store can't take this now"
-		switch {
-		case s.db.DiskFull(err):
-			message = "the vault's disk is full, so nothing can be stored or revealed until there is room"
+		switch reason := s.db.Unwritable(err); {
+		case reason != "":
+			message = reason + ", so nothing can be stored or revealed now"
 		case errors.Is(err, errUnaudited):
 			message = "this can't be audited now, so it is refused"
 		case errors.Is(err, database.ErrUncertain):

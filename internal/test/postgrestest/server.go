@@ -67,6 +67,48 @@ func (s *Server) owned(t testing.TB, err error) *Server {
 	return s
 }
 
+// TLS makes the server accept TLS with a certificate and its key, in files.
+func (s *Server) TLS(ctx context.Context, certFile, keyFile string) error {
+	for name, file := range map[string]string{"server.crt": certFile, "server.key": keyFile} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(s.data(), name)
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return err
+		}
+		if s.as != nil {
+			if err := os.Chown(path, int(s.as.Uid), int(s.as.Gid)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, statement := range []string{"ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"} {
+		if err := s.Exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Folder returns a new folder in another one, which servers can write to.
+func Folder(t testing.TB, in string) string {
+	t.Helper()
+	as, err := account()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(in, "postgres-")
+	if err == nil && as != nil {
+		err = os.Chown(dir, int(as.Uid), int(as.Gid))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // Addr is host and port of the server.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 

@@ -4,12 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/Miosa-osa/miosa-env/vault/database"
 )
@@ -30,12 +32,21 @@ func (c *connection) Begin() error {
 	if err := c.begin("BEGIN ISOLATION LEVEL READ COMMITTED"); err != nil {
 		return err
 	}
-	err := c.Exec("SELECT pg_advisory_xact_lock(hashtextextended('miosa-vault ' || current_schema(), 0))")
+	var only bool
+	err := c.QueryRow(`SELECT current_setting('transaction_read_only')::bool
+		FROM pg_advisory_xact_lock(hashtextextended('miosa-vault ' || current_schema(), 0))`).Scan(&only)
+	if err == nil && only {
+		c.close() // of the URL's servers, another one may be the primary now
+		err = errReadOnly
+	}
 	if err != nil {
 		c.Rollback()
 	}
 	return err
 }
+
+// errReadOnly is the error of writes while the server is a standby, or its transactions only read by default.
+var errReadOnly = errors.New("the server is read-only")
 
 // begin starts a transaction with a statement. While the connection is broken, it takes another one: after a restart of the
 // server, all of the pool are.
@@ -60,7 +71,13 @@ func (c *connection) begin(statement string) (err error) {
 
 // Commit implements database.Writer.
 func (c *connection) Commit() error {
-	err := c.Exec("COMMIT")
+	err := c.conn.Raw(func(conn any) error {
+		done, err := conn.(*stdlib.Conn).Conn().Exec(context.Background(), "COMMIT")
+		if err == nil && done.String() != "COMMIT" { // after an error that nobody has reported
+			err = errors.New("the server has rolled the transaction back")
+		}
+		return err
+	})
 	c.open = err != nil
 	if broken(err) && !pgconn.SafeToRetry(err) {
 		err = fmt.Errorf("%w: %w", database.ErrUncertain, err)
@@ -70,7 +87,7 @@ func (c *connection) Commit() error {
 
 // Rollback implements database.Writer.
 func (c *connection) Rollback() {
-	if c.open && c.Exec("ROLLBACK") != nil {
+	if c.open && c.conn != nil && c.Exec("ROLLBACK") != nil {
 		c.close() // which ends the transaction too
 	}
 	c.open = false

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"time"
 
@@ -43,40 +44,40 @@ func (d *db) Listen(ctx context.Context, l database.Listener) {
 
 // listen is Listen until the connection fails. It calls alive after each heartbeat.
 func (d *db) listen(ctx context.Context, l database.Listener, alive func()) error {
-	conn, err := startListening(ctx, d.conf)
+	own := "miosa_vault_heartbeat_" + rand.Text() // the connection's own channel
+	conn, err := startListening(ctx, d.conf, own)
 	if err != nil {
 		return err
 	}
 	defer closeSoon(ctx, conn)
 	l.Missed(nil)
-	own, beating := conn.PgConn().PID(), false
+	beating := false
 	for deadline := time.Now(); ; {
 		wait, cancel := context.WithDeadline(ctx, deadline)
 		heard, err := conn.WaitForNotification(wait)
 		cancel()
 		switch {
-		case heard != nil && heard.PID == own:
+		case heard != nil && heard.Channel == own:
 			beating, deadline = false, time.Now().Add(heartbeat)
 			alive()
 			l.Alive()
-		case heard != nil && heard.Payload != "": // not the heartbeat of another
-			l.Heard(heard.Payload)
 		case heard != nil:
+			l.Heard(heard.Payload)
 		case ctx.Err() != nil || !pgconn.Timeout(err):
 			return err
 		case beating:
 			return errSilent
 		default:
 			beating, deadline = true, time.Now().Add(heartbeat)
-			if err := beat(ctx, conn); err != nil {
+			if err := beat(ctx, conn, own); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// startListening returns a new connection that gets the announcements.
-func startListening(ctx context.Context, conf *pgx.ConnConfig) (*pgx.Conn, error) {
+// startListening returns a new connection that gets the announcements, and those of its own channel.
+func startListening(ctx context.Context, conf *pgx.ConnConfig, own string) (*pgx.Conn, error) {
 	conf = conf.Copy()
 	conf.RuntimeParams["application_name"] += " listening"
 	conn, err := pgx.ConnectConfig(ctx, conf)
@@ -87,7 +88,7 @@ func startListening(ctx context.Context, conf *pgx.ConnConfig) (*pgx.Conn, error
 	defer cancel()
 	var name string
 	if err = conn.QueryRow(ctx, `SELECT `+channel).Scan(&name); err == nil {
-		_, err = conn.Exec(ctx, `LISTEN `+pgx.Identifier{name}.Sanitize())
+		_, err = conn.Exec(ctx, `LISTEN `+pgx.Identifier{name}.Sanitize()+`; LISTEN `+pgx.Identifier{own}.Sanitize())
 	}
 	if err != nil {
 		closeSoon(ctx, conn)
@@ -96,11 +97,11 @@ func startListening(ctx context.Context, conf *pgx.ConnConfig) (*pgx.Conn, error
 	return conn, nil
 }
 
-// beat makes a connection announce something to itself.
-func beat(ctx context.Context, conn *pgx.Conn) error {
+// beat makes a connection announce something to itself, on its own channel.
+func beat(ctx context.Context, conn *pgx.Conn, own string) error {
 	ctx, cancel := context.WithTimeout(ctx, heartbeat)
 	defer cancel()
-	_, err := conn.Exec(ctx, `SELECT pg_notify(`+channel+`, '')`)
+	_, err := conn.Exec(ctx, `SELECT pg_notify($1, '')`, own)
 	return err
 }
 

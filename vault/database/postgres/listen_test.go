@@ -72,6 +72,16 @@ func (l *listening) fails(t *testing.T) error {
 	}
 }
 
+// lives waits until the connection has proven that it works.
+func (l *listening) lives(t *testing.T) {
+	t.Helper()
+	select {
+	case <-l.alive:
+	case <-time.After(time.Minute):
+		t.Fatal("no heartbeat")
+	}
+}
+
 // hears compares what is heard next.
 func (l *listening) hears(t *testing.T, want ...string) {
 	t.Helper()
@@ -160,7 +170,7 @@ func TestListenAgain(t *testing.T) {
 			name := "test " + tt.name
 			d := openDB(t, postgrestest.Start(t)+"&application_name="+strings.ReplaceAll(name, " ", "%20"))
 			l := listen(t, d)
-			<-l.alive
+			l.lives(t)
 			tt.lose(t, d, listener(t, d))
 			if err := l.fails(t); !tt.want(err) {
 				t.Errorf("failed with %v", err)
@@ -168,7 +178,7 @@ func TestListenAgain(t *testing.T) {
 			l.begins(t)
 			announce(t, d, "again", nil)
 			l.hears(t, "again")
-			<-l.alive
+			l.lives(t)
 		})
 	}
 }

@@ -13,14 +13,12 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
-	"github.com/Miosa-osa/miosa-env/internal/silence"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
@@ -32,12 +30,6 @@ var timeouts = map[string]string{
 	"statement_timeout":                   "30000",
 	"lock_timeout":                        "10000", // includes the wait for the writes of other vaults
 	"idle_in_transaction_session_timeout": "60000", // ends the transaction of a vault that the network lost
-}
-
-// dialer connects to the server, and notices when the network has lost it.
-var dialer = &net.Dialer{
-	KeepAliveConfig: silence.KeepAlive,
-	Control:         func(_, _ string, conn syscall.RawConn) error { silence.Set(conn); return nil },
 }
 
 // db implements database.DB and database.Announcer.
@@ -69,18 +61,49 @@ func Open(ctx context.Context, url string) (database.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &db{conf: conf, pool: stdlib.OpenDB(*conf, stdlib.OptionBeforeConnect(withoutCancel), stdlib.OptionAfterConnect(lockShared))}
+	if err := migrate(conf); err != nil {
+		return nil, &OpenError{err}
+	}
+	quick := conf.Copy()
+	if quick.RuntimeParams["statement_timeout"] == timeouts["statement_timeout"] {
+		quick.DialFunc = dialLimited
+	}
+	d := &db{conf: conf, pool: openPool(quick)}
 	d.pool.SetMaxOpenConns(maxReaders + 1)
 	d.pool.SetMaxIdleConns(maxReaders + 1)
 	d.writer = &connection{pool: d.pool}
 	d.Batcher = database.NewBatcher(d.writer)
-	err = d.Write(ctx, func(tx database.Tx) error {
-		return database.Migrate(tx, dialect)
-	})
-	if err != nil {
-		return nil, &OpenError{errors.Join(err, d.Close())}
-	}
 	return d, nil
+}
+
+func openPool(conf *pgx.ConnConfig) *sql.DB {
+	return stdlib.OpenDB(*conf, stdlib.OptionBeforeConnect(withoutCancel), stdlib.OptionAfterConnect(lockShared))
+}
+
+// migrate migrates the database.
+func migrate(conf *pgx.ConnConfig) error {
+	return slowly(conf, func(c *connection) error {
+		if err := c.Begin(); err != nil {
+			return err
+		}
+		defer c.Rollback()
+		if err := database.Migrate(c, dialect); err != nil {
+			return err
+		}
+		return c.Commit()
+	})
+}
+
+// slowly runs do on a new connection, whose statements may take any time.
+func slowly(conf *pgx.ConnConfig, do func(*connection) error) error {
+	conf = conf.Copy()
+	conf.RuntimeParams["statement_timeout"] = "0"
+	c := &connection{pool: openPool(conf)}
+	defer func() {
+		c.close()
+		_ = c.pool.Close()
+	}()
+	return do(c)
 }
 
 // dialect translates migrations.
@@ -138,6 +161,22 @@ func lockShared(ctx context.Context, conn *pgx.Conn) error {
 
 var errCopied = fmt.Errorf("%w: miosa-vault migrate copies it", database.ErrInUse)
 
+// tries is how often a transaction is tried that the server has undone because of a deadlock or a conflict.
+const tries = 3
+
+// conflicts reports whether err is due to other transactions, and the server has undone this one because of it.
+func conflicts(err error) bool { return code(err) == "40001" || code(err) == "40P01" }
+
+// Write implements database.DB.
+func (d *db) Write(ctx context.Context, do func(database.Tx) error) (err error) {
+	for range tries {
+		if err = d.Batcher.Write(ctx, do); !conflicts(err) {
+			break
+		}
+	}
+	return err
+}
+
 // Read implements database.DB.
 func (d *db) Read(ctx context.Context, do func(database.Tx) error) error {
 	select {
@@ -151,7 +190,12 @@ func (d *db) Read(ctx context.Context, do func(database.Tx) error) error {
 	}
 	c := &connection{pool: d.pool, conn: conn}
 	defer c.release()
-	return c.read(do)
+	for range tries {
+		if err = c.read(do); !conflicts(err) {
+			break
+		}
+	}
+	return err
 }
 
 // read runs do on a snapshot.
@@ -163,9 +207,15 @@ func (c *connection) read(do func(database.Tx) error) error {
 	return do(c)
 }
 
-// TryWrite implements database.DB.
+// TryWrite implements database.DB. A small write may fit in a table's free space, so a table is created first, and removed.
 func (d *db) TryWrite(ctx context.Context) error {
 	return d.Write(ctx, func(tx database.Tx) error {
+		if err := tx.Exec("CREATE TABLE heartbeat_room AS SELECT repeat('x', 100) AS text FROM generate_series(1, 1000)"); err != nil {
+			return err
+		}
+		if err := tx.Exec("DROP TABLE heartbeat_room"); err != nil {
+			return err
+		}
 		return tx.Exec("UPDATE heartbeat SET at = $1 WHERE id = 1", time.Now().UnixMicro())
 	})
 }
@@ -173,8 +223,13 @@ func (d *db) TryWrite(ctx context.Context) error {
 // Scrub implements database.DB: it frees the space of old rows, which the server overwrites then. The server's write-ahead log
 // and its archive still have them.
 func (d *db) Scrub(ctx context.Context) error {
-	_, err := d.pool.ExecContext(ctx, "VACUUM tenants, secrets, root_key")
-	return err
+	return slowly(d.conf, func(c *connection) (err error) {
+		if c.conn, err = c.pool.Conn(ctx); err != nil {
+			return err
+		}
+		_, err = c.conn.ExecContext(ctx, "VACUUM tenants, secrets, root_key")
+		return err
+	})
 }
 
 // Close implements database.DB.
@@ -195,8 +250,16 @@ func code(err error) string {
 	return ""
 }
 
-// DiskFull implements database.DB.
-func (*db) DiskFull(err error) bool { return code(err) == "53100" }
+// Unwritable implements database.DB.
+func (*db) Unwritable(err error) string {
+	switch {
+	case code(err) == "53100":
+		return "the database's disk is full"
+	case code(err) == "25006", errors.Is(err, errReadOnly):
+		return "the database is read-only"
+	}
+	return ""
+}
 
 // Transient implements database.DB.
 func (*db) Transient(err error) bool {
@@ -208,7 +271,7 @@ func (*db) Transient(err error) bool {
 	}
 	switch c {
 	case "":
-		return broken(err) || errors.Is(err, database.ErrInUse)
+		return broken(err) || errors.Is(err, errReadOnly) || errors.Is(err, database.ErrInUse)
 	case "25006", // the server only reads: it is a standby
 		"55P03", "40001", "40P01", "25P03": // locks, and a transaction that idled
 		return true

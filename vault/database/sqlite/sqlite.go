@@ -195,8 +195,13 @@ func code(err error) int {
 // busy reports whether another process holds the lock.
 func busy(err error) bool { return code(err) == sqlite3.SQLITE_BUSY }
 
-// DiskFull implements database.DB.
-func (*db) DiskFull(err error) bool { return code(err) == sqlite3.SQLITE_FULL }
+// Unwritable implements database.DB.
+func (*db) Unwritable(err error) string {
+	if code(err) == sqlite3.SQLITE_FULL {
+		return "the vault's disk is full"
+	}
+	return ""
+}
 
 // Transient implements database.DB.
 func (*db) Transient(err error) bool {

@@ -1,0 +1,190 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
+	"github.com/Miosa-osa/miosa-env/vault/database"
+)
+
+// A connection parses a statement once, however often it runs it.
+func TestStatementsStayPrepared(t *testing.T) {
+	d := openDB(t, postgrestest.Start(t))
+	const statement = "SELECT at + $1 FROM heartbeat WHERE id = 1"
+	err := d.Read(t.Context(), func(tx database.Tx) error {
+		var n int64
+		for range 20 {
+			if err := tx.QueryRow(statement, 1).Scan(&n); err != nil {
+				return err
+			}
+		}
+		var prepared, runs int
+		err := tx.QueryRow("SELECT COUNT(*), SUM(generic_plans + custom_plans) FROM pg_prepared_statements WHERE statement = $1", statement).Scan(&prepared, &runs)
+		if prepared != 1 || runs != 20 {
+			t.Errorf("%d prepared statements have run %d times, want 1 and 20", prepared, runs)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// However many requests there are, a vault has as many connections as documented.
+func TestConnectionsAreBounded(t *testing.T) {
+	const name, requests = "bounded", 1000
+	url := postgrestest.Start(t)
+	d, observer := openDB(t, url+"&application_name="+name), openDB(t, url)
+	listen(t, d)
+	var all sync.WaitGroup
+	var failed atomic.Int64
+	for i := range requests {
+		all.Go(func() {
+			do := d.Read
+			if i%10 == 0 {
+				do = d.Write
+			}
+			if err := do(t.Context(), func(tx database.Tx) error { return tx.Exec("SELECT pg_sleep(0.001)") }); err != nil {
+				failed.Add(1)
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { all.Wait(); close(ended) }()
+	most := 0
+	for running := true; running; {
+		select {
+		case <-ended:
+			running = false
+		default:
+		}
+		var n int
+		err := observer.Read(t.Context(), func(tx database.Tx) error {
+			return tx.QueryRow("SELECT COUNT(*) FROM pg_stat_activity WHERE starts_with(application_name, $1)", name).Scan(&n)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, n)
+	}
+	if n := failed.Load(); n > 0 || most != maxReaders+2 {
+		t.Errorf("%d failed, at most %d connections; want 0 and %d", n, most, maxReaders+2)
+	}
+}
+
+// A transaction that the server has undone because of another one is tried again, a few times.
+func TestConflictsAreTriedAgain(t *testing.T) {
+	d := openDB(t, postgrestest.Start(t))
+	for _, code := range []string{"40001", "40P01"} {
+		for name, do := range map[string]func(context.Context, func(database.Tx) error) error{"read": d.Read, "write": d.Write} {
+			for _, conflicts := range []int{0, 1, tries - 1, tries} {
+				runs := 0
+				err := do(t.Context(), func(tx database.Tx) error {
+					runs++
+					if runs <= conflicts {
+						return tx.Exec("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '" + code + "'; END $$")
+					}
+					return nil
+				})
+				if runs != min(conflicts+1, tries) || (err != nil) != (conflicts == tries) || err != nil && !d.Transient(err) {
+					t.Errorf("%s with %d times %s: %d runs, %v", name, conflicts, code, runs, err)
+				}
+			}
+		}
+	}
+}
+
+// A transaction that the server has rolled back isn't reported as committed.
+func TestRolledBack(t *testing.T) {
+	d := openDB(t, postgrestest.Start(t))
+	err := d.Write(t.Context(), func(tx database.Tx) error {
+		_ = tx.Exec("SELECT 1/0")
+		return nil
+	})
+	if err == nil {
+		t.Error("reported as committed")
+	}
+}
+
+// cutting is a connection to the server that is cut at a commit.
+type cutting struct {
+	net.Conn
+	at        *atomic.Bool // the next commit
+	delivered bool         // it reaches the server, and its answer doesn't reach the vault
+}
+
+func (c cutting) Write(b []byte) (int, error) {
+	if !bytes.Contains(b, []byte("COMMIT\x00")) || !c.at.CompareAndSwap(true, false) {
+		return c.Conn.Write(b)
+	}
+	if c.delivered {
+		if _, err := c.Conn.Write(b); err != nil {
+			return 0, err
+		}
+		if _, err := c.Read(make([]byte, 1)); err != nil { // the answer
+			return 0, err
+		}
+	}
+	return len(b), c.Close()
+}
+
+// If the connection is cut during a commit, the vault doesn't know whether it was done: each write reports that, and
+// none is done twice.
+func TestCutAtCommit(t *testing.T) {
+	url := postgrestest.Start(t)
+	count := func(d *db) (n int64) {
+		t.Helper()
+		if err := d.Read(t.Context(), func(tx database.Tx) error { return tx.QueryRow("SELECT at FROM heartbeat WHERE id = 1").Scan(&n) }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, writes := range []int64{1, 5} {
+		for _, delivered := range []bool{false, true} {
+			d := openDB(t, url)
+			conf := d.conf.Copy()
+			var cut atomic.Bool
+			conf.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := dialer.DialContext(ctx, network, address)
+				return cutting{conn, &cut, delivered}, err
+			}
+			d.pool = stdlib.OpenDB(*conf)
+			d.writer.pool = d.pool
+			before := count(d)
+			if err := d.TakeTurn(t.Context()); err != nil { // so that they share the commit
+				t.Fatal(err)
+			}
+			results := make(chan error, writes)
+			for range writes {
+				go func() {
+					results <- d.Write(t.Context(), func(tx database.Tx) error { return tx.Exec("UPDATE heartbeat SET at = at + 1 WHERE id = 1") })
+				}()
+			}
+			poll.Until(t, time.Minute, "all are queued", func() bool { return int64(d.Queued()) == writes })
+			cut.Store(true)
+			d.GiveTurn()
+			for range writes {
+				if err := <-results; !errors.Is(err, database.ErrUncertain) || !d.Transient(err) {
+					t.Errorf("delivered %t: %v", delivered, err)
+				}
+			}
+			want := before
+			if delivered {
+				want += writes
+			}
+			if n := count(d); n != want {
+				t.Errorf("%d writes, delivered %t: %d are done, want %d", writes, delivered, n-before, want-before)
+			}
+		}
+	}
+}
