@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/harden"
@@ -45,6 +44,11 @@ func (f databaseFlags) find(p *program) (string, error) {
 	if f.url != "" && f.file != "" {
 		return "", usage("--"+f.name+" and --"+f.name+"-file don't go together", "give one of them")
 	}
+	for _, name := range []string{databaseEnv, "PGPASSWORD"} {
+		if err := harden.HideVariable(name); err != nil {
+			return "", cli.WithHint(fmt.Errorf("erase %s from the environment: %w", name, err), "mount /proc, or name a file with --"+f.name+"-file")
+		}
+	}
 	if f.url != "" {
 		return f.url, nil
 	}
@@ -59,11 +63,7 @@ func (f databaseFlags) find(p *program) (string, error) {
 		}
 	}
 	if file == "" {
-		url := strings.Clone(setting.Trim(p.getenv(databaseEnv))) // Overwrite also changes the string that getenv returns
-		if err := harden.Overwrite([]byte(url)); err != nil {
-			return "", cli.WithHint(fmt.Errorf("erase %s from the environment: %w", databaseEnv, err), "mount /proc, or name a file with --"+f.name+"-file")
-		}
-		return url, nil
+		return setting.Trim(p.getenv(databaseEnv)), nil
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {

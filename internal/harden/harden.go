@@ -3,8 +3,10 @@ package harden
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"slices"
+	"strings"
 	"unsafe"
 )
 
@@ -25,6 +27,26 @@ func Overwrite(texts ...[]byte) error {
 		}
 	}
 	return err
+}
+
+// HideVariable overwrites the value of an environment variable where other processes see it. os.Getenv still returns it.
+func HideVariable(name string) error {
+	value := strings.Clone(os.Getenv(name)) // the block below is its memory
+	if value == "" {
+		return nil
+	}
+	blocks, err := startBlocks()
+	for _, entry := range os.Environ() {
+		blocks = append(blocks, memoryOf(entry))
+	}
+	for _, block := range blocks {
+		for entry := range bytes.SplitSeq(block, []byte{0}) {
+			if own, ok := bytes.CutPrefix(entry, []byte(name+"=")); ok {
+				clear(own)
+			}
+		}
+	}
+	return errors.Join(err, os.Setenv(name, value))
 }
 
 // wipe overwrites each occurrence of text in b with zeros.
