@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -230,4 +232,33 @@ func seeds(f *testing.F) {
 	f.Add([]byte(strings.Repeat("[", maxDepth+1)))
 	f.Add([]byte(strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth)))
 	f.Add([]byte("{\"name\":\"\xc3\x28\"}"))
+}
+
+// deadline is a response writer that records the read deadline.
+type deadline struct {
+	http.ResponseWriter
+	at time.Time
+}
+
+func (d *deadline) SetReadDeadline(t time.Time) error { d.at = t; return nil }
+
+// A body must arrive at a rate: the time for it grows with what has arrived, so one that stalls gives up its memory.
+func TestStalledBodyEnds(t *testing.T) {
+	var d deadline
+	begun := time.Now()
+	p := &pacedBody{body: strings.NewReader(strings.Repeat("a", 64*bodyRate)), conn: http.NewResponseController(&d), begun: begun}
+	b := make([]byte, 4*bodyRate)
+	for read := 0; ; {
+		allowed := min(bodyGrace+time.Duration(read/bodyRate)*time.Second, readTimeout)
+		n, err := p.Read(b)
+		if got := d.at.Sub(begun); got != allowed {
+			t.Fatalf("after %d bytes the body has %v, want %v", read, got, allowed)
+		}
+		if read += n; err != nil {
+			if read != 64*bodyRate {
+				t.Errorf("read %d bytes", read)
+			}
+			break
+		}
+	}
 }
