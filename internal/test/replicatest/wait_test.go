@@ -238,7 +238,7 @@ func TestFault_V5_VaultWithoutItsDatabase(t *testing.T) {
 			}
 		}
 		if name == "refused" {
-			res, err := http.Get("http://" + alone.addr + "/readyz") //nolint:noctx // it answers at once
+			res, err := http.Get("http://" + alone.addr + "/readyz")
 			if err != nil {
 				t.Fatal(err)
 			}
