@@ -24,7 +24,7 @@ const (
 	clients        = 20
 	groups         = 4   // of clients; each group uses one sandbox at a time
 	callsPerOne    = 400 // of a sandbox, so that looking for an order takes little time
-	lostPerOne     = 16  // calls without an answer, likewise
+	lostPerOne     = 6   // calls without an answer, likewise; each client of the group may add one
 	keysPerSandbox = 60
 	callTimeout    = 4 * time.Second
 )

@@ -257,6 +257,7 @@ func start(t *testing.T, c config) *cluster {
 // results of all calls are those of one vault that never fails.
 func TestFault_V5_LinearizableUnderFaults(t *testing.T) {
 	needs.Long(t, "three vaults run with faults for a while")
+	t.Parallel()
 	c := start(t, config{Standby: true})
 	w := startWorkload(t, c)
 	long, began := seconds(t), time.Now()
@@ -265,8 +266,9 @@ func TestFault_V5_LinearizableUnderFaults(t *testing.T) {
 		pause = 30 * time.Second
 	}
 	for {
-		rand.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
-		for _, f := range append(faults, takeover) {
+		order := slices.Clone(faults)
+		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		for _, f := range append(order, takeover) {
 			after(t.Context(), 500*time.Millisecond)
 			if err := f.run(t, c, pause); err != nil {
 				t.Fatalf("%s: %v", f.name, err)
@@ -286,6 +288,7 @@ func TestFault_V5_LinearizableUnderFaults(t *testing.T) {
 // With a database that acknowledges what it hasn't written yet, a crash loses acknowledged changes: the check notices.
 func TestFault_V5_AsynchronousCommitIsDetected(t *testing.T) {
 	needs.Long(t, "three vaults run with faults for a while")
+	t.Parallel()
 	c := start(t, config{Options: "synchronous_commit=off", Settings: []string{"wal_writer_delay=10s"}})
 	const tries = 5
 	for range tries {
@@ -307,6 +310,7 @@ func TestFault_V5_AsynchronousCommitIsDetected(t *testing.T) {
 // wait get it when it was made.
 func TestFault_V5_CommitWithoutAnswer(t *testing.T) {
 	needs.Long(t, "three vaults run with faults for a while")
+	t.Parallel()
 	c := start(t, config{Standby: true})
 	owner := dial(t, c.Vaults[0], c.Key(t, "acme"))
 	box := api.Resource{Type: api.Sandbox, ID: "sb_1"}
@@ -369,6 +373,7 @@ func TestFault_V5_CommitWithoutAnswer(t *testing.T) {
 // Until the standby has a change, nobody sees it, also if the vault that made it has lost its connections: the standby may take over.
 func TestFault_V5_TakeoverWithoutACommit(t *testing.T) {
 	needs.Long(t, "three vaults run with faults for a while")
+	t.Parallel()
 	c := start(t, config{Standby: true})
 	key := c.Key(t, "acme")
 	owner, other := dial(t, c.Vaults[0], key), dial(t, c.Vaults[1], key)

@@ -199,6 +199,7 @@ func (w *watched) under(do func() error) {
 // version after a newer one.
 func TestFault_V1_KillsOnThreeReplicas(t *testing.T) {
 	needs.Long(t, "kills three vaults many times")
+	t.Parallel()
 	kills := killsOnShort
 	if text := os.Getenv("MIOSA_FAULT_KILLS"); text != "" {
 		var err error

@@ -27,6 +27,7 @@ func isNotModified(err error) bool { return errors.Is(err, api.ErrNotModified) }
 // agent gets rise, and it gets the latest.
 func TestFault_V13_WaitsAcrossPausesAndPartitions(t *testing.T) {
 	needs.Long(t, "three vaults run with faults for a while")
+	t.Parallel()
 	c := start(t, config{})
 	owner := dial(t, c.Vaults[0], c.Key(t, "acme"))
 	box := api.Resource{Type: api.Sandbox, ID: "sb_1"}
@@ -111,6 +112,7 @@ func TestFault_V13_WaitsAcrossPausesAndPartitions(t *testing.T) {
 // the new token.
 func TestFault_V7_OneRefreshOnThreeReplicas(t *testing.T) {
 	needs.Long(t, "three vaults run with a hundred clients")
+	t.Parallel()
 	const callers = 100
 	var asked atomic.Int64
 	held := make(chan struct{})
@@ -130,7 +132,7 @@ func TestFault_V7_OneRefreshOnThreeReplicas(t *testing.T) {
 	c := start(t, config{Flags: []string{"--oauth-file", file}})
 	owner := dial(t, c.Vaults[0], c.Key(t, "acme"))
 	box := api.Resource{Type: api.Sandbox, ID: "sb_1"}
-	expiry := time.Now().Add(2 * time.Second)
+	expiry := time.Now().Add(6 * time.Second)
 	secret, _, err := owner.PutSecret(t.Context(), api.NewSecret{
 		Name: "token", Type: "oauth_connect", Value: api.NewValue([]byte("old")), RefreshToken: api.NewValue([]byte("first")), ExpiresAt: &expiry,
 		Metadata: []byte(`{"oauth": {"provider": "acme"}}`), Resource: box, ExposeAsEnv: "TOKEN",
@@ -139,6 +141,12 @@ func TestFault_V7_OneRefreshOnThreeReplicas(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := resourceKey(t, owner, box).key
+	for _, v := range c.Vaults[1:] { // which read the schedule then; else they do every 15 seconds
+		v.Kill()
+		if err := v.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	after(t.Context(), time.Until(expiry))
 	var agents [replicas]*fetch.Client
 	for i, v := range c.Vaults {
@@ -173,6 +181,7 @@ func TestFault_V7_OneRefreshOnThreeReplicas(t *testing.T) {
 // A revocation at one vault ends waits at all, and after its answer no vault reveals anything with the key.
 func TestRevocationReachesAllReplicas(t *testing.T) {
 	needs.Long(t, "starts three vaults")
+	t.Parallel()
 	c := start(t, config{})
 	owner := dial(t, c.Vaults[0], c.Key(t, "acme"))
 	box := api.Resource{Type: api.Sandbox, ID: "sb_1"}
@@ -216,6 +225,7 @@ func TestRevocationReachesAllReplicas(t *testing.T) {
 // what was stored meanwhile.
 func TestFault_V5_VaultWithoutItsDatabase(t *testing.T) {
 	needs.Long(t, "starts three vaults")
+	t.Parallel()
 	c := start(t, config{})
 	owner := dial(t, c.Vaults[0], c.Key(t, "acme"))
 	box := api.Resource{Type: api.Sandbox, ID: "sb_1"}
