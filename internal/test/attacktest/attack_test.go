@@ -36,6 +36,7 @@ const (
 type attack struct {
 	flags   []string                                          // of the vault
 	prepare func(t *testing.T, v *vault, own client) attacker // own is a tenant key of the attacker; nil: uses own only
+	ready   func(t *testing.T, v *vault)                      // waits until the attack has begun; nil: it has at once
 	limits  []string                                          // that the vault must name to the attacker, or count
 	after   func(t *testing.T, v *vault)                      // nil: nothing more to check
 }
@@ -85,13 +86,17 @@ func (a attack) try(t *testing.T) (slow string) {
 		from = a.prepare(t, v, own)
 	}
 	took := duration(t)
-	before := reveals(t, reader, took/2)
+	before := timeReveals(t, reader, took/2)
 	machine, own0 := processorTime(t, "/proc/stat"), ownTime(t, v, nil)
 	loop := startLoop(t, from)
-	during := reveals(t, reader, took)
+	if a.ready != nil {
+		a.ready(t, v)
+		machine, own0 = processorTime(t, "/proc/stat"), ownTime(t, v, loop)
+	}
+	during := timeReveals(t, reader, took)
 	share := others(processorTime(t, "/proc/stat")-machine, ownTime(t, v, loop)-own0, took)
 	refused := loop.stop(t)
-	after := reveals(t, reader, took/4)
+	after := timeReveals(t, reader, took/4)
 
 	quiet := max(percentile(before, 99), percentile(after, 99))
 	attacked, memory := percentile(during, 99), v.memory(t)
@@ -165,8 +170,8 @@ func percentile(times []time.Duration, p int) time.Duration {
 	return times[(len(times)-1)*p/100]
 }
 
-// reveals reveals the victim's values for a time and returns how long each reveal took. Every fifth one uses a new connection.
-func reveals(t *testing.T, reader client, d time.Duration) (times []time.Duration) {
+// timeReveals reveals the victim's values for a time and returns how long each reveal took. Every fifth one uses a new connection.
+func timeReveals(t *testing.T, reader client, d time.Duration) (times []time.Duration) {
 	t.Helper()
 	kept, fresh := &http.Transport{}, &http.Transport{DisableKeepAlives: true}
 	defer kept.CloseIdleConnections()

@@ -2,5 +2,5 @@
 // and how much memory the vault takes.
 //
 // An attack is a test TestAttack_NAME, whose loop runs in a process of its own (loops), so that it takes no processor
-// time of the victim's client.
+// time of the victim's client. Other tests open thousands of connections, or have thousands of agents reconnect.
 package attacktest

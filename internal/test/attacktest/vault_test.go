@@ -11,10 +11,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
@@ -68,30 +70,46 @@ func start(t *testing.T, flags ...string) *vault {
 	if err := os.WriteFile(v.rootKey(), []byte(root.Reveal()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	v.process = exec.Command(program, append([]string{"serve", "--data-dir", v.data(), "--root-key-file", v.rootKey(),
-		"--addr", "127.0.0.1:0", "--log-format", "json"}, flags...)...)
-	v.process.Stderr = &v.log
-	if err := v.process.Start(); err != nil {
-		t.Fatal(err)
-	}
+	v.serve(t, "127.0.0.1:0", flags...)
 	t.Cleanup(func() {
-		_ = v.process.Process.Kill()
-		_ = v.process.Wait()
+		v.stop(syscall.SIGKILL)
 		if t.Failed() {
 			lines := strings.Split(strings.TrimSpace(v.log.String()), "\n")
 			t.Logf("the end of the vault's log:\n%s", strings.Join(lines[max(0, len(lines)-20):], "\n"))
 		}
 	})
-	poll.Until(t, patience, "the vault serves", func() bool {
-		var line struct{ Message, Addr string }
-		for l := range strings.Lines(v.log.String()) {
-			if json.Unmarshal([]byte(l), &line) == nil && line.Message == "serving" {
-				v.target = target{line.Addr, "http://" + line.Addr + "/api/v1"}
-			}
-		}
-		return v.Addr != ""
-	})
 	return v
+}
+
+// serve starts the process, and waits until it serves.
+func (v *vault) serve(t *testing.T, addr string, flags ...string) {
+	t.Helper()
+	v.process = exec.Command(v.program, append([]string{"serve", "--data-dir", v.data(), "--root-key-file", v.rootKey(),
+		"--addr", addr, "--log-format", "json"}, flags...)...)
+	v.process.Stderr = &v.log
+	starts := v.serving()
+	if err := v.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	poll.Until(t, patience, "the vault serves", func() bool { return v.serving() > starts })
+}
+
+// serving returns how often the vault has said that it serves. It notes where.
+func (v *vault) serving() (times int) {
+	var line struct{ Message, Addr string }
+	for l := range strings.Lines(v.log.String()) {
+		if json.Unmarshal([]byte(l), &line) == nil && line.Message == "serving" {
+			v.target = target{line.Addr, "http://" + line.Addr + "/api/v1"}
+			times++
+		}
+	}
+	return times
+}
+
+// stop ends the process with a signal.
+func (v *vault) stop(signal syscall.Signal) {
+	_ = v.process.Process.Signal(signal)
+	_ = v.process.Wait()
 }
 
 func (v *vault) data() string    { return filepath.Join(v.dir, "data") }
@@ -200,5 +218,17 @@ func (c client) must(t *testing.T, method, path string, body, answer any) {
 			}
 		}
 		return
+	}
+}
+
+// needFiles skips the test unless a process may have n open files.
+func needFiles(t *testing.T, n uint64) {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if limit.Max < n {
+		needs.System(t, "%d open files in a process; the hard limit is %d", n, limit.Max)
 	}
 }
