@@ -1,9 +1,7 @@
 package vault_test
 
 import (
-	"database/sql"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,11 +20,7 @@ func TestFault_V10_RevealWithoutAudit(t *testing.T) {
 	id := s.Put(t, "a", "1", sandbox, "A")
 	key := s.ResourceKey(t, sandbox)
 	etag := reveal(t, s, key, sandbox).Etag
-	db, err := sql.Open("sqlite", filepath.Join(s.DataDir(), "vault.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
+	db := openDatabase(t, s)
 	run := func(statement string) {
 		t.Helper()
 		if _, err := db.ExecContext(t.Context(), statement); err != nil {
@@ -34,8 +28,8 @@ func TestFault_V10_RevealWithoutAudit(t *testing.T) {
 		}
 	}
 	w := hold(t, s, key, sandbox, etag, 60)
-	run(`CREATE TRIGGER no_reveals BEFORE INSERT ON audit WHEN NEW.action = 'reveal' BEGIN SELECT RAISE(ABORT, 'no'); END;
-		CREATE TRIGGER no_counts BEFORE UPDATE ON audit_repeats BEGIN SELECT RAISE(ABORT, 'no'); END`)
+	block, unblock := blockAudit("NEW.action = 'reveal'", false)
+	run(block)
 	body, _ := revealOf(t, sandbox, "", 0)
 	wantRefusal(t, ask(t, s, key, "POST", "/egress/bindings/reveal", body), api.ErrUnavailable, "audit")
 	s.Rotate(t, id, "2") // wakes the waiting reveal, which is refused as well
@@ -43,7 +37,7 @@ func TestFault_V10_RevealWithoutAudit(t *testing.T) {
 	if n := metric(t, s, "miosa_vault_audit_failures_total"); n != 2 {
 		t.Errorf("%d audit failures counted, want 2", n)
 	}
-	run(`DROP TRIGGER no_reveals; DROP TRIGGER no_counts`)
+	run(unblock)
 	if got := values(reveal(t, s, key, sandbox)); got["A"] != "2" {
 		t.Error("not the latest value")
 	}

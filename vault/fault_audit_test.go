@@ -13,13 +13,18 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
 // openDatabase opens the vault's database in addition to the vault, as another process would.
 func openDatabase(t *testing.T, s *vaulttest.Server) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(s.DataDir(), "vault.db"))
+	driver, at := "sqlite", filepath.Join(s.DataDir(), "vault.db")
+	if postgrestest.Chosen() {
+		driver, at = "pgx", postgrestest.Database(t, s.DataDir())
+	}
+	db, err := sql.Open(driver, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,19 +33,41 @@ func openDatabase(t *testing.T, s *vaulttest.Server) *sql.DB {
 	return db
 }
 
+// blockAudit returns statements that make writes of audit events fail, and that undo this. With breaks the transaction is undone too, or on
+// PostgreSQL, where it always is, the connection ends. when is the condition for a new event; "": none.
+func blockAudit(when string, breaks bool) (block, unblock string) {
+	if when != "" {
+		when = " WHEN (" + when + ")"
+	}
+	if !postgrestest.Chosen() {
+		fail := " BEGIN SELECT RAISE(" + map[bool]string{false: "ABORT", true: "ROLLBACK"}[breaks] + ", 'no'); END;"
+		return "CREATE TRIGGER blocked BEFORE INSERT ON audit" + when + fail + "CREATE TRIGGER uncounted BEFORE UPDATE ON audit_repeats" + fail,
+			`DROP TRIGGER blocked; DROP TRIGGER uncounted`
+	}
+	fail := map[bool]string{false: "RAISE EXCEPTION 'no'", true: "PERFORM pg_terminate_backend(pg_backend_pid())"}[breaks]
+	return "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN " + fail + "; END $$;" +
+			"CREATE TRIGGER blocked BEFORE INSERT ON audit FOR EACH ROW" + when + " EXECUTE FUNCTION fail();" +
+			"CREATE TRIGGER uncounted BEFORE UPDATE ON audit_repeats FOR EACH ROW EXECUTE FUNCTION fail()",
+		`DROP FUNCTION fail CASCADE`
+}
+
 // While no audit event can be written, every route that changes state or reveals values answers 503 and has no
 // effect. Routes that only read keep working. Afterwards all routes work again.
 func TestFault_V10_NothingUnaudited(t *testing.T) {
+	type statements struct{ block, unblock string }
+	of := func(block, unblock string) statements { return statements{block, unblock} }
+	lock := of(`BEGIN EXCLUSIVE`, `ROLLBACK`)
+	if postgrestest.Chosen() {
+		lock.block = `BEGIN; LOCK TABLE audit`
+	}
 	for _, tt := range []struct {
-		name           string
-		block, unblock string
-		slow           bool // each commit waits 10 s for the lock, so requests are sent in parallel
+		name string
+		statements
+		slow bool // each commit waits 10 s for the lock, so requests are sent in parallel
 	}{
-		{"the table refuses", `CREATE TRIGGER blocked BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END;
-			CREATE TRIGGER uncounted BEFORE UPDATE ON audit_repeats BEGIN SELECT RAISE(ABORT, 'no'); END`, `DROP TRIGGER blocked; DROP TRIGGER uncounted`, false},
-		{"the table breaks the transaction", `CREATE TRIGGER blocked BEFORE INSERT ON audit BEGIN SELECT RAISE(ROLLBACK, 'no'); END;
-			CREATE TRIGGER uncounted BEFORE UPDATE ON audit_repeats BEGIN SELECT RAISE(ROLLBACK, 'no'); END`, `DROP TRIGGER blocked; DROP TRIGGER uncounted`, false},
-		{"the database is locked", `BEGIN EXCLUSIVE`, `ROLLBACK`, true},
+		{"the table refuses", of(blockAudit("", false)), false},
+		{"the table breaks the transaction", of(blockAudit("", true)), false},
+		{"the database is locked", lock, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.slow {

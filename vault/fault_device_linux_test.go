@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 )
 
 // device intercepts the write and sync calls of this process, to simulate a failing disk. A seccomp filter makes
@@ -115,6 +116,7 @@ func (d *device) fails(q *seccompAsk) bool {
 // Acknowledged writes are kept, refused ones have no effect, no reveal is unaudited, and the vault recovers
 // without a restart.
 func TestFault_V3_FailingDevice(t *testing.T) {
+	postgrestest.SQLiteOnly(t)
 	t.Parallel() // most of it is waiting
 	if !isolated(t, nil) {
 		return

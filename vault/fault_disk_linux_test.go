@@ -18,6 +18,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
@@ -174,6 +175,7 @@ func (d *faultyDiskVault) wantRestart(t *testing.T) {
 // reveals are refused, read-only routes work, refusals are 503 with the reason, and the vault recovers without a
 // restart once there is space.
 func TestFault_V3_FullDisk(t *testing.T) {
+	postgrestest.SQLiteOnly(t)
 	t.Parallel() // most of it is waiting
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if uid := os.Geteuid(); uid != 0 { // without root, a user namespace allows mounting too, where available

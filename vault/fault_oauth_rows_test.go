@@ -16,7 +16,7 @@ func TestFault_V12_FlowsOfAnother(t *testing.T) {
 	}{
 		{"given to another tenant", `UPDATE oauth_flows SET tenant_id = $1 WHERE tenant_id <> $1 AND key_id <> $2`},
 		{"given to another tenant with its key", `UPDATE oauth_flows SET tenant_id = $1, key_id = $2 WHERE tenant_id <> $1`},
-		{"taken for another tenant's", `UPDATE oauth_flows SET salt = state_hash, state_hash = 'gone' WHERE tenant_id <> $1 AND key_id <> $2`},
+		{"taken for another tenant's", `UPDATE oauth_flows SET redirect_uri = state_hash, state_hash = 'gone' WHERE tenant_id <> $1 AND key_id <> $2`},
 		{"salt of another tenant's", `UPDATE oauth_flows SET salt = (SELECT salt FROM oauth_flows WHERE tenant_id = $1) WHERE tenant_id <> $1 AND key_id <> $2`},
 		{"another binding", `UPDATE oauth_flows SET asked = '{"resource_type":"sandbox","resource_id":"sb_evil","expose_as_env":"X"}' WHERE tenant_id <> $1 AND key_id <> $2`},
 		{"another redirect", `UPDATE oauth_flows SET redirect_uri = 'https://evil.example/' WHERE tenant_id <> $1 AND key_id <> $2`},
@@ -34,7 +34,7 @@ func TestFault_V12_FlowsOfAnother(t *testing.T) {
 			c.start(map[string]string{"resource_type": "sandbox", "resource_id": "sb_1", "expose_as_env": "ACME_TOKEN"})
 			c.key = own
 			tamper(t, c.vault.store, tt.sql, other.TenantID, other.KeyID)
-			tamper(t, c.vault.store, `UPDATE oauth_flows SET state_hash = gone.salt FROM oauth_flows gone
+			tamper(t, c.vault.store, `UPDATE oauth_flows SET state_hash = gone.redirect_uri FROM oauth_flows gone
 				WHERE gone.state_hash = 'gone' AND oauth_flows.id <> gone.id`)
 			if w := c.callback(c.provider.consent(t, started.AuthorizeURL)); w.Code < 400 {
 				t.Errorf("status %d", w.Code)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
@@ -234,6 +235,7 @@ func TestFault_V6_CrashAfterStoring(t *testing.T) {
 
 // V6. Storing the new token is retried while the disk is full, because the provider no longer accepts the old one.
 func TestFault_V6_DiskFullAtStoring(t *testing.T) {
+	postgrestest.SQLiteOnly(t)
 	c := connect(t, 3600).withoutScheduler()
 	before := c.value()
 	c.provider.set(func(p *provider) { p.padding = 100_000 })

@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
@@ -202,8 +203,9 @@ func newConnected(t testing.TB, life int) *connected {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := t.TempDir()
 	c := &connected{t: t, provider: p, cookies: map[string]string{}, conf: Config{
-		Store:  store.Config{DataDir: t.TempDir(), RootKey: keyring.Root{Text: root}, Log: zerolog.New(zerolog.NewTestWriter(t))},
+		Store:  store.Config{DataDir: dir, Database: postgrestest.Database(t, dir), RootKey: keyring.Root{Text: root}, Log: zerolog.New(zerolog.NewTestWriter(t))},
 		Limits: limit.Values{limit.KeyRequests: 1e6, limit.KeyBurst: 1e6, limit.TenantWrites: 1e6, limit.TenantEvents: 1e6}, OAuth: providers,
 	}}
 	c.open()

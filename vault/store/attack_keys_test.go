@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
@@ -102,7 +103,7 @@ func TestAttack_ChangeOfManyKeys(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
-			s, err := Open(t.Context(), Config{DataDir: dir, Database: databaseOf(t, dir), RootKey: rootAt(t, dir),
+			s, err := Open(t.Context(), Config{DataDir: dir, Database: postgrestest.Database(t, dir), RootKey: rootAt(t, dir),
 				Limits: limit.Values{limit.TenantWrites: 1, limit.TenantEvents: 1e6}})
 			if err != nil {
 				t.Fatal(err)

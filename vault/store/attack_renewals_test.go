@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
@@ -15,7 +16,7 @@ import (
 func renewing(t *testing.T, provider string, limits limit.Values) (s *Store, owner Actor, secret api.Secret) {
 	t.Helper()
 	dir := t.TempDir()
-	s, err := Open(t.Context(), Config{DataDir: dir, Database: databaseOf(t, dir), RootKey: rootAt(t, dir), Limits: limits})
+	s, err := Open(t.Context(), Config{DataDir: dir, Database: postgrestest.Database(t, dir), RootKey: rootAt(t, dir), Limits: limits})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/internal/test/canary"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
@@ -54,7 +55,7 @@ func traces(t *testing.T, dir string, texts [][]byte) (found []string) {
 // database open: no file contains a keyset that it wrapped. A rotation that is stopped before it erased them keeps two keys in
 // the root key's file, and so isn't taken for a complete one.
 func TestAttack_OldWrappingAfterRootRotation(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	dir := t.TempDir()
 	serving, rotating := storeAt(t, dir), storeAt(t, dir)
 	owner := tenant(t, serving, "acme")

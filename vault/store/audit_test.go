@@ -10,6 +10,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 )
@@ -93,7 +94,7 @@ func TestAuditChain(t *testing.T) {
 
 // Each way in which a writer to the database can change the log is found, by verification or by the next event.
 func TestAttack_AuditTampered(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	for _, tt := range []struct {
 		name, statement string
 		kind            string // of the problem that is found

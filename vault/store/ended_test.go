@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/revocation"
@@ -285,7 +286,7 @@ func TestAttack_GrowingTables(t *testing.T) {
 	dir := t.TempDir()
 	limits := unlimited
 	limits[limit.TenantFlows] = 1
-	s, err := Open(t.Context(), Config{DataDir: dir, Database: databaseOf(t, dir), RootKey: rootAt(t, dir), Limits: limits})
+	s, err := Open(t.Context(), Config{DataDir: dir, Database: postgrestest.Database(t, dir), RootKey: rootAt(t, dir), Limits: limits})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,7 +333,7 @@ func TestAttack_GrowingTables(t *testing.T) {
 		prune(t, s, own, audit.Retention{Bytes: 1})
 	}
 	query := `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`
-	if onPostgres() {
+	if postgrestest.Chosen() {
 		query = `SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()`
 	}
 	tables, err := read(t.Context(), s, operator, anyKey, func(t *txn) ([]string, error) { return collect(t, itself, query) })

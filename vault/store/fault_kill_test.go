@@ -20,6 +20,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
@@ -164,7 +165,7 @@ func valueOf(version int64) api.Value {
 // After SIGKILL of a process that opens or writes to a store, the next process finds every acknowledged write, and
 // every value opens. 800 kills; cmd/miosa-vault's TestFault_V1_KilledWhileServing adds 200 under HTTP writes.
 func TestFault_V1_KilledWhileWriting(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	var all sync.WaitGroup
 	began, kills, writes := time.Now(), 0, make([]int, len(killRounds))
 	for i, rounds := range killRounds {

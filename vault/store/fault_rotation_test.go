@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
@@ -62,7 +63,7 @@ func TestRotatorProcess(t *testing.T) {
 // A process that rotates data keys or the root key is killed at each of its steps in turn. Afterwards every value
 // opens, and another process completes the rotation.
 func TestFault_V4_KilledAtEachStepOfARotation(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	original := fill(t, t.TempDir(), batchRows+5)
 	for name, root := range map[string]bool{"data keys": false, "root key": true} {
 		t.Run(name, func(t *testing.T) {

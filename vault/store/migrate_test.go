@@ -18,6 +18,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
@@ -135,7 +136,7 @@ func TestMigrateProcess(t *testing.T) {
 
 // A database of schema 2 gets its rows authenticated when it is opened, once, also if the process is killed meanwhile.
 func TestMigrationKilledAtEachStep(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	original := fill(t, t.TempDir(), 40)
 	downgrade(t, original.dir)
 	for step := 1; ; step++ {

@@ -5,23 +5,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
-	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 )
-
-// databaseEnv is postgres in a process whose stores are on PostgreSQL.
-const databaseEnv = "MIOSA_TEST_DATABASE"
-
-func onPostgres() bool { return os.Getenv(databaseEnv) == "postgres" }
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -29,53 +21,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// databaseOf returns the database of a folder: a schema of a PostgreSQL server, or "", SQLite.
-func databaseOf(t testing.TB, dir string) string {
-	t.Helper()
-	at, ok := databases.Load(dir)
-	if !ok && !onPostgres() {
-		return ""
-	}
-	if !ok {
-		at, _ = databases.LoadOrStore(dir, postgrestest.Start(t))
-	}
-	return at.(string)
-}
-
-// postgresDir returns a folder whose database is on PostgreSQL, for a test that SQLite has no equivalent for. TestPostgreSQL need not run it again.
-func postgresDir(t *testing.T) string {
-	t.Helper()
-	sqliteOnly(t)
-	dir := t.TempDir()
-	databases.Store(dir, postgrestest.Start(t))
-	return dir
-}
-
-var databases sync.Map // URLs by folder
-
-// sqliteOnly skips a test that damages the database's files, or has statements in SQLite's dialect.
-func sqliteOnly(t *testing.T) {
-	t.Helper()
-	needs.Option(t, !onPostgres(), databaseEnv+"=", "it needs SQLite, or runs on PostgreSQL already")
-}
-
 // The tests of this package pass on PostgreSQL too.
-func TestPostgreSQL(t *testing.T) {
-	if onPostgres() {
-		return
-	}
-	needs.Long(t, "it runs the tests again")
-	postgrestest.Start(t) // or the test is skipped
-	c := exec.CommandContext(t.Context(), os.Args[0], "-test.short", "-test.timeout=10m", "-test.count=1")
-	c.Env = append(os.Environ(), databaseEnv+"=postgres")
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-}
+func TestPostgreSQL(t *testing.T) { postgrestest.Rerun(t) }
 
 // A change wakes the reveals of other processes that it concerns, and no others.
 func TestAnnouncements(t *testing.T) {
-	dir := postgresDir(t)
+	dir := postgrestest.StoreFolder(t)
 	s, elsewhere := storeAt(t, dir), storeAt(t, dir)
 	owner, stranger := tenant(t, s, "acme"), tenant(t, s, "other")
 	single, many := bound(t, s, owner, "TOKEN", "v"), put(t, s, owner, api.NewSecret{Name: "many", Value: text("v")})
@@ -133,7 +84,7 @@ func TestAnnouncements(t *testing.T) {
 
 // A revocation by another process empties the cache of authenticated keys.
 func TestAuthenticatedElsewhere(t *testing.T) {
-	dir := postgresDir(t)
+	dir := postgrestest.StoreFolder(t)
 	s, elsewhere := storeAt(t, dir), storeAt(t, dir)
 	k, err := s.CreateTenantKey(t.Context(), "acme")
 	if err != nil {
@@ -151,7 +102,7 @@ func TestAuthenticatedElsewhere(t *testing.T) {
 
 // No change by another process is missed when the server ends the listening connections at any time.
 func TestNothingIsMissedWithoutAConnection(t *testing.T) {
-	dir := postgresDir(t)
+	dir := postgrestest.StoreFolder(t)
 	s, elsewhere := storeAt(t, dir), storeAt(t, dir)
 	owner := tenant(t, s, "acme")
 	secret := bound(t, s, owner, "TOKEN", "v")

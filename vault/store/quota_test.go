@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
@@ -172,7 +173,7 @@ func TestUsageIsThatOfTheRows(t *testing.T) {
 
 // A database of schema 2 gets the usage of its rows.
 func TestUsageOfAnOldDatabase(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	dir := t.TempDir()
 	s := storeAt(t, dir)
 	owner := tenant(t, s, "acme")

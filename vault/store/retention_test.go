@@ -11,6 +11,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 )
 
@@ -177,7 +178,7 @@ func TestExportIsVerified(t *testing.T) {
 // A resource key that reveals 50 bindings without end makes the database no larger, and each reveal is counted.
 func TestAttack_RevealsFillDisk(t *testing.T) {
 	needs.Long(t, "it reveals for seconds")
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
 	for i := range 50 {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 )
 
 func TestReveal(t *testing.T) {
@@ -122,7 +123,7 @@ func TestRevealIsAudited(t *testing.T) {
 
 // A reveal that cannot be audited returns no values.
 func TestRevealWithoutAuditIsRefused(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
 	bound(t, s, owner, "TOKEN", "v")
@@ -151,7 +152,7 @@ func TestRevealWithoutAuditIsRefused(t *testing.T) {
 
 // A key that another process has just revoked gets that error, not one about the set.
 func TestRevealWithAKeyRevokedElsewhere(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	for _, tt := range []struct{ name, damage string }{
 		{"whole set", `SELECT 1`},
 		{"a value that doesn't open", `UPDATE secrets SET value = x'00'`},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 )
 
 // issueUnder creates a tenant key under a's, labeled name, and returns its actor.
@@ -436,7 +437,7 @@ func TestAttack_RevivedKey(t *testing.T) {
 
 // The database of an older backup, with the list of today.
 func TestAttack_RestoredBackup(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	dir := t.TempDir()
 	s := storeAt(t, dir)
 	owner := tenant(t, s, "acme")
@@ -480,7 +481,7 @@ func TestAttack_RestoredBackup(t *testing.T) {
 
 // A revocation that can't be listed isn't made, and one that can't be committed is effective all the same.
 func TestFault_RevocationNotWritten(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	s := newStore(t)
 	f := newFamily(t, s)
 	folder := s.revocations.Path()

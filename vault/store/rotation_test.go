@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/canary"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
@@ -104,7 +105,7 @@ var errCrash = errors.New("crash")
 // stop every value opens, and another run completes the rotation.
 func TestFault_V4_CrashAtEachStepOfARotation(t *testing.T) {
 	needs.Long(t, "it rotates a large store at each of its steps")
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	rotations := []struct {
 		name   string
 		rotate func(t *testing.T, s *Store) error
@@ -326,7 +327,7 @@ func TestRotationWhileAnotherProcessWrites(t *testing.T) {
 
 // A rotation that meets a damaged row stops, names the row, and keeps the keys of the others.
 func TestRotationStopsAtADamagedRow(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	f := fill(t, t.TempDir(), 5)
 	s := storeAt(t, f.dir)
 	var id string

@@ -10,11 +10,12 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/test/canary"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 )
 
 // A field copied from another row does not open, and the error says so.
 func TestFault_V12_SwappedRowsAreRefused(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	tests := []struct {
 		name, sql string // $1: the victim's id, $2: the id of the source row
 		from      string // "same tenant", "other tenant", "older version"

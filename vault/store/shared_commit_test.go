@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 )
 
 // Concurrent writes share a commit but succeed or fail individually: one that is refused or fails does not affect
 // the others.
 func TestWritesThatShareACommit(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
 	bound(t, s, owner, "TAKEN", "v")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
@@ -25,7 +26,7 @@ func storeAt(t testing.TB, dir string) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), Config{
 		Limits:  unlimited,
-		DataDir: dir, Database: databaseOf(t, dir),
+		DataDir: dir, Database: postgrestest.Database(t, dir),
 		RootKey: rootAt(t, dir),
 		Watch:   20 * time.Millisecond,
 		Log:     zerolog.New(zerolog.NewTestWriter(t)),
@@ -205,7 +206,7 @@ func TestConfigTellsEveryProblem(t *testing.T) {
 }
 
 func TestStoreOutlivesItsProcess(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	dir := t.TempDir()
 	s := storeAt(t, dir)
 	owner := tenant(t, s, "acme")
@@ -239,7 +240,7 @@ func TestStoreOutlivesItsProcess(t *testing.T) {
 }
 
 func TestStoreOfANewerProgramIsRefused(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	dir := t.TempDir()
 	s := storeAt(t, dir)
 	tamper(t, s, `INSERT INTO schema_version (version, applied_at) VALUES (999, 0)`)
@@ -302,7 +303,7 @@ func TestStoreConcurrently(t *testing.T) {
 // A write that the disk refuses is not acknowledged, reads keep working, and Ready reports success by itself once
 // the disk accepts writes again.
 func TestStoreOnAFullDisk(t *testing.T) {
-	sqliteOnly(t)
+	postgrestest.SQLiteOnly(t)
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
 	secret := bound(t, s, owner, "TOKEN", "small")

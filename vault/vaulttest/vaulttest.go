@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
@@ -86,16 +87,18 @@ func unlimited() (v limit.Values) {
 	return v
 }
 
-// Start starts a vault with a tenant and its key. Without an Option it has no rate limits and no log.
+// Start starts a vault with a tenant and its key. Without an Option it has no rate limits and no log. In a process of postgrestest.Rerun
+// its database is on PostgreSQL.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	root, err := keyring.NewRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := t.TempDir()
 	s := &Server{addr: "127.0.0.1:0", begun: map[string]int{}}
 	s.conf = vault.Config{
-		Store:  store.Config{DataDir: t.TempDir(), RootKey: keyring.Root{Text: root}},
+		Store:  store.Config{DataDir: dir, Database: postgrestest.Database(t, dir), RootKey: keyring.Root{Text: root}},
 		Limits: unlimited(),
 	}
 	s.conf.OnRequest = func(route string) {

@@ -3,6 +3,7 @@ package postgrestest
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -40,13 +41,17 @@ func Start(t testing.TB) string {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.server == nil && shared.err == nil {
-		shared.server, shared.err = start()
+		if Chosen() {
+			shared.server, shared.err = ofParent()
+		} else {
+			shared.server, shared.err = start()
+		}
 	}
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
 	shared.schemas++
-	name := "test_" + strconv.Itoa(shared.schemas)
+	name := fmt.Sprintf("test_%d_%d", os.Getpid(), shared.schemas)
 	if err := shared.server.Exec(t.Context(), "CREATE SCHEMA "+name); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +71,7 @@ func need(t testing.TB) {
 func Stop() {
 	shared.Lock()
 	defer shared.Unlock()
-	if shared.server != nil {
+	if shared.server != nil && !Chosen() {
 		shared.server.stop()
 		shared.server = nil
 	}

@@ -1,0 +1,17 @@
+package vault_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	postgrestest.Stop()
+	os.Exit(code)
+}
+
+// The tests of this package pass on PostgreSQL too.
+func TestPostgreSQL(t *testing.T) { postgrestest.Rerun(t) }
