@@ -43,7 +43,8 @@ func (d *faultyDiskVault) wantRefusals(t *testing.T, reason string) {
 
 // A server on PostgreSQL that accepts no writes is like a full disk: nothing is acknowledged or revealed, and the vault recovers by itself.
 func TestFault_V3_ReadOnlyPostgreSQL(t *testing.T) {
-	t.Parallel() // most of it is waiting
+	postgrestest.SQLiteOnly(t) // it has a server of its own
+	t.Parallel()               // most of it is waiting
 	server := postgrestest.New(t)
 	set := func(statement string) {
 		t.Helper()
@@ -63,6 +64,7 @@ func TestFault_V3_ReadOnlyPostgreSQL(t *testing.T) {
 
 // The same with a standby, which becomes the primary when the old one is lost.
 func TestFault_V3_PromotedPostgreSQL(t *testing.T) {
+	postgrestest.SQLiteOnly(t) // it has a server of its own
 	t.Parallel()
 	primary := postgrestest.New(t)
 	standby := primary.Standby(t)
@@ -80,6 +82,7 @@ func TestFault_V3_PromotedPostgreSQL(t *testing.T) {
 
 // The same with a server whose disk is full.
 func TestFault_V3_FullPostgreSQL(t *testing.T) {
+	postgrestest.SQLiteOnly(t) // it has a server of its own
 	t.Parallel()
 	needs.Root(t, "to mount a tmpfs that the server's account can write to")
 	if !isolated(t, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}) {
