@@ -223,6 +223,7 @@ func TestEnvelopes(t *testing.T) {
 			[]string{"action", "id", "key_id", "outcome", "remote_addr", "request_id", "secret_id", "tenant_id", "timestamp", "inserted_at", "seq", "hash", "version", "resource_id", "resource_type"}, ""},
 		{"head", "GET /egress/audit/head", s.TenantKey, "", "", 200, map[string]string{"data": "object"}, "",
 			[]string{"tenant_id", "seq", "hash", "event_id", "count"}, ""},
+		{"own key", "GET /egress/keys/self", s.TenantKey, "", "", 200, map[string]string{"data": "object"}, "", append([]string{"tenant"}, keyKeys...), ""},
 		{"verify", "GET /egress/audit/verify", s.TenantKey, "", "", 200, map[string]string{"data": "object"}, "",
 			[]string{"checked", "seq", "complete", "problem"}, ""},
 		{"suggestions", "GET /egress/audit/suggestions", s.TenantKey, "?resource_id=sb_1&since=7d", "", 200, map[string]string{"suggestions": "list"}, "", nil, ""},
