@@ -90,6 +90,16 @@ func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 // labelBytes is more than the label of a binding takes in a set.
 const labelBytes = 1 << 10
 
+// largestSet is a query of a set of more than most bytes. Resources are compared as rows: for a join, SQLite would read all
+// bindings of the tenant, whose id is parameter n, in the order of the groups.
+func largestSet(resources, n string, most int) string {
+	size := `SUM(` + strconv.Itoa(labelBytes) + ` + CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) ELSE 0 END)`
+	return `SELECT b.resource_type, b.resource_id, ` + size + `
+		FROM bindings b JOIN secrets s ON s.id = b.secret_id
+		WHERE b.tenant_id = $` + n + ` AND (b.resource_type, b.resource_id) IN (` + resources + `)
+		GROUP BY b.resource_type, b.resource_id HAVING ` + size + ` > ` + strconv.Itoa(most) + ` LIMIT 1`
+}
+
 // checkSets returns ErrInvalid if the set of a resource, among those that a query lists as resource_type and resource_id, is
 // larger than clients accept.
 func (t *txn) checkSets(resources string, args ...any) error {
@@ -98,12 +108,7 @@ func (t *txn) checkSets(resources string, args ...any) error {
 	n := strconv.Itoa(len(args) + 1)
 	var r api.Resource
 	var size int64
-	err := t.QueryRow(`SELECT b.resource_type, b.resource_id, SUM(`+strconv.Itoa(labelBytes)+` + CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) ELSE 0 END)
-		FROM (`+resources+`) AS r
-		JOIN bindings b ON b.tenant_id = $`+n+` AND b.resource_type = r.resource_type AND b.resource_id = r.resource_id
-		JOIN secrets s ON s.id = b.secret_id
-		GROUP BY b.resource_type, b.resource_id HAVING SUM(`+strconv.Itoa(labelBytes)+` + CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) ELSE 0 END) > `+strconv.Itoa(most)+`
-		LIMIT 1`, append(args, t.actor.TenantID)...).Scan(&r.Type, &r.ID, &size)
+	err := t.QueryRow(largestSet(resources, n, most), append(args, t.actor.TenantID)...).Scan(&r.Type, &r.ID, &size)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}

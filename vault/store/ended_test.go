@@ -267,7 +267,7 @@ var bounds = map[string]struct {
 }{
 	"root_key":       {1, "one row"},
 	"heartbeat":      {1, "one row"},
-	"schema_version": {8, "the migrations"},
+	"schema_version": {9, "the migrations"},
 	"tenants":        {2, "the operator creates them; one is the vault's own"},
 	"tenant_usage":   {2, "one for each tenant"},
 	"audit_chains":   {2, "one for each tenant"},
