@@ -23,7 +23,8 @@ type observedWriter struct {
 
 	route    string
 	start    time.Time
-	detached bool // a waiting answers and calls end
+	served   func() // notes that the connection serves no request any more
+	detached bool   // a waiting answers, and calls served and end
 }
 
 // observed returns the writer that observe made.
@@ -49,9 +50,11 @@ func (v *Vault) observe(route string, next http.Handler) http.Handler {
 		if v.conf.OnRequest != nil {
 			v.conf.OnRequest(route)
 		}
-		served := limit.ConnOf(r.Context()).Serve()
+		o.served = limit.ConnOf(r.Context()).Serve()
 		defer func() {
-			defer served()
+			if !o.detached {
+				defer o.served()
+			}
 			if p := recover(); p != nil {
 				v.panicked(o, p)
 			}

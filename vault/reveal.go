@@ -112,7 +112,7 @@ func (w *waiting) begin(c *call, wait time.Duration) (unchanged bool, err error)
 	recheck, err := v.store.Unchanged(c.ctx(), w.actor, w.resource, w.etag)
 	if err == nil && recheck != nil && wait > 0 {
 		o := observed(c.w)
-		w.observed = observedWriter{id: o.id, keyID: o.keyID, route: o.route, start: o.start}
+		w.observed = observedWriter{id: o.id, keyID: o.keyID, route: o.route, start: o.start, served: o.served}
 		if err = w.request.Detach(c.w); err == nil {
 			o.detached = true
 			v.metrics.waiting.Inc()
@@ -177,6 +177,7 @@ func (w *waiting) check() (recheck *time.Time, err error) {
 // answer answers the request: with the set if err is nil.
 func (w *waiting) answer(err error) {
 	v, o := w.vault, &w.observed
+	defer o.served()
 	defer v.end(o)
 	if errors.Is(err, errGone) {
 		return

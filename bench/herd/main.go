@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f := flag.NewFlagSet("herd", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&c.bin, "bin", "bin", "`directory` of miosa-vault")
-	f.StringVar(&c.before, "before", "", "`file` of another miosa-vault, to measure in the same run")
+	f.StringVar(&c.before, "before", "", "`file` of another miosa-vault, with the same schema of the database, to measure in the same run")
 	f.StringVar(&c.dir, "dir", "", "`directory` for the data of the vaults (default: the system's for temporary files)")
 	databases := f.String("database", "sqlite,postgres", "sqlite, postgres (a server of Debian's package), or the `URL` of an empty PostgreSQL database")
 	transports := f.String("transport", "http,tls", "http, tls, or both with a comma between them")
@@ -121,6 +121,11 @@ func (c *config) measure(ctx context.Context, stdout io.Writer) (missed []string
 				for _, binary := range c.binaries() {
 					fmt.Fprintf(stdout, "%s with %d agents over %s on %s\n\n", binary, c.agents, transport, d.name)
 					m, err := c.waiting(ctx, d, binary, transport, stdout)
+					if err == nil && d.database != "" {
+						var more []string
+						more, err = c.failover(ctx, d, binary, transport, stdout)
+						m = append(m, more...)
+					}
 					if err != nil {
 						return err
 					}

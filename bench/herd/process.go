@@ -32,7 +32,7 @@ type process struct {
 func (c *config) limits() string {
 	n := float64(c.agents)
 	set := map[string]float64{
-		"connections": 2*n + 3000, "tenant_connections": n + 1000, "tenant_waits": n + 1000, "waits": n + 1000, "keyless_connections": n + 1000,
+		"connections": 2*n + 3000, "tenant_connections": n + 1000, "tenant_waits": n + 1000, "waits": 2*n + 2000, "keyless_connections": n + 1000,
 		"address_connections": n + 1000, "tenant_requests": n, "tenant_burst": 10 * n, "requests": n, "tenant_events": n, "events": n,
 		"tenant_keys": n + 1000, "tenant_secrets": 2 * n, "tenant_bindings": 2*n + n*float64(c.bindings), "tenant_writes": 1000,
 	}

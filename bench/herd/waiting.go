@@ -141,18 +141,8 @@ const waitingMetric = "miosa_vault_waiting" + "_reveals" // in two parts, since 
 
 // allWait waits until the vault says that all agents wait.
 func (m *measurement) allWait(ctx context.Context) error {
-	for end := time.Now().Add(patience); ; {
-		all, err := m.vault.figures(ctx)
-		if err == nil && int(all[waitingMetric]) >= m.agents {
-			return nil
-		}
-		if time.Now().After(end) {
-			return errors.Join(err, fmt.Errorf("only %.0f reveals wait at the vault after %s", all[waitingMetric], patience))
-		}
-		if err := delay.Sleep(ctx, 20*time.Millisecond); err != nil {
-			return err
-		}
-	}
+	_, err := m.allWaitAt(ctx, []*process{m.vault})
+	return err
 }
 
 // printMemory prints the vault's memory now, and again after some time.

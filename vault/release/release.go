@@ -12,27 +12,26 @@ import (
 )
 
 // interval is the time between checks. Each collection takes milliseconds, or with 10,000 waiting reveals a tenth of a second.
-const interval = 20 * time.Second
+const interval = 30 * time.Second
 
-// tolerated is how many bytes the process may take more than after the last collection, beside a quarter of that.
+// tolerated is how many bytes may be allocated without a collection, beside a quarter of what the process takes.
 const tolerated = 16 << 20
 
-// Run collects garbage, and returns free memory, when the process takes much more than after the last time, until ctx ends.
+// Run collects garbage, and returns free memory, after much was allocated since the last time, until ctx ends.
 func Run(ctx context.Context) {
-	least := uint64(0)
+	last := uint64(0)
 	for delay.Sleep(ctx, interval) == nil {
-		if now := held(); now > least+least/4+tolerated {
+		held, allocated := memory()
+		if allocated-last > held/4+tolerated {
 			debug.FreeOSMemory()
-			least = held()
-		} else {
-			least = min(least, now)
+			last = allocated
 		}
 	}
 }
 
-// held is how many bytes of the operating system's memory Go has.
-func held() uint64 {
-	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+// memory returns how many bytes of the operating system's memory Go has, and how many it has allocated since the start.
+func memory() (held, allocated uint64) {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(samples)
-	return samples[0].Value.Uint64() - samples[1].Value.Uint64()
+	return samples[0].Value.Uint64() - samples[1].Value.Uint64(), samples[2].Value.Uint64()
 }
