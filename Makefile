@@ -31,7 +31,7 @@ NOT_INLINED := crypto/tls $(addprefix github.com/Miosa-osa/miosa-env/cmd/miosa-e
 SMALLER += $(NOT_INLINED:%=-gcflags=%=-l)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast race attack simulate power faults fuzz check lint bench bench-scale build install package release clean
+.PHONY: help demo test test-fast race attack replicas simulate power faults fuzz check lint bench bench-scale build install package release clean
 
 help: ## list the targets
 	@echo "make TARGET, one of:"
@@ -67,6 +67,10 @@ power: ## lose power at 10,000 moments of writing, in make test at 200, and chec
 
 faults: ## kill, stop and cut off three vaults and their PostgreSQL for half an hour, and check what clients saw
 	MIOSA_FAULT_SECONDS=600 MIOSA_FAULT_KILLS=1000 $(GO) test -count=1 -timeout 2h -v -run '^TestFault_' ./internal/test/replicatest
+
+replicas: ## run the tests of the API, the agent, commands, the page and SDKs with three vaults on PostgreSQL in place of one
+	MIOSA_REPLICA_PACKAGES="./vault/vaulttest ./secrets ./fetch ./agent/... ./cmd/miosa-env ./vault ./internal/test/pagetest ./internal/test/oauthtest" \
+		$(GO) test -count=1 -timeout 2h -v -run '^TestExistingTests$$' ./internal/test/replicatest
 
 simulate: ## simulate a million agents through faults, and draw docs/scale.svg
 	MIOSA_SIMULATION_AGENTS=1000000 $(GO) test -count=1 -timeout 1h -v -run '^TestFaults$$' ./internal/test/simulation -update

@@ -90,6 +90,7 @@ func TestFault_A5_HugeBody(t *testing.T) {
 
 // A vault is killed repeatedly during a wait. The agent misses no version and never returns to an older one.
 func TestFault_A10_VaultKilledMidWait(t *testing.T) {
+	vaulttest.OneVault(t, "its vault is a process on SQLite")
 	t.Parallel() // most of it is waiting
 	root := filepath.Join(t.TempDir(), "root")
 	err := newfile.Write(root, func() (string, error) {

@@ -16,6 +16,7 @@ import (
 
 // A reveal that cannot be audited is refused and counted. Reveals work again once they can be audited.
 func TestFault_V10_RevealWithoutAudit(t *testing.T) {
+	vaulttest.OneVault(t, "it opens the database's file")
 	s := vaulttest.Start(t)
 	id := s.Put(t, "a", "1", sandbox, "A")
 	key := s.ResourceKey(t, sandbox)
@@ -65,6 +66,7 @@ func TestRevealIsAudited(t *testing.T) {
 }
 
 func TestNotReady(t *testing.T) {
+	vaulttest.OneVault(t, "it damages the database of SQLite")
 	s := vaulttest.Start(t)
 	if err := s.Vault().Store().Close(); err != nil {
 		t.Fatal(err)
@@ -78,6 +80,7 @@ func TestNotReady(t *testing.T) {
 
 // Metrics have routes and statuses as labels, and contain no id, name or key.
 func TestMetrics(t *testing.T) {
+	vaulttest.OneVault(t, "metrics are each vault's")
 	s := vaulttest.Start(t)
 	id := s.Put(t, "the-name", "1", sandbox, "THE_VARIABLE")
 	key := s.ResourceKey(t, sandbox)
@@ -158,6 +161,7 @@ func TestAuditFilters(t *testing.T) {
 
 // A key that is unknown, revoked or expired is audited with the address that used it, and counted in the metrics.
 func TestInvalidKeysAreAudited(t *testing.T) {
+	vaulttest.OneVault(t, "metrics are each vault's")
 	s := vaulttest.Start(t)
 	key, keyID := s.MintResourceKey(t, sandbox)
 	ask(t, s, s.TenantKey, "DELETE", "/egress/resource-keys/"+keyID, "")

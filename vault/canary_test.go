@@ -66,6 +66,7 @@ func forms(secret string) [][]byte {
 // Runs the whole API at trace level, refusals included, with recognizable values and keys. No file, log line or
 // response contains one in any form, except a sealed reveal and the response that returns a new key.
 func TestCanaries(t *testing.T) {
+	vaulttest.OneVault(t, "it searches the database's files")
 	logged := &log{}
 	s := vaulttest.Start(t, func(c *vault.Config) { c.Store.Log = zerolog.New(logged).Level(zerolog.TraceLevel) })
 	var answers [][]byte

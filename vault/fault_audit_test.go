@@ -54,6 +54,7 @@ func blockAudit(when string, breaks bool) (block, unblock string) {
 // While no audit event can be written, every route that changes state or reveals values answers 503 and has no
 // effect. Routes that only read keep working. Afterwards all routes work again.
 func TestFault_V10_NothingUnaudited(t *testing.T) {
+	vaulttest.OneVault(t, "it opens the database's file")
 	type statements struct{ block, unblock string }
 	of := func(block, unblock string) statements { return statements{block, unblock} }
 	lock := of(`BEGIN EXCLUSIVE`, `ROLLBACK`)

@@ -178,6 +178,7 @@ func TestHeaderLimit(t *testing.T) {
 
 // Each key has its own rate limit. Beyond it, 429 states when to retry.
 func TestRateOfAKey(t *testing.T) {
+	vaulttest.OneVault(t, "limits are each vault's")
 	s := vaulttest.Start(t, func(c *vault.Config) { c.Limits[limit.KeyRequests], c.Limits[limit.KeyBurst] = 0.1, 5 })
 	for range 5 {
 		if a := ask(t, s, s.TenantKey, "GET", "/egress/secrets", ""); a.status != http.StatusOK {

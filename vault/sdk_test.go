@@ -315,11 +315,13 @@ func TestSDKsReadErrors(t *testing.T) {
 		wantRefusal(t, ask(t, s, s.TenantKey, "PUT", "/egress/secrets", "{}"), api.ErrMethod, "GET, HEAD, POST")
 	})
 	t.Run("RATE_LIMITED", func(t *testing.T) {
+		vaulttest.OneVault(t, "limits are each vault's")
 		s := vaulttest.Start(t, func(c *vault.Config) { c.Limits[limit.KeyRequests], c.Limits[limit.KeyBurst] = 0.1, 1 })
 		ask(t, s, s.TenantKey, "GET", "/egress/secrets", "")
 		wantSDKError(t, ask(t, s, s.TenantKey, "GET", "/egress/secrets", ""), api.ErrRateLimited)
 	})
 	t.Run("UNAVAILABLE", func(t *testing.T) {
+		vaulttest.OneVault(t, "it closes the store of one vault")
 		s := vaulttest.Start(t)
 		if err := s.Vault().Store().Close(); err != nil {
 			t.Fatal(err)

@@ -134,6 +134,7 @@ func TestRotationEndsTheWait(t *testing.T) {
 
 // Every change of the set ends the wait, and other changes do not.
 func TestWhatEndsTheWait(t *testing.T) {
+	vaulttest.OneVault(t, "metrics are each vault's")
 	s := vaulttest.Start(t)
 	a := s.Put(t, "a", "1", sandbox, "A")
 	b := s.Put(t, "b", "1", other, "B")
@@ -312,6 +313,7 @@ func TestPlaceholderIsWhatIsRevealed(t *testing.T) {
 
 // One key cannot take every connection: beyond a number of waits it gets 429.
 func TestWaitsOfOneKey(t *testing.T) {
+	vaulttest.OneVault(t, "limits are each vault's")
 	s := vaulttest.Start(t)
 	key, another := s.ResourceKey(t, sandbox), s.ResourceKey(t, sandbox)
 	etag := reveal(t, s, key, sandbox).Etag

@@ -41,9 +41,9 @@ type Server struct {
 	conf   vault.Config
 	addr   string
 	client *http.Client
-	vault  *vault.Vault // nil while stopped
-	stop   context.CancelFunc
-	ended  chan error
+
+	replicas []*replica // usually one; none while stopped
+	proxy    *proxy     // in front of several replicas; nil: there is one
 
 	mu    sync.Mutex     // guards begun
 	begun map[string]int // requests by route
@@ -119,10 +119,7 @@ func Start(t testing.TB, opts ...Option) *Server {
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Stop(t)
-	v, err := vault.Open(context.Background(), s.conf)
-	if err != nil {
-		t.Fatal(err)
-	}
+	vaults := s.openVaults(t)
 	l, err := net.Listen("tcp", s.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -142,30 +139,37 @@ func (s *Server) Restart(t testing.TB) {
 	}
 	s.BaseURL = scheme + "://" + s.addr + "/api/v1"
 	s.client = &http.Client{Transport: transport, Timeout: 90 * time.Second}
-	ctx, stop := context.WithCancel(context.Background())
-	s.vault, s.stop, s.ended = v, stop, make(chan error, 1)
-	go func() { s.ended <- v.Serve(ctx, l) }()
+	s.serveAll(t, vaults, l)
+	// So that each request is another vault's.
+	transport.DisableKeepAlives = len(s.replicas) > 1
 }
 
 // Stop stops the vault as TERM does. A second Stop does nothing.
 func (s *Server) Stop(t testing.TB) {
 	t.Helper()
-	if s.vault == nil {
+	if len(s.replicas) == 0 {
 		return
 	}
 	s.client.CloseIdleConnections()
-	s.stop()
-	if err := <-s.ended; err != nil {
-		t.Errorf("serve: %v", err)
+	if s.proxy != nil {
+		s.proxy.refuse()
 	}
-	if err := s.vault.Close(); err != nil {
-		t.Errorf("close: %v", err)
+	for _, r := range s.replicas {
+		r.close(t)
 	}
-	s.vault = nil
+	if s.proxy != nil {
+		s.proxy.close()
+	}
+	s.replicas, s.proxy = nil, nil
 }
 
-// Vault is the running vault; nil while it is stopped.
-func (s *Server) Vault() *vault.Vault { return s.vault }
+// Vault is the running vault, or the first of several; nil while it is stopped.
+func (s *Server) Vault() *vault.Vault {
+	if len(s.replicas) == 0 {
+		return nil
+	}
+	return s.replicas[0].Vault
+}
 
 // DataDir is the store's folder.
 func (s *Server) DataDir() string { return s.conf.Store.DataDir }
@@ -184,7 +188,7 @@ func (s *Server) Requests(route string) int {
 // Tenant creates a tenant unless it exists, and returns a new key of it.
 func (s *Server) Tenant(t testing.TB, name string) api.Key {
 	t.Helper()
-	made, err := s.vault.Store().CreateTenantKey(context.Background(), name)
+	made, err := s.Vault().Store().CreateTenantKey(context.Background(), name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	_ "modernc.org/sqlite"
+
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
 // The audit log: filters, older events, and following.
@@ -111,6 +113,7 @@ func auditRepetitions(t *testing.T, s *screen) {
 
 // The log is verified in the page, which shows the head. A changed event is found.
 func auditVerify(t *testing.T, s *screen) {
+	vaulttest.OneVault(t, "it opens the database's file")
 	s.Put(t, "github", "v", production, "GH_TOKEN")
 	s.signIn()
 	s.press("Audit")

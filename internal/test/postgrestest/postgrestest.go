@@ -2,12 +2,16 @@
 package postgrestest
 
 import (
+	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -56,6 +60,27 @@ func Start(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return shared.server.url(name)
+}
+
+// Schema creates a schema in the server of a URL of Run, and returns its URL.
+func Schema(t testing.TB, server string) string {
+	t.Helper()
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "test_" + strings.ToLower(rand.Text())
+	db, err := sql.Open("pgx", server)
+	if err == nil {
+		_, err = db.ExecContext(t.Context(), "CREATE SCHEMA "+name)
+		err = errors.Join(err, db.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("search_path", name)
+	return "postgres://?" + q.Encode() // as Run's: it has no host before the query
 }
 
 // need skips the test without PostgreSQL.
