@@ -139,7 +139,7 @@ func (t *tableInfo) query(tx database.Tx) (tableRows, error) {
 	if t.name == "audit" {
 		order = " ORDER BY seq"
 	}
-	rows, err := tx.Query(`SELECT ` + strings.Join(t.columns, ", ") + ` FROM ` + t.name + order)
+	rows, err := tx.Query(`SELECT ` + strings.Join(t.columns, ", ") + ` FROM ` + t.name + order) //nolint:rowserrcheck // next checks it
 	return tableRows{t, rows}, err
 }
 
