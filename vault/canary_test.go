@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -67,8 +68,14 @@ func forms(secret string) [][]byte {
 // response contains one in any form, except a sealed reveal and the response that returns a new key.
 func TestCanaries(t *testing.T) {
 	vaulttest.OneVault(t, "it searches the database's files")
+	searchCanaries(t, map[string]string{}, func(*vault.Config) {}, func() map[string][]byte { return nil })
+}
+
+// searchCanaries is TestCanaries with a configuration, further canaries, which no request contains, and further places.
+func searchCanaries(t *testing.T, unsent map[string]string, conf vaulttest.Option, more func() map[string][]byte) {
+	t.Helper()
 	logged := &log{}
-	s := vaulttest.Start(t, func(c *vault.Config) { c.Store.Log = zerolog.New(logged).Level(zerolog.TraceLevel) })
+	s := vaulttest.Start(t, conf, func(c *vault.Config) { c.Store.Log = zerolog.New(logged).Level(zerolog.TraceLevel) })
 	var answers [][]byte
 	canaries := map[string]string{"tenant key": s.TenantKey.Reveal()}
 	value := func(name string) string {
@@ -150,6 +157,7 @@ func TestCanaries(t *testing.T) {
 	}
 	look := func(when string) {
 		places := map[string][]byte{"the log": logged.bytes()}
+		maps.Copy(places, more())
 		for i, b := range answers {
 			places[fmt.Sprint("answer ", i, ": ", string(b[:min(len(b), 60)]))] = b
 		}
@@ -162,7 +170,9 @@ func TestCanaries(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for name, canary := range canaries {
+		all := maps.Clone(unsent)
+		maps.Copy(all, canaries)
+		for name, canary := range all {
 			for i, form := range forms(canary) {
 				for place, text := range places {
 					if bytes.Contains(text, form) {

@@ -67,6 +67,9 @@ func (s *Server) owned(t testing.TB, err error) *Server {
 	return s
 }
 
+// LogFile is the path of the server's log.
+func (s *Server) LogFile() string { return filepath.Join(s.dir, "log") }
+
 // TLS makes the server accept TLS with a certificate and its key, in files.
 func (s *Server) TLS(ctx context.Context, certFile, keyFile string) error {
 	for name, file := range map[string]string{"server.crt": certFile, "server.key": keyFile} {
@@ -237,7 +240,7 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 // log returns the last lines of the server's log.
 func (s *Server) log() string {
-	text, err := os.ReadFile(filepath.Join(s.dir, "log"))
+	text, err := os.ReadFile(s.LogFile())
 	if err != nil {
 		return err.Error()
 	}
@@ -281,7 +284,7 @@ func (s *Server) running() bool {
 
 // launch starts the server without waiting.
 func (s *Server) launch() error {
-	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(s.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
