@@ -12,11 +12,13 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
 // TestCanaries on PostgreSQL: the server, which logs all statements with their parameters, sees no value or key either, and nor do
 // those who see the statements under way or listen to announcements.
 func TestCanariesOnPostgreSQL(t *testing.T) {
+	vaulttest.OneVault(t, "its vault is on PostgreSQL already")
 	server := postgrestest.New(t)
 	for _, statement := range []string{"ALTER SYSTEM SET log_statement = 'all'", "ALTER SYSTEM SET log_connections = on", "SELECT pg_reload_conf()"} {
 		if err := server.Exec(t.Context(), statement); err != nil {
