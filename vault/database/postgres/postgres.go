@@ -128,6 +128,10 @@ func configure(url string) (*pgx.ConnConfig, error) {
 		conf.ConnectTimeout = 10 * time.Second
 	}
 	conf.DialFunc = dialer.DialContext
+	if conf.ValidateConnect == nil {
+		// A standby may lag: it would refuse valid keys, and show old versions as new ones.
+		conf.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
+	}
 	return conf, nil
 }
 
