@@ -15,7 +15,7 @@ import (
 const millionEvents = 1_000_000
 
 // BenchmarkMillionEvents measures how long a database with an audit log of a million events takes to PostgreSQL and back, and the
-// most memory that this process, without the server, has had meanwhile. The figures are in docs/benchmarks.md. -benchtime 1x is enough.
+// most memory that this process, without the server, has had meanwhile. -benchtime 1x is enough.
 func BenchmarkMillionEvents(b *testing.B) {
 	root := newRoot(b)
 	first, server := End{Dir: b.TempDir()}, on("PostgreSQL")(b)
