@@ -15,6 +15,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault"
+	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
@@ -331,4 +332,56 @@ func TestWaitsOfOneKey(t *testing.T) {
 	for _, w := range all {
 		w.ends(t, http.StatusOK)
 	}
+}
+
+// When a tenant gives up a connection, it is one that serves no request: a waiting reveal is one.
+func TestWaitingConnectionIsNotIdle(t *testing.T) {
+	vaulttest.OneVault(t, "each replica has its own limits of connections")
+	s := vaulttest.Start(t, func(c *vault.Config) { // 6 connections with a key
+		c.Limits[limit.Connections], c.Limits[limit.KeylessConnections], c.Limits[limit.AddressConnections] = 26, 20, 20
+	})
+	owner := s.Tenant(t, "most")
+	ask(t, s, owner, "POST", "/egress/secrets", `{"name":"a","value":"1","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"A"}`)
+	made := ask(t, s, owner, "POST", "/egress/resource-keys", toJSON(t, sandbox))
+	key, err := api.ParseKey(decode[struct{ Data struct{ Key string } }](t, made).Data.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	etag := reveal(t, s, key, sandbox).Etag
+	w := hold(t, s, key, sandbox, etag, 60)
+	var open []*http.Transport
+	for _, tenant := range []string{"most", "most", "b", "c", "d", "e"} {
+		open = append(open, idle(t, s, s.Tenant(t, tenant)))
+	}
+	for _, transport := range open {
+		transport.CloseIdleConnections()
+	}
+	poll.Until(t, patience, "a place to rotate the secret", func() bool {
+		body := `{"name":"a","value":"2","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"A"}`
+		return ask(t, s, owner, "POST", "/egress/secrets", body).status == http.StatusOK
+	})
+	if got := values(w.opens(t))["A"]; got != "2" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// idle opens a connection, sends a request with a key, and leaves the connection open. It has a transport of its own.
+func idle(t testing.TB, s *vaulttest.Server, key api.Key) *http.Transport {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	req, err := http.NewRequestWithContext(t.Context(), "GET", s.BaseURL+"/egress/keys/self", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+key.Reveal())
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("status %d, %v", res.StatusCode, err)
+	}
+	return transport
 }
