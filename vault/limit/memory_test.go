@@ -64,16 +64,14 @@ func TestBudgetIsInOrder(t *testing.T) {
 		if err := first.Grow(t.Context(), 30); err != nil {
 			t.Fatal(err)
 		}
-		var order []string
-		done := make(chan struct{}, 2)
+		granted := make(chan string, 2)
 		wait := func(name string, s *Share, bytes int64) {
 			go func() {
 				if err := s.Grow(t.Context(), bytes); err != nil {
 					t.Error(err)
 				}
-				order = append(order, name)
+				granted <- name
 				s.Release()
-				done <- struct{}{}
 			}()
 			synctest.Wait()
 		}
@@ -82,13 +80,14 @@ func TestBudgetIsInOrder(t *testing.T) {
 		if err := small.Grow(t.Context(), 10); err != nil {
 			t.Fatal(err)
 		}
-		if len(order) != 0 {
-			t.Errorf("%v before there was room", order)
+		if len(granted) != 0 {
+			t.Errorf("%v before there was room", <-granted)
 		}
 		small.Release()
 		first.Release()
-		<-done
-		<-done
+		<-granted
+		<-granted
+		synctest.Wait()
 		if b.Used() != 0 {
 			t.Errorf("%d in use", b.Used())
 		}
