@@ -138,6 +138,11 @@ func (w *waiting) run(recheck time.Time) {
 // errGone is the error of a client that has closed its connection.
 var errGone = errors.New("the client is gone")
 
+// panicError is the error of a check that has panicked.
+type panicError struct{ value any }
+
+func (*panicError) Error() string { return "a check panicked" }
+
 // wait returns nil when the set has changed. Errors: as store.Unchanged, api.ErrNotModified, errStopping, errGone.
 func (w *waiting) wait(recheck time.Time) error {
 	v := w.vault
@@ -160,10 +165,16 @@ func (w *waiting) wait(recheck time.Time) error {
 // check is a method of its own so that a goroutine that waits has a small stack.
 func (w *waiting) check() (recheck *time.Time, err error) {
 	v := w.vault
-	if !time.Now().Before(w.deadline) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicError{p}
+		}
+	}()
+	err = v.store.Missed()
+	if err == nil && !time.Now().Before(w.deadline) {
 		return nil, api.ErrNotModified
 	}
-	if err = v.store.Missed(); err == nil {
+	if err == nil {
 		recheck, err = v.store.Unchanged(v.answering, w.actor, w.resource, w.etag)
 	}
 	if v.draining.Err() != nil && (err == nil && recheck != nil || err != nil && !errors.Is(err, api.ErrUnauthorized)) {
@@ -193,6 +204,9 @@ func (w *waiting) answer(err error) {
 				v.panicked(o, p)
 			}
 		}()
+		if p, ok := errors.AsType[*panicError](err); ok {
+			panic(p.value)
+		}
 		var set reply
 		if err == nil {
 			set.body, err = v.sealed(v.answering, w.actor, w.resource, w.to, c.memory)

@@ -61,6 +61,7 @@ func (v *Vault) Serve(ctx context.Context, l net.Listener) error {
 	go func() { ended <- srv.Serve(waiting) }()
 	select {
 	case err := <-ended:
+		v.drain() // ends waits
 		return errors.Join(err, srv.Close(), waiting.Close())
 	case <-ctx.Done():
 	}

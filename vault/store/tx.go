@@ -175,7 +175,9 @@ func (s *Store) readSets(jobs []*setRead) {
 				} else {
 					j.err = j.do(&t)
 				}
-				if _, refused := errors.AsType[*api.Error](j.err); j.err != nil && !refused {
+				_, refused := errors.AsType[*api.Error](j.err)
+				_, large := errors.AsType[*largeSet](j.err)
+				if j.err != nil && !refused && !large {
 					return j.err // PostgreSQL refuses further statements
 				}
 				j.done = true
@@ -254,9 +256,10 @@ var errRootRotated = api.NewError(api.ErrUnavailable, "the root key was rotated:
 // wrapped under an *api.Error without internal details.
 func (s *Store) refusal(err error, writing bool) error {
 	var ours *api.Error
+	var large *largeSet
 	s.reportAltered(err)
 	switch {
-	case err == nil, errors.As(err, &ours), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case err == nil, errors.As(err, &ours), errors.As(err, &large), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, keyring.ErrUnknownRoot):
 		return errRootRotated

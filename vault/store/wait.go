@@ -215,6 +215,8 @@ type elsewhere struct {
 	seen position  // what was committed up to it is known
 	next position  // seen at the next sign of life
 	last time.Time // when it was last certain that nothing is missed
+
+	behind bool // announcements may have been missed, and the log couldn't be read since
 }
 
 // watch watches the changes of other processes: it listens to their announcements, or checks the log once per interval.
@@ -282,8 +284,10 @@ const patience = 10 * time.Second
 // missed looks in the log for changes that were not announced. reason is why the process doesn't listen; nil: it does.
 func (e *elsewhere) missed(reason error) {
 	e.refreshRevocations()
+	ctx, cancel := context.WithTimeout(e.open, patience)
+	defer cancel()
 	var end position
-	c, err := read(e.open, e.Store, Actor{local: true}, anyKey, func(t *txn) (c changes, err error) {
+	c, err := read(ctx, e.Store, Actor{local: true}, anyKey, func(t *txn) (c changes, err error) {
 		c, end, err = t.changesSince(e.seen)
 		return c, err
 	})
@@ -293,6 +297,7 @@ func (e *elsewhere) missed(reason error) {
 	if err := cmp.Or(reason, err); err != nil {
 		e.log.Warn().Err(err).Msg("cannot check for changes by other processes")
 	}
+	e.behind = err != nil
 	if err == nil {
 		e.seen, e.next, e.last = end, end, time.Now()
 		e.lost.Store(false)
@@ -305,9 +310,15 @@ func (e *elsewhere) missed(reason error) {
 
 // alive notes how far the log was when everything in it had been heard.
 func (e *elsewhere) alive() {
+	if e.behind {
+		e.missed(nil)
+		return
+	}
 	e.refreshRevocations()
 	e.seen, e.last = e.next, time.Now()
-	end, err := read(e.open, e.Store, Actor{local: true}, anyKey, func(t *txn) (position, error) { return endOfLog(t) })
+	ctx, cancel := context.WithTimeout(e.open, patience)
+	defer cancel()
+	end, err := read(ctx, e.Store, Actor{local: true}, anyKey, func(t *txn) (position, error) { return endOfLog(t) })
 	if err == nil {
 		e.next = end
 	}

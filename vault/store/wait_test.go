@@ -305,3 +305,16 @@ func TestChangesSince(t *testing.T) {
 		})
 	}
 }
+
+// A sign of life doesn't count as news of the changes that happened before the log could be read.
+func TestAliveReadsWhatWasMissed(t *testing.T) {
+	s := newStore(t)
+	owner := tenant(t, s, "acme")
+	bound(t, s, owner, "TOKEN", "v")
+	s.lost.Store(true)
+	e := &elsewhere{Store: s, behind: true}
+	e.alive()
+	if e.behind || e.seen == (position{}) || s.lost.Load() {
+		t.Errorf("behind %v at %v, lost %v", e.behind, e.seen, s.lost.Load())
+	}
+}

@@ -51,7 +51,9 @@ func (q *Queue[Job]) runBatch() {
 	q.mu.Lock()
 	n := min(len(q.jobs), q.most)
 	batch := q.jobs[:n:n]
-	q.jobs = q.jobs[n:]
+	if q.jobs = q.jobs[n:]; len(q.jobs) == 0 {
+		q.jobs = nil // or the array would keep those that have run
+	}
 	q.mu.Unlock()
 	if n == 0 {
 		return
