@@ -26,30 +26,30 @@ type revealBody struct {
 	WaitSeconds int    `json:"wait_seconds"`
 }
 
-// recipient checks the request before it waits.
-func (b revealBody) recipient() (to api.Recipient, err error) {
+// sealer checks the request before it waits, and returns what seals the answer for to.
+func (b revealBody) sealer() (s *api.Sealer, to api.Recipient, err error) {
 	if err := b.Validate(); err != nil {
-		return to, err
+		return nil, to, err
 	}
 	if b.Version != api.RevealVersion {
-		return to, api.NewError(api.ErrInvalid, fmt.Sprintf("version must be %d, the reveal's version that this vault answers", api.RevealVersion))
+		return nil, to, api.NewError(api.ErrInvalid, fmt.Sprintf("version must be %d, the reveal's version that this vault answers", api.RevealVersion))
 	}
 	if b.WaitSeconds < 0 || b.WaitSeconds > int(api.MaxWait/time.Second) {
-		return to, api.NewError(api.ErrInvalid, "wait_seconds must be 0 to 60")
+		return nil, to, api.NewError(api.ErrInvalid, "wait_seconds must be 0 to 60")
 	}
 	to.Suite = b.Recipient.Suite
 	if to.PublicKey, err = base64.StdEncoding.DecodeString(b.Recipient.PublicKey); err != nil {
-		return to, api.NewError(api.ErrInvalid, "recipient.public_key must be base64")
+		return nil, to, api.NewError(api.ErrInvalid, "recipient.public_key must be base64")
 	}
-	_, err = api.NewSealer(b.Resource, to)
-	return to, err
+	s, err = api.NewSealer(b.Resource, to)
+	return s, to, err
 }
 
 // reveal answers with the set of a resource, sealed to the recipient. If the set has the given etag, reveal waits for a
 // change (200), the end of wait_seconds (304), the end of the key (401), or the stop of the vault (503, so that the
 // agent uses another one).
 func (v *Vault) reveal(c *call, in revealBody) (reply, error) {
-	to, err := in.recipient()
+	sealer, to, err := in.sealer()
 	if err != nil {
 		return reply{}, err
 	}
@@ -62,17 +62,13 @@ func (v *Vault) reveal(c *call, in revealBody) (reply, error) {
 			return reply{status: http.StatusNotModified}, err
 		}
 	}
-	answer, err := v.sealed(c.ctx(), c.actor, in.Resource, to, c.memory)
+	answer, err := v.sealed(c.ctx(), c.actor, in.Resource, sealer, c.memory)
 	return reply{body: answer}, err
 }
 
 // sealed returns the set of a resource, sealed to the recipient, in JSON.
-func (v *Vault) sealed(ctx context.Context, a store.Actor, r api.Resource, to api.Recipient, memory *limit.Share) (encoded, error) {
-	sealer, err := api.NewSealer(r, to)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := v.store.Reveal(ctx, a, r, sealer, memory.Grow)
+func (v *Vault) sealed(ctx context.Context, a store.Actor, r api.Resource, to *api.Sealer, memory *limit.Share) (encoded, error) {
+	answer, err := v.store.Reveal(ctx, a, r, to, memory.Grow)
 	if errors.Is(err, store.ErrNotAudited) {
 		v.metrics.unaudited.Inc()
 	}
@@ -208,8 +204,12 @@ func (w *waiting) answer(err error) {
 			panic(p.value)
 		}
 		var set reply
+		var sealer *api.Sealer // not kept while the reveal waits, since it is large
 		if err == nil {
-			set.body, err = v.sealed(v.answering, w.actor, w.resource, w.to, c.memory)
+			sealer, err = api.NewSealer(w.resource, w.to)
+		}
+		if err == nil {
+			set.body, err = v.sealed(v.answering, w.actor, w.resource, sealer, c.memory)
 		}
 		switch {
 		case errors.Is(err, api.ErrNotModified):

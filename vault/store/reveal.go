@@ -100,17 +100,23 @@ func (t *txn) bound(r api.Resource, most int64, labels bool) ([]boundRow, error)
 	}
 	of, version := topic{t.actor.TenantID, r}, cache.Version{Revision: t.revision, Generation: keys.Generation()}
 	rows, ok := t.store.sets.Get(of, version)
-	var size, values int64
-	if ok {
-		size = int64(sizeOf(rows))
-	} else if size, values, err = t.setSize(r); err != nil {
-		return nil, err
+	var unread setSize
+	size := int64(sizeOf(rows))
+	if !ok {
+		sizes, err := t.setSizes(r.Type, []string{r.ID})
+		if err != nil {
+			return nil, err
+		}
+		if len(sizes) > 0 {
+			unread = sizes[0]
+		}
+		size = unread.memory()
 	}
 	if size > smallSet && size > most && !(ok && labels) {
 		return nil, &largeSet{size}
 	}
 	if !ok {
-		complete := !labels || values <= smallSet
+		complete := !labels || unread.values <= smallSet
 		if rows, err = t.readBound(r, complete); err != nil {
 			return nil, err
 		}
@@ -139,14 +145,21 @@ func sizeOf(rows []boundRow) int {
 	return size
 }
 
-// setSize is about the size of a resource's set in bytes, and that of its values, without reading it.
-func (t *txn) setSize(r api.Resource) (size, values int64, err error) {
-	var bindings int64
-	err = t.QueryRow(`SELECT COUNT(*), COALESCE(SUM(CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) END), 0)
-		FROM bindings b JOIN secrets s ON s.id = b.secret_id
-		WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3`,
-		t.actor.TenantID, r.Type, r.ID).Scan(&bindings, &values)
-	return labelMemory*(1+bindings) + values, values, err
+// setSize is the size of the set of a resource, by the resource's id.
+type setSize struct {
+	id               string
+	bindings, values int64 // their number, and the bytes of their values
+}
+
+// memory is about the number of bytes that the set takes.
+func (s setSize) memory() int64 { return labelMemory*(1+s.bindings) + s.values }
+
+// setSizes returns the sizes of the sets of resources of a type, without reading them. Empty sets are missing.
+func (t *txn) setSizes(kind string, ids []string) ([]setSize, error) {
+	c := ofResources(t.actor.TenantID, kind, ids)
+	return collect(t, func(s *setSize) []any { return []any{&s.id, &s.bindings, &s.values} }, `SELECT b.resource_id, COUNT(*),
+		COALESCE(SUM(CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) END), 0)
+		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String()+` GROUP BY b.resource_id`, c.args...)
 }
 
 // readBound reads the set of a resource, with expired secrets, and verifies it.
@@ -237,20 +250,13 @@ func (t *txn) cacheSets(resources []api.Resource) error {
 		}
 	}
 	for kind, ids := range missing {
-		c := ofResources(t.actor.TenantID, kind, ids)
-		type size struct {
-			id              string
-			bindings, bytes int64
-		}
-		sizes, err := collect(t, func(s *size) []any { return []any{&s.id, &s.bindings, &s.bytes} }, `SELECT b.resource_id, COUNT(*),
-			COALESCE(SUM(CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) END), 0)
-			FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String()+` GROUP BY b.resource_id`, c.args...)
+		sizes, err := t.setSizes(kind, ids)
 		if err != nil {
 			return err
 		}
 		small := ids[:0]
 		for _, s := range sizes {
-			if labelMemory*(1+s.bindings)+s.bytes <= smallSet {
+			if s.memory() <= smallSet {
 				small = append(small, s.id)
 			}
 		}
