@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -129,6 +130,20 @@ func Long(t testing.TB, why string) {
 	if testing.Short() {
 		skip(t, Need{Kind: "option", What: "-short=false", Why: why})
 	}
+}
+
+// Number returns the number in an environment variable, which makes a test do more or less than usual.
+func Number(t testing.TB, variable string, usual int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return n
 }
 
 // Option skips a test that an option of go test enables.

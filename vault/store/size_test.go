@@ -4,14 +4,13 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 )
 
 const bindingsEach = 10 // of a secret, and of a resource
@@ -166,10 +165,7 @@ func TestPlans(t *testing.T) {
 // BenchmarkSize compares operations on a store with many secrets with those on one with 1,000, in turns. MIOSA_SECRETS is the number of
 // secrets, each of which has ten bindings. The figures are in docs/benchmarks.md. -benchtime 500x is enough.
 func BenchmarkSize(b *testing.B) {
-	many, err := strconv.Atoi(cmp.Or(os.Getenv("MIOSA_SECRETS"), "20000"))
-	if err != nil {
-		b.Fatal(err)
-	}
+	many := needs.Number(b, "MIOSA_SECRETS", 20_000)
 	small := newSized(b, 1000)
 	began := time.Now()
 	large := newSized(b, many)

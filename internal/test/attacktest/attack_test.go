@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
@@ -44,16 +45,11 @@ type attack struct {
 // duration is how long an attack takes.
 func duration(t *testing.T) time.Duration {
 	t.Helper()
-	text := os.Getenv("MIOSA_ATTACK_SECONDS")
-	switch seconds, err := strconv.Atoi(text); {
-	case text != "" && err != nil:
-		t.Fatal(err)
-	case text != "":
-		return time.Duration(seconds) * time.Second
-	case testing.Short():
-		return 3 * time.Second
+	usual := 10
+	if testing.Short() {
+		usual = 3
 	}
-	return 10 * time.Second
+	return time.Duration(needs.Number(t, "MIOSA_ATTACK_SECONDS", usual)) * time.Second
 }
 
 // run runs the attack of the test, whose loop is in loops, while the victim's values are revealed.

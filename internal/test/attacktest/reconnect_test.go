@@ -3,8 +3,6 @@ package attacktest
 import (
 	"context"
 	"fmt"
-	"os"
-	"strconv"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -14,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/internal/test/reveals"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
@@ -29,15 +28,7 @@ const (
 // agents is how many agents reconnect.
 func agents(t *testing.T) int {
 	t.Helper()
-	text := os.Getenv("MIOSA_ATTACK_AGENTS")
-	n, err := strconv.Atoi(text)
-	switch {
-	case text != "" && err != nil:
-		t.Fatal(err)
-	case text != "":
-		return n
-	}
-	return 2000
+	return needs.Number(t, "MIOSA_ATTACK_AGENTS", 2000)
 }
 
 // herd is a number of agents of several tenants, each with a secret that all agents of the tenant have.

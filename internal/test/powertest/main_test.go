@@ -5,10 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/testmain"
 )
 
@@ -37,15 +37,9 @@ func program(t *testing.T, name string) string {
 // replays is how many replays all tests do together.
 func replays(t *testing.T) int {
 	t.Helper()
-	text := os.Getenv("MIOSA_POWER_REPLAYS")
-	n, err := strconv.Atoi(text)
-	switch {
-	case text != "" && err != nil:
-		t.Fatal(err)
-	case text != "":
-		return n
-	case testing.Short():
-		return 40
+	usual := 200
+	if testing.Short() {
+		usual = 40
 	}
-	return 200
+	return needs.Number(t, "MIOSA_POWER_REPLAYS", usual)
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -233,15 +231,7 @@ func older(set, other [2]secretState) bool {
 // seconds returns how long a test with faults goes on, from MIOSA_FAULT_SECONDS; 0: until each fault came once.
 func seconds(t *testing.T) time.Duration {
 	t.Helper()
-	s := os.Getenv("MIOSA_FAULT_SECONDS")
-	if s == "" {
-		return 0
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(n) * time.Second
+	return time.Duration(needs.Number(t, "MIOSA_FAULT_SECONDS", 0)) * time.Second
 }
 
 func start(t *testing.T, c config) *cluster {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -200,13 +198,7 @@ func (w *watched) under(do func() error) {
 func TestFault_V1_KillsOnThreeReplicas(t *testing.T) {
 	needs.Long(t, "kills three vaults many times")
 	t.Parallel()
-	kills := killsOnShort
-	if text := os.Getenv("MIOSA_FAULT_KILLS"); text != "" {
-		var err error
-		if kills, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	kills := needs.Number(t, "MIOSA_FAULT_KILLS", killsOnShort)
 	c := start(t, config{})
 	w := watch(t, c)
 	began := time.Now()

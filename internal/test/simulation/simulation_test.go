@@ -3,7 +3,6 @@ package simulation
 import (
 	"flag"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,18 +19,11 @@ const chart = "../../../docs/scale.svg"
 // agents is how many agents are simulated.
 func agents(t *testing.T) int {
 	t.Helper()
-	text := os.Getenv("MIOSA_SIMULATION_AGENTS")
-	switch {
-	case text == "" && raced:
-		return 2_000
-	case text == "":
-		return 20_000
+	usual := 20_000
+	if raced {
+		usual = 2_000
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
+	return needs.Number(t, "MIOSA_SIMULATION_AGENTS", usual)
 }
 
 // run simulates a model with faults.
