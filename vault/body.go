@@ -82,11 +82,13 @@ func readAll(r io.Reader, length int64) (b []byte, err error) {
 	b = make([]byte, 0, max(length, 511)+1)
 	for {
 		if len(b) == cap(b) {
-			grown := append(make([]byte, 0, 2*cap(b)), b...)
+			grown := make([]byte, len(b), 2*cap(b))
+			api.Quietly(func() { copy(grown, b) })
 			clear(b)
 			b = grown
 		}
 		n, err := r.Read(b[len(b):cap(b)])
+		api.ScrubRegisters() // net/http copies what is in its buffer
 		b = b[:len(b)+n]
 		switch {
 		case err == io.EOF && int64(len(b)) < length:

@@ -8,9 +8,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
@@ -86,8 +91,37 @@ func stall(t *testing.T, addr string, encrypted bool, key, value string) {
 	}
 }
 
-// The memory of a vault that has stored, rotated, re-encrypted and revealed hundreds of values contains none of them, except over
-// TLS in the buffers of net/http: there, the last request of each connection, of at most 4 KiB.
+// interrupt sends signals to all threads of a process until stop. At each, the thread's registers are stored in memory.
+func interrupt(t *testing.T, pid int) (stop func()) {
+	t.Helper()
+	stopping := make(chan struct{})
+	var sender sync.WaitGroup
+	sender.Go(func() {
+		for {
+			select {
+			case <-stopping:
+				return
+			default:
+			}
+			threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, thread := range threads {
+				id, _ := strconv.Atoi(thread.Name())
+				_ = unix.Tgkill(pid, id, unix.SIGURG) // a thread may have ended
+			}
+		}
+	})
+	return func() {
+		close(stopping)
+		sender.Wait()
+	}
+}
+
+// The memory of a vault that has stored, rotated, re-encrypted and revealed hundreds of values, interrupted all the time, contains none of
+// them, except over TLS in the buffers of net/http: there, the last request of each connection, of at most 4 KiB.
 func TestMemoryImage(t *testing.T) {
 	needs.Long(t, "it searches all of a vault's memory")
 	needs.Root(t, "to read another process's memory")
@@ -120,6 +154,7 @@ func TestMemoryImage(t *testing.T) {
 			}
 			t.Cleanup(p.kill)
 			url, addr := p.serves(t)
+			defer interrupt(t, p.Process.Pid)()
 
 			values, control := memoryimage.NewMarks(), memoryimage.NewMarks()
 			number := 0
@@ -143,8 +178,12 @@ func TestMemoryImage(t *testing.T) {
 				var made, rotated struct{ Data api.Secret }
 				c.do("POST", "/egress/secrets", chunked, map[string]any{"name": fmt.Sprint("secret ", i), "value": next(more), "refresh_token": next(more),
 					"resource_type": "sandbox", "resource_id": "sb_1", "expose_as_env": fmt.Sprint("S_", i)}, &made)
-				for range 8 {
-					c.do("PATCH", "/egress/secrets/"+made.Data.ID, chunked, map[string]any{"value": next(more), "refresh_token": next(more)}, &rotated)
+				for j := range 8 {
+					body := map[string]any{"value": next(more)}
+					if j%4 != 3 { // otherwise the stored token is encrypted again
+						body["refresh_token"] = next(more)
+					}
+					c.do("PATCH", "/egress/secrets/"+made.Data.ID, chunked, body, &rotated)
 					readers[i%connections].do("POST", "/egress/bindings/reveal", false, opener.Request(), &reveal)
 				}
 				if i%4 == 0 {

@@ -118,15 +118,16 @@ func (k *Keys) Seal(plain []byte, secretID string, version int64, field string) 
 	return k.seal(plain, secretID, version, field)
 }
 
-func (k *Keys) seal(plain []byte, secretID string, version int64, field string) ([]byte, error) {
-	sealed, err := k.aead.Encrypt(plain, k.aad(secretID, version, field))
+func (k *Keys) seal(plain []byte, secretID string, version int64, field string) (sealed []byte, err error) {
+	aad := k.aad(secretID, version, field)
+	api.Quietly(func() { sealed, err = k.aead.Encrypt(plain, aad) })
 	if err != nil {
 		return nil, fmt.Errorf("seal %s of secret %s: %w", field, secretID, err)
 	}
 	return sealed, nil
 }
 
-// Open decrypts one field. What was moved from another tenant, secret, version or field doesn't open.
+// Open decrypts one field. What was moved from another tenant, secret, version or field doesn't open. Call it in api.Quietly.
 // Errors: api.ErrInternal.
 func (k *Keys) Open(sealed []byte, secretID string, version int64, field string) ([]byte, error) {
 	plain, err := k.aead.Decrypt(sealed, k.aad(secretID, version, field))

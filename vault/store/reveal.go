@@ -310,10 +310,10 @@ func (s *Store) revealUpTo(ctx context.Context, a Actor, r api.Resource, to *api
 	defer end()
 	to.Prepare()
 	set, err := readSet(ctx, s, a, r, func(t *txn) ([]api.Bound, error) { return t.opened(r, most) })
+	defer api.Snapshot{Bound: set}.Wipe() // after a failed read too
 	if err != nil {
 		return api.RevealAnswer{}, err
 	}
-	defer api.Snapshot{Bound: set}.Wipe()
 	s.limits.Listed(a.limited(), len(set))
 	audited := make(chan error, 1)
 	go func() { audited <- s.auditReveal(ctx, a, r, set) }()
@@ -357,15 +357,20 @@ func (t *txn) opened(r api.Resource, most int64) ([]api.Bound, error) {
 		return nil, err
 	}
 	set := make([]api.Bound, 0, len(list))
-	for _, l := range list {
-		plain := slices.Clone(l.placeholder)
-		if l.Delivery != api.DeliverPlaceholder {
-			if plain, err = keys.Open(l.sealed, l.SecretID, l.Version, fieldValue); err != nil {
-				api.Snapshot{Bound: set}.Wipe()
-				return nil, err
+	api.Quietly(func() {
+		for _, l := range list {
+			plain := slices.Clone(l.placeholder)
+			if l.Delivery != api.DeliverPlaceholder {
+				if plain, err = keys.Open(l.sealed, l.SecretID, l.Version, fieldValue); err != nil {
+					return
+				}
 			}
+			set = append(set, api.Bound{Label: l.Label, About: l.About, Value: api.NewValue(plain)})
 		}
-		set = append(set, api.Bound{Label: l.Label, About: l.About, Value: api.NewValue(plain)})
+	})
+	if err != nil {
+		api.Snapshot{Bound: set}.Wipe()
+		return nil, err
 	}
 	return set, nil
 }

@@ -125,7 +125,7 @@ func (t *txn) reseal(r secretRow) error {
 		if *field.sealed == nil {
 			continue // no refresh token
 		}
-		plain, err := keys.Open(*field.sealed, r.ID, r.Version, field.name)
+		plain, err := t.open(r, field.name, *field.sealed)
 		if err != nil {
 			return err
 		}

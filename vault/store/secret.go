@@ -177,6 +177,7 @@ func (t *txn) rotateSecret(id string, next Rotation) (secret api.Secret, err err
 		if refresh, err = t.refreshToken(r); err != nil {
 			return secret, err
 		}
+		defer refresh.Wipe()
 	}
 	switch {
 	case next.ExpiresAt != nil:
