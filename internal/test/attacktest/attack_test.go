@@ -217,7 +217,7 @@ type loop struct {
 	ended   chan error
 }
 
-// startLoop starts the test's loop in a process of its own, with a low priority.
+// startLoop starts the test's loop in a process of its own.
 func startLoop(t *testing.T, from attacker) *loop {
 	t.Helper()
 	state, err := json.Marshal(&from)
@@ -227,14 +227,10 @@ func startLoop(t *testing.T, from attacker) *loop {
 	l := &loop{process: exec.Command(os.Args[0]), ended: make(chan error, 1)}
 	l.process.Env = append(os.Environ(), loopVariable+"="+t.Name())
 	l.process.Stdin, l.process.Stdout, l.process.Stderr = bytes.NewReader(state), &l.out, os.Stderr
-	l.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := l.process.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.process.Process.Kill() })
-	if err := lowPriority(l.process.Process.Pid); err != nil {
-		t.Fatal(err)
-	}
 	go func() { l.ended <- l.process.Wait() }()
 	return l
 }

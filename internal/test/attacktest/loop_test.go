@@ -13,7 +13,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -83,6 +82,10 @@ func (c client) send(method, path string, body any) (status int, text []byte, er
 
 // runLoop runs a loop for the attacker on standard input, until TERM, and writes the attacker to standard output.
 func runLoop(name string) int {
+	if err := becomeIdle(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	a := attacker{mu: new(sync.Mutex)}
 	if err := json.NewDecoder(os.Stdin).Decode(&a); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -99,9 +102,6 @@ func runLoop(name string) int {
 	}
 	return 0
 }
-
-// lowPriority makes the share of the processors small that a group of processes gets while others need them.
-func lowPriority(group int) error { return syscall.Setpriority(syscall.PRIO_PGRP, group, 10) }
 
 // workers calls do in n goroutines until ctx ends, with a pause after each call.
 func (a *attacker) workers(ctx context.Context, n int, pause time.Duration, do func(worker, turn int)) {
