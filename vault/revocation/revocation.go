@@ -92,7 +92,7 @@ func (l *List) Refresh() error {
 	if l.read != nil && os.SameFile(l.read, info) && l.read.Size() == info.Size() && l.read.ModTime().Equal(info.ModTime()) {
 		return nil
 	}
-	f, err := os.Open(l.path)
+	f, err := l.locked(os.O_RDONLY, unix.LOCK_SH) // lines that are being added may be cut off again
 	if err != nil {
 		return err
 	}
@@ -155,47 +155,71 @@ func (l *List) put(e Ended) {
 	}
 }
 
-// Add lists keys. When it returns, the lines are on the disk. Keys that are listed with the same or an earlier time are
-// skipped.
-func (l *List) Add(keys []Ended) error {
+// Add lists keys. When it returns, the lines are on the disk; after an error the list is as before. Keys that are listed with
+// the same or an earlier time are skipped. undo takes the others off the list again, as they were before.
+func (l *List) Add(keys []Ended) (undo func() error, err error) {
 	l.file.Lock()
 	defer l.file.Unlock()
 	var lines strings.Builder
+	before := map[string]entry{} // of the keys that are added; zero: not listed
 	l.mu.RLock()
 	for _, k := range keys {
-		if before, listed := l.entries[k.ID]; !listed || k.At.UnixMicro() < before.end {
+		if e, listed := l.entries[k.ID]; !listed || k.At.UnixMicro() < e.end {
 			writeLine(&lines, k)
+			before[k.ID] = e
 		}
 	}
 	l.mu.RUnlock()
 	if lines.Len() == 0 {
-		return nil
+		return func() error { return nil }, nil
 	}
 	if err := l.append(lines.String()); err != nil {
-		return fmt.Errorf("list of revoked keys: %w", err)
+		return nil, fmt.Errorf("list of revoked keys: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, k := range keys {
 		l.put(k)
 	}
-	return nil
+	return func() error { return l.undo(before) }, nil
+}
+
+// undo lists keys as they were before. An entry that was changed since then by another process is lost with it; who lists
+// the same key at the same time means the same.
+func (l *List) undo(before map[string]entry) error {
+	l.file.Lock()
+	defer l.file.Unlock()
+	return l.rewrite(func(entries map[string]entry) bool {
+		for id, e := range before {
+			if entries[id] = e; e == (entry{}) {
+				delete(entries, id)
+			}
+		}
+		return true
+	})
 }
 
 func writeLine(to *strings.Builder, k Ended) {
 	fmt.Fprintln(to, strings.TrimSpace(k.ID+" "+k.At.UTC().Format(time.RFC3339Nano)+" "+k.Tenant))
 }
 
-// append writes lines to the end of the file, while no other process replaces it.
+// append writes lines to the end of the file, while no other process replaces or reads it. After an error the file is as before.
 func (l *List) append(lines string) (err error) {
-	f, err := l.locked(os.O_RDWR | os.O_CREATE | os.O_APPEND)
+	f, err := l.locked(os.O_RDWR|os.O_CREATE|os.O_APPEND, unix.LOCK_EX)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if cut, err := cutOff(f); err != nil {
+	size, cut, err := endOf(f)
+	if err != nil {
 		return err
-	} else if cut {
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Truncate(size))
+		}
+	}()
+	if cut {
 		lines = "\n" + lines
 	}
 	if _, err := io.WriteString(f, lines); err != nil {
@@ -212,15 +236,16 @@ func (l *List) append(lines string) (err error) {
 	return newfile.SyncFolder(filepath.Dir(path))
 }
 
-// locked opens the file, and locks it against other processes until it is closed.
-func (l *List) locked(flag int) (*os.File, error) {
+// locked opens the file, and locks it until it is closed: against other processes with unix.LOCK_EX, against those that change it
+// with unix.LOCK_SH.
+func (l *List) locked(flag, lock int) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(l.path, flag, 0o600)
 		if err != nil {
 			return nil, err
 		}
 		for err = unix.EINTR; errors.Is(err, unix.EINTR); {
-			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+			err = unix.Flock(int(f.Fd()), lock)
 		}
 		if err == nil && isAt(f, l.path) {
 			return f, nil
@@ -242,15 +267,16 @@ func isAt(f *os.File, path string) bool {
 	return err == nil && os.SameFile(opened, there)
 }
 
-// cutOff reports whether the last line of a file has no end: the process or the machine that wrote it has crashed.
-func cutOff(f *os.File) (bool, error) {
-	size, err := f.Seek(0, io.SeekEnd)
+// endOf returns the size of a file. cut reports whether its last line has no end: the process or the machine that wrote it has
+// crashed.
+func endOf(f *os.File) (size int64, cut bool, err error) {
+	size, err = f.Seek(0, io.SeekEnd)
 	if err != nil || size == 0 {
-		return false, err
+		return size, false, err
 	}
 	last := make([]byte, 1)
 	_, err = f.ReadAt(last, size-1)
-	return last[0] != '\n', err
+	return size, last[0] != '\n', err
 }
 
 // Compact removes the keys that keep doesn't keep, from the list and from the file, and returns their number. The file is
@@ -258,34 +284,47 @@ func cutOff(f *os.File) (bool, error) {
 func (l *List) Compact(keep Retention, now time.Time) (removed int, err error) {
 	l.file.Lock()
 	defer l.file.Unlock()
-	f, err := l.locked(os.O_RDWR)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
+	err = l.rewrite(func(entries map[string]entry) bool {
+		surplus := keep.surplus(entries, now)
+		for _, id := range surplus {
+			delete(entries, id)
+		}
+		removed = len(surplus)
+		return removed > 0
+	})
 	if err != nil {
 		return 0, err
 	}
+	return removed, nil
+}
+
+// rewrite replaces the list and the file by what change makes of them; change returns false if that is nothing new. Without a
+// file it does nothing. The caller holds l.file.
+func (l *List) rewrite(change func(entries map[string]entry) bool) (err error) {
+	f, err := l.locked(os.O_RDWR, unix.LOCK_EX)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if err := l.readFile(f); err != nil { // what other processes have added
-		return 0, err
+		return err
 	}
 	l.mu.RLock()
-	kept := maps.Clone(l.entries)
+	entries := maps.Clone(l.entries)
 	l.mu.RUnlock()
-	surplus := keep.surplus(kept, now)
-	if len(surplus) == 0 {
-		return 0, nil
+	if !change(entries) {
+		return nil
 	}
-	for _, id := range surplus {
-		delete(kept, id)
-	}
-	if err := l.replace(kept); err != nil {
-		return 0, fmt.Errorf("list of revoked keys: %w", err)
+	if err := l.replace(entries); err != nil {
+		return fmt.Errorf("list of revoked keys: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.entries = kept
-	return len(surplus), nil
+	l.entries = entries
+	return nil
 }
 
 // replace replaces the file, which is locked.

@@ -30,7 +30,7 @@ func open(t *testing.T, path string) *List {
 
 func add(t *testing.T, l *List, id string, end time.Time) {
 	t.Helper()
-	if err := l.Add([]Ended{{ID: id, Tenant: "ten_1", At: end}}); err != nil {
+	if _, err := l.Add([]Ended{{ID: id, Tenant: "ten_1", At: end}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -111,7 +111,7 @@ func TestUnreadable(t *testing.T) {
 		t.Error("a list that can't be read is no error")
 	}
 	l := open(t, filepath.Join(dir, "none", "revocations"))
-	if err := l.Add([]Ended{{ID: "key_a", At: past}}); err == nil || l.Refuses("key_a", now) {
+	if _, err := l.Add([]Ended{{ID: "key_a", At: past}}); err == nil || l.Refuses("key_a", now) {
 		t.Errorf("not written, but listed: %v", err)
 	}
 }
@@ -124,6 +124,27 @@ func text(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// What was added is undone: new keys are off the list again, and others have their earlier time.
+func TestUndo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "revocations")
+	l, other := open(t, path), open(t, path)
+	add(t, l, "key_later", future)
+	before := text(t, path)
+	undo, err := l.Add([]Ended{{ID: "key_a", At: past}, {ID: "key_later", At: past}})
+	if err != nil || !l.Refuses("key_a", now) || !l.Refuses("key_later", now) {
+		t.Fatalf("not added: %v", err)
+	}
+	add(t, other, "key_b", past)
+	if err := undo(); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []*List{l, open(t, path)} {
+		if l.Refuses("key_a", future) || l.Refuses("key_later", now) || !l.Refuses("key_later", future) || !l.Refuses("key_b", now) {
+			t.Errorf("the file is\n%s\nbefore\n%s", text(t, path), before)
+		}
+	}
 }
 
 func TestParseRetention(t *testing.T) {
@@ -162,7 +183,7 @@ func TestCompact(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "revocations")
 			l, other := open(t, path), open(t, path)
-			if err := l.Add(keys); err != nil {
+			if _, err := l.Add(keys); err != nil {
 				t.Fatal(err)
 			}
 			if n, err := other.Compact(tt.keep, now); err != nil || n != len(tt.removed) {
@@ -233,7 +254,7 @@ func TestAttack_CompactWhileAdding(t *testing.T) {
 		running.Go(func() {
 			for j := range each {
 				ended := []Ended{{fmt.Sprintf("key_%d_%d", i, j), "ten_1", now}, {fmt.Sprintf("old_%d_%d", i, j), "ten_1", past}}
-				if err := l.Add(ended); err != nil {
+				if _, err := l.Add(ended); err != nil {
 					t.Error(err)
 				}
 				if j%5 == i {

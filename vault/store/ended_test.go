@@ -60,7 +60,7 @@ func endAgo(t testing.TB, s *Store, ago time.Duration, keys ...Actor) {
 		if err := s.Alter(t.Context(), `UPDATE api_keys SET revoked_at = $1 WHERE id = $2`, at.UnixMicro(), k.KeyID); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.revocations.Add([]revocation.Ended{{ID: k.KeyID, Tenant: k.TenantID, At: at}}); err != nil {
+		if _, err := s.revocations.Add([]revocation.Ended{{ID: k.KeyID, Tenant: k.TenantID, At: at}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -2,11 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/revocation"
 )
 
@@ -116,12 +118,23 @@ func (t *txn) revokeKeys(keys []Key, detail string) error {
 // list adds keys to the list of revoked keys before the commit, so that no key is revoked that a restored database would
 // accept again.
 func (t *txn) list(keys []revocation.Ended) error {
-	err := t.store.revocations.Add(keys)
+	undo, err := t.store.revocations.Add(keys)
 	if err != nil {
 		t.store.log.Error().Err(err).Msg("list of revoked keys not written")
-		err = api.NewError(api.ErrUnavailable, "the list of revoked keys can't be written now, so nothing was changed")
+		return api.NewError(api.ErrUnavailable, "the list of revoked keys can't be written now, so nothing was changed")
 	}
-	return err
+	t.unlist = append(t.unlist, undo)
+	return nil
+}
+
+// undoLists takes the keys off the list of revoked keys again that a failed transaction has listed. Without it they stay refused.
+func (t *txn) undoLists() {
+	for _, undo := range slices.Backward(t.unlist) {
+		if err := undo(); err != nil {
+			t.store.log.Error().Err(err).Msg("keys stay in the list of revoked keys, although the change that ended them has failed")
+		}
+	}
+	t.unlist = nil
 }
 
 // keyOfActor selects a key if the actor may see it; the operator may see all.
@@ -209,7 +222,10 @@ func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacemen
 	defer s.authenticated.Store(new(authCache))
 	var k Key
 	var key api.Key
+	tried := new(txn)
 	err := s.write(ctx, a, actKeyReplace, func(t *txn) error {
+		tried.undoLists() // a first run
+		tried = t
 		if r.Grace < 0 || r.Grace > api.MaxGrace {
 			return invalid("grace_seconds must be 0 to 31536000 (a year)")
 		}
@@ -262,6 +278,9 @@ func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacemen
 		return t.endLater(old, t.now.Add(r.Grace))
 	})
 	if err != nil {
+		if !errors.Is(err, database.ErrUncertain) {
+			tried.undoLists() // or the old key would end without a successor
+		}
 		return api.IssuedKey{}, err
 	}
 	k.Key = key.Reveal()

@@ -479,7 +479,8 @@ func TestAttack_RestoredBackup(t *testing.T) {
 	}
 }
 
-// A revocation that can't be listed isn't made, and one that can't be committed is effective all the same.
+// A revocation that can't be listed isn't made, and one that can't be committed is effective all the same. A replacement that
+// can't be committed changes nothing.
 func TestFault_RevocationNotWritten(t *testing.T) {
 	postgrestest.SQLiteOnly(t)
 	s := newStore(t)
@@ -502,6 +503,11 @@ func TestFault_RevocationNotWritten(t *testing.T) {
 	// A deferred constraint fails the commit.
 	tamper(t, s, `CREATE TABLE checked (id TEXT REFERENCES tenants (id) DEFERRABLE INITIALLY DEFERRED)`)
 	tamper(t, s, `CREATE TRIGGER blocked AFTER UPDATE ON api_keys BEGIN INSERT INTO checked VALUES ('nobody'); END`)
+	for _, grace := range []time.Duration{0, time.Nanosecond} { // the old key doesn't end without a successor
+		if _, err := s.ReplaceKey(t.Context(), f.root, f.b.KeyID, Replacement{Grace: grace}); err == nil {
+			t.Fatal("committed")
+		}
+	}
 	if _, err := s.Revoke(t.Context(), f.root, f.a.KeyID, api.ChildrenRevoke); err == nil {
 		t.Fatal("committed")
 	}

@@ -26,9 +26,10 @@ type txn struct {
 	keysets  map[string]*keyring.Keys // by tenant
 	revision int64                    // of the actor's tenant, once keys was called
 	wakes    map[topic]struct{}
-	events   []string   // concerning ones that were audited
-	keysEnd  bool       // one of them ends a key
-	log      *audit.Log // nil until auditLog
+	events   []string       // concerning ones that were audited
+	keysEnd  bool           // one of them ends a key
+	log      *audit.Log     // nil until auditLog
+	unlist   []func() error // take what the transaction has listed off the list of revoked keys again
 
 	macs map[string]keyMAC // of keys, by id, that were read together; others are read when they are checked
 
