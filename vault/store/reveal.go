@@ -309,7 +309,13 @@ func (s *Store) revealUpTo(ctx context.Context, a Actor, r api.Resource, to *api
 	}
 	defer end()
 	to.Prepare()
-	set, err := readSet(ctx, s, a, r, func(t *txn) ([]api.Bound, error) { return t.opened(r, most) })
+	open := func(t *txn) ([]api.Bound, error) { return t.opened(r, most) }
+	var set []api.Bound
+	if most > smallSet {
+		set, err = readNow(ctx, s, a, open) // small sets don't wait for it
+	} else {
+		set, err = readSet(ctx, s, a, r, open)
+	}
 	defer api.Snapshot{Bound: set}.Wipe() // after a failed read too
 	if err != nil {
 		return api.RevealAnswer{}, err
