@@ -20,7 +20,7 @@ const chart = "../../../docs/scale.svg"
 func agents(t *testing.T) int {
 	t.Helper()
 	usual := 20_000
-	if raced {
+	if needs.Raced {
 		usual = 2_000
 	}
 	return needs.Number(t, "MIOSA_SIMULATION_AGENTS", usual)
