@@ -61,3 +61,39 @@ func (m *Masker) Bound() []api.Bound { return m.bound }
 
 // Writer returns a writer that masks what is written to it and passes it to w.
 func (m *Masker) Writer(w io.Writer) *Writer { return &Writer{masker: m, to: w} }
+
+// sieveDepth is the depth below which asking the sieve for the next start of a pattern is faster than stepping the
+// automaton.
+const sieveDepth = 3
+
+// scan runs the automaton over text[i:], and calls found with each occurrence's end in text and pattern. state and depth
+// are those before text[i]; scan returns those after text. The last depth bytes before text[i] are in text, unless they
+// precede it.
+func (m *Masker) scan(text []byte, i int, state uint32, depth int, found func(end int, p pattern)) (uint32, int) {
+	a, sieve := m.automaton, m.sieve
+	start := -1 // offset at which a pattern may start according to the sieve
+	for i < len(text) {
+		if from := i - depth; depth < sieveDepth && from != start && from >= 0 && len(text)-from >= sieve.window {
+			if next := sieve.next(text, from); next > from {
+				i, state, depth = next, 0, 0
+				continue
+			}
+			start = from
+		}
+		if next := state + 1; state != 0 && a.link[state]&lastBit == 0 && a.label[next] == text[i] {
+			state, depth = next, depth+1 // the common case of step, inlined
+		} else {
+			state, depth = a.step(state, depth, text[i])
+		}
+		i++
+		if a.link[state]&endBit == 0 {
+			continue
+		}
+		found(i, m.patterns[a.longest[a.ends.rank(state)]])
+		if a.leaf(state) {
+			state = a.link[state] & nodeSet
+			depth = a.depth(state)
+		}
+	}
+	return state, depth
+}

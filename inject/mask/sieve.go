@@ -14,7 +14,7 @@ type sieve struct {
 const (
 	sieveBits = 15
 	startBits = 16
-	maxWindow = 13
+	maxWindow = 24
 )
 
 // newSieve returns a sieve for patterns of at least MinLength bytes.

@@ -42,10 +42,6 @@ type piece struct {
 // BlockSize is the maximum number of bytes that are masked before they are written.
 const BlockSize = 32 << 10
 
-// sieveDepth is the depth below which asking the sieve for the next start of a pattern is faster than stepping the
-// automaton.
-const sieveDepth = 3
-
 // Write masks p and writes what can't be the start of an occurrence, with one write to the underlying writer for every
 // BlockSize bytes.
 // Errors: those of the underlying writer, and io.ErrShortWrite; n is then the number of bytes of p that it took, as they
@@ -125,35 +121,10 @@ func (w *Writer) append(block []byte) {
 
 // scan runs the automaton over text[i:].
 func (w *Writer) scan(i int) {
-	a, sieve := w.masker.automaton, w.masker.sieve
-	text, state, depth := w.text, w.state, w.depth
-	start := -1 // offset at which a pattern may start according to the sieve
-	for i < len(text) {
-		if from := i - depth; depth < sieveDepth && from != start && len(text)-from >= sieve.window {
-			if next := sieve.next(text, from); next > from {
-				i, state, depth = next, 0, 0
-				continue
-			}
-			start = from
-		}
-		if next := state + 1; state != 0 && a.link[state]&lastBit == 0 && a.label[next] == text[i] {
-			state, depth = next, depth+1 // the common case of step, inlined
-		} else {
-			state, depth = a.step(state, depth, text[i])
-		}
-		i++
-		if a.link[state]&endBit == 0 {
-			continue
-		}
-		p := w.masker.patterns[a.longest[a.ends.rank(state)]]
-		end := w.base + int64(i)
-		w.found(hit{start: end - int64(p.length), end: end, label: p.label})
-		if a.leaf(state) {
-			state = a.link[state] & nodeSet
-			depth = a.depth(state)
-		}
-	}
-	w.state, w.depth = state, depth
+	w.state, w.depth = w.masker.scan(w.text, i, w.state, w.depth, func(end int, p pattern) {
+		at := w.base + int64(end)
+		w.found(hit{start: at - int64(p.length), end: at, label: p.label})
+	})
 }
 
 // found adds a hit, which ends no earlier than previous ones, and merges it with those it overlaps.

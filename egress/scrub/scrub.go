@@ -1,0 +1,152 @@
+// Package scrub removes values from the responses to requests that had them. It is a second line of defense: servers
+// that return what they were sent are the reason that values are put only in few places of a request.
+//
+// Values and their encoded forms are overwritten with asterisks, so that lengths and ranges stay right. A server that
+// changes a value in a way that package forms doesn't list, or that returns it in parts, is not noticed.
+package scrub
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/inject/mask"
+)
+
+// Scrubber removes values from responses. It is immutable and may be used concurrently.
+type Scrubber struct{ masker *mask.Masker }
+
+// New returns a scrubber of values. Values of fewer than mask.MinLength bytes are too common to be removed. It takes much
+// longer than scrubbing a short response, so keep it.
+func New(values []api.Value) *Scrubber {
+	bound := make([]api.Bound, len(values))
+	for i, v := range values {
+		bound[i].Value = v
+	}
+	masker, _ := mask.New(bound)
+	return &Scrubber{masker}
+}
+
+// Header removes the values from headers or trailers.
+func (s *Scrubber) Header(h http.Header) {
+	for _, values := range h {
+		for i, v := range values {
+			values[i] = s.masker.Blank(v)
+		}
+	}
+}
+
+// Errors of responses that can't be scrubbed.
+var (
+	ErrEncoding = errors.New("the response has a content encoding that can't be scrubbed")
+	ErrPart     = errors.New("the response is a part of an encoded body, which can't be scrubbed")
+)
+
+// maxEncodings is how many content encodings are decoded.
+const maxEncodings = 2
+
+// Body returns a body without the values. It decodes the body if it is encoded, and then removes those of the response's
+// headers h that are about its encoded form, among them Content-Length. Of a body that isn't encoded, the length stays.
+//
+// All bytes are passed on that can't be the start of a value. Close closes body.
+//
+// Errors: ErrEncoding, ErrPart.
+func (s *Scrubber) Body(body io.ReadCloser, h http.Header) (io.ReadCloser, error) {
+	encodings, err := encodings(h)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{
+		source: body, closer: body, blanker: s.masker.Blanker(),
+		part:        h.Get("Content-Range") != "",
+		interactive: strings.HasPrefix(h.Get("Content-Type"), "application/grpc"),
+	}
+	if len(encodings) == 0 {
+		return r, nil
+	}
+	if r.part && !strings.HasPrefix(h.Get("Content-Range"), "bytes */") || strings.HasPrefix(h.Get("Content-Type"), "multipart/byteranges") {
+		return nil, ErrPart
+	}
+	for i := len(encodings) - 1; i >= 0; i-- {
+		d := &decoder{encoding: encodings[i], source: r.source}
+		r.source, r.decoders = d, append(r.decoders, d)
+	}
+	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest", "Accept-Ranges"} {
+		h.Del(name)
+	}
+	// The tag is that of the encoded form.
+	if tag := h.Get("Etag"); tag != "" && !strings.HasPrefix(tag, "W/") {
+		h.Set("Etag", "W/"+tag)
+	}
+	return r, nil
+}
+
+// Response removes the values from a response: from its headers, its body, and its trailers when the body has ended.
+// Errors: ErrEncoding, ErrPart; the response must not be passed on.
+func (s *Scrubber) Response(r *http.Response) error {
+	s.Header(r.Header)
+	body, err := s.Body(r.Body, r.Header)
+	if err != nil {
+		return err
+	}
+	scrubbed := body.(*reader)
+	if len(scrubbed.decoders) > 0 && r.ContentLength > 0 {
+		r.ContentLength = -1
+	}
+	scrubbed.ended = func() { s.Header(r.Trailer) }
+	r.Body = scrubbed
+	if both, ok := scrubbed.closer.(io.ReadWriteCloser); ok && r.StatusCode == http.StatusSwitchingProtocols {
+		scrubbed.interactive = true
+		r.Body = upgraded{scrubbed, both}
+	}
+	return nil
+}
+
+// upgraded is a connection after an upgrade.
+type upgraded struct {
+	*reader
+	io.Writer
+}
+
+// Accept changes the headers of a request so that the response can be scrubbed: to encodings that can be decoded, none for
+// a part of a body, and no compression of WebSocket messages.
+func Accept(h http.Header) {
+	h.Del("Sec-Websocket-Extensions")
+	accepted := h.Values("Accept-Encoding")
+	if len(h.Values("Range")) > 0 {
+		h.Set("Accept-Encoding", "identity")
+		return
+	}
+	if len(accepted) == 0 {
+		return
+	}
+	var kept []string
+	for item := range strings.SplitSeq(strings.Join(accepted, ","), ",") {
+		name, _, _ := strings.Cut(item, ";")
+		if name = strings.ToLower(strings.TrimSpace(name)); name == "identity" || decoders[name] != nil {
+			kept = append(kept, strings.TrimSpace(item))
+		}
+	}
+	if len(kept) == 0 {
+		kept = []string{"identity"}
+	}
+	h.Set("Accept-Encoding", strings.Join(kept, ", "))
+}
+
+// encodings returns the encodings of a body, in the order in which they were applied.
+func encodings(h http.Header) ([]string, error) {
+	var list []string
+	for item := range strings.SplitSeq(strings.Join(h.Values("Content-Encoding"), ","), ",") {
+		name := strings.ToLower(strings.TrimSpace(item))
+		switch {
+		case name == "" || name == "identity":
+		case decoders[name] == nil || len(list) == maxEncodings:
+			return nil, ErrEncoding
+		default:
+			list = append(list, name)
+		}
+	}
+	return list, nil
+}
