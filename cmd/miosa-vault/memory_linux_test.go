@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -101,7 +102,7 @@ func interrupt(t *testing.T, pid int) (stop func()) {
 			select {
 			case <-stopping:
 				return
-			default:
+			case <-time.After(100 * time.Microsecond):
 			}
 			threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 			if err != nil {
