@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"maps"
 	"slices"
 )
@@ -40,7 +41,7 @@ func Compare[T any](before, now map[string]T, equal func(a, b T) bool, version f
 	return c
 }
 
-// CompareLabels returns the changes of a set. A variable has changed if its version, secret or binding has.
+// CompareLabels returns the changes of a set. A variable has changed if its version, secret, binding, placeholder or rules have.
 func CompareLabels(before, now []Label) Changes {
 	byName := func(list []Label) map[string]Label {
 		m := make(map[string]Label, len(list))
@@ -52,7 +53,7 @@ func CompareLabels(before, now []Label) Changes {
 	}
 	latest := byName(now)
 	return Compare(byName(before), latest,
-		func(a, b Label) bool { return a == b },
+		func(a, b Label) bool { return bytes.Equal(a.frame(), b.frame()) },
 		func(name string) int64 { return latest[name].Version })
 }
 

@@ -11,6 +11,7 @@ import (
 const (
 	TenantKeyPrefix   = "msk_u_" // the public API, all of it or, if the key is restricted, some; it can't reveal
 	ResourceKeyPrefix = "msk_r_" // lists and reveals one resource's bindings
+	BrokerKeyPrefix   = "msk_b_" // reveals to a broker what some resources get placeholders for
 )
 
 // ErrMalformedKey is the error of ParseKey. It doesn't contain the key.

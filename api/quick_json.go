@@ -66,6 +66,9 @@ func DecodeRevealAnswer(body []byte) (a RevealAnswer, err error) {
 
 // appendHeader appends the header of a set whose values have these lengths.
 func appendHeader(b []byte, s Snapshot, lengths []int) []byte {
+	if s.forBroker() {
+		return append(b, compact(s.header(lengths))...)
+	}
 	b = AppendString(append(b, `{"resource_type":`...), s.Resource.Type)
 	b = AppendString(append(b, `,"resource_id":`...), s.Resource.ID)
 	b = AppendString(append(b, `,"etag":`...), s.Etag)

@@ -53,15 +53,22 @@ type Label struct {
 	Version     int64      `json:"version"`
 	Delivery    string     `json:"delivery"`
 	ExpiresAt   *time.Time `json:"expires_at"`
+	Egress      *Egress    `json:"egress,omitempty"` // for a broker key only; Delivery is DeliverPlaceholder then, and the value is not the placeholder
 }
 
-// Etag returns the etag of a set. It depends on the resource and all ids, names, versions, deliveries and expiries, but
-// not on the values.
-func Etag(r Resource, labels []Label) string {
+// Etag returns the etag of a set without a policy. It depends on the resource and all ids, names, versions, deliveries,
+// expiries, placeholders and rules, but not on the values.
+func Etag(r Resource, labels []Label) string { return EtagWithPolicy(r, labels, nil) }
+
+// EtagWithPolicy returns the etag of a set with a policy, or with nil without one.
+func EtagWithPolicy(r Resource, labels []Label, p *NetworkPolicy) string {
 	h := sha256.New()
 	h.Write(Frame("miosa-env etag", r.Type, r.ID))
 	for _, l := range labels {
 		h.Write(l.frame())
+	}
+	if p != nil {
+		h.Write(p.frame())
 	}
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
 }
@@ -72,5 +79,9 @@ func (l Label) frame() []byte {
 	if l.ExpiresAt != nil {
 		expires = l.ExpiresAt.UTC().Format(time.RFC3339Nano)
 	}
-	return Frame("value", l.ID, l.SecretID, strconv.FormatInt(l.Version, 10), l.ExposeAsEnv, l.Delivery, expires)
+	b := Frame("value", l.ID, l.SecretID, strconv.FormatInt(l.Version, 10), l.ExposeAsEnv, l.Delivery, expires)
+	if l.Egress != nil {
+		b = append(b, l.Egress.frame()...)
+	}
+	return b
 }

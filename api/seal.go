@@ -120,10 +120,10 @@ func (s *Sealer) Prepare() {
 	go func() { _, _ = s.encapsulate() }() // Seal returns the error
 }
 
-// Seal seals a set. Call it once. Errors: ErrInvalid for an invalid public key; ErrWiped.
-func (s *Sealer) Seal(set []Bound) (RevealAnswer, error) {
-	a := RevealAnswer{Etag: Etag(s.resource, Labels(set)), Suite: SuiteXWing}
-	encoded, err := Snapshot{Resource: s.resource, Etag: a.Etag, Bound: set}.Encode(func(size int) []byte { return make([]byte, size) })
+// Seal seals a set, with its policy or nil. Call it once. Errors: ErrInvalid for an invalid public key; ErrWiped.
+func (s *Sealer) Seal(set []Bound, p *NetworkPolicy) (RevealAnswer, error) {
+	a := RevealAnswer{Etag: EtagWithPolicy(s.resource, Labels(set), p), Suite: SuiteXWing}
+	encoded, err := Snapshot{Resource: s.resource, Etag: a.Etag, Bound: set, Policy: p}.Encode(func(size int) []byte { return make([]byte, size) })
 	if err != nil {
 		return RevealAnswer{}, err
 	}
@@ -138,13 +138,13 @@ func (s *Sealer) Seal(set []Bound) (RevealAnswer, error) {
 	return a, err
 }
 
-// Seal seals one set: NewSealer and its Seal.
+// Seal seals one set without a policy: NewSealer and its Seal.
 func Seal(r Resource, to Recipient, set []Bound) (RevealAnswer, error) {
 	s, err := NewSealer(r, to)
 	if err != nil {
 		return RevealAnswer{}, err
 	}
-	return s.Seal(set)
+	return s.Seal(set, nil)
 }
 
 // info is what an answer is bound to: purpose, version, suite and resource. The etag is additional data.

@@ -25,6 +25,7 @@ type Secret struct {
 	Preview             string          `json:"preview"`
 	ExpiresAt           *time.Time      `json:"expires_at"`
 	Metadata            json.RawMessage `json:"metadata"`                 // a JSON object
+	Egress              *EgressRule     `json:"egress,omitempty"`         // where a broker may send the value; nil: nowhere
 	OAuthProvider       string          `json:"oauth_provider,omitempty"` // of a connected account
 	Version             int64           `json:"version"`                  // incremented by each rotation
 	CreatedAt           time.Time       `json:"created_at"`
@@ -65,6 +66,7 @@ type NewSecret struct {
 	RefreshToken        Value           `json:"-"`                  // "refresh_token"
 	ExpiresAt           *time.Time      `json:"expires_at,omitempty"`
 	Metadata            json.RawMessage `json:"metadata,omitempty"` // a JSON object
+	Egress              *EgressRule     `json:"egress,omitempty"`   // nil: that of Metadata, if it has one
 }
 
 // Binding is the assignment of a secret to an environment variable on a resource.
@@ -76,6 +78,8 @@ type Binding struct {
 	PlaceholderToken string    `json:"placeholder_token"`
 	Delivery         string    `json:"delivery"` // DeliverValue or DeliverPlaceholder
 	CreatedAt        time.Time `json:"created_at"`
+
+	Egress *EgressRule `json:"egress,omitempty"` // narrows the secret's rule: both must allow a request
 
 	SecretName string    `json:"secret_name"`
 	Version    int64     `json:"version"`             // the secret's
@@ -103,7 +107,8 @@ type NewBinding struct {
 	SecretID string `json:"secret_id"`
 	Resource
 	ExposeAsEnv string `json:"expose_as_env"`
-	Delivery    string `json:"delivery,omitempty"` // "": DeliverValue
+	Delivery    string      `json:"delivery,omitempty"` // "": DeliverValue
+	Egress      *EgressRule `json:"egress,omitempty"`   // narrows the secret's rule; without one of the secret, nothing is sent
 }
 
 // Placeholder is the binding's placeholder token; "" if the vault returned none, or only a preview.

@@ -4,14 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 )
 
 // setHeader is the header of a set's encoding: one line of JSON. After its line feed come the bytes of the values, one
 // after the other. Reveals and caches seal this encoding, and sockets send it. Source: docs/api.md, "The set".
 type setHeader struct {
 	Resource
-	Etag     string       `json:"etag"`
-	Bindings []setBinding `json:"bindings"`
+	Etag     string         `json:"etag"`
+	Policy   *NetworkPolicy `json:"policy,omitempty"`
+	Bindings []setBinding   `json:"bindings"`
 }
 
 // setBinding is one binding of a header.
@@ -35,6 +37,20 @@ func (s Snapshot) Header() (header []byte, lengths []int) {
 		lengths[i] = b.Value.Len()
 	}
 	return append(appendHeader(make([]byte, 0, 256+320*len(s.Bound)), s, lengths), '\n'), lengths
+}
+
+// forBroker reports whether the set has fields that only the sets of broker keys have.
+func (s Snapshot) forBroker() bool {
+	return s.Policy != nil || slices.ContainsFunc(s.Bound, func(b Bound) bool { return b.Egress != nil })
+}
+
+// header is what decodeHeader decodes.
+func (s Snapshot) header(lengths []int) setHeader {
+	h := setHeader{Resource: s.Resource, Etag: s.Etag, Policy: s.Policy, Bindings: make([]setBinding, len(s.Bound))}
+	for i, b := range s.Bound {
+		h.Bindings[i] = setBinding{b.Label, b.About, lengths[i]}
+	}
+	return h
 }
 
 // Encode returns the set's encoding, in memory that alloc returns for its size.
@@ -101,7 +117,7 @@ func decodeHeader(line []byte) (s Snapshot, lengths []int, ok bool) {
 	if json.Unmarshal(line, &h) != nil {
 		return Snapshot{}, nil, false
 	}
-	s = Snapshot{Resource: h.Resource, Etag: h.Etag, Bound: make([]Bound, len(h.Bindings))}
+	s = Snapshot{Resource: h.Resource, Etag: h.Etag, Policy: h.Policy, Bound: make([]Bound, len(h.Bindings))}
 	lengths = make([]int, len(h.Bindings))
 	for i, b := range h.Bindings {
 		s.Bound[i] = Bound{Label: b.Label, About: b.About}

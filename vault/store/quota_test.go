@@ -255,7 +255,7 @@ func TestTheLargestSetIsAccepted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := to.Seal(set)
+	answer, err := to.Seal(set, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -323,7 +323,7 @@ func (s *Store) revealUpTo(ctx context.Context, a Actor, r api.Resource, to *api
 	s.limits.Listed(a.limited(), len(set))
 	audited := make(chan error, 1)
 	go func() { audited <- s.auditReveal(ctx, a, r, set) }()
-	answer, err := to.Seal(set)
+	answer, err := to.Seal(set, nil)
 	if err = cmp.Or(<-audited, err); err != nil {
 		return api.RevealAnswer{}, err
 	}
