@@ -1,10 +1,13 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -49,6 +52,30 @@ const (
 	placeholderPrefix = placeholderMarks + ":"
 )
 
+// IsZero reports whether the rule has no field, which stands for no rule where one is changed.
+func (r EgressRule) IsZero() bool {
+	return len(r.Hosts)+len(r.Ports)+len(r.Methods)+len(r.Paths)+len(r.Slots) == 0 && r.Shape == nil
+}
+
+// ParseEgressRule decodes a rule, and refuses fields that rules don't have: a misspelled one would allow more than was meant.
+// null is the zero rule. Errors: ErrInvalid.
+func ParseEgressRule(text []byte) (*EgressRule, error) {
+	var r EgressRule
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	err := d.Decode(&r)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return nil, invalidEgress(wrong.Field + " has the wrong type: hosts, methods, paths and slots are lists of strings, ports is a list of numbers, and a rule and its shape are objects")
+	}
+	if err != nil {
+		return nil, invalidEgress(" has a field that rules don't have: there are hosts, ports, methods, paths, slots and shape, with prefix, length and alphabet")
+	}
+	if r.IsZero() {
+		return &r, nil
+	}
+	return &r, r.Validate()
+}
+
 // Validate returns an error that names an invalid field. Errors: ErrInvalid.
 func (r EgressRule) Validate() error {
 	if len(r.Hosts) == 0 {
@@ -83,17 +110,17 @@ func (r EgressRule) Validate() error {
 		}
 	}
 	if text, err := json.Marshal(r); err != nil || len(text) > maxEgressRule {
-		return invalidEgress(fmt.Sprintf("has more than %d bytes", maxEgressRule))
+		return invalidEgress(fmt.Sprintf(" has more than %d bytes", maxEgressRule))
 	}
 	return nil
 }
 
+// invalidEgress is the error about a field of a rule, or of the rule if the message begins with a space.
 func invalidEgress(message string) error {
-	separator := "."
-	if strings.HasPrefix(message, "has ") {
-		separator = " "
+	if message[0] != ' ' {
+		message = "." + message
 	}
-	return NewError(ErrInvalid, "egress"+separator+message)
+	return NewError(ErrInvalid, "egress"+message)
 }
 
 // egressHost reports whether s is a host of a rule: an IP address, or a name in lower case, maybe of all subdomains.
@@ -119,7 +146,8 @@ func egressMethod(s string) bool {
 }
 
 func egressPath(s string) bool {
-	return strings.HasPrefix(s, "/") && visibleASCII(s) && !strings.ContainsAny(s, "?#\\")
+	decoded, err := url.PathUnescape(s)
+	return err == nil && strings.HasPrefix(s, "/") && visibleASCII(s) && !strings.ContainsAny(s, "?#\\") && strings.IndexByte(decoded, 0) < 0
 }
 
 // egressSlot reports whether s is a slot of a rule.

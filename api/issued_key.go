@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// IssuedKey describes a key that a vault has issued: a tenant key, which has no resource, or a resource key, which may
-// list and reveal one resource's bindings. Only the answer to its creation has Key.
+// IssuedKey describes a key that a vault has issued: a tenant key, which has no resource, a resource key, which may
+// list and reveal one resource's bindings, or a broker key. Only the answer to its creation has Key.
 type IssuedKey struct {
 	ID string `json:"id"`
 	Resource
+	Broker   bool   `json:"broker,omitempty"` // a broker key, of the resources in Restrictions
 	Key      string `json:"key,omitempty"`
 	Label    string `json:"label"`
 	ParentID string `json:"parent_id"` // the key that created it; "": the vault's operator
@@ -34,9 +35,10 @@ func (k *IssuedKey) Ended(now time.Time) bool {
 	return k.RevokedAt != nil || k.ExpiresAt != nil && !k.ExpiresAt.After(now)
 }
 
-// KeyRequest describes a key to issue. With the zero Resource it is a tenant key.
+// KeyRequest describes a key to issue. With the zero Resource it is a tenant key, or a broker key.
 type KeyRequest struct {
 	Resource
+	Broker    bool       `json:"broker,omitempty"` // a broker key, of the resources in Restrictions
 	Label     string     `json:"label"`
 	ExpiresAt *time.Time `json:"expires_at"` // nil: never
 	Restrictions
@@ -45,8 +47,8 @@ type KeyRequest struct {
 // Restrictions limit what a key may do. An empty list limits nothing.
 type Restrictions struct {
 	Permissions []string `json:"permissions"` // of a tenant key: some of Permissions
-	Scopes      []string `json:"scopes"`      // of secrets; a resource key reveals only secrets of these scopes
-	Resources   []string `json:"resources"`   // of a tenant key: such as sandbox:sb_1
+	Scopes      []string `json:"scopes"`      // of secrets; a resource key and a broker key reveal only secrets of these scopes
+	Resources   []string `json:"resources"`   // of a tenant key or a broker key: such as sandbox:sb_1
 }
 
 // The permissions of a tenant key.
@@ -71,6 +73,11 @@ func Scopes() []string {
 
 // maxRestrictions is the number of resources to which a key can be restricted.
 const maxRestrictions = 100
+
+// Has reports whether a resource is one of Resources.
+func (r Restrictions) Has(resource Resource) bool {
+	return slices.Contains(r.Resources, resource.String())
+}
 
 // None reports whether r limits nothing.
 func (r Restrictions) None() bool {

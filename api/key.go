@@ -47,6 +47,9 @@ func NewKey(prefix string) Key {
 // ForTenant reports whether the key is a tenant key.
 func (k Key) ForTenant() bool { return strings.HasPrefix(k.Reveal(), TenantKeyPrefix) }
 
+// ForBroker reports whether the key is a broker key.
+func (k Key) ForBroker() bool { return strings.HasPrefix(k.Reveal(), BrokerKeyPrefix) }
+
 // RedactKeys returns s with everything that looks like a key, of any length, replaced. Messages that may contain
 // arguments pass through it.
 func RedactKeys(s string) string {

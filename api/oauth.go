@@ -25,6 +25,7 @@ type OAuthSecret struct {
 	ResourceType        string `json:"resource_type,omitempty"`
 	ResourceID          string `json:"resource_id,omitempty"`
 	ExposeAsEnv         string `json:"expose_as_env,omitempty"`
+	Delivery            string `json:"delivery,omitempty"` // of the binding; "": DeliverValue
 }
 
 // OAuthStart is a flow that has started. The user must open AuthorizeURL before ExpiresAt.

@@ -106,7 +106,7 @@ func (b *Binding) UnmarshalJSON(text []byte) error {
 type NewBinding struct {
 	SecretID string `json:"secret_id"`
 	Resource
-	ExposeAsEnv string `json:"expose_as_env"`
+	ExposeAsEnv string      `json:"expose_as_env"`
 	Delivery    string      `json:"delivery,omitempty"` // "": DeliverValue
 	Egress      *EgressRule `json:"egress,omitempty"`   // narrows the secret's rule; without one of the secret, nothing is sent
 }

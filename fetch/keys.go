@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -54,7 +55,12 @@ func (c *Client) CreateResourceKey(ctx context.Context, r api.Resource, expires 
 // IssueKey creates a resource key, or with the zero Resource a tenant key. Otherwise it is like CreateResourceKey.
 func (c *Client) IssueKey(ctx context.Context, n api.KeyRequest) (api.IssuedKey, error) {
 	if n.Resource == (api.Resource{}) {
-		return c.issueKey(ctx, "/egress/keys", n)
+		key, err := c.issueKey(ctx, "/egress/keys", n)
+		if err == nil && n.Broker && !key.Broker { // the vault has made a tenant key
+			_, err = c.RevokeKey(ctx, key.ID, api.ChildrenRevoke)
+			return api.IssuedKey{}, errors.Join(&Problem{Message: "the vault at " + c.host + " has no broker keys", Fix: "upgrade the vault"}, err)
+		}
+		return key, err
 	}
 	return c.issueKey(ctx, "/egress/resource-keys", n)
 }

@@ -52,6 +52,8 @@ func (c *Client) refusal(answer *http.Response, k call) *Problem {
 			p.Fix = scopeHint
 		} else if key.ForTenant() && !strings.HasSuffix(k.path, "/reveal") {
 			p.Fix = "use another tenant key, or create one with miosa-env keys create tenant: keys list shows what each is restricted to"
+		} else if key.ForBroker() {
+			p.Fix = "a broker key reveals what its resources get placeholders for, and nothing else: miosa-env keys list shows its resources"
 		} else if key.ForTenant() && strings.HasSuffix(k.path, "/reveal") {
 			p.Fix = "a tenant key manages secrets and doesn't reveal them: use a key made for the sandbox or computer, with miosa-env keys create"
 		}

@@ -118,6 +118,8 @@ type Rotation struct {
 	RefreshToken api.Value  // empty: keep the old one
 	ExpiresAt    *time.Time // nil: keep the old one unless it has passed
 	NeverExpires bool       // remove the expiry; not together with ExpiresAt
+
+	Egress *api.EgressRule // nil: keep the old rule; zero: remove it
 }
 
 // rotationBody is the body of RotateSecret's request. It contains plaintext values.
@@ -125,6 +127,7 @@ type rotationBody struct {
 	Value        string          `json:"value"`
 	RefreshToken string          `json:"refresh_token,omitempty"`
 	ExpiresAt    json.RawMessage `json:"expires_at,omitempty"`
+	Egress       *api.EgressRule `json:"egress,omitempty"`
 }
 
 // RotateSecret stores a new value of a secret and increments its version. The call isn't retried after the vault may have
@@ -136,7 +139,7 @@ func (c *Client) RotateSecret(ctx context.Context, id string, r Rotation) (api.S
 	if r.NeverExpires && r.ExpiresAt != nil {
 		return api.Secret{}, api.NewError(api.ErrInvalid, "a secret that never expires has no expires_at")
 	}
-	body := rotationBody{Value: r.Value.Reveal(), RefreshToken: r.RefreshToken.Reveal()}
+	body := rotationBody{Value: r.Value.Reveal(), RefreshToken: r.RefreshToken.Reveal(), Egress: r.Egress}
 	if r.NeverExpires {
 		body.ExpiresAt = json.RawMessage("null")
 	} else if r.ExpiresAt != nil {
@@ -150,6 +153,15 @@ func (c *Client) RotateSecret(ctx context.Context, id string, r Rotation) (api.S
 		method: http.MethodPatch, path: object("/egress/secrets/", id), unsafe: true, private: []api.Value{r.Value, r.RefreshToken},
 		json: body,
 	}
+	return do(ctx, c, k, one[api.Secret]("secret"))
+}
+
+// SetEgress changes where a broker may send the value of a secret, without a rotation; the zero rule: nowhere.
+func (c *Client) SetEgress(ctx context.Context, id string, rule api.EgressRule) (api.Secret, error) {
+	type request struct {
+		Egress api.EgressRule `json:"egress"`
+	}
+	k := call{method: http.MethodPatch, path: object("/egress/secrets/", id), json: request{rule}}
 	return do(ctx, c, k, one[api.Secret]("secret"))
 }
 

@@ -31,6 +31,8 @@ type (
 	OwnKey = api.OwnKey
 	// Resource is one sandbox or computer.
 	Resource = api.Resource
+	// EgressRule restricts where a broker sends a secret's value.
+	EgressRule = api.EgressRule
 	// Value is a secret's value. It prints as [redacted].
 	Value = api.Value
 )
@@ -52,8 +54,10 @@ type Client struct{ vault *fetch.Client }
 
 // New returns a client. It opens no connection, and no file except CAFile.
 func New(c Config) (*Client, error) {
-	if strings.HasPrefix(c.Key.Reveal(), api.ResourceKeyPrefix) {
-		return nil, api.NewError(api.ErrDenied, "a resource key can't manage secrets: it wants a tenant key ("+api.TenantKeyPrefix+"...)")
+	for prefix, kind := range map[string]string{api.ResourceKeyPrefix: "a resource key", api.BrokerKeyPrefix: "a broker key"} {
+		if strings.HasPrefix(c.Key.Reveal(), prefix) {
+			return nil, api.NewError(api.ErrDenied, kind+" can't manage secrets: it wants a tenant key ("+api.TenantKeyPrefix+"...)")
+		}
 	}
 	vault, err := fetch.New(c)
 	if err != nil {

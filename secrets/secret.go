@@ -27,6 +27,7 @@ type Set struct {
 	RefreshToken Value          // stored with the value, and never delivered
 	ExpiresAt    *time.Time     // from then on the value isn't delivered; nil: never
 	Metadata     map[string]any // not secret: calls return it
+	Egress       *EgressRule    // where a broker may send the value; nil: as before, or that of Metadata; zero: nowhere
 }
 
 // Set stores a secret, or a new value of the secret with the same name, scope, owners and resource. The binding is nil
@@ -45,7 +46,7 @@ func (c *Client) Set(ctx context.Context, s Set) (Secret, *Binding, error) {
 		Name: s.Name, Value: s.Value, Type: s.Type, Scope: s.Scope,
 		WorkspaceID: s.WorkspaceID, OwnerUserID: s.OwnerUserID, ExternalUserID: s.ExternalUserID, ExternalWorkspaceID: s.ExternalWorkspaceID,
 		Resource: s.Resource, ExposeAsEnv: s.ExposeAsEnv, Delivery: s.Delivery,
-		RefreshToken: s.RefreshToken, ExpiresAt: s.ExpiresAt, Metadata: metadata,
+		RefreshToken: s.RefreshToken, ExpiresAt: s.ExpiresAt, Metadata: metadata, Egress: s.Egress,
 	})
 	if err != nil || binding != nil || s.ExposeAsEnv == "" {
 		return secret, binding, err
@@ -98,6 +99,12 @@ type Rotation = fetch.Rotation
 // Errors: api.ErrNotFound, api.ErrInvalid.
 func (c *Client) Rotate(ctx context.Context, id string, r Rotation) (Secret, error) {
 	return c.vault.RotateSecret(ctx, id, r)
+}
+
+// SetEgress changes where a broker may send the value of a secret, without a rotation; the zero rule: nowhere.
+// Errors: api.ErrNotFound, api.ErrInvalid.
+func (c *Client) SetEgress(ctx context.Context, id string, rule EgressRule) (Secret, error) {
+	return c.vault.SetEgress(ctx, id, rule)
 }
 
 // Delete deletes a secret and its bindings. Errors: api.ErrNotFound.

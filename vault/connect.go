@@ -130,7 +130,7 @@ func (v *Vault) grant(c *call, n *api.NewSecret) (*store.Grant, error) {
 		return &store.Grant{}, v.mint(c, n)
 	case n.Type == oauth.TypeAccount && n.RefreshToken.Len() > 0 && v.conf.OAuth.Named(provider) != nil:
 		n.Metadata = oauth.WithStatus(n.Metadata, api.OAuthConnected, "")
-		return &store.Grant{Provider: provider}, nil
+		return &store.Grant{Provider: provider, Rule: v.conf.OAuth.Named(provider).Egress()}, nil
 	}
 	return nil, nil
 }
@@ -176,7 +176,7 @@ func (v *Vault) rotateMachine(c *call, next *store.Rotation) error {
 	if err := v.mint(c, &n); err != nil {
 		return err
 	}
-	*next = store.Rotation{Value: n.Value, RefreshToken: n.RefreshToken, ExpiresAt: n.ExpiresAt, NeverExpires: n.ExpiresAt == nil}
+	*next = store.Rotation{Value: n.Value, RefreshToken: n.RefreshToken, ExpiresAt: n.ExpiresAt, NeverExpires: n.ExpiresAt == nil, Egress: next.Egress}
 	return nil
 }
 

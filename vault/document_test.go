@@ -31,12 +31,21 @@ func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 	}
 	c := newConnected(t, 3600)
 	v := c.vault
+	made, err := v.store.IssueKey(t.Context(), c.owner, api.KeyRequest{Broker: true, Restrictions: api.Restrictions{Resources: []string{box1.String()}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := api.ParseKey(made.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker := actorOf(t, v.store, key)
 	for _, rt := range v.routes {
 		var keys []string
 		for _, key := range []struct {
 			kind  string
 			actor store.Actor
-		}{{"t", c.owner}, {"r", c.reader}} {
+		}{{"t", c.owner}, {"r", c.reader}, {"b", broker}} {
 			switch err := v.store.Permit(t.Context(), key.actor, rt.action, box1); {
 			case err == nil:
 				keys = append(keys, key.kind)

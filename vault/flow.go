@@ -121,7 +121,7 @@ func (v *Vault) exchange(ctx context.Context, from store.Actor, f store.Flow, p 
 	n := store.ConnectedSecret(want.OAuthSecret, p.Name)
 	n.Value, n.RefreshToken, n.ExpiresAt = token.Access, token.Refresh, token.ExpiresAt
 	n.Metadata = oauth.Connection{Provider: p.Name, Scopes: token.Scopes, Status: api.OAuthConnected}.Metadata()
-	err = persist(ctx, v.log, storeTimeout, func(ctx context.Context) error { return v.store.CompleteFlow(ctx, from, f, n) })
+	err = persist(ctx, v.log, storeTimeout, func(ctx context.Context) error { return v.store.CompleteFlow(ctx, from, f, n, p.Egress()) })
 	if err != nil {
 		return v.failFlow(from, f, api.FlowFailed, codeOf(err), err)
 	}

@@ -16,6 +16,7 @@ type secretBody struct {
 	RefreshToken plaintext  `json:"refresh_token"`
 	ExpiresAt    instant    `json:"expires_at"`
 	Metadata     jsonObject `json:"metadata"`
+	Egress       egressRule `json:"egress"`
 }
 
 // secretAndBinding is the only answer with a key beside "data".
@@ -29,7 +30,7 @@ func (v *Vault) putSecret(c *call, in secretBody) (reply, error) {
 	defer in.RefreshToken.Wipe()
 	n := in.NewSecret
 	n.Resource, n.Value, n.RefreshToken = in.Resource, in.Value.Value, in.RefreshToken.Value
-	n.ExpiresAt, n.Metadata = in.ExpiresAt.Time, json.RawMessage(in.Metadata)
+	n.ExpiresAt, n.Metadata, n.Egress = in.ExpiresAt.Time, json.RawMessage(in.Metadata), in.Egress.rule
 	grant, err := v.grant(c, &n)
 	if err != nil {
 		return reply{}, err
@@ -40,15 +41,26 @@ func (v *Vault) putSecret(c *call, in secretBody) (reply, error) {
 
 // rotationBody is the body of PATCH /egress/secrets/{id}.
 type rotationBody struct {
-	Value        plaintext `json:"value"`
-	RefreshToken plaintext `json:"refresh_token"`
-	ExpiresAt    instant   `json:"expires_at"`
+	Value        plaintext  `json:"value"`
+	RefreshToken plaintext  `json:"refresh_token"`
+	ExpiresAt    instant    `json:"expires_at"`
+	Egress       egressRule `json:"egress"`
+}
+
+// ruleOnly reports whether the body has an egress rule and nothing else.
+func (b rotationBody) ruleOnly() bool {
+	return b.Egress.rule != nil && b.Value.IsZero() && b.RefreshToken.IsZero() && b.ExpiresAt.Time == nil && !b.ExpiresAt.null
 }
 
 func (v *Vault) rotateSecret(c *call, in rotationBody) (reply, error) {
 	defer in.Value.Wipe()
 	defer in.RefreshToken.Wipe()
-	next := store.Rotation{Value: in.Value.Value, RefreshToken: in.RefreshToken.Value, ExpiresAt: in.ExpiresAt.Time, NeverExpires: in.ExpiresAt.null}
+	if in.ruleOnly() {
+		secret, err := v.store.SetRule(c.ctx(), c.actor, c.id(), *in.Egress.rule)
+		return reply{body: data{secret}}, err
+	}
+	next := store.Rotation{Value: in.Value.Value, RefreshToken: in.RefreshToken.Value, ExpiresAt: in.ExpiresAt.Time, NeverExpires: in.ExpiresAt.null,
+		Egress: in.Egress.rule}
 	if err := v.rotateMachine(c, &next); err != nil {
 		return reply{}, err
 	}
@@ -56,9 +68,26 @@ func (v *Vault) rotateSecret(c *call, in rotationBody) (reply, error) {
 	return reply{body: data{secret}}, err
 }
 
-func (v *Vault) createBinding(c *call, in api.NewBinding) (reply, error) {
-	b, created, err := v.store.CreateBinding(c.ctx(), c.actor, in)
+// bindingBody is the body of POST /egress/bindings.
+type bindingBody struct {
+	api.NewBinding
+	Egress egressRule `json:"egress"`
+}
+
+func (v *Vault) createBinding(c *call, in bindingBody) (reply, error) {
+	n := in.NewBinding
+	n.Egress = in.Egress.rule
+	b, created, err := v.store.CreateBinding(c.ctx(), c.actor, n)
 	return reply{createdStatus(created), data{b}}, err
+}
+
+// egressRule is an egress rule in a body. null is the zero rule; nil: the field is absent.
+type egressRule struct{ rule *api.EgressRule }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (e *egressRule) UnmarshalJSON(b []byte) (err error) {
+	e.rule, err = api.ParseEgressRule(b)
+	return err
 }
 
 // createdStatus is the status of the answer to a POST: 201 for something new, 200 for what existed.

@@ -13,6 +13,7 @@ import (
 // keyBody is the body of POST /egress/resource-keys and POST /egress/keys.
 type keyBody struct {
 	api.Resource
+	Broker    bool    `json:"broker"`
 	Label     string  `json:"label"`
 	ExpiresAt instant `json:"expires_at"`
 
@@ -46,7 +47,7 @@ var errRestriction = api.NewError(api.ErrInvalid, "permissions, scopes and resou
 func createKey(issue func(context.Context, store.Actor, api.KeyRequest) (api.IssuedKey, error)) handler {
 	return serveJSON(func(c *call, in keyBody) (reply, error) {
 		key, err := issue(c.ctx(), c.actor, api.KeyRequest{
-			Resource: in.Resource, Label: in.Label, ExpiresAt: in.ExpiresAt.Time,
+			Resource: in.Resource, Broker: in.Broker, Label: in.Label, ExpiresAt: in.ExpiresAt.Time,
 			Restrictions: api.Restrictions{Permissions: in.Permissions, Scopes: in.Scopes, Resources: in.Resources},
 		})
 		return reply{http.StatusCreated, data{key}}, err

@@ -30,7 +30,7 @@ func (v *Vault) keyRoutes() []route {
 		{"GET", "/egress/resource-keys", "key.read", maxBody, serveList("resource_keys", keyPage, v.store.ResourceKeys)},
 		{"DELETE", "/egress/resource-keys/{id}", "key.revoke", maxBody, serveDelete(v.store.RevokeResourceKey)},
 
-		{"POST", "/egress/keys", "key.create", maxBody, createKey(v.store.IssueTenantKey)},
+		{"POST", "/egress/keys", "key.create", maxBody, createKey(v.store.IssueKey)},
 		{"GET", "/egress/keys", "key.read", maxBody, serveList("keys", keyPage, v.store.IssuedKeys)},
 		{"GET", "/egress/keys/self", "", maxBody, serveJSON(v.ownKey)},
 		{"DELETE", "/egress/keys", "key.revoke", maxBody, serveJSON(v.revokeKeys)},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/keytree"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
@@ -29,16 +31,18 @@ is running or not; a running one notices at once.`,
 
 func (p *program) keysCreate() *cli.Command {
 	var (
-		location              storeFlags
-		n                     api.KeyRequest
-		tenant, resource, out string
-		expires               cli.Moment
+		location    storeFlags
+		n           api.KeyRequest
+		tenant, out string
+		resources   []string
+		expires     cli.Moment
 	)
 	return &cli.Command{
-		Use:   "create --tenant NAME [--resource sandbox:ID] [--expires 720h] [--out FILE]",
-		Short: "Create a tenant key, and the tenant with it, or a resource key",
+		Use:   "create --tenant NAME [[--broker] --resource sandbox:ID] [--expires 720h] [--out FILE]",
+		Short: "Create a tenant key, and the tenant with it, a resource key or a broker key",
 		Long: `Create a tenant key, and the tenant and the vault too where there is none; or, with --resource, a key that may
-list and reveal the bindings of that one resource. A tenant key may be restricted to permissions, scopes and
+list and reveal the bindings of that one resource; or, with --broker and --resource, a key for the broker that the
+requests of these resources go through: it reveals what they have placeholders of. A tenant key may be restricted to permissions, scopes and
 resources.
 
 The key is printed on stdout, once, or written to a new file with --out: the vault keeps only a hash of it. Its id
@@ -46,23 +50,30 @@ goes to stderr.`,
 		Flags: func(f *pflag.FlagSet) {
 			location.add(f, createsFirst)
 			f.StringVar(&tenant, "tenant", "", "`NAME` the tenant's name (required)")
-			f.StringVar(&resource, "resource", "", "`RESOURCE` the sandbox:ID or computer:ID that the key is for")
+			f.Var(setting.List(&resources), "resource", "`RESOURCE` the sandbox:ID or computer:ID that the key is for; of a broker key, a list of them")
+			f.BoolVar(&n.Broker, "broker", false, "a key for the broker that the requests of these resources go through")
 			f.Var(&expires, "expires", "`WHEN` the key expires: 720h, or 2030-01-02T15:04:05Z (default: never)")
 			f.StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to instead of stdout")
 			keytree.AddFlags(f, &n)
 		},
 		Run: func(ctx context.Context, _ *cli.Invocation) error {
 			n.ExpiresAt = expires.At
-			return p.createKey(ctx, location, tenant, resource, n, out)
+			return p.createKey(ctx, location, tenant, resources, n, out)
 		},
 	}
 }
 
-func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource string, n api.KeyRequest, out string) error {
+func (p *program) createKey(ctx context.Context, f storeFlags, tenant string, resources []string, n api.KeyRequest, out string) error {
 	if tenant == "" {
 		return usage("--tenant is required", "name the tenant, as in --tenant acme")
 	}
-	r, err := parseResource(resource)
+	if n.Broker {
+		return p.createBrokerKey(ctx, f, tenant, resources, n, out)
+	}
+	if len(resources) > 1 {
+		return usage("--resource: a resource key is for one resource", "create a key for each, or add --broker")
+	}
+	r, err := parseResource(strings.Join(resources, ""))
 	if err != nil {
 		return err
 	}
@@ -86,6 +97,19 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant, resource 
 		return err
 	}
 	return p.writeKey(out, func() (api.IssuedKey, error) { return s.IssueResourceKey(ctx, operator, n) })
+}
+
+func (p *program) createBrokerKey(ctx context.Context, f storeFlags, tenant string, resources []string, n api.KeyRequest, out string) error {
+	if err := keytree.ForBroker(&n, resources); err != nil {
+		return err
+	}
+	return f.with(ctx, p, func(s *store.Store) error {
+		operator, err := localActor(ctx, s, tenant)
+		if err != nil {
+			return err
+		}
+		return p.writeKey(out, func() (api.IssuedKey, error) { return s.IssueKey(ctx, operator, n) })
+	})
 }
 
 // localActor is the operator for a tenant.

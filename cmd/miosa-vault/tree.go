@@ -45,7 +45,8 @@ func (p *program) keysList() *cli.Command {
 type listedKey struct {
 	ID       string `json:"id"`
 	Tenant   string `json:"tenant"`
-	Resource string `json:"resource,omitempty"` // "" for a tenant key
+	Resource string `json:"resource,omitempty"` // "" for a tenant key and a broker key
+	Broker   bool   `json:"broker,omitempty"`
 	Label    string `json:"label"`
 	ParentID string `json:"parent_id"`
 	api.Restrictions
@@ -66,7 +67,7 @@ func (p *program) printKeys(list []store.Key, asJSON bool) error {
 	if asJSON {
 		listed := make([]listedKey, len(list))
 		for i, k := range keys {
-			listed[i] = listedKey{k.ID, tenants[k.ID], "", k.Label, k.ParentID, k.Restrictions, k.CreatedAt, k.ExpiresAt, k.LastUsedAt, k.RevokedAt, k.Altered}
+			listed[i] = listedKey{k.ID, tenants[k.ID], "", k.Broker, k.Label, k.ParentID, k.Restrictions, k.CreatedAt, k.ExpiresAt, k.LastUsedAt, k.RevokedAt, k.Altered}
 			if k.Resource.ID != "" {
 				listed[i].Resource = k.Resource.String()
 			}
@@ -77,8 +78,11 @@ func (p *program) printKeys(list []store.Key, asJSON bool) error {
 	fmt.Fprintln(w, "ID\tTENANT\tRESOURCE\tLABEL\tCREATED\tEXPIRES\tLAST USED\tREVOKED\tRESTRICTED TO")
 	for _, k := range keytree.Of(keys) {
 		resource := ""
-		if k.Altered {
+		switch {
+		case k.Altered:
 			resource = "altered"
+		case k.Broker:
+			resource = "broker"
 		}
 		if k.Resource.ID != "" {
 			resource = k.Resource.String()

@@ -71,12 +71,15 @@ func (c *Children) Choose(under []*api.IssuedKey, in io.Reader, out io.Writer) (
 	return "", errors.New("nothing was done")
 }
 
-// For returns what a key is for: its resource, "tenant", or "altered" if that can't be relied on.
+// For returns what a key is for: its resource, "broker", "tenant", or "altered" if that can't be relied on.
 func For(k *api.IssuedKey) string {
 	if k.Altered {
 		return "altered"
 	}
-	if k.Resource == (api.Resource{}) {
+	switch {
+	case k.Broker:
+		return "broker"
+	case k.Resource == (api.Resource{}):
 		return "tenant"
 	}
 	return k.Resource.String()

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
@@ -100,6 +101,28 @@ func AddFlags(f *pflag.FlagSet, n *api.KeyRequest) {
 	f.Var(setting.List(&n.Permissions).Suggest(api.Permissions()...), "permissions", "`LIST` a tenant key may do this only: "+strings.Join(api.Permissions(), ","))
 	f.Var(setting.List(&n.Scopes).Suggest(api.Scopes()...), "only-scopes", "`LIST` secrets of these scopes only, such as user,workspace")
 	f.Var(setting.List(&n.Resources), "only-resources", "`LIST` a tenant key may use these resources only, such as sandbox:sb_1,computer:c_1")
+}
+
+// AddBrokerFlags adds the flags of a broker key to create, whose resources are in handles.
+func AddBrokerFlags(f *pflag.FlagSet, n *api.KeyRequest, handles *[]string) {
+	f.BoolVar(&n.Broker, "broker", false, "a key for the broker that the requests of sandboxes and computers go through")
+	f.Var(setting.List(handles), "resource", "`LIST` the sandboxes and computers of a broker key, such as sandbox:sb_1,computer:c_1")
+}
+
+// ForBroker completes the request of a broker key.
+func ForBroker(n *api.KeyRequest, handles []string) error {
+	switch {
+	case len(handles) == 0:
+		return cli.Usage(errors.New("--broker wants --resource"), "name the sandboxes and computers whose requests it handles, as in --resource sandbox:sb_1")
+	case n.Permissions != nil || n.Resources != nil:
+		return cli.Usage(errors.New("--permissions and --only-resources are for tenant keys"), "leave them out: a broker key's resources are given with --resource")
+	}
+	n.Resources = handles
+	if err := n.Restrictions.Validate(); err != nil {
+		n.Resources = nil
+		return cli.Usage(errors.New("--resource: want sandbox:ID or computer:ID"), "several are separated by commas")
+	}
+	return nil
 }
 
 // fieldFlags are the flags of AddFlags by the fields that errors name.

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/service"
 )
 
 // Provider is an authorization server, and the vault's registration there. It is safe for concurrent use.
@@ -34,10 +35,22 @@ type Provider struct {
 	issuer     string // "": not known
 	params     map[string]string
 	preset     preset
+	service    string    // see providerFile.service
 	fixed      *endpoint // nil: discovered from issuer
 
 	discovery  singleflight.Group
 	discovered atomic.Pointer[endpoint]
+}
+
+// Egress is where a broker may send the provider's tokens; nil: nothing is known. Placeholders have the usual form: those of keys
+// that users create at the service are others.
+func (p *Provider) Egress() *api.EgressRule {
+	r, ok := service.Rule(p.service)
+	if !ok {
+		return nil
+	}
+	r.Shape = nil
+	return &r
 }
 
 // endpoint has the URLs of a server and its metadata.

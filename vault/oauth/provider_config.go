@@ -34,7 +34,7 @@ func (f providerFile) provider(dir string, getenv func(string) string) (*Provide
 	p := &Provider{
 		Name: cmp.Or(f.Name, f.Preset), DisplayName: cmp.Or(f.DisplayName, known.display, f.Name),
 		Scopes: append([]string{}, f.Scopes...), issuer: cmp.Or(f.Issuer, known.issuer), clientID: f.ClientID,
-		auth: cmp.Or(f.ClientAuth, known.auth), preset: known, params: f.Params,
+		auth: cmp.Or(f.ClientAuth, known.auth), preset: known, service: f.service(), params: f.Params,
 	}
 	if !providerName.MatchString(p.Name) {
 		found.add("name: want 1 to 63 small letters, digits, - and _, such as \"github\"")
@@ -74,6 +74,14 @@ func (f providerFile) provider(dir string, getenv func(string) string) (*Provide
 		_, err = p.secret() // report an error now, not when a user waits
 	}
 	return p, errors.Join(append(found, err)...)
+}
+
+// service is the name of the API that tokens are for; "": it may be on another host than the preset's.
+func (f providerFile) service() string {
+	if f.Issuer+f.AuthorizeURL+f.TokenURL != "" {
+		return ""
+	}
+	return f.Preset
 }
 
 // secretFile is the path of the client's secret; "": the client has none. auth is how the vault authenticates.

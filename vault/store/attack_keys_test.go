@@ -15,7 +15,7 @@ import (
 func TestAttack_ReplaceOutsideOfTree(t *testing.T) {
 	s := newStore(t)
 	f := newFamily(t, s)
-	k, err := s.IssueTenantKey(t.Context(), f.root, api.KeyRequest{Restrictions: api.Restrictions{Permissions: []string{api.PermissionKeysWrite}}})
+	k, err := s.IssueKey(t.Context(), f.root, api.KeyRequest{Restrictions: api.Restrictions{Permissions: []string{api.PermissionKeysWrite}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestAttack_ChangeOfManyKeys(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = s.Close() })
 			a := tenant(t, s, "acme")
-			parent, err := s.IssueTenantKey(t.Context(), a, api.KeyRequest{})
+			parent, err := s.IssueKey(t.Context(), a, api.KeyRequest{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -135,7 +135,7 @@ func TestAttack_ChangeOfManyKeys(t *testing.T) {
 			if err := tt.change(s, a, parent.ID); err != nil {
 				t.Fatal(err)
 			}
-			_, err = s.IssueTenantKey(t.Context(), a, api.KeyRequest{})
+			_, err = s.IssueKey(t.Context(), a, api.KeyRequest{})
 			wantKind(t, err, api.ErrRateLimited)
 		})
 	}

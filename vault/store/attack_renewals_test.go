@@ -88,6 +88,6 @@ func TestAttack_RenewalsBeyondRate(t *testing.T) {
 	if n > 10 {
 		t.Errorf("%d tokens of 32 KiB were stored at once", n)
 	}
-	_, err := s.IssueTenantKey(t.Context(), owner, api.KeyRequest{})
+	_, err := s.IssueKey(t.Context(), owner, api.KeyRequest{})
 	wantKind(t, err, api.ErrRateLimited)
 }

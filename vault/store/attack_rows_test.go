@@ -2,6 +2,7 @@ package store
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ type attacked struct {
 	reader, intruder Actor // keys of box1 and box2
 	intruderKey      api.Key
 	revoked          api.Key // of box1
+	broker           Actor   // a broker key of box2
+	brokerKey        api.Key
 	secret, other    api.Secret
 	binding          api.Binding
 }
@@ -51,6 +54,13 @@ func TestAttack_AlteredRows(t *testing.T) {
 	}
 	intruderReveals := func(t *testing.T, a *attacked) error {
 		set, err := a.opened(t.Context(), a.intruder, box2)
+		if len(set) != 0 {
+			t.Errorf("a set of %d", len(set))
+		}
+		return err
+	}
+	brokerReveals := func(t *testing.T, a *attacked) error {
+		set, err := a.opened(t.Context(), a.broker, box2)
 		if len(set) != 0 {
 			t.Errorf("a set of %d", len(set))
 		}
@@ -89,6 +99,15 @@ func TestAttack_AlteredRows(t *testing.T) {
 		{"a tenant key of a resource key", "api_keys", func(t *testing.T, a *attacked) {
 			tamper(t, a.Store, `UPDATE api_keys SET resource_type = '', resource_id = '' WHERE id = $1`, a.intruder.KeyID)
 		}, authenticate(func(a *attacked) api.Key { return a.intruderKey })},
+		{"a broker key of a resource key", "api_keys", func(t *testing.T, a *attacked) {
+			tamper(t, a.Store, `UPDATE api_keys SET broker = 1, resource_type = '', resource_id = '', resources = '["sandbox:sb_1"]' WHERE id = $1`, a.intruder.KeyID)
+		}, authenticate(func(a *attacked) api.Key { return a.intruderKey })},
+		{"a broker key of another resource", "api_keys", func(t *testing.T, a *attacked) {
+			tamper(t, a.Store, `UPDATE api_keys SET resources = '["sandbox:sb_1"]' WHERE id = $1`, a.broker.KeyID)
+		}, authenticate(func(a *attacked) api.Key { return a.brokerKey })},
+		{"a tenant key of a broker key", "api_keys", func(t *testing.T, a *attacked) {
+			tamper(t, a.Store, `UPDATE api_keys SET broker = 0, resources = '' WHERE id = $1`, a.broker.KeyID)
+		}, authenticate(func(a *attacked) api.Key { return a.brokerKey })},
 		{"a revoked key revived", "api_keys", func(t *testing.T, a *attacked) {
 			if err := os.Remove(a.conf.revocations()); err != nil { // which would be enough to refuse it
 				t.Fatal(err)
@@ -127,6 +146,27 @@ func TestAttack_AlteredRows(t *testing.T) {
 			_, err := a.Secret(t.Context(), a.owner, a.secret.ID)
 			return err
 		}},
+		{"another host of a secret", "secrets", func(t *testing.T, a *attacked) {
+			tamper(t, a.Store, `UPDATE secrets SET egress = '{"hosts":["evil.example"]}' WHERE id = $1`, a.other.ID)
+		}, brokerReveals},
+		{"a rule of a secret that has none", "secrets", func(t *testing.T, a *attacked) {
+			tamper(t, a.Store, `UPDATE secrets SET egress = '{"hosts":["evil.example"]}' WHERE id = $1`, a.secret.ID)
+		}, func(t *testing.T, a *attacked) error {
+			_, err := a.Secret(t.Context(), a.owner, a.secret.ID)
+			return err
+		}},
+		{"a secret without its rule", "secrets", func(t *testing.T, a *attacked) {
+			tamper(t, a.Store, `UPDATE secrets SET egress = '' WHERE id = $1`, a.other.ID)
+		}, brokerReveals},
+		{"a narrow binding's rule", "bindings", func(t *testing.T, a *attacked) {
+			tamper(t, a.Store, `UPDATE bindings SET egress = '' WHERE resource_id = $1`, box2.ID)
+		}, brokerReveals},
+		{"a known placeholder", "bindings", func(t *testing.T, a *attacked) {
+			tamper(t, a.Store, `UPDATE bindings SET placeholder_token = 'known' WHERE resource_id = $1`, box2.ID)
+		}, brokerReveals},
+		{"a value delivered to a broker", "bindings", func(t *testing.T, a *attacked) {
+			tamper(t, a.Store, `UPDATE bindings SET delivery = 'placeholder', resource_id = $1 WHERE id = $2`, box2.ID, a.binding.ID)
+		}, brokerReveals},
 		{"a secret's scope, in a list", "secrets", func(t *testing.T, a *attacked) {
 			tamper(t, a.Store, `UPDATE secrets SET scope = 'tenant' WHERE id = $1`, a.secret.ID)
 		}, func(t *testing.T, a *attacked) error {
@@ -174,11 +214,11 @@ func TestAttack_AlteredRows(t *testing.T) {
 			a.owner, a.evil = tenant(t, a.Store, "acme"), tenant(t, a.Store, "evil")
 			soon := time.Now().Add(time.Hour)
 			var err error
-			a.secret, _, _, err = a.PutSecret(t.Context(), a.owner, api.NewSecret{Name: "TOKEN", Value: text("v"), ExpiresAt: &soon, RefreshToken: text("r")}, &Grant{"acme"})
+			a.secret, _, _, err = a.PutSecret(t.Context(), a.owner, api.NewSecret{Name: "TOKEN", Value: text("v"), ExpiresAt: &soon, RefreshToken: text("r")}, &Grant{Provider: "acme"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			a.other = put(t, a.Store, a.owner, api.NewSecret{Name: "OTHER", Value: text("other")})
+			a.other = put(t, a.Store, a.owner, api.NewSecret{Name: "OTHER", Value: text("other"), Egress: onlyTo("*.example.com")})
 			a.binding = bind(t, a.Store, a.owner, api.NewBinding{SecretID: a.secret.ID, Resource: box1, ExposeAsEnv: "TOKEN"})
 			a.reader = agent(t, a.Store, a.owner, box1)
 			intruder, err := a.CreateResourceKey(t.Context(), a.owner, box2, nil)
@@ -187,6 +227,11 @@ func TestAttack_AlteredRows(t *testing.T) {
 			}
 			a.intruderKey, _ = api.ParseKey(intruder.Key)
 			a.intruder = actorOf(t, a.Store, a.intruderKey)
+			if !strings.HasPrefix(tt.name, "a binding ") { // they reveal an empty set of box2
+				bind(t, a.Store, a.owner, api.NewBinding{SecretID: a.other.ID, Resource: box2, ExposeAsEnv: "OTHER",
+					Delivery: api.DeliverPlaceholder, Egress: onlyTo("api.example.com")})
+			}
+			a.brokerKey, a.broker = brokerOf(t, a.Store, a.owner, api.Restrictions{Resources: []string{box2.String()}})
 			revoked, err := a.CreateResourceKey(t.Context(), a.owner, box1, nil)
 			if err != nil {
 				t.Fatal(err)

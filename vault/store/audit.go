@@ -19,11 +19,13 @@ const (
 	actSecretReplace = "secret.replace"
 	actSecretRotate  = "secret.rotate"
 	actSecretDelete  = "secret.delete"
+	actSecretRule    = "secret.rule" // where a broker may send the value
 	actBindingCreate = "binding.create"
 	actBindingDelete = "binding.delete"
 	actBindingMove   = "binding.move" // to the secret that replaces another one
 	actBindingList   = "binding.list" // denied attempts only
 	actReveal        = "reveal"
+	actBrokerReveal  = "broker.reveal" // to a broker: the values that a resource gets placeholders for
 	actOAuthStart    = "oauth.start"
 	actOAuthCallback = "oauth.callback" // a flow ended; what it stored has events of its own
 	actOAuthRefresh  = "oauth.refresh"  // one that gave no token; others are secret.rotate
@@ -84,6 +86,36 @@ func (t *txn) record(e api.Event, write func(*audit.Log, *api.Event) error) erro
 	}
 	return nil
 }
+
+// auditReveal records a reveal.
+func (s *Store) auditReveal(ctx context.Context, a Actor, r api.Resource, set []api.Bound) error {
+	event := api.Event{Action: a.reveals(), ResourceType: r.Type, ResourceID: r.ID, Bindings: make([]api.EventRef, len(set))}
+	for i, b := range set {
+		event.Bindings[i] = api.EventRef{ID: b.ID, SecretID: b.SecretID, Version: b.Version}
+	}
+	// The key is checked once more under the write lock: after the answer to a revocation nothing is revealed with it.
+	job := &revealEvent{actor: a, event: event}
+	s.revealEvents.Do(job)
+	err := job.err
+	if !job.done {
+		err = s.writeNow(ctx, a, func(t *txn) error { return t.auditRepeat(event) })
+	}
+	if err != nil && !errors.Is(err, api.ErrUnauthorized) {
+		return fmt.Errorf("%w: %w", ErrNotAudited, err)
+	}
+	return err
+}
+
+// reveals is the action of the actor's reveals.
+func (a Actor) reveals() string {
+	if a.broker {
+		return actBrokerReveal
+	}
+	return actReveal
+}
+
+// ErrNotAudited is the error of a reveal that can't be recorded.
+var ErrNotAudited = api.NewError(api.ErrUnavailable, "the reveal can't be audited now, so it is refused")
 
 // revealEvent is the event of a reveal.
 type revealEvent struct {
@@ -162,17 +194,35 @@ func (s *Store) deny(ctx context.Context, a Actor, action string, r api.Resource
 }
 
 // Permit returns ErrDenied, and audits the attempt on r, if action isn't for keys of the actor's kind, or not among the
-// actor's permissions: resource keys list and reveal bindings, tenant keys do everything but reveal.
+// actor's permissions: resource keys list and reveal bindings, broker keys reveal, tenant keys do everything but reveal.
 func (s *Store) Permit(ctx context.Context, a Actor, action string, r api.Resource) error {
 	switch {
 	case a.isTenant() && action == actReveal:
 		return s.deny(ctx, a, action, r, "a tenant key can't reveal: use a resource key")
 	case a.isTenant() && a.refusal(action) != "":
 		return s.deny(ctx, a, action, r, a.refusal(action))
-	case a.isTenant(), action == actReveal, action == actBindingList, action == anyKey:
+	case a.isTenant(), action == actReveal, action == anyKey:
+		return nil
+	case a.broker:
+		return s.deny(ctx, a, action, r, "a broker key may only reveal what its resources get placeholders for")
+	case action == actBindingList:
 		return nil
 	}
 	return s.deny(ctx, a, action, r, "a resource key may only list and reveal its own resource's bindings")
+}
+
+// mayReveal returns ErrDenied for tenant keys and keys of other resources, and audits the attempt.
+func (s *Store) mayReveal(ctx context.Context, a Actor, r api.Resource) error {
+	if err := s.Permit(ctx, a, actReveal, r); err != nil {
+		return err
+	}
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	if a.Resource != r && !(a.broker && a.Has(r)) {
+		return s.deny(ctx, a, a.reveals(), r, otherResource)
+	}
+	return nil
 }
 
 // AuditFilter selects events.

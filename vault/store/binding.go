@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"encoding/base64"
 	"errors"
@@ -25,7 +24,7 @@ type BindingFilter struct {
 
 // CreateBinding binds a secret to a resource. If the same binding exists, it is returned, with created false.
 // Errors: ErrInvalid, ErrNotFound (the secret), ErrConflict (the name is bound to another secret, or the binding
-// has another delivery), ErrDenied for a resource key.
+// has another delivery or egress rule), ErrDenied for a resource key.
 func (s *Store) CreateBinding(ctx context.Context, a Actor, n api.NewBinding) (b api.Binding, created bool, err error) {
 	err = s.change(ctx, a, actBindingCreate, 0, checkBinding(n), func(t *txn) error {
 		b, created, err = t.bind(n)
@@ -44,7 +43,7 @@ func checkBinding(n api.NewBinding) error {
 	if n.ExposeAsEnv == "" {
 		return invalid("expose_as_env is required")
 	}
-	return cmp.Or(n.Validate(), checkEnvName(n.ExposeAsEnv), checkDelivery(n.Delivery))
+	return cmp.Or(n.Resource.Validate(), checkEnvName(n.ExposeAsEnv), checkDelivery(n.Delivery), checkRule(n.Egress))
 }
 
 // bind is CreateBinding in a transaction, for a binding that was checked.
@@ -58,42 +57,46 @@ func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 	}
 	bound, err := one(t, "binding", (*bindingRow).fields, selectBindings+` WHERE b.tenant_id = $1 AND b.resource_type = $2 AND b.resource_id = $3
 		AND b.env_name = $4`, t.actor.TenantID, n.Type, n.ID, n.ExposeAsEnv)
-	b = bound.Binding
+	b = bound.answer()
 	switch {
 	case err == nil && b.SecretID != n.SecretID:
 		return b, false, errNameTaken
 	case err == nil && n.Delivery != "" && n.Delivery != b.Delivery:
 		return b, false, api.NewError(api.ErrConflict, "this binding has another delivery: delete it first")
+	case err == nil && n.Egress != nil && newRule(n.Egress) != bound.rule:
+		return b, false, api.NewError(api.ErrConflict, "this binding has another egress rule: delete it first")
 	case !errors.Is(err, api.ErrNotFound): // nil: it exists
 		return b, false, err
 	}
-	added := bindingRow{tenant: t.actor.TenantID, Binding: api.Binding{
+	rule := newRule(n.Egress)
+	added := bindingRow{tenant: t.actor.TenantID, rule: rule, Binding: api.Binding{
 		ID: newID("bnd_"), SecretID: n.SecretID, Resource: n.Resource, ExposeAsEnv: n.ExposeAsEnv,
-		PlaceholderToken: "miosa-tok-" + strings.ToLower(rand.Text()), Delivery: cmp.Or(n.Delivery, api.DeliverValue), CreatedAt: t.now,
+		PlaceholderToken: newPlaceholder(secret.rule, rule), Delivery: cmp.Or(n.Delivery, api.DeliverValue), CreatedAt: t.now,
 		SecretName: secret.Name, Version: secret.Version, UpdatedAt: secret.UpdatedAt,
 	}}
 	if err := t.authenticate(&added); err != nil {
 		return b, false, err
 	}
-	if err := cmp.Or(t.insert("bindings", added.stored()), t.use(usage{bindings: 1})); err != nil {
+	if err := cmp.Or(t.insert("bindings", added.stored()), t.use(usage{bindings: 1, bytes: int64(len(rule))})); err != nil {
 		return b, false, err
 	}
-	if added.Delivery != api.DeliverPlaceholder {
-		if err := t.checkSets(`SELECT CAST($1 AS TEXT) AS resource_type, CAST($2 AS TEXT) AS resource_id`, n.Type, n.ID); err != nil {
-			return b, false, err
-		}
+	if err := t.checkSets(`SELECT CAST($1 AS TEXT) AS resource_type, CAST($2 AS TEXT) AS resource_id`, n.Type, n.ID); err != nil {
+		return b, false, err
 	}
 	t.wake(added.Resource)
-	return added.Binding, true, t.auditBinding(actBindingCreate, added.Binding)
+	return added.answer(), true, t.auditBinding(actBindingCreate, &added)
 }
 
-// labelBytes is more than the label of a binding takes in a set.
+// labelBytes is more than the label of a binding takes in a set, without rules.
 const labelBytes = 1 << 10
 
-// largestSet is a query of a set of more than most bytes. Resources are compared as rows: for a join, SQLite would read all
-// bindings of the tenant, whose id is parameter n, in the order of the groups.
+// largestSet is a query of a set of more than most bytes, an agent's or a broker's. Resources are compared as rows: for a join,
+// SQLite would read all bindings of the tenant, whose id is parameter n, in the order of the groups.
 func largestSet(resources, n string, most int) string {
-	size := `SUM(` + strconv.Itoa(labelBytes) + ` + CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) ELSE 0 END)`
+	label := strconv.Itoa(labelBytes)
+	agents := `SUM(` + label + ` + CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) ELSE 0 END)`
+	brokers := `SUM(CASE WHEN b.delivery = 'placeholder' THEN ` + label + ` + OCTET_LENGTH(s.value) + OCTET_LENGTH(s.egress) + OCTET_LENGTH(b.egress) ELSE 0 END)`
+	size := `CASE WHEN ` + agents + ` > ` + brokers + ` THEN ` + agents + ` ELSE ` + brokers + ` END`
 	return `SELECT b.resource_type, b.resource_id, ` + size + `
 		FROM bindings b JOIN secrets s ON s.id = b.secret_id
 		WHERE b.tenant_id = $` + n + ` AND (b.resource_type, b.resource_id) IN (` + resources + `)
@@ -120,9 +123,16 @@ func (t *txn) checkSets(resources string, args ...any) error {
 
 // bindingRow is a binding as it is stored.
 type bindingRow struct {
-	api.Binding // SecretName, Version and UpdatedAt are its secret's
+	api.Binding // SecretName, Version and UpdatedAt are its secret's; Egress is nil until answer
 	tenant      string
+	rule        storedRule
 	rowMAC
+}
+
+// answer is a binding as the API returns it.
+func (b *bindingRow) answer() api.Binding {
+	b.Egress = b.rule.rule()
+	return b.Binding
 }
 
 func (b *bindingRow) columns() columns {
@@ -133,15 +143,20 @@ func (b *bindingRow) columns() columns {
 	}
 }
 
-func (b *bindingRow) stored() columns { return append(b.columns(), b.rowMAC.column()) }
-
-func (b *bindingRow) covered() (table, tenant, id string, c columns) {
-	return "bindings", b.tenant, b.ID, b.columns()
+func (b *bindingRow) stored() columns {
+	return append(b.columns(), b.rule.column(), b.rowMAC.column())
 }
 
-func (t *txn) auditBinding(action string, b api.Binding) error {
-	return t.audit(api.Event{Action: action, BindingID: b.ID, SecretID: b.SecretID, Version: b.Version,
-		ResourceType: b.Type, ResourceID: b.Resource.ID})
+func (b *bindingRow) covered() (table, tenant, id string, c columns) {
+	return "bindings", b.tenant, b.ID, b.rule.covered(b.columns())
+}
+
+func (t *txn) auditBinding(action string, b *bindingRow) error {
+	e := api.Event{Action: action, BindingID: b.ID, SecretID: b.SecretID, Version: b.Version, ResourceType: b.Type, ResourceID: b.Resource.ID}
+	if b.rule != "" {
+		e.Detail = b.rule.detail()
+	}
+	return t.audit(e)
 }
 
 var selectBindings = `SELECT ` + new(bindingRow).stored().names("b.") + `, s.name, s.version, s.updated_at
@@ -154,7 +169,7 @@ func (b *bindingRow) fields() []any {
 // Bindings lists a page of bindings, by resource and variable name, with the columns of their secrets. next is as of Secrets. A
 // resource key gets those of its own resource only; for another one it gets ErrDenied, which is audited.
 func (s *Store) Bindings(ctx context.Context, a Actor, f BindingFilter) (page []api.Binding, next string, err error) {
-	if own := a.Resource; !a.isTenant() {
+	if own := a.Resource; a.isResource() {
 		if f.ResourceType != "" && f.ResourceType != own.Type || f.ResourceID != "" && f.ResourceID != own.ID {
 			return nil, "", s.deny(ctx, a, actBindingList, api.Resource{Type: clip(f.ResourceType), ID: clip(f.ResourceID)}, otherResource)
 		}
@@ -169,11 +184,11 @@ func (s *Store) Bindings(ctx context.Context, a Actor, f BindingFilter) (page []
 			return nil, err
 		}
 		var rows []bindingRow
-		rows, next, err = list(t, f.Page, (*bindingRow).fields, func(*bindingRow) int { return 0 }, bindingCursor,
+		rows, next, err = list(t, f.Page, (*bindingRow).fields, func(b *bindingRow) int { return len(b.rule) }, bindingCursor,
 			selectBindings+c.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, c.args...)
 		page := make([]api.Binding, len(rows))
 		for i := range rows {
-			page[i] = rows[i].Binding
+			page[i] = rows[i].answer()
 		}
 		return page, err
 	})
@@ -223,8 +238,8 @@ func (s *Store) DeleteBinding(ctx context.Context, a Actor, id string) error {
 		if err != nil {
 			return err
 		}
-		b := read.row.Binding // whatever its mac: an altered binding can be deleted too
-		if err := cmp.Or(t.Exec(`DELETE FROM bindings WHERE id = $1`, id), t.use(usage{bindings: -1})); err != nil {
+		b := &read.row // whatever its mac: an altered binding can be deleted too
+		if err := cmp.Or(t.Exec(`DELETE FROM bindings WHERE id = $1`, id), t.use(usage{bindings: -1, bytes: -int64(len(b.rule))})); err != nil {
 			return err
 		}
 		t.wake(b.Resource)

@@ -16,7 +16,7 @@ import (
 )
 
 // columns maps columns of a table to pointers to the fields that hold them. Times are stored in microseconds since 1970,
-// absent ones as NULL; absent texts and empty lists as ""; metadata and lists in JSON.
+// absent ones as NULL; truth as 1 or 0; absent texts and empty lists as ""; metadata and lists in JSON.
 type columns []column
 
 type column struct {
@@ -64,6 +64,11 @@ func (c columns) values() []any {
 			if *field != nil {
 				values[i] = (*field).UnixMicro()
 			}
+		case *bool:
+			values[i] = int64(0)
+			if *field {
+				values[i] = int64(1)
+			}
 		case **string:
 			values[i] = orEmpty(*field)
 		case *json.RawMessage:
@@ -106,6 +111,9 @@ func (s stored) Scan(from any) error {
 			return nil
 		case **time.Time:
 			*field = new(fromMicros(from))
+			return nil
+		case *bool:
+			*field = from != 0
 			return nil
 		}
 	case string:
@@ -173,15 +181,15 @@ func (t *txn) updateSecret(id string, c columns) error {
 		return err
 	}
 	if after > before {
-		err = t.checkSets(`SELECT resource_type, resource_id FROM bindings WHERE secret_id = $1 AND delivery <> 'placeholder'`, id)
+		err = t.checkSets(`SELECT resource_type, resource_id FROM bindings WHERE secret_id = $1`, id)
 	}
 	return cmp.Or(err, t.use(usage{bytes: after - before}))
 }
 
 // sizeOf is what a secret adds to usage.bytes.
 func (t *txn) sizeOf(secretID string) (size int64, err error) {
-	err = t.QueryRow(`SELECT OCTET_LENGTH(value) + COALESCE(OCTET_LENGTH(refresh_token), 0) + OCTET_LENGTH(metadata) FROM secrets
-		WHERE id = $1`, secretID).Scan(&size)
+	err = t.QueryRow(`SELECT OCTET_LENGTH(value) + COALESCE(OCTET_LENGTH(refresh_token), 0) + OCTET_LENGTH(metadata) + OCTET_LENGTH(egress)
+		FROM secrets WHERE id = $1`, secretID).Scan(&size)
 	return size, err
 }
 

@@ -38,7 +38,7 @@ func ConnectedSecret(s api.OAuthSecret, provider string) api.NewSecret {
 	return api.NewSecret{
 		Name: provider, Type: oauth.TypeAccount, Scope: cmp.Or(s.Scope, "user"), OwnerUserID: s.OwnerUserID,
 		ExternalUserID: s.ExternalUserID, ExternalWorkspaceID: s.ExternalWorkspaceID,
-		Resource: api.Resource{Type: s.ResourceType, ID: s.ResourceID}, ExposeAsEnv: s.ExposeAsEnv,
+		Resource: api.Resource{Type: s.ResourceType, ID: s.ResourceID}, ExposeAsEnv: s.ExposeAsEnv, Delivery: s.Delivery,
 	}
 }
 
@@ -323,10 +323,11 @@ func (t *txn) setFlow(f Flow, status, code, secretID string) error {
 // CompleteFlow stores the secret of a flow, with its binding, and ends the flow, all in one transaction. The secret is a
 // new one: it takes the bindings of one of the same name, scope, owners and resource, which is deleted. MIOSA's SDKs
 // recognize by a new id that a flow has completed.
+// rule says where a broker may send the token, unless the old secret has a rule. nil: nowhere.
 // Errors: as PutSecret; ErrUnauthorized if the key that started the flow is no longer valid.
-func (s *Store) CompleteFlow(ctx context.Context, from Actor, f Flow, n api.NewSecret) error {
+func (s *Store) CompleteFlow(ctx context.Context, from Actor, f Flow, n api.NewSecret, rule *api.EgressRule) error {
 	return s.write(ctx, f.actor(from), anyKey, func(t *txn) error {
-		r := row(n)
+		r, supplied := row(n), rule
 		upsert := r.upsertKey()
 		old, err := one(t, "secret", (*secretRow).fields, selectSecrets+` WHERE tenant_id = $1 AND upsert_key = $2`, t.actor.TenantID, upsert)
 		found := err == nil
@@ -334,6 +335,9 @@ func (s *Store) CompleteFlow(ctx context.Context, from Actor, f Flow, n api.NewS
 		case found && old.upsertKey() != upsert: // mac doesn't cover that column
 			return &alteredError{"secrets", old.tenant, old.ID}
 		case found:
+			if old.rule != "" { // what the user has set stays
+				supplied = old.rule.rule()
+			}
 			err = t.giveUp(old)
 		case errors.Is(err, api.ErrNotFound):
 			err = nil
@@ -343,12 +347,12 @@ func (s *Store) CompleteFlow(ctx context.Context, from Actor, f Flow, n api.NewS
 		}
 		alone := n
 		alone.ExposeAsEnv = "" // the old secret has the name yet
-		secret, _, _, err := t.put(alone, &Grant{f.Provider})
+		secret, _, _, err := t.put(alone, &Grant{Provider: f.Provider, Rule: supplied})
 		if err == nil && found {
 			err = t.replaceSecret(old, secret)
 		}
 		if err == nil && n.ExposeAsEnv != "" && n.Resource.ID != "" {
-			_, _, err = t.bind(api.NewBinding{SecretID: secret.ID, Resource: n.Resource, ExposeAsEnv: n.ExposeAsEnv})
+			_, _, err = t.bind(api.NewBinding{SecretID: secret.ID, Resource: n.Resource, ExposeAsEnv: n.ExposeAsEnv, Delivery: n.Delivery})
 		}
 		if err != nil {
 			return err

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -36,7 +35,20 @@ type Key struct {
 	rowMAC
 }
 
-// columns are those that say what a key may do.
+// resources are the resources whose sets the key reveals.
+func (k *Key) resources() (list []api.Resource) {
+	if !k.Broker {
+		return []api.Resource{k.Resource}
+	}
+	for _, text := range k.Resources {
+		if r, err := api.ParseResource(text); err == nil {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// columns are those that say what a key may do, in old rows too.
 func (k *Key) columns() columns {
 	return columns{
 		{"id", &k.ID}, {"tenant_id", &k.TenantID}, {"resource_type", &k.Resource.Type}, {"resource_id", &k.Resource.ID},
@@ -47,10 +59,16 @@ func (k *Key) columns() columns {
 }
 
 func (k *Key) covered() (table, tenant, id string, c columns) {
-	return "api_keys", k.TenantID, k.ID, k.columns()
+	c = k.columns()
+	if k.Broker {
+		c = append(c, column{"broker", &k.Broker})
+	}
+	return "api_keys", k.TenantID, k.ID, c
 }
 
-func (k *Key) stored() columns { return append(k.columns(), k.rowMAC.column()) }
+func (k *Key) stored() columns {
+	return append(k.columns(), column{"broker", &k.Broker}, k.rowMAC.column())
+}
 
 func (k *Key) fields() []any {
 	return append(k.stored().fields(), stored{&k.LastUsedAt}, &k.TenantName)
@@ -92,7 +110,8 @@ func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
 			}
 			err = refusedKey{audit.Refusal{Tenant: k.TenantID, KeyID: k.ID, Reason: reason}}
 		}
-		return Actor{KeyID: k.ID, TenantID: k.TenantID, Resource: k.Resource, Restrictions: k.Restrictions, ExpiresAt: k.ExpiresAt, mac: string(k.code)}, err
+		return Actor{KeyID: k.ID, TenantID: k.TenantID, Resource: k.Resource, Restrictions: k.Restrictions, ExpiresAt: k.ExpiresAt,
+			mac: string(k.code), broker: k.Broker}, err
 	})
 	if _, altered := errors.AsType[*alteredError](err); altered {
 		err = errKey
@@ -131,20 +150,34 @@ func (s *Store) CreateResourceKey(ctx context.Context, a Actor, r api.Resource, 
 // only a hash of it. Errors: ErrInvalid, ErrDenied for a resource key and for what exceeds the actor's restrictions.
 func (s *Store) IssueResourceKey(ctx context.Context, a Actor, n api.KeyRequest) (api.IssuedKey, error) {
 	check := n.Resource.Validate()
-	if len(n.Permissions) > 0 || len(n.Resources) > 0 {
-		check = invalid("permissions and resources are for tenant keys: a resource key lists and reveals the bindings of its one resource")
+	if len(n.Permissions) > 0 || len(n.Resources) > 0 || n.Broker {
+		check = invalid("permissions, resources and broker are for other keys: a resource key lists and reveals the bindings of its one resource")
 	}
 	return s.issueKey(ctx, a, api.ResourceKeyPrefix, n, check, nil)
 }
 
-// IssueTenantKey creates a tenant key under the actor's key. Errors: as IssueResourceKey.
-func (s *Store) IssueTenantKey(ctx context.Context, a Actor, n api.KeyRequest) (api.IssuedKey, error) {
-	return s.issueKey(ctx, a, api.TenantKeyPrefix, n, tenantKeyOnly(n), nil)
+// IssueKey creates a tenant key or a broker key under the actor's key. Errors: as IssueResourceKey.
+func (s *Store) IssueKey(ctx context.Context, a Actor, n api.KeyRequest) (api.IssuedKey, error) {
+	return s.issueKey(ctx, a, prefixOf(n), n, noResourceKey(n), nil)
 }
 
-func tenantKeyOnly(n api.KeyRequest) error {
-	if n.Resource != (api.Resource{}) {
+// prefixOf is the prefix of a key to issue.
+func prefixOf(n api.KeyRequest) string {
+	switch {
+	case n.Broker:
+		return api.BrokerKeyPrefix
+	case n.Resource == (api.Resource{}):
+		return api.TenantKeyPrefix
+	}
+	return api.ResourceKeyPrefix
+}
+
+func noResourceKey(n api.KeyRequest) error {
+	switch {
+	case n.Resource != (api.Resource{}):
 		return invalid("resource_type and resource_id are for resource keys: POST /egress/resource-keys creates them")
+	case n.Broker && len(n.Permissions) > 0:
+		return invalid("permissions are for tenant keys: a broker key reveals what its resources get placeholders for")
 	}
 	return nil
 }
@@ -191,6 +224,9 @@ func (t *txn) issue(n api.KeyRequest, key api.Key) (k Key, err error) {
 	if k.Restrictions, err = t.restricted(n); err != nil {
 		return k, err
 	}
+	if k.Broker = n.Broker; n.Broker && len(k.Resources) == 0 {
+		return k, invalid("resources is required for a broker key: the sandboxes and computers whose requests it handles, such as sandbox:sb_1")
+	}
 	return k, t.insertKey(&k, key)
 }
 
@@ -231,14 +267,15 @@ func (s *Store) ResourceKeys(ctx context.Context, a Actor, f KeyFilter) (page []
 	return s.issuedKeys(ctx, a, f, conditions{terms: []string{"k.resource_type <> ''"}})
 }
 
-// IssuedKeys is ResourceKeys for keys of both kinds.
+// IssuedKeys is ResourceKeys for keys of all kinds. A resource selects its resource keys and the broker keys that it is one of the
+// resources of.
 func (s *Store) IssuedKeys(ctx context.Context, a Actor, f KeyFilter) (page []api.IssuedKey, next string, err error) {
 	return s.issuedKeys(ctx, a, f, conditions{})
 }
 
 func (s *Store) issuedKeys(ctx context.Context, a Actor, f KeyFilter, c conditions) (page []api.IssuedKey, next string, err error) {
 	c.add("k.tenant_id =", a.TenantID)
-	c.match("k.resource_type", f.ResourceType, "k.resource_id", f.ResourceID)
+	c.ofKeys(f)
 	a.limitKeys(&c)
 	invalid := c.after("k.", f.Cursor)
 	keys, err := readMuch(ctx, s, a, actKeyRead, pageBytes, func(t *txn) (keys []Key, err error) {
@@ -325,44 +362,4 @@ func (s *Store) Keys(ctx context.Context, tenant string) ([]Key, error) {
 	})
 	s.reportAlteredKeys(keys)
 	return keys, err
-}
-
-// keyMAC is the mac of a key's row, and its tenant.
-type keyMAC struct {
-	id, tenant string
-	mac        []byte
-}
-
-// readKeyMACs reads the macs of actors' keys together.
-func (t *txn) readKeyMACs(actors []Actor) error {
-	ids := make([]string, 0, len(actors))
-	t.macs = map[string]keyMAC{}
-	for _, a := range actors {
-		if _, ok := t.macs[a.KeyID]; !ok && !a.local {
-			ids = append(ids, a.KeyID)
-			t.macs[a.KeyID] = keyMAC{} // that there is none
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	var c conditions
-	c.in("id", padded(ids))
-	rows, err := collect(t, func(m *keyMAC) []any { return []any{&m.id, &m.tenant, &m.mac} }, `SELECT id, tenant_id, mac FROM api_keys`+c.String(), c.args...)
-	for _, m := range rows {
-		t.macs[m.id] = m
-	}
-	return err
-}
-
-// keyMAC returns the mac of the row of an actor's key. Errors: sql.ErrNoRows.
-func (t *txn) keyMAC(a Actor) (mac []byte, err error) {
-	if m, ok := t.macs[a.KeyID]; ok {
-		if m.tenant != a.TenantID {
-			return nil, sql.ErrNoRows
-		}
-		return m.mac, nil
-	}
-	err = t.QueryRow(`SELECT mac FROM api_keys WHERE id = $1 AND tenant_id = $2`, a.KeyID, a.TenantID).Scan(&mac)
-	return mac, err
 }

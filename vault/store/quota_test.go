@@ -50,8 +50,8 @@ func wantUsage(t *testing.T, s *Store, tenant string) {
 	look(t, s, &counted.bytes, `SELECT bytes FROM tenant_usage WHERE tenant_id = $1`, tenant)
 	look(t, s, &stored.secrets, `SELECT COUNT(*) FROM secrets WHERE tenant_id = $1`, tenant)
 	look(t, s, &stored.bindings, `SELECT COUNT(*) FROM bindings WHERE tenant_id = $1`, tenant)
-	look(t, s, &stored.bytes, `SELECT COALESCE(SUM(OCTET_LENGTH(value) + COALESCE(OCTET_LENGTH(refresh_token), 0) + OCTET_LENGTH(metadata)), 0)
-		FROM secrets WHERE tenant_id = $1`, tenant)
+	look(t, s, &stored.bytes, `SELECT COALESCE(SUM(OCTET_LENGTH(value) + COALESCE(OCTET_LENGTH(refresh_token), 0) + OCTET_LENGTH(metadata) + OCTET_LENGTH(egress)), 0)
+		+ (SELECT COALESCE(SUM(OCTET_LENGTH(egress)), 0) FROM bindings WHERE tenant_id = $1) FROM secrets WHERE tenant_id = $1`, tenant)
 	if diff := cmp.Diff(counted, stored, cmp.AllowUnexported(usage{})); diff != "" {
 		t.Errorf("usage (-counted +stored):\n%s", diff)
 	}

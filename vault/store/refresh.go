@@ -137,7 +137,7 @@ func (s *Store) StoreRefresh(ctx context.Context, r Refresh, token oauth.Token) 
 		if err != nil {
 			return err
 		}
-		return t.setSchedule(row, &Grant{r.Provider})
+		return t.setSchedule(row, &Grant{Provider: r.Provider})
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -16,23 +15,9 @@ import (
 // state is the current set of a resource, without its values.
 type state struct {
 	labels     []api.Label
-	etag       string     // api.Etag of labels
+	etag       string     // of labels and the policy
 	nextExpiry *time.Time // when the first secret of the set expires; nil: never
 	keyExpiry  *time.Time // when the actor's key expires, which may have changed since it was authenticated; nil: never
-}
-
-// mayReveal returns ErrDenied for tenant keys and keys of other resources, and audits the attempt.
-func (s *Store) mayReveal(ctx context.Context, a Actor, r api.Resource) error {
-	if err := s.Permit(ctx, a, actReveal, r); err != nil {
-		return err
-	}
-	if err := r.Validate(); err != nil {
-		return err
-	}
-	if a.Resource != r {
-		return s.deny(ctx, a, actReveal, r, otherResource)
-	}
-	return nil
 }
 
 // state returns the current state of a resource's set. It decrypts and audits nothing, except an attempt with a key of
@@ -42,9 +27,9 @@ func (s *Store) state(ctx context.Context, a Actor, r api.Resource) (now state, 
 	if err := s.mayReveal(ctx, a, r); err != nil {
 		return now, err
 	}
-	var bound []boundRow
+	var bound boundSet
 	for size := int64(0); ; {
-		labels := func(t *txn) ([]boundRow, error) {
+		labels := func(t *txn) (boundSet, error) {
 			now.keyExpiry = t.actor.ExpiresAt
 			return t.bound(r, size, true)
 		}
@@ -62,14 +47,14 @@ func (s *Store) state(ctx context.Context, a Actor, r api.Resource) (now state, 
 	if err != nil {
 		return now, err
 	}
-	now.labels = make([]api.Label, len(bound))
-	for i, b := range bound {
+	now.labels = make([]api.Label, len(bound.rows))
+	for i, b := range bound.rows {
 		now.labels[i] = b.Label
 		if e := b.ExpiresAt; e != nil && (now.nextExpiry == nil || e.Before(*now.nextExpiry)) {
 			now.nextExpiry = e
 		}
 	}
-	now.etag = api.Etag(r, now.labels)
+	now.etag = api.EtagWithPolicy(r, now.labels, bound.policy)
 	return now, nil
 }
 
@@ -78,8 +63,26 @@ type boundRow struct {
 	api.Label
 	api.About
 	scope       string // of the secret
-	placeholder []byte // of a binding with that delivery
-	sealed      []byte // of others
+	placeholder []byte // of a binding with that delivery, for an agent
+	sealed      []byte // of others, and for a broker
+	rules       int    // bytes of the rules, for a broker
+}
+
+// boundSet is a set before it is opened. It is either an agent's or a broker's: a broker gets the values of those bindings that
+// an agent gets placeholders of.
+type boundSet struct {
+	rows   []boundRow
+	policy *api.NetworkPolicy // for a broker
+}
+
+// setKey identifies a set in the cache.
+type setKey struct {
+	topic
+	broker bool
+}
+
+func (t *txn) setKey(r api.Resource) setKey {
+	return setKey{topic{t.actor.TenantID, r}, t.actor.broker}
 }
 
 // smallSet is the size of a set, in bytes, that is read without reserving memory for it.
@@ -93,19 +96,19 @@ func (*largeSet) Error() string { return "the set is large" }
 // bound returns the set of a resource without expired secrets, sorted by variable name. t only reads. With labels, a set whose
 // values are large has none. Errors: *largeSet for a set that takes more than smallSet and most bytes, unless only its labels
 // are needed and are in the cache.
-func (t *txn) bound(r api.Resource, most int64, labels bool) ([]boundRow, error) {
+func (t *txn) bound(r api.Resource, most int64, labels bool) (boundSet, error) {
 	keys, err := t.keys()
 	if err != nil {
-		return nil, err
+		return boundSet{}, err
 	}
-	of, version := topic{t.actor.TenantID, r}, cache.Version{Revision: t.revision, Generation: keys.Generation()}
-	rows, ok := t.store.sets.Get(of, version)
+	of, version := t.setKey(r), cache.Version{Revision: t.revision, Generation: keys.Generation()}
+	set, ok := t.store.sets.Get(of, version)
 	var unread setSize
-	size := int64(sizeOf(rows))
+	size := int64(set.size())
 	if !ok {
 		sizes, err := t.setSizes(r.Type, []string{r.ID})
 		if err != nil {
-			return nil, err
+			return boundSet{}, err
 		}
 		if len(sizes) > 0 {
 			unread = sizes[0]
@@ -113,34 +116,37 @@ func (t *txn) bound(r api.Resource, most int64, labels bool) ([]boundRow, error)
 		size = unread.memory()
 	}
 	if size > smallSet && size > most && !(ok && labels) {
-		return nil, &largeSet{size}
+		return boundSet{}, &largeSet{size}
 	}
 	if !ok {
 		complete := !labels || unread.values <= smallSet
-		if rows, err = t.readBound(r, complete); err != nil {
-			return nil, err
+		if set, err = t.readBound(r, complete); err != nil {
+			return boundSet{}, err
 		}
 		if complete {
-			t.store.sets.Put(of, version, rows, sizeOf(rows))
+			t.store.sets.Put(of, version, set, set.size())
 		}
 	}
-	list := make([]boundRow, 0, len(rows))
-	for _, b := range rows {
+	list := make([]boundRow, 0, len(set.rows))
+	for _, b := range set.rows {
 		if (b.ExpiresAt == nil || b.ExpiresAt.After(t.now)) && t.actor.maySee(b.scope) {
 			list = append(list, b)
 		}
 	}
-	return list, nil
+	return boundSet{list, set.policy}, nil
 }
 
 // labelMemory is about the number of bytes that a binding takes in the cache, without its value.
 const labelMemory = 512
 
-// sizeOf is about the number of bytes that a set takes in the cache.
-func sizeOf(rows []boundRow) int {
+// size is about the number of bytes that the set takes in the cache.
+func (s boundSet) size() int {
 	size := labelMemory
-	for _, r := range rows {
-		size += labelMemory + len(r.sealed)
+	for _, r := range s.rows {
+		size += labelMemory + len(r.sealed) + r.rules
+	}
+	if s.policy != nil {
+		size += labelMemory * len(s.policy.Rules)
 	}
 	return size
 }
@@ -156,20 +162,24 @@ func (s setSize) memory() int64 { return labelMemory*(1+s.bindings) + s.values }
 
 // setSizes returns the sizes of the sets of resources of a type, without reading them. Empty sets are missing.
 func (t *txn) setSizes(kind string, ids []string) ([]setSize, error) {
-	c := ofResources(t.actor.TenantID, kind, ids)
+	c := t.ofResources(kind, ids)
+	values := `CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) END`
+	if t.actor.broker {
+		values = `OCTET_LENGTH(s.value) + OCTET_LENGTH(s.egress) + OCTET_LENGTH(b.egress)`
+	}
 	return collect(t, func(s *setSize) []any { return []any{&s.id, &s.bindings, &s.values} }, `SELECT b.resource_id, COUNT(*),
-		COALESCE(SUM(CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) END), 0)
+		COALESCE(SUM(`+values+`), 0)
 		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String()+` GROUP BY b.resource_id`, c.args...)
 }
 
 // readBound reads the set of a resource, with expired secrets, and verifies it.
-func (t *txn) readBound(r api.Resource, values bool) ([]boundRow, error) {
+func (t *txn) readBound(r api.Resource, values bool) (boundSet, error) {
 	sets, err := t.readSets(r.Type, []string{r.ID}, values)
 	return sets[r.ID], err
 }
 
 // readSets is readBound for several resources of a type, by their ids.
-func (t *txn) readSets(kind string, ids []string, values bool) (map[string][]boundRow, error) {
+func (t *txn) readSets(kind string, ids []string, values bool) (map[string]boundSet, error) {
 	type pair struct {
 		binding bindingRow
 		secret  secretRow
@@ -178,16 +188,19 @@ func (t *txn) readSets(kind string, ids []string, values bool) (map[string][]bou
 		return append(append(p.binding.stored(), p.secret.stored()...).fields(), &p.secret.value)
 	}
 	value := "NULL"
-	if values {
+	switch {
+	case values && t.actor.broker:
+		value = "s.value" // of the placeholders that ofResources selects
+	case values:
 		value = "CASE WHEN b.delivery <> 'placeholder' THEN s.value END"
 	}
-	c := ofResources(t.actor.TenantID, kind, ids)
+	c := t.ofResources(kind, ids)
 	read, err := collect(t, fields, `SELECT `+new(bindingRow).stored().names("b.")+`, `+new(secretRow).stored().names("s.")+`, `+value+`
 		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String(), c.args...)
 	if err != nil {
 		return nil, err
 	}
-	sets, verified := map[string][]boundRow{}, map[string]struct{}{}
+	sets, verified := map[string]boundSet{}, map[string]struct{}{}
 	for i := range read {
 		b, s := &read[i].binding, &read[i].secret
 		if err := t.verify(b); err != nil {
@@ -203,22 +216,39 @@ func (t *txn) readSets(kind string, ids []string, values bool) (map[string][]bou
 			Label: api.Label{ID: b.ID, SecretID: s.ID, ExposeAsEnv: b.ExposeAsEnv, Version: s.Version, Delivery: b.Delivery, ExpiresAt: s.ExpiresAt},
 			About: api.About{SecretName: s.Name, UpdatedAt: s.UpdatedAt}, scope: s.Scope, sealed: s.value,
 		}
-		if b.Delivery == api.DeliverPlaceholder {
+		switch {
+		case t.actor.broker:
+			row.Egress = &api.Egress{Placeholder: b.PlaceholderToken, Rules: rulesOf(s.rule, b.rule)}
+			row.rules = len(s.rule) + len(b.rule)
+		case b.Delivery == api.DeliverPlaceholder:
 			row.placeholder = []byte(b.PlaceholderToken)
 		}
-		sets[b.Resource.ID] = append(sets[b.Resource.ID], row)
+		set := sets[b.Resource.ID]
+		set.rows = append(set.rows, row)
+		sets[b.Resource.ID] = set
 	}
-	for _, rows := range sets {
+	for _, id := range ids {
+		if set := sets[id]; t.actor.broker {
+			if set.policy, err = t.networkPolicy(api.Resource{Type: kind, ID: id}); err != nil {
+				return nil, err
+			}
+			sets[id] = set
+		}
+	}
+	for _, set := range sets {
 		// Not in SQL: databases sort text in different ways, and the etag depends on the order.
-		slices.SortFunc(rows, func(a, b boundRow) int { return strings.Compare(a.ExposeAsEnv, b.ExposeAsEnv) })
+		slices.SortFunc(set.rows, func(a, b boundRow) int { return strings.Compare(a.ExposeAsEnv, b.ExposeAsEnv) })
 	}
 	return sets, nil
 }
 
-// ofResources selects the bindings b of resources of a type.
-func ofResources(tenant, kind string, ids []string) (c conditions) {
-	c.add("b.tenant_id =", tenant)
+// ofResources selects the bindings b of resources of a type, for a broker those that agents get placeholders of.
+func (t *txn) ofResources(kind string, ids []string) (c conditions) {
+	c.add("b.tenant_id =", t.actor.TenantID)
 	c.add("b.resource_type =", kind)
+	if t.actor.broker {
+		c.add("b.delivery =", api.DeliverPlaceholder)
+	}
 	c.in("b.resource_id", padded(ids))
 	return c
 }
@@ -245,7 +275,7 @@ func (t *txn) cacheSets(resources []api.Resource) error {
 	version := cache.Version{Revision: t.revision, Generation: keys.Generation()}
 	missing := map[string][]string{} // ids by type
 	for _, r := range resources {
-		if _, ok := t.store.sets.Get(topic{t.actor.TenantID, r}, version); !ok && !slices.Contains(missing[r.Type], r.ID) {
+		if _, ok := t.store.sets.Get(t.setKey(r), version); !ok && !slices.Contains(missing[r.Type], r.ID) {
 			missing[r.Type] = append(missing[r.Type], r.ID)
 		}
 	}
@@ -267,15 +297,16 @@ func (t *txn) cacheSets(resources []api.Resource) error {
 		if err != nil {
 			return err
 		}
-		for id, rows := range sets {
-			t.store.sets.Put(topic{t.actor.TenantID, api.Resource{Type: kind, ID: id}}, version, rows, sizeOf(rows))
+		for id, set := range sets {
+			t.store.sets.Put(t.setKey(api.Resource{Type: kind, ID: id}), version, set, set.size())
 		}
 	}
 	return nil
 }
 
 // Reveal returns the resource's set, read in one transaction, sorted by variable name, and sealed to to, which is of the
-// same resource. With delivery "placeholder" the value is the placeholder. The reveal is audited, with the versions,
+// same resource. With delivery "placeholder" the value is the placeholder, or for a broker key the set has the values of these
+// bindings and no others. The reveal is audited, with the versions,
 // before Reveal returns; that and sealing take about the same time, and run concurrently. Before it reads a large set, it calls
 // reserve with the memory in bytes that the set and the answer take.
 // Errors: as state; ErrNotAudited if the audit event can't be written; those of reserve.
@@ -309,74 +340,52 @@ func (s *Store) revealUpTo(ctx context.Context, a Actor, r api.Resource, to *api
 	}
 	defer end()
 	to.Prepare()
-	open := func(t *txn) ([]api.Bound, error) { return t.opened(r, most) }
-	var set []api.Bound
+	open := func(t *txn) (api.Snapshot, error) { return t.opened(r, most) }
+	var set api.Snapshot
 	if most > smallSet {
 		set, err = readNow(ctx, s, a, open) // small sets don't wait for it
 	} else {
 		set, err = readSet(ctx, s, a, r, open)
 	}
-	defer api.Snapshot{Bound: set}.Wipe() // after a failed read too
+	defer func() { set.Wipe() }() // after a failed read too
 	if err != nil {
 		return api.RevealAnswer{}, err
 	}
-	s.limits.Listed(a.limited(), len(set))
+	s.limits.Listed(a.limited(), len(set.Bound))
 	audited := make(chan error, 1)
-	go func() { audited <- s.auditReveal(ctx, a, r, set) }()
-	answer, err := to.Seal(set, nil)
+	go func() { audited <- s.auditReveal(ctx, a, r, set.Bound) }()
+	answer, err := to.Seal(set.Bound, set.Policy)
 	if err = cmp.Or(<-audited, err); err != nil {
 		return api.RevealAnswer{}, err
 	}
 	return answer, nil
 }
 
-// auditReveal records a reveal.
-func (s *Store) auditReveal(ctx context.Context, a Actor, r api.Resource, set []api.Bound) error {
-	event := api.Event{Action: actReveal, ResourceType: r.Type, ResourceID: r.ID, Bindings: make([]api.EventRef, len(set))}
-	for i, b := range set {
-		event.Bindings[i] = api.EventRef{ID: b.ID, SecretID: b.SecretID, Version: b.Version}
-	}
-	// The key is checked once more under the write lock: after the answer to a revocation nothing is revealed with it.
-	job := &revealEvent{actor: a, event: event}
-	s.revealEvents.Do(job)
-	err := job.err
-	if !job.done {
-		err = s.writeNow(ctx, a, func(t *txn) error { return t.auditRepeat(event) })
-	}
-	if err != nil && !errors.Is(err, api.ErrUnauthorized) {
-		return fmt.Errorf("%w: %w", ErrNotAudited, err)
-	}
-	return err
-}
-
-// ErrNotAudited is the error of a reveal that can't be recorded.
-var ErrNotAudited = api.NewError(api.ErrUnavailable, "the reveal can't be audited now, so it is refused")
-
 // opened reads the set of a resource, and opens it completely or not at all. Errors: *largeSet, as bound.
-func (t *txn) opened(r api.Resource, most int64) ([]api.Bound, error) {
+func (t *txn) opened(r api.Resource, most int64) (api.Snapshot, error) {
 	keys, err := t.keys()
 	if err != nil {
-		return nil, err
+		return api.Snapshot{}, err
 	}
-	list, err := t.bound(r, most, false)
+	sealed, err := t.bound(r, most, false)
 	if err != nil {
-		return nil, err
+		return api.Snapshot{}, err
 	}
-	set := make([]api.Bound, 0, len(list))
+	set := api.Snapshot{Bound: make([]api.Bound, 0, len(sealed.rows)), Policy: sealed.policy}
 	api.Quietly(func() {
-		for _, l := range list {
+		for _, l := range sealed.rows {
 			plain := slices.Clone(l.placeholder)
-			if l.Delivery != api.DeliverPlaceholder {
+			if l.placeholder == nil {
 				if plain, err = keys.Open(l.sealed, l.SecretID, l.Version, fieldValue); err != nil {
 					return
 				}
 			}
-			set = append(set, api.Bound{Label: l.Label, About: l.About, Value: api.NewValue(plain)})
+			set.Bound = append(set.Bound, api.Bound{Label: l.Label, About: l.About, Value: api.NewValue(plain)})
 		}
 	})
 	if err != nil {
-		api.Snapshot{Bound: set}.Wipe()
-		return nil, err
+		set.Wipe()
+		return api.Snapshot{}, err
 	}
 	return set, nil
 }

@@ -22,7 +22,7 @@ func (s *Store) RevokeKey(ctx context.Context, id string) error {
 func (s *Store) RevokeResourceKey(ctx context.Context, a Actor, id string) error {
 	_, err := s.revoke(ctx, a, func(t *txn) ([]Key, []Key, error) {
 		k, err := t.oneToRevoke(id)
-		if err == nil && k.Resource == (api.Resource{}) {
+		if err == nil && k.Resource == (api.Resource{}) { // a tenant key, or a broker key
 			err = notFound("key")
 		}
 		return []Key{k}, nil, err
@@ -106,7 +106,9 @@ func (t *txn) revokeKeys(keys []Key, detail string) error {
 		if err := t.update("api_keys", k.ID, columns{{"revoked_at", &k.RevokedAt}, k.rowMAC.column()}); err != nil {
 			return err
 		}
-		t.wake(k.Resource)
+		for _, r := range k.resources() {
+			t.wake(r)
+		}
 		if err := t.audit(api.Event{Action: actKeyRevoke, TargetKeyID: k.ID, ResourceType: k.Resource.Type, ResourceID: k.Resource.ID, Detail: detail}); err != nil {
 			return err
 		}
@@ -247,14 +249,14 @@ func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacemen
 			k.ExpiresAt = new(t.now.Add(old.ExpiresAt.Sub(old.CreatedAt)))
 		}
 		// The rows that say that the old key is under the actor's aren't verified, so that isn't enough.
-		if k.Restrictions, err = t.restricted(api.KeyRequest{Resource: old.Resource, Restrictions: old.Restrictions}); err != nil {
+		same := api.KeyRequest{Resource: old.Resource, Broker: old.Broker, Restrictions: old.Restrictions}
+		if k.Restrictions, err = t.restricted(same); err != nil {
 			return err
 		}
-		prefix := api.ResourceKeyPrefix
-		if k.Resource == (api.Resource{}) {
-			prefix = api.TenantKeyPrefix
-		} else if err := t.mayUseResource(actKeyReplace, k.Resource); err != nil {
-			return err
+		if k.Resource != (api.Resource{}) {
+			if err := t.mayUseResource(actKeyReplace, k.Resource); err != nil {
+				return err
+			}
 		}
 		stay, err := t.above(a.KeyID)
 		if err != nil {
@@ -265,7 +267,7 @@ func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacemen
 		} else if !a.local && !slices.Contains(above, a.KeyID) {
 			k.ParentID = a.KeyID
 		}
-		key = api.NewKey(prefix)
+		key = api.NewKey(prefixOf(same))
 		if err := t.insertKey(&k, key); err != nil {
 			return err
 		}
@@ -330,6 +332,8 @@ func (t *txn) endLater(k Key, end time.Time) error {
 	if err := t.updateKey(&k, column{"expires_at", &k.ExpiresAt}); err != nil {
 		return err
 	}
-	t.wake(k.Resource) // a reveal that waits with it learns when it ends
+	for _, r := range k.resources() {
+		t.wake(r) // a reveal that waits with it learns when it ends
+	}
 	return t.list([]revocation.Ended{k.ended(end)})
 }

@@ -20,7 +20,7 @@ import (
 // issueUnder creates a tenant key under a's, labeled name, and returns its actor.
 func issueUnder(t testing.TB, s *Store, a Actor, name string) (child Actor, key api.Key) {
 	t.Helper()
-	k, err := s.IssueTenantKey(t.Context(), a, api.KeyRequest{Label: name})
+	k, err := s.IssueKey(t.Context(), a, api.KeyRequest{Label: name})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestRevokeKeptChildren(t *testing.T) {
 func TestRestrictedKeySeesItsTree(t *testing.T) {
 	s := newStore(t)
 	f := newFamily(t, s)
-	k, err := s.IssueTenantKey(t.Context(), f.a, api.KeyRequest{Label: "r", Restrictions: api.Restrictions{Permissions: []string{api.PermissionKeysWrite}}})
+	k, err := s.IssueKey(t.Context(), f.a, api.KeyRequest{Label: "r", Restrictions: api.Restrictions{Permissions: []string{api.PermissionKeysWrite}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestRevokeIssuedBefore(t *testing.T) {
 func TestReplaceKey(t *testing.T) {
 	s := newStore(t)
 	f := newFamily(t, s)
-	old, err := s.IssueTenantKey(t.Context(), f.a, api.KeyRequest{Label: "ci", ExpiresAt: in(30 * 24 * time.Hour),
+	old, err := s.IssueKey(t.Context(), f.a, api.KeyRequest{Label: "ci", ExpiresAt: in(30 * 24 * time.Hour),
 		Restrictions: api.Restrictions{Permissions: []string{api.PermissionKeysWrite, api.PermissionSecretsRead}, Scopes: []string{"user"}, Resources: []string{"sandbox:sb_1"}}})
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/visible"
 )
 
-// secretRow is a secret as it is stored. Its Preview, MaskedValue and OAuthProvider are empty until answer.
+// secretRow is a secret as it is stored. Its Preview, MaskedValue, Egress and OAuthProvider are empty until answer.
 type secretRow struct {
 	api.Secret
 	tenant        string
@@ -21,6 +21,7 @@ type secretRow struct {
 	sealedPreview []byte
 	refresh       []byte // nil: no refresh token. Read by refreshToken only
 	value         []byte // read by reveal only
+	rule          storedRule
 	rowMAC
 }
 
@@ -61,11 +62,13 @@ func (r *secretRow) sealed() columns {
 }
 
 // stored are the columns that lists read: all but the sealed ones.
-func (r *secretRow) stored() columns { return slices.Concat(r.fixed(), r.changing(), r.encrypted()) }
+func (r *secretRow) stored() columns {
+	return slices.Concat(r.fixed(), r.changing(), columns{r.rule.column()}, r.encrypted())
+}
 
 // covered leaves out what is encrypted, which is authentic by itself. The key isn't covered since it changes alone.
 func (r *secretRow) covered() (table, tenant, id string, c columns) {
-	return "secrets", r.tenant, r.ID, append(r.fixed(), r.changing()...)
+	return "secrets", r.tenant, r.ID, r.rule.covered(append(r.fixed(), r.changing()...))
 }
 
 func (r *secretRow) fields() []any { return r.stored().fields() }
@@ -179,7 +182,7 @@ func (t *txn) answer(r secretRow) (api.Secret, error) {
 		return api.Secret{}, err
 	}
 	r.Preview = string(preview)
-	r.MaskedValue = r.Preview
+	r.MaskedValue, r.Egress = r.Preview, r.rule.rule()
 	if r.Type == oauth.TypeAccount {
 		r.OAuthProvider = oauth.ConnectionOf(r.Metadata).Provider
 	}
@@ -219,8 +222,10 @@ func Complete(n *api.NewSecret) error {
 	if err = cmp.Or(err, checkDelivery(n.Delivery)); err != nil {
 		return err
 	}
-	n.Metadata, err = compactObject(n.Metadata)
-	return err
+	if n.Metadata, err = compactObject(n.Metadata); err == nil && n.Egress == nil {
+		n.Egress, err = ruleOfMetadata(n.Metadata)
+	}
+	return cmp.Or(err, checkRule(n.Egress))
 }
 
 func checkText(field, s string, limit int) error {

@@ -14,6 +14,8 @@ import (
 // Grant says how the vault refreshes a secret's value.
 type Grant struct {
 	Provider string // the OAuth provider that the refresh token is from; "": client credentials
+
+	Rule *api.EgressRule // of a new secret that is stored without one; it isn't stored with the schedule
 }
 
 // schedule is a row of oauth_grants: when a secret's value is refreshed, and how that goes.

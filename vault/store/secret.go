@@ -17,6 +17,8 @@ type Rotation struct {
 	RefreshToken api.Value  // empty: keep
 	ExpiresAt    *time.Time // nil: keep the current one if it is in the future, else none
 	NeverExpires bool       // with ExpiresAt nil: none
+
+	Egress *api.EgressRule // nil: keep; zero: none
 }
 
 // SecretFilter selects secrets by exact matches; "" matches everything.
@@ -34,7 +36,7 @@ type SecretFilter struct {
 }
 
 // PutSecret creates a secret, or replaces the one of the same name, scope, owners and resource and increments
-// its version. With ExposeAsEnv and a resource it also binds the secret, in the same transaction; otherwise the binding is
+// its version. One that is replaced keeps its egress rule, unless n has another. With ExposeAsEnv and a resource it also binds the secret, in the same transaction; otherwise the binding is
 // nil. g says how the vault refreshes the value; nil: it doesn't.
 // Errors: ErrInvalid, ErrConflict (the name is bound to another secret), ErrDenied for a resource key.
 func (s *Store) PutSecret(ctx context.Context, a Actor, n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Binding, created bool, err error) {
@@ -64,16 +66,30 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 	case old.upsertKey() != upsert: // mac doesn't cover that column
 		return secret, nil, false, &alteredError{"secrets", old.tenant, old.ID}
 	default:
-		r.ID, r.Version, r.CreatedAt = old.ID, old.Version, old.CreatedAt
+		r.ID, r.Version, r.CreatedAt, r.rule = old.ID, old.Version, old.CreatedAt, old.rule
 	}
 	r.Version++
+	if created && n.Egress == nil && g != nil {
+		r.rule = newRule(g.Rule)
+	} else if created && n.Egress != nil && newRule(n.Egress) != "" {
+		if err := t.mayRule(r); err != nil {
+			return secret, nil, false, err
+		}
+		r.rule = newRule(n.Egress)
+	}
 	if err := t.seal(&r, n.Value, n.RefreshToken); err != nil {
 		return secret, nil, false, err
 	}
 	if !created {
 		err = t.replace(r, actSecretReplace)
 	} else if err = t.insert("secrets", append(append(r.stored(), r.sealed()...), column{"upsert_key", &upsert})); err == nil {
-		err = cmp.Or(t.use(usage{secrets: 1, bytes: int64(len(r.value) + len(r.refresh) + len(r.Metadata))}), t.audit(secretEvent(actSecretCreate, r)))
+		err = cmp.Or(t.use(usage{secrets: 1, bytes: int64(len(r.value) + len(r.refresh) + len(r.Metadata) + len(r.rule))}), t.audit(secretEvent(actSecretCreate, r)))
+	}
+	switch {
+	case err == nil && !created:
+		err = t.changeRule(&r, n.Egress)
+	case err == nil && r.rule != "":
+		err = t.auditRule(r)
 	}
 	if err == nil && (g != nil || !created) { // a new secret has no schedule to end
 		err = t.setSchedule(r, g)
@@ -118,7 +134,7 @@ func (s *Store) Secrets(ctx context.Context, a Actor, f SecretFilter) (page []ap
 			return nil, err
 		}
 		var rows []secretRow
-		rows, next, err = list(t, f.Page, (*secretRow).fields, func(r *secretRow) int { return len(r.Metadata) },
+		rows, next, err = list(t, f.Page, (*secretRow).fields, func(r *secretRow) int { return len(r.Metadata) + len(r.rule) },
 			func(r *secretRow) string { return newCursor(r.CreatedAt, r.ID) }, selectSecrets+c.String()+` ORDER BY created_at, id`, c.args...)
 		if err != nil {
 			return nil, err
@@ -157,7 +173,7 @@ func (s *Store) secretFor(ctx context.Context, a Actor, action, id string) (api.
 // RotateSecret replaces a value, increments the version and wakes the reveals that wait for it.
 // Errors: ErrInvalid, ErrNotFound, ErrDenied for a resource key.
 func (s *Store) RotateSecret(ctx context.Context, a Actor, id string, next Rotation) (secret api.Secret, err error) {
-	invalid := cmp.Or(checkValue(next.Value), checkPlaintext("refresh_token", next.RefreshToken))
+	invalid := cmp.Or(checkValue(next.Value), checkPlaintext("refresh_token", next.RefreshToken), checkRule(next.Egress))
 	err = s.change(ctx, a, actSecretRotate, next.Value.Len()+next.RefreshToken.Len(), invalid, func(t *txn) error {
 		secret, err = t.rotateSecret(id, next)
 		return err
@@ -200,6 +216,9 @@ func (t *txn) rotateSecret(id string, next Rotation) (secret api.Secret, err err
 			return secret, err
 		}
 	}
+	if err := t.changeRule(&r, next.Egress); err != nil {
+		return secret, err
+	}
 	return t.answer(r)
 }
 
@@ -234,12 +253,16 @@ func (s *Store) DeleteSecret(ctx context.Context, a Actor, id string) error {
 		if err != nil {
 			return err
 		}
+		var rules int64
+		if err := t.QueryRow(`SELECT COALESCE(SUM(OCTET_LENGTH(egress)), 0) FROM bindings WHERE secret_id = $1`, id).Scan(&rules); err != nil {
+			return err
+		}
 		for _, from := range []string{"bindings WHERE secret_id", "oauth_grants WHERE secret_id", "secrets WHERE id"} {
 			if err := t.Exec(`DELETE FROM `+from+` = $1`, id); err != nil {
 				return err
 			}
 		}
-		return cmp.Or(t.use(usage{-1, -int64(len(bound)), -size}), t.audit(e))
+		return cmp.Or(t.use(usage{-1, -int64(len(bound)), -size - rules}), t.audit(e))
 	})
 }
 
@@ -275,7 +298,7 @@ func (t *txn) replaceSecret(old secretRow, by api.Secret) error {
 		moved.Bindings = append(moved.Bindings, api.EventRef{ID: b.ID, SecretID: by.ID, Version: by.Version})
 	}
 	if len(bound) > 0 {
-		err := cmp.Or(t.checkSets(`SELECT resource_type, resource_id FROM bindings WHERE secret_id = $1 AND delivery <> 'placeholder'`, by.ID),
+		err := cmp.Or(t.checkSets(`SELECT resource_type, resource_id FROM bindings WHERE secret_id = $1`, by.ID),
 			t.audit(moved))
 		if err != nil {
 			return err

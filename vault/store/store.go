@@ -129,7 +129,7 @@ type Store struct {
 	own     ownEvents
 	lost    atomic.Bool // changes by other processes can't be noticed, and haven't been for a while
 	log     zerolog.Logger
-	sets    cache.Cache[topic, []boundRow] // of resources, verified and still encrypted
+	sets    cache.Cache[setKey, boundSet] // of resources, verified and still encrypted
 	altered alteredRows
 
 	limits *limit.Operations
@@ -165,8 +165,9 @@ type Actor struct {
 	RemoteAddr string
 	RequestID  string
 
-	mac   string // of the key's row
-	local bool   // the operator on this machine or the vault itself: there is no key to check
+	mac    string // of the key's row
+	broker bool   // it is a broker key, of the resources in Restrictions
+	local  bool   // the operator on this machine or the vault itself: there is no key to check
 }
 
 // limited is the tenant whose limits the actor has; "": none has.
@@ -177,7 +178,9 @@ func (a Actor) limited() string {
 	return a.TenantID
 }
 
-func (a Actor) isTenant() bool { return a.Resource == api.Resource{} }
+func (a Actor) isTenant() bool { return !a.broker && !a.isResource() }
+
+func (a Actor) isResource() bool { return a.Resource != api.Resource{} }
 
 // Open opens or creates the database, migrates it, and checks the root key.
 func Open(ctx context.Context, c Config) (_ *Store, err error) {
@@ -319,4 +322,40 @@ func (s *Store) Ready(ctx context.Context) error {
 	}
 	s.failing.Store(false)
 	return nil
+}
+
+// errUncertain is the error of a change that may have been made: only what has the same effect twice may be sent again.
+var errUncertain = &api.Error{Kind: api.ErrUnavailable, Message: "the database's answer was lost: this may have been stored or not", Retryable: new(bool)}
+
+var errRootRotated = api.NewError(api.ErrUnavailable, "the root key was rotated: this vault must be given the new one")
+
+// refusal returns the error of a transaction as clients may see it: an *api.Error or a context's error as it is, others
+// wrapped under an *api.Error without internal details.
+func (s *Store) refusal(err error, writing bool) error {
+	var ours *api.Error
+	var large *largeSet
+	s.reportAltered(err)
+	switch {
+	case err == nil, errors.As(err, &ours), errors.As(err, &large), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, keyring.ErrUnknownRoot):
+		return errRootRotated
+	case s.db.Transient(err), errors.Is(err, errUnaudited):
+		if writing {
+			s.failing.Store(true)
+		}
+		s.log.Error().Err(err).Bool("writing", writing).Msg("store unavailable")
+		message := "the store can't take this now"
+		switch reason := s.db.Unwritable(err); {
+		case reason != "":
+			message = reason + ", so nothing can be stored or revealed now"
+		case errors.Is(err, errUnaudited):
+			message = "this can't be audited now, so it is refused"
+		case errors.Is(err, database.ErrUncertain):
+			return fmt.Errorf("%w: %w", errUncertain, err)
+		}
+		return fmt.Errorf("%w: %w", api.NewError(api.ErrUnavailable, message), err)
+	}
+	s.log.Error().Err(err).Bool("writing", writing).Msg("store failed")
+	return fmt.Errorf("%w: %w", api.NewError(api.ErrInternal, "the store failed"), err)
 }

@@ -27,10 +27,13 @@ func (s *Store) CreateTenantKey(ctx context.Context, tenant string) (TenantKey, 
 	return TenantKey{k.ID, key}, err
 }
 
-// IssueFirstKey is IssueTenantKey by the operator for the named tenant, which it creates, with its keyset, if there is
+// IssueFirstKey is IssueKey by the operator for the named tenant, which it creates, with its keyset, if there is
 // none of that name.
 func (s *Store) IssueFirstKey(ctx context.Context, tenant string, n api.KeyRequest) (api.IssuedKey, error) {
-	check := tenantKeyOnly(n)
+	check := noResourceKey(n)
+	if n.Broker {
+		check = invalid("broker: the first key of a tenant is a tenant key")
+	}
 	if !tenantName.MatchString(tenant) {
 		check = invalid("tenant must be 1 to 64 letters, digits or any of . _ @ -, the first a letter or digit")
 	}

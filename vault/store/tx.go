@@ -154,11 +154,16 @@ func readSmall[T any](ctx context.Context, s *Store, a Actor, r api.Resource, do
 
 // readSets runs jobs in one transaction. A job that isn't done must run alone: something has failed.
 func (s *Store) readSets(jobs []*setRead) {
-	ofTenant := map[string][]*setRead{}
-	for _, j := range jobs {
-		ofTenant[j.actor.TenantID] = append(ofTenant[j.actor.TenantID], j)
+	type sets struct { // those of agents and of brokers differ
+		tenant string
+		broker bool
 	}
-	for _, jobs := range ofTenant {
+	alike := map[sets][]*setRead{}
+	for _, j := range jobs {
+		of := sets{j.actor.TenantID, j.actor.broker}
+		alike[of] = append(alike[of], j)
+	}
+	for _, jobs := range alike {
 		_ = s.db.Read(context.Background(), func(tx database.Tx) error {
 			shared := txn{Tx: tx, store: s, actor: jobs[0].actor, now: now()}
 			actors, resources := make([]Actor, len(jobs)), make([]api.Resource, len(jobs))
@@ -248,42 +253,6 @@ func (s *Store) writeNow(ctx context.Context, a Actor, do func(*txn) error) erro
 	return s.refusal(err, true)
 }
 
-// errUncertain is the error of a change that may have been made: only what has the same effect twice may be sent again.
-var errUncertain = &api.Error{Kind: api.ErrUnavailable, Message: "the database's answer was lost: this may have been stored or not", Retryable: new(bool)}
-
-var errRootRotated = api.NewError(api.ErrUnavailable, "the root key was rotated: this vault must be given the new one")
-
-// refusal returns the error of a transaction as clients may see it: an *api.Error or a context's error as it is, others
-// wrapped under an *api.Error without internal details.
-func (s *Store) refusal(err error, writing bool) error {
-	var ours *api.Error
-	var large *largeSet
-	s.reportAltered(err)
-	switch {
-	case err == nil, errors.As(err, &ours), errors.As(err, &large), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
-	case errors.Is(err, keyring.ErrUnknownRoot):
-		return errRootRotated
-	case s.db.Transient(err), errors.Is(err, errUnaudited):
-		if writing {
-			s.failing.Store(true)
-		}
-		s.log.Error().Err(err).Bool("writing", writing).Msg("store unavailable")
-		message := "the store can't take this now"
-		switch reason := s.db.Unwritable(err); {
-		case reason != "":
-			message = reason + ", so nothing can be stored or revealed now"
-		case errors.Is(err, errUnaudited):
-			message = "this can't be audited now, so it is refused"
-		case errors.Is(err, database.ErrUncertain):
-			return fmt.Errorf("%w: %w", errUncertain, err)
-		}
-		return fmt.Errorf("%w: %w", api.NewError(api.ErrUnavailable, message), err)
-	}
-	s.log.Error().Err(err).Bool("writing", writing).Msg("store failed")
-	return fmt.Errorf("%w: %w", api.NewError(api.ErrInternal, "the store failed"), err)
-}
-
 // checkKey returns an error if the actor's key was revoked or has expired since it was authenticated: a request that
 // waited doesn't outlive its key. It sets what is different in the row now: the actor of a flow has
 // no mac and no restrictions yet, and a replaced key expires earlier.
@@ -353,4 +322,44 @@ func (t *txn) wake(r api.Resource) {
 		t.wakes = map[topic]struct{}{}
 	}
 	t.wakes[topic{t.actor.TenantID, r}] = struct{}{}
+}
+
+// keyMAC is the mac of a key's row, and its tenant.
+type keyMAC struct {
+	id, tenant string
+	mac        []byte
+}
+
+// readKeyMACs reads the macs of actors' keys together.
+func (t *txn) readKeyMACs(actors []Actor) error {
+	ids := make([]string, 0, len(actors))
+	t.macs = map[string]keyMAC{}
+	for _, a := range actors {
+		if _, ok := t.macs[a.KeyID]; !ok && !a.local {
+			ids = append(ids, a.KeyID)
+			t.macs[a.KeyID] = keyMAC{} // that there is none
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var c conditions
+	c.in("id", padded(ids))
+	rows, err := collect(t, func(m *keyMAC) []any { return []any{&m.id, &m.tenant, &m.mac} }, `SELECT id, tenant_id, mac FROM api_keys`+c.String(), c.args...)
+	for _, m := range rows {
+		t.macs[m.id] = m
+	}
+	return err
+}
+
+// keyMAC returns the mac of the row of an actor's key. Errors: sql.ErrNoRows.
+func (t *txn) keyMAC(a Actor) (mac []byte, err error) {
+	if m, ok := t.macs[a.KeyID]; ok {
+		if m.tenant != a.TenantID {
+			return nil, sql.ErrNoRows
+		}
+		return m.mac, nil
+	}
+	err = t.QueryRow(`SELECT mac FROM api_keys WHERE id = $1 AND tenant_id = $2`, a.KeyID, a.TenantID).Scan(&mac)
+	return mac, err
 }

@@ -88,7 +88,7 @@ func nudge(c chan struct{}) {
 var (
 	endingKeys = []string{actKeyRevoke, actKeyReplace}
 	concerning = append(endingKeys[:len(endingKeys):len(endingKeys)],
-		actSecretReplace, actSecretRotate, actSecretDelete, actBindingCreate, actBindingDelete, actBindingMove)
+		actSecretReplace, actSecretRotate, actSecretRule, actSecretDelete, actBindingCreate, actBindingDelete, actBindingMove)
 )
 
 // ownEvents has the ids of the concerning events that this process writes, until it meets them in the log.

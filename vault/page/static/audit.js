@@ -13,7 +13,7 @@ export const title = 'Audit';
 const followInterval = 3000; // ms
 
 const actions = [
-  'reveal', 'secret.create', 'secret.replace', 'secret.rotate', 'secret.delete', 'binding.create', 'binding.delete', 'binding.move',
+  'reveal', 'broker.reveal', 'secret.create', 'secret.replace', 'secret.rotate', 'secret.rule', 'secret.delete', 'binding.create', 'binding.delete', 'binding.move',
   'key.create', 'key.replace', 'key.revoke', 'key.refused', 'oauth.start', 'oauth.callback', 'oauth.refresh',
   'keys.rotate', 'keys.retire', 'keys.delete', 'root.rotate', 'audit.prune', 'audit.altered', 'row.refused',
   'secret.read', 'binding.list', 'audit.read', 'key.read', 'oauth.read', // denied attempts

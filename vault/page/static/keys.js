@@ -36,8 +36,9 @@ function tree(keys) {
 const filters = [
   ['', 'All keys'],
   ['valid', 'Valid', ({ k }) => valid(k)],
-  ['tenant', 'Tenant keys', ({ k }) => !k.resource_id],
+  ['tenant', 'Tenant keys', ({ k }) => !k.resource_id && !k.broker],
   ['resource', 'Resource keys', ({ k }) => k.resource_id],
+  ['broker', 'Broker keys', ({ k }) => k.broker],
   ['unused', 'Never used', ({ k }) => !k.last_used_at],
   ['expired', 'Expired', ({ k }) => !k.revoked_at && expired(k)],
   ['revoked', 'Revoked', ({ k }) => k.revoked_at],
@@ -51,7 +52,10 @@ const sorts = [
   ['used', 'Last used', (a, b) => (b.k.last_used_at || '').localeCompare(a.k.last_used_at || '')],
 ];
 
-const searched = (k, names) => [k.label, k.id, k.resource_id ? place(k) : 'tenant key', names.get(k.parent_id) || k.parent_id,
+// kind is the kind of a key of no single resource.
+const kind = (k) => (k.broker ? 'broker key' : 'tenant key');
+
+const searched = (k, names) => [k.label, k.id, k.resource_id ? place(k) : kind(k), names.get(k.parent_id) || k.parent_id,
   ...(k.permissions || []), ...(k.resources || [])].join('\n');
 
 function rows(m, names, items, nested) {
@@ -62,8 +66,8 @@ function rows(m, names, items, nested) {
   return table('Keys', columns, items.map(({ k, depth }) => {
     const about = `the key ${k.id}${k.resource_id ? ` of ${place(k)}` : ''}`;
     const name = h('div', { class: 'nested' },
-      h('span', { class: 'name' }, k.label || k.resource_id || (k.altered ? 'Unknown' : 'Tenant key')),
-      (k.label || k.resource_id) && small(!k.resource_id ? 'tenant key' : k.label ? place(k) : k.resource_type),
+      h('span', { class: 'name' }, k.label || k.resource_id || (k.altered ? 'Unknown' : k.broker ? 'Broker key' : 'Tenant key')),
+      (k.label || k.resource_id) && small(!k.resource_id ? kind(k) : k.label ? place(k) : k.resource_type),
       h('code', { class: 'small' }, k.id));
     name.style.setProperty('--depth', nested ? Math.min(depth, 5) : 0);
     return { id: k.id, cells: [
@@ -90,7 +94,7 @@ function standing(k) {
 function may(k) {
   const granted = k.permissions && permissions.filter(([p]) => k.permissions.includes(p)).map(([, words]) => words);
   return !k.altered && [
-    h('span', {}, granted ? granted.join(', ') : k.resource_id ? 'receive values' : 'everything'),
+    h('span', {}, granted ? granted.join(', ') : k.broker ? 'receive what placeholders stand for' : k.resource_id ? 'receive values' : 'everything'),
     k.scopes && small('secrets of: ', k.scopes.map((s) => scopes[s]?.label.toLowerCase() || s).join(', ')),
     k.resources && small('only ', k.resources.map((r) => r.replace(':', ' ')).join(', ')),
   ];

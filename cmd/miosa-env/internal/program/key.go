@@ -91,6 +91,10 @@ func ParseKey(found FoundKey, text string) (FoundKey, error) {
 	if err != nil {
 		return found, cli.WithHint(fmt.Errorf("%s: %w", where, err), "copy the whole key, as it was shown when it was created")
 	}
+	if key.ForBroker() {
+		return found, cli.WithHint(errors.New(where+" holds a broker key (msk_b_...), which is for the broker outside of the sandbox"),
+			"use a key made for the sandbox or computer, with miosa-env keys create")
+	}
 	found.Key = key
 	return found, nil
 }

@@ -29,8 +29,8 @@ const (
 
 // auditActions are the actions of docs/api.md.
 var auditActions = []string{
-	"secret.create", "secret.replace", "secret.rotate", "secret.delete", "binding.create", "binding.delete", "binding.move",
-	"reveal", "key.create", "key.revoke", "key.replace", "key.refused", "oauth.start", "oauth.callback", "oauth.refresh", "row.refused",
+	"secret.create", "secret.replace", "secret.rotate", "secret.rule", "secret.delete", "binding.create", "binding.delete", "binding.move",
+	"reveal", "broker.reveal", "key.create", "key.revoke", "key.replace", "key.refused", "oauth.start", "oauth.callback", "oauth.refresh", "row.refused",
 	"audit.prune", "audit.altered",
 }
 

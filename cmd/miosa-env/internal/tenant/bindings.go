@@ -27,6 +27,7 @@ tenant key, as miosa-env secrets does; miosa-env list shows what is bound where 
 func bindingsCreateCommand(p *program.Program) *cli.Command {
 	var asJSON bool
 	var delivery string
+	var narrow egressFlags
 	var to target
 	completeTarget := completeResources(p, "=")
 	completeSecret := cli.First(completeWords(p, secretIDs))
@@ -34,7 +35,9 @@ func bindingsCreateCommand(p *program.Program) *cli.Command {
 		Use:   "create [FLAG...] SECRET RESOURCE=NAME",
 		Short: "Bind a secret to a sandbox or computer, as a variable",
 		Long: `Binds a secret to a sandbox or computer as a variable. What runs there under miosa-env gets it at
-once. The same binding again is fine; a variable that is bound to another secret there is refused.`,
+once. The same binding again is fine; a variable that is bound to another secret there is refused.
+The --egress flags narrow where a broker may send the value for this binding: the secret's own rule
+must allow a request too.`,
 		Example: `  miosa-env bindings create github sandbox:sb_1=GH_TOKEN`,
 		Args: func(args []string) (err error) {
 			switch len(args) {
@@ -57,17 +60,22 @@ once. The same binding again is fine; a variable that is bound to another secret
 			return completeSecret(ctx, inv, typed)
 		},
 		Flags: func(f *pflag.FlagSet) {
-			f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a proxy replaces")
+			f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a broker replaces")
+			narrow.addFlags(f, false)
 			addJSONFlag(f, &asJSON, "a JSON object")
 		},
 	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
+		rule, err := narrow.rule()
+		if err != nil {
+			return err
+		}
 		s, err := findSecret(ctx, vault, inv.Args[0])
 		if err != nil {
 			return err
 		}
 		warnOfNames(p, to)
 		b, err := vault.CreateBinding(ctx, secrets.NewBinding{
-			SecretID: s.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery,
+			SecretID: s.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery, Egress: rule,
 		})
 		switch {
 		case err != nil:
@@ -109,9 +117,9 @@ func bindingsListCommand(p *program.Program) *cli.Command {
 		}
 		return printList(p, asJSON, list, func() string {
 			return "there are no such bindings" + nearest.OrMeant(nearResource(ctx, vault, resource))
-		}, []string{"RESOURCE", "VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY", "ID"}, func(b *api.Binding) []string {
+		}, []string{"RESOURCE", "VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY", "ONLY TO", "ID"}, func(b *api.Binding) []string {
 			return []string{b.Resource.String(), b.ExposeAsEnv, cmp.Or(b.SecretName, b.SecretID), program.VersionOf(b.Version),
-				program.When(b.UpdatedAt), b.Delivery, b.ID}
+				program.When(b.UpdatedAt), b.Delivery, ruleHosts(b.Egress), b.ID}
 		})
 	})
 }

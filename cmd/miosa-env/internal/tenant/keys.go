@@ -26,7 +26,8 @@ import (
 func keysCommand(p *program.Program) *cli.Command {
 	return group("keys", "Create, list, replace and revoke keys",
 		`A resource key (msk_r_...) lists and reads what is bound to one sandbox or computer, and does
-nothing else: it is what miosa-env runs with there. A tenant key (msk_u_...) manages secrets,
+nothing else: it is what miosa-env runs with there. A broker key (msk_b_...) reads what sandboxes and
+computers have placeholders of, for the broker that their requests go through. A tenant key (msk_u_...) manages secrets,
 bindings and keys, all of them or, if it is restricted, some. These commands take a tenant key, as
 miosa-env secrets does.`,
 		keysCreateCommand(p), keysListCommand(p), keysSelfCommand(p), keysReplaceCommand(p), keysRevokeCommand(p),
@@ -50,18 +51,24 @@ const forTenant = "tenant"
 
 func keysCreateCommand(p *program.Program) *cli.Command {
 	var n api.KeyRequest
+	var handles []string
 	var expires cli.Moment
 	var to newKey
 	return vaultCommand(p, &cli.Command{
-		Use:   "create [FLAG...] RESOURCE|tenant",
+		Use:   "create [FLAG...] RESOURCE|tenant | --broker --resource LIST",
 		Short: "Create a key for a sandbox or computer, or a tenant key, and print it this once",
 		Long: `Creates a key for one sandbox or computer, or with the word tenant a tenant key, which may be restricted
-to permissions, scopes and resources. It goes to standard output and nothing else does, or with
+to permissions, scopes and resources, or with --broker a key for the broker of some sandboxes and
+computers. It goes to standard output and nothing else does, or with
 --out to a new file that only its owner may read. Standard error gets its id. The vault keeps only a
 hash: the key can't be shown again. A restricted key creates only keys within its own restrictions.`,
 		Example: `  miosa-env keys create sandbox:sb_1 --out sb_1.key --expires 720h
+  miosa-env keys create --broker --resource sandbox:sb_1,sandbox:sb_2 --out broker.key
   miosa-env keys create tenant --label ci --permissions secrets:write --only-scopes workspace --out ci.key`,
 		Args: func(args []string) (err error) {
+			if n.Broker || handles != nil {
+				return brokerKey(&n, handles, args)
+			}
 			if err = oneArgument("the resource, or the word tenant,")(args); err == nil && args[0] != forTenant {
 				if n.Resource, err = cli.ParseResource(args[0]); err != nil && !strings.Contains(args[0], ":") {
 					err = cli.WithHint(errors.New("want sandbox:ID, computer:ID or the word tenant"), "see miosa-env keys create --help")
@@ -75,6 +82,7 @@ hash: the key can't be shown again. A restricted key creates only keys within it
 		Complete: cli.First(completeResources(p, "")),
 		Flags: func(f *pflag.FlagSet) {
 			keytree.AddFlags(f, &n)
+			keytree.AddBrokerFlags(f, &n, &handles)
 			f.Var(&expires, "expires", "`WHEN` it expires: 720h, or 2030-01-02T15:04:05Z (default: never)")
 			to.addFlags(f)
 		},
@@ -85,6 +93,17 @@ hash: the key can't be shown again. A restricted key creates only keys within it
 			return made, keytree.NameFlags(err)
 		})
 	})
+}
+
+// brokerKey checks the arguments of keys create for a broker key.
+func brokerKey(n *api.KeyRequest, handles, args []string) error {
+	switch {
+	case !n.Broker:
+		return cli.WithHint(errors.New("--resource is for broker keys"), "add --broker, or give the resource as the argument")
+	case len(args) > 0:
+		return cli.WithHint(errors.New("unexpected argument "+cli.Quote(args[0])), "a broker key's sandboxes and computers are given with --resource")
+	}
+	return keytree.ForBroker(n, handles)
 }
 
 func keysReplaceCommand(p *program.Program) *cli.Command {

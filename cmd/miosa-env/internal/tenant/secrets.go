@@ -26,7 +26,7 @@ MIOSA_TENANT_KEY, or from where every command looks for its key. No call ever re
 is stored reaches only the sandboxes and computers it is bound to.
 
 Where a command takes a secret, its id does, and its name where no other secret has it.`,
-		setCommand(p), secretsListCommand(p), secretsGetCommand(p), rotateCommand(p), secretsDeleteCommand(p),
+		setCommand(p), secretsListCommand(p), secretsGetCommand(p), rotateCommand(p), egressCommand(p), secretsDeleteCommand(p),
 	)
 }
 
@@ -78,8 +78,8 @@ it exactly. --resource is about secrets that were stored for one resource; miosa
 			}
 		}
 		return printList(p, asJSON, list, func() string { return "there are no such secrets" + nearSecret(all, inv.Args) },
-			[]string{"NAME", "TYPE", "SCOPE", "FOR", "BOUND", "VERSION", "ROTATED", "EXPIRES", "STATE", "ID"}, func(s *api.Secret) []string {
-				return []string{s.Name, s.Type, s.Scope, ownerOf(s), few(bound[s.ID]), program.VersionOf(s.Version), program.When(s.UpdatedAt),
+			[]string{"NAME", "TYPE", "SCOPE", "FOR", "BOUND", "EGRESS", "VERSION", "ROTATED", "EXPIRES", "STATE", "ID"}, func(s *api.Secret) []string {
+				return []string{s.Name, s.Type, s.Scope, ownerOf(s), few(bound[s.ID]), ruleHosts(s.Egress), program.VersionOf(s.Version), program.When(s.UpdatedAt),
 					program.Ends(s.ExpiresAt), oauthState(s), s.ID}
 			})
 	})

@@ -38,6 +38,7 @@ func setCommand(p *program.Program) *cli.Command {
 		metadata string
 		asJSON   bool
 		set      secrets.Set
+		egress   egressFlags
 	)
 	var delivery string
 	return vaultCommand(p, &cli.Command{
@@ -52,9 +53,14 @@ next value, and every sandbox and computer it is bound to gets it.
 make the secret part of that resource: one secret can be bound in many places, and stays the same
 one when it is set again. --resource does: the secret is that resource's own then, beside others of
 the same name. Each binding is a call of its own after the secret is stored, except for the
-only one of a secret to its own --resource: these two are stored together or not at all.`,
+only one of a secret to its own --resource: these two are stored together or not at all.
+
+With --delivery placeholder sandboxes have a stand-in, and a broker puts the value into their
+requests, where the secret's rule allows it: --for has the rules of well-known APIs, --egress-host and
+the other --egress flags give others. A secret that is set again keeps its rule.`,
 		Example: `  miosa-env secrets set github --bind sandbox:sb_1=GH_TOKEN
   pass show github | miosa-env secrets set github
+  miosa-env secrets set openai --for openai --bind sandbox:sb_1=OPENAI_API_KEY --delivery placeholder
   miosa-env secrets set session-key --generate
   miosa-env secrets set tls-key --value-file key.pem --keep-newline --expires 720h`,
 		Args: func(args []string) error {
@@ -75,7 +81,8 @@ only one of a secret to its own --resource: these two are stored together or not
 			f.Var(resourceValue(&resource), "resource", "`RESOURCE` the one it is for: sandbox:ID or computer:ID")
 			f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, or 2030-01-02T15:04:05Z")
 			f.StringVar(&metadata, "metadata", "", "`FILE` holds a JSON object to keep beside it; everybody who lists it sees that")
-			f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value, or placeholder: the variable holds a stand-in that a proxy replaces")
+			f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value, or placeholder: the variable holds a stand-in that a broker replaces")
+			egress.addFlags(f, true)
 			addJSONFlag(f, &asJSON, "a JSON object: secret, and its new bindings")
 		},
 	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
@@ -86,6 +93,9 @@ only one of a secret to its own --resource: these two are stored together or not
 		set.Scope, set.WorkspaceID, set.OwnerUserID = of.scope, of.workspace, of.owner
 		set.ExternalUserID, set.ExternalWorkspaceID = of.externalUser, of.externalWorkspace
 		var err error
+		if set.Egress, err = egress.rule(); err != nil {
+			return err
+		}
 		if set.Metadata, err = readMetadata(metadata); err != nil {
 			return err
 		}
@@ -129,7 +139,7 @@ func store(ctx context.Context, vault *secrets.Client, set *secrets.Set, bind []
 	if binding != nil {
 		done.Bindings = append(done.Bindings, *binding)
 	}
-	problems := []error{err}
+	problems := []error{err, checkRuleStored(set.Egress, &secret)}
 	for _, to := range bind {
 		b, err := vault.CreateBinding(ctx, secrets.NewBinding{
 			SecretID: secret.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery,

@@ -64,6 +64,7 @@ func describe(s *api.Secret, bindings []api.Binding) *program.Table {
 		{"rotated", program.When(s.UpdatedAt)},
 		{"created", program.When(s.CreatedAt)},
 		{"expires", program.Ends(s.ExpiresAt)},
+		{"egress", describeRule(s.Egress)},
 		{"metadata", metadata},
 	} {
 		if field[1] != "" {
@@ -74,6 +75,9 @@ func describe(s *api.Secret, bindings []api.Binding) *program.Table {
 		how := ""
 		if b.Delivery != "" { // some vaults don't return it
 			how = ", " + b.Delivery
+		}
+		if b.Egress != nil {
+			how += ", only to " + describeRule(b.Egress)
 		}
 		t.Add("bound", b.Resource.String()+" as "+b.ExposeAsEnv+how+" ("+b.ID+")")
 	}
