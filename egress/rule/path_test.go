@@ -1,0 +1,69 @@
+package rule
+
+import "testing"
+
+func TestPath(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, path string
+		want          bool
+	}{
+		{"/", "/", true}, {"/", "/a", false}, {"/user", "/user", true}, {"/user", "/user/", false}, {"/user", "/User", false},
+		{"/repos/*", "/repos/a", true}, {"/repos/*", "/repos/", false}, {"/repos/*", "/repos/a/b", false}, {"/repos/*/x", "/repos//x", false},
+		{"/v*/x", "/v1/x", true}, {"/v*/x", "/v/x", true}, {"/v*/x", "/v1/y/x", false}, {"/*.json", "/a.json", true},
+		{"/repos/**", "/repos/", true}, {"/repos/**", "/repos/a/b", true}, {"/repos/**", "/repos", false}, {"/repos/**", "/repositories", false},
+		{"/**/x", "/a/b/x", true}, {"/**", "/", true}, {"/a**", "/abc/d", true}, {"/a.b", "/axb", false},
+		{"/%75ser", "/user", true}, {"/user", "/%75ser", true}, {"/a b", "/a%20b", true}, {"/b\u00fccher/*", "/b%C3%BCcher/1", true}, {"/a/*", "/a/%ff", true},
+		{"/p/group%2Fname/**", "/p/group%2Fname/x", true}, {"/p/group%2Fname/**", "/p/group%2fname/x", true}, {"/p/group/name/**", "/p/group%2Fname/x", false},
+		{"/p/**", "/p/group%2Fname/x", true}, {"/bot*/send", "/bot12:ab/send", true}, {"/a/**", "/a/100%25", true}, {"/a/**", "/a//b", true},
+	} {
+		p, err := ParsePath(tt.pattern)
+		if err != nil {
+			t.Errorf("%s: %v", tt.pattern, err)
+		} else if got := p.Matches(tt.path); got != tt.want {
+			t.Errorf("%s matches %s: %v", tt.pattern, tt.path, got)
+		}
+	}
+	for _, text := range []string{"", "a", "*", "/a?b", "/a#b", "/%", "/%00", "/\xff"} {
+		if _, err := ParsePath(text); err == nil {
+			t.Errorf("%q is a pattern", text)
+		}
+	}
+}
+
+// A path that a server may resolve to one outside of the pattern doesn't match it.
+func TestAttack_Paths(t *testing.T) {
+	for _, path := range []string{
+		"/repos/acme/../other/x", "/repos/acme/..", "/repos/acme/./x", "/repos/acme/%2e%2e/other/x", "/repos/acme/%2E./x", "/repos/acme/.%2e/x",
+		"/repos/acme/%252e%252e/other", "/repos/acme/%25252e%25252e/other", "/repos/acme/%2525252525252e", "/repos/acme/..%2fother", "/repos/acme/..%5cother", `/repos/acme/..\secret`,
+		"/repos/acme/..%252fother", "/repos/acme/..;/other", "/repos/acme/..;a=b/other", "/repos/acme/%2e%2e%3b/other", "/repos/acme/a%00b", "/repos/acme/%zz",
+		"/repos/acme%2fx", "repos/acme/x", "", "*", "http://api.github.com/repos/acme/x", "/x/repos/acme/y",
+	} {
+		for _, pattern := range []string{"/repos/acme/**", "/repos/acme/*", "/repos/acme/*/*", "/repos/*"} {
+			if p, err := ParsePath(pattern); err != nil || p.Matches(path) {
+				t.Errorf("%s matches %q, %v", pattern, path, err)
+			}
+		}
+	}
+}
+
+func FuzzPath(f *testing.F) {
+	f.Add("/repos/*/a**", "/repos/x/ab/c")
+	f.Add("/a%2Fb", "/a%2fb")
+	f.Add("/**", "/%2e%2e/x")
+	f.Fuzz(func(t *testing.T, pattern, path string) {
+		p, err := ParsePath(pattern)
+		if err != nil {
+			return
+		}
+		if p.Matches(path) && ambiguous(path) {
+			t.Errorf("%q matches %q", pattern, path)
+		}
+		all, err := ParsePath("/**")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Matches(path) && !all.Matches(path) {
+			t.Errorf("%q matches %q, and /** doesn't", pattern, path)
+		}
+	})
+}
