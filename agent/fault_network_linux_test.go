@@ -5,18 +5,15 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os/exec"
-	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/netns"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
@@ -81,32 +78,6 @@ func (r *relay) connections() int {
 	return r.count
 }
 
-// network is a network namespace with one thread.
-type network struct{ work chan func() }
-
-func newNetwork(t *testing.T) *network {
-	t.Helper()
-	n := &network{make(chan func())}
-	entered := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		entered <- unix.Unshare(unix.CLONE_NEWNET)
-		for f := range n.work {
-			f()
-		}
-	}()
-	t.Cleanup(func() { close(n.work) })
-	needs.Granted(t, <-entered, "a network namespace")
-	return n
-}
-
-// do calls f in the network. Sockets and processes that f creates stay there.
-func (n *network) do(f func()) {
-	done := make(chan struct{})
-	n.work <- func() { defer close(done); f() }
-	<-done
-}
-
 // An agent runs in its own network, with one link to the vault. It notices a reset at once and a link that is down within
 // 30 s, and is fresh again soon after. The link is down for a minute, during which the agent serves its set.
 func TestFault_A11_LinkDown(t *testing.T) {
@@ -115,7 +86,7 @@ func TestFault_A11_LinkDown(t *testing.T) {
 	needs.Root(t, "to connect two network namespaces")
 	needs.Command(t, "ip", "nsenter")
 	const here, there = "198.18.77.1", "198.18.77.2"
-	ours := newNetwork(t)
+	ours := netns.New(t)
 	cert, ca, _ := vaulttest.Certificate(t, func(c *x509.Certificate) { c.IPAddresses = append(c.IPAddresses, net.ParseIP(here)) })
 	v := vaulttest.Start(t, vaulttest.WithTLS(cert))
 	secret := v.Put(t, "token", "value 0", sandbox, "TOKEN")
@@ -128,24 +99,15 @@ func TestFault_A11_LinkDown(t *testing.T) {
 
 	pid := strconv.Itoa(p.Process.Pid)
 	const mine, its = "vault", "agent"
-	run := func(words ...string) {
-		t.Helper()
-		var out []byte
-		var err error
-		ours.do(func() { out, err = exec.Command(words[0], words[1:]...).CombinedOutput() })
-		if err != nil {
-			needs.System(t, "a connection of two network namespaces: %v: %s", err, out)
-		}
-	}
-	run("ip", "link", "add", mine, "type", "veth", "peer", "name", its, "netns", pid)
-	run("ip", "addr", "add", here+"/30", "dev", mine)
-	run("ip", "link", "set", mine, "up")
-	run("nsenter", "-t", pid, "-n", "ip", "addr", "add", there+"/30", "dev", its)
-	run("nsenter", "-t", pid, "-n", "ip", "link", "set", its, "up")
+	ours.Run(t, "ip", "link", "add", mine, "type", "veth", "peer", "name", its, "netns", pid)
+	ours.Run(t, "ip", "addr", "add", here+"/30", "dev", mine)
+	ours.Run(t, "ip", "link", "set", mine, "up")
+	ours.Run(t, "nsenter", "-t", pid, "-n", "ip", "addr", "add", there+"/30", "dev", its)
+	ours.Run(t, "nsenter", "-t", pid, "-n", "ip", "link", "set", its, "up")
 	var socket net.Listener
 	poll.Until(t, 20*time.Second, "the address is assigned", func() bool {
 		var err error
-		ours.do(func() { socket, err = net.Listen("tcp", vault) })
+		ours.Do(func() { socket, err = net.Listen("tcp", vault) })
 		return err == nil
 	})
 	cable := newRelay(t, socket, v.Addr())
@@ -183,7 +145,7 @@ func TestFault_A11_LinkDown(t *testing.T) {
 	// The link goes down during a wait, and the agent is not notified.
 	before := cable.connections()
 	unplugged := time.Now()
-	run("ip", "link", "set", mine, "down")
+	ours.Run(t, "ip", "link", "set", mine, "down")
 	v.Rotate(t, secret, "value 6")
 	p.await(t, 40*time.Second, "the unplugged cable is noticed", func(s served) bool { return s.State == agent.Stale })
 	took := time.Since(unplugged)
@@ -196,7 +158,7 @@ func TestFault_A11_LinkDown(t *testing.T) {
 		t.Errorf("%d connections over a link that is down", n)
 	}
 	asked := v.Requests(route)
-	run("ip", "link", "set", mine, "up")
+	ours.Run(t, "ip", "link", "set", mine, "up")
 	plugged := time.Now()
 	said := p.await(t, 40*time.Second, "fresh after the cable is back", serves("value 7"))
 	for _, s := range said {

@@ -18,7 +18,7 @@ var debian = map[string]string{
 	"python3": "python3", "node": "nodejs", "npm": "npm", "xxd": "xxd",
 	"stty": "coreutils", "base64": "coreutils", "sha256sum": "coreutils", "cp": "coreutils", "chroot": "coreutils", "sh": "dash",
 	// Networks, namespaces and users of tests.
-	"ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux", "setsid": "util-linux", "setpriv": "util-linux", "mount": "mount", "useradd": "passwd",
+	"ip": "iproute2", "nft": "nftables", "nsenter": "util-linux", "unshare": "util-linux", "setsid": "util-linux", "setpriv": "util-linux", "mount": "mount", "useradd": "passwd",
 	// EnvironmentFile=, and machines that boot with the agent's unit.
 	"systemctl": "systemd", "/lib/systemd/systemd": "systemd", "systemd-analyze": "systemd", "systemd-escape": "systemd", "systemd-nspawn": "systemd-container", "debootstrap": "debootstrap",
 	// The race detector needs C; gcore dumps the core of the running agent.

@@ -1,8 +1,6 @@
 package oauth
 
 import (
-	"context"
-	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -13,73 +11,9 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/address"
+	"github.com/Miosa-osa/miosa-env/internal/test/dnstest"
 )
-
-// names is a DNS server. Each name has the addresses of its successive lookups; the last one stays. Other names aren't
-// known.
-type names struct {
-	mu    sync.Mutex // guards the fields below
-	of    map[string][]netip.Addr
-	asked map[string]int
-}
-
-// resolver returns a resolver that asks only this server.
-func (n *names) resolver(t *testing.T) *net.Resolver {
-	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	go func() {
-		query := make([]byte, 1500)
-		for {
-			size, from, err := c.ReadFrom(query)
-			if err != nil {
-				return
-			}
-			_, _ = c.WriteTo(n.answer(query[:size]), from)
-		}
-	}()
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", c.LocalAddr().String())
-	}}
-}
-
-// answer answers a query of one question (RFC 1035, 4.1).
-func (n *names) answer(query []byte) []byte {
-	const header, typeA, typeAAAA = 12, 1, 28
-	var labels []string
-	at := header
-	for ; query[at] != 0; at += int(query[at]) + 1 {
-		labels = append(labels, string(query[at+1:at+1+int(query[at])]))
-	}
-	question := query[header : at+5]
-	wanted := binary.BigEndian.Uint16(query[at+1:])
-	name := strings.ToLower(strings.Join(labels, "."))
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	list := n.of[name]
-	reply := append([]byte{}, query[:2]...)
-	if len(list) == 0 {
-		reply = append(reply, 0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0) // no such name
-		return append(reply, question...)
-	}
-	ip := list[min(n.asked[name]/2, len(list)-1)] // a lookup asks for both types
-	n.asked[name]++
-	has := wanted == typeA && ip.Is4() || wanted == typeAAAA && ip.Is6()
-	count := byte(0)
-	if has {
-		count = 1
-	}
-	reply = append(reply, 0x81, 0x80, 0, 1, 0, count, 0, 0, 0, 0)
-	reply = append(reply, question...)
-	if has {
-		reply = append(reply, 0xc0, header, 0, byte(wanted), 0, 1, 0, 0, 0, 0, 0, byte(len(ip.AsSlice())))
-		reply = append(reply, ip.AsSlice()...)
-	}
-	return reply
-}
 
 // Whatever a tenant's token URL names, a host of a private network, this machine, the vault itself or nothing, there is no
 // connection, and the tenant gets the same error after the same time.
@@ -102,11 +36,11 @@ func TestAttack_PrivateHosts(t *testing.T) {
 		}
 	}()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	server := &names{of: map[string][]netip.Addr{}, asked: map[string]int{}}
-	server.of["vault.example"] = []netip.Addr{netip.MustParseAddr("93.184.215.14")}
-	server.of["alias.example"] = server.of["vault.example"]
+	server := dnstest.New(t)
+	server.Set("vault.example", "93.184.215.14")
+	server.Set("alias.example", "93.184.215.14")
 	// Public when it is looked up first, as by a check before the connection, and then another address.
-	server.of["rebound.example"] = []netip.Addr{netip.MustParseAddr("93.184.215.99"), netip.MustParseAddr("127.0.0.1")}
+	server.Set("rebound.example", "93.184.215.99", "127.0.0.1")
 	hosts := []string{"vault.example", "VAULT.example.", "alias.example", "rebound.example", "unknown.example", "127.0.0.1", "[::1]", "[::127.0.0.1]", "localhost", "127.1", "0x7f000001", "2130706433"}
 	for i, text := range []string{
 		"127.0.0.1", "127.8.8.8", "::1", "::127.0.0.1", "::10.0.0.1", "::ffff:127.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b::127.0.0.1", "64:ff9b::10.0.0.1",
@@ -114,7 +48,7 @@ func TestAttack_PrivateHosts(t *testing.T) {
 		"fd00:ec2::254", "fe80::1", "fec0::1", "0.0.0.0", "::", "255.255.255.255", "224.0.0.1", "ff02::1", "192.0.2.1", "2001:db8::1",
 	} {
 		name := "h" + string(rune('a'+i%26)) + string(rune('a'+i/26)) + ".example"
-		server.of[name] = []netip.Addr{netip.MustParseAddr(text)}
+		server.Set(name, text)
 		hosts = append(hosts, name)
 	}
 	local, err := net.InterfaceAddrs()
@@ -125,8 +59,8 @@ func TestAttack_PrivateHosts(t *testing.T) {
 		ip := netip.MustParsePrefix(a.String()).Addr()
 		hosts = append(hosts, net.JoinHostPort(ip.WithZone("").String(), port))
 	}
-	ps := &Providers{PublicURL: "https://vault.example:" + port, resolver: server.resolver(t)}
-	if found, err := ps.resolver.LookupNetIP(t.Context(), "ip", "rebound.example"); err != nil || !public(found[0]) {
+	ps := &Providers{PublicURL: "https://vault.example:" + port, resolver: server.Resolver()}
+	if found, err := ps.resolver.LookupNetIP(t.Context(), "ip", "rebound.example"); err != nil || !address.Public(found[0]) {
 		t.Fatalf("the first lookup: %v, %v", found, err)
 	}
 

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
+
+	"github.com/Miosa-osa/miosa-env/internal/address"
 )
 
 // publicDialer connects to hosts that a tenant has named: at public addresses only, and not at the vault's own. It checks
@@ -25,37 +27,31 @@ func (d publicDialer) client() *http.Client { return newClient(nil, d.dial) }
 // show them which hosts of a private network exist.
 var errNotPublic = errors.New("the address is not a public one; an operator can allow the URL under [machine] token_urls")
 
-func (d publicDialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (d publicDialer) dial(ctx context.Context, network, hostPort string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout) // with the resolution of the vault's own name
 	defer cancel()
-	own, err := d.own(ctx, address)
+	own, err := d.own(ctx, hostPort)
 	if err != nil {
 		return nil, err
 	}
-	dialer := net.Dialer{Resolver: d.resolver, Control: func(_, address string, _ syscall.RawConn) error {
-		to, err := netip.ParseAddrPort(address)
-		if err != nil || !public(to.Addr()) || own[canonical(to.Addr())] {
+	dialer := net.Dialer{Resolver: d.resolver, Control: func(_, resolved string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(resolved)
+		if err != nil || !address.Public(to.Addr()) || own[address.Canonical(to.Addr())] {
 			return errNotPublic
 		}
 		return nil
 	}}
-	return dialer.DialContext(ctx, network, address)
+	return dialer.DialContext(ctx, network, hostPort)
 }
 
 // own returns the addresses of this machine, and of the vault's public URL, which may be those of a proxy in front of
-// it. Other ports of that proxy are other servers. Errors: errNotPublic if address is the public URL's.
-func (d publicDialer) own(ctx context.Context, address string) (map[netip.Addr]bool, error) {
-	own := map[netip.Addr]bool{}
-	local, err := net.InterfaceAddrs()
+// it. Other ports of that proxy are other servers. Errors: errNotPublic if hostPort is the public URL's.
+func (d publicDialer) own(ctx context.Context, hostPort string) (map[netip.Addr]bool, error) {
+	own, err := address.Own()
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range local {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			own[canonical(p.Addr())] = true
-		}
-	}
-	host, port, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(hostPort)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +68,7 @@ func (d publicDialer) own(ctx context.Context, address string) (map[netip.Addr]b
 	}
 	found, _ := resolver.LookupNetIP(ctx, "ip", u.Hostname()) // a name that isn't known here has no address to refuse
 	for _, a := range found {
-		own[canonical(a)] = true
+		own[address.Canonical(a)] = true
 	}
 	return own, nil
 }
@@ -89,41 +85,3 @@ func portOf(u *url.URL) string {
 }
 
 func canonicalHost(host string) string { return strings.ToLower(strings.TrimSuffix(host, ".")) }
-
-var (
-	nat64     = netip.MustParsePrefix("64:ff9b::/96")
-	unicast6  = netip.MustParsePrefix("2000::/3") // the only part of IPv6 that is assigned to public hosts
-	notPublic = []netip.Prefix{
-		netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-		netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("192.88.99.0/24"), netip.MustParsePrefix("198.18.0.0/15"),
-		netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
-		netip.MustParsePrefix("2001::/23"), // with Teredo, which has an IPv4 address inside
-		netip.MustParsePrefix("2001:db8::/32"),
-		netip.MustParsePrefix("2002::/16"), // 6to4, which has one too
-		netip.MustParsePrefix("3fff::/20"),
-	}
-)
-
-// canonical is the address that packets to ip go to: the IPv4 address inside a mapped or NAT64 one.
-func canonical(ip netip.Addr) netip.Addr {
-	ip = ip.Unmap().WithZone("")
-	if nat64.Contains(ip) {
-		b := ip.As16()
-		ip = netip.AddrFrom4([4]byte(b[12:]))
-	}
-	return ip
-}
-
-// public reports whether an address is public: not of this machine, a private network or a link.
-func public(ip netip.Addr) bool {
-	ip = canonical(ip)
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() || ip.Is6() && !unicast6.Contains(ip) {
-		return false
-	}
-	for _, p := range notPublic {
-		if p.Contains(ip) {
-			return false
-		}
-	}
-	return true
-}
