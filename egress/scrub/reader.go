@@ -1,14 +1,22 @@
 package scrub
 
 import (
+	"cmp"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/Miosa-osa/miosa-env/inject/mask"
 )
 
 // bufferSize is how many bytes are read at once. The buffer grows if more of them may be the start of a value.
 const bufferSize = 32 << 10
+
+// buffers are those of closed readers, without what they had. Most responses are much smaller than a buffer.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// errClosed is the error of reading after Close.
+var errClosed = errors.New("read of a closed response")
 
 // reader removes values from a stream.
 type reader struct {
@@ -63,7 +71,7 @@ func (r *reader) WriteTo(w io.Writer) (int64, error) {
 // fill reads once and removes values.
 func (r *reader) fill() {
 	if r.buf == nil {
-		r.buf = make([]byte, bufferSize)
+		r.buf = buffers.Get().(*[bufferSize]byte)[:]
 	}
 	r.end = copy(r.buf, r.buf[r.settled:r.end])
 	r.next, r.settled = 0, 0
@@ -94,6 +102,13 @@ func (r *reader) fill() {
 func (r *reader) Close() error {
 	for _, d := range r.decoders {
 		d.Close()
+	}
+	// An upgraded connection may be closed while another goroutine reads.
+	if len(r.buf) == bufferSize && !r.interactive {
+		clear(r.buf)
+		buffers.Put((*[bufferSize]byte)(r.buf))
+		r.buf, r.next, r.settled, r.end = nil, 0, 0, 0
+		r.err = cmp.Or(r.err, errClosed)
 	}
 	return r.closer.Close()
 }

@@ -439,3 +439,27 @@ func FuzzBody(f *testing.F) {
 		}
 	})
 }
+
+// A closed reader keeps nothing of the response: its buffer is used for others.
+func TestCloseClearsTheBuffer(t *testing.T) {
+	body, err := scrubber(secret).Body(io.NopCloser(strings.NewReader("echo "+secret+" and more")), http.Header{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := body.Read(make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	buf := body.(*reader).buf
+	if err := body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(buf) != bufferSize || len(bytes.Trim(buf, "\x00")) != 0 {
+		t.Errorf("the buffer has %d bytes and isn't cleared", len(buf))
+	}
+	if n, err := body.Read(make([]byte, 5)); n != 0 || err == nil {
+		t.Errorf("read %d bytes after Close, %v", n, err)
+	}
+	if err := body.Close(); err != nil {
+		t.Errorf("closed again: %v", err)
+	}
+}
