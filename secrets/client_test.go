@@ -41,6 +41,7 @@ func TestNewRefuses(t *testing.T) {
 		{"nothing but a key", secrets.Config{Key: tenant}, ""},
 		{"no key", secrets.Config{}, "a key is required"},
 		{"a resource key", secrets.Config{Key: resource}, "a resource key can't manage secrets"},
+		{"a broker key", secrets.Config{Key: api.NewKey(api.BrokerKeyPrefix)}, "a broker key can't manage secrets"},
 		{"plain http elsewhere", secrets.Config{BaseURL: "http://vault.example", Key: tenant}, "plain http is for loopback only"},
 		{"no such CA file", secrets.Config{Key: tenant, CAFile: "/nonexistent"}, "CA file"},
 		{"negative timeout", secrets.Config{Key: tenant, Timeout: -1}, "negative"},

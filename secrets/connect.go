@@ -19,6 +19,7 @@ type Connect struct {
 
 	Resource    Resource // the sandbox or computer it belongs to; the zero Resource: none
 	ExposeAsEnv string   // with Resource: also bind it there, under this variable
+	Delivery    string   // of that binding, as in Set
 
 	RedirectURI string // where the user's browser is sent at the end; "": a page of the vault
 }
@@ -35,7 +36,7 @@ func (c *Client) Connect(ctx context.Context, provider string, o Connect) (*Flow
 	}
 	start, err := c.vault.StartOAuth(ctx, api.OAuthRequest{Provider: provider, RedirectURI: o.RedirectURI, OAuthSecret: api.OAuthSecret{
 		Scope: o.Scope, OwnerUserID: o.OwnerUserID, ExternalUserID: o.ExternalUserID, ExternalWorkspaceID: o.ExternalWorkspaceID,
-		ResourceType: o.Resource.Type, ResourceID: o.Resource.ID, ExposeAsEnv: o.ExposeAsEnv,
+		ResourceType: o.Resource.Type, ResourceID: o.Resource.ID, ExposeAsEnv: o.ExposeAsEnv, Delivery: o.Delivery,
 	}})
 	if err != nil {
 		return nil, err

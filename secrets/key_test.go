@@ -2,6 +2,8 @@ package secrets_test
 
 import (
 	"errors"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,5 +81,22 @@ func TestKeyTree(t *testing.T) {
 	revoked, err = c.RevokeKeysBefore(ctx, time.Now().Add(time.Hour))
 	if err != nil || len(revoked.Revoked) != 2 {
 		t.Errorf("revoked %+v, %v", revoked, err)
+	}
+}
+
+// A vault that doesn't know broker keys makes a tenant key, which is revoked.
+func TestNoBrokerKeys(t *testing.T) {
+	var revoked string
+	c, _ := serve(t, time.Minute, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete {
+			revoked = r.URL.Path
+			answerJSON(w, 200, api.RevokedKeys{OK: true})
+			return
+		}
+		answerJSON(w, 201, map[string]any{"data": api.IssuedKey{ID: "key_1", Key: api.NewKey(api.TenantKeyPrefix).Reveal()}})
+	})
+	made, err := c.IssueKey(t.Context(), secrets.KeyRequest{Broker: true, Restrictions: secrets.Restrictions{Resources: []string{"sandbox:sb_1"}}})
+	if err == nil || !strings.Contains(err.Error(), "has no broker keys") || made.Key != "" || !strings.HasSuffix(revoked, "/egress/keys/key_1") {
+		t.Errorf("error %v, revoked %q", err, revoked)
 	}
 }

@@ -68,6 +68,7 @@ func oauthConnectCommand(p *program.Program) *cli.Command {
 		of           owners
 		noQR, asJSON bool
 		wait         = 5 * time.Minute
+		delivery     string
 	)
 	return vaultCommand(p, &cli.Command{
 		Use:   "connect [FLAG...] PROVIDER",
@@ -91,6 +92,7 @@ connected and wasn't before, and a denial counts as not done.`,
 		Flags: func(f *pflag.FlagSet) {
 			f.Var(targetsValue(&bind), "bind", "`RESOURCE=NAME` bind the token there as this variable, such as sandbox:sb_1=GH_TOKEN")
 			of.addFlags(f, false)
+			f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a broker replaces")
 			f.Var(setting.Duration(&wait), "timeout", "`DURATION` how long to wait for somebody to agree")
 			f.BoolVar(&noQR, "no-qr", false, "show no QR code")
 			addJSONFlag(f, &asJSON, "how it ended, as a JSON object; the link goes to standard error")
@@ -107,6 +109,10 @@ connected and wasn't before, and a denial counts as not done.`,
 			options.Resource, options.ExposeAsEnv = bind[0].Resource, bind[0].variable
 			bound = ", bound as " + bind[0].String()
 		}
+		if delivery != "" && len(bind) == 0 {
+			return cli.Usage(errors.New("--delivery is about the binding, and there is none"), "add --bind, or leave it out")
+		}
+		options.Delivery = delivery
 		warnOfNames(p, bind...)
 		ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
