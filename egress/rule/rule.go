@@ -133,7 +133,7 @@ func (r Rules) Denied(host string, port int, method, path string) string {
 
 func (c compiled) host(host string) bool {
 	return slices.Contains(c.hosts, host) ||
-		slices.ContainsFunc(c.domains, func(d string) bool { return len(host) > len(d) && strings.HasSuffix(host, d) })
+		slices.ContainsFunc(c.domains, func(d string) bool { return strings.HasSuffix(host, d) })
 }
 
 func (c compiled) port(port int) bool { return slices.Contains(c.ports, port) }

@@ -236,7 +236,7 @@ func TestAttack_MalformedAWSSignatures(t *testing.T) {
 		{"no signature", strings.Replace(good, "Signature", "Sig", 1)}, {"signature twice", good + ", Signature=00"}, {"no hex", good + "zz"},
 		{"empty signature", good[:strings.LastIndex(good, "=")+1]}, {"short credential", strings.Replace(good, "/us-east-1/service", "", 1)},
 		{"no id", strings.Replace(good, "AKIDEXAMPLE/", "", 1)}, {"headers in upper case", strings.Replace(good, "host;", "Host;", 1)},
-		{"no headers", strings.Replace(good, "host;x-amz-date", "", 1)}, {"other end", strings.Replace(good, "aws4_request", "aws5_request", 1)},
+		{"no headers", strings.Replace(good, "host;x-amz-date", "", 1)}, {"its own header", strings.Replace(good, "=host;", "=authorization;host;", 1)}, {"other end", strings.Replace(good, "aws4_request", "aws5_request", 1)},
 	} {
 		r := newRequest(t, http.MethodGet, "https://"+suiteHost+"/", "")
 		r.Header.Set("X-Amz-Date", "20150830T123600Z")

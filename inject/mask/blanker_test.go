@@ -112,6 +112,12 @@ func TestBlankSplits(t *testing.T) {
 		}
 		all = append(all, cut)
 	}
+	for cut := range len(text) {
+		got, _ := blanked(m, text, []int{cut}, true)
+		if shown := strings.ReplaceAll(strings.ReplaceAll(got, "s3**********", "************"), "s***********", "************"); shown != want {
+			t.Errorf("cut at %d, released: %q", cut, got)
+		}
+	}
 	if got, _ := blanked(m, text, all, false); got != want {
 		t.Errorf("by byte: %q", got)
 	}
