@@ -136,7 +136,7 @@ func (m *Sets) Copy(s api.Snapshot) api.Snapshot {
 		total += b.Value.Len()
 	}
 	r := New(total)
-	kept := api.Snapshot{Resource: s.Resource, Etag: s.Etag, Bound: make([]api.Bound, len(s.Bound))}
+	kept := api.Snapshot{Resource: s.Resource, Etag: s.Etag, Policy: s.Policy, Bound: make([]api.Bound, len(s.Bound))}
 	at := 0
 	api.Quietly(func() {
 		for i, b := range s.Bound {

@@ -32,7 +32,11 @@ func TestMemoryKeeps(t *testing.T) {
 	var m Sets
 	s, raw := values3()
 	want := [][]byte{bytes.Clone(raw[0]), bytes.Clone(raw[1]), bytes.Clone(raw[2])}
+	s.Policy, s.Bound[0].Egress = &api.NetworkPolicy{Mode: "enforce"}, &api.Egress{Placeholder: "p"}
 	kept := m.Keep(s)
+	if kept.Policy != s.Policy || kept.Bound[0].Egress != s.Bound[0].Egress {
+		t.Error("what a broker gets beside the values is lost")
+	}
 	for i, b := range raw {
 		if bytes.Contains(b, []byte("canary")) {
 			t.Errorf("value %d was not wiped at its old place", i)

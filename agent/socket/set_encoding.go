@@ -20,7 +20,7 @@ type encoding struct {
 func newEncoding(set api.Snapshot) *encoding {
 	e := &encoding{names: make([]string, len(set.Bound))}
 	// Clients get the rest of a binding from opBindings: here it would make the header half as long again.
-	short := api.Snapshot{Resource: set.Resource, Etag: set.Etag, Bound: make([]api.Bound, len(set.Bound))}
+	short := api.Snapshot{Resource: set.Resource, Etag: set.Etag, Policy: set.Policy, Bound: make([]api.Bound, len(set.Bound))}
 	for i, b := range set.Bound {
 		short.Bound[i] = api.Bound{Label: b.Label, Value: b.Value}
 		e.names[i] = b.ExposeAsEnv

@@ -3,6 +3,9 @@ package service
 import (
 	"regexp"
 	"testing"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/egress/rule"
 )
 
 // checked are forms of keys that clients, or programs that look for leaked keys, check.
@@ -25,7 +28,7 @@ func TestServices(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s is missing", name)
 		}
-		if err := r.Validate(); err != nil {
+		if _, err := rule.Compile([]api.EgressRule{r}); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/oauth"
 )
 
 // onlyTo is a rule with hosts.
@@ -513,5 +514,41 @@ func TestRuleOfAConnectedAccount(t *testing.T) {
 	}
 	if again := connect(); again.ID == first.ID || again.Egress == nil || again.Egress.Hosts[0] != "ghe.example" {
 		t.Errorf("again: %+v", again.Egress)
+	}
+}
+
+// A renewal of a token and its failure leave the rule as it is.
+func TestRuleOfARenewedToken(t *testing.T) {
+	w := standIn(t, api.NewSecret{Egress: onlyTo("api.github.com")}, nil)
+	expires := in(time.Hour)
+	secret, _, _, err := w.PutSecret(t.Context(), w.owner, api.NewSecret{Name: "GH", Value: text("first"), RefreshToken: text("r"), ExpiresAt: expires}, &Grant{Provider: "github"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(value string) {
+		t.Helper()
+		set, err := w.opened(t.Context(), w.broker, box1)
+		if err != nil || len(set) != 1 || set[0].Value.Reveal() != value || len(set[0].Egress.Rules) != 1 {
+			t.Fatalf("a set of %d, %v", len(set), err)
+		}
+	}
+	want("first")
+	for _, fails := range []bool{false, true} {
+		if err := w.Alter(t.Context(), `UPDATE oauth_grants SET due_at = 1, claimed_until = 0`); err != nil {
+			t.Fatal(err)
+		}
+		claimed, err := w.ClaimRefresh(t.Context(), w.owner.TenantID, secret.ID, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fails {
+			_, err = w.FailRefresh(t.Context(), claimed, &oauth.Error{Code: "invalid_grant", Outcome: oauth.Refused})
+		} else {
+			err = w.StoreRefresh(t.Context(), claimed, oauth.Token{Access: text("second"), Refresh: text("r2"), ExpiresAt: expires})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		want("second")
 	}
 }
