@@ -25,7 +25,7 @@ type AWS struct {
 	signature []byte
 	payload   string // hash of the body as the client states it; "": it doesn't
 
-	form form // set by Verify
+	form form // set by FindKey
 }
 
 type algorithm string
@@ -144,31 +144,42 @@ func (s *AWS) ChunkSigned() bool {
 // NeedsBody reports whether the signature covers the hash of a body that the request doesn't state.
 func (s *AWS) NeedsBody() bool { return s.payload == "" && !s.presigned }
 
-// Verify reports whether the request was signed with the key. r is the request that was parsed; body is nil unless it is
-// needed.
-func (s *AWS) Verify(r *http.Request, body, key []byte) bool {
-	verify := s.algorithm.verifier(key, s.id, s.scope)
-	if verify == nil {
-		return false
+// FindKey returns the index of the key with which the request was signed, or -1. r is the request that was parsed; body is
+// nil unless it is needed.
+func (s *AWS) FindKey(r *http.Request, body []byte, keys [][]byte) int {
+	forms, texts := s.texts(r, body)
+	for i, key := range keys {
+		verify := s.algorithm.verifier(key, s.id, s.scope)
+		if verify == nil {
+			continue
+		}
+		if at := slices.IndexFunc(texts, func(text string) bool { return verify([]byte(text), s.signature) }); at >= 0 {
+			s.form = forms[at]
+			return i
+		}
 	}
+	return -1
+}
+
+// texts returns what the client may have signed, in all forms that differ.
+func (s *AWS) texts(r *http.Request, body []byte) (forms []form, texts []string) {
 	c := s.canonical(r, body)
 	for host := range c.hosts {
 		for path := range c.paths {
 			for query := range c.queries {
 				for payload := range c.payloads {
 					f := form{host, path, query, payload}
-					if verify(s.toSign(r, c, f), s.signature) {
-						s.form = f
-						return true
+					if text := s.toSign(r, c, f); !slices.Contains(texts, text) {
+						forms, texts = append(forms, f), append(texts, text)
 					}
 				}
 			}
 		}
 	}
-	return false
+	return forms, texts
 }
 
-// Sign signs r with another key. r is the request that Verify has checked, in which access key id, session token,
+// Sign signs r with another key. r is the request that FindKey has checked, in which access key id, session token,
 // other headers and the query may have been changed since. body is the new body, or nil if it wasn't read.
 // It reports false if r doesn't have a signature any more, or the key can't be used.
 func (s *AWS) Sign(r *http.Request, body, key []byte) bool {
@@ -185,7 +196,7 @@ func (s *AWS) Sign(r *http.Request, body, key []byte) bool {
 	if sign == nil {
 		return false
 	}
-	signature := hex.EncodeToString(sign(now.toSign(r, c, f)))
+	signature := hex.EncodeToString(sign([]byte(now.toSign(r, c, f))))
 	if now.presigned {
 		r.URL.RawQuery = replaceField(r.URL.RawQuery, "&", querySignature+"=", signature)
 		return true

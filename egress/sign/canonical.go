@@ -39,7 +39,7 @@ func (s *AWS) canonical(r *http.Request, body []byte) canonical {
 		decoded = text
 	}
 	// S3 signs the path as it is, other services the path encoded once more and without dot segments. Indices must not
-	// depend on the text, since a placeholder in the path may be swapped between Verify and Sign.
+	// depend on the text, since a placeholder in the path may be swapped between FindKey and Sign.
 	c.paths = []string{raw, encode(clean, true), encode(raw, true), encode(decoded, true), clean}
 
 	var pairs []string
@@ -67,7 +67,7 @@ func (s *AWS) canonical(r *http.Request, body []byte) canonical {
 }
 
 // toSign returns the text whose signature is the request's.
-func (s *AWS) toSign(r *http.Request, c canonical, f form) []byte {
+func (s *AWS) toSign(r *http.Request, c canonical, f form) string {
 	h := sha256.New()
 	add := func(texts ...string) {
 		for _, t := range texts {
@@ -79,7 +79,7 @@ func (s *AWS) toSign(r *http.Request, c canonical, f form) []byte {
 		add(name, ":", headerText(r, c.hosts[f.host], name), "\n")
 	}
 	add("\n", strings.Join(s.signed, ";"), "\n", c.payloads[f.payload])
-	return []byte(string(s.algorithm) + "\n" + s.date + "\n" + s.scope + "\n" + hex.EncodeToString(h.Sum(nil)))
+	return string(s.algorithm) + "\n" + s.date + "\n" + s.scope + "\n" + hex.EncodeToString(h.Sum(nil))
 }
 
 // headerText returns a header's canonical text. net/http keeps some headers elsewhere.

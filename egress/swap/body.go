@@ -48,6 +48,9 @@ func (c *change) readBody(i int) error {
 
 // findInBody finds placeholders in those fields of the body that rules name.
 func (c *change) findInBody() error {
+	if len(c.table.fields) == 0 {
+		return nil
+	}
 	kind := bodyKind(c.r.Header)
 	if kind == 0 {
 		return nil

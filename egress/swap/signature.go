@@ -41,18 +41,21 @@ func (c *change) findAWS() error {
 			return err
 		}
 	}
-	for _, i := range c.table.aws {
-		if !s.Verify(c.r, c.text(), c.placeholder(i)) {
-			continue
-		}
-		if s.ChunkSigned() {
-			return c.refuse(i, "each chunk of the body is signed; turn off chunked or streaming signatures in the client, or let it sign the whole body or none of it", "")
-		}
-		c.aws, c.awsBinding = s, i
-		_, err := c.value(i, slot)
-		return err
+	keys := make([][]byte, len(c.table.aws))
+	for k, i := range c.table.aws {
+		keys[k] = c.placeholder(i)
 	}
-	return nil
+	k := s.FindKey(c.r, c.text(), keys)
+	if k < 0 {
+		return nil
+	}
+	i := c.table.aws[k]
+	if s.ChunkSigned() {
+		return c.refuse(i, "each chunk of the body is signed; turn off chunked or streaming signatures in the client, or let it sign the whole body or none of it", "")
+	}
+	c.aws, c.awsBinding = s, i
+	_, err := c.value(i, slot)
+	return err
 }
 
 // findWebhooks finds out whether the body was signed with placeholders.
@@ -60,15 +63,13 @@ func (c *change) findWebhooks() error {
 	for _, i := range c.table.webhooks {
 		for _, slot := range c.table.bindings[i].slots {
 			scheme, ok := sign.FindWebhook(slot.Name)
-			if slot.Kind != rule.HMAC || !ok || !scheme.Signed(c.r.Header) {
+			if slot.Kind != rule.HMAC || !ok || !scheme.Signed(c.r.Header) || !c.allows(i, slot) {
 				continue
 			}
-			if c.allows(i, slot) {
-				if err := c.readBody(i); err != nil {
-					return err
-				}
+			if err := c.readBody(i); err != nil {
+				return err
 			}
-			if c.body == nil || !scheme.Verify(c.r.Header, c.text(), c.placeholder(i)) {
+			if !scheme.Verify(c.r.Header, c.text(), c.placeholder(i)) {
 				continue
 			}
 			if err := c.use(i, slot); err != nil {

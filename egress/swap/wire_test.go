@@ -221,3 +221,47 @@ func TestAttack_Pipelining(t *testing.T) {
 		t.Errorf("the server got (-want +got):\n%s", diff)
 	}
 }
+
+// Headers that are folded, or have line breaks that only some programs recognize, don't reach the server in that form.
+func TestAttack_HeaderFolding(t *testing.T) {
+	upstream, requests := echo(t, false)
+	front, _ := broker(t, upstream, to("authorization"))
+	plain := httptest.NewServer(front.Config.Handler)
+	t.Cleanup(plain.Close)
+	for _, tt := range []struct {
+		name, headers string
+		status        int
+	}{
+		{"folded before the placeholder", "Authorization: Bearer\r\n " + token + "\r\n", 200},
+		{"folded in the placeholder", "Authorization: Bearer " + token[:20] + "\r\n " + token[20:] + "\r\n", 403},
+		{"bare CR", "Authorization: Bearer " + token + "\rX-A: b\r\n", 400},
+		{"NUL", "Authorization: Bearer " + token + "\x00\r\n", 400},
+		{"space before the colon", "Authorization : Bearer " + token + "\r\n", 400},
+		{"two lengths", "Content-Length: 0\r\nContent-Length: 5\r\nAuthorization: Bearer " + token + "\r\n", 400},
+		{"two hosts", "Host: b\r\nAuthorization: Bearer " + token + "\r\n", 400},
+		{"unknown transfer coding", "Transfer-Encoding: xchunked\r\nAuthorization: Bearer " + token + "\r\n", 501},
+	} {
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", plain.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := len(requests())
+		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n"+tt.headers+"\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent := requests()[before:]
+		if resp.StatusCode != tt.status || (len(sent) > 0) != (tt.status == http.StatusOK) {
+			t.Errorf("%s: %s, sent %+v", tt.name, resp.Status, sent)
+		}
+		for _, r := range sent {
+			if r.Authorization != "Bearer s3cret-value-of-some-length" {
+				t.Errorf("%s: sent %+v", tt.name, r)
+			}
+		}
+		_, _ = resp.Body.Close(), c.Close()
+	}
+}
