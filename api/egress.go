@@ -57,7 +57,7 @@ func (r EgressRule) IsZero() bool {
 	return len(r.Hosts)+len(r.Ports)+len(r.Methods)+len(r.Paths)+len(r.Slots) == 0 && r.Shape == nil
 }
 
-// ParseEgressRule decodes a rule, and refuses fields that rules don't have: a misspelled one would allow more than was meant.
+// ParseEgressRule decodes a rule, and refuses fields that rules don't have, and empty lists: they would allow more than was meant.
 // null is the zero rule. Errors: ErrInvalid.
 func ParseEgressRule(text []byte) (*EgressRule, error) {
 	var r EgressRule
@@ -69,6 +69,14 @@ func ParseEgressRule(text []byte) (*EgressRule, error) {
 	}
 	if err != nil {
 		return nil, invalidEgress(" has a field that rules don't have: there are hosts, ports, methods, paths, slots and shape, with prefix, length and alphabet")
+	}
+	for name, empty := range map[string]bool{
+		"hosts": r.Hosts != nil && len(r.Hosts) == 0, "ports": r.Ports != nil && len(r.Ports) == 0, "methods": r.Methods != nil && len(r.Methods) == 0,
+		"paths": r.Paths != nil && len(r.Paths) == 0, "slots": r.Slots != nil && len(r.Slots) == 0,
+	} {
+		if empty {
+			return nil, invalidEgress(name + " is empty, which might be meant to allow nothing: leave it out for its default")
+		}
 	}
 	if r.IsZero() {
 		return &r, nil

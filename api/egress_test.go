@@ -25,6 +25,8 @@ func TestEgressRule(t *testing.T) {
 			"shape":{"prefix":"ghp_","length":40,"alphabet":"0-9a-zA-Z"}}`, ""},
 		{"none", `null`, ""},
 		{"an empty one", `{}`, ""},
+		{"no methods", `{"hosts":["a.example"],"methods":[]}`, "egress.methods is empty"},
+		{"an empty list of hosts", `{"hosts":[]}`, "egress.hosts is empty"},
 		{"no hosts", `{"ports":[1]}`, "egress.hosts is required"},
 		{"upper case", `{"hosts":["API.github.com"]}`, "egress.hosts may have"},
 		{"a port", `{"hosts":["api.github.com:443"]}`, "egress.hosts may have"},

@@ -106,7 +106,7 @@ func TestEgressRules(t *testing.T) {
 		}
 	}
 	for body, want := range map[string]string{
-		`{"egress":{"hosts":[]}, "refresh_token":"r"}`:    "value is required",
+		`{"egress":null, "refresh_token":"r"}`:            "value is required",
 		`{"egress":{"hosts":["a b"]}}`:                    "egress.hosts may have",
 		`{"egress":{"hosts":["a.example"],"port":[443]}}`: "egress has a field that rules don't have",
 		`{"egress":{"hosts":"a.example"}}`:                "egress.hosts has the wrong type",
