@@ -16,8 +16,6 @@ func TestMain(m *testing.M) {
 
 // The tests of this package pass on PostgreSQL too.
 func TestPostgreSQL(t *testing.T) {
-	if needs.Raced {
-		t.Skip("races of the store on PostgreSQL are found by the tests of vault/store")
-	}
+	needs.Option(t, !needs.Raced, "-race=false", "the tests of vault/store find the races on PostgreSQL")
 	postgrestest.Rerun(t)
 }
