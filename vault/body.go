@@ -138,8 +138,6 @@ func kindOf(t reflect.Type) string {
 		return "a whole number"
 	case reflect.Bool:
 		return "true or false"
-	case reflect.Slice:
-		return "a list"
 	}
 	return "an object"
 }

@@ -145,7 +145,7 @@ func (v *Vault) serve(rt route) http.Handler {
 			v.refuse(w, err)
 			return
 		}
-		if o := observed(w); !o.detached && !o.upgraded {
+		if !observed(w).detached {
 			v.write(c, answer)
 		}
 	})
