@@ -114,7 +114,7 @@ func TestFault_V8_Reconnect(t *testing.T) {
 		n = min(n, 200)
 	}
 	needFiles(t, uint64(n)+1000)
-	v := start(t, "--limit", fmt.Sprintf("connections=%d", max(2*n, 1000)))
+	v := start(t, "--limit", fmt.Sprintf("connections=%d", max(2*n, 16384)))
 	s := v.openStore(t)
 	h := newHerd(t, s, n)
 	var version, current atomic.Int64 // the present version, and how many sets of it were opened
