@@ -87,15 +87,18 @@ func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 	return added.answer(), true, t.auditBinding(actBindingCreate, &added)
 }
 
-// labelBytes is more than the label of a binding takes in a set, without rules.
+// labelBytes is more than the label of a binding takes in a set; a placeholder beside it takes less too.
 const labelBytes = 1 << 10
+
+// policyBytes is more than the network policy takes in a broker's set: a thousand entries with long hosts and paths.
+const policyBytes = 1 << 20
 
 // largestSet is a query of a set of more than most bytes, an agent's or a broker's. Resources are compared as rows: for a join,
 // SQLite would read all bindings of the tenant, whose id is parameter n, in the order of the groups.
 func largestSet(resources, n string, most int) string {
 	label := strconv.Itoa(labelBytes)
 	agents := `SUM(` + label + ` + CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) ELSE 0 END)`
-	brokers := `SUM(CASE WHEN b.delivery = 'placeholder' THEN ` + label + ` + OCTET_LENGTH(s.value) + OCTET_LENGTH(s.egress) + OCTET_LENGTH(b.egress) ELSE 0 END)`
+	brokers := strconv.Itoa(policyBytes) + ` + SUM(CASE WHEN b.delivery = 'placeholder' THEN 2 * ` + label + ` + OCTET_LENGTH(s.value) + OCTET_LENGTH(s.egress) + OCTET_LENGTH(b.egress) ELSE 0 END)`
 	size := `CASE WHEN ` + agents + ` > ` + brokers + ` THEN ` + agents + ` ELSE ` + brokers + ` END`
 	return `SELECT b.resource_type, b.resource_id, ` + size + `
 		FROM bindings b JOIN secrets s ON s.id = b.secret_id

@@ -456,18 +456,18 @@ func TestLargestSetOfABroker(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
 	long := text(strings.Repeat("v", api.MaxValueBytes))
-	for i := range 12 {
+	for i := range 11 {
 		secret := put(t, s, owner, api.NewSecret{Name: string(rune('a' + i)), Value: long})
 		_, _, err := s.CreateBinding(t.Context(), owner, api.NewBinding{SecretID: secret.ID, Resource: box1, ExposeAsEnv: "A" + string(rune('A'+i)), Delivery: api.DeliverPlaceholder})
-		if i < 11 && err != nil {
+		if i < 10 && err != nil {
 			t.Fatal(err)
 		}
-		if i == 11 {
+		if i == 10 {
 			wantKind(t, err, api.ErrInvalid)
 		}
 	}
 	_, broker := brokerOf(t, s, owner, api.Restrictions{Resources: []string{box1.String()}})
-	if set, err := s.opened(t.Context(), broker, box1); err != nil || len(set) != 11 {
+	if set, err := s.opened(t.Context(), broker, box1); err != nil || len(set) != 10 {
 		t.Errorf("a set of %d, %v", len(set), err)
 	}
 }
