@@ -77,13 +77,11 @@ var services = map[string]service{
 	"together":    {[]string{"api.together.xyz"}, inAuthorization, shaped("", 64, hex)},
 	"xai":         {[]string{"api.x.ai"}, inAuthorization, shaped("xai-", 80, alphanumeric)},
 
-	// Code hosts and package registries.
+	// Code hosts.
 	"bitbucket": {[]string{"api.bitbucket.org", "bitbucket.org"}, inAuthorization, api.EgressShape{}},
 	"dockerhub": {[]string{"auth.docker.io", "hub.docker.com"}, []string{"authorization", "json:password"}, shaped("dckr_pat_", 27, urlSafe)},
 	"github":    {[]string{"api.github.com", "github.com", "uploads.github.com"}, inAuthorization, shaped("ghp_", 36, alphanumeric)},
 	"gitlab":    {[]string{"gitlab.com"}, []string{"authorization", "header:Private-Token"}, shaped("glpat-", 22, urlSafe)},
-	"npm":       {[]string{"registry.npmjs.org"}, inAuthorization, shaped("npm_", 36, alphanumeric)},
-	"pypi":      {[]string{"upload.pypi.org"}, inAuthorization, shaped("pypi-AgEIcHlwaS5vcmc", 150, urlSafe)},
 
 	// Clouds.
 	// Of AWS, the secret access key, and the access key id.

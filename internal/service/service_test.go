@@ -12,8 +12,8 @@ import (
 var checked = map[string]string{
 	"anthropic": `^sk-ant-api03-[\w-]{93}[\w-]{2}$`, "gemini": `^AIza[\w-]{35}$`, "groq": `^gsk_[A-Za-z0-9]{52}$`, "huggingface": `^hf_[A-Za-z]{34}$`,
 	"openai": `^sk-[A-Za-z0-9]{32,}$`, "openrouter": `^sk-or-v1-[0-9a-f]{64}$`, "perplexity": `^pplx-[A-Za-z0-9]{48}$`, "replicate": `^r8_[A-Za-z0-9]{37}$`,
-	"dockerhub": `^dckr_pat_[\w-]{27}$`, "github": `^ghp_[A-Za-z0-9]{36}$`, "gitlab": `^glpat-[\w-]{20,}$`, "npm": `^npm_[A-Za-z0-9]{36}$`,
-	"pypi": `^pypi-AgEIcHlwaS5vcmc[\w-]{50,1000}$`, "aws": `^[A-Za-z0-9/+]{40}$`, "aws-id": `^AKIA[A-Z2-7]{12,124}$`, "cloudflare": `^[\w-]{40}$`,
+	"dockerhub": `^dckr_pat_[\w-]{27}$`, "github": `^ghp_[A-Za-z0-9]{36}$`, "gitlab": `^glpat-[\w-]{20,}$`,
+	"aws": `^[A-Za-z0-9/+]{40}$`, "aws-id": `^AKIA[A-Z2-7]{12,124}$`, "cloudflare": `^[\w-]{40}$`,
 	"datadog": `^[0-9a-f]{32}$`, "digitalocean": `^dop_v1_[0-9a-f]{64}$`, "hetzner": `^[A-Za-z0-9]{64}$`, "shopify": `^shpat_[0-9a-f]{32}$`,
 	"stripe": `^sk_live_[A-Za-z0-9]{10,99}$`, "airtable": `^pat[A-Za-z0-9]{14}\.[0-9a-f]{64}$`, "mailgun": `^key-[0-9a-f]{32}$`,
 	"sendgrid": `^SG\.[\w-]{22}\.[\w-]{43}$`, "slack": `^xoxb-[0-9]{10,13}-[0-9]{10,13}-[A-Za-z0-9]{24}$`,
