@@ -141,7 +141,7 @@ func (s *screen) walk(look func(view string)) {
 	s.press("Verify the log")
 	s.shows("the log is unchanged")
 	look("verifying")
-	s.press("Close")
+	s.close()
 	s.press("Resources")
 	s.shows(preview.ID)
 	look("Resources")

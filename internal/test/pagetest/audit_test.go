@@ -123,7 +123,7 @@ func auditVerify(t *testing.T, s *screen) {
 	if hash := eval[string](s, "document.querySelector('dialog code').textContent"); len(hash) != 64 {
 		t.Errorf("hash %q", hash)
 	}
-	s.press("Close")
+	s.close()
 	db, err := sql.Open("sqlite", filepath.Join(s.DataDir(), "vault.db")+"?_pragma=busy_timeout(10000)")
 	if err != nil {
 		t.Fatal(err)
@@ -135,6 +135,6 @@ func auditVerify(t *testing.T, s *screen) {
 	s.press("Verify the log")
 	s.wait("document.querySelector('dialog .bad')")
 	s.shows("evt_")
-	s.press("Close")
+	s.close()
 	s.noProblems()
 }

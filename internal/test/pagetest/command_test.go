@@ -81,7 +81,7 @@ func TestCommands(t *testing.T) {
 	if out := paste(lines[2], uses); out != "works\n" {
 		t.Errorf("%s: printed %q", lines[2], out)
 	}
-	s.press("Close")
+	s.close()
 
 	s.press("Keys")
 	s.press("Create a key")
@@ -95,7 +95,7 @@ func TestCommands(t *testing.T) {
 	if out := paste("unset MIOSA_TENANT_KEY; "+lines[2]+" && miosa-env secrets list", ""); !strings.Contains(out, "github") {
 		t.Errorf("%s: it lists %q", lines[2], out)
 	}
-	s.press("Close")
+	s.close()
 
 	for range 110 {
 		s.Rotate(t, id, "v")

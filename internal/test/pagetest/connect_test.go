@@ -98,8 +98,7 @@ func TestConnect(t *testing.T) {
 		s.at(s.follow("Sign in at Acme in a new tab"), authserver.SignIn("ada"), authserver.Allow())
 		s.shows("Acme is connected.")
 		s.wait("document.activeElement.textContent === 'Close'")
-		s.press("Close")
-		s.wait("!document.querySelector('dialog')")
+		s.close()
 		s.row("acme", "connected")
 		s.row("acme", "1 binding of acme v1 just now")
 		token := s.revealed(production)["ACME_TOKEN"]
@@ -113,7 +112,7 @@ func TestConnect(t *testing.T) {
 		s.shows("Waiting for you to sign in.")
 		s.at(s.follow("Sign in at Acme in a new tab"), authserver.Allow())
 		s.shows("Acme is connected.")
-		s.press("Close")
+		s.close()
 		s.row("acme", "v1 just now")
 		if n := eval[int](s, "document.querySelectorAll('tbody tr').length"); n != 1 {
 			t.Errorf("%d connections", n)
@@ -128,7 +127,7 @@ func TestConnect(t *testing.T) {
 		if len(alert) < 20 {
 			t.Errorf("message for a denial %q", alert)
 		}
-		s.press("Close")
+		s.close()
 		s.noProblems()
 	})
 	t.Run("too late", func(t *testing.T) {
@@ -138,7 +137,7 @@ func TestConnect(t *testing.T) {
 		s.press("Connect Acme")
 		s.press("Continue")
 		s.shows("The time to sign in has run out.")
-		s.press("Close")
+		s.close()
 		s.noProblems()
 	})
 	t.Run("the provider is away", func(t *testing.T) {

@@ -23,14 +23,8 @@ func keysView(t *testing.T, s *screen) {
 	s.shows("Id is needed.")
 	s.fill("Id", production.ID)
 	s.press("Create")
-	s.shows("The key is shown only now.")
-	text := eval[string](s, "document.querySelector('dialog code').textContent")
-	key, err := api.ParseKey(text)
-	if err != nil {
-		t.Fatal("the page shows no key")
-	}
-	s.press("Close")
-	s.holdsNot("the key", text)
+	key := s.newKey()
+	s.holdsNot("the key", key.Reveal())
 	s.row(production.ID, "valid")
 	if status, _ := s.Do(t, key, "GET", "/egress/bindings", nil); status != 200 {
 		t.Errorf("the key is refused: status %d", status)
@@ -48,7 +42,7 @@ func keysView(t *testing.T, s *screen) {
 	s.press("Create a key for sandbox " + production.ID)
 	s.press("Create")
 	s.shows("The key is shown only now.")
-	s.press("Close")
+	s.close()
 	s.wait("!document.body.innerText.includes('until it has a key')")
 	s.noProblems()
 }
@@ -67,8 +61,7 @@ func (s *screen) newKey() api.Key {
 	if err != nil {
 		s.Fatal("the page shows no key")
 	}
-	s.press("Close")
-	s.wait("!document.querySelector('dialog')")
+	s.close()
 	return key
 }
 

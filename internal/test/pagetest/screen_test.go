@@ -109,6 +109,13 @@ func (s *screen) press(name string) {
 	s.do(chromedp.MouseClickXY(at[0], at[1]))
 }
 
+// close closes the dialog and waits until it has gone: it is removed in an event after the click.
+func (s *screen) close() {
+	s.Helper()
+	s.press("Close")
+	s.wait("!document.querySelector('dialog')")
+}
+
 // fill replaces the contents of the field with that label by typing.
 func (s *screen) fill(label, text string) {
 	s.Helper()
