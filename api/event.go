@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -46,21 +47,128 @@ type Event struct {
 	Traffic
 }
 
-// Traffic describes an outgoing request of a sandbox in the audit of MIOSA's platform. In a vault's events it has only the
-// external user and workspace of a secret.
+// Traffic describes an outgoing request of a resource. In other events it has at most what they are about: a secret's
+// external user and workspace, a policy or an entry of the allowlist.
 type Traffic struct {
 	Host       string `json:"host,omitempty"`
 	Method     string `json:"method,omitempty"`
-	Path       string `json:"path,omitempty"`
+	Path       string `json:"path,omitempty"`        // without its query
 	StatusCode int    `json:"status_code,omitempty"` // of the answer
-	Effect     string `json:"effect,omitempty"`      // such as allow or deny
+	Effect     string `json:"effect,omitempty"`      // EffectAllow, EffectDeny or EffectPending
 	PolicyID   string `json:"policy_id,omitempty"`   // that decided
 	RuleID     string `json:"rule_id,omitempty"`
+
+	OccurredAt *time.Time  `json:"occurred_at,omitempty"`        // by the broker's clock
+	Transforms *Transforms `json:"request_transforms,omitempty"` // of a request that was changed
 
 	ExternalUserID      string          `json:"external_user_id,omitempty"`
 	ExternalWorkspaceID string          `json:"external_workspace_id,omitempty"`
 	Metadata            json.RawMessage `json:"metadata,omitempty"`
 }
+
+// Transforms are the changes that a broker has made to a request.
+type Transforms struct {
+	Secrets struct {
+		Swapped []string `json:"swapped"` // ids of the secrets whose values took the place of placeholders
+	} `json:"secrets"`
+}
+
+// TrafficEvent is an outgoing request, as a broker reports it in the body of POST /egress/traffic.
+type TrafficEvent struct {
+	ID         string    `json:"id"` // chosen by the broker at random: 16 to 64 letters and digits. An id is recorded once
+	OccurredAt time.Time `json:"occurred_at"`
+	Resource
+	Host       string     `json:"host"`                  // a name or an address, without a port
+	Method     string     `json:"method,omitempty"`      // "": the connection wasn't decrypted
+	Path       string     `json:"path,omitempty"`        // as the client sent it, without the query
+	StatusCode int        `json:"status_code,omitempty"` // 0: there was no answer
+	Effect     string     `json:"effect"`                // of the policy: EffectAllow, EffectDeny or EffectPending
+	Refused    bool       `json:"refused,omitempty"`     // by the broker, because of the policy or a rule of a secret
+	Reason     string     `json:"reason,omitempty"`      // of the refusal
+	RuleID     string     `json:"rule_id,omitempty"`     // that decided
+	PolicyID   string     `json:"policy_id,omitempty"`
+	Swapped    []EventRef `json:"swapped,omitempty"` // the bindings whose placeholders were replaced
+}
+
+// TrafficReport is the body of POST /egress/traffic.
+type TrafficReport struct {
+	Events []TrafficEvent `json:"events"` // 1 to MaxTrafficEvents
+}
+
+// TrafficAnswer is the answer to it.
+type TrafficAnswer struct {
+	Recorded int `json:"recorded"`
+	Known    int `json:"known"` // were recorded before
+}
+
+// Limits of a report.
+const (
+	MaxTrafficEvents = 1000
+	MaxTrafficBody   = 1 << 20 // bytes
+
+	maxTrafficHost   = 253
+	maxTrafficMethod = 32
+	maxTrafficPath   = 1024
+	maxTrafficReason = 128
+	maxTrafficSwaps  = 32
+)
+
+// Trim shortens what is too long, so that Validate accepts it.
+func (e *TrafficEvent) Trim() {
+	for _, field := range []struct {
+		text *string
+		most int
+	}{{&e.Host, maxTrafficHost}, {&e.Method, maxTrafficMethod}, {&e.Path, maxTrafficPath}, {&e.Reason, maxTrafficReason}} {
+		if len(*field.text) > field.most {
+			*field.text = strings.ToValidUTF8((*field.text)[:field.most], "")
+		}
+	}
+	if len(e.Swapped) > maxTrafficSwaps {
+		e.Swapped = e.Swapped[:maxTrafficSwaps]
+	}
+}
+
+// Validate returns an error that names an invalid field. It doesn't check which characters texts have. Errors: ErrInvalid.
+func (e *TrafficEvent) Validate() error {
+	switch {
+	case len(e.ID) < 16 || len(e.ID) > 64 || keyRun(e.ID) != len(e.ID):
+		return NewError(ErrInvalid, "id must be 16 to 64 letters, digits, _ or -")
+	case e.OccurredAt.IsZero():
+		return NewError(ErrInvalid, "occurred_at is required")
+	case e.OccurredAt.Year() < 1970 || e.OccurredAt.Year() > 9999:
+		return NewError(ErrInvalid, "occurred_at must be a time from 1970 to 9999")
+	case e.Host == "" || len(e.Host) > maxTrafficHost:
+		return NewError(ErrInvalid, "host must be 1 to 253 bytes")
+	case len(e.Method) > maxTrafficMethod:
+		return NewError(ErrInvalid, "method must be at most 32 bytes")
+	case len(e.Path) > maxTrafficPath:
+		return NewError(ErrInvalid, "path must be at most 1024 bytes")
+	case strings.ContainsAny(e.Path, "?#"):
+		return NewError(ErrInvalid, "path must not have a query")
+	case e.StatusCode < 0 || e.StatusCode > 999:
+		return NewError(ErrInvalid, "status_code must be 0 to 999")
+	case e.Effect != EffectAllow && e.Effect != EffectDeny && e.Effect != EffectPending:
+		return NewError(ErrInvalid, "effect must be allow, deny or pending")
+	case len(e.Reason) > maxTrafficReason:
+		return NewError(ErrInvalid, "reason must be at most 128 bytes")
+	case len(e.Swapped) > maxTrafficSwaps:
+		return NewError(ErrInvalid, "swapped must have at most 32 items")
+	}
+	for _, id := range []struct{ name, text string }{{"rule_id", e.RuleID}, {"policy_id", e.PolicyID}} {
+		if !isObjectID(id.text) && id.text != "" {
+			return NewError(ErrInvalid, id.name+" must be an id")
+		}
+	}
+	for _, b := range e.Swapped {
+		if !isObjectID(b.ID) || !isObjectID(b.SecretID) || b.Version < 0 {
+			return NewError(ErrInvalid, "swapped must have ids and versions of bindings and their secrets")
+		}
+	}
+	return e.Resource.Validate()
+}
+
+// isObjectID reports whether s may be the id of an object of a vault.
+func isObjectID(s string) bool { return s != "" && len(s) <= 64 && keyRun(s) == len(s) }
 
 // UnmarshalJSON implements json.Unmarshaler. The platform calls the time of an event inserted_at.
 func (e *Event) UnmarshalJSON(text []byte) error {

@@ -57,13 +57,14 @@ const (
 	PermissionSecretsWrite  = "secrets:write"
 	PermissionBindingsWrite = "bindings:write"
 	PermissionKeysWrite     = "keys:write"
+	PermissionNetworkWrite  = "network:write"
 	PermissionAuditRead     = "audit:read"
 	PermissionOAuth         = "oauth"
 )
 
 // Permissions returns all permissions.
 func Permissions() []string {
-	return []string{PermissionSecretsRead, PermissionSecretsWrite, PermissionBindingsWrite, PermissionKeysWrite, PermissionAuditRead, PermissionOAuth}
+	return []string{PermissionSecretsRead, PermissionSecretsWrite, PermissionBindingsWrite, PermissionKeysWrite, PermissionNetworkWrite, PermissionAuditRead, PermissionOAuth}
 }
 
 // Scopes returns all scopes of secrets.

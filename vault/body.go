@@ -138,6 +138,8 @@ func kindOf(t reflect.Type) string {
 		return "a whole number"
 	case reflect.Bool:
 		return "true or false"
+	case reflect.Slice:
+		return "a list"
 	}
 	return "an object"
 }

@@ -89,7 +89,7 @@ func TestRoutesOfTheSDKs(t *testing.T) {
 		t.Errorf("found %d routes", len(rows))
 	}
 	for name := range served { // the agent's and the command line's own
-		if _, path, _ := strings.Cut(name, " "); !regexp.MustCompile(`^/egress/(resource-keys|keys|bindings/reveal|audit/head|audit/verify|audit/export)`).MatchString(path) {
+		if _, path, _ := strings.Cut(name, " "); !regexp.MustCompile(`^/egress/(resource-keys|keys|traffic|bindings/reveal|audit/head|audit/verify|audit/export)`).MatchString(path) {
 			t.Errorf("docs/api.md: %s isn't in the table of the SDKs' routes", name)
 		}
 	}

@@ -26,7 +26,7 @@ func brokerKey(t *testing.T, s *vaulttest.Server, resources ...string) (api.Key,
 	return key, made
 }
 
-// A broker key reveals its own resources, and describes itself, and nothing else.
+// A broker key reveals its own resources, reports their requests, and describes itself, and nothing else.
 func TestWhatBrokerKeysDo(t *testing.T) {
 	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	o := own(t, s)
@@ -38,7 +38,7 @@ func TestWhatBrokerKeysDo(t *testing.T) {
 			method, path, body := o.request(t, route, false)
 			a := ask(t, s, own, method, path, body)
 			switch route {
-			case "POST /egress/bindings/reveal":
+			case "POST /egress/bindings/reveal", "POST /egress/traffic":
 				if a.status != http.StatusOK {
 					t.Errorf("status %d: %s", a.status, a.body)
 				}

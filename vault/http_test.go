@@ -159,9 +159,12 @@ func TestEnvelopes(t *testing.T) {
 		"secret_id", "secret_name", "updated_at", "version"}
 	keyKeys := []string{"created_at", "expires_at", "id", "label", "last_used_at", "parent_id", "permissions", "resource_id", "resource_type", "resources",
 		"revoked_at", "scopes"}
-	ids := map[string]string{} // ids created by earlier steps
+	policyKeys := []string{"created_at", "default_effect", "description", "id", "mode", "name", "resource_id", "resource_type", "updated_at"}
+	entryKeys := []string{"created_at", "effect", "host", "id", "methods", "note", "path_glob", "policy_id", "resource_id", "resource_type"}
+	ids := map[string]string{"audit": "sb_1"} // ids created by earlier steps
 	asked := map[string]bool{}
 	resourceKey := s.ResourceKey(t, sandbox)
+	broker, _ := brokerKey(t, s, sandbox.String())
 	revealBody, _ := revealOf(t, sandbox, "", 0)
 	for _, c := range []struct {
 		name   string
@@ -197,6 +200,21 @@ func TestEnvelopes(t *testing.T) {
 			map[string]string{"bindings": "list"}, "bindings", bindingKeys, ""},
 		{"reveal", "POST /egress/bindings/reveal", resourceKey, "", revealBody, 200,
 			map[string]string{"etag": "string", "suite": "string", "sealed": "string"}, "", nil, ""},
+		{"report", "POST /egress/traffic", broker, "", `{"events":[` + request("1", sandbox, "a.example.com") + `]}`, 200,
+			map[string]string{"data": "object"}, "", []string{"recorded", "known"}, ""},
+		{"set a policy", "PATCH /egress/policies", s.TenantKey, "", `{"mode":"enforce"}`, 200, map[string]string{"data": "object"}, "", policyKeys, ""},
+		{"create a policy", "POST /egress/policies", s.TenantKey, "", `{"name":"n","resource_type":"sandbox","resource_id":"sb_1"}`, 201,
+			map[string]string{"data": "object"}, "", policyKeys, "policies"},
+		{"change a policy", "PATCH /egress/policies/{id}", s.TenantKey, "", `{"mode":"audit_only"}`, 200, map[string]string{"data": "object"}, "", policyKeys, ""},
+		{"a policy", "GET /egress/policies/{id}", s.TenantKey, "", "", 200, map[string]string{"data": "object"}, "", policyKeys, ""},
+		{"policies", "GET /egress/policies", s.TenantKey, "", "", 200, map[string]string{"policies": "list"}, "policies", policyKeys, ""},
+		{"allow", "POST /egress/allowlist", s.TenantKey, "", `{"host":"a.example.com"}`, 201, map[string]string{"data": "object"}, "", entryKeys, "allowlist"},
+		{"allow again", "POST /egress/allowlist", s.TenantKey, "", `{"host":"a.example.com"}`, 200, map[string]string{"data": "object"}, "", entryKeys, ""},
+		{"rules", "GET /egress/allowlist", s.TenantKey, "", "", 200, map[string]string{"rules": "list"}, "rules", entryKeys, ""},
+		{"remove a rule", "DELETE /egress/allowlist/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool"}, "", nil, ""},
+		{"delete a policy", "DELETE /egress/policies/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool"}, "", nil, ""},
+		{"follow without a WebSocket", "GET /egress/audit/resource/{id}", s.TenantKey, "", "", 400,
+			map[string]string{"error": "string", "message": "string", "code": "string", "request_id": "string"}, "", nil, ""},
 		{"unbind", "DELETE /egress/bindings/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool"}, "", nil, ""},
 		{"mint", "POST /egress/resource-keys", s.TenantKey, "", `{"resource_type":"sandbox","resource_id":"sb_1","expires_at":"2100-01-01T00:00:00Z"}`,
 			201, map[string]string{"data": "object"}, "", append([]string{"key"}, keyKeys...), "resource-keys"},

@@ -16,6 +16,7 @@ import (
 // owned holds one object of each kind, owned by the tenant "test".
 type owned struct {
 	secret, binding, keyID, event, state string
+	policy, entry                        string
 	key                                  api.Key // resource key of sandbox
 }
 
@@ -27,6 +28,9 @@ func own(t *testing.T, s *vaulttest.Server) owned {
 	bindings := decode[struct{ Bindings []api.Binding }](t, ask(t, s, s.TenantKey, "GET", "/egress/bindings", "")).Bindings
 	events := decode[struct{ Events []api.Event }](t, ask(t, s, s.TenantKey, "GET", "/egress/audit", "")).Events
 	o.binding, o.event = bindings[0].ID, events[0].ID
+	o.policy = decode[struct{ Data api.Policy }](t, ask(t, s, s.TenantKey, "POST", "/egress/policies",
+		`{"name":"of the owner","resource_type":"sandbox","resource_id":"sb_0"}`)).Data.ID
+	o.entry = decode[struct{ Data api.AllowlistEntry }](t, ask(t, s, s.TenantKey, "POST", "/egress/allowlist", `{"host":"owner.example.com"}`)).Data.ID
 	o.state = decode[api.OAuthStart](t, ask(t, s, s.TenantKey, "POST", "/egress/oauth/start", `{"provider":"acme"}`)).State
 	return o
 }
@@ -34,9 +38,11 @@ func own(t *testing.T, s *vaulttest.Server) owned {
 // request returns the request that a caller who knows every id of the owner sends to a route.
 func (o owned) request(t *testing.T, route string, unknown bool) (method, path, body string) {
 	t.Helper()
-	id := map[string]string{"secrets": o.secret, "bindings": o.binding, "resource-keys": o.keyID, "keys": o.keyID, "audit": o.event}
+	id := map[string]string{"secrets": o.secret, "bindings": o.binding, "resource-keys": o.keyID, "keys": o.keyID, "audit": o.event,
+		"policies": o.policy, "allowlist": o.entry}
 	if unknown {
-		id = map[string]string{"secrets": "sec_x", "bindings": "bnd_x", "resource-keys": "key_x", "keys": "key_x", "audit": "evt_x"}
+		id = map[string]string{"secrets": "sec_x", "bindings": "bnd_x", "resource-keys": "key_x", "keys": "key_x", "audit": "evt_x",
+			"policies": "pol_x", "allowlist": "rul_x"}
 	}
 	reveal, _ := revealOf(t, sandbox, "", 0)
 	bodies := map[string]string{
@@ -59,14 +65,26 @@ func (o owned) request(t *testing.T, route string, unknown bool) (method, path, 
 		"DELETE /egress/bindings/{id}":      "",
 		"DELETE /egress/resource-keys/{id}": "",
 		"POST /egress/keys":                 `{}`,
-		"GET /egress/keys":                  "",
-		"GET /egress/keys/self":             "",
-		"DELETE /egress/keys":               "",
-		"DELETE /egress/keys/{id}":          "",
-		"POST /egress/keys/{id}/replace":    `{}`,
-		"GET /egress/oauth/providers":       "",
-		"POST /egress/oauth/start":          `{"provider":"acme","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"ACME"}`,
-		"GET /egress/oauth/status":          "",
+		"POST /egress/policies":             `{"name":"locked","resource_type":"sandbox","resource_id":"sb_1"}`,
+		"GET /egress/policies":              "",
+		"PATCH /egress/policies":            `{"mode":"enforce","resource_type":"sandbox","resource_id":"sb_1"}`,
+		"GET /egress/policies/{id}":         "",
+		"PATCH /egress/policies/{id}":       `{"mode":"audit_only"}`,
+		"DELETE /egress/policies/{id}":      "",
+		"POST /egress/allowlist":            `{"host":"api.example.com","resource_type":"sandbox","resource_id":"sb_1"}`,
+		"GET /egress/allowlist":             "",
+		"DELETE /egress/allowlist/{id}":     "",
+		"GET /egress/audit/resource/{id}":   "",
+		"POST /egress/traffic": `{"events":[{"id":"0123456789abcdef","occurred_at":"2026-01-02T03:04:05Z","resource_type":"sandbox","resource_id":"sb_1",` +
+			`"host":"api.example.com","effect":"allow"}]}`,
+		"GET /egress/keys":               "",
+		"GET /egress/keys/self":          "",
+		"DELETE /egress/keys":            "",
+		"DELETE /egress/keys/{id}":       "",
+		"POST /egress/keys/{id}/replace": `{}`,
+		"GET /egress/oauth/providers":    "",
+		"POST /egress/oauth/start":       `{"provider":"acme","resource_type":"sandbox","resource_id":"sb_1","expose_as_env":"ACME"}`,
+		"GET /egress/oauth/status":       "",
 	}
 	body, ok := bodies[route]
 	if !ok {
@@ -93,7 +111,7 @@ var lastUsed = regexp.MustCompile(`"last_used_at":("[^"]*"|null)`)
 func state(t *testing.T, s *vaulttest.Server, o owned) map[string]string {
 	t.Helper()
 	m := map[string]string{}
-	for _, path := range []string{"/egress/secrets", "/egress/bindings", "/egress/resource-keys", "/egress/keys"} {
+	for _, path := range []string{"/egress/secrets", "/egress/bindings", "/egress/resource-keys", "/egress/keys", "/egress/policies", "/egress/allowlist"} {
 		m[path] = lastUsed.ReplaceAllString(string(ask(t, s, s.TenantKey, "GET", path, "").body), "")
 	}
 	m["value"] = values(reveal(t, s, o.key, sandbox))["GH_TOKEN"]
@@ -102,7 +120,7 @@ func state(t *testing.T, s *vaulttest.Server, o owned) map[string]string {
 
 // mentions returns the owner's ids that a body contains.
 func (o owned) mentions(body []byte) (found []string) {
-	for _, id := range []string{o.secret, o.binding, o.keyID, o.event, o.state, "s3cret-of-the-owner"} {
+	for _, id := range []string{o.secret, o.binding, o.keyID, o.event, o.state, o.policy, o.entry, "owner.example.com", "s3cret-of-the-owner"} {
 		if strings.Contains(string(body), id) {
 			found = append(found, id)
 		}
@@ -136,6 +154,14 @@ func TestFault_V11_ForeignTenantOnEveryRoute(t *testing.T) {
 			a := ask(t, s, key, method, path, body, "X-Request-ID", "same")
 			if found := o.mentions(a.body); found != nil {
 				t.Errorf("the answer contains %v", found)
+			}
+			switch route {
+			case "GET /egress/audit/resource/{id}": // of a resource of its own with this id
+				wantRefusal(t, a, api.ErrMalformed, "WebSocket")
+				return
+			case "POST /egress/traffic":
+				wantRefusal(t, a, api.ErrDenied, "broker")
+				return
 			}
 			if !strings.Contains(route, "{id}") && route != "POST /egress/bindings" && route != "GET /egress/oauth/status" {
 				if a.status/100 != 2 { // the foreign tenant's own, empty data

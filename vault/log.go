@@ -2,6 +2,13 @@ package vault
 
 import (
 	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
@@ -55,15 +62,136 @@ func (v *Vault) verifyAudit(c *call, in verification) (reply, error) {
 	return reply{body: body}, err
 }
 
-// suggestionQuery is what SDKs send for suggestions.
-type suggestionQuery struct {
-	ResourceID   string `query:"resource_id"`
-	ResourceType string `query:"resource_type"`
-	Since        string `query:"since"`
+// auditProtocol is the subprotocol of the WebSockets that show a resource's events.
+const auditProtocol = "miosa-egress-audit-v1"
+
+const (
+	followInterval = 2 * time.Second  // between two looks for events that other processes have written, or that aren't of traffic
+	followTimeout  = 10 * time.Second // for a client to take an event, or to answer a ping
+	pingInterval   = 30 * time.Second
+)
+
+// auditStreamPath is that of followAudit, under basePath.
+const auditStreamPath = "/egress/audit/resource/{id}"
+
+// followAudit sends the events of a resource from now on, each as a message, until the client leaves or takes too long, the key ends, or
+// the vault stops.
+func (v *Vault) followAudit(c *call, _ none) (reply, error) {
+	if !strings.EqualFold(c.r.Header.Get("Upgrade"), "websocket") {
+		return reply{}, api.NewError(api.ErrMalformed, "this call is a WebSocket with the subprotocol "+auditProtocol+"; GET /egress/audit lists events")
+	}
+	release, err := v.limits.requests.Wait(c.actor.KeyID, c.actor.TenantID)
+	if err != nil {
+		return reply{}, err
+	}
+	defer release()
+	written := make(chan struct{}, 1)
+	defer v.store.SubscribeTraffic(c.actor, func() {
+		select {
+		case written <- struct{}{}:
+		default:
+		}
+	})()
+	seq, err := v.store.AuditEnd(c.ctx(), c.actor)
+	if err != nil {
+		return reply{}, err
+	}
+	observed(c.w).upgraded = true // Accept answers, whatever happens
+	conn, err := websocket.Accept(c.w, c.r, &websocket.AcceptOptions{Subprotocols: []string{auditProtocol}})
+	if err != nil {
+		return reply{}, nil
+	}
+	defer func() { _ = conn.CloseNow() }()
+	v.metrics.following.Inc()
+	defer v.metrics.following.Dec()
+	f := &follower{vault: v, conn: conn, actor: c.actor, resourceID: c.id(), seq: seq}
+	f.run(conn.CloseRead(context.WithoutCancel(c.ctx())), written)
+	return reply{}, nil
 }
 
-// auditSuggestions answers with no suggestions: the platform makes them from denied requests of sandboxes, of which this vault
-// sees none.
-func (v *Vault) auditSuggestions(*call, suggestionQuery) (reply, error) {
-	return listOf("suggestions", []string{}, ""), nil
+// follower is a WebSocket that shows the events of resources with an id.
+type follower struct {
+	vault      *Vault
+	conn       *websocket.Conn
+	actor      store.Actor
+	resourceID string
+	seq        int64 // the position of the newest event that was sent
+}
+
+// run sends events until the vault stops, or ctx ends: the client has left. A context that ends during a read or write breaks the
+// connection, so the one of the stop isn't among its parents.
+func (f *follower) run(ctx context.Context, written <-chan struct{}) {
+	look, ping := time.NewTicker(followInterval), time.NewTicker(pingInterval)
+	defer look.Stop()
+	defer ping.Stop()
+	for {
+		if err := f.send(ctx); err != nil {
+			f.end(err)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.vault.draining.Done():
+			f.end(errStopping)
+			return
+		case <-written:
+		case <-look.C:
+		case <-ping.C:
+			alive, cancel := context.WithTimeout(ctx, followTimeout)
+			err := f.conn.Ping(alive)
+			cancel()
+			if err != nil {
+				return
+			}
+		}
+	}
+}
+
+// send sends the events that were written meanwhile.
+func (f *follower) send(ctx context.Context) error {
+	for {
+		events, next, err := f.vault.store.AuditAfter(ctx, f.actor, f.seq, f.resourceID)
+		if err != nil {
+			return err
+		}
+		sent := 0
+		for i := range events {
+			text := encode(&events[i])
+			taken, cancel := context.WithTimeout(ctx, followTimeout)
+			err := f.conn.Write(taken, websocket.MessageText, text)
+			cancel()
+			if err != nil {
+				return err
+			}
+			sent += len(text)
+		}
+		f.vault.limits.requests.Transferred(f.actor.TenantID, sent)
+		f.seq = next
+		if len(events) == 0 {
+			return nil
+		}
+	}
+}
+
+// end tells the client why there are no more events.
+func (f *follower) end(err error) {
+	switch {
+	case errors.Is(err, errStopping), f.vault.draining.Err() != nil:
+		_ = f.conn.Close(websocket.StatusGoingAway, "the vault is stopping")
+	case api.RefusesKey(err):
+		_ = f.conn.Close(websocket.StatusPolicyViolation, "the key was revoked or has expired")
+	case api.Temporary(err):
+		_ = f.conn.Close(websocket.StatusTryAgainLater, "the vault can't read its database now")
+	}
+}
+
+// keyInQuery takes the key from the query, where SDKs put it: browsers can't set the headers of a WebSocket.
+func keyInQuery(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if key := r.URL.Query().Get("token"); key != "" && r.Header.Get("Authorization") == "" {
+			r.Header.Set("Authorization", "Bearer "+key)
+		}
+		next.ServeHTTP(w, r)
+	})
 }

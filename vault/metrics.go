@@ -23,6 +23,8 @@ type metrics struct {
 	requests  *prometheus.CounterVec
 	latency   *prometheus.HistogramVec
 	waiting   prometheus.Gauge
+	following prometheus.Gauge
+	traffic   prometheus.Counter
 	unaudited prometheus.Counter
 	unsent    prometheus.Counter
 	altered   *prometheus.CounterVec
@@ -45,6 +47,12 @@ func newMetrics(l *limits) *metrics {
 		}, []string{"route"}),
 		waiting: auto.NewGauge(prometheus.GaugeOpts{
 			Name: "miosa_vault_waiting_reveals", Help: "Reveals that wait for a change.",
+		}),
+		following: auto.NewGauge(prometheus.GaugeOpts{
+			Name: "miosa_vault_audit_streams", Help: "WebSockets that show the audit events of a resource.",
+		}),
+		traffic: auto.NewCounter(prometheus.CounterOpts{
+			Name: "miosa_vault_traffic_events_total", Help: "Outgoing requests that brokers have reported, each once.",
 		}),
 		unaudited: auto.NewCounter(prometheus.CounterOpts{
 			Name: "miosa_vault_audit_failures_total", Help: "Reveals refused because they could not be recorded.",

@@ -25,6 +25,7 @@ type observedWriter struct {
 	start    time.Time
 	served   func() // notes that the connection serves no request any more
 	detached bool   // a waiting answers, and calls served and end
+	upgraded bool   // to a WebSocket, or it was refused
 }
 
 // observed returns the writer that observe made.

@@ -50,7 +50,18 @@ var permissionsOf = map[string][]string{
 	"GET /egress/oauth/providers":       {"oauth"},
 	"POST /egress/oauth/start":          {"oauth", "bindings:write"}, // its request binds
 	"GET /egress/oauth/status":          {"oauth"},
+	"POST /egress/policies":             {"network:write"},
+	"GET /egress/policies":              {"network:write"},
+	"PATCH /egress/policies":            {"network:write"},
+	"GET /egress/policies/{id}":         {"network:write"},
+	"PATCH /egress/policies/{id}":       {"network:write"},
+	"DELETE /egress/policies/{id}":      {"network:write"},
+	"POST /egress/allowlist":            {"network:write"},
+	"GET /egress/allowlist":             {"network:write"},
+	"DELETE /egress/allowlist/{id}":     {"network:write"},
+	"POST /egress/traffic":              {"none"},
 	"GET /egress/audit":                 {"audit:read"},
+	"GET /egress/audit/resource/{id}":   {"audit:read"},
 	"GET /egress/audit/{id}":            {"audit:read"},
 	"GET /egress/audit/head":            {"audit:read"},
 	"GET /egress/audit/verify":          {"audit:read"},
@@ -85,6 +96,9 @@ func TestPermissionsOnEveryRoute(t *testing.T) {
 			switch {
 			case !allowed && a.status != http.StatusForbidden:
 				t.Errorf("%s with %s: status %d, want 403: %s", route, name, a.status, a.body)
+			case allowed && route == "GET /egress/audit/resource/{id}": // which is a WebSocket
+				wantRefusal(t, a, api.ErrMalformed, "WebSocket")
+			case allowed && route == "POST /egress/policies" && a.status == http.StatusConflict: // there is one since the first time
 			case allowed && a.status/100 != 2 && a.status != http.StatusNotFound:
 				t.Errorf("%s with %s: status %d, want success or 404: %s", route, name, a.status, a.body)
 			}
@@ -131,7 +145,10 @@ func TestRestrictedToScopeOrResource(t *testing.T) {
 					}
 					want := http.StatusNotFound // for ids
 					switch {
-					case strings.HasSuffix(route, "/reveal"), route == "POST /egress/secrets", route == "POST /egress/oauth/start":
+					case route == "GET /egress/audit/resource/{id}":
+						want = http.StatusBadRequest // it is a WebSocket
+					case strings.HasSuffix(route, "/reveal"), route == "POST /egress/traffic", route == "POST /egress/policies", route == "PATCH /egress/policies",
+						route == "POST /egress/allowlist", route == "POST /egress/secrets", route == "POST /egress/oauth/start":
 						want = http.StatusForbidden
 					case tt.name == "resource" && (route == "POST /egress/bindings" || route == "POST /egress/resource-keys"):
 						want = http.StatusForbidden

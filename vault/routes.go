@@ -41,10 +41,22 @@ func (v *Vault) keyRoutes() []route {
 		{"POST", "/egress/oauth/start", "oauth.start", maxBody, serveJSON(v.startOAuth)},
 		{"GET", "/egress/oauth/status", "oauth.read", maxBody, serveJSON(v.oauthStatus)},
 
+		{"POST", "/egress/policies", "policy.create", maxBody, serveJSON(v.createPolicy)},
+		{"GET", "/egress/policies", "network.read", maxBody, serveList("policies", policyPage, v.store.Policies)},
+		{"PATCH", "/egress/policies", "policy.update", maxBody, serveJSON(v.setPolicy)},
+		{"GET", "/egress/policies/{id}", "network.read", maxBody, serveOne(v.store.Policy)},
+		{"PATCH", "/egress/policies/{id}", "policy.update", maxBody, serveJSON(v.setPolicy)},
+		{"DELETE", "/egress/policies/{id}", "policy.delete", maxBody, serveDelete(v.store.DeletePolicy)},
+		{"POST", "/egress/allowlist", "allowlist.create", maxBody, serveJSON(v.allow)},
+		{"GET", "/egress/allowlist", "network.read", maxBody, serveList("rules", entryPage, v.store.Allowlist)},
+		{"DELETE", "/egress/allowlist/{id}", "allowlist.delete", maxBody, serveDelete(v.store.DeleteEntry)},
+		{"POST", "/egress/traffic", "traffic", api.MaxTrafficBody, serveJSON(v.recordTraffic)},
+
 		{"GET", "/egress/audit", "audit.read", maxBody, serveJSON(v.listAudit)},
 		{"GET", "/egress/audit/head", "audit.read", maxBody, serveJSON(v.auditHead)},
 		{"GET", "/egress/audit/verify", "audit.read", maxBody, serveJSON(v.verifyAudit)},
 		{"GET", "/egress/audit/suggestions", "audit.read", maxBody, serveJSON(v.auditSuggestions)},
+		{"GET", auditStreamPath, "audit.read", maxBody, serveJSON(v.followAudit)},
 		{"GET", "/egress/audit/{id}", "audit.read", maxBody, serveOne(v.store.AuditEvent)},
 	}
 }
@@ -75,7 +87,11 @@ func (v *Vault) openRoutes() map[string]http.HandlerFunc {
 func (v *Vault) handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range v.routes {
-		mux.Handle(rt.method+" "+basePath+rt.path, v.observe(rt.name(), v.serve(rt)))
+		serve := v.serve(rt)
+		if rt.path == auditStreamPath {
+			serve = keyInQuery(serve)
+		}
+		mux.Handle(rt.method+" "+basePath+rt.path, v.observe(rt.name(), serve))
 	}
 	for pattern, handle := range v.openRoutes() {
 		_, path, _ := strings.Cut(pattern, " ")

@@ -145,7 +145,7 @@ func (v *Vault) serve(rt route) http.Handler {
 			v.refuse(w, err)
 			return
 		}
-		if !observed(w).detached {
+		if o := observed(w); !o.detached && !o.upgraded {
 			v.write(c, answer)
 		}
 	})

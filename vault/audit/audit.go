@@ -26,6 +26,11 @@ const (
 	actPrune   = "audit.prune"   // the oldest events are removed
 
 	actKeyRefused = "key.refused" // uses of a key that was revoked, has expired or is unknown
+
+	// Outgoing requests, by what the policy says: each has its index.
+	actTrafficAllow   = "traffic.allow"
+	actTrafficDeny    = "traffic.deny"
+	actTrafficPending = "traffic.pending" // no rule names the host
 )
 
 // KeyID is the key of events that the vault writes by itself.
@@ -42,6 +47,8 @@ type Log struct {
 	Only    Conditions // which events of the table a are listed
 	Altered func()     // called when the log's end isn't the one that the vault has written; nil: none
 
+	Remote bool // each statement takes a round trip to a server, so that a batch takes few, with many parameters
+
 	Later bool // Append leaves the new head to Flush, which the caller calls after many events
 
 	chain   *chain // as the transaction has it; nil: not read yet
@@ -49,26 +56,41 @@ type Log struct {
 	repeats map[string][]*repeat // by key, of ReadRepeats
 }
 
-// Append adds an event to the log. It sets the event's id, tenant, time, number and hash.
-func (l *Log) Append(e *api.Event) error {
+// Append adds an event to the log. It sets the event's id, unless it has one, tenant, time, number and hash.
+func (l *Log) Append(e *api.Event) error { return l.appendAll([]*api.Event{e}) }
+
+// appendAll is Append for several events, in their order.
+func (l *Log) appendAll(events []*api.Event) error {
 	c, err := l.open()
 	if err != nil {
 		return err
 	}
-	for _, field := range []*string{&e.ResourceType, &e.ResourceID, &e.Detail, &e.RemoteAddr, &e.RequestID, &e.Host, &e.ExternalUserID, &e.ExternalWorkspaceID} {
-		*field = visible.Replace(*field)
+	added := make([]linked, len(events))
+	for i, e := range events {
+		added[i] = linked{e, l.link(c, e)}
 	}
-	e.ID, e.TenantID, e.Timestamp, e.Seq = newID(), l.Tenant, l.Now, c.number+1
-	hash := hashOf(c.hash, e)
-	if err := l.insert(e, hash); err != nil {
+	if err := l.insert(added); err != nil {
 		return err
 	}
-	c.number, c.hash, c.eventID, c.bytes = e.Seq, hash, e.ID, c.bytes+sizeOf(e)
 	if l.Later {
 		l.unsaved = true
 		return nil
 	}
 	return l.save(c)
+}
+
+// link makes an event the newest one of the chain, and returns its hash.
+func (l *Log) link(c *chain, e *api.Event) (hash []byte) {
+	for _, field := range []*string{&e.ResourceType, &e.ResourceID, &e.Detail, &e.RemoteAddr, &e.RequestID, &e.Host, &e.Method, &e.Path, &e.ExternalUserID, &e.ExternalWorkspaceID} {
+		*field = visible.Replace(*field)
+	}
+	if e.ID == "" {
+		e.ID = newID()
+	}
+	e.TenantID, e.Timestamp, e.Seq = l.Tenant, l.Now, c.number+1
+	hash = hashOf(c.hash, e)
+	c.number, c.hash, c.eventID, c.bytes = e.Seq, hash, e.ID, c.bytes+sizeOf(e)
+	return hash
 }
 
 // Flush stores the head.

@@ -12,7 +12,7 @@ import (
 // hashOf is the hash of an event: of the hash before it and the event's fields that aren't empty, each with its name. So a new
 // field changes no hash of an event that lacks it. docs/api.md describes the encoding, so that others can verify an export.
 func hashOf(before []byte, e *api.Event) []byte {
-	parts := make([]string, 0, 32+2*len(e.Bindings))
+	parts := make([]string, 0, 48+2*len(e.Bindings))
 	add := func(name, value string) {
 		if value != "" {
 			parts = append(parts, name, value)
@@ -41,6 +41,17 @@ func hashOf(before []byte, e *api.Event) []byte {
 	add("remote_addr", e.RemoteAddr)
 	add("request_id", e.RequestID)
 	add("host", e.Host)
+	add("method", e.Method)
+	add("path", e.Path)
+	if e.StatusCode != 0 {
+		add("status_code", itoa(int64(e.StatusCode)))
+	}
+	add("effect", e.Effect)
+	add("policy_id", e.PolicyID)
+	add("rule_id", e.RuleID)
+	if e.OccurredAt != nil {
+		add("occurred_at", itoa(e.OccurredAt.UnixMicro()))
+	}
 	add("external_user_id", e.ExternalUserID)
 	add("external_workspace_id", e.ExternalWorkspaceID)
 	if e.Count > 0 {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,19 +15,121 @@ import (
 
 func newID() string { return "evt_" + strings.ToLower(rand.Text()) }
 
-const insertEvent = `INSERT INTO audit (id, tenant_id, at, action, outcome, key_id, secret_id, binding_id, target_key_id, resource_type,
-	resource_id, version, bindings, detail, remote_addr, request_id, host, external_user_id, external_workspace_id, number, hash, repeats)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) RETURNING seq`
+// insertColumns are those that insert sets, in the order of insertValues.
+const insertColumns = `id, tenant_id, at, action, outcome, key_id, secret_id, binding_id, target_key_id, resource_type, resource_id, version, bindings,
+	detail, remote_addr, request_id, host, method, path, status_code, effect, policy_id, rule_id, occurred_at, external_user_id, external_workspace_id,
+	number, hash, repeats`
 
-func (l *Log) insert(e *api.Event, hash []byte) error {
-	var seq int64
-	err := l.Tx.QueryRow(insertEvent, e.ID, e.TenantID, e.Timestamp.UnixMicro(), e.Action, e.Outcome, e.KeyID, e.SecretID, e.BindingID,
-		e.TargetKeyID, e.ResourceType, e.ResourceID, e.Version, bindingsText(e.Bindings), e.Detail, e.RemoteAddr, e.RequestID,
-		e.Host, e.ExternalUserID, e.ExternalWorkspaceID, e.Seq, hash, min(e.Count, 1)).Scan(&seq)
+func insertValues(e *api.Event, hash []byte) []any {
+	return []any{e.ID, e.TenantID, e.Timestamp.UnixMicro(), e.Action, e.Outcome, e.KeyID, e.SecretID, e.BindingID, e.TargetKeyID, e.ResourceType,
+		e.ResourceID, e.Version, bindingsText(e.Bindings), e.Detail, e.RemoteAddr, e.RequestID, e.Host, e.Method, e.Path, e.StatusCode, e.Effect,
+		e.PolicyID, e.RuleID, toMicros(e.OccurredAt), e.ExternalUserID, e.ExternalWorkspaceID, e.Seq, hash, min(e.Count, 1)}
+}
+
+// linked is an event with its hash in the chain.
+type linked struct {
+	*api.Event
+	hash []byte
+}
+
+// rowsTogether is how many rows one statement inserts, if the database is remote, or a power of four below it: servers keep few statements
+// prepared. SQLite takes longer for many parameters, by the square of their number.
+const rowsTogether = 64
+
+// insertRows inserts rows, of which values has the columns, by statements that begin with into. It calls each with what returning
+// returns of each row.
+func (l *Log) insertRows(into, returning string, values [][]any, each func(*sql.Rows) error) error {
+	for len(values) > 0 {
+		n := 1
+		if l.Remote {
+			n = rowsTogether
+		}
+		for n > len(values) {
+			n /= 4
+		}
+		var statement strings.Builder
+		statement.WriteString(into)
+		args := make([]any, 0, n*len(values[0]))
+		for i, row := range values[:n] {
+			statement.WriteString([]string{" VALUES (", ", ("}[min(i, 1)])
+			for k := range row {
+				if k > 0 {
+					statement.WriteByte(',')
+				}
+				statement.WriteByte('$')
+				statement.WriteString(strconv.Itoa(len(args) + k + 1))
+			}
+			statement.WriteByte(')')
+			args = append(args, row...)
+		}
+		if values = values[n:]; returning == "" {
+			if err := l.Tx.Exec(statement.String(), args...); err != nil {
+				return err
+			}
+			continue
+		}
+		statement.WriteString(returning)
+		if err := l.eachRow(statement.String(), args, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachRow calls each with the rows of a query.
+func (l *Log) eachRow(query string, args []any, each func(*sql.Rows) error) error {
+	rows, err := l.Tx.Query(query, args...)
 	if err != nil {
 		return err
 	}
-	return l.eachSecret(e, insertSecret, seq)
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// insert inserts events.
+func (l *Log) insert(events []linked) error {
+	values := make([][]any, len(events))
+	for i, e := range events {
+		values[i] = insertValues(e.Event, e.hash)
+	}
+	rowOf := map[int64]int64{} // seq of the row, by number in the chain
+	err := l.insertRows(`INSERT INTO audit (`+insertColumns+`)`, ` RETURNING number, seq`, values, func(rows *sql.Rows) error {
+		var number, seq int64
+		err := rows.Scan(&number, &seq)
+		rowOf[number] = seq
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var secrets [][]any
+	for _, e := range events {
+		for _, id := range secretsOf(e.Event) {
+			secrets = append(secrets, []any{l.Tenant, id, e.Timestamp.UnixMicro(), rowOf[e.Seq]})
+		}
+	}
+	return l.insertRows(`INSERT INTO audit_secrets (tenant_id, secret_id, at, seq)`, "", secrets, nil)
+}
+
+// secretsOf returns the secrets of an event, each once.
+func secretsOf(e *api.Event) []string {
+	if e.SecretID == "" && len(e.Bindings) == 0 {
+		return nil
+	}
+	secrets := make([]string, 0, 1+len(e.Bindings))
+	if e.SecretID != "" {
+		secrets = append(secrets, e.SecretID)
+	}
+	for _, b := range e.Bindings {
+		secrets = append(secrets, b.SecretID)
+	}
+	slices.Sort(secrets)
+	return slices.Compact(secrets)
 }
 
 // Statements for eachSecret.
@@ -37,15 +140,7 @@ const (
 
 // eachSecret runs a statement for each secret of an event, with the columns of audit_secrets as its parameters.
 func (l *Log) eachSecret(e *api.Event, statement string, seq int64) error {
-	secrets := make([]string, 0, 1+len(e.Bindings))
-	if e.SecretID != "" {
-		secrets = append(secrets, e.SecretID)
-	}
-	for _, b := range e.Bindings {
-		secrets = append(secrets, b.SecretID)
-	}
-	slices.Sort(secrets)
-	for _, id := range slices.Compact(secrets) {
+	for _, id := range secretsOf(e) {
 		if err := l.Tx.Exec(statement, l.Tenant, id, e.Timestamp.UnixMicro(), seq); err != nil {
 			return err
 		}
@@ -65,7 +160,7 @@ func bindingsText(refs []api.EventRef) string {
 func sizeOf(e *api.Event) int64 {
 	const fixed, binding = 600, 96
 	return fixed + binding*int64(len(e.Bindings)) + int64(len(e.ResourceID)+len(e.Detail)+len(e.RemoteAddr)+len(e.RequestID)+
-		len(e.Host)+len(e.ExternalUserID)+len(e.ExternalWorkspaceID))
+		len(e.Host)+len(e.Method)+len(e.Path)+len(e.PolicyID)+len(e.RuleID)+len(e.ExternalUserID)+len(e.ExternalWorkspaceID))
 }
 
 // eventRow is an event as it is stored, with its repetitions.
@@ -80,8 +175,8 @@ type eventRow struct {
 }
 
 const selectColumns = `SELECT a.id, a.tenant_id, a.at, a.action, a.outcome, a.key_id, a.secret_id, a.binding_id, a.target_key_id,
-	a.resource_type, a.resource_id, a.version, a.bindings, a.detail, a.remote_addr, a.request_id, a.host, a.external_user_id,
-	a.external_workspace_id, a.number, a.hash, a.repeats, a.seq,
+	a.resource_type, a.resource_id, a.version, a.bindings, a.detail, a.remote_addr, a.request_id, a.host, a.method, a.path,
+	a.status_code, a.effect, a.policy_id, a.rule_id, a.occurred_at, a.external_user_id, a.external_workspace_id, a.number, a.hash, a.repeats, a.seq,
 	r.number, r.key_id, r.subject, r.started_at, r.last_at, r.count, r.mac, `
 
 const joinRepeats = ` LEFT JOIN audit_repeats r ON r.tenant_id = a.tenant_id AND r.number = a.number AND a.repeats = 1`
@@ -110,11 +205,11 @@ func (l *Log) eachEvent(query string, args []any, each func(*eventRow) bool) err
 		var r eventRow
 		var at int64
 		var bindings string
-		var number, started, last, count sql.NullInt64
+		var occurred, number, started, last, count sql.NullInt64
 		var keyID sql.NullString
 		if err := rows.Scan(&r.ID, &r.TenantID, &at, &r.Action, &r.Outcome, &r.KeyID, &r.SecretID, &r.BindingID, &r.TargetKeyID,
-			&r.ResourceType, &r.ResourceID, &r.Version, &bindings, &r.Detail, &r.RemoteAddr, &r.RequestID, &r.Host, &r.ExternalUserID,
-			&r.ExternalWorkspaceID, &r.Seq, &r.hash, &r.repeats, &r.seq,
+			&r.ResourceType, &r.ResourceID, &r.Version, &bindings, &r.Detail, &r.RemoteAddr, &r.RequestID, &r.Host, &r.Method,
+			&r.Path, &r.StatusCode, &r.Effect, &r.PolicyID, &r.RuleID, &occurred, &r.ExternalUserID, &r.ExternalWorkspaceID, &r.Seq, &r.hash, &r.repeats, &r.seq,
 			&number, &keyID, &r.repeat.subject, &started, &last, &count, &r.repeat.mac, &r.match); err != nil {
 			return err
 		}
@@ -125,6 +220,10 @@ func (l *Log) eachEvent(query string, args []any, each func(*eventRow) bool) err
 		}
 		r.Timestamp, r.Hash = fromMicros(at), hex.EncodeToString(r.hash)
 		r.InsertedAt = r.Timestamp
+		if occurred.Valid {
+			r.OccurredAt = new(fromMicros(occurred.Int64))
+			r.Transforms = transformsOf(r.Bindings)
+		}
 		r.repeat.number, r.repeat.keyID = number.Int64, keyID.String
 		r.repeat.startedAt, r.repeat.lastAt, r.repeat.count = started.Int64, last.Int64, count.Int64
 		if r.repeats > 0 {
@@ -152,6 +251,14 @@ func (l *Log) batch(after int64, limit int) (list []eventRow, more bool, err err
 		return size < maxRead
 	})
 	return list, more, err
+}
+
+// toMicros is a time as it is stored; nil is NULL.
+func toMicros(t *time.Time) any {
+	if t == nil {
+		return nil
+	}
+	return t.UnixMicro()
 }
 
 func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }

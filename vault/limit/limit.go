@@ -31,6 +31,8 @@ const (
 	Writes
 	TenantEvents
 	Events
+	TenantTraffic
+	Traffic
 	Connections
 	TenantConnections
 	KeylessConnections
@@ -44,6 +46,8 @@ const (
 	TenantBindings
 	TenantKeys
 	TenantFlows
+	TenantPolicies
+	TenantAllowlist
 	TenantBytes
 	OAuthRequests
 	TenantOAuthRequests
@@ -77,6 +81,9 @@ var table = [count]row{
 	TenantEvents: {"tenant_events", 300, 0, 0, "a second", "audit events of a tenant (reveals, changes, denied attempts), on average, after ten times as many at once", "this tenant causes too many audit events"},
 	Events:       {"events", 3000, 0, 0, "a second", "audit events of all tenants", "too many audit events are to be written"},
 
+	TenantTraffic: {"tenant_traffic", 1000, 0, 0, "a second", "outgoing requests that brokers report for a tenant, on average, after ten times as many at once", "this tenant's brokers report too many requests"},
+	Traffic:       {"traffic", 2000, 0, 0, "a second", "outgoing requests that brokers report for all tenants", "too many requests of resources are to be recorded"},
+
 	Connections:        {"connections", 16384, 0, 0, "", "open connections", "the vault has too many connections"},
 	TenantConnections:  {"tenant_connections", 0, Connections, 3, "", "open connections of a tenant", "this tenant has too many connections"},
 	KeylessConnections: {"keyless_connections", 0, Connections, 2, "", "connections that have not presented a valid key; beyond it the oldest is closed", ""},
@@ -88,11 +95,13 @@ var table = [count]row{
 	Memory:       {"memory", 128 << 20, 0, 0, "bytes", "memory of bodies and answers in flight; more wait up to 5 seconds", "the vault's memory for requests is in use"},
 	TenantMemory: {"tenant_memory", 0, Memory, 4, "bytes", "such memory of a tenant", "this tenant's requests need too much memory at the same time"},
 
-	TenantSecrets:  {"tenant_secrets", 10000, 0, 0, "", "secrets of a tenant", "this tenant has too many secrets: delete some"},
-	TenantBindings: {"tenant_bindings", 20000, 0, 0, "", "bindings of a tenant", "this tenant has too many bindings: delete some"},
-	TenantKeys:     {"tenant_keys", 10000, 0, 0, "", "keys of a tenant that are neither revoked nor expired", "this tenant has too many keys: revoke some"},
-	TenantFlows:    {"tenant_flows", 1000, 0, 0, "", "pending OAuth flows of a tenant", "this tenant has too many pending OAuth flows: they end when their users return, or expire"},
-	TenantBytes:    {"tenant_bytes", 256 << 20, 0, 0, "bytes", "values, refresh tokens and metadata of a tenant, encrypted", "this tenant stores too much: delete secrets, or store shorter values"},
+	TenantSecrets:   {"tenant_secrets", 10000, 0, 0, "", "secrets of a tenant", "this tenant has too many secrets: delete some"},
+	TenantBindings:  {"tenant_bindings", 20000, 0, 0, "", "bindings of a tenant", "this tenant has too many bindings: delete some"},
+	TenantKeys:      {"tenant_keys", 10000, 0, 0, "", "keys of a tenant that are neither revoked nor expired", "this tenant has too many keys: revoke some"},
+	TenantFlows:     {"tenant_flows", 1000, 0, 0, "", "pending OAuth flows of a tenant", "this tenant has too many pending OAuth flows: they end when their users return, or expire"},
+	TenantPolicies:  {"tenant_policies", 10000, 0, 0, "", "network policies of a tenant", "this tenant has too many policies: delete some"},
+	TenantAllowlist: {"tenant_allowlist", 1000, 0, 0, "", "entries of a tenant's allowlist", "this tenant's allowlist has too many entries: delete some"},
+	TenantBytes:     {"tenant_bytes", 256 << 20, 0, 0, "bytes", "values, refresh tokens and metadata of a tenant, encrypted", "this tenant stores too much: delete secrets, or store shorter values"},
 
 	OAuthRequests:       {"oauth_requests", 64, 0, 0, "at the same time", "requests to OAuth providers and token URLs at the same time; renewals beyond it wait", "too many requests to OAuth providers and token URLs run"},
 	TenantOAuthRequests: {"tenant_oauth_requests", 0, OAuthRequests, 1, "at the same time", "such requests for a tenant", "too many requests to OAuth providers and token URLs run for this tenant"},

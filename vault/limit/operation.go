@@ -16,12 +16,14 @@ const smallTurns = 64
 
 // Operations limits what a tenant does with the store. With the tenant "", which is the operator's, everything is allowed.
 type Operations struct {
-	Values       *Values
-	tenantWrites *Rate
-	writes       *Rate
-	tenantEvents *Rate
-	events       *Rate
-	small, large *Turns
+	Values        *Values
+	tenantWrites  *Rate
+	writes        *Rate
+	tenantEvents  *Rate
+	events        *Rate
+	tenantTraffic *Rate
+	traffic       *Rate
+	small, large  *Turns
 }
 
 // NewOperations returns the limits of a store.
@@ -30,6 +32,7 @@ func NewOperations(v *Values) *Operations {
 		Values:       v,
 		tenantWrites: NewRate(v, TenantWrites, 0), writes: NewRate(v, Writes, 0),
 		tenantEvents: NewRate(v, TenantEvents, 0), events: NewRate(v, Events, 0),
+		tenantTraffic: NewRate(v, TenantTraffic, 0), traffic: NewRate(v, Traffic, 0),
 		small: newTurns(smallTurns), large: newTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 }
@@ -55,6 +58,17 @@ func (o *Operations) Event(tenant string) error {
 		return err
 	}
 	return o.events.Take("", 1)
+}
+
+// Traffic counts reports of n outgoing requests before they are recorded. Errors: ErrRateLimited.
+func (o *Operations) Traffic(tenant string, n int) error {
+	if tenant == "" {
+		return nil
+	}
+	if err := o.tenantTraffic.Take(tenant, n); err != nil {
+		return err
+	}
+	return o.traffic.Take("", n)
 }
 
 // Write counts a change of a number of bytes before it is made. Errors: ErrRateLimited.

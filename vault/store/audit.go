@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
@@ -38,10 +37,17 @@ const (
 	actKeysRetire    = "keys.retire" // all rows use the new data key; the old ones were deleted
 	actRowRefused    = "row.refused" // a row that was altered outside of the vault
 	actRootRotate    = "root.rotate" // the tenant's keyset is wrapped with a new root key
+	actPolicyCreate  = "policy.create"
+	actPolicyUpdate  = "policy.update"
+	actPolicyDelete  = "policy.delete"
+	actEntryCreate   = "allowlist.create"
+	actEntryDelete   = "allowlist.delete"
 	// Reads are not audited, except those that a key may not make.
-	actSecretRead = "secret.read"
-	actAuditRead  = "audit.read"
-	actKeyRead    = "key.read"
+	actSecretRead  = "secret.read"
+	actAuditRead   = "audit.read"
+	actKeyRead     = "key.read"
+	actNetworkRead = "network.read"
+	actTraffic     = "traffic" // reports of outgoing requests; their events have actions of package audit
 )
 
 // auditLog is the log of the actor's tenant. It exists even if the tenant's keyset doesn't open, so that a key can be revoked.
@@ -52,6 +58,7 @@ func (t *txn) auditLog() (*audit.Log, error) {
 	}
 	if t.log == nil || t.log.Tenant != t.actor.TenantID {
 		t.log = &audit.Log{Tx: t, Tenant: t.actor.TenantID, Log: t.store.log, Now: t.now}
+		_, t.log.Remote = t.store.db.(database.Announcer)
 		if count := t.store.conf.OnAltered; count != nil {
 			t.log.Altered = func() { count("audit_chains") }
 		}
@@ -194,17 +201,20 @@ func (s *Store) deny(ctx context.Context, a Actor, action string, r api.Resource
 }
 
 // Permit returns ErrDenied, and audits the attempt on r, if action isn't for keys of the actor's kind, or not among the
-// actor's permissions: resource keys list and reveal bindings, broker keys reveal, tenant keys do everything but reveal.
+// actor's permissions: resource keys list and reveal bindings, broker keys reveal and report
+// traffic, tenant keys do everything else.
 func (s *Store) Permit(ctx context.Context, a Actor, action string, r api.Resource) error {
 	switch {
 	case a.isTenant() && action == actReveal:
 		return s.deny(ctx, a, action, r, "a tenant key can't reveal: use a resource key")
+	case a.isTenant() && action == actTraffic:
+		return s.deny(ctx, a, action, r, "only a broker reports traffic: use a broker key")
 	case a.isTenant() && a.refusal(action) != "":
 		return s.deny(ctx, a, action, r, a.refusal(action))
-	case a.isTenant(), action == actReveal, action == anyKey:
+	case a.isTenant(), a.broker && action == actTraffic, action == actReveal, action == anyKey:
 		return nil
 	case a.broker:
-		return s.deny(ctx, a, action, r, "a broker key may only reveal what its resources get placeholders for")
+		return s.deny(ctx, a, action, r, "a broker key may only reveal what its resources get placeholders for, and report their requests")
 	case action == actBindingList:
 		return nil
 	}
@@ -235,11 +245,16 @@ func readLog[T any](ctx context.Context, s *Store, a Actor, do func(*audit.Log) 
 		if err != nil {
 			return result, err
 		}
-		var c conditions
-		a.limitEvents(&c)
-		l.Only = audit.Conditions{Terms: c.terms, Args: c.args}
+		t.limitLog(l)
 		return do(l)
 	})
+}
+
+// limitLog makes a log show only what the actor's key may see.
+func (t *txn) limitLog(l *audit.Log) {
+	var c conditions
+	t.actor.limitEvents(&c)
+	l.Only = audit.Conditions{Terms: c.terms, Args: c.args}
 }
 
 // Audit lists events: the newest first, or with Since the oldest first, so that a reader that follows
@@ -263,6 +278,25 @@ func (s *Store) AuditEvent(ctx context.Context, a Actor, id string) (api.Event, 
 	return readLog(ctx, s, a, func(l *audit.Log) (api.Event, error) { return l.Event(id) })
 }
 
+// SubscribeTraffic is Subscribe for requests that this process has recorded for the actor's tenant.
+func (s *Store) SubscribeTraffic(a Actor, wake func()) (unsubscribe func()) {
+	return s.traffic.subscribe(topic{tenant: a.TenantID}, wake)
+}
+
+// AuditEnd returns the position after the newest event, for AuditAfter. Errors: as Audit.
+func (s *Store) AuditEnd(ctx context.Context, a Actor) (int64, error) {
+	return readLog(ctx, s, a, (*audit.Log).End)
+}
+
+// AuditAfter returns the events after a position that concern resources with an id, and the position after them. Errors: as Audit.
+func (s *Store) AuditAfter(ctx context.Context, a Actor, seq int64, resourceID string) (events []api.Event, next int64, err error) {
+	events, err = readLog(ctx, s, a, func(l *audit.Log) (events []api.Event, err error) {
+		events, next, err = l.After(seq, resourceID)
+		return events, err
+	})
+	return events, next, err
+}
+
 // AuditHead returns the newest event's number and hash. Errors: ErrDenied for a resource key, ErrInternal if the head was
 // changed outside of the vault.
 func (s *Store) AuditHead(ctx context.Context, a Actor) (api.AuditHead, error) {
@@ -274,42 +308,57 @@ func (s *Store) VerifyAudit(ctx context.Context, a Actor, v *audit.Verifier, lim
 	return readLog(ctx, s, a, func(l *audit.Log) (api.AuditCheck, error) { return v.Next(l, limit) })
 }
 
-// AuditLogs are the logs of all tenants, for the command line.
-func (s *Store) AuditLogs() *audit.Logs {
-	in := func(do func(*audit.Log) error) func(*txn) error {
-		return func(t *txn) (err error) {
-			if t.actor.TenantID == "" {
-				if t.actor.TenantID, err = t.ownTenant(); err != nil {
-					return err
-				}
-			}
-			l, err := t.auditLog()
-			if err == nil {
-				err = do(l)
-			}
-			return err
+// trafficBatch is how many requests one transaction records: others write in between.
+const trafficBatch = 250
+
+// RecordTraffic records requests that a broker reports, in their order, except those that were recorded before. If it fails, some may
+// be recorded: the report is to be sent again.
+// Errors: ErrInvalid, naming the event and the field; ErrDenied for other keys, and for resources of other brokers; ErrRateLimited.
+func (s *Store) RecordTraffic(ctx context.Context, a Actor, reports []api.TrafficEvent) (answer api.TrafficAnswer, err error) {
+	if err := s.Permit(ctx, a, actTraffic, api.Resource{}); err != nil {
+		return answer, err
+	}
+	if len(reports) == 0 || len(reports) > api.MaxTrafficEvents {
+		return answer, invalid(fmt.Sprintf("events must have 1 to %d events", api.MaxTrafficEvents))
+	}
+	for i := range reports {
+		r := &reports[i]
+		if err := cmp.Or(r.Validate(), checkText("host", r.Host, maxName), checkText("method", r.Method, maxName),
+			checkText("path", r.Path, maxNote), checkText("reason", r.Reason, maxName)); err != nil {
+			return answer, invalid(fmt.Sprintf("events[%d].%s", i, err))
+		}
+		if !slices.Contains(a.Resources, r.Resource.String()) {
+			return answer, s.deny(ctx, a, actTraffic, r.Resource, otherResource)
 		}
 	}
-	as := func(tenant string) Actor { return Actor{TenantID: tenant, local: true} }
-	return &audit.Logs{
-		Tenants: func(ctx context.Context) ([]string, error) { return s.tenantIDs(ctx, "") },
-		Read: func(ctx context.Context, tenant string, do func(*audit.Log) error) error {
-			_, err := read(ctx, s, as(tenant), anyKey, func(t *txn) (none struct{}, err error) { return none, in(do)(t) })
-			return err
-		},
-		Write: func(ctx context.Context, tenant string, do func(*audit.Log) error) error {
-			return s.write(ctx, as(tenant), anyKey, in(do))
-		},
-		Log: s.log, Step: s.step,
+	if err := s.limits.Traffic(a.limited(), len(reports)); err != nil {
+		return answer, err
 	}
-}
-
-// AuditBytes is about how many bytes the audit logs of all tenants take.
-func (s *Store) AuditBytes(ctx context.Context) (bytes int64, err error) {
-	return read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (bytes int64, err error) {
-		err = t.QueryRow(`SELECT COALESCE(SUM(bytes), 0) FROM audit_chains`).Scan(&bytes)
-		return bytes, err
-	})
+	const each = 1 << 10 // bytes
+	end, err := s.Turn(ctx, a, each*len(reports))
+	if err != nil {
+		return answer, err
+	}
+	defer end()
+	for batch := range slices.Chunk(reports, trafficBatch) {
+		var added int
+		err := s.writeNow(ctx, a, func(t *txn) error {
+			l, err := t.auditLog()
+			if err == nil {
+				added, err = l.AppendTraffic(api.Event{KeyID: a.KeyID, RemoteAddr: a.RemoteAddr, RequestID: a.RequestID}, batch, t.externalUsers)
+			}
+			if err != nil {
+				return fmt.Errorf("%w %s: %w", errUnaudited, actTraffic, err)
+			}
+			return nil
+		})
+		if err != nil {
+			return answer, err
+		}
+		answer.Recorded, answer.Known = answer.Recorded+added, answer.Known+len(batch)-added
+		s.traffic.wake(slices.Values([]topic{{tenant: a.TenantID}}))
+	}
+	return answer, nil
 }
 
 // refusedKey is the error of a key that isn't valid.
@@ -330,30 +379,4 @@ func (s *Store) CountRefusal(err error, address string) (reason string) {
 		return refused.Reason
 	}
 	return ""
-}
-
-// chainAudit chains the events of all tenants of a database from before there were chains. It runs in the transaction of
-// authenticateAll, so that a chain whose row is missing later is an altered one.
-func (t *txn) chainAudit() error {
-	ids, err := t.tenantIDs("")
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		began := time.Now()
-		keys, err := t.keysOf(id)
-		if err != nil {
-			return err
-		}
-		events, err := (&audit.Log{Tx: t, Tenant: id, Keys: keys, Log: t.store.log, Now: t.now}).Start()
-		if err != nil {
-			return err
-		}
-		t.store.log.Info().Str("tenant_id", id).Int64("events", events).Stringer("took", time.Since(began).Round(time.Millisecond)).
-			Msg("audit log chained")
-		if err := t.store.step("audit log chained"); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -121,10 +121,10 @@ func TestAttack_AuditTampered(t *testing.T) {
 		{"as before there were chains", `DELETE FROM audit_chains WHERE tenant_id = $1; DELETE FROM audit_repeats WHERE tenant_id = $1;
 			UPDATE audit SET number = 0, hash = '', repeats = 0 WHERE tenant_id = $1`, "head"},
 		{"an event inserted at the end", `INSERT INTO audit SELECT NULL, 'evt_x', tenant_id, at, action, outcome, key_id, secret_id, binding_id, target_key_id,
-			resource_type, resource_id, version, bindings, remote_addr, request_id, detail, number + 1, hash, repeats, host, external_user_id, external_workspace_id
+			resource_type, resource_id, version, bindings, remote_addr, request_id, detail, number + 1, hash, repeats, host, external_user_id, external_workspace_id, method, path, status_code, effect, policy_id, rule_id, occurred_at
 			FROM audit WHERE tenant_id = $1 ORDER BY seq DESC LIMIT 1`, "inserted"},
 		{"an event inserted before the start", `INSERT INTO audit SELECT -1, 'evt_x', tenant_id, at, action, outcome, key_id, secret_id, binding_id, target_key_id,
-			resource_type, resource_id, version, bindings, remote_addr, request_id, detail, 0, hash, repeats, host, external_user_id, external_workspace_id
+			resource_type, resource_id, version, bindings, remote_addr, request_id, detail, 0, hash, repeats, host, external_user_id, external_workspace_id, method, path, status_code, effect, policy_id, rule_id, occurred_at
 			FROM audit WHERE tenant_id = $1 ORDER BY seq DESC LIMIT 1`, "inserted"},
 		{"a count", `UPDATE audit_repeats SET count = 1 WHERE tenant_id = $1`, "count"},
 		{"a last time", `UPDATE audit_repeats SET last_at = started_at WHERE tenant_id = $1`, "count"},

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"database/sql"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -278,3 +279,29 @@ func inMicros(t *time.Time) *time.Time {
 }
 
 func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }
+
+// encodeRow is the injective encoding of a row that macs cover.
+func encodeRow(table string, c columns) []byte {
+	const usual = 512
+	b := append(make([]byte, 0, usual), api.Frame(table)...)
+	text := func(kind byte, s string) {
+		b = binary.BigEndian.AppendUint64(append(b, kind), uint64(len(s)))
+		b = append(b, s...)
+	}
+	for i, value := range c.values() {
+		text('c', c[i].name)
+		switch value := value.(type) {
+		case nil:
+			b = append(b, 'n')
+		case int64:
+			b = binary.BigEndian.AppendUint64(append(b, 'i'), uint64(value))
+		case string:
+			text('s', value)
+		case []byte:
+			text('b', string(value))
+		default:
+			panic(fmt.Sprintf("column %s: a value of type %T", c[i].name, value))
+		}
+	}
+	return b
+}

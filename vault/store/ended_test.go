@@ -265,7 +265,7 @@ var bounds = map[string]struct {
 }{
 	"root_key":       {1, "one row"},
 	"heartbeat":      {1, "one row"},
-	"schema_version": {10, "the migrations"},
+	"schema_version": {11, "the migrations"},
 	"tenants":        {2, "the operator creates them; one is the vault's own"},
 	"tenant_usage":   {2, "one for each tenant"},
 	"audit_chains":   {2, "one for each tenant"},
@@ -274,9 +274,13 @@ var bounds = map[string]struct {
 	"bindings":       {1, "tenant_bindings"},
 	"api_keys":       {1 + 5, "tenant_keys, and the ended keys that are kept"},
 	"oauth_flows":    {flowsOfEach + 1, "tenant_flows, and the ended flows that are kept"},
-	"audit":          {2 * 2, "the retention of the audit log"},
-	"audit_repeats":  {2 * 2, "at most one for each event"},
-	"audit_secrets":  {2 * 2, "those of each event"},
+
+	"network_policies": {1, "tenant_policies"},
+	"allowlist":        {1, "tenant_allowlist"},
+
+	"audit":         {2 * 2, "the retention of the audit log"},
+	"audit_repeats": {2 * 2, "at most one for each event"},
+	"audit_secrets": {2 * 2, "those of each event"},
 }
 
 // A tenant that creates and deletes all it can leaves no more rows in any table than its limits and the retention allow.

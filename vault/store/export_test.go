@@ -8,7 +8,8 @@ import (
 )
 
 // unlimited are limits that no test reaches.
-var unlimited = limit.Values{limit.TenantWrites: 1e6, limit.Writes: 1e6, limit.TenantEvents: 1e6, limit.Events: 1e6}
+var unlimited = limit.Values{limit.TenantWrites: 1e6, limit.Writes: 1e6, limit.TenantEvents: 1e6, limit.Events: 1e6,
+	limit.TenantTraffic: 1e6, limit.Traffic: 1e6}
 
 // opened is the set that Reveal seals.
 func (s *Store) opened(ctx context.Context, a Actor, r api.Resource) ([]api.Bound, error) {

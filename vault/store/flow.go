@@ -364,3 +364,10 @@ func (s *Store) CompleteFlow(ctx context.Context, from Actor, f Flow, n api.NewS
 			ResourceType: n.Resource.Type, ResourceID: n.Resource.ID})
 	})
 }
+
+// Grant says how the vault refreshes a secret's value.
+type Grant struct {
+	Provider string // the OAuth provider that the refresh token is from; "": client credentials
+
+	Rule *api.EgressRule // of a new secret that is stored without one; it isn't stored with the schedule
+}

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -51,32 +50,6 @@ func (t *txn) verify(r authenticRow) error {
 		err = &alteredError{table, tenant, id}
 	}
 	return err
-}
-
-// encodeRow is the injective encoding of a row that macs cover.
-func encodeRow(table string, c columns) []byte {
-	const usual = 512
-	b := append(make([]byte, 0, usual), api.Frame(table)...)
-	text := func(kind byte, s string) {
-		b = binary.BigEndian.AppendUint64(append(b, kind), uint64(len(s)))
-		b = append(b, s...)
-	}
-	for i, value := range c.values() {
-		text('c', c[i].name)
-		switch value := value.(type) {
-		case nil:
-			b = append(b, 'n')
-		case int64:
-			b = binary.BigEndian.AppendUint64(append(b, 'i'), uint64(value))
-		case string:
-			text('s', value)
-		case []byte:
-			text('b', string(value))
-		default:
-			panic(fmt.Sprintf("column %s: a value of type %T", c[i].name, value))
-		}
-	}
-	return b
 }
 
 // storedRow is a pointer to a row with all columns that it is stored in, or all but its ciphertexts.
@@ -137,6 +110,12 @@ func (t *txn) renewMACs() (rows int, err error) {
 		func(limit int) (int, error) {
 			return authenticateRows[schedule](t, true, limit, "tenant_id"+old, args...)
 		},
+		func(limit int) (int, error) {
+			return authenticateRows[policyRow](t, true, limit, "tenant_id"+old, args...)
+		},
+		func(limit int) (int, error) {
+			return authenticateRows[entryRow](t, true, limit, "tenant_id"+old, args...)
+		},
 	} {
 		n, err := renew(macRows - rows)
 		if err != nil {
@@ -167,6 +146,8 @@ func (t *txn) authenticateWhere(without string) (all int, err error) {
 		func() (int, error) { return authenticateRows[bindingRow](t, false, macRows, without) },
 		func() (int, error) { return authenticateRows[Flow](t, false, macRows, without) },
 		func() (int, error) { return authenticateRows[schedule](t, false, macRows, without) },
+		func() (int, error) { return authenticateRows[policyRow](t, false, macRows, without) },
+		func() (int, error) { return authenticateRows[entryRow](t, false, macRows, without) },
 	} {
 		for {
 			n, err := rows()
@@ -190,7 +171,7 @@ func (s *Store) Alter(ctx context.Context, statement string, args ...any) error 
 		if err := t.Exec(statement, args...); err != nil {
 			return err
 		}
-		for _, table := range []string{"tenants", "api_keys", "secrets", "bindings", "oauth_flows", "oauth_grants"} {
+		for _, table := range []string{"tenants", "api_keys", "secrets", "bindings", "oauth_flows", "oauth_grants", "network_policies", "allowlist"} {
 			if err := t.Exec(`UPDATE ` + table + ` SET mac = ''`); err != nil {
 				return err
 			}
@@ -208,6 +189,9 @@ func (e *alteredError) Error() string {
 		"api_keys": "key %s was added or changed outside of the vault: revoke it",
 		"bindings": "binding %s was added or changed outside of the vault: delete it",
 		"secrets":  "secret %s was added or changed outside of the vault: delete it, and create it again",
+
+		"network_policies": "policy %s was added or changed outside of the vault: delete it",
+		"allowlist":        "entry %s of the allowlist was added or changed outside of the vault: delete it",
 	}[e.table]
 	if what == "" {
 		what = "row %s of " + e.table + " was added or changed outside of the vault"
@@ -285,6 +269,8 @@ func Verify(ctx context.Context, tx database.Tx, root keyring.Root, progress fun
 		func() error { return verifyRows[bindingRow](v, "id", nil) },
 		func() error { return verifyRows[Flow](v, "id", nil) },
 		func() error { return verifyRows[schedule](v, "secret_id", nil) },
+		func() error { return verifyRows[policyRow](v, "id", nil) },
+		func() error { return verifyRows[entryRow](v, "id", nil) },
 		v.logs,
 	} {
 		if err := table(); err != nil {

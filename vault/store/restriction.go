@@ -35,6 +35,8 @@ func permissionsFor(action string) []string {
 		return []string{api.PermissionKeysWrite}
 	case actAuditRead:
 		return []string{api.PermissionAuditRead}
+	case actPolicyCreate, actPolicyUpdate, actPolicyDelete, actEntryCreate, actEntryDelete, actNetworkRead:
+		return []string{api.PermissionNetworkWrite}
 	case actOAuthStart, actOAuthRead:
 		return []string{api.PermissionOAuth}
 	}
@@ -91,6 +93,28 @@ func (t *txn) mayUseResource(action string, r api.Resource) error {
 		return denied(action, r, "resource_id: this key is restricted to other resources")
 	}
 	return nil
+}
+
+// seesNetwork reports whether the actor's key may see and set policies and entries for r, zero for all resources. One that is restricted
+// to scopes of secrets may not: a policy has none.
+func (a Actor) seesNetwork(r api.Resource) bool {
+	return len(a.Scopes) == 0 && (len(a.Resources) == 0 || slices.Contains(a.Resources, r.String()))
+}
+
+// mayUseNetwork returns a denial if the actor's restrictions don't include policies and entries for r.
+func (t *txn) mayUseNetwork(action string, r api.Resource) error {
+	if !t.actor.seesNetwork(r) {
+		return denied(action, r, "this key is restricted to other resources, or to scopes of secrets")
+	}
+	return nil
+}
+
+// limitNetwork selects the policies and entries that the actor's key may see.
+func (a Actor) limitNetwork(c *conditions) {
+	if len(a.Scopes) > 0 {
+		c.terms = append(c.terms, "1 = 0")
+	}
+	c.inResources("", a.Resources)
 }
 
 // limitSecrets selects the secrets that the actor's key may see. Their columns have a prefix such as "s.".

@@ -290,3 +290,53 @@ func compactObject(raw json.RawMessage) (json.RawMessage, error) {
 	}
 	return out.Bytes(), nil
 }
+
+// policyRow is a policy as it is stored.
+type policyRow struct {
+	api.Policy
+	tenant string
+	rowMAC
+}
+
+func (r *policyRow) columns() columns {
+	return columns{
+		{"id", &r.ID}, {"tenant_id", &r.tenant}, {"resource_type", &r.ResourceType}, {"resource_id", &r.ResourceID},
+		{"name", &r.Name}, {"description", &r.Description}, {"mode", &r.Mode}, {"default_effect", &r.DefaultEffect},
+		{"created_at", &r.CreatedAt}, {"updated_at", &r.UpdatedAt},
+	}
+}
+
+func (r *policyRow) covered() (table, tenant, id string, c columns) {
+	return "network_policies", r.tenant, r.ID, r.columns()
+}
+
+func (r *policyRow) stored() columns { return append(r.columns(), r.rowMAC.column()) }
+
+func (r *policyRow) fields() []any { return r.stored().fields() }
+
+var selectPolicies = `SELECT ` + new(policyRow).stored().names("") + ` FROM network_policies`
+
+// entryRow is an entry of the allowlist as it is stored.
+type entryRow struct {
+	api.AllowlistEntry
+	tenant string
+	rowMAC
+}
+
+func (r *entryRow) columns() columns {
+	return columns{
+		{"id", &r.ID}, {"tenant_id", &r.tenant}, {"resource_type", &r.ResourceType}, {"resource_id", &r.ResourceID},
+		{"policy_id", &r.PolicyID}, {"host", &r.Host}, {"effect", &r.Effect}, {"methods", &r.Methods}, {"path_glob", &r.PathGlob},
+		{"note", &r.Note}, {"created_at", &r.CreatedAt},
+	}
+}
+
+func (r *entryRow) covered() (table, tenant, id string, c columns) {
+	return "allowlist", r.tenant, r.ID, r.columns()
+}
+
+func (r *entryRow) stored() columns { return append(r.columns(), r.rowMAC.column()) }
+
+func (r *entryRow) fields() []any { return r.stored().fields() }
+
+var selectEntries = `SELECT ` + new(entryRow).stored().names("") + ` FROM allowlist`

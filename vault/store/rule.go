@@ -106,9 +106,6 @@ func ruleOfMetadata(metadata json.RawMessage) (*api.EgressRule, error) {
 	return r, nil
 }
 
-// networkPolicy is the policy of a resource's requests; nil: there is none.
-func (*txn) networkPolicy(api.Resource) (*api.NetworkPolicy, error) { return nil, nil }
-
 // newPlaceholder returns the placeholder of a binding, in the shape of its own rule or else its secret's.
 func newPlaceholder(secret, binding storedRule) string {
 	shape := shapeOf(secret, binding)

@@ -126,6 +126,7 @@ type Store struct {
 	db      database.DB
 	keys    *keyring.Keyring
 	hub     *hub
+	traffic *hub // of what RecordTraffic records, by tenant
 	own     ownEvents
 	lost    atomic.Bool // changes by other processes can't be noticed, and haven't been for a while
 	log     zerolog.Logger
@@ -211,7 +212,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		conf: c, db: db, keys: keys, hub: newHub(), log: c.Log, limits: limit.NewOperations(&c.Limits), rescheduled: make(chan struct{}, 1), step: c.step,
+		conf: c, db: db, keys: keys, hub: newHub(), traffic: newHub(), log: c.Log, limits: limit.NewOperations(&c.Limits), rescheduled: make(chan struct{}, 1), step: c.step,
 	}
 	if s.step == nil {
 		s.step = func(string) error { return nil }

@@ -240,3 +240,67 @@ func (t *txn) changeKeys(action string, change func(*keyring.Keys) (*keyring.Key
 	}
 	return t.audit(api.Event{Action: action})
 }
+
+// AuditLogs are the logs of all tenants, for the command line.
+func (s *Store) AuditLogs() *audit.Logs {
+	in := func(do func(*audit.Log) error) func(*txn) error {
+		return func(t *txn) (err error) {
+			if t.actor.TenantID == "" {
+				if t.actor.TenantID, err = t.ownTenant(); err != nil {
+					return err
+				}
+			}
+			l, err := t.auditLog()
+			if err == nil {
+				err = do(l)
+			}
+			return err
+		}
+	}
+	as := func(tenant string) Actor { return Actor{TenantID: tenant, local: true} }
+	return &audit.Logs{
+		Tenants: func(ctx context.Context) ([]string, error) { return s.tenantIDs(ctx, "") },
+		Read: func(ctx context.Context, tenant string, do func(*audit.Log) error) error {
+			_, err := read(ctx, s, as(tenant), anyKey, func(t *txn) (none struct{}, err error) { return none, in(do)(t) })
+			return err
+		},
+		Write: func(ctx context.Context, tenant string, do func(*audit.Log) error) error {
+			return s.write(ctx, as(tenant), anyKey, in(do))
+		},
+		Log: s.log, Step: s.step,
+	}
+}
+
+// AuditBytes is about how many bytes the audit logs of all tenants take.
+func (s *Store) AuditBytes(ctx context.Context) (bytes int64, err error) {
+	return read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (bytes int64, err error) {
+		err = t.QueryRow(`SELECT COALESCE(SUM(bytes), 0) FROM audit_chains`).Scan(&bytes)
+		return bytes, err
+	})
+}
+
+// chainAudit chains the events of all tenants of a database from before there were chains. It runs in the transaction of
+// authenticateAll, so that a chain whose row is missing later is an altered one.
+func (t *txn) chainAudit() error {
+	ids, err := t.tenantIDs("")
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		began := time.Now()
+		keys, err := t.keysOf(id)
+		if err != nil {
+			return err
+		}
+		events, err := (&audit.Log{Tx: t, Tenant: id, Keys: keys, Log: t.store.log, Now: t.now}).Start()
+		if err != nil {
+			return err
+		}
+		t.store.log.Info().Str("tenant_id", id).Int64("events", events).Stringer("took", time.Since(began).Round(time.Millisecond)).
+			Msg("audit log chained")
+		if err := t.store.step("audit log chained"); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -16,7 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
-// topic is a resource of a tenant, which reveals wait for.
+// topic is a resource of a tenant, which reveals wait for. In a list of what has changed, the zero resource stands for all.
 type topic struct {
 	tenant   string
 	resource api.Resource
@@ -72,6 +72,13 @@ func (h *hub) wake(topics iter.Seq[topic]) {
 		for c := range h.waiting[t] {
 			c.wake()
 		}
+		if t.resource == (api.Resource{}) {
+			for one := range h.of(changes{tenants: map[string]struct{}{t.tenant: {}}}) {
+				for c := range h.waiting[one] {
+					c.wake()
+				}
+			}
+		}
 	}
 }
 
@@ -88,7 +95,8 @@ func nudge(c chan struct{}) {
 var (
 	endingKeys = []string{actKeyRevoke, actKeyReplace}
 	concerning = append(endingKeys[:len(endingKeys):len(endingKeys)],
-		actSecretReplace, actSecretRotate, actSecretRule, actSecretDelete, actBindingCreate, actBindingDelete, actBindingMove)
+		actSecretReplace, actSecretRotate, actSecretRule, actSecretDelete, actBindingCreate, actBindingDelete, actBindingMove,
+		actPolicyCreate, actPolicyUpdate, actPolicyDelete, actEntryCreate, actEntryDelete)
 )
 
 // ownEvents has the ids of the concerning events that this process writes, until it meets them in the log.
@@ -137,7 +145,7 @@ func (t *txn) announce(tenant string, resources []api.Resource) error {
 	}
 	a := announcement{From: *t.store.id.Load(), Tenant: tenant, KeysEnd: t.keysEnd, Resources: resources}
 	text, err := json.Marshal(a)
-	if err == nil && len(text) > database.MaxAnnouncement {
+	if err == nil && (len(text) > database.MaxAnnouncement || slices.Contains(resources, api.Resource{})) {
 		a.Resources, a.All = nil, true
 		text, err = json.Marshal(a)
 	}

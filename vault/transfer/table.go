@@ -15,7 +15,7 @@ import (
 // tables are those that are copied, each after the ones that it refers to. Missing are schema_version, which the target has of its
 // own, and heartbeat, whose row means nothing.
 var tables = []string{
-	"root_key", "tenants", "tenant_usage", "api_keys", "secrets", "bindings", "oauth_flows", "oauth_grants",
+	"root_key", "tenants", "tenant_usage", "api_keys", "secrets", "bindings", "oauth_flows", "oauth_grants", "network_policies", "allowlist",
 	"audit", "audit_chains", "audit_repeats", "audit_secrets",
 }
 

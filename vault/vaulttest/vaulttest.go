@@ -81,7 +81,7 @@ func WithFlowTime(d time.Duration) Option {
 // unlimited are limits that no test reaches, except those of connections, waits and memory.
 func unlimited() (v limit.Values) {
 	for _, id := range []limit.ID{limit.KeyRequests, limit.KeyBurst, limit.TenantRequests, limit.TenantBurst, limit.Requests,
-		limit.TenantWrites, limit.Writes, limit.TenantEvents, limit.Events} {
+		limit.TenantWrites, limit.Writes, limit.TenantEvents, limit.Events, limit.TenantTraffic, limit.Traffic} {
 		v[id] = 1e6
 	}
 	return v

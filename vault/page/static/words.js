@@ -64,7 +64,8 @@ const owners = {
 // permissions are those of a tenant key.
 export const permissions = [
   ['secrets:read', 'list secrets'], ['secrets:write', 'set, rotate and delete secrets'], ['bindings:write', 'bind and unbind'],
-  ['keys:write', 'create and revoke keys'], ['audit:read', 'read the audit log'], ['oauth', 'connect accounts'],
+  ['keys:write', 'create and revoke keys'], ['network:write', 'set network policies'], ['audit:read', 'read the audit log'],
+  ['oauth', 'connect accounts'],
 ];
 
 // keyName returns a key's name in a sentence.

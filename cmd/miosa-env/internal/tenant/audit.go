@@ -31,7 +31,8 @@ const (
 var auditActions = []string{
 	"secret.create", "secret.replace", "secret.rotate", "secret.rule", "secret.delete", "binding.create", "binding.delete", "binding.move",
 	"reveal", "broker.reveal", "key.create", "key.revoke", "key.replace", "key.refused", "oauth.start", "oauth.callback", "oauth.refresh", "row.refused",
-	"audit.prune", "audit.altered",
+	"audit.prune", "audit.altered", "traffic.allow", "traffic.deny", "traffic.pending",
+	"policy.create", "policy.update", "policy.delete", "allowlist.create", "allowlist.delete",
 }
 
 func auditCommand(p *program.Program) *cli.Command {
@@ -47,9 +48,9 @@ func auditCommand(p *program.Program) *cli.Command {
 		Short: "Show who did what to secrets, and when",
 		Long: `Shows the tenant's audit: every change and every reveal, with the key that was used and the address it
 came from. The newest comes first; with --since the oldest does. Secrets, variables and the resources
-of keys stand with their names, what is deleted with its id. MIOSA's platform audits the requests that
-leave sandboxes: their method, host, path and status, and the effect of its rules. It takes a tenant
-key, as miosa-env secrets does.`,
+of keys stand with their names, what is deleted with its id. A broker, and MIOSA's platform, report
+the requests that leave sandboxes: their method, host, path and status, and the effect of the policy.
+It takes a tenant key, as miosa-env secrets does.`,
 		Example: `  miosa-env audit --since 24h --action reveal
   miosa-env audit --resource sandbox:sb_1 --limit 20
   miosa-env audit --follow --json | jq -r .action`,
