@@ -1,0 +1,38 @@
+package traffic
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// What becomes of events.
+const (
+	resultReported = "reported"
+	resultDropped  = "dropped" // the memory was full
+	resultRefused  = "refused" // by the vault
+	resultInvalid  = "invalid" // no event of a request
+)
+
+// metrics are those of a Recorder.
+type metrics struct {
+	events   *prometheus.CounterVec
+	failures prometheus.Counter
+	waiting  prometheus.GaugeFunc
+}
+
+func newMetrics(r *Recorder) *metrics {
+	m := &metrics{
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "miosa_egress_traffic_events_total", Help: "Events of requests, by what became of them: reported, dropped, refused or invalid.",
+		}, []string{"result"}),
+		failures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "miosa_egress_traffic_failures_total", Help: "Reports of traffic that the vault did not take.",
+		}),
+		waiting: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "miosa_egress_traffic_waiting_bytes", Help: "Memory of events that wait for the vault.",
+		}, func() float64 { _, bytes := r.Waiting(); return float64(bytes) }),
+	}
+	for _, result := range []string{resultReported, resultDropped, resultRefused, resultInvalid} {
+		m.events.WithLabelValues(result)
+	}
+	return m
+}
+
+func (m *metrics) add(result string, n int) { m.events.WithLabelValues(result).Add(float64(n)) }

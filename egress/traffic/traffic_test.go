@@ -1,0 +1,287 @@
+package traffic_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/egress/traffic"
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+	"github.com/Miosa-osa/miosa-env/vault/store"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
+)
+
+var sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
+
+// client returns a client of a vault with a broker key of sandbox, and the tenant's actor.
+func client(t *testing.T, s *vaulttest.Server) (*fetch.Client, store.Actor) {
+	t.Helper()
+	owner, err := s.Vault().Store().Authenticate(t.Context(), s.TenantKey.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued, err := s.Vault().Store().IssueKey(t.Context(), owner, api.KeyRequest{Broker: true, Restrictions: api.Restrictions{Resources: []string{sandbox.String()}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := api.ParseKey(issued.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := fetch.New(fetch.Config{BaseURL: s.BaseURL, Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c, owner
+}
+
+func event(host string, n int) api.TrafficEvent {
+	return api.TrafficEvent{Resource: sandbox, Host: host, Method: "GET", Path: fmt.Sprint("/", n), StatusCode: 200, Effect: api.EffectAllow}
+}
+
+// run runs a recorder until the test ends.
+func run(t *testing.T, r *traffic.Recorder) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	var ended sync.WaitGroup
+	ended.Go(func() { r.Run(ctx) })
+	t.Cleanup(func() { stop(); ended.Wait() })
+}
+
+// recorded returns the paths of a host's events in the vault, in their order.
+func recorded(t *testing.T, s *vaulttest.Server, owner store.Actor, host string) (paths []string) {
+	t.Helper()
+	for cursor, more := "", true; more; more = cursor != "" {
+		f := store.AuditFilter{Host: host, Since: new(time.Now().Add(-time.Hour)), Limit: 1000, Cursor: cursor}
+		events, next, err := s.Vault().Store().Audit(t.Context(), owner, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			paths = append(paths, e.Path)
+		}
+		cursor = next
+	}
+	return paths
+}
+
+func numbered(n int) (paths []string) {
+	for i := range n {
+		paths = append(paths, fmt.Sprint("/", i))
+	}
+	return paths
+}
+
+func waiting(r *traffic.Recorder) int {
+	n, _ := r.Waiting()
+	return n
+}
+
+// counts returns the metric of what became of events.
+func counts(t *testing.T, from *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := from.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]float64{}
+	for _, f := range families {
+		for _, one := range f.GetMetric() {
+			if f.GetName() == "miosa_egress_traffic_events_total" && one.GetCounter().GetValue() != 0 {
+				m[one.GetLabel()[0].GetValue()] = one.GetCounter().GetValue()
+			}
+		}
+	}
+	return m
+}
+
+// Events come to the vault in batches, each once and in order, also those that were recorded while it was away, and those whose
+// answer was lost.
+func TestRecorder(t *testing.T) {
+	s := vaulttest.Start(t)
+	c, owner := client(t, s)
+	lossy := &lossyVault{Vault: c}
+	metrics := prometheus.NewRegistry()
+	r := traffic.New(traffic.Config{Vault: lossy, Interval: 20 * time.Millisecond, Metrics: metrics})
+	run(t, r)
+	const n = 2500
+	for i := range n {
+		r.Record(event("a.example.com", i))
+	}
+	poll.Until(t, time.Minute, "all are reported", func() bool { return waiting(r) == 0 })
+	if diff := cmp.Diff(recorded(t, s, owner, "a.example.com"), numbered(n)); diff != "" {
+		t.Errorf("(-got +want)\n%.500s", diff)
+	}
+	s.Stop(t)
+	for i := range n {
+		r.Record(event("b.example.com", i))
+	}
+	poll.Until(t, time.Minute, "a report fails", func() bool { return lossy.failed() > 0 })
+	if waiting(r) != n {
+		t.Errorf("%d events wait, want %d", waiting(r), n)
+	}
+	lossy.lose(2)
+	s.Restart(t)
+	poll.Until(t, 2*time.Minute, "all are reported", func() bool { return waiting(r) == 0 })
+	if diff := cmp.Diff(recorded(t, s, owner, "b.example.com"), numbered(n)); diff != "" {
+		t.Errorf("after an outage (-got +want)\n%.500s", diff)
+	}
+	if diff := cmp.Diff(counts(t, metrics), map[string]float64{"reported": 2 * n}); diff != "" {
+		t.Errorf("metrics (-got +want)\n%s", diff)
+	}
+}
+
+// lossyVault is a vault some of whose answers are lost.
+type lossyVault struct {
+	traffic.Vault
+	mu           sync.Mutex // guards the fields below
+	lost, errors int
+}
+
+// lose makes the next answers be lost.
+func (l *lossyVault) lose(answers int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost = answers
+}
+
+func (l *lossyVault) failed() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.errors
+}
+
+func (l *lossyVault) ReportTraffic(ctx context.Context, events []json.RawMessage) (api.TrafficAnswer, error) {
+	a, err := l.Vault.ReportTraffic(ctx, events)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil && l.lost > 0 {
+		l.lost--
+		return api.TrafficAnswer{}, api.NewError(api.ErrUnavailable, "lost")
+	}
+	if err != nil {
+		l.errors++
+	}
+	return a, err
+}
+
+// An event that the vault refuses is dropped alone, and keeps back no other.
+func TestRefusedEvents(t *testing.T) {
+	s := vaulttest.Start(t)
+	c, owner := client(t, s)
+	metrics := prometheus.NewRegistry()
+	r := traffic.New(traffic.Config{Vault: c, Interval: 20 * time.Millisecond, Metrics: metrics})
+	for i := range 100 {
+		e := event("a.example.com", i)
+		if i == 3 || i == 77 {
+			e.Host = "a\u202eb.example.com" // an invisible character
+		}
+		r.Record(e)
+	}
+	r.Record(api.TrafficEvent{Resource: sandbox, Host: "a.example.com", Effect: "drop"})
+	run(t, r)
+	poll.Until(t, time.Minute, "all are reported", func() bool { return waiting(r) == 0 })
+	if got := recorded(t, s, owner, "a.example.com"); len(got) != 98 {
+		t.Errorf("%d events, want 98", len(got))
+	}
+	if diff := cmp.Diff(counts(t, metrics), map[string]float64{"reported": 98, "refused": 2, "invalid": 1}); diff != "" {
+		t.Errorf("metrics (-got +want)\n%s", diff)
+	}
+}
+
+// A broker whose key is revoked keeps its events: another key may be given to it.
+func TestRevokedBrokerKeepsItsEvents(t *testing.T) {
+	s := vaulttest.Start(t)
+	c, owner := client(t, s)
+	lossy := &lossyVault{Vault: c}
+	r := traffic.New(traffic.Config{Vault: lossy, Interval: 20 * time.Millisecond})
+	keys, _, err := s.Vault().Store().IssuedKeys(t.Context(), owner, store.KeyFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys {
+		if k.Broker {
+			if err := s.Vault().Store().RevokeKey(t.Context(), k.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	run(t, r)
+	r.Record(event("a.example.com", 1))
+	poll.Until(t, time.Minute, "a report fails", func() bool { return lossy.failed() > 0 })
+	if waiting(r) != 1 {
+		t.Errorf("%d events wait", waiting(r))
+	}
+}
+
+// absentVault is a vault that nobody reaches until it is there.
+type absentVault struct {
+	there bool
+	used  int // reports of requests with secrets
+}
+
+func (a *absentVault) ReportTraffic(_ context.Context, events []json.RawMessage) (api.TrafficAnswer, error) {
+	if !a.there {
+		return api.TrafficAnswer{}, api.NewError(api.ErrUnavailable, "away")
+	}
+	for _, text := range events {
+		var e api.TrafficEvent
+		if json.Unmarshal(text, &e) == nil && len(e.Swapped) > 0 {
+			a.used++
+		}
+	}
+	return api.TrafficAnswer{Recorded: len(events)}, nil
+}
+
+// While the vault is away, memory is bounded, and many plain requests don't displace those with secrets.
+func TestAttack_TrafficWhileTheVaultIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const memory = 1 << 20
+		metrics, vault := prometheus.NewRegistry(), &absentVault{}
+		r := traffic.New(traffic.Config{Vault: vault, Memory: memory, Metrics: metrics})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); r.Run(ctx) }()
+		used := event("api.example.com", 0)
+		used.Swapped = []api.EventRef{{ID: "bnd_1", SecretID: "sec_1", Version: 1}}
+		const plain, important = 20_000, 500
+		for i := range plain {
+			e := event("evil.example.com", i)
+			e.Path += strings.Repeat("p", 2000)
+			r.Record(e)
+			if i%(plain/important) == 0 {
+				r.Record(used)
+			}
+			if i%1000 == 0 {
+				<-time.After(time.Minute)
+			}
+		}
+		<-time.After(time.Hour)
+		n, bytes := r.Waiting()
+		if bytes > memory || bytes < memory/2 {
+			t.Errorf("%d events wait in %d bytes, of %d", n, bytes, memory)
+		}
+		if dropped := counts(t, metrics)["dropped"]; int(dropped) != plain+important-n {
+			t.Errorf("%v events were dropped, and %d wait", dropped, n)
+		}
+		synctest.Wait()
+		vault.there = true // the recorder sleeps now
+		<-time.After(time.Hour)
+		if left, _ := r.Waiting(); left != 0 || vault.used != important {
+			t.Errorf("%d events are left, and %d with secrets were reported, want %d", left, vault.used, important)
+		}
+		stop()
+		<-ended
+	})
+}
