@@ -87,6 +87,13 @@ func filled(t testing.TB, e End, root keyring.Root) End {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_ = must[api.Policy](t)(s.SetPolicy(ctx, owner, "", api.PolicyRequest{Resource: box, Mode: new(api.ModeEnforce)}))
+	if _, _, err := s.CreateEntry(ctx, owner, api.NewAllowlistEntry{Host: "*.example.com", Methods: []string{"GET"}, Note: "ü"}); err != nil {
+		t.Fatal(err)
+	}
+	broker := must[api.IssuedKey](t)(s.IssueKey(ctx, owner, api.KeyRequest{Broker: true, Restrictions: api.Restrictions{Resources: []string{box.String()}}}))
+	_ = must[api.TrafficAnswer](t)(s.RecordTraffic(ctx, must[store.Actor](t)(s.Authenticate(ctx, broker.Key)), []api.TrafficEvent{
+		{ID: "0123456789abcdef", OccurredAt: time.Now(), Resource: box, Host: "api.example.com", Path: "/ü", StatusCode: 200, Effect: api.EffectAllow}}))
 	issued := must[api.IssuedKey](t)(s.CreateResourceKey(ctx, owner, box, &expires))
 	agent := must[store.Actor](t)(s.Authenticate(ctx, issued.Key))
 	for range 3 { // counted in one event
@@ -296,8 +303,12 @@ func TestAltered(t *testing.T) {
 		"bindings":     `UPDATE bindings SET env_name = 'LD_PRELOAD' WHERE env_name = 'TOKEN'`,
 		"oauth_flows":  `UPDATE oauth_flows SET redirect_uri = 'https://other.example'`,
 		"oauth_grants": `UPDATE oauth_grants SET provider = 'gitlab'`,
-		"audit":        `UPDATE audit SET remote_addr = '192.0.2.1' WHERE action = 'secret.create'`,
-		"audit end":    `DELETE FROM audit WHERE action = 'key.revoke'`,
+
+		"network_policies": `UPDATE network_policies SET mode = 'audit_only'`,
+		"allowlist":        `UPDATE allowlist SET host = '*.evil.example'`,
+
+		"audit":     `UPDATE audit SET remote_addr = '192.0.2.1' WHERE action = 'secret.create'`,
+		"audit end": `DELETE FROM audit WHERE action = 'key.revoke'`,
 	}
 	for _, name := range slices.Sorted(maps.Keys(alterations)) {
 		t.Run(name, func(t *testing.T) {
