@@ -149,13 +149,20 @@ func (e *NewAllowlistEntry) Complete() (err error) {
 	if e.PathGlob != "" && (len(e.PathGlob) > maxPathGlob || !egressPath(e.PathGlob) || !percentEncoded(e.PathGlob)) {
 		return NewError(ErrInvalid, "path_glob must be a path such as /repos/**, without ?, # or space; * matches within a segment, ** any text")
 	}
+	if len(compact(NetworkRule{Host: e.Host, Effect: e.Effect, Methods: e.Methods, PathGlob: e.PathGlob})) > maxNetworkRule {
+		return NewError(ErrInvalid, fmt.Sprintf("host, methods and path_glob have more than %d bytes together: split the entry", maxNetworkRule))
+	}
 	if e.Resource != (Resource{}) {
 		return e.Resource.Validate()
 	}
 	return nil
 }
 
-const maxPathGlob = 512 // bytes
+// Limits of an entry, in bytes. A broker's set has room for a thousand of them.
+const (
+	maxPathGlob    = 512
+	maxNetworkRule = 960 // in JSON, without its id
+)
 
 // percentEncoded reports whether a path can be decoded.
 func percentEncoded(path string) bool {

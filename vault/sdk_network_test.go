@@ -209,6 +209,8 @@ func TestNetworkRefusals(t *testing.T) {
 		{"effect", "POST", "/egress/allowlist", `{"host":"a.example.com","effect":"block"}`, api.ErrInvalid, "effect"},
 		{"methods of another type", "POST", "/egress/allowlist", `{"host":"a.example.com","methods":"GET"}`, api.ErrInvalid, "methods must be a list"},
 		{"a method", "POST", "/egress/allowlist", `{"host":"a.example.com","methods":["G T"]}`, api.ErrInvalid, "methods"},
+		{"too much together", "POST", "/egress/allowlist", `{"host":"a.example.com","methods":["` + strings.Repeat("M", 250) + `","` + strings.Repeat("N", 250) +
+			`"],"path_glob":"/` + strings.Repeat("p", 500) + `"}`, api.ErrInvalid, "960 bytes together"},
 		{"path", "POST", "/egress/allowlist", `{"host":"a.example.com","path_glob":"v1/*"}`, api.ErrInvalid, "path_glob"},
 		{"half an escape", "POST", "/egress/allowlist", `{"host":"a.example.com","path_glob":"/%2"}`, api.ErrInvalid, "path_glob"},
 		{"an unknown policy", "POST", "/egress/allowlist", `{"host":"a.example.com","policy_id":"pol_x"}`, api.ErrNotFound, "policy"},
