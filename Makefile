@@ -31,11 +31,11 @@ NOT_INLINED := crypto/tls $(addprefix github.com/Miosa-osa/miosa-env/cmd/miosa-e
 SMALLER += $(NOT_INLINED:%=-gcflags=%=-l)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast race attack replicas simulate power faults fuzz check lint bench bench-scale build install package release clean
+.PHONY: help demo test test-fast race attack replicas simulate power faults fuzz check lint bench bench-scale bench-egress build install package release clean
 
 help: ## list the targets
 	@echo "make TARGET, one of:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: ## see the point in ten seconds: a secret, a command that has it, a rotation
 	@echo "Building miosa-env and miosa-vault. The first time this downloads up to $$(grep -c '^	[a-z].* v' go.mod) Go modules, and compiles for a minute or two."
@@ -105,6 +105,9 @@ bench: build ## what a start costs beside its floor, then the Go benchmarks (doc
 
 bench-scale: build ## what ten thousand agents that wait cost a vault, on SQLite and PostgreSQL; takes a quarter of an hour
 	$(GO) run ./bench/herd -bin $(BIN)
+
+bench-egress: ## what an egress broker costs a request, next to a proxy that only decrypts and encrypts
+	$(GO) run ./bench/egress
 
 build: ## build bin/miosa-env and bin/miosa-vault, static and stripped
 	@mkdir -p "$(BIN)"

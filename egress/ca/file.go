@@ -1,0 +1,56 @@
+package ca
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"slices"
+	"time"
+)
+
+// errFile is the error of Parse. It has nothing of the text.
+var errFile = errors.New("want the certificate and the key of a certificate authority that this program wrote, as PEM")
+
+// errExpired is the error of an authority whose certificate's time is over.
+var errExpired = errors.New("the certificate authority has expired: make a new one")
+
+// Marshal returns the certificate and the private key as PEM, for an authority that outlives this process. Anyone with the key
+// can pose as any server to clients that trust the authority.
+func (a *Authority) Marshal() ([]byte, error) {
+	key, err := x509.MarshalPKCS8PrivateKey(a.key)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(a.PEM(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})), nil
+}
+
+// Parse reads what Marshal returned. It fails if the authority has expired.
+func Parse(text []byte) (*Authority, error) {
+	var der []byte
+	var key *ecdsa.PrivateKey
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		switch block.Type {
+		case "CERTIFICATE":
+			der = block.Bytes
+		case "PRIVATE KEY":
+			parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+			if err != nil {
+				return nil, errFile
+			}
+			key, _ = parsed.(*ecdsa.PrivateKey)
+		}
+	}
+	if der == nil || key == nil || key.Curve != elliptic.P256() {
+		return nil, errFile
+	}
+	a, err := load(der, key)
+	switch {
+	case err != nil || !a.certificate.IsCA || !key.PublicKey.Equal(a.certificate.PublicKey):
+		return nil, errFile
+	case time.Now().After(a.certificate.NotAfter):
+		return nil, errExpired
+	}
+	return a, nil
+}

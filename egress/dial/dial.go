@@ -1,0 +1,50 @@
+// Package dial connects a broker to servers. A name is resolved once per connection, and the address that is connected to is
+// the one that was checked, so a name that resolves to another address each time is no way around the checks.
+package dial
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/address"
+	"github.com/Miosa-osa/miosa-env/internal/silence"
+)
+
+// connectTimeout limits how long resolving a name and connecting take.
+const connectTimeout = 15 * time.Second
+
+// ErrNotPublic is the error of connecting to an address of this machine, a private network or a link, or at which a cloud
+// serves metadata, if no rule names the host.
+var ErrNotPublic = errors.New("the address is not a public one, and no rule names the host")
+
+// Dialer connects to servers. The zero Dialer is ready for use.
+type Dialer struct {
+	Resolver *net.Resolver // nil: the system's
+}
+
+// Dial connects to a port of host, which is a name or an IP address without brackets and zone. If named is true, a rule names
+// exactly this host, and it may have any address. Errors: ErrNotPublic; those of net.Dialer.
+func (d Dialer) Dial(ctx context.Context, host string, port int, named bool) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	dialer := net.Dialer{Resolver: d.Resolver, KeepAliveConfig: silence.KeepAlive}
+	if !named {
+		own, err := address.Own()
+		if err != nil {
+			return nil, err
+		}
+		dialer.Control = func(_, resolved string, _ syscall.RawConn) error {
+			to, err := netip.ParseAddrPort(resolved)
+			if err != nil || !address.Public(to.Addr()) || own[address.Canonical(to.Addr())] {
+				return ErrNotPublic
+			}
+			return nil
+		}
+	}
+	return dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+}

@@ -1,0 +1,191 @@
+package proxy
+
+import (
+	"net/http"
+	"net/http/httputil"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/egress/policy"
+	"github.com/Miosa-osa/miosa-env/egress/scrub"
+)
+
+// serve serves a request: to the proxy itself, or in a tunnel.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	s.running.Add(1)
+	defer s.running.Done()
+	defer func() {
+		if v := recover(); v != nil {
+			if v != http.ErrAbortHandler { //nolint:errorlint // net/http compares it too
+				s.Log.Error().Bytes("stack", debug.Stack()).Msg("request failed: panic")
+			}
+			panic(http.ErrAbortHandler) // the connection can't be used any more
+		}
+	}()
+	t, _ := r.Context().Value(tunnelKey{}).(*tunnel)
+	if t == nil && r.Method == http.MethodConnect {
+		s.connect(w, r)
+		return
+	}
+	x := &exchange{s: s, scheme: "http", event: api.TrafficEvent{OccurredAt: time.Now(), Resource: s.Resource, Method: r.Method, Path: r.URL.EscapedPath()}}
+	if t != nil && t.secure {
+		x.scheme = "https"
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		x.body = newRequestBody(w, r, s.Limits.body())
+		r = r.WithContext(r.Context()) // net/http needs its own body
+		r.Body = x.body
+		defer x.body.end()
+	}
+	w = &responseWriter{w, x}
+	if why := x.address(t, r); why != nil {
+		x.refuse(w, why)
+		return
+	}
+	x.forward(w, r)
+}
+
+// exchange is one request and its response. It implements http.RoundTripper for httputil.ReverseProxy.
+type exchange struct {
+	s       *Server
+	scheme  string // between proxy and server
+	to      destination
+	host    string // the Host header: the normal form
+	event   api.TrafficEvent
+	body    *requestBody    // nil: there is none
+	scrub   *scrub.Scrubber // of the response; nil: no value was sent
+	written bool            // the event
+	proxy   httputil.ReverseProxy
+}
+
+// address sets the verified destination of a request.
+func (x *exchange) address(t *tunnel, r *http.Request) *Refusal {
+	bad := func(message string) *Refusal {
+		return &Refusal{Status: http.StatusBadRequest, Reason: reasonRequest, Message: message}
+	}
+	switch {
+	case !httpguts.ValidHeaderFieldName(r.Method): // a token, too
+		return bad("the method is not a word")
+	case r.Method == http.MethodConnect:
+		return bad("CONNECT is only possible outside of a tunnel")
+	case t == nil && r.URL.Host == "" || r.URL.Opaque != "":
+		return bad("this is a proxy: want CONNECT, or an absolute URL that begins with http://")
+	case r.URL.Scheme != "" && r.URL.Scheme != x.scheme:
+		return bad("want a URL that begins with " + x.scheme + "://; through a proxy, https:// takes CONNECT")
+	case r.URL.User != nil:
+		return bad("the URL has a user name")
+	case strings.ContainsAny(r.RequestURI, " #"):
+		return bad("the path or query has a space or a #")
+	}
+	if t != nil && t.refusal != nil {
+		x.event.Host = t.to.host
+		return t.refusal
+	}
+	host := r.Host
+	if host == "" && t != nil && !r.ProtoAtLeast(1, 1) {
+		x.to = t.to // HTTP/1.0
+		if x.to.host == "" {
+			x.to = t.at
+		}
+		x.host = x.to.authority(false)
+		return x.agree(t, r, "")
+	}
+	to, err := parseDestination(host)
+	if err != nil {
+		return bad("the request's host is not the name of a host")
+	}
+	withPort := to.port != 0
+	if !withPort {
+		to.port = httpPort
+		if t != nil {
+			to.port = t.to.port
+		}
+	}
+	x.to = to
+	x.host = to.authority(withPort)
+	return x.agree(t, r, r.Header.Get("Host"))
+}
+
+// agree checks that a request is for the host of its tunnel. other is the Host header beside an :authority, or "".
+func (x *exchange) agree(t *tunnel, r *http.Request, other string) *Refusal {
+	x.event.Host = x.to.host
+	if t != nil && (t.to.host != "" && t.to.host != x.to.host || t.to.port != x.to.port) {
+		x.event.Host = t.to.host
+		return &Refusal{
+			Status: http.StatusMisdirectedRequest, Reason: reasonHost,
+			Message: "the request's host, " + x.to.String() + ", is not that of the connection, " + t.to.String(),
+		}
+	}
+	if other != "" || len(r.Header["Host"]) > 1 {
+		second, err := parseDestination(other)
+		if err != nil || second.host != x.to.host || second.port != 0 && second.port != x.to.port || len(r.Header["Host"]) > 1 {
+			return &Refusal{Status: http.StatusBadRequest, Reason: reasonHost, Message: "the request has two hosts"}
+		}
+	}
+	return nil
+}
+
+// forward sends the request on, if the policy and the rules of its placeholders allow it, and copies the response.
+func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
+	decision := x.s.Set().policy.Decide(x.to.host, x.to.port, r.Method, x.event.Path)
+	x.event.Effect, x.event.RuleID, x.event.PolicyID = decision.Verdict, decision.RuleID, decision.PolicyID
+	if decision.Effect == api.EffectDeny {
+		x.refuse(w, denied(decision, x.to))
+		return
+	}
+	x.proxy = httputil.ReverseProxy{
+		Rewrite: x.rewrite, Transport: x, ModifyResponse: x.response, ErrorHandler: x.failed,
+		BufferPool: &x.s.buffers, FlushInterval: flushInterval, ErrorLog: quiet,
+	}
+	x.proxy.ServeHTTP(w, r)
+}
+
+// forwarded are headers that httputil.ReverseProxy removes. Here the client speaks to the server: what it says stays.
+var forwarded = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+
+// rewrite makes the request for the server. The headers that end at a proxy have been removed.
+func (x *exchange) rewrite(p *httputil.ProxyRequest) {
+	p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = x.scheme, x.to.String(), x.host
+	p.Out.URL.RawQuery = p.In.URL.RawQuery // not cleaned
+	p.Out.Trailer = p.In.Trailer           // the same map: net/http fills it at the end of the body
+	delete(p.Out.Header, "Host")           // of HTTP/2, beside :authority
+	for _, name := range forwarded {
+		if values, ok := p.In.Header[name]; ok {
+			p.Out.Header[name] = values
+		}
+	}
+}
+
+// RoundTrip puts values into the request, and sends it. Errors: *Refusal; those of http.Transport.
+func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
+	transport := x.s.upstreams.any
+	if upgrade := r.Header.Get("Upgrade"); upgrade != "" {
+		if strings.EqualFold(upgrade, "h2c") {
+			return nil, &Refusal{Reason: reasonUpgrade, Message: "an upgrade to HTTP/2 without TLS is not possible through the proxy"}
+		}
+		transport = x.s.upstreams.old
+	}
+	swapped, err := x.s.Set().swap(r, x.to)
+	if err != nil {
+		return nil, err
+	}
+	if len(swapped.Bindings) > 0 {
+		if x.scheme != "https" {
+			return nil, &Refusal{Reason: reasonPlainHTTP, Binding: swapped.Bindings[0].ExposeAsEnv, Message: "values are only sent with TLS: use https://"}
+		}
+		for _, b := range swapped.Bindings {
+			x.event.Swapped = append(x.event.Swapped, reference(b))
+		}
+		x.scrub = swapped.Scrubber()
+	}
+	return transport.RoundTrip(r)
+}
+
+// denied is the refusal of a policy.
+func denied(d policy.Decision, to destination) *Refusal {
+	return &Refusal{Reason: reasonPolicy, Rule: d.RuleID, Message: "the network policy denies requests to " + to.String()}
+}

@@ -1,0 +1,78 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/egress/policy"
+	"github.com/Miosa-osa/miosa-env/egress/rule"
+	"github.com/Miosa-osa/miosa-env/egress/swap"
+)
+
+// Set is what a proxy needs to know of its resource at one time. It is immutable.
+type Set struct {
+	table  *swap.Table
+	rules  []rule.Rules // of each binding
+	policy policy.Policy
+	named  map[string]bool // hosts that rules name, not by a wildcard
+}
+
+// NewSet compiles the set of a broker key. Errors: those of swap.New and policy.Compile.
+func NewSet(snapshot api.Snapshot) (*Set, error) {
+	table, err := swap.New(snapshot)
+	if err != nil {
+		return nil, err
+	}
+	compiled, err := policy.Compile(snapshot.Policy)
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{table: table, policy: compiled, named: map[string]bool{}}
+	for _, b := range snapshot.Bound {
+		if b.Egress == nil {
+			continue
+		}
+		rules, err := rule.Compile(b.Egress.Rules)
+		if err != nil {
+			continue // package swap refuses its placeholder
+		}
+		s.rules = append(s.rules, rules)
+		for _, r := range b.Egress.Rules {
+			s.name(r.Hosts...)
+		}
+	}
+	if snapshot.Policy != nil {
+		for _, r := range snapshot.Policy.Rules {
+			if r.Effect == api.EffectAllow {
+				s.name(r.Host)
+			}
+		}
+	}
+	return s, nil
+}
+
+// name adds to the hosts that rules name. Wildcards and networks are no host's normal form.
+func (s *Set) name(hosts ...string) {
+	for _, text := range hosts {
+		if host, err := rule.Host(text); err == nil {
+			s.named[host] = true
+		}
+	}
+}
+
+// decrypts reports whether connections to a destination are decrypted: if a value may be sent there, or the policy is about
+// its methods or paths.
+func (s *Set) decrypts(to destination) bool {
+	return slices.ContainsFunc(s.rules, func(r rule.Rules) bool { return r.Host(to.host, to.port) }) || s.policy.NeedsRequest(to.host)
+}
+
+// swap puts values into a request. Errors: *Refusal; those of reading the body.
+func (s *Set) swap(r *http.Request, to destination) (swap.Swapped, error) {
+	swapped, err := s.table.Request(r, to.host, to.port)
+	if refused, ok := errors.AsType[*swap.Refusal](err); ok {
+		return swap.Swapped{}, &Refusal{Reason: reasonPlaceholder, Message: refused.Error(), Binding: refused.Name, Rule: refused.Rule}
+	}
+	return swapped, err
+}

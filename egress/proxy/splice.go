@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/api"
+)
+
+// chunk is how many bytes are copied until the time limit of a connection begins again.
+const chunk = 4 << 20
+
+// splice passes the bytes of a connection on, in both directions, if the policy allows its host. If serverFirst is true, the
+// client has sent nothing yet, and what it sends first may be neither TLS nor HTTP, whose hosts would have been checked.
+func (s *Server) splice(ctx context.Context, t *tunnel, serverFirst bool) {
+	if t.upstream == nil {
+		if refusal := s.connectUpstream(ctx, t); refusal != nil {
+			s.end(t, refusal)
+			return
+		}
+	}
+	s.Recorder.Record(s.eventOf(t))
+	_ = t.SetDeadline(time.Time{})
+	client, upstream := plain(t.Conn), t.upstream
+	stop := context.AfterFunc(ctx, func() { _ = t.Close() })
+	defer stop()
+	defer t.Close() //nolint:errcheck // nothing is left to do
+
+	limit := s.Limits.tunnel()
+	var last atomic.Int64 // when a byte was read, in Unix nanoseconds
+	last.Store(time.Now().UnixNano())
+	var up sync.WaitGroup
+	up.Go(func() {
+		if serverFirst {
+			_ = client.SetReadDeadline(time.Now().Add(limit))
+			speaks, err := t.protocol()
+			if err != nil || speaks != protocolOther {
+				_ = t.Close()
+				return
+			}
+		}
+		if _, err := upstream.Write(t.ahead); err != nil {
+			_ = t.Close()
+			return
+		}
+		t.ahead = nil
+		relay(upstream, client, &last, limit)
+	})
+	relay(client, upstream, &last, limit)
+	up.Wait()
+}
+
+// connectUpstream connects to the destination of a connection that isn't decrypted.
+func (s *Server) connectUpstream(ctx context.Context, t *tunnel) (refusal *Refusal) {
+	set := s.Set()
+	t.policy = set.policy.DecideHost(t.to.host, t.to.port)
+	if t.policy.Effect == api.EffectDeny {
+		return denied(t.policy, t.to)
+	}
+	var err error
+	if t.upstream, err = s.dial(ctx, set, t.to); err != nil {
+		return failure(err, t.to)
+	}
+	return nil
+}
+
+// relay copies one direction of a connection until its end, and passes the end on. It closes both connections after an error, or
+// if no byte arrives in either direction for limit.
+func relay(to, from net.Conn, last *atomic.Int64, limit time.Duration) {
+	for {
+		_ = from.SetReadDeadline(time.Now().Add(limit))
+		n, err := io.CopyN(to, from, chunk) // in the kernel, for TCP on both sides
+		now := time.Now()
+		if n > 0 {
+			last.Store(now.UnixNano())
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			if closeWrite(to) == nil {
+				return
+			}
+			fallthrough
+		case !errors.Is(err, os.ErrDeadlineExceeded) || now.Sub(time.Unix(0, last.Load())) >= limit:
+			_ = to.Close()
+			_ = from.Close()
+			return
+		}
+	}
+}
+
+// plain is the connection inside a counted one, which the kernel can copy from and to.
+func plain(c net.Conn) net.Conn {
+	if counted, ok := c.(*conn); ok {
+		return counted.Conn
+	}
+	return c
+}
