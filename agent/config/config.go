@@ -3,22 +3,15 @@
 package config
 
 import (
-	"cmp"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/Miosa-osa/miosa-env/internal/option"
 )
 
 // DefaultPath is the path of the configuration if none is given.
 const DefaultPath = "/etc/miosa-env/agent.toml"
-
-// maxBytes limits the size of a configuration.
-const maxBytes = 1 << 20
 
 // Values of OnRevoke.
 const (
@@ -85,34 +78,14 @@ type Unit struct {
 }
 
 // origin is where a table of a file and its fields are.
-type origin struct {
-	file  string
-	table int            // line of the table's header; 0: the fields above all tables
-	lines map[string]int // line of each field that the file sets
-}
-
-// Sets reports whether the value of a field comes from the file.
-func (o *origin) Sets(field string) bool { return o.lines[field] > 0 }
-
-// Problem adds to an error about the value of a field where the file sets it. The error is returned as it is if the
-// file has nothing to do with it.
-func (o *origin) Problem(field string, err error) error {
-	line := o.lines[field]
-	if line == 0 {
-		line = o.table
-	}
-	if line == 0 {
-		return err
-	}
-	return &Error{File: o.file, Line: line, Err: err}
-}
+type origin = option.Origin
 
 // Override makes the values of flags count instead of those of the file. Fields that are set together are unset together.
 func (c *Config) Override(flag, value string) {
 	for _, o := range c.Options() {
 		if o.Flag == flag {
 			c.replace(o.Field)
-			delete(c.lines, o.Field)
+			c.Unset(o.Field)
 			_ = o.Value.Set(value) // which the flag has accepted
 		}
 	}
@@ -128,70 +101,53 @@ func (c *Config) replace(field string) {
 	}
 }
 
-// Error is a problem in a configuration. It contains no value that may be a secret.
-type Error struct {
-	File string
-	Line int // from 1; 0: not about one line
-	Err  error
-	Fix  string // or empty
-}
-
-func (e *Error) Error() string {
-	if e.Line == 0 {
-		return fmt.Sprintf("%s: %s", e.File, e.Err)
-	}
-	return fmt.Sprintf("%s line %d: %s", e.File, e.Line, e.Err)
-}
-
-// Unwrap returns the error without its place.
-func (e *Error) Unwrap() error { return e.Err }
-
-// Hint returns how to fix it, or "".
-func (e *Error) Hint() string {
-	if e.Fix != "" {
-		return e.Fix
-	}
-	if h, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](e.Err); ok {
-		return h.Hint()
-	}
-	return ""
-}
-
 // Read reads a configuration file into c, where its fields override what c has.
 // Errors: fs.ErrNotExist and others of the system, with the path, as Open returns them; those of Parse.
 func (c *Config) Read(path string) error {
-	f, err := Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	text, err := option.Load(path)
 	if err != nil {
 		return err
 	}
 	return c.Parse(path, text)
 }
 
-// Open opens a file that is read again whenever it changes. It may be reached through symlinks, but must be a regular file:
-// a pipe would block the agent.
-// Errors: of the system, with the path.
-func Open(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
+// Parse reads the text of a configuration into c, where its fields override what c has. Errors refer to it as file.
+// Errors: *option.Error, all problems joined in the order of their lines; c is then of no use.
+func (c *Config) Parse(file string, text []byte) error {
+	schema := option.Schema{
+		Options: c.Options(),
+		Tables: []option.Table{
+			{Name: "output", Article: "an", Options: new(Output).options(), Add: func(at origin) ([]Option, *origin) {
+				c.Outputs = append(c.Outputs, Output{origin: at})
+				last := &c.Outputs[len(c.Outputs)-1]
+				return last.options(), &last.origin
+			}},
+			{Name: "unit", Article: "a", Options: new(Unit).options(), Add: func(at origin) ([]Option, *origin) {
+				c.Units = append(c.Units, Unit{origin: at})
+				last := &c.Units[len(c.Units)-1]
+				return last.options(), &last.origin
+			}},
+		},
+		Replace: c.replace,
+		Hint: func(name string) string {
+			switch name {
+			case "api_key", "key", "token", "apikey":
+				return "the key has a file of its own: name that with key_file"
+			case "resource_id":
+				return "write sandbox_id or computer_id"
+			}
+			return ""
+		},
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		kinds := map[fs.FileMode]string{fs.ModeDir: "directory", fs.ModeNamedPipe: "pipe", fs.ModeSocket: "socket"}
-		kind := cmp.Or(kinds[info.Mode().Type()], "device")
-		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("want a regular file, not a " + kind)}
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
+	at, err := option.Parse(file, text, schema, func(at *origin) []*option.Error {
+		if !at.Sets("sandbox_id") || !at.Sets("computer_id") {
+			return nil
+		}
+		return []*option.Error{{
+			File: file, Line: max(at.Line("sandbox_id"), at.Line("computer_id")),
+			Err: errors.New("sandbox_id and computer_id are both given"), Fix: "leave one out",
+		}}
+	})
+	c.origin = at
+	return err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/Miosa-osa/miosa-env/agent/config"
+	"github.com/Miosa-osa/miosa-env/internal/option"
 )
 
 const wholeFile = `# every field there is
@@ -173,7 +174,7 @@ func TestParse_Problems(t *testing.T) {
 			if diff := cmp.Diff(strings.Split(err.Error(), "\n"), test.want); diff != "" {
 				t.Errorf("error (-got +want):\n%s", diff)
 			}
-			first, ok := errors.AsType[*config.Error](err)
+			first, ok := errors.AsType[*option.Error](err)
 			if !ok {
 				t.Fatalf("a %T", err)
 			}

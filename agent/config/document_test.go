@@ -53,7 +53,7 @@ func TestDocuments(t *testing.T) {
 			}
 			var want strings.Builder
 			for _, o := range test.options {
-				if o.required != "" {
+				if o.Required != "" {
 					o.Default = "required"
 				}
 				want.WriteString(test.row(o))

@@ -3,32 +3,17 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"path"
 	"strconv"
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/option"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
-// Option is one setting, with all its sources. It is added here and in Config; `go test ./agent/config -update` then
-// documents it.
-type Option struct {
-	Flag     string // without --; empty: none
-	Variable string // environment variable; empty: none
-	Field    string // of agent.toml; empty: none
-	Value    *setting.Value
-	Default  string   // as help and documents show it
-	Argument string   // of the flag, as help shows it
-	Help     string   // what it is, in Markdown
-	Commands []string // that have the flag; empty: all
-
-	check    func(string) error // of a text in agent.toml, or of each text of a list
-	required string             // what the error says that a table without the field needs
-	unique   bool               // no two tables may have the same text
-}
+// Option is one setting. It is added here and in Config; `go test ./agent/config -update` then documents it.
+type Option = option.Option
 
 // Options describes c's fields, except tables. Setting an option sets the field.
 func (c *Config) Options() []Option {
@@ -46,9 +31,9 @@ func (c *Config) Options() []Option {
 			Help: "PEM file with the only certificate authorities to trust; also makes startup faster. With http, the file is checked but not used"},
 		{Flag: "proxy", Variable: "MIOSA_PROXY", Field: "proxy", Value: setting.Text(&c.Proxy), Argument: "URL",
 			Help: "proxy to connect through; `HTTPS_PROXY` and similar variables are ignored"},
-		{Flag: "sandbox", Variable: "MIOSA_SANDBOX_ID", Field: "sandbox_id", Value: setting.Text(&c.Sandbox), check: resourceID, Argument: "ID",
+		{Flag: "sandbox", Variable: "MIOSA_SANDBOX_ID", Field: "sandbox_id", Value: setting.Text(&c.Sandbox), Check: option.ResourceID, Argument: "ID",
 			Help: "the sandbox whose secrets to use; set this or the computer"},
-		{Flag: "computer", Variable: "MIOSA_COMPUTER_ID", Field: "computer_id", Value: setting.Text(&c.Computer), check: resourceID, Argument: "ID",
+		{Flag: "computer", Variable: "MIOSA_COMPUTER_ID", Field: "computer_id", Value: setting.Text(&c.Computer), Check: option.ResourceID, Argument: "ID",
 			Help: "the computer whose secrets to use"},
 		{Flag: "cache", Variable: "MIOSA_CACHE", Field: "cache", Value: setting.Bool(&c.Cache), Default: "`false`", Commands: values,
 			Help: "keep a sealed copy of the values on this machine, and start from it if the vault does not answer"},
@@ -67,7 +52,7 @@ func (c *Config) Options() []Option {
 		{Field: "allow_users", Value: setting.List(&c.AllowUsers),
 			Help: "names or ids of users who may use the socket, besides root and the agent's user"},
 		{Field: "allow_groups", Value: setting.List(&c.AllowGroups), Help: "the same for groups"},
-		{Field: "metrics_addr", Value: setting.Text(&c.MetricsAddr), check: loopback, Help: "`HOST:PORT` on loopback for [metrics](#metrics-and-log)"},
+		{Field: "metrics_addr", Value: setting.Text(&c.MetricsAddr), Check: option.Loopback, Help: "`HOST:PORT` on loopback for [metrics](#metrics-and-log)"},
 		{Flag: "timeout", Variable: "MIOSA_TIMEOUT", Value: setting.Duration(&c.Timeout), Default: "`10s`", Argument: "DURATION",
 			Help: "time limit for a request, including all retries; 0 means the default"},
 		{Flag: "log-level", Variable: "MIOSA_LOG_LEVEL", Field: "log_level", Value: setting.Choice(&c.LogLevel, []string{"trace", "debug", "info", "warn", "error", "off"}), Default: "`info`", Argument: "LEVEL",
@@ -81,8 +66,8 @@ func (c *Config) Options() []Option {
 
 func (o *Output) options() []Option {
 	return []Option{
-		{Field: "path", Value: setting.Path(&o.Path), required: "a path", unique: true, Help: "absolute path without symlinks"},
-		{Field: "format", Value: setting.Text(&o.Format), required: "a format", Help: "`systemd`, `shell`, `docker`, `dotenv`, `json` or `files`: see [Outputs](#outputs)"},
+		{Field: "path", Value: setting.Path(&o.Path), Required: "a path", Unique: true, Help: "absolute path without symlinks"},
+		{Field: "format", Value: setting.Text(&o.Format), Required: "a format", Help: "`systemd`, `shell`, `docker`, `dotenv`, `json` or `files`: see [Outputs](#outputs)"},
 		{Field: "mode", Value: setting.Mode(&o.Mode), Default: "`0600`", Help: "file mode, in quotes; no permission for others"},
 		{Field: "owner", Value: setting.Text(&o.Owner), Default: "the agent's user", Help: "name or id"},
 		{Field: "group", Value: setting.Text(&o.Group), Default: "as the file system sets it", Help: "name or id"},
@@ -100,32 +85,9 @@ func (o *Output) options() []Option {
 
 func (u *Unit) options() []Option {
 	return []Option{
-		{Field: "name", Value: setting.Text(&u.Name), check: unitName, required: "a name", unique: true, Help: "such as `app.service`; `app@.service` means all of its instances"},
-		{Field: "only", Value: setting.List(&u.Only), check: pattern, required: "only: the names of what it may have", Help: "names or patterns of the bindings the unit may load, such as `\"DB_*\"`"},
+		{Field: "name", Value: setting.Text(&u.Name), Check: unitName, Required: "a name", Unique: true, Help: "such as `app.service`; `app@.service` means all of its instances"},
+		{Field: "only", Value: setting.List(&u.Only), Check: pattern, Required: "only: the names of what it may have", Help: "names or patterns of the bindings the unit may load, such as `\"DB_*\"`"},
 	}
-}
-
-// resourceID accepts the id of a sandbox or computer.
-func resourceID(id string) error {
-	return api.Resource{Type: api.Sandbox, ID: id}.Validate()
-}
-
-// loopback accepts HOST:PORT if only this machine can reach it.
-func loopback(addr string) error {
-	host, port, err := net.SplitHostPort(addr)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
-	if err != nil {
-		return errors.New("want HOST:PORT, such as 127.0.0.1:9464")
-	}
-	if host == "localhost" {
-		return nil
-	}
-	if ip, err := netip.ParseAddr(host); err != nil || !ip.Unmap().IsLoopback() {
-		return errors.New("want an address that only this machine can reach, such as 127.0.0.1:9464")
-	}
-	return nil
 }
 
 // unitName accepts the name of a unit that can have credentials.
@@ -140,7 +102,7 @@ func unitName(name string) error {
 // pattern accepts a pattern of path.Match.
 func pattern(p string) error {
 	if _, err := path.Match(p, ""); err != nil {
-		return fmt.Errorf("%s isn't a pattern: %w", quoted(p), err)
+		return fmt.Errorf("%s isn't a pattern: %w", strconv.Quote(api.RedactKeys(p)), err)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/inject/output"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/option"
 )
 
 // daemonConfig is what a daemon runs with. Flags override the file, and the file overrides the environment.
@@ -54,7 +55,7 @@ func loadDaemon(p *program.Program, at configFile, flags *pflag.FlagSet, look bo
 	case errors.Is(err, fs.ErrNotExist) && !at.given:
 		c.absent = true
 	case err != nil:
-		return nil, program.FileError("configuration", at.path, err)
+		return nil, cli.FileError("configuration", at.path, err)
 	default:
 		if err := checkFile(at.path); err != nil {
 			return nil, err
@@ -77,7 +78,7 @@ func loadDaemon(p *program.Program, at configFile, flags *pflag.FlagSet, look bo
 
 // lineOf returns the line of a problem in the file. Problems that have none come last.
 func lineOf(err error) int {
-	if at, ok := errors.AsType[*config.Error](err); ok && at.Line > 0 {
+	if at, ok := errors.AsType[*option.Error](err); ok && at.Line > 0 {
 		return at.Line
 	}
 	return math.MaxInt32
@@ -128,7 +129,7 @@ func (l *loading) connection() {
 	}
 	if l.CAFile != "" {
 		if l.ca, err = sumOf(l.CAFile); err != nil {
-			l.blame("ca_file", program.FileError("CA file", l.CAFile, err))
+			l.blame("ca_file", cli.FileError("CA file", l.CAFile, err))
 			return
 		}
 	}
@@ -143,7 +144,7 @@ func (l *loading) connection() {
 
 // sumOf returns the hash of a file.
 func sumOf(path string) (sum [sha256.Size]byte, err error) {
-	f, err := config.Open(path)
+	f, err := option.Open(path)
 	if err != nil {
 		return sum, err
 	}
@@ -226,10 +227,10 @@ func (c *daemonConfig) sameOutputs(d *daemonConfig) bool {
 
 // watched returns the paths to watch for changes.
 func (c *daemonConfig) watched(at configFile) []watch.Path {
-	list := []watch.Path{{Path: program.AbsolutePath(at.path)}}
+	list := []watch.Path{{Path: cli.AbsolutePath(at.path)}}
 	for _, path := range []string{c.key.Path(), c.CAFile} {
 		if path != "" {
-			list = append(list, watch.Path{Path: program.AbsolutePath(path)})
+			list = append(list, watch.Path{Path: cli.AbsolutePath(path)})
 		}
 	}
 	list = append(list, watch.Path{Path: c.Socket, Touched: true})

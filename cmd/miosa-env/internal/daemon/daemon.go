@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
-	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/agent/memory"
 	"github.com/Miosa-osa/miosa-env/agent/notify"
 	"github.com/Miosa-osa/miosa-env/agent/watch"
@@ -19,6 +18,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
+	"github.com/Miosa-osa/miosa-env/internal/logger"
+	"github.com/Miosa-osa/miosa-env/internal/option"
 )
 
 // daemon is one run of miosa-env agent.
@@ -26,7 +27,7 @@ type daemon struct {
 	*program.Program
 	at    configFile
 	flags *pflag.FlagSet
-	tap   program.LogTap
+	tap   logger.Tap
 
 	watcher *watch.Watcher // nil: files can't be watched
 	changed chan []string  // paths, from the watcher
@@ -50,7 +51,7 @@ func (d *daemon) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.tap.Set(d.Stderr, conf.LogLevel, conf.LogFormat)
+	d.tap.Set(d.Stderr, "miosa-env", conf.LogLevel, conf.LogFormat)
 	d.Log = d.tap.Logger()
 	d.hide(conf)
 	d.manager = notify.New(d.Environ.Get, d.Log)
@@ -126,7 +127,7 @@ func (d *daemon) refuse(err error) {
 		if hint := cli.Hint(problem); hint != "" {
 			event = event.Str("hint", cli.OneLine(hint))
 		}
-		if at, ok := errors.AsType[*config.Error](problem); ok {
+		if at, ok := errors.AsType[*option.Error](problem); ok {
 			event = event.Str("file", at.File).Int("line", at.Line)
 			problem = at.Err
 		}

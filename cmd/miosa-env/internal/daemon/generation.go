@@ -12,8 +12,9 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/agent/credential"
 	"github.com/Miosa-osa/miosa-env/agent/socket"
-	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/keyfile"
 )
 
 // generation is a daemon's work for one resource. Everything else of its configuration can change while it runs.
@@ -69,7 +70,7 @@ func (g *generation) run(ctx context.Context, conf *daemonConfig) (next *daemonC
 		changed := g.agent.Changed() // before the state is read, so that no change is missed
 		var poll <-chan time.Time    // of the key file, whose file system may not report changes
 		if g.agent.Status().State == agent.Refused {
-			poll = time.After(program.KeyPoll)
+			poll = time.After(keyfile.Poll)
 		}
 		g.manager.Update(g.agent)
 		select {
@@ -79,7 +80,7 @@ func (g *generation) run(ctx context.Context, conf *daemonConfig) (next *daemonC
 			return nil, nil
 		case <-changed:
 		case <-poll:
-			if g.conf.Differs(g.conf.key, g.conf.key.Key) {
+			if g.conf.key.Differs(g.conf.key.Key) {
 				next = g.reload()
 			}
 		case <-g.rekeyed:
@@ -206,7 +207,7 @@ func (g *generation) take(ctx context.Context, conf *daemonConfig) error {
 			g.Log.Error().Err(err).Msg("metrics port closed")
 		}
 	}
-	g.tap.Set(g.Stderr, conf.LogLevel, conf.LogFormat)
+	g.tap.Set(g.Stderr, "miosa-env", conf.LogLevel, conf.LogFormat)
 	if next.source != old.source || next.cache != old.cache {
 		g.agent.Replace(next.source, next.cache)
 		g.hide(conf)

@@ -19,7 +19,7 @@ import (
 // checkFile refuses a configuration that another user could change or replace, since its hooks are run.
 func checkFile(path string) error {
 	if _, err := os.Stat(path); err != nil {
-		return program.FileError("configuration", path, err)
+		return cli.FileError("configuration", path, err)
 	}
 	err := trusted.Check(path)
 	if err == nil {
@@ -27,7 +27,7 @@ func checkFile(path string) error {
 	}
 	var unsafe *trusted.Error
 	if !errors.As(err, &unsafe) {
-		return program.FileError("configuration", path, err)
+		return cli.FileError("configuration", path, err)
 	}
 	what, how := "its directory "+unsafe.Path, "by putting another in its place"
 	if unsafe.Self {

@@ -11,9 +11,9 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/inject/command"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/internal/keyfile"
 )
 
 // refusalPause is the longest pause between requests to a source that refuses.
@@ -101,7 +101,7 @@ func (r *runner) onRevoke(ctx context.Context) string {
 // after refusalPause.
 func (s *supply) retry(ctx context.Context) {
 	for start := time.Now(); time.Since(start) < refusalPause; {
-		if delay.Sleep(ctx, program.KeyPoll) != nil {
+		if delay.Sleep(ctx, keyfile.Poll) != nil {
 			return
 		}
 		if s.engine.Status().State != agent.Refused || s.changed(ctx) {
@@ -116,7 +116,7 @@ func (s *supply) changed(ctx context.Context) bool {
 	s.mu.Lock()
 	vault, key := s.vault, s.key
 	s.mu.Unlock()
-	if vault != nil && s.Settings.Differs(key, vault.Key()) {
+	if vault != nil && key.Differs(vault.Key()) {
 		return true
 	}
 	if !s.hasAgent() {

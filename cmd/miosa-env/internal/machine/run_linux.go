@@ -13,6 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/supervise"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
+	"github.com/Miosa-osa/miosa-env/internal/logger"
 )
 
 // Helper runs this program as a helper of another process of it, if the arguments say so.
@@ -51,7 +52,7 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 
 func (r *runner) supervise(ctx context.Context, f *runFlags, signals *signal.Queue) (int, error) {
 	lines := newLogQueue(r.Stderr)
-	r.Log = program.NewLogger(lines, r.Settings.LogLevel, r.Settings.LogFormat)
+	r.Log = logger.New(lines, "miosa-env", r.Settings.LogLevel, r.Settings.LogFormat)
 	exit, err := r.stay(ctx, f, signals)
 	lines.flush()
 	exit.Die()

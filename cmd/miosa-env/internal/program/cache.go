@@ -21,11 +21,11 @@ func (s *Settings) CacheConfig(e Environment, key FoundKey, r api.Resource) (cac
 		}
 	}
 	conf := cache.Config{
-		Path: filepath.Join(AbsolutePath(dir), r.Type+"-"+r.ID+".cache"), Key: key.Key, Resource: r,
+		Path: filepath.Join(cli.AbsolutePath(dir), r.Type+"-"+r.ID+".cache"), Key: key.Key, Resource: r,
 		MaxAge: s.CacheMaxAge,
 	}
 	if path := key.Path(); path != "" {
-		conf.KeyFile = AbsolutePath(path)
+		conf.KeyFile = cli.AbsolutePath(path)
 	}
 	return conf, nil
 }

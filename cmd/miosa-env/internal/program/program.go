@@ -10,9 +10,10 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
 
-	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/inject/command"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/logger"
+	"github.com/Miosa-osa/miosa-env/internal/option"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
@@ -29,7 +30,7 @@ type Program struct {
 	Stderr  io.Writer
 
 	Settings Settings
-	options  []config.Option // of Settings
+	options  []option.Option // of Settings
 	Log      zerolog.Logger
 	Code     int // the exit code if there is no error
 }
@@ -53,7 +54,7 @@ func (p *Program) Begin(f *pflag.FlagSet) error {
 	if err := p.complete(f); err != nil {
 		return err
 	}
-	p.Log = NewLogger(p.Stderr, p.Settings.LogLevel, p.Settings.LogFormat)
+	p.Log = logger.New(p.Stderr, "miosa-env", p.Settings.LogLevel, p.Settings.LogFormat)
 	return nil
 }
 

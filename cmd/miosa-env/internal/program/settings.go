@@ -12,6 +12,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/option"
 )
 
 // Settings are the options of a program, from its flags and environment. The agent adds those of its configuration.
@@ -24,30 +25,12 @@ type Settings struct {
 
 // AddFlags adds the flags that only the command of this name has, or with an empty name those that all commands have.
 func (p *Program) AddFlags(f *pflag.FlagSet, command string) {
-	for _, o := range p.options {
-		if o.Flag == "" || len(o.Commands) == 0 != (command == "") || command != "" && !slices.Contains(o.Commands, command) {
-			continue
-		}
-		usage := o.Help
-		if o.Argument != "" {
-			usage = "`" + o.Argument + "` " + usage
-		}
-		flag := f.VarPF(o.Value, o.Flag, "", usage)
-		flag.DefValue = o.Default
-		if o.Value.Type() == "bool" {
-			flag.NoOptDefVal = "true"
-		}
-	}
+	option.AddFlags(f, p.options, command)
 }
 
 // VariableOf returns the environment variable that sets the same option as a flag, or "".
 func (p *Program) VariableOf(flag *pflag.Flag) string {
-	for _, o := range p.options {
-		if o.Flag == flag.Name && o.Value == flag.Value { // another command may have another flag of that name
-			return o.Variable
-		}
-	}
-	return ""
+	return option.VariableOf(p.options, flag)
 }
 
 // complete sets the options that no flag of f has set from the environment.
@@ -56,7 +39,7 @@ func (p *Program) complete(f *pflag.FlagSet) error {
 	if f.Changed("sandbox") && f.Changed("computer") {
 		return cli.Usage(errors.New("--sandbox and --computer are both given"), "leave one out")
 	}
-	err := setFrom(p.Environ, p.options, func(o config.Option) bool {
+	err := setFrom(p.Environ, p.options, func(o option.Option) bool {
 		flag := f.Lookup(o.Flag)
 		switch {
 		case flag == nil:
@@ -80,7 +63,7 @@ func (p *Program) complete(f *pflag.FlagSet) error {
 
 // CompleteFor sets from the environment the options that another command has a flag for, and this one does not.
 func (p *Program) CompleteFor(f *pflag.FlagSet, command string) error {
-	return setFrom(p.Environ, p.options, func(o config.Option) bool {
+	return setFrom(p.Environ, p.options, func(o option.Option) bool {
 		return f.Lookup(o.Flag) == nil && slices.Contains(o.Commands, command)
 	})
 }
@@ -88,25 +71,14 @@ func (p *Program) CompleteFor(f *pflag.FlagSet, command string) error {
 // Override completes settings that a configuration was read into: flags override the file, and the file overrides variables.
 func (s *Settings) Override(f *pflag.FlagSet, e Environment) error {
 	f.Visit(func(flag *pflag.Flag) { s.Config.Override(flag.Name, flag.Value.String()) })
-	return setFrom(e, s.Options(), func(o config.Option) bool {
+	return setFrom(e, s.Options(), func(o option.Option) bool {
 		return o.Field != "" && f.Lookup(o.Flag) == nil && !s.Sets(o.Field)
 	})
 }
 
 // setFrom sets some options from the Environment. Its error joins the problems of all.
-func setFrom(e Environment, options []config.Option, want func(config.Option) bool) error {
-	var problems []error
-	for _, o := range options {
-		if o.Variable == "" || !want(o) {
-			continue
-		}
-		if text := e.Setting(o.Variable); text != "" {
-			if err := o.Value.Set(text); err != nil {
-				problems = append(problems, fmt.Errorf("%s %s: %w", o.Variable, cli.Quote(text), err))
-			}
-		}
-	}
-	return errors.Join(problems...)
+func setFrom(e Environment, options []option.Option, want func(option.Option) bool) error {
+	return errors.Join(option.Variables(options, e.Setting, want)...)
 }
 
 // NamedVault returns the vault that --base-url or MIOSA_BASE_URL names, in its normal form, or "".

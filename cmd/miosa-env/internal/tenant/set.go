@@ -168,12 +168,12 @@ func readMetadata(path string) (map[string]any, error) {
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, program.FileError("metadata file", path, err)
+		return nil, cli.FileError("metadata file", path, err)
 	}
 	defer func() { _ = file.Close() }()
 	text, err := io.ReadAll(io.LimitReader(file, maxMetadata))
 	if err != nil {
-		return nil, program.FileError("metadata file", path, err)
+		return nil, cli.FileError("metadata file", path, err)
 	}
 	var object map[string]any
 	if err := json.Unmarshal(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), &object); err != nil || object == nil {

@@ -65,7 +65,7 @@ func findKey(p *program.Program, fileGiven bool) (found program.FoundKey, err er
 	case fileGiven:
 		found, err = p.Settings.ReadKey(p.Settings.KeyFile)
 	case p.Settings.TenantKey != "":
-		found, err = program.ParseKey(program.FoundKey{Where: "MIOSA_TENANT_KEY"}, p.Settings.TenantKey)
+		found, err = program.ParseKey("MIOSA_TENANT_KEY", p.Settings.TenantKey)
 	case p.Settings.HasKey():
 		found, err = p.Settings.Key()
 	default:

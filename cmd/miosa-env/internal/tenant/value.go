@@ -69,7 +69,7 @@ func readValue(p *program.Program, f valueFlags, name string) (v api.Value, err 
 	case f.file != "":
 		file, openErr := os.Open(f.file)
 		if openErr != nil {
-			return v, program.Unreadable("value file", f.file, openErr)
+			return v, cli.Unreadable("value file", f.file, openErr)
 		}
 		defer func() { _ = file.Close() }()
 		v, err = readWhole(file, "value file "+f.file, f.keepNewline)

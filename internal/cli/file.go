@@ -1,4 +1,4 @@
-package program
+package cli
 
 import (
 	"errors"
@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 
 	"github.com/Miosa-osa/miosa-env/internal/cause"
-	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // AbsolutePath returns path as an absolute path if the working directory is known.
@@ -27,5 +26,5 @@ func FileError(what, path string, err error) error {
 
 // Unreadable returns the error for a file that the user has named and that can't be read.
 func Unreadable(what, path string, err error) error {
-	return cli.WithHint(fmt.Errorf("%s %s: %w", what, path, cause.Of(err)), "check the path, and that this user may read it; a relative one starts at the working directory")
+	return WithHint(fmt.Errorf("%s %s: %w", what, path, cause.Of(err)), "check the path, and that this user may read it; a relative one starts at the working directory")
 }

@@ -1,4 +1,5 @@
-package program
+// Package logger makes the loggers of programs: their levels, and their forms as text and JSON.
+package logger
 
 import (
 	"fmt"
@@ -11,16 +12,16 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// NewLogger returns a logger to w, as text or as JSON with times.
-func NewLogger(w io.Writer, level, format string) zerolog.Logger {
-	log := zerolog.New(logForm(w, format)).Level(logLevel(level))
+// New returns a logger of a program to w, as text or as JSON with times.
+func New(w io.Writer, program, level, format string) zerolog.Logger {
+	log := zerolog.New(form(w, program, format)).Level(levelOf(level))
 	if format == "json" {
 		return log.With().Timestamp().Logger()
 	}
 	return log
 }
 
-func logLevel(level string) zerolog.Level {
+func levelOf(level string) zerolog.Level {
 	if level == "off" {
 		return zerolog.Disabled
 	}
@@ -31,8 +32,8 @@ func logLevel(level string) zerolog.Level {
 	return parsed
 }
 
-// logForm returns a writer that converts zerolog's lines to a format.
-func logForm(w io.Writer, format string) io.Writer {
+// form returns a writer that converts zerolog's lines to a format.
+func form(w io.Writer, program, format string) io.Writer {
 	if format == "json" {
 		return w
 	}
@@ -40,7 +41,7 @@ func logForm(w io.Writer, format string) io.Writer {
 		Out:           w,
 		NoColor:       true,
 		PartsOrder:    []string{zerolog.LevelFieldName, zerolog.MessageFieldName},
-		FormatLevel:   func(level any) string { return fmt.Sprintf("miosa-env: %v:", level) },
+		FormatLevel:   func(level any) string { return fmt.Sprintf("%s: %v:", program, level) },
 		FormatMessage: func(message any) string { return fmt.Sprint(message) },
 		FormatPrepare: sayChanges,
 	}
@@ -73,27 +74,27 @@ func sayChanges(event map[string]any) error {
 	return nil
 }
 
-// LogTap is the writer of a daemon's loggers. Its level and format can change while they are in use.
-type LogTap struct{ now atomic.Pointer[logOutput] }
+// Tap is the writer of a daemon's loggers. Its level and format can change while they are in use.
+type Tap struct{ now atomic.Pointer[output] }
 
-type logOutput struct {
+type output struct {
 	level zerolog.Level
 	to    io.Writer
 }
 
-// Set changes where the log goes, and how.
-func (t *LogTap) Set(w io.Writer, level, format string) {
-	t.now.Store(&logOutput{logLevel(level), logForm(w, format)})
+// Set changes where the log of a program goes, and how.
+func (t *Tap) Set(w io.Writer, program, level, format string) {
+	t.now.Store(&output{levelOf(level), form(w, program, format)})
 }
 
 // Logger returns a logger that writes to the tap.
-func (t *LogTap) Logger() zerolog.Logger { return zerolog.New(t).With().Timestamp().Logger() }
+func (t *Tap) Logger() zerolog.Logger { return zerolog.New(t).With().Timestamp().Logger() }
 
 // Write writes a line without a level.
-func (t *LogTap) Write(line []byte) (int, error) { return t.now.Load().to.Write(line) }
+func (t *Tap) Write(line []byte) (int, error) { return t.now.Load().to.Write(line) }
 
 // WriteLevel writes a line if its level is logged.
-func (t *LogTap) WriteLevel(level zerolog.Level, line []byte) (int, error) {
+func (t *Tap) WriteLevel(level zerolog.Level, line []byte) (int, error) {
 	if now := t.now.Load(); level >= now.level {
 		return now.to.Write(line)
 	}

@@ -1,4 +1,4 @@
-package config
+package option
 
 import (
 	"bytes"
@@ -18,43 +18,60 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
-// reader reads TOML into a Config. It continues after a problem, so that all are reported at once; only a syntax error ends
-// it.
+// Schema is what a configuration may contain.
+type Schema struct {
+	Options []Option // of the fields above all tables
+	Tables  []Table
+	Replace func(field string)       // called before a field above all tables is set; may be nil
+	Hint    func(name string) string // how to fix an unknown field, "" if nothing special is known; may be nil
+}
+
+// Table is a kind of table. A configuration may have several of each: [[name]].
+type Table struct {
+	Name    string
+	Article string   // "a" or "an"
+	Options []Option // of no particular table
+	// Add adds a table that is there, and returns its options and where it keeps this.
+	Add func(Origin) ([]Option, *Origin)
+}
+
+// reader reads TOML. It continues after a problem, so that all are reported at once; only a syntax error ends it.
 //
 // It uses the parser of go-toml and not its decoder, which stops at the first wrong type and does not return the lines of
 // fields. Origins need them: the paths, users and URLs in fields are checked later. BurntSushi/toml has the same limits.
 type reader struct {
 	file     string
-	into     *Config
+	schema   Schema
 	parser   unstable.Parser
 	problems []*Error
 	unique   map[string]int // line of each text that no other table may have
 
 	// The table that is being read.
-	kind    string // output or unit; empty: the fields above all tables
+	kind    *Table // nil: the fields above all tables
 	options []Option
-	at      *origin
+	at      *Origin
 	skip    bool // the table is unknown
 }
 
-// Parse reads the text of a configuration into c, where its fields override what c has. Errors refer to it as file.
-// Errors: *Error, all problems joined in the order of their lines; c is then of no use.
-func (c *Config) Parse(file string, text []byte) error {
+// Parse reads the text of a configuration. It sets the options of schema, and returns where their fields are. Errors refer to
+// it as file. After an error, what was set is of no use.
+// Errors: *Error, all problems joined in the order of their lines. more adds problems that are about several fields; may be nil.
+func Parse(file string, text []byte, schema Schema, more func(*Origin) []*Error) (Origin, error) {
+	top := Origin{file: file, lines: map[string]int{}}
 	if len(text) > maxBytes {
-		return &Error{File: file, Err: errors.New("longer than 1 MiB")}
+		return top, &Error{File: file, Err: errors.New("longer than 1 MiB")}
 	}
-	c.origin = origin{file: file, lines: map[string]int{}}
-	r := &reader{file: file, into: c, unique: map[string]int{}, options: c.Options(), at: &c.origin}
+	r := &reader{file: file, schema: schema, unique: map[string]int{}, options: schema.Options, at: &top}
 	r.read(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")))
-	if c.Sets("sandbox_id") && c.Sets("computer_id") {
-		r.problem(max(c.lines["sandbox_id"], c.lines["computer_id"]), "leave one out", "sandbox_id and computer_id are both given")
+	if more != nil {
+		r.problems = append(r.problems, more(&top)...)
 	}
 	sort.SliceStable(r.problems, func(i, j int) bool { return r.problems[i].Line < r.problems[j].Line })
 	joined := make([]error, len(r.problems))
 	for i, p := range r.problems {
 		joined[i] = p
 	}
-	return errors.Join(joined...)
+	return top, errors.Join(joined...)
 }
 
 func (r *reader) read(text []byte) {
@@ -106,35 +123,39 @@ func (r *reader) key(e *unstable.Node) (string, int) {
 // table begins a table.
 func (r *reader) table(e *unstable.Node) {
 	name, line := r.key(e)
-	known := name == "output" || name == "unit"
-	r.skip = !known || e.Kind != unstable.ArrayTable
-	at := origin{file: r.file, table: line, lines: map[string]int{}}
+	at := slices.IndexFunc(r.schema.Tables, func(t Table) bool { return t.Name == name })
+	r.skip = at < 0 || e.Kind != unstable.ArrayTable
 	switch {
-	case known && r.skip:
-		r.problem(line, "", "[%s] is written [[%s]]: there can be several", name, name)
-	case r.skip:
-		fix := "the tables are [[output]] and [[unit]]"
-		if word := nearest.Word(name, []string{"output", "unit"}); word != "" {
+	case at < 0:
+		names := make([]string, len(r.schema.Tables))
+		for i, t := range r.schema.Tables {
+			names[i] = t.Name
+		}
+		fix := "the tables are [[" + strings.Join(names, "]] and [[") + "]]"
+		if len(names) == 1 {
+			fix = "the only kind of table is [[" + names[0] + "]]"
+		}
+		if word := nearest.Word(name, names); word != "" {
 			fix = "did you mean [[" + word + "]]? " + fix
 		}
 		r.problem(line, fix, "unknown table %s", quoted(name))
-	case name == "output":
-		r.into.Outputs = append(r.into.Outputs, Output{origin: at})
-		o := &r.into.Outputs[len(r.into.Outputs)-1]
-		r.kind, r.options, r.at = name, o.options(), &o.origin
+	case r.skip:
+		r.problem(line, "", "[%s] is written [[%s]]: there can be several", name, name)
 	default:
-		r.into.Units = append(r.into.Units, Unit{origin: at})
-		u := &r.into.Units[len(r.into.Units)-1]
-		r.kind, r.options, r.at = name, u.options(), &u.origin
+		r.kind = &r.schema.Tables[at]
+		r.options, r.at = r.kind.Add(Origin{file: r.file, table: line, lines: map[string]int{}})
 	}
 }
 
 // endTable reports the fields that a table lacks.
 func (r *reader) endTable() {
 	for _, o := range r.options {
-		if o.required != "" && !r.skip && !r.at.Sets(o.Field) {
-			article := map[string]string{"output": "an", "unit": "a"}[r.kind]
-			r.problem(r.at.table, "", "%s [[%s]] needs %s", article, r.kind, o.required)
+		if o.Required != "" && !r.skip && !r.at.Sets(o.Field) {
+			if r.kind == nil {
+				r.problem(0, "", "it needs %s", o.Required)
+				continue
+			}
+			r.problem(r.at.table, "", "%s [[%s]] needs %s", r.kind.Article, r.kind.Name, o.Required)
 		}
 	}
 }
@@ -153,17 +174,17 @@ func (r *reader) keyValue(e *unstable.Node) {
 		r.problem(line, "", "%s is given twice: first on line %d", name, r.at.lines[name])
 		return
 	}
-	if r.kind == "" {
-		r.into.replace(name)
+	if r.kind == nil && r.schema.Replace != nil {
+		r.schema.Replace(name)
 	}
 	r.at.lines[name] = line
 	o := r.options[at]
 	if err := o.parse(e.Value()); err != nil {
 		r.problem(line, "", "%s: %w", name, err)
-	} else if o.unique {
-		id := r.kind + " " + o.Value.String()
+	} else if o.Unique {
+		id := r.kind.Name + " " + o.Value.String()
 		if first := r.unique[id]; first > 0 {
-			r.problem(line, "", "%s: another %s has it, on line %d", name, r.kind, first)
+			r.problem(line, "", "%s: another %s has it, on line %d", name, r.kind.Name, first)
 		} else {
 			r.unique[id] = line
 		}
@@ -183,19 +204,29 @@ func (r *reader) unknown(name string, line int) {
 		}
 	}
 	fix := strings.TrimSpace(nearest.Hint(name, fields) + " the fields are " + strings.Join(fields, ", "))
-	switch {
-	case r.kind != "" && find(r.into.Options(), name) >= 0:
-		fix = map[string]string{"output": "it isn't an output's", "unit": "it isn't a unit's"}[r.kind] + ": move it above the first [[" + r.kind + "]]"
-	case r.kind == "" && find((&Output{}).options(), name) >= 0:
-		fix = "it is an output's: write [[output]] above it"
-	case slices.Contains([]string{"api_key", "key", "token", "apikey"}, name):
-		fix = "the key has a file of its own: name that with key_file"
-	case name == "output":
-		fix = "write each output as a table that begins with [[output]]"
-	case name == "resource_id":
-		fix = "write sandbox_id or computer_id"
+	if special := r.hint(name); special != "" {
+		fix = special
 	}
 	r.problem(line, fix, "unknown field %s", quoted(name))
+}
+
+// hint returns where an unknown field may belong, or "".
+func (r *reader) hint(name string) string {
+	if r.kind != nil && find(r.schema.Options, name) >= 0 {
+		return "it isn't " + r.kind.Article + " " + r.kind.Name + "'s: move it above the first [[" + r.kind.Name + "]]"
+	}
+	for _, t := range r.schema.Tables {
+		switch {
+		case r.kind == nil && find(t.Options, name) >= 0:
+			return "it is " + t.Article + " " + t.Name + "'s: write [[" + t.Name + "]] above it"
+		case name == t.Name:
+			return "write each " + name + " as a table that begins with [[" + name + "]]"
+		}
+	}
+	if r.schema.Hint != nil {
+		return r.schema.Hint(name)
+	}
+	return ""
 }
 
 // parse sets an option from a TOML value of its type.
@@ -233,8 +264,8 @@ func (o *Option) parse(v *unstable.Node) error {
 		return errors.New("want an absolute path")
 	case o.Value.Type() == "path" && filepath.Clean(text) != text:
 		return fmt.Errorf("want %s", quoted(filepath.Clean(text)))
-	case o.check != nil:
-		if err := o.check(text); err != nil {
+	case o.Check != nil:
+		if err := o.Check(text); err != nil {
 			return err
 		}
 	}
@@ -250,8 +281,8 @@ func (o *Option) parseList(v *unstable.Node, want string) error {
 			return mistyped(each.Node(), want)
 		case text == "":
 			return fmt.Errorf("entry %d is empty: take it out", len(list)+1)
-		case o.check != nil:
-			if err := o.check(text); err != nil {
+		case o.Check != nil:
+			if err := o.Check(text); err != nil {
 				return err
 			}
 		}

@@ -1,4 +1,4 @@
-package program
+package keyfile
 
 import (
 	"context"
@@ -73,17 +73,16 @@ func TestRereadKey(t *testing.T) {
 			if err := os.Chtimes(path, long, long); err != nil {
 				t.Fatal(err)
 			}
-			var s Settings
-			found, err := s.ReadKey(path)
+			found, err := Read(path, false, anyKey)
 			if err != nil {
 				t.Fatal(err)
 			}
 			tt.before(t, path)
 			if tt.after != nil {
-				timer := time.AfterFunc(3*keyRetry, func() { tt.after(t, path) })
+				timer := time.AfterFunc(3*retry, func() { tt.after(t, path) })
 				defer timer.Stop()
 			}
-			key, err := s.Reread(found)(t.Context(), old)
+			key, err := found.Reread()(t.Context(), old)
 			switch {
 			case tt.want.Len() == 0 && err == nil:
 				t.Error("no error")
@@ -96,14 +95,13 @@ func TestRereadKey(t *testing.T) {
 		t.Parallel()
 		path := filepath.Join(t.TempDir(), "key")
 		write(t, path, half)
-		var s Settings
-		found, err := s.ReadKey(path)
+		found, err := Read(path, false, anyKey)
 		if err != nil {
 			t.Fatal(err)
 		}
-		timer := time.AfterFunc(3*keyRetry, func() { write(t, path, fresh.Reveal()) })
+		timer := time.AfterFunc(3*retry, func() { write(t, path, fresh.Reveal()) })
 		defer timer.Stop()
-		if key, err := s.Reread(found)(t.Context(), found.Key); err != nil || !key.Equal(fresh.Value) {
+		if key, err := found.Reread()(t.Context(), found.Key); err != nil || !key.Equal(fresh.Value) {
 			t.Errorf("not the whole key, error %v", err)
 		}
 	})
@@ -111,15 +109,14 @@ func TestRereadKey(t *testing.T) {
 		t.Parallel()
 		path := filepath.Join(t.TempDir(), "key")
 		write(t, path, old.Reveal())
-		var s Settings
-		found, err := s.ReadKey(path)
+		found, err := Read(path, false, anyKey)
 		if err != nil {
 			t.Fatal(err)
 		}
 		remove(t, path)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := s.Reread(found)(ctx, old); !errors.Is(err, context.Canceled) {
+		if _, err := found.Reread()(ctx, old); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v, want %v", err, context.Canceled)
 		}
 	})
@@ -132,15 +129,16 @@ func TestRereadKeyOfAPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() { _ = os.WriteFile(path, []byte(api.NewKey(api.ResourceKeyPrefix).Reveal()), 0o600) }()
-	var s Settings
-	found, err := s.ReadKey(path)
+	found, err := Read(path, false, anyKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Reread(found) != nil {
+	if found.Reread() != nil {
 		t.Error("a pipe is read again")
 	}
-	if s.Reread(FoundKey{Key: found.Key, Where: "MIOSA_API_KEY"}) != nil {
+	if (Key{Key: found.Key, Where: "MIOSA_API_KEY"}).Reread() != nil {
 		t.Error("a variable is read again")
 	}
 }
+
+func anyKey(string, api.Key) error { return nil }
