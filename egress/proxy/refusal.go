@@ -40,6 +40,7 @@ const (
 	reasonSlow        Reason = "slow"        // the client's body came too slowly
 	reasonScrub       Reason = "scrub"       // the response can't be searched for the value
 	reasonBusy        Reason = "busy"        // too many connections
+	reasonNoSet       Reason = "no_set"      // nothing is known of the resource
 	reasonCertifying  Reason = "certify"     // the certificate authority may not certify the host
 )
 

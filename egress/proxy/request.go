@@ -131,7 +131,12 @@ func (x *exchange) agree(t *tunnel, r *http.Request, other string) *Refusal {
 
 // forward sends the request on, if the policy and the rules of its placeholders allow it, and copies the response.
 func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
-	decision := x.s.Set().policy.Decide(x.to.host, x.to.port, r.Method, x.event.Path)
+	set := x.s.Set()
+	if why := set.absent(); why != nil {
+		x.refuse(w, why)
+		return
+	}
+	decision := set.policy.Decide(x.to.host, x.to.port, r.Method, x.event.Path)
 	x.event.Effect, x.event.RuleID, x.event.PolicyID = decision.Verdict, decision.RuleID, decision.PolicyID
 	if decision.Effect == api.EffectDeny {
 		x.refuse(w, denied(decision, x.to))

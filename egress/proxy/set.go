@@ -17,6 +17,19 @@ type Set struct {
 	rules  []rule.Rules // of each binding
 	policy policy.Policy
 	named  map[string]bool // hosts that rules name, not by a wildcard
+	none   string          // why there is no set
+}
+
+// NoSet stands for the set while nothing is known of the resource: the policy, and where values may be sent. All requests and
+// connections are refused, with why as the message.
+func NoSet(why string) *Set { return &Set{none: why} }
+
+// absent is the refusal if there is no set.
+func (s *Set) absent() *Refusal {
+	if s.none == "" {
+		return nil
+	}
+	return &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonNoSet, Message: s.none}
 }
 
 // NewSet compiles the set of a broker key. Errors: those of swap.New and policy.Compile.
@@ -70,6 +83,9 @@ func (s *Set) decrypts(to destination) bool {
 
 // swap puts values into a request. Errors: *Refusal; those of reading the body.
 func (s *Set) swap(r *http.Request, to destination) (swap.Swapped, error) {
+	if why := s.absent(); why != nil {
+		return swap.Swapped{}, why
+	}
 	swapped, err := s.table.Request(r, to.host, to.port)
 	if refused, ok := errors.AsType[*swap.Refusal](err); ok {
 		return swap.Swapped{}, &Refusal{Reason: reasonPlaceholder, Message: refused.Error(), Binding: refused.Name, Rule: refused.Rule}

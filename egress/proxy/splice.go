@@ -59,6 +59,9 @@ func (s *Server) splice(ctx context.Context, t *tunnel, serverFirst bool) {
 // connectUpstream connects to the destination of a connection that isn't decrypted.
 func (s *Server) connectUpstream(ctx context.Context, t *tunnel) (refusal *Refusal) {
 	set := s.Set()
+	if why := set.absent(); why != nil {
+		return why
+	}
 	t.policy = set.policy.DecideHost(t.to.host, t.to.port)
 	if t.policy.Effect == api.EffectDeny {
 		return denied(t.policy, t.to)
