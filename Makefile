@@ -109,11 +109,12 @@ bench-scale: build ## what ten thousand agents that wait cost a vault, on SQLite
 bench-egress: ## what an egress broker costs a request, next to a proxy that only decrypts and encrypts
 	$(GO) run ./bench/egress
 
-build: ## build bin/miosa-env and bin/miosa-vault, static and stripped
+build: ## build bin/miosa-env, bin/miosa-vault and bin/miosa-egress, static and stripped
 	@mkdir -p "$(BIN)"
 	$(BUILD)$(if $(BUILDFLAGS), $(BUILDFLAGS)) $(SMALLER) -ldflags "$(LDFLAGS) -funcalign=8" -o "$(BIN)/miosa-env" ./cmd/miosa-env
 	$(BUILD)$(if $(BUILDFLAGS), $(BUILDFLAGS)) -ldflags "$(LDFLAGS) -funcalign=8" -o "$(BIN)/miosa-vault" ./cmd/miosa-vault
-	@wc -c "$(BIN)/miosa-env" "$(BIN)/miosa-vault" | awk '$$NF != "total" { size = $$1; sub(/^ *[0-9]+ /, ""); printf "%-18s %.1f MB\n", $$0, size / 1e6 }'
+	$(BUILD)$(if $(BUILDFLAGS), $(BUILDFLAGS)) -ldflags "$(LDFLAGS) -funcalign=8" -o "$(BIN)/miosa-egress" ./cmd/miosa-egress
+	@wc -c "$(BIN)/miosa-env" "$(BIN)/miosa-vault" "$(BIN)/miosa-egress" | awk '$$NF != "total" { size = $$1; sub(/^ *[0-9]+ /, ""); printf "%-18s %.1f MB\n", $$0, size / 1e6 }'
 
 install: build ## copy both binaries to PREFIX/bin (PREFIX=/usr/local; DESTDIR is honoured)
 	install -d "$(DESTDIR)$(PREFIX)/bin"

@@ -73,8 +73,15 @@ func (n *Notifier) Update(e *agent.Engine) {
 		return
 	}
 	s := e.Status()
-	ready := (!n.ready || n.reloading) && settled(&s, n.ready)
-	words := line(&s)
+	n.Report(settled(&s, n.ready), line(&s))
+}
+
+// Report reports changes since the last call: that the service is ready, and its status in one line.
+func (n *Notifier) Report(ready bool, words string) {
+	if n == nil {
+		return
+	}
+	ready = ready && (!n.ready || n.reloading)
 	if !ready && words == n.status {
 		return
 	}
@@ -96,6 +103,15 @@ func (n *Notifier) Beat(e *agent.Engine) {
 	if n == nil || !e.Alive() {
 		return
 	}
+	n.Alive()
+	n.Update(e)
+}
+
+// Alive resets the watchdog, and asks for more time until the service is ready.
+func (n *Notifier) Alive() {
+	if n == nil {
+		return
+	}
 	var lines []string
 	if n.watchdog {
 		lines = append(lines, "WATCHDOG=1")
@@ -106,7 +122,6 @@ func (n *Notifier) Beat(e *agent.Engine) {
 	if len(lines) > 0 {
 		n.send(strings.Join(lines, "\n"))
 	}
-	n.Update(e)
 }
 
 // Reloading reports that the configuration is read again. Update reports the end of that.

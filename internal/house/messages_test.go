@@ -42,6 +42,7 @@ func TestMessagesAreThoseOfTheCode(t *testing.T) {
 			"vault available again",
 		}},
 		{"Messages of the vault", []string{"vault/*.go", "vault/*/*.go", "vault/*/*/*.go", "cmd/miosa-vault/*.go"}, nil, nil},
+		{"Messages of the broker", []string{"egress/*/*.go", "cmd/miosa-egress/*.go"}, nil, nil},
 	} {
 		t.Run(test.heading, func(t *testing.T) {
 			but := sources(t, test.but)
@@ -66,6 +67,7 @@ func TestMetricsAreThoseOfTheCode(t *testing.T) {
 	for _, test := range []struct{ heading, file, pattern, start string }{
 		{"Metrics of the agent", "agent/socket/metrics.go", `p\.(?:metric|gauge|counter)\("([a-z_]+)"`, "miosa_env_agent_"},
 		{"Metrics of the vault", "vault/metrics.go", `Name: "miosa_vault_([a-z_]+)"`, "miosa_vault_"},
+		{"Metrics of the broker", "cmd/miosa-egress/metrics.go", `(?:Name: |NewDesc\()"miosa_egress_([a-z_]+)"`, "miosa_egress_"},
 	} {
 		var code []string
 		for _, name := range captures(read(t, filepath.Join(root, test.file)), test.pattern) {

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/egress/config"
+	"github.com/Miosa-osa/miosa-env/fetch"
+)
+
+// broker serves the resources of a configuration. Its methods are called by one goroutine, except list and resource.
+type broker struct {
+	log     zerolog.Logger
+	started time.Time
+	rekeyed chan struct{} // receives when a client has replaced a refused key by another one from its file
+	failed  chan error    // receives when a proxy has failed
+	metrics *metrics
+
+	parts
+
+	mu        sync.Mutex // guards resources
+	resources map[api.Resource]*resource
+}
+
+// parts are what is made from a configuration, beside the resources. Consecutive configurations share what doesn't change.
+type parts struct {
+	now    *settings // nil at first
+	client *fetch.Client
+	socket *statusSocket
+	page   *task             // serves metrics; nil: none
+	bound  map[string]*bound // by address
+}
+
+func newBroker(log zerolog.Logger) *broker {
+	b := &broker{log: log, started: time.Now().UTC(), rekeyed: make(chan struct{}, 1), failed: make(chan error, 1)}
+	b.metrics = newMetrics(b)
+	return b
+}
+
+// list returns the resources, sorted.
+func (b *broker) list() []*resource {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.SortedFunc(maps.Values(b.resources), func(x, y *resource) int {
+		return cmp.Compare(x.String(), y.String())
+	})
+}
+
+// resource returns a resource, or nil.
+func (b *broker) resource(r api.Resource) *resource {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.resources[r]
+}
+
+// take replaces the configuration. After an error nothing has changed, except files with certificates.
+func (b *broker) take(ctx context.Context, s *settings) (err error) {
+	old := b.parts
+	next := old
+	next.now, next.bound = s, map[string]*bound{}
+	defer func() {
+		if err != nil {
+			next.close(old)
+		}
+	}()
+	first := old.now == nil
+	if first || !s.sameVault(old.now) {
+		if next.client, err = fetch.New(b.clientConfig(s)); err != nil {
+			return err
+		}
+	}
+	if first || s.Socket != old.now.Socket {
+		if next.socket, err = b.listenStatus(s); err != nil {
+			return err
+		}
+	}
+	if first || s.MetricsAddr != old.now.MetricsAddr {
+		if next.page, err = b.metrics.listen(ctx, s); err != nil {
+			return err
+		}
+	}
+	for i := range s.Listeners {
+		l := &s.Listeners[i]
+		if next.bound[l.Address] = old.bound[l.Address]; next.bound[l.Address] == nil {
+			if next.bound[l.Address], err = listen(ctx, l, b.log); err != nil {
+				return err
+			}
+		}
+	}
+	resources := map[api.Resource]*resource{}
+	for _, r := range s.resources {
+		spec := s.spec(r)
+		if resources[r] = b.resources[r]; resources[r] == nil || !reflect.DeepEqual(resources[r].spec, spec) {
+			if resources[r], err = b.newResource(s, spec, next.client); err != nil {
+				return err
+			}
+		}
+		if err := resources[r].writeCertificate(s); err != nil {
+			return err
+		}
+	}
+
+	// Nothing fails from here on.
+	changed := !first && (!s.sameVault(old.now) || !s.sameCache(old.now))
+	for id, r := range resources {
+		switch {
+		case b.resources[id] != r:
+			r.start(b.failed)
+		case changed:
+			r.engine.Replace(next.client.Source(id), s.cache(id))
+		}
+		r.maxAge.Store(int64(cmp.Or(s.CacheMaxAge, defaultMaxAge)))
+	}
+	for i := range s.Listeners {
+		l := &s.Listeners[i]
+		r := resources[l.Resource()]
+		queue := r.proxied
+		if l.Mode == config.ModeTransparent {
+			queue = r.redirected
+		}
+		next.bound[l.Address].passTo(queue)
+	}
+	b.mu.Lock()
+	before := b.resources
+	b.resources = resources
+	b.mu.Unlock()
+	b.parts = next
+	old.close(next)
+	for id, r := range before {
+		if resources[id] != r {
+			r.close()
+		}
+	}
+	return nil
+}
+
+// close closes the parts that others don't share.
+func (p parts) close(others parts) {
+	for address, l := range p.bound {
+		if l != nil && others.bound[address] != l {
+			l.close()
+		}
+	}
+	if p.page != others.page {
+		p.page.close()
+	}
+	if p.socket != others.socket {
+		p.socket.close()
+	}
+	if p.client != nil && p.client != others.client {
+		p.client.Close()
+	}
+}
+
+// close ends everything.
+func (b *broker) close() {
+	b.parts.close(parts{})
+	var all sync.WaitGroup
+	for _, r := range b.list() {
+		all.Go(r.close)
+	}
+	all.Wait()
+}
+
+// clientConfig returns the configuration of the client of the vault. If the client replaces a refused key by another one from its
+// file, the configuration is read again for whatever else depends on the key, such as the cache.
+func (b *broker) clientConfig(s *settings) fetch.Config {
+	c := fetch.Config{
+		BaseURL: s.BaseURL, Key: s.key.Key, CAFile: s.CAFile, Proxy: s.Proxy, Log: b.log, UserAgent: "miosa-egress/" + version,
+	}
+	if reread := s.key.Reread(); reread != nil {
+		c.Reread = func(ctx context.Context, refused api.Key) (api.Key, error) {
+			key, err := reread(ctx, refused)
+			if err == nil && !key.Equal(refused.Value) {
+				select {
+				case b.rekeyed <- struct{}{}:
+				default:
+				}
+			}
+			return key, err
+		}
+	}
+	return c
+}
+
+// refused reports whether the vault refuses the key.
+func (b *broker) refused() bool {
+	return slices.ContainsFunc(b.list(), func(r *resource) bool { return r.engine.Status().State == agent.Refused })
+}
+
+// alive reports whether no engine hangs.
+func (b *broker) alive() bool {
+	return !slices.ContainsFunc(b.list(), func(r *resource) bool { return !r.engine.Alive() })
+}
+
+// restore creates sockets again that were removed.
+func (b *broker) restore() {
+	b.socket.restore(b.log)
+	for _, l := range b.bound {
+		l.restore(b.log)
+	}
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/cache"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/egress/ca"
+	"github.com/Miosa-osa/miosa-env/egress/proxy"
+	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/newfile"
+)
+
+const defaultMaxAge = cache.DefaultMaxAge
+
+// spec is what of a configuration makes a resource. When it changes, the resource is replaced, and its connections end.
+type spec struct {
+	resource    api.Resource
+	keyFile     string // of the CA; empty: none
+	hosts       []string
+	roots       *x509.CertPool // nil: the system's
+	connections int
+}
+
+// spec returns that of a resource: its first listener has what all share.
+func (s *settings) spec(r api.Resource) spec {
+	l := s.listeners(r)[0]
+	return spec{resource: r, keyFile: l.CAKeyFile, hosts: l.Hosts, roots: s.roots[l.Upstream], connections: l.MaxConnections()}
+}
+
+// resource is a resource whose requests the broker serves: the engine that follows its set, and the proxy that uses it.
+type resource struct {
+	api.Resource
+	spec      spec
+	engine    *agent.Engine
+	authority *ca.Authority
+	server    *proxy.Server
+	log       zerolog.Logger
+
+	set        atomic.Pointer[proxy.Set]
+	maxAge     atomic.Int64 // of a set that the vault doesn't confirm, in nanoseconds
+	proxied    *queue       // connections of clients that use an HTTP proxy
+	redirected *queue       // connections that the kernel has redirected
+	tasks      []*task
+}
+
+// newResource makes a resource. It starts nothing.
+func (b *broker) newResource(s *settings, c spec, client *fetch.Client) (*resource, error) {
+	log := b.log.With().Stringer("resource", c.resource).Logger()
+	r := &resource{Resource: c.resource, spec: c, log: log, proxied: newQueue(), redirected: newQueue()}
+	r.maxAge.Store(int64(defaultMaxAge))
+	r.set.Store(proxy.NoSet(starting))
+	var err error
+	if r.authority, err = openAuthority(c); err != nil {
+		return nil, s.listeners(c.resource)[0].Problem("ca_key_file", err)
+	}
+	r.engine, err = agent.New(agent.Config{
+		Resource: c.resource, Source: client.Source(c.resource), Cache: s.cache(c.resource), Sleep: agent.WatchSleep,
+		Changes: zerolog.InfoLevel, Version: version, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.server = proxy.New(proxy.Config{
+		Resource: c.resource, Authority: r.authority, Set: r.set.Load, Recorder: b.metrics.recorder(c.resource),
+		Roots: c.roots, Limits: proxy.Limits{Connections: c.connections}, Log: log,
+	})
+	return r, nil
+}
+
+// openAuthority makes the CA of a resource, or reads it from its file.
+func openAuthority(c spec) (*ca.Authority, error) {
+	if c.keyFile == "" {
+		return ca.New(c.resource.String(), c.hosts)
+	}
+	text, err := os.ReadFile(c.keyFile)
+	if err == nil {
+		defer clear(text)
+		return ca.Parse(text)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	made, err := ca.New(c.resource.String(), c.hosts)
+	if err != nil {
+		return nil, err
+	}
+	return made, newfile.Write(c.keyFile, func() (string, error) {
+		text, err := made.Marshal()
+		return string(text), err
+	})
+}
+
+// writeCertificate writes the CA's certificate to the files of the resource's listeners.
+func (r *resource) writeCertificate(s *settings) error {
+	for _, l := range s.listeners(r.Resource) {
+		if l.CAFile == "" {
+			continue
+		}
+		if text, err := os.ReadFile(l.CAFile); err == nil && string(text) == string(r.authority.PEM()) {
+			continue
+		}
+		err := newfile.Put(l.CAFile, filepath.Base(l.CAFile)+".*", r.authority.PEM())
+		if err == nil {
+			err = os.Chmod(l.CAFile, 0o644) //nolint:gosec // it is for everyone
+		}
+		if err != nil {
+			return l.Problem("ca_file", err)
+		}
+	}
+	return nil
+}
+
+// start starts the engine and the proxy, which reports to failed if it ends by itself.
+func (r *resource) start(failed chan<- error) {
+	start := func(f func(context.Context)) { r.tasks = append(r.tasks, startTask(context.Background(), f)) }
+	start(func(ctx context.Context) {
+		err := r.server.Run(ctx, proxy.Listener{Listener: r.proxied}, proxy.Listener{Listener: r.redirected, Transparent: true})
+		if err != nil {
+			select {
+			case failed <- err:
+			default:
+			}
+		}
+	})
+	start(r.follow)
+	start(func(ctx context.Context) { _ = r.engine.Run(ctx) })
+}
+
+// close ends everything, first the proxy, which gives requests time to finish.
+func (r *resource) close() {
+	for _, t := range r.tasks {
+		t.close()
+	}
+}
+
+// Why the requests of a resource are refused while it has no set.
+const (
+	starting = "the broker has no set of this resource yet: the vault hasn't answered"
+	refused  = "the vault refuses the broker's key"
+	tooOld   = "the vault hasn't confirmed the set of this resource for too long"
+	unusable = "the vault returned a set that the broker can't use"
+	noReveal = "the vault has no values for brokers"
+)
+
+// follow keeps the proxy's set equal to the engine's. Without one it refuses everything: which hosts the policy allows, and
+// where values may be sent, isn't known then.
+func (r *resource) follow(ctx context.Context) {
+	etag, why := "", starting // of the proxy's set: why there is none
+	none := func(reason string) {
+		if why != reason {
+			etag, why = "", reason
+			r.set.Store(proxy.NoSet(reason))
+		}
+	}
+	for {
+		changed := r.engine.Changed() // before the set is read, so that no change is missed
+		set, status := r.engine.Snapshot()
+		left := time.Duration(r.maxAge.Load()) - time.Duration(status.Age*float64(time.Second))
+		var expires <-chan time.Time
+		switch {
+		case status.State == agent.Refused:
+			none(refused)
+		case status.State == agent.Starting:
+			none(starting)
+		case status.Placeholders: // listed bindings: there is neither a value nor a policy
+			none(noReveal)
+		case status.State == agent.Stale && left <= 0:
+			if why != tooOld {
+				r.log.Error().Str("last_confirmed", status.ConfirmedAt.Format(time.RFC3339)).Msg("set is too old: refusing requests")
+			}
+			none(tooOld)
+		default:
+			if status.State == agent.Stale {
+				expires = time.After(left)
+			}
+			if etag == set.Etag && (why == "" || why == unusable) {
+				break
+			}
+			compiled, err := proxy.NewSet(set)
+			if err != nil {
+				r.log.Error().Err(err).Str("etag", set.Etag).Msg("set unusable: refusing requests")
+				none(unusable)
+				etag = set.Etag
+				break
+			}
+			etag, why = set.Etag, ""
+			r.set.Store(compiled)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-expires:
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/Miosa-osa/miosa-env/egress/config"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/harden"
+	"github.com/Miosa-osa/miosa-env/internal/option"
+	"github.com/Miosa-osa/miosa-env/internal/setting"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1
+	exitClosed = 3   // status: at least one resource has no set
+	exitOutput = 125 // standard output failed
+)
+
+// run is the program: it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	out := &cli.Output{To: stdout}
+	p := &program{stdout: out, stderr: cli.Redacted{To: stderr}, getenv: os.Getenv}
+	p.options = p.given.Options()
+	// Keys and values pass through this process.
+	err := errors.Join(harden.ForbidDumps(), harden.ForbidCores())
+	if err == nil {
+		err = p.app().Execute(ctx, args)
+	}
+	if err == nil {
+		err = out.Err
+	}
+	if err == nil {
+		return 0
+	}
+	cli.Report(p.stderr, "miosa-egress", err)
+	if out.Err != nil {
+		return exitOutput
+	}
+	return cli.ExitCode(err, exitFailed)
+}
+
+// program has what all commands share.
+type program struct {
+	stdout, stderr io.Writer
+	getenv         func(string) string
+
+	given   config.Config // what flags and variables have set
+	options []option.Option
+}
+
+func (p *program) app() *cli.App {
+	return &cli.App{
+		Root: &cli.Command{
+			Use: "miosa-egress",
+			Long: `miosa-egress is the egress broker. It runs outside of sandboxes, and their requests go through
+it: it replaces placeholders by the values of secrets, in requests to the hosts that the secrets'
+rules name, and removes the values from the responses. The sandbox never has them.
+
+It needs a broker key, which miosa-env keys create --broker makes, and a configuration.
+
+Exit codes: 0 it did what was asked (serve: it was stopped), 1 it couldn't, 2 wrong usage,
+3 status: a resource has no set, so all of its requests are refused, 125 standard output can't be written.`,
+			Example: `  miosa-egress check
+  miosa-egress serve --config /etc/miosa-egress/egress.toml
+  miosa-egress status
+  miosa-egress ca sandbox:sb_1 > ca.pem`,
+			Flags:    func(f *pflag.FlagSet) { option.AddFlags(f, p.options, "") },
+			Commands: []*cli.Command{p.serve(), p.check(), p.status(), p.ca()},
+		},
+		Version:     version,
+		Out:         p.stdout,
+		SharedTitle: "Flags of all commands",
+		Variable:    func(f *pflag.Flag) string { return option.VariableOf(p.options, f) },
+	}
+}
+
+// setting returns an environment variable without white space around it.
+func (p *program) setting(name string) string { return setting.Trim(p.getenv(name)) }
+
+// begin completes what flags have set from the environment. Each command calls it first.
+func (p *program) begin(f *pflag.FlagSet) error {
+	return errors.Join(option.Variables(p.options, p.setting, func(o option.Option) bool {
+		flag := f.Lookup(o.Flag)
+		return flag != nil && !flag.Changed
+	})...)
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/notify"
+	"github.com/Miosa-osa/miosa-env/agent/watch"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/keyfile"
+	"github.com/Miosa-osa/miosa-env/internal/logger"
+	"github.com/Miosa-osa/miosa-env/internal/option"
+)
+
+func (p *program) serve() *cli.Command {
+	var check bool
+	return &cli.Command{
+		Use:   "serve [FLAG...]",
+		Short: "Serve the listeners of the configuration, until stopped",
+		Long: `Serve the listeners of the configuration, until stopped with TERM or INT: then it takes no more
+connections, and gives requests 5 seconds to finish.
+
+Changes to the configuration, the key file and CA files take effect by themselves, and on the signal
+HUP. A configuration with a mistake is refused, with the number of its line, and the old one stays.`,
+		Flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&check, "check", false, "the same as the command check")
+			option.AddFlags(f, p.options, "serve")
+		},
+		Run: func(ctx context.Context, inv *cli.Invocation) error {
+			if check {
+				return p.checkConfiguration(inv.Flags)
+			}
+			if err := p.begin(inv.Flags); err != nil {
+				return err
+			}
+			return p.runBroker(ctx, inv.Flags)
+		},
+	}
+}
+
+func (p *program) check() *cli.Command {
+	return &cli.Command{
+		Use:   "check [FLAG...]",
+		Short: "Say what is wrong with the configuration, or that it is fine",
+		Flags: func(f *pflag.FlagSet) { option.AddFlags(f, p.options, "check") },
+		Run:   func(_ context.Context, inv *cli.Invocation) error { return p.checkConfiguration(inv.Flags) },
+	}
+}
+
+// checkConfiguration reports the problems that starting with the configuration would have.
+func (p *program) checkConfiguration(f *pflag.FlagSet) error {
+	if err := p.begin(f); err != nil {
+		return err
+	}
+	s, err := p.load(f)
+	if err == nil {
+		_, err = fmt.Fprintf(p.stdout, "%s is fine: %s\n", s.file, s.summary())
+	}
+	return err
+}
+
+// runBroker runs a broker until a signal ends it, and returns when everything it started has ended.
+func (p *program) runBroker(ctx context.Context, f *pflag.FlagSet) error {
+	// Never stopped: TERM may come again while the process ends.
+	ctx, _ = signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, unix.SIGHUP)
+	defer signal.Stop(hangups)
+	s, err := p.load(f)
+	if err != nil {
+		return err
+	}
+	var tap logger.Tap
+	tap.Set(p.stderr, "miosa-egress", s.LogLevel, s.LogFormat)
+	log := tap.Logger()
+	warnExposed(s.key, log)
+	manager := notify.New(p.getenv, log)
+	defer manager.Close()
+	if err := notify.ForgetManager(); err != nil {
+		return err
+	}
+	changed := make(chan []string)
+	watcher, err := watch.New(log)
+	if err != nil {
+		log.Warn().Err(err).Msg("files are not watched: send HUP after a change")
+	} else {
+		defer startTask(ctx, func(ctx context.Context) {
+			_ = watcher.Run(ctx, func(paths []string) {
+				select {
+				case changed <- paths:
+				case <-ctx.Done():
+				}
+			})
+		}).close()
+	}
+	b := newBroker(log)
+	defer b.close()
+	if err := b.take(ctx, s); err != nil {
+		return err
+	}
+	if watcher != nil {
+		watcher.Set(s.watched())
+	}
+	log.Info().Int("listeners", len(s.Listeners)).Int("resources", len(s.resources)).Bool("cache", s.Cache).
+		Str("version", version).Msg("broker started")
+	poll := time.NewTicker(keyfile.Poll) // of a refused key's file, whose file system may not report changes
+	defer poll.Stop()
+	for {
+		manager.Report(true, b.line())
+		reload := false
+		select {
+		case <-ctx.Done():
+			log.Info().Msg("broker stopping")
+			manager.Stopping()
+			return nil
+		case err := <-b.failed:
+			return err
+		case <-manager.Tick():
+			if b.alive() {
+				manager.Alive()
+			}
+		case <-poll.C:
+			reload = b.refused() && b.now.key.Differs(b.now.key.Key)
+		case <-b.rekeyed:
+			reload = true
+		case <-hangups:
+			b.restore()
+			reload = true
+		case paths := <-changed:
+			b.restore()
+			reload = slices.ContainsFunc(paths, func(path string) bool { return !b.now.isSocket(path) })
+		}
+		if !reload {
+			continue
+		}
+		manager.Reloading()
+		next, err := p.load(f)
+		if err == nil {
+			err = b.take(ctx, next)
+		}
+		if err != nil {
+			refuse(err, log)
+			continue
+		}
+		tap.Set(p.stderr, "miosa-egress", next.LogLevel, next.LogFormat)
+		warnExposed(next.key, log)
+		log.Info().Int("listeners", len(next.Listeners)).Msg("configuration reloaded")
+		if watcher != nil {
+			watcher.Set(next.watched())
+		}
+	}
+}
+
+func warnExposed(key keyfile.Key, log zerolog.Logger) {
+	if key.Exposed {
+		log.Warn().Str("file", key.Where).Msg("key file is accessible to other users: chmod 600 it")
+	}
+}
+
+// refuse logs each problem of a new configuration.
+func refuse(err error, log zerolog.Logger) {
+	for _, problem := range cli.Problems(err) {
+		event := log.Error()
+		if hint := cli.Hint(problem); hint != "" {
+			event = event.Str("hint", cli.OneLine(hint))
+		}
+		if at, ok := errors.AsType[*option.Error](problem); ok {
+			event = event.Str("file", at.File).Int("line", at.Line)
+			problem = at.Err
+		}
+		event.Err(problem).Msg("configuration invalid: keeping the previous one")
+	}
+}
+
+// line is the status in one line, for the service manager.
+func (b *broker) line() string {
+	counts := map[agent.State]int{}
+	resources := b.list()
+	for _, r := range resources {
+		counts[r.engine.Status().State]++
+	}
+	text := fmt.Sprintf("%d resources", len(resources))
+	for _, state := range []agent.State{agent.Fresh, agent.Stale, agent.Starting, agent.Refused} {
+		if n := counts[state]; n > 0 {
+			text += fmt.Sprintf(", %d %s", n, state)
+		}
+	}
+	return text
+}

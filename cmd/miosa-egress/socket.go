@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/Miosa-osa/miosa-env/agent"
+	"github.com/Miosa-osa/miosa-env/agent/listener"
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+)
+
+// brokerStatus is what the socket serves at /status, and `miosa-egress status --json` prints. It has no value, no placeholder and
+// no key.
+type brokerStatus struct {
+	Vault     string           `json:"vault"`
+	Resources []resourceStatus `json:"resources"`
+	StartedAt time.Time        `json:"started_at"`
+	PID       int              `json:"pid"`
+	Version   string           `json:"version"`
+}
+
+type resourceStatus struct {
+	api.Resource
+	State       agent.State     `json:"state"`
+	Etag        string          `json:"etag,omitempty"`
+	Bindings    []bindingStatus `json:"bindings"`
+	ConfirmedAt time.Time       `json:"confirmed_at,omitzero"` // when the vault last confirmed the set
+	Connections int             `json:"connections"`           // of clients
+	Requests    int64           `json:"requests"`              // since the start, decrypted or not
+	Swapped     int64           `json:"swapped"`               // of these, with at least one value
+	Refused     int64           `json:"refused"`
+	LastError   string          `json:"last_error,omitempty"` // of a request to the vault
+	LastErrorAt time.Time       `json:"last_error_at,omitzero"`
+	LastHint    string          `json:"last_hint,omitempty"`
+}
+
+type bindingStatus struct {
+	Name    string     `json:"name"` // the environment variable
+	Secret  string     `json:"secret_name"`
+	Version int64      `json:"version"`
+	Hosts   []string   `json:"hosts"` // to which a value may be sent: none without a rule
+	Expires *time.Time `json:"expires_at,omitempty"`
+}
+
+// status returns the status of the broker.
+func (b *broker) status() brokerStatus {
+	s := brokerStatus{StartedAt: b.started, PID: os.Getpid(), Version: version, Resources: []resourceStatus{}}
+	for _, r := range b.list() {
+		set, status := r.engine.Snapshot()
+		s.Vault = status.Vault
+		counts := b.metrics.counts(r.Resource)
+		one := resourceStatus{
+			Resource: r.Resource, State: status.State, Etag: status.Etag, Bindings: []bindingStatus{}, ConfirmedAt: status.ConfirmedAt,
+			Connections: r.server.Connections(), Requests: counts.requests, Swapped: counts.swapped, Refused: counts.refused,
+			LastError: status.LastError, LastErrorAt: status.LastErrorAt, LastHint: status.LastHint,
+		}
+		for _, bound := range set.Bound {
+			one.Bindings = append(one.Bindings, bindingStatus{
+				Name: bound.ExposeAsEnv, Secret: bound.SecretName, Version: bound.Version, Hosts: hostsOf(bound.Egress), Expires: bound.ExpiresAt,
+			})
+		}
+		s.Resources = append(s.Resources, one)
+	}
+	return s
+}
+
+// hostsOf returns the hosts of the last rule, which is the binding's if it has one: it narrows the secret's.
+func hostsOf(e *api.Egress) []string {
+	if e == nil || len(e.Rules) == 0 {
+		return []string{}
+	}
+	return e.Rules[len(e.Rules)-1].Hosts
+}
+
+// statusSocket serves the commands status and ca on a Unix socket.
+type statusSocket struct {
+	*listener.Listener
+	task *task
+}
+
+func (b *broker) listenStatus(s *settings) (*statusSocket, error) {
+	l, err := listener.Listen(s.Socket, 0o600) // connecting takes the permission to write
+	if err != nil {
+		return nil, s.Problem("socket", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(b.status())
+	})
+	mux.HandleFunc("GET /ca/{resource}", func(w http.ResponseWriter, r *http.Request) {
+		id, err := api.ParseResource(r.PathValue("resource"))
+		found := b.resource(id)
+		if err != nil || found == nil {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		_, _ = w.Write(found.authority.PEM())
+	})
+	return &statusSocket{l, serveHTTP(unixListener{l}, mux)}, nil
+}
+
+// serveHTTP serves requests of this machine.
+func serveHTTP(l net.Listener, h http.Handler) *task {
+	return startTask(context.Background(), func(ctx context.Context) {
+		server := &http.Server{Handler: h, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+		stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+		defer stop()
+		_ = server.Serve(l)
+	})
+}
+
+func (s *statusSocket) restore(log zerolog.Logger) { restoreSocket(s.Listener, log) }
+
+func (s *statusSocket) close() {
+	if s != nil {
+		s.task.close()
+		_ = s.Listener.Close()
+	}
+}
+
+// askBroker asks the broker at a socket, and returns its answer. Errors: errAbsent.
+func askBroker(ctx context.Context, socket, path string) (status int, text []byte, err error) {
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://broker"+path, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return 0, nil, cli.WithHint(cli.FileError("no broker answers at", socket, err), "start miosa-egress serve, or name its socket with --socket")
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err = io.ReadAll(io.LimitReader(res.Body, 64<<20))
+	return res.StatusCode, text, err
+}
