@@ -51,9 +51,11 @@ type Recorder struct {
 	wake    chan struct{} // holds a wake-up when a batch is full
 
 	mu      sync.Mutex // guards the fields below
-	events  []json.RawMessage
-	bytes   int    // of events
-	dropped uint64 // since the last warning
+	sending queue      // of the next report, or the one that is on its way
+	used    queue      // events in which a secret was used or the request was refused
+	plain   queue      // the others
+	last    uint64     // the number of the newest event
+	dropped uint64     // since the last warning
 }
 
 // New returns a Recorder. Run sends what it records.
@@ -67,8 +69,8 @@ func New(c Config) *Recorder {
 }
 
 // Record records an event, to which it gives an id and the time unless it has them. It never blocks. If the memory is full, it
-// drops the event. Events in which no secret was used and nothing was refused have half of the memory only, so that a
-// resource can't hide the others behind many of them.
+// drops the oldest event that isn't on its way. Events in which no secret was used and nothing was refused have half of the memory only, and are
+// dropped before others, so that a resource can't hide those behind many of these.
 func (r *Recorder) Record(e api.TrafficEvent) {
 	e.ID = cmp.Or(e.ID, strings.ToLower(rand.Text()))
 	if e.OccurredAt.IsZero() {
@@ -85,26 +87,40 @@ func (r *Recorder) Record(e api.TrafficEvent) {
 		r.metrics.add(resultInvalid, 1)
 		return
 	}
-	most := r.conf.memory()
-	if len(e.Swapped) == 0 && !e.Refused {
-		most /= 2
-	}
 	r.mu.Lock()
-	size := len(text) + eventMemory
-	kept := r.bytes+size <= most
-	if kept {
-		r.events, r.bytes = append(r.events, text), r.bytes+size
-	} else {
-		r.dropped++
-	}
-	full := len(r.events) >= api.MaxTrafficEvents || r.bytes >= maxBatch
+	dropped := r.keep(text, len(e.Swapped) == 0 && !e.Refused)
+	r.dropped += uint64(dropped)
+	events, bytes := r.waiting()
+	full := events >= api.MaxTrafficEvents || bytes >= maxBatch
 	r.mu.Unlock()
-	if !kept {
-		r.metrics.add(resultDropped, 1)
-	} else if full {
+	if dropped > 0 {
+		r.metrics.add(resultDropped, dropped)
+	}
+	if full {
 		select {
 		case r.wake <- struct{}{}:
 		default:
+		}
+	}
+}
+
+// keep adds an event. It returns how many were dropped. r.mu is held.
+func (r *Recorder) keep(text json.RawMessage, plain bool) (dropped int) {
+	r.last++
+	q := &r.used
+	if plain {
+		q = &r.plain
+	}
+	q.push(waiting{r.last, text})
+	for most := r.conf.memory(); ; dropped++ {
+		_, bytes := r.waiting()
+		switch {
+		case r.plain.bytes > most/2 || bytes > most && r.plain.bytes > 0:
+			r.plain.pop()
+		case bytes > most && r.used.bytes > 0:
+			r.used.pop()
+		default:
+			return dropped
 		}
 	}
 }
@@ -113,7 +129,15 @@ func (r *Recorder) Record(e api.TrafficEvent) {
 func (r *Recorder) Waiting() (events, bytes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.events), r.bytes
+	return r.waiting()
+}
+
+// waiting is Waiting. r.mu is held.
+func (r *Recorder) waiting() (events, bytes int) {
+	for _, q := range []*queue{&r.sending, &r.used, &r.plain} {
+		events, bytes = events+len(q.events), bytes+q.bytes
+	}
+	return events, bytes
 }
 
 // Run sends events until ctx ends, and then for a moment those that are left.
@@ -172,7 +196,7 @@ func (r *Recorder) send(ctx context.Context) error {
 	return err
 }
 
-// report sends the first events that wait, and removes those that the vault has taken or refuses.
+// report sends the first events of a batch, and removes those that the vault has taken or refuses.
 func (r *Recorder) report(ctx context.Context, batch []json.RawMessage) error {
 	_, err := r.conf.Vault.ReportTraffic(ctx, batch)
 	switch {
@@ -194,29 +218,37 @@ func (r *Recorder) report(ctx context.Context, batch []json.RawMessage) error {
 	return nil
 }
 
-// batch returns the first events that wait, as many as go into one report.
-func (r *Recorder) batch() []json.RawMessage {
+// batch returns what is to be sent next: what was not taken last time, or the oldest events, as many as go into one report.
+func (r *Recorder) batch() (batch []json.RawMessage) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n, bytes := 0, 0
-	for n < len(r.events) && n < api.MaxTrafficEvents && (n == 0 || bytes+len(r.events[n]) <= maxBatch) {
-		bytes += len(r.events[n])
-		n++
+	if len(r.sending.events) == 0 {
+		bytes := 0
+		for len(r.sending.events) < api.MaxTrafficEvents {
+			from := older(&r.used, &r.plain)
+			if len(from.events) == 0 {
+				break
+			}
+			next := from.events[0]
+			if bytes += len(next.text); bytes > maxBatch && bytes > len(next.text) {
+				break
+			}
+			from.pop()
+			r.sending.push(next)
+		}
 	}
-	return r.events[:n:n]
+	for _, w := range r.sending.events {
+		batch = append(batch, w.text)
+	}
+	return batch
 }
 
-// remove removes the first n events.
+// remove removes the first n events of a batch.
 func (r *Recorder) remove(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, text := range r.events[:n] {
-		r.bytes -= len(text) + eventMemory
-	}
-	clear(r.events[:n])
-	r.events = r.events[n:]
-	if len(r.events) == 0 {
-		r.events = nil
+	for range n {
+		r.sending.pop()
 	}
 }
 

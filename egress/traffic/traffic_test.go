@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,18 +229,21 @@ func TestRevokedBrokerKeepsItsEvents(t *testing.T) {
 
 // absentVault is a vault that nobody reaches until it is there.
 type absentVault struct {
-	there bool
-	used  int // reports of requests with secrets
+	there atomic.Bool
+	used  atomic.Int64 // requests with secrets that were reported
+	last  atomic.Int64 // the highest number of a plain request that was reported
 }
 
 func (a *absentVault) ReportTraffic(_ context.Context, events []json.RawMessage) (api.TrafficAnswer, error) {
-	if !a.there {
+	if !a.there.Load() {
 		return api.TrafficAnswer{}, api.NewError(api.ErrUnavailable, "away")
 	}
 	for _, text := range events {
 		var e api.TrafficEvent
 		if json.Unmarshal(text, &e) == nil && len(e.Swapped) > 0 {
-			a.used++
+			a.used.Add(1)
+		} else if n, err := strconv.Atoi(strings.Trim(e.Path, "/p")); err == nil {
+			a.last.Store(max(a.last.Load(), int64(n)))
 		}
 	}
 	return api.TrafficAnswer{Recorded: len(events)}, nil
@@ -275,11 +280,13 @@ func TestAttack_TrafficWhileTheVaultIsAway(t *testing.T) {
 		if dropped := counts(t, metrics)["dropped"]; int(dropped) != plain+important-n {
 			t.Errorf("%v events were dropped, and %d wait", dropped, n)
 		}
-		synctest.Wait()
-		vault.there = true // the recorder sleeps now
+		vault.there.Store(true)
 		<-time.After(time.Hour)
-		if left, _ := r.Waiting(); left != 0 || vault.used != important {
-			t.Errorf("%d events are left, and %d with secrets were reported, want %d", left, vault.used, important)
+		if left, _ := r.Waiting(); left != 0 || vault.used.Load() != important {
+			t.Errorf("%d events are left, and %d with secrets were reported, want %d", left, vault.used.Load(), important)
+		}
+		if vault.last.Load() != plain-1 {
+			t.Errorf("the last plain request that was reported is %d, want %d: the oldest are dropped first", vault.last.Load(), plain-1)
 		}
 		stop()
 		<-ended
