@@ -18,8 +18,8 @@ import (
 // connectTimeout limits how long resolving a name and connecting take.
 const connectTimeout = 15 * time.Second
 
-// ErrNotPublic is the error of connecting to an address of this machine, a private network or a link, or at which a cloud
-// serves metadata, if no rule names the host.
+// ErrNotPublic is the error of connecting to an address of this machine or a private network, if no rule names the host, and of
+// a link, or at which a cloud serves metadata, if no rule names the address.
 var ErrNotPublic = errors.New("the address is not a public one, and no rule names the host")
 
 // Dialer connects to servers. The zero Dialer is ready for use.
@@ -28,23 +28,26 @@ type Dialer struct {
 }
 
 // Dial connects to a port of host, which is a name or an IP address without brackets and zone. If named is true, a rule names
-// exactly this host, and it may have any address. Errors: ErrNotPublic; those of net.Dialer.
+// exactly this host: a name may then have an address of a private network, and an address may be any. Errors: ErrNotPublic;
+// those of net.Dialer.
 func (d Dialer) Dial(ctx context.Context, host string, port int, named bool) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	dialer := net.Dialer{Resolver: d.Resolver, KeepAliveConfig: silence.KeepAlive}
-	if !named {
-		own, err := address.Own()
-		if err != nil {
-			return nil, err
-		}
-		dialer.Control = func(_, resolved string, _ syscall.RawConn) error {
-			to, err := netip.ParseAddrPort(resolved)
-			if err != nil || !address.Public(to.Addr()) || own[address.Canonical(to.Addr())] {
-				return ErrNotPublic
-			}
+	own, err := address.Own()
+	if err != nil {
+		return nil, err
+	}
+	_, err = netip.ParseAddr(host)
+	literal := err == nil
+	dialer := net.Dialer{Resolver: d.Resolver, KeepAliveConfig: silence.KeepAlive, Control: func(_, resolved string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(resolved)
+		switch ip := to.Addr(); {
+		case err != nil:
+			return ErrNotPublic
+		case named && literal, named && !address.Link(ip), address.Public(ip) && !own[address.Canonical(ip)]:
 			return nil
 		}
-	}
+		return ErrNotPublic
+	}}
 	return dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 }

@@ -60,12 +60,23 @@ func TestDial(t *testing.T) {
 	if n := reached.Load(); n != 0 {
 		t.Fatalf("%d connections were made", n)
 	}
+	// Those who answer for a name must not choose an address of the link.
+	for name, ip := range map[string]string{"metadata.example.com": "169.254.169.254", "link.example.com": "fe80::1", "azure.example.com": "168.63.129.16"} {
+		names.Set(name, ip)
+		if _, err := d.Dial(t.Context(), name, port, true); !errors.Is(err, dial.ErrNotPublic) {
+			t.Errorf("%s, named by a rule: got %v, want ErrNotPublic", name, err)
+		}
+	}
 	c, err := d.Dial(t.Context(), "private.example.com", port, true)
 	if err != nil {
 		t.Fatalf("named by a rule: %v", err)
 	}
 	_ = c.Close()
-	poll.Until(t, 30*time.Second, "a connection", func() bool { return reached.Load() == 1 })
+	if c, err = d.Dial(t.Context(), "127.0.0.1", port, true); err != nil {
+		t.Fatalf("an address that is named by a rule: %v", err)
+	}
+	_ = c.Close()
+	poll.Until(t, 30*time.Second, "two connections", func() bool { return reached.Load() == 2 })
 }
 
 // A name that has a public address when it is looked up first, and one of this machine afterwards, is looked up once.

@@ -16,7 +16,7 @@ type Set struct {
 	table  *swap.Table
 	rules  []rule.Rules // of each binding
 	policy policy.Policy
-	named  map[string]bool // hosts that rules name, not by a wildcard
+	named  map[string]bool // hosts that the policy allows by name
 	none   string          // why there is no set
 }
 
@@ -52,27 +52,21 @@ func NewSet(snapshot api.Snapshot) (*Set, error) {
 			continue // package swap refuses its placeholder
 		}
 		s.rules = append(s.rules, rules)
-		for _, r := range b.Egress.Rules {
-			s.name(r.Hosts...)
-		}
 	}
 	if snapshot.Policy != nil {
 		for _, r := range snapshot.Policy.Rules {
-			if r.Effect == api.EffectAllow {
-				s.name(r.Host)
+			// Wildcards and networks are no host's normal form.
+			if host, err := rule.Host(r.Host); err == nil && r.Effect == api.EffectAllow {
+				s.named[host] = true
 			}
 		}
 	}
 	return s, nil
 }
 
-// name adds to the hosts that rules name. Wildcards and networks are no host's normal form.
-func (s *Set) name(hosts ...string) {
-	for _, text := range hosts {
-		if host, err := rule.Host(text); err == nil {
-			s.named[host] = true
-		}
-	}
+// names reports whether a rule for the port, or an entry of the policy, names exactly this host.
+func (s *Set) names(to destination) bool {
+	return s.named[to.host] || slices.ContainsFunc(s.rules, func(r rule.Rules) bool { return r.Names(to.host, to.port) })
 }
 
 // decrypts reports whether connections to a destination are decrypted: if a value may be sent there, or the policy is about

@@ -69,7 +69,7 @@ func (u upstreams) close() {
 
 // dial connects to a server.
 func (s *Server) dial(ctx context.Context, set *Set, to destination) (net.Conn, error) {
-	return s.Dialer.Dial(ctx, to.host, to.port, set.named[to.host])
+	return s.Dialer.Dial(ctx, to.host, to.port, set.names(to))
 }
 
 // failure explains an error of a request to a server. It has no text of the server or the request.

@@ -87,6 +87,11 @@ func (r Rules) Host(host string, port int) bool {
 	return !r.Empty() && !slices.ContainsFunc(r.list, func(c compiled) bool { return !c.host(host) || !c.port(port) })
 }
 
+// Names reports whether the rules allow a port of a host, and one of them names exactly this host, not by a wildcard.
+func (r Rules) Names(host string, port int) bool {
+	return r.Host(host, port) && slices.ContainsFunc(r.list, func(c compiled) bool { return slices.Contains(c.hosts, host) })
+}
+
 // Request reports whether a value may be in a request with this method and path. path is as in the request: it starts
 // with a slash, is percent-encoded, and has no query.
 func (r Rules) Request(method, path string) bool {

@@ -60,6 +60,31 @@ func TestRules(t *testing.T) {
 	}
 }
 
+func TestNames(t *testing.T) {
+	secret := api.EgressRule{Hosts: []string{"a.org", "*.example.com", "169.254.1.1"}, Ports: []int{443, 8443}}
+	binding := api.EgressRule{Hosts: []string{"db.example.com", "*.b.example.com", "b.org"}, Ports: []int{443}}
+	for _, tt := range []struct {
+		rules []api.EgressRule
+		host  string
+		port  int
+		want  bool
+	}{
+		{nil, "a.org", 443, false},
+		{[]api.EgressRule{secret}, "a.org", 8443, true},
+		{[]api.EgressRule{secret}, "a.org", 6379, false},
+		{[]api.EgressRule{secret}, "169.254.1.1", 443, true},
+		{[]api.EgressRule{secret}, "db.example.com", 443, false},
+		{[]api.EgressRule{secret, binding}, "db.example.com", 443, true},
+		{[]api.EgressRule{secret, binding}, "db.example.com", 8443, false},
+		{[]api.EgressRule{secret, binding}, "c.b.example.com", 443, false},
+		{[]api.EgressRule{secret, binding}, "b.org", 443, false}, // the secret's rule doesn't allow it
+	} {
+		if got := compiledRules(t, tt.rules...).Names(tt.host, tt.port); got != tt.want {
+			t.Errorf("%v names %s port %d: got %t", tt.rules, tt.host, tt.port, got)
+		}
+	}
+}
+
 func TestSlots(t *testing.T) {
 	slots := func(texts ...string) []api.EgressRule {
 		return []api.EgressRule{{Hosts: []string{"a.org"}, Slots: texts}}

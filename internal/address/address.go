@@ -4,6 +4,7 @@ package address
 import (
 	"net"
 	"net/netip"
+	"slices"
 )
 
 var (
@@ -44,6 +45,21 @@ func Public(ip netip.Addr) bool {
 		}
 	}
 	return true
+}
+
+// metadata are addresses at which clouds serve the metadata of their machines, besides those of links.
+var metadata = []netip.Addr{
+	netip.MustParseAddr("168.63.129.16"),   // Azure
+	netip.MustParseAddr("100.100.100.200"), // Alibaba
+	netip.MustParseAddr("192.0.0.192"),     // Oracle
+	netip.MustParseAddr("fd00:ec2::254"),   // AWS
+	netip.MustParseAddr("fd20:ce::254"),    // Google
+}
+
+// Link reports whether an address is one of a link, or one at which a cloud serves the metadata of its machines.
+func Link(ip netip.Addr) bool {
+	ip = Canonical(ip)
+	return ip.IsLinkLocalUnicast() || slices.Contains(metadata, ip)
 }
 
 // Own returns the addresses of this machine's interfaces, each Canonical.

@@ -26,6 +26,18 @@ func TestPublic(t *testing.T) {
 	}
 }
 
+func TestLink(t *testing.T) {
+	for text, want := range map[string]bool{
+		"169.254.169.254": true, "::ffff:169.254.169.254": true, "64:ff9b::a9fe:a9fe": true, "fe80::1%eth0": true, "168.63.129.16": true,
+		"fd00:ec2::254": true, "fd20:ce::254": true, "100.100.100.200": true, "192.0.0.192": true,
+		"127.0.0.1": false, "10.0.0.1": false, "fd00::1": false, "93.184.215.14": false,
+	} {
+		if got := address.Link(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s: got %t, want %t", text, got, want)
+		}
+	}
+}
+
 func TestOwn(t *testing.T) {
 	own, err := address.Own()
 	if err != nil || !own[netip.MustParseAddr("127.0.0.1")] {
