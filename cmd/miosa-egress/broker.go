@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +23,7 @@ type broker struct {
 	rekeyed chan struct{} // receives when a client has replaced a refused key by another one from its file
 	failed  chan error    // receives when a proxy has failed
 	metrics *metrics
+	reports *reports
 
 	parts
 
@@ -43,6 +43,7 @@ type parts struct {
 func newBroker(log zerolog.Logger) *broker {
 	b := &broker{log: log, started: time.Now().UTC(), rekeyed: make(chan struct{}, 1), failed: make(chan error, 1)}
 	b.metrics = newMetrics(b)
+	b.reports = newReports(log, b.metrics.registry)
 	return b
 }
 
@@ -99,7 +100,7 @@ func (b *broker) take(ctx context.Context, s *settings) (err error) {
 	resources := map[api.Resource]*resource{}
 	for _, r := range s.resources {
 		spec := s.spec(r)
-		if resources[r] = b.resources[r]; resources[r] == nil || !reflect.DeepEqual(resources[r].spec, spec) {
+		if resources[r] = b.resources[r]; resources[r] == nil || !resources[r].spec.equal(spec) {
 			if resources[r], err = b.newResource(s, spec, next.client); err != nil {
 				return err
 			}
@@ -110,6 +111,7 @@ func (b *broker) take(ctx context.Context, s *settings) (err error) {
 	}
 
 	// Nothing fails from here on.
+	b.reports.use(next.client)
 	changed := !first && (!s.sameVault(old.now) || !s.sameCache(old.now))
 	for id, r := range resources {
 		switch {
@@ -161,14 +163,17 @@ func (p parts) close(others parts) {
 	}
 }
 
-// close ends everything.
+// close ends everything. The vault is needed until the last traffic is reported.
 func (b *broker) close() {
-	b.parts.close(parts{})
+	vault := b.client
+	b.parts.close(parts{client: vault})
 	var all sync.WaitGroup
 	for _, r := range b.list() {
 		all.Go(r.close)
 	}
 	all.Wait()
+	b.reports.close()
+	parts{client: vault}.close(parts{})
 }
 
 // clientConfig returns the configuration of the client of the vault. If the client replaces a refused key by another one from its

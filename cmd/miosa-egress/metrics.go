@@ -105,28 +105,33 @@ func (m *metrics) listen(ctx context.Context, s *settings) (*task, error) {
 
 // recorder records the traffic of a resource.
 type recorder struct {
-	*metrics
+	*broker
 	resource api.Resource
 }
 
-func (m *metrics) recorder(r api.Resource) proxy.Recorder { return &recorder{m, r} }
+func (b *broker) recorder(r api.Resource) proxy.Recorder { return &recorder{b, r} }
 
 // Record implements proxy.Recorder.
 func (r *recorder) Record(e api.TrafficEvent) {
-	r.requests.WithLabelValues(e.Effect).Inc()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.recorded[r.resource]
+	r.metrics.count(r.resource, &e)
+	r.reports.Record(e)
+}
+
+func (m *metrics) count(r api.Resource, e *api.TrafficEvent) {
+	m.requests.WithLabelValues(e.Effect).Inc()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.recorded[r]
 	c.requests++
 	if e.Refused {
 		c.refused++
-		r.refused.WithLabelValues(e.Reason).Inc()
+		m.refused.WithLabelValues(e.Reason).Inc()
 	}
 	if len(e.Swapped) > 0 {
 		c.swapped++
-		r.swapped.WithLabelValues(r.resource.String()).Inc()
+		m.swapped.WithLabelValues(r.String()).Inc()
 	}
-	r.recorded[r.resource] = c
+	m.recorded[r] = c
 }
 
 // counts returns the counts of a resource since the start.

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -29,13 +31,23 @@ type spec struct {
 	keyFile     string // of the CA; empty: none
 	hosts       []string
 	roots       *x509.CertPool // nil: the system's
+	rootsHash   [sha256.Size]byte
 	connections int
+}
+
+// equal reports whether both make the same resource.
+func (c spec) equal(o spec) bool {
+	return c.resource == o.resource && c.keyFile == o.keyFile && slices.Equal(c.hosts, o.hosts) &&
+		(c.roots == nil) == (o.roots == nil) && c.rootsHash == o.rootsHash && c.connections == o.connections
 }
 
 // spec returns that of a resource: its first listener has what all share.
 func (s *settings) spec(r api.Resource) spec {
 	l := s.listeners(r)[0]
-	return spec{resource: r, keyFile: l.CAKeyFile, hosts: l.Hosts, roots: s.roots[l.Upstream], connections: l.MaxConnections()}
+	return spec{
+		resource: r, keyFile: l.CAKeyFile, hosts: l.Hosts, roots: s.roots[l.Upstream], rootsHash: s.files[l.Upstream],
+		connections: l.MaxConnections(),
+	}
 }
 
 // resource is a resource whose requests the broker serves: the engine that follows its set, and the proxy that uses it.
@@ -72,7 +84,7 @@ func (b *broker) newResource(s *settings, c spec, client *fetch.Client) (*resour
 		return nil, err
 	}
 	r.server = proxy.New(proxy.Config{
-		Resource: c.resource, Authority: r.authority, Set: r.set.Load, Recorder: b.metrics.recorder(c.resource),
+		Resource: c.resource, Authority: r.authority, Set: r.set.Load, Recorder: b.recorder(c.resource),
 		Roots: c.roots, Limits: proxy.Limits{Connections: c.connections}, Log: log,
 	})
 	return r, nil

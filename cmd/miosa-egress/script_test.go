@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -58,6 +59,7 @@ const patience = 30 * time.Second
 //	hup                 send it HUP
 //	until COMMAND...    run a command until it succeeds
 //	exits CODE COMMAND...   run a command that must end with that exit code
+//	recorded FIELD=VALUE...   wait until the vault's audit has an outgoing request of sb_1 with these fields
 //	clean               the log of the broker and all other files have no value of a secret, and no key
 func TestScripts(t *testing.T) {
 	needs.Command(t, "curl")
@@ -76,7 +78,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"secret": cmdSecret, "rotate": cmdRotate, "vault": cmdVault, "revoke": cmdRevoke, "broker": cmdBroker,
-			"ends": cmdEnds, "hup": cmdHup, "until": cmdUntil, "exits": cmdExits, "clean": cmdClean,
+			"ends": cmdEnds, "hup": cmdHup, "until": cmdUntil, "exits": cmdExits, "recorded": cmdRecorded, "clean": cmdClean,
 		},
 	})
 }
@@ -240,6 +242,33 @@ func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
 	if got != args[0] {
 		ts.Fatalf("exit code %s, want %s", got, args[0])
 	}
+}
+
+func cmdRecorded(ts *testscript.TestScript, _ bool, args []string) {
+	f := fixtureOf(ts)
+	var text []byte
+	if poll.Within(patience, func() bool {
+		_, text = f.Do(f.t, f.TenantKey, "GET", "/egress/audit?resource_id=sb_1&since=1d", nil)
+		var list struct{ Events []map[string]any }
+		ts.Check(json.Unmarshal(text, &list))
+		return slices.ContainsFunc(list.Events, func(event map[string]any) bool {
+			return !slices.ContainsFunc(args, func(arg string) bool {
+				name, want, _ := strings.Cut(arg, "=")
+				var got any = event
+				for part := range strings.SplitSeq(name, ".") {
+					fields, _ := got.(map[string]any)
+					got = fields[part]
+				}
+				if id, ok := strings.CutPrefix(want, "secret:"); ok {
+					want = "[" + f.secrets[id] + "]"
+				}
+				return fmt.Sprint(got) != want
+			})
+		})
+	}) {
+		return
+	}
+	ts.Fatalf("the vault's audit has %s", text)
 }
 
 func cmdClean(ts *testscript.TestScript, _ bool, _ []string) {

@@ -28,7 +28,7 @@ func (p *program) serve() *cli.Command {
 		Use:   "serve [FLAG...]",
 		Short: "Serve the listeners of the configuration, until stopped",
 		Long: `Serve the listeners of the configuration, until stopped with TERM or INT: then it takes no more
-connections, and gives requests 5 seconds to finish.
+connections, gives requests 5 seconds to finish, and takes at most 5 seconds to report the last ones.
 
 Changes to the configuration, the key file and CA files take effect by themselves, and on the signal
 HUP. A configuration with a mistake is refused, with the number of its line, and the old one stays.`,

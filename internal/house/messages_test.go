@@ -64,14 +64,16 @@ func TestMessagesAreThoseOfTheCode(t *testing.T) {
 
 // docs/messages.md lists exactly the metrics of the code.
 func TestMetricsAreThoseOfTheCode(t *testing.T) {
-	for _, test := range []struct{ heading, file, pattern, start string }{
+	for _, test := range []struct{ heading, files, pattern, start string }{ // files of several folders: separated by spaces
 		{"Metrics of the agent", "agent/socket/metrics.go", `p\.(?:metric|gauge|counter)\("([a-z_]+)"`, "miosa_env_agent_"},
 		{"Metrics of the vault", "vault/metrics.go", `Name: "miosa_vault_([a-z_]+)"`, "miosa_vault_"},
-		{"Metrics of the broker", "cmd/miosa-egress/metrics.go", `(?:Name: |NewDesc\()"miosa_egress_([a-z_]+)"`, "miosa_egress_"},
+		{"Metrics of the broker", "cmd/miosa-egress/metrics.go egress/traffic/metrics.go", `(?:Name: |NewDesc\()"miosa_egress_([a-z_]+)"`, "miosa_egress_"},
 	} {
 		var code []string
-		for _, name := range captures(read(t, filepath.Join(root, test.file)), test.pattern) {
-			code = append(code, test.start+name)
+		for file := range strings.FieldsSeq(test.files) {
+			for _, name := range captures(read(t, filepath.Join(root, file)), test.pattern) {
+				code = append(code, test.start+name)
+			}
 		}
 		if diff := cmp.Diff(code, captures(section(t, test.heading), "(?m)^\\| `([a-z_]+)` \\|")); diff != "" || len(code) < 4 {
 			t.Errorf("%s (-code +document):\n%s", test.heading, diff)
