@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -57,6 +58,18 @@ func Command(t testing.TB, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
+			skip(t, Need{Kind: "command", What: name})
+		}
+	}
+}
+
+// File skips the test unless all commands and files exist: absolute paths are of files, of Debian packages without commands too.
+func File(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := os.Stat(name); !filepath.IsAbs(name) {
+			Command(t, name)
+		} else if err != nil {
 			skip(t, Need{Kind: "command", What: name})
 		}
 	}

@@ -15,7 +15,7 @@ var debian = map[string]string{
 	// Shells, for the output of export and for completion scripts.
 	"bash": "bash", "dash": "dash", "busybox": "busybox", "ksh": "ksh", "zsh": "zsh", "mksh": "mksh", "fish": "fish",
 	// Encoders whose output --mask must recognise, and terminals.
-	"python3": "python3", "node": "nodejs", "npm": "npm", "xxd": "xxd",
+	"python3": "python3", "/usr/bin/python3": "python3", "node": "nodejs", "npm": "npm", "xxd": "xxd",
 	"stty": "coreutils", "base64": "coreutils", "sha256sum": "coreutils", "cp": "coreutils", "chroot": "coreutils", "sh": "dash",
 	// Networks, namespaces and users of tests.
 	"ip": "iproute2", "nft": "nftables", "nsenter": "util-linux", "unshare": "util-linux", "setsid": "util-linux", "setpriv": "util-linux", "mount": "mount", "useradd": "passwd",
@@ -33,6 +33,10 @@ var debian = map[string]string{
 	"chromium": "chromium", "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf": "fonts-dejavu-core",
 	// Containers.
 	"podman": "podman", "runc": "runc", "/usr/libexec/podman/catatonit": "catatonit", "podman-compose": "podman-compose", "ldd": "libc-bin",
+	// Clients of the egress broker.
+	"java": "default-jre-headless", "keytool": "default-jre-headless", "/usr/lib/python3/dist-packages/requests/__init__.py": "python3-requests",
+	"/usr/lib/python3/dist-packages/httpx/__init__.py": "python3-httpx", "/usr/lib/python3/dist-packages/h2/__init__.py": "python3-h2",
+	"/usr/lib/python3/dist-packages/botocore/__init__.py": "python3-botocore",
 	// A database server for vaults, and a pooler in front of it.
 	"pg_ctlcluster": "postgresql", "pgbouncer": "pgbouncer",
 	// The system's certificate authorities, for doctor and TLS.
@@ -40,7 +44,7 @@ var debian = map[string]string{
 }
 
 // npm lists npm packages: the tested version, and the variable with the path of a package's folder, or of a file in it. node is
-// for machines with a version below 22.1, whose --env-file doesn't support line breaks.
+// for machines with a version below 22.21, which uses no proxy; the --env-file of 22.0 supports no line breaks either.
 var npm = []struct{ name, version, variable, file string }{
 	{"dotenv", "18.0.10", "DOTENV_MODULE", ""},
 	{"oidc-provider", "9.13.3", "OIDC_PROVIDER_DIR", ""},
@@ -92,7 +96,7 @@ func MissingNPM(ctx context.Context) (names []string) {
 	return names
 }
 
-const nodeIsRecent = `const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || a === 22 && b >= 1 ? 0 : 1)`
+const nodeIsRecent = `const [a, b] = process.versions.node.split(".").map(Number); process.exit(a >= 24 || a === 22 && b >= 21 ? 0 : 1)`
 
 // NPMEnviron adds the packages in NPMFolder below root to an environment: commands to PATH, and variables that aren't set.
 func NPMEnviron(environ []string, root string) []string {
