@@ -17,7 +17,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
-// closedError is the error of status if a resource has no set.
+// closedError is the error of status if a resource has no set, or the broker has no resources yet.
 type closedError struct{ error }
 
 func (closedError) ExitCode() int { return exitClosed }
@@ -44,6 +44,9 @@ func (p *program) status() *cli.Command {
 			}
 			if err != nil {
 				return err
+			}
+			if len(s.Resources) == 0 { // each configuration has some
+				return closedError{errors.New("the broker is starting: all requests are refused")}
 			}
 			for _, r := range s.Resources {
 				if r.State != agent.Fresh && r.State != agent.Stale {
