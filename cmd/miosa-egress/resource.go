@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,16 +61,17 @@ type resource struct {
 	log       zerolog.Logger
 
 	set        atomic.Pointer[proxy.Set]
-	maxAge     atomic.Int64 // of a set that the vault doesn't confirm, in nanoseconds
-	proxied    *queue       // connections of clients that use an HTTP proxy
-	redirected *queue       // connections that the kernel has redirected
+	maxAge     atomic.Int64  // of a set that the vault doesn't confirm, in nanoseconds
+	proxied    *queue        // connections of clients that use an HTTP proxy
+	redirected *queue        // connections that the kernel has redirected
+	answered   chan struct{} // closed when it is known whether there is a set
 	tasks      []*task
 }
 
 // newResource makes a resource. It starts nothing.
 func (b *broker) newResource(s *settings, c spec, client *fetch.Client) (*resource, error) {
 	log := b.log.With().Stringer("resource", c.resource).Logger()
-	r := &resource{Resource: c.resource, spec: c, log: log, proxied: newQueue(), redirected: newQueue()}
+	r := &resource{Resource: c.resource, spec: c, log: log, proxied: newQueue(), redirected: newQueue(), answered: make(chan struct{})}
 	r.maxAge.Store(int64(defaultMaxAge))
 	r.set.Store(proxy.NoSet(starting))
 	var err error
@@ -133,10 +135,18 @@ func (r *resource) writeCertificate(s *settings) error {
 	return nil
 }
 
+// firstAnswer is how long connections wait after a start for the vault's answer, or the cache, before they are refused.
+const firstAnswer = 5 * time.Second
+
 // start starts the engine and the proxy, which reports to failed if it ends by itself.
 func (r *resource) start(failed chan<- error) {
 	start := func(f func(context.Context)) { r.tasks = append(r.tasks, startTask(context.Background(), f)) }
 	start(func(ctx context.Context) {
+		select {
+		case <-r.answered:
+		case <-time.After(firstAnswer):
+		case <-ctx.Done():
+		}
 		err := r.server.Run(ctx, proxy.Listener{Listener: r.proxied}, proxy.Listener{Listener: r.redirected, Transparent: true})
 		if err != nil {
 			select {
@@ -168,6 +178,7 @@ const (
 // follow keeps the proxy's set equal to the engine's. Without one it refuses everything: which hosts the policy allows, and
 // where values may be sent, isn't known then.
 func (r *resource) follow(ctx context.Context) {
+	answer := sync.OnceFunc(func() { close(r.answered) })
 	etag, why := "", starting // of the proxy's set: why there is none
 	none := func(reason string) {
 		if why != reason {
@@ -208,6 +219,9 @@ func (r *resource) follow(ctx context.Context) {
 			}
 			etag, why = set.Etag, ""
 			r.set.Store(compiled)
+		}
+		if status.State != agent.Starting {
+			answer()
 		}
 		select {
 		case <-ctx.Done():

@@ -60,6 +60,8 @@ const patience = 30 * time.Second
 //	until COMMAND...    run a command until it succeeds
 //	exits CODE COMMAND...   run a command that must end with that exit code
 //	recorded FIELD=VALUE...   wait until the vault's audit has an outgoing request of sb_1 with these fields
+//	load NAME           clients send requests with the placeholder of NAME, and trust ca.pem as it is now, until "load end"
+//	load end            each has succeeded since "broker" was last called, and at most the requests in flight have failed
 //	clean               the log of the broker and all other files have no value of a secret, and no key
 func TestScripts(t *testing.T) {
 	needs.Command(t, "curl")
@@ -78,7 +80,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"secret": cmdSecret, "rotate": cmdRotate, "vault": cmdVault, "revoke": cmdRevoke, "broker": cmdBroker,
-			"ends": cmdEnds, "hup": cmdHup, "until": cmdUntil, "exits": cmdExits, "recorded": cmdRecorded, "clean": cmdClean,
+			"ends": cmdEnds, "hup": cmdHup, "until": cmdUntil, "exits": cmdExits, "recorded": cmdRecorded, "load": cmdLoad, "clean": cmdClean,
 		},
 	})
 }
@@ -96,6 +98,7 @@ type fixture struct {
 	private  []string          // values and keys
 	broker   *exec.Cmd
 	ended    chan error
+	load     *load
 }
 
 func fixtureOf(ts *testscript.TestScript) *fixture { return ts.Value(fixtureKey{}).(*fixture) }
@@ -199,6 +202,9 @@ func cmdBroker(ts *testscript.TestScript, _ bool, args []string) {
 		p.Env = append(p.Env, name+"="+ts.Getenv(name))
 	}
 	ts.Check(p.Start())
+	if f.broker != nil && f.load != nil {
+		f.load.restarts++
+	}
 	f.broker, f.ended = p, make(chan error, 1)
 	ended := f.ended
 	go func() { ended <- p.Wait() }()
