@@ -220,10 +220,11 @@ type AuditHead struct {
 
 // AuditCheck is the result of verifying part of a tenant's audit log.
 type AuditCheck struct {
-	Checked  int64         `json:"checked"`  // events
-	Seq      int64         `json:"seq"`      // of the last event that was checked
-	Complete bool          `json:"complete"` // that event is the head
-	Problem  *AuditProblem `json:"problem"`  // the first one; null: none
+	Checked  int64         `json:"checked"`           // events
+	Seq      int64         `json:"seq"`               // of the last event that was checked
+	Complete bool          `json:"complete"`          // that event is the head
+	Removed  int64         `json:"removed,omitempty"` // outgoing requests before or between them that retention has removed
+	Problem  *AuditProblem `json:"problem"`           // the first one; null: none
 }
 
 // AuditProblem says where an audit log was changed outside of the vault.

@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"math/bits"
 	"net/http"
 	"slices"
 	"strings"
@@ -68,13 +69,16 @@ var permissionsOf = map[string][]string{
 	"GET /egress/audit/suggestions":     {"audit:read"},
 }
 
-// Every route with keys of every set of permissions.
+// Every route with keys of one permission, of two, of all but one and of all: no route needs three.
 func TestPermissionsOnEveryRoute(t *testing.T) {
 	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
 	o := own(t, s)
 	all := api.Permissions()
 	before := 0
 	for set := 1; set < 1<<len(all); set++ {
+		if n := bits.OnesCount(uint(set)); n > 2 && n < len(all)-1 {
+			continue
+		}
 		var has []string
 		for i, p := range all {
 			if set>>i&1 == 1 {

@@ -181,17 +181,17 @@ const verifyPage = 1000
 
 func (p *program) verify(ctx context.Context, s *store.Store, name string, a store.Actor, known heads) error {
 	v := &audit.Verifier{Stored: known.of(a.TenantID)}
-	for events := int64(0); ; {
+	for events, removed := int64(0), int64(0); ; {
 		check, err := s.VerifyAudit(ctx, a, v, verifyPage)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		events += check.Checked
+		events, removed = events+check.Checked, removed+check.Removed
 		if check.Problem != nil {
 			return altered(name, check.Problem)
 		}
 		if check.Complete {
-			fmt.Fprintf(p.stdout, "%s: verified %d events up to number %d\n", name, events, check.Seq)
+			fmt.Fprintf(p.stdout, "%s: verified %d events up to number %d%s\n", name, events, check.Seq, without(removed))
 			return nil
 		}
 	}
@@ -219,8 +219,17 @@ func (p *program) verifyExport(path string, known heads) error {
 	if check.Checked == 0 {
 		return cli.WithHint(errors.New(path+" contains no events"), "give a file that miosa-vault audit export has written")
 	}
-	fmt.Fprintf(p.stdout, "%s: verified %d events, numbers %d to %d; the last hash is %s\n", path, check.Checked, head.Pruned+1, check.Seq, head.Hash)
+	fmt.Fprintf(p.stdout, "%s: verified %d events, numbers %d to %d%s; the last hash is %s\n", path, check.Checked, head.Pruned+1, check.Seq,
+		without(check.Removed), head.Hash)
 	return nil
+}
+
+// without says how many requests aren't among verified events.
+func without(removed int64) string {
+	if removed == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", without %d outgoing requests that retention has removed", removed)
 }
 
 // alteredError is a problem of a log. It has an exit code of its own.

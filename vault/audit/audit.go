@@ -89,7 +89,8 @@ func (l *Log) link(c *chain, e *api.Event) (hash []byte) {
 	}
 	e.TenantID, e.Timestamp, e.Seq = l.Tenant, l.Now, c.number+1
 	hash = hashOf(c.hash, e)
-	c.number, c.hash, c.eventID, c.bytes = e.Seq, hash, e.ID, c.bytes+sizeOf(e)
+	c.number, c.hash, c.eventID = e.Seq, hash, e.ID
+	c.add(e)
 	return hash
 }
 
@@ -172,7 +173,8 @@ func (l *Log) Start() (events int64, err error) {
 			r := &batch[i]
 			r.Seq = c.number + 1
 			c.hash = hashOf(c.hash, &r.Event)
-			c.number, c.eventID, c.bytes = r.Seq, r.ID, c.bytes+sizeOf(&r.Event)
+			c.number, c.eventID = r.Seq, r.ID
+			c.add(&r.Event)
 			if err := l.Tx.Exec(`UPDATE audit SET number = $1, hash = $2 WHERE seq = $3`, c.number, c.hash, r.seq); err != nil {
 				return 0, err
 			}

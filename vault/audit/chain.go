@@ -69,6 +69,27 @@ type chain struct {
 	prunedNumber int64  // of the newest event that retention removed
 	prunedHash   []byte // empty: unknown, since the chain was altered
 	bytes        int64
+
+	trafficBytes   int64 // of the events that are outgoing requests
+	trafficRemoved int64 // events in gaps
+}
+
+// events is how many the log has.
+func (c *chain) events() int64 { return c.number - c.prunedNumber - c.trafficRemoved }
+
+// add counts the bytes of an event, subtract those of one that is removed.
+func (c *chain) add(e *api.Event) {
+	c.bytes += sizeOf(e)
+	if isTraffic(e) {
+		c.trafficBytes += sizeOf(e)
+	}
+}
+
+func (c *chain) subtract(e *api.Event) {
+	c.bytes = max(c.bytes-sizeOf(e), 0)
+	if isTraffic(e) {
+		c.trafficBytes = max(c.trafficBytes-sizeOf(e), 0)
+	}
 }
 
 // errAltered is the error of a chain's row that isn't authentic.
@@ -86,14 +107,19 @@ func (l *Log) mac(row []byte) (mac []byte, macKeyID int64, err error) {
 func (l *Log) verify(mac, row []byte) bool { return l.Keys != nil && l.Keys.Verify(mac, row) }
 
 func (l *Log) macInput(c *chain) []byte {
-	return api.Frame("audit_chains", itoa(c.number), string(c.hash), c.eventID, itoa(c.prunedNumber), string(c.prunedHash), itoa(c.bytes))
+	parts := []string{"audit_chains", itoa(c.number), string(c.hash), c.eventID, itoa(c.prunedNumber), string(c.prunedHash), itoa(c.bytes)}
+	if c.trafficBytes != 0 || c.trafficRemoved != 0 { // rows from before there was traffic stay authentic
+		parts = append(parts, itoa(c.trafficBytes), itoa(c.trafficRemoved))
+	}
+	return api.Frame(parts...)
 }
 
 // read returns the chain as it is stored. Errors: errAltered.
 func (l *Log) read() (*chain, error) {
 	c, mac := &chain{}, []byte(nil)
-	err := l.Tx.QueryRow(`SELECT number, hash, event_id, pruned_number, pruned_hash, bytes, mac FROM audit_chains WHERE tenant_id = $1`,
-		l.Tenant).Scan(&c.number, &c.hash, &c.eventID, &c.prunedNumber, &c.prunedHash, &c.bytes, &mac)
+	err := l.Tx.QueryRow(`SELECT number, hash, event_id, pruned_number, pruned_hash, bytes, traffic_bytes, traffic_removed, mac
+		FROM audit_chains WHERE tenant_id = $1`, l.Tenant).
+		Scan(&c.number, &c.hash, &c.eventID, &c.prunedNumber, &c.prunedHash, &c.bytes, &c.trafficBytes, &c.trafficRemoved, &mac)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && !l.verify(mac, l.macInput(c)) {
 		return c, errAltered
 	}
@@ -117,8 +143,8 @@ func (l *Log) save(c *chain) error {
 		return err
 	}
 	return l.Tx.Exec(`UPDATE audit_chains SET number = $1, hash = $2, event_id = $3, pruned_number = $4, pruned_hash = $5, bytes = $6,
-		mac_key_id = $7, mac = $8 WHERE tenant_id = $9`,
-		c.number, notNil(c.hash), c.eventID, c.prunedNumber, notNil(c.prunedHash), c.bytes, macKeyID, mac, l.Tenant)
+		traffic_bytes = $7, traffic_removed = $8, mac_key_id = $9, mac = $10 WHERE tenant_id = $11`,
+		c.number, notNil(c.hash), c.eventID, c.prunedNumber, notNil(c.prunedHash), c.bytes, c.trafficBytes, c.trafficRemoved, macKeyID, mac, l.Tenant)
 }
 
 // notNil is b, but empty where it would be stored as NULL.
@@ -136,7 +162,7 @@ func (l *Log) Head() (api.AuditHead, error) {
 		return api.AuditHead{}, api.NewError(api.ErrInternal, errAltered.Error()+": run miosa-vault audit verify on its machine")
 	}
 	return api.AuditHead{TenantID: l.Tenant, Seq: c.number, Hash: hexOf(c.hash), EventID: c.eventID,
-		Count: c.number - c.prunedNumber, Pruned: c.prunedNumber}, err
+		Count: c.events(), Pruned: c.prunedNumber}, err
 }
 
 func hexOf(hash []byte) string { return hex.EncodeToString(hash) }

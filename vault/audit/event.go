@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
@@ -172,6 +173,13 @@ type eventRow struct {
 
 	repeat repeat // zero: there is none
 	match  bool   // of a list: the filter selects it
+}
+
+// follows reports whether a row is the event after the one with a number and a hash. An empty hash is unknown, except before the first
+// event, since the chain was altered, which an event of its own says.
+func (r *eventRow) follows(number int64, hash []byte) bool {
+	known := len(hash) > 0 || number == 0
+	return r.Seq == number+1 && (!known || bytes.Equal(hashOf(hash, &r.Event), r.hash))
 }
 
 const selectColumns = `SELECT a.id, a.tenant_id, a.at, a.action, a.outcome, a.key_id, a.secret_id, a.binding_id, a.target_key_id,

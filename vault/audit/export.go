@@ -14,7 +14,8 @@ import (
 // ExportedEvent is a line of an export: an event and the hash of the one before it.
 type ExportedEvent struct {
 	api.Event
-	PrevHash string `json:"prev_hash"` // hex; "" for the first event of a tenant
+	PrevHash string `json:"prev_hash"`         // hex; "" for the first event of a tenant
+	Removed  int64  `json:"removed,omitempty"` // outgoing requests between the two, which retention has removed
 
 	row int64 // orders rows
 }
@@ -31,11 +32,23 @@ func (l *Log) Export(after ExportedEvent, limit int) ([]ExportedEvent, error) {
 	}
 	rows, _, err := l.batch(after.row, limit)
 	list := make([]ExportedEvent, len(rows))
-	for i := range rows {
-		list[i] = ExportedEvent{rows[i].Event, after.Hash, rows[i].seq}
-		after = list[i]
+	if err != nil {
+		return nil, err
 	}
-	return list, err
+	for i := range rows {
+		e := ExportedEvent{Event: rows[i].Event, PrevHash: after.Hash, row: rows[i].seq}
+		if e.Seq > after.Seq+1 && after.Seq > 0 {
+			g, err := l.gapAt(after.Seq + 1)
+			if err != nil {
+				return nil, err
+			}
+			if g != nil && g.last == e.Seq-1 {
+				e.PrevHash, e.Removed = hexOf(g.hash), e.Seq-1-after.Seq
+			}
+		}
+		list[i], after = e, e
+	}
+	return list, nil
 }
 
 // VerifyExport verifies an export of one tenant without its keyset: that no event between the first and the last is
@@ -48,6 +61,7 @@ func VerifyExport(r io.Reader, stored *api.AuditHead) (head api.AuditHead, check
 		var e api.Event
 		var link struct {
 			PrevHash string `json:"prev_hash"`
+			Removed  int64  `json:"removed"`
 		}
 		err := lines.Decode(&raw)
 		if errors.Is(err, io.EOF) {
@@ -65,6 +79,9 @@ func VerifyExport(r io.Reader, stored *api.AuditHead) (head api.AuditHead, check
 			v.started, v.number, v.hash = true, e.Seq-1, before
 			head.TenantID, head.Pruned = e.TenantID, e.Seq-1
 			v.meet(v.number, v.hash)
+		}
+		if e.Seq > v.number+1 && link.Removed == e.Seq-1-v.number {
+			check.Removed += v.pass(&gap{first: v.number + 1, last: e.Seq - 1, hash: before})
 		}
 		problem := &api.AuditProblem{Seq: e.Seq, EventID: e.ID}
 		switch {

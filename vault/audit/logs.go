@@ -57,14 +57,19 @@ func (s *Logs) Export(ctx context.Context, tenant string, each func(ExportedEven
 // removed. keyID is who asked for it. If it is stopped at any point, the log is whole, and another call continues.
 // Errors: api.ErrInvalid for a number that no event has yet; api.ErrConflict for events that were changed outside of the vault.
 func (s *Logs) Prune(ctx context.Context, tenant, keyID string, through int64) (events int64, err error) {
+	return s.prune(ctx, tenant, keyID, "events up to number "+itoa(through), func(l *Log) (int, error) { return l.Prune(through, batchEvents) })
+}
+
+// prune calls remove until it removes nothing. The event of the first removal has detail.
+func (s *Logs) prune(ctx context.Context, tenant, keyID, detail string, remove func(*Log) (int, error)) (events int64, err error) {
 	for announced := false; ; announced = true {
 		began := time.Now()
 		var removed int
 		err := s.Write(ctx, tenant, func(l *Log) (err error) {
-			if removed, err = l.Prune(through, batchEvents); err != nil || announced || removed == 0 {
+			if removed, err = remove(l); err != nil || announced || removed == 0 {
 				return err
 			}
-			return l.Append(&api.Event{Action: actPrune, Outcome: api.OutcomeOK, KeyID: keyID, Detail: "events up to number " + itoa(through)})
+			return l.Append(&api.Event{Action: actPrune, Outcome: api.OutcomeOK, KeyID: keyID, Detail: detail})
 		})
 		if err != nil {
 			return events, err
@@ -104,18 +109,43 @@ func (s *Logs) pruneAll(ctx context.Context, r Retention) error {
 	}
 	var problems []error
 	for _, tenant := range tenants {
-		var through int64
-		err := s.Read(ctx, tenant, func(l *Log) (err error) {
-			through, err = l.Expired(r)
-			return err
-		})
-		if err == nil && through > 0 {
-			var events int64
-			if events, err = s.Prune(ctx, tenant, KeyID, through); events > 0 {
-				s.Log.Info().Str("tenant_id", tenant).Int64("events", events).Int64("through", through).Msg("old audit events removed")
-			}
-		}
-		problems = append(problems, err)
+		problems = append(problems, s.Trim(ctx, tenant, r))
 	}
 	return errors.Join(problems...)
+}
+
+// Trim removes events of a tenant that r doesn't keep. Errors: as Prune.
+func (s *Logs) Trim(ctx context.Context, tenant string, r Retention) error {
+	var surplus, through int64
+	err := s.Read(ctx, tenant, func(l *Log) (err error) {
+		surplus, err = l.surplusTraffic(r)
+		return err
+	})
+	if err == nil && surplus > 0 {
+		var events int64
+		detail := "the oldest outgoing requests: more than " + itoa(r.traffic()) + " bytes"
+		events, err = s.prune(ctx, tenant, KeyID, detail, func(l *Log) (int, error) {
+			removed, freed, err := l.pruneTraffic(surplus, batchEvents)
+			surplus -= freed
+			return removed, err
+		})
+		if events > 0 {
+			s.Log.Info().Str("tenant_id", tenant).Int64("events", events).Msg("old audit events of traffic removed")
+		}
+	}
+	if err != nil {
+		return err
+	}
+	err = s.Read(ctx, tenant, func(l *Log) (err error) {
+		through, err = l.Expired(r)
+		return err
+	})
+	if err != nil || through == 0 {
+		return err
+	}
+	events, err := s.Prune(ctx, tenant, KeyID, through)
+	if events > 0 {
+		s.Log.Info().Str("tenant_id", tenant).Int64("events", events).Int64("through", through).Msg("old audit events removed")
+	}
+	return err
 }

@@ -195,5 +195,8 @@ func (l *Log) Reauthenticate(limit int) (int, error) {
 			return 0, err
 		}
 	}
-	return len(batch), nil
+	if len(batch) > 0 {
+		return len(batch), nil
+	}
+	return l.reauthenticateGaps(limit)
 }

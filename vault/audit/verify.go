@@ -20,6 +20,7 @@ type Verifier struct {
 	number  int64  // its number in the chain
 	hash    []byte // its hash; empty: unknown
 	met     bool   // Stored was in the log
+	removed bool   // Stored is in a gap
 }
 
 // Cursor is where a later Verifier continues.
@@ -85,6 +86,13 @@ func (v *Verifier) Next(l *Log, limit int) (check api.AuditCheck, err error) {
 	}
 	for i := range rows {
 		r := &rows[i]
+		if r.Seq > v.number+1 {
+			g, err := l.gapAt(v.number + 1)
+			if err != nil {
+				return check, err
+			}
+			check.Removed += v.pass(g)
+		}
 		if check.Problem = v.event(l, c, r); check.Problem != nil {
 			check.Seq = v.number
 			return check, nil
@@ -111,8 +119,7 @@ func (v *Verifier) event(l *Log, c *chain, r *eventRow) *api.AuditProblem {
 		p.Seq, p.EventID = v.number+1, ""
 		return p
 	}
-	known := len(v.hash) > 0 || v.number == 0 // else the chain was altered, which an event of its own says
-	if known && !bytes.Equal(hashOf(v.hash, &r.Event), r.hash) {
+	if !r.follows(v.number, v.hash) {
 		return problem(kindChanged, "the event, or the one before it, was changed or replaced outside of the vault")
 	}
 	if r.repeats > 0 && !v.counted(l, r) {
@@ -124,6 +131,18 @@ func (v *Verifier) event(l *Log, c *chain, r *eventRow) *api.AuditProblem {
 	v.seq, v.number, v.hash = r.seq, r.Seq, r.hash
 	v.meet(r.Seq, r.hash)
 	return nil
+}
+
+// pass continues after a gap, and returns how many events it passes; g may be nil: there is none.
+func (v *Verifier) pass(g *gap) (events int64) {
+	if g == nil {
+		return 0
+	}
+	events = g.last - v.number
+	v.number, v.hash = g.last, g.hash
+	v.meet(g.last, g.hash)
+	v.removed = v.removed || v.Stored != nil && v.Stored.Seq >= g.first && v.Stored.Seq < g.last
+	return events
 }
 
 // counted reports whether an event's count is authentic.
@@ -148,9 +167,13 @@ func (v *Verifier) end(c *chain) *api.AuditProblem {
 	if v.Stored != nil && v.Stored.Hash != "" && !v.met {
 		p := &api.AuditProblem{Seq: v.Stored.Seq, EventID: v.Stored.EventID, Kind: kindHead,
 			Message: "the stored head isn't in the log: the log was put back to an earlier state, or rewritten"}
-		if v.Stored.Seq < c.prunedNumber {
+		switch {
+		case v.Stored.Seq < c.prunedNumber:
 			p.Kind = KindPruned
 			p.Message = "the stored head isn't in the log any more: retention has removed the events up to number " + itoa(c.prunedNumber)
+		case v.removed:
+			p.Kind = KindPruned
+			p.Message = "the stored head isn't in the log any more: it was an outgoing request, which retention has removed"
 		}
 		return p
 	}

@@ -279,6 +279,7 @@ var bounds = map[string]struct {
 	"allowlist":        {1, "tenant_allowlist"},
 
 	"audit":         {2 * 2, "the retention of the audit log"},
+	"audit_gaps":    {2 * 2, "at most one before each event"},
 	"audit_repeats": {2 * 2, "at most one for each event"},
 	"audit_secrets": {2 * 2, "those of each event"},
 }

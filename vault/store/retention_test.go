@@ -3,9 +3,12 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,6 +110,147 @@ func TestRetention(t *testing.T) {
 	tamper(t, s, `DELETE FROM audit WHERE seq = (SELECT MIN(seq) FROM audit WHERE tenant_id = $1)`, owner.TenantID)
 	if got := kindOf(verified(t, s, owner, &audit.Verifier{})); got != "missing" {
 		t.Errorf("found %q", got)
+	}
+}
+
+// fillTraffic appends n requests to the log of a.
+func fillTraffic(t testing.TB, s *Store, a Actor, n int) {
+	t.Helper()
+	err := s.write(t.Context(), a, anyKey, func(tx *txn) error {
+		l, err := tx.auditLog()
+		for i := 0; i < n && err == nil; i++ {
+			list := reports(1, "h.example.com")
+			list[0].ID = rand.Text()
+			_, err = l.AppendTraffic(api.Event{KeyID: "key_broker"}, list, tx.externalUsers)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Traffic takes half of the size at most: however many requests a sandbox sends, the events of other kinds stay. What is left is
+// verified, in the database, in an export and under new keys.
+func TestAttack_TrafficDisplacesEvents(t *testing.T) {
+	s := newStore(t)
+	owner := tenant(t, s, "acme")
+	logs := s.AuditLogs()
+	keep := audit.Retention{Bytes: 400_000}
+	others := func() (n int64) {
+		t.Helper()
+		look(t, s, &n, `SELECT COUNT(*) FROM audit WHERE action NOT LIKE 'traffic.%' AND action <> 'audit.prune'`)
+		return n
+	}
+	count := func() (n int64) {
+		look(t, s, &n, `SELECT COUNT(*) FROM audit WHERE tenant_id = $1`, owner.TenantID)
+		return n
+	}
+	stored := head(t, s, owner)
+	for range 3 {
+		for range 4 {
+			fillLog(t, s, owner, 15)
+			fillTraffic(t, s, owner, 250)
+		}
+		middle := head(t, s, owner) // a request, which is removed
+		fillTraffic(t, s, owner, 500)
+		fillLog(t, s, owner, 1)
+		want := others()
+		halfway := &audit.Verifier{}
+		if err := logs.Read(t.Context(), owner.TenantID, func(l *audit.Log) error {
+			_, err := halfway.Next(l, 700)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := logs.Trim(t.Context(), owner.TenantID, keep); err != nil {
+			t.Fatal(err)
+		}
+		if got := others(); got != want {
+			t.Fatalf("%d events of other kinds are left of %d", got, want)
+		}
+		var size int64
+		look(t, s, &size, `SELECT traffic_bytes FROM audit_chains WHERE tenant_id = $1`, owner.TenantID)
+		if size > keep.Bytes/2 || size < keep.Bytes/2-1000 {
+			t.Errorf("%d bytes of traffic are left", size)
+		}
+		if h := head(t, s, owner); h.Count != count() {
+			t.Errorf("the head counts %d events of %d", h.Count, count())
+		}
+		for name, v := range map[string]*audit.Verifier{"from the start": {Stored: &stored}, "halfway": halfway} {
+			if check := verified(t, s, owner, v); check.Problem != nil {
+				t.Errorf("%s: %+v", name, check.Problem)
+			}
+		}
+		if check := verified(t, s, owner, &audit.Verifier{Stored: &middle}); kindOf(check) != audit.KindPruned {
+			t.Errorf("the head of a removed request: %+v", check.Problem)
+		}
+		var out bytes.Buffer
+		if err := logs.Export(t.Context(), owner.TenantID, func(e audit.ExportedEvent) error { return json.NewEncoder(&out).Encode(e) }); err != nil {
+			t.Fatal(err)
+		}
+		whole := out.Bytes()
+		if _, check, err := audit.VerifyExport(bytes.NewReader(whole), &stored); err != nil || check.Problem != nil || check.Removed == 0 {
+			t.Errorf("an export: %+v, %+v, %v", check, check.Problem, err)
+		}
+		lines := bytes.SplitAfter(whole, []byte("\n"))
+		cut := bytes.Join(append(lines[:5:5], lines[6:]...), nil)
+		if _, check, err := audit.VerifyExport(bytes.NewReader(cut), nil); err != nil || kindOf(check) != "missing" {
+			t.Errorf("an export without an event: %+v, %v", check, err)
+		}
+		if _, err := s.RotateKeys(t.Context(), "acme"); err != nil {
+			t.Fatal(err)
+		}
+		if check := verified(t, s, owner, &audit.Verifier{}); check.Problem != nil {
+			t.Errorf("under new keys: %+v", check.Problem)
+		}
+	}
+	// Retention by age and size still removes the oldest of all, with the gaps between them.
+	var gaps int64
+	look(t, s, &gaps, `SELECT COUNT(*) FROM audit_gaps`)
+	if gaps < 4 || gaps > others()+1 {
+		t.Errorf("%d gaps", gaps)
+	}
+	if err := logs.Trim(t.Context(), owner.TenantID, audit.Retention{Bytes: 30_000}); err != nil {
+		t.Fatal(err)
+	}
+	if check := verified(t, s, owner, &audit.Verifier{}); check.Problem != nil || check.Checked > 60 || check.Checked != count() {
+		t.Errorf("%+v %+v, %d rows", check, check.Problem, count())
+	}
+	var left int64
+	look(t, s, &left, `SELECT COUNT(*) FROM audit_gaps`)
+	if left >= gaps {
+		t.Errorf("%d gaps are left of %d", left, gaps)
+	}
+}
+
+// A gap that the vault hasn't written, or not for these events, hides no removed event, and what was changed isn't removed.
+func TestAttack_ForgedGap(t *testing.T) {
+	for _, tt := range []struct{ name, statement string }{
+		{"an event beside it", `DELETE FROM audit WHERE number = (SELECT last_number + 1 FROM audit_gaps WHERE tenant_id = $1)`},
+		{"it covers another event", `DELETE FROM audit WHERE number = (SELECT last_number + 1 FROM audit_gaps WHERE tenant_id = $1);
+			UPDATE audit_gaps SET last_number = last_number + 1`},
+		{"a second one", `DELETE FROM audit WHERE number = (SELECT last_number + 3 FROM audit_gaps WHERE tenant_id = $1);
+			INSERT INTO audit_gaps SELECT tenant_id, last_number + 3, last_number + 3, hash, mac_key_id, mac FROM audit_gaps WHERE tenant_id = $1`},
+		{"its hash", `UPDATE audit_gaps SET hash = (SELECT hash FROM audit LIMIT 1) WHERE tenant_id = $1`},
+		{"none", `DELETE FROM audit_gaps WHERE tenant_id = $1`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStore(t)
+			owner := tenant(t, s, "acme")
+			fillTraffic(t, s, owner, 50)
+			keep := audit.Retention{Bytes: 40_000}
+			if err := s.AuditLogs().Trim(t.Context(), owner.TenantID, keep); err != nil {
+				t.Fatal(err)
+			}
+			for statement := range strings.SplitSeq(tt.statement, ";") {
+				tamper(t, s, statement, slices.Repeat([]any{owner.TenantID}, strings.Count(statement, "$1"))...)
+			}
+			if got := kindOf(verified(t, s, owner, &audit.Verifier{})); got != "missing" {
+				t.Errorf("found %q", got)
+			}
+			wantKind(t, s.AuditLogs().Trim(t.Context(), owner.TenantID, audit.Retention{Bytes: 2000}), api.ErrConflict)
+		})
 	}
 }
 

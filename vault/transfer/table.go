@@ -16,7 +16,7 @@ import (
 // own, and heartbeat, whose row means nothing.
 var tables = []string{
 	"root_key", "tenants", "tenant_usage", "api_keys", "secrets", "bindings", "oauth_flows", "oauth_grants", "network_policies", "allowlist",
-	"audit", "audit_chains", "audit_repeats", "audit_secrets",
+	"audit", "audit_chains", "audit_gaps", "audit_repeats", "audit_secrets",
 }
 
 // progressRows is how many rows pass between two reports of progress.

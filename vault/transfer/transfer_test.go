@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -92,8 +93,14 @@ func filled(t testing.TB, e End, root keyring.Root) End {
 		t.Fatal(err)
 	}
 	broker := must[api.IssuedKey](t)(s.IssueKey(ctx, owner, api.KeyRequest{Broker: true, Restrictions: api.Restrictions{Resources: []string{box.String()}}}))
-	_ = must[api.TrafficAnswer](t)(s.RecordTraffic(ctx, must[store.Actor](t)(s.Authenticate(ctx, broker.Key)), []api.TrafficEvent{
-		{ID: "0123456789abcdef", OccurredAt: time.Now(), Resource: box, Host: "api.example.com", Path: "/ü", StatusCode: 200, Effect: api.EffectAllow}}))
+	requests := make([]api.TrafficEvent, 100)
+	for i := range requests {
+		requests[i] = api.TrafficEvent{ID: fmt.Sprintf("%016d", i), OccurredAt: time.Now(), Resource: box, Host: "api.example.com", Path: "/ü", StatusCode: 200, Effect: api.EffectAllow}
+	}
+	_ = must[api.TrafficAnswer](t)(s.RecordTraffic(ctx, must[store.Actor](t)(s.Authenticate(ctx, broker.Key)), requests))
+	if err := s.AuditLogs().Trim(ctx, owner.TenantID, audit.Retention{Bytes: 100_000}); err != nil { // which leaves a gap
+		t.Fatal(err)
+	}
 	issued := must[api.IssuedKey](t)(s.CreateResourceKey(ctx, owner, box, &expires))
 	agent := must[store.Actor](t)(s.Authenticate(ctx, issued.Key))
 	for range 3 { // counted in one event

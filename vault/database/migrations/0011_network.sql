@@ -40,3 +40,18 @@ ALTER TABLE audit ADD COLUMN effect TEXT NOT NULL DEFAULT '';
 ALTER TABLE audit ADD COLUMN policy_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE audit ADD COLUMN rule_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE audit ADD COLUMN occurred_at BIGINT; -- by the broker's clock
+
+-- Retention keeps a part of its size for events that aren't outgoing requests. These are removed from the middle of the log, then.
+ALTER TABLE audit_chains ADD COLUMN traffic_bytes BIGINT NOT NULL DEFAULT 0;   -- of bytes, those of outgoing requests
+ALTER TABLE audit_chains ADD COLUMN traffic_removed BIGINT NOT NULL DEFAULT 0; -- events in gaps
+
+CREATE TABLE audit_gaps (
+    tenant_id    TEXT   NOT NULL REFERENCES tenants (id),
+    first_number BIGINT NOT NULL, -- of the events that were removed
+    last_number  BIGINT NOT NULL,
+    hash         BLOB   NOT NULL, -- of the last one
+    mac_key_id   BIGINT NOT NULL,
+    mac          BLOB   NOT NULL, -- authenticates the columns above
+    PRIMARY KEY (tenant_id, first_number)
+);
+CREATE INDEX audit_gaps_under_key ON audit_gaps (tenant_id, mac_key_id);
