@@ -2,21 +2,24 @@ package egresstest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/canary"
 	"github.com/Miosa-osa/miosa-env/internal/test/memoryimage"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // Clients do their work with placeholders, before and after a rotation, on the connections that they have, while nothing in their
@@ -56,12 +59,13 @@ func TestNothingInside(t *testing.T) {
 	w.rotate(t)
 	requests("request after a rotation", 2)
 	for r, had := range before {
-		if has := r.connections(t); len(had) == 0 || !cmp.Equal(had, has) {
+		if has := r.connections(t); len(had) == 0 || !slices.Equal(had, has) {
 			t.Errorf("%s had the connections %v before the rotation, and %v after it", r.name, had, has)
 		}
 	}
 	t.Run("image after a rotation", w.searchInside)
 	t.Run("refused", w.refused)
+	t.Run("audit", func(t *testing.T) { w.audited(t, all) })
 }
 
 // searchInside searches what the sandbox has for values.
@@ -174,6 +178,48 @@ func (w *world) refused(t *testing.T) {
 		if n := w.accepted[host].Load(); n != 0 {
 			t.Errorf("%s has had %d connections", host, n)
 		}
+	}
+}
+
+// audited checks that the audit of the vault has the requests of each client with both versions of the value, and the refusals.
+func (w *world) audited(t *testing.T, all []*running) {
+	want := []string{"refused: placeholder", "refused: plain_http"}
+	for _, r := range all {
+		whole := map[string]string{"git": "/private.git/git-receive-pack", "grpc": "/test.Echo/Once"}[r.name]
+		for version := range 2 {
+			if r.name != "git" || version > 0 { // which pushes after the rotation
+				want = append(want, fmt.Sprintf("%s version %d", cmp.Or(whole, r.name), version+1))
+			}
+		}
+	}
+	var missing []string
+	if !poll.Within(patience, func() bool {
+		text := w.env(t, "", "audit", "--json", "--limit", "0", "--resource", "sandbox:sb_1")
+		if found := w.marks.Sought(text); found != nil {
+			t.Fatalf("the audit has %s", found)
+		}
+		var events []api.Event
+		if err := json.Unmarshal(text, &events); err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]bool{}
+		for _, e := range events {
+			if e.StatusCode == http.StatusForbidden {
+				seen["refused: "+e.Detail] = true
+			}
+			if e.StatusCode != http.StatusOK && e.StatusCode != http.StatusSwitchingProtocols || e.Transforms == nil || len(e.Transforms.Secrets.Swapped) == 0 {
+				continue
+			}
+			for _, b := range e.Bindings {
+				for _, name := range []string{e.Path, path.Base(e.Path), path.Base(path.Dir(e.Path))} { // /NAME/hold
+					seen[fmt.Sprintf("%s version %d", name, b.Version)] = true
+				}
+			}
+		}
+		missing = slices.DeleteFunc(slices.Clone(want), func(name string) bool { return seen[name] })
+		return len(missing) == 0
+	}) {
+		t.Errorf("the audit has nothing of %q", missing)
 	}
 }
 
