@@ -31,6 +31,7 @@ type brokerStatus struct {
 type resourceStatus struct {
 	api.Resource
 	State       agent.State     `json:"state"`
+	Refusing    string          `json:"refusing,omitempty"` // why all requests are refused; empty: they aren't
 	Etag        string          `json:"etag,omitempty"`
 	Bindings    []bindingStatus `json:"bindings"`
 	ConfirmedAt time.Time       `json:"confirmed_at,omitzero"` // when the vault last confirmed the set
@@ -59,7 +60,7 @@ func (b *broker) status() brokerStatus {
 		s.Vault = status.Vault
 		counts := b.metrics.counts(r.Resource)
 		one := resourceStatus{
-			Resource: r.Resource, State: status.State, Etag: status.Etag, Bindings: []bindingStatus{}, ConfirmedAt: status.ConfirmedAt,
+			Resource: r.Resource, State: status.State, Refusing: r.set.Load().Absent(), Etag: status.Etag, Bindings: []bindingStatus{}, ConfirmedAt: status.ConfirmedAt,
 			Connections: r.server.Connections(), Requests: counts.requests, Swapped: counts.swapped, Refused: counts.refused,
 			LastError: status.LastError, LastErrorAt: status.LastErrorAt, LastHint: status.LastHint,
 		}

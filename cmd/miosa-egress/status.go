@@ -49,8 +49,8 @@ func (p *program) status() *cli.Command {
 				return closedError{errors.New("the broker is starting: all requests are refused")}
 			}
 			for _, r := range s.Resources {
-				if r.State != agent.Fresh && r.State != agent.Stale {
-					return closedError{fmt.Errorf("%s has no set: all of its requests are refused", r.Resource)}
+				if r.Refusing != "" {
+					return closedError{fmt.Errorf("all requests of %s are refused: %s", r.Resource, r.Refusing)}
 				}
 			}
 			return nil

@@ -24,6 +24,9 @@ type Set struct {
 // connections are refused, with why as the message.
 func NoSet(why string) *Set { return &Set{none: why} }
 
+// Absent returns why there is no set, "" if there is one.
+func (s *Set) Absent() string { return s.none }
+
 // absent is the refusal if there is no set.
 func (s *Set) absent() *Refusal {
 	if s.none == "" {
