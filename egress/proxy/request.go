@@ -31,6 +31,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.connect(w, r)
 		return
 	}
+	if t == nil && s.serveCertificate(w, r) {
+		return
+	}
 	x := &exchange{s: s, scheme: "http", event: api.TrafficEvent{OccurredAt: time.Now(), Resource: s.Resource, Method: r.Method, Path: r.URL.EscapedPath()}}
 	if t != nil && t.secure {
 		x.scheme = "https"
