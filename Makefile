@@ -27,7 +27,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 SMALLER := -tags nethttpomithttp2
 
 # Packages that the start of a command doesn't use are compiled without inlining, which makes the file 0.2 MB smaller.
-NOT_INLINED := crypto/tls $(addprefix github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/,daemon doctor tenant)
+NOT_INLINED := crypto/tls $(addprefix github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/,broker daemon doctor tenant)
 SMALLER += $(NOT_INLINED:%=-gcflags=%=-l)
 
 .DEFAULT_GOAL := help

@@ -36,6 +36,8 @@ type Config struct {
 	OnRevoke    string
 	Socket      string
 	NoAgent     bool
+	Egress      string
+	EgressCA    string
 	AllowUsers  []string
 	AllowGroups []string
 	MetricsAddr string

@@ -23,14 +23,14 @@ var version = "unknown"
 // thread that forked it ends, and signals that the supervisor sends to itself go to the initial thread. A goroutine can only
 // be kept there before main begins. Without a supervisor there is no lock, since it costs a thread.
 func init() {
-	if os.Getpid() == 1 || os.Getenv("MIOSA_ON_REVOKE") != "" || slices.ContainsFunc(os.Args, asksToStay) {
+	if os.Getpid() == 1 || os.Getenv("MIOSA_ON_REVOKE") != "" || os.Getenv("MIOSA_EGRESS") != "" || slices.ContainsFunc(os.Args, asksToStay) {
 		runtime.LockOSThread()
 	}
 }
 
 // asksToStay reports whether an argument may be a flag of run that needs a supervisor.
 func asksToStay(arg string) bool {
-	return strings.HasPrefix(arg, "--on-") || strings.HasPrefix(arg, "--mask")
+	return strings.HasPrefix(arg, "--on-") || strings.HasPrefix(arg, "--mask") || strings.HasPrefix(arg, "--egress")
 }
 
 func main() {

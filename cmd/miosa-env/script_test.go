@@ -30,12 +30,15 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
-// built is the folder with the program under test, linked as released.
+// built is the folder with the program under test, linked as released, and with miosa-egress.
 var built string
 
 func TestMain(m *testing.M) {
+	if url := os.Getenv(egressURL); url != "" {
+		os.Exit(playClient(url))
+	}
 	os.Exit(testmain.WithFolder(&built, func() int {
-		build := exec.Command("go", "build", "-buildvcs=false", "-ldflags", "-X main.version=v0.0.0-test", "-o", built+"/", ".")
+		build := exec.Command("go", "build", "-buildvcs=false", "-ldflags", "-X main.version=v0.0.0-test", "-o", built+"/", ".", "../miosa-egress")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
@@ -100,6 +103,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"agent":    cmdAgent,
+			"broker":   cmdBroker,
 			"ends":     cmdEnds,
 			"exits":    cmdExits,
 			"expand":   cmdExpand,
@@ -123,8 +127,11 @@ type scriptVault struct {
 	keyID string
 	ids   map[string]string // of secrets, by the variable to which they are bound
 
-	started map[string]*exec.Cmd // "": of the script's start; "agent": of its agent
-	hanging atomic.Int32         // number of requests that a hanging vault has received
+	started      map[string]*exec.Cmd // "": of the script's start; "agent" and "broker": of these commands
+	upstreamHost string
+	upstreamPort int // of the server behind the script's broker
+	brokerKeyID  string
+	hanging      atomic.Int32 // number of requests that a hanging vault has received
 }
 
 // passed are the variables that start passes on.
@@ -150,10 +157,10 @@ func newScriptVault(tb testing.TB, o ...vaulttest.Option) *scriptVault {
 	return s
 }
 
-const vaultUsage = `usage: vault put|placeholder|rotate NAME VALUE
+const vaultUsage = `usage: vault put|placeholder|behind|rotate NAME VALUE
        vault putfile NAME FILE
        vault delete NAME
-       vault revoke|mint|stop|start|old|hang|another
+       vault revoke|revokebroker|mint|stop|start|old|hang|another
        vault platform [tokens|preview] [CALL=STATUS/CODE...]
        vault requests reveal|list|hanging|ROUTE COUNT`
 
@@ -171,10 +178,16 @@ func cmdVault(ts *testscript.TestScript, neg bool, args []string) {
 		s.put(args[1], args[2], "")
 	case what == "placeholder" && len(args) == 3:
 		s.put(args[1], args[2], api.DeliverPlaceholder)
+	case what == "behind" && len(args) == 3:
+		s.putBehind(args[1], args[2])
 	case what == "putfile" && len(args) == 3:
 		s.put(args[1], ts.ReadFile(args[2]), "")
 	case what == "rotate" && len(args) == 3:
 		s.Rotate(s.tb, s.ids[args[1]], args[2])
+	case what == "revokebroker" && len(args) == 1:
+		if status, _ := s.Do(s.tb, s.TenantKey, "DELETE", "/egress/keys/"+s.brokerKeyID, nil); status/100 != 2 {
+			ts.Fatalf("broker key: status %d", status)
+		}
 	case what == "delete" && len(args) == 2:
 		s.Delete(s.tb, s.ids[args[1]])
 	case what == "revoke" && len(args) == 1:

@@ -47,6 +47,10 @@ type Environment struct {
 	AllowNames []string
 	// KeepKey keeps the variables of keyNames.
 	KeepKey bool
+
+	// Complete returns variables, as NAME=value, that override all others and that no binding may set. get returns what Inherited and
+	// Files set, or "". Nil: none.
+	Complete func(get func(name string) string) ([]string, error)
 }
 
 // keyNames are the variables that hold a key of miosa-env, or its path. They are removed whatever sets them.
@@ -79,12 +83,22 @@ func (e Environment) Build() (Built, error) {
 		}
 	}
 
+	var last []string
+	if e.Complete != nil {
+		last, err = e.Complete(set.get)
+		problems = append(problems, err)
+	}
 	bound, more, unfit := e.check(bound, func(name string) bool {
 		return (e.PreserveEnv || slices.Contains(e.PreserveNames, name)) && set.has(name)
 	})
 	problems = append(problems, unfit...)
+	problems = append(problems, taken(bound, last)...)
 	for _, b := range bound { // if the platform should have set it, it isn't reported as missing too
 		set.put(b.ExposeAsEnv, b.Value.Reveal())
+	}
+	for _, entry := range last {
+		name, _, _ := strings.Cut(entry, "=")
+		set.add(name, entry)
 	}
 	if filesRead { // a missing name may be set by a file that can't be read
 		problems = append(problems, e.missing(set))
@@ -178,6 +192,14 @@ func (s *nameSet) has(name string) bool {
 }
 
 func (s *nameSet) put(name, value string) { s.add(name, name+"="+value) }
+
+// get returns the value of a name, or "".
+func (s *nameSet) get(name string) string {
+	if i, ok := s.at[name]; ok {
+		return s.entries[i][len(name)+1:]
+	}
+	return ""
+}
 
 // add adds the entry of a name, or replaces it in place.
 func (s *nameSet) add(name, entry string) {

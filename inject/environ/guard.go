@@ -128,6 +128,16 @@ func guard(bound []api.Bound, only, allowed []string) ([]*Problem, []Warning) {
 	return problems, warnings
 }
 
+// taken returns the problems of bindings that set a name of variables (NAME=value) that override them.
+func taken(bound []api.Bound, last []string) (problems []error) {
+	for _, b := range bound {
+		if slices.ContainsFunc(last, func(entry string) bool { return strings.HasPrefix(entry, b.ExposeAsEnv+"=") }) {
+			problems = append(problems, &Refused{[]*Problem{{Binding: b.ID, Name: b.ExposeAsEnv, Reason: "is refused: --egress sets it"}}})
+		}
+	}
+	return problems
+}
+
 // ValidName reports whether s matches [A-Za-z_][A-Za-z0-9_]*.
 func ValidName(s string) bool {
 	for i := range len(s) {

@@ -97,6 +97,7 @@ func movesTraffic(name string) bool {
 	case // TLS libraries.
 		"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
 		"NODE_TLS_REJECT_UNAUTHORIZED", "PYTHONHTTPSVERIFY", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "SSLKEYLOGFILE",
+		"DENO_CERT", "DENO_TLS_CA_STORE", "NODE_USE_SYSTEM_CA", "NIX_SSL_CERT_FILE",
 		// Curl.
 		"CURL_HOME",
 		// Go, Cargo, Twine.
@@ -112,7 +113,7 @@ func movesTraffic(name string) bool {
 		"HOSTALIASES", "LOCALDOMAIN", "RES_OPTIONS", "RESOLV_HOST_CONF", "NIS_PATH":
 		return true
 	}
-	return hasAnyPrefix(name, "GIT_SSL_", "POETRY_REPOSITORIES_", "AWS_ENDPOINT_URL") || hasSuffixFold(name, "_PROXY") ||
+	return hasAnyPrefix(name, "GIT_SSL_", "CARGO_HTTP_", "POETRY_REPOSITORIES_", "AWS_ENDPOINT_URL") || hasSuffixFold(name, "_PROXY") ||
 		hasAnySuffix(name, "_BASE_URL", "_API_BASE", "_API_HOST", "_API_ENDPOINT", "_ENDPOINT_URL") ||
 		hasAnyPrefix(name, "DOCKER_") && !isCredential(name)
 }

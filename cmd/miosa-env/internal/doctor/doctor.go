@@ -26,7 +26,8 @@ func Command(p *program.Program) *cli.Command {
 	return &cli.Command{
 		Use:   "doctor [FLAG...]",
 		Short: "Check everything that run needs, and say how to fix it",
-		Long: `Checks configuration, key, connection, clock, TLS, vault, bindings, agent and this machine.
+		Long: `Checks configuration, key, connection, clock, TLS, vault, bindings, agent, the broker
+of --egress and this machine.
 
 The first line is the verdict: what keeps run from working, or that nothing does. After it come each
 problem (fail) and each warning (warn) with what to do about it, then what couldn't be checked
@@ -82,5 +83,6 @@ func (d *doctor) examine(ctx context.Context) {
 		d.fromVault(ctx)
 	}
 	d.agent()
-	d.machine()
+	d.broker(ctx)
+	d.machine(d.Environ)
 }

@@ -3,16 +3,18 @@ package doctor
 import (
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
 // machine checks this machine.
-func (f *findings) machine() {
-	f.memory()
+func (f *findings) machine(e program.Environment) {
+	f.memory(e)
 	f.kernel()
 	if !inherited.Noted() {
 		f.warn("build", "this program was built with "+runtime.Version()+", in which it can't see what it was started with: a command may find signals at their default that were ignored or blocked",
@@ -26,20 +28,13 @@ func (f *findings) machine() {
 }
 
 // memory checks for a directory whose files never reach a disk.
-func (f *findings) memory() {
-	var checked []string
-	for _, dir := range []string{os.Getenv("XDG_RUNTIME_DIR"), "/run", "/dev/shm"} {
-		var at unix.Statfs_t
-		if dir == "" || unix.Statfs(dir, &at) != nil {
-			continue
-		}
-		if at.Type == unix.TMPFS_MAGIC || at.Type == unix.RAMFS_MAGIC {
-			f.ok("tmpfs", dir+" is in memory")
-			return
-		}
-		checked = append(checked, dir)
+func (f *findings) memory(e program.Environment) {
+	folders := program.MemoryFolders(e)
+	if i := slices.IndexFunc(folders, program.InMemory); i >= 0 {
+		f.ok("tmpfs", folders[i]+" is in memory")
+		return
 	}
-	f.warn("tmpfs", "none of "+strings.Join(checked, ", ")+" is in memory: what export writes to a file reaches a disk",
+	f.warn("tmpfs", "none of "+strings.Join(folders, ", ")+" is in memory: what export writes to a file reaches a disk",
 		"mount a tmpfs on /run")
 }
 

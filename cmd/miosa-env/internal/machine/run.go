@@ -12,6 +12,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent/config"
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/broker"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/inject/command"
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
@@ -57,9 +58,13 @@ Without an agent they come from the vault. With --cache a sealed copy of them is
 used if the vault doesn't answer.
 
 miosa-env turns into COMMAND: same process id, nothing of miosa-env left. With
---on-change or --mask, and as process 1, it stays as COMMAND's parent instead, passes
+--on-change, --mask or --egress, and as process 1, it stays as COMMAND's parent instead, passes
 signals on, and gives COMMAND the terminal. From the first word that isn't a flag, or
 from --, everything is COMMAND's.
+
+With --egress, COMMAND's requests go through a broker, which puts values in the places of
+placeholders: proxy variables name it, and others the certificate authorities to trust, in files in
+memory that are removed when COMMAND ends. If the broker can't be reached, nothing is started.
 
 The exit code is COMMAND's own, or 128+n if signal n ended it. It is 125 if miosa-env failed
 before COMMAND ran, or if --mask lost output of a COMMAND that exited with 0; 126 if COMMAND
@@ -93,6 +98,8 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 				return errors.New("the command to start is missing")
 			case f.replace && (!f.onChange.Ignored() || f.mask):
 				return cli.WithHint(errors.New("--replace doesn't go with --on-change or --mask: they need miosa-env to stay"), "leave --replace out")
+			case f.replace && p.Settings.Egress != "":
+				return errReplaceEgress
 			case f.replace && p.Settings.OnRevoke == config.RevokeStop:
 				return cli.WithHint(errors.New("--replace doesn't go with --on-revoke stop: it needs miosa-env to stay"), "leave --replace out")
 			}
@@ -104,12 +111,21 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 			}
 			f.environment.Inherited = p.Environ
 			r := &runner{Program: p, argv: inv.Args, environment: f.environment, follows: !f.onChange.Ignored()}
+			var err error
+			if r.broker, err = broker.Of(&p.Settings); err != nil {
+				return err
+			}
+			if r.broker != nil && f.replace { // MIOSA_EGRESS
+				return errReplaceEgress
+			}
 			code, err := r.start(ctx, f)
 			p.Code = code
 			return err
 		},
 	}
 }
+
+var errReplaceEgress = cli.WithHint(errors.New("--replace doesn't go with --egress or MIOSA_EGRESS: it needs miosa-env to stay, to remove its files"), "leave --replace out")
 
 func parseChange(s string) (supervise.Change, error) { return supervise.ParseChange(setting.Trim(s)) }
 
@@ -130,6 +146,9 @@ type runner struct {
 	seen    map[string]environ.Fingerprint // of the values that the command got last, if it follows
 	kept    []*os.File                     // copies of env files that can be read only once
 	given   map[string]string              // path of a copy to that of its original
+
+	broker *broker.Broker // nil: none
+	files  *broker.Files  // of the broker's clients; nil: there is no broker
 }
 
 // prepare gets the first set and builds the command.
@@ -139,6 +158,11 @@ func (r *runner) prepare(ctx context.Context) (err error) {
 	}
 	if r.follows {
 		if err := r.keepPipes(); err != nil {
+			return err
+		}
+	}
+	if r.broker != nil {
+		if err := r.throughBroker(ctx); err != nil {
 			return err
 		}
 	}

@@ -22,13 +22,18 @@ func Helper(args []string) (code int, ok bool) { return supervise.Helper(args) }
 // start replaces this process by the command, or supervises the command and returns its exit code.
 func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 	first := os.Getpid() == 1
-	supervised := !f.replace && (first || f.mask || r.watches(f))
+	supervised := !f.replace && (first || f.mask || r.watches(f) || r.broker != nil)
 	if !supervised && !first && inherited.Blocked() == 0 {
 		inherited.ActAll()
 		if err := r.prepare(ctx); err != nil {
 			return 0, err
 		}
 		return 0, r.command.Replace(nil)
+	}
+	if r.broker != nil {
+		r.files = r.broker.NewFiles()
+		r.environment.Complete = r.files.Variables
+		defer r.files.Close()
 	}
 	// From here on no signal is lost: signals that process 1 doesn't catch have no effect, and blocked signals must be
 	// pending for the command when it starts.
@@ -38,6 +43,7 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 	}
 	if err := signals.Until(ctx, func(ctx context.Context) error { return program.InBackground(ctx, r.prepare) }); err != nil {
 		if by, ok := errors.AsType[signal.Interrupted](err); ok {
+			r.files.Close()
 			cli.Report(r.Stderr, "miosa-env", err)
 			command.ExitBy(by.Signal).Die()
 			return by.ExitCode(), nil
@@ -54,6 +60,7 @@ func (r *runner) supervise(ctx context.Context, f *runFlags, signals *signal.Que
 	lines := newLogQueue(r.Stderr)
 	r.Log = logger.New(lines, "miosa-env", r.Settings.LogLevel, r.Settings.LogFormat)
 	exit, err := r.stay(ctx, f, signals)
+	r.files.Close()
 	lines.flush()
 	exit.Die()
 	return exit.Code, err
@@ -65,6 +72,11 @@ func (r *runner) stay(ctx context.Context, f *runFlags, signals *signal.Queue) (
 		OnChange: f.onChange, StopSignal: f.stopSignal,
 		StopTimeout: max(f.stopTimeout, 1), // 0 would be the default
 		Settle:      f.settle, Outlive: f.outlive, Masked: f.mask, Log: r.Log,
+	}
+	if f.outlive {
+		if err := r.files.Outlive(); err != nil {
+			return command.Exit{}, err
+		}
 	}
 	if !r.watches(f) && !r.defersToAgent() {
 		r.supply.Close()
@@ -100,4 +112,17 @@ func (r *runner) watches(f *runFlags) bool {
 // defersToAgent reports whether the agent decides what a revocation does to the command. Its decision may change later.
 func (r *runner) defersToAgent() bool {
 	return r.Settings.OnRevoke == "" && r.supply.local != nil && r.supply.remote == nil
+}
+
+// throughBroker asks the broker for what its clients must trust.
+func (r *runner) throughBroker(ctx context.Context) error {
+	found, err := r.broker.Ask(ctx)
+	if err != nil {
+		return err
+	}
+	r.files.Trust(found)
+	if found.NoSet {
+		r.Log.Warn().Str("broker", r.broker.Address()).Msg("broker has no values of its resource: refusing requests")
+	}
+	return nil
 }

@@ -21,6 +21,8 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 		return 0, program.RequireLinux("run --mask")
 	case r.Settings.OnRevoke == config.RevokeStop:
 		return 0, program.RequireLinux("run --on-revoke stop")
+	case r.broker != nil:
+		return 0, program.RequireLinux("run --egress")
 	}
 	if err := r.prepare(ctx); err != nil {
 		return 0, err
@@ -30,3 +32,6 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 
 // keepPipes has nothing to do: env files are read once where nothing is followed.
 func (r *runner) keepPipes() error { return nil }
+
+// throughBroker has nothing to do: start has refused.
+func (*runner) throughBroker(context.Context) error { return nil }

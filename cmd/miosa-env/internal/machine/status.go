@@ -38,14 +38,17 @@ how old that is, how its outputs are, and what went wrong last. Shows no value.
   stale     the vault doesn't answer: the last good values are served
   refused   the key was revoked or the resource is gone: nothing is served
 
-The exit code is 0 if the agent is fresh and every output is written, 1 if not, and 125 if
-there is no agent to ask.`,
+With --egress it asks the broker too, whether it answers and has values.
+
+The exit code is 0 if the agent is fresh and every output is written, 1 if not or if the broker
+doesn't answer or has no values, and 125 if there is no agent to ask.`,
 		Example: `  miosa-env status
   miosa-env status --watch
   miosa-env status --json | jq -r .state`,
 		Flags: func(f *pflag.FlagSet) {
 			f.BoolVar(&asJSON, "json", false, "print a JSON object; with --watch, one per line")
-			f.BoolVar(&watch, "watch", false, "go on, and print again when something changes")
+			f.BoolVar(&watch, "watch", false, "go on, and print again when something changes; without the broker")
+			p.AddFlags(f, "status")
 		},
 		Run: func(ctx context.Context, inv *cli.Invocation) error {
 			if err := p.Begin(inv.Flags); err != nil {
@@ -58,7 +61,11 @@ there is no agent to ask.`,
 			if err != nil {
 				return err
 			}
-			if !isFresh(status) {
+			of, err := askBroker(ctx, p)
+			if err != nil {
+				return err
+			}
+			if !isFresh(status) || of != nil && of.Problem != "" {
 				p.Code = 1
 			}
 			named, err := p.Settings.NamedVault()
@@ -69,9 +76,12 @@ there is no agent to ask.`,
 				p.Log.Warn().Err(err).Msg("run does not use this agent")
 			}
 			if asJSON {
-				return cli.PrintJSON(p.Stdout, status)
+				return cli.PrintJSON(p.Stdout, struct {
+					agent.Status
+					Broker *brokerStatus `json:"broker,omitempty"`
+				}{status, of})
 			}
-			return printStatus(p.Stdout, status)
+			return printStatus(p.Stdout, status, of)
 		},
 	}
 }
@@ -98,7 +108,7 @@ func watchStatus(ctx context.Context, p *program.Program, asJSON bool) error {
 				err = json.NewEncoder(p.Stdout).Encode(status)
 			} else {
 				_, _ = io.WriteString(p.Stdout, separator)
-				err = printStatus(p.Stdout, status)
+				err = printStatus(p.Stdout, status, nil)
 			}
 			if err != nil {
 				return err
@@ -122,7 +132,7 @@ func lasting(s agent.Status) agent.Status {
 }
 
 // printStatus prints a status for users.
-func printStatus(w io.Writer, s agent.Status) error {
+func printStatus(w io.Writer, s agent.Status, b *brokerStatus) error {
 	ago := func(at time.Time) string { return program.Ago(time.Since(at), at) }
 	t := program.Table{}
 	t.Add("state", string(s.State))
@@ -156,6 +166,7 @@ func printStatus(w io.Writer, s agent.Status) error {
 	}
 	t.Add("socket", s.Socket)
 	t.Add("agent", fmt.Sprintf("process %d, version %s, started %s", s.PID, cmp.Or(s.Version, "-"), ago(s.StartedAt)))
+	b.add(&t)
 	if err := t.Write(w); err != nil || len(s.Outputs) == 0 {
 		return err
 	}

@@ -1,0 +1,49 @@
+package doctor
+
+import (
+	"context"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/broker"
+)
+
+// broker checks the broker that the commands of run send their requests through, if there is one.
+func (d *doctor) broker(ctx context.Context) {
+	b, err := broker.Of(&d.Settings)
+	if err != nil {
+		d.failed("broker", err, "")
+	}
+	if b == nil {
+		return
+	}
+	found, err := b.Ask(ctx)
+	if err != nil {
+		d.failed("broker", err, "")
+		return
+	}
+	served, own := found.Resource(), d.resource()
+	switch soon := time.Until(found.Authority.NotAfter) < expiryWarned; {
+	case served != "" && own != "" && served != own:
+		d.fail("broker", "the broker at "+b.Address()+" serves "+served+", not "+own, "give the address of the listener for "+own+" in --egress or MIOSA_EGRESS")
+	case found.NoSet:
+		d.fail("broker", "the broker at "+b.Address()+" has no values: it refuses every request", "miosa-egress status says why, on the broker's machine")
+	case soon:
+		d.warn("broker", found.Describe(b)+", which is soon", "remove the broker's ca_key_file, and restart it")
+	default:
+		d.ok("broker", found.Describe(b))
+	}
+	if found.SameMachine {
+		d.warn("broker", broker.Cooperative, "run miosa-egress outside of this sandbox, or keep secrets from root by other means")
+	}
+}
+
+// resource returns the resource whose values run would use, as TYPE:ID, or "" if that isn't known.
+func (d *doctor) resource() string {
+	if d.visited != nil {
+		return d.visited.resource.String()
+	}
+	if d.local.meant(&d.Settings) {
+		return d.local.Resource.String()
+	}
+	return ""
+}

@@ -1,0 +1,55 @@
+package machine
+
+import (
+	"context"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/broker"
+	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+)
+
+// brokerStatus is what status says of the broker.
+type brokerStatus struct {
+	Address     string    `json:"address"`
+	Resource    string    `json:"resource,omitempty"`      // TYPE:ID
+	ValidUntil  time.Time `json:"ca_valid_until,omitzero"` // the certificate authority
+	SameMachine bool      `json:"same_machine"`
+	Problem     string    `json:"problem,omitempty"` // empty: it answers and has values
+
+	text string
+}
+
+// askBroker asks the broker that the settings name, nil if they name none. Errors: those of broker.Of.
+func askBroker(ctx context.Context, p *program.Program) (*brokerStatus, error) {
+	b, err := broker.Of(&p.Settings)
+	if b == nil {
+		return nil, err
+	}
+	s := &brokerStatus{Address: b.Address()}
+	found, err := b.Ask(ctx)
+	s.SameMachine = found.SameMachine
+	if err != nil {
+		s.Problem = err.Error()
+		return s, nil //nolint:nilerr // a problem is a part of the status
+	}
+	s.Resource, s.ValidUntil, s.text = found.Resource(), found.Authority.NotAfter, found.Describe(b)
+	if found.NoSet {
+		s.Problem = "the broker at " + b.Address() + " has no values: it refuses every request"
+	}
+	return s, nil
+}
+
+// add adds the rows of the broker, if there is one.
+func (s *brokerStatus) add(t *program.Table) {
+	if s == nil {
+		return
+	}
+	if s.Problem != "" {
+		t.Add("broker", s.Problem)
+	} else {
+		t.Add("broker", s.text)
+	}
+	if s.SameMachine {
+		t.Add("  note", broker.Cooperative)
+	}
+}
