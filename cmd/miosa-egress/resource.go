@@ -175,6 +175,12 @@ const (
 	noReveal = "the vault has no values for brokers"
 )
 
+// use replaces the proxy's set.
+func (r *resource) use(set *proxy.Set) {
+	r.set.Store(set)
+	r.server.Changed()
+}
+
 // follow keeps the proxy's set equal to the engine's. Without one it refuses everything: which hosts the policy allows, and
 // where values may be sent, isn't known then.
 func (r *resource) follow(ctx context.Context) {
@@ -183,7 +189,7 @@ func (r *resource) follow(ctx context.Context) {
 	none := func(reason string) {
 		if why != reason {
 			etag, why = "", reason
-			r.set.Store(proxy.NoSet(reason))
+			r.use(proxy.NoSet(reason))
 		}
 	}
 	for {
@@ -218,7 +224,7 @@ func (r *resource) follow(ctx context.Context) {
 				break
 			}
 			etag, why = set.Etag, ""
-			r.set.Store(compiled)
+			r.use(compiled)
 		}
 		if status.State != agent.Starting {
 			answer()

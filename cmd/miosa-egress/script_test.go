@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,7 +49,7 @@ func TestMain(m *testing.M) {
 const patience = 30 * time.Second
 
 // Each script has a vault with sandbox sb_1, a broker key for it in broker.key, and $UPSTREAM, the URL of a server whose certificate is
-// upstream.pem: it writes the Authorization header to the file seen, and answers with it. It has these commands:
+// upstream.pem: it writes the Authorization header to the file seen, and answers with it, at /twice two times. It has these commands:
 //
 //	secret NAME VALUE   store a secret that may be sent to the server, and bind it: $NAME is the placeholder
 //	rotate NAME VALUE   give it another value
@@ -57,6 +58,7 @@ const patience = 30 * time.Second
 //	broker [ARGS...]    start miosa-egress serve with egress.toml, and set $PROXY to the address of its first listener
 //	ends SIGNAL CODE    send it a signal; it must end with that exit code
 //	hup                 send it HUP
+//	crowd N             open N connections to $PROXY and keep them, until the end of the script
 //	until COMMAND...    run a command until it succeeds
 //	exits CODE COMMAND...   run a command that must end with that exit code
 //	recorded FIELD=VALUE...   wait until the vault's audit has an outgoing request of sb_1 with these fields
@@ -80,7 +82,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"secret": cmdSecret, "rotate": cmdRotate, "vault": cmdVault, "revoke": cmdRevoke, "broker": cmdBroker,
-			"ends": cmdEnds, "hup": cmdHup, "until": cmdUntil, "exits": cmdExits, "recorded": cmdRecorded, "load": cmdLoad, "clean": cmdClean,
+			"ends": cmdEnds, "hup": cmdHup, "crowd": cmdCrowd, "until": cmdUntil, "exits": cmdExits, "recorded": cmdRecorded, "load": cmdLoad, "clean": cmdClean,
 		},
 	})
 }
@@ -106,7 +108,7 @@ func fixtureOf(ts *testscript.TestScript) *fixture { return ts.Value(fixtureKey{
 func newFixture(e *testscript.Env) *fixture {
 	t := e.T().(testing.TB)
 	f := &fixture{Server: vaulttest.Start(t), t: t, secrets: map[string]string{}}
-	status, text := f.Do(t, f.TenantKey, "POST", "/egress/keys", map[string]any{"broker": true, "resources": []string{"sandbox:sb_1"}})
+	status, text := f.Do(t, f.TenantKey, "POST", "/egress/keys", map[string]any{"broker": true, "resources": []string{"sandbox:sb_1", "sandbox:sb_2"}})
 	var made struct{ Data api.IssuedKey }
 	if err := json.Unmarshal(text, &made); err != nil || status != http.StatusCreated {
 		t.Fatalf("broker key: status %d", status)
@@ -128,6 +130,16 @@ func newFixture(e *testscript.Env) *fixture {
 		defer writing.Unlock()
 		got := r.Header.Get("Authorization")
 		_ = os.WriteFile(filepath.Join(e.WorkDir, "seen"), []byte(got), 0o600)
+		if r.URL.Path == "/twice" {
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = fmt.Fprint(c, strings.Repeat("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Echo: "+got+"\r\n\r\nok", 2))
+			_ = c.Close()
+			return
+		}
 		_, _ = io.WriteString(w, "you sent "+got+"\n")
 	}))
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
@@ -231,6 +243,17 @@ func cmdEnds(ts *testscript.TestScript, _ bool, args []string) {
 
 func cmdHup(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(fixtureOf(ts).broker.Process.Signal(syscall.SIGHUP))
+}
+
+func cmdCrowd(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	address := strings.TrimPrefix(ts.Getenv("PROXY"), "http://")
+	for range n {
+		c, err := net.Dial("tcp", address)
+		ts.Check(err)
+		ts.Defer(func() { _ = c.Close() })
+	}
 }
 
 func cmdUntil(ts *testscript.TestScript, _ bool, args []string) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	stdlog "log"
 	"os"
 	"os/signal"
 	"slices"
@@ -71,6 +73,7 @@ func (p *program) checkConfiguration(f *pflag.FlagSet) error {
 
 // runBroker runs a broker until a signal ends it, and returns when everything it started has ended.
 func (p *program) runBroker(ctx context.Context, f *pflag.FlagSet) error {
+	stdlog.SetOutput(io.Discard) // net/http logs what servers send, and that may be a value
 	// Never stopped: TERM may come again while the process ends.
 	ctx, _ = signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	hangups := make(chan os.Signal, 1)

@@ -2,7 +2,10 @@ package proxy
 
 import (
 	"cmp"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -29,7 +32,33 @@ func reference(b api.Label) api.EventRef {
 // record records a refusal.
 func (s *Server) record(e api.TrafficEvent, why *Refusal) {
 	e.Refused, e.Reason, e.Effect = true, string(why.Reason), cmp.Or(e.Effect, api.EffectDeny)
+	e.Trim()
 	s.Recorder.Record(e)
-	s.Log.Info().Str("host", e.Host).Str("method", e.Method).Str("reason", e.Reason).
-		Str("binding", why.Binding).Str("rule", why.Rule).Msg("request refused")
+	if untold, ok := s.refusals.allow(); ok {
+		s.Log.Info().Str("host", e.Host).Str("method", e.Method).Str("reason", e.Reason).
+			Str("binding", why.Binding).Str("rule", why.Rule).Int64("untold", untold).Msg("request refused")
+	}
+}
+
+// How many lines about the same are logged: many at first, then one in loggedEvery, so that a client can't fill the disk.
+const (
+	loggedEvery = 10 * time.Second
+	loggedBurst = 100
+)
+
+// lines limits how often something is logged.
+type lines struct {
+	rate   *rate.Limiter
+	untold atomic.Int64
+}
+
+func newLines() *lines { return &lines{rate: rate.NewLimiter(rate.Every(loggedEvery), loggedBurst)} }
+
+// allow reports whether a line may be logged now, and how many were not since the last one.
+func (l *lines) allow() (untold int64, ok bool) {
+	if !l.rate.Allow() {
+		l.untold.Add(1)
+		return 0, false
+	}
+	return l.untold.Swap(0), true
 }

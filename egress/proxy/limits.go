@@ -8,6 +8,8 @@ import (
 // Limits limit what the clients of a resource can take of the broker.
 type Limits struct {
 	Connections int           // open connections of clients; 0: 1,024
+	Servers     int           // open connections to servers; 0: Connections and 512, which is how many stay open for later requests
+	Requests    int           // requests at the same time; 0: 4 times Connections
 	Streams     int           // requests at the same time on one HTTP/2 connection; 0: 250
 	Header      int           // bytes of a request's header; 0: 128 KiB
 	Response    int           // bytes of a response's header; 0: 256 KiB
@@ -18,6 +20,8 @@ type Limits struct {
 }
 
 func (l Limits) connections() int         { return cmp.Or(l.Connections, 1024) }
+func (l Limits) servers() int             { return cmp.Or(l.Servers, l.connections()+keptInAll) }
+func (l Limits) requests() int            { return cmp.Or(l.Requests, 4*l.connections()) }
 func (l Limits) streams() int             { return cmp.Or(l.Streams, 250) }
 func (l Limits) header() int              { return cmp.Or(l.Header, 128<<10) }
 func (l Limits) response() int64          { return int64(cmp.Or(l.Response, 256<<10)) }

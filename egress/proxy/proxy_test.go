@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -46,6 +47,7 @@ type world struct {
 	internet  *ca.Authority
 	authority *ca.Authority
 	address   string // of the proxy
+	log       buffer // of it
 
 	mu      sync.Mutex // guards the fields below
 	hosts   []string   // of the rule of a binding
@@ -64,12 +66,30 @@ func newWorld(t testing.TB, limits proxy.Limits) *world {
 	roots.AppendCertsFromPEM(w.internet.PEM())
 	w.Server = proxy.New(proxy.Config{
 		Resource: api.Resource{Type: api.Sandbox, ID: "sb_1"}, Authority: w.authority, Roots: roots,
-		Set: func() *proxy.Set { return w.compiled(t) }, Recorder: w, Dialer: dial.Dialer{Resolver: w.names.Resolver()}, Limits: limits, Log: zerolog.Nop(),
+		Set: func() *proxy.Set { return w.compiled(t) }, Recorder: w, Dialer: dial.Dialer{Resolver: w.names.Resolver()}, Limits: limits, Log: zerolog.New(&w.log),
 	})
 	l := listen(t)
 	w.address = l.Addr().String()
 	run(t, w.Server, proxy.Listener{Listener: l})
 	return w
+}
+
+// buffer is a log that may be read while it is written.
+type buffer struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 // run runs a server until the test ends.

@@ -45,6 +45,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		defer x.body.end()
 	}
 	w = &responseWriter{w, x}
+	defer s.requests.Add(-1)
+	if s.requests.Add(1) > int64(s.Limits.requests()) {
+		x.refuse(w, &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonBusy, Message: "the resource has too many requests at the same time"})
+		return
+	}
 	if why := x.address(t, r); why != nil {
 		x.refuse(w, why)
 		return
@@ -170,12 +175,12 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 
 // RoundTrip puts values into the request, and sends it. Errors: *Refusal; those of http.Transport.
 func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
-	transport := x.s.upstreams.any
+	transport := x.s.upstreams.Load().any
 	if upgrade := r.Header.Get("Upgrade"); upgrade != "" {
-		if strings.EqualFold(upgrade, "h2c") {
-			return nil, &Refusal{Reason: reasonUpgrade, Message: "an upgrade to HTTP/2 without TLS is not possible through the proxy"}
+		if !upgradable(upgrade) {
+			return nil, &Refusal{Reason: reasonUpgrade, Message: "an upgrade to HTTP, TLS or one of several protocols is not possible through the proxy"}
 		}
-		transport = x.s.upstreams.old
+		transport = x.s.upstreams.Load().old
 	}
 	swapped, err := x.s.Set().swap(r, x.to)
 	if err != nil {
@@ -191,6 +196,12 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 		x.scrub = swapped.Scrubber()
 	}
 	return transport.RoundTrip(r)
+}
+
+// upgradable reports whether a protocol is one, and not one in which the server would take requests that nobody has checked.
+func upgradable(protocol string) bool {
+	name, _, _ := strings.Cut(strings.ToLower(protocol), "/")
+	return httpguts.ValidHeaderFieldName(name) && name != "h2c" && name != "h2" && name != "http" && name != "tls"
 }
 
 // denied is the refusal of a policy.

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -50,15 +51,20 @@ type Server struct {
 	clients   connections
 	http      *http.Server
 	tls       *tls.Config
-	upstreams upstreams
+	upstreams atomic.Pointer[upstreams]
 	accepted  *handedOver    // connections whose destination is known, for http
 	running   sync.WaitGroup // what http doesn't wait for
 	buffers   buffers
+	servers   atomic.Int64 // connections to them, and attempts
+	requests  atomic.Int64 // at this time
+	spliced   spliced
+	refusals  *lines
+	crowds    *lines
 }
 
 // New returns a server.
 func New(c Config) *Server {
-	s := &Server{Config: c}
+	s := &Server{Config: c, refusals: newLines(), crowds: newLines(), spliced: spliced{open: map[*tunnel]struct{}{}}}
 	s.clients = connections{limit: c.Limits.connections(), open: map[*conn]struct{}{}}
 	s.accepted = newHandedOver()
 	s.tls = &tls.Config{
@@ -85,7 +91,7 @@ func New(c Config) *Server {
 			return ctx
 		},
 	}
-	s.upstreams = newUpstreams(s)
+	s.upstreams.Store(newUpstreams(s))
 	return s
 }
 
@@ -112,10 +118,13 @@ func (s *Server) Run(ctx context.Context, listeners ...Listener) error {
 	}
 	serve(func() error { return s.http.Serve(s.accepted) })
 	busy := &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonBusy, Message: "the resource has too many connections to its broker"}
+	full := func() {
+		if untold, ok := s.crowds.allow(); ok {
+			s.Log.Warn().Int("connections", s.Limits.connections()).Int64("untold", untold).Msg("connection refused: too many")
+		}
+	}
 	for _, l := range listeners {
-		counted := limited{l.Listener, &s.clients, nil, func() {
-			s.Log.Warn().Int("connections", s.Limits.connections()).Msg("connection refused: too many")
-		}}
+		counted := limited{l.Listener, &s.clients, nil, full}
 		if l.Transparent {
 			serve(func() error { return s.serveTransparent(ctx, counted) })
 			continue
@@ -133,7 +142,7 @@ func (s *Server) Run(ctx context.Context, listeners ...Listener) error {
 	end()
 	s.clients.close()
 	_ = s.http.Close()
-	s.upstreams.close()
+	s.upstreams.Load().close()
 	all.Wait()
 	s.running.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/egress/dial"
@@ -31,7 +32,7 @@ type upstreams struct {
 	old *http.Transport
 }
 
-func newUpstreams(s *Server) upstreams {
+func newUpstreams(s *Server) *upstreams {
 	both := &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			host, port, err := net.SplitHostPort(address)
@@ -59,7 +60,7 @@ func newUpstreams(s *Server) upstreams {
 	old.Protocols = new(http.Protocols)
 	old.Protocols.SetHTTP1(true)
 	old.ForceAttemptHTTP2 = false
-	return upstreams{both, old}
+	return &upstreams{both, old}
 }
 
 func (u upstreams) close() {
@@ -69,7 +70,29 @@ func (u upstreams) close() {
 
 // dial connects to a server.
 func (s *Server) dial(ctx context.Context, set *Set, to destination) (net.Conn, error) {
-	return s.Dialer.Dial(ctx, to.host, to.port, set.names(to))
+	if s.servers.Add(1) > int64(s.Limits.servers()) {
+		s.servers.Add(-1)
+		return nil, &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonBusy, Message: "the resource has too many connections to servers"}
+	}
+	c, err := s.Dialer.Dial(ctx, to.host, to.port, set.names(to))
+	if err != nil {
+		s.servers.Add(-1)
+		return nil, err
+	}
+	return &serverConn{Conn: c, of: s}, nil
+}
+
+// serverConn is a connection to a server, which is counted until it is closed.
+type serverConn struct {
+	net.Conn
+	of   *Server
+	once sync.Once
+}
+
+// Close implements net.Conn.
+func (c *serverConn) Close() error {
+	c.once.Do(func() { c.of.servers.Add(-1) })
+	return c.Conn.Close()
 }
 
 // failure explains an error of a request to a server. It has no text of the server or the request.
