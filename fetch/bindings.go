@@ -57,6 +57,17 @@ func (c *Client) CreateBinding(ctx context.Context, b api.NewBinding) (api.Bindi
 	return do(ctx, c, k, one[api.Binding]("binding"))
 }
 
+// SetBindingEgress changes the rule of a binding, which narrows its secret's; the zero rule: none.
+func (c *Client) SetBindingEgress(ctx context.Context, id string, rule api.EgressRule) (api.Binding, error) {
+	k := call{method: http.MethodPatch, path: object("/egress/bindings/", id), json: egressBody{rule}}
+	return do(ctx, c, k, one[api.Binding]("binding"))
+}
+
+// egressBody is the body of a call that changes a rule.
+type egressBody struct {
+	Egress api.EgressRule `json:"egress"`
+}
+
 // DeleteBinding deletes a binding.
 func (c *Client) DeleteBinding(ctx context.Context, id string) error {
 	return c.remove(ctx, "/egress/bindings/", id)

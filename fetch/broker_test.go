@@ -82,6 +82,10 @@ func TestBrokerKey(t *testing.T) {
 	want("to another host", sent(set, "evil.example"), "refused")
 	v.Rotate(t, secret.ID, "sk-second")
 	want("after a rotation", sent(next(), "api.openai.com"), "Bearer sk-second")
+	if _, err := owner.SetBindingEgress(t.Context(), bound.ID, api.EgressRule{Hosts: []string{"beta.openai.com"}}); err != nil {
+		t.Fatal(err)
+	}
+	want("with another rule of the binding", sent(next(), "api.openai.com"), "refused")
 	if _, err := owner.RevokeKey(t.Context(), made.ID, ""); err != nil {
 		t.Fatal(err)
 	}

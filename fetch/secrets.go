@@ -158,10 +158,7 @@ func (c *Client) RotateSecret(ctx context.Context, id string, r Rotation) (api.S
 
 // SetEgress changes where a broker may send the value of a secret, without a rotation; the zero rule: nowhere.
 func (c *Client) SetEgress(ctx context.Context, id string, rule api.EgressRule) (api.Secret, error) {
-	type request struct {
-		Egress api.EgressRule `json:"egress"`
-	}
-	k := call{method: http.MethodPatch, path: object("/egress/secrets/", id), json: request{rule}}
+	k := call{method: http.MethodPatch, path: object("/egress/secrets/", id), json: egressBody{rule}}
 	return do(ctx, c, k, one[api.Secret]("secret"))
 }
 

@@ -26,6 +26,12 @@ func (c *Client) ListBindings(ctx context.Context, f BindingFilter) ([]Binding, 
 	return c.vault.Bindings(ctx, f)
 }
 
+// SetBindingEgress changes the rule of a binding, which narrows its secret's; the zero rule: none.
+// Errors: api.ErrNotFound; api.ErrInvalid, naming the field.
+func (c *Client) SetBindingEgress(ctx context.Context, id string, rule EgressRule) (Binding, error) {
+	return c.vault.SetBindingEgress(ctx, id, rule)
+}
+
 // DeleteBinding removes the variable from the resource. The secret stays. Errors: api.ErrNotFound.
 func (c *Client) DeleteBinding(ctx context.Context, id string) error {
 	return c.vault.DeleteBinding(ctx, id)

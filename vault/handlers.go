@@ -81,6 +81,19 @@ func (v *Vault) createBinding(c *call, in bindingBody) (reply, error) {
 	return reply{createdStatus(created), data{b}}, err
 }
 
+// bindingRule is the body of PATCH /egress/bindings/{id}.
+type bindingRule struct {
+	Egress egressRule `json:"egress"`
+}
+
+func (v *Vault) setBindingRule(c *call, in bindingRule) (reply, error) {
+	if in.Egress.rule == nil {
+		return reply{}, api.NewError(api.ErrInvalid, "egress is required: a rule, or null for none")
+	}
+	b, err := v.store.SetBindingRule(c.ctx(), c.actor, c.id(), *in.Egress.rule)
+	return reply{body: data{b}}, err
+}
+
 // egressRule is an egress rule in a body. null is the zero rule; nil: the field is absent.
 type egressRule struct{ rule *api.EgressRule }
 

@@ -215,6 +215,8 @@ func TestEnvelopes(t *testing.T) {
 		{"delete a policy", "DELETE /egress/policies/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool"}, "", nil, ""},
 		{"follow without a WebSocket", "GET /egress/audit/resource/{id}", s.TenantKey, "", "", 400,
 			map[string]string{"error": "string", "message": "string", "code": "string", "request_id": "string"}, "", nil, ""},
+		{"narrow a binding's rule", "PATCH /egress/bindings/{id}", s.TenantKey, "", `{"egress":{"hosts":["a.example.com"]}}`, 200,
+			map[string]string{"data": "object"}, "", append([]string{"egress"}, bindingKeys...), ""},
 		{"unbind", "DELETE /egress/bindings/{id}", s.TenantKey, "", "", 200, map[string]string{"ok": "bool"}, "", nil, ""},
 		{"mint", "POST /egress/resource-keys", s.TenantKey, "", `{"resource_type":"sandbox","resource_id":"sb_1","expires_at":"2100-01-01T00:00:00Z"}`,
 			201, map[string]string{"data": "object"}, "", append([]string{"key"}, keyKeys...), "resource-keys"},

@@ -37,6 +37,7 @@ var permissionsOf = map[string][]string{
 	"DELETE /egress/secrets/{id}":       {"secrets:write"},
 	"POST /egress/bindings":             {"bindings:write"},
 	"GET /egress/bindings":              {"bindings:write or secrets:read"},
+	"PATCH /egress/bindings/{id}":       {"bindings:write"},
 	"DELETE /egress/bindings/{id}":      {"bindings:write"},
 	"POST /egress/bindings/reveal":      {"none"},
 	"POST /egress/resource-keys":        {"keys:write"},

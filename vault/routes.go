@@ -23,6 +23,7 @@ func (v *Vault) keyRoutes() []route {
 
 		{"POST", "/egress/bindings", "binding.create", maxBody, serveJSON(v.createBinding)},
 		{"GET", "/egress/bindings", "binding.list", maxBody, serveList("bindings", func(f *store.BindingFilter) *store.Page { return &f.Page }, v.store.Bindings)},
+		{"PATCH", "/egress/bindings/{id}", "binding.rule", maxBody, serveJSON(v.setBindingRule)},
 		{"DELETE", "/egress/bindings/{id}", "binding.delete", maxBody, serveDelete(v.store.DeleteBinding)},
 		{"POST", "/egress/bindings/reveal", "reveal", maxBody, serveJSON(v.reveal)},
 

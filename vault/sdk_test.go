@@ -113,6 +113,8 @@ func TestSDKsReadEveryCall(t *testing.T) {
 					map[string]any{"id": "$bound"}, "", 0, ""},
 				{"list bindings", "GET", "/egress/bindings?resource_id=sb_1&resource_type=sandbox", nil, 200, nil, "bindings", 2, ""},
 				{"list no bindings", "GET", "/egress/bindings?secret_id=none", nil, 200, nil, "bindings", 0, ""},
+				{"narrow a rule", "PATCH", "/egress/bindings/$bound", map[string]any{"egress": map[string]any{"hosts": []string{"api.example.com"}}}, 200,
+					map[string]any{"id": "$bound"}, "", 0, ""},
 				{"unbind", "DELETE", "/egress/bindings/$bound", nil, 200, map[string]any{"ok": true}, "", 0, ""},
 				{"providers", "GET", "/egress/oauth/providers", nil, 200, nil, "providers", 1, ""},
 				{"connect", "POST", "/egress/oauth/start", fill(map[string]any{"provider": "acme"}, oauthOptions), 200, map[string]any{"provider": "acme"}, "", 0, "flow"},

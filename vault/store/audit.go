@@ -21,6 +21,7 @@ const (
 	actSecretRule    = "secret.rule" // where a broker may send the value
 	actBindingCreate = "binding.create"
 	actBindingDelete = "binding.delete"
+	actBindingRule   = "binding.rule" // which narrows its secret's
 	actBindingMove   = "binding.move" // to the secret that replaces another one
 	actBindingList   = "binding.list" // denied attempts only
 	actReveal        = "reveal"

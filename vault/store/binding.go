@@ -64,7 +64,7 @@ func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 	case err == nil && n.Delivery != "" && n.Delivery != b.Delivery:
 		return b, false, api.NewError(api.ErrConflict, "this binding has another delivery: delete it first")
 	case err == nil && n.Egress != nil && newRule(n.Egress) != bound.rule:
-		return b, false, api.NewError(api.ErrConflict, "this binding has another egress rule: delete it first")
+		return b, false, api.NewError(api.ErrConflict, "this binding has another egress rule: change it")
 	case !errors.Is(err, api.ErrNotFound): // nil: it exists
 		return b, false, err
 	}
@@ -156,7 +156,7 @@ func (b *bindingRow) covered() (table, tenant, id string, c columns) {
 
 func (t *txn) auditBinding(action string, b *bindingRow) error {
 	e := api.Event{Action: action, BindingID: b.ID, SecretID: b.SecretID, Version: b.Version, ResourceType: b.Type, ResourceID: b.Resource.ID}
-	if b.rule != "" {
+	if b.rule != "" || action == actBindingRule {
 		e.Detail = b.rule.detail()
 	}
 	return t.audit(e)

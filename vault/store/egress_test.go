@@ -228,6 +228,58 @@ func TestSetRule(t *testing.T) {
 	wantUsage(t, w.Store, w.owner.TenantID)
 }
 
+// The rule of a binding changes as that of a secret does, and the placeholder only with its shape.
+func TestSetBindingRule(t *testing.T) {
+	w := standIn(t, api.NewSecret{Egress: onlyTo("*.github.com")}, nil)
+	elsewhere := storeAt(t, w.dir)
+	done := waiting(t, w.Store, w.broker, etagOf(t, w.Store, w.broker), 20*time.Second)
+	changed, err := elsewhere.SetBindingRule(t.Context(), w.owner, w.binding.ID, *onlyTo("api.github.com"))
+	if err != nil || changed.Egress == nil || changed.Egress.Hosts[0] != "api.github.com" || changed.PlaceholderToken != w.binding.PlaceholderToken {
+		t.Fatalf("%+v, %v", changed, err)
+	}
+	if err := <-done; err != nil {
+		t.Error("wait:", err)
+	}
+	set, err := w.opened(t.Context(), w.broker, box1)
+	if err != nil || len(set) != 1 || len(set[0].Egress.Rules) != 2 || set[0].Egress.Rules[1].Hosts[0] != "api.github.com" {
+		t.Fatalf("set %+v, %v", set, err)
+	}
+	if _, err := w.SetBindingRule(t.Context(), w.owner, w.binding.ID, *onlyTo("api.github.com")); err != nil { // the same
+		t.Fatal(err)
+	}
+	wantUsage(t, w.Store, w.owner.TenantID)
+	shape := onlyTo("api.github.com")
+	shape.Shape = &api.EgressShape{Prefix: "ghp_", Length: 40}
+	shaped, err := w.SetBindingRule(t.Context(), w.owner, w.binding.ID, *shape)
+	if err != nil || !strings.HasPrefix(shaped.PlaceholderToken, "ghp_") || revealed(t, w.Store, w.reader)["GH"] != shaped.PlaceholderToken {
+		t.Errorf("shaped: %+v, %v", shaped, err)
+	}
+	if got, err := w.SetBindingRule(t.Context(), w.owner, w.binding.ID, api.EgressRule{}); err != nil || got.Egress != nil || strings.HasPrefix(got.PlaceholderToken, "ghp_") {
+		t.Errorf("removed: %+v, %v", got, err)
+	}
+	wantUsage(t, w.Store, w.owner.TenantID)
+	_, err = w.SetBindingRule(t.Context(), w.owner, w.binding.ID, api.EgressRule{Ports: []int{1}})
+	wantKind(t, err, api.ErrInvalid)
+	_, err = w.SetBindingRule(t.Context(), w.owner, "bnd_none", *onlyTo("api.github.com"))
+	wantKind(t, err, api.ErrNotFound)
+	_, err = w.SetBindingRule(t.Context(), tenant(t, w.Store, "evil"), w.binding.ID, *onlyTo("evil.example"))
+	wantKind(t, err, api.ErrNotFound)
+	_, err = w.SetBindingRule(t.Context(), w.reader, w.binding.ID, *onlyTo("evil.example"))
+	wantKind(t, err, api.ErrDenied)
+	var details []string
+	for _, e := range audited(t, w.Store, w.owner, "binding.rule") {
+		if e.Outcome == api.OutcomeOK {
+			details = append(details, e.Detail)
+		}
+	}
+	slices.Sort(details)
+	want := []string{"none", `{"hosts":["api.github.com"],"shape":{"prefix":"ghp_","length":40}}`, `{"hosts":["api.github.com"]}`}
+	slices.Sort(want)
+	if diff := cmp.Diff(details, want); diff != "" {
+		t.Errorf("events (-got +want)\n%s", diff)
+	}
+}
+
 // A key that only stores secrets doesn't say where they are sent: that could be to its owner.
 func TestAttack_RuleWithoutThePermissionToBind(t *testing.T) {
 	w := standIn(t, api.NewSecret{Egress: onlyTo("api.github.com")}, nil)

@@ -27,7 +27,7 @@ func permissionsFor(action string) []string {
 		return []string{api.PermissionSecretsRead}
 	case actSecretCreate, actSecretReplace, actSecretRotate, actSecretDelete:
 		return []string{api.PermissionSecretsWrite}
-	case actBindingCreate, actBindingDelete, actSecretRule:
+	case actBindingCreate, actBindingDelete, actBindingRule, actSecretRule:
 		return []string{api.PermissionBindingsWrite}
 	case actBindingList:
 		return []string{api.PermissionBindingsWrite, api.PermissionSecretsRead}

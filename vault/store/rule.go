@@ -131,6 +131,8 @@ func shapeOf(secret, binding storedRule) *api.EgressShape {
 	return nil
 }
 
+func sameShape(a, b *api.EgressShape) bool { return a == b || a != nil && b != nil && *a == *b }
+
 // SetRule changes where a broker may send a secret's value, without a rotation; the zero rule: nowhere. The reveals that wait for it
 // wake. Bindings whose placeholders have another shape then get new ones.
 // Errors: ErrInvalid, ErrNotFound, ErrDenied also for a key that may not bind.
@@ -147,6 +149,47 @@ func (s *Store) SetRule(ctx context.Context, a Actor, id string, rule api.Egress
 		return err
 	})
 	return secret, err
+}
+
+// SetBindingRule changes the rule that narrows a secret's for a binding; the zero rule: none. The broker's reveal that waits for it
+// wakes. If the placeholder then has another shape, the binding gets a new one.
+// Errors: ErrInvalid, ErrNotFound, ErrDenied for a resource key.
+func (s *Store) SetBindingRule(ctx context.Context, a Actor, id string, rule api.EgressRule) (binding api.Binding, err error) {
+	err = s.change(ctx, a, actBindingRule, 0, checkRule(&rule), func(t *txn) error {
+		var c conditions
+		c.add("b.id =", id)
+		c.add("b.tenant_id =", a.TenantID)
+		t.actor.limitBindings(&c)
+		b, err := one(t, "binding", (*bindingRow).fields, selectBindings+c.String(), c.args...)
+		if err != nil {
+			return err
+		}
+		before := b.rule
+		if b.rule = newRule(&rule); b.rule == before {
+			binding = b.answer()
+			return nil
+		}
+		secret, err := t.secret(b.SecretID)
+		if err != nil {
+			return err
+		}
+		if !sameShape(shapeOf(secret.rule, before), shapeOf(secret.rule, b.rule)) {
+			b.PlaceholderToken = newPlaceholder(secret.rule, b.rule)
+		}
+		if err := t.authenticate(&b); err != nil {
+			return err
+		}
+		if err := cmp.Or(t.update("bindings", b.ID, b.stored()), t.use(usage{bytes: int64(len(b.rule) - len(before))})); err != nil {
+			return err
+		}
+		if err := t.checkSets(`SELECT CAST($1 AS TEXT) AS resource_type, CAST($2 AS TEXT) AS resource_id`, b.Type, b.Resource.ID); err != nil {
+			return err
+		}
+		t.wake(b.Resource)
+		binding = b.answer()
+		return t.auditBinding(actBindingRule, &b)
+	})
+	return binding, err
 }
 
 // mayRule returns a denial unless the actor may say where a secret's value is sent: that gives it to others, as a binding does.
@@ -192,7 +235,7 @@ func (t *txn) reshape(secretID string, before, now storedRule) error {
 	}
 	for i := range bound {
 		b := &bound[i]
-		if was, is := shapeOf(before, b.rule), shapeOf(now, b.rule); was == is || was != nil && is != nil && *was == *is {
+		if sameShape(shapeOf(before, b.rule), shapeOf(now, b.rule)) {
 			continue
 		}
 		b.PlaceholderToken = newPlaceholder(now, b.rule)

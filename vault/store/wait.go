@@ -95,7 +95,7 @@ func nudge(c chan struct{}) {
 var (
 	endingKeys = []string{actKeyRevoke, actKeyReplace}
 	concerning = append(endingKeys[:len(endingKeys):len(endingKeys)],
-		actSecretReplace, actSecretRotate, actSecretRule, actSecretDelete, actBindingCreate, actBindingDelete, actBindingMove,
+		actSecretReplace, actSecretRotate, actSecretRule, actSecretDelete, actBindingCreate, actBindingDelete, actBindingRule, actBindingMove,
 		actPolicyCreate, actPolicyUpdate, actPolicyDelete, actEntryCreate, actEntryDelete)
 )
 

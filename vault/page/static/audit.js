@@ -13,7 +13,7 @@ export const title = 'Audit';
 const followInterval = 3000; // ms
 
 const actions = [
-  'reveal', 'broker.reveal', 'secret.create', 'secret.replace', 'secret.rotate', 'secret.rule', 'secret.delete', 'binding.create', 'binding.delete', 'binding.move',
+  'reveal', 'broker.reveal', 'secret.create', 'secret.replace', 'secret.rotate', 'secret.rule', 'secret.delete', 'binding.create', 'binding.delete', 'binding.rule', 'binding.move',
   'traffic.allow', 'traffic.deny', 'traffic.pending', 'policy.create', 'policy.update', 'policy.delete', 'allowlist.create', 'allowlist.delete',
   'key.create', 'key.replace', 'key.revoke', 'key.refused', 'oauth.start', 'oauth.callback', 'oauth.refresh',
   'keys.rotate', 'keys.retire', 'keys.delete', 'root.rotate', 'audit.prune', 'audit.altered', 'row.refused',

@@ -29,7 +29,7 @@ const (
 
 // auditActions are the actions of docs/api.md.
 var auditActions = []string{
-	"secret.create", "secret.replace", "secret.rotate", "secret.rule", "secret.delete", "binding.create", "binding.delete", "binding.move",
+	"secret.create", "secret.replace", "secret.rotate", "secret.rule", "secret.delete", "binding.create", "binding.delete", "binding.rule", "binding.move",
 	"reveal", "broker.reveal", "key.create", "key.revoke", "key.replace", "key.refused", "oauth.start", "oauth.callback", "oauth.refresh", "row.refused",
 	"audit.prune", "audit.altered", "traffic.allow", "traffic.deny", "traffic.pending",
 	"policy.create", "policy.update", "policy.delete", "allowlist.create", "allowlist.delete",
