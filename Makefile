@@ -37,8 +37,8 @@ help: ## list the targets
 	@echo "make TARGET, one of:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: ## see the point in ten seconds: a secret, a command that has it, a rotation
-	@echo "Building miosa-env and miosa-vault. The first time this downloads up to $$(grep -c '^	[a-z].* v' go.mod) Go modules, and compiles for a minute or two."
+demo: ## see the point in ten seconds: a secret, a command that has it, a rotation, a command that uses one without having it
+	@echo "Building miosa-env, miosa-vault and miosa-egress. The first time this downloads up to $$(grep -c '^	[a-z].* v' go.mod) Go modules, and compiles for a minute or two."
 	@{ $(MAKE) --no-print-directory build BUILDFLAGS=-v && $(BUILD) -v -o "$(BIN)/demo" ./internal/demo; echo "status $$?"; } 2>&1 | \
 		awk -v terminal="$$(test -t 1 && echo 1)" -f internal/demo/progress.awk
 	@"$(BIN)/demo" "$(BIN)"

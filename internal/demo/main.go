@@ -1,8 +1,8 @@
 // Command demo shows what miosa-env does, with the real programs: it puts a secret in a vault, bound to a sandbox, runs a
-// command that has it in its environment, and rotates it, which restarts the command with the new value. It cleans up, and
-// exits with 1 if a step fails.
+// command that has it in its environment, and rotates it, which restarts the command with the new value. Then a command uses a
+// secret that it doesn't have, through a broker. It cleans up, and exits with 1 if a step fails.
 //
-// Its argument is the folder with the two programs. `make demo` runs it.
+// Its argument is the folder with the programs. `make demo` runs it.
 package main
 
 import (
@@ -39,32 +39,55 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if len(os.Args) != 2 {
+	var err error
+	switch {
+	case len(os.Args) == 2:
+		err = run(ctx, os.Args[1], os.Stdout)
+	case len(os.Args) == 3 && os.Args[1] == "client":
+		err = client(ctx, os.Args[2], os.Stdout)
+	default:
 		fmt.Fprintln(os.Stderr, "usage: demo FOLDER-OF-BINARIES")
 		os.Exit(2)
 	}
-	if err := run(ctx, os.Args[1], os.Stdout); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo: error:", err)
 		os.Exit(1)
 	}
 }
 
+// screen is where the demo is shown.
+type screen struct {
+	io.Writer
+	coloured bool
+}
+
+func newScreen(out io.Writer) screen {
+	f, ok := out.(*os.File)
+	return screen{out, cli.Colours(ok && term.IsTerminal(int(f.Fd())), os.Getenv)}
+}
+
+func (s screen) colour(code, text string) string {
+	if !s.coloured {
+		return text
+	}
+	return "\033[" + code + "m" + text + "\033[0m"
+}
+
+// say prints a line.
+func (s screen) say(format string, args ...any) { fmt.Fprintf(s, "     "+format+"\n", args...) }
+
+// step prints the title of a step.
+func (s screen) step(format string, args ...any) {
+	fmt.Fprintf(s, "\n%s\n\n", s.colour(bold, fmt.Sprintf(format, args...)))
+}
+
 func run(ctx context.Context, bin string, out io.Writer) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done within %s", limit))
 	defer cancel()
-	f, ok := out.(*os.File)
-	coloured := cli.Colours(ok && term.IsTerminal(int(f.Fd())), os.Getenv)
-	colour := func(code, text string) string {
-		if !coloured {
-			return text
-		}
-		return "\033[" + code + "m" + text + "\033[0m"
-	}
-	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
-	step := func(format string, args ...any) { say("\n%s\n", colour(bold, fmt.Sprintf(format, args...))) }
+	s := newScreen(out)
 
-	step("1. A vault starts, on loopback, empty.")
-	say("     %s", colour(cyan, fmt.Sprintf("$ miosa-vault dev --resource %s", devvault.Sandbox)))
+	s.step("1. A vault starts, on loopback, empty.")
+	s.say("%s", s.colour(cyan, fmt.Sprintf("$ miosa-vault dev --resource %s", devvault.Sandbox)))
 	vault, err := devvault.Start(ctx, os.Stderr, filepath.Join(bin, "miosa-vault"))
 	if err != nil {
 		return err
@@ -76,17 +99,17 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	}
 	defer tenant.Close()
 
-	step("2. A developer puts a secret in it, bound to %s as %s.", devvault.Sandbox, variable)
+	s.step("2. A developer puts a secret in it, bound to %s as %s.", devvault.Sandbox, variable)
 	secret, _, err := tenant.PutSecret(ctx, api.NewSecret{
 		Name: "github", Value: api.NewValue([]byte(first)), Resource: devvault.Sandbox, ExposeAsEnv: variable,
 	})
 	if err != nil {
 		return err
 	}
-	say("     %s, version %d: %s (a made-up one; the vault never shows it again)", secret.Name, secret.Version, colour(green, first))
+	s.say("%s, version %d: %s (a made-up one; the vault never shows it again)", secret.Name, secret.Version, s.colour(green, first))
 
-	step("3. In the sandbox, a command runs. It knows nothing of the vault.")
-	say("     %s", colour(cyan, "$ miosa-env run --on-change restart -- sh -c '"+app+"'"))
+	s.step("3. In the sandbox, a command runs. It knows nothing of the vault.")
+	s.say("%s", s.colour(cyan, "$ miosa-env run --on-change restart -- sh -c '"+app+"'"))
 	nowhere, err := os.MkdirTemp("", "demo") // without a socket, so that an agent on this machine isn't used
 	if err != nil {
 		return err
@@ -102,9 +125,9 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	say("     pid %-7s %s", before, colour(green, variable+"="+first))
+	s.say("pid %-7s %s", before, s.colour(green, variable+"="+first))
 
-	step("4. The developer rotates the secret. Nobody touches the sandbox.")
+	s.step("4. The developer rotates the secret. Nobody touches the sandbox.")
 	asked := time.Now()
 	if secret, err = tenant.RotateSecret(ctx, secret.ID, fetch.Rotation{Value: api.NewValue([]byte(second))}); err != nil {
 		return err
@@ -117,17 +140,22 @@ func run(ctx context.Context, bin string, out io.Writer) error {
 	if after == before {
 		return fmt.Errorf("process %s was not restarted", before)
 	}
-	say("     pid %-7s %s", after, colour(green, variable+"="+second))
-	say("     restarted with version %d after %d ms, of which it waited 100 for further changes (--settle)", secret.Version, took.Milliseconds())
+	s.say("pid %-7s %s", after, s.colour(green, variable+"="+second))
+	s.say("restarted with version %d after %d ms, of which it waited 100 for further changes (--settle)", secret.Version, took.Milliseconds())
 
-	step("5. The command is stopped, then the vault.")
 	if err := command.Stop(terminated); err != nil {
 		return err
 	}
+	s.step("5. Another command uses a secret that it doesn't have: its requests go through a broker.")
+	if err := showBroker(ctx, s, bin, vault, tenant, nowhere); err != nil {
+		return err
+	}
+
+	s.step("6. The broker is stopped, then the vault.")
 	if err := vault.Stop(0); err != nil {
 		return err
 	}
-	say("     143 (TERM) and 0. Nothing is left behind.\n")
+	s.say("0 and 0. Nothing is left behind.\n")
 	return nil
 }
 
