@@ -34,7 +34,7 @@ var debian = map[string]string{
 	// Containers.
 	"podman": "podman", "runc": "runc", "/usr/libexec/podman/catatonit": "catatonit", "podman-compose": "podman-compose", "ldd": "libc-bin",
 	// Clients of the egress broker.
-	"java": "default-jre-headless", "keytool": "default-jre-headless", "/usr/lib/python3/dist-packages/requests/__init__.py": "python3-requests",
+	"java": "default-jre-headless", "/usr/lib/python3/dist-packages/requests/__init__.py": "python3-requests",
 	"/usr/lib/python3/dist-packages/httpx/__init__.py": "python3-httpx", "/usr/lib/python3/dist-packages/h2/__init__.py": "python3-h2",
 	"/usr/lib/python3/dist-packages/botocore/__init__.py": "python3-botocore",
 	// A database server for vaults, and a pooler in front of it.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,7 +63,7 @@ func clients() []client {
 		{name: "httpx-model", words: []string{python, file("model_client.py")}, url: model + "httpx-model", needs: []string{python, httpxFiles, h2Files}},
 		{name: "fetch", words: []string{"node", file("fetch_client.mjs")}, url: api + "fetch", another: true, needs: []string{"node"}},
 		{name: "fetch-model", words: []string{"node", file("model_client.mjs")}, url: model + "fetch-model", another: true, needs: []string{"node"}},
-		{name: "java", words: []string{"java", "-Xmx64m", "-XX:TieredStopAtLevel=1", "-Djava.io.tmpdir=.", file("Client.java")}, url: api + "java", needs: []string{"java", "keytool"}},
+		{name: "java", words: []string{"java", "-Xmx64m", "-XX:TieredStopAtLevel=1", "-Djava.io.tmpdir=.", file("Client.java")}, url: api + "java", needs: []string{"java"}},
 		golang("go", "http", api),
 		golang("go-old", "http", old),
 		golang("grpc", "grpc", "https://"+rpcHost+"/"),
@@ -81,56 +82,32 @@ type running struct {
 	dir   string
 }
 
-// makeTrust makes the variables that name the proxy and the authorities to trust, and the files of these.
-func (w *world) makeTrust(t testing.TB) {
-	t.Helper()
-	proxy := "http://" + fmt.Sprintf("%s:%d", brokerAddress, brokerPort)
-	authority, bundle := filepath.Join(w.dir, "broker.pem"), filepath.Join(w.dir, "bundle.pem")
-	text, err := os.ReadFile(authority)
-	if err == nil {
-		err = os.WriteFile(bundle, append(text, w.internet.PEM()...), 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.trust = []string{"NODE_USE_ENV_PROXY=1", "NODE_EXTRA_CA_CERTS=" + authority}
-	for _, name := range []string{"HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"} {
-		w.trust = append(w.trust, name+"="+proxy)
-	}
-	for _, name := range []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE"} {
-		w.trust = append(w.trust, name+"="+bundle)
-	}
-	if _, err := exec.LookPath("keytool"); err != nil {
-		return
-	}
-	store := filepath.Join(w.dir, "truststore.p12")
-	out, err := exec.CommandContext(t.Context(), "keytool", "-importcert", "-noprompt", "-alias", "broker", "-file", authority,
-		"-storetype", "PKCS12", "-storepass", "changeit", "-keystore", store).CombinedOutput()
-	if err != nil {
-		t.Fatalf("keytool: %v: %s", err, out)
-	}
-	w.trust = append(w.trust, fmt.Sprintf("JAVA_TOOL_OPTIONS=-Djavax.net.ssl.trustStore=%s -Djavax.net.ssl.trustStorePassword=changeit -Dhttps.proxyHost=%s -Dhttps.proxyPort=%d",
-		store, brokerAddress, brokerPort))
-}
-
-// command is a command in the sandbox, with a working folder of its own. $NAME in its words is a placeholder.
+// command is a command that miosa-env runs in the sandbox, with the broker and a working folder of its own. $NAME in its words is a
+// placeholder.
 func (w *world) command(t testing.TB, name string, words ...string) *exec.Cmd {
 	t.Helper()
-	dir := filepath.Join(w.dir, name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	dir := w.folder(t, name)
 	for i := range words {
 		for variable, placeholder := range w.placeholders {
 			words[i] = strings.ReplaceAll(words[i], "$"+variable, placeholder)
 		}
 	}
-	c := exec.CommandContext(t.Context(), words[0], words[1:]...)
-	c.Dir, c.Env = dir, append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}, w.trust...)
-	for name, placeholder := range w.placeholders {
-		c.Env = append(c.Env, name+"="+placeholder)
-	}
+	c := exec.CommandContext(t.Context(), program("miosa-env"), append([]string{"run", "--egress", fmt.Sprintf("http://%s:%d", brokerAddress, brokerPort), "--"}, words...)...)
+	c.Dir = dir
+	c.Env = append(w.vault.Environ("MIOSA_API_KEY", "MIOSA_SANDBOX_ID"), "MIOSA_BASE_URL="+w.entrance, "MIOSA_SOCKET="+filepath.Join(dir, "agent.sock"),
+		"HOME="+dir, "TMPDIR="+dir, "XDG_RUNTIME_DIR="+w.memory)
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
 	return c
+}
+
+// folder makes a folder of the sandbox.
+func (w *world) folder(t testing.TB, name string) string {
+	t.Helper()
+	dir := filepath.Join(w.dir, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // run starts a client, which ends with the test all.
@@ -167,7 +144,7 @@ func (w *world) run(t, all *testing.T, c client) *running {
 		close(r.lines)
 		_ = r.cmd.Wait()
 	}()
-	all.Cleanup(func() { _ = r.cmd.Process.Kill(); <-ended })
+	all.Cleanup(func() { _ = r.cmd.Process.Signal(syscall.SIGTERM); <-ended })
 	return r
 }
 
@@ -239,12 +216,12 @@ func oneConnection(t *testing.T, _ *world, r *running) {
 	}
 }
 
-// connections returns the client's connections to the broker, by their inodes.
+// connections returns the connections to the broker of what miosa-env runs, by their inodes.
 func (r *running) connections(t testing.TB) (inodes []string) {
 	t.Helper()
-	proc, all := fmt.Sprintf("/proc/%d/", r.cmd.Process.Pid), map[string]bool{}
-	for _, name := range []string{"net/tcp", "net/tcp6"} {
-		table, err := os.ReadFile(proc + name)
+	all := map[string]bool{}
+	for _, name := range []string{"tcp", "tcp6"} {
+		table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", r.cmd.Process.Pid, name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,13 +232,25 @@ func (r *running) connections(t testing.TB) (inodes []string) {
 			}
 		}
 	}
-	files, err := filepath.Glob(proc + "fd/*")
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", r.cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range files {
-		if to, _ := os.Readlink(file); all[to] {
-			inodes = append(inodes, to)
+	for _, list := range lists {
+		children, err := os.ReadFile(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, child := range strings.Fields(string(children)) {
+			files, err := filepath.Glob("/proc/" + child + "/fd/*")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range files {
+				if to, _ := os.Readlink(file); all[to] {
+					inodes = append(inodes, to)
+				}
+			}
 		}
 	}
 	return inodes

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -71,8 +72,8 @@ func TestNothingInside(t *testing.T) {
 // searchInside searches what the sandbox has for values.
 func (w *world) searchInside(t *testing.T) {
 	controls := memoryimage.NewMarks()
-	planted := w.command(t, "planted", "sleep", "1000")
-	planted.Env = append(planted.Env, "CONTROL="+controls.Text)
+	planted := exec.CommandContext(t.Context(), "sleep", "1000")
+	planted.Dir, planted.Env = w.folder(t, "planted"), []string{"CONTROL=" + controls.Text}
 	if err := os.WriteFile(filepath.Join(planted.Dir, "control"), []byte(controls.Text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +95,7 @@ func (w *world) searchInside(t *testing.T) {
 }
 
 // search returns which marks are in the memory, arguments and environment of processes, and in the files of the sandbox's working
-// and temporary folders, by place.
+// and temporary folders, on disk and in memory, by place.
 func (w *world) search(t *testing.T, marks memoryimage.Marks, processes []int) map[string][]string {
 	t.Helper()
 	all := map[string][]string{}
@@ -119,6 +120,7 @@ func (w *world) search(t *testing.T, marks memoryimage.Marks, processes []int) m
 		}
 	}
 	files := canary.Files(t, w.dir)
+	maps.Copy(files, canary.Files(t, w.memory))
 	for path, text := range files {
 		add("file "+path, []byte(text))
 	}

@@ -2,8 +2,12 @@ package egresstest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,7 +76,8 @@ type world struct {
 	dir                string // what the sandbox sees: the working and temporary folders of its commands, and certificates
 	marks              memoryimage.Marks
 	internet           *ca.Authority // of the servers
-	trust              []string      // variables
+	memory             string        // a folder in memory, which the sandbox sees too
+	entrance           string        // the URL of the vault in the sandbox
 	vault              *devvault.Vault
 	repositories       string // of the git server
 	broker             *exec.Cmd
@@ -99,8 +104,36 @@ func newWorld(t *testing.T) *world {
 	w.serve(t)
 	w.startVault(t)
 	w.startBroker(t)
-	w.makeTrust(t)
+	w.startEntrance(t)
 	return w
+}
+
+// startEntrance makes the vault known in the sandbox, which gets placeholders from it.
+func (w *world) startEntrance(t *testing.T) {
+	t.Helper()
+	var l net.Listener
+	var err error
+	w.sandbox.Do(func() { l, err = net.Listen("tcp", "127.0.0.1:0") })
+	if err == nil {
+		w.memory, err = os.MkdirTemp("/dev/shm", "egresstest-")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(w.memory) })
+	w.entrance = "http://" + l.Addr().String()
+	vault := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = "http", strings.TrimPrefix(w.vault.URL(), "http://")
+		},
+		Transport: &http.Transport{DialContext: func(_ context.Context, network, address string) (c net.Conn, err error) {
+			w.host.Do(func() { c, err = net.Dial(network, address) })
+			return c, err
+		}},
+	}
+	server := &http.Server{Handler: vault, ReadHeaderTimeout: patience}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
 }
 
 // connect connects the sandbox with its host and nothing else, and the host with the internet.
