@@ -89,8 +89,9 @@ check: lint ## formatting, vet, linters, go.mod, builds for the other platforms
 	@for platform in $(filter-out $(GOOS)/$(GOARCH),$(PLATFORMS)); do \
 		echo "check: $$platform"; \
 		export GOOS=$${platform%/*} GOARCH=$${platform#*/} CGO_ENABLED=0; \
-		$(GO) vet ./cmd/miosa-env ./cmd/miosa-vault && \
-		$(BUILD) $(SMALLER) -o /dev/null ./cmd/miosa-env && $(BUILD) -o /dev/null ./cmd/miosa-vault || exit 1; \
+		$(GO) vet ./cmd/miosa-env ./cmd/miosa-vault ./cmd/miosa-egress && \
+		$(BUILD) $(SMALLER) -o /dev/null ./cmd/miosa-env && $(BUILD) -o /dev/null ./cmd/miosa-vault && \
+		$(BUILD) -o /dev/null ./cmd/miosa-egress || exit 1; \
 	done
 	@echo "check: ok"
 
@@ -116,9 +117,9 @@ build: ## build bin/miosa-env, bin/miosa-vault and bin/miosa-egress, static and 
 	$(BUILD)$(if $(BUILDFLAGS), $(BUILDFLAGS)) -ldflags "$(LDFLAGS) -funcalign=8" -o "$(BIN)/miosa-egress" ./cmd/miosa-egress
 	@wc -c "$(BIN)/miosa-env" "$(BIN)/miosa-vault" "$(BIN)/miosa-egress" | awk '$$NF != "total" { size = $$1; sub(/^ *[0-9]+ /, ""); printf "%-18s %.1f MB\n", $$0, size / 1e6 }'
 
-install: build ## copy both binaries to PREFIX/bin (PREFIX=/usr/local; DESTDIR is honoured)
+install: build ## copy the programs to PREFIX/bin (PREFIX=/usr/local; DESTDIR is honoured)
 	install -d "$(DESTDIR)$(PREFIX)/bin"
-	install -m 0755 "$(BIN)/miosa-env" "$(BIN)/miosa-vault" "$(DESTDIR)$(PREFIX)/bin/"
+	install -m 0755 "$(BIN)/miosa-env" "$(BIN)/miosa-vault" "$(BIN)/miosa-egress" "$(DESTDIR)$(PREFIX)/bin/"
 
 package: ## deb, rpm and apk packages, archives, SBOMs and SHA256SUMS, into dist/ (SIGN_KEY=FILE signs them)
 	rm -rf $(OUT) && mkdir -p $(OUT)

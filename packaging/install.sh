@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs miosa-env and miosa-vault from an archive that is checked against its SHA-256 sum first, and the sums
+# Installs miosa-env, miosa-vault and miosa-egress from an archive that is checked against its SHA-256 sum first, and the sums
 # against their signature.
 # Read it, then run it from a file: it needs no root where PREFIX is yours.
 set -eu
@@ -54,11 +54,13 @@ prefix=${prefix%/}
 
 # installed lists what there is of ours below PREFIX.
 installed() {
-  for file in bin/miosa-env bin/miosa-vault share/man/man1/miosa-env.1 share/man/man1/miosa-env-*.1 \
-    share/man/man1/miosa-vault.1 share/man/man1/miosa-vault-*.1 share/doc/miosa-env/* \
-    share/bash-completion/completions/miosa-env share/bash-completion/completions/miosa-vault \
-    share/zsh/site-functions/_miosa-env share/zsh/site-functions/_miosa-vault \
-    share/fish/vendor_completions.d/miosa-env.fish share/fish/vendor_completions.d/miosa-vault.fish; do
+  for name in miosa-env miosa-vault miosa-egress; do
+    for file in "bin/$name" "share/man/man1/$name.1" "share/man/man1/$name"-*.1 "share/bash-completion/completions/$name" \
+      "share/zsh/site-functions/_$name" "share/fish/vendor_completions.d/$name.fish"; do
+      [ ! -f "$file" ] || printf '%s\n' "$file"
+    done
+  done
+  for file in share/doc/miosa-env/*; do
     [ ! -f "$file" ] || printf '%s\n' "$file"
   done
 }

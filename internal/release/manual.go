@@ -62,7 +62,7 @@ const (
 )
 
 // titled matches the titles in the output of cli.Help.
-var titled = regexp.MustCompile(`^(Usage|Examples|Flags|Connection flags, and their variables|Commands|Run commands with secrets|Operate a machine|Manage a tenant|Other):$`)
+var titled = regexp.MustCompile(`^(Usage|Examples|Flags|Connection flags, and their variables|Flags of all commands|Commands|Run commands with secrets|Operate a machine|Manage a tenant|Other):$`)
 
 // parse parses the output of cli.Help.
 func parse(help string) []section {

@@ -53,6 +53,20 @@ var packages = []pkg{
 		},
 	},
 	{
+		name: "miosa-egress", scripts: "miosa-egress",
+		files: map[string]string{
+			"/usr/lib/systemd/system/miosa-egress.service": "systemd/miosa-egress.service",
+			"/usr/lib/sysusers.d/miosa-egress.conf":        "systemd/miosa-egress.sysusers.conf",
+			"/usr/lib/tmpfiles.d/miosa-egress.conf":        "systemd/miosa-egress.tmpfiles.conf",
+			"/etc/miosa-egress/egress.toml":                "systemd/egress.toml",
+		},
+		about: "Receives the outgoing requests of sandboxes, and puts the values of secrets\nin the places of placeholders, at the hosts that rules allow.",
+		overrides: [][2]string{
+			static, closes,
+			{"maintainer-script-calls-systemctl", "deb-systemd-invoke starts a service that was stopped."},
+		},
+	},
+	{
 		name:      "miosa-vault",
 		about:     "Keeps secrets, encrypted at rest, and serves them to the sandboxes and\ncomputers they are bound to.",
 		overrides: [][2]string{static, closes},

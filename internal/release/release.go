@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// release is a version of both programs.
+// release is a version of all programs.
 type release struct {
 	bin, root, out  string
 	nfpm, described string

@@ -12,12 +12,13 @@ import (
 )
 
 // programs are the released programs.
-var programs = []string{"miosa-env", "miosa-vault"}
+var programs = []string{"miosa-env", "miosa-vault", "miosa-egress"}
 
 // about has a one-line description of each program.
 var about = map[string]string{
-	"miosa-env":   "start a command with the secrets bound to its sandbox or computer",
-	"miosa-vault": "keep secrets, and serve them to the sandboxes they are bound to",
+	"miosa-env":    "start a command with the secrets bound to its sandbox or computer",
+	"miosa-vault":  "keep secrets, and serve them to the sandboxes they are bound to",
+	"miosa-egress": "put secrets into the requests of sandboxes that don't have them",
 }
 
 // completions are the paths of completion scripts below PREFIX/share.

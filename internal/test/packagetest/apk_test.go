@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/releasetest"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -19,32 +20,38 @@ func TestApk_Install(t *testing.T) {
 	program := filepath.Join(workDir, "apkinstall")
 	output(t, "go", "build", "-C", "apkinstall", "-o", program, ".")
 	dir, debs := t.TempDir(), t.TempDir()
-	out := output(t, program, dir, file(t, "miosa-env_1.2.3_amd64.apk"), file(t, "miosa-vault_1.2.3_amd64.apk"))
-	if want := "miosa-env 1.2.3-r1 x86_64\nmiosa-vault 1.2.3-r1 x86_64\n"; out != want {
+	args, want := []string{dir}, ""
+	for _, name := range releasetest.Programs {
+		args, want = append(args, file(t, name+"_1.2.3_amd64.apk")), want+name+" 1.2.3-r1 x86_64\n"
+	}
+	if out := output(t, program, args...); out != want {
 		t.Errorf("installed\n%swant\n%s", out, want)
 	}
-	for _, name := range []string{"miosa-env", "miosa-vault"} {
+	for _, name := range releasetest.Programs {
 		output(t, "dpkg-deb", "-x", file(t, name+"_1.2.3_amd64.deb"), debs)
 	}
-	got, want := contents(t, filepath.Join(dir, "usr"), filepath.Join(dir, "etc", "miosa-env")), contents(t, filepath.Join(debs, "usr"), filepath.Join(debs, "etc", "miosa-env"))
+	below := func(root string) map[string]string {
+		return contents(t, filepath.Join(root, "usr"), filepath.Join(root, "etc", "miosa-env"), filepath.Join(root, "etc", "miosa-egress"))
+	}
+	got, ofDebs := below(dir), below(debs)
 	for name := range got {
 		if strings.HasPrefix(name, "share/licenses/") {
 			delete(got, name)
 		}
 	}
-	for name, content := range want {
+	for name, content := range ofDebs {
 		switch {
 		case strings.HasPrefix(name, "lib/"), strings.HasPrefix(name, "share/doc/"), strings.HasPrefix(name, "share/lintian/"):
-			delete(want, name)
+			delete(ofDebs, name)
 		case strings.HasPrefix(name, "share/zsh/vendor-completions/"):
-			delete(want, name)
-			want[strings.Replace(name, "vendor-completions", "site-functions", 1)] = content
+			delete(ofDebs, name)
+			ofDebs[strings.Replace(name, "vendor-completions", "site-functions", 1)] = content
 		}
 	}
 	if len(got) < 40 {
 		t.Errorf("%d files", len(got))
 	}
-	if diff := cmp.Diff(got, want); diff != "" {
+	if diff := cmp.Diff(got, ofDebs); diff != "" {
 		t.Errorf("files (-got +want):\n%s", diff)
 	}
 	if out := output(t, filepath.Join(dir, "usr", "bin", "miosa-env"), "--version"); !strings.Contains(out, first) {

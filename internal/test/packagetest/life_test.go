@@ -14,11 +14,11 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/releasetest"
 )
 
-// The package is installed, upgraded, removed and purged on Debian, which is unchanged afterwards.
+// The packages are installed, upgraded, removed and purged on Debian, which is unchanged afterwards.
 func TestDeb_Life(t *testing.T) {
 	s := newSystem(t)
 	next := nextDist(t)
-	for _, name := range []string{"miosa-env", "miosa-vault"} {
+	for _, name := range releasetest.Programs {
 		s.give(file(t, name+"_1.2.3_amd64.deb"), "one-"+name+".deb")
 		s.give(filepath.Join(next, name+"_1.3.0_amd64.deb"), "two-"+name+".deb")
 	}
@@ -30,29 +30,35 @@ func TestDeb_Life(t *testing.T) {
 			t.Errorf("dpkg %s: %s", command, out)
 		}
 	}
-	dpkg("-i /one-miosa-env.deb /one-miosa-vault.deb")
-	for _, command := range []string{"miosa-env --version", "miosa-vault --version"} {
-		if out := s.must(command); !strings.Contains(out, first) {
-			t.Errorf("%s says %s", command, out)
+	dpkg("-i /one-*.deb")
+	for _, name := range releasetest.Programs {
+		if out := s.must(name + " --version"); !strings.Contains(out, first) {
+			t.Errorf("%s --version says %s", name, out)
 		}
 	}
-	if out, code := s.run("dpkg --verify miosa-env miosa-vault"); code != 0 || out != "" {
+	if out, code := s.run("dpkg --verify " + strings.Join(releasetest.Programs, " ")); code != 0 || out != "" {
 		t.Errorf("dpkg --verify: exit code %d\n%s", code, out)
 	}
-	configured(t, s)
-	dpkg("-i /two-miosa-env.deb /two-miosa-vault.deb </dev/null")
-	if out := s.must("dpkg-query -W -f '${Version} ${Status}\n' miosa-env miosa-vault"); out != strings.Repeat("1.3.0-1 install ok installed\n", 2) {
+	for name := range configurations {
+		configured(t, s, name)
+	}
+	dpkg("-i /two-*.deb </dev/null")
+	if out := s.must("dpkg-query -W -f '${Version} ${Status}\n' miosa-env miosa-vault miosa-egress"); out != strings.Repeat("1.3.0-1 install ok installed\n", 3) {
 		t.Errorf("after the upgrade: %s", out)
 	}
-	kept(t, s, "/etc/miosa-env/agent.toml")
+	for name := range configurations {
+		kept(t, s, name, "")
+	}
 	bothChanged(t, s)
-	dpkg("-r miosa-env miosa-vault")
+	dpkg("-r " + strings.Join(releasetest.Programs, " "))
 	if out := s.ours(); strings.Contains(out, "/usr/") {
 		t.Errorf("removal left\n%s", out)
 	}
-	emptied(t, s)
-	kept(t, s, "/etc/miosa-env/agent.toml")
-	dpkg("-P miosa-env") // miosa-vault has no configuration, so nothing of it is left
+	for name := range configurations {
+		emptied(t, s, name)
+		kept(t, s, name, "")
+	}
+	dpkg("-P miosa-env miosa-egress") // miosa-vault has no configuration, so nothing of it is left
 	after := s.must("dpkg --get-selections; find /etc /usr /var/lib -xdev -not -path '/var/lib/dpkg/*' | sort")
 	gone := func(text string) []string {
 		return slices.DeleteFunc(strings.Split(text, "\n"), func(s string) bool { return strings.HasSuffix(s, "-") }) // backups such as passwd-
@@ -77,7 +83,7 @@ func bothChanged(t *testing.T, s *system) {
 		t.Errorf("dpkg doesn't ask: exit code %d\n%s", code, out)
 	}
 	s.must("dpkg -i --force-confold /tmp/three.deb </dev/null; grep -q '# of the next version' /etc/miosa-env/agent.toml.dpkg-dist; rm -r /tmp/three /tmp/three.deb")
-	kept(t, s, "/etc/miosa-env/agent.toml")
+	kept(t, s, "miosa-env", "")
 }
 
 // The same for rpm, according to rpm's rules and docs/install.md: rpm has no purge.
@@ -96,20 +102,20 @@ func TestRpm_Life(t *testing.T) {
 	if out := s.must("miosa-env --version"); !strings.Contains(out, first) {
 		t.Errorf("miosa-env --version says %s", out)
 	}
-	configured(t, s)
+	configured(t, s, "miosa-env")
 	rpm(lines[1])
 	if out := s.must("rpm -q miosa-env; miosa-env --version"); !strings.HasPrefix(out, "miosa-env-1.3.0-1.x86_64\n") || !strings.Contains(out, releasetest.Next) {
 		t.Errorf("after the upgrade: %s", out)
 	}
-	kept(t, s, "/etc/miosa-env/agent.toml")
+	kept(t, s, "miosa-env", "")
 	s.must("rpm -U --nodeps --oldpackage /root/miosa-env_1.2.3_amd64.rpm; rpm -U --nodeps --replacepkgs /root/miosa-env_1.2.3_amd64.rpm")
-	kept(t, s, "/etc/miosa-env/agent.toml")
+	kept(t, s, "miosa-env", "")
 	s.must("systemctl is-enabled miosa-env.service")
 	rpm(lines[2])
 	s.must("rm /root/*.rpm")
 	if out := s.ours(); strings.Contains(out, "/usr/") {
 		t.Errorf("removal left\n%s", out)
 	}
-	emptied(t, s)
-	kept(t, s, "/etc/miosa-env/agent.toml.rpmsave")
+	emptied(t, s, "miosa-env")
+	kept(t, s, "miosa-env", ".rpmsave")
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/releasetest"
 )
 
 // lintian reports no problem in the Debian packages, except those that they declare as intended. Packages for
@@ -16,7 +17,7 @@ import (
 func TestDeb_Lintian(t *testing.T) {
 	needs.Command(t, "lintian")
 	debs, err := filepath.Glob(filepath.Join(dist(t), "*_amd64.deb"))
-	if err != nil || len(debs) != 2 {
+	if err != nil || len(debs) != len(releasetest.Programs) {
 		t.Fatal(debs, err)
 	}
 	out, errs, code := ran(t, append(os.Environ(), "LC_ALL=C.UTF-8"), "lintian",
@@ -29,8 +30,8 @@ func TestDeb_Lintian(t *testing.T) {
 // shellcheck reports no problem, for POSIX sh, in the scripts that run as root on users' machines.
 func TestShellcheck(t *testing.T) {
 	needs.Command(t, "shellcheck")
-	scripts, err := filepath.Glob(filepath.Join(root, "packaging", "miosa-env", "*.sh"))
-	if err != nil || len(scripts) != 3 {
+	scripts, err := filepath.Glob(filepath.Join(root, "packaging", "miosa-*", "*.sh"))
+	if err != nil || len(scripts) != 6 {
 		t.Fatal(scripts, err)
 	}
 	for _, script := range append(scripts, installer) {

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/releasetest"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -37,9 +38,7 @@ func want(name, format string) []string {
 		"/usr/share/bash-completion/completions/"+name, "/usr/share/zsh/"+zsh+"/_"+name, "/usr/share/fish/vendor_completions.d/"+name+".fish") {
 		list = append(list, "0644 root "+path)
 	}
-	if name == "miosa-env" {
-		list = append(list, units(format)...)
-	}
+	list = append(list, units(name, format)...)
 	slices.Sort(list)
 	return list
 }
@@ -66,7 +65,7 @@ func sameFiles(t *testing.T, name, format string, got []string) {
 
 // each runs a test for each package and processor.
 func each(t *testing.T, test func(t *testing.T, name, machine string)) {
-	for _, name := range []string{"miosa-env", "miosa-vault"} {
+	for _, name := range releasetest.Programs {
 		for _, machine := range []string{"amd64", "arm64"} {
 			t.Run(name+"/"+machine, func(t *testing.T) { test(t, name, machine) })
 		}

@@ -86,7 +86,7 @@ func TestGuide_Source(t *testing.T) {
 	if out, errs, code := ran(t, environ, "sh", "-ec", "cd "+sources+"\n"+lines); code != 0 {
 		t.Fatalf("exit code %d\n%s%s", code, out, errs)
 	}
-	if diff := cmp.Diff(installed(t, dest), []string{"usr/local/bin/miosa-env", "usr/local/bin/miosa-vault"}); diff != "" {
+	if diff := cmp.Diff(installed(t, dest), []string{"usr/local/bin/miosa-egress", "usr/local/bin/miosa-env", "usr/local/bin/miosa-vault"}); diff != "" {
 		t.Errorf("installed (-got +want):\n%s", diff)
 	}
 	output(t, filepath.Join(dest, "usr/local/bin/miosa-env"), "--version")

@@ -43,7 +43,7 @@ func TestPackage_Reproducible(t *testing.T) {
 			t.Errorf("%s differs", e.Name())
 		}
 	}
-	if compared != 7 {
+	if compared != 1+3*len(releasetest.Programs) {
 		t.Errorf("compared %d files, want an archive and three packages of each program", compared)
 	}
 }
@@ -84,7 +84,7 @@ func TestManual(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%s", filepath.Base(page), code, warnings)
 		}
 	}
-	for _, name := range []string{"miosa-env", "miosa-env-run", "miosa-env-agent", "miosa-env-secrets-set", "miosa-env-oauth-connect", "miosa-vault", "miosa-vault-serve", "miosa-vault-keys-create"} {
+	for _, name := range []string{"miosa-env", "miosa-env-run", "miosa-env-agent", "miosa-env-secrets-set", "miosa-env-oauth-connect", "miosa-vault", "miosa-vault-serve", "miosa-vault-keys-create", "miosa-egress", "miosa-egress-serve"} {
 		if !strings.Contains("\n"+strings.Join(names, "\n")+"\n", "\n"+name+"\n") {
 			t.Errorf("there is no page %s", name)
 		}
@@ -107,7 +107,7 @@ func TestBill(t *testing.T) {
 	needs.Command(t, "go", "tar")
 	dir := t.TempDir()
 	output(t, "tar", "-xzf", file(t, "*_linux_amd64.tar.gz"), "-C", dir)
-	for _, name := range []string{"miosa-env", "miosa-vault"} {
+	for _, name := range releasetest.Programs {
 		bill, err := os.ReadFile(file(t, name+"_1.2.3.cdx.json"))
 		if err != nil {
 			t.Fatal(err)

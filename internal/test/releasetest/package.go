@@ -18,6 +18,9 @@ const (
 	Epoch = 1700000000
 )
 
+// Programs are the released programs, each of which has packages.
+var Programs = []string{"miosa-env", "miosa-vault", "miosa-egress"}
+
 // Make runs `make package` in sources for platforms, in the Makefile's form. nfpm is the path of that program, which is built
 // if it doesn't exist.
 func Make(sources, out, nfpm, version, platforms string, environ ...string) error {

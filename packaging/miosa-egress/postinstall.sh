@@ -1,0 +1,25 @@
+#!/bin/sh
+# After an installation, an upgrade or a downgrade. deb says "configure" and, unless it is the first time, which version
+# was there; after an upgrade that failed it says "abort-upgrade", and the old version ran on. rpm says how many versions
+# are installed now.
+set -e
+case "$1" in
+  configure) before=$2 ;;
+  1) before='' ;;
+  [2-9]) before=one ;;
+  *) exit 0 ;;
+esac
+if command -v systemd-sysusers >/dev/null; then
+  systemd-sysusers miosa-egress.conf
+fi
+if command -v systemd-tmpfiles >/dev/null; then
+  systemd-tmpfiles --create miosa-egress.conf || : # where /run isn't there yet, the boot does it
+fi
+if [ -d /run/systemd/system ]; then
+  systemctl daemon-reload || :
+  # The first time it is for the administrator to say whose requests are meant, and to start it. Nobody waits here until
+  # the old one has ended.
+  if [ -n "$before" ]; then
+    systemctl --no-block try-restart miosa-egress.service || :
+  fi
+fi
