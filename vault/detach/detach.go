@@ -7,8 +7,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -75,13 +77,13 @@ func (d *Request) Wake() {
 	}
 }
 
-// stop wakes the request, or closes its connection if it has ended.
+// stop wakes the request, or makes End close its connection. It doesn't close that itself: over TLS this may wait for the client.
 func (d *Request) stop() {
 	d.Wake()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.idle && d.conn != nil {
-		_ = d.conn.Close()
+		_ = d.conn.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
@@ -121,8 +123,12 @@ func (d *Request) Wait(until time.Time) error {
 // A response is written in one piece, unless it is longer than writeBytes.
 const (
 	headerBytes = 1 << 10
+	usualBytes  = 8 << 10
 	writeBytes  = 64 << 10
 )
+
+// writers are for responses of at most usualBytes.
+var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, usualBytes) }}
 
 // Answer writes the response, within timeout. header may change.
 func (d *Request) Answer(status int, header http.Header, body []byte, timeout time.Duration) error {
@@ -136,7 +142,15 @@ func (d *Request) Answer(status int, header http.Header, body []byte, timeout ti
 	}
 	d.close = response.Close
 	_ = d.conn.SetDeadline(time.Now().Add(timeout))
-	text := bufio.NewWriterSize(d.conn, min(len(body)+headerBytes, writeBytes))
+	var text *bufio.Writer
+	if size := len(body) + headerBytes; size > usualBytes {
+		text = bufio.NewWriterSize(d.conn, min(size, writeBytes))
+	} else {
+		text = writers.Get().(*bufio.Writer)
+		defer writers.Put(text)
+		text.Reset(d.conn)
+		defer text.Reset(nil)
+	}
 	err := response.Write(text)
 	if err == nil {
 		err = text.Flush()
@@ -152,9 +166,11 @@ func (d *Request) End(timeout time.Duration) {
 	d.mu.Lock()
 	d.idle = d.awake && !d.close && !d.listener.closed()
 	keep := d.idle
+	if keep {
+		_ = d.conn.SetDeadline(time.Now().Add(timeout))
+	}
 	d.mu.Unlock()
 	if keep && len(d.sent) == 0 {
-		_ = d.conn.SetDeadline(time.Now().Add(timeout))
 		first := make([]byte, 1)
 		n, err := d.conn.Read(first)
 		d.sent, keep = first[:n], err == nil && n > 0
@@ -236,11 +252,12 @@ func (l *Listener) Addr() net.Addr { return l.addr }
 // Close implements net.Listener. It wakes the requests that wait, and closes connections between requests.
 func (l *Listener) Close() error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if !l.closed() {
 		close(l.done)
 	}
-	for d := range l.detached {
+	detached := slices.Collect(maps.Keys(l.detached))
+	l.mu.Unlock()
+	for _, d := range detached {
 		d.stop()
 	}
 	return nil
@@ -298,18 +315,21 @@ func (l *Listener) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	for d := range l.detached {
+	detached := slices.Collect(maps.Keys(l.detached))
+	l.mu.Unlock()
+	for _, d := range detached {
 		d.abort()
 	}
 	return ctx.Err()
 }
 
-// abort closes the connection.
+// abort closes the connection, over TLS without telling the client, which may not read.
 func (d *Request) abort() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.conn != nil {
+	if secure, ok := d.conn.(*tls.Conn); ok {
+		_ = secure.NetConn().Close()
+	} else if d.conn != nil {
 		_ = d.conn.Close()
 	}
 }

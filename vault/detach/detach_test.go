@@ -3,14 +3,19 @@ package detach_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/internal/devvault"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/detach"
 )
@@ -28,10 +33,20 @@ type server struct {
 
 func start(t *testing.T, idle time.Duration) *server {
 	t.Helper()
+	return startOn(t, listen(t), idle)
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l
+}
+
+func startOn(t *testing.T, l net.Listener, idle time.Duration) *server {
+	t.Helper()
 	s := &server{addr: l.Addr().String(), detached: detach.NewListener(l.Addr()), waiting: make(chan *detach.Request, 10), gone: make(chan error, 10)}
 	s.Server = &http.Server{
 		ReadHeaderTimeout: patience,
@@ -211,6 +226,91 @@ func TestShutdown(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end()
 	poll.Until(t, patience, "the request has ended", func() bool { err := s.detached.Shutdown(ended); return err == nil })
+}
+
+// stuckListener returns connections whose writes wait from some time on, as when clients don't read, until they are closed.
+type stuckListener struct {
+	net.Listener
+	stuck   chan struct{} // closed from then on
+	end     chan struct{} // closed at the end of the test
+	writing atomic.Int32  // writes that wait
+}
+
+type stuckConn struct {
+	net.Conn
+	listener *stuckListener
+	closed   chan struct{}
+	once     sync.Once
+}
+
+func (l *stuckListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return &stuckConn{Conn: c, listener: l, closed: make(chan struct{})}, err
+}
+
+func (c *stuckConn) Write(b []byte) (int, error) {
+	select {
+	case <-c.listener.stuck:
+		c.listener.writing.Add(1)
+		defer c.listener.writing.Add(-1)
+		select {
+		case <-c.closed:
+		case <-c.listener.end:
+		}
+		return 0, net.ErrClosed
+	default:
+		return c.Conn.Write(b)
+	}
+}
+
+func (c *stuckConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// Over TLS, the end of a connection waits for a client that doesn't read. The others, and Close, don't wait for that, and Shutdown ends
+// it in time.
+func TestShutdownWithStuckClientsOverTLS(t *testing.T) {
+	root, certificate, err := devvault.NewCertificates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(root)
+	stuck := &stuckListener{Listener: listen(t), stuck: make(chan struct{}), end: make(chan struct{})}
+	t.Cleanup(func() { close(stuck.end) })
+	s := startOn(t, tls.NewListener(stuck, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS13}), patience)
+	const idle, waiting = 5, 5
+	for i := range idle + waiting {
+		c := s.connect(t)
+		c.Conn = tls.Client(c.Conn, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS13})
+		c.r.Reset(c.Conn)
+		c.get("/x")
+		d := <-s.waiting
+		if i < idle {
+			d.Wake()
+			c.answer("/x")
+		}
+	}
+	close(stuck.stuck)
+	closed := make(chan error, 1)
+	go func() { closed <- s.detached.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("Close waits for clients")
+	}
+	poll.Until(t, patience, "all write at the same time", func() bool { return stuck.writing.Load() == idle+waiting })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.detached.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	// The waiting ones end at once. Those that are being closed end by themselves: crypto/tls waits 5 seconds for a client.
+	poll.Until(t, patience, "those that waited have ended", func() bool { return stuck.writing.Load() <= idle })
 }
 
 // Only requests of a server with a Listener can be detached.
