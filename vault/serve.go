@@ -155,6 +155,11 @@ func (v *Vault) serve(rt route) http.Handler {
 func (v *Vault) write(c *call, answer reply) {
 	long, ok := answer.body.(*longList)
 	if !ok {
+		if answer.body != nil {
+			text := encode(answer.body)
+			c.memory.Hold(int64(len(text))) // until the client has read it
+			answer.body = text
+		}
 		v.limits.requests.Transferred(c.actor.TenantID, writeJSON(c.w, answer))
 		return
 	}

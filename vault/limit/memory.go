@@ -108,6 +108,19 @@ func (s *Share) Grow(ctx context.Context, bytes int64) error {
 	return b.values.refuse(api.ErrRateLimited, id, time.Second)
 }
 
+// Hold makes the share at least bytes without waiting, for memory that is in use already. Later requests wait for it.
+func (s *Share) Hold(bytes int64) {
+	if s == nil || bytes <= s.bytes {
+		return
+	}
+	b := s.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.give(s.tenant, s.bytes)
+	s.bytes = bytes
+	b.take(&claim{tenant: s.tenant, bytes: bytes})
+}
+
 // Release gives back the memory of the share.
 func (s *Share) Release() {
 	if s == nil || s.bytes == 0 {

@@ -126,3 +126,26 @@ func TestBudgetOfLargestRequest(t *testing.T) {
 		}
 	})
 }
+
+// Memory that is in use already is counted at once, beyond the limit too, and others wait for it.
+func TestHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(&Values{Memory: 100, TenantMemory: 100})
+		held, other := b.Share("a"), b.Share("b")
+		held.Hold(70)
+		held.Hold(60) // has it
+		held.Hold(120)
+		if b.Used() != 120 {
+			t.Errorf("%d bytes are in use", b.Used())
+		}
+		begun := time.Now()
+		time.AfterFunc(time.Second, held.Release)
+		if err := other.Grow(t.Context(), 10); err != nil || time.Since(begun) != time.Second {
+			t.Errorf("got memory after %v: %v", time.Since(begun), err)
+		}
+		other.Release()
+		if b.Used() != 0 || len(b.of) != 0 {
+			t.Errorf("%d bytes are left, of %v", b.Used(), b.of)
+		}
+	})
+}
