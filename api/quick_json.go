@@ -34,6 +34,36 @@ func (q RevealRequest) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
+// ReadRevealRequest decodes a request that is spelled as AppendJSON encodes it, with all fields. It returns false for any other text, valid or not.
+// The request shares no memory with the rest of the text.
+func ReadRevealRequest(body []byte) (q RevealRequest, ok bool) {
+	r := newReader(body)
+	r.skip(`{"version":`)
+	version := r.integer()
+	r.skip(`,"resource_type":`)
+	q.Type = strings.Clone(r.text())
+	r.skip(`,"resource_id":`)
+	q.ID = strings.Clone(r.text())
+	r.skip(`,"recipient":{"suite":`)
+	q.Recipient.Suite = strings.Clone(r.text())
+	r.skip(`,"public_key":`)
+	key := r.text()
+	r.skip(`},"etag":`)
+	q.Etag = strings.Clone(r.text())
+	r.skip(`,"wait_seconds":`)
+	wait := r.integer()
+	r.skip(`}`)
+	if r.otherwise || r.rest != "" || max(version, wait) > math.MaxInt32 {
+		return RevealRequest{}, false
+	}
+	q.Version, q.WaitSeconds = int(version), int(wait)
+	var err error
+	if q.Recipient.PublicKey, err = base64.StdEncoding.DecodeString(key); err != nil {
+		return RevealRequest{}, false
+	}
+	return q, true
+}
+
 // AppendJSON appends the answer as JSON.
 func (a RevealAnswer) AppendJSON(b []byte) []byte {
 	b = slices.Grow(b, 128+base64.StdEncoding.EncodedLen(len(a.Sealed)))

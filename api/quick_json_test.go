@@ -2,10 +2,13 @@ package api_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -89,6 +92,65 @@ func FuzzRevealAnswer(f *testing.F) {
 		}
 		if diff := cmp.Diff(got, want); err == nil && diff != "" {
 			t.Fatalf("(-got +want)\n%s", diff)
+		}
+	})
+}
+
+// A request in the usual spelling is decoded as encoding/json does it. Others are left to that.
+func TestReadRevealRequest(t *testing.T) {
+	q := api.RevealRequest{
+		Version: api.RevealVersion, Resource: api.Resource{Type: api.Sandbox, ID: "sb_1"}, Recipient: opener(t, sandbox).Recipient(), Etag: "e-1_", WaitSeconds: 50,
+	}
+	usual := string(q.AppendJSON(nil))
+	got, ok := api.ReadRevealRequest([]byte(usual))
+	if diff := cmp.Diff(q, got); !ok || diff != "" {
+		t.Errorf("%v (-want +got)\n%s", ok, diff)
+	}
+	key := base64.StdEncoding.EncodeToString(q.Recipient.PublicKey)
+	for name, text := range map[string]string{
+		"nothing":         "",
+		"cut":             usual[:len(usual)-1],
+		"more behind":     usual + " ",
+		"two requests":    usual + usual,
+		"a space":         strings.Replace(usual, ":", ": ", 1),
+		"an escape":       strings.Replace(usual, "sb_1", `sb\u005f1`, 1),
+		"not ASCII":       strings.Replace(usual, "sb_1", "sb_é", 1),
+		"no etag":         strings.Replace(usual, `,"etag":"e-1_"`, "", 1),
+		"no wait":         strings.Replace(usual, `,"wait_seconds":50`, "", 1),
+		"a negative wait": strings.Replace(usual, ":50}", ":-50}", 1),
+		"a long wait":     strings.Replace(usual, ":50}", ":9223372036854775807}", 1),
+		"a leading zero":  strings.Replace(usual, ":50}", ":050}", 1),
+		"a fraction":      strings.Replace(usual, ":50}", ":5.0}", 1),
+		"another name":    strings.Replace(usual, "wait_seconds", "WAIT_seconds", 1),
+		"another order":   strings.Replace(usual, `"suite":"`+api.SuiteXWing+`","public_key":"`+key+`"`, `"public_key":"`+key+`","suite":"`+api.SuiteXWing+`"`, 1),
+		"a key cut":       strings.Replace(usual, key, key[1:], 1),
+		"null":            strings.Replace(usual, `"sb_1"`, "null", 1),
+	} {
+		if text == usual {
+			t.Errorf("%s: the same text", name)
+		}
+		if got, ok := api.ReadRevealRequest([]byte(text)); ok {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// FuzzReadRevealRequest: what is decoded quickly is what encoding/json decodes.
+func FuzzReadRevealRequest(f *testing.F) {
+	for _, seed := range []api.RevealRequest{{}, {Version: 2, Resource: sandbox, Etag: "e", WaitSeconds: 1}, opener(f, sandbox).Request()} {
+		f.Add(seed.AppendJSON(nil))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		quick, ok := api.ReadRevealRequest(text)
+		if !ok {
+			return
+		}
+		var want api.RevealRequest
+		if err := json.Unmarshal(text, &want); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if diff := cmp.Diff(want, quick, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("%q (-want +got)\n%s", text, diff)
 		}
 	})
 }

@@ -63,23 +63,26 @@ func Etag(r Resource, labels []Label) string { return EtagWithPolicy(r, labels, 
 // EtagWithPolicy returns the etag of a set with a policy, or with nil without one.
 func EtagWithPolicy(r Resource, labels []Label, p *NetworkPolicy) string {
 	h := sha256.New()
-	h.Write(Frame("miosa-env etag", r.Type, r.ID))
+	const usual = 512
+	b := AppendFrame(make([]byte, 0, usual), "miosa-env etag", r.Type, r.ID)
 	for _, l := range labels {
-		h.Write(l.frame())
+		h.Write(b)
+		b = l.appendFrame(b[:0])
 	}
+	h.Write(b)
 	if p != nil {
 		h.Write(p.frame())
 	}
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
+	return base64.RawURLEncoding.EncodeToString(h.Sum(b[:0])[:18])
 }
 
-// frame encodes a label for the etag.
-func (l Label) frame() []byte {
+// appendFrame appends the encoding of a label for the etag.
+func (l *Label) appendFrame(b []byte) []byte {
 	expires := ""
 	if l.ExpiresAt != nil {
 		expires = l.ExpiresAt.UTC().Format(time.RFC3339Nano)
 	}
-	b := Frame("value", l.ID, l.SecretID, strconv.FormatInt(l.Version, 10), l.ExposeAsEnv, l.Delivery, expires)
+	b = AppendFrame(b, "value", l.ID, l.SecretID, strconv.FormatInt(l.Version, 10), l.ExposeAsEnv, l.Delivery, expires)
 	if l.Egress != nil {
 		b = append(b, l.Egress.frame()...)
 	}

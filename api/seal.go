@@ -88,6 +88,24 @@ var (
 	errNoPublicKey = NewError(ErrInvalid, "recipient.public_key is not a key of "+SuiteXWing)
 )
 
+// Validate refuses what NewSealer refuses, in a fraction of its time. Errors: ErrInvalid.
+func (r Recipient) Validate() error {
+	if r.Suite != SuiteXWing {
+		return errNoSuite
+	}
+	if len(r.PublicKey) != PublicKeySize {
+		return errNoPublicKey
+	}
+	// The key of ML-KEM-768 begins with 768 numbers of 12 bits below the modulus (FIPS 203, section 7.2).
+	const bytes, modulus = 768 * 12 / 8, 3329
+	for k := r.PublicKey[:bytes]; len(k) > 0; k = k[3:] {
+		if first, second := uint(k[0])|uint(k[1]&0xf)<<8, uint(k[1]>>4)|uint(k[2])<<4; first >= modulus || second >= modulus {
+			return errNoPublicKey
+		}
+	}
+	return nil
+}
+
 // Sealer seals one set of a resource to one recipient.
 type Sealer struct {
 	resource    Resource
@@ -158,7 +176,11 @@ func Frame(parts ...string) []byte {
 	for _, p := range parts {
 		size += 8 + len(p)
 	}
-	b := make([]byte, 0, size)
+	return AppendFrame(make([]byte, 0, size), parts...)
+}
+
+// AppendFrame appends the Frame of parts to b.
+func AppendFrame(b []byte, parts ...string) []byte {
 	for _, p := range parts {
 		b = binary.BigEndian.AppendUint64(b, uint64(len(p)))
 		b = append(b, p...)

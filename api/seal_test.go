@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -178,6 +179,37 @@ func TestSealRefuses(t *testing.T) {
 				t.Errorf("error %v, want %v", err, api.ErrInvalid)
 			}
 		})
+	}
+}
+
+// A recipient is valid if a sealer accepts it.
+func TestRecipientValidate(t *testing.T) {
+	good := opener(t, sandbox).Recipient()
+	check := func(name string, to api.Recipient) {
+		t.Helper()
+		_, want := api.NewSealer(sandbox, to)
+		if got := to.Validate(); !errors.Is(got, want) || errors.Is(want, api.ErrInvalid) != errors.Is(got, api.ErrInvalid) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	check("good", good)
+	check("no suite", api.Recipient{PublicKey: good.PublicKey})
+	check("no key", api.Recipient{Suite: api.SuiteXWing})
+	check("short", api.Recipient{Suite: api.SuiteXWing, PublicKey: good.PublicKey[1:]})
+	check("long", api.Recipient{Suite: api.SuiteXWing, PublicKey: append(slices.Clone(good.PublicKey), 0)})
+	check("ones", api.Recipient{Suite: api.SuiteXWing, PublicKey: bytes.Repeat([]byte{0xff}, len(good.PublicKey))})
+	check("zeros", api.Recipient{Suite: api.SuiteXWing, PublicKey: make([]byte, len(good.PublicKey))})
+	const numbers, modulus = 768, 3329
+	for i := range numbers {
+		for _, n := range []uint16{0, modulus - 1, modulus, 0xfff} {
+			to := api.Recipient{Suite: api.SuiteXWing, PublicKey: slices.Clone(good.PublicKey)}
+			if at := to.PublicKey[i/2*3:]; i%2 == 0 {
+				at[0], at[1] = byte(n), at[1]&0xf0|byte(n>>8)
+			} else {
+				at[1], at[2] = at[1]&0xf|byte(n<<4), byte(n>>4)
+			}
+			check(fmt.Sprintf("number %d is %d", i, n), to)
+		}
 	}
 }
 

@@ -51,6 +51,9 @@ func readBody[In any](w http.ResponseWriter, r *http.Request, limit int64) (In, 
 	if _, optional := any(in).(optionalBody); optional && len(b) == 0 {
 		return in, nil
 	}
+	if quick, ok := any(&in).(quickBody); ok && quick.readQuickly(b) {
+		return in, nil
+	}
 	if err := scanJSON(b); err != nil {
 		return in, err
 	}
@@ -72,6 +75,11 @@ func readBody[In any](w http.ResponseWriter, r *http.Request, limit int64) (In, 
 
 // optionalBody is the type of a body that may be missing, because all of its fields may.
 type optionalBody interface{ mayBeMissing() }
+
+// quickBody is the type of a body that is decoded without encoding/json if it has a usual spelling.
+type quickBody interface {
+	readQuickly([]byte) bool // false: it has another one, or isn't valid, and nothing was decoded
+}
 
 var errTooLarge = api.NewError(api.ErrTooLarge, "the body is too large for this route")
 
