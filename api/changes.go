@@ -53,7 +53,7 @@ func CompareLabels(before, now []Label) Changes {
 	}
 	latest := byName(now)
 	return Compare(byName(before), latest,
-		func(a, b Label) bool { return bytes.Equal(a.frame(), b.frame()) },
+		func(a, b Label) bool { return bytes.Equal(a.appendFrame(nil), b.appendFrame(nil)) },
 		func(name string) int64 { return latest[name].Version })
 }
 

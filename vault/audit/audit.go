@@ -85,7 +85,7 @@ func (l *Log) link(c *chain, e *api.Event) (hash []byte) {
 		*field = visible.Replace(*field)
 	}
 	if e.ID == "" {
-		e.ID = newID()
+		e.ID = newID(l.Now)
 	}
 	e.TenantID, e.Timestamp, e.Seq = l.Tenant, l.Now, c.number+1
 	hash = hashOf(c.hash, e)

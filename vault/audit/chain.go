@@ -12,13 +12,13 @@ import (
 // hashOf is the hash of an event: of the hash before it and the event's fields that aren't empty, each with its name. So a new
 // field changes no hash of an event that lacks it. docs/api.md describes the encoding, so that others can verify an export.
 func hashOf(before []byte, e *api.Event) []byte {
-	parts := make([]string, 0, 48+2*len(e.Bindings))
+	const usual = 1 << 10
+	b := api.AppendFrame(make([]byte, 0, usual), "miosa-vault event", string(before))
 	add := func(name, value string) {
 		if value != "" {
-			parts = append(parts, name, value)
+			b = api.AppendFrame(b, name, value)
 		}
 	}
-	parts = append(parts, "miosa-vault event", string(before))
 	add("seq", itoa(e.Seq))
 	add("id", e.ID)
 	add("tenant_id", e.TenantID)
@@ -34,8 +34,8 @@ func hashOf(before []byte, e *api.Event) []byte {
 	if e.Version != 0 {
 		add("version", itoa(e.Version))
 	}
-	for _, b := range e.Bindings {
-		add("binding", string(api.Frame(b.ID, b.SecretID, itoa(b.Version))))
+	for _, r := range e.Bindings {
+		add("binding", string(api.Frame(r.ID, r.SecretID, itoa(r.Version))))
 	}
 	add("detail", e.Detail)
 	add("remote_addr", e.RemoteAddr)
@@ -57,7 +57,7 @@ func hashOf(before []byte, e *api.Event) []byte {
 	if e.Count > 0 {
 		add("repeats", "1")
 	}
-	sum := sha256.Sum256(api.Frame(parts...))
+	sum := sha256.Sum256(b)
 	return sum[:]
 }
 
