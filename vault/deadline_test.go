@@ -154,38 +154,78 @@ func TestStopWithRequestsUnderWay(t *testing.T) {
 	}
 }
 
+// waitingAgent returns a function that waits for a change of sandbox's empty set and returns the status, or 0 when ctx ends.
+func waitingAgent(t *testing.T, v *vault.Vault, p *pipeListener) (operator store.Actor, wait func(ctx context.Context) (status int)) {
+	t.Helper()
+	if _, err := v.Store().CreateTenantKey(t.Context(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	operator, err := v.Store().LocalActor(t.Context(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := v.Store().CreateResourceKey(t.Context(), operator, sandbox, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: p.dial}}
+	t.Cleanup(client.CloseIdleConnections)
+	return operator, func(ctx context.Context) int {
+		t.Helper()
+		body, _ := revealOf(t, sandbox, api.Etag(sandbox, nil), int(api.MaxWait/time.Second))
+		req, err := http.NewRequestWithContext(ctx, "POST", "http://vault/api/v1/egress/bindings/reveal", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+made.Key)
+		res, err := client.Do(req)
+		if err != nil {
+			if ctx.Err() == nil {
+				t.Fatal(err)
+			}
+			return 0
+		}
+		_ = res.Body.Close()
+		return res.StatusCode
+	}
+}
+
 // No deadline of the connection shortens the longest wait, also for the second wait on a connection.
 func TestLongestWait(t *testing.T) {
 	inBubble(t, func(t *testing.T, v *vault.Vault, p *pipeListener) {
-		if _, err := v.Store().CreateTenantKey(t.Context(), "test"); err != nil {
-			t.Fatal(err)
-		}
-		operator, err := v.Store().LocalActor(t.Context(), "test")
-		if err != nil {
-			t.Fatal(err)
-		}
-		made, err := v.Store().CreateResourceKey(t.Context(), operator, sandbox, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		client := &http.Client{Transport: &http.Transport{DialContext: p.dial}}
-		defer client.CloseIdleConnections()
+		_, wait := waitingAgent(t, v, p)
 		for range 2 {
-			body, _ := revealOf(t, sandbox, api.Etag(sandbox, nil), 60)
-			req, err := http.NewRequestWithContext(t.Context(), "POST", "http://vault/api/v1/egress/bindings/reveal", strings.NewReader(body))
-			if err != nil {
-				t.Fatal(err)
-			}
-			req.Header.Set("Authorization", "Bearer "+made.Key)
 			begun := time.Now()
-			res, err := client.Do(req)
-			if err != nil {
-				t.Fatal(err)
+			if status := wait(t.Context()); status != http.StatusNotModified || time.Since(begun) != api.MaxWait {
+				t.Errorf("status %d after %v, want 304 after 60 s", status, time.Since(begun))
 			}
-			_ = res.Body.Close()
-			if took := time.Since(begun); res.StatusCode != http.StatusNotModified || took != api.MaxWait {
-				t.Errorf("status %d after %v, want 304 after 60 s", res.StatusCode, took)
-			}
+		}
+	})
+}
+
+// While the turns of a tenant's reveals hang, a wait ends in time, and so does one whose client is gone.
+func TestWaitEndsWithoutATurn(t *testing.T) {
+	inBubble(t, func(t *testing.T, v *vault.Vault, p *pipeListener) {
+		operator, wait := waitingAgent(t, v, p)
+		const turns = 128
+		for range turns {
+			defer v.Store().WokenTurn(operator)()
+		}
+		within := func(d time.Duration) (status int, took time.Duration) {
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			begun := time.Now()
+			return wait(ctx), time.Since(begun)
+		}
+		if status, took := within(2 * api.MaxWait); status != http.StatusNotModified || took != api.MaxWait {
+			t.Errorf("status %d after %v, want 304 after 60 s", status, took)
+		}
+		if status, _ := within(time.Second); status != 0 {
+			t.Errorf("status %d", status)
+		}
+		synctest.Wait()
+		if n := v.Waiting(); n != 0 {
+			t.Errorf("%d reveals wait whose client is gone", n)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -140,6 +141,57 @@ func TestBrokerWaitsForRules(t *testing.T) {
 	}
 	if status := <-agent; status != http.StatusNotModified {
 		t.Errorf("the agent: status %d", status)
+	}
+}
+
+// A waiting reveal of a broker is answered with the new policy when that of its resource changes, also for a set without secrets. One
+// of an agent goes on waiting.
+func TestBrokerWaitsForPolicy(t *testing.T) {
+	s := vaulttest.Start(t)
+	key, _ := brokerKey(t, s, sandbox.String())
+	wait := func(key api.Key, etag string) (*api.Opener, <-chan answer) {
+		body, opener := revealOf(t, sandbox, etag, 60)
+		got := make(chan answer, 1)
+		go func() { got <- ask(t, s, key, "POST", "/egress/bindings/reveal", body) }()
+		return opener, got
+	}
+	_, agent := wait(s.ResourceKey(t, sandbox), api.Etag(sandbox, nil))
+	etag := reveal(t, s, key, sandbox).Etag
+	for _, change := range []struct {
+		method, path, body string
+		mode               string
+		rules              int
+	}{
+		{"PATCH", "/egress/policies", `{"mode":"enforce"}`, "enforce", 0},
+		{"POST", "/egress/allowlist", `{"host":"a.example.com"}`, "enforce", 1},
+		{"PATCH", "/egress/policies", `{"mode":"audit_only","resource_type":"sandbox","resource_id":"sb_1"}`, "audit_only", 1},
+	} {
+		opener, broker := wait(key, etag)
+		poll.Until(t, patience, "the agent and the broker wait", func() bool { return held(t, s) == 2 })
+		if a := ask(t, s, s.TenantKey, change.method, change.path, change.body); a.status >= 300 {
+			t.Fatalf("status %d: %s", a.status, a.body)
+		}
+		got := <-broker
+		if got.status != http.StatusOK {
+			t.Fatalf("%s: the broker: status %d: %s", change.body, got.status, got.body)
+		}
+		set, err := opener.Open(decode[api.RevealAnswer](t, got))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if set.Policy == nil || set.Policy.Mode != change.mode || len(set.Policy.Rules) != change.rules || set.Etag == etag {
+			t.Errorf("%s: %+v, etag %s after %s", change.body, set.Policy, set.Etag, etag)
+		}
+		etag = set.Etag
+	}
+	select {
+	case a := <-agent:
+		t.Errorf("the agent: status %d", a.status)
+	default:
+	}
+	s.Put(t, "a", "v", sandbox, "A")
+	if a := <-agent; a.status != http.StatusOK {
+		t.Errorf("the agent: status %d: %s", a.status, a.body)
 	}
 }
 

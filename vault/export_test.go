@@ -11,3 +11,6 @@ func (v *Vault) Routes() []string {
 	}
 	return names
 }
+
+// Waiting is the number of reveals that wait.
+func (v *Vault) Waiting() int { return v.limits.requests.Waiting() }

@@ -1,7 +1,7 @@
 package vault
 
 import (
-	"context"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -24,32 +24,46 @@ type revealBody struct {
 	} `json:"recipient"`
 	Etag        string `json:"etag"`
 	WaitSeconds int    `json:"wait_seconds"`
+
+	publicKey []byte // decoded already; nil: not yet
 }
 
-// sealer checks the request before it waits, and returns what seals the answer for to.
-func (b revealBody) sealer() (s *api.Sealer, to api.Recipient, err error) {
+// readQuickly implements quickBody, since thousands of agents may send their next reveal at once.
+func (b *revealBody) readQuickly(text []byte) bool {
+	q, ok := api.ReadRevealRequest(text)
+	if ok {
+		b.Version, b.Resource, b.Etag, b.WaitSeconds = q.Version, q.Resource, q.Etag, q.WaitSeconds
+		b.Recipient.Suite, b.publicKey = q.Recipient.Suite, q.Recipient.PublicKey
+	}
+	return ok
+}
+
+// recipient checks the request before it waits, and returns the recipient of the answer.
+func (b revealBody) recipient() (to api.Recipient, err error) {
 	if err := b.Validate(); err != nil {
-		return nil, to, err
+		return to, err
 	}
 	if b.Version != api.RevealVersion {
-		return nil, to, api.NewError(api.ErrInvalid, fmt.Sprintf("version must be %d, the reveal's version that this vault answers", api.RevealVersion))
+		return to, api.NewError(api.ErrInvalid, fmt.Sprintf("version must be %d, the reveal's version that this vault answers", api.RevealVersion))
 	}
 	if b.WaitSeconds < 0 || b.WaitSeconds > int(api.MaxWait/time.Second) {
-		return nil, to, api.NewError(api.ErrInvalid, "wait_seconds must be 0 to 60")
+		return to, api.NewError(api.ErrInvalid, "wait_seconds must be 0 to 60")
 	}
-	to.Suite = b.Recipient.Suite
+	to.Suite, to.PublicKey = b.Recipient.Suite, b.publicKey
+	if to.PublicKey != nil {
+		return to, to.Validate()
+	}
 	if to.PublicKey, err = base64.StdEncoding.DecodeString(b.Recipient.PublicKey); err != nil {
-		return nil, to, api.NewError(api.ErrInvalid, "recipient.public_key must be base64")
+		return to, api.NewError(api.ErrInvalid, "recipient.public_key must be base64")
 	}
-	s, err = api.NewSealer(b.Resource, to)
-	return s, to, err
+	return to, to.Validate()
 }
 
 // reveal answers with the set of a resource, sealed to the recipient. If the set has the given etag, reveal waits for a
 // change (200), the end of wait_seconds (304), the end of the key (401), or the stop of the vault (503, so that the
 // agent uses another one).
 func (v *Vault) reveal(c *call, in revealBody) (reply, error) {
-	sealer, to, err := in.sealer()
+	to, err := in.recipient()
 	if err != nil {
 		return reply{}, err
 	}
@@ -62,20 +76,24 @@ func (v *Vault) reveal(c *call, in revealBody) (reply, error) {
 			return reply{status: http.StatusNotModified}, err
 		}
 	}
-	answer, err := v.sealed(c.ctx(), c.actor, in.Resource, sealer, c.memory)
-	return reply{body: answer}, err
+	sealer, err := api.NewSealer(in.Resource, to)
+	if err != nil {
+		return reply{}, err
+	}
+	answer, err := v.store.Reveal(c.ctx(), c.actor, in.Resource, sealer, c.memory.Grow)
+	if err != nil {
+		return reply{}, v.countUnaudited(err)
+	}
+	text, err := encodeLarge(c.ctx(), v.store, c.actor, answer, len(answer.Sealed))
+	return reply{body: text}, err
 }
 
-// sealed returns the set of a resource, sealed to the recipient, in JSON.
-func (v *Vault) sealed(ctx context.Context, a store.Actor, r api.Resource, to *api.Sealer, memory *limit.Share) (encoded, error) {
-	answer, err := v.store.Reveal(ctx, a, r, to, memory.Grow)
+// countUnaudited returns err, and counts that of a reveal that can't be audited.
+func (v *Vault) countUnaudited(err error) error {
 	if errors.Is(err, store.ErrNotAudited) {
 		v.metrics.unaudited.Inc()
 	}
-	if err != nil {
-		return nil, err
-	}
-	return encodeLarge(ctx, v.store, a, answer, len(answer.Sealed))
+	return err
 }
 
 // waiting is a reveal that waits for a change. It has taken its connection from net/http, and keeps only what its answer takes.
@@ -121,14 +139,17 @@ func (w *waiting) begin(c *call, wait time.Duration) (unchanged bool, err error)
 	return recheck != nil, err
 }
 
-// run waits, answers, and gives the connection back. At recheck the set or the key may change by itself.
+// run waits, answers, and gives the connection back. At recheck the set or the key may change by itself. Its goroutine waits most of the
+// time, so everything that takes a large stack runs on another one.
 func (w *waiting) run(recheck time.Time) {
 	defer w.request.End(idleTimeout)
-	err := w.wait(recheck)
-	w.unsubscribe()
-	w.vault.metrics.waiting.Dec()
-	w.release()
-	w.answer(err)
+	for next := &recheck; next != nil; {
+		err, end := w.wait(*next), func() {}
+		if err == nil {
+			end = w.vault.store.WokenTurn(w.actor)
+		}
+		w.vault.workers.Run(func() { next = w.respond(err, end) })
+	}
 }
 
 // errGone is the error of a client that has closed its connection.
@@ -139,50 +160,78 @@ type panicError struct{ value any }
 
 func (*panicError) Error() string { return "a check panicked" }
 
-// wait returns nil when the set has changed. Errors: as store.Unchanged, api.ErrNotModified, errStopping, errGone.
+// wait waits for a change, or until recheck. Errors: errGone, api.ErrNotModified at the end of the wait, errStopping, those of store.Missed.
 func (w *waiting) wait(recheck time.Time) error {
-	v := w.vault
-	for {
-		until := w.deadline
-		if recheck.Before(until) {
-			until = recheck
-		}
-		if v.draining.Err() == nil && w.request.Wait(until) != nil {
-			return errGone
-		}
-		next, err := w.check()
-		if next == nil || err != nil {
-			return err
-		}
-		recheck = *next
+	v, until := w.vault, w.deadline
+	if recheck.Before(until) {
+		until = recheck
 	}
+	if v.draining.Err() == nil && w.request.Wait(until) != nil {
+		return errGone
+	}
+	if err := v.store.Missed(); err != nil {
+		return cmp.Or(v.stopping(), err)
+	}
+	if !time.Now().Before(w.deadline) {
+		return api.ErrNotModified
+	}
+	return nil
 }
 
-// check is a method of its own so that a goroutine that waits has a small stack.
-func (w *waiting) check() (recheck *time.Time, err error) {
+// stopping returns errStopping if the vault stops, otherwise nil.
+func (v *Vault) stopping() error {
+	if v.draining.Err() == nil {
+		return nil
+	}
+	stopping := *errStopping
+	stopping.RetryAfter = limit.StopPause(int(v.atTheStop.Load()))
+	return &stopping
+}
+
+// respond checks whether the set has changed, unless the wait has ended with an error, ends the turn, and answers. recheck is when to check
+// again; nil: it has answered.
+func (w *waiting) respond(err error, end func()) (recheck *time.Time) {
+	v := w.vault
+	memory := v.limits.memory.Share(w.actor.TenantID)
+	defer memory.Release()
+	var set encoded
+	if err == nil {
+		set, recheck, err = w.check(memory)
+	}
+	end() // clients may take long to read
+	if recheck != nil && err == nil {
+		return recheck
+	}
+	w.unsubscribe()
+	v.metrics.waiting.Dec()
+	w.release()
+	w.answer(set, err, memory)
+	return nil
+}
+
+// check returns the answer if the set has changed. Errors: as store.RevealChanged, errStopping.
+func (w *waiting) check(memory *limit.Share) (set encoded, recheck *time.Time, err error) {
 	v := w.vault
 	defer func() {
 		if p := recover(); p != nil {
 			err = &panicError{p}
 		}
 	}()
-	err = v.store.Missed()
-	if err == nil && !time.Now().Before(w.deadline) {
-		return nil, api.ErrNotModified
+	// The sealer isn't kept while the reveal waits, since it is large.
+	sealer := func() (*api.Sealer, error) { return api.NewSealer(w.resource, w.to) }
+	answer, recheck, err := v.store.RevealChanged(v.answering, w.actor, w.resource, w.etag, sealer, memory.Grow)
+	switch err = v.countUnaudited(err); {
+	case errors.Is(err, api.ErrUnauthorized):
+	case err != nil, recheck != nil:
+		err = cmp.Or(v.stopping(), err)
+	default:
+		set, err = encodeLarge(v.answering, v.store, w.actor, answer, len(answer.Sealed))
 	}
-	if err == nil {
-		recheck, err = v.store.Unchanged(v.answering, w.actor, w.resource, w.etag)
-	}
-	if v.draining.Err() != nil && (err == nil && recheck != nil || err != nil && !errors.Is(err, api.ErrUnauthorized)) {
-		stopping := *errStopping
-		stopping.RetryAfter = limit.StopPause(int(v.atTheStop.Load()))
-		return nil, &stopping
-	}
-	return recheck, err
+	return set, recheck, err
 }
 
 // answer answers the request: with the set if err is nil.
-func (w *waiting) answer(err error) {
+func (w *waiting) answer(set encoded, err error, memory *limit.Share) {
 	v, o := w.vault, &w.observed
 	defer o.served()
 	defer v.end(o)
@@ -192,8 +241,6 @@ func (w *waiting) answer(err error) {
 	text := &recorder{header: http.Header{}}
 	o.ResponseWriter = text
 	v.setHeaders(o)
-	c := &call{w: o, actor: w.actor, memory: v.limits.memory.Share(w.actor.TenantID)}
-	defer c.memory.Release()
 	func() {
 		defer func() {
 			if p := recover(); p != nil {
@@ -203,21 +250,13 @@ func (w *waiting) answer(err error) {
 		if p, ok := errors.AsType[*panicError](err); ok {
 			panic(p.value)
 		}
-		var set reply
-		var sealer *api.Sealer // not kept while the reveal waits, since it is large
-		if err == nil {
-			sealer, err = api.NewSealer(w.resource, w.to)
-		}
-		if err == nil {
-			set.body, err = v.sealed(v.answering, w.actor, w.resource, sealer, c.memory)
-		}
 		switch {
 		case errors.Is(err, api.ErrNotModified):
 			o.WriteHeader(http.StatusNotModified)
 		case err != nil:
 			v.refuse(o, err)
 		default:
-			v.write(c, set)
+			v.write(&call{w: o, actor: w.actor, memory: memory}, reply{body: set})
 		}
 	}()
 	_ = w.request.Answer(o.status, text.header, text.body, writeTimeout) // an error means that the client is gone

@@ -21,6 +21,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/outgoing"
 	"github.com/Miosa-osa/miosa-env/vault/release"
 	"github.com/Miosa-osa/miosa-env/vault/store"
+	"github.com/Miosa-osa/miosa-env/vault/worker"
 )
 
 // Config configures a vault.
@@ -72,6 +73,7 @@ type Vault struct {
 
 	draining  context.Context // done when the vault stops
 	drain     context.CancelFunc
+	workers   *worker.Pool    // answer waiting reveals
 	answering context.Context // of answers to requests that have waited; done when the vault is closed
 	abort     context.CancelFunc
 	atTheStop atomic.Int64 // reveals that waited when the vault began to stop
@@ -99,6 +101,7 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 		v.atTheStop.Store(int64(v.limits.requests.Waiting()))
 		cancel()
 	})
+	v.workers = worker.New()
 	v.answering, v.abort = context.WithCancel(context.Background())
 	v.routes = v.keyRoutes()
 	v.outgoing = outgoing.New(v.limits.values)
@@ -131,5 +134,6 @@ func (v *Vault) Close() error {
 	v.abort()
 	v.watching.Wait()
 	v.refresh.close()
+	v.workers.Close()
 	return v.store.Close()
 }

@@ -140,7 +140,13 @@ func (k *Keys) Open(sealed []byte, secretID string, version int64, field string)
 // MACs are AEAD ciphertexts of nothing, with what they authenticate as associated data. So the keys that encrypt values also
 // authenticate rows, and are rotated together.
 
-func (k *Keys) macAAD(row []byte) []byte { return api.Frame("miosa-vault row", k.tenant, string(row)) }
+// macAAD is api.Frame("miosa-vault row", k.tenant, string(row)).
+func (k *Keys) macAAD(row []byte) []byte {
+	const lengths = 3 * 8
+	aad := make([]byte, 0, lengths+len("miosa-vault row")+len(k.tenant)+len(row))
+	aad = api.AppendFrame(aad, "miosa-vault row", k.tenant)
+	return append(binary.BigEndian.AppendUint64(aad, uint64(len(row))), row...)
+}
 
 // MAC returns a code that authenticates a row of the tenant, for Verify.
 func (k *Keys) MAC(row []byte) ([]byte, error) {

@@ -14,6 +14,10 @@ const countedBytes = 16 << 10
 // smallTurns is how many small operations of a tenant run at the same time. As many share one commit.
 const smallTurns = 64
 
+// wokenTurns is how many reveals of a tenant run at the same time that have waited for a change. When half of these turns are free, others
+// get them together, so that their reads and their events share transactions, and one transaction is under way while others are sealed.
+const wokenTurns = 128
+
 // Operations limits what a tenant does with the store. With the tenant "", which is the operator's, everything is allowed.
 type Operations struct {
 	Values        *Values
@@ -24,6 +28,7 @@ type Operations struct {
 	tenantTraffic *Rate
 	traffic       *Rate
 	small, large  *Turns
+	woken         *Turns
 }
 
 // NewOperations returns the limits of a store.
@@ -34,7 +39,14 @@ func NewOperations(v *Values) *Operations {
 		tenantEvents: NewRate(v, TenantEvents, 0), events: NewRate(v, Events, 0),
 		tenantTraffic: NewRate(v, TenantTraffic, 0), traffic: NewRate(v, Traffic, 0),
 		small: newTurns(smallTurns), large: newTurns(max(1, runtime.GOMAXPROCS(0)/2)),
+		woken: &Turns{limit: wokenTurns, atOnce: wokenTurns / 2, names: map[string]*turns{}},
 	}
+}
+
+// Woken waits until the tenant may run a small operation of a request that has waited for a change, until the caller ends it.
+// Errors: ctx's own.
+func (o *Operations) Woken(ctx context.Context, tenant string) (end func(), err error) {
+	return o.woken.Take(ctx, tenant)
 }
 
 // Turn waits until the tenant may run an operation that reads or writes a number of bytes, until the caller ends it.

@@ -8,7 +8,8 @@ import (
 // Turns lets each name run a few operations at the same time. More wait, in order, so that one name doesn't have all
 // processors and database connections.
 type Turns struct {
-	limit int
+	limit  int
+	atOnce int // those that wait get their turns when so many are free
 
 	mu    sync.Mutex // guards names
 	names map[string]*turns
@@ -21,7 +22,7 @@ type turns struct {
 }
 
 // newTurns returns turns for n operations of each name.
-func newTurns(n int) *Turns { return &Turns{limit: n, names: map[string]*turns{}} }
+func newTurns(n int) *Turns { return &Turns{limit: n, atOnce: 1, names: map[string]*turns{}} }
 
 // Take waits for a turn of name, until the caller ends it. Errors: ctx's own.
 func (t *Turns) Take(ctx context.Context, name string) (end func(), err error) {
@@ -31,7 +32,7 @@ func (t *Turns) Take(ctx context.Context, name string) (end func(), err error) {
 		n = &turns{}
 		t.names[name] = n
 	}
-	if n.running < t.limit {
+	if n.running < t.limit && len(n.waiting) == 0 {
 		n.running++
 		t.mu.Unlock()
 		return func() { t.end(name) }, nil
@@ -57,17 +58,21 @@ func (t *Turns) Take(ctx context.Context, name string) (end func(), err error) {
 	}
 }
 
-// end gives the turn to the next that waits.
+// end ends a turn, and gives the free ones to those that wait.
 func (t *Turns) end(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := t.names[name]
-	if len(n.waiting) > 0 {
-		close(n.waiting[0])
-		n.waiting = n.waiting[1:]
-		return
+	n.running--
+	if t.limit-n.running >= t.atOnce {
+		given := n.waiting[:min(len(n.waiting), t.limit-n.running)]
+		for _, turn := range given {
+			close(turn)
+		}
+		n.running += len(given)
+		n.waiting = n.waiting[len(given):]
 	}
-	if n.running--; n.running == 0 {
+	if n.running == 0 {
 		delete(t.names, name)
 	}
 }

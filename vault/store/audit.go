@@ -95,23 +95,29 @@ func (t *txn) record(e api.Event, write func(*audit.Log, *api.Event) error) erro
 	return nil
 }
 
-// auditReveal records a reveal.
-func (s *Store) auditReveal(ctx context.Context, a Actor, r api.Resource, set []api.Bound) error {
+// startAudit begins to record a reveal: together with others, or alone. audited waits until it is recorded.
+func (s *Store) startAudit(ctx context.Context, a Actor, r api.Resource, set []api.Bound, together bool) (audited func() error) {
+	s.limits.Listed(a.limited(), len(set))
 	event := api.Event{Action: a.reveals(), ResourceType: r.Type, ResourceID: r.ID, Bindings: make([]api.EventRef, len(set))}
 	for i, b := range set {
 		event.Bindings[i] = api.EventRef{ID: b.ID, SecretID: b.SecretID, Version: b.Version}
 	}
 	// The key is checked once more under the write lock: after the answer to a revocation nothing is revealed with it.
-	job := &revealEvent{actor: a, event: event}
-	s.revealEvents.Do(job)
-	err := job.err
-	if !job.done {
-		err = s.writeNow(ctx, a, func(t *txn) error { return t.auditRepeat(event) })
+	job, wait := &revealEvent{actor: a, event: event}, func() {}
+	if together {
+		wait = s.revealEvents.Start(job)
 	}
-	if err != nil && !errors.Is(err, api.ErrUnauthorized) {
-		return fmt.Errorf("%w: %w", ErrNotAudited, err)
+	return func() error {
+		wait()
+		err := job.err
+		if !job.done {
+			err = s.writeNow(ctx, a, func(t *txn) error { return t.auditRepeat(event) })
+		}
+		if err != nil && !errors.Is(err, api.ErrUnauthorized) {
+			return fmt.Errorf("%w: %w", ErrNotAudited, err)
+		}
+		return err
 	}
-	return err
 }
 
 // reveals is the action of the actor's reveals.

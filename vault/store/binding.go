@@ -249,3 +249,47 @@ func (s *Store) DeleteBinding(ctx context.Context, a Actor, id string) error {
 		return t.auditBinding(actBindingDelete, b)
 	})
 }
+
+// smallSet is the size of a set, in bytes, that is read without reserving memory for it.
+const smallSet = 64 << 10
+
+// largeSet is the error of a set that needs memory.
+type largeSet struct{ size int64 }
+
+func (*largeSet) Error() string { return "the set is large" }
+
+// labelMemory is about the number of bytes that a binding takes in the cache, without its value.
+const labelMemory = 512
+
+// size is about the number of bytes that the set takes in the cache.
+func (s boundSet) size() int {
+	size := labelMemory
+	for _, r := range s.rows {
+		size += labelMemory + len(r.sealed) + r.rules
+	}
+	if s.policy != nil {
+		size += labelMemory * len(s.policy.Rules)
+	}
+	return size
+}
+
+// setSize is the size of the set of a resource, by the resource's id.
+type setSize struct {
+	id               string
+	bindings, values int64 // their number, and the bytes of their values
+}
+
+// memory is about the number of bytes that the set takes.
+func (s setSize) memory() int64 { return labelMemory*(1+s.bindings) + s.values }
+
+// setSizes returns the sizes of the sets of resources of a type, without reading them. Empty sets are missing.
+func (t *txn) setSizes(kind string, ids []string) ([]setSize, error) {
+	c := t.ofResources(kind, ids)
+	values := `CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) END`
+	if t.actor.broker {
+		values = `OCTET_LENGTH(s.value) + OCTET_LENGTH(s.egress) + OCTET_LENGTH(b.egress)`
+	}
+	return collect(t, func(s *setSize) []any { return []any{&s.id, &s.bindings, &s.values} }, `SELECT b.resource_id, COUNT(*),
+		COALESCE(SUM(`+values+`), 0)
+		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String()+` GROUP BY b.resource_id`, c.args...)
+}

@@ -280,10 +280,9 @@ func inMicros(t *time.Time) *time.Time {
 
 func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }
 
-// encodeRow is the injective encoding of a row that macs cover.
-func encodeRow(table string, c columns) []byte {
-	const usual = 512
-	b := append(make([]byte, 0, usual), api.Frame(table)...)
+// encode is the injective encoding of a row that macs cover, until the next call.
+func (t *txn) encode(table string, c columns) []byte {
+	b := api.AppendFrame(t.encoded[:0], table)
 	text := func(kind byte, s string) {
 		b = binary.BigEndian.AppendUint64(append(b, kind), uint64(len(s)))
 		b = append(b, s...)
@@ -303,5 +302,6 @@ func encodeRow(table string, c columns) []byte {
 			panic(fmt.Sprintf("column %s: a value of type %T", c[i].name, value))
 		}
 	}
+	t.encoded = b
 	return b
 }

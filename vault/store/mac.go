@@ -37,7 +37,7 @@ func (t *txn) authenticate(r authenticRow) error {
 	table, tenant, _, c := r.covered()
 	keys, err := t.keysOf(tenant)
 	if err == nil {
-		*r.mac(), err = keys.MAC(encodeRow(table, c))
+		*r.mac(), err = keys.MAC(t.encode(table, c))
 	}
 	return err
 }
@@ -46,7 +46,7 @@ func (t *txn) authenticate(r authenticRow) error {
 func (t *txn) verify(r authenticRow) error {
 	table, tenant, id, c := r.covered()
 	keys, err := t.keysOf(tenant)
-	if err == nil && !keys.Verify(*r.mac(), encodeRow(table, c)) {
+	if err == nil && !keys.Verify(*r.mac(), t.encode(table, c)) {
 		err = &alteredError{table, tenant, id}
 	}
 	return err

@@ -324,6 +324,30 @@ func list[T any](t *txn, p Page, fields func(*T) []any, size func(*T) int, curso
 	return rows, next, nil
 }
 
+// ofResources selects the bindings b of resources of a type, for a broker those that agents get placeholders of.
+func (t *txn) ofResources(kind string, ids []string) (c conditions) {
+	c.add("b.tenant_id =", t.actor.TenantID)
+	c.add("b.resource_type =", kind)
+	if t.actor.broker {
+		c.add("b.delivery =", api.DeliverPlaceholder)
+	}
+	c.in("b.resource_id", padded(ids))
+	return c
+}
+
+// padded repeats the last of some ids so that their number is a power of two: the database keeps few statements prepared.
+func padded(ids []string) []string {
+	n := 1
+	for n < len(ids) {
+		n *= 2
+	}
+	ids = slices.Clone(ids)
+	for len(ids) < n {
+		ids = append(ids, ids[len(ids)-1])
+	}
+	return ids
+}
+
 var errCursor = invalid("cursor is not one that this list gave")
 
 func invalid(message string) *api.Error { return api.NewError(api.ErrInvalid, message) }

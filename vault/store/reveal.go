@@ -47,6 +47,14 @@ func (s *Store) state(ctx context.Context, a Actor, r api.Resource) (now state, 
 	if err != nil {
 		return now, err
 	}
+	keyExpiry := now.keyExpiry
+	now = stateOf(r, bound)
+	now.keyExpiry = keyExpiry
+	return now, nil
+}
+
+// stateOf is the state of a set, without the expiry of a key.
+func stateOf(r api.Resource, bound boundSet) (now state) {
 	now.labels = make([]api.Label, len(bound.rows))
 	for i, b := range bound.rows {
 		now.labels[i] = b.Label
@@ -55,7 +63,7 @@ func (s *Store) state(ctx context.Context, a Actor, r api.Resource) (now state, 
 		}
 	}
 	now.etag = api.EtagWithPolicy(r, now.labels, bound.policy)
-	return now, nil
+	return now
 }
 
 // boundRow is a bound secret before it is opened.
@@ -85,14 +93,6 @@ func (t *txn) setKey(r api.Resource) setKey {
 	return setKey{topic{t.actor.TenantID, r}, t.actor.broker}
 }
 
-// smallSet is the size of a set, in bytes, that is read without reserving memory for it.
-const smallSet = 64 << 10
-
-// largeSet is the error of a set that needs memory.
-type largeSet struct{ size int64 }
-
-func (*largeSet) Error() string { return "the set is large" }
-
 // bound returns the set of a resource without expired secrets, sorted by variable name. t only reads. With labels, a set whose
 // values are large has none. Errors: *largeSet for a set that takes more than smallSet and most bytes, unless only its labels
 // are needed and are in the cache.
@@ -120,10 +120,11 @@ func (t *txn) bound(r api.Resource, most int64, labels bool) (boundSet, error) {
 	}
 	if !ok {
 		complete := !labels || unread.values <= smallSet
-		if set, err = t.readBound(r, complete); err != nil {
+		sets, err := t.readSets(r.Type, []string{r.ID}, complete)
+		if err != nil {
 			return boundSet{}, err
 		}
-		if complete {
+		if set = sets[r.ID]; complete {
 			t.store.sets.Put(of, version, set, set.size())
 		}
 	}
@@ -136,49 +137,7 @@ func (t *txn) bound(r api.Resource, most int64, labels bool) (boundSet, error) {
 	return boundSet{list, set.policy}, nil
 }
 
-// labelMemory is about the number of bytes that a binding takes in the cache, without its value.
-const labelMemory = 512
-
-// size is about the number of bytes that the set takes in the cache.
-func (s boundSet) size() int {
-	size := labelMemory
-	for _, r := range s.rows {
-		size += labelMemory + len(r.sealed) + r.rules
-	}
-	if s.policy != nil {
-		size += labelMemory * len(s.policy.Rules)
-	}
-	return size
-}
-
-// setSize is the size of the set of a resource, by the resource's id.
-type setSize struct {
-	id               string
-	bindings, values int64 // their number, and the bytes of their values
-}
-
-// memory is about the number of bytes that the set takes.
-func (s setSize) memory() int64 { return labelMemory*(1+s.bindings) + s.values }
-
-// setSizes returns the sizes of the sets of resources of a type, without reading them. Empty sets are missing.
-func (t *txn) setSizes(kind string, ids []string) ([]setSize, error) {
-	c := t.ofResources(kind, ids)
-	values := `CASE WHEN b.delivery <> 'placeholder' THEN OCTET_LENGTH(s.value) END`
-	if t.actor.broker {
-		values = `OCTET_LENGTH(s.value) + OCTET_LENGTH(s.egress) + OCTET_LENGTH(b.egress)`
-	}
-	return collect(t, func(s *setSize) []any { return []any{&s.id, &s.bindings, &s.values} }, `SELECT b.resource_id, COUNT(*),
-		COALESCE(SUM(`+values+`), 0)
-		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String()+` GROUP BY b.resource_id`, c.args...)
-}
-
-// readBound reads the set of a resource, with expired secrets, and verifies it.
-func (t *txn) readBound(r api.Resource, values bool) (boundSet, error) {
-	sets, err := t.readSets(r.Type, []string{r.ID}, values)
-	return sets[r.ID], err
-}
-
-// readSets is readBound for several resources of a type, by their ids.
+// readSets reads the sets of resources of a type, by their ids, with expired secrets, and verifies them.
 func (t *txn) readSets(kind string, ids []string, values bool) (map[string]boundSet, error) {
 	type pair struct {
 		binding bindingRow
@@ -242,30 +201,6 @@ func (t *txn) readSets(kind string, ids []string, values bool) (map[string]bound
 	return sets, nil
 }
 
-// ofResources selects the bindings b of resources of a type, for a broker those that agents get placeholders of.
-func (t *txn) ofResources(kind string, ids []string) (c conditions) {
-	c.add("b.tenant_id =", t.actor.TenantID)
-	c.add("b.resource_type =", kind)
-	if t.actor.broker {
-		c.add("b.delivery =", api.DeliverPlaceholder)
-	}
-	c.in("b.resource_id", padded(ids))
-	return c
-}
-
-// padded repeats the last of some ids so that their number is a power of four: the database keeps few statements prepared.
-func padded(ids []string) []string {
-	n := 1
-	for n < len(ids) {
-		n *= 4
-	}
-	ids = slices.Clone(ids)
-	for len(ids) < n {
-		ids = append(ids, ids[len(ids)-1])
-	}
-	return ids
-}
-
 // cacheSets reads the small sets of several resources of t's tenant into the cache, unless they are there.
 func (t *txn) cacheSets(resources []api.Resource) error {
 	keys, err := t.keys()
@@ -317,61 +252,127 @@ func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource, to *api.Sea
 	if err := s.limits.Event(a.limited()); err != nil {
 		return api.RevealAnswer{}, err
 	}
+	to.Prepare()
+	v := revealing{store: s, actor: a, resource: r, sealer: func() (*api.Sealer, error) { return to, nil }}
+	answer, _, err := v.run(ctx, reserve)
+	return answer, err
+}
+
+// RevealChanged is Reveal if the set's etag isn't the given one any more. Otherwise it returns when that may change without a commit, as
+// Unchanged does. It calls sealer only for a set that it reveals. The caller has a WokenTurn.
+func (s *Store) RevealChanged(ctx context.Context, a Actor, r api.Resource, etag string, sealer func() (*api.Sealer, error),
+	reserve func(context.Context, int64) error,
+) (answer api.RevealAnswer, recheck *time.Time, err error) {
+	if err := s.mayReveal(ctx, a, r); err != nil {
+		return answer, nil, err
+	}
+	v := revealing{store: s, actor: a, resource: r, sealer: sealer, etag: etag}
+	return v.run(ctx, reserve)
+}
+
+// revealing is a reveal under way.
+type revealing struct {
+	store    *Store
+	actor    Actor
+	resource api.Resource
+	sealer   func() (*api.Sealer, error)
+	etag     string // of a set that isn't revealed; "": none
+
+	set     api.Snapshot // without a resource and an etag
+	recheck *time.Time   // nil: the set is another one
+	audited func() error // waits until set is audited; nil: that hasn't begun
+}
+
+// run reveals a set of any size.
+func (v *revealing) run(ctx context.Context, reserve func(context.Context, int64) error) (answer api.RevealAnswer, recheck *time.Time, err error) {
 	for size := int64(0); ; {
-		answer, err := s.revealUpTo(ctx, a, r, to, size)
+		answer, err = v.upTo(ctx, size)
 		large, ok := errors.AsType[*largeSet](err)
 		if !ok {
-			return answer, err
+			return answer, v.recheck, err
+		}
+		if v.etag != "" { // its labels are enough to know whether it has changed
+			if recheck, err = v.store.Unchanged(ctx, v.actor, v.resource, v.etag); recheck != nil || err != nil {
+				return api.RevealAnswer{}, recheck, err
+			}
 		}
 		// The values as they are stored and in plaintext, encoded and sealed; then the answer.
 		const copies = 4
 		size = large.size
 		if err := reserve(ctx, copies*size); err != nil {
-			return api.RevealAnswer{}, err
+			return api.RevealAnswer{}, nil, err
 		}
 	}
 }
 
-// revealUpTo is Reveal for a set of at most smallSet or most bytes. Errors: *largeSet for a larger one.
-func (s *Store) revealUpTo(ctx context.Context, a Actor, r api.Resource, to *api.Sealer, most int64) (api.RevealAnswer, error) {
-	end, err := s.Turn(ctx, a, int(most))
-	if err != nil {
-		return api.RevealAnswer{}, err
+// upTo reveals a set of at most smallSet or most bytes. Errors: *largeSet for a larger one.
+func (v *revealing) upTo(ctx context.Context, most int64) (answer api.RevealAnswer, err error) {
+	if v.etag == "" || most > smallSet {
+		end, err := v.store.Turn(ctx, v.actor, int(most))
+		if err != nil {
+			return answer, err
+		}
+		defer end()
 	}
-	defer end()
-	to.Prepare()
-	open := func(t *txn) (api.Snapshot, error) { return t.opened(r, most) }
-	var set api.Snapshot
+	defer func() { v.set.Wipe() }() // after a failed read too
+	var refused error
+	audit := func(together bool) {
+		if v.recheck != nil {
+			return
+		}
+		if v.etag != "" { // it wasn't known before that there is an event
+			refused = v.store.limits.Event(v.actor.limited())
+		}
+		if refused == nil {
+			v.audited = v.store.startAudit(ctx, v.actor, v.resource, v.set.Bound, together)
+		}
+	}
 	if most > smallSet {
-		set, err = readNow(ctx, s, a, open) // small sets don't wait for it
+		if _, err = readNow(ctx, v.store, v.actor, v.read(most)); err == nil { // small sets don't wait for it
+			audit(false)
+		}
 	} else {
-		set, err = readSet(ctx, s, a, r, open)
+		_, err = readSet(ctx, v.store, v.actor, v.resource, v.read(most), func() { audit(true) })
 	}
-	defer func() { set.Wipe() }() // after a failed read too
-	if err != nil {
-		return api.RevealAnswer{}, err
+	if err = cmp.Or(err, refused); err != nil || v.recheck != nil {
+		return answer, err
 	}
-	s.limits.Listed(a.limited(), len(set.Bound))
-	audited := make(chan error, 1)
-	go func() { audited <- s.auditReveal(ctx, a, r, set.Bound) }()
-	answer, err := to.Seal(set.Bound, set.Policy)
-	if err = cmp.Or(<-audited, err); err != nil {
+	to, err := v.sealer()
+	if err == nil {
+		answer, err = to.Seal(v.set.Bound, v.set.Policy)
+	}
+	if err = cmp.Or(v.audited(), err); err != nil {
 		return api.RevealAnswer{}, err
 	}
 	return answer, nil
 }
 
-// opened reads the set of a resource, and opens it completely or not at all. Errors: *largeSet, as bound.
-func (t *txn) opened(r api.Resource, most int64) (api.Snapshot, error) {
+// read reads the set in a transaction, which may run several times.
+func (v *revealing) read(most int64) func(*txn) (none struct{}, err error) {
+	return func(t *txn) (none struct{}, err error) {
+		v.set.Wipe()
+		v.set, v.recheck, err = t.opened(v.resource, most, v.etag)
+		return none, err
+	}
+}
+
+// opened reads the set of a resource, and opens it completely or not at all. It doesn't open a set with the given etag, and returns
+// when it may have another one without a commit. Errors: *largeSet, as bound.
+func (t *txn) opened(r api.Resource, most int64, etag string) (set api.Snapshot, recheck *time.Time, err error) {
 	keys, err := t.keys()
 	if err != nil {
-		return api.Snapshot{}, err
+		return set, nil, err
 	}
 	sealed, err := t.bound(r, most, false)
 	if err != nil {
-		return api.Snapshot{}, err
+		return set, nil, err
 	}
-	set := api.Snapshot{Bound: make([]api.Bound, 0, len(sealed.rows)), Policy: sealed.policy}
+	if etag != "" {
+		if now := stateOf(r, sealed); now.etag == etag {
+			return set, new(recheckAt(now.nextExpiry, t.actor.ExpiresAt)), nil
+		}
+	}
+	set = api.Snapshot{Bound: make([]api.Bound, 0, len(sealed.rows)), Policy: sealed.policy}
 	api.Quietly(func() {
 		for _, l := range sealed.rows {
 			plain := slices.Clone(l.placeholder)
@@ -385,7 +386,7 @@ func (t *txn) opened(r api.Resource, most int64) (api.Snapshot, error) {
 	})
 	if err != nil {
 		set.Wipe()
-		return api.Snapshot{}, err
+		return api.Snapshot{}, nil, err
 	}
-	return set, nil
+	return set, nil, nil
 }

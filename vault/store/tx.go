@@ -31,6 +31,8 @@ type txn struct {
 	log      *audit.Log     // nil until auditLog
 	unlist   []func() error // take what the transaction has listed off the list of revoked keys again
 
+	encoded []byte // for encode
+
 	macs map[string]keyMAC // of keys, by id, that were read together; others are read when they are checked
 
 	touched     int  // bindings or keys that a change has read beside what it is about
@@ -86,6 +88,12 @@ func (s *Store) Turn(ctx context.Context, a Actor, bytes int) (end func(), err e
 	return s.limits.Turn(ctx, a.limited(), bytes)
 }
 
+// WokenTurn is Turn for RevealChanged. Thousands may wait for it: they get their turns many at once.
+func (s *Store) WokenTurn(a Actor) (end func()) {
+	end, _ = s.limits.Woken(context.Background(), a.TenantID) // its error is the context's
+	return end
+}
+
 // readMuch is read for a number of bytes.
 func readMuch[T any](ctx context.Context, s *Store, a Actor, action string, bytes int, do func(*txn) (T, error)) (result T, err error) {
 	if err := s.Permit(ctx, a, action, a.Resource); err != nil {
@@ -121,6 +129,7 @@ type setRead struct {
 	actor    Actor
 	resource api.Resource
 	do       func(*txn) error
+	then     func() // called after a read without an error, before the next one; nil: none
 	err      error
 	done     bool // err is final
 }
@@ -129,17 +138,20 @@ type setRead struct {
 const maxTogether = 128
 
 // readSet is readNow for a resource's set. Reads that arrive together share a transaction: when a secret changes that thousands of
-// resources have, all their agents reveal.
-func readSet[T any](ctx context.Context, s *Store, a Actor, r api.Resource, do func(*txn) (T, error)) (result T, err error) {
+// resources have, all their agents reveal. After a read without an error it calls then, for all of them before the first one returns; nil: none.
+func readSet[T any](ctx context.Context, s *Store, a Actor, r api.Resource, do func(*txn) (T, error), then func()) (result T, err error) {
 	job := &setRead{actor: a, resource: r, do: func(t *txn) (err error) {
 		result, err = do(t)
 		return err
-	}}
+	}, then: then}
 	s.setReads.Do(job)
-	if !job.done {
-		return readNow(ctx, s, a, do)
+	if job.done {
+		return result, s.refusal(job.err, false)
 	}
-	return result, s.refusal(job.err, false)
+	if result, err = readNow(ctx, s, a, do); err == nil && then != nil {
+		then()
+	}
+	return result, err
 }
 
 // readSmall is readSet after waiting for a turn.
@@ -149,7 +161,7 @@ func readSmall[T any](ctx context.Context, s *Store, a Actor, r api.Resource, do
 		return result, err
 	}
 	defer end()
-	return readSet(ctx, s, a, r, do)
+	return readSet(ctx, s, a, r, do, nil)
 }
 
 // readSets runs jobs in one transaction. A job that isn't done must run alone: something has failed.
@@ -165,21 +177,18 @@ func (s *Store) readSets(jobs []*setRead) {
 	}
 	for _, jobs := range alike {
 		_ = s.db.Read(context.Background(), func(tx database.Tx) error {
-			shared := txn{Tx: tx, store: s, actor: jobs[0].actor, now: now()}
+			t := &txn{Tx: tx, store: s, actor: jobs[0].actor, now: now()}
 			actors, resources := make([]Actor, len(jobs)), make([]api.Resource, len(jobs))
 			for i, j := range jobs {
 				actors[i], resources[i] = j.actor, j.resource
 			}
-			if err := cmp.Or(shared.readKeyMACs(actors), shared.cacheSets(resources)); err != nil {
+			if err := cmp.Or(t.readKeyMACs(actors), t.cacheSets(resources)); err != nil {
 				return err
 			}
 			for _, j := range jobs {
-				t := shared
-				t.actor = j.actor
-				if err := t.checkKey(j.actor); err != nil {
-					j.err = err
-				} else {
-					j.err = j.do(&t)
+				t.actor = j.actor // all of these transactions only read
+				if j.err = t.checkKey(j.actor); j.err == nil {
+					j.err = j.do(t)
 				}
 				_, refused := errors.AsType[*api.Error](j.err)
 				_, large := errors.AsType[*largeSet](j.err)
@@ -190,6 +199,16 @@ func (s *Store) readSets(jobs []*setRead) {
 			}
 			return nil
 		})
+	}
+	reveals := false
+	for _, j := range jobs {
+		if j.done && j.err == nil && j.then != nil {
+			j.then()
+			reveals = true
+		}
+	}
+	if reveals {
+		go s.revealEvents.Run() // while the sets are sealed
 	}
 }
 

@@ -1,7 +1,10 @@
 // Package together runs jobs that arrive while others run as one batch, since many of them take little more time than one.
 package together
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 // Queue runs jobs in batches. It is safe for concurrent use.
 type Queue[Job any] struct {
@@ -27,23 +30,36 @@ func New[Job any](most, goroutines int, run func([]*Job)) *Queue[Job] {
 }
 
 // Do returns when a batch with job has run, on this goroutine or on another one. If that panicked, so does Do.
-func (q *Queue[Job]) Do(job *Job) {
+func (q *Queue[Job]) Do(job *Job) { q.Start(job)() }
+
+// Start queues a job, which is run by another goroutine that calls Do, Run or its wait. wait does what Do does.
+func (q *Queue[Job]) Start(job *Job) (wait func()) {
 	j := &queued[Job]{job: job, done: make(chan struct{})}
 	q.mu.Lock()
 	q.jobs = append(q.jobs, j)
 	q.mu.Unlock()
-	for {
-		select {
-		case <-j.done:
-			if j.panicked != nil {
-				panic(j.panicked)
+	return func() {
+		runtime.Gosched() // others that are about to queue a job come before the batch then
+		for {
+			select {
+			case <-j.done:
+				if j.panicked != nil {
+					panic(j.panicked)
+				}
+				return
+			case q.turns <- struct{}{}:
+				q.runBatch()
+				<-q.turns
 			}
-			return
-		case q.turns <- struct{}{}:
-			q.runBatch()
-			<-q.turns
 		}
 	}
+}
+
+// Run runs a batch of what is queued when it comes to its turn.
+func (q *Queue[Job]) Run() {
+	q.turns <- struct{}{}
+	q.runBatch()
+	<-q.turns
 }
 
 // runBatch runs the oldest jobs, if there are any.

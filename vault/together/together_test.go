@@ -61,3 +61,32 @@ func TestPanic(t *testing.T) {
 		}()
 	}
 }
+
+// Jobs that are queued run together, by Run or by one that waits.
+func TestStart(t *testing.T) {
+	var batches []int
+	q := together.New(10, 1, func(jobs []*int) {
+		batches = append(batches, len(jobs))
+		for _, j := range jobs {
+			*j *= 10
+		}
+	})
+	for _, run := range []func(){q.Run, func() {}} {
+		jobs := []int{1, 2, 3}
+		var waits []func()
+		for i := range jobs {
+			waits = append(waits, q.Start(&jobs[i]))
+		}
+		run()
+		for _, wait := range waits {
+			wait()
+		}
+		if diff := cmp.Diff([]int{10, 20, 30}, jobs); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	}
+	q.Run() // nothing
+	if diff := cmp.Diff([]int{3, 3}, batches); diff != "" {
+		t.Errorf("batches (-want +got)\n%s", diff)
+	}
+}
