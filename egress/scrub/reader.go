@@ -31,6 +31,7 @@ type reader struct {
 	// buf[next:settled] is ready to be read, and buf[settled:end] held back.
 	buf                []byte
 	next, settled, end int
+	most               int // the highest end
 	err                error
 }
 
@@ -83,6 +84,7 @@ func (r *reader) fill() {
 	}
 	n, err := r.source.Read(r.buf[r.end:])
 	r.end += n
+	r.most = max(r.most, r.end)
 	r.settled = r.blanker.Blank(r.buf[:r.end])
 	if r.interactive && r.settled < r.end && r.blanker.Release(r.buf[r.settled:r.end]) {
 		r.settled = r.end
@@ -105,7 +107,7 @@ func (r *reader) Close() error {
 	}
 	// An upgraded connection may be closed while another goroutine reads.
 	if len(r.buf) == bufferSize && !r.interactive {
-		clear(r.buf)
+		clear(r.buf[:r.most])
 		buffers.Put((*[bufferSize]byte)(r.buf))
 		r.buf, r.next, r.settled, r.end = nil, 0, 0, 0
 		r.err = cmp.Or(r.err, errClosed)

@@ -47,8 +47,10 @@ func (c *change) findInHeader(name, value string) (bool, error) {
 	}
 	if name == authorization && !c.unknown(i) {
 		slot := rule.Slot{}
-		if id, ok := c.accessKeyID(); ok && id == value[start:end] && value[:start] != "" && strings.HasSuffix(value[:start], "Credential=") {
-			slot = rule.Slot{Kind: rule.SigV4ID}
+		if strings.HasSuffix(value[:start], "Credential=") {
+			if id, ok := c.accessKeyID(); ok && id == value[start:end] {
+				slot = rule.Slot{Kind: rule.SigV4ID}
+			}
 		} else if credentials(value, start, end) && c.table.bindings[i].rules.Allows(rule.Slot{Kind: rule.Authorization}) {
 			slot = rule.Slot{Kind: rule.Authorization}
 		}
