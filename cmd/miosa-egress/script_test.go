@@ -87,6 +87,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+var sandbox = api.Resource{Type: api.Sandbox, ID: "sb_1"}
+
 type fixtureKey struct{}
 
 // fixture is what a script has.
@@ -108,18 +110,14 @@ func fixtureOf(ts *testscript.TestScript) *fixture { return ts.Value(fixtureKey{
 func newFixture(e *testscript.Env) *fixture {
 	t := e.T().(testing.TB)
 	f := &fixture{Server: vaulttest.Start(t), t: t, secrets: map[string]string{}}
-	status, text := f.Do(t, f.TenantKey, "POST", "/egress/keys", map[string]any{"broker": true, "resources": []string{"sandbox:sb_1", "sandbox:sb_2"}})
-	var made struct{ Data api.IssuedKey }
-	if err := json.Unmarshal(text, &made); err != nil || status != http.StatusCreated {
-		t.Fatalf("broker key: status %d", status)
-	}
-	f.keyID, f.private = made.Data.ID, []string{made.Data.Key}
+	key, id := f.MintBrokerKey(t, sandbox, api.Resource{Type: api.Sandbox, ID: "sb_2"})
+	f.keyID, f.private = id, []string{key.Reveal()}
 	certificate, file, _ := vaulttest.Certificate(t)
 	pem, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"broker.key": made.Data.Key + "\n", "upstream.pem": string(pem)} {
+	for name, text := range map[string]string{"broker.key": key.Reveal() + "\n", "upstream.pem": string(pem)} {
 		if err := os.WriteFile(filepath.Join(e.WorkDir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -151,23 +149,10 @@ func newFixture(e *testscript.Env) *fixture {
 
 func cmdSecret(ts *testscript.TestScript, _ bool, args []string) {
 	f := fixtureOf(ts)
-	id := f.PutSecret(f.t, map[string]any{
-		"name": args[0], "value": args[1], "egress": map[string]any{"hosts": []string{"127.0.0.1"}, "ports": []int{f.port}},
-	})
-	status, text := f.Do(f.t, f.TenantKey, "POST", "/egress/bindings", map[string]any{
-		"secret_id": id, "resource_type": "sandbox", "resource_id": "sb_1", "expose_as_env": args[0], "delivery": "placeholder",
-	})
-	var bound struct {
-		Data struct {
-			Token string `json:"placeholder_token"`
-		}
-	}
-	if json.Unmarshal(text, &bound) != nil || bound.Data.Token == "" {
-		ts.Fatalf("binding: status %d: %s", status, text)
-	}
+	id, placeholder := f.PutPlaceholder(f.t, args[0], args[1], api.EgressRule{Hosts: []string{"127.0.0.1"}, Ports: []int{f.port}}, sandbox, args[0])
 	f.secrets[args[0]] = id
 	f.private = append(f.private, args[1])
-	ts.Setenv(args[0], bound.Data.Token)
+	ts.Setenv(args[0], placeholder)
 }
 
 func cmdRotate(ts *testscript.TestScript, _ bool, args []string) {

@@ -214,6 +214,37 @@ func (s *Server) MintResourceKey(t testing.TB, r api.Resource) (api.Key, string)
 	return key, made.Data.ID
 }
 
+// MintBrokerKey creates a broker key of the tenant "test" for resources.
+func (s *Server) MintBrokerKey(t testing.TB, resources ...api.Resource) (key api.Key, id string) {
+	t.Helper()
+	names := make([]string, len(resources))
+	for i, r := range resources {
+		names[i] = r.String()
+	}
+	var made struct{ Data api.IssuedKey }
+	s.must(t, "POST", "/egress/keys", map[string]any{"broker": true, "resources": names}, &made)
+	key, err := api.ParseKey(made.Data.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, made.Data.ID
+}
+
+// PutPlaceholder stores a secret that brokers may send where rule says, and binds it to the resource under env, as a placeholder.
+func (s *Server) PutPlaceholder(t testing.TB, name, value string, rule api.EgressRule, r api.Resource, env string) (secretID, placeholder string) {
+	t.Helper()
+	secretID = s.PutSecret(t, map[string]any{"name": name, "value": value, "egress": rule})
+	var bound struct {
+		Data struct {
+			Token string `json:"placeholder_token"`
+		}
+	}
+	s.must(t, "POST", "/egress/bindings", map[string]any{
+		"secret_id": secretID, "resource_type": r.Type, "resource_id": r.ID, "expose_as_env": env, "delivery": "placeholder",
+	}, &bound)
+	return secretID, bound.Data.Token
+}
+
 // Revoke revokes a resource key by its id.
 func (s *Server) Revoke(t testing.TB, keyID string) {
 	t.Helper()
