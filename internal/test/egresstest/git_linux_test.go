@@ -17,7 +17,8 @@ func (w *world) makeRepository(t *testing.T) {
 	c := exec.CommandContext(t.Context(), "sh", "-ec", `
 		git init -q --bare private.git
 		git -C private.git config http.receivepack true
-		tree=$(git -C private.git mktree </dev/null)
+		blob=$(head -c 3000000 /dev/urandom | git -C private.git hash-object -w --stdin)
+		tree=$(printf '100644 blob %s\tlarge\n' "$blob" | git -C private.git mktree)
 		git -C private.git update-ref refs/heads/main "$(git -C private.git commit-tree -m first "$tree")"
 		git -C private.git symbolic-ref HEAD refs/heads/main`)
 	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.repositories, "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com"}
@@ -55,12 +56,15 @@ func gitBackend() string {
 	return filepath.Join(strings.TrimSpace(string(out)), "git-http-backend")
 }
 
-// pushes clones the repository, commits, and pushes. The trace has all that is received.
+// pushes clones the repository, commits, and pushes more than git sends in one piece. The trace has all that is received.
 const pushes = `
-export GIT_TRACE_CURL="$PWD/trace" GIT_TRACE_REDACT=0 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.com GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.com
+export GIT_TRACE_CURL="$PWD/trace" GIT_TRACE_CURL_NO_DATA=1 GIT_TRACE_REDACT=0 GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.com GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.com
 git clone --quiet "$1" work
 cd work
-git commit --quiet --allow-empty --message second
+head -c 3000000 /dev/urandom >larger
+cat large >>larger
+git add larger
+git commit --quiet --message second
 sed -n 's/.*<= Recv header: [Xx]-[Ee]cho: /200 /p' "$GIT_TRACE_CURL" | tail -n 1
 git push --quiet
 sed -n 's/.*<= Recv header: [Xx]-[Ee]cho: /200 /p' "$GIT_TRACE_CURL" | tail -n 1
@@ -71,5 +75,8 @@ func pushed(t *testing.T, w *world, _ *running) {
 	out, err := exec.CommandContext(t.Context(), "git", "-C", filepath.Join(w.repositories, "private.git"), "log", "--format=%s", "main").Output()
 	if err != nil || string(out) != "second\nfirst\n" {
 		t.Errorf("the server has %v: %s", err, out)
+	}
+	if out, err := exec.CommandContext(t.Context(), "git", "-C", filepath.Join(w.repositories, "private.git"), "fsck", "--strict").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }

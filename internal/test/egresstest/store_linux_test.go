@@ -13,6 +13,9 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
+// objectSize is the size of the objects that clients put, in bytes.
+const objectSize = 3 << 20
+
 // store is a server like S3 in which each object answers who has signed the request. It keeps no objects.
 func (w *world) store(rw http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
@@ -22,6 +25,10 @@ func (w *world) store(rw http.ResponseWriter, r *http.Request) {
 	version := w.signer(r, body)
 	if version == 0 {
 		http.Error(rw, "<Error><Code>SignatureDoesNotMatch</Code></Error>", http.StatusForbidden)
+		return
+	}
+	if r.Method == http.MethodPut && len(body) != objectSize {
+		http.Error(rw, "the object isn't complete", http.StatusBadRequest)
 		return
 	}
 	client := strings.TrimPrefix(r.URL.Path, "/bucket/")

@@ -105,7 +105,7 @@ func store(ctx context.Context, u *url.URL) (string, error) {
 	key := aws.Credentials{AccessKeyID: os.Getenv("AWS_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("AWS_SECRET_ACCESS_KEY")}
 	signer, asS3 := v4.NewSigner(), func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }
 	var answers []string
-	for _, content := range []string{"an object", ""} {
+	for _, content := range []string{strings.Repeat("an object of MiB", 3<<16), ""} {
 		method := http.MethodPut
 		if content == "" {
 			method = http.MethodGet

@@ -6,7 +6,7 @@ client = botocore.session.get_session().create_client("s3", region_name="us-east
 for line in sys.stdin:
     bucket, key = urllib.parse.urlparse(line.strip()).path[1:].split("/", 1)
     at = {"Bucket": bucket, "Key": key}
-    put = client.put_object(Body=b"an object", **at)["ResponseMetadata"]["HTTPStatusCode"]
+    put = client.put_object(Body=b"an object of MiB" * (3 << 16), **at)["ResponseMetadata"]["HTTPStatusCode"]
     got = client.get_object(**at)["Body"].read().decode()
     presigned = client.generate_presigned_url("get_object", Params=at)
     print(put, got, urllib.request.urlopen(presigned).read().decode(), sep="; ", flush=True)
