@@ -1,6 +1,9 @@
 package mask
 
-import "unsafe"
+import (
+	"slices"
+	"unsafe"
+)
 
 // blank replaces each byte of a value.
 const blank = '*'
@@ -40,11 +43,12 @@ func (b *Blanker) Blank(text []byte) int {
 	return settled
 }
 
-// Release reports whether held, the bytes that were held back, may be shown because they are at most two. They then don't
-// belong to text any more, and if they were the start of a value after all, the rest is overwritten. Call it where the
-// reader may wait for these bytes.
+// Release reports whether held, the bytes that were held back, may be shown: because they are at most two, or all of a value, which
+// is overwritten. They then don't belong to text any more, and if they were the start of a value after all, the rest is overwritten.
+// Call it where the reader may wait for these bytes.
 func (b *Blanker) Release(held []byte) bool {
-	if b.depth > maxReleased {
+	all := span{0, len(held)}
+	if b.depth > maxReleased && !slices.Contains(b.spans, all) {
 		return false
 	}
 	for _, s := range b.spans {

@@ -148,3 +148,17 @@ func BenchmarkBlank(b *testing.B) {
 }
 
 const benchLine = "2026-01-02T15:04:05Z INFO request id=7f3a9c path=/api/v1/items/17 status=200 took=31ms\n"
+
+// A message that ends with a value is released as a whole, though the end of the value may be the start of another one.
+func TestBlankReleasesValues(t *testing.T) {
+	m, _ := New([]api.Bound{named("A", "password1-password1")})
+	const text = "you sent password1-password1"
+	got, shown := blanked(m, text, nil, true)
+	if want := "you sent *******************"; got != want || shown != len(text) {
+		t.Errorf("%d bytes of %q are shown", shown, got)
+	}
+	// What continues as another value is overwritten too.
+	if got, _ := blanked(m, text+"-password1 and more", []int{len(text)}, true); got != "you sent ***************************** and more" {
+		t.Errorf("got %q", got)
+	}
+}
