@@ -90,7 +90,7 @@ func byKeyboardAlone(t *testing.T, s *screen) {
 	s.wait("document.activeElement === document.querySelector('main h1')")
 
 	// Each view begins with a link that skips the navigation.
-	for range 8 {
+	for range 10 {
 		s.do(chromedp.KeyEvent(kb.Tab, chromedp.KeyModifiers(kb.ModifierShift)))
 		if eval[string](s, focus) == "Skip to the content" {
 			break
@@ -111,7 +111,7 @@ func (s *screen) walk(look func(view string)) {
 	s.shows("This is not a key")
 	look("sign-in with an error")
 	s.signIn()
-	for _, view := range []string{"Secrets", "Resources", "Keys", "Audit", "Connections"} {
+	for _, view := range []string{"Secrets", "Resources", "Keys", "Network", "Audit", "Connections"} {
 		s.press(view)
 		s.wait("document.querySelector('main h1').textContent === " + quote(view))
 		look(view + ", empty")
@@ -134,6 +134,18 @@ func (s *screen) walk(look func(view string)) {
 	s.press("Revoke the key " + s.keyID("Tenant key"))
 	s.shows("It has created 3 keys")
 	look("revoking a key")
+	s.press("Cancel")
+	demoNetwork(s)
+	s.press("Network")
+	s.press("Refresh")
+	s.shows("registry.example.net")
+	look("Network")
+	s.press("Allow registry.example.net for computer build-01")
+	s.press("Methods, path and note")
+	look("allowing a host")
+	s.press("Cancel")
+	s.press("Change the default policy")
+	look("changing a policy")
 	s.press("Cancel")
 	s.press("Audit")
 	s.shows("secret.create")
@@ -160,7 +172,13 @@ func (s *screen) walk(look func(view string)) {
 	look("rotating")
 	s.press("Cancel")
 	s.press("Bind github-deploy")
+	s.choose("Delivery", "a placeholder for the proxy")
+	s.press("Where a broker may send it")
 	look("binding")
+	s.press("Cancel")
+	s.press("Restrict payments")
+	s.shows("can use it there")
+	look("an egress rule")
 	s.press("Cancel")
 	s.press("Delete github-deploy")
 	s.shows("2 bindings will be deleted")
@@ -232,8 +250,8 @@ func (s *screen) tableIsOne(t *testing.T) {
 		}
 		return err
 	}))
-	// Seven secrets and the header row; seven columns, of which the first is a row header.
-	want := map[string]int{"table": 1, "row": 8, "columnheader": 7, "rowheader": 7, "cell": 42}
+	// Nine secrets and the header row; seven columns, of which the first is a row header.
+	want := map[string]int{"table": 1, "row": 10, "columnheader": 7, "rowheader": 9, "cell": 54}
 	if diff := cmp.Diff(want, roles); diff != "" {
 		t.Errorf("the table of secrets on a phone (-want +got):\n%s", diff)
 	}

@@ -2,6 +2,7 @@ package pagetest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -166,9 +167,10 @@ func (s *screen) check(name string) {
 // Every button and link of every view works: none causes a script error, and Escape closes every dialog.
 func everyButton(t *testing.T, s *screen) {
 	demo(s)
+	demoNetwork(s)
 	s.signIn()
 	const buttons = `[...document.querySelectorAll('main :is(button, summary, select)')].filter((e) => e.checkVisibility())`
-	for _, view := range []string{"Secrets", "Resources", "Connections", "Keys", "Audit"} {
+	for _, view := range []string{"Secrets", "Resources", "Connections", "Keys", "Network", "Audit"} {
 		s.press(view)
 		s.wait("document.querySelector('main h1').textContent === " + quote(view) + " && document.querySelector('tbody tr')")
 		n := eval[int](s, buttons+".length")
@@ -178,7 +180,7 @@ func everyButton(t *testing.T, s *screen) {
 		for i := range n {
 			label := eval[string](s, fmt.Sprintf("%s[%d]?.textContent || ''", buttons, i))
 			eval[bool](s, fmt.Sprintf("%s[%d]?.click(), true", buttons, i))
-			if strings.HasPrefix(label, "Delete") || strings.HasPrefix(label, "Revoke") {
+			if slices.ContainsFunc([]string{"Delete", "Revoke", "Restrict", "Rotate", "Bind", "Set a secret"}, func(word string) bool { return strings.HasPrefix(label, word) }) {
 				s.wait("document.querySelector('dialog')") // after a request
 			}
 			if label != "Copy" && label != "Follow new events" {

@@ -18,7 +18,7 @@ func firstLoad(t *testing.T, s *screen) {
 	if total == 0 || total > maxFirstLoad {
 		t.Errorf("%d bytes in %v, want at most %d", total, sizes, maxFirstLoad)
 	}
-	for _, view := range []string{"Resources", "Connections", "Keys", "Audit", "Secrets"} {
+	for _, view := range []string{"Resources", "Connections", "Keys", "Network", "Audit", "Secrets"} {
 		s.press(view)
 		s.wait("document.querySelector('main h1').textContent === " + quote(view))
 		if file := strings.ToLower(view) + ".js"; sizes[file] > 0 != (view == "Secrets") {

@@ -3,6 +3,7 @@ import { h } from './dom.js';
 import { all, call, forEach } from './client.js';
 import { form, isOpen } from './dialog.js';
 import { choice, delivery, moment, resource, secretChoice, text, value, variable, variableOf } from './field.js';
+import { ruleFields } from './egress.js';
 import { place, plural, scopes, types } from './words.js';
 
 const path = encodeURIComponent;
@@ -33,15 +34,19 @@ export function setSecret(m, opener, r) {
   const how = delivery();
   const name = text('name', 'Name', { required: true, hint: 'Setting a name that exists replaces its value.' });
   const secret = value('value', 'Value');
+  const rule = ruleFields(null, 'For example api.example.com or *.example.com. Empty: nowhere, or as before.');
 
   form({
     title: 'Set a secret', submit: 'Set the secret', opener, after: m.refresh,
-    fields: [name, secret, kind, id, ...(binds ? [env, how] : []), type, scope, whose, expires],
+    fields: [name, secret, kind, id, ...(binds ? [env, how, ...rule.fields] : []), type, scope, whose, expires],
     body: [name.node, secret.node,
       !binds ? h('fieldset', {}, h('legend', {}, 'Of a resource', optional()), which(kind, id)) : h('fieldset', {}, h('legend', {}, 'Bind it', optional()), which(kind, id), beside(env, how)),
       h('details', {}, h('summary', {}, 'Type, owner and expiry'),
-        h('div', { class: 'more' }, type.node, beside(scope, whose), expires.node))],
+        h('div', { class: 'more' }, type.node, beside(scope, whose), expires.node)),
+      binds && h('details', {}, h('summary', {}, 'Where a broker may send it'), h('div', { class: 'more' }, rule.nodes))],
     async run(values) {
+      const egress = rule.take(values);
+      if (egress) values.egress = egress;
       if (!values.resource_id) {
         delete values.resource_type;
         delete values.delivery;
@@ -97,13 +102,19 @@ export function bind(m, opener, { secret, resource: r } = {}) {
   const [kind, id] = resource({ value: r, known: m.resources, required: true });
   const suggest = () => variableOf(secret?.name ?? m.secret(chosen.read())?.name ?? '');
   const [env, how] = [variable({ required: true, suggest }), delivery()];
+  const rule = ruleFields(null, 'Empty: wherever the secret may be sent.');
+  const narrowed = h('details', {}, h('summary', {}, 'Where a broker may send it'), h('div', { class: 'more' }, rule.nodes));
+  const chosenHow = () => { narrowed.hidden = how.read() !== 'placeholder'; };
+  how.input.addEventListener('change', chosenHow);
+  chosenHow();
   return form({
     title: `Bind ${secret?.name ?? 'a secret'}${r ? ` to ${place(r)}` : ''}`, submit: 'Bind', opener, after: m.refresh,
-    fields: [chosen, kind, id, env, how].filter(Boolean),
-    body: [chosen?.node, r ? null : which(kind, id), beside(env, how)],
+    fields: [chosen, kind, id, env, how, ...rule.fields].filter(Boolean),
+    body: [chosen?.node, r ? null : which(kind, id), beside(env, how), narrowed],
     async run(values) {
+      const egress = rule.take(values);
       const { data } = await call('POST', 'bindings', {
-        body: { ...values, secret_id: secret?.id || values.secret_id, ...(r && { resource_type: r.resource_type, resource_id: r.resource_id }) },
+        body: { ...values, secret_id: secret?.id || values.secret_id, ...(egress && { egress }), ...(r && { resource_type: r.resource_type, resource_id: r.resource_id }) },
       });
       return { message: `${data.secret_name} is bound to ${place(data)} as ${data.expose_as_env}.`, added: data.id };
     },

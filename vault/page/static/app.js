@@ -15,6 +15,7 @@ const views = {
   '#resources': () => import('./resources.js'),
   '#connections': () => import('./connections.js'),
   '#keys': () => import('./keys.js'),
+  '#network': () => import('./network.js'),
   '#audit': () => import('./audit.js'),
 };
 const main = document.getElementById('main');

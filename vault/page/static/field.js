@@ -48,6 +48,14 @@ export function text(name, label, { value = '', suggestions, mono, ...more } = {
   return it;
 }
 
+// words is a list of words, as in text. read returns an array, or '' for none.
+export function words(name, label, { value = [], ...more } = {}) {
+  const it = text(name, label, { value: value.join(' '), mono: true, ...more });
+  const typed = it.read;
+  it.read = () => (typed() ? typed().split(/[\s,]+/).filter(Boolean) : '');
+  return it;
+}
+
 // choice is one of options: {value: label}, or a list of pairs.
 export function choice(name, label, options, { value, ...more } = {}) {
   const pairs = Array.isArray(options) ? options : Object.entries(options);

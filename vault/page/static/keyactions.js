@@ -3,7 +3,7 @@ import { h, button } from './dom.js';
 import { RequestError, all, call } from './client.js';
 import { command, newKey, run, storeKey, useTenantKey } from './command.js';
 import { form, isOpen, show } from './dialog.js';
-import { choice, moment, resource, text } from './field.js';
+import { choice, moment, resource, text, words } from './field.js';
 import { keyName, permissions, place, plural, scopes, valid } from './words.js';
 
 const scopeNames = Object.entries(scopes).map(([s, { label }]) => [s, label]);
@@ -16,9 +16,7 @@ export function createKey(m, opener, r) {
   const expires = moment('expires_at', 'Expires', { hint: 'The key is rejected after this time. Empty: it never expires.' });
   const may = checks('permissions', 'Permissions', m.allowed(permissions, 'permissions'));
   const owners = checks('scopes', 'Secrets of', m.allowed(scopeNames, 'scopes'));
-  const where = text('resources', 'Resources', { mono: true, hint: 'For example sandbox:sb_1 computer:build-01. Empty: all.' });
-  const read = where.read;
-  where.read = () => (read() ? read().split(/[\s,]+/).filter(Boolean) : '');
+  const where = words('resources', 'Resources', { hint: 'For example sandbox:sb_1 computer:build-01. Empty: all.' });
   const which = h('div', { class: 'beside which-one' }, kind.node, id.node);
   const ofTenant = h('div', { class: 'more' }, may.node, where.node);
   const chosen = () => {

@@ -6,6 +6,7 @@ import { expired, place, valid } from './words.js';
 
 const permissionsFor = {
   secrets: ['secrets:read'], bindings: ['bindings:write', 'secrets:read'], keys: ['keys:write'], providers: ['oauth'], audit: ['audit:read'],
+  network: ['network:write'],
 };
 
 // Model is filled by load. Its lists are the API's own objects.
@@ -19,6 +20,7 @@ export class Model {
   taken = new Map(); // by place, from taken; null if unknown
   denied = new Map(); // sentences for what the key may not list: secrets, bindings, keys, audit, providers
   log = null; // of the audit view
+  network = null; // of the network view
   at = null; // the time of the last load
   #text = ''; // to detect changes
   #loads = 0;
@@ -29,6 +31,9 @@ export class Model {
 
   // may reports whether the key has one of the permissions. Views leave out what it may not do.
   may(...permissions) { return !this.own.permissions || permissions.some((p) => this.own.permissions.includes(p)); }
+
+  // lacks says that the key may not list something; '': it may.
+  lacks(what) { return this.may(...permissionsFor[what]) ? '' : `This key is restricted: it lacks the permission ${permissionsFor[what].join(' or ')}.`; }
 
   // allowed returns the choices [value, label] whose value is in a list of the key, such as scopes, or all if that restricts nothing.
   allowed(items, list) { return items.filter(([it]) => !this.own[list] || this.own[list].includes(it)); }
@@ -71,9 +76,9 @@ export class Model {
 
   // #permitted returns what list returns, or otherwise if the key has none of the permissions for it.
   async #permitted(what, list, otherwise) {
-    const needed = permissionsFor[what];
-    if (this.may(...needed)) return list();
-    this.denied.set(what, `This key is restricted: it lacks the permission ${needed.join(' or ')}.`);
+    const why = this.lacks(what);
+    if (!why) return list();
+    this.denied.set(what, why);
     return otherwise;
   }
 

@@ -3,6 +3,7 @@ import { h, button, icon, state, table } from './dom.js';
 import { bind, someOf } from './actions.js';
 import { call, forEach } from './client.js';
 import { form } from './dialog.js';
+import { narrowRule } from './egress.js';
 import { createKey } from './keyactions.js';
 import { checkbox, list, matches } from './list.js';
 import { denial, heading, small } from './secrets.js';
@@ -128,13 +129,22 @@ function bound(m, it, rows) {
   ];
   return table(`Bound to ${it}`, columns, rows.map(([b, s]) => ({ id: b.id, cells: [
     h('div', { class: 'selectable' }, unbinds && checkbox(b.id, `${b.expose_as_env} of ${it}`), h('code', { class: 'name' }, b.expose_as_env)),
-    [h('a', { href: `#secrets?find=${encodeURIComponent(b.secret_id)}` }, b.secret_name), b.delivery === 'placeholder' && small('as a placeholder')],
+    [h('a', { href: `#secrets?find=${encodeURIComponent(b.secret_id)}` }, b.secret_name), b.delivery === 'placeholder' && sentTo(m, b)],
     [h('span', {}, `v${b.version}`), small(when(b.updated_at))],
     s.version === null ? h('span', { class: 'faint' }, 'never') : h('span', {}, `v${s.version}`),
     state(s.kind, s.word === 'stale' ? `stale: has v${s.version}, not v${b.version}` : words[s.word]),
     h('div', { class: 'row-actions' },
+      unbinds && b.delivery === 'placeholder' && button('Restrict', (e) => narrowRule(m, e.currentTarget, b), { key: `restrict ${b.id}`, about: `${b.expose_as_env} of ${it}` }),
       unbinds && button('Unbind', (e) => unbind(m, e.currentTarget, b), { key: `unbind ${b.id}`, about: `${b.expose_as_env} from ${it}` })),
   ] })));
+}
+
+// sentTo says where a broker sends what a placeholder stands for.
+function sentTo(m, b) {
+  const secret = m.secret(b.secret_id);
+  if (secret && !secret.egress) return [small('as a placeholder'), state('stale', 'sent nowhere')];
+  const hosts = (b.egress || secret?.egress)?.hosts;
+  return small('as a placeholder', hosts && `, sent to ${hosts.join(', ')}`);
 }
 
 // unbind deletes a binding, not the secret.

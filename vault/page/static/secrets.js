@@ -1,10 +1,22 @@
 // The view of all secrets.
 import { h, button, state, table } from './dom.js';
-import { bind, remove, rotate, rotateAll, setSecret } from './actions.js';
+import { RequestError, known } from './client.js';
+import { isOpen } from './dialog.js';
 import { checkbox, list, matches } from './list.js';
 import { day, expired, owner, place, plural, types, when } from './words.js';
 
 export const title = 'Secrets';
+
+// dialog returns a function that opens a dialog of a module, which is loaded then. A second press may have opened one meanwhile.
+const dialog = (module, name) => (m, opener, ...args) => m.attempt(async () => {
+  const dialogs = await module().catch(() => {
+    throw new RequestError(0, 'This form could not be loaded. Check that the vault is running and that the network works.');
+  });
+  if (known() && !isOpen()) await dialogs[name](m, opener, ...args);
+});
+const [setSecret, bind, rotate, rotateAll, remove] = ['setSecret', 'bind', 'rotate', 'rotateAll', 'remove']
+  .map((name) => dialog(() => import('./actions.js'), name));
+const setRule = dialog(() => import('./egress.js'), 'setRule');
 
 // view returns the nodes of the page's main part.
 export function view(m) {
@@ -60,7 +72,7 @@ const sorts = (m) => [
 
 // searched returns the text in which a search finds a secret.
 const searched = (m, s) => [s.name, s.id, types[s.type] || s.type, ...owner(s).named,
-  ...m.bound(s).flatMap((b) => [b.expose_as_env, place(b)])].join('\n');
+  ...(s.egress?.hosts || []), ...m.bound(s).flatMap((b) => [b.expose_as_env, place(b)])].join('\n');
 
 function rows(m, secrets) {
   const writes = m.may('secrets:write');
@@ -78,8 +90,8 @@ function rows(m, secrets) {
       [h('span', {}, scope), named.map((n) => small(n))],
       [h('span', {}, `v${s.version}`), small(when(s.updated_at))],
       expiry(s),
-      boundTo(m, s),
-      h('div', { class: 'row-actions' }, act(writes && rotates(s), 'Rotate', rotate), act(m.binds, 'Bind', (_, o) => bind(m, o, { secret: s })), act(writes, 'Delete', remove)),
+      [boundTo(m, s), sentTo(m, s)],
+      h('div', { class: 'row-actions' }, act(writes && rotates(s), 'Rotate', rotate), act(m.binds, 'Bind', (_, o) => bind(m, o, { secret: s })), act(writes && m.may('bindings:write'), 'Restrict', setRule), act(writes, 'Delete', remove)),
     ] };
   }));
 }
@@ -91,6 +103,12 @@ export function boundTo(m, s) {
   const link = h('a', { href: `#resources?find=${encodeURIComponent(s.id)}` }, plural(places.length, 'binding'), h('span', { class: 'unseen' }, ` of ${s.name}`));
   const stale = m.stale(s);
   return [link, stale > 0 && h('div', {}, state('stale', `${stale} stale`))];
+}
+
+// sentTo says where a broker sends a secret, if it has a rule or needs one.
+function sentTo(m, s) {
+  if (s.egress) return small('sent to ', s.egress.hosts.join(', '));
+  return m.bound(s).some((b) => b.delivery === 'placeholder') && h('div', {}, state('stale', 'sent nowhere'));
 }
 
 export const small = (...words) => h('span', { class: 'small' }, ...words);
