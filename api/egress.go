@@ -154,29 +154,54 @@ func egressMethod(s string) bool {
 }
 
 func egressPath(s string) bool {
-	decoded, err := url.PathUnescape(s)
-	return err == nil && strings.HasPrefix(s, "/") && visibleASCII(s) && !strings.ContainsAny(s, "?#\\") && strings.IndexByte(decoded, 0) < 0
+	_, ok := ParseEgressPath(s)
+	return ok
 }
 
-// egressSlot reports whether s is a slot of a rule.
+// ParseEgressPath returns a path of a rule in the form of DecodePath. ok is false for a text that isn't one.
+func ParseEgressPath(s string) (pattern string, ok bool) {
+	if !strings.HasPrefix(s, "/") || !visibleASCII(s) || strings.ContainsAny(s, `?#\`) {
+		return "", false
+	}
+	return DecodePath(s)
+}
+
+// DecodePath percent-decodes a path once. An encoded slash becomes a NUL. ok is false for an invalid escape and an encoded NUL.
+func DecodePath(path string) (decoded string, ok bool) {
+	const slash = "\x00"
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		text, err := url.PathUnescape(s)
+		if err != nil || strings.Contains(text, slash) {
+			return "", false
+		}
+		segments[i] = strings.ReplaceAll(text, "/", slash)
+	}
+	return strings.Join(segments, "/"), true
+}
+
 func egressSlot(s string) bool {
-	switch s {
-	case "authorization", "path", "sigv4", "sigv4-id", "hmac:github", "hmac:stripe", "hmac:slack":
-		return true
-	}
-	kind, name, _ := strings.Cut(s, ":")
-	if name == "" {
-		return false
-	}
+	_, _, ok := ParseEgressSlot(s)
+	return ok
+}
+
+// ParseEgressSlot splits a slot of a rule, such as "header:X-Api-Key", into its kind and its name: of a header, a parameter, a field or a
+// scheme, "" for kinds without one. ok is false for a text that isn't a slot.
+func ParseEgressSlot(s string) (kind, name string, ok bool) {
+	kind, name, named := strings.Cut(s, ":")
 	switch kind {
+	case "authorization", "path", "sigv4", "sigv4-id":
+		return kind, "", !named
 	case "header":
-		return headerName(name) && !slices.Contains(hopHeaders, strings.ToLower(name))
+		ok = name != "" && headerName(name) && !slices.Contains(hopHeaders, strings.ToLower(name))
 	case "query", "form":
-		return visibleASCII(name)
+		ok = name != "" && visibleASCII(name)
 	case "json":
-		return visibleASCII(name) && !slices.Contains(strings.Split(name, "."), "")
+		ok = visibleASCII(name) && !slices.Contains(strings.Split(name, "."), "")
+	case "hmac":
+		ok = slices.Contains([]string{"github", "stripe", "slack"}, name)
 	}
-	return false
+	return kind, name, ok
 }
 
 // hopHeaders are headers that say where a request goes and where it ends, so no value belongs there.

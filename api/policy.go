@@ -3,7 +3,6 @@ package api
 import (
 	"fmt"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -146,7 +145,7 @@ func (e *NewAllowlistEntry) Complete() (err error) {
 	}
 	slices.Sort(methods)
 	e.Methods = slices.Compact(methods)
-	if e.PathGlob != "" && (len(e.PathGlob) > maxPathGlob || !egressPath(e.PathGlob) || !percentEncoded(e.PathGlob)) {
+	if e.PathGlob != "" && (len(e.PathGlob) > maxPathGlob || !egressPath(e.PathGlob)) {
 		return NewError(ErrInvalid, "path_glob must be a path such as /repos/**, without ?, # or space; * matches within a segment, ** any text")
 	}
 	if len(compact(NetworkRule{Host: e.Host, Effect: e.Effect, Methods: e.Methods, PathGlob: e.PathGlob})) > maxNetworkRule {
@@ -163,12 +162,6 @@ const (
 	maxPathGlob    = 512
 	maxNetworkRule = 960 // in JSON, without its id
 )
-
-// percentEncoded reports whether a path can be decoded.
-func percentEncoded(path string) bool {
-	decoded, err := url.PathUnescape(path)
-	return err == nil && !strings.Contains(decoded, "\x00")
-}
 
 // ruleHost returns the normal form of an entry's host.
 func ruleHost(host string) (string, error) {

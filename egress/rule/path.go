@@ -6,13 +6,12 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/Miosa-osa/miosa-env/api"
 )
 
 // Path is a pattern of paths.
 type Path struct{ pattern *regexp.Regexp }
-
-// slash stands for a percent-encoded slash in decoded paths.
-const slash = "\x00"
 
 // maxDecodings is how often a path is decoded to find what a server might make of it.
 const maxDecodings = 3
@@ -22,10 +21,7 @@ var errPath = errors.New("a path starts with a slash, is percent-encoded and has
 // ParsePath returns the pattern of a text in which "*" matches within a segment and "**" any text. A "*" that is a whole
 // segment matches no empty one.
 func ParsePath(text string) (Path, error) {
-	if !strings.HasPrefix(text, "/") || strings.ContainsAny(text, "?#") {
-		return Path{}, errPath
-	}
-	decoded, ok := decode(text)
+	decoded, ok := api.ParseEgressPath(text)
 	if !ok {
 		return Path{}, errPath
 	}
@@ -62,24 +58,11 @@ func (p Path) Matches(path string) bool {
 	if !strings.HasPrefix(path, "/") {
 		return false
 	}
-	decoded, ok := decode(path)
+	decoded, ok := api.DecodePath(path)
 	if !ok || ambiguous(path) {
 		return false
 	}
 	return p.pattern.MatchString(decoded)
-}
-
-// decode percent-decodes a path once. An encoded slash becomes the constant slash.
-func decode(path string) (string, bool) {
-	segments := strings.Split(path, "/")
-	for i, s := range segments {
-		text, err := url.PathUnescape(s)
-		if err != nil || strings.Contains(text, slash) {
-			return "", false
-		}
-		segments[i] = strings.ReplaceAll(text, "/", slash)
-	}
-	return strings.Join(segments, "/"), true
 }
 
 // ambiguous reports whether servers may make another path of a path.

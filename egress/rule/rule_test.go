@@ -101,7 +101,7 @@ func TestSlots(t *testing.T) {
 	if err != nil || lower.String() != "header:X-Api-Key" {
 		t.Errorf("a header in lower case is %v, %v", lower, err)
 	}
-	for _, text := range []string{"", "header:", "header", "body", "path:x", "hmac:", "hmac:other", "sigv4-", "authorization:x", "Authorization"} {
+	for _, text := range []string{"", "header:", "header", "body", "path:x", "hmac:", "hmac:other", "sigv4-", "authorization:x", "path:", "Authorization", "json:a..b", "header:Host", "header:a b"} {
 		if s, err := ParseSlot(text); err == nil {
 			t.Errorf("%q is the slot %v", text, s)
 		}

@@ -3,8 +3,8 @@ package rule
 import (
 	"fmt"
 	"net/textproto"
-	"slices"
-	"strings"
+
+	"github.com/Miosa-osa/miosa-env/api"
 )
 
 // Slot is a place of a request at which a placeholder is swapped. Slots are comparable.
@@ -13,30 +13,21 @@ type Slot struct {
 	Name string // of a header in canonical form, of a parameter or a field; of the scheme of an HMAC
 }
 
-// Kind is a kind of slots.
-type Kind uint8
+// Kind is a kind of slots, as it is spelled in a rule.
+type Kind string
 
 // The kinds of slots.
 const (
-	Authorization Kind = iota + 1 // the credentials of the Authorization header, in Basic on either side of the colon
-	Header                        // in the named header
-	Query                         // in the named parameter of the URL
-	PathText                      // in the URL's path
-	JSON                          // in a string of a JSON body; Name is the path of its field, with dots
-	Form                          // in the named parameter of a form's body
-	SigV4                         // the key of an AWS signature
-	SigV4ID                       // the access key id of an AWS signature
-	HMAC                          // the key of a signature of the body, as services that send webhooks make it
+	Authorization Kind = "authorization" // the credentials of the Authorization header, in Basic on either side of the colon
+	Header        Kind = "header"        // in the named header
+	Query         Kind = "query"         // in the named parameter of the URL
+	PathText      Kind = "path"          // in the URL's path
+	JSON          Kind = "json"          // in a string of a JSON body; Name is the path of its field, with dots
+	Form          Kind = "form"          // in the named parameter of a form's body
+	SigV4         Kind = "sigv4"         // the key of an AWS signature
+	SigV4ID       Kind = "sigv4-id"      // the access key id of an AWS signature
+	HMAC          Kind = "hmac"          // the key of a signature of the body, as services that send webhooks make it
 )
-
-// kinds are the names of kinds of slots, and of those with a name what precedes it.
-var kinds = [...]string{
-	Authorization: "authorization", Header: "header:", Query: "query:", PathText: "path", JSON: "json:", Form: "form:",
-	SigV4: "sigv4", SigV4ID: "sigv4-id", HMAC: "hmac:",
-}
-
-// schemes are the names of HMAC schemes.
-var schemes = []string{"github", "stripe", "slack"}
 
 // DefaultSlots are the slots of a rule that names none: headers that usually have credentials.
 var DefaultSlots = append([]Slot{{Kind: Authorization}}, headers(
@@ -56,20 +47,20 @@ func headers(names ...string) []Slot {
 
 // ParseSlot returns the slot of a rule's text, such as "header:X-Api-Key".
 func ParseSlot(text string) (Slot, error) {
-	for kind, prefix := range kinds {
-		name, named := strings.CutPrefix(text, prefix)
-		switch s := (Slot{Kind: Kind(kind), Name: name}); {
-		case kind == 0 || !named || strings.HasSuffix(prefix, ":") == (name == ""):
-		case s.Kind == Header:
-			s.Name = textproto.CanonicalMIMEHeaderKey(name)
-			return s, nil
-		case s.Kind == HMAC && !slices.Contains(schemes, name):
-		default:
-			return s, nil
-		}
+	kind, name, ok := api.ParseEgressSlot(text)
+	if !ok {
+		return Slot{}, fmt.Errorf("%q is not a slot: want authorization, header:NAME, query:NAME, path, json:FIELD, form:FIELD, sigv4, sigv4-id or hmac:SCHEME", text)
 	}
-	return Slot{}, fmt.Errorf("%q is not a slot: want authorization, header:NAME, query:NAME, path, json:FIELD, form:FIELD, sigv4, sigv4-id or hmac:SCHEME", text)
+	if Kind(kind) == Header {
+		name = textproto.CanonicalMIMEHeaderKey(name)
+	}
+	return Slot{Kind: Kind(kind), Name: name}, nil
 }
 
 // String is the text that ParseSlot reads.
-func (s Slot) String() string { return kinds[s.Kind] + s.Name }
+func (s Slot) String() string {
+	if s.Name == "" {
+		return string(s.Kind)
+	}
+	return string(s.Kind) + ":" + s.Name
+}

@@ -52,7 +52,7 @@ func (c *change) findInBody() error {
 		return nil
 	}
 	kind := bodyKind(c.r.Header)
-	if kind == 0 {
+	if kind == "" {
 		return nil
 	}
 	for _, i := range c.table.fields {
@@ -85,21 +85,21 @@ func (c *change) replaceFields(kind rule.Kind) error {
 	return err
 }
 
-// bodyKind returns the kind of slots that a body may have, or 0.
+// bodyKind returns the kind of slots that a body may have, or "".
 func bodyKind(h http.Header) rule.Kind {
 	if len(h["Content-Type"]) != 1 || len(h["Content-Encoding"]) > 0 {
-		return 0
+		return ""
 	}
 	kind, _, err := mime.ParseMediaType(h["Content-Type"][0])
 	switch {
 	case err != nil:
-		return 0
+		return ""
 	case kind == "application/json" || strings.HasSuffix(kind, "+json"):
 		return rule.JSON
 	case kind == "application/x-www-form-urlencoded":
 		return rule.Form
 	}
-	return 0
+	return ""
 }
 
 // applyBody puts the body back, with its swapped fields, and signs it if it has the signature of a webhook.

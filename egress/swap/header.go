@@ -54,7 +54,7 @@ func (c *change) findInHeader(name, value string) (bool, error) {
 		} else if credentials(value, start, end) && c.table.bindings[i].rules.Allows(rule.Slot{Kind: rule.Authorization}) {
 			slot = rule.Slot{Kind: rule.Authorization}
 		}
-		if slot.Kind != 0 {
+		if slot.Kind != "" {
 			text, err := c.value(i, slot)
 			if err != nil {
 				return false, err
