@@ -57,7 +57,7 @@ func (l *Listener) options() []option.Option {
 			Help: "file that keeps the resource's CA, with its key, so that clients trust the broker after its restart; created with mode 0600"},
 		{Field: "ca_hosts", Value: setting.List(&l.Hosts), Check: caHost, Default: "any", Help: "hosts that the resource's CA may certify (name constraints), such as `\"*.example.com\"`; requests with values to others are refused"},
 		{Field: "upstream_ca_file", Value: setting.Path(&l.Upstream), Default: "the system's", Help: "PEM file with the only certificate authorities to trust for servers"},
-		{Field: "max_connections", Value: setting.Text(&l.Connections), Check: number, Default: "`\"1024\"`", Help: "open connections of the resource's clients, in quotes"},
+		{Field: "max_connections", Value: setting.Text(&l.Connections), Check: number, Default: "`\"1024\"`", Help: "open connections of the resource's clients, in quotes. At most as many and 512 are open to servers, and four times as many requests are served at the same time. Each connection takes a file descriptor"},
 	}
 }
 
