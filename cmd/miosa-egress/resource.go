@@ -22,6 +22,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/egress/proxy"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
+	"github.com/Miosa-osa/miosa-env/internal/trusted"
 )
 
 const defaultMaxAge = cache.DefaultMaxAge
@@ -97,10 +98,10 @@ func openAuthority(c spec) (*ca.Authority, error) {
 	if c.keyFile == "" {
 		return ca.New(c.resource.String(), c.hosts)
 	}
-	text, err := os.ReadFile(c.keyFile)
+	text, err := trusted.ReadSecret(c.keyFile)
 	if err == nil {
 		defer clear(text)
-		return ca.Parse(text)
+		return ca.Parse(text, c.resource.String(), c.hosts)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err

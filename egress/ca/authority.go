@@ -67,10 +67,10 @@ func New(resource string, hosts []string) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	now, name := time.Now(), "miosa-egress "+resource
+	now := time.Now()
 	template := &x509.Certificate{
 		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: name[:min(len(name), maxCommonName)]},
+		Subject:      pkix.Name{CommonName: commonName(resource)},
 		NotBefore:    now.Add(-slowClock),
 		NotAfter:     now.Add(authorityTime),
 		KeyUsage:     x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
@@ -88,6 +88,12 @@ func New(resource string, hosts []string) (*Authority, error) {
 		return nil, err
 	}
 	return load(der, key)
+}
+
+// commonName is the name of a resource's authority.
+func commonName(resource string) string {
+	name := "miosa-egress " + resource
+	return name[:min(len(name), maxCommonName)]
 }
 
 func load(der []byte, key *ecdsa.PrivateKey) (*Authority, error) {

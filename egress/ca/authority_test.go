@@ -148,7 +148,7 @@ func TestMarshal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := Parse(text)
+	b, err := Parse(text, "sandbox:sb_1", []string{"api.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,8 +167,32 @@ func TestMarshal(t *testing.T) {
 		"nothing": "", "no key": string(a.PEM()), "half": string(text[:len(text)/2]),
 		"another's key": string(a.PEM()) + string(other[strings.Index(string(other), "-----BEGIN PRIVATE"):]),
 	} {
-		if _, err := Parse([]byte(bad)); err == nil {
-			t.Errorf("%s: accepted", name)
+		if _, err := Parse([]byte(bad), "sandbox:sb_1", []string{"api.example.com"}); !errors.Is(err, errFile) {
+			t.Errorf("%s: got %v, want errFile", name, err)
+		}
+	}
+}
+
+// An authority that is kept isn't used for another resource, nor with other hosts.
+func TestKeptAuthorityOfOthers(t *testing.T) {
+	text, err := newAuthority(t, "api.example.com", "*.example.org", "203.0.113.7").Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Parse(text, "sandbox:sb_1", []string{"203.0.113.7", "example.org", "api.example.com"}); err != nil {
+		t.Error(err)
+	}
+	for _, tt := range []struct {
+		resource string
+		hosts    []string
+	}{
+		{"sandbox:sb_2", []string{"api.example.com", "*.example.org", "203.0.113.7"}},
+		{"sandbox:sb_1", nil},
+		{"sandbox:sb_1", []string{"api.example.com"}},
+		{"sandbox:sb_1", []string{"api.example.com", "*.example.org", "203.0.113.8"}},
+	} {
+		if _, err := Parse(text, tt.resource, tt.hosts); !errors.Is(err, errOther) {
+			t.Errorf("%s %v: got %v, want errOther", tt.resource, tt.hosts, err)
 		}
 	}
 }

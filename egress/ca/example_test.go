@@ -18,7 +18,7 @@ func ExampleParse() {
 		fmt.Println(err)
 		return
 	}
-	restored, err := ca.Parse(saved)
+	restored, err := ca.Parse(saved, "sandbox:sb_1", []string{"api.example.com"})
 	if err != nil {
 		fmt.Println(err)
 		return

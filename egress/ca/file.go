@@ -26,8 +26,11 @@ func (a *Authority) Marshal() ([]byte, error) {
 	return slices.Concat(a.PEM(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})), nil
 }
 
-// Parse reads what Marshal returned. It fails if the authority has expired.
-func Parse(text []byte) (*Authority, error) {
+// errOther is the error of an authority that was not made with the same arguments.
+var errOther = errors.New("the certificate authority is that of another resource, or for other hosts: name another file, or remove this one, and give clients the new certificate")
+
+// Parse reads what Marshal returned, of an authority that New has made with the same arguments. It fails if the authority has expired.
+func Parse(text []byte, resource string, hosts []string) (*Authority, error) {
 	var der []byte
 	var key *ecdsa.PrivateKey
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
@@ -52,5 +55,25 @@ func Parse(text []byte) (*Authority, error) {
 	case time.Now().After(a.certificate.NotAfter):
 		return nil, errExpired
 	}
+	var want x509.Certificate
+	if err := constrain(&want, hosts); err != nil {
+		return nil, err
+	}
+	if a.certificate.Subject.CommonName != commonName(resource) || !sameConstraints(a.certificate, &want) {
+		return nil, errOther
+	}
 	return a, nil
+}
+
+// sameConstraints reports whether two certificates permit the same hosts, in any order.
+func sameConstraints(a, b *x509.Certificate) bool {
+	of := func(c *x509.Certificate) []string {
+		list := slices.Clone(c.PermittedDNSDomains)
+		for _, n := range c.PermittedIPRanges {
+			list = append(list, n.String())
+		}
+		slices.Sort(list)
+		return slices.Compact(list)
+	}
+	return slices.Equal(of(a), of(b))
 }
