@@ -156,6 +156,14 @@ func TestAttack_Smuggling(t *testing.T) {
 		{name: "HTTP/1.9", sent: "GET /a HTTP/1.9\r\nHost: H\r\n\r\n"},
 		{name: "headers after the body", sent: "POST /a HTTP/1.1\r\nHost: H\r\nTrailer: Content-Length\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 9\r\n\r\n", refused: true},
 		{name: "body of GET", sent: fmt.Sprintf("GET /a HTTP/1.1\r\nHost: H\r\nContent-Length: %d\r\n\r\n%s", size, hidden)},
+		{name: "Expect", sent: fmt.Sprintf("POST /a HTTP/1.1\r\nHost: H\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n%s", size, hidden)},
+		{name: "unknown Expect", sent: fmt.Sprintf("POST /a HTTP/1.1\r\nHost: H\r\nExpect: 200-ok\r\nContent-Length: %d\r\n\r\n%s", size, hidden), refused: true},
+		{name: "Expect of a refused request", sent: fmt.Sprintf("POST /denied HTTP/1.1\r\nHost: H\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n%s", size, hidden), refused: true},
+		{name: "absolute URL", sent: "GET https://api.example.com:P/a HTTP/1.1\r\nHost: H\r\n\r\n"},
+		{name: "absolute URL of another host", sent: "GET https://other.example.com/a HTTP/1.1\r\nHost: H\r\n\r\n", refused: true},
+		{name: "Upgrade of a request with a body", sent: fmt.Sprintf("POST /a HTTP/1.1\r\nHost: H\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: %d\r\n\r\n%s", size, hidden)},
+		{name: "Upgrade that the server refuses", sent: "GET /a HTTP/1.1\r\nHost: H\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 99\r\n\r\n" + strings.ReplaceAll(hidden, "hidden", "denied")},
+		{name: "trailer that is a header", sent: "POST /a HTTP/1.1\r\nHost: H\r\nTrailer: Authorization, Host\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nAuthorization: x\r\nHost: other.example.com\r\n\r\n"},
 		{name: "Connection names Content-Length", sent: fmt.Sprintf("POST /a HTTP/1.1\r\nHost: H\r\nConnection: Content-Length\r\nContent-Length: %d\r\n\r\n%s", size, hidden)},
 		{name: "Connection names Host", sent: "GET /a HTTP/1.1\r\nHost: H\r\nConnection: Host, Authorization\r\n\r\n"},
 		{name: "upgrade to h2c", sent: "GET /a HTTP/1.1\r\nHost: H\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n", refused: true},
@@ -172,7 +180,8 @@ func TestAttack_Smuggling(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sent := strings.ReplaceAll(tt.sent, "Host: H\r", "Host: "+host+"\r") + "GET /end HTTP/1.1\r\nConnection: close\r\nHost: " + authority + "\r\n\r\n"
+			sent := strings.ReplaceAll(tt.sent, "Host: H\r", "Host: "+host+"\r")
+			sent = strings.ReplaceAll(sent, host+":P/", authority+"/") + "GET /end HTTP/1.1\r\nConnection: close\r\nHost: " + authority + "\r\n\r\n"
 			if _, err := io.WriteString(c, sent); err != nil {
 				t.Fatal(err)
 			}
