@@ -107,7 +107,7 @@ bench: build ## what a start costs beside its floor, then the Go benchmarks (doc
 bench-scale: build ## what ten thousand agents that wait cost a vault, on SQLite and PostgreSQL; takes a quarter of an hour
 	$(GO) run ./bench/herd -bin $(BIN)
 
-bench-egress: ## what an egress broker costs a request, next to a proxy that only decrypts and encrypts
+bench-egress: ## what an egress broker costs, next to a proxy that only decrypts and encrypts, and to other proxies
 	$(GO) run ./bench/egress
 
 build: ## build bin/miosa-env, bin/miosa-vault and bin/miosa-egress, static and stripped

@@ -1,8 +1,8 @@
-// Egress measures what a broker costs a client: small requests on kept connections, in HTTP/1.1 and HTTP/2, through the broker's
-// proxy with a secret in each request, and through its floor, the same program that only decrypts and encrypts. Each proxy is a
-// process of its own; client and server share another. Rounds alternate, so compare the ratios within a run.
+// Egress measures what a broker costs a client, next to its floor, the same program that only decrypts and encrypts, and to other
+// proxies that replace the placeholder: goproxy, and mitmproxy if it is installed. Each proxy is a process of its own; client and server
+// share another. Rounds alternate, so compare the ratios within a run. Run it in the folder of the repository.
 //
-//	egress [-seconds N] [-rounds N] [-clients N]
+//	egress [-seconds N] [-rounds N] [-clients N] [-only TEXT]
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 )
 
@@ -33,7 +34,8 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("egress", flag.ContinueOnError)
 	seconds := flags.Float64("seconds", 1, "how long each measurement takes")
 	rounds := flags.Int("rounds", 3, "how often each measurement is made")
-	clients := flags.Int("clients", 16, "requests at the same time")
+	clients := flags.Int("clients", 16, "small requests at the same time")
+	only := flags.String("only", "", "measure only what has this text in its name")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -42,34 +44,81 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer up.Close() //nolint:errcheck // the program ends
-	var proxies []*process
-	for _, c := range []setup{{Name: "floor"}, {Name: "broker", Rules: true}} {
-		c.Port, c.Roots = up.port, up.authority.PEM()
-		p, err := start(ctx, c)
+	dir, err := os.MkdirTemp("", "bench-egress-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // the program ends
+	another := func(name string) (*process, error) {
+		own, err := os.MkdirTemp(dir, name+"-*")
+		if err != nil {
+			return nil, err
+		}
+		return start(ctx, setup{Name: name, Port: up.port, Roots: up.authority.PEM(), Placeholder: placeholder, Value: value}, own)
+	}
+	proxies := map[string]*process{}
+	for _, name := range []string{direct, floor, broker, unchanged, goproxy, mitmproxy} {
+		p, err := another(name)
 		if err != nil {
 			return err
 		}
+		if p == nil {
+			say("%s is not installed.", name)
+			continue
+		}
 		defer p.stop()
-		proxies = append(proxies, p)
+		proxies[name] = p
 	}
-	fmt.Printf("%-10s %-9s %12s %9s %9s %14s\n", "proxy", "protocol", "requests/s", "p50", "p99", "CPU of proxy") //nolint:forbidigo // its output
-	for _, h2 := range []bool{false, true} {
-		results := make([]result, len(proxies))
+	load, _ := os.ReadFile("/proc/loadavg")
+	say("Load of the machine before the run: %.14s", load)
+	say("\n| | proxy | rate | p50 | p99 | CPU of the proxy for a request | rate to the first | CPU to the first |\n|---|---|---|---|---|---|---|---|")
+	for _, k := range kinds {
+		if !strings.Contains(k.name, *only) {
+			continue
+		}
+		var names []string
+		for _, name := range k.proxies {
+			if proxies[name] != nil {
+				names = append(names, name)
+			}
+		}
+		results := make([]result, len(names))
 		for round := range *rounds {
-			for i := range proxies {
-				i = (i + round) % len(proxies)
-				if err := results[i].measure(ctx, proxies[i], up, h2, *clients, time.Duration(*seconds*float64(time.Second))); err != nil {
-					return err
+			for i := range names {
+				i = (i + round) % len(names)
+				if err := k.measure(ctx, &results[i], proxies[names[i]], up, *clients, time.Duration(*seconds*float64(time.Second))); err != nil {
+					return fmt.Errorf("%s: %w", k.name, err)
 				}
 			}
 		}
-		for i, r := range results {
-			protocol := "HTTP/1.1"
-			if h2 {
-				protocol = "HTTP/2"
+		for i := range names {
+			say("%s", k.row(names[i], &results[i], &results[0]))
+		}
+	}
+	if !strings.Contains("streams", *only) {
+		return nil
+	}
+	say("\n| %d open streams | memory for each |\n|---|---|", streams)
+	for _, h2 := range []bool{false, true} {
+		for _, name := range all {
+			if proxies[name] == nil || h2 && name == goproxy {
+				continue
 			}
-			fmt.Printf("%-10s %-9s %12.0f %7.2fms %7.2fms %11.0f µs   %s\n", proxies[i].Name, protocol, r.rate(), r.percentile(50), r.percentile(99), r.cpu(), r.to(results[0])) //nolint:forbidigo // its output
+			p, err := another(name) // without garbage of other measurements
+			if err != nil {
+				return err
+			}
+			took, err := openStreams(ctx, p, up, h2)
+			p.stop()
+			if err != nil {
+				return fmt.Errorf("streams through %s: %w", name, err)
+			}
+			say("| %s, HTTP/%d | %.1f KiB |", name, map[bool]int{false: 1, true: 2}[h2], float64(took)/streams/1024)
 		}
 	}
 	return nil
+}
+
+func say(format string, args ...any) {
+	fmt.Printf(format+"\n", args...) //nolint:forbidigo // its output
 }

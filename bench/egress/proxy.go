@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/exec"
 
 	"github.com/rs/zerolog"
 
@@ -28,12 +25,22 @@ const (
 	bindings    = 20
 )
 
+// The proxies.
+const (
+	floor     = "floor"     // this program without rules for values; the policy is about paths, so that it decrypts
+	broker    = "broker"    // this program with rules
+	unchanged = "spliced"   // this program, which passes connections to the host on unchanged
+	goproxy   = "goproxy"   // bench/goproxy
+	mitmproxy = "mitmproxy" // Debian's
+	direct    = "direct"    // none
+)
+
 // setup is what a proxy is told on standard input.
 type setup struct {
-	Name  string
-	Rules bool   // for values; otherwise the policy is about paths, so that it only decrypts
-	Port  int    // of the server
-	Roots []byte // that it trusts
+	Name               string
+	Port               int    // of the server
+	Roots              []byte // that it trusts
+	Placeholder, Value string
 }
 
 // ready is what a proxy answers.
@@ -86,8 +93,12 @@ func serve(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 func (c setup) snapshot() api.Snapshot {
 	policy := api.DefaultPolicy()
 	s := api.Snapshot{Policy: &policy}
-	if !c.Rules {
-		policy.Rules = []api.NetworkRule{{ID: "r_1", Host: host, Effect: api.EffectAllow, PathGlob: "/**"}}
+	if c.Name != broker {
+		entry := api.NetworkRule{ID: "r_1", Host: host, Effect: api.EffectAllow}
+		if c.Name == floor {
+			entry.PathGlob = "/**"
+		}
+		policy.Rules = []api.NetworkRule{entry}
 		return s
 	}
 	for i := range bindings {
@@ -103,44 +114,4 @@ func (c setup) snapshot() api.Snapshot {
 		})
 	}
 	return s
-}
-
-// process is a proxy that runs.
-type process struct {
-	setup
-	ready
-	cmd   *exec.Cmd
-	stdin io.Closer
-}
-
-// start starts a proxy.
-func start(ctx context.Context, c setup) (*process, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	p := &process{setup: c, cmd: exec.CommandContext(ctx, self, serveCommand)}
-	p.cmd.Stderr = os.Stderr
-	stdin, err := p.cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	p.stdin = stdin
-	stdout, err := p.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
-	if err := json.NewEncoder(stdin).Encode(c); err != nil {
-		return nil, err
-	}
-	return p, json.NewDecoder(bufio.NewReader(stdout)).Decode(&p.ready)
-}
-
-// stop ends the proxy.
-func (p *process) stop() {
-	_ = p.stdin.Close()
-	_ = p.cmd.Wait()
 }
