@@ -74,7 +74,7 @@ func network(t *testing.T, s *screen) {
 	demoNetwork(s)
 	s.press("Refresh")
 	s.row("registry.example.net", "computer build-01 GET 1 just now Allow")
-	s.row("evil.example", "1, 1 denied")
+	s.row("evil.example", "1 of 1 denied")
 	s.row("api.example.com", "GET POST allowed all resources payments just now")
 	s.row("computer build-01", "enforced denied just now")
 	s.row("payments", "api.example.com 2 requests just now")

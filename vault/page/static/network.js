@@ -92,7 +92,7 @@ function pending(m, suggestions, writes) {
     return { id, cells: [
       h('code', { class: 'name' }, s.host),
       [h('span', {}, place(from)), s.methods.length > 0 && small(s.methods.join(', '))],
-      s.denied_count ? state('bad', `${s.count}, ${s.denied_count} denied`) : h('span', {}, s.count),
+      s.denied_count ? state('bad', `${s.denied_count} of ${s.count} denied`) : h('span', {}, s.count),
       when(s.last_seen),
       h('div', { class: 'row-actions' }, act('Allow', 'allow'), act('Deny', 'deny')),
     ] };
