@@ -138,7 +138,8 @@ type scriptVault struct {
 var passed = []string{
 	"PATH", "HOME", "MIOSA_BASE_URL", "MIOSA_API_KEY", "MIOSA_SANDBOX_ID", "MIOSA_COMPUTER_ID", "MIOSA_TIMEOUT",
 	"MIOSA_LOG_LEVEL", "MIOSA_TENANT_KEY", "NO_COLOR", "MIOSA_SOCKET", "MIOSA_NO_AGENT", "MIOSA_CACHE", "MIOSA_CACHE_DIR", "MIOSA_CONFIG",
-	"GH_TOKEN", // as MIOSA's platform sets it
+	"XDG_RUNTIME_DIR", // where run --egress keeps its files
+	"GH_TOKEN",        // as MIOSA's platform sets it
 }
 
 func (s *scriptVault) variables(ts *testscript.TestScript) []string {

@@ -136,12 +136,15 @@ func (f *Files) remove() {
 // processes that were killed.
 func newFolder() (*os.File, error) {
 	parents := slices.DeleteFunc(program.MemoryFolders(os.Environ()), func(parent string) bool { return !program.InMemory(parent) })
+	parents = append(parents, os.TempDir())
+	for _, parent := range parents {
+		sweep(parent)
+	}
 	var problems []error
-	for _, parent := range append(parents, os.TempDir()) {
+	for _, parent := range parents {
 		if strings.ContainsFunc(parent, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`"'\`, r) }) {
 			continue // JAVA_TOOL_OPTIONS would need quotes
 		}
-		sweep(parent)
 		folder, err := newFolderIn(parent)
 		if err == nil {
 			return folder, nil
