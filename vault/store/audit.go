@@ -10,6 +10,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/hub"
 )
 
 // The actions that are audited.
@@ -287,7 +288,7 @@ func (s *Store) AuditEvent(ctx context.Context, a Actor, id string) (api.Event, 
 
 // SubscribeTraffic is Subscribe for requests that this process has recorded for the actor's tenant.
 func (s *Store) SubscribeTraffic(a Actor, wake func()) (unsubscribe func()) {
-	return s.traffic.subscribe(topic{tenant: a.TenantID}, wake)
+	return s.traffic.Subscribe(hub.Topic{Tenant: a.TenantID}, wake)
 }
 
 // AuditEnd returns the position after the newest event, for AuditAfter. Errors: as Audit.
@@ -363,7 +364,7 @@ func (s *Store) RecordTraffic(ctx context.Context, a Actor, reports []api.Traffi
 			return answer, err
 		}
 		answer.Recorded, answer.Known = answer.Recorded+added, answer.Known+len(batch)-added
-		s.traffic.wake(slices.Values([]topic{{tenant: a.TenantID}}))
+		s.traffic.Wake(slices.Values([]hub.Topic{{Tenant: a.TenantID}}))
 	}
 	return answer, nil
 }

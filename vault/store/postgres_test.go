@@ -13,6 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/hub"
 )
 
 func TestMain(m *testing.M) {
@@ -35,8 +36,9 @@ func TestAnnouncements(t *testing.T) {
 		bind(t, s, owner, api.NewBinding{SecretID: many.ID, Resource: api.Resource{Type: api.Sandbox, ID: fmt.Sprint("sb_many_", i)}, ExposeAsEnv: "MANY"})
 	}
 	reader := agent(t, s, owner, box1)
-	awaken := map[string]topic{
-		"box1": {owner.TenantID, box1}, "box2": {owner.TenantID, api.Resource{Type: api.Sandbox, ID: "sb_2"}}, "stranger": {stranger.TenantID, box1},
+	awaken := map[string]hub.Topic{
+		"box1": {Tenant: owner.TenantID, Resource: box1}, "box2": {Tenant: owner.TenantID, Resource: api.Resource{Type: api.Sandbox, ID: "sb_2"}},
+		"stranger": {Tenant: stranger.TenantID, Resource: box1},
 	}
 	for _, tt := range []struct {
 		name string
@@ -57,7 +59,7 @@ func TestAnnouncements(t *testing.T) {
 			woken := map[string]<-chan struct{}{}
 			for name, topic := range awaken {
 				c := make(chan struct{}, 1)
-				defer s.hub.subscribe(topic, func() { nudge(c) })()
+				defer s.hub.Subscribe(topic, func() { nudge(c) })()
 				woken[name] = c
 			}
 			if err := tt.do(); err != nil {

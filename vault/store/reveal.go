@@ -10,6 +10,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/cache"
+	"github.com/Miosa-osa/miosa-env/vault/hub"
 )
 
 // state is the current set of a resource, without its values.
@@ -85,12 +86,12 @@ type boundSet struct {
 
 // setKey identifies a set in the cache.
 type setKey struct {
-	topic
+	hub.Topic
 	broker bool
 }
 
 func (t *txn) setKey(r api.Resource) setKey {
-	return setKey{topic{t.actor.TenantID, r}, t.actor.broker}
+	return setKey{hub.Topic{Tenant: t.actor.TenantID, Resource: r}, t.actor.broker}
 }
 
 // bound returns the set of a resource without expired secrets, sorted by variable name. t only reads. With labels, a set whose

@@ -306,9 +306,7 @@ func TestReplacedKeyEndsAWait(t *testing.T) {
 	for _, s := range []*Store{s, another} {
 		go func() { ended <- s.Await(t.Context(), box, box1, now.etag, time.Minute) }()
 		poll.Until(t, 5*time.Second, "it waits", func() bool {
-			s.hub.mu.Lock()
-			defer s.hub.mu.Unlock()
-			return len(s.hub.waiting) == 1
+			return s.hub.Topics() == 1
 		})
 	}
 	if _, err := s.ReplaceKey(t.Context(), owner, box.KeyID, Replacement{Grace: 500 * time.Millisecond}); err != nil {

@@ -28,6 +28,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/database/postgres"
 	"github.com/Miosa-osa/miosa-env/vault/database/sqlite"
+	"github.com/Miosa-osa/miosa-env/vault/hub"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/lastuse"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
@@ -125,8 +126,8 @@ type Store struct {
 	conf    Config
 	db      database.DB
 	keys    *keyring.Keyring
-	hub     *hub
-	traffic *hub // of what RecordTraffic records, by tenant
+	hub     *hub.Hub
+	traffic *hub.Hub // of what RecordTraffic records, by tenant
 	own     ownEvents
 	lost    atomic.Bool // changes by other processes can't be noticed, and haven't been for a while
 	log     zerolog.Logger
@@ -212,7 +213,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		conf: c, db: db, keys: keys, hub: newHub(), traffic: newHub(), log: c.Log, limits: limit.NewOperations(&c.Limits), rescheduled: make(chan struct{}, 1), step: c.step,
+		conf: c, db: db, keys: keys, hub: hub.New(), traffic: hub.New(), log: c.Log, limits: limit.NewOperations(&c.Limits), rescheduled: make(chan struct{}, 1), step: c.step,
 	}
 	if s.step == nil {
 		s.step = func(string) error { return nil }

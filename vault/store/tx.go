@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/hub"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
 
@@ -25,7 +26,7 @@ type txn struct {
 	now      time.Time                // in the resolution of the store, microseconds, UTC
 	keysets  map[string]*keyring.Keys // by tenant
 	revision int64                    // of the actor's tenant, once keys was called
-	wakes    map[topic]struct{}
+	wakes    map[hub.Topic]struct{}
 	events   []string       // concerning ones that were audited
 	keysEnd  bool           // one of them ends a key
 	log      *audit.Log     // nil until auditLog
@@ -56,7 +57,7 @@ func (s *Store) begin(tx database.Tx, a Actor, do func(*txn) error) (*txn, error
 func (t *txn) finish() error {
 	changed := map[string][]api.Resource{}
 	for w := range t.wakes {
-		changed[w.tenant] = append(changed[w.tenant], w.resource)
+		changed[w.Tenant] = append(changed[w.Tenant], w.Resource)
 	}
 	for tenant, resources := range changed {
 		// By a random number: a database that lost its newest changes doesn't get the same revision with another content.
@@ -265,7 +266,7 @@ func (s *Store) writeNow(ctx context.Context, a Actor, do func(*txn) error) erro
 	} else {
 		s.renameProcess() // reveals are woken again when it has been committed
 	}
-	s.hub.wake(maps.Keys(t.wakes))
+	s.hub.Wake(maps.Keys(t.wakes))
 	if t.rescheduled {
 		nudge(s.rescheduled)
 	}
@@ -338,9 +339,9 @@ func (t *txn) useKeys(tenant string, keys *keyring.Keys) {
 // wake wakes the reveals that wait for a resource after the commit.
 func (t *txn) wake(r api.Resource) {
 	if t.wakes == nil {
-		t.wakes = map[topic]struct{}{}
+		t.wakes = map[hub.Topic]struct{}{}
 	}
-	t.wakes[topic{t.actor.TenantID, r}] = struct{}{}
+	t.wakes[hub.Topic{Tenant: t.actor.TenantID, Resource: r}] = struct{}{}
 }
 
 // keyMAC is the mac of a key's row, and its tenant.

@@ -7,80 +7,14 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"iter"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/hub"
 )
-
-// topic is a resource of a tenant, which reveals wait for. In a list of what has changed, the zero resource stands for all.
-type topic struct {
-	tenant   string
-	resource api.Resource
-}
-
-// hub wakes waiting reveals, within this process.
-type hub struct {
-	mu      sync.Mutex // guards waiting
-	waiting map[topic]map[*subscriber]struct{}
-}
-
-// subscriber is a reveal that waits.
-type subscriber struct{ wake func() }
-
-func newHub() *hub { return &hub{waiting: map[topic]map[*subscriber]struct{}{}} }
-
-// subscribe calls wake, which must not block, after any change of the topic's bindings, their secrets or keys, and after some changes of
-// its tenant, until unsubscribe. Subscribe, then read, then wait, to miss no change.
-func (h *hub) subscribe(t topic, wake func()) (unsubscribe func()) {
-	c := &subscriber{wake}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.waiting[t] == nil {
-		h.waiting[t] = map[*subscriber]struct{}{}
-	}
-	h.waiting[t][c] = struct{}{}
-	return func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.waiting[t], c)
-		if len(h.waiting[t]) == 0 {
-			delete(h.waiting, t)
-		}
-	}
-}
-
-// of are the topics that changes concern and reveals wait for. They are for wake.
-func (h *hub) of(c changes) iter.Seq[topic] {
-	return func(yield func(topic) bool) {
-		for t := range h.waiting {
-			if _, ok := c.tenants[t.tenant]; (ok || c.all) && !yield(t) {
-				return
-			}
-		}
-	}
-}
-
-// wake wakes the reveals that wait for topics.
-func (h *hub) wake(topics iter.Seq[topic]) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for t := range topics {
-		for c := range h.waiting[t] {
-			c.wake()
-		}
-		if t.resource == (api.Resource{}) {
-			for one := range h.of(changes{tenants: map[string]struct{}{t.tenant: {}}}) {
-				for c := range h.waiting[one] {
-					c.wake()
-				}
-			}
-		}
-	}
-}
 
 // nudge sends a wake-up unless there is one already. It never blocks.
 func nudge(c chan struct{}) {
@@ -260,9 +194,9 @@ func (e *elsewhere) heard(text string) {
 		e.apply(changes{tenants: map[string]struct{}{a.Tenant: {}}})
 		return
 	}
-	e.hub.wake(func(yield func(topic) bool) {
+	e.hub.Wake(func(yield func(hub.Topic) bool) {
 		for _, r := range a.Resources {
-			if !yield(topic{a.Tenant, r}) {
+			if !yield(hub.Topic{Tenant: a.Tenant, Resource: r}) {
 				return
 			}
 		}
@@ -276,7 +210,10 @@ func (e *elsewhere) apply(c changes) {
 		e.authenticated.Store(new(authCache))
 	}
 	if c.all || len(c.tenants) > 0 {
-		e.hub.wake(e.hub.of(c))
+		e.hub.WakeIf(func(t hub.Topic) bool {
+			_, ok := c.tenants[t.Tenant]
+			return ok || c.all
+		})
 	}
 }
 
@@ -335,7 +272,7 @@ func (e *elsewhere) alive() {
 // Subscribe calls wake, which must not block, after each commit that may have changed a resource's set or ended a key of it,
 // until unsubscribe has returned.
 func (s *Store) Subscribe(a Actor, r api.Resource, wake func()) (unsubscribe func()) {
-	return s.hub.subscribe(topic{a.TenantID, r}, wake)
+	return s.hub.Subscribe(hub.Topic{Tenant: a.TenantID, Resource: r}, wake)
 }
 
 // Unchanged returns nil if the resource's set differs from etag, or else when that may change without a commit: the set or the key expires.

@@ -22,9 +22,7 @@ func waiting(t *testing.T, s *Store, a Actor, etag string, wait time.Duration) <
 		done <- s.Await(t.Context(), a, box1, etag, wait)
 	}()
 	poll.Until(t, 5*time.Second, "waiting", func() bool {
-		s.hub.mu.Lock()
-		defer s.hub.mu.Unlock()
-		return len(s.hub.waiting) > 0
+		return s.hub.Topics() > 0
 	})
 	return done
 }
@@ -143,7 +141,7 @@ func TestAwaitEndsOtherwise(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantKind(t, <-done, api.ErrUnavailable)
-	if n := len(s.hub.waiting); n != 0 {
+	if n := s.hub.Topics(); n != 0 {
 		t.Errorf("%d resources still have subscribers", n)
 	}
 }
