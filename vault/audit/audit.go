@@ -17,6 +17,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 	"github.com/Miosa-osa/miosa-env/vault/visible"
 )
 
@@ -44,8 +45,8 @@ type Log struct {
 	Log    zerolog.Logger
 	Now    time.Time // in microseconds
 
-	Only    Conditions // which events of the table a are listed
-	Altered func()     // called when the log's end isn't the one that the vault has written; nil: none
+	Only    query.Conditions // which events of the table a are listed
+	Altered func()           // called when the log's end isn't the one that the vault has written; nil: none
 
 	Remote bool // each statement takes a round trip to a server, so that a batch takes few, with many parameters
 

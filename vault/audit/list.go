@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 // Filter selects events; zero fields match everything.
@@ -31,21 +32,21 @@ type Filter struct {
 // selection is a query of events: from an index that has all that it may select, in the order of time, and how to tell those
 // that it selects.
 type selection struct {
-	from  string     // a table as a, and the index as i
-	where Conditions // of rows of the index
-	match string     // an expression; "1 = 1": all rows
+	from  string           // a table as a, and the index as i
+	where query.Conditions // of rows of the index
+	match string           // an expression; "1 = 1": all rows
 }
 
 // selection returns the query of a filter.
 func (l *Log) selection(f *Filter) selection {
-	c := Conditions{nil, slices.Clone(l.Only.Args)}
-	match := Conditions{slices.Clone(l.Only.Terms), nil}
+	c := query.Conditions{Args: slices.Clone(l.Only.Args)}
+	match := query.Conditions{Terms: slices.Clone(l.Only.Terms)}
 	s := selection{from: "audit i"}
-	c.add("i.tenant_id =", l.Tenant)
+	c.Add("i.tenant_id =", l.Tenant)
 	indexed := f.SecretID != ""
 	if indexed {
 		s.from = "audit_secrets i"
-		c.add("i.secret_id =", f.SecretID)
+		c.Add("i.secret_id =", f.SecretID)
 	}
 	for _, filter := range []struct{ column, value string }{ // those that select the fewest events first
 		{"resource_id", f.ResourceID}, {"host", f.Host}, {"external_user_id", f.ExternalUserID}, {"key_id", f.KeyID},
@@ -58,17 +59,17 @@ func (l *Log) selection(f *Filter) selection {
 			match.Terms = append(match.Terms, "a."+filter.column+" = $"+strconv.Itoa(len(c.Args)))
 		default:
 			indexed = true
-			c.add("i."+filter.column+" =", filter.value)
+			c.Add("i."+filter.column+" =", filter.value)
 			if filter.column != "key_id" && filter.column != "action" {
 				c.Terms = append(c.Terms, "i."+filter.column+" <> ''") // as the index says
 			}
 		}
 	}
 	if f.Since != nil {
-		c.add("i.at >=", f.Since.UnixMicro())
+		c.Add("i.at >=", f.Since.UnixMicro())
 	}
 	if f.Until != nil {
-		c.add("i.at <", f.Until.UnixMicro())
+		c.Add("i.at <", f.Until.UnixMicro())
 	}
 	s.where, s.match = c, strings.Join(match.Terms, " AND ")
 	if s.match == "" {
@@ -173,9 +174,9 @@ func (l *Log) ByHost(f Filter) ([]HostGroup, error) {
 
 // Event returns one event. Errors: api.ErrNotFound.
 func (l *Log) Event(id string) (api.Event, error) {
-	c := Conditions{slices.Clone(l.Only.Terms), slices.Clone(l.Only.Args)}
-	c.add("a.tenant_id =", l.Tenant)
-	c.add("a.id =", id)
+	c := l.Only.Clone()
+	c.Add("a.tenant_id =", l.Tenant)
+	c.Add("a.id =", id)
 	rows, err := l.events(selectEvents+c.String(), c.Args...)
 	if err != nil {
 		return api.Event{}, err
@@ -185,20 +186,6 @@ func (l *Log) Event(id string) (api.Event, error) {
 	}
 	return rows[0].Event, nil
 }
-
-// Conditions is a WHERE clause: all terms must hold.
-type Conditions struct {
-	Terms []string
-	Args  []any // of the terms' $n
-}
-
-// add adds a comparison of an expression, such as "a.at >=", with arg.
-func (c *Conditions) add(left string, arg any) {
-	c.Args = append(c.Args, arg)
-	c.Terms = append(c.Terms, left+" $"+strconv.Itoa(len(c.Args)))
-}
-
-func (c *Conditions) String() string { return " WHERE " + strings.Join(c.Terms, " AND ") }
 
 // order is the order of a list. Its name, and the time and number of a page's last event, are the cursor of the next page.
 type order struct{ name, after, order string }

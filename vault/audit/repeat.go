@@ -7,11 +7,11 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 const (
@@ -74,19 +74,16 @@ func (l *Log) Repeat(e *api.Event, n int64) error {
 		l.Tenant, r.number, r.keyID, r.subject, r.startedAt, r.lastAt, r.count, macKeyID, r.mac)
 }
 
-// ReadRepeats reads together what Repeat needs of keys, which may occur twice.
+// ReadRepeats reads together what Repeat needs of keys, at least one. They may occur twice.
 func (l *Log) ReadRepeats(keys []string) error {
 	l.repeats = map[string][]*repeat{}
-	var c Conditions
-	c.add("tenant_id =", l.Tenant)
-	c.add("started_at >", l.Now.Add(-repeatTime).UnixMicro())
-	in := make([]string, len(keys))
-	for i, k := range keys {
+	var c query.Conditions
+	c.Add("tenant_id =", l.Tenant)
+	c.Add("started_at >", l.Now.Add(-repeatTime).UnixMicro())
+	c.In("key_id", query.Padded(keys))
+	for _, k := range keys {
 		l.repeats[k] = nil
-		c.Args = append(c.Args, k)
-		in[i] = "$" + strconv.Itoa(len(c.Args))
 	}
-	c.Terms = append(c.Terms, "key_id IN ("+strings.Join(in, ", ")+")")
 	rows, err := l.Tx.Query(`SELECT number, key_id, subject, started_at, last_at, count, mac FROM audit_repeats`+c.String()+` ORDER BY started_at`, c.Args...)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 // trafficEvent is the event of a report. Its id follows from the report's, so that a report that is sent again is known.
@@ -83,9 +84,9 @@ func (l *Log) AppendTraffic(from api.Event, reports []api.TrafficEvent, users fu
 
 // known returns those of some ids that events of the tenant have.
 func (l *Log) known(ids []string) (map[string]struct{}, error) {
-	c := Conditions{}
-	c.add("tenant_id =", l.Tenant)
-	c.in("id", ids)
+	var c query.Conditions
+	c.Add("tenant_id =", l.Tenant)
+	c.In("id", query.Padded(ids))
 	known := map[string]struct{}{}
 	err := l.eachRow(`SELECT id FROM audit`+c.String(), c.Args, func(rows *sql.Rows) error {
 		var id string
@@ -94,21 +95,6 @@ func (l *Log) known(ids []string) (map[string]struct{}, error) {
 		return err
 	})
 	return known, err
-}
-
-// in adds the condition that a column has one of some values. Their number is rounded up to a power of four, with the last one
-// repeated: databases keep few statements prepared.
-func (c *Conditions) in(column string, values []string) {
-	n := 1
-	for n < len(values) {
-		n *= 4
-	}
-	names := make([]string, n)
-	for i := range n {
-		c.Args = append(c.Args, values[min(i, len(values)-1)])
-		names[i] = "$" + strconv.Itoa(len(c.Args))
-	}
-	c.Terms = append(c.Terms, column+" IN ("+strings.Join(names, ", ")+")")
 }
 
 // SuggestionFilter selects the requests that suggestions are made of.
@@ -201,11 +187,11 @@ func (l *Log) After(seq int64, resourceID string) (events []api.Event, next int6
 	if next, err = l.End(); err != nil || next <= seq {
 		return nil, seq, err
 	}
-	c := Conditions{slices.Clone(l.Only.Terms), slices.Clone(l.Only.Args)}
-	c.add("a.tenant_id =", l.Tenant)
-	c.add("a.seq >", seq)
-	c.add("a.seq <=", next)
-	c.add("a.resource_id =", resourceID)
+	c := l.Only.Clone()
+	c.Add("a.tenant_id =", l.Tenant)
+	c.Add("a.seq >", seq)
+	c.Add("a.seq <=", next)
+	c.Add("a.resource_id =", resourceID)
 	size := int64(0)
 	err = l.eachEvent(selectEvents+c.String()+` ORDER BY a.seq LIMIT `+strconv.Itoa(batchEvents), c.Args, func(r *eventRow) bool {
 		events = append(events, r.Event)

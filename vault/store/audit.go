@@ -11,6 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/hub"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 // The actions that are audited.
@@ -173,7 +174,7 @@ func (t *txn) auditReveals(jobs []*revealEvent) error {
 	l, err := t.auditLog()
 	if err == nil {
 		l.Later = true
-		err = cmp.Or(t.readKeyMACs(actors), l.ReadRepeats(padded(keys)))
+		err = cmp.Or(t.readKeyMACs(actors), l.ReadRepeats(keys))
 	}
 	if err != nil {
 		return err
@@ -248,7 +249,7 @@ type AuditFilter = audit.Filter
 
 // readLog returns the results of do, which reads the log of the actor's tenant in one snapshot.
 func readLog[T any](ctx context.Context, s *Store, a Actor, do func(*audit.Log) (T, error)) (T, error) {
-	return readMuch(ctx, s, a, actAuditRead, pageBytes, func(t *txn) (result T, err error) {
+	return readMuch(ctx, s, a, actAuditRead, query.PageBytes, func(t *txn) (result T, err error) {
 		l, err := t.auditLog()
 		if err != nil {
 			return result, err
@@ -260,9 +261,9 @@ func readLog[T any](ctx context.Context, s *Store, a Actor, do func(*audit.Log) 
 
 // limitLog makes a log show only what the actor's key may see.
 func (t *txn) limitLog(l *audit.Log) {
-	var c conditions
+	var c query.Conditions
 	t.actor.limitEvents(&c)
-	l.Only = audit.Conditions{Terms: c.terms, Args: c.args}
+	l.Only = c
 }
 
 // Audit lists events: the newest first, or with Since the oldest first, so that a reader that follows

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 // BindingFilter selects bindings by exact matches; "" matches everything.
@@ -178,17 +179,17 @@ func (s *Store) Bindings(ctx context.Context, a Actor, f BindingFilter) (page []
 		}
 		f.ResourceType, f.ResourceID = own.Type, own.ID
 	}
-	page, err = readMuch(ctx, s, a, actBindingList, pageBytes, func(t *txn) ([]api.Binding, error) {
-		var c conditions
-		c.match("b.resource_type", f.ResourceType, "b.resource_id", f.ResourceID, "b.secret_id", f.SecretID)
-		c.add("b.tenant_id =", a.TenantID)
+	page, err = readMuch(ctx, s, a, actBindingList, query.PageBytes, func(t *txn) ([]api.Binding, error) {
+		var c query.Conditions
+		c.Match("b.resource_type", f.ResourceType, "b.resource_id", f.ResourceID, "b.secret_id", f.SecretID)
+		c.Add("b.tenant_id =", a.TenantID)
 		t.actor.limitBindings(&c)
-		if err := c.afterBinding(f.Cursor); err != nil {
+		if err := afterBinding(&c, f.Cursor); err != nil {
 			return nil, err
 		}
 		var rows []bindingRow
 		rows, next, err = list(t, f.Page, (*bindingRow).fields, func(b *bindingRow) int { return len(b.rule) }, bindingCursor,
-			selectBindings+c.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, c.args...)
+			selectBindings+c.String()+` ORDER BY b.resource_type, b.resource_id, b.env_name`, c.Args...)
 		page := make([]api.Binding, len(rows))
 		for i := range rows {
 			page[i] = rows[i].answer()
@@ -204,18 +205,18 @@ func bindingCursor(b *bindingRow) string {
 }
 
 // afterBinding selects the bindings after a cursor.
-func (c *conditions) afterBinding(cursor string) error {
+func afterBinding(c *query.Conditions, cursor string) error {
 	if cursor == "" {
 		return nil
 	}
 	text, err := base64.RawURLEncoding.DecodeString(cursor)
 	parts := strings.Split(string(text), " ")
 	if err != nil || len(parts) != 3 {
-		return errCursor
+		return query.ErrCursor
 	}
-	n := len(c.args)
-	c.args = append(c.args, parts[0], parts[1], parts[2])
-	c.terms = append(c.terms, fmt.Sprintf("(b.resource_type, b.resource_id, b.env_name) > ($%d, $%d, $%d)", n+1, n+2, n+3))
+	n := len(c.Args)
+	c.Args = append(c.Args, parts[0], parts[1], parts[2])
+	c.Terms = append(c.Terms, fmt.Sprintf("(b.resource_type, b.resource_id, b.env_name) > ($%d, $%d, $%d)", n+1, n+2, n+3))
 	return nil
 }
 
@@ -233,11 +234,11 @@ func clip(s string) string {
 // DeleteBinding unbinds. Errors: ErrNotFound, ErrDenied for a resource key.
 func (s *Store) DeleteBinding(ctx context.Context, a Actor, id string) error {
 	return s.write(ctx, a, actBindingDelete, func(t *txn) error {
-		var c conditions
-		c.add("b.id =", id)
-		c.add("b.tenant_id =", a.TenantID)
+		var c query.Conditions
+		c.Add("b.id =", id)
+		c.Add("b.tenant_id =", a.TenantID)
 		t.actor.limitBindings(&c)
-		read, err := one(t, "binding", func(u *unverified[bindingRow]) []any { return u.row.fields() }, selectBindings+c.String(), c.args...)
+		read, err := one(t, "binding", func(u *unverified[bindingRow]) []any { return u.row.fields() }, selectBindings+c.String(), c.Args...)
 		if err != nil {
 			return err
 		}
@@ -291,5 +292,5 @@ func (t *txn) setSizes(kind string, ids []string) ([]setSize, error) {
 	}
 	return collect(t, func(s *setSize) []any { return []any{&s.id, &s.bindings, &s.values} }, `SELECT b.resource_id, COUNT(*),
 		COALESCE(SUM(`+values+`), 0)
-		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String()+` GROUP BY b.resource_id`, c.args...)
+		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String()+` GROUP BY b.resource_id`, c.Args...)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 	"github.com/Miosa-osa/miosa-env/vault/revocation"
 )
 
@@ -244,9 +245,9 @@ func (t *txn) deleteKeys(first, last endedKey) (n int, next endedKey, err error)
 // moveChildren makes the parent of a key that of at most limit of the keys that it has created, and reports whether these were all.
 // Altered ones are refused whatever their parent is, so they stay.
 func (t *txn) moveChildren(k *Key, limit int) (moved int, all bool, err error) {
-	var c conditions
-	c.add("k.parent_id =", k.ID)
-	children, err := collect(t, unverifiedKey, selectKeys+c.String()+` ORDER BY k.id LIMIT `+strconv.Itoa(limit+1), c.args...)
+	var c query.Conditions
+	c.Add("k.parent_id =", k.ID)
+	children, err := collect(t, unverifiedKey, selectKeys+c.String()+` ORDER BY k.id LIMIT `+strconv.Itoa(limit+1), c.Args...)
 	if err != nil {
 		return 0, false, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 // flowExchanging is the stored status of a flow whose code was sent to the provider. The code can't be used again.
@@ -233,9 +234,9 @@ func (t *txn) mayBind(n api.NewSecret) error {
 // flow returns the flow of a state, of the actor's tenant; without a tenant, of any: the state is secret.
 // Errors: ErrNotFound.
 func (t *txn) flow(state string) (Flow, error) {
-	var c conditions
-	c.match("state_hash", hashOf(state), "tenant_id", t.actor.TenantID)
-	return one(t, "flow", (*Flow).fields, selectFlows+c.String(), c.args...)
+	var c query.Conditions
+	c.Match("state_hash", hashOf(state), "tenant_id", t.actor.TenantID)
+	return one(t, "flow", (*Flow).fields, selectFlows+c.String(), c.Args...)
 }
 
 // FlowStatus returns the status of a flow of the actor's tenant. A restricted key gets that of a flow whose secret it may

@@ -11,6 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 // operator is the command line on the vault's machine, which uses no key.
@@ -77,8 +78,8 @@ func (k *Key) fields() []any {
 var selectKeys = `SELECT ` + new(Key).stored().names("k.") + `, k.last_used_at, t.name FROM api_keys k JOIN tenants t ON t.id = k.tenant_id`
 
 // listKeys lists keys, oldest first. Columns in c are prefixed with k (keys) or t (tenants).
-func (t *txn) listKeys(c conditions) ([]Key, error) {
-	return collect(t, (*Key).fields, selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.args...)
+func (t *txn) listKeys(c query.Conditions) ([]Key, error) {
+	return collect(t, (*Key).fields, selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.Args...)
 }
 
 var errKey = api.NewError(api.ErrUnauthorized, "the key is unknown, revoked or expired")
@@ -264,29 +265,29 @@ type KeyFilter struct {
 // ResourceKeys lists a page of the tenant's resource keys, oldest first, including revoked ones. next is as of Secrets. A restricted
 // key gets those that are under it. Errors: ErrDenied for a resource key.
 func (s *Store) ResourceKeys(ctx context.Context, a Actor, f KeyFilter) (page []api.IssuedKey, next string, err error) {
-	return s.issuedKeys(ctx, a, f, conditions{terms: []string{"k.resource_type <> ''"}})
+	return s.issuedKeys(ctx, a, f, query.Conditions{Terms: []string{"k.resource_type <> ''"}})
 }
 
 // IssuedKeys is ResourceKeys for keys of all kinds. A resource selects its resource keys and the broker keys that it is one of the
 // resources of.
 func (s *Store) IssuedKeys(ctx context.Context, a Actor, f KeyFilter) (page []api.IssuedKey, next string, err error) {
-	return s.issuedKeys(ctx, a, f, conditions{})
+	return s.issuedKeys(ctx, a, f, query.Conditions{})
 }
 
-func (s *Store) issuedKeys(ctx context.Context, a Actor, f KeyFilter, c conditions) (page []api.IssuedKey, next string, err error) {
-	c.add("k.tenant_id =", a.TenantID)
-	c.ofKeys(f)
+func (s *Store) issuedKeys(ctx context.Context, a Actor, f KeyFilter, c query.Conditions) (page []api.IssuedKey, next string, err error) {
+	c.Add("k.tenant_id =", a.TenantID)
+	f.selectKeys(&c)
 	a.limitKeys(&c)
-	invalid := c.after("k.", f.Cursor)
-	keys, err := readMuch(ctx, s, a, actKeyRead, pageBytes, func(t *txn) (keys []Key, err error) {
+	invalid := c.After("k.", f.Cursor)
+	keys, err := readMuch(ctx, s, a, actKeyRead, query.PageBytes, func(t *txn) (keys []Key, err error) {
 		if invalid != nil {
 			return nil, invalid
 		}
 		size := func(u *unverified[Key]) int {
 			return 64 * (len(u.row.Permissions) + len(u.row.Scopes) + len(u.row.Resources))
 		}
-		read, cursor, err := list(t, f.Page, unverifiedKey, size, func(u *unverified[Key]) string { return newCursor(u.row.CreatedAt, u.row.ID) },
-			selectKeys+c.String()+keysInOrder, c.args...)
+		read, cursor, err := list(t, f.Page, unverifiedKey, size, func(u *unverified[Key]) string { return query.NewCursor(u.row.CreatedAt, u.row.ID) },
+			selectKeys+c.String()+keysInOrder, c.Args...)
 		if err != nil {
 			return nil, err
 		}
@@ -351,10 +352,10 @@ func issued(keys []Key) []api.IssuedKey {
 
 // Keys lists the keys of a tenant, or with "" of all tenants, oldest first.
 func (s *Store) Keys(ctx context.Context, tenant string) ([]Key, error) {
-	var c conditions
-	c.match("t.name", tenant)
+	var c query.Conditions
+	c.Match("t.name", tenant)
 	keys, err := read(ctx, s, Actor{local: true}, anyKey, func(t *txn) ([]Key, error) {
-		read, err := collect(t, unverifiedKey, selectKeys+c.String()+keysInOrder, c.args...)
+		read, err := collect(t, unverifiedKey, selectKeys+c.String()+keysInOrder, c.Args...)
 		if err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 // defaultPolicyID stands for the tenant's default policy.
@@ -145,12 +146,12 @@ func (t *txn) policyOf(r api.Resource) (policyRow, error) {
 // policy reads a policy that the actor may see, by its id or that of its resource. Errors: ErrNotFound; ErrConflict for the id of
 // several resources.
 func (t *txn) policy(id string) (policyRow, error) {
-	var c conditions
-	c.add("tenant_id =", t.actor.TenantID)
-	c.args = append(c.args, id)
-	c.terms = append(c.terms, "(id = $2 OR resource_id = $2)")
+	var c query.Conditions
+	c.Add("tenant_id =", t.actor.TenantID)
+	c.Args = append(c.Args, id)
+	c.Terms = append(c.Terms, "(id = $2 OR resource_id = $2)")
 	t.actor.limitNetwork(&c)
-	rows, err := collect(t, (*policyRow).fields, selectPolicies+c.String(), c.args...)
+	rows, err := collect(t, (*policyRow).fields, selectPolicies+c.String(), c.Args...)
 	switch {
 	case err != nil:
 		return policyRow{}, err
@@ -199,28 +200,28 @@ type PolicyFilter struct {
 
 // Policies lists a page of policies, oldest first. next is as of Secrets.
 func (s *Store) Policies(ctx context.Context, a Actor, f PolicyFilter) (page []api.Policy, next string, err error) {
-	var c conditions
-	c.match("resource_type", f.ResourceType, "resource_id", f.ResourceID)
+	var c query.Conditions
+	c.Match("resource_type", f.ResourceType, "resource_id", f.ResourceID)
 	return listNetwork(ctx, s, a, f.Page, c, selectPolicies, func(r *policyRow) int { return len(r.Description) },
 		func(r *policyRow) (api.Policy, time.Time, string) { return r.Policy, r.CreatedAt, r.ID })
 }
 
 // listNetwork lists a page of the rows of a query that c selects, and that the actor may see. item is what a row has, its age
 // and its id.
-func listNetwork[Row, Item any, P storedRow[Row]](ctx context.Context, s *Store, a Actor, p Page, c conditions, query string,
+func listNetwork[Row, Item any, P storedRow[Row]](ctx context.Context, s *Store, a Actor, p Page, c query.Conditions, rowsOf string,
 	size func(*Row) int, item func(*Row) (Item, time.Time, string)) (page []Item, next string, err error) {
-	c.add("tenant_id =", a.TenantID)
-	page, err = readMuch(ctx, s, a, actNetworkRead, pageBytes, func(t *txn) ([]Item, error) {
-		c := conditions{slices.Clone(c.terms), slices.Clone(c.args)} // read may run twice
+	c.Add("tenant_id =", a.TenantID)
+	page, err = readMuch(ctx, s, a, actNetworkRead, query.PageBytes, func(t *txn) ([]Item, error) {
+		c := c.Clone() // read may run twice
 		t.actor.limitNetwork(&c)
-		if err := c.after("", p.Cursor); err != nil {
+		if err := c.After("", p.Cursor); err != nil {
 			return nil, err
 		}
 		cursor := func(r *Row) string {
 			_, created, id := item(r)
-			return newCursor(created, id)
+			return query.NewCursor(created, id)
 		}
-		rows, last, err := list(t, p, func(r *Row) []any { return P(r).stored().fields() }, size, cursor, query+c.String()+` ORDER BY created_at, id`, c.args...)
+		rows, last, err := list(t, p, func(r *Row) []any { return P(r).stored().fields() }, size, cursor, rowsOf+c.String()+` ORDER BY created_at, id`, c.Args...)
 		page := make([]Item, len(rows))
 		for i := range rows {
 			page[i], _, _ = item(&rows[i])
@@ -244,12 +245,12 @@ func (s *Store) DeletePolicy(ctx context.Context, a Actor, id string) error {
 }
 
 // unverifiedNetwork reads a row that the actor may see, to delete it. Errors: ErrNotFound.
-func unverifiedNetwork[Row any, P storedRow[Row]](t *txn, what, query, id string) (Row, error) {
-	var c conditions
-	c.add("id =", id)
-	c.add("tenant_id =", t.actor.TenantID)
+func unverifiedNetwork[Row any, P storedRow[Row]](t *txn, what, rowsOf, id string) (Row, error) {
+	var c query.Conditions
+	c.Add("id =", id)
+	c.Add("tenant_id =", t.actor.TenantID)
 	t.actor.limitNetwork(&c)
-	u, err := one(t, what, func(u *unverified[Row]) []any { return P(&u.row).stored().fields() }, query+c.String(), c.args...)
+	u, err := one(t, what, func(u *unverified[Row]) []any { return P(&u.row).stored().fields() }, rowsOf+c.String(), c.Args...)
 	return u.row, err
 }
 
@@ -319,8 +320,8 @@ type EntryFilter struct {
 
 // Allowlist lists a page of entries, oldest first. next is as of Secrets.
 func (s *Store) Allowlist(ctx context.Context, a Actor, f EntryFilter) (page []api.AllowlistEntry, next string, err error) {
-	var c conditions
-	c.match("policy_id", f.PolicyID, "resource_type", f.ResourceType, "resource_id", f.ResourceID, "host", f.Host, "effect", f.Effect)
+	var c query.Conditions
+	c.Match("policy_id", f.PolicyID, "resource_type", f.ResourceType, "resource_id", f.ResourceID, "host", f.Host, "effect", f.Effect)
 	return listNetwork(ctx, s, a, f.Page, c, selectEntries, func(r *entryRow) int { return len(orEmpty(r.PathGlob)) + len(orEmpty(r.Note)) + 16*len(r.Methods) },
 		func(r *entryRow) (api.AllowlistEntry, time.Time, string) { return r.entry(), r.CreatedAt, r.ID })
 }
@@ -365,7 +366,7 @@ func (t *txn) networkPolicy(r api.Resource) (*api.NetworkPolicy, error) {
 
 // Suggestions returns the hosts of a filter's requests that no rule names. Errors: as Audit.
 func (s *Store) Suggestions(ctx context.Context, a Actor, f AuditFilter) (list []api.Suggestion, err error) {
-	return readMuch(ctx, s, a, actAuditRead, pageBytes, func(t *txn) ([]api.Suggestion, error) {
+	return readMuch(ctx, s, a, actAuditRead, query.PageBytes, func(t *txn) ([]api.Suggestion, error) {
 		l, err := t.auditLog()
 		if err != nil {
 			return nil, err

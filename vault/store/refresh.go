@@ -13,6 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 // A refresh has these steps. A crash between any two of them loses nothing:
@@ -346,25 +347,25 @@ func refreshFields(r *Refresh) []any {
 func (s *Store) DueRefreshes(ctx context.Context, providers, except []string) (due []Refresh, next *time.Time, err error) {
 	providers = append([]string{""}, providers...)
 	due, err = read(ctx, s, Actor{local: true}, anyKey, func(t *txn) ([]Refresh, error) {
-		var known, ripe conditions
-		known.in("provider", providers)
-		known.add("due_at IS NOT NULL AND (CASE WHEN due_at > claimed_until THEN due_at ELSE claimed_until END) >", t.now.UnixMicro())
+		var known, ripe query.Conditions
+		known.In("provider", providers)
+		known.Add("due_at IS NOT NULL AND (CASE WHEN due_at > claimed_until THEN due_at ELSE claimed_until END) >", t.now.UnixMicro())
 		err := t.QueryRow(`SELECT MIN(CASE WHEN due_at > claimed_until THEN due_at ELSE claimed_until END)
-			FROM oauth_grants`+known.String(), known.args...).Scan(stored{&next})
+			FROM oauth_grants`+known.String(), known.Args...).Scan(stored{&next})
 		if err != nil {
 			return nil, err
 		}
-		ripe.in("provider", providers)
-		ripe.add("due_at <=", t.now.UnixMicro())
-		ripe.add("claimed_until <=", t.now.UnixMicro())
+		ripe.In("provider", providers)
+		ripe.Add("due_at <=", t.now.UnixMicro())
+		ripe.Add("claimed_until <=", t.now.UnixMicro())
 		for _, id := range except {
-			ripe.add("secret_id <>", id)
+			ripe.Add("secret_id <>", id)
 		}
 		return collect(t, refreshFields, `SELECT `+refreshColumns+` FROM (
 			SELECT tenant_id, secret_id, provider, due_at, ROW_NUMBER() OVER (PARTITION BY tenant_id, provider ORDER BY due_at) AS place
 			FROM oauth_grants`+ripe.String()+`) g
 			JOIN secrets s ON s.id = g.secret_id WHERE g.place <= `+strconv.Itoa(maxDueOfEach)+`
-			ORDER BY g.place, g.due_at LIMIT `+strconv.Itoa(maxDue), ripe.args...)
+			ORDER BY g.place, g.due_at LIMIT `+strconv.Itoa(maxDue), ripe.Args...)
 	})
 	return due, next, err
 }

@@ -1,18 +1,16 @@
 package store
 
 import (
-	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 // A tenant key may be restricted to permissions, scopes and resources. Permit checks the permissions. The conditions below
@@ -110,17 +108,17 @@ func (t *txn) mayUseNetwork(action string, r api.Resource) error {
 }
 
 // limitNetwork selects the policies and entries that the actor's key may see.
-func (a Actor) limitNetwork(c *conditions) {
+func (a Actor) limitNetwork(c *query.Conditions) {
 	if len(a.Scopes) > 0 {
-		c.terms = append(c.terms, "1 = 0")
+		c.Terms = append(c.Terms, "1 = 0")
 	}
-	c.inResources("", a.Resources)
+	c.InResources("", a.Resources)
 }
 
 // limitSecrets selects the secrets that the actor's key may see. Their columns have a prefix such as "s.".
-func (a Actor) limitSecrets(c *conditions, prefix string) {
-	c.in(prefix+"scope", a.Scopes)
-	c.inResources(prefix, a.Resources)
+func (a Actor) limitSecrets(c *query.Conditions, prefix string) {
+	c.In(prefix+"scope", a.Scopes)
+	c.InResources(prefix, a.Resources)
 }
 
 // maySee reports whether the actor's key may see secrets of a scope.
@@ -129,33 +127,33 @@ func (a Actor) maySee(scope string) bool {
 }
 
 // limitBindings selects the bindings b, to secrets s, that the actor's key may see.
-func (a Actor) limitBindings(c *conditions) {
-	c.in("s.scope", a.Scopes)
-	c.inResources("b.", a.Resources)
+func (a Actor) limitBindings(c *query.Conditions) {
+	c.In("s.scope", a.Scopes)
+	c.InResources("b.", a.Resources)
 }
 
 // limitEvents selects the events a that the actor's key may see. With restricted scopes these are events of secrets
 // that exist.
-func (a Actor) limitEvents(c *conditions) {
-	c.inResources("a.", a.Resources)
+func (a Actor) limitEvents(c *query.Conditions) {
+	c.InResources("a.", a.Resources)
 	if len(a.Scopes) > 0 {
-		secrets := conditions{args: c.args}
-		secrets.add("tenant_id =", a.TenantID)
-		secrets.in("scope", a.Scopes)
-		c.args = secrets.args
-		c.terms = append(c.terms, "a.secret_id IN (SELECT id FROM secrets"+secrets.String()+")")
+		secrets := query.Conditions{Args: c.Args}
+		secrets.Add("tenant_id =", a.TenantID)
+		secrets.In("scope", a.Scopes)
+		c.Args = secrets.Args
+		c.Terms = append(c.Terms, "a.secret_id IN (SELECT id FROM secrets"+secrets.String()+")")
 	}
 }
 
-// ofKeys selects the keys k that match a filter.
-func (c *conditions) ofKeys(f KeyFilter) {
+// selectKeys selects the keys k that match a filter.
+func (f KeyFilter) selectKeys(c *query.Conditions) {
 	if f.ResourceType == "" || f.ResourceID == "" {
-		c.match("k.resource_type", f.ResourceType, "k.resource_id", f.ResourceID)
+		c.Match("k.resource_type", f.ResourceType, "k.resource_id", f.ResourceID)
 		return
 	}
-	n := len(c.args)
-	c.args = append(c.args, f.ResourceType, f.ResourceID, `%"`+likeText.Replace(f.ResourceType+":"+f.ResourceID)+`"%`)
-	c.terms = append(c.terms, fmt.Sprintf(`(k.resource_type = $%d AND k.resource_id = $%d OR k.broker = 1 AND k.resources LIKE $%d ESCAPE '!')`,
+	n := len(c.Args)
+	c.Args = append(c.Args, f.ResourceType, f.ResourceID, `%"`+likeText.Replace(f.ResourceType+":"+f.ResourceID)+`"%`)
+	c.Terms = append(c.Terms, fmt.Sprintf(`(k.resource_type = $%d AND k.resource_id = $%d OR k.broker = 1 AND k.resources LIKE $%d ESCAPE '!')`,
 		n+1, n+2, n+3))
 }
 
@@ -163,46 +161,17 @@ func (c *conditions) ofKeys(f KeyFilter) {
 var likeText = strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`, `"`, `!"`)
 
 // limitKeys selects the keys k that the actor's key may see: if it is restricted, itself and the keys under it.
-func (a Actor) limitKeys(c *conditions) {
+func (a Actor) limitKeys(c *query.Conditions) {
 	if !a.Restrictions.None() {
-		c.under(a.KeyID)
+		under(c, a.KeyID)
 	}
 }
 
 // under selects a key and the keys that it has created, that those have created, and so on.
-func (c *conditions) under(id string) {
-	c.args = append(c.args, id)
-	c.terms = append(c.terms, `k.id IN (WITH RECURSIVE tree (id) AS (SELECT CAST($`+strconv.Itoa(len(c.args))+` AS TEXT)
+func under(c *query.Conditions, id string) {
+	c.Args = append(c.Args, id)
+	c.Terms = append(c.Terms, `k.id IN (WITH RECURSIVE tree (id) AS (SELECT CAST($`+strconv.Itoa(len(c.Args))+` AS TEXT)
 		UNION SELECT child.id FROM api_keys child JOIN tree ON child.parent_id = tree.id) SELECT id FROM tree)`)
-}
-
-// in selects rows whose column has one of the values; without values, all.
-func (c *conditions) in(column string, values []string) {
-	if len(values) == 0 {
-		return
-	}
-	parameters := make([]string, len(values))
-	for i, v := range values {
-		c.args = append(c.args, v)
-		parameters[i] = "$" + strconv.Itoa(len(c.args))
-	}
-	c.terms = append(c.terms, column+" IN ("+strings.Join(parameters, ", ")+")")
-}
-
-// inResources selects rows of one of the resources; without resources, all.
-func (c *conditions) inResources(prefix string, resources []string) {
-	if len(resources) == 0 {
-		return
-	}
-	terms := make([]string, len(resources))
-	for i, text := range resources {
-		typ, id, _ := strings.Cut(text, ":")
-		one := conditions{args: c.args}
-		one.match(prefix+"resource_type", typ, prefix+"resource_id", id)
-		c.args = one.args
-		terms[i] = strings.Join(one.terms, " AND ")
-	}
-	c.terms = append(c.terms, "("+strings.Join(terms, " OR ")+")")
 }
 
 // restricted returns the restrictions of a key that the actor creates: what the request leaves open is as for the actor's
@@ -235,83 +204,22 @@ func (t *txn) restricted(n api.KeyRequest) (api.Restrictions, error) {
 	return r, nil
 }
 
-// conditions is a WHERE clause: all terms must hold.
-type conditions struct {
-	terms []string
-	args  []any // of the terms' $n
-}
-
-// add adds a comparison of an expression, such as "at >=", with arg.
-func (c *conditions) add(left string, arg any) {
-	c.args = append(c.args, arg)
-	c.terms = append(c.terms, left+" $"+strconv.Itoa(len(c.args)))
-}
-
-// match adds comparisons for pairs of a column and the value that it must have; with "" it may have any.
-func (c *conditions) match(pairs ...string) {
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			c.add(pairs[i]+" =", pairs[i+1])
-		}
-	}
-}
-
-// after selects the rows after a cursor, in the order of created_at and id, whose columns have a prefix such as "k.".
-func (c *conditions) after(prefix, cursor string) error {
-	if cursor == "" {
-		return nil
-	}
-	created, id, err := parseCursor(cursor)
-	if err != nil {
-		return err
-	}
-	c.args = append(c.args, created, id)
-	// A comparison of rows, since databases find its start in an index.
-	c.terms = append(c.terms, fmt.Sprintf("(%[1]screated_at, %[1]sid) > ($%[2]d, $%[3]d)", prefix, len(c.args)-1, len(c.args)))
-	return nil
-}
-
-func (c *conditions) String() string {
-	if len(c.terms) == 0 {
-		return ""
-	}
-	return " WHERE " + strings.Join(c.terms, " AND ")
-}
-
 // Page selects a part of a list.
-type Page struct {
-	Limit  int    `query:"limit"`  // 1 to 1000; 0: as many as fit in a page
-	Cursor string `query:"cursor"` // from the page before; "": from the start
-}
-
-// pageRows and pageBytes are the longest page that is read in one transaction; a page has at least one row. A longer list
-// takes several, so that neither memory nor a transaction grows with it.
-const (
-	pageRows  = 500
-	pageBytes = 256 << 10
-)
-
-// rows checks the limit and returns how many rows to read at most.
-func (p Page) rows() (int, error) {
-	if p.Limit < 0 || p.Limit > 1000 {
-		return 0, invalid("limit must be 1 to 1000")
-	}
-	return min(cmp.Or(p.Limit, pageRows), pageRows), nil
-}
+type Page = query.Page
 
 // list returns the first rows of a query, and the cursor of the last one if there may be more. size is about the length of
 // a row beside its short columns.
-func list[T any](t *txn, p Page, fields func(*T) []any, size func(*T) int, cursor func(*T) string, query string, args ...any) (rows []T, next string, err error) {
-	most, err := p.rows()
+func list[T any](t *txn, p Page, fields func(*T) []any, size func(*T) int, cursor func(*T) string, rowsOf string, args ...any) (rows []T, next string, err error) {
+	most, err := p.Rows()
 	if err != nil {
 		return nil, "", err
 	}
 	bytes := 0
 	full := func(row *T) bool {
 		bytes += size(row)
-		return bytes >= pageBytes
+		return bytes >= query.PageBytes
 	}
-	rows, more, err := collectUntil(t, fields, full, query+` LIMIT `+strconv.Itoa(most+1), args...)
+	rows, more, err := collectUntil(t, fields, full, rowsOf+` LIMIT `+strconv.Itoa(most+1), args...)
 	if err != nil {
 		return nil, "", err
 	}
@@ -325,30 +233,15 @@ func list[T any](t *txn, p Page, fields func(*T) []any, size func(*T) int, curso
 }
 
 // ofResources selects the bindings b of resources of a type, for a broker those that agents get placeholders of.
-func (t *txn) ofResources(kind string, ids []string) (c conditions) {
-	c.add("b.tenant_id =", t.actor.TenantID)
-	c.add("b.resource_type =", kind)
+func (t *txn) ofResources(kind string, ids []string) (c query.Conditions) {
+	c.Add("b.tenant_id =", t.actor.TenantID)
+	c.Add("b.resource_type =", kind)
 	if t.actor.broker {
-		c.add("b.delivery =", api.DeliverPlaceholder)
+		c.Add("b.delivery =", api.DeliverPlaceholder)
 	}
-	c.in("b.resource_id", padded(ids))
+	c.In("b.resource_id", query.Padded(ids))
 	return c
 }
-
-// padded repeats the last of some ids so that their number is a power of two: the database keeps few statements prepared.
-func padded(ids []string) []string {
-	n := 1
-	for n < len(ids) {
-		n *= 2
-	}
-	ids = slices.Clone(ids)
-	for len(ids) < n {
-		ids = append(ids, ids[len(ids)-1])
-	}
-	return ids
-}
-
-var errCursor = invalid("cursor is not one that this list gave")
 
 func invalid(message string) *api.Error { return api.NewError(api.ErrInvalid, message) }
 
@@ -361,22 +254,4 @@ func newID(prefix string) string { return prefix + strings.ToLower(rand.Text()) 
 func hashOf(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
-}
-
-// newCursor identifies the last row of a page, for conditions.after. It is opaque to clients.
-func newCursor(created time.Time, id string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(created.UnixMicro(), 36) + " " + id))
-}
-
-func parseCursor(c string) (created int64, id string, err error) {
-	text, err := base64.RawURLEncoding.DecodeString(c)
-	if err != nil {
-		return 0, "", errCursor
-	}
-	number, id, ok := strings.Cut(string(text), " ")
-	created, err = strconv.ParseInt(number, 36, 64)
-	if err != nil || !ok {
-		return 0, "", errCursor
-	}
-	return created, id, nil
 }

@@ -156,7 +156,7 @@ func (t *txn) readSets(kind string, ids []string, values bool) (map[string]bound
 	}
 	c := t.ofResources(kind, ids)
 	read, err := collect(t, fields, `SELECT `+new(bindingRow).stored().names("b.")+`, `+new(secretRow).stored().names("s.")+`, `+value+`
-		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String(), c.args...)
+		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String(), c.Args...)
 	if err != nil {
 		return nil, err
 	}

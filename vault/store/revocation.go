@@ -9,6 +9,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/database"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 	"github.com/Miosa-osa/miosa-env/vault/revocation"
 )
 
@@ -63,10 +64,10 @@ func (s *Store) Revoke(ctx context.Context, a Actor, id, children string) (api.R
 // restricted key revokes those under it. Errors: ErrDenied for a resource key.
 func (s *Store) RevokeIssuedBefore(ctx context.Context, a Actor, before time.Time) (api.RevokedKeys, error) {
 	return s.revoke(ctx, a, func(t *txn) (revoked, kept []Key, err error) {
-		var c conditions
-		c.add("k.tenant_id =", a.TenantID)
-		c.add("k.created_at <", before.UnixMicro())
-		c.add("k.id <>", a.KeyID)
+		var c query.Conditions
+		c.Add("k.tenant_id =", a.TenantID)
+		c.Add("k.created_at <", before.UnixMicro())
+		c.Add("k.id <>", a.KeyID)
 		t.actor.limitKeys(&c)
 		revoked, err = t.toRevoke(c)
 		return revoked, nil, err
@@ -140,16 +141,16 @@ func (t *txn) undoLists() {
 }
 
 // keyOfActor selects a key if the actor may see it; the operator may see all.
-func (t *txn) keyOfActor(id string) (c conditions) {
-	c.add("k.id =", id)
-	c.match("k.tenant_id", t.actor.TenantID)
+func (t *txn) keyOfActor(id string) (c query.Conditions) {
+	c.Add("k.id =", id)
+	c.Match("k.tenant_id", t.actor.TenantID)
 	t.actor.limitKeys(&c)
 	return c
 }
 
 // toRevoke is listKeys whatever the keys' macs: an altered key can be revoked too.
-func (t *txn) toRevoke(c conditions) ([]Key, error) {
-	read, err := collect(t, unverifiedKey, selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.args...)
+func (t *txn) toRevoke(c query.Conditions) ([]Key, error) {
+	read, err := collect(t, unverifiedKey, selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.Args...)
 	keys := make([]Key, len(read))
 	for i := range read {
 		keys[i] = read[i].row
@@ -171,9 +172,9 @@ func (t *txn) oneToRevoke(id string) (k Key, err error) {
 
 // keysUnder lists the valid keys that a key has created, that those have created, and so on.
 func (t *txn) keysUnder(id string) ([]Key, error) {
-	var c conditions
-	c.under(id)
-	c.add("k.id <>", id)
+	var c query.Conditions
+	under(&c, id)
+	c.Add("k.id <>", id)
 	keys, err := t.toRevoke(c)
 	t.touched += len(keys)
 	return slices.DeleteFunc(keys, func(k Key) bool { return t.ended(&k) }), err
@@ -235,7 +236,7 @@ func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacemen
 			return errPastExpiry
 		}
 		c := t.keyOfActor(id)
-		old, err := one(t, "key", (*Key).fields, selectKeys+c.String(), c.args...)
+		old, err := one(t, "key", (*Key).fields, selectKeys+c.String(), c.Args...)
 		if err != nil {
 			return err
 		}
@@ -299,8 +300,8 @@ func (t *txn) above(id string) ([]string, error) {
 
 // adopt makes a key the parent of those that another has created, except some.
 func (t *txn) adopt(from, to string, stay []string) error {
-	var c conditions
-	c.add("k.parent_id =", from)
+	var c query.Conditions
+	c.Add("k.parent_id =", from)
 	children, err := t.listKeys(c)
 	for i := range children {
 		if err == nil && !slices.Contains(stay, children[i].ID) {

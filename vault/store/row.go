@@ -10,6 +10,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 	"github.com/Miosa-osa/miosa-env/vault/visible"
 )
 
@@ -94,13 +95,13 @@ func (r *secretRow) upsertKey() string {
 // secret reads a secret that the actor may see, without its value. Errors: ErrNotFound.
 func (t *txn) secret(id string) (secretRow, error) {
 	c := t.ofSecret(id)
-	return one(t, "secret", (*secretRow).fields, selectSecrets+c.String(), c.args...)
+	return one(t, "secret", (*secretRow).fields, selectSecrets+c.String(), c.Args...)
 }
 
 // ofSecret selects a secret if the actor may see it.
-func (t *txn) ofSecret(id string) (c conditions) {
-	c.add("id =", id)
-	c.add("tenant_id =", t.actor.TenantID)
+func (t *txn) ofSecret(id string) (c query.Conditions) {
+	c.Add("id =", id)
+	c.Add("tenant_id =", t.actor.TenantID)
 	t.actor.limitSecrets(&c, "")
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 // storedRule is an api.EgressRule in JSON, as the database and the macs have it; "": there is none. It isn't encoded again
@@ -156,11 +157,11 @@ func (s *Store) SetRule(ctx context.Context, a Actor, id string, rule api.Egress
 // Errors: ErrInvalid, ErrNotFound, ErrDenied for a resource key.
 func (s *Store) SetBindingRule(ctx context.Context, a Actor, id string, rule api.EgressRule) (binding api.Binding, err error) {
 	err = s.change(ctx, a, actBindingRule, 0, checkRule(&rule), func(t *txn) error {
-		var c conditions
-		c.add("b.id =", id)
-		c.add("b.tenant_id =", a.TenantID)
+		var c query.Conditions
+		c.Add("b.id =", id)
+		c.Add("b.tenant_id =", a.TenantID)
 		t.actor.limitBindings(&c)
-		b, err := one(t, "binding", (*bindingRow).fields, selectBindings+c.String(), c.args...)
+		b, err := one(t, "binding", (*bindingRow).fields, selectBindings+c.String(), c.Args...)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/oauth"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 // Rotation is the next value of a secret.
@@ -123,19 +124,19 @@ func (t *txn) replace(r secretRow, action string) error {
 // secrets than its limit.
 // Errors: ErrInvalid, ErrDenied for a resource key.
 func (s *Store) Secrets(ctx context.Context, a Actor, f SecretFilter) (page []api.Secret, next string, err error) {
-	page, err = readMuch(ctx, s, a, actSecretRead, pageBytes, func(t *txn) ([]api.Secret, error) {
-		var c conditions
-		c.add("tenant_id =", a.TenantID)
-		c.match("resource_id", f.ResourceID, "resource_type", f.ResourceType, "scope", f.Scope, "type", f.Type,
+	page, err = readMuch(ctx, s, a, actSecretRead, query.PageBytes, func(t *txn) ([]api.Secret, error) {
+		var c query.Conditions
+		c.Add("tenant_id =", a.TenantID)
+		c.Match("resource_id", f.ResourceID, "resource_type", f.ResourceType, "scope", f.Scope, "type", f.Type,
 			"workspace_id", f.WorkspaceID, "owner_user_id", f.OwnerUserID, "external_user_id", f.ExternalUserID,
 			"external_workspace_id", f.ExternalWorkspaceID)
 		t.actor.limitSecrets(&c, "")
-		if err := c.after("", f.Cursor); err != nil {
+		if err := c.After("", f.Cursor); err != nil {
 			return nil, err
 		}
 		var rows []secretRow
 		rows, next, err = list(t, f.Page, (*secretRow).fields, func(r *secretRow) int { return len(r.Metadata) + len(r.rule) },
-			func(r *secretRow) string { return newCursor(r.CreatedAt, r.ID) }, selectSecrets+c.String()+` ORDER BY created_at, id`, c.args...)
+			func(r *secretRow) string { return query.NewCursor(r.CreatedAt, r.ID) }, selectSecrets+c.String()+` ORDER BY created_at, id`, c.Args...)
 		if err != nil {
 			return nil, err
 		}
@@ -236,7 +237,7 @@ func (t *txn) rotate(r *secretRow, value, refresh api.Value) error {
 func (s *Store) DeleteSecret(ctx context.Context, a Actor, id string) error {
 	return s.write(ctx, a, actSecretDelete, func(t *txn) error {
 		c := t.ofSecret(id)
-		read, err := one(t, "secret", func(u *unverified[secretRow]) []any { return u.row.fields() }, selectSecrets+c.String(), c.args...)
+		read, err := one(t, "secret", func(u *unverified[secretRow]) []any { return u.row.fields() }, selectSecrets+c.String(), c.Args...)
 		if err != nil {
 			return err
 		}
@@ -331,12 +332,12 @@ func (t *txn) wakeBound(secretID string) ([]api.Binding, error) {
 
 // externalUsers returns the external user and workspace of each of some secrets that has one.
 func (t *txn) externalUsers(secrets []string) (map[string][2]string, error) {
-	var c conditions
-	c.add("tenant_id =", t.actor.TenantID)
-	c.in("id", padded(secrets))
+	var c query.Conditions
+	c.Add("tenant_id =", t.actor.TenantID)
+	c.In("id", query.Padded(secrets))
 	type row struct{ id, user, workspace string }
 	rows, err := collect(t, func(r *row) []any { return []any{&r.id, &r.user, &r.workspace} },
-		`SELECT id, external_user_id, external_workspace_id FROM secrets`+c.String(), c.args...)
+		`SELECT id, external_user_id, external_workspace_id FROM secrets`+c.String(), c.Args...)
 	of := map[string][2]string{}
 	for _, r := range rows {
 		of[r.id] = [2]string{r.user, r.workspace}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 const bindingsEach = 10 // of a secret, and of a resource
@@ -128,9 +129,9 @@ func (s *sized) measure(b *testing.B) {
 func TestPlans(t *testing.T) {
 	s := newStore(t)
 	onPostgres := s.conf.Database != ""
-	var ofSecret conditions
-	ofSecret.match("b.secret_id", "sec_1")
-	ofSecret.add("b.tenant_id =", "ten_1")
+	var ofSecret query.Conditions
+	ofSecret.Match("b.secret_id", "sec_1")
+	ofSecret.Add("b.tenant_id =", "ten_1")
 	const byTenantAndResource = "bindings_3 (tenant_id=? AND resource_type=? AND resource_id=?)"
 	for _, tt := range []struct {
 		name, query string
@@ -138,7 +139,7 @@ func TestPlans(t *testing.T) {
 		want        string
 	}{
 		{"list of a secret's bindings", selectBindings + ofSecret.String() + ` ORDER BY b.resource_type, b.resource_id, b.env_name LIMIT 10`,
-			ofSecret.args, "bindings_of_secret (secret_id=? AND tenant_id=?)"},
+			ofSecret.Args, "bindings_of_secret (secret_id=? AND tenant_id=?)"},
 		{"size of a set", largestSet(`SELECT CAST($1 AS TEXT), CAST($2 AS TEXT)`, "3", 1), []any{"sandbox", "sb_1", "ten_1"}, byTenantAndResource},
 		{"sizes of the sets of a secret", largestSet(`SELECT resource_type, resource_id FROM bindings WHERE secret_id = $1`, "2", 1), []any{"sec_1", "ten_1"}, byTenantAndResource},
 	} {

@@ -16,6 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/hub"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 // txn is one transaction on behalf of an actor.
@@ -363,9 +364,9 @@ func (t *txn) readKeyMACs(actors []Actor) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	var c conditions
-	c.in("id", padded(ids))
-	rows, err := collect(t, func(m *keyMAC) []any { return []any{&m.id, &m.tenant, &m.mac} }, `SELECT id, tenant_id, mac FROM api_keys`+c.String(), c.args...)
+	var c query.Conditions
+	c.In("id", query.Padded(ids))
+	rows, err := collect(t, func(m *keyMAC) []any { return []any{&m.id, &m.tenant, &m.mac} }, `SELECT id, tenant_id, mac FROM api_keys`+c.String(), c.Args...)
 	for _, m := range rows {
 		t.macs[m.id] = m
 	}

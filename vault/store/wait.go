@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/hub"
+	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 // nudge sends a wake-up unless there is one already. It never blocks.
@@ -134,13 +135,13 @@ func (t *txn) changesSince(seen position) (c changes, end position, err error) {
 			return c, end, err
 		}
 	}
-	var terms conditions
-	terms.add("seq >", seen.seq)
-	terms.add("seq <=", end.seq)
-	terms.in("action", concerning)
+	var terms query.Conditions
+	terms.Add("seq >", seen.seq)
+	terms.Add("seq <=", end.seq)
+	terms.In("action", concerning)
 	type event struct{ id, tenant, action string }
 	events, err := collect(t, func(e *event) []any { return []any{&e.id, &e.tenant, &e.action} },
-		`SELECT id, tenant_id, action FROM audit`+terms.String(), terms.args...)
+		`SELECT id, tenant_id, action FROM audit`+terms.String(), terms.Args...)
 	c.tenants = map[string]struct{}{}
 	for _, e := range events {
 		if !t.store.own.take(e.id) {
