@@ -334,7 +334,7 @@ func TestRefusals(t *testing.T) {
 		{"wrong method", s.TenantKey, "PUT", "/egress/secrets", "{}", api.ErrMethod, "GET, HEAD, POST"},
 		{"wrong method without a key", api.Key{}, "DELETE", "//healthz", "", api.ErrMethod, "GET, HEAD"},
 		{"an unknown method", s.TenantKey, "FETCH", "/egress/secrets/" + id, "", api.ErrMethod, "DELETE, GET, HEAD, PATCH"},
-		{"reveal by GET", resourceKey, "GET", "/egress/bindings/reveal", "", api.ErrMethod, "DELETE, POST"},
+		{"reveal by GET", resourceKey, "GET", "/egress/bindings/reveal", "", api.ErrMethod, "DELETE, PATCH, POST"},
 
 		{"broken JSON", s.TenantKey, "POST", "/egress/secrets", `{"name":`, api.ErrMalformed, "not JSON"},
 		{"a wrong type", s.TenantKey, "POST", "/egress/secrets", `{"name":1,"value":"v"}`, api.ErrInvalid, "name must be a string"},
