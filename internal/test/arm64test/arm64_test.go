@@ -79,7 +79,7 @@ func TestSupervision(t *testing.T) {
 // The scripts of the program, with the binary as released.
 func TestProgram(t *testing.T) {
 	m := newMachine(t)
-	m.build("build", "-buildvcs=false", "-ldflags=-X main.version=v0.0.0-test", "-o", filepath.Join(m.dir, "repository/cmd/miosa-env/built/miosa-env"), "./cmd/miosa-env")
+	m.build("build", "-buildvcs=false", "-ldflags=-X main.version=v0.0.0-test", "-o", filepath.Join(m.dir, "repository/cmd/miosa-env/built/")+"/", "./cmd/miosa-env", "./cmd/miosa-egress")
 	m.add("cmd/miosa-env", "-test.run=^TestScripts$/^(run_(env_file|environment|hook|ignored_signals|interrupted|key_hidden|mask|mask_restart|pid1|replace|restart|signal|cache)|agent_(cache|envfile|status)|doctor|export|get|list)$")
 	wantPasses(t, m.boot(), 20)
 }

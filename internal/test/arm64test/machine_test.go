@@ -39,6 +39,7 @@ poweroff -f
 // before.
 const goWrapper = `#!/bin/sh
 while [ $# -gt 1 ]; do [ "$1" = -o ] && out=$2; shift; done
+case $out in */) exec cp -r "$PWD/built/." "$out" ;; esac
 case $1 in .) exec cp -r "$PWD/built/." "$out" ;; *) exec cp "$PWD/built/${1##*/}" "$out" ;; esac
 `
 
