@@ -5,10 +5,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -66,6 +68,25 @@ func TestVariablesAreRefusedNames(t *testing.T) {
 	}
 	if len(list) < 20 {
 		t.Errorf("only %d variables", len(list))
+	}
+}
+
+// Options of git that are set already stay.
+func TestVariablesOfGit(t *testing.T) {
+	b := &Broker{host: "10.200.1.1", port: "3128"}
+	for _, tt := range []struct {
+		count string
+		want  []string
+	}{
+		{"", []string{"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.version", "GIT_CONFIG_VALUE_0=HTTP/1.1"}},
+		{"2", []string{"GIT_CONFIG_COUNT=3", "GIT_CONFIG_KEY_2=http.version", "GIT_CONFIG_VALUE_2=HTTP/1.1"}},
+		{"two", nil},
+	} {
+		list := b.variables(func(name string) string { return map[string]string{"GIT_CONFIG_COUNT": tt.count}[name] }, paths{})
+		list = slices.DeleteFunc(list, func(entry string) bool { return !strings.HasPrefix(entry, "GIT_CONFIG_") })
+		if diff := cmp.Diff(tt.want, list, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("with %q (-want +got):\n%s", tt.count, diff)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -28,6 +29,9 @@ var bundles = []string{
 	"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", // gRPC for C++, Python, Ruby and PHP
 }
 
+// gitCount is the variable with the number of variables that set options of git.
+const gitCount = "GIT_CONFIG_COUNT"
+
 // paths are the files that variables name.
 type paths struct {
 	bundle string // PEM
@@ -36,7 +40,7 @@ type paths struct {
 }
 
 // variables returns the variables, as NAME=value, that point programs to the broker. get returns those that the command has without
-// them, or "": NO_PROXY and JAVA_TOOL_OPTIONS are extended.
+// them, or "": NO_PROXY, JAVA_TOOL_OPTIONS and git's options are extended.
 func (b *Broker) variables(get func(name string) string, at paths) (list []string) {
 	set := func(value string, names ...string) {
 		for _, name := range names {
@@ -50,6 +54,14 @@ func (b *Broker) variables(get func(name string) string, at paths) (list []strin
 	set(strings.Join(append(direct, local...), ","), "NO_PROXY", "no_proxy")
 	set("1", "NODE_USE_ENV_PROXY")
 	set(at.bundle, bundles...)
+	// Debian 12's git (libcurl 7.88) loses pushes over HTTP/2 that are larger than what the kernel takes at once.
+	count := get(gitCount)
+	if n, err := strconv.Atoi(cmp.Or(count, "0")); err == nil && n >= 0 { // otherwise git refuses it
+		at := strconv.Itoa(n)
+		set(strconv.Itoa(n+1), gitCount)
+		set("http.version", "GIT_CONFIG_KEY_"+at)
+		set("HTTP/1.1", "GIT_CONFIG_VALUE_"+at)
+	}
 	if at.wget != "" {
 		set(at.wget, "WGETRC")
 	}
