@@ -188,6 +188,9 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if len(swapped.Bindings) > 0 {
 		if x.scheme != "https" {
+			if r.Body != nil {
+				_ = r.Body.Close()
+			}
 			return nil, &Refusal{Reason: reasonPlainHTTP, Binding: swapped.Bindings[0].ExposeAsEnv, Message: "values are only sent with TLS: use https://"}
 		}
 		for _, b := range swapped.Bindings {

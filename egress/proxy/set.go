@@ -85,6 +85,9 @@ func (s *Set) swap(r *http.Request, to destination) (swap.Swapped, error) {
 	}
 	swapped, err := s.table.Request(r, to.host, to.port)
 	if refused, ok := errors.AsType[*swap.Refusal](err); ok {
+		if refused.Busy {
+			return swap.Swapped{}, &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonBusy, Message: refused.Error(), Binding: refused.Name}
+		}
 		return swap.Swapped{}, &Refusal{Reason: reasonPlaceholder, Message: refused.Error(), Binding: refused.Name, Rule: refused.Rule}
 	}
 	return swapped, err

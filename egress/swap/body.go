@@ -12,14 +12,18 @@ import (
 	"github.com/Miosa-osa/miosa-env/egress/rule"
 )
 
-// maxBody limits bodies that are read, in bytes.
-const maxBody = 1 << 20
+// Limits of bodies that are read, in bytes: of one, and of all at the same time. Those that are changed are copied.
+const (
+	maxBody    = 1 << 20
+	maxReading = 64 << 20
+)
 
 // body is a body that was read.
 type body struct {
 	text    []byte
 	changed []byte // nil: it wasn't
 	source  io.ReadCloser
+	release func() // called once it isn't needed any more; it may be called again
 }
 
 // checksums are headers that depend on the body's bytes, in lower case or what they begin with.
@@ -38,12 +42,30 @@ func (c *change) readBody(i int) error {
 	if c.r.ContentLength > maxBody {
 		return large
 	}
+	size := c.r.ContentLength
+	if size < 0 {
+		size = maxBody
+	}
+	if c.table.reading.Add(size) > maxReading {
+		c.table.reading.Add(-size)
+		busy := c.refuse(i, "too many requests have bodies that a rule needs", "egress.slots").(*Refusal)
+		busy.Busy = true
+		return busy
+	}
+	c.body.release = sync.OnceFunc(func() { c.table.reading.Add(-size) })
 	text, err := io.ReadAll(io.LimitReader(c.r.Body, maxBody+1))
 	if err == nil && len(text) > maxBody {
 		err = large
 	}
 	c.body.text = text
 	return err
+}
+
+// drop gives up a body that was read and isn't sent.
+func (b *body) drop() {
+	if b != nil && b.release != nil {
+		b.release()
+	}
 }
 
 // findInBody finds placeholders in those fields of the body that rules name.
@@ -118,7 +140,7 @@ func (c *change) applyBody() error {
 			}
 		}
 	}
-	c.r.Body = &buffer{rest: c.body.changed, text: c.body.changed, source: c.body.source}
+	c.r.Body = &buffer{rest: c.body.changed, text: c.body.changed, source: c.body.source, release: c.body.release}
 	if len(c.r.Trailer) == 0 {
 		c.r.ContentLength, c.r.TransferEncoding = int64(len(c.body.changed)), nil
 	} else {
@@ -133,7 +155,7 @@ func (c *change) applyBody() error {
 // restore puts a body that was read back, unchanged.
 func (b *body) restore(r *http.Request) {
 	if b != nil && b.source != nil && b.source != http.NoBody {
-		r.Body = &buffer{rest: b.text, text: b.text, source: b.source}
+		r.Body = &buffer{rest: b.text, text: b.text, source: b.source, release: b.release}
 	}
 }
 
@@ -143,6 +165,8 @@ type buffer struct {
 	rest   []byte
 	text   []byte
 	source io.Closer
+
+	release func()
 }
 
 var errClosed = errors.New("read of a closed body")
@@ -167,5 +191,6 @@ func (b *buffer) Close() error {
 	clear(b.text)
 	b.text, b.rest = nil, nil
 	b.mu.Unlock()
+	b.release()
 	return b.source.Close()
 }

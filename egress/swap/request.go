@@ -45,22 +45,31 @@ var overrides = []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Ov
 // rule.Host, verified to be that of the connection. The caller must then send r's method, URL, Host, and headers other than
 // those of the connection as they are, because they may be signed.
 //
-// It reads the body only if a rule names a field of it, or it is signed, and then at most 1 MiB.
+// It reads the body only if a rule names a field of it, or it is signed, and then at most 1 MiB. Until r's new body is closed, it
+// counts as one that is read: all of them have at most 64 MiB.
 //
 // Errors: *Refusal, and r must not be sent; those of reading the body.
 func (t *Table) Request(r *http.Request, host string, port int) (Swapped, error) {
 	c := &change{table: t, r: r, host: host, port: port}
+	swapped, err := c.do()
+	if err != nil {
+		c.body.drop()
+	}
+	return swapped, err
+}
+
+func (c *change) do() (Swapped, error) {
 	for _, step := range []func(*change) error{(*change).findInURL, (*change).findInHeaders, (*change).findAWS, (*change).findInBody, (*change).findWebhooks} {
 		if err := step(c); err != nil {
 			return Swapped{}, err
 		}
 	}
 	if len(c.uses) == 0 {
-		c.body.restore(r)
+		c.body.restore(c.r)
 		return Swapped{}, nil
 	}
 	for _, name := range overrides {
-		if len(r.Header[name]) > 0 {
+		if len(c.r.Header[name]) > 0 {
 			return Swapped{}, c.refuse(c.uses[0].binding, "the header "+name+" may replace the method or the path, so that rules can't be checked", "")
 		}
 	}

@@ -492,3 +492,42 @@ func TestTables(t *testing.T) {
 		t.Error("without bindings, an unknown placeholder is sent")
 	}
 }
+
+// Bodies that rules need are limited together, until they are sent. Refused ones don't count.
+func TestAttack_ManyBodies(t *testing.T) {
+	tab := table(t)
+	send := func(overridden bool) (*http.Request, error) {
+		r := newRequest(t, "POST", "/v1/x", `{"key":"`+other+`"}`, "Content-Type", "application/json")
+		r.ContentLength = -1 // so it may have any length
+		if overridden {
+			r.Header.Set("X-Http-Method-Override", "DELETE")
+		}
+		_, err := tab.Request(r, "api.example.com", 443)
+		return r, err
+	}
+	var sent []*http.Request
+	for len(sent) < maxReading/maxBody {
+		if _, err := send(true); err == nil {
+			t.Fatal("a request that overrides its method isn't refused")
+		}
+		r, err := send(false)
+		if err != nil {
+			t.Fatalf("request %d: %v", len(sent), err)
+		}
+		sent = append(sent, r)
+	}
+	var refused *Refusal
+	if _, err := send(false); !errors.As(err, &refused) || !refused.Busy {
+		t.Fatalf("got %v, want a refusal until later", err)
+	}
+	if err := sent[0].Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_ = sent[0].Body.Close() // net/http may close it again
+	if _, err := send(false); err != nil {
+		t.Fatalf("after another one was sent: %v", err)
+	}
+	if _, err := send(false); !errors.As(err, &refused) || !refused.Busy {
+		t.Fatalf("a body counts less than once: %v", err)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/egress/rule"
@@ -31,6 +32,8 @@ type Table struct {
 
 	// Bindings with slots for which a request's body or signature must be read.
 	fields, aws, webhooks []int
+
+	reading atomic.Int64 // bytes of bodies that are read, until they are sent
 
 	mu        sync.Mutex
 	scrubbers map[string]*scrub.Scrubber // by indices of bindings
@@ -117,6 +120,7 @@ type Refusal struct {
 	Binding string `json:"binding,omitempty"` // its id; "": unknown
 	Name    string `json:"name,omitempty"`    // the variable of the binding
 	Rule    string `json:"rule,omitempty"`    // that refuses, such as "egress.hosts: api.github.com"
+	Busy    bool   `json:"busy,omitempty"`    // the same request may be sent later
 }
 
 func (e *Refusal) Error() string {
