@@ -48,7 +48,7 @@ func (c *change) readBody(i int) error {
 	}
 	if c.table.reading.Add(size) > maxReading {
 		c.table.reading.Add(-size)
-		busy := c.refuse(i, "too many requests have bodies that a rule needs", "egress.slots").(*Refusal)
+		busy := c.refuse(i, "too many requests have bodies that a rule needs", "egress.slots")
 		busy.Busy = true
 		return busy
 	}

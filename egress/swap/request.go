@@ -163,7 +163,7 @@ func (c *change) allows(i int, slot rule.Slot) bool {
 }
 
 // refuse returns a refusal that names a binding, unless it is unknown.
-func (c *change) refuse(i int, reason, rule string) error {
+func (c *change) refuse(i int, reason, rule string) *Refusal {
 	e := &Refusal{Reason: reason, Rule: rule}
 	if !c.unknown(i) {
 		e.Binding, e.Name = c.table.bindings[i].label.ID, c.table.bindings[i].label.ExposeAsEnv
