@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/egress/config"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/task"
 )
 
 // broker serves the resources of a configuration. Its methods are called by one goroutine, except list and resource.
@@ -36,7 +37,7 @@ type parts struct {
 	now    *settings // nil at first
 	client *fetch.Client
 	socket *statusSocket
-	page   *task             // serves metrics; nil: none
+	page   *task.Task        // serves metrics; nil: none
 	bound  map[string]*bound // by address
 }
 
@@ -153,7 +154,7 @@ func (p parts) close(others parts) {
 		}
 	}
 	if p.page != others.page {
-		p.page.close()
+		p.page.Close()
 	}
 	if p.socket != others.socket {
 		p.socket.close()

@@ -13,33 +13,14 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent/listener"
 	"github.com/Miosa-osa/miosa-env/egress/config"
+	"github.com/Miosa-osa/miosa-env/internal/task"
 )
-
-// task runs a function in the background until it is closed.
-type task struct {
-	stop    context.CancelFunc
-	running sync.WaitGroup
-}
-
-func startTask(ctx context.Context, run func(context.Context)) *task {
-	t := &task{}
-	ctx, t.stop = context.WithCancel(ctx)
-	t.running.Go(func() { run(ctx) })
-	return t
-}
-
-func (t *task) close() {
-	if t != nil {
-		t.stop()
-		t.running.Wait()
-	}
-}
 
 // bound is a listener of the configuration. It passes connections to the proxy of its resource, which can change.
 type bound struct {
 	net.Listener
 	to   atomic.Pointer[queue]
-	task *task // nil: nothing is accepted yet
+	task *task.Task // nil: nothing is accepted yet
 	log  zerolog.Logger
 }
 
@@ -79,7 +60,7 @@ func listenUnix(path string) (net.Listener, error) {
 func (b *bound) passTo(q *queue) {
 	b.to.Store(q)
 	if b.task == nil {
-		b.task = startTask(context.Background(), func(ctx context.Context) {
+		b.task = task.Start(context.Background(), func(ctx context.Context) {
 			listener.Serve(ctx, b.Listener, b.log, func(c net.Conn) { b.to.Load().give(c) })
 		})
 	}
@@ -104,7 +85,7 @@ func restoreSocket(l *listener.Listener, log zerolog.Logger) {
 // close ends listening. Connections stay.
 func (b *bound) close() {
 	_ = b.Listener.Close()
-	b.task.close()
+	b.task.Close()
 }
 
 // queue is a listener of connections that others have accepted.

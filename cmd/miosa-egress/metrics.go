@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/egress/proxy"
+	"github.com/Miosa-osa/miosa-env/internal/task"
 )
 
 // metrics are those of /metrics, and the counts of status. A label is a state, an effect, a reason or a resource: never a host, a path
@@ -90,7 +91,7 @@ func (r *resourceMetrics) Collect(to chan<- prometheus.Metric) {
 }
 
 // listen serves the metrics on the address of a configuration. It returns nil if there is none.
-func (m *metrics) listen(ctx context.Context, s *settings) (*task, error) {
+func (m *metrics) listen(ctx context.Context, s *settings) (*task.Task, error) {
 	if s.MetricsAddr == "" {
 		return nil, nil
 	}

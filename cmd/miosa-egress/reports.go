@@ -11,13 +11,14 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/egress/traffic"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/task"
 )
 
 // reports report the traffic of all resources to the vault of the configuration.
 type reports struct {
 	*traffic.Recorder
 	vault atomic.Pointer[fetch.Client]
-	task  *task // nil: there is no vault yet
+	task  *task.Task // nil: there is no vault yet
 }
 
 func newReports(log zerolog.Logger, metrics prometheus.Registerer) *reports {
@@ -35,9 +36,9 @@ func (r *reports) ReportTraffic(ctx context.Context, events []json.RawMessage) (
 func (r *reports) use(vault *fetch.Client) {
 	r.vault.Store(vault)
 	if r.task == nil {
-		r.task = startTask(context.Background(), r.Run)
+		r.task = task.Start(context.Background(), r.Run)
 	}
 }
 
 // close sends the events that are left, for some seconds at most.
-func (r *reports) close() { r.task.close() }
+func (r *reports) close() { r.task.Close() }

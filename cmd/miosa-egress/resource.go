@@ -22,6 +22,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/egress/proxy"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
+	"github.com/Miosa-osa/miosa-env/internal/task"
 	"github.com/Miosa-osa/miosa-env/internal/trusted"
 )
 
@@ -66,7 +67,7 @@ type resource struct {
 	proxied    *queue        // connections of clients that use an HTTP proxy
 	redirected *queue        // connections that the kernel has redirected
 	answered   chan struct{} // closed when it is known whether there is a set
-	tasks      []*task
+	tasks      []*task.Task
 }
 
 // newResource makes a resource. It starts nothing.
@@ -141,7 +142,7 @@ const firstAnswer = 5 * time.Second
 
 // start starts the engine and the proxy, which reports to failed if it ends by itself.
 func (r *resource) start(failed chan<- error) {
-	start := func(f func(context.Context)) { r.tasks = append(r.tasks, startTask(context.Background(), f)) }
+	start := func(f func(context.Context)) { r.tasks = append(r.tasks, task.Start(context.Background(), f)) }
 	start(func(ctx context.Context) {
 		select {
 		case <-r.answered:
@@ -163,7 +164,7 @@ func (r *resource) start(failed chan<- error) {
 // close ends everything, first the proxy, which gives requests time to finish.
 func (r *resource) close() {
 	for _, t := range r.tasks {
-		t.close()
+		t.Close()
 	}
 }
 

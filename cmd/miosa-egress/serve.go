@@ -22,6 +22,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/keyfile"
 	"github.com/Miosa-osa/miosa-env/internal/logger"
 	"github.com/Miosa-osa/miosa-env/internal/option"
+	"github.com/Miosa-osa/miosa-env/internal/task"
 )
 
 func (p *program) serve() *cli.Command {
@@ -97,14 +98,14 @@ func (p *program) runBroker(ctx context.Context, f *pflag.FlagSet) error {
 	if err != nil {
 		log.Warn().Err(err).Msg("files are not watched: send HUP after a change")
 	} else {
-		defer startTask(ctx, func(ctx context.Context) {
+		defer task.Start(ctx, func(ctx context.Context) {
 			_ = watcher.Run(ctx, func(paths []string) {
 				select {
 				case changed <- paths:
 				case <-ctx.Done():
 				}
 			})
-		}).close()
+		}).Close()
 	}
 	b := newBroker(log)
 	defer b.close()

@@ -16,6 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent/listener"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/task"
 )
 
 // brokerStatus is what the socket serves at /status, and `miosa-egress status --json` prints. It has no value, no placeholder and
@@ -85,7 +86,7 @@ func hostsOf(e *api.Egress) []string {
 // statusSocket serves the commands status and ca on a Unix socket.
 type statusSocket struct {
 	*listener.Listener
-	task *task
+	task *task.Task
 }
 
 func (b *broker) listenStatus(s *settings) (*statusSocket, error) {
@@ -112,8 +113,8 @@ func (b *broker) listenStatus(s *settings) (*statusSocket, error) {
 }
 
 // serveHTTP serves requests of this machine.
-func serveHTTP(l net.Listener, h http.Handler) *task {
-	return startTask(context.Background(), func(ctx context.Context) {
+func serveHTTP(l net.Listener, h http.Handler) *task.Task {
+	return task.Start(context.Background(), func(ctx context.Context) {
 		server := &http.Server{Handler: h, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 		stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 		defer stop()
@@ -125,7 +126,7 @@ func (s *statusSocket) restore(log zerolog.Logger) { restoreSocket(s.Listener, l
 
 func (s *statusSocket) close() {
 	if s != nil {
-		s.task.close()
+		s.task.Close()
 		_ = s.Listener.Close()
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/internal/logger"
 	"github.com/Miosa-osa/miosa-env/internal/option"
+	"github.com/Miosa-osa/miosa-env/internal/task"
 )
 
 // daemon is one run of miosa-env agent.
@@ -63,7 +64,7 @@ func (d *daemon) run(ctx context.Context) error {
 	if d.watcher, err = watch.New(d.Log); err != nil {
 		d.Log.Warn().Err(err).Msg("files are not watched: send HUP after a change")
 	} else {
-		watching := startTask(ctx, func(ctx context.Context) {
+		watching := task.Start(ctx, func(ctx context.Context) {
 			_ = d.watcher.Run(ctx, func(paths []string) {
 				select {
 				case d.changed <- paths:
@@ -71,7 +72,7 @@ func (d *daemon) run(ctx context.Context) error {
 				}
 			})
 		})
-		defer watching.close()
+		defer watching.Close()
 	}
 	for conf != nil && ctx.Err() == nil {
 		if conf, err = (&generation{daemon: d}).run(ctx, conf); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/keyfile"
+	"github.com/Miosa-osa/miosa-env/internal/task"
 )
 
 // generation is a daemon's work for one resource. Everything else of its configuration can change while it runs.
@@ -33,13 +34,13 @@ type parts struct {
 	outputs     outputs
 	socket      *served[*socket.Server]
 	credentials *served[*credential.Server] // nil: none
-	metrics     *task                       // nil: none
+	metrics     *task.Task                  // nil: none
 }
 
 // close closes the parts that others don't share.
 func (p parts) close(others parts) {
 	if p.metrics != others.metrics {
-		p.metrics.close()
+		p.metrics.Close()
 	}
 	if p.credentials != others.credentials {
 		p.credentials.close()
@@ -59,8 +60,8 @@ func (g *generation) run(ctx context.Context, conf *daemonConfig) (next *daemonC
 		return nil, err
 	}
 	defer func() { g.close(parts{}) }()
-	engine := startTask(ctx, func(ctx context.Context) { _ = g.agent.Run(ctx) })
-	defer engine.close()
+	engine := task.Start(ctx, func(ctx context.Context) { _ = g.agent.Run(ctx) })
+	defer engine.Close()
 	g.watch()
 	g.Log.Info().Str("resource", conf.resource.String()).Str("socket", conf.Socket).Int("outputs", len(g.outputs)).
 		Bool("cache", g.cache != nil).Str("version", g.Version).Msg("agent started")
@@ -202,7 +203,7 @@ func (g *generation) take(ctx context.Context, conf *daemonConfig) error {
 		}
 	}
 	if next.socket != old.socket && next.metrics == old.metrics { // on the same port, of the new socket
-		next.metrics.close()
+		next.metrics.Close()
 		if next.metrics, err = g.listenMetrics(ctx, conf, next.socket); err != nil {
 			g.Log.Error().Err(err).Msg("metrics port closed")
 		}

@@ -2,33 +2,13 @@ package daemon
 
 import (
 	"context"
-	"sync"
 
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/agent/credential"
 	"github.com/Miosa-osa/miosa-env/agent/socket"
+	"github.com/Miosa-osa/miosa-env/internal/task"
 )
-
-// task runs a function in the background until it is closed.
-type task struct {
-	stop    context.CancelFunc
-	running sync.WaitGroup
-}
-
-func startTask(ctx context.Context, run func(context.Context)) *task {
-	t := &task{}
-	ctx, t.stop = context.WithCancel(ctx)
-	t.running.Go(func() { run(ctx) })
-	return t
-}
-
-func (t *task) close() {
-	if t != nil {
-		t.stop()
-		t.running.Wait()
-	}
-}
 
 // socketServer is a server of a Unix socket.
 type socketServer interface {
@@ -40,11 +20,11 @@ type socketServer interface {
 // served is a server that runs.
 type served[S socketServer] struct {
 	server S
-	*task
+	*task.Task
 }
 
 func serve[S socketServer](server S) *served[S] {
-	return &served[S]{server, startTask(context.Background(), server.Serve)}
+	return &served[S]{server, task.Start(context.Background(), server.Serve)}
 }
 
 // restore creates the socket again if it was removed.
@@ -62,7 +42,7 @@ func (s *served[S]) restore(log zerolog.Logger) {
 
 func (s *served[S]) close() {
 	if s != nil {
-		s.task.close()
+		s.Task.Close()
 	}
 }
 
@@ -93,7 +73,7 @@ func (g *generation) listenCredentials(conf *daemonConfig) (*served[*credential.
 }
 
 // listenMetrics serves the metrics of a socket on the port of a configuration. It returns nil if there is none.
-func (g *generation) listenMetrics(ctx context.Context, conf *daemonConfig, s *served[*socket.Server]) (*task, error) {
+func (g *generation) listenMetrics(ctx context.Context, conf *daemonConfig, s *served[*socket.Server]) (*task.Task, error) {
 	if conf.MetricsAddr == "" {
 		return nil, nil
 	}
@@ -101,5 +81,5 @@ func (g *generation) listenMetrics(ctx context.Context, conf *daemonConfig, s *s
 	if err != nil {
 		return nil, conf.Problem("metrics_addr", err)
 	}
-	return startTask(ctx, func(ctx context.Context) { s.server.ServeMetrics(ctx, l) }), nil
+	return task.Start(ctx, func(ctx context.Context) { s.server.ServeMetrics(ctx, l) }), nil
 }
