@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -26,9 +27,9 @@ const (
 const maxDepth = 32
 
 // readBody reads one JSON object of at most limit bytes. Fields that In doesn't have are ignored,
-// since SDKs may send more than we know.
+// since SDKs may send more than we know, unless In is a strictBody.
 // Errors: ErrTooLarge; ErrMalformed for what isn't such JSON; ErrInvalid, naming the field, for a
-// field of another type. None repeats anything of the body.
+// field of another type, and for one that a strictBody doesn't have. None repeats anything of the body.
 func readBody[In any](w http.ResponseWriter, r *http.Request, limit int64) (In, error) {
 	var in In
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
@@ -58,6 +59,9 @@ func readBody[In any](w http.ResponseWriter, r *http.Request, limit int64) (In, 
 		return in, err
 	}
 	err = json.Unmarshal(b, &in)
+	if _, strict := any(in).(strictBody); strict && err == nil && hasOther[In](b) {
+		return in, api.NewError(api.ErrInvalid, "the body has a field that isn't known here: there are "+strings.Join(fieldsOf(reflect.TypeFor[In]()), ", "))
+	}
 	var (
 		wrongType *json.UnmarshalTypeError
 		refused   *api.Error
@@ -75,6 +79,29 @@ func readBody[In any](w http.ResponseWriter, r *http.Request, limit int64) (In, 
 
 // optionalBody is the type of a body that may be missing, because all of its fields may.
 type optionalBody interface{ mayBeMissing() }
+
+// strictBody is the type of a body in which a misspelled field would allow what should be denied.
+type strictBody interface{ knowsAllFields() }
+
+// hasOther reports whether a JSON object has fields that In doesn't have.
+func hasOther[In any](b []byte) bool {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	return d.Decode(new(In)) != nil
+}
+
+// fieldsOf returns the names of a struct's fields in JSON.
+func fieldsOf(t reflect.Type) (names []string) {
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		if name != "" {
+			names = append(names, name)
+		} else if t.Field(i).Anonymous {
+			names = append(names, fieldsOf(t.Field(i).Type)...)
+		}
+	}
+	return names
+}
 
 // quickBody is the type of a body that is decoded without encoding/json if it has a usual spelling.
 type quickBody interface {

@@ -262,3 +262,17 @@ func TestStalledBodyEnds(t *testing.T) {
 		}
 	}
 }
+
+func TestReadBodyRefusesOtherFields(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"host":"a.org","efect":"deny"}`: "the body has a field that isn't known here: there are resource_type, resource_id, host, effect, methods, path_glob, policy_id, note",
+		`{"host":"a.org","effect":"deny","resource_type":"sandbox","resource_id":"sb_1","methods":null}`: "",
+	} {
+		if _, err := read[entryBody](text); (err == nil) != (want == "") || err != nil && err.Error() != want {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+	if _, err := read[policyBody](`{"resource":"sandbox:sb_1","mode":"enforce"}`); !errors.Is(err, api.ErrInvalid) {
+		t.Errorf("a policy of a resource would be everyone's: %v", err)
+	}
+}

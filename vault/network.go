@@ -12,19 +12,26 @@ import (
 func policyPage(f *store.PolicyFilter) *store.Page { return &f.Page }
 func entryPage(f *store.EntryFilter) *store.Page   { return &f.Page }
 
-func (v *Vault) createPolicy(c *call, in api.PolicyRequest) (reply, error) {
-	p, err := v.store.CreatePolicy(c.ctx(), c.actor, in)
+// policyBody and entryBody are the requests of policies and of the allowlist.
+type policyBody struct{ api.PolicyRequest }
+type entryBody struct{ api.NewAllowlistEntry }
+
+func (policyBody) knowsAllFields() {}
+func (entryBody) knowsAllFields()  {}
+
+func (v *Vault) createPolicy(c *call, in policyBody) (reply, error) {
+	p, err := v.store.CreatePolicy(c.ctx(), c.actor, in.PolicyRequest)
 	return reply{http.StatusCreated, data{p}}, err
 }
 
 // setPolicy changes the policy in the path, or without one that of the resource in the body, or the tenant's default.
-func (v *Vault) setPolicy(c *call, in api.PolicyRequest) (reply, error) {
-	p, err := v.store.SetPolicy(c.ctx(), c.actor, c.id(), in)
+func (v *Vault) setPolicy(c *call, in policyBody) (reply, error) {
+	p, err := v.store.SetPolicy(c.ctx(), c.actor, c.id(), in.PolicyRequest)
 	return reply{body: data{p}}, err
 }
 
-func (v *Vault) allow(c *call, in api.NewAllowlistEntry) (reply, error) {
-	e, created, err := v.store.CreateEntry(c.ctx(), c.actor, in)
+func (v *Vault) allow(c *call, in entryBody) (reply, error) {
+	e, created, err := v.store.CreateEntry(c.ctx(), c.actor, in.NewAllowlistEntry)
 	return reply{createdStatus(created), data{e}}, err
 }
 
