@@ -17,8 +17,10 @@ func TestEgressGuide(t *testing.T) {
 	try.SysProcAttr = namespaces()
 	out, err := try.CombinedOutput()
 	needs.Granted(t, withOutput(err, out), "user and network namespaces")
+	const end = "kill $broker"
 	script := strings.Replace(page.Block(t, "Try it", "sh"), head, head+network, 1)
+	script = strings.Replace(script, end, page.Block(t, "The network policy", "sh")+end, 1)
 	s := session(t, script, "XDG_RUNTIME_DIR="+t.TempDir())
 	s.Attr = namespaces()
-	document.Prints(t, s.Run(t), page.Block(t, "Try it", "text"))
+	document.Prints(t, s.Run(t), page.Block(t, "Try it", "text")+page.Block(t, "The network policy", "text"))
 }
