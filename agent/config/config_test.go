@@ -153,6 +153,7 @@ func TestParse_Problems(t *testing.T) {
 		{"a general field below a unit", "[[unit]]\nname = 'a.service'\nonly = ['A']\ncache = true", []string{`agent.toml line 4: unknown field "cache"`}, "it isn't a unit's: move it above the first [[unit]]"},
 		{"two outputs in one place", "[[output]]\npath='/a'\nformat='f'\n[[output]]\nformat='f'\npath='/a'", []string{"agent.toml line 6: path: another output has it, on line 2"}, ""},
 		{"not TOML", "cache = true\nproxy = \"a", []string{"agent.toml line 2: not TOML: unterminated basic string"}, ""},
+		{"text without quotes", "[[output]]\npath = '/a'\nformat = env", []string{"agent.toml line 3: not TOML: unexpected character U+0065 'e' at start of value"}, `put text in quotes: "..."`},
 		{"not TOML and more", "x = 1\ny = 2\n= 3\nz = 4", []string{
 			`agent.toml line 1: unknown field "x"`, `agent.toml line 2: unknown field "y"`,
 			"agent.toml line 3: not TOML: invalid character at start of key: U+003D '='",

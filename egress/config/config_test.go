@@ -79,6 +79,8 @@ func TestParse_Problems(t *testing.T) {
 		{"unknown table", "[[listeners]]", `egress.toml line 1: unknown table "listeners"`},
 		{"no address", "[[listener]]\nsandbox_id = 'a'", "egress.toml line 1: a [[listener]] needs an address"},
 		{"no resource", "[[listener]]\naddress = '127.0.0.1:1'", "egress.toml line 1: a [[listener]] needs a resource"},
+		{"text without quotes", "[[listener]]\naddress = '127.0.0.1:1'\nsandbox_id = sb_1", "egress.toml line 3: not TOML: unexpected character U+0073 's' at start of value"},
+		{"text without quotes in the first field", "[[listener]]\naddress = x", "egress.toml line 2: not TOML: unexpected character U+0078 'x' at start of value"},
 		{"two resources", listener + "computer_id = 'b'", "egress.toml line 4: sandbox_id and computer_id are both given"},
 		{"an address twice", listener + listener, "egress.toml line 5: address: another listener has it, on line 2"},
 		{"no port", "[[listener]]\nsandbox_id = 'a'\naddress = '127.0.0.1'", "egress.toml line 3: address: want HOST:PORT such as 127.0.0.1:3128, unix:/PATH or vsock:CID:PORT; for all addresses, 0.0.0.0 or [::]"},

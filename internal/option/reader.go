@@ -62,8 +62,8 @@ func Parse(file string, text []byte, schema Schema, more func(*Origin) []*Error)
 		return top, &Error{File: file, Err: errors.New("longer than 1 MiB")}
 	}
 	r := &reader{file: file, schema: schema, unique: map[string]int{}, options: schema.Options, at: &top}
-	r.read(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")))
-	if more != nil {
+	whole := r.read(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")))
+	if more != nil && whole {
 		r.problems = append(r.problems, more(&top)...)
 	}
 	sort.SliceStable(r.problems, func(i, j int) bool { return r.problems[i].Line < r.problems[j].Line })
@@ -74,7 +74,9 @@ func Parse(file string, text []byte, schema Schema, more func(*Origin) []*Error)
 	return top, errors.Join(joined...)
 }
 
-func (r *reader) read(text []byte) {
+// read reads a text. It reports whether it got to the end: else a syntax error is among the problems, and nothing is known of what
+// would have come after it.
+func (r *reader) read(text []byte) (whole bool) {
 	r.parser.Reset(text)
 	for r.parser.NextExpression() {
 		switch e := r.parser.Expression(); e.Kind {
@@ -85,20 +87,27 @@ func (r *reader) read(text []byte) {
 			r.keyValue(e)
 		}
 	}
-	r.endTable()
 	if broken, ok := errors.AsType[*unstable.ParserError](r.parser.Error()); ok {
 		line := 0
 		if len(broken.Highlight) > 0 {
 			line = r.line(r.parser.Range(broken.Highlight))
 		}
 		fix := ""
-		if strings.Contains(broken.Message, "leading zero") {
+		switch {
+		case strings.Contains(broken.Message, "leading zero"):
 			fix = `permissions are written in quotes: mode = "0600"`
+		case strings.Contains(broken.Message, "at start of value"):
+			fix = `put text in quotes: "..."`
 		}
 		r.problem(line, fix, "not TOML: %s", broken.Message)
-	} else if err := r.parser.Error(); err != nil {
-		r.problem(0, "", "not TOML: %w", err)
+		return false
 	}
+	if err := r.parser.Error(); err != nil {
+		r.problem(0, "", "not TOML: %w", err)
+		return false
+	}
+	r.endTable()
+	return true
 }
 
 func (r *reader) line(at unstable.Range) int { return r.parser.Shape(at).Start.Line }
