@@ -32,7 +32,7 @@ type Listener struct {
 }
 
 // Listen listens on path with a socket of this mode. It creates the directory if that is missing, but not its parents.
-// Errors: if another agent listens there, something other than a socket is in the way, or another user could change the
+// Errors: if another agent or broker listens there, something other than a socket is in the way, or another user could change the
 // directory.
 func Listen(path string, mode fs.FileMode) (*Listener, error) {
 	if err := ValidPath(path); err != nil {
@@ -78,7 +78,7 @@ func (l *Listener) bind() error {
 	return nil
 }
 
-// takeLock locks a file next to the socket, so that no other agent listens on the path. The lock ends with the process.
+// takeLock locks a file next to the socket, so that no other process of this kind listens on the path. The lock ends with the process.
 // Its file stays: removing it could remove the one that another agent has locked.
 func (l *Listener) takeLock() error {
 	path := l.path + ".lock"
@@ -94,7 +94,7 @@ func (l *Listener) takeLock() error {
 	if err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return errors.New("another agent is running and listens there")
+			return errors.New("another agent or broker is running and listens there")
 		}
 		return err
 	}

@@ -70,11 +70,11 @@ func TestListen(t *testing.T) {
 		}, ""},
 		{"a live agent", func(t *testing.T, path string) {
 			listen(t, path)
-		}, "another agent is running and listens there"},
+		}, "another agent or broker is running and listens there"},
 		{"a live agent whose socket was removed", func(t *testing.T, path string) {
 			listen(t, path)
 			must(t, os.Remove(path))
-		}, "another agent is running"},
+		}, "another agent or broker is running"},
 		{"another program's socket", func(t *testing.T, path string) {
 			must(t, os.Mkdir(filepath.Dir(path), 0o755))
 			l, err := net.Listen("unix", path)
@@ -196,7 +196,7 @@ func TestRestore(t *testing.T) {
 		{"another agent's", func(t *testing.T, path string) {
 			must(t, os.RemoveAll(filepath.Dir(path)))
 			listen(t, path)
-		}, false, "another agent is running"},
+		}, false, "another agent or broker is running"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := newPath(t)
