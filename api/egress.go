@@ -104,6 +104,9 @@ func (r EgressRule) Validate() error {
 			return invalidEgress(fmt.Sprintf("%s has more than %d items", list.name, maxEgressList))
 		}
 		for _, item := range list.items {
+			if list.name == "hosts" && strings.Contains(item, "://") {
+				return invalidEgress("hosts has a URL: want a host without a scheme and a path, such as api.example.com")
+			}
 			if len(item) > maxEgressText || !list.valid(item) {
 				return invalidEgress(list.name + " may have " + list.want)
 			}

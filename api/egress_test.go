@@ -31,7 +31,7 @@ func TestEgressRule(t *testing.T) {
 		{"upper case", `{"hosts":["API.github.com"]}`, "egress.hosts may have"},
 		{"a port", `{"hosts":["api.github.com:443"]}`, "egress.hosts may have"},
 		{"a dot at the end", `{"hosts":["api.github.com."]}`, "egress.hosts may have"},
-		{"a URL", `{"hosts":["https://api.github.com"]}`, "egress.hosts may have"},
+		{"a URL", `{"hosts":["https://api.github.com"]}`, "egress.hosts has a URL: want a host without a scheme"},
 		{"everything", `{"hosts":["*"]}`, "egress.hosts may have"},
 		{"a whole top-level domain", `{"hosts":["*.com"]}`, "egress.hosts may have"},
 		{"a wildcard within", `{"hosts":["api.*.com"]}`, "egress.hosts may have"},

@@ -58,9 +58,15 @@ func (e *egressFlags) rule() (*api.EgressRule, error) {
 	for _, list := range []struct {
 		flag []string
 		to   *[]string
-	}{{e.hosts, &r.Hosts}, {e.methods, &r.Methods}, {e.paths, &r.Paths}, {e.slots, &r.Slots}} {
+	}{{e.hosts, &r.Hosts}, {e.paths, &r.Paths}, {e.slots, &r.Slots}} {
 		if list.flag != nil {
 			*list.to = list.flag
+		}
+	}
+	if e.methods != nil {
+		r.Methods = make([]string, len(e.methods))
+		for i, method := range e.methods {
+			r.Methods[i] = strings.ToUpper(method)
 		}
 	}
 	if e.ports != nil {
