@@ -42,6 +42,9 @@ type Broker struct {
 // Of returns the broker that the settings name, nil if they name none.
 func Of(s *program.Settings) (*Broker, error) {
 	if s.Egress == "" {
+		if s.EgressCA != "" {
+			return nil, cli.WithHint(errors.New("--egress-ca or MIOSA_EGRESS_CA is given, but no broker"), "name the broker with --egress or MIOSA_EGRESS, or leave it out")
+		}
 		return nil, nil //nolint:nilnil // none is no error
 	}
 	bad := func(why string) (*Broker, error) { // the text isn't repeated: it may have a password
@@ -106,6 +109,9 @@ func (b *Broker) Ask(ctx context.Context) (found Found, err error) {
 	if b.file != "" {
 		if found.Authorities, err = readLimited(b.file); err != nil {
 			return found, fmt.Errorf("--egress-ca or MIOSA_EGRESS_CA: %w", err)
+		}
+		if _, err := first(found.Authorities); err != nil {
+			return found, cli.WithHint(fmt.Errorf("--egress-ca or MIOSA_EGRESS_CA: %s: %w", b.file, err), "miosa-egress ca RESOURCE prints it, on the broker's machine")
 		}
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", b.Address())
@@ -202,7 +208,7 @@ func contains(text, served []byte) bool {
 func first(text []byte) (*x509.Certificate, error) {
 	all := certificates(text)
 	if len(all) == 0 {
-		all = [][]byte{nil}
+		return nil, errors.New("it has no certificate in PEM")
 	}
 	authority, err := x509.ParseCertificate(all[0])
 	now := time.Now()
@@ -212,7 +218,7 @@ func first(text []byte) (*x509.Certificate, error) {
 	case now.Before(authority.NotBefore):
 		return nil, errors.New("it isn't valid yet: is this machine's clock right?")
 	case now.After(authority.NotAfter):
-		return nil, errors.New("it has expired: remove the broker's ca_key_file, and restart it")
+		return nil, errors.New("it has expired: the broker makes another one when its ca_key_file is removed and it is restarted")
 	}
 	return authority, nil
 }
