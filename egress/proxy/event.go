@@ -35,8 +35,16 @@ func (s *Server) record(e api.TrafficEvent, why *Refusal) {
 	e.Trim()
 	s.Recorder.Record(e)
 	if untold, ok := s.refusals.allow(); ok {
-		s.Log.Info().Str("host", e.Host).Str("method", e.Method).Str("reason", e.Reason).
-			Str("binding", why.Binding).Str("rule", why.Rule).Int64("untold", untold).Msg("request refused")
+		line := s.Log.Info().Str("host", e.Host)
+		for _, field := range [][2]string{{"method", e.Method}, {"reason", e.Reason}, {"binding", why.Binding}, {"rule", why.Rule}} {
+			if field[1] != "" {
+				line = line.Str(field[0], field[1])
+			}
+		}
+		if untold > 0 {
+			line = line.Int64("untold", untold)
+		}
+		line.Msg("request refused")
 	}
 }
 
