@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,8 +21,11 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent/cache"
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/egress/ca"
+	"github.com/Miosa-osa/miosa-env/egress/config"
 	"github.com/Miosa-osa/miosa-env/egress/proxy"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/cause"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/newfile"
 	"github.com/Miosa-osa/miosa-env/internal/task"
 	"github.com/Miosa-osa/miosa-env/internal/trusted"
@@ -78,7 +83,7 @@ func (b *broker) newResource(s *settings, c spec, client *fetch.Client) (*resour
 	r.set.Store(proxy.NoSet(starting))
 	var err error
 	if r.authority, err = openAuthority(c); err != nil {
-		return nil, s.listeners(c.resource)[0].Problem("ca_key_file", err)
+		return nil, s.authorityProblem(c, err)
 	}
 	r.engine, err = agent.New(agent.Config{
 		Resource: c.resource, Source: client.Source(c.resource), Cache: s.cache(c.resource), Sleep: agent.WatchSleep,
@@ -99,13 +104,9 @@ func openAuthority(c spec) (*ca.Authority, error) {
 	if c.keyFile == "" {
 		return ca.New(c.resource.String(), c.hosts)
 	}
-	text, err := trusted.ReadSecret(c.keyFile)
-	if err == nil {
-		defer clear(text)
-		return ca.Parse(text, c.resource.String(), c.hosts)
-	}
+	kept, err := readAuthority(c)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return kept, err
 	}
 	made, err := ca.New(c.resource.String(), c.hosts)
 	if err != nil {
@@ -115,6 +116,60 @@ func openAuthority(c spec) (*ca.Authority, error) {
 		text, err := made.Marshal()
 		return string(text), err
 	})
+}
+
+// readAuthority reads the CA of a resource from its file. Errors: fs.ErrNotExist and others of the system; those of ca.Parse.
+func readAuthority(c spec) (*ca.Authority, error) {
+	text, err := trusted.ReadSecret(c.keyFile)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	return ca.Parse(text, c.resource.String(), c.hosts)
+}
+
+// authorityProblem is the error of a resource whose CA can't be read from its file, or written to it.
+func (s *settings) authorityProblem(c spec, err error) error {
+	problem := fmt.Errorf("ca_key_file: %s: %w", c.keyFile, cause.Of(err))
+	if _, system := errors.AsType[*fs.PathError](err); !system {
+		problem = cli.WithHint(problem, "name another file, or remove this one: then the broker makes another certificate authority, whose certificate its clients need")
+	}
+	return s.listeners(c.resource)[0].Problem("ca_key_file", problem)
+}
+
+// certificateProblem is the error of a listener whose file for the certificate can't be written.
+func certificateProblem(l *config.Listener, err error) error {
+	problem := fmt.Errorf("ca_file: %s: %w", l.CAFile, cause.Of(err))
+	if errors.Is(err, fs.ErrNotExist) {
+		problem = cli.WithHint(problem, "create its folder "+filepath.Dir(l.CAFile))
+	}
+	return l.Problem("ca_file", problem)
+}
+
+// checkAuthorities reports the problems that a start would have with the files of the resources' CAs. It creates nothing.
+func (s *settings) checkAuthorities() error {
+	var problems []error
+	made := []string{filepath.Dir(s.Socket)} // folders that a start creates
+	for i := range s.Listeners {
+		if path, ok := strings.CutPrefix(s.Listeners[i].Address, "unix:"); ok {
+			made = append(made, filepath.Dir(path))
+		}
+	}
+	for _, r := range s.resources {
+		if c := s.spec(r); c.keyFile != "" {
+			if _, err := readAuthority(c); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				problems = append(problems, s.authorityProblem(c, err))
+			}
+		}
+		for _, l := range s.listeners(r) {
+			if folder := filepath.Dir(l.CAFile); l.CAFile != "" && !slices.Contains(made, folder) {
+				if _, err := os.Stat(folder); err != nil {
+					problems = append(problems, certificateProblem(l, err))
+				}
+			}
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // writeCertificate writes the CA's certificate to the files of the resource's listeners.
@@ -131,7 +186,7 @@ func (r *resource) writeCertificate(s *settings) error {
 			err = os.Chmod(l.CAFile, 0o644) //nolint:gosec // it is for everyone
 		}
 		if err != nil {
-			return l.Problem("ca_file", err)
+			return certificateProblem(l, err)
 		}
 	}
 	return nil
@@ -201,6 +256,9 @@ func (r *resource) follow(ctx context.Context) {
 		var expires <-chan time.Time
 		switch {
 		case status.State == agent.Refused:
+			if why != refused {
+				r.log.Error().Str("hint", "is it a broker key of this resource? else "+createKey(r.String())).Msg("key refused: refusing requests")
+			}
 			none(refused)
 		case status.State == agent.Starting:
 			none(starting)

@@ -67,6 +67,9 @@ func (p *program) checkConfiguration(f *pflag.FlagSet) error {
 	}
 	s, err := p.load(f)
 	if err == nil {
+		err = s.checkAuthorities()
+	}
+	if err == nil {
 		_, err = fmt.Fprintf(p.stdout, "%s is fine: %s\n", s.file, s.summary())
 	}
 	return err
@@ -121,7 +124,7 @@ func (p *program) runBroker(ctx context.Context, f *pflag.FlagSet) error {
 	defer poll.Stop()
 	for {
 		manager.Report(true, b.line())
-		reload := false
+		reload, told := false, false
 		select {
 		case <-ctx.Done():
 			log.Info().Msg("broker stopping")
@@ -139,7 +142,7 @@ func (p *program) runBroker(ctx context.Context, f *pflag.FlagSet) error {
 			reload = true
 		case <-hangups:
 			b.restore()
-			reload = true
+			reload, told = true, true
 		case paths := <-changed:
 			b.restore()
 			reload = slices.ContainsFunc(paths, func(path string) bool { return !b.now.isSocket(path) })
@@ -149,6 +152,7 @@ func (p *program) runBroker(ctx context.Context, f *pflag.FlagSet) error {
 		}
 		manager.Reloading()
 		next, err := p.load(f)
+		same := err == nil && next.equal(b.now)
 		if err == nil {
 			err = b.take(ctx, next)
 		}
@@ -158,7 +162,9 @@ func (p *program) runBroker(ctx context.Context, f *pflag.FlagSet) error {
 		}
 		tap.Set(p.stderr, "miosa-egress", next.LogLevel, next.LogFormat)
 		warnExposed(next.key, log)
-		log.Info().Int("listeners", len(next.Listeners)).Msg("configuration reloaded")
+		if told || !same { // the broker itself writes files next to those that it watches
+			log.Info().Int("listeners", len(next.Listeners)).Msg("configuration reloaded")
+		}
 		if watcher != nil {
 			watcher.Set(next.watched())
 		}

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sort"
 	"strings"
@@ -153,13 +154,22 @@ func (s *settings) findKey(p *program) (keyfile.Key, error) {
 		err = errors.New("there is no key_file, and no systemd credential " + credentialName)
 		return keyfile.Key{}, cli.WithHint(err, "write the broker key to a file and name that with key_file or --key-file")
 	}
-	return keyfile.Read(path, true, func(where string, key api.Key) error {
+	key, err := keyfile.Read(path, true, func(where string, key api.Key) error {
 		if key.ForBroker() {
 			return nil
 		}
 		return cli.WithHint(errors.New(where+" holds a key of another kind: the broker needs a broker key (msk_b_...)"),
-			"create one with miosa-env keys create --broker")
+			createKey("TYPE:ID"))
 	})
+	if errors.Is(err, api.ErrMalformedKey) {
+		err = cli.WithHint(fmt.Errorf("key file %s: malformed key: want msk_b_... on one line", path), createKey("TYPE:ID")+", and copy it whole")
+	}
+	return key, err
+}
+
+// createKey is a hint about a key that doesn't work.
+func createKey(resource string) string {
+	return "create one with miosa-env keys create --broker --resource " + resource
 }
 
 // checkVault checks how the vault is reached, one field at a time, so that each problem gets the line of its field.
@@ -244,6 +254,11 @@ func (s *settings) sameVault(o *settings) bool {
 
 func (s *settings) sameCache(o *settings) bool {
 	return s.Cache == o.Cache && s.CacheDir == o.CacheDir && s.CacheMaxAge == o.CacheMaxAge && s.key.Equal(o.key.Value) && s.key.Where == o.key.Where
+}
+
+// equal reports whether both have the same configuration, files and key.
+func (s *settings) equal(o *settings) bool {
+	return reflect.DeepEqual(s.Config, o.Config) && maps.Equal(s.files, o.files) && s.sameVault(o) && s.sameCache(o) && s.key.Exposed == o.key.Exposed
 }
 
 // listeners returns the listeners of a resource.

@@ -3,14 +3,19 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/agent"
 	"github.com/Miosa-osa/miosa-env/agent/listener"
@@ -49,7 +54,10 @@ type bindingStatus struct {
 	Name    string     `json:"name"` // the environment variable
 	Secret  string     `json:"secret_name"`
 	Version int64      `json:"version"`
-	Hosts   []string   `json:"hosts"` // to which a value may be sent: none without a rule
+	Hosts   []string   `json:"hosts"`             // to which a value may be sent: none without a rule
+	Ports   []int      `json:"ports,omitempty"`   // of these; default: 443
+	Methods []string   `json:"methods,omitempty"` // default: all
+	Paths   []string   `json:"paths,omitempty"`   // default: all
 	Expires *time.Time `json:"expires_at,omitempty"`
 }
 
@@ -66,8 +74,10 @@ func (b *broker) status() brokerStatus {
 			LastError: status.LastError, LastErrorAt: status.LastErrorAt, LastHint: status.LastHint,
 		}
 		for _, bound := range set.Bound {
+			rule := lastRule(bound.Egress)
 			one.Bindings = append(one.Bindings, bindingStatus{
-				Name: bound.ExposeAsEnv, Secret: bound.SecretName, Version: bound.Version, Hosts: hostsOf(bound.Egress), Expires: bound.ExpiresAt,
+				Name: bound.ExposeAsEnv, Secret: bound.SecretName, Version: bound.Version, Hosts: append([]string{}, rule.Hosts...),
+				Ports: rule.Ports, Methods: rule.Methods, Paths: rule.Paths, Expires: bound.ExpiresAt,
 			})
 		}
 		s.Resources = append(s.Resources, one)
@@ -75,12 +85,12 @@ func (b *broker) status() brokerStatus {
 	return s
 }
 
-// hostsOf returns the hosts of the last rule, which is the binding's if it has one: it narrows the secret's.
-func hostsOf(e *api.Egress) []string {
+// lastRule returns the last rule, which is the binding's if it has one: it narrows the secret's.
+func lastRule(e *api.Egress) (none api.EgressRule) {
 	if e == nil || len(e.Rules) == 0 {
-		return []string{}
+		return none
 	}
-	return e.Rules[len(e.Rules)-1].Hosts
+	return e.Rules[len(e.Rules)-1]
 }
 
 // statusSocket serves the commands status and ca on a Unix socket.
@@ -131,7 +141,7 @@ func (s *statusSocket) close() {
 	}
 }
 
-// askBroker asks the broker at a socket, and returns its answer. Errors: errAbsent.
+// askBroker asks the broker at a socket, and returns its answer.
 func askBroker(ctx context.Context, socket, path string) (status int, text []byte, err error) {
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -145,7 +155,17 @@ func askBroker(ctx context.Context, socket, path string) (status int, text []byt
 	}
 	res, err := client.Do(req)
 	if err != nil {
-		return 0, nil, cli.WithHint(cli.FileError("no broker answers at", socket, err), "start miosa-egress serve, or name its socket with --socket")
+		why := fmt.Errorf("no broker is running at %s", socket)
+		if asked, ok := errors.AsType[*url.Error](err); ok {
+			err = asked.Err
+		}
+		if dialed, ok := errors.AsType[*net.OpError](err); ok {
+			err = dialed.Err
+		}
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED) {
+			why = fmt.Errorf("the broker at %s can't be asked: %w", socket, err)
+		}
+		return 0, nil, cli.WithHint(why, "start miosa-egress serve, or name its socket with --socket")
 	}
 	defer func() { _ = res.Body.Close() }()
 	text, err = io.ReadAll(io.LimitReader(res.Body, 64<<20))

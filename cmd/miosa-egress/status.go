@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -89,17 +90,31 @@ func (p *program) printStatus(s brokerStatus) error {
 		}
 		w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 		for _, b := range r.Bindings {
-			hosts := strings.Join(b.Hosts, " ")
-			if hosts == "" {
-				hosts = "no rule: nothing is swapped"
-			}
-			fmt.Fprintf(w, "  %s\t%s version %d\t%s\n", cli.OneLine(b.Name), cli.OneLine(b.Secret), b.Version, cli.OneLine(hosts))
+			fmt.Fprintf(w, "  %s\t%s version %d\t%s\n", cli.OneLine(b.Name), cli.OneLine(b.Secret), b.Version, cli.OneLine(b.where()))
 		}
 		if err := w.Flush(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// where returns in a line where the value may be sent.
+func (b *bindingStatus) where() string {
+	if len(b.Hosts) == 0 {
+		return "no rule: nothing is swapped"
+	}
+	text := strings.Join(b.Hosts, " ")
+	if len(b.Ports) > 0 && !slices.Equal(b.Ports, []int{443}) {
+		text += "; ports " + strings.Trim(fmt.Sprint(b.Ports), "[]")
+	}
+	if len(b.Methods) > 0 {
+		text += "; methods " + strings.Join(b.Methods, " ")
+	}
+	if len(b.Paths) > 0 {
+		text += "; paths " + strings.Join(b.Paths, " ")
+	}
+	return text
 }
 
 func (p *program) ca() *cli.Command {

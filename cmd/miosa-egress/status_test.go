@@ -23,3 +23,23 @@ func TestStatusWhileStarting(t *testing.T) {
 		t.Errorf("exit code %d: %s%s", code, &stdout, &stderr)
 	}
 }
+
+// The status says where a value may be sent, without what is the default.
+func TestBindingStatusWhere(t *testing.T) {
+	hosts := []string{"a.example", "*.b.example"}
+	for _, tt := range []struct {
+		want string
+		bindingStatus
+	}{
+		{"no rule: nothing is swapped", bindingStatus{}},
+		{"a.example *.b.example", bindingStatus{Hosts: hosts}},
+		{"a.example *.b.example", bindingStatus{Hosts: hosts, Ports: []int{443}}},
+		{"a.example *.b.example; ports 443 8443; methods GET POST; paths /v1/**", bindingStatus{
+			Hosts: hosts, Ports: []int{443, 8443}, Methods: []string{"GET", "POST"}, Paths: []string{"/v1/**"},
+		}},
+	} {
+		if got := tt.where(); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}

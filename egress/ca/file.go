@@ -14,7 +14,7 @@ import (
 var errFile = errors.New("want the certificate and the key of a certificate authority that this program wrote, as PEM")
 
 // errExpired is the error of an authority whose certificate's time is over.
-var errExpired = errors.New("the certificate authority has expired: make a new one")
+var errExpired = errors.New("the certificate authority has expired")
 
 // Marshal returns the certificate and the private key as PEM, for an authority that outlives this process. Anyone with the key
 // can pose as any server to clients that trust the authority.
@@ -27,7 +27,7 @@ func (a *Authority) Marshal() ([]byte, error) {
 }
 
 // errOther is the error of an authority that was not made with the same arguments.
-var errOther = errors.New("the certificate authority is that of another resource, or for other hosts: name another file, or remove this one, and give clients the new certificate")
+var errOther = errors.New("the certificate authority is that of another resource, or for other hosts")
 
 // Parse reads what Marshal returned, of an authority that New has made with the same arguments. It fails if the authority has expired.
 func Parse(text []byte, resource string, hosts []string) (*Authority, error) {
