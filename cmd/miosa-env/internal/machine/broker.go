@@ -2,10 +2,12 @@ package machine
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/broker"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // brokerStatus is what status says of the broker.
@@ -52,4 +54,14 @@ func (s *brokerStatus) add(t *program.Table) {
 	if s.SameMachine {
 		t.Add("  note", broker.Cooperative)
 	}
+}
+
+// printBroker prints what is known of the broker, if there is no agent.
+func printBroker(w io.Writer, s *brokerStatus, asJSON bool) error {
+	if asJSON {
+		return cli.PrintJSON(w, map[string]*brokerStatus{"broker": s})
+	}
+	t := program.Table{}
+	s.add(&t)
+	return t.Write(w)
 }

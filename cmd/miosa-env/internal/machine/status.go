@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -38,7 +39,7 @@ how old that is, how its outputs are, and what went wrong last. Shows no value.
   stale     the vault doesn't answer: the last good values are served
   refused   the key was revoked or the resource is gone: nothing is served
 
-With --egress it asks the broker too, whether it answers and has values.
+With --egress it asks the broker too, whether it answers and has values, and does so without an agent.
 
 The exit code is 0 if the agent is fresh and every output is written, 1 if not or if the broker
 doesn't answer or has no values, and 125 if there is no agent to ask.`,
@@ -57,12 +58,14 @@ doesn't answer or has no values, and 125 if there is no agent to ask.`,
 			if watch {
 				return watchStatus(ctx, p, asJSON)
 			}
-			status, err := AskStatus(ctx, p)
-			if err != nil {
-				return err
-			}
+			status, problem := AskStatus(ctx, p)
 			of, err := askBroker(ctx, p)
-			if err != nil {
+			switch {
+			case problem != nil && of != nil:
+				return errors.Join(printBroker(p.Stdout, of, asJSON), problem)
+			case problem != nil:
+				return problem
+			case err != nil:
 				return err
 			}
 			if !isFresh(status) || of != nil && of.Problem != "" {
