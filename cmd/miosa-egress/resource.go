@@ -131,7 +131,9 @@ func readAuthority(c spec) (*ca.Authority, error) {
 // authorityProblem is the error of a resource whose CA can't be read from its file, or written to it.
 func (s *settings) authorityProblem(c spec, err error) error {
 	problem := fmt.Errorf("ca_key_file: %s: %w", c.keyFile, cause.Of(err))
-	if _, system := errors.AsType[*fs.PathError](err); !system {
+	if errors.Is(err, fs.ErrNotExist) {
+		problem = cli.WithHint(problem, "create its folder "+filepath.Dir(c.keyFile)+", with mode 0700")
+	} else if _, system := errors.AsType[*fs.PathError](err); !system {
 		problem = cli.WithHint(problem, "name another file, or remove this one: then the broker makes another certificate authority, whose certificate its clients need")
 	}
 	return s.listeners(c.resource)[0].Problem("ca_key_file", problem)
