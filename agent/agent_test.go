@@ -567,7 +567,7 @@ func TestAgentLogsFailures(t *testing.T) {
 		vault.fail(nil)
 		time.Sleep(time.Minute)
 		vault.fail(errRevoked)
-		says("refused", "error: key refused: values, cache and outputs removed")
+		says("refused", "error: key refused: all values removed")
 		vault.fail(errDown)
 		time.Sleep(2 * time.Minute)
 		says("after a refusal", saysNone)

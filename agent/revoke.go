@@ -34,6 +34,6 @@ func (e *Engine) revoke(src Source, err error) {
 	e.save() // which removes the cache in this state
 	e.tidy()
 	if first && !e.conf.Heap {
-		e.conf.Log.Error().Err(err).Msg("key refused: values, cache and outputs removed")
+		e.conf.Log.Error().Err(err).Msg("key refused: all values removed")
 	}
 }

@@ -211,7 +211,7 @@ allow_disk = true
 	}
 	d.holdsNone(secrets, cached...)
 	s.Revoke(t, keyID)
-	d.says("key refused: values, cache and outputs removed")
+	d.says("key refused: all values removed")
 	if !poll.Within(time.Minute, func() bool { _, err := os.Stat(filepath.Join(d.dir, "env")); return os.IsNotExist(err) }) {
 		t.Error("the env file remains after the revocation")
 	}
