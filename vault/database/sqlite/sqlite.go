@@ -145,28 +145,38 @@ func (d *db) TryWrite(ctx context.Context) error {
 	return nil
 }
 
+// scrubTimeout is how long Scrub tries. Each try waits a second at most, while nobody writes.
+const scrubTimeout = time.Minute
+
 // Scrub implements database.DB: it moves the write-ahead log into the database and empties it.
 func (d *db) Scrub(ctx context.Context) error {
-	if err := d.TakeTurn(ctx); err != nil {
-		return err
-	}
-	defer d.GiveTurn()
-	// While it waits for readers, nobody writes.
-	if err := d.writer.begin(ctx, "PRAGMA busy_timeout = 1000"); err != nil {
-		return err
-	}
-	d.writer.open = false // it started no transaction
-	defer func() { _ = d.writer.Exec("PRAGMA busy_timeout = 1") }()
-	for deadline := time.Now().Add(lockTimeout); ; {
-		var blocked, frames, moved int
-		err := d.writer.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&blocked, &frames, &moved)
-		if err != nil && !busy(err) || err == nil && blocked == 0 {
+	for deadline := time.Now().Add(scrubTimeout); ; {
+		if emptied, err := d.emptyLog(ctx); emptied || err != nil {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return errors.New("the write-ahead log can't be emptied: other processes are reading it")
+			return errors.New("the write-ahead log can't be emptied: other processes are using it")
 		}
 	}
+}
+
+// emptyLog tries to empty the write-ahead log, which takes a moment in which nobody reads it and no other process writes.
+func (d *db) emptyLog(ctx context.Context) (emptied bool, err error) {
+	if err := d.TakeTurn(ctx); err != nil {
+		return false, err
+	}
+	defer d.GiveTurn()
+	if err := d.writer.begin(ctx, "PRAGMA busy_timeout = 1000"); err != nil {
+		return false, err
+	}
+	d.writer.open = false // it started no transaction
+	defer func() { _ = d.writer.Exec("PRAGMA busy_timeout = 1") }()
+	var blocked, frames, moved int
+	err = d.writer.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&blocked, &frames, &moved)
+	if busy(err) {
+		return false, nil
+	}
+	return err == nil && blocked == 0, err
 }
 
 // Close implements database.DB.
