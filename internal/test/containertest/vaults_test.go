@@ -134,6 +134,12 @@ func TestScaleGuide(t *testing.T) {
 		t.Fatal("the session doesn't end with vault audit verify")
 	}
 	rest += "\nuntil vault audit verify; do sleep 1; done\n"
+	for _, command := range []string{"vault keys create --tenant acme --resource sandbox:sb_2 2> sb_2.id | grep -o 'msk_[A-Za-z0-9_-]*' > sb_2.key", `vault keys revoke "$(sed -n 's/^id: //p' sb_2.id)"`} {
+		if !strings.Contains(rest, "\n"+command+"\n") {
+			t.Fatalf("the session hasn't the line %s", command)
+		}
+		rest = strings.Replace(rest, "\n"+command+"\n", "\nuntil "+command+"; do sleep 1; done\n", 1)
+	}
 	// The folder is the same for all of podman's engines, and has the addresses of their names.
 	const before = `ip link set lo up
 mount --make-rprivate /
