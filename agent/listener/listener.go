@@ -162,6 +162,19 @@ func (l *Listener) Restore() (restored bool, err error) {
 	return true, nil
 }
 
+// Restore restores a listener, or a server of one, and logs that it had to, and errors.
+func Restore(l interface {
+	Restore() (restored bool, err error)
+	Path() string
+}, log zerolog.Logger) {
+	switch restored, err := l.Restore(); {
+	case err != nil:
+		log.Error().Err(err).Msg("socket removed and cannot be recreated")
+	case restored:
+		log.Warn().Str("socket", l.Path()).Msg("socket removed: recreating it")
+	}
+}
+
 // Close stops listening, and removes the socket unless it was replaced. It always returns nil.
 func (l *Listener) Close() error {
 	l.mu.Lock()

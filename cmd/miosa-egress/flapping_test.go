@@ -117,7 +117,7 @@ func TestFlappingVault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		vault := &flapping{set: 1, moved: make(chan struct{})}
 		id := api.Resource{Type: api.Sandbox, ID: "sb_1"}
-		r := &resource{Resource: id, proxied: newQueue(), redirected: newQueue(), answered: make(chan struct{})}
+		r := &resource{Resource: id, proxied: proxy.NewQueue(), redirected: proxy.NewQueue(), answered: make(chan struct{})}
 		r.maxAge.Store(int64(defaultMaxAge))
 		r.set.Store(proxy.NoSet(starting))
 		if r.engine, err = agent.New(agent.Config{Resource: id, Source: vault, Log: zerolog.Nop()}); err != nil {
@@ -198,7 +198,7 @@ func reasonOf(t *testing.T, r *resource, placeholder string) string {
 	t.Helper()
 	client, server := net.Pipe()
 	defer client.Close()
-	r.proxied.give(server)
+	r.proxied.Give(server)
 	if _, err := fmt.Fprintf(client, "GET http://api.example.com/ HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n", placeholder); err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/mdlayher/vsock"
@@ -13,13 +12,14 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/agent/listener"
 	"github.com/Miosa-osa/miosa-env/egress/config"
+	"github.com/Miosa-osa/miosa-env/egress/proxy"
 	"github.com/Miosa-osa/miosa-env/internal/task"
 )
 
 // bound is a listener of the configuration. It passes connections to the proxy of its resource, which can change.
 type bound struct {
 	net.Listener
-	to   atomic.Pointer[queue]
+	to   atomic.Pointer[proxy.Queue]
 	task *task.Task // nil: nothing is accepted yet
 	log  zerolog.Logger
 }
@@ -57,11 +57,11 @@ func listenUnix(path string) (net.Listener, error) {
 }
 
 // passTo passes connections that are accepted from now on to a queue.
-func (b *bound) passTo(q *queue) {
+func (b *bound) passTo(q *proxy.Queue) {
 	b.to.Store(q)
 	if b.task == nil {
 		b.task = task.Start(context.Background(), func(ctx context.Context) {
-			listener.Serve(ctx, b.Listener, b.log, func(c net.Conn) { b.to.Load().give(c) })
+			listener.Serve(ctx, b.Listener, b.log, func(c net.Conn) { b.to.Load().Give(c) })
 		})
 	}
 }
@@ -69,16 +69,7 @@ func (b *bound) passTo(q *queue) {
 // restore creates the socket again if it was removed.
 func (b *bound) restore(log zerolog.Logger) {
 	if u, ok := b.Listener.(unixListener); ok {
-		restoreSocket(u.Listener, log)
-	}
-}
-
-func restoreSocket(l *listener.Listener, log zerolog.Logger) {
-	switch restored, err := l.Restore(); {
-	case err != nil:
-		log.Error().Err(err).Msg("socket removed and cannot be recreated")
-	case restored:
-		log.Warn().Str("socket", l.Path()).Msg("socket removed: recreating it")
+		listener.Restore(u.Listener, log)
 	}
 }
 
@@ -87,42 +78,3 @@ func (b *bound) close() {
 	_ = b.Listener.Close()
 	b.task.Close()
 }
-
-// queue is a listener of connections that others have accepted.
-type queue struct {
-	connections chan net.Conn
-	closed      chan struct{}
-	once        sync.Once
-}
-
-func newQueue() *queue {
-	return &queue{connections: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-// give passes a connection on, or closes it if the queue is closed.
-func (q *queue) give(c net.Conn) {
-	select {
-	case q.connections <- c:
-	case <-q.closed:
-		_ = c.Close()
-	}
-}
-
-// Accept implements net.Listener.
-func (q *queue) Accept() (net.Conn, error) {
-	select {
-	case c := <-q.connections:
-		return c, nil
-	case <-q.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (q *queue) Close() error {
-	q.once.Do(func() { close(q.closed) })
-	return nil
-}
-
-// Addr implements net.Listener.
-func (q *queue) Addr() net.Addr { return &net.TCPAddr{} }

@@ -69,8 +69,8 @@ type resource struct {
 
 	set        atomic.Pointer[proxy.Set]
 	maxAge     atomic.Int64  // of a set that the vault doesn't confirm, in nanoseconds
-	proxied    *queue        // connections of clients that use an HTTP proxy
-	redirected *queue        // connections that the kernel has redirected
+	proxied    *proxy.Queue  // connections of clients that use an HTTP proxy
+	redirected *proxy.Queue  // connections that the kernel has redirected
 	answered   chan struct{} // closed when it is known whether there is a set
 	tasks      []*task.Task
 }
@@ -78,7 +78,7 @@ type resource struct {
 // newResource makes a resource. It starts nothing.
 func (b *broker) newResource(s *settings, c spec, client *fetch.Client) (*resource, error) {
 	log := b.log.With().Stringer("resource", c.resource).Logger()
-	r := &resource{Resource: c.resource, spec: c, log: log, proxied: newQueue(), redirected: newQueue(), answered: make(chan struct{})}
+	r := &resource{Resource: c.resource, spec: c, log: log, proxied: proxy.NewQueue(), redirected: proxy.NewQueue(), answered: make(chan struct{})}
 	r.maxAge.Store(int64(defaultMaxAge))
 	r.set.Store(proxy.NoSet(starting))
 	var err error

@@ -132,7 +132,7 @@ func serveHTTP(l net.Listener, h http.Handler) *task.Task {
 	})
 }
 
-func (s *statusSocket) restore(log zerolog.Logger) { restoreSocket(s.Listener, log) }
+func (s *statusSocket) restore(log zerolog.Logger) { listener.Restore(s.Listener, log) }
 
 func (s *statusSocket) close() {
 	if s != nil {

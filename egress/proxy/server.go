@@ -52,7 +52,7 @@ type Server struct {
 	http      *http.Server
 	tls       *tls.Config
 	upstreams atomic.Pointer[upstreams]
-	accepted  *handedOver    // connections whose destination is known, for http
+	accepted  *Queue         // connections whose destination is known, for http
 	running   sync.WaitGroup // what http doesn't wait for
 	buffers   buffers
 	servers   atomic.Int64 // connections to them, and attempts
@@ -66,7 +66,7 @@ type Server struct {
 func New(c Config) *Server {
 	s := &Server{Config: c, refusals: newLines(), crowds: newLines(), spliced: spliced{open: map[*tunnel]struct{}{}}}
 	s.clients = connections{limit: c.Limits.connections(), open: map[*conn]struct{}{}}
-	s.accepted = newHandedOver()
+	s.accepted = NewQueue()
 	s.tls = &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		NextProtos:         []string{"h2", "http/1.1", "http/1.0"}, // whatever the upstream speaks
@@ -167,42 +167,3 @@ func (s *Server) serveTransparent(ctx context.Context, l net.Listener) error {
 		s.running.Go(func() { s.redirected(ctx, accepted) })
 	}
 }
-
-// handedOver is a listener of connections that were accepted elsewhere.
-type handedOver struct {
-	connections chan net.Conn
-	closed      chan struct{}
-	once        sync.Once
-}
-
-func newHandedOver() *handedOver {
-	return &handedOver{connections: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-// give hands a connection over, or closes it if the server stops.
-func (h *handedOver) give(c net.Conn) {
-	select {
-	case h.connections <- c:
-	case <-h.closed:
-		_ = c.Close()
-	}
-}
-
-// Accept implements net.Listener.
-func (h *handedOver) Accept() (net.Conn, error) {
-	select {
-	case c := <-h.connections:
-		return c, nil
-	case <-h.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (h *handedOver) Close() error {
-	h.once.Do(func() { close(h.closed) })
-	return nil
-}
-
-// Addr implements net.Listener.
-func (h *handedOver) Addr() net.Addr { return &net.TCPAddr{} }

@@ -151,7 +151,7 @@ func (s *Server) run(ctx context.Context, t *tunnel) {
 			_ = t.upstream.Close() // requests have connections of their own
 			t.upstream = nil
 		}
-		s.accepted.give(t)
+		s.accepted.Give(t)
 	case speaks == protocolHTTP2:
 		s.end(t, &Refusal{Reason: reasonPlaintext, Message: "HTTP/2 without TLS is not possible through the proxy"})
 	case s.Set().decrypts(t.to):
@@ -174,7 +174,7 @@ func (s *Server) handshake(ctx context.Context, t *tunnel) {
 	refusal, refused := errors.AsType[*Refusal](err)
 	switch {
 	case err == nil:
-		s.accepted.give(secure)
+		s.accepted.Give(secure)
 	case errors.Is(err, errSplice):
 		t.deciding, t.ahead, t.seen = false, append(t.seen, t.ahead...), nil
 		s.splice(ctx, t, false)

@@ -42,7 +42,7 @@ func TestMessagesAreThoseOfTheCode(t *testing.T) {
 			"vault available again",
 		}},
 		{"Messages of the vault", []string{"vault/*.go", "vault/*/*.go", "vault/*/*/*.go", "cmd/miosa-vault/*.go"}, nil, nil},
-		{"Messages of the broker", []string{"egress/*/*.go", "cmd/miosa-egress/*.go"}, nil, nil},
+		{"Messages of the broker", []string{"egress/*/*.go", "cmd/miosa-egress/*.go", "agent/listener/*.go"}, nil, nil},
 	} {
 		t.Run(test.heading, func(t *testing.T) {
 			but := sources(t, test.but)

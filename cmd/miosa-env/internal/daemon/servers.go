@@ -6,6 +6,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/agent/credential"
+	"github.com/Miosa-osa/miosa-env/agent/listener"
 	"github.com/Miosa-osa/miosa-env/agent/socket"
 	"github.com/Miosa-osa/miosa-env/internal/task"
 )
@@ -32,12 +33,7 @@ func (s *served[S]) restore(log zerolog.Logger) {
 	if s == nil {
 		return
 	}
-	switch restored, err := s.server.Restore(); {
-	case err != nil:
-		log.Error().Err(err).Msg("socket removed and cannot be recreated")
-	case restored:
-		log.Warn().Str("socket", s.server.Path()).Msg("socket removed: recreating it")
-	}
+	listener.Restore(s.server, log)
 }
 
 func (s *served[S]) close() {
