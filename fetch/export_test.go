@@ -30,9 +30,9 @@ func (c *Client) ResolveWith(r *net.Resolver) {
 
 // Bundle makes the clients of a test read the system's root certificates from path.
 func Bundle(t interface{ Cleanup(func()) }, path string) {
-	before := bundles
-	t.Cleanup(func() { bundles = before })
-	bundles = []string{path}
+	before := SystemRoots
+	t.Cleanup(func() { SystemRoots = before })
+	SystemRoots = []string{path}
 }
 
 // Verification against the system's roots, and the part of a bundle that is parsed for it.

@@ -15,9 +15,9 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
 
-// bundles are the files in which Linux distributions keep all root certificates, in the order of crypto/x509. Go uses the
+// SystemRoots are the files in which Linux distributions keep all root certificates, in the order of crypto/x509. Go uses the
 // certificate stores of other systems.
-var bundles = []string{
+var SystemRoots = []string{
 	"/etc/ssl/certs/ca-certificates.crt",                // Debian, Ubuntu, Arch, Alpine
 	"/etc/pki/tls/certs/ca-bundle.crt",                  // Fedora, RHEL
 	"/etc/ssl/ca-bundle.pem",                            // openSUSE
@@ -66,7 +66,7 @@ func systemBundle() []byte {
 	if runtime.GOOS != "linux" {
 		return nil
 	}
-	paths := bundles
+	paths := SystemRoots
 	if path := os.Getenv("SSL_CERT_FILE"); path != "" {
 		paths = []string{path}
 	}
@@ -152,7 +152,7 @@ func certificatesNaming(bundle []byte, names [][]byte) []byte {
 }
 
 // cutCertificate returns the certificate at the start of pem, and its base64. It returns false unless the certificate has
-// the usual form of bundles, without headers, which encoding/pem reads in only one way.
+// the usual form of SystemRoots, without headers, which encoding/pem reads in only one way.
 func cutCertificate(pem []byte) (block, text []byte, ok bool) {
 	text, ok = bytes.CutPrefix(pem, beginCertificate)
 	end := bytes.IndexByte(text, '-') - 1

@@ -23,6 +23,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/internal/address"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
@@ -177,11 +178,8 @@ func sameMachine(a net.Addr) bool {
 	if err != nil || at.Addr().IsLoopback() {
 		return err == nil
 	}
-	own, _ := net.InterfaceAddrs()
-	return slices.ContainsFunc(own, func(a net.Addr) bool {
-		prefix, err := netip.ParsePrefix(a.String())
-		return err == nil && prefix.Addr().Unmap() == at.Addr().Unmap().WithZone("")
-	})
+	own, err := address.Own()
+	return err == nil && own[address.Canonical(at.Addr())]
 }
 
 // certificates returns the DER of the certificates in PEM, each once.

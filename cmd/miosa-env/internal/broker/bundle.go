@@ -3,18 +3,12 @@ package broker
 import (
 	"bytes"
 	"encoding/pem"
+
+	"github.com/Miosa-osa/miosa-env/fetch"
 )
 
-// systemRoots are the files with the certificate authorities of Linux systems, of which the first that exists is used. Source:
-// crypto/x509/root_linux.go.
-var systemRoots = []string{
-	"/etc/ssl/certs/ca-certificates.crt",                // Debian, Gentoo, Alpine
-	"/etc/pki/tls/certs/ca-bundle.crt",                  // Fedora, RHEL
-	"/etc/ssl/ca-bundle.pem",                            // openSUSE
-	"/etc/pki/tls/cacert.pem",                           // OpenELEC
-	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // CentOS, RHEL 7
-	"/etc/ssl/cert.pem",                                 // Alpine
-}
+// systemRoots are the files with the certificate authorities of Linux systems, of which the first that exists is used.
+var systemRoots = fetch.SystemRoots
 
 // roots returns the certificates (DER, each once) that a command trusts without the broker: those in the files that its variables
 // name, and those of the system unless SSL_CERT_FILE names others. A file that can't be read has none.
