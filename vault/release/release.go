@@ -18,13 +18,15 @@ const interval = 30 * time.Second
 const tolerated = 16 << 20
 
 // Run collects garbage, and returns free memory, after much was allocated since the last time, until ctx ends.
+// It does so twice: what was in use at the first collection may be free by the next check.
 func Run(ctx context.Context) {
-	last := uint64(0)
+	last, again := uint64(0), false
 	for delay.Sleep(ctx, interval) == nil {
 		held, allocated := memory()
-		if allocated-last > held/4+tolerated {
+		much := allocated-last > held/4+tolerated
+		if much || again {
 			debug.FreeOSMemory()
-			last = allocated
+			last, again = allocated, much
 		}
 	}
 }
