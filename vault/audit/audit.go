@@ -50,11 +50,15 @@ type Log struct {
 
 	Remote bool // each statement takes a round trip to a server, so that a batch takes few, with many parameters
 
-	Later bool // Append leaves the new head to Flush, which the caller calls after many events
+	// Later makes Append and Repeat leave what they write to Flush, which the caller calls after many events. Repeat needs ReadRepeats then.
+	Later bool
 
-	chain   *chain // as the transaction has it; nil: not read yet
-	unsaved bool
+	chain   *chain               // as the transaction has it; nil: not read yet
 	repeats map[string][]*repeat // by key, of ReadRepeats
+
+	// Left to Flush.
+	added   []linked
+	counted []*repeat
 }
 
 // Append adds an event to the log. It sets the event's id, unless it has one, tenant, time, number and hash.
@@ -70,12 +74,12 @@ func (l *Log) appendAll(events []*api.Event) error {
 	for i, e := range events {
 		added[i] = linked{e, l.link(c, e)}
 	}
+	if l.Later {
+		l.added = append(l.added, added...)
+		return nil
+	}
 	if err := l.insert(added); err != nil {
 		return err
-	}
-	if l.Later {
-		l.unsaved = true
-		return nil
 	}
 	return l.save(c)
 }
@@ -95,12 +99,16 @@ func (l *Log) link(c *chain, e *api.Event) (hash []byte) {
 	return hash
 }
 
-// Flush stores the head.
+// Flush stores what was left to it, by few statements.
 func (l *Log) Flush() error {
-	if !l.unsaved {
-		return nil
+	added, counted := l.added, l.counted
+	l.added, l.counted = nil, nil
+	if err := l.insert(added); err != nil {
+		return err
 	}
-	l.unsaved = false
+	if err := l.putRepeats(counted); err != nil || len(added) == 0 {
+		return err
+	}
 	return l.save(l.chain)
 }
 

@@ -41,9 +41,9 @@ type linked struct {
 // prepared. SQLite takes longer for many parameters, by the square of their number.
 const rowsTogether = 64
 
-// insertRows inserts rows, of which values has the columns, by statements that begin with into. It calls each with what returning
-// returns of each row.
-func (l *Log) insertRows(into, returning string, values [][]any, each func(*sql.Rows) error) error {
+// insertRows inserts rows, of which values has the columns, by statements that begin with into and end with suffix. It calls each with what
+// they return of each row; nil: nothing.
+func (l *Log) insertRows(into, suffix string, values [][]any, each func(*sql.Rows) error) error {
 	for len(values) > 0 {
 		n := 1
 		if l.Remote {
@@ -67,14 +67,15 @@ func (l *Log) insertRows(into, returning string, values [][]any, each func(*sql.
 			statement.WriteByte(')')
 			args = append(args, row...)
 		}
-		if values = values[n:]; returning == "" {
-			if err := l.Tx.Exec(statement.String(), args...); err != nil {
-				return err
-			}
-			continue
+		values = values[n:]
+		statement.WriteString(suffix)
+		var err error
+		if each == nil {
+			err = l.Tx.Exec(statement.String(), args...)
+		} else {
+			err = l.eachRow(statement.String(), args, each)
 		}
-		statement.WriteString(returning)
-		if err := l.eachRow(statement.String(), args, each); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -27,6 +27,7 @@ type repeat struct {
 	startedAt, lastAt int64
 	count             int64
 	mac               []byte
+	unsaved           bool // left to Flush
 }
 
 func (r *repeat) macInput() []byte {
@@ -65,13 +66,35 @@ func (l *Log) Repeat(e *api.Event, n int64) error {
 	if together {
 		l.repeats[e.KeyID] = append(known, r)
 	}
-	var macKeyID int64
-	if r.mac, macKeyID, err = l.mac(r.macInput()); err != nil {
-		return err
+	return l.putRepeat(r)
+}
+
+// putRepeat inserts or updates the row of r, or leaves that to Flush.
+func (l *Log) putRepeat(r *repeat) error {
+	if !l.Later {
+		return l.putRepeats([]*repeat{r})
 	}
-	return l.Tx.Exec(`INSERT INTO audit_repeats (tenant_id, number, key_id, subject, started_at, last_at, count, mac_key_id, mac)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		l.Tenant, r.number, r.keyID, r.subject, r.startedAt, r.lastAt, r.count, macKeyID, r.mac)
+	if !r.unsaved {
+		r.unsaved = true
+		l.counted = append(l.counted, r)
+	}
+	return nil
+}
+
+// putRepeats inserts or updates rows.
+func (l *Log) putRepeats(list []*repeat) (err error) {
+	values := make([][]any, len(list))
+	for i, r := range list {
+		var macKeyID int64
+		if r.mac, macKeyID, err = l.mac(r.macInput()); err != nil {
+			return err
+		}
+		r.unsaved = false
+		values[i] = []any{l.Tenant, r.number, r.keyID, r.subject, r.startedAt, r.lastAt, r.count, macKeyID, r.mac}
+	}
+	return l.insertRows(`INSERT INTO audit_repeats (tenant_id, number, key_id, subject, started_at, last_at, count, mac_key_id, mac)`,
+		` ON CONFLICT (tenant_id, number) DO UPDATE SET last_at = excluded.last_at, count = excluded.count,
+		mac_key_id = excluded.mac_key_id, mac = excluded.mac`, values, nil)
 }
 
 // ReadRepeats reads together what Repeat needs of keys, at least one. They may occur twice.
@@ -124,16 +147,11 @@ func (l *Log) count(keyID string, subject []byte, n int64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if !l.verify(r.mac, r.macInput()) {
+	if !r.unsaved && !l.verify(r.mac, r.macInput()) {
 		return false, nil // a new event: counting on would authenticate what was changed
 	}
 	r.count, r.lastAt = r.count+n, max(r.lastAt, l.Now.UnixMicro())
-	var macKeyID int64
-	if r.mac, macKeyID, err = l.mac(r.macInput()); err != nil {
-		return false, err
-	}
-	return true, l.Tx.Exec(`UPDATE audit_repeats SET count = $1, last_at = $2, mac_key_id = $3, mac = $4 WHERE tenant_id = $5 AND number = $6`,
-		r.count, r.lastAt, macKeyID, r.mac, l.Tenant, r.number)
+	return true, l.putRepeat(r)
 }
 
 // subjectOf identifies what repetitions of an event have in common: all but their time and request, and if exact, also their
