@@ -36,6 +36,7 @@ type config struct {
 	idle       time.Duration
 	hold       time.Duration
 	check      bool
+	only       bool // throughput
 }
 
 // run returns 0, 1 after an error or if -check finds a missed target, 2 for wrong usage.
@@ -57,6 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f.DurationVar(&c.settle, "settle", 20*time.Second, "how long to wait before measuring memory")
 	f.DurationVar(&c.idle, "idle", 30*time.Second, "how long to measure the CPU of a vault at which all agents wait")
 	f.DurationVar(&c.hold, "hold", 0, "how long to watch the memory of a vault at which all agents wait, such as 1h")
+	f.BoolVar(&c.only, "throughput", false, "measure only writes and reveals per second")
 	f.BoolVar(&c.check, "check", false, "fail where a target is missed")
 	if err := f.Parse(args); err != nil {
 		return 2
@@ -117,6 +119,19 @@ func (c *config) measure(ctx context.Context, stdout io.Writer) (missed []string
 	}
 	for _, name := range c.databases {
 		err := c.withDatabase(ctx, name, func(d *data) error {
+			for _, binary := range c.binaries() {
+				fmt.Fprintf(stdout, "%s with %d clients over http on %s\n\n", binary, clients, d.name)
+				m, err := c.throughput(ctx, d, binary, stdout)
+				if err != nil {
+					return err
+				}
+				if binary != c.before {
+					missed = append(missed, m...)
+				}
+			}
+			if c.only {
+				return nil
+			}
 			for _, transport := range c.transports {
 				for _, binary := range c.binaries() {
 					fmt.Fprintf(stdout, "%s with %d agents over %s on %s\n\n", binary, c.agents, transport, d.name)

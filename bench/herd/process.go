@@ -34,7 +34,7 @@ func (c *config) limits() string {
 	set := map[string]float64{
 		"connections": 2*n + 3000, "tenant_connections": n + 1000, "tenant_waits": n + 1000, "waits": 2*n + 2000, "keyless_connections": n + 1000,
 		"address_connections": n + 1000, "tenant_requests": n, "tenant_burst": 10 * n, "requests": n, "tenant_events": n, "events": n,
-		"tenant_keys": n + 1000, "tenant_secrets": 2 * n, "tenant_bindings": 2*n + n*float64(c.bindings), "tenant_writes": 1000,
+		"tenant_keys": n + 1000, "tenant_secrets": 3 * n, "tenant_bindings": 3*n + n*float64(c.bindings), "tenant_writes": 100_000, "key_requests": n + 1000, "key_burst": 10 * n,
 	}
 	var all []string
 	for name, value := range set {
