@@ -2,7 +2,7 @@
 // proxies that replace the placeholder: goproxy, and mitmproxy if it is installed. Each proxy is a process of its own; client and server
 // share another. Rounds alternate, so compare the ratios within a run. Run it in the folder of the repository.
 //
-//	egress [-seconds N] [-rounds N] [-clients N] [-only TEXT]
+//	egress [-seconds N] [-rounds N] [-clients N] [-port N] [-only TEXT]
 package main
 
 import (
@@ -35,11 +35,12 @@ func run(ctx context.Context, args []string) error {
 	seconds := flags.Float64("seconds", 1, "how long each measurement takes")
 	rounds := flags.Int("rounds", 3, "how often each measurement is made")
 	clients := flags.Int("clients", 16, "small requests at the same time")
+	port := flags.Int("port", 0, "`port` of the server, to slow it down in a network of its own; 0: any")
 	only := flags.String("only", "", "measure only what has this text in its name")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	up, err := newUpstream()
+	up, err := newUpstream(*port)
 	if err != nil {
 		return err
 	}

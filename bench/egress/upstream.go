@@ -34,7 +34,8 @@ const (
 // bodySize is that of a large body, in bytes.
 const bodySize = 100 << 20
 
-func newUpstream() (*upstream, error) {
+// newUpstream starts the server at a port of loopback; 0: any.
+func newUpstream(port int) (*upstream, error) {
 	authority, err := ca.New("internet", nil)
 	if err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func newUpstream() (*upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := tls.Listen("tcp", host+":0", &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*certificate}, NextProtos: []string{"h2", "http/1.1"}})
+	l, err := tls.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)), &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*certificate}, NextProtos: []string{"h2", "http/1.1"}})
 	if err != nil {
 		return nil, err
 	}
