@@ -51,6 +51,7 @@ func (s *Store) revokeListed(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
+	s.unsettled.Clear()
 	for _, k := range again {
 		s.log.Warn().Str("key_id", k.ID).Str("file", path).Msg("key revoked again: the database has lost its revocation")
 	}

@@ -104,6 +104,8 @@ func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
 		switch {
 		case errors.Is(err, api.ErrNotFound):
 			err = refusedKey{audit.Refusal{Reason: audit.Unknown}}
+		case err == nil && errors.Is(t.endedError(&k), errUnsettled):
+			err = errUnsettled
 		case err == nil && t.ended(&k):
 			reason := audit.Revoked
 			if k.RevokedAt == nil && k.ExpiresAt != nil && !k.ExpiresAt.After(t.now) {
@@ -141,6 +143,20 @@ const maxAuthenticated = 1 << 14
 
 // ended reports whether the key was revoked or has expired.
 func (t *txn) ended(k *Key) bool { return k.Ended(t.now) || t.store.revocations.Refuses(k.ID, t.now) }
+
+// errUnsettled is the error of a key that is listed as revoked, while it isn't known whether that was committed. The client keeps its values.
+var errUnsettled = api.NewError(api.ErrUnavailable, "the key is being revoked, and the database has not confirmed it yet")
+
+// endedError is the error of a key that was revoked or has expired; nil: it is valid.
+func (t *txn) endedError(k *Key) error {
+	if !t.ended(k) {
+		return nil
+	}
+	if _, unsettled := t.store.unsettled.Load(k.ID); unsettled && !k.Ended(t.now) {
+		return errUnsettled
+	}
+	return errKey
+}
 
 // CreateResourceKey creates an unrestricted key for one resource. expiresAt nil: never. Errors: as IssueResourceKey.
 func (s *Store) CreateResourceKey(ctx context.Context, a Actor, r api.Resource, expiresAt *time.Time) (api.IssuedKey, error) {

@@ -119,10 +119,20 @@ func (t *txn) revokeKeys(keys []Key, detail string) error {
 }
 
 // list adds keys to the list of revoked keys before the commit, so that no key is revoked that a restored database would
-// accept again.
+// accept again. Until the commit they are unsettled.
 func (t *txn) list(keys []revocation.Ended) error {
+	var added []string
+	for _, k := range keys {
+		if _, before := t.store.unsettled.LoadOrStore(k.ID, struct{}{}); !before {
+			added = append(added, k.ID)
+		}
+		t.listed = append(t.listed, k.ID)
+	}
 	undo, err := t.store.revocations.Add(keys)
 	if err != nil {
+		for _, id := range added {
+			t.store.unsettled.Delete(id)
+		}
 		t.store.log.Error().Err(err).Msg("list of revoked keys not written")
 		return api.NewError(api.ErrUnavailable, "the list of revoked keys can't be written now, so nothing was changed")
 	}
@@ -138,6 +148,15 @@ func (t *txn) undoLists() {
 		}
 	}
 	t.unlist = nil
+	t.settle()
+}
+
+// settle is called when it is known whether the transaction was committed.
+func (t *txn) settle() {
+	for _, id := range t.listed {
+		t.store.unsettled.Delete(id)
+	}
+	t.listed = nil
 }
 
 // keyOfActor selects a key if the actor may see it; the operator may see all.
@@ -170,14 +189,14 @@ func (t *txn) oneToRevoke(id string) (k Key, err error) {
 	return keys[0], nil
 }
 
-// keysUnder lists the valid keys that a key has created, that those have created, and so on.
+// keysUnder lists the keys that a key has created, that those have created, and so on, and that are valid or unsettled.
 func (t *txn) keysUnder(id string) ([]Key, error) {
 	var c query.Conditions
 	under(&c, id)
 	c.Add("k.id <>", id)
 	keys, err := t.toRevoke(c)
 	t.touched += len(keys)
-	return slices.DeleteFunc(keys, func(k Key) bool { return t.ended(&k) }), err
+	return slices.DeleteFunc(keys, func(k Key) bool { return errors.Is(t.endedError(&k), errKey) }), err
 }
 
 // KeysUnder lists the valid keys that a key has created, that those have created, and so on. Altered keys are listed too.

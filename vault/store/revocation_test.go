@@ -477,8 +477,8 @@ func TestAttack_RestoredBackup(t *testing.T) {
 	}
 }
 
-// A revocation that can't be listed isn't made, and one that can't be committed is effective all the same. A replacement that
-// can't be committed changes nothing.
+// A revocation that can't be listed isn't made. While one isn't committed, its keys aren't accepted, but clients aren't told that they are
+// revoked, since other vaults may accept them. A replacement that can't be committed changes nothing.
 func TestFault_RevocationNotWritten(t *testing.T) {
 	postgrestest.SQLiteOnly(t)
 	s := newStore(t)
@@ -510,6 +510,18 @@ func TestFault_RevocationNotWritten(t *testing.T) {
 		t.Fatal("committed")
 	}
 	tamper(t, s, `DROP TRIGGER blocked`)
+	revoked := func(kind *api.Kind) {
+		t.Helper()
+		for _, a := range []Actor{f.a, f.a1, f.box} {
+			_, _, err := s.Bindings(t.Context(), a, BindingFilter{})
+			wantKind(t, err, kind)
+		}
+	}
+	revoked(api.ErrUnavailable)
+	if _, err := s.Revoke(t.Context(), f.root, f.a.KeyID, api.ChildrenRevoke); err != nil {
+		t.Fatal(err)
+	}
+	revoked(api.ErrUnauthorized)
 	if diff := cmp.Diff(f.valid(t, s), []string{"b", "root"}); diff != "" {
 		t.Errorf("valid (-got +want)\n%s", diff)
 	}

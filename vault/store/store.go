@@ -142,6 +142,7 @@ type Store struct {
 	authenticated atomic.Pointer[authCache]
 	refusals      audit.Refusals
 	revocations   *revocation.List
+	unsettled     sync.Map // ids of listed keys whose revocation isn't known to be committed
 	uses          lastuse.Uses
 
 	created bool // by Open

@@ -31,7 +31,8 @@ type txn struct {
 	events   []string       // concerning ones that were audited
 	keysEnd  bool           // one of them ends a key
 	log      *audit.Log     // nil until auditLog
-	unlist   []func() error // take what the transaction has listed off the list of revoked keys again
+	listed   []string       // keys that the transaction has added to the list of revoked keys
+	unlist   []func() error // take them off again
 
 	encoded []byte // for encode
 
@@ -264,6 +265,7 @@ func (s *Store) writeNow(ctx context.Context, a Actor, do func(*txn) error) erro
 	}
 	if err == nil {
 		s.failing.Store(false)
+		t.settle()
 	} else {
 		s.renameProcess() // reveals are woken again when it has been committed
 	}
@@ -288,17 +290,16 @@ func (t *txn) checkKey(a Actor) error {
 	case err != nil:
 		return err
 	case a.mac != "" && string(mac) == a.mac: // the row is as it was when the key was authenticated
-		if t.ended(&Key{IssuedKey: api.IssuedKey{ID: a.KeyID, ExpiresAt: a.ExpiresAt}}) {
-			return errKey
-		}
-		return nil
+		return t.endedError(&Key{IssuedKey: api.IssuedKey{ID: a.KeyID, ExpiresAt: a.ExpiresAt}})
 	}
 	read, err := one(t, "key", unverifiedKey, selectKeys+` WHERE k.id = $1`, a.KeyID)
 	switch k := &read.row; {
 	case err != nil:
 		return err
-	case k.TenantID != a.TenantID, t.ended(k): // if the row was altered too
+	case k.TenantID != a.TenantID:
 		return errKey
+	case t.ended(k): // if the row was altered too
+		return t.endedError(k)
 	default:
 		t.actor.Restrictions, t.actor.ExpiresAt = k.Restrictions, k.ExpiresAt
 		return t.verify(k)
