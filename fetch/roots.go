@@ -152,7 +152,7 @@ func certificatesNaming(bundle []byte, names [][]byte) []byte {
 }
 
 // cutCertificate returns the certificate at the start of pem, and its base64. It returns false unless the certificate has
-// the usual form of SystemRoots, without headers, which encoding/pem reads in only one way.
+// the usual form in such files, without headers, which encoding/pem reads in only one way.
 func cutCertificate(pem []byte) (block, text []byte, ok bool) {
 	text, ok = bytes.CutPrefix(pem, beginCertificate)
 	end := bytes.IndexByte(text, '-') - 1

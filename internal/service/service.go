@@ -5,6 +5,7 @@ package service
 import (
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -55,8 +56,8 @@ func shaped(prefix string, length int, alphabet string) api.EgressShape {
 
 // services are those whose documentation says where their API is and how requests are authenticated. A shape that has more
 // characters than the service's keys has them for 128 random bits. Of a prefix, the digits after the service's own
-// letters make the rest of a form that its clients check. A function, since most commands don't need them.
-func services() map[string]service {
+// letters make the rest of a form that its clients check. They are made when they are needed: most commands don't.
+var services = sync.OnceValue(func() map[string]service {
 	inAuthorization := []string{"authorization"}
 	return map[string]service{
 		// Models.
@@ -133,4 +134,4 @@ func services() map[string]service {
 		"twitch":    {[]string{"api.twitch.tv"}, inAuthorization, api.EgressShape{}},
 		"x":         {[]string{"api.x.com"}, inAuthorization, api.EgressShape{}},
 	}
-}
+})

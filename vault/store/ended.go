@@ -36,8 +36,9 @@ func (s *Store) revokeListed(ctx context.Context, path string) (err error) {
 	if err != nil || len(again) == 0 && len(unlisted) == 0 {
 		return err
 	}
-	err = s.db.Write(ctx, func(tx database.Tx) error {
-		_, err := s.begin(tx, operator, func(t *txn) error {
+	var t *txn
+	err = s.db.Write(ctx, func(tx database.Tx) (err error) {
+		t, err = s.begin(tx, operator, func(t *txn) error {
 			if err := compare(t); err != nil {
 				return err
 			}
@@ -51,7 +52,7 @@ func (s *Store) revokeListed(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	s.unsettled.Clear()
+	t.settle()
 	for _, k := range again {
 		s.log.Warn().Str("key_id", k.ID).Str("file", path).Msg("key revoked again: the database has lost its revocation")
 	}

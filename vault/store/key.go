@@ -101,12 +101,13 @@ func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
 	}
 	a, err := read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (Actor, error) {
 		k, err := one(t, "key", (*Key).fields, selectKeys+` WHERE k.hash = $1`, hash)
+		if err == nil {
+			err = t.endedError(&k)
+		}
 		switch {
 		case errors.Is(err, api.ErrNotFound):
 			err = refusedKey{audit.Refusal{Reason: audit.Unknown}}
-		case err == nil && errors.Is(t.endedError(&k), errUnsettled):
-			err = errUnsettled
-		case err == nil && t.ended(&k):
+		case errors.Is(err, errKey):
 			reason := audit.Revoked
 			if k.RevokedAt == nil && k.ExpiresAt != nil && !k.ExpiresAt.After(t.now) {
 				reason = audit.Expired
@@ -141,18 +142,18 @@ type authCache struct {
 // maxAuthenticated is the number of keys that are cached.
 const maxAuthenticated = 1 << 14
 
-// ended reports whether the key was revoked or has expired.
-func (t *txn) ended(k *Key) bool { return k.Ended(t.now) || t.store.revocations.Refuses(k.ID, t.now) }
-
 // errUnsettled is the error of a key that is listed as revoked, while it isn't known whether that was committed. The client keeps its values.
 var errUnsettled = api.NewError(api.ErrUnavailable, "the key is being revoked, and the database has not confirmed it yet")
 
 // endedError is the error of a key that was revoked or has expired; nil: it is valid.
 func (t *txn) endedError(k *Key) error {
-	if !t.ended(k) {
+	if k.Ended(t.now) {
+		return errKey
+	}
+	if !t.store.revocations.Refuses(k.ID, t.now) {
 		return nil
 	}
-	if _, unsettled := t.store.unsettled.Load(k.ID); unsettled && !k.Ended(t.now) {
+	if _, unsettled := t.store.unsettled.Load(k.ID); unsettled {
 		return errUnsettled
 	}
 	return errKey

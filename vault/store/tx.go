@@ -293,17 +293,18 @@ func (t *txn) checkKey(a Actor) error {
 		return t.endedError(&Key{IssuedKey: api.IssuedKey{ID: a.KeyID, ExpiresAt: a.ExpiresAt}})
 	}
 	read, err := one(t, "key", unverifiedKey, selectKeys+` WHERE k.id = $1`, a.KeyID)
-	switch k := &read.row; {
-	case err != nil:
+	if err != nil {
 		return err
-	case k.TenantID != a.TenantID:
-		return errKey
-	case t.ended(k): // if the row was altered too
-		return t.endedError(k)
-	default:
-		t.actor.Restrictions, t.actor.ExpiresAt = k.Restrictions, k.ExpiresAt
-		return t.verify(k)
 	}
+	k := &read.row
+	if k.TenantID != a.TenantID {
+		return errKey
+	}
+	if err := t.endedError(k); err != nil { // if the row was altered too
+		return err
+	}
+	t.actor.Restrictions, t.actor.ExpiresAt = k.Restrictions, k.ExpiresAt
+	return t.verify(k)
 }
 
 // keys returns the keyset of the actor's tenant.
