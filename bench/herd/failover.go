@@ -25,13 +25,8 @@ func (c *config) failover(ctx context.Context, d *data, binary, transport string
 	}
 	var vaults []*process
 	for range replicas {
-		p := &process{}
-		for _, address := range []*string{&p.address, &p.metrics} {
-			if *address, err = free(ctx); err != nil {
-				return nil, err
-			}
-		}
-		if err := c.start(ctx, d, binary, transport, p); err != nil {
+		p, err := c.startAnywhere(ctx, d, binary, transport)
+		if err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, p.end(syscall.SIGKILL)) }()

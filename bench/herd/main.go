@@ -35,8 +35,8 @@ type config struct {
 	settle     time.Duration
 	idle       time.Duration
 	hold       time.Duration
+	throughput bool // only
 	check      bool
-	only       bool // throughput
 }
 
 // run returns 0, 1 after an error or if -check finds a missed target, 2 for wrong usage.
@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f.DurationVar(&c.settle, "settle", 20*time.Second, "how long to wait before measuring memory")
 	f.DurationVar(&c.idle, "idle", 30*time.Second, "how long to measure the CPU of a vault at which all agents wait")
 	f.DurationVar(&c.hold, "hold", 0, "how long to watch the memory of a vault at which all agents wait, such as 1h")
-	f.BoolVar(&c.only, "throughput", false, "measure only writes and reveals per second")
+	f.BoolVar(&c.throughput, "throughput", false, "measure only writes and reveals per second")
 	f.BoolVar(&c.check, "check", false, "fail where a target is missed")
 	if err := f.Parse(args); err != nil {
 		return 2
@@ -121,7 +121,7 @@ func (c *config) measure(ctx context.Context, stdout io.Writer) (missed []string
 		err := c.withDatabase(ctx, name, func(d *data) error {
 			for _, binary := range c.binaries() {
 				fmt.Fprintf(stdout, "%s with %d clients over http on %s\n\n", binary, clients, d.name)
-				m, err := c.throughput(ctx, d, binary, stdout)
+				m, err := c.measureThroughput(ctx, d, binary, stdout)
 				if err != nil {
 					return err
 				}
@@ -129,7 +129,7 @@ func (c *config) measure(ctx context.Context, stdout io.Writer) (missed []string
 					missed = append(missed, m...)
 				}
 			}
-			if c.only {
+			if c.throughput {
 				return nil
 			}
 			for _, transport := range c.transports {

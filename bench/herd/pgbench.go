@@ -15,7 +15,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver pgx
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // writtenEnv is the variable of the secrets that are written.
@@ -56,8 +56,9 @@ func events(where string) inserts {
 }
 
 // rowsOfWrite are the rows of the newest secret that was written and bound.
-func rowsOfWrite(ctx context.Context, d *data) (inserts, error) {
-	secret, err := d.text(ctx, `SELECT secret_id FROM bindings WHERE env_name = $1 ORDER BY created_at DESC LIMIT 1`, writtenEnv)
+func rowsOfWrite(ctx context.Context, db *sql.DB) (inserts, error) {
+	var secret string
+	err := db.QueryRowContext(ctx, `SELECT secret_id FROM bindings WHERE env_name = $1 ORDER BY created_at DESC LIMIT 1`, writtenEnv).Scan(&secret)
 	if err != nil {
 		return nil, err
 	}
@@ -75,29 +76,14 @@ func rowsOfWrite(ctx context.Context, d *data) (inserts, error) {
 }
 
 // rowsOfReveal are the rows of the newest reveal.
-func rowsOfReveal(ctx context.Context, d *data) (inserts, error) {
-	seq, err := d.text(ctx, `SELECT CAST(MAX(seq) AS TEXT) FROM audit WHERE action = 'reveal'`)
+func rowsOfReveal(ctx context.Context, db *sql.DB) (inserts, error) {
+	var seq string
+	err := db.QueryRowContext(ctx, `SELECT MAX(seq) FROM audit WHERE action = 'reveal'`).Scan(&seq)
 	return events("seq = " + seq), err
 }
 
-// text returns the text that a query returns.
-func (d *data) text(ctx context.Context, query string, args ...any) (text string, err error) {
-	db, err := sql.Open("pgx", d.database)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	err = db.QueryRowContext(ctx, query, args...).Scan(&text)
-	return text, err
-}
-
 // script returns the statements that insert the same rows again.
-func (all inserts) script(ctx context.Context, url string) (string, error) {
-	db, err := sql.Open("pgx", url)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = db.Close() }()
+func (all inserts) script(ctx context.Context, db *sql.DB) (string, error) {
 	var b strings.Builder
 	b.WriteString("BEGIN;\n")
 	for _, i := range all {
@@ -146,15 +132,8 @@ func list(ctx context.Context, db *sql.DB, query string, args ...any) (all []str
 	return all, rows.Err()
 }
 
-var transactions = regexp.MustCompile(`tps = ([0-9.]+)`)
-
 // remove removes the rows that pgbench has inserted.
-func (all inserts) remove(ctx context.Context, url string) (err error) {
-	db, err := sql.Open("pgx", url)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+func (all inserts) remove(ctx context.Context, db *sql.DB) error {
 	for _, i := range slices.Backward(all) {
 		if _, err := db.ExecContext(ctx, i.remove); err != nil {
 			return err
@@ -163,25 +142,33 @@ func (all inserts) remove(ctx context.Context, url string) (err error) {
 	return nil
 }
 
-// pgbench returns how many transactions that insert the rows PostgreSQL's own program does in a second, with as many clients. file is
-// written for it.
-func pgbench(ctx context.Context, url, file string, rows inserts) (perSecond float64, err error) {
+var transactions = regexp.MustCompile(`tps = ([0-9.]+)`)
+
+// pgbench returns how many transactions that insert some rows PostgreSQL's own program does in a second, with as many clients.
+func (d *data) pgbench(ctx context.Context, rows func(context.Context, *sql.DB) (inserts, error)) (perSecond float64, err error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/pgbench")
 	if len(found) == 0 {
 		return 0, errors.New("pgbench isn't installed: Debian's package postgresql has it")
 	}
-	conf, err := pgx.ParseConfig(url)
+	conf, err := pgx.ParseConfig(d.database)
 	if err != nil {
 		return 0, err
 	}
-	script, err := rows.script(ctx, url)
+	db := stdlib.OpenDB(*conf)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	all, err := rows(ctx, db)
 	if err != nil {
 		return 0, err
 	}
+	script, err := all.script(ctx, db)
+	if err != nil {
+		return 0, err
+	}
+	file := filepath.Join(d.dir, "pgbench.sql")
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, rows.remove(ctx, url)) }()
+	defer func() { err = errors.Join(err, all.remove(ctx, db)) }()
 	var out, problems bytes.Buffer
 	cmd := exec.CommandContext(ctx, found[len(found)-1], "--no-vacuum", "--protocol=prepared", "--file="+file,
 		"--client="+strconv.Itoa(clients), "--jobs=2", fmt.Sprintf("--time=%.0f", throughputFor.Seconds()))

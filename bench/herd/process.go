@@ -52,6 +52,17 @@ func free(ctx context.Context) (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
+// startAnywhere starts a vault at free addresses, and waits until it is ready.
+func (c *config) startAnywhere(ctx context.Context, d *data, binary, transport string) (p *process, err error) {
+	p = &process{}
+	for _, address := range []*string{&p.address, &p.metrics} {
+		if *address, err = free(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return p, c.start(ctx, d, binary, transport, p)
+}
+
 // start starts a vault at the addresses of p, and waits until it is ready.
 func (c *config) start(ctx context.Context, d *data, binary, transport string, p *process) (err error) {
 	args := []string{"serve", "--data-dir", d.dataDir(), "--root-key-file", d.rootKey(), "--allow-shared", "--log-level", "warn",

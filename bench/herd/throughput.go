@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,15 +25,10 @@ const (
 	minThroughput = 0.7              // of the limit
 )
 
-// throughput measures how many writes and reveals a vault does in a second, next to what the database does without a vault.
-func (c *config) throughput(ctx context.Context, d *data, binary string, out io.Writer) (missed []string, err error) {
-	p := &process{}
-	for _, address := range []*string{&p.address, &p.metrics} {
-		if *address, err = free(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if err := c.start(ctx, d, binary, "http", p); err != nil {
+// measureThroughput measures how many writes and reveals a vault does in a second, next to what the database does without a vault.
+func (c *config) measureThroughput(ctx context.Context, d *data, binary string, out io.Writer) (missed []string, err error) {
+	p, err := c.startAnywhere(ctx, d, binary, "http")
+	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.end(syscall.SIGTERM)) }()
@@ -45,7 +41,7 @@ func (c *config) throughput(ctx context.Context, d *data, binary string, out io.
 	for _, kind := range []struct {
 		name string
 		one  func(context.Context, int) error
-		rows func(context.Context, *data) (inserts, error)
+		rows func(context.Context, *sql.DB) (inserts, error)
 	}{{"writes", l.write, rowsOfWrite}, {"reveals", l.reveal, rowsOfReveal}} {
 		before, err := cpu(p.cmd.Process.Pid)
 		if err != nil {
@@ -170,43 +166,31 @@ func (l *load) post(ctx context.Context, path, key string, body []byte) ([]byte,
 
 // limit is how many transactions a second the database does that insert the same rows: with PostgreSQL, pgbench's; with SQLite, how often the
 // disk syncs a file, which each commit needs.
-func (d *data) limit(ctx context.Context, rows func(context.Context, *data) (inserts, error)) (perSecond float64, what string, err error) {
+func (d *data) limit(ctx context.Context, rows func(context.Context, *sql.DB) (inserts, error)) (perSecond float64, what string, err error) {
 	if d.database == "" {
 		perSecond, err = syncs(filepath.Join(d.dir, "syncs"))
 		return perSecond, "syncs of the disk", err
 	}
-	all, err := rows(ctx, d)
-	if err != nil {
-		return 0, "", err
-	}
-	perSecond, err = pgbench(ctx, d.database, filepath.Join(d.dir, "pgbench.sql"), all)
+	perSecond, err = d.pgbench(ctx, rows)
 	return perSecond, "pgbench", err
 }
 
 // syncs returns how many pages of SQLite's the disk writes and syncs in a second, one after the other.
 func syncs(path string) (perSecond float64, err error) {
-	const page, pages = 4096, 4096 // of a write-ahead log, which is overwritten from its start
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	const page, pages = 4096, 4096                                                        // of a write-ahead log, which is overwritten from its start
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|syscall.O_DSYNC, 0o600) // as fdatasync after each write
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, f.Close(), os.Remove(path)) }()
-	text := bytes.Repeat([]byte{1}, page)
-	for i := range pages {
-		if _, err := f.WriteAt(text, int64(i)*page); err != nil {
-			return 0, err
-		}
-	}
-	if err := f.Sync(); err != nil {
+	text := bytes.Repeat([]byte{1}, page*pages)
+	if _, err := f.Write(text); err != nil {
 		return 0, err
 	}
 	n := 0
 	began := time.Now()
 	for ; time.Since(began) < throughputFor/2; n++ {
-		if _, err := f.WriteAt(text, int64(n%pages)*page); err != nil {
-			return 0, err
-		}
-		if err := syscall.Fdatasync(int(f.Fd())); err != nil {
+		if _, err := f.WriteAt(text[:page], int64(n%pages)*page); err != nil {
 			return 0, err
 		}
 	}

@@ -53,13 +53,8 @@ type measurement struct {
 
 // waiting measures a vault at which all agents wait.
 func (c *config) waiting(ctx context.Context, d *data, binary, transport string, out io.Writer) (missed []string, err error) {
-	m := &measurement{config: c, data: d, out: out, vault: &process{}}
-	for _, address := range []*string{&m.vault.address, &m.vault.metrics} {
-		if *address, err = free(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if err := c.start(ctx, d, binary, transport, m.vault); err != nil {
+	m := &measurement{config: c, data: d, out: out}
+	if m.vault, err = c.startAnywhere(ctx, d, binary, transport); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, m.vault.end(syscall.SIGTERM)) }()
