@@ -1,6 +1,9 @@
 package simulation
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Fault is something that happens to the vaults or the network.
 type Fault struct {
@@ -44,11 +47,18 @@ type Recovery struct {
 	Later   int           // the most requests in a second after all agents were current and the rate of requests was the usual one
 }
 
-// noise is how much higher than usual the rate of requests is at most, without a fault.
-const noise = 1.5
+// Without a fault, the rate of requests is at most unevenness times its average. The number of requests in a second is random: it
+// is over that by no more than deviations times its standard deviation, the square root of the average.
+const (
+	unevenness = 1.5
+	deviations = 5
+)
 
 // Usual is the most requests in a second while all is well.
-func (m *Model) Usual() int { return int(noise * float64(m.Agents) / longestWait.Seconds()) }
+func (m *Model) Usual() int {
+	average := float64(m.Agents) / longestWait.Seconds()
+	return int(unevenness*average + deviations*math.Sqrt(average))
+}
 
 const longestWait = 50 * time.Second // of an agent
 
