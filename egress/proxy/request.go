@@ -60,6 +60,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 // exchange is one request and its response. It implements http.RoundTripper for httputil.ReverseProxy.
 type exchange struct {
 	s       *Server
+	set     *Set   // what is known of the resource, for all of the exchange
 	scheme  string // between proxy and server
 	to      destination
 	host    string // the Host header: the normal form
@@ -139,12 +140,12 @@ func (x *exchange) agree(t *tunnel, r *http.Request, other string) *Refusal {
 
 // forward sends the request on, if the policy and the rules of its placeholders allow it, and copies the response.
 func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
-	set := x.s.Set()
-	if why := set.absent(); why != nil {
+	x.set = x.s.Set()
+	if why := x.set.absent(); why != nil {
 		x.refuse(w, why)
 		return
 	}
-	decision := set.policy.Decide(x.to.host, x.to.port, r.Method, x.event.Path)
+	decision := x.set.policy.Decide(x.to.host, x.to.port, r.Method, x.event.Path)
 	x.event.Effect, x.event.RuleID, x.event.PolicyID = decision.Verdict, decision.RuleID, decision.PolicyID
 	if decision.Effect == api.EffectDeny {
 		x.refuse(w, denied(decision, x.to))
@@ -182,7 +183,7 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		transport = x.s.upstreams.Load().old
 	}
-	swapped, err := x.s.Set().swap(r, x.to)
+	swapped, err := x.set.swap(r, x.to)
 	if err != nil {
 		return nil, err
 	}
