@@ -74,6 +74,7 @@ must allow a request too.`,
 			return err
 		}
 		warnOfNames(p, to)
+		warnOfNoRule(p, s, delivery)
 		b, err := vault.CreateBinding(ctx, secrets.NewBinding{
 			SecretID: s.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery, Egress: rule,
 		})

@@ -150,6 +150,13 @@ func checkRuleStored(rule *api.EgressRule, s *api.Secret) error {
 	return cli.WithHint(errors.New("the vault has no egress rules: nothing restricts where "+nameAndID(s)+" is sent"), "upgrade the vault")
 }
 
+// warnOfNoRule logs a warning for a secret that is delivered as a placeholder and has no rule: miosa-egress sends it nowhere.
+func warnOfNoRule(p *program.Program, s *api.Secret, delivery string) {
+	if delivery == api.DeliverPlaceholder && (s.Egress == nil || s.Egress.IsZero()) {
+		p.Log.Warn().Str("secret", s.Name).Str("command", "miosa-env secrets egress").Msg("miosa-egress sends this secret nowhere: it has no rule")
+	}
+}
+
 // describeRule returns a rule for people; "" for nil.
 func describeRule(r *api.EgressRule) string {
 	if r == nil {

@@ -105,6 +105,9 @@ the other --egress flags give others. A secret that is set again keeps its rule.
 		defer set.Value.Wipe()
 		warnOfNames(p, bind...)
 		done, err := store(ctx, vault, &set, bind, delivery)
+		if done.Secret.ID != "" {
+			warnOfNoRule(p, &done.Secret, delivery)
+		}
 		switch {
 		case done.Secret.ID == "":
 			return err
