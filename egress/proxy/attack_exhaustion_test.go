@@ -256,66 +256,6 @@ func TestAttack_HeaderCompressionBomb(t *testing.T) {
 	}
 }
 
-// A connection that passed through unchanged ends when the policy denies its host, when a rule says that it must be decrypted, and when
-// nothing is known of the resource any more. Others stay.
-func TestAttack_OldConnections(t *testing.T) {
-	t.Parallel()
-	for name, change := range map[string]func(*world){
-		"denied":    func(w *world) { w.deny("r_deny", other, "") },
-		"decrypted": func(w *world) { w.hosts = append(w.hosts, other) },
-		"no set":    func(w *world) { w.set = proxy.NoSet("none") },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, proxy.Limits{})
-			w.allow(other, false)
-			w.allow("stays.example.com", false)
-			l := listen(t)
-			w.open(l)
-			go func() {
-				for {
-					c, err := l.Accept()
-					if err != nil {
-						return
-					}
-					go io.Copy(c, c) // until the proxy closes the connection
-				}
-			}()
-			send := func(c net.Conn) error {
-				_, _ = io.WriteString(c, "\x00\x01")
-				_, err := io.ReadFull(c, make([]byte, 2))
-				return err
-			}
-			ends, _ := w.connect(t, recorder{l}.at(other))
-			stays, _ := w.connect(t, recorder{l}.at("stays.example.com"))
-			for _, c := range []net.Conn{ends, stays} {
-				if err := send(c); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if name == "denied" {
-				change(w)
-			} else {
-				w.change(func() {})
-				w.compiled(t)
-				w.mu.Lock()
-				change(w)
-				if name == "decrypted" {
-					w.set = nil
-				}
-				w.mu.Unlock()
-			}
-			w.Changed()
-			if err := send(ends); err == nil {
-				t.Error("the connection stays")
-			}
-			if err := send(stays); (err == nil) != (name != "no set") {
-				t.Errorf("the other connection: %v", err)
-			}
-		})
-	}
-}
-
 // A kept connection to an address that is not allowed any more is not used again.
 func TestAttack_OldAddress(t *testing.T) {
 	t.Parallel()

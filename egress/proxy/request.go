@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"context"
 	"net/http"
 	"net/http/httputil"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,6 +70,8 @@ type exchange struct {
 	body    *requestBody    // nil: there is none
 	scrub   *scrub.Scrubber // of the response; nil: no value was sent
 	written bool            // the event
+	end     func()          // ends the connection after an upgrade; nil: the client asks for none
+	remove  func()          // from the lasting connections; nil: it isn't one
 	proxy   httputil.ReverseProxy
 }
 
@@ -151,11 +155,28 @@ func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
 		x.refuse(w, denied(decision, x.to))
 		return
 	}
+	if r.Header.Get("Upgrade") != "" {
+		ctx, end := context.WithCancel(r.Context())
+		r, x.end = r.WithContext(ctx), end
+		defer func() {
+			end()
+			if x.remove != nil {
+				x.remove()
+			}
+		}()
+	}
 	x.proxy = httputil.ReverseProxy{
 		Rewrite: x.rewrite, Transport: x, ModifyResponse: x.response, ErrorHandler: x.failed,
 		BufferPool: &x.s.buffers, FlushInterval: flushInterval, ErrorLog: quiet,
 	}
 	x.proxy.ServeHTTP(w, r)
+}
+
+// forbidden reports whether a set doesn't allow the connection after an upgrade: the policy denies the request, or a binding is gone
+// whose value was sent.
+func (x *exchange) forbidden(set *Set) bool {
+	return set.absent() != nil || set.policy.Decide(x.to.host, x.to.port, x.event.Method, x.event.Path).Effect == api.EffectDeny ||
+		slices.ContainsFunc(x.event.Swapped, func(used api.EventRef) bool { return !set.table.Has(used.ID) })
 }
 
 // forwarded are headers that httputil.ReverseProxy removes. Here the client speaks to the server: what it says stays.

@@ -424,25 +424,8 @@ func TestWebSocket(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, proxy.Limits{})
 	w.allow(host, true)
-	port := w.server(t, true, func(rw http.ResponseWriter, r *http.Request) {
-		websocket.Server{Handler: func(c *websocket.Conn) {
-			_ = websocket.Message.Send(c, r.Header.Get("Authorization"))
-			_, _ = io.Copy(c, c)
-		}}.ServeHTTP(rw, r)
-	})
-	secure, err := w.tunnel(t, fmt.Sprintf("%s:%d", host, port), host, "http/1.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := websocket.NewConfig("wss"+strings.TrimPrefix(urlOf(host, port, "/ws"), "https"), "https://"+host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.Header.Set("Authorization", "Bearer "+placeholder)
-	c, err := websocket.NewClient(config, secure)
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := w.server(t, true, webSocketEcho)
+	c := w.webSocket(t, port, "Bearer "+placeholder)
 	for _, want := range []string{"Bearer " + masked, "one", "two"} {
 		var got string
 		if err := websocket.Message.Receive(c, &got); err != nil || got != want {
@@ -457,8 +440,37 @@ func TestWebSocket(t *testing.T) {
 	if e := w.last(); e.StatusCode != http.StatusSwitchingProtocols || len(e.Swapped) != 1 {
 		t.Errorf("event %+v", e)
 	}
-	_ = secure.Close()
+	_ = c.Close()
 	poll.Until(t, generous, "the connection is given up", func() bool { return w.Connections() == 0 })
+}
+
+// webSocketEcho sends the Authorization header, and then what it receives.
+func webSocketEcho(rw http.ResponseWriter, r *http.Request) {
+	websocket.Server{Handler: func(c *websocket.Conn) {
+		_ = websocket.Message.Send(c, r.Header.Get("Authorization"))
+		_, _ = io.Copy(c, c)
+	}}.ServeHTTP(rw, r)
+}
+
+// webSocket opens a WebSocket to host, with an Authorization header unless it is "".
+func (w *world) webSocket(t testing.TB, port int, authorization string) *websocket.Conn {
+	t.Helper()
+	secure, err := w.tunnel(t, fmt.Sprintf("%s:%d", host, port), host, "http/1.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := websocket.NewConfig("wss"+strings.TrimPrefix(urlOf(host, port, "/ws"), "https"), "https://"+host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if authorization != "" {
+		config.Header.Set("Authorization", authorization)
+	}
+	c, err := websocket.NewClient(config, secure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // curl uses the proxy by CONNECT with both versions, and with absolute URLs.

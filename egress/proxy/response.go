@@ -35,6 +35,9 @@ func (x *exchange) response(res *http.Response) error {
 	}
 	x.event.StatusCode = res.StatusCode
 	x.record()
+	if res.StatusCode == http.StatusSwitchingProtocols && x.end != nil {
+		x.remove = x.s.lasting.add(x.s, lasting{x.forbidden, x.end})
+	}
 	return nil
 }
 

@@ -57,14 +57,14 @@ type Server struct {
 	buffers   buffers
 	servers   atomic.Int64 // connections to them, and attempts
 	requests  atomic.Int64 // at this time
-	spliced   spliced
+	lasting   lastings
 	refusals  *lines
 	crowds    *lines
 }
 
 // New returns a server.
 func New(c Config) *Server {
-	s := &Server{Config: c, refusals: newLines(), crowds: newLines(), spliced: spliced{open: map[*tunnel]struct{}{}}}
+	s := &Server{Config: c, refusals: newLines(), crowds: newLines(), lasting: lastings{open: map[*lasting]struct{}{}}}
 	s.clients = connections{limit: c.Limits.connections(), open: map[*conn]struct{}{}}
 	s.accepted = NewQueue()
 	s.tls = &tls.Config{

@@ -28,11 +28,12 @@ func (s *Server) splice(ctx context.Context, t *tunnel, serverFirst bool) {
 	s.Recorder.Record(s.eventOf(t))
 	_ = t.SetDeadline(time.Time{})
 	client, upstream := plain(t.Conn), plain(t.upstream)
-	s.spliced.add(t)
-	defer s.spliced.remove(t)
-	if s.forbids(t.to) {
-		_ = t.Close() // since it was decided
-	}
+	defer s.lasting.add(s, lasting{
+		forbidden: func(set *Set) bool {
+			return set.absent() != nil || set.decrypts(t.to) || set.policy.DecideHost(t.to.host, t.to.port).Effect == api.EffectDeny
+		},
+		end: func() { _ = t.Close() },
+	})()
 	stop := context.AfterFunc(ctx, func() { _ = t.Close() })
 	defer stop()
 	defer t.Close() //nolint:errcheck // nothing is left to do
@@ -59,43 +60,6 @@ func (s *Server) splice(ctx context.Context, t *tunnel, serverFirst bool) {
 	})
 	relay(client, upstream, &last, limit)
 	up.Wait()
-}
-
-// spliced are the connections that pass through unchanged.
-type spliced struct {
-	mu   sync.Mutex // guards open
-	open map[*tunnel]struct{}
-}
-
-func (s *spliced) add(t *tunnel) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.open[t] = struct{}{}
-}
-
-func (s *spliced) remove(t *tunnel) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.open, t)
-}
-
-// forbids reports whether the set doesn't allow a connection to pass through unchanged.
-func (s *Server) forbids(to destination) bool {
-	set := s.Set()
-	return set.absent() != nil || set.decrypts(to) || set.policy.DecideHost(to.host, to.port).Effect == api.EffectDeny
-}
-
-// Changed closes the connections that pass through unchanged, if the set doesn't allow them any more. Later requests
-// use new connections to servers, since the addresses of the old ones may not be allowed now. Call it when Set returns another one.
-func (s *Server) Changed() {
-	s.spliced.mu.Lock()
-	for t := range s.spliced.open {
-		if s.forbids(t.to) {
-			_ = t.Close()
-		}
-	}
-	s.spliced.mu.Unlock()
-	s.upstreams.Swap(newUpstreams(s)).close()
 }
 
 // connectUpstream connects to the destination of a connection that isn't decrypted.

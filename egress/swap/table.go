@@ -88,6 +88,11 @@ func New(s api.Snapshot) (*Table, error) {
 	return t, nil
 }
 
+// Has reports whether the set has a placeholder of a binding.
+func (t *Table) Has(id string) bool {
+	return slices.ContainsFunc(t.bindings, func(b binding) bool { return b.label.ID == id })
+}
+
 // Swapped says which bindings a request has the values of.
 type Swapped struct {
 	Bindings []api.Label
