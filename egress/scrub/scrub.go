@@ -9,14 +9,20 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject/mask"
 )
 
 // Scrubber removes values from responses. It is immutable and may be used concurrently.
-type Scrubber struct{ masker *mask.Masker }
+type Scrubber struct {
+	masker *mask.Masker
+	names  *mask.Finder // of the values that can be the name of a header, in lower case; nil: there are none
+}
 
 // New returns a scrubber of values. Values of fewer than mask.MinLength bytes are too common to be removed. It takes much
 // longer than scrubbing a short response, so keep it.
@@ -26,16 +32,39 @@ func New(values []api.Value) *Scrubber {
 		bound[i].Value = v
 	}
 	masker, _ := mask.New(bound)
-	return &Scrubber{masker}
+	s := &Scrubber{masker: masker}
+	var names []string
+	for _, v := range values {
+		if text := strings.ToLower(v.Reveal()); len(text) >= mask.MinLength && httpguts.ValidHeaderFieldName(text) && !slices.Contains(names, text) {
+			names = append(names, text)
+		}
+	}
+	if len(names) > 0 {
+		s.names = mask.NewFinder(names)
+	}
+	return s
 }
 
-// Header removes the values from headers or trailers.
+// Header removes the values from headers or trailers, and the headers whose name has one.
 func (s *Scrubber) Header(h http.Header) {
-	for _, values := range h {
+	for name, values := range h {
+		if s.inName(name) {
+			delete(h, name)
+			continue
+		}
 		for i, v := range values {
 			values[i] = s.masker.Blank(v)
 		}
 	}
+}
+
+// inName reports whether the name of a header has a value, in any case.
+func (s *Scrubber) inName(name string) bool {
+	if s.names == nil || len(name) < mask.MinLength {
+		return false
+	}
+	start, _, _ := s.names.Find(strings.ToLower(name), 0)
+	return start >= 0
 }
 
 // Errors of responses that can't be scrubbed.
@@ -87,6 +116,7 @@ func (s *Scrubber) Body(body io.ReadCloser, h http.Header) (io.ReadCloser, error
 // Errors: ErrEncoding, ErrPart; the response must not be passed on.
 func (s *Scrubber) Response(r *http.Response) error {
 	s.Header(r.Header)
+	s.Header(r.Trailer) // the names
 	body, err := s.Body(r.Body, r.Header)
 	if err != nil {
 		return err

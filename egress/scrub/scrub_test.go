@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -381,6 +382,47 @@ func TestAccept(t *testing.T) {
 		if diff := cmp.Diff(tt.want, tt.headers); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
+	}
+}
+
+// A header or trailer whose name has a value is removed. Overwriting a part of the name would make another header of it.
+func TestAttack_NameOfHeader(t *testing.T) {
+	const token = "Tok_abcDEF123.xyz"
+	s := scrubber(secret, token)
+	for _, name := range []string{token, http.CanonicalHeaderKey(token), strings.ToLower(token), strings.ToUpper(token), "X-" + token + "-Is-It"} {
+		h := http.Header{name: {"a"}, "X-Other": {"b"}, "X-Tok_abcdef123": {"c"}}
+		if s.Header(h); len(h) != 2 {
+			t.Errorf("%s: %v", name, h)
+		}
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-"+token, "a")
+		w.Header().Set("Trailer", "Y-"+token)
+		w.WriteHeader(http.StatusOK)
+		w.(http.Flusher).Flush()
+		w.Header().Set("Y-"+token, "b")
+	}))
+	defer server.Close()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Response(resp); err != nil {
+		t.Fatal(err)
+	}
+	if len(resp.Trailer) != 0 {
+		t.Errorf("trailers are announced: %v", resp.Trailer)
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		t.Error(err)
+	}
+	if all := fmt.Sprint(resp.Header, resp.Trailer); strings.Contains(strings.ToLower(all), strings.ToLower(token)) {
+		t.Error(all)
 	}
 }
 
