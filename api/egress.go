@@ -97,7 +97,7 @@ func (r EgressRule) Validate() error {
 	}{
 		{"hosts", r.Hosts, egressHost, "names of hosts in lower case such as api.example.com or *.example.com, or IP addresses, without a port"},
 		{"methods", r.Methods, egressMethod, "methods in upper case such as GET"},
-		{"paths", r.Paths, egressPath, "paths such as /repos/**: they start with / and have no ?, # or space; * matches within a segment, ** any text"},
+		{"paths", r.Paths, ValidEgressPath, "paths such as /repos/**: they start with / and have no ?, # or space; * matches within a segment, ** any text"},
 		{"slots", r.Slots, egressSlot, "authorization, header:NAME, query:NAME, path, json:FIELD, form:FIELD, sigv4, sigv4-id, hmac:github, hmac:stripe and hmac:slack"},
 	} {
 		if len(list.items) > maxEgressList {
@@ -156,17 +156,13 @@ func egressMethod(s string) bool {
 	return s != "" && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") == ""
 }
 
-func egressPath(s string) bool {
-	_, ok := ParseEgressPath(s)
-	return ok
-}
-
-// ParseEgressPath returns a path of a rule in the form of DecodePath. ok is false for a text that isn't one.
-func ParseEgressPath(s string) (pattern string, ok bool) {
+// ValidEgressPath reports whether a text is a path of a rule: in a form that DecodePath decodes, without a query.
+func ValidEgressPath(s string) bool {
 	if !strings.HasPrefix(s, "/") || !visibleASCII(s) || strings.ContainsAny(s, `?#\`) {
-		return "", false
+		return false
 	}
-	return DecodePath(s)
+	_, ok := DecodePath(s)
+	return ok
 }
 
 // DecodePath percent-decodes a path once. An encoded slash becomes a NUL. ok is false for an invalid escape and an encoded NUL.

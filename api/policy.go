@@ -145,7 +145,7 @@ func (e *NewAllowlistEntry) Complete() (err error) {
 	}
 	slices.Sort(methods)
 	e.Methods = slices.Compact(methods)
-	if e.PathGlob != "" && (len(e.PathGlob) > maxPathGlob || !egressPath(e.PathGlob)) {
+	if e.PathGlob != "" && (len(e.PathGlob) > maxPathGlob || !ValidEgressPath(e.PathGlob)) {
 		return NewError(ErrInvalid, "path_glob must be a path such as /repos/**, without ?, # or space; * matches within a segment, ** any text")
 	}
 	if len(compact(NetworkRule{Host: e.Host, Effect: e.Effect, Methods: e.Methods, PathGlob: e.PathGlob})) > maxNetworkRule {

@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/Miosa-osa/miosa-env/api"
 )
@@ -19,27 +18,28 @@ const maxDecodings = 3
 var errPath = errors.New("a path starts with a slash, is percent-encoded and has no query")
 
 // ParsePath returns the pattern of a text in which "*" matches within a segment and "**" any text. A "*" that is a whole
-// segment matches no empty one.
+// segment matches no empty one; an encoded one is a character like others.
 func ParsePath(text string) (Path, error) {
-	decoded, ok := api.ParseEgressPath(text)
-	if !ok {
+	if !api.ValidEgressPath(text) {
 		return Path{}, errPath
 	}
 	var b strings.Builder
 	b.WriteString(`(?s)\A`)
-	for i := 0; i < len(decoded); {
+	for i := 0; i < len(text); {
 		size := 1
-		switch rest := decoded[i:]; {
+		switch rest := text[i:]; {
 		case strings.HasPrefix(rest, "**"):
 			b.WriteString(`.*`)
 			size = 2
-		case rest[0] == '*' && decoded[i-1] == '/' && (len(rest) == 1 || rest[1] == '/'):
+		case rest[0] == '*' && text[i-1] == '/' && (len(rest) == 1 || rest[1] == '/'):
 			b.WriteString(`[^/\x00]+`)
 		case rest[0] == '*':
 			b.WriteString(`[^/\x00]*`)
 		default:
-			_, size = utf8.DecodeRuneInString(rest)
-			b.WriteString(regexp.QuoteMeta(rest[:size]))
+			literal, _, _ := strings.Cut(rest, "*")
+			decoded, _ := api.DecodePath(literal) // a part of what could be decoded
+			b.WriteString(regexp.QuoteMeta(decoded))
+			size = len(literal)
 		}
 		i += size
 	}

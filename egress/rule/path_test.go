@@ -15,6 +15,7 @@ func TestPath(t *testing.T) {
 		{"/%75ser", "/user", true}, {"/user", "/%75ser", true}, {"/a%20b", "/a%20b", true}, {"/b%c3%bccher/*", "/b%C3%BCcher/1", true}, {"/a/*", "/a/%ff", true},
 		{"/p/group%2Fname/**", "/p/group%2Fname/x", true}, {"/p/group%2Fname/**", "/p/group%2fname/x", true}, {"/p/group/name/**", "/p/group%2Fname/x", false},
 		{"/p/**", "/p/group%2Fname/x", true}, {"/bot*/send", "/bot12:ab/send", true}, {"/a/**", "/a/100%25", true}, {"/a/**", "/a//b", true},
+		{"/a%2A", "/a*", true}, {"/a%2a", "/a%2A", true}, {"/a%2A", "/ab", false}, {"/%2A%2A", "/a/b", false}, {"/%2A/b", "/a/b", false}, {"/a*%2A", "/abc*", true}, {"/a*%2A", "/abc", false},
 	} {
 		p, err := ParsePath(tt.pattern)
 		if err != nil {
