@@ -184,7 +184,7 @@ func (l *Log) Start() (events int64, err error) {
 			c.hash = hashOf(c.hash, &r.Event)
 			c.number, c.eventID = r.Seq, r.ID
 			c.add(&r.Event)
-			if err := l.Tx.Exec(`UPDATE audit SET number = $1, hash = $2 WHERE seq = $3`, c.number, c.hash, r.seq); err != nil {
+			if err := l.Tx.Defer(`UPDATE audit SET number = $1, hash = $2 WHERE seq = $3`, c.number, c.hash, r.seq); err != nil {
 				return 0, err
 			}
 			if err := l.eachSecret(&r.Event, insertSecret, r.seq); err != nil {

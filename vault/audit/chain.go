@@ -142,7 +142,7 @@ func (l *Log) save(c *chain) error {
 	if err != nil {
 		return err
 	}
-	return l.Tx.Exec(`UPDATE audit_chains SET number = $1, hash = $2, event_id = $3, pruned_number = $4, pruned_hash = $5, bytes = $6,
+	return l.Tx.Defer(`UPDATE audit_chains SET number = $1, hash = $2, event_id = $3, pruned_number = $4, pruned_hash = $5, bytes = $6,
 		traffic_bytes = $7, traffic_removed = $8, mac_key_id = $9, mac = $10 WHERE tenant_id = $11`,
 		c.number, notNil(c.hash), c.eventID, c.prunedNumber, notNil(c.prunedHash), c.bytes, c.trafficBytes, c.trafficRemoved, macKeyID, mac, l.Tenant)
 }

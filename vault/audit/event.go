@@ -71,7 +71,7 @@ func (l *Log) insertRows(into, suffix string, values [][]any, each func(*sql.Row
 		statement.WriteString(suffix)
 		var err error
 		if each == nil {
-			err = l.Tx.Exec(statement.String(), args...)
+			err = l.Tx.Defer(statement.String(), args...)
 		} else {
 			err = l.eachRow(statement.String(), args, each)
 		}
@@ -147,7 +147,7 @@ const (
 // eachSecret runs a statement for each secret of an event, with the columns of audit_secrets as its parameters.
 func (l *Log) eachSecret(e *api.Event, statement string, seq int64) error {
 	for _, id := range secretsOf(e) {
-		if err := l.Tx.Exec(statement, l.Tenant, id, e.Timestamp.UnixMicro(), seq); err != nil {
+		if err := l.Tx.Defer(statement, l.Tenant, id, e.Timestamp.UnixMicro(), seq); err != nil {
 			return err
 		}
 	}

@@ -199,7 +199,7 @@ func (l *Log) reauthenticateGaps(limit int) (int, error) {
 				return 0, err
 			}
 		}
-		if err := l.Tx.Exec(`UPDATE audit_gaps SET mac_key_id = $1, mac = $2 WHERE tenant_id = $3 AND first_number = $4`,
+		if err := l.Tx.Defer(`UPDATE audit_gaps SET mac_key_id = $1, mac = $2 WHERE tenant_id = $3 AND first_number = $4`,
 			l.Keys.Current(), g.mac, l.Tenant, g.first); err != nil {
 			return 0, err
 		}

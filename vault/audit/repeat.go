@@ -205,7 +205,7 @@ func (l *Log) Reauthenticate(limit int) (int, error) {
 				return 0, err
 			}
 		}
-		if err := l.Tx.Exec(`UPDATE audit_repeats SET mac_key_id = $1, mac = $2 WHERE tenant_id = $3 AND number = $4`,
+		if err := l.Tx.Defer(`UPDATE audit_repeats SET mac_key_id = $1, mac = $2 WHERE tenant_id = $3 AND number = $4`,
 			l.Keys.Current(), r.mac, l.Tenant, r.number); err != nil {
 			return 0, err
 		}

@@ -139,7 +139,7 @@ func (l *Log) Prune(through int64, limit int) (removed int, err error) {
 		}
 		c.prunedNumber, c.prunedHash = r.Seq, r.hash
 		c.subtract(&r.Event)
-		if err := l.Tx.Exec(`DELETE FROM audit WHERE seq = $1`, r.seq); err != nil {
+		if err := l.Tx.Defer(`DELETE FROM audit WHERE seq = $1`, r.seq); err != nil {
 			return 0, err
 		}
 		if err := l.eachSecret(&r.Event, deleteSecret, r.seq); err != nil {

@@ -199,21 +199,23 @@ func (b *Batcher) commit(jobs []*job) bool {
 		return true
 	}
 	for _, j := range jobs {
-		if tx.Exec("SAVEPOINT one") != nil {
+		if tx.Defer("SAVEPOINT one") != nil {
 			return false
 		}
 		if j.err = j.run(tx); j.err != nil {
-			if _, refused := errors.AsType[*api.Error](j.err); !refused || tx.Exec("ROLLBACK TO SAVEPOINT one") != nil {
+			if _, refused := errors.AsType[*api.Error](j.err); !refused || tx.Defer("ROLLBACK TO SAVEPOINT one") != nil {
 				return false
 			}
 		}
-		if tx.Exec("RELEASE SAVEPOINT one") != nil {
+		if tx.Defer("RELEASE SAVEPOINT one") != nil {
 			return false
 		}
 	}
-	if err := tx.Commit(); err != nil {
-		fail(jobs, err)
+	err := tx.Commit()
+	if err != nil && !errors.Is(err, ErrUncertain) {
+		return false // it may be that of a deferred statement
 	}
+	fail(jobs, err)
 	return true
 }
 

@@ -71,7 +71,17 @@ type Listener struct {
 type Tx interface {
 	Exec(query string, args ...any) error
 	Query(query string, args ...any) (*sql.Rows, error)
-	QueryRow(query string, args ...any) *sql.Row
+	QueryRow(query string, args ...any) Row
+
+	// Defer is Exec for a statement that may run with a later one or the commit, which returns its error then: a server
+	// that is asked for each takes as many round trips.
+	Defer(query string, args ...any) error
+}
+
+// Row is the result of QueryRow.
+type Row interface {
+	// Scan is that of sql.Row.
+	Scan(dest ...any) error
 }
 
 // ErrUncertain is the error of a write whose commit had no answer: the server has committed it, will do so later, or never does.

@@ -68,7 +68,7 @@ func (u *Uses) write(ctx context.Context, db database.DB, now time.Time, all boo
 	for ids := range slices.Chunk(slices.Sorted(maps.Keys(due)), batch) {
 		err := db.Write(ctx, func(tx database.Tx) error {
 			for _, id := range ids {
-				err := tx.Exec(`UPDATE api_keys SET last_used_at = $1 WHERE id = $2 AND (last_used_at IS NULL OR last_used_at < $1)`, due[id].UnixMicro(), id)
+				err := tx.Defer(`UPDATE api_keys SET last_used_at = $1 WHERE id = $2 AND (last_used_at IS NULL OR last_used_at < $1)`, due[id].UnixMicro(), id)
 				if err != nil {
 					return err
 				}

@@ -156,7 +156,7 @@ func (t *txn) insert(table string, c columns) error {
 		}
 		statement, _ = inserts.LoadOrStore(table, database.InsertStatement(table, names))
 	}
-	return t.Exec(statement.(string), c.values()...)
+	return t.Defer(statement.(string), c.values()...)
 }
 
 // update writes the columns of the row with the given id.
@@ -165,7 +165,7 @@ func (t *txn) update(table, id string, c columns) error {
 	for i, column := range c {
 		set[i] = column.name + " = $" + strconv.Itoa(i+1)
 	}
-	return t.Exec(`UPDATE `+table+` SET `+strings.Join(set, ", ")+` WHERE id = $`+strconv.Itoa(len(c)+1), append(c.values(), id)...)
+	return t.Defer(`UPDATE `+table+` SET `+strings.Join(set, ", ")+` WHERE id = $`+strconv.Itoa(len(c)+1), append(c.values(), id)...)
 }
 
 // updateSecret is update for a secret. It counts what the tenant stores, and checks the sets that the secret is in.

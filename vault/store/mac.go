@@ -81,7 +81,7 @@ func authenticateRows[Row any, P storedRow[Row]](t *txn, check bool, limit int, 
 		if table == "oauth_grants" {
 			key = "secret_id"
 		}
-		if err := t.Exec(`UPDATE `+table+` SET mac = $1 WHERE `+key+` = $2`, *r.mac(), id); err != nil {
+		if err := t.Defer(`UPDATE `+table+` SET mac = $1 WHERE `+key+` = $2`, *r.mac(), id); err != nil {
 			return 0, err
 		}
 	}

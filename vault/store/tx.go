@@ -65,7 +65,7 @@ func (t *txn) finish() error {
 		// By a random number: a database that lost its newest changes doesn't get the same revision with another content.
 		random := make([]byte, 4)
 		_, _ = rand.Read(random) // it never fails
-		if err := t.Exec(`UPDATE tenants SET revision = revision + $1 WHERE id = $2`, 1+int64(binary.BigEndian.Uint32(random)), tenant); err != nil {
+		if err := t.Defer(`UPDATE tenants SET revision = revision + $1 WHERE id = $2`, 1+int64(binary.BigEndian.Uint32(random)), tenant); err != nil {
 			return err
 		}
 		if err := t.announce(tenant, resources); err != nil {

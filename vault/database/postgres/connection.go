@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -10,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
@@ -24,6 +27,8 @@ type connection struct {
 	pool *sql.DB
 	conn *sql.Conn // nil: not connected
 	open bool      // a transaction
+
+	deferred *pgx.Batch // nil: no statements
 }
 
 // Begin implements database.Writer. The lock keeps the writes of other processes out until the transaction ends.
@@ -71,6 +76,9 @@ func (c *connection) begin(statement string) (err error) {
 
 // Commit implements database.Writer.
 func (c *connection) Commit() error {
+	if err := c.flush(); err != nil {
+		return err
+	}
 	err := c.conn.Raw(func(conn any) error {
 		done, err := conn.(*stdlib.Conn).Conn().Exec(context.Background(), "COMMIT")
 		if err == nil && done.String() != "COMMIT" { // after an error that nobody has reported
@@ -87,6 +95,7 @@ func (c *connection) Commit() error {
 
 // Rollback implements database.Writer.
 func (c *connection) Rollback() {
+	c.deferred = nil
 	if c.open && c.conn != nil && c.Exec("ROLLBACK") != nil {
 		c.close() // which ends the transaction too
 	}
@@ -110,21 +119,80 @@ func (c *connection) release() {
 	c.conn = nil
 }
 
+// Defer implements database.Tx.
+func (c *connection) Defer(query string, args ...any) error {
+	kept := make([]any, len(args)) // the caller may change what args point to
+	for i, arg := range storable(args) {
+		value, err := driver.DefaultParameterConverter.ConvertValue(arg)
+		if err != nil {
+			return err
+		}
+		if b, ok := value.([]byte); ok {
+			value = bytes.Clone(b)
+		}
+		kept[i] = value
+	}
+	if c.deferred == nil {
+		c.deferred = &pgx.Batch{}
+	}
+	c.deferred.Queue(query, kept...)
+	if c.deferred.Len() >= maxDeferred {
+		return c.flush()
+	}
+	return nil
+}
+
+// maxDeferred is how many statements are deferred at most.
+const maxDeferred = 64
+
+// flush runs the deferred statements, in one round trip. After an error, the server runs none of those that follow.
+func (c *connection) flush() error {
+	if c.deferred == nil {
+		return nil
+	}
+	batch := c.deferred
+	c.deferred = nil
+	return c.conn.Raw(func(conn any) (err error) {
+		results := conn.(*stdlib.Conn).Conn().SendBatch(context.Background(), batch)
+		for range batch.Len() {
+			if _, err = results.Exec(); err != nil {
+				break
+			}
+		}
+		return cmp.Or(err, results.Close())
+	})
+}
+
 // Exec implements database.Tx.
 func (c *connection) Exec(query string, args ...any) error {
+	if err := c.flush(); err != nil {
+		return err
+	}
 	_, err := c.conn.ExecContext(context.Background(), query, storable(args)...)
 	return err
 }
 
 // Query implements database.Tx.
 func (c *connection) Query(query string, args ...any) (*sql.Rows, error) {
+	if err := c.flush(); err != nil {
+		return nil, err
+	}
 	return c.conn.QueryContext(context.Background(), query, storable(args)...)
 }
 
 // QueryRow implements database.Tx.
-func (c *connection) QueryRow(query string, args ...any) *sql.Row {
+func (c *connection) QueryRow(query string, args ...any) database.Row {
+	if err := c.flush(); err != nil {
+		return failedRow{err}
+	}
 	return c.conn.QueryRowContext(context.Background(), query, storable(args)...)
 }
+
+// failedRow is the row of a query that was not sent.
+type failedRow struct{ err error }
+
+// Scan implements database.Row.
+func (r failedRow) Scan(...any) error { return r.err }
 
 // storable returns arguments whose texts the server accepts. Texts that it doesn't accept are in no row, since the vault checks
 // what it stores; clients may look for them.

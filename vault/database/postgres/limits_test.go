@@ -116,6 +116,90 @@ func TestRolledBack(t *testing.T) {
 	}
 }
 
+// Deferred statements run in order, with the arguments that they were given, before the next query and the commit.
+func TestDefer(t *testing.T) {
+	d := openDB(t, postgrestest.Start(t))
+	b := []byte("one")
+	err := d.Write(t.Context(), func(tx database.Tx) error {
+		if err := tx.Exec("CREATE TABLE deferred (n BIGINT, b BYTEA)"); err != nil {
+			return err
+		}
+		for n := range 3 * maxDeferred / 2 {
+			if err := tx.Defer("INSERT INTO deferred VALUES ($1, $2)", n, b); err != nil {
+				return err
+			}
+		}
+		copy(b, "two")
+		if err := tx.Defer("UPDATE deferred SET n = n + 1000 WHERE n < $1", 10); err != nil {
+			return err
+		}
+		var rows, changed int
+		err := tx.QueryRow("SELECT COUNT(*), COUNT(*) FILTER (WHERE n >= 1000) FROM deferred WHERE b = 'one'").Scan(&rows, &changed)
+		if rows != 3*maxDeferred/2 || changed != 10 {
+			t.Errorf("%d rows, %d changed", rows, changed)
+		}
+		return errors.Join(err, tx.Defer("DELETE FROM deferred WHERE n > $1", 0))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left int
+	if err := d.Read(t.Context(), func(tx database.Tx) error { return tx.QueryRow("SELECT COUNT(*) FROM deferred").Scan(&left) }); err != nil || left != 0 {
+		t.Errorf("%d rows are left, %v", left, err)
+	}
+}
+
+// The error of a deferred statement is that of the next one or of the commit, and of no other write that shares it.
+func TestDeferredErrors(t *testing.T) {
+	d := openDB(t, postgrestest.Start(t))
+	const failing = "UPDATE heartbeat SET at = at / $1 WHERE id = 1"
+	var none int
+	for name, then := range map[string]func(database.Tx) error{
+		"commit": func(database.Tx) error { return nil },
+		"exec":   func(tx database.Tx) error { return tx.Exec("SELECT 1") },
+		"row":    func(tx database.Tx) error { return tx.QueryRow("SELECT 1").Scan(&none) },
+		"query": func(tx database.Tx) error {
+			rows, err := tx.Query("SELECT 1")
+			if err == nil {
+				err = rows.Close()
+			}
+			return err
+		},
+	} {
+		if err := d.TakeTurn(t.Context()); err != nil { // so that they share the commit
+			t.Fatal(err)
+		}
+		const writes = 5
+		results := make(chan error, writes)
+		for i := range writes {
+			go func() {
+				err := d.Write(t.Context(), func(tx database.Tx) error {
+					if i != writes/2 {
+						return tx.Defer("UPDATE heartbeat SET at = at + $1 WHERE id = 1", 1)
+					}
+					return errors.Join(tx.Defer(failing, 0), then(tx))
+				})
+				if i == writes/2 && code(err) != "22012" { // division by zero
+					t.Errorf("%s: %v", name, err)
+				}
+				if i != writes/2 && err != nil {
+					t.Errorf("%s: another write: %v", name, err)
+				}
+				results <- err
+			}()
+		}
+		poll.Until(t, time.Minute, "all are queued", func() bool { return d.Queued() == writes })
+		d.GiveTurn()
+		for range writes {
+			<-results
+		}
+	}
+	var at int
+	if err := d.Read(t.Context(), func(tx database.Tx) error { return tx.QueryRow("SELECT at FROM heartbeat WHERE id = 1").Scan(&at) }); err != nil || at != 16 {
+		t.Errorf("%d of 16 other writes are done, %v", at, err)
+	}
+}
+
 // cutting is a connection to the server that is cut at a commit.
 type cutting struct {
 	net.Conn

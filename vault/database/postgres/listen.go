@@ -24,7 +24,7 @@ var errSilent = errors.New("the server passes on no announcements")
 
 // Announce implements database.Announcer.
 func (*db) Announce(tx database.Tx, text string) error {
-	return tx.Exec(`SELECT pg_notify(`+channel+`, $1)`, text)
+	return tx.Defer(`SELECT pg_notify(`+channel+`, $1)`, text)
 }
 
 // Listen implements database.Announcer, on a connection of its own.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net/url"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
 // maxStatements is how many statements a connection keeps prepared: lists with filters come in many forms.
@@ -130,6 +132,9 @@ func (c *connection) Exec(query string, args ...any) error {
 	return err
 }
 
+// Defer implements database.Tx.
+func (c *connection) Defer(query string, args ...any) error { return c.Exec(query, args...) }
+
 // Query implements database.Tx.
 func (c *connection) Query(query string, args ...any) (*sql.Rows, error) {
 	s, err := c.statement(query) //nolint:sqlclosecheck // the connection keeps it
@@ -140,7 +145,7 @@ func (c *connection) Query(query string, args ...any) (*sql.Rows, error) {
 }
 
 // QueryRow implements database.Tx.
-func (c *connection) QueryRow(query string, args ...any) *sql.Row {
+func (c *connection) QueryRow(query string, args ...any) database.Row {
 	s, err := c.statement(query) //nolint:sqlclosecheck // the connection keeps it
 	if err != nil {
 		return c.conn.QueryRowContext(context.Background(), query) // which returns the error
