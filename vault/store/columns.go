@@ -161,24 +161,30 @@ func (t *txn) insert(table string, c columns) error {
 
 // update writes the columns of the row with the given id.
 func (t *txn) update(table, id string, c columns) error {
+	statement, args := updateStatement(table, id, c)
+	return t.Defer(statement, args...)
+}
+
+func updateStatement(table, id string, c columns) (statement string, args []any) {
 	set := make([]string, len(c))
 	for i, column := range c {
 		set[i] = column.name + " = $" + strconv.Itoa(i+1)
 	}
-	return t.Defer(`UPDATE `+table+` SET `+strings.Join(set, ", ")+` WHERE id = $`+strconv.Itoa(len(c)+1), append(c.values(), id)...)
+	return `UPDATE ` + table + ` SET ` + strings.Join(set, ", ") + ` WHERE id = $` + strconv.Itoa(len(c)+1), append(c.values(), id)
 }
+
+// secretSize is what a secret adds to usage.bytes.
+const secretSize = `OCTET_LENGTH(value) + COALESCE(OCTET_LENGTH(refresh_token), 0) + OCTET_LENGTH(metadata) + OCTET_LENGTH(egress)`
 
 // updateSecret is update for a secret. It counts what the tenant stores, and checks the sets that the secret is in.
 func (t *txn) updateSecret(id string, c columns) error {
 	before, err := t.sizeOf(id)
-	if err == nil {
-		err = t.update("secrets", id, c)
-	}
 	if err != nil {
 		return err
 	}
-	after, err := t.sizeOf(id)
-	if err != nil {
+	var after int64
+	statement, args := updateStatement("secrets", id, c)
+	if err := t.QueryRow(statement+` RETURNING `+secretSize, args...).Scan(&after); err != nil {
 		return err
 	}
 	if after > before {
@@ -187,10 +193,9 @@ func (t *txn) updateSecret(id string, c columns) error {
 	return cmp.Or(err, t.use(usage{bytes: after - before}))
 }
 
-// sizeOf is what a secret adds to usage.bytes.
+// sizeOf is the secretSize of a secret.
 func (t *txn) sizeOf(secretID string) (size int64, err error) {
-	err = t.QueryRow(`SELECT OCTET_LENGTH(value) + COALESCE(OCTET_LENGTH(refresh_token), 0) + OCTET_LENGTH(metadata) + OCTET_LENGTH(egress)
-		FROM secrets WHERE id = $1`, secretID).Scan(&size)
+	err = t.QueryRow(`SELECT `+secretSize+` FROM secrets WHERE id = $1`, secretID).Scan(&size)
 	return size, err
 }
 
