@@ -11,6 +11,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/egress/rule"
+	"github.com/Miosa-osa/miosa-env/internal/address"
 )
 
 // Policy is a compiled policy. It is immutable. The zero Policy denies everything.
@@ -41,9 +42,6 @@ type Decision struct {
 	PolicyID string
 	Pending  bool // no rule names the host, and mode "enforce" would deny it
 }
-
-// anyPath matches the paths that have one meaning.
-var anyPath, _ = rule.ParsePath("/**")
 
 // Compile compiles a policy; nil is api.DefaultPolicy. Errors: a host, effect, mode or path that the vault would have refused.
 func Compile(p *api.NetworkPolicy) (Policy, error) {
@@ -123,12 +121,16 @@ func (p Policy) NeedsRequest(host string) bool {
 	return slices.ContainsFunc(p.named(few[:0], host), (*entry).partial)
 }
 
-// named appends the rules that name a host to list.
+// named appends the rules that name a host to list. Those about an IPv4 address are about its forms in IPv6 too.
 func (p Policy) named(list []*entry, host string) []*entry {
 	list = append(list, p.hosts[host]...)
 	if at, err := netip.ParseAddr(host); err == nil {
+		to := address.Canonical(at)
+		if to != at {
+			list = append(list, p.hosts[to.String()]...)
+		}
 		for _, r := range p.networks {
-			if r.network.Contains(at) {
+			if r.network.Contains(at) || to != at && r.network.Contains(to) {
 				list = append(list, r)
 			}
 		}
@@ -173,5 +175,5 @@ func (r *entry) matches(method, path string) bool {
 	if len(r.methods) > 0 && !slices.ContainsFunc(r.methods, func(m string) bool { return strings.EqualFold(m, method) }) {
 		return false
 	}
-	return r.path == nil || r.path.Matches(path) || r.deny && !anyPath.Matches(path)
+	return r.path == nil || r.path.Matches(path) || r.deny && r.path.MayMatch(path)
 }

@@ -37,6 +37,7 @@ func TestAttack_Paths(t *testing.T) {
 		"/repos/acme/../other/x", "/repos/acme/..", "/repos/acme/./x", "/repos/acme/%2e%2e/other/x", "/repos/acme/%2E./x", "/repos/acme/.%2e/x",
 		"/repos/acme/%252e%252e/other", "/repos/acme/%25252e%25252e/other", "/repos/acme/%2525252525252e", "/repos/acme/..%2fother", "/repos/acme/..%5cother", `/repos/acme/..\secret`,
 		"/repos/acme/..%252fother", "/repos/acme/..;/other", "/repos/acme/..;a=b/other", "/repos/acme/%2e%2e%3b/other", "/repos/acme/a%00b", "/repos/acme/%zz",
+		"/repos/acme/%25zz/%252e%252e/x", "/repos/acme/%25zz/..%252f..%252fx", "/repos/acme/%25/%255c..%255cx", "/repos/acme/%25%252e%252e/%252e%252e/x",
 		"/repos/acme%2fx", "repos/acme/x", "", "*", "http://api.github.com/repos/acme/x", "/x/repos/acme/y",
 	} {
 		for _, pattern := range []string{"/repos/acme/**", "/repos/acme/*", "/repos/acme/*/*", "/repos/*"} {
@@ -44,6 +45,31 @@ func TestAttack_Paths(t *testing.T) {
 				t.Errorf("%s matches %q, %v", pattern, path, err)
 			}
 		}
+	}
+}
+
+// A path of which a server may make one with the pattern may match it.
+func TestAttack_PathVariants(t *testing.T) {
+	p, err := ParsePath("/admin/**")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{
+		"/admin/x", "/admin/", "//admin/x", "/%2Fadmin/x", "/admin%2Fx", "/admin;a=b/x", "/%2561dmin/x", "/%25zz/%252e%252e/admin/x", "/Admin/x", "/ADMIN%2fx",
+		"/%61dmin/x", "/admin%252Fx", "/admin%25252Fx", "/admin//x", "/;a/admin/x", "/%3Ba/admin/x", "/admin%3ba/x", "/x/../admin/x", "/./admin/x", `/x\..\admin`, "/admin/%00", "*", "/%zz",
+		"/admin%3Ba%2Fx", "///admin///x", "/%2525252561dmin/x",
+	} {
+		if !p.MayMatch(path) {
+			t.Errorf("%s doesn't match", path)
+		}
+	}
+	for _, path := range []string{"/", "/x", "/admin", "/x/admin/y", "/administrator/x", "/x;admin/y", "/100%25/admin/", "/a%20b"} {
+		if p.MayMatch(path) {
+			t.Errorf("%s matches", path)
+		}
+	}
+	if p, err := ParsePath("/a/*"); err != nil || !p.MayMatch("/a/b%2Fc") || !p.MayMatch("/a/b") || p.MayMatch("/a/b/c") || p.MayMatch("/a/") {
+		t.Errorf("a star: %v", err)
 	}
 }
 
@@ -55,6 +81,9 @@ func FuzzPath(f *testing.F) {
 		p, err := ParsePath(pattern)
 		if err != nil {
 			return
+		}
+		if p.Matches(path) && !p.MayMatch(path) {
+			t.Errorf("%q matches %q, and may not", pattern, path)
 		}
 		if p.Matches(path) && ambiguous(path) {
 			t.Errorf("%q matches %q", pattern, path)
