@@ -38,8 +38,15 @@ type use struct {
 type header struct{ name, value string }
 
 // overrides are headers by which some servers replace a request's method or path, so that the rules would have checked
-// others.
-var overrides = []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url"}
+// others. Many read - and _ in names as the same.
+var overrides = map[string]bool{
+	"x-http-method-override": true, "x-http-method": true, "x-method-override": true, "x-original-url": true, "x-rewrite-url": true,
+}
+
+// isOverride reports whether a header is one of overrides.
+func isOverride(name string) bool {
+	return len(name) > len("X-") && name[0]|0x20 == 'x' && overrides[strings.ReplaceAll(strings.ToLower(name), "_", "-")]
+}
 
 // Request swaps the placeholders in r, which is changed in place. host and port are where it is sent: host is a result of
 // rule.Host, verified to be that of the connection. The caller must then send r's method, URL, Host, and headers other than
@@ -68,8 +75,8 @@ func (c *change) do() (Swapped, error) {
 		c.body.restore(c.r)
 		return Swapped{}, nil
 	}
-	for _, name := range overrides {
-		if len(c.r.Header[name]) > 0 {
+	for name := range c.r.Header {
+		if isOverride(name) {
 			return Swapped{}, c.refuse(c.uses[0].binding, "the header "+name+" may replace the method or the path, so that rules can't be checked", "")
 		}
 	}

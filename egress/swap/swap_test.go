@@ -322,6 +322,8 @@ func TestAttack_OtherDestinations(t *testing.T) {
 		{"method", "api.example.com", 443, newRequest(t, "DELETE", "/", "", auth(other)...), "other", "egress.methods: GET, POST"},
 		{"path", "api.example.com", 443, newRequest(t, "GET", "/v2", "", auth(other)...), "other", "egress.paths: /v1/**, /"},
 		{"path with dots", "api.example.com", 443, newRequest(t, "GET", "/v1/%2e%2e/v2", "", auth(other)...), "other", "egress.paths: /v1/**, /"},
+		{"method in a header with _", "api.example.com", 443, newRequest(t, "POST", "/v1/x", "", append(auth(other), "X_HTTP_Method_Override", "DELETE")...), "other", ""},
+		{"path in a header with _ and -", "api.example.com", 443, newRequest(t, "POST", "/v1/x", "", append(auth(other), "x-original_URL", "/y")...), "other", ""},
 		{"method in a header", "api.example.com", 443, newRequest(t, "POST", "/v1/x", "", append(auth(other), "X-HTTP-Method-Override", "DELETE")...), "other", ""},
 		{"path in a header", "api.example.com", 443, newRequest(t, "GET", "/v1/x", "", append(auth(other), "X-Original-URL", "/admin")...), "other", ""},
 		{"no rule", "api.example.com", 443, newRequest(t, "GET", "/", "", auth(ruleless)...), "ruleless", ""},
