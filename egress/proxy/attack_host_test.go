@@ -3,10 +3,12 @@ package proxy_test
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +139,61 @@ func TestAttack_FrontingHost(t *testing.T) {
 	_, body := get(t, w.client(t, true), urlOf("API.example.com.", w.server(t, true, echo), "/"))
 	if !strings.HasPrefix(body, "HTTP/2.0 api.example.com:") {
 		t.Errorf("the server got %q", body)
+	}
+}
+
+// A request without TLS is checked too, however it is written and however slowly it is sent. Other protocols pass.
+func TestAttack_FrontingPlain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, proxy.Limits{Handshake: 500 * time.Millisecond})
+	w.allow(other, false)
+	l := listen(t)
+	w.open(l)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = io.Copy(c, c) // until the proxy closes the connection
+				_ = c.Close()
+			}()
+		}
+	}()
+	const rest = " HTTP/1.1\r\nHost: denied.example.com\r\n\r\n"
+	for _, parts := range [][]string{
+		{"GET /" + rest}, {"G3T /" + rest}, {"M! /a" + rest}, {"GET\t/x" + rest}, {"GET\v/x" + rest}, {"GET \x1c/x" + rest}, {" GET /x" + rest}, {"\tGET /x" + rest},
+		{"GET  \t /x" + rest}, {"GET x" + rest}, {"GET x\xff" + rest}, {"GET x\tHTTP/1.1\nHost: denied.example.com\n\n"}, {"GET x http/1.1\r\n\r\n"},
+		{strings.Repeat("A", 33) + " /x" + rest}, {strings.Repeat("A", 20_000) + " /x" + rest}, {"A " + strings.Repeat("a", 20_000) + rest}, {"\r\n\r\nGET /x" + rest},
+		{"GET", " /x" + rest}, {"G", "ET /x" + rest}, {"GET ", "x" + rest}, {"GET x HTT", "P/1.1\r\n\r\n"},
+	} {
+		c, _ := w.connect(t, recorder{l}.at(other))
+		for i, part := range parts {
+			if i > 0 {
+				time.Sleep(600 * time.Millisecond)
+			}
+			_, _ = io.WriteString(c, part)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(generous))
+		const refused = "HTTP/1.1 4"
+		answer := make([]byte, len(refused))
+		if n, err := io.ReadFull(c, answer); n > 0 && string(answer) != refused || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%.60q: %.60q, %v", parts, answer[:n], err)
+		}
+	}
+	for _, text := range []string{
+		"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "get key\r\n", "PING\r\n", "*1\r\n$4\r\nPING\r\n", "<?xml version='1.0'?><stream:stream to='x'>", "\x00\x01", "\x10MQTT",
+		"INVITE sip:b@x SIP/2.0\r\n", "CONNECT {\"verbose\":false}\r\n", "GET \x00\x01 /x HTTP/1.1\r\n",
+	} {
+		c, _ := w.connect(t, recorder{l}.at(other))
+		_, _ = io.WriteString(c, text)
+		_ = c.SetReadDeadline(time.Now().Add(generous))
+		answer := make([]byte, len(text))
+		if _, err := io.ReadFull(c, answer); err != nil || string(answer) != text {
+			t.Errorf("%q: %q, %v", text, answer, err)
+		}
+		_ = c.Close()
 	}
 }
 

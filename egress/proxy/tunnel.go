@@ -1,12 +1,16 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/Miosa-osa/miosa-env/egress/policy"
 	"github.com/Miosa-osa/miosa-env/egress/rule"
@@ -89,11 +93,11 @@ const (
 	protocolServerFirst // the client waits for the server
 )
 
-// The first byte of a TLS connection, and the longest text before the path of a request that is looked for.
-const (
-	handshakeRecord = 0x16
-	longestMethod   = 32
-)
+// handshakeRecord is the first byte of a TLS connection.
+const handshakeRecord = 0x16
+
+// longestLine is how much of a first line is looked at, in bytes. What is longer is for the HTTP server, which refuses it.
+const longestLine = 16 << 10
 
 // protocol finds out what the client speaks.
 func (t *tunnel) protocol() (protocol, error) {
@@ -104,31 +108,51 @@ func (t *tunnel) protocol() (protocol, error) {
 		return protocolOther, err
 	case t.ahead[0] == handshakeRecord:
 		return protocolTLS, nil
-	case t.to.port == httpPort || t.ahead[0] == '\r' || t.ahead[0] == '\n':
+	case t.to.port == httpPort || t.ahead[0] == '\r' || t.ahead[0] == '\n' || space(t.ahead[0]):
 		return protocolHTTP, nil
 	}
-	for i := range longestMethod {
+	word, target := 0, 0 // where the first word ends, and the second one begins
+	for i := range longestLine {
 		if err := t.peek(i + 1); err != nil {
-			return protocolOther, nil //nolint:nilerr // what was sent is not a request
-		}
-		switch c := t.ahead[i]; {
-		case c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c == '-' || c == '_':
-		case c == ' ' && i > 0:
-			if err := t.peek(i + 2); err != nil {
-				return protocolOther, nil //nolint:nilerr // what was sent is not a request
+			if errors.Is(err, io.EOF) {
+				return protocolOther, nil // what was sent is not a request
 			}
-			switch next := t.ahead[i+1]; {
-			case string(t.ahead[:i+2]) == "PRI *":
-				return protocolHTTP2, nil
-			case next == '/' || next == '*' || next == ' ' || next|0x20 == 'h': // of http://
+			return protocolOther, err // it may still become one
+		}
+		c := t.ahead[i]
+		switch {
+		case c == '\n':
+			if word > 0 && bytes.Contains(bytes.ToUpper(t.ahead[word:i]), []byte("HTTP/")) {
 				return protocolHTTP, nil
 			}
 			return protocolOther, nil
-		default:
+		case space(c):
+			if word == 0 {
+				word = i
+			}
+			continue
+		case word == 0 && !httpguts.IsTokenRune(rune(c)), word > 0 && c < ' ' && c != '\r':
 			return protocolOther, nil
 		}
+		if word > 0 && target == 0 {
+			target = i
+			switch {
+			case string(t.ahead[:i+1]) == preface:
+				return protocolHTTP2, nil
+			case c == '/' || c == '*' || c|0x20 == 'h': // of http://
+				return protocolHTTP, nil
+			}
+		}
 	}
-	return protocolOther, nil
+	return protocolHTTP, nil
+}
+
+// preface begins a connection of HTTP/2 without TLS.
+const preface = "PRI *"
+
+// space reports whether a server may take a byte for the space between the words of a request's first line.
+func space(c byte) bool {
+	return c == ' ' || c == '\t' || c == '\v' || c == '\f' || c >= 0x1c && c <= 0x1f
 }
 
 // run serves a connection whose client has been told that it is connected, until it ends or is given to the HTTP server.
