@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -17,7 +18,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/egress/proxy"
 )
 
-// echoService answers each message of a stream with what the client's metadata has, and ends with an error in the trailers.
+// echoService answers each message of a stream with the client's metadata, and ends with an error in the trailers.
 var echoService = grpc.ServiceDesc{
 	ServiceName: "test.Echo", HandlerType: (*any)(nil),
 	Streams: []grpc.StreamDesc{{StreamName: "Both", ServerStreams: true, ClientStreams: true, Handler: func(_ any, s grpc.ServerStream) error {
@@ -31,7 +32,7 @@ var echoService = grpc.ServiceDesc{
 				return err
 			}
 			got := md.Get("authorization")
-			answer := fmt.Sprint(len(got) == 1 && got[0] == "Bearer "+value, " ", m.GetValue())
+			answer := fmt.Sprint(len(got) == 1 && got[0] == "Bearer "+value, " ", m.GetValue(), " ", got)
 			if err := s.SendMsg(wrapperspb.String(answer)); err != nil {
 				return err
 			}
@@ -39,7 +40,8 @@ var echoService = grpc.ServiceDesc{
 	}}},
 }
 
-// A real client of gRPC: messages pass in both directions at once, and the status arrives in the trailers.
+// A real client of gRPC: messages pass in both directions at once, compressed or not and without the value, and the status arrives in the
+// trailers.
 func TestGRPC(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, proxy.Limits{})
@@ -66,21 +68,23 @@ func TestGRPC(t *testing.T) {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+placeholder), generous)
 	defer cancel()
-	s, err := client.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/test.Echo/Both")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 10 {
-		if err := s.SendMsg(wrapperspb.String(fmt.Sprint(i))); err != nil {
+	for name, options := range map[string][]grpc.CallOption{"plain": nil, "gzip": {grpc.UseCompressor(gzip.Name)}} {
+		s, err := client.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/test.Echo/Both", options...)
+		if err != nil {
 			t.Fatal(err)
 		}
-		var got wrapperspb.StringValue
-		if err := s.RecvMsg(&got); err != nil || got.GetValue() != fmt.Sprint("true ", i) {
-			t.Fatalf("got %q, %v", got.GetValue(), err)
+		for i := range 10 {
+			if err := s.SendMsg(wrapperspb.String(fmt.Sprint(i))); err != nil {
+				t.Fatal(err)
+			}
+			var got wrapperspb.StringValue
+			if err := s.RecvMsg(&got); err != nil || got.GetValue() != fmt.Sprint("true ", i, " [Bearer ", masked, "]") {
+				t.Fatalf("%s: got %q, %v", name, got.GetValue(), err)
+			}
 		}
-	}
-	_ = s.CloseSend()
-	if err := s.RecvMsg(new(wrapperspb.StringValue)); status.Code(err) != codes.DataLoss {
-		t.Errorf("the stream ended with %v", err)
+		_ = s.CloseSend()
+		if err := s.RecvMsg(new(wrapperspb.StringValue)); status.Code(err) != codes.DataLoss {
+			t.Errorf("%s: the stream ended with %v", name, err)
+		}
 	}
 }

@@ -58,8 +58,10 @@ func (d *decoder) Read(p []byte) (int, error) {
 		r := bufio.NewReader(d.source)
 		if _, err := r.Peek(1); err != nil {
 			d.err = err
-		} else if d.decoded, err = decoders[d.encoding](r); err != nil {
+		} else if decoded, err := decoders[d.encoding](r); err != nil {
 			d.err = errEncoded
+		} else {
+			d.decoded = decoded
 		}
 	}
 	if d.err != nil {

@@ -26,6 +26,7 @@ type reader struct {
 	blanker     *mask.Blanker
 	part        bool   // the stream may end within a value
 	interactive bool   // the peer may wait for a message before it sends the next one
+	decoded     bool   // its length is another one
 	ended       func() // called at the end of the stream
 
 	// buf[next:settled] is ready to be read, and buf[settled:end] held back.

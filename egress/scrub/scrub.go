@@ -6,6 +6,7 @@
 package scrub
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net/http"
@@ -92,15 +93,23 @@ func (s *Scrubber) Body(body io.ReadCloser, h http.Header) (io.ReadCloser, error
 		part:        h.Get("Content-Range") != "",
 		interactive: strings.HasPrefix(h.Get("Content-Type"), "application/grpc"),
 	}
-	if len(encodings) == 0 {
+	messages, err := messageEncoding(h)
+	if err != nil {
+		return nil, err
+	}
+	if len(encodings) == 0 && messages == "" {
 		return r, nil
 	}
+	r.decoded = true
 	if r.part && !strings.HasPrefix(h.Get("Content-Range"), "bytes */") || strings.HasPrefix(h.Get("Content-Type"), "multipart/byteranges") {
 		return nil, ErrPart
 	}
 	for i := len(encodings) - 1; i >= 0; i-- {
 		d := &decoder{encoding: encodings[i], source: r.source}
 		r.source, r.decoders = d, append(r.decoders, d)
+	}
+	if messages != "" {
+		r.source = &envelopes{encoding: messages, source: bufio.NewReader(r.source)}
 	}
 	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest", "Accept-Ranges"} {
 		h.Del(name)
@@ -122,7 +131,7 @@ func (s *Scrubber) Response(r *http.Response) error {
 		return err
 	}
 	scrubbed := body.(*reader)
-	if len(scrubbed.decoders) > 0 && r.ContentLength > 0 {
+	if scrubbed.decoded && r.ContentLength > 0 {
 		r.ContentLength = -1
 	}
 	scrubbed.ended = func() { s.Header(r.Trailer) }
@@ -144,25 +153,35 @@ type upgraded struct {
 // a part of a body, and no compression of WebSocket messages.
 func Accept(h http.Header) {
 	h.Del("Sec-Websocket-Extensions")
-	accepted := h.Values("Accept-Encoding")
 	if len(h.Values("Range")) > 0 {
-		h.Set("Accept-Encoding", "identity")
-		return
+		h.Set("Accept-Encoding", identity)
+	} else {
+		acceptDecodable(h, "Accept-Encoding")
 	}
+	for _, m := range messageEncodings {
+		acceptDecodable(h, m.accepted)
+	}
+}
+
+const identity = "identity"
+
+// acceptDecodable removes encodings that can't be decoded from a header of a request, if it has it.
+func acceptDecodable(h http.Header, name string) {
+	accepted := h.Values(name)
 	if len(accepted) == 0 {
 		return
 	}
 	var kept []string
 	for item := range strings.SplitSeq(strings.Join(accepted, ","), ",") {
-		name, _, _ := strings.Cut(item, ";")
-		if name = strings.ToLower(strings.TrimSpace(name)); name == "identity" || decoders[name] != nil {
+		encoding, _, _ := strings.Cut(item, ";")
+		if encoding = strings.ToLower(strings.TrimSpace(encoding)); encoding == identity || decoders[encoding] != nil {
 			kept = append(kept, strings.TrimSpace(item))
 		}
 	}
 	if len(kept) == 0 {
-		kept = []string{"identity"}
+		kept = []string{identity}
 	}
-	h.Set("Accept-Encoding", strings.Join(kept, ", "))
+	h.Set(name, strings.Join(kept, ", "))
 }
 
 // encodings returns the encodings of a body, in the order in which they were applied.
@@ -171,7 +190,7 @@ func encodings(h http.Header) ([]string, error) {
 	for item := range strings.SplitSeq(strings.Join(h.Values("Content-Encoding"), ","), ",") {
 		name := strings.ToLower(strings.TrimSpace(item))
 		switch {
-		case name == "" || name == "identity":
+		case name == "" || name == identity:
 		case decoders[name] == nil || len(list) == maxEncodings:
 			return nil, ErrEncoding
 		default:

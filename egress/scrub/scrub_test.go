@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -382,6 +383,83 @@ func TestAccept(t *testing.T) {
 		if diff := cmp.Diff(tt.want, tt.headers); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
+	}
+}
+
+// A body that isn't in the encoding that its header names ends with an error, and can be closed.
+func TestInvalidEncodings(t *testing.T) {
+	s := scrubber(secret)
+	for encoding := range decoders {
+		for _, body := range []string{"not " + secret, "\x1f\x8b", "\x28\xb5\x2f\xfd", "\x78\x9c"} {
+			r, err := s.Body(io.NopCloser(strings.NewReader(body)), http.Header{"Content-Encoding": {encoding}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, err := io.ReadAll(r); err == nil || strings.Contains(string(text), secret) {
+				t.Errorf("%s of %q: %q, %v", encoding, body, text, err)
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// The messages of gRPC and Connect are decoded, and what can't be is refused.
+func TestMessages(t *testing.T) {
+	s := scrubber(secret)
+	frame := func(flags byte, text string) string {
+		return string(binary.BigEndian.AppendUint32([]byte{flags}, uint32(len(text)))) + text
+	}
+	stars := strings.Repeat("*", len(secret))
+	gzipped := encode(t, "b "+secret, encoders["gzip"])
+	for _, c := range []struct {
+		name, media, header, encoding, body, want string
+		refused                                   error // of Body
+		broken                                    bool  // the end
+	}{
+		{name: "gRPC", media: "application/grpc+proto", header: "Grpc-Encoding", encoding: "gzip",
+			body: frame(0, "a "+secret) + frame(1, gzipped) + frame(1, "") + frame(0, ""), want: frame(0, "a "+stars) + frame(0, "b "+stars) + frame(0, "") + frame(0, "")},
+		{name: "zstd", media: "application/grpc", header: "Grpc-Encoding", encoding: "zstd",
+			body: frame(1, encode(t, "c "+secret, encoders["zstd"])), want: frame(0, "c "+stars)},
+		{name: "trailers of gRPC-Web", media: "application/grpc-web", header: "Grpc-Encoding", encoding: "GZIP",
+			body: frame(1, gzipped) + frame(0x81, gzipped) + frame(0x80, "grpc-status: 0"), want: frame(0, "b "+stars) + frame(0x80, "b "+stars) + frame(0x80, "grpc-status: 0")},
+		{name: "Connect", media: "application/connect+json", header: "Connect-Content-Encoding", encoding: "gzip", body: frame(3, gzipped), want: frame(2, "b "+stars)},
+		{name: "no encoding", media: "application/grpc", header: "Grpc-Encoding", encoding: "identity", body: frame(1, "a "+secret), want: frame(1, "a "+stars)},
+		{name: "a name", media: "text/plain", header: "Grpc-Encoding", encoding: "gzip", body: "a " + secret, want: "a " + stars},
+		{name: "unknown", media: "application/grpc", header: "Grpc-Encoding", encoding: "snappy", refused: ErrEncoding},
+		{name: "Base64", media: "application/grpc-web-text", header: "Grpc-Encoding", encoding: "gzip", refused: ErrEncoding},
+		{name: "cut in the head", media: "application/grpc", header: "Grpc-Encoding", encoding: "gzip", body: frame(0, "a") + "\x00\x00", want: frame(0, "a"), broken: true},
+		{name: "cut", media: "application/grpc", header: "Grpc-Encoding", encoding: "gzip", body: frame(0, "abc")[:7], want: frame(0, "abc")[:7], broken: true},
+		{name: "cut where it is encoded", media: "application/grpc", header: "Grpc-Encoding", encoding: "gzip", body: frame(1, gzipped)[:9], broken: true},
+		{name: "cut after the head", media: "application/grpc", header: "Grpc-Encoding", encoding: "gzip", body: frame(1, gzipped)[:5], broken: true},
+		{name: "not encoded", media: "application/grpc", header: "Grpc-Encoding", encoding: "gzip", body: frame(1, "a "+secret), broken: true},
+		{name: "too long", media: "application/grpc", header: "Grpc-Encoding", encoding: "gzip",
+			body: frame(1, encode(t, strings.Repeat("a", maxMessage+1), encoders["gzip"])), broken: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, source := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.DataErrReader} {
+				h := http.Header{"Content-Type": {c.media}, c.header: {c.encoding}, "Content-Length": {"7"}}
+				r, err := s.Body(io.NopCloser(source(strings.NewReader(c.body))), h)
+				if !errors.Is(err, c.refused) {
+					t.Fatal(err)
+				}
+				if c.refused != nil {
+					continue
+				}
+				got, err := io.ReadAll(r)
+				if string(got) != c.want || (err != nil) != c.broken {
+					t.Errorf("got %q, %v, want %q", got, err, c.want)
+				}
+				if err := r.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	h := http.Header{"Grpc-Accept-Encoding": {"snappy,gzip, identity"}, "Connect-Accept-Encoding": {"snappy"}}
+	if Accept(h); h.Get("Grpc-Accept-Encoding") != "gzip, identity" || h.Get("Connect-Accept-Encoding") != "identity" || len(h) != 2 {
+		t.Errorf("accepted are %v", h)
 	}
 }
 
