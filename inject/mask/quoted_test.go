@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"html"
+	"html/template"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -145,6 +146,9 @@ func TestMaskQuotedInGo(t *testing.T) {
 		{"%q", strconv.Quote},
 		{"%+q", strconv.QuoteToASCII},
 		{"html", html.EscapeString},
+		{"html/template", inTemplate(t, "{{.}}")},
+		{"html/template attribute", inTemplate(t, `<a title="{{.}}">`)},
+		{"html/template attribute without quotes", inTemplate(t, `<a title={{.}}>`)},
 		{"xml", func(s string) string {
 			var b bytes.Buffer
 			if err := xml.EscapeText(&b, []byte(s)); err != nil {
@@ -155,12 +159,25 @@ func TestMaskQuotedInGo(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, v := range maskValues {
-				if tc.name == "xml" && (!utf8.ValidString(v.value) || v.name == "control characters") {
-					continue // replaced: nothing of them is in XML
+				if (tc.name == "xml" || strings.HasPrefix(tc.name, "html/")) && (!utf8.ValidString(v.value) || v.name == "control characters") {
+					continue // replaced: nothing of them is in markup
 				}
 				checkOnlyLabel(t, v.name, v.value, tc.quote(v.value), quotes)
 			}
 		})
+	}
+}
+
+// inTemplate returns how a template of html/template writes values.
+func inTemplate(t *testing.T, text string) func(string) string {
+	before, after, _ := strings.Cut(text, "{{.}}")
+	parsed := template.Must(template.New("").Parse(text))
+	return func(s string) string {
+		var b strings.Builder
+		if err := parsed.Execute(&b, s); err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSuffix(strings.TrimPrefix(b.String(), before), after)
 	}
 }
 
@@ -173,7 +190,8 @@ func TestMaskQuotedNamed(t *testing.T) {
 		{"libxml2 in ASCII", "pässwörd & co", "p&#xE4;ssw&#xF6;rd &amp; co"},
 		{"Python's ElementTree", "a\tb\r\n<c> \"pässwörd", "a&#09;b&#13;&#10;&lt;c&gt; &quot;pässwörd"},
 		{"mustache.js", "a/b=`c` 'd' \"e\"", "a&#x2F;b&#x3D;&#x60;c&#x60; &#39;d&#39; &quot;e&quot;"},
-		{"handlebars.js", "a/b=`c` 'd' \"e\"", "a&#x2F;b&#x3D;&#x60;c&#x60; &#x27;d&#x27; &quot;e&quot;"},
+		{"handlebars.js", "a/b=`c` 'd' \"e\"", "a/b&#x3D;&#x60;c&#x60; &#x27;d&#x27; &quot;e&quot;"},
+		{"OWASP", "a/b=`c` 'd' \"e\"", "a&#x2F;b=`c` &#x27;d&#x27; &quot;e&quot;"},
 		{"Rust", "a\tb\u200b\x1b \"c\" 'd'", `a\tb\u{200b}\u{1b} \"c\" 'd'`},
 		{"PHP var_export", `it's C:\dir`, `it\'s C:\\dir`},
 		{"SQL", `it's a secret`, `it''s a secret`},

@@ -16,17 +16,20 @@ type markupStyle struct {
 var markupStyles = []markupStyle{
 	{},                                      // the text of an element
 	{chars: `"`, codes: []string{"&quot;"}}, // browsers' attributes
-	{chars: `"'`, codes: []string{"&#34;", "&#39;"}},                                     // Go's html, Python's markupsafe
-	{chars: `"'`, codes: []string{"&quot;", "&#39;"}},                                    // JavaScript's lodash, Ruby, .NET, Spring
-	{chars: `"'`, codes: []string{"&quot;", "&#x27;"}},                                   // Python's html.escape
-	{chars: `"'`, codes: []string{"&quot;", "&#039;"}},                                   // PHP's htmlspecialchars
-	{chars: `"'`, codes: []string{"&quot;", "&apos;"}},                                   // XML, and PHP with ENT_XML1
-	{chars: "\"'\t\n\r", codes: []string{"&#34;", "&#39;", "&#x9;", "&#xA;", "&#xD;"}},   // Go's encoding/xml
-	{chars: "\r", codes: []string{"&#13;"}},                                              // libxml2, Java: text
-	{chars: "\"\t\n\r", codes: []string{"&quot;", "&#9;", "&#10;", "&#13;"}},             // and attributes
-	{chars: "\"\t\n\r", codes: []string{"&quot;", "&#09;", "&#10;", "&#13;"}},            // Python's ElementTree
-	{chars: "\"'/`=", codes: []string{"&quot;", "&#39;", "&#x2F;", "&#x60;", "&#x3D;"}},  // mustache.js
-	{chars: "\"'/`=", codes: []string{"&quot;", "&#x27;", "&#x2F;", "&#x60;", "&#x3D;"}}, // handlebars.js
+	{chars: `"'`, codes: []string{"&#34;", "&#39;"}},                                   // Go's html, Python's markupsafe
+	{chars: `"'`, codes: []string{"&quot;", "&#39;"}},                                  // JavaScript's lodash, Ruby, .NET, Spring
+	{chars: `"'`, codes: []string{"&quot;", "&#x27;"}},                                 // Python's html.escape
+	{chars: `"'`, codes: []string{"&quot;", "&#039;"}},                                 // PHP's htmlspecialchars
+	{chars: `"'`, codes: []string{"&quot;", "&apos;"}},                                 // XML, and PHP with ENT_XML1
+	{chars: "\"'\t\n\r", codes: []string{"&#34;", "&#39;", "&#x9;", "&#xA;", "&#xD;"}}, // Go's encoding/xml
+	{chars: "\r", codes: []string{"&#13;"}},                                            // libxml2, Java: text
+	{chars: "\"\t\n\r", codes: []string{"&quot;", "&#9;", "&#10;", "&#13;"}},           // and attributes
+	{chars: "\"\t\n\r", codes: []string{"&quot;", "&#09;", "&#10;", "&#13;"}},          // Python's ElementTree
+	{chars: `"'+`, codes: []string{"&#34;", "&#39;", "&#43;"}},                         // Go's html/template
+	{chars: "\"'+`=\t\n\v\f\r ", codes: []string{"&#34;", "&#39;", "&#43;", "&#96;", "&#61;", "&#9;", "&#10;", "&#11;", "&#12;", "&#13;", "&#32;"}}, // and attributes without quotes
+	{chars: "\"'/`=", codes: []string{"&quot;", "&#39;", "&#x2F;", "&#x60;", "&#x3D;"}},                                                             // mustache.js
+	{chars: "\"'`=", codes: []string{"&quot;", "&#x27;", "&#x60;", "&#x3D;"}},                                                                       // handlebars.js
+	{chars: `"'/`, codes: []string{"&quot;", "&#x27;", "&#x2F;"}},                                                                                   // the OWASP's rules
 	{wide: "&#"}, {wide: "&#", chars: `"`, codes: []string{"&quot;"}}, // in ASCII: Python's xmlcharrefreplace
 	{wide: "&#x"}, {wide: "&#x", chars: `"`, codes: []string{"&quot;"}}, // libxml2
 }
