@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,7 +97,7 @@ func (l *load) run(ctx context.Context, i int, proxy *url.URL, roots *x509.CertP
 			l.done[i].Add(1)
 		case errors.As(err, &dial) && dial.Op == "proxyconnect" && strings.Contains(err.Error(), "connection refused"):
 			// There is no broker now: nothing was sent.
-		case errors.As(err, &dial), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "EOF"):
+		case errors.As(err, &dial), brokenConnection.MatchString(err.Error()):
 			l.failed[i].Add(1)
 		default:
 			l.mu.Lock()
@@ -109,6 +110,9 @@ func (l *load) run(ctx context.Context, i int, proxy *url.URL, roots *x509.CertP
 		}
 	}
 }
+
+// brokenConnection is the text of net/http's errors for requests whose connection broke: some have no type.
+var brokenConnection = regexp.MustCompile("EOF|server closed idle connection|transport connection broken")
 
 func get(ctx context.Context, client *http.Client, to, authorization string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
