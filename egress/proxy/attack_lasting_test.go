@@ -12,6 +12,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/egress/proxy"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // A connection that passed through unchanged ends when the policy denies its host, when a rule says that it must be decrypted, and when
@@ -114,10 +115,16 @@ func TestAttack_OldUpgrades(t *testing.T) {
 			c.change(w)
 			w.mu.Unlock()
 			w.Changed()
-			_ = websocket.Message.Send(socket, "one")
-			_ = socket.SetReadDeadline(time.Now().Add(generous))
-			if err := websocket.Message.Receive(socket, &got); (err == nil) != c.stays || errors.Is(err, os.ErrDeadlineExceeded) {
+			_ = socket.SetReadDeadline(time.Now().Add(2 * generous))
+			send := func() error {
+				_ = websocket.Message.Send(socket, "one")
+				return websocket.Message.Receive(socket, &got)
+			}
+			if err := send(); err != nil && c.stays || errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("the connection: %v", err)
+			}
+			if !c.stays {
+				poll.Until(t, generous, "the connection ends", func() bool { return send() != nil })
 			}
 		})
 	}

@@ -61,7 +61,7 @@ func (e *envelopes) Read(p []byte) (int, error) {
 		return e.ready.Read(p)
 	}
 	n, err := e.source.Read(p[:min(int64(len(p)), e.left)])
-	if e.left -= int64(n); err == io.EOF && e.left > 0 { //nolint:errorlint // as io.Reader documents
+	if e.left -= int64(n); err == io.EOF && e.left > 0 {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err

@@ -160,10 +160,11 @@ func TestDeferredErrors(t *testing.T) {
 		"row":    func(tx database.Tx) error { return tx.QueryRow("SELECT 1").Scan(&none) },
 		"query": func(tx database.Tx) error {
 			rows, err := tx.Query("SELECT 1")
-			if err == nil {
-				err = rows.Close()
+			if err != nil {
+				return err
 			}
-			return err
+			defer rows.Close()
+			return rows.Err()
 		},
 	} {
 		if err := d.TakeTurn(t.Context()); err != nil { // so that they share the commit
