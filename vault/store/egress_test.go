@@ -289,15 +289,32 @@ func TestAttack_RuleWithoutThePermissionToBind(t *testing.T) {
 	}
 	key, _ := api.ParseKey(k.Key)
 	writer := actorOf(t, w.Store, key)
-	evil := onlyTo("evil.example")
+	evil, without := onlyTo("evil.example"), put(t, w.Store, w.owner, api.NewSecret{Name: "PLAIN", Value: text("v")})
+	attempts := 0
 	for name, set := range map[string]func() error{
 		"set": func() error { _, err := w.SetRule(t.Context(), writer, w.secret.ID, *evil); return err },
 		"remove": func() error {
 			_, err := w.SetRule(t.Context(), writer, w.secret.ID, api.EgressRule{})
 			return err
 		},
+		"set the same": func() error {
+			_, err := w.SetRule(t.Context(), writer, w.secret.ID, *onlyTo("api.github.com"))
+			return err
+		},
+		"remove none": func() error {
+			_, err := w.SetRule(t.Context(), writer, without.ID, api.EgressRule{})
+			return err
+		},
 		"rotate": func() error {
 			_, err := w.RotateSecret(t.Context(), writer, w.secret.ID, Rotation{Value: text("v"), Egress: evil})
+			return err
+		},
+		"rotate with the same": func() error {
+			_, err := w.RotateSecret(t.Context(), writer, w.secret.ID, Rotation{Value: text("v"), Egress: onlyTo("api.github.com")})
+			return err
+		},
+		"replace with the same": func() error {
+			_, _, _, err := w.PutSecret(t.Context(), writer, api.NewSecret{Name: "GH", Value: text("v"), Egress: onlyTo("api.github.com")}, nil)
 			return err
 		},
 		"replace": func() error {
@@ -317,9 +334,70 @@ func TestAttack_RuleWithoutThePermissionToBind(t *testing.T) {
 		if got, err := w.Secret(t.Context(), w.owner, w.secret.ID); err != nil || got.Egress.Hosts[0] != "api.github.com" || got.Version != 1 {
 			t.Errorf("%s: %+v, %v", name, got.Egress, err)
 		}
+		attempts++
+	}
+	denied := 0
+	for _, e := range audited(t, w.Store, w.owner, "secret.rule") {
+		if e.KeyID == writer.KeyID && e.Outcome == api.OutcomeDenied {
+			denied += int(e.Count)
+		}
+	}
+	if denied != attempts {
+		t.Errorf("%d denied attempts are audited, want %d", denied, attempts)
 	}
 	if _, err := w.RotateSecret(t.Context(), writer, w.secret.ID, Rotation{Value: text("v")}); err != nil {
 		t.Error("without a rule:", err)
+	}
+}
+
+// A key that may not read secrets learns nothing of one by changing it: no preview, no metadata that it hasn't sent itself, and no
+// rule unless it may set one.
+func TestAttack_ChangeToRead(t *testing.T) {
+	s := newStore(t)
+	owner := tenant(t, s, "acme")
+	const value = "ghp_0123456789abcdefghijklmnopqrstuvwxyz"
+	stored := api.NewSecret{Name: "GH", Value: text(value), Metadata: []byte(`{"note":"of the owner"}`), Egress: onlyTo("api.github.com")}
+	actor := func(permissions ...string) Actor {
+		k, err := s.IssueKey(t.Context(), owner, api.KeyRequest{Restrictions: api.Restrictions{Permissions: permissions}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, _ := api.ParseKey(k.Key)
+		return actorOf(t, s, key)
+	}
+	type seen struct {
+		Preview, Masked, Metadata string
+		Egress                    *api.EgressRule
+	}
+	const preview = "ghp_01...wxyz"
+	for _, tt := range []struct {
+		name   string
+		actor  Actor
+		change func(a Actor, id string) (api.Secret, error)
+		want   seen
+	}{
+		{"rotate", actor("secrets:write"), func(a Actor, id string) (api.Secret, error) {
+			return s.RotateSecret(t.Context(), a, id, Rotation{Value: text(value)})
+		}, seen{"********", "********", `{}`, nil}},
+		{"replace", actor("secrets:write"), func(a Actor, _ string) (api.Secret, error) {
+			got, _, _, err := s.PutSecret(t.Context(), a, api.NewSecret{Name: "GH", Value: text(value), Metadata: []byte(`{"a":1}`)}, nil)
+			return got, err
+		}, seen{"********", "********", `{"a":1}`, nil}},
+		{"set a rule", actor("secrets:write", "bindings:write"), func(a Actor, id string) (api.Secret, error) {
+			return s.SetRule(t.Context(), a, id, *onlyTo("b.example"))
+		}, seen{"********", "********", `{}`, onlyTo("b.example")}},
+		{"rotate and read", actor("secrets:write", "secrets:read"), func(a Actor, id string) (api.Secret, error) {
+			return s.RotateSecret(t.Context(), a, id, Rotation{Value: text(value)})
+		}, seen{preview, preview, `{"note":"of the owner"}`, onlyTo("api.github.com")}},
+	} {
+		secret := put(t, s, owner, stored)
+		got, err := tt.change(tt.actor, secret.ID)
+		if err != nil || got.ID != secret.ID {
+			t.Errorf("%s: %+v, %v", tt.name, got, err)
+		}
+		if diff := cmp.Diff(seen{got.Preview, got.MaskedValue, string(got.Metadata), got.Egress}, tt.want); diff != "" {
+			t.Errorf("%s (-got +want)\n%s", tt.name, diff)
+		}
 	}
 }
 

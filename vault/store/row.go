@@ -151,16 +151,18 @@ func (t *txn) seal(r *secretRow, value, refresh api.Value) error {
 	return cmp.Or(err, t.authenticate(r))
 }
 
+// hiddenPreview is a preview that shows nothing.
+const hiddenPreview = "********"
+
 // previewOf shows the first 6 and last 4 characters of a long value. Of a short one it shows nothing, not even the
 // length: ten characters would be too many.
 func previewOf(text []byte) []byte {
 	const shortest, head, tail = 32, 6, 4
-	const hidden = "********"
 	rest := text
 	for range shortest { // utf8.RuneCount would leave a copy of the value in memory
 		_, size := utf8.DecodeRune(rest)
 		if size == 0 {
-			return []byte(hidden)
+			return []byte(hiddenPreview)
 		}
 		rest = rest[size:]
 	}
@@ -188,6 +190,23 @@ func (t *txn) answer(r secretRow) (api.Secret, error) {
 		r.OAuthProvider = oauth.ConnectionOf(r.Metadata).Provider
 	}
 	return r.Secret, nil
+}
+
+// changed is the answer to a change of a secret with some metadata; nil: with none. An actor that may not read secrets gets no preview,
+// only the metadata that it has sent, and the rule only if it may set it.
+func (t *txn) changed(r secretRow, metadata json.RawMessage) (api.Secret, error) {
+	if t.actor.refusal(actSecretRead) == "" {
+		return t.answer(r)
+	}
+	if t.actor.refusal(actSecretRule) != "" {
+		r.rule = ""
+	}
+	if r.Metadata = metadata; r.Metadata == nil {
+		r.Metadata = json.RawMessage(`{}`)
+	}
+	secret, err := t.answer(r)
+	secret.Preview, secret.MaskedValue = hiddenPreview, hiddenPreview
+	return secret, err
 }
 
 // Limits of fields other than values, in bytes.

@@ -146,7 +146,7 @@ func (s *Store) SetRule(ctx context.Context, a Actor, id string, rule api.Egress
 		if err := t.changeRule(&r, &rule); err != nil {
 			return err
 		}
-		secret, err = t.answer(r)
+		secret, err = t.changed(r, nil)
 		return err
 	})
 	return secret, err
@@ -199,12 +199,12 @@ func (t *txn) mayRule(r secretRow) error {
 }
 
 // changeRule stores the rule of a secret that exists, audits it, and wakes the reveals that wait for it. It does nothing if
-// rule is nil or r has it.
+// rule is nil, or if r has it and the actor may set it: otherwise the answer would tell which rule that is.
 func (t *txn) changeRule(r *secretRow, rule *api.EgressRule) error {
-	if rule == nil || newRule(rule) == r.rule {
+	if rule == nil {
 		return nil
 	}
-	if err := t.mayRule(*r); err != nil {
+	if err := t.mayRule(*r); err != nil || newRule(rule) == r.rule {
 		return err
 	}
 	before := r.rule

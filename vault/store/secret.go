@@ -105,7 +105,7 @@ func (t *txn) put(n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Bi
 		}
 		binding = &b
 	}
-	secret, err = t.answer(r)
+	secret, err = t.changed(r, n.Metadata)
 	return secret, binding, created, err
 }
 
@@ -220,7 +220,7 @@ func (t *txn) rotateSecret(id string, next Rotation) (secret api.Secret, err err
 	if err := t.changeRule(&r, next.Egress); err != nil {
 		return secret, err
 	}
-	return t.answer(r)
+	return t.changed(r, nil)
 }
 
 // rotate stores the next version of r.
