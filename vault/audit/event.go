@@ -132,7 +132,9 @@ func secretsOf(e *api.Event) []string {
 		secrets = append(secrets, e.SecretID)
 	}
 	for _, b := range e.Bindings {
-		secrets = append(secrets, b.SecretID)
+		if b.SecretID != "" {
+			secrets = append(secrets, b.SecretID)
+		}
 	}
 	slices.Sort(secrets)
 	return slices.Compact(secrets)

@@ -36,16 +36,53 @@ func transformsOf(swapped []api.EventRef) *api.Transforms {
 	}
 	t := &api.Transforms{}
 	for _, b := range swapped {
-		t.Secrets.Swapped = append(t.Secrets.Swapped, b.SecretID)
+		if b.SecretID != "" {
+			t.Secrets.Swapped = append(t.Secrets.Swapped, b.SecretID)
+		}
+	}
+	if t.Secrets.Swapped == nil {
+		return nil
 	}
 	return t
 }
 
+// UsedBinding is a binding that the key of a report reveals, with its secret's external user and workspace. Without a SecretID it
+// exists, and the key doesn't reveal it.
+type UsedBinding struct {
+	api.Resource
+	SecretID, ExternalUserID, ExternalWorkspaceID string
+}
+
+// otherBinding is in the detail of a report that named a binding of another resource.
+const otherBinding = "named a binding of another resource, which was left out"
+
+// verifyUse removes from an event what the vault doesn't know of the bindings in it: bindings of other resources, and the secrets of
+// bindings that don't have them now. It sets the external user and workspace. bindings are those that exist, by their ids.
+func verifyUse(e *api.Event, bindings map[string]UsedBinding) {
+	refs := e.Bindings
+	e.Bindings = nil
+	for _, ref := range refs {
+		b, exists := bindings[ref.ID]
+		if exists && b.Resource != (api.Resource{Type: e.ResourceType, ID: e.ResourceID}) {
+			if !strings.Contains(e.Detail, otherBinding) {
+				e.Detail = strings.TrimPrefix(e.Detail+"; "+otherBinding, "; ")
+			}
+			continue
+		}
+		if b.SecretID == ref.SecretID {
+			e.ExternalUserID, e.ExternalWorkspaceID = cmp.Or(e.ExternalUserID, b.ExternalUserID), cmp.Or(e.ExternalWorkspaceID, b.ExternalWorkspaceID)
+		} else {
+			ref.SecretID = ""
+		}
+		e.Bindings = append(e.Bindings, ref)
+	}
+}
+
 // AppendTraffic adds events of reported requests, except those that were added before. It returns how many it has added. from is the
-// event without its request: who reports. users returns the external user and workspace of secrets, by their ids.
-func (l *Log) AppendTraffic(from api.Event, reports []api.TrafficEvent, users func(secrets []string) (map[string][2]string, error)) (added int, err error) {
+// event without its request: who reports. used returns those of some bindings that exist, by their ids.
+func (l *Log) AppendTraffic(from api.Event, reports []api.TrafficEvent, used func(bindings []string) (map[string]UsedBinding, error)) (added int, err error) {
 	events := make([]api.Event, 0, len(reports))
-	var ids, secrets []string
+	var ids, bindings []string
 	for i := range reports {
 		e := l.trafficEvent(&reports[i])
 		e.KeyID, e.RemoteAddr, e.RequestID = from.KeyID, from.RemoteAddr, from.RequestID
@@ -54,17 +91,17 @@ func (l *Log) AppendTraffic(from api.Event, reports []api.TrafficEvent, users fu
 		}
 		events, ids = append(events, e), append(ids, e.ID)
 		for _, b := range e.Bindings {
-			secrets = append(secrets, b.SecretID)
+			bindings = append(bindings, b.ID)
 		}
 	}
 	known, err := l.known(ids)
 	if err != nil || len(known) == len(events) {
 		return 0, err
 	}
-	slices.Sort(secrets)
-	of := map[string][2]string{}
-	if secrets = slices.Compact(secrets); len(secrets) > 0 {
-		if of, err = users(secrets); err != nil {
+	slices.Sort(bindings)
+	exist := map[string]UsedBinding{}
+	if bindings = slices.Compact(bindings); len(bindings) > 0 {
+		if exist, err = used(bindings); err != nil {
 			return 0, err
 		}
 	}
@@ -74,9 +111,7 @@ func (l *Log) AppendTraffic(from api.Event, reports []api.TrafficEvent, users fu
 		if _, ok := known[e.ID]; ok {
 			continue
 		}
-		for _, b := range e.Bindings {
-			e.ExternalUserID, e.ExternalWorkspaceID = cmp.Or(e.ExternalUserID, of[b.SecretID][0]), cmp.Or(e.ExternalWorkspaceID, of[b.SecretID][1])
-		}
+		verifyUse(e, exist)
 		fresh = append(fresh, e)
 	}
 	return len(fresh), l.appendAll(fresh)

@@ -354,7 +354,7 @@ func (s *Store) RecordTraffic(ctx context.Context, a Actor, reports []api.Traffi
 		err := s.writeNow(ctx, a, func(t *txn) error {
 			l, err := t.auditLog()
 			if err == nil {
-				added, err = l.AppendTraffic(api.Event{KeyID: a.KeyID, RemoteAddr: a.RemoteAddr, RequestID: a.RequestID}, batch, t.externalUsers)
+				added, err = l.AppendTraffic(api.Event{KeyID: a.KeyID, RemoteAddr: a.RemoteAddr, RequestID: a.RequestID}, batch, t.usedBindings)
 			}
 			if err != nil {
 				return fmt.Errorf("%w %s: %w", errUnaudited, actTraffic, err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
@@ -161,6 +162,29 @@ func (t *txn) auditBinding(action string, b *bindingRow) error {
 		e.Detail = b.rule.detail()
 	}
 	return t.audit(e)
+}
+
+// usedBindings returns those of some bindings that exist, by their ids, for the reports of the actor's broker.
+func (t *txn) usedBindings(ids []string) (map[string]audit.UsedBinding, error) {
+	var c query.Conditions
+	c.Add("b.tenant_id =", t.actor.TenantID)
+	c.In("b.id", query.Padded(ids))
+	type row struct {
+		audit.UsedBinding
+		id, delivery, scope string
+	}
+	rows, err := collect(t, func(r *row) []any {
+		return []any{&r.id, &r.Type, &r.ID, &r.SecretID, &r.delivery, &r.scope, &r.ExternalUserID, &r.ExternalWorkspaceID}
+	}, `SELECT b.id, b.resource_type, b.resource_id, b.secret_id, b.delivery, s.scope, s.external_user_id, s.external_workspace_id
+		FROM bindings b JOIN secrets s ON s.id = b.secret_id`+c.String(), c.Args...)
+	used := map[string]audit.UsedBinding{}
+	for _, r := range rows {
+		if r.delivery != api.DeliverPlaceholder || !t.actor.maySee(r.scope) { // the broker doesn't get its value
+			r.UsedBinding = audit.UsedBinding{Resource: r.Resource}
+		}
+		used[r.id] = r.UsedBinding
+	}
+	return used, err
 }
 
 var selectBindings = `SELECT ` + new(bindingRow).stored().names("b.") + `, s.name, s.version, s.updated_at

@@ -121,7 +121,7 @@ func fillTraffic(t testing.TB, s *Store, a Actor, n int) {
 		for i := 0; i < n && err == nil; i++ {
 			list := reports(1, "h.example.com")
 			list[0].ID = rand.Text()
-			_, err = l.AppendTraffic(api.Event{KeyID: "key_broker"}, list, tx.externalUsers)
+			_, err = l.AppendTraffic(api.Event{KeyID: "key_broker"}, list, tx.usedBindings)
 		}
 		return err
 	})

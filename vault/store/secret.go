@@ -329,18 +329,3 @@ func (t *txn) wakeBound(secretID string) ([]api.Binding, error) {
 	t.touched += len(bound)
 	return bound, err
 }
-
-// externalUsers returns the external user and workspace of each of some secrets that has one.
-func (t *txn) externalUsers(secrets []string) (map[string][2]string, error) {
-	var c query.Conditions
-	c.Add("tenant_id =", t.actor.TenantID)
-	c.In("id", query.Padded(secrets))
-	type row struct{ id, user, workspace string }
-	rows, err := collect(t, func(r *row) []any { return []any{&r.id, &r.user, &r.workspace} },
-		`SELECT id, external_user_id, external_workspace_id FROM secrets`+c.String(), c.Args...)
-	of := map[string][2]string{}
-	for _, r := range rows {
-		of[r.id] = [2]string{r.user, r.workspace}
-	}
-	return of, err
-}

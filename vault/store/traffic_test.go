@@ -43,9 +43,10 @@ func TestRecordTraffic(t *testing.T) {
 	owner := tenant(t, s, "acme")
 	_, broker := brokerOf(t, s, owner, api.Restrictions{Resources: []string{box1.String()}})
 	secret := put(t, s, owner, api.NewSecret{Name: "GH", Value: text("v"), Scope: "external_user", ExternalUserID: "xu_1", ExternalWorkspaceID: "xw_1"})
+	binding := bind(t, s, owner, api.NewBinding{SecretID: secret.ID, Resource: box1, ExposeAsEnv: "GH", Delivery: api.DeliverPlaceholder})
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678_000, time.UTC)
 	full := api.TrafficEvent{ID: "0123456789abcdef", OccurredAt: at, Resource: box1, Host: "api.example.com", Method: "POST", Path: "/v1/a%20b", StatusCode: 201,
-		Effect: api.EffectAllow, RuleID: "rul_1", PolicyID: "pol_1", Swapped: []api.EventRef{{ID: "bnd_1", SecretID: secret.ID, Version: 3}}}
+		Effect: api.EffectAllow, RuleID: "rul_1", PolicyID: "pol_1", Swapped: []api.EventRef{{ID: binding.ID, SecretID: secret.ID, Version: 3}}}
 	denied := api.TrafficEvent{ID: "0123456789abcdeg", OccurredAt: at, Resource: box1, Host: "evil.example.com", Effect: api.EffectDeny, Refused: true}
 	misused := api.TrafficEvent{ID: "0123456789abcdeh", OccurredAt: at, Resource: box1, Host: "evil.example.com", Effect: api.EffectPending, Refused: true, Reason: "placeholder for another host"}
 	if got := record(t, s, broker, []api.TrafficEvent{full, denied, misused}); got != (api.TrafficAnswer{Recorded: 3}) {
@@ -59,7 +60,7 @@ func TestRecordTraffic(t *testing.T) {
 		}
 		return events
 	}
-	of := list(AuditFilter{ResourceID: box1.ID})
+	of := list(AuditFilter{ResourceID: box1.ID, KeyID: broker.KeyID})
 	if len(of) != 3 {
 		t.Fatalf("%d events", len(of))
 	}
@@ -125,6 +126,75 @@ func TestRecordTraffic(t *testing.T) {
 	}
 	if check := verified(t, s, owner, &audit.Verifier{}); check.Problem != nil {
 		t.Errorf("verify at the end: %+v", check.Problem)
+	}
+}
+
+// A broker's report says nothing about secrets that it doesn't get for the resource: a forged one doesn't appear among another resource's,
+// and doesn't tell whose secret that is.
+func TestAttack_ForgedTraffic(t *testing.T) {
+	s := newStore(t)
+	owner := tenant(t, s, "acme")
+	secret := func(name, scope, user string) string {
+		return put(t, s, owner, api.NewSecret{Name: name, Value: text("v"), Scope: scope, ExternalUserID: user}).ID
+	}
+	binding := func(secret, env, delivery string, r api.Resource) api.EventRef {
+		return api.EventRef{ID: bind(t, s, owner, api.NewBinding{SecretID: secret, Resource: r, ExposeAsEnv: env, Delivery: delivery}).ID, SecretID: secret, Version: 1}
+	}
+	const placeholder = api.DeliverPlaceholder
+	own, others := secret("OWN", "external_user", "xu_own"), secret("OTHERS", "external_user", "xu_others")
+	ours, theirs := binding(own, "OWN", placeholder, box1), binding(others, "OTHERS", placeholder, box2)
+	plain := binding(secret("PLAIN", "external_user", "xu_plain"), "PLAIN", api.DeliverValue, box1)
+	hidden := binding(secret("HIDDEN", "workspace", "xu_hidden"), "HIDDEN", placeholder, box1)
+	unbound := binding(secret("UNBOUND", "external_user", "xu_unbound"), "UNBOUND", placeholder, box1)
+	if err := s.DeleteBinding(t.Context(), owner, unbound.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, broker := brokerOf(t, s, owner, api.Restrictions{Resources: []string{box1.String(), box2.String()}, Scopes: []string{"external_user"}})
+	without := func(ref api.EventRef) api.EventRef { return api.EventRef{ID: ref.ID, Version: ref.Version} }
+	type recorded struct {
+		Bindings     []api.EventRef
+		User, Detail string
+		Swapped      []string
+	}
+	for i, tt := range []struct {
+		name   string
+		reason string
+		swaps  []api.EventRef
+		want   recorded
+	}{
+		{"its own", "", []api.EventRef{ours}, recorded{[]api.EventRef{ours}, "xu_own", "", []string{own}}},
+		{"a binding of another resource", "", []api.EventRef{theirs, theirs, ours},
+			recorded{[]api.EventRef{ours}, "xu_own", "named a binding of another resource, which was left out", []string{own}}},
+		{"a binding of another resource, with a reason", "why", []api.EventRef{theirs},
+			recorded{nil, "", "why; named a binding of another resource, which was left out", nil}},
+		{"no binding", "", []api.EventRef{{ID: "bnd_fake", SecretID: others, Version: 1}}, recorded{[]api.EventRef{{ID: "bnd_fake", Version: 1}}, "", "", nil}},
+		{"its own binding with another secret", "", []api.EventRef{{ID: ours.ID, SecretID: others, Version: 1}}, recorded{[]api.EventRef{without(ours)}, "", "", nil}},
+		{"a binding that delivers the value", "", []api.EventRef{plain}, recorded{[]api.EventRef{without(plain)}, "", "", nil}},
+		{"a scope that isn't its own", "", []api.EventRef{hidden}, recorded{[]api.EventRef{without(hidden)}, "", "", nil}},
+		{"deleted meanwhile", "", []api.EventRef{unbound, ours}, recorded{[]api.EventRef{without(unbound), ours}, "xu_own", "", []string{own}}},
+	} {
+		e := reports(1, fmt.Sprintf("h%d.example.com", i))[0]
+		e.Reason, e.Swapped = tt.reason, tt.swaps
+		record(t, s, broker, []api.TrafficEvent{e})
+		events, _, err := s.Audit(t.Context(), owner, AuditFilter{Host: e.Host})
+		if err != nil || len(events) != 1 {
+			t.Fatalf("%s: %d events, %v", tt.name, len(events), err)
+		}
+		got := recorded{events[0].Bindings, events[0].ExternalUserID, events[0].Detail, nil}
+		if events[0].Transforms != nil {
+			got.Swapped = events[0].Transforms.Secrets.Swapped
+		}
+		if diff := cmp.Diff(got, tt.want); diff != "" {
+			t.Errorf("%s (-got +want)\n%s", tt.name, diff)
+		}
+	}
+	for _, f := range []AuditFilter{{SecretID: others, KeyID: broker.KeyID}, {ExternalUserID: "xu_others", KeyID: broker.KeyID}} {
+		if events, _, err := s.Audit(t.Context(), owner, f); err != nil || len(events) != 0 {
+			t.Errorf("%+v: %d events, %v", f, len(events), err)
+		}
+	}
+	if check := verified(t, s, owner, &audit.Verifier{}); check.Problem != nil {
+		t.Errorf("verify: %+v", check.Problem)
 	}
 }
 
@@ -375,13 +445,15 @@ func BenchmarkRecordTraffic(b *testing.B) {
 			s := storeAt(b, dir)
 			owner := tenant(b, s, "acme")
 			_, broker := brokerOf(b, s, owner, api.Restrictions{Resources: []string{box1.String()}})
+			secret := put(b, s, owner, api.NewSecret{Name: "GH", Value: text("v")})
+			binding := bind(b, s, owner, api.NewBinding{SecretID: secret.ID, Resource: box1, ExposeAsEnv: "GH", Delivery: api.DeliverPlaceholder})
 			n := 0
 			b.ReportAllocs()
 			for b.Loop() {
 				list := reports(1000, fmt.Sprintf("h%d.example.com", n))
 				for i := range list {
 					if i%10 == 0 {
-						list[i].Swapped = []api.EventRef{{ID: "bnd_1", SecretID: "sec_1", Version: 1}}
+						list[i].Swapped = []api.EventRef{{ID: binding.ID, SecretID: secret.ID, Version: 1}}
 					}
 				}
 				n++

@@ -140,7 +140,7 @@ function objects(m, e) {
   const lines = [];
   if (e.resource_id) lines.push(place(e));
   if (e.secret_id) lines.push(`${secret(e.secret_id)}${version(e.version)}`);
-  if (e.bindings?.length) lines.push(e.bindings.map((b) => `${secret(b.secret_id)}${version(b.version)}`).join(', '));
+  if (e.bindings?.length) lines.push(e.bindings.map((b) => `${secret(b.secret_id || b.id)}${version(b.version)}`).join(', '));
   if (e.target_key_id) lines.push(`key ${key(e.target_key_id)}`);
   if (e.detail) lines.push(key(secret(e.detail)));
   return lines;
