@@ -155,6 +155,8 @@ func TestRestrictedToScopeOrResource(t *testing.T) {
 					case strings.HasSuffix(route, "/reveal"), route == "POST /egress/traffic", route == "POST /egress/policies", route == "PATCH /egress/policies",
 						route == "POST /egress/allowlist", route == "POST /egress/secrets", route == "POST /egress/oauth/start":
 						want = http.StatusForbidden
+					case route == "GET /egress/audit/head", route == "GET /egress/audit/verify":
+						want = http.StatusForbidden // they are about all events
 					case tt.name == "resource" && (route == "POST /egress/bindings" || route == "POST /egress/resource-keys"):
 						want = http.StatusForbidden
 					case route == "POST /egress/keys", route == "POST /egress/resource-keys":

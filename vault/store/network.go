@@ -269,16 +269,12 @@ func (t *txn) addEntry(n api.NewAllowlistEntry) (e api.AllowlistEntry, created b
 	if err := t.mayUseNetwork(actEntryCreate, n.Resource); err != nil {
 		return e, false, err
 	}
-	if n.PolicyID == defaultPolicyID {
-		p, err := t.policyOf(api.Resource{})
+	if n.PolicyID != "" {
+		p, err := t.policyOfEntry(n.PolicyID)
 		if err != nil {
 			return e, false, err
 		}
 		n.PolicyID = p.ID
-	} else if n.PolicyID != "" {
-		if _, err := one(t, "policy", (*policyRow).fields, selectPolicies+` WHERE id = $1 AND tenant_id = $2`, n.PolicyID, t.actor.TenantID); err != nil {
-			return e, false, err
-		}
 	}
 	there, err := one(t, "entry", (*entryRow).fields, selectEntries+` WHERE tenant_id = $1 AND resource_type = $2 AND resource_id = $3 AND policy_id = $4
 		AND host = $5 AND effect = $6 AND methods = $7 AND path_glob = $8`,
@@ -297,6 +293,19 @@ func (t *txn) addEntry(n api.NewAllowlistEntry) (e api.AllowlistEntry, created b
 		return e, false, err
 	}
 	return r.entry(), true, cmp.Or(t.insert("allowlist", r.stored()), t.entryChanged(actEntryCreate, &r))
+}
+
+// policyOfEntry reads a policy that the actor may see, by its id or defaultPolicyID. Errors: ErrNotFound.
+func (t *txn) policyOfEntry(id string) (policyRow, error) {
+	var c query.Conditions
+	c.Add("tenant_id =", t.actor.TenantID)
+	if id == defaultPolicyID {
+		c.Terms = append(c.Terms, "resource_type = '' AND resource_id = ''")
+	} else {
+		c.Add("id =", id)
+	}
+	t.actor.limitNetwork(&c)
+	return one(t, "policy", (*policyRow).fields, selectPolicies+c.String(), c.Args...)
 }
 
 // entryChanged wakes the reveals of the resources that an entry applies to, and audits the change.

@@ -87,6 +87,36 @@ func TestNetworkPolicyOfResource(t *testing.T) {
 	}
 }
 
+// A restricted key adds entries only for policies that it sees: other ones don't exist for it.
+func TestAttack_EntryOfAnotherPolicy(t *testing.T) {
+	s := newStore(t)
+	owner := tenant(t, s, "acme")
+	limited := limitedKey(t, s, owner, box1)
+	entry := func(id string) error {
+		_, _, err := s.CreateEntry(t.Context(), limited, api.NewAllowlistEntry{Host: "a.example.com", Resource: box1, PolicyID: id})
+		return err
+	}
+	absent, unset := entry("pol_none"), entry("default")
+	own, others := setMode(t, s, owner, box1, "enforce"), setMode(t, s, owner, box2, "enforce")
+	fallback := setMode(t, s, owner, api.Resource{}, "enforce")
+	for id, want := range map[string]error{others.ID: absent, fallback.ID: absent, "default": unset} {
+		err := entry(id)
+		wantKind(t, err, api.ErrNotFound)
+		if err.Error() != want.Error() {
+			t.Errorf("%s: %v, want %v", id, err, want)
+		}
+		if _, err := s.Policy(t.Context(), limited, id); err == nil {
+			t.Errorf("%s: the key reads it", id)
+		}
+	}
+	if err := entry(own.ID); err != nil {
+		t.Error("of its own policy:", err)
+	}
+	if e := allow(t, s, owner, api.NewAllowlistEntry{Host: "a.example.com", Resource: box1, PolicyID: "default"}); *e.PolicyID != fallback.ID {
+		t.Errorf("of the default: %s", *e.PolicyID)
+	}
+}
+
 // Every change of a policy or entry that applies to a resource wakes the brokers that wait for its set, in other processes too, and
 // gives it another etag. A change that changes nothing wakes nobody.
 func TestNetworkChangesWakeBrokers(t *testing.T) {

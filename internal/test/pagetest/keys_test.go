@@ -171,10 +171,10 @@ func (s *screen) tick(label string) {
 func restrictedKey(t *testing.T, s *screen) {
 	s.Put(t, "github", "v", production, "GH_TOKEN")
 	s.revealed(production)
-	restricted := func(permissions ...string) api.Key {
+	keyFor := func(restrictions map[string]any) api.Key {
 		t.Helper()
 		var answer struct{ Data api.IssuedKey }
-		status, text := s.Do(t, s.TenantKey, "POST", "/egress/keys", map[string]any{"permissions": permissions})
+		status, text := s.Do(t, s.TenantKey, "POST", "/egress/keys", restrictions)
 		if status != 201 || json.Unmarshal(text, &answer) != nil {
 			t.Fatalf("create: status %d", status)
 		}
@@ -183,6 +183,10 @@ func restrictedKey(t *testing.T, s *screen) {
 			t.Fatal(err)
 		}
 		return key
+	}
+	restricted := func(permissions ...string) api.Key {
+		t.Helper()
+		return keyFor(map[string]any{"permissions": permissions})
 	}
 	lacks := func(view, permission string) {
 		t.Helper()
@@ -215,6 +219,18 @@ func restrictedKey(t *testing.T, s *screen) {
 	lacks("Secrets", "secrets:read")
 	s.press("Audit")
 	s.row("reveal", "sandbox "+production.ID)
+	verifies := `[...document.querySelectorAll('main button')].some((e) => e.textContent.startsWith('Verify'))`
+	if !eval[bool](s, verifies) {
+		t.Error("a key of all events can't verify them")
+	}
+	s.press("Sign out")
+
+	s.enter(keyFor(map[string]any{"resources": []string{production.String()}}))
+	s.press("Audit")
+	s.row("reveal", "sandbox "+production.ID)
+	if eval[bool](s, verifies) {
+		t.Error("a key of some events is offered to verify all")
+	}
 	s.press("Sign out")
 
 	// What it may not do isn't offered.

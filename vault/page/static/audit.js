@@ -70,7 +70,8 @@ export function view(m) {
     load();
   }
   if (log.follows) setTimeout(poll);
-  const check = button('Verify', (e) => verifyLog(e.currentTarget), { key: 'verify', about: 'the log', kind: 'secondary' });
+  const all = !m.own.scopes && !m.own.resources; // others see a part of the log, which can't be verified alone
+  const check = all && button('Verify', (e) => verifyLog(e.currentTarget), { key: 'verify', about: 'the log', kind: 'secondary' });
   return [heading('Audit', count, check, follow),
     h('div', { class: 'list-tools' }, h('div', { class: 'choices' }, action.parentNode, kind.parentNode, about)), body];
 }
