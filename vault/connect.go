@@ -12,12 +12,18 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
 
-func (v *Vault) listProviders(*call, none) (reply, error) {
+func (v *Vault) listProviders(c *call, _ none) (reply, error) {
+	if err := v.store.CheckKey(c.ctx(), c.actor); err != nil {
+		return reply{}, err
+	}
 	return listOf("providers", v.conf.OAuth.List(), ""), nil
 }
 
 // startOAuth starts a flow, and answers with the link that the user is to open.
 func (v *Vault) startOAuth(c *call, in api.OAuthRequest) (reply, error) {
+	if err := v.store.CheckKey(c.ctx(), c.actor); err != nil { // before a provider is asked for its endpoint
+		return reply{}, err
+	}
 	if in.Provider == "" {
 		return reply{}, api.NewError(api.ErrInvalid, "provider is required")
 	}
@@ -127,6 +133,9 @@ func (v *Vault) displayName(provider string) string {
 func (v *Vault) grant(c *call, n *api.NewSecret) (*store.Grant, error) {
 	switch provider := oauth.ConnectionOf(n.Metadata).Provider; {
 	case n.Type == oauth.TypeMachine:
+		if err := v.store.CheckKey(c.ctx(), c.actor); err != nil { // before the token is requested
+			return nil, err
+		}
 		return &store.Grant{}, v.mint(c, n)
 	case n.Type == oauth.TypeAccount && n.RefreshToken.Len() > 0 && v.conf.OAuth.Named(provider) != nil:
 		n.Metadata = oauth.WithStatus(n.Metadata, api.OAuthConnected, "")

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/vault/database"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
@@ -332,6 +333,38 @@ func TestWhatResourceKeysDo(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, state(t, s, o)); diff != "" {
 		t.Errorf("the state changed (-before +after):\n%s", diff)
+	}
+}
+
+// No route answers to a key that has ended in the database, and that this process still takes for valid: another one has revoked it a
+// moment ago.
+func TestAttack_EndedKeyOnEveryRoute(t *testing.T) {
+	s := vaulttest.Start(t, vaulttest.WithOAuth(t, acmeProvider))
+	o := own(t, s)
+	type request struct{ name, method, path, body string }
+	requests := []request{
+		{"another provider", "POST", "/egress/oauth/start", `{"provider":"none"}`},
+		{"no provider", "POST", "/egress/oauth/start", `{}`},
+		{"a client's token", "POST", "/egress/secrets", // which would be requested
+			`{"name":"m","type":"oauth_machine","value":"s","metadata":{"oauth":{"token_url":"https://localhost:1/token","client_id":"m"}}}`},
+	}
+	for _, route := range s.Vault().Routes() {
+		if method, path, body := o.request(t, route, false); route != "GET /egress/audit/resource/{id}" { // which is a WebSocket
+			requests = append(requests, request{route, method, path, body})
+		}
+	}
+	for _, r := range requests {
+		t.Run(r.name, func(t *testing.T) {
+			key, id := mint(t, s, s.TenantKey, "{}")
+			if a := ask(t, s, key, "GET", "/egress/keys/self", ""); a.status != http.StatusOK {
+				t.Fatalf("status %d: %s", a.status, a.body)
+			}
+			end := func(tx database.Tx) error { return tx.Exec(`DELETE FROM api_keys WHERE id = $1`, id) }
+			if err := s.Vault().Store().DB().Write(t.Context(), end); err != nil {
+				t.Fatal(err)
+			}
+			wantRefusal(t, ask(t, s, key, r.method, r.path, r.body), api.ErrUnauthorized, "")
+		})
 	}
 }
 

@@ -132,8 +132,8 @@ func (s *Store) Authenticate(ctx context.Context, text string) (Actor, error) {
 }
 
 // authCache has the actors of valid keys by the keys' hashes, so that a request need not read them from the database.
-// Nothing relies on it alone: every transaction checks its actor's key. After a revocation an empty one takes its place, so
-// what was read before isn't found later.
+// Nothing relies on it alone: every transaction checks its actor's key, and so does CheckKey. After a revocation an empty one takes
+// its place, so what was read before isn't found later.
 type authCache struct {
 	actors sync.Map
 	size   atomic.Int64
@@ -144,6 +144,13 @@ const maxAuthenticated = 1 << 14
 
 // errUnsettled is the error of a key that is listed as revoked, while it isn't known whether that was committed. The client keeps its values.
 var errUnsettled = api.NewError(api.ErrUnavailable, "the key is being revoked, and the database has not confirmed it yet")
+
+// CheckKey checks that the actor's key is valid now, for what is done or answered without another transaction: a revocation by another
+// process may have been committed since Authenticate. Errors: ErrUnauthorized.
+func (s *Store) CheckKey(ctx context.Context, a Actor) error {
+	_, err := read(ctx, s, a, anyKey, func(*txn) (struct{}, error) { return struct{}{}, nil })
+	return err
+}
 
 // endedError is the error of a key that was revoked or has expired; nil: it is valid.
 func (t *txn) endedError(k *Key) error {
