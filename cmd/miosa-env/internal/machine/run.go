@@ -81,7 +81,7 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 			set.Var(preserveNames(&f.environment), "preserve-env", "`NAMES` let variables that are set already win over bindings: all of them, or these")
 			set.Lookup("preserve-env").NoOptDefVal = allNames
 			set.BoolVar(&f.environment.Pristine, "pristine", false, "start from an empty environment instead of our own")
-			set.BoolVar(&f.environment.KeepKey, "keep-key", false, "leave MIOSA_API_KEY and MIOSA_API_KEY_FILE in COMMAND's environment")
+			set.BoolVar(&f.environment.KeepKey, "keep-key", false, "leave the keys in COMMAND's environment: MIOSA_API_KEY, MIOSA_TENANT_KEY, and their files")
 			set.Var(setting.Of("change", &f.onChange, parseChange, supervise.Change.String), "on-change", "`WHAT` what to do when a value changes: ignore; restart; signal=SIGNAL, which leaves COMMAND's environment as it is; or hook=SHELL-COMMAND, which gets the new environment and MIOSA_COMMAND_PID")
 			set.BoolVar(&f.mask, "mask", false, "replace values that COMMAND prints, encoded ones too, by [NAME]")
 			set.BoolVar(&f.replace, "replace", false, "turn into COMMAND even as process 1")
