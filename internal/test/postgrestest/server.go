@@ -178,7 +178,13 @@ func start(settings ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	initdb := s.program("initdb", "-D", s.data(), "-U", "vault", "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--no-sync")
+	// Not by a statement, which others would see in pg_stat_activity.
+	password := filepath.Join(s.dir, "password")
+	if err := s.write(password, s.password); err != nil {
+		s.stop()
+		return nil, err
+	}
+	initdb := s.program("initdb", "-D", s.data(), "-U", "vault", "--pwfile", password, "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--no-sync")
 	if out, err := initdb.CombinedOutput(); err != nil {
 		s.stop()
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
@@ -187,11 +193,15 @@ func start(settings ...string) (*Server, error) {
 		s.stop()
 		return nil, err
 	}
-	if err := s.Exec(context.Background(), "ALTER USER vault PASSWORD '"+s.password+"'"); err != nil {
-		s.stop()
-		return nil, err
-	}
 	return s, nil
+}
+
+// write writes a file that only the server's user can read.
+func (s *Server) write(path, text string) error {
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil || s.as == nil {
+		return err
+	}
+	return os.Chown(path, int(s.as.Uid), int(s.as.Gid))
 }
 
 // standby starts a copy of the server, and waits until commits wait for it.
