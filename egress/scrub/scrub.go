@@ -167,21 +167,22 @@ const identity = "identity"
 
 // acceptDecodable removes encodings that can't be decoded from a header of a request, if it has it.
 func acceptDecodable(h http.Header, name string) {
-	accepted := h.Values(name)
+	accepted := h[name]
 	if len(accepted) == 0 {
 		return
 	}
-	var kept []string
-	for item := range strings.SplitSeq(strings.Join(accepted, ","), ",") {
+	items := strings.Split(strings.Join(accepted, ","), ",")
+	kept := slices.DeleteFunc(items, func(item string) bool {
 		encoding, _, _ := strings.Cut(item, ";")
-		if encoding = strings.ToLower(strings.TrimSpace(encoding)); encoding == identity || decoders[encoding] != nil {
-			kept = append(kept, strings.TrimSpace(item))
-		}
+		encoding = strings.ToLower(strings.TrimSpace(encoding))
+		return encoding != identity && decoders[encoding] == nil
+	})
+	switch {
+	case len(kept) == 0:
+		h[name] = []string{identity}
+	case len(kept) < len(items) || len(accepted) > 1:
+		h[name] = []string{strings.TrimSpace(strings.Join(kept, ","))}
 	}
-	if len(kept) == 0 {
-		kept = []string{identity}
-	}
-	h.Set(name, strings.Join(kept, ", "))
 }
 
 // encodings returns the encodings of a body, in the order in which they were applied.
