@@ -12,6 +12,9 @@ const (
 	TenantKeyPrefix   = "msk_u_" // the public API, all of it or, if the key is restricted, some; it can't reveal
 	ResourceKeyPrefix = "msk_r_" // lists and reveals one resource's bindings
 	BrokerKeyPrefix   = "msk_b_" // reveals to a broker what some resources get placeholders for
+
+	// RootKeyPrefix is that of a vault's root key, which is no bearer key: it decrypts the vault's data, and is never sent.
+	RootKeyPrefix = "msk_root_"
 )
 
 // ErrMalformedKey is the error of ParseKey. It doesn't contain the key.

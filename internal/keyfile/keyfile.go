@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -60,8 +61,13 @@ func Parse(variable, text string, check Check) (Key, error) {
 }
 
 func (k Key) parse(where, text string) (Key, error) {
-	if setting.Trim(text) == "" {
+	trimmed := setting.Trim(text)
+	if trimmed == "" {
 		return k, cli.WithHint(errors.New(where+" is empty"), "write the key to it, as it was shown when it was created")
+	}
+	if strings.HasPrefix(trimmed, api.RootKeyPrefix) {
+		return k, cli.WithHint(errors.New(where+" holds the root key of a vault ("+api.RootKeyPrefix+"...), which decrypts all of its secrets and is never sent"),
+			"keep it on the vault's machine, and use a key that miosa-env keys create has created")
 	}
 	key, err := api.ParseKey(text)
 	if err != nil {

@@ -19,11 +19,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 )
 
-// Where FindRoot looks, and the prefix of the text form.
+// Where FindRoot looks.
 const (
 	Credential = "miosa-vault-root-key" // a systemd credential: a file in $CREDENTIALS_DIRECTORY
 	EnvName    = "MIOSA_VAULT_ROOT_KEY" // holds the key itself, as NewRoot returns it
-	rootPrefix = "msk_root_"            // api.RedactKeys recognizes it
 )
 
 // Root is a source of the root keyset. Only a keyset in a file can be rotated in place.
@@ -120,17 +119,17 @@ func encodeRoot(set opened) (api.Value, error) {
 		return api.Value{}, fmt.Errorf("encode root key: %w", err)
 	}
 	defer clear(plain.Bytes())
-	return api.NewValue([]byte(rootPrefix + base64.RawURLEncoding.EncodeToString(plain.Bytes()))), nil
+	return api.NewValue([]byte(api.RootKeyPrefix + base64.RawURLEncoding.EncodeToString(plain.Bytes()))), nil
 }
 
 func decodeRoot(text string) (opened, error) {
-	body, ok := strings.CutPrefix(text, rootPrefix)
+	body, ok := strings.CutPrefix(text, api.RootKeyPrefix)
 	plain, err := base64.RawURLEncoding.DecodeString(body)
 	defer clear(plain)
 	set, openErr := open(insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(plain))))
 	if !ok || err != nil || openErr != nil {
 		// The decoders' errors may contain part of the key.
-		return opened{}, errors.New("root key is malformed: want one line that starts with " + rootPrefix)
+		return opened{}, errors.New("root key is malformed: want one line that starts with " + api.RootKeyPrefix)
 	}
 	return set, nil
 }

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/pflag"
 
+	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
@@ -72,8 +74,12 @@ func findKey(p *program.Program, fileGiven bool) (found program.FoundKey, err er
 		err = cli.WithHint(errors.New("there is no tenant key: MIOSA_TENANT_KEY isn't set"), "set it, or give --key-file FILE")
 	}
 	if err == nil && !found.ForTenant() {
+		kind := "a key of another kind"
+		if strings.HasPrefix(found.Reveal(), api.ResourceKeyPrefix) {
+			kind = "the key of one sandbox or computer (" + api.ResourceKeyPrefix + "...)"
+		}
 		err = cli.WithHint(
-			errors.New(found.Where+" holds the key of one sandbox or computer (msk_r_...); managing secrets takes a tenant key (msk_u_...)"),
+			errors.New(found.Where+" holds "+kind+"; managing secrets takes a tenant key (msk_u_...)"),
 			"set MIOSA_TENANT_KEY, or give a file that holds one with --key-file FILE")
 	}
 	return found, err
