@@ -71,14 +71,21 @@ func (c *Client) issueKey(ctx context.Context, path string, n api.KeyRequest) (a
 }
 
 // ReplaceKey creates the successor of a key, which takes over the keys that the old one has created. The old one ends
-// after grace. expires nil: as long after now as the old one's was after its creation. It isn't
-// retried either.
+// after grace. expires nil: as long after now as the old one's was after its creation; the zero time: never. It isn't
+// retried either. Errors: api.ErrConflict for a key that is revoked or has a successor.
 func (c *Client) ReplaceKey(ctx context.Context, id string, grace time.Duration, expires *time.Time) (api.IssuedKey, error) {
 	type request struct {
-		GraceSeconds int64      `json:"grace_seconds"`
-		ExpiresAt    *time.Time `json:"expires_at,omitempty"`
+		GraceSeconds int64       `json:"grace_seconds"`
+		ExpiresAt    **time.Time `json:"expires_at,omitempty"` // to nil: null
 	}
-	k := call{method: http.MethodPost, path: object("/egress/keys/", id), unsafe: true, json: request{int64((grace + time.Second - 1) / time.Second), expires}}
+	var at **time.Time
+	switch {
+	case expires != nil && expires.IsZero():
+		at = new(*time.Time)
+	case expires != nil:
+		at = &expires
+	}
+	k := call{method: http.MethodPost, path: object("/egress/keys/", id), unsafe: true, json: request{int64((grace + time.Second - 1) / time.Second), at}}
 	if k.path != "" {
 		k.path += "/replace"
 	}

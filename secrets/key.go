@@ -41,7 +41,7 @@ func (c *Client) IssueKey(ctx context.Context, n KeyRequest) (IssuedKey, error) 
 
 // ReplaceKey creates the successor of a key: the same, except for the key itself, which ends after grace. It takes over
 // the keys that the old one has created, so a planned rotation of a key stops no machine. expiresAt nil: as far away as the
-// old key's was at first.
+// old key's was at first; the zero time: never. Errors: api.ErrConflict for a key that is revoked or was replaced already.
 func (c *Client) ReplaceKey(ctx context.Context, id string, grace time.Duration, expiresAt *time.Time) (IssuedKey, error) {
 	return c.vault.ReplaceKey(ctx, id, grace, expiresAt)
 }

@@ -111,7 +111,7 @@ func (p *program) keysReplace() *cli.Command {
 	var (
 		location storeFlags
 		grace    time.Duration
-		expires  cli.Moment
+		expires  = cli.Moment{OrNever: true}
 		out      string
 	)
 	return &cli.Command{
@@ -119,12 +119,12 @@ func (p *program) keysReplace() *cli.Command {
 		Short: "Create the successor of a key, and let the old one expire",
 		Long: `Create a key with the label, resource and restrictions of another, which takes over the keys that the old one has
 created, so that replacing a key stops no machine. The old key expires after the grace period. The new key goes where
-keys create writes it.`,
+keys create writes it. A key is replaced once: after that, replace its successor.`,
 		Args: oneKey,
 		Flags: func(f *pflag.FlagSet) {
 			location.add(f, createsNone)
 			f.DurationVar(&grace, "grace", api.DefaultGrace, "`DURATION` how long the old key is valid; 0 revokes it at once")
-			f.Var(&expires, "expires", "`WHEN` the new key expires (default: after as long as the old one was created for)")
+			f.Var(&expires, "expires", "`WHEN` the new key expires: 720h, 2030-01-02T15:04:05Z, or never (default: after as long as the old one was created for)")
 			f.StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to instead of stdout")
 		},
 		Run: func(ctx context.Context, inv *cli.Invocation) error {
@@ -133,7 +133,7 @@ keys create writes it.`,
 			}
 			return location.with(ctx, p, func(s *store.Store) error {
 				return p.writeKey(out, func() (api.IssuedKey, error) {
-					k, err := s.ReplaceKey(ctx, store.Operator(), inv.Args[0], store.Replacement{Grace: grace, ExpiresAt: expires.At})
+					k, err := s.ReplaceKey(ctx, store.Operator(), inv.Args[0], store.Replacement{Grace: grace, ExpiresAt: expires.At, Never: expires.Never})
 					return k, unknownKey(ctx, s, err, inv.Args[0])
 				})
 			})

@@ -39,7 +39,11 @@ func (m *Moment) Set(s string) error {
 	if err == nil && d > 0 {
 		at = time.Now().Add(sign * d).UTC().Truncate(time.Second)
 	} else if at, err = time.Parse(time.RFC3339, s); err != nil {
-		return errors.New("want a length of time such as " + lengths + ", or a time such as 2030-01-02T15:04:05Z")
+		text := "want a length of time such as " + lengths + ", or a time such as 2030-01-02T15:04:05Z"
+		if m.OrNever {
+			text += ", or never"
+		}
+		return errors.New(text)
 	}
 	m.At = &at
 	return nil

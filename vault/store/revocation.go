@@ -239,7 +239,7 @@ type Replacement struct {
 // ReplaceKey creates a successor of a key, with its label, resource and restrictions, which takes over the keys that the
 // old key has created. It has the old key's parent if the actor's key is above the old one, and else is under the actor's key:
 // revoking a leaked key with what it has created includes it. The old key ends after the grace period.
-// Errors: ErrNotFound; ErrConflict for a revoked key; ErrInvalid; ErrDenied for a resource key.
+// Errors: ErrNotFound; ErrConflict for a key that is revoked or has a successor; ErrInvalid; ErrDenied for a resource key.
 func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacement) (api.IssuedKey, error) {
 	defer s.authenticated.Store(new(authCache))
 	var k Key
@@ -263,6 +263,9 @@ func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacemen
 			return api.NewError(api.ErrConflict, "this key is revoked: create a new one instead")
 		}
 		t.actor.TenantID = old.TenantID
+		if err := t.notReplaced(old); err != nil {
+			return err
+		}
 		k = old
 		k.LastUsedAt, k.ExpiresAt = nil, inMicros(r.ExpiresAt)
 		if r.ExpiresAt == nil && !r.Never && old.ExpiresAt != nil {
@@ -307,6 +310,17 @@ func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacemen
 	}
 	k.Key = key.Reveal()
 	return k.IssuedKey, nil
+}
+
+// notReplaced returns ErrConflict, naming the successor, for a key that has one. Such a key has taken the end of the grace period as
+// its expiry, so how long it was created for isn't known any more.
+func (t *txn) notReplaced(k Key) error {
+	const successor = `SELECT detail FROM audit WHERE tenant_id = $1 AND action = $2 AND target_key_id = $3 AND outcome = $4 ORDER BY at DESC, seq DESC LIMIT 1`
+	ids, err := collect(t, itself, successor, k.TenantID, actKeyReplace, k.ID, api.OutcomeOK)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	return api.NewError(api.ErrConflict, "this key was replaced by "+ids[0]+": replace that one, or create a new key")
 }
 
 // above returns the ids of a key and of those that it is under, directly or through other keys.

@@ -269,6 +269,34 @@ func TestReplaceKey(t *testing.T) {
 	_, err = s.state(t.Context(), machine, box1)
 	wantKind(t, err, api.ErrUnauthorized)
 
+	// A key is replaced once, so that its successor never takes over the end of a grace period; one that has expired too.
+	forever, err := s.IssueKey(t.Context(), f.root, api.KeyRequest{Label: "forever"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := s.ReplaceKey(t.Context(), f.root, forever.ID, Replacement{Grace: time.Hour})
+	if err != nil || first.ExpiresAt != nil {
+		t.Fatalf("successor that expires at %v, %v", first.ExpiresAt, err)
+	}
+	for _, id := range []string{old.ID, forever.ID} {
+		_, err = s.ReplaceKey(t.Context(), f.root, id, Replacement{Grace: time.Hour})
+		wantKind(t, err, api.ErrConflict)
+	}
+	if want := "this key was replaced by " + first.ID + ": replace that one, or create a new key"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	if second, err := s.ReplaceKey(t.Context(), f.root, first.ID, Replacement{Grace: time.Hour}); err != nil || second.ExpiresAt != nil {
+		t.Errorf("successor of the successor expires at %v, %v", second.ExpiresAt, err)
+	}
+	short, err := s.IssueKey(t.Context(), f.root, api.KeyRequest{ExpiresAt: in(50 * time.Millisecond)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(60 * time.Millisecond)
+	if _, err := s.ReplaceKey(t.Context(), f.root, short.ID, Replacement{}); err != nil {
+		t.Errorf("a key that has expired: %v", err)
+	}
+
 	// A resource key, at once, and what is refused.
 	next, err := s.ReplaceKey(t.Context(), f.root, f.box.KeyID, Replacement{Never: true})
 	if err != nil || next.Resource != box1 || next.ExpiresAt != nil || !strings.HasPrefix(next.Key, api.ResourceKeyPrefix) {

@@ -108,20 +108,22 @@ func brokerKey(n *api.KeyRequest, handles, args []string) error {
 
 func keysReplaceCommand(p *program.Program) *cli.Command {
 	grace := api.DefaultGrace
-	var expires cli.Moment
+	expires := cli.Moment{OrNever: true}
 	var to newKey
 	return vaultCommand(p, &cli.Command{
 		Use:   "replace [FLAG...] ID",
 		Short: "Create the successor of a key, and let the old one expire",
 		Long: `Creates a key with the label, resource and restrictions of another, which takes over the keys that the
 old one has created, so that replacing a key stops no machine. The old key expires after the grace
-period: until then, put the new one in its place. The new key goes where keys create writes it.`,
+period: until then, put the new one in its place. The new key goes where keys create writes it.
+
+A key is replaced once: after that, replace its successor.`,
 		Example:  `  miosa-env keys replace key_2b7nq --grace 48h --out ci.key`,
 		Args:     oneArgument("the key's id"),
 		Complete: cli.First(completeWords(p, keyIDs)),
 		Flags: func(f *pflag.FlagSet) {
 			f.Var(setting.Duration(&grace), "grace", "`DURATION` how long the old key is valid; 0 revokes it at once")
-			f.Var(&expires, "expires", "`WHEN` the new key expires (default: after as long as the old one did)")
+			f.Var(&expires, "expires", "`WHEN` the new key expires: 720h, 2030-01-02T15:04:05Z, or never (default: after as long as the old one was created for)")
 			to.addFlags(f)
 		},
 	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
@@ -129,6 +131,9 @@ period: until then, put the new one in its place. The new key goes where keys cr
 			return cli.Usage(errors.New("--grace must be from 0 to a year, 8760h"), "give a time such as 48h")
 		}
 		return to.write(p, func() (api.IssuedKey, error) {
+			if expires.Never {
+				expires.At = new(time.Time)
+			}
 			made, err := vault.ReplaceKey(ctx, inv.Args[0], grace, expires.At)
 			return made, unknownKey(ctx, vault, err, inv.Args[0])
 		})
