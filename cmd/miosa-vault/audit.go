@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -127,7 +129,21 @@ changed.`,
 			if known[""] != nil && f.tenant == "" {
 				return usage("--head HASH needs --tenant", "name the tenant whose head it is, or give a file of audit head")
 			}
-			return f.each(ctx, p, func(s *store.Store, name string, a store.Actor) error { return p.verify(ctx, s, name, a, known) })
+			missing := maps.Clone(known)
+			delete(missing, "")
+			err = f.each(ctx, p, func(s *store.Store, name string, a store.Actor) error {
+				delete(missing, a.TenantID)
+				if known != nil && f.tenant != "" && known.of(a.TenantID) == nil {
+					return noHead(name)
+				}
+				return p.verify(ctx, s, name, a, known)
+			})
+			if err == nil && f.tenant == "" {
+				for _, id := range slices.Sorted(maps.Keys(missing)) {
+					err = errors.Join(err, alteredError{errors.New("the vault has no tenant " + id + ", of which --head has a head")})
+				}
+			}
+			return err
 		},
 	}
 }
@@ -176,6 +192,11 @@ func readHeads(given string) (heads, error) {
 	}
 }
 
+// noHead is the error of a log whose head isn't in the file of --head.
+func noHead(log string) error {
+	return cli.WithHint(errors.New("--head has no head of "+log), "give the file of audit head that has its tenant's line, or leave out --head")
+}
+
 // verifyPage is how many events are verified in one transaction.
 const verifyPage = 1000
 
@@ -203,13 +224,7 @@ func (p *program) verifyExport(path string, known heads) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	var stored *api.AuditHead
-	if len(known) > 1 {
-		return usage("--head has several heads", "give the line of the export's tenant, or its hash")
-	}
-	for _, stored = range known {
-	}
-	head, check, err := audit.VerifyExport(bufio.NewReaderSize(f, 1<<16), stored)
+	head, check, err := audit.VerifyExport(bufio.NewReaderSize(f, 1<<16), known.of)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -218,6 +233,9 @@ func (p *program) verifyExport(path string, known heads) error {
 	}
 	if check.Checked == 0 {
 		return cli.WithHint(errors.New(path+" contains no events"), "give a file that miosa-vault audit export has written")
+	}
+	if known != nil && known.of(head.TenantID) == nil {
+		return noHead(path)
 	}
 	fmt.Fprintf(p.stdout, "%s: verified %d events, numbers %d to %d%s; the last hash is %s\n", path, check.Checked, head.Pruned+1, check.Seq,
 		without(check.Removed), head.Hash)

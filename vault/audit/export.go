@@ -52,10 +52,10 @@ func (l *Log) Export(after ExportedEvent, limit int) ([]ExportedEvent, error) {
 }
 
 // VerifyExport verifies an export of one tenant without its keyset: that no event between the first and the last is
-// missing or changed. stored is a head that must be the last event, or among the others; nil: none. Counts can't be verified.
-func VerifyExport(r io.Reader, stored *api.AuditHead) (head api.AuditHead, check api.AuditCheck, err error) {
+// missing or changed. stored returns the tenant's head that must be the last event, or among the others; nil: none. Counts can't be verified.
+func VerifyExport(r io.Reader, stored func(tenantID string) *api.AuditHead) (head api.AuditHead, check api.AuditCheck, err error) {
 	lines := json.NewDecoder(r)
-	v := Verifier{Stored: stored}
+	v := Verifier{}
 	for {
 		var raw json.RawMessage
 		var e api.Event
@@ -78,6 +78,9 @@ func VerifyExport(r io.Reader, stored *api.AuditHead) (head api.AuditHead, check
 		if !v.started {
 			v.started, v.number, v.hash = true, e.Seq-1, before
 			head.TenantID, head.Pruned = e.TenantID, e.Seq-1
+			if stored != nil {
+				v.Stored = stored(e.TenantID)
+			}
 			v.meet(v.number, v.hash)
 		}
 		if e.Seq > v.number+1 && link.Removed == e.Seq-1-v.number {
@@ -105,8 +108,8 @@ func VerifyExport(r io.Reader, stored *api.AuditHead) (head api.AuditHead, check
 	}
 	check.Complete = true
 	head.Count = check.Checked
-	if stored != nil && !v.met {
-		check.Problem = &api.AuditProblem{Seq: stored.Seq, EventID: stored.EventID, Kind: kindHead, Message: "the stored head isn't in the export"}
+	if v.Stored != nil && !v.met {
+		check.Problem = &api.AuditProblem{Seq: v.Stored.Seq, EventID: v.Stored.EventID, Kind: kindHead, Message: "the stored head isn't in the export"}
 	}
 	return head, check, nil
 }
