@@ -93,6 +93,16 @@ func (f Found) Resource() string {
 	return resource
 }
 
+// CheckResource returns an error if the broker at b is known to serve another resource than own, TYPE:ID or "" if that isn't known.
+func (f Found) CheckResource(b *Broker, own string) error {
+	served := f.Resource()
+	if served == "" || own == "" || served == own {
+		return nil
+	}
+	return cli.WithHint(errors.New("the broker at "+b.Address()+" serves "+cli.OneLine(served)+", not "+own),
+		"give the address of the listener for "+own+" in --egress or MIOSA_EGRESS")
+}
+
 // Describe returns what is known of a broker, in a line.
 func (f Found) Describe(b *Broker) string {
 	of := ""

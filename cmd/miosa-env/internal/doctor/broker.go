@@ -21,10 +21,10 @@ func (d *doctor) broker(ctx context.Context) {
 		d.failed("broker", err, "")
 		return
 	}
-	served, own := found.Resource(), d.resource()
+	other := found.CheckResource(b, d.resource())
 	switch soon := time.Until(found.Authority.NotAfter) < expiryWarned; {
-	case served != "" && own != "" && served != own:
-		d.fail("broker", "the broker at "+b.Address()+" serves "+served+", not "+own, "give the address of the listener for "+own+" in --egress or MIOSA_EGRESS")
+	case other != nil:
+		d.failed("broker", other, "")
 	case found.NoSet:
 		d.fail("broker", "the broker at "+b.Address()+" has no values: it refuses every request", "miosa-egress status says why, on the broker's machine")
 	case soon:

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/broker"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
@@ -16,13 +17,14 @@ type brokerStatus struct {
 	Resource    string    `json:"resource,omitempty"`      // TYPE:ID
 	ValidUntil  time.Time `json:"ca_valid_until,omitzero"` // the certificate authority
 	SameMachine bool      `json:"same_machine"`
-	Problem     string    `json:"problem,omitempty"` // empty: it answers and has values
+	Problem     string    `json:"problem,omitempty"` // empty: it answers for this resource and has values
 
 	text string
 }
 
-// askBroker asks the broker that the settings name, nil if they name none. Errors: those of broker.Of.
-func askBroker(ctx context.Context, p *program.Program) (*brokerStatus, error) {
+// askBroker asks the broker that the settings name, nil if they name none. agent is the resource that the agent serves, if there is one.
+// Errors: those of broker.Of.
+func askBroker(ctx context.Context, p *program.Program, agent api.Resource) (*brokerStatus, error) {
 	b, err := broker.Of(&p.Settings)
 	if b == nil {
 		return nil, err
@@ -35,10 +37,24 @@ func askBroker(ctx context.Context, p *program.Program) (*brokerStatus, error) {
 		return s, nil //nolint:nilerr // a problem is a part of the status
 	}
 	s.Resource, s.ValidUntil, s.text = found.Resource(), found.Authority.NotAfter, found.Describe(b)
-	if found.NoSet {
+	own := agent
+	if named, err := p.Settings.Resource(); err == nil {
+		own = named
+	}
+	if err := found.CheckResource(b, resourceText(own)); err != nil {
+		s.Problem = err.Error()
+	} else if found.NoSet {
 		s.Problem = "the broker at " + b.Address() + " has no values: it refuses every request"
 	}
 	return s, nil
+}
+
+// resourceText returns TYPE:ID, or "" for no resource.
+func resourceText(r api.Resource) string {
+	if r == (api.Resource{}) {
+		return ""
+	}
+	return r.String()
 }
 
 // add adds the rows of the broker, if there is one.

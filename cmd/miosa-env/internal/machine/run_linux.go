@@ -120,6 +120,9 @@ func (r *runner) throughBroker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := found.CheckResource(r.broker, resourceText(r.supply.resource)); err != nil {
+		return err // it has none of the command's values
+	}
 	r.files.Trust(found)
 	if found.NoSet {
 		r.Log.Warn().Str("broker", r.broker.Address()).Msg("broker has no values of its resource: refusing requests")

@@ -39,10 +39,11 @@ how old that is, how its outputs are, and what went wrong last. Shows no value.
   stale     the vault doesn't answer: the last good values are served
   refused   the key was revoked or the resource is gone: nothing is served
 
-With --egress it asks the broker too, whether it answers and has values, and does so without an agent.
+With --egress it asks the broker too, whether it answers for this resource and has values, and does
+so without an agent.
 
 The exit code is 0 if the agent is fresh and every output is written, 1 if not or if the broker
-doesn't answer or has no values, and 125 if there is no agent to ask.`,
+doesn't answer, has no values or serves another resource, and 125 if there is no agent to ask.`,
 		Example: `  miosa-env status
   miosa-env status --watch
   miosa-env status --json | jq -r .state`,
@@ -59,7 +60,7 @@ doesn't answer or has no values, and 125 if there is no agent to ask.`,
 				return watchStatus(ctx, p, asJSON)
 			}
 			status, problem := AskStatus(ctx, p)
-			of, err := askBroker(ctx, p)
+			of, err := askBroker(ctx, p, status.Resource)
 			switch {
 			case problem != nil && of != nil:
 				return errors.Join(printBroker(p.Stdout, of, asJSON), problem)
