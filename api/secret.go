@@ -84,6 +84,8 @@ type Binding struct {
 	SecretName string    `json:"secret_name"`
 	Version    int64     `json:"version"`             // the secret's
 	UpdatedAt  time.Time `json:"updated_at,omitzero"` // the secret's last rotation
+
+	ExpiresAt *time.Time `json:"expires_at,omitempty"` // the secret's; nil: never, or unknown
 }
 
 // UnmarshalJSON implements json.Unmarshaler, and takes the times that other vaults write.
@@ -94,11 +96,12 @@ func (b *Binding) UnmarshalJSON(text []byte) error {
 		CreatedAt  LooseTime `json:"created_at"`
 		InsertedAt LooseTime `json:"inserted_at"`
 		UpdatedAt  LooseTime `json:"updated_at"`
+		ExpiresAt  LooseTime `json:"expires_at"`
 	}{plain: (*plain)(b)}
 	if err := json.Unmarshal(text, &got); err != nil {
 		return err
 	}
-	b.CreatedAt, b.UpdatedAt = got.CreatedAt.or(got.InsertedAt), got.UpdatedAt.Time
+	b.CreatedAt, b.UpdatedAt, b.ExpiresAt = got.CreatedAt.or(got.InsertedAt), got.UpdatedAt.Time, got.ExpiresAt.pointer()
 	return nil
 }
 

@@ -23,7 +23,7 @@ func (s Snapshot) Bindings() []Binding {
 	for i, b := range s.Bound {
 		list[i] = Binding{
 			ID: b.ID, SecretID: b.SecretID, Resource: s.Resource, ExposeAsEnv: b.ExposeAsEnv, Delivery: b.Delivery,
-			SecretName: b.SecretName, Version: b.Version, UpdatedAt: b.UpdatedAt,
+			SecretName: b.SecretName, Version: b.Version, UpdatedAt: b.UpdatedAt, ExpiresAt: b.ExpiresAt,
 		}
 	}
 	return list

@@ -142,12 +142,15 @@ func (e Environment) addFile(set *nameSet, path string) error {
 	return nil
 }
 
+// ExpiredHint is the hint about a binding whose secret has expired.
+const ExpiredHint = "store a new value with miosa-env secrets rotate, and its time with --expires"
+
 // missing returns an error if names of Require aren't set.
 func (e Environment) missing(set *nameSet) error {
-	var names, quoted []string
+	var names []string
 	for _, name := range e.Require {
 		if !set.has(name) && !slices.Contains(names, name) {
-			names, quoted = append(names, name), append(quoted, Quote(name))
+			names = append(names, name)
 		}
 	}
 	if len(names) == 0 {
@@ -161,18 +164,33 @@ func (e Environment) missing(set *nameSet) error {
 	for i := 0; i < len(names) && meant == ""; i++ {
 		meant = nearest.Hint(names[i], known)
 	}
-	return &missingError{quoted, meant}
+	return &MissingError{Names: names, meant: meant}
 }
 
-type missingError struct {
-	names []string // quoted
-	meant string   // asks whether a similar name was meant; may be empty
+// MissingError says that names of Require aren't set.
+type MissingError struct {
+	Names   []string
+	Expired []string // those of Names to which secrets are bound that have expired
+
+	meant string // asks whether a similar name was meant; may be empty
 }
 
-func (m *missingError) Error() string { return "required but not set: " + strings.Join(m.names, ", ") }
+func (m *MissingError) Error() string {
+	texts := make([]string, len(m.Names))
+	for i, name := range m.Names {
+		texts[i] = Quote(name)
+		if slices.Contains(m.Expired, name) {
+			texts[i] += " (its secret has expired)"
+		}
+	}
+	return "required but not set: " + strings.Join(texts, ", ")
+}
 
 // Hint tells how to fix it.
-func (m *missingError) Hint() string {
+func (m *MissingError) Hint() string {
+	if len(m.Expired) > 0 {
+		return ExpiredHint
+	}
 	return strings.TrimSpace(m.meant + " bind a secret to it (miosa-env list shows what is bound), set it in an env file, or drop --require")
 }
 

@@ -74,7 +74,7 @@ func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 	added := bindingRow{tenant: t.actor.TenantID, rule: rule, Binding: api.Binding{
 		ID: newID("bnd_"), SecretID: n.SecretID, Resource: n.Resource, ExposeAsEnv: n.ExposeAsEnv,
 		PlaceholderToken: newPlaceholder(secret.rule, rule), Delivery: cmp.Or(n.Delivery, api.DeliverValue), CreatedAt: t.now,
-		SecretName: secret.Name, Version: secret.Version, UpdatedAt: secret.UpdatedAt,
+		SecretName: secret.Name, Version: secret.Version, UpdatedAt: secret.UpdatedAt, ExpiresAt: secret.ExpiresAt,
 	}}
 	if err := t.authenticate(&added); err != nil {
 		return b, false, err
@@ -128,7 +128,7 @@ func (t *txn) checkSets(resources string, args ...any) error {
 
 // bindingRow is a binding as it is stored.
 type bindingRow struct {
-	api.Binding // SecretName, Version and UpdatedAt are its secret's; Egress is nil until answer
+	api.Binding // SecretName, Version, UpdatedAt and ExpiresAt are its secret's; Egress is nil until answer
 	tenant      string
 	rule        storedRule
 	rowMAC
@@ -187,11 +187,11 @@ func (t *txn) usedBindings(ids []string) (map[string]audit.UsedBinding, error) {
 	return used, err
 }
 
-var selectBindings = `SELECT ` + new(bindingRow).stored().names("b.") + `, s.name, s.version, s.updated_at
+var selectBindings = `SELECT ` + new(bindingRow).stored().names("b.") + `, s.name, s.version, s.updated_at, s.expires_at
 	FROM bindings b JOIN secrets s ON s.id = b.secret_id`
 
 func (b *bindingRow) fields() []any {
-	return append(b.stored().fields(), &b.SecretName, &b.Version, stored{&b.UpdatedAt})
+	return append(b.stored().fields(), &b.SecretName, &b.Version, stored{&b.UpdatedAt}, stored{&b.ExpiresAt})
 }
 
 // Bindings lists a page of bindings, by resource and variable name, with the columns of their secrets. next is as of Secrets. A

@@ -75,7 +75,7 @@ isn't kept fresh: that is what miosa-env agent does.`,
 			e.Bound, e.Inherited = s.Bound, p.Environ
 			built, err := e.Build()
 			if err != nil {
-				return err
+				return markExpired(ctx, p, e.Prefix, err)
 			}
 			warn(p.Log, built.Warnings)
 			if to.Path == "" {

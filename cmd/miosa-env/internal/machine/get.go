@@ -47,7 +47,7 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 				return err
 			}
 			defer s.Wipe()
-			value, err := valueOf(p, s, inv.Args[0])
+			value, err := valueOf(ctx, p, s, inv.Args[0])
 			if err != nil {
 				return err
 			}
@@ -63,8 +63,11 @@ drops that again; for anything that counts bytes, leave it out with -n.`,
 }
 
 // valueOf returns the value bound as name. The platform may have set it in the environment of this process.
-func valueOf(p *program.Program, s api.Snapshot, name string) (api.Value, error) {
+func valueOf(ctx context.Context, p *program.Program, s api.Snapshot, name string) (api.Value, error) {
 	i := slices.IndexFunc(s.Bound, func(b api.Bound) bool { return b.ExposeAsEnv == name })
+	if i < 0 && slices.Contains(expiredVariables(ctx, p), name) {
+		return api.Value{}, cli.WithHint(fmt.Errorf("the secret bound to %s as %s has expired", s.Resource, cli.Quote(name)), environ.ExpiredHint)
+	}
 	if i < 0 {
 		names := cli.Texts(s.Bound, func(b *api.Bound) string { return b.ExposeAsEnv })
 		return api.Value{}, cli.WithHint(

@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/fetch"
+	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
@@ -23,6 +24,7 @@ type listed struct {
 	Secret    string     `json:"secret"` // its name; empty if the vault doesn't return it
 	Version   int64      `json:"version"`
 	RotatedAt *time.Time `json:"rotated_at"` // null if the vault doesn't return it
+	ExpiresAt *time.Time `json:"expires_at"` // null: never, or the vault doesn't return it. An expired one isn't served
 	Delivery  string     `json:"delivery"`   // value, placeholder, or platform
 	BindingID string     `json:"binding_id"`
 	SecretID  string     `json:"secret_id"`
@@ -53,7 +55,8 @@ func List(p *program.Program) *cli.Command {
 		Short: "List what is bound here, without the values",
 		Long: `Lists the variables bound to this sandbox or computer: the secret behind each, its version,
 when it was rotated last, and how run gets it: as the value, as a placeholder that a proxy at the
-network's edge replaces, or from the platform, which sets the variable itself.
+network's edge replaces, or from the platform, which sets the variable itself. An expired secret is
+listed until it has a new value or is deleted, and isn't served.
 
 An agent on this machine that serves them is asked first. It asks the vault in turn, and while that
 doesn't answer it lists what it has. Where the list comes from is printed on standard error, and is
@@ -78,13 +81,17 @@ in vault and agent of --json.`,
 				fmt.Fprintf(p.Stderr, "miosa-env: nothing is bound to %s, says %s\n", resource, cli.OneLine(from.String()))
 				return nil
 			}
-			t := program.Table{Head: []string{"VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY"}}
+			t := program.Table{Head: []string{"VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY", "EXPIRES"}}
 			for _, r := range rows {
 				rotated := "-"
 				if r.RotatedAt != nil {
 					rotated = program.Ago(time.Since(*r.RotatedAt), *r.RotatedAt)
 				}
-				t.Add(r.Variable, cmp.Or(r.Secret, r.SecretID, "-"), cmp.Or(program.VersionOf(r.Version), "-"), rotated, cmp.Or(r.Delivery, "-"))
+				expires := ""
+				if r.ExpiresAt != nil {
+					expires = program.Ends(r.ExpiresAt)
+				}
+				t.Add(r.Variable, cmp.Or(r.Secret, r.SecretID, "-"), cmp.Or(program.VersionOf(r.Version), "-"), rotated, cmp.Or(r.Delivery, "-"), expires)
 			}
 			if err := t.Write(p.Stdout); err != nil {
 				return err
@@ -110,7 +117,7 @@ func listBindings(ctx context.Context, p *program.Program) (r api.Resource, rows
 			continue
 		}
 		row := listed{
-			Variable: b.ExposeAsEnv, Secret: b.SecretName, Version: b.Version, Delivery: b.Delivery,
+			Variable: b.ExposeAsEnv, Secret: b.SecretName, Version: b.Version, Delivery: b.Delivery, ExpiresAt: b.ExpiresAt,
 			BindingID: b.ID, SecretID: b.SecretID, origin: from,
 		}
 		if !b.UpdatedAt.IsZero() {
@@ -121,6 +128,29 @@ func listBindings(ctx context.Context, p *program.Program) (r api.Resource, rows
 	}
 	slices.SortStableFunc(rows, func(a, b listed) int { return strings.Compare(a.Variable, b.Variable) })
 	return s.resource, rows, from, err
+}
+
+// expiredVariables returns the variables whose secrets have expired; nil if the bindings can't be listed.
+func expiredVariables(ctx context.Context, p *program.Program) (names []string) {
+	_, rows, _, err := listBindings(ctx, p)
+	for i := range rows {
+		if at := rows[i].ExpiresAt; err == nil && at != nil && !at.After(time.Now()) {
+			names = append(names, rows[i].Variable)
+		}
+	}
+	return names
+}
+
+// markExpired says in the error of Build which of the missing variables have expired.
+func markExpired(ctx context.Context, p *program.Program, prefix string, err error) error {
+	if missing, ok := errors.AsType[*environ.MissingError](err); ok {
+		for _, name := range expiredVariables(ctx, p) {
+			if name = prefix + name; slices.Contains(missing.Names, name) {
+				missing.Expired = append(missing.Expired, name)
+			}
+		}
+	}
+	return err
 }
 
 // bindings returns the bindings of the resource, and where they come from.

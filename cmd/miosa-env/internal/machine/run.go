@@ -172,7 +172,7 @@ func (r *runner) prepare(ctx context.Context) (err error) {
 	}
 	r.Log.Debug().Int("bindings", len(r.first.Bound)).Stringer("took", time.Since(began).Round(time.Microsecond)).Msg("values received")
 	r.command, r.seen, err = r.build(r.first)
-	return err
+	return markExpired(ctx, r.Program, r.environment.Prefix, err)
 }
 
 // build returns the command with the values of s.
