@@ -165,7 +165,11 @@ func askBroker(ctx context.Context, socket, path string) (status int, text []byt
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED) {
 			why = fmt.Errorf("the broker at %s can't be asked: %w", socket, err)
 		}
-		return 0, nil, cli.WithHint(why, "start miosa-egress serve, or name its socket with --socket")
+		hint := "start miosa-egress serve, or name its socket with --socket"
+		if errors.Is(err, fs.ErrPermission) {
+			hint = "root and the user that the broker runs as may use its socket: become one of them, with sudo"
+		}
+		return 0, nil, cli.WithHint(why, hint)
 	}
 	defer func() { _ = res.Body.Close() }()
 	text, err = io.ReadAll(io.LimitReader(res.Body, 64<<20))
