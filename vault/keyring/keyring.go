@@ -100,7 +100,17 @@ func (k *Keyring) CheckProbe(probe []byte) (authenticated bool, err error) {
 			return text == probeText, nil
 		}
 	}
-	return false, errors.New("the root key is not the one this store was made with")
+	return false, otherRootError{}
+}
+
+// otherRootError is the error of a root key that doesn't open the store.
+type otherRootError struct{}
+
+func (otherRootError) Error() string { return "the root key is not the one this store was made with" }
+
+// Hint tells how to fix it.
+func (otherRootError) Hint() string {
+	return "a backup from before keys rotate --root needs the root key of that time"
 }
 
 // Wrapped is a tenant's keyset as it is stored.
