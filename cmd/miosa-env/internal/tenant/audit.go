@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,8 +32,10 @@ const (
 var auditActions = []string{
 	"secret.create", "secret.replace", "secret.rotate", "secret.rule", "secret.delete", "binding.create", "binding.delete", "binding.rule", "binding.move",
 	"reveal", "broker.reveal", "key.create", "key.revoke", "key.replace", "key.refused", "oauth.start", "oauth.callback", "oauth.refresh", "row.refused",
-	"audit.prune", "audit.altered", "traffic.allow", "traffic.deny", "traffic.pending",
+	"audit.prune", "audit.altered", "traffic", "traffic.allow", "traffic.deny", "traffic.pending",
 	"policy.create", "policy.update", "policy.delete", "allowlist.create", "allowlist.delete",
+	"keys.delete", "keys.rotate", "keys.retire", "root.rotate",
+	"secret.read", "binding.list", "audit.read", "key.read", "network.read", "oauth.read",
 }
 
 func auditCommand(p *program.Program) *cli.Command {
@@ -58,7 +61,7 @@ It takes a tenant key, as miosa-env secrets does.`,
 			f.Var(resourceValue(&resource), "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
 			f.Var(setting.Word(&filter.Action).Suggest(auditActions...), "action", "`ACTION` such as reveal or secret.rotate")
 			f.Var(setting.Word(&filter.KeyID), "key-id", "`ID` what a key was used for")
-			f.Var(setting.Word(&filter.SecretID), "secret-id", "`ID` what concerns a secret, reveals included")
+			f.Var(setting.Text(&filter.SecretID), "secret-id", "`ID` what concerns a secret, reveals included; of one that exists, its name will do")
 			f.Var(setting.Word(&filter.Host), "host", "`HOST` requests of sandboxes to a host")
 			f.Var(&since, "since", "`WHEN` from then on: 24h or 7d ago, or 2030-01-02T15:04:05Z")
 			f.Var(&until, "until", "`WHEN` before then: 1h or 7d ago, or 2030-01-02T15:04:05Z")
@@ -72,6 +75,13 @@ It takes a tenant key, as miosa-env secrets does.`,
 			return cli.Usage(errors.New("--limit is below zero"), "0 shows all")
 		case follow && (until.At != nil || inv.Flags.Changed("limit")):
 			return cli.Usage(errors.New("--follow has no end, so neither --until nor --limit goes with it"), "leave one out")
+		}
+		if id := filter.SecretID; id != "" && !isSecretID(id) {
+			secret, err := findSecret(ctx, vault, id)
+			if err != nil {
+				return err
+			}
+			filter.SecretID = secret.ID
 		}
 		filter.Resource, filter.Since, filter.Until = resource, since.At, until.At
 		if until.Ago != "" {
@@ -92,11 +102,21 @@ It takes a tenant key, as miosa-env secrets does.`,
 			known.load(ctx, vault)
 		}
 		return printList(p, asJSON, list, func() string {
-			return "there are no such events" + nearest.OrMeant(cmp.Or(
-				nearest.Word(filter.Action, auditActions), nearResource(ctx, vault, resource)))
+			text, meant := "there are no such events", ""
+			if filter.Action != "" && !slices.Contains(auditActions, filter.Action) {
+				if meant = nearest.Word(filter.Action, auditActions); meant == "" {
+					text += ", and " + cli.Quote(filter.Action) + " is no known action: docs/api.md lists them"
+				}
+			}
+			return text + nearest.OrMeant(cmp.Or(meant, nearResource(ctx, vault, resource)))
 		}, []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM", "METHOD", "HOST", "PATH", "STATUS", "EFFECT"},
 			func(e *api.Event) []string { return append(eventCells(e, &known), trafficCells(e)...) })
 	})
+}
+
+// isSecretID reports whether a text has the form of a secret's id, of a secret that may be deleted: sec_..., or a UUID on MIOSA's platform.
+func isSecretID(s string) bool {
+	return strings.HasPrefix(s, "sec_") || len(s) == 36 && strings.Count(s, "-") == 4
 }
 
 // events returns at most limit events; all if limit is 0.
