@@ -28,9 +28,9 @@ func (v *supervisor) changed(next command.Command) {
 	v.settle = time.After(min(v.Settle, v.settleBy.Sub(now)))
 }
 
-// apply does what OnChange says.
+// apply does what OnChange says, unless the command has ended: then only its output may still be being written.
 func (v *supervisor) apply() {
-	if v.OnChange.Ignored() || v.next == nil || v.stopping || slices.Equal(v.next.Env, v.command.Env) {
+	if v.OnChange.Ignored() || v.next == nil || v.stopping || v.pid == 0 || slices.Equal(v.next.Env, v.command.Env) {
 		return
 	}
 	log := v.Log.Info().Any("changes", differences(v.command, *v.next)).Int("pid", v.pid)

@@ -81,7 +81,7 @@ func (v *supervisor) reap() {
 		case pid == v.hook.pid:
 			v.hook.ended(exitOf(status).Code)
 			v.keep(v.hook.streams)
-			if v.hook.again {
+			if v.hook.again && v.pid != 0 {
 				v.runHook()
 			}
 		default:
@@ -143,14 +143,18 @@ func (v *supervisor) stop() {
 	}
 }
 
-// end stops the command without a restart. Further calls send the stop signal again.
+// end stops the command without a restart. Further calls send the stop signal again. If the command has ended, only its
+// pending output is limited.
 func (v *supervisor) end() {
 	v.ending = true
-	if v.stopping {
+	switch {
+	case v.draining != nil:
+		v.cutShort(unix.SIGTERM)
+	case v.stopping:
 		v.send(v.pid, v.StopSignal)
-		return
+	default:
+		v.stop()
 	}
-	v.stop()
 }
 
 // kill kills what is left after the stop timeout.

@@ -1,0 +1,67 @@
+package supervise_test
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Miosa-osa/miosa-env/internal/test/fifo"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+	"golang.org/x/sys/unix"
+)
+
+// TestChangeWhileDraining checks that a change after the command's end does nothing, although a slow reader hasn't read the
+// command's output yet: no restart, no hook, and no signal to a process that the command has left running.
+func TestChangeWhileDraining(t *testing.T) {
+	hooked := filepath.Join(t.TempDir(), "hooked")
+	for _, how := range []string{"restart", "signal=TERM", "hook=echo $MIOSA_COMMAND_PID >> " + hooked} {
+		t.Run(how, func(t *testing.T) {
+			changes := fifo.New(t)
+			file := filepath.Join(t.TempDir(), "wrote")
+			c := under(t, "supervise", false, "-mask", masking, "-on-change", how, "-stop-timeout", "50ms", "-changes", changes,
+				"sh", "-c", `sleep 60 >/dev/null 2>&1 & echo $! >> "$0"; seq 22000; exit 3`, file) // more than one pipe, less than two
+			out, err := c.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			wrote := func() []string { b, _ := os.ReadFile(file); return strings.Fields(string(b)) }
+			poll.Until(t, 10*time.Second, "the process to be left and adopted", func() bool {
+				ours := children(c.Process.Pid)
+				if len(wrote()) != 1 || len(ours) != 1 {
+					return false
+				}
+				left, _ := strconv.Atoi(wrote()[0])
+				return ours[left] != 0
+			})
+			left, _ := strconv.Atoi(wrote()[0])
+			defer func() { _ = unix.Kill(left, unix.SIGKILL) }()
+			fifo.Say(t, changes, "TOKEN=another-value")
+			time.Sleep(300 * time.Millisecond) // time for what must not happen
+			all, err := io.ReadAll(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Wait()
+			if code, lines := codeOf(c), bytes.Count(all, []byte("\n")); code != 3 || lines != 22000 {
+				t.Errorf("exit code %d and %d lines, want 3 and 22000", code, lines)
+			}
+			if len(wrote()) != 1 {
+				t.Error("the command was started again")
+			}
+			if b, err := os.ReadFile(hooked); err == nil {
+				t.Errorf("the hook ran, for the command %s", b)
+			}
+			if !alive(left) {
+				t.Error("the process that the command left running was ended")
+			}
+		})
+	}
+}
