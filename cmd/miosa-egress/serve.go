@@ -19,6 +19,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent/notify"
 	"github.com/Miosa-osa/miosa-env/agent/watch"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/internal/keyfile"
 	"github.com/Miosa-osa/miosa-env/internal/logger"
 	"github.com/Miosa-osa/miosa-env/internal/option"
@@ -78,6 +79,7 @@ func (p *program) checkConfiguration(f *pflag.FlagSet) error {
 // runBroker runs a broker until a signal ends it, and returns when everything it started has ended.
 func (p *program) runBroker(ctx context.Context, f *pflag.FlagSet) error {
 	stdlog.SetOutput(io.Discard) // net/http logs what servers send, and that may be a value
+	inherited.OutliveReaders()
 	// Never stopped: TERM may come again while the process ends.
 	ctx, _ = signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	hangups := make(chan os.Signal, 1)

@@ -16,6 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/inject/dotenv"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/store"
@@ -75,9 +76,8 @@ func (d *development) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	if err != nil {
 		return err
 	}
-	// HUP for a closed terminal, and QUIT for Ctrl-\: the directory must be removed. A closed stdout is an error, and doesn't
-	// end the process.
-	signal.Ignore(syscall.SIGPIPE)
+	inherited.OutliveReaders()
+	// HUP for a closed terminal, and QUIT for Ctrl-\: the directory must be removed.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
 	defer func() {
 		err = unlessStopped(ctx, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/audit"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
@@ -98,6 +99,7 @@ func (s *server) run(ctx context.Context, _ *cli.Invocation) (err error) {
 	if err != nil {
 		return err
 	}
+	inherited.OutliveReaders()
 	// Before anything is open, so that a signal closes it.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	var reloading sync.WaitGroup

@@ -7,6 +7,7 @@
 package inherited
 
 import (
+	"os"
 	"os/signal"
 	"syscall"
 )
@@ -34,3 +35,7 @@ func ignoredByRuntime() (s Signals) {
 	}
 	return s
 }
+
+// OutliveReaders keeps a daemon running when the reader of its standard output or error exits: writes fail then, and PIPE
+// doesn't end the process. Unlike with signal.Ignore, its children start with PIPE's default action.
+func OutliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

@@ -44,6 +44,7 @@ func newDaemon(p *program.Program, at configFile, flags *pflag.FlagSet) *daemon 
 // run runs until a signal ends it, and returns when everything it started has ended.
 func (d *daemon) run(ctx context.Context) error {
 	inherited.EndByFaults()
+	inherited.OutliveReaders()
 	// Never stopped: container engines may send TERM again, even while the process ends.
 	ctx, _ = signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	signal.Notify(d.hangups, unix.SIGHUP)
