@@ -91,7 +91,9 @@ func (p *program) runBroker(ctx context.Context, f *pflag.FlagSet) error {
 	}
 	var tap logger.Tap
 	tap.Set(p.stderr, "miosa-egress", s.LogLevel, s.LogFormat)
-	log := tap.Logger()
+	lines := logger.NewQueue(&tap)
+	defer lines.Flush()
+	log := lines.Logger()
 	warnExposed(s.key, log)
 	manager := notify.New(p.getenv, log)
 	defer manager.Close()

@@ -27,27 +27,40 @@ type agentRun struct {
 // runAgent starts an agent with a configuration, in which $DIR is its directory.
 func runAgent(t *testing.T, a attempt, config string) *agentRun {
 	t.Helper()
-	r := &agentRun{T: t, dir: t.TempDir()}
-	r.write("agent.toml", "socket = \"$DIR/agent.sock\"\n"+config)
-	r.command = exec.Command(filepath.Join(built, "miosa-env"), "agent", "--config", "agent.toml")
-	r.command.Dir = r.dir
-	r.command.Env = environ(a.env)
+	r := newAgent(t, a, config)
 	log, err := os.Create(filepath.Join(r.dir, "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = log.Close() }()
+	r.start(log)
+	return r
+}
+
+// newAgent is runAgent without the start.
+func newAgent(t *testing.T, a attempt, config string) *agentRun {
+	t.Helper()
+	r := &agentRun{T: t, dir: t.TempDir()}
+	r.write("agent.toml", "socket = \"$DIR/agent.sock\"\n"+config)
+	r.command = exec.Command(filepath.Join(built, "miosa-env"), "agent", "--config", "agent.toml")
+	r.command.Dir = r.dir
+	r.command.Env = environ(a.env)
+	return r
+}
+
+// start starts the agent with its output in a file.
+func (r *agentRun) start(log *os.File) {
+	r.Helper()
 	r.command.Stdout, r.command.Stderr = log, log
 	if err := r.command.Start(); err != nil {
-		t.Fatal(err)
+		r.Fatal(err)
 	}
-	t.Cleanup(func() {
+	r.Cleanup(func() {
 		if r.command.ProcessState == nil {
 			_ = r.command.Process.Kill()
 			_ = r.command.Wait()
 		}
 	})
-	return r
 }
 
 // write replaces a file by renaming another one.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -9,7 +10,46 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
+
+// fullPipe returns a pipe that has no room.
+func fullPipe(t *testing.T) (out, in *os.File) {
+	t.Helper()
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = out.Close(), in.Close() })
+	block := make([]byte, 4096)
+	for err == nil {
+		_, err = unix.Pwritev2(int(in.Fd()), [][]byte{block}, -1, unix.RWF_NOWAIT)
+	}
+	if !errors.Is(err, unix.EAGAIN) {
+		t.Fatal(err)
+	}
+	return out, in
+}
+
+// TestAgent_UnreadLog: an agent whose log is not read writes its outputs, ends the use of a revoked key, and ends.
+func TestAgent_UnreadLog(t *testing.T) {
+	s := vaulttest.Start(t)
+	id := s.Put(t, "token", "the-value", sandbox, "TOKEN")
+	key, keyID := s.MintResourceKey(t, sandbox)
+	d := newAgent(t, configured(s.BaseURL, key).with("MIOSA_LOG_LEVEL", "trace"),
+		"[[output]]\npath = \"$DIR/env\"\nformat = \"shell\"\nallow_disk = true\n")
+	_, in := fullPipe(t)
+	d.write("log", "not read\n")
+	d.start(in)
+	d.holds("env", "the-value")
+	s.Rotate(t, id, "another-value")
+	d.holds("env", "another-value")
+	s.Revoke(t, keyID)
+	if !poll.Within(time.Minute, func() bool { _, err := os.Stat(d.dir + "/env"); return err != nil }) {
+		t.Error("the output remains after the revocation")
+	}
+	d.ends()
+}
 
 // TestUnreadLog: a supervisor whose log is not read stops its command as usual, and ends.
 func TestUnreadLog(t *testing.T) {

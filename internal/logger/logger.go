@@ -95,8 +95,10 @@ func (t *Tap) Write(line []byte) (int, error) { return t.now.Load().to.Write(lin
 
 // WriteLevel writes a line if its level is logged.
 func (t *Tap) WriteLevel(level zerolog.Level, line []byte) (int, error) {
-	if now := t.now.Load(); level >= now.level {
-		return now.to.Write(line)
+	if !t.logs(level) {
+		return len(line), nil
 	}
-	return len(line), nil
+	return t.Write(line)
 }
+
+func (t *Tap) logs(level zerolog.Level) bool { return level >= t.now.Load().level }

@@ -54,7 +54,9 @@ func (d *daemon) run(ctx context.Context) error {
 		return err
 	}
 	d.tap.Set(d.Stderr, "miosa-env", conf.LogLevel, conf.LogFormat)
-	d.Log = d.tap.Logger()
+	lines := logger.NewQueue(&d.tap)
+	defer lines.Flush()
+	d.Log = lines.Logger()
 	d.hide(conf)
 	d.manager = notify.New(d.Environ.Get, d.Log)
 	defer d.manager.Close()

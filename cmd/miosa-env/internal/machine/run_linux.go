@@ -57,11 +57,13 @@ func (r *runner) start(ctx context.Context, f *runFlags) (int, error) {
 }
 
 func (r *runner) supervise(ctx context.Context, f *runFlags, signals *signal.Queue) (int, error) {
-	lines := newLogQueue(r.Stderr)
-	r.Log = logger.New(lines, "miosa-env", r.Settings.LogLevel, r.Settings.LogFormat)
+	var tap logger.Tap
+	tap.Set(r.Stderr, "miosa-env", r.Settings.LogLevel, r.Settings.LogFormat)
+	lines := logger.NewQueue(&tap)
+	r.Log = lines.Logger()
 	exit, err := r.stay(ctx, f, signals)
 	r.files.Close()
-	lines.flush()
+	lines.Flush()
 	exit.Die()
 	return exit.Code, err
 }
