@@ -65,3 +65,38 @@ func TestChangeWhileDraining(t *testing.T) {
 		})
 	}
 }
+
+// TestRestartFails checks that a command that was running and can't be started again gives exit code 125, not that of a
+// command that never ran.
+func TestRestartFails(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		hide func(program string) error
+	}{
+		{"doesn't exist", os.Remove},
+		{"not executable", func(program string) error { return os.Chmod(program, 0o644) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			program, changes, said := filepath.Join(dir, "program"), fifo.New(t), filepath.Join(dir, "said")
+			if err := os.WriteFile(program, []byte("#!/bin/sh\necho up >> "+said+"\nexec sleep 60\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			c := under(t, "supervise", false, "-on-change", "restart", "-changes", changes, program)
+			var log bytes.Buffer
+			c.Stderr = &log
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			poll.Until(t, 10*time.Second, "the command", func() bool { _, err := os.Stat(said); return err == nil })
+			if err := tt.hide(program); err != nil {
+				t.Fatal(err)
+			}
+			fifo.Say(t, changes, "SECRET=second")
+			_ = c.Wait()
+			if code := codeOf(c); code != 125 || !strings.HasPrefix(log.String(), "restart: execute "+program) {
+				t.Errorf("exit code %d, want 125; the log:\n%s", code, log.String())
+			}
+		})
+	}
+}

@@ -40,7 +40,7 @@ type Supervision struct {
 // signal, which the kernel ties to the thread that forked, is sent when this process ends and not before. No other code
 // in this process may wait for children.
 //
-// Errors: those of command.StartError.
+// Errors: those of command.StartError, and for a restart such an error whose ExitCode is command.ExitFailed.
 func (s Supervision) Run(ctx context.Context, signals *signal.Queue, first command.Command, changes <-chan command.Command) (command.Exit, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -153,7 +153,16 @@ func (v *supervisor) loop(ctx context.Context, changes <-chan command.Command) (
 		v.masked = union(slices.Clone(v.command.Mask), v.next.Mask) // earlier output may still be shown
 		v.command, v.next = *v.next, nil
 		if err := v.start(); err != nil {
-			return command.Exit{Code: command.ExitFailed}, err
+			return command.Exit{Code: command.ExitFailed}, restartError{err}
 		}
 	}
 }
+
+// restartError is the error if a command that was running can't be started again. 126 and 127 would mean that it never ran.
+type restartError struct{ error }
+
+func (e restartError) Error() string { return "restart: " + e.error.Error() }
+func (e restartError) Unwrap() error { return e.error }
+
+// ExitCode returns ExitFailed.
+func (restartError) ExitCode() int { return command.ExitFailed }
