@@ -23,11 +23,13 @@ type ptyPair struct {
 	passing       atomic.Bool   // while cooked is set, and until all output has been written
 	command       atomic.Int64  // the command's process group
 	had           bool          // the command has had the keys
+	standard      *unix.Termios // the pty's modes until it first gets the terminal's; nil: it has them
 	front         int           // process group in the pty's foreground before the command was stopped; 0: keep it
 	size          unix.Winsize
 }
 
-// openPty returns a pty with the modes and size of the terminal fd.
+// openPty returns a pty with the size of the terminal fd, and with its modes. From the background, where these may be those of
+// a shell that reads a line, it gets them when raw is first called.
 func openPty(fd int, t *terminal) (*ptyPair, error) {
 	m, s, err := pty.Open()
 	if err != nil {
@@ -54,7 +56,9 @@ func openPty(fd int, t *terminal) (*ptyPair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a pty: %w", err)
 	}
-	if modes, err := unix.IoctlGetTermios(p.real, unix.TCGETS); err == nil {
+	if !p.mayRead() {
+		p.standard, _ = unix.IoctlGetTermios(p.slave, unix.TCGETS)
+	} else if modes, err := unix.IoctlGetTermios(p.real, unix.TCGETS); err == nil {
 		_ = unix.IoctlSetTermios(p.slave, unix.TCSETS, modes)
 	}
 	p.resize()
@@ -101,6 +105,10 @@ func (p *ptyPair) raw() {
 	if err != nil {
 		return
 	}
+	if now, err := unix.IoctlGetTermios(p.slave, unix.TCGETS); err == nil && p.standard != nil && *now == *p.standard {
+		_ = unix.IoctlSetTermios(p.slave, unix.TCSETS, modes)
+	}
+	p.standard = nil
 	ahead := readLines(p.keysFrom, modes)
 	passing := *modes
 	passing.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON

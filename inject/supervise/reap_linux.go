@@ -52,6 +52,7 @@ func (v *supervisor) fork(streams *streams) (pid int, err error) {
 	case v.shares(streams):
 		attr.StopsForTerminal = v.terminal.holds()
 	case v.terminal.holds():
+		v.terminal.note()
 		attr.Foreground, attr.Ctty, v.had = true, v.terminal.fd, true
 	}
 	return v.command.Start(attr)

@@ -57,6 +57,34 @@ func TestBackgroundJobUsesTheTerminal(t *testing.T) {
 	}
 }
 
+// TestBackgroundJobModes checks that a job started in the background, while the shell reads a line with modes of its own, has
+// the terminal's usual modes in the foreground, also after a restart.
+func TestBackgroundJobModes(t *testing.T) {
+	for _, way := range onScreen {
+		t.Run(way.name, func(t *testing.T) {
+			changes := fifo.New(t)
+			s, run := shellOn(t, append([]string{"-on-change", "restart", "-changes", changes}, way.flags...))
+			s.typed(run(`sh -c 'sleep 0.3; printf "%s\n" re""ady; read x; printf "<%s>\n" "$(stty -a | tr -s "; \n" " ")"; exec sleep 60' &`) + "\n")
+			poll.Until(t, 10*time.Second, "a stopped job", func() bool {
+				s.typed("jobs\n")
+				return strings.Contains(s.shown(), "Stopped")
+			})
+			s.typed("fg\n")
+			for i := 1; i <= 2; i++ {
+				s.expect("ready", i)
+				s.typed("typed\n")
+				s.expect(" >\r\n", i)
+				for _, mode := range []string{" icanon ", " echo ", " icrnl "} {
+					if strings.Count(s.shown(), mode) != i {
+						t.Errorf("run %d isn't in mode%s", i, mode)
+					}
+				}
+				fifo.Say(t, changes, "AGAIN=1")
+			}
+		})
+	}
+}
+
 // TestForegroundContinuesOnce checks that the shell's fg causes one CONT in the command. A second one would undo a stop
 // key pressed in between.
 func TestForegroundContinuesOnce(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 type terminal struct {
 	fd    int
 	own   int           // this process's group
-	modes *unix.Termios // at the start; nil: unknown
+	modes *unix.Termios // when this process was first in the foreground; nil: unknown
 }
 
 // openTerminal returns the controlling terminal, or nil.
@@ -27,8 +27,19 @@ func openTerminal() *terminal {
 	if err != nil {
 		return nil
 	}
-	modes, _ := unix.IoctlGetTermios(fd, unix.TCGETS)
-	return &terminal{fd: fd, own: unix.Getpgrp(), modes: modes}
+	t := &terminal{fd: fd, own: unix.Getpgrp()}
+	if t.holds() {
+		t.note()
+	}
+	return t
+}
+
+// note records the modes when this process is first in the foreground. While it is in the background, they may be those of
+// a shell that reads a line.
+func (t *terminal) note() {
+	if t.modes == nil {
+		t.modes, _ = unix.IoctlGetTermios(t.fd, unix.TCGETS)
+	}
 }
 
 // foreground reports whether a group is in the foreground.
@@ -47,6 +58,7 @@ func (t *terminal) holds() bool { return t != nil && t.foreground(t.own) }
 // to replace isn't there.
 func (t *terminal) give(group int) {
 	if t.holds() {
+		t.note()
 		t.put(group)
 	}
 }
@@ -62,7 +74,7 @@ func (t *terminal) put(group int) {
 	withoutTTOU(func() { _ = unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, group) })
 }
 
-// restore restores the modes at the start, if this process is in the foreground.
+// restore restores the recorded modes, if this process is in the foreground.
 func (t *terminal) restore() {
 	if t.holds() && t.modes != nil {
 		setModes(t.fd, t.modes)
