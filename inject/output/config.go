@@ -17,6 +17,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/inject/envfile"
 	"github.com/Miosa-osa/miosa-env/inject/environ"
+	"github.com/Miosa-osa/miosa-env/internal/orphan"
 )
 
 // Files is the format of an output that is a directory with a file for each value.
@@ -58,6 +59,8 @@ type Config struct {
 	// HookTimeout is the time after which the hook is killed. 0 means 30 s.
 	HookTimeout time.Duration
 
+	// Orphans doesn't reap the hooks. Nil: nothing reaps orphans.
+	Orphans *orphan.Reaper
 	// Log gets changes and the output of hooks.
 	Log zerolog.Logger
 }

@@ -138,7 +138,7 @@ func (h *hooks) run() {
 	cmd.Env = append(inherited, "MIOSA_OUTPUT="+c.Path)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
-	lines := &hookLog{log: log, hide: h.hide}
+	lines := &hookLog{orphans: c.Orphans, log: log, hide: h.hide}
 
 	log.Info().Any("changes", h.changes()).Msg("running hook")
 	began := time.Now()

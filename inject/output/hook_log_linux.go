@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/orphan"
 )
 
 // Limits of a hook's output that is logged.
@@ -24,9 +25,10 @@ const hookRest = time.Second
 
 // hookLog logs the lines of a hook's output.
 type hookLog struct {
-	log   zerolog.Logger
-	hide  func(line []byte) string
-	count int // of lines
+	orphans *orphan.Reaper // starts the hook
+	log     zerolog.Logger
+	hide    func(line []byte) string
+	count   int // of lines
 }
 
 // run runs a command and logs its output. It uses its own pipe because package exec leaves the last output in a buffer on
@@ -38,14 +40,14 @@ func (l *hookLog) run(cmd *exec.Cmd) error {
 	}
 	defer func() { _ = from.Close() }()
 	cmd.Stdout, cmd.Stderr = to, to
-	err = cmd.Start()
+	err = l.orphans.Start(cmd)
 	_ = to.Close()
 	if err != nil {
 		return err
 	}
 	var reading sync.WaitGroup
 	reading.Go(func() { l.read(from) })
-	err = cmd.Wait()
+	err = l.orphans.Wait(cmd)
 	_ = from.SetReadDeadline(time.Now().Add(hookRest))
 	reading.Wait()
 	return err

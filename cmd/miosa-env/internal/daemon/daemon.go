@@ -20,6 +20,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/internal/logger"
 	"github.com/Miosa-osa/miosa-env/internal/option"
+	"github.com/Miosa-osa/miosa-env/internal/orphan"
 	"github.com/Miosa-osa/miosa-env/internal/task"
 )
 
@@ -35,10 +36,11 @@ type daemon struct {
 	hangups chan os.Signal
 	rekeyed chan struct{}    // receives when a client has replaced a refused key by another one from its file
 	manager *notify.Notifier // nil: there is no service manager
+	orphans *orphan.Reaper
 }
 
 func newDaemon(p *program.Program, at configFile, flags *pflag.FlagSet) *daemon {
-	return &daemon{Program: p, at: at, flags: flags, changed: make(chan []string), hangups: make(chan os.Signal, 1), rekeyed: make(chan struct{}, 1)}
+	return &daemon{Program: p, at: at, flags: flags, changed: make(chan []string), hangups: make(chan os.Signal, 1), rekeyed: make(chan struct{}, 1), orphans: orphan.New()}
 }
 
 // run runs until a signal ends it, and returns when everything it started has ended.
@@ -64,6 +66,7 @@ func (d *daemon) run(ctx context.Context) error {
 		return err
 	}
 
+	defer task.Start(ctx, d.orphans.Run).Close()
 	if d.watcher, err = watch.New(d.Log); err != nil {
 		d.Log.Warn().Err(err).Msg("files are not watched: send HUP after a change")
 	} else {

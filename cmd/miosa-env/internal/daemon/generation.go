@@ -156,7 +156,7 @@ func (g *generation) build(ctx context.Context, conf *daemonConfig) (next parts,
 			}
 		}
 	}
-	if next.outputs, err = old.outputs.renew(conf.outputs, g.Log); err != nil {
+	if next.outputs, err = old.outputs.renew(conf.outputs, g.orphans, g.Log); err != nil {
 		return next, err
 	}
 	if first {

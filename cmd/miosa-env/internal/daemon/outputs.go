@@ -13,6 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/environ"
 	"github.com/Miosa-osa/miosa-env/inject/output"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/orphan"
 )
 
 // outputs are the present outputs by path.
@@ -45,7 +46,7 @@ func withDirectoryHint(err error) error {
 }
 
 // renew returns the outputs for confs. It keeps those whose configuration stays the same.
-func (now outputs) renew(confs []output.Config, log zerolog.Logger) (outputs, error) {
+func (now outputs) renew(confs []output.Config, orphans *orphan.Reaper, log zerolog.Logger) (outputs, error) {
 	next := outputs{}
 	var problems []error
 	for _, conf := range confs {
@@ -53,9 +54,9 @@ func (now outputs) renew(confs []output.Config, log zerolog.Logger) (outputs, er
 			next[conf.Path] = old
 			continue
 		}
-		logged := conf
-		logged.Log = log
-		made, err := output.New(logged)
+		full := conf
+		full.Orphans, full.Log = orphans, log
+		made, err := output.New(full)
 		if err != nil {
 			problems = append(problems, err)
 			continue
