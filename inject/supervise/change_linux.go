@@ -37,6 +37,7 @@ func (v *supervisor) apply() {
 	switch {
 	case v.OnChange.Restart:
 		log.Msg("restarting command")
+		v.terminal.take(v.group) // so that this process gets a key's signal, which cancels the restart, and forwards it
 		v.stop()
 	case v.OnChange.Signal != 0:
 		log.Str("signal", signal.Name(v.OnChange.Signal)).Msg("signalling command")

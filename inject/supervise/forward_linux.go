@@ -15,6 +15,7 @@ func (v *supervisor) receive(one signal.Sent) {
 	switch {
 	case one.BySelf() && (sig == unix.SIGINT || sig == unix.SIGQUIT):
 		// From keyboard.signal. The command gets it from its pty.
+		v.ending = v.ending || v.stopping
 	case one.ByKernel() && (sig == unix.SIGTTIN || sig == unix.SIGTTOU):
 		// About this process group's use of the terminal.
 	case !one.HasValue():

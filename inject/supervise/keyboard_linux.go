@@ -87,11 +87,11 @@ func (k *keyboard) press(keys []byte) bool {
 	return true
 }
 
-// signal sends the signals of keys to this process's group if others are in it, as the terminal would: the script that
-// started this process, or the rest of a pipeline. The command gets the signals from the pty.
+// signal sends the signals of keys to this process's group, as the terminal would: to this process, whose restart of the
+// command they cancel, and to the script that started it, or the rest of a pipeline. The command gets the signals from the pty.
 func (k *keyboard) signal(keys []byte) {
 	modes, err := unix.IoctlGetTermios(k.master, unix.TCGETS) // of the slave
-	if err != nil || modes.Lflag&unix.ISIG == 0 || k.pty.terminal == nil || aloneInGroup() && !inPipeline() {
+	if err != nil || modes.Lflag&unix.ISIG == 0 || k.pty.terminal == nil {
 		return
 	}
 	// The group is 0 if the command has just been started.

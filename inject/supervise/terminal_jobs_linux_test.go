@@ -165,6 +165,36 @@ func TestCtrlCEndsTheScript(t *testing.T) {
 	}
 }
 
+// TestCtrlCWhileRestarting checks that no command is started after Ctrl-C during a restart, also if the old command has the
+// foreground and handles INT. Both get it once.
+func TestCtrlCWhileRestarting(t *testing.T) {
+	for _, way := range onScreen {
+		for _, script := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, script %v", way.name, script), func(t *testing.T) {
+				changes := fifo.New(t)
+				s, run := shellOn(t, append([]string{"-on-change", "restart", "-changes", changes}, way.flags...))
+				line := run(`sh -c 'trap "echo stop""ping" TERM; trap "echo got-I""NT; exit 0" INT; echo be""gun; read x; while :; do sleep 0.02; done'`)
+				if script {
+					line = "bash --norc -c " + quote(line+"; :")
+				}
+				s.typed(line + "\n")
+				s.expect("begun", 1)
+				s.typed("\n") // the command has used the terminal
+				fifo.Say(t, changes, "SECRET=second")
+				s.expect("stopping", 1)
+				prompts := strings.Count(s.shown(), "prompt> ")
+				s.typed("\x03")
+				s.expect("prompt> ", prompts+1)
+				if began, interrupted := strings.Count(s.shown(), "begun"), strings.Count(s.shown(), "got-INT"); began != 1 || interrupted != 1 {
+					t.Errorf("the command was started %d times and got INT %d times", began, interrupted)
+				}
+			})
+		}
+	}
+}
+
+func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
+
 // TestScriptGetsItsOwnSignal checks that the script that started the supervisor and a command that handles INT each get
 // the INT of a key once.
 func TestScriptGetsItsOwnSignal(t *testing.T) {
