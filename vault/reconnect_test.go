@@ -69,7 +69,7 @@ func TestReconnect(t *testing.T) {
 				t.Error("the value or the etag is the old one")
 			}
 			for i := range before {
-				before[i].SecretID, before[i].Version, before[i].UpdatedAt = secret.ID, 1, secret.UpdatedAt
+				before[i].SecretID, before[i].Version, before[i].UpdatedAt, before[i].ExpiresAt = secret.ID, 1, secret.UpdatedAt, secret.ExpiresAt
 			}
 			if diff := cmp.Diff(before, bindings()); diff != "" {
 				t.Errorf("bindings (-want +got)\n%s", diff)
