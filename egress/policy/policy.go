@@ -175,5 +175,11 @@ func (r *entry) matches(method, path string) bool {
 	if len(r.methods) > 0 && !slices.ContainsFunc(r.methods, func(m string) bool { return strings.EqualFold(m, method) }) {
 		return false
 	}
-	return r.path == nil || r.path.Matches(path) || r.deny && r.path.MayMatch(path)
+	switch {
+	case r.path == nil:
+		return true
+	case r.deny:
+		return r.path.MayMatch(path)
+	}
+	return r.path.Matches(path)
 }

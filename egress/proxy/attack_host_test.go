@@ -147,20 +147,7 @@ func TestAttack_FrontingPlain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, proxy.Limits{Handshake: 500 * time.Millisecond})
 	w.allow(other, false)
-	l := listen(t)
-	w.open(l)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				_, _ = io.Copy(c, c) // until the proxy closes the connection
-				_ = c.Close()
-			}()
-		}
-	}()
+	l := w.echoBytes(t)
 	const rest = " HTTP/1.1\r\nHost: denied.example.com\r\n\r\n"
 	for _, parts := range [][]string{
 		{"GET /" + rest}, {"G3T /" + rest}, {"M! /a" + rest}, {"GET\t/x" + rest}, {"GET\v/x" + rest}, {"GET \x1c/x" + rest}, {" GET /x" + rest}, {"\tGET /x" + rest},

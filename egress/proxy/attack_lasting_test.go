@@ -29,17 +29,7 @@ func TestAttack_OldConnections(t *testing.T) {
 			w := newWorld(t, proxy.Limits{})
 			w.allow(other, false)
 			w.allow("stays.example.com", false)
-			l := listen(t)
-			w.open(l)
-			go func() {
-				for {
-					c, err := l.Accept()
-					if err != nil {
-						return
-					}
-					go io.Copy(c, c) // until the proxy closes the connection
-				}
-			}()
+			l := w.echoBytes(t)
 			send := func(c net.Conn) error {
 				_, _ = io.WriteString(c, "\x00\x01")
 				_, err := io.ReadFull(c, make([]byte, 2))

@@ -213,6 +213,26 @@ func (w *world) server(t testing.TB, h2 bool, handler http.HandlerFunc) int {
 	return w.open(s.Listener)
 }
 
+// echoBytes starts a server that sends back what it receives.
+func (w *world) echoBytes(t testing.TB) net.Listener {
+	t.Helper()
+	l := listen(t)
+	w.open(l)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = io.Copy(c, c) // until the proxy closes the connection
+				_ = c.Close()
+			}()
+		}
+	}()
+	return l
+}
+
 func (w *world) serverTLS() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		name := hello.ServerName

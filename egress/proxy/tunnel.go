@@ -111,7 +111,7 @@ func (t *tunnel) protocol() (protocol, error) {
 	case t.to.port == httpPort || t.ahead[0] == '\r' || t.ahead[0] == '\n' || space(t.ahead[0]):
 		return protocolHTTP, nil
 	}
-	word, target := 0, 0 // where the first word ends, and the second one begins
+	word, second := 0, false // where the first word ends, and whether the second one has begun
 	for i := range longestLine {
 		if err := t.peek(i + 1); err != nil {
 			if errors.Is(err, io.EOF) {
@@ -134,8 +134,8 @@ func (t *tunnel) protocol() (protocol, error) {
 		case word == 0 && !httpguts.IsTokenRune(rune(c)), word > 0 && c < ' ' && c != '\r':
 			return protocolOther, nil
 		}
-		if word > 0 && target == 0 {
-			target = i
+		if word > 0 && !second {
+			second = true
 			switch {
 			case string(t.ahead[:i+1]) == preface:
 				return protocolHTTP2, nil

@@ -84,7 +84,7 @@ func (p Path) Matches(path string) bool {
 // several slashes for one, without parameters after a semicolon, with a slash for an encoded one, or decoded again.
 func (p Path) MayMatch(path string) bool {
 	decoded, ok := api.DecodePath(path)
-	if !ok || !strings.HasPrefix(path, "/") || ambiguous(path) || p.Matches(path) || p.loose.MatchString(decoded) {
+	if !ok || !strings.HasPrefix(path, "/") || ambiguous(path) || p.pattern.MatchString(decoded) || p.loose.MatchString(decoded) {
 		return true
 	}
 	for range maxDecodings + 1 {
