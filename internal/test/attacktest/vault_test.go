@@ -27,6 +27,7 @@ const patience = time.Minute
 // vault is a running miosa-vault serve.
 type vault struct {
 	program, dir string
+	flags        []string // of serve, beside those that it always has
 	process      *exec.Cmd
 	log          lockedBuffer
 	target
@@ -62,7 +63,7 @@ func start(t *testing.T, flags ...string) *vault {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &vault{program: program, dir: t.TempDir()}
+	v := &vault{program: program, dir: t.TempDir(), flags: flags}
 	root, err := keyring.NewRoot()
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +71,7 @@ func start(t *testing.T, flags ...string) *vault {
 	if err := os.WriteFile(v.rootKey(), []byte(root.Reveal()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	v.serve(t, "127.0.0.1:0", flags...)
+	v.serve(t, "127.0.0.1:0")
 	t.Cleanup(func() {
 		v.stop(syscall.SIGKILL)
 		if t.Failed() {
@@ -82,10 +83,10 @@ func start(t *testing.T, flags ...string) *vault {
 }
 
 // serve starts the process, and waits until it serves.
-func (v *vault) serve(t *testing.T, addr string, flags ...string) {
+func (v *vault) serve(t *testing.T, addr string) {
 	t.Helper()
 	v.process = exec.Command(v.program, append([]string{"serve", "--data-dir", v.data(), "--root-key-file", v.rootKey(),
-		"--addr", addr, "--log-format", "json"}, flags...)...)
+		"--addr", addr, "--log-format", "json"}, v.flags...)...)
 	v.process.Stderr = &v.log
 	starts := v.serving()
 	if err := v.process.Start(); err != nil {
