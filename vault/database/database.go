@@ -80,7 +80,7 @@ type Tx interface {
 
 // Row is the result of QueryRow.
 type Row interface {
-	// Scan is that of sql.Row.
+	// Scan is that of sql.Row. It may be what sends the query, so it has to be called before the next statement.
 	Scan(dest ...any) error
 }
 

@@ -26,20 +26,19 @@ import (
 type connection struct {
 	pool *sql.DB
 	conn *sql.Conn // nil: not connected
-	open bool      // a transaction
+	open bool      // a transaction, at the server
 
 	deferred *pgx.Batch // nil: no statements
 }
 
 // Begin implements database.Writer. The lock keeps the writes of other processes out until the transaction ends.
 func (c *connection) Begin() error {
-	// Whatever the default of the server: a snapshot from before the lock would lack what others have written.
-	if err := c.begin("BEGIN ISOLATION LEVEL READ COMMITTED"); err != nil {
-		return err
-	}
 	var only bool
-	err := c.QueryRow(`SELECT current_setting('transaction_read_only')::bool
-		FROM pg_advisory_xact_lock(hashtextextended('miosa-vault ' || current_schema(), 0))`).Scan(&only)
+	// Whatever the default of the server: a snapshot from before the lock would lack what others have written.
+	err := c.begin("BEGIN ISOLATION LEVEL READ COMMITTED", func() error {
+		return c.QueryRow(`SELECT current_setting('transaction_read_only')::bool
+			FROM pg_advisory_xact_lock(hashtextextended('miosa-vault ' || current_schema(), 0))`).Scan(&only)
+	})
 	if err == nil && only {
 		c.close() // of the URL's servers, another one may be the primary now
 		err = errReadOnly
@@ -53,20 +52,19 @@ func (c *connection) Begin() error {
 // errReadOnly is the error of writes while the server is a standby, or its transactions only read by default.
 var errReadOnly = errors.New("the server is read-only")
 
-// begin starts a transaction with a statement. While the connection is broken, it takes another one: after a restart of the
-// server, all of the pool are.
-func (c *connection) begin(statement string) (err error) {
+// begin runs do in a transaction. The statement that starts it is sent with the first one of do: if the connection is broken then, begin
+// takes another one, and runs do again. After a restart of the server, all of the pool are broken.
+func (c *connection) begin(statement string, do func() error) (err error) {
 	for range 1 + maxReaders + 1 {
 		if c.conn == nil {
 			if c.conn, err = c.pool.Conn(context.Background()); err != nil {
 				return err
 			}
 		}
-		if err = c.Exec(statement); err == nil {
-			c.open = true
-			return nil
+		if err = c.Defer(statement); err == nil {
+			err = do()
 		}
-		if !broken(err) {
+		if c.open || !broken(err) {
 			return err
 		}
 		c.close()
@@ -108,7 +106,7 @@ func (c *connection) close() {
 		_ = c.conn.Raw(func(any) error { return driver.ErrBadConn })
 		_ = c.conn.Close()
 	}
-	c.conn = nil
+	c.conn, c.open, c.deferred = nil, false, nil
 }
 
 // release returns the connection to the pool.
@@ -121,6 +119,20 @@ func (c *connection) release() {
 
 // Defer implements database.Tx.
 func (c *connection) Defer(query string, args ...any) error {
+	if err := c.queue(query, args); err != nil {
+		return err
+	}
+	if c.deferred.Len() >= maxDeferred {
+		return c.flush()
+	}
+	return nil
+}
+
+// maxDeferred is how many statements are deferred at most.
+const maxDeferred = 64
+
+// queue adds a statement to the deferred ones.
+func (c *connection) queue(query string, args []any) error {
 	kept := make([]any, len(args)) // the caller may change what args point to
 	for i, arg := range storable(args) {
 		value, err := driver.DefaultParameterConverter.ConvertValue(arg)
@@ -136,31 +148,38 @@ func (c *connection) Defer(query string, args ...any) error {
 		c.deferred = &pgx.Batch{}
 	}
 	c.deferred.Queue(query, kept...)
-	if c.deferred.Len() >= maxDeferred {
-		return c.flush()
-	}
 	return nil
 }
 
-// maxDeferred is how many statements are deferred at most.
-const maxDeferred = 64
-
-// flush runs the deferred statements, in one round trip. After an error, the server runs none of those that follow.
+// flush runs the deferred statements.
 func (c *connection) flush() error {
 	if c.deferred == nil {
 		return nil
 	}
+	return c.send(nil)
+}
+
+// send runs the deferred statements, in one round trip, and scans the row of the last one into row unless that is nil. After an error, the
+// server runs none of those that follow.
+func (c *connection) send(row []any) error {
 	batch := c.deferred
 	c.deferred = nil
-	return c.conn.Raw(func(conn any) (err error) {
+	err := c.conn.Raw(func(conn any) (err error) {
 		results := conn.(*stdlib.Conn).Conn().SendBatch(context.Background(), batch)
-		for range batch.Len() {
-			if _, err = results.Exec(); err != nil {
+		for n := range batch.Len() {
+			if row != nil && n == batch.Len()-1 {
+				err = results.QueryRow().Scan(row...)
+			} else {
+				_, err = results.Exec()
+			}
+			if err != nil {
 				break
 			}
 		}
 		return cmp.Or(err, results.Close())
 	})
+	c.open = c.open || !broken(err)
+	return err
 }
 
 // Exec implements database.Tx.
@@ -182,17 +201,26 @@ func (c *connection) Query(query string, args ...any) (*sql.Rows, error) {
 
 // QueryRow implements database.Tx.
 func (c *connection) QueryRow(query string, args ...any) database.Row {
-	if err := c.flush(); err != nil {
-		return failedRow{err}
+	if c.deferred == nil {
+		return c.conn.QueryRowContext(context.Background(), query, storable(args)...)
 	}
-	return c.conn.QueryRowContext(context.Background(), query, storable(args)...)
+	return deferredRow{c, query, args}
 }
 
-// failedRow is the row of a query that was not sent.
-type failedRow struct{ err error }
+// deferredRow is the result of a query that Scan sends together with the deferred statements.
+type deferredRow struct {
+	c     *connection
+	query string
+	args  []any
+}
 
 // Scan implements database.Row.
-func (r failedRow) Scan(...any) error { return r.err }
+func (r deferredRow) Scan(dest ...any) error {
+	if err := r.c.queue(r.query, r.args); err != nil {
+		return err
+	}
+	return r.c.send(dest)
+}
 
 // storable returns arguments whose texts the server accepts. Texts that it doesn't accept are in no row, since the vault checks
 // what it stores; clients may look for them.

@@ -3,8 +3,10 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"net"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -146,6 +148,60 @@ func TestDefer(t *testing.T) {
 	var left int
 	if err := d.Read(t.Context(), func(tx database.Tx) error { return tx.QueryRow("SELECT COUNT(*) FROM deferred").Scan(&left) }); err != nil || left != 0 {
 		t.Errorf("%d rows are left, %v", left, err)
+	}
+}
+
+// A query that is sent with deferred statements has the result that it has on its own.
+func TestQueryWithDeferred(t *testing.T) {
+	d := openDB(t, postgrestest.Start(t))
+	type result struct {
+		number int
+		text   string
+		bytes  []byte
+		none   sql.NullInt64
+		err    error
+	}
+	err := d.Write(t.Context(), func(tx database.Tx) error {
+		if err := tx.Exec("CREATE TABLE kinds (n BIGINT, t TEXT, b BYTEA, none BIGINT)"); err != nil {
+			return err
+		}
+		for _, tt := range []struct {
+			name, query string
+			arg         any
+			want        error
+		}{
+			{"a row", "SELECT n, t, b, none FROM kinds WHERE n = $1", 1, nil},
+			{"a row by a text that the server doesn't accept", "SELECT n, t, b, none FROM kinds WHERE t <> $1", "a\x00b", nil},
+			{"a row that the statement inserts", "INSERT INTO kinds VALUES ($1, 'text', 'bytes', NULL) RETURNING n, t, b, none", 1, nil},
+			{"no row", "SELECT n, t, b, none FROM kinds WHERE n = $1", 2, sql.ErrNoRows},
+		} {
+			var results [2]result
+			for i := range results {
+				if err := tx.Exec("DELETE FROM kinds"); err != nil {
+					return err
+				}
+				insert := tx.Exec
+				if i == 1 {
+					insert = tx.Defer
+				}
+				if err := insert("INSERT INTO kinds VALUES (1, 'text', $1, NULL)", []byte("bytes")); err != nil {
+					return err
+				}
+				r := &results[i]
+				r.err = tx.QueryRow(tt.query, tt.arg).Scan(&r.number, &r.text, &r.bytes, &r.none)
+			}
+			if !errors.Is(results[0].err, tt.want) || !errors.Is(results[1].err, tt.want) {
+				t.Errorf("%s: %v, with deferred statements %v", tt.name, results[0].err, results[1].err)
+			}
+			results[0].err, results[1].err = nil, nil
+			if !reflect.DeepEqual(results[0], results[1]) || tt.want == nil && string(results[0].bytes) != "bytes" {
+				t.Errorf("%s: %+v, with deferred statements %+v", tt.name, results[0], results[1])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -204,11 +204,8 @@ func (d *db) Read(ctx context.Context, do func(database.Tx) error) error {
 
 // read runs do on a snapshot.
 func (c *connection) read(do func(database.Tx) error) error {
-	if err := c.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
-		return err
-	}
 	defer c.Rollback()
-	return do(c)
+	return c.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", func() error { return do(c) })
 }
 
 // TryWrite implements database.DB. A small write may fit in a table's free space, so a table is created first, and removed.

@@ -41,7 +41,8 @@ func openAlone(ctx context.Context, url, begin string) (_ *transfer, err error) 
 		case err != nil:
 			return nil, err
 		case got:
-			return t, t.begin(begin)
+			t.open = true
+			return t, t.Exec(begin) // on no other connection: it has the lock
 		case time.Now().After(deadline):
 			return nil, database.ErrInUse
 		}
