@@ -22,7 +22,7 @@ type demand struct {
 
 // demanded are the demands of a million agents.
 var demanded = demand{
-	AgentMemory: 80e3, EventBytes: 650, Connections: 10, Request: 2200, Answer: 2500,
+	AgentMemory: 48e3, EventBytes: 650, Connections: 10, Request: 2200, Answer: 2500,
 	Rotations: 4, Core: 0.04, Gigabyte: 0.005, Stored: 0.1,
 }
 
@@ -68,7 +68,7 @@ func (d *demand) parameters(m *Model) string {
 		"the rest of a reveal, processor of a vault", millis(c.Reveal),
 		"reading the state of a set, processor of the database", millis(c.Read),
 		"audit event, the database's one writer", millis(c.Event),
-		"memory of a waiting agent", fmt.Sprintf("%.0f kB", d.AgentMemory/1e3),
+		"memory of a vault for an agent", fmt.Sprintf("%.0f kB", d.AgentMemory/1e3),
 		"audit event on the disk", about(d.EventBytes)+" bytes",
 		"connections of a vault to its database", fmt.Sprint(d.Connections),
 		"request, and answer with a set, with their headers", fmt.Sprintf("%.1f kB, %.1f kB", float64(d.Request)/1e3, float64(d.Answer)/1e3),
