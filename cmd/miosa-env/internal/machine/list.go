@@ -87,11 +87,8 @@ in vault and agent of --json.`,
 				if r.RotatedAt != nil {
 					rotated = program.Ago(time.Since(*r.RotatedAt), *r.RotatedAt)
 				}
-				expires := ""
-				if r.ExpiresAt != nil {
-					expires = program.Ends(r.ExpiresAt)
-				}
-				t.Add(r.Variable, cmp.Or(r.Secret, r.SecretID, "-"), cmp.Or(program.VersionOf(r.Version), "-"), rotated, cmp.Or(r.Delivery, "-"), expires)
+				t.Add(r.Variable, cmp.Or(r.Secret, r.SecretID, "-"), cmp.Or(program.VersionOf(r.Version), "-"), rotated, cmp.Or(r.Delivery, "-"),
+					program.EndsIfKnown(r.ExpiresAt))
 			}
 			if err := t.Write(p.Stdout); err != nil {
 				return err

@@ -106,6 +106,14 @@ func Ends(at *time.Time) string {
 	return "ended " + When(*at)
 }
 
+// EndsIfKnown is Ends, but "" for nil: a binding without an expiry never ends, or its vault doesn't say.
+func EndsIfKnown(at *time.Time) string {
+	if at == nil {
+		return ""
+	}
+	return Ends(at)
+}
+
 // VersionOf returns a version as text; "" if it is unknown.
 func VersionOf(n int64) string {
 	if n <= 0 {

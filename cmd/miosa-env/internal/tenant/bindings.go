@@ -118,9 +118,9 @@ func bindingsListCommand(p *program.Program) *cli.Command {
 		}
 		return printList(p, asJSON, list, func() string {
 			return "there are no such bindings" + nearest.OrMeant(nearResource(ctx, vault, resource))
-		}, []string{"RESOURCE", "VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY", "ONLY TO", "ID"}, func(b *api.Binding) []string {
+		}, []string{"RESOURCE", "VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY", "EXPIRES", "ONLY TO", "ID"}, func(b *api.Binding) []string {
 			return []string{b.Resource.String(), b.ExposeAsEnv, cmp.Or(b.SecretName, b.SecretID), program.VersionOf(b.Version),
-				program.When(b.UpdatedAt), b.Delivery, ruleHosts(b.Egress), b.ID}
+				program.When(b.UpdatedAt), b.Delivery, program.EndsIfKnown(b.ExpiresAt), ruleHosts(b.Egress), b.ID}
 		})
 	})
 }
