@@ -20,6 +20,19 @@ const (
 // ErrMalformedKey is the error of ParseKey. It doesn't contain the key.
 var ErrMalformedKey = errors.New("malformed key: want msk_r_... or msk_u_... on one line")
 
+// ErrRootKey is the error for a vault's root key where a key to send is wanted. It has a hint, and doesn't contain the key.
+var ErrRootKey error = rootKeyError{}
+
+type rootKeyError struct{}
+
+func (rootKeyError) Error() string {
+	return "the root key of a vault (" + RootKeyPrefix + "...), which decrypts all of its secrets and is never sent"
+}
+
+func (rootKeyError) Hint() string {
+	return "keep it on the vault's machine, and use a key that miosa-env keys create has created"
+}
+
 // A key is msk_, 1 to 8 lower-case letters, an underscore, and 16 to 512 letters, digits, underscores
 // and hyphens. It isn't parsed with a regular expression: compiling one takes too long at each start of the agent.
 const (
@@ -52,6 +65,14 @@ func (k Key) ForTenant() bool { return strings.HasPrefix(k.Reveal(), TenantKeyPr
 
 // ForBroker reports whether the key is a broker key.
 func (k Key) ForBroker() bool { return strings.HasPrefix(k.Reveal(), BrokerKeyPrefix) }
+
+// CheckSent returns ErrRootKey for the root key of a vault, of any length. Whatever sends keys calls it first.
+func (k Key) CheckSent() error {
+	if strings.HasPrefix(k.Reveal(), RootKeyPrefix) {
+		return ErrRootKey
+	}
+	return nil
+}
 
 // RedactKeys returns s with everything that looks like a key, of any length, replaced. Messages that may contain
 // arguments pass through it.

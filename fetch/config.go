@@ -24,7 +24,7 @@ const DefaultTimeout = 10 * time.Second
 type Config struct {
 	// BaseURL is https, or http to loopback. If its path is empty, /api/v1 is appended. Empty means DefaultBaseURL.
 	BaseURL string
-	// Key is a resource key or a tenant key. Required.
+	// Key is a resource key or a tenant key. Required. A vault's root key is refused with api.ErrRootKey.
 	Key api.Key
 	// Reread reads the key again from its source. It is called, by one call at a time, after the vault has refused a key
 	// with 401 or 403. If it returns a key other than refused, the call is repeated. Nil means that the key cannot be
@@ -62,6 +62,9 @@ func (c Config) parse() (base, proxy *url.URL, err error) {
 	base, err = c.base()
 	if c.Key.Len() == 0 {
 		err = errors.Join(err, errors.New("a key is required"))
+	}
+	if root := c.Key.CheckSent(); root != nil {
+		err = errors.Join(err, fmt.Errorf("the key is %w", root))
 	}
 	if c.Timeout < 0 {
 		err = errors.Join(err, fmt.Errorf("timeout %s is negative", c.Timeout))

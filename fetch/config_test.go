@@ -29,6 +29,7 @@ func TestValidate(t *testing.T) {
 		{"https through a proxy", fetch.Config{Key: key, Proxy: "http://user:pass@proxy:3128"}, nil},
 
 		{"no key", fetch.Config{}, []string{"key is required"}},
+		{"a root key", fetch.Config{Key: api.NewKey(api.RootKeyPrefix)}, []string{"the key is the root key of a vault (msk_root_...)"}},
 		{"http elsewhere", fetch.Config{Key: key, BaseURL: "http://vault.example.com"}, []string{"loopback only"}},
 		{"http, any address", fetch.Config{Key: key, BaseURL: "http://0.0.0.0"}, []string{"loopback only"}},
 		{"http, short form", fetch.Config{Key: key, BaseURL: "http://127.1"}, []string{"loopback only"}},

@@ -34,6 +34,9 @@ func (c *Client) renew(ctx context.Context, refused api.Key, err error) error {
 		return nil
 	}
 	key, unread := c.reread(ctx, refused)
+	if unread == nil {
+		unread = key.CheckSent()
+	}
 	switch {
 	case unread == nil && key.Len() > 0 && !key.Equal(refused.Value):
 		c.key.Store(&key)

@@ -149,6 +149,20 @@ func TestRereadLateRefusal(t *testing.T) {
 	}
 }
 
+// A root key is not sent if a file contains one later, either.
+func TestRereadRootKey(t *testing.T) {
+	s := serve(t, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	f := &keyFile{key: api.NewKey(api.ResourceKeyPrefix)}
+	c := rekeyed(t, s.URL, f)
+	f.put(api.NewKey(api.RootKeyPrefix))
+	if _, err := c.Bindings(t.Context(), fetch.BindingFilter{}); !errors.Is(err, api.ErrUnauthorized) {
+		t.Errorf("error %v, want %v", err, api.ErrUnauthorized)
+	}
+	if got := len(s.times()); got != 1 {
+		t.Errorf("%d requests, want 1", got)
+	}
+}
+
 // A waiting reveal survives any number of key rotations, if each key is valid until it is replaced.
 func TestRereadOften(t *testing.T) {
 	const rotations = 20

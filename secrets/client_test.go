@@ -42,6 +42,7 @@ func TestNewRefuses(t *testing.T) {
 		{"no key", secrets.Config{}, "a key is required"},
 		{"a resource key", secrets.Config{Key: resource}, "a resource key can't manage secrets"},
 		{"a broker key", secrets.Config{Key: api.NewKey(api.BrokerKeyPrefix)}, "a broker key can't manage secrets"},
+		{"a root key", secrets.Config{Key: api.NewKey(api.RootKeyPrefix)}, "the key is the root key of a vault"},
 		{"plain http elsewhere", secrets.Config{BaseURL: "http://vault.example", Key: tenant}, "plain http is for loopback only"},
 		{"no such CA file", secrets.Config{Key: tenant, CAFile: "/nonexistent"}, "CA file"},
 		{"negative timeout", secrets.Config{Key: tenant, Timeout: -1}, "negative"},
@@ -63,6 +64,9 @@ func TestNewRefuses(t *testing.T) {
 	}
 	if _, err := secrets.New(secrets.Config{Key: resource}); !errors.Is(err, api.ErrDenied) {
 		t.Errorf("a resource key: error %v, want %v", err, api.ErrDenied)
+	}
+	if _, err := secrets.New(secrets.Config{Key: api.NewKey(api.RootKeyPrefix)}); !errors.Is(err, api.ErrRootKey) {
+		t.Errorf("a root key: error %v, want %v", err, api.ErrRootKey)
 	}
 }
 

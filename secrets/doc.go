@@ -27,6 +27,7 @@
 //	api.ErrMethod        the vault is older than the call
 //	api.ErrRateLimited   too many requests, also after retries
 //	api.ErrUnavailable   the vault can't be reached or can't serve now, also after retries
+//	api.ErrRootKey       New only: the key is a vault's root key, which is never sent
 //	api.ErrInternal      a fault of the vault, also after retries
 //
 // api.Temporary(err) reports whether the same call may succeed later. Calls are retried within Config.Timeout, except

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -65,9 +64,9 @@ func (k Key) parse(where, text string) (Key, error) {
 	if trimmed == "" {
 		return k, cli.WithHint(errors.New(where+" is empty"), "write the key to it, as it was shown when it was created")
 	}
-	if strings.HasPrefix(trimmed, api.RootKeyPrefix) {
-		return k, cli.WithHint(errors.New(where+" holds the root key of a vault ("+api.RootKeyPrefix+"...), which decrypts all of its secrets and is never sent"),
-			"keep it on the vault's machine, and use a key that miosa-env keys create has created")
+	// Before ParseKey: half of a root key isn't merely malformed.
+	if err := (api.Key{Value: api.NewValue([]byte(trimmed))}).CheckSent(); err != nil {
+		return k, fmt.Errorf("%s holds %w", where, err)
 	}
 	key, err := api.ParseKey(text)
 	if err != nil {
