@@ -24,7 +24,7 @@ const (
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	out := &cli.Output{To: stdout}
+	out := cli.NewOutput(stdout)
 	p := &program{stdout: out, stderr: cli.Redacted{To: stderr}, getenv: os.Getenv}
 	p.options = p.given.Options()
 	// Keys and values pass through this process.

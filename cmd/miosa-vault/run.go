@@ -18,7 +18,7 @@ const (
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	out := &cli.Output{To: stdout}
+	out := cli.NewOutput(stdout)
 	p := &program{stdin: os.Stdin, stdout: out, stderr: stderr, getenv: os.Getenv}
 	// Keys and values pass through this process.
 	err := errors.Join(harden.ForbidDumps(), harden.ForbidCores())

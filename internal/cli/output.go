@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"syscall"
 
 	"github.com/Miosa-osa/miosa-env/internal/cause"
 )
@@ -13,6 +15,19 @@ type Output struct {
 	To  io.Writer
 	Err error // mentions standard output
 }
+
+// NewOutput returns an Output that writes to w. Writes fail if w is os.Stdout and was closed at the start: in its place, Go's
+// runtime has opened /dev/null, which accepts everything. Only Linux tells.
+func NewOutput(w io.Writer) *Output {
+	if w == os.Stdout && stdoutWasClosed() {
+		w = closedOutput{}
+	}
+	return &Output{To: w}
+}
+
+type closedOutput struct{}
+
+func (closedOutput) Write([]byte) (int, error) { return 0, syscall.EBADF }
 
 func (o *Output) Write(b []byte) (int, error) {
 	n, err := o.To.Write(b)

@@ -43,7 +43,7 @@ func New(version string, args, environ []string, stdin io.Reader, stdout, stderr
 	clone := func(s *string) string { return strings.Clone(*s) }
 	p := &Program{
 		Args: cli.Texts(args, clone), Environ: cli.Texts(environ, clone), Version: version,
-		Stdin: stdin, Stdout: &cli.Output{To: stdout}, Stderr: cli.Redacted{To: stderr}, Log: zerolog.Nop(),
+		Stdin: stdin, Stdout: cli.NewOutput(stdout), Stderr: cli.Redacted{To: stderr}, Log: zerolog.Nop(),
 	}
 	p.options = p.Settings.Options()
 	return p
