@@ -27,15 +27,19 @@ func (s *Settings) ClientConfig(p *Program, key FoundKey) fetch.Config {
 // FoundKey is a key and its origin.
 type FoundKey = keyfile.Key
 
-// Key returns the key, from the first of --key-file, MIOSA_API_KEY, MIOSA_API_KEY_FILE and the systemd credential.
-func (s *Settings) Key() (FoundKey, error) {
+// Key returns the key of a sandbox or computer. It refuses broker keys.
+func (s *Settings) Key() (FoundKey, error) { return s.KeyOf(notForBroker) }
+
+// KeyOf returns the key, if check accepts it, from the first of --key-file, MIOSA_API_KEY, MIOSA_API_KEY_FILE and the systemd
+// credential.
+func (s *Settings) KeyOf(check keyfile.Check) (FoundKey, error) {
 	switch {
 	case s.APIKey != "":
-		return ParseKey("MIOSA_API_KEY", s.APIKey)
+		return keyfile.Parse("MIOSA_API_KEY", s.APIKey, check)
 	case s.KeyFile != "":
-		return s.ReadKey(s.KeyFile)
+		return s.ReadKey(s.KeyFile, check)
 	case s.credentials != "":
-		found, err := s.ReadKey(filepath.Join(s.credentials, credentialName))
+		found, err := s.ReadKey(filepath.Join(s.credentials, credentialName), check)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return found, err
 		}
@@ -44,16 +48,10 @@ func (s *Settings) Key() (FoundKey, error) {
 }
 
 // ReadKey reads a key from a file.
-func (s *Settings) ReadKey(path string) (FoundKey, error) {
-	return keyfile.Read(path, s.Rereads, notForBroker)
+func (s *Settings) ReadKey(path string, check keyfile.Check) (FoundKey, error) {
+	return keyfile.Read(path, s.Rereads, check)
 }
 
-// ParseKey parses the text of a variable.
-func ParseKey(variable, text string) (FoundKey, error) {
-	return keyfile.Parse(variable, text, notForBroker)
-}
-
-// notForBroker refuses broker keys.
 func notForBroker(where string, key api.Key) error {
 	if key.ForBroker() {
 		return cli.WithHint(errors.New(where+" holds a broker key (msk_b_...), which is for the broker outside of the sandbox"),

@@ -14,6 +14,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
+	"github.com/Miosa-osa/miosa-env/internal/keyfile"
 	"github.com/Miosa-osa/miosa-env/secrets"
 )
 
@@ -62,27 +63,31 @@ func connect(p *program.Program, flags *pflag.FlagSet) (*secrets.Client, error) 
 }
 
 // findKey returns the tenant key, from --key-file, MIOSA_TENANT_KEY, or where the other commands find their key.
-func findKey(p *program.Program, fileGiven bool) (found program.FoundKey, err error) {
+func findKey(p *program.Program, fileGiven bool) (program.FoundKey, error) {
 	switch {
 	case fileGiven:
-		found, err = p.Settings.ReadKey(p.Settings.KeyFile)
+		return p.Settings.ReadKey(p.Settings.KeyFile, tenantKey)
 	case p.Settings.TenantKey != "":
-		found, err = program.ParseKey("MIOSA_TENANT_KEY", p.Settings.TenantKey)
+		return keyfile.Parse("MIOSA_TENANT_KEY", p.Settings.TenantKey, tenantKey)
 	case p.Settings.HasKey():
-		found, err = p.Settings.Key()
-	default:
-		err = cli.WithHint(errors.New("there is no tenant key: MIOSA_TENANT_KEY isn't set"), "set it, or give --key-file FILE")
+		return p.Settings.KeyOf(tenantKey)
 	}
-	if err == nil && !found.ForTenant() {
-		kind := "a key of another kind"
-		if strings.HasPrefix(found.Reveal(), api.ResourceKeyPrefix) {
-			kind = "the key of one sandbox or computer (" + api.ResourceKeyPrefix + "...)"
-		}
-		err = cli.WithHint(
-			errors.New(found.Where+" holds "+kind+"; managing secrets takes a tenant key (msk_u_...)"),
-			"set MIOSA_TENANT_KEY, or give a file that holds one with --key-file FILE")
+	return program.FoundKey{}, cli.WithHint(errors.New("there is no tenant key: MIOSA_TENANT_KEY isn't set"), "set it, or give --key-file FILE")
+}
+
+// tenantKey accepts tenant keys only.
+func tenantKey(where string, key api.Key) error {
+	kind := "a key of another kind"
+	switch {
+	case key.ForTenant():
+		return nil
+	case key.ForBroker():
+		kind = "a broker key (" + api.BrokerKeyPrefix + "...)"
+	case strings.HasPrefix(key.Reveal(), api.ResourceKeyPrefix):
+		kind = "the key of one sandbox or computer (" + api.ResourceKeyPrefix + "...)"
 	}
-	return found, err
+	return cli.WithHint(errors.New(where+" holds "+kind+"; managing secrets takes a tenant key ("+api.TenantKeyPrefix+"...)"),
+		"set MIOSA_TENANT_KEY, or give a file that holds one with --key-file FILE")
 }
 
 // oneArgument accepts exactly one argument.
