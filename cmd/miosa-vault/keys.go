@@ -80,7 +80,7 @@ func (p *program) createKey(ctx context.Context, f storeFlags, tenant string, re
 	if r != nil && (n.Permissions != nil || n.Resources != nil) {
 		return usage("--permissions and --only-resources are for tenant keys, not with --resource", "leave them out")
 	}
-	if err := keytree.NameFlags(n.Restrictions.Validate()); err != nil {
+	if err := n.Restrictions.Validate(); err != nil {
 		return cli.Usage(err, "see miosa-vault keys create --help")
 	}
 	s, err := f.openOrCreate(ctx, p, r == nil)

@@ -80,9 +80,9 @@ func (a *App) Execute(ctx context.Context, args []string) error {
 		return err
 	}
 	if err := inv.check(); err != nil {
-		return inv.UsageError(err)
+		return inv.UsageError(inv.NameFields(err))
 	}
-	return inv.command.Run(ctx, inv)
+	return inv.NameFields(inv.command.Run(ctx, inv))
 }
 
 // find returns the command that args ask for, and the other arguments.

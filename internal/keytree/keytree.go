@@ -124,22 +124,3 @@ func ForBroker(n *api.KeyRequest, handles []string) error {
 	}
 	return nil
 }
-
-// fieldFlags are the flags of AddFlags by the fields that errors name.
-var fieldFlags = map[string]string{"permissions": "--permissions", "scopes": "--only-scopes", "resources": "--only-resources"}
-
-// NameFlags returns an error about a restriction with the name of its flag instead of its field.
-func NameFlags(err error) error {
-	invalid, ok := errors.AsType[*api.Error](err)
-	if !ok {
-		return err
-	}
-	for field, flag := range fieldFlags {
-		if rest, found := strings.CutPrefix(invalid.Message, field); found && (rest[0] == ' ' || rest[0] == ':') {
-			named := *invalid
-			named.Message = flag + rest
-			return &named
-		}
-	}
-	return err
-}

@@ -77,14 +77,14 @@ was shown before, the exit code says so.`,
 				return err
 			}
 		}
-		err = storeAll(ctx, vault, list, r)
+		err = storeAll(ctx, vault, inv, list, r)
 		return reportImport(p, list, r, yes || count == 0, asJSON, err)
 	})
 }
 
 // storeAll stores the variables that aren't left out. It continues after an error about one secret, and stops after an
 // error that the others would have too, which it returns.
-func storeAll(ctx context.Context, vault *secrets.Client, list []imported, r api.Resource) (err error) {
+func storeAll(ctx context.Context, vault *secrets.Client, inv *cli.Invocation, list []imported, r api.Resource) (err error) {
 	for i := range list {
 		v := &list[i]
 		switch {
@@ -101,7 +101,7 @@ func storeAll(ctx context.Context, vault *secrets.Client, list []imported, r api
 			err = problem
 		}
 		if problem != nil {
-			v.Problem = problem.Error()
+			v.Problem = inv.NameFields(problem).Error()
 		}
 	}
 	return err

@@ -77,7 +77,7 @@ hash: the key can't be shown again. A restricted key creates only keys within it
 			if err == nil && args[0] != forTenant && (n.Permissions != nil || n.Resources != nil) {
 				err = cli.WithHint(errors.New("--permissions and --only-resources are for tenant keys"), "leave them out, or create a key with the word tenant")
 			}
-			return cmp.Or(err, keytree.NameFlags(n.Restrictions.Validate()))
+			return cmp.Or(err, n.Restrictions.Validate())
 		},
 		Complete: cli.First(completeResources(p, "")),
 		Flags: func(f *pflag.FlagSet) {
@@ -89,8 +89,7 @@ hash: the key can't be shown again. A restricted key creates only keys within it
 	}, func(ctx context.Context, vault *secrets.Client, _ *cli.Invocation) error {
 		n.ExpiresAt = expires.At
 		return to.write(p, func() (api.IssuedKey, error) {
-			made, err := vault.IssueKey(ctx, n)
-			return made, keytree.NameFlags(err)
+			return vault.IssueKey(ctx, n)
 		})
 	})
 }
