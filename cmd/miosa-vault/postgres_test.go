@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"database/sql"
 	"errors"
 	"os"
 	"os/exec"
@@ -146,6 +147,30 @@ func TestDatabaseURL(t *testing.T) {
 	c := exec.CommandContext(t.Context(), "miosa-vault", "keys", "list", "--data-dir", dir, "--root-key-file", rootKey)
 	c.Env = append(os.Environ(), databaseEnv+"=postgres://vault:CANARY@127.0.0.1:1/vault")
 	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "open PostgreSQL database") || strings.Contains(string(out), "CANARY") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// The hint to try psql is for servers that can't be reached, not for a database of a newer program.
+func TestDatabaseOfANewerProgram(t *testing.T) {
+	dir := t.TempDir()
+	rootKey, file, url := filepath.Join(dir, "root.key"), filepath.Join(dir, "database.url"), postgrestest.Start(t)
+	if err := os.WriteFile(file, []byte(url+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	succeed(t, "keys", "root", "--out", rootKey)
+	store := []string{"--data-dir", dir, "--root-key-file", rootKey, "--database-file", file}
+	succeed(t, append([]string{"keys", "create", "--tenant", "acme"}, store...)...)
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if _, err := db.ExecContext(t.Context(), `INSERT INTO schema_version (version, applied_at) VALUES (999, 0)`); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "miosa-vault", append([]string{"keys", "list"}, store...)...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "run a newer one") || strings.Contains(string(out), "psql") {
 		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
 
@@ -13,7 +14,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/harden"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
 	"github.com/Miosa-osa/miosa-env/internal/trusted"
-	"github.com/Miosa-osa/miosa-env/vault/database/postgres"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
@@ -88,13 +88,14 @@ func (f *storeFlags) config(p *program, log zerolog.Logger) (store.Config, error
 // withStoreHint adds a hint to an error of store.Open.
 func withStoreHint(err error) error {
 	var unsafe *trusted.Error
-	var server *postgres.OpenError
+	var unreached *pgconn.ConnectError
+	var notURL *pgconn.ParseConfigError
 	switch {
 	case errors.As(err, &unsafe) && unsafe.UID >= 0:
 		return cli.WithHint(err, fmt.Sprintf("run miosa-vault as that user, or: %s; --allow-shared lets it through", unsafe.Fix()))
 	case errors.As(err, &unsafe):
 		return cli.WithHint(err, unsafe.Fix()+"; --allow-shared lets it through")
-	case errors.As(err, &server):
+	case errors.As(err, &unreached), errors.As(err, &notURL):
 		return cli.WithHint(err, "check that psql can connect with the same URL, such as postgres://vault@db.example.com/vault")
 	case errors.Is(err, store.ErrNoVault):
 		return cli.WithHint(err, hintNoVault)
