@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
@@ -61,7 +62,7 @@ func Open(ctx context.Context, url string) (database.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(conf); err != nil {
+	if err := migrate(ctx, conf); err != nil {
 		return nil, &OpenError{err}
 	}
 	quick := conf.Copy()
@@ -80,18 +81,43 @@ func openPool(conf *pgx.ConnConfig) *sql.DB {
 	return stdlib.OpenDB(*conf, stdlib.OptionBeforeConnect(withoutCancel), stdlib.OptionAfterConnect(lockShared))
 }
 
-// migrate migrates the database.
-func migrate(conf *pgx.ConnConfig) error {
+// A migration waits for tables that others read, and while it waits, other statements on them queue behind it.
+const (
+	tableWait      = 500 * time.Millisecond // after it, the migration is undone
+	migrationPause = 2 * time.Second        // then others go on
+	migrationTime  = time.Minute            // after it, there is no further try
+)
+
+// migrate migrates the database, which vaults of an earlier version may be using.
+func migrate(ctx context.Context, conf *pgx.ConnConfig) error {
 	return slowly(conf, func(c *connection) error {
-		if err := c.Begin(); err != nil {
-			return err
+		for began := time.Now(); ; {
+			err := c.migrate()
+			if !conflicts(err) && code(err) != lockTimeout {
+				return err
+			}
+			if time.Since(began) >= migrationTime {
+				return fmt.Errorf("%w: is there a long transaction, such as that of pg_dump?", err)
+			}
+			if delay.Sleep(ctx, migrationPause) != nil {
+				return err
+			}
 		}
-		defer c.Rollback()
-		if err := database.Migrate(c, dialect); err != nil {
-			return err
-		}
-		return c.Commit()
 	})
+}
+
+func (c *connection) migrate() error {
+	if err := c.Begin(); err != nil {
+		return err
+	}
+	defer c.Rollback()
+	if err := c.Exec(fmt.Sprintf("SET LOCAL lock_timeout = %d", tableWait.Milliseconds())); err != nil {
+		return err
+	}
+	if err := database.Migrate(c, dialect); err != nil {
+		return err
+	}
+	return c.Commit()
 }
 
 // slowly runs do on a new connection, whose statements may take any time.
@@ -167,6 +193,9 @@ var errCopied = fmt.Errorf("%w: miosa-vault migrate copies it", database.ErrInUs
 
 // tries is how often a transaction is tried that the server has undone because of a deadlock or a conflict.
 const tries = 3
+
+// lockTimeout is the code of an error.
+const lockTimeout = "55P03"
 
 // conflicts reports whether err is due to other transactions, and the server has undone this one because of it.
 func conflicts(err error) bool { return code(err) == "40001" || code(err) == "40P01" }
@@ -274,7 +303,7 @@ func (*db) Transient(err error) bool {
 	case "":
 		return broken(err) || errors.Is(err, errReadOnly) || errors.Is(err, database.ErrInUse)
 	case "25006", // the server only reads: it is a standby
-		"55P03", "40001", "40P01", "25P03": // locks, and a transaction that idled
+		lockTimeout, "40001", "40P01", "25P03": // locks, and a transaction that idled
 		return true
 	}
 	return false
