@@ -139,7 +139,7 @@ func TestParse_Problems(t *testing.T) {
 		{"winding path", "key_file = \"/etc/../key\"", []string{`agent.toml line 1: key_file: want "/key"`}, ""},
 		{"other word", "on_revoke = \"kill\"", []string{"agent.toml line 1: on_revoke: want one of keep, stop"}, ""},
 		{"nearly a word", "log_level = \"inof\"", []string{"agent.toml line 1: log_level: want one of trace, debug, info, warn, error, off: did you mean info?"}, ""},
-		{"no id", "sandbox_id = \"a b\"", []string{"agent.toml line 1: sandbox_id: resource_id must be 1 to 128 letters, digits or any of . _ : @ -, the first a letter or digit"}, ""},
+		{"no id", "sandbox_id = \"a b\"", []string{"agent.toml line 1: sandbox_id: want 1 to 128 letters, digits or any of . _ : @ -, the first a letter or digit"}, ""},
 		{"metrics for everyone", "metrics_addr = \"0.0.0.0:9464\"", []string{"agent.toml line 1: metrics_addr: want an address that only this machine can reach, such as 127.0.0.1:9464"}, ""},
 		{"metrics without a port", "metrics_addr = \"127.0.0.1\"", []string{"agent.toml line 1: metrics_addr: want HOST:PORT, such as 127.0.0.1:9464"}, ""},
 		{"two resources", "computer_id = \"c\"\nsandbox_id = \"s\"", []string{"agent.toml line 2: sandbox_id and computer_id are both given"}, "leave one out"},

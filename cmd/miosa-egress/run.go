@@ -8,7 +8,9 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/egress/config"
+	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/harden"
 	"github.com/Miosa-osa/miosa-env/internal/option"
@@ -83,8 +85,14 @@ Exit codes: 0 it did what was asked (serve: it was stopped), 1 it couldn't, 2 wr
 // setting returns an environment variable without white space around it.
 func (p *program) setting(name string) string { return setting.Trim(p.getenv(name)) }
 
-// begin completes what flags have set from the environment. Each command calls it first.
+// begin completes what flags have set from the environment. Each command calls it first. A malformed URL of a flag is an error of the
+// command line.
 func (p *program) begin(f *pflag.FlagSet) error {
+	given := fetch.Config{BaseURL: p.given.BaseURL, Proxy: p.given.Proxy, Key: api.NewKey(api.BrokerKeyPrefix)} // any key will do
+	if err := given.Validate(); err != nil {
+		err = cli.Problems(err)[0]
+		return cli.Usage(err, cli.Hint(err))
+	}
 	return errors.Join(option.Variables(p.options, p.setting, func(o option.Option) bool {
 		flag := f.Lookup(o.Flag)
 		return flag != nil && !flag.Changed

@@ -293,8 +293,9 @@ func TestBadInput(t *testing.T) {
 		{"broken --only", func(t *testing.T, _ string) attempt {
 			s := vaulttest.Start(t)
 			return configured(s.BaseURL, s.ResourceKey(t, sandbox)).running("--only", "[", "--", "echo", started)
-		}, 125, []string{
-			"error: --only [: not a pattern",
+		}, 2, []string{
+			`error: --only "[": want names, or patterns such as 'DB_*'`,
+			"hint: see miosa-env run --help",
 		}},
 		{"command that doesn't exist", func(t *testing.T, _ string) attempt {
 			s := vaulttest.Start(t)

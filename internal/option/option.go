@@ -77,7 +77,10 @@ func Variables(options []Option, get func(name string) string, want func(Option)
 
 // ResourceID accepts the id of a sandbox or computer.
 func ResourceID(id string) error {
-	return api.Resource{Type: api.Sandbox, ID: id}.Validate()
+	if err := (api.Resource{Type: api.Sandbox, ID: id}).Validate(); err != nil { // it names the field of the API
+		return errors.New("want 1 to 128 letters, digits or any of . _ : @ -, the first a letter or digit")
+	}
+	return nil
 }
 
 // Loopback accepts HOST:PORT if only this machine can reach it.

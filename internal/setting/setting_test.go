@@ -77,3 +77,21 @@ func TestParseList(t *testing.T) {
 		}
 	}
 }
+
+func TestPatterns(t *testing.T) {
+	var list []string
+	v := Patterns(&list)
+	for _, text := range []string{"A, DB_*", "[A-C]"} {
+		if err := v.Set(text); err != nil {
+			t.Errorf("Set(%q): %v", text, err)
+		}
+	}
+	for _, text := range []string{"[", "B,[", "B,,C", ""} {
+		if err := v.Set(text); err == nil {
+			t.Errorf("Set(%q): no error", text)
+		}
+	}
+	if diff := cmp.Diff([]string{"A", "DB_*", "[A-C]"}, list); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}

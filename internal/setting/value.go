@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -97,6 +98,22 @@ func List(to *[]string) *Value {
 		return append(*to, words...), err
 	}, func(words []string) string { return strings.Join(words, ",") })
 	v.List = to
+	return v
+}
+
+// Patterns is a List of words that path.Match accepts.
+func Patterns(to *[]string) *Value {
+	v := List(to)
+	set := v.set
+	v.set = func(s string) error {
+		words, _ := parseList(s) // set returns its error
+		for _, word := range words {
+			if _, err := path.Match(word, ""); err != nil {
+				return errors.New("want names, or patterns such as 'DB_*'")
+			}
+		}
+		return set(s)
+	}
 	return v
 }
 

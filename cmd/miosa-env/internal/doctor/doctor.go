@@ -43,7 +43,7 @@ none of them. The exit code is 0, or 1 if there is a problem.`,
 		},
 		Run: func(ctx context.Context, inv *cli.Invocation) error {
 			d := &doctor{Program: p}
-			if err := errors.Join(p.Begin(inv.Flags), p.CompleteFor(inv.Flags, "run")); err != nil {
+			if err := errors.Join(p.Complete(inv.Flags), p.CompleteFor(inv.Flags, "run")); err != nil {
 				d.failed("configuration", err, "correct it, or leave it out")
 			}
 			if !inv.Flags.Changed("log-level") && p.Environ.Get("MIOSA_LOG_LEVEL") == "" {

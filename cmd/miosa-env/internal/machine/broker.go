@@ -22,6 +22,15 @@ type brokerStatus struct {
 	text string
 }
 
+// checkBroker returns an error of the command line if --egress isn't a broker's URL, or --egress-ca is given without a broker.
+func checkBroker(p *program.Program, inv *cli.Invocation) error {
+	_, err := broker.Of(&p.Settings)
+	if err != nil && (inv.Flags.Changed("egress") || p.Settings.Egress == "" && inv.Flags.Changed("egress-ca")) {
+		return inv.UsageError(err)
+	}
+	return nil // askBroker and run return the error of a variable
+}
+
 // askBroker asks the broker that the settings name, nil if they name none. agent is the resource that the agent serves, if there is one.
 // Errors: those of broker.Of.
 func askBroker(ctx context.Context, p *program.Program, agent api.Resource) (*brokerStatus, error) {

@@ -10,10 +10,10 @@ import (
 
 // addSelection adds the flags that select bindings and name their variables.
 func addSelection(f *pflag.FlagSet, e *environ.Environment) {
-	f.Var(setting.List(&e.Only), "only", "`NAMES` take only bindings with these names, or that match a pattern such as 'DB_*'")
+	f.Var(setting.Patterns(&e.Only), "only", "`NAMES` take only bindings with these names, or that match a pattern such as 'DB_*'")
 	f.Var(setting.Prefix(&e.Prefix), "prefix", "`TEXT` put this before each bound name; --only means names without it")
 	f.Var(setting.List(&e.Require), "require", "`NAMES` fail if one of these isn't set")
-	f.Var(setting.List(&e.RequireOnly), "require-only", "`NAMES` refuse bindings that would set others; names or patterns such as 'APP_*'")
+	f.Var(setting.Patterns(&e.RequireOnly), "require-only", "`NAMES` refuse bindings that would set others; names or patterns such as 'APP_*'")
 	f.Var(setting.List(&e.AllowNames), "allow-name", "`NAMES` let bindings set these though they run code or move traffic")
 }
 

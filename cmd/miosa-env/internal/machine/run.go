@@ -109,6 +109,9 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
 			if err := p.Begin(inv.Flags); err != nil {
 				return err
 			}
+			if err := checkBroker(p, inv); err != nil {
+				return err
+			}
 			f.environment.Inherited = p.Environ
 			r := &runner{Program: p, argv: inv.Args, environment: f.environment, follows: !f.onChange.Ignored()}
 			var err error

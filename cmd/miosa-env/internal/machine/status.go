@@ -56,6 +56,9 @@ doesn't answer, has no values or serves another resource, and 125 if there is no
 			if err := p.Begin(inv.Flags); err != nil {
 				return err
 			}
+			if err := checkBroker(p, inv); err != nil {
+				return err
+			}
 			if watch {
 				return watchStatus(ctx, p, asJSON)
 			}

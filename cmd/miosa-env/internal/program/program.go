@@ -49,8 +49,16 @@ func New(version string, args, environ []string, stdin io.Reader, stdout, stderr
 	return p
 }
 
-// Begin completes the settings from the environment and starts the log. Each command calls it first.
+// Begin is Complete, and checks the flags. Each command but doctor, which reports such problems too, calls it first.
 func (p *Program) Begin(f *pflag.FlagSet) error {
+	if err := p.Complete(f); err != nil {
+		return err
+	}
+	return p.checkFlags(f)
+}
+
+// Complete completes the settings from the environment and starts the log.
+func (p *Program) Complete(f *pflag.FlagSet) error {
 	if err := p.complete(f); err != nil {
 		return err
 	}

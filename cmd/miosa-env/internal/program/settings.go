@@ -61,6 +61,30 @@ func (p *Program) complete(f *pflag.FlagSet) error {
 	return err
 }
 
+// checkFlags returns an error of the command line for the first flag whose value is malformed, although it is text as any other. A
+// variable with such a value is an error when it is used.
+func (p *Program) checkFlags(f *pflag.FlagSet) error {
+	s := &p.Settings
+	resource := func() error { _, err := s.Resource(); return err }
+	for _, check := range []struct {
+		flag string
+		err  func() error
+	}{
+		{"base-url", func() error { _, err := s.NamedVault(); return err }},
+		{"proxy", func() error { return fetch.Config{Key: api.NewKey(api.ResourceKeyPrefix), Proxy: s.Proxy}.Validate() }}, // any key will do
+		{"sandbox", resource},
+		{"computer", resource},
+	} {
+		if flag := f.Lookup(check.flag); flag != nil && flag.Changed && flag.Value.String() != "" {
+			if err := check.err(); err != nil {
+				err = cli.Problems(err)[0]
+				return cli.Usage(err, cli.Hint(err))
+			}
+		}
+	}
+	return nil
+}
+
 // CompleteFor sets from the environment the options that another command has a flag for, and this one does not.
 func (p *Program) CompleteFor(f *pflag.FlagSet, command string) error {
 	return setFrom(p.Environ, p.options, func(o option.Option) bool {
@@ -104,7 +128,7 @@ func (s *Settings) Resource() (api.Resource, error) {
 			errors.New("no sandbox or computer is named: neither MIOSA_SANDBOX_ID nor MIOSA_COMPUTER_ID is set"),
 			"set one, or give --sandbox ID or --computer ID")
 	}
-	if err := r.Validate(); err != nil {
+	if err := option.ResourceID(r.ID); err != nil {
 		return r, cli.WithHint(fmt.Errorf("%s id: %w", r.Type, err), "correct MIOSA_"+strings.ToUpper(r.Type)+"_ID or --"+r.Type)
 	}
 	return r, nil

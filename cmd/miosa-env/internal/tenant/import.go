@@ -40,7 +40,7 @@ was shown before, the exit code says so.`,
 		Args: oneArgument("the file"),
 		Flags: func(f *pflag.FlagSet) {
 			f.Var(resourceValue(&resource), "bind", "`RESOURCE` where: sandbox:ID or computer:ID")
-			f.Var(setting.List(&only), "only", "`NAMES` take only variables with these names, or that match a pattern such as 'DB_*'")
+			f.Var(setting.Patterns(&only), "only", "`NAMES` take only variables with these names, or that match a pattern such as 'DB_*'")
 			f.Var(setting.Prefix(&before), "prefix", "`TEXT` put this before each name; --only means names without it")
 			f.Var(setting.List(&allow), "allow-name", "`NAMES` store these though they run code or move traffic: run wants the same flag")
 			addYesFlag(f, &yes)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,9 +47,6 @@ func readImport(file string, only []string, before string, allow []string) ([]im
 	}
 	var missing []error
 	for _, pattern := range only {
-		if _, err := path.Match(pattern, ""); err != nil {
-			return nil, cli.Usage(errors.New("--only "+cli.Quote(pattern)+": not a pattern"), "patterns look like 'DB_*'")
-		}
 		if !slices.ContainsFunc(read, func(v dotenv.Variable) bool { return matches(v.Name, []string{pattern}) }) {
 			missing = append(missing, cli.WithHint(errors.New("--only "+cli.Quote(pattern)+": no such variable in "+file), "check its spelling"))
 		}
