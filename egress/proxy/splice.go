@@ -38,14 +38,21 @@ func (s *Server) splice(ctx context.Context, t *tunnel, serverFirst bool) {
 	defer stop()
 	defer t.Close() //nolint:errcheck // nothing is left to do
 
-	limit := s.Limits.tunnel()
-	var last atomic.Int64 // when a byte was read, in Unix nanoseconds
-	last.Store(time.Now().UnixNano())
+	idle := &idleness{limit: s.Limits.tunnel()}
+	idle.active()
 	var up sync.WaitGroup
 	up.Go(func() {
 		if serverFirst {
-			_ = client.SetReadDeadline(time.Now().Add(limit))
-			speaks, err := t.protocol()
+			err := os.ErrDeadlineExceeded
+			for err != nil && !idle.over(err) { // only the server may be sending
+				_ = client.SetReadDeadline(idle.check())
+				err = t.peek(1)
+			}
+			speaks := protocolServerFirst
+			if err == nil {
+				_ = client.SetReadDeadline(time.Now().Add(idle.limit))
+				speaks, err = t.protocol()
+			}
 			if err != nil || speaks != protocolOther {
 				_ = t.Close()
 				return
@@ -56,9 +63,9 @@ func (s *Server) splice(ctx context.Context, t *tunnel, serverFirst bool) {
 			return
 		}
 		t.ahead = nil
-		relay(upstream, client, &last, limit)
+		relay(upstream, client, idle)
 	})
-	relay(client, upstream, &last, limit)
+	relay(client, upstream, idle)
 	up.Wait()
 }
 
@@ -79,15 +86,30 @@ func (s *Server) connectUpstream(ctx context.Context, t *tunnel) (refusal *Refus
 	return nil
 }
 
+// idleness knows how long no byte of a connection was read, in either direction.
+type idleness struct {
+	limit time.Duration
+	last  atomic.Int64 // when one was read, in Unix nanoseconds
+}
+
+func (i *idleness) active() { i.last.Store(time.Now().UnixNano()) }
+
+// check is the deadline of a read. It comes before the limit, since what one direction has copied is only known when its read ends.
+func (i *idleness) check() time.Time { return time.Now().Add(i.limit / 2) }
+
+// over reports whether the error of a read ends the connection: any but a deadline before the limit.
+func (i *idleness) over(err error) bool {
+	return !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(time.Unix(0, i.last.Load())) >= i.limit
+}
+
 // relay copies one direction of a connection until its end, and passes the end on. It closes both connections after an error, or
-// if no byte arrives in either direction for limit.
-func relay(to, from net.Conn, last *atomic.Int64, limit time.Duration) {
+// if the connection is idle for too long.
+func relay(to, from net.Conn, idle *idleness) {
 	for {
-		_ = from.SetReadDeadline(time.Now().Add(limit))
+		_ = from.SetReadDeadline(idle.check())
 		n, err := io.CopyN(to, from, chunk) // in the kernel, for TCP on both sides
-		now := time.Now()
 		if n > 0 {
-			last.Store(now.UnixNano())
+			idle.active()
 		}
 		switch {
 		case err == nil:
@@ -96,7 +118,7 @@ func relay(to, from net.Conn, last *atomic.Int64, limit time.Duration) {
 				return
 			}
 			fallthrough
-		case !errors.Is(err, os.ErrDeadlineExceeded) || now.Sub(time.Unix(0, last.Load())) >= limit:
+		case idle.over(err):
 			_ = to.Close()
 			_ = from.Close()
 			return
