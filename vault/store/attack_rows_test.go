@@ -316,7 +316,7 @@ func TestSetCache(t *testing.T) {
 	want("nothing", map[string]string{})
 	secret := bound(t, elsewhere, owner, "A", "1")
 	want("a binding by another process", map[string]string{"A": "1"})
-	soon := time.Now().Add(300 * time.Millisecond)
+	soon := time.Now().Add(2 * time.Second)
 	expiring := put(t, elsewhere, owner, api.NewSecret{Name: "B", Value: text("2"), ExpiresAt: &soon})
 	b := bind(t, s, owner, api.NewBinding{SecretID: expiring.ID, Resource: box1, ExposeAsEnv: "B"})
 	want("a binding", map[string]string{"A": "1", "B": "2"})

@@ -179,7 +179,7 @@ func TestExpiredSecretsLeaveTheSet(t *testing.T) {
 	owner := tenant(t, s, "acme")
 	reader := agent(t, s, owner, box1)
 	bound(t, s, owner, "STAYS", "v")
-	soon := in(300 * time.Millisecond)
+	soon := in(2 * time.Second)
 	for _, p := range []api.NewSecret{
 		{Name: "LATER", Value: text("v"), ExpiresAt: in(time.Hour)},
 		{Name: "SOON", Value: text("v"), ExpiresAt: soon},

@@ -21,7 +21,7 @@ func waiting(t *testing.T, s *Store, a Actor, etag string, wait time.Duration) <
 	go func() {
 		done <- s.Await(t.Context(), a, box1, etag, wait)
 	}()
-	poll.Until(t, 5*time.Second, "waiting", func() bool {
+	poll.Until(t, 30*time.Second, "waiting", func() bool {
 		return s.hub.Topics() > 0
 	})
 	return done
@@ -124,7 +124,7 @@ func TestAwaitEndsOtherwise(t *testing.T) {
 		t.Errorf("after the caller left: %v", err)
 	}
 	// Changes of other resources do not end the wait; the expiry of its own key does.
-	k, err := s.CreateResourceKey(t.Context(), owner, box1, in(400*time.Millisecond))
+	k, err := s.CreateResourceKey(t.Context(), owner, box1, in(2*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
