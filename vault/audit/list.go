@@ -2,6 +2,7 @@ package audit
 
 import (
 	"cmp"
+	"database/sql"
 	"slices"
 	"strconv"
 	"strings"
@@ -153,23 +154,17 @@ func (l *Log) ByHost(f Filter) ([]HostGroup, error) {
 	if f.SecretID == "" {
 		c.Terms = append(c.Terms, "i.host <> ''") // as the index of hosts says
 	}
-	rows, err := l.Tx.Query(`SELECT a.host, COUNT(*), MAX(a.at) FROM `+s.from+` JOIN audit a ON a.seq = i.seq AND a.tenant_id = i.tenant_id`+c.String()+
-		` GROUP BY a.host ORDER BY COUNT(*) DESC, a.host LIMIT `+strconv.Itoa(f.limit()), c.Args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
 	groups := []HostGroup{}
-	for rows.Next() {
+	err := l.eachRow(`SELECT a.host, COUNT(*), MAX(a.at) FROM `+s.from+` JOIN audit a ON a.seq = i.seq AND a.tenant_id = i.tenant_id`+c.String()+
+		` GROUP BY a.host ORDER BY COUNT(*) DESC, a.host LIMIT `+strconv.Itoa(f.limit()), c.Args, func(rows *sql.Rows) error {
 		var g HostGroup
 		var at int64
-		if err := rows.Scan(&g.Host, &g.Count, &at); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(&g.Host, &g.Count, &at)
 		g.LastAt = fromMicros(at)
 		groups = append(groups, g)
-	}
-	return groups, rows.Err()
+		return err
+	})
+	return groups, err
 }
 
 // Event returns one event. Errors: api.ErrNotFound.

@@ -107,19 +107,21 @@ func (l *Log) ReadRepeats(keys []string) error {
 	for _, k := range keys {
 		l.repeats[k] = nil
 	}
-	rows, err := l.Tx.Query(`SELECT number, key_id, subject, started_at, last_at, count, mac FROM audit_repeats`+c.String()+` ORDER BY started_at`, c.Args...)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		r := &repeat{}
-		if err := rows.Scan(&r.number, &r.keyID, &r.subject, &r.startedAt, &r.lastAt, &r.count, &r.mac); err != nil {
-			return err
-		}
+	list, err := l.readRepeats(c.String()+` ORDER BY started_at`, c.Args...)
+	for _, r := range list {
 		l.repeats[r.keyID] = append(l.repeats[r.keyID], r)
 	}
-	return rows.Err()
+	return err
+}
+
+// readRepeats returns the rows that the rest of a query selects.
+func (l *Log) readRepeats(rest string, args ...any) (list []*repeat, err error) {
+	err = l.eachRow(`SELECT number, key_id, subject, started_at, last_at, count, mac FROM audit_repeats`+rest, args, func(rows *sql.Rows) error {
+		r := &repeat{}
+		list = append(list, r)
+		return rows.Scan(&r.number, &r.keyID, &r.subject, &r.startedAt, &r.lastAt, &r.count, &r.mac)
+	})
+	return list, err
 }
 
 // find returns the newest event of a key with a subject in the last hour. Errors: sql.ErrNoRows.
@@ -181,25 +183,11 @@ func origin(address string) string {
 
 // Reauthenticate makes at most limit MACs anew that a retired key of the keyset has made. It returns their number.
 func (l *Log) Reauthenticate(limit int) (int, error) {
-	rows, err := l.Tx.Query(`SELECT number, key_id, subject, started_at, last_at, count, mac FROM audit_repeats
-		WHERE tenant_id = $1 AND mac_key_id <> $2 LIMIT $3`, l.Tenant, l.Keys.Current(), limit)
+	batch, err := l.readRepeats(` WHERE tenant_id = $1 AND mac_key_id <> $2 LIMIT $3`, l.Tenant, l.Keys.Current(), limit)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = rows.Close() }()
-	var batch []repeat
-	for rows.Next() {
-		var r repeat
-		if err := rows.Scan(&r.number, &r.keyID, &r.subject, &r.startedAt, &r.lastAt, &r.count, &r.mac); err != nil {
-			return 0, err
-		}
-		batch = append(batch, r)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return 0, err
-	}
-	for i := range batch {
-		r := &batch[i]
+	for _, r := range batch {
 		if l.Keys.Verify(r.mac, r.macInput()) { // else it stays as it is, for Verify to find
 			if r.mac, err = l.Keys.MAC(r.macInput()); err != nil {
 				return 0, err
