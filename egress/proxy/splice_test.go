@@ -67,3 +67,17 @@ func TestSilentTunnel(t *testing.T) {
 		})
 	}
 }
+
+// A connection that is opened while the set changes to one that forbids it ends too.
+func TestForbiddenWhileOpening(t *testing.T) {
+	s := New(Config{Set: func() *Set { return NoSet("none") }})
+	ended := 0
+	remove := s.lasting.add(s, lasting{func(set *Set) bool { return set.absent() != nil }, func() { ended++ }})
+	if ended != 1 {
+		t.Error("the connection stays")
+	}
+	remove()
+	if s.Changed(); ended != 1 || len(s.lasting.open) != 0 {
+		t.Errorf("ended %d times, %d connections are open", ended, len(s.lasting.open))
+	}
+}

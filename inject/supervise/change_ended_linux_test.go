@@ -33,15 +33,7 @@ func TestChangeWhileDraining(t *testing.T) {
 				t.Fatal(err)
 			}
 			wrote := func() []string { b, _ := os.ReadFile(file); return strings.Fields(string(b)) }
-			poll.Until(t, 10*time.Second, "the process to be left and adopted", func() bool {
-				ours := children(c.Process.Pid)
-				if len(wrote()) != 1 || len(ours) != 1 {
-					return false
-				}
-				left, _ := strconv.Atoi(wrote()[0])
-				return ours[left] != 0
-			})
-			left, _ := strconv.Atoi(wrote()[0])
+			left := adopted(t, c.Process.Pid, file, 1)
 			defer func() { _ = unix.Kill(left, unix.SIGKILL) }()
 			fifo.Say(t, changes, "TOKEN=another-value")
 			time.Sleep(300 * time.Millisecond) // time for what must not happen
@@ -64,6 +56,86 @@ func TestChangeWhileDraining(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestEndWhileDraining checks that a supervisor whose context ends after the command's end gives up output that nobody reads, and
+// sends no signal to a process that the command has left running.
+func TestEndWhileDraining(t *testing.T) {
+	changes, file := fifo.New(t), filepath.Join(t.TempDir(), "wrote")
+	c := under(t, "supervise", false, "-mask", masking, "-stop-timeout", "50ms", "-changes", changes,
+		"sh", "-c", `sleep 60 >/dev/null 2>&1 & echo $! >> "$0"; seq 22000; exit 3`, file)
+	if _, err := c.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	left := adopted(t, c.Process.Pid, file, 1)
+	defer func() { _ = unix.Kill(left, unix.SIGKILL) }()
+	defer time.AfterFunc(30*time.Second, func() { _ = c.Process.Kill() }).Stop()
+	fifo.Say(t, changes, "end")
+	_ = c.Wait()
+	if code := codeOf(c); code != 128+15 {
+		t.Errorf("exit code %d, want 143", code)
+	}
+	if !alive(left) {
+		t.Error("the process that the command left running was ended")
+	}
+}
+
+// TestHookWhileDraining checks that a hook that was to run once more after the current one doesn't once the command has ended.
+func TestHookWhileDraining(t *testing.T) {
+	dir := t.TempDir()
+	file, hooked, log := filepath.Join(dir, "wrote"), filepath.Join(dir, "hooked"), filepath.Join(dir, "log")
+	changes, endHook, endCommand := fifo.New(t), fifo.New(t), fifo.New(t)
+	c := under(t, "supervise", false, "-v", "-mask", masking, "-on-change", "hook=echo >> "+hooked+"; read x < "+endHook, "-changes", changes,
+		"sh", "-c", `sleep 60 >/dev/null 2>&1 & echo $! >> "$0"; read x < "$1"; seq 22000`, file, endCommand)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr, err := os.Create(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
+	c.Stderr = stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i <= 2; i++ { // the second change comes while the hook runs
+		fifo.Say(t, changes, "TOKEN=value-"+strconv.Itoa(i))
+		poll.Until(t, 30*time.Second, "the change", func() bool {
+			b, _ := os.ReadFile(log)
+			return bytes.Count(b, []byte(`"running hook"`)) == i
+		})
+	}
+	fifo.Say(t, endCommand, "go")
+	left := adopted(t, c.Process.Pid, file, 2)
+	defer func() { _ = unix.Kill(left, unix.SIGKILL) }()
+	fifo.Say(t, endHook, "go")
+	poll.Until(t, 30*time.Second, "the hook's end, and no other one", func() bool { return len(children(c.Process.Pid)) == 1 })
+	if _, err := io.Copy(io.Discard, out); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(hooked); err != nil || len(b) != 1 {
+		t.Errorf("the hook ran %d times, %v; want once", len(b), err)
+	}
+}
+
+// adopted waits until a supervisor has reaped its command and adopted the process whose id is in a file, and has so many children.
+func adopted(t *testing.T, supervisor int, file string, n int) (left int) {
+	t.Helper()
+	poll.Until(t, 30*time.Second, "the process to be left and adopted", func() bool {
+		b, _ := os.ReadFile(file)
+		left, _ = strconv.Atoi(strings.TrimSpace(string(b)))
+		ours := children(supervisor)
+		return len(ours) == n && ours[left] != 0
+	})
+	return left
 }
 
 // TestRestartFails checks that a command that was running and can't be started again gives exit code 125, not that of a

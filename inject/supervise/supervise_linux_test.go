@@ -69,7 +69,7 @@ func play(mode string, args []string) int {
 	set := flag.NewFlagSet(mode, flag.ContinueOnError)
 	var s supervise.Supervision
 	onChange := set.String("on-change", "ignore", "")
-	changes := set.String("changes", "", "a fifo; each line in it is a new NAME=value")
+	changes := set.String("changes", "", "a fifo; each line in it is a new NAME=value, or the word end")
 	mask := set.String("mask", "", "NAME=value")
 	verbose := set.Bool("v", false, "")
 	refuse := set.Bool("no-subreaper", false, "")
@@ -131,6 +131,8 @@ func play(mode string, args []string) int {
 			return fail(err)
 		}
 	}
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
 	next := make(chan command.Command)
 	if *changes != "" {
 		// Opened before the command starts, because what is written to a fifo without a reader is lost.
@@ -140,6 +142,10 @@ func play(mode string, args []string) int {
 		}
 		go func() {
 			for lines := bufio.NewScanner(fifo); lines.Scan(); {
+				if lines.Text() == "end" {
+					end()
+					continue
+				}
 				changed := c
 				changed.Env = append(os.Environ(), lines.Text())
 				if name, value, ok := strings.Cut(lines.Text(), "="); ok && s.Masked {
@@ -149,7 +155,7 @@ func play(mode string, args []string) int {
 			}
 		}()
 	}
-	exit, err := s.Run(context.Background(), signals, c, next)
+	exit, err := s.Run(ctx, signals, c, next)
 	if err != nil {
 		return fail(err)
 	}
