@@ -62,7 +62,7 @@ func (k *call) content() (content, error) {
 	}
 	text, err := json.Marshal(k.json)
 	if err != nil {
-		return content{}, errors.New("the request can't be encoded as JSON") // err might quote a value
+		return content{}, api.NewError(api.ErrInvalid, "the request can't be encoded as JSON") // err might quote a value
 	}
 	return content{bytes.NewReader(text), int64(len(text))}, nil
 }

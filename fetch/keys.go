@@ -76,20 +76,25 @@ func (c *Client) issueKey(ctx context.Context, path string, n api.KeyRequest) (a
 func (c *Client) ReplaceKey(ctx context.Context, id string, grace time.Duration, expires *time.Time) (api.IssuedKey, error) {
 	type request struct {
 		GraceSeconds int64       `json:"grace_seconds"`
-		ExpiresAt    **time.Time `json:"expires_at,omitempty"` // to nil: null
+		ExpiresAt    **time.Time `json:"expires_at,omitempty"`
 	}
-	var at **time.Time
-	switch {
-	case expires != nil && expires.IsZero():
-		at = new(*time.Time)
-	case expires != nil:
-		at = &expires
-	}
+	at := orNull(expires, expires != nil && expires.IsZero())
 	k := call{method: http.MethodPost, path: object("/egress/keys/", id), unsafe: true, json: request{int64((grace + time.Second - 1) / time.Second), at}}
 	if k.path != "" {
 		k.path += "/replace"
 	}
 	return do(ctx, c, k, one[api.IssuedKey]("key"))
+}
+
+// orNull returns an optional time for a body with omitempty, or null.
+func orNull(t *time.Time, null bool) **time.Time {
+	switch {
+	case null:
+		return new(*time.Time)
+	case t != nil:
+		return &t
+	}
+	return nil
 }
 
 // RevokeKey revokes a key of either kind. children is api.ChildrenRevoke or api.ChildrenKeep, or "" for a key that has

@@ -118,6 +118,10 @@ func TestRealRefusals(t *testing.T) {
 			_, _, err := tenant.PutSecret(t.Context(), api.NewSecret{Name: "n", RefreshToken: api.NewValue([]byte{0xff})})
 			return err
 		}, api.ErrInvalid},
+		{"an expiry of a new secret that can't be written", func() error {
+			_, _, err := tenant.PutSecret(t.Context(), api.NewSecret{Name: "n", ExpiresAt: new(time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC))})
+			return err
+		}, api.ErrInvalid},
 		{"an expiry, and none", func() error {
 			_, err := tenant.RotateSecret(t.Context(), id, fetch.Rotation{ExpiresAt: new(time.Now()), NeverExpires: true})
 			return err

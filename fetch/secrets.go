@@ -126,7 +126,7 @@ type Rotation struct {
 type rotationBody struct {
 	Value        string          `json:"value"`
 	RefreshToken string          `json:"refresh_token,omitempty"`
-	ExpiresAt    json.RawMessage `json:"expires_at,omitempty"`
+	ExpiresAt    **time.Time     `json:"expires_at,omitempty"`
 	Egress       *api.EgressRule `json:"egress,omitempty"`
 }
 
@@ -139,19 +139,9 @@ func (c *Client) RotateSecret(ctx context.Context, id string, r Rotation) (api.S
 	if r.NeverExpires && r.ExpiresAt != nil {
 		return api.Secret{}, api.NewError(api.ErrInvalid, "a secret that never expires has no expires_at")
 	}
-	body := rotationBody{Value: r.Value.Reveal(), RefreshToken: r.RefreshToken.Reveal(), Egress: r.Egress}
-	if r.NeverExpires {
-		body.ExpiresAt = json.RawMessage("null")
-	} else if r.ExpiresAt != nil {
-		at, err := r.ExpiresAt.MarshalJSON()
-		if err != nil {
-			return api.Secret{}, api.NewError(api.ErrInvalid, "expires_at has no form in RFC 3339")
-		}
-		body.ExpiresAt = at
-	}
 	k := call{
 		method: http.MethodPatch, path: object("/egress/secrets/", id), unsafe: true, private: []api.Value{r.Value, r.RefreshToken},
-		json: body,
+		json: rotationBody{r.Value.Reveal(), r.RefreshToken.Reveal(), orNull(r.ExpiresAt, r.NeverExpires), r.Egress},
 	}
 	return do(ctx, c, k, one[api.Secret]("secret"))
 }
