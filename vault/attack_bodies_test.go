@@ -22,6 +22,7 @@ func fewRequests(c *vault.Config) {
 
 // A long body counts as many requests also if its length isn't announced.
 func TestAttack_LongChunkedBodies(t *testing.T) {
+	vaulttest.OneVault(t, "limits are each vault's")
 	s := vaulttest.Start(t, fewRequests)
 	body := `{"padding":"` + strings.Repeat("x", 2<<20) + `"}`
 	req, err := http.NewRequestWithContext(t.Context(), "POST", s.BaseURL+"/egress/secrets", io.MultiReader(strings.NewReader(body)))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
+	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
 
 // device intercepts the write and sync calls of this process, to simulate a failing disk. A seccomp filter makes
@@ -116,6 +117,7 @@ func (d *device) fails(q *seccompAsk) bool {
 // Acknowledged writes are kept, refused ones have no effect, no reveal is unaudited, and the vault recovers
 // without a restart.
 func TestFault_V3_FailingDevice(t *testing.T) {
+	vaulttest.OneVault(t, "it needs SQLite")
 	postgrestest.SQLiteOnly(t)
 	t.Parallel() // most of it is waiting
 	if !isolated(t, nil) {

@@ -175,6 +175,7 @@ func (d *faultyDiskVault) wantRestart(t *testing.T) {
 // reveals are refused, read-only routes work, refusals are 503 with the reason, and the vault recovers without a
 // restart once there is space.
 func TestFault_V3_FullDisk(t *testing.T) {
+	vaulttest.OneVault(t, "it needs SQLite")
 	postgrestest.SQLiteOnly(t)
 	t.Parallel() // most of it is waiting
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}

@@ -34,6 +34,12 @@ func ask(t testing.TB, s *vaulttest.Server, key api.Key, method, path, body stri
 	if root, ok := strings.CutPrefix(path, "//"); ok {
 		url = strings.TrimSuffix(s.BaseURL, "api/v1") + root
 	}
+	return send(t, key, method, url, body, header...)
+}
+
+// send is ask for any URL.
+func send(t testing.TB, key api.Key, method, url, body string, header ...string) answer {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)

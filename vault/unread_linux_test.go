@@ -53,6 +53,7 @@ func (c unreadConn) reveal(t *testing.T, etag string, seconds int) {
 
 // An answer counts as memory of its tenant until the client has read it, also one of a small set, after a wait or not.
 func TestUnreadAnswersCount(t *testing.T) {
+	vaulttest.OneVault(t, "the proxy reads answers")
 	const size = 56 << 10 // of a set that is read without reserving memory
 	reserved := func(s *vaulttest.Server) bool { return metric(t, s, "miosa_vault_request_memory_bytes") > size }
 	counted := func(t *testing.T, s *vaulttest.Server) {

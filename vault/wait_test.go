@@ -67,19 +67,21 @@ func held(t testing.TB, s *vaulttest.Server) int {
 	return metric(t, s, "miosa_vault_waiting_reveals")
 }
 
-// metric returns one number of /metrics, or 0 if it is absent.
-func metric(t testing.TB, s *vaulttest.Server, name string) int {
+// metric returns the sum of a number of /metrics over the vaults. A number that is absent is 0.
+func metric(t testing.TB, s *vaulttest.Server, name string) (sum int) {
 	t.Helper()
-	for line := range strings.Lines(string(ask(t, s, api.Key{}, "GET", "//metrics", "").body)) {
-		if rest, ok := strings.CutPrefix(line, name+" "); ok {
-			var n int
-			if _, err := fmt.Sscan(rest, &n); err != nil {
-				t.Fatal(err)
+	for _, addr := range s.Vaults() {
+		for line := range strings.Lines(string(send(t, api.Key{}, "GET", "http://"+addr+"/metrics", "").body)) {
+			if rest, ok := strings.CutPrefix(line, name+" "); ok {
+				var n int
+				if _, err := fmt.Sscan(rest, &n); err != nil {
+					t.Fatal(err)
+				}
+				sum += n
 			}
-			return n
 		}
 	}
-	return 0
+	return sum
 }
 
 // ends waits for the response and checks its status.
@@ -135,7 +137,6 @@ func TestRotationEndsTheWait(t *testing.T) {
 
 // Every change of the set ends the wait, and other changes do not.
 func TestWhatEndsTheWait(t *testing.T) {
-	vaulttest.OneVault(t, "metrics are each vault's")
 	s := vaulttest.Start(t)
 	a := s.Put(t, "a", "1", sandbox, "A")
 	b := s.Put(t, "b", "1", other, "B")
@@ -272,6 +273,7 @@ func TestStopWithWaitingReveals(t *testing.T) {
 
 // A change made by the command line, a process of its own, ends the wait.
 func TestAnotherProcessEndsTheWait(t *testing.T) {
+	vaulttest.OneVault(t, "it opens the database with the vault's configuration")
 	var conf store.Config
 	s := vaulttest.Start(t, func(c *vault.Config) { conf = c.Store })
 	id := s.Put(t, "a", "1", sandbox, "A")

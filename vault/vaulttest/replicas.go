@@ -31,6 +31,7 @@ func OneVault(t testing.TB, why string) {
 // replica is one vault of a Server.
 type replica struct {
 	*vault.Vault
+	addr  string
 	stop  context.CancelFunc
 	ended chan error
 }
@@ -38,7 +39,7 @@ type replica struct {
 // serve serves a vault at a listener.
 func serve(v *vault.Vault, l net.Listener) *replica {
 	ctx, stop := context.WithCancel(context.Background())
-	r := &replica{v, stop, make(chan error, 1)}
+	r := &replica{v, l.Addr().String(), stop, make(chan error, 1)}
 	go func() { r.ended <- v.Serve(ctx, l) }()
 	return r
 }

@@ -70,7 +70,10 @@ func WithOAuth(t testing.TB, text string) Option {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func(v *vault.Config) { v.OAuth = providers }
+	return func(v *vault.Config) {
+		own := *providers
+		v.OAuth = &own
+	}
 }
 
 // WithFlowTime sets when flows expire.
@@ -176,6 +179,14 @@ func (s *Server) DataDir() string { return s.conf.Store.DataDir }
 
 // Addr is the host and port of the vault's listener.
 func (s *Server) Addr() string { return s.addr }
+
+// Vaults are the addresses of the vaults themselves: Addr, or those of several behind it.
+func (s *Server) Vaults() (addrs []string) {
+	for _, r := range s.replicas {
+		addrs = append(addrs, r.addr)
+	}
+	return addrs
+}
 
 // Requests returns the number of requests for a route, such as "POST /egress/bindings/reveal", since Start, including
 // those that aren't answered yet.
