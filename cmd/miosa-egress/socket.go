@@ -29,9 +29,16 @@ import (
 type brokerStatus struct {
 	Vault     string           `json:"vault"`
 	Resources []resourceStatus `json:"resources"`
+	Reports   reportStatus     `json:"reports"`
 	StartedAt time.Time        `json:"started_at"`
 	PID       int              `json:"pid"`
 	Version   string           `json:"version"`
+}
+
+// reportStatus is the state of the reports for the vault's audit.
+type reportStatus struct {
+	Waiting   int    `json:"waiting"`              // requests that aren't reported yet
+	LastError string `json:"last_error,omitempty"` // of the last report; empty: the vault took it
 }
 
 type resourceStatus struct {
@@ -45,6 +52,7 @@ type resourceStatus struct {
 	Requests    int64           `json:"requests"`              // since the start, decrypted or not
 	Swapped     int64           `json:"swapped"`               // of these, with at least one value
 	Refused     int64           `json:"refused"`
+	Lost        uint64          `json:"lost"`                 // requests that the vault's audit will not have: it refused them, or too many waited
 	LastError   string          `json:"last_error,omitempty"` // of a request to the vault
 	LastErrorAt time.Time       `json:"last_error_at,omitzero"`
 	LastHint    string          `json:"last_hint,omitempty"`
@@ -64,13 +72,17 @@ type bindingStatus struct {
 // status returns the status of the broker.
 func (b *broker) status() brokerStatus {
 	s := brokerStatus{StartedAt: b.started, PID: os.Getpid(), Version: version, Resources: []resourceStatus{}}
+	s.Reports.Waiting, _ = b.reports.Waiting()
+	if err := b.reports.Failure(); err != nil {
+		s.Reports.LastError = err.Error()
+	}
 	for _, r := range b.list() {
 		set, status := r.engine.Snapshot()
 		s.Vault = status.Vault
 		counts := b.metrics.counts(r.Resource)
 		one := resourceStatus{
 			Resource: r.Resource, State: status.State, Refusing: r.set.Load().Absent(), Etag: status.Etag, Bindings: []bindingStatus{}, ConfirmedAt: status.ConfirmedAt,
-			Connections: r.server.Connections(), Requests: counts.requests, Swapped: counts.swapped, Refused: counts.refused,
+			Connections: r.server.Connections(), Requests: counts.requests, Swapped: counts.swapped, Refused: counts.refused, Lost: b.reports.Lost(r.Resource),
 			LastError: status.LastError, LastErrorAt: status.LastErrorAt, LastHint: status.LastHint,
 		}
 		for _, bound := range set.Bound {

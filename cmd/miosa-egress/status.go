@@ -76,6 +76,9 @@ func (p *program) ask(ctx context.Context, f *pflag.FlagSet, path string) (int, 
 
 func (p *program) printStatus(s brokerStatus) error {
 	fmt.Fprintf(p.stdout, "miosa-egress %s, process %d, vault %s\n", s.Version, s.PID, s.Vault)
+	if s.Reports.LastError != "" {
+		fmt.Fprintf(p.stdout, "%d requests wait for the vault's audit: %s\n", s.Reports.Waiting, cli.OneLine(s.Reports.LastError))
+	}
 	for _, r := range s.Resources {
 		line := fmt.Sprintf("\n%s: %s", r.Resource, r.State)
 		if !r.ConfirmedAt.IsZero() {
@@ -85,6 +88,9 @@ func (p *program) printStatus(s brokerStatus) error {
 			line += ", etag " + cli.OneLine(r.Etag)
 		}
 		fmt.Fprintf(p.stdout, "%s\n  connections %d, requests %d, swapped %d, refused %d\n", line, r.Connections, r.Requests, r.Swapped, r.Refused)
+		if r.Lost > 0 {
+			fmt.Fprintf(p.stdout, "  %d requests are not in the vault's audit: it refused their events, or too many waited\n", r.Lost)
+		}
 		if r.LastError != "" && r.State != agent.Fresh {
 			fmt.Fprintf(p.stdout, "  %s\n", cli.OneLine(r.LastError))
 		}

@@ -56,11 +56,13 @@ type Recorder struct {
 	plain   queue      // the others
 	last    uint64     // the number of the newest event
 	dropped uint64     // since the last warning
+	failure error      // of the last report; nil: the vault took it
+	lost    map[api.Resource]*loss
 }
 
 // New returns a Recorder. Run sends what it records.
 func New(c Config) *Recorder {
-	r := &Recorder{conf: c, wake: make(chan struct{}, 1)}
+	r := &Recorder{conf: c, wake: make(chan struct{}, 1), lost: map[api.Resource]*loss{}}
 	r.metrics = newMetrics(r)
 	if c.Metrics != nil {
 		c.Metrics.MustRegister(r.metrics.events, r.metrics.failures, r.metrics.waiting)
@@ -88,7 +90,7 @@ func (r *Recorder) Record(e api.TrafficEvent) {
 		return
 	}
 	r.mu.Lock()
-	dropped := r.keep(text, len(e.Swapped) == 0 && !e.Refused)
+	dropped := r.keep(e.Resource, text, len(e.Swapped) == 0 && !e.Refused)
 	r.dropped += uint64(dropped)
 	events, bytes := r.waiting()
 	full := events >= api.MaxTrafficEvents || bytes >= maxBatch
@@ -105,20 +107,20 @@ func (r *Recorder) Record(e api.TrafficEvent) {
 }
 
 // keep adds an event. It returns how many were dropped. r.mu is held.
-func (r *Recorder) keep(text json.RawMessage, plain bool) (dropped int) {
+func (r *Recorder) keep(of api.Resource, text json.RawMessage, plain bool) (dropped int) {
 	r.last++
 	q := &r.used
 	if plain {
 		q = &r.plain
 	}
-	q.push(waiting{r.last, text})
+	q.push(waiting{r.last, of, text})
 	for most := r.conf.memory(); ; dropped++ {
 		_, bytes := r.waiting()
 		switch {
 		case r.plain.bytes > most/2 || bytes > most && r.plain.bytes > 0:
-			r.plain.pop()
+			r.lose(r.plain.pop(), 1)
 		case bytes > most && r.used.bytes > 0:
-			r.used.pop()
+			r.lose(r.used.pop(), 1)
 		default:
 			return dropped
 		}
@@ -167,6 +169,7 @@ func (r *Recorder) Run(ctx context.Context) {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
 	defer cancel()
+	defer r.warnRefused(0)
 	for {
 		if err := r.send(last); err != nil {
 			if events, _ := r.Waiting(); events > 0 {
@@ -180,46 +183,68 @@ func (r *Recorder) Run(ctx context.Context) {
 // errNone is the error of send if no event waits.
 var errNone = errors.New("no events wait")
 
-// send sends one batch. What the vault refuses for good it sends in halves, and drops what is refused alone, so that one event
-// doesn't keep back the others. Errors: errNone; others if the vault took no event now.
+// send sends one batch. Errors: errNone; others if the vault took no event now.
 func (r *Recorder) send(ctx context.Context) error {
 	r.warn()
+	r.warnRefused(refusedEvery)
 	batch := r.batch()
 	if len(batch) == 0 {
 		return errNone
 	}
 	err := r.report(ctx, batch)
-	if err == nil {
-		return nil
+	r.mu.Lock()
+	r.failure = err
+	r.mu.Unlock()
+	if err != nil {
+		r.metrics.failures.Inc()
 	}
-	r.metrics.failures.Inc()
 	return err
 }
 
-// report sends the first events of a batch, and removes those that the vault has taken or refuses.
+// report sends the first events of a batch, and removes those that the vault has taken, or refuses for good. The latter keep back no others: if the
+// key isn't one of all resources, it sends the events of half of the resources at a time, and drops those of a resource that is refused
+// alone; if an event is invalid, it sends half of the events at a time, and drops one that is refused alone.
 func (r *Recorder) report(ctx context.Context, batch []json.RawMessage) error {
 	_, err := r.conf.Vault.ReportTraffic(ctx, batch)
+	part := len(batch)
 	switch {
 	case err == nil:
-		r.remove(len(batch))
-		r.metrics.add(resultReported, len(batch))
+		r.remove(part)
+		r.metrics.add(resultReported, part)
 		return nil
-	case !errors.Is(err, api.ErrInvalid) && !errors.Is(err, api.ErrTooLarge) && !errors.Is(err, api.ErrMalformed):
+	case refusesResource(err):
+		batch, part = r.group(part)
+	case refusesEvent(err):
+		part = max(part/2, 1)
+	default:
 		return err
-	case len(batch) > 1:
-		if err := r.report(ctx, batch[:len(batch)/2]); err != nil {
+	}
+	if part < len(batch) {
+		if err := r.report(ctx, batch[:part]); err != nil {
 			return err
 		}
-		return r.report(ctx, batch[len(batch)/2:])
+		return r.report(ctx, batch[part:])
 	}
-	r.remove(1)
-	r.metrics.add(resultRefused, 1)
-	r.conf.Log.Warn().Err(err).Msg("the vault refuses a traffic event: dropped")
+	r.refuse(part, err)
 	return nil
 }
 
+// refusesResource reports whether the vault says that the key isn't one of an event's resource.
+func refusesResource(err error) bool { return byVault(err) && errors.Is(err, api.ErrDenied) }
+
+// refusesEvent reports whether a report is never taken.
+func refusesEvent(err error) bool {
+	return byVault(err) && (errors.Is(err, api.ErrInvalid) || errors.Is(err, api.ErrMalformed)) || errors.Is(err, api.ErrTooLarge)
+}
+
+// byVault reports whether an error is an answer of the vault. Others that answer 4xx, such as a proxy, say nothing about the events.
+func byVault(err error) bool {
+	e, ok := errors.AsType[*api.Error](err)
+	return ok && e.Code == e.Kind.Code
+}
+
 // batch returns what is to be sent next: what was not taken last time, or the oldest events, as many as go into one report.
-func (r *Recorder) batch() (batch []json.RawMessage) {
+func (r *Recorder) batch() []json.RawMessage {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.sending.events) == 0 {
@@ -237,10 +262,15 @@ func (r *Recorder) batch() (batch []json.RawMessage) {
 			r.sending.push(next)
 		}
 	}
-	for _, w := range r.sending.events {
-		batch = append(batch, w.text)
-	}
-	return batch
+	return r.sending.texts(len(r.sending.events))
+}
+
+// group is queue.group for the first n events of a batch, which it returns in their new order.
+func (r *Recorder) group(n int) (batch []json.RawMessage, part int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	part = r.sending.group(n)
+	return r.sending.texts(n), part
 }
 
 // remove removes the first n events of a batch.

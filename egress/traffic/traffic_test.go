@@ -1,9 +1,13 @@
 package traffic_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/egress/traffic"
@@ -199,6 +204,104 @@ func TestRefusedEvents(t *testing.T) {
 	}
 	if diff := cmp.Diff(counts(t, metrics), map[string]float64{"reported": 98, "refused": 2, "invalid": 1}); diff != "" {
 		t.Errorf("metrics (-got +want)\n%s", diff)
+	}
+}
+
+// Events of resources that the key doesn't cover are dropped and counted, and keep back no others. A key that covers them has later ones reported.
+func TestRefusedResource(t *testing.T) {
+	s := vaulttest.Start(t)
+	c, owner := client(t, s)
+	vault := &changedVault{}
+	vault.Store(c)
+	metrics := prometheus.NewRegistry()
+	var log bytes.Buffer
+	r := traffic.New(traffic.Config{Vault: vault, Interval: 20 * time.Millisecond, Metrics: metrics, Log: zerolog.New(&log)})
+	resources := []api.Resource{sandbox, {Type: api.Sandbox, ID: "typo"}, {Type: api.Computer, ID: "sb_1"}}
+	record := func(host string) {
+		for i := range 100 {
+			for _, of := range resources {
+				e := event(host, i)
+				e.Resource, e.Refused = of, of != sandbox
+				if i == 3 {
+					e.Host = "a\u202eb.example.com" // an invisible character
+				}
+				r.Record(e)
+			}
+		}
+	}
+	record("a.example.com")
+	ctx, stop := context.WithCancel(t.Context())
+	var ended sync.WaitGroup
+	ended.Go(func() { r.Run(ctx) })
+	defer func() { stop(); ended.Wait() }()
+	poll.Until(t, time.Minute, "nothing waits", func() bool { return waiting(r) == 0 })
+	want := slices.DeleteFunc(numbered(100), func(path string) bool { return path == "/3" })
+	if diff := cmp.Diff(recorded(t, s, owner, "a.example.com"), want); diff != "" {
+		t.Errorf("(-got +want)\n%s", diff)
+	}
+	if diff := cmp.Diff(counts(t, metrics), map[string]float64{"reported": 99, "refused": 201}); diff != "" {
+		t.Errorf("metrics (-got +want)\n%s", diff)
+	}
+	for i, lost := range []uint64{1, 100, 100} {
+		if got := r.Lost(resources[i]); got != lost {
+			t.Errorf("%s: %d events are lost, want %d", resources[i], got, lost)
+		}
+	}
+	key, _ := s.MintBrokerKey(t, resources[:2]...)
+	other, err := fetch.New(fetch.Config{BaseURL: s.BaseURL, Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(other.Close)
+	vault.Store(other)
+	record("b.example.com")
+	poll.Until(t, time.Minute, "nothing waits", func() bool { return waiting(r) == 0 })
+	if got := recorded(t, s, owner, "b.example.com"); len(got) != 2*99 {
+		t.Errorf("%d events, want those of two resources", len(got))
+	}
+	stop()
+	ended.Wait()
+	for _, of := range []string{"sandbox:typo", "computer:sb_1"} {
+		if text := log.String(); !strings.Contains(text, `"resource":"`+of+`","events":`) || strings.Contains(text, "example.com") {
+			t.Errorf("the log has\n%s", text)
+		}
+	}
+}
+
+// changedVault is a vault whose key changes.
+type changedVault struct{ atomic.Pointer[fetch.Client] }
+
+func (c *changedVault) ReportTraffic(ctx context.Context, events []json.RawMessage) (api.TrafficAnswer, error) {
+	return c.Load().ReportTraffic(ctx, events)
+}
+
+// What others than the vault answer, such as a proxy, drops no events.
+func TestRefusedByAProxy(t *testing.T) {
+	for _, status := range []int{400, 403, 404, 407, 408, 422} {
+		var asked atomic.Int64
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(status)
+		}))
+		c, err := fetch.New(fetch.Config{BaseURL: proxy.URL, Key: api.NewKey(api.BrokerKeyPrefix)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := traffic.New(traffic.Config{Vault: c, Interval: time.Millisecond})
+		ctx, stop := context.WithCancel(t.Context())
+		var ended sync.WaitGroup
+		r.Record(event("a.example.com", 1))
+		r.Record(event("a.example.com", 2))
+		ended.Go(func() { r.Run(ctx) })
+		poll.Until(t, time.Minute, "a report fails", func() bool { return asked.Load() > 0 })
+		stop()
+		ended.Wait()
+		if waiting(r) != 2 || r.Failure() == nil {
+			t.Errorf("status %d: %d events wait, the last report says %v", status, waiting(r), r.Failure())
+		}
+		c.Close()
+		proxy.Close()
 	}
 }
 
