@@ -53,7 +53,7 @@ func TestFault_A2_TmpfsFullUnderARunningAgent(t *testing.T) {
 		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, before) {
 			t.Errorf("the file has %d bytes: %v", len(now), err)
 		}
-		poll.Until(t, 5*time.Second, "temporary files are removed", func() bool {
+		poll.Until(t, 30*time.Second, "temporary files are removed", func() bool {
 			entries, err := os.ReadDir(dir)
 			return err == nil && len(entries) == 2
 		})

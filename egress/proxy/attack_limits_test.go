@@ -60,7 +60,7 @@ func TestAttack_HugeHeaders(t *testing.T) {
 // A client that sends a header, a handshake or a body slowly is given up. One that sends all of it isn't.
 func TestAttack_SlowClients(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, proxy.Limits{Handshake: time.Second, Body: time.Second})
+	w := newWorld(t, proxy.Limits{Handshake: 3 * time.Second, Body: 3 * time.Second})
 	w.allow(host, true)
 	w.allow(other, false)
 	port := w.server(t, true, func(rw http.ResponseWriter, r *http.Request) {
@@ -119,11 +119,11 @@ func TestAttack_SlowClients(t *testing.T) {
 // A response may take longer than the limit of the body.
 func TestSlowResponse(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, proxy.Limits{Body: time.Second})
+	w := newWorld(t, proxy.Limits{Body: 3 * time.Second})
 	w.allow(host, true)
 	slow := w.server(t, false, func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		<-time.After(2 * time.Second)
+		<-time.After(4 * time.Second)
 		_, _ = io.WriteString(rw, "done")
 	})
 	r, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, urlOf(host, slow, "/"), strings.NewReader("body"))
