@@ -79,6 +79,10 @@ func TestParse_Problems(t *testing.T) {
 		{"unknown table", "[[listeners]]", `egress.toml line 1: unknown table "listeners"`},
 		{"no address", "[[listener]]\nsandbox_id = 'a'", "egress.toml line 1: a [[listener]] needs an address"},
 		{"no resource", "[[listener]]\naddress = '127.0.0.1:1'", "egress.toml line 1: a [[listener]] needs a resource"},
+		{"an id with its type", "[[listener]]\naddress = '127.0.0.1:1'\nsandbox_id = 'sandbox:sb_1'\n[[listener]]\naddress = '127.0.0.1:2'\ncomputer_id = 'sandbox:sb_1'\n" +
+			"[[listener]]\naddress = '127.0.0.1:3'\nsandbox_id = 'computer:'\n[[listener]]\naddress = '127.0.0.1:4'\nsandbox_id = 'a:sandbox:b'\n",
+			"egress.toml line 3: sandbox_id: want the id without \"sandbox:\"\negress.toml line 6: computer_id: want the id without \"sandbox:\"\n" +
+				"egress.toml line 9: sandbox_id: want the id without \"computer:\""},
 		{"text without quotes", "[[listener]]\naddress = '127.0.0.1:1'\nsandbox_id = sb_1", "egress.toml line 3: not TOML: unexpected character U+0073 's' at start of value"},
 		{"text without quotes in the first field", "[[listener]]\naddress = x", "egress.toml line 2: not TOML: unexpected character U+0078 'x' at start of value"},
 		{"two resources", listener + "computer_id = 'b'", "egress.toml line 4: sandbox_id and computer_id are both given"},
