@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/egress/ca"
+	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
 // check refuses a certificate authority that has expired, as a start does.
@@ -42,5 +45,55 @@ func TestCheckExpiredAuthority(t *testing.T) {
 		if want := "line 7: ca_key_file: " + in("ca.key") + ": the certificate authority has expired\n"; code != exitFailed || !strings.Contains(stderr.String(), want) {
 			t.Errorf("%s: exit code %d: %s%s", command, code, &stdout, &stderr)
 		}
+	}
+}
+
+// A broker key that others can read is one warning, of check and of serve, which reads the file again when it has written others next to it.
+func TestExposedKey(t *testing.T) {
+	folder := t.TempDir()
+	in := func(name string) string { return filepath.Join(folder, name) }
+	for name, text := range map[string]string{
+		"broker.key": api.NewKey(api.BrokerKeyPrefix).Reveal(),
+		"egress.toml": fmt.Sprintf("base_url = 'http://127.0.0.1:9'\nkey_file = %q\nsocket = %q\n[[listener]]\naddress = '127.0.0.1:0'\nsandbox_id = 'sb_1'\nca_file = %q\n",
+			in("broker.key"), in("egress.sock"), in("ca.pem")),
+	} {
+		if err := os.WriteFile(in(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(in("broker.key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const warning = "key file is accessible to other users: chmod 600 it"
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"check", "--config", in("egress.toml")}, &stdout, &stderr); code != 0 || strings.Count(stderr.String(), warning) != 1 {
+		t.Errorf("check: exit code %d: %s%s", code, &stdout, &stderr)
+	}
+	command := exec.CommandContext(t.Context(), filepath.Join(built, "miosa-egress"), "serve", "--config", in("egress.toml"))
+	log, err := os.Create(in("log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command.Stderr = log
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	text := func() string {
+		text, err := os.ReadFile(in("log"))
+		if err != nil {
+			t.Error(err)
+		}
+		return string(text)
+	}
+	poll.Until(t, patience, "it has started", func() bool { return strings.Contains(text(), "broker started") })
+	if err := command.Process.Signal(syscall.SIGHUP); err != nil { // after all that is known by then
+		t.Fatal(err)
+	}
+	poll.Until(t, patience, "it has reloaded", func() bool { return strings.Contains(text(), "configuration reloaded") })
+	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Wait(); err != nil || strings.Count(text(), warning) != 1 {
+		t.Errorf("%v: %s", err, text())
 	}
 }

@@ -71,6 +71,7 @@ func (p *program) checkConfiguration(f *pflag.FlagSet) error {
 		err = s.checkAuthorities()
 	}
 	if err == nil {
+		warnExposed(s.key, logger.New(p.stderr, "miosa-egress", s.LogLevel, s.LogFormat))
 		_, err = fmt.Fprintf(p.stdout, "%s is fine: %s\n", s.file, s.summary())
 	}
 	return err
@@ -157,6 +158,7 @@ func (p *program) runBroker(ctx context.Context, f *pflag.FlagSet) error {
 		manager.Reloading()
 		next, err := p.load(f)
 		same := err == nil && next.equal(b.now)
+		before := b.now.key
 		if err == nil {
 			err = b.take(ctx, next)
 		}
@@ -165,7 +167,9 @@ func (p *program) runBroker(ctx context.Context, f *pflag.FlagSet) error {
 			continue
 		}
 		tap.Set(p.stderr, "miosa-egress", next.LogLevel, next.LogFormat)
-		warnExposed(next.key, log)
+		if !before.Exposed || !before.Equal(next.key.Value) {
+			warnExposed(next.key, log)
+		}
 		if told || !same { // the broker itself writes files next to those that it watches
 			log.Info().Int("listeners", len(next.Listeners)).Msg("configuration reloaded")
 		}
