@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,9 +12,11 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/egress/ca"
+	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
@@ -95,5 +99,77 @@ func TestExposedKey(t *testing.T) {
 	}
 	if err := command.Wait(); err != nil || strings.Count(text(), warning) != 1 {
 		t.Errorf("%v: %s", err, text())
+	}
+}
+
+// Neither check nor serve takes a key that another user can change, or put another in its place of.
+func TestKeysOfOthers(t *testing.T) {
+	const other = 65533
+	authority, err := ca.New(sandbox.String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := authority.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const open, unsafe = 0o777, "another user could change it or put another in its place\n"
+	for _, tt := range []struct {
+		name string
+		make func(in func(string) string) error
+		root bool
+		want []string // of standard error, IN is the folder; none: check is content
+	}{
+		{"safe", func(func(string) string) error { return nil }, false, nil},
+		{"the key's folder", func(in func(string) string) error { return os.Chmod(in("key"), open) }, false,
+			[]string{"egress.toml line 2: key file IN/key/broker.key: " + unsafe + "miosa-egress: hint: chmod go-w IN/key\n"}},
+		{"the key", func(in func(string) string) error { return os.Chown(in("key/broker.key"), other, -1) }, true,
+			[]string{"egress.toml line 2: key file IN/key/broker.key: " + unsafe + "miosa-egress: hint: chown 0 IN/key/broker.key, or run this as the user that the broker runs as\n"}},
+		{"the CA's folder", func(in func(string) string) error { return os.Chmod(in("ca"), open) }, false,
+			[]string{"egress.toml line 7: ca_key_file: IN/ca/ca.key: " + unsafe + "miosa-egress: hint: chmod go-w IN/ca\n"}},
+		{"the folder of a new CA", func(in func(string) string) error {
+			return errors.Join(os.Remove(in("ca/ca.key")), os.Chmod(in("ca"), open))
+		}, false, []string{"egress.toml line 7: ca_key_file: IN/ca/ca.key: " + unsafe + "miosa-egress: hint: chmod go-w IN/ca\n"}},
+		{"the CA", func(in func(string) string) error { return os.Chown(in("ca/ca.key"), other, -1) }, true,
+			[]string{"egress.toml line 7: ca_key_file: IN/ca/ca.key: " + unsafe + "miosa-egress: hint: chown 0 IN/ca/ca.key, or run this as"}},
+		{"both folders", func(in func(string) string) error {
+			return errors.Join(os.Chmod(in("key"), open), os.Chmod(in("ca"), open))
+		}, false, []string{"line 2: key file IN/key/broker.key: ", "line 7: ca_key_file: IN/ca/ca.key: "}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.root {
+				needs.Root(t, "to give files away")
+			}
+			folder := t.TempDir()
+			in := func(name string) string { return filepath.Join(folder, name) }
+			err := errors.Join(os.Mkdir(in("key"), 0o700), os.Mkdir(in("ca"), 0o700))
+			for name, text := range map[string]string{
+				"key/broker.key": api.NewKey(api.BrokerKeyPrefix).Reveal(), "ca/ca.key": string(kept),
+				"egress.toml": fmt.Sprintf("base_url = 'http://127.0.0.1:9'\nkey_file = %q\nsocket = %q\n[[listener]]\naddress = '127.0.0.1:0'\nsandbox_id = 'sb_1'\nca_key_file = %q\n",
+					in("key/broker.key"), in("egress.sock"), in("ca/ca.key")),
+			} {
+				err = errors.Join(err, os.WriteFile(in(name), []byte(text), 0o600))
+			}
+			if err := errors.Join(err, tt.make(in)); err != nil {
+				t.Fatal(err)
+			}
+			for _, command := range []string{"check", "serve"} {
+				if tt.want == nil && command == "serve" {
+					continue // it would serve
+				}
+				var stdout, stderr bytes.Buffer
+				ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
+				code := run(ctx, []string{command, "--config", in("egress.toml")}, &stdout, &stderr)
+				stop()
+				if (code != 0) != (tt.want != nil) {
+					t.Errorf("%s: exit code %d: %s%s", command, code, &stdout, &stderr)
+				}
+				for _, want := range tt.want {
+					if !strings.Contains(stderr.String(), strings.ReplaceAll(want, "IN", folder)) {
+						t.Errorf("%s: got %swant %s", command, &stderr, want)
+					}
+				}
+			}
+		})
 	}
 }

@@ -66,7 +66,7 @@ func (p *program) checkConfiguration(f *pflag.FlagSet) error {
 	if err := p.begin(f); err != nil {
 		return err
 	}
-	s, err := p.load(f)
+	s, err := p.load(f, true)
 	if err == nil {
 		err = s.checkAuthorities()
 	}
@@ -86,7 +86,7 @@ func (p *program) runBroker(ctx context.Context, f *pflag.FlagSet) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, unix.SIGHUP)
 	defer signal.Stop(hangups)
-	s, err := p.load(f)
+	s, err := p.load(f, false)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (p *program) runBroker(ctx context.Context, f *pflag.FlagSet) error {
 			continue
 		}
 		manager.Reloading()
-		next, err := p.load(f)
+		next, err := p.load(f, false)
 		same := err == nil && next.equal(b.now)
 		before := b.now.key
 		if err == nil {

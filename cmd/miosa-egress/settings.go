@@ -27,7 +27,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/keyfile"
 	"github.com/Miosa-osa/miosa-env/internal/option"
-	"github.com/Miosa-osa/miosa-env/internal/trusted"
 )
 
 // credentialName is the systemd credential that may hold the key.
@@ -45,8 +44,8 @@ type settings struct {
 	problems  []error
 }
 
-// load reads and checks the configuration. It changes nothing, and reports all problems at once.
-func (p *program) load(f *pflag.FlagSet) (*settings, error) {
+// load reads and checks the configuration; with forService, for the service of the packages. It changes nothing, and reports all problems at once.
+func (p *program) load(f *pflag.FlagSet, forService bool) (*settings, error) {
 	s := &settings{file: p.given.Path, files: map[string][sha256.Size]byte{}, roots: map[string]*x509.CertPool{}}
 	if s.file == "" {
 		s.file = config.DefaultPath
@@ -56,8 +55,8 @@ func (p *program) load(f *pflag.FlagSet) (*settings, error) {
 	} else if err != nil {
 		return nil, cli.FileError("configuration", s.file, err)
 	}
-	if unsafe, ok := errors.AsType[*trusted.Error](trusted.Check(s.file)); ok {
-		return nil, cli.WithHint(fmt.Errorf("configuration %s: another user could change it or put another in its place", s.file), unsafe.Fix())
+	if err := untrusted("configuration "+s.file, s.file, false); err != nil {
+		return nil, err
 	}
 	f.Visit(func(flag *pflag.Flag) { s.Override(flag.Name, flag.Value.String()) })
 	s.report(errors.Join(option.Variables(s.Options(), p.setting, func(o option.Option) bool {
@@ -65,6 +64,7 @@ func (p *program) load(f *pflag.FlagSet) (*settings, error) {
 		return o.Field != "" && !s.Sets(o.Field) && (flag == nil || !flag.Changed)
 	})...))
 	s.check(p)
+	s.checkKeys(forService)
 	sort.SliceStable(s.problems, func(i, j int) bool { return lineOf(s.problems[i]) < lineOf(s.problems[j]) })
 	if err := errors.Join(s.problems...); err != nil {
 		return nil, err

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+
+	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/trusted"
+)
+
+// serviceUser is the user as which the unit of the packages runs the broker.
+const serviceUser = "miosa-egress"
+
+// checkKeys reports the files with keys that another user can change, or put another in their place. With forService, the user of the
+// service is no other: root checks what that is to serve.
+func (s *settings) checkKeys(forService bool) {
+	if path := s.key.Path(); path != "" {
+		s.blame("key_file", untrusted("key file "+path, path, forService))
+	}
+	for i := range s.Listeners {
+		if l := &s.Listeners[i]; l.CAKeyFile != "" {
+			if err := untrusted("ca_key_file: "+l.CAKeyFile, l.CAKeyFile, forService); err != nil {
+				s.report(l.Problem("ca_key_file", err))
+			}
+		}
+	}
+}
+
+// untrusted returns an error with a hint if another user can change a file, or put another in its place.
+func untrusted(what, path string, forService bool) error {
+	unsafe, ok := errors.AsType[*trusted.Error](trusted.Check(path))
+	if !ok || forService && unsafe.UID >= 0 && os.Geteuid() == 0 && unsafe.UID == serviceUID() {
+		return nil
+	}
+	fix := unsafe.Fix()
+	if unsafe.UID >= 0 {
+		fix += ", or run this as the user that the broker runs as"
+	}
+	return cli.WithHint(fmt.Errorf("%s: another user could change it or put another in its place", what), fix)
+}
+
+// serviceUID returns the id of the service's user, or -1 if there is none.
+func serviceUID() int {
+	u, err := user.Lookup(serviceUser)
+	if err != nil {
+		return -1
+	}
+	id, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return -1
+	}
+	return id
+}
