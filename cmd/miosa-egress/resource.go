@@ -157,17 +157,30 @@ func (s *settings) checkAuthorities() error {
 			made = append(made, filepath.Dir(path))
 		}
 	}
+	folderOf := func(path string) error { // fails if it is missing
+		folder := filepath.Dir(path)
+		if slices.Contains(made, folder) {
+			return nil
+		}
+		_, err := os.Stat(folder)
+		return err
+	}
 	for _, r := range s.resources {
 		if c := s.spec(r); c.keyFile != "" {
-			if _, err := readAuthority(c); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			_, err := readAuthority(c)
+			if errors.Is(err, fs.ErrNotExist) { // a start makes it
+				err = folderOf(c.keyFile)
+			}
+			if err != nil {
 				problems = append(problems, s.authorityProblem(c, err))
 			}
 		}
 		for _, l := range s.listeners(r) {
-			if folder := filepath.Dir(l.CAFile); l.CAFile != "" && !slices.Contains(made, folder) {
-				if _, err := os.Stat(folder); err != nil {
-					problems = append(problems, certificateProblem(l, err))
-				}
+			if l.CAFile == "" {
+				continue
+			}
+			if err := folderOf(l.CAFile); err != nil {
+				problems = append(problems, certificateProblem(l, err))
 			}
 		}
 	}

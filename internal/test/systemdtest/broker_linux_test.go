@@ -65,7 +65,8 @@ func TestBroker(t *testing.T) {
 	config = strings.Replace(config, "#[[listener]]\n"+listener, "[[listener]]\n"+strings.ReplaceAll(listener, "#", ""), 1) + "upstream_ca_file = \"/etc/miosa-egress/servers.pem\"\n"
 	m.write("/etc/miosa-egress/egress.toml", config, 0o644)
 	m.boot()
-	m.shell("systemd-sysusers miosa-egress.conf\nsystemctl enable --now miosa-egress.service")
+	const check = "miosa-egress check --key-file /etc/miosa-egress/key\n"
+	m.shell("systemd-sysusers miosa-egress.conf\nsystemd-tmpfiles --create miosa-egress.conf\n" + check + "systemctl enable --now miosa-egress.service")
 	if out := m.does("systemd-analyze", "verify", "miosa-egress.service"); out != "" {
 		t.Errorf("systemd-analyze verify says\n%s", out)
 	}
@@ -80,6 +81,7 @@ func TestBroker(t *testing.T) {
 		"644 miosa-egress\n600 miosa-egress\n600 miosa-egress\n700 miosa-egress" {
 		t.Errorf("files:\n%s", out)
 	}
+	m.shell(check) // of files that are the service's
 	pid := m.show("miosa-egress.service", "MainPID")
 	if as, user := m.does("sed", "-n", `s/^Uid:\t\([0-9]*\).*/\1/p`, "/proc/"+pid+"/status"), m.does("id", "-u", "miosa-egress"); as != user || as == "0" {
 		t.Errorf("the broker runs as user %s, want %s", as, user)
