@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -171,5 +172,27 @@ func TestKeysOfOthers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Brokers that are started at the same time share the new CA: those that didn't write the file read it.
+func TestSharedNewAuthority(t *testing.T) {
+	for range 20 {
+		c := spec{resource: sandbox, keyFile: filepath.Join(t.TempDir(), "ca.key")}
+		var made [8]*ca.Authority
+		var failed [len(made)]error
+		var all sync.WaitGroup
+		for i := range made {
+			all.Go(func() { made[i], failed[i] = openAuthority(c) })
+		}
+		all.Wait()
+		if err := errors.Join(failed[:]...); err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range made {
+			if !bytes.Equal(a.PEM(), made[0].PEM()) {
+				t.Fatal("they have different CAs")
+			}
+		}
 	}
 }

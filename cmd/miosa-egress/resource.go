@@ -112,10 +112,14 @@ func openAuthority(c spec) (*ca.Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	return made, newfile.Write(c.keyFile, func() (string, error) {
+	err = newfile.Write(c.keyFile, func() (string, error) {
 		text, err := made.Marshal()
 		return string(text), err
 	})
+	if errors.Is(err, fs.ErrExist) { // another broker has made it meanwhile
+		return readAuthority(c)
+	}
+	return made, err
 }
 
 // readAuthority reads the CA of a resource from its file. Errors: fs.ErrNotExist and others of the system; those of ca.Parse.
