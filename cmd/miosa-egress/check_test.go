@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -194,5 +195,40 @@ func TestSharedNewAuthority(t *testing.T) {
 				t.Fatal("they have different CAs")
 			}
 		}
+	}
+}
+
+// A start whose address isn't there names the line and the fix.
+func TestAddressThatIsNotThere(t *testing.T) {
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	for _, tt := range []struct{ name, metrics, address, want string }{
+		{"no device has it", "127.0.0.1:0", "192.0.2.1:3128", "egress.toml line 7: address: listen tcp 192.0.2.1:3128: bind: cannot assign requested address\n" +
+			"miosa-egress: hint: no device of this machine has it, as ip addr shows: create the sandbox's device before the broker starts\n"},
+		{"in use", "127.0.0.1:0", taken.Addr().String(), "egress.toml line 7: address: listen tcp " + taken.Addr().String() + ": bind: address already in use\n" +
+			"miosa-egress: hint: ss -ltnp shows what listens there: end it, or use another port\n"},
+		{"metrics", taken.Addr().String(), "127.0.0.1:0", "egress.toml line 4: metrics_addr: listen tcp " + taken.Addr().String() + ": bind: address already in use\n" +
+			"miosa-egress: hint: ss -ltnp shows what listens there: end it, or use another port\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			folder := t.TempDir()
+			in := func(name string) string { return filepath.Join(folder, name) }
+			for name, text := range map[string]string{
+				"broker.key": api.NewKey(api.BrokerKeyPrefix).Reveal(),
+				"egress.toml": fmt.Sprintf("base_url = 'http://127.0.0.1:9'\nkey_file = %q\nsocket = %q\nmetrics_addr = %q\n\n[[listener]]\naddress = %q\nsandbox_id = 'sb_1'\n",
+					in("broker.key"), in("egress.sock"), tt.metrics, tt.address),
+			} {
+				if err := os.WriteFile(in(name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var stdout, stderr bytes.Buffer
+			if code := run(t.Context(), []string{"serve", "--config", in("egress.toml")}, &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), tt.want) {
+				t.Errorf("exit code %d: %s%s", code, &stdout, &stderr)
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -9,10 +10,12 @@ import (
 
 	"github.com/mdlayher/vsock"
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/agent/listener"
 	"github.com/Miosa-osa/miosa-env/egress/config"
 	"github.com/Miosa-osa/miosa-env/egress/proxy"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/task"
 )
 
@@ -38,9 +41,21 @@ func listen(ctx context.Context, l *config.Listener, log zerolog.Logger) (*bound
 		opened, err = new(net.ListenConfig).Listen(ctx, "tcp", l.Address)
 	}
 	if err != nil {
-		return nil, l.Problem("address", fmt.Errorf("address: %w", err))
+		return nil, l.Problem("address", addressProblem("address", err))
 	}
 	return &bound{Listener: opened, log: log}, nil
+}
+
+// addressProblem is the error of a field with an address at which the broker can't listen.
+func addressProblem(field string, err error) error {
+	problem := fmt.Errorf("%s: %w", field, err)
+	switch {
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return cli.WithHint(problem, "no device of this machine has it, as ip addr shows: create the sandbox's device before the broker starts")
+	case errors.Is(err, unix.EADDRINUSE):
+		return cli.WithHint(problem, "ss -ltnp shows what listens there: end it, or use another port")
+	}
+	return problem
 }
 
 // unixListener is a listener.Listener as a net.Listener.

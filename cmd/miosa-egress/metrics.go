@@ -97,7 +97,7 @@ func (m *metrics) listen(ctx context.Context, s *settings) (*task.Task, error) {
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.MetricsAddr)
 	if err != nil {
-		return nil, s.Problem("metrics_addr", err)
+		return nil, s.Problem("metrics_addr", addressProblem("metrics_addr", err))
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
