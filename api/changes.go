@@ -57,11 +57,14 @@ func CompareLabels(before, now []Label) Changes {
 		func(name string) int64 { return latest[name].Version })
 }
 
-// Labels are the labels of a set.
+// Labels are the labels of a set, with placeholders.
 func Labels(set []Bound) []Label {
 	labels := make([]Label, len(set))
 	for i, b := range set {
 		labels[i] = b.Label
+		if b.Delivery == DeliverPlaceholder && b.Egress == nil {
+			labels[i].Placeholder = b.Value.Reveal()
+		}
 	}
 	return labels
 }

@@ -54,6 +54,7 @@ type Label struct {
 	Delivery    string     `json:"delivery"`
 	ExpiresAt   *time.Time `json:"expires_at"`
 	Egress      *Egress    `json:"egress,omitempty"` // for a broker key only; Delivery is DeliverPlaceholder then, and the value is not the placeholder
+	Placeholder string     `json:"-"`                // of a binding with that delivery, for another key: in a set it is the value, and only Labels sets it
 }
 
 // Etag returns the etag of a set without a policy. It depends on the resource and all ids, names, versions, deliveries,
@@ -85,6 +86,9 @@ func (l *Label) appendFrame(b []byte) []byte {
 	b = AppendFrame(b, "value", l.ID, l.SecretID, strconv.FormatInt(l.Version, 10), l.ExposeAsEnv, l.Delivery, expires)
 	if l.Egress != nil {
 		b = append(b, l.Egress.frame()...)
+	}
+	if l.Placeholder != "" {
+		b = AppendFrame(b, "placeholder", l.Placeholder)
 	}
 	return b
 }

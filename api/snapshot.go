@@ -46,14 +46,13 @@ func (s Snapshot) Unexpired(now time.Time) (live Snapshot, expired []Bound) {
 		return s, nil
 	}
 	live = Snapshot{Resource: s.Resource, Policy: s.Policy, Bound: make([]Bound, 0, len(s.Bound))}
-	labels := make([]Label, 0, len(s.Bound))
 	for _, b := range s.Bound {
 		if b.ExpiresAt != nil && !b.ExpiresAt.After(now) {
 			expired = append(expired, b)
 			continue
 		}
-		live.Bound, labels = append(live.Bound, b), append(labels, b.Label)
+		live.Bound = append(live.Bound, b)
 	}
-	live.Etag = EtagWithPolicy(s.Resource, labels, s.Policy)
+	live.Etag = EtagWithPolicy(s.Resource, Labels(live.Bound), s.Policy)
 	return live, expired
 }

@@ -167,10 +167,6 @@ func placeholders(r api.Resource, bindings []api.Binding) (api.Snapshot, error) 
 		})
 	}
 	sortByName(s.Bound)
-	labels := make([]api.Label, 0, 2*len(s.Bound))
-	for _, b := range s.Bound {
-		labels = append(labels, b.Label, api.Label{ID: b.Value.Reveal()})
-	}
-	s.Etag = api.Etag(r, labels)
+	s.Etag = api.Etag(r, api.Labels(s.Bound))
 	return s, check(s)
 }

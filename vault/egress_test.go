@@ -144,6 +144,30 @@ func TestBrokerWaitsForRules(t *testing.T) {
 	}
 }
 
+// A rule with another shape gives an agent's set another placeholder and another etag, and ends its wait.
+func TestAgentWaitsForPlaceholders(t *testing.T) {
+	s := vaulttest.Start(t)
+	id := s.PutSecret(t, map[string]any{"name": "a", "value": "v", "resource_type": "sandbox", "resource_id": "sb_1", "expose_as_env": "A", "delivery": "placeholder",
+		"egress": map[string]any{"hosts": []string{"a.example"}}})
+	key := s.ResourceKey(t, sandbox)
+	before := reveal(t, s, key, sandbox)
+	w := hold(t, s, key, sandbox, before.Etag, 60)
+	if a := ask(t, s, s.TenantKey, "PATCH", "/egress/secrets/"+id, `{"egress":{"hosts":["a.example"],"shape":{"prefix":"ghp_"}}}`); a.status != http.StatusOK {
+		t.Fatalf("status %d: %s", a.status, a.body)
+	}
+	now := w.opens(t)
+	if now.Etag == before.Etag || !strings.HasPrefix(values(now)["A"], "ghp_") {
+		t.Errorf("etag %s, before %s; placeholder %s, before %s", now.Etag, before.Etag, values(now)["A"], values(before)["A"])
+	}
+	changes := api.CompareLabels(api.Labels(before.Bound), api.Labels(now.Bound))
+	if diff := cmp.Diff(api.Changes{Changed: []api.Variable{{Name: "A", Version: 1}}}, changes); diff != "" {
+		t.Errorf("changes (-want +got)\n%s", diff)
+	}
+	if got := reveal(t, s, key, sandbox).Etag; got != now.Etag {
+		t.Errorf("etag %s, then %s", now.Etag, got)
+	}
+}
+
 // A waiting reveal of a broker is answered with the new policy when that of its resource changes, also for a set without secrets. One
 // of an agent goes on waiting.
 func TestBrokerWaitsForPolicy(t *testing.T) {

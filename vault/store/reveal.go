@@ -59,6 +59,7 @@ func stateOf(r api.Resource, bound boundSet) (now state) {
 	now.labels = make([]api.Label, len(bound.rows))
 	for i, b := range bound.rows {
 		now.labels[i] = b.Label
+		now.labels[i].Placeholder = string(b.placeholder)
 		if e := b.ExpiresAt; e != nil && (now.nextExpiry == nil || e.Before(*now.nextExpiry)) {
 			now.nextExpiry = e
 		}
