@@ -53,6 +53,7 @@ const patience = 30 * time.Second
 //
 //	secret NAME VALUE   store a secret that may be sent to the server, and bind it: $NAME is the placeholder
 //	rotate NAME VALUE   give it another value
+//	expire NAME VALUE DURATION   give it another value, which expires after that time
 //	vault stop|start    stop the vault, or start it again
 //	revoke              revoke the broker key
 //	broker [ARGS...]    start miosa-egress serve with egress.toml, and set $PROXY to the address of its first listener
@@ -81,7 +82,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"secret": cmdSecret, "rotate": cmdRotate, "vault": cmdVault, "revoke": cmdRevoke, "broker": cmdBroker,
+			"secret": cmdSecret, "rotate": cmdRotate, "expire": cmdExpire, "vault": cmdVault, "revoke": cmdRevoke, "broker": cmdBroker,
 			"ends": cmdEnds, "hup": cmdHup, "crowd": cmdCrowd, "until": cmdUntil, "exits": cmdExits, "recorded": cmdRecorded, "load": cmdLoad, "clean": cmdClean,
 		},
 	})
@@ -159,6 +160,17 @@ func cmdRotate(ts *testscript.TestScript, _ bool, args []string) {
 	f := fixtureOf(ts)
 	f.Rotate(f.t, f.secrets[args[0]], args[1])
 	f.private = append(f.private, args[1])
+}
+
+func cmdExpire(ts *testscript.TestScript, _ bool, args []string) {
+	f := fixtureOf(ts)
+	left, err := time.ParseDuration(args[2])
+	ts.Check(err)
+	f.private = append(f.private, args[1])
+	body := map[string]any{"value": args[1], "expires_at": time.Now().Add(left)}
+	if status, text := f.Do(f.t, f.TenantKey, "PATCH", "/egress/secrets/"+f.secrets[args[0]], body); status != http.StatusOK {
+		ts.Fatalf("status %d: %s", status, text)
+	}
 }
 
 func cmdVault(ts *testscript.TestScript, _ bool, args []string) {

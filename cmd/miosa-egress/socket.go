@@ -47,6 +47,7 @@ type resourceStatus struct {
 	Refusing    string          `json:"refusing,omitempty"` // why all requests are refused; empty: they aren't
 	Etag        string          `json:"etag,omitempty"`
 	Bindings    []bindingStatus `json:"bindings"`
+	Expired     []string        `json:"expired,omitempty"`     // variables whose secrets have expired: they have no binding any more
 	ConfirmedAt time.Time       `json:"confirmed_at,omitzero"` // when the vault last confirmed the set
 	Connections int             `json:"connections"`           // of clients
 	Requests    int64           `json:"requests"`              // since the start, decrypted or not
@@ -81,7 +82,7 @@ func (b *broker) status() brokerStatus {
 		s.Vault = status.Vault
 		counts := b.metrics.counts(r.Resource)
 		one := resourceStatus{
-			Resource: r.Resource, State: status.State, Refusing: r.set.Load().Absent(), Etag: status.Etag, Bindings: []bindingStatus{}, ConfirmedAt: status.ConfirmedAt,
+			Resource: r.Resource, State: status.State, Refusing: r.set.Load().Absent(), Etag: status.Etag, Bindings: []bindingStatus{}, Expired: status.Expired, ConfirmedAt: status.ConfirmedAt,
 			Connections: r.server.Connections(), Requests: counts.requests, Swapped: counts.swapped, Refused: counts.refused, Lost: b.reports.Lost(r.Resource),
 			LastError: status.LastError, LastErrorAt: status.LastErrorAt, LastHint: status.LastHint,
 		}

@@ -101,6 +101,9 @@ func (p *program) printStatus(s brokerStatus) error {
 		if err := w.Flush(); err != nil {
 			return err
 		}
+		if len(r.Expired) > 0 {
+			fmt.Fprintf(p.stdout, "  expired: %s\n", cli.OneLine(strings.Join(r.Expired, ", ")))
+		}
 	}
 	return nil
 }

@@ -136,7 +136,7 @@ func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 // use checks whether the rules allow a binding in a slot of the request.
 func (c *change) use(i int, slot rule.Slot) error {
 	if c.unknown(i) {
-		return c.refuse(i, "it has a placeholder that no binding of this resource has", "")
+		return c.refuse(i, "it has a placeholder that no binding of this resource has: it is another's, or its secret has expired or isn't bound any more", "")
 	}
 	b := &c.table.bindings[i]
 	switch {
