@@ -52,10 +52,7 @@ func TestReveal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	labels := make([]api.Label, len(set))
-	for i, b := range set {
-		labels[i] = b.Label
-	}
+	labels := api.Labels(set)
 	if diff := cmp.Diff(before, state{labels: labels, etag: api.Etag(box1, labels)}, cmp.AllowUnexported(state{})); diff != "" {
 		t.Errorf("state (-got +want)\n%s", diff)
 	}
