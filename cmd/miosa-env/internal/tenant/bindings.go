@@ -78,6 +78,9 @@ must allow a request too.`,
 		b, err := vault.CreateBinding(ctx, secrets.NewBinding{
 			SecretID: s.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery, Egress: rule,
 		})
+		if err == nil {
+			warnOfValue(p, s, rule, delivery, b)
+		}
 		switch {
 		case err != nil:
 			return err

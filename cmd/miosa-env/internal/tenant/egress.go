@@ -157,6 +157,20 @@ func warnOfNoRule(p *program.Program, s *api.Secret, delivery string) {
 	}
 }
 
+// warnOfValue logs a warning if a new binding delivers the value itself and nobody has asked for that, although there is a rule, the
+// secret's or narrow, the binding's own: a rule is about placeholders only.
+func warnOfValue(p *program.Program, s *api.Secret, narrow *api.EgressRule, delivery string, made ...api.Binding) {
+	if delivery != "" || (s.Egress == nil || s.Egress.IsZero()) && narrow == nil {
+		return
+	}
+	for i := range made {
+		if b := &made[i]; b.Delivery != api.DeliverPlaceholder {
+			p.Log.Warn().Str("secret", s.Name).Stringer("binding", targetOf(b)).Str("flag", "--delivery placeholder").
+				Msg("this binding delivers the value itself, although there is a rule for a broker")
+		}
+	}
+}
+
 // describeRule returns a rule for people; "" for nil.
 func describeRule(r *api.EgressRule) string {
 	if r == nil {

@@ -107,6 +107,7 @@ the other --egress flags give others. A secret that is set again keeps its rule.
 		done, err := store(ctx, vault, &set, bind, delivery)
 		if done.Secret.ID != "" {
 			warnOfNoRule(p, &done.Secret, delivery)
+			warnOfValue(p, &done.Secret, nil, delivery, done.Bindings...)
 		}
 		switch {
 		case done.Secret.ID == "":
