@@ -75,6 +75,7 @@ must allow a request too.`,
 		}
 		warnOfNames(p, to)
 		warnOfNoRule(p, s, delivery)
+		warnOfNoEffect(p, s, rule)
 		b, err := vault.CreateBinding(ctx, secrets.NewBinding{
 			SecretID: s.ID, Resource: to.Resource, ExposeAsEnv: to.variable, Delivery: delivery, Egress: rule,
 		})
@@ -119,11 +120,15 @@ func bindingsListCommand(p *program.Program) *cli.Command {
 		if err != nil {
 			return err
 		}
+		var rules map[string]*api.EgressRule
+		if !asJSON {
+			rules = rulesOf(ctx, vault, list)
+		}
 		return printList(p, asJSON, list, func() string {
 			return "there are no such bindings" + nearest.OrMeant(nearResource(ctx, vault, resource))
 		}, []string{"RESOURCE", "VARIABLE", "SECRET", "VERSION", "ROTATED", "DELIVERY", "EXPIRES", "ONLY TO", "ID"}, func(b *api.Binding) []string {
 			return []string{b.Resource.String(), b.ExposeAsEnv, cmp.Or(b.SecretName, b.SecretID), program.VersionOf(b.Version),
-				program.When(b.UpdatedAt), b.Delivery, program.EndsIfKnown(b.ExpiresAt), ruleHosts(b.Egress), b.ID}
+				program.When(b.UpdatedAt), b.Delivery, program.EndsIfKnown(b.ExpiresAt), narrowedHosts(b, rules[b.SecretID]), b.ID}
 		})
 	})
 }

@@ -171,6 +171,114 @@ func warnOfValue(p *program.Program, s *api.Secret, narrow *api.EgressRule, deli
 	}
 }
 
+// noEffect returns what a binding's rule allows in vain, since the secret's rule doesn't allow it too. Paths
+// aren't compared, nor are slots with those of a rule that names none. Ports, methods and slots that the binding's leaves out are the
+// secret's.
+func noEffect(rule, narrow *api.EgressRule) api.EgressRule {
+	without := func(wide, list []string, meet func(a, b string) bool) (vain []string) {
+		for _, item := range list {
+			if !slices.ContainsFunc(wide, func(other string) bool { return meet(item, other) }) {
+				vain = append(vain, item)
+			}
+		}
+		return vain
+	}
+	vain := api.EgressRule{Hosts: without(rule.Hosts, narrow.Hosts, hostsMeet)}
+	if len(rule.Methods) > 0 {
+		vain.Methods = without(rule.Methods, narrow.Methods, strings.EqualFold)
+	}
+	if len(rule.Slots) > 0 {
+		vain.Slots = without(rule.Slots, narrow.Slots, strings.EqualFold)
+	}
+	for _, port := range narrow.Ports {
+		if !slices.Contains(portsOf(rule), port) {
+			vain.Ports = append(vain.Ports, port)
+		}
+	}
+	return vain
+}
+
+// hostsMeet reports whether two hosts of rules, such as api.example.com and *.example.com, have a host in common.
+func hostsMeet(a, b string) bool {
+	covers := func(wide, host string) bool {
+		domain, ok := strings.CutPrefix(wide, "*")
+		return ok && strings.HasSuffix(host, domain)
+	}
+	return a == b || covers(a, b) || covers(b, a)
+}
+
+// portsOf returns the ports of a rule.
+func portsOf(r *api.EgressRule) []int {
+	if len(r.Ports) == 0 {
+		return []int{443}
+	}
+	return r.Ports
+}
+
+// warnOfNoEffect logs a warning for each field of a binding's rule that allows something that the secret's rule doesn't: a broker sends
+// nothing there.
+func warnOfNoEffect(p *program.Program, s *api.Secret, narrow *api.EgressRule) {
+	if s.Egress == nil || s.Egress.IsZero() || narrow == nil {
+		return
+	}
+	vain := noEffect(s.Egress, narrow)
+	for _, field := range []struct {
+		name       string
+		vain, rule []string
+	}{
+		{"hosts", vain.Hosts, s.Egress.Hosts},
+		{"ports", texts(vain.Ports), texts(portsOf(s.Egress))},
+		{"methods", vain.Methods, s.Egress.Methods},
+		{"slots", vain.Slots, s.Egress.Slots},
+	} {
+		if len(field.vain) > 0 {
+			p.Log.Warn().Str("secret", s.Name).Strs(field.name, field.vain).Strs("secret_has", field.rule).
+				Msg("the binding's rule allows what the secret's doesn't: miosa-egress sends nothing there")
+		}
+	}
+}
+
+func texts(numbers []int) []string {
+	list := make([]string, len(numbers))
+	for i, n := range numbers {
+		list[i] = strconv.Itoa(n)
+	}
+	return list
+}
+
+// narrowed returns what is left of a binding's rule under the secret's, which may be nil, and why if nothing is.
+func narrowed(rule, narrow *api.EgressRule) (left api.EgressRule, why string) {
+	left = *narrow
+	if rule == nil || rule.IsZero() {
+		return left, ""
+	}
+	vain := noEffect(rule, narrow)
+	left.Hosts = slices.DeleteFunc(slices.Clone(left.Hosts), func(host string) bool { return slices.Contains(vain.Hosts, host) })
+	for _, field := range []struct {
+		what    string
+		all, no []string
+	}{
+		{"", narrow.Hosts, vain.Hosts},
+		{"port ", texts(narrow.Ports), texts(vain.Ports)},
+		{"method ", narrow.Methods, vain.Methods},
+		{"", narrow.Slots, vain.Slots},
+	} {
+		if len(field.no) > 0 && len(field.no) == len(field.all) {
+			return left, "the secret's rule doesn't have " + field.what + few(field.no)
+		}
+	}
+	return left, ""
+}
+
+// describeNarrowed returns where a broker may send a secret for a binding with its own rule, for people.
+func describeNarrowed(rule, narrow *api.EgressRule) string {
+	left, why := narrowed(rule, narrow)
+	if why != "" {
+		return "nowhere: " + why
+	}
+	return "only to " + describeRule(&left)
+}
+
 // describeRule returns a rule for people; "" for nil.
 func describeRule(r *api.EgressRule) string {
 	if r == nil {
@@ -182,11 +290,7 @@ func describeRule(r *api.EgressRule) string {
 			parts = append(parts, what+" "+few(list))
 		}
 	}
-	ports := make([]string, len(r.Ports))
-	for i, port := range r.Ports {
-		ports[i] = strconv.Itoa(port)
-	}
-	add("ports", ports)
+	add("ports", texts(r.Ports))
 	add("methods", r.Methods)
 	add("paths", r.Paths)
 	add("in", r.Slots)
@@ -202,4 +306,29 @@ func ruleHosts(r *api.EgressRule) string {
 		return ""
 	}
 	return few(slices.Clone(r.Hosts))
+}
+
+// rulesOf returns the rules of the secrets of bindings that narrow them, by id. Those that the vault doesn't return are missing.
+func rulesOf(ctx context.Context, vault *secrets.Client, bindings []api.Binding) map[string]*api.EgressRule {
+	if !slices.ContainsFunc(bindings, func(b api.Binding) bool { return b.Egress != nil }) {
+		return nil
+	}
+	list, _ := vault.List(ctx, secrets.Filter{})
+	rules := make(map[string]*api.EgressRule, len(list))
+	for i := range list {
+		rules[list[i].ID] = list[i].Egress
+	}
+	return rules
+}
+
+// narrowedHosts returns the hosts of a binding's rule that the secret's allows, for a list; "" for a binding without a rule.
+func narrowedHosts(b *api.Binding, rule *api.EgressRule) string {
+	if b.Egress == nil {
+		return ""
+	}
+	left, why := narrowed(rule, b.Egress)
+	if why != "" {
+		return "nowhere"
+	}
+	return ruleHosts(&left)
 }

@@ -77,7 +77,7 @@ func describe(s *api.Secret, bindings []api.Binding) *program.Table {
 			how = ", " + b.Delivery
 		}
 		if b.Egress != nil {
-			how += ", only to " + describeRule(b.Egress)
+			how += ", " + describeNarrowed(s.Egress, b.Egress)
 		}
 		t.Add("bound", b.Resource.String()+" as "+b.ExposeAsEnv+how+" ("+b.ID+")")
 	}
