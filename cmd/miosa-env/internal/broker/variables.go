@@ -39,6 +39,12 @@ type paths struct {
 	wget   string // a configuration of Wget; empty: it has one
 }
 
+// Direct returns the hosts that NO_PROXY or no_proxy keeps from the broker, without those of this machine. "*" is every host.
+func Direct(get func(name string) string) []string {
+	list := strings.FieldsFunc(cmp.Or(get("NO_PROXY"), get("no_proxy")), func(r rune) bool { return r == ',' || r == ' ' })
+	return slices.DeleteFunc(list, func(host string) bool { return slices.Contains(local, host) })
+}
+
 // variables returns the variables, as NAME=value, that point programs to the broker. get returns those that the command has without
 // them, or "": NO_PROXY, JAVA_TOOL_OPTIONS and git's options are extended.
 func (b *Broker) variables(get func(name string) string, at paths) (list []string) {
@@ -48,10 +54,7 @@ func (b *Broker) variables(get func(name string) string, at paths) (list []strin
 		}
 	}
 	set(b.url(), proxies...)
-	direct := slices.DeleteFunc(strings.Split(cmp.Or(get("NO_PROXY"), get("no_proxy")), ","), func(host string) bool {
-		return host == "" || slices.Contains(local, host)
-	})
-	set(strings.Join(append(direct, local...), ","), "NO_PROXY", "no_proxy")
+	set(strings.Join(append(Direct(get), local...), ","), "NO_PROXY", "no_proxy")
 	set("1", "NODE_USE_ENV_PROXY")
 	set(at.bundle, bundles...)
 	// Debian 12's git (libcurl 7.88) loses pushes over HTTP/2 that are larger than what the kernel takes at once.

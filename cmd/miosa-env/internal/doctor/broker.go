@@ -2,9 +2,12 @@ package doctor
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/broker"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 // broker checks the broker that the commands of run send their requests through, if there is one.
@@ -16,6 +19,7 @@ func (d *doctor) broker(ctx context.Context) {
 	if b == nil {
 		return
 	}
+	d.around()
 	found, err := b.Ask(ctx)
 	if err != nil {
 		d.failed("broker", err, "")
@@ -35,6 +39,19 @@ func (d *doctor) broker(ctx context.Context) {
 	if found.SameMachine {
 		d.warn("broker", broker.Cooperative, "run miosa-egress outside of this sandbox, or keep secrets from root by other means")
 	}
+}
+
+// around warns of hosts to which programs send requests themselves. Which of them secrets are for, only the broker knows.
+func (d *doctor) around() {
+	direct := broker.Direct(d.Environ.Get)
+	if len(direct) == 0 {
+		return
+	}
+	to := cli.OneLine(strings.Join(direct, ", "))
+	if slices.Contains(direct, "*") {
+		to = "all hosts"
+	}
+	d.warn("broker", "requests to "+to+" go around it, because of NO_PROXY: servers there get placeholders", "take the hosts that secrets are for out of NO_PROXY and no_proxy")
 }
 
 // resource returns the resource whose values run would use, as TYPE:ID, or "" if that isn't known.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -187,6 +188,9 @@ func (r *runner) build(s api.Snapshot) (command.Command, map[string]environ.Fing
 		return command.Command{}, nil, r.asGiven(err)
 	}
 	warn(r.Log, built.Warnings)
+	if r.broker != nil && slices.Contains(broker.Direct(program.Environment(built.Environ).Get), "*") {
+		r.Log.Warn().Msg("NO_PROXY has *: no request goes through the broker, and servers get placeholders")
+	}
 	path, err := command.Lookup(r.argv[0], built.Environ)
 	if err != nil {
 		return command.Command{}, nil, err
