@@ -38,6 +38,12 @@ var auditActions = []string{
 	"secret.read", "binding.list", "audit.read", "key.read", "network.read", "oauth.read",
 }
 
+// auditHead are the titles of the columns, auditWidths what they are padded to where the widths of later events aren't known.
+var (
+	auditHead   = []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM", "METHOD", "HOST", "PATH", "STATUS", "EFFECT"}
+	auditWidths = []int{20, 14, 7, 45, 16, 24, 15, 6, 24, 24, 6, 0}
+)
+
 func auditCommand(p *program.Program) *cli.Command {
 	var (
 		asJSON, follow bool
@@ -99,7 +105,7 @@ It takes a tenant key, as miosa-env secrets does.`,
 		}
 		var known names
 		if !asJSON && len(list) > 0 {
-			known.load(ctx, vault)
+			_ = known.load(ctx, vault) // ids stand for names that aren't known
 		}
 		return printList(p, asJSON, list, func() string {
 			text, meant := "there are no such events", ""
@@ -109,8 +115,7 @@ It takes a tenant key, as miosa-env secrets does.`,
 				}
 			}
 			return text + nearest.OrMeant(cmp.Or(meant, nearResource(ctx, vault, resource)))
-		}, []string{"TIME", "ACTION", "OUTCOME", "KEY", "RESOURCE", "WHAT", "FROM", "METHOD", "HOST", "PATH", "STATUS", "EFFECT"},
-			func(e *api.Event) []string { return append(eventCells(e, &known), trafficCells(e)...) })
+		}, auditHead, func(e *api.Event) []string { return eventCells(e, &known) })
 	})
 }
 
@@ -137,6 +142,7 @@ func events(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter, l
 	return list, nil
 }
 
+// eventCells are the cells of auditHead; the last ones are about a request from a sandbox.
 func eventCells(e *api.Event, known *names) []string {
 	resource, at := "", ""
 	if e.ResourceID != "" {
@@ -149,16 +155,12 @@ func eventCells(e *api.Event, known *names) []string {
 	if e.Count > 1 {
 		action += fmt.Sprintf(" (%d times)", e.Count)
 	}
-	return []string{at, action, e.Outcome, known.key(e.KeyID), resource, known.subject(e), e.RemoteAddr}
-}
-
-// trafficCells are about a request from a sandbox.
-func trafficCells(e *api.Event) []string {
 	status := ""
 	if e.StatusCode != 0 {
 		status = strconv.Itoa(e.StatusCode)
 	}
-	return []string{e.Method, e.Host, e.Path, status, e.Effect}
+	return []string{at, action, e.Outcome, known.key(e.KeyID), resource, known.subject(e), e.RemoteAddr,
+		e.Method, e.Host, e.Path, status, e.Effect}
 }
 
 // followAudit prints events until it is interrupted. The vault may return them in either order.
@@ -168,6 +170,11 @@ func followAudit(ctx context.Context, p *program.Program, vault *secrets.Client,
 	if f.Since == nil {
 		var err error
 		if f.Since, err = lastEvent(ctx, vault, f, shown); err != nil {
+			return err
+		}
+	}
+	if !asJSON {
+		if err := printLine(p, auditHead); err != nil {
 			return err
 		}
 	}
@@ -187,9 +194,8 @@ func followAudit(ctx context.Context, p *program.Program, vault *secrets.Client,
 			if _, before := shown[e.ID]; before || e.Timestamp.Before(*f.Since) {
 				continue
 			}
-			if !asJSON && !loaded && !known.has(&e) {
-				known.load(ctx, vault)
-				loaded = true
+			if !asJSON && !loaded {
+				loaded = known.loadFor(ctx, vault, &e)
 			}
 			if err := printEvent(p, &e, &known, asJSON); err != nil {
 				return err
@@ -225,22 +231,23 @@ func lastEvent(ctx context.Context, vault *secrets.Client, f secrets.AuditFilter
 
 // printEvent prints an event on one line.
 func printEvent(p *program.Program, e *api.Event, known *names, asJSON bool) error {
+	if !asJSON {
+		return printLine(p, eventCells(e, known))
+	}
 	line, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
-	if !asJSON {
-		cells := eventCells(e, known)
-		for i, width := range []int{20, 15, 7, 45, 16, 0, 0} {
-			cells[i] = fmt.Sprintf("%-*s", width, program.Cell(cells[i]))
-		}
-		for _, text := range trafficCells(e) {
-			if text != "" {
-				cells = append(cells, program.Cell(text))
-			}
-		}
-		line = []byte(strings.Join(cells, "  "))
-	}
 	_, err = cli.Redacted{To: p.Stdout}.Write(append(line, '\n'))
+	return err
+}
+
+// printLine prints cells in the columns of auditHead.
+func printLine(p *program.Program, cells []string) error {
+	padded := make([]string, len(cells))
+	for i, text := range cells {
+		padded[i] = fmt.Sprintf("%-*s", auditWidths[i], program.Cell(text))
+	}
+	_, err := cli.Redacted{To: p.Stdout}.Write([]byte(strings.Join(padded, "  ") + "\n"))
 	return err
 }

@@ -3,6 +3,8 @@ package tenant
 import (
 	"cmp"
 	"context"
+	"errors"
+	"slices"
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -16,29 +18,49 @@ type names struct {
 	secrets  map[string]string // id to name
 	bindings map[string]string // id to variable
 	keys     map[string]string // id to resource
+
+	nameless map[string]bool // ids of loadFor that the vault has no name of
 }
 
-// load asks the vault for all names. Names that it doesn't return stay unknown.
-func (n *names) load(ctx context.Context, vault *secrets.Client) {
-	*n = names{map[string]string{}, map[string]string{}, map[string]string{}}
-	list, _ := vault.List(ctx, secrets.Filter{})
+// load asks the vault for all names. Those of lists that it doesn't return stay unknown.
+func (n *names) load(ctx context.Context, vault *secrets.Client) error {
+	nameless := n.nameless
+	if nameless == nil {
+		nameless = map[string]bool{}
+	}
+	*n = names{map[string]string{}, map[string]string{}, map[string]string{}, nameless}
+	list, err := vault.List(ctx, secrets.Filter{})
 	for _, s := range list {
 		n.secrets[s.ID] = cli.Quote(s.Name)
 	}
-	bindings, _ := vault.ListBindings(ctx, secrets.BindingFilter{})
+	bindings, bindingsErr := vault.ListBindings(ctx, secrets.BindingFilter{})
 	for _, b := range bindings {
 		n.bindings[b.ID] = b.ExposeAsEnv
 	}
-	keys, _ := vault.ListKeys(ctx, api.Resource{})
+	keys, keysErr := vault.ListKeys(ctx, api.Resource{})
 	for _, k := range keys {
 		n.keys[k.ID] = k.Resource.String()
 	}
+	return errors.Join(err, bindingsErr, keysErr)
 }
 
-// has reports whether the names of everything in an event are known.
-func (n *names) has(e *api.Event) bool {
-	known := func(names map[string]string, id string) bool { return id == "" || names[id] != "" }
-	return known(n.secrets, e.SecretID) && known(n.bindings, e.BindingID) && known(n.keys, e.TargetKeyID)
+// loadFor is load, if an event has ids of which neither the name is known nor that the vault has none.
+func (n *names) loadFor(ctx context.Context, vault *secrets.Client, e *api.Event) (loaded bool) {
+	ids := []string{e.SecretID, e.BindingID, e.TargetKeyID, e.KeyID}
+	for _, b := range e.Bindings {
+		ids = append(ids, b.ID)
+	}
+	known := func(id string) bool { return cmp.Or(n.secrets[id], n.bindings[id], n.keys[id]) != "" || n.nameless[id] }
+	ids = slices.DeleteFunc(ids, func(id string) bool { return id == "" || known(id) })
+	if len(ids) == 0 {
+		return false
+	}
+	if n.load(ctx, vault) == nil {
+		for _, id := range ids {
+			n.nameless[id] = !known(id)
+		}
+	}
+	return true
 }
 
 // key returns the id of a key and its resource, if that is known.
