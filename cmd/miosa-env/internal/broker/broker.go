@@ -30,6 +30,9 @@ import (
 // Cooperative is what every status says of a broker that is on the machine of its clients.
 const Cooperative = "it runs on this machine: cooperative only, root on this machine can read the values"
 
+// isListener is the hint if something else than a broker answers.
+const isListener = "is it the address of a listener of miosa-egress, for clients of an HTTP proxy?"
+
 // maxAuthorities limits what is read of certificate authorities, in bytes.
 const maxAuthorities = 1 << 20
 
@@ -119,7 +122,7 @@ func (b *Broker) Ask(ctx context.Context) (found Found, err error) {
 	defer cancel()
 	if b.file != "" {
 		if found.Authorities, err = readLimited(b.file); err != nil {
-			return found, fmt.Errorf("--egress-ca or MIOSA_EGRESS_CA: %w", err)
+			return found, cli.Unreadable("--egress-ca or MIOSA_EGRESS_CA:", b.file, err)
 		}
 		if _, err := first(found.Authorities); err != nil {
 			return found, cli.WithHint(fmt.Errorf("--egress-ca or MIOSA_EGRESS_CA: %s: %w", b.file, err), "miosa-egress ca RESOURCE prints it, on the broker's machine")
@@ -134,13 +137,15 @@ func (b *Broker) Ask(ctx context.Context) (found Found, err error) {
 	found.SameMachine = sameMachine(conn.RemoteAddr())
 	served, noSet, err := ask(ctx, conn)
 	if err != nil {
-		return found, cli.WithHint(fmt.Errorf("the broker at %s doesn't answer: %w", b.Address(), causeOf(err)), "is it the address of a listener of miosa-egress, for clients of an HTTP proxy?")
+		return found, cli.WithHint(fmt.Errorf("the broker at %s doesn't answer: %w", b.Address(), causeOf(err)), isListener)
 	}
 	found.NoSet = noSet
 	switch {
+	case served != nil && len(certificates(served)) == 0: // a web server
+		return found, cli.WithHint(fmt.Errorf("what answers at %s isn't a broker: its /ca.pem has no certificate in PEM", b.Address()), isListener)
 	case b.file == "" && served == nil:
 		return found, cli.WithHint(fmt.Errorf("%s doesn't serve the certificate authority of a broker", b.Address()),
-			"is it the address of a listener of miosa-egress, for clients of an HTTP proxy? else give its authority with --egress-ca FILE")
+			isListener+" else give its authority with --egress-ca FILE")
 	case b.file == "":
 		found.Authorities = served
 	case served != nil && !contains(found.Authorities, served):
@@ -149,7 +154,7 @@ func (b *Broker) Ask(ctx context.Context) (found Found, err error) {
 	}
 	found.Authority, err = first(found.Authorities)
 	if err != nil {
-		return found, fmt.Errorf("the broker's certificate authority: %w", err)
+		return found, cli.WithHint(fmt.Errorf("the certificate authority of the broker at %s: %w", b.Address(), err), isListener)
 	}
 	return found, nil
 }

@@ -1,8 +1,12 @@
 package broker
 
 import (
+	"encoding/pem"
 	"errors"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +21,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/egress/ca"
 	"github.com/Miosa-osa/miosa-env/inject/environ"
+	"github.com/Miosa-osa/miosa-env/internal/cli"
 )
 
 func TestOf(t *testing.T) {
@@ -50,6 +55,47 @@ func TestOf(t *testing.T) {
 				t.Errorf("got %v, %v", b, err)
 			case b != nil && b.Address() != tt.want:
 				t.Errorf("got %s, want %s", b.Address(), tt.want)
+			}
+		})
+	}
+}
+
+// What isn't a broker is named by its address, or by the flag and the file, with a hint.
+func TestAskOthers(t *testing.T) {
+	authority, err := ca.New("sandbox:sb_1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	file := filepath.Join(folder, "ca.pem")
+	if err := os.WriteFile(file, authority.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("none")}))
+	for _, tt := range []struct {
+		name, answer, file, want, hint string
+	}{
+		{"a web server", "hello", "", "what answers at ADDRESS isn't a broker: its /ca.pem has no certificate in PEM", isListener},
+		{"a web server, with an authority", "hello", file, "what answers at ADDRESS isn't a broker: its /ca.pem has no certificate in PEM", isListener},
+		{"something else in PEM", other, "", "the certificate authority of the broker at ADDRESS: want the certificate of a certificate authority, as PEM", isListener},
+		{"no file", "hello", "nope", "--egress-ca or MIOSA_EGRESS_CA: nope: no such file or directory", "check the path"},
+		{"a folder", "hello", folder, "--egress-ca or MIOSA_EGRESS_CA: " + folder + ": is a directory", "check the path"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, tt.answer) }))
+			defer server.Close()
+			s := &program.Settings{}
+			s.Egress, s.EgressCA = server.URL, tt.file
+			b, err := Of(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = b.Ask(t.Context())
+			if want := strings.ReplaceAll(tt.want, "ADDRESS", b.Address()); err == nil || err.Error() != want {
+				t.Errorf("got %v, want %s", err, want)
+			}
+			if hint := cli.Hint(err); !strings.HasPrefix(hint, tt.hint) {
+				t.Errorf("hint %q, want %q", hint, tt.hint)
 			}
 		})
 	}
