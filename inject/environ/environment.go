@@ -88,11 +88,10 @@ func (e Environment) Build() (Built, error) {
 		last, err = e.Complete(set.get)
 		problems = append(problems, err)
 	}
-	bound, more, unfit := e.check(bound, func(name string) bool {
+	bound, more, unfit := e.check(bound, last, func(name string) bool {
 		return (e.PreserveEnv || slices.Contains(e.PreserveNames, name)) && set.has(name)
 	})
 	problems = append(problems, unfit...)
-	problems = append(problems, taken(bound, last)...)
 	for _, b := range bound { // if the platform should have set it, it isn't reported as missing too
 		set.put(b.ExposeAsEnv, b.Value.Reveal())
 	}

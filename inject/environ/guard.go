@@ -77,8 +77,9 @@ func (r *Refused) Hint() string {
 	return "if it is meant, add " + strings.Join(flags, " ") + "; else leave the binding out with --only"
 }
 
-// guard checks the values of bindings and their names, which must be final. It returns all problems.
-func guard(bound []api.Bound, only, allowed []string) ([]*Problem, []Warning) {
+// guard checks the values of bindings and their names, which must be final. last are the variables (NAME=value) that would override
+// them. It returns all problems.
+func guard(bound []api.Bound, only, allowed, last []string) ([]*Problem, []Warning) {
 	var problems []*Problem
 	var warnings []Warning
 	setBy := make(map[string]string, len(bound)) // final name -> binding id
@@ -108,6 +109,10 @@ func guard(bound []api.Bound, only, allowed []string) ([]*Problem, []Warning) {
 			refuse("is refused: it "+reasons[class], "")
 			continue
 		}
+		if slices.ContainsFunc(last, func(entry string) bool { return strings.HasPrefix(entry, name+"=") }) {
+			refuse("is refused: --egress sets it", "")
+			continue
+		}
 		if len(only) > 0 && !slices.ContainsFunc(only, func(pattern string) bool { return matches(pattern, name) }) {
 			refuse("is refused: --require-only doesn't list it", "--require-only "+name)
 			problems[len(problems)-1].Unlisted = true
@@ -126,16 +131,6 @@ func guard(bound []api.Bound, only, allowed []string) ([]*Problem, []Warning) {
 		}
 	}
 	return problems, warnings
-}
-
-// taken returns the problems of bindings that set a name of variables (NAME=value) that override them.
-func taken(bound []api.Bound, last []string) (problems []error) {
-	for _, b := range bound {
-		if slices.ContainsFunc(last, func(entry string) bool { return strings.HasPrefix(entry, b.ExposeAsEnv+"=") }) {
-			problems = append(problems, &Refused{[]*Problem{{Binding: b.ID, Name: b.ExposeAsEnv, Reason: "is refused: --egress sets it"}}})
-		}
-	}
-	return problems
 }
 
 // ValidName reports whether s matches [A-Za-z_][A-Za-z0-9_]*.

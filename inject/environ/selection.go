@@ -19,7 +19,7 @@ func (e Environment) Bindings() ([]api.Bound, []Warning, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	bound, more, problems := e.check(bound, func(string) bool { return false })
+	bound, more, problems := e.check(bound, nil, func(string) bool { return false })
 	if len(problems) > 0 {
 		return nil, nil, problems[0]
 	}
@@ -27,9 +27,9 @@ func (e Environment) Bindings() ([]api.Bound, []Warning, error) {
 }
 
 // check returns the selected bindings but those whose variables keep their values, and what is wrong with all of them:
-// *Refused, *NotProvided.
-func (e Environment) check(selected []api.Bound, keeps func(name string) bool) (bound []api.Bound, warnings []Warning, problems []error) {
-	refused, warnings := guard(selected, e.RequireOnly, e.AllowNames)
+// *Refused, *NotProvided. No binding may set one of last.
+func (e Environment) check(selected []api.Bound, last []string, keeps func(name string) bool) (bound []api.Bound, warnings []Warning, problems []error) {
+	refused, warnings := guard(selected, e.RequireOnly, e.AllowNames, last)
 	absent := &NotProvided{}
 	bound = selected[:0]
 	for _, b := range selected {
