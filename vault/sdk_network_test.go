@@ -130,6 +130,12 @@ func TestSDKNetworkCalls(t *testing.T) {
 		{"suggestions", "GET", "/egress/audit/suggestions?since=7d&resource_id=sb_1&resource_type=sandbox", nil, 200, nil, "suggestions", 0, ""},
 		{"delete with its rules", "DELETE", "/egress/policies/$own", nil, 200, map[string]any{"ok": true}, "", 0, ""},
 		{"its rules are gone", "GET", "/egress/allowlist", nil, 200, nil, "rules", 4, ""},
+		{"rules of another", "POST", "/egress/allowlist", map[string]any{"host": "d.example.com", "policy_id": "$computer"}, 201, nil, "", 0, ""},
+		{"delete by its resource", "DELETE", "/egress/policies/c_1", nil, 200, map[string]any{"ok": true}, "", 0, ""},
+		{"its rules are gone too", "GET", "/egress/allowlist", nil, 200, nil, "rules", 4, ""},
+		{"delete the default by its name", "DELETE", "/egress/policies/default", nil, 200, map[string]any{"ok": true}, "", 0, ""},
+		{"the built-in default", "GET", "/egress/policies/default", nil, 200, map[string]any{"id": "default", "mode": "audit_only"}, "", 0, ""},
+		{"the last one", "GET", "/egress/policies", nil, 200, nil, "policies", 1, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			named := func(text string) string {
@@ -249,6 +255,8 @@ func TestNetworkOfARestrictedKey(t *testing.T) {
 		{"GET", "/egress/policies/" + other, "", 404},
 		{"GET", "/egress/policies/sb_2", "", 404},
 		{"DELETE", "/egress/policies/" + other, "", 404},
+		{"DELETE", "/egress/policies/sb_2", "", 404},
+		{"DELETE", "/egress/policies/default", "", 404},
 		{"POST", "/egress/allowlist", `{"host":"a.example.com"}`, 403},
 		{"POST", "/egress/allowlist", `{"host":"a.example.com",` + foreign + `}`, 403},
 		{"DELETE", "/egress/allowlist/" + all, "", 404},

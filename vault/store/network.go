@@ -146,19 +146,26 @@ func (t *txn) policyOf(r api.Resource) (policyRow, error) {
 // policy reads a policy that the actor may see, by its id or that of its resource. Errors: ErrNotFound; ErrConflict for the id of
 // several resources.
 func (t *txn) policy(id string) (policyRow, error) {
-	var c query.Conditions
+	return policyBy(t, namedPolicy(id), (*policyRow).fields)
+}
+
+// namedPolicy selects the policy with an id, or that of its resource.
+func namedPolicy(id string) query.Conditions {
+	return query.Conditions{Terms: []string{"(id = $1 OR resource_id = $1)"}, Args: []any{id}}
+}
+
+// policyBy reads the policy that c selects and the actor may see. Errors: as of policy.
+func policyBy[Row any](t *txn, c query.Conditions, fields func(*Row) []any) (row Row, err error) {
 	c.Add("tenant_id =", t.actor.TenantID)
-	c.Args = append(c.Args, id)
-	c.Terms = append(c.Terms, "(id = $2 OR resource_id = $2)")
 	t.actor.limitNetwork(&c)
-	rows, err := collect(t, (*policyRow).fields, selectPolicies+c.String(), c.Args...)
+	rows, err := collect(t, fields, selectPolicies+c.String(), c.Args...)
 	switch {
 	case err != nil:
-		return policyRow{}, err
+		return row, err
 	case len(rows) == 0:
-		return policyRow{}, notFound("policy")
+		return row, notFound("policy")
 	case len(rows) > 1:
-		return policyRow{}, api.NewError(api.ErrConflict, "a sandbox and a computer have this id: give the policy's")
+		return row, api.NewError(api.ErrConflict, "a sandbox and a computer have this id: give the policy's")
 	}
 	return rows[0], nil
 }
@@ -232,26 +239,23 @@ func listNetwork[Row, Item any, P storedRow[Row]](ctx context.Context, s *Store,
 	return page, next, err
 }
 
-// DeletePolicy deletes a policy and the entries that are only for it. Errors: ErrNotFound, ErrDenied.
+// DeletePolicy deletes a policy, by its id, that of its resource, or defaultPolicyID, and the entries that are only for it.
+// Errors: ErrNotFound, ErrDenied; ErrConflict as of policy.
 func (s *Store) DeletePolicy(ctx context.Context, a Actor, id string) error {
 	return s.write(ctx, a, actPolicyDelete, func(t *txn) error {
-		r, err := unverifiedNetwork[policyRow](t, "policy", selectPolicies, id)
+		c := namedPolicy(id)
+		if id == defaultPolicyID && t.actor.seesNetwork(api.Resource{}) {
+			c = query.Conditions{}
+			c.Add("resource_type =", "")
+			c.Add("resource_id =", "")
+		}
+		u, err := policyBy(t, c, func(u *unverified[policyRow]) []any { return u.row.stored().fields() })
 		if err != nil {
 			return err
 		}
-		return cmp.Or(t.Exec(`DELETE FROM allowlist WHERE tenant_id = $1 AND policy_id = $2`, a.TenantID, id),
-			t.Exec(`DELETE FROM network_policies WHERE id = $1`, id), t.policyChanged(actPolicyDelete, &r))
+		return cmp.Or(t.Exec(`DELETE FROM allowlist WHERE tenant_id = $1 AND policy_id = $2`, a.TenantID, u.row.ID),
+			t.Exec(`DELETE FROM network_policies WHERE id = $1`, u.row.ID), t.policyChanged(actPolicyDelete, &u.row))
 	})
-}
-
-// unverifiedNetwork reads a row that the actor may see, to delete it. Errors: ErrNotFound.
-func unverifiedNetwork[Row any, P storedRow[Row]](t *txn, what, rowsOf, id string) (Row, error) {
-	var c query.Conditions
-	c.Add("id =", id)
-	c.Add("tenant_id =", t.actor.TenantID)
-	t.actor.limitNetwork(&c)
-	u, err := one(t, what, func(u *unverified[Row]) []any { return P(&u.row).stored().fields() }, rowsOf+c.String(), c.Args...)
-	return u.row, err
 }
 
 // CreateEntry adds an entry to the allowlist. If the same entry exists, it is returned, with created false.
@@ -338,11 +342,15 @@ func (s *Store) Allowlist(ctx context.Context, a Actor, f EntryFilter) (page []a
 // DeleteEntry deletes an entry of the allowlist. Errors: ErrNotFound, ErrDenied.
 func (s *Store) DeleteEntry(ctx context.Context, a Actor, id string) error {
 	return s.write(ctx, a, actEntryDelete, func(t *txn) error {
-		r, err := unverifiedNetwork[entryRow](t, "entry", selectEntries, id)
+		var c query.Conditions
+		c.Add("id =", id)
+		c.Add("tenant_id =", t.actor.TenantID)
+		t.actor.limitNetwork(&c)
+		u, err := one(t, "entry", func(u *unverified[entryRow]) []any { return u.row.stored().fields() }, selectEntries+c.String(), c.Args...)
 		if err != nil {
 			return err
 		}
-		return cmp.Or(t.Exec(`DELETE FROM allowlist WHERE id = $1`, id), t.entryChanged(actEntryDelete, &r))
+		return cmp.Or(t.Exec(`DELETE FROM allowlist WHERE id = $1`, id), t.entryChanged(actEntryDelete, &u.row))
 	})
 }
 
