@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"net"
 	"path/filepath"
@@ -49,8 +48,8 @@ func (l *Listener) options() []option.Option {
 	return []option.Option{
 		{Field: "address", Value: setting.Text(&l.Address), Check: checkAddress, Required: "an address", Unique: true,
 			Help: "where it listens: `HOST:PORT`, `unix:/PATH` (a socket for root and the broker's user), or `vsock:CID:PORT` (Linux; a CID of -1 is any)"},
-		{Field: "sandbox_id", Value: setting.Text(&l.Sandbox), Check: checkID, Help: "the sandbox whose traffic arrives there; set this or `computer_id`"},
-		{Field: "computer_id", Value: setting.Text(&l.Computer), Check: checkID, Help: "the computer whose traffic arrives there"},
+		{Field: "sandbox_id", Value: setting.Text(&l.Sandbox), Check: option.ResourceID, Help: "the sandbox whose traffic arrives there; set this or `computer_id`"},
+		{Field: "computer_id", Value: setting.Text(&l.Computer), Check: option.ResourceID, Help: "the computer whose traffic arrives there"},
 		{Field: "mode", Value: setting.Choice(&l.Mode, []string{ModeProxy, ModeTransparent}), Default: "`proxy`",
 			Help: "`proxy`: clients use an HTTP proxy. `transparent`: the kernel redirects their connections"},
 		{Field: "ca_file", Value: setting.Path(&l.CAFile), Help: "file to write the resource's CA certificate to, as PEM, for its clients; replaced at each start"},
@@ -103,16 +102,6 @@ func ParseVsock(text string) (cid, port uint32, err error) {
 		return 0, 0, errors.New("want vsock:CID:PORT, such as vsock:2:3128, or vsock:-1:3128 for any CID")
 	}
 	return uint32(n), uint32(p), nil
-}
-
-// checkID accepts the id of a resource. One with the type of a resource before it, as commands take it, would be another resource.
-func checkID(id string) error {
-	for _, kind := range []string{api.Sandbox, api.Computer} {
-		if strings.HasPrefix(id, kind+":") {
-			return fmt.Errorf("want the id without %q", kind+":")
-		}
-	}
-	return option.ResourceID(id)
 }
 
 // caHost accepts what a rule has as a host.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/setting"
@@ -75,8 +76,13 @@ func Variables(options []Option, get func(name string) string, want func(Option)
 	return problems
 }
 
-// ResourceID accepts the id of a sandbox or computer.
+// ResourceID accepts the id of a sandbox or computer. One with a type before it, as --bind takes it, would be another resource's.
 func ResourceID(id string) error {
+	for _, kind := range []string{api.Sandbox, api.Computer} {
+		if strings.HasPrefix(id, kind+":") {
+			return fmt.Errorf("want the id without %q", kind+":")
+		}
+	}
 	if err := (api.Resource{Type: api.Sandbox, ID: id}).Validate(); err != nil { // it names the field of the API
 		return errors.New("want 1 to 128 letters, digits or any of . _ : @ -, the first a letter or digit")
 	}
