@@ -245,9 +245,7 @@ func (s *Store) DeletePolicy(ctx context.Context, a Actor, id string) error {
 	return s.write(ctx, a, actPolicyDelete, func(t *txn) error {
 		c := namedPolicy(id)
 		if id == defaultPolicyID && t.actor.seesNetwork(api.Resource{}) {
-			c = query.Conditions{}
-			c.Add("resource_type =", "")
-			c.Add("resource_id =", "")
+			c = query.Conditions{Terms: []string{"resource_type = ''", "resource_id = ''"}}
 		}
 		u, err := policyBy(t, c, func(u *unverified[policyRow]) []any { return u.row.stored().fields() })
 		if err != nil {
