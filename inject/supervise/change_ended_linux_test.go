@@ -119,7 +119,8 @@ func TestHookWhileDraining(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := c.Wait(); err != nil {
-		t.Error(err)
+		b, _ := os.ReadFile(log)
+		t.Errorf("%v\n%s", err, b)
 	}
 	if b, err := os.ReadFile(hooked); err != nil || len(b) != 1 {
 		t.Errorf("the hook ran %d times, %v; want once", len(b), err)

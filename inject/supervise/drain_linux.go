@@ -44,6 +44,7 @@ func (v *supervisor) keep(s *streams) {
 
 // allDrained returns a channel that is closed when each relay has written its command's output.
 func allDrained(relays []*relay) <-chan struct{} {
+	relays = slices.Clone(relays) // the end of a hook may change them meanwhile
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
