@@ -173,13 +173,14 @@ func TestCtrlCWhileRestarting(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, script %v", way.name, script), func(t *testing.T) {
 				changes := fifo.New(t)
 				s, run := shellOn(t, append([]string{"-on-change", "restart", "-changes", changes}, way.flags...))
-				line := run(`sh -c 'trap "echo stop""ping" TERM; trap "echo got-I""NT; exit 0" INT; echo be""gun; read x; while :; do sleep 0.02; done'`)
+				line := run(`sh -c 'trap "echo stop""ping" TERM; trap "echo got-I""NT; exit 0" INT; echo be""gun; read x; echo us""ed; while :; do sleep 0.02; done'`)
 				if script {
 					line = "bash --norc -c " + quote(line+"; :")
 				}
 				s.typed(line + "\n")
 				s.expect("begun", 1)
-				s.typed("\n") // the command has used the terminal
+				s.typed("\n")
+				s.expect("used", 1) // the command has used the terminal
 				fifo.Say(t, changes, "SECRET=second")
 				s.expect("stopping", 1)
 				prompts := strings.Count(s.shown(), "prompt> ")
