@@ -57,16 +57,22 @@ func (s *Logs) Export(ctx context.Context, tenant string, each func(ExportedEven
 // removed. keyID is who asked for it. If it is stopped at any point, the log is whole, and another call continues.
 // Errors: api.ErrInvalid for a number that no event has yet; api.ErrConflict for events that were changed outside of the vault.
 func (s *Logs) Prune(ctx context.Context, tenant, keyID string, through int64) (events int64, err error) {
-	return s.prune(ctx, tenant, keyID, "events up to number "+itoa(through), func(l *Log) (int, error) { return l.Prune(through, batchEvents) })
+	return s.prune(ctx, tenant, keyID, "events up to number "+itoa(through), func(l *Log, _ int64) (removed int, _ int64, err error) {
+		removed, err = l.Prune(through, batchEvents)
+		return removed, 0, err
+	})
 }
 
-// prune calls remove until it removes nothing. The event of the first removal has detail.
-func (s *Logs) prune(ctx context.Context, tenant, keyID, detail string, remove func(*Log) (int, error)) (events int64, err error) {
+// prune calls remove until it removes nothing. The event of the first removal has detail. remove gets the number of bytes that were freed by
+// transactions before its own, which may run again, and returns how many events it has removed, and their bytes.
+func (s *Logs) prune(ctx context.Context, tenant, keyID, detail string, remove func(l *Log, freed int64) (removed int, more int64, err error)) (events int64, err error) {
+	freed := int64(0)
 	for announced := false; ; announced = true {
 		began := time.Now()
 		var removed int
+		var more int64
 		err := s.Write(ctx, tenant, func(l *Log) (err error) {
-			if removed, err = remove(l); err != nil || announced || removed == 0 {
+			if removed, more, err = remove(l, freed); err != nil || announced || removed == 0 {
 				return err
 			}
 			return l.Append(&api.Event{Action: actPrune, Outcome: api.OutcomeOK, KeyID: keyID, Detail: detail})
@@ -74,6 +80,7 @@ func (s *Logs) prune(ctx context.Context, tenant, keyID, detail string, remove f
 		if err != nil {
 			return events, err
 		}
+		freed += more
 		if events += int64(removed); removed == 0 {
 			return events, nil
 		}
@@ -124,10 +131,8 @@ func (s *Logs) Trim(ctx context.Context, tenant string, r Retention) error {
 	if err == nil && surplus > 0 {
 		var events int64
 		detail := "the oldest outgoing requests: more than " + itoa(r.traffic()) + " bytes"
-		events, err = s.prune(ctx, tenant, KeyID, detail, func(l *Log) (int, error) {
-			removed, freed, err := l.pruneTraffic(surplus, batchEvents)
-			surplus -= freed
-			return removed, err
+		events, err = s.prune(ctx, tenant, KeyID, detail, func(l *Log, freed int64) (int, int64, error) {
+			return l.pruneTraffic(surplus-freed, batchEvents)
 		})
 		if events > 0 {
 			s.Log.Info().Str("tenant_id", tenant).Int64("events", events).Msg("old audit events of traffic removed")

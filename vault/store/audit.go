@@ -321,7 +321,15 @@ func (s *Store) AuditHead(ctx context.Context, a Actor) (api.AuditHead, error) {
 
 // VerifyAudit verifies at most limit further events with v. Errors: as readChain.
 func (s *Store) VerifyAudit(ctx context.Context, a Actor, v *audit.Verifier, limit int) (api.AuditCheck, error) {
-	return readChain(ctx, s, a, func(l *audit.Log) (api.AuditCheck, error) { return v.Next(l, limit) })
+	var next audit.Verifier
+	check, err := readChain(ctx, s, a, func(l *audit.Log) (api.AuditCheck, error) {
+		next = *v // the transaction may run twice
+		return next.Next(l, limit)
+	})
+	if err == nil {
+		*v = next
+	}
+	return check, err
 }
 
 // trafficBatch is how many requests one transaction records: others write in between.

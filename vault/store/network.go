@@ -72,6 +72,7 @@ func (s *Store) SetPolicy(ctx context.Context, a Actor, id string, n api.PolicyR
 		if err != nil {
 			return err
 		}
+		n := n // the transaction may run again, when there is a policy with a name
 		if n.Name == nil && n.Resource == (api.Resource{}) {
 			n.Name = new(defaultPolicyID)
 		} else if n.Name == nil {

@@ -180,6 +180,9 @@ func (s *Store) readSets(jobs []*setRead) {
 	}
 	for _, jobs := range alike {
 		_ = s.db.Read(context.Background(), func(tx database.Tx) error {
+			for _, j := range jobs {
+				j.done = false // the transaction may run again
+			}
 			t := &txn{Tx: tx, store: s, actor: jobs[0].actor, now: now()}
 			actors, resources := make([]Actor, len(jobs)), make([]api.Resource, len(jobs))
 			for i, j := range jobs {
