@@ -25,8 +25,12 @@ func (v *Vault) listAudit(c *call, f store.AuditFilter) (reply, error) {
 		events, next, err := v.store.Audit(c.ctx(), c.actor, f)
 		return listOf("events", events, next), err
 	case "host":
-		groups, err := v.store.AuditHosts(c.ctx(), c.actor, f)
-		return listOf("groups", groups, ""), err
+		groups, partial, err := v.store.AuditHosts(c.ctx(), c.actor, f)
+		body := map[string]any{"groups": groups}
+		if partial {
+			body["partial"] = true
+		}
+		return reply{body: body}, err
 	}
 	return reply{}, api.NewError(api.ErrInvalid, "group_by must be host")
 }

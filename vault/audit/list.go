@@ -140,31 +140,41 @@ type HostGroup struct {
 }
 
 // ByHost returns the hosts of a filter's events, the most frequent first, at most Limit. Events without a host are in no group.
-// Errors: api.ErrInvalid.
-func (l *Log) ByHost(f Filter) ([]HostGroup, error) {
+// It examines the newest maxExamined events of an index; partial reports whether there are more. Errors: api.ErrInvalid.
+func (l *Log) ByHost(f Filter) (groups []HostGroup, partial bool, err error) {
 	if f.Limit < 0 || f.Limit > 1000 {
-		return nil, invalid("limit must be 1 to 1000")
+		return nil, false, invalid("limit must be 1 to 1000")
 	}
 	if f.Cursor != "" {
-		return nil, invalid("cursor goes with no group_by: groups have no pages")
+		return nil, false, invalid("cursor goes with no group_by: groups have no pages")
 	}
 	s := l.selection(&f)
-	c := s.where
-	c.Terms = append(c.Terms, "a.host <> ''", "("+s.match+")")
-	if f.SecretID == "" {
-		c.Terms = append(c.Terms, "i.host <> ''") // as the index of hosts says
-	}
-	groups := []HostGroup{}
-	err := l.eachRow(`SELECT a.host, COUNT(*), MAX(a.at) FROM `+s.from+` JOIN audit a ON a.seq = i.seq AND a.tenant_id = i.tenant_id`+c.String()+
-		` GROUP BY a.host ORDER BY COUNT(*) DESC, a.host LIMIT `+strconv.Itoa(f.limit()), c.Args, func(rows *sql.Rows) error {
-		var g HostGroup
-		var at int64
-		err := rows.Scan(&g.Host, &g.Count, &at)
-		g.LastAt = fromMicros(at)
-		groups = append(groups, g)
-		return err
+	found := map[string]*HostGroup{}
+	examined := 0
+	err = l.eachRow(`SELECT a.host, a.at, CASE WHEN `+s.match+` THEN 1 ELSE 0 END FROM `+s.from+` JOIN audit a ON a.seq = i.seq AND a.tenant_id = i.tenant_id`+
+		s.where.String()+` ORDER BY i.at DESC, i.seq DESC LIMIT `+strconv.Itoa(maxExamined+1), s.where.Args, func(rows *sql.Rows) error {
+		var host string
+		var at, match int64
+		if err := rows.Scan(&host, &at, &match); err != nil {
+			return err
+		}
+		if examined++; examined > maxExamined || match == 0 || host == "" {
+			return nil
+		}
+		g := found[host]
+		if g == nil { // its newest event
+			g = &HostGroup{Host: host, LastAt: fromMicros(at)}
+			found[host] = g
+		}
+		g.Count++
+		return nil
 	})
-	return groups, err
+	groups = make([]HostGroup, 0, len(found))
+	for _, g := range found {
+		groups = append(groups, *g)
+	}
+	slices.SortFunc(groups, func(a, b HostGroup) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Host, b.Host)) })
+	return groups[:min(len(groups), f.limit())], examined > maxExamined, err
 }
 
 // Event returns one event. Errors: api.ErrNotFound.

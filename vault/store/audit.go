@@ -277,9 +277,13 @@ func (s *Store) Audit(ctx context.Context, a Actor, f AuditFilter) (events []api
 	return events, next, err
 }
 
-// AuditHosts returns the hosts of a filter's events. Errors: as Audit.
-func (s *Store) AuditHosts(ctx context.Context, a Actor, f AuditFilter) ([]audit.HostGroup, error) {
-	return readLog(ctx, s, a, func(l *audit.Log) ([]audit.HostGroup, error) { return l.ByHost(f) })
+// AuditHosts returns the hosts of a filter's events. partial reports whether older events weren't examined. Errors: as Audit.
+func (s *Store) AuditHosts(ctx context.Context, a Actor, f AuditFilter) (groups []audit.HostGroup, partial bool, err error) {
+	groups, err = readLog(ctx, s, a, func(l *audit.Log) (groups []audit.HostGroup, err error) {
+		groups, partial, err = l.ByHost(f)
+		return groups, err
+	})
+	return groups, partial, err
 }
 
 // AuditEvent returns one event. Errors: ErrNotFound, ErrDenied for a resource key.

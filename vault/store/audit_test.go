@@ -291,10 +291,41 @@ func TestAuditHosts(t *testing.T) {
 		}
 	}
 	for _, f := range []AuditFilter{{}, {Action: "request"}, {KeyID: a.KeyID, ResourceType: ""}} {
-		hosts, err := s.AuditHosts(t.Context(), a, f)
-		if err != nil || len(hosts) != 2 || hosts[0].Host != "b.example" || hosts[0].Count != 2 || hosts[1].Count != 1 {
+		hosts, partial, err := s.AuditHosts(t.Context(), a, f)
+		if err != nil || partial || len(hosts) != 2 || hosts[0].Host != "b.example" || hosts[0].Count != 2 || hosts[1].Count != 1 {
 			t.Errorf("filter %+v: %+v, %v", f, hosts, err)
 		}
+	}
+}
+
+// Groups are of the newest 10,000 events, so that no request keeps the database for long, and say so.
+func TestAuditHosts_Newest(t *testing.T) {
+	s := newStore(t)
+	a := tenant(t, s, "acme")
+	const examined = 10_000
+	err := s.write(t.Context(), a, anyKey, func(t *txn) error {
+		for i := range examined + 3 {
+			host := "new.example"
+			if i < 5 {
+				host = "old.example"
+			}
+			if err := t.audit(api.Event{Action: "request", Traffic: api.Traffic{Host: host}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []AuditFilter{{}, {Action: "request"}} {
+		hosts, partial, err := s.AuditHosts(t.Context(), a, f)
+		if err != nil || !partial || len(hosts) != 2 || hosts[0].Count+hosts[1].Count != examined || hosts[1].Count != 2 {
+			t.Errorf("filter %+v: %+v, %v, %v", f, hosts, partial, err)
+		}
+	}
+	if hosts, partial, err := s.AuditHosts(t.Context(), a, AuditFilter{Host: "old.example"}); err != nil || partial || hosts[0].Count != 5 {
+		t.Errorf("of a host: %+v, %v, %v", hosts, partial, err)
 	}
 }
 

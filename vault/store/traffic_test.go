@@ -87,7 +87,7 @@ func TestRecordTraffic(t *testing.T) {
 			t.Errorf("by %s: %d events", name, len(got))
 		}
 	}
-	groups, err := s.AuditHosts(t.Context(), owner, AuditFilter{})
+	groups, _, err := s.AuditHosts(t.Context(), owner, AuditFilter{})
 	if err != nil || len(groups) != 2 || groups[0].Host != "evil.example.com" || groups[0].Count != 2 {
 		t.Errorf("groups %+v, %v", groups, err)
 	}
