@@ -58,10 +58,11 @@ and the line "# ready". A shell can read all of it.`,
 }
 
 func (d *development) run(ctx context.Context, _ *cli.Invocation) (err error) {
-	log, err := d.logs.open(d.stderr)
+	log, flush, err := d.logs.open(d.stderr)
 	if err != nil {
 		return err
 	}
+	defer flush()
 	resource, err := d.check()
 	if err != nil {
 		return err

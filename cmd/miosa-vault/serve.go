@@ -88,10 +88,11 @@ const defaultRetention = "400d,10GB"
 const defaultEndedKeys = "400d,100000"
 
 func (s *server) run(ctx context.Context, _ *cli.Invocation) (err error) {
-	log, err := s.logs.open(s.stderr)
+	log, flush, err := s.logs.open(s.stderr)
 	if err != nil {
 		return err
 	}
+	defer flush()
 	if err := s.check(); err != nil {
 		return err
 	}

@@ -87,6 +87,9 @@ func (t *Tap) Set(w io.Writer, program, level, format string) {
 	t.now.Store(&output{levelOf(level), form(w, program, format)})
 }
 
+// SetWriter changes where lines of a level and above go: to w, which gives them their form.
+func (t *Tap) SetWriter(w io.Writer, level zerolog.Level) { t.now.Store(&output{level, w}) }
+
 // Logger returns a logger that writes to the tap.
 func (t *Tap) Logger() zerolog.Logger { return zerolog.New(t).With().Timestamp().Logger() }
 

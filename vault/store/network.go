@@ -72,13 +72,13 @@ func (s *Store) SetPolicy(ctx context.Context, a Actor, id string, n api.PolicyR
 		if err != nil {
 			return err
 		}
-		n := n // the transaction may run again, when there is a policy with a name
-		if n.Name == nil && n.Resource == (api.Resource{}) {
-			n.Name = new(defaultPolicyID)
-		} else if n.Name == nil {
-			n.Name = new(n.Resource.String())
+		name := defaultPolicyID
+		if n.Resource != (api.Resource{}) {
+			name = n.Resource.String()
 		}
-		p, err = t.addPolicy(policyRow{Policy: api.Policy{Mode: applies.Mode, DefaultEffect: applies.DefaultEffect}}, n)
+		named := n // n stays as it is: the transaction may run again
+		named.Name = cmp.Or(n.Name, &name)
+		p, err = t.addPolicy(policyRow{Policy: api.Policy{Mode: applies.Mode, DefaultEffect: applies.DefaultEffect}}, named)
 		return err
 	})
 	return p, err
@@ -176,10 +176,6 @@ func (r *entryRow) entry() api.AllowlistEntry {
 	e := r.AllowlistEntry
 	e.Methods = append([]string{}, e.Methods...)
 	return e
-}
-
-func resourceOf(kind, id *string) api.Resource {
-	return api.Resource{Type: orEmpty(kind), ID: orEmpty(id)}
 }
 
 // Policy returns a policy, by its id, that of its resource, or defaultPolicyID. Errors: ErrNotFound.

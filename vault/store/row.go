@@ -311,6 +311,10 @@ func compactObject(raw json.RawMessage) (json.RawMessage, error) {
 	return out.Bytes(), nil
 }
 
+func resourceOf(kind, id *string) api.Resource {
+	return api.Resource{Type: orEmpty(kind), ID: orEmpty(id)}
+}
+
 // policyRow is a policy as it is stored.
 type policyRow struct {
 	api.Policy

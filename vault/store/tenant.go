@@ -271,6 +271,32 @@ func (s *Store) AuditLogs() *audit.Logs {
 	}
 }
 
+// readChain is readLog for what concerns all events of the tenant. Errors: ErrDenied for a key that is restricted to some of them.
+func readChain[T any](ctx context.Context, s *Store, a Actor, do func(*audit.Log) (T, error)) (result T, err error) {
+	if len(a.Scopes) > 0 || len(a.Resources) > 0 {
+		return result, s.deny(ctx, a, actAuditRead, api.Resource{}, "this key is restricted to some resources or scopes, and the chain is of all events")
+	}
+	return readLog(ctx, s, a, do)
+}
+
+// AuditHead returns the newest event's number and hash. Errors: as readChain, and ErrInternal if the head was changed outside of the vault.
+func (s *Store) AuditHead(ctx context.Context, a Actor) (api.AuditHead, error) {
+	return readChain(ctx, s, a, (*audit.Log).Head)
+}
+
+// VerifyAudit verifies at most limit further events with v. Errors: as readChain.
+func (s *Store) VerifyAudit(ctx context.Context, a Actor, v *audit.Verifier, limit int) (api.AuditCheck, error) {
+	var next audit.Verifier
+	check, err := readChain(ctx, s, a, func(l *audit.Log) (api.AuditCheck, error) {
+		next = *v // the transaction may run twice
+		return next.Next(l, limit)
+	})
+	if err == nil {
+		*v = next
+	}
+	return check, err
+}
+
 // AuditBytes is about how many bytes the audit logs of all tenants take.
 func (s *Store) AuditBytes(ctx context.Context) (bytes int64, err error) {
 	return read(ctx, s, Actor{local: true}, anyKey, func(t *txn) (bytes int64, err error) {
