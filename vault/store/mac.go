@@ -59,9 +59,38 @@ type storedRow[Row any] interface {
 	stored() columns
 }
 
-// authenticateRows sets the macs of rows of a table with at most limit rows that match where, and returns their number. With
-// check it verifies the old macs first.
-func authenticateRows[Row any, P storedRow[Row]](t *txn, check bool, limit int, where string, args ...any) (int, error) {
+// authenticTable is a table of authentic rows.
+type authenticTable struct {
+	name string
+
+	// authenticate is authenticateRows for the table.
+	authenticate func(t *txn, check bool, limit int, where string, args ...any) (rows int, err error)
+
+	// verify is verifyRows for the table.
+	verify func(*verification) error
+}
+
+// tableOf returns the table of a type of rows. key is the column that covered returns as id. check is for verifyRows.
+func tableOf[Row any, P storedRow[Row]](key string, check func(*verification, P) error) authenticTable {
+	name, _, _, _ := P(new(Row)).covered()
+	return authenticTable{
+		name: name,
+		authenticate: func(t *txn, check bool, limit int, where string, args ...any) (int, error) {
+			return authenticateRows[Row, P](t, key, check, limit, where, args...)
+		},
+		verify: func(v *verification) error { return verifyRows(v, key, check) },
+	}
+}
+
+// authenticTables are all tables of authentic rows.
+var authenticTables = []authenticTable{
+	tableOf[tenantRow]("id", nil), tableOf[Key]("id", nil), tableOf("id", (*verification).opens), tableOf[bindingRow]("id", nil),
+	tableOf[Flow]("id", nil), tableOf[schedule]("secret_id", nil), tableOf[policyRow]("id", nil), tableOf[entryRow]("id", nil),
+}
+
+// authenticateRows sets the macs of at most limit rows that match where, and returns their number. With check it verifies the old
+// macs first.
+func authenticateRows[Row any, P storedRow[Row]](t *txn, key string, check bool, limit int, where string, args ...any) (int, error) {
 	table, _, _, _ := P(new(Row)).covered()
 	rows, err := collect(t, func(u *unverified[Row]) []any { return P(&u.row).stored().fields() },
 		`SELECT `+P(new(Row)).stored().names("")+` FROM `+table+` WHERE `+where+` LIMIT `+strconv.Itoa(limit), args...)
@@ -77,10 +106,6 @@ func authenticateRows[Row any, P storedRow[Row]](t *txn, check bool, limit int, 
 			return 0, err
 		}
 		_, _, id, _ := r.covered()
-		key := "id"
-		if table == "oauth_grants" {
-			key = "secret_id"
-		}
 		if err := t.Defer(`UPDATE `+table+` SET mac = $1 WHERE `+key+` = $2`, *r.mac(), id); err != nil {
 			return 0, err
 		}
@@ -100,24 +125,15 @@ func (t *txn) renewMACs() (rows int, err error) {
 	}
 	const old = ` = $1 AND substr(mac, 1, 5) <> $2`
 	args := []any{t.actor.TenantID, keys.MACPrefix()}
-	for _, renew := range []func(limit int) (int, error){
-		func(limit int) (int, error) { return authenticateRows[tenantRow](t, true, limit, "id"+old, args...) },
-		func(limit int) (int, error) { return authenticateRows[Key](t, true, limit, "tenant_id"+old, args...) },
-		func(limit int) (int, error) {
-			return authenticateRows[bindingRow](t, true, limit, "tenant_id"+old, args...)
-		},
-		func(limit int) (int, error) { return authenticateRows[Flow](t, true, limit, "tenant_id"+old, args...) },
-		func(limit int) (int, error) {
-			return authenticateRows[schedule](t, true, limit, "tenant_id"+old, args...)
-		},
-		func(limit int) (int, error) {
-			return authenticateRows[policyRow](t, true, limit, "tenant_id"+old, args...)
-		},
-		func(limit int) (int, error) {
-			return authenticateRows[entryRow](t, true, limit, "tenant_id"+old, args...)
-		},
-	} {
-		n, err := renew(macRows - rows)
+	for _, table := range authenticTables {
+		tenant := "tenant_id"
+		switch table.name {
+		case "secrets":
+			continue
+		case "tenants":
+			tenant = "id"
+		}
+		n, err := table.authenticate(t, true, macRows-rows, tenant+old, args...)
 		if err != nil {
 			return 0, err
 		}
@@ -129,7 +145,7 @@ func (t *txn) renewMACs() (rows int, err error) {
 // authenticateAll sets the macs of all rows of a database from before there were any, and stores a probe that says so. It
 // runs in the transaction that opens the store: a database that has the probe is authentic.
 func (t *txn) authenticateAll() error {
-	rows, err := t.authenticateWhere(`length(mac) = 0`)
+	rows, err := t.authenticateNew()
 	if err != nil {
 		return err
 	}
@@ -137,20 +153,11 @@ func (t *txn) authenticateAll() error {
 	return t.setProbe()
 }
 
-// authenticateWhere sets the macs of all rows that match where, which must not match a row with a new mac.
-func (t *txn) authenticateWhere(without string) (all int, err error) {
-	for _, rows := range []func() (int, error){
-		func() (int, error) { return authenticateRows[tenantRow](t, false, macRows, without) },
-		func() (int, error) { return authenticateRows[Key](t, false, macRows, without) },
-		func() (int, error) { return authenticateRows[secretRow](t, false, macRows, without) },
-		func() (int, error) { return authenticateRows[bindingRow](t, false, macRows, without) },
-		func() (int, error) { return authenticateRows[Flow](t, false, macRows, without) },
-		func() (int, error) { return authenticateRows[schedule](t, false, macRows, without) },
-		func() (int, error) { return authenticateRows[policyRow](t, false, macRows, without) },
-		func() (int, error) { return authenticateRows[entryRow](t, false, macRows, without) },
-	} {
+// authenticateNew sets the macs of all rows that have none, and returns their number.
+func (t *txn) authenticateNew() (all int, err error) {
+	for _, table := range authenticTables {
 		for {
-			n, err := rows()
+			n, err := table.authenticate(t, false, macRows, `length(mac) = 0`)
 			if err != nil {
 				return all, err
 			}
@@ -171,12 +178,12 @@ func (s *Store) Alter(ctx context.Context, statement string, args ...any) error 
 		if err := t.Exec(statement, args...); err != nil {
 			return err
 		}
-		for _, table := range []string{"tenants", "api_keys", "secrets", "bindings", "oauth_flows", "oauth_grants", "network_policies", "allowlist"} {
-			if err := t.Exec(`UPDATE ` + table + ` SET mac = ''`); err != nil {
+		for _, table := range authenticTables {
+			if err := t.Exec(`UPDATE ` + table.name + ` SET mac = ''`); err != nil {
 				return err
 			}
 		}
-		_, err := t.authenticateWhere(`length(mac) = 0`)
+		_, err := t.authenticateNew()
 		return cmp.Or(err, t.Exec(`UPDATE tenants SET revision = revision + 1`))
 	})
 }
@@ -254,30 +261,20 @@ type Alteration struct {
 func (a *Alteration) Error() string { return a.Problem }
 
 // Verify reads a whole database, and calls report for each row whose mac is wrong, each value that doesn't open and each audit log
-// that isn't as the vault has written it. It goes on unless report returns an error. Every now and then, and at the end of each table,
-// it calls progress with the number of rows that were verified.
+// that isn't as the vault has written it. It goes on unless report returns an error. After each batch of rows, and at the end of each
+// table, when all is true, it calls progress with the number of rows of the table that were verified.
 func Verify(ctx context.Context, tx database.Tx, root keyring.Root, progress func(table string, rows int64, all bool), report func(*Alteration) error) error {
 	keys, err := keyring.New(root)
 	if err != nil {
 		return err
 	}
 	v := &verification{ctx: ctx, txn: &txn{Tx: tx, store: &Store{keys: keys}, actor: operator, now: now()}, progress: progress, report: report}
-	for _, table := range []func() error{
-		func() error { return verifyRows[tenantRow](v, "id", nil) },
-		func() error { return verifyRows[Key](v, "id", nil) },
-		func() error { return verifyRows(v, "id", v.opens) },
-		func() error { return verifyRows[bindingRow](v, "id", nil) },
-		func() error { return verifyRows[Flow](v, "id", nil) },
-		func() error { return verifyRows[schedule](v, "secret_id", nil) },
-		func() error { return verifyRows[policyRow](v, "id", nil) },
-		func() error { return verifyRows[entryRow](v, "id", nil) },
-		v.logs,
-	} {
-		if err := table(); err != nil {
+	for _, table := range authenticTables {
+		if err := table.verify(v); err != nil {
 			return err
 		}
 	}
-	return nil
+	return v.logs()
 }
 
 // verification is one call of Verify.
@@ -288,7 +285,7 @@ type verification struct {
 	report   func(*Alteration) error
 }
 
-// unlessReported reports an error of a row that was altered. Errors: others.
+// unlessReported reports err if it is that of an altered row; other errors it returns.
 func (v *verification) unlessReported(table, id string, err error) error {
 	if err != nil && errors.Is(err, api.ErrInternal) {
 		return v.report(&Alteration{table, id, err.Error()})
@@ -296,8 +293,8 @@ func (v *verification) unlessReported(table, id string, err error) error {
 	return err
 }
 
-// verifyRows verifies all rows of a table, in the order of its key, and what else check says.
-func verifyRows[Row any, P storedRow[Row]](v *verification, key string, check func(P) error) error {
+// verifyRows verifies all rows of a table, in the order of its key, and calls check with each authentic one; nil: no check.
+func verifyRows[Row any, P storedRow[Row]](v *verification, key string, check func(*verification, P) error) error {
 	table, _, _, _ := P(new(Row)).covered()
 	var verified int64
 	for after := ""; ; {
@@ -310,7 +307,7 @@ func verifyRows[Row any, P storedRow[Row]](v *verification, key string, check fu
 			r := P(&rows[i].row)
 			err := v.verify(r)
 			if err == nil && check != nil {
-				err = check(r)
+				err = check(v, r)
 			}
 			_, _, after, _ = r.covered()
 			if err := v.unlessReported(table, after, err); err != nil {
