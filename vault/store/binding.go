@@ -82,7 +82,7 @@ func (t *txn) bind(n api.NewBinding) (b api.Binding, created bool, err error) {
 	if err := cmp.Or(t.insert("bindings", added.stored()), t.use(usage{bindings: 1, bytes: int64(len(rule))})); err != nil {
 		return b, false, err
 	}
-	if err := t.checkSets(`SELECT CAST($1 AS TEXT) AS resource_type, CAST($2 AS TEXT) AS resource_id`, n.Type, n.ID); err != nil {
+	if err := t.checkSet(n.Resource); err != nil {
 		return b, false, err
 	}
 	t.wake(added.Resource)
@@ -124,6 +124,11 @@ func (t *txn) checkSets(resources string, args ...any) error {
 		return err
 	}
 	return invalid(fmt.Sprintf("the set of %s would have %d bytes, more than the %d that clients accept: unbind something there, or store shorter values", r, size, most))
+}
+
+// checkSet is checkSets for one resource.
+func (t *txn) checkSet(r api.Resource) error {
+	return t.checkSets(`SELECT CAST($1 AS TEXT) AS resource_type, CAST($2 AS TEXT) AS resource_id`, r.Type, r.ID)
 }
 
 // bindingRow is a binding as it is stored.
@@ -255,13 +260,18 @@ func clip(s string) string {
 	return s
 }
 
+// ofBinding selects a binding b if the actor may see it.
+func (t *txn) ofBinding(id string) (c query.Conditions) {
+	c.Add("b.id =", id)
+	c.Add("b.tenant_id =", t.actor.TenantID)
+	t.actor.limitBindings(&c)
+	return c
+}
+
 // DeleteBinding unbinds. Errors: ErrNotFound, ErrDenied for a resource key.
 func (s *Store) DeleteBinding(ctx context.Context, a Actor, id string) error {
 	return s.write(ctx, a, actBindingDelete, func(t *txn) error {
-		var c query.Conditions
-		c.Add("b.id =", id)
-		c.Add("b.tenant_id =", a.TenantID)
-		t.actor.limitBindings(&c)
+		c := t.ofBinding(id)
 		read, err := one(t, "binding", func(u *unverified[bindingRow]) []any { return u.row.fields() }, selectBindings+c.String(), c.Args...)
 		if err != nil {
 			return err

@@ -253,7 +253,7 @@ func collectUntil[T any](t *txn, fields func(*T) []any, last func(*T) bool, quer
 	return list, more, nil
 }
 
-// itself is the field of a query of one column.
+// itself is the fields parameter of collect for queries of one column.
 func itself(s *string) []any { return []any{s} }
 
 // orNil is nil for "".
@@ -285,7 +285,7 @@ func inMicros(t *time.Time) *time.Time {
 
 func fromMicros(n int64) time.Time { return time.UnixMicro(n).UTC() }
 
-// encode is the injective encoding of a row that macs cover, until the next call.
+// encode returns an injective encoding of a row, which macs cover. It is valid until the next call.
 func (t *txn) encode(table string, c columns) []byte {
 	b := api.AppendFrame(t.encoded[:0], table)
 	text := func(kind byte, s string) {

@@ -49,7 +49,7 @@ func (k *Key) resources() (list []api.Resource) {
 	return list
 }
 
-// columns are those that say what a key may do, in old rows too.
+// columns are the columns that every mac of a key covers, also in rows from before there were broker keys.
 func (k *Key) columns() columns {
 	return columns{
 		{"id", &k.ID}, {"tenant_id", &k.TenantID}, {"resource_type", &k.Resource.Type}, {"resource_id", &k.Resource.ID},
@@ -79,7 +79,7 @@ var selectKeys = `SELECT ` + new(Key).stored().names("k.") + `, k.last_used_at, 
 
 // listKeys lists keys, oldest first. Columns in c are prefixed with k (keys) or t (tenants).
 func (t *txn) listKeys(c query.Conditions) ([]Key, error) {
-	return collect(t, (*Key).fields, selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.Args...)
+	return collect(t, (*Key).fields, selectKeys+c.String()+keysInOrder, c.Args...)
 }
 
 var errKey = api.NewError(api.ErrUnauthorized, "the key is unknown, revoked or expired")

@@ -34,9 +34,9 @@ func (s *Store) CreatePolicy(ctx context.Context, a Actor, n api.PolicyRequest) 
 		if err := t.mayUseNetwork(actPolicyCreate, n.Resource); err != nil {
 			return err
 		}
-		there, err := t.policyOf(n.Resource)
+		existing, err := t.policyOf(n.Resource)
 		if err == nil {
-			return api.NewError(api.ErrConflict, "this resource, or the tenant by default, has the policy "+there.ID+": change that one")
+			return api.NewError(api.ErrConflict, "this resource, or the tenant by default, has the policy "+existing.ID+": change that one")
 		}
 		if !errors.Is(err, api.ErrNotFound) {
 			return err
@@ -210,8 +210,8 @@ func (s *Store) Policies(ctx context.Context, a Actor, f PolicyFilter) (page []a
 		func(r *policyRow) (api.Policy, time.Time, string) { return r.Policy, r.CreatedAt, r.ID })
 }
 
-// listNetwork lists a page of the rows of a query that c selects, and that the actor may see. item is what a row has, its age
-// and its id.
+// listNetwork lists a page of the rows of a query that c selects, and that the actor may see. item returns what the page has of a
+// row, and when the row was created and its id, for the cursor.
 func listNetwork[Row, Item any, P storedRow[Row]](ctx context.Context, s *Store, a Actor, p Page, c query.Conditions, rowsOf string,
 	size func(*Row) int, item func(*Row) (Item, time.Time, string)) (page []Item, next string, err error) {
 	c.Add("tenant_id =", a.TenantID)
@@ -244,7 +244,7 @@ func (s *Store) DeletePolicy(ctx context.Context, a Actor, id string) error {
 		if id == defaultPolicyID && t.actor.seesNetwork(api.Resource{}) {
 			c = query.Conditions{Terms: []string{"resource_type = ''", "resource_id = ''"}}
 		}
-		u, err := policyBy(t, c, func(u *unverified[policyRow]) []any { return u.row.stored().fields() })
+		u, err := policyBy(t, c, func(u *unverified[policyRow]) []any { return u.row.fields() })
 		if err != nil {
 			return err
 		}
@@ -256,8 +256,8 @@ func (s *Store) DeletePolicy(ctx context.Context, a Actor, id string) error {
 // CreateEntry adds an entry to the allowlist. If the same entry exists, it is returned, with created false.
 // Errors: ErrInvalid, ErrNotFound (the policy), ErrDenied.
 func (s *Store) CreateEntry(ctx context.Context, a Actor, n api.NewAllowlistEntry) (e api.AllowlistEntry, created bool, err error) {
-	wrong := cmp.Or(n.Complete(), checkText("note", n.Note, maxNote), checkText("policy_id", n.PolicyID, maxWord))
-	err = s.change(ctx, a, actEntryCreate, 0, wrong, func(t *txn) error {
+	invalidEntry := cmp.Or(n.Complete(), checkText("note", n.Note, maxNote), checkText("policy_id", n.PolicyID, maxWord))
+	err = s.change(ctx, a, actEntryCreate, 0, invalidEntry, func(t *txn) error {
 		e, created, err = t.addEntry(n)
 		return err
 	})
@@ -275,11 +275,11 @@ func (t *txn) addEntry(n api.NewAllowlistEntry) (e api.AllowlistEntry, created b
 		}
 		n.PolicyID = p.ID
 	}
-	there, err := one(t, "entry", (*entryRow).fields, selectEntries+` WHERE tenant_id = $1 AND resource_type = $2 AND resource_id = $3 AND policy_id = $4
+	existing, err := one(t, "entry", (*entryRow).fields, selectEntries+` WHERE tenant_id = $1 AND resource_type = $2 AND resource_id = $3 AND policy_id = $4
 		AND host = $5 AND effect = $6 AND methods = $7 AND path_glob = $8`,
 		t.actor.TenantID, n.Resource.Type, n.Resource.ID, n.PolicyID, n.Host, n.Effect, listText(n.Methods), n.PathGlob)
 	if !errors.Is(err, api.ErrNotFound) {
-		return there.entry(), false, err
+		return existing.entry(), false, err
 	}
 	if err := t.mayAdd(limit.TenantAllowlist, `SELECT 1 FROM allowlist WHERE tenant_id = $1`); err != nil {
 		return e, false, err
@@ -341,7 +341,7 @@ func (s *Store) DeleteEntry(ctx context.Context, a Actor, id string) error {
 		c.Add("id =", id)
 		c.Add("tenant_id =", t.actor.TenantID)
 		t.actor.limitNetwork(&c)
-		u, err := one(t, "entry", func(u *unverified[entryRow]) []any { return u.row.stored().fields() }, selectEntries+c.String(), c.Args...)
+		u, err := one(t, "entry", func(u *unverified[entryRow]) []any { return u.row.fields() }, selectEntries+c.String(), c.Args...)
 		if err != nil {
 			return err
 		}

@@ -347,7 +347,7 @@ func refreshFields(r *Refresh) []any {
 func (s *Store) DueRefreshes(ctx context.Context, providers, except []string) (due []Refresh, next *time.Time, err error) {
 	providers = append([]string{""}, providers...)
 	due, err = read(ctx, s, Actor{local: true}, anyKey, func(t *txn) ([]Refresh, error) {
-		var known, ripe query.Conditions
+		var known, isDue query.Conditions
 		known.In("provider", providers)
 		known.Add("due_at IS NOT NULL AND (CASE WHEN due_at > claimed_until THEN due_at ELSE claimed_until END) >", t.now.UnixMicro())
 		err := t.QueryRow(`SELECT MIN(CASE WHEN due_at > claimed_until THEN due_at ELSE claimed_until END)
@@ -355,17 +355,17 @@ func (s *Store) DueRefreshes(ctx context.Context, providers, except []string) (d
 		if err != nil {
 			return nil, err
 		}
-		ripe.In("provider", providers)
-		ripe.Add("due_at <=", t.now.UnixMicro())
-		ripe.Add("claimed_until <=", t.now.UnixMicro())
+		isDue.In("provider", providers)
+		isDue.Add("due_at <=", t.now.UnixMicro())
+		isDue.Add("claimed_until <=", t.now.UnixMicro())
 		for _, id := range except {
-			ripe.Add("secret_id <>", id)
+			isDue.Add("secret_id <>", id)
 		}
 		return collect(t, refreshFields, `SELECT `+refreshColumns+` FROM (
 			SELECT tenant_id, secret_id, provider, due_at, ROW_NUMBER() OVER (PARTITION BY tenant_id, provider ORDER BY due_at) AS place
-			FROM oauth_grants`+ripe.String()+`) g
+			FROM oauth_grants`+isDue.String()+`) g
 			JOIN secrets s ON s.id = g.secret_id WHERE g.place <= `+strconv.Itoa(maxDueOfEach)+`
-			ORDER BY g.place, g.due_at LIMIT `+strconv.Itoa(maxDue), ripe.Args...)
+			ORDER BY g.place, g.due_at LIMIT `+strconv.Itoa(maxDue), isDue.Args...)
 	})
 	return due, next, err
 }

@@ -243,9 +243,8 @@ func (t *txn) cacheSets(resources []api.Resource) error {
 
 // Reveal returns the resource's set, read in one transaction, sorted by variable name, and sealed to to, which is of the
 // same resource. With delivery "placeholder" the value is the placeholder, or for a broker key the set has the values of these
-// bindings and no others. The reveal is audited, with the versions,
-// before Reveal returns; that and sealing take about the same time, and run concurrently. Before it reads a large set, it calls
-// reserve with the memory in bytes that the set and the answer take.
+// bindings and no others. The reveal is audited, with the versions, before Reveal returns; that and sealing take about the same time,
+// and run concurrently. Before it reads a large set, it calls reserve with the memory in bytes that the set and the answer take.
 // Errors: as state; ErrNotAudited if the audit event can't be written; those of reserve.
 func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource, to *api.Sealer, reserve func(context.Context, int64) error) (api.RevealAnswer, error) {
 	if err := s.mayReveal(ctx, a, r); err != nil {

@@ -140,7 +140,7 @@ func (t *txn) list(keys []revocation.Ended) error {
 	return nil
 }
 
-// undoLists takes the keys off the list of revoked keys again that a failed transaction has listed. Without it they stay refused.
+// undoLists removes the keys that a failed transaction has added to the list of revoked keys, so that they aren't refused.
 func (t *txn) undoLists() {
 	for _, undo := range slices.Backward(t.unlist) {
 		if err := undo(); err != nil {
@@ -167,9 +167,9 @@ func (t *txn) keyOfActor(id string) (c query.Conditions) {
 	return c
 }
 
-// toRevoke is listKeys whatever the keys' macs: an altered key can be revoked too.
+// toRevoke is listKeys without verification, since an altered key can be revoked too.
 func (t *txn) toRevoke(c query.Conditions) ([]Key, error) {
-	read, err := collect(t, unverifiedKey, selectKeys+c.String()+` ORDER BY k.created_at, k.id`, c.Args...)
+	read, err := collect(t, unverifiedKey, selectKeys+c.String()+keysInOrder, c.Args...)
 	keys := make([]Key, len(read))
 	for i := range read {
 		keys[i] = read[i].row
@@ -312,8 +312,8 @@ func (s *Store) ReplaceKey(ctx context.Context, a Actor, id string, r Replacemen
 	return k.IssuedKey, nil
 }
 
-// notReplaced returns ErrConflict, naming the successor, for a key that has one. Such a key has taken the end of the grace period as
-// its expiry, so how long it was created for isn't known any more.
+// notReplaced returns ErrConflict, naming the successor, for a key that has one. The expiry of such a key is the end of its grace
+// period, so how long a further successor should last isn't known.
 func (t *txn) notReplaced(k Key) error {
 	const successor = `SELECT detail FROM audit WHERE tenant_id = $1 AND action = $2 AND target_key_id = $3 AND outcome = $4 ORDER BY at DESC, seq DESC LIMIT 1`
 	ids, err := collect(t, itself, successor, k.TenantID, actKeyReplace, k.ID, api.OutcomeOK)
@@ -331,7 +331,7 @@ func (t *txn) above(id string) ([]string, error) {
 	return ids, err
 }
 
-// adopt makes a key the parent of those that another has created, except some.
+// adopt makes the key to the parent of the keys that from has created, except those in stay.
 func (t *txn) adopt(from, to string, stay []string) error {
 	var c query.Conditions
 	c.Add("k.parent_id =", from)
@@ -354,7 +354,7 @@ func (t *txn) updateKey(k *Key, changed column) error {
 	return t.update("api_keys", k.ID, columns{changed, k.rowMAC.column()})
 }
 
-// endLater makes a key expire at a time, unless it expires earlier; one that has come revokes it.
+// endLater makes a key expire at end, unless it expires earlier. It revokes the key if end has come.
 func (t *txn) endLater(k Key, end time.Time) error {
 	if !end.After(t.now) {
 		return t.revokeKeys([]Key{k}, "")

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/vault/query"
 )
 
 // storedRule is an api.EgressRule in JSON, as the database and the macs have it; "": there is none. It isn't encoded again
@@ -157,10 +156,7 @@ func (s *Store) SetRule(ctx context.Context, a Actor, id string, rule api.Egress
 // Errors: ErrInvalid, ErrNotFound, ErrDenied for a resource key.
 func (s *Store) SetBindingRule(ctx context.Context, a Actor, id string, rule api.EgressRule) (binding api.Binding, err error) {
 	err = s.change(ctx, a, actBindingRule, 0, checkRule(&rule), func(t *txn) error {
-		var c query.Conditions
-		c.Add("b.id =", id)
-		c.Add("b.tenant_id =", a.TenantID)
-		t.actor.limitBindings(&c)
+		c := t.ofBinding(id)
 		b, err := one(t, "binding", (*bindingRow).fields, selectBindings+c.String(), c.Args...)
 		if err != nil {
 			return err
@@ -183,7 +179,7 @@ func (s *Store) SetBindingRule(ctx context.Context, a Actor, id string, rule api
 		if err := cmp.Or(t.update("bindings", b.ID, b.stored()), t.use(usage{bytes: int64(len(b.rule) - len(before))})); err != nil {
 			return err
 		}
-		if err := t.checkSets(`SELECT CAST($1 AS TEXT) AS resource_type, CAST($2 AS TEXT) AS resource_id`, b.Type, b.Resource.ID); err != nil {
+		if err := t.checkSet(b.Resource); err != nil {
 			return err
 		}
 		t.wake(b.Resource)
@@ -195,7 +191,7 @@ func (s *Store) SetBindingRule(ctx context.Context, a Actor, id string, rule api
 
 // mayRule returns a denial unless the actor may say where a secret's value is sent: that gives it to others, as a binding does.
 func (t *txn) mayRule(r secretRow) error {
-	return t.mayDo(actSecretRule, api.Resource{Type: orEmpty(r.ResourceType), ID: orEmpty(r.ResourceID)})
+	return t.mayDo(actSecretRule, resourceOf(r.ResourceType, r.ResourceID))
 }
 
 // changeRule stores the rule of a secret that exists, audits it, and wakes the reveals that wait for it. It does nothing if

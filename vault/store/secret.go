@@ -37,8 +37,8 @@ type SecretFilter struct {
 }
 
 // PutSecret creates a secret, or replaces the one of the same name, scope, owners and resource and increments
-// its version. One that is replaced keeps its egress rule, unless n has another. With ExposeAsEnv and a resource it also binds the secret, in the same transaction; otherwise the binding is
-// nil. g says how the vault refreshes the value; nil: it doesn't.
+// its version. One that is replaced keeps its egress rule, unless n has another. With ExposeAsEnv and a resource it also binds the
+// secret, in the same transaction; otherwise the binding is nil. g says how the vault refreshes the value; nil: it doesn't.
 // Errors: ErrInvalid, ErrConflict (the name is bound to another secret), ErrDenied for a resource key.
 func (s *Store) PutSecret(ctx context.Context, a Actor, n api.NewSecret, g *Grant) (secret api.Secret, binding *api.Binding, created bool, err error) {
 	bytes := n.Value.Len() + n.RefreshToken.Len() + len(n.Metadata)
@@ -267,7 +267,7 @@ func (s *Store) DeleteSecret(ctx context.Context, a Actor, id string) error {
 	})
 }
 
-// giveUp makes room for the secret that replaces old: its upsert key, and what it counts for the tenant's limits.
+// giveUp frees what the secret that replaces old needs: the upsert key, and old's part of the tenant's usage.
 func (t *txn) giveUp(old secretRow) error {
 	size, err := t.sizeOf(old.ID)
 	if err != nil {

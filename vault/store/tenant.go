@@ -38,16 +38,9 @@ func (s *Store) IssueFirstKey(ctx context.Context, tenant string, n api.KeyReque
 		check = invalid("tenant must be 1 to 64 letters, digits or any of . _ @ -, the first a letter or digit")
 	}
 	return s.issueKey(ctx, operator, api.TenantKeyPrefix, n, check, func(t *txn) error {
-		ids, err := t.tenantIDs(tenant)
-		if errors.Is(err, api.ErrNotFound) {
-			ids = []string{newID("ten_")}
-			err = t.newTenant(ids[0], tenant)
-		}
-		if err != nil {
-			return err
-		}
-		t.actor.TenantID = ids[0]
-		return nil
+		id, err := t.findOrCreateTenant(tenant)
+		t.actor.TenantID = id
+		return err
 	})
 }
 
@@ -95,6 +88,19 @@ func (r *tenantRow) fields() []any { return r.stored().fields() }
 
 var selectTenants = `SELECT ` + new(tenantRow).stored().names("") + ` FROM tenants`
 
+// findOrCreateTenant returns the id of the named tenant, which it creates if there is none.
+func (t *txn) findOrCreateTenant(name string) (id string, err error) {
+	ids, err := t.tenantIDs(name)
+	switch {
+	case err == nil:
+		return ids[0], nil
+	case !errors.Is(err, api.ErrNotFound):
+		return "", err
+	}
+	id = newID("ten_")
+	return id, t.newTenant(id, name)
+}
+
 // newTenant creates a tenant with a keyset of its own.
 func (t *txn) newTenant(id, name string) error {
 	keys, err := keyring.NewKeys(id)
@@ -117,11 +123,16 @@ func (t *txn) newTenant(id, name string) error {
 	if err := t.Exec(`INSERT INTO tenant_usage (tenant_id, secrets, bindings, bytes) VALUES ($1, 0, 0, 0)`, id); err != nil {
 		return err
 	}
-	_, err = (&audit.Log{Tx: t, Tenant: id, Keys: keys, Log: t.store.log, Now: t.now}).Start()
+	_, err = t.startLog(id, keys)
 	return err
 }
 
-// usage is how much a tenant stores, or how much more: table tenant_usage.
+// startLog creates the audit log's chain of a tenant, and returns the number of events that the tenant has already.
+func (t *txn) startLog(tenant string, keys *keyring.Keys) (events int64, err error) {
+	return (&audit.Log{Tx: t, Tenant: tenant, Keys: keys, Log: t.store.log, Now: t.now}).Start()
+}
+
+// usage is how much a tenant stores, as in the table tenant_usage, or a change of that.
 type usage struct{ secrets, bindings, bytes int64 }
 
 // use adds to the tenant's usage. Errors: ErrInvalid if that is more than the tenant may store.
@@ -183,7 +194,7 @@ func (t *txn) mayAdd(id limit.ID, rows string, args ...any) error {
 // TenantName returns the name of a tenant. Errors: ErrNotFound.
 func (s *Store) TenantName(ctx context.Context, id string) (string, error) {
 	return read(ctx, s, Actor{TenantID: id, local: true}, anyKey, func(t *txn) (string, error) {
-		r, err := one(t, "tenant", func(r *tenantRow) []any { return r.stored().fields() }, selectTenants+` WHERE id = $1`, id)
+		r, err := one(t, "tenant", (*tenantRow).fields, selectTenants+` WHERE id = $1`, id)
 		return r.name, err
 	})
 }
@@ -195,21 +206,9 @@ func (s *Store) TenantNames(ctx context.Context) ([]string, error) {
 	})
 }
 
-// OwnTenant is the name of the vault's own tenant, which has no keys. No other tenant can have it.
+// OwnTenant is the name of the vault's own tenant, which has no keys and is created when it is first needed. No other tenant can
+// have this name.
 const OwnTenant = "(vault)"
-
-// ownTenant returns the id of the vault's own tenant, which it creates when it is first needed.
-func (t *txn) ownTenant() (string, error) {
-	ids, err := t.tenantIDs(OwnTenant)
-	if errors.Is(err, api.ErrNotFound) {
-		ids = []string{newID("ten_")}
-		err = t.newTenant(ids[0], OwnTenant)
-	}
-	if err != nil {
-		return "", err
-	}
-	return ids[0], nil
-}
 
 // wrap wraps a keyset with the root key that the root_key row names, in a transaction that writes.
 func (t *txn) wrap(keys *keyring.Keys) (keyring.Wrapped, error) {
@@ -246,7 +245,7 @@ func (s *Store) AuditLogs() *audit.Logs {
 	in := func(do func(*audit.Log) error) func(*txn) error {
 		return func(t *txn) (err error) {
 			if t.actor.TenantID == "" {
-				if t.actor.TenantID, err = t.ownTenant(); err != nil {
+				if t.actor.TenantID, err = t.findOrCreateTenant(OwnTenant); err != nil {
 					return err
 				}
 			}
@@ -318,7 +317,7 @@ func (t *txn) chainAudit() error {
 		if err != nil {
 			return err
 		}
-		events, err := (&audit.Log{Tx: t, Tenant: id, Keys: keys, Log: t.store.log, Now: t.now}).Start()
+		events, err := t.startLog(id, keys)
 		if err != nil {
 			return err
 		}
