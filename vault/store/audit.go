@@ -87,9 +87,9 @@ func (t *txn) record(e api.Event, write func(*audit.Log, *api.Event) error) erro
 	if err == nil {
 		err = write(l, &e)
 	}
-	if slices.Contains(concerning, e.Action) {
+	if slices.Contains(wakingActions, e.Action) {
 		t.events = append(t.events, e.ID)
-		t.keysEnd = t.keysEnd || slices.Contains(endingKeys, e.Action)
+		t.keysEnd = t.keysEnd || slices.Contains(keyActions, e.Action)
 	}
 	if err != nil {
 		return fmt.Errorf("%w %s: %w", errUnaudited, e.Action, err)

@@ -129,7 +129,7 @@ type Store struct {
 	hub     *hub.Hub
 	traffic *hub.Hub // of what RecordTraffic records, by tenant
 	own     ownEvents
-	lost    atomic.Bool // changes by other processes can't be noticed, and haven't been for a while
+	lost    atomic.Bool // for longer than patience, changes by other processes couldn't be noticed
 	log     zerolog.Logger
 	sets    cache.Cache[setKey, boundSet] // of resources, verified and still encrypted
 	altered alteredRows
@@ -219,7 +219,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if s.step == nil {
 		s.step = func(string) error { return nil }
 	}
-	s.renameProcess()
+	s.renewProcessID()
 	s.setReads = together.New(maxTogether, max(1, runtime.GOMAXPROCS(0)/2), s.readSets)
 	s.revealEvents = together.New(maxTogether, 1, s.auditReveals)
 	s.authenticated.Store(new(authCache))

@@ -28,11 +28,11 @@ type txn struct {
 	keysets  map[string]*keyring.Keys // by tenant
 	revision int64                    // of the actor's tenant, once keys was called
 	wakes    map[hub.Topic]struct{}
-	events   []string       // concerning ones that were audited
-	keysEnd  bool           // one of them ends a key
+	events   []string       // ids of audited events with wakingActions
+	keysEnd  bool           // one of them has one of keyActions
 	log      *audit.Log     // nil until auditLog
 	listed   []string       // keys that the transaction has added to the list of revoked keys
-	unlist   []func() error // take them off again
+	unlist   []func() error // undo these additions
 
 	encoded []byte // for encode
 
@@ -62,7 +62,7 @@ func (t *txn) finish() error {
 		changed[w.Tenant] = append(changed[w.Tenant], w.Resource)
 	}
 	for tenant, resources := range changed {
-		// By a random number: a database that lost its newest changes doesn't get the same revision with another content.
+		// By a random number, so that a database that has lost its newest changes doesn't reach the same revision with other content.
 		random := make([]byte, 4)
 		_, _ = rand.Read(random) // it never fails
 		if err := t.Defer(`UPDATE tenants SET revision = revision + $1 WHERE id = $2`, 1+int64(binary.BigEndian.Uint32(random)), tenant); err != nil {
@@ -270,7 +270,7 @@ func (s *Store) writeNow(ctx context.Context, a Actor, do func(*txn) error) erro
 		s.failing.Store(false)
 		t.settle()
 	} else {
-		s.renameProcess() // reveals are woken again when it has been committed
+		s.renewProcessID() // if it was committed, its announcement wakes the reveals
 	}
 	s.hub.Wake(maps.Keys(t.wakes))
 	if t.rescheduled {

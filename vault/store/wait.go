@@ -25,22 +25,22 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// endingKeys are the events after which a key is valid no longer or for less time. concerning are these, and those after which a
-// set may be different.
+// keyActions are the actions after which a key is no longer valid, or for less time. wakingActions are these, and those after which
+// a set may be different.
 var (
-	endingKeys = []string{actKeyRevoke, actKeyReplace}
-	concerning = append(endingKeys[:len(endingKeys):len(endingKeys)],
+	keyActions    = []string{actKeyRevoke, actKeyReplace}
+	wakingActions = append(keyActions[:len(keyActions):len(keyActions)],
 		actSecretReplace, actSecretRotate, actSecretRule, actSecretDelete, actBindingCreate, actBindingDelete, actBindingRule, actBindingMove,
 		actPolicyCreate, actPolicyUpdate, actPolicyDelete, actEntryCreate, actEntryDelete)
 )
 
-// ownEvents has the ids of the concerning events that this process writes, until it meets them in the log.
+// ownEvents has the ids of the events with wakingActions that this process has written, until it reads them in the log.
 type ownEvents struct {
 	mu  sync.Mutex // guards ids
 	ids map[string]struct{}
 }
 
-// add adds events before their commit. If it fails they remain, so there is a limit.
+// add adds events before their commit. If the commit fails they remain, so their number is limited.
 func (o *ownEvents) add(ids []string) {
 	const most = 10_000
 	o.mu.Lock()
@@ -67,12 +67,12 @@ func (o *ownEvents) take(id string) bool {
 type announcement struct {
 	From      string         `json:"from"` // the process
 	Tenant    string         `json:"tenant"`
-	KeysEnd   bool           `json:"keys_end,omitempty"`  // a key of the tenant does
-	Resources []api.Resource `json:"resources,omitempty"` // that waiting reveals are woken for
+	KeysEnd   bool           `json:"keys_end,omitempty"`  // a key of the tenant is no longer valid, or for less time
+	Resources []api.Resource `json:"resources,omitempty"` // whose waiting reveals are to be woken
 	All       bool           `json:"all,omitempty"`       // instead of Resources: all of the tenant
 }
 
-// announce makes the commit tell other processes that sets or keys of resources have changed, if the database passes that on.
+// announce makes the commit tell other processes that sets or keys of resources have changed, if the database is an Announcer.
 func (t *txn) announce(tenant string, resources []api.Resource) error {
 	announcer, ok := t.store.db.(database.Announcer)
 	if !ok {
@@ -90,8 +90,9 @@ func (t *txn) announce(tenant string, resources []api.Resource) error {
 	return announcer.Announce(t, string(text))
 }
 
-// renameProcess makes this process take earlier announcements of its own for those of another.
-func (s *Store) renameProcess() {
+// renewProcessID gives this process another id, so that it handles announcements that it has sent before as those of another
+// process.
+func (s *Store) renewProcessID() {
 	id := rand.Text()
 	s.id.Store(&id)
 }
@@ -111,14 +112,14 @@ func endOfLog(tx database.Tx) (p position, err error) {
 	return p, err
 }
 
-// changes are those of some time.
+// changes are what other processes have changed.
 type changes struct {
 	tenants map[string]struct{} // whose sets or keys have changed
-	all     bool                // those of any may have
-	keysEnd bool                // a key may be valid no longer or for less time
+	all     bool                // the sets or keys of any tenant may have changed
+	keysEnd bool                // a key may be no longer valid, or for less time
 }
 
-// changesSince returns the concerning changes that other processes have committed after a position, and the log's end. Every
+// changesSince returns the changes that other processes have committed after a position, and the log's end. Every
 // change is audited in its own transaction, so the log is enough: reveals and key rotations wake nobody. If the position
 // isn't in the log, the database has lost its newest changes, or the log its oldest events.
 func (t *txn) changesSince(seen position) (c changes, end position, err error) {
@@ -138,7 +139,7 @@ func (t *txn) changesSince(seen position) (c changes, end position, err error) {
 	var terms query.Conditions
 	terms.Add("seq >", seen.seq)
 	terms.Add("seq <=", end.seq)
-	terms.In("action", concerning)
+	terms.In("action", wakingActions)
 	type event struct{ id, tenant, action string }
 	events, err := collect(t, func(e *event) []any { return []any{&e.id, &e.tenant, &e.action} },
 		`SELECT id, tenant_id, action FROM audit`+terms.String(), terms.Args...)
@@ -146,27 +147,27 @@ func (t *txn) changesSince(seen position) (c changes, end position, err error) {
 	for _, e := range events {
 		if !t.store.own.take(e.id) {
 			c.tenants[e.tenant] = struct{}{}
-			c.keysEnd = c.keysEnd || slices.Contains(endingKeys, e.action)
+			c.keysEnd = c.keysEnd || slices.Contains(keyActions, e.action)
 		}
 	}
 	return c, end, err
 }
 
-// elsewhere wakes the reveals that wait for what other processes change.
-type elsewhere struct {
+// changeWatcher wakes the reveals that wait for what other processes change.
+type changeWatcher struct {
 	*Store
 	seen position  // what was committed up to it is known
-	next position  // seen at the next sign of life
-	last time.Time // when it was last certain that nothing is missed
+	next position  // seen from the next call of alive on
+	last time.Time // when it was last certain that nothing was missed
 
 	behind bool // announcements may have been missed, and the log couldn't be read since
 }
 
 // watch watches the changes of other processes: it listens to their announcements, or checks the log once per interval.
 func (s *Store) watch(interval time.Duration, seen position) {
-	e := &elsewhere{Store: s, seen: seen, next: seen, last: time.Now()}
+	w := &changeWatcher{Store: s, seen: seen, next: seen, last: time.Now()}
 	if a, ok := s.db.(database.Announcer); ok {
-		a.Listen(s.open, database.Listener{Heard: e.heard, Missed: e.missed, Alive: e.alive})
+		a.Listen(s.open, database.Listener{Heard: w.heard, Missed: w.missed, Alive: w.alive})
 		return
 	}
 	for tick := time.NewTicker(interval); ; {
@@ -175,27 +176,27 @@ func (s *Store) watch(interval time.Duration, seen position) {
 			tick.Stop()
 			return
 		case <-tick.C:
-			e.missed(nil)
+			w.missed(nil)
 		}
 	}
 }
 
 // heard wakes the reveals that an announcement concerns.
-func (e *elsewhere) heard(text string) {
+func (w *changeWatcher) heard(text string) {
 	var a announcement
 	if err := json.Unmarshal([]byte(text), &a); err != nil {
-		e.log.Warn().Msg("an announcement isn't one of a vault")
+		w.log.Warn().Msg("an announcement isn't one of a vault")
 		return
 	}
-	if a.From == *e.id.Load() {
+	if a.From == *w.id.Load() {
 		return
 	}
-	e.apply(changes{keysEnd: a.KeysEnd})
+	w.apply(changes{keysEnd: a.KeysEnd})
 	if a.All {
-		e.apply(changes{tenants: map[string]struct{}{a.Tenant: {}}})
+		w.apply(changes{tenants: map[string]struct{}{a.Tenant: {}}})
 		return
 	}
-	e.hub.Wake(func(yield func(hub.Topic) bool) {
+	w.hub.Wake(func(yield func(hub.Topic) bool) {
 		for _, r := range a.Resources {
 			if !yield(hub.Topic{Tenant: a.Tenant, Resource: r}) {
 				return
@@ -205,13 +206,13 @@ func (e *elsewhere) heard(text string) {
 }
 
 // apply makes this process notice changes.
-func (e *elsewhere) apply(c changes) {
+func (w *changeWatcher) apply(c changes) {
 	if c.keysEnd {
-		e.refreshRevocations()
-		e.authenticated.Store(new(authCache))
+		w.refreshRevocations()
+		w.authenticated.Store(new(authCache))
 	}
 	if c.all || len(c.tenants) > 0 {
-		e.hub.WakeIf(func(t hub.Topic) bool {
+		w.hub.WakeIf(func(t hub.Topic) bool {
 			_, ok := c.tenants[t.Tenant]
 			return ok || c.all
 		})
@@ -224,49 +225,49 @@ func (s *Store) refreshRevocations() {
 	}
 }
 
-// patience is how long reveals wait while changes can't be noticed. Then they end, so that clients use another vault.
+// patience is how long reveals go on waiting while changes can't be noticed. Then they end, so that clients use another vault.
 const patience = 10 * time.Second
 
-// missed looks in the log for changes that were not announced. reason is why the process doesn't listen; nil: it does.
-func (e *elsewhere) missed(reason error) {
-	e.refreshRevocations()
-	ctx, cancel := context.WithTimeout(e.open, patience)
+// missed reads in the log what may not have been announced. reason is why the process doesn't listen; nil: it does.
+func (w *changeWatcher) missed(reason error) {
+	w.refreshRevocations()
+	ctx, cancel := context.WithTimeout(w.open, patience)
 	defer cancel()
 	var end position
-	c, err := read(ctx, e.Store, Actor{local: true}, anyKey, func(t *txn) (c changes, err error) {
-		c, end, err = t.changesSince(e.seen)
+	c, err := read(ctx, w.Store, Actor{local: true}, anyKey, func(t *txn) (c changes, err error) {
+		c, end, err = t.changesSince(w.seen)
 		return c, err
 	})
-	if e.open.Err() != nil {
+	if w.open.Err() != nil {
 		return
 	}
 	if err := cmp.Or(reason, err); err != nil {
-		e.log.Warn().Err(err).Msg("cannot check for changes by other processes")
+		w.log.Warn().Err(err).Msg("cannot check for changes by other processes")
 	}
-	e.behind = err != nil
+	w.behind = err != nil
 	if err == nil {
-		e.seen, e.next, e.last = end, end, time.Now()
-		e.lost.Store(false)
-		e.apply(c)
-	} else if time.Since(e.last) > patience {
-		e.lost.Store(true)
-		e.apply(changes{all: true, keysEnd: true})
+		w.seen, w.next, w.last = end, end, time.Now()
+		w.lost.Store(false)
+		w.apply(c)
+	} else if time.Since(w.last) > patience {
+		w.lost.Store(true)
+		w.apply(changes{all: true, keysEnd: true})
 	}
 }
 
-// alive notes how far the log was when everything in it had been heard.
-func (e *elsewhere) alive() {
-	if e.behind {
-		e.missed(nil)
+// alive moves seen forward: everything up to next was heard.
+func (w *changeWatcher) alive() {
+	if w.behind {
+		w.missed(nil)
 		return
 	}
-	e.refreshRevocations()
-	e.seen, e.last = e.next, time.Now()
-	ctx, cancel := context.WithTimeout(e.open, patience)
+	w.refreshRevocations()
+	w.seen, w.last = w.next, time.Now()
+	ctx, cancel := context.WithTimeout(w.open, patience)
 	defer cancel()
-	end, err := read(ctx, e.Store, Actor{local: true}, anyKey, func(t *txn) (position, error) { return endOfLog(t) })
+	end, err := read(ctx, w.Store, Actor{local: true}, anyKey, func(t *txn) (position, error) { return endOfLog(t) })
 	if err == nil {
-		e.next = end
+		w.next = end
 	}
 }
 

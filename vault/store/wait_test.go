@@ -304,15 +304,15 @@ func TestChangesSince(t *testing.T) {
 	}
 }
 
-// A sign of life doesn't count as news of the changes that happened before the log could be read.
+// A call of alive doesn't skip changes from before the log could be read.
 func TestAliveReadsWhatWasMissed(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
 	bound(t, s, owner, "TOKEN", "v")
 	s.lost.Store(true)
-	e := &elsewhere{Store: s, behind: true}
-	e.alive()
-	if e.behind || e.seen == (position{}) || s.lost.Load() {
-		t.Errorf("behind %v at %v, lost %v", e.behind, e.seen, s.lost.Load())
+	w := &changeWatcher{Store: s, behind: true}
+	w.alive()
+	if w.behind || w.seen == (position{}) || s.lost.Load() {
+		t.Errorf("behind %v at %v, lost %v", w.behind, w.seen, s.lost.Load())
 	}
 }
