@@ -50,7 +50,8 @@ type Log struct {
 
 	Remote bool // each statement takes a round trip to a server, so that a batch takes few, with many parameters
 
-	// Later makes Append and Repeat leave what they write to Flush, which the caller calls after many events. Repeat needs ReadRepeats then.
+	// Later makes Append and Repeat keep what they would write until Flush, which the caller calls after many events. Before Repeat,
+	// the caller then calls ReadRepeats.
 	Later bool
 
 	chain   *chain               // as the transaction has it; nil: not read yet
@@ -99,7 +100,7 @@ func (l *Log) link(c *chain, e *api.Event) (hash []byte) {
 	return hash
 }
 
-// Flush stores what was left to it, by few statements.
+// Flush stores what Append and Repeat have kept, with few statements. See Later.
 func (l *Log) Flush() error {
 	added, counted := l.added, l.counted
 	l.added, l.counted = nil, nil
@@ -143,7 +144,7 @@ func (l *Log) open() (*chain, error) {
 		Detail: "the end of the log wasn't the one that the vault had written: events may be missing or changed"})
 }
 
-// unlessAltered is err, or nil for errAltered.
+// unlessAltered returns err, or nil for errAltered.
 func unlessAltered(err error) error {
 	if errors.Is(err, errAltered) {
 		return nil
@@ -151,7 +152,7 @@ func unlessAltered(err error) error {
 	return err
 }
 
-// afterNewest is the chain that continues after the newest event, whatever its state.
+// afterNewest returns a chain that continues after the newest event, whether or not that event is authentic.
 func (l *Log) afterNewest() (*chain, error) {
 	c := &chain{}
 	err := l.Tx.QueryRow(`SELECT number, hash, id FROM audit WHERE tenant_id = $1 ORDER BY seq DESC LIMIT 1`, l.Tenant).
@@ -166,7 +167,7 @@ func (l *Log) afterNewest() (*chain, error) {
 	return c, err
 }
 
-// Start creates the chain of a tenant that has none, and chains the events that it has. It returns their number.
+// Start creates the chain of a tenant that has none, with the events that the tenant has already, and returns their number.
 func (l *Log) Start() (events int64, err error) {
 	c := &chain{}
 	for seq := int64(-1 << 63); ; {

@@ -77,7 +77,7 @@ type chain struct {
 // events is how many the log has.
 func (c *chain) events() int64 { return c.number - c.prunedNumber - c.trafficRemoved }
 
-// add counts the bytes of an event, subtract those of one that is removed.
+// add counts the bytes of a new event.
 func (c *chain) add(e *api.Event) {
 	c.bytes += sizeOf(e)
 	if isTraffic(e) {
@@ -85,6 +85,7 @@ func (c *chain) add(e *api.Event) {
 	}
 }
 
+// subtract uncounts the bytes of an event that is removed.
 func (c *chain) subtract(e *api.Event) {
 	c.bytes = max(c.bytes-sizeOf(e), 0)
 	if isTraffic(e) {
@@ -147,7 +148,7 @@ func (l *Log) save(c *chain) error {
 		c.number, notNil(c.hash), c.eventID, c.prunedNumber, notNil(c.prunedHash), c.bytes, c.trafficBytes, c.trafficRemoved, macKeyID, mac, l.Tenant)
 }
 
-// notNil is b, but empty where it would be stored as NULL.
+// notNil returns b, or an empty slice for nil, which would be stored as NULL.
 func notNil(b []byte) []byte {
 	if b == nil {
 		return []byte{}

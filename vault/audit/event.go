@@ -41,8 +41,8 @@ type linked struct {
 // prepared. SQLite takes longer for many parameters, by the square of their number.
 const rowsTogether = 64
 
-// insertRows inserts rows, of which values has the columns, by statements that begin with into and end with suffix. It calls each with what
-// they return of each row; nil: nothing.
+// insertRows inserts rows with values, by statements that begin with into and end with suffix. It calls each for each row that the
+// statements return; nil: they return none.
 func (l *Log) insertRows(into, suffix string, values [][]any, each func(*sql.Rows) error) error {
 	for len(values) > 0 {
 		n := 1
@@ -56,7 +56,11 @@ func (l *Log) insertRows(into, suffix string, values [][]any, each func(*sql.Row
 		statement.WriteString(into)
 		args := make([]any, 0, n*len(values[0]))
 		for i, row := range values[:n] {
-			statement.WriteString([]string{" VALUES (", ", ("}[min(i, 1)])
+			if i == 0 {
+				statement.WriteString(" VALUES (")
+			} else {
+				statement.WriteString(", (")
+			}
 			for k := range row {
 				if k > 0 {
 					statement.WriteByte(',')
@@ -176,14 +180,14 @@ type eventRow struct {
 	api.Event
 	seq     int64 // orders the events of all tenants
 	hash    []byte
-	repeats int64 // 1: repeat must be there
+	repeats int64 // 1: the event must have a repeat
 
 	repeat repeat // zero: there is none
 	match  bool   // of a list: the filter selects it
 }
 
-// follows reports whether a row is the event after the one with a number and a hash. An empty hash is unknown, except before the first
-// event, since the chain was altered, which an event of its own says.
+// follows reports whether a row is the event after the one with a number and a hash. Except before the first event, an empty hash is
+// unknown and not compared: the chain was altered there, which an event with actAltered says.
 func (r *eventRow) follows(number int64, hash []byte) bool {
 	known := len(hash) > 0 || number == 0
 	return r.Seq == number+1 && (!known || bytes.Equal(hashOf(hash, &r.Event), r.hash))

@@ -51,8 +51,8 @@ func (l *Log) Export(after ExportedEvent, limit int) ([]ExportedEvent, error) {
 	return list, nil
 }
 
-// VerifyExport verifies an export of one tenant without its keyset: that no event between the first and the last is
-// missing or changed. stored returns the tenant's head that must be the last event, or among the others; nil: none. Counts can't be verified.
+// VerifyExport verifies an export of one tenant without its keyset: that no event between the first and the last is missing or
+// changed. stored returns the tenant's head, which must be in the export; nil: there is none. Counts can't be verified.
 func VerifyExport(r io.Reader, stored func(tenantID string) *api.AuditHead) (head api.AuditHead, check api.AuditCheck, err error) {
 	lines := json.NewDecoder(r)
 	v := Verifier{}
@@ -81,7 +81,7 @@ func VerifyExport(r io.Reader, stored func(tenantID string) *api.AuditHead) (hea
 			if stored != nil {
 				v.Stored = stored(e.TenantID)
 			}
-			v.meet(v.number, v.hash)
+			v.match(v.number, v.hash)
 		}
 		if e.Seq > v.number+1 && link.Removed == e.Seq-1-v.number {
 			check.Removed += v.pass(&gap{first: v.number + 1, last: e.Seq - 1, hash: before})
@@ -102,13 +102,13 @@ func VerifyExport(r io.Reader, stored func(tenantID string) *api.AuditHead) (hea
 			return head, check, nil
 		}
 		v.number, v.hash = e.Seq, hash
-		v.meet(e.Seq, hash)
+		v.match(e.Seq, hash)
 		head.Seq, head.Hash, head.EventID = e.Seq, e.Hash, e.ID
 		check.Checked, check.Seq = check.Checked+1, e.Seq
 	}
 	check.Complete = true
 	head.Count = check.Checked
-	if v.Stored != nil && !v.met {
+	if v.Stored != nil && !v.matched {
 		check.Problem = &api.AuditProblem{Seq: v.Stored.Seq, EventID: v.Stored.EventID, Kind: kindHead, Message: "the stored head isn't in the export"}
 	}
 	return head, check, nil

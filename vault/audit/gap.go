@@ -11,7 +11,7 @@ import (
 // isTraffic reports whether an event is an outgoing request.
 func isTraffic(e *api.Event) bool { return strings.HasPrefix(e.Action, "traffic.") }
 
-// gap is a row of audit_gaps: consecutive events that PruneTraffic has removed.
+// gap is a row of audit_gaps: consecutive events that pruneTraffic has removed.
 type gap struct {
 	first, last int64  // their numbers
 	hash        []byte // of the last one, which the event after it follows
@@ -44,7 +44,7 @@ func (l *Log) saveGap(g *gap) error {
 		mac_key_id = excluded.mac_key_id, mac = excluded.mac`, l.Tenant, g.first, g.last, g.hash, macKeyID, mac)
 }
 
-// passGap removes the gap after the events that Prune has removed, if there is one, and counts it among them.
+// passGap extends what Prune has removed by the gap after it, if there is one.
 func (l *Log) passGap(c *chain) error {
 	g, err := l.gapAt(c.prunedNumber + 1)
 	if err != nil || g == nil {
@@ -71,7 +71,7 @@ func (l *Log) oldestTraffic() (seq int64, err error) {
 	return seq, nil
 }
 
-// surplusTraffic returns how many bytes of requests r doesn't keep.
+// surplusTraffic returns how many bytes of outgoing requests there are beyond what r keeps.
 func (l *Log) surplusTraffic(r Retention) (int64, error) {
 	c, err := l.read()
 	if err != nil || r.Bytes == 0 {
@@ -194,10 +194,8 @@ func (l *Log) reauthenticateGaps(limit int) (int, error) {
 	}
 	for i := range batch {
 		g := &batch[i]
-		if l.Keys.Verify(g.mac, g.macInput()) { // else it stays as it is, for Verify to find
-			if g.mac, err = l.Keys.MAC(g.macInput()); err != nil {
-				return 0, err
-			}
+		if g.mac, err = l.reauthenticate(g.mac, g.macInput()); err != nil {
+			return 0, err
 		}
 		if err := l.Tx.Defer(`UPDATE audit_gaps SET mac_key_id = $1, mac = $2 WHERE tenant_id = $3 AND first_number = $4`,
 			l.Keys.Current(), g.mac, l.Tenant, g.first); err != nil {

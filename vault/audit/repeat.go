@@ -97,7 +97,7 @@ func (l *Log) putRepeats(list []*repeat) (err error) {
 		mac_key_id = excluded.mac_key_id, mac = excluded.mac`, values, nil)
 }
 
-// ReadRepeats reads together what Repeat needs of keys, at least one. They may occur twice.
+// ReadRepeats reads what Repeat needs of keys with one query. There is at least one key; keys may occur twice.
 func (l *Log) ReadRepeats(keys []string) error {
 	l.repeats = map[string][]*repeat{}
 	var c query.Conditions
@@ -171,7 +171,7 @@ func subjectOf(e *api.Event, exact bool) []byte {
 	return sum[:]
 }
 
-// origin is an address, or of IPv6 its /64, which usually belongs to one host.
+// origin returns an address, or for IPv6 its /64, which usually belongs to one host.
 func origin(address string) string {
 	a, err := netip.ParseAddr(address)
 	if err != nil || a.Unmap().Is4() {
@@ -188,10 +188,8 @@ func (l *Log) Reauthenticate(limit int) (int, error) {
 		return 0, err
 	}
 	for _, r := range batch {
-		if l.Keys.Verify(r.mac, r.macInput()) { // else it stays as it is, for Verify to find
-			if r.mac, err = l.Keys.MAC(r.macInput()); err != nil {
-				return 0, err
-			}
+		if r.mac, err = l.reauthenticate(r.mac, r.macInput()); err != nil {
+			return 0, err
 		}
 		if err := l.Tx.Defer(`UPDATE audit_repeats SET mac_key_id = $1, mac = $2 WHERE tenant_id = $3 AND number = $4`,
 			l.Keys.Current(), r.mac, l.Tenant, r.number); err != nil {
@@ -202,4 +200,12 @@ func (l *Log) Reauthenticate(limit int) (int, error) {
 		return len(batch), nil
 	}
 	return l.reauthenticateGaps(limit)
+}
+
+// reauthenticate returns the MAC of input with the current key. A mac that is wrong it returns unchanged, for Verify to find.
+func (l *Log) reauthenticate(mac, input []byte) ([]byte, error) {
+	if !l.Keys.Verify(mac, input) {
+		return mac, nil
+	}
+	return l.Keys.MAC(input)
 }

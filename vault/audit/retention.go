@@ -88,7 +88,7 @@ func (l *Log) Expired(r Retention) (through int64, err error) {
 			return 0, err
 		}
 	}
-	// More traffic than its share is removed by PruneTraffic.
+	// Traffic beyond its share is removed by pruneTraffic.
 	surplus := c.bytes - max(c.trafficBytes-r.traffic(), 0) - r.Bytes
 	if events := c.events(); r.Bytes > 0 && surplus > 0 && events > 0 {
 		// By their average size; the rest is left for the next time.
@@ -108,9 +108,9 @@ func (l *Log) Expired(r Retention) (through int64, err error) {
 	return through, nil
 }
 
-// Prune removes at most limit of the oldest events up to a number, except the newest one, and keeps the number and hash of the last one, so that
-// the rest can still be verified. It returns how many it has removed. Errors: api.ErrConflict if the oldest events aren't those
-// that the vault has written: they stay, as evidence.
+// Prune removes at most limit of the oldest events up to a number, except the newest one. It keeps the number and hash of the last
+// removed event, so that the rest can still be verified, and returns how many it has removed. Errors: api.ErrConflict if the oldest
+// events aren't those that the vault has written: they stay, as evidence.
 func (l *Log) Prune(through int64, limit int) (removed int, err error) {
 	c, err := l.open()
 	if err != nil {
@@ -156,7 +156,7 @@ func (l *Log) Prune(through int64, limit int) (removed int, err error) {
 	return removed, l.save(c)
 }
 
-// notWritten is the error of an event that isn't removed, as evidence.
+// notWritten is the error of an event that the vault hasn't written. It isn't removed: it is evidence.
 func notWritten(r *eventRow) error {
 	return api.NewError(api.ErrConflict, "event "+itoa(r.Seq)+" isn't the one that the vault has written: run miosa-vault audit verify")
 }

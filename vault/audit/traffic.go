@@ -29,7 +29,7 @@ func (l *Log) trafficEvent(r *api.TrafficEvent) api.Event {
 	return e
 }
 
-// transformsOf is what an event of a request tells of the bindings whose placeholders were replaced.
+// transformsOf returns the secrets whose placeholders were replaced in a request; nil: none.
 func transformsOf(swapped []api.EventRef) *api.Transforms {
 	if len(swapped) == 0 {
 		return nil
@@ -56,8 +56,8 @@ type UsedBinding struct {
 // otherBinding is in the detail of a report that named a binding of another resource.
 const otherBinding = "named a binding of another resource, which was left out"
 
-// verifyUse removes from an event what the vault doesn't know of the bindings in it: bindings of other resources, and the secrets of
-// bindings that don't have them now. It sets the external user and workspace. bindings are those that exist, by their ids.
+// verifyUse removes from an event what the vault can't confirm: bindings of other resources, and secrets that their bindings don't
+// have now. It sets the external user and workspace. bindings are those that exist, by id.
 func verifyUse(e *api.Event, bindings map[string]UsedBinding) {
 	refs := e.Bindings
 	e.Bindings = nil
@@ -78,8 +78,8 @@ func verifyUse(e *api.Event, bindings map[string]UsedBinding) {
 	}
 }
 
-// AppendTraffic adds events of reported requests, except those that were added before. It returns how many it has added. from is the
-// event without its request: who reports. used returns those of some bindings that exist, by their ids.
+// AppendTraffic adds events of reported requests, except those that were added before, and returns how many it has added. from has
+// the reporter's key, address and request id. used returns those of the given bindings that exist, by id.
 func (l *Log) AppendTraffic(from api.Event, reports []api.TrafficEvent, used func(bindings []string) (map[string]UsedBinding, error)) (added int, err error) {
 	events := make([]api.Event, 0, len(reports))
 	var ids, bindings []string
@@ -117,7 +117,7 @@ func (l *Log) AppendTraffic(from api.Event, reports []api.TrafficEvent, used fun
 	return len(fresh), l.appendAll(fresh)
 }
 
-// known returns those of some ids that events of the tenant have.
+// known returns the ids among those given that events of the tenant have.
 func (l *Log) known(ids []string) (map[string]struct{}, error) {
 	var c query.Conditions
 	c.Add("tenant_id =", l.Tenant)
@@ -171,7 +171,7 @@ type requested struct {
 	host string
 }
 
-// addRequests adds a filter's requests that no rule has decided.
+// addRequests adds to found the requests of a filter that no rule has decided.
 func (l *Log) addRequests(found map[requested]*api.Suggestion, f *Filter) error {
 	s := l.selection(f)
 	s.where.Terms = append(s.where.Terms, "("+s.match+")", "a.rule_id = ''")
@@ -217,7 +217,7 @@ func (l *Log) End() (seq int64, err error) {
 	return seq, err
 }
 
-// After returns the events that concern resources with an id after a position, about a page at most, and the position after them.
+// After returns the events after a position that concern resources with an id, about a page at most, and the position after them.
 func (l *Log) After(seq int64, resourceID string) (events []api.Event, next int64, err error) {
 	if next, err = l.End(); err != nil || next <= seq {
 		return nil, seq, err

@@ -19,7 +19,7 @@ type Verifier struct {
 	seq     int64  // the row of the last event; orders rows
 	number  int64  // its number in the chain
 	hash    []byte // its hash; empty: unknown
-	met     bool   // Stored was in the log
+	matched bool   // Stored was in the log
 	removed bool   // Stored is in a gap
 }
 
@@ -78,7 +78,7 @@ func (v *Verifier) Next(l *Log, limit int) (check api.AuditCheck, err error) {
 			v.seq = -1 << 63
 		}
 		v.started, v.number, v.hash = true, c.prunedNumber, c.prunedHash
-		v.meet(c.prunedNumber, c.prunedHash)
+		v.match(c.prunedNumber, c.prunedHash)
 	}
 	rows, more, err := l.batch(v.seq, limit)
 	if err != nil {
@@ -129,7 +129,7 @@ func (v *Verifier) event(l *Log, c *chain, r *eventRow) *api.AuditProblem {
 		return problem(kindHead, "the vault found here that the log had been changed: events before this one may be missing")
 	}
 	v.seq, v.number, v.hash = r.seq, r.Seq, r.hash
-	v.meet(r.Seq, r.hash)
+	v.match(r.Seq, r.hash)
 	return nil
 }
 
@@ -140,7 +140,7 @@ func (v *Verifier) pass(g *gap) (events int64) {
 	}
 	events = g.last - v.number
 	v.number, v.hash = g.last, g.hash
-	v.meet(g.last, g.hash)
+	v.match(g.last, g.hash)
 	v.removed = v.removed || v.Stored != nil && v.Stored.Seq >= g.first && v.Stored.Seq < g.last
 	return events
 }
@@ -151,10 +151,10 @@ func (v *Verifier) counted(l *Log, r *eventRow) bool {
 		l.verify(r.repeat.mac, r.repeat.macInput())
 }
 
-// meet compares an event with the stored head.
-func (v *Verifier) meet(number int64, hash []byte) {
+// match compares an event with the stored head.
+func (v *Verifier) match(number int64, hash []byte) {
 	if v.Stored != nil && v.Stored.Hash == hexOf(hash) && (v.Stored.Seq == 0 || v.Stored.Seq == number) {
-		v.met = true
+		v.matched = true
 	}
 }
 
@@ -164,7 +164,7 @@ func (v *Verifier) end(c *chain) *api.AuditProblem {
 		return &api.AuditProblem{Seq: v.number + 1, Kind: kindMissing, Message: "the newest events are missing: the log ends with event " +
 			itoa(v.number) + ", and the vault has written " + itoa(c.number)}
 	}
-	if v.Stored != nil && v.Stored.Hash != "" && !v.met {
+	if v.Stored != nil && v.Stored.Hash != "" && !v.matched {
 		p := &api.AuditProblem{Seq: v.Stored.Seq, EventID: v.Stored.EventID, Kind: kindHead,
 			Message: "the stored head isn't in the log: the log was put back to an earlier state, or rewritten"}
 		switch {
