@@ -106,7 +106,7 @@ func newMetrics(l *limits) *metrics {
 func (m *metrics) countOutgoing(l *outgoing.Limiter) {
 	promauto.With(m.registry).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "miosa_vault_outgoing_requests", Help: "Requests to OAuth providers and token URLs that run.",
-	}, func() float64 { return float64(l.InAll()) })
+	}, func() float64 { return float64(l.Total()) })
 }
 
 // measureStore adds the room of the store's file system, and the size of the audit.

@@ -26,21 +26,21 @@ type DB interface {
 	TryWrite(ctx context.Context) error
 
 	// Scrub erases what was overwritten or deleted from the database's files. It waits for readers and writers, also of
-	// other processes. Errors: something remains, because they didn't leave for ten seconds.
+	// other processes, for a limited time. After an error, something remains.
 	Scrub(ctx context.Context) error
 
 	// Transient reports whether err is due to the disk, a lock or a connection, and so may pass by itself.
 	Transient(err error) bool
 
-	// Unwritable is the reason if err is due to a full disk or a database that only reads, for clients; else "".
+	// Unwritable returns the reason, as clients may see it, if err is due to a full disk or a read-only database; else "".
 	Unwritable(err error) string
 
 	// Close waits for the transactions under way. After it, all methods return ErrClosed.
 	Close() error
 }
 
-// Announcer is a DB whose server passes on announcements between the processes that have the database open. It is optional:
-// without it, processes find each other's changes by looking for them.
+// Announcer is a DB whose server passes on announcements between the processes that have the database open. Of a DB that isn't one,
+// each process has to poll for the changes of others.
 type Announcer interface {
 	// Announce makes the commit of a transaction of Write pass text on to all processes that listen, this one included. text has
 	// 1 to MaxAnnouncement bytes.
@@ -58,12 +58,12 @@ type Listener struct {
 	// Heard gets the announcements in the order of their commits.
 	Heard func(text string)
 
-	// Missed is called whenever announcements may have been missed: with nil after each time that the process begins to listen,
-	// and with the reason after each failure to.
+	// Missed is called whenever announcements may have been missed: with nil each time that the process has begun to listen, and with
+	// the reason each time that listening has failed.
 	Missed func(reason error)
 
-	// Alive is called every few seconds while the connection works: all that was announced before its previous call, or before that
-	// of Missed, has been heard.
+	// Alive is called every few seconds while the connection works. Everything that was announced before the previous call of Alive
+	// or Missed has been heard by then.
 	Alive func()
 }
 
@@ -73,8 +73,8 @@ type Tx interface {
 	Query(query string, args ...any) (*sql.Rows, error)
 	QueryRow(query string, args ...any) Row
 
-	// Defer is Exec for a statement that may run with a later one or the commit, which returns its error then: a server
-	// that is asked for each takes as many round trips.
+	// Defer is Exec for a statement that may be sent together with a later one or the commit, which then returns its error. This
+	// saves a round trip to a server.
 	Defer(query string, args ...any) error
 }
 
@@ -84,7 +84,7 @@ type Row interface {
 	Scan(dest ...any) error
 }
 
-// ErrUncertain is the error of a write whose commit had no answer: the server has committed it, will do so later, or never does.
+// ErrUncertain is the error of a write whose commit had no answer: the server may have committed it, or may still do so.
 var ErrUncertain = errors.New("the answer to a commit was lost")
 
 // ErrClosed is the error of every call after Close.

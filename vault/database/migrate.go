@@ -17,10 +17,11 @@ func Migrate(tx Tx, dialect *strings.Replacer) error {
 		version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)`); err != nil {
 		return fmt.Errorf("read schema version: %w", err)
 	}
-	var have, newest int64
-	if err := tx.QueryRow(`SELECT COALESCE(MAX(version), 0) FROM schema_version`).Scan(&have); err != nil {
-		return fmt.Errorf("read schema version: %w", err)
+	have, err := currentSchema(tx)
+	if err != nil {
+		return err
 	}
+	var newest int64
 	entries, err := migrations.Files.ReadDir(".") // sorted by name
 	if err != nil {
 		return err
@@ -47,6 +48,14 @@ func Migrate(tx Tx, dialect *strings.Replacer) error {
 		return newerSchema(have, newest)
 	}
 	return nil
+}
+
+// currentSchema is the number of the newest migration that the database has; 0: none.
+func currentSchema(tx Tx) (version int64, err error) {
+	if err := tx.QueryRow(`SELECT COALESCE(MAX(version), 0) FROM schema_version`).Scan(&version); err != nil {
+		return 0, fmt.Errorf("read schema version: %w", err)
+	}
+	return version, nil
 }
 
 func newerSchema(have, newest int64) error {

@@ -17,7 +17,7 @@ type Source interface {
 type Target interface {
 	Tx
 
-	// Load adds the rows that next returns to a table: the values of the columns. After the last one it returns nil.
+	// Load adds rows to a table. next returns the values of the columns of each row, and nil after the last row.
 	Load(table string, columns []string, next func() ([]any, error)) error
 
 	// Loaded prepares the database for its use, after all tables were loaded.
@@ -42,9 +42,9 @@ func CheckSchema(tx Tx) error {
 	if err != nil {
 		return err
 	}
-	var have int64
-	if err := tx.QueryRow(`SELECT COALESCE(MAX(version), 0) FROM schema_version`).Scan(&have); err != nil {
-		return fmt.Errorf("read schema version: %w", err)
+	have, err := currentSchema(tx)
+	if err != nil {
+		return err
 	}
 	switch {
 	case have > newest:

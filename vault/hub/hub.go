@@ -14,7 +14,7 @@ type Topic struct {
 	Resource api.Resource
 }
 
-// Hub knows which requests wait for what. It is safe for concurrent use.
+// Hub has the requests that wait for topics. It is safe for concurrent use.
 type Hub struct {
 	mu      sync.Mutex // guards waiting
 	waiting map[Topic]map[*subscriber]struct{}
@@ -23,30 +23,30 @@ type Hub struct {
 // subscriber is a request that waits.
 type subscriber struct{ wake func() }
 
-// New returns a Hub for which nothing waits.
+// New returns a Hub without subscribers.
 func New() *Hub { return &Hub{waiting: map[Topic]map[*subscriber]struct{}{}} }
 
-// Subscribe calls wake, which must not block, each time that the topic is woken, until unsubscribe. Subscribe, then read, then wait, to
-// miss no change.
+// Subscribe calls wake, which must not block, each time that the topic is woken, until unsubscribe is called. A caller that subscribes,
+// then reads, and then waits misses no change.
 func (h *Hub) Subscribe(t Topic, wake func()) (unsubscribe func()) {
-	c := &subscriber{wake}
+	s := &subscriber{wake}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.waiting[t] == nil {
 		h.waiting[t] = map[*subscriber]struct{}{}
 	}
-	h.waiting[t][c] = struct{}{}
+	h.waiting[t][s] = struct{}{}
 	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		delete(h.waiting[t], c)
+		delete(h.waiting[t], s)
 		if len(h.waiting[t]) == 0 {
 			delete(h.waiting, t)
 		}
 	}
 }
 
-// Topics is how many topics requests wait for.
+// Topics returns the number of topics with subscribers.
 func (h *Hub) Topics() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -83,7 +83,7 @@ func (h *Hub) WakeIf(concerns func(Topic) bool) {
 
 // wake wakes the requests that wait for a topic. The caller holds mu.
 func (h *Hub) wake(t Topic) {
-	for c := range h.waiting[t] {
-		c.wake()
+	for s := range h.waiting[t] {
+		s.wake()
 	}
 }

@@ -1,4 +1,4 @@
-// Package lastuse collects the times at which keys were last used, and writes them together, and rarely for each key.
+// Package lastuse collects the times at which keys were last used, and writes them in batches, at most once a minute for each key.
 package lastuse
 
 import (
@@ -13,14 +13,11 @@ import (
 	"github.com/Miosa-osa/miosa-env/vault/database"
 )
 
-// check is how often due times are written.
-const check = 5 * time.Second
-
-// batch is how many times one transaction writes.
-const batch = 200
-
-// interval is how often the time of one key is written.
-const interval = time.Minute
+const (
+	writeInterval = 5 * time.Second // between writes of the times that are due
+	keyInterval   = time.Minute     // between writes of the time of one key
+	batch         = 200             // keys whose times one transaction writes
+)
 
 // Uses collects the uses of keys. The zero Uses is empty. It is safe for concurrent use.
 type Uses struct {
@@ -30,7 +27,7 @@ type Uses struct {
 
 type use struct {
 	last    time.Time
-	written time.Time // the last time that was written; zero: none
+	written time.Time // the value of last that was written last; zero: none
 }
 
 // Add records a use of a key.
@@ -45,10 +42,9 @@ func (u *Uses) Add(id string, now time.Time) {
 	u.keys[id] = k
 }
 
-// Run writes times until ctx ends, and then those that are left. Nothing waits for it. What can't be written is tried
-// again.
+// Run writes times until ctx ends, and then those that are left. Times that can't be written are tried again.
 func (u *Uses) Run(ctx context.Context, db database.DB, log zerolog.Logger) {
-	tick := time.NewTicker(check)
+	tick := time.NewTicker(writeInterval)
 	defer tick.Stop()
 	for open := true; open; {
 		select {
@@ -83,17 +79,17 @@ func (u *Uses) write(ctx context.Context, db database.DB, now time.Time, all boo
 	return nil
 }
 
-// due returns the times to write, by key: those of keys whose time wasn't written within the last minute, or with all
-// those of all keys.
+// due returns the times to write, by key: those that differ from what was written, and with all false only of keys whose time wasn't
+// written within keyInterval. It forgets keys that haven't been used since.
 func (u *Uses) due(now time.Time, all bool) map[string]time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	due := map[string]time.Time{}
 	for id, k := range u.keys {
 		switch {
-		case k.last.After(k.written) && (all || now.Sub(k.written) >= interval):
+		case k.last.After(k.written) && (all || now.Sub(k.written) >= keyInterval):
 			due[id] = k.last
-		case !k.last.After(k.written) && now.Sub(k.written) >= interval:
+		case !k.last.After(k.written) && now.Sub(k.written) >= keyInterval:
 			delete(u.keys, id) // not used since
 		}
 	}

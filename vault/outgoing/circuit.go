@@ -7,20 +7,19 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 )
 
-// A circuit opens after so many requests in a row without an answer, for a pause that doubles.
 const (
-	tripAfter    = 5
-	firstPause   = 10 * time.Second
+	tripAfter    = 5                // requests in a row without an answer, after which a circuit opens
+	firstPause   = 10 * time.Second // for which it is open; each further pause is twice as long
 	longestPause = 5 * time.Minute
 	probeTime    = 30 * time.Second // longer than a request takes
 )
 
-// maxCircuits is how many hosts of one owner are tracked. An owner that has more starts anew: it harms only itself.
+// maxCircuits is how many hosts of one owner are tracked. With more, all circuits of this owner close, which harms nobody else.
 const maxCircuits = 256
 
-// Circuits keep requests from hosts that don't answer, one circuit per owner and host. The owner is the tenant that has
-// named the host, so that no tenant can close another one's way to a host; "" is the operator. The zero Circuits is ready
-// to use, and safe for concurrent use.
+// Circuits are circuit breakers, one per owner and host: they stop requests to hosts that don't answer. The owner is the tenant that
+// has named the host, so that no tenant can keep another one from a host; "" is the operator. The zero Circuits is ready to use, and
+// safe for concurrent use.
 type Circuits struct {
 	mu     sync.Mutex                     // guards owners
 	owners map[string]map[string]*circuit // by owner and host; a host that answers has none
@@ -38,14 +37,14 @@ type circuit struct {
 func (c *Circuits) Open(owner, host string) (wait time.Duration, code string, open bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	it := c.owners[owner][host]
-	if it == nil || it.until.IsZero() {
+	state := c.owners[owner][host]
+	if state == nil || state.until.IsZero() {
 		return 0, "", false
 	}
-	if wait = time.Until(it.until); wait > 0 {
-		return wait, it.code, true
+	if wait = time.Until(state.until); wait > 0 {
+		return wait, state.code, true
 	}
-	it.until = time.Now().Add(probeTime) // others wait for this one
+	state.until = time.Now().Add(probeTime) // other requests wait for the result of this one
 	return 0, "", false
 }
 
@@ -65,23 +64,23 @@ func (c *Circuits) Failed(owner, host, code string) (opened bool) {
 	if c.owners == nil {
 		c.owners = map[string]map[string]*circuit{}
 	}
-	of := c.owners[owner]
-	if of == nil || len(of) >= maxCircuits && of[host] == nil {
-		of = map[string]*circuit{}
-		c.owners[owner] = of
+	hosts := c.owners[owner]
+	if hosts == nil || len(hosts) >= maxCircuits && hosts[host] == nil {
+		hosts = map[string]*circuit{}
+		c.owners[owner] = hosts
 	}
-	it := of[host]
-	if it == nil {
-		it = &circuit{}
-		of[host] = it
+	state := hosts[host]
+	if state == nil {
+		state = &circuit{}
+		hosts[host] = state
 	}
-	it.failures++
-	it.code = code
-	if it.failures < tripAfter {
+	state.failures++
+	state.code = code
+	if state.failures < tripAfter {
 		return false
 	}
-	opened = it.until.IsZero()
-	it.pause = min(max(2*it.pause, firstPause), longestPause)
-	it.until = time.Now().Add(it.pause - delay.Random(it.pause/4))
+	opened = state.until.IsZero()
+	state.pause = min(max(2*state.pause, firstPause), longestPause)
+	state.until = time.Now().Add(state.pause - delay.Random(state.pause/4))
 	return opened
 }

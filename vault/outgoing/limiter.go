@@ -24,7 +24,7 @@ type Limiter struct {
 	running int
 	tenants map[string]*tenant // by id; tenants are created by the operator, so they are few
 	hosts   map[string]int     // requests running
-	closed  chan struct{}      // closed and replaced when a request ends
+	ended   chan struct{}      // closed and replaced when a request ends
 }
 
 type tenant struct {
@@ -34,10 +34,10 @@ type tenant struct {
 
 // New returns a Limiter.
 func New(l *limit.Values) *Limiter {
-	return &Limiter{limits: l, tenants: map[string]*tenant{}, hosts: map[string]int{}, closed: make(chan struct{})}
+	return &Limiter{limits: l, tenants: map[string]*tenant{}, hosts: map[string]int{}, ended: make(chan struct{})}
 }
 
-// pause is when to try again after a limit was reached.
+// pause is how long a request that a limit refuses should wait before its next try.
 const pause = time.Second
 
 // Take reserves a place for one request of a tenant to a host until release is called. Errors: ErrRateLimited, naming the
@@ -54,7 +54,7 @@ func (l *Limiter) Take(tenantID, host string) (release func(), err *api.Error) {
 			return nil, l.limits.Refuse(place.id, pause)
 		}
 	}
-	if float64(t.running+1) > l.limits.Of(limit.OAuthRequests)-float64(l.running) { // a tenant leaves as many as it has
+	if float64(t.running+1) > l.limits.Of(limit.OAuthRequests)-float64(l.running) { // a tenant leaves others as many as it has
 		return nil, l.limits.Refuse(limit.OAuthRequests, pause)
 	}
 	if !t.rate.AllowN(time.Now(), 1) {
@@ -71,12 +71,12 @@ func (l *Limiter) Take(tenantID, host string) (release func(), err *api.Error) {
 			delete(l.hosts, host)
 		}
 		l.running--
-		close(l.closed)
-		l.closed = make(chan struct{})
+		close(l.ended)
+		l.ended = make(chan struct{})
 	}), nil
 }
 
-// tenant is called with mu held.
+// tenant returns the state of a tenant. The caller holds mu.
 func (l *Limiter) tenant(id string) *tenant {
 	t, ok := l.tenants[id]
 	if !ok {
@@ -97,8 +97,8 @@ func (l *Limiter) Running(tenantID string) int {
 	return 0
 }
 
-// InAll returns the number of all requests.
-func (l *Limiter) InAll() int {
+// Total returns the number of requests of all tenants.
+func (l *Limiter) Total() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.running
@@ -108,5 +108,5 @@ func (l *Limiter) InAll() int {
 func (l *Limiter) Ended() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.closed
+	return l.ended
 }

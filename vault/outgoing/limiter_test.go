@@ -31,10 +31,10 @@ func TestTake(t *testing.T) {
 	take("b", "h", "")
 	take("c", "h", limit.HostOAuthRequests.String())
 	take("c", "other", "")
-	if l.Running("a") != 2 || l.Running("nobody") != 0 || l.InAll() != 5 {
-		t.Errorf("%d of a, %d in all", l.Running("a"), l.InAll())
+	if l.Running("a") != 2 || l.Running("nobody") != 0 || l.Total() != 5 {
+		t.Errorf("%d of a, %d in all", l.Running("a"), l.Total())
 	}
-	for n := l.InAll(); n < 16; n++ {
+	for n := l.Total(); n < 16; n++ {
 		take("t"+strconv.Itoa(n), "h"+strconv.Itoa(n), "")
 	}
 	take("new", "new", limit.OAuthRequests.String())

@@ -6,12 +6,13 @@ import (
 )
 
 const (
-	afterFailure = 5 * time.Second
-	afterMany    = 10 * time.Minute
-	maxPauses    = 1000 // with more, all names are tried again
+	shortestNamePause = 5 * time.Second
+	longestNamePause  = 10 * time.Minute
+	maxPauses         = 1000 // with more, all names are tried again
 )
 
-// Pauses are the pauses of names that fail again and again, each twice as long as the one before. It is safe for concurrent use.
+// Pauses keeps names that fail from being tried again for a pause, which is twice as long after each further failure. It is safe for
+// concurrent use.
 type Pauses struct {
 	mu    sync.Mutex // guards names
 	names map[string]paused
@@ -29,11 +30,11 @@ func (p *Pauses) Add(name string, now time.Time) {
 	if _, known := p.names[name]; p.names == nil || !known && len(p.names) >= maxPauses {
 		p.names = map[string]paused{}
 	}
-	length := min(max(2*p.names[name].length, afterFailure), afterMany)
+	length := min(max(2*p.names[name].length, shortestNamePause), longestNamePause)
 	p.names[name] = paused{now.Add(length), length}
 }
 
-// Paused returns the names that pause. It forgets those that haven't failed for long.
+// Paused returns the names whose pauses haven't ended. It forgets names whose pauses ended longer than the longest pause ago.
 func (p *Pauses) Paused(now time.Time) (names []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -41,7 +42,7 @@ func (p *Pauses) Paused(now time.Time) (names []string) {
 		switch {
 		case last.until.After(now):
 			names = append(names, name)
-		case now.Sub(last.until) > afterMany:
+		case now.Sub(last.until) > longestNamePause:
 			delete(p.names, name)
 		}
 	}

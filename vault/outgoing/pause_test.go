@@ -26,11 +26,11 @@ func TestPauses(t *testing.T) {
 	for range 20 {
 		p.Add("a", now)
 	}
-	now = now.Add(afterMany)
+	now = now.Add(longestNamePause)
 	if names := p.Paused(now); len(names) != 0 {
 		t.Errorf("paused after the longest pause: %v", names)
 	}
-	if p.Paused(now.Add(afterMany + 1)); len(p.names) != 0 {
+	if p.Paused(now.Add(longestNamePause + 1)); len(p.names) != 0 {
 		t.Errorf("remembers %v", p.names)
 	}
 	for i := range 2 * maxPauses {

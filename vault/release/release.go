@@ -14,11 +14,11 @@ import (
 // interval is the time between checks. Each collection takes milliseconds, or with 10,000 waiting reveals a tenth of a second.
 const interval = 30 * time.Second
 
-// tolerated is how many bytes may be allocated without a collection, beside a quarter of what the process takes.
+// tolerated is how many bytes may be allocated without a collection, in addition to a quarter of what the process has.
 const tolerated = 16 << 20
 
-// Run collects garbage, and returns free memory, after much was allocated since the last time, until ctx ends.
-// It does so twice: what was in use at the first collection may be free by the next check.
+// Run collects garbage and returns free memory each time that much was allocated since the last collection, until ctx ends. It does so
+// again at the next check, since what was in use at the first collection may be free by then.
 func Run(ctx context.Context) {
 	last, again := uint64(0), false
 	for delay.Sleep(ctx, interval) == nil {

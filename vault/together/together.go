@@ -8,9 +8,9 @@ import (
 
 // Queue runs jobs in batches. It is safe for concurrent use.
 type Queue[Job any] struct {
-	run   func([]*Job)
-	most  int
-	turns chan struct{} // a semaphore: holds a token for each goroutine that runs a batch
+	run      func([]*Job)
+	maxBatch int           // jobs
+	turns    chan struct{} // a semaphore: holds a token for each goroutine that runs a batch
 
 	mu   sync.Mutex // guards jobs
 	jobs []*queued[Job]
@@ -23,10 +23,10 @@ type queued[Job any] struct {
 	done     chan struct{} // closed when panicked is final
 }
 
-// New returns a Queue that calls run with at most so many jobs at a time, and that at most so many goroutines do at the same time. run
-// puts the results into the jobs.
-func New[Job any](most, goroutines int, run func([]*Job)) *Queue[Job] {
-	return &Queue[Job]{run: run, most: most, turns: make(chan struct{}, goroutines)}
+// New returns a Queue that calls run with at most maxBatch jobs, on at most so many goroutines at the same time. run puts the results
+// into the jobs.
+func New[Job any](maxBatch, goroutines int, run func([]*Job)) *Queue[Job] {
+	return &Queue[Job]{run: run, maxBatch: maxBatch, turns: make(chan struct{}, goroutines)}
 }
 
 // Do returns when a batch with job has run, on this goroutine or on another one. If that panicked, so does Do.
@@ -39,7 +39,7 @@ func (q *Queue[Job]) Start(job *Job) (wait func()) {
 	q.jobs = append(q.jobs, j)
 	q.mu.Unlock()
 	return func() {
-		runtime.Gosched() // others that are about to queue a job come before the batch then
+		runtime.Gosched() // so that goroutines that are about to queue a job do so before the batch begins
 		for {
 			select {
 			case <-j.done:
@@ -55,7 +55,7 @@ func (q *Queue[Job]) Start(job *Job) (wait func()) {
 	}
 }
 
-// Run runs a batch of what is queued when it comes to its turn.
+// Run waits for a turn, and runs a batch of the jobs that are queued then.
 func (q *Queue[Job]) Run() {
 	q.turns <- struct{}{}
 	q.runBatch()
@@ -65,10 +65,10 @@ func (q *Queue[Job]) Run() {
 // runBatch runs the oldest jobs, if there are any.
 func (q *Queue[Job]) runBatch() {
 	q.mu.Lock()
-	n := min(len(q.jobs), q.most)
+	n := min(len(q.jobs), q.maxBatch)
 	batch := q.jobs[:n:n]
 	if q.jobs = q.jobs[n:]; len(q.jobs) == 0 {
-		q.jobs = nil // or the array would keep those that have run
+		q.jobs = nil // otherwise its array would keep jobs that have run in memory
 	}
 	q.mu.Unlock()
 	if n == 0 {

@@ -1,5 +1,5 @@
-// Package worker runs functions on goroutines that it keeps for the next ones. The stack of a new goroutine grows by being copied, several
-// times during one reveal, and goroutines that wait for a change have small stacks.
+// Package worker runs functions on goroutines that it reuses, since the stack of a new goroutine is copied several times while it
+// grows during one reveal. The callers, goroutines that wait for a change, keep their small stacks.
 package worker
 
 import (
@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// idle is how long a goroutine is kept.
+// idle is how long a goroutine waits for the next function before it ends.
 const idle = time.Second
 
 // Pool has at least as many goroutines as functions run at the same time.

@@ -31,7 +31,7 @@ type connection struct {
 	deferred *pgx.Batch // nil: no statements
 }
 
-// Begin implements database.Writer. The lock keeps the writes of other processes out until the transaction ends.
+// Begin implements database.Writer. Its lock keeps other processes from writing until the transaction ends.
 func (c *connection) Begin() error {
 	var only bool
 	// Whatever the default of the server: a snapshot from before the lock would lack what others have written.
@@ -40,7 +40,7 @@ func (c *connection) Begin() error {
 			FROM pg_advisory_xact_lock(hashtextextended('miosa-vault ' || current_schema(), 0))`).Scan(&only)
 	})
 	if err == nil && only {
-		c.close() // of the URL's servers, another one may be the primary now
+		c.close() // another server of the URL may be the primary now
 		err = errReadOnly
 	}
 	if err != nil {
@@ -53,9 +53,9 @@ func (c *connection) Begin() error {
 var errReadOnly = errors.New("the server is read-only")
 
 // begin runs do in a transaction. The statement that starts it is sent with the first one of do: if the connection is broken then, begin
-// takes another one, and runs do again. After a restart of the server, all of the pool are broken.
+// takes another one, and runs do again. It tries one more than the pool has, since a restart of the server breaks all of those.
 func (c *connection) begin(statement string, do func() error) (err error) {
-	for range 1 + maxReaders + 1 {
+	for range maxReaders + 1 + 1 {
 		if c.conn == nil {
 			if c.conn, err = c.pool.Conn(context.Background()); err != nil {
 				return err
@@ -128,7 +128,7 @@ func (c *connection) Defer(query string, args ...any) error {
 	return nil
 }
 
-// maxDeferred is how many statements are deferred at most.
+// maxDeferred is the maximum number of deferred statements.
 const maxDeferred = 64
 
 // queue adds a statement to the deferred ones.

@@ -42,7 +42,7 @@ func (d *db) Listen(ctx context.Context, l database.Listener) {
 	}
 }
 
-// listen is Listen until the connection fails. It calls alive after each heartbeat.
+// listen is Listen until the connection fails. It calls alive when it receives a heartbeat.
 func (d *db) listen(ctx context.Context, l database.Listener, alive func()) error {
 	own := "miosa_vault_heartbeat_" + rand.Text() // the connection's own channel
 	conn, err := startListening(ctx, d.conf, own)
@@ -51,25 +51,25 @@ func (d *db) listen(ctx context.Context, l database.Listener, alive func()) erro
 	}
 	defer closeSoon(ctx, conn)
 	l.Missed(nil)
-	beating := false
+	awaiting := false // a heartbeat
 	for deadline := time.Now(); ; {
 		wait, cancel := context.WithDeadline(ctx, deadline)
 		heard, err := conn.WaitForNotification(wait)
 		cancel()
 		switch {
 		case heard != nil && heard.Channel == own:
-			beating, deadline = false, time.Now().Add(heartbeat)
+			awaiting, deadline = false, time.Now().Add(heartbeat)
 			alive()
 			l.Alive()
 		case heard != nil:
 			l.Heard(heard.Payload)
 		case ctx.Err() != nil || !pgconn.Timeout(err):
 			return err
-		case beating:
+		case awaiting:
 			return errSilent
 		default:
-			beating, deadline = true, time.Now().Add(heartbeat)
-			if err := beat(ctx, conn, own); err != nil {
+			awaiting, deadline = true, time.Now().Add(heartbeat)
+			if err := sendHeartbeat(ctx, conn, own); err != nil {
 				return err
 			}
 		}
@@ -97,15 +97,15 @@ func startListening(ctx context.Context, conf *pgx.ConnConfig, own string) (*pgx
 	return conn, nil
 }
 
-// beat makes a connection announce something to itself, on its own channel.
-func beat(ctx context.Context, conn *pgx.Conn, own string) error {
+// sendHeartbeat makes a connection announce something to itself, on its own channel.
+func sendHeartbeat(ctx context.Context, conn *pgx.Conn, own string) error {
 	ctx, cancel := context.WithTimeout(ctx, heartbeat)
 	defer cancel()
 	_, err := conn.Exec(ctx, `SELECT pg_notify($1, '')`, own)
 	return err
 }
 
-// closeSoon closes a connection, also after the end of ctx.
+// closeSoon closes a connection within a second, even if ctx has ended.
 func closeSoon(ctx context.Context, conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()

@@ -83,14 +83,14 @@ func openPool(conf *pgx.ConnConfig) *sql.DB {
 
 // A migration waits for tables that others read, and while it waits, other statements on them queue behind it.
 const (
-	tableWait      = 500 * time.Millisecond // after it, the migration is undone
-	migrationPause = 2 * time.Second        // then others go on
-	migrationTime  = time.Minute            // after it, there is no further try
+	tableWait      = 500 * time.Millisecond // how long it waits for a table before it is undone
+	migrationPause = 2 * time.Second        // until the next try, in which others use the tables
+	migrationTime  = time.Minute            // no try begins later
 )
 
 // migrate migrates the database, which vaults of an earlier version may be using.
 func migrate(ctx context.Context, conf *pgx.ConnConfig) error {
-	return slowly(conf, func(c *connection) error {
+	return withoutTimeout(conf, func(c *connection) error {
 		for began := time.Now(); ; {
 			err := c.migrate()
 			if !conflicts(err) && code(err) != lockTimeout {
@@ -120,8 +120,8 @@ func (c *connection) migrate() error {
 	return c.Commit()
 }
 
-// slowly runs do on a new connection, whose statements may take any time.
-func slowly(conf *pgx.ConnConfig, do func(*connection) error) error {
+// withoutTimeout runs do on a new connection, whose statements may take any time.
+func withoutTimeout(conf *pgx.ConnConfig, do func(*connection) error) error {
 	conf = conf.Copy()
 	conf.RuntimeParams["statement_timeout"] = "0"
 	c := &connection{pool: openPool(conf)}
@@ -191,14 +191,21 @@ func lockShared(ctx context.Context, conn *pgx.Conn) error {
 
 var errCopied = fmt.Errorf("%w: miosa-vault migrate copies it", database.ErrInUse)
 
-// tries is how often a transaction is tried that the server has undone because of a deadlock or a conflict.
+// tries is how often a transaction is run that the server undoes because of a deadlock or a conflict.
 const tries = 3
 
-// lockTimeout is the code of an error.
-const lockTimeout = "55P03"
+// Codes of errors. Source: PostgreSQL's documentation, appendix A.
+const (
+	serializationFailure = "40001"
+	deadlock             = "40P01"
+	lockTimeout          = "55P03"
+	idleTimeout          = "25P03" // of a transaction
+	readOnly             = "25006" // the server is a standby
+	diskFull             = "53100"
+)
 
-// conflicts reports whether err is due to other transactions, and the server has undone this one because of it.
-func conflicts(err error) bool { return code(err) == "40001" || code(err) == "40P01" }
+// conflicts reports whether the server has undone the transaction because of others.
+func conflicts(err error) bool { return code(err) == serializationFailure || code(err) == deadlock }
 
 // Write implements database.DB.
 func (d *db) Write(ctx context.Context, do func(database.Tx) error) (err error) {
@@ -253,7 +260,7 @@ func (d *db) TryWrite(ctx context.Context) error {
 // Scrub implements database.DB: it frees the space of old rows, which the server overwrites then. The server's write-ahead log
 // and its archive still have them.
 func (d *db) Scrub(ctx context.Context) error {
-	return slowly(d.conf, func(c *connection) (err error) {
+	return withoutTimeout(d.conf, func(c *connection) (err error) {
 		if c.conn, err = c.pool.Conn(ctx); err != nil {
 			return err
 		}
@@ -283,9 +290,9 @@ func code(err error) string {
 // Unwritable implements database.DB.
 func (*db) Unwritable(err error) string {
 	switch {
-	case code(err) == "53100":
+	case code(err) == diskFull:
 		return "the database's disk is full"
-	case code(err) == "25006", errors.Is(err, errReadOnly):
+	case code(err) == readOnly, errors.Is(err, errReadOnly):
 		return "the database is read-only"
 	}
 	return ""
@@ -302,8 +309,7 @@ func (*db) Transient(err error) bool {
 	switch c {
 	case "":
 		return broken(err) || errors.Is(err, errReadOnly) || errors.Is(err, database.ErrInUse)
-	case "25006", // the server only reads: it is a standby
-		lockTimeout, "40001", "40P01", "25P03": // locks, and a transaction that idled
+	case readOnly, lockTimeout, serializationFailure, deadlock, idleTimeout:
 		return true
 	}
 	return false
