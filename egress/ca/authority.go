@@ -23,11 +23,10 @@ import (
 	"github.com/Miosa-osa/miosa-env/egress/rule"
 )
 
-// Times of certificates. They begin in the past, since the clock of a sandbox that was restored may be slow.
 const (
-	slowClock     = 24 * time.Hour
-	authorityTime = 10 * 365 * 24 * time.Hour // it ends with its key, which is in memory only
-	leafTime      = 7 * 24 * time.Hour
+	slowClock     = 24 * time.Hour // certificates begin so long ago: the clock of a sandbox that was restored may be slow
+	authorityLife = 10 * 365 * 24 * time.Hour
+	leafLife      = 7 * 24 * time.Hour
 	leafRenewal   = 24 * time.Hour // how old a certificate gets in the cache
 )
 
@@ -44,10 +43,10 @@ var errNotPermitted = errors.New("the host is none of those that the certificate
 type Authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
-	leafKey     *ecdsa.PrivateKey // of all leaves
+	leafKey     *ecdsa.PrivateKey // of all certificates that it issues
 
-	mu     sync.Mutex // guards leaves
-	leaves map[string]leaf
+	mu     sync.Mutex      // guards leaves
+	leaves map[string]leaf // by host
 }
 
 type leaf struct {
@@ -72,7 +71,7 @@ func New(resource string, hosts []string) (*Authority, error) {
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: commonName(resource)},
 		NotBefore:    now.Add(-slowClock),
-		NotAfter:     now.Add(authorityTime),
+		NotAfter:     now.Add(authorityLife),
 		KeyUsage:     x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		// Certificates for anything else than servers are not accepted from it.
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
@@ -166,7 +165,7 @@ func (a *Authority) Certificate(host string) (*tls.Certificate, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.leaves) >= maxLeaves {
-		clear(a.leaves) // as cheap as any rule about which to keep: a certificate takes 0.1 ms
+		clear(a.leaves) // to choose which to keep isn't worth it: another certificate takes 0.1 ms
 	}
 	a.leaves[host] = leaf{issued, time.Now()}
 	return issued, nil
@@ -195,7 +194,7 @@ func (a *Authority) issue(host string) (*tls.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		NotBefore:    now.Add(-slowClock),
-		NotAfter:     now.Add(leafTime),
+		NotAfter:     now.Add(leafLife),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}

@@ -191,8 +191,8 @@ func TestKeptAuthorityOfOthers(t *testing.T) {
 		{"sandbox:sb_1", []string{"api.example.com"}},
 		{"sandbox:sb_1", []string{"api.example.com", "*.example.org", "203.0.113.8"}},
 	} {
-		if _, err := Parse(text, tt.resource, tt.hosts); !errors.Is(err, errOther) {
-			t.Errorf("%s %v: got %v, want errOther", tt.resource, tt.hosts, err)
+		if _, err := Parse(text, tt.resource, tt.hosts); !errors.Is(err, errMismatch) {
+			t.Errorf("%s %v: got %v, want errMismatch", tt.resource, tt.hosts, err)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 // errFile is the error of Parse. It has nothing of the text.
 var errFile = errors.New("want the certificate and the key of a certificate authority that this program wrote, as PEM")
 
-// errExpired is the error of an authority whose certificate's time is over.
+// errExpired is the error of an authority whose certificate has expired.
 var errExpired = errors.New("the certificate authority has expired")
 
 // Marshal returns the certificate and the private key as PEM, for an authority that outlives this process. Anyone with the key
@@ -26,8 +26,8 @@ func (a *Authority) Marshal() ([]byte, error) {
 	return slices.Concat(a.PEM(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})), nil
 }
 
-// errOther is the error of an authority that was not made with the same arguments.
-var errOther = errors.New("the certificate authority is that of another resource, or for other hosts")
+// errMismatch is the error of an authority that was made with other arguments.
+var errMismatch = errors.New("the certificate authority is that of another resource, or for other hosts")
 
 // Parse reads what Marshal returned, of an authority that New has made with the same arguments. It fails if the authority has expired.
 func Parse(text []byte, resource string, hosts []string) (*Authority, error) {
@@ -60,7 +60,7 @@ func Parse(text []byte, resource string, hosts []string) (*Authority, error) {
 		return nil, err
 	}
 	if a.certificate.Subject.CommonName != commonName(resource) || !sameConstraints(a.certificate, &want) {
-		return nil, errOther
+		return nil, errMismatch
 	}
 	return a, nil
 }

@@ -69,16 +69,16 @@ func (l *Listener) Resource() api.Resource {
 
 // MaxConnections is how many connections of clients the resource may have; 0: the default.
 func (l *Listener) MaxConnections() int {
-	n, _ := strconv.Atoi(l.Connections) // which number has accepted
+	n, _ := strconv.Atoi(l.Connections) // checkConnections has accepted it
 	return n
 }
 
-// Override makes the values of flags count instead of those of the file.
+// Override sets the option of a flag, in place of the file's field.
 func (c *Config) Override(flag, value string) {
 	for _, o := range c.Options() {
 		if o.Flag == flag {
 			c.Unset(o.Field)
-			_ = o.Value.Set(value) // which the flag has accepted
+			_ = o.Value.Set(value) // the flag has accepted it
 		}
 	}
 }

@@ -55,9 +55,9 @@ func (l *Listener) options() []option.Option {
 		{Field: "ca_file", Value: setting.Path(&l.CAFile), Help: "file to write the resource's CA certificate to, as PEM, for its clients; replaced at each start"},
 		{Field: "ca_key_file", Value: setting.Path(&l.CAKeyFile), Default: "the CA's key is in memory only, and another one after a restart",
 			Help: "file that keeps the resource's CA, with its key, so that clients trust the broker after its restart; created with mode 0600"},
-		{Field: "ca_hosts", Value: setting.List(&l.Hosts), Check: caHost, Default: "any", Help: "hosts that the resource's CA may certify (name constraints), such as `\"*.example.com\"`; requests with values to others are refused"},
+		{Field: "ca_hosts", Value: setting.List(&l.Hosts), Check: checkCAHost, Default: "any", Help: "hosts that the resource's CA may certify (name constraints), such as `\"*.example.com\"`; requests with values to others are refused"},
 		{Field: "upstream_ca_file", Value: setting.Path(&l.Upstream), Default: "the system's", Help: "PEM file with the only certificate authorities to trust for servers"},
-		{Field: "max_connections", Value: setting.Text(&l.Connections), Check: number, Default: "`\"1024\"`", Help: "open connections of the resource's clients, in quotes. At most as many and 512 are open to servers, and four times as many requests are served at the same time. Each connection takes a file descriptor"},
+		{Field: "max_connections", Value: setting.Text(&l.Connections), Check: checkConnections, Default: "`\"1024\"`", Help: "open connections of the resource's clients, in quotes. At most as many and 512 are open to servers, and four times as many requests are served at the same time. Each connection takes a file descriptor"},
 	}
 }
 
@@ -104,16 +104,16 @@ func ParseVsock(text string) (cid, port uint32, err error) {
 	return uint32(n), uint32(p), nil
 }
 
-// caHost accepts what a rule has as a host.
-func caHost(host string) error {
+// checkCAHost accepts a host as egress rules have it.
+func checkCAHost(host string) error {
 	if (api.EgressRule{Hosts: []string{host}}).Validate() != nil {
 		return errors.New("want names of hosts in lower case such as api.example.com or *.example.com, or IP addresses, without a port")
 	}
 	return nil
 }
 
-// number accepts a number of connections.
-func number(text string) error {
+// checkConnections accepts a number of connections.
+func checkConnections(text string) error {
 	if n, err := strconv.Atoi(text); err != nil || n < 1 || n > 1_000_000 {
 		return errors.New("want a number from 1 to 1000000")
 	}

@@ -18,8 +18,8 @@ import (
 // connectTimeout limits how long resolving a name and connecting take.
 const connectTimeout = 15 * time.Second
 
-// ErrNotPublic is the error of connecting to an address of this machine or a private network, if no rule names the host, and of
-// a link, or at which a cloud serves metadata, if no rule names the address.
+// ErrNotPublic is the error of connecting to an address that isn't public: one of this machine or of a private network, unless a rule
+// names the host; or a link-local one, such as that of a cloud's metadata service, unless a rule names the address itself.
 var ErrNotPublic = errors.New("the address is not a public one, and no rule names the host")
 
 // Dialer connects to servers. The zero Dialer is ready for use.

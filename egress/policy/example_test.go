@@ -15,9 +15,9 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	get, post := p.Decide("api.example.com", 443, "GET", "/"), p.Decide("api.example.com", 443, "POST", "/")
+	get, post := p.Decide("api.example.com", "GET", "/"), p.Decide("api.example.com", "POST", "/")
 	fmt.Println(get.Effect, get.RuleID, post.Effect)
-	fmt.Println(p.DecideHost("api.example.com", 443).Effect, p.NeedsRequest("api.example.com"))
+	fmt.Println(p.DecideHost("api.example.com").Effect, p.NeedsRequest("api.example.com"))
 	// Output:
 	// allow rul_1 deny
 	// deny true

@@ -1,5 +1,5 @@
-// Package policy decides which requests of a resource a broker lets pass: those without secrets too. The policy and its rules
-// come from the vault.
+// Package policy decides which requests of a resource a broker passes on, whether or not they contain secrets. The policy and its
+// rules come from the vault.
 package policy
 
 import (
@@ -99,9 +99,9 @@ func (p *Policy) add(index int, from *api.NetworkRule) error {
 }
 
 // Decide decides about a request. host is in the normal form of rule.Host, path as in the request line, without its query. Of
-// rules that match, one that denies wins. A path of which servers may make another one matches no rule that allows, and
-// each one that denies.
-func (p Policy) Decide(host string, _ int, method, path string) Decision {
+// rules that match, one that denies wins. A path that servers may read as another one matches no rule that allows, and every rule
+// that denies.
+func (p Policy) Decide(host, method, path string) Decision {
 	var few [8]*entry
 	named := p.named(few[:0], host)
 	return p.decide(named, func(r *entry) bool { return r.matches(method, path) })
@@ -109,19 +109,19 @@ func (p Policy) Decide(host string, _ int, method, path string) Decision {
 
 // DecideHost decides about a connection of which only the host is known. A rule for some methods or paths allows nothing then, and
 // denies everything.
-func (p Policy) DecideHost(host string, _ int) Decision {
+func (p Policy) DecideHost(host string) Decision {
 	var few [8]*entry
 	named := p.named(few[:0], host)
 	return p.decide(named, func(r *entry) bool { return r.deny || !r.partial() })
 }
 
-// NeedsRequest reports whether the decision about a host depends on the method or path, so that its connections are to be decrypted.
+// NeedsRequest reports whether the decision about a host depends on the method or path, so that its connections must be decrypted.
 func (p Policy) NeedsRequest(host string) bool {
 	var few [8]*entry
 	return slices.ContainsFunc(p.named(few[:0], host), (*entry).partial)
 }
 
-// named appends the rules that name a host to list. Those about an IPv4 address are about its forms in IPv6 too.
+// named appends the rules that name a host to list. Rules for an IPv4 address also apply to its forms in IPv6.
 func (p Policy) named(list []*entry, host string) []*entry {
 	list = append(list, p.hosts[host]...)
 	if at, err := netip.ParseAddr(host); err == nil {
@@ -144,18 +144,19 @@ func (p Policy) named(list []*entry, host string) []*entry {
 	return list
 }
 
+// decide decides by the rules among named that match: the first that denies, else the first that allows.
 func (p Policy) decide(named []*entry, matches func(*entry) bool) Decision {
 	d := Decision{PolicyID: p.id, Effect: api.EffectDeny}
-	var by *entry
+	var first *entry
 	for _, r := range named {
-		if matches(r) && (by == nil || r.deny && !by.deny || r.deny == by.deny && r.index < by.index) {
-			by = r
+		if matches(r) && (first == nil || r.deny && !first.deny || r.deny == first.deny && r.index < first.index) {
+			first = r
 		}
 	}
-	if by != nil {
-		d.RuleID = by.id
+	if first != nil {
+		d.RuleID = first.id
 	}
-	if by != nil && !by.deny || by == nil && p.allow {
+	if first != nil && !first.deny || first == nil && p.allow {
 		d.Effect = api.EffectAllow
 	}
 	d.Verdict = d.Effect

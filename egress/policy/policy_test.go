@@ -71,10 +71,10 @@ func TestDecide(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			want := policy.Decision{Effect: tt.verdict, Verdict: tt.verdict, RuleID: tt.by, PolicyID: "pol_1"}
-			if diff := cmp.Diff(compile(t, "enforce", "deny", rules...).Decide(tt.host, 443, tt.method, tt.path), want); diff != "" {
+			if diff := cmp.Diff(compile(t, "enforce", "deny", rules...).Decide(tt.host, tt.method, tt.path), want); diff != "" {
 				t.Errorf("enforce, deny (-got +want)\n%s", diff)
 			}
-			observed := compile(t, "audit_only", "deny", rules...).Decide(tt.host, 443, tt.method, tt.path)
+			observed := compile(t, "audit_only", "deny", rules...).Decide(tt.host, tt.method, tt.path)
 			named := strings.HasSuffix(tt.host, ".example.com") || tt.host == "code.example.org" || tt.by != ""
 			audited := want
 			if audited.Effect = "allow"; !named {
@@ -87,7 +87,7 @@ func TestDecide(t *testing.T) {
 				want.Effect, want.Verdict = "allow", "allow"
 			}
 			for _, mode := range []string{"enforce", "audit_only"} {
-				got := compile(t, mode, "allow", rules...).Decide(tt.host, 443, tt.method, tt.path)
+				got := compile(t, mode, "allow", rules...).Decide(tt.host, tt.method, tt.path)
 				if mode == "audit_only" {
 					want.Effect = "allow"
 				}
@@ -113,7 +113,7 @@ func TestDecideHost(t *testing.T) {
 		{"192.0.2.7", "deny", "one", false},
 		{"other.example.net", "deny", "", false},
 	} {
-		d := p.DecideHost(tt.host, 443)
+		d := p.DecideHost(tt.host)
 		if d.Effect != tt.effect || d.RuleID != tt.by || p.NeedsRequest(tt.host) != tt.needs {
 			t.Errorf("%s: %+v, needs %v", tt.host, d, p.NeedsRequest(tt.host))
 		}
@@ -127,10 +127,10 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := policy.Decision{Effect: "allow", Verdict: "pending", Pending: true}
-	if diff := cmp.Diff(p.Decide("a.example.com", 443, "GET", "/"), want); diff != "" {
+	if diff := cmp.Diff(p.Decide("a.example.com", "GET", "/"), want); diff != "" {
 		t.Errorf("(-got +want)\n%s", diff)
 	}
-	if d := (policy.Policy{}).Decide("a.example.com", 443, "GET", "/"); d.Effect != "deny" {
+	if d := (policy.Policy{}).Decide("a.example.com", "GET", "/"); d.Effect != "deny" {
 		t.Errorf("the zero policy: %+v", d)
 	}
 }
@@ -201,11 +201,11 @@ func FuzzDecide(f *testing.F) {
 		if err != nil {
 			t.Fatalf("the vault takes what doesn't compile: %v: %+v", err, p)
 		}
-		got, want := compiled.Decide(host, 443, method, path), search(p, host, method, path)
+		got, want := compiled.Decide(host, method, path), search(p, host, method, path)
 		if diff := cmp.Diff(got, want); diff != "" {
 			t.Errorf("%+v\n%s %s %s (-got +want)\n%s", p, host, method, path, diff)
 		}
-		switch all := compiled.DecideHost(host, 443); {
+		switch all := compiled.DecideHost(host); {
 		case !compiled.NeedsRequest(host) && all != got:
 			t.Errorf("the host %+v, a request %+v", all, got)
 		case all.Effect == "allow" && got.Effect != "allow":

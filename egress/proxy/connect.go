@@ -54,7 +54,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 func (s *Server) redirected(ctx context.Context, client net.Conn) {
 	at, err := originalDestination(plain(client))
 	if err != nil {
-		if _, ok := s.crowds.allow(); ok {
+		if _, ok := s.connectionLog.allow(); ok {
 			s.Log.Warn().Err(err).Msg("connection refused: its original destination is not known")
 		}
 		_ = client.Close()

@@ -34,39 +34,41 @@ func (s *Server) record(e api.TrafficEvent, why *Refusal) {
 	e.Refused, e.Reason, e.Effect = true, string(why.Reason), cmp.Or(e.Effect, api.EffectDeny)
 	e.Trim()
 	s.Recorder.Record(e)
-	if untold, ok := s.refusals.allow(); ok {
+	if suppressed, ok := s.refusalLog.allow(); ok {
 		line := s.Log.Info().Str("host", e.Host)
 		for _, field := range [][2]string{{"method", e.Method}, {"reason", e.Reason}, {"binding", why.Binding}, {"rule", why.Rule}} {
 			if field[1] != "" {
 				line = line.Str(field[0], field[1])
 			}
 		}
-		if untold > 0 {
-			line = line.Int64("untold", untold)
+		if suppressed > 0 {
+			line = line.Int64("untold", suppressed)
 		}
 		line.Msg("request refused")
 	}
 }
 
-// How many lines about the same are logged: many at first, then one in loggedEvery, so that a client can't fill the disk.
+// A logLimiter allows loggedBurst lines at first, and then one each loggedEvery, so that a client can't fill the disk.
 const (
 	loggedEvery = 10 * time.Second
 	loggedBurst = 100
 )
 
-// lines limits how often something is logged.
-type lines struct {
-	rate   *rate.Limiter
-	untold atomic.Int64
+// logLimiter limits how often lines about one kind of events are logged.
+type logLimiter struct {
+	rate       *rate.Limiter
+	suppressed atomic.Int64 // lines, since the last one that was allowed
 }
 
-func newLines() *lines { return &lines{rate: rate.NewLimiter(rate.Every(loggedEvery), loggedBurst)} }
+func newLogLimiter() *logLimiter {
+	return &logLimiter{rate: rate.NewLimiter(rate.Every(loggedEvery), loggedBurst)}
+}
 
 // allow reports whether a line may be logged now, and how many were not since the last one.
-func (l *lines) allow() (untold int64, ok bool) {
+func (l *logLimiter) allow() (suppressed int64, ok bool) {
 	if !l.rate.Allow() {
-		l.untold.Add(1)
+		l.suppressed.Add(1)
 		return 0, false
 	}
-	return l.untold.Swap(0), true
+	return l.suppressed.Swap(0), true
 }

@@ -71,7 +71,7 @@ type exchange struct {
 	scrub   *scrub.Scrubber // of the response; nil: no value was sent
 	written bool            // the event
 	end     func()          // ends the connection after an upgrade; nil: the client asks for none
-	remove  func()          // from the lasting connections; nil: it isn't one
+	remove  func()          // from Server.longLived; nil: it isn't in there
 	proxy   httputil.ReverseProxy
 }
 
@@ -105,7 +105,7 @@ func (x *exchange) address(t *tunnel, r *http.Request) *Refusal {
 			x.to = t.at
 		}
 		x.host = x.to.authority(false)
-		return x.agree(t, r, "")
+		return x.checkHost(t, r, "")
 	}
 	to, err := parseDestination(host)
 	if err != nil {
@@ -120,11 +120,11 @@ func (x *exchange) address(t *tunnel, r *http.Request) *Refusal {
 	}
 	x.to = to
 	x.host = to.authority(withPort)
-	return x.agree(t, r, r.Header.Get("Host"))
+	return x.checkHost(t, r, r.Header.Get("Host"))
 }
 
-// agree checks that a request is for the host of its tunnel. other is the Host header beside an :authority, or "".
-func (x *exchange) agree(t *tunnel, r *http.Request, other string) *Refusal {
+// checkHost checks that a request is for the host of its tunnel. other is the Host header beside an :authority, or "".
+func (x *exchange) checkHost(t *tunnel, r *http.Request, other string) *Refusal {
 	x.event.Host = x.to.host
 	if t != nil && (t.to.host != "" && t.to.host != x.to.host || t.to.port != x.to.port) {
 		x.event.Host = t.to.host
@@ -149,7 +149,7 @@ func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
 		x.refuse(w, why)
 		return
 	}
-	decision := x.set.policy.Decide(x.to.host, x.to.port, r.Method, x.event.Path)
+	decision := x.set.policy.Decide(x.to.host, r.Method, x.event.Path)
 	x.event.Effect, x.event.RuleID, x.event.PolicyID = decision.Verdict, decision.RuleID, decision.PolicyID
 	if decision.Effect == api.EffectDeny {
 		x.refuse(w, denied(decision, x.to))
@@ -175,11 +175,11 @@ func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
 // forbidden reports whether a set doesn't allow the connection after an upgrade: the policy denies the request, or a binding is gone
 // whose value was sent.
 func (x *exchange) forbidden(set *Set) bool {
-	return set.absent() != nil || set.policy.Decide(x.to.host, x.to.port, x.event.Method, x.event.Path).Effect == api.EffectDeny ||
+	return set.absent() != nil || set.policy.Decide(x.to.host, x.event.Method, x.event.Path).Effect == api.EffectDeny ||
 		slices.ContainsFunc(x.event.Swapped, func(used api.EventRef) bool { return !set.table.Has(used.ID) })
 }
 
-// forwarded are headers that httputil.ReverseProxy removes. Here the client speaks to the server: what it says stays.
+// forwarded are headers that httputil.ReverseProxy removes. A broker passes them on, as everything else that the client sends.
 var forwarded = []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
 
 // rewrite makes the request for the server. The headers that end at a proxy have been removed.
@@ -202,7 +202,7 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 		if !upgradable(upgrade) {
 			return nil, &Refusal{Reason: reasonUpgrade, Message: "an upgrade to HTTP, TLS or one of several protocols is not possible through the proxy"}
 		}
-		transport = x.s.upstreams.Load().old
+		transport = x.s.upstreams.Load().http1
 	}
 	swapped, err := x.set.swap(r, x.to)
 	if err != nil {
@@ -223,7 +223,7 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 	return transport.RoundTrip(r)
 }
 
-// upgradable reports whether a protocol is one, and not one in which the server would take requests that nobody has checked.
+// upgradable reports whether text is a single protocol, and not one in which further requests would reach the server unchecked.
 func upgradable(protocol string) bool {
 	name, _, _ := strings.Cut(strings.ToLower(protocol), "/")
 	return httpguts.ValidHeaderFieldName(name) && name != "h2c" && name != "h2" && name != "http" && name != "tls"

@@ -14,7 +14,7 @@ const smallBody = 2 << 10
 
 // response changes the response of the server, before its first byte is sent on.
 func (x *exchange) response(res *http.Response) error {
-	// Other ways to the server don't lead through the proxy.
+	// The client would reach alternative services, such as HTTP/3, without the proxy.
 	if x.scheme == "https" {
 		res.Header.Del("Alt-Svc")
 	}
@@ -26,7 +26,7 @@ func (x *exchange) response(res *http.Response) error {
 			}
 		}
 	}
-	if len(res.Trailer) > 0 && res.Request.ProtoMajor == 1 { // of the client's leg: HTTP/1 has trailers only in chunks
+	if len(res.Trailer) > 0 && res.Request.ProtoMajor == 1 { // the client's version: HTTP/1 has trailers only after chunks
 		res.Header.Del("Content-Length")
 		res.ContentLength = -1
 	}
@@ -36,7 +36,7 @@ func (x *exchange) response(res *http.Response) error {
 	x.event.StatusCode = res.StatusCode
 	x.record()
 	if res.StatusCode == http.StatusSwitchingProtocols && x.end != nil {
-		x.remove = x.s.lasting.add(x.s, lasting{x.forbidden, x.end})
+		x.remove = x.s.longLived.add(x.s, longLived{x.forbidden, x.end})
 	}
 	return nil
 }
@@ -100,7 +100,7 @@ func (x *exchange) record() {
 	}
 }
 
-// buffers are those that bodies are copied through.
+// buffers implements httputil.BufferPool with buffers of one size.
 type buffers struct{ pool sync.Pool }
 
 const bufferSize = 32 << 10

@@ -48,23 +48,23 @@ type Listener struct {
 // Server is the proxy of one resource.
 type Server struct {
 	Config
-	clients   connections
-	http      *http.Server
-	tls       *tls.Config
-	upstreams atomic.Pointer[upstreams]
-	accepted  *Queue         // connections whose destination is known, for http
-	running   sync.WaitGroup // what http doesn't wait for
-	buffers   buffers
-	servers   atomic.Int64 // connections to them, and attempts
-	requests  atomic.Int64 // at this time
-	lasting   lastings
-	refusals  *lines
-	crowds    *lines
+	clients       connections
+	http          *http.Server
+	tls           *tls.Config
+	upstreams     atomic.Pointer[upstreams]
+	accepted      *Queue         // connections whose destination is known, for http
+	running       sync.WaitGroup // what http doesn't wait for
+	buffers       buffers
+	servers       atomic.Int64 // connections to them, and attempts
+	requests      atomic.Int64 // at this time
+	longLived     longLivedConns
+	refusalLog    *logLimiter
+	connectionLog *logLimiter
 }
 
 // New returns a server.
 func New(c Config) *Server {
-	s := &Server{Config: c, refusals: newLines(), crowds: newLines(), lasting: lastings{open: map[*lasting]struct{}{}}}
+	s := &Server{Config: c, refusalLog: newLogLimiter(), connectionLog: newLogLimiter(), longLived: longLivedConns{open: map[*longLived]struct{}{}}}
 	s.clients = connections{limit: c.Limits.connections(), open: map[*conn]struct{}{}}
 	s.accepted = NewQueue()
 	s.tls = &tls.Config{
@@ -119,8 +119,8 @@ func (s *Server) Run(ctx context.Context, listeners ...Listener) error {
 	serve(func() error { return s.http.Serve(s.accepted) })
 	busy := &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonBusy, Message: "the resource has too many connections to its broker"}
 	full := func() {
-		if untold, ok := s.crowds.allow(); ok {
-			s.Log.Warn().Int("connections", s.Limits.connections()).Int64("untold", untold).Msg("connection refused: too many")
+		if suppressed, ok := s.connectionLog.allow(); ok {
+			s.Log.Warn().Int("connections", s.Limits.connections()).Int64("untold", suppressed).Msg("connection refused: too many")
 		}
 	}
 	for _, l := range listeners {

@@ -21,16 +21,16 @@ const chunk = 4 << 20
 func (s *Server) splice(ctx context.Context, t *tunnel, serverFirst bool) {
 	if t.upstream == nil {
 		if refusal := s.connectUpstream(ctx, t); refusal != nil {
-			s.end(t, refusal)
+			s.refuse(t, refusal)
 			return
 		}
 	}
 	s.Recorder.Record(s.eventOf(t))
 	_ = t.SetDeadline(time.Time{})
 	client, upstream := plain(t.Conn), plain(t.upstream)
-	defer s.lasting.add(s, lasting{
+	defer s.longLived.add(s, longLived{
 		forbidden: func(set *Set) bool {
-			return set.absent() != nil || set.decrypts(t.to) || set.policy.DecideHost(t.to.host, t.to.port).Effect == api.EffectDeny
+			return set.absent() != nil || set.decrypts(t.to) || set.policy.DecideHost(t.to.host).Effect == api.EffectDeny
 		},
 		end: func() { _ = t.Close() },
 	})()
@@ -75,7 +75,7 @@ func (s *Server) connectUpstream(ctx context.Context, t *tunnel) (refusal *Refus
 	if why := set.absent(); why != nil {
 		return why
 	}
-	t.policy = set.policy.DecideHost(t.to.host, t.to.port)
+	t.policy = set.policy.DecideHost(t.to.host)
 	if t.policy.Effect == api.EffectDeny {
 		return denied(t.policy, t.to)
 	}
@@ -86,7 +86,7 @@ func (s *Server) connectUpstream(ctx context.Context, t *tunnel) (refusal *Refus
 	return nil
 }
 
-// idleness knows how long no byte of a connection was read, in either direction.
+// idleness tracks when a byte of a connection was last read, in either direction.
 type idleness struct {
 	limit time.Duration
 	last  atomic.Int64 // when one was read, in Unix nanoseconds
@@ -126,7 +126,7 @@ func relay(to, from net.Conn, idle *idleness) {
 	}
 }
 
-// plain is the connection inside a counted one, which the kernel can copy from and to.
+// plain returns the connection inside a counted one, so that the kernel can copy between two of them.
 func plain(c net.Conn) net.Conn {
 	switch counted := c.(type) {
 	case *conn:

@@ -72,12 +72,12 @@ func TestSilentTunnel(t *testing.T) {
 func TestForbiddenWhileOpening(t *testing.T) {
 	s := New(Config{Set: func() *Set { return NoSet("none") }})
 	ended := 0
-	remove := s.lasting.add(s, lasting{func(set *Set) bool { return set.absent() != nil }, func() { ended++ }})
+	remove := s.longLived.add(s, longLived{func(set *Set) bool { return set.absent() != nil }, func() { ended++ }})
 	if ended != 1 {
 		t.Error("the connection stays")
 	}
 	remove()
-	if s.Changed(); ended != 1 || len(s.lasting.open) != 0 {
-		t.Errorf("ended %d times, %d connections are open", ended, len(s.lasting.open))
+	if s.Changed(); ended != 1 || len(s.longLived.open) != 0 {
+		t.Errorf("ended %d times, %d connections are open", ended, len(s.longLived.open))
 	}
 }

@@ -28,7 +28,7 @@ type tunnel struct {
 	secure   bool            // TLS, terminated by this proxy
 	refusal  *Refusal        // of all requests in it; nil: none
 	certify  string          // the host that the client wants a certificate of
-	upstream net.Conn        // connected before the client was told that it is; nil: not yet
+	upstream net.Conn        // to the destination, if it was connected before the answer to CONNECT; else nil
 	policy   policy.Decision // about upstream
 
 	ahead    []byte // read before, and to be read again
@@ -96,7 +96,8 @@ const (
 // handshakeRecord is the first byte of a TLS connection.
 const handshakeRecord = 0x16
 
-// longestLine is how much of a first line is looked at, in bytes. What is longer is for the HTTP server, which refuses it.
+// longestLine is the longest first line, in bytes, whose protocol is detected. A longer one is passed to the HTTP server, which
+// refuses it.
 const longestLine = 16 << 10
 
 // protocol finds out what the client speaks.
@@ -177,9 +178,9 @@ func (s *Server) run(ctx context.Context, t *tunnel) {
 		}
 		s.accepted.Give(t)
 	case speaks == protocolHTTP2:
-		s.end(t, &Refusal{Reason: reasonPlaintext, Message: "HTTP/2 without TLS is not possible through the proxy"})
+		s.refuse(t, &Refusal{Reason: reasonPlaintext, Message: "HTTP/2 without TLS is not possible through the proxy"})
 	case s.Set().decrypts(t.to):
-		s.end(t, &Refusal{Reason: reasonPlaintext, Message: "requests to " + t.to.String() + " have rules, so its connections must use TLS"})
+		s.refuse(t, &Refusal{Reason: reasonPlaintext, Message: "requests to " + t.to.String() + " have rules, so its connections must use TLS"})
 	default:
 		s.splice(ctx, t, speaks == protocolServerFirst)
 	}
@@ -203,7 +204,7 @@ func (s *Server) handshake(ctx context.Context, t *tunnel) {
 		t.deciding, t.ahead, t.seen = false, append(t.seen, t.ahead...), nil
 		s.splice(ctx, t, false)
 	case refused:
-		s.end(t, refusal)
+		s.refuse(t, refusal)
 	default:
 		// The client doesn't trust the authority, or sent something else than TLS.
 		s.Log.Debug().Str("host", t.to.host).Msg("tls handshake failed")
@@ -263,8 +264,8 @@ func (s *Server) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 	return c, err
 }
 
-// end closes a connection that is refused.
-func (s *Server) end(t *tunnel, why *Refusal) {
+// refuse records the refusal of a connection, and closes it.
+func (s *Server) refuse(t *tunnel, why *Refusal) {
 	s.record(s.eventOf(t), why)
 	_ = t.Close()
 }

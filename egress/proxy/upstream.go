@@ -27,9 +27,8 @@ const (
 
 // upstreams send requests to servers. Connections are shared by the clients of the resource.
 type upstreams struct {
-	any *http.Transport // speaks HTTP/2 and HTTP/1.1
-	// For requests that ask for another protocol, which HTTP/2 can't.
-	old *http.Transport
+	any   *http.Transport // HTTP/2 and HTTP/1.1
+	http1 *http.Transport // for upgrades, which HTTP/2 does not have
 }
 
 func newUpstreams(s *Server) *upstreams {
@@ -56,16 +55,16 @@ func newUpstreams(s *Server) *upstreams {
 		MaxResponseHeaderBytes: s.Limits.response(),
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: upstreamPing},
 	}
-	old := both.Clone()
-	old.Protocols = new(http.Protocols)
-	old.Protocols.SetHTTP1(true)
-	old.ForceAttemptHTTP2 = false
-	return &upstreams{both, old}
+	http1 := both.Clone()
+	http1.Protocols = new(http.Protocols)
+	http1.Protocols.SetHTTP1(true)
+	http1.ForceAttemptHTTP2 = false
+	return &upstreams{both, http1}
 }
 
 func (u upstreams) close() {
 	u.any.CloseIdleConnections()
-	u.old.CloseIdleConnections()
+	u.http1.CloseIdleConnections()
 }
 
 // dial connects to a server.

@@ -50,11 +50,11 @@ func Host(text string) (string, error) {
 	}
 	last := ""
 	for last = range strings.SplitSeq(text, ".") {
-		if !label(last) {
+		if !isLabel(last) {
 			return "", errHost
 		}
 	}
-	if number(last) {
+	if isNumber(last) {
 		return address(text)
 	}
 	return text, nil
@@ -69,8 +69,8 @@ func address(text string) (string, error) {
 	return a.Unmap().String(), nil
 }
 
-// label reports whether s is a label of a host's name. Underscores occur in names on private networks.
-func label(s string) bool {
+// isLabel reports whether s is a label of a host's name. Underscores occur in names on private networks.
+func isLabel(s string) bool {
 	if s == "" || len(s) > maxLabel || s[0] == '-' || s[len(s)-1] == '-' {
 		return false
 	}
@@ -82,9 +82,9 @@ func label(s string) bool {
 	return true
 }
 
-// number reports whether a host whose last label is s is an IPv4 address for some programs. Source: the WHATWG's URL
-// standard, "ends in a number".
-func number(s string) bool {
+// isNumber reports whether some programs read a host whose last label is s as an IPv4 address. Source: the WHATWG's URL standard,
+// "ends in a number".
+func isNumber(s string) bool {
 	if hex, ok := strings.CutPrefix(s, "0x"); ok {
 		return strings.Trim(hex, "0123456789abcdef") == ""
 	}

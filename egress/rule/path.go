@@ -15,7 +15,7 @@ type Path struct {
 	loose   *regexp.Regexp // for MayMatch
 }
 
-// maxDecodings is how often a path is decoded to find what a server might make of it.
+// maxDecodings is how often a path is decoded to find how servers might read it.
 const maxDecodings = 3
 
 var errPath = errors.New("a path starts with a slash, is percent-encoded and has no query")
@@ -66,9 +66,9 @@ func expression(text, class, slash string) string {
 	return b.String()
 }
 
-// Matches reports whether a path, percent-encoded as in a request, has the pattern. No pattern matches a path of which
-// servers may make another one: with the segments "." or "..", also encoded, encoded twice, or before a semicolon; with
-// a backslash; or with an encoded slash at a "*".
+// Matches reports whether a path, percent-encoded as in a request, matches the pattern. No pattern matches a path that servers may
+// read as another one: with the segments "." or "..", also encoded, encoded twice, or before a semicolon; with a backslash; or with an
+// encoded slash at a "*".
 func (p Path) Matches(path string) bool {
 	if !strings.HasPrefix(path, "/") {
 		return false
@@ -80,8 +80,8 @@ func (p Path) Matches(path string) bool {
 	return p.pattern.MatchString(decoded)
 }
 
-// MayMatch reports whether a path has the pattern, or servers may make one of it that has: one that Matches refuses, in another case, with
-// several slashes for one, without parameters after a semicolon, with a slash for an encoded one, or decoded again.
+// MayMatch reports whether a path matches the pattern, or servers may read it as one that does: a path that Matches refuses, or in
+// another case, with several slashes for one, without parameters after a semicolon, with a slash for an encoded one, or decoded again.
 func (p Path) MayMatch(path string) bool {
 	decoded, ok := api.DecodePath(path)
 	if !ok || !strings.HasPrefix(path, "/") || ambiguous(path) || p.pattern.MatchString(decoded) || p.loose.MatchString(decoded) {
@@ -109,7 +109,7 @@ func withoutParameters(path string) string {
 	return strings.Join(segments, "/")
 }
 
-// ambiguous reports whether servers may make another path of a path.
+// ambiguous reports whether servers may read a path as another one.
 func ambiguous(path string) bool {
 	for range maxDecodings {
 		if strings.Contains(path, `\`) {
@@ -129,7 +129,7 @@ func ambiguous(path string) bool {
 	return true
 }
 
-// unescape percent-decodes a path, and leaves what is no valid escape.
+// unescape percent-decodes a path. It leaves invalid escapes as they are.
 func unescape(path string) string {
 	if !strings.Contains(path, "%") {
 		return path

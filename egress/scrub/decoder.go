@@ -69,7 +69,7 @@ func (d *decoder) Read(p []byte) (int, error) {
 	}
 	n, err := d.decoded.Read(p)
 	if errors.Is(err, io.EOF) {
-		// Trailers follow the end of the source, which not all formats read.
+		// net/http sets the trailers at the end of the source, which not all decoders reach.
 		if _, err := io.CopyN(io.Discard, d.source, maxRest); !errors.Is(err, io.EOF) {
 			return n, errEncoded
 		}

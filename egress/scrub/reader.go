@@ -12,7 +12,7 @@ import (
 // bufferSize is how many bytes are read at once. The buffer grows if more of them may be the start of a value.
 const bufferSize = 32 << 10
 
-// buffers are those of closed readers, without what they had. Most responses are much smaller than a buffer.
+// buffers has the cleared buffers of closed readers, since most responses are much smaller than a buffer.
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // errClosed is the error of reading after Close.
@@ -26,13 +26,13 @@ type reader struct {
 	blanker     *mask.Blanker
 	part        bool   // the stream may end within a value
 	interactive bool   // the peer may wait for a message before it sends the next one
-	decoded     bool   // its length is another one
+	decoded     bool   // the stream isn't encoded any more, so its length has changed
 	ended       func() // called at the end of the stream
 
 	// buf[next:settled] is ready to be read, and buf[settled:end] held back.
 	buf                []byte
 	next, settled, end int
-	most               int // the highest end
+	maxEnd             int // the maximum of end: Close clears the buffer up to it
 	err                error
 }
 
@@ -51,7 +51,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo implements io.WriterTo: it writes without another buffer.
+// WriteTo implements io.WriterTo, so that io.Copy needs no buffer of its own.
 func (r *reader) WriteTo(w io.Writer) (int64, error) {
 	total := int64(0)
 	for {
@@ -85,7 +85,7 @@ func (r *reader) fill() {
 	}
 	n, err := r.source.Read(r.buf[r.end:])
 	r.end += n
-	r.most = max(r.most, r.end)
+	r.maxEnd = max(r.maxEnd, r.end)
 	r.settled = r.blanker.Blank(r.buf[:r.end])
 	if r.interactive && r.settled < r.end && r.blanker.Release(r.buf[r.settled:r.end]) {
 		r.settled = r.end
@@ -108,7 +108,7 @@ func (r *reader) Close() error {
 	}
 	// An upgraded connection may be closed while another goroutine reads.
 	if len(r.buf) == bufferSize && !r.interactive {
-		clear(r.buf[:r.most])
+		clear(r.buf[:r.maxEnd])
 		buffers.Put((*[bufferSize]byte)(r.buf))
 		r.buf, r.next, r.settled, r.end = nil, 0, 0, 0
 		r.err = cmp.Or(r.err, errClosed)

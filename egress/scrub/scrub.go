@@ -80,7 +80,7 @@ const maxEncodings = 2
 // Body returns a body without the values. It decodes the body if it is encoded, and then removes those of the response's
 // headers h that are about its encoded form, among them Content-Length. Of a body that isn't encoded, the length stays.
 //
-// All bytes are passed on that can't be the start of a value. Close closes body.
+// It passes bytes on as soon as they can't be the start of a value. Close closes body.
 //
 // Errors: ErrEncoding, ErrPart.
 func (s *Scrubber) Body(body io.ReadCloser, h http.Header) (io.ReadCloser, error) {
@@ -114,7 +114,7 @@ func (s *Scrubber) Body(body io.ReadCloser, h http.Header) (io.ReadCloser, error
 	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest", "Accept-Ranges"} {
 		h.Del(name)
 	}
-	// The tag is that of the encoded form.
+	// A strong tag would be that of the encoded form.
 	if tag := h.Get("Etag"); tag != "" && !strings.HasPrefix(tag, "W/") {
 		h.Set("Etag", "W/"+tag)
 	}
@@ -149,8 +149,8 @@ type upgraded struct {
 	io.Writer
 }
 
-// Accept changes the headers of a request so that the response can be scrubbed: to encodings that can be decoded, none for
-// a part of a body, and no compression of WebSocket messages.
+// Accept changes the headers of a request so that the response can be scrubbed: they accept only encodings that can be decoded, none
+// for a part of a body, and no compression of WebSocket messages.
 func Accept(h http.Header) {
 	h.Del("Sec-Websocket-Extensions")
 	if len(h.Values("Range")) > 0 {

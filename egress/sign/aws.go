@@ -153,15 +153,15 @@ func (s *AWS) FindKey(r *http.Request, body []byte, keys [][]byte) int {
 		if verify == nil {
 			continue
 		}
-		if at := slices.IndexFunc(texts, func(text string) bool { return verify([]byte(text), s.signature) }); at >= 0 {
-			s.form = forms[at]
+		if f := slices.IndexFunc(texts, func(text string) bool { return verify([]byte(text), s.signature) }); f >= 0 {
+			s.form = forms[f]
 			return i
 		}
 	}
 	return -1
 }
 
-// texts returns what the client may have signed, in all forms that differ.
+// texts returns the different strings that the client may have signed, each with its form at the same index.
 func (s *AWS) texts(r *http.Request, body []byte) (forms []form, texts []string) {
 	c := s.canonical(r, body)
 	for host := range c.hosts {
@@ -169,7 +169,7 @@ func (s *AWS) texts(r *http.Request, body []byte) (forms []form, texts []string)
 			for query := range c.queries {
 				for payload := range c.payloads {
 					f := form{host, path, query, payload}
-					if text := s.toSign(r, c, f); !slices.Contains(texts, text) {
+					if text := s.stringToSign(r, c, f); !slices.Contains(texts, text) {
 						forms, texts = append(forms, f), append(texts, text)
 					}
 				}
@@ -181,7 +181,7 @@ func (s *AWS) texts(r *http.Request, body []byte) (forms []form, texts []string)
 
 // Sign signs r with another key. r is the request that FindKey has checked, in which access key id, session token,
 // other headers and the query may have been changed since. body is the new body, or nil if it wasn't read.
-// It reports false if r doesn't have a signature any more, or the key can't be used.
+// It reports false if r has no signature any more, or the key can't be used.
 func (s *AWS) Sign(r *http.Request, body, key []byte) bool {
 	if body != nil && len(r.Header[headerPayload]) == 1 && len(s.payload) == hex.EncodedLen(32) {
 		r.Header.Set(headerPayload, hashHex(body))
@@ -196,7 +196,7 @@ func (s *AWS) Sign(r *http.Request, body, key []byte) bool {
 	if sign == nil {
 		return false
 	}
-	signature := hex.EncodeToString(sign([]byte(now.toSign(r, c, f))))
+	signature := hex.EncodeToString(sign([]byte(now.stringToSign(r, c, f))))
 	if now.presigned {
 		r.URL.RawQuery = replaceField(r.URL.RawQuery, "&", querySignature+"=", signature)
 		return true

@@ -66,8 +66,8 @@ func (s *AWS) canonical(r *http.Request, body []byte) canonical {
 	return c
 }
 
-// toSign returns the text whose signature is the request's.
-func (s *AWS) toSign(r *http.Request, c canonical, f form) string {
+// stringToSign returns AWS's "string to sign" of a request in one form.
+func (s *AWS) stringToSign(r *http.Request, c canonical, f form) string {
 	h := sha256.New()
 	add := func(texts ...string) {
 		for _, t := range texts {
@@ -82,7 +82,7 @@ func (s *AWS) toSign(r *http.Request, c canonical, f form) string {
 	return string(s.algorithm) + "\n" + s.date + "\n" + s.scope + "\n" + hex.EncodeToString(h.Sum(nil))
 }
 
-// headerText returns a header's canonical text. net/http keeps some headers elsewhere.
+// headerText returns a header's canonical text, also of those that net/http doesn't keep in r.Header.
 func headerText(r *http.Request, host, name string) string {
 	switch values := r.Header.Values(name); {
 	case name == "host":
@@ -101,7 +101,7 @@ func headerText(r *http.Request, host, name string) string {
 	return ""
 }
 
-// query returns parameters, with their names and values rewritten, in the order of their names and values.
+// query returns parameters sorted by name and value, both of which are rewritten first.
 func query(pairs []string, rewrite func(string) string) string {
 	type parameter struct{ name, value string }
 	list := make([]parameter, len(pairs))

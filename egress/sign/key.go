@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// signer returns a function that signs texts with a secret access key, or nil if that is impossible.
+// signer returns a function that signs texts with a secret access key, or nil if the algorithm is unknown or no key can be derived.
 func (a algorithm) signer(secret []byte, id, scope string) func(text []byte) []byte {
 	switch a {
 	case v4:
@@ -33,7 +33,7 @@ func (a algorithm) signer(secret []byte, id, scope string) func(text []byte) []b
 	return nil
 }
 
-// verifier returns a function that checks signatures of texts, or nil if that is impossible.
+// verifier returns a function that checks signatures of texts, or nil as signer does.
 func (a algorithm) verifier(secret []byte, id, scope string) func(text, signature []byte) bool {
 	switch a {
 	case v4:
@@ -58,7 +58,7 @@ func mac(key, text []byte) []byte {
 	return h.Sum(nil)
 }
 
-// derive returns the key of a scope.
+// derive returns the signing key of version 4 for a scope.
 func derive(secret []byte, scope string) []byte {
 	key := append([]byte("AWS4"), secret...)
 	for part := range strings.SplitSeq(scope, "/") {

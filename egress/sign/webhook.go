@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Webhook is a scheme in which a header has the HMAC-SHA256 of the body, in hex.
+// Webhook is a scheme in which a header has the HMAC-SHA256 of the body, in hex. Some schemes also sign the time.
 type Webhook struct {
 	header    string
 	prefix    string // of the signature in the header; with several signatures, of each

@@ -23,13 +23,13 @@ type body struct {
 	text    []byte
 	changed []byte // nil: it wasn't
 	source  io.ReadCloser
-	release func() // called once it isn't needed any more; it may be called again
+	release func() // gives up its part of Table.reading; may be called again
 }
 
-// checksums are headers that depend on the body's bytes, in lower case or what they begin with.
+// checksums are the headers, in lower case, that depend on the body's bytes; one that ends with "-" is a prefix.
 var checksums = []string{"content-md5", "digest", "content-digest", "repr-digest", "x-amz-checksum-"}
 
-// readBody reads the body for a binding.
+// readBody reads the body, unless it was read before. A refusal names the binding i. Errors: *Refusal; those of reading.
 func (c *change) readBody(i int) error {
 	if c.body != nil {
 		return nil
@@ -61,7 +61,7 @@ func (c *change) readBody(i int) error {
 	return err
 }
 
-// drop gives up a body that was read and isn't sent.
+// drop gives up a body that isn't sent. b may be nil.
 func (b *body) drop() {
 	if b != nil && b.release != nil {
 		b.release()
@@ -124,7 +124,8 @@ func bodyKind(h http.Header) rule.Kind {
 	return ""
 }
 
-// applyBody puts the body back, with its swapped fields, and signs it if it has the signature of a webhook.
+// applyBody sets the request's body to the one that was read, with its swapped fields, and signs it if it has the signature of a
+// webhook.
 func (c *change) applyBody() error {
 	if c.body == nil {
 		return nil

@@ -51,7 +51,7 @@ func (c *change) findInHeader(name, value string) (bool, error) {
 			if id, ok := c.accessKeyID(); ok && id == value[start:end] {
 				slot = rule.Slot{Kind: rule.SigV4ID}
 			}
-		} else if credentials(value, start, end) && c.table.bindings[i].rules.Allows(rule.Slot{Kind: rule.Authorization}) {
+		} else if isCredentials(value, start, end) && c.table.bindings[i].rules.Allows(rule.Slot{Kind: rule.Authorization}) {
 			slot = rule.Slot{Kind: rule.Authorization}
 		}
 		if slot.Kind != "" {
@@ -96,9 +96,9 @@ func (c *change) replace(text string, slot rule.Slot, encode func(text string, v
 	}
 }
 
-// credentials reports whether text[start:end] is all that a header of credentials has, maybe after a scheme, such as
-// Bearer in any case, and white space, and maybe in quotes.
-func credentials(text string, start, end int) bool {
+// isCredentials reports whether text[start:end] is the whole value of a header with credentials, except for a scheme such as Bearer,
+// white space, and quotes around it.
+func isCredentials(text string, start, end int) bool {
 	before, after := text[:start], text[end:]
 	if strings.HasSuffix(before, `"`) && strings.HasPrefix(after, `"`) {
 		before, after = before[:len(before)-1], after[1:]
@@ -118,7 +118,7 @@ func (c *change) findInBasic(value string) (bool, error) {
 	}
 	text, ok := decodeBasic(strings.TrimSpace(rest))
 	if !ok {
-		return false, nil // what is in it as it is, is found later
+		return false, nil // findInHeader searches it as it is
 	}
 	start, _, i := c.find(text, 0)
 	if start < 0 {

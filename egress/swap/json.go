@@ -71,7 +71,7 @@ func (c *change) replaceJSON(text []byte) ([]byte, error) {
 	return append(out, text[copied:]...), nil
 }
 
-// fieldName returns the path of the current value. In arrays, and below keys with a dot, values have none.
+// fieldName returns the path of the current value. Values in arrays, and below keys with a dot, have none.
 func fieldName(levels []level) (string, bool) {
 	var keys []string
 	for _, l := range levels {

@@ -11,7 +11,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/egress/sign"
 )
 
-// change is what is done to one request. Nothing of the request is changed before all of it was checked.
+// change is the swap of one request. It changes nothing of the request before it has checked all of it.
 type change struct {
 	table *Table
 	r     *http.Request
@@ -26,7 +26,7 @@ type change struct {
 	body       *body     // nil: it wasn't read
 	aws        *sign.AWS // the signature, if it was made with the placeholder of awsBinding
 	awsBinding int
-	hooks      []hook
+	webhooks   []webhookSignature
 }
 
 // use is a binding at a place.
@@ -37,8 +37,8 @@ type use struct {
 
 type header struct{ name, value string }
 
-// overrides are headers by which some servers replace a request's method or path, so that the rules would have checked
-// others. Many read - and _ in names as the same.
+// overrides are headers from which some servers take the method or path in place of those that the rules check. Many servers
+// don't distinguish - and _ in names.
 var overrides = map[string]bool{
 	"x-http-method-override": true, "x-http-method": true, "x-method-override": true, "x-original-url": true, "x-rewrite-url": true,
 }
@@ -52,8 +52,8 @@ func isOverride(name string) bool {
 // rule.Host, verified to be that of the connection. The caller must then send r's method, URL, Host, and headers other than
 // those of the connection as they are, because they may be signed.
 //
-// It reads the body only if a rule names a field of it, or it is signed, and then at most 1 MiB. Until r's new body is closed, it
-// counts as one that is read: all of them have at most 64 MiB.
+// It reads the body only if a rule names a field of it, or it is signed, and then at most 1 MiB. Bodies that were read take at most
+// 64 MiB together; each counts until r's new body is closed.
 //
 // Errors: *Refusal, and r must not be sent; those of reading the body.
 func (t *Table) Request(r *http.Request, host string, port int) (Swapped, error) {
@@ -86,7 +86,7 @@ func (c *change) do() (Swapped, error) {
 	return c.swapped(), nil
 }
 
-// unknown reports whether an index of find stands for a placeholder that isn't in the table.
+// unknown reports whether an index that find returned is that of a placeholder that isn't in the table.
 func (c *change) unknown(i int) bool { return i == len(c.table.bindings) }
 
 // find returns the first placeholder in text from an offset on. index is that of its binding, or unknown.

@@ -7,8 +7,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/egress/sign"
 )
 
-// hook is the signature of a webhook that was made with the placeholder of a binding.
-type hook struct {
+// webhookSignature is the signature of a webhook that was made with the placeholder of a binding.
+type webhookSignature struct {
 	binding int
 	scheme  sign.Webhook
 }
@@ -75,13 +75,13 @@ func (c *change) findWebhooks() error {
 			if err := c.use(i, slot); err != nil {
 				return err
 			}
-			c.hooks = append(c.hooks, hook{i, scheme})
+			c.webhooks = append(c.webhooks, webhookSignature{i, scheme})
 		}
 	}
 	return nil
 }
 
-// reader returns the first binding with a slot whose rules allow the request, or -1.
+// reader returns the first of some bindings whose rules allow the request with the value in a slot, or -1.
 func (c *change) reader(bindings []int, slot rule.Slot) int {
 	for _, i := range bindings {
 		if c.allows(i, slot) {
@@ -104,13 +104,13 @@ func (c *change) placeholder(i int) []byte {
 
 // signWebhooks replaces signatures made with placeholders by those of the new body.
 func (c *change) signWebhooks(text []byte) error {
-	for _, h := range c.hooks {
+	for _, w := range c.webhooks {
 		signed := false
-		c.table.bindings[h.binding].value.Use(func(key []byte) {
-			signed = h.scheme.Sign(c.r.Header, c.body.text, c.placeholder(h.binding), text, key)
+		c.table.bindings[w.binding].value.Use(func(key []byte) {
+			signed = w.scheme.Sign(c.r.Header, c.body.text, c.placeholder(w.binding), text, key)
 		})
 		if !signed {
-			return c.refuse(h.binding, "its signature can't be made with the value", "")
+			return c.refuse(w.binding, "its signature can't be made with the value", "")
 		}
 	}
 	return nil

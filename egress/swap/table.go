@@ -21,8 +21,8 @@ import (
 // the table, for example of another resource, is refused.
 const Prefix = "miosa-tok-"
 
-// unknownTail is how many letters and digits follow the prefix of an unknown placeholder. Shorter text is about
-// placeholders.
+// unknownTail is the least number of letters and digits after the prefix of an unknown placeholder. Shorter text only mentions
+// placeholders, as documents do.
 const unknownTail = 8
 
 // Table holds the placeholders of one set. It may be used concurrently.
@@ -93,7 +93,7 @@ func (t *Table) Has(id string) bool {
 	return slices.ContainsFunc(t.bindings, func(b binding) bool { return b.label.ID == id })
 }
 
-// Swapped says which bindings a request has the values of.
+// Swapped lists the bindings whose values were put into a request.
 type Swapped struct {
 	Bindings []api.Label
 	Values   []api.Value // in the same order

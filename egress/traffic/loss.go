@@ -9,16 +9,16 @@ import (
 // refusedEvery is the time between warnings about the same resource.
 const refusedEvery = time.Minute
 
-// loss is about the events of a resource that the vault will never have.
+// loss counts the events of a resource that will never reach the vault.
 type loss struct {
-	events  uint64 // dropped or refused
-	refused uint64 // by the vault, since the last warning
-	why     error  // of the last of these
-	warned  time.Time
+	events  uint64    // dropped or refused
+	refused uint64    // by the vault, since the last warning
+	why     error     // of the last refusal
+	warned  time.Time // when the last warning was logged
 }
 
-// Lost returns how many events of a resource the vault will never have: those that it refused for good, and those that were dropped
-// because too many waited.
+// Lost returns how many events of a resource will never reach the vault: those that it has refused permanently, and those that were
+// dropped because too many waited.
 func (r *Recorder) Lost(of api.Resource) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -46,7 +46,7 @@ func (r *Recorder) lose(of api.Resource, n int) *loss {
 	return l
 }
 
-// refuse drops the first n events of a batch, which are of one resource, and which the vault refuses for good.
+// refuse drops the first n events of a batch, which are of one resource, and which the vault refuses permanently.
 func (r *Recorder) refuse(n int, err error) {
 	r.mu.Lock()
 	l := r.lose(r.sending.events[0].resource, n)
@@ -57,12 +57,12 @@ func (r *Recorder) refuse(n int, err error) {
 	r.warnRefused(refusedEvery)
 }
 
-// warnRefused logs for each resource how many of its events the vault has refused, if it was last called for that longer ago than every.
-func (r *Recorder) warnRefused(every time.Duration) {
+// warnRefused logs for each resource how many of its events the vault has refused, but at most once per interval.
+func (r *Recorder) warnRefused(interval time.Duration) {
 	r.mu.Lock()
 	warn := map[api.Resource]loss{}
 	for of, l := range r.lost {
-		if l.refused > 0 && time.Since(l.warned) >= every {
+		if l.refused > 0 && time.Since(l.warned) >= interval {
 			warn[of] = *l
 			l.refused, l.warned = 0, time.Now()
 		}

@@ -2,12 +2,12 @@ package traffic
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// What becomes of events.
+// Values of the label result: what became of an event.
 const (
 	resultReported = "reported"
 	resultDropped  = "dropped" // the memory was full
 	resultRefused  = "refused" // by the vault
-	resultInvalid  = "invalid" // no event of a request
+	resultInvalid  = "invalid" // a mistake of this program: Validate has failed
 )
 
 // metrics are those of a Recorder.

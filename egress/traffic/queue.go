@@ -47,8 +47,8 @@ func (q *queue) texts(n int) (texts []json.RawMessage) {
 	return texts
 }
 
-// group sorts the first n events by resource, keeps the order of each resource's, and returns how many are those of the first half of the
-// resources: n if there is only one.
+// group sorts the first n events by resource, stably, and returns how many of them are of the first half of the resources; n if all
+// are of one resource.
 func (q *queue) group(n int) int {
 	events := q.events[:n]
 	slices.SortStableFunc(events, func(a, b waiting) int { return cmp.Compare(a.resource.String(), b.resource.String()) })

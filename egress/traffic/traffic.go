@@ -37,11 +37,11 @@ func (c *Config) memory() int             { return cmp.Or(c.Memory, 16<<20) }
 func (c *Config) interval() time.Duration { return cmp.Or(c.Interval, time.Second) }
 
 const (
-	eventMemory  = 64                     // bytes that an event takes beside its JSON
+	eventMemory  = 64                     // bytes that an event takes in addition to its JSON
 	maxBatch     = api.MaxTrafficBody / 2 // bytes of events in a report
 	firstPause   = time.Second            // after a report that failed
 	longestPause = 30 * time.Second
-	lastTime     = 5 * time.Second // for the events that are left at the end
+	finalTime    = 5 * time.Second // for sending what is left when Run ends
 )
 
 // Recorder keeps events until the vault has them. It is safe for concurrent use.
@@ -70,9 +70,9 @@ func New(c Config) *Recorder {
 	return r
 }
 
-// Record records an event, to which it gives an id and the time unless it has them. It never blocks. If the memory is full, it
-// drops the oldest event that isn't on its way. Events in which no secret was used and nothing was refused have half of the memory only, and are
-// dropped before others, so that a resource can't hide those behind many of these.
+// Record records an event, with a new id and the current time unless it has them. It never blocks. If the memory is full, it drops
+// the oldest event that isn't being sent. Events without a secret and without a refusal may take half of the memory, and are dropped
+// before others, so that a resource can't push out the events that matter with requests that don't.
 func (r *Recorder) Record(e api.TrafficEvent) {
 	e.ID = cmp.Or(e.ID, strings.ToLower(rand.Text()))
 	if e.OccurredAt.IsZero() {
@@ -106,7 +106,7 @@ func (r *Recorder) Record(e api.TrafficEvent) {
 	}
 }
 
-// keep adds an event. It returns how many were dropped. r.mu is held.
+// keep adds an event, and returns how many events it has dropped for it. r.mu is held.
 func (r *Recorder) keep(of api.Resource, text json.RawMessage, plain bool) (dropped int) {
 	r.last++
 	q := &r.used
@@ -142,7 +142,7 @@ func (r *Recorder) waiting() (events, bytes int) {
 	return events, bytes
 }
 
-// Run sends events until ctx ends, and then for a moment those that are left.
+// Run sends events until ctx ends, and then for at most finalTime those that are left.
 func (r *Recorder) Run(ctx context.Context) {
 	pauses := delay.NewBackoff(firstPause, longestPause)
 	for ctx.Err() == nil {
@@ -167,7 +167,7 @@ func (r *Recorder) Run(ctx context.Context) {
 			_ = delay.Sleep(ctx, pauses.NextRandom(api.RetryAfter(err))) // its error is ctx's
 		}
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalTime)
 	defer cancel()
 	defer r.warnRefused(0)
 	for {
@@ -185,7 +185,7 @@ var errNone = errors.New("no events wait")
 
 // send sends one batch. Errors: errNone; others if the vault took no event now.
 func (r *Recorder) send(ctx context.Context) error {
-	r.warn()
+	r.warnDropped()
 	r.warnRefused(refusedEvery)
 	batch := r.batch()
 	if len(batch) == 0 {
@@ -201,9 +201,11 @@ func (r *Recorder) send(ctx context.Context) error {
 	return err
 }
 
-// report sends the first events of a batch, and removes those that the vault has taken, or refuses for good. The latter keep back no others: if the
-// key isn't one of all resources, it sends the events of half of the resources at a time, and drops those of a resource that is refused
-// alone; if an event is invalid, it sends half of the events at a time, and drops one that is refused alone.
+// report sends a batch, and removes the events that the vault has accepted or refuses permanently.
+//
+// It bisects, so that refused events don't hold back others. If the key isn't for all resources, it sends the events of half of the
+// resources at a time, and drops those of a single resource that is refused. If an event is invalid, it sends half of the events at a
+// time, and drops a single event that is refused.
 func (r *Recorder) report(ctx context.Context, batch []json.RawMessage) error {
 	_, err := r.conf.Vault.ReportTraffic(ctx, batch)
 	part := len(batch)
@@ -229,15 +231,15 @@ func (r *Recorder) report(ctx context.Context, batch []json.RawMessage) error {
 	return nil
 }
 
-// refusesResource reports whether the vault says that the key isn't one of an event's resource.
+// refusesResource reports whether the vault says that the key isn't for an event's resource.
 func refusesResource(err error) bool { return byVault(err) && errors.Is(err, api.ErrDenied) }
 
-// refusesEvent reports whether a report is never taken.
+// refusesEvent reports whether the vault would refuse the report again.
 func refusesEvent(err error) bool {
 	return byVault(err) && (errors.Is(err, api.ErrInvalid) || errors.Is(err, api.ErrMalformed)) || errors.Is(err, api.ErrTooLarge)
 }
 
-// byVault reports whether an error is an answer of the vault. Others that answer 4xx, such as a proxy, say nothing about the events.
+// byVault reports whether an error is the vault's answer. A 4xx of another server, such as a proxy, says nothing about the events.
 func byVault(err error) bool {
 	e, ok := errors.AsType[*api.Error](err)
 	return ok && e.Code == e.Kind.Code
@@ -282,8 +284,8 @@ func (r *Recorder) remove(n int) {
 	}
 }
 
-// warn logs how many events were dropped since it was last called.
-func (r *Recorder) warn() {
+// warnDropped logs how many events were dropped since it was last called.
+func (r *Recorder) warnDropped() {
 	r.mu.Lock()
 	dropped := r.dropped
 	r.dropped = 0
