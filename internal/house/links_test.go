@@ -37,6 +37,23 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// Each file and folder that docs/architecture.md names in a table exists.
+func TestArchitectureNamesWhatThereIs(t *testing.T) {
+	named := 0
+	for _, match := range regexp.MustCompile("`([\\w./-]+/[\\w./-]*)`").FindAllStringSubmatch(read(t, root+"/docs/architecture.md"), -1) {
+		if strings.HasPrefix(match[1], "/") || match[1] == "net/http" {
+			continue
+		}
+		named++
+		if _, err := os.Stat(filepath.Join(root, match[1])); err != nil {
+			t.Errorf("docs/architecture.md: %v", err)
+		}
+	}
+	if named < 100 {
+		t.Errorf("docs/architecture.md names %d files and folders", named)
+	}
+}
+
 // anchors returns the fragments of a Markdown file's headings, as GitHub generates them.
 func anchors(text string) map[string]bool {
 	found := map[string]bool{}
