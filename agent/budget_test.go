@@ -21,10 +21,10 @@ func TestRequestBudgetIsDocumented(t *testing.T) {
 	for _, row := range []string{
 		"| while all is well | 1 each 50 s |",
 		"| for a rotation | 1 more |",
-		"| for a refresh, a wake, another key | 2 more each |",
+		"| for a refresh, a wake-up of the machine, a new key | 2 more each |",
 		"| while the vault is down | 1 each 15 s to 30 s, after a dozen at the start |",
-		"| while it is up and down | 1 each 4 s at most, on average |", // budgetUnderFailures
-		"| for 30 s after a wake, while it is down | 4 a second at most |",
+		"| while it is alternately up and down | 1 each 4 s at most, on average |", // budgetUnderFailures
+		"| for 30 s after a wake-up, while it is down | 4 a second at most |",
 	} {
 		if !strings.Contains(string(page), row+"\n") {
 			t.Errorf("docs/operations.md has no row %q", row)

@@ -64,7 +64,7 @@ func newMetrics(l *limits) *metrics {
 			Name: "miosa_vault_outgoing_unsent_total", Help: "Requests to OAuth providers and token URLs not sent because the host doesn't answer.",
 		}),
 		altered: auto.NewCounterVec(prometheus.CounterOpts{
-			Name: "miosa_vault_altered_rows_total", Help: "Refusals of a row that was altered outside of the vault, by table.",
+			Name: "miosa_vault_altered_rows_total", Help: "Refusals of rows that were altered outside of the vault, by table.",
 		}, []string{"table"}),
 		refusals: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "miosa_vault_limit_refusals_total", Help: "Requests refused, and connections closed, because of a limit.",
@@ -97,7 +97,7 @@ func newMetrics(l *limits) *metrics {
 		Name: "miosa_vault_connections", Help: "Open connections that have presented a valid key.",
 	}, connections(true))
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "miosa_vault_keyless_connections", Help: "Open connections that have not.",
+		Name: "miosa_vault_keyless_connections", Help: "Open connections that have not presented a valid key.",
 	}, connections(false))
 	return m
 }
@@ -105,7 +105,7 @@ func newMetrics(l *limits) *metrics {
 // countOutgoing adds the number of requests of l that run.
 func (m *metrics) countOutgoing(l *outgoing.Limiter) {
 	promauto.With(m.registry).NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "miosa_vault_outgoing_requests", Help: "Requests to OAuth providers and token URLs that run.",
+		Name: "miosa_vault_outgoing_requests", Help: "Running requests to OAuth providers and token URLs.",
 	}, func() float64 { return float64(l.Total()) })
 }
 
@@ -113,7 +113,7 @@ func (m *metrics) countOutgoing(l *outgoing.Limiter) {
 func (m *metrics) measureStore(s *store.Store, dir string) {
 	auto := promauto.With(m.registry)
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "miosa_vault_disk_free_bytes", Help: "Room in the file system of the data directory.",
+		Name: "miosa_vault_disk_free_bytes", Help: "Free space of the file system of the data directory.",
 	}, func() float64 {
 		space, err := disk.Of(dir)
 		if err != nil {
@@ -122,7 +122,7 @@ func (m *metrics) measureStore(s *store.Store, dir string) {
 		return float64(space.Free)
 	})
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "miosa_vault_audit_bytes", Help: "About how much the audit logs take.",
+		Name: "miosa_vault_audit_bytes", Help: "Approximate size of all audit logs.",
 	}, func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()

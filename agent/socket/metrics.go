@@ -111,13 +111,13 @@ func (s *Server) metrics() string {
 	}
 	p.gauge("bindings", "Values held in memory.", float64(status.Bindings))
 	p.gauge("placeholders", "1 if the vault has no agent API, so that no value is a secret.", gaugeOf(status.Placeholders))
-	p.counter("set_changes_total", "Sets taken.", status.Counts.Changes)
+	p.counter("set_changes_total", "Changes of the set.", status.Counts.Changes)
 	p.counter("vault_requests_total", "Requests to the vault.", status.Counts.Asks)
 	p.counter("vault_failures_total", "Requests to the vault without a usable answer.", status.Counts.Failures)
-	p.counter("vault_refusals_total", "Requests that the vault refused for good.", status.Counts.Refusals)
-	p.gauge("vault_round_trip_seconds", "Time the vault took for the last request that it didn't hold.", status.RoundTrip/1000)
-	p.counter("wakes_total", "Times this machine had slept or its clock had moved.", status.Counts.Wakes)
-	p.counter("cache_saves_total", "Times the set was sealed to disk.", status.Counts.CacheSaves)
+	p.counter("vault_refusals_total", "Requests that the vault refused permanently.", status.Counts.Refusals)
+	p.gauge("vault_round_trip_seconds", "Duration of the last request that the vault answered without waiting.", status.RoundTrip/1000)
+	p.counter("wakes_total", "Times the machine was suspended or its clock was set.", status.Counts.Wakes)
+	p.counter("cache_saves_total", "Times the set was written to the cache.", status.Counts.CacheSaves)
 	p.metric("outputs", "gauge", "Outputs by state.")
 	outputs := map[agent.OutputState]int{}
 	for _, o := range status.Outputs {
@@ -132,7 +132,7 @@ func (s *Server) metrics() string {
 	requests := maps.Clone(s.counters.requests)
 	s.counters.mu.Unlock()
 	if len(requests) > 0 {
-		p.metric("socket_requests_total", "counter", "Requests at the socket, by what was asked and what came of it.")
+		p.metric("socket_requests_total", "counter", "Requests at the socket, by op and outcome.")
 	}
 	for _, c := range slices.SortedFunc(maps.Keys(requests), func(a, b counter) int {
 		return cmp.Or(cmp.Compare(a.op, b.op), cmp.Compare(a.result, b.result))

@@ -42,7 +42,7 @@ func newMetrics(b *broker) *metrics {
 			Name: "miosa_egress_requests_total", Help: "Requests, and connections that are not decrypted, by the policy's effect.",
 		}, []string{"effect"}),
 		refused: auto.NewCounterVec(prometheus.CounterOpts{
-			Name: "miosa_egress_refused_total", Help: "Of these, refused by the broker, by reason.",
+			Name: "miosa_egress_refused_total", Help: "Requests, and connections that are not decrypted, that the broker refused, by reason.",
 		}, []string{"reason"}),
 		swapped: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "miosa_egress_swapped_total", Help: "Requests that were sent with at least one value, by resource.",

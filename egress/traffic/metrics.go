@@ -20,10 +20,10 @@ type metrics struct {
 func newMetrics(r *Recorder) *metrics {
 	m := &metrics{
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "miosa_egress_traffic_events_total", Help: "Events of requests, by what became of them: reported, dropped, refused or invalid.",
+			Name: "miosa_egress_traffic_events_total", Help: "Requests for the audit log, by result: reported, dropped, refused or invalid.",
 		}, []string{"result"}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "miosa_egress_traffic_failures_total", Help: "Reports of traffic that the vault did not take.",
+			Name: "miosa_egress_traffic_failures_total", Help: "Reports of traffic that failed.",
 		}),
 		waiting: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "miosa_egress_traffic_waiting_bytes", Help: "Memory of events that wait for the vault.",
