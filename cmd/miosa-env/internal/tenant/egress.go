@@ -130,6 +130,9 @@ ones. A key needs the permissions secrets:write and bindings:write.`,
 		if err == nil {
 			err = checkRuleStored(rule, &changed)
 		}
+		if err == nil {
+			warnOfBoundValues(ctx, p, vault, &changed, func(*api.Binding) bool { return true })
+		}
 		switch {
 		case err != nil:
 			return err
@@ -167,6 +170,21 @@ func warnOfValue(p *program.Program, s *api.Secret, narrow *api.EgressRule, deli
 		if b := &made[i]; b.Delivery != api.DeliverPlaceholder {
 			p.Log.Warn().Str("secret", s.Name).Stringer("binding", targetOf(b)).Str("flag", "--delivery placeholder").
 				Msg("this binding delivers the value itself, although there is a rule for a broker")
+		}
+	}
+}
+
+// warnOfBoundValues logs a warning for each binding of a secret with a rule that delivers the value itself and that which selects. A vault
+// that doesn't list them, for example because the key may not, causes no error.
+func warnOfBoundValues(ctx context.Context, p *program.Program, vault *secrets.Client, s *api.Secret, which func(*api.Binding) bool) {
+	if s.ID == "" || s.Egress == nil || s.Egress.IsZero() {
+		return
+	}
+	list, _ := vault.ListBindings(ctx, secrets.BindingFilter{SecretID: s.ID})
+	for i := range list {
+		if b := &list[i]; b.Delivery == api.DeliverValue && which(b) {
+			p.Log.Warn().Str("secret", s.Name).Stringer("binding", targetOf(b)).Str("id", b.ID).
+				Str("hint", "delete it, and create it with --delivery placeholder").Msg("this binding delivers the value itself, although there is a rule for a broker")
 		}
 	}
 }

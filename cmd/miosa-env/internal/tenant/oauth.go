@@ -129,6 +129,10 @@ connected and wasn't before, and a denial counts as not done.`,
 		done := showWaiting(ctx, p, "waiting for access to be granted at "+cli.OneLine(inv.Args[0]))
 		status, err := flow.WaitForCompletion(ctx, secrets.WaitOptions{Timeout: wait})
 		done()
+		if err == nil && delivery == "" && len(bind) == 1 {
+			connected, _ := vault.Get(ctx, status.SecretID) // the key may not read it
+			warnOfBoundValues(ctx, p, vault, &connected, func(b *api.Binding) bool { return targetOf(b) == bind[0] })
+		}
 		if asJSON && status.Status != "" {
 			err = errors.Join(printJSON(p, status), err)
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -108,6 +109,9 @@ the other --egress flags give others. A secret that is set again keeps its rule.
 		if done.Secret.ID != "" {
 			warnOfNoRule(p, &done.Secret, delivery)
 			warnOfValue(p, &done.Secret, nil, delivery, done.Bindings...)
+		}
+		if set.Egress != nil && done.Secret.Version > 1 { // it may be bound already
+			warnOfBoundValues(ctx, p, vault, &done.Secret, func(b *api.Binding) bool { return !slices.Contains(bind, targetOf(b)) })
 		}
 		switch {
 		case done.Secret.ID == "":
