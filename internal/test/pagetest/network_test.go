@@ -212,9 +212,9 @@ func egressRules(t *testing.T, s *screen) {
 		t.Errorf("rule (-want +got):\n%s", diff)
 	}
 
-	// A change keeps the form of placeholders, which the page doesn't show.
+	// A change keeps the alphabet of placeholders, which the page doesn't show.
 	must[api.Secret](s, "PATCH", "/egress/secrets/"+s.secret("payments").ID, map[string]any{
-		"egress": api.EgressRule{Hosts: []string{"api1.example.com"}, Slots: []string{"header:X-Key"}, Shape: &api.EgressShape{Prefix: "sk_"}}})
+		"egress": api.EgressRule{Hosts: []string{"api1.example.com"}, Slots: []string{"header:X-Key"}, Shape: &api.EgressShape{Prefix: "sk_", Length: 60, Alphabet: "a-z"}}})
 	s.press("Refresh")
 	s.row("payments", "sent to api1.example.com")
 	s.press("Restrict payments")
@@ -224,10 +224,16 @@ func egressRules(t *testing.T, s *screen) {
 	s.wait(find("input", "Hosts") + " === document.activeElement")
 	s.fill("Hosts", "api2.example.com")
 	s.fill("Paths", "/v1/**")
+	s.fill("Placeholders begin with", "sk-live ")
+	s.fill("Their length", "10")
+	s.press("Set the rule")
+	s.shows("Their length must be at least 35")
+	s.fill("Their length", "50")
 	s.press("Set the rule")
 	s.announced("A broker may send payments to api2.example.com.")
 	s.wait("document.activeElement.textContent === 'Restrict payments'")
-	want := &api.EgressRule{Hosts: []string{"api2.example.com"}, Paths: []string{"/v1/**"}, Slots: []string{"header:X-Key"}, Shape: &api.EgressShape{Prefix: "sk_"}}
+	want := &api.EgressRule{Hosts: []string{"api2.example.com"}, Paths: []string{"/v1/**"}, Slots: []string{"header:X-Key"},
+		Shape: &api.EgressShape{Prefix: "sk-live", Length: 50, Alphabet: "a-z"}}
 	if got := s.secret("payments"); cmp.Diff(want, got.Egress) != "" || got.Version != 1 {
 		t.Errorf("version %d, rule (-want +got):\n%s", got.Version, cmp.Diff(want, got.Egress))
 	}

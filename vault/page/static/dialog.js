@@ -76,7 +76,7 @@ export function form({ title, fields = [], body = fields.map((f) => f.node), sub
   };
   // The API's messages about a field begin with its name.
   const refused = (error) => {
-    const [, word, rest] = error.message.match(/^(?:egress\.)?(\w+)(.*)$/is) || [];
+    const [, word, rest] = error.message.match(/^(?:egress\.)?(?:shape\.)?(\w+)(.*)$/is) || [];
     const field = fields.find((f) => f.name === word?.toLowerCase());
     const wiped = fields.find((f) => f.name === 'value' && f.read() === '');
     const again = wiped ? ' The value was removed from the form when it was sent: enter it again.' : '';

@@ -2,11 +2,11 @@
 import { h } from './dom.js';
 import { call } from './client.js';
 import { form } from './dialog.js';
-import { words } from './field.js';
+import { text, words } from './field.js';
 import { place } from './words.js';
 
 // ruleFields returns the fields of an egress rule, with hint for its hosts, their nodes, and take, which removes the rule from a
-// form's values; it is null without hosts. The form of placeholders stays that of rule.
+// form's values; it is null without hosts. The alphabet of placeholders stays that of rule.
 export function ruleFields(rule, hint) {
   const hosts = words('hosts', 'Hosts', { value: rule?.hosts, hint });
   const ports = words('ports', 'Ports', { value: rule?.ports, hint: 'Empty: 443.' });
@@ -14,17 +14,28 @@ export function ruleFields(rule, hint) {
   const paths = words('paths', 'Paths', { value: rule?.paths, hint: 'For example /repos/**. Empty: all.' });
   const slots = words('slots', 'Slots', { value: rule?.slots, hint: 'For example authorization or query:key. Empty: headers that usually have credentials.' });
   const others = [ports, methods, paths, slots];
-  hosts.fault = () => (hosts.read() === '' && others.some((f) => f.read() !== '') ? 'Hosts are needed.' : '');
+  const shape = rule?.shape;
+  const prefix = text('prefix', 'Placeholders begin with', { value: shape?.prefix, mono: true, hint: 'For example sk-, for clients that check keys.' });
+  const length = text('length', 'Their length', { value: shape?.length ? String(shape.length) : '', hint: 'In characters. Empty: the shortest safe one.' });
+  const shaped = () => prefix.read() !== (shape?.prefix || '') || length.read() !== String(shape?.length || '');
+  hosts.fault = () => (hosts.read() === '' && (others.some((f) => f.read() !== '') || shaped()) ? 'Hosts are needed.' : '');
+  length.fault = () => (/^[0-9]{0,4}$/.test(length.read()) ? '' : 'Their length must be a number.');
   ports.fault = () => (ports.read() !== '' && ports.read().some((p) => !/^[0-9]{1,5}$/.test(p)) ? 'Ports must be numbers.' : '');
-  const fields = [hosts, ...others];
+  const lists = [hosts, ...others];
+  const fields = [...lists, prefix, length];
   return {
     fields,
-    nodes: [hosts.node, h('div', { class: 'beside' }, ports.node, methods.node), paths.node, slots.node],
+    nodes: [hosts.node, h('div', { class: 'beside' }, ports.node, methods.node), paths.node, slots.node,
+      h('div', { class: 'beside' }, prefix.node, length.node)],
     take(values) {
-      const given = fields.filter((f) => f.name in values).map((f) => [f.name, values[f.name]]);
+      const given = lists.filter((f) => f.name in values).map((f) => [f.name, values[f.name]]);
+      const shaping = {
+        ...(values.prefix && { prefix: values.prefix }), ...(values.length && { length: Number(values.length) }),
+        ...(shape?.alphabet && { alphabet: shape.alphabet }),
+      };
       for (const f of fields) delete values[f.name];
       if (given.length === 0) return null;
-      const taken = { ...Object.fromEntries(given), ...(rule?.shape && { shape: rule.shape }) };
+      const taken = { ...Object.fromEntries(given), ...(Object.keys(shaping).length > 0 && { shape: shaping }) };
       if (taken.ports) taken.ports = taken.ports.map(Number);
       return taken;
     },
