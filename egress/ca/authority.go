@@ -6,9 +6,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -54,7 +56,7 @@ type leaf struct {
 	issued      time.Time
 }
 
-// New makes the authority of a resource, with a key that exists only in this process. If hosts isn't empty, clients accept its
+// New makes the authority of a resource, with a new key. If hosts isn't empty, clients accept its
 // certificates only for these hosts, each a name, "*.example.com", or an IP address, as in rules: the authority is
 // name-constrained (RFC 5280, section 4.2.1.10).
 func New(resource string, hosts []string) (*Authority, error) {
@@ -89,10 +91,15 @@ func New(resource string, hosts []string) (*Authority, error) {
 	return load(der, key)
 }
 
-// commonName is the name of a resource's authority.
+// commonName is the name of a resource's authority. That of a long resource ends with a hash, since Parse tells resources apart by it.
 func commonName(resource string) string {
 	name := "miosa-egress " + resource
-	return name[:min(len(name), maxCommonName)]
+	if len(name) > maxCommonName {
+		const digits = 16
+		sum := sha256.Sum256([]byte(resource))
+		name = name[:maxCommonName-digits-1] + " " + hex.EncodeToString(sum[:digits/2])
+	}
+	return name
 }
 
 func load(der []byte, key *ecdsa.PrivateKey) (*Authority, error) {
@@ -167,7 +174,7 @@ func (a *Authority) Certificate(host string) (*tls.Certificate, error) {
 	if len(a.leaves) >= maxLeaves {
 		clear(a.leaves) // to choose which to keep isn't worth it: another certificate takes 0.1 ms
 	}
-	a.leaves[host] = leaf{issued, time.Now()}
+	a.leaves[host] = leaf{issued, time.Now().Round(0)} // without the monotonic clock, which stands still while a machine sleeps
 	return issued, nil
 }
 

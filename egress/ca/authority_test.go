@@ -142,6 +142,17 @@ func TestCertificatesAreRenewed(t *testing.T) {
 	})
 }
 
+// A certificate's age counts the time in which the machine slept.
+func TestCertificatesAge(t *testing.T) {
+	a := newAuthority(t)
+	if _, err := a.Certificate("api.example.com"); err != nil {
+		t.Fatal(err)
+	}
+	if at := a.leaves["api.example.com"].issued; at.String() != at.Round(0).String() {
+		t.Errorf("measured by the monotonic clock: %s", at)
+	}
+}
+
 func TestMarshal(t *testing.T) {
 	a := newAuthority(t, "api.example.com")
 	text, err := a.Marshal()
@@ -193,6 +204,27 @@ func TestKeptAuthorityOfOthers(t *testing.T) {
 	} {
 		if _, err := Parse(text, tt.resource, tt.hosts); !errors.Is(err, errMismatch) {
 			t.Errorf("%s %v: got %v, want errMismatch", tt.resource, tt.hosts, err)
+		}
+	}
+}
+
+// The names of resources may be longer than that of an authority.
+func TestKeptAuthorityOfLongNames(t *testing.T) {
+	long := "sandbox:" + strings.Repeat("a", 127)
+	for _, resource := range []string{long + "1", long[:52] + "1"} {
+		a, err := New(resource, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := a.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Parse(text, resource, nil); err != nil {
+			t.Error(err)
+		}
+		if _, err := Parse(text, resource[:len(resource)-1]+"2", nil); !errors.Is(err, errMismatch) {
+			t.Errorf("got %v, want errMismatch", err)
 		}
 	}
 }
