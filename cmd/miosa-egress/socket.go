@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -87,7 +88,7 @@ func (b *broker) status() brokerStatus {
 			LastError: status.LastError, LastErrorAt: status.LastErrorAt, LastHint: status.LastHint,
 		}
 		for _, bound := range set.Bound {
-			rule := lastRule(bound.Egress)
+			rule := effectiveRule(bound.Egress)
 			one.Bindings = append(one.Bindings, bindingStatus{
 				Name: bound.ExposeAsEnv, Secret: bound.SecretName, Version: bound.Version, Hosts: append([]string{}, rule.Hosts...),
 				Ports: rule.Ports, Methods: rule.Methods, Paths: rule.Paths, Expires: bound.ExpiresAt,
@@ -98,12 +99,30 @@ func (b *broker) status() brokerStatus {
 	return s
 }
 
-// lastRule returns the last rule, which is the binding's if it has one: it narrows the secret's.
-func lastRule(e *api.Egress) (none api.EgressRule) {
-	if e == nil || len(e.Rules) == 0 {
-		return none
+// effectiveRule returns the last rule, which is the binding's if it has one, with what it leaves out from the secret's, which it narrows.
+func effectiveRule(e *api.Egress) (r api.EgressRule) {
+	if e == nil {
+		return r
 	}
-	return e.Rules[len(e.Rules)-1]
+	for i, narrow := range e.Rules {
+		wide := r
+		r = narrow
+		if i == 0 {
+			continue
+		}
+		if len(r.Ports) == 0 {
+			r.Ports = wide.Ports
+		}
+		if len(r.Paths) == 0 {
+			r.Paths = wide.Paths
+		}
+		if len(r.Methods) == 0 {
+			r.Methods = wide.Methods
+		} else if len(wide.Methods) > 0 {
+			r.Methods = slices.DeleteFunc(slices.Clone(r.Methods), func(m string) bool { return !slices.Contains(wide.Methods, m) })
+		}
+	}
+	return r
 }
 
 // statusSocket serves the commands status and ca on a Unix socket.
