@@ -54,6 +54,37 @@ func TestCheckExpiredAuthority(t *testing.T) {
 	}
 }
 
+// A certificate isn't written over a file that the broker reads, nor over that of another resource.
+func TestCheckWrittenFiles(t *testing.T) {
+	folder := t.TempDir()
+	in := func(name string) string { return filepath.Join(folder, name) }
+	key := api.NewKey(api.BrokerKeyPrefix).Reveal()
+	for _, tt := range []struct{ name, first, second, want string }{
+		{"the CA's key", "ca_file = '@/a'\nca_key_file = '@/a'", "", "line 6: ca_file: @/a is a ca_key_file too, which the certificate would replace\n"},
+		{"another's key", "ca_file = '@/b'", "ca_key_file = '@/b'", "line 6: ca_file: @/b is a ca_key_file too, which the certificate would replace\n"},
+		{"the broker key", "ca_file = '@/broker.key'", "", "line 6: ca_file: @/broker.key is the broker key too, which the certificate would replace\n"},
+		{"the configuration", "ca_file = '@/egress.toml'", "", "line 6: ca_file: @/egress.toml is the configuration too, which the certificate would replace\n"},
+		{"a certificate", "ca_file = '@/a.pem'", "ca_file = '@/a.pem'", "line 10: ca_file: @/a.pem is that of sandbox:sb_1 too\n"},
+		{"a key", "ca_key_file = '@/a'", "ca_key_file = '@/a'", "line 10: ca_key_file: @/a is that of sandbox:sb_1 too\n"},
+	} {
+		text := fmt.Sprintf("base_url = 'http://127.0.0.1:9'\nkey_file = %q\n[[listener]]\naddress = '127.0.0.1:1'\nsandbox_id = 'sb_1'\n%s\n", in("broker.key"), tt.first)
+		if tt.second != "" {
+			text += "[[listener]]\naddress = '127.0.0.1:2'\nsandbox_id = 'sb_2'\n" + tt.second + "\n"
+		}
+		text, want := strings.ReplaceAll(text, "@", folder), strings.ReplaceAll(tt.want, "@", folder)
+		for name, text := range map[string]string{"broker.key": key, "egress.toml": text} {
+			if err := os.WriteFile(in(name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), []string{"check", "--config", in("egress.toml"), "--socket", in("egress.sock")}, &stdout, &stderr)
+		if code != exitFailed || !strings.Contains(stderr.String(), want) || strings.Count(stderr.String(), "error:") != 1 {
+			t.Errorf("%s: exit code %d: %s%s", tt.name, code, &stdout, &stderr)
+		}
+	}
+}
+
 // A broker key that others can read is one warning, of check and of serve, which reads the file again when it has written others next to it.
 func TestExposedKey(t *testing.T) {
 	folder := t.TempDir()

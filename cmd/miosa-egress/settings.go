@@ -65,6 +65,7 @@ func (p *program) load(f *pflag.FlagSet, forService bool) (*settings, error) {
 	})...))
 	s.check(p)
 	s.checkKeys(forService)
+	s.checkWritten()
 	sort.SliceStable(s.problems, func(i, j int) bool { return lineOf(s.problems[i]) < lineOf(s.problems[j]) })
 	if err := errors.Join(s.problems...); err != nil {
 		return nil, err

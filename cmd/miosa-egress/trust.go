@@ -7,6 +7,8 @@ import (
 	"os/user"
 	"strconv"
 
+	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/egress/config"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/trusted"
 )
@@ -26,6 +28,45 @@ func (s *settings) checkKeys(forService bool) {
 				s.report(l.Problem("ca_key_file", err))
 			}
 		}
+	}
+}
+
+// checkWritten reports the files that the broker would write a certificate to although it reads something else from them, or another
+// resource has them too.
+func (s *settings) checkWritten() {
+	read := map[string]string{} // what it is, by path, of which those in the file are absolute
+	for path, what := range map[string]string{s.file: "the configuration", s.key.Path(): "the broker key", s.CAFile: "the ca_file of the vault"} {
+		read[cli.AbsolutePath(path)] = what
+	}
+	keys, certificates := map[string]api.Resource{}, map[string]api.Resource{}
+	// only reports a file of a field that another resource has.
+	only := func(l *config.Listener, field, path string, of map[string]api.Resource) {
+		if other, ok := of[path]; ok && other != l.Resource() {
+			s.report(l.Problem(field, cli.WithHint(fmt.Errorf("%s: %s is that of %s too", field, path, other), "name a file for each resource")))
+			return
+		}
+		of[path] = l.Resource()
+	}
+	for i := range s.Listeners {
+		l := &s.Listeners[i]
+		if l.Upstream != "" {
+			read[l.Upstream] = "an upstream_ca_file"
+		}
+		if l.CAKeyFile != "" {
+			only(l, "ca_key_file", l.CAKeyFile, keys)
+			read[l.CAKeyFile] = "a ca_key_file"
+		}
+	}
+	for i := range s.Listeners {
+		l := &s.Listeners[i]
+		if l.CAFile == "" {
+			continue
+		}
+		if what := read[l.CAFile]; what != "" {
+			s.report(l.Problem("ca_file", cli.WithHint(fmt.Errorf("ca_file: %s is %s too, which the certificate would replace", l.CAFile, what), "name another file")))
+			continue
+		}
+		only(l, "ca_file", l.CAFile, certificates)
 	}
 }
 
