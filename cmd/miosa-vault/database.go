@@ -19,8 +19,8 @@ const (
 	databaseCredential = "miosa-vault-database" // a systemd credential
 )
 
-// withPassword matches a connection string that contains a password: as a URL's, a parameter or a keyword.
-var withPassword = regexp.MustCompile(`^[a-z]+://[^/?@]*:[^/?@]*@|\bpassword\s*=`)
+// withPassword matches a connection string that contains a password: as a URL's, a parameter or a keyword, or that of a client's key.
+var withPassword = regexp.MustCompile(`^[a-z]+://[^/?@]*:[^/?@]*@|\b(ssl)?password\s*=`)
 
 // databaseFlags are a pair of flags for a connection string.
 type databaseFlags struct {
@@ -44,7 +44,7 @@ func (f databaseFlags) find(p *program) (string, error) {
 	if f.url != "" && f.file != "" {
 		return "", usage("--"+f.name+" and --"+f.name+"-file don't go together", "give one of them")
 	}
-	for _, name := range []string{databaseEnv, "PGPASSWORD"} {
+	for _, name := range []string{databaseEnv, "PGPASSWORD", "PGSSLPASSWORD"} {
 		if err := harden.HideVariable(name); err != nil {
 			return "", cli.WithHint(fmt.Errorf("erase %s from the environment: %w", name, err), "mount /proc, or name a file with --"+f.name+"-file")
 		}

@@ -103,6 +103,7 @@ func TestDatabaseIsNotInTheEnvironment(t *testing.T) {
 		{"URL", nil, []string{databaseEnv + "=" + withPassword.String()}},
 		{"unused URL", []string{"--database-file", inFile}, []string{databaseEnv + "=" + withPassword.String()}},
 		{"password", nil, []string{databaseEnv + "=postgres://vault@" + server.Addr() + "/postgres?sslmode=disable", "PGPASSWORD=" + password}},
+		{"password of a client's key", []string{"--database-file", inFile}, []string{"PGSSLPASSWORD=" + password}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := &process{Cmd: exec.Command(path, append([]string{"serve", "--data-dir", filepath.Join(dir, "data"), "--root-key-file", rootKey, "--addr", "127.0.0.1:0",

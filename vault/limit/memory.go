@@ -34,7 +34,7 @@ type claim struct {
 
 // NewBudget returns the budget of Memory and TenantMemory.
 func NewBudget(v *Values) *Budget {
-	return &Budget{values: v, total: int64(v.Of(Memory)), tenant: int64(min(v.Of(TenantMemory), v.Of(Memory))), of: map[string]int64{}}
+	return &Budget{values: v, total: int64(max(1, v.Of(Memory))), tenant: int64(max(1, min(v.Of(TenantMemory), v.Of(Memory)))), of: map[string]int64{}}
 }
 
 // Share is the memory of one request; nil has no limit. It is not safe for concurrent use.

@@ -10,6 +10,16 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
+// A limit of less than a byte is one of a byte, not none.
+func TestBudget_Least(t *testing.T) {
+	for _, v := range []Values{{Memory: 0.5}, {Memory: 100, TenantMemory: 0.5}} {
+		b := NewBudget(&v)
+		if err := b.Share("a").Grow(t.Context(), 1000); err != nil || b.Used() != 1 {
+			t.Errorf("%d bytes are in use, %v", b.Used(), err)
+		}
+	}
+}
+
 func TestBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBudget(&Values{Memory: 100, TenantMemory: 60})
