@@ -50,7 +50,7 @@ func (c *Config) Options() []Option {
 		{Flag: "no-agent", Variable: "MIOSA_NO_AGENT", Value: setting.Bool(&c.NoAgent), Default: "`false`", Commands: []string{"run", "export", "get", "list", "doctor"},
 			Help: "ask the vault even if an agent on this machine has the values"},
 		{Flag: "egress", Variable: "MIOSA_EGRESS", Value: setting.Text(&c.Egress), Argument: "URL", Commands: []string{"run", "doctor", "status"},
-			Help: "the broker that commands send their requests through: `http://HOST:PORT`"},
+			Help: "the egress broker for the requests of commands: `http://HOST:PORT`"},
 		{Flag: "egress-ca", Variable: "MIOSA_EGRESS_CA", Value: setting.Path(&c.EgressCA), Default: "the one that the broker serves", Argument: "FILE", Commands: []string{"run", "doctor", "status"},
 			Help: "PEM file with the broker's certificate authority"},
 		{Field: "allow_users", Value: setting.List(&c.AllowUsers),

@@ -60,14 +60,14 @@ func (p *program) app() *cli.App {
 	return &cli.App{
 		Root: &cli.Command{
 			Use: "miosa-egress",
-			Long: `miosa-egress is the egress broker. It runs outside of sandboxes, and their requests go through
-it: it replaces placeholders by the values of secrets, in requests to the hosts that the secrets'
-rules name, and removes the values from the responses. The sandbox never has them.
+			Long: `miosa-egress is the egress broker, a proxy for the requests of sandboxes. It runs outside of them. In
+requests to the hosts that a secret's egress rule names, it replaces placeholders with the value, and it
+removes the value from the responses. The sandbox never has the value.
 
-It needs a broker key, which miosa-env keys create --broker makes, and a configuration.
+It needs a broker key (miosa-env keys create --broker) and a configuration.
 
-Exit codes: 0 it did what was asked (serve: it was stopped), 1 it couldn't, 2 wrong usage,
-3 status: a resource has no set, so all of its requests are refused, 125 standard output can't be written.`,
+Exit codes: 0 success (serve: stopped by a signal), 1 failure, 2 wrong usage, 3 status: a resource has
+no set, so its requests are refused, 125 standard output cannot be written.`,
 			Example: `  miosa-egress check
   miosa-egress serve --config /etc/miosa-egress/egress.toml
   miosa-egress status

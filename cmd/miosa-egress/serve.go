@@ -30,14 +30,14 @@ func (p *program) serve() *cli.Command {
 	var check bool
 	return &cli.Command{
 		Use:   "serve [FLAG...]",
-		Short: "Serve the listeners of the configuration, until stopped",
-		Long: `Serve the listeners of the configuration, until stopped with TERM or INT: then it takes no more
-connections, gives requests 5 seconds to finish, and takes at most 5 seconds to report the last ones.
+		Short: "Serve the listeners of the configuration",
+		Long: `Serve the listeners of the configuration until TERM or INT. Then it accepts no more connections, gives
+requests 5 seconds to finish, and takes at most 5 seconds to report the last ones.
 
-Changes to the configuration, the key file and CA files take effect by themselves, and on the signal
-HUP. A configuration with a mistake is refused, with the number of its line, and the old one stays.`,
+Changes to the configuration, the key file and CA files take effect without a restart; HUP rereads
+them too. An invalid configuration is refused with its line numbers, and the old one stays in effect.`,
 		Flags: func(f *pflag.FlagSet) {
-			f.BoolVar(&check, "check", false, "the same as the command check")
+			f.BoolVar(&check, "check", false, "validate the configuration and exit, like the command check")
 			option.AddFlags(f, p.options, "serve")
 		},
 		Run: func(ctx context.Context, inv *cli.Invocation) error {
@@ -55,7 +55,7 @@ HUP. A configuration with a mistake is refused, with the number of its line, and
 func (p *program) check() *cli.Command {
 	return &cli.Command{
 		Use:   "check [FLAG...]",
-		Short: "Say what is wrong with the configuration, or that it is fine",
+		Short: "Validate the configuration",
 		Flags: func(f *pflag.FlagSet) { option.AddFlags(f, p.options, "check") },
 		Run:   func(_ context.Context, inv *cli.Invocation) error { return p.checkConfiguration(inv.Flags) },
 	}

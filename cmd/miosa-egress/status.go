@@ -28,7 +28,7 @@ func (p *program) status() *cli.Command {
 	return &cli.Command{
 		Use:   "status [--json]",
 		Short: "Show the resources of the broker on this machine, without values",
-		Flags: func(f *pflag.FlagSet) { f.BoolVar(&asJSON, "json", false, "as JSON") },
+		Flags: func(f *pflag.FlagSet) { f.BoolVar(&asJSON, "json", false, "print JSON") },
 		Run: func(ctx context.Context, inv *cli.Invocation) error {
 			_, text, err := p.ask(ctx, inv.Flags, "/status")
 			if err != nil {
@@ -129,7 +129,7 @@ func (b *bindingStatus) where() string {
 func (p *program) ca() *cli.Command {
 	return &cli.Command{
 		Use:   "ca RESOURCE",
-		Short: "Print the CA certificate that the clients of a resource need to trust, as PEM",
+		Short: "Print the CA certificate that a resource's clients must trust, as PEM",
 		Args: func(args []string) error {
 			if len(args) == 0 {
 				return errors.New("the resource is missing: want sandbox:ID or computer:ID")

@@ -23,14 +23,13 @@ func newApp(p *program.Program) *cli.App {
 			Long: `miosa-env starts a command with the secrets bound to its sandbox or computer in
 its environment, and keeps them current while it runs.
 
-It needs a key (in MIOSA_API_KEY, in a file that MIOSA_API_KEY_FILE names, or in the systemd
-credential miosa-api-key) and the id of the sandbox or computer (MIOSA_SANDBOX_ID or
-MIOSA_COMPUTER_ID). In MIOSA's sandboxes the platform has set these. There is no flag for
-the key, since every user of a machine can read arguments. A flag comes before its variable, and
-an empty variable counts as not set.
+It needs a key (in MIOSA_API_KEY, in the file MIOSA_API_KEY_FILE, or in the systemd credential
+miosa-api-key) and the id of the sandbox or computer (MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID).
+In MIOSA's sandboxes the platform sets these. There is no flag for the key, because every user
+of a machine can read arguments. A flag overrides its variable; an empty variable counts as unset.
 
-The commands that manage a tenant work from anywhere. They need a tenant key in
-MIOSA_TENANT_KEY, and no sandbox or computer.`,
+The commands that manage a tenant work from any machine. They need a tenant key in
+MIOSA_TENANT_KEY, but no sandbox or computer.`,
 			Example: `  miosa-env run -- ./server --port 8080
   miosa-env run --on-change restart --mask -- npm start
   eval "$(miosa-env export)"

@@ -29,8 +29,8 @@ func (p *program) audit() *cli.Command {
 	return &cli.Command{
 		Use:   "audit",
 		Short: "Verify, export and prune the audit logs",
-		Long: `Verify, export and prune the audit logs. The commands work on the data directory directly, whether a server is
-running or not.`,
+		Long: `Verify, export and prune the audit logs. The commands work on the database directly, whether or not a
+vault is running on it.`,
 		Commands: []*cli.Command{p.auditHead(), p.auditVerify(), p.auditExport(), p.auditPrune()},
 	}
 }
@@ -82,9 +82,9 @@ func (p *program) auditHead() *cli.Command {
 	return &cli.Command{
 		Use:   "head [--tenant NAME]",
 		Short: "Print the newest event's number and hash",
-		Long: `Print the number and hash of the newest event, as a line of JSON for each tenant. Keep them elsewhere: with them,
-audit verify --head proves that no earlier event was changed or removed, even by someone who has replaced the whole
-data directory.
+		Long: `Print the number and hash of the newest event, as a line of JSON for each tenant. Store them elsewhere:
+with them, audit verify --head detects changed or removed earlier events even if someone replaced the
+whole data directory.
 
 The tenant ` + store.OwnTenant + ` is the vault itself, whose log has the uses of unknown keys.`,
 		Flags: func(flags *pflag.FlagSet) { f.add(flags, "(default: all)") },
@@ -107,12 +107,12 @@ func (p *program) auditVerify() *cli.Command {
 	return &cli.Command{
 		Use:   "verify [--tenant NAME] [--head FILE|HASH] [--file EXPORT]",
 		Short: "Verify that no event was changed, removed or inserted",
-		Long: `Verify that no event was changed, removed or inserted outside of the vault, and that the log ends with the event
-that the vault has written last. With --head, the log must also contain a head that was printed earlier. With --file
-it verifies an export, without a data directory.
+		Long: `Verify that no event was changed, removed or inserted outside of the vault, and that the log ends with
+the event that the vault wrote last. With --head, the log must also contain a head that was printed
+earlier. With --file it verifies an export, without a data directory.
 
-Exit codes: 0 the logs are as the vault has written them, 1 they couldn't be verified, 2 wrong usage, 3 a log was
-changed.`,
+Exit codes: 0 the logs are as the vault wrote them, 1 they could not be verified, 2 wrong usage,
+3 a log was changed.`,
 		Flags: func(flags *pflag.FlagSet) {
 			f.add(flags, "(default: all)")
 			flags.StringVar(&head, "head", "", "`FILE|HASH` a file with lines of audit head, or one hash")
@@ -272,8 +272,8 @@ func (p *program) auditExport() *cli.Command {
 	return &cli.Command{
 		Use:   "export --tenant NAME",
 		Short: "Print all events of a tenant as lines of JSON",
-		Long: `Print all events of a tenant as lines of JSON, oldest first, with their hashes. audit verify --file verifies them.
-On stderr it prints the number of the last event, for audit prune.`,
+		Long: `Print all events of a tenant as lines of JSON, oldest first, with their hashes. audit verify --file
+verifies them. The number of the last event is printed on standard error, for audit prune.`,
 		Flags: func(flags *pflag.FlagSet) { f.add(flags, "(required)") },
 		Run: func(ctx context.Context, _ *cli.Invocation) error {
 			if f.tenant == "" {
@@ -303,8 +303,9 @@ func (p *program) auditPrune() *cli.Command {
 	return &cli.Command{
 		Use:   "prune --tenant NAME --through NUMBER",
 		Short: "Remove the oldest events of a tenant",
-		Long: `Remove the oldest events of a tenant, up to a number, such as the one that audit export has printed. The newest
-event always stays. What remains can still be verified, and an event audit.prune says what was removed.`,
+		Long: `Remove the oldest events of a tenant, up to a number such as the one printed by audit export. The newest
+event always stays. The remaining events can still be verified; an event audit.prune states what was
+removed.`,
 		Flags: func(flags *pflag.FlagSet) {
 			f.add(flags, "(required)")
 			flags.StringVar(&through, "through", "", "`NUMBER` the number, seq, of the last event to remove (required)")

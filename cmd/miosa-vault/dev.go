@@ -39,18 +39,18 @@ func (p *program) dev() *cli.Command {
 	d := &development{program: p}
 	return &cli.Command{
 		Use:   "dev [--resource sandbox:ID] [--seed FILE]",
-		Short: "Serve an empty vault on loopback that forgets everything when it stops",
-		Long: `Serve an empty vault on loopback, in memory where the system has a place for that, until stopped;
-then everything is gone.
+		Short: "Serve a temporary vault on loopback",
+		Long: `Serve an empty vault on loopback. Its data is in memory if the system has a directory in memory, and
+is deleted when the vault stops.
 
-On stdout it prints how to reach it, as lines "export NAME=value": MIOSA_BASE_URL, MIOSA_TENANT_KEY and,
-with --resource, MIOSA_API_KEY and MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID; then, as comments, where its page is
-and the line "# ready". A shell can read all of it.`,
+On standard output it prints lines "export NAME=value" that a shell can read: MIOSA_BASE_URL,
+MIOSA_TENANT_KEY and, with --resource, MIOSA_API_KEY and MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID. They
+are followed by comments: the address of its page, and "# ready".`,
 		Flags: func(f *pflag.FlagSet) {
 			d.logs.add(f, "warn")
 			f.StringVar(&d.addr, "addr", "127.0.0.1:0", "`HOST:PORT` the loopback address to listen on; port 0 takes any free one")
 			f.StringVar(&d.resource, "resource", "", "`RESOURCE` also create a key for sandbox:ID or computer:ID")
-			f.StringVar(&d.seed, "seed", "", "`FILE` .env or JSON: store each variable and bind it to the resource (needs --resource)")
+			f.StringVar(&d.seed, "seed", "", "`FILE` .env or JSON file whose variables are stored and bound to the resource (needs --resource)")
 			f.StringVar(&d.oauth, "oauth-file", "", oauthUsage)
 		},
 		Run: d.run,

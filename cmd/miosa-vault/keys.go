@@ -23,8 +23,8 @@ func (p *program) keys() *cli.Command {
 	return &cli.Command{
 		Use:   "keys",
 		Short: "Create, list, replace, revoke and rotate keys",
-		Long: `Create, list, replace, revoke and rotate keys. They work on the data directory directly, whether a server
-is running or not; a running one notices at once.`,
+		Long: `Create, list, replace, revoke and rotate keys. The commands work on the database directly, whether or
+not a vault is running on it; a running vault notices changes at once.`,
 		Commands: []*cli.Command{p.keysCreate(), p.keysList(), p.keysReplace(), p.keysRevoke(), p.keysRotate(), p.keysRoot()},
 	}
 }
@@ -39,21 +39,24 @@ func (p *program) keysCreate() *cli.Command {
 	)
 	return &cli.Command{
 		Use:   "create --tenant NAME [[--broker] --resource sandbox:ID] [--expires 720h] [--out FILE]",
-		Short: "Create a tenant key, and the tenant with it, a resource key or a broker key",
-		Long: `Create a tenant key, and the tenant and the vault too where there is none; or, with --resource, a key that may
-list and reveal the bindings of that one resource; or, with --broker and --resource, a key for the broker that the
-requests of these resources go through: it reveals what they have placeholders of. A tenant key may be restricted to permissions, scopes and
-resources.
+		Short: "Create a tenant key (and its tenant), a resource key or a broker key",
+		Long: `Create one of three kinds of keys:
 
-The key is printed on stdout, once, or written to a new file with --out: the vault keeps only a hash of it. Its id
-goes to stderr.`,
+  tenant key    manages secrets, bindings and keys; may be restricted to permissions, scopes and
+                resources. Creates the tenant and the vault if they do not exist
+  resource key  with --resource: lists and reveals the bindings of that resource
+  broker key    with --broker and --resource: for a broker, reveals the values that these resources
+                have placeholders for
+
+The key is printed once, on standard output, or with --out written to a new file. The vault stores only
+a hash. The key's id is printed on standard error.`,
 		Flags: func(f *pflag.FlagSet) {
 			location.add(f, createsFirst)
 			f.StringVar(&tenant, "tenant", "", "`NAME` the tenant's name (required)")
-			f.Var(setting.List(&resources), "resource", "`RESOURCE` the sandbox:ID or computer:ID that the key is for; of a broker key, a list of them")
-			f.BoolVar(&n.Broker, "broker", false, "a key for the broker that the requests of these resources go through")
+			f.Var(setting.List(&resources), "resource", "`RESOURCE` the sandbox:ID or computer:ID that the key is for; a list for a broker key")
+			f.BoolVar(&n.Broker, "broker", false, "create a broker key for these resources")
 			f.Var(&expires, "expires", "`WHEN` the key expires: 720h, or 2030-01-02T15:04:05Z (default: never)")
-			f.StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to instead of stdout")
+			f.StringVar(&out, "out", "", "`FILE` write the key to this new file, mode 0600, instead of standard output")
 			keytree.AddFlags(f, &n)
 		},
 		Run: func(ctx context.Context, _ *cli.Invocation) error {
@@ -163,9 +166,9 @@ func (p *program) keysRotate() *cli.Command {
 	return &cli.Command{
 		Use:   "rotate [--all | --tenant NAME | --root]",
 		Short: "Give tenants new data keys and re-encrypt, or create a new root key",
-		Long: `Give every tenant (or one, with --tenant) a new data key, re-encrypt everything under it and drop the
-old one; or, with --root, replace the root key in its file. Servers go on meanwhile. Stopped at any point nothing
-is lost, and running it again completes it.`,
+		Long: `Create a new data key for every tenant (with --tenant, for one), re-encrypt everything under it, and
+delete the old one; or, with --root, replace the root key in its file. Vaults keep serving meanwhile.
+If the command is interrupted, nothing is lost; run it again to complete the rotation.`,
 		Flags: func(f *pflag.FlagSet) {
 			location.add(f, createsNone)
 			f.StringVar(&tenant, "tenant", "", "`NAME` only this tenant")
@@ -195,8 +198,8 @@ func (p *program) keysRoot() *cli.Command {
 	return &cli.Command{
 		Use:   "root --out FILE",
 		Short: "Create a new root key in a file",
-		Long: `Create a new root key in a new file that only its owner may read. Keep a copy somewhere safe and not beside the
-data: without it the data can't be read, and with both anybody can.`,
+		Long: `Create a root key in a new file that only its owner can read. Keep a copy in a safe place apart from the
+data: without the key nobody can read the data, and with both anybody can.`,
 		Flags: func(f *pflag.FlagSet) {
 			f.StringVar(&out, "out", "", "`FILE` the new file, 0600 (required)")
 		},

@@ -34,15 +34,15 @@ func (p *program) migrate() *cli.Command {
 	return &cli.Command{
 		Use:   "migrate --from DIR|URL --to DIR|URL",
 		Short: "Copy a vault's database between SQLite and PostgreSQL",
-		Long: `Copy the database of a stopped vault to another one: from SQLite to PostgreSQL, back, or between two of the
-same kind. The target must be new. It gets everything or nothing: the copy is verified with the root key before it is
-committed, and a command that is killed leaves the target as it was. The source isn't changed.
+		Long: `Copy the database of a stopped vault to a new one: from SQLite to PostgreSQL, back, or between two of
+the same kind. Everything or nothing is copied: the copy is verified with the root key before it is
+committed, and a killed command leaves the target unchanged. The source is not changed.
 
-While the command runs, no vault can open either database, and it refuses a source that a vault has open: what a vault
-stored meanwhile wouldn't be in the copy. Start no vault on the source afterwards.
+While the command runs, no vault can open either database, and a source that a vault has open is
+refused, because the copy would lack later changes. Start no vault on the source afterwards.
 
-A database is a folder for SQLite, or a URL without a password for PostgreSQL. --from-file and --to-file name files that
-contain a URL. One of both databases may also come from ` + databaseEnv + `, or the systemd credential
+A database is a directory for SQLite, or a URL without a password for PostgreSQL. --from-file and
+--to-file name files that contain a URL. One of the two databases may also come from ` + databaseEnv + `, or the systemd credential
 ` + databaseCredential + `.
 
 Only the database is copied. Keep the root key, and copy the file revocations of the old data directory to the new ones.`,

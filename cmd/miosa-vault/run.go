@@ -49,12 +49,12 @@ func (p *program) app() *cli.App {
 	return &cli.App{
 		Root: &cli.Command{
 			Use: "miosa-vault",
-			Long: `miosa-vault keeps secrets, encrypted at rest, and serves them to the sandboxes and computers they
+			Long: `miosa-vault stores secrets, encrypted at rest, and serves them to the sandboxes and computers they
 are bound to.
 
-Exit codes: 0 it did what was asked (serve and dev: it was stopped), 1 it couldn't, 2 wrong usage,
-3 audit verify: a log was changed, 125 standard output can't be written.`,
-			Example: `  miosa-vault dev --resource sandbox:sb_1          # try it: a vault on loopback that forgets everything
+Exit codes: 0 success (serve and dev: stopped by a signal), 1 failure, 2 wrong usage, 3 audit verify:
+a log was changed, 125 standard output cannot be written.`,
+			Example: `  miosa-vault dev --resource sandbox:sb_1          # try it: a temporary vault on loopback
   miosa-vault keys root --out /etc/miosa/root.key  # set one up: a root key, a tenant key, the server
   miosa-vault keys create --tenant acme --data-dir /var/lib/miosa-vault --root-key-file /etc/miosa/root.key
   miosa-vault serve --data-dir /var/lib/miosa-vault --root-key-file /etc/miosa/root.key`,

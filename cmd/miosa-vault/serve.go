@@ -43,17 +43,19 @@ func (p *program) serve() *cli.Command {
 	s := &server{program: p}
 	return &cli.Command{
 		Use:   "serve --data-dir DIR --root-key-file FILE [flags]",
-		Short: "Serve the API from a directory, until stopped",
-		Long: `Serve the API from a directory, until stopped with TERM or INT: then it takes no more connections,
-answers waiting reveals at once, and gives running requests the stop timeout to finish.
+		Short: "Serve the API from a data directory",
+		Long: `Serve the API from a data directory until TERM or INT. Then it accepts no more connections, answers
+waiting reveals at once, and gives running requests the stop timeout to finish.
 
---oauth-file names the OAuth providers that users can connect accounts at; docs/vault.md says what is in it.
+HUP rereads the TLS certificate. Plain http is served only on loopback, unless --allow-plain-http
+states that a proxy terminates TLS.
 
-HUP reads the TLS certificate again. Plain http is served on loopback only, unless --allow-plain-http
-says that something in front ends TLS.
+--oauth-file configures the OAuth providers at which users can connect accounts; docs/vault.md
+describes it.
 
-Limits keep one tenant from taking the whole vault; docs/vault.md explains them. Requests, changes, events and
-oauth_rate are per second, sizes in bytes. With their defaults:
+Limits keep one tenant from using up the vault; docs/vault.md explains them. Limits of requests,
+changes and events, and tenant_oauth_rate, are per second; sizes are in bytes. The limits and their
+defaults:
 
 ` + limitsHelp(),
 		Flags: func(f *pflag.FlagSet) {
@@ -63,9 +65,9 @@ oauth_rate are per second, sizes in bytes. With their defaults:
 			f.StringVar(&s.metricsAddr, "metrics-addr", "", "`HOST:PORT` where to serve /metrics, without TLS, instead of at --addr")
 			f.StringVar(&s.cert, "tls-cert", "", "`FILE` PEM file with the certificate and its intermediates")
 			f.StringVar(&s.key, "tls-key", "", "`FILE` PEM file with the certificate's key")
-			f.BoolVar(&s.allowPlainHTTP, "allow-plain-http", false, "serve http without TLS off loopback too")
-			f.Var(limitsFlag{&s.limits}, "limit", "`NAME=NUMBER` set a limit of the list above; can be repeated; also MIOSA_VAULT_LIMITS, separated by spaces")
-			f.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "`DURATION` how long running requests get to finish when it stops")
+			f.BoolVar(&s.allowPlainHTTP, "allow-plain-http", false, "serve http without TLS on any address")
+			f.Var(limitsFlag{&s.limits}, "limit", "`NAME=NUMBER` set a limit of the list above; repeatable; also MIOSA_VAULT_LIMITS, separated by spaces")
+			f.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "`DURATION` how long running requests may take to finish after TERM")
 			f.StringVar(&s.retention, "audit-retention", defaultRetention,
 				"`AGE,SIZE` how long, and how much of, each tenant's audit log is kept; either may be left out; off: everything")
 			f.StringVar(&s.endedKeys, "ended-keys", defaultEndedKeys,

@@ -26,7 +26,7 @@ func (p *program) keysList() *cli.Command {
 		Short: "List keys, each followed by those that it has created, without the keys themselves",
 		Flags: func(f *pflag.FlagSet) {
 			location.add(f, createsNone)
-			f.StringVar(&tenant, "tenant", "", "`NAME` only those of this tenant")
+			f.StringVar(&tenant, "tenant", "", "`NAME` only keys of this tenant")
 			f.BoolVar(&asJSON, "json", false, "as a JSON array")
 		},
 		Run: func(ctx context.Context, _ *cli.Invocation) error {
@@ -117,15 +117,15 @@ func (p *program) keysReplace() *cli.Command {
 	return &cli.Command{
 		Use:   "replace ID [--grace 24h] [--expires 720h] [--out FILE]",
 		Short: "Create the successor of a key, and let the old one expire",
-		Long: `Create a key with the label, resource and restrictions of another, which takes over the keys that the old one has
-created, so that replacing a key stops no machine. The old key expires after the grace period. The new key goes where
-keys create writes it. A key is replaced once: after that, replace its successor.`,
+		Long: `Create a successor with the same label, resource and restrictions. It takes over the keys that the old
+key has created, so that replacing a key stops no machine. The old key expires after the grace period.
+The new key is printed as by keys create. A key can be replaced once; afterwards, replace its successor.`,
 		Args: oneKey,
 		Flags: func(f *pflag.FlagSet) {
 			location.add(f, createsNone)
 			f.DurationVar(&grace, "grace", api.DefaultGrace, "`DURATION` how long the old key is valid; 0 revokes it at once")
-			f.Var(&expires, "expires", "`WHEN` the new key expires: 720h, 2030-01-02T15:04:05Z, or never (default: after as long as the old one was created for)")
-			f.StringVar(&out, "out", "", "`FILE` a new file, 0600, that the key is written to instead of stdout")
+			f.Var(&expires, "expires", "`WHEN` the new key expires: 720h, 2030-01-02T15:04:05Z, or never (default: after the lifetime of the old key)")
+			f.StringVar(&out, "out", "", "`FILE` write the key to this new file, mode 0600, instead of standard output")
 		},
 		Run: func(ctx context.Context, inv *cli.Invocation) error {
 			if grace < 0 || grace > api.MaxGrace {
@@ -151,12 +151,12 @@ func (p *program) keysRevoke() *cli.Command {
 	return &cli.Command{
 		Use:   "revoke ID [--with-children | --keep-children] | --issued-before TIME --tenant NAME",
 		Short: "Revoke a key by its id; reveals that wait under it end at once",
-		Long: `Revoke a key by its id. Reveals that wait under it end at once. If it has created keys that are valid, they are
-named, and a flag or the answer to a question says what happens to them; otherwise it doesn't ask: where a key has
-leaked there is no time to lose.
+		Long: `Revoke a key by its id. Its waiting reveals end at once. If the key has created keys that are valid, the
+command lists them and asks whether to revoke them too, unless --with-children or --keep-children is
+set. Otherwise it does not ask for confirmation.
 
-With --issued-before, revoke all keys of a tenant that were made before a time, such as 2030-01-02T15:04:05Z or 7d
-ago.`,
+With --issued-before, revoke all keys of a tenant that were created before a time, such as
+2030-01-02T15:04:05Z or 7d ago.`,
 		Args: func(args []string) error {
 			if before != "" {
 				return cli.NoArguments(args)
@@ -166,7 +166,7 @@ ago.`,
 		Flags: func(f *pflag.FlagSet) {
 			location.add(f, createsNone)
 			children.AddFlags(f)
-			f.StringVar(&before, "issued-before", "", "`TIME` revoke all keys of the tenant from before this time")
+			f.StringVar(&before, "issued-before", "", "`TIME` revoke all keys of the tenant that were created before this time")
 			f.StringVar(&tenant, "tenant", "", "`NAME` the tenant, for --issued-before")
 			cli.NeverAsks(f)
 		},

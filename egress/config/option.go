@@ -33,7 +33,7 @@ func (c *Config) Options() []option.Option {
 		{Flag: "cache-max-age", Variable: "MIOSA_CACHE_MAX_AGE", Field: "cache_max_age", Value: setting.Duration(&c.CacheMaxAge), Default: "`24h`", Argument: "DURATION", Commands: serve,
 			Help: "maximum time since the vault last confirmed the cached set; 0 means the default"},
 		{Flag: "socket", Variable: "MIOSA_EGRESS_SOCKET", Field: "socket", Value: setting.Path(&c.Socket), Default: "`/run/miosa-egress/egress.sock` as root, else below `XDG_RUNTIME_DIR`", Argument: "FILE",
-			Help: "socket that `status` and `ca` ask; for root and the broker's user"},
+			Help: "socket of `status` and `ca`; only root and the broker's user can use it"},
 		{Field: "metrics_addr", Value: setting.Text(&c.MetricsAddr), Check: option.Loopback, Help: "`HOST:PORT` on loopback for [metrics](#metrics)"},
 		{Flag: "log-level", Variable: "MIOSA_LOG_LEVEL", Field: "log_level", Value: setting.Choice(&c.LogLevel, []string{"trace", "debug", "info", "warn", "error", "off"}), Default: "`info`", Argument: "LEVEL", Commands: serve,
 			Help: "lowest level to log, on standard error: `trace`, `debug`, `info`, `warn`, `error` or `off`"},
@@ -53,11 +53,11 @@ func (l *Listener) options() []option.Option {
 		{Field: "mode", Value: setting.Choice(&l.Mode, []string{ModeProxy, ModeTransparent}), Default: "`proxy`",
 			Help: "`proxy`: clients use an HTTP proxy. `transparent`: the kernel redirects their connections"},
 		{Field: "ca_file", Value: setting.Path(&l.CAFile), Help: "file to write the resource's CA certificate to, as PEM, for its clients; replaced at each start"},
-		{Field: "ca_key_file", Value: setting.Path(&l.CAKeyFile), Default: "the CA's key is in memory only, and another one after a restart",
-			Help: "file that keeps the resource's CA, with its key, so that clients trust the broker after its restart; created with mode 0600"},
-		{Field: "ca_hosts", Value: setting.List(&l.Hosts), Check: checkCAHost, Default: "any", Help: "hosts that the resource's CA may certify (name constraints), such as `\"*.example.com\"`; requests with values to others are refused"},
+		{Field: "ca_key_file", Value: setting.Path(&l.CAKeyFile), Default: "none: each start creates a new CA, with a key only in memory",
+			Help: "file that keeps the resource's CA and its key, so that clients still trust the broker after a restart; created with mode 0600"},
+		{Field: "ca_hosts", Value: setting.List(&l.Hosts), Check: checkCAHost, Default: "any", Help: "the only hosts that the resource's CA may certify (name constraints), such as `\"*.example.com\"`; requests with values to other hosts are refused"},
 		{Field: "upstream_ca_file", Value: setting.Path(&l.Upstream), Default: "the system's", Help: "PEM file with the only certificate authorities to trust for servers"},
-		{Field: "max_connections", Value: setting.Text(&l.Connections), Check: checkConnections, Default: "`\"1024\"`", Help: "open connections of the resource's clients, in quotes. At most as many and 512 are open to servers, and four times as many requests are served at the same time. Each connection takes a file descriptor"},
+		{Field: "max_connections", Value: setting.Text(&l.Connections), Check: checkConnections, Default: "`\"1024\"`", Help: "maximum number of open connections of the resource's clients, in quotes. At most 512 more than that may be open to servers, and four times as many requests may run at the same time. Each connection takes a file descriptor"},
 	}
 }
 

@@ -18,21 +18,20 @@ func Command(p *program.Program) *cli.Command {
 	var check bool
 	return &cli.Command{
 		Use:   "agent [FLAG...]",
-		Short: "Keep this machine's values fresh: files, a cache and a local socket",
-		Long: `Stays, and keeps the values bound to this sandbox or computer: through rotations, which
-reach it at once, through outages of the vault, and through sleep of this machine. It writes
-them to the files that its configuration lists, and gives them on a socket to run, export,
-get and list, which then need neither key nor network.
+		Short: "Keep this machine's values current: in files, in a cache and on a local socket",
+		Long: `Runs in the foreground and keeps the values bound to this sandbox or computer current: through
+rotations, which reach it at once, outages of the vault, and suspends of this machine. It writes
+them to the files in its configuration, and serves them on a socket to run, export, get and list,
+which then need neither key nor network.
 
-Changes to the configuration, the key file and the CA file take effect by themselves, and on
-the signal HUP. A configuration with a mistake is refused, with the number of its line, and
-the old one stays. TERM and INT end the agent, which removes its files except those that
-are to be kept.`,
+Changes to the configuration, the key file and the CA file take effect without a restart; HUP
+rereads them too. An invalid configuration is refused with its line numbers, and the old one
+stays in effect. TERM and INT stop the agent, which removes its files except those with keep.`,
 		Example: `  miosa-env agent
   miosa-env agent --config agent.toml --check
   miosa-env status --watch`,
 		Flags: func(f *pflag.FlagSet) {
-			f.BoolVar(&check, "check", false, "say what is wrong with the configuration, or that it is fine, and do nothing else")
+			f.BoolVar(&check, "check", false, "validate the configuration and exit")
 			p.AddFlags(f, "agent")
 		},
 		Run: func(ctx context.Context, inv *cli.Invocation) error {

@@ -25,15 +25,15 @@ func Command(p *program.Program) *cli.Command {
 	var asJSON bool
 	return &cli.Command{
 		Use:   "doctor [FLAG...]",
-		Short: "Check everything that run needs, and say how to fix it",
+		Short: "Check everything that run needs, and suggest fixes",
 		Long: `Checks configuration, key, connection, clock, TLS, vault, bindings, agent, the broker
 of --egress and this machine.
 
-The first line is the verdict: what keeps run from working, or that nothing does. After it come each
-problem (fail) and each warning (warn) with what to do about it, then what couldn't be checked
-because of a problem (skip), then what is fine (ok).
+The first line is the verdict: whether run would work, and if not, why. Then come each problem (fail)
+and each warning (warn) with its fix, checks that were skipped because of a problem (skip), and
+successful checks (ok).
 
-It gets the values, as run does, to check that they arrive and would be accepted; it prints
+It requests the values, as run does, to check that they arrive and would be accepted, but prints
 none of them. The exit code is 0, or 1 if there is a problem.`,
 		Example: `  miosa-env doctor
   miosa-env doctor --json | jq '.[] | select(.level != "ok")'`,

@@ -26,36 +26,35 @@ func Export(p *program.Program) *cli.Command {
 	to := exportFile{output.Config{Format: envfile.Shell, Mode: 0o600}}
 	return &cli.Command{
 		Use:   "export [FLAG...]",
-		Short: "Print the bound values, or write them to a file: for a shell, as dotenv, JSON and more",
+		Short: "Print the bound values, or write them to a file, for a shell, as dotenv, as JSON and more",
 		Long: `Prints the values bound to this sandbox or computer, sorted by name, or writes them
 to a file in memory.
 
-  shell    export NAME='value' lines, exact in every POSIX shell; nothing in a value is run
+    shell    export NAME='value' lines for POSIX shells; values are never executed
   dotenv   NAME=value lines that readers of .env files agree on
-  json     one object of strings
+  json     an object of strings
   systemd  NAME="value" lines for EnvironmentFile=
-  docker   NAME=value lines for docker run --env-file, which takes them as they are
-  files    a directory with one file per value; with --output only
+  docker   NAME=value lines for docker run --env-file
+  files    a directory with one file per value; only with --output
 
-Bindings that run would refuse are refused here too. Nothing is printed unless
-everything can be: a value that a format has no spelling for is an error.
+Bindings that run would refuse are refused here too. A value that the format cannot
+represent is an error, and nothing is printed.
 
-A binding without a value or placeholder is taken from our own environment, where the
-platform has set its variable.
+For a binding without a value or placeholder, the platform's variable in the environment
+is used.
 
-With --output the file is written whole or not at all, with mode 0600 from its first
-byte, and renamed over the one that is there. It stays until somebody removes it, and
-isn't kept fresh: that is what miosa-env agent does.`,
+With --output the file is replaced atomically, and has its mode from the start. It stays until
+somebody removes it, and does not follow rotations; use miosa-env agent for that.`,
 		Example: `  eval "$(miosa-env export)"
   values=$(miosa-env export) && eval "$values"    # stops where the export failed
   miosa-env export --format dotenv --only 'DB_*' --output /run/app.env
   miosa-env export --format json | jq -r .DB_URL`,
 		Flags: func(f *pflag.FlagSet) {
 			f.Var(setting.Choice(&to.Format, output.Formats), "format", "`FORMAT` shell, dotenv, json, systemd, docker or files")
-			f.StringVar(&to.Path, "output", "", "`FILE` write to this file instead of standard output; its directory must be there")
-			f.Var(setting.Mode(&to.Mode), "mode", "`MODE` the file's permissions; none for everyone")
-			f.BoolVar(&to.AllowDisk, "allow-disk", false, "let the file be elsewhere than in memory")
-			f.BoolVar(&to.AllowShared, "allow-shared", false, "let its directory be one that others may write to, as the emptyDir of a Kubernetes pod is")
+			f.StringVar(&to.Path, "output", "", "`FILE` write to this file instead of standard output; its directory must exist")
+			f.Var(setting.Mode(&to.Mode), "mode", "`MODE` the file's permissions; no permissions for others")
+			f.BoolVar(&to.AllowDisk, "allow-disk", false, "allow a file outside memory")
+			f.BoolVar(&to.AllowShared, "allow-shared", false, "allow a directory that others can write to, such as the emptyDir of a Kubernetes pod")
 			addSelection(f, &e)
 			p.AddFlags(f, "export")
 		},

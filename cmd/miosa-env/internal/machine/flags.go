@@ -10,11 +10,11 @@ import (
 
 // addSelection adds the flags that select bindings and name their variables.
 func addSelection(f *pflag.FlagSet, e *environ.Environment) {
-	f.Var(setting.Patterns(&e.Only), "only", "`NAMES` take only bindings with these names, or that match a pattern such as 'DB_*'")
-	f.Var(setting.Prefix(&e.Prefix), "prefix", "`TEXT` put this before each bound name; --only means names without it")
-	f.Var(setting.List(&e.Require), "require", "`NAMES` fail if one of these isn't set")
-	f.Var(setting.Patterns(&e.RequireOnly), "require-only", "`NAMES` refuse bindings that would set others; names or patterns such as 'APP_*'")
-	f.Var(setting.List(&e.AllowNames), "allow-name", "`NAMES` let bindings set these though they run code or move traffic")
+	f.Var(setting.Patterns(&e.Only), "only", "`NAMES` use only bindings with these names, or names that match a pattern such as 'DB_*'")
+	f.Var(setting.Prefix(&e.Prefix), "prefix", "`TEXT` prepend this to each bound name; --only matches the name without it")
+	f.Var(setting.List(&e.Require), "require", "`NAMES` fail if one of these variables is not set")
+	f.Var(setting.Patterns(&e.RequireOnly), "require-only", "`NAMES` refuse bindings that would set other variables; names or patterns such as 'APP_*'")
+	f.Var(setting.List(&e.AllowNames), "allow-name", "`NAMES` allow bindings to set these variables, although they run code or redirect traffic")
 }
 
 // warn logs the warnings of Build.

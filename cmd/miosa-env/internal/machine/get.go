@@ -20,8 +20,8 @@ func Get(p *program.Program) *cli.Command {
 	return &cli.Command{
 		Use:   "get [FLAG...] NAME",
 		Short: "Print one bound value",
-		Long: `Prints the value bound as NAME, byte for byte, and a line end after it. The shell's $(...)
-drops that again; for anything that counts bytes, leave it out with -n.`,
+		Long: `Prints the value bound as NAME, byte for byte, followed by a line end. The shell's $(...) removes
+line ends; in other cases, use -n to print none.`,
 		Example: `  curl -H "Authorization: Bearer $(miosa-env get GH_TOKEN)" https://api.github.com/user
   miosa-env get -n TLS_KEY > /run/tls.key`,
 		Flags: func(f *pflag.FlagSet) {

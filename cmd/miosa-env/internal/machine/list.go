@@ -53,14 +53,14 @@ func List(p *program.Program) *cli.Command {
 	return &cli.Command{
 		Use:   "list [FLAG...]",
 		Short: "List what is bound here, without the values",
-		Long: `Lists the variables bound to this sandbox or computer: the secret behind each, its version,
-when it was rotated last, and how run gets it: as the value, as a placeholder that a proxy at the
-network's edge replaces, or from the platform, which sets the variable itself. An expired secret is
-listed until it has a new value or is deleted, and isn't served.
+		Long: `Lists the variables bound to this sandbox or computer: the secret of each, its version, its last
+rotation, and its delivery: the value, a placeholder that a broker replaces, or the platform,
+which sets the variable itself. An expired secret is listed until it is rotated or deleted, but
+not delivered.
 
-An agent on this machine that serves them is asked first. It asks the vault in turn, and while that
-doesn't answer it lists what it has. Where the list comes from is printed on standard error, and is
-in vault and agent of --json.`,
+If an agent on this machine serves the values, it is asked first. The agent requests the list from
+the vault; if the vault does not answer, it lists what it serves. Standard error, and vault and
+agent of --json, state where the list comes from.`,
 		Example: `  miosa-env list
   miosa-env list --json | jq -r '.[].variable'`,
 		Flags: func(f *pflag.FlagSet) {

@@ -14,14 +14,13 @@ import (
 func Refresh(p *program.Program) *cli.Command {
 	return &cli.Command{
 		Use:   "refresh [FLAG...]",
-		Short: "Have the agent on this machine ask the vault now",
-		Long: `Has the agent on this machine ask the vault for its values now, and waits for the answer. There
-is no need to: changes reach the agent by themselves. It helps after an outage, if the
-agent's next attempt is too far off.
+		Short: "Make the agent on this machine ask the vault now",
+		Long: `Makes the agent on this machine ask the vault for its values now, and waits for the response. Changes
+reach the agent by themselves; use this after an outage if the agent's next attempt is too far off.
 
-An agent that serves another vault than the one that --base-url or MIOSA_BASE_URL names isn't asked.
+If --base-url or MIOSA_BASE_URL names another vault than the agent's, the agent is not asked.
 
-The exit code is 0 if the vault answered, and 125 if it didn't or there is no agent.`,
+The exit code is 0 if the vault responded, and 125 if it did not or there is no agent.`,
 		Example: `  miosa-env refresh && miosa-env status`,
 		Run: func(ctx context.Context, inv *cli.Invocation) error {
 			if err := p.Begin(inv.Flags); err != nil {

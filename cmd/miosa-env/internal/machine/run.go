@@ -48,28 +48,27 @@ func Run(p *program.Program) *cli.Command {
 		Short: "Start a command with its secrets",
 		Long: `Starts COMMAND with the values bound to this sandbox or computer in its environment.
 
-The environment is what miosa-env was started with, then --env-file, then the bound
-values; later ones win. run refuses a binding whose name makes programs run other code
-(LD_PRELOAD, PATH) or moves traffic (HTTPS_PROXY), unless --allow-name names it. The key is
+The environment is that of miosa-env, then --env-file, then the bound values; later entries
+override earlier ones. run refuses a binding whose name makes programs run other code
+(LD_PRELOAD, PATH) or redirects traffic (HTTPS_PROXY), unless --allow-name lists it. The key is
 not in COMMAND's environment.
 
-If an agent on this machine serves the values, they come from it, and neither key nor network
-is needed. One that serves another vault than --base-url or MIOSA_BASE_URL names isn't used.
-Without an agent they come from the vault. With --cache a sealed copy of them is kept, and
-used if the vault doesn't answer.
+If an agent on this machine serves the values, they come from the agent, without a key or network
+access. If --base-url or MIOSA_BASE_URL names another vault than the agent's, the agent is not used.
+Without an agent the values come from the vault. --cache keeps a sealed copy of them, which is used
+if the vault does not answer.
 
-miosa-env turns into COMMAND: same process id, nothing of miosa-env left. With
---on-change, --mask or --egress, and as process 1, it stays as COMMAND's parent instead, passes
-signals on, and gives COMMAND the terminal. From the first word that isn't a flag, or
-from --, everything is COMMAND's.
+miosa-env replaces itself with COMMAND, which has the same process id. With --on-change, --mask or
+--egress, and as process 1, it stays as COMMAND's parent instead, forwards signals, and gives
+COMMAND the terminal. Flags of miosa-env end at -- or at the first word that is not a flag.
 
-With --egress, COMMAND's requests go through a broker, which puts values in the places of
-placeholders: proxy variables name it, and others the certificate authorities to trust, in files in
-memory that are removed when COMMAND ends. If the broker can't be reached, nothing is started.
+With --egress, COMMAND's requests go through a broker, which replaces placeholders with values. run
+sets the proxy variables and those that name the certificate authorities to trust. Their files are in
+memory and are removed when COMMAND ends. If the broker cannot be reached, nothing is started.
 
 The exit code is COMMAND's own, or 128+n if signal n ended it. It is 125 if miosa-env failed
 before COMMAND ran, or if --mask lost output of a COMMAND that exited with 0; 126 if COMMAND
-can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
+cannot be executed, 127 if it was not found, and 2 for invalid flags.`,
 		Example: `  miosa-env run -- ./server --port 8080
   miosa-env run --on-change restart -- ./server
   miosa-env run --on-change 'hook=./render-config && kill -HUP $MIOSA_COMMAND_PID' -- ./server
@@ -77,19 +76,19 @@ can't be executed, 127 if it wasn't found, and 2 for wrong flags.`,
   miosa-env run --mask -- make deploy`,
 		Flags: func(set *pflag.FlagSet) {
 			set.SetInterspersed(false)
-			set.StringArrayVar(&f.environment.Files, "env-file", nil, "`FILE` read variables from a .env file or a JSON object; can be given several times, later ones win")
+			set.StringArrayVar(&f.environment.Files, "env-file", nil, "`FILE` read variables from a .env file or a JSON object; repeatable, later files override earlier ones")
 			addSelection(set, &f.environment)
-			set.Var(preserveNames(&f.environment), "preserve-env", "`NAMES` let variables that are set already win over bindings: all of them, or these")
+			set.Var(preserveNames(&f.environment), "preserve-env", "`NAMES` let variables that are already set override bindings: all, or only these")
 			set.Lookup("preserve-env").NoOptDefVal = allNames
-			set.BoolVar(&f.environment.Pristine, "pristine", false, "start from an empty environment instead of our own")
+			set.BoolVar(&f.environment.Pristine, "pristine", false, "start from an empty environment")
 			set.BoolVar(&f.environment.KeepKey, "keep-key", false, "leave the keys in COMMAND's environment: MIOSA_API_KEY, MIOSA_TENANT_KEY, and their files")
-			set.Var(setting.Of("change", &f.onChange, parseChange, supervise.Change.String), "on-change", "`WHAT` what to do when a value changes: ignore; restart; signal=SIGNAL, which leaves COMMAND's environment as it is; or hook=SHELL-COMMAND, which gets the new environment and MIOSA_COMMAND_PID")
-			set.BoolVar(&f.mask, "mask", false, "replace values that COMMAND prints, encoded ones too, by [NAME]")
-			set.BoolVar(&f.replace, "replace", false, "turn into COMMAND even as process 1")
-			set.Var(setting.Of("signal", &f.stopSignal, signal.Parse, shortName), "stop-signal", "`SIGNAL` what asks COMMAND to end")
-			set.Var(setting.Duration(&f.stopTimeout), "stop-timeout", "`DURATION` how long COMMAND has to end before its whole process group is killed")
-			set.Var(setting.Duration(&f.settle), "settle", "`DURATION` how long to wait for further changes before acting on one")
-			set.BoolVar(&f.outlive, "outlive", false, "let COMMAND run on if miosa-env itself is killed")
+			set.Var(setting.Of("change", &f.onChange, parseChange, supervise.Change.String), "on-change", "`WHAT` action when a value changes: ignore; restart; signal=SIGNAL, which does not change COMMAND's environment; or hook=SHELL-COMMAND, which gets the new environment and MIOSA_COMMAND_PID")
+			set.BoolVar(&f.mask, "mask", false, "replace values in COMMAND's output, including encoded forms, with [NAME]")
+			set.BoolVar(&f.replace, "replace", false, "replace miosa-env with COMMAND even as process 1")
+			set.Var(setting.Of("signal", &f.stopSignal, signal.Parse, shortName), "stop-signal", "`SIGNAL` the signal that asks COMMAND to stop")
+			set.Var(setting.Duration(&f.stopTimeout), "stop-timeout", "`DURATION` how long to wait before killing COMMAND's process group")
+			set.Var(setting.Duration(&f.settle), "settle", "`DURATION` how long to wait for further changes before that action")
+			set.BoolVar(&f.outlive, "outlive", false, "let COMMAND continue if miosa-env is killed")
 			p.AddFlags(set, "run")
 		},
 		CompleteFlag: completeFlag(p),

@@ -30,26 +30,26 @@ func Status(p *program.Program) *cli.Command {
 	var asJSON, watch bool
 	return &cli.Command{
 		Use:   "status [FLAG...]",
-		Short: "Show how the agent on this machine is doing",
-		Long: `Asks the agent on this machine how it is doing: whether the vault confirms what it serves,
-how old that is, how its outputs are, and what went wrong last. Shows no value.
+		Short: "Show the state of the agent on this machine",
+		Long: `Shows the state of the agent on this machine, the age of its values, its outputs and its last error.
+Shows no value.
 
   starting  it has no values yet
   fresh     the vault confirmed the values, and reports each change
-  stale     the vault doesn't answer: the last good values are served
-  refused   the key was revoked or the resource is gone: nothing is served
+  stale     the vault does not answer: the last good values are served
+  refused   the key was revoked or the resource was deleted: nothing is served
 
-With --egress it asks the broker too, whether it answers for this resource and has values, and does
-so without an agent.
+With --egress it also checks that the broker answers, serves this resource and has values, even
+without an agent.
 
-The exit code is 0 if the agent is fresh and every output is written, 1 if not or if the broker
-doesn't answer, has no values or serves another resource, and 125 if there is no agent to ask.`,
+The exit code is 0 if the agent is fresh and every output is written, 125 if there is no agent,
+and otherwise 1, also if the broker does not answer, has no values or serves another resource.`,
 		Example: `  miosa-env status
   miosa-env status --watch
   miosa-env status --json | jq -r .state`,
 		Flags: func(f *pflag.FlagSet) {
 			f.BoolVar(&asJSON, "json", false, "print a JSON object; with --watch, one per line")
-			f.BoolVar(&watch, "watch", false, "go on, and print again when something changes; without the broker")
+			f.BoolVar(&watch, "watch", false, "keep running, and print again when something changes; does not check the broker")
 			p.AddFlags(f, "status")
 		},
 		Run: func(ctx context.Context, inv *cli.Invocation) error {

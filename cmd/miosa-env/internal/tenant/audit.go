@@ -55,24 +55,24 @@ func auditCommand(p *program.Program) *cli.Command {
 	return vaultCommand(p, &cli.Command{
 		Use:   "audit [FLAG...]",
 		Short: "Show who did what to secrets, and when",
-		Long: `Shows the tenant's audit: every change and every reveal, with the key that was used and the address it
-came from. The newest comes first; with --since the oldest does. Secrets, variables and the resources
-of keys stand with their names, what is deleted with its id. A broker, and MIOSA's platform, report
-the requests that leave sandboxes: their method, host, path and status, and the effect of the policy.
-It takes a tenant key, as miosa-env secrets does.`,
+		Long: `Shows the tenant's audit log: every change and every reveal, with the key and the address of the
+request, newest first, or with --since oldest first. Secrets, variables and the resources of keys
+have names, deleted ones only ids. A broker, and MIOSA's platform, report the requests that leave
+sandboxes: method, host, path, status, and the effect of the policy. It needs a tenant key, as
+miosa-env secrets does.`,
 		Example: `  miosa-env audit --since 24h --action reveal
   miosa-env audit --resource sandbox:sb_1 --limit 20
   miosa-env audit --follow --json | jq -r .action`,
 		Flags: func(f *pflag.FlagSet) {
-			f.Var(resourceValue(&resource), "resource", "`RESOURCE` what concerns sandbox:ID or computer:ID")
+			f.Var(resourceValue(&resource), "resource", "`RESOURCE` events of sandbox:ID or computer:ID")
 			f.Var(setting.Word(&filter.Action).Suggest(auditActions...), "action", "`ACTION` such as reveal or secret.rotate")
-			f.Var(setting.Word(&filter.KeyID), "key-id", "`ID` what a key was used for")
-			f.Var(setting.Text(&filter.SecretID), "secret-id", "`ID` what concerns a secret, reveals included; of one that exists, its name will do")
+			f.Var(setting.Word(&filter.KeyID), "key-id", "`ID` events of requests with this key")
+			f.Var(setting.Text(&filter.SecretID), "secret-id", "`ID` events of a secret, including reveals; an existing secret's name works too")
 			f.Var(setting.Word(&filter.Host), "host", "`HOST` requests of sandboxes to a host")
-			f.Var(&since, "since", "`WHEN` from then on: 24h or 7d ago, or 2030-01-02T15:04:05Z")
-			f.Var(&until, "until", "`WHEN` before then: 1h or 7d ago, or 2030-01-02T15:04:05Z")
-			f.IntVar(&limit, "limit", limit, "`NUMBER` at most so many; 0: all")
-			f.BoolVar(&follow, "follow", false, "stay, and show what happens from now on, or from --since on")
+			f.Var(&since, "since", "`WHEN` events from this time on: 24h or 7d ago, or 2030-01-02T15:04:05Z")
+			f.Var(&until, "until", "`WHEN` events before this time: 1h or 7d ago, or 2030-01-02T15:04:05Z")
+			f.IntVar(&limit, "limit", limit, "`NUMBER` at most this many; 0: all")
+			f.BoolVar(&follow, "follow", false, "keep running, and show new events, or those from --since on")
 			addJSONFlag(f, &asJSON, "a JSON list; with --follow, an object a line")
 		},
 	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {

@@ -18,8 +18,8 @@ import (
 
 func bindingsCommand(p *program.Program) *cli.Command {
 	return group("bindings", "Bind secrets to sandboxes and computers, as variables",
-		`A binding says: this secret, on this sandbox or computer, as this variable. These commands take a
-tenant key, as miosa-env secrets does; miosa-env list shows what is bound where it runs.`,
+		`A binding assigns a secret to a variable on a sandbox or computer. These commands need a tenant key,
+as miosa-env secrets does; miosa-env list shows the bindings of the machine where it runs.`,
 		bindingsCreateCommand(p), bindingsListCommand(p), bindingsDeleteCommand(p),
 	)
 }
@@ -34,10 +34,10 @@ func bindingsCreateCommand(p *program.Program) *cli.Command {
 	return vaultCommand(p, &cli.Command{
 		Use:   "create [FLAG...] SECRET RESOURCE=NAME",
 		Short: "Bind a secret to a sandbox or computer, as a variable",
-		Long: `Binds a secret to a sandbox or computer as a variable. What runs there under miosa-env gets it at
-once. The same binding again is fine; a variable that is bound to another secret there is refused.
-The --egress flags narrow where a broker may send the value for this binding: the secret's own rule
-must allow a request too.`,
+		Long: `Binds a secret to a sandbox or computer as a variable. An agent and commands with --on-change there
+get it at once. Repeating a binding changes nothing; a variable that is bound to another secret there
+is an error. The --egress flags narrow where a broker may send the value for this binding; the
+secret's own rule must allow the request too.`,
 		Example: `  miosa-env bindings create github sandbox:sb_1=GH_TOKEN`,
 		Args: func(args []string) (err error) {
 			switch len(args) {
@@ -60,7 +60,7 @@ must allow a request too.`,
 			return completeSecret(ctx, inv, typed)
 		},
 		Flags: func(f *pflag.FlagSet) {
-			f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a broker replaces")
+			f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value (the default), or placeholder: the variable contains a placeholder that a broker replaces")
 			narrow.addFlags(f, false)
 			addJSONFlag(f, &asJSON, "a JSON object")
 		},
@@ -103,8 +103,8 @@ func bindingsListCommand(p *program.Program) *cli.Command {
 		Example: `  miosa-env bindings list --resource sandbox:sb_1
   miosa-env bindings list --secret github`,
 		Flags: func(f *pflag.FlagSet) {
-			f.Var(resourceValue(&resource), "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
-			f.StringVar(&secret, "secret", "", "`SECRET` those of this one, by its id or name")
+			f.Var(resourceValue(&resource), "resource", "`RESOURCE` only bindings of sandbox:ID or computer:ID")
+			f.StringVar(&secret, "secret", "", "`SECRET` only bindings of this secret, by its id or name")
 			addJSONFlag(f, &asJSON, "a JSON list")
 		},
 	}, func(ctx context.Context, vault *secrets.Client, _ *cli.Invocation) error {
@@ -145,10 +145,9 @@ func nearResource(ctx context.Context, vault *secrets.Client, r api.Resource) st
 func bindingsDeleteCommand(p *program.Program) *cli.Command {
 	var yes bool
 	return vaultCommand(p, &cli.Command{
-		Use:   "delete [FLAG...] ID",
-		Short: "Unbind: the variable goes, the secret stays",
-		Long: `Deletes a binding by its id. It asks first, and where there is no terminal to ask at, it wants
---yes.`,
+		Use:      "delete [FLAG...] ID",
+		Short:    "Delete a binding; the secret stays",
+		Long:     `Deletes a binding by its id. It asks for confirmation; without a terminal, --yes is required.`,
 		Example:  `  miosa-env bindings delete bnd_2b7nq --yes`,
 		Args:     oneArgument("the binding's id"),
 		Complete: cli.First(completeWords(p, bindingIDs)),

@@ -28,18 +28,19 @@ type egressFlags struct {
 
 // addFlags adds the flags; those for the form of placeholders and --for, if whole, are for secrets.
 func (e *egressFlags) addFlags(f *pflag.FlagSet, whole bool) {
-	f.Var(setting.List(&e.hosts), "egress-host", "`LIST` a broker may send the value to these hosts only, such as api.example.com,*.example.com")
-	f.Var(setting.List(&e.ports), "egress-port", "`LIST` to these ports only (default: 443)")
-	f.Var(setting.List(&e.methods), "egress-method", "`LIST` in requests with these methods only, such as GET,POST")
-	f.Var(setting.List(&e.paths), "egress-path", "`LIST` to these paths only, such as /v1/**: * matches within a segment, ** any text")
-	f.Var(setting.List(&e.slots), "egress-slot", "`LIST` in these places only, such as authorization,header:X-Key,query:key (default: the usual headers)")
+	f.Var(setting.List(&e.hosts), "egress-host", "`LIST` hosts that a broker may send the value to, such as api.example.com,*.example.com")
+	f.Var(setting.List(&e.ports), "egress-port", "`LIST` only these ports (default: 443)")
+	f.Var(setting.List(&e.methods), "egress-method", "`LIST` only these methods, such as GET,POST (default: all)")
+	f.Var(setting.List(&e.paths), "egress-path", "`LIST` only these paths, such as /v1/**: * matches within a segment, ** any text (default: all)")
+	f.Var(setting.List(&e.slots), "egress-slot", "`LIST` only these places in a request, such as authorization,header:X-Key,query:key (default: headers that usually contain credentials)")
 	if !whole {
 		return
 	}
-	f.Var(setting.Word(&e.service).Suggest(service.Names()...), "for", "`API` what it is for, which says where a broker may send it: "+strings.Join(someServices, ", ")+" and others")
-	f.Var(setting.Text(&e.prefix), "egress-prefix", "`TEXT` its placeholders begin with this, such as sk-, for clients that check keys")
-	f.IntVar(&e.length, "egress-length", 0, "`N` characters that its placeholders have")
-	f.Var(setting.Text(&e.alphabet), "egress-alphabet", "`TEXT` of which the random part of its placeholders is (default: A-Za-z0-9)")
+	f.Var(setting.Word(&e.service).Suggest(service.Names()...), "for", "`API` set the rule and the form of keys of a well-known API:  "+strings.Join(someServices, ", ")+" and others")
+	f.Var(setting.Text(&e.prefix), "egress-prefix", "`TEXT` prefix of placeholders, such as sk-, for clients that check the form of keys")
+	f.IntVar(&e.length, "egress-length", 0, "`N` length of placeholders, including the prefix (default: the shortest with 128 random bits)")
+	f.Lookup("egress-length").DefValue = "" // 0 is no length
+	f.Var(setting.Text(&e.alphabet), "egress-alphabet", "`TEXT` characters of the random part of placeholders (default: A-Za-z0-9)")
 }
 
 // someServices are examples of services.
@@ -97,9 +98,9 @@ func egressCommand(p *program.Program) *cli.Command {
 	return vaultCommand(p, &cli.Command{
 		Use:   "egress [FLAG...] SECRET",
 		Short: "Change where a broker may send a secret",
-		Long: `Changes where a broker may send a secret that sandboxes have only placeholders of. The flags give the
-whole rule; the value stays as it is. If placeholders then have another form, sandboxes get new
-ones. A key needs the permissions secrets:write and bindings:write.`,
+		Long: `Replaces the egress rule of a secret, which says where a broker may send its value. The flags are the
+whole rule; the value does not change. If the form of placeholders changes, sandboxes get new ones.
+The key needs the permissions secrets:write and bindings:write.`,
 		Example: `  miosa-env secrets egress openai --for openai
   miosa-env secrets egress billing --egress-host api.example.com --egress-slot header:X-Key
   miosa-env secrets egress old --none`,
@@ -107,7 +108,7 @@ ones. A key needs the permissions secrets:write and bindings:write.`,
 		Complete: cli.First(completeWords(p, secretIDs)),
 		Flags: func(f *pflag.FlagSet) {
 			flags.addFlags(f, true)
-			f.BoolVar(&none, "none", false, "a broker sends it nowhere")
+			f.BoolVar(&none, "none", false, "remove the rule: a broker sends the value nowhere")
 			addJSONFlag(f, &asJSON, "a JSON object")
 		},
 	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {

@@ -84,8 +84,8 @@ func (o *owners) addFlags(f *pflag.FlagSet, workspace bool) {
 		f.Var(setting.Text(&o.workspace), "workspace", "`ID` the workspace it is attributed to")
 	}
 	f.Var(setting.Text(&o.owner), "owner-user", "`ID` the user it is attributed to")
-	f.Var(setting.Text(&o.externalUser), "external-user", "`ID` the user of yours it is attributed to")
-	f.Var(setting.Text(&o.externalWorkspace), "external-workspace", "`ID` the workspace of yours it is attributed to")
+	f.Var(setting.Text(&o.externalUser), "external-user", "`ID` your user it is attributed to")
+	f.Var(setting.Text(&o.externalWorkspace), "external-workspace", "`ID` your workspace it is attributed to")
 }
 
 func (o owners) filter() secrets.Filter {

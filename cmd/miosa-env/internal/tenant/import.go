@@ -25,24 +25,25 @@ func importCommand(p *program.Program) *cli.Command {
 		Use:   "import [FLAG...] --bind RESOURCE FILE",
 		Short: "Store the variables of a .env or JSON file, and bind them",
 		Long: `Stores each variable of a .env file, or each member of a JSON object, as a secret of one sandbox or
-computer, and binds it there under its name. It takes a tenant key, as miosa-env secrets does. Secrets of
-other resources stay as they are, whatever they are called.
+computer, and binds it there under its name. It needs a tenant key, as miosa-env secrets does. Secrets
+of other resources do not change, even if they have the same name.
 
-First it shows what it would do, without values, and asks; where there is no terminal to ask at, it
-wants --yes. "replace" means that there is one already; whether its value is the same can't be known,
-since no call answers a value. It also lists the lines that npm dotenv, compose, godotenv or a shell
-would read differently: nothing in a value is expanded here, for one. Variables that run would refuse
-to set, since they run code or move traffic, are left out unless --allow-name names them; so are
-those that stand for another secret there. Where something was left out or not stored that nobody
-was shown before, the exit code says so.`,
+First it shows a plan without values and asks for confirmation; without a terminal, --yes is required.
+"replace" means that the secret exists; whether its value is the same is unknown, because no call
+returns a value. It also lists the lines that npm dotenv, compose, godotenv or a shell would read
+differently, for example because nothing in a value is expanded here.
+
+Variables that run would refuse, because they run code or redirect traffic, are left out unless
+--allow-name lists them; so are variables that are bound to another secret there. The command fails if
+a variable could not be stored, or with --yes if one was left out.`,
 		Example: `  miosa-env import .env --bind sandbox:sb_1
   miosa-env import .env --bind sandbox:sb_1 --only 'DB_*' --yes`,
 		Args: oneArgument("the file"),
 		Flags: func(f *pflag.FlagSet) {
-			f.Var(resourceValue(&resource), "bind", "`RESOURCE` where: sandbox:ID or computer:ID")
-			f.Var(setting.Patterns(&only), "only", "`NAMES` take only variables with these names, or that match a pattern such as 'DB_*'")
-			f.Var(setting.Prefix(&before), "prefix", "`TEXT` put this before each name; --only means names without it")
-			f.Var(setting.List(&allow), "allow-name", "`NAMES` store these though they run code or move traffic: run wants the same flag")
+			f.Var(resourceValue(&resource), "bind", "`RESOURCE` the resource to bind to: sandbox:ID or computer:ID")
+			f.Var(setting.Patterns(&only), "only", "`NAMES` use only variables with these names, or names that match a pattern such as 'DB_*'")
+			f.Var(setting.Prefix(&before), "prefix", "`TEXT` prepend this to each name; --only matches the name without it")
+			f.Var(setting.List(&allow), "allow-name", "`NAMES` store these variables, although they run code or redirect traffic; run needs the same flag")
 			addYesFlag(f, &yes)
 			addJSONFlag(f, &asJSON, "a JSON list of what was done")
 		},

@@ -25,11 +25,10 @@ import (
 
 func keysCommand(p *program.Program) *cli.Command {
 	return group("keys", "Create, list, replace and revoke keys",
-		`A resource key (msk_r_...) lists and reads what is bound to one sandbox or computer, and does
-nothing else: it is what miosa-env runs with there. A broker key (msk_b_...) reads what sandboxes and
-computers have placeholders of, for the broker that their requests go through. A tenant key (msk_u_...) manages secrets,
-bindings and keys, all of them or, if it is restricted, some. These commands take a tenant key, as
-miosa-env secrets does.`,
+		`A resource key (msk_r_...) only lists and reads what is bound to one sandbox or computer: miosa-env
+uses it there. A broker key (msk_b_...) reads the values that its sandboxes and computers have
+placeholders for. A tenant key (msk_u_...) manages secrets, bindings and keys, only some of them if it
+is restricted. These commands need a tenant key, as miosa-env secrets does.`,
 		keysCreateCommand(p), keysListCommand(p), keysSelfCommand(p), keysReplaceCommand(p), keysRevokeCommand(p),
 	)
 }
@@ -57,11 +56,13 @@ func keysCreateCommand(p *program.Program) *cli.Command {
 	return vaultCommand(p, &cli.Command{
 		Use:   "create [FLAG...] RESOURCE|tenant | --broker --resource LIST",
 		Short: "Create a key for a sandbox or computer, or a tenant key, and print it this once",
-		Long: `Creates a key for one sandbox or computer, or with the word tenant a tenant key, which may be restricted
-to permissions, scopes and resources, or with --broker a key for the broker of some sandboxes and
-computers. It goes to standard output and nothing else does, or with
---out to a new file that only its owner may read. Standard error gets its id. The vault keeps only a
-hash: the key can't be shown again. A restricted key creates only keys within its own restrictions.`,
+		Long: `Creates a key for one sandbox or computer; with the word tenant a tenant key, which may be restricted
+to permissions, scopes and resources; with --broker a key for the broker of some sandboxes and
+computers. A restricted key creates only keys within its own restrictions.
+
+The key is printed on standard output, or with --out written to a new file that only its owner can
+read. Its id is printed on standard error. The vault stores only a hash, so the key cannot be shown
+again.`,
 		Example: `  miosa-env keys create sandbox:sb_1 --out sb_1.key --expires 720h
   miosa-env keys create --broker --resource sandbox:sb_1,sandbox:sb_2 --out broker.key
   miosa-env keys create tenant --label ci --permissions secrets:write --only-scopes workspace --out ci.key`,
@@ -112,17 +113,17 @@ func keysReplaceCommand(p *program.Program) *cli.Command {
 	return vaultCommand(p, &cli.Command{
 		Use:   "replace [FLAG...] ID",
 		Short: "Create the successor of a key, and let the old one expire",
-		Long: `Creates a key with the label, resource and restrictions of another, which takes over the keys that the
-old one has created, so that replacing a key stops no machine. The old key expires after the grace
-period: until then, put the new one in its place. The new key goes where keys create writes it.
+		Long: `Creates a successor with the same label, resource and restrictions. It takes over the keys that the
+old key has created, so that replacing a key stops no machine. Put the new key into place before the
+old one expires, after the grace period. The new key is printed as by keys create.
 
-A key is replaced once: after that, replace its successor.`,
+A key can be replaced once; afterwards, replace its successor.`,
 		Example:  `  miosa-env keys replace key_2b7nq --grace 48h --out ci.key`,
 		Args:     oneArgument("the key's id"),
 		Complete: cli.First(completeWords(p, keyIDs)),
 		Flags: func(f *pflag.FlagSet) {
 			f.Var(setting.Duration(&grace), "grace", "`DURATION` how long the old key is valid; 0 revokes it at once")
-			f.Var(&expires, "expires", "`WHEN` the new key expires: 720h, 2030-01-02T15:04:05Z, or never (default: after as long as the old one was created for)")
+			f.Var(&expires, "expires", "`WHEN` the new key expires: 720h, 2030-01-02T15:04:05Z, or never (default: after the lifetime of the old key)")
 			to.addFlags(f)
 		},
 	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
@@ -188,11 +189,11 @@ func keysListCommand(p *program.Program) *cli.Command {
 	return vaultCommand(p, &cli.Command{
 		Use:   "list [FLAG...]",
 		Short: "List keys, revoked ones too, without the keys themselves",
-		Long: `Lists the tenant's keys, each followed by those that it has created. A restricted key lists itself and
-those. LAST USED may be a minute old.`,
+		Long: `Lists the tenant's keys, each followed by the keys that it has created. A restricted key lists only
+itself and the keys under it. LAST USED may be a minute old.`,
 		Example: `  miosa-env keys list --resource sandbox:sb_1`,
 		Flags: func(f *pflag.FlagSet) {
-			f.Var(resourceValue(&resource), "resource", "`RESOURCE` those of sandbox:ID or computer:ID")
+			f.Var(resourceValue(&resource), "resource", "`RESOURCE` only keys of sandbox:ID or computer:ID")
 			addJSONFlag(f, &asJSON, "a JSON list")
 		},
 	}, func(ctx context.Context, vault *secrets.Client, _ *cli.Invocation) error {
@@ -222,8 +223,8 @@ func keysSelfCommand(p *program.Program) *cli.Command {
 	var asJSON bool
 	return vaultCommand(p, &cli.Command{
 		Use:   "self [FLAG...]",
-		Short: "Show what the tenant key that is used may do",
-		Long:  `Shows the tenant key that these commands use: its tenant, what it may do, and when it expires.`,
+		Short: "Show what the current tenant key may do",
+		Long:  `Shows the tenant key that these commands use: its tenant, restrictions and expiry.`,
 		Flags: func(f *pflag.FlagSet) { addJSONFlag(f, &asJSON, "a JSON object") },
 	}, func(ctx context.Context, vault *secrets.Client, _ *cli.Invocation) error {
 		own, err := vault.OwnKey(ctx)
@@ -254,9 +255,9 @@ func keysRevokeCommand(p *program.Program) *cli.Command {
 	return vaultCommand(p, &cli.Command{
 		Use:   "revoke [FLAG...] ID | --issued-before WHEN",
 		Short: "Revoke a key at once",
-		Long: `Revokes a key by its id. It is refused from now on, and requests that wait under it end at once. If
-it has created keys that are valid, it names them and asks what happens to them, unless --with-children
-or --keep-children says so; otherwise it doesn't ask: where a key has leaked there is no time to lose.
+		Long: `Revokes a key by its id. The vault refuses it from then on, and its waiting requests end at once. If
+the key has created keys that are valid, the command lists them and asks whether to revoke them too,
+unless --with-children or --keep-children is set. Otherwise it does not ask for confirmation.
 
 With --issued-before it revokes all keys of the tenant that were created before a time, except the one
 that this command uses.`,
@@ -274,7 +275,7 @@ that this command uses.`,
 		Complete: cli.First(completeWords(p, keyIDs)),
 		Flags: func(f *pflag.FlagSet) {
 			children.AddFlags(f)
-			f.Var(&before, "issued-before", "`WHEN` all keys from before this time: 2030-01-02T15:04:05Z, or 7d ago")
+			f.Var(&before, "issued-before", "`WHEN` all keys created before this time: 2030-01-02T15:04:05Z, or 7d ago")
 			cli.NeverAsks(f)
 		},
 	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {

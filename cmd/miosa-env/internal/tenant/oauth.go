@@ -46,7 +46,7 @@ func oauthProvidersCommand(p *program.Program) *cli.Command {
 	var asJSON bool
 	return vaultCommand(p, &cli.Command{
 		Use:   "providers [FLAG...]",
-		Short: "List where accounts can be connected",
+		Short: "List the providers at which accounts can be connected",
 		Flags: func(f *pflag.FlagSet) {
 			addJSONFlag(f, &asJSON, "a JSON list")
 		},
@@ -73,18 +73,19 @@ func oauthConnectCommand(p *program.Program) *cli.Command {
 	return vaultCommand(p, &cli.Command{
 		Use:   "connect [FLAG...] PROVIDER",
 		Short: "Connect an account, and bind its token",
-		Long: `Prints a link, and on a terminal its QR code, for somebody to open and agree to, and waits for the
-result. Anyone who has the link can connect an account of theirs, until it is used or expires.
+		Long: `Prints a link, and on a terminal its QR code, at which a user grants access, and waits for the result.
+Anyone who has the link can connect an account until the link is used or expires. Exit codes:
 
-  0    connected: the token is a secret now, and bound where --bind says
-  3    denied, by the user or by the provider
-  4    failed, or the link has ended unused
-  5    not done within --timeout; the link goes on working until it ends
-  130  interrupted; the same
-  2    wrong flags; 125  anything else
+  0    connected: the token is stored as a secret, and bound as set by --bind
+  2    invalid flags
+  3    denied by the user or the provider
+  4    failed, or the link expired unused
+  5    not completed within --timeout; the link stays valid until it expires
+  125  other errors
+  130  interrupted; the link stays valid until it expires
 
-MIOSA's platform doesn't report how a link is used. There the wait ends with the first account of PROVIDER that is
-connected and wasn't before, and a denial counts as not done.`,
+MIOSA's platform does not report how a link is used. There the wait ends with the first newly connected
+account of PROVIDER, and a denial is not noticed.`,
 		Example: `  miosa-env oauth connect github --bind sandbox:sb_1=GH_TOKEN
   miosa-env oauth connect google --external-user u_17 --timeout 10m`,
 		Args:     oneArgument("the provider's name"),
@@ -92,7 +93,7 @@ connected and wasn't before, and a denial counts as not done.`,
 		Flags: func(f *pflag.FlagSet) {
 			f.Var(targetsValue(&bind), "bind", "`RESOURCE=NAME` bind the token there as this variable, such as sandbox:sb_1=GH_TOKEN")
 			of.addFlags(f, false)
-			f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value (the default), or placeholder: the variable holds a stand-in that a broker replaces")
+			f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value (the default), or placeholder: the variable contains a placeholder that a broker replaces")
 			f.Var(setting.Duration(&wait), "timeout", "`DURATION` how long to wait for somebody to agree")
 			f.BoolVar(&noQR, "no-qr", false, "show no QR code")
 			addJSONFlag(f, &asJSON, "how it ended, as a JSON object; the link goes to standard error")

@@ -21,11 +21,11 @@ import (
 
 func secretsCommand(p *program.Program) *cli.Command {
 	return group("secrets", "Store, list, rotate and delete a tenant's secrets",
-		`Manages a tenant's secrets at the vault. It takes a tenant key (msk_u_...): from --key-file, from
-MIOSA_TENANT_KEY, or from where every command looks for its key. No call ever returns a value: what
-is stored reaches only the sandboxes and computers it is bound to.
+		`Manages a tenant's secrets at the vault. It needs a tenant key (msk_u_...): from --key-file, from
+MIOSA_TENANT_KEY, or from the sources of the resource key. No call returns a value: values reach only
+the sandboxes and computers they are bound to, and their broker.
 
-Where a command takes a secret, its id does, and its name where no other secret has it.`,
+SECRET is the id of a secret, or its name if no other secret has that name.`,
 		setCommand(p), secretsListCommand(p), secretsGetCommand(p), rotateCommand(p), egressCommand(p), secretsDeleteCommand(p),
 	)
 }
@@ -40,10 +40,9 @@ func secretsListCommand(p *program.Program) *cli.Command {
 	return vaultCommand(p, &cli.Command{
 		Use:   "list [FLAG...] [NAME...]",
 		Short: "List secrets and where they are bound, without their values",
-		Long: `Lists the tenant's secrets, what changed last first, and where each is bound. A NAME keeps the secrets
-with that name, or with names that match a pattern such as 'stripe*'; each flag keeps those that match
-it exactly. --resource is about secrets that were stored for one resource; miosa-env bindings list
---resource shows all that are bound to one.`,
+		Long: `Lists the tenant's secrets and where each is bound, the latest changes first. NAME selects secrets by
+name, or by a pattern such as 'stripe*'; flags select exact matches. --resource selects secrets that
+were stored for a resource; miosa-env bindings list --resource shows all that are bound to it.`,
 		Example: `  miosa-env secrets list
   miosa-env secrets list 'stripe*'
   miosa-env secrets list --type oauth_connect
@@ -52,7 +51,7 @@ it exactly. --resource is about secrets that were stored for one resource; miosa
 		Complete: cli.First(completeWords(p, secretNames)),
 		Flags: func(f *pflag.FlagSet) {
 			f.Var(setting.Text(&kind).Suggest(secretTypes...), "type", "`TYPE` such as api_key or oauth_connect")
-			f.Var(resourceValue(&resource), "resource", "`RESOURCE` the one they are for: sandbox:ID or computer:ID")
+			f.Var(resourceValue(&resource), "resource", "`RESOURCE` the resource that they are for: sandbox:ID or computer:ID")
 			of.addFlags(f, true)
 			addJSONFlag(f, &asJSON, "a JSON list")
 		},

@@ -44,21 +44,20 @@ func setCommand(p *program.Program) *cli.Command {
 	var delivery string
 	return vaultCommand(p, &cli.Command{
 		Use:   "set [FLAG...] NAME",
-		Short: "Store a secret, or the next value of one, and bind it",
-		Long: `Stores a secret. Where there is one with the same name, scope, attribution and resource, this is its
-next value, and every sandbox and computer it is bound to gets it.
+		Short: "Store a secret or its next value, and bind it",
+		Long: `Stores a secret. If a secret with the same name, scope, attribution and resource exists, it gets a new
+version, which reaches every sandbox and computer it is bound to.
 
 ` + valueHelp + `
 
---bind says where it is bound, and as which variable; it can be given several times. It doesn't
-make the secret part of that resource: one secret can be bound in many places, and stays the same
-one when it is set again. --resource does: the secret is that resource's own then, beside others of
-the same name. Each binding is a call of its own after the secret is stored, except for the
-only one of a secret to its own --resource: these two are stored together or not at all.
+--bind binds the secret to a variable on a resource; it is repeatable, because one secret can be bound
+in many places. --resource makes the secret belong to one resource, which may then have a secret of
+its own with the same name as others. Each binding is a separate call after the secret is stored,
+except a single --bind to the secret's own --resource: both are then stored together or not at all.
 
-With --delivery placeholder sandboxes have a stand-in, and a broker puts the value into their
-requests, where the secret's rule allows it: --for has the rules of well-known APIs, --egress-host and
-the other --egress flags give others. A secret that is set again keeps its rule.`,
+With --delivery placeholder, sandboxes get a placeholder, and a broker replaces it with the value in
+their requests, where the secret's egress rule allows it. --for sets the rule of a well-known API;
+--egress-host and the other --egress flags set any rule. A secret that is set again keeps its rule.`,
 		Example: `  miosa-env secrets set github --bind sandbox:sb_1=GH_TOKEN
   pass show github | miosa-env secrets set github
   miosa-env secrets set openai --for openai --bind sandbox:sb_1=OPENAI_API_KEY --delivery placeholder
@@ -75,14 +74,14 @@ the other --egress flags give others. A secret that is set again keeps its rule.
 		},
 		Complete: cli.First(completeWords(p, secretNames)),
 		Flags: func(f *pflag.FlagSet) {
-			f.Var(targetsValue(&bind), "bind", "`RESOURCE=NAME` bind it there as this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
+			f.Var(targetsValue(&bind), "bind", "`RESOURCE=NAME` bind it to this variable, such as sandbox:sb_1=GH_TOKEN; repeatable")
 			from.addFlags(f)
 			f.Var(setting.Text(&set.Type).Suggest(secretTypes...), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
 			of.addFlags(f, true)
-			f.Var(resourceValue(&resource), "resource", "`RESOURCE` the one it is for: sandbox:ID or computer:ID")
-			f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, or 2030-01-02T15:04:05Z")
-			f.StringVar(&metadata, "metadata", "", "`FILE` holds a JSON object to keep beside it; everybody who lists it sees that")
-			f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value, or placeholder: the variable holds a stand-in that a broker replaces")
+			f.Var(resourceValue(&resource), "resource", "`RESOURCE` the resource that it belongs to: sandbox:ID or computer:ID")
+			f.Var(&expires, "expires", "`WHEN` it expires and is no longer delivered: 720h, or 2030-01-02T15:04:05Z")
+			f.StringVar(&metadata, "metadata", "", "`FILE` contains a JSON object to store with it, which everybody who lists it can see")
+			f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value (the default), or placeholder: the variable contains a placeholder that a broker replaces")
 			egress.addFlags(f, true)
 			addJSONFlag(f, &asJSON, "a JSON object: secret, and its new bindings")
 		},
@@ -196,20 +195,19 @@ func rotateCommand(p *program.Program) *cli.Command {
 	expires := cli.Moment{OrNever: true}
 	return vaultCommand(p, &cli.Command{
 		Use:   "rotate [FLAG...] SECRET",
-		Short: "Give a secret its next value",
-		Long: `Gives a secret its next value: every sandbox and computer it is bound to gets it at once. Unlike set
-it makes no secret where there is none.
+		Short: "Store a new value for a secret",
+		Long: `Stores a new value for an existing secret: every sandbox and computer it is bound to gets it at once.
 
 ` + valueHelp + `
 
-An --expires that is still to come is kept, one that has passed dropped, unless this gives another.`,
+An expiry time in the future is kept, and one in the past removed, unless --expires sets another.`,
 		Example: `  miosa-env secrets rotate github
   miosa-env secrets rotate session-key --generate`,
 		Args:     oneSecret("the secret's id or name"),
 		Complete: cli.First(completeWords(p, secretIDs)),
 		Flags: func(f *pflag.FlagSet) {
 			from.addFlags(f)
-			f.Var(&expires, "expires", "`WHEN` from then on it isn't delivered: 720h, 2030-01-02T15:04:05Z, or never")
+			f.Var(&expires, "expires", "`WHEN` it expires and is no longer delivered: 720h, 2030-01-02T15:04:05Z, or never")
 			addJSONFlag(f, &asJSON, "a JSON object")
 		},
 	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {

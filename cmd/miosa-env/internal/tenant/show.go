@@ -18,9 +18,9 @@ func secretsGetCommand(p *program.Program) *cli.Command {
 	var asJSON bool
 	return vaultCommand(p, &cli.Command{
 		Use:   "get [FLAG...] SECRET",
-		Short: "Show what is known of a secret, and where it is bound",
-		Long: `Shows a secret and its bindings. It shows no value, since no call returns one; of a value of
-32 characters or more it shows the first six and the last four.`,
+		Short: "Show a secret and where it is bound, without its value",
+		Long: `Shows a secret and its bindings. It shows no value, because no call returns one; of values of 32
+characters or more it shows the first six and the last four.`,
 		Example: `  miosa-env secrets get github
   miosa-env secrets get sec_2b7nq --json`,
 		Args:     oneArgument("the secret's id or name"),
@@ -89,8 +89,8 @@ func secretsDeleteCommand(p *program.Program) *cli.Command {
 	return vaultCommand(p, &cli.Command{
 		Use:   "delete [FLAG...] SECRET",
 		Short: "Delete a secret and its bindings",
-		Long: `Deletes a secret, and its bindings with it: the variables are gone where it was bound. It asks
-first, and where there is no terminal to ask at, it wants --yes.`,
+		Long: `Deletes a secret and its bindings: its variables are removed where it was bound. It asks for
+confirmation; without a terminal, --yes is required.`,
 		Example: `  miosa-env secrets delete github
   miosa-env secrets delete sec_2b7nq --yes`,
 		Args:     oneArgument("the secret's id or name"),

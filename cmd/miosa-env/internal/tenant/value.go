@@ -25,19 +25,18 @@ type valueFlags struct {
 }
 
 func (v *valueFlags) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&v.file, "value-file", "", "`FILE` holds the value; without it, standard input does, or you are asked for it")
-	f.Var(lengthValue(&v.generate), "generate", "`LENGTH` make a random value of 43 letters and digits (256 bits), or this many, without showing it")
+	f.StringVar(&v.file, "value-file", "", "`FILE` contains the value (default: standard input, or a prompt)")
+	f.Var(lengthValue(&v.generate), "generate", "`LENGTH` create a random value of 43 letters and digits (256 bits), or this many, without showing it")
 	f.Lookup("generate").NoOptDefVal = generateDefault
-	f.BoolVar(&v.keepNewline, "keep-newline", false, "keep a line end, LF or CRLF, that ends the file or standard input; one is dropped otherwise")
+	f.BoolVar(&v.keepNewline, "keep-newline", false, "keep a line end (LF or CRLF) at the end of the value")
 	f.BoolVar(&v.allowEmpty, "allow-empty", false, "accept an empty value")
 }
 
 // valueHelp is the part of a command's help about these flags.
-const valueHelp = `The value comes from --value-file, or from standard input, or, where that is a terminal, from what
-you type at a prompt that doesn't show it. It isn't taken from the command line, where everybody on
-this machine can read it and the shell's history keeps it. --generate makes one of letters and digits
-(A-Z, a-z, 0-9) from the system's random numbers, and prints it nowhere. Every byte of it is kept, but for one line
-end (LF or CRLF) at the end, which is dropped unless --keep-newline is given.`
+const valueHelp = `The value comes from --value-file, or from standard input; on a terminal, a prompt asks for it without
+echo. It is never an argument, which everybody on this machine could read and the shell's history
+would keep. --generate creates a random one of letters and digits (A-Z, a-z, 0-9), and does not print
+it. One line end (LF or CRLF) at the end of the value is dropped unless --keep-newline is set.`
 
 // oneSecret accepts exactly one argument. Further ones may be a value, so they are wiped and not repeated.
 func oneSecret(what string) func([]string) error {
