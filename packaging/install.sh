@@ -1,7 +1,6 @@
 #!/bin/sh
-# Installs miosa-env, miosa-vault and miosa-egress from an archive that is checked against its SHA-256 sum first, and the sums
-# against their signature.
-# Read it, then run it from a file: it needs no root where PREFIX is yours.
+# Installs miosa-env, miosa-vault and miosa-egress from an archive, after it has verified the archive's SHA-256 checksum and the
+# signature of the checksums. Read it, then run it from a file. It needs root only to write to PREFIX.
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -52,7 +51,7 @@ done
 case $prefix in /*) ;; *) fail 2 "--prefix wants an absolute path" ;; esac
 prefix=${prefix%/}
 
-# installed lists what there is of ours below PREFIX.
+# installed lists our files below PREFIX.
 installed() {
   for name in miosa-env miosa-vault miosa-egress; do
     for file in "bin/$name" "share/man/man1/$name.1" "share/man/man1/$name"-*.1 "share/bash-completion/completions/$name" \
@@ -80,7 +79,7 @@ fi
 
 base=${base%/}
 [ -n "$base" ] || { usage >&2; fail 2 "--base-url is missing"; }
-# What is in front of an @ is a user and a password, even if it looks like a host. The URL isn't printed: it may be a secret.
+# Text before an @ is a user and a password, even if it looks like a host. The URL isn't printed: it may contain a secret.
 case $base in
   *[!!-~]* | *\\*) fail 2 "--base-url must not contain spaces, control characters or backslashes" ;;
   *\?* | *\#*) fail 2 "--base-url must not contain ? or #" ;;
@@ -180,7 +179,7 @@ if [ -n "$dry" ]; then
   while IFS= read -r file; do say "would install $prefix/$file"; done <"$work/files"
   exit 0
 fi
-# Each file takes its place at once: a program that runs keeps the one it was started from.
+# Each file is replaced atomically: a running program keeps its own file.
 while IFS= read -r file; do
   case $file in bin/*) mode=0755 ;; *) mode=0644 ;; esac
   mkdir -p "$prefix/${file%/*}"

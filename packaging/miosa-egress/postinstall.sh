@@ -17,8 +17,7 @@ if command -v systemd-tmpfiles >/dev/null; then
 fi
 if [ -d /run/systemd/system ]; then
   systemctl daemon-reload || :
-  # The first time it is for the administrator to say whose requests are meant, and to start it. Nobody waits here until
-  # the old one has ended.
+  # The first time, the administrator configures the listeners and starts it. This doesn't wait until the old one has ended.
   if [ -n "$before" ]; then
     systemctl --no-block try-restart miosa-egress.service || :
   fi

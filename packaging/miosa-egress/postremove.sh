@@ -1,6 +1,6 @@
 #!/bin/sh
-# After a removal. The cache goes at once, and so do certificates. deb says "purge" later, if at all, and then the
-# configuration, the keys of certificate authorities and the user go too; rpm keeps these.
+# After a removal: deletes the cache and the certificates. deb may say "purge" later: then it deletes the configuration, the
+# keys of certificate authorities and the user too; rpm keeps these.
 set -e
 case "$1" in
   remove | purge | 0) ;;

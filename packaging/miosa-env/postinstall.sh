@@ -17,8 +17,8 @@ if command -v systemd-tmpfiles >/dev/null; then
 fi
 if [ -d /run/systemd/system ]; then
   systemctl daemon-reload || :
-  # The first time it is for the administrator to say whose values are meant, and to start it. Nobody waits here until it
-  # is ready: without a vault that is never.
+  # The first time, the administrator sets the resource and the key and starts it. This doesn't wait until it is ready, which
+  # it never is without a vault.
   if [ -n "$before" ]; then
     systemctl --no-block try-restart miosa-env.service || :
   fi

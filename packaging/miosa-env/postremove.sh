@@ -1,6 +1,6 @@
 #!/bin/sh
-# After a removal. What the agent made of the vault's values goes at once. deb says "purge" later, if at all, and
-# then the configuration and the group go too; rpm keeps both.
+# After a removal: deletes the files that the agent wrote. deb may say "purge" later: then it deletes the configuration and
+# the group too; rpm keeps both.
 set -e
 case "$1" in
   remove | purge | 0) ;;
