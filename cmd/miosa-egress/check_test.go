@@ -54,6 +54,25 @@ func TestCheckExpiredAuthority(t *testing.T) {
 	}
 }
 
+// A listener can't have the socket that the commands status and ca ask.
+func TestCheckOwnSocket(t *testing.T) {
+	folder := t.TempDir()
+	key, conf, socket := filepath.Join(folder, "broker.key"), filepath.Join(folder, "egress.toml"), filepath.Join(folder, "egress.sock")
+	for name, text := range map[string]string{
+		key:  api.NewKey(api.BrokerKeyPrefix).Reveal(),
+		conf: fmt.Sprintf("base_url = 'http://127.0.0.1:9'\nkey_file = %q\n[[listener]]\naddress = %q\nsandbox_id = 'sb_1'\n", key, "unix:"+socket),
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), []string{"check", "--config", conf, "--socket", socket}, &stdout, &stderr)
+	if want := "line 4: address: status and ca ask the broker at this socket\n"; code != exitFailed || !strings.Contains(stderr.String(), want) {
+		t.Errorf("exit code %d: %s%s", code, &stdout, &stderr)
+	}
+}
+
 // A certificate isn't written over a file that the broker reads, nor over that of another resource.
 func TestCheckWrittenFiles(t *testing.T) {
 	folder := t.TempDir()

@@ -32,7 +32,7 @@ func (s *settings) checkKeys(forService bool) {
 }
 
 // checkWritten reports the files that the broker would write a certificate to although it reads something else from them, or another
-// resource has them too.
+// resource has them too, and a listener at the broker's own socket.
 func (s *settings) checkWritten() {
 	read := map[string]string{} // what it is, by path, of which those in the file are absolute
 	for path, what := range map[string]string{s.file: "the configuration", s.key.Path(): "the broker key", s.CAFile: "the ca_file of the vault"} {
@@ -49,6 +49,9 @@ func (s *settings) checkWritten() {
 	}
 	for i := range s.Listeners {
 		l := &s.Listeners[i]
+		if l.Address == "unix:"+s.Socket {
+			s.report(l.Problem("address", cli.WithHint(errors.New("address: status and ca ask the broker at this socket"), "use another path")))
+		}
 		if l.Upstream != "" {
 			read[l.Upstream] = "an upstream_ca_file"
 		}
