@@ -34,7 +34,7 @@ func (q RevealRequest) AppendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-// ReadRevealRequest decodes a request that is spelled as AppendJSON encodes it, with all fields. It returns false for any other text, valid or not.
+// ReadRevealRequest decodes a request that is spelled as AppendJSON encodes it. It returns false for any other text, valid or not.
 // The request shares no memory with the rest of the text.
 func ReadRevealRequest(body []byte) (q RevealRequest, ok bool) {
 	r := newReader(body)
@@ -48,10 +48,14 @@ func ReadRevealRequest(body []byte) (q RevealRequest, ok bool) {
 	q.Recipient.Suite = strings.Clone(r.text())
 	r.skip(`,"public_key":`)
 	key := r.text()
-	r.skip(`},"etag":`)
-	q.Etag = strings.Clone(r.text())
-	r.skip(`,"wait_seconds":`)
-	wait := r.integer()
+	r.skip(`}`)
+	if r.has(`,"etag":`) {
+		q.Etag = strings.Clone(r.text())
+	}
+	wait := int64(0)
+	if r.has(`,"wait_seconds":`) {
+		wait = r.integer()
+	}
 	r.skip(`}`)
 	if r.otherwise || r.rest != "" || max(version, wait) > math.MaxInt32 {
 		return RevealRequest{}, false
@@ -85,7 +89,7 @@ func DecodeRevealAnswer(body []byte) (a RevealAnswer, err error) {
 	a.Etag = r.text()
 	r.skip(`,"suite":`)
 	a.Suite = r.text()
-	if !r.otherwise && r.rest == "" && string(bytes.TrimRight(end, "\n")) == "}" && !bytes.ContainsAny(sealed, "\r\n") {
+	if !r.otherwise && r.rest == "" && string(bytes.TrimRight(end, "\n")) == "}" && bytes.IndexByte(sealed, '\r') < 0 && bytes.IndexByte(sealed, '\n') < 0 {
 		if a.Sealed, err = base64.StdEncoding.AppendDecode([]byte{}, sealed); err == nil {
 			return a, nil
 		}

@@ -101,11 +101,15 @@ func TestReadRevealRequest(t *testing.T) {
 	q := api.RevealRequest{
 		Version: api.RevealVersion, Resource: api.Resource{Type: api.Sandbox, ID: "sb_1"}, Recipient: opener(t, sandbox).Recipient(), Etag: "e-1_", WaitSeconds: 50,
 	}
-	usual := string(q.AppendJSON(nil))
-	got, ok := api.ReadRevealRequest([]byte(usual))
-	if diff := cmp.Diff(q, got); !ok || diff != "" {
-		t.Errorf("%v (-want +got)\n%s", ok, diff)
+	first, noWait, noEtag := q, q, q
+	first.Etag, first.WaitSeconds, noWait.WaitSeconds, noEtag.Etag = "", 0, 0, ""
+	for _, want := range []api.RevealRequest{q, first, noWait, noEtag} {
+		got, ok := api.ReadRevealRequest(want.AppendJSON(nil))
+		if diff := cmp.Diff(want, got); !ok || diff != "" {
+			t.Errorf("%v (-want +got)\n%s", ok, diff)
+		}
 	}
+	usual := string(q.AppendJSON(nil))
 	key := base64.StdEncoding.EncodeToString(q.Recipient.PublicKey)
 	for name, text := range map[string]string{
 		"nothing":         "",
@@ -115,8 +119,8 @@ func TestReadRevealRequest(t *testing.T) {
 		"a space":         strings.Replace(usual, ":", ": ", 1),
 		"an escape":       strings.Replace(usual, "sb_1", `sb\u005f1`, 1),
 		"not ASCII":       strings.Replace(usual, "sb_1", "sb_é", 1),
-		"no etag":         strings.Replace(usual, `,"etag":"e-1_"`, "", 1),
-		"no wait":         strings.Replace(usual, `,"wait_seconds":50`, "", 1),
+		"two etags":       strings.Replace(usual, `,"etag":"e-1_"`, `,"etag":"e-1_","etag":"e-1_"`, 1),
+		"etag at the end": strings.Replace(usual[:len(usual)-1], `,"etag":"e-1_"`, "", 1) + `,"etag":"e-1_"}`,
 		"a negative wait": strings.Replace(usual, ":50}", ":-50}", 1),
 		"a long wait":     strings.Replace(usual, ":50}", ":9223372036854775807}", 1),
 		"a leading zero":  strings.Replace(usual, ":50}", ":050}", 1),
