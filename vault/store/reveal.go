@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -259,18 +260,6 @@ func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource, to *api.Sea
 	return answer, err
 }
 
-// RevealChanged is Reveal if the set's etag isn't the given one any more. Otherwise it returns when that may change without a commit, as
-// Unchanged does. It calls sealer only for a set that it reveals. The caller has a WokenTurn.
-func (s *Store) RevealChanged(ctx context.Context, a Actor, r api.Resource, etag string, sealer func() (*api.Sealer, error),
-	reserve func(context.Context, int64) error,
-) (answer api.RevealAnswer, recheck *time.Time, err error) {
-	if err := s.mayReveal(ctx, a, r); err != nil {
-		return answer, nil, err
-	}
-	v := revealing{store: s, actor: a, resource: r, sealer: sealer, etag: etag}
-	return v.run(ctx, reserve)
-}
-
 // revealing is a reveal under way.
 type revealing struct {
 	store    *Store
@@ -333,16 +322,29 @@ func (v *revealing) upTo(ctx context.Context, most int64) (answer api.RevealAnsw
 			audit(false)
 		}
 	} else {
-		_, err = readSet(ctx, v.store, v.actor, v.resource, v.read(most), func() { audit(true) })
+		_, err = readSet(ctx, v.store, v.actor, v.resource, v.etag != "", v.read(most), func() { audit(true) })
 	}
 	if err = cmp.Or(err, refused); err != nil || v.recheck != nil {
 		return answer, err
 	}
-	to, err := v.sealer()
-	if err == nil {
-		answer, err = to.Seal(v.set.Bound, v.set.Policy)
+	var unsealed error
+	seal := func() {
+		var to *api.Sealer
+		if to, unsealed = v.sealer(); unsealed == nil {
+			answer, unsealed = to.Seal(v.set.Bound, v.set.Policy)
+		}
 	}
-	if err = cmp.Or(v.audited(), err); err != nil {
+	var sealing sync.WaitGroup
+	defer sealing.Wait() // before the set is wiped
+	if v.etag == "" {
+		// This goroutine audits: it doesn't wait for another one to start, and what it runs next is in the processor's caches.
+		sealing.Go(seal)
+	} else {
+		seal() // of the many that a commit wakes, one audits for all
+	}
+	err = v.audited()
+	sealing.Wait()
+	if err = cmp.Or(err, unsealed); err != nil {
 		return api.RevealAnswer{}, err
 	}
 	return answer, nil

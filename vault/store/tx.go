@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -133,6 +134,7 @@ type setRead struct {
 	resource api.Resource
 	do       func(*txn) error
 	then     func() // called after a read without an error, before the next one; nil: none
+	woken    bool   // many others may be about to read, after the same commit
 	err      error
 	done     bool // err is final
 }
@@ -142,12 +144,17 @@ const maxTogether = 128
 
 // readSet is readNow for a resource's set. Reads that arrive together share a transaction: when a secret changes that thousands of
 // resources have, all their agents reveal. After a read without an error it calls then, for all of them before the first one returns; nil: none.
-func readSet[T any](ctx context.Context, s *Store, a Actor, r api.Resource, do func(*txn) (T, error), then func()) (result T, err error) {
+// After a wait, woken is true.
+func readSet[T any](ctx context.Context, s *Store, a Actor, r api.Resource, woken bool, do func(*txn) (T, error), then func()) (result T, err error) {
 	job := &setRead{actor: a, resource: r, do: func(t *txn) (err error) {
 		result, err = do(t)
 		return err
-	}, then: then}
-	s.setReads.Do(job)
+	}, then: then, woken: woken}
+	wait := s.setReads.Start(job)
+	if woken {
+		runtime.Gosched() // the others queue theirs, and share the transaction
+	}
+	wait()
 	if job.done {
 		return result, s.refusal(job.err, false)
 	}
@@ -164,7 +171,7 @@ func readSmall[T any](ctx context.Context, s *Store, a Actor, r api.Resource, do
 		return result, err
 	}
 	defer end()
-	return readSet(ctx, s, a, r, do, nil)
+	return readSet(ctx, s, a, r, true, do, nil)
 }
 
 // readSets runs jobs in one transaction. A job that isn't done must run alone: something has failed.
@@ -206,14 +213,14 @@ func (s *Store) readSets(jobs []*setRead) {
 			return nil
 		})
 	}
-	reveals := false
+	woken := false
 	for _, j := range jobs {
 		if j.done && j.err == nil && j.then != nil {
 			j.then()
-			reveals = true
+			woken = woken || j.woken
 		}
 	}
-	if reveals {
+	if woken {
 		go s.revealEvents.Run() // while the sets are sealed
 	}
 }

@@ -277,6 +277,18 @@ func (s *Store) Subscribe(a Actor, r api.Resource, wake func()) (unsubscribe fun
 	return s.hub.Subscribe(hub.Topic{Tenant: a.TenantID, Resource: r}, wake)
 }
 
+// RevealChanged is Reveal if the set's etag isn't the given one any more. Otherwise it returns when that may change without a commit, as
+// Unchanged does. It calls sealer only for a set that it reveals. The caller has a WokenTurn.
+func (s *Store) RevealChanged(ctx context.Context, a Actor, r api.Resource, etag string, sealer func() (*api.Sealer, error),
+	reserve func(context.Context, int64) error,
+) (answer api.RevealAnswer, recheck *time.Time, err error) {
+	if err := s.mayReveal(ctx, a, r); err != nil {
+		return answer, nil, err
+	}
+	v := revealing{store: s, actor: a, resource: r, sealer: sealer, etag: etag}
+	return v.run(ctx, reserve)
+}
+
 // Unchanged returns nil if the resource's set differs from etag, or else when that may change without a commit: the set or the key expires.
 // That is within a day. Errors: ErrUnauthorized if the key is revoked or has expired; else as state.
 func (s *Store) Unchanged(ctx context.Context, a Actor, r api.Resource, etag string) (recheck *time.Time, err error) {

@@ -1,10 +1,7 @@
 // Package together runs jobs that arrive while others run as one batch, since many of them take little more time than one.
 package together
 
-import (
-	"runtime"
-	"sync"
-)
+import "sync"
 
 // Queue runs jobs in batches. It is safe for concurrent use.
 type Queue[Job any] struct {
@@ -39,7 +36,6 @@ func (q *Queue[Job]) Start(job *Job) (wait func()) {
 	q.jobs = append(q.jobs, j)
 	q.mu.Unlock()
 	return func() {
-		runtime.Gosched() // so that goroutines that are about to queue a job do so before the batch begins
 		for {
 			select {
 			case <-j.done:
