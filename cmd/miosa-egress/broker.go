@@ -34,11 +34,11 @@ type broker struct {
 
 // parts are what is made from a configuration, beside the resources. Consecutive configurations share what doesn't change.
 type parts struct {
-	now    *settings // nil at first
-	client *fetch.Client
-	socket *statusSocket
-	page   *task.Task        // serves metrics; nil: none
-	bound  map[string]*bound // by address
+	now           *settings // nil at first
+	client        *fetch.Client
+	socket        *statusSocket
+	metricsServer *task.Task           // nil: none
+	endpoints     map[string]*endpoint // by address
 }
 
 func newBroker(log zerolog.Logger) *broker {
@@ -68,7 +68,7 @@ func (b *broker) resource(r api.Resource) *resource {
 func (b *broker) take(ctx context.Context, s *settings) (err error) {
 	old := b.parts
 	next := old
-	next.now, next.bound = s, map[string]*bound{}
+	next.now, next.endpoints = s, map[string]*endpoint{}
 	defer func() {
 		if err != nil {
 			next.close(old)
@@ -86,14 +86,14 @@ func (b *broker) take(ctx context.Context, s *settings) (err error) {
 		}
 	}
 	if first || s.MetricsAddr != old.now.MetricsAddr {
-		if next.page, err = b.metrics.listen(ctx, s); err != nil {
+		if next.metricsServer, err = b.metrics.listen(ctx, s); err != nil {
 			return err
 		}
 	}
 	for i := range s.Listeners {
 		l := &s.Listeners[i]
-		if next.bound[l.Address] = old.bound[l.Address]; next.bound[l.Address] == nil {
-			if next.bound[l.Address], err = listen(ctx, l, b.log); err != nil {
+		if next.endpoints[l.Address] = old.endpoints[l.Address]; next.endpoints[l.Address] == nil {
+			if next.endpoints[l.Address], err = listen(ctx, l, b.log); err != nil {
 				return err
 			}
 		}
@@ -130,7 +130,7 @@ func (b *broker) take(ctx context.Context, s *settings) (err error) {
 		if l.Mode == config.ModeTransparent {
 			queue = r.redirected
 		}
-		next.bound[l.Address].passTo(queue)
+		next.endpoints[l.Address].passTo(queue)
 	}
 	b.mu.Lock()
 	before := b.resources
@@ -148,13 +148,13 @@ func (b *broker) take(ctx context.Context, s *settings) (err error) {
 
 // close closes the parts that others don't share.
 func (p parts) close(others parts) {
-	for address, l := range p.bound {
-		if l != nil && others.bound[address] != l {
+	for address, l := range p.endpoints {
+		if l != nil && others.endpoints[address] != l {
 			l.close()
 		}
 	}
-	if p.page != others.page {
-		p.page.Close()
+	if p.metricsServer != others.metricsServer {
+		p.metricsServer.Close()
 	}
 	if p.socket != others.socket {
 		p.socket.close()
@@ -211,7 +211,7 @@ func (b *broker) alive() bool {
 // restore creates sockets again that were removed.
 func (b *broker) restore() {
 	b.socket.restore(b.log)
-	for _, l := range b.bound {
+	for _, l := range b.endpoints {
 		l.restore(b.log)
 	}
 }

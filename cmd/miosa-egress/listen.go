@@ -19,8 +19,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/task"
 )
 
-// bound is a listener of the configuration. It passes connections to the proxy of its resource, which can change.
-type bound struct {
+// endpoint is a listener of the configuration. It passes connections to the proxy of its resource, which can change.
+type endpoint struct {
 	net.Listener
 	to   atomic.Pointer[proxy.Queue]
 	task *task.Task // nil: nothing is accepted yet
@@ -28,7 +28,7 @@ type bound struct {
 }
 
 // listen listens on an address of the configuration.
-func listen(ctx context.Context, l *config.Listener, log zerolog.Logger) (*bound, error) {
+func listen(ctx context.Context, l *config.Listener, log zerolog.Logger) (*endpoint, error) {
 	var opened net.Listener
 	var err error
 	switch config.NetworkOf(l.Address) {
@@ -43,7 +43,7 @@ func listen(ctx context.Context, l *config.Listener, log zerolog.Logger) (*bound
 	if err != nil {
 		return nil, l.Problem("address", addressProblem("address", err))
 	}
-	return &bound{Listener: opened, log: log}, nil
+	return &endpoint{Listener: opened, log: log}, nil
 }
 
 // addressProblem is the error of a field with an address at which the broker can't listen.
@@ -72,24 +72,24 @@ func listenUnix(path string) (net.Listener, error) {
 }
 
 // passTo passes connections that are accepted from now on to a queue.
-func (b *bound) passTo(q *proxy.Queue) {
-	b.to.Store(q)
-	if b.task == nil {
-		b.task = task.Start(context.Background(), func(ctx context.Context) {
-			listener.Serve(ctx, b.Listener, b.log, func(c net.Conn) { b.to.Load().Give(c) })
+func (e *endpoint) passTo(q *proxy.Queue) {
+	e.to.Store(q)
+	if e.task == nil {
+		e.task = task.Start(context.Background(), func(ctx context.Context) {
+			listener.Serve(ctx, e.Listener, e.log, func(c net.Conn) { e.to.Load().Give(c) })
 		})
 	}
 }
 
 // restore creates the socket again if it was removed.
-func (b *bound) restore(log zerolog.Logger) {
-	if u, ok := b.Listener.(unixListener); ok {
+func (e *endpoint) restore(log zerolog.Logger) {
+	if u, ok := e.Listener.(unixListener); ok {
 		listener.Restore(u.Listener, log)
 	}
 }
 
 // close ends listening. Connections stay.
-func (b *bound) close() {
-	_ = b.Listener.Close()
-	b.task.Close()
+func (e *endpoint) close() {
+	_ = e.Listener.Close()
+	e.task.Close()
 }

@@ -33,7 +33,7 @@ import (
 
 const defaultMaxAge = cache.DefaultMaxAge
 
-// spec is what of a configuration makes a resource. When it changes, the resource is replaced, and its connections end.
+// spec is the part of a configuration that a resource is made from. When it changes, the resource is replaced, and its connections end.
 type spec struct {
 	resource    api.Resource
 	keyFile     string // of the CA; empty: none

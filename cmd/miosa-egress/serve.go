@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	stdlog "log"
@@ -188,15 +187,7 @@ func warnExposed(key keyfile.Key, log zerolog.Logger) {
 // refuse logs each problem of a new configuration.
 func refuse(err error, log zerolog.Logger) {
 	for _, problem := range cli.Problems(err) {
-		event := log.Error()
-		if hint := cli.Hint(problem); hint != "" {
-			event = event.Str("hint", cli.OneLine(hint))
-		}
-		if at, ok := errors.AsType[*option.Error](problem); ok {
-			event = event.Str("file", at.File).Int("line", at.Line)
-			problem = at.Err
-		}
-		event.Err(problem).Msg("configuration invalid: keeping the previous one")
+		logger.Problem(log.Error(), problem).Msg("configuration invalid: keeping the previous one")
 	}
 }
 

@@ -8,12 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -66,19 +64,11 @@ func (p *program) load(f *pflag.FlagSet, forService bool) (*settings, error) {
 	s.check(p)
 	s.checkKeys(forService)
 	s.checkWritten()
-	sort.SliceStable(s.problems, func(i, j int) bool { return lineOf(s.problems[i]) < lineOf(s.problems[j]) })
+	option.SortByLine(s.problems)
 	if err := errors.Join(s.problems...); err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-// lineOf returns the line of a problem in the file. Problems that have none come last.
-func lineOf(err error) int {
-	if at, ok := errors.AsType[*option.Error](err); ok && at.Line > 0 {
-		return at.Line
-	}
-	return math.MaxInt32
 }
 
 func (s *settings) report(err error) {

@@ -2,6 +2,7 @@
 package logger
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/option"
 )
 
 // New returns a logger of a program to w, as text or as JSON with times.
@@ -19,6 +21,18 @@ func New(w io.Writer, program, level, format string) zerolog.Logger {
 		return log.With().Timestamp().Logger()
 	}
 	return log
+}
+
+// Problem adds an error of a configuration to a line of the log: the error, its hint, and its file and line, if it has them.
+func Problem(line *zerolog.Event, problem error) *zerolog.Event {
+	if hint := cli.Hint(problem); hint != "" {
+		line = line.Str("hint", cli.OneLine(hint))
+	}
+	if at, ok := errors.AsType[*option.Error](problem); ok {
+		line = line.Str("file", at.File).Int("line", at.Line)
+		problem = at.Err
+	}
+	return line.Err(problem)
 }
 
 func levelOf(level string) zerolog.Level {

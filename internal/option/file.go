@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,6 +55,17 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("%s: %s", e.File, e.Err)
 	}
 	return fmt.Sprintf("%s line %d: %s", e.File, e.Line, e.Err)
+}
+
+// SortByLine sorts problems by their lines in the file. Problems without a line come last.
+func SortByLine(problems []error) {
+	line := func(problem error) int {
+		if at, ok := errors.AsType[*Error](problem); ok && at.Line > 0 {
+			return at.Line
+		}
+		return math.MaxInt32
+	}
+	slices.SortStableFunc(problems, func(a, b error) int { return cmp.Compare(line(a), line(b)) })
 }
 
 // Unwrap returns the error without its place.

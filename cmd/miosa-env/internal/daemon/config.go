@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"reflect"
-	"sort"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -45,9 +43,9 @@ type configFile struct {
 	given bool // by a flag or variable: the file must exist
 }
 
-// loadDaemon reads and checks a configuration. It changes nothing, and reports all problems at once. With look, it also
+// loadDaemon reads and checks a configuration. It changes nothing, and reports all problems at once. With checkPaths, it also
 // checks the paths of the socket and the outputs as starting would.
-func loadDaemon(p *program.Program, at configFile, flags *pflag.FlagSet, look bool) (*daemonConfig, error) {
+func loadDaemon(p *program.Program, at configFile, flags *pflag.FlagSet, checkPaths bool) (*daemonConfig, error) {
 	c := &daemonConfig{Settings: p.Settings}
 	c.Rereads = true
 	err := c.Read(at.path)
@@ -66,22 +64,14 @@ func loadDaemon(p *program.Program, at configFile, flags *pflag.FlagSet, look bo
 	l.connection()
 	l.locally()
 	l.checkOutputs()
-	if look {
-		l.look()
+	if checkPaths {
+		l.checkPaths()
 	}
-	sort.SliceStable(l.problems, func(i, j int) bool { return lineOf(l.problems[i]) < lineOf(l.problems[j]) })
+	option.SortByLine(l.problems)
 	if err := errors.Join(l.problems...); err != nil {
 		return nil, err
 	}
 	return c, nil
-}
-
-// lineOf returns the line of a problem in the file. Problems that have none come last.
-func lineOf(err error) int {
-	if at, ok := errors.AsType[*option.Error](err); ok && at.Line > 0 {
-		return at.Line
-	}
-	return math.MaxInt32
 }
 
 // loading collects the problems of a configuration.

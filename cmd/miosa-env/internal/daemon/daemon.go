@@ -19,7 +19,6 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/cli"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/internal/logger"
-	"github.com/Miosa-osa/miosa-env/internal/option"
 	"github.com/Miosa-osa/miosa-env/internal/orphan"
 	"github.com/Miosa-osa/miosa-env/internal/task"
 )
@@ -130,14 +129,6 @@ func (d *daemon) reload() *daemonConfig {
 // refuse logs each problem of a new configuration.
 func (d *daemon) refuse(err error) {
 	for _, problem := range cli.Problems(err) {
-		event := d.Log.Error()
-		if hint := cli.Hint(problem); hint != "" {
-			event = event.Str("hint", cli.OneLine(hint))
-		}
-		if at, ok := errors.AsType[*option.Error](problem); ok {
-			event = event.Str("file", at.File).Int("line", at.Line)
-			problem = at.Err
-		}
-		event.Err(problem).Msg("configuration invalid: keeping the previous one")
+		logger.Problem(d.Log.Error(), problem).Msg("configuration invalid: keeping the previous one")
 	}
 }

@@ -41,8 +41,8 @@ func checkFile(path string) error {
 	return cli.WithHint(fmt.Errorf("configuration %s: %s%s", path, problem, how), unsafe.Fix())
 }
 
-// look checks the paths of the socket and the outputs, as starting would.
-func (l *loading) look() {
+// checkPaths checks the paths of the socket and the outputs, as starting would.
+func (l *loading) checkPaths() {
 	if !l.lost {
 		l.blame("socket", listener.CheckPath(l.Socket))
 	}

@@ -19,7 +19,7 @@ func (d *doctor) broker(ctx context.Context) {
 	if b == nil {
 		return
 	}
-	d.around()
+	d.direct()
 	found, err := b.Ask(ctx)
 	if err != nil {
 		d.failed("broker", err, "")
@@ -41,8 +41,8 @@ func (d *doctor) broker(ctx context.Context) {
 	}
 }
 
-// around warns of hosts to which programs send requests themselves. Which of them secrets are for, only the broker knows.
-func (d *doctor) around() {
+// direct warns of hosts to which programs send requests without the broker. Which of them secrets are for, only the broker knows.
+func (d *doctor) direct() {
 	direct := broker.Direct(d.Environ.Get)
 	if len(direct) == 0 {
 		return
