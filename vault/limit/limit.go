@@ -58,13 +58,13 @@ const (
 
 // row is a limit.
 type row struct {
-	name     string // in settings, messages and metrics
-	fallback float64
-	of       ID      // with eighths
-	eighths  float64 // of that limit's value, which are the default; 0: fallback is
+	name     string  // in settings, messages and metrics
+	fallback float64 // the default, if eighths is 0
+	of       ID      // the limit that eighths are of
+	eighths  float64 // the default in eighths of another limit's value
 	unit     string
-	what     string // that it limits, for documents
-	refusal  string // the message of what it refuses
+	what     string // it limits, for documents
+	refusal  string // the message when it refuses a request; "": it refuses none
 }
 
 var table = [count]row{

@@ -10,21 +10,21 @@ import (
 // Places limits how many operations each name has at the same time.
 type Places struct {
 	values *Values
-	id     ID
-	all    ID // limits those of all names; -1: nothing does
+	id     ID // the limit of each name
+	all    ID // the limit of all names together; -1: none
 
 	mu    sync.Mutex // guards the fields below
 	taken map[string]int
 	sum   int
 }
 
-// newPlaces returns the places of a limit of each name.
+// newPlaces returns Places with a limit for each name.
 func newPlaces(v *Values, id ID) *Places {
 	return &Places{values: v, id: id, all: -1, taken: map[string]int{}}
 }
 
-// newShares returns the places of a limit of each name, of which all names together have as many as another limit. No name has
-// more than it leaves free, so there are some for a further one.
+// newShares returns Places with a limit for each name and one for all names together. No name gets more places than it leaves free,
+// so that there are some for a further name.
 func newShares(v *Values, id, all ID) *Places {
 	p := newPlaces(v, id)
 	p.all = all
@@ -54,7 +54,7 @@ func (p *Places) Acquire(name string) (release func(), err error) {
 	}, nil
 }
 
-// inUse returns how many places all names have.
+// inUse returns the number of places that are taken.
 func (p *Places) inUse() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

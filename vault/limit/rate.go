@@ -20,7 +20,7 @@ type Rate struct {
 // maxBuckets is how many names are counted at the same time: about 300 bytes each.
 const maxBuckets = 1 << 16
 
-// NewRate returns the rate of a limit. At once burst may happen; 0: ten times as much as in a second.
+// NewRate returns the rate of a limit. burst is how much may happen at once; 0: ten times as much as in a second.
 func NewRate(v *Values, id ID, burst float64) *Rate {
 	perSecond := v.Of(id)
 	if burst == 0 {
@@ -37,7 +37,7 @@ func (r *Rate) Take(name string, n int) error {
 	return nil
 }
 
-// Charge takes n of name even if there are fewer. Then Take refuses until as many have come back.
+// Charge takes n of name even if there are fewer. Take then refuses until the rate has made up for them.
 func (r *Rate) Charge(name string, n int) { r.names.charge(name, n, time.Now()) }
 
 // buckets holds a token bucket per name, for at most size names. A name's bucket may be dropped, and starts full again, once
