@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // the program ends
-	another := func(name string) (*process, error) {
+	startProxy := func(name string) (*process, error) {
 		own, err := os.MkdirTemp(dir, name+"-*")
 		if err != nil {
 			return nil, err
@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	proxies := map[string]*process{}
 	for _, name := range []string{direct, floor, broker, unchanged, goproxy, mitmproxy} {
-		p, err := another(name)
+		p, err := startProxy(name)
 		if err != nil {
 			return err
 		}
@@ -105,7 +105,7 @@ func run(ctx context.Context, args []string) error {
 			if proxies[name] == nil || h2 && name == goproxy {
 				continue
 			}
-			p, err := another(name) // without garbage of other measurements
+			p, err := startProxy(name) // without garbage of other measurements
 			if err != nil {
 				return err
 			}
@@ -121,5 +121,5 @@ func run(ctx context.Context, args []string) error {
 }
 
 func say(format string, args ...any) {
-	fmt.Printf(format+"\n", args...) //nolint:forbidigo // its output
+	fmt.Printf(format+"\n", args...) //nolint:forbidigo // the output of the program
 }

@@ -40,17 +40,17 @@ func start(ctx context.Context, c setup, dir string) (*process, error) {
 		if err := build.Run(); err != nil {
 			return nil, fmt.Errorf("build bench/goproxy: %w", err)
 		}
-		return talk(exec.CommandContext(ctx, path), c)
+		return startWithSetup(exec.CommandContext(ctx, path), c)
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return talk(exec.CommandContext(ctx, self, serveCommand), c)
+	return startWithSetup(exec.CommandContext(ctx, self, serveCommand), c)
 }
 
-// talk starts a proxy that is told its setup.
-func talk(cmd *exec.Cmd, c setup) (*process, error) {
+// startWithSetup starts a proxy that reads its setup from standard input.
+func startWithSetup(cmd *exec.Cmd, c setup) (*process, error) {
 	p := &process{setup: c, cmd: cmd}
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()

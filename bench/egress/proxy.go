@@ -35,7 +35,7 @@ const (
 	direct    = "direct"    // none
 )
 
-// setup is what a proxy is told on standard input.
+// setup is what a proxy reads from standard input.
 type setup struct {
 	Name               string
 	Port               int    // of the server
@@ -43,17 +43,17 @@ type setup struct {
 	Placeholder, Value string
 }
 
-// ready is what a proxy answers.
+// ready is what a proxy prints when it accepts connections.
 type ready struct {
 	Address string
 	CA      []byte
 }
 
-// nowhere drops events.
-type nowhere struct{}
+// discard is a Recorder that drops all events.
+type discard struct{}
 
 // Record implements proxy.Recorder.
-func (nowhere) Record(api.TrafficEvent) {}
+func (discard) Record(api.TrafficEvent) {}
 
 // serve is a proxy until standard input ends.
 func serve(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
@@ -81,7 +81,7 @@ func serve(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	}
 	s := proxy.New(proxy.Config{
 		Resource: api.Resource{Type: api.Sandbox, ID: "bench"}, Authority: authority, Roots: roots,
-		Set: func() *proxy.Set { return set }, Recorder: nowhere{}, Log: zerolog.Nop(),
+		Set: func() *proxy.Set { return set }, Recorder: discard{}, Log: zerolog.Nop(),
 	})
 	if err := json.NewEncoder(stdout).Encode(ready{l.Addr().String(), authority.PEM()}); err != nil {
 		return err

@@ -24,13 +24,13 @@ import (
 	"github.com/elazarl/goproxy"
 )
 
-// setup is what it is told on standard input: some of bench/egress's.
+// setup is what the program reads from standard input: some fields of bench/egress's setup.
 type setup struct {
 	Roots              []byte
 	Placeholder, Value string
 }
 
-// ready is what it answers.
+// ready is what it prints when it accepts connections.
 type ready struct {
 	Address string
 	CA      []byte

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/bench/quantile"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/internal/test/reveals"
@@ -108,7 +109,7 @@ func (m *measurement) run(ctx context.Context, binary, transport string, most in
 		if err != nil {
 			return nil, err
 		}
-		p99 := quantile(took, 0.99)
+		p99 := quantile.Of(took, 0.99)
 		miss(p99 > maxWave, "p99 of a rotation for all is %s, at most %s wanted", p99, maxWave)
 		miss(used > maxWaveCPU, "a rotation for all takes %s of CPU, at most %s wanted", used, maxWaveCPU)
 		if _, err = m.printMemory(ctx, "memory, after it"); err != nil {
@@ -119,7 +120,7 @@ func (m *measurement) run(ctx context.Context, binary, transport string, most in
 	if err != nil {
 		return nil, err
 	}
-	miss(quantile(single, 0.5) > maxSingle, "a rotation for one agent takes %s, at most %s wanted", quantile(single, 0.5), maxSingle)
+	miss(quantile.Of(single, 0.5) > maxSingle, "a rotation for one agent takes %s, at most %s wanted", quantile.Of(single, 0.5), maxSingle)
 	if err := m.watch(ctx); err != nil {
 		return nil, err
 	}
@@ -218,7 +219,7 @@ func (m *measurement) wave(ctx context.Context) (took []time.Duration, used time
 	clientAfter, _ := cpu(os.Getpid())
 	used = vaultAfter - vaultBefore
 	fmt.Fprintf(m.out, "  rotation for all      p50 %s, p99 %s, all %s; CPU of the vault %s, of the agents %s\n",
-		round(quantile(took, 0.5)), round(quantile(took, 0.99)), round(slices.Max(took)), used, clientAfter-clientBefore)
+		round(quantile.Of(took, 0.5)), round(quantile.Of(took, 0.99)), round(slices.Max(took)), used, clientAfter-clientBefore)
 	return took, used, nil
 }
 
@@ -231,7 +232,7 @@ func (m *measurement) rotateSingle(ctx context.Context) (all []time.Duration, er
 		}
 		all = append(all, took...)
 	}
-	fmt.Fprintf(m.out, "  rotation for one      p50 %s, p99 %s\n", round(quantile(all, 0.5)), round(quantile(all, 0.99)))
+	fmt.Fprintf(m.out, "  rotation for one      p50 %s, p99 %s\n", round(quantile.Of(all, 0.5)), round(quantile.Of(all, 0.99)))
 	return all, nil
 }
 
@@ -290,10 +291,4 @@ func round(d time.Duration) time.Duration {
 		return d.Round(10 * time.Millisecond)
 	}
 	return d.Round(10 * time.Microsecond)
-}
-
-// quantile returns the value that the fraction q of the values doesn't exceed.
-func quantile(values []time.Duration, q float64) time.Duration {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[int(q*float64(len(sorted)-1)+0.5)]
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/bench/quantile"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/internal/devvault"
@@ -32,7 +33,7 @@ func (c config) rotation(ctx context.Context, dir string, stdout io.Writer) (mis
 	tw := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(tw, "\tp50\tp99\tmost\ttarget for p99\t")
 	row := func(what string, times []time.Duration, target string) {
-		ms := func(q float64) string { return fmt.Sprintf("%.2f ms", float64(quantile(times, q))/1e6) }
+		ms := func(q float64) string { return fmt.Sprintf("%.2f ms", float64(quantile.Of(times, q))/1e6) }
 		fmt.Fprintf(tw, "%-41s\t%s\t%s\t%s\t%s\t\n", what, ms(0.5), ms(0.99), ms(1), target)
 	}
 	var asked []time.Duration
@@ -50,7 +51,7 @@ func (c config) rotation(ctx context.Context, dir string, stdout io.Writer) (mis
 		}
 		row(place.what, r.took, "20 ms")
 		asked = append(asked, r.asked...)
-		if p99 := quantile(r.took, 0.99); p99 > maxRotation {
+		if p99 := quantile.Of(r.took, 0.99); p99 > maxRotation {
 			missed = append(missed, fmt.Sprintf("%s: p99 %s, at most %s wanted", place.what, p99.Round(10*time.Microsecond), maxRotation))
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"text/tabwriter"
 	"time"
+
+	"github.com/Miosa-osa/miosa-env/bench/quantile"
 )
 
 // row is a program and the samples of its runs, one for each round.
@@ -23,12 +25,6 @@ type row struct {
 type table struct {
 	rows []*row
 	bare *row // the command by itself
-}
-
-// quantile returns the value that the fraction q of the values doesn't exceed.
-func quantile[T cmp.Ordered](values []T, q float64) T {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[int(q*float64(len(sorted)-1)+0.5)]
 }
 
 // walls returns the wall times of all runs.
@@ -51,7 +47,7 @@ func (r *row) ratio(to *row) float64 {
 	for i, s := range r.samples {
 		ratios[i] = float64(s.wall) / float64(to.samples[i].wall)
 	}
-	return quantile(ratios, 0.5)
+	return quantile.Of(ratios, 0.5)
 }
 
 func (t *table) print(w io.Writer) error {
@@ -63,7 +59,7 @@ func (t *table) print(w io.Writer) error {
 	}
 	for _, r := range t.rows {
 		walls := r.walls()
-		ms := func(q float64) string { return fmt.Sprintf("%.2f ms", float64(quantile(walls, q))/1e6) }
+		ms := func(q float64) string { return fmt.Sprintf("%.2f ms", float64(quantile.Of(walls, q))/1e6) }
 		toFloor, target := "", ""
 		if r.floor != nil {
 			toFloor, target = fmt.Sprintf("%.2f", r.ratio(r.floor)), fmt.Sprintf("%g", r.most)
