@@ -24,6 +24,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/test/agenttest"
+	"github.com/Miosa-osa/miosa-env/internal/test/buffer"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/internal/test/tamper"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
@@ -414,7 +415,7 @@ func TestFault_A9_RefusedMidRun(t *testing.T) {
 			path, out := filepath.Join(t.TempDir(), "set"), &fakeOutput{name: "out", keep: true}
 			cache, err := cache.New(cache.Config{Path: path, Key: key, Resource: sandbox})
 			must(t, err)
-			log := &agenttest.Log{}
+			log := &buffer.Buffer{}
 			a, stop := realAgent(t, p.BaseURL, key.Reveal(), agent.Config{Cache: cache, Outputs: outputs(out), Log: zerolog.New(log)})
 			defer stop()
 			socket := agenttest.Serve(t, a, peer.List{}).Dial(t).Source(sandbox, "")

@@ -10,22 +10,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/fetch"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
-	"golang.org/x/sys/unix"
+	"github.com/Miosa-osa/miosa-env/internal/test/halfopen"
 )
-
-// dropReceived makes the kernel drop every segment that arrives for the connection, as if this machine had been
-// unplugged.
-func dropReceived(c *net.TCPConn) error {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	drop := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
-	err2 := raw.Control(func(fd uintptr) {
-		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop})
-	})
-	return errors.Join(err, err2)
-}
 
 // A connection whose peer disappears silently is detected within 30 s, even during a longer wait. This takes real
 // time, because the kernel does the keepalive.
@@ -46,7 +32,7 @@ func TestHalfOpenConnections(t *testing.T) {
 				if !tt.before {
 					readRequest(c)
 				}
-				if err := dropReceived(c); err != nil {
+				if err := halfopen.DropReceived(c); err != nil {
 					failed.Store(err)
 				}
 				<-gone

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/internal/test/buffer"
 	"github.com/Miosa-osa/miosa-env/internal/test/postgrestest"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
@@ -30,7 +31,7 @@ func TestCanariesOnPostgreSQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	password, _ := at.User.Password()
-	seen, heard := &log{}, &log{}
+	seen, heard := &buffer.Buffer{}, &buffer.Buffer{}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 2)
 	for _, watch := range []func(context.Context, *pgx.Conn) error{
@@ -87,7 +88,7 @@ func TestCanariesOnPostgreSQL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return map[string][]byte{"the server's log": text, "pg_stat_activity": seen.bytes(), "the announcements": heard.bytes()}
+		return map[string][]byte{"the server's log": text, "pg_stat_activity": []byte(seen.String()), "the announcements": []byte(heard.String())}
 	}
 	searchCanaries(t, map[string]string{"password": password}, on(at.String()), places)
 	for place, want := range map[string]string{"the server's log": "DETAIL:  parameters: $1 =", "pg_stat_activity": "miosa-vault listening", "the announcements": `"resource_id":"sb_1"`} {

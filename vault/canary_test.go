@@ -10,34 +10,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/buffer"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault"
 	"github.com/Miosa-osa/miosa-env/vault/vaulttest"
 )
-
-// log collects log output from all goroutines.
-type log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *log) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *log) bytes() []byte {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return bytes.Clone(l.buf.Bytes())
-}
 
 // forms returns a secret in every encoding in which it could leak.
 func forms(secret string) [][]byte {
@@ -74,7 +56,7 @@ func TestCanaries(t *testing.T) {
 // searchCanaries is TestCanaries with a configuration, further canaries, which no request contains, and further places.
 func searchCanaries(t *testing.T, unsent map[string]string, conf vaulttest.Option, more func() map[string][]byte) {
 	t.Helper()
-	logged := &log{}
+	logged := &buffer.Buffer{}
 	s := vaulttest.Start(t, conf, func(c *vault.Config) { c.Store.Log = zerolog.New(logged).Level(zerolog.TraceLevel) })
 	var answers [][]byte
 	canaries := map[string]string{"tenant key": s.TenantKey.Reveal()}
@@ -156,7 +138,7 @@ func searchCanaries(t *testing.T, unsent map[string]string, conf vaulttest.Optio
 		t.Fatal(err)
 	}
 	look := func(when string) {
-		places := map[string][]byte{"the log": logged.bytes()}
+		places := map[string][]byte{"the log": []byte(logged.String())}
 		maps.Copy(places, more())
 		for i, b := range answers {
 			places[fmt.Sprint("answer ", i, ": ", string(b[:min(len(b), 60)]))] = b
@@ -186,7 +168,7 @@ func searchCanaries(t *testing.T, unsent map[string]string, conf vaulttest.Optio
 	call(s.TenantKey, "DELETE", "/egress/secrets/"+id, "")
 	s.Stop(t)
 	look("stopped")
-	if len(logged.bytes()) == 0 {
+	if logged.String() == "" {
 		t.Error("nothing was logged")
 	}
 }
@@ -218,11 +200,11 @@ func TestFormsFind(t *testing.T) {
 
 // Logged requests contain the route, not the path.
 func TestLogOfRequests(t *testing.T) {
-	logged := &log{}
+	logged := &buffer.Buffer{}
 	s := vaulttest.Start(t, func(c *vault.Config) { c.Store.Log = zerolog.New(logged).Level(zerolog.DebugLevel) })
 	ask(t, s, s.TenantKey, "GET", "/egress/secrets/sec_in_the_path?in=the-query", "", "X-Request-ID", "asked-1")
-	poll.Until(t, patience, "the request is logged", func() bool { return bytes.Contains(logged.bytes(), []byte(`"asked-1"`)) })
-	line := string(logged.bytes())
+	poll.Until(t, patience, "the request is logged", func() bool { return strings.Contains(logged.String(), `"asked-1"`) })
+	line := logged.String()
 	for _, want := range []string{`"route":"GET /egress/secrets/{id}"`, `"status":404`, `"key_id":"key_`, `"took":`} {
 		if !strings.Contains(line, want) {
 			t.Errorf("no %s in %s", want, line)

@@ -1,13 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"os/exec"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/Miosa-osa/miosa-env/internal/test/buffer"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
@@ -17,10 +16,8 @@ const patience = 30 * time.Second
 // process is a running vault.
 type process struct {
 	*exec.Cmd
-	ended chan struct{} // closed when Wait has returned
-
-	mu       sync.Mutex // guards out and err
-	out, err bytes.Buffer
+	ended    chan struct{} // closed when Wait has returned
+	out, err buffer.Buffer
 }
 
 // fataler is a *testing.T or a testscript.
@@ -31,7 +28,7 @@ type fataler interface {
 // start starts the command and collects its output for text.
 func (p *process) start() error {
 	p.ended = make(chan struct{})
-	p.Stdout, p.Stderr = locked{&p.mu, &p.out}, locked{&p.mu, &p.err}
+	p.Stdout, p.Stderr = &p.out, &p.err
 	if err := p.Start(); err != nil {
 		return err
 	}
@@ -47,20 +44,7 @@ func (p *process) kill() {
 
 // text returns the output so far.
 func (p *process) text() (out, err string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	return p.out.String(), p.err.String()
-}
-
-type locked struct {
-	mu  *sync.Mutex
-	buf *bytes.Buffer
-}
-
-func (l locked) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
 }
 
 // await polls until done returns true or the vault has ended.

@@ -2,7 +2,6 @@ package proxy_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -25,6 +24,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/egress/ca"
 	"github.com/Miosa-osa/miosa-env/egress/dial"
 	"github.com/Miosa-osa/miosa-env/egress/proxy"
+	"github.com/Miosa-osa/miosa-env/internal/test/buffer"
 	"github.com/Miosa-osa/miosa-env/internal/test/dnstest"
 )
 
@@ -46,8 +46,8 @@ type world struct {
 	names     *dnstest.Server
 	internet  *ca.Authority
 	authority *ca.Authority
-	address   string // of the proxy
-	log       buffer // of it
+	address   string        // of the proxy
+	log       buffer.Buffer // of it
 
 	mu      sync.Mutex // guards the fields below
 	hosts   []string   // of the rule of a binding
@@ -72,24 +72,6 @@ func newWorld(t testing.TB, limits proxy.Limits) *world {
 	w.address = l.Addr().String()
 	run(t, w.Server, proxy.Listener{Listener: l})
 	return w
-}
-
-// buffer is a log that may be read while it is written.
-type buffer struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 // run runs a server until the test ends.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,27 +15,13 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/Miosa-osa/miosa-env/inject/output"
+	"github.com/Miosa-osa/miosa-env/internal/test/buffer"
 	"github.com/Miosa-osa/miosa-env/internal/test/fifo"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
-// logged is a log that can be read during writes.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+// logged is the log of an output.
+type logged struct{ buffer.Buffer }
 
 // lines returns what hooks printed, and the other messages of the log.
 func (l *logged) lines(t *testing.T) (lines, messages []string) {
@@ -182,9 +167,9 @@ func TestOutputHookOnce(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("Write waits for the hook: %v", took)
 	}
-	fifo.Say(t, gate, "go")
+	fifo.WriteLine(t, gate, "go")
 	poll.Until(t, 10*time.Second, "the second hook", func() bool { lines, _ := log.lines(t); return len(lines) == 2 })
-	fifo.Say(t, gate, "go")
+	fifo.WriteLine(t, gate, "go")
 	log.done(t, 2, "hook done")
 	if lines, _ := log.lines(t); !cmp.Equal(lines, []string{"A=0", "A=5"}) {
 		t.Errorf("%q", lines)
@@ -259,9 +244,9 @@ func TestOutputHookMaskedWhileItChanges(t *testing.T) {
 	write(t, o, "A", "canary-old")
 	poll.Until(t, 10*time.Second, "the first hook", func() bool { lines, _ := log.lines(t); return len(lines) == 1 })
 	write(t, o, "A", "canary-new")
-	fifo.Say(t, gate, "go")
+	fifo.WriteLine(t, gate, "go")
 	poll.Until(t, 10*time.Second, "the second hook", func() bool { lines, _ := log.lines(t); return len(lines) == 4 })
-	fifo.Say(t, gate, "go")
+	fifo.WriteLine(t, gate, "go")
 	log.done(t, 2, "hook done")
 	if lines, _ := log.lines(t); !cmp.Equal(lines, []string{"begun", "A=[A]", "A=[A]", "begun", "A=[A]", "A=[A]"}) {
 		t.Error("not masked, or not as wanted")

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/inject/supervise"
+	"github.com/Miosa-osa/miosa-env/internal/test/buffer"
 	"github.com/Miosa-osa/miosa-env/internal/test/fifo"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
@@ -82,9 +83,9 @@ func TestRestart(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			c, changes, wrote := changing(t, way.pid1, server, "-on-change", "restart", "-settle", "10ms")
 			waitFor(t, wrote, "first")
-			fifo.Say(t, changes, "SECRET=second")
+			fifo.WriteLine(t, changes, "SECRET=second")
 			waitFor(t, wrote, "first", "stopped", "second")
-			fifo.Say(t, changes, "SECRET=third")
+			fifo.WriteLine(t, changes, "SECRET=third")
 			waitFor(t, wrote, "first", "stopped", "second", "stopped", "third")
 			kill(t, c.Process.Pid, unix.SIGTERM)
 			_ = c.Wait()
@@ -100,7 +101,7 @@ func TestSettle(t *testing.T) {
 	_, changes, wrote := changing(t, false, server, "-on-change", "restart", "-settle", "300ms")
 	waitFor(t, wrote, "first")
 	for _, value := range []string{"a", "b", "c", "last"} {
-		fifo.Say(t, changes, "SECRET="+value)
+		fifo.WriteLine(t, changes, "SECRET="+value)
 	}
 	waitFor(t, wrote, "first", "stopped", "last")
 	time.Sleep(400 * time.Millisecond)
@@ -111,10 +112,10 @@ func TestSettle(t *testing.T) {
 func TestChangeAndBack(t *testing.T) {
 	_, changes, wrote := changing(t, false, server, "-on-change", "restart", "-settle", "200ms")
 	waitFor(t, wrote, "first")
-	fifo.Say(t, changes, "SECRET=second")
+	fifo.WriteLine(t, changes, "SECRET=second")
 	waitFor(t, wrote, "first", "stopped", "second")
-	fifo.Say(t, changes, "SECRET=other")
-	fifo.Say(t, changes, "SECRET=second")
+	fifo.WriteLine(t, changes, "SECRET=other")
+	fifo.WriteLine(t, changes, "SECRET=second")
 	time.Sleep(400 * time.Millisecond)
 	waitFor(t, wrote, "first", "stopped", "second")
 }
@@ -124,9 +125,9 @@ func TestChangeWhileStopping(t *testing.T) {
 	slow := `trap 'echo stopping >> FILE; sleep 0.4; exit 0' TERM; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
 	_, changes, wrote := changing(t, false, slow, "-on-change", "restart")
 	waitFor(t, wrote, "first")
-	fifo.Say(t, changes, "SECRET=second")
+	fifo.WriteLine(t, changes, "SECRET=second")
 	waitFor(t, wrote, "first", "stopping")
-	fifo.Say(t, changes, "SECRET=third")
+	fifo.WriteLine(t, changes, "SECRET=third")
 	waitFor(t, wrote, "first", "stopping", "third")
 }
 
@@ -135,7 +136,7 @@ func TestTermWhileRestarting(t *testing.T) {
 	slow := `trap 'echo stopping >> FILE; sleep 0.3; exit 4' TERM; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
 	c, changes, wrote := changing(t, false, slow, "-on-change", "restart")
 	waitFor(t, wrote, "first")
-	fifo.Say(t, changes, "SECRET=second")
+	fifo.WriteLine(t, changes, "SECRET=second")
 	waitFor(t, wrote, "first", "stopping")
 	kill(t, c.Process.Pid, unix.SIGTERM)
 	_ = c.Wait()
@@ -160,7 +161,7 @@ func TestKeysWhileRestarting(t *testing.T) {
 			alone := func(c *exec.Cmd) { c.SysProcAttr.Setsid = true }
 			c, changes, wrote := changingAs(t, false, alone, slow, "-on-change", "restart")
 			waitFor(t, wrote, "first")
-			fifo.Say(t, changes, "SECRET=second")
+			fifo.WriteLine(t, changes, "SECRET=second")
 			waitFor(t, wrote, "first", "stopping")
 			kill(t, c.Process.Pid, tt.sig)
 			if !tt.ends {
@@ -190,7 +191,7 @@ func TestLogWithoutReader(t *testing.T) {
 			defer func() { _ = write.Close() }()
 			_, changes, wrote := changingAs(t, way.pid1, func(c *exec.Cmd) { c.Stderr = write }, server, "-v", "-on-change", "restart")
 			waitFor(t, wrote, "first")
-			fifo.Say(t, changes, "SECRET=second")
+			fifo.WriteLine(t, changes, "SECRET=second")
 			waitFor(t, wrote, "first", "stopped", "second")
 		})
 	}
@@ -201,7 +202,7 @@ func TestRestartIfTermIsIgnored(t *testing.T) {
 	stubborn := `trap '' TERM; sleep 63 & echo "$SECRET" >> FILE; sleep 60`
 	_, changes, wrote := changing(t, false, stubborn, "-on-change", "restart", "-stop-timeout", "200ms")
 	waitFor(t, wrote, "first")
-	fifo.Say(t, changes, "SECRET=second")
+	fifo.WriteLine(t, changes, "SECRET=second")
 	waitFor(t, wrote, "first", "second")
 }
 
@@ -210,7 +211,7 @@ func TestRestartIfTermIsIgnored(t *testing.T) {
 func TestCommandEndsBeforeTheRestart(t *testing.T) {
 	c, changes, wrote := changing(t, false, `echo "$SECRET" >> FILE; sleep 0.3; exit 6`, "-on-change", "restart", "-settle", "30s")
 	waitFor(t, wrote, "first")
-	fifo.Say(t, changes, "SECRET=second")
+	fifo.WriteLine(t, changes, "SECRET=second")
 	_ = c.Wait()
 	if code := codeOf(c); code != 6 {
 		t.Errorf("exit code %d, want 6", code)
@@ -221,7 +222,7 @@ func TestStopSignal(t *testing.T) {
 	script := `trap 'echo hup >> FILE; exit 0' HUP; trap 'echo term >> FILE' TERM; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
 	c, changes, wrote := changing(t, false, script, "-on-change", "restart", "-stop-signal", "HUP")
 	waitFor(t, wrote, "first")
-	fifo.Say(t, changes, "SECRET=second")
+	fifo.WriteLine(t, changes, "SECRET=second")
 	waitFor(t, wrote, "first", "hup", "second")
 	kill(t, c.Process.Pid, unix.SIGTERM)
 	_ = c.Wait()
@@ -232,10 +233,10 @@ func TestSignalOnChange(t *testing.T) {
 	script := `trap 'echo usr1 >> FILE' USR1; echo "$SECRET" >> FILE; while :; do sleep 0.02; done`
 	_, changes, wrote := changing(t, false, script, "-on-change", "signal=USR1")
 	waitFor(t, wrote, "first")
-	fifo.Say(t, changes, "SECRET=second")
+	fifo.WriteLine(t, changes, "SECRET=second")
 	waitFor(t, wrote, "first", "usr1")
-	fifo.Say(t, changes, "SECRET=second") // nothing new
-	fifo.Say(t, changes, "SECRET=third")
+	fifo.WriteLine(t, changes, "SECRET=second") // nothing new
+	fifo.WriteLine(t, changes, "SECRET=third")
 	waitFor(t, wrote, "first", "usr1", "usr1")
 }
 
@@ -245,7 +246,7 @@ func TestMaskOnChange(t *testing.T) {
 	dir := t.TempDir()
 	for _, how := range []string{"signal=USR1", "hook=echo in hook $SECRET; kill -USR1 $MIOSA_COMMAND_PID", "restart"} {
 		t.Run(how, func(t *testing.T) {
-			var out, errs lockedBuffer
+			var out, errs buffer.Buffer
 			told := filepath.Join(dir, "told")
 			if err := os.WriteFile(told, []byte("second-value"), 0o600); err != nil {
 				t.Fatal(err)
@@ -254,7 +255,7 @@ func TestMaskOnChange(t *testing.T) {
 			capture := func(c *exec.Cmd) { c.Stdout, c.Stderr, c.Env = &out, &errs, append(c.Env, "SECRET=first-value") }
 			_, changes, _ := changingAs(t, false, capture, script, "-mask", "SECRET=first-value", "-on-change", how)
 			poll.Until(t, 10*time.Second, "the start", func() bool { return strings.Contains(out.String(), "start") })
-			fifo.Say(t, changes, "SECRET=second-value")
+			fifo.WriteLine(t, changes, "SECRET=second-value")
 			want := "start [SECRET] [SECRET]\ngot [SECRET], had [SECRET]\n"
 			if how == "restart" {
 				want = "start [SECRET] [SECRET]\nstart [SECRET] [SECRET]\n"
@@ -279,9 +280,9 @@ func TestHookOnChange(t *testing.T) {
 	c, changes, wrote := changing(t, false, `echo "$SECRET" >> FILE; while :; do sleep 0.02; done`, "-on-change", "hook="+hook)
 	waitFor(t, wrote, "first")
 	hooked := func() []string { b, _ := os.ReadFile(file); return strings.Fields(string(b)) }
-	fifo.Say(t, changes, "SECRET=bad")
+	fifo.WriteLine(t, changes, "SECRET=bad")
 	poll.Until(t, 10*time.Second, "the hook", func() bool { return len(hooked()) == 2 })
-	fifo.Say(t, changes, "SECRET=good")
+	fifo.WriteLine(t, changes, "SECRET=good")
 	poll.Until(t, 10*time.Second, "the hook again", func() bool { return len(hooked()) == 4 })
 	if got := hooked(); got[0] != "bad" || got[2] != "good" || got[1] != got[3] {
 		t.Errorf("the hook got %v", got)

@@ -9,11 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/buffer"
 	"github.com/Miosa-osa/miosa-env/internal/test/fifo"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"golang.org/x/sys/unix"
@@ -85,7 +85,7 @@ func TestMaskedReaderExits(t *testing.T) {
 		_, err := unix.Poll(fds, 0)
 		return err == nil && fds[0].Revents&unix.POLLERR != 0
 	})
-	fifo.Say(t, gate, "go")
+	fifo.WriteLine(t, gate, "go")
 	_ = c.Wait()
 	if code := codeOf(c); code != 128+13 {
 		t.Errorf("exit code %d, want 141", code)
@@ -204,7 +204,7 @@ func TestMaskedDescendantWritesOn(t *testing.T) {
 	gate := fifo.New(t)
 	c := under(t, "supervise", false, "-mask", masking, "sh", "-c",
 		`(trap '' TERM; read x < "$0"; echo er2; echo error: hunter2hunter2 >&2; echo late hunter2hunter2) & printf 'early hunter2hunt'; exit 7`, gate)
-	var stdout, stderr lockedBuffer
+	var stdout, stderr buffer.Buffer
 	ends := capture(t, c, &stdout, &stderr)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
@@ -217,7 +217,7 @@ func TestMaskedDescendantWritesOn(t *testing.T) {
 	if state.ExitCode() != 7 {
 		t.Errorf("exit code %d, want 7", state.ExitCode())
 	}
-	fifo.Say(t, gate, "go")
+	fifo.WriteLine(t, gate, "go")
 	ends.wait()
 	if got, want := stdout.String(), "early [TOKEN]\nlate [TOKEN]\n"; got != want {
 		t.Errorf("standard output %q, want %q", got, want)
@@ -235,7 +235,7 @@ func TestMaskedDescendantOfARestart(t *testing.T) {
 	c := under(t, "supervise", false, "-mask", masking, "-on-change", "restart", "-changes", changes, "sh", "-c",
 		`if [ "$AGAIN" ]; then echo second; read x < "$1"; exit 4; fi
 		setsid sh -c 'echo first; read x < "$0"; echo left 1 hunter2hunter2; read x < "$1"; echo left 2 hunter2hunter2' "$0" "$2" & wait`, gate, last, after)
-	var stdout, stderr lockedBuffer
+	var stdout, stderr buffer.Buffer
 	ends := capture(t, c, &stdout, &stderr)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
@@ -246,16 +246,16 @@ func TestMaskedDescendantOfARestart(t *testing.T) {
 		poll.Until(t, 10*time.Second, text, func() bool { return strings.Contains(stdout.String(), text) })
 	}
 	shown("first\n")
-	fifo.Say(t, changes, "AGAIN=1")
+	fifo.WriteLine(t, changes, "AGAIN=1")
 	shown("second\n")
-	fifo.Say(t, gate, "go")
+	fifo.WriteLine(t, gate, "go")
 	shown("left 1 [TOKEN]\n")
-	fifo.Say(t, last, "go")
+	fifo.WriteLine(t, last, "go")
 	_ = c.Wait()
 	if code := codeOf(c); code != 4 {
 		t.Errorf("exit code %d, want 4", code)
 	}
-	fifo.Say(t, after, "go")
+	fifo.WriteLine(t, after, "go")
 	shown("left 2 [TOKEN]\n")
 	ends.wait()
 }
@@ -270,7 +270,7 @@ func TestMaskedHelperHoldsNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.ExtraFiles = []*os.File{other}
-	var stdout, stderr lockedBuffer
+	var stdout, stderr buffer.Buffer
 	ends := capture(t, c, &stdout, &stderr)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
@@ -284,7 +284,7 @@ func TestMaskedHelperHoldsNothingElse(t *testing.T) {
 		t.Errorf("descriptor 3 is still open: %v", err)
 	}
 	ends.waitFor(1) // standard error ends while standard output goes on
-	fifo.Say(t, gate, "go")
+	fifo.WriteLine(t, gate, "go")
 	ends.wait()
 	if stdout.String() != "late\n" {
 		t.Errorf("%q", stdout.String())
@@ -343,22 +343,4 @@ func (k *captured) wait() {
 	k.t.Helper()
 	k.waitFor(0)
 	k.waitFor(1)
-}
-
-// lockedBuffer is a buffer that can be read during writes.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	all bytes.Buffer // mu guards it
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.all.String()
 }

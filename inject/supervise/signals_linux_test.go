@@ -21,6 +21,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/inject/signal"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/buffer"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
@@ -272,7 +273,7 @@ func TestStopSendsNothingElse(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
 		t.Run(fmt.Sprintf("stopped %t", stopped), func(t *testing.T) {
 			c := under(t, "supervise", false, "sh", "-c", script)
-			out := new(lockedBuffer)
+			out := new(buffer.Buffer)
 			c.Stdout = out
 			if err := c.Start(); err != nil {
 				t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/agent/peer"
 	"github.com/Miosa-osa/miosa-env/agent/socket"
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/test/buffer"
 	"github.com/rs/zerolog"
 )
 
@@ -49,7 +50,7 @@ func Varied() api.Snapshot {
 // Server is a socket.Server that serves until the test ends or Stop is called.
 type Server struct {
 	*socket.Server
-	Log  *Log
+	Log  *buffer.Buffer
 	Stop func()
 }
 
@@ -64,7 +65,7 @@ func Serve(t testing.TB, engine socket.Engine, allow peer.List) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Log: &Log{}}
+	s := &Server{Log: &buffer.Buffer{}}
 	s.Server, err = socket.Listen(socket.Config{
 		Path: filepath.Join(dir, "miosa-env", "agent.sock"), Engine: engine, Allow: allow, Log: zerolog.New(s.Log).Level(zerolog.TraceLevel),
 	})
@@ -111,22 +112,4 @@ func (s *Server) Send(t testing.TB, text string) net.Conn {
 		}
 	}
 	return c
-}
-
-// Log is a log that can be read while it is written.
-type Log struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-func (l *Log) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *Log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }

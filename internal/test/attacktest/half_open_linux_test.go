@@ -3,7 +3,6 @@ package attacktest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,10 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
+	"github.com/Miosa-osa/miosa-env/internal/test/halfopen"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 )
 
@@ -58,7 +56,7 @@ func (a *attacker) holdHalfOpen(ctx context.Context, i int) error {
 		_, err = io.WriteString(conn, "POST /api/v1/egress/bindings/reveal HTTP/1.1\r\nHost: x\r\nAuthorization: Bea")
 	case 2:
 		if err = to.sendWait(conn); err == nil {
-			err = dropReceived(conn.(*net.TCPConn))
+			err = halfopen.DropReceived(conn.(*net.TCPConn))
 		}
 		if err == nil {
 			<-ctx.Done()
@@ -86,19 +84,6 @@ func (c client) sendWait(conn net.Conn) error {
 	_, err = fmt.Fprintf(conn, "POST /api/v1/egress/bindings/reveal HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"+
 		"Content-Length: %d\r\n\r\n%s", c.Key, len(body), body)
 	return err
-}
-
-// dropReceived makes the kernel drop every segment that arrives for the connection, as if its machine had been unplugged.
-func dropReceived(c *net.TCPConn) error {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	drop := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
-	failed := raw.Control(func(fd uintptr) {
-		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop})
-	})
-	return errors.Join(err, failed)
 }
 
 // 5,000 connections without a request, with half a header, or of clients that are gone don't slow the reveals of others.

@@ -1,7 +1,6 @@
 package attacktest
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -10,13 +9,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
+	"github.com/Miosa-osa/miosa-env/internal/test/buffer"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
 	"github.com/Miosa-osa/miosa-env/vault/keyring"
 )
@@ -29,7 +28,7 @@ type vault struct {
 	program, dir string
 	flags        []string // of serve, beside those that it always has
 	process      *exec.Cmd
-	log          lockedBuffer
+	log          buffer.Buffer
 	target
 }
 
@@ -37,23 +36,6 @@ type vault struct {
 type target struct {
 	Addr string
 	URL  string // ends in /api/v1
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
 
 // start starts a vault with additional flags of serve. It ends with the test.
