@@ -13,7 +13,7 @@ import (
 )
 
 // A panic is answered with 500. The log has its location and nothing of the request's data.
-func TestPanicIsAnsweredAndHushed(t *testing.T) {
+func TestPanicIsAnsweredWithoutItsValue(t *testing.T) {
 	var logged bytes.Buffer
 	v := &Vault{log: zerolog.New(&logged)}
 	v.limits.set(limit.Values{})

@@ -214,7 +214,7 @@ func TestRestrictedToScopeOrResource(t *testing.T) {
 }
 
 // A restricted key creates no key that may more than itself.
-func TestAttack_MoreThanOneself(t *testing.T) {
+func TestAttack_KeyWithMorePermissions(t *testing.T) {
 	s := vaulttest.Start(t)
 	key, _ := mint(t, s, s.TenantKey, `{"permissions":["keys:write","secrets:read"],"scopes":["user","tenant"],"resources":["sandbox:sb_1","sandbox:sb_2"]}`)
 	for _, tt := range []struct {

@@ -41,10 +41,10 @@ func (r *agentRun) clean(values, controls memoryimage.Marks) {
 		r.Error("the controls are not found in the image")
 	}
 	if text, ok := memoryimage.CoreOf(r.T, pid); ok {
-		if found := values.Sought(text); found != nil {
+		if found := values.Find(text); found != nil {
 			r.Errorf("%q in a core", found)
 		}
-		if controls.Sought(text) == nil {
+		if controls.Find(text) == nil {
 			r.Error("the controls are not found in the core")
 		}
 	}
@@ -174,7 +174,7 @@ func TestMemoryImage(t *testing.T) {
 	}
 	d.clean(values, controls)
 	log := d.log()
-	if values.Sought([]byte(log)) != nil || !strings.Contains(log, "[VALUE_33]") {
+	if values.Find([]byte(log)) != nil || !strings.Contains(log, "[VALUE_33]") {
 		t.Error("a value is in the log, or the hooks printed none")
 	}
 	cached, err := filepath.Glob(filepath.Join(dir, "state", "*"))
@@ -183,7 +183,7 @@ func TestMemoryImage(t *testing.T) {
 	}
 	for _, path := range cached {
 		text, err := os.ReadFile(path)
-		if err != nil || values.Sought(text) != nil {
+		if err != nil || values.Find(text) != nil {
 			t.Errorf("the cache holds a value in the clear, or can't be read: %v", err)
 		}
 	}
@@ -193,7 +193,7 @@ func TestMemoryImage(t *testing.T) {
 	d = runAgent(t, a, config)
 	d.says("hook done.*files")
 	asked := attempt{args: []string{"get", "VALUE_33"}, env: map[string]string{"MIOSA_SOCKET": filepath.Join(d.dir, "agent.sock")}}
-	if stdout, _, code := asked.start(t, d.dir); code != 0 || values.Sought([]byte(stdout)) == nil {
+	if stdout, _, code := asked.start(t, d.dir); code != 0 || values.Find([]byte(stdout)) == nil {
 		t.Errorf("no value from the cache: exit code %d", code)
 	}
 	d.clean(values, controls)

@@ -192,7 +192,7 @@ func TestMemoryImage(t *testing.T) {
 				}
 			}
 			set, err := opener.Open(reveal)
-			if err != nil || values.Sought([]byte(set.Bound[0].Value.Reveal())) == nil {
+			if err != nil || values.Find([]byte(set.Bound[0].Value.Reveal())) == nil {
 				t.Fatalf("the values were not revealed: %v", err)
 			}
 			stall(t, addr, tt.tls, tenantKey, control.Value(1, 100, "x"))
@@ -204,7 +204,7 @@ func TestMemoryImage(t *testing.T) {
 			if len(seen.Numbers) > connections*tt.last || tt.last == 0 && len(seen.Found) > 0 {
 				t.Errorf("values in memory, want at most %d: %v", connections*tt.last, seen.Found)
 			}
-			if _, text := p.text(); values.Sought([]byte(text)) != nil {
+			if _, text := p.text(); values.Find([]byte(text)) != nil {
 				t.Error("a value is in the log")
 			}
 		})

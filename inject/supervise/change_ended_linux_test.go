@@ -35,7 +35,7 @@ func TestChangeWhileDraining(t *testing.T) {
 			wrote := func() []string { b, _ := os.ReadFile(file); return strings.Fields(string(b)) }
 			left := adopted(t, c.Process.Pid, file, 1)
 			defer func() { _ = unix.Kill(left, unix.SIGKILL) }()
-			fifo.Say(t, changes, "TOKEN=another-value")
+			fifo.WriteLine(t, changes, "TOKEN=another-value")
 			time.Sleep(300 * time.Millisecond) // time for what must not happen
 			all, err := io.ReadAll(out)
 			if err != nil {
@@ -73,7 +73,7 @@ func TestEndWhileDraining(t *testing.T) {
 	left := adopted(t, c.Process.Pid, file, 1)
 	defer func() { _ = unix.Kill(left, unix.SIGKILL) }()
 	defer time.AfterFunc(30*time.Second, func() { _ = c.Process.Kill() }).Stop()
-	fifo.Say(t, changes, "end")
+	fifo.WriteLine(t, changes, "end")
 	_ = c.Wait()
 	if code := codeOf(c); code != 128+15 {
 		t.Errorf("exit code %d, want 143", code)
@@ -104,16 +104,16 @@ func TestHookWhileDraining(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := 1; i <= 2; i++ { // the second change comes while the hook runs
-		fifo.Say(t, changes, "TOKEN=value-"+strconv.Itoa(i))
+		fifo.WriteLine(t, changes, "TOKEN=value-"+strconv.Itoa(i))
 		poll.Until(t, 30*time.Second, "the change", func() bool {
 			b, _ := os.ReadFile(log)
 			return bytes.Count(b, []byte(`"running hook"`)) == i
 		})
 	}
-	fifo.Say(t, endCommand, "go")
+	fifo.WriteLine(t, endCommand, "go")
 	left := adopted(t, c.Process.Pid, file, 2)
 	defer func() { _ = unix.Kill(left, unix.SIGKILL) }()
-	fifo.Say(t, endHook, "go")
+	fifo.WriteLine(t, endHook, "go")
 	poll.Until(t, 30*time.Second, "the hook's end, and no other one", func() bool { return len(children(c.Process.Pid)) == 1 })
 	if _, err := io.Copy(io.Discard, out); err != nil {
 		t.Fatal(err)
@@ -165,7 +165,7 @@ func TestRestartFails(t *testing.T) {
 			if err := tt.hide(program); err != nil {
 				t.Fatal(err)
 			}
-			fifo.Say(t, changes, "SECRET=second")
+			fifo.WriteLine(t, changes, "SECRET=second")
 			_ = c.Wait()
 			if code := codeOf(c); code != 125 || !strings.HasPrefix(log.String(), "restart: execute "+program) {
 				t.Errorf("exit code %d, want 125; the log:\n%s", code, log.String())

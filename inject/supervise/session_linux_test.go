@@ -98,7 +98,7 @@ func TestTypedAhead(t *testing.T) {
 			s.expect("ready", 1)
 			s.typed("one\ntw\x7fwo\n\x04")
 			s.expect("\b \bwo", 1) // echoed while typed
-			fifo.Say(t, gate, "go")
+			fifo.WriteLine(t, gate, "go")
 			s.expect("end of file", 1)
 			s.typed("three\n")
 			s.expect("last <three>", 1)
@@ -125,7 +125,7 @@ func TestMaskedTerminalOfTheDescendants(t *testing.T) {
 	s := onTerminal(t, c)
 	s.expect("code 0\r\n", 1)
 	s.expect("early\r\n", 1)
-	fifo.Say(t, gate, "go")
+	fifo.WriteLine(t, gate, "go")
 	s.expect("late [TOKEN]\r\n", 1)
 }
 

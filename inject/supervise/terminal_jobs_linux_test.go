@@ -79,7 +79,7 @@ func TestBackgroundJobModes(t *testing.T) {
 						t.Errorf("run %d isn't in mode%s", i, mode)
 					}
 				}
-				fifo.Say(t, changes, "AGAIN=1")
+				fifo.WriteLine(t, changes, "AGAIN=1")
 			}
 		})
 	}
@@ -181,7 +181,7 @@ func TestCtrlCWhileRestarting(t *testing.T) {
 				s.expect("begun", 1)
 				s.typed("\n")
 				s.expect("used", 1) // the command has used the terminal
-				fifo.Say(t, changes, "SECRET=second")
+				fifo.WriteLine(t, changes, "SECRET=second")
 				s.expect("stopping", 1)
 				prompts := strings.Count(s.shown(), "prompt> ")
 				s.typed("\x03")
@@ -256,7 +256,7 @@ func TestRestartResetsTerminalModes(t *testing.T) {
 			script := `[ "$AGAIN" ] || stty raw -echo -isig; echo "<$(stty -a | tr -s '; \n' ' ')>"; exec sleep 60`
 			s := onTerminal(t, under(t, "supervise", false, append(flags, "sh", "-c", script)...))
 			s.expect(" -icanon ", 1)
-			fifo.Say(t, changes, "AGAIN=1")
+			fifo.WriteLine(t, changes, "AGAIN=1")
 			s.expect(" icanon ", 1)
 			for _, mode := range []string{" echo ", " isig ", " opost ", " icrnl "} {
 				if !strings.Contains(s.shown(), mode) {

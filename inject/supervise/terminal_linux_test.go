@@ -270,7 +270,7 @@ func TestRestartOnATerminal(t *testing.T) {
 			s.expect("<first>", 1)
 			s.typed("a\n")
 			s.expect("line <a>", 1)
-			fifo.Say(t, changes, "SECRET=later") // too short to be masked
+			fifo.WriteLine(t, changes, "SECRET=later") // too short to be masked
 			s.expect("<later>", 1)
 			s.typed("b\n")
 			s.expect("line <b>", 1)

@@ -94,7 +94,7 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-func TestLook(t *testing.T) {
+func TestDisplay(t *testing.T) {
 	ctx := browser.Start(t)
 	page := served(t, "", `<meta name=viewport content="width=device-width,initial-scale=1">
 		<style>:root{color-scheme:light dark} div{width:500px;height:1200px}</style><div>wide</div>`)
@@ -109,14 +109,14 @@ func TestLook(t *testing.T) {
 	if asked("(prefers-color-scheme: dark)") || asked("(prefers-reduced-motion: reduce)") {
 		t.Error("dark or reduced motion stayed")
 	}
-	if over := get(t, ctx, browser.Sideways()); over != 0 {
+	if over := get(t, ctx, browser.Overflow()); over != 0 {
 		t.Errorf("%d points too wide in a window of 1280", over)
 	}
 	for _, p := range browser.Problems(ctx) {
 		t.Errorf("the page has a problem: %s", p)
 	}
 	do(t, ctx, browser.Phone(), chromedp.Reload())
-	if over := get(t, ctx, browser.Sideways()); over < 100 {
+	if over := get(t, ctx, browser.Overflow()); over < 100 {
 		t.Errorf("%d points too wide on a phone of 390, want 118 about", over)
 	}
 	path := filepath.Join(t.TempDir(), "page.png")

@@ -16,7 +16,7 @@ import (
 var restricted = []string{"--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges"}
 
 // The image works with a read-only root, without privileges and as any user.
-func TestTight(t *testing.T) {
+func TestReadOnlyRootAndAnyUser(t *testing.T) {
 	s := newFixture(t)
 	args := append([]string{"--user=4711:4711"}, restricted...)
 	s.run(t, s.env, append(args, wrapped, "/app", "show", "TOKEN")...).wants(t, 0, "uid 4711 ", "TOKEN "+sum(value))

@@ -14,9 +14,9 @@ import (
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
-// Talk runs the session on a new terminal and returns its output. For each pair of words it waits for the first in the output
+// RunOnTerminal runs the session on a new terminal and returns its output. For each pair of words it waits for the first in the output
 // after the previous pair, and types the second.
-func (s Session) Talk(t testing.TB, pairs ...string) (screen string) {
+func (s Session) RunOnTerminal(t testing.TB, pairs ...string) (screen string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(s.Limit, time.Minute))
 	defer cancel()

@@ -100,7 +100,7 @@ func (w *world) search(t *testing.T, marks memoryimage.Marks, processes []int) m
 	t.Helper()
 	all := map[string][]string{}
 	add := func(where string, text []byte) {
-		if found := marks.Sought(text); found != nil {
+		if found := marks.Find(text); found != nil {
 			all[where] = found
 		}
 	}
@@ -197,7 +197,7 @@ func (w *world) audited(t *testing.T, all []*running) {
 	var missing []string
 	if !poll.Within(patience, func() bool {
 		text := w.env(t, "", "audit", "--json", "--limit", "0", "--resource", "sandbox:sb_1")
-		if found := w.marks.Sought(text); found != nil {
+		if found := w.marks.Find(text); found != nil {
 			t.Fatalf("the audit has %s", found)
 		}
 		var events []api.Event

@@ -22,8 +22,8 @@ func New(t testing.TB) string {
 	return path
 }
 
-// Say waits until somebody reads a fifo and writes a line to it.
-func Say(t testing.TB, path, line string) {
+// WriteLine writes a line to a fifo, as soon as a process has opened it for reading.
+func WriteLine(t testing.TB, path, line string) {
 	t.Helper()
 	var f *os.File
 	poll.Until(t, 10*time.Second, "a reader of "+path, func() (ok bool) { // without one, what is written is lost

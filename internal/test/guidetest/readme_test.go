@@ -79,7 +79,7 @@ func readme(t *testing.T, attr *syscall.SysProcAttr) {
 			"GIT_CONFIG_KEY_1=url."+checkout+".insteadOf", "GIT_CONFIG_VALUE_1=https://github.com/Miosa-osa/miosa-env"),
 		Limit: 10 * time.Minute, // includes building what is not cached
 		Attr:  attr,
-	}.Talk(t,
+	}.RunOnTerminal(t,
 		"(not shown): ", "an-example-value\r",
 		"[y/N] ", "y\r",
 		"(not shown): ", "its-next-value\r",

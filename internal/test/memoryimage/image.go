@@ -47,7 +47,7 @@ func Of(t testing.TB, pid int, m Marks) Image {
 		for at := from; at < to; at += piece - overlap {
 			n, err := mem.ReadAt(buffer[:min(piece, to-at)], at)
 			i.Size += n
-			if found := m.Sought(buffer[:n]); found != nil {
+			if found := m.Find(buffer[:n]); found != nil {
 				i.Found[line] = append(i.Found[line], found...)
 				i.Numbers = append(i.Numbers, m.Numbers(buffer[:n])...)
 			}

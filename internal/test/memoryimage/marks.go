@@ -43,8 +43,8 @@ func (m Marks) Value(number, more int, filler string) string {
 // plainOf is the form of a value in plaintext, before its number.
 const plainOf = "plain, of value "
 
-// Sought returns which forms occur in b, with the number of the first value in plaintext.
-func (m Marks) Sought(b []byte) (found []string) {
+// Find returns the forms that occur in b, with the number of the first value in plaintext.
+func (m Marks) Find(b []byte) (found []string) {
 	for name, form := range m.forms {
 		at := bytes.Index(b, form)
 		if at < 0 {

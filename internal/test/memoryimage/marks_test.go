@@ -19,11 +19,11 @@ func TestMarksInEveryForm(t *testing.T) {
 		"base64, 1 more": base64.RawURLEncoding.EncodeToString([]byte("." + value)),
 		"base64, 2 more": base64.RawStdEncoding.EncodeToString([]byte(".." + value)),
 	} {
-		if m.Sought([]byte("before "+text+" after")) == nil {
+		if m.Find([]byte("before "+text+" after")) == nil {
 			t.Errorf("%s is not found", name)
 		}
 	}
-	if m.Sought([]byte(NewMarks().Value(7, 30, "x"))) != nil {
+	if m.Find([]byte(NewMarks().Value(7, 30, "x"))) != nil {
 		t.Error("found in a text without marks")
 	}
 }

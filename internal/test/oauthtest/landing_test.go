@@ -200,7 +200,7 @@ func (l landing) fitFor(t *testing.T, name, formAction, referrer string, forms i
 		{"wide-dark", chromedp.EmulateViewport(900, 640), browser.Dark, false},
 	} {
 		do(t, l.tab, look.size, browser.Media(look.scheme))
-		if over := ask(t, l.tab, browser.Sideways()); over > 0 {
+		if over := ask(t, l.tab, browser.Overflow()); over > 0 {
 			t.Errorf("%s: the page is %d points too wide", look.name, over)
 		}
 		if ratio := ask(t, l.tab, chromedp.Evaluate[float64](contrast)); ratio < 4.5 {

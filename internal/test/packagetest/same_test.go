@@ -103,7 +103,7 @@ func TestManual(t *testing.T) {
 }
 
 // The bills of materials list each module of a program, and there is a license for each.
-func TestBill(t *testing.T) {
+func TestBillOfMaterials(t *testing.T) {
 	needs.Command(t, "go", "tar")
 	dir := t.TempDir()
 	output(t, "tar", "-xzf", file(t, "*_linux_amd64.tar.gz"), "-C", dir)

@@ -120,7 +120,7 @@ func outage(t *testing.T, s *screen) {
 }
 
 // Before the first response, the page does not claim that the vault is empty.
-func TestToldNothing(t *testing.T) {
+func TestBeforeTheFirstResponse(t *testing.T) {
 	s := open(browser.Start(t), t, func(c *vault.Config) { c.Limits[limit.KeyRequests], c.Limits[limit.KeyBurst] = 2, 2 })
 	s.Put(t, "github", "v", production, "GH_TOKEN")
 	s.signIn()

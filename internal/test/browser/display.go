@@ -35,8 +35,8 @@ func Phone() chromedp.Action[chromedp.Void] {
 		chromedp.EmulateScale(2), chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulatePortrait)
 }
 
-// Sideways returns by how many points a page is wider than the screen. If it isn't 0, the page scrolls horizontally.
-func Sideways() chromedp.Action[int] {
+// Overflow returns by how many points a page is wider than the screen, so that it scrolls horizontally; 0: it fits.
+func Overflow() chromedp.Action[int] {
 	return chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`)
 }
 
