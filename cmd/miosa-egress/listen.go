@@ -38,7 +38,13 @@ func listen(ctx context.Context, l *config.Listener, log zerolog.Logger) (*endpo
 		cid, port, _ := config.ParseVsock(l.Address) // which the configuration has checked
 		opened, err = vsock.ListenContextID(cid, port, nil)
 	default:
-		opened, err = new(net.ListenConfig).Listen(ctx, "tcp", l.Address)
+		if opened, err = new(net.ListenConfig).Listen(ctx, "tcp", l.Address); errors.Is(err, unix.EADDRNOTAVAIL) {
+			// The sandbox's device may be created later. Other sandboxes don't wait for it.
+			if later, unable := listenAbsent(ctx, l.Address); unable == nil {
+				log.Warn().Int("line", l.Line("address")).Str("address", l.Address).Msg("no device has the address of this listener yet")
+				opened, err = later, nil
+			}
+		}
 	}
 	if err != nil {
 		return nil, l.Problem("address", addressProblem("address", err))
@@ -51,7 +57,7 @@ func addressProblem(field string, err error) error {
 	problem := fmt.Errorf("%s: %w", field, err)
 	switch {
 	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return cli.WithHint(problem, "no device of this machine has it, as ip addr shows: create the sandbox's device before the broker starts")
+		return cli.WithHint(problem, "no device of this machine has it, as ip addr shows")
 	case errors.Is(err, unix.EADDRINUSE):
 		return cli.WithHint(problem, "ss -ltnp shows what listens there: end it, or use another port")
 	}
