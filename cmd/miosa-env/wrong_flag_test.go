@@ -40,6 +40,7 @@ var arguments = map[string]string{
 	"secrets set": "name", "secrets get": "name", "secrets rotate": "name", "secrets egress": "name", "secrets delete": "name",
 	"bindings create": "name sandbox:sb_1=A", "bindings delete": "bnd_x",
 	"keys create": "tenant", "keys replace": "key_x", "keys revoke": "key_x",
+	"network set": "default --mode enforce", "network unset": "default", "network allow": "example.com", "network deny": "example.com", "network delete": "rul_x",
 }
 
 // A malformed value of a flag is wrong usage in every command: the exit code is 2, and nothing is asked or started. Only doctor

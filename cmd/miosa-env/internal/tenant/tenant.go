@@ -1,4 +1,4 @@
-// Package tenant has the commands that manage a tenant: secrets, bindings, import, oauth, keys and audit.
+// Package tenant has the commands that manage a tenant: secrets, bindings, import, oauth, keys, network and audit.
 package tenant
 
 import (
@@ -20,7 +20,7 @@ import (
 
 // Commands returns the commands, in the order of --help.
 func Commands(p *program.Program) []*cli.Command {
-	return []*cli.Command{secretsCommand(p), bindingsCommand(p), importCommand(p), oauthCommand(p), keysCommand(p), auditCommand(p)}
+	return []*cli.Command{secretsCommand(p), bindingsCommand(p), importCommand(p), oauthCommand(p), keysCommand(p), networkCommand(p), auditCommand(p)}
 }
 
 // group returns a command that only has commands.
