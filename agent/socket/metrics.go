@@ -1,7 +1,6 @@
 package socket
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -129,15 +128,16 @@ func (s *Server) metrics() string {
 	p.gauge("socket_connections", "Connections to the socket that are being served.", float64(s.active.count()))
 	p.gauge("socket_waiting", "Connections to the socket that wait for a change.", float64(s.waiting.count()))
 	s.counters.mu.Lock()
-	requests := maps.Clone(s.counters.requests)
+	requests := map[string]float64{} // by labels
+	for c, n := range s.counters.requests {
+		requests[fmt.Sprintf("{op=%q,outcome=%q}", c.op, c.result)] = float64(n)
+	}
 	s.counters.mu.Unlock()
 	if len(requests) > 0 {
 		p.metric("socket_requests_total", "counter", "Requests at the socket, by op and outcome.")
 	}
-	for _, c := range slices.SortedFunc(maps.Keys(requests), func(a, b counter) int {
-		return cmp.Or(cmp.Compare(a.op, b.op), cmp.Compare(a.result, b.result))
-	}) {
-		p.value("socket_requests_total", fmt.Sprintf("{op=%q,outcome=%q}", c.op, c.result), float64(requests[c]))
+	for _, labels := range slices.Sorted(maps.Keys(requests)) {
+		p.value("socket_requests_total", labels, requests[labels])
 	}
 	return p.String()
 }
