@@ -152,7 +152,11 @@ func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
 	decision := x.set.policy.Decide(x.to.host, r.Method, x.event.Path)
 	x.event.Effect, x.event.RuleID, x.event.PolicyID = decision.Verdict, decision.RuleID, decision.PolicyID
 	if decision.Effect == api.EffectDeny {
-		x.refuse(w, denied(decision, x.to))
+		why := denied(decision, x.to)
+		if x.set.policy.NeedsRequest(x.to.host) {
+			why.Message = "the network policy denies " + r.Method + " " + x.event.Path + " at " + x.to.String()
+		}
+		x.refuse(w, why)
 		return
 	}
 	if r.Header.Get("Upgrade") != "" {

@@ -209,7 +209,8 @@ func TestPolicyDenies(t *testing.T) {
 	}
 	// At a host with rules, paths are known, and the client can read why.
 	res, text := get(t, w.client(t, true), urlOf(host, port, "/denied/x"))
-	if res.StatusCode != http.StatusForbidden || reasonOf(t, text) != "policy" {
+	why := fmt.Sprintf(`"message":"the network policy denies GET /denied/x at %s:%d"`, host, port)
+	if res.StatusCode != http.StatusForbidden || reasonOf(t, text) != "policy" || !strings.Contains(text, why) {
 		t.Errorf("GET: %s, %s", res.Status, text)
 	}
 }
