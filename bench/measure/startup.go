@@ -27,30 +27,21 @@ const (
 )
 
 // startup measures starts: every program below starts /bin/true, in turn, round after round, so that the machine's other
-// load affects all of them. Each program is copied first, as installers do: the kernel maps a file that was written in one
-// go faster than one written by the linker.
+// load affects all of them.
 func (c config) startup(ctx context.Context, dir string, stdout io.Writer) (missed []string, err error) {
 	if err := buildFloors(ctx, dir); err != nil {
 		return nil, err
 	}
-	installed, err := os.MkdirTemp("", "miosa-env-bench-")
+	installed, err := install(floors(dir)...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(installed)) }()
 	program := map[string]string{}
-	for _, path := range append([]string{c.program("miosa-env")}, floors(dir)...) {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return nil, err
-		}
-		name := filepath.Base(path)
-		program[name] = filepath.Join(installed, name)
-		if err := os.WriteFile(program[name], text, 0o700); err != nil { //nolint:gosec // a program has to be executable
-			return nil, err
-		}
+	for _, path := range floors(installed) {
+		program[filepath.Base(path)] = path
 	}
-	ours := program["miosa-env"]
+	ours := c.program("miosa-env")
 	var machines []*machine // with few bindings, and with many
 	for _, bindings := range []int{5, 100} {
 		m, err := c.startMachine(ctx, dir, strconv.Itoa(bindings), bindings)

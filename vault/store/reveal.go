@@ -336,14 +336,21 @@ func (v *revealing) upTo(ctx context.Context, most int64) (answer api.RevealAnsw
 	}
 	var sealing sync.WaitGroup
 	defer sealing.Wait() // before the set is wiped
+	var panicked any
 	if v.etag == "" {
 		// This goroutine audits: it doesn't wait for another one to start, and what it runs next is in the processor's caches.
-		sealing.Go(seal)
+		sealing.Go(func() {
+			defer func() { panicked = recover() }() // the caller expects it on its own goroutine
+			seal()
+		})
 	} else {
 		seal() // of the many that a commit wakes, one audits for all
 	}
 	err = v.audited()
 	sealing.Wait()
+	if panicked != nil {
+		panic(panicked)
+	}
 	if err = cmp.Or(err, unsealed); err != nil {
 		return api.RevealAnswer{}, err
 	}

@@ -26,10 +26,8 @@ func New[Job any](maxBatch, goroutines int, run func([]*Job)) *Queue[Job] {
 	return &Queue[Job]{run: run, maxBatch: maxBatch, turns: make(chan struct{}, goroutines)}
 }
 
-// Do returns when a batch with job has run, on this goroutine or on another one. If that panicked, so does Do.
-func (q *Queue[Job]) Do(job *Job) { q.Start(job)() }
-
-// Start queues a job, which is run by another goroutine that calls Do, Run or its wait. wait does what Do does.
+// Start queues a job. wait returns when a batch with it has run, on its goroutine or on another one that waits or calls Run. If that
+// panicked, so does wait.
 func (q *Queue[Job]) Start(job *Job) (wait func()) {
 	j := &queued[Job]{job: job, done: make(chan struct{})}
 	q.mu.Lock()

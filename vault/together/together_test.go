@@ -28,7 +28,7 @@ func TestBatches(t *testing.T) {
 		for i := range 6 {
 			all.Go(func() {
 				job := i
-				q.Do(&job)
+				q.Start(&job)()
 				if job != 10*i {
 					t.Errorf("job %d is %d", i, job)
 				}
@@ -57,7 +57,7 @@ func TestPanic(t *testing.T) {
 					t.Errorf("got %v", p)
 				}
 			}()
-			q.Do(&panics)
+			q.Start(&panics)()
 		}()
 	}
 }
