@@ -55,20 +55,6 @@ func (s *Store) state(ctx context.Context, a Actor, r api.Resource) (now state, 
 	return now, nil
 }
 
-// stateOf is the state of a set, without the expiry of a key.
-func stateOf(r api.Resource, bound boundSet) (now state) {
-	now.labels = make([]api.Label, len(bound.rows))
-	for i, b := range bound.rows {
-		now.labels[i] = b.Label
-		now.labels[i].Placeholder = string(b.placeholder)
-		if e := b.ExpiresAt; e != nil && (now.nextExpiry == nil || e.Before(*now.nextExpiry)) {
-			now.nextExpiry = e
-		}
-	}
-	now.etag = api.EtagWithPolicy(r, now.labels, bound.policy)
-	return now
-}
-
 // boundRow is a bound secret before it is opened.
 type boundRow struct {
 	api.Label

@@ -300,6 +300,20 @@ func (s *Store) Unchanged(ctx context.Context, a Actor, r api.Resource, etag str
 	return &at, nil
 }
 
+// stateOf is the state of a set, without the expiry of a key.
+func stateOf(r api.Resource, bound boundSet) (now state) {
+	now.labels = make([]api.Label, len(bound.rows))
+	for i, b := range bound.rows {
+		now.labels[i] = b.Label
+		now.labels[i].Placeholder = string(b.placeholder)
+		if e := b.ExpiresAt; e != nil && (now.nextExpiry == nil || e.Before(*now.nextExpiry)) {
+			now.nextExpiry = e
+		}
+	}
+	now.etag = api.EtagWithPolicy(r, now.labels, bound.policy)
+	return now
+}
+
 // recheckAt is when the first of some times has passed, or in a day. nil is no time.
 func recheckAt(times ...*time.Time) time.Time {
 	at := time.Now().Add(24 * time.Hour)
