@@ -248,17 +248,15 @@ func TestSharedNewAuthority(t *testing.T) {
 	}
 }
 
-// A start whose address isn't there names the line and the fix.
-func TestAddressThatIsNotThere(t *testing.T) {
+// A start whose address is in use names the line and the fix.
+func TestAddressInUse(t *testing.T) {
 	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
 	for _, tt := range []struct{ name, metrics, address, want string }{
-		{"no device has it", "127.0.0.1:0", "192.0.2.1:3128", "egress.toml line 7: address: listen tcp 192.0.2.1:3128: bind: cannot assign requested address\n" +
-			"miosa-egress: hint: no device of this machine has it, as ip addr shows: create the sandbox's device before the broker starts\n"},
-		{"in use", "127.0.0.1:0", taken.Addr().String(), "egress.toml line 7: address: listen tcp " + taken.Addr().String() + ": bind: address already in use\n" +
+		{"listener", "127.0.0.1:0", taken.Addr().String(), "egress.toml line 7: address: listen tcp " + taken.Addr().String() + ": bind: address already in use\n" +
 			"miosa-egress: hint: ss -ltnp shows what listens there: end it, or use another port\n"},
 		{"metrics", taken.Addr().String(), "127.0.0.1:0", "egress.toml line 4: metrics_addr: listen tcp " + taken.Addr().String() + ": bind: address already in use\n" +
 			"miosa-egress: hint: ss -ltnp shows what listens there: end it, or use another port\n"},
