@@ -42,13 +42,20 @@ func (r retrying) Read(ctx context.Context, do func(database.Tx) error) error {
 	return r.twice(ctx, r.DB.Read, do)
 }
 
+// replace replaces the database of a store, whose work in the background it ends first.
+func replace(s *Store, db database.DB) {
+	s.stop()
+	s.ended.Wait()
+	s.db = db
+}
+
 // A verification counts each event once, whatever was verified in a transaction that was tried again.
 func TestRetry_Verification(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
 	fillLog(t, s, owner, 20)
 	want := verified(t, s, owner, &audit.Verifier{})
-	s.db = retrying{DB: s.db}
+	replace(s, retrying{DB: s.db})
 	if got := verified(t, s, owner, &audit.Verifier{}); got != want || got.Checked < 20 {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -59,7 +66,7 @@ func TestRetry_Trim(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
 	fillTraffic(t, s, owner, 1000)
-	s.db = retrying{DB: s.db}
+	replace(s, retrying{DB: s.db})
 	keep := audit.Retention{Bytes: 200_000}
 	if err := s.AuditLogs().Trim(t.Context(), owner.TenantID, keep); err != nil {
 		t.Fatal(err)
@@ -76,12 +83,12 @@ func TestRetry_SetPolicy(t *testing.T) {
 	s := newStore(t)
 	owner := tenant(t, s, "acme")
 	inner := s.db
-	s.db = retrying{DB: inner, between: func() {
+	replace(s, retrying{DB: inner, between: func() {
 		s.db = inner
 		if _, err := s.CreatePolicy(t.Context(), owner, api.PolicyRequest{Name: new("of another"), Resource: box1}); err != nil {
 			t.Error(err)
 		}
-	}}
+	}})
 	p, err := s.SetPolicy(t.Context(), owner, "", api.PolicyRequest{Resource: box1, Mode: new(api.ModeAuditOnly)})
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +121,7 @@ func TestRetry_Sets(t *testing.T) {
 	s := newStore(t)
 	reader := agent(t, s, tenant(t, s, "acme"), box1)
 	job := &setRead{actor: reader, resource: box1, do: func(*txn) error { return nil }}
-	s.db = lost{s.db}
+	replace(s, lost{s.db})
 	s.readSets([]*setRead{job})
 	if job.done {
 		t.Error("the read is done, though the transaction has failed")
