@@ -152,11 +152,11 @@ func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
 	decision := x.set.policy.Decide(x.to.host, r.Method, x.event.Path)
 	x.event.Effect, x.event.RuleID, x.event.PolicyID = decision.Verdict, decision.RuleID, decision.PolicyID
 	if decision.Effect == api.EffectDeny {
-		why := denied(decision, x.to)
+		what := requestsTo(x.to)
 		if x.set.policy.NeedsRequest(x.to.host) {
-			why.Message = "the network policy denies " + r.Method + " " + x.event.Path + " at " + x.to.String()
+			what = r.Method + " " + x.event.Path + " at " + x.to.String()
 		}
-		x.refuse(w, why)
+		x.refuse(w, denied(decision, what))
 		return
 	}
 	if r.Header.Get("Upgrade") != "" {
@@ -233,7 +233,10 @@ func upgradable(protocol string) bool {
 	return httpguts.ValidHeaderFieldName(name) && name != "h2c" && name != "h2" && name != "http" && name != "tls"
 }
 
-// denied is the refusal of a policy.
-func denied(d policy.Decision, to destination) *Refusal {
-	return &Refusal{Reason: reasonPolicy, Rule: d.RuleID, Message: "the network policy denies requests to " + to.String()}
+// denied returns the refusal of what a policy denies, such as the result of requestsTo.
+func denied(d policy.Decision, what string) *Refusal {
+	return &Refusal{Reason: reasonPolicy, Rule: d.RuleID, Message: "the network policy denies " + what}
 }
+
+// requestsTo describes all requests to a destination.
+func requestsTo(to destination) string { return "requests to " + to.String() }

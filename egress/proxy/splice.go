@@ -77,7 +77,7 @@ func (s *Server) connectUpstream(ctx context.Context, t *tunnel) (refusal *Refus
 	}
 	t.policy = set.policy.DecideHost(t.to.host)
 	if t.policy.Effect == api.EffectDeny {
-		return denied(t.policy, t.to)
+		return denied(t.policy, requestsTo(t.to))
 	}
 	var err error
 	if t.upstream, err = s.dial(ctx, set, t.to); err != nil {
