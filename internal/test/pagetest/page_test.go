@@ -35,6 +35,7 @@ func TestPage(t *testing.T) {
 		{"repeated events", auditRepetitions},
 		{"verifying the audit log", auditVerify},
 		{"every button", everyButton},
+		{"requested dialogs", requestedDialogs},
 		{"first load", firstLoad},
 		{"a view that can't be loaded", viewNotLoadable},
 		{"by keyboard alone", byKeyboardAlone},

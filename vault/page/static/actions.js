@@ -1,7 +1,7 @@
 // The dialogs that change secrets and bindings. m is the model.
 import { h } from './dom.js';
 import { all, call, forEach } from './client.js';
-import { form, isOpen } from './dialog.js';
+import { form, openAfter } from './dialog.js';
 import { choice, delivery, moment, resource, secretChoice, text, value, variable, variableOf } from './field.js';
 import { ruleFields } from './egress.js';
 import { place, plural, scopes, types } from './words.js';
@@ -129,10 +129,9 @@ export function someOf(bindings) {
 }
 
 // remove deletes a secret. It first requests its bindings, because the model may be out of date.
-export async function remove(m, opener, secret) {
-  const bindings = await m.attempt(() => all('bindings', 'bindings', { secret_id: secret.id }));
-  if (!bindings || isOpen()) return; // a second press has opened it already
-  form({
+export function remove(m, opener, secret) {
+  const load = () => m.attempt(() => all('bindings', 'bindings', { secret_id: secret.id }));
+  return openAfter(load, (bindings) => form({
     title: `Delete ${secret.name}?`, danger: true, opener, after: m.refresh,
     submit: bindings.length ? `Delete it and ${plural(bindings.length, 'binding')}` : 'Delete',
     body: [
@@ -143,5 +142,5 @@ export async function remove(m, opener, secret) {
       await call('DELETE', `secrets/${path(secret.id)}`);
       return `${secret.name} is deleted${bindings.length ? `, and ${plural(bindings.length, 'binding')} with it` : ''}.`;
     },
-  });
+  }));
 }

@@ -1,7 +1,7 @@
 // The page: signing in and out, the current view, and refreshing it.
 import { button, focusOn, h, say } from './dom.js';
 import { RequestError, forget, known, whenEnded } from './client.js';
-import { isOpen } from './dialog.js';
+import { closeAll, isOpen } from './dialog.js';
 import { Model } from './model.js';
 import { forgetTaken } from './taken.js';
 import { updateTimes } from './words.js';
@@ -125,10 +125,8 @@ function leave(why) {
   forget();
   forgetTaken();
   model = null;
-  for (const dialog of document.querySelectorAll('dialog')) {
-    dialog.close();
-    dialog.remove();
-  }
+  closeAll();
+  for (const dialog of document.querySelectorAll('dialog')) dialog.remove();
   fresh.textContent = '';
   fresh.classList.remove('stale');
   say('');
@@ -154,7 +152,7 @@ document.querySelector('.skip').addEventListener('click', (event) => {
 });
 window.addEventListener('hashchange', () => {
   if (!model) return;
-  for (const dialog of document.querySelectorAll('dialog')) dialog.close();
+  closeAll();
   say('');
   go();
 });

@@ -2,7 +2,7 @@
 // provider.
 import { h, button, say } from './dom.js';
 import { RequestError, call } from './client.js';
-import { form, isOpen, show } from './dialog.js';
+import { form, openAfter, show } from './dialog.js';
 import { resource, variable } from './field.js';
 
 const pollInterval = 2000; // ms
@@ -14,7 +14,7 @@ export function connect(m, opener, provider, secret) {
   if (secret) {
     const again = Object.fromEntries(attribution.filter((f) => secret[f]).map((f) => [f, secret[f]]));
     const begin = () => m.attempt(() => start({ ...again, provider: provider.name }));
-    return begin().then((flow) => flow && !isOpen() && wait(m, opener, provider, flow));
+    return openAfter(begin, (flow) => wait(m, opener, provider, flow));
   }
   const binds = m.may('bindings:write');
   const [kind, id] = resource({ known: m.resources });

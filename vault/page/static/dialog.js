@@ -4,6 +4,22 @@ import { RequestError } from './client.js';
 
 export const isOpen = () => document.querySelector('dialog') !== null;
 
+let latest = 0; // number of the dialog that was opened or requested last
+
+// openAfter calls open, which opens a dialog, with what load returns. It doesn't if that is undefined, or if meanwhile another
+// dialog was opened or requested, as by a second press of a button, or all were closed.
+export async function openAfter(load, open) {
+  const own = ++latest;
+  const loaded = await load();
+  if (own === latest && loaded !== undefined) await open(loaded);
+}
+
+// closeAll closes the dialogs, and those that would open once something is loaded.
+export function closeAll() {
+  latest++;
+  for (const dialog of document.querySelectorAll('dialog')) dialog.close();
+}
+
 // show opens a dialog and returns a function that closes it. ended is called after it has closed.
 export function show(title, content, { opener, alert, ended } = {}) {
   const heading = h('h2', { id: 'dialog-title' }, title);
@@ -19,6 +35,7 @@ export function show(title, content, { opener, alert, ended } = {}) {
     else if (there) focusOn(key, options);
     ended?.();
   });
+  latest++;
   say('');
   document.body.append(dialog);
   dialog.showModal();

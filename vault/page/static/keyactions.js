@@ -2,7 +2,7 @@
 import { h, button } from './dom.js';
 import { RequestError, all, call } from './client.js';
 import { command, newKey, run, storeKey, useTenantKey } from './command.js';
-import { form, isOpen, show } from './dialog.js';
+import { form, openAfter, show } from './dialog.js';
 import { choice, moment, resource, text, words } from './field.js';
 import { keyName, permissions, place, plural, scopes, valid } from './words.js';
 
@@ -75,9 +75,11 @@ export function replaceKey(m, opener, k) {
 }
 
 // revokeKey revokes k. It first reloads the keys, because the model may lack some that k has created since.
-export async function revokeKey(m, opener, k) {
-  const keys = await m.attempt(() => all('keys', 'keys'));
-  if (!keys || isOpen()) return; // a second press has opened it already
+export function revokeKey(m, opener, k) {
+  return openAfter(() => m.attempt(() => all('keys', 'keys')), (keys) => confirmRevoking(m, opener, k, keys));
+}
+
+function confirmRevoking(m, opener, k, keys) {
   const under = validUnder(keys, k.id);
   const children = choice('children', 'These keys', [['', 'Choose what happens to them'], ['revoke', 'are revoked too'], ['keep', 'stay valid']]);
   form({

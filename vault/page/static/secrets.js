@@ -1,19 +1,16 @@
 // The view of all secrets.
 import { h, button, state, table } from './dom.js';
-import { RequestError, known } from './client.js';
-import { isOpen } from './dialog.js';
+import { RequestError } from './client.js';
+import { openAfter } from './dialog.js';
 import { checkbox, list, matches } from './list.js';
 import { day, expired, owner, place, plural, types, when } from './words.js';
 
 export const title = 'Secrets';
 
-// dialog returns a function that opens a dialog of a module, which is loaded then. A second press may have opened one meanwhile.
-const dialog = (module, name) => (m, opener, ...args) => m.attempt(async () => {
-  const dialogs = await module().catch(() => {
-    throw new RequestError(0, 'This form could not be loaded. Check that the vault is running and that the network works.');
-  });
-  if (known() && !isOpen()) await dialogs[name](m, opener, ...args);
-});
+// dialog returns a function that opens a dialog of a module, which is loaded then.
+const dialog = (module, name) => (m, opener, ...args) => openAfter(() => m.attempt(() => module().catch(() => {
+  throw new RequestError(0, 'This form could not be loaded. Check that the vault is running and that the network works.');
+})), (dialogs) => dialogs[name](m, opener, ...args));
 const [setSecret, bind, rotate, rotateAll, remove] = ['setSecret', 'bind', 'rotate', 'rotateAll', 'remove']
   .map((name) => dialog(() => import('./actions.js'), name));
 const setRule = dialog(() => import('./egress.js'), 'setRule');
