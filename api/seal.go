@@ -43,6 +43,9 @@ func (o *Opener) Recipient() Recipient {
 	return Recipient{Suite: SuiteXWing, PublicKey: o.private.PublicKey().Bytes()}
 }
 
+// Prepare does what the first Open of a process would: Go starts a thread when a goroutine first stays on one.
+func (o *Opener) Prepare() { holdSignals()() }
+
 // Open opens an answer. It refuses one that was altered, belongs to another resource or was sealed to another key pair.
 // Errors: ErrTampered; ErrNotSet for an answer that opens, but isn't a set of this resource.
 func (o *Opener) Open(a RevealAnswer) (s Snapshot, err error) {
@@ -88,7 +91,7 @@ var (
 	errNoPublicKey = NewError(ErrInvalid, "recipient.public_key is not a key of "+SuiteXWing)
 )
 
-// Validate refuses what NewSealer refuses, in a fraction of its time. Errors: ErrInvalid.
+// Validate refuses an unknown suite, and what is no public key of it. Errors: ErrInvalid.
 func (r Recipient) Validate() error {
 	if r.Suite != SuiteXWing {
 		return errNoSuite
@@ -118,25 +121,24 @@ type encapsulated struct {
 	sender *hpke.Sender
 }
 
-// NewSealer parses the recipient's key. Errors: ErrInvalid for an unknown suite or a malformed public key.
+// NewSealer validates the recipient. Errors: ErrInvalid, those of Validate.
 func NewSealer(r Resource, to Recipient) (*Sealer, error) {
-	if to.Suite != SuiteXWing {
-		return nil, errNoSuite
-	}
-	public, err := hpke.MLKEM768X25519().NewPublicKey(to.PublicKey)
-	if err != nil {
-		return nil, errNoPublicKey
+	if err := to.Validate(); err != nil {
+		return nil, err
 	}
 	return &Sealer{resource: r, encapsulate: sync.OnceValues(func() (e encapsulated, err error) {
+		public, err := hpke.MLKEM768X25519().NewPublicKey(to.PublicKey) // a fifth of the work
+		if err != nil {
+			return e, err
+		}
 		e.enc, e.sender, err = hpke.NewSender(public, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info(r))
 		return e, err
 	})}, nil
 }
 
-// Prepare starts to encapsulate a key, which takes most of the time of Seal and doesn't depend on the set.
-func (s *Sealer) Prepare() {
-	go func() { _, _ = s.encapsulate() }() // Seal returns the error
-}
+// Prepare encapsulates a key, which takes most of the time of Seal and doesn't depend on the set. It may run at the same time as Seal,
+// which returns the error.
+func (s *Sealer) Prepare() { _, _ = s.encapsulate() }
 
 // Seal seals a set, with its policy or nil. Call it once. Errors: ErrInvalid for an invalid public key; ErrWiped.
 func (s *Sealer) Seal(set []Bound, p *NetworkPolicy) (RevealAnswer, error) {

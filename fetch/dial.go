@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"syscall"
 
+	"github.com/Miosa-osa/miosa-env/internal/goroutine"
 	"github.com/Miosa-osa/miosa-env/internal/pace"
 	"github.com/Miosa-osa/miosa-env/internal/silence"
 )
@@ -75,12 +76,12 @@ func (c *Client) Connect() {
 	}
 	early := &earlyConn{done: make(chan struct{})}
 	c.early.Store(early)
-	go func() {
+	goroutine.Go(func() {
 		defer close(early.done)
 		ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 		defer cancel()
 		early.conn, early.err = c.dial(ctx, "tcp", c.direct)
-	}()
+	})
 }
 
 // dialContext is the transport's DialContext. It returns the connection that Connect started, once, or makes a new one.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/goroutine"
 )
 
 // Reveal returns the bindings of one resource with their values opened, sorted by env name. With an etag it waits up to
@@ -64,13 +65,16 @@ func (k *keyPair) request(q api.RevealRequest) content {
 	q.Recipient = api.Recipient{Suite: api.SuiteXWing, PublicKey: make([]byte, api.PublicKeySize)}
 	length := len(q.AppendJSON(nil))
 	k.made = make(chan struct{})
-	go func() {
-		defer close(k.made)
+	goroutine.Go(func() {
 		if k.opener, k.err = api.NewOpener(q.Resource); k.err == nil {
 			q.Recipient = k.opener.Recipient()
 			k.text = q.AppendJSON(make([]byte, 0, length))
 		}
-	}()
+		close(k.made)
+		if k.opener != nil {
+			k.opener.Prepare() // while the vault answers
+		}
+	})
 	return content{k, int64(length)}
 }
 

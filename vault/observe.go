@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/goroutine"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
@@ -46,6 +47,7 @@ func (o *observedWriter) Unwrap() http.ResponseWriter { return o.ResponseWriter 
 // path may contain a secret by mistake.
 func (v *Vault) observe(route string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		goroutine.ReserveStack()
 		o := &observedWriter{ResponseWriter: w, id: requestID(r), route: route, start: time.Now()}
 		v.setHeaders(o)
 		if v.conf.OnRequest != nil {

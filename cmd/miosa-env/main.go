@@ -13,6 +13,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/machine"
 	"github.com/Miosa-osa/miosa-env/cmd/miosa-env/internal/program"
 	"github.com/Miosa-osa/miosa-env/internal/cli"
+	"github.com/Miosa-osa/miosa-env/internal/goroutine"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
@@ -35,6 +36,7 @@ func asksToStay(arg string) bool {
 
 func main() {
 	inherited.Act()
+	goroutine.ReserveStack()
 	version = cli.LinkedVersion(version)
 	if code, ok := machine.Helper(os.Args); ok {
 		os.Exit(code)

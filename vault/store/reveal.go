@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/goroutine"
 	"github.com/Miosa-osa/miosa-env/vault/cache"
 	"github.com/Miosa-osa/miosa-env/vault/hub"
 )
@@ -240,7 +241,7 @@ func (s *Store) Reveal(ctx context.Context, a Actor, r api.Resource, to *api.Sea
 	if err := s.limits.Event(a.limited()); err != nil {
 		return api.RevealAnswer{}, err
 	}
-	to.Prepare()
+	goroutine.Go(to.Prepare)
 	v := revealing{store: s, actor: a, resource: r, sealer: func() (*api.Sealer, error) { return to, nil }}
 	answer, _, err := v.run(ctx, reserve)
 	return answer, err
@@ -325,7 +326,9 @@ func (v *revealing) upTo(ctx context.Context, most int64) (answer api.RevealAnsw
 	var panicked any
 	if v.etag == "" {
 		// This goroutine audits: it doesn't wait for another one to start, and what it runs next is in the processor's caches.
-		sealing.Go(func() {
+		sealing.Add(1)
+		goroutine.Go(func() {
+			defer sealing.Done()
 			defer func() { panicked = recover() }() // the caller expects it on its own goroutine
 			seal()
 		})
