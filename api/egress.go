@@ -19,8 +19,11 @@ type EgressRule struct {
 	Methods []string     `json:"methods,omitempty"` // default: all
 	Paths   []string     `json:"paths,omitempty"`   // patterns: "*" matches within a segment, "**" any text; default: all
 	Slots   []string     `json:"slots,omitempty"`   // where in a request; default: headers that usually have credentials
-	Shape   *EgressShape `json:"shape,omitempty"`   // of placeholders; nil: "miosa-tok-" and 26 characters
+	Shape   *EgressShape `json:"shape,omitempty"`   // of placeholders; nil: PlaceholderPrefix and 26 characters
 }
+
+// PlaceholderPrefix is how placeholders begin whose rules give them no other shape.
+const PlaceholderPrefix = "miosa-tok-"
 
 // EgressShape is the form of placeholders, for clients that check the form of keys. At least 128 bits of a placeholder are
 // random.

@@ -12,7 +12,7 @@ func BenchmarkRequest(b *testing.B) {
 	for _, n := range []int{1, 100, 1000} {
 		var list []api.Bound
 		for i := range n {
-			list = append(list, bound(fmt.Sprint("b", i), fmt.Sprintf("%s%026d", Prefix, i), "a value of a secret", to()))
+			list = append(list, bound(fmt.Sprint("b", i), fmt.Sprintf("%s%026d", api.PlaceholderPrefix, i), "a value of a secret", to()))
 		}
 		t, err := New(api.Snapshot{Bound: list})
 		if err != nil {
@@ -26,7 +26,7 @@ func BenchmarkRequest(b *testing.B) {
 		for _, bench := range []struct {
 			name string
 			auth string
-		}{{"without", plain.Header.Get("Authorization")}, {"bearer", fmt.Sprintf("Bearer %s%026d", Prefix, n/2)}, {"basic", basic(fmt.Sprintf("x:%s%026d", Prefix, n/2))}} {
+		}{{"without", plain.Header.Get("Authorization")}, {"bearer", fmt.Sprintf("Bearer %s%026d", api.PlaceholderPrefix, n/2)}, {"basic", basic(fmt.Sprintf("x:%s%026d", api.PlaceholderPrefix, n/2))}} {
 			b.Run(fmt.Sprint(bench.name, "/", n), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {

@@ -9,7 +9,7 @@ import (
 )
 
 func Example() {
-	placeholder := swap.Prefix + "abcdefghijklmnopqrstuvwxyz"
+	placeholder := api.PlaceholderPrefix + "abcdefghijklmnopqrstuvwxyz"
 	table, err := swap.New(api.Snapshot{Bound: []api.Bound{{
 		Label: api.Label{ID: "bnd_1", ExposeAsEnv: "GH_TOKEN", Egress: &api.Egress{Placeholder: placeholder, Rules: []api.EgressRule{{Hosts: []string{"api.github.com"}}}}},
 		Value: api.NewValue([]byte("s3cret-value")),

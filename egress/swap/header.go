@@ -15,9 +15,9 @@ func (c *change) findInHeaders() error {
 		return c.refuse(i, "the placeholder may not be in the host", "")
 	}
 	for name, values := range c.r.Header {
-		if len(name) >= len(Prefix)+unknownTail {
+		if len(name) >= len(prefix)+unknownTail {
 			lower := strings.ToLower(name)
-			if at := strings.Index(lower, Prefix); at >= 0 && tail(lower[at+len(Prefix):]) >= unknownTail {
+			if at := strings.Index(lower, prefix); at >= 0 && tail(lower[at+len(prefix):]) >= unknownTail {
 				return c.refuse(len(c.table.bindings), "it has a placeholder in the name of a header", "")
 			}
 		}

@@ -17,11 +17,11 @@ import (
 )
 
 const (
-	keyID   = Prefix + "kkkkkkkkkkkkkkkkkkkkkkkkkk"
-	key     = Prefix + "llllllllllllllllllllllllll"
-	session = Prefix + "mmmmmmmmmmmmmmmmmmmmmmmmmm"
-	webhook = Prefix + "nnnnnnnnnnnnnnnnnnnnnnnnnn"
-	idle    = Prefix + "oooooooooooooooooooooooooo"
+	keyID   = api.PlaceholderPrefix + "kkkkkkkkkkkkkkkkkkkkkkkkkk"
+	key     = api.PlaceholderPrefix + "llllllllllllllllllllllllll"
+	session = api.PlaceholderPrefix + "mmmmmmmmmmmmmmmmmmmmmmmmmm"
+	webhook = api.PlaceholderPrefix + "nnnnnnnnnnnnnnnnnnnnnnnnnn"
+	idle    = api.PlaceholderPrefix + "oooooooooooooooooooooooooo"
 )
 
 var signedAt = time.Unix(1.8e9, 0)

@@ -19,14 +19,14 @@ import (
 
 // The set of the tests: placeholders, each with a value and rules.
 const (
-	token    = Prefix + "aaaaaaaaaaaaaaaaaaaaaaaaaa"
-	other    = Prefix + "bbbbbbbbbbbbbbbbbbbbbbbbbb"
+	token    = api.PlaceholderPrefix + "aaaaaaaaaaaaaaaaaaaaaaaaaa"
+	other    = api.PlaceholderPrefix + "bbbbbbbbbbbbbbbbbbbbbbbbbb"
 	shaped   = "ghp_cccccccccccccccccccccccccccccccccccc"
 	odd      = "a+b/c=d:eeeeeeeeeeeeeeeeeeeee"
-	ruleless = Prefix + "dddddddddddddddddddddddddd"
-	newer    = Prefix + "ffffffffffffffffffffffffff"
-	broken   = Prefix + "gggggggggggggggggggggggggg"
-	foreign  = Prefix + "zzzzzzzzzzzzzzzzzzzzzzzzzz"
+	ruleless = api.PlaceholderPrefix + "dddddddddddddddddddddddddd"
+	newer    = api.PlaceholderPrefix + "ffffffffffffffffffffffffff"
+	broken   = api.PlaceholderPrefix + "gggggggggggggggggggggggggg"
+	foreign  = api.PlaceholderPrefix + "zzzzzzzzzzzzzzzzzzzzzzzzzz"
 
 	tokenValue  = "s3cret/+ä\"value"
 	otherValue  = "other value"
@@ -340,8 +340,8 @@ func TestAttack_OtherDestinations(t *testing.T) {
 // Placeholders of another resource, and guesses, are refused without saying more than that.
 func TestAttack_OtherPlaceholders(t *testing.T) {
 	for _, tt := range []struct{ name, placeholder string }{
-		{"another resource", foreign}, {"guess", Prefix + "12345678"}, {"one character less", token[:len(token)-1]}, {"another one", token[:len(token)-1] + "b"},
-		{"upper case", Prefix + strings.ToUpper(token[len(Prefix):])},
+		{"another resource", foreign}, {"guess", api.PlaceholderPrefix + "12345678"}, {"one character less", token[:len(token)-1]}, {"another one", token[:len(token)-1] + "b"},
+		{"upper case", api.PlaceholderPrefix + strings.ToUpper(token[len(api.PlaceholderPrefix):])},
 	} {
 		for _, r := range []*http.Request{
 			newRequest(t, "GET", "/", "", "Authorization", "Bearer "+tt.placeholder), newRequest(t, "GET", "/", "", "Authorization", basic("a:"+tt.placeholder)),
@@ -460,7 +460,7 @@ func TestTables(t *testing.T) {
 	}{
 		{"no placeholder", []api.Bound{bound("a", "", "v", to())}},
 		{"short placeholder", []api.Bound{bound("a", "abcde", "v", to())}},
-		{"the prefix", []api.Bound{bound("a", Prefix, "v", to())}},
+		{"the prefix", []api.Bound{bound("a", api.PlaceholderPrefix, "v", to())}},
 		{"the same placeholder", []api.Bound{bound("a", token, "v", to()), bound("b", token, "w", to())}},
 	} {
 		if _, err := New(api.Snapshot{Bound: tt.bound}); err == nil || strings.Contains(err.Error(), token) {

@@ -17,9 +17,8 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/mask"
 )
 
-// Prefix is how placeholders begin whose rules give them no other shape. A request with such a placeholder that isn't in
-// the table, for example of another resource, is refused.
-const Prefix = "miosa-tok-"
+// A request with a placeholder with this prefix that isn't in the table, for example of another resource, is refused.
+const prefix = api.PlaceholderPrefix
 
 // unknownTail is the least number of letters and digits after the prefix of an unknown placeholder. Shorter text only mentions
 // placeholders, as documents do.
@@ -28,7 +27,7 @@ const unknownTail = 8
 // Table holds the placeholders of one set. It may be used concurrently.
 type Table struct {
 	bindings []binding
-	finder   *mask.Finder // of the placeholders, in the order of bindings, then of Prefix
+	finder   *mask.Finder // of the placeholders, in the order of bindings, then of prefix
 
 	// Bindings with slots for which a request's body or signature must be read.
 	fields, aws, webhooks []int
@@ -62,7 +61,7 @@ func New(s api.Snapshot) (*Table, error) {
 		}
 		placeholder := b.Egress.Placeholder
 		switch {
-		case len(placeholder) < mask.MinLength || placeholder == Prefix:
+		case len(placeholder) < mask.MinLength || placeholder == prefix:
 			return nil, fmt.Errorf("binding %s: the placeholder is too short", b.ID)
 		case slices.Contains(texts, placeholder):
 			return nil, fmt.Errorf("binding %s: another binding has the same placeholder", b.ID)
@@ -84,7 +83,7 @@ func New(s api.Snapshot) (*Table, error) {
 		t.bindings = append(t.bindings, binding{label: b.Label, value: b.Value, rules: rules, slots: slots, invalid: err != nil})
 	}
 	t.fields, t.webhooks = slices.Compact(t.fields), slices.Compact(t.webhooks)
-	t.finder = mask.NewFinder(append(texts, Prefix))
+	t.finder = mask.NewFinder(append(texts, prefix))
 	return t, nil
 }
 

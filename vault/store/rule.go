@@ -110,7 +110,7 @@ func ruleOfMetadata(metadata json.RawMessage) (*api.EgressRule, error) {
 func newPlaceholder(secret, binding storedRule) string {
 	shape := shapeOf(secret, binding)
 	if shape == nil {
-		return "miosa-tok-" + strings.ToLower(rand.Text())
+		return api.PlaceholderPrefix + strings.ToLower(rand.Text())
 	}
 	letters, length := shape.Random()
 	text := []byte(shape.Prefix)
