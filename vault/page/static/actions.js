@@ -131,7 +131,7 @@ export function someOf(bindings) {
 // remove deletes a secret. It first requests its bindings, because the model may be out of date.
 export function remove(m, opener, secret) {
   const load = () => m.attempt(() => all('bindings', 'bindings', { secret_id: secret.id }));
-  return openAfter(load, (bindings) => form({
+  return openAfter(opener, load, (bindings) => form({
     title: `Delete ${secret.name}?`, danger: true, opener, after: m.refresh,
     submit: bindings.length ? `Delete it and ${plural(bindings.length, 'binding')}` : 'Delete',
     body: [

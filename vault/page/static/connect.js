@@ -14,7 +14,7 @@ export function connect(m, opener, provider, secret) {
   if (secret) {
     const again = Object.fromEntries(attribution.filter((f) => secret[f]).map((f) => [f, secret[f]]));
     const begin = () => m.attempt(() => start({ ...again, provider: provider.name }));
-    return openAfter(begin, (flow) => wait(m, opener, provider, flow));
+    return openAfter(opener, begin, (flow) => wait(m, opener, provider, flow));
   }
   const binds = m.may('bindings:write');
   const [kind, id] = resource({ known: m.resources });

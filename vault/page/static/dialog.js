@@ -5,18 +5,29 @@ import { RequestError } from './client.js';
 export const isOpen = () => document.querySelector('dialog') !== null;
 
 let latest = 0; // number of the dialog that was opened or requested last
+let loading; // key of the button for which a dialog is being loaded; undefined: none
 
-// openAfter calls open, which opens a dialog, with what load returns. It doesn't if that is undefined, or if meanwhile another
-// dialog was opened or requested, as by a second press of a button, or all were closed.
-export async function openAfter(load, open) {
-  const own = ++latest;
-  const loaded = await load();
-  if (own === latest && loaded !== undefined) await open(loaded);
+function supersede(key) {
+  loading = key;
+  return ++latest;
 }
 
-// closeAll closes the dialogs, and those that would open once something is loaded.
+// openAfter calls open, which opens a dialog, with what load returns. It does nothing if the same button, opener, was pressed
+// before and its dialog is still being loaded. It does not call open if load returns undefined, or if meanwhile another dialog
+// was opened or requested, or all were closed.
+export async function openAfter(opener, load, open) {
+  const { key } = opener.dataset;
+  if (key && key === loading) return;
+  const own = supersede(key);
+  const loaded = await load();
+  if (own !== latest) return;
+  loading = undefined;
+  if (loaded !== undefined) await open(loaded);
+}
+
+// closeAll closes the dialogs, and those that are being loaded do not open.
 export function closeAll() {
-  latest++;
+  supersede();
   for (const dialog of document.querySelectorAll('dialog')) dialog.close();
 }
 
@@ -35,7 +46,7 @@ export function show(title, content, { opener, alert, ended } = {}) {
     else if (there) focusOn(key, options);
     ended?.();
   });
-  latest++;
+  supersede();
   say('');
   document.body.append(dialog);
   dialog.showModal();

@@ -76,7 +76,7 @@ export function replaceKey(m, opener, k) {
 
 // revokeKey revokes k. It first reloads the keys, because the model may lack some that k has created since.
 export function revokeKey(m, opener, k) {
-  return openAfter(() => m.attempt(() => all('keys', 'keys')), (keys) => confirmRevoking(m, opener, k, keys));
+  return openAfter(opener, () => m.attempt(() => all('keys', 'keys')), (keys) => confirmRevoking(m, opener, k, keys));
 }
 
 function confirmRevoking(m, opener, k, keys) {

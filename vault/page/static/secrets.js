@@ -8,7 +8,7 @@ import { day, expired, owner, place, plural, types, when } from './words.js';
 export const title = 'Secrets';
 
 // dialog returns a function that opens a dialog of a module, which is loaded then.
-const dialog = (module, name) => (m, opener, ...args) => openAfter(() => m.attempt(() => module().catch(() => {
+const dialog = (module, name) => (m, opener, ...args) => openAfter(opener, () => m.attempt(() => module().catch(() => {
   throw new RequestError(0, 'This form could not be loaded. Check that the vault is running and that the network works.');
 })), (dialogs) => dialogs[name](m, opener, ...args));
 const [setSecret, bind, rotate, rotateAll, remove] = ['setSecret', 'bind', 'rotate', 'rotateAll', 'remove']
