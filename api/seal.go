@@ -43,8 +43,9 @@ func (o *Opener) Recipient() Recipient {
 	return Recipient{Suite: SuiteXWing, PublicKey: o.private.PublicKey().Bytes()}
 }
 
-// Prepare does what the first Open of a process would: Go starts a thread when a goroutine first stays on one.
-func (o *Opener) Prepare() { holdSignals()() }
+// PrepareToOpen does in advance what slows the first Open of a process: Go starts a thread when a goroutine is first locked to its
+// own. Later calls do nothing.
+var PrepareToOpen = sync.OnceFunc(func() { holdSignals()() })
 
 // Open opens an answer. It refuses one that was altered, belongs to another resource or was sealed to another key pair.
 // Errors: ErrTampered; ErrNotSet for an answer that opens, but isn't a set of this resource.
@@ -91,7 +92,7 @@ var (
 	errNoPublicKey = NewError(ErrInvalid, "recipient.public_key is not a key of "+SuiteXWing)
 )
 
-// Validate refuses an unknown suite, and what is no public key of it. Errors: ErrInvalid.
+// Validate refuses an unknown suite, and bytes that are not a public key of the suite. Errors: ErrInvalid.
 func (r Recipient) Validate() error {
 	if r.Suite != SuiteXWing {
 		return errNoSuite
@@ -121,7 +122,7 @@ type encapsulated struct {
 	sender *hpke.Sender
 }
 
-// NewSealer validates the recipient. Errors: ErrInvalid, those of Validate.
+// NewSealer validates the recipient, whose key must not change afterwards. Errors: those of Validate.
 func NewSealer(r Resource, to Recipient) (*Sealer, error) {
 	if err := to.Validate(); err != nil {
 		return nil, err

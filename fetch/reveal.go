@@ -71,9 +71,7 @@ func (k *keyPair) request(q api.RevealRequest) content {
 			k.text = q.AppendJSON(make([]byte, 0, length))
 		}
 		close(k.made)
-		if k.opener != nil {
-			k.opener.Prepare() // while the vault answers
-		}
+		api.PrepareToOpen() // while the vault answers
 	})
 	return content{k, int64(length)}
 }

@@ -26,7 +26,7 @@ const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1 // bytes of a socket's path
 // newConn connects to an agent. It waits up to timeout if the listener's queue is full.
 func newConn(path string, timeout time.Duration) (*conn, error) {
 	if len(path) <= maxPath && errors.Is(unix.Access(path, unix.F_OK), unix.ENOENT) {
-		return nil, ErrNoAgent // in a tenth of the time of a connection that is refused
+		return nil, ErrNoAgent // ten times as fast as a connect that fails
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

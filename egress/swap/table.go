@@ -17,7 +17,7 @@ import (
 	"github.com/Miosa-osa/miosa-env/inject/mask"
 )
 
-// A request with a placeholder with this prefix that isn't in the table, for example of another resource, is refused.
+// prefix begins placeholders: requests are refused that have one which isn't in the table, such as another resource's.
 const prefix = api.PlaceholderPrefix
 
 // unknownTail is the least number of letters and digits after the prefix of an unknown placeholder. Shorter text only mentions

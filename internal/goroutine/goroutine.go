@@ -1,12 +1,13 @@
 // Package goroutine starts work that should run at once and next to its caller, and grows stacks in advance.
 package goroutine
 
-// Go calls f on another goroutine, like a go statement. The goroutine of a go statement is the next of its own thread, and other
-// threads take it only after a pause of some 50 µs: that of Go doesn't wait for that.
+// Go calls f on another goroutine, like a go statement, for work that should run at the same time as the caller's. The goroutine of
+// a go statement runs next on the same thread, and on Linux others take it only after some 50 µs. That of Go can be taken at once;
+// while all processors are busy, it runs later.
 func Go(f func()) {
 	go func() {
 		ReserveStack()
 		f()
 	}()
-	go func() {}() // the next of this thread in its place
+	go func() {}() // runs next on this thread instead
 }

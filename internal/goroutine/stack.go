@@ -2,6 +2,6 @@
 
 package goroutine
 
-// ReserveStack grows the stack of the calling goroutine to 32 KiB, unless it is as large. A stack begins with a few KiB and doubles
-// each time that it is full, which takes longer the more functions are on it. Memory is used only for what is reached.
+// ReserveStack grows the stack of the calling goroutine to 32 KiB, unless it is at least that large. A stack begins with a few KiB
+// and doubles each time that it is full, which takes longer the deeper the calls are.
 func ReserveStack()
