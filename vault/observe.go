@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/api"
-	"github.com/Miosa-osa/miosa-env/internal/goroutine"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 )
 
@@ -47,7 +46,6 @@ func (o *observedWriter) Unwrap() http.ResponseWriter { return o.ResponseWriter 
 // path may contain a secret by mistake.
 func (v *Vault) observe(route string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		goroutine.ReserveStack()
 		o := &observedWriter{ResponseWriter: w, id: requestID(r), route: route, start: time.Now()}
 		v.setHeaders(o)
 		if v.conf.OnRequest != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/Miosa-osa/miosa-env/api"
+	"github.com/Miosa-osa/miosa-env/internal/goroutine"
 	"github.com/Miosa-osa/miosa-env/vault/limit"
 	"github.com/Miosa-osa/miosa-env/vault/store"
 )
@@ -134,6 +135,7 @@ func (v *Vault) serve(rt route) http.Handler {
 		}
 		var answer reply
 		if err == nil {
+			goroutine.ReserveStack()
 			if r.ContentLength < 0 {
 				body := &countedBody{ReadCloser: r.Body}
 				r.Body = body
