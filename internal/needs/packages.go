@@ -25,7 +25,7 @@ var debian = map[string]string{
 	"gcc": "gcc", "/usr/include/stdlib.h": "libc6-dev", "gcore": "gdb",
 	// Packages and install.sh.
 	"dpkg": "dpkg", "dpkg-deb": "dpkg", "rpm": "rpm", "lintian": "lintian", "shellcheck": "shellcheck", "tar": "tar",
-	"openssl": "openssl", "haproxy": "haproxy", "/usr/lib/podman/netavark": "netavark", "/usr/lib/podman/aardvark-dns": "aardvark-dns", "ssh-keygen": "openssh-client", "man": "man-db", "groff": "groff", "curl": "curl", "wget": "wget", "apt-get": "apt",
+	"openssl": "openssl", "haproxy": "haproxy", "/usr/lib/podman/netavark": "netavark", "/usr/lib/podman/aardvark-dns": "aardvark-dns", "iptables": "iptables", "ssh-keygen": "openssh-client", "man": "man-db", "groff": "groff", "curl": "curl", "wget": "wget", "apt-get": "apt",
 	"make": "make", "git": "git", "jq": "jq", "perl": "perl",
 	// Programs and a machine for arm64.
 	"qemu-aarch64": "qemu-user", "qemu-system-aarch64": "qemu-system-arm", "cpio": "cpio",

@@ -106,7 +106,7 @@ func (e *engine) buildOthers(t *testing.T) {
 // own, in a network namespace of the test.
 func TestScaleGuide(t *testing.T) {
 	e := ready(t)
-	needs.Command(t, "podman-compose", "haproxy", "pg_ctlcluster", "ip", "mount", "openssl", "curl", "/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns")
+	needs.Command(t, "podman-compose", "haproxy", "pg_ctlcluster", "ip", "mount", "openssl", "curl", "/usr/lib/podman/netavark", "iptables", "/usr/lib/podman/aardvark-dns")
 	needs.Long(t, "it starts five containers")
 	page := document.Read(t, root+"/docs/scale.md")
 	if err := os.MkdirAll(filepath.Join(e.dir, "stage/out/data"), 0o755); err != nil {
