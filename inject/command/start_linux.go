@@ -168,14 +168,14 @@ func (n *child) start() (int, error) {
 	}
 }
 
-// fork blocks all signals while parent and child share memory and stack: a handler of the runtime that ran in the child
-// would act as if in the parent.
+// fork blocks signals while parent and child share memory and stack: a handler of the runtime that ran in the child would act as if
+// in the parent.
 func (n *child) fork() (int, syscall.Errno) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
-	before := signal.SetMask(^inherited.Signals(0))
+	before := signal.SetMask(inherited.Blockable)
 	pid, errno := forkAndExec(n)
 	signal.SetMask(before)
 	runtime.KeepAlive(n)

@@ -157,11 +157,11 @@ func (t *terminal) stopSelf(sig syscall.Signal) {
 	_ = unix.Kill(0, sig)
 }
 
-// withoutTTOU runs f on a thread that blocks TTOU, with all other signals.
+// withoutTTOU runs f on a thread that blocks TTOU, with the other signals.
 func withoutTTOU(f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	defer signal.SetMask(signal.SetMask(^inherited.Signals(0)))
+	defer signal.SetMask(signal.SetMask(inherited.Blockable))
 	f()
 }
 

@@ -15,6 +15,10 @@ import (
 // Signals is a set of signals: bit n-1 is signal n.
 type Signals uint64
 
+// Blockable are the signals that a thread may block while others run Go: like the C library, all but 32 and 33. Go's runtime sends 33
+// to each thread to run a system call on all of them, and waits until all have.
+const Blockable = ^Signals(0) &^ (1<<31 | 1<<32)
+
 // Set returns a set of signals.
 func Set(some ...syscall.Signal) (s Signals) {
 	for _, n := range some {
