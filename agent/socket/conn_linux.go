@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/Miosa-osa/miosa-env/agent/listener"
 	"github.com/Miosa-osa/miosa-env/api"
 )
 
@@ -21,12 +22,10 @@ type conn struct {
 	end      time.Time // no read starts after it; zero: no limit
 }
 
-const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1 // bytes of a socket's path
-
 // newConn connects to an agent. It waits up to timeout if the listener's queue is full.
 func newConn(path string, timeout time.Duration) (*conn, error) {
-	if len(path) <= maxPath && errors.Is(unix.Access(path, unix.F_OK), unix.ENOENT) {
-		return nil, ErrNoAgent // ten times as fast as a connect that fails
+	if listener.ValidPath(path) == nil && errors.Is(unix.Access(path, unix.F_OK), unix.ENOENT) {
+		return nil, ErrNoAgent // without a socket, for the commands that then ask the vault
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -45,7 +44,7 @@ func newConn(path string, timeout time.Duration) (*conn, error) {
 	case errors.Is(err, unix.ECONNREFUSED):
 		err = fmt.Errorf("%s %w", path, ErrNotSocket)
 	case errors.Is(err, unix.EINVAL):
-		err = fmt.Errorf("%s %w: it is longer than %d bytes", path, ErrNotSocket, maxPath)
+		err = fmt.Errorf("%s %w: it is longer than %d bytes", path, ErrNotSocket, len(unix.RawSockaddrUnix{}.Path)-1)
 	case errors.Is(err, unix.EPROTOTYPE):
 		err = fmt.Errorf("%s %w of an agent: %w", path, ErrNotSocket, err)
 	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
