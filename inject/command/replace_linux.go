@@ -1,8 +1,8 @@
 package command
 
 import (
-	"runtime"
 	"syscall"
+	_ "unsafe" // for linkname
 
 	"golang.org/x/sys/unix"
 
@@ -10,16 +10,20 @@ import (
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
+// procPin keeps the calling goroutine on its thread until procUnpin, without the thread that runtime.LockOSThread starts.
+// Nothing in between may wait for another goroutine or make a system call that the runtime knows of.
+//
+//go:linkname procPin runtime.procPin
+func procPin() int
+
+//go:linkname procUnpin runtime.procUnpin
+func procUnpin()
+
 // Replace replaces this process by the command, which inherits ignored and blocked signals and closed standard streams as
 // this process did. With caught, signals sent since signal.Catch that were blocked at the start are pending for the
 // command. It returns only if the kernel refuses, with a StartError.
 func (c Command) Replace(caught *signal.Queue) error {
 	blocked := inherited.Blocked()
-	lock := caught != nil || blocked != 0 // not always, since it starts a thread
-	if lock {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-	}
 	var pending []signal.Sent
 	if caught != nil { // first, since it needs the runtime's signals
 		pending = caught.Rest(blocked)
@@ -34,13 +38,18 @@ func (c Command) Replace(caught *signal.Queue) error {
 			unix.CloseOnExec(fd)
 		}
 	}
-	if lock {
-		defer signal.SetMask(signal.SetMask(blocked))
-	}
+	return StartError(c.Path, c.exec(blocked, pending))
+}
+
+// exec replaces this process by the command. Of pending signals, those that are blocked are sent again.
+func (c Command) exec(blocked inherited.Signals, pending []signal.Sent) error {
+	procPin() // the command inherits the thread's mask
+	defer procUnpin()
+	defer signal.SetMask(signal.SetMask(blocked))
 	for _, one := range pending {
 		if blocked.Has(one.Signal()) {
 			one.SendToThread()
 		}
 	}
-	return StartError(c.Path, syscall.Exec(c.Path, c.Args, c.Env))
+	return syscall.Exec(c.Path, c.Args, c.Env)
 }

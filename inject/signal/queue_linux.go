@@ -91,11 +91,14 @@ func Catch() (*Queue, error) {
 	return q, nil
 }
 
-// Order makes the calling thread the only one to receive real-time signals, since several threads would reorder them. A
-// thread that the runtime starts later can receive them until the next call, or until it receives one. Signals that were
-// blocked when the process started are unblocked here too, since they are for the command.
+// Order makes the calling thread the only one to receive real-time signals, since several threads would reorder them, and unblocks
+// signals that were blocked when the process started, since they are for the command. Unless inherited.Ordered, this interrupts all
+// threads, and one that the runtime starts later can receive real-time signals until the next call, or until it receives one. That is
+// always so for the signal 34.
 func (q *Queue) Order() {
-	blockOnAllThreads(ordered)
+	if !inherited.Ordered() {
+		blockOnAllThreads(ordered)
+	}
 	SetMask(0)
 }
 

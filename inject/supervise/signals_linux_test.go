@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/Miosa-osa/miosa-env/inject/signal"
+	"github.com/Miosa-osa/miosa-env/internal/inherited"
 	"github.com/Miosa-osa/miosa-env/internal/needs"
 	"github.com/Miosa-osa/miosa-env/internal/test/buffer"
 	"github.com/Miosa-osa/miosa-env/internal/test/poll"
@@ -141,9 +142,17 @@ type info struct {
 	_                      [96]byte
 }
 
-// queue prints the numbers and values of the first count signals. They must be blocked at its start.
+// queue prints the numbers and values of the first count signals. It starts itself again if they aren't blocked.
 func queue(count int) int {
 	wanted := unix.Sigset_t{Val: [16]uint64{1<<39 | 1<<63}}
+	if inherited.Blocked()&inherited.Set(40, 64) == 0 {
+		runtime.LockOSThread()
+		if err := unix.PthreadSigmask(unix.SIG_BLOCK, &wanted, nil); err != nil {
+			return 1
+		}
+		_ = syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+		return 1
+	}
 	fd, err := unix.Signalfd(-1, &wanted, unix.SFD_CLOEXEC)
 	if err != nil {
 		return 1
@@ -195,57 +204,69 @@ print("all", flush=True)`, strconv.Itoa(count))
 }
 
 // TestRealTimeSignals checks that real-time signals sent in a burst are all forwarded with their values, none merged,
-// and that those of the same number stay in order.
+// and that those of the same number stay in order, whether they were blocked at the start or not.
 func TestRealTimeSignals(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const count = 300
+	kinds := []syscall.Signal{64, 40}
 	for _, way := range ways[2:] {
 		for _, value := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, value=%v", way.name, value), func(t *testing.T) {
-				self, err := os.Executable()
-				if err != nil {
-					t.Fatal(err)
-				}
-				const count = 300
-				kinds := []syscall.Signal{64, 40}
-				c := under(t, way.mode, way.pid1, "env", queueing+"="+strconv.Itoa(count*len(kinds)), self)
-				c.Stderr = os.Stderr
-				pipe, err := c.StdoutPipe()
-				if err != nil {
-					t.Fatal(err)
-				}
-				startBlocking(t, c, kinds...)
-				late := time.AfterFunc(time.Minute, func() { _ = c.Process.Signal(unix.SIGTERM) })
-				defer late.Stop()
-				lines := bufio.NewScanner(pipe)
-				if !lines.Scan() || lines.Text() != "ready" {
-					t.Fatalf("the command printed %q", lines.Text())
-				}
-				want := map[string][]string{}
-				for i := range count {
-					for _, n := range kinds {
-						one := info{number: int32(n), code: -1, pid: int32(os.Getpid()), value: uint64(i)} // SI_QUEUE
-						name := strconv.Itoa(int(n))
-						if !value {
-							kill(t, c.Process.Pid, n)
-							want[name] = append(want[name], "0")
-							continue
-						}
-						if _, _, errno := unix.RawSyscall(unix.SYS_RT_SIGQUEUEINFO, uintptr(c.Process.Pid), uintptr(n), uintptr(unsafe.Pointer(&one))); errno != 0 {
-							t.Fatal(errno)
-						}
-						want[name] = append(want[name], strconv.Itoa(i))
-					}
-				}
-				got := map[string][]string{}
-				for lines.Scan() {
-					name, v, _ := strings.Cut(lines.Text(), " ")
-					got[name] = append(got[name], v)
-				}
-				_ = c.Wait()
-				if diff := cmp.Diff(got, want); diff != "" {
-					t.Errorf("(-got +want):\n%s", diff)
-				}
-			})
+			for _, blocked := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, value=%v, blocked=%v", way.name, value, blocked), func(t *testing.T) {
+					c := under(t, way.mode, way.pid1, "env", queueing+"="+strconv.Itoa(count*len(kinds)), self, "run") // Ordered
+					c.Stderr = os.Stderr
+					burst(t, c, blocked, value, count, kinds)
+				})
+			}
 		}
+	}
+}
+
+// burst starts c, which runs queue, and sends it so many signals of each kind.
+func burst(t *testing.T, c *exec.Cmd, blocked, value bool, count int, kinds []syscall.Signal) {
+	t.Helper()
+	pipe, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if blocked {
+		startBlocking(t, c, kinds...)
+	} else if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(time.Minute, func() { _ = c.Process.Signal(unix.SIGTERM) })
+	defer late.Stop()
+	lines := bufio.NewScanner(pipe)
+	if !lines.Scan() || lines.Text() != "ready" {
+		t.Fatalf("the command printed %q", lines.Text())
+	}
+	want := map[string][]string{}
+	for i := range count {
+		for _, n := range kinds {
+			one := info{number: int32(n), code: -1, pid: int32(os.Getpid()), value: uint64(i)} // SI_QUEUE
+			name := strconv.Itoa(int(n))
+			if !value {
+				kill(t, c.Process.Pid, n)
+				want[name] = append(want[name], "0")
+				continue
+			}
+			if _, _, errno := unix.RawSyscall(unix.SYS_RT_SIGQUEUEINFO, uintptr(c.Process.Pid), uintptr(n), uintptr(unsafe.Pointer(&one))); errno != 0 {
+				t.Fatal(errno)
+			}
+			want[name] = append(want[name], strconv.Itoa(i))
+		}
+	}
+	got := map[string][]string{}
+	for lines.Scan() {
+		name, v, _ := strings.Cut(lines.Text(), " ")
+		got[name] = append(got[name], v)
+	}
+	_ = c.Wait()
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("(-got +want):\n%s", diff)
 	}
 }
 

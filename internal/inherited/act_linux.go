@@ -59,11 +59,14 @@ func Act() {
 }
 
 // ActAll is for a process that is about to replace itself. After Act, it makes USR1 and similar signals end the process as
-// well. os/signal cannot handle them later.
+// well, also if they are Ordered. os/signal cannot handle them later.
 func ActAll() {
 	for n := syscall.Signal(1); n <= 64; n++ {
 		if (deaf &^ Ignored()).Has(n) {
 			_, _ = SetAction(n, Action{})
 		}
+	}
+	if Ordered() { // one thread that doesn't block them is enough
+		_ = unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{Val: [16]uint64{uint64(Blocked())}}, nil)
 	}
 }

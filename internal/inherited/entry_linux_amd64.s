@@ -7,6 +7,10 @@
 DATA _cgo_init+0(SB)/8, $entry<>(SB)
 GLOBL _cgo_init(SB), NOPTR, $8
 
+// realTime are the signals 34 to 64.
+DATA realTime<>+0(SB)/8, $0xfffffffe00000000
+GLOBL realTime<>(SB), NOPTR|RODATA, $8
+
 // tls is the thread-local storage of the first thread. The runtime has g in the word below the address in FS.
 GLOBL tls<>(SB), NOPTR, $16
 
@@ -41,6 +45,30 @@ known:
 	LEAQ ·blocked(SB), DX
 	MOVL $8, R10
 	SYSCALL
+
+	MOVQ 96(SP), CX       // argc: rt0_go has it at 24(SP), and argv at 32(SP)
+	MOVQ 104(SP), BX
+	TESTB $7, BX
+	JNE  arguments
+	CMPQ BX, SP           // argv is on this stack, after argc
+	JLS  arguments
+	CMPQ -8(BX), CX
+	JNE  arguments
+argument:
+	ADDQ $8, BX
+	MOVQ 0(BX), DI
+	TESTQ DI, DI
+	JEQ  arguments
+	CMPL 0(DI), $0x6e7572 // "run"
+	JNE  argument
+	MOVL $14, AX          // rt_sigprocmask(SIG_BLOCK, realTime, nil, 8)
+	XORL DI, DI
+	LEAQ realTime<>(SB), SI
+	XORL DX, DX
+	MOVL $8, R10
+	SYSCALL
+	MOVQ $1, ·ordered(SB)
+arguments:
 
 	XORL R13, R13
 	MOVL $2, R14

@@ -6,6 +6,10 @@
 DATA _cgo_init+0(SB)/8, $entry<>(SB)
 GLOBL _cgo_init(SB), NOPTR, $8
 
+// realTime are the signals 34 to 64.
+DATA realTime<>+0(SB)/8, $0xfffffffe00000000
+GLOBL realTime<>(SB), NOPTR|RODATA, $8
+
 TEXT entry<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD 32(RSP), R22     // argv: rt0_go has it at 16(RSP), and makes room for 16 bytes more
 	SUB  $8, R22          // where the kernel's stack begins
@@ -37,6 +41,25 @@ known:
 	MOVD $·blocked(SB), R2
 	MOVD $8, R3
 	SVC
+
+	ADD  $8, R22, R4
+	MOVD $0x6e7572, R5    // "run"
+argument:
+	ADD  $8, R4
+	MOVD 0(R4), R6
+	CBZ  R6, arguments
+	MOVWU 0(R6), R6
+	CMP  R5, R6
+	BNE  argument
+	MOVD $135, R8         // rt_sigprocmask(SIG_BLOCK, realTime, nil, 8)
+	MOVD $0, R0
+	MOVD $realTime<>(SB), R1
+	MOVD $0, R2
+	MOVD $8, R3
+	SVC
+	MOVD $1, R4
+	MOVD R4, ·ordered(SB)
+arguments:
 
 	MOVD $0, R20
 	MOVD $2, R21

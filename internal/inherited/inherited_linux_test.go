@@ -2,6 +2,7 @@ package inherited_test
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -24,6 +25,8 @@ func TestMain(m *testing.M) {
 	case "show":
 		fmt.Println(inherited.Noted(), inherited.Ignored(), inherited.Blocked(),
 			inherited.Closed(0), inherited.Closed(1), inherited.Closed(2), *inherited.Files())
+	case "ordered":
+		fmt.Println(inherited.Ordered(), blockedOnNewThread())
 	default:
 		os.Exit(m.Run())
 	}
@@ -65,5 +68,48 @@ func TestNoted(t *testing.T) {
 	want := fmt.Sprintln(true, ignored, blocked, true, false, false, syscall.Rlimit{Cur: 200, Max: 300})
 	if err != nil || strings.TrimSpace(string(out)) != strings.TrimSpace(want) {
 		t.Errorf("%v; got\n%s\nwant\n%s", err, out, want)
+	}
+}
+
+// blockedOnNewThread returns the signals that a thread blocks which the runtime starts now.
+func blockedOnNewThread() inherited.Signals {
+	blocked := make(chan inherited.Signals)
+	for range 64 { // more than there are threads
+		go func() {
+			runtime.LockOSThread()
+			var now unix.Sigset_t
+			_ = unix.PthreadSigmask(unix.SIG_BLOCK, nil, &now)
+			blocked <- inherited.Signals(now.Val[0])
+			select {} // keep the thread
+		}()
+	}
+	all := ^inherited.Signals(0)
+	for range 64 {
+		all &= <-blocked
+	}
+	return all
+}
+
+// TestOrdered checks that all threads block real-time signals if an argument is "run", except 34, which the runtime unblocks.
+func TestOrdered(t *testing.T) {
+	const ordered = inherited.Signals(math.MaxUint64 >> 34 << 34)
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, fmt.Sprintln(false, inherited.Signals(0))},
+		{[]string{"run"}, fmt.Sprintln(true, ordered)},
+		{[]string{"", "--log-level", "debug", "run", "--", "true"}, fmt.Sprintln(true, ordered)},
+		{[]string{"running", "ru", "r", "Run", "-run", "--run"}, fmt.Sprintln(false, inherited.Signals(0))},
+	} {
+		cmd := exec.Command("/proc/self/exe", c.args...)
+		cmd.Env = append(os.Environ(), roleEnv+"=ordered")
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != c.want {
+			t.Errorf("%q: got %s, want %s (%v)", c.args, out, c.want, err)
+		}
+	}
+	argv0 := &exec.Cmd{Path: "/proc/self/exe", Args: []string{"run"}, Env: append(os.Environ(), roleEnv+"=ordered")}
+	if out, err := argv0.CombinedOutput(); err != nil || string(out) != fmt.Sprintln(false, inherited.Signals(0)) {
+		t.Errorf("the program's name: got %s (%v)", out, err)
 	}
 }

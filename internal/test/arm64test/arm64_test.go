@@ -71,7 +71,7 @@ func TestSupervision(t *testing.T) {
 	m.add("inject/output", "-test.run=^Test(OutputFormats|OutputRewritten)")
 	m.add("inject/environ", "-test.run=^TestScrub$")
 	m.add("inject/mask", "-test.run=^TestMaskHolds$")
-	m.add("internal/inherited", "-test.run=^TestNoted$")
+	m.add("internal/inherited", "-test.run=^Test(Noted|Ordered)$")
 	m.add("inject/dotenv", "-test.run=^Test(Parse|Errors|ReadErrors|Pipe|Unreadable)$")
 	wantPasses(t, m.boot(), 100)
 }
