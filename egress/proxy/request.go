@@ -13,6 +13,7 @@ import (
 
 	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/egress/policy"
+	"github.com/Miosa-osa/miosa-env/egress/rule"
 	"github.com/Miosa-osa/miosa-env/egress/scrub"
 )
 
@@ -70,6 +71,7 @@ type exchange struct {
 	body    *requestBody    // nil: there is none
 	scrub   *scrub.Scrubber // of the response; nil: no value was sent
 	written bool            // the event
+	replace bool            // a header or parameter may replace the method or path
 	end     func()          // ends the connection after an upgrade; nil: the client asks for none
 	remove  func()          // from Server.longLived; nil: it isn't in there
 	proxy   httputil.ReverseProxy
@@ -149,12 +151,16 @@ func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
 		x.refuse(w, why)
 		return
 	}
-	decision := x.set.policy.Decide(x.to.host, r.Method, x.event.Path)
+	x.replace = rule.Override(r.Header) != "" || rule.OverridesMethod(r.URL.RawQuery)
+	decision := x.decide(x.set)
 	x.event.Effect, x.event.RuleID, x.event.PolicyID = decision.Verdict, decision.RuleID, decision.PolicyID
 	if decision.Effect == api.EffectDeny {
 		what := requestsTo(x.to)
 		if x.set.policy.NeedsRequest(x.to.host) {
 			what = r.Method + " " + x.event.Path + " at " + x.to.String()
+			if x.replace {
+				what += ", with a header or parameter that may replace the method or the path"
+			}
 		}
 		x.refuse(w, denied(decision, what))
 		return
@@ -176,10 +182,19 @@ func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
 	x.proxy.ServeHTTP(w, r)
 }
 
+// decide is the policy's decision about the request. If servers may take another method or path for it, entries for some methods or
+// paths allow nothing and deny everything.
+func (x *exchange) decide(set *Set) policy.Decision {
+	if x.replace {
+		return set.policy.DecideHost(x.to.host)
+	}
+	return set.policy.Decide(x.to.host, x.event.Method, x.event.Path)
+}
+
 // forbidden reports whether a set doesn't allow the connection after an upgrade: the policy denies the request, or a binding is gone
 // whose value was sent.
 func (x *exchange) forbidden(set *Set) bool {
-	return set.absent() != nil || set.policy.Decide(x.to.host, x.event.Method, x.event.Path).Effect == api.EffectDeny ||
+	return set.absent() != nil || x.decide(set).Effect == api.EffectDeny ||
 		slices.ContainsFunc(x.event.Swapped, func(used api.EventRef) bool { return !set.table.Has(used.ID) })
 }
 

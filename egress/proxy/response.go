@@ -35,6 +35,7 @@ func (x *exchange) response(res *http.Response) error {
 	}
 	x.event.StatusCode = res.StatusCode
 	x.record()
+	res.Status = "" // net/http writes that of a 101 response as it is
 	if res.StatusCode == http.StatusSwitchingProtocols && x.end != nil {
 		x.remove = x.s.longLived.add(x.s, longLived{x.forbidden, x.end})
 	}

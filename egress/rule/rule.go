@@ -98,6 +98,11 @@ func (r Rules) Request(method, path string) bool {
 	return !r.Empty() && !slices.ContainsFunc(r.list, func(c compiled) bool { return !c.method(method) || !c.path(path) })
 }
 
+// LimitsMethods reports whether a rule allows only some methods.
+func (r Rules) LimitsMethods() bool {
+	return slices.ContainsFunc(r.list, func(c compiled) bool { return len(c.source.Methods) > 0 })
+}
+
 // Allows reports whether a value may be at a place of a request.
 func (r Rules) Allows(slot Slot) bool {
 	return !r.Empty() && !slices.ContainsFunc(r.list, func(c compiled) bool { return !slices.Contains(c.slots, slot) })

@@ -37,17 +37,6 @@ type use struct {
 
 type header struct{ name, value string }
 
-// overrides are headers from which some servers take the method or path in place of those that the rules check. Many servers
-// don't distinguish - and _ in names.
-var overrides = map[string]bool{
-	"x-http-method-override": true, "x-http-method": true, "x-method-override": true, "x-original-url": true, "x-rewrite-url": true,
-}
-
-// isOverride reports whether a header is one of overrides.
-func isOverride(name string) bool {
-	return len(name) > len("X-") && name[0]|0x20 == 'x' && overrides[strings.ReplaceAll(strings.ToLower(name), "_", "-")]
-}
-
 // Request swaps the placeholders in r, which is changed in place. host and port are where it is sent: host is a result of
 // rule.Host, verified to be that of the connection. The caller must then send r's method, URL, Host, and headers other than
 // those of the connection as they are, because they may be signed.
@@ -75,9 +64,14 @@ func (c *change) do() (Swapped, error) {
 		c.body.restore(c.r)
 		return Swapped{}, nil
 	}
-	for name := range c.r.Header {
-		if isOverride(name) {
-			return Swapped{}, c.refuse(c.uses[0].binding, "the header "+name+" may replace the method or the path, so that rules can't be checked", "")
+	if name := rule.Override(c.r.Header); name != "" {
+		return Swapped{}, c.refuse(c.uses[0].binding, "the header "+name+" may replace the method or the path, so that rules can't be checked", "")
+	}
+	if rule.OverridesMethod(c.r.URL.RawQuery) {
+		for _, u := range c.uses {
+			if c.table.bindings[u.binding].rules.LimitsMethods() {
+				return Swapped{}, c.refuse(u.binding, "the parameter _method may replace the method, so that rules can't be checked", "egress.methods")
+			}
 		}
 	}
 	if err := c.apply(); err != nil {

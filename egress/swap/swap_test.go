@@ -326,6 +326,7 @@ func TestAttack_OtherDestinations(t *testing.T) {
 		{"path in a header with _ and -", "api.example.com", 443, newRequest(t, "POST", "/v1/x", "", append(auth(other), "x-original_URL", "/y")...), "other", ""},
 		{"method in a header", "api.example.com", 443, newRequest(t, "POST", "/v1/x", "", append(auth(other), "X-HTTP-Method-Override", "DELETE")...), "other", ""},
 		{"path in a header", "api.example.com", 443, newRequest(t, "GET", "/v1/x", "", append(auth(other), "X-Original-URL", "/admin")...), "other", ""},
+		{"method in a parameter", "api.example.com", 443, newRequest(t, "POST", "/v1/x?a=b&_method=DELETE", "", auth(other)...), "other", "egress.methods"},
 		{"no rule", "api.example.com", 443, newRequest(t, "GET", "/", "", auth(ruleless)...), "ruleless", ""},
 		{"rule of a newer version", "api.example.com", 443, newRequest(t, "GET", "/", "", auth(newer)...), "newer", ""},
 	} {
