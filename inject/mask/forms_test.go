@@ -26,6 +26,8 @@ var maskValues = []struct{ name, value string }{
 	{"punctuation", "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ "},
 	{"control characters", "\x01\b\t\n\v\f\r\x1b[0m\x7f"},
 	{"Unicode", "pässwörd-\u2028\u2029-\u65e5\u672c-\U0001f511"},
+	{"Unicode's white space", "pass\u00a0word \u3000\u200b\n~secret"},
+	{"control characters before digits", "\x01ab\x7f0\u00e99-\x02"},
 	{"not UTF-8", "caf\xe9-\xff\xfe-secret"},
 	{"PEM", "-----BEGIN PRIVATE KEY-----\n" + strings.Repeat("MC4CAQAwBQYDK2VwBCIEIHqY/3Vx+Kz0mJ8n9Q7c5w2l4sT1uR6eD8bF0aGhZyXk\n", 3) + "-----END PRIVATE KEY-----\n"},
 	{"JSON", `{"type": "service_account", "private_key": "-----BEGIN\n<a&b>=='x'\n", "n": 1, "u": "a/b"}`},
@@ -219,6 +221,14 @@ func TestMaskFormsNamed(t *testing.T) {
 		{"Gson", "k='secret'&", `k\u003d\u0027secret\u0027\u0026`},
 		{"System.Text.Json", `"secret"+<é>`, `\u0022secret\u0022\u002B\u003C\u00E9\u003E`},
 		{"Java's URLEncoder", "a b*c~d-", "a+b*c%7Ed-"},
+		{"PHP, slashes as they are", "a/b\"c\u00e9\x7f", `a/b\"c\u00e9` + "\x7f"},
+		{"PHP, JSON_HEX", `a/<'b'>&"c"`, `a\/\u003C\u0027b\u0027\u003E\u0026\u0022c\u0022`},
+		{"jq", "a\x7f\"\u00e9b", `a\u007f\"` + "\u00e9b"},
+		{"PHP's urlencode", "a b*c~d-", "a+b%2Ac%7Ed-"},
+		{"JavaScript's URL of encodeURIComponent", "it's(a)/b", "it%27s(a)%2Fb"},
+		{"JavaScript's URL of text", `it's{a}"b"`, "it%27s{a}%22b%22"},
+		{"Ruby's Base64.encode64", strings.Repeat("secret", 9), strings.Repeat("c2VjcmV0", 7) + "c2Vj\ncmV0c2VjcmV0"},
+		{"echo in a shell", "pass\u00a0word  is\n\tthis", "pass\u00a0word is this"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m, _ := New([]api.Bound{named("A", tc.value)})

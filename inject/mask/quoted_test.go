@@ -159,7 +159,7 @@ func TestMaskQuotedInGo(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, v := range maskValues {
-				if (tc.name == "xml" || strings.HasPrefix(tc.name, "html/")) && (!utf8.ValidString(v.value) || v.name == "control characters") {
+				if (tc.name == "xml" || strings.HasPrefix(tc.name, "html/")) && (!utf8.ValidString(v.value) || strings.HasPrefix(v.name, "control characters")) {
 					continue // replaced: nothing of them is in markup
 				}
 				checkOnlyLabel(t, v.name, v.value, tc.quote(v.value), quotes)
@@ -195,6 +195,10 @@ func TestMaskQuotedNamed(t *testing.T) {
 		{"Rust", "a\tb\u200b\x1b \"c\" 'd'", `a\tb\u{200b}\u{1b} \"c\" 'd'`},
 		{"PHP var_export", `it's C:\dir`, `it\'s C:\\dir`},
 		{"SQL", `it's a secret`, `it''s a secret`},
+		{"PHP's addslashes", "it's \"so\" \\ \u00e9\n", "it\\'s \\\"so\\\" \\\\ \u00e9\n"},
+		{"MySQL", "it's \"so\"\n\u00e9", "it\\'s \\\"so\\\"\\n\u00e9"},
+		{"Python's ElementTree in ASCII", "a\tb\n\"p\u00e4ss\"\x7f", "a&#09;b&#10;&quot;p&#228;ss&quot;\x7f"},
+		{"Python's quoteattr", "a\tb \"c\"\n<d>", "a&#9;b \"c\"&#10;&lt;d&gt;"},
 		{"Go's url.UserPassword", "p@ss/w:rd;$&+,=", "p%40ss%2Fw%3Ard;$&+,="},
 		{"systemd environment file", "say \"$HOME\" `x` \\", "say \\\"\\$HOME\\\" \\`x\\` \\\\"},
 	} {

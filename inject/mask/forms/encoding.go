@@ -31,6 +31,7 @@ func (s *formSet) addBase64(value string) {
 			if shift == 0 {
 				s.addBroken(fold(t, 76)) // base64, MIME
 				s.addBroken(fold(t, 64)) // openssl base64, PEM
+				s.addBroken(fold(t, 60)) // Ruby
 			}
 		}
 	}
@@ -74,8 +75,13 @@ var urlStyles = []urlStyle{
 	{"-._~!*'()", false},            // JavaScript's encodeURIComponent
 	{"-._~!*'();,/?:@&=+$#", false}, // JavaScript's encodeURI
 	{"-._~!$&'()*+,%", false},       // JavaScript's URL, user and password
+	{"-._~!*()", false},             // JavaScript's URL, of encodeURIComponent in the query
+	{queryOfURL, false},             // JavaScript's URL, of text in the query
 	{"-._*", true},                  // HTML forms: JavaScript's URLSearchParams, Java's URLEncoder
+	{"-._", true},                   // PHP's urlencode and http_build_query
 }
+
+const queryOfURL = "-._~!$%&()*+,/:;=?@[\\]^`{|}"
 
 func (s *formSet) addURL(text string) {
 	for _, style := range urlStyles {

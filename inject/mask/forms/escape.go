@@ -3,6 +3,7 @@ package forms
 import (
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -16,6 +17,7 @@ type escapeStyle struct {
 	escaped func(rune) bool // whether a character from DEL on is escaped; nil: none is
 	wide    coder           // of escaped characters after DEL
 	bytes   bool            // wide is applied to each byte of a character
+	bracket bool            // the digits of \xXX are in brackets before another hexadecimal digit
 	invalid coder           // of a byte that isn't UTF-8; nil: unchanged
 }
 
@@ -39,9 +41,13 @@ var jsonStyles = []escapeStyle{
 	// Python's json.dumps
 	{quoted: `"`, letters: jsonLetters, control: u4, escaped: everything, wide: u4, invalid: replaced},
 	{quoted: `"`, letters: jsonLetters, control: upperU4, escaped: everything, wide: upperU4, invalid: upperReplaced},
-	// PHP's json_encode, and with JSON_UNESCAPED_UNICODE
-	{quoted: `"/`, letters: jsonLetters, control: u4, escaped: everything, wide: u4, invalid: replaced},
+	// PHP's json_encode, with JSON_UNESCAPED_UNICODE, with JSON_UNESCAPED_SLASHES (and Ruby in ASCII), and with JSON_HEX_*
+	{quoted: `"/`, letters: jsonLetters, control: u4, escaped: beyondDEL, wide: u4, invalid: replaced},
 	{quoted: `"/`, letters: jsonLetters, control: u4, invalid: replaced},
+	{quoted: `"`, letters: jsonLetters, control: u4, escaped: beyondDEL, wide: u4, invalid: replaced},
+	{quoted: `/`, letters: jsonLetters, coded: `<>&'"`, control: upperU4, escaped: beyondDEL, wide: u4, invalid: replaced},
+	// jq
+	{quoted: `"`, letters: jsonLetters, control: u4, escaped: onlyDEL, wide: u4, invalid: replaced},
 	// .NET's System.Text.Json
 	{letters: jsonLetters, coded: "<>&'+`\"", control: upperU4, escaped: everything, wide: upperU4, invalid: upperReplaced},
 }
@@ -75,28 +81,39 @@ var escapeStyles = []escapeStyle{
 	// C and systemd
 	{quoted: `"'`, letters: cLetters, control: octal, escaped: everything, wide: octal, bytes: true, invalid: octal},
 	// $'...' of bash, in UTF-8 and in other locales
-	{quoted: `'`, letters: shellLetters, control: octal, escaped: unprintable, wide: octal, bytes: true, invalid: octal},
+	{quoted: `'`, letters: shellLetters, control: octal, escaped: unprintableInC, wide: octal, bytes: true, invalid: octal},
 	{quoted: `'`, letters: shellLetters, control: octal, escaped: everything, wide: octal, bytes: true, invalid: octal},
 	// of ksh
-	{quoted: `'`, letters: kshLetters, control: hex2, escaped: unprintable, wide: bracketCode, invalid: hex2},
-	{quoted: `'`, letters: kshLetters, control: hex2, escaped: everything, wide: hex2, bytes: true, invalid: hex2},
+	{quoted: `'`, letters: kshLetters, control: hex2, escaped: unprintable, wide: bracketCode, invalid: hex2, bracket: true},
+	{quoted: `'`, letters: kshLetters, control: hex2, escaped: everything, wide: hex2, bytes: true, invalid: hex2, bracket: true},
 	// of mksh
 	{letters: shellLetters, coded: `'`, control: octal, escaped: beyondBMP, wide: octal, bytes: true, invalid: octal},
 	{letters: shellLetters, coded: `'`, control: octal, escaped: everything, wide: c1Octal, bytes: true, invalid: c1Octal},
 	// of zsh
-	{quoted: `'`, letters: "\nn\tt", control: controlCode, escaped: separators, wide: u4, invalid: metaCode},
+	{quoted: `'`, letters: "\nn\tt", control: controlCode, escaped: separatorsDEL, wide: u4, invalid: metaCode},
 	{quoted: `'`, letters: "\nn\tt", control: controlCode, escaped: everything, wide: metaCode, bytes: true, invalid: metaCode},
 	// "..." of shells, and of systemd's env files
 	{quoted: "\"$`"},
 	// '...' of PHP, Perl and SQL
 	{quoted: `'`},
+	// PHP's addslashes, and MySQL
+	{quoted: `'"`},
+	{quoted: `'"`, letters: "\nn\rr\x1aZ"},
 }
 
-func everything(rune) bool     { return true }
-func unprintable(r rune) bool  { return !strconv.IsPrint(r) }
-func separators(r rune) bool   { return r == '\u2028' || r == '\u2029' }
-func moreControls(r rune) bool { return r <= 0x9f }
-func beyondBMP(r rune) bool    { return r == 0x7f || r > 0xffff }
+func everything(rune) bool      { return true }
+func beyondDEL(r rune) bool     { return r > 0x7f }
+func onlyDEL(r rune) bool       { return r == 0x7f }
+func unprintable(r rune) bool   { return !strconv.IsPrint(r) }
+func separators(r rune) bool    { return r == '\u2028' || r == '\u2029' }
+func separatorsDEL(r rune) bool { return r == 0x7f || separators(r) }
+func moreControls(r rune) bool  { return r <= 0x9f }
+func beyondBMP(r rune) bool     { return r == 0x7f || r > 0xffff }
+
+// unprintableInC is unprintable as the C library sees it, which prints all kinds of spaces and format characters.
+func unprintableInC(r rune) bool {
+	return !strconv.IsPrint(r) && !unicode.In(r, unicode.Zs, unicode.Cf)
+}
 
 // escapable reports whether one of escapeStyles changes a character.
 func escapable(r rune) bool {
@@ -119,6 +136,19 @@ func (s *formSet) addEscaped(text string) {
 }
 
 func (e *escapeStyle) escape(value string) string {
+	if e.bracket {
+		unbracketed := *e
+		unbracketed.bracket = false
+		return rewrite(value, e.special(), func(b *strings.Builder, rest string) int {
+			_, size := utf8.DecodeRuneInString(rest)
+			code := unbracketed.escape(rest[:size])
+			if at := len(code) - len(`\x00`); at >= 0 && code[at:at+2] == `\x` && size < len(rest) && strings.IndexByte(upperHex+lowerHex, rest[size]) >= 0 {
+				code = code[:at+2] + "[" + code[at+2:] + "]"
+			}
+			b.WriteString(code)
+			return size
+		})
+	}
 	return rewrite(value, e.special(), func(b *strings.Builder, rest string) int {
 		r, size := utf8.DecodeRuneInString(rest)
 		text := rest[:size]

@@ -101,9 +101,12 @@ func (s *formSet) addBasic(value string) {
 	if len(value) < MinLength {
 		return
 	}
-	// echo $VALUE in a shell, which prints one line.
-	if words := strings.Fields(value); len(words) > 1 {
-		s.add(strings.Join(words, " "))
+	// echo $VALUE in a shell, which prints one line; and with all of Unicode's white space between words.
+	shellWords := strings.FieldsFunc(value, func(r rune) bool { return r == ' ' || r == '\t' || r == '\n' })
+	for _, words := range [][]string{shellWords, strings.Fields(value)} {
+		if len(words) > 1 {
+			s.add(strings.Join(words, " "))
+		}
 	}
 	s.part = true
 	for _, line := range lines(value) {

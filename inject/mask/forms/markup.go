@@ -10,7 +10,7 @@ import (
 type markupStyle struct {
 	chars string   // characters that have a code
 	codes []string // their codes
-	wide  string   // start of the code of a character above 126, "&#" or "&#x"; "" is the character itself
+	wide  string   // start of the code of a character above 127, "&#" or "&#x"; "" is the character itself
 }
 
 var markupStyles = []markupStyle{
@@ -25,12 +25,14 @@ var markupStyles = []markupStyle{
 	{chars: "\r", codes: []string{"&#13;"}},                                            // libxml2, Java: text
 	{chars: "\"\t\n\r", codes: []string{"&quot;", "&#9;", "&#10;", "&#13;"}},           // and attributes
 	{chars: "\"\t\n\r", codes: []string{"&quot;", "&#09;", "&#10;", "&#13;"}},          // Python's ElementTree
+	{chars: "\t\n\r", codes: []string{"&#9;", "&#10;", "&#13;"}},                       // Python's quoteattr, in single quotes
 	{chars: `"'+`, codes: []string{"&#34;", "&#39;", "&#43;"}},                         // Go's html/template
 	{chars: "\"'+`=\t\n\v\f\r ", codes: []string{"&#34;", "&#39;", "&#43;", "&#96;", "&#61;", "&#9;", "&#10;", "&#11;", "&#12;", "&#13;", "&#32;"}}, // and attributes without quotes
 	{chars: "\"'/`=", codes: []string{"&quot;", "&#39;", "&#x2F;", "&#x60;", "&#x3D;"}},                                                             // mustache.js
 	{chars: "\"'`=", codes: []string{"&quot;", "&#x27;", "&#x60;", "&#x3D;"}},                                                                       // handlebars.js
 	{chars: `"'/`, codes: []string{"&quot;", "&#x27;", "&#x2F;"}},                                                                                   // the OWASP's rules
 	{wide: "&#"}, {wide: "&#", chars: `"`, codes: []string{"&quot;"}}, // in ASCII: Python's xmlcharrefreplace
+	{wide: "&#", chars: "\"\t\n\r", codes: []string{"&quot;", "&#09;", "&#10;", "&#13;"}}, // and attributes of its ElementTree
 	{wide: "&#x"}, {wide: "&#x", chars: `"`, codes: []string{"&quot;"}}, // libxml2
 }
 
@@ -56,7 +58,7 @@ func (m *markupStyle) escape(value string) string {
 func (m *markupStyle) special() byteSet {
 	s := byteSet{}.with("&<>").with(m.chars)
 	if m.wide != "" {
-		s = s.or(beyondASCII).with("\x7f")
+		s = s.or(beyondASCII)
 	}
 	return s
 }

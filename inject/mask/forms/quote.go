@@ -41,7 +41,7 @@ func (s *formSet) addQuoted(text string) {
 var wordStyles = []escapeStyle{
 	{quoted: " |&;()<>{}[]$`\"'*?!^,"}, // bash's printf %q
 	// zsh's, in UTF-8 and in other locales
-	{quoted: zshQuoted, control: dollarCode, escaped: unprintable, wide: dollarRune, invalid: dollarCode},
+	{quoted: zshQuoted, control: dollarCode, escaped: unprintableInC, wide: dollarRune, invalid: dollarCode},
 	{quoted: zshQuoted, control: dollarCode, escaped: everything, wide: dollarCode, bytes: true, invalid: dollarCode},
 }
 
@@ -83,7 +83,7 @@ func (q *quoteStyle) kind(r rune) int {
 	switch {
 	case r == '\'':
 		return aQuote
-	case q.controls && (r < ' ' || r == utf8.RuneError || r >= 0x7f && (q.ascii || unprintable(r))):
+	case q.controls && (r < ' ' || r == utf8.RuneError || r >= 0x7f && (q.ascii || unprintableInC(r))):
 		return aControl
 	}
 	return asItIs
