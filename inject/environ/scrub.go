@@ -1,6 +1,7 @@
 package environ
 
 import (
+	"errors"
 	"os"
 
 	"github.com/Miosa-osa/miosa-env/api"
@@ -8,8 +9,8 @@ import (
 )
 
 // Scrub overwrites every copy of key, and of the keys in the environment's variables, in this process's own arguments and
-// environment. On Linux it also makes the process undumpable, so that other processes of the user can read neither its
-// /proc/PID/environ nor its memory; an execve makes it dumpable again.
+// environment. On Linux it also makes the process undumpable, even without a key, since values may come from an agent: other
+// processes of the user can then read neither its /proc/PID/environ nor its memory. An execve makes it dumpable again.
 //
 // It changes strings of os.Args and os.Environ in place: clone first what is still needed.
 func Scrub(key api.Key) error {
@@ -19,13 +20,7 @@ func Scrub(key api.Key) error {
 			clear(k)
 		}
 	}()
-	if len(keys) == 0 {
-		return nil
-	}
-	if err := harden.Overwrite(keys...); err != nil {
-		return err
-	}
-	return harden.ForbidDumps()
+	return errors.Join(harden.Overwrite(keys...), harden.ForbidDumps())
 }
 
 // keysAround returns copies of key and of the keys in the environment. Other contents of these variables aren't wiped:

@@ -28,6 +28,12 @@ func TestMain(m *testing.M) {
 
 // playScrub scrubs its key, then prints where the key and other data can still be read.
 func playScrub() int {
+	if os.Getenv(scrubs) == "without a key" {
+		err := environ.Scrub(api.Key{})
+		dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+		fmt.Printf("dumpable=%d, error %v\n", dumpable, err)
+		return 0
+	}
 	kept := strings.Clone(os.Getenv("OTHER"))
 	key, err := api.ParseKey(os.Getenv("MIOSA_API_KEY"))
 	if err == nil {
@@ -73,5 +79,18 @@ func TestScrub(t *testing.T) {
 	want := environ + "\ncmdline key=false rest=true\nenvironment key=false other=bystander dumpable=0\n"
 	if string(out) != want {
 		t.Errorf("(-want +got)\n-%s\n+%s", want, api.RedactKeys(string(out)))
+	}
+}
+
+// A process whose values come from an agent has no key, and is protected too.
+func TestScrubWithoutKey(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(self)
+	c.Env = []string{scrubs + "=without a key"}
+	if out, err := c.CombinedOutput(); string(out) != "dumpable=0, error <nil>\n" || err != nil {
+		t.Errorf("got %s, %v", out, err)
 	}
 }
