@@ -227,6 +227,10 @@ func TestMaskFormsNamed(t *testing.T) {
 		{"PHP's urlencode", "a b*c~d-", "a+b%2Ac%7Ed-"},
 		{"JavaScript's URL of encodeURIComponent", "it's(a)/b", "it%27s(a)%2Fb"},
 		{"JavaScript's URL of text", `it's{a}"b"`, "it%27s{a}%22b%22"},
+		{"Go's url.URL", "a/b!c=d:e@f;g", "a/b%21c=d:e@f;g"},
+		{"Python's Requests", "a b!c|d/e'f[g]%h?", "a%20b!c%7Cd/e'f%5Bg%5D%25h?"},
+		{"Python's Requests, with codes", "a b!%2F'/", "a%20b!%2F'/"},
+		{"gRPC's status", "a b%cé!", "a b%25c%C3%A9!"},
 		{"Ruby's Base64.encode64", strings.Repeat("secret", 9), strings.Repeat("c2VjcmV0", 7) + "c2Vj\ncmV0c2VjcmV0"},
 		{"echo in a shell", "pass\u00a0word  is\n\tthis", "pass\u00a0word is this"},
 	} {

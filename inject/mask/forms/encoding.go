@@ -79,9 +79,16 @@ var urlStyles = []urlStyle{
 	{queryOfURL, false},             // JavaScript's URL, of text in the query
 	{"-._*", true},                  // HTML forms: JavaScript's URLSearchParams, Java's URLEncoder
 	{"-._", true},                   // PHP's urlencode and http_build_query
+	{"-._~$&+,/:;=@", false},        // Go's url.URL, path
+	{"-._~!$&'()*+,/:;=?@", false},  // Python's Requests and urllib3, path and query
+	{"-._~!$&'()*+,/:;=?@%", false}, // the same, if all percent signs begin codes
+	{grpcMessage, false},            // gRPC's status message
 }
 
-const queryOfURL = "-._~!$%&()*+,/:;=?@[\\]^`{|}"
+const (
+	queryOfURL  = "-._~!$%&()*+,/:;=?@[\\]^`{|}"
+	grpcMessage = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+)
 
 func (s *formSet) addURL(text string) {
 	for _, style := range urlStyles {
