@@ -31,10 +31,14 @@ func (s *formSet) addBase64(value string) {
 			if shift == 0 {
 				s.addBroken(fold(t, 76)) // base64, MIME
 				s.addBroken(fold(t, 64)) // openssl base64, PEM
-				s.addBroken(fold(t, 60)) // Ruby
 			}
 		}
 	}
+}
+
+// addBase64OfRuby adds a text in base64 as Ruby's encode64 folds it.
+func (s *formSet) addBase64OfRuby(text string) {
+	s.addBroken(fold(base64.StdEncoding.EncodeToString([]byte(text)), 60))
 }
 
 // base64Web converts base64 to the alphabet for URLs.
@@ -75,10 +79,14 @@ var urlStyles = []urlStyle{
 	{"-._~!*'()", false},            // JavaScript's encodeURIComponent
 	{"-._~!*'();,/?:@&=+$#", false}, // JavaScript's encodeURI
 	{"-._~!$&'()*+,%", false},       // JavaScript's URL, user and password
+	{"-._*", true},                  // HTML forms: JavaScript's URLSearchParams, Java's URLEncoder
+}
+
+// moreURLStyles change few texts in another way than urlStyles.
+var moreURLStyles = []urlStyle{
+	{"-._", true},                   // PHP's urlencode and http_build_query
 	{"-._~!*()", false},             // JavaScript's URL, of encodeURIComponent in the query
 	{queryOfURL, false},             // JavaScript's URL, of text in the query
-	{"-._*", true},                  // HTML forms: JavaScript's URLSearchParams, Java's URLEncoder
-	{"-._", true},                   // PHP's urlencode and http_build_query
 	{"-._~$&+,/:;=@", false},        // Go's url.URL, path
 	{"-._~!$&'()*+,/:;=?@", false},  // Python's Requests and urllib3, path and query
 	{"-._~!$&'()*+,/:;=?@%", false}, // the same, if all percent signs begin codes
@@ -90,8 +98,11 @@ const (
 	grpcMessage = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 )
 
-func (s *formSet) addURL(text string) {
-	for _, style := range urlStyles {
+func (s *formSet) addURL(text string)     { s.addURLs(text, urlStyles) }
+func (s *formSet) addMoreURL(text string) { s.addURLs(text, moreURLStyles) }
+
+func (s *formSet) addURLs(text string, styles []urlStyle) {
+	for _, style := range styles {
 		s.add(style.escape(text, upperHex))
 		s.add(style.escape(text, lowerHex))
 	}

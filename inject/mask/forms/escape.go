@@ -41,15 +41,21 @@ var jsonStyles = []escapeStyle{
 	// Python's json.dumps
 	{quoted: `"`, letters: jsonLetters, control: u4, escaped: everything, wide: u4, invalid: replaced},
 	{quoted: `"`, letters: jsonLetters, control: upperU4, escaped: everything, wide: upperU4, invalid: upperReplaced},
-	// PHP's json_encode, with JSON_UNESCAPED_UNICODE, with JSON_UNESCAPED_SLASHES (and Ruby in ASCII), and with JSON_HEX_*
+	// PHP's json_encode, and with JSON_UNESCAPED_UNICODE
 	{quoted: `"/`, letters: jsonLetters, control: u4, escaped: beyondDEL, wide: u4, invalid: replaced},
 	{quoted: `"/`, letters: jsonLetters, control: u4, invalid: replaced},
+	// .NET's System.Text.Json
+	{letters: jsonLetters, coded: "<>&'+`\"", control: upperU4, escaped: everything, wide: upperU4, invalid: upperReplaced},
+}
+
+// moreJSONStyles change few texts in another way than jsonStyles.
+var moreJSONStyles = []escapeStyle{
+	// PHP's with JSON_UNESCAPED_SLASHES, Ruby's in ASCII
 	{quoted: `"`, letters: jsonLetters, control: u4, escaped: beyondDEL, wide: u4, invalid: replaced},
+	// PHP's with JSON_HEX_*
 	{quoted: `/`, letters: jsonLetters, coded: `<>&'"`, control: upperU4, escaped: beyondDEL, wide: u4, invalid: replaced},
 	// jq
 	{quoted: `"`, letters: jsonLetters, control: u4, escaped: onlyDEL, wide: u4, invalid: replaced},
-	// .NET's System.Text.Json
-	{letters: jsonLetters, coded: "<>&'+`\"", control: upperU4, escaped: everything, wide: upperU4, invalid: upperReplaced},
 }
 
 // Programming languages and shells.
@@ -120,9 +126,12 @@ func escapable(r rune) bool {
 	return r < ' ' || r > '~' || r == '\\' || r == '"' || r == '\'' || r == '$' || r == '`'
 }
 
-func (s *formSet) addJSON(text string) {
-	for i := range jsonStyles {
-		s.add(jsonStyles[i].escape(text))
+func (s *formSet) addJSON(text string)     { s.addJSONs(text, jsonStyles) }
+func (s *formSet) addMoreJSON(text string) { s.addJSONs(text, moreJSONStyles) }
+
+func (s *formSet) addJSONs(text string, styles []escapeStyle) {
+	for i := range styles {
+		s.add(styles[i].escape(text))
 	}
 }
 

@@ -132,8 +132,9 @@ func (s *formSet) addExtra(value string, room int) {
 			}
 		}
 	}
-	add(false, slices.DeleteFunc(whole, plain), s.addQuoted, s.addEscaped, s.addMarkup)
-	add(true, slices.DeleteFunc(slices.Clone(parts), plain), s.addQuoted, s.addEscaped, s.addJSON, s.addMarkup, s.addURL)
+	add(false, whole, s.addBase64OfRuby)
+	add(false, slices.DeleteFunc(whole, plain), s.addQuoted, s.addEscaped, s.addMarkup, s.addMoreURL, s.addMoreJSON)
+	add(true, slices.DeleteFunc(slices.Clone(parts), plain), s.addQuoted, s.addEscaped, s.addJSON, s.addMarkup, s.addURL, s.addMoreURL, s.addMoreJSON)
 	add(true, parts, s.addBase)
 }
 
