@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // EgressRule restricts where a broker sends a secret's value. Of an empty list, the default applies; Hosts has none.
@@ -159,13 +160,13 @@ func egressMethod(s string) bool {
 	return s != "" && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") == ""
 }
 
-// ValidEgressPath reports whether a text is a path of a rule: in a form that DecodePath decodes, without a query.
+// ValidEgressPath reports whether a text is a path of a rule: in a form that DecodePath decodes to UTF-8, without a query.
 func ValidEgressPath(s string) bool {
 	if !strings.HasPrefix(s, "/") || !visibleASCII(s) || strings.ContainsAny(s, `?#\`) {
 		return false
 	}
-	_, ok := DecodePath(s)
-	return ok
+	decoded, ok := DecodePath(s)
+	return ok && utf8.ValidString(decoded)
 }
 
 // DecodePath percent-decodes a path once. An encoded slash becomes a NUL. ok is false for an invalid escape and an encoded NUL.

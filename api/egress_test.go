@@ -48,6 +48,8 @@ func TestEgressRule(t *testing.T) {
 		{"a query", `{"hosts":["a.example"],"paths":["/v1?x"]}`, "egress.paths may have"},
 		{"a broken escape", `{"hosts":["a.example"],"paths":["/%zz"]}`, "egress.paths may have"},
 		{"half an escape", `{"hosts":["a.example"],"paths":["/%"]}`, "egress.paths may have"},
+		{"an escape that isn't UTF-8", `{"hosts":["a.example"],"paths":["/caf%E9"]}`, "egress.paths may have"},
+		{"half a character", `{"hosts":["a.example"],"paths":["/%C3*%A9"]}`, "egress.paths may have"},
 		{"an encoded NUL", `{"hosts":["a.example"],"paths":["/a%00"]}`, "egress.paths may have"},
 		{"an unknown scheme", `{"hosts":["a.example"],"slots":["hmac:other"]}`, "egress.slots may have"},
 		{"a slot with a name too many", `{"hosts":["a.example"],"slots":["path:x"]}`, "egress.slots may have"},
