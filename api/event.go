@@ -105,12 +105,12 @@ type TrafficAnswer struct {
 const (
 	MaxTrafficEvents = 1000
 	MaxTrafficBody   = 1 << 20 // bytes
+	MaxTrafficSwaps  = 32      // of an event
 
 	maxTrafficHost   = 253
 	maxTrafficMethod = 32
 	maxTrafficPath   = 1024
 	maxTrafficReason = 128
-	maxTrafficSwaps  = 32
 )
 
 // Trim shortens what is too long, so that Validate accepts it.
@@ -123,8 +123,8 @@ func (e *TrafficEvent) Trim() {
 			*field.text = strings.ToValidUTF8((*field.text)[:field.most], "")
 		}
 	}
-	if len(e.Swapped) > maxTrafficSwaps {
-		e.Swapped = e.Swapped[:maxTrafficSwaps]
+	if len(e.Swapped) > MaxTrafficSwaps {
+		e.Swapped = e.Swapped[:MaxTrafficSwaps]
 	}
 }
 
@@ -151,7 +151,7 @@ func (e *TrafficEvent) Validate() error {
 		return NewError(ErrInvalid, "effect must be allow, deny or pending")
 	case len(e.Reason) > maxTrafficReason:
 		return NewError(ErrInvalid, "reason must be at most 128 bytes")
-	case len(e.Swapped) > maxTrafficSwaps:
+	case len(e.Swapped) > MaxTrafficSwaps:
 		return NewError(ErrInvalid, "swapped must have at most 32 items")
 	}
 	for _, id := range []struct{ name, text string }{{"rule_id", e.RuleID}, {"policy_id", e.PolicyID}} {

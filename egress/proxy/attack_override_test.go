@@ -84,3 +84,33 @@ func TestAttack_OverridesOfPolicy(t *testing.T) {
 		}
 	}
 }
+
+// A malformed request in a tunnel is in the audit, with the host of its connection: an event without a host is none.
+func TestAttack_UnrecordedRequests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, proxy.Limits{})
+	w.allow(host, true)
+	port := w.server(t, false, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") })
+	for _, head := range []string{
+		"GET / HTTP/1.1\r\nHost: a b\r\n", "GET / HTTP/1.1\r\nHost: " + host + ":0\r\n", "CONNECT / HTTP/1.1\r\nHost: " + host + "\r\n",
+		"GET ftp://" + host + "/ HTTP/1.1\r\nHost: " + host + "\r\n", "GET /a#b HTTP/1.1\r\nHost: " + host + "\r\n",
+	} {
+		before := w.recorded()
+		c, err := w.tunnel(t, fmt.Sprintf("%s:%d", host, port), host, "http/1.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Fprintf(c, "%sConnection: close\r\n\r\n", head)
+		answer, _ := io.ReadAll(c)
+		if e := w.last(); strings.HasPrefix(string(answer), "HTTP/1.1 4") && w.recorded() > before && (e.Host != host || !e.Refused) {
+			t.Errorf("%q: %.40q, event %+v", head, answer, e)
+		}
+	}
+}
+
+// recorded is the number of events.
+func (w *world) recorded() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.events)
+}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/http/httputil"
@@ -38,8 +39,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x := &exchange{s: s, scheme: "http", event: api.TrafficEvent{OccurredAt: time.Now(), Resource: s.Resource, Method: r.Method, Path: r.URL.EscapedPath()}}
-	if t != nil && t.secure {
-		x.scheme = "https"
+	if t != nil {
+		x.event.Host = cmp.Or(t.to.host, t.at.host) // of a request whose own host can't be read
+		if t.secure {
+			x.scheme = "https"
+		}
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		x.body = newRequestBody(w, r, s.Limits.body())

@@ -3,9 +3,11 @@ package swap
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/egress/rule"
 	"github.com/Miosa-osa/miosa-env/egress/scrub"
 	"github.com/Miosa-osa/miosa-env/egress/sign"
@@ -63,6 +65,9 @@ func (c *change) do() (Swapped, error) {
 	if len(c.uses) == 0 {
 		c.body.restore(c.r)
 		return Swapped{}, nil
+	}
+	if len(c.uses) > api.MaxTrafficSwaps && len(c.bindings()) > api.MaxTrafficSwaps {
+		return Swapped{}, c.refuse(c.uses[0].binding, "it has placeholders of more than "+strconv.Itoa(api.MaxTrafficSwaps)+" bindings, more than its event in the audit can name", "")
 	}
 	if name := rule.Override(c.r.Header); name != "" {
 		return Swapped{}, c.refuse(c.uses[0].binding, "the header "+name+" may replace the method or the path, so that rules can't be checked", "")
@@ -192,15 +197,20 @@ func (c *change) apply() error {
 	return c.sign()
 }
 
-// swapped returns the bindings that were used, each once.
-func (c *change) swapped() Swapped {
-	s := Swapped{table: c.table}
-	var indices []int
-	for _, u := range c.uses {
-		indices = append(indices, u.binding)
+// bindings returns the bindings that were used, each once.
+func (c *change) bindings() []int {
+	indices := make([]int, len(c.uses))
+	for i, u := range c.uses {
+		indices[i] = u.binding
 	}
 	slices.Sort(indices)
-	for _, i := range slices.Compact(indices) {
+	return slices.Compact(indices)
+}
+
+// swapped describes the bindings that were used.
+func (c *change) swapped() Swapped {
+	s := Swapped{table: c.table}
+	for _, i := range c.bindings() {
 		b := &c.table.bindings[i]
 		s.Bindings, s.Values = append(s.Bindings, b.label), append(s.Values, b.value)
 		s.key += string(rune(i))

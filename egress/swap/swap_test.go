@@ -534,3 +534,24 @@ func TestAttack_ManyBodies(t *testing.T) {
 		t.Fatalf("a body counts less than once: %v", err)
 	}
 }
+
+// A request has values of at most as many bindings as its event can name.
+func TestManyBindings(t *testing.T) {
+	var set api.Snapshot
+	placeholders := make([]string, api.MaxTrafficSwaps+1)
+	for i := range placeholders {
+		placeholders[i] = token[:len(token)-2] + strconv.Itoa(10+i)
+		set.Bound = append(set.Bound, bound("b"+strconv.Itoa(i), placeholders[i], "value-"+strconv.Itoa(i), to("header:Cookie", "header:X-Other")))
+	}
+	tab, err := New(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int]int{api.MaxTrafficSwaps: api.MaxTrafficSwaps, len(placeholders): 0} {
+		all := strings.Join(placeholders[:n], "; ")
+		swapped, err := tab.Request(newRequest(t, "GET", "/", "", "Cookie", all, "X-Other", all), "api.example.com", 443)
+		if _, refused := errors.AsType[*Refusal](err); len(swapped.Bindings) != want || refused != (want == 0) {
+			t.Errorf("%d: %d bindings, %v", n, len(swapped.Bindings), err)
+		}
+	}
+}
