@@ -52,9 +52,12 @@ func (k *Keyring) Sweep() error {
 	return sweepIdle(filepath.Dir(k.source.File))
 }
 
-// reloadLocked reads the root keyset again. The caller holds mu, or has the only reference to k.
-func (k *Keyring) reloadLocked() (err error) {
-	k.root, err = k.source.load()
+// reloadLocked reads the root keyset again. After an error the one in memory stays. The caller holds mu, or has the only reference to k.
+func (k *Keyring) reloadLocked() error {
+	root, err := k.source.load()
+	if err == nil {
+		k.root = root
+	}
 	return err
 }
 

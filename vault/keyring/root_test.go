@@ -76,3 +76,61 @@ func TestUnwrapAfterLostRotation(t *testing.T) {
 		}
 	}
 }
+
+// A vault that can't read the root key's file for a while, after another process has rotated it, keeps the keys that it has, and
+// works again when it can.
+func TestUnreadableRootKey(t *testing.T) {
+	text, err := NewRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "root.key")
+	write := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(text.Reveal())
+	ring, err := New(Root{File: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tenant, err := NewKeys("ten_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := ring.Wrap(tenant, ring.root.primary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := New(Root{File: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.changeRoot(opened.withNewPrimary); err != nil {
+		t.Fatal(err)
+	}
+	after, err := other.Wrap(tenant, other.root.primary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotated, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("unreadable")
+	if _, err := ring.Unwrap(after); err == nil {
+		t.Error("unwrapped with a key that can't be read")
+	}
+	if _, err := ring.Unwrap(before); err != nil {
+		t.Errorf("the keys in memory are lost: %v", err)
+	}
+	if n := ring.RootLen(); n != 1 {
+		t.Errorf("%d root keys, want 1", n)
+	}
+	write(string(rotated))
+	if _, err := ring.Unwrap(after); err != nil {
+		t.Errorf("after the file can be read again: %v", err)
+	}
+}
