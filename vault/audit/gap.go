@@ -33,8 +33,26 @@ func (l *Log) gapAt(number int64) (*gap, error) {
 	return g, err
 }
 
-// saveGap stores a gap in place of one that it extends.
-func (l *Log) saveGap(g *gap) error {
+// saveGap stores a gap together with those before and after it, as one. Later events may have been removed first: the times of
+// events aren't in the order of the log if a clock was set back, or vaults have different clocks.
+func (l *Log) saveGap(g gap) error {
+	before, err := l.gapAt(g.first - 1)
+	if err != nil {
+		return err
+	}
+	after, err := l.gapAt(g.last + 1)
+	if err != nil {
+		return err
+	}
+	if before != nil {
+		g.first = before.first
+	}
+	if after != nil {
+		g.last, g.hash = after.last, after.hash
+		if err := l.Tx.Exec(`DELETE FROM audit_gaps WHERE tenant_id = $1 AND first_number = $2`, l.Tenant, after.first); err != nil {
+			return err
+		}
+	}
 	mac, macKeyID, err := l.mac(g.macInput())
 	if err != nil {
 		return err
@@ -140,14 +158,7 @@ func (l *Log) pruneTraffic(surplus int64, limit int) (removed int, freed int64, 
 	}
 	for i := range runs {
 		r := &runs[i]
-		before, err := l.gapAt(r.first - 1)
-		if err != nil {
-			return 0, 0, err
-		}
-		if before != nil {
-			r.first = before.first
-		}
-		if err := l.saveGap(&r.gap); err != nil {
+		if err := l.saveGap(r.gap); err != nil {
 			return 0, 0, err
 		}
 		if err := l.Tx.Exec(`DELETE FROM audit WHERE tenant_id = $1 AND seq >= $2 AND seq <= $3`, l.Tenant, r.from, r.through); err != nil {
