@@ -56,7 +56,7 @@ func (e *Engine) first(ctx context.Context, from supplier) (api.Snapshot, error)
 		cancel()
 	}
 	err := <-answered
-	if err != nil && cached { // else it was just in time
+	if err != nil && cached && !api.RefusesKey(err) { // else it was just in time
 		return e.beginFromCache(nil)
 	}
 	return e.begin(set, err, from)

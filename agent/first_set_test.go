@@ -90,3 +90,24 @@ func TestFirstFromCache(t *testing.T) {
 		})
 	}
 }
+
+// A refusal counts even if it arrives when the cached set is served already.
+func TestFirstRefusedLate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "set")
+	synctest.Test(t, func(t *testing.T) {
+		kept := cacheAt(t, path, someKey)
+		must(t, kept.Save(snapshot(1), time.Now()))
+		late := &source{next: func(ctx context.Context, _ int, _ string) (api.Snapshot, error) {
+			<-ctx.Done()
+			return api.Snapshot{}, errRevoked
+		}}
+		e, err := agent.New(agent.Config{Resource: sandbox, Source: late, Cache: kept, Heap: true})
+		must(t, err)
+		if set, err := e.First(t.Context()); !errors.Is(err, api.ErrUnauthorized) {
+			t.Errorf("%q, %v", first(set), err)
+		}
+		if _, _, err := kept.Load(); err == nil {
+			t.Error("the cache is still there")
+		}
+	})
+}
