@@ -119,7 +119,7 @@ func (o *outlet) run(ctx context.Context) {
 	if o.before != nil {
 		<-o.before // soon: the methods of outputs don't block
 	}
-	written, removed := "", false // what the output holds
+	written, removed := "", false // what the output holds; after an error that isn't known
 	failures, retries := 0, pace.NewRetry()
 	o.nudge()
 	retry := time.NewTimer(time.Hour)
@@ -141,7 +141,7 @@ func (o *outlet) run(ctx context.Context) {
 		var err error
 		switch {
 		case v.serves() && v.set.Etag != written:
-			removed = false
+			written, removed = "", false
 			_, before, _, _ := o.Counts()
 			if err = o.Write(v.set); err == nil {
 				written = v.set.Etag
@@ -149,8 +149,9 @@ func (o *outlet) run(ctx context.Context) {
 				o.done(Written, after > before)
 			}
 		case revoked && !removed:
+			written = ""
 			if err = o.Remove(); err == nil {
-				written, removed = "", true
+				removed = true
 				o.done(Removed, false)
 			}
 		}

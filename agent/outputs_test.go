@@ -116,6 +116,37 @@ func TestOutputsRevokedKey(t *testing.T) {
 	}
 }
 
+// An output whose write or removal has failed may have changed. It is written again, even for the set that it had before.
+func TestOutputsAfterFailure(t *testing.T) {
+	other := snapshot(1)
+	other.Etag = "another"
+	for _, tt := range []struct {
+		name  string
+		leave func(v *fakeVault)
+	}{
+		{"written", func(v *fakeVault) { v.rotate(other) }},
+		{"removed", func(v *fakeVault) { v.fail(errRevoked) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			vault, out := newFakeVault(snapshot(1)), &fakeOutput{name: "one"}
+			runDaemon(t, agent.Config{Source: vault, Outputs: outputs(out)}, func(t *testing.T, a *agent.Engine) {
+				synctest.Wait()
+				out.fail(errors.New("busy"))
+				tt.leave(vault)
+				synctest.Wait()
+				vault.rotate(snapshot(1))
+				must(t, a.Refresh(t.Context()))
+				synctest.Wait()
+				out.fail(nil)
+				time.Sleep(31 * time.Second)
+				if s := a.Status().Outputs[0]; s.State != agent.Written || s.Writes != 2 || s.Error != "" {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	}
+}
+
 func TestSetOutputs(t *testing.T) {
 	vault := newFakeVault(snapshot(1))
 	stays, goes, kept := &fakeOutput{name: "stays"}, &fakeOutput{name: "goes"}, &fakeOutput{name: "kept", keep: true}
