@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -500,4 +501,40 @@ func realAgent(t *testing.T, base, key string, conf agent.Config, opts ...func(*
 		}
 		client.Close()
 	}
+}
+
+// held is a source that takes a while to say something about its new set.
+type held struct {
+	*fakeVault
+	hold atomic.Bool
+}
+
+func (h *held) Placeholders() bool {
+	if h.hold.Swap(false) {
+		time.Sleep(3 * wipeAfter)
+	}
+	return false
+}
+
+// wipeAfter is how long after a refusal values in use are wiped.
+const wipeAfter = time.Second
+
+// The values of a refused key that are still in use are wiped, and not those of a set that comes meanwhile.
+func TestAcceptedWhileWiping(t *testing.T) {
+	vault := &held{fakeVault: newFakeVault(snapshot(1))}
+	runDaemon(t, agent.Config{Source: vault}, func(t *testing.T, a *agent.Engine) {
+		synctest.Wait()
+		old, _ := a.Snapshot()
+		vault.fail(errRevoked)
+		synctest.Wait()
+		vault.hold.Store(true)
+		vault.rotate(snapshot(2))
+		must(t, a.Refresh(t.Context()))
+		if set, _ := a.Snapshot(); first(set) != "canary-2" {
+			t.Errorf("the new set has the value %q", first(set))
+		}
+		if first(old) != "" {
+			t.Error("the value of the refused key is still there")
+		}
+	})
 }

@@ -26,7 +26,7 @@ func (e *Engine) revoke(src Source, err error) {
 		v.status.State, v.status.Origin, v.status.Placeholders, v.status.Expired = Refused, "", false, nil
 		v.status.Vault = src.Vault()
 		v.dropped = time.Time{}
-		v.status.ConfirmedAt, v.status.Age, v.refusal = time.Time{}, 0, err
+		v.status.ConfirmedAt, v.status.Age, v.refusal, v.refused = time.Time{}, 0, err, e.memory.Last()
 		v.status.Counts.Asks++
 		v.status.Counts.Refusals++
 		v.blame(err)

@@ -116,7 +116,7 @@ func (e *Engine) collect(ctx context.Context) {
 		}
 		passed := time.Since(began)
 		if v.status.State == Refused && passed > wipeAfter {
-			e.memory.Wipe()
+			e.memory.Wipe(v.refused) // a set that comes now is newer
 		}
 		if e.memory.Collect() <= kept || passed > time.Minute { // or the next change tries again
 			continue

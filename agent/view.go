@@ -18,6 +18,7 @@ type view struct {
 	status  Status        // without outputs
 	asleep  time.Duration // when the source last confirmed the set
 	refusal error         // the source's error, in state Refused
+	refused uint64        // the number of the latest set in memory then
 	changed chan struct{} // closed when another view replaces this one
 }
 

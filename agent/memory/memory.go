@@ -108,9 +108,10 @@ func (p *pages) freed() bool {
 type Sets struct {
 	log zerolog.Logger
 
-	mu   sync.Mutex          // guards the fields below
-	live map[*pages]struct{} // not known to be freed
-	kind string              // of the latest region
+	mu   sync.Mutex        // guards the fields below
+	live map[*pages]uint64 // not known to be freed, with their numbers
+	last uint64            // the number of the latest region
+	kind string            // of the latest region
 }
 
 // NewSets returns an empty Sets.
@@ -149,10 +150,11 @@ func (m *Sets) Copy(s api.Snapshot) api.Snapshot {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.live == nil {
-		m.live = map[*pages]struct{}{}
+		m.live = map[*pages]uint64{}
 	}
 	if total > 0 {
-		m.live[r.pages] = struct{}{}
+		m.last++
+		m.live[r.pages] = m.last
 		if r.kind != m.kind {
 			m.log.Info().Str("memory", r.kind).Msg("keeping values in memory")
 		}
@@ -174,12 +176,24 @@ func (m *Sets) Collect() int {
 	return len(m.live)
 }
 
-// Wipe frees all sets, even those that are referenced: their values are empty from then on.
-func (m *Sets) Wipe() {
+// Last returns the number of the latest set, for Wipe.
+func (m *Sets) Last() uint64 {
+	if m == nil {
+		return 0
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for p := range m.live {
-		p.free()
-		delete(m.live, p)
+	return m.last
+}
+
+// Wipe frees the sets up to a number, even those that are referenced: their values are empty from then on.
+func (m *Sets) Wipe(last uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for p, number := range m.live {
+		if number <= last {
+			p.free()
+			delete(m.live, p)
+		}
 	}
 }

@@ -67,7 +67,7 @@ func TestMemoryWipes(t *testing.T) {
 	kept := m.Keep(s)
 	v := kept.Bound[0].Value
 	v.Use(func(b []byte) {
-		m.Wipe()
+		m.Wipe(m.Last())
 		if string(b) != "canary-one" {
 			t.Error("wiped while it was in use")
 		}
@@ -118,7 +118,7 @@ func TestMemoryRaces(t *testing.T) {
 				}
 			})
 		}
-		all.Go(m.Wipe)
+		all.Go(func() { m.Wipe(m.Last()) })
 		all.Wait()
 	}
 }
@@ -145,6 +145,6 @@ func BenchmarkKeep100(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Keep(s)
-		m.Wipe()
+		m.Wipe(m.Last())
 	}
 }

@@ -80,7 +80,7 @@ func holds(t *testing.T, kind string) {
 	if m.kind != kind || kept.Bound[0].Value.Reveal() != "canary" {
 		t.Errorf("a set is kept in %s memory, want %s", m.kind, kind)
 	}
-	m.Wipe()
+	m.Wipe(m.Last())
 	if kept.Bound[0].Value.Len() != 0 {
 		t.Error("a value is readable after it was wiped")
 	}
