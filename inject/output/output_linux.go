@@ -32,7 +32,8 @@ type Output struct {
 	written bool             // this process wrote the set of traces, or found it
 	traces  traces           // of the set that is written
 	stamps  map[string]stamp // path relative to the output's parent -> its stamp after Write
-	swept   bool             // files of killed processes have been removed
+	swept   bool             // files of killed processes, and of failed writes, have been removed
+	failing bool             // the last Write has failed, perhaps after it had changed the content
 }
 
 // New returns an output that isn't written yet. Call Close when done.
@@ -63,8 +64,8 @@ func (o *Output) Counts() (variables int, writes, hooks, failures int64) {
 // Close kills a running hook and waits for it. The output stays.
 func (o *Output) Close() { o.hooks.close() }
 
-// Write writes a snapshot to the output. It starts the hook if that changed something, or if an earlier process was killed
-// before its hook had run. Content that is already there, also from an earlier process, isn't rewritten. After an error
+// Write writes a snapshot to the output. It starts the hook if that changed something, or if an earlier process was killed, or an
+// earlier Write failed, before the hook had run. Content that is already there, also from an earlier process, isn't rewritten. After an error
 // the previous content stays. Neither Write nor the hook uses the snapshot after Write returns.
 //
 // Errors: *environ.Refused for names that bindings must not set, *environ.NotProvided for variables that the platform
@@ -81,6 +82,7 @@ func (o *Output) Write(s api.Snapshot) error {
 	defer o.mu.Unlock()
 	if o.written && o.traces.equal(wanted) {
 		if intact, _ := o.check(); intact {
+			o.failing = false
 			return nil
 		}
 	}
@@ -99,10 +101,11 @@ func (o *Output) Write(s api.Snapshot) error {
 		})
 	}
 	if err != nil {
+		o.failing, o.swept = true, false
 		return err
 	}
-	first, before := !o.written, o.traces
-	o.written, o.traces, o.stamps = true, wanted, stamps
+	unsure, before := !o.written || o.failing, o.traces
+	o.written, o.failing, o.traces, o.stamps = true, false, wanted, stamps
 	o.variables.Store(int64(len(bound)))
 	if changed {
 		o.writes.Add(1)
@@ -114,7 +117,7 @@ func (o *Output) Write(s api.Snapshot) error {
 	}
 	switch {
 	case o.conf.Hook == "":
-	case changed || first && o.pending():
+	case changed || unsure && o.pending():
 		o.hooks.start(wanted, o.clearPending)
 	default:
 		o.hooks.skip(wanted)
@@ -182,7 +185,7 @@ func (o *Output) check() (bool, error) {
 func (o *Output) Remove() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.written, o.stamps, o.traces = false, nil, nil
+	o.written, o.failing, o.stamps, o.traces = false, false, nil, nil
 	o.hooks.skip(nil)
 	o.variables.Store(0)
 	d, err := o.valuesDirectory()

@@ -3,6 +3,7 @@ package output_test
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,6 +56,37 @@ func TestOutputHookPending(t *testing.T) {
 				t.Errorf("something is owed for what isn't there: %v", err)
 			}
 		})
+	}
+}
+
+// A write that fails after the set is in place is completed by the next one: the hook runs, and nothing of the earlier set is left.
+func TestOutputHookAfterFailedWrite(t *testing.T) {
+	var log logged
+	path := filepath.Join(inMemory(t), "secrets")
+	o := newOutput(t, output.Files, path, func(c *output.Config) { c.Hook, c.Log = "true", zerolog.New(&log) })
+	write(t, o, "A", "1")
+	log.done(t, 1, "hook done")
+	block := filepath.Join(path, inForce(t, path), "another's", "folder")
+	if err := os.MkdirAll(block, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := o.Write(snapshot("A", "2")); err == nil {
+			t.Fatal("the earlier set is still there, and the write succeeded")
+		}
+	}
+	if err := os.RemoveAll(filepath.Dir(block)); err != nil {
+		t.Fatal(err)
+	}
+	write(t, o, "A", "2")
+	log.done(t, 2, "hook done")
+	generations, err := filepath.Glob(filepath.Join(path, "..2*"))
+	if err != nil || len(generations) != 1 {
+		t.Errorf("%d generations, %v", len(generations), err)
+	}
+	write(t, o, "A", "2")
+	if _, _, hooks, _ := o.Counts(); hooks != 2 {
+		t.Errorf("%d hooks", hooks)
 	}
 }
 
