@@ -116,17 +116,22 @@ func TestTypedAhead(t *testing.T) {
 }
 
 // TestMaskedTerminalOfTheDescendants checks that a process that a masked command leaves behind on a terminal keeps
-// running and can print, masked.
+// running and can print, masked, also to its controlling terminal.
 func TestMaskedTerminalOfTheDescendants(t *testing.T) {
-	gate := fifo.New(t)
-	self := under(t, "supervise", false).Path
-	c := exec.Command("sh", "-c", fmt.Sprintf(`%s=supervise %s -mask %s sh -c '(read x < "$0"; echo late hunter2hunter2) & echo early' "$0"; echo code $?; sleep 60`, playAs, self, masking), gate)
-	c.Env = os.Environ()
-	s := onTerminal(t, c)
-	s.expect("code 0\r\n", 1)
-	s.expect("early\r\n", 1)
-	fifo.WriteLine(t, gate, "go")
-	s.expect("late [TOKEN]\r\n", 1)
+	for name, to := range map[string]string{"standard output": "&1", "terminal": "/dev/tty"} {
+		t.Run(name, func(t *testing.T) {
+			gate := fifo.New(t)
+			self := under(t, "supervise", false).Path
+			c := exec.Command("sh", "-c", fmt.Sprintf(`%s=supervise %s -mask %s sh -c '(read x < "$0"; echo late hunter2hunter2 >%s) & echo early' "$0"; echo code $?; sleep 60`,
+				playAs, self, masking, to), gate)
+			c.Env = os.Environ()
+			s := onTerminal(t, c)
+			s.expect("code 0\r\n", 1)
+			s.expect("early\r\n", 1)
+			fifo.WriteLine(t, gate, "go")
+			s.expect("late [TOKEN]\r\n", 1)
+		})
+	}
 }
 
 // TestMaskedKeysOfEveryKind checks that 64 KiB of keys, with every byte value, reach a masked command unchanged.

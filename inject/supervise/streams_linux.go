@@ -161,8 +161,11 @@ func (s *streams) end() {
 	session.background() // so that the helper's end sends no HUP to descendants
 	go func() {
 		for _, r := range s.relays {
-			if r.session != nil {
-				<-r.stopped
+			if r.session == nil {
+				continue
+			}
+			if <-r.stopped; !r.ended {
+				return // parked: the output helper, or this process's end, ends the session
 			}
 		}
 		session.close()
