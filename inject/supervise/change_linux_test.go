@@ -1,6 +1,7 @@
 package supervise_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,6 +92,52 @@ func TestRestart(t *testing.T) {
 			_ = c.Wait()
 			if code := codeOf(c); code != 9 {
 				t.Errorf("exit code %d, want 9", code)
+			}
+		})
+	}
+}
+
+// TestRestartsKeepNoFiles checks that a supervisor has as many open files after many restarts as after few.
+func TestRestartsKeepNoFiles(t *testing.T) {
+	files := func(pid int) int {
+		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	for _, where := range []string{"pipe", "terminal"} {
+		t.Run(where, func(t *testing.T) {
+			changes := fifo.New(t)
+			c := under(t, "supervise", false, "-mask", masking, "-on-change", "restart", "-changes", changes, "sh", "-c", `echo "<$SECRET>"; read x < "$0"`, fifo.New(t))
+			c.Env = append(c.Env, "SECRET=0")
+			var shown func() string
+			if where == "terminal" {
+				shown = onTerminal(t, c).shown
+			} else {
+				var stdout, stderr buffer.Buffer
+				ends := capture(t, c, &stdout, &stderr)
+				if err := c.Start(); err != nil {
+					t.Fatal(err)
+				}
+				ends.started()
+				shown = stdout.String
+				t.Cleanup(func() { kill(t, c.Process.Pid, unix.SIGTERM); _ = c.Wait() })
+			}
+			few := 0
+			for i := range 12 {
+				line := fmt.Sprintf("<%d>", i)
+				poll.Until(t, 10*time.Second, line, func() bool { return strings.Contains(shown(), line) })
+				if i == 3 {
+					few = files(c.Process.Pid)
+				}
+				if i < 11 {
+					fifo.WriteLine(t, changes, fmt.Sprintf("SECRET=%d", i+1))
+				}
+			}
+			many := 0
+			if !poll.Within(10*time.Second, func() bool { many = files(c.Process.Pid); return many <= few }) {
+				t.Errorf("%d files after 3 restarts, %d after 11", few, many)
 			}
 		})
 	}

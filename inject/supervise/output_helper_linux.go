@@ -61,8 +61,11 @@ func startOutput(relays []*relay) error {
 		}
 		order.Streams = append(order.Streams, outputStream{Mask: at, Interactive: r.interactive, Session: r.session != nil, State: r.to.State(), Rest: r.out.rest})
 		fds = append(fds, r.from, r.out.fd)
-		if r.session != nil {
-			sessions = append(sessions, r.session.conn)
+		if r.session == nil {
+			continue
+		}
+		if conn := r.session.keep(); conn >= 0 {
+			sessions = append(sessions, conn)
 		}
 	}
 	_, conn, err := startHelper(outputHelper, -1, syscall.SysProcAttr{Setsid: true})

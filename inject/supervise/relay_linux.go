@@ -3,6 +3,7 @@ package supervise
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -24,7 +25,8 @@ type relay struct {
 
 	ending  atomic.Bool // the command has ended: close drained when its output has been written
 	parking atomic.Bool // stop
-	wake    int         // an eventfd that interrupts waiting for input, or for room in out
+	mu      sync.Mutex  // held to close wake, and to use it on another goroutine
+	wake    int         // an eventfd that interrupts waiting for input, or for room in out; -1: closed, since the relay has ended
 
 	drained chan struct{} // closed when the command's output has been written, or the relay has ended
 	stopped chan struct{} // closed when the goroutine has returned; the fields below are valid then
@@ -53,13 +55,22 @@ func newRelay(from, to int, m *mask.Masker) (*relay, error) {
 // end is called when the command has ended. drained is closed when its output has been written.
 func (r *relay) end() {
 	r.ending.Store(true)
-	raiseEvent(r.wake)
+	r.raise()
 }
 
 // park stops the relay, so that another process can continue it. The caller waits for stopped.
 func (r *relay) park() {
 	r.parking.Store(true)
-	raiseEvent(r.wake)
+	r.raise()
+}
+
+// raise interrupts the relay's waiting.
+func (r *relay) raise() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.wake >= 0 {
+		raiseEvent(r.wake)
+	}
 }
 
 // run copies until the end, or until the relay is parked. It calls report if output is lost.
@@ -79,6 +90,10 @@ func (r *relay) run(report func(error)) {
 	if !isClosed(r.drained) {
 		close(r.drained)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_ = unix.Close(r.wake)
+	r.wake = -1
 }
 
 // close ends the relay; err is why nothing more can be written, or nil.

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"fmt"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,9 +16,13 @@ import (
 // from the background, and its end sends no HUP to the processes that it leaves.
 // docs/adr/0013-masked-output.md describes the alternatives.
 type session struct {
-	conn   int // to the helper, which ends when this is closed
 	group  int // the helper's process group: in the pty's foreground while the command shouldn't be
 	events chan sessionEvent
+	closed chan struct{} // by close: nobody receives events any more
+
+	mu   sync.Mutex // guards the fields below
+	conn int        // to the helper, which ends when this is closed; -1: closed
+	kept bool       // conn stays open until this process ends
 }
 
 // sessionOrder tells the helper what to do.
@@ -52,13 +57,18 @@ func startSession(slave int) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{conn: conn, group: pid, events: make(chan sessionEvent)}, nil
+	return &session{conn: conn, group: pid, events: make(chan sessionEvent), closed: make(chan struct{})}, nil
 }
 
 // start starts the command. Its stops and its end are sent to events. The helper opens attr.Ctty itself.
 //
 // Errors: those of command.StartError, or that the helper doesn't respond.
 func (s *session) start(c command.Command, attr command.Attr) (pid int, err error) {
+	defer func() {
+		if err != nil {
+			s.hangUp() // which ends the helper
+		}
+	}()
 	order := sessionCommand{Path: []byte(c.Path), Attr: attr, Names: unix.Getpid()}
 	for _, arg := range c.Args {
 		order.Args = append(order.Args, []byte(arg))
@@ -85,36 +95,74 @@ func (s *session) start(c command.Command, attr command.Attr) (pid int, err erro
 		return 0, command.StartError(c.Path, answer.Errno)
 	}
 	_ = unix.SetsockoptTimeval(s.conn, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{})
-	go s.read()
+	go s.read(s.conn)
 	return answer.PID, nil
 }
 
-// read sends the helper's reports to events until it ends.
-func (s *session) read() {
-	for {
+// read sends the helper's reports to events until it ends, and closes the connection.
+func (s *session) read(conn int) {
+	for gone := false; !gone; {
 		var e sessionEvent
-		if _, err := receive(s.conn, &e); err != nil {
-			s.events <- sessionEvent{gone: true}
-			return
+		if _, err := receive(conn, &e); err != nil {
+			s.hangUp()
+			e, gone = sessionEvent{gone: true}, true
 		}
-		s.events <- e
+		select {
+		case s.events <- e:
+		case <-s.closed:
+		}
 	}
+}
+
+// hangUp closes the connection, unless it is kept.
+func (s *session) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn >= 0 && !s.kept {
+		_ = unix.Close(s.conn)
+		s.conn = -1
+	}
+}
+
+// keep returns the connection, which stays open until this process ends, or -1.
+func (s *session) keep() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = true
+	return s.conn
+}
+
+// order sends an order to the helper.
+func (s *session) order(o sessionOrder) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn < 0 {
+		return unix.EPIPE
+	}
+	return send(s.conn, o)
 }
 
 // foreground puts a process group in the pty's foreground, and then continues another group; 0 means none.
 func (s *session) foreground(group, resume int) {
-	_ = send(s.conn, sessionOrder{Foreground: group, Continue: resume})
+	_ = s.order(sessionOrder{Foreground: group, Continue: resume})
 }
 
 // background puts the helper's group in the foreground, so that the command is stopped when it uses the terminal.
 func (s *session) background() { s.foreground(s.group, 0) }
 
-// close ends the helper.
-func (s *session) close() { _ = unix.Shutdown(s.conn, unix.SHUT_RDWR) }
+// close ends the helper. read closes the connection then, if it was started.
+func (s *session) close() {
+	s.mu.Lock()
+	if s.conn >= 0 {
+		_ = unix.Shutdown(s.conn, unix.SHUT_RDWR)
+	}
+	s.mu.Unlock()
+	close(s.closed)
+}
 
 // reap reaps a command whose end was reported.
 func (s *session) reap() {
-	if send(s.conn, sessionOrder{Reap: true}) != nil {
+	if s.order(sessionOrder{Reap: true}) != nil {
 		return
 	}
 	for e := range s.events {
