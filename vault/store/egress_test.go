@@ -560,8 +560,10 @@ func TestBrokerKeys(t *testing.T) {
 	if err != nil || !slices.ContainsFunc(listed, func(k api.IssuedKey) bool { return k.ID == made.ID && k.Broker }) {
 		t.Errorf("listed %+v, %v", listed, err)
 	}
-	if listed, _, err := w.IssuedKeys(t.Context(), w.owner, KeyFilter{ResourceType: "sandbox", ResourceID: "sb%1"}); err != nil || len(listed) != 0 {
-		t.Errorf("listed %+v, %v", listed, err)
+	for _, other := range []string{"sb%1", "SB_1", `sb_1"`, "sb!_1", "b_1"} {
+		if listed, _, err := w.IssuedKeys(t.Context(), w.owner, KeyFilter{ResourceType: "sandbox", ResourceID: other}); err != nil || len(listed) != 0 {
+			t.Errorf("%s: %d keys, %v", other, len(listed), err)
+		}
 	}
 	own, err := w.OwnKey(t.Context(), w.broker)
 	if err != nil || !own.Broker || own.Tenant != "" || own.ID != w.broker.KeyID {

@@ -152,13 +152,12 @@ func (f KeyFilter) selectKeys(c *query.Conditions) {
 		return
 	}
 	n := len(c.Args)
-	c.Args = append(c.Args, f.ResourceType, f.ResourceID, `%"`+likeText.Replace(f.ResourceType+":"+f.ResourceID)+`"%`)
-	c.Terms = append(c.Terms, fmt.Sprintf(`(k.resource_type = $%d AND k.resource_id = $%d OR k.broker = 1 AND k.resources LIKE $%d ESCAPE '!')`,
+	// Not LIKE, for which SQLite ignores case.
+	listed := strings.Trim(listText([]string{f.ResourceType + ":" + f.ResourceID}), "[]")
+	c.Args = append(c.Args, f.ResourceType, f.ResourceID, listed)
+	c.Terms = append(c.Terms, fmt.Sprintf(`(k.resource_type = $%d AND k.resource_id = $%d OR k.broker = 1 AND REPLACE(k.resources, $%d, '') <> k.resources)`,
 		n+1, n+2, n+3))
 }
-
-// likeText escapes text for LIKE.
-var likeText = strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`, `"`, `!"`)
 
 // limitKeys selects the keys k that the actor's key may see: if it is restricted, itself and the keys under it.
 func (a Actor) limitKeys(c *query.Conditions) {
