@@ -41,6 +41,7 @@ const (
 	maxBatch     = api.MaxTrafficBody / 2 // bytes of events in a report
 	firstPause   = time.Second            // after a report that failed
 	longestPause = 30 * time.Second
+	longestAsked = time.Hour       // that the vault may ask for, as of an agent
 	finalTime    = 5 * time.Second // for sending what is left when Run ends
 )
 
@@ -164,7 +165,7 @@ func (r *Recorder) Run(ctx context.Context) {
 				events, bytes := r.Waiting()
 				r.conf.Log.Warn().Err(err).Int("events", events).Int("bytes", bytes).Msg("traffic not reported: it waits")
 			}
-			_ = delay.Sleep(ctx, pauses.NextRandom(api.RetryAfter(err))) // its error is ctx's
+			_ = delay.Sleep(ctx, pauses.NextRandom(min(api.RetryAfter(err), longestAsked))) // its error is ctx's
 		}
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalTime)

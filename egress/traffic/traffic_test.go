@@ -395,3 +395,30 @@ func TestAttack_TrafficWhileTheVaultIsAway(t *testing.T) {
 		<-ended
 	})
 }
+
+// busyVault asks for no reports for a year, once.
+type busyVault struct{ reports atomic.Int64 }
+
+func (b *busyVault) ReportTraffic(context.Context, []json.RawMessage) (api.TrafficAnswer, error) {
+	if b.reports.Add(1) == 1 {
+		return api.TrafficAnswer{}, &api.Error{Kind: api.ErrUnavailable, Message: "busy", RetryAfter: 365 * 24 * time.Hour}
+	}
+	return api.TrafficAnswer{}, nil
+}
+
+// A pause that the vault asks for lasts an hour at most, as an agent's.
+func TestLongRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := traffic.New(traffic.Config{Vault: &busyVault{}})
+		run(t, r)
+		r.Record(event("api.example.com", 1))
+		time.Sleep(30 * time.Minute)
+		if n := waiting(r); n != 1 {
+			t.Errorf("%d events wait: the pause wasn't kept", n)
+		}
+		time.Sleep(time.Hour)
+		if n := waiting(r); n != 0 {
+			t.Errorf("%d events wait after an hour", n)
+		}
+	})
+}
