@@ -58,7 +58,7 @@ func (w *Watcher) Set(paths []Path) {
 
 // Run calls changed with the paths that have changed, one call at a time, until ctx ends.
 func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
-	r := &watching{Watcher: w, seen: map[Path]fingerprint{}, folders: map[string]fs.FileInfo{}, touched: map[string]bool{}}
+	r := &watching{Watcher: w, seen: map[Path]fingerprint{}, folders: map[string]folder{}, touched: map[string]bool{}}
 	defer func() { _ = w.notify.Close() }()
 	settle := time.NewTimer(time.Hour)
 	defer settle.Stop()
@@ -111,9 +111,20 @@ type watching struct {
 	*Watcher
 	paths   []Path // wanted ones
 	seen    map[Path]fingerprint
-	folders map[string]fs.FileInfo // watched ones, by path
-	names   map[string][]string    // entries that lead to a wanted path, to these; what ends in / is all of a folder
-	touched map[string]bool        // wanted paths that something happened to
+	folders map[string]folder   // watched ones, and those that can't be, by path
+	names   map[string][]string // entries that lead to a wanted path, to these; what ends in / is all of a folder
+	touched map[string]bool     // wanted paths that something happened to
+}
+
+// folder is a directory as it was when it was to be watched.
+type folder struct {
+	fs.FileInfo
+	failed bool // it can't be watched
+}
+
+// same reports whether a directory needs no other watch than this one, with which it is watched or can't be.
+func (f folder) same(now fs.FileInfo, watched bool) bool {
+	return os.SameFile(f.FileInfo, now) && (watched || f.failed && f.Mode() == now.Mode())
 }
 
 // matters reports whether an event is about a wanted path, and notes which.
@@ -179,7 +190,7 @@ func (r *watching) follow() {
 func (r *watching) watch(folders map[string]fs.FileInfo) (moved bool) {
 	list := r.notify.WatchList()
 	for path, was := range r.folders {
-		if now, stays := folders[path]; stays && os.SameFile(was, now) && slices.Contains(list, path) {
+		if now, stays := folders[path]; stays && was.same(now, slices.Contains(list, path)) {
 			continue
 		}
 		delete(r.folders, path)
@@ -195,11 +206,11 @@ func (r *watching) watch(folders map[string]fs.FileInfo) (moved bool) {
 		if err := r.notify.Add(path); err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
 				r.log.Warn().Err(err).Str("path", path).Msg("directory cannot be watched")
-				r.folders[path] = info // and not tried again until it is another
+				r.folders[path] = folder{info, true} // and not tried again until it is another, or has another mode
 			}
 			continue
 		}
-		r.folders[path] = info
+		r.folders[path] = folder{info, false}
 	}
 	return moved
 }
