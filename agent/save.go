@@ -2,9 +2,11 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/Miosa-osa/miosa-env/agent/cache"
+	"github.com/Miosa-osa/miosa-env/api"
 	"github.com/Miosa-osa/miosa-env/internal/delay"
 	"github.com/Miosa-osa/miosa-env/internal/pace"
 )
@@ -110,9 +112,9 @@ func (e *Engine) collect(ctx context.Context) {
 		case <-turn.C:
 		}
 		v := e.now.Load()
-		kept := 1
-		if !v.serves() {
-			kept = 0
+		kept := 0
+		if v.serves() && slices.ContainsFunc(v.set.Bound, func(b api.Bound) bool { return b.Value.Len() > 0 }) {
+			kept = 1
 		}
 		passed := time.Since(began)
 		if v.status.State == Refused && passed > wipeAfter {
