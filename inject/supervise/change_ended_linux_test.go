@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -125,6 +126,31 @@ func TestHookWhileDraining(t *testing.T) {
 	if b, err := os.ReadFile(hooked); err != nil || len(b) != 1 {
 		t.Errorf("the hook ran %d times, %v; want once", len(b), err)
 	}
+}
+
+// TestHookReapedElsewhere checks that the hook runs once more after a change that came while it ran, also if the kernel has
+// reaped it.
+func TestHookReapedElsewhere(t *testing.T) {
+	hooked, log, endHook := filepath.Join(t.TempDir(), "hooked"), filepath.Join(t.TempDir(), "log"), fifo.New(t)
+	stderr, err := os.Create(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
+	_, changes, wrote := changingAs(t, false, func(c *exec.Cmd) { c.Stderr = stderr }, server,
+		"-v", "-no-children", "-mask", masking, "-on-change", "hook=echo x >> "+hooked+"; read x < "+endHook)
+	waitFor(t, wrote, "first")
+	count := func(file, text string) int {
+		b, _ := os.ReadFile(file)
+		return bytes.Count(b, []byte(text))
+	}
+	for i := 1; i <= 2; i++ { // the second change comes while the hook runs
+		fifo.WriteLine(t, changes, "SECRET=value-"+strconv.Itoa(i))
+		poll.Until(t, 30*time.Second, "the change", func() bool { return count(log, `"running hook"`) == i && count(hooked, "x") == 1 })
+	}
+	fifo.WriteLine(t, endHook, "go")
+	poll.Until(t, 10*time.Second, "the second hook", func() bool { return count(hooked, "x") == 2 })
+	fifo.WriteLine(t, endHook, "go")
 }
 
 // adopted waits until a supervisor has reaped its command and adopted the process whose id is in a file, and has so many children.

@@ -34,6 +34,7 @@ func (v *supervisor) runHook() {
 	if v.Masked {
 		end, err := streams.pipe(2)
 		if err != nil {
+			streams.abandon()
 			v.Log.Error().Err(err).Msg("hook not started")
 			return
 		}
@@ -61,12 +62,17 @@ func (v *supervisor) runHook() {
 	v.hook = hook{pid: pid, streams: streams, deadline: time.After(hookTimeout), log: v.Log}
 }
 
-// ended records the hook's end.
-func (h *hook) ended(code int) {
+// hookEnded records the hook's end, and runs it once more if there was a change meanwhile and the command still runs.
+func (v *supervisor) hookEnded(code int) {
+	h := &v.hook
 	h.streams.end()
+	v.keep(h.streams)
 	h.pid, h.deadline = 0, nil
 	if code != 0 {
 		h.log.Error().Int("exit_code", code).Msg("hook failed")
+	}
+	if h.again && v.pid != 0 {
+		v.runHook()
 	}
 }
 

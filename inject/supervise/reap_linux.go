@@ -80,11 +80,7 @@ func (v *supervisor) reap() {
 		case pid == v.pid:
 			v.ended(status)
 		case pid == v.hook.pid:
-			v.hook.ended(exitOf(status).Code)
-			v.keep(v.hook.streams)
-			if v.hook.again && v.pid != 0 {
-				v.runHook()
-			}
+			v.hookEnded(exitOf(status).Code)
 		default:
 			v.Log.Trace().Int("pid", pid).Msg("orphan reaped")
 		}
@@ -114,7 +110,7 @@ func (v *supervisor) unreaped() {
 		v.pid, v.exit = 0, command.Exit{Code: command.ExitFailed}
 	}
 	if gone(v.hook.pid) {
-		v.hook.ended(command.ExitFailed)
+		v.hookEnded(command.ExitFailed)
 	}
 }
 
