@@ -51,17 +51,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		r.Body = x.body
 		defer x.body.end()
 	}
-	w = &responseWriter{w, x}
+	answer := &responseWriter{ResponseWriter: w, x: x}
 	defer s.requests.Add(-1)
 	if s.requests.Add(1) > int64(s.Limits.requests()) {
-		x.refuse(w, &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonBusy, Message: "the resource has too many requests at the same time"})
+		x.refuse(answer, &Refusal{Status: http.StatusServiceUnavailable, Reason: reasonBusy, Message: "the resource has too many requests at the same time"})
 		return
 	}
 	if why := x.address(t, r); why != nil {
-		x.refuse(w, why)
+		x.refuse(answer, why)
 		return
 	}
-	x.forward(w, r)
+	x.forward(answer, r)
 }
 
 // exchange is one request and its response. It implements http.RoundTripper for httputil.ReverseProxy.
@@ -149,7 +149,7 @@ func (x *exchange) checkHost(t *tunnel, r *http.Request, other string) *Refusal 
 }
 
 // forward sends the request on, if the policy and the rules of its placeholders allow it, and copies the response.
-func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
+func (x *exchange) forward(w *responseWriter, r *http.Request) {
 	x.set = x.s.Set()
 	if why := x.set.absent(); why != nil {
 		x.refuse(w, why)
@@ -183,7 +183,14 @@ func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {
 		Rewrite: x.rewrite, Transport: x, ModifyResponse: x.response, ErrorHandler: x.failed,
 		BufferPool: &x.s.buffers, FlushInterval: flushInterval, ErrorLog: quiet,
 	}
-	x.proxy.ServeHTTP(w, r)
+	complete := false
+	defer func() {
+		if !complete {
+			w.breakOff()
+		}
+	}()
+	x.proxy.ServeHTTP(w, r) // panics if the response ends early
+	complete = true
 }
 
 // decide is the policy's decision about the request. If servers may take another method or path for it, entries for some methods or

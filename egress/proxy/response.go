@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -14,6 +15,9 @@ const smallBody = 2 << 10
 
 // response changes the response of the server, before its first byte is sent on.
 func (x *exchange) response(res *http.Response) error {
+	if res.StatusCode < http.StatusContinue { // http.Transport accepts it, and http.Server panics
+		return errStatus
+	}
 	// The client would reach alternative services, such as HTTP/3, without the proxy.
 	if x.scheme == "https" {
 		res.Header.Del("Alt-Svc")
@@ -42,21 +46,37 @@ func (x *exchange) response(res *http.Response) error {
 	return nil
 }
 
+var errStatus = errors.New("the status code has fewer than three digits")
+
 // responseWriter is what a response is written to.
 type responseWriter struct {
 	http.ResponseWriter
-	x *exchange
+	x     *exchange
+	begun bool // the header of the final response is written
 }
 
 // WriteHeader implements http.ResponseWriter. It removes values from informational responses.
 func (w *responseWriter) WriteHeader(status int) {
-	switch {
-	case status < http.StatusOK && w.x.scrub != nil:
+	if status >= http.StatusOK {
+		w.begun = true
+		if w.x.body.unread() {
+			w.Header().Set("Connection", "close")
+		}
+		if _, ok := w.Header()["Content-Type"]; !ok {
+			w.Header()["Content-Type"] = nil // otherwise net/http guesses one from the body
+		}
+	} else if w.x.scrub != nil {
 		w.x.scrub.Header(w.Header())
-	case status >= http.StatusOK && w.x.body.unread():
-		w.Header().Set("Connection", "close")
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// breakOff sends what is written of a response that ends early. A client that receives nothing may take the connection for one that
+// the proxy had closed before the request, and send the request again.
+func (w *responseWriter) breakOff() {
+	if w.begun {
+		_ = http.NewResponseController(w.ResponseWriter).Flush()
+	}
 }
 
 // Unwrap is used by http.ResponseController.
