@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -52,4 +54,22 @@ func (d destination) authority(withPort bool) string {
 		return "[" + d.host + "]"
 	}
 	return d.host
+}
+
+// keepEscapes makes u.EscapedPath return the path that the client sent, with escapes only for what is no valid part of a path. Of a path
+// with such a character, net/url decodes everything: it would turn %2F into another segment.
+func keepEscapes(u *url.URL) {
+	if u.RawPath == "" || u.EscapedPath() == u.RawPath {
+		return
+	}
+	var path strings.Builder
+	for i := range len(u.RawPath) {
+		// Source: RFC 3986, section 3.3. net/url takes brackets for valid, too.
+		if c := u.RawPath[i]; 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("%/-._~!$&'()*+,;=:@[]", c) >= 0 {
+			path.WriteByte(c)
+		} else {
+			fmt.Fprintf(&path, "%%%02X", c)
+		}
+	}
+	u.RawPath = path.String()
 }

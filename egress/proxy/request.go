@@ -38,6 +38,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if t == nil && s.serveCertificate(w, r) {
 		return
 	}
+	keepEscapes(r.URL)
 	x := &exchange{s: s, scheme: "http", event: api.TrafficEvent{OccurredAt: time.Now(), Resource: s.Resource, Method: r.Method, Path: r.URL.EscapedPath()}}
 	if t != nil {
 		x.event.Host = cmp.Or(t.to.host, t.at.host) // of a request whose own host can't be read

@@ -40,6 +40,49 @@ func (w *world) answering(t testing.TB, text string) int {
 	return w.open(l)
 }
 
+// A path arrives as the client escaped it, also beside characters that no path may have.
+func TestEscapesOfPath(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, proxy.Limits{})
+	w.allow(host, true)
+	received := make(chan string, 1)
+	port := w.server(t, false, func(_ http.ResponseWriter, r *http.Request) { received <- r.RequestURI })
+	authority := fmt.Sprintf("%s:%d", host, port)
+	for sent, want := range map[string]string{
+		"/a%2fb/%7E/%41":               "/a%2fb/%7E/%41",
+		"/group%2Fproject/{id}":        "/group%2Fproject/%7Bid%7D",
+		"/a%2fb/%7E/%41/\"<>|^`{}[]\\": "/a%2fb/%7E/%41/%22%3C%3E%7C%5E%60%7B%7D[]%5C",
+		"/%C3%A9/\u00e9?\"x\"":         "/%C3%A9/%C3%A9?\"x\"",
+		"//a/../%2e%2e/b;c=1/|":        "//a/../%2e%2e/b;c=1/%7C",
+	} {
+		secure, err := w.tunnel(t, authority, host, "http/1.1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Fprintf(secure, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", sent, authority)
+		if answer, err := io.ReadAll(secure); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") {
+			t.Fatalf("%s: %s, %v", sent, answer, err)
+		}
+		if got := <-received; got != want {
+			t.Errorf("%s arrives as %s, want %s", sent, got, want)
+		}
+		path, _, _ := strings.Cut(want, "?")
+		if e := w.last(); e.Path != path {
+			t.Errorf("event %+v", e)
+		}
+	}
+	// The policy decides about the path that is sent.
+	w.deny("r_path", host, "/group/*/denied")
+	secure, err := w.tunnel(t, authority, host, "http/1.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = fmt.Fprintf(secure, "GET /group/{id}/denied HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", authority)
+	if answer, err := io.ReadAll(secure); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 403 ") {
+		t.Errorf("denied: %s, %v", answer, err)
+	}
+}
+
 // A response without Content-Type stays without: what its bytes look like is for the client to decide.
 func TestNoContentType(t *testing.T) {
 	t.Parallel()
