@@ -40,15 +40,21 @@ func ParseChange(s string) (Change, error) {
 		return Change{Restart: true}, nil
 	case what == "hook" && arg != "":
 		return Change{Hook: arg}, nil
+	case hasArg && what == "hook":
+		meant = "" // its command is missing, which the words below say
 	case hasArg:
 		meant = nearest.Word(what, []string{"signal", "hook"})
 	}
 	if meant == "signal" {
 		n, err := signal.Parse(arg)
-		if err == nil && what == meant {
+		like := signal.Nearest(arg)
+		switch {
+		case err == nil && what == meant:
 			return Change{Signal: n}, nil
+		case what == meant && like == "":
+			return Change{}, err
 		}
-		meant += "=" + cmp.Or(signal.Nearest(arg), "SIGNAL")
+		meant += "=" + cmp.Or(like, "SIGNAL")
 	}
 	return Change{}, errors.New("want ignore, restart, signal=SIGNAL or hook=COMMAND" + nearest.OrMeant(meant))
 }
