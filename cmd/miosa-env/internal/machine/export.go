@@ -30,7 +30,7 @@ func Export(p *program.Program) *cli.Command {
 		Long: `Prints the values bound to this sandbox or computer, sorted by name, or writes them
 to a file in memory.
 
-    shell    export NAME='value' lines for POSIX shells; values are never executed
+  shell    export NAME='value' lines for POSIX shells; values are never executed
   dotenv   NAME=value lines that readers of .env files agree on
   json     an object of strings
   systemd  NAME="value" lines for EnvironmentFile=
