@@ -55,7 +55,7 @@ a hash. The key's id is printed on standard error.`,
 			f.StringVar(&tenant, "tenant", "", "`NAME` the tenant's name (required)")
 			f.Var(setting.List(&resources), "resource", "`RESOURCE` the sandbox:ID or computer:ID that the key is for; a list for a broker key")
 			f.BoolVar(&n.Broker, "broker", false, "create a broker key for these resources")
-			f.Var(&expires, "expires", "`WHEN` the key expires: 720h, or 2030-01-02T15:04:05Z (default: never)")
+			f.Var(&expires, "expires", "`WHEN` the key expires: 720h, 30d, or 2030-01-02T15:04:05Z (default: never)")
 			f.StringVar(&out, "out", "", "`FILE` write the key to this new file, mode 0600, instead of standard output")
 			keytree.AddFlags(f, &n)
 		},

@@ -124,7 +124,7 @@ The new key is printed as by keys create. A key can be replaced once; afterwards
 		Flags: func(f *pflag.FlagSet) {
 			location.add(f, createsNone)
 			f.DurationVar(&grace, "grace", api.DefaultGrace, "`DURATION` how long the old key is valid; 0 revokes it at once")
-			f.Var(&expires, "expires", "`WHEN` the new key expires: 720h, 2030-01-02T15:04:05Z, or never (default: after the lifetime of the old key)")
+			f.Var(&expires, "expires", "`WHEN` the new key expires: 720h, 30d, 2030-01-02T15:04:05Z, or never (default: after the lifetime of the old key)")
 			f.StringVar(&out, "out", "", "`FILE` write the key to this new file, mode 0600, instead of standard output")
 		},
 		Run: func(ctx context.Context, inv *cli.Invocation) error {

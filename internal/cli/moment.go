@@ -19,7 +19,7 @@ type Moment struct {
 	Ago   string // the duration as given, if in days or weeks, which the vault reads
 }
 
-// Set accepts 720h or 2030-01-02T03:04:05Z.
+// Set accepts 720h, 30d or 2030-01-02T03:04:05Z.
 func (m *Moment) Set(s string) error {
 	s = setting.Trim(s)
 	if m.OrNever && strings.EqualFold(s, "never") {
@@ -28,11 +28,15 @@ func (m *Moment) Set(s string) error {
 	}
 	m.Never, m.Ago = false, ""
 	d, err := time.ParseDuration(s)
-	lengths, sign := "720h", time.Duration(1)
+	days, isDays := api.ParseAgo(s)
+	if isDays = isDays && strings.ContainsAny(s, "dw"); isDays {
+		d, err = days, nil
+	}
+	lengths, sign := "720h or 30d", time.Duration(1)
 	if m.Past {
 		lengths, sign = "24h or 7d", -1
-		if ago, ok := api.ParseAgo(s); ok && strings.ContainsAny(s, "dw") {
-			d, err, m.Ago = ago, nil, s
+		if isDays {
+			m.Ago = s
 		}
 	}
 	var at time.Time

@@ -84,7 +84,7 @@ again.`,
 		Flags: func(f *pflag.FlagSet) {
 			keytree.AddFlags(f, &n)
 			keytree.AddBrokerFlags(f, &n, &handles)
-			f.Var(&expires, "expires", "`WHEN` it expires: 720h, or 2030-01-02T15:04:05Z (default: never)")
+			f.Var(&expires, "expires", "`WHEN` it expires: 720h, 30d, or 2030-01-02T15:04:05Z (default: never)")
 			to.addFlags(f)
 		},
 	}, func(ctx context.Context, vault *secrets.Client, _ *cli.Invocation) error {
@@ -123,7 +123,7 @@ A key can be replaced once; afterwards, replace its successor.`,
 		Complete: cli.First(completeWords(p, keyIDs)),
 		Flags: func(f *pflag.FlagSet) {
 			f.Var(setting.Duration(&grace), "grace", "`DURATION` how long the old key is valid; 0 revokes it at once")
-			f.Var(&expires, "expires", "`WHEN` the new key expires: 720h, 2030-01-02T15:04:05Z, or never (default: after the lifetime of the old key)")
+			f.Var(&expires, "expires", "`WHEN` the new key expires: 720h, 30d, 2030-01-02T15:04:05Z, or never (default: after the lifetime of the old key)")
 			to.addFlags(f)
 		},
 	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {

@@ -79,7 +79,7 @@ their requests, where the secret's egress rule allows it. --for sets the rule of
 			f.Var(setting.Text(&set.Type).Suggest(secretTypes...), "type", "`TYPE` such as api_key (the default), env_var, bearer, basic or generic")
 			of.addFlags(f, true)
 			f.Var(resourceValue(&resource), "resource", "`RESOURCE` the resource that it belongs to: sandbox:ID or computer:ID")
-			f.Var(&expires, "expires", "`WHEN` it expires and is no longer delivered: 720h, or 2030-01-02T15:04:05Z")
+			f.Var(&expires, "expires", "`WHEN` it expires and is no longer delivered: 720h, 30d, or 2030-01-02T15:04:05Z")
 			f.StringVar(&metadata, "metadata", "", "`FILE` contains a JSON object to store with it, which everybody who lists it can see")
 			f.Var(setting.Choice(&delivery, []string{api.DeliverValue, api.DeliverPlaceholder}), "delivery", "`WORD` value (the default), or placeholder: the variable contains a placeholder that a broker replaces")
 			egress.addFlags(f, true)
@@ -207,7 +207,7 @@ An expiry time in the future is kept, and one in the past removed, unless --expi
 		Complete: cli.First(completeWords(p, secretIDs)),
 		Flags: func(f *pflag.FlagSet) {
 			from.addFlags(f)
-			f.Var(&expires, "expires", "`WHEN` it expires and is no longer delivered: 720h, 2030-01-02T15:04:05Z, or never")
+			f.Var(&expires, "expires", "`WHEN` it expires and is no longer delivered: 720h, 30d, 2030-01-02T15:04:05Z, or never")
 			addJSONFlag(f, &asJSON, "a JSON object")
 		},
 	}, func(ctx context.Context, vault *secrets.Client, inv *cli.Invocation) error {
