@@ -44,10 +44,13 @@ func (c *Client) refusal(answer *http.Response, k call) *Problem {
 	switch kind {
 	case api.ErrUnauthorized:
 		p.Reason, own = Unauthorized, "the vault doesn't accept this key"
-		p.Fix = "mint a new one with miosa-vault keys create"
+		p.Fix = "create another with miosa-env keys create"
+		if c.Key().ForTenant() {
+			p.Fix = "create another with miosa-env keys create tenant and a valid tenant key, or with miosa-vault keys create"
+		}
 	case api.ErrDenied:
 		p.Reason, own = Denied, "this key may not do that"
-		p.Fix = "a resource key serves the one sandbox or computer it was minted for: check MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID"
+		p.Fix = "a resource key serves the one sandbox or computer it was created for: check MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID"
 		if key := c.Key(); refused.Code == api.CodeMachineScope {
 			p.Fix = scopeHint
 		} else if key.ForTenant() && !strings.HasSuffix(k.path, "/reveal") {

@@ -299,7 +299,7 @@ func TestSourceFallsBackOnlyWithoutReveal(t *testing.T) {
 		{"another 403", 403, 200, ordinary, "", api.ErrDenied, "a resource key serves the one sandbox"},
 		{"a 403 without a body", 403, 200, "", "", api.ErrDenied, "a resource key serves the one sandbox"},
 		{"a 403 that says it may be tried again", 403, 200, `{"error":{"code":"FORBIDDEN","message":"no","retryable":true}}`, "", api.ErrDenied, "a resource key"},
-		{"an unknown key", 401, 200, scope, "", api.ErrUnauthorized, "mint"},
+		{"an unknown key", 401, 200, scope, "", api.ErrUnauthorized, "create another with miosa-env keys create"},
 		{"a machine's own key that may not list", 403, 403, scope, scope, api.ErrDenied, "the key is the machine's own"},
 		{"one that gets another 403 for that", 403, 403, scope, ordinary, api.ErrDenied, "the key is the machine's own"},
 		{"one that finds no list", 403, 404, scope, page, api.ErrNotFound, "the key is the machine's own"},

@@ -113,7 +113,7 @@ func TestBadInput(t *testing.T) {
 			return configured(s.BaseURL, key)
 		}, 125, []string{
 			"error: the key is unknown, revoked or expired",
-			"hint: mint a new one with miosa-vault keys create",
+			"hint: create another with miosa-env keys create",
 		}},
 		{"tenant key", func(t *testing.T, _ string) attempt {
 			s := vaulttest.Start(t)
@@ -127,7 +127,7 @@ func TestBadInput(t *testing.T) {
 			return configured(s.BaseURL, s.ResourceKey(t, sandbox)).with("MIOSA_SANDBOX_ID", "sb_2")
 		}, 125, []string{
 			"error: this key belongs to another resource",
-			"hint: a resource key serves the one sandbox or computer it was minted for: check MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID",
+			"hint: a resource key serves the one sandbox or computer it was created for: check MIOSA_SANDBOX_ID or MIOSA_COMPUTER_ID",
 		}},
 		{"no resource", func(t *testing.T, _ string) attempt {
 			return configured("", aKey()).with("MIOSA_SANDBOX_ID", "")

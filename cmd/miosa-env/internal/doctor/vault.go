@@ -139,7 +139,7 @@ func subjectOf(err error) string {
 	return "vault"
 }
 
-const resourceKeyFix = "mint a resource key for this sandbox or computer, and keep the tenant key off it"
+const resourceKeyFix = "create a resource key for this sandbox or computer, and keep the tenant key off it"
 
 func tenantKey(key program.FoundKey) string {
 	return "the key from " + key.Where + " is a tenant key, which manages secrets and can't reveal"
