@@ -31,7 +31,7 @@ func Path(uid int, runtimeDir string) (string, error) {
 		return DefaultPath, nil
 	}
 	if !strings.HasPrefix(runtimeDir, "/") {
-		return "", errors.New("XDG_RUNTIME_DIR isn't set to a folder, so there is no place for the agent's socket")
+		return "", errors.New("XDG_RUNTIME_DIR isn't set to a directory, so there is no place for the agent's socket")
 	}
 	return strings.TrimRight(runtimeDir, "/") + "/miosa-env/agent.sock", nil
 }
