@@ -88,6 +88,9 @@ func (t *txn) mayUse(action, scope string, r api.Resource) error {
 // mayUseResource returns a denial if the actor's restrictions don't include r.
 func (t *txn) mayUseResource(action string, r api.Resource) error {
 	if len(t.actor.Resources) > 0 && !slices.Contains(t.actor.Resources, r.String()) {
+		if r == (api.Resource{}) {
+			return denied(action, r, "this key is restricted to some resources: say to which of them the secret belongs")
+		}
 		return denied(action, r, "resource_id: this key is restricted to other resources")
 	}
 	return nil
