@@ -54,7 +54,7 @@ func addRootKey(flags *pflag.FlagSet, file *string, shared *bool) {
 
 const hintNoVault = "check --data-dir, or the URL of the database; keys create --tenant NAME, without --resource, creates a new vault, and so does serve"
 
-const hintRootKey = "create one with miosa-vault keys root --out FILE, outside the data directory, and name it with --root-key-file"
+const hintRootKey = "name the vault's own with --root-key-file; only for a new vault, create one with miosa-vault keys root --out FILE, outside the data directory"
 
 // rootKey finds the root key, and erases it from the environment.
 func (p *program) rootKey(file string) (keyring.Root, error) {
