@@ -2,7 +2,6 @@ package rule
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 )
 
@@ -32,10 +31,10 @@ func OverridesMethod(query string) bool {
 			pair, query = pair[:end], pair[end+1:]
 		}
 		name, _, _ := strings.Cut(pair, "=")
-		if decoded, err := url.QueryUnescape(name); err == nil {
-			name = decoded
+		name = strings.TrimLeft(unescape(strings.ReplaceAll(name, "+", " ")), " ")
+		if end := strings.IndexAny(name, "\x00["); end >= 0 {
+			name = name[:end]
 		}
-		name, _, _ = strings.Cut(strings.TrimLeft(name, " "), "\x00")
 		if strings.EqualFold(methodName.Replace(name), "_method") {
 			return true
 		}

@@ -22,8 +22,10 @@ func TestOverride(t *testing.T) {
 func TestOverridesMethod(t *testing.T) {
 	for query, want := range map[string]bool{
 		"_method=PUT": true, "a=b&_method=PUT": true, "a;_method=PUT": true, "_method": true, "%5fMETHOD=PUT": true, ".method=PUT": true,
-		"+_method=PUT": true, "%20.method=PUT": true, "_method%00a=PUT": true,
+		"+_method=PUT": true, "%20.method=PUT": true, "_method%00a=PUT": true, "_method%00%zz=PUT": true, "%5Fmethod%00%=PUT": true,
+		"_method[]=PUT": true, "_method%5B0]=PUT": true,
 		"": false, "&": false, "method=PUT": false, "a=_method": false, "_methods=PUT": false, "a_method=PUT": false, "%zz=_method": false,
+		"_method%zz=PUT": false, "%00_method=PUT": false, "[_method=PUT": false,
 	} {
 		if rule.OverridesMethod(query) != want {
 			t.Errorf("%q: %v", query, !want)
