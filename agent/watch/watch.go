@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,7 +59,7 @@ func (w *Watcher) Set(paths []Path) {
 
 // Run calls changed with the paths that have changed, one call at a time, until ctx ends.
 func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
-	r := &watching{Watcher: w, seen: map[Path]fingerprint{}, folders: map[string]folder{}, touched: map[string]bool{}}
+	r := &watching{Watcher: w, seen: map[Path]fingerprint{}, folders: map[string]folder{}, warned: map[string]string{}, touched: map[string]bool{}}
 	defer func() { _ = w.notify.Close() }()
 	settle := time.NewTimer(time.Hour)
 	defer settle.Stop()
@@ -113,18 +114,14 @@ type watching struct {
 	seen    map[Path]fingerprint
 	folders map[string]folder   // watched ones, and those that can't be, by path
 	names   map[string][]string // entries that lead to a wanted path, to these; what ends in / is all of a folder
+	warned  map[string]string   // directories that can't be watched, to the error that was logged
 	touched map[string]bool     // wanted paths that something happened to
 }
 
 // folder is a directory as it was when it was to be watched.
 type folder struct {
 	fs.FileInfo
-	failed bool // it can't be watched
-}
-
-// same reports whether a directory needs no other watch than this one, with which it is watched or can't be.
-func (f folder) same(now fs.FileInfo, watched bool) bool {
-	return os.SameFile(f.FileInfo, now) && (watched || f.failed && f.Mode() == now.Mode())
+	failed bool // it can't be watched now
 }
 
 // matters reports whether an event is about a wanted path, and notes which.
@@ -164,8 +161,9 @@ func (r *watching) check() []string {
 }
 
 // follow watches the directories that the wanted paths lead through. It repeats that until nothing has changed
-// meanwhile, since what happens before a directory is watched isn't reported.
+// meanwhile, since what happens before a directory is watched isn't reported. A directory that can't be watched is tried once.
 func (r *watching) follow() {
+	maps.DeleteFunc(r.folders, func(_ string, f folder) bool { return f.failed })
 	for range 10 {
 		names, folders := map[string][]string{}, map[string]fs.FileInfo{}
 		for _, each := range r.paths {
@@ -190,7 +188,7 @@ func (r *watching) follow() {
 func (r *watching) watch(folders map[string]fs.FileInfo) (moved bool) {
 	list := r.notify.WatchList()
 	for path, was := range r.folders {
-		if now, stays := folders[path]; stays && was.same(now, slices.Contains(list, path)) {
+		if now, stays := folders[path]; stays && os.SameFile(was.FileInfo, now) && (was.failed || slices.Contains(list, path)) {
 			continue
 		}
 		delete(r.folders, path)
@@ -203,14 +201,17 @@ func (r *watching) watch(folders map[string]fs.FileInfo) (moved bool) {
 			continue
 		}
 		moved = true
-		if err := r.notify.Add(path); err != nil {
-			if !errors.Is(err, fs.ErrNotExist) {
-				r.log.Warn().Err(err).Str("path", path).Msg("directory cannot be watched")
-				r.folders[path] = folder{info, true} // and not tried again until it is another, or has another mode
-			}
+		err := r.notify.Add(path)
+		switch {
+		case err == nil:
+			delete(r.warned, path)
+		case errors.Is(err, fs.ErrNotExist):
 			continue
+		case r.warned[path] != err.Error():
+			r.warned[path] = err.Error()
+			r.log.Warn().Err(err).Str("path", path).Msg("directory cannot be watched")
 		}
-		r.folders[path] = folder{info, false}
+		r.folders[path] = folder{info, err != nil}
 	}
 	return moved
 }
