@@ -30,7 +30,7 @@ SMALLER := -tags nethttpomithttp2
 NOT_INLINED := crypto/tls math/big text/tabwriter rsc.io/qr rsc.io/qr/coding \
 	github.com/fsnotify/fsnotify github.com/pelletier/go-toml/v2/unstable \
 	$(addprefix github.com/Miosa-osa/miosa-env/,secrets internal/keytree agent/credential agent/listener agent/notify agent/watch \
-	inject/dotenv inject/envfile inject/output $(addprefix cmd/miosa-env/internal/,broker daemon doctor tenant))
+	inject/dotenv inject/envfile inject/mask/forms inject/output $(addprefix cmd/miosa-env/internal/,broker daemon doctor tenant))
 SMALLER += $(NOT_INLINED:%=-gcflags=%=-l)
 
 .DEFAULT_GOAL := help
