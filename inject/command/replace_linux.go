@@ -45,7 +45,7 @@ func (c Command) Replace(caught *signal.Queue) error {
 func (c Command) exec(blocked inherited.Signals, pending []signal.Sent) error {
 	procPin() // the command inherits the thread's mask
 	defer procUnpin()
-	defer signal.SetMask(signal.SetMask(blocked))
+	defer inherited.SetMask(inherited.SetMask(blocked))
 	for _, one := range pending {
 		if blocked.Has(one.Signal()) {
 			one.SendToThread()

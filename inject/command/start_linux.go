@@ -175,9 +175,9 @@ func (n *child) fork() (int, syscall.Errno) {
 	defer runtime.UnlockOSThread()
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
-	before := signal.SetMask(inherited.Blockable)
+	before := inherited.SetMask(inherited.Blockable)
 	pid, errno := forkAndExec(n)
-	signal.SetMask(before)
+	inherited.SetMask(before)
 	runtime.KeepAlive(n)
 	return int(pid), errno
 }

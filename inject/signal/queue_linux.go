@@ -99,19 +99,12 @@ func (q *Queue) Order() {
 	if !inherited.Ordered() {
 		blockOnAllThreads(ordered)
 	}
-	SetMask(0)
+	inherited.SetMask(0)
 }
 
 // blockOnAllThreads doesn't work with cgo.
 func blockOnAllThreads(signals inherited.Signals) {
 	_, _, _ = syscall.AllThreadsSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, uintptr(unsafe.Pointer(&signals)), 0, 8, 0, 0)
-}
-
-// SetMask blocks exactly these signals on the calling thread, and returns those that were blocked before.
-func SetMask(to inherited.Signals) (before inherited.Signals) {
-	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK,
-		uintptr(unsafe.Pointer(&to)), uintptr(unsafe.Pointer(&before)), unsafe.Sizeof(to), 0, 0)
-	return before
 }
 
 // read reads what the handler writes, until the process ends.
@@ -167,7 +160,7 @@ func (q *Queue) Take() []Sent {
 // It can be called once.
 func (q *Queue) Rest(block inherited.Signals) []Sent {
 	blockOnAllThreads(block)
-	SetMask(block)
+	inherited.SetMask(block)
 	var mark [unsafe.Sizeof(Sent{})]byte
 	if _, err := unix.Write(int(catchPipe), mark[:]); err == nil {
 		<-q.flushed

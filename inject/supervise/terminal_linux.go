@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/Miosa-osa/miosa-env/inject/signal"
 	"github.com/Miosa-osa/miosa-env/internal/inherited"
 )
 
@@ -161,7 +160,7 @@ func (t *terminal) stopSelf(sig syscall.Signal) {
 func withoutTTOU(f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	defer signal.SetMask(signal.SetMask(inherited.Blockable))
+	defer inherited.SetMask(inherited.SetMask(inherited.Blockable))
 	f()
 }
 

@@ -27,6 +27,13 @@ func SetAction(n syscall.Signal, action Action) (old Action, err error) {
 	return old, nil
 }
 
+// SetMask blocks exactly these signals on the calling thread, and returns those that were blocked before.
+func SetMask(to Signals) (before Signals) {
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK,
+		uintptr(unsafe.Pointer(&to)), uintptr(unsafe.Pointer(&before)), unsafe.Sizeof(to), 0, 0)
+	return before
+}
+
 // crashes are the signals on which the runtime prints the stacks of all goroutines and exits with 2. FPE, SEGV and BUS cause
 // panics instead.
 var crashes = Set(unix.SIGQUIT, unix.SIGABRT, unix.SIGILL, unix.SIGTRAP, unix.SIGSTKFLT, unix.SIGSYS)
@@ -67,6 +74,6 @@ func ActAll() {
 		}
 	}
 	if Ordered() { // one thread that doesn't block them is enough
-		_ = unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{Val: [16]uint64{uint64(Blocked())}}, nil)
+		SetMask(Blocked())
 	}
 }
